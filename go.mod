@@ -1,0 +1,3 @@
+module github.com/taskwatch/taskwatch
+
+go 1.24.0

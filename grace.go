@@ -1,0 +1,76 @@
+package taskwatch
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// grace tells when every notification that was under way has ended: the
+// registry's counterpart of synchronize_rcu, built like the kernel's SRCU
+// (kernel/rcu/srcutree.c). A reader counts itself into one of two phases of
+// its own stripe before it loads the snapshot and out again after; a writer
+// publishes a new snapshot first and then waits for both phases in turn to
+// drain. Readers take no lock and, in stripes of their own, share no cache
+// line.
+//
+// The zero value is ready.
+type grace struct {
+	phase   atomic.Uint32
+	next    atomic.Uint32 // the stripe to give to the next new reader
+	stripes [numStripes]stripe
+
+	mu sync.Mutex // one writer waits at a time, else their phases mix
+}
+
+const numStripes = 32
+
+// stripe is as large as two cache lines: the adjacent line is fetched along
+// on x86.
+type stripe struct {
+	readers [2]atomic.Int64
+	_       [128 - 16]byte
+}
+
+// reader returns the stripe of the goroutine that reuses ev.
+func (g *grace) reader(ev *Event) *stripe {
+	if ev.reader == 0 {
+		ev.reader = g.next.Add(1)%numStripes + 1
+	}
+	return &g.stripes[ev.reader-1]
+}
+
+// enter starts a read side and returns the counter that ends it.
+func (g *grace) enter(s *stripe) *atomic.Int64 {
+	c := &s.readers[g.phase.Load()&1]
+	c.Add(1)
+	return c
+}
+
+// wait returns once every read side that had entered before the call has
+// ended. It must not be called from a read side.
+func (g *grace) wait() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// A reader may have loaded the phase and been preempted before counting
+	// itself in; it is then found in the phase that was current before the
+	// last wait. Draining both phases finds it in either.
+	for range 2 {
+		old := g.phase.Add(1) - 1
+		for i := range g.stripes {
+			drain(&g.stripes[i].readers[old&1])
+		}
+	}
+}
+
+// drain returns once c has been seen at zero.
+func drain(c *atomic.Int64) {
+	for spin := 0; c.Load() != 0; spin++ {
+		if spin < 100 {
+			runtime.Gosched()
+		} else {
+			time.Sleep(min(time.Duration(spin)*time.Microsecond, time.Millisecond))
+		}
+	}
+}

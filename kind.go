@@ -1,0 +1,115 @@
+package taskwatch
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Kind says which of the seven life events of a task happened.
+type Kind uint8
+
+// The seven kinds, in the order of WATCH_TASK_* in the patch of 2006.
+const (
+	// Init comes early in fork or clone, when the new task first exists. It
+	// has no pid yet. Val holds the clone flags. A watcher's error makes the
+	// fork fail, where the source can veto.
+	Init Kind = iota
+	// Clone comes just before fork or clone returns success and before the
+	// child runs. Val holds the clone flags.
+	Clone
+	// Exec comes when execve is about to return success; watchers that may
+	// veto are asked before the old program is gone. Val is 0.
+	Exec
+	// UID comes when a real, effective, saved or file system user id changes.
+	UID
+	// GID is the same for group ids.
+	GID
+	// Exit comes at the start of exit, whatever the reason. Val is the exit
+	// code as the kernel keeps it, which is the wait status.
+	Exit
+	// Free is the last event a task ever gets. Val is the exit code, or 0
+	// for a task whose fork failed after Init.
+	Free
+
+	// NumKinds is the number of kinds.
+	NumKinds = 7
+)
+
+var kindNames = [NumKinds]string{"init", "clone", "exec", "uid", "gid", "exit", "free"}
+
+// String returns the kind's name as written in recordings and on the command
+// line, or "kind(N)" for a value that is none.
+func (k Kind) String() string {
+	if k < NumKinds {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Vetoable reports whether a watcher's error on k may refuse the operation,
+// on a source that can deliver a veto at all.
+func (k Kind) Vetoable() bool {
+	return k == Init || k == Exec || k == UID || k == GID
+}
+
+// ParseKind returns the kind with the given name.
+func ParseKind(name string) (Kind, error) {
+	for k, n := range kindNames {
+		if n == name {
+			return Kind(k), nil
+		}
+	}
+	return 0, fmt.Errorf("taskwatch: unknown event %q: events are %s", name, strings.Join(kindNames[:], ", "))
+}
+
+// Kinds is a set of kinds; the zero value is the empty set.
+type Kinds uint8
+
+// AllKinds holds every kind.
+const AllKinds Kinds = 1<<NumKinds - 1
+
+// KindsOf returns the set of the given kinds.
+func KindsOf(kinds ...Kind) Kinds {
+	var s Kinds
+	for _, k := range kinds {
+		s |= 1 << k
+	}
+	return s
+}
+
+// Has reports whether k is in the set.
+func (s Kinds) Has(k Kind) bool { return s&(1<<k) != 0 }
+
+// List returns the members in kind order.
+func (s Kinds) List() []Kind {
+	var list []Kind
+	for k := Kind(0); k < NumKinds; k++ {
+		if s.Has(k) {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// String returns the names of the members, comma-separated in kind order.
+func (s Kinds) String() string {
+	var names []string
+	for _, k := range s.List() {
+		names = append(names, k.String())
+	}
+	return strings.Join(names, ",")
+}
+
+// ParseKinds reads a comma-separated list of names, as [Kinds.String] writes
+// it. An empty list is an error.
+func ParseKinds(list string) (Kinds, error) {
+	var s Kinds
+	for name := range strings.SplitSeq(list, ",") {
+		k, err := ParseKind(strings.TrimSpace(name))
+		if err != nil {
+			return 0, err
+		}
+		s |= 1 << k
+	}
+	return s, nil
+}

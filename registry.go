@@ -1,0 +1,401 @@
+package taskwatch
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Registry holds the tables of modules and notifies their watchers. The zero
+// value is ready and holds nothing but the built-ins. It must not be copied.
+//
+// All methods may be called from any goroutine at any time, also from inside
+// a watcher, but for Unregister, which says so with an error. Lock order: mu
+// is taken alone; grace.mu is taken without mu.
+type Registry struct {
+	mu      sync.Mutex // guards modules, and makes writers of snap take turns
+	modules []*registration
+
+	snap  atomic.Pointer[snapshot] // nil until the first event
+	grace grace
+}
+
+// registration is a module's stay in a registry.
+type registration struct {
+	module *Module // nil stands for the built-ins
+	table  Table   // a copy: the caller's table may change after unregister, while a snapshot still lives
+	errors atomic.Uint64
+	panics atomic.Uint64
+}
+
+func (reg *registration) name() string {
+	if reg.module == nil {
+		return ""
+	}
+	return reg.module.Name
+}
+
+func (reg *registration) observer() bool { return reg.module != nil && reg.module.Observer }
+
+// snapshot is what notifiers see: immutable once published.
+type snapshot struct {
+	lists   [numMoments][NumKinds][]entry
+	kinds   [numMoments]Kinds
+	modules []*registration
+}
+
+type entry struct {
+	fn  Watcher
+	reg *registration
+}
+
+// moment is when in an operation watchers are called.
+type moment uint8
+
+const (
+	always moment = iota // decision and fact are one moment: everybody
+	before               // the decision: who may veto
+	after                // the fact: observers
+	numMoments
+)
+
+// Notify calls the watchers of ev.Kind: built-ins first, then the modules in
+// the order in which they registered. All are called; the result is the first
+// error, as a *[WatcherError], or nil. It allocates nothing and takes no lock
+// unless a watcher fails, and may be called before anything is registered and
+// while modules come and go.
+//
+// After the free event of a task, its [Storage] values are gone.
+func (r *Registry) Notify(ev *Event) error { return r.deliver(ev, always) }
+
+// NotifyBefore calls only the watchers that may veto, for a source that can
+// refuse what has not happened yet. If it happens, NotifyAfter must follow
+// with the same facts; if it does not, nothing follows.
+func (r *Registry) NotifyBefore(ev *Event) error { return r.deliver(ev, before) }
+
+// NotifyAfter calls the watchers of observers: the second half of
+// NotifyBefore.
+func (r *Registry) NotifyAfter(ev *Event) error { return r.deliver(ev, after) }
+
+// Enabled reports whether anybody watches k. A source asks it before it
+// gathers the facts of an event.
+func (r *Registry) Enabled(k Kind) bool { return r.Kinds().Has(k) }
+
+// Kinds returns the kinds that anybody watches.
+func (r *Registry) Kinds() Kinds { return r.kinds(always) }
+
+// VetoKinds returns the kinds watched by somebody whose error would be a veto.
+func (r *Registry) VetoKinds() Kinds {
+	return r.kinds(before) & KindsOf(Init, Exec, UID, GID)
+}
+
+func (r *Registry) kinds(m moment) Kinds {
+	if s := r.snap.Load(); s != nil {
+		return s.kinds[m]
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var set Kinds
+	if m != after {
+		set = builtinKinds()
+	}
+	for _, reg := range r.modules {
+		if m == always || reg.observer() == (m == after) {
+			set |= reg.table.Kinds()
+		}
+	}
+	return set
+}
+
+func (r *Registry) deliver(ev *Event, m moment) error {
+	s := r.snap.Load()
+	if s == nil {
+		s = r.start()
+	}
+	var err error
+	if s.kinds[m]&(1<<ev.Kind) != 0 {
+		err = r.notify(ev, m)
+	} else if ev.Kind >= NumKinds {
+		return fmt.Errorf("taskwatch: notify of unknown event %v", ev.Kind)
+	}
+	if ev.Kind == Free && m != before && ev.Task != nil {
+		ev.Task.storage.free()
+	}
+	return err
+}
+
+// start publishes the first snapshot: from here on the built-ins are fixed.
+func (r *Registry) start() *snapshot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.snap.Load() == nil {
+		fixBuiltins()
+		r.publish()
+	}
+	return r.snap.Load()
+}
+
+// publish makes the modules visible to notifiers. Callers hold mu.
+func (r *Registry) publish() {
+	s := &snapshot{modules: slices.Clone(r.modules)}
+	s.add(&registration{table: *fixBuiltins()})
+	for _, reg := range r.modules {
+		s.add(reg)
+	}
+	r.snap.Store(s)
+}
+
+func (s *snapshot) add(reg *registration) {
+	half := before
+	if reg.observer() {
+		half = after
+	}
+	for k := range reg.table {
+		for _, fn := range reg.table[k] {
+			e := entry{fn, reg}
+			s.lists[always][k] = append(s.lists[always][k], e)
+			s.lists[half][k] = append(s.lists[half][k], e)
+			s.kinds[always] |= 1 << k
+			s.kinds[half] |= 1 << k
+		}
+	}
+}
+
+// notify is the read side. Its name is known to insideWatcher.
+func (r *Registry) notify(ev *Event, m moment) error {
+	reading := r.grace.enter(r.grace.reader(ev))
+	defer reading.Add(-1) // also when a watcher ends its goroutine
+	s := r.snap.Load()    // after entering: see grace.wait
+	d := delivery{snap: s, ev: ev, list: s.lists[m][ev.Kind]}
+	for d.next < len(d.list) {
+		d.run() // returns early when a watcher panics
+	}
+	if d.first == nil {
+		return nil // not a nil *WatcherError in an error
+	}
+	return d.first
+}
+
+// delivery is one event on its way through a list of watchers.
+type delivery struct {
+	snap   *snapshot
+	ev     *Event
+	list   []entry
+	next   int
+	first  *WatcherError // what the caller gets
+	vetoed bool
+}
+
+// run calls watchers until the end of the list or until one panics, and
+// leaves next behind the last one called.
+func (d *delivery) run() {
+	finished := false
+	defer func() {
+		if finished {
+			return
+		}
+		if p := recover(); p != nil { // nil: runtime.Goexit, which cannot be stopped
+			d.fail(&WatcherError{Err: fmt.Errorf("panic: %v", p), Panic: p, Stack: debug.Stack()})
+		}
+	}()
+	for d.next < len(d.list) {
+		e := &d.list[d.next]
+		d.next++
+		if err := e.fn(d.ev); err != nil {
+			d.fail(&WatcherError{Err: err})
+		}
+	}
+	finished = true
+}
+
+// fail completes, counts and reports the error of the last watcher called.
+func (d *delivery) fail(we *WatcherError) {
+	e := &d.list[d.next-1]
+	we.Module, we.Watcher, we.Kind, we.Event = e.reg.name(), watcherName(e.fn), d.ev.Kind, d.ev
+	if we.Panic != nil {
+		e.reg.panics.Add(1)
+	} else {
+		e.reg.errors.Add(1)
+		we.Veto = !d.vetoed && we.Kind.Vetoable() && !e.reg.observer()
+		d.vetoed = d.vetoed || we.Veto
+	}
+	if d.first == nil || we.Veto && !d.first.Veto {
+		d.first = we
+	}
+	for _, reg := range d.snap.modules {
+		if hook := reg.module.OnError; hook != nil {
+			if !guard(func() { hook(we) }) {
+				reg.panics.Add(1)
+			}
+		}
+	}
+}
+
+// NotifyLost tells every module with an OnLost function that the source lost
+// events.
+func (r *Registry) NotifyLost(l Loss) {
+	var ev Event
+	reading := r.grace.enter(r.grace.reader(&ev))
+	defer reading.Add(-1)
+	s := r.snap.Load()
+	if s == nil {
+		s = r.start()
+	}
+	for _, reg := range s.modules {
+		if hook := reg.module.OnLost; hook != nil {
+			if !guard(func() { hook(l) }) {
+				reg.panics.Add(1)
+			}
+		}
+	}
+}
+
+// guard calls fn and reports whether it returned without a panic: a module's
+// hook must not take the delivery of others with it.
+func guard(fn func()) (ok bool) {
+	defer func() {
+		if !ok {
+			recover()
+		}
+	}()
+	fn()
+	return true
+}
+
+// Register adds m behind the modules already registered: all of its table or,
+// with a *[ModuleError], nothing. Registering a module twice, or a second one
+// of the same name, is an error. A nil module stands for the built-ins, which
+// need no registration: nothing is done and no error returned.
+//
+// Events under way may or may not be seen by m; those that start after
+// Register returns are.
+func (r *Registry) Register(m *Module) error {
+	if m == nil {
+		return nil
+	}
+	reg := &registration{module: m}
+	if err := reg.fill(); err != nil {
+		return &ModuleError{"register", m.Name, err}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.modules {
+		if other.module == m {
+			return &ModuleError{"register", m.Name, ErrRegistered}
+		}
+		if other.module.Name == m.Name {
+			return &ModuleError{"register", m.Name, ErrNameTaken}
+		}
+	}
+	r.modules = append(slices.Clip(r.modules), reg)
+	if r.snap.Load() != nil {
+		r.publish()
+	}
+	return nil
+}
+
+// fill copies and checks the table of the module.
+func (reg *registration) fill() error {
+	m := reg.module
+	if m.Name == "" {
+		return fmt.Errorf("%w: it has no name", ErrInvalid)
+	}
+	for k := range m.Table {
+		if i := slices.IndexFunc(m.Table[k], func(fn Watcher) bool { return fn == nil }); i >= 0 {
+			return fmt.Errorf("%w: watcher %d on %s is nil", ErrInvalid, i, Kind(k))
+		}
+		reg.table[k] = slices.Clone(m.Table[k])
+	}
+	if reg.table.Kinds() == 0 && m.OnLost == nil && m.OnError == nil {
+		return fmt.Errorf("%w: it watches nothing", ErrInvalid)
+	}
+	return nil
+}
+
+// Unregister removes m from every list, waits until no watcher of it is
+// running anywhere, and then returns: from then on nothing of m is called,
+// and it may be registered again. Unregistering what is not registered is a
+// *[ModuleError], and so is the call from inside a watcher of any registry on
+// the same goroutine, because it would wait for itself. A nil module is no
+// error, as in Register.
+func (r *Registry) Unregister(m *Module) error {
+	if m == nil {
+		return nil
+	}
+	if insideWatcher() {
+		return &ModuleError{"unregister", m.Name, ErrInWatcher}
+	}
+	if err := r.remove(m); err != nil {
+		return &ModuleError{"unregister", m.Name, err}
+	}
+	r.grace.wait() // without mu, so that a watcher we wait for may still register
+	return nil
+}
+
+func (r *Registry) remove(m *Module) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.modules, func(reg *registration) bool { return reg.module == m })
+	if i < 0 {
+		return ErrNotRegistered
+	}
+	r.modules = slices.Concat(r.modules[:i], r.modules[i+1:])
+	if r.snap.Load() != nil {
+		r.publish()
+	}
+	return nil
+}
+
+// Modules lists the registered modules in the order of their registration.
+func (r *Registry) Modules() []ModuleInfo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]ModuleInfo, 0, len(r.modules))
+	for _, reg := range r.modules {
+		kinds := reg.table.Kinds()
+		list = append(list, ModuleInfo{
+			Name: reg.module.Name, Kinds: kinds, References: len(kinds.List()),
+			Errors: reg.errors.Load(), Panics: reg.panics.Load(),
+		})
+	}
+	return list
+}
+
+// insideWatcher reports whether the calling goroutine is in the middle of a
+// notification. Go has no goroutine-local state to ask, so it looks for the
+// read sides on its own stack; only the rare Unregister pays for that.
+func insideWatcher() bool {
+	pcs := make([]uintptr, 64)
+	for {
+		n := runtime.Callers(2, pcs)
+		if n < len(pcs) {
+			pcs = pcs[:n]
+			break
+		}
+		pcs = make([]uintptr, 2*len(pcs))
+	}
+	frames := runtime.CallersFrames(pcs)
+	for {
+		frame, more := frames.Next()
+		if name, ok := strings.CutPrefix(frame.Function, registryMethods); ok &&
+			(name == "notify" || name == "NotifyLost") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// registryMethods is how the names of Registry's methods begin in a stack.
+var registryMethods = func() string {
+	pc, _, _, _ := runtime.Caller(0)
+	name := runtime.FuncForPC(pc).Name() // ".../taskwatch.init.func1" or alike
+	slash := strings.LastIndexByte(name, '/')
+	pkg, _, _ := strings.Cut(name[slash+1:], ".")
+	return name[:slash+1] + pkg + ".(*Registry)."
+}()

@@ -1,0 +1,67 @@
+// Package source defines what a source of task events is and what it
+// declares. The implementations live in the packages below it.
+package source
+
+import (
+	"context"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// Source delivers the events of some tasks to a registry.
+type Source interface {
+	// Name returns the source's name as it stands in recordings.
+	Name() string
+
+	// Capabilities returns what the source can deliver, of everything that
+	// could be asked of it. It may be called at any time and costs nothing.
+	Capabilities() Capabilities
+
+	// Run delivers events until the source has no more of them, ctx ends, or
+	// the source fails. It gathers only what reg's modules watch. A source
+	// runs once.
+	//
+	// A source that ends because ctx did returns nil after having released
+	// everything it holds; what happens to supervised tasks is its own to
+	// document.
+	Run(ctx context.Context, reg *taskwatch.Registry) error
+}
+
+// Capabilities declare, per kind of event, what a source delivers. What is
+// not declared is never delivered.
+type Capabilities struct {
+	Events [taskwatch.NumKinds]Capability
+
+	// Scope is what the events cover, in words: "one command and its
+	// descendants", "the machine", "a recording".
+	Scope string
+}
+
+// Capability is what a source can do about one kind of event.
+type Capability struct {
+	Delivered bool             // the event is delivered
+	Veto      bool             // the error of a watcher refuses the operation
+	Missing   taskwatch.Fields // fields of that kind that are always missing
+	Hook      string           // what it is observed by, in the kernel's words
+	Why       string           // why it is not delivered, cannot be vetoed, or lacks fields; "" if it is complete
+}
+
+// Kinds returns the kinds that are delivered.
+func (c *Capabilities) Kinds() taskwatch.Kinds {
+	return c.where(func(e Capability) bool { return e.Delivered })
+}
+
+// VetoKinds returns the kinds that can be vetoed.
+func (c *Capabilities) VetoKinds() taskwatch.Kinds {
+	return c.where(func(e Capability) bool { return e.Veto })
+}
+
+func (c *Capabilities) where(has func(Capability) bool) taskwatch.Kinds {
+	var set taskwatch.Kinds
+	for k, e := range c.Events {
+		if has(e) {
+			set |= taskwatch.KindsOf(taskwatch.Kind(k))
+		}
+	}
+	return set
+}

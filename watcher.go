@@ -1,0 +1,83 @@
+package taskwatch
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Watcher is a function called on one kind of event.
+//
+// The event and its task are borrowed: both may be read until the watcher
+// returns, and neither may be changed. Watchers of different events may run
+// at the same time on several goroutines; the events of one task come one at
+// a time, in order.
+//
+// A nil error means nothing to report. An error is counted and reported with
+// the module's name, and never keeps another watcher from being called. On
+// Init, Exec, UID and GID it is a veto where the source can deliver one: the
+// system call fails with the syscall.Errno that errors.As finds in it, or
+// with EPERM. A panic counts as an error, and as no veto: code that crashes
+// has decided nothing.
+//
+// A watcher may register modules, and gets [ErrInWatcher] from Unregister.
+type Watcher func(ev *Event) error
+
+// Table holds the watchers of one module: an ordered list per kind. Kinds
+// without watchers cost nothing.
+type Table [NumKinds][]Watcher
+
+// Kinds returns the kinds that have watchers.
+func (t *Table) Kinds() Kinds {
+	var s Kinds
+	for k := range t {
+		if len(t[k]) > 0 {
+			s |= 1 << k
+		}
+	}
+	return s
+}
+
+// builtins are the watchers compiled into the program, in link order. They
+// stand before the modules of every registry.
+var builtins struct {
+	mu    sync.Mutex // guards table while it can still change
+	table Table
+	fixed atomic.Bool // the first event was delivered: table never changes again
+}
+
+// Builtin adds a watcher that is compiled in: every [Registry] calls it
+// before the watchers of any module, in the order of the Builtin calls, and
+// it needs no registration. Call it from an init function.
+//
+// The table is read-only once a registry has delivered its first event;
+// Builtin panics after that, and on a nil watcher or an unknown kind, because
+// each is a mistake in the program and not a condition of the machine.
+func Builtin(k Kind, fn Watcher) {
+	if k >= NumKinds {
+		panic("taskwatch: Builtin of unknown event " + k.String())
+	}
+	if fn == nil {
+		panic("taskwatch: Builtin of a nil watcher on " + k.String())
+	}
+	builtins.mu.Lock()
+	defer builtins.mu.Unlock()
+	if builtins.fixed.Load() {
+		panic("taskwatch: Builtin on " + k.String() + " after the first event was delivered; call it from an init function")
+	}
+	builtins.table[k] = append(builtins.table[k], fn)
+}
+
+// fixBuiltins makes the table read-only and returns it.
+func fixBuiltins() *Table {
+	builtins.mu.Lock()
+	defer builtins.mu.Unlock()
+	builtins.fixed.Store(true)
+	return &builtins.table
+}
+
+// builtinKinds returns the kinds with compiled-in watchers so far.
+func builtinKinds() Kinds {
+	builtins.mu.Lock()
+	defer builtins.mu.Unlock()
+	return builtins.table.Kinds()
+}
