@@ -1,0 +1,300 @@
+package record
+
+import (
+	"math/bits"
+	"strconv"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// AppendEvent appends the line of ev, newline included, to b. It reads ev and
+// its task and allocates nothing but room in b. A field is written when it
+// belongs to the kind of event and is not missing; a zero parent id and a nil
+// task are missing.
+func AppendEvent(b []byte, ev *taskwatch.Event) []byte {
+	b = append(b, `{"event":"`...)
+	b = append(b, ev.Kind.String()...)
+	b = append(b, '"')
+	b = appendFacts(b, ev)
+	return append(b, "}\n"...)
+}
+
+// AppendLoss appends the line of l, newline included, to b.
+func AppendLoss(b []byte, l taskwatch.Loss) []byte {
+	b = append(b, `{"event":"`+lostName+`"`...)
+	if l.Count != 0 {
+		b = appendUint(b, `,"count":`, l.Count)
+	}
+	if l.Seq != 0 {
+		b = appendUint(b, `,"seq":`, l.Seq)
+	}
+	return append(b, "}\n"...)
+}
+
+// AppendError appends the line of l, newline included, to b.
+func AppendError(b []byte, l *ErrorLine) []byte {
+	b = append(b, `{"event":"`+errorName+`","on":"`...)
+	b = append(b, l.Event.Kind.String()...)
+	b = append(b, '"')
+	if l.Module != "" {
+		b = appendString(append(b, `,"module":`...), l.Module)
+	}
+	if l.Watcher != "" {
+		b = appendString(append(b, `,"watcher":`...), l.Watcher)
+	}
+	if l.Errno != 0 {
+		b = appendInt(b, `,"errno":`, int64(l.Errno))
+	}
+	if l.ErrnoName != "" {
+		b = appendString(append(b, `,"errno_name":`...), l.ErrnoName)
+	}
+	if l.Message != "" {
+		b = appendString(append(b, `,"message":`...), l.Message)
+	}
+	b = appendMark(b, `,"panic":true`, l.Panic)
+	b = appendMark(b, `,"veto":true`, l.Veto)
+	b = appendMark(b, `,"dry_run":true`, l.DryRun)
+	b = appendFacts(b, l.Event)
+	return append(b, "}\n"...)
+}
+
+// appendFacts appends everything of ev but its kind, each field with a comma
+// before it.
+func appendFacts(b []byte, ev *taskwatch.Event) []byte {
+	all := taskwatch.FieldsOf(ev.Kind)
+	has := all &^ ev.Missing
+	if ev.Task == nil {
+		has &^= taskwatch.FieldsTask
+	} else if ev.Task.ParentID.IsZero() {
+		has &^= taskwatch.FieldParentID
+	}
+	if has.Has(taskwatch.FieldVal) {
+		b = appendUint(b, `,"val":`, ev.Val)
+	}
+	if ev.Seq != 0 {
+		b = appendUint(b, `,"seq":`, ev.Seq)
+	}
+	if !ev.Time.IsZero() {
+		b = append(b, `,"time":"`...)
+		b = appendTime(b, ev.Time)
+		b = append(b, '"')
+	}
+	if ev.MonoNS != 0 {
+		b = appendInt(b, `,"mono_ns":`, ev.MonoNS)
+	}
+	if ev.Source != "" {
+		b = appendString(append(b, `,"source":`...), ev.Source)
+	}
+	if ev.Task != nil {
+		b = appendTask(b, ev.Task, has)
+	}
+	switch ev.Kind {
+	case taskwatch.Exec:
+		if has.Has(taskwatch.FieldOldExe) {
+			b = appendString(append(b, `,"old_exe":`...), ev.OldExe)
+		}
+	case taskwatch.UID, taskwatch.GID:
+		b = appendChange(b, ev, has)
+	case taskwatch.Exit:
+		b = appendExit(b, &ev.Exit, has)
+		b = appendRusage(b, &ev.Rusage, has)
+	case taskwatch.Free:
+		if has.Has(taskwatch.FieldLifetime) {
+			b = appendInt(b, `,"lifetime_ns":`, ev.LifetimeNS)
+		}
+		b = appendMark(b, `,"inferred":true`, ev.Inferred)
+	}
+	return appendMissing(b, all&^has)
+}
+
+func appendTask(b []byte, t *taskwatch.Task, has taskwatch.Fields) []byte {
+	b = append(b, `,"task":{`...)
+	start := len(b)
+	if !t.ID.IsZero() {
+		b = append(b, `,"id":"`...)
+		b = append(t.ID.Append(b), '"')
+	}
+	if has.Has(taskwatch.FieldParentID) {
+		b = append(b, `,"parent_id":"`...)
+		b = append(t.ParentID.Append(b), '"')
+	}
+	if has.Has(taskwatch.FieldPID) {
+		b = appendInt(b, `,"pid":`, int64(t.PID))
+	}
+	if has.Has(taskwatch.FieldTID) {
+		b = appendInt(b, `,"tid":`, int64(t.TID))
+	}
+	if has.Has(taskwatch.FieldPPID) {
+		b = appendInt(b, `,"ppid":`, int64(t.PPID))
+	}
+	if has.Has(taskwatch.FieldStart) {
+		b = appendInt(b, `,"start_ns":`, t.StartNS)
+	}
+	if has.Has(taskwatch.FieldComm) {
+		b = appendString(append(b, `,"comm":`...), t.Comm)
+	}
+	if has.Has(taskwatch.FieldExe) {
+		b = appendString(append(b, `,"exe":`...), t.Exe)
+	}
+	if has.Has(taskwatch.FieldArgv) {
+		b = append(b, `,"argv":[`...)
+		for i, arg := range t.Argv {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendString(b, arg)
+		}
+		b = append(b, ']')
+		b = appendMark(b, `,"argv_cut":true`, t.ArgvCut)
+	}
+	if has.Has(taskwatch.FieldCwd) {
+		b = appendString(append(b, `,"cwd":`...), t.Cwd)
+	}
+	if has.Has(taskwatch.FieldUID) {
+		b = appendIDs(b, `,"uid":`, t.UID)
+	}
+	if has.Has(taskwatch.FieldGID) {
+		b = appendIDs(b, `,"gid":`, t.GID)
+	}
+	if has.Has(taskwatch.FieldCgroup) {
+		b = appendString(append(b, `,"cgroup":`...), t.Cgroup)
+	}
+	return append(uncomma(b, start), '}')
+}
+
+func appendChange(b []byte, ev *taskwatch.Event, has taskwatch.Fields) []byte {
+	if has.Has(taskwatch.FieldOld) {
+		key := `"uid":`
+		if ev.Kind == taskwatch.GID {
+			key = `"gid":`
+		}
+		b = append(b, `,"old":{`...)
+		b = append(appendIDs(b, key, ev.OldIDs), '}')
+	}
+	if has.Has(taskwatch.FieldCause) {
+		b = appendString(append(b, `,"cause":`...), ev.Cause.String())
+	}
+	return b
+}
+
+func appendExit(b []byte, e *taskwatch.ExitStatus, has taskwatch.Fields) []byte {
+	if has&taskwatch.FieldsExit == 0 {
+		return b
+	}
+	b = append(b, `,"exit":{`...)
+	start := len(b)
+	if has.Has(taskwatch.FieldExitCode) {
+		b = appendInt(b, `,"code":`, int64(e.Code))
+	}
+	if has.Has(taskwatch.FieldExitSignal) {
+		b = appendInt(b, `,"signal":`, int64(e.Signal))
+	}
+	if has.Has(taskwatch.FieldExitCore) {
+		b = strconv.AppendBool(append(b, `,"core":`...), e.Core)
+	}
+	if has.Has(taskwatch.FieldExitGroup) {
+		b = strconv.AppendBool(append(b, `,"group":`...), e.Group)
+	}
+	return append(uncomma(b, start), '}')
+}
+
+func appendRusage(b []byte, r *taskwatch.Rusage, has taskwatch.Fields) []byte {
+	if has&taskwatch.FieldsRusage == 0 {
+		return b
+	}
+	b = append(b, `,"rusage":{`...)
+	start := len(b)
+	if has.Has(taskwatch.FieldUTime) {
+		b = appendInt(b, `,"utime_ns":`, r.UTimeNS)
+	}
+	if has.Has(taskwatch.FieldSTime) {
+		b = appendInt(b, `,"stime_ns":`, r.STimeNS)
+	}
+	if has.Has(taskwatch.FieldMaxRSS) {
+		b = appendUint(b, `,"maxrss_bytes":`, r.MaxRSS)
+	}
+	if has.Has(taskwatch.FieldMinFlt) {
+		b = appendUint(b, `,"minflt":`, r.MinFlt)
+	}
+	if has.Has(taskwatch.FieldMajFlt) {
+		b = appendUint(b, `,"majflt":`, r.MajFlt)
+	}
+	if has.Has(taskwatch.FieldNVCSw) {
+		b = appendUint(b, `,"nvcsw":`, r.NVCSw)
+	}
+	if has.Has(taskwatch.FieldNIvCSw) {
+		b = appendUint(b, `,"nivcsw":`, r.NIvCSw)
+	}
+	if has.Has(taskwatch.FieldReadBytes) {
+		b = appendUint(b, `,"read_bytes":`, r.ReadBytes)
+	}
+	if has.Has(taskwatch.FieldWriteBytes) {
+		b = appendUint(b, `,"write_bytes":`, r.WriteBytes)
+	}
+	return append(uncomma(b, start), '}')
+}
+
+// fieldNames is Fields.Names without its allocation.
+var fieldNames = func() (names [64]string) {
+	for i := range names {
+		names[i] = taskwatch.Fields(1 << i).String()
+	}
+	return names
+}()
+
+func appendMissing(b []byte, missing taskwatch.Fields) []byte {
+	if missing == 0 {
+		return b
+	}
+	b = append(b, `,"missing":[`...)
+	start := len(b)
+	for ; missing != 0; missing &= missing - 1 {
+		b = append(b, `,"`...)
+		b = append(b, fieldNames[bits.TrailingZeros64(uint64(missing))]...)
+		b = append(b, '"')
+	}
+	return append(uncomma(b, start), ']')
+}
+
+// uncomma removes the comma before the first member, which stands at start.
+func uncomma(b []byte, start int) []byte {
+	if len(b) == start {
+		return b
+	}
+	return append(b[:start], b[start+1:]...)
+}
+
+func appendUint(b []byte, key string, v uint64) []byte {
+	return strconv.AppendUint(append(b, key...), v, 10)
+}
+
+func appendInt(b []byte, key string, v int64) []byte {
+	return strconv.AppendInt(append(b, key...), v, 10)
+}
+
+func appendMark(b []byte, mark string, set bool) []byte {
+	if set {
+		return append(b, mark...)
+	}
+	return b
+}
+
+func appendIDs(b []byte, key string, ids taskwatch.IDs) []byte {
+	b = append(b, key...)
+	for i, id := range ids {
+		sep := byte(',')
+		if i == 0 {
+			sep = '['
+		}
+		b = strconv.AppendUint(append(b, sep), uint64(id), 10)
+	}
+	return append(b, ']')
+}
+
+// timeLayout is time.RFC3339Nano in UTC with all nine digits.
+const timeLayout = "2006-01-02T15:04:05.000000000Z"
+
+func appendTime(b []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(b, timeLayout)
+}

@@ -1,0 +1,349 @@
+package record
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+const remedyForm = "want one JSON object a line, as `taskwatch run -f json` writes it"
+
+// Decode reads one line, with or without its newline. The input need not be
+// trusted: every error is a *[SyntaxError], and nothing panics. What it
+// returns is independent of line.
+//
+// Every field that belongs to the event and is absent, or named in "missing",
+// is in [taskwatch.Event.Missing], and its value is zero.
+func Decode(line []byte) (Line, error) {
+	if !utf8.Valid(line) {
+		return Line{}, notJSON(line, "the line is not valid UTF-8", nil)
+	}
+	var raw rawLine
+	if err := json.Unmarshal(line, &raw); err != nil {
+		return Line{}, jsonError(line, err)
+	}
+	return raw.line()
+}
+
+// rawLine is a line as it stands there: pointers tell absent from zero.
+type rawLine struct {
+	Event *string `json:"event"`
+
+	Count uint64 `json:"count"`
+
+	On        string `json:"on"`
+	Module    string `json:"module"`
+	Watcher   string `json:"watcher"`
+	Errno     uint16 `json:"errno"`
+	ErrnoName string `json:"errno_name"`
+	Message   string `json:"message"`
+	Panic     bool   `json:"panic"`
+	Veto      bool   `json:"veto"`
+	DryRun    bool   `json:"dry_run"`
+
+	Val    *uint64  `json:"val"`
+	Seq    uint64   `json:"seq"`
+	Time   *string  `json:"time"`
+	MonoNS int64    `json:"mono_ns"`
+	Source string   `json:"source"`
+	Task   *rawTask `json:"task"`
+
+	OldExe *string `json:"old_exe"`
+	Old    struct {
+		UID rawIDs `json:"uid"`
+		GID rawIDs `json:"gid"`
+	} `json:"old"`
+	Cause *string `json:"cause"`
+
+	Exit struct {
+		Code   *int32 `json:"code"`
+		Signal *int32 `json:"signal"`
+		Core   *bool  `json:"core"`
+		Group  *bool  `json:"group"`
+	} `json:"exit"`
+	Rusage struct {
+		UTimeNS    *int64  `json:"utime_ns"`
+		STimeNS    *int64  `json:"stime_ns"`
+		MaxRSS     *uint64 `json:"maxrss_bytes"`
+		MinFlt     *uint64 `json:"minflt"`
+		MajFlt     *uint64 `json:"majflt"`
+		NVCSw      *uint64 `json:"nvcsw"`
+		NIvCSw     *uint64 `json:"nivcsw"`
+		ReadBytes  *uint64 `json:"read_bytes"`
+		WriteBytes *uint64 `json:"write_bytes"`
+	} `json:"rusage"`
+
+	LifetimeNS *int64 `json:"lifetime_ns"`
+	Inferred   bool   `json:"inferred"`
+
+	Missing []string `json:"missing"`
+}
+
+type rawTask struct {
+	ID       string    `json:"id"`
+	ParentID string    `json:"parent_id"`
+	PID      *int32    `json:"pid"`
+	TID      *int32    `json:"tid"`
+	PPID     *int32    `json:"ppid"`
+	StartNS  *int64    `json:"start_ns"`
+	Comm     *string   `json:"comm"`
+	Exe      *string   `json:"exe"`
+	Argv     *[]string `json:"argv"`
+	ArgvCut  bool      `json:"argv_cut"`
+	Cwd      *string   `json:"cwd"`
+	UID      rawIDs    `json:"uid"`
+	GID      rawIDs    `json:"gid"`
+	Cgroup   *string   `json:"cgroup"`
+}
+
+// rawIDs is a slice because encoding/json takes an array of any length for
+// an array of four.
+type rawIDs []uint32
+
+func (raw *rawLine) line() (Line, error) {
+	switch {
+	case raw.Event == nil:
+		return Line{}, &SyntaxError{Reason: `there is no "event"`, Remedy: remedyForm}
+	case *raw.Event == lostName:
+		return Line{Lost: &taskwatch.Loss{Count: raw.Count, Seq: raw.Seq}}, nil
+	case *raw.Event == errorName:
+		ev, err := raw.event("on", raw.On, true)
+		if err != nil {
+			return Line{}, err
+		}
+		return Line{Error: &ErrorLine{
+			Module: decodeString(raw.Module), Watcher: decodeString(raw.Watcher),
+			Errno: int(raw.Errno), ErrnoName: decodeString(raw.ErrnoName), Message: decodeString(raw.Message),
+			Panic: raw.Panic, Veto: raw.Veto, DryRun: raw.DryRun,
+			Event: ev,
+		}}, nil
+	}
+	ev, err := raw.event("event", *raw.Event, false)
+	if err != nil {
+		return Line{}, err
+	}
+	return Line{Event: ev}, nil
+}
+
+// event builds the event whose kind has the given name, found in the given
+// field.
+func (raw *rawLine) event(field, kind string, taskOptional bool) (*taskwatch.Event, error) {
+	k, err := taskwatch.ParseKind(kind)
+	if err != nil {
+		return nil, &SyntaxError{Reason: fmt.Sprintf("%q is %q, which this version of taskwatch does not know", field, kind),
+			Remedy: "use the version that recorded it", Err: err}
+	}
+	ev := &taskwatch.Event{Kind: k, Seq: raw.Seq, MonoNS: raw.MonoNS, Source: decodeString(raw.Source)}
+	if raw.Time != nil {
+		if ev.Time, err = decodeTime(*raw.Time); err != nil {
+			return nil, err
+		}
+	}
+	f := fields{want: taskwatch.FieldsOf(k)}
+	for _, name := range raw.Missing {
+		if m, err := taskwatch.ParseField(name); err == nil { // else a newer recorder's
+			f.want &^= m
+		}
+	}
+	take(&f, taskwatch.FieldVal, &ev.Val, raw.Val)
+	switch {
+	case raw.Task != nil && raw.Task.ID != "":
+		if ev.Task, err = raw.Task.task(&f); err != nil {
+			return nil, err
+		}
+	case !taskOptional:
+		return nil, &SyntaxError{Reason: `there is no "task" with an "id"`, Remedy: "an event says nothing without its task: keep task.id where recordings are filtered"}
+	}
+	if err := raw.details(ev, &f); err != nil {
+		return nil, err
+	}
+	ev.Missing = taskwatch.FieldsOf(k) &^ f.got
+	return ev, nil
+}
+
+// details takes what only some kinds of event have.
+func (raw *rawLine) details(ev *taskwatch.Event, f *fields) error {
+	takeString(f, taskwatch.FieldOldExe, &ev.OldExe, raw.OldExe)
+	old, name := raw.Old.UID, "old.uid"
+	if ev.Kind == taskwatch.GID {
+		old, name = raw.Old.GID, "old.gid"
+	}
+	if err := takeIDs(f, taskwatch.FieldOld, &ev.OldIDs, old, name); err != nil {
+		return err
+	}
+	if raw.Cause != nil && f.takes(taskwatch.FieldCause) {
+		cause, err := decodeCause(*raw.Cause)
+		if err != nil {
+			return err
+		}
+		ev.Cause = cause
+	}
+	takeInt(f, taskwatch.FieldExitCode, &ev.Exit.Code, raw.Exit.Code)
+	takeInt(f, taskwatch.FieldExitSignal, &ev.Exit.Signal, raw.Exit.Signal)
+	take(f, taskwatch.FieldExitCore, &ev.Exit.Core, raw.Exit.Core)
+	take(f, taskwatch.FieldExitGroup, &ev.Exit.Group, raw.Exit.Group)
+	take(f, taskwatch.FieldUTime, &ev.Rusage.UTimeNS, raw.Rusage.UTimeNS)
+	take(f, taskwatch.FieldSTime, &ev.Rusage.STimeNS, raw.Rusage.STimeNS)
+	take(f, taskwatch.FieldMaxRSS, &ev.Rusage.MaxRSS, raw.Rusage.MaxRSS)
+	take(f, taskwatch.FieldMinFlt, &ev.Rusage.MinFlt, raw.Rusage.MinFlt)
+	take(f, taskwatch.FieldMajFlt, &ev.Rusage.MajFlt, raw.Rusage.MajFlt)
+	take(f, taskwatch.FieldNVCSw, &ev.Rusage.NVCSw, raw.Rusage.NVCSw)
+	take(f, taskwatch.FieldNIvCSw, &ev.Rusage.NIvCSw, raw.Rusage.NIvCSw)
+	take(f, taskwatch.FieldReadBytes, &ev.Rusage.ReadBytes, raw.Rusage.ReadBytes)
+	take(f, taskwatch.FieldWriteBytes, &ev.Rusage.WriteBytes, raw.Rusage.WriteBytes)
+	take(f, taskwatch.FieldLifetime, &ev.LifetimeNS, raw.LifetimeNS)
+	ev.Inferred = raw.Inferred && ev.Kind == taskwatch.Free
+	return nil
+}
+
+func (raw *rawTask) task(f *fields) (*taskwatch.Task, error) {
+	t := new(taskwatch.Task)
+	var err error
+	if t.ID, err = taskwatch.ParseTaskID(raw.ID); err != nil {
+		return nil, &SyntaxError{Reason: fmt.Sprintf("task.id is %q, not two base-36 numbers joined by a dash", raw.ID), Err: err}
+	}
+	if raw.ParentID != "" && f.takes(taskwatch.FieldParentID) {
+		if t.ParentID, err = taskwatch.ParseTaskID(raw.ParentID); err != nil {
+			return nil, &SyntaxError{Reason: fmt.Sprintf("task.parent_id is %q, not two base-36 numbers joined by a dash", raw.ParentID), Err: err}
+		}
+	}
+	takeInt(f, taskwatch.FieldPID, &t.PID, raw.PID)
+	takeInt(f, taskwatch.FieldTID, &t.TID, raw.TID)
+	takeInt(f, taskwatch.FieldPPID, &t.PPID, raw.PPID)
+	take(f, taskwatch.FieldStart, &t.StartNS, raw.StartNS)
+	takeString(f, taskwatch.FieldComm, &t.Comm, raw.Comm)
+	takeString(f, taskwatch.FieldExe, &t.Exe, raw.Exe)
+	if raw.Argv != nil && f.takes(taskwatch.FieldArgv) {
+		for i, arg := range *raw.Argv {
+			(*raw.Argv)[i] = decodeString(arg)
+		}
+		t.Argv, t.ArgvCut = *raw.Argv, raw.ArgvCut
+	}
+	takeString(f, taskwatch.FieldCwd, &t.Cwd, raw.Cwd)
+	if err := takeIDs(f, taskwatch.FieldUID, &t.UID, raw.UID, "task.uid"); err != nil {
+		return nil, err
+	}
+	if err := takeIDs(f, taskwatch.FieldGID, &t.GID, raw.GID, "task.gid"); err != nil {
+		return nil, err
+	}
+	takeString(f, taskwatch.FieldCgroup, &t.Cgroup, raw.Cgroup)
+	return t, nil
+}
+
+// fields keeps account of what belongs to the event and what was there.
+type fields struct{ want, got taskwatch.Fields }
+
+// takes reports whether a field that is there belongs to the event, and
+// notes it if so.
+func (f *fields) takes(field taskwatch.Fields) bool {
+	f.got |= f.want & field
+	return f.want.Has(field)
+}
+
+func take[T any](f *fields, field taskwatch.Fields, to, from *T) {
+	if from != nil && f.takes(field) {
+		*to = *from
+	}
+}
+
+func takeInt(f *fields, field taskwatch.Fields, to *int, from *int32) {
+	if from != nil && f.takes(field) {
+		*to = int(*from)
+	}
+}
+
+func takeString(f *fields, field taskwatch.Fields, to, from *string) {
+	if from != nil && f.takes(field) {
+		*to = decodeString(*from)
+	}
+}
+
+func takeIDs(f *fields, field taskwatch.Fields, to *taskwatch.IDs, from rawIDs, name string) error {
+	if from == nil || !f.takes(field) {
+		return nil
+	}
+	if copy(to[:], from) != len(to) || len(from) != len(to) {
+		return &SyntaxError{Reason: fmt.Sprintf("%s has %d ids", name, len(from)), Remedy: "want [real, effective, saved, fs]"}
+	}
+	return nil
+}
+
+// decodeTime accepts any RFC 3339 time.
+func decodeTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, &SyntaxError{Reason: fmt.Sprintf("time is %q, not RFC 3339", s), Err: err}
+	}
+	if t = t.UTC(); t.Year() < 0 || t.Year() > 9999 {
+		return time.Time{}, &SyntaxError{Reason: fmt.Sprintf("time is %q, whose year in UTC does not have four digits", s)}
+	}
+	return t, nil
+}
+
+func decodeCause(s string) (taskwatch.Cause, error) {
+	for _, c := range []taskwatch.Cause{taskwatch.CauseUnknown, taskwatch.CauseSyscall, taskwatch.CauseExec} {
+		if c.String() == s {
+			return c, nil
+		}
+	}
+	return 0, &SyntaxError{Reason: fmt.Sprintf("cause is %q, neither syscall, exec nor unknown", s)}
+}
+
+// jsonError says what is wrong with a line that encoding/json refused.
+func jsonError(line []byte, err error) error {
+	var (
+		syntax *json.SyntaxError
+		typ    *json.UnmarshalTypeError
+	)
+	switch {
+	case errors.As(err, &typ):
+		where := "the line"
+		if typ.Field != "" {
+			where = typ.Field
+		}
+		return notJSON(line, fmt.Sprintf("%s is a JSON %s, where a %s belongs", where, typ.Value, goodName(typ.Type.String())), err)
+	case errors.As(err, &syntax) && syntax.Offset >= int64(len(line)):
+		// The only error that encoding/json gives no type.
+		return notJSON(line, "the JSON object does not end", io.ErrUnexpectedEOF)
+	case errors.As(err, &syntax):
+		return notJSON(line, fmt.Sprintf("not JSON, at byte %d: %v", syntax.Offset, err), err)
+	}
+	return notJSON(line, err.Error(), err)
+}
+
+// goodName says in JSON's words what a Go type takes.
+func goodName(typ string) string {
+	switch typ {
+	case "string", "bool":
+		return typ
+	case "record.rawLine", "record.rawTask":
+		return "object"
+	case "record.rawIDs", "[]string":
+		return "list"
+	case "uint16", "uint32", "uint64":
+		return "number from 0 on (" + typ + ")"
+	case "int32", "int64":
+		return "number (" + typ + ")"
+	}
+	return "object"
+}
+
+// notJSON guesses from the first bytes what was given instead of a recording.
+func notJSON(line []byte, reason string, cause error) error {
+	e := &SyntaxError{Reason: reason, Remedy: remedyForm, Err: cause}
+	switch text := bytes.TrimSpace(line); {
+	case bytes.HasPrefix(line, []byte("\x1f\x8b")), bytes.HasPrefix(line, []byte("\x28\xb5\x2f\xfd")):
+		e.Reason, e.Remedy = "the file is compressed", "decompress it first"
+	case bytes.HasPrefix(text, []byte("[")):
+		e.Remedy = "want one object a line, not a list: jq -c '.[]' makes lines of it"
+	case string(text) == "{":
+		e.Remedy = "want each object on a line of its own: jq -c . makes lines of it"
+	}
+	return e
+}

@@ -1,0 +1,58 @@
+// Package record is the recorded form of events: JSON lines, one object a
+// line. What a recorder writes with a [Writer] a [Reader] reads back, and
+// nothing is lost on the way.
+//
+// # Lines
+//
+// There are nine kinds of line, told apart by "event": the seven kinds of
+// [taskwatch.Kind], "lost" for a [taskwatch.Loss] and "error" for a
+// [taskwatch.WatcherError]. Broken here for reading:
+//
+//	{"event":"exec","val":0,"seq":812,"time":"2026-11-23T16:30:49.123456789Z","mono_ns":5411692016,
+//	 "source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","pid":161,"tid":161,"ppid":154,
+//	 "start_ns":5411600000,"comm":"true",
+//	 "exe":"/usr/bin/true","argv":["true"],"cwd":"/srv","uid":[0,0,0,0],"gid":[0,0,0,0],
+//	 "cgroup":"/user.slice"},"old_exe":"/usr/bin/bash"}
+//	{"event":"uid", ... ,"old":{"uid":[0,0,0,0]},"cause":"syscall"}
+//	{"event":"exit","val":256, ... ,"exit":{"code":1,"signal":0,"core":false,"group":true},
+//	 "rusage":{"utime_ns":0,"stime_ns":812000,"maxrss_bytes":1372160,"minflt":80,"majflt":0,
+//	 "nvcsw":1,"nivcsw":0,"read_bytes":0,"write_bytes":0}}
+//	{"event":"free", ... ,"lifetime_ns":92016000,"inferred":true}
+//	{"event":"lost","count":17,"seq":900}
+//	{"event":"error","on":"exec","module":"guard","watcher":"main.deny","errno":1,"errno_name":"EPERM",
+//	 "message":"operation not permitted","veto":true, ... }
+//
+// Fields stand in this order. An absent field is unknown. "missing" stands at
+// the end of a line and names those fields that belong to the event and that
+// the source could not give; an init event has no pid, tid and start_ns to
+// miss, because the task has none yet. "argv_cut":true marks an argv that is
+// not complete and "inferred":true a free that the kernel never reported; both
+// are absent otherwise. Times are RFC 3339 in UTC with nanoseconds. uid and
+// gid are [real, effective, saved, fs]. A "count" is absent from a lost line
+// whose source knows only that something was lost.
+//
+// An error line says which event failed ("on") and then holds all of that
+// event, so that of a refused exec it tells what was refused (task.exe,
+// task.argv), and of a refused uid change the ids asked for (task.uid) and
+// those still in force (old.uid). "veto":true says that the operation was
+// refused, "dry_run":true that it would have been, had vetoes been applied;
+// "panic":true that the watcher crashed. Errors that carry no error number
+// and refuse nothing have no errno.
+//
+// # Strings
+//
+// Linux strings are bytes, JSON strings are Unicode. A byte 0xNN that is not
+// part of valid UTF-8 is written as the escape \uefNN, a character of the
+// private use area; a genuine character U+EF80 to U+EFFF is written as its
+// three bytes in the same way. Reading turns \uefNN back into the byte, so
+// every string of bytes survives, and every JSON parser accepts the file,
+// which it would not if lone surrogates stood in it. Control characters and
+// the line separators U+2028 and U+2029 are escaped as well: a recording can
+// be shown on a terminal.
+//
+// # Compatibility
+//
+// Fields that a Reader does not know are ignored: they come from a newer
+// recorder, and what is known stays true without them. A kind of line that it
+// does not know is an error: to skip it would lose an event without a word.
+package record

@@ -1,0 +1,100 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxLine is the length of the longest line that a [Reader] takes, in bytes.
+// Linux takes 6 MiB of arguments at most, and a recorded byte is at most six
+// long.
+const MaxLine = 64 << 20
+
+// Reader reads a recording line by line. It holds one line at a time. It is
+// not safe for use by several goroutines.
+type Reader struct {
+	in   *bufio.Reader
+	name string
+	line int
+	long []byte // a line that does not fit into in's buffer
+	err  error
+}
+
+// NewReader returns a Reader of r. The name, that of the file, is for errors.
+func NewReader(r io.Reader, name string) *Reader {
+	return &Reader{in: bufio.NewReaderSize(r, 64<<10), name: name}
+}
+
+// Next returns the next line; it is the caller's to keep. Empty lines are
+// skipped. At the end of the recording the error is io.EOF; for a line that
+// cannot be used it is a *[SyntaxError], and for a failed read one that wraps
+// the cause. After any error Next returns the same error again.
+func (r *Reader) Next() (Line, error) {
+	if r.err != nil {
+		return Line{}, r.err
+	}
+	l, err := r.next()
+	r.err = err
+	return l, err
+}
+
+// LineNumber returns the number of the line that Next returned last, from 1.
+func (r *Reader) LineNumber() int { return r.line }
+
+func (r *Reader) next() (Line, error) {
+	for {
+		text, err := r.read()
+		if err != nil && err != io.EOF {
+			return Line{}, err
+		}
+		ended := err == nil // by a newline
+		if len(bytes.TrimSpace(text)) == 0 {
+			if ended {
+				continue
+			}
+			return Line{}, io.EOF
+		}
+		l, err := Decode(text)
+		if err == nil {
+			return l, nil
+		}
+		var syntax *SyntaxError
+		if !errors.As(err, &syntax) {
+			syntax = &SyntaxError{Reason: err.Error(), Err: err}
+		}
+		if !ended && errors.Is(syntax, io.ErrUnexpectedEOF) {
+			syntax.Reason = "the recording ends in the middle of this line"
+			syntax.Remedy = "its recorder was stopped while it wrote; the lines before this one are good, delete this one to use them"
+		}
+		syntax.File, syntax.Line = r.name, r.line
+		return Line{}, syntax
+	}
+}
+
+// read returns the next line, which is valid until the next call. The error
+// is io.EOF when the line is the last one and no newline ends it.
+func (r *Reader) read() ([]byte, error) {
+	r.line++
+	r.long = r.long[:0]
+	for {
+		part, err := r.in.ReadSlice('\n')
+		if err == nil && len(r.long) == 0 {
+			return part, nil
+		}
+		r.long = append(r.long, part...)
+		switch {
+		case len(r.long) > MaxLine:
+			return nil, &SyntaxError{File: r.name, Line: r.line,
+				Reason: fmt.Sprintf("the line is longer than %d bytes", MaxLine), Remedy: remedyForm}
+		case err == bufio.ErrBufferFull:
+		case err == nil, err == io.EOF:
+			return r.long, err
+		default:
+			return nil, &SyntaxError{File: r.name, Line: r.line,
+				Reason: fmt.Sprintf("reading failed: %v", err), Err: err}
+		}
+	}
+}
