@@ -1,0 +1,88 @@
+package testutil
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// builds are the C programs built so far, removed at the end by Main.
+var builds struct {
+	mu   sync.Mutex // one build at a time
+	dir  string
+	done map[string]string // by command line
+}
+
+// BuildC builds a program with gcc from C files and returns its path. An
+// argument that begins with a dash is a flag for gcc and stands where it was
+// given ("-static", "-m32"); the rest are files relative to the test's
+// directory. A program is built once per test binary and removed by [Main].
+// A failed build fails the test, with what gcc said.
+func BuildC(t testing.TB, args ...string) string {
+	t.Helper()
+	gcc := RequireTool(t, "gcc")
+	argv := []string{"-O1", "-g", "-Wall", "-Werror", "-pthread"}
+	for _, arg := range args {
+		if !strings.HasPrefix(arg, "-") {
+			abs, err := filepath.Abs(arg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			arg = abs
+		}
+		argv = append(argv, arg)
+	}
+
+	builds.mu.Lock()
+	defer builds.mu.Unlock()
+	key := strings.Join(argv, "\x00")
+	if path := builds.done[key]; path != "" {
+		return path
+	}
+	if !started {
+		t.Fatal("testutil.BuildC needs a TestMain that calls testutil.Main, which removes the program")
+	}
+	if builds.dir == "" {
+		dir, err := os.MkdirTemp("", "taskwatch-test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, 0o755); err != nil { // tests run programs as other users
+			t.Fatal(err)
+		}
+		builds.dir, builds.done = dir, map[string]string{}
+	}
+	name := "a.out"
+	for _, arg := range args {
+		if base, ok := strings.CutSuffix(filepath.Base(arg), ".c"); ok {
+			name = base
+			break
+		}
+	}
+	dir, err := os.MkdirTemp(builds.dir, "") // programs keep their names, also if two are alike
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, name)
+	cmd := exec.Command(gcc, append(argv, "-o", path)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, out)
+	}
+	builds.done[key] = path
+	return path
+}
+
+func removeBuilds() {
+	builds.mu.Lock()
+	defer builds.mu.Unlock()
+	if builds.dir != "" {
+		os.RemoveAll(builds.dir)
+		builds.dir, builds.done = "", nil
+	}
+}
