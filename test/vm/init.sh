@@ -1,0 +1,33 @@
+#!/bin/busybox sh
+# The guest's init. It runs /.vm/run, whose output is the second serial port,
+# and reports its exit status there. The first port is the kernel's.
+PATH=/bin:/sbin:/usr/bin:/usr/sbin
+export PATH
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs -o mode=1777 tmp /dev/shm
+mount -t tmpfs -o mode=1777 tmp /tmp
+mount -t tmpfs -o mode=755 run /run
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t securityfs securityfs /sys/kernel/security
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t bpf -o mode=700 bpf /sys/fs/bpf
+ln -s /proc/self/fd /dev/fd
+ln -s /proc/self/fd/0 /dev/stdin
+ln -s /proc/self/fd/1 /dev/stdout
+ln -s /proc/self/fd/2 /dev/stderr
+hostname vm
+ip link set lo up
+stty -F /dev/ttyS1 raw -echo
+. /.vm/setup
+/.vm/run </dev/null >/dev/ttyS1 2>&1
+status=$?
+# The port is not the guest's controlling terminal and is drained on close.
+printf '\n%s %d\n' "$(cat /.vm/token)" "$status" >/dev/ttyS1
+sync
+poweroff -f

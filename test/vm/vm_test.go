@@ -1,0 +1,244 @@
+package vm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch/test/vm"
+)
+
+// series are the kernels that the harness itself is tested with.
+var series = []string{"6.1", "6.12"}
+
+func kernel(t *testing.T, series string) vm.Kernel {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a machine: not in -short")
+	}
+	k, err := vm.FindKernel(t.Context(), series)
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip(err) // the error names the package to install
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func run(t *testing.T, cfg vm.Config) (vm.Result, error) {
+	t.Helper()
+	res, err := vm.Run(t.Context(), cfg)
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip(err)
+	}
+	return res, err
+}
+
+func TestCommandPasses(t *testing.T) {
+	for _, s := range series {
+		t.Run(s, func(t *testing.T) {
+			t.Parallel()
+			host := filepath.Join(t.TempDir(), "file")
+			content := bytes.Repeat([]byte("0123456789abcde\n"), 1<<12)
+			if err := os.WriteFile(host, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var live bytes.Buffer
+			res, err := run(t, vm.Config{
+				Kernel:  kernel(t, s),
+				Cmdline: "taskwatch.word=some",
+				Files: []vm.File{
+					{Guest: "/data/sub/copied", Host: host},
+					{Guest: "/data/link", Link: "sub/copied"},
+					{Guest: "/data/text", Data: []byte("odd")},
+				},
+				Setup: "echo made > /run/made",
+				Cmd: []string{"sh", "-c", `
+					uname -r; pwd; echo "$VALUE"; echo "arg $1" >&2
+					cat /run/made text; echo; cmp link sub/copied && echo same; wc -c < link
+					stat -c %a sub/copied
+					grep -o taskwatch.word=some /proc/cmdline
+					for fs in proc sysfs devtmpfs devpts tmpfs cgroup2 securityfs debugfs tracefs bpf; do
+						grep -q " $fs " /proc/mounts || echo "not mounted: $fs"
+					done
+					ping -c 1 -W 5 127.0.0.1 > /dev/null && echo loopback
+					nproc`, "sh", `it's "$quoted"`},
+				Dir:    "/data",
+				Env:    []string{`VALUE=a 'b' $c`},
+				CPUs:   2,
+				Output: &live,
+			})
+			if err != nil {
+				t.Fatalf("%v\n%s", err, res.Console)
+			}
+			want := strings.Join([]string{
+				"/data", `a 'b' $c`, `arg it's "$quoted"`, "made", "odd", "same", "65536", "644",
+				"taskwatch.word=some", "loopback", "2", ""}, "\n")
+			release, rest, _ := strings.Cut(string(res.Output), "\n")
+			if !strings.HasPrefix(release, s+".") {
+				t.Errorf("uname says %q, want a kernel %s", release, s)
+			}
+			if rest != want {
+				t.Errorf("the command printed\n%q\nwant\n%q", rest, want)
+			}
+			if res.ExitCode != 0 {
+				t.Errorf("exit code %d", res.ExitCode)
+			}
+			if !bytes.HasPrefix(live.Bytes(), res.Output) {
+				t.Errorf("Config.Output got %q, Result.Output is %q", live.Bytes(), res.Output)
+			}
+		})
+	}
+}
+
+func TestLSMParameter(t *testing.T) {
+	for _, tt := range []struct {
+		cmdline string
+		bpf     bool
+	}{
+		{vm.CmdlineBPF, true},
+		{vm.CmdlineNoBPF, false},
+	} {
+		res, err := run(t, vm.Config{
+			Kernel: kernel(t, "6.12"), Cmdline: tt.cmdline,
+			Cmd: []string{"cat", "/sys/kernel/security/lsm"},
+		})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, res.Console)
+		}
+		active := strings.Split(strings.TrimSpace(string(res.Output)), ",")
+		found := false
+		for _, name := range active {
+			found = found || name == "bpf"
+		}
+		if found != tt.bpf {
+			t.Errorf("%s: active are %q", tt.cmdline, active)
+		}
+	}
+}
+
+func TestCommandFails(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cmd  []string
+		want int
+		out  string
+	}{
+		{"status", []string{"sh", "-c", "echo out; exit 42"}, 42, "out\n"},
+		{"killed", []string{"sh", "-c", "echo out; kill -9 $$"}, 128 + 9, "out\nKilled\n"}, // as init's shell says
+		{"not found", []string{"sh", "-c", "echo out; exec /no/such/program 2>/dev/null"}, 127, "out\n"},
+	} {
+		res, err := run(t, vm.Config{Kernel: kernel(t, "6.1"), Cmd: tt.cmd})
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", tt.name, err, res.Console)
+		}
+		if res.ExitCode != tt.want || string(res.Output) != tt.out {
+			t.Errorf("%s: exit code %d with output %q, want %d", tt.name, res.ExitCode, res.Output, tt.want)
+		}
+	}
+}
+
+func TestKernelPanics(t *testing.T) {
+	res, err := run(t, vm.Config{
+		Kernel: kernel(t, "6.12"),
+		Cmd:    []string{"sh", "-c", "echo before; echo c > /proc/sysrq-trigger; sleep 1000"},
+	})
+	var crash *vm.CrashError
+	if !errors.As(err, &crash) {
+		t.Fatalf("error is %v, want a CrashError\n%s", err, res.Console)
+	}
+	if !strings.Contains(crash.Message, "sysrq triggered crash") {
+		t.Errorf("the crash is %q", crash.Message)
+	}
+	if string(res.Output) != "before\n" {
+		t.Errorf("output before the crash is %q", res.Output)
+	}
+}
+
+func TestGuestEndsWithoutStatus(t *testing.T) {
+	res, err := run(t, vm.Config{Kernel: kernel(t, "6.1"), Cmd: []string{"poweroff", "-f"}})
+	if !errors.Is(err, vm.ErrNoStatus) {
+		t.Fatalf("error is %v, want ErrNoStatus\n%s", err, res.Console)
+	}
+}
+
+func TestGuestHangs(t *testing.T) {
+	k := kernel(t, "6.12")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	stop := errors.New("the guest is up and hangs")
+	var live bytes.Buffer
+	res, err := vm.Run(ctx, vm.Config{
+		Kernel: k,
+		Cmd:    []string{"sh", "-c", "echo up; sleep 100000"},
+		Output: writerFunc(func(b []byte) (int, error) {
+			live.Write(b)
+			if live.String() == "up\n" {
+				cancel(stop)
+			}
+			return len(b), nil
+		}),
+	})
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip(err)
+	}
+	if !errors.Is(err, stop) {
+		t.Fatalf("error is %v, want the cause of the context's end\n%s", err, res.Console)
+	}
+	if string(res.Output) != "up\n" {
+		t.Errorf("output is %q", res.Output)
+	}
+
+	_, err = vm.Run(t.Context(), vm.Config{
+		Kernel: k, Cmd: []string{"sleep", "100000"}, Timeout: time.Second,
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("error is %v, want a timeout", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+func TestMissingPrograms(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv("TASKWATCH_VM_CACHE", t.TempDir())
+	_, err := vm.FindKernel(t.Context(), "6.1")
+	if err == nil || !strings.Contains(err.Error(), "Debian package apt") {
+		t.Errorf("without apt: %v", err)
+	}
+	_, err = vm.Run(t.Context(), vm.Config{Cmd: []string{"true"}})
+	if err == nil || !strings.Contains(err.Error(), "Debian package qemu-system-x86") {
+		t.Errorf("without QEMU: %v", err)
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	if _, err := vm.Run(t.Context(), vm.Config{}); err == nil {
+		t.Error("a configuration without a command was accepted")
+	}
+	for _, bad := range []string{"", "6", "6.1; reboot", "v6.1", "6.1.2"} {
+		if _, err := vm.FindKernel(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "series") {
+			t.Errorf("series %q: %v", bad, err)
+		}
+	}
+}
+
+func TestUnknownSeries(t *testing.T) {
+	t.Setenv("TASKWATCH_VM_CACHE", t.TempDir())
+	_, err := vm.FindKernel(t.Context(), "1.0")
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip(err)
+	}
+	if err == nil || !strings.Contains(err.Error(), "apt-get update") {
+		t.Errorf("a series that no suite has: %v", err)
+	}
+}
