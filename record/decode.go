@@ -295,6 +295,10 @@ func decodeCause(s string) (taskwatch.Cause, error) {
 	return 0, &SyntaxError{Reason: fmt.Sprintf("cause is %q, neither syscall, exec nor unknown", s)}
 }
 
+// unexpectedEnd is what encoding/json says of text that is cut off; it has no
+// type or value for it.
+const unexpectedEnd = "unexpected end of JSON input"
+
 // jsonError says what is wrong with a line that encoding/json refused.
 func jsonError(line []byte, err error) error {
 	var (
@@ -308,8 +312,7 @@ func jsonError(line []byte, err error) error {
 			where = typ.Field
 		}
 		return notJSON(line, fmt.Sprintf("%s is a JSON %s, where a %s belongs", where, typ.Value, goodName(typ.Type.String())), err)
-	case errors.As(err, &syntax) && syntax.Offset >= int64(len(line)):
-		// The only error that encoding/json gives no type.
+	case errors.As(err, &syntax) && syntax.Error() == unexpectedEnd:
 		return notJSON(line, "the JSON object does not end", io.ErrUnexpectedEOF)
 	case errors.As(err, &syntax):
 		return notJSON(line, fmt.Sprintf("not JSON, at byte %d: %v", syntax.Offset, err), err)

@@ -48,8 +48,8 @@ type ErrorLine struct {
 	Veto   bool // the operation was refused
 	DryRun bool // the operation would have been refused
 
-	// Event is the event that the watcher failed on. It is never nil in a
-	// decoded line.
+	// Event is the event that the watcher failed on, and is never nil. Its
+	// Task may be.
 	Event *taskwatch.Event
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // MaxLine is the length of the longest line that a [Reader] takes, in bytes.
@@ -57,6 +58,9 @@ func (r *Reader) next() (Line, error) {
 			}
 			return Line{}, io.EOF
 		}
+		if !ended {
+			text = wholeRunes(text)
+		}
 		l, err := Decode(text)
 		if err == nil {
 			return l, nil
@@ -97,4 +101,17 @@ func (r *Reader) read() ([]byte, error) {
 				Reason: fmt.Sprintf("reading failed: %v", err), Err: err}
 		}
 	}
+}
+
+// wholeRunes cuts off a character of which only a part is there.
+func wholeRunes(text []byte) []byte {
+	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
+		if last := text[len(text)-n:]; utf8.RuneStart(last[0]) {
+			if !utf8.FullRune(last) {
+				return text[:len(text)-n]
+			}
+			break
+		}
+	}
+	return text
 }

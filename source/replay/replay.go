@@ -1,0 +1,129 @@
+// Package replay is the source of what was recorded: it feeds the JSON lines
+// of package record to a registry as a live source feeds events. It needs no
+// privileges and runs no system call but the reads.
+//
+// Times, sequence numbers, task ids and the name of the source are those of
+// the recording, and a recording made of a replay equals the original. One
+// task has one *taskwatch.Task from its first event to its free event, whose
+// fields follow what the events say. Nothing waits: the events come as fast
+// as they are read, and nothing can be vetoed.
+//
+// Losses are notified where they were recorded. Recorded errors of watchers
+// are not notified again, because the modules that failed are not the ones
+// that run now; Options.OnError gets them.
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/source"
+)
+
+// Options say how a recording is replayed. The zero value is ready for use.
+type Options struct {
+	// OnError, if set, is called with each recorded error of a watcher, in
+	// its place among the events and on the same goroutine. The line may be
+	// kept.
+	OnError func(*record.ErrorLine)
+
+	// Scan makes New read the recording once from end to end, so that the
+	// capabilities are those of this very recording. It needs an
+	// io.ReadSeeker.
+	Scan bool
+}
+
+// Source replays one recording. It implements [source.Source].
+type Source struct {
+	in   io.Reader
+	name string
+	opts Options
+	caps source.Capabilities
+
+	tasks tasks
+}
+
+var _ source.Source = (*Source)(nil)
+
+// New returns a source that reads a recording from r, which stays open. The
+// name, that of the file, is for errors. It fails only where Options.Scan
+// asks for reading that cannot be done; what is wrong with the recording is
+// left for Run to say, which delivers everything before it.
+func New(r io.Reader, name string, opts Options) (*Source, error) {
+	s := &Source{in: r, name: name, opts: opts, caps: unread()}
+	if !opts.Scan {
+		return s, nil
+	}
+	seeker, ok := r.(io.ReadSeeker)
+	if !ok {
+		return nil, fmt.Errorf("replay: %q cannot be read twice; leave out the scan or give a file", name)
+	}
+	start, err := seeker.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil, fmt.Errorf("replay: %q cannot be read twice; leave out the scan or give a file: %w", name, err)
+	}
+	s.caps = scan(record.NewReader(r, name))
+	if _, err := seeker.Seek(start, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("replay: going back to the start of %q failed: %w", name, err)
+	}
+	return s, nil
+}
+
+// Name returns "replay". Events carry the name of the source that was
+// recorded.
+func (s *Source) Name() string { return "replay" }
+
+// Capabilities returns what the recording holds if it was scanned, else that
+// any event may come.
+func (s *Source) Capabilities() source.Capabilities { return s.caps }
+
+// Forgotten returns how many tasks were dropped before their free event was
+// read, because the recording tells of more tasks than can be live at a time:
+// should one be seen again, it gets a new *taskwatch.Task. Call it after Run.
+func (s *Source) Forgotten() uint64 { return s.tasks.forgotten }
+
+// Run delivers the recording to reg. It returns nil at the end of the
+// recording, and a *record.SyntaxError, which names file, line and reason, where the
+// recording cannot be read any further; everything before was delivered.
+//
+// When ctx ends Run returns nil before the next line. A read that blocks then
+// is interrupted if the reader has a SetReadDeadline that works, as pipes and
+// sockets have that package os opened, and otherwise waited for.
+func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
+	if d, ok := s.in.(interface{ SetReadDeadline(time.Time) error }); ok {
+		stop := context.AfterFunc(ctx, func() {
+			_ = d.SetReadDeadline(time.Unix(1, 0)) // files cannot, and need not
+		})
+		defer stop()
+	}
+	in := record.NewReader(s.in, s.name)
+	for ctx.Err() == nil {
+		l, err := in.Next()
+		switch {
+		case errors.Is(err, io.EOF) || err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case l.Event != nil:
+			s.event(reg, l.Event)
+		case l.Lost != nil:
+			reg.NotifyLost(*l.Lost)
+		case l.Error != nil && s.opts.OnError != nil:
+			s.opts.OnError(l.Error)
+		}
+	}
+	return nil
+}
+
+func (s *Source) event(reg *taskwatch.Registry, ev *taskwatch.Event) {
+	ev.Task = s.tasks.update(ev)
+	_ = reg.Notify(ev) // reported by the registry; a recording cannot be vetoed
+	if ev.Kind == taskwatch.Free {
+		s.tasks.remove(ev.Task.ID)
+	}
+}
