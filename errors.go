@@ -74,6 +74,9 @@ func Errno(err error) syscall.Errno {
 	return syscall.EPERM
 }
 
+// errGoexit is the cause of the error of a watcher that ended its goroutine.
+var errGoexit = errors.New("runtime.Goexit called")
+
 // watcherName returns the name of the function behind fn, without the path of
 // its package.
 func watcherName(fn Watcher) string {

@@ -19,6 +19,7 @@ import (
 type grace struct {
 	phase   atomic.Uint32
 	next    atomic.Uint32 // the stripe to give to the next new reader
+	_       [128]byte     // every reader loads phase: keep it off the first stripe's line
 	stripes [numStripes]stripe
 
 	mu sync.Mutex // one writer waits at a time, else their phases mix
@@ -33,17 +34,13 @@ type stripe struct {
 	_       [128 - 16]byte
 }
 
-// reader returns the stripe of the goroutine that reuses ev.
-func (g *grace) reader(ev *Event) *stripe {
+// enter starts a read side in the stripe of the goroutine that reuses ev, and
+// returns the counter that ends it when 1 is taken off.
+func (g *grace) enter(ev *Event) *atomic.Int64 {
 	if ev.reader == 0 {
 		ev.reader = g.next.Add(1)%numStripes + 1
 	}
-	return &g.stripes[ev.reader-1]
-}
-
-// enter starts a read side and returns the counter that ends it.
-func (g *grace) enter(s *stripe) *atomic.Int64 {
-	c := &s.readers[g.phase.Load()&1]
+	c := &g.stripes[(ev.reader-1)%numStripes].readers[g.phase.Load()&1]
 	c.Add(1)
 	return c
 }

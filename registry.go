@@ -116,16 +116,27 @@ func (r *Registry) deliver(ev *Event, m moment) error {
 	if s == nil {
 		s = r.start()
 	}
-	var err error
-	if s.kinds[m]&(1<<ev.Kind) != 0 {
-		err = r.notify(ev, m)
-	} else if ev.Kind >= NumKinds {
+	if ev.Kind >= Free {
+		return r.deliverFree(ev, m, s)
+	}
+	if s.kinds[m]&(1<<ev.Kind) == 0 {
+		return nil
+	}
+	return r.notify(ev, m)
+}
+
+// deliverFree drops the storage of the task, watched or not.
+func (r *Registry) deliverFree(ev *Event, m moment, s *snapshot) error {
+	if ev.Kind >= NumKinds {
 		return fmt.Errorf("taskwatch: notify of unknown event %v", ev.Kind)
 	}
-	if ev.Kind == Free && m != before && ev.Task != nil {
-		ev.Task.storage.free()
+	if m != before && ev.Task != nil {
+		defer ev.Task.storage.free() // deferred for watchers that end the goroutine
 	}
-	return err
+	if s.kinds[m]&(1<<ev.Kind) == 0 {
+		return nil
+	}
+	return r.notify(ev, m)
 }
 
 // start publishes the first snapshot: from here on the built-ins are fixed.
@@ -167,13 +178,10 @@ func (s *snapshot) add(reg *registration) {
 
 // notify is the read side. Its name is known to insideWatcher.
 func (r *Registry) notify(ev *Event, m moment) error {
-	reading := r.grace.enter(r.grace.reader(ev))
-	defer reading.Add(-1) // also when a watcher ends its goroutine
-	s := r.snap.Load()    // after entering: see grace.wait
-	d := delivery{snap: s, ev: ev, list: s.lists[m][ev.Kind]}
-	for d.next < len(d.list) {
-		d.run() // returns early when a watcher panics
-	}
+	d := delivery{ev: ev, reading: r.grace.enter(ev)}
+	d.snap = r.snap.Load() // after entering: see grace.wait
+	d.list = d.snap.lists[m][ev.Kind]
+	d.run()
 	if d.first == nil {
 		return nil // not a nil *WatcherError in an error
 	}
@@ -182,41 +190,59 @@ func (r *Registry) notify(ev *Event, m moment) error {
 
 // delivery is one event on its way through a list of watchers.
 type delivery struct {
-	snap   *snapshot
-	ev     *Event
-	list   []entry
-	next   int
-	first  *WatcherError // what the caller gets
-	vetoed bool
+	ev      *Event
+	reading *atomic.Int64 // ends the read side
+	snap    *snapshot
+	list    []entry
+	next    int           // the first one not called yet
+	first   *WatcherError // what the caller gets
+	vetoed  bool
+	failing bool // the error of the last watcher called is being reported
+	ended   bool
 }
 
-// run calls watchers until the end of the list or until one panics, and
-// leaves next behind the last one called.
+// run calls the rest of the watchers and ends the read side, whatever they
+// do. Its deferred call is the only one of a delivery, and has nothing to do
+// as long as every watcher returns.
 func (d *delivery) run() {
-	finished := false
-	defer func() {
-		if finished {
-			return
-		}
-		if p := recover(); p != nil { // nil: runtime.Goexit, which cannot be stopped
-			d.fail(&WatcherError{Err: fmt.Errorf("panic: %v", p), Panic: p, Stack: debug.Stack()})
-		}
-	}()
-	for d.next < len(d.list) {
-		e := &d.list[d.next]
-		d.next++
-		if err := e.fn(d.ev); err != nil {
+	defer d.rescue()
+	ev, list := d.ev, d.list
+	for i := d.next; i < len(list); i++ {
+		d.next = i + 1
+		if err := list[i].fn(ev); err != nil {
 			d.fail(&WatcherError{Err: err})
 		}
 	}
-	finished = true
+	d.ended = true
+	d.reading.Add(-1)
+}
+
+// rescue goes on with a delivery after a watcher that did not return.
+func (d *delivery) rescue() {
+	if d.ended {
+		return
+	}
+	// A nil panic is runtime.Goexit, by the watcher or by a hook that was
+	// told of its error. Nothing stops that, but the other watchers come
+	// first: deferred, since a hook may do it again in fail.
+	p := recover()
+	defer d.run()
+	switch {
+	case d.failing: // the watcher itself has returned
+		d.failing = false
+	case p != nil:
+		d.fail(&WatcherError{Err: fmt.Errorf("panic: %v", p), Panic: p, Stack: debug.Stack()})
+	default:
+		d.fail(&WatcherError{Err: errGoexit, Stack: debug.Stack()})
+	}
 }
 
 // fail completes, counts and reports the error of the last watcher called.
 func (d *delivery) fail(we *WatcherError) {
+	d.failing = true
 	e := &d.list[d.next-1]
 	we.Module, we.Watcher, we.Kind, we.Event = e.reg.name(), watcherName(e.fn), d.ev.Kind, d.ev
-	if we.Panic != nil {
+	if crashed := we.Stack != nil; crashed {
 		e.reg.panics.Add(1)
 	} else {
 		e.reg.errors.Add(1)
@@ -226,44 +252,57 @@ func (d *delivery) fail(we *WatcherError) {
 	if d.first == nil || we.Veto && !d.first.Veto {
 		d.first = we
 	}
-	for _, reg := range d.snap.modules {
-		if hook := reg.module.OnError; hook != nil {
-			if !guard(func() { hook(we) }) {
-				reg.panics.Add(1)
-			}
+	hooks := hookCalls{modules: d.snap.modules, call: func(m *Module) {
+		if m.OnError != nil {
+			m.OnError(we)
 		}
-	}
+	}}
+	hooks.run()
+	d.failing = false
 }
 
 // NotifyLost tells every module with an OnLost function that the source lost
 // events.
 func (r *Registry) NotifyLost(l Loss) {
-	var ev Event
-	reading := r.grace.enter(r.grace.reader(&ev))
+	reading := r.grace.enter(&Event{})
 	defer reading.Add(-1)
 	s := r.snap.Load()
 	if s == nil {
 		s = r.start()
 	}
-	for _, reg := range s.modules {
-		if hook := reg.module.OnLost; hook != nil {
-			if !guard(func() { hook(l) }) {
-				reg.panics.Add(1)
-			}
+	hooks := hookCalls{modules: s.modules, call: func(m *Module) {
+		if m.OnLost != nil {
+			m.OnLost(l)
 		}
-	}
+	}}
+	hooks.run()
 }
 
-// guard calls fn and reports whether it returned without a panic: a module's
-// hook must not take the delivery of others with it.
-func guard(fn func()) (ok bool) {
-	defer func() {
-		if !ok {
-			recover()
-		}
-	}()
-	fn()
-	return true
+// hookCalls is a hook being called in each of the modules. As with watchers,
+// one that does not return must not take the others with it.
+type hookCalls struct {
+	modules []*registration
+	call    func(*Module)
+	next    int
+	ended   bool
+}
+
+func (h *hookCalls) run() {
+	defer h.rescue()
+	for h.next < len(h.modules) {
+		h.next++
+		h.call(h.modules[h.next-1].module)
+	}
+	h.ended = true
+}
+
+func (h *hookCalls) rescue() {
+	if h.ended {
+		return
+	}
+	recover() // nothing to recover means runtime.Goexit, as in delivery.rescue
+	h.modules[h.next-1].panics.Add(1)
+	h.run()
 }
 
 // Register adds m behind the modules already registered: all of its table or,
