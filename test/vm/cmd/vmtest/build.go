@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/taskwatch/taskwatch/test/vm"
+)
+
+// guestRoot is where the module's root is in the guest.
+const guestRoot = "/src"
+
+// listed is what we need of the output of go list.
+type listed struct {
+	ImportPath   string
+	Dir          string
+	TestGoFiles  []string
+	XTestGoFiles []string
+	Module       *struct {
+		Dir  string
+		Main bool
+	}
+}
+
+// binary is a package's test binary in the guest.
+type binary struct {
+	pkg  string // import path
+	dir  string // guest directory to run it in
+	path string // guest path
+}
+
+// suite is everything that a guest gets.
+type suite struct {
+	binaries []binary
+	without  []string // packages that have no tests
+	files    []vm.File
+}
+
+// build compiles the test binaries of the packages, and the C programs of the
+// testdata directories that they can reach, into the host directory tmp.
+func build(ctx context.Context, packages []string, tmp string) (*suite, error) {
+	pkgs, err := goList(ctx, packages)
+	if err != nil {
+		return nil, err
+	}
+	s := new(suite)
+	for i, p := range pkgs {
+		if len(p.TestGoFiles)+len(p.XTestGoFiles) == 0 {
+			s.without = append(s.without, p.ImportPath)
+			continue
+		}
+		dir, err := p.guestDir()
+		if err != nil {
+			return nil, err
+		}
+		host := filepath.Join(tmp, fmt.Sprintf("%d.test", i))
+		if err := goBuildTest(ctx, p.ImportPath, host); err != nil {
+			return nil, err
+		}
+		b := binary{pkg: p.ImportPath, dir: dir, path: path.Join(dir, path.Base(p.ImportPath)+".test")}
+		s.binaries = append(s.binaries, b)
+		s.files = append(s.files, vm.File{Guest: b.path, Host: host, Mode: 0o755})
+	}
+	if len(s.binaries) == 0 {
+		return nil, fmt.Errorf("no package of %s has tests", strings.Join(packages, " "))
+	}
+	if err := s.addTestdata(ctx, packages, tmp); err != nil {
+		return nil, err
+	}
+	s.files = append(s.files, vm.File{Guest: "/usr/bin/gcc", Data: gccScript, Mode: 0o755})
+	return s, nil
+}
+
+func (p *listed) guestDir() (string, error) {
+	if p.Module == nil {
+		return "", fmt.Errorf("%s is in no module", p.ImportPath)
+	}
+	rel, err := filepath.Rel(p.Module.Dir, p.Dir)
+	if err != nil {
+		return "", err
+	}
+	return path.Join(guestRoot, filepath.ToSlash(rel)), nil
+}
+
+// addTestdata adds the testdata directories of the packages and of all
+// packages of the module that their tests import.
+func (s *suite) addTestdata(ctx context.Context, packages []string, tmp string) error {
+	deps, err := goList(ctx, append([]string{"-deps", "-test"}, packages...))
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{} // a package is listed again for each test of it
+	for _, p := range deps {
+		if p.Module == nil || !p.Module.Main || seen[p.Dir] {
+			continue
+		}
+		seen[p.Dir] = true
+		host := filepath.Join(p.Dir, "testdata")
+		if st, err := os.Stat(host); err != nil || !st.IsDir() {
+			continue
+		}
+		dir, err := p.guestDir()
+		if err != nil {
+			return err
+		}
+		tree, err := vm.Tree(host, path.Join(dir, "testdata"))
+		if err != nil {
+			return err
+		}
+		s.files = append(s.files, tree...)
+		programs, err := filepath.Glob(filepath.Join(host, "*.c"))
+		if err != nil {
+			return err
+		}
+		for _, c := range programs {
+			if err := s.addProgram(ctx, c, path.Join(dir, "testdata", filepath.Base(c)), tmp); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+//go:embed gcc.sh
+var gccScript []byte
+
+// addProgram builds the C file host for 64 and 32 bits. The guest's gcc finds
+// the program, or what the compiler had to say, below /prebuilt by the path of
+// the C file in the guest.
+func (s *suite) addProgram(ctx context.Context, host, guest, tmp string) error {
+	for _, mode := range []string{"-m64", "-m32"} {
+		out := filepath.Join(tmp, fmt.Sprintf("c%d", len(s.files)))
+		cmd := exec.CommandContext(ctx, "gcc", "-static", mode, "-O1", "-g", "-Wall", "-Werror", "-pthread", "-o", out, host)
+		said, err := cmd.CombinedOutput()
+		prebuilt := path.Join("/prebuilt", guest) + mode
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+			s.files = append(s.files, vm.File{Guest: prebuilt, Host: out, Mode: 0o755})
+		case errors.As(err, &exit):
+			// A test may want just that; whether it does is for the guest to see.
+			s.files = append(s.files, vm.File{Guest: prebuilt + ".failed", Data: said})
+		default:
+			return fmt.Errorf("build %s: %w (Debian package gcc)", host, err)
+		}
+	}
+	return nil
+}
+
+func goList(ctx context.Context, args []string) ([]listed, error) {
+	fields := "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles,Module"
+	out, err := goTool(ctx, append([]string{"list", fields}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	var list []listed
+	dec := json.NewDecoder(bytes.NewReader(out))
+	for {
+		var p listed
+		if err := dec.Decode(&p); err == io.EOF {
+			return list, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("go list: %w", err)
+		}
+		list = append(list, p)
+	}
+}
+
+// goBuildTest builds a test binary that needs no shared library. Symbols stay,
+// for the stacks; the debugging information would only make the guest larger.
+func goBuildTest(ctx context.Context, pkg, out string) error {
+	_, err := goTool(ctx, "test", "-c", "-ldflags=-w", "-o", out, pkg)
+	return err
+}
+
+func goTool(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, out, stderr.Bytes())
+	}
+	return out, nil
+}

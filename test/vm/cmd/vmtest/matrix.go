@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/taskwatch/taskwatch/test/vm"
+)
+
+// boot is one machine of the matrix.
+type boot struct {
+	kernel  vm.Kernel
+	variant variant
+}
+
+func (b boot) String() string {
+	return fmt.Sprintf("kernel %s lsm=%s (%s)", b.kernel.Series, b.variant.name, b.kernel)
+}
+
+// execute boots the matrix and prints what came of it. It reports whether all
+// is well.
+func (o *options) execute(ctx context.Context, stdout io.Writer) (bool, error) {
+	var boots []boot
+	for _, series := range o.series {
+		k, err := vm.FindKernel(ctx, series)
+		if err != nil {
+			return false, err
+		}
+		for _, v := range o.variants {
+			boots = append(boots, boot{k, v})
+		}
+	}
+	if o.list {
+		for _, b := range boots {
+			fmt.Fprintf(stdout, "%v %s\n", b, b.kernel.Image)
+		}
+		return true, nil
+	}
+	tmp, err := os.MkdirTemp("", "vmtest-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(tmp)
+	s, err := build(ctx, o.packages, tmp)
+	if err != nil {
+		return false, err
+	}
+	for _, pkg := range s.without {
+		fmt.Fprintf(stdout, "no test files in %s\n", pkg)
+	}
+	var live io.Writer
+	if o.verbose && len(boots) == 1 {
+		live = stdout
+	}
+	reports := make([]*report, len(boots))
+	var running sync.WaitGroup
+	var printing sync.Mutex // one machine's results at a time
+	for i, b := range boots {
+		running.Go(func() {
+			reports[i] = o.boot(ctx, b, s, live)
+			printing.Lock()
+			defer printing.Unlock()
+			reports[i].print(stdout, o.verbose && live == nil)
+		})
+	}
+	running.Wait()
+	return summarize(stdout, reports), nil
+}
+
+// boot runs the suite in one machine.
+func (o *options) boot(ctx context.Context, b boot, s *suite, live io.Writer) *report {
+	res, err := vm.Run(ctx, vm.Config{
+		Kernel:  b.kernel,
+		Cmdline: b.variant.cmdline,
+		Files:   append(append([]vm.File{}, s.files...), append(o.files, vm.File{Guest: "/.vm/tests", Data: o.script(s)})...),
+		Cmd:     []string{"sh", "/.vm/tests"},
+		Env:     append([]string{"TASKWATCH_VM=" + b.kernel.Series, "TASKWATCH_VM_LSM=" + b.variant.name}, o.env...),
+		MemMiB:  o.memMiB, CPUs: o.cpus, Timeout: o.timeout,
+		Output: live,
+	})
+	r := &report{boot: b, err: err, elapsed: res.Elapsed, warnings: res.Warnings, console: res.Console}
+	parseErr := r.parse(ctx, res.Output, s)
+	r.err = errors.Join(r.err, parseErr)
+	return r
+}
+
+// The lines that stand around the output of each test binary.
+const (
+	beginMark = "@@vmtest begin "
+	endMark   = "@@vmtest end "
+)
+
+// script returns the guest's shell script that runs all test binaries.
+func (o *options) script(s *suite) []byte {
+	// A binary that hangs shall say where, before the machine is killed.
+	limit := max(o.timeout-o.timeout/10-20*time.Second, o.timeout/2)
+	var b strings.Builder
+	for _, bin := range s.binaries {
+		fmt.Fprintf(&b, "echo '%s%s'\ncd '%s'\n'./%s' -test.v=test2json -test.paniconexit0 -test.timeout=%v",
+			beginMark, bin.pkg, bin.dir, path.Base(bin.path), limit)
+		for _, arg := range o.testArgs {
+			fmt.Fprintf(&b, " '%s'", strings.ReplaceAll(arg, "'", `'\''`))
+		}
+		fmt.Fprintf(&b, "\nstatus=$?; echo; echo \"%s$status\"\n", endMark)
+	}
+	return []byte(b.String())
+}

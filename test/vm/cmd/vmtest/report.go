@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// report is what came out of one machine.
+type report struct {
+	boot     boot
+	err      error // of the machine, or nil
+	elapsed  time.Duration
+	warnings []string
+	console  []byte
+	packages []*pkgReport
+}
+
+// pkgReport is what came out of one test binary.
+type pkgReport struct {
+	pkg    string
+	output []byte // as the binary wrote it
+	status int    // its exit status, -1 if it did not end
+
+	passed, failed, skipped int
+	failures                []string // names of the failed tests
+	skips                   []string // "name: reason"
+}
+
+func (p *pkgReport) ok() bool { return p.status == 0 && p.failed == 0 }
+
+func (r *report) ran() (n int) {
+	for _, p := range r.packages {
+		n += p.passed + p.failed
+	}
+	return n
+}
+
+// problem says in a few words what is wrong, or "" if nothing is.
+func (r *report) problem() string {
+	if r.err != nil {
+		return r.err.Error()
+	}
+	var bad []string
+	for _, p := range r.packages {
+		if !p.ok() {
+			bad = append(bad, p.pkg)
+		}
+	}
+	if len(bad) > 0 {
+		return "FAIL " + strings.Join(bad, " ")
+	}
+	if r.ran() == 0 {
+		return "no test ran"
+	}
+	return ""
+}
+
+// parse takes the guest's output apart.
+func (r *report) parse(ctx context.Context, output []byte, s *suite) error {
+	for _, bin := range s.binaries {
+		p := &pkgReport{pkg: bin.pkg, status: -1}
+		r.packages = append(r.packages, p)
+		_, rest, ok := bytes.Cut(output, []byte(beginMark+bin.pkg+"\n"))
+		if !ok {
+			continue // not reached
+		}
+		text, after, ended := bytes.Cut(rest, []byte("\n"+endMark))
+		output = after
+		p.output = text
+		if ended {
+			line, _, _ := bytes.Cut(after, []byte("\n"))
+			status, err := strconv.Atoi(string(line))
+			if err != nil {
+				return fmt.Errorf("%s: bad exit status %q", bin.pkg, line)
+			}
+			p.status = status
+		}
+		if err := p.count(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// testEvent is what we need of a line of go tool test2json.
+type testEvent struct {
+	Action string
+	Test   string
+	Output string
+}
+
+// count has Go's own converter read the output.
+func (p *pkgReport) count(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "tool", "test2json")
+	cmd.Stdin = bytes.NewReader(p.output)
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("go tool test2json: %w", err)
+	}
+	said := map[string]string{}
+	dec := json.NewDecoder(bytes.NewReader(out))
+	for {
+		var ev testEvent
+		if err := dec.Decode(&ev); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("go tool test2json: %w", err)
+		}
+		if ev.Test == "" {
+			continue
+		}
+		switch ev.Action {
+		case "output":
+			if !strings.HasPrefix(ev.Output, "=== ") && !strings.Contains(ev.Output, "--- SKIP") {
+				said[ev.Test] += ev.Output
+			}
+		case "pass":
+			p.passed++
+		case "fail":
+			p.failed++
+			p.failures = append(p.failures, ev.Test)
+		case "skip":
+			p.skipped++
+			p.skips = append(p.skips, ev.Test+": "+strings.Join(strings.Fields(said[ev.Test]), " "))
+		}
+	}
+}
+
+// print writes the results of one machine: everything if verbose, else what
+// failed and what was skipped.
+func (r *report) print(w io.Writer, verbose bool) {
+	fmt.Fprintf(w, "=== %v, %v\n", r.boot, r.elapsed.Round(100*time.Millisecond))
+	for _, p := range r.packages {
+		word := "ok  "
+		switch {
+		case p.status < 0 && p.output == nil:
+			word = "not reached"
+		case p.status < 0:
+			word = "did not end"
+		case !p.ok():
+			word = "FAIL"
+		}
+		fmt.Fprintf(w, "%s %s: %d passed, %d failed, %d skipped", word, p.pkg, p.passed, p.failed, p.skipped)
+		if p.status > 0 {
+			fmt.Fprintf(w, ", exit status %d", p.status)
+		}
+		fmt.Fprintln(w)
+		for _, name := range p.failures {
+			fmt.Fprintf(w, "    failed: %s\n", name)
+		}
+		for _, skip := range p.skips {
+			fmt.Fprintf(w, "    skipped: %s\n", skip)
+		}
+		if p.output != nil && (verbose || !p.ok()) {
+			// test2json marks its lines with a control character.
+			w.Write(bytes.ReplaceAll(p.output, []byte{0x16}, nil))
+			fmt.Fprintln(w)
+		}
+	}
+	for _, line := range r.warnings {
+		fmt.Fprintf(w, "the kernel says: %s\n", line)
+	}
+	if r.err != nil {
+		fmt.Fprintf(w, "%v\nend of the console:\n%s\n", r.err, tail(r.console, 60))
+	}
+}
+
+// tail returns the last n lines.
+func tail(text []byte, n int) []byte {
+	lines := bytes.SplitAfter(bytes.TrimRight(text, "\r\n"), []byte("\n"))
+	return bytes.Join(lines[max(0, len(lines)-n):], nil)
+}
+
+// summarize prints one line per machine and reports whether all is well.
+func summarize(w io.Writer, reports []*report) bool {
+	good := 0
+	fmt.Fprintln(w, "=== summary")
+	for _, r := range reports {
+		var passed, failed, skipped int
+		for _, p := range r.packages {
+			passed += p.passed
+			failed += p.failed
+			skipped += p.skipped
+		}
+		word := "ok"
+		if problem := r.problem(); problem != "" {
+			word, _, _ = strings.Cut(problem, "\n")
+		} else {
+			good++
+		}
+		fmt.Fprintf(w, "%v: %d passed, %d failed, %d skipped: %s\n", r.boot, passed, failed, skipped, word)
+	}
+	fmt.Fprintf(w, "%d of %d machines ok\n", good, len(reports))
+	return good == len(reports)
+}
