@@ -43,7 +43,7 @@ type WatcherError struct {
 	Stack   []byte // where it panicked, or nil
 
 	// Veto says that the error asks for a refusal: the kind is vetoable, the
-	// watcher is no observer's and did not panic, and it is the first such
+	// event is not final, the watcher is no observer's and did not panic, and it is the first such
 	// error of the event. Whether the source delivers it is the source's to
 	// say.
 	Veto bool

@@ -41,6 +41,10 @@ type Event struct {
 	// the source could not give; their values are meaningless.
 	Missing Fields
 
+	// Final says that it is too late for a veto, although the kind has one:
+	// the ids of a setuid file, say, are set when the exec can no longer fail.
+	Final bool
+
 	reader uint32 // which counter of the grace period this event's notifier uses
 }
 

@@ -246,7 +246,7 @@ func (d *delivery) fail(we *WatcherError) {
 		e.reg.panics.Add(1)
 	} else {
 		e.reg.errors.Add(1)
-		we.Veto = !d.vetoed && we.Kind.Vetoable() && !e.reg.observer()
+		we.Veto = !d.vetoed && we.Kind.Vetoable() && !d.ev.Final && !e.reg.observer()
 		d.vetoed = d.vetoed || we.Veto
 	}
 	if d.first == nil || we.Veto && !d.first.Veto {

@@ -17,7 +17,7 @@ import (
 // one event cannot tell is named in [Event.Missing].
 type Task struct {
 	ID       TaskID // unique per task lifetime
-	ParentID TaskID // the task's parent process at the time of the fork, or zero when unknown
+	ParentID TaskID // the task that created this one, or zero when unknown
 
 	PID  int // thread group id; 0 until the task has one
 	TID  int // task id; 0 until the task has one
