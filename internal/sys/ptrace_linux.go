@@ -1,0 +1,143 @@
+package sys
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The ptrace calls below use the raw system call: each returns within a
+// microsecond or so and is made a dozen times per task, so telling the Go
+// scheduler about it would cost more than the call. All must be made by the
+// thread that is the tracer.
+
+func ptrace(request, tid int, addr, data uintptr) error {
+	_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, data, 0, 0)
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+// PtraceSeize makes the calling thread the tracer of tid, which keeps running.
+func PtraceSeize(tid, options int) error {
+	return ptrace(unix.PTRACE_SEIZE, tid, 0, uintptr(options))
+}
+
+// PtraceResume lets a stopped tracee run on. Request is PTRACE_CONT,
+// PTRACE_SYSCALL or PTRACE_LISTEN; signal is delivered first if not 0.
+func PtraceResume(request, tid, signal int) error {
+	return ptrace(request, tid, 0, uintptr(signal))
+}
+
+// PtraceEventMessage returns what PTRACE_GETEVENTMSG says about an event stop:
+// a tid at clone and exec, the exit code at exit.
+func PtraceEventMessage(tid int) (uint64, error) {
+	var msg uint64 // an unsigned long, which is 64 bits on every port of ours
+	err := ptrace(unix.PTRACE_GETEVENTMSG, tid, 0, uintptr(unsafe.Pointer(&msg)))
+	return msg, err
+}
+
+// SyscallInfo is struct ptrace_syscall_info (include/uapi/linux/ptrace.h) for
+// the entry of a system call.
+type SyscallInfo struct {
+	Op   uint8 // PTRACE_SYSCALL_INFO_*
+	_    [3]byte
+	Arch uint32 // AUDIT_ARCH_*
+	IP   uint64
+	SP   uint64
+	Nr   uint64
+	Args [6]uint64
+	_    [8]byte // seccomp's data
+}
+
+// PtraceSyscallInfo fills info about a tracee in a system call stop or a
+// seccomp stop. It needs Linux 5.3.
+func PtraceSyscallInfo(tid int, info *SyscallInfo) error {
+	return ptrace(unix.PTRACE_GET_SYSCALL_INFO, tid, unsafe.Sizeof(*info), uintptr(unsafe.Pointer(info)))
+}
+
+// SyscallResult is struct ptrace_syscall_info for the exit of a system call.
+type SyscallResult struct {
+	Op    uint8
+	_     [3]byte
+	Arch  uint32
+	IP    uint64
+	SP    uint64
+	Value int64 // what the call returns, -errno on failure
+	Error uint8
+	_     [7]byte
+}
+
+// PtraceSyscallResult fills r about a tracee that is about to return from a
+// system call. It needs Linux 5.3.
+func PtraceSyscallResult(tid int, r *SyscallResult) error {
+	return ptrace(unix.PTRACE_GET_SYSCALL_INFO, tid, unsafe.Sizeof(*r), uintptr(unsafe.Pointer(r)))
+}
+
+// Wait4 is wait4(-1) for the children and tracees of the calling thread alone.
+// It does not block; pid is 0 when there is nothing to report.
+func Wait4(status *int) (pid int, err error) {
+	var st int32
+	r, _, e := unix.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&st)),
+		unix.WALL|unix.WNOTHREAD|unix.WNOHANG, 0, 0, 0)
+	if e != 0 {
+		return 0, e
+	}
+	*status = int(st)
+	return int(r), nil
+}
+
+// WaitAny blocks until Wait4 has something to report, and leaves it there.
+func WaitAny() error {
+	const pAll = 0
+	_, _, e := unix.Syscall6(unix.SYS_WAITID, pAll, 0, 0,
+		unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|unix.WALL|unix.WNOTHREAD, 0, 0)
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+// ReadMemory reads the tracee's memory at addr into b and returns how many
+// bytes it got, which are fewer where the mapping ends.
+func ReadMemory(tid int, addr uint64, b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	local := unix.Iovec{Base: &b[0]}
+	local.SetLen(len(b))
+	remote := unix.RemoteIovec{Base: uintptr(addr), Len: len(b)}
+	return unix.ProcessVMReadv(tid, []unix.Iovec{local}, []unix.RemoteIovec{remote}, 0)
+}
+
+// SeccompFilter adds a filter to the calling thread. It fails with EACCES
+// where the thread has neither CAP_SYS_ADMIN nor no_new_privs.
+func SeccompFilter(prog []unix.SockFilter) error {
+	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
+	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&fprog)))
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+// PtraceRegs reads the general registers of a stopped tracee into b, in the
+// layout of the tracee's own architecture (NT_PRSTATUS), and returns how many
+// bytes that is: it tells 32-bit programs from 64-bit ones.
+func PtraceRegs(tid int, b []byte) (int, error) {
+	iov := unix.Iovec{Base: &b[0]}
+	iov.SetLen(len(b))
+	err := ptrace(unix.PTRACE_GETREGSET, tid, ntPrstatus, uintptr(unsafe.Pointer(&iov)))
+	return int(iov.Len), err
+}
+
+// PtraceSetRegs writes back what PtraceRegs read.
+func PtraceSetRegs(tid int, b []byte) error {
+	iov := unix.Iovec{Base: &b[0]}
+	iov.SetLen(len(b))
+	return ptrace(unix.PTRACE_SETREGSET, tid, ntPrstatus, uintptr(unsafe.Pointer(&iov)))
+}
+
+// ntPrstatus is NT_PRSTATUS of include/uapi/linux/elf.h.
+const ntPrstatus = 1

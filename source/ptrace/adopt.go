@@ -1,0 +1,55 @@
+package ptrace
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// A new task may stop before the event stop of its creator is reported; it
+// then waits in tracer.early for the creator to say what it is. A creator
+// that is killed in between never says it, and the new task is adopted with
+// what /proc knows of it.
+
+// adoptAfter is how long a new task waits once it may be an orphan.
+const adoptAfter = 200 * time.Millisecond
+
+// orphans reports whether some early task may have lost its creator: a task
+// has died since it came.
+func (t *tracer) orphans() bool {
+	for _, e := range t.early {
+		if e.deaths != t.deaths {
+			return true
+		}
+	}
+	return false
+}
+
+// adopt takes in the tasks that have waited for too long.
+func (t *tracer) adopt() {
+	for tid, e := range t.early {
+		if e.deaths == t.deaths || time.Since(e.since) < adoptAfter {
+			continue
+		}
+		pid, flags := tid, uint64(0)
+		missing := taskwatch.FieldVal | taskwatch.FieldParentID
+		var st taskStatus
+		if t.proc.status(tid, tid, &st) == nil {
+			if pid = st.tgid; pid != tid {
+				flags = unix.CLONE_THREAD
+			}
+		} else {
+			missing |= taskwatch.FieldPID
+		}
+		by := t.tracees[pid]
+		if by == nil {
+			by = t.tracees[st.ppid]
+		}
+		if by == nil || by.task == nil {
+			by = t.command
+		}
+		t.created(by, tid, flags, missing)
+	}
+}

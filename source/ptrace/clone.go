@@ -1,0 +1,128 @@
+package ptrace
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
+)
+
+// cloneFlags returns the flags of the fork that a tracee is in, as the kernel
+// keeps them: without the exit signal that clone's argument carries in its
+// lowest byte.
+func cloneFlags(tid int, call syscallRegs) (uint64, error) {
+	const exitSignal = 0xff // CSIGNAL
+	switch name := syscallName(call.arch, call.nr); name {
+	case "fork":
+		return 0, nil
+	case "vfork":
+		return unix.CLONE_VFORK | unix.CLONE_VM, nil
+	case "clone":
+		return call.args[0] & 0xffffffff &^ exitSignal, nil
+	case "clone3":
+		var flags [8]byte // the first member of struct clone_args
+		if _, err := sys.ReadMemory(tid, call.args[0], flags[:]); err != nil {
+			return 0, fmt.Errorf("ptrace: read the arguments of clone3: %w", err)
+		}
+		return binary.LittleEndian.Uint64(flags[:]), nil
+	default:
+		return 0, fmt.Errorf("ptrace: no fork but system call %q (%d)", name, call.nr)
+	}
+}
+
+// child makes the task that a fork of tr creates; it has no pid yet.
+func (t *tracer) child(tr *tracee, flags uint64) *taskwatch.Task {
+	task := t.newTask()
+	from := tr.task
+	task.ParentID = from.ID
+	task.PPID = tr.proc.pid
+	if flags&(unix.CLONE_PARENT|unix.CLONE_THREAD) != 0 {
+		task.PPID = from.PPID
+	}
+	task.Comm, task.Exe, task.Argv, task.ArgvCut = from.Comm, from.Exe, from.Argv, from.ArgvCut
+	task.Cwd, task.UID, task.GID, task.Cgroup = from.Cwd, from.UID, from.GID, from.Cgroup
+	return task
+}
+
+// forking handles the seccomp stop of a fork that a watcher may veto.
+func (t *tracer) forking(tr *tracee, call syscallRegs) {
+	flags, err := cloneFlags(tr.tid, call)
+	if err != nil { // bad memory: the kernel will say so too
+		t.resume(tr, unix.PTRACE_CONT, 0)
+		return
+	}
+	task := t.child(tr, flags)
+	if errno := t.vetoed(t.notify(t.event(taskwatch.Init, task, flags))); errno != 0 {
+		t.refuse(tr, errno)
+		t.freed(task, 0, false)
+		return
+	}
+	tr.call = pendingCall{trap: trapClone, child: task}
+	t.resume(tr, unix.PTRACE_SYSCALL, 0) // stops at its end only if it fails
+}
+
+// cloned handles the event stop of a task that has just created another.
+func (t *tracer) cloned(tr *tracee) {
+	msg, err := sys.PtraceEventMessage(tr.tid)
+	if err != nil { // killed: its child is adopted in died
+		return
+	}
+	tid := int(msg)
+	if tr.task == nil || !t.started { // the shim's Go runtime at work
+		t.follow(&tracee{tid: tid, proc: tr.proc})
+		t.resume(tr, unix.PTRACE_CONT, 0)
+		return
+	}
+	if t.tracees[tid] != nil { // adopted already
+		t.resume(tr, unix.PTRACE_CONT, 0)
+		return
+	}
+	var missing taskwatch.Fields
+	var flags uint64
+	call, err := syscallAt(tr.tid)
+	if err == nil {
+		flags, err = cloneFlags(tr.tid, call)
+	}
+	if err != nil {
+		missing = taskwatch.FieldVal
+	}
+	t.created(tr, tid, flags, missing)
+	t.resume(tr, unix.PTRACE_CONT, 0)
+}
+
+// created delivers init, unless that has happened, and clone of a new task,
+// and lets the
+// task go.
+func (t *tracer) created(tr *tracee, tid int, flags uint64, missing taskwatch.Fields) {
+	task := tr.call.child
+	tr.call = pendingCall{}
+	if task == nil {
+		task = t.child(tr, flags)
+		ev := t.event(taskwatch.Init, task, flags)
+		ev.Missing, ev.Final = missing, true
+		_ = t.notify(ev) // nobody may veto it, or it would have been trapped
+	}
+	child := &tracee{tid: tid, task: task, proc: tr.proc}
+	if flags&unix.CLONE_THREAD == 0 {
+		child.proc = &process{pid: tid}
+	}
+	child.proc.live++
+	task.PID, task.TID = child.proc.pid, tid
+	task.StartNS = bootNS()
+	ev := t.event(taskwatch.Clone, task, flags)
+	ev.Missing = missing
+	_ = t.notify(ev) // an error on clone refuses nothing
+	t.follow(child)
+}
+
+// follow adds a new task and lets it run, if it has stopped already.
+func (t *tracer) follow(tr *tracee) {
+	t.add(tr)
+	if early := t.early[tr.tid]; early != nil {
+		delete(t.early, tr.tid)
+		t.handle(tr.tid, early.status)
+	}
+}

@@ -1,0 +1,32 @@
+// Package ptrace watches one command and all its descendants, threads
+// included, through ptrace. It needs no privileges and loses nothing: every
+// task waits at its events until the watchers have returned, so a watcher's
+// error on init, exec, uid or gid can refuse the operation.
+//
+// # Requirements
+//
+// Linux 5.3 (PTRACE_GET_SYSCALL_INFO) on amd64 or arm64. The program that
+// uses this package starts itself once more as the command's first stage, so
+// its package initialisation runs in that process too. Set-id calls and
+// vetoes need seccomp in the kernel; without it they are declared absent.
+//
+// # What is different for the command
+//
+//   - A task has one tracer. A command that traces others itself (strace, gdb)
+//     gets EPERM from ptrace; Config.OnNotice is told.
+//   - Without CAP_SYS_ADMIN the command runs with no_new_privs, which a seccomp
+//     filter needs: a setuid or setgid file runs with the ids of its caller.
+//     The kernel refuses set-id exec under an unprivileged tracer anyway.
+//   - A task that dies of SIGKILL, or with its tracer, does so as ever; when
+//     the tracing process ends, the kernel kills the whole tree
+//     (PTRACE_O_EXITKILL).
+//
+// Everything else passes through: signals, stops, job control, exit statuses,
+// open files, the environment.
+//
+// # Stops
+//
+// A fork costs two stops (parent and child), an exec one, an exit one. System
+// calls run at full speed but for those a seccomp filter picks out: the
+// set-id calls, ptrace, and clone or execve where a watcher may veto them.
+package ptrace

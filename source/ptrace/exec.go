@@ -1,0 +1,155 @@
+package ptrace
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
+)
+
+// program is what an exec changes about a task, but for its ids.
+type program struct {
+	comm, exe, cwd, cgroup string
+	argv                   []string
+	argvCut                bool
+}
+
+func programOf(task *taskwatch.Task) program {
+	return program{task.Comm, task.Exe, task.Cwd, task.Cgroup, task.Argv, task.ArgvCut}
+}
+
+func (p program) set(task *taskwatch.Task) {
+	task.Comm, task.Exe, task.Cwd, task.Cgroup = p.comm, p.exe, p.cwd, p.cgroup
+	task.Argv, task.ArgvCut = p.argv, p.argvCut
+}
+
+// executing handles the seccomp stop of an exec that a watcher may veto. The
+// watchers are asked where an LSM would be: once the file is found to be one
+// that may be executed, and before anybody knows whether it is a program.
+func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
+	next, ok := t.lookup(tr, info, name)
+	if !ok { // it will fail by itself
+		t.resume(tr, unix.PTRACE_CONT, 0)
+		return
+	}
+	old := programOf(tr.task)
+	next.set(tr.task)
+	ev := t.event(taskwatch.Exec, tr.task, 0)
+	ev.OldExe = old.exe
+	if tr == t.command && !t.started {
+		ev.Missing |= taskwatch.FieldOldExe
+	}
+	errno := t.vetoed(t.reg.NotifyBefore(ev))
+	old.set(tr.task)
+	if errno != 0 {
+		t.refuse(tr, errno)
+		return
+	}
+	tr.call = pendingCall{trap: trapExec, asked: true}
+	t.resume(tr, unix.PTRACE_CONT, 0) // if it fails, the next trapped call clears the mark
+}
+
+// execed handles the event stop of a task that runs a new program, of which
+// no instruction has run. All other threads of its process are gone, and it
+// has the process's first tid.
+func (t *tracer) execed(tr *tracee) {
+	former, err := sys.PtraceEventMessage(tr.tid)
+	if err != nil {
+		return
+	}
+	if int(former) != tr.tid {
+		if tr = t.takeOver(tr, int(former)); tr == nil {
+			return
+		}
+	}
+	first := tr == t.command && !t.started
+	if tr.task == nil {
+		t.resume(tr, unix.PTRACE_CONT, 0)
+		return
+	}
+	asked := tr.call.asked && tr.call.trap == trapExec
+	tr.call = pendingCall{}
+	if first {
+		t.started = true
+	}
+
+	task := tr.task
+	var st taskStatus
+	var missing taskwatch.Fields
+	if t.proc.status(tr.proc.pid, tr.tid, &st) != nil { // killed meanwhile
+		missing = taskwatch.FieldComm
+	} else {
+		if !first {
+			t.idsChanged(tr, st.uid, st.gid, taskwatch.CauseExec, false)
+		}
+		task.UID, task.GID = st.uid, st.gid
+	}
+	old := programOf(task)
+	next, absent := t.program(tr.proc.pid)
+	missing |= absent
+	if missing&taskwatch.FieldComm == 0 {
+		next.comm = st.comm
+	}
+	next.set(task)
+	if !t.reg.Enabled(taskwatch.Exec) {
+		t.resume(tr, unix.PTRACE_CONT, 0)
+		return
+	}
+	ev := t.event(taskwatch.Exec, task, 0)
+	ev.OldExe, ev.Missing = old.exe, missing
+	if first {
+		ev.OldExe, ev.Missing = "", missing|taskwatch.FieldOldExe
+	}
+	t.count(ev)
+	if asked {
+		_ = t.reg.NotifyAfter(ev) // observers only: reported, refuses nothing
+	} else {
+		ev.Final = true
+		_ = t.reg.Notify(ev)
+	}
+	t.resume(tr, unix.PTRACE_CONT, 0)
+}
+
+// takeOver makes the task that had the given tid the first one of its
+// process, in the place of leader, which the kernel has released without a
+// word. It returns nil if that task is unknown.
+func (t *tracer) takeOver(leader *tracee, former int) *tracee {
+	if !leader.exited {
+		t.exit(leader, 0, taskwatch.FieldsRusage)
+	}
+	if leader.task != nil {
+		t.freed(leader.task, 0, true)
+	}
+	tr := t.tracees[former]
+	if tr == nil {
+		return nil
+	}
+	delete(t.tracees, former)
+	tr.tid = leader.tid
+	t.tracees[tr.tid] = tr
+	if leader == t.command {
+		t.command = tr
+	}
+	if tr.task != nil {
+		tr.task.TID = tr.tid
+	}
+	return tr
+}
+
+// program reads what a process runs, and names what it could not read.
+func (t *tracer) program(pid int) (p program, missing taskwatch.Fields) {
+	if p.exe = t.proc.link(pid, "exe"); p.exe == "" {
+		missing |= taskwatch.FieldExe
+	}
+	if p.cwd = t.proc.link(pid, "cwd"); p.cwd == "" {
+		missing |= taskwatch.FieldCwd
+	}
+	if p.cgroup = t.proc.cgroup(pid); p.cgroup == "" {
+		missing |= taskwatch.FieldCgroup
+	}
+	var err error
+	if p.argv, err = t.proc.argv(pid); err != nil {
+		missing |= taskwatch.FieldArgv
+	}
+	return p, missing
+}

@@ -1,0 +1,121 @@
+package ptrace
+
+import (
+	"fmt"
+	"slices"
+
+	seccomp "github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// trapSet says which families of system calls stop a tracee on entry.
+type trapSet uint32
+
+const (
+	trapSetID  trapSet = 1 << iota // the calls that change user and group ids
+	trapPtrace                     // ptrace itself, which cannot work
+	trapClone                      // fork and its kin, for a veto
+	trapExec                       // execve and execveat, for a veto
+)
+
+// trapNames lists the system calls of each family. Not every architecture
+// has all of them.
+var trapNames = map[trapSet][]string{
+	trapSetID: {
+		"setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid",
+		"setuid32", "setgid32", "setreuid32", "setregid32", "setresuid32", "setresgid32", "setfsuid32", "setfsgid32",
+	},
+	trapPtrace: {"ptrace"},
+	trapClone:  {"fork", "vfork", "clone", "clone3"},
+	trapExec:   {"execve", "execveat"},
+}
+
+// x32Bit marks the calls of the x32 ABI, which otherwise look like those of
+// x86-64 (arch/x86/include/uapi/asm/unistd.h).
+const x32Bit = 0x40000000
+
+// trapOf returns the family of a system call, or 0.
+func trapOf(name string) trapSet {
+	for trap, names := range trapNames {
+		if slices.Contains(names, name) {
+			return trap
+		}
+	}
+	return 0
+}
+
+// syscallName returns the name of system call nr of an AUDIT_ARCH_*, or "".
+func syscallName(auditArch uint32, nr uint64) string {
+	for _, a := range architectures {
+		if uint32(a.ID) != auditArch {
+			continue
+		}
+		if a == seccomp.X86_64 && nr&x32Bit != 0 {
+			return seccomp.X32.SyscallNumbers[int(nr&^x32Bit)]
+		}
+		return a.SyscallNumbers[int(nr)]
+	}
+	return ""
+}
+
+// filter assembles a seccomp filter that traps the given families on every
+// architecture this kernel can run programs of, and allows everything else.
+// (elastic/go-seccomp-bpf knows the numbers, but its policies cover one
+// architecture.)
+func filter(traps trapSet) ([]unix.SockFilter, error) {
+	const (
+		offsetNr   = 0 // of struct seccomp_data
+		offsetArch = 4
+		sizeWord   = 4
+	)
+	prog := []bpf.Instruction{bpf.LoadAbsolute{Off: offsetArch, Size: sizeWord}}
+	for _, a := range architectures {
+		numbers := trapNumbers(a, traps)
+		if a == seccomp.X86_64 {
+			numbers = append(numbers, trapNumbers(seccomp.X32, traps)...)
+		}
+		if len(numbers)+2 > 255 {
+			return nil, fmt.Errorf("%d system calls of %s are more than a jump can span", len(numbers), a.Name)
+		}
+		// Past this architecture's block: the load, the comparisons, two returns.
+		prog = append(prog,
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.ID), SkipTrue: uint8(len(numbers) + 3)},
+			bpf.LoadAbsolute{Off: offsetNr, Size: sizeWord})
+		for i, nr := range numbers {
+			prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(len(numbers) - i)})
+		}
+		prog = append(prog,
+			bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
+			bpf.RetConstant{Val: unix.SECCOMP_RET_TRACE})
+	}
+	prog = append(prog, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW})
+
+	raw, err := bpf.Assemble(prog)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		out[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	return out, nil
+}
+
+// trapNumbers returns the numbers, as seccomp sees them, of the calls that a
+// has of the given families, in a fixed order.
+func trapNumbers(a *seccomp.Info, traps trapSet) []uint32 {
+	var numbers []uint32
+	for trap, names := range trapNames {
+		if traps&trap == 0 {
+			continue
+		}
+		for _, name := range names {
+			if nr, ok := a.SyscallNames[name]; ok {
+				numbers = append(numbers, uint32(nr|a.SeccompMask))
+			}
+		}
+	}
+	slices.Sort(numbers)
+	return slices.Compact(numbers)
+}

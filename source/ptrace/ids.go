@@ -1,0 +1,146 @@
+package ptrace
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
+)
+
+// settingID handles the seccomp stop of a call that may change ids. What it
+// changed is read when it returns; watchers that may veto are asked now, with
+// the ids that the call is going to set.
+func (t *tracer) settingID(tr *tracee, info *sys.SyscallInfo, name string) {
+	tr.call = pendingCall{trap: trapSetID}
+	if t.vetoes.Has(taskwatch.UID) || t.vetoes.Has(taskwatch.GID) {
+		var st taskStatus
+		if t.proc.status(tr.proc.pid, tr.tid, &st) == nil {
+			kind, next := predictIDs(&st, name, info.Args)
+			if errno := t.ask(tr, kind, &st, next); errno != 0 {
+				t.refuse(tr, errno)
+				return
+			}
+		}
+	}
+	t.resume(tr, unix.PTRACE_SYSCALL, 0)
+}
+
+// ask calls the watchers that may veto a change of ids, if there is one.
+func (t *tracer) ask(tr *tracee, kind taskwatch.Kind, st *taskStatus, next taskwatch.IDs) unix.Errno {
+	ids, now := &tr.task.UID, st.uid
+	if kind == taskwatch.GID {
+		ids, now = &tr.task.GID, st.gid
+	}
+	if next == now || !t.vetoes.Has(kind) {
+		return 0
+	}
+	*ids = next
+	ev := t.event(kind, tr.task, 0)
+	ev.OldIDs, ev.Cause = now, taskwatch.CauseSyscall
+	errno := t.vetoed(t.reg.NotifyBefore(ev))
+	*ids = now
+	tr.call.asked = true
+	return errno
+}
+
+// setID handles the return of a call that may have changed ids.
+func (t *tracer) setID(tr *tracee, asked bool) {
+	var st taskStatus
+	if t.proc.status(tr.proc.pid, tr.tid, &st) == nil {
+		t.idsChanged(tr, st.uid, st.gid, taskwatch.CauseSyscall, asked)
+	}
+}
+
+// idsChanged delivers uid and gid for what differs from the ids known so far.
+func (t *tracer) idsChanged(tr *tracee, uid, gid taskwatch.IDs, cause taskwatch.Cause, asked bool) {
+	t.idChanged(taskwatch.UID, tr.task, &tr.task.UID, uid, cause, asked)
+	t.idChanged(taskwatch.GID, tr.task, &tr.task.GID, gid, cause, asked)
+}
+
+func (t *tracer) idChanged(k taskwatch.Kind, task *taskwatch.Task, ids *taskwatch.IDs, now taskwatch.IDs, cause taskwatch.Cause, asked bool) {
+	old := *ids
+	if old == now {
+		return
+	}
+	*ids = now
+	ev := t.event(k, task, 0)
+	ev.OldIDs, ev.Cause = old, cause
+	t.count(ev)
+	if asked {
+		_ = t.reg.NotifyAfter(ev) // observers only
+		return
+	}
+	ev.Final = true
+	_ = t.reg.Notify(ev)
+}
+
+// Capability numbers (include/uapi/linux/capability.h).
+const capSetGID, capSetUID = 6, 7
+
+// unchanged is the argument -1, which leaves an id as it is.
+const unchanged = ^uint32(0)
+
+// predictIDs returns the kind of ids that a call is about to change and what
+// they are going to be: the ids of now if the kernel is going to refuse the
+// call or if it changes nothing. The rules are those of kernel/sys.c.
+func predictIDs(st *taskStatus, name string, args [6]uint64) (taskwatch.Kind, taskwatch.IDs) {
+	base := name
+	if n := len(name); n > 2 && name[n-2:] == "32" { // the 32-bit calls of i386
+		base = name[:n-2]
+	}
+	kind, old, capability := taskwatch.UID, st.uid, capSetUID
+	if len(base) > 3 && base[len(base)-3:] == "gid" {
+		kind, old, capability = taskwatch.GID, st.gid, capSetGID
+	}
+	privileged := st.capEff>>capability&1 == 1
+	var a [3]uint32
+	for i := range a {
+		a[i] = uint32(args[i])
+	}
+	next := old
+	const r, e, s, fs = taskwatch.RealID, taskwatch.EffectiveID, taskwatch.SavedID, taskwatch.FSID
+	one := func(id uint32, of ...int) bool { // may an unprivileged task take this id?
+		for _, i := range of {
+			if id == unchanged || id == old[i] {
+				return true
+			}
+		}
+		return privileged
+	}
+	set := func(i int, id uint32) {
+		if id != unchanged {
+			next[i] = id
+		}
+	}
+	switch base {
+	case "setuid", "setgid":
+		switch {
+		case a[0] == unchanged:
+		case privileged:
+			next = taskwatch.IDs{a[0], a[0], a[0], a[0]}
+		case one(a[0], r, s):
+			next[e], next[fs] = a[0], a[0]
+		}
+	case "setreuid", "setregid":
+		if one(a[0], r, e) && one(a[1], r, e, s) {
+			set(r, a[0])
+			set(e, a[1])
+			if a[0] != unchanged || a[1] != unchanged && a[1] != old[r] {
+				next[s] = next[e]
+			}
+			next[fs] = next[e]
+		}
+	case "setresuid", "setresgid":
+		if one(a[0], r, e, s) && one(a[1], r, e, s) && one(a[2], r, e, s) {
+			set(r, a[0])
+			set(e, a[1])
+			set(s, a[2])
+			next[fs] = next[e]
+		}
+	case "setfsuid", "setfsgid":
+		if a[0] != unchanged && one(a[0], r, e, s, fs) {
+			next[fs] = a[0]
+		}
+	}
+	return kind, next
+}

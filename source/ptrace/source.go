@@ -1,0 +1,215 @@
+package ptrace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source"
+)
+
+// Name is the source's name.
+const Name = "ptrace"
+
+// Config says what to run. Only Path is required.
+type Config struct {
+	Path string   // the program; searched in PATH if it holds no slash
+	Argv []string // nil stands for Path alone
+	Env  []string // nil stands for the environment of this process
+	Dir  string   // "" stands for the working directory of this process
+
+	// The command's standard files; nil stands for this process's own. Other
+	// files that this process inherited without close-on-exec are inherited
+	// by the command as they would be by an exec.
+	Stdin, Stdout, Stderr *os.File
+
+	// DryRun asks watchers before an operation as always but refuses nothing.
+	DryRun bool
+
+	// OnNotice, if set, is told what a user should know and no event says,
+	// one sentence a time. It is called by the goroutine of Run and must not
+	// block.
+	OnNotice func(string)
+
+	// OnStop, if set, is called when the command itself, its first process,
+	// has been stopped by the given signal. Everything waits until it
+	// returns, so a program with a terminal can stop itself in it.
+	OnStop func(syscall.Signal)
+}
+
+// Source runs one command under supervision.
+type Source struct {
+	cfg  Config
+	used atomic.Bool
+	exit taskwatch.ExitStatus
+
+	mu      sync.Mutex // guards the fields below, and holds off reaping while a pid is signalled
+	command int        // the command's pid while it lives, else 0
+	pids    map[int]struct{}
+	killed  bool
+}
+
+// New returns a source that runs the command of cfg. It starts nothing yet.
+func New(cfg Config) (*Source, error) {
+	if cfg.Path == "" {
+		return nil, errors.New("ptrace: no command given: set Config.Path")
+	}
+	if len(cfg.Argv) == 0 {
+		cfg.Argv = []string{cfg.Path}
+	}
+	if cfg.Env == nil {
+		cfg.Env = os.Environ()
+	}
+	for _, f := range []struct {
+		file **os.File
+		own  *os.File
+	}{{&cfg.Stdin, os.Stdin}, {&cfg.Stdout, os.Stdout}, {&cfg.Stderr, os.Stderr}} {
+		if *f.file == nil {
+			*f.file = f.own
+		}
+	}
+	return &Source{cfg: cfg, pids: make(map[int]struct{})}, nil
+}
+
+// Name returns "ptrace".
+func (s *Source) Name() string { return Name }
+
+// Capabilities declares all seven events with every field, and a veto for
+// init, exec, uid and gid, of one command and its descendants.
+func (s *Source) Capabilities() source.Capabilities {
+	c := source.Capabilities{Scope: "one command and its descendants"}
+	for k := range c.Events {
+		e := &c.Events[k]
+		e.Delivered = true
+		e.Hook = hooks[k]
+		if taskwatch.Kind(k).Vetoable() {
+			e.Veto = haveSeccomp()
+			if !e.Veto {
+				e.Why = noSeccomp
+			}
+		}
+	}
+	for _, k := range []taskwatch.Kind{taskwatch.UID, taskwatch.GID} {
+		// Without the filter only ids that change in an exec are seen: less
+		// than the event promises.
+		c.Events[k].Delivered = haveSeccomp()
+	}
+	return c
+}
+
+var hooks = [taskwatch.NumKinds]string{
+	taskwatch.Init:  "PTRACE_EVENT_CLONE, FORK, VFORK; SECCOMP_RET_TRACE for a veto",
+	taskwatch.Clone: "PTRACE_EVENT_CLONE, FORK, VFORK",
+	taskwatch.Exec:  "PTRACE_EVENT_EXEC; SECCOMP_RET_TRACE for a veto",
+	taskwatch.UID:   "SECCOMP_RET_TRACE and syscall exit; PTRACE_EVENT_EXEC",
+	taskwatch.GID:   "SECCOMP_RET_TRACE and syscall exit; PTRACE_EVENT_EXEC",
+	taskwatch.Exit:  "PTRACE_EVENT_EXIT",
+	taskwatch.Free:  "wait4",
+}
+
+const noSeccomp = "the kernel is built without CONFIG_SECCOMP_FILTER"
+
+// haveSeccomp reports whether the kernel knows seccomp (seccomp(2): EINVAL
+// says that it does not).
+var haveSeccomp = sync.OnceValue(func() bool {
+	_, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
+	return !errors.Is(err, unix.EINVAL)
+})
+
+// StartError says that the command could not be started.
+type StartError struct {
+	Path string
+	Err  error
+}
+
+func (e *StartError) Error() string {
+	return fmt.Sprintf("ptrace: cannot run %q: %v", e.Path, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// ShellStatus is the exit status with which a shell would report the error:
+// 127 if the command was not found, else 126.
+func (e *StartError) ShellStatus() int {
+	if errors.Is(e.Err, os.ErrNotExist) {
+		return 127
+	}
+	return 126
+}
+
+// Run starts the command and returns when it and all its descendants have
+// ended, daemons included. If ctx ends first, all of them are killed, their
+// last events are delivered, and Run returns nil.
+//
+// Kinds that nobody watches, or that nobody may veto, when Run starts may
+// not be delivered to modules that register later.
+//
+// A command that cannot be started is a *[StartError].
+func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
+	if s.used.Swap(true) {
+		return errors.New("ptrace: Run called twice: a source runs one command, once; make a new one")
+	}
+	result := make(chan error, 1)
+	go func() {
+		// The tracer is a thread, not a process. The goroutine ends without
+		// unlocking it, so that the thread goes, and whatever it might still
+		// trace with it.
+		runtime.LockOSThread()
+		result <- newTracer(s, reg).supervise()
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		s.kill()
+		return <-result
+	}
+}
+
+// Exit returns how the command itself ended. It is valid once Run has
+// returned nil.
+func (s *Source) Exit() taskwatch.ExitStatus { return s.exit }
+
+// Signal sends sig to the command's own process. It may be called from any
+// goroutine, and fails with ESRCH before the command started and after it
+// ended.
+func (s *Source) Signal(sig syscall.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.command == 0 {
+		return unix.ESRCH
+	}
+	return unix.Kill(s.command, sig)
+}
+
+// Kill kills every task of the tree. It may be called from any goroutine and
+// returns how many processes it found.
+func (s *Source) Kill() int { return s.kill() }
+
+func (s *Source) kill() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.killed = true
+	for pid := range s.pids {
+		_ = unix.Kill(pid, unix.SIGKILL) // fails only for one that is dead and not yet reaped
+	}
+	return len(s.pids)
+}
+
+func (s *Source) notice(format string, args ...any) {
+	if s.cfg.OnNotice != nil {
+		s.cfg.OnNotice(fmt.Sprintf(format, args...))
+	}
+}
+
+// errFirstStage stands for a message that the shim has printed itself.
+var errFirstStage = errors.New("its first stage failed")

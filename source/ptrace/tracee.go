@@ -1,0 +1,44 @@
+package ptrace
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// tracee is a task under supervision.
+type tracee struct {
+	tid  int
+	task *taskwatch.Task // nil for the shim's own threads, of which nobody hears
+	proc *process
+
+	exited bool // its exit event was delivered
+
+	// What was said and asked at the seccomp stop of the system call that the
+	// tracee is in.
+	call pendingCall
+}
+
+// process is a thread group under supervision.
+type process struct {
+	pid  int
+	live int // tasks whose exit event is still to come
+}
+
+// pendingCall is a trapped system call on its way.
+type pendingCall struct {
+	trap  trapSet         // 0 when there is none
+	child *taskwatch.Task // trapClone: the task of the init event, until its clone event
+	asked bool            // trapExec, trapSetID: the watchers that may veto have been called
+	nr    string          // the call's name
+}
+
+// earlyStop is what was reported of a task before the event stop of the task
+// that created it.
+type earlyStop struct {
+	status unix.WaitStatus
+	since  time.Time
+	deaths uint64 // tracer.deaths when it came
+}

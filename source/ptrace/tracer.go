@@ -1,0 +1,345 @@
+package ptrace
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
+)
+
+// tracer runs on one thread, which is the tracer of the whole tree and the
+// parent of the command.
+type tracer struct {
+	src    *Source
+	reg    *taskwatch.Registry
+	traps  trapSet // fixed when the filter is installed
+	vetoes taskwatch.Kinds
+
+	tracees map[int]*tracee // by tid
+	early   map[int]*earlyStop
+	command *tracee // the command's first task
+	started bool    // the command's exec has succeeded; before, the tree is the shim's
+	failed  error   // what went wrong in the tracer itself
+
+	run    uint64 // the first half of task ids
+	tasks  uint64 // the second half of the last one
+	deaths uint64 // reports of deaths so far
+	seq    uint64
+	ev     taskwatch.Event
+	clock  clock
+	proc   procReader
+}
+
+func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
+	t := &tracer{
+		src: s, reg: reg,
+		tracees: make(map[int]*tracee),
+		early:   make(map[int]*earlyStop),
+		run:     rand.Uint64N(1 << 40),
+		clock:   newClock(),
+	}
+	if haveSeccomp() {
+		t.vetoes = reg.VetoKinds()
+		t.traps = trapSetID | trapPtrace
+		if t.vetoes.Has(taskwatch.Init) {
+			t.traps |= trapClone
+		}
+		if t.vetoes.Has(taskwatch.Exec) {
+			t.traps |= trapExec
+		}
+	}
+	return t
+}
+
+// options are the ptrace options of every tracee; children inherit them.
+func (t *tracer) options() int {
+	opts := unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEEXEC |
+		unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK
+	if t.traps != 0 {
+		opts |= unix.PTRACE_O_TRACESECCOMP
+	}
+	if t.reg.Enabled(taskwatch.Exit) {
+		opts |= unix.PTRACE_O_TRACEEXIT
+	}
+	return opts
+}
+
+// start brings the shim to the point where it waits for its tracer, and
+// becomes that.
+func (t *tracer) start() error {
+	cfg := &t.src.cfg
+	path, err := lookPath(cfg.Path, cfg.Dir, cfg.Env)
+	if err != nil {
+		return &StartError{cfg.Path, err}
+	}
+	pid, err := syscall.ForkExec("/proc/self/exe", shimArgs(t.traps, path, cfg.Argv), &syscall.ProcAttr{
+		Dir:   cfg.Dir,
+		Env:   cfg.Env,
+		Files: []uintptr{cfg.Stdin.Fd(), cfg.Stdout.Fd(), cfg.Stderr.Fd()},
+		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		if cfg.Dir != "" {
+			if _, serr := os.Stat(cfg.Dir); serr != nil {
+				return fmt.Errorf("ptrace: working directory: %w", serr)
+			}
+		}
+		return fmt.Errorf("ptrace: start the command's first stage from /proc/self/exe: %w", err)
+	}
+	if err := t.seize(pid); err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		_, _ = unix.Wait4(pid, nil, unix.WALL, nil)
+		return err
+	}
+	return nil
+}
+
+func (t *tracer) seize(pid int) error {
+	var status unix.WaitStatus
+	for {
+		_, err := unix.Wait4(pid, &status, unix.WUNTRACED, nil)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("ptrace: wait for the command's first stage: %w", err)
+		}
+	}
+	if !status.Stopped() {
+		return fmt.Errorf("ptrace: the command's first stage ended with status %#x before it could be traced", int(status))
+	}
+	if err := sys.PtraceSeize(pid, t.options()); err != nil {
+		return fmt.Errorf("ptrace: cannot trace a child of this process: %w; look at /proc/sys/kernel/yama/ptrace_scope (3 forbids it) and at the seccomp profile of the container", err)
+	}
+	task := t.newTask()
+	task.PID, task.TID, task.PPID = pid, pid, os.Getpid()
+	t.describe(task)
+	t.command = &tracee{tid: pid, task: task, proc: &process{pid: pid, live: 1}}
+	t.add(t.command)
+	t.src.mu.Lock()
+	t.src.command = pid
+	t.src.mu.Unlock()
+	return unix.Kill(pid, unix.SIGCONT)
+}
+
+// describe fills in what is known of the command's task before its exec.
+func (t *tracer) describe(task *taskwatch.Task) {
+	var st taskStat
+	if t.proc.stat(task.PID, task.TID, &st) == nil {
+		task.StartNS, task.Comm = st.startNS, st.comm
+	}
+	var ids taskStatus
+	if t.proc.status(task.PID, task.TID, &ids) == nil {
+		task.UID, task.GID = ids.uid, ids.gid
+	}
+	task.Cgroup = t.proc.cgroup(task.PID)
+	task.Cwd = t.proc.link(task.PID, "cwd")
+}
+
+func (t *tracer) newTask() *taskwatch.Task {
+	t.tasks++
+	return &taskwatch.Task{ID: taskwatch.TaskID{Run: t.run, N: t.tasks}}
+}
+
+// add and remove keep the set of pids that Kill reaches.
+func (t *tracer) add(tr *tracee) {
+	t.tracees[tr.tid] = tr
+	t.src.mu.Lock()
+	defer t.src.mu.Unlock()
+	t.src.pids[tr.proc.pid] = struct{}{}
+	if t.src.killed {
+		_ = unix.Kill(tr.proc.pid, unix.SIGKILL)
+	}
+}
+
+// supervise starts the command and handles stops until no tracee is left.
+func (t *tracer) supervise() error {
+	if err := t.start(); err != nil {
+		return err
+	}
+	if err := t.loop(); err != nil {
+		t.fail(err)
+	}
+	return t.failed
+}
+
+// loop handles stops until no tracee is left.
+func (t *tracer) loop() error {
+	for {
+		var status int
+		pid, err := t.reap(&status)
+		switch {
+		case errors.Is(err, unix.ECHILD):
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return fmt.Errorf("ptrace: wait: %w", err)
+		case pid == 0 && t.orphans():
+			time.Sleep(time.Millisecond) // no report will come of an orphan
+			t.adopt()
+			continue
+		case pid == 0:
+			if err := sys.WaitAny(); err != nil && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECHILD) {
+				return fmt.Errorf("ptrace: wait: %w", err)
+			}
+			continue
+		}
+		t.handle(pid, unix.WaitStatus(status))
+	}
+}
+
+// reap takes the next report. A death frees its pid for reuse at that moment,
+// so the pid leaves the set that Kill and Signal use before they can look.
+func (t *tracer) reap(status *int) (int, error) {
+	t.src.mu.Lock()
+	defer t.src.mu.Unlock()
+	pid, err := sys.Wait4(status)
+	if err != nil || pid == 0 {
+		return pid, err
+	}
+	if ws := unix.WaitStatus(*status); ws.Exited() || ws.Signaled() {
+		delete(t.src.pids, pid)
+		if pid == t.src.command {
+			t.src.command = 0
+		}
+	}
+	return pid, nil
+}
+
+// handle dispatches one report of wait4.
+func (t *tracer) handle(tid int, status unix.WaitStatus) {
+	tr := t.tracees[tid]
+	if tr == nil {
+		t.early[tid] = &earlyStop{status, time.Now(), t.deaths}
+		return
+	}
+	if !status.Stopped() {
+		t.died(tr, status)
+		return
+	}
+	sig, event := stopSignal(status), int(status)>>16
+	switch {
+	case event == unix.PTRACE_EVENT_CLONE || event == unix.PTRACE_EVENT_FORK || event == unix.PTRACE_EVENT_VFORK:
+		t.cloned(tr)
+	case event == unix.PTRACE_EVENT_EXEC:
+		t.execed(tr)
+	case event == unix.PTRACE_EVENT_EXIT:
+		t.exiting(tr)
+	case event == unix.PTRACE_EVENT_SECCOMP:
+		t.trapped(tr)
+	case event == unix.PTRACE_EVENT_STOP:
+		t.stopped(tr, sig)
+	case sig == unix.SIGTRAP|syscallStop:
+		t.returned(tr)
+	default:
+		t.resume(tr, unix.PTRACE_CONT, int(sig))
+	}
+}
+
+// syscallStop marks a system call stop (PTRACE_O_TRACESYSGOOD).
+const syscallStop = 0x80
+
+// stopSignal is what WSTOPSIG returns. (WaitStatus.StopSignal hides it where
+// the status carries an event.)
+func stopSignal(status unix.WaitStatus) unix.Signal {
+	return unix.Signal(int(status) >> 8 & 0xff)
+}
+
+// stopped handles PTRACE_EVENT_STOP: the first stop of a new task, a stop of
+// the whole process, or the end of one.
+func (t *tracer) stopped(tr *tracee, sig unix.Signal) {
+	switch sig {
+	case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		// PTRACE_LISTEN leaves it stopped, as its parent expects, until a
+		// SIGCONT brings the next PTRACE_EVENT_STOP.
+		t.resume(tr, unix.PTRACE_LISTEN, 0)
+		if tr == t.command && t.started && t.src.cfg.OnStop != nil {
+			t.src.cfg.OnStop(sig)
+		}
+	default:
+		t.resume(tr, unix.PTRACE_CONT, 0)
+	}
+}
+
+// resume lets a tracee run on. A tracee that was killed meanwhile (ESRCH)
+// reports its death next; there is nothing else to do about it.
+func (t *tracer) resume(tr *tracee, request, sig int) {
+	if err := sys.PtraceResume(request, tr.tid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+		t.fail(fmt.Errorf("ptrace: resume task %d: %w", tr.tid, err))
+	}
+}
+
+// fail ends the supervision on an error that should not be: a tree that can
+// no longer be followed is not left half watched.
+func (t *tracer) fail(err error) {
+	if t.failed == nil {
+		t.failed = err
+	}
+	t.src.kill()
+}
+
+// event starts a new event of tr.
+func (t *tracer) event(k taskwatch.Kind, task *taskwatch.Task, val uint64) *taskwatch.Event {
+	t.ev.Reset()
+	t.ev.Kind, t.ev.Val, t.ev.Task, t.ev.Source = k, val, task, Name
+	t.ev.Time, t.ev.MonoNS = t.clock.now()
+	t.ev.Seq = t.seq + 1
+	return &t.ev
+}
+
+// notify delivers an event whose decision and fact are one moment.
+func (t *tracer) notify(ev *taskwatch.Event) error {
+	t.count(ev)
+	return t.reg.Notify(ev)
+}
+
+// count makes the event's sequence number final. A veto leaves no event, so
+// an event that is only asked about shares its number with the next.
+func (t *tracer) count(ev *taskwatch.Event) {
+	if t.reg.Enabled(ev.Kind) {
+		t.seq++
+		ev.Seq = t.seq
+	}
+}
+
+// vetoed returns the error number with which an operation must fail after its
+// watchers returned err, or 0 if it may go on.
+func (t *tracer) vetoed(err error) unix.Errno {
+	var we *taskwatch.WatcherError
+	if err == nil || t.src.cfg.DryRun || !errors.As(err, &we) || !we.Veto {
+		return 0
+	}
+	return taskwatch.Errno(err)
+}
+
+// clock gives the two times of an event from one reading.
+type clock struct {
+	base   time.Time
+	baseNS int64 // CLOCK_MONOTONIC at base
+}
+
+func newClock() clock {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail for this clock
+	return clock{time.Now(), ts.Nano()}
+}
+
+func (c *clock) now() (wall time.Time, monoNS int64) {
+	now := time.Now()
+	return now.Round(0), c.baseNS + int64(now.Sub(c.base))
+}
+
+// bootNS returns CLOCK_BOOTTIME, the clock of start times.
+func bootNS() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // cannot fail for this clock
+	return ts.Nano()
+}
