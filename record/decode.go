@@ -311,7 +311,7 @@ func jsonError(line []byte, err error) error {
 		if typ.Field != "" {
 			where = typ.Field
 		}
-		return notJSON(line, fmt.Sprintf("%s is a JSON %s, where a %s belongs", where, typ.Value, goodName(typ.Type.String())), err)
+		return notJSON(line, fmt.Sprintf("%s is a JSON %s, where %s belongs", where, typ.Value, goodName(typ.Type.String())), err)
 	case errors.As(err, &syntax) && syntax.Error() == unexpectedEnd:
 		return notJSON(line, "the JSON object does not end", io.ErrUnexpectedEOF)
 	case errors.As(err, &syntax):
@@ -323,18 +323,18 @@ func jsonError(line []byte, err error) error {
 // goodName says in JSON's words what a Go type takes.
 func goodName(typ string) string {
 	switch typ {
-	case "string", "bool":
-		return typ
-	case "record.rawLine", "record.rawTask":
-		return "object"
+	case "string":
+		return "a string"
+	case "bool":
+		return "true or false"
 	case "record.rawIDs", "[]string":
-		return "list"
+		return "a list"
 	case "uint16", "uint32", "uint64":
-		return "number from 0 on (" + typ + ")"
+		return "a whole number from 0 on (" + typ + ")"
 	case "int32", "int64":
-		return "number (" + typ + ")"
+		return "a whole number (" + typ + ")"
 	}
-	return "object"
+	return "an object"
 }
 
 // notJSON guesses from the first bytes what was given instead of a recording.

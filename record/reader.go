@@ -52,6 +52,9 @@ func (r *Reader) next() (Line, error) {
 			return Line{}, err
 		}
 		ended := err == nil // by a newline
+		if r.line == 1 {
+			text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		}
 		if len(bytes.TrimSpace(text)) == 0 {
 			if ended {
 				continue

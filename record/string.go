@@ -81,8 +81,8 @@ func appendUnicode(b []byte, c uint16) []byte {
 // decodeString turns the characters that stand for bytes back into these. s
 // is what a JSON parser made of the string.
 func decodeString(s string) string {
-	// All of U+EF80 to U+EFFF begin with byte 0xEF in UTF-8.
-	first := strings.IndexByte(s, 0xef)
+	// U+EF80 to U+EFFF begin with byte 0xEE in UTF-8.
+	first := strings.IndexByte(s, 0xee)
 	if first < 0 {
 		return s
 	}

@@ -1,0 +1,61 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"testing"
+)
+
+// FuzzDecode gives the decoder anything at all: it must not panic, must name
+// what it refuses, and what it takes must be stable.
+func FuzzDecode(f *testing.F) {
+	for text := range goldens(f) {
+		f.Add([]byte(text))
+	}
+	for seed := range uint64(20) {
+		f.Add(newGenerator(seed).line().Append(nil))
+	}
+	for _, c := range badLines {
+		f.Add([]byte(c.text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		first, err := Decode(text)
+		if err != nil {
+			var syntax *SyntaxError
+			if !errors.As(err, &syntax) || syntax.Reason == "" {
+				t.Fatalf("the error is %#v, not a *SyntaxError with a reason", err)
+			}
+			return
+		}
+		once := first.Append(nil)
+		second, err := Decode(once)
+		if err != nil {
+			t.Fatalf("%v\nin its own %s\nof %s", err, once, text)
+		}
+		if twice := second.Append(nil); !bytes.Equal(once, twice) {
+			t.Errorf("not stable:\n%s%s", once, twice)
+		}
+	})
+}
+
+// FuzzEvents records generated lines and reads them back.
+func FuzzEvents(f *testing.F) {
+	for seed := range uint64(1000) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		want := newGenerator(seed).line()
+		text := want.Append(nil)
+		if bytes.IndexByte(text, '\n') != len(text)-1 {
+			t.Fatalf("not one line: %q", text)
+		}
+		got, err := Decode(text)
+		if err != nil {
+			t.Fatalf("%v\nin %s", err, text)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("read back %s\nwant %s", got.Append(nil), text)
+		}
+	})
+}

@@ -1,0 +1,179 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// badLines pairs what cannot be used with words that the error must have.
+var badLines = []struct{ text, reason, remedy string }{
+	{`hello`, "not JSON", "taskwatch run -f json"},
+	{`16:30:49.123 exec 161 true`, "not JSON", "taskwatch run -f json"},
+	{`{"event":"exec"} x`, "not JSON, at byte 18", ""},
+	{`{"event":"exec"]`, "not JSON, at byte 16", ""},
+	{`{`, "does not end", "jq -c ."},
+	{`[{"event":"lost"}]`, "JSON array", "jq -c '.[]'"},
+	{`"exec"`, "the line is a JSON string, where an object belongs", ""},
+	{`null`, `no "event"`, ""},
+	{`{}`, `no "event"`, ""},
+	{"\x1f\x8b\x08\x00", "compressed", "decompress"},
+	{"\x28\xb5\x2f\xfd\x00", "compressed", "decompress"},
+	{"{\"event\":\"\xff\"}", "not valid UTF-8", ""},
+	{`{"event":7}`, "event is a JSON number, where a string belongs", ""},
+	{`{"event":"reboot"}`, `"event" is "reboot"`, "version"},
+	{`{"event":"error","on":"lost"}`, `"on" is "lost"`, "version"},
+	{`{"event":"exec"}`, `no "task"`, "task.id"},
+	{`{"event":"exec","task":{"pid":1}}`, `no "task" with an "id"`, "task.id"},
+	{`{"event":"exec","task":{"id":"1"}}`, "task.id", ""},
+	{`{"event":"exec","task":{"id":"1-1","parent_id":"x"}}`, "task.parent_id", ""},
+	{`{"event":"exec","task":{"id":"1-1","pid":99999999999}}`, "task.pid", ""},
+	{`{"event":"exec","task":{"id":"1-1","uid":[1,2,3]}}`, "task.uid has 3 ids", "[real, effective, saved, fs]"},
+	{`{"event":"exec","task":{"id":"1-1","gid":[1,2,3,4,5]}}`, "task.gid has 5 ids", ""},
+	{`{"event":"exec","task":{"id":"1-1","gid":[1,2,3,-4]}}`, "task.gid", ""},
+	{`{"event":"gid","task":{"id":"1-1"},"old":{"gid":[]}}`, "old.gid has 0 ids", ""},
+	{`{"event":"uid","task":{"id":"1-1"},"cause":"magic"}`, `cause is "magic"`, ""},
+	{`{"event":"exec","time":"yesterday","task":{"id":"1-1"}}`, `time is "yesterday"`, ""},
+	{`{"event":"exec","time":"9999-12-31T23:59:59-23:00","task":{"id":"1-1"}}`, "year", ""},
+	{`{"event":"exec","seq":-1,"task":{"id":"1-1"}}`, "seq is a JSON number -1", ""},
+	{`{"event":"exec","seq":1.5,"task":{"id":"1-1"}}`, "seq is a JSON number 1.5", ""},
+	{`{"event":"exec","task":{"id":"1-1","argv":"x"}}`, "task.argv is a JSON string, where a list belongs", ""},
+	{strings.Repeat(`{"a":`, 20000), "depth", ""},
+}
+
+func TestBadLines(t *testing.T) {
+	for _, c := range badLines {
+		in := NewReader(strings.NewReader(lostLine+"\n\n"+c.text+"\n"+lostLine+"\n"), "x.jsonl")
+		if _, err := in.Next(); err != nil {
+			t.Fatalf("the good line before %q: %v", c.text, err)
+		}
+		_, err := in.Next()
+		var syntax *SyntaxError
+		if !errors.As(err, &syntax) {
+			t.Errorf("%.80q: error %v, want a *SyntaxError", c.text, err)
+			continue
+		}
+		if syntax.File != "x.jsonl" || syntax.Line != 3 {
+			t.Errorf("%.80q: file %q line %d", c.text, syntax.File, syntax.Line)
+		}
+		if !strings.Contains(syntax.Reason, c.reason) || !strings.Contains(syntax.Remedy, c.remedy) {
+			t.Errorf("%.80q: reason %q and remedy %q, want %q and %q", c.text, syntax.Reason, syntax.Remedy, c.reason, c.remedy)
+		}
+		for _, part := range []string{`"x.jsonl"`, "line 3", syntax.Reason, syntax.Remedy} {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q does not say %q", err, part)
+			}
+		}
+		if _, again := in.Next(); again != err {
+			t.Errorf("%.80q: the next error is %v", c.text, again)
+		}
+	}
+}
+
+func TestCutRecording(t *testing.T) {
+	// Wherever a recorder was stopped, what it had finished is good.
+	last := strings.Replace(execLine, `"argv":["true"]`, `"argv":["é🎉"]`, 1)
+	for cut := range last {
+		in := NewReader(iotest.HalfReader(strings.NewReader(exitLine+"\n"+last[:cut])), "x.jsonl")
+		if _, err := in.Next(); err != nil {
+			t.Fatalf("cut at %d: the whole line: %v", cut, err)
+		}
+		_, err := in.Next()
+		if cut == 0 {
+			if err != io.EOF {
+				t.Errorf("cut between lines: %v", err)
+			}
+			continue
+		}
+		var syntax *SyntaxError
+		if !errors.As(err, &syntax) || syntax.Line != 2 || !strings.Contains(syntax.Reason, "ends in the middle") {
+			t.Errorf("cut at %d: %v", cut, err)
+		}
+	}
+	for _, cut := range []int{strings.Index(last, "é") + 1, strings.Index(last, "🎉") + 3} { // inside a character
+		_, err := NewReader(strings.NewReader(last[:cut]), "x.jsonl").Next()
+		if err == nil || !strings.Contains(err.Error(), "ends in the middle") {
+			t.Errorf("cut at byte %d: %v", cut, err)
+		}
+	}
+}
+
+func TestReaderForms(t *testing.T) {
+	for name, text := range map[string]string{
+		"as written":       execLine + "\n" + lostLine + "\n",
+		"no last newline":  execLine + "\n" + lostLine,
+		"DOS line ends":    execLine + "\r\n" + lostLine + "\r\n",
+		"empty lines":      "\n \n" + execLine + "\n\n\n" + lostLine + "\n \t ",
+		"spaces":           " " + execLine + " \n\t" + lostLine + "\n",
+		"byte order mark":  "\ufeff" + execLine + "\n" + lostLine + "\n",
+		"one byte a read ": execLine + "\n" + lostLine + "\n",
+	} {
+		in := NewReader(iotest.OneByteReader(strings.NewReader(text)), "x.jsonl")
+		first, err := in.Next()
+		if err != nil || !reflect.DeepEqual(first.Event, sample(t)) {
+			t.Errorf("%s: first line %+v, %v", name, first, err)
+		}
+		second, err := in.Next()
+		if err != nil || second.Lost == nil {
+			t.Errorf("%s: second line %+v, %v", name, second, err)
+		}
+		if _, err := in.Next(); err != io.EOF {
+			t.Errorf("%s: end: %v", name, err)
+		}
+	}
+	if _, err := NewReader(strings.NewReader(""), "empty").Next(); err != io.EOF {
+		t.Errorf("empty file: %v", err)
+	}
+}
+
+func TestLinesOfAnyLength(t *testing.T) {
+	ev := sample(t)
+	for n := 1; n < 1<<20; n *= 3 {
+		ev.Task.Argv = append(ev.Task.Argv, strings.Repeat("\xff", n))
+	}
+	text := AppendEvent(nil, ev)
+	in := NewReader(bytes.NewReader(append(bytes.Clone(text), text...)), "x.jsonl")
+	for range 2 {
+		l, err := in.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(l.Event, ev) {
+			t.Fatal("a long line is not read back as it was written")
+		}
+	}
+}
+
+// endless gives the same byte for ever.
+type endless byte
+
+func (e endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(e)
+	}
+	return len(p), nil
+}
+
+func TestEndlessLine(t *testing.T) {
+	_, err := NewReader(endless('x'), "/dev/zero").Next()
+	var syntax *SyntaxError
+	if !errors.As(err, &syntax) || syntax.Line != 1 || !strings.Contains(syntax.Reason, "longer than") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestReadError(t *testing.T) {
+	cause := errors.New("the disk is on fire")
+	in := NewReader(io.MultiReader(strings.NewReader(lostLine+"\n"+execLine), iotest.ErrReader(cause)), "x.jsonl")
+	if _, err := in.Next(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := in.Next()
+	if !errors.Is(err, cause) || !strings.Contains(err.Error(), `"x.jsonl": line 2`) {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,229 @@
+package record
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+func mustID(t testing.TB, s string) taskwatch.TaskID {
+	t.Helper()
+	id, err := taskwatch.ParseTaskID(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// sample is the event of the design's example.
+func sample(t testing.TB) *taskwatch.Event {
+	return &taskwatch.Event{
+		Kind: taskwatch.Exec, Seq: 812, MonoNS: 5411692016, Source: "bpf",
+		Time: time.Date(2026, 11, 23, 16, 30, 49, 123456789, time.UTC),
+		Task: &taskwatch.Task{
+			ID: mustID(t, "2k7f-a1"), ParentID: mustID(t, "2k7f-9a"), PID: 161, TID: 161, PPID: 154,
+			StartNS: 5411600000, Comm: "true", Exe: "/usr/bin/true", Argv: []string{"true"}, Cwd: "/srv",
+			Cgroup: "/user.slice",
+		},
+		OldExe: "/usr/bin/bash",
+	}
+}
+
+// The lines of the design, unfolded. What it elides with "..." is facts.
+const (
+	facts = `"seq":812,"time":"2026-11-23T16:30:49.123456789Z","mono_ns":5411692016,` +
+		`"source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","pid":161,"tid":161,"ppid":154,` +
+		`"start_ns":5411600000,"comm":"true",` +
+		`"exe":"/usr/bin/true","argv":["true"],"cwd":"/srv","uid":[0,0,0,0],"gid":[0,0,0,0],` +
+		`"cgroup":"/user.slice"}`
+	execLine = `{"event":"exec","val":0,` + facts + `,"old_exe":"/usr/bin/bash"}`
+	uidLine  = `{"event":"uid","val":0,` + facts + `,"old":{"uid":[0,0,0,0]},"cause":"syscall"}`
+	gidLine  = `{"event":"gid","val":0,` + facts + `,"old":{"gid":[5,6,7,8]},"cause":"exec"}`
+	exitLine = `{"event":"exit","val":256,` + facts + `,"exit":{"code":1,"signal":0,"core":false,"group":true},` +
+		`"rusage":{"utime_ns":0,"stime_ns":812000,"maxrss_bytes":1372160,"minflt":80,"majflt":0,"nvcsw":1,"nivcsw":0,"read_bytes":0,"write_bytes":0}}`
+	freeLine = `{"event":"free","val":256,` + facts + `,"lifetime_ns":92016000,"inferred":true}`
+	initLine = `{"event":"init","val":17,"seq":812,"time":"2026-11-23T16:30:49.123456789Z","mono_ns":5411692016,` +
+		`"source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","ppid":154,"comm":"true",` +
+		`"exe":"/usr/bin/true","argv":["true","x"],"argv_cut":true,"cwd":"/srv","uid":[0,0,0,0],"gid":[0,0,0,0]},"missing":["cgroup"]}`
+	lostLine    = `{"event":"lost","count":17,"seq":900}`
+	unknownLoss = `{"event":"lost","seq":900}`
+	errorLine   = `{"event":"error","on":"exec","module":"guard","watcher":"main.deny","errno":1,"errno_name":"EPERM",` +
+		`"message":"operation not permitted","veto":true,"val":0,` + facts + `,"old_exe":"/usr/bin/bash"}`
+)
+
+// goldens pairs the lines with what they say.
+func goldens(t testing.TB) map[string]Line {
+	uid, gid, exit, free, early := sample(t), sample(t), sample(t), sample(t), sample(t)
+	for _, ev := range []*taskwatch.Event{uid, gid, exit, free, early} {
+		ev.OldExe = ""
+	}
+	uid.Kind, uid.Cause = taskwatch.UID, taskwatch.CauseSyscall
+	gid.Kind, gid.Cause, gid.OldIDs = taskwatch.GID, taskwatch.CauseExec, taskwatch.IDs{5, 6, 7, 8}
+	exit.Kind, exit.Val = taskwatch.Exit, 256
+	exit.Exit = taskwatch.DecodeExit(256)
+	exit.Exit.Group = true
+	exit.Rusage = taskwatch.Rusage{STimeNS: 812000, MaxRSS: 1372160, MinFlt: 80, NVCSw: 1}
+	free.Kind, free.Val, free.LifetimeNS, free.Inferred = taskwatch.Free, 256, 92016000, true
+	early.Kind, early.Val, early.Missing = taskwatch.Init, 17, taskwatch.FieldCgroup
+	early.Task.PID, early.Task.TID, early.Task.StartNS, early.Task.Cgroup = 0, 0, 0, ""
+	early.Task.Argv, early.Task.ArgvCut = []string{"true", "x"}, true
+	return map[string]Line{
+		execLine:    {Event: sample(t)},
+		uidLine:     {Event: uid},
+		gidLine:     {Event: gid},
+		exitLine:    {Event: exit},
+		freeLine:    {Event: free},
+		initLine:    {Event: early},
+		lostLine:    {Lost: &taskwatch.Loss{Count: 17, Seq: 900}},
+		unknownLoss: {Lost: &taskwatch.Loss{Seq: 900}},
+		errorLine: {Error: &ErrorLine{Module: "guard", Watcher: "main.deny", Errno: 1, ErrnoName: "EPERM",
+			Message: "operation not permitted", Veto: true, Event: sample(t)}},
+	}
+}
+
+func TestGoldenLines(t *testing.T) {
+	for text, line := range goldens(t) {
+		if got := string(line.Append(nil)); got != text+"\n" {
+			t.Errorf("encoded\n%swant\n%s", got, text)
+		}
+		got, err := Decode([]byte(text))
+		if err != nil {
+			t.Errorf("%v\nin %s", err, text)
+		} else if !reflect.DeepEqual(got, line) {
+			t.Errorf("decoded %+v\nwant %+v\nfrom %s", got, line, text)
+		}
+	}
+}
+
+func TestDesignSampleWithoutOldExe(t *testing.T) {
+	// The design's exec line leaves old_exe out, so it is unknown.
+	want := sample(t)
+	want.OldExe, want.Missing = "", taskwatch.FieldOldExe
+	got, err := Decode([]byte(strings.Replace(execLine, `,"old_exe":"/usr/bin/bash"`, "", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got.Event, want) {
+		t.Errorf("decoded %+v\nwant %+v", got.Event, want)
+	}
+}
+
+func TestMissingFieldsAreNotWritten(t *testing.T) {
+	for k := range taskwatch.Kind(taskwatch.NumKinds) {
+		all := taskwatch.FieldsOf(k)
+		for rest := all; rest != 0; rest &= rest - 1 {
+			field := rest & -rest
+			ev := sample(t)
+			ev.Kind, ev.Missing = k, field|^all // what is none of the event's cannot be missing from it
+			l, err := Decode(AppendEvent(nil, ev))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.Event.Missing != field {
+				t.Errorf("%s without %s: read back without %s", k, field, l.Event.Missing)
+			}
+		}
+	}
+}
+
+func TestZeroParentIsMissing(t *testing.T) {
+	ev := sample(t)
+	ev.Task.ParentID = taskwatch.TaskID{}
+	l, err := Decode(AppendEvent(nil, ev))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Event.Missing != taskwatch.FieldParentID {
+		t.Errorf("missing %q, want %q", l.Event.Missing, taskwatch.FieldParentID)
+	}
+}
+
+func TestAppendDoesNotAllocate(t *testing.T) {
+	for text, line := range goldens(t) {
+		buf := make([]byte, 0, 4096)
+		if n := testing.AllocsPerRun(100, func() { buf = line.Append(buf[:0]) }); n != 0 {
+			t.Errorf("%v allocations for %s", n, text)
+		}
+	}
+	ev := sample(t)
+	ev.Missing = taskwatch.FieldsOf(taskwatch.Exec) &^ taskwatch.FieldArgv
+	ev.Task.Argv = pieces
+	ev.Time = ev.Time.In(time.FixedZone("", 3600))
+	buf := make([]byte, 0, 4096)
+	if n := testing.AllocsPerRun(100, func() { buf = AppendEvent(buf[:0], ev) }); n != 0 {
+		t.Errorf("%v allocations for an event with missing fields, bytes and a time zone", n)
+	}
+}
+
+func TestTimesAreUTC(t *testing.T) {
+	ev := sample(t)
+	ev.Time = ev.Time.In(time.FixedZone("", -7*3600))
+	if got := string(AppendEvent(nil, ev)); got != execLine+"\n" {
+		t.Errorf("encoded %s", got)
+	}
+}
+
+func TestNewErrorLine(t *testing.T) {
+	ev := sample(t)
+	wrapped := &taskwatch.WatcherError{Module: "m", Watcher: "w", Kind: taskwatch.Exec, Event: ev, Veto: true,
+		Err: errors.Join(errors.New("no"), syscall.EACCES)}
+	plain := *wrapped
+	plain.Err = errors.New("no")
+	crash := plain
+	crash.Veto, crash.Panic, crash.Err = false, "boom", errors.New("panic: boom")
+	fork := plain
+	fork.Kind, fork.Event = taskwatch.Init, nil
+	for _, c := range []struct {
+		name   string
+		err    *taskwatch.WatcherError
+		veto   taskwatch.Kinds
+		dryRun bool
+		want   ErrorLine
+	}{
+		{"veto with an errno", wrapped, taskwatch.AllKinds, false,
+			ErrorLine{Errno: 13, ErrnoName: "EACCES", Message: "no\npermission denied", Veto: true, Event: ev}},
+		{"veto without an errno fails with EPERM", &plain, taskwatch.AllKinds, false,
+			ErrorLine{Errno: 1, ErrnoName: "EPERM", Message: "no", Veto: true, Event: ev}},
+		{"dry run", &plain, taskwatch.AllKinds, true,
+			ErrorLine{Errno: 1, ErrnoName: "EPERM", Message: "no", DryRun: true, Event: ev}},
+		{"source that cannot veto", &plain, taskwatch.KindsOf(taskwatch.Init), false,
+			ErrorLine{Message: "no", Event: ev}},
+		{"errno without veto", wrapped, 0, true,
+			ErrorLine{Errno: 13, ErrnoName: "EACCES", Message: "no\npermission denied", Event: ev}},
+		{"crash", &crash, taskwatch.AllKinds, false,
+			ErrorLine{Message: "panic: boom", Panic: true, Event: ev}},
+		{"no event", &fork, taskwatch.AllKinds, false,
+			ErrorLine{Errno: 1, ErrnoName: "EPERM", Message: "no", Veto: true,
+				Event: &taskwatch.Event{Kind: taskwatch.Init, Missing: taskwatch.FieldsOf(taskwatch.Init)}}},
+	} {
+		c.want.Module, c.want.Watcher = "m", "w"
+		got := NewErrorLine(c.err, c.veto, c.dryRun)
+		if !reflect.DeepEqual(got, &c.want) {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+		back, err := Decode(AppendError(nil, got))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		} else if !reflect.DeepEqual(back.Error, got) {
+			t.Errorf("%s: read back %+v, want %+v", c.name, back.Error, got)
+		}
+	}
+}
+
+func TestUnknownFieldsAreIgnored(t *testing.T) {
+	text := strings.Replace(execLine, `"val":0`, `"colour":{"deep":[1,2]},"val":0`, 1)
+	text = strings.Replace(text, `"comm"`, `"mood":null,"comm"`, 1)
+	text = strings.TrimSuffix(text, "}") + `,"missing":["mood"]}`
+	got, err := Decode([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := sample(t); !reflect.DeepEqual(got.Event, want) {
+		t.Errorf("decoded %+v, want %+v", got.Event, want)
+	}
+}

@@ -1,0 +1,270 @@
+package record
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// writes keeps every write apart.
+type writes struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.list = append(w.list, string(p))
+	return len(p), nil
+}
+
+func (w *writes) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := w.list
+	w.list = nil
+	return list
+}
+
+func TestFlushDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out writes
+		w := NewWriter(&out)
+		loss := taskwatch.Loss{Count: 17, Seq: 900}
+		for round := range 3 {
+			w.Lost(loss)
+			time.Sleep(FlushDelay / 2)
+			w.Lost(loss)
+			time.Sleep(FlushDelay/2 - 1)
+			synctest.Wait()
+			if got := out.take(); got != nil {
+				t.Errorf("round %d: written too early: %q", round, got)
+			}
+			time.Sleep(1)
+			synctest.Wait()
+			if got, want := strings.Join(out.take(), ""), lostLine+"\n"+lostLine+"\n"; got != want {
+				t.Errorf("round %d: after the delay %q is written, want %q", round, got, want)
+			}
+			time.Sleep(time.Hour) // nothing to write: nothing written
+			synctest.Wait()
+			if got := out.take(); got != nil {
+				t.Errorf("round %d: written without need: %q", round, got)
+			}
+		}
+		w.Lost(loss)
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Join(out.take(), ""); got != lostLine+"\n" {
+			t.Errorf("Close writes %q", got)
+		}
+		w.Lost(loss)
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := out.take(); got != nil || w.Dropped() != 1 {
+			t.Errorf("after Close %q is written and %d lines dropped", got, w.Dropped())
+		}
+	}) // fails if a goroutine is left
+}
+
+func TestWritesAreWholeLines(t *testing.T) {
+	var out writes
+	w := NewWriter(&out)
+	ev := sample(t)
+	const n = 5000
+	for range n {
+		w.Event(ev)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	list := out.take()
+	for _, p := range list {
+		if !strings.HasSuffix(p, "}\n") || !strings.HasPrefix(p, "{") {
+			t.Errorf("a write of %q...%q", p[:20], p[len(p)-20:])
+		}
+		if len(p) > flushSize+len(execLine)+1 {
+			t.Errorf("a write of %d bytes", len(p))
+		}
+	}
+	if got, want := strings.Join(list, ""), strings.Repeat(execLine+"\n", n); got != want {
+		t.Error("the lines are not those added")
+	}
+}
+
+func TestModuleRecordsEverything(t *testing.T) {
+	var (
+		reg taskwatch.Registry
+		out bytes.Buffer
+	)
+	w := NewWriter(&out)
+	m := w.Module("record", taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit), ModuleOptions{Veto: taskwatch.KindsOf(taskwatch.Exec)})
+	guard := &taskwatch.Module{Name: "guard"}
+	guard.Table[taskwatch.Exec] = []taskwatch.Watcher{deny}
+	for _, m := range []*taskwatch.Module{m, guard} {
+		if err := reg.Register(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !m.Observer {
+		t.Error("a recorder must not veto")
+	}
+	ev := sample(t)
+	if err := reg.NotifyBefore(ev); err == nil {
+		t.Error("the guard did not refuse")
+	}
+	reg.NotifyLost(taskwatch.Loss{Count: 17, Seq: 900})
+	ev.Kind = taskwatch.UID // not asked for
+	if err := reg.Notify(ev); err != nil {
+		t.Error(err)
+	}
+	ev.Kind = taskwatch.Exec
+	if err := reg.NotifyAfter(ev); err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	refused := strings.Replace(errorLine, "main.deny", "record.deny", 1)
+	if got, want := out.String(), refused+"\n"+lostLine+"\n"+execLine+"\n"; got != want {
+		t.Errorf("recorded\n%swant\n%s", got, want)
+	}
+}
+
+func deny(*taskwatch.Event) error { return syscall.EPERM }
+
+func TestWriterFromManyGoroutines(t *testing.T) {
+	const goroutines, each = 8, 2000
+	var (
+		out bytes.Buffer
+		wg  sync.WaitGroup
+	)
+	w := NewWriter(&out)
+	for g := range goroutines {
+		wg.Go(func() {
+			ev := sample(t)
+			ev.Task.PID = g
+			for i := range each {
+				ev.Seq = uint64(i + 1)
+				w.Event(ev)
+			}
+		})
+	}
+	wg.Wait()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var next [goroutines]uint64
+	in := NewReader(&out, "memory")
+	for range goroutines * each {
+		l, err := in.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		next[l.Event.Task.PID]++
+		if want := next[l.Event.Task.PID]; l.Event.Seq != want {
+			t.Fatalf("goroutine %d: event %d stands where %d belongs", l.Event.Task.PID, l.Event.Seq, want)
+		}
+	}
+	for g, n := range next {
+		if n != each {
+			t.Errorf("goroutine %d: %d events, want %d", g, n, each)
+		}
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	checkFailure(t, NewWriter(full), syscall.ENOSPC)
+}
+
+func TestBrokenPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close()
+	checkFailure(t, NewWriter(w), syscall.EPIPE)
+}
+
+// checkFailure holds a Writer whose every write fails to its promises.
+func checkFailure(t *testing.T, w *Writer, cause error) {
+	t.Helper()
+	loss := taskwatch.Loss{Count: 17, Seq: 900}
+	w.Lost(loss)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	select {
+	case <-w.Failed(): // by the flush of the timer
+	case <-ctx.Done():
+		t.Fatal("the failed write is not told")
+	}
+	if err := w.Err(); !errors.Is(err, cause) || !strings.Contains(err.Error(), "not complete") {
+		t.Errorf("Err: %v, want %v", err, cause)
+	}
+	for range 10_000 {
+		w.Lost(loss)
+	}
+	if n := w.Dropped(); n != 10_000 {
+		t.Errorf("%d lines dropped, want 10000", n)
+	}
+	if len(w.buf) != 0 {
+		t.Errorf("%d bytes kept", len(w.buf))
+	}
+	if err := w.Close(); !errors.Is(err, cause) {
+		t.Errorf("Close: %v, want %v", err, cause)
+	}
+}
+
+func BenchmarkAppendEvent(b *testing.B) {
+	ev := sample(b)
+	buf := AppendEvent(nil, ev)
+	b.SetBytes(int64(len(buf)))
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendEvent(buf[:0], ev)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	text := []byte(execLine)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func ExampleWriter() {
+	var reg taskwatch.Registry
+	w := NewWriter(os.Stdout)
+	defer func() {
+		if err := w.Close(); err != nil {
+			fmt.Println(err)
+		}
+	}()
+	if err := reg.Register(w.Module("record", taskwatch.AllKinds, ModuleOptions{})); err != nil {
+		fmt.Println(err)
+	}
+	reg.NotifyLost(taskwatch.Loss{Count: 17, Seq: 900})
+	// Output: {"event":"lost","count":17,"seq":900}
+}
