@@ -195,9 +195,9 @@ type delivery struct {
 	snap    *snapshot
 	list    []entry
 	next    int           // the first one not called yet
+	failed  int           // what next was when the latest error was reported
 	first   *WatcherError // what the caller gets
 	vetoed  bool
-	failing bool // the error of the last watcher called is being reported
 	ended   bool
 }
 
@@ -228,8 +228,7 @@ func (d *delivery) rescue() {
 	p := recover()
 	defer d.run()
 	switch {
-	case d.failing: // the watcher itself has returned
-		d.failing = false
+	case d.failed == d.next: // it was a hook: the watcher has returned
 	case p != nil:
 		d.fail(&WatcherError{Err: fmt.Errorf("panic: %v", p), Panic: p, Stack: debug.Stack()})
 	default:
@@ -239,7 +238,7 @@ func (d *delivery) rescue() {
 
 // fail completes, counts and reports the error of the last watcher called.
 func (d *delivery) fail(we *WatcherError) {
-	d.failing = true
+	d.failed = d.next
 	e := &d.list[d.next-1]
 	we.Module, we.Watcher, we.Kind, we.Event = e.reg.name(), watcherName(e.fn), d.ev.Kind, d.ev
 	if crashed := we.Stack != nil; crashed {
@@ -258,7 +257,6 @@ func (d *delivery) fail(we *WatcherError) {
 		}
 	}}
 	hooks.run()
-	d.failing = false
 }
 
 // NotifyLost tells every module with an OnLost function that the source lost

@@ -1,0 +1,75 @@
+package taskwatch
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }
+
+const ownProcessEnv = "TASKWATCH_OWN_PROCESS"
+
+// ownProcess runs the calling test once more in a process of its own, where
+// nobody has notified yet and the built-ins can still be added to. It returns
+// true there, and false here once the other has passed.
+func ownProcess(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(ownProcessEnv) == t.Name() {
+		return true
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), ownProcessEnv+"="+t.Name())
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatalf("in a process of its own: %v\n%s", err, out)
+	}
+	return false
+}
+
+// calls collects what watchers say. Tests that share it between goroutines
+// take turns.
+type calls []string
+
+// watcher returns a watcher that notes its name and returns err.
+func (c *calls) watcher(name string, err error) Watcher {
+	return func(*Event) error {
+		*c = append(*c, name)
+		return err
+	}
+}
+
+func (c *calls) take() string {
+	s := strings.Join(*c, " ")
+	*c = nil
+	return s
+}
+
+// on returns a table with watchers on one kind.
+func on(k Kind, fns ...Watcher) (t Table) {
+	t[k] = fns
+	return t
+}
+
+func event(k Kind) *Event { return &Event{Kind: k, Task: &Task{}} }
+
+func mustRegister(t testing.TB, r *Registry, modules ...*Module) {
+	t.Helper()
+	for _, m := range modules {
+		if err := r.Register(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mustUnregister(t testing.TB, r *Registry, modules ...*Module) {
+	t.Helper()
+	for _, m := range modules {
+		if err := r.Unregister(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
