@@ -6,7 +6,8 @@
 // the recording, and a recording made of a replay equals the original. One
 // task has one *taskwatch.Task from its first event to its free event, whose
 // fields follow what the events say. Nothing waits: the events come as fast
-// as they are read, and nothing can be vetoed.
+// as they are read. Every event is final, because nothing that happened can
+// be vetoed.
 //
 // Losses are notified where they were recorded. Recorded errors of watchers
 // are not notified again, because the modules that failed are not the ones
@@ -122,7 +123,8 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 
 func (s *Source) event(reg *taskwatch.Registry, ev *taskwatch.Event) {
 	ev.Task = s.tasks.update(ev)
-	_ = reg.Notify(ev) // reported by the registry; a recording cannot be vetoed
+	ev.Final = true
+	_ = reg.Notify(ev) // the registry reports it, and there is nothing to refuse
 	if ev.Kind == taskwatch.Free {
 		s.tasks.remove(ev.Task.ID)
 	}

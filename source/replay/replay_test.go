@@ -1,0 +1,485 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/record"
+)
+
+// live plays the part of a live source: a shell (task 1) forks task 2, which
+// changes its user, is refused one program, runs another and ends, while
+// events are lost and a fork fails.
+func live(reg *taskwatch.Registry) {
+	const run = 0xabc
+	var seq uint64
+	notify := func(call func(*taskwatch.Event) error, ev taskwatch.Event) {
+		seq++
+		ev.Seq, ev.MonoNS, ev.Source = seq, int64(seq)*1000, "ptrace"
+		ev.Time = time.Date(2026, 11, 23, 16, 30, 49, int(seq)*1000, time.UTC)
+		_ = call(&ev)
+	}
+	id := func(n uint64) taskwatch.TaskID { return taskwatch.TaskID{Run: run, N: n} }
+	shell := &taskwatch.Task{ID: id(1), PID: 10, TID: 10, PPID: 1, StartNS: 5, Comm: "sh", Exe: "/bin/sh",
+		Argv: []string{"sh", "-c", "a\xffb"}, ArgvCut: true, Cwd: "/", UID: taskwatch.IDs{0, 0, 0, 0}, Cgroup: "/x"}
+	child := shell.Clone()
+	child.ID, child.ParentID, child.PID, child.TID, child.PPID, child.StartNS = id(2), id(1), 0, 0, 10, 0
+	failed := child.Clone()
+	failed.ID = id(3)
+
+	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Exec, Task: shell, Missing: taskwatch.FieldParentID | taskwatch.FieldOldExe})
+	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Init, Val: 17, Task: child})
+	child.PID, child.TID, child.StartNS = 11, 11, 77
+	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Clone, Val: 17, Task: child})
+	child.UID = taskwatch.IDs{7, 7, 7, 7}
+	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.UID, Cause: taskwatch.CauseSyscall, Task: child})
+	refused := child.Clone()
+	refused.Exe, refused.Argv = "/bin/rm", []string{"rm", "-rf", "/"}
+	notify(reg.NotifyBefore, taskwatch.Event{Kind: taskwatch.Exec, Task: refused, OldExe: "/bin/sh"})
+	reg.NotifyLost(taskwatch.Loss{Count: 3, Seq: seq + 1})
+	seq += 3
+	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Init, Val: 17, Task: failed})
+	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Free, Task: failed, Missing: taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart})
+	child.Comm, child.Exe, child.Argv, child.ArgvCut = "true", "/bin/true", []string{"true"}, false
+	notify(reg.NotifyAfter, taskwatch.Event{Kind: taskwatch.Exec, Task: child, OldExe: "/bin/sh"})
+	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Exit, Val: 256, Task: child, Exit: taskwatch.ExitStatus{Code: 1, Group: true},
+		Rusage: taskwatch.Rusage{UTimeNS: 5}, Missing: taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes | taskwatch.FieldCwd})
+	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Free, Val: 256, Task: child, LifetimeNS: 12, Inferred: true})
+}
+
+// recordOf returns what a Writer makes of what deliver notifies.
+func recordOf(t *testing.T, kinds taskwatch.Kinds, guard *taskwatch.Module, deliver func(*taskwatch.Registry, *record.Writer)) []byte {
+	t.Helper()
+	var (
+		reg taskwatch.Registry
+		out bytes.Buffer
+	)
+	w := record.NewWriter(&out)
+	modules := []*taskwatch.Module{w.Module("record", kinds, record.ModuleOptions{Veto: taskwatch.AllKinds})}
+	if guard != nil {
+		modules = append(modules, guard)
+	}
+	for _, m := range modules {
+		if err := reg.Register(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deliver(&reg, w)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// recording returns the recording of live.
+func recording(t *testing.T, kinds taskwatch.Kinds) []byte {
+	t.Helper()
+	guard := &taskwatch.Module{Name: "guard"}
+	guard.Table[taskwatch.Exec] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+		if ev.Task.Exe == "/bin/rm" {
+			return syscall.EACCES
+		}
+		return nil
+	}}
+	return recordOf(t, kinds, guard, func(reg *taskwatch.Registry, _ *record.Writer) { live(reg) })
+}
+
+func run(t *testing.T, reg *taskwatch.Registry, in io.Reader, opts Options) error {
+	t.Helper()
+	src, err := New(in, "x.jsonl", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src.Run(t.Context(), reg)
+}
+
+func TestReplayedRecordingIsTheRecording(t *testing.T) {
+	for _, kinds := range []taskwatch.Kinds{
+		taskwatch.AllKinds,
+		taskwatch.KindsOf(taskwatch.Exec),
+		taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free),
+		0,
+	} {
+		want := recording(t, kinds)
+		if !bytes.Contains(want, []byte(`"event":"error"`)) || !bytes.Contains(want, []byte(`"event":"lost"`)) {
+			t.Fatalf("the recording lacks the lines that are no events:\n%s", want)
+		}
+		got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry, w *record.Writer) {
+			if err := run(t, reg, bytes.NewReader(want), Options{OnError: w.Error}); err != nil {
+				t.Error(err)
+			}
+		})
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: replayed\n%s\nwant\n%s", kinds, got, want)
+		}
+	}
+}
+
+// TestReplayEqualsLive compares what a watcher sees: the events, the fields
+// of the tasks, and which events share a task.
+func TestReplayEqualsLive(t *testing.T) {
+	observe := func(deliver func(*taskwatch.Registry)) (seen []string) {
+		var reg taskwatch.Registry
+		names := map[*taskwatch.Task]int{}
+		m := &taskwatch.Module{Name: "observe", Observer: true,
+			OnLost: func(l taskwatch.Loss) { seen = append(seen, fmt.Sprint("lost ", l)) }}
+		for _, k := range taskwatch.AllKinds.List() {
+			m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+				if names[ev.Task] == 0 {
+					names[ev.Task] = len(names) + 1
+				}
+				c := ev.Clone()
+				c.Task = nil
+				c.Final = false // a replay's events all are
+				task := ev.Task.Clone()
+				seen = append(seen, fmt.Sprintf("task #%d: %+v %+v", names[ev.Task], c, task))
+				return nil
+			}}
+		}
+		if err := reg.Register(m); err != nil {
+			t.Fatal(err)
+		}
+		deliver(&reg)
+		return seen
+	}
+	want := observe(live)
+	got := observe(func(reg *taskwatch.Registry) {
+		if err := run(t, reg, bytes.NewReader(recording(t, taskwatch.AllKinds)), Options{}); err != nil {
+			t.Error(err)
+		}
+	})
+	if len(want) != 10 { // nine events that observers see, and a loss
+		t.Fatalf("the live source gave %d, want 10", len(want))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("replayed\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestErrorsAreNotNotifiedAgain(t *testing.T) {
+	var (
+		reg   taskwatch.Registry
+		again int
+		lines []*record.ErrorLine
+	)
+	if err := reg.Register(&taskwatch.Module{Name: "m", OnError: func(*taskwatch.WatcherError) { again++ }}); err != nil {
+		t.Fatal(err)
+	}
+	opts := Options{OnError: func(l *record.ErrorLine) { lines = append(lines, l) }}
+	if err := run(t, &reg, bytes.NewReader(recording(t, taskwatch.AllKinds)), opts); err != nil {
+		t.Fatal(err)
+	}
+	if again != 0 {
+		t.Errorf("%d recorded errors were notified", again)
+	}
+	if len(lines) != 1 || lines[0].Module != "guard" || !lines[0].Veto || lines[0].ErrnoName != "EACCES" ||
+		!slices.Equal(lines[0].Event.Task.Argv, []string{"rm", "-rf", "/"}) {
+		t.Errorf("OnError got %+v", lines)
+	}
+}
+
+func TestErrorsOnAReplayAreNoVetoes(t *testing.T) {
+	var reg taskwatch.Registry
+	failed := 0
+	m := &taskwatch.Module{Name: "m", OnError: func(we *taskwatch.WatcherError) {
+		failed++
+		if we.Veto {
+			t.Errorf("%v is called a veto", we)
+		}
+	}}
+	for _, k := range taskwatch.AllKinds.List() {
+		m.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { return syscall.EPERM }}
+	}
+	if err := reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t, &reg, bytes.NewReader(recording(t, taskwatch.AllKinds)), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if failed != 9 {
+		t.Errorf("%d errors, want one for each of 9 events", failed)
+	}
+}
+
+func TestTaskStorageLastsUntilFree(t *testing.T) {
+	var (
+		reg     taskwatch.Registry
+		storage = taskwatch.NewStorage[int]()
+		counts  = map[taskwatch.TaskID]int{}
+		tasks   []*taskwatch.Task
+	)
+	m := &taskwatch.Module{Name: "count"}
+	for _, k := range taskwatch.AllKinds.List() {
+		m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+			n, _ := storage.Get(ev.Task)
+			if !storage.Set(ev.Task, n+1) {
+				return errors.New("freed too early")
+			}
+			counts[ev.Task.ID] = n + 1
+			if k == taskwatch.Free {
+				tasks = append(tasks, ev.Task)
+			}
+			return nil
+		}}
+	}
+	m.OnError = func(we *taskwatch.WatcherError) { t.Error(we) }
+	if err := reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	src, err := New(bytes.NewReader(recording(t, taskwatch.AllKinds)), "x.jsonl", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := src.Run(t.Context(), &reg); err != nil {
+		t.Fatal(err)
+	}
+	id := func(n uint64) taskwatch.TaskID { return taskwatch.TaskID{Run: 0xabc, N: n} }
+	for task, want := range map[taskwatch.TaskID]int{id(1): 1, id(2): 6, id(3): 2} {
+		if counts[task] != want {
+			t.Errorf("task %s: %d events, want %d", task, counts[task], want)
+		}
+	}
+	for _, task := range tasks {
+		if _, ok := storage.Get(task); ok {
+			t.Errorf("task %s keeps its storage after free", task.ID)
+		}
+	}
+	if n := len(src.tasks.byID); n != 1 || src.Forgotten() != 0 {
+		t.Errorf("%d tasks left and %d forgotten, want the shell left", n, src.Forgotten())
+	}
+}
+
+func TestBadRecordings(t *testing.T) {
+	good := recording(t, taskwatch.AllKinds)
+	lines := bytes.Count(good, []byte("\n"))
+	for name, c := range map[string]struct {
+		tail, reason string
+	}{
+		"stopped recorder": {`{"event":"exec","val":0,"se`, "ends in the middle"},
+		"not a recording":  {"hello\n", "not JSON"},
+		"unknown event":    {`{"event":"reboot"}` + "\n", "reboot"},
+	} {
+		var reg taskwatch.Registry
+		delivered := 0
+		m := &taskwatch.Module{Name: "count", OnLost: func(taskwatch.Loss) { delivered++ }}
+		for _, k := range taskwatch.AllKinds.List() {
+			m.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { delivered++; return nil }}
+		}
+		if err := reg.Register(m); err != nil {
+			t.Fatal(err)
+		}
+		opts := Options{OnError: func(*record.ErrorLine) { delivered++ }}
+		err := run(t, &reg, strings.NewReader(string(good)+c.tail), opts)
+		var syntax *record.SyntaxError
+		if !errors.As(err, &syntax) || syntax.File != "x.jsonl" || syntax.Line != lines+1 || !strings.Contains(syntax.Reason, c.reason) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if delivered != lines {
+			t.Errorf("%s: %d of %d lines were delivered before", name, delivered, lines)
+		}
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	task := func(n int) *taskwatch.Task { return &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: uint64(n)}} }
+	tasks := tasks{max: 10}
+	update := func(k taskwatch.Kind, n int) *taskwatch.Task {
+		return tasks.update(&taskwatch.Event{Kind: k, Task: task(n)})
+	}
+	kept := map[int]*taskwatch.Task{}
+	for n := 1; n <= 10; n++ {
+		kept[n] = update(taskwatch.Exec, n)
+	}
+	update(taskwatch.Exit, 8)
+	update(taskwatch.Exit, 4)
+	update(taskwatch.UID, 1) // seen again
+	// Room is made by the exited ones in the order of their exits, then by
+	// the ones not seen for longest.
+	for i, gone := range []int{8, 4, 2, 3, 5, 6, 7, 9, 10, 1} {
+		update(taskwatch.Exec, 100+i)
+		delete(kept, gone)
+		if len(tasks.byID) != 10 {
+			t.Fatalf("%d tasks are kept, want 10", len(tasks.byID))
+		}
+		for n, want := range kept {
+			if e := tasks.byID[want.ID]; e == nil || e.task != want {
+				t.Errorf("after %d more, task %d is no longer the same", i+1, n)
+			}
+		}
+		if tasks.byID[taskwatch.TaskID{Run: 1, N: uint64(gone)}] != nil {
+			t.Errorf("after %d more, task %d is still kept", i+1, gone)
+		}
+	}
+	if tasks.forgotten != 10 {
+		t.Errorf("%d forgotten, want 10", tasks.forgotten)
+	}
+	for n := range 10 {
+		tasks.remove(taskwatch.TaskID{Run: 1, N: uint64(100 + n)})
+	}
+	if len(tasks.byID) != 0 || tasks.live.oldest() != nil || tasks.exited.oldest() != nil {
+		t.Error("freed tasks are kept")
+	}
+}
+
+func TestCapabilities(t *testing.T) {
+	src, err := New(strings.NewReader(""), "x.jsonl", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	caps := src.Capabilities()
+	if caps.Kinds() != taskwatch.AllKinds || caps.VetoKinds() != 0 || caps.Scope == "" {
+		t.Errorf("unread: %+v", caps)
+	}
+
+	want := recording(t, taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit))
+	file := bytes.NewReader(append([]byte("skipped\n"), want...))
+	if _, err := file.Seek(int64(len("skipped\n")), io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	src, err = New(file, "x.jsonl", Options{Scan: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	caps = src.Capabilities()
+	if got := caps.Kinds(); got != taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit) {
+		t.Errorf("a recording of exec and exit declares %s", got)
+	}
+	if caps.VetoKinds() != 0 {
+		t.Errorf("a recording declares vetoes: %s", caps.VetoKinds())
+	}
+	// One of the two exec events lacks parent_id and old_exe, the other
+	// nothing.
+	for k, want := range map[taskwatch.Kind]taskwatch.Fields{
+		taskwatch.Exec: 0,
+		taskwatch.Exit: taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes | taskwatch.FieldCwd,
+		taskwatch.Init: 0,
+	} {
+		if got := caps.Events[k].Missing; got != want {
+			t.Errorf("%s: missing %q, want %q", k, got, want)
+		}
+	}
+	for k, c := range caps.Events {
+		if c.Why == "" && (!c.Delivered || c.Missing != 0) {
+			t.Errorf("%s: no word why it is not complete", taskwatch.Kind(k))
+		}
+	}
+	got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry, w *record.Writer) {
+		src.opts.OnError = w.Error
+		if err := src.Run(t.Context(), reg); err != nil {
+			t.Error(err)
+		}
+	})
+	if !bytes.Equal(got, want) {
+		t.Errorf("after the scan, replayed\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestScanNeedsAFile(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	for _, in := range []io.Reader{r, io.MultiReader()} {
+		if _, err := New(in, "a pipe", Options{Scan: true}); err == nil || !strings.Contains(err.Error(), `"a pipe"`) {
+			t.Errorf("%T: %v", in, err)
+		}
+	}
+}
+
+func TestContextEndsABlockedRun(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if _, err := w.Write(recording(t, taskwatch.AllKinds)); err != nil {
+		t.Fatal(err)
+	}
+	var reg taskwatch.Registry
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	m := &taskwatch.Module{Name: "stop"}
+	m.Table[taskwatch.Exit] = []taskwatch.Watcher{func(*taskwatch.Event) error { cancel(); return nil }}
+	freed := 0
+	m.Table[taskwatch.Free] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+		freed++
+		return nil
+	}}
+	if err := reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	src, err := New(r, "a pipe", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := src.Run(ctx, &reg); err != nil {
+		t.Error(err)
+	}
+	if freed != 1 { // the failed fork's; the child's comes after the exit
+		t.Errorf("%d frees delivered, want the one before the cancel", freed)
+	}
+
+	// And one that has nothing to read.
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	r2, w2, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r2.Close()
+	defer w2.Close()
+	if src, err = New(r2, "a pipe", Options{}); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- src.Run(ctx, &reg) }()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzRun replays anything at all: no panic, and an error that names the
+// line or none.
+func FuzzRun(f *testing.F) {
+	f.Add([]byte(`{"event":"init","task":{"id":"1-1"}}` + "\n" + `{"event":"free","task":{"id":"1-1"}}` + "\n" + `{"event":"lost"}`))
+	f.Add([]byte(`{"event":"error","on":"uid"}` + "\n" + `{"event":"exit","task":{"id":"1-1","argv":["x"]}}` + "\n{"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var reg taskwatch.Registry
+		var out bytes.Buffer
+		w := record.NewWriter(&out)
+		if err := reg.Register(w.Module("record", taskwatch.AllKinds, record.ModuleOptions{})); err != nil {
+			t.Fatal(err)
+		}
+		err := run(t, &reg, bytes.NewReader(text), Options{OnError: w.Error})
+		var syntax *record.SyntaxError
+		if err != nil && (!errors.As(err, &syntax) || syntax.Line < 1) {
+			t.Errorf("error %v, want one that names the line", err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// What was delivered is a recording, and its replay is the same.
+		again := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry, w *record.Writer) {
+			if err := run(t, reg, bytes.NewReader(out.Bytes()), Options{OnError: w.Error}); err != nil {
+				t.Errorf("%v\nin %s", err, out.Bytes())
+			}
+		})
+		if !bytes.Equal(again, out.Bytes()) {
+			t.Errorf("not stable:\n%s\n%s", out.Bytes(), again)
+		}
+	})
+}
