@@ -61,13 +61,16 @@ func (g *grace) wait() {
 	}
 }
 
-// drain returns once c has been seen at zero.
+// drain returns once c has been seen at zero. Most readers are gone within
+// nanoseconds; one that runs a slow watcher is not worth a busy processor.
 func drain(c *atomic.Int64) {
-	for spin := 0; c.Load() != 0; spin++ {
-		if spin < 100 {
+	for try := 0; c.Load() != 0; try++ {
+		switch {
+		case try < 200:
+		case try < 220:
 			runtime.Gosched()
-		} else {
-			time.Sleep(min(time.Duration(spin)*time.Microsecond, time.Millisecond))
+		default:
+			time.Sleep(min(time.Duration(try-219)*10*time.Microsecond, time.Millisecond))
 		}
 	}
 }
