@@ -1,0 +1,44 @@
+package procfs
+
+import (
+	"bytes"
+	"strings"
+)
+
+// ParseCmdline splits the content of a cmdline file: strings that each end in
+// a NUL, or, once the program has overwritten them, whatever it left. It
+// returns an empty slice, not nil, for no content.
+func ParseCmdline(b []byte) []string {
+	if len(b) == 0 {
+		return []string{}
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+}
+
+// ParseCgroup returns the path of the task's cgroup in the unified hierarchy,
+// else in the one named systemd, else "".
+func ParseCgroup(b []byte) string {
+	var named []byte
+	for line := range bytes.Lines(b) {
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		if path, ok := bytes.CutPrefix(line, []byte("0::")); ok {
+			return string(path)
+		}
+		if _, path, ok := bytes.Cut(line, []byte(":name=systemd:")); ok {
+			named = path
+		}
+	}
+	return string(named)
+}
+
+// ParseIO returns the bytes of storage I/O in an io file.
+func ParseIO(b []byte) (read, write uint64) {
+	for line := range bytes.Lines(b) {
+		if v, ok := bytes.CutPrefix(line, []byte("read_bytes: ")); ok {
+			read = number(v)
+		} else if v, ok := bytes.CutPrefix(line, []byte("write_bytes: ")); ok {
+			write = number(v)
+		}
+	}
+	return read, write
+}

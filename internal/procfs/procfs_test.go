@@ -1,0 +1,342 @@
+package procfs
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }
+
+func TestParseStat(t *testing.T) {
+	const text = "4711 (odd) (na\nme) S 17 4711 4711 0 -1 4194560 1007 5 3 0 12 34 0 0 20 0 1 0 2500 9 9 9\n"
+	got, err := ParseStat([]byte(text))
+	want := Stat{
+		TID: 4711, Comm: "odd) (na\nme", State: 'S', PPID: 17, Flags: 4194560,
+		MinFlt: 1007, MajFlt: 3, UTimeNS: 12 * TickNS, STimeNS: 34 * TickNS, StartNS: 2500 * TickNS,
+	}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	for _, bad := range []string{"", "1", "1 (x", "1 x)", ") 1 (", "1 (x)", text[:40]} {
+		if s, err := ParseStat([]byte(bad)); !errors.Is(err, ErrSyntax) {
+			t.Errorf("%q: %+v, %v", bad, s, err)
+		}
+	}
+}
+
+func TestParseStatus(t *testing.T) {
+	const text = "Name:\ta\\nb\\\\n\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t17\nNgid:\t0\nPid:\t18\nPPid:\t1\n" +
+		"TracerPid:\t5\nUid:\t1\t2\t3\t4294967294\nGid:\t5\t6\t7\t8\nVmHWM:\t     100 kB\n" +
+		"CapEff:\t000001ffffffffff\nvoluntary_ctxt_switches:\t9\nnonvoluntary_ctxt_switches:\t10\n"
+	got, err := ParseStatus([]byte(text))
+	want := Status{
+		Comm: "a\nb\\n", PID: 17, TID: 18, PPID: 1, TracerPID: 5,
+		UID: taskwatch.IDs{1, 2, 3, 4294967294}, GID: taskwatch.IDs{5, 6, 7, 8},
+		HWMBytes: 100 << 10, CapEff: 0x1ffffffffff, NVCSw: 9, NIvCSw: 10,
+	}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if _, err := ParseStatus([]byte("Name:\tx\nTgid:\t1\n")); !errors.Is(err, ErrSyntax) {
+		t.Errorf("a cut file: %v", err)
+	}
+}
+
+func TestParseFiles(t *testing.T) {
+	for text, want := range map[string][]string{
+		"": {}, "a\x00": {"a"}, "a\x00\x00b\x00": {"a", "", "b"}, "a\x00\x00": {"a", ""}, "title without end": {"title without end"},
+	} {
+		if got := ParseCmdline([]byte(text)); got == nil || !slices.Equal(got, want) {
+			t.Errorf("cmdline %q gives %q, want %q", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"0::/user.slice\n":                                "/user.slice",
+		"2:cpu:/a\n1:name=systemd:/b\n":                   "/b",
+		"1:name=systemd:/b\n0::/c:d\n":                    "/c:d",
+		"2:cpu:/a\n":                                      "",
+		"0::/../outside\n1:name=systemd:/b\n4:memory:/\n": "/../outside",
+	} {
+		if got := ParseCgroup([]byte(text)); got != want {
+			t.Errorf("cgroup %q gives %q, want %q", text, got, want)
+		}
+	}
+	if r, w := ParseIO([]byte("rchar: 1\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 5\n")); r != 4096 || w != 8192 {
+		t.Errorf("io gives %d and %d", r, w)
+	}
+}
+
+// TestReaderOnSelf compares what is read of this process with what it knows.
+func TestReaderOnSelf(t *testing.T) {
+	var r Reader
+	pid := os.Getpid()
+	before := bootNS(t)
+	st, err := r.Stat(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.TID != pid || st.PPID != os.Getppid() || st.Exited() || st.Kthread() || st.StartNS <= 0 || st.StartNS > before {
+		t.Errorf("stat: %+v", st)
+	}
+	status, err := r.Status(pid, pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var uid, gid taskwatch.IDs
+	ru, eu, su := unix.Getresuid()
+	rg, eg, sg := unix.Getresgid()
+	uid = taskwatch.IDs{uint32(ru), uint32(eu), uint32(su), uint32(eu)}
+	gid = taskwatch.IDs{uint32(rg), uint32(eg), uint32(sg), uint32(eg)}
+	if status.PID != pid || status.TID != pid || status.PPID != os.Getppid() || status.UID != uid || status.GID != gid || status.Comm != st.Comm {
+		t.Errorf("status: %+v", status)
+	}
+	if argv, err := r.Cmdline(pid); err != nil || !slices.Equal(argv, os.Args) {
+		t.Errorf("cmdline: %q, %v, want %q", argv, err, os.Args)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exe, err := r.Exe(pid); err != nil || exe != self {
+		t.Errorf("exe: %q, %v, want %q", exe, err, self)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cwd, err := r.Cwd(pid); err != nil || cwd != dir {
+		t.Errorf("cwd: %q, %v, want %q", cwd, err, dir)
+	}
+	if cgroup, err := r.Cgroup(pid, 0); err != nil || !strings.HasPrefix(cgroup, "/") {
+		t.Errorf("cgroup: %q, %v", cgroup, err)
+	}
+}
+
+func bootNS(t *testing.T) int64 {
+	t.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return ts.Nano()
+}
+
+// TestLongArguments reads more than the buffer and more than a pipe's worth.
+func TestLongArguments(t *testing.T) {
+	args := []string{"-c", "echo up; read line"}
+	for i := range 500 {
+		args = append(args, strings.Repeat(strconv.Itoa(i%10), 1000))
+	}
+	cmd := exec.Command("sh", args...)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer in.Close()
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	var r Reader
+	if argv, err := r.Cmdline(cmd.Process.Pid); err != nil || !slices.Equal(argv, cmd.Args) {
+		t.Errorf("got %d arguments, %v, want %d", len(argv), err, len(cmd.Args))
+	}
+}
+
+func TestExitedAndGone(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	var r Reader
+	if st, err := r.Stat(pid, 0); err != nil || !st.Exited() {
+		t.Errorf("stat of a zombie: %+v, %v", st, err)
+	}
+	if _, err := r.Exe(pid); !Gone(err) {
+		t.Errorf("exe of a zombie: %v", err)
+	}
+	if argv, err := r.Cmdline(pid); err != nil || len(argv) != 0 {
+		t.Errorf("cmdline of a zombie: %q, %v", argv, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Stat(pid, 0); !Gone(err) || !strings.Contains(err.Error(), strconv.Itoa(pid)) {
+		t.Errorf("stat of nobody: %v", err)
+	}
+}
+
+// TestTasks looks for a child, and for every thread of this process.
+func TestTasks(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	own := map[int]bool{}
+	stop, locked := make(chan struct{}), make(chan int)
+	for range 4 {
+		go func() {
+			locked <- unix.Gettid()
+			<-stop
+		}()
+	}
+	defer close(stop)
+	for range 4 {
+		own[<-locked] = true // some thread, alive as long as this process
+	}
+	own[os.Getpid()] = true
+	child := false
+	var r Reader
+	err := r.Tasks(func(pid, tid int) error {
+		if pid == cmd.Process.Pid && tid == pid {
+			child = true
+		}
+		if pid == os.Getpid() {
+			delete(own, tid)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !child || len(own) > 0 {
+		t.Errorf("child found: %v, own threads not found: %v", child, own)
+	}
+	stopErr := errors.New("enough")
+	if err := r.Tasks(func(int, int) error { return stopErr }); err != stopErr {
+		t.Errorf("the function's error came back as %v", err)
+	}
+}
+
+func TestKthread(t *testing.T) {
+	var r Reader
+	st, err := r.Stat(2, 0)
+	if err != nil || st.Comm != "kthreadd" {
+		testutil.Skip(t, "a kthreadd with the pid 2", func() bool {
+			comm, _ := os.ReadFile("/proc/2/comm")
+			return string(comm) == "kthreadd\n"
+		})
+	}
+	if !st.Kthread() {
+		t.Errorf("kthreadd: %+v", st)
+	}
+}
+
+func TestRoot(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "7", "task", "9")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cgroup"), []byte("0::/x\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := Reader{Root: root}
+	if cgroup, err := r.Cgroup(7, 9); err != nil || cgroup != "/x" {
+		t.Errorf("%q, %v", cgroup, err)
+	}
+}
+
+// TestCommAgrees renames a thread to what needs escaping, and reads the name
+// both ways.
+func TestCommAgrees(t *testing.T) {
+	const name = "a\\n\nb) (c"
+	cmd := exec.Command("sh", "-c", `printf '%s' "$1" > /proc/$$/comm; echo; read line`, "sh", name)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer in.Close()
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	var r Reader
+	st, err1 := r.Stat(cmd.Process.Pid, 0)
+	status, err2 := r.Status(cmd.Process.Pid, 0)
+	if err1 != nil || err2 != nil || st.Comm != name || status.Comm != name {
+		t.Errorf("stat says %q (%v), status %q (%v), want %q", st.Comm, err1, status.Comm, err2, name)
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	if b, err := os.ReadFile("/proc/self/stat"); err == nil {
+		f.Add(b)
+	}
+	f.Add([]byte("1 (a) b) S 0"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := ParseStat(b)
+		if err == nil && !strings.Contains(string(b), "("+s.Comm+")") {
+			t.Errorf("the name %q is not in %q", s.Comm, b)
+		}
+		if err != nil && s != (Stat{}) {
+			t.Errorf("an error with %+v", s)
+		}
+	})
+}
+
+func FuzzParseStatus(f *testing.F) {
+	if b, err := os.ReadFile("/proc/self/status"); err == nil {
+		f.Add(b)
+	}
+	f.Add([]byte("Uid:\nGid:\t\t\nPid: \nTgid:1"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := ParseStatus(b)
+		if err != nil && s != (Status{}) {
+			t.Errorf("an error with %+v", s)
+		}
+	})
+}
+
+func FuzzParseCmdline(f *testing.F) {
+	f.Add([]byte("a\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got := strings.Join(ParseCmdline(b), "\x00")
+		if got != strings.TrimSuffix(string(b), "\x00") {
+			t.Errorf("%q became %q", b, got)
+		}
+	})
+}
+
+func BenchmarkStat(b *testing.B) {
+	var r Reader
+	pid := os.Getpid()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Stat(pid, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

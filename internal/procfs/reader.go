@@ -1,0 +1,219 @@
+package procfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reader reads the files of tasks. The zero value reads /proc. It reuses its
+// buffers, so one goroutine may use it at a time; what it returns is
+// independent of it.
+//
+// Methods that take a pid and a tid read /proc/PID/task/TID, or /proc/PID if
+// tid is 0. A task that is gone gives ENOENT or ESRCH, see [Gone]; a file that
+// the caller may not read gives EACCES or EPERM. Ids are reused: whoever must
+// know whose file was read compares [Stat.StartNS].
+type Reader struct {
+	Root string // "" stands for /proc
+
+	path []byte
+	buf  []byte
+}
+
+// Gone reports whether an error of a Reader says that there is no such task.
+func Gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+}
+
+// Stat reads stat.
+func (r *Reader) Stat(pid, tid int) (Stat, error) {
+	b, err := r.read(pid, tid, "stat")
+	if err != nil {
+		return Stat{}, err
+	}
+	return ParseStat(b)
+}
+
+// Status reads status.
+func (r *Reader) Status(pid, tid int) (Status, error) {
+	b, err := r.read(pid, tid, "status")
+	if err != nil {
+		return Status{}, err
+	}
+	return ParseStatus(b)
+}
+
+// Cmdline reads cmdline: the arguments of the process's program, unless it has
+// overwritten them. Of an exited process and of a kernel thread it is empty.
+func (r *Reader) Cmdline(pid int) ([]string, error) {
+	b, err := r.read(pid, 0, "cmdline")
+	if err != nil {
+		return nil, err
+	}
+	return ParseCmdline(b), nil
+}
+
+// Cgroup reads cgroup, see [ParseCgroup].
+func (r *Reader) Cgroup(pid, tid int) (string, error) {
+	b, err := r.read(pid, tid, "cgroup")
+	if err != nil {
+		return "", err
+	}
+	return ParseCgroup(b), nil
+}
+
+// IO reads io, see [ParseIO].
+func (r *Reader) IO(pid, tid int) (read, write uint64, err error) {
+	b, err := r.read(pid, tid, "io")
+	if err != nil {
+		return 0, 0, err
+	}
+	read, write = ParseIO(b)
+	return read, write, nil
+}
+
+// SchedNS reads from schedstat the exact CPU time of a task, in nanoseconds.
+func (r *Reader) SchedNS(pid, tid int) (int64, error) {
+	b, err := r.read(pid, tid, "schedstat")
+	if err != nil {
+		return 0, err
+	}
+	return int64(number(b)), nil
+}
+
+// Exe returns the path of the process's program in its own root. The kernel
+// adds " (deleted)" where there is no such file any more. Kernel threads and
+// exited processes give ENOENT.
+func (r *Reader) Exe(pid int) (string, error) { return r.link(pid, "exe") }
+
+// Cwd returns the working directory of the process's leader, in its own root.
+// The kernel adds " (deleted)" where there is no such directory any more.
+func (r *Reader) Cwd(pid int) (string, error) { return r.link(pid, "cwd") }
+
+// Tasks calls fn with the pid and tid of every task there is, the leader of a
+// process before its other threads. Tasks that come and go meanwhile may or
+// may not be among them. An error of fn ends the walk and is returned.
+func (r *Reader) Tasks(fn func(pid, tid int) error) error {
+	pids, err := numbers(r.root())
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		tids, err := numbers(r.root() + "/" + strconv.Itoa(pid) + "/task")
+		if Gone(err) || errors.Is(err, fs.ErrPermission) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, tid := range tids { // in the order of their creation
+			if err := fn(pid, tid); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// numbers returns the entries of a directory that are numbers.
+func numbers(dir string) ([]int, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var list []int
+	for _, name := range names {
+		if n, err := strconv.Atoi(name); err == nil {
+			list = append(list, n)
+		}
+	}
+	return list, nil
+}
+
+func (r *Reader) root() string {
+	if r.Root == "" {
+		return "/proc"
+	}
+	return r.Root
+}
+
+func (r *Reader) name(pid, tid int, file string) string {
+	p := append(r.path[:0], r.root()...)
+	p = append(p, '/')
+	p = strconv.AppendInt(p, int64(pid), 10)
+	if tid != 0 {
+		p = append(p, "/task/"...)
+		p = strconv.AppendInt(p, int64(tid), 10)
+	}
+	p = append(p, '/')
+	p = append(p, file...)
+	r.path = p
+	return string(p)
+}
+
+// read returns the content of a file in the buffer that the next read reuses.
+func (r *Reader) read(pid, tid int, file string) ([]byte, error) {
+	name := r.name(pid, tid, file)
+	fd, err := open(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer unix.Close(fd)
+	if r.buf == nil {
+		r.buf = make([]byte, 16<<10)
+	}
+	n := 0
+	for {
+		m, err := unix.Read(fd, r.buf[n:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+		}
+		n += m
+		// All but cmdline come in one piece where the buffer is large enough.
+		if m == 0 || n < len(r.buf) && file != "cmdline" {
+			return r.buf[:n], nil
+		}
+		if n == len(r.buf) {
+			r.buf = append(r.buf, make([]byte, len(r.buf))...)
+		}
+	}
+}
+
+func open(name string) (int, error) {
+	for {
+		fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+func (r *Reader) link(pid int, file string) (string, error) {
+	name := r.name(pid, 0, file)
+	buf := make([]byte, 256)
+	for {
+		n, err := unix.Readlink(name, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+		}
+		if n < len(buf) {
+			return string(buf[:n]), nil
+		}
+		buf = make([]byte, 2*len(buf))
+	}
+}

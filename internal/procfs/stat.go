@@ -1,0 +1,66 @@
+package procfs
+
+import "bytes"
+
+// TickNS is a clock tick in nanoseconds: USER_HZ is 100 on every port of ours.
+const TickNS = 10_000_000
+
+// Stat is what stat says of a task.
+type Stat struct {
+	TID   int
+	Comm  string // as it is, nothing escaped
+	State byte   // R, S, D, Z, T, t, X or I
+	PPID  int    // thread group id of the real parent
+	Flags uint32 // PF_* of the kernel's include/linux/sched.h
+
+	MinFlt, MajFlt   uint64
+	UTimeNS, STimeNS int64 // in steps of TickNS
+
+	// StartNS is when the task started, on the boot clock and rounded down to
+	// a multiple of TickNS. It is the time stamp that tells two tasks apart
+	// that had the same id.
+	StartNS int64
+}
+
+const pfKthread = 0x00200000
+
+// Kthread reports whether the task belongs to the kernel, so that it has no
+// program, arguments or working directory of its own.
+func (s *Stat) Kthread() bool { return s.Flags&pfKthread != 0 }
+
+// Exited reports whether the task has exited and waits to be reaped.
+func (s *Stat) Exited() bool { return s.State == 'Z' || s.State == 'X' }
+
+// ParseStat reads the content of a stat file. The name may hold anything,
+// parentheses and newlines too.
+func ParseStat(b []byte) (Stat, error) {
+	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+	if open < 0 || end < open {
+		return Stat{}, ErrSyntax
+	}
+	const first, last = 3, 22 // of the fields in proc(5) that are read here
+	var fields [last - first + 1]uint64
+	s := Stat{TID: int(number(b)), Comm: string(b[open+1 : end])}
+	rest := b[end+1:]
+	for i := range fields {
+		word := bytes.TrimLeft(rest, " ")
+		n := bytes.IndexByte(word, ' ')
+		if n < 0 {
+			n = len(word)
+		}
+		if n == 0 {
+			return Stat{}, ErrSyntax
+		}
+		if i == 0 {
+			s.State = word[0]
+		}
+		fields[i] = number(word[:n])
+		rest = word[n:]
+	}
+	s.PPID = int(fields[4-first])
+	s.Flags = uint32(fields[9-first])
+	s.MinFlt, s.MajFlt = fields[10-first], fields[12-first]
+	s.UTimeNS, s.STimeNS = int64(fields[14-first]*TickNS), int64(fields[15-first]*TickNS)
+	s.StartNS = int64(fields[22-first] * TickNS)
+	return s, nil
+}
