@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * task_watchers.h: what a taskwatch module is written against.
+ *
+ *	#include "task_watchers.h"
+ *
+ *	__u64 execs;
+ *
+ *	static int count_exec(unsigned long val, struct task_struct *tsk)
+ *	{
+ *		__sync_fetch_and_add(&execs, 1);
+ *		return 0;
+ *	}
+ *	task_watcher_func(exec, count_exec);
+ *	MODULE_LICENSE("GPL");
+ *
+ * The header stands alone: it includes nothing of the system. The same source
+ * may be compiled for the kernel (clang --target=bpf) and for the sandbox
+ * (clang --target=wasm32) as long as it reaches a task through the task_*()
+ * functions only.
+ *
+ * Events, their val, and what a negative result (an errno) does:
+ *
+ *	init	clone flags	the new task has no pid yet	veto
+ *	clone	clone flags	before the child runs
+ *	exec	0						veto
+ *	uid	0						veto
+ *	gid	0						veto
+ *	exit	exit code as the kernel keeps it
+ *	free	exit code, or 0 after a fork that failed
+ *
+ * A veto has to be asked for with MODULE_VETO(ev). All watchers of an event
+ * are called whatever the others return; the first veto is what the caller of
+ * the system call gets.
+ *
+ * A module with MODULE_VETO(exec) has its exec watchers called when the kernel
+ * decides, before the old program is gone: the exec may still fail for another
+ * reason. Watchers of other modules are called once it has succeeded. The same
+ * goes for uid and gid. Every watcher is called once per event.
+ */
+#ifndef TASK_WATCHERS_H
+#define TASK_WATCHERS_H
+
+/* The version of this interface; objects carry it and the loader checks it. */
+#define TASK_WATCHERS_API 1
+
+#if !defined(__VMLINUX_H__) && !defined(_ASM_GENERIC_INT_LL64_H)
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+#endif
+#ifndef __VMLINUX_H__
+typedef _Bool bool;
+enum { false = 0, true = 1 };
+#endif
+
+#define WATCH_TASK_INIT 0
+#define WATCH_TASK_CLONE 1
+#define WATCH_TASK_EXEC 2
+#define WATCH_TASK_UID 3
+#define WATCH_TASK_GID 4
+#define WATCH_TASK_EXIT 5
+#define WATCH_TASK_FREE 6
+#define NUM_WATCH_TASK_EVENTS 7
+
+/* What changed an id. */
+#define TASK_CAUSE_UNKNOWN 0
+#define TASK_CAUSE_SYSCALL 1 /* one of the set*id system calls */
+#define TASK_CAUSE_EXEC 2    /* exec, for one of a setuid file */
+
+/* Places in the arrays of struct task_ids. */
+#define TASK_ID_REAL 0
+#define TASK_ID_EFFECTIVE 1
+#define TASK_ID_SAVED 2
+#define TASK_ID_FS 3
+
+/* The user ids (on uid) or group ids (on gid) before and after a change. */
+struct task_ids {
+	__u32 old[4];
+	__u32 now[4];
+	__u32 cause;
+	__u32 reserved;
+};
+
+/* The errors that watchers return most. */
+#define TW_EPERM 1
+#define TW_EAGAIN 11
+#define TW_ENOMEM 12
+#define TW_EACCES 13
+
+#define TW_JOIN_(a, b) a##b
+#define TW_JOIN(a, b) TW_JOIN_(a, b)
+#define TW_STRING_(x) #x
+#define TW_STRING(x) TW_STRING_(x)
+
+#if defined(__bpf__)
+#include "task_watchers_bpf.h"
+#elif defined(__wasm__)
+#include "task_watchers_wasm.h"
+#else
+#error "task_watchers.h: compile for --target=bpf (the kernel) or --target=wasm32 (the sandbox)"
+#endif
+
+#endif

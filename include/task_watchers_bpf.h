@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The part of task_watchers.h for modules that run in the kernel.
+ *
+ * Watchers run in the context of the task that causes the event, under
+ * rcu_read_lock(): they cannot sleep. The exception is free, which runs
+ * wherever the last reference is dropped.
+ */
+#ifndef TASK_WATCHERS_BPF_H
+#define TASK_WATCHERS_BPF_H
+
+#define SEC(name) __attribute__((section(name), used))
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+#ifndef __noinline
+#define __noinline __attribute__((noinline))
+#endif
+
+/* How a map's definition is spelled: see the examples below modules/. */
+#define __uint(name, val) int(*name)[val]
+#define __type(name, val) typeof(val) *name
+#define __array(name, val) typeof(val) *name[]
+
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_HASH = 5,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_LRU_PERCPU_HASH = 10,
+	BPF_MAP_TYPE_LPM_TRIE = 11,
+	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
+	BPF_MAP_TYPE_BLOOM_FILTER = 30,
+
+	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
+	BPF_EXIST = 2,
+
+	BPF_F_NO_PREALLOC = 1,
+	BPF_F_MMAPABLE = 1024,
+	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+};
+
+/*
+ * The part of the kernel's types that watchers need. Only the names count:
+ * the loader finds each field's place in the running kernel. A module may
+ * declare more of them, in the same way, under a name with a suffix after
+ * three underscores (struct task_struct___mine).
+ */
+#ifndef __VMLINUX_H__
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
+typedef struct {
+	unsigned int val;
+} kgid_t;
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct qstr {
+	__u32 len;
+	const unsigned char *name;
+};
+
+struct super_block {
+	__u32 s_dev;
+};
+
+struct inode {
+	unsigned short i_mode;
+	kuid_t i_uid;
+	kgid_t i_gid;
+	struct super_block *i_sb;
+	unsigned long i_ino;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+};
+
+struct mm_struct {
+	struct file *exe_file;
+	unsigned long hiwater_rss;
+	unsigned long arg_start;
+	unsigned long arg_end;
+};
+
+struct linux_binprm {
+	struct file *file;
+	struct cred *cred;
+	int argc;
+	int envc;
+	const char *filename; /* as the caller wrote it */
+	const char *interp;
+};
+
+struct fs_struct {
+	struct path root;
+	struct path pwd;
+};
+
+struct cred {
+	kuid_t uid;
+	kgid_t gid;
+	kuid_t suid;
+	kgid_t sgid;
+	kuid_t euid;
+	kgid_t egid;
+	kuid_t fsuid;
+	kgid_t fsgid;
+};
+
+struct signal_struct {
+	atomic_t live; /* threads that have not begun to exit */
+	int nr_threads;
+	int group_exit_code;
+	__u64 utime;
+	__u64 stime;
+};
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct task_struct {
+	unsigned int flags;
+	struct mm_struct *mm;
+	int exit_state;
+	int exit_code;
+	int exit_signal;
+	int pid;  /* the task: see task_tid() */
+	int tgid; /* the thread group: see task_pid() */
+	struct task_struct *real_parent;
+	struct task_struct *group_leader;
+	__u64 utime; /* ns, as sampled at the tick */
+	__u64 stime;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
+	__u64 start_time;     /* ns, CLOCK_MONOTONIC */
+	__u64 start_boottime; /* ns, CLOCK_BOOTTIME */
+	unsigned long min_flt;
+	unsigned long maj_flt;
+	const struct cred *real_cred;
+	const struct cred *cred;
+	char comm[16];
+	struct fs_struct *fs;
+	struct signal_struct *signal;
+	struct css_set *cgroups;
+};
+
+#pragma clang attribute pop
+#endif /* __VMLINUX_H__ */
+
+/* The helpers of the kernel that watchers need, by the kernel's own names and
+ * numbers. A module may declare others. */
+#ifndef __BPF_HELPERS__
+static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
+static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static __u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
+static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;
+static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
+static __u64 (*const bpf_get_current_uid_gid)(void) = (void *)15;
+static long (*const bpf_get_current_comm)(void *buf, __u32 size) = (void *)16;
+static __u64 (*const bpf_get_current_cgroup_id)(void) = (void *)80;
+static long (*const bpf_send_signal)(__u32 sig) = (void *)109;
+static long (*const bpf_probe_read_user)(void *dst, __u32 size, const void *src) = (void *)112;
+static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = (void *)113;
+static long (*const bpf_probe_read_user_str)(void *dst, __u32 size, const void *src) = (void *)114;
+static long (*const bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *src) = (void *)115;
+static __u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)125;
+static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
+static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
+static void (*const bpf_ringbuf_discard)(void *data, __u64 flags) = (void *)133;
+static void *(*const bpf_task_storage_get)(void *map, struct task_struct *task, void *value, __u64 flags) = (void *)156;
+static long (*const bpf_task_storage_delete)(void *map, struct task_struct *task) = (void *)157;
+static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
+static long (*const bpf_for_each_map_elem)(void *map, void *callback, void *ctx, __u64 flags) = (void *)164;
+static long (*const bpf_loop)(__u32 n, void *callback, void *ctx, __u64 flags) = (void *)181;
+#endif
+
+/*
+ * task_watcher_func - call fn on every event ev
+ * @ev: init, clone, exec, uid, gid, exit or free
+ * @fn: int fn(unsigned long val, struct task_struct *tsk)
+ *
+ * Watchers of one event are called in the order in which they stand in the
+ * source.
+ */
+#define task_watcher_func(ev, fn)                                                            \
+	SEC(".task_watchers." #ev)                                                           \
+	int __task_watcher_##ev##_##fn(unsigned long tw_val, struct task_struct *tw_tsk)     \
+	{                                                                                    \
+		_Static_assert(TW_JOIN(tw_event_, ev) < NUM_WATCH_TASK_EVENTS, "");          \
+		return fn(tw_val, tw_tsk);                                                   \
+	}
+
+/*
+ * task_ids_watcher_func - like task_watcher_func(), with the ids
+ * @ev: uid or gid
+ * @fn: int fn(unsigned long val, struct task_struct *tsk, const struct task_ids *ids)
+ */
+#define task_ids_watcher_func(ev, fn)                                                        \
+	SEC(".task_watchers." #ev)                                                           \
+	int __task_watcher_##ev##_##fn(unsigned long tw_val, struct task_struct *tw_tsk,     \
+				       const struct task_ids *tw_ids)                        \
+	{                                                                                    \
+		_Static_assert(TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ||                   \
+			       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only uid and gid have ids"); \
+		return fn(tw_val, tw_tsk, tw_ids);                                           \
+	}
+
+/*
+ * task_exec_watcher_func - like task_watcher_func(exec, fn), with the program
+ * @fn: int fn(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
+ *
+ * Kernel only: the sandbox has no struct linux_binprm.
+ */
+#define task_exec_watcher_func(fn)                                                           \
+	SEC(".task_watchers.exec")                                                           \
+	int __task_watcher_exec_##fn(unsigned long tw_val, struct task_struct *tw_tsk,       \
+				     struct linux_binprm *tw_bprm)                           \
+	{                                                                                    \
+		return fn(tw_val, tw_tsk, tw_bprm);                                          \
+	}
+
+enum {
+	tw_event_init = WATCH_TASK_INIT,
+	tw_event_clone = WATCH_TASK_CLONE,
+	tw_event_exec = WATCH_TASK_EXEC,
+	tw_event_uid = WATCH_TASK_UID,
+	tw_event_gid = WATCH_TASK_GID,
+	tw_event_exit = WATCH_TASK_EXIT,
+	tw_event_free = WATCH_TASK_FREE,
+};
+
+#define TW_MODINFO(tag, info)                                                                \
+	static const char TW_JOIN(__tw_modinfo_, __COUNTER__)[] SEC(".modinfo") = tag "=" info
+
+TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
+
+/* MODULE_LICENSE - one of "GPL", "GPL v2", "GPL and additional rights",
+ * "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL". Nothing else is loaded. */
+#define MODULE_LICENSE(license) char _license[] SEC("license") = license
+#define MODULE_AUTHOR(author) TW_MODINFO("author", author)
+#define MODULE_DESCRIPTION(text) TW_MODINFO("description", text)
+#define MODULE_VERSION(version) TW_MODINFO("version", version)
+
+/*
+ * MODULE_VETO - a negative result of this module's watchers on ev refuses the
+ * operation
+ * @ev: init, exec, uid or gid
+ *
+ * Without it, their errors are counted and reported, and refuse nothing. Where
+ * the kernel cannot deliver a veto, a module with MODULE_VETO is not loaded
+ * unless the user agrees to that.
+ */
+#define MODULE_VETO(ev)                                                                      \
+	_Static_assert(TW_JOIN(tw_event_, ev) == WATCH_TASK_INIT ||                          \
+		       TW_JOIN(tw_event_, ev) == WATCH_TASK_EXEC ||                          \
+		       TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ||                           \
+		       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only init, exec, uid and gid can be refused"); \
+	TW_MODINFO("veto", #ev)
+
+/*
+ * module_param - a value that the user may set when the module is loaded
+ *
+ *	module_param(limit, __u32, 100);
+ *	MODULE_PARM_DESC(limit, "how many live tasks one user may have");
+ *
+ * It cannot change afterwards. Types are the integers, bool, and strings of a
+ * fixed size: module_param_string(prefix, 128, "/opt/").
+ */
+#define module_param(name, type, value) const volatile type name = value
+#define module_param_string(name, size, value) const volatile char name[size] = value
+#define MODULE_PARM_DESC(name, text) TW_MODINFO("parm", #name ":" text)
+
+/*
+ * task_watcher_emit - send a record of the module's own to user space
+ * @data: on the stack or in a map
+ * @size: a constant, at most 4096
+ *
+ * Returns 0, or a negative errno when there was no room or nobody listens. The
+ * record arrives tagged with the module's name, in order with the events.
+ */
+long __task_watcher_emit(const void *data, __u32 size);
+#define task_watcher_emit(data, size) __task_watcher_emit(data, size)
+
+/* Facts of a task, under the names that also work in the sandbox. */
+
+/* task_tid - the task's own id; at init, still the parent's */
+static __always_inline int task_tid(struct task_struct *tsk) { return tsk->pid; }
+
+/* task_pid - the id of its process (thread group); at init, still the parent's */
+static __always_inline int task_pid(struct task_struct *tsk) { return tsk->tgid; }
+
+/* task_ppid - the process id of its parent */
+static __always_inline int task_ppid(struct task_struct *tsk) { return tsk->real_parent->tgid; }
+
+static __always_inline __u32 task_uid(struct task_struct *tsk) { return tsk->cred->uid.val; }
+static __always_inline __u32 task_euid(struct task_struct *tsk) { return tsk->cred->euid.val; }
+static __always_inline __u32 task_gid(struct task_struct *tsk) { return tsk->cred->gid.val; }
+static __always_inline __u32 task_egid(struct task_struct *tsk) { return tsk->cred->egid.val; }
+
+/* task_start_ns - when it started, on CLOCK_BOOTTIME */
+static __always_inline __u64 task_start_ns(struct task_struct *tsk) { return tsk->start_boottime; }
+
+/* task_is_leader - whether it is the first thread of its process */
+static __always_inline bool task_is_leader(struct task_struct *tsk) { return tsk->pid == tsk->tgid; }
+
+/* task_comm - copy its name, at most 15 bytes and a NUL, to buf[16] */
+static __always_inline void task_comm(struct task_struct *tsk, char *buf)
+{
+	bpf_probe_read_kernel_str(buf, sizeof(tsk->comm), &tsk->comm);
+}
+
+/* task_cpu_ns - the CPU time it used so far, user and system */
+static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->utime + tsk->stime; }
+
+#endif

@@ -1,0 +1,145 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+)
+
+// attachment is a hook in use: the entry program, its slot, and what keeps it
+// attached.
+type attachment struct {
+	hook  *hook
+	slot  *ebpf.Map // program array of one
+	stash *ebpf.Map // old ids by task, for hooks on system calls
+	entry *ebpf.Program
+	links []io.Closer
+
+	current *ebpf.Program // in the slot, or nil
+}
+
+// prepare creates the maps of a hook; attach makes it live.
+func prepare(h *hook) (*attachment, error) {
+	a := &attachment{hook: h}
+	var err error
+	a.slot, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_slot", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err == nil && len(h.syscalls) > 0 {
+		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.Hash, KeySize: 4, ValueSize: 16, MaxEntries: 16384})
+	}
+	if err != nil {
+		a.close()
+		return nil, fmt.Errorf("hook %s: %w", h.name, err)
+	}
+	return a, nil
+}
+
+// attach puts the entry program, whose slot is still empty, on its hook.
+func (a *attachment) attach(off *offsets, kernel *btf.Spec) (err error) {
+	h := a.hook
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("attach to %s: %w", h.name, err)
+		}
+	}()
+	insns := asm.Instructions{
+		asm.LoadMapPtr(asm.R2, a.slot.FD()), // R1 is the context
+		asm.Mov.Imm(asm.R3, 0),
+		asm.FnTailCall.Call(),
+		asm.Mov.Imm(asm.R0, 0), // the slot is empty
+		asm.Return(),
+	}
+	a.entry, err = loadProgram("tw_entry", h, insns, kernel)
+	if err != nil {
+		return err
+	}
+	if len(h.syscalls) > 0 {
+		return a.attachSyscalls(off, kernel)
+	}
+	l, err := attachTo(h, a.entry)
+	if err != nil {
+		return err
+	}
+	a.links = append(a.links, l)
+	return nil
+}
+
+func attachTo(h *hook, p *ebpf.Program) (link.Link, error) {
+	if h.typ == ebpf.LSM {
+		return link.AttachLSM(link.LSMOptions{Program: p})
+	}
+	return link.AttachTracing(link.TracingOptions{Program: p, AttachType: h.attach})
+}
+
+// attachSyscalls attaches to the entry and the exit of each system call.
+func (a *attachment) attachSyscalls(off *offsets, kernel *btf.Spec) error {
+	g := &gen{off: off, stash: a.stash}
+	g.storeStash(a.hook.ids)
+	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
+	enter, err := loadProgram("tw_enter", a.hook, g.insns, kernel)
+	if err != nil {
+		return err
+	}
+	defer enter.Close() // the tracepoints hold it
+	fs, err := openTracefs()
+	if err != nil {
+		return err
+	}
+	defer fs.Close()
+	for _, name := range a.hook.syscalls {
+		for _, at := range []struct {
+			prefix string
+			prog   *ebpf.Program
+		}{{"sys_exit_", a.entry}, {"sys_enter_", enter}} {
+			tp, err := fs.attach("syscalls", at.prefix+name, at.prog)
+			if err != nil {
+				return err
+			}
+			a.links = append(a.links, tp)
+		}
+	}
+	return nil
+}
+
+// loadProgram loads a program for a hook.
+func loadProgram(name string, h *hook, insns asm.Instructions, kernel *btf.Spec) (*ebpf.Program, error) {
+	spec := &ebpf.ProgramSpec{
+		Name: name, Type: h.typ, AttachType: h.attach, AttachTo: h.target,
+		Instructions: insns, License: "GPL",
+	}
+	if h.typ == ebpf.TracePoint {
+		spec.AttachTo = "" // a tracepoint program names no target
+	}
+	return ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{KernelTypes: kernel})
+}
+
+// swap puts p into the slot, or empties it if p is nil. It returns what was
+// there; the kernel may still be running it.
+func (a *attachment) swap(p *ebpf.Program) (old *ebpf.Program, err error) {
+	if p != nil {
+		err = a.slot.Put(uint32(0), p)
+	} else if err = a.slot.Delete(uint32(0)); errors.Is(err, ebpf.ErrKeyNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("swap the dispatcher of %s: %w", a.hook.name, err)
+	}
+	old, a.current = a.current, p
+	return old, nil
+}
+
+// close detaches the hook and frees everything.
+func (a *attachment) close() error {
+	var errs []error
+	for _, l := range a.links {
+		errs = append(errs, l.Close())
+	}
+	for _, c := range []interface{ Close() error }{a.entry, a.current, a.slot, a.stash} {
+		errs = append(errs, c.Close()) // all may be nil inside
+	}
+	return errors.Join(errs...)
+}

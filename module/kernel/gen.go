@@ -1,0 +1,242 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// The registers of a dispatcher; helpers and watchers leave them alone.
+const (
+	regCtx   = asm.R6
+	regFirst = asm.R7 // the first veto, or 0
+	regTask  = asm.R8
+	regVal   = asm.R9
+)
+
+// The stack of a dispatcher, as offsets from the frame pointer.
+const (
+	stackDetail = -8  // the third argument of watchers: bprm, struct task_ids *, or 0
+	stackExtra  = -16 // the fourth: on exec the task's id before it, or 0
+	stackIDs    = -56 // struct task_ids
+	stackNow    = stackIDs + 16
+	stackCause  = stackIDs + 32
+	stackKey    = -64
+)
+
+// TASK_CAUSE_* of the header.
+const (
+	causeSyscall = 1
+	causeExec    = 2
+)
+
+// gen collects the instructions of one dispatcher. A loader leaves the event
+// in regTask, regVal, stackDetail and stackExtra, or jumps to skip if there is
+// none after all. It may use R0 to R5.
+type gen struct {
+	insns   asm.Instructions
+	off     *offsets
+	stash   asm.FDer // for hooks on system calls
+	skip    string
+	prefix  string // of labels
+	pending string // label for the next instruction
+}
+
+func (g *gen) emit(insns ...asm.Instruction) {
+	for _, ins := range insns {
+		if g.pending != "" {
+			ins = ins.WithSymbol(g.pending)
+			g.pending = ""
+		}
+		g.insns = append(g.insns, ins)
+	}
+}
+
+func (g *gen) label(name string) string { return g.prefix + name }
+
+// mark puts a label before whatever comes next.
+func (g *gen) mark(label string) {
+	if g.pending != "" {
+		g.emit(asm.Mov.Reg(regCtx, regCtx)) // an instruction has one label only
+	}
+	g.pending = label
+}
+
+// arg loads the hook's n-th argument.
+func (g *gen) arg(to asm.Register, n int) {
+	g.emit(asm.LoadMem(to, regCtx, int16(8*n), asm.DWord))
+}
+
+// current loads the running task.
+func (g *gen) current() {
+	g.emit(asm.FnGetCurrentTaskBtf.Call(), asm.Mov.Reg(regTask, asm.R0))
+}
+
+// cause finds out whether the running task is in an execve.
+func (g *gen) cause() {
+	if g.off.inExecveBit == 0 {
+		g.emit(asm.StoreImm(asm.RFP, stackCause, 0, asm.Word))
+		return
+	}
+	g.emit(
+		asm.LoadMem(asm.R1, regTask, g.off.inExecve, asm.Byte),
+		asm.And.Imm(asm.R1, g.off.inExecveBit),
+		asm.Mov.Imm(asm.R2, causeSyscall),
+		asm.JEq.Imm(asm.R1, 0, g.label("cause")),
+		asm.Mov.Imm(asm.R2, causeExec),
+	)
+	g.mark(g.label("cause"))
+	g.emit(asm.StoreMem(asm.RFP, stackCause, asm.R2, asm.Word))
+}
+
+// compareCreds fills in the ids from the new struct cred in R1 and the old one
+// in R2, and skips the event where they are the same.
+func (g *gen) compareCreds(which ids) {
+	g.emit(asm.Mov.Imm(asm.R5, 0))
+	for i, off := range g.off.of(which) {
+		g.emit(
+			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
+			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
+			asm.LoadMem(asm.R4, asm.R2, off, asm.Word),
+			asm.StoreMem(asm.RFP, stackIDs+int16(4*i), asm.R4, asm.Word),
+			asm.Xor.Reg(asm.R3, asm.R4),
+			asm.Or.Reg(asm.R5, asm.R3),
+		)
+	}
+	g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
+	g.idsDone()
+}
+
+// compareStash is compareCreds for the running task's own credentials against
+// the ids that storeStash put aside.
+func (g *gen) compareStash(which ids) {
+	g.stashKey()
+	g.emit(
+		asm.LoadMapPtr(asm.R1, g.stash.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, g.skip),
+		asm.LoadMem(asm.R1, regTask, g.off.taskRealCred, asm.DWord),
+		asm.Mov.Imm(asm.R5, 0),
+	)
+	for i, off := range g.off.of(which) {
+		g.emit(
+			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
+			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
+			asm.LoadMem(asm.R4, asm.R0, int16(4*i), asm.Word),
+			asm.StoreMem(asm.RFP, stackIDs+int16(4*i), asm.R4, asm.Word),
+			asm.Xor.Reg(asm.R3, asm.R4),
+			asm.Or.Reg(asm.R5, asm.R3),
+		)
+	}
+	g.emit(
+		asm.StoreMem(asm.RFP, stackExtra, asm.R5, asm.DWord),
+		asm.LoadMapPtr(asm.R1, g.stash.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
+		asm.FnMapDeleteElem.Call(),
+		asm.LoadMem(asm.R5, asm.RFP, stackExtra, asm.DWord),
+		asm.Mov.Imm(asm.R1, 0),
+		asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
+		asm.JEq.Imm(asm.R5, 0, g.skip),
+	)
+	g.idsDone()
+}
+
+// storeStash puts the running task's ids aside under its id.
+func (g *gen) storeStash(which ids) {
+	g.current()
+	g.stashKey()
+	g.emit(asm.LoadMem(asm.R1, regTask, g.off.taskRealCred, asm.DWord))
+	for i, off := range g.off.of(which) {
+		g.emit(
+			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
+			asm.StoreMem(asm.RFP, stackIDs+int16(4*i), asm.R3, asm.Word),
+		)
+	}
+	g.emit(
+		asm.LoadMapPtr(asm.R1, g.stash.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
+		asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, stackIDs),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.FnMapUpdateElem.Call(),
+	)
+}
+
+func (g *gen) stashKey() {
+	g.emit(
+		asm.FnGetCurrentPidTgid.Call(),
+		asm.StoreMem(asm.RFP, stackKey, asm.R0, asm.Word),
+	)
+}
+
+func (g *gen) idsDone() {
+	g.emit(
+		asm.StoreImm(asm.RFP, stackCause+4, 0, asm.Word),
+		asm.Mov.Reg(asm.R1, asm.RFP), asm.Add.Imm(asm.R1, stackIDs),
+		asm.StoreMem(asm.RFP, stackDetail, asm.R1, asm.DWord),
+	)
+}
+
+// maxErrno is the largest number the kernel takes for an error.
+const maxErrno = 4095
+
+// watcher generates the call of one watcher and the handling of its error.
+func (g *gen) watcher(symbol string, w *watcher, decides, needsExec bool, stats asm.FDer, report string, dryRun bool) {
+	next := g.label(fmt.Sprintf("next%d", w.id))
+	inRange := g.label(fmt.Sprintf("range%d", w.id))
+	later := g.label(fmt.Sprintf("later%d", w.id))
+	if needsExec {
+		g.emit(
+			asm.LoadMem(asm.R1, asm.RFP, stackCause, asm.Word),
+			asm.JNE.Imm(asm.R1, causeExec, next),
+		)
+	}
+	g.emit(
+		asm.Mov.Reg(asm.R1, regVal),
+		asm.Mov.Reg(asm.R2, regTask),
+		asm.LoadMem(asm.R3, asm.RFP, stackDetail, asm.DWord),
+		asm.LoadMem(asm.R4, asm.RFP, stackExtra, asm.DWord),
+		asm.Call.Label(symbol),
+		// An int is the lower half of the register.
+		asm.LSh.Imm(asm.R0, 32),
+		asm.ArSh.Imm(asm.R0, 32),
+		asm.JSGE.Imm(asm.R0, 0, next),
+		asm.JSGE.Imm(asm.R0, -maxErrno, inRange),
+		asm.Mov.Imm(asm.R0, -1), // no errno: -EPERM
+	)
+	g.mark(inRange)
+	g.emit(asm.Mov.Imm(asm.R5, 0))
+	if decides {
+		flags := int32(ReportVeto)
+		if dryRun {
+			flags |= ReportDryRun
+		}
+		g.emit(
+			asm.JNE.Imm(regFirst, 0, later),
+			asm.Mov.Reg(regFirst, asm.R0),
+			asm.Mov.Imm(asm.R5, flags),
+		)
+		g.count(stats, w.slot, statVetoes)
+		g.mark(later)
+	}
+	g.count(stats, w.slot, statErrors)
+	if report != "" {
+		g.emit(
+			asm.Mov.Reg(asm.R1, regVal),
+			asm.Mov.Reg(asm.R2, regTask),
+			asm.Mov.Imm(asm.R3, int32(w.id)),
+			asm.Mov.Reg(asm.R4, asm.R0),
+			asm.Call.Label(report),
+		)
+	}
+	g.mark(next)
+}
+
+// count adds one to a counter. It leaves R0 and R5 alone.
+func (g *gen) count(stats asm.FDer, slot, which int) {
+	g.emit(
+		asm.LoadMapValue(asm.R1, stats.FD(), uint32(slot*statSize+which*8)),
+		asm.Mov.Imm(asm.R2, 1),
+		asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, 0),
+	)
+}

@@ -1,0 +1,113 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// WatcherInfo names a watcher.
+type WatcherInfo struct {
+	Module  string
+	Watcher string // the function
+	Kind    taskwatch.Kind
+}
+
+// Watcher names the watcher with the id that a report function got. Ids are
+// never reused, so a report that arrives after the module has gone is still
+// told right.
+func (t *Table) Watcher(id uint32) (WatcherInfo, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w, ok := t.names[id]
+	return w, ok
+}
+
+// ModuleByID returns the name of the module with the id that an emit function
+// got. Ids are never reused.
+func (t *Table) ModuleByID(id uint32) (string, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	name, ok := t.ids[id]
+	return name, ok
+}
+
+// ModuleInfo describes a registered module.
+type ModuleInfo struct {
+	Name       string
+	Module     *Module
+	Builtin    bool
+	Kinds      taskwatch.Kinds // the events it is listed under
+	References int             // one per such event
+	Errors     uint64          // negative results of its watchers
+	Vetoes     uint64          // of them, those that refused an operation (or would have, in a dry run)
+}
+
+// Modules lists the built-ins and the registered modules, in the order in
+// which they are called.
+func (t *Table) Modules() ([]ModuleInfo, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, &Error{Op: "list", Err: ErrClosed}
+	}
+	counters, err := t.counters()
+	if err != nil {
+		return nil, &Error{Op: "list", Err: err}
+	}
+	var list []ModuleInfo
+	for i, l := range append(t.builtins[:len(t.builtins):len(t.builtins)], t.modules...) {
+		info := ModuleInfo{
+			Name: l.object.Name, Module: t.owners[l], Builtin: i < len(t.builtins),
+			Kinds: l.kinds, References: len(l.kinds.List()),
+		}
+		for k := range l.watched {
+			for _, w := range l.watched[k] {
+				info.Errors += counters[w.slot*numStats+statErrors] - w.base[statErrors]
+				info.Vetoes += counters[w.slot*numStats+statVetoes] - w.base[statVetoes]
+			}
+		}
+		list = append(list, info)
+	}
+	return list, nil
+}
+
+func (t *Table) counters() ([]uint64, error) {
+	all := make([]uint64, maxSlots*numStats)
+	if err := t.stats.Lookup(uint32(0), all); err != nil {
+		return nil, fmt.Errorf("read the counters: %w", err)
+	}
+	return all, nil
+}
+
+// vetoKinds returns the events that this kernel can refuse.
+func (t *Table) vetoKinds() taskwatch.Kinds {
+	var s taskwatch.Kinds
+	for _, h := range t.plan {
+		for _, c := range h.calls {
+			if h.veto && c.to != onceVetoed {
+				s |= taskwatch.KindsOf(c.kind)
+			}
+		}
+	}
+	return s & (taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID))
+}
+
+func (t *Table) whyNoVeto() string {
+	return fmt.Sprintf("LSM programs: %v; fmod_ret programs: %v", t.support.LSM, t.support.ModifyReturn)
+}
+
+// observable returns an error if one of the events cannot be seen here.
+func (t *Table) observable(kinds taskwatch.Kinds) error {
+	var can taskwatch.Kinds
+	for _, h := range t.plan {
+		for _, c := range h.calls {
+			can |= taskwatch.KindsOf(c.kind)
+		}
+	}
+	if missing := kinds &^ can; missing != 0 {
+		return fmt.Errorf("this kernel has no hook for %s: fentry programs: %v; tracepoints of system calls: %v",
+			missing, t.support.FEntry, t.support.Syscalls)
+	}
+	return nil
+}

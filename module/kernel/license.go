@@ -1,0 +1,25 @@
+package kernel
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// gplCompatible are the licences the kernel takes for GPL-compatible:
+// license_is_gpl_compatible() in include/linux/license.h.
+var gplCompatible = []string{
+	"GPL", "GPL v2", "GPL and additional rights",
+	"Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL",
+}
+
+func checkLicense(license string) error {
+	if slices.Contains(gplCompatible, license) {
+		return nil
+	}
+	has := fmt.Sprintf("it says %q", license)
+	if license == "" {
+		has = "it has none; add MODULE_LICENSE(\"GPL\")"
+	}
+	return fmt.Errorf("%w: %s; it must be one of %s", ErrLicense, has, strings.Join(gplCompatible, ", "))
+}

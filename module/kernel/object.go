@@ -1,0 +1,370 @@
+package kernel
+
+import (
+	"bytes"
+	"cmp"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// Limits on what is read. They are far above what a watcher needs, and keep a
+// hostile object from costing memory before the kernel has seen it.
+const (
+	MaxObjectSize = 16 << 20 // bytes of a file
+	maxDataSize   = 16 << 20 // bytes of all global variables
+)
+
+// Object is a parsed module file: the blueprint of a [Module]. It is
+// immutable and may be loaded several times, from any goroutine.
+type Object struct {
+	// Name is the module's name, as given to [Parse].
+	Name string
+
+	License     string
+	Description string
+	Author      string
+	Version     string
+
+	// Veto holds the events that the module wants to be able to refuse.
+	Veto taskwatch.Kinds
+
+	// Watchers holds the names of the module's functions, in the order in
+	// which they are called.
+	Watchers [taskwatch.NumKinds][]string
+
+	builtin bool
+	spec    *ebpf.CollectionSpec
+	parms   map[string]string // parameter descriptions
+
+	funcs  map[string]asm.Instructions  // all functions, each once, by symbol
+	lists  [taskwatch.NumKinds][]string // symbols of the watchers
+	report string                       // symbol, or ""
+	emit   string                       // symbol, or ""
+}
+
+// The sections of functions that the linker knows.
+const (
+	watcherSection = ".task_watchers."
+	reportSection  = watcherSection + "report"
+	emitSection    = watcherSection + "emit"
+
+	watcherSymbol = "__task_watcher_" // ev_fn
+	emitSymbol    = watcherSymbol + "emit"
+)
+
+// Parse reads a module from the bytes of a BPF object file. The name is what
+// the module is known by: 1 to 32 letters, digits, '_' and '-'. It runs no
+// system call and needs no privileges; malformed input of any kind is an
+// [*Error].
+func Parse(name string, object []byte) (*Object, error) {
+	return parse(name, object, false)
+}
+
+// ParseBuiltin reads a built-in. It differs from a module in that its object
+// may also define the functions report and emit, and programs of other types,
+// which are left to the caller ([Object.Spec]).
+func ParseBuiltin(name string, object []byte) (*Object, error) {
+	return parse(name, object, true)
+}
+
+func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
+	defer func() {
+		// The parsers of ELF and BTF have been fuzzed, and still are not
+		// ours to vouch for.
+		if p := recover(); p != nil {
+			err = invalid("malformed object: %v", p)
+		}
+		if err != nil {
+			err = &Error{Op: "parse", Module: name, Err: err}
+		}
+	}()
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	file, err := openELF(object)
+	if err != nil {
+		return nil, err
+	}
+	info := &modinfo{}
+	if data, err := sectionData(file, ".modinfo"); err != nil {
+		return nil, err
+	} else if info, err = parseModinfo(data); err != nil {
+		return nil, err
+	}
+	license, err := sectionData(file, "license")
+	if err != nil {
+		return nil, err
+	}
+	o := &Object{
+		Name: name, builtin: builtin,
+		License:     string(bytes.TrimRight(license, "\x00")),
+		Description: info.description, Author: info.author, Version: info.version,
+		Veto: info.veto, parms: info.parms,
+		funcs: map[string]asm.Instructions{},
+	}
+	if err := checkLicense(o.License); err != nil {
+		return nil, err
+	}
+	o.spec, err = ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	if err != nil {
+		return nil, invalid("malformed object: %w", err)
+	}
+	if err := o.collect(file); err != nil {
+		return nil, err
+	}
+	if err := o.checkFunctions(); err != nil {
+		return nil, err
+	}
+	if err := o.checkMaps(); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func checkName(name string) error {
+	ok := len(name) >= 1 && len(name) <= 32
+	for _, c := range []byte(name) {
+		ok = ok && (c == '_' || c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z')
+	}
+	if !ok {
+		return invalid("name %q: a module's name is 1 to 32 letters, digits, '_' and '-'", name)
+	}
+	return nil
+}
+
+// openELF checks that the bytes are what this machine's kernel could load at
+// all, so that the usual mistakes get a plain answer.
+func openELF(object []byte) (*elf.File, error) {
+	const fix = "build it with 'taskwatch module build'"
+	if len(object) > MaxObjectSize {
+		return nil, invalid("it has %d bytes, and a module may have %d", len(object), MaxObjectSize)
+	}
+	if !bytes.HasPrefix(object, []byte(elf.ELFMAG)) {
+		return nil, invalid("it is not an ELF object; %s", fix)
+	}
+	file, err := elf.NewFile(bytes.NewReader(object))
+	if err != nil {
+		return nil, invalid("truncated or malformed ELF object: %w", err)
+	}
+	if file.Machine != elf.EM_BPF {
+		return nil, invalid("it was compiled for %v, not for BPF; %s", file.Machine, fix)
+	}
+	if file.Type != elf.ET_REL {
+		return nil, invalid("it is an ELF file of type %v, not a relocatable object; %s", file.Type, fix)
+	}
+	if file.Class != elf.ELFCLASS64 {
+		return nil, invalid("it is an ELF object of %v, not ELFCLASS64; %s", file.Class, fix)
+	}
+	if file.ByteOrder.Uint16([]byte{1, 0}) != binary.NativeEndian.Uint16([]byte{1, 0}) {
+		return nil, invalid("its byte order (%v) is not this machine's; %s on a machine like this one", file.ByteOrder, fix)
+	}
+	var data uint64
+	for _, s := range file.Sections {
+		if s.Flags&elf.SHF_COMPRESSED != 0 && !strings.HasPrefix(s.Name, ".debug") {
+			return nil, invalid("section %s is compressed; %s", s.Name, fix)
+		}
+		if s.Type != elf.SHT_NOBITS {
+			if s.Size > uint64(len(object)) {
+				return nil, invalid("truncated ELF object: section %s has %d bytes, the file %d", s.Name, s.Size, len(object))
+			}
+			continue
+		}
+		if data += s.Size; s.Size > maxDataSize || data > maxDataSize {
+			return nil, invalid("section %s has %d bytes of global variables, and a module may have %d: use a map", s.Name, s.Size, maxDataSize)
+		}
+	}
+	if file.Section(".BTF") == nil || file.Section(".BTF.ext") == nil {
+		return nil, invalid("it has no BTF type information: compile with -g and do not strip it; %s", fix)
+	}
+	return file, nil
+}
+
+// sectionData returns what the section holds, or nil where there is none.
+func sectionData(file *elf.File, name string) ([]byte, error) {
+	s := file.Section(name)
+	if s == nil || s.Type == elf.SHT_NOBITS {
+		return nil, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(s.Open(), MaxObjectSize))
+	if err != nil {
+		return nil, invalid("section %s: %w", name, err)
+	}
+	return data, nil
+}
+
+// collect finds the watchers, in the order of the source, and takes all
+// functions apart.
+func (o *Object) collect(file *elf.File) error {
+	symbols, err := file.Symbols()
+	if err != nil {
+		return invalid("symbols: %w", err)
+	}
+	place := map[string]uint64{}
+	for _, s := range symbols {
+		place[s.Name] = s.Value
+	}
+	progs := slices.SortedFunc(maps.Values(o.spec.Programs), func(a, b *ebpf.ProgramSpec) int {
+		return cmp.Or(cmp.Compare(a.SectionName, b.SectionName),
+			cmp.Compare(place[a.Name], place[b.Name]), cmp.Compare(a.Name, b.Name))
+	})
+	any := false
+	for _, p := range progs {
+		event, ours := strings.CutPrefix(p.SectionName, watcherSection)
+		switch {
+		case !ours && o.builtin:
+			continue
+		case !ours:
+			return invalid("section %s holds a program that is no watcher; a module has watchers only (task_watcher_func)", p.SectionName)
+		case o.builtin && p.SectionName == reportSection:
+			if o.report != "" {
+				return invalid("two report functions: %s and %s", o.report, p.Name)
+			}
+			o.report = p.Name
+		case o.builtin && p.SectionName == emitSection:
+			if o.emit != "" {
+				return invalid("two emit functions: %s and %s", o.emit, p.Name)
+			}
+			o.emit = p.Name
+		default:
+			k, err := taskwatch.ParseKind(event)
+			if err != nil {
+				return invalid("section %s: %w", p.SectionName, err)
+			}
+			fn, ok := strings.CutPrefix(p.Name, watcherSymbol+event+"_")
+			if !ok {
+				return invalid("section %s: function %s was not made by task_watcher_func(%s, ...)", p.SectionName, p.Name, event)
+			}
+			o.lists[k] = append(o.lists[k], p.Name)
+			o.Watchers[k] = append(o.Watchers[k], fn)
+		}
+		any = true
+		if err := o.takeApart(p.Instructions); err != nil {
+			return err
+		}
+	}
+	if !any {
+		return invalid("it has no watchers: use task_watcher_func(event, function)")
+	}
+	for _, k := range o.Veto.List() {
+		if len(o.lists[k]) == 0 {
+			return invalid("MODULE_VETO(%s): it has no watcher on %s", k, k)
+		}
+	}
+	return nil
+}
+
+// takeApart splits the instructions of a program, which the ELF reader has
+// joined with everything it calls, into functions.
+func (o *Object) takeApart(insns asm.Instructions) error {
+	start := 0
+	for i := 1; i <= len(insns); i++ {
+		if i < len(insns) && btf.FuncMetadata(&insns[i]) == nil {
+			continue
+		}
+		body := insns[start:i]
+		name := body[0].Symbol()
+		if name == "" || btf.FuncMetadata(&body[0]) == nil {
+			return invalid("function %q has no BTF type information: compile with -g", name)
+		}
+		o.funcs[name] = body
+		start = i
+	}
+	return nil
+}
+
+// checkFunctions refuses what a table could not link, or could not take out
+// again.
+func (o *Object) checkFunctions() error {
+	for _, name := range slices.Sorted(maps.Keys(o.funcs)) {
+		for i := range o.funcs[name] {
+			ins := &o.funcs[name][i]
+			ref := ins.Reference()
+			switch {
+			case ins.IsFunctionReference() && ref != emitSymbol && o.funcs[ref] == nil:
+				return invalid("function %s calls %s, which is not defined", name, ref)
+			case ins.IsLoadFromMap() && ref != "" && o.spec.Maps[ref] == nil:
+				return invalid("function %s refers to %s, which is not a map of the object", name, ref)
+			case o.builtin:
+			case ins.IsKfuncCall() && (strings.HasPrefix(ref, "bpf_wq_") || strings.HasPrefix(ref, "bpf_task_work_")):
+				return invalid("function %s calls %s: work that is put off would run after the module is gone", name, ref)
+			case ins.IsBuiltinCall():
+				if why := refusedHelper(asm.BuiltinFunc(ins.Constant)); why != "" {
+					return invalid("function %s calls %v: %s", name, asm.BuiltinFunc(ins.Constant), why)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func refusedHelper(fn asm.BuiltinFunc) string {
+	switch fn {
+	case asm.FnTailCall:
+		return "a tail call would leave out the watchers behind this one"
+	case asm.FnTimerInit, asm.FnTimerSetCallback, asm.FnTimerStart:
+		return "a timer would run after the module is gone"
+	}
+	return ""
+}
+
+func (o *Object) checkMaps() error {
+	for name, m := range o.spec.Maps {
+		if m.Pinning != ebpf.PinNone {
+			return invalid("map %s is to be pinned: nothing of a module may outlive it", name)
+		}
+		if m.Type == ebpf.ProgramArray && !o.builtin {
+			return invalid("map %s is an array of programs, which watchers cannot call", name)
+		}
+		if uint64(m.ValueSize) > maxDataSize {
+			return invalid("map %s: values of %d bytes are too large", name, m.ValueSize)
+		}
+	}
+	return nil
+}
+
+// Kinds returns the events that the module watches.
+func (o *Object) Kinds() taskwatch.Kinds {
+	var s taskwatch.Kinds
+	for k := range o.lists {
+		if len(o.lists[k]) > 0 {
+			s |= 1 << k
+		}
+	}
+	return s
+}
+
+// Spec returns a copy of the object in the form of cilium/ebpf, for the
+// programs of a built-in that are no watchers.
+func (o *Object) Spec() *ebpf.CollectionSpec { return o.spec.Copy() }
+
+// MapInfo describes a map of an object.
+type MapInfo struct {
+	Name       string
+	Type       string
+	KeySize    uint32
+	ValueSize  uint32
+	MaxEntries uint32
+}
+
+// Maps lists the maps that the module defines; the compiler's own, which hold
+// its global variables, are left out.
+func (o *Object) Maps() []MapInfo {
+	var list []MapInfo
+	for _, name := range slices.Sorted(maps.Keys(o.spec.Maps)) {
+		if m := o.spec.Maps[name]; !strings.HasPrefix(name, ".") {
+			list = append(list, MapInfo{name, fmt.Sprint(m.Type), m.KeySize, m.ValueSize, m.MaxEntries})
+		}
+	}
+	return list
+}

@@ -1,0 +1,97 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+)
+
+// Support says what the running kernel lets a table do. A nil error is yes;
+// any other says why not.
+type Support struct {
+	LSM          error // programs on LSM hooks run: veto, best tier
+	ModifyReturn error // programs that replace the result of security_*(): veto, second tier
+	FEntry       error // programs at the entry of kernel functions
+	PrepareExec  error // tracepoint sched_prepare_exec (Linux 6.10)
+	Syscalls     error // tracepoints of single system calls
+}
+
+// ErrNoEffect says that a program was attached without an error and never
+// called: for LSM programs, where bpf is missing from the list of active
+// security modules (the lsm= boot parameter).
+var ErrNoEffect = errors.New("attached without an error, and was never called")
+
+// Probe finds out what the running kernel supports, by trying: it attaches
+// programs that do nothing but note that they ran, calls getpgid, which passes
+// the hooks in question, and looks. It needs the privileges of a table.
+func Probe() (*Support, error) {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, &Error{Op: "probe", Err: fmt.Errorf("the kernel's type information: %w", err),
+			Hint: "taskwatch needs a kernel with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux)"}
+	}
+	ran, err := ebpf.NewMap(&ebpf.MapSpec{Name: "tw_probe", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
+	if err != nil {
+		return nil, &Error{Op: "probe", Err: fmt.Errorf("create a map: %w", err), Hint: hintFor(err)}
+	}
+	defer ran.Close()
+	s := &Support{
+		LSM:          tryHook(ran, kernel, ebpf.LSM, ebpf.AttachLSMMac, "task_getpgid"),
+		ModifyReturn: tryHook(ran, kernel, ebpf.Tracing, ebpf.AttachModifyReturn, "security_task_getpgid"),
+		FEntry:       tryHook(ran, kernel, ebpf.Tracing, ebpf.AttachTraceFEntry, "security_task_getpgid"),
+	}
+	var td *btf.Typedef
+	if err := kernel.TypeByName("btf_trace_sched_prepare_exec", &td); err != nil {
+		s.PrepareExec = errors.New("this kernel has no such tracepoint: it came with Linux 6.10")
+	}
+	if fs, err := openTracefs(); err != nil {
+		s.Syscalls = err
+	} else {
+		_, s.Syscalls = fs.id("syscalls", "sys_exit_setuid")
+		fs.Close()
+	}
+	return s, nil
+}
+
+// tryHook attaches a program that counts to a hook that getpgid passes.
+func tryHook(ran *ebpf.Map, kernel *btf.Spec, typ ebpf.ProgramType, at ebpf.AttachType, target string) error {
+	h := &hook{typ: typ, attach: at, target: target}
+	p, err := loadProgram("tw_probe", h, asm.Instructions{
+		asm.LoadMapValue(asm.R1, ran.FD(), 0),
+		asm.Mov.Imm(asm.R2, 1),
+		asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, 0),
+		asm.Mov.Imm(asm.R0, 0),
+		asm.Return(),
+	}, kernel)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	l, err := attachTo(h, p)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	var before, after uint64
+	if err := ran.Lookup(uint32(0), &before); err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	_, err = unix.Getpgid(unix.Gettid())
+	runtime.UnlockOSThread()
+	if err != nil {
+		return fmt.Errorf("getpgid: %w", err)
+	}
+	if err := ran.Lookup(uint32(0), &after); err != nil {
+		return err
+	}
+	if after == before {
+		return ErrNoEffect
+	}
+	return nil
+}

@@ -1,0 +1,533 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+var errRegistered = taskwatch.ErrRegistered
+
+// Config are the choices of [NewTable]. The zero value is a table without
+// built-ins.
+type Config struct {
+	// Support is what [Probe] found; nil has NewTable probe.
+	Support *Support
+
+	// DryRun has the table call its watchers as ever and report what would
+	// have been refused, and refuse nothing.
+	DryRun bool
+
+	// Builtins stand before all modules, in this order. They stay the
+	// caller's to close, after the table.
+	Builtins []Builtin
+}
+
+// Builtin is a module that a table is made with. Its object may provide, once
+// per table, the functions
+//
+//	SEC(".task_watchers.report")
+//	int f(unsigned long val, struct task_struct *tsk, __u32 watcher, int err, __u32 flags)
+//
+// which is called right after each watcher that failed, with the id of that
+// watcher ([Table.Watcher] names it) and ReportVeto and ReportDryRun in flags;
+// and
+//
+//	SEC(".task_watchers.emit")
+//	long f(__u32 module, const void *data, __u32 size)
+//
+// which is what task_watcher_emit() calls, with the id of the module
+// ([Table.ModuleByID]). Both must be global functions, like watchers. Watchers
+// of built-ins may take a third and fourth argument: on exec the struct
+// linux_binprm * and the task's id before the exec (they differ for a thread
+// that was not the leader), on uid and gid a struct task_ids *.
+type Builtin struct {
+	Module *Module
+
+	// Kinds are the events under which it is listed; events it has no
+	// watchers for are left out. [Table.SetKinds] changes them.
+	Kinds taskwatch.Kinds
+}
+
+// Table holds modules and calls their watchers from inside the kernel. It is
+// made by [NewTable] and must be closed. Its methods may be called from any
+// goroutine; they take their turns.
+type Table struct {
+	dryRun  bool
+	support *Support
+	plan    []*hook
+	kernel  *btf.Spec
+	off     *offsets
+	grace   *grace
+	stats   *ebpf.Map
+
+	mu       sync.Mutex // guards the fields below
+	closed   bool
+	builtins []*listing
+	modules  []*listing // in the order of registration
+	owners   map[*listing]*Module
+	attached map[*hook]*attachment
+	names    map[uint32]WatcherInfo // by watcher id, for reports that come late
+	ids      map[uint32]string      // module names by id
+	lastID   uint32
+	slots    []bool // of the counters, in use
+}
+
+// The counters of one watcher, in the map of statistics.
+const (
+	statErrors = iota // results below 0
+	statVetoes        // of them, those that refused the operation
+	numStats
+
+	statSize = 8 * numStats
+	maxSlots = 4096 // watchers at a time
+)
+
+// NewTable creates an empty table. Nothing is attached until a watcher needs
+// it. It needs root, or CAP_BPF and CAP_PERFMON (and CAP_SYS_ADMIN for the
+// tracepoints of system calls), Linux 5.11 and the kernel's BTF.
+func NewTable(cfg Config) (_ *Table, err error) {
+	t := &Table{
+		dryRun: cfg.DryRun, support: cfg.Support,
+		owners: map[*listing]*Module{}, attached: map[*hook]*attachment{},
+		names: map[uint32]WatcherInfo{}, ids: map[uint32]string{},
+		slots: make([]bool, maxSlots),
+	}
+	defer func() {
+		if err != nil {
+			t.Close()
+			var e *Error
+			if !errors.As(err, &e) {
+				err = &Error{Op: "open table", Err: err, Hint: hintFor(err)}
+			}
+		}
+	}()
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, err
+	}
+	if t.support == nil {
+		if t.support, err = Probe(); err != nil {
+			return nil, err
+		}
+	}
+	if t.kernel, err = btf.LoadKernelSpec(); err != nil {
+		return nil, fmt.Errorf("the kernel's type information: %w", err)
+	}
+	if t.off, err = findOffsets(t.kernel); err != nil {
+		return nil, err
+	}
+	if t.grace, err = newGrace(); err != nil {
+		return nil, err
+	}
+	t.stats, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_stats", Type: ebpf.Array, KeySize: 4, ValueSize: statSize * maxSlots, MaxEntries: 1})
+	if err != nil {
+		return nil, err
+	}
+	t.plan = plan(t.support)
+	for _, b := range cfg.Builtins {
+		if err := t.addBuiltin(b); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// addBuiltin lists a built-in under no event yet, then under its own.
+func (t *Table) addBuiltin(b Builtin) error {
+	if err := b.Module.claim(t); err != nil {
+		return &Error{Op: "register", Module: b.Module.Name(), Err: err}
+	}
+	l, err := t.list(b.Module)
+	if err != nil {
+		b.Module.release()
+		return &Error{Op: "register", Module: b.Module.Name(), Err: err}
+	}
+	l.kinds = 0
+	t.builtins = append(t.builtins, l)
+	return t.SetKinds(b.Module, b.Kinds)
+}
+
+// RegisterOptions are the choices of [Table.Register].
+type RegisterOptions struct {
+	// AllowObserveOnly accepts a module that asks for a veto where the
+	// kernel delivers none: its watchers are called and refuse nothing.
+	AllowObserveOnly bool
+}
+
+// Register adds m behind the modules that are registered: on all its events
+// or, with an [*Error], on none. Registering a module twice, or a second one
+// of the same name, is an error. A nil module is the built-in case: nothing is
+// done and no error returned.
+//
+// Its watchers are called for the events that start after Register returned;
+// events under way may or may not reach them.
+func (t *Table) Register(m *Module, opts RegisterOptions) error {
+	if m == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.register(m, opts); err != nil {
+		return t.explain("register", m, err)
+	}
+	return nil
+}
+
+func (t *Table) register(m *Module, opts RegisterOptions) error {
+	if t.closed {
+		return ErrClosed
+	}
+	if m.object.builtin {
+		return invalid("it is a built-in, which stands in the Config of a table")
+	}
+	for _, l := range t.modules {
+		if t.owners[l] != m && l.object.Name == m.Name() {
+			return taskwatch.ErrNameTaken
+		}
+	}
+	if refusals := m.object.Veto &^ t.vetoKinds(); refusals != 0 && !opts.AllowObserveOnly {
+		return fmt.Errorf("it asks for a veto on %s: %w (%s)", refusals, ErrNoVeto, t.whyNoVeto())
+	}
+	if err := t.observable(m.object.Kinds()); err != nil {
+		return err
+	}
+	if err := m.claim(t); err != nil {
+		return err
+	}
+	l, err := t.list(m)
+	if err != nil {
+		m.release()
+		return err
+	}
+	modules := append(slices.Clip(t.modules), l)
+	if err := t.apply(t.builtins, modules); err != nil {
+		t.unlist(l)
+		m.release()
+		return err
+	}
+	t.modules = modules
+	return nil
+}
+
+// Unregister removes m from every list, waits until no watcher of it runs
+// anywhere, and then returns: from then on nothing of m is called, and it may
+// be registered again or closed. Unregistering what is not registered is an
+// error. A nil module is no error, as in Register.
+//
+// If the kernel refuses the smaller table, which a lack of memory may cause,
+// m stays registered and the error says so.
+func (t *Table) Unregister(m *Module) error {
+	if m == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.IndexFunc(t.modules, func(l *listing) bool { return t.owners[l] == m })
+	if i < 0 {
+		return &Error{Op: "unregister", Module: m.Name(), Err: taskwatch.ErrNotRegistered}
+	}
+	l := t.modules[i]
+	modules := slices.Concat(t.modules[:i], t.modules[i+1:])
+	if err := t.apply(t.builtins, modules); err != nil {
+		return t.explain("unregister", nil, err)
+	}
+	t.modules = modules
+	t.unlist(l)
+	m.release()
+	return nil
+}
+
+// SetKinds changes the events under which a built-in is listed, all of them or
+// none. Once it returns, watchers of the events that were taken away are no
+// longer running.
+func (t *Table) SetKinds(m *Module, kinds taskwatch.Kinds) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return &Error{Op: "register", Module: m.Name(), Err: ErrClosed}
+	}
+	i := slices.IndexFunc(t.builtins, func(l *listing) bool { return t.owners[l] == m })
+	if i < 0 {
+		return &Error{Op: "register", Module: m.Name(), Err: invalid("it is no built-in of this table")}
+	}
+	kinds &= m.object.Kinds()
+	changed := *t.builtins[i]
+	changed.kinds = kinds
+	builtins := slices.Clone(t.builtins)
+	builtins[i] = &changed
+	if err := t.apply(builtins, t.modules); err != nil {
+		return t.explain("register", m, err)
+	}
+	t.builtins[i].kinds = kinds
+	return nil
+}
+
+// Close unregisters everything and detaches every hook. Once it returns, no
+// watcher runs. The modules stay the caller's to close.
+func (t *Table) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	var errs []error
+	for h, a := range t.attached {
+		errs = append(errs, a.close())
+		delete(t.attached, h)
+	}
+	if t.grace != nil {
+		errs = append(errs, t.grace.wait())
+		t.grace.close()
+	}
+	errs = append(errs, t.stats.Close())
+	for _, m := range t.owners {
+		m.release()
+	}
+	clear(t.owners)
+	t.builtins, t.modules = nil, nil
+	if err := errors.Join(errs...); err != nil {
+		return &Error{Op: "close table", Err: err}
+	}
+	return nil
+}
+
+// list makes the listing of a module under all its events, with ids and
+// counters of its own.
+func (t *Table) list(m *Module) (*listing, error) {
+	o := m.object
+	counters, err := t.counters()
+	if err != nil {
+		return nil, err
+	}
+	t.lastID++
+	l := &listing{object: o, id: t.lastID, kinds: o.Kinds(), maps: func(name string) asm.FDer {
+		if mp := m.coll.Maps[name]; mp != nil {
+			return mp
+		}
+		return nil
+	}}
+	t.ids[l.id] = o.Name
+	t.owners[l] = m
+	for k := range o.lists {
+		for i, symbol := range o.lists[k] {
+			slot := slices.Index(t.slots, false)
+			if slot < 0 {
+				t.unlist(l)
+				return nil, fmt.Errorf("a table has room for %d watchers", maxSlots)
+			}
+			t.slots[slot] = true
+			t.lastID++
+			t.names[t.lastID] = WatcherInfo{Module: o.Name, Watcher: o.Watchers[k][i], Kind: taskwatch.Kind(k)}
+			w := watcher{symbol: symbol, id: t.lastID, slot: slot}
+			copy(w.base[:], counters[slot*numStats:])
+			l.watched[k] = append(l.watched[k], w)
+		}
+	}
+	return l, nil
+}
+
+// unlist gives the counters of a listing back. Its names stay: a record of an
+// error may still be on its way.
+func (t *Table) unlist(l *listing) {
+	for k := range l.watched {
+		for _, w := range l.watched[k] {
+			t.slots[w.slot] = false
+		}
+	}
+	delete(t.owners, l)
+}
+
+// change is the new dispatcher of one hook on its way into the slot.
+type change struct {
+	at      *attachment
+	next    *ebpf.Program // nil: the slot becomes empty
+	created bool          // the hook was not in use before
+}
+
+// apply makes the kernel call the given lists, or leaves everything as it
+// was. Callers hold mu.
+func (t *Table) apply(builtins, modules []*listing) (err error) {
+	if t.closed {
+		return ErrClosed
+	}
+	lists := slices.Concat(builtins, modules)
+	var changes []change
+	defer func() {
+		if err != nil {
+			for _, c := range changes {
+				c.next.Close()
+				if c.created {
+					c.at.close()
+				}
+			}
+		}
+	}()
+
+	// Link and load whatever changes, and attach hooks that are new; their
+	// slots are empty, so nothing happens yet.
+	for _, h := range t.plan {
+		c := change{at: t.attached[h]}
+		lk := &linker{hook: h, off: t.off, stats: t.stats, dryRun: t.dryRun, lists: lists}
+		used := lk.used()
+		if c.at == nil && !used {
+			continue
+		}
+		if t.same(h, lists) {
+			continue
+		}
+		if c.at == nil {
+			if c.at, err = prepare(h); err != nil {
+				return err
+			}
+			c.created = true
+			changes = append(changes, c)
+		} else {
+			changes = append(changes, c)
+		}
+		if !used {
+			continue
+		}
+		next, err := t.load(lk, c.at)
+		if err != nil {
+			return err
+		}
+		changes[len(changes)-1].next = next
+		if c.created {
+			if err := c.at.attach(t.off, t.kernel); err != nil {
+				return err
+			}
+		}
+	}
+
+	if len(changes) == 0 {
+		return nil
+	}
+
+	// Swap. This can fail only for want of memory; then swap back.
+	olds := make([]*ebpf.Program, len(changes))
+	for i, c := range changes {
+		if olds[i], err = c.at.swap(c.next); err != nil {
+			for j := range i {
+				changes[j].at.swap(olds[j])
+			}
+			return err
+		}
+	}
+	if err := t.grace.wait(); err != nil {
+		for i, c := range changes {
+			c.at.swap(olds[i])
+		}
+		return err
+	}
+	for i, c := range changes {
+		olds[i].Close()
+		if c.next != nil {
+			t.attached[c.at.hook] = c.at
+		} else {
+			c.at.close()
+			delete(t.attached, c.at.hook)
+		}
+	}
+	return nil
+}
+
+// same reports whether the hook would call what it calls now. Callers hold mu.
+func (t *Table) same(h *hook, lists []*listing) bool {
+	now := slices.Concat(t.builtins, t.modules)
+	return slices.Equal(called(h, now), called(h, lists))
+}
+
+// called lists the watchers that a hook calls, by id and event.
+func called(h *hook, lists []*listing) []uint32 {
+	var ids []uint32
+	for _, c := range h.calls {
+		for _, l := range lists {
+			if c.to.reaches(l.decides(c.kind)) {
+				for _, w := range l.watchers(c.kind) {
+					ids = append(ids, w.id)
+				}
+			}
+		}
+		ids = append(ids, 0)
+	}
+	return ids
+}
+
+// load links and verifies a dispatcher.
+func (t *Table) load(lk *linker, at *attachment) (*ebpf.Program, error) {
+	if at.stash != nil {
+		lk.stash = at.stash
+	}
+	insns, err := lk.link()
+	if err != nil {
+		return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+	}
+	p, err := loadProgram("task_watchers", lk.hook, insns, t.kernel)
+	if err != nil {
+		return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+	}
+	return p, nil
+}
+
+// explain completes an error of apply. If the verifier refused the table with
+// m in it, it tries m's watchers one by one to name the one at fault.
+func (t *Table) explain(op string, m *Module, err error) error {
+	e := refused(err)
+	e.Op = op
+	if m == nil {
+		return e
+	}
+	e.Module = m.Name()
+	if len(e.Log) == 0 {
+		return e
+	}
+	if guilty := t.blame(m); guilty != nil {
+		guilty.Op, guilty.Module = op, m.Name()
+		return guilty
+	}
+	e.Hint = "each watcher passes alone, all of the event together do not: " + e.Hint
+	return e
+}
+
+// blame loads every watcher of m alone and returns the error of the first
+// that fails, or nil.
+func (t *Table) blame(m *Module) *Error {
+	for _, h := range t.plan {
+		for _, c := range h.calls {
+			for i, symbol := range m.object.lists[c.kind] {
+				l := &listing{object: m.object, kinds: taskwatch.KindsOf(c.kind), maps: func(name string) asm.FDer {
+					if mp := m.coll.Maps[name]; mp != nil {
+						return mp
+					}
+					return nil
+				}}
+				l.watched[c.kind] = []watcher{{symbol: symbol}}
+				lk := &linker{hook: h, off: t.off, stats: t.stats, lists: []*listing{l}}
+				if !lk.used() {
+					continue
+				}
+				a, err := prepare(h)
+				if err != nil {
+					return nil
+				}
+				p, err := t.load(lk, a)
+				p.Close()
+				a.close()
+				if e := refused(err); err != nil && len(e.Log) > 0 {
+					e.Watcher, e.Kind = m.object.Watchers[c.kind][i], c.kind
+					return e
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package kernel
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/kernel/build"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }
+
+func compile(t testing.TB, src string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out.o")
+	if _, err := build.Build(context.Background(), src, out); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestFirst(t *testing.T) {
+	o, err := Parse("count", compile(t, "testdata/count.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(o.Params(), o.Kinds(), o.Maps())
+	m, err := o.Load(LoadOptions{Params: map[string]string{"pid": fmt.Sprint(os.Getpid())}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	s, err := Probe()
+	t.Log(s, err)
+	t0 := time.Now()
+	tab, err := NewTable(Config{Support: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tab.Close()
+	t1 := time.Now()
+	err = tab.Register(m, RegisterOptions{})
+	t.Log(t1.Sub(t0), time.Since(t1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		exec.Command("/bin/true").Run()
+	}
+	exec.Command("/usr/bin/setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "/bin/true").Run()
+	time.Sleep(100*time.Millisecond)
+	g, err := m.Globals()
+	for _, g := range g {
+		t.Log(g)
+	}
+	t1 = time.Now()
+	err = tab.Unregister(m)
+	t.Log(time.Since(t1), err)
+}

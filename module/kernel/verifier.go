@@ -1,0 +1,73 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// verifierLines is how many of the verifier's last lines an error shows. The
+// last ones name the instruction and the reason.
+const verifierLines = 8
+
+// refused turns a failed load of a dispatcher into an Error without Op and
+// Module.
+func refused(err error) *Error {
+	e := &Error{Err: err, Hint: hintFor(err)}
+	var ve *ebpf.VerifierError
+	if !errors.As(err, &ve) {
+		return e
+	}
+	log := ve.Log
+	for len(log) > 0 && isStatistics(log[len(log)-1]) {
+		log = log[:len(log)-1]
+	}
+	e.Log = log[max(0, len(log)-verifierLines):]
+	e.Err = fmt.Errorf("%w: %w", ErrVerify, ve.Unwrap())
+	e.Hint = verifierHint(log)
+	return e
+}
+
+func isStatistics(line string) bool {
+	for _, prefix := range []string{"processed ", "verification time ", "stack depth ", "insns processed "} {
+		if strings.HasPrefix(line, prefix) {
+			return true
+		}
+	}
+	return strings.TrimSpace(line) == ""
+}
+
+// verifierHint says in a module author's words what the verifier means.
+func verifierHint(log []string) string {
+	tail := strings.Join(log[max(0, len(log)-verifierLines):], "\n")
+	for _, h := range []struct{ says, hint string }{
+		{"combined stack size", "the functions use more than 512 bytes of stack together: keep buffers in a per-CPU array map"},
+		{"stack depth", "the functions use more than 512 bytes of stack together: keep buffers in a per-CPU array map"},
+		{"the call stack of", "functions call each other more than 8 deep; recursion is not possible in the kernel"},
+		{"recursive call", "recursion is not possible in the kernel: use a loop with a fixed bound"},
+		{"too many subprogs", "more than 256 functions on one event: make small ones inline"},
+		{"back-edge", "a loop has no bound that the verifier can see: give it a constant one, or use bpf_loop()"},
+		{"infinite loop detected", "a loop has no bound that the verifier can see: give it a constant one, or use bpf_loop()"},
+		{"BPF program is too large", "the watcher is too long to verify: shorten loops, or use bpf_loop()"},
+		{"The sequence of", "there are too many branches at once: shorten loops, or use bpf_loop()"},
+		{"map_value_or_null", "bpf_map_lookup_elem() may return NULL: test its result before using it"},
+		{"or_null", "a pointer may be NULL here: test it before using it"},
+		{"invalid func unknown#195896080", "this kernel has no such field or type (CO-RE): test with bpf_core_field_exists or leave it out"},
+		{"unknown func", "this kernel has no such helper, or not for this kind of program"},
+		{"program of this type cannot use helper", "this kernel does not allow the helper on this event"},
+		{"invalid mem access 'scalar'", "a plain number was used as a pointer: read kernel memory behind casts with bpf_probe_read_kernel()"},
+		{"!read_ok", "a value is used before it was set"},
+		{"invalid indirect read from stack", "bytes of a structure on the stack were never set: initialise it whole, padding included"},
+		{"Unreleased reference", "something that was acquired or reserved is not released on every path"},
+		{"min value is negative", "an index may be negative: make it unsigned and test its upper bound"},
+		{"unbounded memory access", "a length has no upper bound that the verifier can see: test it against a constant"},
+		{"invalid access to map value", "an access lies outside the map's value: test the index against the size"},
+	} {
+		if strings.Contains(tail, h.says) {
+			return h.hint
+		}
+	}
+	return "the lines above are the kernel's own reason"
+}
