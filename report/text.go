@@ -1,0 +1,297 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// DefaultKinds are the events that people are shown unless they ask for
+// others.
+const DefaultKinds = taskwatch.Kinds(1<<taskwatch.Exec | 1<<taskwatch.UID | 1<<taskwatch.GID | 1<<taskwatch.Exit)
+
+// TextOptions say what [Text] shows and how. The zero value is ready for use.
+type TextOptions struct {
+	Kinds    taskwatch.Kinds // the events to show; 0 stands for DefaultKinds
+	Threads  bool            // show the birth and end of every task, not of processes only, and a column with its tid
+	Width    int             // columns of the terminal, to which lines are cut with a mark; 0 cuts nothing
+	Colour   bool
+	Location *time.Location // of the times; nil stands for the local one
+
+	FailureOptions
+}
+
+// Text writes a line per event: time, event, pid, and, indented by the depth
+// of the process in the tree, what happened and the command line, in the
+// quotes a shell would need. Losses and errors of watchers are always shown.
+//
+// Every line is one write. After the first error of the underlying writer
+// nothing more is written; [Text.Err] returns it. All methods may be called
+// from any goroutine.
+type Text struct {
+	opts TextOptions
+
+	mu        sync.Mutex // guards what follows, and keeps lines whole and in order
+	w         io.Writer
+	err       error
+	processes processes
+	line      canvas
+}
+
+// NewText returns a Text that writes to w, which stays open.
+func NewText(w io.Writer, opts TextOptions) *Text {
+	if opts.Kinds == 0 {
+		opts.Kinds = DefaultKinds
+	}
+	if opts.Location == nil {
+		opts.Location = time.Local
+	}
+	return &Text{
+		opts:      opts,
+		w:         w,
+		processes: processes{},
+		line:      canvas{width: opts.Width, colour: opts.Colour},
+	}
+}
+
+// Module returns an observer that shows what happens. Besides the events that
+// it shows it watches clone and exit, without which it would know neither the
+// depth of a process nor how long it ran.
+func (t *Text) Module(name string) *taskwatch.Module {
+	m := &taskwatch.Module{
+		Name:     name,
+		Observer: true,
+		OnLost:   t.Lost,
+		OnError:  func(we *taskwatch.WatcherError) { t.Failure(t.opts.failure(we)) },
+	}
+	for _, k := range (t.opts.Kinds | taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exit)).List() {
+		m.Table[k] = []taskwatch.Watcher{t.event}
+	}
+	return m
+}
+
+// Err returns the first error of the underlying writer, or nil.
+func (t *Text) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+// event shows one event. It never fails: see Err.
+func (t *Text) event(ev *taskwatch.Event) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p, _ := t.processes.see(ev)
+	if t.err != nil || !t.shows(ev) {
+		return nil
+	}
+	if p == nil {
+		p = new(process)
+		p.command.learn(ev)
+		if parent := t.processes[ev.Task.PPID]; parent != nil && !ev.Missing.Has(taskwatch.FieldPPID) {
+			p.depth = parent.depth + 1
+		}
+	}
+	c := &t.line
+	t.begin(ev, ev.Kind.String(), kindColours[ev.Kind], p.depth)
+	switch ev.Kind {
+	case taskwatch.Init, taskwatch.Clone:
+		c.add(birth(ev) + ": ")
+	case taskwatch.UID, taskwatch.GID:
+		c.add(change(ev))
+		if ev.Cause != taskwatch.CauseUnknown && !ev.Missing.Has(taskwatch.FieldCause) {
+			c.add(", by " + ev.Cause.String())
+		}
+		if !isLeader(ev) {
+			c.add(", in thread " + strconv.Itoa(ev.Task.TID))
+		}
+		c.add(": ")
+	case taskwatch.Exit:
+		t.exit(ev, p)
+	case taskwatch.Free:
+		c.add(end(ev) + ": ")
+	}
+	p.command.write(c)
+	t.write()
+	return nil
+}
+
+// shows reports whether ev is one of those to show.
+func (t *Text) shows(ev *taskwatch.Event) bool {
+	if !t.opts.Kinds.Has(ev.Kind) {
+		return false
+	}
+	switch {
+	case t.opts.Threads:
+		return true
+	case ev.Kind == taskwatch.Exit:
+		return endsProcess(ev)
+	case ev.Kind == taskwatch.Init, ev.Kind == taskwatch.Clone, ev.Kind == taskwatch.Free:
+		return isLeader(ev)
+	}
+	return true
+}
+
+// begin starts a line: time, event, pid, tid, depth.
+func (t *Text) begin(ev *taskwatch.Event, name, colour string, depth int) {
+	c := &t.line
+	c.reset()
+	clock := strings.Repeat(" ", len(clockLayout))
+	if !ev.Time.IsZero() {
+		clock = ev.Time.In(t.opts.Location).Format(clockLayout)
+	}
+	c.paint(dim, clock)
+	c.add(" ")
+	c.paint(colour, fmt.Sprintf("%-5s", name))
+	pid, tid := "-", "-"
+	if has := taskwatch.FieldsOf(ev.Kind) &^ ev.Missing; ev.Task != nil {
+		if has.Has(taskwatch.FieldPID) && ev.Task.PID != 0 {
+			pid = strconv.Itoa(ev.Task.PID)
+		}
+		if has.Has(taskwatch.FieldTID) && ev.Task.TID != 0 {
+			tid = strconv.Itoa(ev.Task.TID)
+		}
+	}
+	c.add(fmt.Sprintf(" %7s ", pid))
+	if t.opts.Threads {
+		c.add(fmt.Sprintf("%7s ", tid))
+	}
+	c.add(strings.Repeat("  ", min(depth, maxIndent)))
+}
+
+const (
+	clockLayout = "15:04:05.000000"
+	maxIndent   = 20 // deeper processes stand no further right
+)
+
+var kindColours = [taskwatch.NumKinds]string{
+	taskwatch.Init: dim, taskwatch.Clone: dim, taskwatch.Exec: green,
+	taskwatch.UID: yellow, taskwatch.GID: yellow, taskwatch.Exit: plainText, taskwatch.Free: dim,
+}
+
+func (t *Text) exit(ev *taskwatch.Event, p *process) {
+	c, e := &t.line, exitStatus(ev)
+	text := "ended"
+	if ev.Missing&taskwatch.FieldsExit == 0 || !ev.Missing.Has(taskwatch.FieldVal) {
+		text = status(e)
+	}
+	if !endsProcess(ev) {
+		text = "thread " + text
+	}
+	if failed(e) {
+		c.paint(red, text)
+	} else {
+		c.add(text)
+	}
+	if endsProcess(ev) && ev.MonoNS > p.startNS {
+		least := ""
+		if !p.started {
+			least = "at least "
+		}
+		c.add(" after " + least + duration(ev.MonoNS-p.startNS))
+	}
+	c.add(": ")
+}
+
+// birth says what an init or clone event makes.
+func birth(ev *taskwatch.Event) string {
+	what := "child"
+	switch {
+	case ev.Missing.Has(taskwatch.FieldVal):
+	case ev.Val&cloneThread != 0:
+		return "thread"
+	case ev.Val&cloneVfork != 0:
+		what = "vfork child"
+	}
+	if ev.Missing.Has(taskwatch.FieldPPID) {
+		return what
+	}
+	return what + " of " + strconv.Itoa(ev.Task.PPID)
+}
+
+// end says what a free event ends.
+func end(ev *taskwatch.Event) string {
+	text := "freed"
+	if ev.Task.PID == 0 && !ev.Missing.Has(taskwatch.FieldVal) && ev.Val == 0 {
+		return "freed, its fork failed"
+	}
+	if !ev.Missing.Has(taskwatch.FieldLifetime) {
+		text += " after " + duration(ev.LifetimeNS)
+	}
+	if ev.Inferred {
+		text += ", inferred"
+	}
+	return text
+}
+
+// Failure shows a watcher's error, and what it was about.
+func (t *Text) Failure(f *Failure) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err != nil {
+		return
+	}
+	ev, depth := f.Event, 0
+	if ev.Task != nil {
+		if p := t.processes[ev.Task.PID]; p != nil {
+			depth = p.depth
+		}
+	}
+	c := &t.line
+	t.begin(ev, "error", red, depth)
+	c.paint(bold, ev.Kind.String()+" "+f.verb())
+	if f.Refused || f.DryRun {
+		c.add(" by " + f.who())
+	} else {
+		c.add(" " + f.who())
+	}
+	c.add(": " + clean(f.Message))
+	if ev.Task != nil {
+		c.add(": ")
+		switch ev.Kind {
+		case taskwatch.Init, taskwatch.Clone:
+			c.add(birth(ev) + ": ")
+		case taskwatch.UID, taskwatch.GID:
+			c.add(change(ev) + ": ")
+		}
+		var tried command
+		tried.learn(ev)
+		tried.write(c)
+	}
+	t.write()
+}
+
+// Lost shows where events were lost.
+func (t *Text) Lost(l taskwatch.Loss) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err != nil {
+		return
+	}
+	t.begin(&taskwatch.Event{}, "lost", magenta, 0)
+	switch l.Count {
+	case 0:
+		t.line.add("events were lost here, nobody knows how many")
+	case 1:
+		t.line.add("1 event was lost here")
+	default:
+		t.line.add(fmt.Sprintf("%d events were lost here", l.Count))
+	}
+	t.write()
+}
+
+// write ends the line. Callers hold mu.
+func (t *Text) write() {
+	t.line.b = append(t.line.b, '\n')
+	if _, err := t.w.Write(t.line.b); err != nil {
+		t.err = fmt.Errorf("report: writing failed: %w", err)
+	}
+	if cap(t.line.b) > 64<<10 { // one long line must not be kept for ever
+		t.line.b = nil
+	}
+}
