@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The parts of the kernel's types and helpers that the stream reads. Only the
+ * members named here are relocated against the running kernel's BTF, so each
+ * type lists what is used and no more.
+ *
+ * A name with three underscores is the same type as it was, or is, in another
+ * kernel version: the loader ignores what follows them.
+ */
+#ifndef TASKWATCH_STREAM_KERNEL_H
+#define TASKWATCH_STREAM_KERNEL_H
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef int s32;
+typedef unsigned long long u64;
+typedef long long s64;
+
+#define NULL ((void *)0)
+#define SEC(name) __attribute__((section(name), used))
+#define __always_inline inline __attribute__((always_inline))
+#define __noinline __attribute__((noinline))
+#define __core __attribute__((preserve_access_index))
+
+#define __uint(name, val) int (*name)[val]
+#define __type(name, val) typeof(val) *name
+
+/* Fields and types of the running kernel. */
+#define field_exists(type, field) __builtin_preserve_field_info(((type *)0)->field, 2)
+#define field_offset(type, field) __builtin_preserve_field_info(((type *)0)->field, 0)
+#define type_exists(type) __builtin_preserve_type_info(*(type *)0, 0)
+
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
+	BPF_F_NO_PREALLOC = 1,
+	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+	BPF_RB_NO_WAKEUP = 1,
+	BPF_RB_FORCE_WAKEUP = 2,
+	BPF_RB_AVAIL_DATA = 0,
+};
+
+/* task_struct.flags */
+#define PF_EXITING 0x00000004
+#define PF_KTHREAD 0x00200000
+
+static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
+static u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
+static long (*bpf_probe_read_user)(void *dst, u32 size, const void *src) = (void *)112;
+static long (*bpf_probe_read_kernel)(void *dst, u32 size, const void *src) = (void *)113;
+static long (*bpf_probe_read_kernel_str)(void *dst, u32 size, const void *src) = (void *)115;
+static long (*bpf_seq_write)(void *seq, const void *data, u32 len) = (void *)127;
+static long (*bpf_ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
+static void *(*bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
+static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
+static u64 (*bpf_ringbuf_query)(void *ring, u64 what) = (void *)134;
+static void *(*bpf_task_storage_get)(void *map, void *task, void *value, u64 flags) = (void *)156;
+static void *(*bpf_get_current_task_btf)(void) = (void *)158;
+static long (*bpf_loop)(u32 n, void *callback, void *ctx, u64 flags) = (void *)181;
+
+typedef struct { u32 val; } kuid_t;
+typedef struct { u32 val; } kgid_t;
+typedef struct { int counter; } atomic_t;
+typedef struct { s64 counter; } atomic64_t;
+
+struct cred {
+	kuid_t uid, suid, euid, fsuid;
+	kgid_t gid, sgid, egid, fsgid;
+} __core;
+
+struct qstr {
+	const unsigned char *name;
+} __core;
+
+struct hlist_bl_node {
+	void **pprev;
+} __core;
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct hlist_bl_node d_hash;
+} __core;
+
+struct vfsmount {
+	struct dentry *mnt_root;
+} __core;
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+} __core;
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+} __core;
+
+struct fs_struct {
+	struct path root, pwd;
+} __core;
+
+struct file {
+	struct path f_path;
+} __core;
+
+struct percpu_counter {
+	s64 count;
+} __core;
+
+/* Before Linux 6.2 mm_struct.rss_stat was this struct, not an array of percpu_counter. */
+struct mm_rss_stat {
+	long count[4]; /* atomic_long_t */
+} __core;
+
+struct mm_struct {
+	unsigned long hiwater_rss;
+	unsigned long arg_start, arg_end;
+	struct file *exe_file;
+	struct percpu_counter rss_stat[4];
+} __core;
+
+struct mm_struct___before_6_2 {
+	struct mm_rss_stat rss_stat;
+} __core;
+
+struct signal_struct {
+	atomic_t live;
+	unsigned long maxrss;
+} __core;
+
+struct sched_entity {
+	u64 sum_exec_runtime;
+} __core;
+
+struct task_io_accounting {
+	u64 read_bytes, write_bytes;
+} __core;
+
+struct kernfs_node {
+	struct kernfs_node *__parent; /* since 6.15 */
+	const char *name;
+	u64 id;
+} __core;
+
+struct kernfs_node___before_6_15 {
+	struct kernfs_node *parent;
+} __core;
+
+struct cgroup {
+	struct kernfs_node *kn;
+	int level;
+	struct cgroup *ancestors[]; /* since 6.1 */
+} __core;
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+} __core;
+
+struct thread_info {
+	u32 status; /* x86 */
+} __core;
+
+struct task_struct {
+	struct thread_info thread_info;
+	unsigned int flags;
+	s32 pid, tgid;
+	int exit_code;
+	struct task_struct *real_parent, *group_leader;
+	u64 start_boottime;
+	u64 utime, stime;
+	unsigned long nvcsw, nivcsw, min_flt, maj_flt;
+	struct sched_entity se;
+	const struct cred *cred;
+	char comm[16];
+	struct mm_struct *mm;
+	struct fs_struct *fs;
+	struct signal_struct *signal;
+	struct css_set *cgroups;
+	struct task_io_accounting ioac;
+} __core;
+
+struct linux_binprm;
+
+/* The system call's number at its exit, where the architecture keeps it. */
+struct pt_regs {
+	unsigned long orig_ax; /* x86 */
+} __core;
+
+struct pt_regs___arm64 {
+	s32 syscallno;
+} __core;
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+} __core;
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+} __core;
+
+#endif

@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The stream: one record in one ring buffer for every event of a task. Records
+ * are reserved where the event happens, so the buffer's order is causal: what
+ * a child does is behind its clone.
+ */
+#include "kernel.h"
+#include "record.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+/* Set before the load. */
+enum { SCOPE_MACHINE, SCOPE_CGROUP, SCOPE_TREE };
+const volatile u32 scope = SCOPE_MACHINE;
+const volatile u64 scope_cgroup;     /* the id of the cgroup of SCOPE_CGROUP */
+const volatile s32 scope_pid;        /* the process, already running, of SCOPE_TREE; or 0 */
+const volatile u32 wake_bytes = 1;   /* wakes a reader that armed ARMED_FULL */
+const volatile u64 uid_syscalls[8];  /* bit sets of system call numbers */
+const volatile u64 gid_syscalls[8];
+const volatile u64 uid_syscalls32[8]; /* the same in the 32-bit table */
+const volatile u64 gid_syscalls32[8];
+
+enum { ARMED_NOT, ARMED_FULL, ARMED_ANY };
+
+/* Shared with the reader, which maps this page; see control.go. */
+struct control {
+	u32 kinds;    /* the kinds somebody watches */
+	u32 armed;    /* what wakes the reader up */
+	u32 lost;
+	u32 dropped;
+	u32 seed_tid; /* children of this task are roots of SCOPE_TREE */
+} control;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} ring SEC(".maps");
+
+/* Records that found no room, by kind. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, TW_KINDS);
+	__type(key, u32);
+	__type(value, u64);
+} losses SEC(".maps");
+
+/* Marks the tasks in SCOPE_TREE. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, u32);
+} tree SEC(".maps");
+
+/* Ids of the cgroups whose path was sent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, u8);
+} cgroups SEC(".maps");
+
+#define NAME_MAX_NUL 256
+#define PATH_ROOM 4352 /* PATH_MAX and a name */
+#define ARGV_CHUNK 16384
+#define ARGV_CHUNKS 8
+#define CGROUP_ROOM 4096
+#define CGROUP_DEPTH 32
+
+struct scratch {
+	struct tw_data d;
+	u8 data[2 * PATH_ROOM + ARGV_CHUNK];
+	/*
+	 * Where in data the next name goes. It is here because the verifier
+	 * forgets a value that it puts into a map: kept on the stack, it would
+	 * be followed through every sum of lengths.
+	 */
+	u32 off;
+};
+
+/* The exec program's own, and one for the iterator, which can be preempted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
+static __always_inline int in_tree(struct task_struct *tsk)
+{
+	return bpf_task_storage_get(&tree, tsk, NULL, 0) != NULL;
+}
+
+static __always_inline int enter_tree(struct task_struct *tsk)
+{
+	return bpf_task_storage_get(&tree, tsk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE) != NULL;
+}
+
+static __always_inline int in_cgroup(struct task_struct *tsk)
+{
+	struct cgroup *cgrp = tsk->cgroups->dfl_cgrp;
+	int level = cgrp->level;
+
+	for (int i = 0; i < CGROUP_DEPTH; i++) {
+		struct cgroup *anc;
+
+		if (i > level)
+			break;
+		if (bpf_probe_read_kernel(&anc, sizeof(anc), (void *)cgrp + field_offset(struct cgroup, ancestors) + i * sizeof(anc)))
+			break;
+		struct kernfs_node *kn;
+		u64 id;
+		bpf_probe_read_kernel(&kn, sizeof(kn), (void *)anc + field_offset(struct cgroup, kn));
+		bpf_probe_read_kernel(&id, sizeof(id), (void *)kn + field_offset(struct kernfs_node, id));
+		if (id == scope_cgroup)
+			return 1;
+	}
+	return 0;
+}
+
+static __always_inline int in_scope(struct task_struct *tsk)
+{
+	if (scope == SCOPE_TREE)
+		return in_tree(tsk);
+	if (scope == SCOPE_CGROUP)
+		return in_cgroup(tsk);
+	return 1;
+}
+
+/* Counts a record of the given kind that found no room. */
+static __noinline void lose(u32 kind)
+{
+	u64 *n = bpf_map_lookup_elem(&losses, &kind);
+
+	if (n)
+		*n += 1;
+	if (kind < 32 && control.kinds & (1u << kind))
+		__sync_fetch_and_add(&control.lost, 1);
+	__sync_fetch_and_add(&control.dropped, 1);
+}
+
+/* How to submit a record: without a wake-up, unless the reader asked for one. */
+static __always_inline u64 wake(void)
+{
+	u32 armed = *(volatile u32 *)&control.armed;
+
+	if (armed == ARMED_NOT)
+		return BPF_RB_NO_WAKEUP;
+	if (armed == ARMED_FULL && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) < wake_bytes)
+		return BPF_RB_NO_WAKEUP;
+	control.armed = ARMED_NOT;
+	return BPF_RB_FORCE_WAKEUP;
+}
+
+/* Stores from the leaf to the root the names of a cgroup. */
+static __always_inline u32 cgroup_names(struct tw_data *d, u8 *data, struct kernfs_node *kn)
+{
+	u32 off = 0;
+
+	for (int i = 0; i < CGROUP_DEPTH; i++) {
+		struct kernfs_node *up = NULL;
+		const char *name;
+		long n;
+
+		if (field_exists(struct kernfs_node, __parent))
+			bpf_probe_read_kernel(&up, sizeof(up), (void *)kn + field_offset(struct kernfs_node, __parent));
+		else
+			bpf_probe_read_kernel(&up, sizeof(up), (void *)kn + field_offset(struct kernfs_node___before_6_15, parent));
+		if (!up)
+			return off;
+		bpf_probe_read_kernel(&name, sizeof(name), (void *)kn + field_offset(struct kernfs_node, name));
+		if (off > CGROUP_ROOM - NAME_MAX_NUL)
+			break;
+		n = bpf_probe_read_kernel_str(data + off, NAME_MAX_NUL, name);
+		if (n <= 0)
+			break;
+		off += n & (2 * NAME_MAX_NUL - 1);
+		kn = up;
+	}
+	d->rec.flags |= TW_EXE_CUT;
+	return off;
+}
+
+struct cgroup_record {
+	struct tw_data d;
+	u8 data[CGROUP_ROOM];
+};
+
+/* Sends the path of a cgroup when its id is new. */
+static __noinline int name_cgroup(struct task_struct *tsk)
+{
+	struct kernfs_node *kn = tsk->cgroups->dfl_cgrp->kn;
+	u64 id = kn->id;
+	struct cgroup_record *c;
+	u8 yes = 1;
+
+	if (bpf_map_lookup_elem(&cgroups, &id))
+		return 0;
+	c = bpf_ringbuf_reserve(&ring, sizeof(*c), 0);
+	if (!c) {
+		lose(TW_CGROUP);
+		return 0;
+	}
+	__builtin_memset(&c->d, 0, sizeof(c->d));
+	c->d.rec.kind = TW_CGROUP;
+	c->d.rec.cgroup = id;
+	c->d.rec.lost = control.lost;
+	c->d.rec.dropped = control.dropped;
+	c->d.exe_len = cgroup_names(&c->d, c->data, kn);
+	bpf_ringbuf_submit(c, wake());
+	bpf_map_update_elem(&cgroups, &id, &yes, 0);
+	return 0;
+}
+
+/* Fills in what every record has. */
+static __always_inline void fill(struct tw_rec *r, u16 kind, u64 val, struct task_struct *tsk)
+{
+	const struct cred *cred = tsk->cred;
+
+	r->kind = kind;
+	r->flags = tsk->flags & PF_KTHREAD ? TW_KTHREAD : 0;
+	r->pid = tsk->tgid;
+	r->tid = tsk->pid;
+	r->ppid = tsk->real_parent->tgid;
+	r->time = bpf_ktime_get_ns();
+	r->task = (u64)tsk;
+	r->start = tsk->start_boottime;
+	r->creator = 0;
+	r->cgroup = tsk->cgroups->dfl_cgrp->kn->id;
+	r->val = val;
+	r->uid[0] = cred->uid.val;
+	r->uid[1] = cred->euid.val;
+	r->uid[2] = cred->suid.val;
+	r->uid[3] = cred->fsuid.val;
+	r->gid[0] = cred->gid.val;
+	r->gid[1] = cred->egid.val;
+	r->gid[2] = cred->sgid.val;
+	r->gid[3] = cred->fsgid.val;
+	bpf_probe_read_kernel(r->comm, sizeof(r->comm), &tsk->comm);
+	r->lost = control.lost;
+	r->dropped = control.dropped;
+}
+
+/* Sends a record that has no more than every record has. */
+static __always_inline int send(u16 kind, u64 val, struct task_struct *tsk, struct task_struct *creator)
+{
+	struct tw_rec *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+
+	if (!r) {
+		lose(kind);
+		return 0;
+	}
+	fill(r, kind, val, tsk);
+	r->creator = (u64)creator;
+	bpf_ringbuf_submit(r, wake());
+	return 0;
+}
+
+static __always_inline int watched(u32 kind)
+{
+	return (control.kinds & (1u << kind)) != 0;
+}
+
+/* init and clone: the task is complete, and cannot run yet. */
+static __always_inline int stream_newtask(u64 flags, struct task_struct *tsk)
+{
+	struct task_struct *parent = bpf_get_current_task_btf();
+
+	if (!tsk->pid)
+		return 0; /* the idle task of a CPU that comes up */
+	if (scope == SCOPE_TREE) {
+		if (!in_tree(parent) && (u32)parent->pid != control.seed_tid)
+			return 0;
+		if (!enter_tree(tsk)) {
+			lose(TW_CLONE);
+			return 0;
+		}
+	} else if (!in_scope(tsk)) {
+		return 0;
+	}
+	name_cgroup(tsk);
+	if (watched(TW_INIT))
+		send(TW_INIT, flags, tsk, parent);
+	return send(TW_CLONE, flags, tsk, parent);
+}
+
+SEC("tp_btf/task_newtask")
+int on_newtask(u64 *ctx)
+{
+	return stream_newtask(ctx[1], (struct task_struct *)ctx[0]);
+}
+
+/* A walk from a dentry up to the root of a task. */
+struct walk {
+	struct mount *mnt;
+	struct dentry *dentry, *mnt_root;
+	struct mount *root_mnt;
+	struct dentry *root;
+	struct scratch *s;
+	u32 end; /* where no further name fits */
+	u32 cut, done;
+};
+
+#define READ(dst, src, type, field) \
+	bpf_probe_read_kernel(&(dst), sizeof(dst), (void *)(src) + field_offset(type, field))
+
+static long walk_up(u64 i, struct walk *w)
+{
+	struct dentry *up;
+	const unsigned char *name;
+	struct scratch *s = w->s;
+	u32 off = s->off;
+	long n;
+
+	if (w->dentry == w->root && w->mnt == w->root_mnt) {
+		w->done = 1;
+		return 1;
+	}
+	READ(up, w->dentry, struct dentry, d_parent);
+	if (w->dentry == w->mnt_root) {
+		struct mount *below;
+
+		READ(below, w->mnt, struct mount, mnt_parent);
+		if (below == w->mnt) { /* the root of the namespace, or of nothing */
+			w->done = 1;
+			return 1;
+		}
+		READ(w->dentry, w->mnt, struct mount, mnt_mountpoint);
+		READ(w->mnt_root, below, struct mount, mnt.mnt_root);
+		w->mnt = below;
+		return 0;
+	}
+	READ(name, w->dentry, struct dentry, d_name.name);
+	if (off >= w->end || off > sizeof(s->data) - NAME_MAX_NUL) {
+		w->cut = 1;
+		return 1;
+	}
+	n = bpf_probe_read_kernel_str(s->data + off, NAME_MAX_NUL, name);
+	if (n <= 0) {
+		w->cut = 1;
+		return 1;
+	}
+	s->off = off + ((u32)n & (2 * NAME_MAX_NUL - 1));
+	if (up == w->dentry) { /* a file without a place: memfd, pipe */
+		w->done = 1;
+		return 1;
+	}
+	w->dentry = up;
+	return 0;
+}
+
+/*
+ * Stores the names of path at s->data[off] and returns how many bytes they
+ * take. gone and cut are what to set in flags.
+ */
+static __always_inline u32 store_path(struct scratch *s, u32 off, struct path *path, struct fs_struct *fs,
+				      u16 gone, u16 cut, u16 *flags)
+{
+	struct walk w = {.s = s, .end = off + PATH_ROOM - NAME_MAX_NUL};
+	void *mnt, *root_mnt;
+	void **pprev, *up;
+
+	READ(mnt, path, struct path, mnt);
+	READ(w.dentry, path, struct path, dentry);
+	READ(root_mnt, &fs->root, struct path, mnt);
+	READ(w.root, &fs->root, struct path, dentry);
+	READ(w.mnt_root, mnt, struct vfsmount, mnt_root);
+	READ(pprev, w.dentry, struct dentry, d_hash.pprev);
+	READ(up, w.dentry, struct dentry, d_parent);
+	if (!pprev && (up != w.dentry || w.mnt_root != w.dentry))
+		*flags |= gone;
+	w.mnt = mnt - field_offset(struct mount, mnt);
+	s->off = off;
+	w.root_mnt = root_mnt - field_offset(struct mount, mnt);
+	bpf_loop(2 * PATH_ROOM, walk_up, &w, 0);
+	if (w.cut || !w.done)
+		*flags |= cut;
+	return s->off - off;
+}
+
+struct argv_walk {
+	struct scratch *s;
+	u64 from, to; /* what is left, in user memory */
+	u32 sent, failed;
+};
+
+/* Sends one full piece of a long argv. */
+static long send_argv(u64 i, struct argv_walk *w)
+{
+	struct scratch *s = w->s;
+
+	if (w->to - w->from <= ARGV_CHUNK)
+		return 1;
+	if (bpf_probe_read_user(s->data, ARGV_CHUNK, (void *)w->from)) {
+		w->failed = 1;
+		return 1;
+	}
+	s->d.rec.lost = control.lost;
+	s->d.rec.dropped = control.dropped;
+	s->d.argv_off = w->sent;
+	s->d.exe_len = 0;
+	s->d.cwd_len = 0;
+	s->d.argv_len = ARGV_CHUNK;
+	if (bpf_ringbuf_output(&ring, s, sizeof(struct tw_data) + ARGV_CHUNK, wake())) {
+		lose(TW_ARGV);
+		w->failed = 1;
+		return 1;
+	}
+	w->from += ARGV_CHUNK;
+	w->sent += ARGV_CHUNK;
+	return 0;
+}
+
+static __always_inline u32 clamp(u32 n, u32 max)
+{
+	asm volatile("" : "+r"(n));
+	return n > max ? max : n;
+}
+
+static __always_inline int stream_exec(struct task_struct *tsk)
+{
+	struct mm_struct *mm = tsk->mm;
+	struct argv_walk argv = {};
+	struct scratch *s;
+	u32 zero = 0, exe, cwd, len, size;
+	u16 flags = 0;
+
+	if (!mm || !in_scope(tsk))
+		return 0;
+	name_cgroup(tsk);
+	s = bpf_map_lookup_elem(&scratch, &zero);
+	if (!s)
+		return 0;
+
+	argv.s = s;
+	argv.from = mm->arg_start;
+	argv.to = mm->arg_end;
+	if (argv.to - argv.from > ARGV_CHUNK) {
+		if (argv.to - argv.from > ARGV_CHUNK * ARGV_CHUNKS) {
+			argv.to = argv.from + ARGV_CHUNK * ARGV_CHUNKS;
+			flags |= TW_ARGV_CUT;
+		}
+		fill(&s->d.rec, TW_ARGV, 0, tsk);
+		bpf_loop(ARGV_CHUNKS, send_argv, &argv, 0);
+	}
+
+	fill(&s->d.rec, TW_EXEC, 0, tsk);
+	exe = clamp(store_path(s, 0, &mm->exe_file->f_path, tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+	cwd = clamp(store_path(s, exe, &tsk->fs->pwd, tsk->fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	len = argv.failed ? 0 : clamp(argv.to - argv.from, ARGV_CHUNK);
+	if (bpf_probe_read_user(s->data + exe + cwd, len, (void *)argv.from)) {
+		argv.failed = 1;
+		len = 0;
+	}
+	if (argv.failed)
+		flags |= TW_ARGV_CUT;
+	s->d.rec.flags |= flags;
+	s->d.exe_len = exe;
+	s->d.cwd_len = cwd;
+	s->d.argv_len = len;
+	s->d.argv_off = argv.sent;
+	size = clamp(sizeof(s->d) + exe + cwd + len, sizeof(*s));
+	if (bpf_ringbuf_output(&ring, s, size, wake()))
+		lose(TW_EXEC);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int on_exec(u64 *ctx)
+{
+	return stream_exec((struct task_struct *)ctx[0]);
+}
+
+/* One counter of resident pages. It may be negative for a moment. */
+#define RSS(i)                                                                       \
+	({                                                                           \
+		s64 n = 0;                                                           \
+		if (type_exists(struct mm_rss_stat))                                 \
+			READ(n, mm, struct mm_struct___before_6_2, rss_stat.count[i]); \
+		else                                                                 \
+			READ(n, mm, struct mm_struct, rss_stat[i].count);            \
+		n > 0 ? n : 0;                                                       \
+	})
+
+/* Resident pages of an address space: file, anonymous and shared, without swap. */
+static __always_inline u64 rss(struct mm_struct *mm)
+{
+	return RSS(0) + RSS(1) + RSS(3);
+}
+
+/*
+ * The last thread of a process finds the mark that the kernel made for its
+ * parent's wait. For others the address space tells, where they still have
+ * one: before Linux 6.16 they do not.
+ */
+static __always_inline void maxrss(struct tw_exit *x, struct task_struct *tsk, int group)
+{
+	u64 mark = tsk->signal->maxrss;
+	struct mm_struct *mm;
+
+	if (!group) {
+		mm = tsk->mm;
+		if (!mm)
+			mm = tsk->group_leader->mm;
+		if (!mm) {
+			x->rec.flags |= TW_NO_MAXRSS;
+			return;
+		}
+		u64 high = mm->hiwater_rss, now = rss(mm);
+		if (mark < high)
+			mark = high;
+		if (mark < now)
+			mark = now;
+	}
+	x->maxrss = mark;
+}
+
+static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
+{
+	int group = tsk->signal->live.counter == 0;
+	struct tw_exit *x;
+
+	if (!in_scope(tsk))
+		return 0;
+	x = bpf_ringbuf_reserve(&ring, sizeof(*x), 0);
+	if (!x) {
+		lose(TW_EXIT);
+		return 0;
+	}
+	fill(&x->rec, TW_EXIT, code, tsk);
+	if (group)
+		x->rec.flags |= TW_GROUP;
+	x->utime = tsk->utime;
+	x->stime = tsk->stime;
+	x->runtime = tsk->se.sum_exec_runtime;
+	x->maxrss = 0;
+	maxrss(x, tsk, group);
+	x->minflt = tsk->min_flt;
+	x->majflt = tsk->maj_flt;
+	x->nvcsw = tsk->nvcsw;
+	x->nivcsw = tsk->nivcsw;
+	x->read_bytes = 0;
+	x->write_bytes = 0;
+	if (field_exists(struct task_io_accounting, read_bytes)) {
+		x->read_bytes = tsk->ioac.read_bytes;
+		x->write_bytes = tsk->ioac.write_bytes;
+	} else {
+		x->rec.flags |= TW_NO_IO;
+	}
+	bpf_ringbuf_submit(x, wake());
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int on_exit(u64 *ctx)
+{
+	struct task_struct *tsk = (struct task_struct *)ctx[0];
+
+	return stream_exit((u32)tsk->exit_code, tsk);
+}
+
+static __always_inline int stream_free(u64 code, struct task_struct *tsk)
+{
+	if (scope == SCOPE_TREE && !in_tree(tsk))
+		return 0;
+	return send(TW_FREE, code, tsk, NULL);
+}
+
+SEC("tp_btf/sched_process_free")
+int on_free(u64 *ctx)
+{
+	struct task_struct *tsk = (struct task_struct *)ctx[0];
+
+	return stream_free((u32)tsk->exit_code, tsk);
+}
+
+static __always_inline int has(const volatile u64 *set, u64 nr)
+{
+	return nr < 512 && set[nr >> 6 & 7] >> (nr & 63) & 1;
+}
+
+/* The exit of a system call: those that change ids are told by their number. */
+SEC("tp_btf/sys_exit")
+int on_sys_exit(u64 *ctx)
+{
+	struct pt_regs *regs = (struct pt_regs *)ctx[0];
+	struct task_struct *tsk = bpf_get_current_task_btf();
+	u64 nr;
+	int uid, gid;
+
+	if (field_exists(struct pt_regs, orig_ax))
+		READ(nr, regs, struct pt_regs, orig_ax);
+	else
+		nr = 0;
+	if (field_exists(struct pt_regs___arm64, syscallno)) {
+		s32 n;
+
+		READ(n, regs, struct pt_regs___arm64, syscallno);
+		nr = (u32)n;
+	}
+	if (field_exists(struct thread_info, status) && tsk->thread_info.status & 2 /* TS_COMPAT */) {
+		nr = (u32)nr;
+		uid = has(uid_syscalls32, nr);
+		gid = has(gid_syscalls32, nr);
+	} else {
+		uid = has(uid_syscalls, nr);
+		gid = has(gid_syscalls, nr);
+	}
+	if (!uid && !gid)
+		return 0;
+	if (!in_scope(tsk))
+		return 0;
+	return send(uid ? TW_UID : TW_GID, 0, tsk, NULL);
+}
+
+/* Whether tsk descends from scope_pid. */
+struct ancestry {
+	struct task_struct *tsk;
+	int found;
+};
+
+static long climb(u64 i, struct ancestry *a)
+{
+	s32 pid;
+
+	READ(pid, a->tsk, struct task_struct, tgid);
+	if (pid == scope_pid) {
+		a->found = 1;
+		return 1;
+	}
+	if (pid <= 1)
+		return 1;
+	READ(a->tsk, a->tsk, struct task_struct, real_parent);
+	return 0;
+}
+
+SEC("iter/task")
+int iter_tasks(struct bpf_iter__task *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct task_struct *tsk = ctx->task;
+	struct scratch *s;
+	struct fs_struct *fs;
+	struct mm_struct *mm;
+	u32 one = 1, exe = 0, cwd = 0, size;
+	u16 flags = 0;
+
+	if (!tsk)
+		return 0;
+	if (scope == SCOPE_TREE) {
+		struct ancestry a = {.tsk = tsk};
+
+		if (!in_tree(tsk)) {
+			if (!scope_pid)
+				return 0;
+			bpf_loop(64, climb, &a, 0);
+			if (!a.found || !enter_tree(tsk))
+				return 0;
+		}
+	} else if (!in_scope(tsk)) {
+		return 0;
+	}
+	name_cgroup(tsk);
+	s = bpf_map_lookup_elem(&scratch, &one);
+	if (!s)
+		return 0;
+	fill(&s->d.rec, TW_TASK, (u32)tsk->exit_code, tsk);
+	fs = tsk->fs;
+	mm = tsk->mm;
+	if (fs && mm && !(s->d.rec.flags & TW_KTHREAD)) {
+		exe = clamp(store_path(s, 0, &mm->exe_file->f_path, fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+		cwd = clamp(store_path(s, exe, &fs->pwd, fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	}
+	s->d.rec.flags |= flags;
+	if (tsk->flags & PF_EXITING)
+		s->d.rec.flags |= TW_EXITED;
+	s->d.exe_len = exe;
+	s->d.cwd_len = cwd;
+	s->d.argv_len = 0;
+	s->d.argv_off = 0;
+	size = clamp(sizeof(s->d) + exe + cwd, sizeof(s->d) + 2 * PATH_ROOM);
+	bpf_seq_write(seq, s, size);
+	return 0;
+}

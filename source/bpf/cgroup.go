@@ -1,0 +1,30 @@
+package bpf
+
+// maxCgroups bounds the paths that are kept. Those that no task uses go first.
+const maxCgroups = 8192
+
+// cgroup keeps the path of a cgroup for the records that follow.
+func (st *stream) cgroup(r *record) {
+	if len(st.cgroups) >= maxCgroups {
+		st.forgetCgroups()
+	}
+	st.scratch = appendPath(st.scratch[:0], r.exe)
+	if r.flags&flagExeCut == 0 {
+		st.cgroups[r.cgroup] = string(st.scratch)
+	}
+}
+
+// forgetCgroups drops the paths of cgroups without tasks, here and in the
+// kernel, which will send them again.
+func (st *stream) forgetCgroups() {
+	used := make(map[uint64]bool)
+	for _, e := range st.table.byAddr {
+		used[e.cgroup] = true
+	}
+	for id := range st.cgroups {
+		if !used[id] {
+			delete(st.cgroups, id)
+			_ = st.kernel.coll.Maps[streamMapCgroups].Delete(id) // it may have been evicted
+		}
+	}
+}

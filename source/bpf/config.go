@@ -1,0 +1,110 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The usual values of Config.
+const (
+	DefaultLatency    = 10 * time.Millisecond
+	DefaultBufferSize = 8 << 20
+)
+
+// Config says what to watch. The zero value watches the machine.
+type Config struct {
+	// At most one of these narrows the scope.
+	Cgroup  string   // directory of a cgroup in the unified hierarchy: its tasks and those of the cgroups below it
+	PID     int      // a running process: it and its descendants
+	Command *Command // to be started by Run: it and its descendants
+
+	// Latency bounds how long an event may wait in the buffer so that many
+	// can be read at once. 0 wakes the reader at every event, which costs
+	// the tasks that cause them dear: see DefaultLatency.
+	Latency time.Duration
+
+	// BufferSize is the size of the ring buffer in bytes, a power of two of
+	// at least a page; 0 stands for DefaultBufferSize. When it is full, new
+	// events are lost, and the loss is told where it happened.
+	BufferSize int
+
+	// OnReady, if set, is called once by the goroutine of Run when watching
+	// has begun: what happens from then on is seen.
+	OnReady func()
+}
+
+func (cfg *Config) check() error {
+	scopes := 0
+	for _, set := range []bool{cfg.Cgroup != "", cfg.PID != 0, cfg.Command != nil} {
+		if set {
+			scopes++
+		}
+	}
+	if scopes > 1 {
+		return errors.New("bpf: Config.Cgroup, PID and Command exclude each other; set one of them")
+	}
+	if cfg.PID < 0 {
+		return fmt.Errorf("bpf: Config.PID is %d, which is no process", cfg.PID)
+	}
+	if cfg.Latency < 0 {
+		return fmt.Errorf("bpf: Config.Latency is %v; it cannot be negative", cfg.Latency)
+	}
+	if cfg.BufferSize == 0 {
+		cfg.BufferSize = DefaultBufferSize
+	}
+	if n := cfg.BufferSize; n < os.Getpagesize() || bits.OnesCount(uint(n)) != 1 || n > 1<<30 {
+		return fmt.Errorf("bpf: Config.BufferSize is %d; it must be a power of two from %d to %d", n, os.Getpagesize(), 1<<30)
+	}
+	return nil
+}
+
+// The scopes of c/stream.bpf.c.
+const (
+	scopeMachine = iota
+	scopeCgroup
+	scopeTree
+)
+
+func (cfg *Config) scope() uint32 {
+	switch {
+	case cfg.Cgroup != "":
+		return scopeCgroup
+	case cfg.PID != 0, cfg.Command != nil:
+		return scopeTree
+	}
+	return scopeMachine
+}
+
+func (cfg *Config) scopeText() string {
+	switch {
+	case cfg.Cgroup != "":
+		return "the tasks of one cgroup and of those below it"
+	case cfg.PID != 0:
+		return "one process and its descendants"
+	case cfg.Command != nil:
+		return "one command and its descendants"
+	}
+	return "the machine"
+}
+
+// cgroupID returns the id of a cgroup, which is the inode number of its
+// directory.
+func cgroupID(dir string) (uint64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, fmt.Errorf("bpf: cgroup %s: %w", dir, err)
+	}
+	if fs.Type != unix.CGROUP2_SUPER_MAGIC {
+		return 0, fmt.Errorf("bpf: %s is no cgroup of the unified hierarchy (cgroup v2); give a directory below its mount point", dir)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return 0, fmt.Errorf("bpf: cgroup %s: %w", dir, err)
+	}
+	return st.Ino, nil
+}

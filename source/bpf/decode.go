@@ -1,0 +1,197 @@
+package bpf
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// recordKind is enum tw_kind of c/record.h. The first seven are those of
+// taskwatch.Kind.
+type recordKind uint16
+
+const (
+	recordArgv   recordKind = taskwatch.NumKinds + iota // a piece of the argv of the exec that follows
+	recordCgroup                                        // the path of a cgroup, before its first use
+	recordTask                                          // a task found by the iterator
+	numRecordKinds
+)
+
+type recordFlags uint16
+
+const (
+	flagGroup    recordFlags = 1 << iota // exit: no thread of the process is alive
+	flagNoMaxRSS                         // exit: the high-water mark could not be read
+	flagNoIO                             // exit: the kernel does not account I/O
+	flagExeCut                           // exe is longer than there is room for
+	flagCwdCut
+	flagExeGone // the file has no name any more
+	flagCwdGone
+	flagArgvCut // part of argv could not be read or sent
+	flagKthread
+	flagExited // task: it is past its exit event
+)
+
+// record is what one record of the ring buffer says. Byte slices are borrowed
+// from the buffer.
+type record struct {
+	kind           recordKind
+	flags          recordFlags
+	pid, tid, ppid int
+	lost, dropped  uint32 // running counts, modulo 2^32
+	timeNS         int64  // CLOCK_MONOTONIC
+	task           uint64 // address: identifies the task as long as it is not freed
+	start          int64  // CLOCK_BOOTTIME
+	creator        uint64 // init and clone: address of the task that called fork
+	cgroup         uint64 // id
+	val            uint64
+	uid, gid       taskwatch.IDs
+	comm           []byte
+
+	// Exit only.
+	utime, stime, runtime         int64
+	maxrss                        uint64 // pages
+	minflt, majflt, nvcsw, nivcsw uint64
+	readBytes, writeBytes         uint64
+
+	// Exec, argv, cgroup and task only. Paths are as the kernel side wrote
+	// them: see appendPath. A cgroup's path is in exe.
+	exe, cwd, argv []byte
+	argvOff        int // how much of argv was in the pieces before
+}
+
+// The sizes of struct tw_rec, tw_exit and tw_data.
+const (
+	recSize  = 120
+	exitSize = recSize + 80
+	dataSize = recSize + 16
+)
+
+func (k recordKind) minSize() int {
+	switch k {
+	case recordKind(taskwatch.Exit):
+		return exitSize
+	case recordKind(taskwatch.Exec), recordArgv, recordCgroup, recordTask:
+		return dataSize
+	}
+	return recSize
+}
+
+// decode reads one record of the ring buffer into r. It returns an error for
+// what no record can be, and never reads outside b.
+func (r *record) decode(b []byte) error {
+	if len(b) < recSize {
+		return fmt.Errorf("bpf: record of %d bytes, shorter than any", len(b))
+	}
+	le := binary.NativeEndian
+	kind := recordKind(le.Uint16(b))
+	if kind >= numRecordKinds {
+		return fmt.Errorf("bpf: record of unknown kind %d", kind)
+	}
+	if len(b) < kind.minSize() {
+		return fmt.Errorf("bpf: record of kind %d with %d bytes, want at least %d", kind, len(b), kind.minSize())
+	}
+	h := b[:recSize:recSize]
+	r.kind = kind
+	r.flags = recordFlags(le.Uint16(h[2:]))
+	r.pid = int(le.Uint32(h[4:]))
+	r.tid = int(le.Uint32(h[8:]))
+	r.ppid = int(le.Uint32(h[12:]))
+	r.lost = le.Uint32(h[16:])
+	r.dropped = le.Uint32(h[20:])
+	r.timeNS = int64(le.Uint64(h[24:]))
+	r.task = le.Uint64(h[32:])
+	r.start = int64(le.Uint64(h[40:]))
+	r.creator = le.Uint64(h[48:])
+	r.cgroup = le.Uint64(h[56:])
+	r.val = le.Uint64(h[64:])
+	for i := range r.uid {
+		r.uid[i] = le.Uint32(h[72+4*i:])
+		r.gid[i] = le.Uint32(h[88+4*i:])
+	}
+	r.comm = upToNUL(h[104:120])
+	r.exe, r.cwd, r.argv = nil, nil, nil
+	switch kind.minSize() {
+	case exitSize:
+		r.decodeExit(b[recSize:exitSize])
+	case dataSize:
+		return r.decodeData(b[recSize:])
+	}
+	return nil
+}
+
+func (r *record) decodeExit(b []byte) {
+	le := binary.NativeEndian
+	r.utime = int64(le.Uint64(b))
+	r.stime = int64(le.Uint64(b[8:]))
+	r.runtime = int64(le.Uint64(b[16:]))
+	r.maxrss = le.Uint64(b[24:])
+	r.minflt = le.Uint64(b[32:])
+	r.majflt = le.Uint64(b[40:])
+	r.nvcsw = le.Uint64(b[48:])
+	r.nivcsw = le.Uint64(b[56:])
+	r.readBytes = le.Uint64(b[64:])
+	r.writeBytes = le.Uint64(b[72:])
+}
+
+func (r *record) decodeData(b []byte) error {
+	le := binary.NativeEndian
+	exe, cwd, argv := uint64(le.Uint32(b)), uint64(le.Uint32(b[4:])), uint64(le.Uint32(b[8:]))
+	r.argvOff = int(le.Uint32(b[12:]))
+	b = b[dataSize-recSize:]
+	if exe+cwd+argv > uint64(len(b)) {
+		return fmt.Errorf("bpf: record of kind %d says it holds %d+%d+%d bytes and has %d", r.kind, exe, cwd, argv, len(b))
+	}
+	r.exe, b = b[:exe], b[exe:]
+	r.cwd, b = b[:cwd], b[cwd:]
+	r.argv = b[:argv]
+	return nil
+}
+
+func upToNUL(b []byte) []byte {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		return b[:i]
+	}
+	return b
+}
+
+// appendPath appends the path whose names stand in names from the leaf to the
+// root, each ended by a NUL.
+func appendPath(dst, names []byte) []byte {
+	if len(names) == 0 {
+		return append(dst, '/')
+	}
+	for end := len(names); end > 0; {
+		if names[end-1] == 0 {
+			end--
+		}
+		start := bytes.LastIndexByte(names[:end], 0) + 1
+		dst = append(dst, '/')
+		dst = append(dst, names[start:end]...)
+		end = start
+	}
+	return dst
+}
+
+// splitArgs returns the strings of an argument area, each ended by a NUL, but
+// the last where the area was cut.
+func splitArgs(area []byte) []string {
+	n := bytes.Count(area, []byte{0})
+	if len(area) > 0 && area[len(area)-1] != 0 {
+		n++
+	}
+	args := make([]string, 0, n)
+	text := string(area) // one copy that all arguments share
+	for start := 0; start < len(area); {
+		end := bytes.IndexByte(area[start:], 0)
+		if end < 0 {
+			args = append(args, text[start:])
+			break
+		}
+		args = append(args, text[start:start+end])
+		start += end + 1
+	}
+	return args
+}

@@ -1,0 +1,85 @@
+package bpf
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// A task that is gone and whose free the kernel has not told after
+// freeGrace*2 gets an inferred one. (The kernel frees a task one RCU grace
+// period after it is reaped, and tells it then.)
+const freeGrace = int64(250 * time.Millisecond)
+
+// exited is called after the exit event of e.
+func (st *stream) exited(e *entry, timeNS int64) {
+	if !st.kinds.Has(taskwatch.Free) {
+		if e.task.TID != e.task.PID || st.table.live[e.task.PID] == 0 {
+			st.table.remove(e)
+		}
+		return
+	}
+	st.lastExit = timeNS
+	e.waiting.checkNS = timeNS + freeGrace
+	st.unfreed.push(e)
+}
+
+// free delivers the last event of a task and forgets it.
+func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.Fields) {
+	st.table.remove(e)
+	delete(st.argv, e.addr)
+	if !st.reg.Enabled(taskwatch.Free) || e.task.TID == 0 {
+		return
+	}
+	ev := st.event(taskwatch.Free, e, timeNS, e.val)
+	ev.LifetimeNS = timeNS + st.clocks.boot - e.start
+	ev.Inferred = inferred
+	ev.Missing |= missing
+	st.deliver(ev)
+}
+
+// exitLost delivers nothing for an exit that was lost, but lets the task wait
+// for its free.
+func (st *stream) exitLost(e *entry, timeNS int64) {
+	if e.exited {
+		return
+	}
+	st.table.exit(e)
+	st.exited(e, timeNS)
+}
+
+// gone frees a task of which it is certain that the kernel has freed it.
+func (st *stream) gone(e *entry, timeNS int64) {
+	var missing taskwatch.Fields
+	if !e.reported {
+		missing = taskwatch.FieldVal
+	}
+	st.free(e, timeNS, true, missing)
+}
+
+// overdue looks for tasks that are gone without a free.
+func (st *stream) overdue(at int64) {
+	for e := st.unfreed.head; e != nil && e.waiting.checkNS <= at; e = st.unfreed.head {
+		switch {
+		case !st.isGone(e):
+		case !e.waiting.seenGone:
+			e.waiting.seenGone = true
+		default:
+			st.gone(e, at)
+			continue
+		}
+		e.waiting.checkNS = at + freeGrace
+		st.unfreed.push(e)
+	}
+}
+
+// isGone reports whether a task that has exited was reaped as well.
+func (st *stream) isGone(e *entry) bool {
+	if e.gone || st.table.byTID[e.task.TID] != e {
+		return true // another task has its tid
+	}
+	return errors.Is(unix.Tgkill(e.task.PID, e.task.TID, 0), unix.ESRCH)
+}

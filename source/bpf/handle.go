@@ -1,0 +1,300 @@
+package bpf
+
+import (
+	"os"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+var pageSize = uint64(os.Getpagesize())
+
+// handle turns one record into events.
+func (st *stream) handle(r *record) {
+	st.losses(r)
+	switch r.kind {
+	case recordCgroup:
+		st.cgroup(r)
+	case recordArgv:
+		st.piece(r)
+	case recordKind(taskwatch.Init):
+		st.init(r)
+	case recordKind(taskwatch.Clone):
+		st.clone(r)
+	case recordKind(taskwatch.Exec):
+		st.exec(r)
+	case recordKind(taskwatch.UID), recordKind(taskwatch.GID):
+		if e := st.entry(r); e != nil {
+			st.ids(e, r, taskwatch.CauseSyscall)
+			st.refresh(e, r)
+		}
+	case recordKind(taskwatch.Exit):
+		st.exit(r)
+	case recordKind(taskwatch.Free):
+		if e := st.table.find(r); e != nil { // else its free was inferred
+			e.val = r.val
+			st.free(e, r.timeNS, false, 0)
+		}
+	}
+}
+
+// event starts an event. The caller fills in the rest and delivers it.
+func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *taskwatch.Event {
+	ev := &st.ev
+	ev.Reset()
+	ev.Kind, ev.Val, ev.Task, ev.Source = k, val, &e.task, Name
+	ev.MonoNS = timeNS
+	ev.Time = st.clocks.time(timeNS)
+	ev.Final = true
+	ev.Missing = (e.missing | st.src.caps.Events[k].Missing) & taskwatch.FieldsOf(k)
+	return ev
+}
+
+func (st *stream) deliver(ev *taskwatch.Event) {
+	st.seq++
+	ev.Seq = st.seq
+	_ = st.reg.Notify(ev) // reported by the registry; it is too late to refuse anything
+}
+
+// fresh makes room for a task that the kernel says is new: whoever had its
+// address before is gone for good.
+func (st *stream) fresh(r *record) *entry {
+	if old := st.table.byAddr[r.task]; old != nil {
+		st.gone(old, r.timeNS)
+	}
+	e := st.table.add(r.task)
+	from := st.table.byAddr[r.creator]
+	e.inherit(from)
+	if r.flags&flagKthread != 0 {
+		e.asKthread()
+	}
+	st.refresh(e, r)
+	return e
+}
+
+func (st *stream) init(r *record) {
+	e := st.fresh(r)
+	if st.reg.Enabled(taskwatch.Init) {
+		st.deliver(st.event(taskwatch.Init, e, r.timeNS, r.val))
+	}
+}
+
+func (st *stream) clone(r *record) {
+	e := st.table.byAddr[r.task]
+	switch {
+	case e == nil || e.start != 0 && e.start != r.start:
+		e = st.fresh(r)
+		st.table.place(e, r.pid, r.tid, r.start)
+	case e.start == 0: // after its init
+		st.table.place(e, r.pid, r.tid, r.start)
+	default: // found by the iterator, which was faster
+		if e.task.ParentID.IsZero() {
+			e.task.ParentID = st.table.id(r.creator)
+			if !e.task.ParentID.IsZero() {
+				e.missing &^= taskwatch.FieldParentID
+			}
+		}
+	}
+	st.refresh(e, r)
+	if st.reg.Enabled(taskwatch.Clone) {
+		st.deliver(st.event(taskwatch.Clone, e, r.timeNS, r.val))
+	}
+}
+
+// entry returns the entry that a record is about. A task that nobody knew is
+// added with what the record tells.
+func (st *stream) entry(r *record) *entry {
+	e := st.table.find(r)
+	if e != nil {
+		return e
+	}
+	if old := st.table.byAddr[r.task]; old != nil {
+		st.gone(old, r.timeNS)
+	}
+	e = st.table.add(r.task)
+	e.inherit(nil)
+	if leader := st.table.byTID[r.pid]; leader != nil && r.pid != r.tid {
+		e.share(leader)
+	}
+	if r.flags&flagKthread != 0 {
+		e.asKthread()
+	}
+	e.task.UID, e.task.GID = r.uid, r.gid
+	st.table.place(e, r.pid, r.tid, r.start)
+	return e
+}
+
+// refresh takes from a record what it tells about its task, but for what has
+// events of its own.
+func (st *stream) refresh(e *entry, r *record) {
+	e.lastNS = r.timeNS
+	e.task.PPID = r.ppid
+	e.task.UID, e.task.GID = r.uid, r.gid
+	if e.task.Comm != string(r.comm) {
+		e.task.Comm = st.strings.get(r.comm)
+	}
+	if e.cgroup != r.cgroup || e.missing&taskwatch.FieldCgroup != 0 || e.task.Cgroup == "" {
+		e.cgroup = r.cgroup
+		path, ok := st.cgroups[r.cgroup]
+		e.task.Cgroup = path
+		if ok {
+			e.missing &^= taskwatch.FieldCgroup
+		} else {
+			e.missing |= taskwatch.FieldCgroup
+		}
+	}
+}
+
+func (st *stream) exec(r *record) {
+	e := st.entry(r)
+	if r.tid != e.task.TID || r.start != e.start {
+		if leader := st.table.byTID[r.tid]; leader != nil && leader != e {
+			st.exitLost(leader, r.timeNS)
+			leader.gone = true // its place was taken
+		}
+		st.table.move(e, r.tid, r.start)
+	}
+	st.ids(e, r, taskwatch.CauseExec)
+	old, oldMissing := e.task.Exe, e.missing&taskwatch.FieldExe != 0
+	st.program(e, r)
+	st.refresh(e, r)
+	if !st.reg.Enabled(taskwatch.Exec) {
+		return
+	}
+	ev := st.event(taskwatch.Exec, e, r.timeNS, 0)
+	ev.OldExe = old
+	if oldMissing {
+		ev.Missing |= taskwatch.FieldOldExe
+	}
+	st.deliver(ev)
+}
+
+// program takes exe, argv and cwd from an exec record.
+func (st *stream) program(e *entry, r *record) {
+	e.kthread = false
+	st.paths(e, r)
+	area, cut := r.argv, r.flags&flagArgvCut != 0
+	if before, ok := st.argv[r.task]; ok || r.argvOff > 0 {
+		delete(st.argv, r.task)
+		if len(before) == r.argvOff {
+			area = append(before, area...)
+		} else {
+			area, cut = before, true // a piece in the middle was lost
+		}
+	}
+	e.task.Argv, e.task.ArgvCut = splitArgs(area), cut
+	e.missing &^= taskwatch.FieldArgv
+	if cut && len(area) == 0 {
+		// Nothing could be read at all; the task may live long enough to be asked.
+		if argv, ok := readArgv(r.pid, r.start); ok {
+			e.task.Argv, e.task.ArgvCut = argv, false
+		}
+	}
+}
+
+// paths takes exe and cwd from a record.
+func (st *stream) paths(e *entry, r *record) {
+	e.task.Exe = st.path(r.exe, r.flags&flagExeGone != 0)
+	e.task.Cwd = st.path(r.cwd, r.flags&flagCwdGone != 0)
+	e.missing &^= taskwatch.FieldExe | taskwatch.FieldCwd
+	if r.flags&flagExeCut != 0 {
+		e.task.Exe = ""
+		e.missing |= taskwatch.FieldExe
+	}
+	if r.flags&flagCwdCut != 0 {
+		e.task.Cwd = ""
+		e.missing |= taskwatch.FieldCwd
+	}
+}
+
+// path writes a path as the links in /proc do.
+func (st *stream) path(names []byte, gone bool) string {
+	st.scratch = appendPath(st.scratch[:0], names)
+	if gone {
+		st.scratch = append(st.scratch, " (deleted)"...)
+	}
+	return st.strings.get(st.scratch)
+}
+
+// maxArgv is ARGV_CHUNK * ARGV_CHUNKS of c/stream.bpf.c: argvs up to this many
+// bytes are complete.
+const maxArgv = 128 << 10
+
+// piece keeps a piece of a long argv for the exec record that follows.
+func (st *stream) piece(r *record) {
+	if r.argvOff == 0 {
+		st.argv[r.task] = nil
+	}
+	before, ok := st.argv[r.task]
+	if ok && len(before) == r.argvOff && r.argvOff+len(r.argv) <= maxArgv {
+		st.argv[r.task] = append(before, r.argv...)
+	}
+}
+
+// ids delivers uid and gid for what a record shows to have changed.
+func (st *stream) ids(e *entry, r *record, cause taskwatch.Cause) {
+	st.idsOf(taskwatch.UID, &e.task.UID, r.uid, e, r, cause)
+	st.idsOf(taskwatch.GID, &e.task.GID, r.gid, e, r, cause)
+}
+
+func (st *stream) idsOf(k taskwatch.Kind, ids *taskwatch.IDs, now taskwatch.IDs, e *entry, r *record, cause taskwatch.Cause) {
+	old := *ids
+	if old == now {
+		return
+	}
+	*ids = now
+	if !st.reg.Enabled(k) {
+		return
+	}
+	ev := st.event(k, e, r.timeNS, 0)
+	ev.OldIDs, ev.Cause = old, cause
+	st.deliver(ev)
+}
+
+func (st *stream) exit(r *record) {
+	e := st.entry(r)
+	if e.reported {
+		return
+	}
+	delete(st.argv, r.task)
+	last := st.table.exit(e)
+	e.reported, e.val = true, r.val
+	st.refresh(e, r)
+	if st.reg.Enabled(taskwatch.Exit) {
+		ev := st.event(taskwatch.Exit, e, r.timeNS, r.val)
+		ev.Exit = taskwatch.DecodeExit(r.val)
+		ev.Exit.Group = last // of those we know: when two exit at once, the kernel says so of both
+		st.rusage(ev, r)
+		st.deliver(ev)
+	}
+	st.exited(e, r.timeNS)
+}
+
+func (st *stream) rusage(ev *taskwatch.Event, r *record) {
+	utime, stime := splitCPU(r.runtime, r.utime, r.stime)
+	ev.Rusage = taskwatch.Rusage{
+		UTimeNS: utime, STimeNS: stime,
+		MaxRSS: r.maxrss * pageSize,
+		MinFlt: r.minflt, MajFlt: r.majflt,
+		NVCSw: r.nvcsw, NIvCSw: r.nivcsw,
+		ReadBytes: r.readBytes, WriteBytes: r.writeBytes,
+	}
+	if r.flags&flagNoMaxRSS != 0 {
+		ev.Missing |= taskwatch.FieldMaxRSS
+	}
+	if r.flags&flagNoIO != 0 {
+		ev.Missing |= taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes
+	}
+}
+
+// splitCPU divides the exact CPU time of a task in the proportion in which
+// the kernel sampled it, as cputime_adjust in kernel/sched/cputime.c does.
+func splitCPU(total, utime, stime int64) (user, system int64) {
+	switch {
+	case stime == 0:
+		return total, 0
+	case utime == 0:
+		return 0, total
+	}
+	system = int64(float64(total) * (float64(stime) / float64(utime+stime)))
+	return total - system, system
+}

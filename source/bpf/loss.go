@@ -1,0 +1,178 @@
+package bpf
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// losses tells a loss at the first record behind it.
+func (st *stream) losses(r *record) { st.loss(r.lost, r.dropped) }
+
+// lossesWithoutRecord does so when the buffer is empty, since nothing may
+// follow for long.
+func (st *stream) lossesWithoutRecord() {
+	c := st.kernel.control
+	st.loss(c.Load(controlLost), c.Load(controlDropped))
+}
+
+func (st *stream) loss(lost, dropped uint32) {
+	if n := int32(dropped - st.dropped); n > 0 {
+		st.dropped = dropped
+		st.resyncs.wanted = true
+	}
+	if n := int32(lost - st.lost); n > 0 { // else the record is one that was overtaken
+		st.lost = lost
+		l := taskwatch.Loss{Count: uint64(n), Seq: st.seq + 1}
+		st.seq += uint64(n)
+		st.reg.NotifyLost(l)
+	}
+}
+
+// resync brings the table up to date with the task iterator, at the start and
+// after a loss.
+//
+// The iterator runs ahead of the buffer. Tasks that nobody knew are added at
+// once: their records may already be in the buffer. What it says of the others
+// is taken when the buffer has been read up to where the iterator ended, and
+// only of those about which no record came since. Tasks that neither the
+// iterator nor a record has seen then have gone.
+type resync struct {
+	wanted  bool
+	lastNS  int64
+	running bool
+	until   uint64 // position in the buffer
+	found   []record
+}
+
+// resyncPause keeps losses that do not end from turning into resyncs that do
+// not end.
+const resyncPause = int64(200 * time.Millisecond)
+
+func (rs *resync) due(at int64) bool {
+	return rs.wanted && !rs.running && at-rs.lastNS > resyncPause
+}
+
+func (rs *resync) start(st *stream) error {
+	st.table.generation++
+	rs.found = rs.found[:0]
+	var added []*entry
+	err := st.kernel.tasks(func(r *record) {
+		e := st.table.find(r)
+		if e == nil {
+			if e = st.found(r); e != nil {
+				added = append(added, e)
+			}
+			return
+		}
+		e.generation = st.table.generation
+		kept := *r
+		kept.comm, kept.exe, kept.cwd = bytes.Clone(r.comm), bytes.Clone(r.exe), bytes.Clone(r.cwd)
+		rs.found = append(rs.found, kept)
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range added {
+		st.describe(e)
+	}
+	rs.wanted, rs.running = false, true
+	rs.until = st.kernel.ring.Produced()
+	rs.lastNS = now()
+	return nil
+}
+
+// reached is called when the buffer was read up to a position.
+func (rs *resync) reached(st *stream, position uint64) {
+	if !rs.running || position < rs.until {
+		return
+	}
+	rs.running = false
+	for i := range rs.found {
+		r := &rs.found[i]
+		if e := st.table.find(r); e != nil && e.lastNS < r.timeNS && !e.exited {
+			if !e.kthread {
+				st.paths(e, r)
+				st.describe(e)
+			}
+			st.refresh(e, r)
+		}
+	}
+	rs.found = nil
+	for _, e := range st.table.byAddr {
+		if e.generation != st.table.generation && !e.exited && e.start != 0 {
+			e.gone = true
+			st.exitLost(e, rs.lastNS)
+		}
+	}
+}
+
+// found adds a task that the iterator has found.
+func (st *stream) found(r *record) *entry {
+	if old := st.table.byAddr[r.task]; old != nil {
+		st.gone(old, r.timeNS)
+	}
+	e := st.table.add(r.task)
+	e.missing = taskwatch.FieldParentID | taskwatch.FieldArgv
+	e.exited = r.flags&flagExited != 0
+	st.table.place(e, r.pid, r.tid, r.start)
+	if r.flags&flagKthread != 0 {
+		e.asKthread()
+	} else {
+		st.paths(e, r)
+	}
+	st.refresh(e, r)
+	if e.exited {
+		e.val = r.val
+		st.exited(e, r.timeNS)
+		return nil
+	}
+	return e
+}
+
+// describe reads the argv of a task that was found: the iterator cannot.
+func (st *stream) describe(e *entry) {
+	if e.kthread {
+		return
+	}
+	if leader := st.table.byTID[e.task.PID]; leader != nil && leader != e && leader.missing&taskwatch.FieldArgv == 0 {
+		e.share(leader)
+		return
+	}
+	if argv, ok := readArgv(e.task.PID, 0); ok {
+		e.task.Argv, e.task.ArgvCut = argv, false
+		e.missing &^= taskwatch.FieldArgv
+	}
+}
+
+// readArgv reads the argv of a running process from /proc. start, unless it is
+// 0, is what its start time has to be.
+func readArgv(pid int, start int64) ([]string, bool) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	area, err := os.ReadFile(dir + "/cmdline")
+	if err != nil || len(area) == 0 {
+		return nil, false
+	}
+	if start != 0 {
+		stat, err := os.ReadFile(dir + "/stat")
+		if err != nil || !sameTick(startOf(stat), start) {
+			return nil, false
+		}
+	}
+	return splitArgs(area), true
+}
+
+// startOf returns field 22 of /proc/PID/stat in nanoseconds, or 0.
+func startOf(stat []byte) int64 {
+	// The name in parentheses may hold anything.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	const start = 22 - 3
+	if len(fields) <= start {
+		return 0
+	}
+	n, _ := strconv.ParseInt(string(fields[start]), 10, 64)
+	return n * tickNS
+}

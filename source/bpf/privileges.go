@@ -1,0 +1,68 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// capability numbers (include/uapi/linux/capability.h).
+const (
+	capSysAdmin = 21
+	capPerfmon  = 38
+	capBPF      = 39
+)
+
+// explain adds to an error of loading what is missing, where that can be
+// told.
+func explain(err error) error {
+	var ve *ebpf.VerifierError
+	switch {
+	case errors.Is(err, unix.EPERM):
+		if missing := missingCapabilities(); missing != "" {
+			return fmt.Errorf("bpf: %w: this process lacks %s; run it as root or give it these capabilities", err, missing)
+		}
+		return fmt.Errorf("bpf: %w: this process has the capabilities, so a seccomp profile, an LSM or kernel lockdown forbids it; see the journal", err)
+	case errors.As(err, &ve):
+		return fmt.Errorf("bpf: this kernel's verifier refuses a program: %w", err)
+	}
+	return fmt.Errorf("bpf: %w", err)
+}
+
+// missingCapabilities names what this process lacks of CAP_BPF and
+// CAP_PERFMON, for which CAP_SYS_ADMIN stands too.
+func missingCapabilities() string {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return ""
+	}
+	_, rest, ok := strings.Cut(string(status), "\nCapEff:")
+	if !ok {
+		return ""
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	caps, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	if err != nil || caps>>capSysAdmin&1 == 1 {
+		return ""
+	}
+	var names []string
+	if caps>>capBPF&1 == 0 {
+		names = append(names, "CAP_BPF")
+	}
+	if caps>>capPerfmon&1 == 0 {
+		names = append(names, "CAP_PERFMON")
+	}
+	return strings.Join(names, " and ")
+}
+
+// initialPIDNamespace reports whether pids of the kernel mean the same here.
+func initialPIDNamespace() bool {
+	const inode = 0xEFFFFFFC // PROC_PID_INIT_INO
+	var st unix.Stat_t
+	return unix.Stat("/proc/self/ns/pid", &st) != nil || st.Ino == inode
+}

@@ -1,0 +1,201 @@
+package bpf
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source"
+)
+
+// Name is the source's name.
+const Name = "bpf"
+
+// Source watches tasks with eBPF programs.
+type Source struct {
+	cfg     Config
+	caps    source.Capabilities
+	command running
+
+	mu     sync.Mutex // guards the fields below
+	kernel *kernel    // nil once closed
+	used   bool
+}
+
+var _ source.Source = (*Source)(nil)
+
+// New loads the programs for the scope of cfg, which is also the test that
+// this kernel takes them, and attaches none. It needs CAP_BPF and CAP_PERFMON.
+//
+// The caller must call Run or Close.
+func New(cfg Config) (*Source, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if !initialPIDNamespace() {
+		return nil, errors.New("bpf: this process is in a pid namespace of its own, so that its pids are not the kernel's; run it in the host's (--pid=host)")
+	}
+	k, err := loadKernel(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Source{cfg: cfg, kernel: k, caps: capabilities(&cfg)}, nil
+}
+
+// Name returns "bpf".
+func (s *Source) Name() string { return Name }
+
+// Capabilities returns what the running kernel lets the source deliver.
+func (s *Source) Capabilities() source.Capabilities { return s.caps }
+
+// Close gives back what New has taken, for a source that is not run. It does
+// nothing after Run was called.
+func (s *Source) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kernel == nil || s.used {
+		return nil
+	}
+	err := s.kernel.close()
+	s.kernel = nil
+	return err
+}
+
+func (s *Source) take() (*kernel, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kernel == nil || s.used {
+		return nil, errors.New("bpf: a source runs once; make another with New")
+	}
+	s.used = true
+	return s.kernel, nil
+}
+
+// Losses returns how many records found no room in the buffer, by CPU, while
+// the source runs.
+func (s *Source) Losses() ([]uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kernel == nil {
+		return nil, errors.New("bpf: the source is closed")
+	}
+	byKind, err := s.kernel.losses()
+	if err != nil {
+		return nil, err
+	}
+	sum := make([]uint64, len(byKind[0]))
+	for _, cpus := range byKind {
+		for cpu, n := range cpus {
+			sum[cpu] += n
+		}
+	}
+	return sum, nil
+}
+
+// Run delivers events until ctx ends or, with Config.Command, until no task of
+// the command's tree is left. A command that still runs when ctx ends is left
+// alone.
+//
+// It returns a *StartError if the command could not be started. Programs,
+// maps and links are gone when it returns.
+func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
+	k, err := s.take()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.kernel = nil
+	}()
+	st := newStream(s, k, reg)
+	if st.alarm, err = newAlarm(k.coll.Maps[streamMapRing].FD()); err != nil {
+		return errors.Join(err, k.close())
+	}
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { st.alarm.wake(); close(woken) })
+	err = st.run(ctx)
+	if !stop() {
+		<-woken // it uses the alarm
+	}
+	return errors.Join(err, k.close(), st.alarm.close())
+}
+
+// capabilities declares what the source delivers; New has just shown that the
+// programs load.
+func capabilities(cfg *Config) source.Capabilities {
+	c := source.Capabilities{Scope: cfg.scopeText()}
+	for k := range c.Events {
+		e := &c.Events[k]
+		e.Delivered = true
+		e.Hook = hookNames[k]
+		if taskwatch.Kind(k).Vetoable() {
+			e.Why = "tracepoints observe and cannot refuse"
+		}
+		if !unifiedCgroups() {
+			e.Missing |= taskwatch.FieldCgroup
+			e.Why = join(e.Why, "no unified cgroup hierarchy (cgroup2) is in use")
+		}
+	}
+	return c
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}
+
+var hookNames = [taskwatch.NumKinds]string{
+	taskwatch.Init:  "tp_btf/task_newtask",
+	taskwatch.Clone: "tp_btf/task_newtask",
+	taskwatch.Exec:  "tp_btf/sched_process_exec",
+	taskwatch.UID:   "tp_btf/sys_exit; tp_btf/sched_process_exec",
+	taskwatch.GID:   "tp_btf/sys_exit; tp_btf/sched_process_exec",
+	taskwatch.Exit:  "tp_btf/sched_process_exit",
+	taskwatch.Free:  "tp_btf/sched_process_free; inferred where that is not called",
+}
+
+// unifiedCgroups reports whether tasks have a place in the unified hierarchy.
+func unifiedCgroups() bool {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	return err == nil && (bytes.HasPrefix(b, []byte("0::")) || bytes.Contains(b, []byte("\n0::")))
+}
+
+// clocks turns the kernel's times into the others.
+type clocks struct {
+	wall, boot int64 // what to add to CLOCK_MONOTONIC
+	at         int64
+}
+
+// time returns the wall clock's time of a monotonic one.
+func (c *clocks) time(mono int64) time.Time { return time.Unix(0, mono+c.wall) }
+
+func now() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic(fmt.Sprintf("bpf: clock_gettime(CLOCK_MONOTONIC): %v", err)) // it cannot fail
+	}
+	return ts.Nano()
+}
+
+// set reads the clocks, which drift (wall) or jump (boot, after a suspend).
+func (c *clocks) set() {
+	var boot unix.Timespec
+	c.at = now()
+	c.wall = time.Now().UnixNano() - c.at
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) == nil {
+		c.boot = boot.Nano() - c.at
+	}
+}
+
+func newRun() uint64 { return rand.Uint64N(1<<40-1) + 1 }

@@ -1,0 +1,157 @@
+package bpf
+
+import (
+	"context"
+	"os/exec"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }
+
+// watch is a source under test and what it has delivered.
+type watch struct {
+	src *Source
+	reg taskwatch.Registry
+
+	mu     sync.Mutex
+	events []*taskwatch.Event
+	losses []taskwatch.Loss
+
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func newWatch(t testing.TB, cfg Config, kinds taskwatch.Kinds, keep func(*taskwatch.Event) bool) *watch {
+	t.Helper()
+	testutil.Root(t)
+	w := &watch{done: make(chan error, 1)}
+	m := &taskwatch.Module{Name: "test", Observer: true, OnLost: func(l taskwatch.Loss) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.losses = append(w.losses, l)
+	}}
+	for _, k := range kinds.List() {
+		m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+			if keep == nil || keep(ev) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.events = append(w.events, ev.Clone())
+			}
+			return nil
+		}}
+	}
+	if err := w.reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan struct{})
+	cfg.OnReady = func() { close(ready) }
+	src, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.src = src
+	var ctx context.Context
+	ctx, w.cancel = context.WithCancel(context.Background())
+	go func() { w.done <- src.Run(ctx, &w.reg) }()
+	select {
+	case <-ready:
+	case err := <-w.done:
+		t.Fatal(err)
+	}
+	return w
+}
+
+// stop ends the source and returns what it has delivered.
+func (w *watch) stop(t testing.TB) []*taskwatch.Event {
+	t.Helper()
+	w.cancel()
+	return w.wait(t)
+}
+
+func (w *watch) wait(t testing.TB) []*taskwatch.Event {
+	t.Helper()
+	defer w.cancel()
+	select {
+	case err := <-w.done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the source does not end")
+	}
+	return w.events
+}
+
+func load(t testing.TB, args ...string) { // runs testdata/load.c
+	t.Helper()
+	cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), args...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("load %v: %v\n%s", args, err, out)
+	}
+}
+
+func command(t testing.TB, args ...string) *Command {
+	t.Helper()
+	return &Command{Path: testutil.BuildC(t, "testdata/load.c"), Argv: append([]string{"load"}, args...)}
+}
+
+func count(events []*taskwatch.Event) (n [taskwatch.NumKinds]int) {
+	for _, ev := range events {
+		n[ev.Kind]++
+	}
+	return n
+}
+
+func TestCommandEventsAreComplete(t *testing.T) {
+	const n = 500
+	for _, c := range []struct {
+		load string
+		want [taskwatch.NumKinds]int
+	}{
+		{"fork", [...]int{n + 1, n + 1, 1, 0, 0, n + 1, n + 1}},
+		{"exec", [...]int{n + 1, n + 1, n + 1, 0, 0, n + 1, n + 1}},
+		{"thread", [...]int{n + 1, n + 1, 1, 0, 0, n + 1, n + 1}},
+		{"ids", [...]int{1, 1, 1, n / 2, n / 2, 1, 1}},
+	} {
+		t.Run(c.load, func(t *testing.T) {
+			w := newWatch(t, Config{Command: command(t, c.load, strconv.Itoa(n)), Latency: DefaultLatency}, taskwatch.AllKinds, nil)
+			events := w.wait(t)
+			if got := count(events); got != c.want {
+				t.Errorf("got %v events, want %v", got, c.want)
+			}
+			if exit := w.src.Exit(); exit.Code != 0 || exit.Signal != 0 {
+				t.Errorf("the command ended with %+v", exit)
+			}
+			for i, ev := range events {
+				if ev.Seq != uint64(i+1) {
+					t.Fatalf("event %d has sequence number %d", i, ev.Seq)
+				}
+				missing := ev.Missing
+				if ev.Task.ID == events[0].Task.ID { // who created it is out of scope
+					missing &^= taskwatch.FieldParentID
+				}
+				if missing != 0 && !(ev.Kind == taskwatch.Exec && i < 3) {
+					t.Fatalf("event %d, %v, lacks %v", i, ev.Kind, ev.Missing)
+				}
+			}
+			if t.Failed() || testing.Verbose() {
+				for i, ev := range events[:min(len(events), 14)] {
+					t.Logf("%d %v %+v missing %v inferred %v %+v %v", i, ev.Kind, ev.Task, ev.Missing, ev.Inferred, ev.Exit, ev.Rusage)
+				}
+				inferred := 0
+				for _, ev := range events {
+					if ev.Inferred {
+						inferred++
+					}
+				}
+				t.Logf("%d inferred", inferred)
+			}
+		})
+	}
+}

@@ -1,0 +1,224 @@
+package bpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// stream is one run of a source. Its goroutine alone touches it.
+type stream struct {
+	src    *Source
+	kernel *kernel
+	reg    *taskwatch.Registry
+	alarm  *alarm
+	table  *table
+	clocks clocks
+
+	kinds    taskwatch.Kinds // what the kernel side gathers
+	seq      uint64
+	lost     uint32 // running counts of the kernel side that were told
+	dropped  uint32
+	resyncs  resync
+	unfreed  exits
+	lastExit int64
+	pidfd    *os.File // of the command, if there is one
+
+	ev      taskwatch.Event
+	rec     record
+	argv    map[uint64][]byte // pieces of long argvs, by task
+	cgroups map[uint64]string
+	strings interner
+	scratch []byte
+	failed  error
+}
+
+func newStream(s *Source, k *kernel, reg *taskwatch.Registry) *stream {
+	return &stream{
+		src: s, kernel: k, reg: reg,
+		table:   newTable(newRun()),
+		argv:    make(map[uint64][]byte),
+		cgroups: make(map[uint64]string),
+		strings: make(interner),
+	}
+}
+
+// How often a sleeping reader looks around: for modules that came or went,
+// and for tasks whose free is overdue.
+const (
+	idleTick   = 500 * time.Millisecond
+	unfreeTick = 50 * time.Millisecond
+	busyTick   = 100 * time.Microsecond // a record is being written
+	batch      = 64                     // records between the returns of their room
+)
+
+func (st *stream) run(ctx context.Context) error {
+	defer func() {
+		st.src.command.release()
+		if st.pidfd != nil {
+			st.pidfd.Close()
+		}
+	}()
+	st.clocks.set()
+	if err := st.watch(); err != nil {
+		return err
+	}
+	if err := st.startCommand(); err != nil {
+		return err
+	}
+	if f := st.src.cfg.OnReady; f != nil {
+		f()
+	}
+	rested := false // the last wait brought nothing
+	for st.failed == nil {
+		n, busy := st.drain()
+		if err := st.maintain(); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			err := st.kernel.detach()
+			st.drain() // what happened before the end
+			return errors.Join(err, st.failed)
+		}
+		if st.finished() {
+			return st.failed
+		}
+		if err := st.rest(n > 0, busy, rested); err != nil {
+			return err
+		}
+		rested = n == 0
+	}
+	return st.failed
+}
+
+// rest waits for more. The kernel side is told what to wake for first, and
+// the buffer looked at once more, so that nothing falls in between.
+func (st *stream) rest(read, busy, rested bool) error {
+	latency := st.src.cfg.Latency
+	armed, d := uint32(armedAny), idleTick
+	if st.unfreed.len > 0 || st.resyncs.wanted {
+		d = unfreeTick
+	}
+	switch {
+	case busy:
+		armed, d = armedNot, busyTick
+	case latency > 0 && (read || !rested):
+		armed, d = armedFull, latency
+	}
+	st.kernel.control.Store(controlArmed, armed)
+	if produced := st.kernel.ring.Produced(); produced != st.kernel.ring.Position() && (armed == armedAny || produced-st.kernel.ring.Position() >= uint64(st.src.cfg.BufferSize/4)) {
+		return nil
+	}
+	err := st.alarm.wait(d)
+	st.kernel.control.Store(controlArmed, armedNot)
+	return err
+}
+
+// drain handles the records that are there, and reports how many there were
+// and whether one is still being written. It returns now and then even if
+// there is no end of them.
+func (st *stream) drain() (n int, busy bool) {
+	ring := st.kernel.ring
+	for n < 1<<16 && st.failed == nil {
+		b, unfinished := ring.Next()
+		if b == nil {
+			ring.Release()
+			st.lossesWithoutRecord()
+			st.resyncs.reached(st, ring.Position())
+			return n, unfinished
+		}
+		if err := st.rec.decode(b); err != nil {
+			st.failed = err
+			break
+		}
+		st.handle(&st.rec)
+		n++
+		if n%batch == 0 {
+			ring.Release()
+			st.resyncs.reached(st, ring.Position())
+		}
+	}
+	ring.Release()
+	return n, false
+}
+
+// watch makes the kernel side gather what the registry's modules watch now.
+func (st *stream) watch() error {
+	kinds := st.reg.Kinds()
+	if kinds == st.kinds {
+		return nil
+	}
+	if kinds == 0 { // from here on the table would rot
+		run, next := st.table.run, st.table.next
+		st.table, st.unfreed, st.resyncs = newTable(run), exits{}, resync{}
+		st.table.next = next
+	}
+	fresh, err := st.kernel.watch(kinds)
+	if err != nil {
+		return err
+	}
+	st.kinds = kinds
+	if fresh {
+		return st.resyncs.start(st)
+	}
+	return nil
+}
+
+// maintain does what does not come from a record.
+func (st *stream) maintain() error {
+	at := now()
+	if at-st.clocks.at > int64(time.Second) {
+		st.clocks.set()
+	}
+	if err := st.watch(); err != nil {
+		return err
+	}
+	st.overdue(at)
+	if st.resyncs.due(at) {
+		return st.resyncs.start(st)
+	}
+	return nil
+}
+
+func (st *stream) startCommand() error {
+	cmd := st.src.cfg.Command
+	if cmd == nil {
+		return nil
+	}
+	process, err := cmd.start(func(tid int) { st.kernel.control.Store(controlSeed, uint32(tid)) })
+	if err != nil {
+		return err
+	}
+	r := &st.src.command
+	r.mu.Lock()
+	r.process = process
+	r.mu.Unlock()
+	fd, err := unix.PidfdOpen(process.Pid, 0)
+	if err != nil {
+		return fmt.Errorf("bpf: pidfd_open of the command: %w", err)
+	}
+	st.pidfd = os.NewFile(uintptr(fd), "pidfd")
+	return st.alarm.add(fd)
+}
+
+// finished reports whether a command's tree is gone and every event of it
+// delivered.
+func (st *stream) finished() bool {
+	if st.pidfd == nil || !st.src.command.reap() {
+		return false
+	}
+	if len(st.table.live) > 0 || st.resyncs.wanted || st.resyncs.running {
+		return false
+	}
+	return st.unfreed.len == 0 || now()-st.lastExit > freeWait
+}
+
+// freeWait is how long the end of a command's tree waits for frees. Tasks that
+// nobody reaps are never freed.
+const freeWait = int64(2 * time.Second)

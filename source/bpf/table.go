@@ -1,0 +1,215 @@
+package bpf
+
+import "github.com/taskwatch/taskwatch"
+
+// entry is one task from the first record of it to its free.
+type entry struct {
+	task taskwatch.Task
+
+	addr    uint64           // of its task_struct; 0 if it was found in /proc
+	start   int64            // CLOCK_BOOTTIME; 0 from init to clone
+	missing taskwatch.Fields // what is not known of the task
+	kthread bool
+	cgroup  uint64 // id
+	lastNS  int64  // time of the last record about it
+
+	exited   bool // past its exit: not counted in its process
+	reported bool // its exit event was delivered
+	gone     bool // it is certain that it was reaped
+	val      uint64
+
+	generation uint32 // of the last resync that saw it, or in which it came
+	waiting           // for the free
+}
+
+// table holds the tasks that are not freed.
+type table struct {
+	run  uint64
+	next uint64 // TaskID.N of the next task
+
+	byAddr map[uint64]*entry
+	byTID  map[int]*entry // the last task to have a tid, until it is freed
+	live   map[int]int    // tasks of a process that have not exited
+
+	generation uint32
+}
+
+func newTable(run uint64) *table {
+	return &table{
+		run:    run,
+		byAddr: make(map[uint64]*entry),
+		byTID:  make(map[int]*entry),
+		live:   make(map[int]int),
+	}
+}
+
+// id returns the id of the task at an address, or zero.
+func (t *table) id(addr uint64) taskwatch.TaskID {
+	if e := t.byAddr[addr]; e != nil {
+		return e.task.ID
+	}
+	return taskwatch.TaskID{}
+}
+
+// find returns the entry that a record is about, or nil. An address names one
+// task until it is freed, a pair of tid and start time does for all times;
+// but an exec gives the tid and the start time of a process's first task to
+// the one that called it.
+func (t *table) find(r *record) *entry {
+	e := t.byAddr[r.task]
+	if e == nil {
+		e = t.byTID[r.tid]
+		if e == nil || e.addr != 0 || !sameTick(e.start, r.start) {
+			return nil
+		}
+		e.addr, e.start = r.task, r.start // found in /proc, which does not tell the address
+		t.byAddr[r.task] = e
+		return e
+	}
+	if e.start == r.start || e.start == 0 || r.kind == recordKind(taskwatch.Exec) && e.task.PID == r.pid {
+		return e
+	}
+	return nil
+}
+
+// sameTick compares a start time with one that /proc has rounded down.
+func sameTick(rounded, exact int64) bool { return rounded == exact/tickNS*tickNS }
+
+// tickNS is a clock tick of /proc in nanoseconds: USER_HZ is 100 on every
+// port of ours.
+const tickNS = 10_000_000
+
+// add makes the entry of a new task without a pid.
+func (t *table) add(addr uint64) *entry {
+	t.next++
+	e := &entry{addr: addr, generation: t.generation}
+	e.task.ID = taskwatch.TaskID{Run: t.run, N: t.next}
+	if addr != 0 {
+		t.byAddr[addr] = e
+	}
+	return e
+}
+
+// place gives an entry its pid and its start time.
+func (t *table) place(e *entry, pid, tid int, start int64) {
+	e.task.PID, e.task.TID = pid, tid
+	e.start, e.task.StartNS = start, start
+	t.byTID[tid] = e
+	if !e.exited {
+		t.live[pid]++
+	}
+}
+
+// move follows an exec by a task that was not the first of its process.
+func (t *table) move(e *entry, tid int, start int64) {
+	if t.byTID[e.task.TID] == e {
+		delete(t.byTID, e.task.TID)
+	}
+	e.task.TID = tid
+	e.start, e.task.StartNS = start, start
+	t.byTID[tid] = e
+}
+
+// exit takes an entry out of the living and reports whether it was the last
+// of its process.
+func (t *table) exit(e *entry) (last bool) {
+	if e.exited {
+		return false
+	}
+	e.exited = true
+	n := t.live[e.task.PID] - 1
+	if n > 0 {
+		t.live[e.task.PID] = n
+		return false
+	}
+	delete(t.live, e.task.PID)
+	return true
+}
+
+// remove forgets an entry.
+func (t *table) remove(e *entry) {
+	if e.task.TID != 0 {
+		t.exit(e)
+	}
+	if t.byAddr[e.addr] == e {
+		delete(t.byAddr, e.addr)
+	}
+	if t.byTID[e.task.TID] == e {
+		delete(t.byTID, e.task.TID)
+	}
+	e.leave()
+}
+
+// inherit gives a new task what it has from the one that created it.
+func (e *entry) inherit(from *entry) {
+	if from == nil {
+		e.missing = taskwatch.FieldParentID | unknown
+		return
+	}
+	e.task.ParentID = from.task.ID
+	e.task.Exe, e.task.Cwd = from.task.Exe, from.task.Cwd
+	e.task.Argv, e.task.ArgvCut = from.task.Argv, from.task.ArgvCut
+	e.missing = from.missing &^ (taskwatch.FieldParentID | taskwatch.FieldCgroup)
+}
+
+// unknown is what a task without a program of its own lacks.
+const unknown = taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCwd
+
+// asKthread marks a thread of the kernel, which runs no program.
+func (e *entry) asKthread() {
+	e.kthread = true
+	e.task.Exe, e.task.Cwd, e.task.Argv, e.task.ArgvCut = "", "", nil, false
+	e.missing |= unknown
+}
+
+// share gives a task the program of the first task of its process.
+func (e *entry) share(leader *entry) {
+	e.task.Exe, e.task.Cwd = leader.task.Exe, leader.task.Cwd
+	e.task.Argv, e.task.ArgvCut = leader.task.Argv, leader.task.ArgvCut
+	e.missing = e.missing&^unknown | leader.missing&unknown
+}
+
+// waiting is an element of a list of entries that have exited and are not
+// freed, in the order in which they are to be looked at.
+type waiting struct {
+	prev, next *entry
+	list       *exits
+	seenGone   bool
+	checkNS    int64 // when to look next, on CLOCK_MONOTONIC; lists are sorted by it
+}
+
+type exits struct {
+	head, tail *entry
+	len        int
+}
+
+func (l *exits) push(e *entry) {
+	e.leave()
+	e.waiting.list, e.waiting.prev, e.waiting.next = l, l.tail, nil
+	if l.tail != nil {
+		l.tail.waiting.next = e
+	} else {
+		l.head = e
+	}
+	l.tail = e
+	l.len++
+}
+
+func (e *entry) leave() {
+	l := e.waiting.list
+	if l == nil {
+		return
+	}
+	if e.waiting.prev != nil {
+		e.waiting.prev.waiting.next = e.waiting.next
+	} else {
+		l.head = e.waiting.next
+	}
+	if e.waiting.next != nil {
+		e.waiting.next.waiting.prev = e.waiting.prev
+	} else {
+		l.tail = e.waiting.prev
+	}
+	l.len--
+	e.waiting.list, e.waiting.prev, e.waiting.next = nil, nil, nil
+}
