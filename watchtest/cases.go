@@ -1,0 +1,150 @@
+package watchtest
+
+import (
+	"os"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+var root = []testutil.Need{testutil.NeedsRoot}
+
+// cases are the runs of the workload that every source is held to. The
+// numbers can be counted in testdata/workload.c.
+var cases = []testCase{
+	{name: "true", args: "true",
+		why: "A command that does nothing."},
+	{name: "exit", args: "exit 3",
+		why: "The exit status is the command's own."},
+	{name: "suicide-kill", args: "suicide 9",
+		why: "The command is killed by SIGKILL."},
+	{name: "suicide-term", args: "suicide 15",
+		why: "The command is killed by SIGTERM."},
+	{name: "stdio", args: "stdio", extra: checkStdio,
+		why: "The command's files, limits and signal dispositions are those it was given."},
+
+	{name: "fork", args: "fork 300", made: 300,
+		why: "N forks are N inits, clones, exits and frees, each with its own exit code."},
+	{name: "exec", args: "exec 50", made: 50, execs: 51,
+		why: "N forks and execs of programs that end at once; argv, exe and cwd are complete."},
+	{name: "argv", args: "argv", made: 6, execs: 7,
+		why: "Arguments: empty, with line ends, not UTF-8, 100 KiB long, 1000 of them, none."},
+	{name: "cwd", args: "cwd", made: 1, execs: 2,
+		why: "A program by a relative path and a symbolic link, in another directory: exe is absolute and resolved."},
+	{name: "thread", args: "thread 300", made: 300,
+		why: "N threads are N inits, clones, exits and frees; the process goes on."},
+	{name: "vfork", args: "vfork 20", made: 20, execs: 11,
+		why: "vfork children share the memory of a parent that waits; half run a program."},
+	{name: "posix-spawn", args: "posix-spawn 10", made: 10, execs: 11,
+		why: "The C library makes processes by clone with CLONE_VM and CLONE_VFORK."},
+	{name: "clone3", args: "clone3 6", made: 6,
+		why: "The flags of clone3 stand in memory, not in a register."},
+	{name: "clone-vm", args: "clone-vm 6", made: 6,
+		why: "Processes that share memory or files and are no threads."},
+	{name: "clone-parent", args: "clone-parent", made: 3,
+		why: "CLONE_PARENT makes a sibling; a child may have no exit signal."},
+	{name: "exec-thread", args: "exec-thread 3", made: 15, execs: 5,
+		why: "An exec by a thread that is not the leader takes over the leader's tid; all others end."},
+	{name: "exec-fail", args: "exec-fail", made: 1, execs: 1,
+		why: "Execs that fail are no events, and fail as they would alone."},
+	{name: "script", args: "script", made: 2, execs: 3,
+		why: "A #! script, and one whose interpreter is a script."},
+	{name: "execveat", args: "execveat", made: 1, execs: 2,
+		why: "execveat of a descriptor without a path."},
+
+	{name: "daemon", args: "daemon", made: 2,
+		why: "A daemon by double fork; its parent is gone before it ends."},
+	{name: "orphan", args: "orphan", made: 2, execs: 2,
+		why: "A descendant outlives the command and starts another program."},
+	{name: "zombie", args: "zombie 5", made: 5,
+		why: "Children that nobody waits for are freed when the command has ended."},
+	{name: "autoreap", args: "autoreap 5", made: 5,
+		why: "Children of a parent that ignores SIGCHLD are freed without a wait."},
+	{name: "killed", args: "killed", made: 8,
+		why: "Processes killed by signals, with the core flag where a core was dumped."},
+	{name: "kill-threads", args: "kill-threads", made: 4,
+		why: "SIGKILL ends all threads of a process."},
+	{name: "exit-group", args: "exit-group", made: 7,
+		why: "exit_group by a thread ends all others with the same code."},
+	{name: "leader-first", args: "leader-first", made: 8, execs: 4,
+		why: "The leader of a process ends first; a thread runs on and makes children."},
+	{name: "stop", args: "stop", made: 1,
+		why: "Stopped and continued by signals: no event, and the parent sees it as ever."},
+	{name: "signals", args: "signals 100", made: 1,
+		why: "Signals arrive one by one, with their value, code and sender."},
+
+	{name: "ids-none", args: "ids-none",
+		why: "set*id calls that change nothing are no events."},
+	{name: "ids", args: "ids", made: 11, uids: 13, gids: 7, needs: root,
+		why: "Every set*id call: old and new ids, and nothing where nothing changed or the call failed."},
+	{name: "ids-threads", args: "ids-threads", made: 16, uids: 5, gids: 5, needs: root,
+		why: "The C library changes the ids of every thread, the bare system call those of its caller."},
+	{name: "ids-exec", args: "ids-exec", made: 3, execs: 4, uids: 5, gids: 5, needs: root,
+		why: "Ids that change in an exec: by a set-id file, and saved ids that become the effective ones."},
+
+	{name: "fork-fail", args: "fork-fail", made: 3, failed: 6,
+		why: "A fork that fails after init is an init and a free; a later one is not confused."},
+	{name: "pid-reuse", args: "pid-reuse 20", made: 21, needs: root,
+		why: "One pid many times is as many tasks."},
+	{name: "many", args: "many 2000", made: 2000,
+		why: "Thousands of processes at the same time."},
+	{name: "many-threads", args: "many-threads 2000", made: 2000,
+		why: "Thousands of threads at the same time."},
+	{name: "usage", args: "usage", made: 3, extra: checkUsage,
+		why: "What a task used is what it saw itself shortly before it ended; a thread's is not its process's."},
+}
+
+// mixed are the cases that are run once more for every kind alone.
+func mixed() []testCase {
+	names := []string{"exec-thread", "vfork", "leader-first", "fork-fail", "autoreap"}
+	if os.Geteuid() == 0 {
+		names = append(names, "ids-threads", "ids-exec")
+	}
+	var list []testCase
+	for _, c := range cases {
+		if slices.Contains(names, c.name) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// checkStdio checks that the command's files are the very files it was given.
+func checkStdio(r *run) {
+	if len(r.truth.stdio) != 3 {
+		r.problem("the workload reported %d standard files", len(r.truth.stdio))
+		return
+	}
+	for i, f := range r.truth.stdio {
+		st := r.files[i].Sys().(*syscall.Stat_t)
+		if f.Dev != uint64(st.Dev) || f.Ino != st.Ino {
+			r.problem("file descriptor %d of the command is another file than it was given", i)
+		}
+	}
+	if string(r.stderr) != stdinText {
+		r.problem("the command copied %q from stdin to stderr, want %q", r.stderr, stdinText)
+	}
+}
+
+// checkUsage checks that the workload really used what the case needs.
+func checkUsage(r *run) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(os.TempDir(), &st); err != nil {
+		r.problem("%v", err)
+	}
+	var burnt, touched bool
+	written := st.Type == unix.TMPFS_MAGIC // what is written there is no I/O
+	for _, l := range r.truth.lives {
+		if u := l.usage; u != nil {
+			burnt = burnt || u.CPUNS >= 140e6
+			touched = touched || u.MaxRSS >= 32<<20 && u.NVCSw >= 10
+			written = written || u.WriteBytes >= 256<<10
+		}
+	}
+	if !burnt || !touched || !written {
+		r.problem("the workload used too little to tell: CPU %v, memory and sleep %v, disk %v", burnt, touched, written)
+	}
+}

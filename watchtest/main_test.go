@@ -1,0 +1,9 @@
+package watchtest
+
+import (
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }

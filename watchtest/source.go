@@ -1,0 +1,242 @@
+package watchtest
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
+)
+
+// Command is what a source under test is to watch. The files stay the
+// suite's.
+type Command struct {
+	Path                  string // absolute
+	Argv                  []string
+	Env                   []string
+	Dir                   string
+	Stdin, Stdout, Stderr *os.File
+	DryRun                bool // ask watchers, refuse nothing
+}
+
+// Config says how the suite gets at the source under test.
+type Config struct {
+	// New makes a source for one run. It fails the test if it cannot. What
+	// the source holds is released when its Run has returned, or by
+	// t.Cleanup.
+	New func(t testing.TB, cmd Command) Instance
+
+	// DryRun says that the source honours Command.DryRun.
+	DryRun bool
+
+	// MaxArgv is the size in bytes, with a terminator each, up to which argv
+	// is complete; 0 says that it is never cut. Longer ones may be cut and
+	// must then be marked.
+	MaxArgv int
+
+	// Recorded says that New itself has run the command, and that the source
+	// repeats what happened then. Nothing can be stopped or refused any more.
+	Recorded bool
+}
+
+// Instance is a source made for one run.
+type Instance struct {
+	Source source.Source
+
+	// Ready says that the source watches what others start: the suite starts
+	// the command itself once Ready is closed, and ends the source's context
+	// when it has seen the end of the command. Where Ready is nil, the source
+	// has been given the command, and its Run ends when the command and all
+	// of its descendants have.
+	Ready <-chan struct{}
+
+	// Exit returns the command's own status after Run. It may be nil only
+	// where Ready is not.
+	Exit func() taskwatch.ExitStatus
+
+	// EventSource is what the events name as their source, if that is not
+	// the source's own name.
+	EventSource string
+}
+
+func capabilities(i Instance) *source.Capabilities {
+	c := i.Source.Capabilities()
+	return &c
+}
+
+// Source checks a source: see the package comment.
+func Source(t *testing.T, cfg Config) {
+	path := buildWorkload(t)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			testutil.Require(t, c.needs...)
+			report(t, c.why, c.check(t, &cfg, path))
+		})
+	}
+	t.Run("one-kind", func(t *testing.T) {
+		for k := range taskwatch.Kind(taskwatch.NumKinds) {
+			t.Run(k.String(), func(t *testing.T) {
+				for _, c := range mixed() {
+					report(t, "Only "+k.String()+" is watched: the source gathers less and delivers those events as ever.",
+						c.checkKinds(t, &cfg, path, taskwatch.KindsOf(k)))
+				}
+			})
+		}
+	})
+	if cfg.Recorded {
+		return
+	}
+	t.Run("context", func(t *testing.T) {
+		report(t, "A source whose context ends returns nil, and holds nothing any more.", checkContext(t, &cfg, path))
+	})
+	t.Run("no-veto", func(t *testing.T) {
+		report(t, "Errors of observers, errors on facts, and panics refuse nothing and lose nothing.", checkNoVeto(t, &cfg, path))
+	})
+	t.Run("veto", func(t *testing.T) {
+		for _, v := range vetoes {
+			t.Run(v.name, func(t *testing.T) {
+				testutil.Require(t, v.needs...)
+				report(t, v.why, v.check(t, &cfg, path))
+			})
+		}
+	})
+}
+
+// report fails the test with the problems, and what the case is about.
+func report(t *testing.T, why string, problems []string) {
+	t.Helper()
+	if len(problems) == 0 {
+		return
+	}
+	const enough = 15
+	total := len(problems)
+	if total > enough {
+		problems = append(slices.Clone(problems[:enough]), fmt.Sprintf("and %d more", total-enough))
+	}
+	t.Errorf("%s\n%d problems:\n- %s", why, total, strings.Join(problems, "\n- "))
+}
+
+// testCase is one run of the workload.
+type testCase struct {
+	name string
+	why  string // what is looked at
+	args string // of the workload, separated by blanks
+
+	// What the workload does, known beforehand: tasks made beside the
+	// command itself, execs with the command's own, ids changed, failed forks.
+	made, execs, uids, gids, failed int
+
+	needs []testutil.Need
+	extra func(*run) // more checks
+}
+
+func (c *testCase) argv(path string) []string {
+	return append([]string{path}, strings.Fields(c.args)...)
+}
+
+func (c *testCase) check(t testing.TB, cfg *Config, path string) []string {
+	return c.checkKinds(t, cfg, path, taskwatch.AllKinds)
+}
+
+// checkKinds runs the case alone and under the source, and returns everything
+// that is wrong.
+func (c *testCase) checkKinds(t testing.TB, cfg *Config, path string, kinds taskwatch.Kinds) []string {
+	alone := &run{t: t, cfg: cfg}
+	if !alone.bare(c.argv(path)) {
+		return append([]string{"without any source:"}, alone.problems...)
+	}
+	r := &run{t: t, cfg: cfg, kinds: kinds}
+	if !r.watched(c.argv(path)) {
+		return r.problems
+	}
+	c.counts(r)
+	r.untouched(alone)
+	r.compare()
+	if c.extra != nil {
+		c.extra(r)
+	}
+	return r.problems
+}
+
+// counts checks that the workload did what the case is for.
+func (c *testCase) counts(r *run) {
+	for _, n := range []struct {
+		what      string
+		got, want int
+	}{
+		{"made tasks", r.truth.made(), c.made}, {"ran programs", r.truth.execs, max(c.execs, 1)},
+		{"changed user ids", r.truth.uids, c.uids}, {"changed group ids", r.truth.gids, c.gids},
+		{"failed to make tasks", len(r.truth.failed), c.failed},
+	} {
+		if n.got != n.want {
+			r.problem("under the source the workload %s %d times, want %d", n.what, n.got, n.want)
+		}
+	}
+}
+
+// untouched checks that the workload noticed nothing of the source.
+func (r *run) untouched(alone *run) {
+	if r.status != alone.status {
+		r.problem("the command's own exit status is %+v; without the source it is %+v", r.status, alone.status)
+	}
+	got, want := slices.Clone(r.truth.notes), slices.Clone(alone.truth.notes)
+	slices.Sort(got) // notes of different tasks come in any order
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		r.problem("the workload saw\n\t%s\nwithout the source it saw\n\t%s", strings.Join(got, " "), strings.Join(want, " "))
+	}
+	if string(r.stderr) != string(alone.stderr) {
+		r.problem("on stderr came %q; without the source it was %q", r.stderr, alone.stderr)
+	}
+}
+
+// compare checks the events of the run against its truth.
+func (r *run) compare() {
+	caps := capabilities(r.inst)
+	all := r.log.snapshot()
+	complete := r.kinds == taskwatch.AllKinds && len(r.modules) == 0
+	r.problems = append(r.problems, checkOrder(all, complete)...)
+	r.problems = append(r.problems, r.log.problems...)
+	r.problems = append(r.problems, r.log.dropped()...)
+	for _, loss := range r.log.losses {
+		r.problem("the source says that it lost %d events from number %d on: the suite stays within what a source must bear", loss.Count, loss.Seq)
+	}
+	for _, k := range taskwatch.AllKinds.List() {
+		if e := caps.Events[k]; !e.Delivered && (e.Veto || e.Missing != 0) {
+			r.problem("the source declares a veto or missing fields of %s, which it does not declare as delivered", k)
+		}
+		if caps.Events[k].Veto && !k.Vetoable() {
+			r.problem("the source declares a veto of %s, which cannot be refused", k)
+		}
+	}
+	for _, s := range all {
+		if k := s.ev.Kind; !caps.Events[k].Delivered {
+			r.problem("a %s event was delivered, which the source does not declare", k)
+			return
+		}
+	}
+	name := r.inst.EventSource
+	if name == "" {
+		name = r.inst.Source.Name()
+	}
+	c := &comparison{
+		caps: *caps, kinds: caps.Kinds() & r.kinds, rootMade: r.inst.Ready != nil,
+		name: name, maxArgv: r.cfg.MaxArgv, cgroup: ownCgroup(), from: r.from, to: r.to,
+	}
+	r.problems = append(r.problems, c.compare(r.truth, r.events)...)
+}
+
+// checkContext ends the context of a run in the middle of it.
+func checkContext(t testing.TB, cfg *Config, path string) []string {
+	r := &run{t: t, cfg: cfg}
+	r.stop = func(ev *taskwatch.Event) bool { return ev.Task.Exe == path }
+	r.watched([]string{path, "sleep"})
+	if !r.stopped {
+		r.problem("no event of the command was delivered")
+	}
+	return r.problems
+}

@@ -1,0 +1,172 @@
+package watchtest
+
+import (
+	"fmt"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// truth is what the workload did, task by task.
+type truth struct {
+	lives  []*life // in the order in which they began; the first is the command's own
+	failed []*fact // forks that failed
+	notes  []string
+	stdio  []*fact
+
+	execs, uids, gids int
+}
+
+// life is one lifetime of one task.
+type life struct {
+	name   string // for messages
+	pid    int
+	parent *life // the parent process's main task at the clone; nil outside of the tree
+	maker  *life // nil outside of the tree
+	wants  []want
+	usage  *fact // or nil
+	ended  bool
+	now    state
+}
+
+// state is what holds for a task at one moment.
+type state struct {
+	tid      int
+	ppid     int
+	exe      string
+	comm     string
+	cwd      string
+	argv     []string
+	uid, gid taskwatch.IDs
+}
+
+// want is one event that a complete source delivers.
+type want struct {
+	kind  taskwatch.Kind
+	fact  *fact // of a free: the exit's
+	state state // after the event
+
+	// floating says that the order within the task is open: ids that change
+	// in an exec may be reported before or after it.
+	floating bool
+}
+
+func (l *life) want(k taskwatch.Kind, f *fact) {
+	l.wants = append(l.wants, want{kind: k, fact: f, state: l.now,
+		floating: (k == taskwatch.UID || k == taskwatch.GID) && f.Cause == "exec"})
+}
+
+// newTruth replays the facts, which stand in causal order.
+func newTruth(facts []*fact) (*truth, error) {
+	tr := &truth{}
+	byTID := map[int]*life{} // the latest of that tid
+	find := func(tid int) (*life, error) {
+		if l := byTID[tid]; l != nil {
+			return l, nil
+		}
+		return nil, fmt.Errorf("the workload's report is broken: nothing made task %d", tid)
+	}
+	for _, f := range facts {
+		switch f.Fact {
+		case "clone":
+			maker, err := find(f.By)
+			if err != nil {
+				return nil, err
+			}
+			l := &life{
+				name: fmt.Sprintf("task %d (of process %d, made by task %d)", f.TID, f.PID, f.By),
+				pid:  f.PID, parent: byTID[f.PPID], maker: maker, now: maker.now,
+			}
+			l.now.ppid = f.PPID
+			l.now.tid = 0
+			l.want(taskwatch.Init, f)
+			l.now.tid = f.TID
+			l.want(taskwatch.Clone, f)
+			byTID[f.TID] = l
+			tr.lives = append(tr.lives, l)
+		case "failed":
+			tr.failed = append(tr.failed, f)
+		case "exec":
+			if len(tr.lives) == 0 {
+				l := &life{name: fmt.Sprintf("the command itself (task %d)", f.TID), pid: f.PID}
+				byTID[f.TID] = l
+				tr.lives = append(tr.lives, l)
+			}
+			l, err := find(f.FromTID)
+			if err != nil {
+				return nil, err
+			}
+			l.now = state{
+				tid: f.TID, ppid: f.PPID, exe: string(f.Exe), comm: string(f.Comm), cwd: string(f.Cwd),
+				argv: plain(f.Argv), uid: f.UID, gid: f.GID,
+			}
+			l.want(taskwatch.Exec, f)
+			byTID[f.TID] = l
+			tr.execs++
+		case "uid", "gid":
+			l, err := find(f.TID)
+			if err != nil {
+				return nil, err
+			}
+			if f.Fact == "uid" {
+				l.now.uid = f.New
+				l.want(taskwatch.UID, f)
+				tr.uids++
+			} else {
+				l.now.gid = f.New
+				l.want(taskwatch.GID, f)
+				tr.gids++
+			}
+		case "exit":
+			l, err := find(f.TID)
+			if err != nil {
+				return nil, err
+			}
+			if f.PPID != 0 {
+				l.now.ppid = f.PPID
+			}
+			l.want(taskwatch.Exit, f)
+			l.want(taskwatch.Free, f)
+			l.ended = true
+		case "usage":
+			l, err := find(f.TID)
+			if err != nil {
+				return nil, err
+			}
+			l.usage = f
+		case "stdio":
+			tr.stdio = append(tr.stdio, f)
+		case "note":
+			tr.notes = append(tr.notes, fmt.Sprintf("%s=%d", f.Key, f.Value))
+		case "error":
+			return nil, fmt.Errorf("the workload failed at %q with errno %d", f.Key, f.Value)
+		default:
+			return nil, fmt.Errorf("the workload's report is broken: fact %q", f.Fact)
+		}
+	}
+	return tr, nil
+}
+
+// running lists the tasks that have not ended.
+func (tr *truth) running() []*life {
+	var list []*life
+	for _, l := range tr.lives {
+		if !l.ended {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// made is how many tasks the workload made, without the command's own.
+func (tr *truth) made() int { return len(tr.lives) - 1 }
+
+// filter returns the wants of the given kinds.
+func (l *life) filter(kinds taskwatch.Kinds) []want {
+	var list []want
+	for _, w := range l.wants {
+		if kinds.Has(w.kind) {
+			list = append(list, w)
+		}
+	}
+	return list
+}

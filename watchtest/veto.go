@@ -1,0 +1,247 @@
+package watchtest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// vetoCase is a run in which a watcher's errors ask for refusals.
+type vetoCase struct {
+	name  string
+	why   string
+	kind  taskwatch.Kind
+	args  string
+	needs []testutil.Need
+
+	err    error
+	errno  syscall.Errno // with which the refused calls have to fail
+	dryRun bool
+
+	// refuse picks the events; n counts the tasks that the command makes.
+	refuse func(ev *taskwatch.Event, n int) bool
+
+	notes         []string // the outcomes that the workload has to see; %d stands for the errno
+	refused       int      // how many events are picked
+	keepU, keepG  int      // id changes that are left
+	forkFailures  bool     // a refusal is a failed fork
+	execsIfAll    int      // execs where nothing is refused
+	execsIfVetoed int
+}
+
+var (
+	errWithErrno    = fmt.Errorf("the suite says no: %w", syscall.EDQUOT)
+	errWithoutErrno = errors.New("the suite says no")
+)
+
+// vetoes are the cases of every kind that can be refused, each with an errno,
+// without, and without effect.
+var vetoes = func() []vetoCase {
+	kinds := []vetoCase{
+		{
+			kind: taskwatch.Init, args: "try-init", refused: 5, forkFailures: true, execsIfAll: 3, execsIfVetoed: 2,
+			// Five ways to make a task, twice; every other one is refused.
+			refuse: func(_ *taskwatch.Event, n int) bool { return n%2 == 0 },
+			notes: strings.Fields("try.fork=%d try.vfork=0 try.clone3=%d try.thread=0 try.posix_spawn=%d " +
+				"try.fork=0 try.vfork=%d try.clone3=0 try.thread=%d try.posix_spawn=0"),
+		},
+		{
+			kind: taskwatch.Exec, args: "try-exec", refused: 3, execsIfAll: 7, execsIfVetoed: 4,
+			refuse: func(ev *taskwatch.Event, _ int) bool { return slices.Contains(ev.Task.Argv, "refuse") },
+			notes:  strings.Fields("try.exec=0 try.exec=%d try.exec=0 try.exec=%d try.exec=0 try.exec=%d"),
+		},
+		{
+			kind: taskwatch.UID, args: "try-ids", refused: 3, keepU: 1, keepG: 4, execsIfAll: 1, execsIfVetoed: 1, needs: root,
+			// All but seteuid. setfsuid cannot say that it failed.
+			refuse: func(ev *taskwatch.Event, _ int) bool { return ev.Task.UID != taskwatch.IDs{0, 61001, 0, 61001} },
+			notes:  strings.Fields("ids.3=%d ids.8=0 ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=%d ids.15=0"),
+		},
+		{
+			kind: taskwatch.GID, args: "try-ids", refused: 3, keepU: 4, keepG: 1, execsIfAll: 1, execsIfVetoed: 1, needs: root,
+			refuse: func(ev *taskwatch.Event, _ int) bool { return ev.Task.GID != taskwatch.IDs{0, 61001, 0, 61001} },
+			notes:  strings.Fields("ids.3=0 ids.8=%d ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=0 ids.15=%d"),
+		},
+	}
+	var list []vetoCase
+	for _, v := range kinds {
+		name := v.kind.String()
+		v.name, v.err, v.errno = name+"-errno", errWithErrno, syscall.EDQUOT
+		v.why = "A watcher's error on " + name + " makes the call fail with the watcher's errno before anything happened, where the source declares a veto; else it changes nothing."
+		list = append(list, v)
+		v.name, v.err, v.errno = name+"-no-errno", errWithoutErrno, syscall.EPERM
+		v.why = "A watcher's error on " + name + " that holds no errno is EPERM."
+		list = append(list, v)
+		v.name, v.dryRun = name+"-dry-run", true
+		v.why = "A dry run asks the watchers of " + name + " and refuses nothing."
+		list = append(list, v)
+	}
+	return list
+}()
+
+// bench holds the modules of one veto run: the first errs, the second sees
+// whether it is called all the same.
+type bench struct {
+	v    *vetoCase
+	path string
+
+	mu        sync.Mutex // guards the fields below: a source may notify from several goroutines
+	command   taskwatch.TaskID
+	made      int
+	picked    map[uint64]bool // numbers of the events that were to be refused
+	witnessed int
+}
+
+func (b *bench) modules() []*taskwatch.Module {
+	first := &taskwatch.Module{Name: "watchtest-refuse"}
+	first.Table[taskwatch.Exec] = []taskwatch.Watcher{b.findCommand}
+	first.Table[b.v.kind] = append(first.Table[b.v.kind], b.refuse)
+	second := &taskwatch.Module{Name: "watchtest-witness"}
+	second.Table[b.v.kind] = []taskwatch.Watcher{b.witness}
+	return []*taskwatch.Module{first, second}
+}
+
+// findCommand learns the command's id: a source may show other tasks too.
+func (b *bench) findCommand(ev *taskwatch.Event) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.command.IsZero() && len(ev.Task.Argv) > 1 && ev.Task.Argv[0] == b.path && ev.Task.Argv[1] == b.v.args {
+		b.command = ev.Task.ID
+	}
+	return nil
+}
+
+func (b *bench) refuse(ev *taskwatch.Event) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.command.IsZero() || ev.Task.ID == b.command || ev.Task.ParentID != b.command && !b.thread(ev) {
+		return nil
+	}
+	n := b.made
+	if ev.Kind == taskwatch.Init {
+		b.made++
+	}
+	if !b.v.refuse(ev, n) {
+		return nil
+	}
+	b.picked[ev.Seq] = true
+	return b.v.err
+}
+
+// thread reports whether an init is that of a thread of the command: its
+// parent is the command's own. Only flags tell it from strangers' threads, so
+// nothing else may make threads of that program while the suite runs.
+func (b *bench) thread(ev *taskwatch.Event) bool {
+	return ev.Kind == taskwatch.Init && len(ev.Task.Argv) > 1 && ev.Task.Argv[0] == b.path && ev.Task.Argv[1] == b.v.args
+}
+
+func (b *bench) witness(ev *taskwatch.Event) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.picked[ev.Seq] {
+		b.witnessed++
+	}
+	return nil
+}
+
+// check runs the case and returns everything that is wrong.
+func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
+	if v.dryRun && !cfg.DryRun {
+		return nil // nothing is claimed
+	}
+	b := &bench{v: v, path: path, picked: map[uint64]bool{}}
+	r := &run{t: t, cfg: cfg, modules: b.modules(), dryRun: v.dryRun}
+	if !r.watched([]string{path, v.args}) {
+		return r.problems
+	}
+	caps := capabilities(r.inst).Events[v.kind]
+	vetoed := caps.Veto && !v.dryRun
+
+	errno, refused, u, g, execs := int(v.errno), v.refused, v.keepU, v.keepG, v.execsIfVetoed
+	if !vetoed {
+		errno, execs = 0, v.execsIfAll
+		if v.needs != nil {
+			u, g = 4, 4
+		}
+	}
+	if !caps.Delivered {
+		refused = 0
+	}
+	notes := slices.Clone(v.notes)
+	for i := range notes {
+		notes[i] = strings.ReplaceAll(notes[i], "%d", fmt.Sprint(errno))
+	}
+	if !slices.Equal(r.truth.notes, notes) {
+		r.problem("the workload saw\n\t%s\nwant\n\t%s", strings.Join(r.truth.notes, " "), strings.Join(notes, " "))
+	}
+	failed := 0
+	if v.forkFailures && vetoed {
+		failed = v.refused
+	}
+	if got := len(r.truth.failed); got != failed {
+		r.problem("%d forks failed, want %d", got, failed)
+	}
+	if r.truth.uids != u || r.truth.gids != g || r.truth.execs != execs {
+		r.problem("what was not refused: %d uid changes, %d gid changes, %d execs, want %d, %d, %d",
+			r.truth.uids, r.truth.gids, r.truth.execs, u, g, execs)
+	}
+	if want := (taskwatch.ExitStatus{Group: true}); r.status != want {
+		r.problem("the command's own exit status is %+v, want %+v", r.status, want)
+	}
+	if len(b.picked) != refused {
+		r.problem("the watcher was asked about %d operations that it refused, want %d", len(b.picked), refused)
+	}
+	if b.witnessed != len(b.picked) {
+		r.problem("the watcher behind the one that refused was called for %d of %d refused operations: all are called", b.witnessed, len(b.picked))
+	}
+	for _, e := range r.log.errors {
+		if !e.Veto || e.Module != "watchtest-refuse" || e.Kind != v.kind {
+			r.problem("an unexpected error was reported: %v (veto: %v)", &e, e.Veto)
+		}
+	}
+	if len(r.log.errors) != len(b.picked) {
+		r.problem("%d errors were reported of %d that the watcher returned", len(r.log.errors), len(b.picked))
+	}
+	r.compare() // all that happened, and nothing that did not
+	return r.problems
+}
+
+// checkNoVeto runs the workload while every watcher that must not refuse
+// anything errs: on kinds that are facts, as an observer, and by a panic.
+func checkNoVeto(t testing.TB, cfg *Config, path string) []string {
+	late := &taskwatch.Module{Name: "watchtest-late"}
+	for _, k := range []taskwatch.Kind{taskwatch.Clone, taskwatch.Exit, taskwatch.Free} {
+		late.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { return errWithErrno }}
+	}
+	observer := &taskwatch.Module{Name: "watchtest-observer", Observer: true}
+	crash := &taskwatch.Module{Name: "watchtest-crash"}
+	for _, k := range taskwatch.AllKinds.List() {
+		observer.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { return errWithErrno }}
+		crash.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { panic("the suite's watcher crashes") }}
+	}
+	alone := &run{t: t, cfg: cfg}
+	if !alone.bare([]string{path, "vfork", "4"}) {
+		return alone.problems
+	}
+	r := &run{t: t, cfg: cfg, modules: []*taskwatch.Module{late, observer, crash}}
+	if !r.watched([]string{path, "vfork", "4"}) {
+		return r.problems
+	}
+	r.untouched(alone)
+	r.compare()
+	for _, e := range r.log.errors {
+		if e.Veto {
+			r.problem("an error that is no veto was reported as one: %v", &e)
+		}
+	}
+	if len(r.log.errors) == 0 {
+		r.problem("no errors were reported of watchers that always err")
+	}
+	return r.problems
+}
