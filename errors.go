@@ -33,14 +33,15 @@ func (e *ModuleError) Error() string {
 // Unwrap returns the cause.
 func (e *ModuleError) Unwrap() error { return e.Err }
 
-// WatcherError is the error or the panic of one watcher on one event.
+// WatcherError is the error or the crash of one watcher on one event. A crash
+// is a panic or a call of runtime.Goexit.
 type WatcherError struct {
 	Module  string // "" for a built-in
 	Watcher string // the function's name
 	Kind    Kind
-	Err     error  // what the watcher returned, or what describes its panic
+	Err     error  // what the watcher returned, or what describes its crash
 	Panic   any    // the panic value, or nil
-	Stack   []byte // where it panicked, or nil
+	Stack   []byte // where it crashed, or nil
 
 	// Veto says that the error asks for a refusal: the kind is vetoable, the
 	// event is not final, the watcher is no observer's and did not panic, and it is the first such

@@ -68,11 +68,12 @@ type Kinds uint8
 // AllKinds holds every kind.
 const AllKinds Kinds = 1<<NumKinds - 1
 
-// KindsOf returns the set of the given kinds.
+// KindsOf returns the set of the given kinds. Values that are no kind are
+// left out.
 func KindsOf(kinds ...Kind) Kinds {
 	var s Kinds
 	for _, k := range kinds {
-		s |= 1 << k
+		s |= 1 << k & AllKinds
 	}
 	return s
 }

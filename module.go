@@ -35,5 +35,5 @@ type ModuleInfo struct {
 	Kinds      Kinds  // the events it is listed under
 	References int    // one per such event
 	Errors     uint64 // errors its watchers returned
-	Panics     uint64 // panics of its watchers; not counted in Errors
+	Panics     uint64 // crashes of its watchers and hooks, by panic or runtime.Goexit; not counted in Errors
 }

@@ -14,8 +14,9 @@ import (
 // value is ready and holds nothing but the built-ins. It must not be copied.
 //
 // All methods may be called from any goroutine at any time, also from inside
-// a watcher, but for Unregister, which says so with an error. Lock order: mu
-// is taken alone; grace.mu is taken without mu.
+// a watcher, but for Unregister, which says so with an error. Lock order: mu,
+// then that of the built-ins; grace.mu is taken alone. No watcher or hook is
+// called with a lock held.
 type Registry struct {
 	mu      sync.Mutex // guards modules, and makes writers of snap take turns
 	modules []*registration
@@ -65,9 +66,16 @@ const (
 
 // Notify calls the watchers of ev.Kind: built-ins first, then the modules in
 // the order in which they registered. All are called; the result is the first
-// error, as a *[WatcherError], or nil. It allocates nothing and takes no lock
-// unless a watcher fails, and may be called before anything is registered and
-// while modules come and go.
+// error, as a *[WatcherError], or nil. A veto stands before errors that are
+// none (those of observers, and crashes), so that the source does not miss it.
+//
+// Notify may be called before anything is registered and while modules come
+// and go. It allocates nothing unless a watcher fails, and takes no lock after
+// the first event of the registry.
+//
+// A watcher that panics, or ends its goroutine with runtime.Goexit, keeps no
+// other from being called; after the Goexit, Notify does not return, because
+// the goroutine ends.
 //
 // After the free event of a task, its [Storage] values are gone.
 func (r *Registry) Notify(ev *Event) error { return r.deliver(ev, always) }
@@ -328,7 +336,7 @@ func (r *Registry) Register(m *Module) error {
 			return &ModuleError{"register", m.Name, ErrNameTaken}
 		}
 	}
-	r.modules = append(slices.Clip(r.modules), reg)
+	r.modules = append(r.modules, reg)
 	if r.snap.Load() != nil {
 		r.publish()
 	}
@@ -356,9 +364,13 @@ func (reg *registration) fill() error {
 // Unregister removes m from every list, waits until no watcher of it is
 // running anywhere, and then returns: from then on nothing of m is called,
 // and it may be registered again. Unregistering what is not registered is a
-// *[ModuleError], and so is the call from inside a watcher of any registry on
-// the same goroutine, because it would wait for itself. A nil module is no
-// error, as in Register.
+// *[ModuleError], and so is the call from inside a watcher or hook of any
+// registry on the same goroutine, because it would wait for itself. A nil
+// module is no error, as in Register.
+//
+// Like everything that waits, it must not be called while holding a lock that
+// a running watcher wants, nor may a watcher wait for a goroutine that calls
+// it. The watchers waited for are those of all modules of the registry.
 func (r *Registry) Unregister(m *Module) error {
 	if m == nil {
 		return nil
@@ -380,7 +392,7 @@ func (r *Registry) remove(m *Module) error {
 	if i < 0 {
 		return ErrNotRegistered
 	}
-	r.modules = slices.Concat(r.modules[:i], r.modules[i+1:])
+	r.modules = slices.Delete(r.modules, i, i+1)
 	if r.snap.Load() != nil {
 		r.publish()
 	}
