@@ -2,52 +2,148 @@ package taskwatch
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// BenchmarkNotify compares a delivery with the floor, a loop over a slice of
-// functions, for several numbers of watchers and goroutines.
+// watchers returns n watchers, called through the slice.
+func watchers(n int) []Watcher {
+	fns := make([]Watcher, n)
+	for i := range fns {
+		fns[i] = func(*Event) error { return nil }
+	}
+	return fns
+}
+
+// bareLoop is the floor: what calling a slice of functions costs.
+func bareLoop(fns []Watcher) func(*Event) error {
+	return func(ev *Event) (first error) {
+		for _, fn := range fns {
+			if err := fn(ev); err != nil && first == nil {
+				first = err
+			}
+		}
+		return first
+	}
+}
+
+func notifier(t testing.TB, fns []Watcher) func(*Event) error {
+	r := new(Registry)
+	if len(fns) > 0 {
+		mustRegister(t, r, &Module{Name: "bench", Table: on(Exec, fns...)})
+	}
+	return r.Notify
+}
+
+func TestNotifyAllocatesNothing(t *testing.T) {
+	var r Registry
+	task := &Task{}
+	fns := watchers(8)
+	m := &Module{Name: "m", OnLost: func(Loss) {}, OnError: func(*WatcherError) {}}
+	for k := range m.Table {
+		m.Table[k] = fns
+	}
+	mustRegister(t, &r, m, &Module{Name: "observer", Observer: true, Table: m.Table})
+	var unwatched Registry
+	ev := &Event{Task: task}
+	for k := range Kind(NumKinds) {
+		for name, notify := range map[string]func(*Event) error{
+			"Notify": r.Notify, "NotifyBefore": r.NotifyBefore, "NotifyAfter": r.NotifyAfter, "unwatched": unwatched.Notify,
+		} {
+			if n := testing.AllocsPerRun(100, func() {
+				ev.Reset()
+				ev.Kind, ev.Task = k, task
+				if err := notify(ev); err != nil {
+					t.Error(err)
+				}
+			}); n != 0 {
+				t.Errorf("%s of %s allocates %v times", name, k, n)
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { r.Enabled(Exec); r.Kinds(); r.VetoKinds() }); n != 0 {
+		t.Errorf("asking what is watched allocates %v times", n)
+	}
+}
+
+// BenchmarkNotify measures a delivery, beside the floor.
 func BenchmarkNotify(b *testing.B) {
 	for _, n := range []int{0, 1, 8, 64} {
-		fns := make([]Watcher, n)
-		for i := range fns {
-			fns[i] = func(*Event) error { return nil }
-		}
-		bare := func(ev *Event) (first error) {
-			for _, fn := range fns {
-				if err := fn(ev); err != nil && first == nil {
-					first = err
-				}
-			}
-			return first
-		}
-		var r Registry
-		if n > 0 {
-			if err := r.Register(&Module{Name: "bench", Table: Table{Exec: fns}}); err != nil {
-				b.Fatal(err)
-			}
-		}
-		for _, goroutines := range []int{1, 2} {
-			for name, call := range map[string]func(*Event) error{"bare": bare, "notify": r.Notify} {
-				b.Run(fmt.Sprintf("watchers=%d/goroutines=%d/%s", n, goroutines, name), func(b *testing.B) {
+		fns := watchers(n)
+		for _, c := range []struct {
+			name string
+			call func(*Event) error
+		}{{"bare", bareLoop(fns)}, {"notify", notifier(b, fns)}} {
+			for _, goroutines := range []int{1, 2} {
+				b.Run(fmt.Sprintf("watchers=%d/%s/goroutines=%d", n, c.name, goroutines), func(b *testing.B) {
 					b.ReportAllocs()
-					done := make(chan struct{}, goroutines)
-					for range goroutines {
-						go func() {
-							ev := &Event{Kind: Exec}
-							for range b.N {
-								if call(ev) != nil {
-									panic("unexpected error")
-								}
-							}
-							done <- struct{}{}
-						}()
-					}
-					for range goroutines {
-						<-done
-					}
+					together(b.N, goroutines, c.call)
 				})
 			}
 		}
+	}
+}
+
+// together makes n calls on each of so many goroutines at once, each with an
+// event of its own, and returns how long one goroutine took, on the average.
+func together(n, goroutines int, call func(*Event) error) time.Duration {
+	var all sync.WaitGroup
+	var ready atomic.Int64
+	var total atomic.Int64
+	for range goroutines {
+		all.Go(func() {
+			ev := event(Exec)
+			for ready.Add(1); ready.Load() < int64(goroutines); {
+				runtime.Gosched() // none starts before all run
+			}
+			start := time.Now()
+			for range n {
+				if err := call(ev); err != nil {
+					panic(err)
+				}
+			}
+			total.Add(int64(time.Since(start)))
+		})
+	}
+	all.Wait()
+	return time.Duration(total.Load()) / time.Duration(goroutines)
+}
+
+// BenchmarkNotifyRatio compares a delivery to 8 watchers with the floor, and
+// two goroutines with one. It measures all of them in turns, in slices of
+// some 100 microseconds, and reports the medians, so that whatever else the
+// machine does hits all alike:
+//
+//	x-bare      a delivery, in bare loops
+//	x-two       a delivery beside those of a second goroutine, in deliveries alone
+//	x-two-bare  the same for the bare loop: what the processors take for company
+func BenchmarkNotifyRatio(b *testing.B) {
+	fns := watchers(8)
+	bare, notify := bareLoop(fns), notifier(b, fns)
+	const slice = 5000
+	var bareOne, bareTwo, one, two []float64
+	measure := func(list *[]float64, goroutines int, call func(*Event) error) {
+		*list = append(*list, float64(together(slice, goroutines, call))/slice)
+	}
+	for b.Loop() {
+		measure(&bareOne, 1, bare)
+		measure(&one, 1, notify)
+		measure(&bareTwo, 2, bare)
+		measure(&two, 2, notify)
+	}
+	median := func(x []float64) float64 {
+		slices.Sort(x)
+		return x[len(x)/2]
+	}
+	b.ReportMetric(median(bareOne), "bare-ns")
+	b.ReportMetric(median(one), "notify-ns")
+	b.ReportMetric(median(one)/median(bareOne), "x-bare")
+	if runtime.GOMAXPROCS(0) > 1 {
+		b.ReportMetric(median(two)/median(one), "x-two")
+		b.ReportMetric(median(bareTwo)/median(bareOne), "x-two-bare")
 	}
 }
