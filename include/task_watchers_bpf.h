@@ -152,6 +152,10 @@ struct kernfs_node {
 	__u64 id;
 };
 
+struct sched_entity {
+	__u64 sum_exec_runtime;
+};
+
 struct cgroup {
 	struct kernfs_node *kn;
 };
@@ -162,6 +166,7 @@ struct css_set {
 
 struct task_struct {
 	unsigned int flags;
+	struct sched_entity se;
 	struct mm_struct *mm;
 	int exit_state;
 	int exit_code;
@@ -353,7 +358,29 @@ static __always_inline void task_comm(struct task_struct *tsk, char *buf)
 	bpf_probe_read_kernel_str(buf, sizeof(tsk->comm), &tsk->comm);
 }
 
-/* task_cpu_ns - the CPU time it used so far, user and system */
-static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->utime + tsk->stime; }
+/* task_cpu_ns - the CPU time it used; exact on free, and up to one tick short
+ * while it runs */
+static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->se.sum_exec_runtime; }
+
+/*
+ * kernel_read - read a field behind a pointer that the verifier does not know
+ * the type of, such as one that was computed
+ *
+ *	struct dentry *parent = kernel_read(dentry->d_parent);
+ *
+ * The result is 0 where the memory cannot be read.
+ */
+#define kernel_read(field)                                                                   \
+	({                                                                                   \
+		typeof(field) tw_value = (typeof(field))0;                                   \
+		bpf_probe_read_kernel(&tw_value, sizeof(tw_value), &(field));                \
+		tw_value;                                                                    \
+	})
+
+/* kernel_offset - where a field is in a structure of the running kernel */
+#define kernel_offset(type, field) __builtin_preserve_field_info(((type *)0)->field, 0)
+
+/* kernel_has - whether the running kernel's structure has the field */
+#define kernel_has(type, field) __builtin_preserve_field_info(((type *)0)->field, 2)
 
 #endif

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -32,7 +33,7 @@ func prepare(h *hook) (*attachment, error) {
 		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.Hash, KeySize: 4, ValueSize: 16, MaxEntries: 16384})
 	}
 	if err != nil {
-		a.close()
+		a.Close()
 		return nil, fmt.Errorf("hook %s: %w", h.name, err)
 	}
 	return a, nil
@@ -132,14 +133,23 @@ func (a *attachment) swap(p *ebpf.Program) (old *ebpf.Program, err error) {
 	return old, nil
 }
 
-// close detaches the hook and frees everything.
-func (a *attachment) close() error {
-	var errs []error
-	for _, l := range a.links {
-		errs = append(errs, l.Close())
-	}
-	for _, c := range []interface{ Close() error }{a.entry, a.current, a.slot, a.stash} {
+// Close detaches the hook and frees everything.
+func (a *attachment) Close() error {
+	errs := closeAll(a.links)
+	for _, c := range []io.Closer{a.entry, a.current, a.slot, a.stash} {
 		errs = append(errs, c.Close()) // all may be nil inside
 	}
 	return errors.Join(errs...)
+}
+
+// closeAll closes everything at once: closing a tracepoint of a system call
+// takes tens of milliseconds, most of them spent waiting.
+func closeAll[T io.Closer](list []T) []error {
+	errs := make([]error, len(list))
+	var wg sync.WaitGroup
+	for i, c := range list {
+		wg.Go(func() { errs[i] = c.Close() })
+	}
+	wg.Wait()
+	return errs
 }

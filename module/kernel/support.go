@@ -69,12 +69,12 @@ func tryHook(ran *ebpf.Map, kernel *btf.Spec, typ ebpf.ProgramType, at ebpf.Atta
 		asm.Return(),
 	}, kernel)
 	if err != nil {
-		return err
+		return plainly(err)
 	}
 	defer p.Close()
 	l, err := attachTo(h, p)
 	if err != nil {
-		return err
+		return plainly(err)
 	}
 	defer l.Close()
 	var before, after uint64
@@ -94,4 +94,12 @@ func tryHook(ran *ebpf.Map, kernel *btf.Spec, typ ebpf.ProgramType, at ebpf.Atta
 		return ErrNoEffect
 	}
 	return nil
+}
+
+// plainly drops the library's guesses from a refusal.
+func plainly(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("the kernel refuses them: %w", unix.EPERM)
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -279,11 +280,8 @@ func (t *Table) Close() error {
 		return nil
 	}
 	t.closed = true
-	var errs []error
-	for h, a := range t.attached {
-		errs = append(errs, a.close())
-		delete(t.attached, h)
-	}
+	errs := closeAll(slices.Collect(maps.Values(t.attached)))
+	clear(t.attached)
 	if t.grace != nil {
 		errs = append(errs, t.grace.wait())
 		t.grace.close()
@@ -366,7 +364,7 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 			for _, c := range changes {
 				c.next.Close()
 				if c.created {
-					c.at.close()
+					c.at.Close()
 				}
 			}
 		}
@@ -428,15 +426,17 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		}
 		return err
 	}
+	var unused []*attachment
 	for i, c := range changes {
 		olds[i].Close()
 		if c.next != nil {
 			t.attached[c.at.hook] = c.at
 		} else {
-			c.at.close()
+			unused = append(unused, c.at)
 			delete(t.attached, c.at.hook)
 		}
 	}
+	closeAll(unused) // the slots are empty: nothing depends on it
 	return nil
 }
 
@@ -521,7 +521,7 @@ func (t *Table) blame(m *Module) *Error {
 				}
 				p, err := t.load(lk, a)
 				p.Close()
-				a.close()
+				a.Close()
 				if e := refused(err); err != nil && len(e.Log) > 0 {
 					e.Watcher, e.Kind = m.object.Watchers[c.kind][i], c.kind
 					return e

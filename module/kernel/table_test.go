@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,13 @@ func TestMain(m *testing.M) { testutil.Main(m) }
 
 func compile(t testing.TB, src string) []byte {
 	t.Helper()
+	if dir := os.Getenv("TASKWATCH_MODULES"); dir != "" {
+		b, err := os.ReadFile(filepath.Join(dir, strings.TrimSuffix(filepath.Base(src), ".c")+".o"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
 	out := filepath.Join(t.TempDir(), "out.o")
 	if _, err := build.Build(context.Background(), src, out); err != nil {
 		t.Fatal(err)
@@ -29,7 +37,7 @@ func compile(t testing.TB, src string) []byte {
 }
 
 func TestFirst(t *testing.T) {
-	o, err := Parse("count", compile(t, "testdata/count.c"))
+	o, err := Parse("count", compile(t, "testdata/modules/count.c"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +65,7 @@ func TestFirst(t *testing.T) {
 		exec.Command("/bin/true").Run()
 	}
 	exec.Command("/usr/bin/setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "/bin/true").Run()
-	time.Sleep(100*time.Millisecond)
+	time.Sleep(100 * time.Millisecond)
 	g, err := m.Globals()
 	for _, g := range g {
 		t.Log(g)
@@ -65,4 +73,32 @@ func TestFirst(t *testing.T) {
 	t1 = time.Now()
 	err = tab.Unregister(m)
 	t.Log(time.Since(t1), err)
+}
+
+func TestVM(t *testing.T) {
+	s, err := Probe()
+	t.Log(s, err)
+	for k, e := range s.Events() {
+		t.Log(k, e)
+	}
+	tab, err := NewTable(Config{Support: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tab.Close()
+	for _, n := range []string{"../../modules/twbench", "../../modules/acct", "../../modules/forkguard", "../../modules/execguard", "testdata/modules/count", "testdata/modules/veto"} {
+		o, err := Parse(filepath.Base(n), compile(t, n+".c"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := o.Load(LoadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if err := tab.Register(m, RegisterOptions{AllowObserveOnly: true}); err != nil {
+			t.Error(err)
+		}
+		defer tab.Unregister(m)
+	}
 }

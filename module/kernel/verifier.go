@@ -54,7 +54,7 @@ func verifierHint(log []string) string {
 		{"The sequence of", "there are too many branches at once: shorten loops, or use bpf_loop()"},
 		{"map_value_or_null", "bpf_map_lookup_elem() may return NULL: test its result before using it"},
 		{"or_null", "a pointer may be NULL here: test it before using it"},
-		{"invalid func unknown#195896080", "this kernel has no such field or type (CO-RE): test with bpf_core_field_exists or leave it out"},
+		{"invalid func unknown#195896080", "this kernel has no such field or type (CO-RE): test with kernel_has() or leave it out"},
 		{"unknown func", "this kernel has no such helper, or not for this kind of program"},
 		{"program of this type cannot use helper", "this kernel does not allow the helper on this event"},
 		{"invalid mem access 'scalar'", "a plain number was used as a pointer: read kernel memory behind casts with bpf_probe_read_kernel()"},

@@ -1,0 +1,33 @@
+// Command modbuild compiles the C sources of modules into a directory, for
+// machines without a compiler such as the guests of test/vm:
+//
+//	go run ./module/kernel/build/cmd/modbuild -o DIR FILE.c...
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	"github.com/taskwatch/taskwatch/module/kernel/build"
+)
+
+func main() {
+	dir := flag.String("o", ".", "`directory` for the objects")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	for _, src := range flag.Args() {
+		out := filepath.Join(*dir, strings.TrimSuffix(filepath.Base(src), ".c")+".o")
+		warnings, err := build.Build(ctx, src, out)
+		fmt.Fprint(os.Stderr, warnings)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "modbuild:", err)
+			os.Exit(1)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// EventSupport says how a table learns of one event on this kernel.
+type EventSupport struct {
+	Observe []string // the hooks where it is seen; none where it cannot be
+	Veto    string   // the hook where it can be refused, or ""
+	Why     string   // why it cannot be seen in full, or not be refused; "" if nothing is missing
+}
+
+// Events says for every event what a table makes of the support.
+func (s *Support) Events() [taskwatch.NumKinds]EventSupport {
+	var list [taskwatch.NumKinds]EventSupport
+	for _, h := range plan(s) {
+		for _, c := range h.calls {
+			e := &list[c.kind]
+			switch {
+			case c.to == onceVetoed:
+			case h.veto && c.to == deciders:
+				e.Veto = h.name
+			case h.veto && c.kind.Vetoable():
+				e.Veto = h.name
+				e.Observe = append(e.Observe, h.name)
+			default:
+				e.Observe = append(e.Observe, h.name)
+			}
+		}
+	}
+	for k := range list {
+		e := &list[k]
+		var why []string
+		if taskwatch.Kind(k).Vetoable() && e.Veto == "" {
+			why = append(why, fmt.Sprintf("cannot be refused: LSM programs: %v; fmod_ret programs: %v", s.LSM, s.ModifyReturn))
+		}
+		if taskwatch.Kind(k) == taskwatch.UID || taskwatch.Kind(k) == taskwatch.GID {
+			why = append(why, s.idGaps()...)
+		}
+		e.Why = strings.Join(why, "; ")
+	}
+	return list
+}
+
+// idGaps says which changes of ids are not seen.
+func (s *Support) idGaps() []string {
+	if s.FEntry == nil {
+		return nil
+	}
+	why := []string{fmt.Sprintf("system calls of 32-bit programs are not seen: fentry programs: %v", s.FEntry)}
+	if s.PrepareExec != nil {
+		why = append(why, fmt.Sprintf("changes by exec are not seen: %v", s.PrepareExec))
+	}
+	if s.Syscalls != nil {
+		why = append(why, fmt.Sprintf("changes by system calls are not seen: %v", s.Syscalls))
+	}
+	return why
+}
+
+// LSMIneffective reports whether LSM programs attach here without effect,
+// because bpf is not in the list of active security modules.
+func (s *Support) LSMIneffective() bool { return errors.Is(s.LSM, ErrNoEffect) }

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * acct: what each user's tasks did since the module was loaded, in the map
+ * `users`, by real user id.
+ *
+ * CPU time is added when a task is freed: only then is it complete.
+ */
+#include "task_watchers.h"
+
+struct usage {
+	__u64 forks;   /* tasks started */
+	__u64 execs;
+	__u64 exits;
+	__u64 killed;  /* of the exits, those by a signal */
+	__u64 cpu_ns;  /* of the tasks that are gone */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct usage);
+} users SEC(".maps");
+
+__u64 dropped; /* events of users that the map had no room for */
+
+static __always_inline struct usage *usage_of(struct task_struct *tsk)
+{
+	static const struct usage none;
+	__u32 uid = task_uid(tsk);
+	struct usage *u = bpf_map_lookup_elem(&users, &uid);
+
+	if (!u) {
+		bpf_map_update_elem(&users, &uid, &none, BPF_NOEXIST);
+		u = bpf_map_lookup_elem(&users, &uid);
+	}
+	if (!u)
+		__sync_fetch_and_add(&dropped, 1);
+	return u;
+}
+
+static int forked(unsigned long flags, struct task_struct *tsk)
+{
+	struct usage *u = usage_of(tsk);
+
+	if (u)
+		__sync_fetch_and_add(&u->forks, 1);
+	return 0;
+}
+task_watcher_func(clone, forked);
+
+static int executed(unsigned long zero, struct task_struct *tsk)
+{
+	struct usage *u = usage_of(tsk);
+
+	if (u)
+		__sync_fetch_and_add(&u->execs, 1);
+	return 0;
+}
+task_watcher_func(exec, executed);
+
+static int exited(unsigned long code, struct task_struct *tsk)
+{
+	struct usage *u = usage_of(tsk);
+
+	if (!u)
+		return 0;
+	__sync_fetch_and_add(&u->exits, 1);
+	if (code & 0x7f)
+		__sync_fetch_and_add(&u->killed, 1);
+	return 0;
+}
+task_watcher_func(exit, exited);
+
+static int freed(unsigned long code, struct task_struct *tsk)
+{
+	struct usage *u;
+
+	if (!tsk->exit_state)
+		return 0; /* its fork failed */
+	u = usage_of(tsk);
+	if (u)
+		__sync_fetch_and_add(&u->cpu_ns, task_cpu_ns(tsk));
+	return 0;
+}
+task_watcher_func(free, freed);
+
+MODULE_LICENSE("Dual BSD/GPL");
+MODULE_DESCRIPTION("counts and CPU time per user");
