@@ -1,6 +1,10 @@
 package report
 
-import "github.com/taskwatch/taskwatch"
+import (
+	"slices"
+
+	"github.com/taskwatch/taskwatch"
+)
 
 // command is what is known of the program that a task runs. Its strings are
 // shared with the task.
@@ -9,6 +13,8 @@ type command struct {
 	cut  bool // argv is not complete
 	exe  string
 	comm string
+
+	forked bool // by a process that ran it, and not run again
 }
 
 // learn takes over what ev says.
@@ -18,6 +24,7 @@ func (c *command) learn(ev *taskwatch.Event) {
 		*c = command{} // what is not told of the new program is not that of the old one
 	}
 	if has.Has(taskwatch.FieldArgv) {
+		c.forked = c.forked && slices.Equal(c.argv, ev.Task.Argv) // else an exec was not told
 		c.argv, c.cut = ev.Task.Argv, ev.Task.ArgvCut
 	}
 	if has.Has(taskwatch.FieldExe) {
@@ -30,6 +37,9 @@ func (c *command) learn(ev *taskwatch.Event) {
 
 // write adds the command line, or the next best name.
 func (c *command) write(to *canvas) {
+	if c.forked {
+		to.add("fork of ")
+	}
 	switch {
 	case len(c.argv) > 0:
 		for i, arg := range c.argv {

@@ -38,22 +38,22 @@ func (o FailureOptions) failure(we *taskwatch.WatcherError) *Failure {
 	return f
 }
 
-// verb says what became of the event.
-func (f *Failure) verb() string {
+// verdict says what became of the event, and by whom.
+func (f *Failure) verdict() string {
 	switch {
 	case f.Refused:
-		return "refused"
+		return " refused by " + f.who()
 	case f.DryRun:
-		return "would be refused (dry run)"
+		return " would be refused (dry run) by " + f.who()
 	case f.Panic:
-		return "made a watcher crash:"
+		return ": crash of " + f.who()
 	}
-	return "failed a watcher:"
+	return ": error of " + f.who()
 }
 
 // who names the module and its watcher.
 func (f *Failure) who() string {
-	module := "built-in"
+	module := "a built-in"
 	if f.Module != "" {
 		module = clean(f.Module)
 	}

@@ -14,6 +14,8 @@ import (
 func duration(ns int64) string {
 	d := time.Duration(ns)
 	switch {
+	case d == 0:
+		return "0s"
 	case d < 0:
 		return "-" + duration(-ns)
 	case d < time.Millisecond:
@@ -46,6 +48,14 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.0f %s", v, unit)
 }
 
+// count writes n things.
+func count(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // exitStatus returns what ev, an exit, says of how the task ended.
 func exitStatus(ev *taskwatch.Event) taskwatch.ExitStatus {
 	e := ev.Exit
@@ -68,6 +78,18 @@ func status(e taskwatch.ExitStatus) string {
 	}
 	if e.Core {
 		s += ", core dumped"
+	}
+	return s
+}
+
+// shortStatus is status for a column: "exit 1", "SIGKILL", "SIGSEGV core".
+func shortStatus(e taskwatch.ExitStatus) string {
+	s := unix.SignalName(syscall.Signal(e.Signal))
+	if s == "" {
+		s = status(taskwatch.ExitStatus{Code: e.Code, Signal: e.Signal})
+	}
+	if e.Core {
+		s += " core"
 	}
 	return s
 }

@@ -14,6 +14,8 @@ type process struct {
 	depth   int              // below the topmost process seen
 	startNS int64            // CLOCK_MONOTONIC of the first event
 	started bool             // the first event was its birth
+	ended   bool             // its last thread has exited
+	freed   bool             // its leader had its free event
 	command command
 
 	cpuNS  int64  // of its threads that have exited
@@ -26,19 +28,25 @@ const maxProcesses = 1 << 18
 
 // processes holds the live processes by pid. A source tells of an exit before
 // the pid can be used again; where that was lost, the new process is known by
-// the id of its leader.
-type processes map[int]*process
+// the id of its leader. The zero value is ready.
+type processes struct {
+	byPID     map[int]*process
+	untilFree bool // free events come: keep processes so long
+}
+
+// at returns the process with a pid, or nil.
+func (ps *processes) at(pid int) *process { return ps.byPID[pid] }
 
 // see returns the process of ev's task, brought up to date, and whether it
 // was not known before. The process is nil when the task has no pid, and not
 // kept when ev tells of its end.
-func (ps processes) see(ev *taskwatch.Event) (p *process, fresh bool) {
+func (ps *processes) see(ev *taskwatch.Event) (p *process, fresh bool) {
 	t, has := ev.Task, taskwatch.FieldsOf(ev.Kind)&^ev.Missing
 	if !has.Has(taskwatch.FieldPID) || t.PID == 0 {
 		return nil, false
 	}
 	leader := isLeader(ev)
-	p = ps[t.PID]
+	p = ps.byPID[t.PID]
 	if p != nil && leader && p.leader != t.ID {
 		switch ev.Kind {
 		case taskwatch.Clone, taskwatch.UID, taskwatch.GID, taskwatch.Exit:
@@ -46,33 +54,39 @@ func (ps processes) see(ev *taskwatch.Event) (p *process, fresh bool) {
 				p = nil // the old one's exit was lost
 			}
 		case taskwatch.Exec:
-			// A thread that was not the leader has become it.
+			p.freed = false // a thread that was not the leader has become it
 		}
 	}
 	if p == nil {
 		fresh = true
 		p = &process{startNS: ev.MonoNS, started: ev.Kind == taskwatch.Clone && leader}
-		if parent := ps[t.PPID]; parent != nil && has.Has(taskwatch.FieldPPID) {
+		if parent := ps.byPID[t.PPID]; parent != nil && has.Has(taskwatch.FieldPPID) {
 			p.depth = parent.depth + 1
 			if p.started {
 				p.command = parent.command // until an event tells
 			}
 		}
+		p.command.forked = p.started
 		switch ev.Kind {
-		case taskwatch.Exit, taskwatch.Free: // it will not be heard of again
+		case taskwatch.Exit, taskwatch.Free: // little will be heard of it
 		default:
-			if len(ps) >= maxProcesses {
-				clear(ps)
+			if len(ps.byPID) >= maxProcesses {
+				clear(ps.byPID)
 			}
-			ps[t.PID] = p
+			if ps.byPID == nil {
+				ps.byPID = map[int]*process{}
+			}
+			ps.byPID[t.PID] = p
 		}
 	}
 	if leader && ev.Kind != taskwatch.Free {
 		p.leader = t.ID
 	}
 	p.command.learn(ev)
-	if endsProcess(ev) {
-		delete(ps, t.PID)
+	p.ended = p.ended || endsProcess(ev)
+	p.freed = p.freed || ev.Kind == taskwatch.Free && p.leader == t.ID
+	if p.ended && (p.freed || !ps.untilFree) {
+		delete(ps.byPID, t.PID)
 	}
 	return p, fresh
 }

@@ -84,10 +84,9 @@ func NewSummary(opts SummaryOptions) *Summary {
 		opts.Width = 160
 	}
 	return &Summary{
-		opts:      opts,
-		processes: processes{},
-		live:      map[taskwatch.TaskID]struct{}{},
-		slowest:   top{max: opts.Top}, hungriest: top{max: opts.Top}, largest: top{max: opts.Top},
+		opts:    opts,
+		live:    map[taskwatch.TaskID]struct{}{},
+		slowest: top{max: opts.Top}, hungriest: top{max: opts.Top}, largest: top{max: opts.Top},
 		programs: map[string]*program{},
 	}
 }
@@ -205,7 +204,7 @@ func (s *Summary) end(ev *taskwatch.Event, p *process) {
 	prog.cpuNS += p.cpuNS
 	x := ending{
 		pid: ev.Task.PID, wallNS: ev.MonoNS - p.startNS, atLeast: !p.started,
-		cpuNS: p.cpuNS, maxRSS: p.maxRSS, status: status(e),
+		cpuNS: p.cpuNS, maxRSS: p.maxRSS, status: shortStatus(e),
 	}
 	if failed(e) {
 		s.failures++
@@ -312,21 +311,21 @@ func (s *Summary) totals(b *bytes.Buffer) {
 	}
 	line("tasks", "%d", s.tasks)
 	line("processes", "%d, of which %d ended and %d failed", s.births, s.ended, s.failures)
-	line("programs", "%d, run %d times", s.programCount(), s.execs)
+	line("programs", "%d, run %s", s.programCount(), count(s.execs, "time"))
 	switch {
 	case s.lostSome:
-		line("lost", "at least %d events: the numbers here are too low", s.lost+1)
+		line("lost", "at least %s: the numbers here are too low", count(s.lost+1, "event"))
 	case s.lost > 0:
-		line("lost", "%d events: the numbers here are too low", s.lost)
+		line("lost", "%s: the numbers here are too low", count(s.lost, "event"))
 	}
 	if s.refused > 0 {
-		line("refused", "%d operations", s.refused)
+		line("refused", "%s", count(s.refused, "operation"))
 	}
 	if s.wouldHave > 0 {
-		line("dry run", "%d operations would have been refused", s.wouldHave)
+		line("dry run", "%s would have been refused", count(s.wouldHave, "operation"))
 	}
 	if s.errors > 0 {
-		line("errors", "%d of watchers", s.errors)
+		line("watchers", "%s that refused nothing", count(s.errors, "error"))
 	}
 }
 
@@ -348,7 +347,10 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 	t := table{width: s.opts.Width, head: []cell{right("WALL"), right("CPU"), right("MAX RSS"), right("PID"), left("STATUS"), left("COMMAND")}}
 	for _, x := range list {
 		wall, cpu, rss := duration(x.wallNS), duration(x.cpuNS), size(x.maxRSS)
-		if x.atLeast {
+		switch {
+		case x.atLeast && x.wallNS == 0: // its end is all that was seen
+			wall = "-"
+		case x.atLeast:
 			wall = ">" + wall
 		}
 		if x.cpuNS == 0 && s.noCPU {

@@ -54,14 +54,14 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 	return &Text{
 		opts:      opts,
 		w:         w,
-		processes: processes{},
+		processes: processes{untilFree: opts.Kinds.Has(taskwatch.Free)},
 		line:      canvas{width: opts.Width, colour: opts.Colour},
 	}
 }
 
 // Module returns an observer that shows what happens. Besides the events that
-// it shows it watches clone and exit, without which it would know neither the
-// depth of a process nor how long it ran.
+// it shows it watches clone, exec and exit, without which it would know
+// neither the depth of a process nor what it runs and for how long.
 func (t *Text) Module(name string) *taskwatch.Module {
 	m := &taskwatch.Module{
 		Name:     name,
@@ -69,7 +69,7 @@ func (t *Text) Module(name string) *taskwatch.Module {
 		OnLost:   t.Lost,
 		OnError:  func(we *taskwatch.WatcherError) { t.Failure(t.opts.failure(we)) },
 	}
-	for _, k := range (t.opts.Kinds | taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exit)).List() {
+	for _, k := range (t.opts.Kinds | taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)).List() {
 		m.Table[k] = []taskwatch.Watcher{t.event}
 	}
 	return m
@@ -93,15 +93,16 @@ func (t *Text) event(ev *taskwatch.Event) error {
 	if p == nil {
 		p = new(process)
 		p.command.learn(ev)
-		if parent := t.processes[ev.Task.PPID]; parent != nil && !ev.Missing.Has(taskwatch.FieldPPID) {
+		if parent := t.processes.at(ev.Task.PPID); parent != nil && !ev.Missing.Has(taskwatch.FieldPPID) {
 			p.depth = parent.depth + 1
 		}
 	}
-	c := &t.line
+	c, run := &t.line, p.command
 	t.begin(ev, ev.Kind.String(), kindColours[ev.Kind], p.depth)
 	switch ev.Kind {
 	case taskwatch.Init, taskwatch.Clone:
 		c.add(birth(ev) + ": ")
+		run.forked = false // said already
 	case taskwatch.UID, taskwatch.GID:
 		c.add(change(ev))
 		if ev.Cause != taskwatch.CauseUnknown && !ev.Missing.Has(taskwatch.FieldCause) {
@@ -116,7 +117,7 @@ func (t *Text) event(ev *taskwatch.Event) error {
 	case taskwatch.Free:
 		c.add(end(ev) + ": ")
 	}
-	p.command.write(c)
+	run.write(c)
 	t.write()
 	return nil
 }
@@ -238,18 +239,13 @@ func (t *Text) Failure(f *Failure) {
 	}
 	ev, depth := f.Event, 0
 	if ev.Task != nil {
-		if p := t.processes[ev.Task.PID]; p != nil {
+		if p := t.processes.at(ev.Task.PID); p != nil {
 			depth = p.depth
 		}
 	}
 	c := &t.line
 	t.begin(ev, "error", red, depth)
-	c.paint(bold, ev.Kind.String()+" "+f.verb())
-	if f.Refused || f.DryRun {
-		c.add(" by " + f.who())
-	} else {
-		c.add(" " + f.who())
-	}
+	c.paint(bold, ev.Kind.String()+f.verdict())
 	c.add(": " + clean(f.Message))
 	if ev.Task != nil {
 		c.add(": ")
@@ -274,13 +270,10 @@ func (t *Text) Lost(l taskwatch.Loss) {
 		return
 	}
 	t.begin(&taskwatch.Event{}, "lost", magenta, 0)
-	switch l.Count {
-	case 0:
-		t.line.add("events were lost here, nobody knows how many")
-	case 1:
-		t.line.add("1 event was lost here")
-	default:
-		t.line.add(fmt.Sprintf("%d events were lost here", l.Count))
+	if l.Count == 0 {
+		t.line.add("events lost here, nobody knows how many")
+	} else {
+		t.line.add(count(l.Count, "event") + " lost here")
 	}
 	t.write()
 }

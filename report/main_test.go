@@ -1,0 +1,9 @@
+package report
+
+import (
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }

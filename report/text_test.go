@@ -1,0 +1,335 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+func playText(t *testing.T, opts TextOptions) string {
+	t.Helper()
+	var b bytes.Buffer
+	opts.Location = time.UTC
+	text := NewText(&b, opts)
+	play(t, text.Module("text"))
+	if err := text.Err(); err != nil {
+		t.Error(err)
+	}
+	if n := len(text.processes.byPID); n != 0 {
+		t.Errorf("%d processes are kept after their end", n)
+	}
+	return b.String()
+}
+
+// diff fails the test with both texts unless they are the same.
+func diff(t *testing.T, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestText(t *testing.T) {
+	diff(t, playText(t, TextOptions{FailureOptions: FailureOptions{Veto: taskwatch.AllKinds}}), `
+16:30:49.001000 exec       10 sh -c 'cc it'\''s; su'
+16:30:49.004000 exec       11   cc 'a file.c'
+16:30:50.246000 exit       11   exit 1 after 1.24s: cc 'a file.c'
+16:30:50.251000 exec       14   su -
+16:30:50.251000 error      14   exec: error of guard (report.guardExec): odd\033[2J: su -
+16:30:50.252000 uid        14   effective 0 -> 7, saved 0 -> 7, fs 0 -> 7, by syscall: su -
+16:30:50.253000 uid        14   real 0 -> 7, by syscall: su -
+16:30:50.254000 gid        14   0 -> 8, by exec: su -
+16:30:50.255000 error      14   exec refused by guard (report.guardExec): permission denied: rm -rf /
+                lost        - 3 events lost here
+16:30:50.256000 exec       14   -sh
+16:30:50.257000 exit       14   signal 9 (SIGKILL), core dumped after 7.0ms: -sh
+16:30:50.261000 exit       15   exit 0 after 1.0ms: fork of sh -c 'cc it'\''s; su'
+16:30:50.265000 exit       10 exit 0 after at least 1.26s: sh -c 'cc it'\''s; su'
+`[1:])
+}
+
+func TestTextOfEverything(t *testing.T) {
+	diff(t, playText(t, TextOptions{Threads: true, Kinds: taskwatch.AllKinds, Width: 79,
+		FailureOptions: FailureOptions{Veto: taskwatch.AllKinds, DryRun: true}}), `
+16:30:49.001000 exec       10      10 sh -c 'cc it'\''s; su'
+16:30:49.002000 init        -       -   child of 10: sh -c 'cc it'\''s; su'
+16:30:49.003000 clone      11      11   child of 10: sh -c 'cc it'\''s; su'
+16:30:49.004000 exec       11      11   cc 'a file.c'
+16:30:49.005000 init        -       -   thread: cc 'a file.c'
+16:30:49.006000 clone      11      12   thread: cc 'a file.c'
+16:30:49.007000 init        -       -   thread: cc 'a file.c'
+16:30:49.008000 clone      11      13   thread: cc 'a file.c'
+16:30:49.009000 exit       11      12   thread exit 0: cc 'a file.c'
+16:30:49.010000 free       11      12   freed after 1.00s: cc 'a file.c'
+16:30:49.011000 exit       11      11   thread exit 1: cc 'a file.c'
+16:30:50.246000 exit       11      13   exit 1 after 1.24s: cc 'a file.c'
+16:30:50.247000 free       11      13   freed after 1.00s: cc 'a file.c'
+16:30:50.248000 free       11      11   freed after 1.00s: cc 'a file.c'
+16:30:50.249000 init        -       -   vfork child of 10: sh -c 'cc it'\''s; …
+16:30:50.250000 clone      14      14   vfork child of 10: sh -c 'cc it'\''s; …
+16:30:50.251000 exec       14      14   su -
+16:30:50.251000 error      14      14   exec: error of guard (report.guardExec…
+16:30:50.252000 uid        14      14   effective 0 -> 7, saved 0 -> 7, fs 0 -…
+16:30:50.253000 uid        14      14   real 0 -> 7, by syscall: su -
+16:30:50.254000 gid        14      14   0 -> 8, by exec: su -
+16:30:50.255000 error      14      14   exec would be refused (dry run) by gua…
+                lost        -       - 3 events lost here
+16:30:50.256000 exec       14      14   -sh
+16:30:50.257000 exit       14      14   signal 9 (SIGKILL), core dumped after …
+16:30:50.258000 free       14      14   freed after 1.00s: -sh
+16:30:50.259000 init        -       -   child of 10: sh -c 'cc it'\''s; su'
+16:30:50.260000 clone      15      15   child of 10: sh -c 'cc it'\''s; su'
+16:30:50.261000 exit       15      15   exit 0 after 1.0ms: fork of sh -c 'cc …
+16:30:50.262000 free       15      15   freed after 1.00s: fork of sh -c 'cc i…
+16:30:50.263000 init        -       -   child of 10: sh -c 'cc it'\''s; su'
+16:30:50.264000 free        -       -   freed, its fork failed: sh -c 'cc it'\…
+16:30:50.265000 exit       10      10 exit 0 after at least 1.26s: sh -c 'cc i…
+16:30:50.266000 free       10      10 freed after 1.00s: sh -c 'cc it'\''s; su'
+`[1:])
+}
+
+func TestTextShowsWhatIsAskedFor(t *testing.T) {
+	diff(t, playText(t, TextOptions{Kinds: taskwatch.KindsOf(taskwatch.Clone, taskwatch.Free)}), `
+16:30:49.003000 clone      11   child of 10: sh -c 'cc it'\''s; su'
+16:30:50.248000 free       11   freed after 1.00s: cc 'a file.c'
+16:30:50.250000 clone      14   vfork child of 10: sh -c 'cc it'\''s; su'
+16:30:50.251000 error      14   exec: error of guard (report.guardExec): odd\033[2J: su -
+16:30:50.255000 error      14   exec: error of guard (report.guardExec): permission denied: rm -rf /
+                lost        - 3 events lost here
+16:30:50.258000 free       14   freed after 1.00s: -sh
+16:30:50.260000 clone      15   child of 10: sh -c 'cc it'\''s; su'
+16:30:50.262000 free       15   freed after 1.00s: fork of sh -c 'cc it'\''s; su'
+16:30:50.264000 free        -   freed, its fork failed: sh -c 'cc it'\''s; su'
+16:30:50.266000 free       10 freed after 1.00s: sh -c 'cc it'\''s; su'
+`[1:])
+}
+
+var sgr = regexp.MustCompile("\x1b\\[[0-9]*m")
+
+func TestColourChangesNothingElse(t *testing.T) {
+	for _, width := range []int{0, 20, 60, 79} {
+		opts := TextOptions{Width: width, Kinds: taskwatch.AllKinds}
+		plain := playText(t, opts)
+		opts.Colour = true
+		coloured := playText(t, opts)
+		if strings.Contains(plain, "\x1b") {
+			t.Errorf("width %d: escape sequences without colour", width)
+		}
+		if !strings.Contains(coloured, red) {
+			t.Errorf("width %d: no colour", width)
+		}
+		diff(t, sgr.ReplaceAllString(coloured, ""), plain)
+		for line := range strings.Lines(coloured) {
+			all := sgr.FindAllString(line, -1)
+			if len(all) > 0 && all[len(all)-1] != plainText {
+				t.Errorf("width %d: the colour of %q does not end", width, line)
+			}
+		}
+	}
+}
+
+func TestLinesAreCutWithAMark(t *testing.T) {
+	full := strings.SplitAfter(playText(t, TextOptions{}), "\n")
+	for width := 1; width < 120; width++ {
+		for i, line := range strings.SplitAfter(playText(t, TextOptions{Width: width}), "\n") {
+			want := strings.TrimSuffix(full[i], "\n")
+			if utf8.RuneCountInString(want) > width {
+				want = want[:width-1] + cutMark // the scene is ASCII
+			}
+			if got := strings.TrimSuffix(line, "\n"); got != want {
+				t.Fatalf("width %d: %q, want %q", width, got, want)
+			}
+		}
+	}
+}
+
+func TestWideCharactersFit(t *testing.T) {
+	for width := 1; width < 12; width++ {
+		c := canvas{width: width}
+		c.add("a漢b字c🎉d")
+		got := string(c.b)
+		kept, cut := strings.CutSuffix(got, cutMark)
+		n := 0
+		for _, r := range kept {
+			n += columns(r)
+		}
+		if cut {
+			n++
+		}
+		if n > width || cut != (width < 10) || !strings.HasPrefix("a漢b字c🎉d", kept) {
+			t.Errorf("%d columns: %q takes %d", width, got, n)
+		}
+	}
+}
+
+// hostile programs try to write to the terminal from every text they own.
+func TestNothingUnescapedReachesTheTerminal(t *testing.T) {
+	var b bytes.Buffer
+	var reg taskwatch.Registry
+	text := NewText(&b, TextOptions{Threads: true, Kinds: taskwatch.AllKinds})
+	summary := NewSummary(SummaryOptions{})
+	for _, m := range []*taskwatch.Module{text.Module("text"), summary.Module("summary")} {
+		if err := reg.Register(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, evil := range []string{"\x1b[2J", "\x9b2J", "\u009b2J", "a\nb", "a\rb", "\b\b\b", "\x7f", "\u202egpj.exe", "\u2028", "\x00", "\xff\xfe", "\u200b"} {
+		for _, argv := range [][]string{{evil, "x" + evil}, nil} {
+			for _, exe := range []string{"/" + evil, ""} {
+				task := &taskwatch.Task{ID: id(i + 1), PID: i + 1, TID: i + 1, Comm: evil, Exe: exe, Argv: argv, Cwd: evil, Cgroup: evil}
+				for _, k := range taskwatch.AllKinds.List() {
+					ev := &taskwatch.Event{Kind: k, Task: task, OldExe: evil, Source: evil, Exit: taskwatch.ExitStatus{Code: 1, Group: true}}
+					if err := reg.Notify(ev); err != nil {
+						t.Fatal(err)
+					}
+					text.Failure(&Failure{Module: evil, Watcher: evil, Message: evil, Event: ev})
+				}
+			}
+		}
+	}
+	if _, err := summary.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "exec: error of "); n != 12*4 {
+		t.Errorf("%d errors on exec are shown, want %d", n, 12*4)
+	}
+	for i, r := range b.String() {
+		if r != '\n' && !printsRune(b.String()[i:], r) {
+			t.Fatalf("%q reaches the terminal in %q", r, b.String()[max(0, i-80):i+1])
+		}
+	}
+	for line := range strings.Lines(b.String()) {
+		if strings.HasPrefix(line, "b") {
+			t.Errorf("a program has made a line of its own: %q", line)
+		}
+	}
+}
+
+func printsRune(rest string, r rune) bool {
+	return r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) && r != '\u202e' && r != '\u2028' && r != '\u200b' &&
+		(r != utf8.RuneError || strings.HasPrefix(rest, "\ufffd"))
+}
+
+func TestPidReuse(t *testing.T) {
+	var b bytes.Buffer
+	text := NewText(&b, TextOptions{Location: time.UTC})
+	event := func(k taskwatch.Kind, pid, ppid, task int, msec int64, argv ...string) {
+		ev := &taskwatch.Event{Kind: k, MonoNS: msec * ms, Exit: taskwatch.ExitStatus{Group: true},
+			Task: &taskwatch.Task{ID: id(task), PID: pid, TID: pid, PPID: ppid, Argv: argv}}
+		if err := text.event(ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	event(taskwatch.Clone, 10, 1, 1, 1)
+	event(taskwatch.Clone, 11, 10, 2, 2) // its exit is lost
+	event(taskwatch.Clone, 12, 11, 3, 3)
+	event(taskwatch.Clone, 11, 12, 4, 4) // takes over the pid
+	event(taskwatch.Exit, 11, 12, 4, 6, "a")
+	event(taskwatch.Clone, 13, 12, 5, 7) // its exit is lost as well
+	event(taskwatch.Exit, 13, 10, 6, 9, "b")
+	event(taskwatch.Exec, 12, 11, 7, 10, "c") // by a thread that was not the leader
+	event(taskwatch.Exit, 12, 11, 7, 13, "c")
+	pad := strings.Repeat(" ", len(clockLayout))
+	diff(t, b.String(), strings.ReplaceAll(`
+TIME exit       11       exit 0 after 2.0ms: a
+TIME exit       13   exit 0: b
+TIME exec       12     c
+TIME exit       12     exit 0 after 10.0ms: c
+`[1:], "TIME", pad))
+	if n := len(text.processes.byPID); n != 1 {
+		t.Errorf("%d processes are kept, want only that with pid 10", n)
+	}
+}
+
+func TestProcessesAreBounded(t *testing.T) {
+	var ps processes
+	for n := 1; n <= maxProcesses+10; n++ { // whose exits are never told
+		ps.see(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{ID: id(n), PID: n, TID: n}})
+		if len(ps.byPID) > maxProcesses {
+			t.Fatalf("%d processes are kept", len(ps.byPID))
+		}
+	}
+	if len(ps.byPID) != 10 {
+		t.Errorf("%d processes are kept, want the last 10", len(ps.byPID))
+	}
+}
+
+func TestMissingFields(t *testing.T) {
+	var b bytes.Buffer
+	text := NewText(&b, TextOptions{Kinds: taskwatch.AllKinds})
+	event := func(k taskwatch.Kind, missing taskwatch.Fields) {
+		ev := &taskwatch.Event{Kind: k, Val: 256, Missing: missing & taskwatch.FieldsOf(k), LifetimeNS: ms,
+			Task: &taskwatch.Task{PID: 5, TID: 5, PPID: 4, Comm: "x y", Exe: "/a b", Argv: []string{"q"}, UID: taskwatch.IDs{1, 2, 3, 4}, GID: taskwatch.IDs{6, 6, 6, 6}}}
+		if err := text.event(ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const all = ^taskwatch.Fields(0)
+	event(taskwatch.Exec, taskwatch.FieldArgv)
+	event(taskwatch.Exec, taskwatch.FieldArgv|taskwatch.FieldExe)
+	event(taskwatch.Exec, all)
+	event(taskwatch.UID, taskwatch.FieldOld|taskwatch.FieldCause)
+	event(taskwatch.GID, taskwatch.FieldOld)
+	event(taskwatch.UID, all)
+	event(taskwatch.Clone, taskwatch.FieldPPID|taskwatch.FieldVal)
+	event(taskwatch.Exit, taskwatch.FieldsExit)
+	event(taskwatch.Exit, all)
+	event(taskwatch.Free, taskwatch.FieldLifetime)
+	text.Lost(taskwatch.Loss{})
+	text.Failure(&Failure{Message: "m", Panic: true, Event: &taskwatch.Event{Kind: taskwatch.Exec}})
+	pad := strings.Repeat(" ", len(clockLayout))
+	diff(t, b.String(), strings.ReplaceAll(`
+TIME exec        5 '/a b'
+TIME exec        5 [x y]
+TIME exec        - ?
+TIME uid         5 now real 1, effective 2, saved 3, fs 4: q
+TIME gid         5 now 6: q
+TIME uid         - changed: ?
+TIME clone       5 child: q
+TIME exit        5 exit 1: q
+TIME exit        - ended: ?
+TIME free        5 freed: q
+TIME lost        - events lost here, nobody knows how many
+TIME error       - exec: crash of a built-in: m
+`[1:], "TIME", pad))
+}
+
+type fullDisk struct{ writes int }
+
+var errFull = errors.New("the disk is full")
+
+func (d *fullDisk) Write([]byte) (int, error) { d.writes++; return 0, errFull }
+
+func TestTextWriteError(t *testing.T) {
+	var d fullDisk
+	text := NewText(&d, TextOptions{})
+	play(t, text.Module("text"))
+	if err := text.Err(); !errors.Is(err, errFull) {
+		t.Errorf("Err: %v", err)
+	}
+	if d.writes != 1 {
+		t.Errorf("%d writes, want none after the first error", d.writes)
+	}
+}
+
+func ExampleText() {
+	var b bytes.Buffer
+	var reg taskwatch.Registry
+	text := NewText(&b, TextOptions{Location: time.UTC})
+	if err := reg.Register(text.Module("text")); err != nil {
+		fmt.Println(err)
+	}
+	_ = reg.Notify(&taskwatch.Event{
+		Kind: taskwatch.Exec, Time: time.Date(2026, 11, 23, 16, 30, 49, 0, time.UTC),
+		Task: &taskwatch.Task{PID: 161, TID: 161, Argv: []string{"make", "-j2", "a target"}},
+	})
+	fmt.Print(b.String())
+	// Output: 16:30:49.000000 exec      161 make -j2 'a target'
+}
