@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +14,10 @@ const (
 	DefaultLatency    = 10 * time.Millisecond
 	DefaultBufferSize = 8 << 20
 )
+
+// minBufferSize has room for the longest record (struct scratch of
+// c/stream.bpf.c).
+const minBufferSize = 64 << 10
 
 // Config says what to watch. The zero value watches the machine.
 type Config struct {
@@ -29,7 +32,7 @@ type Config struct {
 	Latency time.Duration
 
 	// BufferSize is the size of the ring buffer in bytes, a power of two of
-	// at least a page; 0 stands for DefaultBufferSize. When it is full, new
+	// at least 64 KiB; 0 stands for DefaultBufferSize. When it is full, new
 	// events are lost, and the loss is told where it happened.
 	BufferSize int
 
@@ -57,8 +60,8 @@ func (cfg *Config) check() error {
 	if cfg.BufferSize == 0 {
 		cfg.BufferSize = DefaultBufferSize
 	}
-	if n := cfg.BufferSize; n < os.Getpagesize() || bits.OnesCount(uint(n)) != 1 || n > 1<<30 {
-		return fmt.Errorf("bpf: Config.BufferSize is %d; it must be a power of two from %d to %d", n, os.Getpagesize(), 1<<30)
+	if n := cfg.BufferSize; n < minBufferSize || bits.OnesCount(uint(n)) != 1 || n > 1<<30 {
+		return fmt.Errorf("bpf: Config.BufferSize is %d; it must be a power of two from %d to %d", n, minBufferSize, 1<<30)
 	}
 	return nil
 }

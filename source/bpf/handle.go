@@ -63,6 +63,9 @@ func (st *stream) fresh(r *record) *entry {
 	}
 	e := st.table.add(r.task)
 	from := st.table.byAddr[r.creator]
+	if from == nil && r.ppid == os.Getpid() {
+		from = st.self
+	}
 	e.inherit(from)
 	if r.flags&flagKthread != 0 {
 		e.asKthread()

@@ -29,6 +29,7 @@ type stream struct {
 	unfreed  exits
 	lastExit int64
 	pidfd    *os.File // of the command, if there is one
+	self     *entry   // this process, which creates the command and is out of its scope; else nil
 
 	ev      taskwatch.Event
 	rec     record
@@ -191,6 +192,8 @@ func (st *stream) startCommand() error {
 	if cmd == nil {
 		return nil
 	}
+	st.self = st.table.add(0)
+	st.self.describeSelf()
 	process, err := cmd.start(func(tid int) { st.kernel.control.Store(controlSeed, uint32(tid)) })
 	if err != nil {
 		return err
@@ -205,6 +208,18 @@ func (st *stream) startCommand() error {
 	}
 	st.pidfd = os.NewFile(uintptr(fd), "pidfd")
 	return st.alarm.add(fd)
+}
+
+// describeSelf fills in what a child of this process has until its exec.
+func (e *entry) describeSelf() {
+	var err error
+	if e.task.Exe, err = os.Readlink("/proc/self/exe"); err != nil {
+		e.missing |= taskwatch.FieldExe
+	}
+	if e.task.Cwd, err = os.Getwd(); err != nil {
+		e.missing |= taskwatch.FieldCwd
+	}
+	e.task.Argv = os.Args
 }
 
 // finished reports whether a command's tree is gone and every event of it

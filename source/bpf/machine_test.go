@@ -1,0 +1,303 @@
+package bpf
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// A task that ran before the start is known when it exits.
+func TestTasksFromBeforeTheStartAreKnown(t *testing.T) {
+	testutil.Root(t)
+	cmd := exec.Command(testutil.RequireTool(t, "cat"), "-", "-")
+	cmd.Dir = filepath.Dir(testutil.BuildC(t, "testdata/load.c")) // open to all
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 4711, Gid: 4712, NoSetGroups: true}}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	pid := cmd.Process.Pid
+	proc := "/proc/" + strconv.Itoa(pid)
+	exe, _ := os.Readlink(proc + "/exe")
+	cwd, _ := os.Readlink(proc + "/cwd")
+	stat, err := os.ReadFile(proc + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWatch(t, Config{}, taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free), func(ev *taskwatch.Event) bool { return ev.Task.PID == pid })
+	stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, func() bool { return len(w.events) == 2 })
+	events := w.stop(t)
+	if got, want := count(events), [...]int{taskwatch.Exit: 1, taskwatch.Free: 1}; got != want {
+		t.Fatalf("got %v events, want %v", got, want)
+	}
+	ev := events[0]
+	task := ev.Task
+	if task.Exe != exe || task.Cwd != cwd || !slices.Equal(task.Argv, cmd.Args) || task.UID[0] != 4711 || task.GID[0] != 4712 ||
+		task.PPID != os.Getpid() || !sameTick(startOf(stat), task.StartNS) {
+		t.Errorf("got %+v, want exe %q, argv %q, cwd %q", task, exe, cmd.Args, cwd)
+	}
+	if ev.Missing != taskwatch.FieldParentID {
+		t.Errorf("missing %v, want only parent_id", ev.Missing)
+	}
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	ru := ev.Rusage
+	if ru.MaxRSS != uint64(usage.Maxrss)<<10 || ru.MinFlt == 0 || ru.NVCSw == 0 || ru.NVCSw > uint64(usage.Nvcsw) {
+		t.Errorf("got %+v, wait says %+v", ru, usage)
+	}
+}
+
+// until waits until cond, called with the lock held, is true.
+func (w *watch) until(t testing.TB, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		w.mu.Lock()
+		ok := cond()
+		w.mu.Unlock()
+		if ok {
+			return
+		}
+	}
+	t.Fatal("it does not happen")
+}
+
+// Threads that come and go in bursts: the kernel's own free is known to be
+// lost there on some kernels.
+func TestEveryExitHasOneFree(t *testing.T) {
+	const n = 20000
+	w := newWatch(t, Config{Command: command(t, "thread", strconv.Itoa(n)), Latency: DefaultLatency},
+		taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exit, taskwatch.Free), nil)
+	events := w.wait(t)
+	state := map[taskwatch.TaskID]taskwatch.Kind{}
+	inferred := 0
+	for _, ev := range events {
+		id := ev.Task.ID
+		before, known := state[id]
+		switch {
+		case ev.Kind == taskwatch.Clone && known,
+			ev.Kind == taskwatch.Exit && before != taskwatch.Clone,
+			ev.Kind == taskwatch.Free && before != taskwatch.Exit:
+			t.Fatalf("%v of %v after %v", ev.Kind, id, before)
+		}
+		state[id] = ev.Kind
+		if ev.Inferred {
+			inferred++
+		}
+	}
+	if len(state) != n+1 {
+		t.Errorf("%d tasks, want %d", len(state), n+1)
+	}
+	for id, k := range state {
+		if k != taskwatch.Free {
+			t.Errorf("the last event of %v is %v", id, k)
+		}
+	}
+	t.Logf("%d of %d frees inferred", inferred, n+1)
+}
+
+func TestIDsChangedBySystemCalls(t *testing.T) {
+	const n = 1000
+	w := newWatch(t, Config{Command: command(t, "ids", strconv.Itoa(n))}, taskwatch.KindsOf(taskwatch.UID, taskwatch.GID), nil)
+	events := w.wait(t)
+	if len(events) != n {
+		t.Fatalf("%d events, want %d", len(events), n)
+	}
+	var uid, gid taskwatch.IDs
+	for i, ev := range events {
+		old, now, task := &gid, taskwatch.IDs{0, uint32(1000 + i%2), 0, uint32(1000 + i%2)}, ev.Task.GID
+		kind := taskwatch.GID
+		if i >= n/2 {
+			kind, old, task = taskwatch.UID, &uid, ev.Task.UID
+			now = taskwatch.IDs{0, 1000, 0, 1000}
+			if (i-n/2)%2 == 1 {
+				now = taskwatch.IDs{}
+			}
+		}
+		if ev.Kind != kind || ev.OldIDs != *old || task != now || ev.Cause != taskwatch.CauseSyscall {
+			t.Fatalf("event %d: %v by %v from %v to %v, want %v by syscall from %v to %v", i, ev.Kind, ev.Cause, ev.OldIDs, task, kind, *old, now)
+		}
+		*old = now
+	}
+}
+
+// cgroupMount returns where the unified hierarchy is mounted.
+func cgroupMount(t *testing.T) string {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	testutil.Skip(t, "no cgroup2 hierarchy is mounted", func() bool { return false })
+	return ""
+}
+
+func TestCgroupScope(t *testing.T) {
+	testutil.Root(t)
+	dir := filepath.Join(cgroupMount(t), "taskwatch-test-"+strconv.Itoa(os.Getpid()))
+	sub := filepath.Join(dir, "sub group")
+	if err := os.MkdirAll(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		for _, d := range []string{sub, dir} {
+			if err := os.Remove(d); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	w := newWatch(t, Config{Cgroup: dir}, taskwatch.AllKinds, nil)
+	load(t, "fork", "10") // outside
+	for _, d := range []string{dir, sub} {
+		f, err := os.Open(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), "fork", "10")
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
+		out, err := cmd.CombinedOutput()
+		f.Close()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	w.until(t, func() bool { return count(w.events)[taskwatch.Free] == 22 })
+	events := w.stop(t)
+	if got, want := count(events), [...]int{22, 22, 2, 0, 0, 22, 22}; got != want {
+		t.Errorf("got %v events, want %v", got, want)
+	}
+	paths := map[string]int{}
+	for _, ev := range events {
+		paths[ev.Task.Cgroup]++
+	}
+	a := "/" + filepath.Base(dir)
+	if b := a + "/sub group"; len(paths) != 2 || paths[a] != paths[b] {
+		t.Errorf("events by cgroup: %v, want as many in %s as in %s", paths, a, b)
+	}
+}
+
+// A buffer that is much too small loses events, says how many and where, and
+// what comes after is right again.
+func TestLossIsTold(t *testing.T) {
+	const n = 3000
+	testutil.Root(t)
+	started := make(chan struct{})
+	var once bool
+	w := newWatch(t, Config{BufferSize: minBufferSize, PID: os.Getpid()}, taskwatch.AllKinds, func(ev *taskwatch.Event) bool {
+		if !once {
+			once = true
+			<-started // the buffer fills up meanwhile
+		}
+		return true
+	})
+	load(t, "fork", strconv.Itoa(n))
+	close(started)
+	w.until(t, func() bool { return len(w.losses) > 0 })
+	perCPU, err := w.src.Losses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Duration(resyncPause)) // the table is brought up to date
+	w.mu.Lock()
+	before := len(w.events)
+	w.mu.Unlock()
+	cmd := exec.Command(testutil.RequireTool(t, "cat"))
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, func() bool {
+		return slices.ContainsFunc(w.events[before:], func(ev *taskwatch.Event) bool { return ev.Kind == taskwatch.Free && ev.Task.PID == cmd.Process.Pid })
+	})
+	events := w.stop(t)
+
+	var lost, counted uint64
+	for _, l := range w.losses {
+		lost += l.Count
+	}
+	for _, c := range perCPU {
+		counted += c
+	}
+	if lost == 0 || counted < lost {
+		t.Errorf("%d events told as lost, %d records counted", lost, counted)
+	}
+	// Sequence numbers leave room for what was lost, exactly where it was.
+	want := uint64(1)
+	losses := w.losses
+	for _, ev := range events {
+		if ev.Seq != want {
+			if len(losses) == 0 || losses[0].Seq != want || ev.Seq != want+losses[0].Count {
+				t.Fatalf("event with sequence number %d behind %d, losses %v", ev.Seq, want-1, losses)
+			}
+			losses = losses[1:]
+		}
+		want = ev.Seq + 1
+	}
+	last := events[before:]
+	for _, ev := range last {
+		if ev.Task.PID == cmd.Process.Pid && ev.Kind == taskwatch.Exit && (!slices.Equal(ev.Task.Argv, cmd.Args) || ev.Missing&^taskwatch.FieldParentID != 0) {
+			t.Errorf("after the loss: %+v, missing %v", ev.Task, ev.Missing)
+		}
+	}
+	t.Logf("%d losses with %d events, by CPU %v", len(w.losses), lost, perCPU)
+}
+
+// A full loss of exits leaves no task behind in the table.
+func TestTasksWhoseExitWasLostAreFreed(t *testing.T) {
+	testutil.Root(t)
+	cmd := exec.Command(testutil.RequireTool(t, "cat"))
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	hold := make(chan struct{})
+	var held bool
+	w := newWatch(t, Config{BufferSize: minBufferSize, PID: os.Getpid()}, taskwatch.KindsOf(taskwatch.Clone, taskwatch.Free), func(ev *taskwatch.Event) bool {
+		if !held && ev.Kind == taskwatch.Clone {
+			held = true
+			<-hold
+		}
+		return ev.Task.PID == cmd.Process.Pid
+	})
+	load(t, "fork", "1000") // fills the buffer
+	stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	close(hold)
+	w.until(t, func() bool { return len(w.events) > 0 })
+	events := w.stop(t)
+	// The kernel's own free may still have found room.
+	if ev := events[0]; len(events) != 1 || ev.Kind != taskwatch.Free || ev.Inferred != ev.Missing.Has(taskwatch.FieldVal) {
+		t.Errorf("got %d events, the first %+v; want one free, without val if it is inferred", len(events), ev)
+	}
+}
