@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	hook  = "recording"
-	scope = "a recording"
+	hook   = "recording"
+	scope  = "a recording"
+	noVeto = "what already happened cannot be vetoed"
 )
 
 // unread is what can be said of a recording that was not read: nothing that
@@ -18,7 +19,11 @@ const (
 func unread() source.Capabilities {
 	caps := source.Capabilities{Scope: scope}
 	for k := range caps.Events {
-		caps.Events[k] = source.Capability{Delivered: true, Hook: hook, Why: "delivered as far as it was recorded"}
+		c := source.Capability{Delivered: true, Hook: hook, Why: "delivered as far as it was recorded"}
+		if taskwatch.Kind(k).Vetoable() {
+			c.Why += "; " + noVeto
+		}
+		caps.Events[k] = c
 	}
 	return caps
 }
@@ -61,7 +66,7 @@ func why(k taskwatch.Kind, missing taskwatch.Fields) string {
 		reasons = append(reasons, "the missing fields were not recorded")
 	}
 	if k.Vetoable() {
-		reasons = append(reasons, "what already happened cannot be vetoed")
+		reasons = append(reasons, noVeto)
 	}
 	return strings.Join(reasons, "; ")
 }
