@@ -1,0 +1,263 @@
+package taskwatch
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const modulePath = "github.com/taskwatch/taskwatch"
+
+type depRule struct {
+	packages string
+	imports  []string
+}
+
+type importerRule struct {
+	imported  string
+	importers []string
+}
+
+// depRules say what the packages of this module may import of each other, in
+// code that is not a test. The first rule whose packages match holds; a
+// package that none matches is an error, so that a new folder gets its place
+// here. Paths are relative to the module, "." is the root package, and "x/..."
+// is x and all below it. What is below source/x or module/x may import all of
+// its own source/x or module/x.
+var depRules = []depRule{
+	{".", nil},
+	{"record", []string{"."}},
+	{"report", []string{"."}},
+	{"include/...", nil},
+	{"guest/...", []string{"guest/..."}},
+	{"modules/...", []string{"guest/...", "modules/..."}},
+
+	{"internal/sys/...", []string{"internal/sys/..."}},
+	{"internal/testutil/...", nil}, // the root's tests use it
+	{"internal/...", []string{".", "internal/..."}},
+	{"features/...", []string{".", "features/...", "internal/..."}},
+
+	{"source", []string{".", "features/...", "internal/..."}},
+	{"source/replay/...", []string{".", "source", "record", "internal/..."}},
+	{"source/bpf/...", []string{".", "source", "module/kernel/...", "features/...", "include", "internal/..."}},
+	{"source/...", []string{".", "source", "features/...", "internal/..."}},
+
+	{"module", []string{".", "features/...", "internal/..."}},
+	{"module/kernel/...", []string{".", "module", "source", "source/bpf/...", "features/...", "include", "internal/..."}},
+	{"module/...", []string{".", "module", "features/...", "include", "internal/..."}},
+
+	{"watchtest/...", []string{".", "watchtest/...", "source", "record", "internal/..."}},
+	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
+	{"test/...", []string{"test/...", "internal/..."}},
+}
+
+// importerRules say who may import what lies outside the module, or is meant
+// for few. The first whose import matches holds; the standard library is free
+// to all but for what stands here.
+var importerRules = []importerRule{
+	{"unsafe", []string{"internal/sys/..."}},
+	{"C", nil},
+	{"testing/...", []string{"watchtest/...", "internal/testutil/..."}},
+	{modulePath + "/watchtest/...", []string{"watchtest/..."}},
+	{modulePath + "/internal/testutil/...", []string{"watchtest/...", "test/..."}},
+	{"github.com/tetratelabs/wazero/...", []string{"module/wasm/..."}},
+	{"github.com/elastic/go-seccomp-bpf/...", []string{"source/ptrace/..."}},
+	{"github.com/mdlayher/netlink/...", []string{"source/connector/...", "internal/cnproc/..."}},
+	{"github.com/cilium/ebpf/...", []string{"source/bpf/...", "module/kernel/...", "features/...", "internal/..."}},
+	{"github.com/spf13/...", []string{"cmd/..."}},
+	{"connectrpc.com/connect/...", []string{"daemon/...", "cmd/..."}},
+	{"google.golang.org/protobuf/...", []string{"daemon/...", "cmd/..."}},
+	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
+	{"golang.org/x/sys/...", []string{"record", "report", "internal/...", "source/...", "module/...", "features/...", "watchtest/...", "daemon/...", "cmd/...", "test/..."}},
+}
+
+func matches(pattern, path string) bool {
+	base, below := strings.CutSuffix(pattern, "/...")
+	return path == base || below && strings.HasPrefix(path, base+"/")
+}
+
+func matchesAny(patterns []string, path string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, path) })
+}
+
+// wrongImports judges what each package imports.
+func wrongImports(imports map[string][]string) (wrong []string) {
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	towards := map[string]string{} // the two directions between module/kernel and source/bpf
+	for _, pkg := range slices.Sorted(maps.Keys(imports)) {
+		rule := slices.IndexFunc(depRules, func(r depRule) bool { return matches(r.packages, pkg) })
+		if rule < 0 {
+			say("%s is in a folder that depRules does not know: give it a rule", pkg)
+			continue
+		}
+		for _, imported := range imports[pkg] {
+			i := slices.IndexFunc(importerRules, func(r importerRule) bool { return matches(r.imported, imported) })
+			rel, own := relative(imported)
+			switch {
+			case i >= 0 && !matchesAny(importerRules[i].importers, pkg):
+				say("%s imports %s, which only %v may", pkg, imported, importerRules[i].importers)
+			case own && !matchesAny(depRules[rule].imports, rel) && !sameSibling(pkg, rel):
+				say("%s imports %s, and may import only %v", pkg, rel, depRules[rule].imports)
+			case !own && i < 0 && strings.Contains(strings.Split(imported, "/")[0], "."):
+				say("%s imports %s, which importerRules does not know: give it a rule", pkg, imported)
+			}
+			for from, to := range map[string]string{"module/kernel/...": "source/bpf/...", "source/bpf/...": "module/kernel/..."} {
+				if own && matches(from, pkg) && matches(to, rel) {
+					towards[from] = pkg + " imports " + rel
+				}
+			}
+		}
+	}
+	if len(towards) == 2 {
+		say("both ways between module/kernel and source/bpf: %v", slices.Sorted(maps.Values(towards)))
+	}
+	return wrong
+}
+
+// relative returns an import path as it stands in the rules, and whether it
+// is of this module.
+func relative(imported string) (string, bool) {
+	if imported == modulePath {
+		return ".", true
+	}
+	return strings.CutPrefix(imported, modulePath+"/")
+}
+
+// sameSibling reports whether two packages lie below the same source/x or
+// module/x.
+func sameSibling(a, b string) bool {
+	pa, pb := strings.Split(a, "/"), strings.Split(b, "/")
+	return len(pa) >= 2 && len(pb) >= 2 && (pa[0] == "source" || pa[0] == "module") && slices.Equal(pa[:2], pb[:2])
+}
+
+// importsOf reads the imports of all Go files below dir, whatever system they
+// are for, by package: of those that are tests, or of the others.
+func importsOf(t *testing.T, dir string, tests bool) map[string][]string {
+	t.Helper()
+	imports := map[string][]string{}
+	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() {
+			if file != dir && (name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") != tests {
+			return nil
+		}
+		rel, err := filepath.Rel(dir, filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(rel)
+		for _, spec := range f.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			imports[pkg] = append(imports[pkg], imported)
+		}
+		if imports[pkg] == nil {
+			imports[pkg] = []string{} // there, and importing nothing
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg, list := range imports {
+		slices.Sort(list)
+		imports[pkg] = slices.Compact(list)
+	}
+	return imports
+}
+
+func TestImportDirection(t *testing.T) {
+	imports := importsOf(t, ".", false)
+	if !slices.Contains(imports["."], "sync/atomic") {
+		t.Fatalf("found no imports of the root package: %v", imports["."])
+	}
+	for _, wrong := range wrongImports(imports) {
+		t.Error(wrong)
+	}
+}
+
+// The root's tests run without anything that builds on the root.
+func TestImportsOfTheRootsTests(t *testing.T) {
+	for _, imported := range importsOf(t, ".", true)["."] {
+		if rel, own := relative(imported); own && rel != "." && rel != "internal/testutil" ||
+			!own && strings.Contains(imported, ".") {
+			t.Errorf("a test of the root package imports %s", imported)
+		}
+	}
+}
+
+func TestImportRulesCatchMistakes(t *testing.T) {
+	own := func(rel string) string { return path.Join(modulePath, rel) }
+	for _, c := range []struct {
+		pkg, imported string
+		ok            bool
+	}{
+		{".", "sync", true},
+		{".", "unsafe", false},
+		{".", "golang.org/x/sys/unix", false},
+		{".", own("record"), false},
+		{".", own("internal/sys"), false},
+		{"record", own("."), true},
+		{"record", own("source"), false},
+		{"report", own("record"), false},
+		{"internal/sys", "unsafe", true},
+		{"internal/procfs", "unsafe", false},
+		{"internal/testutil", own("."), false},
+		{"source", own("source/bpf"), false},
+		{"source/bpf", own("source"), true},
+		{"source/bpf", own("source/ptrace"), false},
+		{"source/ptrace/inner", own("source/ptrace/other"), true},
+		{"source/ptrace", own("record"), false},
+		{"source/replay", own("record"), true},
+		{"source/ptrace", own("daemon"), false},
+		{"module/kernel", own("source/bpf"), true},
+		{"source/bpf", own("module/kernel"), true}, // but not both: see below
+		{"module/kernel", own("source/ptrace"), false},
+		{"module/kernel", own("module/wasm"), false},
+		{"module/wasm", own("source/bpf"), false},
+		{"module/wasm", "github.com/tetratelabs/wazero/api", true},
+		{"daemon", "github.com/tetratelabs/wazero", false},
+		{"daemon", own("source/bpf"), true},
+		{"daemon", own("cmd/taskwatch"), false},
+		{"cmd/taskwatch", own("daemon"), true},
+		{"cmd/taskwatch", own("watchtest"), false},
+		{"cmd/taskwatch", "testing", false},
+		{"cmd/taskwatch", "example.com/unknown", false},
+		{"watchtest", own("record"), true},
+		{"watchtest", own("source/ptrace"), false},
+		{"watchtest", "testing", true},
+		{"newfolder", "sync", false},
+		{"source", "C", false},
+	} {
+		if wrong := wrongImports(map[string][]string{c.pkg: {c.imported}}); (len(wrong) == 0) != c.ok {
+			t.Errorf("%s imports %s: found %q", c.pkg, c.imported, wrong)
+		}
+	}
+	both := map[string][]string{"module/kernel/a": {own("source/bpf")}, "source/bpf/b": {own("module/kernel/c")}}
+	if wrong := wrongImports(both); len(wrong) != 1 {
+		t.Errorf("both ways between module/kernel and source/bpf: found %q", wrong)
+	}
+}
