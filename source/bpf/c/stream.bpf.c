@@ -493,7 +493,7 @@ static __always_inline u64 rss(struct mm_struct *mm)
  * parent's wait. For others the address space tells, where they still have
  * one: before Linux 6.16 they do not.
  */
-static __always_inline void maxrss(struct tw_exit *x, struct task_struct *tsk, int group)
+static __noinline void maxrss(struct tw_exit *x, struct task_struct *tsk, int group)
 {
 	u64 mark = tsk->signal->maxrss;
 	struct mm_struct *mm;
