@@ -10,8 +10,8 @@ import (
 
 // AppendEvent appends the line of ev, newline included, to b. It reads ev and
 // its task and allocates nothing but room in b. A field is written when it
-// belongs to the kind of event and is not missing; a zero parent id and a nil
-// task are missing.
+// belongs to the kind of event and is not missing. Of a nil task everything is
+// missing.
 func AppendEvent(b []byte, ev *taskwatch.Event) []byte {
 	b = append(b, `{"event":"`...)
 	b = append(b, ev.Kind.String()...)
@@ -66,8 +66,6 @@ func appendFacts(b []byte, ev *taskwatch.Event) []byte {
 	has := all &^ ev.Missing
 	if ev.Task == nil {
 		has &^= taskwatch.FieldsTask
-	} else if ev.Task.ParentID.IsZero() {
-		has &^= taskwatch.FieldParentID
 	}
 	if has.Has(taskwatch.FieldVal) {
 		b = appendUint(b, `,"val":`, ev.Val)

@@ -87,7 +87,7 @@ type rawLine struct {
 
 type rawTask struct {
 	ID       string    `json:"id"`
-	ParentID string    `json:"parent_id"`
+	ParentID *string   `json:"parent_id"`
 	PID      *int32    `json:"pid"`
 	TID      *int32    `json:"tid"`
 	PPID     *int32    `json:"ppid"`
@@ -208,9 +208,9 @@ func (raw *rawTask) task(f *fields) (*taskwatch.Task, error) {
 	if t.ID, err = taskwatch.ParseTaskID(raw.ID); err != nil {
 		return nil, &SyntaxError{Reason: fmt.Sprintf("task.id is %q, not two base-36 numbers joined by a dash", raw.ID), Err: err}
 	}
-	if raw.ParentID != "" && f.takes(taskwatch.FieldParentID) {
-		if t.ParentID, err = taskwatch.ParseTaskID(raw.ParentID); err != nil {
-			return nil, &SyntaxError{Reason: fmt.Sprintf("task.parent_id is %q, not two base-36 numbers joined by a dash", raw.ParentID), Err: err}
+	if raw.ParentID != nil && f.takes(taskwatch.FieldParentID) {
+		if t.ParentID, err = taskwatch.ParseTaskID(*raw.ParentID); err != nil {
+			return nil, &SyntaxError{Reason: fmt.Sprintf("task.parent_id is %q, not two base-36 numbers joined by a dash", *raw.ParentID), Err: err}
 		}
 	}
 	takeInt(f, taskwatch.FieldPID, &t.PID, raw.PID)

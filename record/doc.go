@@ -25,9 +25,10 @@
 // Fields stand in this order. An absent field is unknown. "missing" stands at
 // the end of a line and names those fields that belong to the event and that
 // the source could not give; an init event has no pid, tid and start_ns to
-// miss, because the task has none yet. "argv_cut":true marks an argv that is
-// not complete and "inferred":true a free that the kernel never reported; both
-// are absent otherwise. Times are RFC 3339 in UTC with nanoseconds. uid and
+// miss, because the task has none yet. "parent_id" is "" where the parent is a
+// task that the source never saw. "argv_cut":true marks an argv that is not
+// complete and "inferred":true a free that the kernel never reported; both are
+// absent otherwise. Times are RFC 3339 in UTC with nanoseconds. uid and
 // gid are [real, effective, saved, fs]. A "count" is absent from a lost line
 // whose source knows only that something was lost.
 //

@@ -78,7 +78,7 @@ func (g generator) event() *taskwatch.Event {
 	t := &taskwatch.Task{ID: g.id()}
 	ev.Task = t
 	fill(has(taskwatch.FieldVal), &ev.Val, g.u64)
-	fill(has(taskwatch.FieldParentID), &t.ParentID, g.id)
+	fill(has(taskwatch.FieldParentID) && g.IntN(4) > 0, &t.ParentID, g.id) // else a parent never seen
 	fill(has(taskwatch.FieldPID), &t.PID, g.i32)
 	fill(has(taskwatch.FieldTID), &t.TID, g.i32)
 	fill(has(taskwatch.FieldPPID), &t.PPID, g.i32)

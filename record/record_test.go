@@ -131,15 +131,19 @@ func TestMissingFieldsAreNotWritten(t *testing.T) {
 	}
 }
 
-func TestZeroParentIsMissing(t *testing.T) {
+func TestUnseenParentIsNotMissing(t *testing.T) {
 	ev := sample(t)
 	ev.Task.ParentID = taskwatch.TaskID{}
-	l, err := Decode(AppendEvent(nil, ev))
+	text := AppendEvent(nil, ev)
+	if !strings.Contains(string(text), `"parent_id":""`) {
+		t.Errorf("encoded %s", text)
+	}
+	l, err := Decode(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.Event.Missing != taskwatch.FieldParentID {
-		t.Errorf("missing %q, want %q", l.Event.Missing, taskwatch.FieldParentID)
+	if !reflect.DeepEqual(l.Event, ev) {
+		t.Errorf("decoded %+v, want %+v", l.Event, ev)
 	}
 }
 
