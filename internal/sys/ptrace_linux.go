@@ -75,28 +75,55 @@ func PtraceSyscallResult(tid int, r *SyscallResult) error {
 	return ptrace(unix.PTRACE_GET_SYSCALL_INFO, tid, unsafe.Sizeof(*r), uintptr(unsafe.Pointer(r)))
 }
 
-// Wait4 is wait4(-1) for the children and tracees of the calling thread alone.
-// It does not block; pid is 0 when there is nothing to report.
-func Wait4(status *int) (pid int, err error) {
+// PtraceSetOptions replaces the options of a stopped tracee.
+func PtraceSetOptions(tid, options int) error {
+	return ptrace(unix.PTRACE_SETOPTIONS, tid, 0, uintptr(options))
+}
+
+// waitFlags limit a wait to what concerns the calling thread: its tracees and
+// its own children, of any kind.
+const waitFlags = unix.WALL | unix.WNOTHREAD
+
+// PeekWait returns the tid of a child or tracee of the calling thread that
+// has stopped or died, and which of the two, and leaves the report to be
+// taken by TakeWait. Unless block is set it may find nothing: tid is 0 then.
+func PeekWait(block bool) (tid int, dead bool, err error) {
+	const pAll = 0
+	var info struct { // siginfo_t as waitid fills it
+		_      [2]int32
+		code   int32
+		_      int32
+		pid    int32
+		_      uint32
+		status int32
+		_      [100]byte
+	}
+	flags := uintptr(unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | waitFlags)
+	var e unix.Errno
+	if block {
+		_, _, e = unix.Syscall6(unix.SYS_WAITID, pAll, 0, uintptr(unsafe.Pointer(&info)), flags, 0, 0)
+	} else {
+		_, _, e = unix.RawSyscall6(unix.SYS_WAITID, pAll, 0, uintptr(unsafe.Pointer(&info)), flags|unix.WNOHANG, 0, 0)
+	}
+	if e != 0 {
+		return 0, false, e
+	}
+	const exited, killed, dumped = 1, 2, 3 // CLD_*
+	return int(info.pid), info.code == exited || info.code == killed || info.code == dumped, nil
+}
+
+// TakeWait takes the report that PeekWait found. Rusage is filled for a dead
+// task only. The report may have been overtaken by another of the same task;
+// tid is 0 if there is none any more.
+func TakeWait(tid int, status *unix.WaitStatus, rusage *unix.Rusage) (int, error) {
 	var st int32
-	r, _, e := unix.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&st)),
-		unix.WALL|unix.WNOTHREAD|unix.WNOHANG, 0, 0, 0)
+	r, _, e := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(tid), uintptr(unsafe.Pointer(&st)),
+		waitFlags|unix.WNOHANG, uintptr(unsafe.Pointer(rusage)), 0, 0)
 	if e != 0 {
 		return 0, e
 	}
-	*status = int(st)
+	*status = unix.WaitStatus(st)
 	return int(r), nil
-}
-
-// WaitAny blocks until Wait4 has something to report, and leaves it there.
-func WaitAny() error {
-	const pAll = 0
-	_, _, e := unix.Syscall6(unix.SYS_WAITID, pAll, 0, 0,
-		unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|unix.WALL|unix.WNOTHREAD, 0, 0)
-	if e != 0 {
-		return e
-	}
-	return nil
 }
 
 // ReadMemory reads the tracee's memory at addr into b and returns how many

@@ -35,9 +35,9 @@ func (t *tracer) adopt() {
 		}
 		pid, flags := tid, uint64(0)
 		missing := taskwatch.FieldVal | taskwatch.FieldParentID
-		var st taskStatus
-		if t.proc.status(tid, tid, &st) == nil {
-			if pid = st.tgid; pid != tid {
+		st, err := t.proc.Status(tid, 0)
+		if err == nil {
+			if pid = st.PID; pid != tid {
 				flags = unix.CLONE_THREAD
 			}
 		} else {
@@ -45,7 +45,7 @@ func (t *tracer) adopt() {
 		}
 		by := t.tracees[pid]
 		if by == nil {
-			by = t.tracees[st.ppid]
+			by = t.tracees[st.PPID]
 		}
 		if by == nil || by.task == nil {
 			by = t.command

@@ -43,7 +43,7 @@ func (t *tracer) child(tr *tracee, flags uint64) *taskwatch.Task {
 		task.PPID = from.PPID
 	}
 	task.Comm, task.Exe, task.Argv, task.ArgvCut = from.Comm, from.Exe, from.Argv, from.ArgvCut
-	task.Cwd, task.UID, task.GID, task.Cgroup = from.Cwd, from.UID, from.GID, from.Cgroup
+	task.Cwd, task.UID, task.GID = from.Cwd, from.UID, from.GID
 	return task
 }
 
@@ -102,18 +102,22 @@ func (t *tracer) created(tr *tracee, tid int, flags uint64, missing taskwatch.Fi
 	if task == nil {
 		task = t.child(tr, flags)
 		ev := t.event(taskwatch.Init, task, flags)
-		ev.Missing, ev.Final = missing, true
+		ev.Missing |= missing
+		ev.Final = true
 		_ = t.notify(ev) // nobody may veto it, or it would have been trapped
 	}
-	child := &tracee{tid: tid, task: task, proc: tr.proc}
-	if flags&unix.CLONE_THREAD == 0 {
-		child.proc = &process{pid: tid}
+	child := &tracee{tid: tid, task: task, proc: tr.proc, resetOptions: tr.exitStop}
+	if flags&unix.CLONE_THREAD != 0 {
+		tr.proc.threads = true
+	} else {
+		t.watchExit(tr)
+		child.proc = &process{pid: tid, userNS: tr.proc.userNS || flags&unix.CLONE_NEWUSER != 0}
 	}
 	child.proc.live++
 	task.PID, task.TID = child.proc.pid, tid
 	task.StartNS = bootNS()
 	ev := t.event(taskwatch.Clone, task, flags)
-	ev.Missing = missing
+	ev.Missing |= missing
 	_ = t.notify(ev) // an error on clone refuses nothing
 	t.follow(child)
 }
@@ -123,6 +127,16 @@ func (t *tracer) follow(tr *tracee) {
 	t.add(tr)
 	if early := t.early[tr.tid]; early != nil {
 		delete(t.early, tr.tid)
-		t.handle(tr.tid, early.status)
+		t.handle(tr, early.status, &early.rusage)
+	}
+}
+
+// watchExit makes a tracee that creates a process stop at the start of its
+// exit. Of other tasks wait4 tells what they used; what it tells of a process
+// with children includes theirs.
+func (t *tracer) watchExit(tr *tracee) {
+	tr.proc.forked = true
+	if !tr.exitStop && t.reg.Enabled(taskwatch.Exit) {
+		tr.exitStop = sys.PtraceSetOptions(tr.tid, t.options()|unix.PTRACE_O_TRACEEXIT) == nil
 	}
 }

@@ -9,17 +9,17 @@ import (
 
 // program is what an exec changes about a task, but for its ids.
 type program struct {
-	comm, exe, cwd, cgroup string
-	argv                   []string
-	argvCut                bool
+	comm, exe, cwd string
+	argv           []string
+	argvCut        bool
 }
 
 func programOf(task *taskwatch.Task) program {
-	return program{task.Comm, task.Exe, task.Cwd, task.Cgroup, task.Argv, task.ArgvCut}
+	return program{task.Comm, task.Exe, task.Cwd, task.Argv, task.ArgvCut}
 }
 
 func (p program) set(task *taskwatch.Task) {
-	task.Comm, task.Exe, task.Cwd, task.Cgroup = p.comm, p.exe, p.cwd, p.cgroup
+	task.Comm, task.Exe, task.Cwd = p.comm, p.exe, p.cwd
 	task.Argv, task.ArgvCut = p.argv, p.argvCut
 }
 
@@ -74,21 +74,13 @@ func (t *tracer) execed(tr *tracee) {
 	}
 
 	task := tr.task
-	var st taskStatus
-	var missing taskwatch.Fields
-	if t.proc.status(tr.proc.pid, tr.tid, &st) != nil { // killed meanwhile
-		missing = taskwatch.FieldComm
-	} else {
-		if !first {
-			t.idsChanged(tr, st.uid, st.gid, taskwatch.CauseExec, false)
-		}
-		task.UID, task.GID = st.uid, st.gid
-	}
 	old := programOf(task)
-	next, absent := t.program(tr.proc.pid)
-	missing |= absent
-	if missing&taskwatch.FieldComm == 0 {
-		next.comm = st.comm
+	next, uid, gid, missing := t.program(tr)
+	if missing&taskwatch.FieldUID == 0 {
+		if first {
+			task.UID, task.GID = uid, gid
+		}
+		t.idsChanged(tr, uid, gid, taskwatch.CauseExec, false)
 	}
 	next.set(task)
 	if !t.reg.Enabled(taskwatch.Exec) {
@@ -96,9 +88,10 @@ func (t *tracer) execed(tr *tracee) {
 		return
 	}
 	ev := t.event(taskwatch.Exec, task, 0)
-	ev.OldExe, ev.Missing = old.exe, missing
+	ev.OldExe = old.exe
+	ev.Missing |= missing
 	if first {
-		ev.OldExe, ev.Missing = "", missing|taskwatch.FieldOldExe
+		ev.Missing |= taskwatch.FieldOldExe // the shim, which is nobody's business
 	}
 	t.count(ev)
 	if asked {
@@ -115,7 +108,7 @@ func (t *tracer) execed(tr *tracee) {
 // word. It returns nil if that task is unknown.
 func (t *tracer) takeOver(leader *tracee, former int) *tracee {
 	if !leader.exited {
-		t.exit(leader, 0, taskwatch.FieldsRusage)
+		t.exit(leader, 0, nil)
 	}
 	if leader.task != nil {
 		t.freed(leader.task, 0, true)
@@ -136,20 +129,36 @@ func (t *tracer) takeOver(leader *tracee, former int) *tracee {
 	return tr
 }
 
-// program reads what a process runs, and names what it could not read.
-func (t *tracer) program(pid int) (p program, missing taskwatch.Fields) {
-	if p.exe = t.proc.link(pid, "exe"); p.exe == "" {
+// program reads what a task runs since its exec, and names what it could not
+// read.
+func (t *tracer) program(tr *tracee) (p program, uid, gid taskwatch.IDs, missing taskwatch.Fields) {
+	pid := tr.proc.pid
+	var err error
+	if p.exe, err = t.proc.Exe(pid); err != nil {
 		missing |= taskwatch.FieldExe
 	}
-	if p.cwd = t.proc.link(pid, "cwd"); p.cwd == "" {
+	if p.cwd, err = t.proc.Cwd(pid); err != nil {
 		missing |= taskwatch.FieldCwd
 	}
-	if p.cgroup = t.proc.cgroup(pid); p.cgroup == "" {
-		missing |= taskwatch.FieldCgroup
+	var img image
+	regs, err := syscallAt(tr.tid)
+	ok := err == nil
+	if ok {
+		img, ok = readImage(tr.tid, &regs)
 	}
-	var err error
-	if p.argv, err = t.proc.argv(pid); err != nil {
-		missing |= taskwatch.FieldArgv
+	if p.argv = img.argv; !ok {
+		if p.argv, err = t.proc.Cmdline(pid); err != nil {
+			missing |= taskwatch.FieldArgv
+		}
 	}
-	return p, missing
+	p.comm = commOf(img.execfn)
+	if ok && p.comm != "" && !tr.proc.userNS {
+		return p, img.uid, img.gid, missing
+	}
+	status, err := t.proc.Status(pid, tr.tid)
+	if err != nil {
+		return p, uid, gid, missing | taskwatch.FieldComm | taskwatch.FieldUID | taskwatch.FieldGID
+	}
+	p.comm = status.Comm
+	return p, status.UID, status.GID, missing
 }

@@ -15,6 +15,7 @@ type trapSet uint32
 const (
 	trapSetID  trapSet = 1 << iota // the calls that change user and group ids
 	trapPtrace                     // ptrace itself, which cannot work
+	trapUserNS                     // the calls that change the user namespace, and with it what ids mean
 	trapClone                      // fork and its kin, for a veto
 	trapExec                       // execve and execveat, for a veto
 )
@@ -27,6 +28,7 @@ var trapNames = map[trapSet][]string{
 		"setuid32", "setgid32", "setreuid32", "setregid32", "setresuid32", "setresgid32", "setfsuid32", "setfsgid32",
 	},
 	trapPtrace: {"ptrace"},
+	trapUserNS: {"unshare", "setns"},
 	trapClone:  {"fork", "vfork", "clone", "clone3"},
 	trapExec:   {"execve", "execveat"},
 }

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -13,8 +14,7 @@ import (
 func (t *tracer) settingID(tr *tracee, info *sys.SyscallInfo, name string) {
 	tr.call = pendingCall{trap: trapSetID}
 	if t.vetoes.Has(taskwatch.UID) || t.vetoes.Has(taskwatch.GID) {
-		var st taskStatus
-		if t.proc.status(tr.proc.pid, tr.tid, &st) == nil {
+		if st, err := t.proc.Status(tr.proc.pid, tr.tid); err == nil {
 			kind, next := predictIDs(&st, name, info.Args)
 			if errno := t.ask(tr, kind, &st, next); errno != 0 {
 				t.refuse(tr, errno)
@@ -26,10 +26,10 @@ func (t *tracer) settingID(tr *tracee, info *sys.SyscallInfo, name string) {
 }
 
 // ask calls the watchers that may veto a change of ids, if there is one.
-func (t *tracer) ask(tr *tracee, kind taskwatch.Kind, st *taskStatus, next taskwatch.IDs) unix.Errno {
-	ids, now := &tr.task.UID, st.uid
+func (t *tracer) ask(tr *tracee, kind taskwatch.Kind, st *procfs.Status, next taskwatch.IDs) unix.Errno {
+	ids, now := &tr.task.UID, st.UID
 	if kind == taskwatch.GID {
-		ids, now = &tr.task.GID, st.gid
+		ids, now = &tr.task.GID, st.GID
 	}
 	if next == now || !t.vetoes.Has(kind) {
 		return 0
@@ -45,9 +45,8 @@ func (t *tracer) ask(tr *tracee, kind taskwatch.Kind, st *taskStatus, next taskw
 
 // setID handles the return of a call that may have changed ids.
 func (t *tracer) setID(tr *tracee, asked bool) {
-	var st taskStatus
-	if t.proc.status(tr.proc.pid, tr.tid, &st) == nil {
-		t.idsChanged(tr, st.uid, st.gid, taskwatch.CauseSyscall, asked)
+	if st, err := t.proc.Status(tr.proc.pid, tr.tid); err == nil {
+		t.idsChanged(tr, st.UID, st.GID, taskwatch.CauseSyscall, asked)
 	}
 }
 
@@ -83,16 +82,16 @@ const unchanged = ^uint32(0)
 // predictIDs returns the kind of ids that a call is about to change and what
 // they are going to be: the ids of now if the kernel is going to refuse the
 // call or if it changes nothing. The rules are those of kernel/sys.c.
-func predictIDs(st *taskStatus, name string, args [6]uint64) (taskwatch.Kind, taskwatch.IDs) {
+func predictIDs(st *procfs.Status, name string, args [6]uint64) (taskwatch.Kind, taskwatch.IDs) {
 	base := name
 	if n := len(name); n > 2 && name[n-2:] == "32" { // the 32-bit calls of i386
 		base = name[:n-2]
 	}
-	kind, old, capability := taskwatch.UID, st.uid, capSetUID
+	kind, old, capability := taskwatch.UID, st.UID, capSetUID
 	if len(base) > 3 && base[len(base)-3:] == "gid" {
-		kind, old, capability = taskwatch.GID, st.gid, capSetGID
+		kind, old, capability = taskwatch.GID, st.GID, capSetGID
 	}
-	privileged := st.capEff>>capability&1 == 1
+	privileged := st.CapEff>>capability&1 == 1
 	var a [3]uint32
 	for i := range a {
 		a[i] = uint32(args[i])

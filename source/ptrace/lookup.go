@@ -1,6 +1,7 @@
 package ptrace
 
 import (
+	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -25,8 +26,8 @@ func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (program
 	if !ok {
 		return program{}, false
 	}
-	exe, ok := t.executable(tr, dirfd, file, flags)
-	if !ok {
+	exe, err := t.executable(tr, dirfd, file, flags)
+	if err != nil {
 		return program{}, false
 	}
 	word := 8
@@ -44,14 +45,16 @@ func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (program
 	if p.comm = path.Base(file); len(p.comm) > 15 {
 		p.comm = p.comm[:15]
 	}
-	p.cwd = t.proc.link(tr.tid, "cwd")
+	if p.cwd, err = t.proc.Cwd(tr.tid); err != nil {
+		return program{}, false
+	}
 	return p, true
 }
 
 // executable opens the file that an exec names, in the tracee's own root and
 // working directory, and returns its absolute path there. Whether it may be
 // executed is asked with the tracer's ids: they are the tracee's, or root's.
-func (t *tracer) executable(tr *tracee, dirfd int, file string, flags uint64) (string, bool) {
+func (t *tracer) executable(tr *tracee, dirfd int, file string, flags uint64) (string, error) {
 	proc := "/proc/" + strconv.Itoa(tr.tid)
 	var via string
 	switch {
@@ -60,7 +63,7 @@ func (t *tracer) executable(tr *tracee, dirfd int, file string, flags uint64) (s
 	case file == "" && flags&unix.AT_EMPTY_PATH != 0 && dirfd >= 0:
 		via = proc + "/fd/" + strconv.Itoa(dirfd)
 	case file == "":
-		return "", false
+		return "", unix.ENOENT
 	case dirfd == unix.AT_FDCWD:
 		via = proc + "/cwd/" + file
 	default:
@@ -72,27 +75,30 @@ func (t *tracer) executable(tr *tracee, dirfd int, file string, flags uint64) (s
 	}
 	fd, err := unix.Open(via, how, 0)
 	if err != nil {
-		return "", false
+		return "", err
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		return "", false
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
+		return "", unix.EACCES
 	}
 	self := "/proc/self/fd/" + strconv.Itoa(fd)
-	if unix.Access(self, unix.X_OK) != nil {
-		return "", false
+	if err := unix.Access(self, unix.X_OK); err != nil {
+		return "", err
 	}
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlink(self, buf)
 	if err != nil {
-		return "", false
+		return "", err
 	}
 	exe := string(buf[:n])
-	if root := t.proc.link(tr.tid, "root"); root != "/" && root != "" {
+	if root, err := os.Readlink(proc + "/root"); err == nil && root != "/" {
 		exe = strings.TrimPrefix(exe, root)
 	}
-	return exe, true
+	return exe, nil
 }
 
 func is32bit(info *sys.SyscallInfo) bool {

@@ -17,6 +17,8 @@ type syscallRegs struct {
 	arch uint32 // AUDIT_ARCH_*
 	nr   uint64
 	args [2]uint64
+	sp   uint64 // the stack pointer
+	word int    // bytes of a pointer
 }
 
 // syscallAt returns the system call that a tracee is in, at any stop.

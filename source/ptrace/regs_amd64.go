@@ -16,8 +16,8 @@ var architectures = []*seccomp.Info{seccomp.X86_64, seccomp.I386}
 const (
 	sizeRegs64, sizeRegs32 = 27 * 8, 17 * 4
 
-	rax64, rsi64, rdi64, origRax64 = 10, 13, 14, 15
-	ebx32, ecx32, eax32, origEax32 = 0, 1, 6, 11
+	rax64, rsi64, rdi64, origRax64, rsp64 = 10, 13, 14, 15, 19
+	ebx32, ecx32, eax32, origEax32, esp32 = 0, 1, 6, 11, 15
 )
 
 // decodeRegs finds the system call in a register set.
@@ -26,9 +26,9 @@ func decodeRegs(b []byte) (syscallRegs, error) {
 	word32 := func(i int) uint64 { return uint64(binary.LittleEndian.Uint32(b[i*4:])) }
 	switch len(b) {
 	case sizeRegs64:
-		return syscallRegs{uint32(seccomp.X86_64.ID), word64(origRax64), [2]uint64{word64(rdi64), word64(rsi64)}}, nil
+		return syscallRegs{uint32(seccomp.X86_64.ID), word64(origRax64), [2]uint64{word64(rdi64), word64(rsi64)}, word64(rsp64), 8}, nil
 	case sizeRegs32:
-		return syscallRegs{uint32(seccomp.I386.ID), word32(origEax32), [2]uint64{word32(ebx32), word32(ecx32)}}, nil
+		return syscallRegs{uint32(seccomp.I386.ID), word32(origEax32), [2]uint64{word32(ebx32), word32(ecx32)}, word32(esp32), 4}, nil
 	}
 	return syscallRegs{}, errRegs(len(b))
 }

@@ -23,9 +23,9 @@ func decodeRegs(b []byte) (syscallRegs, error) {
 	word32 := func(i int) uint64 { return uint64(binary.LittleEndian.Uint32(b[i*4:])) }
 	switch len(b) {
 	case sizeRegs64:
-		return syscallRegs{uint32(seccomp.AARCH64.ID), word64(8), [2]uint64{word64(0), word64(1)}}, nil
+		return syscallRegs{uint32(seccomp.AARCH64.ID), word64(8), [2]uint64{word64(0), word64(1)}, word64(31), 8}, nil
 	case sizeRegs32:
-		return syscallRegs{uint32(seccomp.ARM.ID), word32(7), [2]uint64{word32(0), word32(1)}}, nil
+		return syscallRegs{uint32(seccomp.ARM.ID), word32(7), [2]uint64{word32(0), word32(1)}, word32(13), 4}, nil
 	}
 	return syscallRegs{}, errRegs(len(b))
 }

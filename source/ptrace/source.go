@@ -90,10 +90,12 @@ func (s *Source) Capabilities() source.Capabilities {
 		e := &c.Events[k]
 		e.Delivered = true
 		e.Hook = hooks[k]
+		e.Missing = alwaysMissing
+		e.Why = noCgroup
 		if taskwatch.Kind(k).Vetoable() {
 			e.Veto = haveSeccomp()
 			if !e.Veto {
-				e.Why = noSeccomp
+				e.Why += "; " + noSeccomp
 			}
 		}
 	}
@@ -114,6 +116,12 @@ var hooks = [taskwatch.NumKinds]string{
 	taskwatch.Exit:  "PTRACE_EVENT_EXIT",
 	taskwatch.Free:  "wait4",
 }
+
+// alwaysMissing is what no event has. A move to another cgroup is no event
+// that ptrace shows, and the file that tells is too slow to read each time.
+const alwaysMissing = taskwatch.FieldCgroup
+
+const noCgroup = "ptrace does not show moves between cgroups"
 
 const noSeccomp = "the kernel is built without CONFIG_SECCOMP_FILTER"
 

@@ -24,11 +24,14 @@ func (t *tracer) trapped(tr *tracee) {
 	case trapSetID:
 		t.settingID(tr, &info, name)
 	case trapClone:
-		t.forking(tr, syscallRegs{info.Arch, info.Nr, [2]uint64{info.Args[0], info.Args[1]}})
+		t.forking(tr, syscallRegs{arch: info.Arch, nr: info.Nr, args: [2]uint64{info.Args[0], info.Args[1]}})
 	case trapExec:
 		t.executing(tr, &info, name)
 	case trapPtrace:
 		t.tracing(tr, &info)
+	case trapUserNS:
+		tr.proc.userNS = true // if not now, then it only costs a little
+		t.resume(tr, unix.PTRACE_CONT, 0)
 	default:
 		t.resume(tr, unix.PTRACE_CONT, 0)
 	}

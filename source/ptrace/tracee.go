@@ -14,7 +14,10 @@ type tracee struct {
 	task *taskwatch.Task // nil for the shim's own threads, of which nobody hears
 	proc *process
 
-	exited bool // its exit event was delivered
+	exited       bool // its exit event was delivered
+	exitStop     bool // PTRACE_O_TRACEEXIT is set
+	resetOptions bool // it has inherited PTRACE_O_TRACEEXIT, which is not for it
+	usage        *usage
 
 	// What was said and asked at the seccomp stop of the system call that the
 	// tracee is in.
@@ -23,8 +26,11 @@ type tracee struct {
 
 // process is a thread group under supervision.
 type process struct {
-	pid  int
-	live int // tasks whose exit event is still to come
+	pid     int
+	live    int  // tasks whose exit event is still to come
+	threads bool // it has had more than one task
+	forked  bool // it has had child processes
+	userNS  bool // it may be in another user namespace than the tracer
 }
 
 // pendingCall is a trapped system call on its way.
@@ -39,6 +45,7 @@ type pendingCall struct {
 // that created it.
 type earlyStop struct {
 	status unix.WaitStatus
+	rusage unix.Rusage
 	since  time.Time
 	deaths uint64 // tracer.deaths when it came
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -34,7 +36,7 @@ type tracer struct {
 	seq    uint64
 	ev     taskwatch.Event
 	clock  clock
-	proc   procReader
+	proc   procfs.Reader
 }
 
 func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
@@ -47,7 +49,7 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 	}
 	if haveSeccomp() {
 		t.vetoes = reg.VetoKinds()
-		t.traps = trapSetID | trapPtrace
+		t.traps = trapSetID | trapPtrace | trapUserNS
 		if t.vetoes.Has(taskwatch.Init) {
 			t.traps |= trapClone
 		}
@@ -58,15 +60,13 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 	return t
 }
 
-// options are the ptrace options of every tracee; children inherit them.
+// options are the ptrace options of a tracee; the tasks it creates inherit
+// them.
 func (t *tracer) options() int {
 	opts := unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEEXEC |
 		unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK
 	if t.traps != 0 {
 		opts |= unix.PTRACE_O_TRACESECCOMP
-	}
-	if t.reg.Enabled(taskwatch.Exit) {
-		opts |= unix.PTRACE_O_TRACEEXIT
 	}
 	return opts
 }
@@ -120,7 +120,9 @@ func (t *tracer) seize(pid int) error {
 	}
 	task := t.newTask()
 	task.PID, task.TID, task.PPID = pid, pid, os.Getpid()
-	t.describe(task)
+	if err := t.describe(task); err != nil {
+		return err
+	}
 	t.command = &tracee{tid: pid, task: task, proc: &process{pid: pid, live: 1}}
 	t.add(t.command)
 	t.src.mu.Lock()
@@ -130,17 +132,18 @@ func (t *tracer) seize(pid int) error {
 }
 
 // describe fills in what is known of the command's task before its exec.
-func (t *tracer) describe(task *taskwatch.Task) {
-	var st taskStat
-	if t.proc.stat(task.PID, task.TID, &st) == nil {
-		task.StartNS, task.Comm = st.startNS, st.comm
+func (t *tracer) describe(task *taskwatch.Task) error {
+	stat, err := t.proc.Stat(task.PID, task.TID)
+	if err != nil {
+		return fmt.Errorf("ptrace: is /proc mounted? %w", err)
 	}
-	var ids taskStatus
-	if t.proc.status(task.PID, task.TID, &ids) == nil {
-		task.UID, task.GID = ids.uid, ids.gid
+	status, err := t.proc.Status(task.PID, task.TID)
+	if err != nil {
+		return fmt.Errorf("ptrace: %w", err)
 	}
-	task.Cgroup = t.proc.cgroup(task.PID)
-	task.Cwd = t.proc.link(task.PID, "cwd")
+	task.StartNS, task.Comm = stat.StartNS, stat.Comm
+	task.UID, task.GID = status.UID, status.GID
+	return nil
 }
 
 func (t *tracer) newTask() *taskwatch.Task {
@@ -161,6 +164,7 @@ func (t *tracer) add(tr *tracee) {
 
 // supervise starts the command and handles stops until no tracee is left.
 func (t *tracer) supervise() error {
+	quietStops()
 	if err := t.start(); err != nil {
 		return err
 	}
@@ -170,59 +174,76 @@ func (t *tracer) supervise() error {
 	return t.failed
 }
 
-// loop handles stops until no tracee is left.
+// loop handles reports until no tracee is left.
 func (t *tracer) loop() error {
+	block := false
 	for {
-		var status int
-		pid, err := t.reap(&status)
+		tid, dead, err := sys.PeekWait(block)
+		block = false
 		switch {
 		case errors.Is(err, unix.ECHILD):
 			return nil
 		case errors.Is(err, unix.EINTR):
-			continue
 		case err != nil:
 			return fmt.Errorf("ptrace: wait: %w", err)
-		case pid == 0 && t.orphans():
+		case tid == 0 && t.orphans():
 			time.Sleep(time.Millisecond) // no report will come of an orphan
 			t.adopt()
-			continue
-		case pid == 0:
-			if err := sys.WaitAny(); err != nil && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECHILD) {
-				return fmt.Errorf("ptrace: wait: %w", err)
+		case tid == 0:
+			block = true
+		default:
+			if err := t.take(tid, dead); err != nil {
+				return err
 			}
-			continue
 		}
-		t.handle(pid, unix.WaitStatus(status))
 	}
 }
 
-// reap takes the next report. A death frees its pid for reuse at that moment,
-// so the pid leaves the set that Kill and Signal use before they can look.
-func (t *tracer) reap(status *int) (int, error) {
+// take takes one report and handles it.
+func (t *tracer) take(tid int, dead bool) error {
+	var status unix.WaitStatus
+	var rusage unix.Rusage
+	tr := t.tracees[tid]
+	var err error
+	if !dead {
+		tid, err = sys.TakeWait(tid, &status, &rusage)
+	} else {
+		if tr != nil {
+			t.inspect(tr) // there is nothing left to read once it is reaped
+		}
+		tid, err = t.reap(tid, &status, &rusage)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("ptrace: wait for task %d: %w", tid, err)
+	case tid == 0: // a SIGKILL has taken it out of the stop
+	case tr == nil:
+		t.early[tid] = &earlyStop{status, rusage, time.Now(), t.deaths}
+	default:
+		t.handle(tr, status, &rusage)
+	}
+	return nil
+}
+
+// reap takes the report of a death. Its pid may be reused from then on, so it
+// leaves the set that Kill and Signal use before they can look again.
+func (t *tracer) reap(tid int, status *unix.WaitStatus, rusage *unix.Rusage) (int, error) {
 	t.src.mu.Lock()
 	defer t.src.mu.Unlock()
-	pid, err := sys.Wait4(status)
-	if err != nil || pid == 0 {
-		return pid, err
-	}
-	if ws := unix.WaitStatus(*status); ws.Exited() || ws.Signaled() {
-		delete(t.src.pids, pid)
-		if pid == t.src.command {
+	tid, err := sys.TakeWait(tid, status, rusage)
+	if err == nil && tid != 0 && !status.Stopped() {
+		delete(t.src.pids, tid)
+		if tid == t.src.command {
 			t.src.command = 0
 		}
 	}
-	return pid, nil
+	return tid, err
 }
 
-// handle dispatches one report of wait4.
-func (t *tracer) handle(tid int, status unix.WaitStatus) {
-	tr := t.tracees[tid]
-	if tr == nil {
-		t.early[tid] = &earlyStop{status, time.Now(), t.deaths}
-		return
-	}
+// handle dispatches one report of a tracee.
+func (t *tracer) handle(tr *tracee, status unix.WaitStatus, rusage *unix.Rusage) {
 	if !status.Stopped() {
-		t.died(tr, status)
+		t.died(tr, status, rusage)
 		return
 	}
 	sig, event := stopSignal(status), int(status)>>16
@@ -243,6 +264,16 @@ func (t *tracer) handle(tid int, status unix.WaitStatus) {
 		t.resume(tr, unix.PTRACE_CONT, int(sig))
 	}
 }
+
+// quietStops turns off the SIGCHLD that every stop of a tracee would send to
+// this process, where Go's handler would run for nothing.
+var quietStops = sync.OnceFunc(func() {
+	action, err := sys.SwapSigaction(unix.SIGCHLD, nil)
+	if err == nil {
+		action.Flags |= sys.SANoCldStop
+		_, _ = sys.SwapSigaction(unix.SIGCHLD, &action) // without it, only slower
+	}
+})
 
 // syscallStop marks a system call stop (PTRACE_O_TRACESYSGOOD).
 const syscallStop = 0x80
@@ -265,6 +296,10 @@ func (t *tracer) stopped(tr *tracee, sig unix.Signal) {
 			t.src.cfg.OnStop(sig)
 		}
 	default:
+		if tr.resetOptions {
+			tr.resetOptions = false
+			_ = sys.PtraceSetOptions(tr.tid, t.options()) // ESRCH: it was killed
+		}
 		t.resume(tr, unix.PTRACE_CONT, 0)
 	}
 }
@@ -292,6 +327,10 @@ func (t *tracer) event(k taskwatch.Kind, task *taskwatch.Task, val uint64) *task
 	t.ev.Kind, t.ev.Val, t.ev.Task, t.ev.Source = k, val, task, Name
 	t.ev.Time, t.ev.MonoNS = t.clock.now()
 	t.ev.Seq = t.seq + 1
+	t.ev.Missing = alwaysMissing
+	if task.ParentID.IsZero() {
+		t.ev.Missing |= taskwatch.FieldParentID
+	}
 	return &t.ev
 }
 
