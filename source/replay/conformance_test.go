@@ -1,0 +1,48 @@
+package replay_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/source/ptrace"
+	"github.com/taskwatch/taskwatch/source/replay"
+	"github.com/taskwatch/taskwatch/watchtest"
+)
+
+// newInstance runs the suite's command, records everything, and replays it.
+func newInstance(t testing.TB, cmd watchtest.Command) watchtest.Instance {
+	t.Helper()
+	live, err := ptrace.New(ptrace.Config{
+		Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir,
+		Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
+		OnNotice: func(notice string) { t.Errorf("unexpected notice: %s", notice) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var (
+		reg       taskwatch.Registry
+		recording bytes.Buffer
+	)
+	w := record.NewWriter(&recording)
+	if err := reg.Register(w.Module("record", taskwatch.AllKinds, record.ModuleOptions{})); err != nil {
+		t.Fatal(err)
+	}
+	if err := live.Run(t.Context(), &reg); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	src, err := replay.New(bytes.NewReader(recording.Bytes()), "recording", replay.Options{Scan: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return watchtest.Instance{Source: src, Exit: live.Exit, EventSource: live.Name()}
+}
+
+func TestConformance(t *testing.T) {
+	watchtest.Source(t, watchtest.Config{New: newInstance, Recorded: true})
+}
