@@ -42,6 +42,7 @@ type Capability struct {
 	Delivered bool             // the event is delivered
 	Veto      bool             // the error of a watcher refuses the operation
 	Missing   taskwatch.Fields // fields of that kind that are always missing
+	MayMiss   taskwatch.Fields // fields that single events may miss, and then list in Event.Missing
 	Hook      string           // what it is observed by, in the kernel's words
 	Why       string           // why it is not delivered, cannot be vetoed, or lacks fields; "" if it is complete
 }
