@@ -120,7 +120,7 @@ func (b *bench) findCommand(ev *taskwatch.Event) error {
 func (b *bench) refuse(ev *taskwatch.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.command.IsZero() || ev.Task.ID == b.command || ev.Task.ParentID != b.command && !b.thread(ev) {
+	if b.command.IsZero() || ev.Task.ParentID != b.command {
 		return nil
 	}
 	n := b.made
@@ -132,13 +132,6 @@ func (b *bench) refuse(ev *taskwatch.Event) error {
 	}
 	b.picked[ev.Seq] = true
 	return b.v.err
-}
-
-// thread reports whether an init is that of a thread of the command: its
-// parent is the command's own. Only flags tell it from strangers' threads, so
-// nothing else may make threads of that program while the suite runs.
-func (b *bench) thread(ev *taskwatch.Event) bool {
-	return ev.Kind == taskwatch.Init && len(ev.Task.Argv) > 1 && ev.Task.Argv[0] == b.path && ev.Task.Argv[1] == b.v.args
 }
 
 func (b *bench) witness(ev *taskwatch.Event) error {
@@ -201,7 +194,7 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 		r.problem("the watcher behind the one that refused was called for %d of %d refused operations: all are called", b.witnessed, len(b.picked))
 	}
 	for _, e := range r.log.errors {
-		if !e.Veto || e.Module != "watchtest-refuse" || e.Kind != v.kind {
+		if e.Veto != caps.Veto || e.Module != "watchtest-refuse" || e.Kind != v.kind {
 			r.problem("an unexpected error was reported: %v (veto: %v)", &e, e.Veto)
 		}
 	}
@@ -210,6 +203,16 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 	}
 	r.compare() // all that happened, and nothing that did not
 	return r.problems
+}
+
+// consenting returns a module that is asked about everything and refuses
+// nothing.
+func consenting() *taskwatch.Module {
+	m := &taskwatch.Module{Name: "watchtest-consent"}
+	for _, k := range taskwatch.AllKinds.List() {
+		m.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { return nil }}
+	}
+	return m
 }
 
 // checkNoVeto runs the workload while every watcher that must not refuse

@@ -108,14 +108,18 @@ func (r *running) reap() bool {
 	return true
 }
 
-// release gives up a command that still runs.
+// release leaves a command that still runs to a goroutine that reaps it.
 func (r *running) release() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.process != nil && !r.ended {
-		_ = r.process.Release()
-		r.process = nil
+	if r.process == nil || r.ended {
+		return
 	}
+	go func() {
+		for !r.reap() {
+			_ = unix.Waitid(unix.P_PID, r.process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) // if it fails, reap says more
+		}
+	}()
 }
 
 // Exit returns how the command ended, once Run has returned.

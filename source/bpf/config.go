@@ -24,7 +24,7 @@ type Config struct {
 	// At most one of these narrows the scope.
 	Cgroup  string   // directory of a cgroup in the unified hierarchy: its tasks and those of the cgroups below it
 	PID     int      // a running process: it and its descendants
-	Command *Command // to be started by Run: it and its descendants
+	Command *Command // to be started by Run: it, from its exec on, and its descendants
 
 	// Latency bounds how long an event may wait in the buffer so that many
 	// can be read at once. 0 wakes the reader at every event, which costs

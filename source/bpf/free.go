@@ -31,7 +31,7 @@ func (st *stream) exited(e *entry, timeNS int64) {
 func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.Fields) {
 	st.table.remove(e)
 	delete(st.argv, e.addr)
-	if !st.reg.Enabled(taskwatch.Free) || e.task.TID == 0 {
+	if !st.wants(taskwatch.Free, e) || e.task.TID == 0 {
 		return
 	}
 	ev := st.event(taskwatch.Free, e, timeNS, e.val)

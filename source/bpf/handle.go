@@ -31,11 +31,16 @@ func (st *stream) handle(r *record) {
 		st.exit(r)
 	case recordKind(taskwatch.Free):
 		if e := st.table.find(r); e != nil { // else its free was inferred
-			e.val = r.val
+			if !e.reported { // else the kernel may have changed it since
+				e.val = r.val
+			}
 			st.free(e, r.timeNS, false, 0)
 		}
 	}
 }
+
+// wants reports whether an event of e is to be delivered.
+func (st *stream) wants(k taskwatch.Kind, e *entry) bool { return st.reg.Enabled(k) && !e.silent }
 
 // event starts an event. The caller fills in the rest and delivers it.
 func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *taskwatch.Event {
@@ -65,6 +70,7 @@ func (st *stream) fresh(r *record) *entry {
 	from := st.table.byAddr[r.creator]
 	if from == nil && r.ppid == os.Getpid() {
 		from = st.self
+		e.silent = from != nil
 	}
 	e.inherit(from)
 	if r.flags&flagKthread != 0 {
@@ -76,7 +82,7 @@ func (st *stream) fresh(r *record) *entry {
 
 func (st *stream) init(r *record) {
 	e := st.fresh(r)
-	if st.reg.Enabled(taskwatch.Init) {
+	if st.wants(taskwatch.Init, e) {
 		st.deliver(st.event(taskwatch.Init, e, r.timeNS, r.val))
 	}
 }
@@ -98,7 +104,7 @@ func (st *stream) clone(r *record) {
 		}
 	}
 	st.refresh(e, r)
-	if st.reg.Enabled(taskwatch.Clone) {
+	if st.wants(taskwatch.Clone, e) {
 		st.deliver(st.event(taskwatch.Clone, e, r.timeNS, r.val))
 	}
 }
@@ -160,7 +166,8 @@ func (st *stream) exec(r *record) {
 	old, oldMissing := e.task.Exe, e.missing&taskwatch.FieldExe != 0
 	st.program(e, r)
 	st.refresh(e, r)
-	if !st.reg.Enabled(taskwatch.Exec) {
+	e.silent = false
+	if !st.wants(taskwatch.Exec, e) {
 		return
 	}
 	ev := st.event(taskwatch.Exec, e, r.timeNS, 0)
@@ -245,7 +252,7 @@ func (st *stream) idsOf(k taskwatch.Kind, ids *taskwatch.IDs, now taskwatch.IDs,
 		return
 	}
 	*ids = now
-	if !st.reg.Enabled(k) {
+	if !st.wants(k, e) {
 		return
 	}
 	ev := st.event(k, e, r.timeNS, 0)
@@ -262,7 +269,7 @@ func (st *stream) exit(r *record) {
 	last := st.table.exit(e)
 	e.reported, e.val = true, r.val
 	st.refresh(e, r)
-	if st.reg.Enabled(taskwatch.Exit) {
+	if st.wants(taskwatch.Exit, e) {
 		ev := st.event(taskwatch.Exit, e, r.timeNS, r.val)
 		ev.Exit = taskwatch.DecodeExit(r.val)
 		ev.Exit.Group = last // of those we know: when two exit at once, the kernel says so of both

@@ -91,7 +91,7 @@ func TestEveryExitHasOneFree(t *testing.T) {
 		before, known := state[id]
 		switch {
 		case ev.Kind == taskwatch.Clone && known,
-			ev.Kind == taskwatch.Exit && before != taskwatch.Clone,
+			ev.Kind == taskwatch.Exit && before != taskwatch.Clone && known,
 			ev.Kind == taskwatch.Free && before != taskwatch.Exit:
 			t.Fatalf("%v of %v after %v", ev.Kind, id, before)
 		}

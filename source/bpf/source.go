@@ -102,7 +102,7 @@ func (s *Source) Losses() ([]uint64, error) {
 
 // Run delivers events until ctx ends or, with Config.Command, until no task of
 // the command's tree is left. A command that still runs when ctx ends is left
-// alone.
+// alone; a goroutine stays to reap it.
 //
 // It returns a *StartError if the command could not be started. Programs,
 // maps and links are gone when it returns.

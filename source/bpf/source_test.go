@@ -114,10 +114,10 @@ func TestCommandEventsAreComplete(t *testing.T) {
 		load string
 		want [taskwatch.NumKinds]int
 	}{
-		{"fork", [...]int{n + 1, n + 1, 1, 0, 0, n + 1, n + 1}},
-		{"exec", [...]int{n + 1, n + 1, n + 1, 0, 0, n + 1, n + 1}},
-		{"thread", [...]int{n + 1, n + 1, 1, 0, 0, n + 1, n + 1}},
-		{"ids", [...]int{1, 1, 1, n / 2, n / 2, 1, 1}},
+		{"fork", [...]int{n, n, 1, 0, 0, n + 1, n + 1}},
+		{"exec", [...]int{n, n, n + 1, 0, 0, n + 1, n + 1}},
+		{"thread", [...]int{n, n, 1, 0, 0, n + 1, n + 1}},
+		{"ids", [...]int{0, 0, 1, n / 2, n / 2, 1, 1}},
 	} {
 		t.Run(c.load, func(t *testing.T) {
 			w := newWatch(t, Config{Command: command(t, c.load, strconv.Itoa(n)), Latency: DefaultLatency}, taskwatch.AllKinds, nil)

@@ -10,6 +10,7 @@ type entry struct {
 	start   int64            // CLOCK_BOOTTIME; 0 from init to clone
 	missing taskwatch.Fields // what is not known of the task
 	kthread bool
+	silent  bool   // the command before its first exec, when it is this process's copy
 	cgroup  uint64 // id
 	lastNS  int64  // time of the last record about it
 
@@ -106,7 +107,7 @@ func (t *table) move(e *entry, tid int, start int64) {
 		delete(t.byTID, e.task.TID)
 	}
 	e.task.TID = tid
-	e.start, e.task.StartNS = start, start
+	e.start = start // the kernel's word; the task is no younger for it
 	t.byTID[tid] = e
 }
 

@@ -1,0 +1,51 @@
+package bpf_test
+
+import (
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source/bpf"
+	"github.com/taskwatch/taskwatch/watchtest"
+)
+
+const maxArgv = 128 << 10
+
+func config(cmd watchtest.Command) *bpf.Command {
+	return &bpf.Command{
+		Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir,
+		Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
+	}
+}
+
+func newSource(t testing.TB, cfg bpf.Config) *bpf.Source {
+	t.Helper()
+	src, err := bpf.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := src.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return src
+}
+
+// The source starts the command itself and watches its tree.
+func TestConformanceOfTheTreeScope(t *testing.T) {
+	testutil.Root(t)
+	watchtest.Source(t, watchtest.Config{MaxArgv: maxArgv, New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
+		src := newSource(t, bpf.Config{Command: config(cmd), Latency: bpf.DefaultLatency})
+		return watchtest.Instance{Source: src, Exit: src.Exit}
+	}})
+}
+
+// The suite starts the command, and the source watches the machine.
+func TestConformanceOfTheMachineScope(t *testing.T) {
+	testutil.Root(t)
+	watchtest.Source(t, watchtest.Config{MaxArgv: maxArgv, New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
+		ready := make(chan struct{})
+		src := newSource(t, bpf.Config{Latency: bpf.DefaultLatency, OnReady: func() { close(ready) }})
+		return watchtest.Instance{Source: src, Ready: ready}
+	}})
+}
