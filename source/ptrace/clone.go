@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -115,7 +116,7 @@ func (t *tracer) created(tr *tracee, tid int, flags uint64, missing taskwatch.Fi
 	}
 	child.proc.live++
 	task.PID, task.TID = child.proc.pid, tid
-	task.StartNS = bootNS()
+	task.StartNS = t.startTime(tr, child)
 	ev := t.event(taskwatch.Clone, task, flags)
 	ev.Missing |= missing
 	_ = t.notify(ev) // an error on clone refuses nothing
@@ -139,4 +140,22 @@ func (t *tracer) watchExit(tr *tracee) {
 	if !tr.exitStop && t.reg.Enabled(taskwatch.Exit) {
 		tr.exitStop = sys.PtraceSetOptions(tr.tid, t.options()|unix.PTRACE_O_TRACEEXIT) == nil
 	}
+}
+
+// startTime returns when a task started that tr has just created, exact to
+// the clock tick, as which /proc shows it. The file that tells is read only
+// if the clock alone does not: the task started after its creator last ran on
+// and before now, which for those who create many lies within one tick.
+func (t *tracer) startTime(tr, child *tracee) int64 {
+	_, monoNS := t.clock.now()
+	latest := bootNS()
+	earliest := latest - (monoNS - tr.resumedNS)
+	if earliest/procfs.TickNS == latest/procfs.TickNS {
+		return latest
+	}
+	stat, err := t.proc.Stat(child.proc.pid, child.tid)
+	if err != nil { // killed and, as the child of another tracer could be, gone
+		return latest
+	}
+	return max(earliest, min(latest, stat.StartNS+procfs.TickNS-1))
 }

@@ -99,6 +99,10 @@ func (s *Source) Capabilities() source.Capabilities {
 			}
 		}
 	}
+	c.Events[taskwatch.Exec].MayMiss = taskwatch.FieldOldExe
+	c.Events[taskwatch.Exec].Why += "; the command's own first exec replaces nothing of its"
+	c.Events[taskwatch.Exit].MayMiss = taskwatch.FieldsRusage
+	c.Events[taskwatch.Exit].Why += "; of a thread other than its process's first only CPU time and faults are known, of a thread ended by another's exec nothing, and of a process ended while its threads forked not the memory"
 	for _, k := range []taskwatch.Kind{taskwatch.UID, taskwatch.GID} {
 		// Without the filter only ids that change in an exec are seen: less
 		// than the event promises.

@@ -14,9 +14,10 @@ type tracee struct {
 	task *taskwatch.Task // nil for the shim's own threads, of which nobody hears
 	proc *process
 
-	exited       bool // its exit event was delivered
-	exitStop     bool // PTRACE_O_TRACEEXIT is set
-	resetOptions bool // it has inherited PTRACE_O_TRACEEXIT, which is not for it
+	resumedNS    int64 // CLOCK_MONOTONIC when it last ran on
+	exited       bool  // its exit event was delivered
+	exitStop     bool  // PTRACE_O_TRACEEXIT is set
+	resetOptions bool  // it has inherited PTRACE_O_TRACEEXIT, which is not for it
 	usage        *usage
 
 	// What was said and asked at the seccomp stop of the system call that the

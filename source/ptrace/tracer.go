@@ -307,6 +307,7 @@ func (t *tracer) stopped(tr *tracee, sig unix.Signal) {
 // resume lets a tracee run on. A tracee that was killed meanwhile (ESRCH)
 // reports its death next; there is nothing else to do about it.
 func (t *tracer) resume(tr *tracee, request, sig int) {
+	_, tr.resumedNS = t.clock.now()
 	if err := sys.PtraceResume(request, tr.tid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
 		t.fail(fmt.Errorf("ptrace: resume task %d: %w", tr.tid, err))
 	}
@@ -328,9 +329,6 @@ func (t *tracer) event(k taskwatch.Kind, task *taskwatch.Task, val uint64) *task
 	t.ev.Time, t.ev.MonoNS = t.clock.now()
 	t.ev.Seq = t.seq + 1
 	t.ev.Missing = alwaysMissing
-	if task.ParentID.IsZero() {
-		t.ev.Missing |= taskwatch.FieldParentID
-	}
 	return &t.ev
 }
 
@@ -357,28 +355,4 @@ func (t *tracer) vetoed(err error) unix.Errno {
 		return 0
 	}
 	return taskwatch.Errno(err)
-}
-
-// clock gives the two times of an event from one reading.
-type clock struct {
-	base   time.Time
-	baseNS int64 // CLOCK_MONOTONIC at base
-}
-
-func newClock() clock {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail for this clock
-	return clock{time.Now(), ts.Nano()}
-}
-
-func (c *clock) now() (wall time.Time, monoNS int64) {
-	now := time.Now()
-	return now.Round(0), c.baseNS + int64(now.Sub(c.base))
-}
-
-// bootNS returns CLOCK_BOOTTIME, the clock of start times.
-func bootNS() int64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // cannot fail for this clock
-	return ts.Nano()
 }
