@@ -41,17 +41,23 @@ func TestGraceDoesNotWaitForLaterReaders(t *testing.T) {
 	done := make(chan struct{})
 	before := g.phase.Load()
 	go func() { g.wait(); close(done) }()
-	for g.phase.Load() == before {
-		runtime.Gosched()
+	untilPhase := func(want uint32) {
+		for g.phase.Load() != want {
+			select {
+			case <-done:
+				t.Fatalf("the grace period ended in phase %d, with a reader in it", g.phase.Load())
+			default:
+				runtime.Gosched()
+			}
+		}
 	}
+	untilPhase(before + 1)
 	late := g.enter(ev) // of the same stripe
 	if late == early {
 		t.Fatal("a reader entered the phase that is being drained")
 	}
 	early.Add(-1)
-	for g.phase.Load() == before+1 { // the first phase has drained although the late one is in
-		runtime.Gosched()
-	}
+	untilPhase(before + 2) // the first phase has drained although the late one is in
 	late.Add(-1)
 	<-done
 }

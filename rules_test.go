@@ -405,11 +405,20 @@ func TestRule5NotifyIsSafeBeforeAnythingIsRegistered(t *testing.T) {
 		return
 	}
 	var r Registry
+	lateBuiltin := func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("a built-in was added after the first event")
+			}
+		}()
+		Builtin(Exec, func(*Event) error { return nil })
+	}
 	for k := range Kind(NumKinds) {
 		for _, notify := range []func(*Event) error{r.Notify, r.NotifyBefore, r.NotifyAfter} {
 			if err := notify(event(k)); err != nil {
 				t.Errorf("%s: %v", k, err)
 			}
+			lateBuiltin()
 		}
 		if r.Enabled(k) {
 			t.Errorf("%s is enabled", k)

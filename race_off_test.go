@@ -1,0 +1,5 @@
+//go:build !race
+
+package taskwatch
+
+const raceEnabled = false
