@@ -110,9 +110,16 @@ func (t *tracer) created(tr *tracee, tid int, flags uint64, missing taskwatch.Fi
 	child := &tracee{tid: tid, task: task, proc: tr.proc, resetOptions: tr.exitStop}
 	if flags&unix.CLONE_THREAD != 0 {
 		tr.proc.threads = true
+		if tr.tid == tr.proc.pid {
+			t.watchExit(tr)
+		}
 	} else {
+		tr.proc.forked = true
 		t.watchExit(tr)
 		child.proc = &process{pid: tid, userNS: tr.proc.userNS || flags&unix.CLONE_NEWUSER != 0}
+		if task.PPID == tr.proc.pid {
+			tr.proc.children++
+		}
 	}
 	child.proc.live++
 	task.PID, task.TID = child.proc.pid, tid
@@ -132,12 +139,13 @@ func (t *tracer) follow(tr *tracee) {
 	}
 }
 
-// watchExit makes a tracee that creates a process stop at the start of its
-// exit. Of other tasks wait4 tells what they used; what it tells of a process
-// with children includes theirs.
+// watchExit makes a tracee that creates a task stop at the start of its exit.
+// Of other tasks their death tells enough, and costs no stop. But what wait4
+// tells of a process with children includes what they used, and the first
+// task of a process with threads, if it exits before them, is not reported
+// dead until they are gone, and then with the exit code of the process.
 func (t *tracer) watchExit(tr *tracee) {
-	tr.proc.forked = true
-	if !tr.exitStop && t.reg.Enabled(taskwatch.Exit) {
+	if !tr.exitStop && t.reg.Kinds()&taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free) != 0 {
 		tr.exitStop = sys.PtraceSetOptions(tr.tid, t.options()|unix.PTRACE_O_TRACEEXIT) == nil
 	}
 }

@@ -20,7 +20,7 @@ func (t *tracer) exiting(tr *tracee) {
 // exit delivers the exit event of a task. Nothing is known of what it used if
 // used is nil.
 func (t *tracer) exit(tr *tracee, code uint64, used *usage) {
-	tr.exited = true
+	tr.exited, tr.code = true, code
 	if tr.call.child != nil { // killed inside a fork
 		t.freed(tr.call.child, 0, false)
 		tr.call = pendingCall{}
@@ -48,15 +48,43 @@ func (t *tracer) exit(tr *tracee, code uint64, used *usage) {
 func (t *tracer) died(tr *tracee, status unix.WaitStatus, rusage *unix.Rusage) {
 	delete(t.tracees, tr.tid)
 	t.deaths++
-	code := uint64(status) & 0xffff
 	if !tr.exited {
-		t.exit(tr, code, t.used(tr, rusage))
+		t.exit(tr, uint64(status)&0xffff, t.used(tr, rusage))
+	}
+	if tr.tid == tr.proc.pid {
+		t.processEnded(tr)
 	}
 	if tr.task != nil && t.started {
-		t.freed(tr.task, code, false)
+		t.freed(tr.task, tr.code, false)
 	}
 	if tr == t.command {
 		t.ended(status)
+	}
+}
+
+// processEnded finds the new parents of a dead process's children.
+func (t *tracer) processEnded(tr *tracee) {
+	if tr.task == nil {
+		return
+	}
+	if parent := t.tracees[tr.task.PPID]; parent != nil {
+		parent.proc.children--
+	}
+	if tr.proc.children == 0 {
+		return
+	}
+	for _, child := range t.tracees {
+		if child.task == nil || child.task.PPID != tr.proc.pid {
+			continue
+		}
+		stat, err := t.proc.Stat(child.proc.pid, child.tid)
+		if err != nil {
+			continue // a thread that an exec has just ended
+		}
+		child.task.PPID = stat.PPID
+		if parent := t.tracees[stat.PPID]; parent != nil && child.tid == child.proc.pid {
+			parent.proc.children++
+		}
 	}
 }
 

@@ -14,10 +14,11 @@ type tracee struct {
 	task *taskwatch.Task // nil for the shim's own threads, of which nobody hears
 	proc *process
 
-	resumedNS    int64 // CLOCK_MONOTONIC when it last ran on
-	exited       bool  // its exit event was delivered
-	exitStop     bool  // PTRACE_O_TRACEEXIT is set
-	resetOptions bool  // it has inherited PTRACE_O_TRACEEXIT, which is not for it
+	resumedNS    int64  // CLOCK_MONOTONIC when it last ran on
+	exited       bool   // its exit event was delivered
+	code         uint64 // its exit code, once exited
+	exitStop     bool   // PTRACE_O_TRACEEXIT is set
+	resetOptions bool   // it has inherited PTRACE_O_TRACEEXIT, which is not for it
 	usage        *usage
 
 	// What was said and asked at the seccomp stop of the system call that the
@@ -27,11 +28,12 @@ type tracee struct {
 
 // process is a thread group under supervision.
 type process struct {
-	pid     int
-	live    int  // tasks whose exit event is still to come
-	threads bool // it has had more than one task
-	forked  bool // it has had child processes
-	userNS  bool // it may be in another user namespace than the tracer
+	pid      int
+	live     int  // tasks whose exit event is still to come
+	threads  bool // it has had more than one task
+	forked   bool // it has had child processes
+	children int  // processes whose parent it is
+	userNS   bool // it may be in another user namespace than the tracer
 }
 
 // pendingCall is a trapped system call on its way.
