@@ -105,19 +105,15 @@ func filter(traps trapSet) ([]unix.SockFilter, error) {
 }
 
 // trapNumbers returns the numbers, as seccomp sees them, of the calls that a
-// has of the given families, in a fixed order.
+// has of the given families, in order. One name can have two numbers: x32
+// has calls of its own beside those of x86-64.
 func trapNumbers(a *seccomp.Info, traps trapSet) []uint32 {
 	var numbers []uint32
-	for trap, names := range trapNames {
-		if traps&trap == 0 {
-			continue
-		}
-		for _, name := range names {
-			if nr, ok := a.SyscallNames[name]; ok {
-				numbers = append(numbers, uint32(nr|a.SeccompMask))
-			}
+	for nr, name := range a.SyscallNumbers {
+		if traps&trapOf(name) != 0 {
+			numbers = append(numbers, uint32(nr|a.SeccompMask))
 		}
 	}
 	slices.Sort(numbers)
-	return slices.Compact(numbers)
+	return numbers
 }
