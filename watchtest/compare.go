@@ -2,6 +2,7 @@ package watchtest
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -53,7 +54,8 @@ func descendants(events []seen, pid int) []seen {
 	for _, s := range events {
 		t := s.ev.Task
 		if !in[s.task] {
-			root := !rooted && t.PID == pid && t.TID == pid
+			root := !rooted && (t.PID == pid && t.TID == pid ||
+				s.ev.Kind == taskwatch.Init && t.PPID == os.Getpid()) // it has no pid yet, and is the only child made here
 			kin := ids[t.ParentID] || rooted && s.ev.Kind == taskwatch.Clone && (pids[t.PPID] || pids[t.PID])
 			if !root && !kin {
 				continue
@@ -82,6 +84,12 @@ type comparison struct {
 	// rootMade says that the source must have seen the command's own fork:
 	// one that runs the command itself need not.
 	rootMade bool
+
+	// realParent is Config.RealParent.
+	realParent bool
+
+	// asksInit says that a watcher could have refused every init.
+	asksInit bool
 
 	name     string // of the source, as its events say it
 	maxArgv  int    // bytes of argv from which it may be cut; 0 is never
@@ -165,8 +173,8 @@ func (f *fact) isMaking() bool { return f != nil && f.Fact == "clone" }
 func (c *comparison) unborn(tr *truth, list []*course, inits int) {
 	least, most := 0, len(tr.failed)
 	for _, f := range tr.failed {
-		if f.Late && c.caps.Events[taskwatch.Init].Veto {
-			least++ // who can refuse a fork sees every one that gets that far
+		if f.Late && c.asksInit {
+			least++ // who asks before a fork sees every one that gets that far
 		}
 	}
 	if !c.kinds.Has(taskwatch.Init) && !c.kinds.Has(taskwatch.Free) {
@@ -193,7 +201,7 @@ func (c *comparison) unborn(tr *truth, list []*course, inits int) {
 			if ev.Kind == taskwatch.Free && ev.Val != 0 {
 				c.problem("task %s of a failed fork: its free has val %d: it is 0 after a fork that failed", s.id, ev.Val)
 			}
-			c.missing(ev, taskwatch.FieldPID|taskwatch.FieldTID|taskwatch.FieldStart)
+			c.missing(ev, taskwatch.FieldPID|taskwatch.FieldTID|taskwatch.FieldStart|taskwatch.FieldLifetime)
 			c.always(ev)
 		}
 		if !slices.Equal(got, due) {

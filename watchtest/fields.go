@@ -15,6 +15,7 @@ const tick = 10 * time.Millisecond
 // in free may be missing or not.
 func (c *comparison) missing(ev *taskwatch.Event, free taskwatch.Fields) {
 	all, declared := taskwatch.FieldsOf(ev.Kind), c.caps.Events[ev.Kind].Missing
+	free |= c.caps.Events[ev.Kind].MayMiss
 	if more := ev.Missing & all &^ declared &^ free; more != 0 {
 		c.problem("%s event %d of %s lacks %s, which the source does not declare missing", ev.Kind, ev.Seq, ev.Task.ID, more)
 	}
@@ -58,7 +59,7 @@ func (c *comparison) event(l *life, w want, ev *taskwatch.Event) {
 		return taskwatch.FieldsOf(ev.Kind).Has(f) && ev.Missing&f == 0
 	}
 	differ := func(field taskwatch.Fields, got, want any) {
-		c.problem("%s: %s event %d: %s is %.500v, want %.500v", l.name, ev.Kind, ev.Seq, field, got, want)
+		c.problem("%s: %s event %d: %s is %v, want %v", l.name, ev.Kind, ev.Seq, field, got, want)
 	}
 	number := func(field taskwatch.Fields, got, want int64) {
 		if has(field) && got != want {
@@ -211,8 +212,8 @@ func (c *comparison) lifetime(l *life, ev *taskwatch.Event) {
 	}
 }
 
-// parent checks that the parent's id is that of the parent process, as far as
-// the parent is part of the run and was delivered.
+// parent checks that the parent's id is that of the task's maker, as far as
+// that is part of the run and was delivered.
 func (c *comparison) parent(l *life, got *course) {
 	for _, ev := range got.events {
 		if ev.Missing.Has(taskwatch.FieldParentID) || l.maker == nil {
@@ -222,8 +223,28 @@ func (c *comparison) parent(l *life, got *course) {
 			c.problem("%s: %s event %d has no parent id", l.name, ev.Kind, ev.Seq)
 			continue
 		}
-		if p := c.courses[l.parent]; p != nil && p.id != ev.Task.ParentID {
-			c.problem("%s: %s event %d: the parent's id is %s, want %s, %s", l.name, ev.Kind, ev.Seq, ev.Task.ParentID, p.id, l.parent.name)
+		maker := l.maker
+		if c.realParent {
+			maker = c.realParentOf(l)
+		}
+		if p := c.courses[maker]; p != nil && p.id != ev.Task.ParentID {
+			c.problem("%s: %s event %d: the parent's id is %s, want %s, %s", l.name, ev.Kind, ev.Seq, ev.Task.ParentID, p.id, maker.name)
 		}
 	}
+}
+
+// realParentOf returns the task that the kernel calls the parent of a new
+// process: its maker, but for CLONE_PARENT. That of a thread is its maker.
+func (c *comparison) realParentOf(l *life) *life {
+	ppid := l.wants[0].state.ppid
+	if l.pid == l.maker.pid || ppid == l.maker.pid {
+		return l.maker
+	}
+	for other := range c.courses {
+		leads := func(w want) bool { return w.state.tid == ppid }
+		if other.pid == ppid && slices.ContainsFunc(other.wants, leads) {
+			return other
+		}
+	}
+	return nil
 }

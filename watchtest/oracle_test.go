@@ -15,10 +15,14 @@ import (
 // that the suite rejects what is wrong.
 type oracle struct {
 	cmd    Command
+	extra  []*os.File // more files for the command
 	caps   source.Capabilities
 	exit   taskwatch.ExitStatus
 	spoil  func([]delivery) []delivery
 	events []delivery
+
+	// ready, if set, makes it a source that watches what others start.
+	ready chan struct{}
 
 	from, to moment
 	tasks    map[int]*oracleTask
@@ -60,7 +64,10 @@ func (o *oracle) Exit() taskwatch.ExitStatus        { return o.exit }
 
 func (o *oracle) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	o.from = now()
-	p, err := o.cmd.start()
+	if o.ready != nil {
+		return o.outside(ctx, reg)
+	}
+	p, err := o.cmd.start(o.extra...)
 	if err != nil {
 		return err
 	}
@@ -76,6 +83,23 @@ func (o *oracle) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		return err
 	}
 	o.exit = exitStatus(ps)
+	return o.deliver(ctx, reg)
+}
+
+// outside waits for a command that somebody else starts.
+func (o *oracle) outside(ctx context.Context, reg *taskwatch.Registry) error {
+	close(o.ready)
+	if o.cmd.Argv[1] == "sleep" {
+		reg.Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Exe: o.cmd.Path}})
+	} else if err := o.deliver(ctx, reg); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// deliver waits for the end of the report and delivers what it says.
+func (o *oracle) deliver(ctx context.Context, reg *taskwatch.Registry) error {
 	for {
 		report, err := os.ReadFile(o.cmd.Stdout.Name())
 		if err != nil {
@@ -89,7 +113,7 @@ func (o *oracle) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		if err != nil {
 			return err
 		}
-		if len(tr.running()) == 0 {
+		if len(tr.lives) > 0 && len(tr.running()) == 0 {
 			o.to = now()
 			o.tell(facts)
 			break
@@ -112,7 +136,7 @@ func (o *oracle) event(k taskwatch.Kind, t *oracleTask, val uint64) *taskwatch.E
 	ev := &taskwatch.Event{
 		Kind: k, Val: val, Seq: uint64(len(o.events) + 1), Source: o.Name(),
 		MonoNS: o.from.mono + int64(len(o.events)), Time: time.Unix(0, o.from.wall), Task: t.Task.Clone(),
-		Missing: o.caps.Events[k].Missing,
+		Missing: o.caps.Events[k].Missing, Final: k.Vetoable() && !o.caps.Events[k].Veto,
 	}
 	o.events = append(o.events, delivery{ev, t.Task})
 	return ev
@@ -134,10 +158,7 @@ func (o *oracle) tell(facts []*fact) {
 			maker := o.tasks[f.By]
 			t.Exe, t.Comm, t.Cwd, t.Argv, t.UID, t.GID = maker.Exe, maker.Comm, maker.Cwd, maker.Argv, maker.UID, maker.GID
 			t.PPID = f.PPID
-			t.ParentID = taskwatch.TaskID{Run: 1, N: 1 << 40} // a stranger
-			if p := o.tasks[f.PPID]; p != nil {
-				t.ParentID = p.ID
-			}
+			t.ParentID = maker.ID
 			o.event(taskwatch.Init, t, f.Flags)
 			t.PID, t.TID, t.StartNS = f.PID, f.TID, f.StartTicks*int64(tick)
 			o.event(taskwatch.Clone, t, f.Flags)
@@ -157,6 +178,13 @@ func (o *oracle) tell(facts []*fact) {
 			if t == nil {
 				t = o.newTask()
 				live[f.PID]++
+				if o.ready != nil {
+					o.strangers(f)
+					t.PPID = f.PPID
+					o.event(taskwatch.Init, t, 0)
+					t.PID, t.TID = f.PID, f.TID
+					o.event(taskwatch.Clone, t, 0)
+				}
 			}
 			old := t.Exe
 			t.PID, t.TID, t.PPID = f.PID, f.TID, f.PPID
@@ -196,4 +224,17 @@ func (o *oracle) tell(facts []*fact) {
 			ev.LifetimeNS = o.to.mono - o.from.mono
 		}
 	}
+}
+
+// strangers adds events of tasks that the command has nothing to do with.
+func (o *oracle) strangers(f *fact) {
+	t := o.newTask()
+	t.PID, t.TID, t.PPID = f.PPID, f.PPID, 1
+	o.event(taskwatch.UID, t, 0)
+	child := o.newTask()
+	child.ParentID, child.PPID = t.ID, t.PID
+	o.event(taskwatch.Init, child, 0)
+	child.PID, child.TID = 4194302, 4194302
+	o.event(taskwatch.Clone, child, 0)
+	o.event(taskwatch.Exit, child, 0)
 }

@@ -52,7 +52,7 @@ func checkOrder(events []seen, complete bool) []string {
 			report(ev, "the id was %s before: it is the same from init to free", c.id)
 		}
 		if ev.Task.ParentID != c.parent {
-			report(ev, "the parent's id was %s before and is %s: it is the parent at the time of the fork", c.parent, ev.Task.ParentID)
+			report(ev, "the parent's id was %s before and is %s: it is the task that made this one", c.parent, ev.Task.ParentID)
 		}
 		if ev.MonoNS <= 0 || ev.MonoNS < c.mono {
 			report(ev, "its monotonic time %d follows on %d of the same task", ev.MonoNS, c.mono)

@@ -19,8 +19,9 @@ import (
 )
 
 // patience is how long the suite waits for what must happen. It is long, so
-// that only a hang or a lost event ever gets there.
-const patience = 60 * time.Second
+// that only a hang or a lost event ever gets there. Tests of the suite's own
+// failures shorten it.
+var patience = 60 * time.Second
 
 // run is one run of a command under a source.
 type run struct {
@@ -97,10 +98,11 @@ func (r *run) newCommand(argv []string) Command {
 	}
 }
 
-// start starts the command without any source.
-func (cmd *Command) start() (*os.Process, error) {
+// start starts the command without any source. Only tests of the suite have
+// extra files.
+func (cmd *Command) start(extra ...*os.File) (*os.Process, error) {
 	return os.StartProcess(cmd.Path, cmd.Argv, &os.ProcAttr{
-		Dir: cmd.Dir, Env: cmd.Env, Files: []*os.File{cmd.Stdin, cmd.Stdout, cmd.Stderr},
+		Dir: cmd.Dir, Env: cmd.Env, Files: append([]*os.File{cmd.Stdin, cmd.Stdout, cmd.Stderr}, extra...),
 	})
 }
 
@@ -134,6 +136,9 @@ func (r *run) watched(argv []string) bool {
 	r.from = now()
 	cmd := r.newCommand(argv)
 	r.inst = r.cfg.New(r.t, cmd)
+	if r.inst.Ready != nil {
+		r.kinds |= taskwatch.KindsOf(taskwatch.Clone) // tells the command's tasks from others
+	}
 	r.log = newEventLog()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

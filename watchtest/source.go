@@ -33,6 +33,10 @@ type Config struct {
 	// DryRun says that the source honours Command.DryRun.
 	DryRun bool
 
+	// RealParent says that the source knows the kernel's real parent of a new
+	// process and not its maker, which differ after CLONE_PARENT.
+	RealParent bool
+
 	// MaxArgv is the size in bytes, with a terminator each, up to which argv
 	// is complete; 0 says that it is never cut. Longer ones may be cut and
 	// must then be marked.
@@ -81,7 +85,7 @@ func Source(t *testing.T, cfg Config) {
 		for k := range taskwatch.Kind(taskwatch.NumKinds) {
 			t.Run(k.String(), func(t *testing.T) {
 				for _, c := range mixed() {
-					report(t, "Only "+k.String()+" is watched: the source gathers less and delivers those events as ever.",
+					report(t, "Only "+k.String()+" is watched (and clone, where other tasks are seen too): the source gathers less and delivers those events as ever.",
 						c.checkKinds(t, &cfg, path, taskwatch.KindsOf(k)))
 				}
 			})
@@ -131,6 +135,7 @@ type testCase struct {
 	made, execs, uids, gids, failed int
 
 	needs []testutil.Need
+	asked bool       // a watcher that may refuse everything, and does not, is there too
 	extra func(*run) // more checks
 }
 
@@ -150,6 +155,9 @@ func (c *testCase) checkKinds(t testing.TB, cfg *Config, path string, kinds task
 		return append([]string{"without any source:"}, alone.problems...)
 	}
 	r := &run{t: t, cfg: cfg, kinds: kinds}
+	if c.asked {
+		r.modules = []*taskwatch.Module{consenting()}
+	}
 	if !r.watched(c.argv(path)) {
 		return r.problems
 	}
@@ -225,6 +233,10 @@ func (r *run) compare() {
 	}
 	c := &comparison{
 		caps: *caps, kinds: caps.Kinds() & r.kinds, rootMade: r.inst.Ready != nil,
+		realParent: r.cfg.RealParent,
+		asksInit: caps.Events[taskwatch.Init].Veto && slices.ContainsFunc(r.modules, func(m *taskwatch.Module) bool {
+			return !m.Observer && len(m.Table[taskwatch.Init]) > 0
+		}),
 		name: name, maxArgv: r.cfg.MaxArgv, cgroup: ownCgroup(), from: r.from, to: r.to,
 	}
 	r.problems = append(r.problems, c.compare(r.truth, r.events)...)

@@ -1,9 +1,11 @@
 package watchtest
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
@@ -46,6 +48,34 @@ func TestSourceDeclaresLess(t *testing.T) {
 		}
 		return list
 	}))
+}
+
+// TestSourceOutside has a source that watches what others start, and strangers
+// too.
+func TestSourceOutside(t *testing.T) {
+	Source(t, outsideConfig(nil))
+}
+
+func outsideConfig(spoil func([]delivery) []delivery) Config {
+	return Config{New: func(t testing.TB, cmd Command) Instance {
+		ready := make(chan struct{})
+		o := &oracle{cmd: cmd, caps: allCapabilities(), spoil: spoil, ready: ready}
+		return Instance{Source: o, Ready: ready}
+	}}
+}
+
+// TestSourceOutsideCanFail is TestSourceCanFail for such a source.
+func TestSourceOutsideCanFail(t *testing.T) {
+	defer func(old time.Duration) { patience = old }(patience)
+	patience = time.Second // what is lost never comes
+	path := buildWorkload(t)
+	mustFail(t, "fork", outsideConfig(func(list []delivery) []delivery {
+		i := slices.IndexFunc(list, func(d delivery) bool { return d.ev.Kind == taskwatch.Clone && d.ev.Task.PPID == os.Getpid() })
+		return renumber(slices.Delete(list, i, i+1))
+	}), path, "differ from what it did")
+	mustFail(t, "daemon", outsideConfig(func(list []delivery) []delivery {
+		return renumber(list[:len(list)-1])
+	}), path, "were not done after")
 }
 
 func caseNamed(t *testing.T, name string) *testCase {
@@ -125,6 +155,8 @@ func TestSourceCanFail(t *testing.T) {
 		Exit  = taskwatch.Exit
 		Free  = taskwatch.Free
 	)
+	caps := allCapabilities()
+	caps.Events[Init].Veto = true // the oracle cannot, but is not asked to in these cases
 	for _, b := range []struct {
 		name  string
 		in    string // the case that notices
@@ -185,7 +217,7 @@ func TestSourceCanFail(t *testing.T) {
 			child := list[nth(list, Clone, 1)].task
 			for _, d := range list {
 				if d.task == child {
-					d.ev.Task.ParentID = taskwatch.TaskID{Run: 1, N: 1}
+					d.ev.Task.ParentID = list[0].ev.Task.ID
 				}
 			}
 			return list
@@ -261,6 +293,10 @@ func TestSourceCanFail(t *testing.T) {
 		{"a lifetime since the boot", "fork", one(Free, 1, func(ev *taskwatch.Event) { ev.LifetimeNS = ev.MonoNS }), "lifetime_ns is"},
 		{"a field missing", "fork", one(Exit, 4, func(ev *taskwatch.Event) { ev.Missing = taskwatch.FieldCwd }), "does not declare missing"},
 		{"a foreign field missing", "fork", one(Exit, 4, func(ev *taskwatch.Event) { ev.Missing = taskwatch.FieldOldExe }), "no field of that kind"},
+		{"a failed fork unseen", "fork-fail-asked", func(list []delivery) []delivery {
+			i := nth(list, Free, 0)
+			return renumber(slices.Delete(list, i-1, i+1))
+		}, "tasks never had a tid"},
 		{"a failed fork without its free", "fork-fail", drop(Free, 0), "the events of a failed fork are"},
 		{"the free of a failed fork with a val", "fork-fail", one(Free, 0, func(ev *taskwatch.Event) { ev.Val = 256 }), "it is 0 after a fork that failed"},
 		{"a task that never was", "fork", func(list []delivery) []delivery {
@@ -280,7 +316,65 @@ func TestSourceCanFail(t *testing.T) {
 		}, "differ from what it did"},
 	} {
 		t.Run(b.name, func(t *testing.T) {
-			mustFail(t, b.in, oracleConfig(allCapabilities(), b.spoil), path, b.want)
+			mustFail(t, b.in, oracleConfig(caps, b.spoil), path, b.want)
+		})
+	}
+}
+
+// TestSourceCanFailOnVeto declares vetoes that the oracle does not have.
+func TestSourceCanFailOnVeto(t *testing.T) {
+	path := buildWorkload(t)
+	caps := allCapabilities()
+	for k := range caps.Events {
+		caps.Events[k].Veto = taskwatch.Kind(k).Vetoable()
+	}
+	cfg := oracleConfig(caps, nil)
+	for _, v := range vetoes {
+		if v.dryRun {
+			continue
+		}
+		t.Run(v.name, func(t *testing.T) {
+			testutil.Require(t, v.needs...)
+			problems := strings.Join(v.check(t, &cfg, path), "\n")
+			for _, want := range []string{"the workload saw", "what was not refused"} {
+				if !strings.Contains(problems, want) {
+					t.Errorf("a veto without effect gives\n%s\nwant a problem with %q", problems, want)
+				}
+			}
+		})
+	}
+}
+
+// TestSourceCanFailOnCommand has sources that change what the command sees.
+func TestSourceCanFailOnCommand(t *testing.T) {
+	path := buildWorkload(t)
+	for _, b := range []struct {
+		name, in string
+		change   func(testing.TB, *oracle)
+		want     string
+	}{
+		{"stderr mixed with the source's output", "fork", func(_ testing.TB, o *oracle) { o.cmd.Stderr.WriteString("2 events\n") }, "on stderr came"},
+		{"another stdin", "stdio", func(t testing.TB, o *oracle) {
+			null, err := os.Open(os.DevNull)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { null.Close() })
+			o.cmd.Stdin = null
+		}, "descriptor 0 of the command is another file"},
+		{"a descriptor too many", "stdio", func(_ testing.TB, o *oracle) { o.extra = []*os.File{o.cmd.Stdin} }, "without the source it saw"},
+		{"another program", "fork", func(_ testing.TB, o *oracle) { o.cmd.Argv[1] = "true" }, "made tasks 0 times, want 300"},
+		{"another exit status", "exit", func(_ testing.TB, o *oracle) { o.cmd.Argv[2] = "4" }, "exit status is"},
+		{"no command at all", "fork", func(_ testing.TB, o *oracle) { o.cmd.Path, o.cmd.Argv = "/bin/true", []string{"true", ""} }, "reported nothing"},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			cfg := Config{New: func(t testing.TB, cmd Command) Instance {
+				cmd.Argv = slices.Clone(cmd.Argv)
+				o := &oracle{cmd: cmd, caps: allCapabilities()}
+				b.change(t, o)
+				return Instance{Source: o, Exit: o.Exit}
+			}}
+			mustFail(t, b.in, cfg, path, b.want)
 		})
 	}
 }

@@ -18,14 +18,13 @@ type truth struct {
 
 // life is one lifetime of one task.
 type life struct {
-	name   string // for messages
-	pid    int
-	parent *life // the parent process's main task at the clone; nil outside of the tree
-	maker  *life // nil outside of the tree
-	wants  []want
-	usage  *fact // or nil
-	ended  bool
-	now    state
+	name  string // for messages
+	pid   int
+	maker *life // the task that made this one; nil for the command's own
+	wants []want
+	usage *fact // or nil
+	ended bool
+	now   state
 }
 
 // state is what holds for a task at one moment.
@@ -74,7 +73,7 @@ func newTruth(facts []*fact) (*truth, error) {
 			}
 			l := &life{
 				name: fmt.Sprintf("task %d (of process %d, made by task %d)", f.TID, f.PID, f.By),
-				pid:  f.PID, parent: byTID[f.PPID], maker: maker, now: maker.now,
+				pid:  f.PID, maker: maker, now: maker.now,
 			}
 			l.now.ppid = f.PPID
 			l.now.tid = 0
