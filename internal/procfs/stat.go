@@ -20,9 +20,17 @@ type Stat struct {
 	// a multiple of TickNS. It is the time stamp that tells two tasks apart
 	// that had the same id.
 	StartNS int64
+
+	// Pending holds the signals 1 to 31 that wait for this task alone, signal
+	// N in bit N-1. The kernel puts SIGKILL there to end a process's threads.
+	Pending uint32
 }
 
-const pfKthread = 0x00200000
+// The flags that are looked at; they have had these values since 2.6.
+const (
+	pfExiting = 0x00000004
+	pfKthread = 0x00200000
+)
 
 // Kthread reports whether the task belongs to the kernel, so that it has no
 // program, arguments or working directory of its own.
@@ -31,6 +39,16 @@ func (s *Stat) Kthread() bool { return s.Flags&pfKthread != 0 }
 // Exited reports whether the task has exited and waits to be reaped.
 func (s *Stat) Exited() bool { return s.State == 'Z' || s.State == 'X' }
 
+// Exiting reports whether the task has exited or begun to.
+func (s *Stat) Exiting() bool { return s.Exited() || s.Flags&pfExiting != 0 }
+
+// Ending reports whether the task is exiting or about to: nothing of its
+// program runs any more.
+func (s *Stat) Ending() bool {
+	const sigkill = 9
+	return s.Exiting() || s.Pending>>(sigkill-1)&1 == 1
+}
+
 // ParseStat reads the content of a stat file. The name may hold anything,
 // parentheses and newlines too.
 func ParseStat(b []byte) (Stat, error) {
@@ -38,7 +56,7 @@ func ParseStat(b []byte) (Stat, error) {
 	if open < 0 || end < open {
 		return Stat{}, ErrSyntax
 	}
-	const first, last = 3, 22 // of the fields in proc(5) that are read here
+	const first, last = 3, 31 // of the fields in proc(5) that are read here
 	var fields [last - first + 1]uint64
 	s := Stat{TID: int(number(b)), Comm: string(b[open+1 : end])}
 	rest := b[end+1:]
@@ -62,5 +80,6 @@ func ParseStat(b []byte) (Stat, error) {
 	s.MinFlt, s.MajFlt = fields[10-first], fields[12-first]
 	s.UTimeNS, s.STimeNS = int64(fields[14-first]*TickNS), int64(fields[15-first]*TickNS)
 	s.StartNS = int64(fields[22-first] * TickNS)
+	s.Pending = uint32(fields[31-first])
 	return s, nil
 }

@@ -89,15 +89,7 @@ const waitFlags = unix.WALL | unix.WNOTHREAD
 // taken by TakeWait. Unless block is set it may find nothing: tid is 0 then.
 func PeekWait(block bool) (tid int, dead bool, err error) {
 	const pAll = 0
-	var info struct { // siginfo_t as waitid fills it
-		_      [2]int32
-		code   int32
-		_      int32
-		pid    int32
-		_      uint32
-		status int32
-		_      [100]byte
-	}
+	var info waitInfo
 	flags := uintptr(unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | waitFlags)
 	var e unix.Errno
 	if block {
@@ -108,8 +100,31 @@ func PeekWait(block bool) (tid int, dead bool, err error) {
 	if e != 0 {
 		return 0, false, e
 	}
+	return int(info.pid), info.dead(), nil
+}
+
+// PeekDeath reports whether the given child or tracee of the calling thread
+// has died and waits to be taken.
+func PeekDeath(tid int) bool {
+	const pPID = 1
+	var info waitInfo
+	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, pPID, uintptr(tid), uintptr(unsafe.Pointer(&info)),
+		unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|waitFlags, 0, 0)
+	return e == 0 && int(info.pid) == tid && info.dead()
+}
+
+// waitInfo is siginfo_t as waitid fills it.
+type waitInfo struct {
+	_    [2]int32
+	code int32
+	_    int32
+	pid  int32
+	_    [108]byte
+}
+
+func (info *waitInfo) dead() bool {
 	const exited, killed, dumped = 1, 2, 3 // CLD_*
-	return int(info.pid), info.code == exited || info.code == killed || info.code == dumped, nil
+	return info.code == exited || info.code == killed || info.code == dumped
 }
 
 // TakeWait takes the report that PeekWait found. Rusage is filled for a dead

@@ -11,6 +11,9 @@ import (
 // has everything it used.
 func (t *tracer) exiting(tr *tracee) {
 	if code, err := sys.PtraceEventMessage(tr.tid); err == nil {
+		if err := t.parentFirst(tr); err != nil {
+			t.fail(err)
+		}
 		t.inspect(tr)
 		t.exit(tr, code, tr.usage)
 	}
@@ -29,12 +32,14 @@ func (t *tracer) exit(tr *tracee, code uint64, used *usage) {
 		return
 	}
 	tr.proc.live--
+	group := !tr.proc.ended && t.last(tr)
+	tr.proc.ended = tr.proc.ended || group
 	if !t.reg.Enabled(taskwatch.Exit) || !t.started {
 		return
 	}
 	ev := t.event(taskwatch.Exit, tr.task, code)
 	ev.Exit = taskwatch.DecodeExit(code)
-	ev.Exit.Group = tr.proc.live == 0
+	ev.Exit.Group = group
 	if used == nil {
 		ev.Missing |= taskwatch.FieldsRusage
 	} else {
@@ -42,6 +47,39 @@ func (t *tracer) exit(tr *tracee, code uint64, used *usage) {
 		ev.Missing |= used.missing
 	}
 	_ = t.notify(ev) // an error on exit refuses nothing
+}
+
+// last reports whether a process ends with the exit of tr. Its other threads
+// may have died before it, and be reported later; their files tell.
+func (t *tracer) last(tr *tracee) bool {
+	if tr.proc.live == 0 {
+		return true
+	}
+	if tr.tid != tr.proc.pid {
+		return false // the first task is reported last, unless it stops at its exit
+	}
+	for _, other := range t.tracees {
+		if other.proc != tr.proc || other.exited {
+			continue
+		}
+		if stat, err := t.proc.Stat(tr.proc.pid, other.tid); err == nil && !stat.Ending() {
+			return false
+		}
+	}
+	return true
+}
+
+// parentFirst handles the death of a process's parent, if there is one to
+// report, before the process's own exit: reports come in no order, and the
+// process's next parent is known from it.
+func (t *tracer) parentFirst(tr *tracee) error {
+	if tr.task == nil || tr.tid != tr.proc.pid {
+		return nil
+	}
+	if parent := t.tracees[tr.task.PPID]; parent != nil && sys.PeekDeath(parent.tid) {
+		return t.take(parent.tid, true)
+	}
+	return nil
 }
 
 // died handles the report of a task's death, which also released it.

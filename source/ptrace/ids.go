@@ -130,6 +130,10 @@ func predictIDs(st *procfs.Status, name string, args [6]uint64) (taskwatch.Kind,
 			next[fs] = next[e]
 		}
 	case "setresuid", "setresgid":
+		same := func(i int) bool { return a[i] == unchanged || a[i] == old[i] }
+		if same(r) && same(s) && same(e) && (a[e] == unchanged || old[fs] == old[e]) {
+			break // newer kernels look for that first; the file system id of older ones may follow
+		}
 		if one(a[0], r, e, s) && one(a[1], r, e, s) && one(a[2], r, e, s) {
 			set(r, a[0])
 			set(e, a[1])

@@ -30,6 +30,7 @@ type tracee struct {
 type process struct {
 	pid      int
 	live     int  // tasks whose exit event is still to come
+	ended    bool // an exit event has said that the whole process ends
 	threads  bool // it has had more than one task
 	forked   bool // it has had child processes
 	children int  // processes whose parent it is

@@ -209,6 +209,9 @@ func (t *tracer) take(tid int, dead bool) error {
 		tid, err = sys.TakeWait(tid, &status, &rusage)
 	} else {
 		if tr != nil {
+			if err := t.parentFirst(tr); err != nil {
+				return err
+			}
 			t.inspect(tr) // there is nothing left to read once it is reaped
 		}
 		tid, err = t.reap(tid, &status, &rusage)
