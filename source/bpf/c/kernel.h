@@ -67,7 +67,7 @@ static long (*bpf_loop)(u32 n, void *callback, void *ctx, u64 flags) = (void *)1
 typedef struct { u32 val; } kuid_t;
 typedef struct { u32 val; } kgid_t;
 typedef struct { int counter; } atomic_t;
-typedef struct { s64 counter; } atomic64_t;
+typedef struct { s64 counter; } __core atomic64_t;
 
 struct cred {
 	kuid_t uid, suid, euid, fsuid;
@@ -117,7 +117,7 @@ struct percpu_counter {
 
 /* Before Linux 6.2 mm_struct.rss_stat was this struct, not an array of percpu_counter. */
 struct mm_rss_stat {
-	long count[4]; /* atomic_long_t */
+	atomic64_t count[4]; /* atomic_long_t */
 } __core;
 
 struct mm_struct {

@@ -476,7 +476,7 @@ int on_exec(u64 *ctx)
 	({                                                                           \
 		s64 n = 0;                                                           \
 		if (type_exists(struct mm_rss_stat))                                 \
-			READ(n, mm, struct mm_struct___before_6_2, rss_stat.count[i]); \
+			READ(n, mm, struct mm_struct___before_6_2, rss_stat.count[i].counter); \
 		else                                                                 \
 			READ(n, mm, struct mm_struct, rss_stat[i].count);            \
 		n > 0 ? n : 0;                                                       \
