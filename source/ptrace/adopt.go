@@ -50,6 +50,23 @@ func (t *tracer) adopt() {
 		if by == nil || by.task == nil {
 			by = t.command
 		}
+		t.adopted[tid] = 0
+		if stat, err := t.proc.Stat(tid, 0); err == nil {
+			t.adopted[tid] = stat.StartNS
+		}
 		t.created(by, tid, flags, missing)
 	}
+}
+
+// late reports whether the task that a creator announces was adopted already:
+// on a busy machine a creator may be alive and just slow. The start time
+// tells it from a later task with the same tid.
+func (t *tracer) late(tid int) bool {
+	startNS, ok := t.adopted[tid]
+	if !ok {
+		return false
+	}
+	delete(t.adopted, tid)
+	stat, err := t.proc.Stat(tid, 0)
+	return err != nil || stat.StartNS == startNS
 }

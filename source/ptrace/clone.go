@@ -77,7 +77,7 @@ func (t *tracer) cloned(tr *tracee) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
-	if t.tracees[tid] != nil { // adopted already
+	if t.late(tid) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}

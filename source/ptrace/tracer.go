@@ -26,6 +26,7 @@ type tracer struct {
 
 	tracees map[int]*tracee // by tid
 	early   map[int]*earlyStop
+	adopted map[int]int64 // tid and start time of tasks whose creator has not announced them
 	command *tracee // the command's first task
 	started bool    // the command's exec has succeeded; before, the tree is the shim's
 	failed  error   // what went wrong in the tracer itself
@@ -44,6 +45,7 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 		src: s, reg: reg,
 		tracees: make(map[int]*tracee),
 		early:   make(map[int]*earlyStop),
+		adopted: make(map[int]int64),
 		run:     rand.Uint64N(1 << 40),
 		clock:   newClock(),
 	}
