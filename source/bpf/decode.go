@@ -16,6 +16,8 @@ const (
 	recordArgv   recordKind = taskwatch.NumKinds + iota // a piece of the argv of the exec that follows
 	recordCgroup                                        // the path of a cgroup, before its first use
 	recordTask                                          // a task found by the iterator
+	recordReport                                        // an error of a watcher in the kernel
+	recordEmit                                          // a module's own record
 	numRecordKinds
 )
 
@@ -50,6 +52,10 @@ type record struct {
 	uid, gid       taskwatch.IDs
 	comm           []byte
 
+	// UID and GID only. old is not known if cause is CauseUnknown.
+	old   taskwatch.IDs
+	cause taskwatch.Cause
+
 	// Exit only.
 	utime, stime, runtime         int64
 	maxrss                        uint64 // pages
@@ -62,18 +68,21 @@ type record struct {
 	argvOff        int // how much of argv was in the pieces before
 }
 
-// The sizes of struct tw_rec, tw_exit and tw_data.
+// The sizes of struct tw_rec, tw_ids, tw_exit and tw_data.
 const (
 	recSize  = 120
+	idsSize  = recSize + 24
 	exitSize = recSize + 80
 	dataSize = recSize + 16
 )
 
 func (k recordKind) minSize() int {
 	switch k {
+	case recordKind(taskwatch.UID), recordKind(taskwatch.GID):
+		return idsSize
 	case recordKind(taskwatch.Exit):
 		return exitSize
-	case recordKind(taskwatch.Exec), recordArgv, recordCgroup, recordTask:
+	case recordKind(taskwatch.Exec), recordArgv, recordCgroup, recordTask, recordEmit:
 		return dataSize
 	}
 	return recSize
@@ -114,6 +123,11 @@ func (r *record) decode(b []byte) error {
 	r.comm = upToNUL(h[104:120])
 	r.exe, r.cwd, r.argv = nil, nil, nil
 	switch kind.minSize() {
+	case idsSize:
+		for i := range r.old {
+			r.old[i] = le.Uint32(b[recSize+4*i:])
+		}
+		r.cause = taskwatch.Cause(min(le.Uint32(b[recSize+16:]), uint32(taskwatch.CauseExec)))
 	case exitSize:
 		r.decodeExit(b[recSize:exitSize])
 	case dataSize:

@@ -31,11 +31,15 @@ func (st *stream) exited(e *entry, timeNS int64) {
 func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.Fields) {
 	st.table.remove(e)
 	delete(st.argv, e.addr)
-	if !st.wants(taskwatch.Free, e) || e.task.TID == 0 {
+	if !st.wants(taskwatch.Free, e) {
 		return
 	}
 	ev := st.event(taskwatch.Free, e, timeNS, e.val)
-	ev.LifetimeNS = timeNS + st.clocks.boot - e.start
+	if e.task.TID == 0 { // its fork failed
+		missing |= taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart | taskwatch.FieldLifetime
+	} else {
+		ev.LifetimeNS = timeNS + st.clocks.boot - e.start
+	}
 	ev.Inferred = inferred
 	ev.Missing |= missing
 	st.deliver(ev)

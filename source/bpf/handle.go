@@ -23,12 +23,13 @@ func (st *stream) handle(r *record) {
 	case recordKind(taskwatch.Exec):
 		st.exec(r)
 	case recordKind(taskwatch.UID), recordKind(taskwatch.GID):
-		if e := st.entry(r); e != nil {
-			st.ids(e, r, taskwatch.CauseSyscall)
-			st.refresh(e, r)
-		}
+		st.changed(r)
 	case recordKind(taskwatch.Exit):
 		st.exit(r)
+	case recordReport:
+		st.report(r)
+	case recordEmit:
+		st.emitted(r)
 	case recordKind(taskwatch.Free):
 		if e := st.table.find(r); e != nil { // else its free was inferred
 			if !e.reported { // else the kernel may have changed it since
@@ -76,6 +77,7 @@ func (st *stream) fresh(r *record) *entry {
 	if r.flags&flagKthread != 0 {
 		e.asKthread()
 	}
+	e.task.UID, e.task.GID = r.uid, r.gid
 	st.refresh(e, r)
 	return e
 }
@@ -103,6 +105,7 @@ func (st *stream) clone(r *record) {
 			}
 		}
 	}
+	e.task.UID, e.task.GID = r.uid, r.gid
 	st.refresh(e, r)
 	if st.wants(taskwatch.Clone, e) {
 		st.deliver(st.event(taskwatch.Clone, e, r.timeNS, r.val))
@@ -137,7 +140,6 @@ func (st *stream) entry(r *record) *entry {
 func (st *stream) refresh(e *entry, r *record) {
 	e.lastNS = r.timeNS
 	e.task.PPID = r.ppid
-	e.task.UID, e.task.GID = r.uid, r.gid
 	if e.task.Comm != string(r.comm) {
 		e.task.Comm = st.strings.get(r.comm)
 	}
@@ -158,7 +160,8 @@ func (st *stream) exec(r *record) {
 	if r.tid != e.task.TID || r.start != e.start {
 		if leader := st.table.byTID[r.tid]; leader != nil && leader != e {
 			st.exitLost(leader, r.timeNS)
-			leader.gone = true // its place was taken
+			leader.gone = true
+			e.replaced = leader
 		}
 		st.table.move(e, r.tid, r.start)
 	}
@@ -240,6 +243,23 @@ func (st *stream) piece(r *record) {
 	}
 }
 
+// changed handles a change of ids, or a system call that may have made one.
+func (st *stream) changed(r *record) {
+	e := st.entry(r)
+	st.refresh(e, r)
+	if r.cause == taskwatch.CauseUnknown {
+		st.ids(e, r, taskwatch.CauseSyscall)
+		return
+	}
+	if r.kind == recordKind(taskwatch.UID) {
+		e.task.UID = r.old
+		st.idsOf(taskwatch.UID, &e.task.UID, r.uid, e, r, r.cause)
+	} else {
+		e.task.GID = r.old
+		st.idsOf(taskwatch.GID, &e.task.GID, r.gid, e, r, r.cause)
+	}
+}
+
 // ids delivers uid and gid for what a record shows to have changed.
 func (st *stream) ids(e *entry, r *record, cause taskwatch.Cause) {
 	st.idsOf(taskwatch.UID, &e.task.UID, r.uid, e, r, cause)
@@ -266,8 +286,16 @@ func (st *stream) exit(r *record) {
 		return
 	}
 	delete(st.argv, r.task)
+	if first := e.replaced; first != nil {
+		// Two tasks of one tid: let the first be gone before the second goes.
+		if first.waiting.list != nil {
+			st.gone(first, r.timeNS)
+		}
+		e.replaced = nil
+	}
 	last := st.table.exit(e)
 	e.reported, e.val = true, r.val
+	e.task.UID, e.task.GID = r.uid, r.gid
 	st.refresh(e, r)
 	if st.wants(taskwatch.Exit, e) {
 		ev := st.event(taskwatch.Exit, e, r.timeNS, r.val)

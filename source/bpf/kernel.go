@@ -11,14 +11,18 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
-// kernel is the half of the source that is loaded into the kernel.
-type kernel struct {
-	coll    *ebpf.Collection
+// half is the half of the source that is loaded into the kernel.
+type half struct {
+	table   *kernel.Table
+	module  *kernel.Module // the stream, a built-in of table
+	support *kernel.Support
+	coll    *ebpf.Collection // the programs that are not the table's; its maps are module's
 	ring    *sys.RingBuffer
 	control *sys.SharedWords
-	links   map[string]link.Link // by program
+	syscall link.Link // on_sys_exit, while it is attached
 	iter    *link.Iter
 }
 
@@ -38,53 +42,90 @@ const (
 	armedAny  // any record
 )
 
-// loadKernel loads everything and attaches nothing.
-func loadKernel(cfg *Config) (*kernel, error) {
-	spec, err := loadStream()
+// loadHalf loads everything and attaches nothing.
+func loadHalf(cfg *Config) (_ *half, err error) {
+	object, err := kernel.ParseBuiltin("stream", _StreamBytes)
 	if err != nil {
 		return nil, fmt.Errorf("bpf: %w", err)
 	}
-	spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
-	vars := map[string]any{
+	var cgroup uint64
+	if cfg.Cgroup != "" {
+		if cgroup, err = cgroupID(cfg.Cgroup); err != nil {
+			return nil, err
+		}
+	}
+	k := &half{}
+	edit := func(spec *ebpf.CollectionSpec) error {
+		spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
+		return setVariables(spec, cfg, cgroup, k.initIsEarly())
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(explain(err), k.close())
+		}
+	}()
+	if k.support, err = kernel.Probe(); err != nil {
+		return nil, err
+	}
+	if k.module, err = object.Load(kernel.LoadOptions{Edit: edit}); err != nil {
+		return nil, err
+	}
+	k.table, err = kernel.NewTable(kernel.Config{
+		Support: k.support, DryRun: cfg.DryRun, Builtins: []kernel.Builtin{{Module: k.module}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := k.table.Check(k.module); err != nil {
+		return nil, err
+	}
+	spec := object.Spec()
+	if err := edit(spec); err != nil {
+		return nil, err
+	}
+	for name := range spec.Programs {
+		if name != streamProgIterTasks && name != streamProgOnSysExit {
+			delete(spec.Programs, name)
+		}
+	}
+	if k.coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.module.Maps()}); err != nil {
+		return nil, err
+	}
+	return k, k.open(cfg)
+}
+
+func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early bool) error {
+	var initEarly uint32
+	if early {
+		initEarly = 1
+	}
+	for name, value := range map[string]any{
 		streamVarScope:         cfg.scope(),
 		streamVarScopePid:      int32(cfg.PID),
+		streamVarScopeCgroup:   cgroup,
+		streamVarInitEarly:     initEarly,
 		streamVarWakeBytes:     uint32(cfg.BufferSize / 4),
 		streamVarUidSyscalls:   bitSet(unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID),
 		streamVarGidSyscalls:   bitSet(unix.SYS_SETGID, unix.SYS_SETREGID, unix.SYS_SETRESGID, unix.SYS_SETFSGID),
 		streamVarUidSyscalls32: bitSet(23, 70, 138, 164, 203, 208, 213, 215), // setuid, setreuid, setfsuid, setresuid, and with suffix 32
 		streamVarGidSyscalls32: bitSet(46, 71, 139, 170, 204, 210, 214, 216),
-	}
-	if cfg.Cgroup != "" {
-		id, err := cgroupID(cfg.Cgroup)
-		if err != nil {
-			return nil, err
-		}
-		vars[streamVarScopeCgroup] = id
-	}
-	for name, value := range vars {
+	} {
 		if err := spec.Variables[name].Set(value); err != nil {
-			return nil, fmt.Errorf("bpf: set %s: %w", name, err)
+			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	k := &kernel{links: make(map[string]link.Link)}
-	if k.coll, err = ebpf.NewCollection(spec); err != nil {
-		return nil, explain(err)
-	}
-	if err := k.open(cfg); err != nil {
-		return nil, errors.Join(err, k.close())
-	}
-	return k, nil
+	return nil
 }
 
-func (k *kernel) open(cfg *Config) (err error) {
-	if k.ring, err = sys.MapRingBuffer(k.coll.Maps[streamMapRing].FD(), cfg.BufferSize); err != nil {
+func (k *half) open(cfg *Config) (err error) {
+	if k.ring, err = sys.MapRingBuffer(k.module.Maps()[streamMapRing].FD(), cfg.BufferSize); err != nil {
 		return err
 	}
-	if k.control, err = sys.MapSharedWords(k.coll.Maps[".bss"].FD()); err != nil {
+	if k.control, err = sys.MapSharedWords(k.module.Maps()[".bss"].FD()); err != nil {
 		return err
 	}
 	if k.iter, err = link.AttachIter(link.IterOptions{Program: k.coll.Programs[streamProgIterTasks]}); err != nil {
-		return explain(fmt.Errorf("attach the task iterator: %w", err))
+		return fmt.Errorf("attach the task iterator: %w", err)
 	}
 	return nil
 }
@@ -97,45 +138,63 @@ func bitSet(numbers ...int) (set [8]uint64) {
 	return set
 }
 
-// hooks are the programs to attach while one of some kinds is watched.
-var hooks = []struct {
-	program string
-	kinds   taskwatch.Kinds
-}{
-	{streamProgOnExit, taskwatch.AllKinds}, // first: a task seen at its clone is seen at its exit
-	{streamProgOnExec, taskwatch.AllKinds},
-	{streamProgOnNewtask, taskwatch.AllKinds},
-	{streamProgOnFree, taskwatch.KindsOf(taskwatch.Free)},
-	{streamProgOnSysExit, taskwatch.KindsOf(taskwatch.UID, taskwatch.GID)},
+const idKinds = taskwatch.Kinds(1<<taskwatch.UID | 1<<taskwatch.GID)
+
+// gathered returns the kinds that the kernel side has to gather so that the
+// given ones can be delivered with every field.
+func (k *half) gathered(kinds taskwatch.Kinds) taskwatch.Kinds {
+	if kinds == 0 {
+		return 0
+	}
+	kinds |= taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
+	if kinds.Has(taskwatch.Init) && k.initIsEarly() {
+		kinds |= taskwatch.KindsOf(taskwatch.Free) // else a fork that fails is never heard of again
+	}
+	return kinds
 }
 
+// initIsEarly reports whether a fork may still fail after its init event.
+func (k *half) initIsEarly() bool { return k.support.LSM == nil || k.support.ModifyReturn == nil }
+
+// bySyscall reports whether on_sys_exit has to tell the changes of ids.
+func (k *half) bySyscall() bool { return k.support.FEntry != nil }
+
 // watch attaches what the given kinds need and detaches the rest. fresh says
-// that something was attached that tells what the table does not know yet.
-func (k *kernel) watch(kinds taskwatch.Kinds) (fresh bool, err error) {
+// that something was attached that tells what the task table does not know.
+func (k *half) watch(old, kinds taskwatch.Kinds) (fresh bool, err error) {
 	k.control.Store(controlKinds, uint32(kinds))
-	for _, h := range hooks {
-		l, attached := k.links[h.program]
-		wanted := h.kinds&kinds != 0
-		switch {
-		case wanted && !attached:
-			l, err := link.AttachTracing(link.TracingOptions{Program: k.coll.Programs[h.program]})
-			if err != nil {
-				return fresh, explain(fmt.Errorf("attach %s: %w", h.program, err))
-			}
-			k.links[h.program] = l
-			fresh = true
-		case !wanted && attached:
-			delete(k.links, h.program)
-			if err := l.Close(); err != nil {
-				return fresh, fmt.Errorf("bpf: detach %s: %w", h.program, err)
-			}
+	now := k.gathered(kinds)
+	fresh = now&^k.gathered(old) != 0
+	if k.bySyscall() {
+		if err := k.watchSyscalls(now&idKinds != 0); err != nil {
+			return fresh, err
 		}
+		now &^= idKinds
+	}
+	if err := k.table.SetKinds(k.module, now); err != nil {
+		return fresh, explain(err)
 	}
 	return fresh, nil
 }
 
+func (k *half) watchSyscalls(on bool) (err error) {
+	switch {
+	case on && k.syscall == nil:
+		if k.syscall, err = link.AttachTracing(link.TracingOptions{Program: k.coll.Programs[streamProgOnSysExit]}); err != nil {
+			return explain(fmt.Errorf("attach to sys_exit: %w", err))
+		}
+	case !on && k.syscall != nil:
+		l := k.syscall
+		k.syscall = nil
+		if err := l.Close(); err != nil {
+			return fmt.Errorf("bpf: detach from sys_exit: %w", err)
+		}
+	}
+	return nil
+}
+
 // tasks calls fn with a record of every task in scope that exists now.
-func (k *kernel) tasks(fn func(*record)) error {
+func (k *half) tasks(fn func(*record)) error {
 	rd, err := k.iter.Open()
 	if err != nil {
 		return explain(fmt.Errorf("read the task iterator: %w", err))
@@ -157,28 +216,28 @@ func (k *kernel) tasks(fn func(*record)) error {
 }
 
 // losses returns, by kind and CPU, how many records found no room.
-func (k *kernel) losses() (n [numRecordKinds][]uint64, err error) {
+func (k *half) losses() (n [numRecordKinds][]uint64, err error) {
 	for kind := range n {
-		if err := k.coll.Maps[streamMapLosses].Lookup(uint32(kind), &n[kind]); err != nil {
+		if err := k.module.Maps()[streamMapLosses].Lookup(uint32(kind), &n[kind]); err != nil {
 			return n, fmt.Errorf("bpf: read the loss counters: %w", err)
 		}
 	}
 	return n, nil
 }
 
-// detach takes the programs off their tracepoints; what they have sent stays
-// readable.
-func (k *kernel) detach() error {
-	var errs []error
-	for name, l := range k.links {
-		errs = append(errs, l.Close())
-		delete(k.links, name)
-	}
-	return errors.Join(errs...)
+// detach takes the stream off its hooks; what it has sent stays readable.
+func (k *half) detach() error {
+	return errors.Join(k.table.SetKinds(k.module, 0), k.watchSyscalls(false))
 }
 
-func (k *kernel) close() error {
-	errs := []error{k.detach()}
+func (k *half) close() error {
+	var errs []error
+	if k.syscall != nil {
+		errs = append(errs, k.syscall.Close())
+	}
+	if k.table != nil {
+		errs = append(errs, k.table.Close())
+	}
 	if k.iter != nil {
 		errs = append(errs, k.iter.Close())
 	}
@@ -188,6 +247,11 @@ func (k *kernel) close() error {
 	if k.ring != nil {
 		errs = append(errs, k.ring.Close())
 	}
-	k.coll.Close()
+	if k.coll != nil {
+		k.coll.Close()
+	}
+	if k.module != nil {
+		errs = append(errs, k.module.Close())
+	}
 	return errors.Join(errs...)
 }

@@ -98,6 +98,7 @@ func (rs *resync) reached(st *stream, position uint64) {
 				st.paths(e, r)
 				st.describe(e)
 			}
+			e.task.UID, e.task.GID = r.uid, r.gid
 			st.refresh(e, r)
 		}
 	}
@@ -124,6 +125,7 @@ func (st *stream) found(r *record) *entry {
 	} else {
 		st.paths(e, r)
 	}
+	e.task.UID, e.task.GID = r.uid, r.gid
 	st.refresh(e, r)
 	if e.exited {
 		e.val = r.val

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -24,9 +26,10 @@ type Source struct {
 	cfg     Config
 	caps    source.Capabilities
 	command running
+	table   *kernel.Table
 
 	mu     sync.Mutex // guards the fields below
-	kernel *kernel    // nil once closed
+	kernel *half      // nil once closed
 	used   bool
 }
 
@@ -43,11 +46,11 @@ func New(cfg Config) (*Source, error) {
 	if !initialPIDNamespace() {
 		return nil, errors.New("bpf: this process is in a pid namespace of its own, so that its pids are not the kernel's; run it in the host's (--pid=host)")
 	}
-	k, err := loadKernel(&cfg)
+	k, err := loadHalf(&cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &Source{cfg: cfg, kernel: k, caps: capabilities(&cfg)}, nil
+	return &Source{cfg: cfg, kernel: k, table: k.table, caps: capabilities(&cfg, k.support)}, nil
 }
 
 // Name returns "bpf".
@@ -69,7 +72,7 @@ func (s *Source) Close() error {
 	return err
 }
 
-func (s *Source) take() (*kernel, error) {
+func (s *Source) take() (*half, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.kernel == nil || s.used {
@@ -117,7 +120,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		s.kernel = nil
 	}()
 	st := newStream(s, k, reg)
-	if st.alarm, err = newAlarm(k.coll.Maps[streamMapRing].FD()); err != nil {
+	if st.alarm, err = newAlarm(k.module.Maps()[streamMapRing].FD()); err != nil {
 		return errors.Join(err, k.close())
 	}
 	woken := make(chan struct{})
@@ -129,40 +132,49 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	return errors.Join(err, k.close(), st.alarm.close())
 }
 
+// Table returns the table in the kernel that the source is a built-in of, for
+// modules to be registered with. It is closed when Run returns.
+//
+// Watchers of such modules are called for every task of the machine, whatever
+// the scope of the source.
+func (s *Source) Table() *kernel.Table { return s.table }
+
 // capabilities declares what the source delivers; New has just shown that the
 // programs load.
-func capabilities(cfg *Config) source.Capabilities {
+func capabilities(cfg *Config, support *kernel.Support) source.Capabilities {
 	c := source.Capabilities{Scope: cfg.scopeText()}
+	events := support.Events()
 	for k := range c.Events {
 		e := &c.Events[k]
 		e.Delivered = true
-		e.Hook = hookNames[k]
+		e.Hook = strings.Join(events[k].Observe, "; ")
+		if kind := taskwatch.Kind(k); support.FEntry != nil && (kind == taskwatch.UID || kind == taskwatch.GID) {
+			e.Hook = "tp_btf/sys_exit; tp_btf/sched_process_exec"
+		}
+		// Of a task from before the start it is not known who created it. A
+		// thread of the kernel runs no program. A path may be longer than
+		// there is room for, and a cgroup gone before its path was sent.
+		e.MayMiss = (taskwatch.FieldParentID | unknown | taskwatch.FieldCgroup) & taskwatch.FieldsOf(taskwatch.Kind(k))
+		var why []string
+		switch taskwatch.Kind(k) {
+		case taskwatch.Exec:
+			e.MayMiss |= taskwatch.FieldOldExe
+		case taskwatch.Exit:
+			e.MayMiss |= taskwatch.FieldMaxRSS | taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes
+		case taskwatch.Free:
+			e.MayMiss |= taskwatch.FieldVal | taskwatch.FieldLifetime | taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart
+			why = append(why, "a free that the kernel does not tell is inferred")
+		}
 		if taskwatch.Kind(k).Vetoable() {
-			e.Why = "tracepoints observe and cannot refuse"
+			why = append(why, "events arrive when all is over; only modules in the kernel can refuse")
 		}
 		if !unifiedCgroups() {
 			e.Missing |= taskwatch.FieldCgroup
-			e.Why = join(e.Why, "no unified cgroup hierarchy (cgroup2) is in use")
+			why = append(why, "no unified cgroup hierarchy (cgroup2) is in use")
 		}
+		e.Why = strings.Join(why, "; ")
 	}
 	return c
-}
-
-func join(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + "; " + b
-}
-
-var hookNames = [taskwatch.NumKinds]string{
-	taskwatch.Init:  "tp_btf/task_newtask",
-	taskwatch.Clone: "tp_btf/task_newtask",
-	taskwatch.Exec:  "tp_btf/sched_process_exec",
-	taskwatch.UID:   "tp_btf/sys_exit; tp_btf/sched_process_exec",
-	taskwatch.GID:   "tp_btf/sys_exit; tp_btf/sched_process_exec",
-	taskwatch.Exit:  "tp_btf/sched_process_exit",
-	taskwatch.Free:  "tp_btf/sched_process_free; inferred where that is not called",
 }
 
 // unifiedCgroups reports whether tasks have a place in the unified hierarchy.

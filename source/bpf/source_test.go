@@ -82,7 +82,7 @@ func (w *watch) wait(t testing.TB) []*taskwatch.Event {
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("the source does not end")
 	}
 	return w.events

@@ -15,7 +15,7 @@ import (
 // stream is one run of a source. Its goroutine alone touches it.
 type stream struct {
 	src    *Source
-	kernel *kernel
+	kernel *half
 	reg    *taskwatch.Registry
 	alarm  *alarm
 	table  *table
@@ -40,7 +40,7 @@ type stream struct {
 	failed  error
 }
 
-func newStream(s *Source, k *kernel, reg *taskwatch.Registry) *stream {
+func newStream(s *Source, k *half, reg *taskwatch.Registry) *stream {
 	return &stream{
 		src: s, kernel: k, reg: reg,
 		table:   newTable(newRun()),
@@ -160,7 +160,7 @@ func (st *stream) watch() error {
 		st.table, st.unfreed, st.resyncs = newTable(run), exits{}, resync{}
 		st.table.next = next
 	}
-	fresh, err := st.kernel.watch(kinds)
+	fresh, err := st.kernel.watch(st.kinds, kinds)
 	if err != nil {
 		return err
 	}

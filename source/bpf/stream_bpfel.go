@@ -16,26 +16,32 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	streamMapCgroups       = "cgroups"
-	streamMapLosses        = "losses"
-	streamMapRing          = "ring"
-	streamMapScratch       = "scratch"
-	streamMapTree          = "tree"
-	streamProgIterTasks    = "iter_tasks"
-	streamProgOnExec       = "on_exec"
-	streamProgOnExit       = "on_exit"
-	streamProgOnFree       = "on_free"
-	streamProgOnNewtask    = "on_newtask"
-	streamProgOnSysExit    = "on_sys_exit"
-	streamVarControl       = "control"
-	streamVarGidSyscalls   = "gid_syscalls"
-	streamVarGidSyscalls32 = "gid_syscalls32"
-	streamVarScope         = "scope"
-	streamVarScopeCgroup   = "scope_cgroup"
-	streamVarScopePid      = "scope_pid"
-	streamVarUidSyscalls   = "uid_syscalls"
-	streamVarUidSyscalls32 = "uid_syscalls32"
-	streamVarWakeBytes     = "wake_bytes"
+	streamMapCgroups                 = "cgroups"
+	streamMapLosses                  = "losses"
+	streamMapRing                    = "ring"
+	streamMapScratch                 = "scratch"
+	streamMapTree                    = "tree"
+	streamProgTaskWatcherCloneStream = "__task_watcher_clone_stream"
+	streamProgTaskWatcherExecStream  = "__task_watcher_exec_stream"
+	streamProgTaskWatcherExitStream  = "__task_watcher_exit_stream"
+	streamProgTaskWatcherFreeStream  = "__task_watcher_free_stream"
+	streamProgTaskWatcherGidStream   = "__task_watcher_gid_stream"
+	streamProgTaskWatcherInitStream  = "__task_watcher_init_stream"
+	streamProgTaskWatcherUidStream   = "__task_watcher_uid_stream"
+	streamProgEmit                   = "emit"
+	streamProgIterTasks              = "iter_tasks"
+	streamProgOnSysExit              = "on_sys_exit"
+	streamProgReport                 = "report"
+	streamVarControl                 = "control"
+	streamVarGidSyscalls             = "gid_syscalls"
+	streamVarGidSyscalls32           = "gid_syscalls32"
+	streamVarInitEarly               = "init_early"
+	streamVarScope                   = "scope"
+	streamVarScopeCgroup             = "scope_cgroup"
+	streamVarScopePid                = "scope_pid"
+	streamVarUidSyscalls             = "uid_syscalls"
+	streamVarUidSyscalls32           = "uid_syscalls32"
+	streamVarWakeBytes               = "wake_bytes"
 )
 
 // loadStream returns the embedded CollectionSpec for stream.
@@ -80,12 +86,17 @@ type streamSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type streamProgramSpecs struct {
-	IterTasks *ebpf.ProgramSpec `ebpf:"iter_tasks"`
-	OnExec    *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit    *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFree    *ebpf.ProgramSpec `ebpf:"on_free"`
-	OnNewtask *ebpf.ProgramSpec `ebpf:"on_newtask"`
-	OnSysExit *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
+	TaskWatcherCloneStream *ebpf.ProgramSpec `ebpf:"__task_watcher_clone_stream"`
+	TaskWatcherExecStream  *ebpf.ProgramSpec `ebpf:"__task_watcher_exec_stream"`
+	TaskWatcherExitStream  *ebpf.ProgramSpec `ebpf:"__task_watcher_exit_stream"`
+	TaskWatcherFreeStream  *ebpf.ProgramSpec `ebpf:"__task_watcher_free_stream"`
+	TaskWatcherGidStream   *ebpf.ProgramSpec `ebpf:"__task_watcher_gid_stream"`
+	TaskWatcherInitStream  *ebpf.ProgramSpec `ebpf:"__task_watcher_init_stream"`
+	TaskWatcherUidStream   *ebpf.ProgramSpec `ebpf:"__task_watcher_uid_stream"`
+	Emit                   *ebpf.ProgramSpec `ebpf:"emit"`
+	IterTasks              *ebpf.ProgramSpec `ebpf:"iter_tasks"`
+	OnSysExit              *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
+	Report                 *ebpf.ProgramSpec `ebpf:"report"`
 }
 
 // streamMapSpecs contains maps before they are loaded into the kernel.
@@ -106,6 +117,7 @@ type streamVariableSpecs struct {
 	Control       *ebpf.VariableSpec `ebpf:"control"`
 	GidSyscalls   *ebpf.VariableSpec `ebpf:"gid_syscalls"`
 	GidSyscalls32 *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
+	InitEarly     *ebpf.VariableSpec `ebpf:"init_early"`
 	Scope         *ebpf.VariableSpec `ebpf:"scope"`
 	ScopeCgroup   *ebpf.VariableSpec `ebpf:"scope_cgroup"`
 	ScopePid      *ebpf.VariableSpec `ebpf:"scope_pid"`
@@ -158,6 +170,7 @@ type streamVariables struct {
 	Control       *ebpf.Variable `ebpf:"control"`
 	GidSyscalls   *ebpf.Variable `ebpf:"gid_syscalls"`
 	GidSyscalls32 *ebpf.Variable `ebpf:"gid_syscalls32"`
+	InitEarly     *ebpf.Variable `ebpf:"init_early"`
 	Scope         *ebpf.Variable `ebpf:"scope"`
 	ScopeCgroup   *ebpf.Variable `ebpf:"scope_cgroup"`
 	ScopePid      *ebpf.Variable `ebpf:"scope_pid"`
@@ -170,22 +183,32 @@ type streamVariables struct {
 //
 // It can be passed to loadStreamObjects or ebpf.CollectionSpec.LoadAndAssign.
 type streamPrograms struct {
-	IterTasks *ebpf.Program `ebpf:"iter_tasks"`
-	OnExec    *ebpf.Program `ebpf:"on_exec"`
-	OnExit    *ebpf.Program `ebpf:"on_exit"`
-	OnFree    *ebpf.Program `ebpf:"on_free"`
-	OnNewtask *ebpf.Program `ebpf:"on_newtask"`
-	OnSysExit *ebpf.Program `ebpf:"on_sys_exit"`
+	TaskWatcherCloneStream *ebpf.Program `ebpf:"__task_watcher_clone_stream"`
+	TaskWatcherExecStream  *ebpf.Program `ebpf:"__task_watcher_exec_stream"`
+	TaskWatcherExitStream  *ebpf.Program `ebpf:"__task_watcher_exit_stream"`
+	TaskWatcherFreeStream  *ebpf.Program `ebpf:"__task_watcher_free_stream"`
+	TaskWatcherGidStream   *ebpf.Program `ebpf:"__task_watcher_gid_stream"`
+	TaskWatcherInitStream  *ebpf.Program `ebpf:"__task_watcher_init_stream"`
+	TaskWatcherUidStream   *ebpf.Program `ebpf:"__task_watcher_uid_stream"`
+	Emit                   *ebpf.Program `ebpf:"emit"`
+	IterTasks              *ebpf.Program `ebpf:"iter_tasks"`
+	OnSysExit              *ebpf.Program `ebpf:"on_sys_exit"`
+	Report                 *ebpf.Program `ebpf:"report"`
 }
 
 func (p *streamPrograms) Close() error {
 	return _StreamClose(
+		p.TaskWatcherCloneStream,
+		p.TaskWatcherExecStream,
+		p.TaskWatcherExitStream,
+		p.TaskWatcherFreeStream,
+		p.TaskWatcherGidStream,
+		p.TaskWatcherInitStream,
+		p.TaskWatcherUidStream,
+		p.Emit,
 		p.IterTasks,
-		p.OnExec,
-		p.OnExit,
-		p.OnFree,
-		p.OnNewtask,
 		p.OnSysExit,
+		p.Report,
 	)
 }
 

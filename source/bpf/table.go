@@ -14,9 +14,10 @@ type entry struct {
 	cgroup  uint64 // id
 	lastNS  int64  // time of the last record about it
 
-	exited   bool // past its exit: not counted in its process
-	reported bool // its exit event was delivered
-	gone     bool // it is certain that it was reaped
+	exited   bool   // past its exit: not counted in its process
+	reported bool   // its exit event was delivered
+	gone     bool   // it is certain that it was reaped
+	replaced *entry // the first task of its process, whose place it took in an exec
 	val      uint64
 
 	generation uint32 // of the last resync that saw it, or in which it came

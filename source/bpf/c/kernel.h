@@ -44,9 +44,16 @@ enum {
 	BPF_RB_AVAIL_DATA = 0,
 };
 
+#define CLONE_PARENT 0x00008000
+#define CLONE_THREAD 0x00010000
+
 /* task_struct.flags */
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
+
+struct bpf_dynptr {
+	u64 reserved[2];
+};
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
@@ -62,6 +69,10 @@ static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
 static u64 (*bpf_ringbuf_query)(void *ring, u64 what) = (void *)134;
 static void *(*bpf_task_storage_get)(void *map, void *task, void *value, u64 flags) = (void *)156;
 static void *(*bpf_get_current_task_btf)(void) = (void *)158;
+static long (*bpf_ringbuf_reserve_dynptr)(void *ring, u32 size, u64 flags, struct bpf_dynptr *ptr) = (void *)198;
+static void (*bpf_ringbuf_submit_dynptr)(struct bpf_dynptr *ptr, u64 flags) = (void *)199;
+static void (*bpf_ringbuf_discard_dynptr)(struct bpf_dynptr *ptr, u64 flags) = (void *)200;
+static long (*bpf_dynptr_write)(struct bpf_dynptr *dst, u32 off, void *src, u32 len, u64 flags) = (void *)202;
 static long (*bpf_loop)(u32 n, void *callback, void *ctx, u64 flags) = (void *)181;
 
 typedef struct { u32 val; } kuid_t;
@@ -188,6 +199,12 @@ struct task_struct {
 } __core;
 
 struct linux_binprm;
+
+/* As in include/task_watchers.h. */
+struct task_ids {
+	u32 old[4], now[4];
+	u32 cause, reserved;
+};
 
 /* The system call's number at its exit, where the architecture keeps it. */
 struct pt_regs {

@@ -18,6 +18,8 @@ enum tw_kind {
 	TW_ARGV,   /* a piece of the argv of the TW_EXEC that follows */
 	TW_CGROUP, /* the path of rec.cgroup, before its first use */
 	TW_TASK,   /* a task found by the iterator */
+	TW_REPORT, /* an error of a watcher in the kernel: see report() */
+	TW_EMIT,   /* a module's own record: val is the module's id */
 	TW_KINDS,
 };
 
@@ -57,6 +59,13 @@ struct tw_exit {
 	u64 read_bytes, write_bytes;
 };
 
+struct tw_ids {
+	struct tw_rec rec;
+	u32 old[4];
+	u32 cause; /* TASK_CAUSE_*; if 0, old is not known either */
+	u32 reserved;
+};
+
 /*
  * A record with data behind it: first exe, then cwd, then argv, as far as its
  * kind has them. Paths are written from the leaf to the root, each name ended
@@ -66,7 +75,7 @@ struct tw_data {
 	struct tw_rec rec;
 	u32 exe_len; /* of a TW_CGROUP: the length of its path */
 	u32 cwd_len;
-	u32 argv_len;
+	u32 argv_len; /* of a TW_EMIT: the length of the record */
 	u32 argv_off; /* how much of argv was sent before, in TW_ARGV records */
 };
 

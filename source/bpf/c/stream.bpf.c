@@ -3,17 +3,22 @@
  * The stream: one record in one ring buffer for every event of a task. Records
  * are reserved where the event happens, so the buffer's order is causal: what
  * a child does is behind its clone.
+ *
+ * It is a built-in of the table of module/kernel, which attaches and calls the
+ * functions defined with watcher().
  */
 #include "kernel.h"
 #include "record.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
+static const char api[] SEC(".modinfo") = "task_watchers=1"; /* see include/task_watchers.h */
 
 /* Set before the load. */
 enum { SCOPE_MACHINE, SCOPE_CGROUP, SCOPE_TREE };
 const volatile u32 scope = SCOPE_MACHINE;
 const volatile u64 scope_cgroup;     /* the id of the cgroup of SCOPE_CGROUP */
 const volatile s32 scope_pid;        /* the process, already running, of SCOPE_TREE; or 0 */
+const volatile u32 init_early;       /* at init a task has no place in a cgroup yet */
 const volatile u32 wake_bytes = 1;   /* wakes a reader that armed ARMED_FULL */
 const volatile u64 uid_syscalls[8];  /* bit sets of system call numbers */
 const volatile u64 gid_syscalls[8];
@@ -59,6 +64,8 @@ struct {
 	__type(key, u64);
 	__type(value, u8);
 } cgroups SEC(".maps");
+
+#define watcher(ev) SEC(".task_watchers." #ev) int __task_watcher_##ev##_stream
 
 #define NAME_MAX_NUL 256
 #define PATH_ROOM 4352 /* PATH_MAX and a name */
@@ -256,20 +263,50 @@ static __always_inline int send(u16 kind, u64 val, struct task_struct *tsk, stru
 	return 0;
 }
 
-static __always_inline int watched(u32 kind)
+/*
+ * init comes so early, where it can be refused, that the new task is not told
+ * from its creator by more than its address and its credentials.
+ */
+watcher(init)(unsigned long flags, struct task_struct *tsk)
 {
-	return (control.kinds & (1u << kind)) != 0;
+	struct task_struct *creator = bpf_get_current_task_btf();
+	struct task_struct *placed = init_early ? creator : tsk; /* where it has a cgroup */
+	struct tw_rec *r;
+
+	if (scope == SCOPE_TREE) {
+		if (!in_tree(creator) && (u32)creator->pid != control.seed_tid)
+			return 0;
+		if (!enter_tree(tsk)) {
+			lose(TW_INIT);
+			return 0;
+		}
+	} else if (!in_scope(placed)) {
+		return 0;
+	}
+	name_cgroup(placed);
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (!r) {
+		lose(TW_INIT);
+		return 0;
+	}
+	fill(r, TW_INIT, flags, tsk);
+	r->pid = 0;
+	r->tid = 0;
+	r->start = 0;
+	r->creator = (u64)creator;
+	r->ppid = flags & (CLONE_PARENT | CLONE_THREAD) ? creator->real_parent->tgid : creator->tgid;
+	r->cgroup = placed->cgroups->dfl_cgrp->kn->id;
+	bpf_ringbuf_submit(r, wake());
+	return 0;
 }
 
-/* init and clone: the task is complete, and cannot run yet. */
-static __always_inline int stream_newtask(u64 flags, struct task_struct *tsk)
+/* clone: the task is complete, and cannot run yet. */
+watcher(clone)(unsigned long flags, struct task_struct *tsk)
 {
-	struct task_struct *parent = bpf_get_current_task_btf();
+	struct task_struct *creator = bpf_get_current_task_btf();
 
-	if (!tsk->pid)
-		return 0; /* the idle task of a CPU that comes up */
 	if (scope == SCOPE_TREE) {
-		if (!in_tree(parent) && (u32)parent->pid != control.seed_tid)
+		if (!in_tree(creator) && (u32)creator->pid != control.seed_tid)
 			return 0;
 		if (!enter_tree(tsk)) {
 			lose(TW_CLONE);
@@ -279,15 +316,7 @@ static __always_inline int stream_newtask(u64 flags, struct task_struct *tsk)
 		return 0;
 	}
 	name_cgroup(tsk);
-	if (watched(TW_INIT))
-		send(TW_INIT, flags, tsk, parent);
-	return send(TW_CLONE, flags, tsk, parent);
-}
-
-SEC("tp_btf/task_newtask")
-int on_newtask(u64 *ctx)
-{
-	return stream_newtask(ctx[1], (struct task_struct *)ctx[0]);
+	return send(TW_CLONE, flags, tsk, creator);
 }
 
 /* A walk from a dentry up to the root of a task. */
@@ -465,10 +494,9 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int on_exec(u64 *ctx)
+watcher(exec)(unsigned long val, struct task_struct *tsk)
 {
-	return stream_exec((struct task_struct *)ctx[0]);
+	return stream_exec(tsk);
 }
 
 /* One counter of resident pages. It may be negative for a moment. */
@@ -551,27 +579,95 @@ static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int on_exit(u64 *ctx)
+watcher(exit)(unsigned long code, struct task_struct *tsk)
 {
-	struct task_struct *tsk = (struct task_struct *)ctx[0];
-
-	return stream_exit((u32)tsk->exit_code, tsk);
+	return stream_exit(code, tsk);
 }
 
-static __always_inline int stream_free(u64 code, struct task_struct *tsk)
+watcher(free)(unsigned long code, struct task_struct *tsk)
 {
 	if (scope == SCOPE_TREE && !in_tree(tsk))
 		return 0;
 	return send(TW_FREE, code, tsk, NULL);
 }
 
-SEC("tp_btf/sched_process_free")
-int on_free(u64 *ctx)
+/*
+ * The credentials of tsk may still be the old ones, so that a record of uid
+ * tells nothing about group ids, and the other way round.
+ */
+static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct task_ids *ids)
 {
-	struct task_struct *tsk = (struct task_struct *)ctx[0];
+	struct tw_ids *r;
 
-	return stream_free((u32)tsk->exit_code, tsk);
+	if (!in_scope(tsk))
+		return 0;
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (!r) {
+		lose(kind);
+		return 0;
+	}
+	fill(&r->rec, kind, 0, tsk);
+	for (int i = 0; i < 4; i++) {
+		r->old[i] = ids ? ids->old[i] : 0;
+		if (!ids)
+			continue;
+		if (kind == TW_UID)
+			r->rec.uid[i] = ids->now[i];
+		else
+			r->rec.gid[i] = ids->now[i];
+	}
+	r->cause = ids ? ids->cause : 0;
+	r->reserved = 0;
+	bpf_ringbuf_submit(r, wake());
+	return 0;
+}
+
+watcher(uid)(unsigned long val, struct task_struct *tsk, struct task_ids *ids)
+{
+	return stream_ids(TW_UID, tsk, ids);
+}
+
+watcher(gid)(unsigned long val, struct task_struct *tsk, struct task_ids *ids)
+{
+	return stream_ids(TW_GID, tsk, ids);
+}
+
+/* Called by the table behind each watcher that failed. */
+SEC(".task_watchers.report")
+int report(unsigned long val, struct task_struct *tsk, u32 watcher, int err, u32 flags)
+{
+	struct tw_rec *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+
+	if (!r) {
+		lose(TW_REPORT);
+		return 0;
+	}
+	fill(r, TW_REPORT, watcher | (u64)flags << 32, tsk);
+	r->creator = (u32)-err;
+	bpf_ringbuf_submit(r, wake());
+	return 0;
+}
+
+/* Called by the table for task_watcher_emit(). */
+SEC(".task_watchers.emit")
+long emit(u32 module, void *data, u32 size)
+{
+	struct tw_data d = {};
+	struct bpf_dynptr ptr;
+
+	if (size > 4096)
+		return -7; /* E2BIG */
+	fill(&d.rec, TW_EMIT, module, bpf_get_current_task_btf());
+	d.argv_len = size;
+	if (bpf_ringbuf_reserve_dynptr(&ring, sizeof(d) + size, 0, &ptr)) {
+		bpf_ringbuf_discard_dynptr(&ptr, BPF_RB_NO_WAKEUP);
+		lose(TW_EMIT);
+		return -105; /* ENOBUFS */
+	}
+	bpf_dynptr_write(&ptr, 0, &d, sizeof(d), 0);
+	bpf_dynptr_write(&ptr, sizeof(d), data, size, 0);
+	bpf_ringbuf_submit_dynptr(&ptr, wake());
+	return 0;
 }
 
 static __always_inline int has(const volatile u64 *set, u64 nr)
@@ -579,7 +675,10 @@ static __always_inline int has(const volatile u64 *set, u64 nr)
 	return nr < 512 && set[nr >> 6 & 7] >> (nr & 63) & 1;
 }
 
-/* The exit of a system call: those that change ids are told by their number. */
+/*
+ * The exit of a system call: those that change ids are told by their number.
+ * This is for kernels where the table cannot see all of them.
+ */
 SEC("tp_btf/sys_exit")
 int on_sys_exit(u64 *ctx)
 {
@@ -610,7 +709,7 @@ int on_sys_exit(u64 *ctx)
 		return 0;
 	if (!in_scope(tsk))
 		return 0;
-	return send(uid ? TW_UID : TW_GID, 0, tsk, NULL);
+	return stream_ids(uid ? TW_UID : TW_GID, tsk, NULL);
 }
 
 /* Whether tsk descends from scope_pid. */
