@@ -16,19 +16,24 @@ import (
 // attached.
 type attachment struct {
 	hook  *hook
-	slot  *ebpf.Map // program array of one
+	slot  *ebpf.Map // program array; the entry program calls the first
 	stash *ebpf.Map // old ids by task, for hooks on system calls
 	entry *ebpf.Program
+	carry *ebpf.Map // vetoes by task, between the programs of a chain
 	links []io.Closer
 
-	current *ebpf.Program // in the slot, or nil
+	current []*ebpf.Program // the chain in place, or empty
+	second  int             // the slot of its second program
 }
 
 // prepare creates the maps of a hook; attach makes it live.
 func prepare(h *hook) (*attachment, error) {
 	a := &attachment{hook: h}
 	var err error
-	a.slot, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_slot", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	a.slot, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_slot", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: slotCount})
+	if err == nil && h.veto {
+		a.carry, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_carry", Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16384})
+	}
 	if err == nil && len(h.syscalls) > 0 {
 		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.Hash, KeySize: 4, ValueSize: 16, MaxEntries: 16384})
 	}
@@ -107,6 +112,9 @@ func (a *attachment) attachSyscalls(off *offsets, kernel *btf.Spec) error {
 }
 
 // loadProgram loads a program for a hook.
+//
+// A failed load is repeated with the verifier's full log only where that is
+// short: on a loop without end it has a line for each of a million steps.
 func loadProgram(name string, h *hook, insns asm.Instructions, kernel *btf.Spec) (*ebpf.Program, error) {
 	spec := &ebpf.ProgramSpec{
 		Name: name, Type: h.typ, AttachType: h.attach, AttachTo: h.target,
@@ -115,30 +123,96 @@ func loadProgram(name string, h *hook, insns asm.Instructions, kernel *btf.Spec)
 	if h.typ == ebpf.TracePoint {
 		spec.AttachTo = "" // a tracepoint program names no target
 	}
-	return ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{KernelTypes: kernel})
+	opts := ebpf.ProgramOptions{KernelTypes: kernel, LogLevel: ebpf.LogLevelStats}
+	p, err := ebpf.NewProgramWithOptions(spec, opts)
+	var ve *ebpf.VerifierError
+	if errors.As(err, &ve) && steps(ve.Log) <= 20000 {
+		opts.LogLevel = ebpf.LogLevelBranch
+		p, err = ebpf.NewProgramWithOptions(spec, opts)
+	}
+	return p, err
 }
 
-// swap puts p into the slot, or empties it if p is nil. It returns what was
-// there; the kernel may still be running it.
-func (a *attachment) swap(p *ebpf.Program) (old *ebpf.Program, err error) {
-	if p != nil {
-		err = a.slot.Put(uint32(0), p)
+// A program array has two banks for the programs behind the first, so that a
+// new chain can be put beside the one in use.
+const (
+	bankSize  = 16
+	slotCount = 1 + 2*bankSize
+)
+
+// bank is where the next chain's second program goes.
+func (a *attachment) bank() int {
+	if a.second == 1 {
+		return 1 + bankSize
+	}
+	return 1
+}
+
+// swap makes the hook run the given programs, which were linked for bank(), or
+// none. The first slot decides; it changes atomically. It returns what was
+// there, which the kernel may still be running.
+func (a *attachment) swap(next []*ebpf.Program) (old chain, err error) {
+	old, second := chain{a.current, a.second}, a.bank()
+	if err := a.install(chain{next, second}); err != nil {
+		return old, fmt.Errorf("swap the dispatcher of %s: %w", a.hook.name, err)
+	}
+	return old, nil
+}
+
+// chain is a dispatcher in place: its programs, and the slot of the second.
+type chain struct {
+	programs []*ebpf.Program
+	second   int
+}
+
+func (a *attachment) install(c chain) error {
+	for i, p := range c.programs {
+		if i > 0 {
+			if err := a.slot.Put(uint32(c.second+i-1), p); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	if len(c.programs) > 0 {
+		err = a.slot.Put(uint32(0), c.programs[0])
 	} else if err = a.slot.Delete(uint32(0)); errors.Is(err, ebpf.ErrKeyNotExist) {
 		err = nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("swap the dispatcher of %s: %w", a.hook.name, err)
+	if err == nil {
+		a.current, a.second = c.programs, c.second
 	}
-	old, a.current = a.current, p
-	return old, nil
+	return err
+}
+
+// drop frees a chain that is no longer run.
+func (a *attachment) drop(c chain) {
+	for i, p := range c.programs {
+		if i > 0 && c.second != a.second {
+			a.slot.Delete(uint32(c.second + i - 1)) // it may hold the last reference
+		}
+		p.Close()
+	}
+}
+
+// steps returns how many instructions the verifier looked at.
+func steps(log []string) int {
+	for _, line := range log {
+		var n int
+		if _, err := fmt.Sscanf(line, "processed %d insns", &n); err == nil {
+			return n
+		}
+	}
+	return 0
 }
 
 // Close detaches the hook and frees everything.
 func (a *attachment) Close() error {
 	errs := closeAll(a.links)
-	for _, c := range []io.Closer{a.entry, a.current, a.slot, a.stash} {
+	for _, c := range []io.Closer{a.entry, a.slot, a.stash, a.carry} {
 		errs = append(errs, c.Close()) // all may be nil inside
 	}
+	errs = append(errs, closeAll(a.current)...)
 	return errors.Join(errs...)
 }
 

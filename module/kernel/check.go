@@ -37,7 +37,7 @@ func (t *Table) check(m *Module) error {
 			return err
 		}
 		p, err := t.load(lk, a)
-		p.Close()
+		closeAll(p)
 		a.Close()
 		if err != nil {
 			return err

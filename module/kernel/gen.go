@@ -37,6 +37,7 @@ type gen struct {
 	insns   asm.Instructions
 	off     *offsets
 	stash   asm.FDer // for hooks on system calls
+	last    bool     // no stage follows
 	skip    string
 	prefix  string // of labels
 	pending string // label for the next instruction
@@ -129,16 +130,18 @@ func (g *gen) compareStash(which ids) {
 			asm.Or.Reg(asm.R5, asm.R3),
 		)
 	}
-	g.emit(
-		asm.StoreMem(asm.RFP, stackExtra, asm.R5, asm.DWord),
-		asm.LoadMapPtr(asm.R1, g.stash.FD()),
-		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
-		asm.FnMapDeleteElem.Call(),
-		asm.LoadMem(asm.R5, asm.RFP, stackExtra, asm.DWord),
-		asm.Mov.Imm(asm.R1, 0),
-		asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
-		asm.JEq.Imm(asm.R5, 0, g.skip),
-	)
+	if g.last {
+		g.emit(
+			asm.StoreMem(asm.RFP, stackExtra, asm.R5, asm.DWord),
+			asm.LoadMapPtr(asm.R1, g.stash.FD()),
+			asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
+			asm.FnMapDeleteElem.Call(),
+			asm.LoadMem(asm.R5, asm.RFP, stackExtra, asm.DWord),
+			asm.Mov.Imm(asm.R1, 0),
+			asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
+		)
+	}
+	g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
 	g.idsDone()
 }
 
@@ -162,6 +165,7 @@ func (g *gen) storeStash(which ids) {
 	)
 }
 
+// stashKey puts the running task's id on the stack, as a key.
 func (g *gen) stashKey() {
 	g.emit(
 		asm.FnGetCurrentPidTgid.Call(),
@@ -230,6 +234,62 @@ func (g *gen) watcher(symbol string, w *watcher, decides, needsExec bool, stats 
 		)
 	}
 	g.mark(next)
+}
+
+// takeCarried loads the veto of the stages before this one.
+func (g *gen) takeCarried(carry asm.FDer) {
+	g.stashKey()
+	g.emit(
+		asm.LoadMapPtr(asm.R1, carry.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "carried"),
+		asm.LoadMem(regFirst, asm.R0, 0, asm.DWord),
+		// The verifier has to see that it is an errno.
+		asm.JSGT.Imm(regFirst, -1, "nocarry"),
+		asm.JSGE.Imm(regFirst, -maxErrno, "carried"),
+	)
+	g.mark("nocarry")
+	g.emit(asm.Mov.Imm(regFirst, 0))
+	g.mark("carried")
+}
+
+// carry hands a veto on to the next stage.
+func (g *gen) carry(carry asm.FDer) {
+	g.emit(asm.JEq.Imm(regFirst, 0, "handed"))
+	g.stashKey()
+	g.emit(
+		asm.StoreMem(asm.RFP, stackDetail, regFirst, asm.DWord),
+		asm.LoadMapPtr(asm.R1, carry.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
+		asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, stackDetail),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.FnMapUpdateElem.Call(),
+	)
+	g.mark("handed")
+}
+
+// dropCarried forgets a veto that was handed on.
+func (g *gen) dropCarried(carry asm.FDer) {
+	g.emit(asm.JEq.Imm(regFirst, 0, "dropped"))
+	g.stashKey()
+	g.emit(
+		asm.LoadMapPtr(asm.R1, carry.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
+		asm.FnMapDeleteElem.Call(),
+	)
+	g.mark("dropped")
+}
+
+// tailCall goes on with the program in a slot, which is there as long as this
+// one can run.
+func (g *gen) tailCall(slot asm.FDer, index int) {
+	g.emit(
+		asm.Mov.Reg(asm.R1, regCtx),
+		asm.LoadMapPtr(asm.R2, slot.FD()),
+		asm.Mov.Imm(asm.R3, int32(index)),
+		asm.FnTailCall.Call(),
+	)
 }
 
 // count adds one to a counter. It leaves R0 and R5 alone.

@@ -47,16 +47,39 @@ func (l *listing) watchers(k taskwatch.Kind) []watcher {
 func (l *listing) decides(k taskwatch.Kind) bool { return l.object.Veto.Has(k) }
 
 // linker builds the dispatcher of one hook. It makes no system call.
+//
+// A dispatcher is one program unless its watchers are too many for one: a
+// program may use 64 maps and have 256 functions. It is then a chain of
+// stages, each of which ends with a tail call of the next; a veto travels
+// along in a map, under the id of the running task.
 type linker struct {
 	hook   *hook
 	off    *offsets
 	stats  asm.FDer
-	stash  asm.FDer // nil but for hooks on system calls
+	stash  asm.FDer // for hooks on system calls
+	carry  asm.FDer // for hooks that can refuse
+	slot   asm.FDer // where the stages are
+	second int      // the slot of the second stage; the others follow
 	dryRun bool
 	lists  []*listing // built-ins first
 
+	// Of the stage that is being built:
 	bodies asm.Instructions
 	linked map[string]bool // symbols whose bodies are there
+}
+
+// The kernel's limits for one program (MAX_USED_MAPS, BPF_MAX_SUBPROGS), less
+// what the dispatcher itself uses: counters, stash, carry and slots; its own
+// main function.
+const (
+	maxMaps  = 64 - 4
+	maxFuncs = 256 - 1
+)
+
+// item is one event for one module: what a stage is made of.
+type item struct {
+	call int // of the hook
+	list *listing
 }
 
 // used reports whether the hook has any watcher to call.
@@ -71,25 +94,152 @@ func (lk *linker) used() bool {
 	return false
 }
 
-// link returns the instructions of the dispatcher with all that it calls.
-func (lk *linker) link() (asm.Instructions, error) {
-	lk.linked = map[string]bool{}
+// link returns the instructions of the dispatcher's stages, each with all that
+// it calls.
+func (lk *linker) link() ([]asm.Instructions, error) {
+	stages, err := lk.divide()
+	if err != nil {
+		return nil, err
+	}
+	if len(stages) > 1+bankSize {
+		return nil, fmt.Errorf("%d programs would be needed for all its watchers, and there is room for %d", len(stages), 1+bankSize)
+	}
+	programs := make([]asm.Instructions, len(stages))
+	for i, items := range stages {
+		if programs[i], err = lk.stage(items, i, len(stages)); err != nil {
+			return nil, err
+		}
+	}
+	return programs, nil
+}
+
+// divide lists everything that the hook calls, in order, and cuts the list
+// where a program would be full.
+func (lk *linker) divide() ([][]item, error) {
+	var stages [][]item
+	var stage []item
+	used := newUsage(lk)
+	for n, c := range lk.hook.calls {
+		if c.to == onceVetoed && lk.dryRun {
+			continue
+		}
+		for _, l := range lk.lists {
+			if !c.to.reaches(l.decides(c.kind)) || len(l.watchers(c.kind)) == 0 {
+				continue
+			}
+			if !used.add(l, c.kind) && len(stage) > 0 {
+				stages = append(stages, stage)
+				stage, used = nil, newUsage(lk)
+				used.add(l, c.kind)
+			}
+			stage = append(stage, item{n, l})
+		}
+	}
+	return append(stages, stage), nil
+}
+
+// usage counts what a stage has of the things that a program may have few of.
+type usage struct {
+	lk          *linker
+	maps, funcs map[string]bool
+}
+
+// newUsage returns the usage of a stage without watchers: the report function
+// may be called by any.
+func newUsage(lk *linker) *usage {
+	u := &usage{lk, map[string]bool{}, map[string]bool{}}
+	for _, l := range lk.lists {
+		if l.object.report != "" {
+			u.reach(l, l.object.report)
+			break
+		}
+	}
+	return u
+}
+
+// add counts a module's watchers of one event in, and reports whether the
+// stage still has room with them.
+func (u *usage) add(l *listing, k taskwatch.Kind) bool {
+	for _, w := range l.watchers(k) {
+		u.reach(l, w.symbol)
+	}
+	return len(u.maps) <= maxMaps && len(u.funcs) <= maxFuncs
+}
+
+// reach counts a function and everything behind it.
+func (u *usage) reach(l *listing, symbol string) {
+	name := l.symbol(symbol)
+	if u.funcs[name] {
+		return
+	}
+	u.funcs[name] = true
+	if symbol == emitSymbol {
+		for _, b := range u.lk.lists {
+			if b.object.emit != "" {
+				u.reach(b, b.object.emit)
+				break
+			}
+		}
+	}
+	body := l.object.funcs[symbol]
+	for i := range body {
+		ref := body[i].Reference()
+		switch {
+		case ref == "":
+		case body[i].IsFunctionReference():
+			u.reach(l, ref)
+		case body[i].IsLoadFromMap():
+			u.maps[l.symbol(ref)] = true
+		}
+	}
+}
+
+// symbol is the name in a program of what an object calls name.
+func (l *listing) symbol(name string) string { return fmt.Sprintf("m%d_%s", l.id, name) }
+
+// stage builds the n-th of so many programs.
+func (lk *linker) stage(items []item, n, of int) (asm.Instructions, error) {
+	lk.bodies, lk.linked = nil, map[string]bool{}
 	report, err := lk.provider(func(o *Object) string { return o.report })
 	if err != nil {
 		return nil, err
 	}
-	g := &gen{off: lk.off, stash: lk.stash}
+	last := n == of-1
+	carries := lk.hook.veto && of > 1
+	g := &gen{off: lk.off, stash: lk.stash, last: last}
 	g.emit(
 		asm.Mov.Reg(regCtx, asm.R1),
 		asm.Mov.Imm(regFirst, 0),
 	)
-	for i, c := range lk.hook.calls {
-		if c.to == onceVetoed && lk.dryRun {
-			continue
+	if carries && n > 0 {
+		g.takeCarried(lk.carry)
+	}
+	for len(items) > 0 {
+		call := items[0].call
+		g.prefix = fmt.Sprintf("c%d_", call)
+		g.skip = g.label("skip")
+		c := lk.hook.calls[call]
+		g.emit(
+			asm.Mov.Imm(asm.R1, 0),
+			asm.StoreMem(asm.RFP, stackDetail, asm.R1, asm.DWord),
+			asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
+		)
+		c.load(g)
+		for len(items) > 0 && items[0].call == call {
+			if err := lk.watchers(g, c, items[0].list, report); err != nil {
+				return nil, err
+			}
+			items = items[1:]
 		}
-		if err := lk.call(g, i, c, report); err != nil {
-			return nil, err
+		g.mark(g.skip)
+	}
+	if !last {
+		if carries {
+			g.carry(lk.carry)
 		}
+		g.tailCall(lk.slot, lk.second+n)
+	} else if carries {
+		g.dropCarried(lk.carry)
 	}
 	if lk.hook.veto && !lk.dryRun {
 		g.emit(asm.Mov.Reg(asm.R0, regFirst), asm.Return())
@@ -104,38 +254,17 @@ func (lk *linker) link() (asm.Instructions, error) {
 	return append(insns, lk.bodies...), nil
 }
 
-// call generates one event of the hook: its loader, and the call of every
-// watcher in order.
-func (lk *linker) call(g *gen, n int, c call, report string) error {
-	g.prefix = fmt.Sprintf("c%d_", n)
-	g.skip = g.label("skip")
-	loaded := false
-	for _, l := range lk.lists {
-		decider := l.decides(c.kind)
-		if !c.to.reaches(decider) {
-			continue
+// watchers generates the calls of one module's watchers.
+func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
+	decider := l.decides(c.kind)
+	for i := range l.watchers(c.kind) {
+		w := &l.watched[c.kind][i]
+		symbol, err := lk.need(l, w.symbol)
+		if err != nil {
+			return err
 		}
-		for i := range l.watchers(c.kind) {
-			w := &l.watched[c.kind][i]
-			if !loaded {
-				loaded = true
-				g.emit(
-					asm.Mov.Imm(asm.R1, 0),
-					asm.StoreMem(asm.RFP, stackDetail, asm.R1, asm.DWord),
-					asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
-				)
-				c.load(g)
-			}
-			symbol, err := lk.need(l, w.symbol)
-			if err != nil {
-				return err
-			}
-			decides := decider && lk.hook.veto && c.to != onceVetoed
-			g.watcher(symbol, w, decides, decider && c.to == witnesses, lk.stats, report, lk.dryRun)
-		}
-	}
-	if loaded {
-		g.mark(g.skip)
+		decides := decider && lk.hook.veto && c.to != onceVetoed
+		g.watcher(symbol, w, decides, decider && c.to == witnesses, lk.stats, report, lk.dryRun)
 	}
 	return nil
 }
@@ -155,7 +284,7 @@ func (lk *linker) provider(of func(*Object) string) (string, error) {
 // they are there, and returns its name in the program. Each body is there
 // once per module.
 func (lk *linker) need(l *listing, symbol string) (string, error) {
-	name := fmt.Sprintf("m%d_%s", l.id, symbol)
+	name := l.symbol(symbol)
 	if lk.linked[name] {
 		return name, nil
 	}

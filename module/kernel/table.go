@@ -347,8 +347,8 @@ func (t *Table) unlist(l *listing) {
 // change is the new dispatcher of one hook on its way into the slot.
 type change struct {
 	at      *attachment
-	next    *ebpf.Program // nil: the slot becomes empty
-	created bool          // the hook was not in use before
+	next    []*ebpf.Program // empty: the hook calls nobody any more
+	created bool            // the hook was not in use before
 }
 
 // apply makes the kernel call the given lists, or leaves everything as it
@@ -362,7 +362,7 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 	defer func() {
 		if err != nil {
 			for _, c := range changes {
-				c.next.Close()
+				closeAll(c.next)
 				if c.created {
 					c.at.Close()
 				}
@@ -411,25 +411,25 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 	}
 
 	// Swap. This can fail only for want of memory; then swap back.
-	olds := make([]*ebpf.Program, len(changes))
+	olds := make([]chain, len(changes))
 	for i, c := range changes {
 		if olds[i], err = c.at.swap(c.next); err != nil {
 			for j := range i {
-				changes[j].at.swap(olds[j])
+				changes[j].at.install(olds[j])
 			}
 			return err
 		}
 	}
 	if err := t.grace.wait(); err != nil {
 		for i, c := range changes {
-			c.at.swap(olds[i])
+			c.at.install(olds[i])
 		}
 		return err
 	}
 	var unused []*attachment
 	for i, c := range changes {
-		olds[i].Close()
-		if c.next != nil {
+		c.at.drop(olds[i])
+		if len(c.next) > 0 {
 			t.attached[c.at.hook] = c.at
 		} else {
 			unused = append(unused, c.at)
@@ -462,20 +462,29 @@ func called(h *hook, lists []*listing) []uint32 {
 	return ids
 }
 
-// load links and verifies a dispatcher.
-func (t *Table) load(lk *linker, at *attachment) (*ebpf.Program, error) {
+// load links and verifies a dispatcher: one program, or a chain of them.
+func (t *Table) load(lk *linker, at *attachment) ([]*ebpf.Program, error) {
+	lk.slot, lk.second = at.slot, at.bank()
 	if at.stash != nil {
 		lk.stash = at.stash
 	}
-	insns, err := lk.link()
+	if at.carry != nil {
+		lk.carry = at.carry
+	}
+	stages, err := lk.link()
 	if err != nil {
 		return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
 	}
-	p, err := loadProgram("task_watchers", lk.hook, insns, t.kernel)
-	if err != nil {
-		return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+	var programs []*ebpf.Program
+	for _, insns := range stages {
+		p, err := loadProgram("task_watchers", lk.hook, insns, t.kernel)
+		if err != nil {
+			closeAll(programs)
+			return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+		}
+		programs = append(programs, p)
 	}
-	return p, nil
+	return programs, nil
 }
 
 // explain completes an error of apply. If the verifier refused the table with
@@ -494,7 +503,7 @@ func (t *Table) explain(op string, m *Module, err error) error {
 		guilty.Op, guilty.Module = op, m.Name()
 		return guilty
 	}
-	e.Hint = "each watcher passes alone, all of the event together do not: " + e.Hint
+	e.Hint = "each of its watchers passes alone; together with the other watchers of the event they are too much: " + e.Hint
 	return e
 }
 
@@ -520,7 +529,7 @@ func (t *Table) blame(m *Module) *Error {
 					return nil
 				}
 				p, err := t.load(lk, a)
-				p.Close()
+				closeAll(p)
 				a.Close()
 				if e := refused(err); err != nil && len(e.Log) > 0 {
 					e.Watcher, e.Kind = m.object.Watchers[c.kind][i], c.kind

@@ -1,104 +1,326 @@
 package kernel
 
 import (
-	"context"
+	"errors"
 	"fmt"
-	"os"
+	"io"
 	"os/exec"
-	"path/filepath"
-	"strings"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
-	"github.com/taskwatch/taskwatch/module/kernel/build"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
+const countC = "testdata/modules/count.c"
 
-func compile(t testing.TB, src string) []byte {
+// workload is a program that waits for go before it does what its arguments
+// say.
+type workload struct {
+	t   testing.TB
+	cmd *exec.Cmd
+	in  io.WriteCloser
+}
+
+func startLoad(t testing.TB, forks, execs, threads int) *workload {
 	t.Helper()
-	if dir := os.Getenv("TASKWATCH_MODULES"); dir != "" {
-		b, err := os.ReadFile(filepath.Join(dir, strings.TrimSuffix(filepath.Base(src), ".c")+".o"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	out := filepath.Join(t.TempDir(), "out.o")
-	if _, err := build.Build(context.Background(), src, out); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(out)
+	cmd := exec.Command(testutil.BuildC(t, "-static", "testdata/load.c"), strconv.Itoa(forks), strconv.Itoa(execs), strconv.Itoa(threads))
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w := &workload{t, cmd, in}
+	t.Cleanup(func() {
+		in.Close()
+		if w.cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	return w
 }
 
-func TestFirst(t *testing.T) {
-	o, err := Parse("count", compile(t, "testdata/modules/count.c"))
-	if err != nil {
-		t.Fatal(err)
+func (w *workload) pid() int { return w.cmd.Process.Pid }
+
+// run lets it go and waits for its end.
+func (w *workload) run() {
+	w.t.Helper()
+	if _, err := w.in.Write([]byte{1}); err != nil {
+		w.t.Fatal(err)
 	}
-	t.Log(o.Params(), o.Kinds(), o.Maps())
-	m, err := o.Load(LoadOptions{Params: map[string]string{"pid": fmt.Sprint(os.Getpid())}})
-	if err != nil {
-		t.Fatal(err)
+	if err := w.cmd.Wait(); err != nil {
+		w.t.Fatal(err)
 	}
-	defer m.Close()
-	s, err := Probe()
-	t.Log(s, err)
-	t0 := time.Now()
-	tab, err := NewTable(Config{Support: s})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tab.Close()
-	t1 := time.Now()
-	err = tab.Register(m, RegisterOptions{})
-	t.Log(t1.Sub(t0), time.Since(t1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 10 {
-		exec.Command("/bin/true").Run()
-	}
-	exec.Command("/usr/bin/setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "/bin/true").Run()
-	time.Sleep(100 * time.Millisecond)
-	g, err := m.Globals()
-	for _, g := range g {
-		t.Log(g)
-	}
-	t1 = time.Now()
-	err = tab.Unregister(m)
-	t.Log(time.Since(t1), err)
 }
 
-func TestVM(t *testing.T) {
-	s, err := Probe()
-	t.Log(s, err)
-	for k, e := range s.Events() {
-		t.Log(k, e)
+// eventually waits for a counter that lags behind the process, as free does.
+func eventually(t testing.TB, what string, want uint64, get func() uint64) {
+	t.Helper()
+	var got uint64
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if got = get(); got == want {
+			return
+		}
 	}
-	tab, err := NewTable(Config{Support: s})
+	t.Errorf("%s: got %d, want %d", what, got, want)
+}
+
+func checkCounts(t testing.TB, m *Module, forks, execs, threads uint64) {
+	t.Helper()
+	tasks := forks + execs + threads
+	for name, want := range map[string]uint64{"inits": tasks, "clones": tasks, "execs": execs, "exits": tasks + 1} {
+		if got := global(t, m, name); got != want {
+			t.Errorf("module %s: %s: got %d, want %d", m.Name(), name, got, want)
+		}
+	}
+}
+
+// The load is known: so many forks, execs and threads must give just that
+// many events.
+func TestCountsAreExact(t *testing.T) {
+	table := newTable(t, Config{})
+	w := startLoad(t, 300, 100, 50)
+	m := loadFile(t, "count", countC, param("pid", w.pid()))
+	register(t, table, m)
+	w.run()
+	checkCounts(t, m, 300, 100, 50)
+	if support(t).FEntry == nil { // else sched_process_free, which misses some
+		// The load's own free comes once nobody can wait for it any more.
+		eventually(t, "frees", 451, func() uint64 { return global(t, m, "frees") })
+	}
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Changes of ids by system calls and by exec, with what changed.
+func TestIDChanges(t *testing.T) {
+	table := newTable(t, Config{})
+	m := loadFile(t, "veto", "testdata/modules/veto.c", "comm=twvetoed")
+	if err := table.Register(m, RegisterOptions{AllowObserveOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(testutil.BuildC(t, "-static", "testdata/twvetoed.c")).Output(); err != nil ||
+		string(out) != "fork=0 exec=0 uid=0 gid=0\n" {
+		t.Fatalf("%s, %v", out, err)
+	}
+	globals, err := m.Globals()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tab.Close()
-	for _, n := range []string{"../../modules/twbench", "../../modules/acct", "../../modules/forkguard", "../../modules/execguard", "testdata/modules/count", "testdata/modules/veto"} {
-		o, err := Parse(filepath.Base(n), compile(t, n+".c"))
-		if err != nil {
-			t.Fatal(err)
+	got := map[string]string{}
+	for _, g := range globals {
+		got[g.Name] = fmt.Sprint(g.Value)
+	}
+	// The exec copies the effective to the saved id, which changes nothing
+	// for root, so the one uid event is that of setresuid(21, 22, 23).
+	for name, want := range map[string]string{
+		"seen_old": "[0 0 0 0]", "seen_now": "[21 22 23 22]", "seen_cause": "1", "asked": "4", "refused": "0", "comm": "twvetoed",
+	} {
+		if got[name] != want {
+			t.Errorf("%s: got %s, want %s", name, got[name], want)
 		}
-		m, err := o.Load(LoadOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		if err := tab.Register(m, RegisterOptions{AllowObserveOnly: true}); err != nil {
-			t.Error(err)
-		}
-		defer tab.Unregister(m)
+	}
+}
+
+func TestThirtyTwoModules(t *testing.T) {
+	table := newTable(t, Config{})
+	w := startLoad(t, 50, 20, 10)
+	o := parseFile(t, "count", countC)
+	var modules []*Module
+	for i := range 32 {
+		copied := *o
+		copied.Name = fmt.Sprintf("count%d", i)
+		modules = append(modules, loadObject(t, &copied, param("pid", w.pid())))
+	}
+	// Each registration links everything again; most of them at once is
+	// what a table of 32 amounts to.
+	register(t, table, modules...)
+	w.run()
+	for _, m := range modules {
+		checkCounts(t, m, 50, 20, 10)
+	}
+}
+
+func TestRegisterTwiceIsAnError(t *testing.T) {
+	table := newTable(t, Config{})
+	m := loadFile(t, "count", countC)
+	register(t, table, m)
+	wantError(t, table.Register(m, RegisterOptions{}), taskwatch.ErrRegistered, `"count"`)
+	other := newTable(t, Config{})
+	wantError(t, other.Register(m, RegisterOptions{}), taskwatch.ErrRegistered)
+	wantError(t, table.Register(loadFile(t, "count", countC), RegisterOptions{}), taskwatch.ErrNameTaken)
+	if list, err := table.Modules(); err != nil || len(list) != 1 {
+		t.Fatalf("modules: %v, %v", list, err)
+	}
+	if err := m.Close(); err == nil {
+		t.Fatal("a registered module was closed")
+	}
+}
+
+func TestNilModuleIsTheBuiltinCase(t *testing.T) {
+	table := newTable(t, Config{})
+	if err := table.Register(nil, RegisterOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := table.Unregister(nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnregisteredIsAnErrorAndRegisterAgainWorks(t *testing.T) {
+	table := newTable(t, Config{})
+	w := startLoad(t, 20, 0, 0)
+	m := loadFile(t, "count", countC, param("pid", w.pid()))
+	wantError(t, table.Unregister(m), taskwatch.ErrNotRegistered, `"count"`)
+	register(t, table, m)
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, table.Unregister(m), taskwatch.ErrNotRegistered)
+	register(t, table, m)
+	w.run()
+	checkCounts(t, m, 20, 0, 0)
+}
+
+func TestClosedTable(t *testing.T) {
+	table := newTable(t, Config{})
+	m := loadFile(t, "count", countC)
+	register(t, table, m)
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ran := global(t, m, "ran")
+	testutil.Require(t, testutil.NeedsTool("true"))
+	if err := exec.Command("true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	if now := global(t, m, "ran"); now != ran {
+		t.Errorf("watchers ran %d times after Close", now-ran)
+	}
+	wantError(t, table.Register(m, RegisterOptions{}), ErrClosed)
+	if err := table.Close(); err != nil {
+		t.Errorf("closing twice: %v", err)
+	}
+	if err := m.Close(); err != nil {
+		t.Errorf("the table has not let go of its module: %v", err)
+	}
+}
+
+// A module is listed only under the events it watches, with one reference
+// each, and hooks of other events stay detached.
+func TestListedOnlyWhereItWatches(t *testing.T) {
+	table := newTable(t, Config{})
+	m := loadFile(t, "twbench", "../../modules/twbench.c")
+	register(t, table, m)
+	list, err := table.Modules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exit)
+	if len(list) != 1 || list[0].Kinds != want || list[0].References != 2 || list[0].Builtin {
+		t.Fatalf("got %+v, want kinds %s and 2 references", list, want)
+	}
+	hooks := map[string]bool{}
+	for h := range table.attached {
+		hooks[h.name] = true
+	}
+	if len(hooks) != 2 || !hooks["tp_btf/task_newtask"] || !hooks["tp_btf/sched_process_exit"] {
+		t.Errorf("attached: %v", hooks)
+	}
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	if len(table.attached) != 0 {
+		t.Errorf("attached after the last module has gone: %d hooks", len(table.attached))
+	}
+}
+
+// A module that the verifier refuses on one event is registered on none, and
+// what runs keeps running.
+func TestRefusedModuleChangesNothing(t *testing.T) {
+	table := newTable(t, Config{})
+	w := startLoad(t, 30, 10, 5)
+	m := loadFile(t, "count", countC, param("pid", w.pid()))
+	register(t, table, m)
+	for _, c := range []struct{ name, watcher, hint string }{
+
+		{"recursive", "deep", "recursion"},
+		{"loop", "forever", "loop"},
+		{"null", "careless", "may return NULL"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bad := loadFile(t, c.name, "testdata/hostile/"+c.name+".c")
+			for _, err := range []error{table.Check(bad), table.Register(bad, RegisterOptions{})} {
+				wantError(t, err, ErrVerify, `"`+c.name+`"`, c.watcher)
+				e := asError(t, err)
+				t.Log(e)
+				if e.Watcher != c.watcher || e.Kind != taskwatch.Exit || len(e.Log) == 0 || e.Hint == "" {
+					t.Errorf("the error blames %q on %v, with %d lines and the hint %q", e.Watcher, e.Kind, len(e.Log), e.Hint)
+				}
+				wantError(t, err, nil, c.hint)
+			}
+		})
+	}
+	if list, err := table.Modules(); err != nil || len(list) != 1 {
+		t.Fatalf("modules: %v, %v", list, err)
+	}
+	w.run()
+	checkCounts(t, m, 30, 10, 5)
+}
+
+func TestCheckAttachesNothing(t *testing.T) {
+	table := newTable(t, Config{})
+	m := loadFile(t, "count", countC)
+	if err := table.Check(m); err != nil {
+		t.Fatal(err)
+	}
+	if len(table.attached) != 0 {
+		t.Errorf("%d hooks attached", len(table.attached))
+	}
+	if list, err := table.Modules(); err != nil || len(list) != 0 {
+		t.Errorf("modules: %v, %v", list, err)
+	}
+	register(t, table, m)
+	if err := table.Check(m); err != nil {
+		t.Errorf("of a registered module: %v", err)
+	}
+}
+
+// Where no veto can be delivered, a module that wants one is refused, unless
+// the user agrees; then its errors are counted and refuse nothing.
+func TestVetoThatCannotBeDelivered(t *testing.T) {
+	s := support(t)
+	if s.LSM == nil || s.ModifyReturn == nil {
+		// Have the table believe that it is on a lesser kernel.
+		s = &Support{LSM: errors.ErrUnsupported, ModifyReturn: errors.ErrUnsupported, FEntry: s.FEntry, PrepareExec: s.PrepareExec, Syscalls: s.Syscalls}
+	}
+	table, err := NewTable(Config{Support: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	m := loadFile(t, "veto", "testdata/modules/veto.c", "comm=twvetoed", "on_init=y", "on_exec=y", "on_uid=y", "on_gid=y")
+	wantError(t, table.Register(m, RegisterOptions{}), ErrNoVeto, "init,exec,uid,gid", "fmod_ret")
+	if err := table.Register(m, RegisterOptions{AllowObserveOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(testutil.BuildC(t, "-static", "testdata/twvetoed.c")).Output()
+	if err != nil || string(out) != "fork=0 exec=0 uid=0 gid=0\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	list, err := table.Modules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list[0].Errors != 4 || list[0].Vetoes != 0 {
+		t.Errorf("counted %d errors and %d vetoes, want 4 and 0", list[0].Errors, list[0].Vetoes)
+	}
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
 	}
 }

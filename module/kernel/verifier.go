@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -25,7 +24,7 @@ func refused(err error) *Error {
 		log = log[:len(log)-1]
 	}
 	e.Log = log[max(0, len(log)-verifierLines):]
-	e.Err = fmt.Errorf("%w: %w", ErrVerify, ve.Unwrap())
+	e.Err = ErrVerify // the errno behind it is mostly EACCES or EINVAL, and misleads
 	e.Hint = verifierHint(log)
 	return e
 }

@@ -77,11 +77,18 @@ func compile(ctx context.Context, src, out string) (string, error) {
 	tmp.Close()
 	defer os.Remove(tmp.Name())
 
-	// -g is for the type information that linking and CO-RE need; the paths
-	// of the machine it was built on are not part of the result.
+	// -g is for the type information that linking and CO-RE need. Clang runs
+	// in the directory of the source, so that the paths of the machine are
+	// no part of the result and the source lines, which the verifier
+	// quotes, are.
+	object, err := filepath.Abs(tmp.Name())
+	if err != nil {
+		return "", err
+	}
 	cmd := exec.CommandContext(ctx, clang, "-O2", "-g", "-Wall", "--target="+target(), "-mcpu=v3",
-		"-fno-ident", "-ffile-prefix-map="+filepath.Dir(src)+"=.", "-ffile-prefix-map="+dir+"=include",
-		"-nostdinc", "-I", dir, "-I", filepath.Dir(src), "-c", src, "-o", tmp.Name())
+		"-fno-ident", "-fdebug-compilation-dir=.", "-ffile-prefix-map="+dir+"=include",
+		"-nostdinc", "-I", dir, "-c", "./"+filepath.Base(src), "-o", object)
+	cmd.Dir = filepath.Dir(src)
 	var messages bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &messages, &messages
 	if err := cmd.Run(); err != nil {
@@ -167,4 +174,10 @@ func WriteHeaders(dir string) error {
 		}
 		return os.WriteFile(filepath.Join(dir, path), b, 0o644)
 	})
+}
+
+// Available returns nil if Build could run, or why not.
+func Available() error {
+	_, err := findClang()
+	return err
 }

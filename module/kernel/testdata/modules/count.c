@@ -12,7 +12,7 @@ __u64 ran_poisoned;
 
 static bool counts(struct task_struct *tsk)
 {
-	ran++;
+	__sync_fetch_and_add(&ran, 1);
 	if (poisoned)
 		__sync_fetch_and_add(&ran_poisoned, 1);
 	return !pid || task_pid(tsk) == pid || task_ppid(tsk) == pid;

@@ -1,0 +1,169 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+func loadBuiltin(t testing.TB, src string) *Module {
+	t.Helper()
+	o, err := ParseBuiltin("builtin", object(t, src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loadObject(t, o)
+}
+
+// Built-ins first, then modules in the order of their registration, and the
+// watchers of one module in the order of its source; all are called although
+// the second of each fails.
+func TestOrderOfWatchers(t *testing.T) {
+	w := startLoad(t, 1, 0, 0)
+	b := object(t, "testdata/modules/order.c")
+	list, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4 + 4*64, MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer list.Close()
+	load := func(o *Object, err error, tag string) *Module {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := o.Load(LoadOptions{
+			Params: map[string]string{"tag": tag, "pid": strconv.Itoa(w.pid())},
+			Maps:   map[string]*ebpf.Map{"lists": list},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { closeModule(t, m) })
+		return m
+	}
+	o, err := ParseBuiltin("first", b)
+	builtin := load(o, err, "10")
+	o, err = Parse("second", b)
+	second := load(o, err, "20")
+	o, err = Parse("third", b)
+	third := load(o, err, "30")
+
+	table := newTable(t, Config{Builtins: []Builtin{{Module: builtin, Kinds: taskwatch.AllKinds}}})
+	register(t, table, second, third)
+	if err := table.Unregister(second); err != nil {
+		t.Fatal(err)
+	}
+	register(t, table, second) // now it is the last
+	w.run()
+
+	got := make([]byte, 4+4*64)
+	if err := list.Lookup(uint32(0), got); err != nil {
+		t.Fatal(err)
+	}
+	var tags []uint32
+	for i := range binary.NativeEndian.Uint32(got) {
+		tags = append(tags, binary.NativeEndian.Uint32(got[4+4*i:]))
+	}
+	if want := []uint32{10, 11, 12, 30, 31, 32, 20, 21, 22}; !slices.Equal(tags, want) {
+		t.Errorf("called %v, want %v", tags, want)
+	}
+	infos, err := table.Modules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, info := range infos {
+		if info.Errors != 1 || info.Vetoes != 0 {
+			t.Errorf("module %s: %d errors, %d vetoes; want 1 and 0", info.Name, info.Errors, info.Vetoes)
+		}
+	}
+}
+
+// A built-in's report and emit functions are told which watcher failed and
+// which module sends.
+func TestReportAndEmit(t *testing.T) {
+	w := startLoad(t, 1, 1, 0)
+	builtin := loadBuiltin(t, "testdata/modules/report.c")
+	table := newTable(t, Config{Builtins: []Builtin{{Module: builtin, Kinds: taskwatch.AllKinds}}})
+	m := loadFile(t, "order", "testdata/modules/order.c", param("pid", w.pid()))
+	register(t, table, m)
+	w.run()
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+
+	// Every clone of the machine was an error of second; ours was one.
+	n := global(t, builtin, "count")
+	if n < 2 {
+		t.Fatalf("%d reports, want 2 or more", n)
+	}
+	var reports [64]struct {
+		Watcher, Flags uint32
+		Err, PID       int32
+	}
+	if err := builtin.Variable("reports").Get(&reports); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range reports[:min(n, 64)] {
+		who, ok := table.Watcher(r.Watcher) // after it was unregistered
+		want := WatcherInfo{Module: "order", Watcher: "second", Kind: taskwatch.Clone}
+		if !ok || who != want || r.Err != -5 || r.Flags != 0 {
+			t.Errorf("report %+v is of %+v, want %+v with error -5 and no flags", r, who, want)
+		}
+	}
+	if _, ok := table.Watcher(1 << 30); ok {
+		t.Error("an id that was never given has a name")
+	}
+
+	// The load's children left with codes 7 and 0, in this order.
+	if got := global(t, builtin, "emits"); got != 2 {
+		t.Errorf("%d records, want 2", got)
+	}
+	if got := global(t, builtin, "emitted_size"); got != 8 {
+		t.Errorf("record of %d bytes, want 8", got)
+	}
+	if name, ok := table.ModuleByID(uint32(global(t, builtin, "emitted_by"))); !ok || name != "order" {
+		t.Errorf("the record is of module %q", name)
+	}
+	if global(t, builtin, "execs") == 0 {
+		t.Error("the built-in saw no exec")
+	}
+}
+
+// A built-in is called only for the events it is set to.
+func TestSetKinds(t *testing.T) {
+	builtin := loadBuiltin(t, "testdata/modules/report.c")
+	table := newTable(t, Config{Builtins: []Builtin{{Module: builtin}}})
+	if len(table.attached) != 0 {
+		t.Fatalf("%d hooks attached for a built-in that watches nothing", len(table.attached))
+	}
+	wantError(t, table.Register(builtin, RegisterOptions{}), taskwatch.ErrInvalid, "built-in")
+	run := func() uint64 {
+		t.Helper()
+		before := global(t, builtin, "execs")
+		startLoad(t, 0, 5, 0).run()
+		return global(t, builtin, "execs") - before
+	}
+	if n := run(); n != 0 {
+		t.Errorf("%d execs seen while nobody asked", n)
+	}
+	if err := table.SetKinds(builtin, taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)); err != nil {
+		t.Fatal(err)
+	}
+	if n := run(); n < 6 { // others may exec meanwhile
+		t.Errorf("%d execs seen, want 6", n)
+	}
+	if err := table.SetKinds(builtin, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := run(); n != 0 {
+		t.Errorf("%d execs seen after they were turned off", n)
+	}
+	if len(table.attached) != 0 {
+		t.Errorf("%d hooks still attached", len(table.attached))
+	}
+}

@@ -1,0 +1,207 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/kernel/build"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(holderEnv) != "" {
+		hold()
+		return
+	}
+	testutil.Main(m)
+}
+
+// needsModules is met where modules can be compiled, or were.
+var needsModules = testutil.Need{
+	What:   "clang with the BPF target, or compiled modules",
+	Remedy: "install clang, or set TASKWATCH_MODULES to a directory that modbuild has filled",
+	Met: func() bool {
+		return os.Getenv("TASKWATCH_MODULES") != "" || build.Available() == nil
+	},
+	Promised: true,
+}
+
+var compiled struct {
+	mu      sync.Mutex // one compiler at a time
+	objects map[string][]byte
+}
+
+// object compiles a module from testdata or from the stock modules, or takes
+// it from $TASKWATCH_MODULES.
+func object(t testing.TB, src string) []byte {
+	t.Helper()
+	testutil.Require(t, needsModules)
+	compiled.mu.Lock()
+	defer compiled.mu.Unlock()
+	if b := compiled.objects[src]; b != nil {
+		return b
+	}
+	out := filepath.Join(os.Getenv("TASKWATCH_MODULES"), strings.TrimSuffix(filepath.Base(src), ".c")+".o")
+	if os.Getenv("TASKWATCH_MODULES") == "" {
+		out = filepath.Join(t.TempDir(), "out.o")
+		if _, err := build.Build(context.Background(), src, out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if compiled.objects == nil {
+		compiled.objects = map[string][]byte{}
+	}
+	compiled.objects[src] = b
+	return b
+}
+
+// parseFile parses a module under the given name.
+func parseFile(t testing.TB, name, src string) *Object {
+	t.Helper()
+	o, err := Parse(name, object(t, src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// loadFile loads a module, with key=value parameters, until the test ends.
+func loadFile(t testing.TB, name, src string, params ...string) *Module {
+	t.Helper()
+	return loadObject(t, parseFile(t, name, src), params...)
+}
+
+func loadObject(t testing.TB, o *Object, params ...string) *Module {
+	t.Helper()
+	values, err := ParseParams(params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := o.Load(LoadOptions{Params: values})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeModule(t, m) })
+	return m
+}
+
+// closeModule closes a module, after its table if that still has it.
+func closeModule(t testing.TB, m *Module) {
+	m.mu.Lock()
+	table := m.table
+	m.mu.Unlock()
+	if table != nil {
+		if err := table.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// probed is the support of this kernel, tried once.
+var probed = sync.OnceValues(Probe)
+
+func support(t testing.TB) *Support {
+	t.Helper()
+	testutil.Root(t)
+	s, err := probed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// needsVeto is met where the kernel lets BPF refuse operations.
+var needsVeto = testutil.Need{
+	What:   "a kernel that lets BPF programs refuse operations",
+	Remedy: "run the tests in the virtual machines of test/vm",
+	Met: func() bool {
+		s, err := probed()
+		return err == nil && (s.LSM == nil || s.ModifyReturn == nil)
+	},
+}
+
+// newTable makes a table that is closed, and has left nothing in the kernel,
+// when the test ends.
+func newTable(t testing.TB, cfg Config) *Table {
+	t.Helper()
+	cfg.Support = support(t)
+	table, err := NewTable(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := table.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return table
+}
+
+func register(t testing.TB, table *Table, modules ...*Module) {
+	t.Helper()
+	for _, m := range modules {
+		if err := table.Register(m, RegisterOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// global reads an integer variable of a module.
+func global(t testing.TB, m *Module, name string) uint64 {
+	t.Helper()
+	globals, err := m.Globals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range globals {
+		if g.Name == name {
+			switch v := g.Value.(type) {
+			case uint64:
+				return v
+			case int64:
+				return uint64(v)
+			}
+			t.Fatalf("variable %s is a %T", name, g.Value)
+		}
+	}
+	t.Fatalf("module %s has no variable %s", m.Name(), name)
+	return 0
+}
+
+// asError returns the Error in err.
+func asError(t testing.TB, err error) *Error {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("error %v (%T) is no *Error", err, err)
+	}
+	return e
+}
+
+func wantError(t testing.TB, err, want error, says ...string) {
+	t.Helper()
+	if want != nil && !errors.Is(err, want) {
+		t.Fatalf("got error %v, want %v", err, want)
+	}
+	text := asError(t, err).Error()
+	for _, s := range says {
+		if !strings.Contains(text, s) {
+			t.Fatalf("error %q does not say %q", text, s)
+		}
+	}
+}
+
+func param(name string, value any) string { return fmt.Sprintf("%s=%v", name, value) }

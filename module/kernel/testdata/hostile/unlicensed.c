@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "task_watchers.h"
+
+static int f(unsigned long val, struct task_struct *tsk) { return 0; }
+task_watcher_func(exit, f);

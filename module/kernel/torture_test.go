@@ -1,0 +1,270 @@
+package kernel
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// Modules come and go while a storm of forks and execs runs. Once Unregister
+// has returned, the module is poisoned: none of its watchers may run again.
+// Another module stays all the time and must have missed nothing.
+func TestTorture(t *testing.T) {
+	table := newTable(t, Config{})
+	rounds, forks := 200, 6000
+	if testing.Short() {
+		rounds = 20
+	}
+	// The storm goes on for as long as modules come and go.
+	storm := startLoad(t, forks, forks/4, forks/4)
+	stays := loadFile(t, "stays", "testdata/modules/storm.c", param("pid", storm.pid()))
+	register(t, table, stays)
+	o := parseFile(t, "visitor", "testdata/modules/storm.c")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		storm.run()
+	}()
+	ended, visits, ran := 0, 0, uint64(0)
+	for ; visits < rounds; visits++ {
+		m, err := o.Load(LoadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		register(t, table, m)
+		if err := table.Unregister(m); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Variable("poisoned").Set(uint32(1)); err != nil {
+			t.Fatal(err)
+		}
+		before := global(t, m, "ran")
+		select {
+		case <-done:
+			ended++
+		case <-time.After(2 * time.Millisecond): // a hundred events or so
+		}
+		if n := global(t, m, "ran_poisoned"); n != 0 {
+			t.Errorf("round %d: %d watchers ran after Unregister had returned", visits, n)
+		}
+		if now := global(t, m, "ran"); now != before {
+			t.Errorf("round %d: watchers ran %d times after Unregister had returned", visits, now-before)
+		}
+		ran += before
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-done
+	t.Logf("%d visits, %d of them after the storm; watchers of visitors ran %d times", visits, ended, ran)
+	if ended == visits || ran == 0 {
+		t.Error("the visitors saw nothing of the storm")
+	}
+	checkCounts(t, stays, uint64(forks), uint64(forks/4), uint64(forks/4))
+}
+
+// holdings are the ids of the BPF objects that a process has open.
+func holdings(t testing.TB, pid int) map[string][]uint32 {
+	t.Helper()
+	ids := map[string][]uint32{}
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		info, err := os.ReadFile(file)
+		if err != nil {
+			continue // closed meanwhile
+		}
+		kind := ""
+		for line := range strings.Lines(string(info)) {
+			key, value, _ := strings.Cut(line, ":")
+			switch key {
+			case "map_id", "prog_id", "link_id":
+				if kind != "link_id" { // a link's program stands there too
+					kind = key
+					n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 32)
+					if err != nil {
+						t.Fatal(err)
+					}
+					ids[key] = append(ids[key], uint32(n))
+				}
+			}
+		}
+	}
+	return ids
+}
+
+// wantGone fails if any of the objects is still in the kernel after a while.
+func wantGone(t testing.TB, ids map[string][]uint32) {
+	t.Helper()
+	var left []string
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		left = nil
+		for _, id := range ids["map_id"] {
+			if m, err := ebpf.NewMapFromID(ebpf.MapID(id)); err == nil {
+				left = append(left, fmt.Sprint("map ", id))
+				m.Close()
+			}
+		}
+		for _, id := range ids["prog_id"] {
+			if p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id)); err == nil {
+				left = append(left, fmt.Sprint("program ", id))
+				p.Close()
+			}
+		}
+		for _, id := range ids["link_id"] {
+			if l, err := link.NewFromID(link.ID(id)); err == nil {
+				left = append(left, fmt.Sprint("link ", id))
+				l.Close()
+			}
+		}
+		if left == nil {
+			return
+		}
+	}
+	t.Errorf("left in the kernel: %s", strings.Join(left, ", "))
+}
+
+func TestNothingIsLeft(t *testing.T) {
+	support(t)
+	before := holdings(t, os.Getpid())
+	m := loadFile(t, "count", countC)
+	table := newTable(t, Config{})
+	register(t, table, m)
+	during := holdings(t, os.Getpid())
+	for key, ids := range during {
+		during[key] = slices.DeleteFunc(ids, func(id uint32) bool { return slices.Contains(before[key], id) })
+		if len(during[key]) == 0 {
+			t.Errorf("no %s is held while a module is registered", key)
+		}
+	}
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantGone(t, during)
+}
+
+// holderEnv makes the test binary a process that holds a table until it is
+// killed: "FILE PARAM...".
+const holderEnv = "TASKWATCH_TEST_HOLDER"
+
+// hold is the holder's main function.
+func hold() {
+	args := strings.Fields(os.Getenv(holderEnv))
+	err := func() error {
+		b, err := os.ReadFile(args[0])
+		if err != nil {
+			return err
+		}
+		o, err := Parse("held", b)
+		if err != nil {
+			return err
+		}
+		params, err := ParseParams(args[1:])
+		if err != nil {
+			return err
+		}
+		m, err := o.Load(LoadOptions{Params: params})
+		if err != nil {
+			return err
+		}
+		table, err := NewTable(Config{})
+		if err != nil {
+			return err
+		}
+		return table.Register(m, RegisterOptions{AllowObserveOnly: true})
+	}()
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	select {}
+}
+
+// startHolder starts a process that has a module registered.
+func startHolder(t testing.TB, src string, params ...string) *exec.Cmd {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "module.o")
+	if err := os.WriteFile(file, object(t, src), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), holderEnv+"="+strings.Join(append([]string{file}, params...), " "))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "ready\n" {
+		t.Fatalf("the holder said %q, %v", line, err)
+	}
+	return cmd
+}
+
+// A killed process takes its table with it.
+func TestKilled(t *testing.T) {
+	support(t)
+	cmd := startHolder(t, countC)
+	ids := holdings(t, cmd.Process.Pid)
+	for _, key := range []string{"map_id", "prog_id", "link_id"} {
+		if len(ids[key]) == 0 {
+			t.Errorf("the holder has no %s", key)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	wantGone(t, ids)
+}
+
+// A process that is killed in the middle of a veto takes the veto with it.
+func TestKilledInTheMiddleOfAVeto(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	victim := testutil.BuildC(t, "-static", "testdata/twvetoed.c")
+	cmd := startHolder(t, "testdata/modules/veto.c", "comm=twvetoed", "on_init=y", "on_exec=y", "on_uid=y", "on_gid=y")
+	if out, err := exec.Command(victim).Output(); err != nil || string(out) != "fork=11 exec=11 uid=11 gid=11\n" {
+		t.Errorf("while it lives: %q, %v", out, err)
+	}
+	ids := holdings(t, cmd.Process.Pid)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	if out, err := exec.Command(victim).Output(); err != nil || string(out) != "fork=0 exec=0 uid=0 gid=0\n" {
+		t.Errorf("after it was killed: %q, %v", out, err)
+	}
+	wantGone(t, ids)
+}

@@ -1,0 +1,324 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+const vetoC = "testdata/modules/veto.c"
+
+// attempt runs the program that tries a fork, an exec and changes of ids, and
+// returns the errno of each.
+func attempt(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command(testutil.BuildC(t, "-static", "testdata/twvetoed.c")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func allowed(t testing.TB) {
+	t.Helper()
+	if got, want := attempt(t), "fork=0 exec=0 uid=0 gid=0"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestVeto(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	for _, c := range []struct{ param, errno, want string }{
+		{"on_init", "11", "fork=11 exec=0 uid=0 gid=0"},
+		{"on_exec", "13", "fork=0 exec=13 uid=0 gid=0"},
+		{"on_uid", "22", "fork=0 exec=0 uid=22 gid=0"},
+		{"on_gid", "133", "fork=0 exec=0 uid=0 gid=133"},
+		{"on_init", "5000", "fork=1 exec=0 uid=0 gid=0"}, // no errno: EPERM
+		{"on_gid", "4095", "fork=0 exec=0 uid=0 gid=4095"},
+		{"on_uid", "-7", "fork=0 exec=0 uid=0 gid=0"}, // a positive result is no error
+	} {
+		t.Run(c.param+"="+c.errno, func(t *testing.T) {
+			table := newTable(t, Config{})
+			// Another module stands before and one behind: both are called
+			// although the one between refuses.
+			before := loadFile(t, "before", vetoC, "comm=twvetoed")
+			m := loadFile(t, "veto", vetoC, "comm=twvetoed", c.param+"=y", "errno="+c.errno)
+			after := loadFile(t, "after", vetoC, "comm=twvetoed")
+			register(t, table, before, m, after)
+			if got := attempt(t); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+			asked := global(t, before, "asked")
+			if asked != 4 { // one for each attempt: fork, exec, gid, uid
+				t.Errorf("asked %d times, want 4", asked)
+			}
+			for _, other := range []*Module{m, after} {
+				if n := global(t, other, "asked"); n != asked {
+					t.Errorf("%s was asked %d times, the first module %d times", other.Name(), n, asked)
+				}
+			}
+			if err := table.Unregister(m); err != nil {
+				t.Fatal(err)
+			}
+			allowed(t)
+		})
+	}
+}
+
+// Exactly one report of an event names the veto: the first error of a module
+// that may refuse. The caller gets that one.
+func TestFirstVetoWinsAndIsReportedOnce(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	for _, dry := range []bool{false, true} {
+		t.Run(fmt.Sprintf("dry=%v", dry), func(t *testing.T) {
+			builtin := loadBuiltin(t, "testdata/modules/report.c")
+			table := newTable(t, Config{DryRun: dry, Builtins: []Builtin{{Module: builtin}}})
+			all := []string{"comm=twvetoed", "on_init=y", "on_exec=y", "on_uid=y", "on_gid=y"}
+			first := loadFile(t, "first", vetoC, append(all, "errno=11")...)
+			second := loadFile(t, "second", vetoC, append(all, "errno=12")...)
+			register(t, table, first, second)
+			if dry {
+				allowed(t)
+			} else if got, want := attempt(t), "fork=11 exec=11 uid=11 gid=11"; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			n := global(t, builtin, "count")
+			var reports [64]struct {
+				Watcher, Flags uint32
+				Err, PID       int32
+			}
+			if err := builtin.Variable("reports").Get(&reports); err != nil {
+				t.Fatal(err)
+			}
+			vetoes := map[taskwatch.Kind]int{}
+			for _, r := range reports[:min(n, 64)] {
+				who, ok := table.Watcher(r.Watcher)
+				if !ok {
+					t.Fatalf("report of the unknown watcher %d", r.Watcher)
+				}
+				wantErr, wantFlags := int32(-11), uint32(ReportVeto)
+				if dry {
+					wantFlags |= ReportDryRun
+				}
+				if who.Module == "second" {
+					wantErr, wantFlags = -12, 0
+				}
+				if r.Err != wantErr || r.Flags != wantFlags {
+					t.Errorf("report %+v of %+v, want error %d and flags %d", r, who, wantErr, wantFlags)
+				}
+				if r.Flags&ReportVeto != 0 {
+					vetoes[who.Kind]++
+				}
+			}
+			if n != 8 {
+				t.Errorf("%d reports, want 8", n)
+			}
+			for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID} {
+				if vetoes[k] != 1 {
+					t.Errorf("%d reports of a veto on %s, want 1", vetoes[k], k)
+				}
+			}
+			infos, err := table.Modules()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range []uint64{0, 4, 0} {
+				if infos[i].Vetoes != want {
+					t.Errorf("%s: %d vetoes counted, want %d", infos[i].Name, infos[i].Vetoes, want)
+				}
+			}
+		})
+	}
+}
+
+// A veto reaches the caller also when the watchers are so many that the
+// dispatcher is a chain of programs: wherever the one that refuses stands.
+func TestVetoAcrossStages(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	o := parseFile(t, "veto", vetoC)
+	const n = 40 // of two maps each, more than one program may use
+	for _, at := range []int{0, n / 2, n - 1} {
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			table := newTable(t, Config{})
+			var listed []*listing
+			var modules []*Module
+			for i := range n {
+				copied := *o
+				copied.Name = fmt.Sprintf("veto%d", i)
+				params := []string{"comm=twvetoed"}
+				if i == at {
+					params = append(params, "on_exec=y", "errno=42")
+				}
+				m := loadObject(t, &copied, params...)
+				modules = append(modules, m)
+				l, err := table.list(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.kinds = taskwatch.KindsOf(taskwatch.Exec)
+				listed = append(listed, l)
+			}
+			// All at once: one by one would take forty times as long.
+			if err := table.apply(nil, listed); err != nil {
+				t.Fatal(err)
+			}
+			for h, a := range table.attached {
+				if len(a.current) < 2 {
+					t.Errorf("%s has %d programs: the test needs a chain", h.name, len(a.current))
+				}
+			}
+			if got, want := attempt(t), "fork=0 exec=42 uid=0 gid=0"; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			for _, m := range modules {
+				if got := global(t, m, "asked"); got != 1 {
+					t.Errorf("%s was asked %d times, want 1", m.Name(), got)
+				}
+			}
+			if err := table.apply(nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			allowed(t)
+		})
+	}
+}
+
+// A fork that is refused has had its init, and gets its free, with val 0.
+func TestRefusedForkIsFreed(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	table := newTable(t, Config{})
+	m := loadFile(t, "veto", vetoC, "comm=twvetoed", "on_init=y")
+	register(t, table, m)
+	const n = 25
+	for range n {
+		if got, want := attempt(t), "fork=11 exec=0 uid=0 gid=0"; got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+	// Freed under that name are the refused forks, the processes themselves
+	// and their children that ran the exec.
+	eventually(t, "frees of refused forks", n, func() uint64 { return global(t, m, "free_zero") })
+	eventually(t, "frees", 3*n, func() uint64 { return global(t, m, "frees") })
+	if got := global(t, m, "inits"); got != n {
+		t.Errorf("%d inits, want %d", got, n)
+	}
+	if got := global(t, m, "init_val"); got&0xff != uint64(syscall.SIGCHLD) {
+		t.Errorf("init val %#x: want the clone flags of fork, with SIGCHLD", got)
+	}
+}
+
+// forkguard keeps a fork bomb of one user within its limit.
+func TestForkguard(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	table := newTable(t, Config{})
+	m := loadFile(t, "forkguard", "../../modules/forkguard.c", "limit=40", "uid=12345")
+	register(t, table, m)
+	cmd := exec.Command(testutil.BuildC(t, "-static", "testdata/bomb.c"), "100")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The bomb itself is one of the 40; each of the others was refused.
+	if got, want := strings.TrimSpace(string(out)), fmt.Sprintf("39 forks, 61 refused with errno %d", syscall.EAGAIN); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := global(t, m, "refused"); got != 61 {
+		t.Errorf("refused: got %d, want 61", got)
+	}
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	cmd = exec.Command(cmd.Path, "100")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
+	if out, err := cmd.Output(); err != nil || !strings.HasPrefix(string(out), "100 forks, 0 refused") {
+		t.Errorf("without the guard: %s, %v", out, err)
+	}
+}
+
+// execguard refuses what lies below its prefix, by whatever name, and nothing
+// else.
+func TestExecguard(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	prog, err := os.ReadFile(testutil.BuildC(t, "-static", "testdata/load.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(path string) string {
+		t.Helper()
+		full := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, prog, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return full
+	}
+	bad, good := write("bad/a/b/c/prog"), write("badge/prog")
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(bad, link); err != nil {
+		t.Fatal(err)
+	}
+	mounted := filepath.Join(dir, "bad", "mnt")
+	if err := os.Mkdir(mounted, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tw", mounted, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Unmount(mounted, syscall.MNT_DETACH)
+	inMount := write("bad/mnt/x/prog")
+
+	table := newTable(t, Config{})
+	// As the kernel names it: the temporary directory may be behind a link.
+	real, err := filepath.EvalSymlinks(filepath.Join(dir, "bad"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := loadFile(t, "execguard", "../../modules/execguard.c", "prefix="+real+"/")
+	register(t, table, m)
+	run := func(path, cwd string) error {
+		cmd := &exec.Cmd{Path: path, Args: []string{"load", "exit"}, Dir: cwd}
+		return cmd.Run()
+	}
+	for _, c := range []struct {
+		name, path, cwd string
+		refused         bool
+	}{
+		{"absolute", bad, "", true},
+		{"relative", "./prog", filepath.Dir(bad), true},
+		{"dotted", filepath.Join(dir, "badge") + "/../bad/a/b/c/prog", "", true},
+		{"symbolic link", link, "", true},
+		{"mount below", inMount, "", true},
+		{"like named", good, "", false},
+	} {
+		err := run(c.path, c.cwd)
+		if refused := os.IsPermission(err); refused != c.refused || (err != nil) != c.refused {
+			t.Errorf("%s: %v, want refused=%v", c.name, err, c.refused)
+		}
+	}
+	if got := global(t, m, "refused"); got != 5 {
+		t.Errorf("refused: got %d, want 5", got)
+	}
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(bad, ""); err != nil {
+		t.Errorf("without the guard: %v", err)
+	}
+}
