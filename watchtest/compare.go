@@ -212,7 +212,7 @@ func (c *comparison) unborn(tr *truth, list []*course, inits int) {
 func (c *comparison) life(l *life, wants []want, events []*taskwatch.Event) {
 	for _, apart := range []bool{false, true} {
 		var want, got []string
-		var ids []bool // got[i] is a change of ids whose new ones are missing
+		var bare []bool // got[i] misses what its label would say
 		for _, w := range wants {
 			if c.apart(w.kind, w.floating) == apart {
 				want = append(want, w.label())
@@ -221,12 +221,11 @@ func (c *comparison) life(l *life, wants []want, events []*taskwatch.Event) {
 		for _, ev := range events {
 			if c.apart(ev.Kind, floats(ev)) == apart {
 				got = append(got, label(ev))
-				ids = append(ids, ev.Kind == taskwatch.UID && ev.Missing.Has(taskwatch.FieldUID) ||
-					ev.Kind == taskwatch.GID && ev.Missing.Has(taskwatch.FieldGID))
+				bare = append(bare, ev.Missing&labelFields(ev.Kind) != 0)
 			}
 		}
 		for i := range min(len(want), len(got)) {
-			if kind, _, _ := strings.Cut(want[i], " "); ids[i] && strings.HasPrefix(got[i], kind+" ") {
+			if kind, _, _ := strings.Cut(want[i], " "); bare[i] && strings.HasPrefix(got[i], kind+" ") {
 				got[i] = want[i] // as far as it says
 			}
 		}
@@ -331,6 +330,19 @@ func (w want) label() string {
 		return fmt.Sprintf("exit %#x", w.fact.Status)
 	}
 	return w.kind.String()
+}
+
+// labelFields returns the fields that the label of an event shows.
+func labelFields(k taskwatch.Kind) taskwatch.Fields {
+	switch k {
+	case taskwatch.Exec:
+		return taskwatch.FieldExe
+	case taskwatch.UID:
+		return taskwatch.FieldUID
+	case taskwatch.GID:
+		return taskwatch.FieldGID
+	}
+	return 0
 }
 
 func label(ev *taskwatch.Event) string {

@@ -66,8 +66,7 @@ func outsideConfig(spoil func([]delivery) []delivery) Config {
 
 // TestSourceOutsideCanFail is TestSourceCanFail for such a source.
 func TestSourceOutsideCanFail(t *testing.T) {
-	defer func(old time.Duration) { patience = old }(patience)
-	patience = time.Second // what is lost never comes
+	hurry(t)
 	path := buildWorkload(t)
 	mustFail(t, "fork", outsideConfig(func(list []delivery) []delivery {
 		i := slices.IndexFunc(list, func(d delivery) bool { return d.ev.Kind == taskwatch.Clone && d.ev.Task.ParentID.IsZero() })
@@ -345,6 +344,13 @@ func TestSourceCanFailOnVeto(t *testing.T) {
 	}
 }
 
+// hurry has the suite wait less for what never comes.
+func hurry(t *testing.T) {
+	old := patience
+	patience = time.Second
+	t.Cleanup(func() { patience = old })
+}
+
 // TestSourceCanFailOnCommand has sources that change what the command sees.
 func TestSourceCanFailOnCommand(t *testing.T) {
 	path := buildWorkload(t)
@@ -368,6 +374,7 @@ func TestSourceCanFailOnCommand(t *testing.T) {
 		{"no command at all", "fork", func(_ testing.TB, o *oracle) { o.cmd.Path, o.cmd.Argv = "/bin/true", []string{"true", ""} }, "reported nothing"},
 	} {
 		t.Run(b.name, func(t *testing.T) {
+			hurry(t)
 			cfg := Config{New: func(t testing.TB, cmd Command) Instance {
 				cmd.Argv = slices.Clone(cmd.Argv)
 				o := &oracle{cmd: cmd, caps: allCapabilities()}
