@@ -42,6 +42,10 @@ func TestDecodeAgreesWithTheObject(t *testing.T) {
 	if size != exitSize {
 		t.Fatalf("struct tw_exit has %d bytes, decode.go says %d", size, exitSize)
 	}
+	ids, size := members(t, "tw_ids")
+	if size != idsSize {
+		t.Fatalf("struct tw_ids has %d bytes, decode.go says %d", size, idsSize)
+	}
 	data, size := members(t, "tw_data")
 	if size != dataSize {
 		t.Fatalf("struct tw_data has %d bytes, decode.go says %d", size, dataSize)
@@ -82,6 +86,18 @@ func TestDecodeAgreesWithTheObject(t *testing.T) {
 	got.comm = nil
 	if !equal(&got, &want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+
+	le.PutUint16(b[rec["kind"]:], uint16(taskwatch.GID))
+	for i := range uint32(4) {
+		le.PutUint32(b[ids["old"]+4*i:], 51+i)
+	}
+	le.PutUint32(b[ids["cause"]:], uint32(taskwatch.CauseExec))
+	if err := got.decode(b[:idsSize]); err != nil {
+		t.Fatal(err)
+	}
+	if want := (taskwatch.IDs{51, 52, 53, 54}); got.old != want || got.cause != taskwatch.CauseExec {
+		t.Errorf("old ids %v by %v, want %v by exec", got.old, got.cause, want)
 	}
 
 	le.PutUint16(b[rec["kind"]:], uint16(taskwatch.Exec))

@@ -37,7 +37,7 @@ func explain(err error) error {
 // missingCapabilities names what this process lacks of CAP_BPF and
 // CAP_PERFMON, for which CAP_SYS_ADMIN stands too.
 func missingCapabilities() string {
-	status, err := os.ReadFile("/proc/self/status")
+	status, err := os.ReadFile("/proc/thread-self/status")
 	if err != nil {
 		return ""
 	}

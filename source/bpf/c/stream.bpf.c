@@ -591,6 +591,24 @@ watcher(free)(unsigned long code, struct task_struct *tsk)
 	return send(TW_FREE, code, tsk, NULL);
 }
 
+static __noinline void store_ids(struct tw_ids *r, u16 kind, struct task_ids *ids)
+{
+	r->cause = 0;
+	r->reserved = 0;
+	if (!ids) {
+		__builtin_memset(r->old, 0, sizeof(r->old));
+		return;
+	}
+	r->cause = ids->cause;
+	for (int i = 0; i < 4; i++) {
+		r->old[i] = ids->old[i];
+		if (kind == TW_UID)
+			r->rec.uid[i] = ids->now[i];
+		else
+			r->rec.gid[i] = ids->now[i];
+	}
+}
+
 /*
  * The credentials of tsk may still be the old ones, so that a record of uid
  * tells nothing about group ids, and the other way round.
@@ -607,17 +625,7 @@ static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct 
 		return 0;
 	}
 	fill(&r->rec, kind, 0, tsk);
-	for (int i = 0; i < 4; i++) {
-		r->old[i] = ids ? ids->old[i] : 0;
-		if (!ids)
-			continue;
-		if (kind == TW_UID)
-			r->rec.uid[i] = ids->now[i];
-		else
-			r->rec.gid[i] = ids->now[i];
-	}
-	r->cause = ids ? ids->cause : 0;
-	r->reserved = 0;
+	store_ids(r, kind, ids);
 	bpf_ringbuf_submit(r, wake());
 	return 0;
 }

@@ -1,0 +1,193 @@
+package bpf
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
+)
+
+// Programs and maps are gone when Run has returned.
+func TestNothingIsLeftInTheKernel(t *testing.T) {
+	w := newWatch(t, Config{}, taskwatch.AllKinds, func(*taskwatch.Event) bool { return false })
+	var maps []ebpf.MapID
+	for name, m := range w.src.kernel.module.Maps() {
+		info, err := m.Info()
+		if err != nil {
+			t.Fatalf("map %s: %v", name, err)
+		}
+		id, _ := info.ID()
+		maps = append(maps, id)
+	}
+	var programs []ebpf.ProgramID
+	for name, p := range w.src.kernel.coll.Programs {
+		info, err := p.Info()
+		if err != nil {
+			t.Fatalf("program %s: %v", name, err)
+		}
+		id, _ := info.ID()
+		programs = append(programs, id)
+	}
+	if len(maps) == 0 || len(programs) == 0 {
+		t.Fatalf("%d maps and %d programs to look for", len(maps), len(programs))
+	}
+	w.stop(t)
+	gone := func(open func() error) bool { // they go a grace period later
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if errors.Is(open(), os.ErrNotExist) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, id := range maps {
+		if !gone(func() error {
+			m, err := ebpf.NewMapFromID(id)
+			if err == nil {
+				m.Close()
+			}
+			return err
+		}) {
+			t.Errorf("map %d is still there", id)
+		}
+	}
+	for _, id := range programs {
+		if !gone(func() error {
+			p, err := ebpf.NewProgramFromID(id)
+			if err == nil {
+				p.Close()
+			}
+			return err
+		}) {
+			t.Errorf("program %d is still there", id)
+		}
+	}
+}
+
+// The error of an unprivileged start says what is missing.
+func TestWithoutPrivileges(t *testing.T) {
+	testutil.Root(t)
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its capabilities
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			result <- err
+			return
+		}
+		src, err := New(Config{})
+		if err == nil {
+			src.Close()
+		}
+		result <- err
+	}()
+	err := <-result
+	if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "CAP_BPF and CAP_PERFMON") {
+		t.Errorf("got %v, want EPERM and the names of what is missing", err)
+	}
+}
+
+func TestSourceRunsOnce(t *testing.T) {
+	w := newWatch(t, Config{}, taskwatch.KindsOf(taskwatch.Exec), nil)
+	w.stop(t)
+	if err := w.src.Run(context.Background(), &w.reg); err == nil {
+		t.Error("a second Run has no error")
+	}
+	if err := w.src.Close(); err != nil {
+		t.Errorf("Close after Run: %v", err)
+	}
+	if _, err := w.src.Losses(); err == nil {
+		t.Error("Losses after Run has no error")
+	}
+}
+
+func TestCommandThatCannotStart(t *testing.T) {
+	testutil.Root(t)
+	for path, status := range map[string]int{"/no/such/program": 127, "no-such-program": 127, "/etc/passwd": 126, "/": 126} {
+		src, err := New(Config{Command: &Command{Path: path}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reg taskwatch.Registry
+		err = src.Run(context.Background(), &reg)
+		var start *StartError
+		if !errors.As(err, &start) || start.ShellStatus() != status {
+			t.Errorf("%s: got %v, want a *StartError with status %d", path, err, status)
+		}
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"two scopes":       {PID: 1, Command: &Command{Path: "true"}},
+		"negative pid":     {PID: -1},
+		"negative latency": {Latency: -1},
+		"odd buffer":       {BufferSize: minBufferSize + 1},
+		"small buffer":     {BufferSize: minBufferSize / 2},
+		"no cgroup":        {Cgroup: "/"},
+	} {
+		src, err := New(cfg)
+		if err == nil {
+			src.Close()
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// Modules that come and go change what is gathered, while the source runs.
+func TestWatchersComeAndGo(t *testing.T) {
+	w := newWatch(t, Config{PID: os.Getpid()}, taskwatch.KindsOf(taskwatch.Exit), nil)
+	ids := make(chan taskwatch.IDs, 100)
+	m := &taskwatch.Module{Name: "late", Observer: true}
+	m.Table[taskwatch.UID] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+		select {
+		case ids <- ev.OldIDs:
+		default:
+		}
+		return nil
+	}}
+	if err := w.reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); len(ids) == 0; { // it takes notice within its tick
+		if time.Now().After(end) {
+			t.Fatal("a module registered while the source runs gets no events")
+		}
+		load(t, "ids", "2")
+	}
+	if err := w.reg.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	w.stop(t)
+}
+
+func TestCapabilitiesAreOfAllEvents(t *testing.T) {
+	testutil.Root(t)
+	src, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	var _ source.Source = src
+	caps := src.Capabilities()
+	if caps.Kinds() != taskwatch.AllKinds || caps.VetoKinds() != 0 {
+		t.Errorf("delivers %v, vetoes %v; want all and none", caps.Kinds(), caps.VetoKinds())
+	}
+	for k, e := range caps.Events {
+		if e.Hook == "" {
+			t.Errorf("%v: no hook", taskwatch.Kind(k))
+		}
+	}
+}
