@@ -347,7 +347,7 @@ func TestSourceCanFailOnVeto(t *testing.T) {
 // hurry has the suite wait less for what never comes.
 func hurry(t *testing.T) {
 	old := patience
-	patience = time.Second
+	patience = 4 * time.Second
 	t.Cleanup(func() { patience = old })
 }
 
