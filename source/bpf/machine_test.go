@@ -166,6 +166,7 @@ func TestCgroupScope(t *testing.T) {
 		}
 	}()
 	w := newWatch(t, Config{Cgroup: dir}, taskwatch.AllKinds, nil)
+	support := w.src.kernel
 	load(t, "fork", "10") // outside
 	for _, d := range []string{dir, sub} {
 		f, err := os.Open(d)
@@ -182,7 +183,13 @@ func TestCgroupScope(t *testing.T) {
 	}
 	w.until(t, func() bool { return count(w.events)[taskwatch.Free] == 22 })
 	events := w.stop(t)
-	if got, want := count(events), [...]int{22, 22, 2, 0, 0, 22, 22}; got != want {
+	// The fork of a task into another cgroup than its creator's is seen at init
+	// only where init comes late enough.
+	inits := 22
+	if support.initIsEarly() {
+		inits = 20
+	}
+	if got, want := count(events), [...]int{inits, 22, 2, 0, 0, 22, 22}; got != want {
 		t.Errorf("got %v events, want %v", got, want)
 	}
 	paths := map[string]int{}
