@@ -45,7 +45,7 @@ func prepare(h *hook) (*attachment, error) {
 }
 
 // attach puts the entry program, whose slot is still empty, on its hook.
-func (a *attachment) attach(off *offsets, kernel *btf.Spec) (err error) {
+func (a *attachment) attach(off *offsets, types *btf.Cache) (err error) {
 	h := a.hook
 	defer func() {
 		if err != nil {
@@ -59,12 +59,12 @@ func (a *attachment) attach(off *offsets, kernel *btf.Spec) (err error) {
 		asm.Mov.Imm(asm.R0, 0), // the slot is empty
 		asm.Return(),
 	}
-	a.entry, err = loadProgram("tw_entry", h, insns, kernel)
+	a.entry, err = loadProgram("tw_entry", h, insns, types)
 	if err != nil {
 		return err
 	}
 	if len(h.syscalls) > 0 {
-		return a.attachSyscalls(off, kernel)
+		return a.attachSyscalls(off, types)
 	}
 	l, err := attachTo(h, a.entry)
 	if err != nil {
@@ -82,11 +82,11 @@ func attachTo(h *hook, p *ebpf.Program) (link.Link, error) {
 }
 
 // attachSyscalls attaches to the entry and the exit of each system call.
-func (a *attachment) attachSyscalls(off *offsets, kernel *btf.Spec) error {
+func (a *attachment) attachSyscalls(off *offsets, types *btf.Cache) error {
 	g := &gen{off: off, stash: a.stash}
 	g.storeStash(a.hook.ids)
 	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
-	enter, err := loadProgram("tw_enter", a.hook, g.insns, kernel)
+	enter, err := loadProgram("tw_enter", a.hook, g.insns, types)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (a *attachment) attachSyscalls(off *offsets, kernel *btf.Spec) error {
 //
 // A failed load is repeated with the verifier's full log only where that is
 // short: on a loop without end it has a line for each of a million steps.
-func loadProgram(name string, h *hook, insns asm.Instructions, kernel *btf.Spec) (*ebpf.Program, error) {
+func loadProgram(name string, h *hook, insns asm.Instructions, types *btf.Cache) (*ebpf.Program, error) {
 	spec := &ebpf.ProgramSpec{
 		Name: name, Type: h.typ, AttachType: h.attach, AttachTo: h.target,
 		Instructions: insns, License: "GPL",
@@ -123,14 +123,30 @@ func loadProgram(name string, h *hook, insns asm.Instructions, kernel *btf.Spec)
 	if h.typ == ebpf.TracePoint {
 		spec.AttachTo = "" // a tracepoint program names no target
 	}
-	opts := ebpf.ProgramOptions{KernelTypes: kernel, LogLevel: ebpf.LogLevelStats}
-	p, err := ebpf.NewProgramWithOptions(spec, opts)
+	p, err := loadSpec(spec, types, ebpf.LogLevelStats)
 	var ve *ebpf.VerifierError
 	if errors.As(err, &ve) && steps(ve.Log) <= 20000 {
-		opts.LogLevel = ebpf.LogLevelBranch
-		p, err = ebpf.NewProgramWithOptions(spec, opts)
+		p, err = loadSpec(spec, types, ebpf.LogLevelBranch)
 	}
 	return p, err
+}
+
+// loadSpec loads one program by way of a collection, which is how the library
+// lets us reuse the kernel's type information: reading it takes longer than
+// everything else.
+func loadSpec(spec *ebpf.ProgramSpec, types *btf.Cache, level ebpf.LogLevel) (*ebpf.Program, error) {
+	kernel, err := types.Kernel()
+	if err != nil {
+		return nil, err
+	}
+	const key = "dispatcher"
+	coll, err := ebpf.NewCollectionWithOptions(
+		&ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{key: spec}},
+		ebpf.CollectionOptions{Cache: types, Programs: ebpf.ProgramOptions{KernelTypes: kernel, LogLevel: level}})
+	if err != nil {
+		return nil, err
+	}
+	return coll.DetachProgram(key), nil
 }
 
 // A program array has two banks for the programs behind the first, so that a

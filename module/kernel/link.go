@@ -320,6 +320,7 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 			if err := ins.AssociateMap(m); err != nil {
 				return "", fmt.Errorf("function %s: map %s: %w", symbol, ref, err)
 			}
+			lk.bodies[at+i] = ins.WithReference("") // found
 		}
 	}
 	return name, nil

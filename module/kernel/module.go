@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -19,7 +18,7 @@ import (
 // goroutine.
 type Module struct {
 	object *Object
-	coll   *ebpf.Collection // maps and variables only
+	coll   *ebpf.Collection // maps only
 
 	mu     sync.Mutex // guards the fields below
 	table  *Table     // that has it registered, or nil
@@ -61,11 +60,31 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fail(err, hintFor(err))
 	}
+	initVariables(spec)
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: opts.Maps})
 	if err != nil {
 		return fail(fmt.Errorf("create its maps: %w", err), hintFor(err))
 	}
 	return &Module{object: o, coll: coll}, nil
+}
+
+// initVariables moves the values of global variables into the contents of the
+// maps that hold them. The library would do it too, and map the variables into
+// memory until the next garbage collection, which keeps them alive in the
+// kernel after they were closed.
+func initVariables(spec *ebpf.CollectionSpec) {
+	for _, v := range spec.Variables {
+		m := spec.Maps[v.SectionName]
+		if m == nil || len(m.Contents) != 1 {
+			continue // .bss has no contents but zeros
+		}
+		if b, ok := m.Contents[0].Value.([]byte); ok && int(v.Offset)+len(v.Value) <= len(b) {
+			b = slices.Clone(b) // the object has it too
+			copy(b[v.Offset:], v.Value)
+			m.Contents[0].Value = b
+		}
+	}
+	spec.Variables = nil
 }
 
 // hintFor says what to do about an error of the bpf system call.
@@ -89,10 +108,6 @@ func (m *Module) Object() *Object { return m.object }
 // valid until it is closed.
 func (m *Module) Maps() map[string]*ebpf.Map { return m.coll.Maps }
 
-// Variable returns a global variable in its native form, or nil if there is
-// none of that name.
-func (m *Module) Variable(name string) *ebpf.Variable { return m.coll.Variables[name] }
-
 // Global is the present value of a module's global variable.
 type Global struct {
 	Name  string
@@ -102,27 +117,45 @@ type Global struct {
 }
 
 // Globals reads all global variables, sorted by name, while the module runs or
-// not. The values are a snapshot of each variable, not of all together.
+// not. Each is read as a whole; one that changes meanwhile may be torn.
 func (m *Module) Globals() ([]Global, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return nil, &Error{Op: "read", Module: m.Name(), Err: ErrClosed}
-	}
 	var list []Global
-	for name, v := range m.coll.Variables {
-		spec := m.object.spec.Variables[name]
-		if spec == nil || spec.Type == nil || strings.HasPrefix(spec.SectionName, ".rodata.str") {
-			continue
-		}
-		b := make([]byte, v.Size())
-		if err := v.Get(b); err != nil {
-			return nil, &Error{Op: "read", Module: m.Name(), Err: fmt.Errorf("variable %s: %w", name, err)}
-		}
-		list = append(list, Global{name, typeName(spec.Type.Type), isParam(spec), readValue(spec.Type.Type, b)})
+	err := m.readSections(func(name string, v *ebpf.VariableSpec, b []byte) {
+		list = append(list, Global{name, typeName(v.Type.Type), isParam(v), readValue(v.Type.Type, b)})
+	})
+	if err != nil {
+		return nil, &Error{Op: "read", Module: m.Name(), Err: err}
 	}
 	slices.SortFunc(list, func(a, b Global) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// readSections calls fn with the bytes of every variable that has a type.
+func (m *Module) readSections(fn func(name string, v *ebpf.VariableSpec, b []byte)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	sections := map[string][]byte{}
+	for name, v := range m.object.spec.Variables {
+		section := m.coll.Maps[v.SectionName]
+		if section == nil || v.Type == nil {
+			continue
+		}
+		b := sections[v.SectionName]
+		if b == nil {
+			b = make([]byte, section.ValueSize())
+			if err := section.Lookup(uint32(0), b); err != nil {
+				return fmt.Errorf("section %s: %w", v.SectionName, err)
+			}
+			sections[v.SectionName] = b
+		}
+		if end := uint64(v.Offset) + uint64(v.Size()); end <= uint64(len(b)) {
+			fn(name, v, b[v.Offset:end])
+		}
+	}
+	return nil
 }
 
 // Close frees the module's maps. A module that is still registered is an

@@ -30,7 +30,8 @@ var ErrNoEffect = errors.New("attached without an error, and was never called")
 // programs that do nothing but note that they ran, calls getpgid, which passes
 // the hooks in question, and looks. It needs the privileges of a table.
 func Probe() (*Support, error) {
-	kernel, err := btf.LoadKernelSpec()
+	types := btf.NewCache()
+	kernel, err := types.Kernel()
 	if err != nil {
 		return nil, &Error{Op: "probe", Err: fmt.Errorf("the kernel's type information: %w", err),
 			Hint: "taskwatch needs a kernel with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux)"}
@@ -41,9 +42,9 @@ func Probe() (*Support, error) {
 	}
 	defer ran.Close()
 	s := &Support{
-		LSM:          tryHook(ran, kernel, ebpf.LSM, ebpf.AttachLSMMac, "task_getpgid"),
-		ModifyReturn: tryHook(ran, kernel, ebpf.Tracing, ebpf.AttachModifyReturn, "security_task_getpgid"),
-		FEntry:       tryHook(ran, kernel, ebpf.Tracing, ebpf.AttachTraceFEntry, "security_task_getpgid"),
+		LSM:          tryHook(ran, types, ebpf.LSM, ebpf.AttachLSMMac, "task_getpgid"),
+		ModifyReturn: tryHook(ran, types, ebpf.Tracing, ebpf.AttachModifyReturn, "security_task_getpgid"),
+		FEntry:       tryHook(ran, types, ebpf.Tracing, ebpf.AttachTraceFEntry, "security_task_getpgid"),
 	}
 	var td *btf.Typedef
 	if err := kernel.TypeByName("btf_trace_sched_prepare_exec", &td); err != nil {
@@ -59,7 +60,7 @@ func Probe() (*Support, error) {
 }
 
 // tryHook attaches a program that counts to a hook that getpgid passes.
-func tryHook(ran *ebpf.Map, kernel *btf.Spec, typ ebpf.ProgramType, at ebpf.AttachType, target string) error {
+func tryHook(ran *ebpf.Map, types *btf.Cache, typ ebpf.ProgramType, at ebpf.AttachType, target string) error {
 	h := &hook{typ: typ, attach: at, target: target}
 	p, err := loadProgram("tw_probe", h, asm.Instructions{
 		asm.LoadMapValue(asm.R1, ran.FD(), 0),
@@ -67,7 +68,7 @@ func tryHook(ran *ebpf.Map, kernel *btf.Spec, typ ebpf.ProgramType, at ebpf.Atta
 		asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, 0),
 		asm.Mov.Imm(asm.R0, 0),
 		asm.Return(),
-	}, kernel)
+	}, types)
 	if err != nil {
 		return plainly(err)
 	}

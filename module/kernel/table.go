@@ -65,7 +65,7 @@ type Table struct {
 	dryRun  bool
 	support *Support
 	plan    []*hook
-	kernel  *btf.Spec
+	types   *btf.Cache
 	off     *offsets
 	grace   *grace
 	stats   *ebpf.Map
@@ -97,7 +97,7 @@ const (
 // tracepoints of system calls), Linux 5.11 and the kernel's BTF.
 func NewTable(cfg Config) (_ *Table, err error) {
 	t := &Table{
-		dryRun: cfg.DryRun, support: cfg.Support,
+		dryRun: cfg.DryRun, support: cfg.Support, types: btf.NewCache(),
 		owners: map[*listing]*Module{}, attached: map[*hook]*attachment{},
 		names: map[uint32]WatcherInfo{}, ids: map[uint32]string{},
 		slots: make([]bool, maxSlots),
@@ -119,10 +119,11 @@ func NewTable(cfg Config) (_ *Table, err error) {
 			return nil, err
 		}
 	}
-	if t.kernel, err = btf.LoadKernelSpec(); err != nil {
+	kernel, err := t.types.Kernel()
+	if err != nil {
 		return nil, fmt.Errorf("the kernel's type information: %w", err)
 	}
-	if t.off, err = findOffsets(t.kernel); err != nil {
+	if t.off, err = findOffsets(kernel); err != nil {
 		return nil, err
 	}
 	if t.grace, err = newGrace(); err != nil {
@@ -400,7 +401,7 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		}
 		changes[len(changes)-1].next = next
 		if c.created {
-			if err := c.at.attach(t.off, t.kernel); err != nil {
+			if err := c.at.attach(t.off, t.types); err != nil {
 				return err
 			}
 		}
@@ -477,7 +478,7 @@ func (t *Table) load(lk *linker, at *attachment) ([]*ebpf.Program, error) {
 	}
 	var programs []*ebpf.Program
 	for _, insns := range stages {
-		p, err := loadProgram("task_watchers", lk.hook, insns, t.kernel)
+		p, err := loadProgram("task_watchers", lk.hook, insns, t.types)
 		if err != nil {
 			closeAll(programs)
 			return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)

@@ -92,20 +92,13 @@ func TestFirstVetoWinsAndIsReportedOnce(t *testing.T) {
 				t.Errorf("got %s, want %s", got, want)
 			}
 			n := global(t, builtin, "count")
-			var reports [64]struct {
-				Watcher, Flags uint32
-				Err, PID       int32
-			}
-			if err := builtin.Variable("reports").Get(&reports); err != nil {
-				t.Fatal(err)
-			}
 			vetoes := map[taskwatch.Kind]int{}
-			for _, r := range reports[:min(n, 64)] {
-				who, ok := table.Watcher(r.Watcher)
+			for _, r := range reports(t, builtin) {
+				who, ok := table.Watcher(uint32(r.Watcher))
 				if !ok {
 					t.Fatalf("report of the unknown watcher %d", r.Watcher)
 				}
-				wantErr, wantFlags := int32(-11), uint32(ReportVeto)
+				wantErr, wantFlags := int64(-11), uint64(ReportVeto)
 				if dry {
 					wantFlags |= ReportDryRun
 				}

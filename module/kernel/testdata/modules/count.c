@@ -7,14 +7,10 @@ MODULE_PARM_DESC(pid, "count what this process and its children do");
 
 __u64 inits, clones, execs, uids, gids, exits, frees;
 __u64 ran; /* how often anything ran */
-__u32 poisoned;
-__u64 ran_poisoned;
 
 static bool counts(struct task_struct *tsk)
 {
 	__sync_fetch_and_add(&ran, 1);
-	if (poisoned)
-		__sync_fetch_and_add(&ran_poisoned, 1);
 	return !pid || task_pid(tsk) == pid || task_ppid(tsk) == pid;
 }
 

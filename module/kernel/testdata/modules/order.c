@@ -30,7 +30,11 @@ static __noinline int append(struct task_struct *tsk, __u32 what)
 static int first(unsigned long val, struct task_struct *tsk) { return append(tsk, tag); }
 task_watcher_func(clone, first);
 
-static int second(unsigned long val, struct task_struct *tsk) { append(tsk, tag + 1); return -5; }
+static int second(unsigned long val, struct task_struct *tsk)
+{
+	append(tsk, tag + 1);
+	return task_ppid(tsk) == pid ? -5 : 0;
+}
 task_watcher_func(clone, second);
 
 static int third(unsigned long val, struct task_struct *tsk) { return append(tsk, tag + 2); }

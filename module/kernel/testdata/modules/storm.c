@@ -6,12 +6,20 @@ module_param(pid, __u32, 0);
 
 __u64 inits, clones, execs, exits;
 __u64 ran, ran_poisoned;
-__u32 poisoned;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} poison SEC(".maps");
 
 static bool counts(struct task_struct *tsk)
 {
+	__u32 zero = 0, *poisoned = bpf_map_lookup_elem(&poison, &zero);
+
 	__sync_fetch_and_add(&ran, 1);
-	if (poisoned)
+	if (poisoned && *poisoned)
 		__sync_fetch_and_add(&ran_poisoned, 1);
 	return !pid || task_pid(tsk) == pid || task_ppid(tsk) == pid;
 }
