@@ -134,7 +134,13 @@ func (c *Conn) await(number uint32) error {
 			return answer
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return ErrSilent
-		case err != nil && !errors.Is(err, ErrOverrun) && !malformed(err):
+		case errors.Is(err, ErrOverrun):
+			// The answer may be among what was lost. Old kernels count
+			// subscriptions, so the first is taken back.
+			if err := errors.Join(c.send(0, ignore), c.send(number, listen)); err != nil {
+				return err
+			}
+		case err != nil && !malformed(err):
 			return err
 		}
 	}

@@ -1,0 +1,294 @@
+package connector
+
+import (
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/cnproc"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+)
+
+// Fields that go together.
+const (
+	fieldsIDs     = taskwatch.FieldUID | taskwatch.FieldGID
+	fieldsProgram = taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldArgv
+)
+
+func (st *stream) clone(r *cnproc.Record) {
+	e := st.table.tasks[r.TID]
+	if e != nil && !(e.proc.pid == r.PID && e.asOf > r.NS && e.start() <= r.NS+st.clock.boot) {
+		st.table.remove(e) // its exit was lost
+		e = nil
+	}
+	if e == nil {
+		e = st.table.add(r.PID, r.TID)
+		st.begin(e, r)
+		if r.TID == r.PID {
+			st.fork(e, r)
+		} else {
+			st.thread(e, r)
+		}
+	} else if r.TID == r.PID { // found in /proc before its clone was handled
+		st.created(e, st.creator(r))
+	}
+	st.table.reparent(e, r.ParentPID)
+	if p := st.table.procs[r.ParentPID]; p != nil && p.inTree && r.TID == r.PID {
+		st.table.enter(e.proc)
+	}
+	st.deliver(taskwatch.Clone, e, r, taskwatch.FieldVal)
+}
+
+// creator returns the task that called fork, or nil.
+func (st *stream) creator(r *cnproc.Record) *entry {
+	from := st.table.tasks[r.ParentTID]
+	if from == nil || from.proc.pid != r.ParentPID {
+		return nil
+	}
+	return from
+}
+
+func (st *stream) created(e, by *entry) {
+	if by != nil {
+		e.task.ParentID = by.task.ID
+	}
+	e.know(taskwatch.FieldParentID, by != nil)
+}
+
+// fork fills in a new process.
+func (st *stream) fork(e *entry, r *cnproc.Record) {
+	from := st.creator(r)
+	st.created(e, from)
+	if from != nil {
+		e.inherit(from)
+		if from.asOf > r.NS { // read after the fork: the child may have had other facts
+			e.unknown |= fieldsProgram | fieldsIDs
+			st.read(e, r.NS)
+		}
+		return
+	}
+	st.read(e, r.NS)
+}
+
+// thread fills in a new thread. Which task of the process has made it is not
+// told.
+func (st *stream) thread(e *entry, r *cnproc.Record) {
+	p := e.proc
+	var from *entry
+	if from = st.table.tasks[p.pid]; from == nil || from.proc != p {
+		from = nil
+		for _, o := range p.others {
+			if o != e && !o.dying {
+				from = o
+				break
+			}
+		}
+	}
+	if from == nil {
+		p.unsure = true
+		st.read(e, r.NS)
+		return
+	}
+	e.inherit(from)
+	if p.live == 2 && !p.unsure && !st.dirty {
+		st.created(e, from)
+	} else if p.mixed || p.unsure || st.dirty {
+		e.unknown |= taskwatch.FieldComm | fieldsIDs
+		st.readStatus(e, r.NS)
+	}
+}
+
+// begin sets the start time. The message is made some microseconds after the
+// kernel took it, so unless a clock tick has just passed, it has the same
+// rounded value.
+func (st *stream) begin(e *entry, r *cnproc.Record) {
+	const margin = procfs.TickNS / 5
+	boot := r.NS + st.clock.boot
+	rounded := boot / procfs.TickNS * procfs.TickNS
+	if boot-rounded > margin {
+		e.began(rounded)
+		return
+	}
+	if s, err := st.proc.Stat(r.PID, r.TID); err == nil && (s.StartNS == rounded || s.StartNS == rounded-procfs.TickNS) {
+		e.began(s.StartNS)
+	}
+}
+
+// find returns the entry of the task that a record is about. A task that is
+// not in the table is added with what /proc says of it.
+func (st *stream) find(r *cnproc.Record) *entry {
+	e := st.table.tasks[r.TID]
+	if e != nil && e.proc.pid == r.PID {
+		if e.start() <= r.NS+st.clock.boot {
+			return e
+		}
+		// The record is about a former owner of the tid.
+		return &entry{
+			unknown: mayMiss, proc: &process{pid: r.PID, unsure: true},
+			task: &taskwatch.Task{ID: st.table.newID(), PID: r.PID, TID: r.TID},
+		}
+	}
+	if e != nil {
+		st.table.remove(e)
+	}
+	e = st.table.add(r.PID, r.TID)
+	e.proc.unsure = true
+	if r.What != cnproc.Exit {
+		st.read(e, r.NS)
+	}
+	return e
+}
+
+func (st *stream) exec(r *cnproc.Record) {
+	var e *entry
+	if p := st.table.procs[r.PID]; p != nil && len(p.others) > 0 {
+		e = st.execer(p)
+		st.table.overtake(p, e)
+	}
+	if e == nil {
+		e = st.find(r)
+	}
+	missing := taskwatch.Fields(0)
+	st.ev.OldExe = e.task.Exe
+	if e.unknown.Has(taskwatch.FieldExe) || e.asOf > r.NS {
+		st.ev.OldExe = ""
+		missing = taskwatch.FieldOldExe
+	}
+	missing |= st.readProgram(e, r)
+	e.asOf = 0
+	st.deliver(taskwatch.Exec, e, r, missing)
+}
+
+// patience bounds the wait for the messages of tasks that have exited. They
+// come within a millisecond, unless the machine has more to do than it can and
+// leaves the exited tasks waiting to run on.
+const patience = 2 * time.Second
+
+// execer returns the task of a process that has just called exec, or nil if
+// that cannot be told. All others have exited, but the kernel may send the
+// message of an exit after that of the exec that waited for it, and names the
+// leader in both. So it is the one whose exit does not come.
+func (st *stream) execer(p *process) *entry {
+	leader := st.table.tasks[p.pid]
+	if leader != nil && leader.proc != p {
+		leader = nil
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Microsecond) {
+		exits := st.exits()
+		var left []*entry
+		for tid, e := range p.others {
+			if !e.dying && exits[tid] == 0 {
+				left = append(left, e)
+			}
+		}
+		late := time.Now().After(end)
+		switch {
+		case len(left) == 0:
+			return leader
+		case len(left) == 1 && leader == nil:
+			return left[0]
+		case len(left) == 1 && (exits[p.pid] == 2 || exits[p.pid] == 1 && st.alive(leader)):
+			p.late = leader // the first of these exits is its, not the new program's
+			return left[0]
+		case late && leader != nil:
+			return leader
+		case late:
+			return nil
+		}
+		_ = st.queue.pump() // what fails here fails in fill too, and ends the run
+	}
+}
+
+// exits counts, by tid, the exits that are not yet handled.
+func (st *stream) exits() map[int]int {
+	exits := map[int]int{}
+	st.queue.exits(exits)
+	addExits(exits, st.records[st.next:])
+	return exits
+}
+
+func (st *stream) ids(r *cnproc.Record, k taskwatch.Kind) {
+	e := st.find(r)
+	ids, field := &e.task.UID, taskwatch.FieldUID
+	if k == taskwatch.GID {
+		ids, field = &e.task.GID, taskwatch.FieldGID
+	}
+	missing := taskwatch.FieldCause
+	st.ev.OldIDs = *ids
+	if e.unknown.Has(field) || e.asOf > r.NS {
+		st.ev.OldIDs = taskwatch.IDs{}
+		missing |= taskwatch.FieldOld
+	}
+	var now taskwatch.IDs
+	known := false
+	if !st.idsChanged(r, k) {
+		if s, err := st.proc.Status(r.PID, r.TID); err == nil {
+			now = s.UID
+			if k == taskwatch.GID {
+				now = s.GID
+			}
+			_ = st.queue.pump() // what fails here fails in fill too, and ends the run
+			known = now[taskwatch.RealID] == r.Real && now[taskwatch.EffectiveID] == r.Effective && !st.idsChanged(r, k)
+			st.table.reparent(e, s.PPID)
+		}
+	}
+	*ids = now
+	e.know(field, known)
+	if e.proc.live > 1 {
+		e.proc.mixed = true
+	}
+	st.deliver(k, e, r, missing)
+}
+
+// idsChanged reports whether the task is known to have changed its ids again.
+func (st *stream) idsChanged(r *cnproc.Record, k taskwatch.Kind) bool {
+	c := st.queue.changed(r.TID, r.NS)
+	if k == taskwatch.GID {
+		return c.gid != 0
+	}
+	return c.uid != 0
+}
+
+func (st *stream) comm(r *cnproc.Record) {
+	e := st.table.tasks[r.TID]
+	if e == nil || e.proc.pid != r.PID || e.asOf > r.NS {
+		return
+	}
+	e.task.Comm = r.Name
+	e.know(taskwatch.FieldComm, true)
+	if e.proc.live > 1 {
+		e.proc.mixed = true
+	}
+}
+
+func (st *stream) exit(r *cnproc.Record) {
+	e := st.find(r)
+	if late := e.proc.late; late != nil && r.TID == r.PID {
+		e.proc.late = nil
+		e = late
+	}
+	if r.ParentPID != 0 {
+		st.table.reparent(e, r.ParentPID)
+	}
+	missing := taskwatch.FieldsRusage
+	unsure := e.proc.unsure || st.dirty || e.proc.multi && !e.dying
+	last := st.table.remove(e)
+	if o := st.table.other(e.proc); o != nil && st.alive(o) {
+		// Another goes on, so this was not the last. If it is the only one,
+		// it will be.
+		unsure = false
+		e.proc.multi = e.proc.live > 1
+	}
+	if unsure {
+		missing |= taskwatch.FieldExitGroup
+	}
+	st.ev.Val = uint64(r.Code)
+	st.ev.Exit = taskwatch.DecodeExit(st.ev.Val)
+	st.ev.Exit.Group = last && !unsure
+	st.deliver(taskwatch.Exit, e, r, missing)
+}
+
+// alive reports whether a task is seen not to have begun to exit.
+func (st *stream) alive(e *entry) bool {
+	s, err := st.proc.Stat(e.task.PID, e.task.TID)
+	return err == nil && e.is(&s) && !s.Exiting()
+}

@@ -1,0 +1,138 @@
+package connector
+
+import (
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/cnproc"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+)
+
+// read fills in what is not known of a task from /proc, for a record of the
+// time ns. What may have changed since then stays unknown.
+func (st *stream) read(e *entry, ns int64) {
+	pid, tid := e.task.PID, e.task.TID
+	s, err := st.proc.Stat(pid, tid)
+	if err != nil || s.Exited() || !e.is(&s) || s.StartNS > ns+st.clock.boot {
+		return
+	}
+	if e.unknown.Has(taskwatch.FieldStart) {
+		e.began(s.StartNS)
+	}
+	st.table.reparent(e, s.PPID)
+	if p := e.parent; p != nil && p.inTree {
+		st.table.enter(e.proc)
+	}
+	if e.unknown.Has(taskwatch.FieldExe) && st.queue.changed(tid, ns).exec == 0 {
+		if s.Kthread() {
+			e.kernel()
+		} else {
+			st.readExe(e)
+		}
+	}
+	st.readStatus(e, ns)
+	_ = st.queue.pump() // what fails here fails in fill too, and ends the run
+	if st.queue.changed(tid, ns).exec != 0 {
+		e.unknown |= fieldsProgram
+	}
+}
+
+// readExe reads exe and argv.
+func (st *stream) readExe(e *entry) {
+	if st.readLink(e) {
+		st.readArgv(e)
+	}
+}
+
+// readLink reads exe and reports whether the task has not exited.
+func (st *stream) readLink(e *entry) bool {
+	exe, err := st.proc.Exe(e.task.TID)
+	e.task.Exe, e.task.Argv = exe, nil
+	e.know(taskwatch.FieldExe, err == nil)
+	e.know(taskwatch.FieldArgv, false)
+	return !procfs.Gone(err)
+}
+
+func (st *stream) readArgv(e *entry) {
+	argv, err := st.proc.Cmdline(e.task.TID)
+	if err != nil {
+		return
+	}
+	if len(argv) == 0 {
+		// So it is without arguments, or has exited since.
+		if s, err := st.proc.Stat(e.task.PID, e.task.TID); err != nil || s.Exiting() {
+			return
+		}
+	}
+	e.task.Argv = argv
+	e.know(taskwatch.FieldArgv, true)
+}
+
+// kernel fills in that a task of the kernel has no program.
+func (e *entry) kernel() {
+	e.task.Exe, e.task.Argv = "", []string{}
+	e.know(taskwatch.FieldExe|taskwatch.FieldArgv, true)
+}
+
+// readStatus reads name and ids, as far as they are unknown.
+func (st *stream) readStatus(e *entry, ns int64) {
+	const fields = taskwatch.FieldComm | fieldsIDs
+	if e.unknown&fields == 0 {
+		return
+	}
+	s, err := st.proc.Status(e.task.PID, e.task.TID)
+	if err != nil || s.TID != e.task.TID {
+		return
+	}
+	_ = st.queue.pump()
+	c := st.queue.changed(e.task.TID, ns)
+	if e.unknown.Has(taskwatch.FieldComm) && c.comm == 0 && c.exec == 0 {
+		e.task.Comm = s.Comm
+		e.know(taskwatch.FieldComm, true)
+	}
+	if e.unknown.Has(taskwatch.FieldUID) && c.uid == 0 {
+		e.task.UID = s.UID
+		e.know(taskwatch.FieldUID, true)
+	}
+	if e.unknown.Has(taskwatch.FieldGID) && c.gid == 0 {
+		e.task.GID = s.GID
+		e.know(taskwatch.FieldGID, true)
+	}
+}
+
+// readProgram reads what an exec has changed, and what is told only then. It
+// returns what of the latter is missing.
+func (st *stream) readProgram(e *entry, r *cnproc.Record) (missing taskwatch.Fields) {
+	t := e.task
+	t.Exe, t.Argv, t.Cwd, t.Cgroup = "", nil, "", ""
+	e.unknown |= fieldsProgram
+	if st.queue.changed(r.TID, r.NS).exec != 0 {
+		return execOnly // /proc shows a later program already
+	}
+	// A program may end within some 100 us, so what matters most comes first.
+	alive := st.readLink(e)
+	s, err := st.proc.Stat(r.PID, 0)
+	if err != nil || !e.is(&s) {
+		e.unknown |= fieldsProgram // whose link it was is not known
+		return execOnly
+	}
+	if alive {
+		st.readArgv(e)
+	}
+	if t.Cwd, err = st.proc.Cwd(r.PID); err != nil {
+		missing |= taskwatch.FieldCwd
+	}
+	if t.Cgroup, err = st.proc.Cgroup(r.PID, 0); err != nil || t.Cgroup == "" {
+		missing |= taskwatch.FieldCgroup
+	}
+	_ = st.queue.pump()
+	c := st.queue.changed(r.TID, r.NS)
+	if c.exec != 0 {
+		e.unknown |= fieldsProgram
+		return execOnly
+	}
+	t.Comm = s.Comm
+	e.know(taskwatch.FieldComm, c.comm == 0)
+	if !s.Exiting() { // else it may be an orphan by now
+		st.table.reparent(e, s.PPID)
+	}
+	return missing
+}

@@ -1,0 +1,110 @@
+package connector
+
+import (
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+)
+
+// resync brings the table in line with /proc: tasks found there are known from
+// then on, with what it says of them, and tasks that are gone are forgotten.
+// No event is delivered for either; those that wait in the queue are, when
+// their turn comes.
+func (st *stream) resync() error {
+	begin := time.Now()
+	st.scans++
+	parents := map[*entry]int{} // of the tasks found, the ppid
+	err := st.proc.Tasks(func(pid, tid int) error {
+		now := monotonic()
+		s, err := st.proc.Stat(pid, tid)
+		if err != nil || s.Exited() {
+			return nil // gone meanwhile, or about to be
+		}
+		if e := st.look(pid, tid, &s); e != nil {
+			e.asOf, e.scan = now, st.scans
+			parents[e] = s.PPID
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := st.queue.pump(); err != nil {
+		return err
+	}
+	exits := st.exits()
+	for tid, e := range st.table.tasks {
+		if e.scan != st.scans && exits[tid] == 0 {
+			st.table.remove(e)
+		}
+	}
+	for _, p := range st.table.procs {
+		p.unsure = false
+	}
+	for e, ppid := range parents {
+		st.table.reparent(e, ppid)
+	}
+	st.findTree()
+	st.dirty = false
+	st.scanned = time.Now()
+	st.scan = st.scanned.Sub(begin)
+	return nil
+}
+
+// look enters a task that was found in /proc into the table, or refreshes its
+// entry. It returns nil if the task has ended meanwhile.
+func (st *stream) look(pid, tid int, s *procfs.Stat) *entry {
+	status, err := st.proc.Status(pid, tid)
+	if err != nil {
+		return nil
+	}
+	e := st.table.tasks[tid]
+	if e != nil && (e.proc.pid != pid || e.dying || !e.is(s)) {
+		st.table.remove(e) // its exit was lost
+		e = nil
+	}
+	if e == nil {
+		e = st.table.add(pid, tid)
+	}
+	if e.unknown.Has(taskwatch.FieldStart) {
+		e.began(s.StartNS)
+	}
+	e.task.Comm, e.task.UID, e.task.GID = status.Comm, status.UID, status.GID
+	e.know(taskwatch.FieldComm|fieldsIDs, true)
+	leader := st.table.tasks[pid]
+	switch {
+	case s.Kthread():
+		e.kernel()
+	case tid == pid || leader == nil || leader.scan != st.scans:
+		st.readExe(e)
+	default:
+		e.task.Exe, e.task.Argv = leader.task.Exe, leader.task.Argv
+		e.know(taskwatch.FieldExe, !leader.unknown.Has(taskwatch.FieldExe))
+		e.know(taskwatch.FieldArgv, !leader.unknown.Has(taskwatch.FieldArgv))
+	}
+	if tid != pid && (leader == nil || leader.task.Comm != e.task.Comm || leader.task.UID != e.task.UID || leader.task.GID != e.task.GID) {
+		e.proc.mixed = true
+	}
+	return e
+}
+
+// findTree takes into the scope of Config.PID what descends from it.
+func (st *stream) findTree() {
+	pid := st.src.cfg.PID
+	if pid == 0 {
+		return
+	}
+	if p := st.table.procs[pid]; p != nil && st.scans == 1 {
+		st.table.enter(p)
+	}
+	for found := true; found; {
+		found = false
+		for _, e := range st.table.tasks {
+			if !e.proc.inTree && e.parent != nil && e.parent.inTree {
+				st.table.enter(e.proc)
+				found = true
+			}
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package connector
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/cnproc"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+)
+
+// stream is one run of a source.
+type stream struct {
+	src     *Source
+	reg     *taskwatch.Registry
+	conn    *cnproc.Conn
+	queue   *queue
+	table   *table
+	gaps    gaps
+	stopped atomic.Bool
+
+	proc  procfs.Reader
+	clock clock
+	ev    taskwatch.Event
+	seq   uint64
+
+	records []cnproc.Record // taken from the queue
+	next    int             // the first of them that is not handled
+
+	overrun bool // the socket was full, and no gap has shown since
+	dirty   bool // messages were lost, and the table not scanned since
+	scans   uint64
+	scanned time.Time     // when the last scan ended
+	scan    time.Duration // what it took
+
+	received, lost, overruns uint64
+}
+
+func (st *stream) run() error {
+	st.clock = readClock()
+	if err := st.resync(); err != nil {
+		return err
+	}
+	if pid := st.src.cfg.PID; pid != 0 && st.table.tree == 0 {
+		return &NoProcessError{pid}
+	}
+	st.publish()
+	if ready := st.src.cfg.OnReady; ready != nil {
+		ready()
+	}
+	for {
+		records, err := st.queue.take(st.records)
+		if err == errDone {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		st.records, st.clock = records, readClock()
+		for st.next = 0; st.next < len(records); {
+			r := &records[st.next]
+			st.next++
+			if err := st.handle(r); err != nil {
+				return err
+			}
+			if st.src.cfg.PID != 0 && st.table.tree == 0 {
+				return nil
+			}
+		}
+		if st.queue.empty() {
+			if err := st.settle(); err != nil {
+				return err
+			}
+		}
+		st.publish()
+	}
+}
+
+// publish makes the counters visible.
+func (st *stream) publish() {
+	st.src.mu.Lock()
+	defer st.src.mu.Unlock()
+	st.src.stats = Stats{
+		BufferSize: st.conn.BufferSize(), Received: st.received, Lost: st.lost,
+		Overruns: st.overruns, Scans: st.scans, Tasks: len(st.table.tasks),
+	}
+}
+
+func (st *stream) handle(r *cnproc.Record) error {
+	if r.What == overrun {
+		st.overruns++
+		st.overrun, st.dirty = true, true
+		return nil
+	}
+	st.received++
+	st.queue.handled(r)
+	if n := st.gaps.check(r); n > 0 {
+		if err := st.lose(n); err != nil {
+			return err
+		}
+	}
+	switch r.What {
+	case cnproc.Fork:
+		st.clone(r)
+	case cnproc.Exec:
+		st.exec(r)
+	case cnproc.UID:
+		st.ids(r, taskwatch.UID)
+	case cnproc.GID:
+		st.ids(r, taskwatch.GID)
+	case cnproc.Comm:
+		st.comm(r)
+	case cnproc.Exit:
+		st.exit(r)
+	}
+	return nil
+}
+
+// lose tells that n messages were lost, 0 if it is not known how many.
+func (st *stream) lose(n uint64) error {
+	st.reg.NotifyLost(taskwatch.Loss{Count: n, Seq: st.seq + 1})
+	st.seq += n
+	st.lost += n
+	st.overrun, st.dirty = false, true
+	// Scanning takes time, in which more is lost. While losses go on, it may
+	// take a tenth of it.
+	if time.Since(st.scanned) < 10*st.scan {
+		return nil
+	}
+	return st.resync()
+}
+
+// settle is called when everything received was handled.
+func (st *stream) settle() error {
+	if st.overrun {
+		if err := st.lose(0); err != nil {
+			return err
+		}
+	}
+	if st.dirty {
+		return st.resync()
+	}
+	return nil
+}
+
+// deliver notifies the watchers of an event of e's task. missing is what this
+// event cannot tell, besides what is not known of the task.
+func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing taskwatch.Fields) {
+	defer st.ev.Reset()
+	if st.src.cfg.PID != 0 && !e.proc.inTree || !st.reg.Enabled(k) {
+		return
+	}
+	if !e.ppidKnown() {
+		missing |= taskwatch.FieldPPID
+	}
+	if k != taskwatch.Exec {
+		missing |= execOnly
+	}
+	st.seq++
+	ev := &st.ev
+	ev.Kind, ev.Seq, ev.Source, ev.Task = k, st.seq, Name, e.task
+	ev.MonoNS, ev.Time = r.NS, time.Unix(0, r.NS+st.clock.wall)
+	ev.Final = k.Vetoable()
+	ev.Missing = (missing | e.unknown) & taskwatch.FieldsOf(k)
+	_ = st.reg.Notify(ev) // nothing can be refused any more
+}

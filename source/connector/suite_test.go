@@ -1,0 +1,25 @@
+package connector
+
+import (
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/watchtest"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }
+
+func TestConformance(t *testing.T) {
+	requireConnector(t)
+	watchtest.Source(t, watchtest.Config{
+		RealParent: true,
+		New: func(t testing.TB, _ watchtest.Command) watchtest.Instance {
+			ready := make(chan struct{})
+			s, err := New(Config{OnReady: func() { close(ready) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return watchtest.Instance{Source: s, Ready: ready}
+		},
+	})
+}

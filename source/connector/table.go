@@ -1,0 +1,216 @@
+package connector
+
+import (
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+)
+
+// process is a thread group with a task that has not exited.
+type process struct {
+	pid    int
+	start  int64          // of its first leader, as /proc has it; 0 if unknown
+	live   int            // tasks that have not exited
+	others map[int]*entry // live tasks but for the leader, by tid
+	inTree bool           // in the scope of Config.PID
+
+	// mixed says that the tasks may differ in name or ids, so that those of
+	// a new one, whose creator is not known, are not known either.
+	mixed bool
+
+	// unsure says that tasks of the process may have been missed.
+	unsure bool
+
+	// multi says that tasks are ending whose order is not known: the kernel
+	// decides at the beginning of an exit which is the last of its process,
+	// and sends the message at the end.
+	multi bool
+
+	late *entry // a leader that another's exec has overtaken before its exit was told, or nil
+}
+
+// entry is one task that has not exited.
+type entry struct {
+	task    *taskwatch.Task
+	proc    *process
+	parent  *process         // the real parent as last told, or nil
+	unknown taskwatch.Fields // what is not known of task, of mayMiss
+	asOf    int64            // CLOCK_MONOTONIC when task was read from /proc, 0 if it never was
+	dying   bool             // killed by another's exec: no longer live, but its exit is still to come
+	scan    uint64           // the last scan that found it
+}
+
+// table holds the tasks that have not exited.
+type table struct {
+	run  uint64
+	next uint64 // TaskID.N of the next task
+
+	tasks map[int]*entry   // by tid
+	procs map[int]*process // by pid
+	tree  int              // tasks in the scope of Config.PID
+}
+
+func newTable(run uint64) *table {
+	return &table{run: run, tasks: make(map[int]*entry), procs: make(map[int]*process)}
+}
+
+func (t *table) newID() taskwatch.TaskID {
+	t.next++
+	return taskwatch.TaskID{Run: t.run, N: t.next}
+}
+
+// add makes the entry of a new task, about which nothing but its ids is known.
+func (t *table) add(pid, tid int) *entry {
+	p := t.procs[pid]
+	if p == nil {
+		p = &process{pid: pid}
+		t.procs[pid] = p
+	}
+	e := &entry{proc: p, unknown: mayMiss, task: &taskwatch.Task{ID: t.newID(), PID: pid, TID: tid}}
+	t.tasks[tid] = e
+	p.live++
+	if p.inTree {
+		t.tree++
+	}
+	if tid != pid {
+		if p.others == nil {
+			p.others = make(map[int]*entry)
+		}
+		p.others[tid] = e
+	}
+	p.multi = len(p.others) > 0
+	return e
+}
+
+// enter takes a process into the scope of Config.PID.
+func (t *table) enter(p *process) {
+	if p.inTree {
+		return
+	}
+	p.inTree = true
+	t.tree += len(p.others)
+	if e := t.tasks[p.pid]; e != nil && e.proc == p {
+		t.tree++
+	}
+}
+
+// remove forgets a task and reports whether it was the last of its process.
+func (t *table) remove(e *entry) (last bool) {
+	p, tid := e.proc, e.task.TID
+	if t.tasks[tid] != e {
+		return false // it never was in the table
+	}
+	delete(t.tasks, tid)
+	if p.others[tid] == e {
+		delete(p.others, tid)
+	}
+	if p.inTree {
+		t.tree--
+	}
+	if e.dying {
+		return false
+	}
+	if p.live--; p.live > 0 {
+		return false
+	}
+	if t.procs[p.pid] == p {
+		delete(t.procs, p.pid)
+	}
+	return true
+}
+
+// overtake makes e, which has called exec, the only task of its process, with
+// the leader's tid. The others were killed; their exits are still to come. A
+// nil e says that it is not known which task that was: all are forgotten.
+func (t *table) overtake(p *process, e *entry) {
+	if e != nil && e.task.TID != p.pid {
+		if p.late != nil {
+			t.remove(p.late)
+			p.late.dying = true
+		}
+		delete(t.tasks, e.task.TID)
+		delete(p.others, e.task.TID)
+		e.task.TID = p.pid
+		t.tasks[p.pid] = e
+	}
+	for _, o := range p.others {
+		switch {
+		case o.dying:
+		case e == nil:
+			t.remove(o)
+		default:
+			o.dying = true
+			p.live--
+		}
+	}
+	p.mixed, p.unsure, p.multi = false, false, false
+}
+
+// other returns a task of the process that has not exited, the leader if it
+// can, or nil.
+func (t *table) other(p *process) *entry {
+	if e := t.tasks[p.pid]; e != nil && e.proc == p {
+		return e
+	}
+	for _, e := range p.others {
+		if !e.dying {
+			return e
+		}
+	}
+	return nil
+}
+
+// inherit gives a new task what it has from its creator.
+func (e *entry) inherit(from *entry) {
+	const inherited = taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldUID | taskwatch.FieldGID
+	t, f := e.task, from.task
+	t.Comm, t.Exe, t.Argv, t.UID, t.GID = f.Comm, f.Exe, f.Argv, f.UID, f.GID
+	e.unknown = e.unknown&^inherited | from.unknown&inherited
+	e.asOf = 0
+}
+
+// know sets or clears what is known of the task.
+func (e *entry) know(f taskwatch.Fields, known bool) {
+	if known {
+		e.unknown &^= f
+	} else {
+		e.unknown |= f
+	}
+}
+
+// began notes the start time, as /proc has it.
+func (e *entry) began(start int64) {
+	e.task.StartNS = start
+	e.know(taskwatch.FieldStart, true)
+	if e.task.TID == e.task.PID {
+		e.proc.start = start
+	}
+}
+
+// start returns what /proc gives as the start time, or 0 if it is unknown. A
+// task that has overtaken the leader in an exec has the leader's there.
+func (e *entry) start() int64 {
+	switch {
+	case e.task.TID == e.task.PID:
+		return e.proc.start
+	case e.unknown.Has(taskwatch.FieldStart):
+		return 0
+	}
+	return e.task.StartNS
+}
+
+// is reports whether a stat of /proc may be the task's own.
+func (e *entry) is(st *procfs.Stat) bool { return e.start() == 0 || e.start() == st.StartNS }
+
+// reparent notes the real parent.
+func (t *table) reparent(e *entry, ppid int) {
+	e.task.PPID = ppid
+	e.parent = t.procs[ppid]
+	e.know(taskwatch.FieldPPID, true)
+}
+
+// ppidKnown reports whether the parent that was told last is still the real
+// one: an orphan gets another without a word. The init process and the
+// kernel's own parent stay.
+func (e *entry) ppidKnown() bool {
+	return e.unknown&taskwatch.FieldPPID == 0 && (e.task.PPID <= 1 || e.parent != nil && e.parent.live > 0)
+}
