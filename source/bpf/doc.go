@@ -1,21 +1,51 @@
 // Package bpf is the source that watches the whole machine, one cgroup or one
-// process tree with eBPF programs on the kernel's tracepoints.
+// process tree with eBPF programs.
 //
-// The programs (c/stream.bpf.c) put one record per event into one ring buffer,
-// which keeps causal order by itself: the record of a clone is reserved before
-// the child can run. Here the records are decoded in place and joined with a
-// table of all tasks, which gives each event the facts that the kernel does
-// not have at hand, such as the argv of a task that exits.
+// The programs (c/stream.bpf.c) are a built-in of the table of module/kernel,
+// so that modules in the kernel and the events here share hooks and order:
+// [Source.Table] registers modules, and Config.OnReport and Config.OnEmit hear
+// of them.
+//
+// The stream puts one record per event into one ring buffer, which keeps
+// causal order by itself: the record of a clone is reserved before the child
+// can run. Here the records are decoded in place and joined with a table of
+// all tasks, which gives each event the facts that the kernel does not have
+// at hand, such as the argv of a task that exits.
 //
 // The source needs CAP_BPF and CAP_PERFMON (or root), the initial pid
 // namespace, and Linux 6.1 or newer with BTF (CONFIG_DEBUG_INFO_BTF).
 //
 // # What is attached
 //
-// While anybody watches anything, the tracepoints of clone, exec and exit are:
-// without them there is no table. Those of uid and gid (the exit of system
-// calls) and of free are attached only while somebody watches these kinds;
-// init shares the tracepoint of clone.
+// While anybody watches anything, the hooks of clone, exec and exit are:
+// without them there is no table of tasks. Those of init, uid, gid and free
+// are attached only while somebody watches these kinds. (Where init comes so
+// early that the fork may still fail, it brings free along.) A module that
+// comes or goes is noticed within half a second.
+//
+// Changes of ids are told by the table where it sees all of them (fentry on
+// commit_creds), else by a program on the exit of system calls and by
+// comparison at exec.
+//
+// # Frees
+//
+// Some kernels do not tell every free. A task that has exited and is gone, but
+// was not told to be freed for half a second, gets a free marked
+// [taskwatch.Event.Inferred]. One of a process's tasks that was replaced in an
+// exec gets it before its replacement exits.
+//
+// # Losses
+//
+// When the buffer is full, events are lost. The loss is told before the first
+// event behind it, and the table of tasks is brought up to date with the
+// kernel's task iterator; a task whose exit was lost gets an inferred free.
+//
+// # Known limits
+//
+// CPU time at exit is what the scheduler had accounted by then, up to a clock
+// tick less than wait4 reports afterwards. Cwd is that at the last exec: no
+// event tells of chdir. Ids changed by 32-bit programs on arm64 are seen only
+// where the table tells them.
 //
 // # Time and wake-ups
 //
