@@ -45,6 +45,33 @@ type Config struct {
 	// Recorded says that New itself has run the command, and that the source
 	// repeats what happened then. Nothing can be stopped or refused any more.
 	Recorded bool
+
+	given *given // nil where single cases are run
+}
+
+// given are the fields that some event of a run had, of those that single
+// events may miss.
+type given struct {
+	declared, had [taskwatch.NumKinds]taskwatch.Fields
+}
+
+func (g *given) add(caps *source.Capabilities, events []seen) {
+	for _, s := range events {
+		may := caps.Events[s.ev.Kind].MayMiss
+		g.declared[s.ev.Kind] |= may
+		g.had[s.ev.Kind] |= may &^ s.ev.Missing
+	}
+}
+
+// check names the fields that every event missed.
+func (g *given) check() []string {
+	var problems []string
+	for k := range g.declared {
+		if never := g.declared[k] &^ g.had[k]; never != 0 {
+			problems = append(problems, fmt.Sprintf("no %s event of any case had %s", taskwatch.Kind(k), never))
+		}
+	}
+	return problems
 }
 
 // Instance is a source made for one run.
@@ -75,6 +102,7 @@ func capabilities(i Instance) *source.Capabilities {
 // Source checks a source: see the package comment.
 func Source(t *testing.T, cfg Config) {
 	path := buildWorkload(t)
+	cfg.given = new(given)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			testutil.Require(t, c.needs...)
@@ -90,6 +118,9 @@ func Source(t *testing.T, cfg Config) {
 				}
 			})
 		}
+	})
+	t.Run("may-miss", func(t *testing.T) {
+		report(t, "A field that single events may miss is there in others; what is always missing is declared so.", cfg.given.check())
 	})
 	if cfg.Recorded {
 		return
@@ -226,6 +257,9 @@ func (r *run) compare() {
 			r.problem("a %s event was delivered, which the source does not declare", k)
 			return
 		}
+	}
+	if r.cfg.given != nil {
+		r.cfg.given.add(caps, r.events)
 	}
 	name := r.inst.EventSource
 	if name == "" {

@@ -320,6 +320,32 @@ func TestSourceCanFail(t *testing.T) {
 	}
 }
 
+// TestSourceCanFailOnMayMiss excuses a field that no event ever has.
+func TestSourceCanFailOnMayMiss(t *testing.T) {
+	path := buildWorkload(t)
+	caps := allCapabilities()
+	caps.Events[taskwatch.Exit].MayMiss = taskwatch.FieldMajFlt | taskwatch.FieldMinFlt
+	cfg := oracleConfig(caps, func(list []delivery) []delivery {
+		for i, d := range list {
+			if d.ev.Kind == taskwatch.Exit {
+				d.ev.Missing = taskwatch.FieldMajFlt
+				if i%3 == 0 {
+					d.ev.Missing |= taskwatch.FieldMinFlt
+				}
+			}
+		}
+		return list
+	})
+	cfg.given = new(given)
+	if problems := caseNamed(t, "thread").check(t, &cfg, path); problems != nil {
+		t.Errorf("what may be missing is missed: %s", problems)
+	}
+	want := []string{"no exit event of any case had rusage.majflt"}
+	if got := cfg.given.check(); !slices.Equal(got, want) {
+		t.Errorf("check() = %q, want %q", got, want)
+	}
+}
+
 // TestSourceCanFailOnVeto declares vetoes that the oracle does not have.
 func TestSourceCanFailOnVeto(t *testing.T) {
 	path := buildWorkload(t)

@@ -47,10 +47,12 @@ func scan(in *record.Reader) source.Capabilities {
 			c := &caps.Events[l.Event.Kind]
 			c.Delivered = true
 			c.Missing &= l.Event.Missing
+			c.MayMiss |= l.Event.Missing
 		}
 	}
 	for k := range caps.Events {
 		if c := &caps.Events[k]; c.Delivered {
+			c.MayMiss &^= c.Missing
 			c.Hook, c.Why = hook, why(taskwatch.Kind(k), c.Missing)
 		} else {
 			c.Missing = 0
