@@ -23,9 +23,10 @@
 // early that the fork may still fail, it brings free along.) A module that
 // comes or goes is noticed within half a second.
 //
-// Changes of ids are told by the table where it sees all of them (fentry on
-// commit_creds), else by a program on the exit of system calls and by
-// comparison at exec.
+// Changes of ids are told by the table: by fentry on commit_creds, which sees
+// all of them, else by the tracepoints of the system calls in question, which
+// do not see those of 32-bit programs; and by comparison at exec. Where there
+// is neither, a program on the exit of all system calls does it.
 //
 // # Frees
 //
@@ -44,8 +45,8 @@
 //
 // CPU time at exit is what the scheduler had accounted by then, up to a clock
 // tick less than wait4 reports afterwards. Cwd is that at the last exec: no
-// event tells of chdir. Ids changed by 32-bit programs on arm64 are seen only
-// where the table tells them.
+// event tells of chdir. An id that a 32-bit program has changed shows up late,
+// at the task's next exec, where fentry programs are refused.
 //
 // # Time and wake-ups
 //

@@ -50,7 +50,7 @@ func New(cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Source{cfg: cfg, kernel: k, table: k.table, caps: capabilities(&cfg, k.support)}, nil
+	return &Source{cfg: cfg, kernel: k, table: k.table, caps: capabilities(&cfg, k)}, nil
 }
 
 // Name returns "bpf".
@@ -141,16 +141,13 @@ func (s *Source) Table() *kernel.Table { return s.table }
 
 // capabilities declares what the source delivers; New has just shown that the
 // programs load.
-func capabilities(cfg *Config, support *kernel.Support) source.Capabilities {
+func capabilities(cfg *Config, half *half) source.Capabilities {
 	c := source.Capabilities{Scope: cfg.scopeText()}
-	events := support.Events()
+	events := half.support.Events()
 	for k := range c.Events {
 		e := &c.Events[k]
 		e.Delivered = true
 		e.Hook = strings.Join(events[k].Observe, "; ")
-		if kind := taskwatch.Kind(k); support.FEntry != nil && (kind == taskwatch.UID || kind == taskwatch.GID) {
-			e.Hook = "tp_btf/sys_exit; tp_btf/sched_process_exec"
-		}
 		// Of a task from before the start it is not known who created it. A
 		// thread of the kernel runs no program. A path may be longer than
 		// there is room for, and a cgroup gone before its path was sent.
@@ -164,6 +161,13 @@ func capabilities(cfg *Config, support *kernel.Support) source.Capabilities {
 		case taskwatch.Free:
 			e.MayMiss |= taskwatch.FieldVal | taskwatch.FieldLifetime | taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart
 			why = append(why, "a free that the kernel does not tell is inferred")
+		}
+		if idKinds.Has(taskwatch.Kind(k)) {
+			if half.bySyscall() {
+				e.Hook = "tp_btf/sys_exit; tp_btf/sched_process_exec"
+			} else if gaps := events[k].Why; gaps != "" {
+				why = append(why, gaps)
+			}
 		}
 		if taskwatch.Kind(k).Vetoable() {
 			why = append(why, "events arrive when all is over; only modules in the kernel can refuse")
