@@ -53,7 +53,7 @@ func scan(in *record.Reader) source.Capabilities {
 	for k := range caps.Events {
 		if c := &caps.Events[k]; c.Delivered {
 			c.MayMiss &^= c.Missing
-			c.Hook, c.Why = hook, why(taskwatch.Kind(k), c.Missing)
+			c.Hook, c.Why = hook, why(taskwatch.Kind(k), c.Missing|c.MayMiss)
 		} else {
 			c.Missing = 0
 		}

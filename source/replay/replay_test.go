@@ -368,8 +368,11 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("%s: missing %q, want %q", k, got, want)
 		}
 	}
+	if got, want := caps.Events[taskwatch.Exec].MayMiss, taskwatch.FieldParentID|taskwatch.FieldOldExe; got != want {
+		t.Errorf("exec: may miss %q, want %q", got, want)
+	}
 	for k, c := range caps.Events {
-		if c.Why == "" && (!c.Delivered || c.Missing != 0) {
+		if c.Why == "" && (!c.Delivered || c.Missing|c.MayMiss != 0) {
 			t.Errorf("%s: no word why it is not complete", taskwatch.Kind(k))
 		}
 	}
