@@ -13,7 +13,7 @@ type process struct {
 	leader  taskwatch.TaskID // zero while only other threads were seen
 	depth   int              // below the topmost process seen
 	startNS int64            // CLOCK_MONOTONIC of the first event
-	started bool             // the first event was its birth
+	started bool             // the first event was its birth, or else the start of what it runs
 	ended   bool             // its last thread has exited
 	freed   bool             // its leader had its free event
 	command command
@@ -59,14 +59,15 @@ func (ps *processes) see(ev *taskwatch.Event) (p *process, fresh bool) {
 	}
 	if p == nil {
 		fresh = true
-		p = &process{startNS: ev.MonoNS, started: ev.Kind == taskwatch.Clone && leader}
+		born := ev.Kind == taskwatch.Clone && leader
+		p = &process{startNS: ev.MonoNS, started: born || ev.Kind == taskwatch.Exec}
 		if parent := ps.byPID[t.PPID]; parent != nil && has.Has(taskwatch.FieldPPID) {
 			p.depth = parent.depth + 1
-			if p.started {
+			if born {
 				p.command = parent.command // until an event tells
 			}
 		}
-		p.command.forked = p.started
+		p.command.forked = born
 		switch ev.Kind {
 		case taskwatch.Exit, taskwatch.Free: // little will be heard of it
 		default:

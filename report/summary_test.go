@@ -23,8 +23,8 @@ func TestSummary(t *testing.T) {
 	s := NewSummary(SummaryOptions{Width: 72, FailureOptions: FailureOptions{Veto: taskwatch.AllKinds}})
 	play(t, s.Module("summary"))
 	// By hand, in ms: user 100+300+1+1, system 20+2. Process 11 lived from
-	// its clone at 3 to 1246, 14 from 250 to 257, 15 from 260 to 261; 10 was
-	// seen from 1 on and ended at 1265.
+	// its clone at 3 to 1246, 14 from 250 to 257, 15 from 260 to 261; 10
+	// ran its program from 1 to 1265.
 	diff(t, summaryText(t, s), `
 summary
   wall time  1.26s
@@ -37,24 +37,24 @@ summary
   watchers   1 error that refused nothing
 
 slowest commands
-    WALL      CPU  MAX RSS  PID  STATUS        COMMAND
-  >1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
-   1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
-   7.0ms    3.0ms  1.0 MiB   14  SIGKILL core  -sh
-   1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
+   WALL      CPU  MAX RSS  PID  STATUS        COMMAND
+  1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
+  1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
+  7.0ms    3.0ms  1.0 MiB   14  SIGKILL core  -sh
+  1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
 
 commands that used most CPU time
-    WALL      CPU  MAX RSS  PID  STATUS        COMMAND
-   1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
-   7.0ms    3.0ms  1.0 MiB   14  SIGKILL core  -sh
-  >1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
+   WALL      CPU  MAX RSS  PID  STATUS        COMMAND
+  1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
+  7.0ms    3.0ms  1.0 MiB   14  SIGKILL core  -sh
+  1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
 
 commands that used most memory
-    WALL      CPU  MAX RSS  PID  STATUS        COMMAND
-   1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
-  >1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
-   7.0ms    3.0ms  1.0 MiB   14  SIGKILL core  -sh
-   1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
+   WALL      CPU  MAX RSS  PID  STATUS        COMMAND
+  1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
+  1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
+  7.0ms    3.0ms  1.0 MiB   14  SIGKILL core  -sh
+  1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
 
 failed commands, in the order of their ends
    WALL      CPU  MAX RSS  PID  STATUS        COMMAND

@@ -51,7 +51,7 @@ func TestText(t *testing.T) {
 16:30:50.256000 exec       14   -sh
 16:30:50.257000 exit       14   signal 9 (SIGKILL), core dumped after 7.0ms: -sh
 16:30:50.261000 exit       15   exit 0 after 1.0ms: fork of sh -c 'cc it'\''s; su'
-16:30:50.265000 exit       10 exit 0 after at least 1.26s: sh -c 'cc it'\''s; su'
+16:30:50.265000 exit       10 exit 0 after 1.26s: sh -c 'cc it'\''s; su'
 `[1:])
 }
 
@@ -90,7 +90,7 @@ func TestTextOfEverything(t *testing.T) {
 16:30:50.262000 free       15      15   freed after 1.00s: fork of sh -c 'cc i…
 16:30:50.263000 init        -       -   child of 10: sh -c 'cc it'\''s; su'
 16:30:50.264000 free        -       -   freed, its fork failed: sh -c 'cc it'\…
-16:30:50.265000 exit       10      10 exit 0 after at least 1.26s: sh -c 'cc i…
+16:30:50.265000 exit       10      10 exit 0 after 1.26s: sh -c 'cc it'\''s; su'
 16:30:50.266000 free       10      10 freed after 1.00s: sh -c 'cc it'\''s; su'
 `[1:])
 }
@@ -299,6 +299,26 @@ TIME free        5 freed: q
 TIME lost        - events lost here, nobody knows how many
 TIME error       - exec: crash of a built-in: m
 `[1:], "TIME", pad))
+}
+
+// The life of a process that is first seen after its exec may be longer than
+// what was seen of it.
+func TestLifeBeforeTheFirstEvent(t *testing.T) {
+	var b bytes.Buffer
+	text, summary := NewText(&b, TextOptions{Kinds: taskwatch.KindsOf(taskwatch.Exit)}), NewSummary(SummaryOptions{})
+	task := &taskwatch.Task{ID: id(1), PID: 5, TID: 5, Argv: []string{"q"}}
+	for ms, k := range []taskwatch.Kind{1: taskwatch.UID, 2: taskwatch.Exec, 3: taskwatch.Exit} {
+		ev := &taskwatch.Event{Kind: k, Task: task, MonoNS: int64(ms) * 1e6, Exit: taskwatch.ExitStatus{Group: true}}
+		if ms > 0 {
+			_, _ = text.event(ev), summary.event(ev)
+		}
+	}
+	if want := "exit 0 after at least 2.0ms: q\n"; !strings.HasSuffix(b.String(), want) {
+		t.Errorf("text %q, want %q at its end", b.String(), want)
+	}
+	if got, want := summaryText(t, summary), "  >2.0ms   0s"; !strings.Contains(got, want) {
+		t.Errorf("summary, want %q in it:\n%s", want, got)
+	}
 }
 
 type fullDisk struct{ writes int }
