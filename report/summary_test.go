@@ -23,8 +23,8 @@ func TestSummary(t *testing.T) {
 	s := NewSummary(SummaryOptions{Width: 72, FailureOptions: FailureOptions{Veto: taskwatch.AllKinds}})
 	play(t, s.Module("summary"))
 	// By hand, in ms: user 100+300+1+1, system 20+2. Process 11 lived from
-	// its clone at 3 to 1246, 14 from 250 to 257, 15 from 260 to 261; 10
-	// ran its program from 1 to 1265.
+	// its clone at 3 to 1246, 14 from 250 to 257, 15 from 260 to 261; 10 ran
+	// its program from 1 to 1265.
 	diff(t, summaryText(t, s), `
 summary
   wall time  1.26s
