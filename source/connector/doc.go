@@ -23,7 +23,8 @@
 //     has ended or changed its ids again by then, the ids are missing.
 //   - cwd and cgroup can change without an event, so they are told at an exec
 //     only.
-//   - start_ns is that of /proc, in steps of 10 ms.
+//   - start_ns is read from /proc, in steps of 10 ms, and missing if the task is
+//     gone by then.
 //
 // A field that may be missing is declared in Capability.MayMiss, and listed
 // in the event's Missing where it is.

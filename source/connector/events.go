@@ -5,7 +5,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/cnproc"
-	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // Fields that go together.
@@ -17,7 +16,7 @@ const (
 func (st *stream) clone(r *cnproc.Record) {
 	e := st.table.tasks[r.TID]
 	if e != nil && !(e.proc.pid == r.PID && e.asOf > r.NS && e.start() <= r.NS+st.clock.boot) {
-		st.table.remove(e) // its exit was lost
+		st.table.leave(e)
 		e = nil
 	}
 	if e == nil {
@@ -97,18 +96,11 @@ func (st *stream) thread(e *entry, r *cnproc.Record) {
 	}
 }
 
-// begin sets the start time. The message is made some microseconds after the
-// kernel took it, so unless a clock tick has just passed, it has the same
-// rounded value.
+// begin sets the start time, unless the task has ended and is gone. The time
+// of the record will not do: it is taken later, after whatever may interrupt a
+// fork.
 func (st *stream) begin(e *entry, r *cnproc.Record) {
-	const margin = procfs.TickNS / 5
-	boot := r.NS + st.clock.boot
-	rounded := boot / procfs.TickNS * procfs.TickNS
-	if boot-rounded > margin {
-		e.began(rounded)
-		return
-	}
-	if s, err := st.proc.Stat(r.PID, r.TID); err == nil && (s.StartNS == rounded || s.StartNS == rounded-procfs.TickNS) {
+	if s, err := st.proc.Stat(r.PID, r.TID); err == nil && s.StartNS <= r.NS+st.clock.boot {
 		e.began(s.StartNS)
 	}
 }
@@ -261,7 +253,10 @@ func (st *stream) comm(r *cnproc.Record) {
 }
 
 func (st *stream) exit(r *cnproc.Record) {
-	e := st.find(r)
+	e := st.table.left(r.TID)
+	if e == nil {
+		e = st.find(r)
+	}
 	if late := e.proc.late; late != nil && r.TID == r.PID {
 		e.proc.late = nil
 		e = late
@@ -271,7 +266,7 @@ func (st *stream) exit(r *cnproc.Record) {
 	}
 	missing := taskwatch.FieldsRusage
 	unsure := e.proc.unsure || st.dirty || e.proc.multi && !e.dying
-	last := st.table.remove(e)
+	last := st.table.remove(e) || e.last
 	if o := st.table.other(e.proc); o != nil && st.alive(o) {
 		// Another goes on, so this was not the last. If it is the only one,
 		// it will be.

@@ -39,6 +39,10 @@ func (st *stream) resync() error {
 			st.table.remove(e)
 		}
 	}
+	for tid := range st.table.leaving {
+		for exits[tid] == 0 && st.table.left(tid) != nil { // their exits were lost
+		}
+	}
 	for _, p := range st.table.procs {
 		p.unsure = false
 	}

@@ -37,6 +37,7 @@ type entry struct {
 	asOf    int64            // CLOCK_MONOTONIC when task was read from /proc, 0 if it never was
 	dying   bool             // killed by another's exec: no longer live, but its exit is still to come
 	scan    uint64           // the last scan that found it
+	last    bool             // it was the last of its process when its tid got another owner
 }
 
 // table holds the tasks that have not exited.
@@ -47,10 +48,15 @@ type table struct {
 	tasks map[int]*entry   // by tid
 	procs map[int]*process // by pid
 	tree  int              // tasks in the scope of Config.PID
+
+	// leaving holds, by tid, tasks that have been reaped, because their tid
+	// has another owner now, and whose exits are still to be told: the kernel
+	// sends the message of an exit after it has told the parent.
+	leaving map[int][]*entry
 }
 
 func newTable(run uint64) *table {
-	return &table{run: run, tasks: make(map[int]*entry), procs: make(map[int]*process)}
+	return &table{run: run, tasks: make(map[int]*entry), procs: make(map[int]*process), leaving: make(map[int][]*entry)}
 }
 
 func (t *table) newID() taskwatch.TaskID {
@@ -116,6 +122,33 @@ func (t *table) remove(e *entry) (last bool) {
 		delete(t.procs, p.pid)
 	}
 	return true
+}
+
+// leave takes a task out of the table whose tid has another owner.
+func (t *table) leave(e *entry) {
+	e.last = t.remove(e)
+	t.leaving[e.task.TID] = append(t.leaving[e.task.TID], e)
+	if e.proc.inTree {
+		t.tree++ // its exit is due
+	}
+}
+
+// left returns the first task whose exit is due that had the tid before its
+// present owner, or nil.
+func (t *table) left(tid int) *entry {
+	list := t.leaving[tid]
+	if len(list) == 0 {
+		return nil
+	}
+	if len(list) == 1 {
+		delete(t.leaving, tid)
+	} else {
+		t.leaving[tid] = list[1:]
+	}
+	if list[0].proc.inTree {
+		t.tree--
+	}
+	return list[0]
 }
 
 // overtake makes e, which has called exec, the only task of its process, with

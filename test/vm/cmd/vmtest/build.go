@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -123,7 +124,7 @@ func (s *suite) addTestdata(ctx context.Context, packages []string, tmp string) 
 			return err
 		}
 		for _, c := range programs {
-			if err := s.addProgram(ctx, c, path.Join(dir, "testdata", filepath.Base(c)), tmp); err != nil {
+			if err := s.addProgram(ctx, c, tmp); err != nil {
 				return err
 			}
 		}
@@ -135,14 +136,18 @@ func (s *suite) addTestdata(ctx context.Context, packages []string, tmp string) 
 var gccScript []byte
 
 // addProgram builds the C file host for 64 and 32 bits. The guest's gcc finds
-// the program, or what the compiler had to say, below /prebuilt by the path of
-// the C file in the guest.
-func (s *suite) addProgram(ctx context.Context, host, guest, tmp string) error {
+// the program, or what the compiler had to say, in /prebuilt by the sum of the
+// C file, which tests may have moved.
+func (s *suite) addProgram(ctx context.Context, host, tmp string) error {
+	text, err := os.ReadFile(host)
+	if err != nil {
+		return err
+	}
 	for _, mode := range []string{"-m64", "-m32"} {
 		out := filepath.Join(tmp, fmt.Sprintf("c%d", len(s.files)))
 		cmd := exec.CommandContext(ctx, "gcc", "-static", mode, "-O1", "-g", "-Wall", "-Werror", "-pthread", "-o", out, host)
 		said, err := cmd.CombinedOutput()
-		prebuilt := path.Join("/prebuilt", guest) + mode
+		prebuilt := fmt.Sprintf("/prebuilt/%x%s", sha256.Sum256(text), mode)
 		var exit *exec.ExitError
 		switch {
 		case err == nil:
