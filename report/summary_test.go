@@ -41,7 +41,7 @@ slowest commands
   1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
   1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
   7.0ms    3.0ms  1.0 MiB   14  SIGKILL core  -sh
-  1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
+  1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''s…
 
 commands that used most CPU time
    WALL      CPU  MAX RSS  PID  STATUS        COMMAND
@@ -54,7 +54,7 @@ commands that used most memory
   1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
   1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
   7.0ms    3.0ms  1.0 MiB   14  SIGKILL core  -sh
-  1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
+  1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''s…
 
 failed commands, in the order of their ends
    WALL      CPU  MAX RSS  PID  STATUS        COMMAND
