@@ -29,6 +29,8 @@
  *	exit	exit code as the kernel keeps it
  *	free	exit code, or 0 after a fork that failed
  *
+ * The clone flags are without the exit signal, which the kernel keeps apart.
+ *
  * A veto has to be asked for with MODULE_VETO(ev). All watchers of an event
  * are called whatever the others return; the first veto is what the caller of
  * the system call gets.

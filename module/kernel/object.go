@@ -300,7 +300,7 @@ func (o *Object) checkFunctions() error {
 				return invalid("function %s calls %s: work that is put off would run after the module is gone", name, ref)
 			case ins.IsBuiltinCall():
 				if why := refusedHelper(asm.BuiltinFunc(ins.Constant)); why != "" {
-					return invalid("function %s calls %v: %s", name, asm.BuiltinFunc(ins.Constant), why)
+					return invalid("function %s calls %s", name, why)
 				}
 			}
 		}
@@ -308,12 +308,13 @@ func (o *Object) checkFunctions() error {
 	return nil
 }
 
+// refusedHelper names a helper that no watcher may call, with the reason.
 func refusedHelper(fn asm.BuiltinFunc) string {
 	switch fn {
 	case asm.FnTailCall:
-		return "a tail call would leave out the watchers behind this one"
+		return "bpf_tail_call: a tail call would leave out the watchers behind this one"
 	case asm.FnTimerInit, asm.FnTimerSetCallback, asm.FnTimerStart:
-		return "a timer would run after the module is gone"
+		return "bpf_timer helpers: a timer would run after the module is gone"
 	}
 	return ""
 }

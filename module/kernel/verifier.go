@@ -47,7 +47,7 @@ func verifierHint(log []string) string {
 		{"the call stack of", "functions call each other more than 8 deep; recursion is not possible in the kernel"},
 		{"recursive call", "recursion is not possible in the kernel: use a loop with a fixed bound"},
 		{"too many subprogs", "more than 256 functions on one event: make small ones inline"},
-		{"back-edge", "a loop has no bound that the verifier can see: give it a constant one, or use bpf_loop()"},
+		{"back-edge", "a loop has no bound that the verifier can see (give it a constant one, or use bpf_loop()), or functions call each other in a circle: recursion is not possible in the kernel"},
 		{"infinite loop detected", "a loop has no bound that the verifier can see: give it a constant one, or use bpf_loop()"},
 		{"BPF program is too large", "the watcher is too long to verify: shorten loops, or use bpf_loop()"},
 		{"The sequence of", "there are too many branches at once: shorten loops, or use bpf_loop()"},

@@ -1,0 +1,179 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/kernel"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }
+
+var needsClang = testutil.Need{
+	What:     "clang with the BPF target",
+	Remedy:   "install clang",
+	Met:      func() bool { return Available() == nil },
+	Promised: true,
+}
+
+func TestTemplateBuilds(t *testing.T) {
+	testutil.Require(t, needsClang)
+	dir := t.TempDir()
+	src, out := filepath.Join(dir, "mine.c"), filepath.Join(dir, "mine.o")
+	if err := New(src); err != nil {
+		t.Fatal(err)
+	}
+	warnings, err := Build(context.Background(), src, out)
+	if err != nil || warnings != "" {
+		t.Fatalf("%v\n%s", err, warnings)
+	}
+	object, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := kernel.Parse("mine", object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := o.Params(); len(p) != 1 || p[0].Name != "uid" || p[0].Default != int64(-1) {
+		t.Errorf("parameters %+v", p)
+	}
+	if err := New(src); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("writing over it: %v", err)
+	}
+	if err := New(filepath.Join(dir, "mine")); err == nil {
+		t.Error("a name without .c was taken")
+	}
+}
+
+// The same source gives the same object, wherever it is built: nothing of the
+// machine is in it.
+func TestReproducible(t *testing.T) {
+	testutil.Require(t, needsClang)
+	var objects [][]byte
+	for range 2 {
+		dir := t.TempDir()
+		src, out := filepath.Join(dir, "mine.c"), filepath.Join(dir, "mine.o")
+		if err := New(src); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Build(context.Background(), src, out); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte(dir)) {
+			t.Error("the object holds the path of its source")
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+			t.Errorf("in the directory: %v, %v", left, err)
+		}
+		objects = append(objects, b)
+	}
+	if !bytes.Equal(objects[0], objects[1]) {
+		t.Error("two builds of one source differ")
+	}
+}
+
+// The stock modules and the headers compile without a warning.
+func TestStockModules(t *testing.T) {
+	testutil.Require(t, needsClang)
+	sources, err := filepath.Glob("../../../modules/*.c")
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("%v, %v", sources, err)
+	}
+	for _, src := range sources {
+		warnings, err := Build(context.Background(), src, filepath.Join(t.TempDir(), "out.o"))
+		if err != nil || warnings != "" {
+			t.Errorf("%s: %v\n%s", src, err, warnings)
+		}
+	}
+}
+
+func TestCompilerErrors(t *testing.T) {
+	testutil.Require(t, needsClang)
+	dir := t.TempDir()
+	src, out := filepath.Join(dir, "bad.c"), filepath.Join(dir, "bad.o")
+	for _, c := range []struct{ source, says string }{
+		{"#include \"task_watchers.h\"\nint x = nothing;\n", "bad.c:2"},
+		{"#include \"task_watchers.h\"\nstatic int f(unsigned long v, struct task_struct *t) { return 0; }\ntask_watcher_func(reboot, f);\n", "tw_event_reboot"},
+		{"#include \"task_watchers.h\"\nMODULE_VETO(exit);\n", "only init, exec, uid and gid can be refused"},
+		{"#include <stdio.h>\n", "stdio.h"},
+	} {
+		if err := os.WriteFile(src, []byte(c.source), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Build(context.Background(), src, out)
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(e.Error(), c.says) {
+			t.Errorf("got %v, want an error that says %q", err, c.says)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%q left an object", c.source)
+		}
+	}
+	if _, err := Build(context.Background(), filepath.Join(dir, "nosuch.c"), out); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing source: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := os.WriteFile(src, []byte("int x;\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Build(ctx, src, out); !errors.Is(err, context.Canceled) {
+		t.Errorf("a build that was cancelled: %v", err)
+	}
+}
+
+func TestMissingClang(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	src := filepath.Join(dir, "a.c")
+	if err := New(src); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Build(context.Background(), src, filepath.Join(dir, "a.o"))
+	if !errors.Is(err, ErrNoClang) || !strings.Contains(err.Error(), "apt install clang") {
+		t.Errorf("got %v", err)
+	}
+	// One that cannot compile for BPF is named.
+	old := filepath.Join(dir, "clang-3")
+	if err := os.WriteFile(old, []byte("#!/bin/sh\necho x86-64\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := findClang(); !errors.Is(err, ErrNoClang) || !strings.Contains(err.Error(), old) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNewestClang(t *testing.T) {
+	one, two := t.TempDir(), t.TempDir()
+	for _, path := range []string{one + "/clang-9", two + "/clang-19", one + "/clang-16", one + "/clang-format-20", two + "/clang-tidy"} {
+		if err := os.WriteFile(path, []byte("#!/bin/sh\necho bpfel\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := clangNames([]string{one, two, "/nonexistent"})
+	if want := []string{"clang", "clang-19", "clang-16", "clang-9"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	t.Setenv("PATH", one+":"+two)
+	path, err := findClang()
+	if err != nil || path != two+"/clang-19" {
+		t.Errorf("found %s, %v", path, err)
+	}
+	if _, err := exec.LookPath("clang"); err == nil {
+		t.Error("the test has a clang of its own in PATH")
+	}
+}

@@ -1,0 +1,320 @@
+package kernel
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// These tests link without a kernel and without privileges: objects made by
+// hand, and file descriptors that are only numbers.
+
+type fakeMap int
+
+func (f fakeMap) FD() int { return int(f) }
+
+// function makes a function that calls others and loads maps.
+func function(name string, calls, maps []string) asm.Instructions {
+	var insns asm.Instructions
+	for _, m := range maps {
+		insns = append(insns, asm.LoadMapPtr(asm.R1, 0).WithReference(m))
+	}
+	for _, callee := range calls {
+		insns = append(insns, asm.Call.Label(callee))
+	}
+	insns = append(insns, asm.Mov.Imm(asm.R0, 0), asm.Return())
+	insns[0] = btf.WithFuncMetadata(insns[0].WithSymbol(name), &btf.Func{
+		Name: name, Type: &btf.FuncProto{Return: typeInt}, Linkage: btf.GlobalFunc,
+	})
+	return insns
+}
+
+// madeObject has the given watchers; each calls helper and loads the maps.
+func madeObject(name string, veto taskwatch.Kinds, maps []string, watchers map[taskwatch.Kind][]string) *Object {
+	o := &Object{Name: name, Veto: veto, funcs: map[string]asm.Instructions{}}
+	o.funcs["helper"] = function("helper", []string{"deeper"}, nil)
+	o.funcs["deeper"] = function("deeper", nil, maps)
+	for k, names := range watchers {
+		for _, fn := range names {
+			symbol := fmt.Sprintf("%s%s_%s", watcherSymbol, k, fn)
+			o.funcs[symbol] = function(symbol, []string{"helper"}, maps)
+			o.lists[k] = append(o.lists[k], symbol)
+			o.Watchers[k] = append(o.Watchers[k], fn)
+		}
+	}
+	return o
+}
+
+var lastMadeID uint32
+
+func madeListing(o *Object) *listing {
+	lastMadeID++
+	l := &listing{object: o, id: lastMadeID, kinds: o.Kinds(), maps: func(string) asm.FDer { return fakeMap(77) }}
+	for k := range o.lists {
+		for _, symbol := range o.lists[k] {
+			lastMadeID++
+			l.watched[k] = append(l.watched[k], watcher{symbol: symbol, id: lastMadeID, slot: int(lastMadeID)})
+		}
+	}
+	return l
+}
+
+func exitHook() *hook {
+	return &hook{name: "test", typ: ebpf.Tracing, calls: []call{{taskwatch.Exit, everyone, loadExit}}}
+}
+
+func initHook() *hook {
+	return &hook{name: "test", typ: ebpf.LSM, veto: true, calls: []call{{taskwatch.Init, everyone, loadTaskAlloc}}}
+}
+
+// mustLink links and checks that every reference is resolved, as encoding
+// does, and that every function has what the kernel wants of it.
+func mustLink(t testing.TB, lk *linker) []asm.Instructions {
+	t.Helper()
+	lk.off, lk.stats, lk.slot, lk.carry, lk.stash = &offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
+	lk.second = 1
+	stages, err := lk.link()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, insns := range stages {
+		if err := insns.Marshal(new(bytes.Buffer), binary.LittleEndian); err != nil {
+			t.Fatalf("stage %d: %v\n%v", i, err, insns)
+		}
+		seen := map[string]bool{}
+		for j := range insns {
+			fn := btf.FuncMetadata(&insns[j])
+			if fn == nil {
+				continue
+			}
+			if seen[fn.Name] {
+				t.Errorf("stage %d has function %s twice", i, fn.Name)
+			}
+			seen[fn.Name] = true
+			if fn.Linkage != btf.StaticFunc || insns[j].Source() == nil || insns[j].Symbol() != fn.Name {
+				t.Errorf("function %s: linkage %v, line %v, symbol %q", fn.Name, fn.Linkage, insns[j].Source(), insns[j].Symbol())
+			}
+		}
+	}
+	return stages
+}
+
+// mainCalls lists the functions that the generated part of a stage calls, in
+// order.
+func mainCalls(insns asm.Instructions) []string {
+	var list []string
+	for i := range insns {
+		if i > 0 && btf.FuncMetadata(&insns[i]) != nil {
+			break
+		}
+		if insns[i].IsFunctionCall() {
+			list = append(list, insns[i].Reference())
+		}
+	}
+	return list
+}
+
+func functions(insns asm.Instructions) []string {
+	var list []string
+	for i := range insns {
+		if fn := btf.FuncMetadata(&insns[i]); fn != nil {
+			list = append(list, fn.Name)
+		}
+	}
+	return list
+}
+
+func TestLinkCallsInOrderAndSharesBodies(t *testing.T) {
+	watchers := map[taskwatch.Kind][]string{taskwatch.Exit: {"b", "a"}, taskwatch.Clone: {"c"}}
+	first := madeListing(madeObject("first", 0, []string{"m"}, watchers))
+	second := madeListing(madeObject("second", 0, []string{"m"}, watchers))
+	stages := mustLink(t, &linker{hook: exitHook(), lists: []*listing{first, second}})
+	if len(stages) != 1 {
+		t.Fatalf("%d stages", len(stages))
+	}
+	var want []string
+	for _, l := range []*listing{first, second} {
+		want = append(want, l.symbol("__task_watcher_exit_b"), l.symbol("__task_watcher_exit_a"))
+	}
+	if got := mainCalls(stages[0]); !slices.Equal(got, want) {
+		t.Errorf("calls %v, want %v", got, want)
+	}
+	// Each module has its own helper, and has it once.
+	got := functions(stages[0])
+	for _, l := range []*listing{first, second} {
+		for _, fn := range []string{"helper", "deeper"} {
+			if !slices.Contains(got, l.symbol(fn)) {
+				t.Errorf("%s is missing in %v", l.symbol(fn), got)
+			}
+		}
+	}
+	if len(got) != 1+2*4 {
+		t.Errorf("functions %v, want the dispatcher and four of each module", got)
+	}
+}
+
+func TestLinkLeavesObjectsAlone(t *testing.T) {
+	o := madeObject("m", 0, []string{"m"}, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
+	before := fmt.Sprint(o.funcs)
+	for range 2 {
+		mustLink(t, &linker{hook: exitHook(), lists: []*listing{madeListing(o)}})
+	}
+	if after := fmt.Sprint(o.funcs); after != before {
+		t.Errorf("linking changed the object:\n%s\n%s", before, after)
+	}
+}
+
+func TestHookWithoutWatchersIsUnused(t *testing.T) {
+	l := madeListing(madeObject("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Clone: {"a"}}))
+	if (&linker{hook: exitHook(), lists: []*listing{l}}).used() {
+		t.Error("the exit hook is used for a module that watches clone")
+	}
+	l = madeListing(madeObject("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}}))
+	if !(&linker{hook: exitHook(), lists: []*listing{l}}).used() {
+		t.Error("the exit hook is unused for a module that watches exit")
+	}
+	l.kinds = 0
+	if (&linker{hook: exitHook(), lists: []*listing{l}}).used() {
+		t.Error("the exit hook is used for a module that is listed under nothing")
+	}
+}
+
+// Deciders and observers of exec are called at different hooks, each once.
+func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
+	for _, s := range []*Support{
+		{},
+		{LSM: ErrNoEffect},
+		{LSM: ErrNoEffect, ModifyReturn: ErrNoEffect},
+		{LSM: ErrNoEffect, ModifyReturn: ErrNoEffect, FEntry: ErrNoEffect},
+	} {
+		watchers := map[taskwatch.Kind][]string{}
+		for k := range taskwatch.Kind(taskwatch.NumKinds) {
+			watchers[k] = []string{"w"}
+		}
+		veto := taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID)
+		observer := madeListing(madeObject("observer", 0, nil, watchers))
+		decider := madeListing(madeObject("decider", veto, nil, watchers))
+		for _, l := range []*listing{observer, decider} {
+			for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
+				calls := 0
+				for _, h := range plan(s) {
+					for _, c := range h.calls {
+						if c.kind == k && c.to.reaches(l.decides(k)) {
+							calls++
+						}
+					}
+				}
+				if calls != 1 {
+					t.Errorf("%+v: %s of the %s is called at %d hooks", s, k, l.object.Name, calls)
+				}
+			}
+		}
+		for _, h := range plan(s) {
+			lk := &linker{hook: h, lists: []*listing{observer, decider}}
+			if !lk.used() {
+				t.Errorf("%s is unused", h.name)
+			}
+			mustLink(t, lk)
+		}
+	}
+}
+
+// More watchers than one program may have are linked into a chain, in order.
+func TestLinkDividesIntoStages(t *testing.T) {
+	var lists []*listing
+	var want []string
+	for i := range 100 {
+		maps := []string{fmt.Sprintf("one%d", i), fmt.Sprintf("two%d", i)}
+		l := madeListing(madeObject("m", taskwatch.KindsOf(taskwatch.Init), maps, map[taskwatch.Kind][]string{taskwatch.Init: {"x", "y"}}))
+		lists = append(lists, l)
+		want = append(want, l.symbol("__task_watcher_init_x"), l.symbol("__task_watcher_init_y"))
+	}
+	stages := mustLink(t, &linker{hook: initHook(), lists: lists})
+	if len(stages) < 4 {
+		t.Errorf("%d stages for 200 maps and 400 functions", len(stages))
+	}
+	var got []string
+	for i, insns := range stages {
+		got = append(got, mainCalls(insns)...)
+		if n := len(functions(insns)); n > 256 {
+			t.Errorf("stage %d has %d functions", i, n)
+		}
+		tail := strings.Contains(fmt.Sprint(insns), "FnTailCall")
+		if last := i == len(stages)-1; tail == last {
+			t.Errorf("stage %d of %d: tail call: %v", i, len(stages), tail)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("calls %v, want %v", got, want)
+	}
+	lists = slices.Concat(lists, lists, lists, lists, lists, lists)
+	lk := &linker{hook: initHook(), lists: lists, off: &offsets{}, stats: fakeMap(1), slot: fakeMap(2), carry: fakeMap(3)}
+	if _, err := lk.link(); err == nil || !strings.Contains(err.Error(), "programs would be needed") {
+		t.Errorf("too many stages: %v", err)
+	}
+}
+
+// Only a hook that can refuse returns what the watchers said, and not in a
+// dry run.
+func TestResultOfDispatcher(t *testing.T) {
+	l := func() []*listing {
+		return []*listing{madeListing(madeObject("m", taskwatch.KindsOf(taskwatch.Init), nil,
+			map[taskwatch.Kind][]string{taskwatch.Init: {"a"}, taskwatch.Exit: {"a"}}))}
+	}
+	for _, c := range []struct {
+		name    string
+		hook    *hook
+		dryRun  bool
+		returns asm.Instruction
+	}{
+		{"veto", initHook(), false, asm.Mov.Reg(asm.R0, regFirst)},
+		{"dry run", initHook(), true, asm.Mov.Imm(asm.R0, 0)},
+		{"no veto", exitHook(), false, asm.Mov.Imm(asm.R0, 0)},
+	} {
+		insns := mustLink(t, &linker{hook: c.hook, dryRun: c.dryRun, lists: l()})[0]
+		end := slices.IndexFunc(insns, func(i asm.Instruction) bool { return i.OpCode == asm.Return().OpCode })
+		got := insns[end-1]
+		if got.OpCode != c.returns.OpCode || got.Dst != c.returns.Dst || got.Src != c.returns.Src || got.Constant != c.returns.Constant {
+			t.Errorf("%s: returns by %v, want %v", c.name, got, c.returns)
+		}
+	}
+}
+
+// task_watcher_emit reaches the built-in's function with the module's id, and
+// is an error where there is none.
+func TestLinkEmit(t *testing.T) {
+	o := madeObject("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
+	o.funcs["deeper"] = function("deeper", []string{emitSymbol}, nil)
+	module := madeListing(o)
+	builtin := madeListing(madeObject("b", 0, nil, nil))
+	builtin.object.emit = "helper"
+
+	for _, c := range []struct {
+		lists []*listing
+		want  asm.Instruction
+	}{
+		{[]*listing{builtin, module}, asm.Call.Label(builtin.symbol("helper"))},
+		{[]*listing{module}, asm.Mov.Imm(asm.R0, -errNoListener)},
+	} {
+		insns := mustLink(t, &linker{hook: exitHook(), lists: c.lists})[0]
+		at := slices.IndexFunc(insns, func(i asm.Instruction) bool { return i.Symbol() == module.symbol(emitSymbol) })
+		if at < 0 {
+			t.Fatal("the module has no emit function")
+		}
+		if id := insns[at+2]; id.Dst != asm.R1 || id.Constant != int64(module.id) {
+			t.Errorf("the module's id is loaded by %v, want %d", id, module.id)
+		}
+		if got := insns[at+3]; got.OpCode != c.want.OpCode || got.Reference() != c.want.Reference() {
+			t.Errorf("then %v, want %v", got, c.want)
+		}
+	}
+}
