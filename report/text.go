@@ -29,6 +29,8 @@ type TextOptions struct {
 // Text writes a line per event: time, event, pid, and, indented by the depth
 // of the process in the tree, what happened and the command line, in the
 // quotes a shell would need. Losses and errors of watchers are always shown.
+// A command line is in full where it is run, and cut to shortCommand columns
+// with a mark in the lines that follow it.
 //
 // Every line is one write. After the first error of the underlying writer
 // nothing more is written; [Text.Err] returns it. All methods may be called
@@ -41,6 +43,7 @@ type Text struct {
 	err       error
 	processes processes
 	line      canvas
+	short     canvas // a command line that was shown in full before
 }
 
 // NewText returns a Text that writes to w, which stays open.
@@ -56,6 +59,7 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 		w:         w,
 		processes: processes{untilFree: opts.Kinds.Has(taskwatch.Free)},
 		line:      canvas{width: opts.Width, colour: opts.Colour},
+		short:     canvas{width: shortCommand},
 	}
 }
 
@@ -117,7 +121,13 @@ func (t *Text) event(ev *taskwatch.Event) error {
 	case taskwatch.Free:
 		c.add(end(ev) + ": ")
 	}
-	run.write(c)
+	if ev.Kind == taskwatch.Exec || !t.opts.Kinds.Has(taskwatch.Exec) {
+		run.write(c)
+	} else {
+		t.short.reset()
+		run.write(&t.short)
+		c.add(string(t.short.b))
+	}
 	t.write()
 	return nil
 }
@@ -168,6 +178,8 @@ func (t *Text) begin(ev *taskwatch.Event, name, colour string, depth int) {
 const (
 	clockLayout = "15:04:05.000000"
 	maxIndent   = 20 // deeper processes stand no further right
+
+	shortCommand = 60 // columns
 )
 
 var kindColours = [taskwatch.NumKinds]string{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -299,6 +300,35 @@ TIME free        5 freed: q
 TIME lost        - events lost here, nobody knows how many
 TIME error       - exec: crash of a built-in: m
 `[1:], "TIME", pad))
+}
+
+// A long command line is in full once, where it is run.
+func TestLongCommandsAreShownInFullOnce(t *testing.T) {
+	argv := []string{"cc", strings.Repeat("x", shortCommand)}
+	for _, c := range []struct {
+		kinds taskwatch.Kinds
+		want  []bool // in full
+	}{
+		{DefaultKinds, []bool{true, false}},
+		{taskwatch.KindsOf(taskwatch.Exit), []bool{true}},
+	} {
+		var b bytes.Buffer
+		text := NewText(&b, TextOptions{Kinds: c.kinds})
+		task := &taskwatch.Task{ID: id(1), PID: 5, TID: 5, Argv: argv}
+		for _, k := range []taskwatch.Kind{taskwatch.Exec, taskwatch.Exit} {
+			_ = text.event(&taskwatch.Event{Kind: k, Task: task, Exit: taskwatch.ExitStatus{Group: true}})
+		}
+		var full []bool
+		for line := range strings.Lines(b.String()) {
+			full = append(full, strings.HasSuffix(line, strings.Join(argv, " ")+"\n"))
+			if !full[len(full)-1] && !strings.HasSuffix(line, "x"+cutMark+"\n") {
+				t.Errorf("%s: %q is cut without a mark", c.kinds, line)
+			}
+		}
+		if !slices.Equal(full, c.want) {
+			t.Errorf("%s: in full %v, want %v:\n%s", c.kinds, full, c.want, b.String())
+		}
+	}
 }
 
 // The life of a process that is first seen after its exec may be longer than

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/report"
+	"github.com/taskwatch/taskwatch/source"
+)
+
+const (
+	formatText = "text"
+	formatJSON = "json"
+)
+
+// outputFlags are the flags of every command that shows events.
+type outputFlags struct {
+	events  string
+	format  string
+	file    string
+	threads bool
+	summary bool
+}
+
+func (f *outputFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVarP(&f.events, "event", "e", "", "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\n(default "+report.DefaultKinds.String()+" as text, all as json)")
+	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them: text for people, or json, a recording, one object a line")
+	flags.StringVarP(&f.file, "output", "o", "", "write the events to this `file`")
+	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json has them always")
+	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, and those that failed")
+	complete(cmd, "event", completeEvents)
+	complete(cmd, "format", cobra.FixedCompletions([]string{formatText, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// complete sets what a shell offers for a flag.
+func complete(cmd *cobra.Command, flag string, fn cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, fn); err != nil {
+		panic(err) // no such flag
+	}
+}
+
+// completeEvents completes the last name of a list.
+func completeEvents(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	before := typed[:strings.LastIndex(typed, ",")+1]
+	var list []string
+	for _, k := range taskwatch.AllKinds.List() {
+		list = append(list, before+k.String())
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// kinds returns the kinds asked for, and 0 if none were.
+func (f *outputFlags) kinds() (taskwatch.Kinds, error) {
+	if f.events == "" {
+		return 0, nil
+	}
+	kinds, err := taskwatch.ParseKinds(f.events)
+	if err != nil {
+		return 0, fmt.Errorf("--event %s: %s", f.events, strings.TrimPrefix(err.Error(), "taskwatch: "))
+	}
+	return kinds, nil
+}
+
+// output shows the events of one source.
+type output struct {
+	flags *outputFlags
+	kinds taskwatch.Kinds
+	name  string   // of the file, for errors
+	file  *os.File // the events
+	owned bool     // file is ours to close
+
+	// summaryTo gets the summary.
+	summaryTo *os.File
+
+	text      *report.Text
+	recording *record.Writer
+	summary   *report.Summary
+}
+
+// open checks the flags and opens the output. Without a file, events go to
+// home. Nothing is written yet.
+func (f *outputFlags) open(cmd *cobra.Command, home *os.File) (*output, error) {
+	kinds, err := f.kinds()
+	if err != nil {
+		return nil, err
+	}
+	if f.events == "" && cmd.Flags().Changed("event") {
+		return nil, fmt.Errorf("--event: no event given: events are %s", taskwatch.AllKinds)
+	}
+	if f.format != formatText && f.format != formatJSON {
+		return nil, fmt.Errorf("--format %q: unknown format; choose %s or %s", f.format, formatText, formatJSON)
+	}
+	o := &output{flags: f, kinds: kinds, name: home.Name(), file: home, summaryTo: home}
+	switch {
+	case f.file == "-" && home != os.Stdout:
+		return nil, errors.New("--output -: standard output belongs to the command; name a file, or leave the flag out for standard error")
+	case f.file == "-" || !cmd.Flags().Changed("output"):
+	default:
+		// The command that is run must not inherit the file: os.OpenFile
+		// sees to that (close-on-exec).
+		file, err := os.OpenFile(f.file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+		if err != nil {
+			return nil, fmt.Errorf("--output %q: %w; give a file that can be written", f.file, cause(err))
+		}
+		o.name, o.file, o.owned = f.file, file, true
+	}
+	if f.format == formatJSON && !o.owned {
+		o.summaryTo = os.Stderr // a recording holds nothing else
+	}
+	return o, nil
+}
+
+// attach registers what shows the events of src.
+func (o *output) attach(reg *taskwatch.Registry, src source.Source, dryRun bool) error {
+	caps := src.Capabilities()
+	for _, k := range o.kinds.List() {
+		if c := caps.Events[k]; !c.Delivered {
+			return fmt.Errorf("--event %s: the source %s does not deliver it: %s; leave it out or choose another source", k, src.Name(), c.Why)
+		}
+	}
+	judge := report.FailureOptions{Veto: caps.VetoKinds(), DryRun: dryRun}
+	if o.flags.format == formatJSON {
+		kinds := o.kinds
+		if kinds == 0 {
+			kinds = taskwatch.AllKinds
+		}
+		o.recording = record.NewWriter(o.file)
+		if err := reg.Register(o.recording.Module("json", kinds, record.ModuleOptions(judge))); err != nil {
+			return err
+		}
+	} else {
+		term := terminalOf(o.file)
+		o.text = report.NewText(o.file, report.TextOptions{
+			Kinds:          o.kinds,
+			Threads:        o.flags.threads,
+			Width:          term.width,
+			Colour:         term.colour,
+			FailureOptions: judge,
+		})
+		if err := reg.Register(o.text.Module("text")); err != nil {
+			return err
+		}
+	}
+	if o.flags.summary {
+		o.summary = report.NewSummary(report.SummaryOptions{Width: terminalOf(o.summaryTo).width, FailureOptions: judge})
+		return reg.Register(o.summary.Module("summary"))
+	}
+	return nil
+}
+
+// recorded shows a watcher's error that comes from a recording.
+func (o *output) recorded(l *record.ErrorLine) {
+	if o.recording != nil {
+		o.recording.Error(l)
+	}
+	f := &report.Failure{
+		Module: l.Module, Watcher: l.Watcher, Message: l.Message,
+		Panic: l.Panic, Refused: l.Veto, DryRun: l.DryRun, Event: l.Event,
+	}
+	if o.text != nil {
+		o.text.Failure(f)
+	}
+	if o.summary != nil {
+		o.summary.Failure(f)
+	}
+}
+
+// close writes what is left, and the summary, and closes the file. It returns
+// the first error of all that was written.
+func (o *output) close() error {
+	var err error
+	switch {
+	case o.recording != nil:
+		err = o.recording.Close()
+	case o.text != nil:
+		err = o.text.Err()
+	}
+	if o.owned {
+		if e := o.file.Close(); err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("the events in %q are not complete: %w; write them elsewhere with --output", o.name, cause(err))
+	}
+	if o.summary != nil {
+		if _, e := o.summary.WriteTo(o.summaryTo); e != nil && err == nil {
+			err = fmt.Errorf("the summary in %q is not complete: %w", o.summaryTo.Name(), cause(e))
+		}
+	}
+	return err
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source/replay"
+)
+
+func newReplay() *cobra.Command {
+	var f outputFlags
+	cmd := &cobra.Command{
+		Use:   "replay FILE [flags]",
+		Short: "Show a recording",
+		Long: `replay reads the recording FILE, as 'taskwatch run -f json' writes it, and shows
+its events as if they happened now. A FILE of - is standard input.
+
+Events go to standard output, or to a file with --output; so does the summary,
+but for the json format, where it goes to standard error.
+
+The exit status is:
+
+    0    the recording was replayed to its end
+    1    the recording cannot be read on, or the events cannot be written;
+         everything before is shown
+    2    the command line is wrong
+    128  plus the number of the signal that ended it`,
+		Example: `  taskwatch replay events.jsonl
+  taskwatch replay events.jsonl --summary -o /dev/null
+  taskwatch replay -e exec,exit -f json events.jsonl -o short.jsonl
+  taskwatch replay - < events.jsonl`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage(fmt.Errorf("%s given: taskwatch replay FILE [flags]", plural(len(args), "file", "files")))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return f.replay(cmd, args[0]) },
+	}
+	cmd.Flags().SortFlags = false
+	f.add(cmd)
+	return cmd
+}
+
+func replayFailed(err error) error { return &exitError{status: exitFailed, err: err} }
+
+func (f *outputFlags) replay(cmd *cobra.Command, name string) error {
+	in, err := openRecording(name)
+	if err != nil {
+		return replayFailed(err)
+	}
+	defer in.Close()
+	if st, err := os.Stat(f.file); err == nil && st.Mode().IsRegular() {
+		if own, err := in.Stat(); err == nil && os.SameFile(st, own) {
+			return replayFailed(fmt.Errorf("--output %q: it is the recording itself; name another file", f.file))
+		}
+	}
+	out, err := f.open(cmd, os.Stdout)
+	if err != nil {
+		return &exitError{status: exitUsage, err: err}
+	}
+	src, err := replay.New(in, in.Name(), replay.Options{OnError: out.recorded})
+	if err != nil {
+		return replayFailed(err)
+	}
+	var reg taskwatch.Registry
+	if err := out.attach(&reg, src, false); err != nil {
+		return replayFailed(err)
+	}
+	// A read of a terminal or a pipe may wait for ever: what is to end taskwatch
+	// does not wait for it.
+	signals := make(chan os.Signal, 1)
+	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
+		if !signal.Ignored(sig) {
+			signal.Notify(signals, sig)
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- src.Run(context.Background(), &reg) }()
+	var sig os.Signal
+	select {
+	case err = <-done:
+	case sig = <-signals:
+	}
+	outErr := out.close()
+	switch {
+	case sig != nil:
+		return &exitError{status: exitSignal + int(sig.(syscall.Signal)), err: outErr}
+	case err != nil && outErr != nil:
+		return replayFailed(fmt.Errorf("%w; and %w", err, outErr))
+	case err != nil || outErr != nil:
+		return replayFailed(errors.Join(err, outErr))
+	}
+	return nil
+}
+
+// openRecording opens a file, or standard input for "-".
+func openRecording(name string) (*os.File, error) {
+	if name == "-" {
+		return os.Stdin, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("recording %q: %w; give a file that 'taskwatch run -f json -o FILE' has written", name, cause(err))
+	}
+	return f, nil
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	outputFlags
+	source string
+	dryRun bool
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARG...]",
+		Short: "Watch one command and all its descendants",
+		Long: `run starts COMMAND and shows what happens to it and to all its descendants,
+threads and daemons included, until the last of them has ended. It needs no
+privileges.
+
+The command keeps its standard input, output and error; events go to standard
+error, or to a file with --output. On a terminal, lines of text are cut to its
+width, with a mark. As json the events are a recording for 'taskwatch replay'.
+The summary goes to standard error.
+
+The exit status is the command's own, or 128 plus the number of the signal that
+killed it, or:
+
+    127  the command was not found
+    126  the command could not be executed
+    125  taskwatch itself failed; also where the command ended with 0 but not
+         all events could be written, which does nothing to the command and is
+         told at the end
+
+Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch stays until it has
+ended, and stops when it stops. SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 sent to
+taskwatch are passed on to the command, and so are SIGINT, SIGQUIT and SIGTSTP
+that cannot come from the keyboard. Once the command has ended, SIGINT, SIGQUIT,
+SIGTERM and SIGHUP kill what it left behind. With taskwatch killed by SIGKILL,
+everything it watches dies too.
+
+The source ptrace changes little for the command. Without privileges, setuid
+and setgid files run with the ids of their caller. It cannot trace processes
+itself. A standard file that was closed is /dev/null. Of the signals that were
+ignored only SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU stay so.`,
+		Example: `  taskwatch run -- make -j2
+  taskwatch run -e exec -- sh -c 'cc -o hello hello.c && ./hello'
+  taskwatch run -f json -o events.jsonl -- make -j2
+  taskwatch run --summary -o /dev/null -- make -j2
+  taskwatch run -e clone,exit --threads -- cc -o hello hello.c`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return runUsage(errors.New("no command given: taskwatch run [flags] -- COMMAND [ARG...]"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	cmd.Flags().SetInterspersed(false) // what follows the command is the command's
+	cmd.Flags().SortFlags = false
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return runUsage(err) })
+	f.outputFlags.add(cmd)
+	cmd.Flags().StringVar(&f.source, "source", autoSource, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
+	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func runUsage(err error) error {
+	return &exitError{status: exitRunFailed, err: err, usage: true}
+}
+
+func runFailed(err error) error { return &exitError{status: exitRunFailed, err: err} }
+
+func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
+	if runtime.GOMAXPROCS(0) == 1 {
+		// The tracing thread blocks in wait; with one P, each wait would have
+		// to hand it over and get it back.
+		runtime.GOMAXPROCS(2)
+	}
+	var (
+		reg   taskwatch.Registry
+		relay = newRelay()
+		told  notices
+	)
+	src, err := openCommand(f.source, &command{argv: argv, dryRun: f.dryRun, notice: told.tell, stop: relay.stopped})
+	if err != nil {
+		return runFailed(err)
+	}
+	out, err := f.open(cmd, os.Stderr)
+	if err != nil {
+		return runFailed(err)
+	}
+	if err := out.attach(&reg, src, f.dryRun); err != nil {
+		_ = out.close() // nothing was written
+		return runFailed(err)
+	}
+	left, err := watchLeftBehind(&reg)
+	if err != nil {
+		return runFailed(err)
+	}
+	relay.start(src)
+	err = src.Run(context.Background(), &reg)
+	relay.close()
+	left.close()
+	outErr := out.close()
+
+	if err != nil {
+		return startFailed(argv[0], err, relay.endedBy())
+	}
+	status := shellStatus(src.Exit())
+	if outErr != nil {
+		if status == 0 {
+			return runFailed(outErr)
+		}
+		return &exitError{status: status, err: outErr}
+	}
+	return ended(status)
+}
+
+// shellStatus returns the exit status with which a shell reports e.
+func shellStatus(e taskwatch.ExitStatus) int {
+	if e.Signal != 0 {
+		return exitSignal + e.Signal
+	}
+	return e.Code
+}
+
+// startFailed returns what becomes of an error of Run, in words like a
+// shell's where it is about the command.
+func startFailed(name string, err error, signal syscall.Signal) error {
+	var e startError
+	if !errors.As(err, &e) {
+		return runFailed(err)
+	}
+	why := errors.Unwrap(e)
+	switch {
+	case errors.As(why, new(syscall.Errno)), errors.Is(why, fs.ErrNotExist), errors.Is(why, fs.ErrPermission):
+	case signal != 0:
+		return ended(exitSignal + int(signal)) // it came before the command did
+	default:
+		return runFailed(err)
+	}
+	return &exitError{status: e.ShellStatus(), err: errors.New(shellMessage(name, why))}
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/sys"
+)
+
+// relay is what happens to the signals that taskwatch gets while a command
+// runs.
+//
+// The command is in taskwatch's own process group, so what the keyboard sends
+// (SIGINT, SIGQUIT, SIGTSTP) and what a shell sends to a job reaches both, and
+// taskwatch only has to outlive it. What was sent to taskwatch alone is passed
+// on. The two cannot be told apart in Go, which drops the sender: signals of
+// the keyboard count as sent by it while the group is in the foreground of its
+// terminal.
+//
+// A signal that was ignored when taskwatch started stays ignored, for the
+// command too (nohup).
+type relay struct {
+	target relayTarget
+	ch     chan os.Signal
+	broken chan os.Signal // SIGPIPE, which would kill us when nobody reads the events
+	done   sync.WaitGroup
+	ending atomic.Int32 // the first signal that asked for the end
+}
+
+// relayTarget is the command, as in package ptrace: Signal fails with ESRCH
+// before it started and once it has ended.
+type relayTarget interface {
+	Signal(syscall.Signal) error
+	Kill() int
+}
+
+var relayed = []syscall.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM,
+	unix.SIGUSR1, unix.SIGUSR2,
+	unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT,
+	// Not SIGTTOU: it comes of what we write ourselves, and would come again
+	// for as long as it is caught.
+}
+
+// startRelay makes taskwatch ready for signals; attach says where to pass
+// them.
+func newRelay() *relay {
+	return &relay{ch: make(chan os.Signal, 64), broken: make(chan os.Signal, 1)}
+}
+
+// start begins to catch signals and to pass them on to target.
+func (r *relay) start(target relayTarget) {
+	r.target = target
+	signal.Notify(r.broken, unix.SIGPIPE)
+	for _, sig := range relayed {
+		if !ignored(sig) {
+			signal.Notify(r.ch, sig)
+		}
+	}
+	r.done.Go(func() {
+		for sig := range r.ch {
+			r.handle(sig.(syscall.Signal))
+		}
+	})
+}
+
+// close stops it all. Signals mean to taskwatch what they meant before.
+func (r *relay) close() {
+	signal.Stop(r.ch)
+	signal.Stop(r.broken)
+	close(r.ch)
+	r.done.Wait()
+}
+
+func (r *relay) handle(sig syscall.Signal) {
+	has, foreground := controlling()
+	switch sig {
+	case unix.SIGINT, unix.SIGQUIT:
+		r.ending.CompareAndSwap(0, int32(sig))
+		if foreground {
+			sig = 0 // it has the signal; only look whether it lives
+		}
+		if r.target.Signal(sig) == unix.ESRCH {
+			r.killRest()
+		}
+	case unix.SIGHUP, unix.SIGTERM:
+		r.ending.CompareAndSwap(0, int32(sig))
+		if r.target.Signal(sig) == unix.ESRCH {
+			r.killRest()
+		}
+	case unix.SIGTSTP:
+		if !foreground {
+			_ = r.target.Signal(sig)
+		}
+	case unix.SIGTTIN, unix.SIGCONT: // from a terminal, or a shell to its job: to both
+		if !has {
+			_ = r.target.Signal(sig)
+		}
+	default:
+		_ = r.target.Signal(sig) // a command that has ended has no use for it
+	}
+}
+
+// killRest ends what a command that has ended left behind, or keeps one from
+// starting.
+func (r *relay) killRest() {
+	if n := r.target.Kill(); n > 0 {
+		say("killed %s left behind by the command", plural(n, "process", "processes"))
+	}
+}
+
+// stopped follows the command when it was stopped, so that the shell of its
+// terminal sees the job stopped. It returns when the job goes on.
+func (r *relay) stopped(sig syscall.Signal) {
+	switch sig {
+	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		if has, _ := controlling(); has {
+			_ = unix.Kill(unix.Getpid(), unix.SIGSTOP) // cannot fail
+		}
+	}
+}
+
+// endedBy returns the first signal that asked for the end, or 0.
+func (r *relay) endedBy() syscall.Signal { return syscall.Signal(r.ending.Load()) }
+
+// ignored reports whether a signal was ignored when taskwatch started. (For
+// SIGHUP and SIGINT only os/signal knows: see signal.Ignored; the stop signals
+// it leaves alone. Of the others Go's run time keeps nothing.)
+func ignored(sig syscall.Signal) bool {
+	if signal.Ignored(sig) {
+		return true
+	}
+	const ignore = 1 // SIG_IGN
+	action, err := sys.SwapSigaction(sig, nil)
+	return err == nil && action.Handler == ignore
+}
