@@ -20,11 +20,11 @@ import (
 func TestMain(m *testing.M) { testutil.Main(m) }
 
 func TestParseStat(t *testing.T) {
-	const text = "4711 (odd) (na\nme) S 17 4711 4711 0 -1 4194560 1007 5 3 0 12 34 0 0 20 0 1 0 2500 9 9 9 9 9 9 9 9 257 0\n"
+	const text = "4711 (odd) (na\nme) S 17 4711 4711 0 -1 4194560 1007 5 3 0 12 34 0 0 20 0 1 0 2500 9 9 9 9 9 9 9 9 257 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 768\n"
 	got, err := ParseStat([]byte(text))
 	want := Stat{
 		TID: 4711, Comm: "odd) (na\nme", State: 'S', PPID: 17, Flags: 4194560,
-		MinFlt: 1007, MajFlt: 3, UTimeNS: 12 * TickNS, STimeNS: 34 * TickNS, StartNS: 2500 * TickNS, Pending: 257,
+		MinFlt: 1007, MajFlt: 3, UTimeNS: 12 * TickNS, STimeNS: 34 * TickNS, StartNS: 2500 * TickNS, Pending: 257, ExitCode: 768,
 	}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)

@@ -24,6 +24,10 @@ type Stat struct {
 	// Pending holds the signals 1 to 31 that wait for this task alone, signal
 	// N in bit N-1. The kernel puts SIGKILL there to end a process's threads.
 	Pending uint32
+
+	// ExitCode is the task's own exit code in the form of a wait status, once
+	// it has one; 0 where the caller may not know it.
+	ExitCode int
 }
 
 // The flags that are looked at; they have had these values since 2.6.
@@ -56,13 +60,13 @@ func ParseStat(b []byte) (Stat, error) {
 	if open < 0 || end < open {
 		return Stat{}, ErrSyntax
 	}
-	const first, last = 3, 31 // of the fields in proc(5) that are read here
+	const first, last = 3, 52 // of the fields in proc(5) that are read here
 	var fields [last - first + 1]uint64
 	s := Stat{TID: int(number(b)), Comm: string(b[open+1 : end])}
 	rest := b[end+1:]
 	for i := range fields {
 		word := bytes.TrimLeft(rest, " ")
-		n := bytes.IndexByte(word, ' ')
+		n := bytes.IndexAny(word, " \n")
 		if n < 0 {
 			n = len(word)
 		}
@@ -81,5 +85,6 @@ func ParseStat(b []byte) (Stat, error) {
 	s.UTimeNS, s.STimeNS = int64(fields[14-first]*TickNS), int64(fields[15-first]*TickNS)
 	s.StartNS = int64(fields[22-first] * TickNS)
 	s.Pending = uint32(fields[31-first])
+	s.ExitCode = int(fields[52-first])
 	return s, nil
 }

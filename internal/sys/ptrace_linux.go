@@ -84,10 +84,20 @@ func PtraceSetOptions(tid, options int) error {
 // its own children, of any kind.
 const waitFlags = unix.WALL | unix.WNOTHREAD
 
-// PeekWait returns the tid of a child or tracee of the calling thread that
-// has stopped or died, and which of the two, and leaves the report to be
-// taken by TakeWait. Unless block is set it may find nothing: tid is 0 then.
-func PeekWait(block bool) (tid int, dead bool, err error) {
+// Report is what waitid tells of a child or tracee.
+type Report struct {
+	TID  int  // 0 if there is nothing to report
+	Dead bool // it waits to be reaped; else it has stopped
+
+	// Of a stop: the signal, and the PTRACE_EVENT_* above bit 8.
+	Stop int
+}
+
+// PeekWait returns a report about a child or tracee of the calling thread,
+// the newest first, and does not take it: the same will be reported again
+// until TakeWait takes it, or a stopped tracee is resumed. Unless block is set
+// it may find nothing.
+func PeekWait(block bool) (Report, error) {
 	const pAll = 0
 	var info waitInfo
 	flags := uintptr(unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | waitFlags)
@@ -98,9 +108,9 @@ func PeekWait(block bool) (tid int, dead bool, err error) {
 		_, _, e = unix.RawSyscall6(unix.SYS_WAITID, pAll, 0, uintptr(unsafe.Pointer(&info)), flags|unix.WNOHANG, 0, 0)
 	}
 	if e != 0 {
-		return 0, false, e
+		return Report{}, e
 	}
-	return int(info.pid), info.dead(), nil
+	return Report{TID: int(info.pid), Dead: info.dead(), Stop: int(info.status)}, nil
 }
 
 // PeekDeath reports whether the given child or tracee of the calling thread
@@ -115,11 +125,13 @@ func PeekDeath(tid int) bool {
 
 // waitInfo is siginfo_t as waitid fills it.
 type waitInfo struct {
-	_    [2]int32
-	code int32
-	_    int32
-	pid  int32
-	_    [108]byte
+	_      [2]int32
+	code   int32
+	_      int32
+	pid    int32
+	_      uint32
+	status int32
+	_      [100]byte
 }
 
 func (info *waitInfo) dead() bool {
@@ -127,9 +139,9 @@ func (info *waitInfo) dead() bool {
 	return info.code == exited || info.code == killed || info.code == dumped
 }
 
-// TakeWait takes the report that PeekWait found. Rusage is filled for a dead
-// task only. The report may have been overtaken by another of the same task;
-// tid is 0 if there is none any more.
+// TakeWait takes the report that PeekWait found, as wait4 does. Rusage is
+// filled for a dead task only. A tracee may have died meanwhile; tid is 0 if
+// there is no report of it any more.
 func TakeWait(tid int, status *unix.WaitStatus, rusage *unix.Rusage) (int, error) {
 	var st int32
 	r, _, e := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(tid), uintptr(unsafe.Pointer(&st)),

@@ -68,7 +68,8 @@ func (t *tracer) forking(tr *tracee, call syscallRegs) {
 // cloned handles the event stop of a task that has just created another.
 func (t *tracer) cloned(tr *tracee) {
 	msg, err := sys.PtraceEventMessage(tr.tid)
-	if err != nil { // killed: its child is adopted in died
+	if err != nil { // killed: see adopt
+		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
 	tid := int(msg)
@@ -135,8 +136,17 @@ func (t *tracer) follow(tr *tracee) {
 	t.add(tr)
 	if early := t.early[tr.tid]; early != nil {
 		delete(t.early, tr.tid)
-		t.handle(tr, early.status, &early.rusage)
+		if early.report.Dead {
+			t.died(tr, early.status, &early.rusage)
+		} else {
+			t.stop(tr, unix.Signal(early.report.Stop&0xff), early.report.Stop>>8)
+		}
 	}
+}
+
+// watchesEnd reports whether anybody hears of the exit code of a task.
+func (t *tracer) watchesEnd() bool {
+	return t.reg.Kinds()&taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free) != 0
 }
 
 // watchExit makes a tracee that creates a task stop at the start of its exit.
@@ -145,7 +155,7 @@ func (t *tracer) follow(tr *tracee) {
 // task of a process with threads, if it exits before them, is not reported
 // dead until they are gone, and then with the exit code of the process.
 func (t *tracer) watchExit(tr *tracee) {
-	if !tr.exitStop && t.reg.Kinds()&taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free) != 0 {
+	if !tr.exitStop && t.watchesEnd() {
 		tr.exitStop = sys.PtraceSetOptions(tr.tid, t.options()|unix.PTRACE_O_TRACEEXIT) == nil
 	}
 }

@@ -54,13 +54,8 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 // has the process's first tid.
 func (t *tracer) execed(tr *tracee) {
 	former, err := sys.PtraceEventMessage(tr.tid)
-	if err != nil {
-		return
-	}
-	if int(former) != tr.tid {
-		if tr = t.takeOver(tr, int(former)); tr == nil {
-			return
-		}
+	if err == nil && int(former) != tr.tid {
+		tr = t.takeOver(tr, int(former))
 	}
 	first := tr == t.command && !t.started
 	if tr.task == nil {
@@ -105,7 +100,7 @@ func (t *tracer) execed(tr *tracee) {
 
 // takeOver makes the task that had the given tid the first one of its
 // process, in the place of leader, which the kernel has released without a
-// word. It returns nil if that task is unknown.
+// word.
 func (t *tracer) takeOver(leader *tracee, former int) *tracee {
 	if !leader.exited {
 		t.exit(leader, 0, nil)
@@ -114,8 +109,8 @@ func (t *tracer) takeOver(leader *tracee, former int) *tracee {
 		t.freed(leader.task, 0, true)
 	}
 	tr := t.tracees[former]
-	if tr == nil {
-		return nil
+	if tr == nil { // which would be a defect here: every task of the tree is known
+		tr = &tracee{proc: leader.proc}
 	}
 	delete(t.tracees, former)
 	tr.tid = leader.tid

@@ -77,7 +77,7 @@ func (t *tracer) parentFirst(tr *tracee) error {
 		return nil
 	}
 	if parent := t.tracees[tr.task.PPID]; parent != nil && sys.PeekDeath(parent.tid) {
-		return t.take(parent.tid, true)
+		return t.take(sys.Report{TID: parent.tid, Dead: true})
 	}
 	return nil
 }
@@ -87,7 +87,11 @@ func (t *tracer) died(tr *tracee, status unix.WaitStatus, rusage *unix.Rusage) {
 	delete(t.tracees, tr.tid)
 	t.deaths++
 	if !tr.exited {
-		t.exit(tr, uint64(status)&0xffff, t.used(tr, rusage))
+		code := uint64(status) & 0xffff
+		if tr.usage != nil && tr.proc.threads {
+			code = tr.usage.code
+		}
+		t.exit(tr, code, t.used(tr, rusage))
 	}
 	if tr.tid == tr.proc.pid {
 		t.processEnded(tr)

@@ -1,6 +1,7 @@
 package ptrace
 
 import (
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,7 +49,8 @@ type pendingCall struct {
 // earlyStop is what was reported of a task before the event stop of the task
 // that created it.
 type earlyStop struct {
-	status unix.WaitStatus
+	report sys.Report
+	status unix.WaitStatus // of a death
 	rusage unix.Rusage
 	since  time.Time
 	deaths uint64 // tracer.deaths when it came

@@ -27,9 +27,9 @@ type tracer struct {
 	tracees map[int]*tracee // by tid
 	early   map[int]*earlyStop
 	adopted map[int]int64 // tid and start time of tasks whose creator has not announced them
-	command *tracee // the command's first task
-	started bool    // the command's exec has succeeded; before, the tree is the shim's
-	failed  error   // what went wrong in the tracer itself
+	command *tracee       // the command's first task
+	started bool          // the command's exec has succeeded; before, the tree is the shim's
+	failed  error         // what went wrong in the tracer itself
 
 	run    uint64 // the first half of task ids
 	tasks  uint64 // the second half of the last one
@@ -178,59 +178,81 @@ func (t *tracer) supervise() error {
 
 // loop handles reports until no tracee is left.
 func (t *tracer) loop() error {
-	block := false
 	for {
-		tid, dead, err := sys.PeekWait(block)
-		block = false
+		orphans := t.orphans()
+		report, err := sys.PeekWait(!orphans) // no report will come of an orphan
 		switch {
 		case errors.Is(err, unix.ECHILD):
 			return nil
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return fmt.Errorf("ptrace: wait: %w", err)
-		case tid == 0 && t.orphans():
-			time.Sleep(time.Millisecond) // no report will come of an orphan
+		case report.TID == 0:
+			time.Sleep(time.Millisecond)
 			t.adopt()
-		case tid == 0:
-			block = true
 		default:
-			if err := t.take(tid, dead); err != nil {
+			if err := t.take(report); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// take takes one report and handles it.
-func (t *tracer) take(tid int, dead bool) error {
+// take handles one report.
+func (t *tracer) take(report sys.Report) error {
+	tr := t.tracees[report.TID]
+	switch {
+	case tr == nil:
+		return t.takeEarly(report)
+	case !report.Dead && report.Stop>>8 == unix.PTRACE_EVENT_EXEC:
+		// A task that has changed its tid cannot be resumed until its new tid
+		// was taken (looks_like_a_spurious_pid in kernel/ptrace.c).
+		var status unix.WaitStatus
+		var rusage unix.Rusage
+		tid, err := t.reap(report.TID, &status, &rusage)
+		switch {
+		case err != nil:
+			return fmt.Errorf("ptrace: take the report of task %d: %w", report.TID, err)
+		case tid == 0: // a SIGKILL has taken it out of the stop
+		case status.Stopped():
+			t.execed(tr)
+		default:
+			t.died(tr, status, &rusage)
+		}
+		return nil
+	case !report.Dead:
+		t.stop(tr, unix.Signal(report.Stop&0xff), report.Stop>>8) // the report goes when it runs on
+		return nil
+	}
+	if err := t.parentFirst(tr); err != nil {
+		return err
+	}
+	t.inspect(tr) // there is nothing left to read once it is reaped
 	var status unix.WaitStatus
 	var rusage unix.Rusage
-	tr := t.tracees[tid]
-	var err error
-	if !dead {
-		tid, err = sys.TakeWait(tid, &status, &rusage)
-	} else {
-		if tr != nil {
-			if err := t.parentFirst(tr); err != nil {
-				return err
-			}
-			t.inspect(tr) // there is nothing left to read once it is reaped
-		}
-		tid, err = t.reap(tid, &status, &rusage)
+	tid, err := t.reap(report.TID, &status, &rusage)
+	if err != nil || tid == 0 {
+		return fmt.Errorf("ptrace: reap task %d: %w", report.TID, err)
 	}
-	switch {
-	case err != nil:
-		return fmt.Errorf("ptrace: wait for task %d: %w", tid, err)
-	case tid == 0: // a SIGKILL has taken it out of the stop
-	case tr == nil:
-		t.early[tid] = &earlyStop{status, rusage, time.Now(), t.deaths}
-	default:
-		t.handle(tr, status, &rusage)
+	t.died(tr, status, &rusage)
+	return nil
+}
+
+// takeEarly keeps the report of a task that nobody has announced yet.
+func (t *tracer) takeEarly(report sys.Report) error {
+	early := &earlyStop{report: report, since: time.Now(), deaths: t.deaths}
+	tid, err := t.reap(report.TID, &early.status, &early.rusage)
+	if err != nil {
+		return fmt.Errorf("ptrace: take the report of task %d: %w", report.TID, err)
+	}
+	if tid != 0 { // else a SIGKILL has taken it out of the stop
+		early.report.Dead = !early.status.Stopped()
+		t.early[tid] = early
 	}
 	return nil
 }
 
-// reap takes the report of a death. Its pid may be reused from then on, so it
+// reap takes a report. After that of a death the pid may be reused, so it
 // leaves the set that Kill and Signal use before they can look again.
 func (t *tracer) reap(tid int, status *unix.WaitStatus, rusage *unix.Rusage) (int, error) {
 	t.src.mu.Lock()
@@ -245,18 +267,11 @@ func (t *tracer) reap(tid int, status *unix.WaitStatus, rusage *unix.Rusage) (in
 	return tid, err
 }
 
-// handle dispatches one report of a tracee.
-func (t *tracer) handle(tr *tracee, status unix.WaitStatus, rusage *unix.Rusage) {
-	if !status.Stopped() {
-		t.died(tr, status, rusage)
-		return
-	}
-	sig, event := stopSignal(status), int(status)>>16
+// stop handles one stop of a tracee, which each handler ends.
+func (t *tracer) stop(tr *tracee, sig unix.Signal, event int) {
 	switch {
 	case event == unix.PTRACE_EVENT_CLONE || event == unix.PTRACE_EVENT_FORK || event == unix.PTRACE_EVENT_VFORK:
 		t.cloned(tr)
-	case event == unix.PTRACE_EVENT_EXEC:
-		t.execed(tr)
 	case event == unix.PTRACE_EVENT_EXIT:
 		t.exiting(tr)
 	case event == unix.PTRACE_EVENT_SECCOMP:
@@ -282,12 +297,6 @@ var quietStops = sync.OnceFunc(func() {
 
 // syscallStop marks a system call stop (PTRACE_O_TRACESYSGOOD).
 const syscallStop = 0x80
-
-// stopSignal is what WSTOPSIG returns. (WaitStatus.StopSignal hides it where
-// the status carries an event.)
-func stopSignal(status unix.WaitStatus) unix.Signal {
-	return unix.Signal(int(status) >> 8 & 0xff)
-}
 
 // stopped handles PTRACE_EVENT_STOP: the first stop of a new task, a stop of
 // the whole process, or the end of one.

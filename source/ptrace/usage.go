@@ -22,23 +22,30 @@ import (
 type usage struct {
 	taskwatch.Rusage
 	missing taskwatch.Fields
+
+	// code is the exit code of a dead task of a process with threads: wait4
+	// tells the process's where that ends as a whole.
+	code uint64
 }
 
 // inspect reads from /proc what a task that is exiting, or dead and not yet
 // reaped, has used, unless wait4 is going to tell.
 func (t *tracer) inspect(tr *tracee) {
-	if tr.exited || tr.task == nil || !tr.proc.threads && !tr.proc.forked || !t.reg.Enabled(taskwatch.Exit) {
+	if tr.exited || tr.task == nil || !tr.proc.threads && !tr.proc.forked || !t.watchesEnd() {
 		return
 	}
 	u := &usage{}
 	tr.usage = u
 	stat, err := t.proc.Stat(tr.proc.pid, tr.tid)
 	if err != nil {
-		u.missing = taskwatch.FieldsRusage
+		tr.usage = nil
 		return
 	}
 	u.UTimeNS, u.STimeNS, u.MinFlt, u.MajFlt = stat.UTimeNS, stat.STimeNS, stat.MinFlt, stat.MajFlt
 	tr.task.Comm = stat.Comm // prctl may have changed it
+	if stat.Exited() {
+		u.code = uint64(stat.ExitCode)
+	}
 	if tr.tid != tr.proc.pid {
 		u.missing = taskwatch.FieldsRusage &^ (taskwatch.FieldUTime | taskwatch.FieldSTime | taskwatch.FieldMinFlt | taskwatch.FieldMajFlt)
 		return
