@@ -1,0 +1,55 @@
+package features
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/cnproc"
+)
+
+func probeConnector() Result {
+	conn, err := cnproc.Open(1 << 20)
+	if err == nil {
+		err = conn.Close()
+	}
+	switch {
+	case err == nil:
+		return yes
+	case errors.Is(err, cnproc.ErrMissing):
+		return no("%v", err)
+	}
+	return unclear("%v", err)
+}
+
+func probePtrace() Result {
+	err := traceChild()
+	if err == nil {
+		return yes
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		if scope, readErr := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); readErr == nil {
+			return unclear("not permitted: kernel.yama.ptrace_scope is %s; children can be traced where it is 0 or 1", strings.TrimSpace(string(scope)))
+		}
+		return unclear("not permitted, as in a container whose seccomp profile forbids ptrace: %v", err)
+	}
+	if errors.Is(err, unix.ENOSYS) {
+		return no("the kernel has no ptrace")
+	}
+	return unclear("%v", err)
+}
+
+// probeSeccomp asks for a filter at an address that is none: a kernel without
+// filters says EINVAL, one with them looks at the address first.
+func probeSeccomp() Result {
+	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, 0, 0, 0)
+	switch err {
+	case unix.EFAULT:
+		return yes
+	case unix.EINVAL:
+		return no("the kernel was built without CONFIG_SECCOMP_FILTER")
+	}
+	return unclear("prctl(PR_SET_SECCOMP) says: %v", err)
+}
