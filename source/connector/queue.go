@@ -34,8 +34,9 @@ type queue struct {
 // what /proc says of it; 0 is none.
 type changes struct{ exec, uid, gid, comm int64 }
 
-// maxQueue bounds the memory of a queue to some tens of megabytes.
-const maxQueue = 1 << 18
+// maxQueue bounds the memory of a queue to some tens of megabytes. Tests make
+// it small.
+var maxQueue = 1 << 18
 
 func newQueue(conn *cnproc.Conn) *queue {
 	q := &queue{conn: conn, max: maxQueue, ahead: make(map[int]changes)}

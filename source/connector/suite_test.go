@@ -1,13 +1,19 @@
 package connector
 
 import (
+	"os"
 	"testing"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/watchtest"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asNobody) != "" {
+		os.Exit(watchOnce())
+	}
+	testutil.Main(m)
+}
 
 func TestConformance(t *testing.T) {
 	requireConnector(t)

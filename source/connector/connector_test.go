@@ -1,0 +1,426 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// collector keeps copies of what a source delivers.
+type collector struct {
+	mu     sync.Mutex // watchers run on the source's goroutine, tests on theirs
+	events []*taskwatch.Event
+	losses []taskwatch.Loss
+}
+
+func (c *collector) module() *taskwatch.Module {
+	m := &taskwatch.Module{Name: "collector", Observer: true}
+	for k := range m.Table {
+		m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.events = append(c.events, ev.Clone())
+			return nil
+		}}
+	}
+	m.OnLost = func(l taskwatch.Loss) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.losses = append(c.losses, l)
+	}
+	return m
+}
+
+func (c *collector) count(match func(*taskwatch.Event) bool) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ev := range c.events {
+		if match(ev) {
+			n++
+		}
+	}
+	return n
+}
+
+// watch runs a source until stop is called, which returns Run's error.
+func watch(t *testing.T, cfg Config, m *taskwatch.Module) (s *Source, stop func() error) {
+	t.Helper()
+	requireConnector(t)
+	ready := make(chan struct{})
+	cfg.OnReady = func() { close(ready) }
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := new(taskwatch.Registry)
+	if err := reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	result := make(chan error, 1)
+	go func() { result <- s.Run(ctx, reg) }()
+	select {
+	case <-ready:
+	case err := <-result:
+		t.Fatal(err)
+	}
+	return s, func() error {
+		cancel()
+		return <-result
+	}
+}
+
+// forks is a shell script that makes $1 children that end at once.
+const forks = `i=0; while [ $i -lt $1 ]; do (:) & i=$((i+1)); [ $((i%50)) = 0 ] && wait; done; wait`
+
+// TestForksAreEvents counts the events of a known number of forks.
+func TestForksAreEvents(t *testing.T) {
+	const n = 3000
+	var c collector
+	s, stop := watch(t, Config{}, c.module())
+	cmd := exec.Command("sh", "-c", forks, "sh", strconv.Itoa(n))
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.losses) > 0 {
+		t.Fatalf("lost %v with %+v", c.losses, s.Stats())
+	}
+	for _, k := range []taskwatch.Kind{taskwatch.Clone, taskwatch.Exit} {
+		children := map[int]bool{}
+		got := c.count(func(ev *taskwatch.Event) bool {
+			if ev.Kind != k || ev.Task.PPID != cmd.Process.Pid {
+				return false
+			}
+			children[ev.Task.PID] = true
+			return true
+		})
+		if got != n || len(children) != n {
+			t.Errorf("%d forks are %d %s events of %d processes", n, got, k, len(children))
+		}
+	}
+	checkSeq(t, &c)
+}
+
+// checkSeq checks that the numbers have gaps just where losses were told.
+func checkSeq(t *testing.T, c *collector) {
+	t.Helper()
+	lost := map[uint64]uint64{} // by the number of the first
+	for _, l := range c.losses {
+		lost[l.Seq] += l.Count
+	}
+	next := uint64(1)
+	for _, ev := range c.events {
+		for lost[next] > 0 {
+			n := lost[next]
+			delete(lost, next)
+			next += n
+		}
+		if ev.Seq != next {
+			t.Fatalf("event %d follows on %d", ev.Seq, next-1)
+		}
+		next++
+	}
+}
+
+// TestLossIsTold makes the buffer tiny and the watcher slow.
+func TestLossIsTold(t *testing.T) {
+	const n = 2000
+	var c collector
+	m := c.module()
+	slow := make(chan struct{})
+	m.Table[taskwatch.Clone] = append(m.Table[taskwatch.Clone], func(ev *taskwatch.Event) error {
+		<-slow
+		return nil
+	})
+	s, stop := watchQueue(t, Config{BufferSize: 1}, m, 16)
+	child := func(count int) *exec.Cmd {
+		cmd := exec.Command("sh", "-c", forks, "sh", strconv.Itoa(count))
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	first := child(n)
+	close(slow)
+	// Once it has caught up, nothing is lost any more and the table is right.
+	deadline := time.Now().Add(20 * time.Second)
+	for s.Stats().Lost == 0 || s.Stats().Scans < 2 {
+		if time.Now().After(deadline) {
+			t.Fatalf("no loss was told: %+v", s.Stats())
+		}
+		child(1)
+		time.Sleep(10 * time.Millisecond)
+	}
+	sleeper := exec.Command("sleep", "1000")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	sleeper.Process.Kill()
+	sleeper.Wait()
+	for c.count(func(ev *taskwatch.Event) bool { return ev.Kind == taskwatch.Exit && ev.Task.PID == sleeper.Process.Pid }) == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing comes after the loss")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	st := s.Stats()
+	var told uint64
+	for _, l := range c.losses {
+		told += l.Count
+	}
+	if st.Overruns == 0 || told == 0 || told != st.Lost {
+		t.Errorf("%d losses of %d messages were told; the source counts %+v", len(c.losses), told, st)
+	}
+	got := c.count(func(ev *taskwatch.Event) bool { return ev.Kind == taskwatch.Clone && ev.Task.PPID == first.Process.Pid })
+	if got >= n {
+		t.Errorf("all of %d forks came through a buffer for a few", n)
+	}
+	if uint64(n-got) > told {
+		t.Errorf("%d of %d forks are missing, and only %d messages are said to be lost", n-got, n, told)
+	}
+	checkSeq(t, &c)
+}
+
+// watchQueue is watch with a short queue, so that the socket fills up.
+func watchQueue(t *testing.T, cfg Config, m *taskwatch.Module, records int) (*Source, func() error) {
+	t.Helper()
+	old := maxQueue
+	maxQueue = records
+	t.Cleanup(func() { maxQueue = old })
+	return watch(t, cfg, m)
+}
+
+// TestOlderTask sees the exit of a process that ran before the source.
+func TestOlderTask(t *testing.T) {
+	older := exec.Command("sleep", "1000")
+	older.Dir = "/"
+	if err := older.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := older.Process.Pid
+	for exe := ""; !strings.HasSuffix(exe, "/sleep") && !strings.HasSuffix(exe, "/busybox"); { // past its exec
+		exe, _ = os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
+	}
+	var c collector
+	_, stop := watch(t, Config{}, c.module())
+	older.Process.Kill()
+	older.Wait()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	n := c.count(func(ev *taskwatch.Event) bool {
+		if ev.Task.PID != pid {
+			return false
+		}
+		task := ev.Task
+		if ev.Kind != taskwatch.Exit || ev.Exit.Signal != int(syscall.SIGKILL) || !ev.Exit.Group ||
+			strings.Join(task.Argv, " ") != "sleep 1000" || task.PPID != os.Getpid() || task.Comm == "" || task.StartNS == 0 ||
+			ev.Missing != taskwatch.FieldsRusage|execOnly|taskwatch.FieldParentID {
+			t.Errorf("%s: exit %+v argv %q ppid %d comm %q start %d missing %s", ev.Kind, ev.Exit, task.Argv, task.PPID, task.Comm, task.StartNS, ev.Missing)
+		}
+		return true
+	})
+	if n != 1 {
+		t.Errorf("%d events, want 1", n)
+	}
+}
+
+// TestTree watches one process, which has a child already and makes more.
+func TestTree(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "sleep 0.01 & read line; sh -c 'true; true'; sh -c ':' & wait")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var c collector
+	requireConnector(t)
+	ready := make(chan struct{})
+	s, err := New(Config{PID: cmd.Process.Pid, OnReady: func() { close(ready) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reg taskwatch.Registry
+	if err := reg.Register(c.module()); err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan error, 1)
+	go func() { result <- s.Run(t.Context(), &reg) }()
+	<-ready
+	for range 20 {
+		if err := exec.Command("true").Run(); err != nil { // not in the tree
+			t.Fatal(err)
+		}
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-result: // the tree has ended, so Run has
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("Run does not end with the tree")
+	}
+	tree := map[int]bool{cmd.Process.Pid: true}
+	ended := false
+	for _, ev := range c.events {
+		if ev.Kind == taskwatch.Clone && tree[ev.Task.PPID] {
+			tree[ev.Task.PID] = true
+		}
+		if ev.Task.PID == os.Getpid() || ev.Kind == taskwatch.Clone && !tree[ev.Task.PID] {
+			t.Errorf("%s of pid %d (parent %d, %q) is not of the tree", ev.Kind, ev.Task.PID, ev.Task.PPID, ev.Task.Argv)
+		}
+		ended = ended || ev.Kind == taskwatch.Exit && ev.Task.PID == cmd.Process.Pid
+	}
+	if !ended || len(tree) < 4 {
+		t.Errorf("the end was seen: %v; %d processes, want at least 4", ended, len(tree))
+	}
+}
+
+func TestNoSuchProcess(t *testing.T) {
+	requireConnector(t)
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{PID: cmd.Process.Pid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gone *NoProcessError
+	if err := s.Run(t.Context(), new(taskwatch.Registry)); !errors.As(err, &gone) || gone.PID != cmd.Process.Pid {
+		t.Errorf("Run says %v", err)
+	}
+	if err := s.Run(t.Context(), new(taskwatch.Registry)); err == nil {
+		t.Error("a source ran twice")
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	for _, cfg := range []Config{{PID: -1}, {BufferSize: -1}, {BufferSize: 1<<30 + 1}} {
+		if _, err := New(cfg); err == nil || !strings.HasPrefix(err.Error(), "connector: Config.") {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+}
+
+// TestThreadsAreThreads tells threads from processes also when they are gone
+// long before their clone is handled.
+func TestThreadsAreThreads(t *testing.T) {
+	const n = 200
+	var c collector
+	m := c.module()
+	slow := make(chan struct{})
+	m.Table[taskwatch.Clone] = append(m.Table[taskwatch.Clone], func(*taskwatch.Event) error {
+		<-slow
+		return nil
+	})
+	_, stop := watch(t, Config{}, m)
+	tids := make(chan int)
+	for range n {
+		go func() {
+			runtime.LockOSThread() // and the thread ends with the goroutine
+			tids <- unix.Gettid()
+		}()
+	}
+	own := map[int]bool{}
+	for range n {
+		own[<-tids] = true
+	}
+	close(slow)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, ev := range c.events {
+		if ev.Kind == taskwatch.Clone && own[ev.Task.TID] && ev.Task.PID != os.Getpid() {
+			t.Errorf("thread %d of this process was told as one of process %d", ev.Task.TID, ev.Task.PID)
+		}
+	}
+	if got := c.count(func(ev *taskwatch.Event) bool { return ev.Kind == taskwatch.Clone && own[ev.Task.TID] }); got == 0 {
+		t.Error("no thread of this process was told")
+	}
+}
+
+// asNobody makes this test binary watch a child of its own and end.
+const asNobody = "TASKWATCH_TEST_WATCH"
+
+// watchOnce is what runs as another user.
+func watchOnce() int {
+	fail := func(err error) int {
+		os.Stderr.WriteString(err.Error() + "\n")
+		return 1
+	}
+	ready := make(chan struct{})
+	s, err := New(Config{OnReady: func() { close(ready) }})
+	if err != nil {
+		return fail(err)
+	}
+	var c collector
+	var reg taskwatch.Registry
+	if err := reg.Register(c.module()); err != nil {
+		return fail(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- s.Run(ctx, &reg) }()
+	<-ready
+	cmd := exec.Command("sleep", "0.1")
+	if err := cmd.Run(); err != nil {
+		return fail(err)
+	}
+	cancel()
+	if err := <-result; err != nil {
+		return fail(err)
+	}
+	full := c.count(func(ev *taskwatch.Event) bool {
+		return ev.Task.PID == cmd.Process.Pid && ev.Kind == taskwatch.Exec && ev.Missing == 0 &&
+			strings.Join(ev.Task.Argv, " ") == "sleep 0.1" && ev.Task.UID == taskwatch.IDs{65534, 65534, 65534, 65534}
+	})
+	exits := c.count(func(ev *taskwatch.Event) bool {
+		return ev.Task.PID == cmd.Process.Pid && ev.Kind == taskwatch.Exit && ev.Exit.Group
+	})
+	if full != 1 || exits != 1 {
+		return fail(errors.New(strconv.Itoa(full) + " complete execs and " + strconv.Itoa(exits) + " exits, want one of each"))
+	}
+	return 0
+}
+
+// TestUnprivileged watches as the user 65534, which works since Linux 6.6.
+func TestUnprivileged(t *testing.T) {
+	testutil.Require(t, testutil.NeedsRoot, testutil.NeedsKernel(6, 6))
+	requireConnector(t)
+	cmd := exec.Command("/proc/self/exe") // the path of the test binary leads through root's directories
+	cmd.Env = append(os.Environ(), asNobody+"=1")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
