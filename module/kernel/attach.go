@@ -45,21 +45,18 @@ func prepare(h *hook) (*attachment, error) {
 }
 
 // attach puts the entry program, whose slot is still empty, on its hook.
-func (a *attachment) attach(off *offsets, types *btf.Cache) (err error) {
+func (a *attachment) attach(off *offsets, stats asm.FDer, types *btf.Cache) (err error) {
 	h := a.hook
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("attach to %s: %w", h.name, err)
 		}
 	}()
-	insns := asm.Instructions{
-		asm.LoadMapPtr(asm.R2, a.slot.FD()), // R1 is the context
-		asm.Mov.Imm(asm.R3, 0),
-		asm.FnTailCall.Call(),
-		asm.Mov.Imm(asm.R0, 0), // the slot is empty
-		asm.Return(),
-	}
-	a.entry, err = loadProgram("tw_entry", h, insns, types)
+	g := &gen{off: off, stash: a.stash}
+	g.emit(asm.Mov.Reg(regCtx, asm.R1))
+	g.tailCall(stats, a.slot, 0)
+	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return()) // the slot is empty
+	a.entry, err = loadProgram("tw_entry", h, g.insns, types)
 	if err != nil {
 		return err
 	}

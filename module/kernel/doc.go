@@ -15,6 +15,9 @@
 // dispatchers of all hooks concerned, and only then swaps the slots: an
 // error, the verifier's included, leaves the table as it was.
 //
+// More watchers than one program may have (64 maps, 256 functions) are linked
+// into a chain of programs, which is swapped by its head.
+//
 // A hook is attached only while it has watchers. Nothing is pinned: when the
 // process ends, however it ends, the kernel drops the table with it.
 //

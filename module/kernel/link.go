@@ -237,7 +237,7 @@ func (lk *linker) stage(items []item, n, of int) (asm.Instructions, error) {
 		if carries {
 			g.carry(lk.carry)
 		}
-		g.tailCall(lk.slot, lk.second+n)
+		g.tailCall(lk.stats, lk.slot, lk.second+n)
 	} else if carries {
 		g.dropCarried(lk.carry)
 	}

@@ -133,6 +133,7 @@ func NewTable(cfg Config) (_ *Table, err error) {
 	if err != nil {
 		return nil, err
 	}
+	t.slots[0] = true // stays 0: see gen.tailCall
 	t.plan = plan(t.support)
 	for _, b := range cfg.Builtins {
 		if err := t.addBuiltin(b); err != nil {
@@ -321,7 +322,7 @@ func (t *Table) list(m *Module) (*listing, error) {
 			slot := slices.Index(t.slots, false)
 			if slot < 0 {
 				t.unlist(l)
-				return nil, fmt.Errorf("a table has room for %d watchers", maxSlots)
+				return nil, fmt.Errorf("a table has room for %d watchers", maxSlots-1)
 			}
 			t.slots[slot] = true
 			t.lastID++
@@ -401,7 +402,7 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		}
 		changes[len(changes)-1].next = next
 		if c.created {
-			if err := c.at.attach(t.off, t.types); err != nil {
+			if err := c.at.attach(t.off, t.stats, t.types); err != nil {
 				return err
 			}
 		}

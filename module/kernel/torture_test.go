@@ -190,6 +190,9 @@ func TestNothingIsLeft(t *testing.T) {
 // killed: "FILE PARAM...".
 const holderEnv = "TASKWATCH_TEST_HOLDER"
 
+// held keeps the garbage collector from closing the holder's table.
+var held *Table
+
 // hold is the holder's main function.
 func hold() {
 	args := strings.Fields(os.Getenv(holderEnv))
@@ -210,11 +213,10 @@ func hold() {
 		if err != nil {
 			return err
 		}
-		table, err := NewTable(Config{})
-		if err != nil {
+		if held, err = NewTable(Config{}); err != nil {
 			return err
 		}
-		return table.Register(m, RegisterOptions{AllowObserveOnly: true})
+		return held.Register(m, RegisterOptions{AllowObserveOnly: true})
 	}()
 	if err != nil {
 		fmt.Println("error:", err)
