@@ -70,20 +70,7 @@ func appendFacts(b []byte, ev *taskwatch.Event) []byte {
 	if has.Has(taskwatch.FieldVal) {
 		b = appendUint(b, `,"val":`, ev.Val)
 	}
-	if ev.Seq != 0 {
-		b = appendUint(b, `,"seq":`, ev.Seq)
-	}
-	if !ev.Time.IsZero() {
-		b = append(b, `,"time":"`...)
-		b = appendTime(b, ev.Time)
-		b = append(b, '"')
-	}
-	if ev.MonoNS != 0 {
-		b = appendInt(b, `,"mono_ns":`, ev.MonoNS)
-	}
-	if ev.Source != "" {
-		b = appendString(append(b, `,"source":`...), ev.Source)
-	}
+	b = appendOrigin(b, ev.Seq, ev.Time, ev.MonoNS, ev.Source)
 	if ev.Task != nil {
 		b = appendTask(b, ev.Task, has)
 	}
@@ -104,6 +91,25 @@ func appendFacts(b []byte, ev *taskwatch.Event) []byte {
 		b = appendMark(b, `,"inferred":true`, ev.Inferred)
 	}
 	return appendMissing(b, all&^has)
+}
+
+// appendOrigin appends when something happened and who told it.
+func appendOrigin(b []byte, seq uint64, at time.Time, mono int64, source string) []byte {
+	if seq != 0 {
+		b = appendUint(b, `,"seq":`, seq)
+	}
+	if !at.IsZero() {
+		b = append(b, `,"time":"`...)
+		b = appendTime(b, at)
+		b = append(b, '"')
+	}
+	if mono != 0 {
+		b = appendInt(b, `,"mono_ns":`, mono)
+	}
+	if source != "" {
+		b = appendString(append(b, `,"source":`...), source)
+	}
+	return b
 }
 
 func appendTask(b []byte, t *taskwatch.Task, has taskwatch.Fields) []byte {

@@ -46,6 +46,7 @@ type rawLine struct {
 	Panic     bool   `json:"panic"`
 	Veto      bool   `json:"veto"`
 	DryRun    bool   `json:"dry_run"`
+	Data      string `json:"data"`
 
 	Val    *uint64  `json:"val"`
 	Seq    uint64   `json:"seq"`
@@ -123,6 +124,12 @@ func (raw *rawLine) line() (Line, error) {
 			Panic: raw.Panic, Veto: raw.Veto, DryRun: raw.DryRun,
 			Event: ev,
 		}}, nil
+	case *raw.Event == emitName:
+		l, err := raw.emit()
+		if err != nil {
+			return Line{}, err
+		}
+		return Line{Emit: l}, nil
 	}
 	ev, err := raw.event("event", *raw.Event, false)
 	if err != nil {
@@ -146,14 +153,10 @@ func (raw *rawLine) event(field, kind string, taskOptional bool) (*taskwatch.Eve
 		}
 	}
 	f := fields{want: taskwatch.FieldsOf(k)}
-	for _, name := range raw.Missing {
-		if m, err := taskwatch.ParseField(name); err == nil { // else a newer recorder's
-			f.want &^= m
-		}
-	}
+	f.leaveOut(raw.Missing)
 	take(&f, taskwatch.FieldVal, &ev.Val, raw.Val)
 	switch {
-	case raw.Task != nil && raw.Task.ID != "":
+	case raw.Task != nil && (raw.Task.ID != "" || taskOptional):
 		if ev.Task, err = raw.Task.task(&f); err != nil {
 			return nil, err
 		}
@@ -205,8 +208,10 @@ func (raw *rawLine) details(ev *taskwatch.Event, f *fields) error {
 func (raw *rawTask) task(f *fields) (*taskwatch.Task, error) {
 	t := new(taskwatch.Task)
 	var err error
-	if t.ID, err = taskwatch.ParseTaskID(raw.ID); err != nil {
-		return nil, &SyntaxError{Reason: fmt.Sprintf("task.id is %q, not two base-36 numbers joined by a dash", raw.ID), Err: err}
+	if raw.ID != "" {
+		if t.ID, err = taskwatch.ParseTaskID(raw.ID); err != nil {
+			return nil, &SyntaxError{Reason: fmt.Sprintf("task.id is %q, not two base-36 numbers joined by a dash", raw.ID), Err: err}
+		}
 	}
 	if raw.ParentID != nil && f.takes(taskwatch.FieldParentID) {
 		if t.ParentID, err = taskwatch.ParseTaskID(*raw.ParentID); err != nil {
@@ -244,6 +249,15 @@ type fields struct{ want, got taskwatch.Fields }
 func (f *fields) takes(field taskwatch.Fields) bool {
 	f.got |= f.want & field
 	return f.want.Has(field)
+}
+
+// leaveOut takes fields that are named as missing for absent.
+func (f *fields) leaveOut(missing []string) {
+	for _, name := range missing {
+		if m, err := taskwatch.ParseField(name); err == nil { // else a newer recorder's
+			f.want &^= m
+		}
+	}
 }
 
 func take[T any](f *fields, field taskwatch.Fields, to, from *T) {

@@ -4,9 +4,10 @@
 //
 // # Lines
 //
-// There are nine kinds of line, told apart by "event": the seven kinds of
-// [taskwatch.Kind], "lost" for a [taskwatch.Loss] and "error" for a
-// [taskwatch.WatcherError]. Broken here for reading:
+// There are ten kinds of line, told apart by "event": the seven kinds of
+// [taskwatch.Kind], "lost" for a [taskwatch.Loss], "error" for a
+// [taskwatch.WatcherError] and "emit" for a record that a module in the
+// kernel has sent. Broken here for reading:
 //
 //	{"event":"exec","val":0,"seq":812,"time":"2026-11-23T16:30:49.123456789Z","mono_ns":5411692016,
 //	 "source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","pid":161,"tid":161,"ppid":154,
@@ -21,6 +22,7 @@
 //	{"event":"lost","count":17,"seq":900}
 //	{"event":"error","on":"exec","module":"guard","watcher":"main.deny","errno":1,"errno_name":"EPERM",
 //	 "message":"operation not permitted","veto":true, ... }
+//	{"event":"emit","module":"sample","data":"2a00000001000000", ... ,"task":{ ... }}
 //
 // Fields stand in this order. An absent field is unknown. "missing" stands at
 // the end of a line and names those fields that belong to the event and that
@@ -38,7 +40,11 @@
 // those still in force (old.uid). "veto":true says that the operation was
 // refused, "dry_run":true that it would have been, had vetoes been applied;
 // "panic":true that the watcher crashed. Errors that carry no error number
-// and refuse nothing have no errno.
+// and refuse nothing have no errno. A watcher in the kernel tells less: the
+// task is as it was before the operation, and what was asked for is missing.
+//
+// The "data" of an emit line is in hexadecimal; only the module knows what it
+// means. The task is the one in whose context it was sent.
 //
 // # Strings
 //

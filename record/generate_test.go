@@ -134,6 +134,12 @@ func (g generator) line() Line {
 			Module: g.text(), Watcher: g.text(), Errno: g.IntN(134), ErrnoName: g.text(), Message: g.text(),
 			Panic: yes(), Veto: yes(), DryRun: yes(), Event: g.event(),
 		}}
+	case 2:
+		l := &EmitLine{Module: g.text(), Data: []byte(g.text()), MonoNS: g.i64(), Source: g.text(), Missing: taskwatch.FieldsTask}
+		if ev := g.event(); ev.Kind == taskwatch.Exec {
+			l.Task, l.Missing, l.Time = ev.Task, ev.Missing&taskwatch.FieldsTask, ev.Time
+		}
+		return Line{Emit: l}
 	}
 	return Line{Event: g.event()}
 }

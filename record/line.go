@@ -14,12 +14,14 @@ type Line struct {
 	Event *taskwatch.Event
 	Lost  *taskwatch.Loss
 	Error *ErrorLine
+	Emit  *EmitLine
 }
 
 // The values of "event" that are no kinds of event.
 const (
 	lostName  = "lost"
 	errorName = "error"
+	emitName  = "emit"
 )
 
 // Append appends the line, newline included, to b.
@@ -31,6 +33,8 @@ func (l Line) Append(b []byte) []byte {
 		return AppendLoss(b, *l.Lost)
 	case l.Error != nil:
 		return AppendError(b, l.Error)
+	case l.Emit != nil:
+		return AppendEmit(b, l.Emit)
 	}
 	return b
 }

@@ -54,6 +54,15 @@ const (
 	unknownLoss = `{"event":"lost","seq":900}`
 	errorLine   = `{"event":"error","on":"exec","module":"guard","watcher":"main.deny","errno":1,"errno_name":"EPERM",` +
 		`"message":"operation not permitted","veto":true,"val":0,` + facts + `,"old_exe":"/usr/bin/bash"}`
+	kernelErrorLine = `{"event":"error","on":"exec","module":"guard","watcher":"deny","errno":1,"errno_name":"EPERM",` +
+		`"message":"operation not permitted","veto":true,"val":0,"task":{"pid":7,"comm":"sh"},"old_exe":"/usr/bin/bash",` +
+		`"missing":["parent_id","tid","ppid","start_ns","exe","argv","cwd","uid","gid","cgroup"]}`
+	emitLine = `{"event":"emit","module":"sample","data":"00ff2a","time":"2026-11-23T16:30:49.123456789Z","mono_ns":5411692016,` +
+		`"source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","pid":161,"tid":161,"ppid":154,` +
+		`"start_ns":5411600000,"comm":"true","exe":"/usr/bin/true","cwd":"/srv","uid":[0,0,0,0],"gid":[0,0,0,0]},` +
+		`"missing":["argv","cgroup"]}`
+	bareEmitLine = `{"event":"emit","module":"sample","data":"",` +
+		`"missing":["parent_id","pid","tid","ppid","start_ns","comm","exe","argv","cwd","uid","gid","cgroup"]}`
 )
 
 // goldens pairs the lines with what they say.
@@ -72,15 +81,25 @@ func goldens(t testing.TB) map[string]Line {
 	early.Kind, early.Val, early.Missing = taskwatch.Init, 17, taskwatch.FieldCgroup
 	early.Task.PID, early.Task.TID, early.Task.StartNS, early.Task.Cgroup = 0, 0, 0, ""
 	early.Task.Argv, early.Task.ArgvCut = []string{"true", "x"}, true
+	emitter := sample(t)
+	emitter.Task.Argv, emitter.Task.Cgroup = nil, ""
 	return map[string]Line{
-		execLine:    {Event: sample(t)},
-		uidLine:     {Event: uid},
-		gidLine:     {Event: gid},
-		exitLine:    {Event: exit},
-		freeLine:    {Event: free},
-		initLine:    {Event: early},
-		lostLine:    {Lost: &taskwatch.Loss{Count: 17, Seq: 900}},
-		unknownLoss: {Lost: &taskwatch.Loss{Seq: 900}},
+		kernelErrorLine: {Error: &ErrorLine{Module: "guard", Watcher: "deny", Errno: 1, ErrnoName: "EPERM",
+			Message: "operation not permitted", Veto: true, Event: &taskwatch.Event{
+				Kind: taskwatch.Exec, Task: &taskwatch.Task{PID: 7, Comm: "sh"}, OldExe: "/usr/bin/bash",
+				Missing: taskwatch.FieldsTask &^ taskwatch.FieldPID &^ taskwatch.FieldComm,
+			}}},
+		emitLine: {Emit: &EmitLine{Module: "sample", Data: []byte{0, 255, 42}, Time: emitter.Time, MonoNS: emitter.MonoNS,
+			Source: "bpf", Task: emitter.Task, Missing: taskwatch.FieldArgv | taskwatch.FieldCgroup}},
+		bareEmitLine: {Emit: &EmitLine{Module: "sample", Data: []byte{}, Missing: taskwatch.FieldsTask}},
+		execLine:     {Event: sample(t)},
+		uidLine:      {Event: uid},
+		gidLine:      {Event: gid},
+		exitLine:     {Event: exit},
+		freeLine:     {Event: free},
+		initLine:     {Event: early},
+		lostLine:     {Lost: &taskwatch.Loss{Count: 17, Seq: 900}},
+		unknownLoss:  {Lost: &taskwatch.Loss{Seq: 900}},
 		errorLine: {Error: &ErrorLine{Module: "guard", Watcher: "main.deny", Errno: 1, ErrnoName: "EPERM",
 			Message: "operation not permitted", Veto: true, Event: sample(t)}},
 	}

@@ -13,7 +13,7 @@ const (
 	lastByte  = byteBase + 0xff
 )
 
-const hex = "0123456789abcdef"
+const hexDigits = "0123456789abcdef"
 
 // appendString appends s as a JSON string, in the form that the package
 // comment describes.
@@ -75,7 +75,7 @@ func appendEscape(b []byte, c byte) []byte {
 }
 
 func appendUnicode(b []byte, c uint16) []byte {
-	return append(b, '\\', 'u', hex[c>>12], hex[c>>8&15], hex[c>>4&15], hex[c&15])
+	return append(b, '\\', 'u', hexDigits[c>>12], hexDigits[c>>8&15], hexDigits[c>>4&15], hexDigits[c&15])
 }
 
 // decodeString turns the characters that stand for bytes back into these. s

@@ -96,7 +96,7 @@ func TestAnotherParserFindsTheBytes(t *testing.T) {
 		hexed := make([]string, len(argv))
 		for i, arg := range argv {
 			for _, c := range []byte(arg) {
-				hexed[i] += string([]byte{hex[c>>4], hex[c&15]})
+				hexed[i] += string([]byte{hexDigits[c>>4], hexDigits[c&15]})
 			}
 		}
 		if !reflect.DeepEqual(got, hexed) {

@@ -72,6 +72,15 @@ func (w *Writer) Error(l *ErrorLine) {
 	w.mu.Unlock()
 }
 
+// Emit adds the line of a module's own record.
+func (w *Writer) Emit(l *EmitLine) {
+	if w.begin() {
+		w.buf = AppendEmit(w.buf, l)
+		w.added()
+	}
+	w.mu.Unlock()
+}
+
 // ModuleOptions tell a Writer's module what it cannot see in events.
 type ModuleOptions struct {
 	Veto   taskwatch.Kinds // the events that the source can refuse

@@ -33,6 +33,9 @@ type Options struct {
 	// kept.
 	OnError func(*record.ErrorLine)
 
+	// OnEmit is the same for records that modules in the kernel had sent.
+	OnEmit func(*record.EmitLine)
+
 	// Scan makes New read the recording once from end to end, so that the
 	// capabilities are those of this very recording. It needs an
 	// io.ReadSeeker.
@@ -116,6 +119,8 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 			reg.NotifyLost(*l.Lost)
 		case l.Error != nil && s.opts.OnError != nil:
 			s.opts.OnError(l.Error)
+		case l.Emit != nil && s.opts.OnEmit != nil:
+			s.opts.OnEmit(l.Emit)
 		}
 	}
 	return nil
