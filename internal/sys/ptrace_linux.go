@@ -93,19 +93,31 @@ type Report struct {
 	Stop int
 }
 
+// WaitMode says how PeekWait waits.
+type WaitMode int
+
+const (
+	WaitNot  WaitMode = iota // not at all
+	WaitRaw                  // without telling the Go scheduler: see MakePreemptible
+	WaitLong                 // as any blocking call
+)
+
 // PeekWait returns a report about a child or tracee of the calling thread,
 // the newest first, and does not take it: the same will be reported again
-// until TakeWait takes it, or a stopped tracee is resumed. Unless block is set
-// it may find nothing.
-func PeekWait(block bool) (Report, error) {
+// until TakeWait takes it, or a stopped tracee is resumed. With WaitNot it may
+// find nothing.
+func PeekWait(mode WaitMode) (Report, error) {
 	const pAll = 0
 	var info waitInfo
 	flags := uintptr(unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | waitFlags)
+	if mode == WaitNot {
+		flags |= unix.WNOHANG
+	}
 	var e unix.Errno
-	if block {
+	if mode == WaitLong {
 		_, _, e = unix.Syscall6(unix.SYS_WAITID, pAll, 0, uintptr(unsafe.Pointer(&info)), flags, 0, 0)
 	} else {
-		_, _, e = unix.RawSyscall6(unix.SYS_WAITID, pAll, 0, uintptr(unsafe.Pointer(&info)), flags|unix.WNOHANG, 0, 0)
+		_, _, e = unix.RawSyscall6(unix.SYS_WAITID, pAll, 0, uintptr(unsafe.Pointer(&info)), flags, 0, 0)
 	}
 	if e != 0 {
 		return Report{}, e

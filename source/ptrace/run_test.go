@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -363,5 +364,42 @@ func Test32BitProgram(t *testing.T) {
 	execs := tr.kind(taskwatch.Exec)
 	if len(execs) != 1 || strings.Join(execs[0].Task.Argv[1:], " ") != "setresuid:11:12:13 setgid:7 fork" {
 		t.Errorf("exec events %v: want one with the four arguments", execs)
+	}
+}
+
+// The tracer waits without telling the Go scheduler. The rest of the program
+// must not notice: it collects garbage and runs its goroutines while a command
+// does nothing at all.
+func TestProgramRunsOnWhileCommandSleeps(t *testing.T) {
+	var reg taskwatch.Registry
+	ready := make(chan struct{})
+	err := reg.Register(&taskwatch.Module{Name: "ready", Observer: true, Table: taskwatch.Table{
+		taskwatch.Exec: {func(*taskwatch.Event) error { close(ready); return nil }},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{Path: "sleep", Argv: []string{"sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// On one P the tracer's wait is in everybody's way.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		<-ready
+		for range 20 { // each stops the world; the command sleeps through all
+			runtime.GC()
+		}
+		if n := s.Kill(); n != 1 {
+			t.Errorf("Kill found %d processes, want 1", n)
+		}
+	})
+	if err := s.Run(t.Context(), &reg); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if s.Exit().Signal != int(unix.SIGKILL) {
+		t.Errorf("the command ended with %+v before it was killed", s.Exit())
 	}
 }

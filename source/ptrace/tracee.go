@@ -1,12 +1,12 @@
 package ptrace
 
 import (
-	"github.com/taskwatch/taskwatch/internal/sys"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
 // tracee is a task under supervision.

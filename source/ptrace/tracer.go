@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"sync"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,6 +25,7 @@ type tracer struct {
 	vetoes taskwatch.Kinds
 
 	tracees map[int]*tracee // by tid
+	idle    bool            // the last wait was long
 	early   map[int]*earlyStop
 	adopted map[int]int64 // tid and start time of tasks whose creator has not announced them
 	command *tracee       // the command's first task
@@ -166,7 +167,7 @@ func (t *tracer) add(tr *tracee) {
 
 // supervise starts the command and handles stops until no tracee is left.
 func (t *tracer) supervise() error {
-	quietStops()
+	_ = sys.QuietStops() // without it, only slower
 	if err := t.start(); err != nil {
 		return err
 	}
@@ -179,12 +180,12 @@ func (t *tracer) supervise() error {
 // loop handles reports until no tracee is left.
 func (t *tracer) loop() error {
 	for {
-		orphans := t.orphans()
-		report, err := sys.PeekWait(!orphans) // no report will come of an orphan
+		report, err := t.wait()
 		switch {
 		case errors.Is(err, unix.ECHILD):
 			return nil
 		case errors.Is(err, unix.EINTR):
+			t.idle = true
 		case err != nil:
 			return fmt.Errorf("ptrace: wait: %w", err)
 		case report.TID == 0:
@@ -197,6 +198,27 @@ func (t *tracer) loop() error {
 		}
 	}
 }
+
+// wait returns the next report. In a busy tree the next one is microseconds
+// away, and telling the Go scheduler about each wait would cost more than all
+// the rest: a retaken P is fought for on the way back. So a wait begins raw,
+// where only the runtime's preemption ends it, after 10 ms or for the garbage
+// collector; one that was ended so goes on as any blocking call.
+func (t *tracer) wait() (sys.Report, error) {
+	if t.orphans() { // no report will come of them
+		return sys.PeekWait(sys.WaitNot)
+	}
+	mode := sys.WaitRaw
+	if t.idle || !asyncPreemption || sys.MakePreemptible() != nil {
+		mode = sys.WaitLong
+	}
+	t.idle = false
+	return sys.PeekWait(mode)
+}
+
+// asyncPreemption is false where the runtime was told not to send the signal
+// that ends a raw wait.
+var asyncPreemption = !strings.Contains(os.Getenv("GODEBUG"), "asyncpreemptoff=1")
 
 // take handles one report.
 func (t *tracer) take(report sys.Report) error {
@@ -284,16 +306,6 @@ func (t *tracer) stop(tr *tracee, sig unix.Signal, event int) {
 		t.resume(tr, unix.PTRACE_CONT, int(sig))
 	}
 }
-
-// quietStops turns off the SIGCHLD that every stop of a tracee would send to
-// this process, where Go's handler would run for nothing.
-var quietStops = sync.OnceFunc(func() {
-	action, err := sys.SwapSigaction(unix.SIGCHLD, nil)
-	if err == nil {
-		action.Flags |= sys.SANoCldStop
-		_, _ = sys.SwapSigaction(unix.SIGCHLD, &action) // without it, only slower
-	}
-})
 
 // syscallStop marks a system call stop (PTRACE_O_TRACESYSGOOD).
 const syscallStop = 0x80
