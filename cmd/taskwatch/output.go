@@ -79,29 +79,43 @@ type output struct {
 	// summaryTo gets the summary.
 	summaryTo *os.File
 
+	// broken, if set, is called when the events cannot be written.
+	broken func()
+
 	text      *report.Text
 	recording *record.Writer
 	summary   *report.Summary
 }
 
-// open checks the flags and opens the output. Without a file, events go to
-// home. Nothing is written yet.
-func (f *outputFlags) open(cmd *cobra.Command, home *os.File) (*output, error) {
+// check reports what is wrong with the flags.
+func (f *outputFlags) check(cmd *cobra.Command) error {
+	if _, err := f.kinds(); err != nil {
+		return err
+	}
+	if f.events == "" && cmd.Flags().Changed("event") {
+		return fmt.Errorf("--event: no event given: events are %s", taskwatch.AllKinds)
+	}
+	if f.format != formatText && f.format != formatJSON {
+		return fmt.Errorf("--format %q: unknown format; choose %s or %s", f.format, formatText, formatJSON)
+	}
+	if f.file == "" && cmd.Flags().Changed("output") {
+		return errors.New("--output: the name of the file is empty")
+	}
+	return nil
+}
+
+// open opens the output. Without a file, events go to home. Nothing is
+// written yet.
+func (f *outputFlags) open(home *os.File) (*output, error) {
 	kinds, err := f.kinds()
 	if err != nil {
 		return nil, err
-	}
-	if f.events == "" && cmd.Flags().Changed("event") {
-		return nil, fmt.Errorf("--event: no event given: events are %s", taskwatch.AllKinds)
-	}
-	if f.format != formatText && f.format != formatJSON {
-		return nil, fmt.Errorf("--format %q: unknown format; choose %s or %s", f.format, formatText, formatJSON)
 	}
 	o := &output{flags: f, kinds: kinds, name: home.Name(), file: home, summaryTo: home}
 	switch {
 	case f.file == "-" && home != os.Stdout:
 		return nil, errors.New("--output -: standard output belongs to the command; name a file, or leave the flag out for standard error")
-	case f.file == "-" || !cmd.Flags().Changed("output"):
+	case f.file == "-" || f.file == "":
 	default:
 		// The command that is run must not inherit the file: os.OpenFile
 		// sees to that (close-on-exec).
@@ -131,13 +145,13 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, dryRun bool)
 		if kinds == 0 {
 			kinds = taskwatch.AllKinds
 		}
-		o.recording = record.NewWriter(o.file)
+		o.recording = record.NewWriter(o)
 		if err := reg.Register(o.recording.Module("json", kinds, record.ModuleOptions(judge))); err != nil {
 			return err
 		}
 	} else {
 		term := terminalOf(o.file)
-		o.text = report.NewText(o.file, report.TextOptions{
+		o.text = report.NewText(o, report.TextOptions{
 			Kinds:          o.kinds,
 			Threads:        o.flags.threads,
 			Width:          term.width,
@@ -153,6 +167,15 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, dryRun bool)
 		return reg.Register(o.summary.Module("summary"))
 	}
 	return nil
+}
+
+// Write writes to the file.
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.file.Write(b)
+	if err != nil && o.broken != nil {
+		o.broken()
+	}
+	return n, err
 }
 
 // recorded shows a watcher's error that comes from a recording.

@@ -53,6 +53,9 @@ The exit status is:
 func replayFailed(err error) error { return &exitError{status: exitFailed, err: err} }
 
 func (f *outputFlags) replay(cmd *cobra.Command, name string) error {
+	if err := f.check(cmd); err != nil {
+		return &exitError{status: exitUsage, err: err}
+	}
 	in, err := openRecording(name)
 	if err != nil {
 		return replayFailed(err)
@@ -63,11 +66,11 @@ func (f *outputFlags) replay(cmd *cobra.Command, name string) error {
 			return replayFailed(fmt.Errorf("--output %q: it is the recording itself; name another file", f.file))
 		}
 	}
-	out, err := f.open(cmd, os.Stdout)
+	out, err := f.open(os.Stdout)
 	if err != nil {
-		return &exitError{status: exitUsage, err: err}
+		return replayFailed(err)
 	}
-	src, err := replay.New(in, in.Name(), replay.Options{OnError: out.recorded})
+	src, err := replay.New(in, in.Name(), replay.Options{OnError: out.recorded, OnEmit: out.emitted})
 	if err != nil {
 		return replayFailed(err)
 	}

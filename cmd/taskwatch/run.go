@@ -85,6 +85,9 @@ func runUsage(err error) error {
 func runFailed(err error) error { return &exitError{status: exitRunFailed, err: err} }
 
 func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
+	if err := f.check(cmd); err != nil {
+		return runFailed(err)
+	}
 	if runtime.GOMAXPROCS(0) == 1 {
 		// The tracing thread blocks in wait; with one P, each wait would have
 		// to hand it over and get it back.
@@ -99,7 +102,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		return runFailed(err)
 	}
-	out, err := f.open(cmd, os.Stderr)
+	out, err := f.open(os.Stderr)
 	if err != nil {
 		return runFailed(err)
 	}

@@ -3,13 +3,13 @@ package main
 import (
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
 // relay is what happens to the signals that taskwatch gets while a command
@@ -47,8 +47,6 @@ var relayed = []syscall.Signal{
 	// for as long as it is caught.
 }
 
-// startRelay makes taskwatch ready for signals; attach says where to pass
-// them.
 func newRelay() *relay {
 	return &relay{ch: make(chan os.Signal, 64), broken: make(chan os.Signal, 1)}
 }
@@ -57,8 +55,9 @@ func newRelay() *relay {
 func (r *relay) start(target relayTarget) {
 	r.target = target
 	signal.Notify(r.broken, unix.SIGPIPE)
+	ignored := ignoredSignals()
 	for _, sig := range relayed {
-		if !ignored(sig) {
+		if ignored&(1<<(sig-1)) == 0 {
 			signal.Notify(r.ch, sig)
 		}
 	}
@@ -69,10 +68,10 @@ func (r *relay) start(target relayTarget) {
 	})
 }
 
-// close stops it all. Signals mean to taskwatch what they meant before.
+// close stops it all. Signals mean to taskwatch what they meant before, but
+// for SIGPIPE: there is more to write.
 func (r *relay) close() {
 	signal.Stop(r.ch)
-	signal.Stop(r.broken)
 	close(r.ch)
 	r.done.Wait()
 }
@@ -128,14 +127,16 @@ func (r *relay) stopped(sig syscall.Signal) {
 // endedBy returns the first signal that asked for the end, or 0.
 func (r *relay) endedBy() syscall.Signal { return syscall.Signal(r.ending.Load()) }
 
-// ignored reports whether a signal was ignored when taskwatch started. (For
-// SIGHUP and SIGINT only os/signal knows: see signal.Ignored; the stop signals
-// it leaves alone. Of the others Go's run time keeps nothing.)
-func ignored(sig syscall.Signal) bool {
-	if signal.Ignored(sig) {
-		return true
+// ignoredSignals returns the set of signals that are ignored, as a bit mask.
+// Of those that were when taskwatch started, Go's run time has kept SIGHUP and
+// SIGINT and left the stop signals alone; the others it has forgotten.
+func ignoredSignals() uint64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
 	}
-	const ignore = 1 // SIG_IGN
-	action, err := sys.SwapSigaction(sig, nil)
-	return err == nil && action.Handler == ignore
+	_, rest, _ := strings.Cut(string(status), "\nSigIgn:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	mask, _ := strconv.ParseUint(line, 16, 64)
+	return mask
 }

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/record"
+)
+
+// The tests drive the real program, as its users do.
+
+// patient is how long a test waits for what must happen. It only bounds a
+// failure.
+const patient = time.Minute
+
+var program struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// tests removes the program after the tests.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	code := m.M.Run()
+	if program.dir != "" {
+		os.RemoveAll(program.dir)
+	}
+	return code
+}
+
+func TestMain(m *testing.M) { testutil.Main(tests{m}) }
+
+// binary builds the program once and returns its path, where every user may
+// execute it.
+func binary(t testing.TB) string {
+	t.Helper()
+	program.once.Do(func() {
+		if program.dir, program.err = os.MkdirTemp("", "taskwatch-cmd-"); program.err != nil {
+			return
+		}
+		if program.err = os.Chmod(program.dir, 0o755); program.err != nil {
+			return
+		}
+		out, err := exec.Command("go", "build", "-o", program.dir+"/", ".").CombinedOutput()
+		if err != nil {
+			program.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	})
+	if program.err != nil {
+		t.Fatal(program.err)
+	}
+	return filepath.Join(program.dir, "taskwatch")
+}
+
+// result is how a run of the program ended.
+type result struct {
+	status         int // 128+signal if a signal killed it
+	stdout, stderr string
+}
+
+// cmd returns a run of the program that is not started yet.
+func cmd(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	t.Cleanup(cancel)
+	c := exec.CommandContext(ctx, binary(t), args...)
+	c.Dir = t.TempDir()
+	c.WaitDelay = patient
+	return c
+}
+
+// finish runs c and returns how it ended. What c has no place for is
+// collected.
+func finish(t testing.TB, c *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if c.Stdout == nil {
+		c.Stdout = &stdout
+	}
+	if c.Stderr == nil {
+		c.Stderr = &stderr
+	}
+	err := c.Run()
+	if e := (*exec.ExitError)(nil); err != nil && !errors.As(err, &e) {
+		t.Fatalf("%v: %v", c.Args, err)
+	}
+	return result{shellStatusOf(c.ProcessState), stdout.String(), stderr.String()}
+}
+
+func shellStatusOf(s *os.ProcessState) int {
+	ws := s.Sys().(syscall.WaitStatus)
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
+
+// tw runs the program.
+func tw(t testing.TB, args ...string) result {
+	t.Helper()
+	return finish(t, cmd(t, args...))
+}
+
+// lines reads a recording.
+func lines(t testing.TB, r io.Reader) (list []record.Line) {
+	t.Helper()
+	in := record.NewReader(r, "recording")
+	for {
+		l, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, l)
+	}
+}
+
+// recorded runs a command and returns its events.
+func recorded(t testing.TB, flags []string, argv ...string) []*taskwatch.Event {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	args := append(append([]string{"run", "-f", "json", "-o", file}, flags...), "--")
+	if r := tw(t, append(args, argv...)...); r.status != 0 || r.stderr != "" {
+		t.Fatalf("%q: status %d, stderr %q", argv, r.status, r.stderr)
+	}
+	return eventsOf(t, file)
+}
+
+func eventsOf(t testing.TB, file string) (events []*taskwatch.Event) {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, l := range lines(t, f) {
+		if l.Event == nil {
+			t.Fatalf("a line that is no event: %+v", l)
+		}
+		events = append(events, l.Event)
+	}
+	return events
+}
+
+// count returns how many events there are of each kind.
+func count(events []*taskwatch.Event) (n [taskwatch.NumKinds]int) {
+	for _, ev := range events {
+		n[ev.Kind]++
+	}
+	return n
+}
+
+// eventually waits until what is true.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patient); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+// screen collects what a process writes while it runs.
+type screen struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func (s *screen) has(text string) func() bool {
+	return func() bool { return strings.Contains(s.String(), text) }
+}
+
+// state returns the state of a process as /proc tells it, 0 if it is gone.
+func state(pid int) byte {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(stat, []byte(") "))
+	return rest[0]
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// live is a run of the program that goes on.
+type live struct {
+	*exec.Cmd
+	out, err screen
+}
+
+// start starts taskwatch in a session of its own, so without a terminal, and
+// waits until the command has said that it is ready.
+func start(t *testing.T, args ...string) *live {
+	t.Helper()
+	l := &live{Cmd: cmd(t, args...)}
+	return l.start(t)
+}
+
+func (l *live) start(t *testing.T) *live {
+	t.Helper()
+	l.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	l.Stdout, l.Stderr = &l.out, &l.err
+	if err := l.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the command is ready", l.out.has("ready"))
+	return l
+}
+
+func (l *live) send(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := l.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *live) wait() int {
+	_ = l.Wait() // the status is what counts
+	return shellStatusOf(l.ProcessState)
+}
+
+// waiting is a shell loop that a signal interrupts at once.
+const waiting = "while :; do sleep 100 & wait $!; kill $! 2>/dev/null; done"
+
+// Without a terminal, taskwatch passes on what it is sent.
+func TestSignalsArePassedOn(t *testing.T) {
+	names := map[string]syscall.Signal{
+		"HUP": unix.SIGHUP, "INT": unix.SIGINT, "QUIT": unix.SIGQUIT, "TERM": unix.SIGTERM,
+		"USR1": unix.SIGUSR1, "USR2": unix.SIGUSR2, "TSTP": unix.SIGTSTP, "CONT": unix.SIGCONT, "TTIN": unix.SIGTTIN,
+	}
+	script := ""
+	for name := range names {
+		script += fmt.Sprintf("trap 'echo got-%s' %s\n", name, name)
+	}
+	l := start(t, "run", "--", "sh", "-c", script+"echo ready\n"+waiting)
+	for name, sig := range names {
+		l.send(t, sig)
+		eventually(t, name+" reaches the command", l.out.has("got-"+name+"\n"))
+	}
+	l.send(t, unix.SIGKILL) // and see TestKilledTaskwatchTakesTheTreeAlong
+	if status := l.wait(); status != 128+9 {
+		t.Errorf("status %d", status)
+	}
+	for name := range names {
+		if n := strings.Count(l.out.String(), "got-"+name+"\n"); n != 1 {
+			t.Errorf("%s came %d times", name, n)
+		}
+	}
+}
+
+func TestTerminatedCommand(t *testing.T) {
+	l := start(t, "run", "--", "sh", "-c", "trap 'kill $!; exit 9' TERM; sleep 100 & echo ready; wait")
+	l.send(t, unix.SIGTERM)
+	if status := l.wait(); status != 9 {
+		t.Errorf("status %d, want that of the command, 9", status)
+	}
+	if !strings.Contains(l.err.String(), "exit 9 after ") {
+		t.Errorf("the last events are missing: %s", l.err.String())
+	}
+
+	l = start(t, "run", "--", "sh", "-c", "echo ready; exec sleep 100")
+	l.send(t, unix.SIGTERM)
+	if status := l.wait(); status != 128+15 {
+		t.Errorf("status %d, want %d", status, 128+15)
+	}
+}
+
+// What nohup ignores, stays ignored: by taskwatch and by the command.
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	l := &live{Cmd: cmd(t)}
+	l.Path, l.Args = "/bin/sh", []string{"sh", "-c",
+		`trap '' HUP INT TSTP TTIN TTOU; exec "$0" run -- sh -c 'grep SigIgn /proc/self/status; echo ready; read line; exit 5'`, binary(t)}
+	stdin, err := l.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.start(t)
+	_, mask, _ := strings.Cut(l.out.String(), "SigIgn:")
+	ignored, err := strconv.ParseUint(strings.Fields(mask)[0], 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU} {
+		if ignored&(1<<(sig-1)) == 0 {
+			t.Errorf("the command no longer ignores %v", sig)
+		}
+		l.send(t, sig)
+	}
+	if _, err := stdin.Write([]byte("go on\n")); err != nil {
+		t.Fatal(err)
+	}
+	if status := l.wait(); status != 5 {
+		t.Errorf("status %d, want 5; stderr %s", status, l.err.String())
+	}
+}
+
+func TestKilledTaskwatchTakesTheTreeAlong(t *testing.T) {
+	l := start(t, "run", "--", "sh", "-c", "setsid sleep 1000 & sleep 1000 & echo $! $$ ready; wait")
+	var pids []int
+	eventually(t, "the children run", func() bool {
+		pids = descendants(l.Process.Pid)
+		return len(pids) == 3
+	})
+	l.send(t, unix.SIGKILL)
+	l.wait()
+	eventually(t, "all are dead", func() bool {
+		return !slices.ContainsFunc(pids, func(pid int) bool { s := state(pid); return s != 0 && s != 'Z' })
+	})
+}
+
+// descendants returns the processes below pid.
+func descendants(pid int) (list []int) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range files {
+		b, _ := os.ReadFile(file) // gone, then
+		for _, s := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(s); err == nil {
+				list = append(append(list, child), descendants(child)...)
+			}
+		}
+	}
+	return list
+}
+
+// Once the command has ended, who wants taskwatch to end wants the rest to.
+func TestWhatIsLeftBehindIsKilled(t *testing.T) {
+	for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+		l := start(t, "run", "--", "sh", "-c", "sleep 1000 & sleep 1000 & echo $$ ready; exit 4")
+		eventually(t, "the command has ended", l.err.has(": exit 4 after "[2:]))
+		eventually(t, "its children run", func() bool { return strings.Count(l.err.String(), "sleep 1000\n") == 2 })
+		command, err := strconv.Atoi(strings.Fields(l.out.String())[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the command is reaped", func() bool { return state(command) == 0 })
+		l.send(t, sig)
+		if status := l.wait(); status != 4 {
+			t.Errorf("%v: status %d, want that of the command, 4", sig, status)
+		}
+		if !strings.Contains(l.err.String(), "taskwatch: killed 2 processes left behind by the command\n") {
+			t.Errorf("%v: no word of what was killed: %s", sig, l.err.String())
+		}
+		if n := strings.Count(l.err.String(), "signal 9 (SIGKILL) after "); n != 2 {
+			t.Errorf("%v: %d ends were told, want 2: %s", sig, n, l.err.String())
+		}
+	}
+}
+
+// A signal may come before there is a command.
+func TestStartIsCancelled(t *testing.T) {
+	target := &fakeTarget{err: unix.ESRCH}
+	r := newRelay()
+	r.target = target
+	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGUSR1} {
+		r.handle(sig)
+	}
+	if target.kills != 2 {
+		t.Errorf("killed %d times, want 2: not for SIGUSR1", target.kills)
+	}
+	if got := r.endedBy(); got != unix.SIGTERM {
+		t.Errorf("ended by %v, want the first, %v", got, unix.SIGTERM)
+	}
+}
+
+type fakeTarget struct {
+	err   error
+	kills int
+}
+
+func (f *fakeTarget) Signal(syscall.Signal) error { return f.err }
+func (f *fakeTarget) Kill() int                   { f.kills++; return 0 }
