@@ -14,7 +14,10 @@ import (
 // a file of its own.
 var commands = []func() *cobra.Command{
 	newRun,
+	newWatch,
 	newReplay,
+	newModule,
+	newModinfo,
 	newMan,
 }
 
@@ -27,7 +30,9 @@ initialised (init) or cloned (clone), ran a program (exec), changed its user or
 group ids (uid, gid), exited (exit) or was freed (free).`,
 		Example: `  taskwatch run -- make -j2
   taskwatch run -f json -o events.jsonl -- make -j2
-  taskwatch replay events.jsonl`,
+  taskwatch replay events.jsonl
+  sudo taskwatch watch
+  sudo taskwatch doctor`,
 		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/bpf"
+)
+
+// watchFlags are the flags of watch.
+type watchFlags struct {
+	outputFlags
+	modules moduleFlags
+	source  string
+	cgroup  string
+	pid     int
+	latency time.Duration
+	dryRun  bool
+}
+
+func newWatch() *cobra.Command {
+	var f watchFlags
+	cmd := &cobra.Command{
+		Use:   "watch [flags]",
+		Short: "Watch the whole machine, and run modules in the kernel",
+		Long: `watch shows what happens to all tasks of the machine, or to those of a cgroup
+or a process tree, until it is ended by Ctrl-C, SIGTERM or SIGHUP.
+
+Events go to standard output, or to a file with --output. As json they are a
+recording for 'taskwatch replay'. What else there is to say goes to standard
+error, once watching has begun: which source is used, and why not a better one.
+
+The source bpf has all events. It needs root, or CAP_BPF and CAP_PERFMON. The
+source connector has no init and no free; since Linux 6.6 anybody may use it.
+
+A module given with --module runs in the kernel, for every task of the machine,
+whatever the scope of the events; only the source bpf can do that. Its errors
+and what it sends are shown among the events. Nothing of it is left when
+taskwatch ends, however it ends.
+
+The exit status is:
+
+    0    watching was ended
+    1    watching cannot begin or go on, or the events cannot be written
+    2    the command line is wrong`,
+		Example: `  sudo taskwatch watch
+  sudo taskwatch watch -e exec,exit -f json -o events.jsonl
+  sudo taskwatch watch --cgroup /sys/fs/cgroup/system.slice
+  sudo taskwatch watch -m count.o,uid=1000 --globals -e exec
+  taskwatch watch --source connector --pid $$`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.watch(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	f.outputFlags.add(cmd)
+	f.modules.add(cmd)
+	flags.StringVar(&f.source, "source", autoSource, "`where` events come from: auto, the best that works, bpf or connector")
+	flags.StringVar(&f.cgroup, "cgroup", "", "watch the tasks of the cgroup with this `directory`, and of those below")
+	flags.IntVar(&f.pid, "pid", 0, "watch the process with this `pid` and its descendants")
+	flags.DurationVar(&f.latency, "latency", bpf.DefaultLatency, "let events wait in the kernel for this `time` at most, so that\nmany are fetched at once; 0 is the dearest (source bpf)")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
+	complete(cmd, "source", cobra.FixedCompletions(watchSourceNames(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func watchFailed(err error) error { return &exitError{status: exitFailed, err: err} }
+
+func (f *watchFlags) check(cmd *cobra.Command) error {
+	if err := f.outputFlags.check(cmd); err != nil {
+		return err
+	}
+	switch {
+	case f.cgroup != "" && f.pid != 0:
+		return errors.New("--cgroup and --pid exclude each other; give one of them")
+	case f.cgroup == "" && cmd.Flags().Changed("cgroup"):
+		return errors.New("--cgroup: the name of the directory is empty")
+	case f.pid <= 0 && cmd.Flags().Changed("pid"):
+		return fmt.Errorf("--pid %d: no process has that pid", f.pid)
+	case f.latency < 0:
+		return fmt.Errorf("--latency %v: a time cannot be negative", f.latency)
+	case f.modules.globals && f.modules.specs == nil:
+		return errors.New("--globals: no module is given; add one with --module")
+	}
+	return nil
+}
+
+func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
+	if err := f.check(cmd); err != nil {
+		return &exitError{status: exitUsage, err: err}
+	}
+	if f.pid != 0 && errors.Is(unix.Kill(f.pid, 0), unix.ESRCH) {
+		return watchFailed(fmt.Errorf("--pid %d: there is no such process", f.pid))
+	}
+	if _, _, err := f.modules.parse(); err != nil {
+		return watchFailed(err) // before anything is tried that needs privileges
+	}
+	ctx, cancel := untilSignal()
+	defer cancel()
+
+	var (
+		reg    taskwatch.Registry
+		news   kernelNews
+		src    source.Source
+		passed error
+	)
+	w := &watched{kernel: f.modules.specs != nil, Config: bpf.Config{
+		Cgroup: f.cgroup, PID: f.pid, Latency: f.latency, DryRun: f.dryRun,
+		OnReport: news.report, OnEmit: news.emitted,
+		OnReady: func() { say("%s", watching(src, passed)) },
+	}}
+	if src, passed, err = openWatch(f.source, w); err != nil {
+		return watchFailed(err)
+	}
+	out, err := f.open(os.Stdout)
+	if err != nil {
+		return watchFailed(errors.Join(err, closeSource(src)))
+	}
+	out.broken = cancel
+	news.learn(out, src)
+	err = f.follow(ctx, src, &reg, out)
+	outErr := out.close()
+	if err != nil || outErr != nil {
+		return watchFailed(errors.Join(err, outErr))
+	}
+	return nil
+}
+
+// follow runs the source, with the modules.
+func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwatch.Registry, out *output) error {
+	if err := out.attach(reg, src, f.dryRun); err != nil {
+		return errors.Join(err, closeSource(src))
+	}
+	if f.modules.specs == nil {
+		return src.Run(ctx, reg)
+	}
+	modules, err := f.modules.load()
+	if err == nil {
+		err = modules.register(src.(*bpf.Source).Table(), f.modules.observeOnly)
+	}
+	if err != nil {
+		return errors.Join(err, closeSource(src), modules.close())
+	}
+	stop := func() {}
+	if f.modules.globals {
+		stop = atUSR1(func() {
+			if err := modules.show(out.summaryTo); err != nil {
+				say("%v", err)
+			}
+		})
+	}
+	err = src.Run(ctx, reg)
+	stop()
+	if f.modules.globals && err == nil {
+		err = modules.show(out.summaryTo)
+	}
+	return errors.Join(err, modules.close())
+}
+
+// watching says what is watched by which source, and why not by a better one.
+func watching(src source.Source, passed error) string {
+	text := fmt.Sprintf("watching %s with the source %s", src.Capabilities().Scope, src.Name())
+	if passed != nil {
+		text += fmt.Sprintf(" (not with a better one: %s)", oneLine(passed))
+	}
+	return text + "; Ctrl-C ends it"
+}
+
+// untilSignal returns a context that a signal ends. The next one kills, as it
+// would have at once.
+func untilSignal() (context.Context, context.CancelFunc) {
+	var list []os.Signal
+	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
+		if !signal.Ignored(sig) {
+			list = append(list, sig)
+		}
+	}
+	if list == nil {
+		return context.WithCancel(context.Background())
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), list...)
+	context.AfterFunc(ctx, cancel)
+	return ctx, cancel
+}
+
+// atUSR1 calls fn at every SIGUSR1 until stop is called.
+func atUSR1(fn func()) (stop func()) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGUSR1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range ch {
+			fn()
+		}
+	})
+	return func() {
+		signal.Ignore(unix.SIGUSR1) // one that is late must not kill
+		signal.Stop(ch)
+		close(ch)
+		wg.Wait()
+	}
+}
+
+// closeSource gives back what a source that will not run has taken.
+func closeSource(src source.Source) error {
+	if c, ok := src.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
