@@ -1,6 +1,8 @@
 package ptrace
 
 import (
+	"strconv"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
@@ -78,6 +80,7 @@ func (t *tracer) execed(tr *tracee) {
 		t.idsChanged(tr, uid, gid, taskwatch.CauseExec, false)
 	}
 	next.set(task)
+	t.setIDFile(tr)
 	if !t.reg.Enabled(taskwatch.Exec) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
@@ -156,4 +159,29 @@ func (t *tracer) program(tr *tracee) (p program, uid, gid taskwatch.IDs, missing
 	}
 	p.comm = status.Comm
 	return p, status.UID, status.GID, missing
+}
+
+// setIDFile tells the user, who sees only what the program makes of it, that
+// a setuid or setgid file did not get its owner's ids.
+func (t *tracer) setIDFile(tr *tracee) {
+	if t.root {
+		return // tracing by root takes nothing from such a file
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/"+strconv.Itoa(tr.proc.pid)+"/exe", &st); err != nil {
+		return
+	}
+	task := tr.task
+	switch {
+	case st.Mode&unix.S_ISUID != 0 && st.Uid != task.UID[taskwatch.EffectiveID]:
+	case st.Mode&unix.S_ISGID != 0 && st.Gid != task.GID[taskwatch.EffectiveID]:
+	default:
+		return
+	}
+	if t.noticed[task.Exe] {
+		return
+	}
+	t.noticed[task.Exe] = true
+	t.src.notice("process %d runs %s, a setuid or setgid file, with the ids of its caller: the kernel grants no others under an unprivileged tracer; run taskwatch as root if it needs them",
+		tr.proc.pid, task.Exe)
 }

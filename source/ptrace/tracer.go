@@ -27,11 +27,13 @@ type tracer struct {
 	tracees map[int]*tracee // by tid
 	idle    bool            // the last wait was long
 	early   map[int]*earlyStop
-	adopted map[int]int64 // tid and start time of tasks whose creator has not announced them
-	command *tracee       // the command's first task
-	started bool          // the command's exec has succeeded; before, the tree is the shim's
-	failed  error         // what went wrong in the tracer itself
+	adopted map[int]int64   // tid and start time of tasks whose creator has not announced them
+	noticed map[string]bool // setuid files the user was told of
+	command *tracee         // the command's first task
+	started bool            // the command's exec has succeeded; before, the tree is the shim's
+	failed  error           // what went wrong in the tracer itself
 
+	root   bool   // this process is root's
 	run    uint64 // the first half of task ids
 	tasks  uint64 // the second half of the last one
 	deaths uint64 // reports of deaths so far
@@ -47,6 +49,8 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 		tracees: make(map[int]*tracee),
 		early:   make(map[int]*earlyStop),
 		adopted: make(map[int]int64),
+		noticed: make(map[string]bool),
+		root:    os.Geteuid() == 0,
 		run:     rand.Uint64N(1 << 40),
 		clock:   newClock(),
 	}
