@@ -9,14 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // TestCpio unpacks an archive with a program that nobody here wrote.
 func TestCpio(t *testing.T) {
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Skip(missing(err))
-	}
+	busybox := testutil.RequireTool(t, "busybox")
 	host := filepath.Join(t.TempDir(), "program")
 	if err := os.WriteFile(host, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)

@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/test/vm"
 )
+
+func TestMain(m *testing.M) { testutil.Main(m) }
 
 // series are the kernels that the harness itself is tested with.
 var series = []string{"6.1", "6.12"}
@@ -20,24 +23,29 @@ var series = []string{"6.1", "6.12"}
 func kernel(t *testing.T, series string) vm.Kernel {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("boots a machine: not in -short")
+		testutil.Skip(t, "booting a machine, which -short forbids", func() bool { return !testing.Short() })
 	}
 	k, err := vm.FindKernel(t.Context(), series)
-	if errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err) // the error names the package to install
-	}
+	skipMissing(t, err)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
+// skipMissing skips where a program is not installed; the error names its
+// package.
+func skipMissing(t *testing.T, err error) {
+	t.Helper()
+	if errors.Is(err, exec.ErrNotFound) {
+		testutil.Skip(t, err.Error(), func() bool { return false })
+	}
+}
+
 func run(t *testing.T, cfg vm.Config) (vm.Result, error) {
 	t.Helper()
 	res, err := vm.Run(t.Context(), cfg)
-	if errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
-	}
+	skipMissing(t, err)
 	return res, err
 }
 
@@ -186,9 +194,7 @@ func TestGuestHangs(t *testing.T) {
 			return len(b), nil
 		}),
 	})
-	if errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
-	}
+	skipMissing(t, err)
 	if !errors.Is(err, stop) {
 		t.Fatalf("error is %v, want the cause of the context's end\n%s", err, res.Console)
 	}
@@ -235,9 +241,7 @@ func TestBadConfig(t *testing.T) {
 func TestUnknownSeries(t *testing.T) {
 	t.Setenv("TASKWATCH_VM_CACHE", t.TempDir())
 	_, err := vm.FindKernel(t.Context(), "1.0")
-	if errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
-	}
+	skipMissing(t, err)
 	if err == nil || !strings.Contains(err.Error(), "apt-get update") {
 		t.Errorf("a series that no suite has: %v", err)
 	}

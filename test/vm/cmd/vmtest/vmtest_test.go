@@ -2,13 +2,15 @@ package main
 
 import (
 	"bytes"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/test/vm"
 )
+
+func TestMain(m *testing.M) { testutil.Main(m) }
 
 func TestTestFlags(t *testing.T) {
 	got := testFlags([]string{"-run", "X", "--short", "-count=2", "-test.v", "-own", "run"})
@@ -40,12 +42,10 @@ func TestBadCommandLines(t *testing.T) {
 func runVM(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("boots a machine: not in -short")
+		testutil.Skip(t, "booting a machine, which -short forbids", func() bool { return !testing.Short() })
 	}
 	for _, tool := range []string{"qemu-system-x86_64", "apt-cache", "dpkg-deb", "busybox", "gcc"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s: %v", tool, err)
-		}
+		testutil.RequireTool(t, tool)
 	}
 	var out bytes.Buffer
 	code := run(t.Context(), append([]string{"-kernel", "6.12", "-lsm", "none"}, args...), &out, &out)
