@@ -195,6 +195,13 @@ func (o *output) recorded(l *record.ErrorLine) {
 	}
 }
 
+// flush writes what has been gathered. Its errors are those of close.
+func (o *output) flush() {
+	if o.recording != nil {
+		_ = o.recording.Flush()
+	}
+}
+
 // close writes what is left, and the summary, and closes the file. It returns
 // the first error of all that was written.
 func (o *output) close() error {

@@ -114,7 +114,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		return runFailed(err)
 	}
-	relay.start(src)
+	relay.start(src, out.flush)
 	err = src.Run(context.Background(), &reg)
 	relay.close()
 	left.close()

@@ -26,6 +26,7 @@ import (
 // command too (nohup).
 type relay struct {
 	target relayTarget
+	flush  func() // writes what has to be seen while taskwatch is stopped
 	ch     chan os.Signal
 	broken chan os.Signal // SIGPIPE, which would kill us when nobody reads the events
 	done   sync.WaitGroup
@@ -52,8 +53,8 @@ func newRelay() *relay {
 }
 
 // start begins to catch signals and to pass them on to target.
-func (r *relay) start(target relayTarget) {
-	r.target = target
+func (r *relay) start(target relayTarget, flush func()) {
+	r.target, r.flush = target, flush
 	signal.Notify(r.broken, unix.SIGPIPE)
 	ignored := ignoredSignals()
 	for _, sig := range relayed {
@@ -119,6 +120,7 @@ func (r *relay) stopped(sig syscall.Signal) {
 	switch sig {
 	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
 		if has, _ := controlling(); has {
+			r.flush()
 			_ = unix.Kill(unix.Getpid(), unix.SIGSTOP) // cannot fail
 		}
 	}
