@@ -18,6 +18,8 @@ var commands = []func() *cobra.Command{
 	newReplay,
 	newModule,
 	newModinfo,
+	newDoctor,
+	newDoctorChild,
 	newMan,
 }
 

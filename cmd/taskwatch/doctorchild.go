@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// The harmless child of doctor does what events tell of, and writes a line for
+// everything that may be refused: the event, and the error number or 0. It
+// begins when its standard input has anything, or ends. The stages are those
+// of one process, but for the last.
+const (
+	childStart = "start" // forks, and runs itself
+	childIDs   = "ids"   // changes its ids
+	childEnd   = "end"   // the forked process: does nothing
+)
+
+// childID is the id that the child changes to.
+const childID = 65534
+
+func newDoctorChild() *cobra.Command {
+	return &cobra.Command{
+		Use:    "doctor-child STAGE",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			runtime.LockOSThread() // ids are changed for one thread only
+			switch args[0] {
+			case childStart:
+				_, _ = os.Stdin.Read(make([]byte, 1)) // whatever comes of it
+				did(taskwatch.Init, fork())
+				did(taskwatch.Exec, syscall.Exec(self, childArgv(childIDs), os.Environ()))
+				changeIDs()
+			case childIDs:
+				did(taskwatch.Exec, nil)
+				changeIDs()
+			}
+			return nil
+		},
+	}
+}
+
+const self = "/proc/self/exe"
+
+func childArgv(stage string) []string { return []string{"taskwatch", "doctor-child", stage} }
+
+func fork() error {
+	pid, err := syscall.ForkExec(self, childArgv(childEnd), &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+	if err != nil {
+		return err
+	}
+	_, err = syscall.Wait4(pid, nil, 0, nil)
+	return err
+}
+
+func changeIDs() {
+	_, _, gid := unix.RawSyscall(unix.SYS_SETRESGID, childID, childID, childID)
+	did(taskwatch.GID, gid)
+	_, _, uid := unix.RawSyscall(unix.SYS_SETRESUID, childID, childID, childID)
+	did(taskwatch.UID, uid)
+}
+
+func did(k taskwatch.Kind, err error) {
+	errno, _ := err.(syscall.Errno)
+	fmt.Println(k, int(errno))
+}
+
+// deeds is what the child has done: the error number by event.
+type deeds map[taskwatch.Kind]syscall.Errno
+
+func parseDeeds(text string) (deeds, error) {
+	d := deeds{}
+	for line := range strings.Lines(text) {
+		var name string
+		var errno int
+		if _, err := fmt.Sscan(line, &name, &errno); err != nil {
+			return nil, fmt.Errorf("the child of doctor wrote %q", line)
+		}
+		k, err := taskwatch.ParseKind(name)
+		if err != nil {
+			return nil, fmt.Errorf("the child of doctor wrote %q", line)
+		}
+		d[k] = syscall.Errno(errno)
+	}
+	for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID} {
+		if _, ok := d[k]; !ok {
+			return nil, fmt.Errorf("the child of doctor ended early: it wrote %q", text)
+		}
+	}
+	return d, nil
+}

@@ -1,0 +1,5 @@
+package main
+
+// The object is committed: building taskwatch needs no clang.
+//
+//go:generate go run ../../module/kernel/build/cmd/modbuild -o . c/doctor.c
