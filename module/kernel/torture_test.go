@@ -223,7 +223,9 @@ func hold() {
 		os.Exit(1)
 	}
 	fmt.Println("ready")
-	select {}
+	for {
+		time.Sleep(time.Hour) // a select {} alone is a deadlock to the run time
+	}
 }
 
 // startHolder starts a process that has a module registered.
