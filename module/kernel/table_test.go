@@ -338,3 +338,18 @@ func TestVetoThatCannotBeDelivered(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Functions that need too much stack together are refused, with a hint, where
+// the kernel has one stack for all of them.
+func TestStackHungryModule(t *testing.T) {
+	table := newTable(t, Config{})
+	err := table.Check(loadFile(t, "stack", "testdata/hostile/stack.c"))
+	if testutil.NeedsKernel(6, 13).Met() {
+		// Since 6.13 subprograms may have a stack of their own (x86).
+		if err != nil && !errors.Is(err, ErrVerify) {
+			t.Fatal(err)
+		}
+		return
+	}
+	wantError(t, err, ErrVerify, "hungry", "512 bytes of stack", "per-CPU array")
+}
