@@ -166,15 +166,38 @@ func TakeWait(tid int, status *unix.WaitStatus, rusage *unix.Rusage) (int, error
 }
 
 // ReadMemory reads the tracee's memory at addr into b and returns how many
-// bytes it got, which are fewer where the mapping ends.
+// bytes it got. They are fewer where a page is not there; without the first
+// page it is an error.
 func ReadMemory(tid int, addr uint64, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
+	// A piece for each page: pieces are transferred whole or not at all.
+	const page, most = 4096, 64
+	var pieces [most]unix.RemoteIovec
+	n, total := 0, 0
+	for n < most && total < len(b) {
+		at := addr + uint64(total)
+		size := min(page-int(at%page), len(b)-total)
+		pieces[n] = unix.RemoteIovec{Base: uintptr(at), Len: size}
+		n++
+		total += size
+	}
 	local := unix.Iovec{Base: &b[0]}
-	local.SetLen(len(b))
-	remote := unix.RemoteIovec{Base: uintptr(addr), Len: len(b)}
-	return unix.ProcessVMReadv(tid, []unix.Iovec{local}, []unix.RemoteIovec{remote}, 0)
+	local.SetLen(total)
+	r, _, e := unix.RawSyscall6(unix.SYS_PROCESS_VM_READV, uintptr(tid),
+		uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&pieces[0])), uintptr(n), 0)
+	if e != 0 {
+		return 0, e
+	}
+	if int(r) == total && total < len(b) {
+		more, err := ReadMemory(tid, addr+uint64(total), b[total:])
+		if err != nil {
+			return total, nil
+		}
+		return total + more, nil
+	}
+	return int(r), nil
 }
 
 // SeccompFilter adds a filter to the calling thread. It fails with EACCES

@@ -142,7 +142,7 @@ func (t *tracer) program(tr *tracee) (p program, uid, gid taskwatch.IDs, missing
 	regs, err := syscallAt(tr.tid)
 	ok := err == nil
 	if ok {
-		img, ok = readImage(tr.tid, &regs)
+		img, ok = t.stack.image(tr.tid, &regs)
 	}
 	if p.argv = img.argv; !ok {
 		if p.argv, err = t.proc.Cmdline(pid); err != nil {

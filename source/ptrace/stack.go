@@ -27,44 +27,107 @@ const (
 // bytes of arguments for.
 const maxVectors = 1 << 20
 
-// readImage reads the stack of a tracee at the event stop of its exec. It
-// reports false where the stack is not as expected; the files of /proc tell
-// the same then.
-func readImage(tid int, regs *syscallRegs) (img image, ok bool) {
-	word := regs.word
-	argc, vectors, ok := readVectors(tid, regs.sp, word)
+// firstRead is how much of the stack is read at once; most stacks of new
+// programs end before.
+const firstRead = 8 << 10
+
+// stackReader reads the stacks of new programs into one buffer.
+type stackReader struct {
+	buf []byte
+}
+
+// image reads the stack of a tracee at the event stop of its exec. It reports
+// false where the stack is not as expected; the files of /proc tell the same
+// then.
+func (r *stackReader) image(tid int, regs *syscallRegs) (img image, ok bool) {
+	argc, stack, ok := r.vectors(tid, regs.sp, regs.word)
 	if !ok {
 		return image{}, false
 	}
-	at := func(i int) uint64 { return pointer(vectors[i*word : (i+1)*word]) }
-	n := len(vectors) / word
+	at := func(i int) uint64 { return pointer(stack[i*regs.word : (i+1)*regs.word]) }
+	n := len(stack) / regs.word
 
 	envp := argc + 2 // behind argc itself and the NULL of argv
 	auxv := envp
 	for at(auxv) != 0 {
 		auxv++
 	}
-	auxv++
 	var entries [atExecfn + 1]uint64
-	for i := auxv; i+1 < n && at(i) != atNull; i += 2 {
+	for i := auxv + 1; i+1 < n && at(i) != atNull; i += 2 {
 		if key := at(i); key < uint64(len(entries)) {
 			entries[key] = at(i + 1)
 		}
-	}
-	if img.execfn, ok = readString(tid, entries[atExecfn]); !ok {
-		return image{}, false
 	}
 	img.uid = afterExec(entries[atUID], entries[atEUID])
 	img.gid = afterExec(entries[atGID], entries[atEGID])
 
 	// The strings of the arguments lie in one piece, before those of the
 	// environment and the name of the file.
-	end := entries[atExecfn]
+	args, end := at(1), entries[atExecfn]
 	if at(envp) != 0 {
 		end = at(envp)
 	}
-	img.argv, ok = readStrings(tid, at(1), end, argc)
+	if img.execfn, ok = stringAt(tid, entries[atExecfn], stack, regs.sp); !ok {
+		return image{}, false
+	}
+	if argc == 0 {
+		img.argv = []string{}
+		return img, true
+	}
+	if end <= args || end-args > maxArgs {
+		return image{}, false
+	}
+	img.argv, ok = stringsAt(tid, args, int(end-args), argc, stack, regs.sp)
 	return img, ok
+}
+
+// vectors reads the stack from sp on, at least to the end of the auxiliary
+// vector. The result is valid until the next call.
+func (r *stackReader) vectors(tid int, sp uint64, word int) (argc int, stack []byte, ok bool) {
+	for size := firstRead; size <= maxVectors; size *= 4 {
+		if len(r.buf) < size {
+			r.buf = make([]byte, size)
+		}
+		n, err := sys.ReadMemory(tid, sp, r.buf[:size])
+		if err != nil {
+			return 0, nil, false
+		}
+		stack = r.buf[:n]
+		if argc, ok = vectorsEnd(stack, word); ok || n < size {
+			return argc, stack, ok
+		}
+	}
+	return 0, nil, false
+}
+
+// stringAt returns the string at addr, from what was read of the stack if it
+// is there.
+func stringAt(tid int, addr uint64, stack []byte, sp uint64) (string, bool) {
+	if addr >= sp && addr-sp < uint64(len(stack)) {
+		rest := stack[addr-sp:]
+		if end := bytes.IndexByte(rest, 0); end >= 0 {
+			return string(rest[:end]), true
+		}
+	}
+	return readString(tid, addr)
+}
+
+// stringsAt returns the n strings of together size bytes at addr, from what
+// was read of the stack if they are there.
+func stringsAt(tid int, addr uint64, size, n int, stack []byte, sp uint64) ([]string, bool) {
+	var b []byte
+	if addr >= sp && addr-sp+uint64(size) <= uint64(len(stack)) {
+		b = stack[addr-sp:][:size]
+	} else {
+		b = make([]byte, size)
+		if got, err := sys.ReadMemory(tid, addr, b); err != nil || got < size {
+			return nil, false
+		}
+	}
+	if bytes.Count(b, []byte{0}) != n || b[size-1] != 0 {
+		return nil, false
+	}
+	return strings.Split(string(b[:size-1]), "\x00"), true
 }
 
 // afterExec returns the four ids of a task that has just run exec: the
@@ -73,25 +136,6 @@ func readImage(tid int, regs *syscallRegs) (img image, ok bool) {
 func afterExec(id, effective uint64) taskwatch.IDs {
 	e := uint32(effective)
 	return taskwatch.IDs{uint32(id), e, e, e}
-}
-
-// readVectors reads the stack from sp to the end of the auxiliary vector, as
-// far as maxVectors.
-func readVectors(tid int, sp uint64, word int) (argc int, b []byte, ok bool) {
-	const page = 4096
-	for len(b) < maxVectors {
-		chunk := make([]byte, page-int(sp%page))
-		n, err := sys.ReadMemory(tid, sp, chunk)
-		if err != nil || n < len(chunk) {
-			return 0, nil, false
-		}
-		b = append(b, chunk...)
-		sp += uint64(n)
-		if argc, ok := vectorsEnd(b, word); ok {
-			return argc, b, true
-		}
-	}
-	return 0, nil, false
 }
 
 // vectorsEnd returns argc if the three vectors that begin in b also end
@@ -115,21 +159,6 @@ func vectorsEnd(b []byte, word int) (argc int, ok bool) {
 		}
 	}
 	return 0, false
-}
-
-// readStrings reads n strings that lie from addr to end, each ending in a NUL.
-func readStrings(tid int, addr, end uint64, n int) ([]string, bool) {
-	if n == 0 {
-		return []string{}, true
-	}
-	if end <= addr || end-addr > maxArgs {
-		return nil, false
-	}
-	b := make([]byte, end-addr)
-	if got, err := sys.ReadMemory(tid, addr, b); err != nil || got < len(b) || bytes.Count(b, []byte{0}) != n {
-		return nil, false
-	}
-	return strings.Split(string(b[:len(b)-1]), "\x00"), true
 }
 
 // commOf returns the name that the kernel gives to a task that runs file, or

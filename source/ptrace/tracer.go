@@ -41,6 +41,7 @@ type tracer struct {
 	ev     taskwatch.Event
 	clock  clock
 	proc   procfs.Reader
+	stack  stackReader
 }
 
 func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
