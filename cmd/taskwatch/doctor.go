@@ -189,9 +189,12 @@ func (t *trial) describe(name string) doctorSource {
 			veto = c.Hook
 		}
 		if veto != "" && k.Vetoable() {
-			if t.refused[k] == refusal {
+			switch {
+			case t.refused[k] == refusal:
 				e.Veto, e.VetoHook = found, veto
-			} else {
+			case t.refused[k] == t.done[k] && t.done[k] != 0: // the child may not do it anyway
+				e.Veto = untried
+			default:
 				e.Why = strings.TrimPrefix(e.Why+"; a refusal at "+veto+" had no effect", "; ")
 			}
 		}

@@ -23,8 +23,14 @@ const (
 	childEnd   = "end"   // the forked process: does nothing
 )
 
-// childID is the id that the child changes to.
-const childID = 65534
+// otherID returns an id to change to.
+func otherID(own int) uintptr {
+	const nobody = 65534
+	if own == nobody {
+		return nobody - 1
+	}
+	return nobody
+}
 
 func newDoctorChild() *cobra.Command {
 	return &cobra.Command{
@@ -62,9 +68,11 @@ func fork() error {
 }
 
 func changeIDs() {
-	_, _, gid := unix.RawSyscall(unix.SYS_SETRESGID, childID, childID, childID)
+	id := otherID(os.Getgid())
+	_, _, gid := unix.RawSyscall(unix.SYS_SETRESGID, id, id, id)
 	did(taskwatch.GID, gid)
-	_, _, uid := unix.RawSyscall(unix.SYS_SETRESUID, childID, childID, childID)
+	id = otherID(os.Getuid())
+	_, _, uid := unix.RawSyscall(unix.SYS_SETRESUID, id, id, id)
 	did(taskwatch.UID, uid)
 }
 

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/features"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/bpf"
@@ -188,6 +189,9 @@ func loadDoctor(pid int, refuse syscall.Errno) (*kernel.Module, error) {
 }
 
 func tryBPF(ctx context.Context) (*trial, error) {
+	if r := features.BPF.Probe(); r.Answer != features.Yes {
+		return nil, errors.New(r.Reason)
+	}
 	t := new(trial)
 	open := func(pid int, ready func()) (source.Source, error) {
 		return openBPF(&watched{Config: bpf.Config{PID: pid, OnReady: ready}})

@@ -25,7 +25,7 @@ func (f *moduleFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.specs, "module", "m", nil, "register the kernel module `FILE[,key=value...]`; may be given several times")
 	flags.BoolVar(&f.observeOnly, "allow-observe-only", false, "take modules that want to refuse something also where\nthe kernel lets nobody refuse it")
-	flags.BoolVar(&f.globals, "globals", false, "at the end, and at SIGUSR1, show the global variables of the modules")
+	flags.BoolVar(&f.globals, "globals", false, "at the end, and at SIGUSR1, show the global variables of the modules,\nwhere the summary goes")
 	if err := cmd.MarkFlagFilename("module", "o"); err != nil {
 		panic(err) // no such flag
 	}

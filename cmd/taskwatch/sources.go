@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/taskwatch/taskwatch/features"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/bpf"
 	"github.com/taskwatch/taskwatch/source/connector"
@@ -55,10 +56,16 @@ func openWatch(name string, w *watched) (src source.Source, passed error, err er
 	if !known {
 		return nil, nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(watchSourceNames(), ", "))
 	}
-	return nil, nil, errors.Join(errs...)
+	if len(errs) > 1 {
+		return nil, nil, errors.New(oneLine(errors.Join(errs...)))
+	}
+	return nil, nil, errs[0]
 }
 
 func openBPF(w *watched) (source.Source, error) {
+	if r := features.BPF.Probe(); r.Answer != features.Yes {
+		return nil, fmt.Errorf("bpf: %s", r.Reason)
+	}
 	src, err := bpf.New(w.Config)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,8 @@ or a process tree, until it is ended by Ctrl-C, SIGTERM or SIGHUP.
 Events go to standard output, or to a file with --output. As json they are a
 recording for 'taskwatch replay'. What else there is to say goes to standard
 error, once watching has begun: which source is used, and why not a better one.
+The summary and the variables of modules go to standard output, but for the json
+format, where they go to standard error unless the events go to a file.
 
 The source bpf has all events. It needs root, or CAP_BPF and CAP_PERFMON. The
 source connector has no init and no free; since Linux 6.6 anybody may use it.

@@ -1,0 +1,416 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/kernel/build"
+)
+
+// watcher is a 'taskwatch watch' that runs.
+type watcher struct {
+	cmd            *exec.Cmd
+	stdout, stderr screen
+}
+
+// startWatch starts one and waits until it watches. It runs as root or, with
+// a user id, as that user.
+func startWatch(t testing.TB, user int, args ...string) *watcher {
+	t.Helper()
+	w := &watcher{cmd: cmd(t, append([]string{"watch"}, args...)...)}
+	w.cmd.Stdout, w.cmd.Stderr = &w.stdout, &w.stderr
+	if user != 0 {
+		w.cmd.Dir = "/"
+		w.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}}
+	}
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if w.cmd.ProcessState == nil { // the test has failed
+			_ = w.cmd.Process.Kill()
+			_ = w.cmd.Wait()
+		}
+	})
+	eventually(t, "taskwatch watches: "+strings.Join(args, " "), func() bool {
+		if state(w.cmd.Process.Pid) == 'Z' {
+			_ = w.cmd.Wait()
+			t.Fatalf("watch %q ended: %s", args, w.stderr.String())
+		}
+		return strings.Contains(w.stderr.String(), "taskwatch: watching ")
+	})
+	return w
+}
+
+// stop ends it as a user does.
+func (w *watcher) stop(t testing.TB, sig syscall.Signal) {
+	t.Helper()
+	if err := w.cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.cmd.Wait(); err != nil {
+		t.Fatalf("watch: %v: %s", err, w.stderr.String())
+	}
+}
+
+// stranger is a user id that nothing else on the machine has.
+const stranger = 34571
+
+// load runs a shell that forks n children, each of which executes true and
+// exits, and returns the shell's pid.
+func load(t testing.TB, n int) int {
+	t.Helper()
+	c := exec.Command("sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do /bin/true; i=$((i+1)); done", n))
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+	c.Dir = "/"
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("the load: %v: %s", err, out)
+	}
+	return c.Process.Pid
+}
+
+// tallyOf counts the events of the load and of its shell's children.
+func tallyOf(t testing.TB, recording string, shell int) (n [taskwatch.NumKinds]int) {
+	t.Helper()
+	for _, l := range lines(t, strings.NewReader(recording)) {
+		if l.Lost != nil {
+			t.Errorf("%d events were lost", l.Lost.Count)
+		}
+		if ev := l.Event; ev != nil && (ev.Task.PPID == shell || ev.Kind == taskwatch.Free && ev.Task.UID[0] == stranger && ev.Task.PID != shell) {
+			n[ev.Kind]++
+		}
+	}
+	return n
+}
+
+// buildModule builds a module from source text and returns the object's path.
+func buildModule(t testing.TB, name, text string) string {
+	t.Helper()
+	src := filepath.Join(t.TempDir(), name+".c")
+	if err := os.WriteFile(src, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return buildSource(t, src)
+}
+
+func buildSource(t testing.TB, src string) string {
+	t.Helper()
+	object := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(src), ".c")+".o")
+	if r := tw(t, "module", "build", src, "-o", object); r.status != 0 || r.stdout+r.stderr != "" {
+		t.Fatalf("module build: %+v", r)
+	}
+	return object
+}
+
+// needsClang skips where no module can be built.
+func needsClang(t testing.TB) {
+	t.Helper()
+	testutil.Require(t, testutil.Need{
+		What: "a clang for BPF", Remedy: "install the package clang", Promised: true,
+		Met: func() bool { return build.Available() == nil },
+	})
+}
+
+func TestWatchSeesALoadExactly(t *testing.T) {
+	testutil.Root(t)
+	const n = 200
+	w := startWatch(t, 0, "-f", "json")
+	shell := load(t, n)
+	w.stop(t, unix.SIGINT)
+	if want := "taskwatch: watching the machine with the source bpf; Ctrl-C ends it\n"; w.stderr.String() != want {
+		t.Errorf("standard error is %q, want %q", w.stderr.String(), want)
+	}
+	got := tallyOf(t, w.stdout.String(), shell)
+	for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
+		if got[k] != n {
+			t.Errorf("%d %s events, want %d", got[k], k, n)
+		}
+	}
+}
+
+func TestWatchWithAModuleCountsTheSame(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	dir := t.TempDir()
+	src := filepath.Join(dir, "count.c")
+	if r := tw(t, "module", "new", src); r.status != 0 {
+		t.Fatalf("module new: %+v", r)
+	}
+	object := buildSource(t, src)
+	const n = 100
+	out := filepath.Join(dir, "events.jsonl")
+	w := startWatch(t, 0, "-f", "json", "-o", out, "-e", "exec", "--globals", "-m", object+",uid="+strconv.Itoa(stranger))
+	shell := load(t, n)
+	if err := w.cmd.Process.Signal(unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	// The shell's own exec is one more.
+	now := fmt.Sprintf("count: execs = %d\n", n+1)
+	eventually(t, "the module's counter is shown while it runs", w.stdout.has(now))
+	w.stop(t, unix.SIGTERM)
+	if got := strings.Count(w.stdout.String(), now); got != 2 {
+		t.Errorf("%d times %q, want it at SIGUSR1 and at the end:\n%s", got, now, w.stdout.String())
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := tallyOf(t, string(b), shell)
+	if want := [taskwatch.NumKinds]int{taskwatch.Exec: n}; got != want {
+		t.Errorf("events %v, want %v", got, want)
+	}
+}
+
+const talker = `
+#include "task_watchers.h"
+module_param(uid, int, 0);
+static int talk(unsigned long val, struct task_struct *tsk)
+{
+	char word[8] = "hello";
+	if (task_uid(tsk) != uid)
+		return 0;
+	task_watcher_emit(word, sizeof(word));
+	return -TW_EACCES;
+}
+task_watcher_func(exec, talk);
+MODULE_LICENSE("GPL");
+`
+
+func TestWatchShowsWhatModulesReportAndSend(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	object := buildModule(t, "talker", talker)
+	for _, format := range []string{"json", "text"} {
+		w := startWatch(t, 0, "-f", format, "-e", "exec", "-m", object+",uid="+strconv.Itoa(stranger))
+		shell := load(t, 3)
+		w.stop(t, unix.SIGINT)
+		if format == "text" {
+			for pattern, want := range map[string]int{
+				`(?m)^\S+ emit +\d+ +talker: hello: (sh|true)$`:                               4,
+				`(?m)^\S+ error +\d+ +exec: error of talker \(talk\): permission denied: .*$`: 4,
+				fmt.Sprintf(`(?m)^\S+ exec +%d +sh -c`, shell):                                1,
+				`(?m)^\S+ exec +\d+ +/bin/true$`:                                              3,
+			} {
+				if got := regexp.MustCompile(pattern).FindAllString(w.stdout.String(), -1); len(got) != want {
+					t.Errorf("%d lines like %s, want %d, in\n%s", len(got), pattern, want, w.stdout.String())
+				}
+			}
+			continue
+		}
+		var emits, failures int
+		for _, l := range lines(t, strings.NewReader(w.stdout.String())) {
+			switch {
+			case l.Emit != nil:
+				emits++
+				if l.Emit.Module != "talker" || string(l.Emit.Data) != "hello\x00\x00\x00" || l.Emit.Task == nil || l.Emit.Task.UID[0] != stranger {
+					t.Errorf("the module's record is %+v of %+v", l.Emit, l.Emit.Task)
+				}
+			case l.Error != nil:
+				failures++
+				e := l.Error
+				if e.Module != "talker" || e.Watcher != "talk" || e.ErrnoName != "EACCES" || e.Veto || e.DryRun || e.Event.Kind != taskwatch.Exec ||
+					e.Event.Task.UID[0] != stranger || !e.Event.Missing.Has(taskwatch.FieldExe|taskwatch.FieldArgv) {
+					t.Errorf("the watcher's error is %+v on %+v", e, e.Event)
+				}
+			}
+		}
+		if emits != 4 || failures != 4 {
+			t.Errorf("%d records and %d errors of the module, want 4 and 4, in\n%s", emits, failures, w.stdout.String())
+		}
+		// What was recorded is replayed the same.
+		c := cmd(t, "replay", "-f", "json", "-")
+		c.Stdin = strings.NewReader(w.stdout.String())
+		if r := finish(t, c); r.stdout != w.stdout.String() {
+			t.Errorf("replayed\n%s\nwant\n%s%s", r.stdout, w.stdout.String(), r.stderr)
+		}
+	}
+}
+
+func TestWatchOfAProcessTree(t *testing.T) {
+	for _, source := range []string{"bpf", "connector"} {
+		t.Run(source, func(t *testing.T) {
+			testutil.Root(t)
+			sh := exec.Command("sh")
+			in, err := sh.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := sh.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := sh.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { in.Close(); _ = sh.Wait() }()
+			w := startWatch(t, 0, "-f", "json", "-e", "exec", "--source", source, "--pid", strconv.Itoa(sh.Process.Pid))
+			fmt.Fprintln(in, "/bin/true; /bin/true; echo done")
+			if line, err := bufio.NewReader(out).ReadString('\n'); line != "done\n" {
+				t.Fatalf("the shell wrote %q, %v", line, err)
+			}
+			load(t, 2) // outside
+			w.stop(t, unix.SIGINT)
+			var got []string
+			for _, l := range lines(t, strings.NewReader(w.stdout.String())) {
+				got = append(got, strings.Join(l.Event.Task.Argv, " "))
+			}
+			if want := "/bin/true /bin/true"; strings.Join(got, " ") != want {
+				t.Errorf("execs of %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestWatchWithoutPrivileges(t *testing.T) {
+	testutil.Root(t) // to become somebody else
+	w := startWatch(t, nobody, "-f", "json", "-e", "exec")
+	load(t, 1)
+	w.stop(t, unix.SIGINT)
+	says := regexp.MustCompile(`^taskwatch: watching the machine with the source connector \(not with a better one: bpf: .*CAP_BPF and CAP_PERFMON.*\); Ctrl-C ends it\n$`)
+	if !says.MatchString(w.stderr.String()) {
+		t.Errorf("standard error is %q", w.stderr.String())
+	}
+	for _, l := range lines(t, strings.NewReader(w.stdout.String())) {
+		if l.Event == nil || l.Event.Source != "connector" || l.Event.Kind != taskwatch.Exec {
+			t.Errorf("a line is %s", l.Append(nil))
+		}
+	}
+}
+
+// TestNothingOutlivesAKilledWatch looks for the programs and maps, by their
+// ids, of a taskwatch that was killed with a module registered.
+func TestNothingOutlivesAKilledWatch(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	object := buildModule(t, "talker", talker)
+	w := startWatch(t, 0, "-m", object+",uid="+strconv.Itoa(stranger), "-e", "exec")
+	programs, maps := bpfIDs(t, w.cmd.Process.Pid)
+	if len(programs) == 0 || len(maps) == 0 {
+		t.Fatalf("taskwatch holds %d programs and %d maps while it watches", len(programs), len(maps))
+	}
+	if err := w.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.cmd.Wait()
+	for id := range programs {
+		eventually(t, fmt.Sprintf("program %d is gone", id), func() bool {
+			p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
+			if err == nil {
+				p.Close()
+			}
+			return errors.Is(err, os.ErrNotExist)
+		})
+	}
+	for id := range maps {
+		eventually(t, fmt.Sprintf("map %d is gone", id), func() bool {
+			m, err := ebpf.NewMapFromID(ebpf.MapID(id))
+			if err == nil {
+				m.Close()
+			}
+			return errors.Is(err, os.ErrNotExist)
+		})
+	}
+}
+
+// bpfIDs returns the ids of the programs and maps that a process holds.
+func bpfIDs(t testing.TB, pid int) (programs, maps map[int]bool) {
+	t.Helper()
+	programs, maps = map[int]bool{}, map[int]bool{}
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			key, value, _ := strings.Cut(line, ":")
+			id, err := strconv.Atoi(strings.TrimSpace(value))
+			switch {
+			case err != nil:
+			case key == "prog_id":
+				programs[id] = true
+			case key == "map_id":
+				maps[id] = true
+			}
+		}
+	}
+	return programs, maps
+}
+
+func TestWatchErrors(t *testing.T) {
+	needsClang(t)
+	dir := t.TempDir()
+	object := buildModule(t, "talker", talker)
+	garbage, wasm := filepath.Join(dir, "garbage.o"), filepath.Join(dir, "m.wasm")
+	for file, text := range map[string]string{garbage: "not an object", wasm: "\x00asm\x01\x00\x00\x00"} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		args   []string
+		status int
+		says   string
+		root   bool
+	}{
+		{[]string{"-m", filepath.Join(dir, "none.o")}, 1, "no such file or directory; 'taskwatch module build' makes one", false},
+		{[]string{"-m", garbage}, 1, `module "garbage"`, false},
+		{[]string{"-m", wasm}, 1, "WebAssembly", false},
+		{[]string{"-m", object + ",uid"}, 1, `"uid" is not key=value`, false},
+		{[]string{"-m", object + ",user=1"}, 1, `no parameter "user"; its parameters are uid (int, default 0)`, true},
+		{[]string{"-m", object + ",uid=many"}, 1, "want a number that fits 32 bits", true},
+		{[]string{"-m", object, "-m", object}, 1, "another module of that name", true},
+		{[]string{"-m", object, "--source", "connector"}, 1, "needs the source bpf", false},
+		{[]string{"--cgroup", "/sys/fs/cgroup", "--source", "connector"}, 1, "cannot watch one cgroup", false},
+		{[]string{"--cgroup", "/proc"}, 1, "no cgroup of the unified hierarchy", true},
+		{[]string{"-e", "free", "--source", "connector"}, 1, "--event free: the source connector does not deliver it", false},
+		{[]string{"--pid", "4194304"}, 1, "there is no such process", false},
+		{[]string{"--pid", "0"}, 2, "no process has that pid", false},
+		{[]string{"--pid", "1", "--cgroup", "/x"}, 2, "exclude each other", false},
+		{[]string{"--source", "ptrace"}, 1, "choose one of auto, bpf, connector", false},
+		{[]string{"--latency", "-1s"}, 2, "cannot be negative", false},
+		{[]string{"--globals"}, 2, "no module is given", false},
+		{[]string{"-f", "xml"}, 2, "unknown format", false},
+		{[]string{"true"}, 2, "unknown command", false},
+	} {
+		if c.root && os.Geteuid() != 0 {
+			continue
+		}
+		r := tw(t, append([]string{"watch"}, c.args...)...)
+		if r.status != c.status || !strings.Contains(r.stderr, c.says) || r.stdout != "" {
+			t.Errorf("watch %q: status %d, stdout %q, stderr %q; want %d and %q", c.args, r.status, r.stdout, r.stderr, c.status, c.says)
+		}
+	}
+}
+
+func TestWatchEndsWhenNothingCanBeWritten(t *testing.T) {
+	testutil.Root(t)
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"json", "text"} {
+		w := startWatch(t, 0, "-f", format, "-e", "exec", "-o", "/dev/full")
+		load(t, 1)
+		_ = w.cmd.Wait()
+		if got := shellStatusOf(w.cmd.ProcessState); got != 1 || !strings.Contains(w.stderr.String(), `the events in "/dev/full" are not complete: no space left on device`) {
+			t.Errorf("%s: status %d, stderr %q", format, got, w.stderr.String())
+		}
+	}
+}
