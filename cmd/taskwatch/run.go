@@ -46,8 +46,8 @@ killed it, or:
 
 Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch stays until it has
 ended, and stops when it stops. SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 sent to
-taskwatch are passed on to the command, and so are SIGINT, SIGQUIT and SIGTSTP
-that cannot come from the keyboard. Once the command has ended, SIGINT, SIGQUIT,
+taskwatch are passed on to the command, and so are SIGINT and SIGQUIT that
+cannot come from the keyboard. Once the command has ended, SIGINT, SIGQUIT,
 SIGTERM and SIGHUP kill what it left behind. With taskwatch killed by SIGKILL,
 everything it watches dies too.
 

@@ -18,9 +18,9 @@ import (
 // The command is in taskwatch's own process group, so what the keyboard sends
 // (SIGINT, SIGQUIT, SIGTSTP) and what a shell sends to a job reaches both, and
 // taskwatch only has to outlive it. What was sent to taskwatch alone is passed
-// on. The two cannot be told apart in Go, which drops the sender: signals of
-// the keyboard count as sent by it while the group is in the foreground of its
-// terminal.
+// on. The two cannot be told apart in Go, which drops the sender: SIGINT and
+// SIGQUIT count as sent by the keyboard while the group is in the foreground of
+// its terminal, and the signals that stop and continue while it has one.
 //
 // A signal that was ignored when taskwatch started stays ignored, for the
 // command too (nohup).
@@ -93,11 +93,10 @@ func (r *relay) handle(sig syscall.Signal) {
 		if r.target.Signal(sig) == unix.ESRCH {
 			r.killRest()
 		}
-	case unix.SIGTSTP:
-		if !foreground {
-			_ = r.target.Signal(sig)
-		}
-	case unix.SIGTTIN, unix.SIGCONT: // from a terminal, or a shell to its job: to both
+	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT:
+		// With a terminal, they come from it or from the shell, to the whole
+		// job. Whether it is in the foreground says nothing: this may run
+		// after the job was stopped by the signal and continued elsewhere.
 		if !has {
 			_ = r.target.Signal(sig)
 		}

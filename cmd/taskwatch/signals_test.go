@@ -52,7 +52,7 @@ func (l *live) wait() int {
 }
 
 // waiting is a shell loop that a signal interrupts at once.
-const waiting = "while :; do sleep 100 & wait $!; kill $! 2>/dev/null; done"
+const waiting = "while :; do sleep 100 & wait $!; kill -9 $! 2>/dev/null; done"
 
 // Without a terminal, taskwatch passes on what it is sent.
 func TestSignalsArePassedOn(t *testing.T) {
@@ -81,7 +81,7 @@ func TestSignalsArePassedOn(t *testing.T) {
 }
 
 func TestTerminatedCommand(t *testing.T) {
-	l := start(t, "run", "--", "sh", "-c", "trap 'kill $!; exit 9' TERM; sleep 100 & echo ready; wait")
+	l := start(t, "run", "--", "sh", "-c", "trap 'kill -9 $!; exit 9' TERM; sleep 100 & echo ready; wait")
 	l.send(t, unix.SIGTERM)
 	if status := l.wait(); status != 9 {
 		t.Errorf("status %d, want that of the command, 9", status)

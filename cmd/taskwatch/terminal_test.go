@@ -182,7 +182,7 @@ func TestKeyboardSignalsReachTheCommandOnce(t *testing.T) {
 	for key, sig := range map[string]string{"\x03": "INT", "\x1c": "QUIT"} {
 		p := openShell(t)
 		file := filepath.Join(t.TempDir(), "events.jsonl")
-		script := "trap 'echo got-" + sig + "' " + sig + "; trap 'kill $!; exit 5' USR1; sh -c 'echo rea''dy'; " + waiting
+		script := "trap 'echo got-" + sig + "' " + sig + "; trap 'kill -9 $!; exit 5' USR1; sh -c 'echo rea''dy'; " + waiting
 		p.press(t, binary(t)+" run -f json -o "+file+" -- sh -c \""+strings.ReplaceAll(script, "$", `\$`)+"\"\n")
 		eventually(t, "the command is ready", p.screen.has("\nready"))
 		command, _ := waitForExec(t, p, file, "sh")
