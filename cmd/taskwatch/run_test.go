@@ -413,7 +413,7 @@ func TestRunOfABuildWithoutPrivileges(t *testing.T) {
 			t.Fatalf("%s of %d has the ids %v", ev.Kind, ev.Task.PID, ev.Task.UID)
 		}
 	}
-	for _, last := range []string{"hello.c", "greet.c", "greet.o"} {
+	for _, last := range []string{"hello.c", "again.c", "hello.o", "again.o"} {
 		if !compiled[last] {
 			t.Errorf("no exec of cc ... %s; compiled: %v", last, compiled)
 		}
@@ -426,10 +426,11 @@ func TestRunOfABuildWithoutPrivileges(t *testing.T) {
 // makeProject writes a small C project that make builds.
 func makeProject(t *testing.T, dir string) {
 	t.Helper()
+	program := "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n"
 	for name, text := range map[string]string{
-		"hello.c":  "void greet(void);\nint main(void) { greet(); return 0; }\n",
-		"greet.c":  "#include <stdio.h>\nvoid greet(void) { puts(\"hello\"); }\n",
-		"Makefile": "hello: hello.o greet.o\n\tcc -o hello hello.o greet.o\n%.o: %.c\n\tcc -c -o $@ $<\n",
+		"hello.c":  program,
+		"again.c":  program,
+		"Makefile": "all: hello again\nhello again: %: %.o\n\tcc -o $@ $<\n%.o: %.c\n\tcc -c -o $@ $<\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

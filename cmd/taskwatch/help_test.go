@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// allCommands returns the commands of root, root included, but for those that
+// cobra makes and those that taskwatch hides from everybody.
+func allCommands(root *cobra.Command) []*cobra.Command {
+	list := []*cobra.Command{root}
+	for _, c := range root.Commands() {
+		if c.Name() != "help" && c.Name() != "completion" && (!c.Hidden || c.Name() == "man") {
+			list = append(list, allCommands(c)...)
+		}
+	}
+	return list
+}
+
+// harmless are the commands whose examples can be run by a test: they need no
+// privileges, end by themselves, and touch nothing but their directory.
+var harmless = []string{"run", "replay", "man"}
+
+// Every example in a help text is a command line that taskwatch takes, and
+// those that are harmless work.
+func TestExamples(t *testing.T) {
+	testutil.RequireTool(t, "make")
+	testutil.RequireTool(t, "cc")
+	dir := t.TempDir()
+	makeProject(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "events.jsonl"), []byte(recording()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ran := map[string]bool{}
+	for _, c := range allCommands(newRoot()) {
+		examples := strings.Split(strings.TrimSpace(c.Example), "\n")
+		if c.Runnable() && c.Example == "" {
+			t.Errorf("%s: no example", c.CommandPath())
+			continue
+		}
+		for _, line := range examples {
+			line = strings.TrimSpace(line)
+			args := shellArgs(t, dir, line)
+			root := newRoot()
+			named, rest, err := root.Find(args)
+			if err != nil {
+				t.Errorf("%s: example %q: %v", c.CommandPath(), line, err)
+				continue
+			}
+			if err := named.ParseFlags(rest); err != nil {
+				t.Errorf("%s: example %q: %v", c.CommandPath(), line, err)
+				continue
+			}
+			if err := named.ValidateArgs(named.Flags().Args()); err != nil {
+				t.Errorf("%s: example %q: %v", c.CommandPath(), line, err)
+				continue
+			}
+			if !slices.Contains(harmless, named.Name()) || ran[line] {
+				continue
+			}
+			ran[line] = true
+			sh := cmd(t)
+			sh.Path, sh.Args, sh.Dir = "/bin/sh", []string{"sh", "-c", line}, dir
+			sh.Env = append(os.Environ(), "PATH="+filepath.Dir(binary(t))+":"+os.Getenv("PATH"))
+			if r := finish(t, sh); r.status != 0 || strings.Contains(r.stderr, "taskwatch: ") {
+				t.Errorf("%s: example %q: status %d, stderr:\n%s", c.CommandPath(), line, r.status, r.stderr)
+			}
+		}
+	}
+	if len(ran) == 0 {
+		t.Error("no example was run")
+	}
+}
+
+// shellArgs returns the arguments of taskwatch in an example, as a shell finds
+// them.
+func shellArgs(t *testing.T, dir, line string) []string {
+	t.Helper()
+	script := `taskwatch() { printf '%s\0' "$@"; }; sudo() { "$@"; }; ` + line
+	sh := exec.Command("/bin/sh", "-c", script)
+	sh.Dir = dir
+	out, err := sh.Output()
+	if err != nil || len(out) == 0 {
+		t.Fatalf("example %q is no command line of taskwatch: %v", line, err)
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+}
+
+func TestHelpFits(t *testing.T) {
+	for _, c := range allCommands(newRoot()) {
+		for _, text := range []string{c.Long, c.Example} {
+			for line := range strings.Lines(text) {
+				if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
+					t.Errorf("%s: a line of %d columns: %q", c.CommandPath(), n, line)
+				}
+			}
+		}
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: one line about it: %q", c.CommandPath(), c.Short)
+		}
+	}
+}
+
+func TestRootHelpAndErrors(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		status int
+		stdout string
+		stderr string
+	}{
+		{nil, 0, "Available Commands:\n  run ", ""},
+		{[]string{"--help"}, 0, "Available Commands:\n  run ", ""},
+		{[]string{"help", "run"}, 0, "taskwatch run [flags] -- COMMAND [ARG...]", ""},
+		{[]string{"run", "--help"}, 0, "taskwatch run [flags] -- COMMAND [ARG...]", ""},
+		{[]string{"--version"}, 0, "taskwatch ", ""},
+		{[]string{"dance"}, 2, "", "taskwatch: unknown command \"dance\" for \"taskwatch\"\ntaskwatch: see 'taskwatch --help'\n"},
+		{[]string{"--dance"}, 2, "", "taskwatch: unknown flag: --dance\ntaskwatch: see 'taskwatch --help'\n"},
+	} {
+		r := tw(t, c.args...)
+		if r.status != c.status || !strings.Contains(r.stdout, c.stdout) || r.stderr != c.stderr {
+			t.Errorf("%q: %+v, want %+v", c.args, r, c)
+		}
+	}
+}
+
+func TestManPages(t *testing.T) {
+	dir := t.TempDir()
+	if r := tw(t, "man", dir); r != (result{}) {
+		t.Fatalf("%+v", r)
+	}
+	for _, c := range allCommands(newRoot()) {
+		if c.Hidden {
+			continue
+		}
+		page, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(c.CommandPath(), " ", "-")+".1"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if name := `\fB--` + f.Name + `\fP`; !bytes.Contains(page, []byte(name)) {
+				t.Errorf("the page of %s lacks --%s", c.CommandPath(), f.Name)
+			}
+		})
+	}
+	if r := tw(t, "man", "/no/such/dir"); r.status != exitFailed || !strings.Contains(r.stderr, "/no/such/dir") {
+		t.Errorf("a directory that is not there: %+v", r)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"r"}, []string{"run", "replay"}},
+		{[]string{"run", "--format", ""}, []string{"text", "json"}},
+		{[]string{"run", "--source", "a"}, []string{"auto"}},
+		{[]string{"replay", "-e", "exec,"}, []string{"exec,init", "exec,exit"}},
+	} {
+		r := tw(t, append([]string{"__complete"}, c.args...)...)
+		var offered []string
+		for line := range strings.Lines(r.stdout) {
+			word, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+			offered = append(offered, word)
+		}
+		for _, want := range c.want {
+			if !slices.Contains(offered, want) {
+				t.Errorf("%q offers %q, want %q in it", c.args, offered, want)
+			}
+		}
+	}
+	bash := testutil.RequireTool(t, "bash")
+	script := tw(t, "completion", "bash").stdout
+	check := exec.Command(bash, "-n")
+	check.Stdin = strings.NewReader(script)
+	if out, err := check.CombinedOutput(); err != nil || script == "" {
+		t.Errorf("bash does not take its completion script: %v\n%s", err, out)
+	}
+}
