@@ -109,6 +109,10 @@ func buildModule(t testing.TB, name, text string) string {
 
 func buildSource(t testing.TB, src string) string {
 	t.Helper()
+	src, err := filepath.Abs(src)
+	if err != nil {
+		t.Fatal(err)
+	}
 	object := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(src), ".c")+".o")
 	if r := tw(t, "module", "build", src, "-o", object); r.status != 0 || r.stdout+r.stderr != "" {
 		t.Fatalf("module build: %+v", r)

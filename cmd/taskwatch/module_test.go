@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/kernel"
+)
+
+func TestModuleFromTemplateToKernel(t *testing.T) {
+	needsClang(t)
+	dir := t.TempDir()
+	step := func(want string, args ...string) {
+		t.Helper()
+		c := cmd(t, args...)
+		c.Dir = dir
+		if r := finish(t, c); r.status != 0 || r.stdout != want || r.stderr != "" {
+			t.Fatalf("%q: status %d, stdout %q, stderr %q; want 0 and %q", args, r.status, r.stdout, r.stderr, want)
+		}
+	}
+	step("counter/counter.c: build it with 'taskwatch module build counter/counter.c'\n", "module", "new", "counter")
+	step("", "module", "build", "counter/counter.c")
+	info := `name:          counter
+description:   counts execs
+license:       GPL
+watchers:      exec: count
+param:         uid (int, default -1): the user to count for; -1 is everybody
+`
+	step(info, "module", "info", "counter/counter.o")
+	step(info, "modinfo", "counter/counter.o")
+	if os.Geteuid() == 0 {
+		step("counter: this kernel takes it\n", "module", "check", "counter/counter.o")
+		step("counter: this kernel takes it\n", "module", "check", "counter/counter.o,uid=7")
+	}
+}
+
+func TestModuleInfoAsJSON(t *testing.T) {
+	needsClang(t)
+	object := buildSource(t, "../../modules/acct.c")
+	r := tw(t, "module", "info", "-f", "json", object)
+	var got moduleDescription
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
+		t.Fatalf("%v in %q (%s)", err, r.stdout, r.stderr)
+	}
+	o, err := parseModule(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Name != "acct" || got.License != o.License || len(got.Maps) != len(o.Maps()) || len(got.Maps) == 0 {
+		t.Errorf("got %+v, and the object is %+v with the maps %+v", got, o, o.Maps())
+	}
+	for _, k := range o.Kinds().List() {
+		if strings.Join(got.Watchers[k.String()], " ") != strings.Join(o.Watchers[k], " ") {
+			t.Errorf("watchers of %s: got %q, want %q", k, got.Watchers[k.String()], o.Watchers[k])
+		}
+	}
+}
+
+// TestStockModulesAreTaken has the kernel verify what modules/ holds. One
+// that wants a veto is told so where there is none.
+func TestStockModulesAreTaken(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	files, err := filepath.Glob("../../modules/*.c")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("the modules are %q, %v", files, err)
+	}
+	support, err := kernel.Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		object := buildSource(t, file)
+		o, err := parseModule(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		powerless := false
+		for _, k := range o.Veto.List() {
+			powerless = powerless || support.Events()[k].Veto == ""
+		}
+		r := tw(t, "module", "check", object)
+		switch {
+		case powerless && (r.status != 1 || !strings.Contains(r.stderr, "no veto on this kernel") || !strings.Contains(r.stderr, "--allow-observe-only")):
+			t.Errorf("%s wants a veto that this kernel has not, and check says %+v", file, r)
+		case !powerless && (r.status != 0 || r.stdout != o.Name+": this kernel takes it\n"):
+			t.Errorf("check of %s: %+v", file, r)
+		}
+		if r := tw(t, "module", "check", "--allow-observe-only", object); r.status != 0 || !strings.HasPrefix(r.stdout, o.Name+": this kernel takes it") {
+			t.Errorf("check of %s as an observer: %+v", file, r)
+		}
+		if powerless {
+			if r := tw(t, "watch", "-m", object); r.status != 1 || !strings.Contains(r.stderr, "--allow-observe-only") {
+				t.Errorf("watch -m %s on a kernel without its veto: %+v", file, r)
+			}
+			w := startWatch(t, 0, "--allow-observe-only", "-e", "exit", "-m", object)
+			w.stop(t, unix.SIGINT)
+		}
+	}
+}
+
+func TestModuleErrors(t *testing.T) {
+	needsClang(t)
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	source := file("there.c", "int x;")
+	broken := file("broken.c", "#include \"task_watchers.h\"\nint f(void) { return nothing; }\n")
+	unlicensed := file("unlicensed.c", strings.Replace(talker, `"GPL"`, `"Proprietary"`, 1))
+	garbage := file("garbage.o", "not an object")
+	for _, c := range []struct {
+		args   []string
+		status int
+		says   []string
+	}{
+		{[]string{"module"}, 2, []string{"new, build, check or info"}},
+		{[]string{"module", "make"}, 2, []string{`unknown command "make"`}},
+		{[]string{"module", "new"}, 2, []string{"0 files given"}},
+		{[]string{"module", "new", source}, 1, []string{source, "file exists"}},
+		{[]string{"module", "new", filepath.Join(dir, "none", "m.c")}, 1, []string{"no such file or directory"}},
+		{[]string{"module", "build", filepath.Join(dir, "none.c")}, 1, []string{"none.c", "no such file or directory"}},
+		{[]string{"module", "build", garbage}, 2, []string{"the source of a module is a file NAME.c"}},
+		{[]string{"module", "build", broken}, 1, []string{"broken.c:2:", "undeclared identifier 'nothing'"}},
+		{[]string{"module", "build", unlicensed}, 1, []string{"licence is not GPL-compatible", "Proprietary"}},
+		{[]string{"module", "build", source}, 1, []string{"cannot be loaded", "no BTF type information"}},
+		{[]string{"module", "info", garbage}, 1, []string{`module "garbage"`}},
+		{[]string{"module", "info", source}, 1, []string{"it is a source; build it with 'taskwatch module build"}},
+		{[]string{"module", "check", filepath.Join(dir, "none.o")}, 1, []string{"no such file or directory"}},
+		{[]string{"modinfo", "-f", "xml", garbage}, 2, []string{"unknown format"}},
+	} {
+		r := tw(t, c.args...)
+		if r.status != c.status || r.stdout != "" {
+			t.Errorf("%q: status %d, want %d; stdout %q, stderr %q", c.args, r.status, c.status, r.stdout, r.stderr)
+		}
+		for _, says := range c.says {
+			if !strings.Contains(r.stderr, says) {
+				t.Errorf("%q says %q, without %q", c.args, r.stderr, says)
+			}
+		}
+	}
+}
+
+func TestModuleBuildWithoutClang(t *testing.T) {
+	src := filepath.Join(t.TempDir(), "m.c")
+	if r := tw(t, "module", "new", src); r.status != 0 {
+		t.Fatalf("module new: %+v", r)
+	}
+	c := cmd(t, "module", "build", src)
+	c.Env = append(os.Environ(), "PATH=/nowhere")
+	if r := finish(t, c); r.status != 1 || !strings.Contains(r.stderr, "apt install clang") {
+		t.Errorf("without a clang: %+v", r)
+	}
+}
