@@ -179,8 +179,12 @@ func watching(src source.Source, passed error) string {
 	return text + "; Ctrl-C ends it"
 }
 
-// untilSignal returns a context that a signal ends. The next one kills, as it
-// would have at once.
+// impatience is how long after the first signal another one kills, as it would
+// have at once. Before, it is the same one: timeout(1) sends it to the process
+// and to its group.
+const impatience = time.Second
+
+// untilSignal returns a context that a signal ends.
 func untilSignal() (context.Context, context.CancelFunc) {
 	var list []os.Signal
 	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
@@ -192,8 +196,11 @@ func untilSignal() (context.Context, context.CancelFunc) {
 		return context.WithCancel(context.Background())
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), list...)
-	context.AfterFunc(ctx, cancel)
-	return ctx, cancel
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(impatience, cancel) })
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // atUSR1 calls fn at every SIGUSR1 until stop is called.

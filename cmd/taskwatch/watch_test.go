@@ -358,6 +358,19 @@ func bpfIDs(t testing.TB, pid int) (programs, maps map[int]bool) {
 	return programs, maps
 }
 
+// TestWatchEndsOnce sends the signal twice, as timeout(1) does.
+func TestWatchEndsOnce(t *testing.T) {
+	testutil.Root(t)
+	w := startWatch(t, 0, "-e", "exec", "--summary")
+	if err := w.cmd.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	w.stop(t, unix.SIGINT)
+	if !strings.Contains(w.stdout.String(), "summary\n") {
+		t.Errorf("no summary in %q", w.stdout.String())
+	}
+}
+
 func TestWatchErrors(t *testing.T) {
 	needsClang(t)
 	dir := t.TempDir()
