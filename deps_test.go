@@ -66,9 +66,10 @@ var depRules = []depRule{
 var importerRules = []importerRule{
 	{"unsafe", []string{"internal/sys/..."}},
 	{"C", nil},
-	{"testing/...", []string{"watchtest/...", "internal/testutil/..."}},
+	{"testing/...", []string{"watchtest/...", "internal/testutil/...", "internal/strace/..."}},
 	{modulePath + "/watchtest/...", []string{"watchtest/..."}},
-	{modulePath + "/internal/testutil/...", []string{"watchtest/...", "test/..."}},
+	{modulePath + "/internal/testutil/...", []string{"watchtest/...", "test/...", "internal/strace/..."}},
+	{modulePath + "/internal/strace/...", []string{"watchtest/..."}},
 	{"github.com/tetratelabs/wazero/...", []string{"module/wasm/..."}},
 	{"github.com/elastic/go-seccomp-bpf/...", []string{"source/ptrace/..."}},
 	{"github.com/mdlayher/netlink/...", []string{"source/connector/...", "internal/cnproc/..."}},
