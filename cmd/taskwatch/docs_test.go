@@ -9,6 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // notRun are the sh blocks of the documentation that the test below cannot
@@ -57,6 +61,11 @@ func TestDocumentedCommands(t *testing.T) {
 				runBlocks(t, t.TempDir(), run)
 				return
 			}
+			testutil.Require(t, testutil.Need{
+				What:   "a checkout that may be written",
+				Remedy: "run the tests as its owner",
+				Met:    func() bool { return unix.Access(root, unix.W_OK) == nil },
+			})
 			keepFile(t, filepath.Join(root, "events.jsonl"))
 			before := entries(t, root)
 			runBlocks(t, root, run)
