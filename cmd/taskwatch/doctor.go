@@ -265,7 +265,11 @@ func (s *doctorSource) write(b *strings.Builder) {
 	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "  EVENT\tSEEN\tVETO\tKERNEL MODULES\tHOOK\tMISSING\n")
 	for _, e := range s.Events {
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\n", e.Event, e.Seen, e.Veto, e.KernelModules, dash(e.Hook), dash(strings.Join(e.Missing, ",")))
+		veto := e.Veto
+		if e.VetoHook != "" && e.VetoHook != e.Hook {
+			veto += ": " + e.VetoHook
+		}
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\n", e.Event, e.Seen, veto, e.KernelModules, dash(e.Hook), dash(strings.Join(e.Missing, ",")))
 	}
 	tw.Flush()
 	for i, e := range s.Events {

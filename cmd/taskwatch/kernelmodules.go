@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // moduleFlags are the flags of the commands that take modules.
@@ -21,11 +22,12 @@ type moduleFlags struct {
 	globals     bool
 }
 
-func (f *moduleFlags) add(cmd *cobra.Command) {
+// add adds the flags. when says when the variables are shown.
+func (f *moduleFlags) add(cmd *cobra.Command, when string) {
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.specs, "module", "m", nil, "register the kernel module `FILE[,key=value...]`; may be given several times")
 	flags.BoolVar(&f.observeOnly, "allow-observe-only", false, "take modules that want to refuse something also where\nthe kernel lets nobody refuse it")
-	flags.BoolVar(&f.globals, "globals", false, "at the end, and at SIGUSR1, show the global variables of the modules,\nwhere the summary goes")
+	flags.BoolVar(&f.globals, "globals", false, when+", show the global variables of the modules,\nwhere the summary goes")
 	if err := cmd.MarkFlagFilename("module", "o"); err != nil {
 		panic(err) // no such flag
 	}
@@ -92,6 +94,30 @@ func parseModule(file string) (*kernel.Object, error) {
 
 func moduleName(file string) string {
 	return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+}
+
+// check says what is wrong with the flags.
+func (f *moduleFlags) check() error {
+	if f.globals && f.specs == nil {
+		return errors.New("--globals: no module is given; add one with --module")
+	}
+	return nil
+}
+
+// start loads the modules and registers them with the source, which it closes
+// if that fails.
+func (f *moduleFlags) start(src source.Source) (kernelModules, error) {
+	if f.specs == nil {
+		return nil, nil
+	}
+	modules, err := f.load()
+	if err == nil {
+		err = modules.register(src.(interface{ Table() *kernel.Table }).Table(), f.observeOnly)
+	}
+	if err != nil {
+		return nil, errors.Join(err, closeSource(src), modules.close())
+	}
+	return modules, nil
 }
 
 // register registers the modules with a table, and tells of those that cannot

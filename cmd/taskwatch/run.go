@@ -17,8 +17,9 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	outputFlags
-	source string
-	dryRun bool
+	modules moduleFlags
+	source  string
+	dryRun  bool
 }
 
 func newRun() *cobra.Command {
@@ -28,7 +29,7 @@ func newRun() *cobra.Command {
 		Short: "Watch one command and all its descendants",
 		Long: `run starts COMMAND and shows what happens to it and to all its descendants,
 threads and daemons included, until the last of them has ended. It needs no
-privileges.
+privileges, unless --source or --module has it use BPF.
 
 The command keeps its standard input, output and error; events go to standard
 error, or to a file with --output. On a terminal, lines of text are cut to its
@@ -54,11 +55,18 @@ everything it watches dies too.
 The source ptrace changes little for the command. Without privileges, setuid
 and setgid files run with the ids of their caller. It cannot trace processes
 itself. A standard file that was closed is /dev/null. Of the signals that were
-ignored only SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU stay so.`,
+ignored only SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU stay so.
+
+The source bpf, for root, costs the command next to nothing and has no hold on
+it: what the command leaves behind is not killed by a signal, only not watched
+any more, nothing dies with taskwatch, and Ctrl-Z stops the command alone. A
+module given with --module runs in the kernel, for every task of the machine,
+and needs this source. The default is ptrace, and bpf with --module.`,
 		Example: `  taskwatch run -- make -j2
   taskwatch run -e exec -- sh -c 'cc -o hello hello.c && ./hello'
   taskwatch run -f json -o events.jsonl -- make -j2
   taskwatch run --summary -o /dev/null -- make -j2
+  sudo taskwatch run -m count.o --globals -- make -j2
   taskwatch run -e clone,exit --threads -- cc -o hello hello.c`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -72,6 +80,7 @@ ignored only SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU stay so.`,
 	cmd.Flags().SortFlags = false
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return runUsage(err) })
 	f.outputFlags.add(cmd)
+	f.modules.add(cmd, "at the end")
 	cmd.Flags().StringVar(&f.source, "source", autoSource, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -85,8 +94,11 @@ func runUsage(err error) error {
 func runFailed(err error) error { return &exitError{status: exitRunFailed, err: err} }
 
 func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
-	if err := f.check(cmd); err != nil {
+	if err := errors.Join(f.check(cmd), f.modules.check()); err != nil {
 		return runFailed(err)
+	}
+	if _, _, err := f.modules.parse(); err != nil {
+		return runFailed(err) // before anything is tried that needs privileges
 	}
 	if runtime.GOMAXPROCS(0) == 1 {
 		// The tracing thread blocks in wait; with one P, each wait would have
@@ -97,21 +109,31 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		reg   taskwatch.Registry
 		relay = newRelay()
 		told  notices
+		news  kernelNews
 	)
-	src, err := openCommand(f.source, &command{argv: argv, dryRun: f.dryRun, notice: told.tell, stop: relay.stopped})
+	src, err := openCommand(f.source, &command{
+		argv: argv, dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
+		kernel: f.modules.specs != nil, news: &news,
+	})
 	if err != nil {
 		return runFailed(err)
 	}
 	out, err := f.open(os.Stderr)
 	if err != nil {
-		return runFailed(err)
+		return runFailed(errors.Join(err, closeSource(src)))
 	}
+	news.learn(out, src)
 	if err := out.attach(&reg, src, f.dryRun); err != nil {
 		_ = out.close() // nothing was written
-		return runFailed(err)
+		return runFailed(errors.Join(err, closeSource(src)))
 	}
 	left, err := watchLeftBehind(&reg)
 	if err != nil {
+		return runFailed(errors.Join(err, closeSource(src)))
+	}
+	modules, err := f.modules.start(src)
+	if err != nil {
+		_ = out.close() // nothing was written
 		return runFailed(err)
 	}
 	relay.start(src, out.flush)
@@ -119,6 +141,10 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	relay.close()
 	left.close()
 	outErr := out.close()
+	if f.modules.globals && err == nil {
+		outErr = errors.Join(outErr, modules.show(os.Stderr))
+	}
+	outErr = errors.Join(outErr, modules.close())
 
 	if err != nil {
 		return startFailed(argv[0], err, relay.endedBy())

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/bpf"
 	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
@@ -30,27 +32,45 @@ type command struct {
 	dryRun bool
 	notice func(string)
 	stop   func(syscall.Signal)
+
+	// kernel is whether modules that run in the kernel are to be registered;
+	// news hears of them.
+	kernel bool
+	news   *kernelNews
 }
 
-// commandSources are the sources that can run a command. The first is the
-// best: auto takes it.
+// commandSources are the sources that can run a command, best first. ptrace
+// is before bpf because it has a hold on what it watches: what is left behind
+// can be killed, and does not outlive taskwatch.
 var commandSources = []struct {
 	name string
 	open func(*command) (supervisor, error)
 }{
 	{ptrace.Name, openPtrace},
+	{bpf.Name, openBPFCommand},
 }
 
 const autoSource = "auto"
 
-// openCommand returns the source of that name.
+// openCommand returns the source of that name, or the best that works.
 func openCommand(name string, c *command) (supervisor, error) {
+	known := false
+	var errs []error
 	for _, s := range commandSources {
-		if name == s.name || name == autoSource {
-			return s.open(c)
+		if name != s.name && name != autoSource {
+			continue
 		}
+		known = true
+		src, err := s.open(c)
+		if err == nil {
+			return src, nil
+		}
+		errs = append(errs, err)
 	}
-	return nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(commandSourceNames(), ", "))
+	if !known {
+		return nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(commandSourceNames(), ", "))
+	}
+	return nil, joined(errs)
 }
 
 func commandSourceNames() []string {
@@ -62,6 +82,9 @@ func commandSourceNames() []string {
 }
 
 func openPtrace(c *command) (supervisor, error) {
+	if c.kernel {
+		return nil, errors.New("ptrace: modules (-m) run in the kernel, which needs the source bpf")
+	}
 	return ptrace.New(ptrace.Config{
 		Path:     c.argv[0],
 		Argv:     c.argv,

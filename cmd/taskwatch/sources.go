@@ -56,21 +56,35 @@ func openWatch(name string, w *watched) (src source.Source, passed error, err er
 	if !known {
 		return nil, nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(watchSourceNames(), ", "))
 	}
-	if len(errs) > 1 {
-		return nil, nil, errors.New(oneLine(errors.Join(errs...)))
+	return nil, nil, joined(errs)
+}
+
+// joined returns the errors as one, on one line if they are several.
+func joined(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
 	}
-	return nil, nil, errs[0]
+	return errors.New(oneLine(errors.Join(errs...)))
 }
 
 func openBPF(w *watched) (source.Source, error) {
-	if r := features.BPF.Probe(); r.Answer != features.Yes {
-		return nil, fmt.Errorf("bpf: %s", r.Reason)
+	if err := needBPF(); err != nil {
+		return nil, err
 	}
 	src, err := bpf.New(w.Config)
 	if err != nil {
 		return nil, err
 	}
 	return src, nil
+}
+
+// needBPF says in short why there is no BPF, where the packages would go into
+// what failed first.
+func needBPF() error {
+	if r := features.BPF.Probe(); r.Answer != features.Yes {
+		return fmt.Errorf("bpf: %s", r.Reason)
+	}
+	return nil
 }
 
 func openConnector(w *watched) (source.Source, error) {

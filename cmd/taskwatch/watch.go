@@ -67,7 +67,7 @@ The exit status is:
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	f.outputFlags.add(cmd)
-	f.modules.add(cmd)
+	f.modules.add(cmd, "at the end, and at SIGUSR1")
 	flags.StringVar(&f.source, "source", autoSource, "`where` events come from: auto, the best that works, bpf or connector")
 	flags.StringVar(&f.cgroup, "cgroup", "", "watch the tasks of the cgroup with this `directory`, and of those below")
 	flags.IntVar(&f.pid, "pid", 0, "watch the process with this `pid` and its descendants")
@@ -92,10 +92,8 @@ func (f *watchFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--pid %d: no process has that pid", f.pid)
 	case f.latency < 0:
 		return fmt.Errorf("--latency %v: a time cannot be negative", f.latency)
-	case f.modules.globals && f.modules.specs == nil:
-		return errors.New("--globals: no module is given; add one with --module")
 	}
-	return nil
+	return f.modules.check()
 }
 
 func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
@@ -144,15 +142,9 @@ func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwat
 	if err := out.attach(reg, src, f.dryRun); err != nil {
 		return errors.Join(err, closeSource(src))
 	}
-	if f.modules.specs == nil {
-		return src.Run(ctx, reg)
-	}
-	modules, err := f.modules.load()
-	if err == nil {
-		err = modules.register(src.(*bpf.Source).Table(), f.modules.observeOnly)
-	}
+	modules, err := f.modules.start(src)
 	if err != nil {
-		return errors.Join(err, closeSource(src), modules.close())
+		return err
 	}
 	stop := func() {}
 	if f.modules.globals {

@@ -268,12 +268,18 @@ func TestWatchOfAProcessTree(t *testing.T) {
 			}
 			load(t, 2) // outside
 			w.stop(t, unix.SIGINT)
-			var got []string
+			n := 0
 			for _, l := range lines(t, strings.NewReader(w.stdout.String())) {
-				got = append(got, strings.Join(l.Event.Task.Argv, " "))
+				n++
+				// The connector may be too late to read what a program was
+				// called with.
+				argv := strings.Join(l.Event.Task.Argv, " ")
+				if missing := l.Event.Missing.Has(taskwatch.FieldArgv); l.Event.Kind != taskwatch.Exec || argv != "/bin/true" && !missing || missing && source == "bpf" {
+					t.Errorf("a line is %s", l.Append(nil))
+				}
 			}
-			if want := "/bin/true /bin/true"; strings.Join(got, " ") != want {
-				t.Errorf("execs of %q, want %q", got, want)
+			if n != 2 {
+				t.Errorf("%d execs, want 2", n)
 			}
 		})
 	}
