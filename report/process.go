@@ -58,7 +58,8 @@ func (ps *processes) see(ev *taskwatch.Event) (p *process, fresh bool) {
 		}
 	}
 	if p == nil {
-		fresh = true
+		// The exits of a process's threads may follow the one that ended it.
+		fresh = leader || ev.Kind != taskwatch.Exit && ev.Kind != taskwatch.Free
 		born := ev.Kind == taskwatch.Clone && leader
 		p = &process{startNS: ev.MonoNS, started: born || ev.Kind == taskwatch.Exec}
 		if parent := ps.byPID[t.PPID]; parent != nil && has.Has(taskwatch.FieldPPID) {

@@ -198,3 +198,41 @@ func TestSummaryOfAProcessWithManyThreads(t *testing.T) {
 		t.Errorf("CPU %d, size %d", x.cpuNS, x.maxRSS)
 	}
 }
+
+// The first thread's exit may say that the whole process ends while those of
+// its other threads are still to come: that is one process, once.
+func TestSummaryThreadsThatEndAfterTheirProcess(t *testing.T) {
+	s := NewSummary(SummaryOptions{})
+	var reg taskwatch.Registry
+	if err := reg.Register(s.Module("summary")); err != nil {
+		t.Fatal(err)
+	}
+	at := int64(0)
+	notify := func(k taskwatch.Kind, tid int, group bool) {
+		at += 1e6
+		ev := &taskwatch.Event{Kind: k, MonoNS: at, Task: &taskwatch.Task{
+			ID: taskwatch.TaskID{Run: 1, N: uint64(tid)}, PID: 10, TID: tid, PPID: 1, Argv: []string{"many"},
+		}}
+		ev.Exit.Group = group
+		if err := reg.Notify(ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notify(taskwatch.Clone, 10, false)
+	for tid := 11; tid < 14; tid++ {
+		notify(taskwatch.Clone, tid, false)
+	}
+	notify(taskwatch.Exit, 10, true)
+	for tid := 11; tid < 14; tid++ {
+		notify(taskwatch.Exit, tid, false)
+		notify(taskwatch.Free, tid, false)
+	}
+	notify(taskwatch.Free, 10, false)
+	var out strings.Builder
+	if _, err := s.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "1, of which 1 ended and 0 failed"; !strings.Contains(out.String(), want) {
+		t.Errorf("the summary does not say %q of the processes:\n%s", want, out.String())
+	}
+}

@@ -106,7 +106,7 @@ func (t *tracer) execed(tr *tracee) {
 // word.
 func (t *tracer) takeOver(leader *tracee, former int) *tracee {
 	if !leader.exited {
-		t.exit(leader, 0, nil)
+		t.exit(leader, leader.code, leader.usage)
 	}
 	if leader.task != nil {
 		t.freed(leader.task, 0, true)

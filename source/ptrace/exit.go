@@ -15,7 +15,11 @@ func (t *tracer) exiting(tr *tracee) {
 			t.fail(err)
 		}
 		t.inspect(tr)
-		t.exit(tr, code, tr.usage)
+		if tr.ending = t.ends(tr); tr.ending {
+			tr.code = code // told in died, behind its threads' exits
+		} else {
+			t.exit(tr, code, tr.usage)
+		}
 	}
 	t.resume(tr, unix.PTRACE_CONT, 0)
 }
@@ -32,14 +36,12 @@ func (t *tracer) exit(tr *tracee, code uint64, used *usage) {
 		return
 	}
 	tr.proc.live--
-	group := !tr.proc.ended && t.last(tr)
-	tr.proc.ended = tr.proc.ended || group
 	if !t.reg.Enabled(taskwatch.Exit) || !t.started {
 		return
 	}
 	ev := t.event(taskwatch.Exit, tr.task, code)
 	ev.Exit = taskwatch.DecodeExit(code)
-	ev.Exit.Group = group
+	ev.Exit.Group = tr.proc.live == 0
 	if used == nil {
 		ev.Missing |= taskwatch.FieldsRusage
 	} else {
@@ -49,17 +51,15 @@ func (t *tracer) exit(tr *tracee, code uint64, used *usage) {
 	_ = t.notify(ev) // an error on exit refuses nothing
 }
 
-// last reports whether a process ends with the exit of tr. Its other threads
-// may have died before it, and be reported later; their files tell.
-func (t *tracer) last(tr *tracee) bool {
-	if tr.proc.live == 0 {
-		return true
-	}
-	if tr.tid != tr.proc.pid {
-		return false // the first task is reported last, unless it stops at its exit
+// ends reports whether a process with other threads ends with the exit of its
+// first task: whether all of them have exited, or are about to, and only wait
+// to be reported.
+func (t *tracer) ends(tr *tracee) bool {
+	if tr.task == nil || tr.tid != tr.proc.pid || tr.proc.live == 1 {
+		return false
 	}
 	for _, other := range t.tracees {
-		if other.proc != tr.proc || other.exited {
+		if other.proc != tr.proc || other == tr || other.exited {
 			continue
 		}
 		if stat, err := t.proc.Stat(tr.proc.pid, other.tid); err == nil && !stat.Ending() {
@@ -88,7 +88,9 @@ func (t *tracer) died(tr *tracee, status unix.WaitStatus, rusage *unix.Rusage) {
 	t.deaths++
 	if !tr.exited {
 		code := uint64(status) & 0xffff
-		if tr.usage != nil && tr.proc.threads {
+		if tr.ending {
+			code = tr.code
+		} else if tr.usage != nil && tr.proc.threads {
 			code = tr.usage.code
 		}
 		t.exit(tr, code, t.used(tr, rusage))

@@ -17,7 +17,8 @@ type tracee struct {
 
 	resumedNS    int64  // CLOCK_MONOTONIC when it last ran on
 	exited       bool   // its exit event was delivered
-	code         uint64 // its exit code, once exited
+	ending       bool   // its process ends with it: its exit is told last
+	code         uint64 // its exit code, once ending or exited
 	exitStop     bool   // PTRACE_O_TRACEEXIT is set
 	resetOptions bool   // it has inherited PTRACE_O_TRACEEXIT, which is not for it
 	usage        *usage
@@ -31,7 +32,6 @@ type tracee struct {
 type process struct {
 	pid      int
 	live     int  // tasks whose exit event is still to come
-	ended    bool // an exit event has said that the whole process ends
 	threads  bool // it has had more than one task
 	forked   bool // it has had child processes
 	children int  // processes whose parent it is
