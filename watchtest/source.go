@@ -46,6 +46,10 @@ type Config struct {
 	// repeats what happened then. Nothing can be stopped or refused any more.
 	Recorded bool
 
+	// Short runs only the cases that depend most on the kernel, with small
+	// loads: for many kernels in little time. The test's log says so.
+	Short bool
+
 	given *given // nil where single cases are run
 }
 
@@ -103,11 +107,19 @@ func capabilities(i Instance) *source.Capabilities {
 func Source(t *testing.T, cfg Config) {
 	path := buildWorkload(t)
 	cfg.given = new(given)
-	for _, c := range cases {
+	run := cases
+	if cfg.Short {
+		run = short()
+		t.Logf("short: %d of %d cases, and no other check", len(run), len(cases))
+	}
+	for _, c := range run {
 		t.Run(c.name, func(t *testing.T) {
 			testutil.Require(t, c.needs...)
 			report(t, c.why, c.check(t, &cfg, path))
 		})
+	}
+	if cfg.Short {
+		return
 	}
 	t.Run("one-kind", func(t *testing.T) {
 		for k := range taskwatch.Kind(taskwatch.NumKinds) {

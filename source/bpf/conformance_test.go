@@ -34,7 +34,7 @@ func newSource(t testing.TB, cfg bpf.Config) *bpf.Source {
 // The source starts the command itself and watches its tree.
 func TestConformanceOfTheTreeScope(t *testing.T) {
 	testutil.Root(t)
-	watchtest.Source(t, watchtest.Config{MaxArgv: maxArgv, New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
+	watchtest.Source(t, watchtest.Config{MaxArgv: maxArgv, Short: testing.Short(), New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 		src := newSource(t, bpf.Config{Command: config(cmd), Latency: bpf.DefaultLatency})
 		return watchtest.Instance{Source: src, Exit: src.Exit}
 	}})
@@ -43,6 +43,9 @@ func TestConformanceOfTheTreeScope(t *testing.T) {
 // The suite starts the command, and the source watches the machine.
 func TestConformanceOfTheMachineScope(t *testing.T) {
 	testutil.Root(t)
+	if testing.Short() {
+		testutil.Skip(t, "the full size, which -short forbids", func() bool { return !testing.Short() })
+	}
 	watchtest.Source(t, watchtest.Config{MaxArgv: maxArgv, New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 		ready := make(chan struct{})
 		src := newSource(t, bpf.Config{Latency: bpf.DefaultLatency, OnReady: func() { close(ready) }})

@@ -20,7 +20,7 @@ import (
 // Commands that live for less than a millisecond are gone from /proc before
 // anybody can look.
 func TestEveryShortExecHasExeArgvAndCwd(t *testing.T) {
-	const n = 10000
+	n := size(t, 10000, 1000)
 	load := testutil.BuildC(t, "testdata/load.c")
 	cfg := Config{Command: command(t, "exec", strconv.Itoa(n)), Latency: DefaultLatency}
 	cfg.Command.Dir = t.TempDir()
@@ -40,7 +40,12 @@ func TestEveryShortExecHasExeArgvAndCwd(t *testing.T) {
 }
 
 func TestLongArgvIsCompleteOrMarked(t *testing.T) {
-	for _, size := range []int{16383, 16384, 40000, 100000, 131000, 131072, 200000, 1 << 20} {
+	sizes := []int{16383, 16384, 40000, 100000, 131000, 131072, 200000, 1 << 20}
+	if testing.Short() {
+		sizes = []int{16384, 131000, 200000} // in few pieces, in many, and cut
+		t.Logf("short: sizes %v", sizes)
+	}
+	for _, size := range sizes {
 		w := newWatch(t, Config{Command: command(t, "argv", strconv.Itoa(size)), Latency: DefaultLatency}, taskwatch.KindsOf(taskwatch.Exec), nil)
 		events := w.wait(t)
 		if len(events) != 2 {
@@ -70,8 +75,8 @@ func TestLongArgvIsCompleteOrMarked(t *testing.T) {
 
 // The kernel's own names of the same files are the truth.
 func TestPathsAreThoseOfProc(t *testing.T) {
-	sleep := testutil.RequireTool(t, "sleep")
-	image, err := os.ReadFile(sleep)
+	program := testutil.BuildC(t, "testdata/load.c")
+	image, err := os.ReadFile(program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,11 +101,11 @@ func TestPathsAreThoseOfProc(t *testing.T) {
 		t.Fatal(err)
 	}
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(sleep, link); err != nil {
+	if err := os.Symlink(program, link); err != nil {
 		t.Fatal(err)
 	}
 	script := filepath.Join(t.TempDir(), "script")
-	if err := os.WriteFile(script, []byte("#!"+sleep+" 1000000\n"), 0o755); err != nil {
+	if err := os.WriteFile(script, []byte("#!"+program+" stay\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 
@@ -110,13 +115,13 @@ func TestPathsAreThoseOfProc(t *testing.T) {
 	for _, c := range []struct {
 		name, path, dir string
 	}{
-		{"plain", sleep, "/"},
+		{"plain", program, "/"},
 		{"deep", file, deep},
 		{"memfd", "/proc/self/fd/3", t.TempDir()},
 		{"symbolic link", link, "/proc/self"},
 		{"script", script, "/dev"},
 	} {
-		cmd := exec.Command(c.path, "1000000")
+		cmd := exec.Command(c.path, "stay")
 		cmd.Dir = c.dir
 		cmd.ExtraFiles = []*os.File{memfd}
 		if err := cmd.Start(); err != nil {

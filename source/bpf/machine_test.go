@@ -18,8 +18,9 @@ import (
 // A task that ran before the start is known when it exits.
 func TestTasksFromBeforeTheStartAreKnown(t *testing.T) {
 	testutil.Root(t)
-	cmd := exec.Command(testutil.RequireTool(t, "cat"), "-", "-")
-	cmd.Dir = filepath.Dir(testutil.BuildC(t, "testdata/load.c")) // open to all
+	program := testutil.BuildC(t, "testdata/load.c")
+	cmd := exec.Command(program, "read", "", "last")
+	cmd.Dir = filepath.Dir(program) // open to all
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 4711, Gid: 4712, NoSetGroups: true}}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -80,7 +81,7 @@ func (w *watch) until(t testing.TB, cond func() bool) {
 // Threads that come and go in bursts: the kernel's own free is known to be
 // lost there on some kernels.
 func TestEveryExitHasOneFree(t *testing.T) {
-	const n = 20000
+	n := size(t, 20000, 4000)
 	w := newWatch(t, Config{Command: command(t, "thread", strconv.Itoa(n)), Latency: DefaultLatency},
 		taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exit, taskwatch.Free), nil)
 	events := w.wait(t)
@@ -227,7 +228,7 @@ func TestLossIsTold(t *testing.T) {
 	w.mu.Lock()
 	before := len(w.events)
 	w.mu.Unlock()
-	cmd := exec.Command(testutil.RequireTool(t, "cat"))
+	cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), "read")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -278,7 +279,7 @@ func TestLossIsTold(t *testing.T) {
 // A full loss of exits leaves no task behind in the table.
 func TestTasksWhoseExitWasLostAreFreed(t *testing.T) {
 	testutil.Root(t)
-	cmd := exec.Command(testutil.RequireTool(t, "cat"))
+	cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), "read")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

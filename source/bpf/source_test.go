@@ -58,7 +58,19 @@ func newWatch(t testing.TB, cfg Config, kinds taskwatch.Kinds, keep func(*taskwa
 	w.src = src
 	var ctx context.Context
 	ctx, w.cancel = context.WithCancel(context.Background())
-	go func() { w.done <- src.Run(ctx, &w.reg) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.done <- src.Run(ctx, &w.reg)
+	}()
+	t.Cleanup(func() { // a test that failed must not be seen by the next
+		w.cancel()
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Error("the source does not end")
+		}
+	})
 	select {
 	case <-ready:
 	case err := <-w.done:
@@ -88,6 +100,16 @@ func (w *watch) wait(t testing.TB) []*taskwatch.Event {
 	return w.events
 }
 
+// size is the size of a load: the second one with -short.
+func size(t testing.TB, full, short int) int {
+	t.Helper()
+	if testing.Short() {
+		t.Logf("short: a load of %d, not of %d", short, full)
+		return short
+	}
+	return full
+}
+
 func load(t testing.TB, args ...string) { // runs testdata/load.c
 	t.Helper()
 	cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), args...)
@@ -109,7 +131,7 @@ func count(events []*taskwatch.Event) (n [taskwatch.NumKinds]int) {
 }
 
 func TestCommandEventsAreComplete(t *testing.T) {
-	const n = 500
+	n := size(t, 500, 100)
 	for _, c := range []struct {
 		load string
 		want [taskwatch.NumKinds]int

@@ -90,7 +90,7 @@ const forks = `i=0; while [ $i -lt $1 ]; do (:) & i=$((i+1)); [ $((i%50)) = 0 ] 
 
 // TestForksAreEvents counts the events of a known number of forks.
 func TestForksAreEvents(t *testing.T) {
-	const n = 3000
+	n := size(t, 3000, 500)
 	var c collector
 	s, stop := watch(t, Config{}, c.module())
 	cmd := exec.Command("sh", "-c", forks, "sh", strconv.Itoa(n))
@@ -117,6 +117,16 @@ func TestForksAreEvents(t *testing.T) {
 		}
 	}
 	checkSeq(t, &c)
+}
+
+// size is the size of a load: the second one with -short.
+func size(t *testing.T, full, short int) int {
+	t.Helper()
+	if testing.Short() {
+		t.Logf("short: a load of %d, not of %d", short, full)
+		return short
+	}
+	return full
 }
 
 // checkSeq checks that the numbers have gaps just where losses were told.

@@ -272,6 +272,19 @@ struct member {
 	int code;		  // < 0: stays until it is killed
 };
 
+// joined waits for the end of a thread. pthread_join returns in the middle of
+// the thread's exit: before Linux 6.16, ahead of what the kernel says of it, and
+// its process might end first. So wait until the kernel has no such thread.
+static void joined(pthread_t thread, const pid_t *tid)
+{
+	int before = errno; // which tells how an operation went
+	if ((errno = pthread_join(thread, NULL)))
+		die("pthread_join");
+	while (syscall(SYS_tgkill, getpid(), *tid, 0) == 0)
+		usleep(100);
+	errno = before;
+}
+
 static void *member_main(void *arg)
 {
 	struct member *m = arg;
@@ -383,7 +396,7 @@ static int do_thread(int n)
 			die("pthread_create");
 	}
 	for (int i = 0; i < n; i++)
-		pthread_join(m[i].thread, NULL);
+		joined(m[i].thread, &m[i].tid);
 	return 0;
 }
 
@@ -447,6 +460,7 @@ static int do_clone3(int n)
 struct maker {
 	pid_t by, ppid;
 	u64 flags;
+	pid_t tid; // of a thread, set by itself
 };
 
 static int cloned(void *arg)
@@ -1111,6 +1125,7 @@ static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
 static void *crowd_main(void *arg)
 {
 	struct member *m = arg;
+	m->tid = gettid();
 	fact_clone(m->by, getppid(), THREAD, KNOWN);
 	pthread_mutex_lock(&door);
 	pthread_mutex_unlock(&door);
@@ -1120,18 +1135,19 @@ static void *crowd_main(void *arg)
 
 static int do_many_threads(int n)
 {
-	struct member m = { .by = gettid() };
-	pthread_t *threads = calloc(n, sizeof(*threads));
+	struct member *m = calloc(n, sizeof(*m));
 	pthread_attr_t attr;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 << 10);
 	pthread_mutex_lock(&door);
-	for (int i = 0; i < n; i++)
-		if ((errno = pthread_create(&threads[i], &attr, crowd_main, &m)))
+	for (int i = 0; i < n; i++) {
+		m[i].by = gettid();
+		if ((errno = pthread_create(&m[i].thread, &attr, crowd_main, &m[i])))
 			die("pthread_create");
+	}
 	pthread_mutex_unlock(&door);
 	for (int i = 0; i < n; i++)
-		pthread_join(threads[i], NULL);
+		joined(m[i].thread, &m[i].tid);
 	return 0;
 }
 
@@ -1167,6 +1183,7 @@ static void fact_usage(long long born)
 static void *burner_main(void *arg)
 {
 	struct member *m = arg;
+	m->tid = gettid();
 	long long born = ns_of(CLOCK_MONOTONIC);
 	fact_clone(m->by, getppid(), THREAD, KNOWN);
 	while (ns_of(CLOCK_THREAD_CPUTIME_ID) < 150 * 1000000LL)
@@ -1180,16 +1197,22 @@ static void *burner_main(void *arg)
 static void *toucher_main(void *arg)
 {
 	struct member *m = arg;
+	m->tid = gettid();
 	long long born = ns_of(CLOCK_MONOTONIC);
 	fact_clone(m->by, getppid(), THREAD, KNOWN);
-	size_t size = 32 << 20;
+	size_t size = 34 << 20;
 	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		die("mmap");
 	for (size_t i = 0; i < size; i += 4096)
 		p[i] = 1;
-	for (int i = 0; i < 10; i++)
+	// A short sleep may be over before the thread has left its CPU.
+	struct rusage used;
+	do {
 		usleep(1000);
+		if (getrusage(RUSAGE_THREAD, &used))
+			die("getrusage");
+	} while (used.ru_nvcsw < 10);
 	fact_usage(born);
 	fact_exit(gettid(), 0, GOES_ON);
 	syscall(SYS_exit, 0);
@@ -1206,7 +1229,7 @@ static int do_usage(void)
 		for (int i = 0; i < 2; i++) { // one after the other: their usage must not mix
 			if ((errno = pthread_create(&m.thread, NULL, mains[i], &m)))
 				die("pthread_create");
-			pthread_join(m.thread, NULL);
+			joined(m.thread, &m.tid);
 		}
 		static char block[256 << 10];
 		int fd = open("written", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
@@ -1266,6 +1289,7 @@ static int do_stdio(void)
 static void *tried_main(void *arg)
 {
 	struct maker *m = arg;
+	m->tid = gettid();
 	fact_clone(m->by, getppid(), THREAD, KNOWN);
 	fact_exit(gettid(), 0, GOES_ON);
 	syscall(SYS_exit, 0);
@@ -1305,7 +1329,7 @@ static int do_try_init(void)
 				break;
 			case 3:
 				if ((errno = pthread_create(&thread, NULL, tried_main, &m)) == 0)
-					pthread_join(thread, NULL);
+					joined(thread, &m.tid);
 				break;
 			case 4:
 				errno = posix_spawn(&pid, self, NULL, NULL, true_argv, env);

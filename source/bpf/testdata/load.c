@@ -6,6 +6,8 @@
  *	load thread N		N threads, 16 at a time
  *	load ids N		N/2 setresuid and N/2 setresgid in one process
  *	load exit ...		exit at once
+ *	load stay ...		stay until killed
+ *	load read ...		stay until the end of stdin
  *	load argv BYTES		a child runs this program with an argument of that size
  *	load reexec		a thread that is not the first runs this program
  */
@@ -107,6 +109,16 @@ int main(int argc, char **argv)
 
 	if (!strcmp(what, "exit"))
 		_exit(0);
+	if (!strcmp(what, "stay"))
+		for (;;)
+			pause();
+	if (!strcmp(what, "read")) {
+		char c;
+
+		while (read(0, &c, 1) > 0)
+			;
+		_exit(0);
+	}
 	if (!strcmp(what, "fork"))
 		forks(n);
 	else if (!strcmp(what, "exec"))
