@@ -130,6 +130,9 @@ func TestPathsAreThoseOfProc(t *testing.T) {
 		pid := cmd.Process.Pid
 		defer cmd.Wait()
 		defer cmd.Process.Kill()
+		w.until(t, func() bool {
+			return slices.ContainsFunc(w.events, func(ev *taskwatch.Event) bool { return ev.Task.PID == pid })
+		})
 		exe, err1 := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
 		cwd, err2 := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
 		if err1 != nil || err2 != nil {
