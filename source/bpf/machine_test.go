@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,10 +27,17 @@ func TestTasksFromBeforeTheStartAreKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
+	if _, err := io.ReadFull(stdout, make([]byte, 1)); err != nil { // it runs
+		t.Fatal(err)
+	}
 	pid := cmd.Process.Pid
 	proc := "/proc/" + strconv.Itoa(pid)
 	exe, _ := os.Readlink(proc + "/exe")

@@ -7,7 +7,7 @@
  *	load ids N		N/2 setresuid and N/2 setresgid in one process
  *	load exit ...		exit at once
  *	load stay ...		stay until killed
- *	load read ...		stay until the end of stdin
+ *	load read ...		write a byte, then stay until the end of stdin
  *	load argv BYTES		a child runs this program with an argument of that size
  *	load reexec		a thread that is not the first runs this program
  */
@@ -113,8 +113,10 @@ int main(int argc, char **argv)
 		for (;;)
 			pause();
 	if (!strcmp(what, "read")) {
-		char c;
+		char c = 0;
 
+		if (write(1, &c, 1) != 1)
+			die("write");
 		while (read(0, &c, 1) > 0)
 			;
 		_exit(0);
