@@ -115,7 +115,7 @@ var cases = []testCase{
 // short are the cases of a short run: those whose events come from different
 // places of the kernel, or in an order that changed between versions.
 func short() []testCase {
-	return named("exec", "argv", "vfork", "clone3", "exec-thread", "leader-first", "exit-group", "kill-threads", "autoreap",
+	return named("exec", "vfork", "clone3", "exec-thread", "leader-first", "exit-group",
 		"ids", "ids-threads", "ids-exec", "fork-fail", "usage")
 }
 
