@@ -251,14 +251,6 @@ func (st *stream) changed(r *record) {
 		st.ids(e, r, taskwatch.CauseSyscall)
 		return
 	}
-	// The ids of the other kind have events of their own, unless nobody
-	// watches those: then they are as they were at this one.
-	if !st.wants(taskwatch.UID, e) {
-		e.task.UID = r.uid
-	}
-	if !st.wants(taskwatch.GID, e) {
-		e.task.GID = r.gid
-	}
 	if r.kind == recordKind(taskwatch.UID) {
 		e.task.UID = r.old
 		st.idsOf(taskwatch.UID, &e.task.UID, r.uid, e, r, r.cause)

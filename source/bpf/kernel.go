@@ -150,6 +150,9 @@ func (k *half) gathered(kinds taskwatch.Kinds) taskwatch.Kinds {
 	if kinds.Has(taskwatch.Init) && k.initIsEarly() {
 		kinds |= taskwatch.KindsOf(taskwatch.Free) // else a fork that fails is never heard of again
 	}
+	if kinds&idKinds != 0 {
+		kinds |= idKinds // a change of the one shows the others, which must be right
+	}
 	return kinds
 }
 
