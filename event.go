@@ -93,7 +93,7 @@ type ExitStatus struct {
 	Code   int  // what the task passed to exit, 0 when a signal killed it
 	Signal int  // the signal that killed the task, or 0
 	Core   bool // a core dump was written
-	Group  bool // the whole process ends with this task
+	Group  bool // the whole process ends: said by one exit event of a process, of the task seen to end last
 }
 
 // DecodeExit splits an exit code as the kernel keeps it (task_struct.exit_code,
