@@ -26,7 +26,14 @@
 //
 // # Stops
 //
-// A fork costs two stops (parent and child), an exec one, an exit one. System
-// calls run at full speed but for those a seccomp filter picks out: the
-// set-id calls, ptrace, and clone or execve where a watcher may veto them.
+// A fork costs two stops (parent and child), an exec one, an exit none but for
+// tasks that have created others. System calls run at full speed but for those
+// that a seccomp filter picks out: the set-id calls, ptrace, unshare and setns,
+// and fork or execve where a watcher may veto them.
+//
+// # Signals of this process
+//
+// While the program runs, SIGCHLD does not tell of children that stop, and
+// SIGURG, with which the Go runtime preempts threads, interrupts system calls
+// instead of restarting them; Go's own libraries cope, cgo code may notice.
 package ptrace
