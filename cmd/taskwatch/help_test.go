@@ -65,7 +65,7 @@ func TestExamples(t *testing.T) {
 				t.Errorf("%s: example %q: %v", c.CommandPath(), line, err)
 				continue
 			}
-			if !slices.Contains(harmless, named.Name()) || ran[line] {
+			if !slices.Contains(harmless, named.Name()) || ran[line] || strings.HasPrefix(line, "sudo ") {
 				continue
 			}
 			ran[line] = true
