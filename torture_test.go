@@ -255,7 +255,7 @@ func TestRule5TortureByPreemption(t *testing.T) {
 	// Another module keeps the event watched, or notifiers would be turned
 	// away before they enter.
 	mustRegister(t, &r, &Module{Name: "resident", Table: on(Exit, func(*Event) error { return nil })})
-	for range stays {
+	for i := 0; i < stays || calls.Load() == 0; i++ { // the notifiers may be slow to start
 		var gone atomic.Bool
 		m := &Module{Name: "m", Table: on(Exit, func(*Event) error {
 			calls.Add(1)
