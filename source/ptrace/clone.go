@@ -139,7 +139,7 @@ func (t *tracer) follow(tr *tracee) {
 		if early.report.Dead {
 			t.died(tr, early.status, &early.rusage)
 		} else {
-			t.stop(tr, unix.Signal(early.report.Stop&0xff), early.report.Stop>>8)
+			t.stop(tr, early.report.Stop)
 		}
 	}
 }

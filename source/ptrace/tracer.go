@@ -248,7 +248,7 @@ func (t *tracer) take(report sys.Report) error {
 		}
 		return nil
 	case !report.Dead:
-		t.stop(tr, unix.Signal(report.Stop&0xff), report.Stop>>8) // the report goes when it runs on
+		t.stop(tr, report.Stop) // the report goes when it runs on
 		return nil
 	}
 	if err := t.parentFirst(tr); err != nil {
@@ -295,7 +295,8 @@ func (t *tracer) reap(tid int, status *unix.WaitStatus, rusage *unix.Rusage) (in
 }
 
 // stop handles one stop of a tracee, which each handler ends.
-func (t *tracer) stop(tr *tracee, sig unix.Signal, event int) {
+func (t *tracer) stop(tr *tracee, stop int) {
+	sig, event := unix.Signal(stop&0xff), stop>>8
 	switch {
 	case event == unix.PTRACE_EVENT_CLONE || event == unix.PTRACE_EVENT_FORK || event == unix.PTRACE_EVENT_VFORK:
 		t.cloned(tr)
