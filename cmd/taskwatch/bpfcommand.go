@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
@@ -23,7 +24,7 @@ type bpfCommand struct {
 }
 
 func openBPFCommand(c *command) (supervisor, error) {
-	if err := needBPF(); err != nil {
+	if err := auto.NeedBPF(); err != nil {
 		return nil, err
 	}
 	src, err := bpf.New(bpf.Config{

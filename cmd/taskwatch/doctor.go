@@ -16,6 +16,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/features"
 	"github.com/taskwatch/taskwatch/module/kernel/build"
+	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
 	"github.com/taskwatch/taskwatch/source/connector"
 	"github.com/taskwatch/taskwatch/source/ptrace"
@@ -135,7 +136,7 @@ func examine(ctx context.Context) *diagnosis {
 	} {
 		t, err := s.try(ctx)
 		if err != nil {
-			d.Sources = append(d.Sources, doctorSource{Name: s.name, Why: oneLine(err)})
+			d.Sources = append(d.Sources, doctorSource{Name: s.name, Why: auto.OneLine(err)})
 			continue
 		}
 		d.Sources = append(d.Sources, t.describe(s.name))

@@ -20,7 +20,9 @@ import (
 	"github.com/taskwatch/taskwatch/features"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
+	"github.com/taskwatch/taskwatch/source/connector"
 	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
@@ -194,7 +196,7 @@ func tryBPF(ctx context.Context) (*trial, error) {
 	}
 	t := new(trial)
 	open := func(pid int, ready func()) (source.Source, error) {
-		return openBPF(&watched{Config: bpf.Config{PID: pid, OnReady: ready}})
+		return openFor(bpf.Name, pid, ready)
 	}
 	err := withChild(ctx, 0, func(ctx context.Context, c *child, m *kernel.Module) error {
 		return tryOutside(ctx, t, open, m, c)
@@ -217,6 +219,12 @@ func tryBPF(ctx context.Context) (*trial, error) {
 		t.refused, err = c.run()
 		return err
 	})
+}
+
+// openFor opens a source for one process and its descendants.
+func openFor(name string, pid int, ready func()) (source.Source, error) {
+	src, _, err := auto.Open(name, auto.Config{Config: bpf.Config{PID: pid, OnReady: ready}})
+	return src, err
 }
 
 // withChild calls fn with a child and a module for it.
@@ -246,7 +254,7 @@ func tryConnector(ctx context.Context) (*trial, error) {
 	defer c.kill()
 	t := new(trial)
 	open := func(pid int, ready func()) (source.Source, error) {
-		return openConnector(&watched{Config: bpf.Config{PID: pid, OnReady: ready}})
+		return openFor(connector.Name, pid, ready)
 	}
 	return t, tryOutside(ctx, t, open, nil, c)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source/auto"
 )
 
 // runFlags are the flags of run.
@@ -81,7 +82,7 @@ and needs this source. The default is ptrace, and bpf with --module.`,
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return runUsage(err) })
 	f.outputFlags.add(cmd)
 	f.modules.add(cmd, "at the end")
-	cmd.Flags().StringVar(&f.source, "source", autoSource, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
+	cmd.Flags().StringVar(&f.source, "source", auto.Name, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd

@@ -8,6 +8,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
 	"github.com/taskwatch/taskwatch/source/ptrace"
 )
@@ -50,14 +51,12 @@ var commandSources = []struct {
 	{bpf.Name, openBPFCommand},
 }
 
-const autoSource = "auto"
-
 // openCommand returns the source of that name, or the best that works.
 func openCommand(name string, c *command) (supervisor, error) {
 	known := false
-	var errs []error
+	var refused auto.Refusals
 	for _, s := range commandSources {
-		if name != s.name && name != autoSource {
+		if name != s.name && name != auto.Name {
 			continue
 		}
 		known = true
@@ -65,16 +64,16 @@ func openCommand(name string, c *command) (supervisor, error) {
 		if err == nil {
 			return src, nil
 		}
-		errs = append(errs, err)
+		refused = append(refused, err)
 	}
 	if !known {
 		return nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(commandSourceNames(), ", "))
 	}
-	return nil, joined(errs)
+	return nil, refused.Err()
 }
 
 func commandSourceNames() []string {
-	names := []string{autoSource}
+	names := []string{auto.Name}
 	for _, s := range commandSources {
 		names = append(names, s.name)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
@@ -68,12 +69,12 @@ The exit status is:
 	flags.SortFlags = false
 	f.outputFlags.add(cmd)
 	f.modules.add(cmd, "at the end, and at SIGUSR1")
-	flags.StringVar(&f.source, "source", autoSource, "`where` events come from: auto, the best that works, bpf or connector")
+	flags.StringVar(&f.source, "source", auto.Name, "`where` events come from: auto, the best that works, bpf or connector")
 	flags.StringVar(&f.cgroup, "cgroup", "", "watch the tasks of the cgroup with this `directory`, and of those below")
 	flags.IntVar(&f.pid, "pid", 0, "watch the process with this `pid` and its descendants")
 	flags.DurationVar(&f.latency, "latency", bpf.DefaultLatency, "let events wait in the kernel for this `time` at most, so that\nmany are fetched at once; 0 is the dearest (source bpf)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
-	complete(cmd, "source", cobra.FixedCompletions(watchSourceNames(), cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "source", cobra.FixedCompletions(auto.Names(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -115,12 +116,12 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 		src    source.Source
 		passed error
 	)
-	w := &watched{kernel: f.modules.specs != nil, Config: bpf.Config{
+	cfg := auto.Config{Kernel: f.modules.specs != nil, Config: bpf.Config{
 		Cgroup: f.cgroup, PID: f.pid, Latency: f.latency, DryRun: f.dryRun,
 		OnReport: news.report, OnEmit: news.emitted,
 		OnReady: func() { say("%s", watching(src, passed)) },
 	}}
-	if src, passed, err = openWatch(f.source, w); err != nil {
+	if src, passed, err = auto.Open(f.source, cfg); err != nil {
 		return watchFailed(err)
 	}
 	out, err := f.open(os.Stdout)
@@ -166,7 +167,7 @@ func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwat
 func watching(src source.Source, passed error) string {
 	text := fmt.Sprintf("watching %s with the source %s", src.Capabilities().Scope, src.Name())
 	if passed != nil {
-		text += fmt.Sprintf(" (not with a better one: %s)", oneLine(passed))
+		text += fmt.Sprintf(" (not with a better one: %s)", auto.OneLine(passed))
 	}
 	return text + "; Ctrl-C ends it"
 }

@@ -1,0 +1,125 @@
+// Package auto opens the best source that works, of those that watch what
+// others have started: the machine, a cgroup or a process tree.
+package auto
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/taskwatch/taskwatch/features"
+	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/bpf"
+	"github.com/taskwatch/taskwatch/source/connector"
+)
+
+// Name stands for the best source that works.
+const Name = "auto"
+
+// Config says what is to be watched.
+type Config struct {
+	bpf.Config // Command must be nil
+
+	// Kernel says that modules that run in the kernel are to be registered,
+	// which only the source bpf can do.
+	Kernel bool
+}
+
+// sources are those that can watch what others started, best first.
+var sources = []struct {
+	name string
+	open func(*Config) (source.Source, error)
+}{
+	{bpf.Name, openBPF},
+	{connector.Name, openConnector},
+}
+
+// Names returns the names that Open takes.
+func Names() []string {
+	names := []string{Name}
+	for _, s := range sources {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// Open returns the source of that name, or for [Name] the best that works;
+// then passed says why not a better one. The caller must call Run, or Close
+// where the source has one.
+func Open(name string, cfg Config) (src source.Source, passed error, err error) {
+	known := false
+	var refused Refusals
+	for _, s := range sources {
+		if name != s.name && name != Name {
+			continue
+		}
+		known = true
+		src, err := s.open(&cfg)
+		if err == nil {
+			return src, refused.Err(), nil
+		}
+		refused = append(refused, err)
+	}
+	if !known {
+		return nil, nil, fmt.Errorf("unknown source %q; choose one of %s", name, strings.Join(Names(), ", "))
+	}
+	return nil, nil, refused.Err()
+}
+
+// Refusals say of several sources why they cannot be used.
+type Refusals []error
+
+// Err returns them as one error: nil for none, and one line for several.
+func (r Refusals) Err() error {
+	switch len(r) {
+	case 0:
+		return nil
+	case 1:
+		return r[0]
+	}
+	return r
+}
+
+func (r Refusals) Error() string { return OneLine(errors.Join(r...)) }
+
+// Unwrap returns all of them.
+func (r Refusals) Unwrap() []error { return r }
+
+// OneLine returns the text of an error without its line breaks.
+func OneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}
+
+// NeedBPF says in short why there is no BPF, where the packages would go into
+// what failed first. It returns nil where there is.
+func NeedBPF() error {
+	if r := features.BPF.Probe(); r.Answer != features.Yes {
+		return fmt.Errorf("bpf: %s", r.Reason)
+	}
+	return nil
+}
+
+func openBPF(cfg *Config) (source.Source, error) {
+	if err := NeedBPF(); err != nil {
+		return nil, err
+	}
+	src, err := bpf.New(cfg.Config)
+	if err != nil {
+		return nil, err
+	}
+	return src, nil
+}
+
+func openConnector(cfg *Config) (source.Source, error) {
+	switch {
+	case cfg.Kernel:
+		return nil, errors.New("connector: modules (-m) run in the kernel, which needs the source bpf")
+	case cfg.Cgroup != "":
+		return nil, errors.New("connector: it cannot watch one cgroup (--cgroup); the source bpf can")
+	}
+	src, err := connector.New(connector.Config{PID: cfg.PID, OnReady: cfg.OnReady})
+	if err != nil {
+		return nil, err
+	}
+	return src, nil
+}
