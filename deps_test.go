@@ -48,7 +48,7 @@ var depRules = []depRule{
 	{"source", []string{".", "features/...", "internal/..."}},
 	{"source/replay/...", []string{".", "source", "record", "internal/..."}},
 	{"source/auto", []string{".", "source", "source/bpf", "source/connector", "features/..."}},
-	{"source/bpf/...", []string{".", "source", "module/kernel/...", "features/...", "include", "internal/..."}},
+	{"source/bpf/...", []string{".", "source", "record", "module/kernel/...", "features/...", "include", "internal/..."}},
 	{"source/...", []string{".", "source", "features/...", "internal/..."}},
 
 	{"module", []string{".", "features/...", "internal/..."}},

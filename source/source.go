@@ -27,6 +27,16 @@ type Source interface {
 	Run(ctx context.Context, reg *taskwatch.Registry) error
 }
 
+// Refresher is a source that looks only now and then what is watched.
+type Refresher interface {
+	Source
+
+	// Refresh returns once the source gathers what the modules watched when
+	// it was called: they get the events that happen from then on. It fails
+	// when the source has ended, or ctx has.
+	Refresh(ctx context.Context) error
+}
+
 // Capabilities declare, per kind of event, what a source delivers. What is
 // not declared is never delivered.
 type Capabilities struct {

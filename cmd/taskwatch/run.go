@@ -123,7 +123,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		return runFailed(errors.Join(err, closeSource(src)))
 	}
-	news.learn(out, src)
+	news.out = out
 	if err := out.attach(&reg, src, f.dryRun); err != nil {
 		_ = out.close() // nothing was written
 		return runFailed(errors.Join(err, closeSource(src)))

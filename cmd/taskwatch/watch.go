@@ -129,7 +129,7 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 		return watchFailed(errors.Join(err, closeSource(src)))
 	}
 	out.broken = cancel
-	news.learn(out, src)
+	news.out = out
 	err = f.follow(ctx, src, &reg, out)
 	outErr := out.close()
 	if err != nil || outErr != nil {

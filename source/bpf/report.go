@@ -19,6 +19,10 @@ type Report struct {
 
 	// Task is the task that the watcher was called with. It is borrowed.
 	Task *taskwatch.Task
+
+	// initIsEarly says that init is told when the new task is still a copy
+	// of its creator, with the creator's pid.
+	initIsEarly bool
 }
 
 // Emitted is a record that a module in the kernel has sent.
@@ -43,7 +47,7 @@ func (st *stream) report(r *record) {
 	fn(Report{
 		WatcherInfo: who, Errno: syscall.Errno(r.creator),
 		Veto: flags&kernel.ReportVeto != 0, DryRun: flags&kernel.ReportDryRun != 0,
-		Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Task: st.context(r),
+		Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Task: st.context(r), initIsEarly: st.kernel.initIsEarly(),
 	})
 }
 

@@ -37,6 +37,7 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer module.Close()
+	program := testutil.BuildC(t, "testdata/load.c") // not while our children are watched
 
 	// All three are called by one goroutine, before Run returns.
 	type heard struct {
@@ -69,7 +70,7 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 	if err := table.Register(module, kernel.RegisterOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), "exit")
+	cmd := exec.Command(program, "exit")
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err) // the error of a module that claims no veto refuses nothing
 	}

@@ -31,6 +31,9 @@ type Source struct {
 	mu     sync.Mutex // guards the fields below
 	kernel *half      // nil once closed
 	used   bool
+
+	alarm     *alarm          // of the stream, while it runs
+	refreshes []chan struct{} // to be closed once the stream has looked what is watched
 }
 
 var _ source.Source = (*Source)(nil)
@@ -114,21 +117,19 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.kernel = nil
-	}()
+	defer s.finish()
 	st := newStream(s, k, reg)
 	if st.alarm, err = newAlarm(k.module.Maps()[streamMapRing].FD()); err != nil {
 		return errors.Join(err, k.close())
 	}
+	s.start(st.alarm)
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { st.alarm.wake(); close(woken) })
 	err = st.run(ctx)
 	if !stop() {
 		<-woken // it uses the alarm
 	}
+	s.finish()
 	return errors.Join(err, k.close(), st.alarm.close())
 }
 

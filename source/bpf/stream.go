@@ -177,7 +177,7 @@ func (st *stream) maintain() error {
 	if at-st.clocks.at > int64(time.Second) {
 		st.clocks.set()
 	}
-	if err := st.watch(); err != nil {
+	if err := st.look(); err != nil {
 		return err
 	}
 	st.overdue(at)
