@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
 )
@@ -63,7 +64,7 @@ func (f *moduleFlags) parse() (objects []*kernel.Object, params []map[string]str
 		}
 		var values map[string]string
 		if args != "" {
-			if values, err = kernel.ParseParams(strings.Split(args, ",")); err != nil {
+			if values, err = module.ParseParams(strings.Split(args, ",")); err != nil {
 				return nil, nil, fmt.Errorf("--module %s: %w", spec, err)
 			}
 		}
@@ -141,7 +142,7 @@ func (list kernelModules) show(w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		globals = slices.DeleteFunc(globals, func(g kernel.Global) bool { return g.Param })
+		globals = slices.DeleteFunc(globals, func(g module.Global) bool { return g.Param })
 		if len(globals) == 0 {
 			_, err = fmt.Fprintf(w, "%s: no global variables\n", m.Name())
 		}

@@ -5,9 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // typeName writes a BTF type the way C does, as far as global variables have
@@ -68,7 +69,7 @@ func readValue(t btf.Type, b []byte) any {
 	switch t := btf.UnderlyingType(t).(type) {
 	case *btf.Int:
 		if int(t.Size) <= len(b) {
-			return readInt(b[:t.Size], t.Encoding)
+			return intOf(t.Encoding).Read(b[:t.Size])
 		}
 	case *btf.Enum:
 		if int(t.Size) <= len(b) {
@@ -76,7 +77,7 @@ func readValue(t btf.Type, b []byte) any {
 			if t.Signed {
 				enc = btf.Signed
 			}
-			return readInt(b[:t.Size], enc)
+			return intOf(enc).Read(b[:t.Size])
 		}
 	case *btf.Array:
 		size, err := btf.Sizeof(t.Type)
@@ -107,28 +108,8 @@ func readValue(t btf.Type, b []byte) any {
 	return fmt.Sprintf("0x%x", b)
 }
 
-func readInt(b []byte, enc btf.IntEncoding) any {
-	var v uint64
-	switch len(b) {
-	case 1:
-		v = uint64(b[0])
-	case 2:
-		v = uint64(binary.NativeEndian.Uint16(b))
-	case 4:
-		v = uint64(binary.NativeEndian.Uint32(b))
-	case 8:
-		v = binary.NativeEndian.Uint64(b)
-	default:
-		return fmt.Sprintf("0x%x", b)
-	}
-	switch {
-	case enc == btf.Bool:
-		return v != 0
-	case enc == btf.Signed:
-		shift := 64 - 8*len(b)
-		return int64(v<<shift) >> shift
-	}
-	return v
+func intOf(enc btf.IntEncoding) module.Int {
+	return module.Int{Order: binary.NativeEndian, Signed: enc == btf.Signed, Bool: enc == btf.Bool}
 }
 
 // writeValue turns text into the bytes of a variable of type t, of the given
@@ -138,7 +119,7 @@ func writeValue(t btf.Type, size int, text string) ([]byte, error) {
 	switch u := btf.UnderlyingType(t).(type) {
 	case *btf.Int:
 		if int(u.Size) == size {
-			return b, writeInt(b, u.Encoding, text)
+			return b, intOf(u.Encoding).Write(b, text)
 		}
 	case *btf.Enum:
 		if int(u.Size) != size {
@@ -153,56 +134,12 @@ func writeValue(t btf.Type, size int, text string) ([]byte, error) {
 		if u.Signed {
 			enc = btf.Signed
 		}
-		return b, writeInt(b, enc, text)
+		return b, intOf(enc).Write(b, text)
 	case *btf.Array:
 		if !isString(u) || int(u.Nelems) != size {
 			break
 		}
-		if len(text) >= size {
-			return nil, fmt.Errorf("it has %d bytes, and there is room for %d", len(text), size-1)
-		}
-		if strings.IndexByte(text, 0) >= 0 {
-			return nil, fmt.Errorf("it has a NUL byte")
-		}
-		copy(b, text)
-		return b, nil
+		return b, module.WriteString(b, text)
 	}
 	return nil, fmt.Errorf("parameters of type %s cannot be set", typeName(t))
-}
-
-func writeInt(b []byte, enc btf.IntEncoding, text string) error {
-	var v uint64
-	var err error
-	switch {
-	case enc == btf.Bool:
-		switch text { // as the kernel's kstrtobool
-		case "1", "y", "Y", "yes", "on", "true":
-			v = 1
-		case "0", "n", "N", "no", "off", "false":
-		default:
-			return fmt.Errorf("want yes or no")
-		}
-	case enc == btf.Signed:
-		var i int64
-		i, err = strconv.ParseInt(text, 0, 8*len(b))
-		v = uint64(i)
-	default:
-		v, err = strconv.ParseUint(text, 0, 8*len(b))
-	}
-	if err != nil {
-		return fmt.Errorf("want a number that fits %d bits", 8*len(b))
-	}
-	switch len(b) {
-	case 1:
-		b[0] = byte(v)
-	case 2:
-		binary.NativeEndian.PutUint16(b, uint16(v))
-	case 4:
-		binary.NativeEndian.PutUint32(b, uint32(v))
-	case 8:
-		binary.NativeEndian.PutUint64(b, v)
-	default:
-		return fmt.Errorf("integers of %d bytes cannot be set", len(b))
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel/build"
 )
 
@@ -83,7 +84,7 @@ func loadFile(t testing.TB, name, src string, params ...string) *Module {
 
 func loadObject(t testing.TB, o *Object, params ...string) *Module {
 	t.Helper()
-	values, err := ParseParams(params)
+	values, err := module.ParseParams(params)
 	if err != nil {
 		t.Fatal(err)
 	}

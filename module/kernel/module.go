@@ -10,6 +10,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // Module is a loaded module: its maps and global variables exist in the
@@ -108,25 +110,19 @@ func (m *Module) Object() *Object { return m.object }
 // valid until it is closed.
 func (m *Module) Maps() map[string]*ebpf.Map { return m.coll.Maps }
 
-// Global is the present value of a module's global variable.
-type Global struct {
-	Name  string
-	Type  string // in C
-	Param bool
-	Value any // int64, uint64, bool, string, []any or map[string]any; other types as hexadecimal
-}
-
 // Globals reads all global variables, sorted by name, while the module runs or
 // not. Each is read as a whole; one that changes meanwhile may be torn.
-func (m *Module) Globals() ([]Global, error) {
-	var list []Global
+func (m *Module) Globals() ([]module.Global, error) {
+	var list []module.Global
 	err := m.readSections(func(name string, v *ebpf.VariableSpec, b []byte) {
-		list = append(list, Global{name, typeName(v.Type.Type), isParam(v), readValue(v.Type.Type, b)})
+		list = append(list, module.Global{
+			Name: name, Type: typeName(v.Type.Type), Param: isParam(v), Value: readValue(v.Type.Type, b),
+		})
 	})
 	if err != nil {
 		return nil, &Error{Op: "read", Module: m.Name(), Err: err}
 	}
-	slices.SortFunc(list, func(a, b Global) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(list, func(a, b module.Global) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
 }
 

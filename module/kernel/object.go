@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // Limits on what is read. They are far above what a watcher needs, and keep a
@@ -89,8 +90,8 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 			err = &Error{Op: "parse", Module: name, Err: err}
 		}
 	}()
-	if err := checkName(name); err != nil {
-		return nil, err
+	if err := module.CheckName(name); err != nil {
+		return nil, invalid("%w", err)
 	}
 	file, err := openELF(object)
 	if err != nil {
@@ -130,17 +131,6 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 		return nil, err
 	}
 	return o, nil
-}
-
-func checkName(name string) error {
-	ok := len(name) >= 1 && len(name) <= 32
-	for _, c := range []byte(name) {
-		ok = ok && (c == '_' || c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z')
-	}
-	if !ok {
-		return invalid("name %q: a module's name is 1 to 32 letters, digits, '_' and '-'", name)
-	}
-	return nil
 }
 
 // openELF checks that the bytes are what this machine's kernel could load at

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 func TestParse(t *testing.T) {
@@ -35,7 +36,7 @@ func TestParse(t *testing.T) {
 	if o.Description != "counts events, for tests" {
 		t.Errorf("description %q", o.Description)
 	}
-	want := Param{Name: "pid", Type: "__u32", Default: uint64(0), Description: "count what this process and its children do"}
+	want := module.Param{Name: "pid", Type: "__u32", Default: uint64(0), Description: "count what this process and its children do"}
 	if p := o.Params(); len(p) != 1 || p[0] != want {
 		t.Errorf("parameters %+v, want %+v", p, want)
 	}

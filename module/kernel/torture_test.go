@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // Modules come and go while a storm of forks, execs and threads runs. Once
@@ -205,7 +206,7 @@ func hold() {
 		if err != nil {
 			return err
 		}
-		params, err := ParseParams(args[1:])
+		params, err := module.ParseParams(args[1:])
 		if err != nil {
 			return err
 		}
