@@ -65,7 +65,7 @@ var depRules = []depRule{
 // for few. The first whose import matches holds; the standard library is free
 // to all but for what stands here.
 var importerRules = []importerRule{
-	{"unsafe", []string{"internal/sys/...", "daemon/api"}}, // the latter is generated, and turns a constant string into bytes
+	{"unsafe", []string{"internal/sys/...", "guest/...", "daemon/api"}}, // the last is generated, and turns a constant string into bytes
 	{"C", nil},
 	{"testing/...", []string{"watchtest/...", "internal/testutil/...", "internal/strace/..."}},
 	{modulePath + "/watchtest/...", []string{"watchtest/..."}},

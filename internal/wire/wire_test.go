@@ -1,0 +1,127 @@
+package wire
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// event returns an event with random values in every field that a record has.
+func event(r *rand.Rand) *taskwatch.Event {
+	ids := func() taskwatch.IDs { return taskwatch.IDs{r.Uint32(), r.Uint32(), r.Uint32(), r.Uint32()} }
+	yes := func() bool { return r.IntN(2) == 0 }
+	comm := make([]byte, r.IntN(16))
+	for i := range comm {
+		comm[i] = byte(1 + r.IntN(255))
+	}
+	return &taskwatch.Event{
+		Kind: taskwatch.Kind(r.IntN(taskwatch.NumKinds)), Val: r.Uint64(), Seq: r.Uint64(),
+		Time: time.Unix(0, 1+r.Int64()).UTC(), MonoNS: r.Int64(),
+		OldIDs: ids(), Cause: taskwatch.Cause(r.IntN(3)),
+		Exit: taskwatch.ExitStatus{Code: r.IntN(256), Signal: r.IntN(65), Core: yes(), Group: yes()},
+		Rusage: taskwatch.Rusage{
+			UTimeNS: r.Int64(), STimeNS: r.Int64(), MaxRSS: r.Uint64(), MinFlt: r.Uint64(), MajFlt: r.Uint64(),
+			NVCSw: r.Uint64(), NIvCSw: r.Uint64(), ReadBytes: r.Uint64(), WriteBytes: r.Uint64(),
+		},
+		LifetimeNS: r.Int64(), Inferred: yes(), Final: yes(), Missing: taskwatch.Fields(r.Uint64()),
+		Task: &taskwatch.Task{
+			ID: taskwatch.TaskID{Run: r.Uint64(), N: r.Uint64()}, ParentID: taskwatch.TaskID{Run: r.Uint64(), N: r.Uint64()},
+			PID: int(r.Int32()), TID: int(r.Int32()), PPID: int(r.Int32()), StartNS: r.Int64(),
+			Comm: string(comm), ArgvCut: yes(), UID: ids(), GID: ids(),
+		},
+	}
+}
+
+// What was put is what is decoded, field by field.
+func TestRoundTrip(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		want := event(r)
+		var b [Size]byte
+		for i := range b {
+			b[i] = 0xff // what an earlier record has left
+		}
+		Put(&b, want)
+		got, err := Decode(b[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("got  %+v %+v\nwant %+v %+v", got, got.Task, want, want.Task)
+		}
+	}
+}
+
+func TestPut(t *testing.T) {
+	var b [Size]byte
+	Put(&b, &taskwatch.Event{Task: &taskwatch.Task{Comm: "a name of more than 15 bytes", Argv: []string{"a", "b", "c"}}})
+	if got := string(b[offComm:]); got != "a name of more \x00" {
+		t.Errorf("comm is %q", got)
+	}
+	if got := le.Uint32(b[offArgc:]); got != 3 {
+		t.Errorf("argc is %d", got)
+	}
+	if got := le.Uint64(b[offTimeNS:]); got != 0 {
+		t.Errorf("no time is %d", got)
+	}
+	ev := event(rand.New(rand.NewPCG(3, 4)))
+	if n := testing.AllocsPerRun(100, func() { Put(&b, ev) }); n != 0 {
+		t.Errorf("%v allocations a record", n)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	var good [Size]byte
+	Put(&good, event(rand.New(rand.NewPCG(5, 6))))
+	for what, change := range map[string]func(b []byte) []byte{
+		"nothing":         func([]byte) []byte { return nil },
+		"a byte less":     func(b []byte) []byte { return b[:Size-1] },
+		"another size":    func(b []byte) []byte { b[offSize]++; return b },
+		"another version": func(b []byte) []byte { b[offABI]++; return b },
+		"an eighth event": func(b []byte) []byte { b[offEvent] = taskwatch.NumKinds; return b },
+		"a comm without end": func(b []byte) []byte {
+			for i := range 16 {
+				b[offComm+i] = 'x'
+			}
+			return b
+		},
+	} {
+		b := good
+		if ev, err := Decode(change(b[:])); err == nil {
+			t.Errorf("%s was decoded as %+v", what, ev)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 4 {
+		var b [Size]byte
+		Put(&b, event(r))
+		f.Add(b[:])
+	}
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ev, err := Decode(b)
+		if err != nil {
+			return
+		}
+		var again [Size]byte
+		Put(&again, ev)
+		back, err := Decode(again[:])
+		if err != nil || !reflect.DeepEqual(back, ev) {
+			t.Errorf("%x\ngave %+v, then %+v, %v", b, ev, back, err)
+		}
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	var buf [Size]byte
+	ev := event(rand.New(rand.NewPCG(9, 10)))
+	for b.Loop() {
+		Put(&buf, ev)
+	}
+}
