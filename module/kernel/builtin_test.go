@@ -1,12 +1,7 @@
 package kernel
 
 import (
-	"encoding/binary"
-	"slices"
-	"strconv"
 	"testing"
-
-	"github.com/cilium/ebpf"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -44,69 +39,6 @@ func reports(t testing.TB, builtin *Module) []report {
 		}
 	}
 	return list
-}
-
-// Built-ins first, then modules in the order of their registration, and the
-// watchers of one module in the order of its source; all are called although
-// the second of each fails.
-func TestOrderOfWatchers(t *testing.T) {
-	w := startLoad(t, 1, 0, 0)
-	b := object(t, "testdata/modules/order.c")
-	list, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4 + 4*64, MaxEntries: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer list.Close()
-	load := func(o *Object, err error, tag string) *Module {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := o.Load(LoadOptions{
-			Params: map[string]string{"tag": tag, "pid": strconv.Itoa(w.pid())},
-			Maps:   map[string]*ebpf.Map{"lists": list},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { closeModule(t, m) })
-		return m
-	}
-	o, err := ParseBuiltin("first", b)
-	builtin := load(o, err, "10")
-	o, err = Parse("second", b)
-	second := load(o, err, "20")
-	o, err = Parse("third", b)
-	third := load(o, err, "30")
-
-	table := newTable(t, Config{Builtins: []Builtin{{Module: builtin, Kinds: taskwatch.AllKinds}}})
-	register(t, table, second, third)
-	if err := table.Unregister(second); err != nil {
-		t.Fatal(err)
-	}
-	register(t, table, second) // now it is the last
-	w.run()
-
-	got := make([]byte, 4+4*64)
-	if err := list.Lookup(uint32(0), got); err != nil {
-		t.Fatal(err)
-	}
-	var tags []uint32
-	for i := range binary.NativeEndian.Uint32(got) {
-		tags = append(tags, binary.NativeEndian.Uint32(got[4+4*i:]))
-	}
-	if want := []uint32{10, 11, 12, 30, 31, 32, 20, 21, 22}; !slices.Equal(tags, want) {
-		t.Errorf("called %v, want %v", tags, want)
-	}
-	infos, err := table.Modules()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, info := range infos {
-		if info.Errors != 1 || info.Vetoes != 0 {
-			t.Errorf("module %s: %d errors, %d vetoes; want 1 and 0", info.Name, info.Errors, info.Vetoes)
-		}
-	}
 }
 
 // A built-in's report and emit functions are told which watcher failed and

@@ -35,10 +35,6 @@ type LoadOptions struct {
 	// Edit, if set, may change the maps and variables before they are
 	// created: a built-in sizes its ring buffer here.
 	Edit func(*ebpf.CollectionSpec) error
-
-	// Maps replaces maps of the object by existing ones, which stay the
-	// caller's.
-	Maps map[string]*ebpf.Map
 }
 
 // Load creates the module's maps and sets its parameters. It needs CAP_BPF,
@@ -63,7 +59,7 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 		return fail(err, hintFor(err))
 	}
 	initVariables(spec)
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: opts.Maps})
+	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
 		return fail(fmt.Errorf("create its maps: %w", err), hintFor(err))
 	}

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Appends its tag to a list shared with other modules, when pid forks. */
+/* Keeps a list of what it did when pid forked, and sends a record when a child exits. */
 #include "task_watchers.h"
 
-module_param(tag, __u32, 0);
 module_param(pid, __u32, 0);
 
 struct list {
@@ -27,17 +26,17 @@ static __noinline int append(struct task_struct *tsk, __u32 what)
 	return 0;
 }
 
-static int first(unsigned long val, struct task_struct *tsk) { return append(tsk, tag); }
+static int first(unsigned long val, struct task_struct *tsk) { return append(tsk, 0); }
 task_watcher_func(clone, first);
 
 static int second(unsigned long val, struct task_struct *tsk)
 {
-	append(tsk, tag + 1);
+	append(tsk, 1);
 	return task_ppid(tsk) == pid ? -5 : 0;
 }
 task_watcher_func(clone, second);
 
-static int third(unsigned long val, struct task_struct *tsk) { return append(tsk, tag + 2); }
+static int third(unsigned long val, struct task_struct *tsk) { return append(tsk, 2); }
 task_watcher_func(clone, third);
 
 static int leave(unsigned long val, struct task_struct *tsk)

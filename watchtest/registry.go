@@ -1,0 +1,310 @@
+package watchtest
+
+import (
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// RegistryConfig says how the suite gets at the registry under test.
+type RegistryConfig struct {
+	// New makes a registry that holds nothing but a built-in, if there is
+	// one. Every call and every reported error goes to the log. What it
+	// holds is released by t.Cleanup; modules may still be registered then.
+	New func(t testing.TB, log *CallLog) RegistryInstance
+
+	// Kinds are the events that the instance can cause, each exactly once
+	// and never lost.
+	Kinds taskwatch.Kinds
+
+	// Veto are those of Kinds that a watcher's error refuses.
+	Veto taskwatch.Kinds
+
+	// Queued are those of Kinds for which a module has its events from a
+	// queue of its own: nothing is promised of the order between modules.
+	Queued taskwatch.Kinds
+
+	// Builtin says that a built-in stands before all modules: one watcher on
+	// every kind, which never fails.
+	Builtin bool
+
+	// Crash says that a watcher can crash.
+	Crash bool
+
+	// Inside says that the log is called from inside the watchers, in this
+	// process: while CallLog.Call does not return, the watcher runs.
+	Inside bool
+
+	// Stays is how often a module comes and goes in the storm; 0 stands for
+	// 200.
+	Stays int
+}
+
+// RegistryInstance is a registry under test.
+type RegistryInstance interface {
+	// Make makes a module; it fails the test if it cannot. One of the shape
+	// Broken may also fail later, in Register.
+	Make(ModuleSpec) RegistryModule
+
+	// Register and Unregister are those of the registry. The module is one
+	// of Make's, or nil.
+	Register(RegistryModule) error
+	Unregister(RegistryModule) error
+
+	// Modules lists what is registered, without the built-in.
+	Modules() []taskwatch.ModuleInfo
+
+	// Notify causes one event of kind k, and returns once its watchers have
+	// been called and the log has it all. val is what the watchers must have
+	// been given. err is what the operation failed with because it was
+	// refused; the errno in it counts. Events of other kinds may happen too.
+	Notify(k taskwatch.Kind) (val uint64, err error)
+
+	// Storm has events happen at a high rate until end is called, which says
+	// how many of each kind there were. They are not logged. No watcher
+	// fails meanwhile.
+	Storm() (end func() [taskwatch.NumKinds]uint64)
+}
+
+// RegistryModule is a module made for an instance.
+type RegistryModule interface {
+	// Counts returns how often the first watcher of each kind was called for
+	// the events of Notify and Storm, and how often any watcher was called
+	// for any event at all. It works whether the module is registered or
+	// not.
+	Counts() (own [taskwatch.NumKinds]uint64, ran uint64)
+}
+
+// ModuleShape says what watchers a module has.
+type ModuleShape string
+
+// The shapes that the suite needs. They are there as C files, to be built for
+// the kernel and for the sandbox, in testdata/modules of this package: each
+// shape's file is called conform_SHAPE.c.
+const (
+	// Observer has two watchers on every kind, and refuses nothing.
+	Observer ModuleShape = "observer"
+	// Guard is the same, and its errors on init, exec, uid and gid refuse.
+	Guard ModuleShape = "guard"
+	// Few has one watcher on init and three on exit, and refuses nothing.
+	Few ModuleShape = "few"
+	// Broken is Few, with one more watcher on exit that the registry cannot
+	// take, whatever that is with its kind of module.
+	Broken ModuleShape = "broken"
+)
+
+// watchers returns how many watchers a module of the shape has on a kind.
+func (s ModuleShape) watchers(k taskwatch.Kind) int {
+	switch {
+	case s == Observer || s == Guard:
+		return 2
+	case k == taskwatch.Init:
+		return 1
+	case k == taskwatch.Exit:
+		return 3
+	}
+	return 0
+}
+
+// ModuleSpec describes a module that the suite wants.
+type ModuleSpec struct {
+	Name  string
+	Shape ModuleShape
+	Quiet bool // it counts its calls, and leaves the log alone
+	Fail  WatcherFailure
+}
+
+// WatcherFailure has one watcher of each of the kinds fail. The zero value is
+// a module that does not fail.
+type WatcherFailure struct {
+	Kinds   taskwatch.Kinds
+	Watcher int           // its place, as in [WatcherCall]
+	Errno   syscall.Errno // what it returns, negated where that is usual
+	Crash   bool          // it crashes instead
+}
+
+// Registry checks a registry: see the package comment.
+func Registry(t *testing.T, cfg RegistryConfig) {
+	for _, c := range registryCases {
+		if !c.applies(&cfg) {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			report(t, c.why, c.run(t, &cfg))
+		})
+	}
+}
+
+// registryCase is one check of a registry that is made for it.
+type registryCase struct {
+	name  string
+	why   string // the rule
+	needs func(*RegistryConfig) bool
+	check func(*trial)
+}
+
+func (c *registryCase) applies(cfg *RegistryConfig) bool { return c.needs == nil || c.needs(cfg) }
+
+// run returns everything that is wrong.
+func (c *registryCase) run(t testing.TB, cfg *RegistryConfig) []string {
+	log := new(CallLog)
+	tr := &trial{t: t, cfg: cfg, log: log, reg: cfg.New(t, log)}
+	c.check(tr)
+	return tr.problems
+}
+
+// trial is a registry in the middle of a case, and what is known of it.
+type trial struct {
+	t   testing.TB
+	cfg *RegistryConfig
+	log *CallLog
+	reg RegistryInstance
+
+	listed   []stay // what ought to be registered, in order
+	problems []string
+}
+
+// stay is a module that ought to be registered.
+type stay struct {
+	spec   ModuleSpec
+	module RegistryModule
+}
+
+func (tr *trial) problem(format string, args ...any) {
+	tr.problems = append(tr.problems, fmt.Sprintf(format, args...))
+}
+
+// register makes modules and registers them.
+func (tr *trial) register(specs ...ModuleSpec) (modules []RegistryModule) {
+	for _, spec := range specs {
+		m := tr.reg.Make(spec)
+		tr.registerMade(spec, m)
+		modules = append(modules, m)
+	}
+	return modules
+}
+
+func (tr *trial) registerMade(spec ModuleSpec, m RegistryModule) {
+	if err := tr.reg.Register(m); err != nil {
+		tr.problem("register %s: %v", spec.Name, err)
+		return
+	}
+	tr.listed = append(tr.listed, stay{spec, m})
+}
+
+func (tr *trial) unregister(m RegistryModule) {
+	i := slices.IndexFunc(tr.listed, func(s stay) bool { return s.module == m })
+	if i < 0 {
+		return // it could not be registered, which was said
+	}
+	if err := tr.reg.Unregister(m); err != nil {
+		tr.problem("unregister %s: %v", tr.listed[i].spec.Name, err)
+	}
+	tr.listed = slices.Delete(tr.listed, i, i+1)
+}
+
+// notify causes one event of each kind and compares what happens with the
+// rules. The modules that are registered are all guards, or none is.
+func (tr *trial) notify(kinds taskwatch.Kinds) {
+	for _, k := range (kinds & tr.cfg.Kinds).List() {
+		val, err := tr.reg.Notify(k)
+		calls, reports := tr.log.take(k)
+		wantCalls, wantReports, errno := tr.expect(k, val)
+		// Who decides and who observes may have two moments, so that nothing
+		// is said of where a built-in stands among guards.
+		if len(tr.listed) > 0 && tr.listed[0].spec.Shape == Guard {
+			calls = slices.DeleteFunc(calls, func(c WatcherCall) bool { return c.Module == "" })
+			wantCalls = slices.DeleteFunc(wantCalls, func(c WatcherCall) bool { return c.Module == "" })
+		}
+		if tr.cfg.Queued.Has(k) {
+			byModule(calls, wantCalls)
+			byModule(reports, wantReports)
+		}
+		if !slices.Equal(calls, wantCalls) {
+			tr.problem("on %s were called %s; want %s", k, show(calls), show(wantCalls))
+		}
+		if !slices.Equal(reports, wantReports) {
+			tr.problem("on %s were reported %s; want %s", k, show(reports), show(wantReports))
+		}
+		switch {
+		case errno == 0 && err != nil:
+			tr.problem("on %s the operation failed with %v; nobody refused it", k, err)
+		case errno != 0 && err == nil:
+			tr.problem("on %s the operation succeeded; want errno %d, that of the first refusal", k, errno)
+		case errno != 0 && taskwatch.Errno(err) != errno:
+			tr.problem("on %s the operation failed with %v; want errno %d, that of the first refusal", k, err, errno)
+		}
+	}
+}
+
+// expect says what an event of kind k is to lead to.
+func (tr *trial) expect(k taskwatch.Kind, val uint64) (calls []WatcherCall, reports []WatcherReport, errno syscall.Errno) {
+	if tr.cfg.Builtin {
+		calls = append(calls, WatcherCall{"", 0, k, val})
+	}
+	for _, s := range tr.listed {
+		for i := range s.spec.Shape.watchers(k) {
+			calls = append(calls, WatcherCall{s.spec.Name, i, k, val})
+			fail := s.spec.Fail
+			switch {
+			case !fail.Kinds.Has(k) || fail.Watcher != i:
+			case fail.Crash:
+				reports = append(reports, WatcherReport{Module: s.spec.Name, Kind: k, Crash: true})
+			default:
+				veto := s.spec.Shape == Guard && tr.cfg.Veto.Has(k) && errno == 0
+				if veto {
+					errno = fail.Errno
+				}
+				reports = append(reports, WatcherReport{Module: s.spec.Name, Kind: k, Errno: fail.Errno, Veto: veto})
+			}
+		}
+	}
+	return calls, reports, errno
+}
+
+// byModule sorts lists by module and keeps the order of each module's own.
+func byModule[T WatcherCall | WatcherReport](lists ...[]T) {
+	name := func(e T) string {
+		switch e := any(e).(type) {
+		case WatcherCall:
+			return e.Module
+		case WatcherReport:
+			return e.Module
+		}
+		return ""
+	}
+	for _, list := range lists {
+		slices.SortStableFunc(list, func(a, b T) int {
+			switch x, y := name(a), name(b); {
+			case x < y:
+				return -1
+			case x > y:
+				return 1
+			}
+			return 0
+		})
+	}
+}
+
+// list compares the registry's listing with what ought to be registered and
+// with the failures that were reported.
+func (tr *trial) list() {
+	var want []taskwatch.ModuleInfo
+	for _, s := range tr.listed {
+		failed := tr.log.failures(s.spec.Name)
+		info := taskwatch.ModuleInfo{Name: s.spec.Name, Errors: failed.errors, Panics: failed.crashes}
+		for k := range taskwatch.Kind(taskwatch.NumKinds) {
+			if s.spec.Shape.watchers(k) > 0 {
+				info.Kinds |= taskwatch.KindsOf(k)
+				info.References++
+			}
+		}
+		want = append(want, info)
+	}
+	if got := tr.reg.Modules(); !slices.Equal(got, want) {
+		tr.problem("listed are %+v; want %+v", got, want)
+	}
+}

@@ -1,0 +1,490 @@
+package watchtest
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// builtinEnv has this process compile in the suite's built-in, which every
+// registry of the process then has.
+const builtinEnv = "TASKWATCH_TEST_BUILTIN"
+
+// builtinLog is where the built-in says that it was called.
+var builtinLog atomic.Pointer[CallLog]
+
+func init() {
+	if os.Getenv(builtinEnv) == "" {
+		return
+	}
+	for _, k := range taskwatch.AllKinds.List() {
+		taskwatch.Builtin(k, func(ev *taskwatch.Event) error {
+			if l := builtinLog.Load(); l != nil {
+				l.Call(WatcherCall{"", 0, ev.Kind, ev.Val})
+			}
+			return nil
+		})
+	}
+}
+
+// TestRegistry holds the suite against the registry of Go modules, in a
+// process of its own, because its built-in would be everybody's.
+func TestRegistry(t *testing.T) {
+	if os.Getenv(builtinEnv) != "" {
+		Registry(t, goConfig(true))
+		return
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestRegistry$")
+	cmd.Env = append(os.Environ(), builtinEnv+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestRegistry/storm") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// goConfig is of taskwatch.Registry with modules in Go.
+func goConfig(builtin bool) RegistryConfig {
+	return RegistryConfig{
+		Kinds: taskwatch.AllKinds, Veto: taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID),
+		Builtin: builtin, Crash: true, Inside: true, Stays: 2000,
+		New: func(t testing.TB, log *CallLog) RegistryInstance {
+			r := &goRegistry{t: t, log: log, reg: new(taskwatch.Registry)}
+			if err := r.reg.(*taskwatch.Registry).Register(&taskwatch.Module{Name: reporter, OnError: r.report}); err != nil {
+				t.Fatal(err)
+			}
+			if builtin {
+				builtinLog.Store(log)
+				t.Cleanup(func() { builtinLog.Store(nil) })
+			}
+			return r
+		},
+	}
+}
+
+// reporter is the module that hears of errors. It is no part of the test.
+const reporter = "watchtest-reporter"
+
+// registrar is what taskwatch.Registry can do, and a registry with a defect
+// cannot.
+type registrar interface {
+	Register(*taskwatch.Module) error
+	Unregister(*taskwatch.Module) error
+	Modules() []taskwatch.ModuleInfo
+	Notify(*taskwatch.Event) error
+	NotifyBefore(*taskwatch.Event) error
+	NotifyAfter(*taskwatch.Event) error
+}
+
+// goRegistry is an instance whose modules are made of Go functions.
+type goRegistry struct {
+	t   testing.TB
+	log *CallLog
+	reg registrar
+}
+
+type goModule struct {
+	taskwatch.Module
+	counts [taskwatch.NumKinds]atomic.Uint64
+	ran    atomic.Uint64
+}
+
+func (m *goModule) Counts() (own [taskwatch.NumKinds]uint64, ran uint64) {
+	for k := range own {
+		own[k] = m.counts[k].Load()
+	}
+	return own, m.ran.Load()
+}
+
+func (r *goRegistry) Make(spec ModuleSpec) RegistryModule {
+	m := &goModule{Module: taskwatch.Module{Name: spec.Name, Observer: spec.Shape != Guard}}
+	for k := range taskwatch.Kind(taskwatch.NumKinds) {
+		for i := range spec.Shape.watchers(k) {
+			m.Table[k] = append(m.Table[k], func(ev *taskwatch.Event) error {
+				if spec.Quiet {
+					runtime.Gosched() // in here, so that others find it running
+				} else {
+					r.log.Call(WatcherCall{spec.Name, i, ev.Kind, ev.Val})
+				}
+				m.ran.Add(1)
+				if i == 0 {
+					m.counts[k].Add(1)
+				}
+				switch {
+				case !spec.Fail.Kinds.Has(k) || spec.Fail.Watcher != i:
+				case spec.Fail.Crash:
+					panic("the suite's watcher crashes")
+				default:
+					return spec.Fail.Errno
+				}
+				return nil
+			})
+		}
+	}
+	if spec.Shape == Broken {
+		m.Table[taskwatch.Exit] = append(m.Table[taskwatch.Exit], nil)
+	}
+	return m
+}
+
+func (r *goRegistry) Register(m RegistryModule) error {
+	if m == nil {
+		return r.reg.Register(nil)
+	}
+	return r.reg.Register(&m.(*goModule).Module)
+}
+
+func (r *goRegistry) Unregister(m RegistryModule) error {
+	if m == nil {
+		return r.reg.Unregister(nil)
+	}
+	return r.reg.Unregister(&m.(*goModule).Module)
+}
+
+func (r *goRegistry) Modules() []taskwatch.ModuleInfo {
+	return slices.DeleteFunc(r.reg.Modules(), func(info taskwatch.ModuleInfo) bool { return info.Name == reporter })
+}
+
+func (r *goRegistry) report(e *taskwatch.WatcherError) {
+	rep := WatcherReport{Module: e.Module, Kind: e.Kind, Crash: e.Stack != nil, Veto: e.Veto}
+	errors.As(e.Err, &rep.Errno)
+	r.log.Report(rep)
+}
+
+// Notify does what a source does that can refuse.
+func (r *goRegistry) Notify(k taskwatch.Kind) (uint64, error) {
+	val := 1<<40 + uint64(k)
+	ev := &taskwatch.Event{Kind: k, Val: val, Task: &taskwatch.Task{}}
+	notify := r.reg.Notify
+	if k == taskwatch.Exec || k == taskwatch.UID || k == taskwatch.GID {
+		notify = func(ev *taskwatch.Event) error {
+			if err := refusal(r.reg.NotifyBefore(ev)); err != nil {
+				return err
+			}
+			return r.reg.NotifyAfter(ev)
+		}
+	}
+	return val, refusal(notify(ev))
+}
+
+// refusal returns an error if it is one that refuses.
+func refusal(err error) error {
+	var we *taskwatch.WatcherError
+	if errors.As(err, &we) && we.Veto {
+		return we
+	}
+	return nil
+}
+
+func (r *goRegistry) Storm() (end func() [taskwatch.NumKinds]uint64) {
+	var counts [taskwatch.NumKinds]atomic.Uint64
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	for n := range 3 {
+		all.Go(func() {
+			for i := n; !stop.Load(); i++ {
+				k := taskwatch.Kind(i % taskwatch.NumKinds)
+				if err := r.reg.Notify(&taskwatch.Event{Kind: k, Task: &taskwatch.Task{}}); err != nil {
+					r.t.Errorf("notify: %v", err)
+				}
+				counts[k].Add(1)
+				runtime.Gosched()
+			}
+		})
+	}
+	return func() (total [taskwatch.NumKinds]uint64) {
+		stop.Store(true)
+		all.Wait()
+		for k := range total {
+			total[k] = counts[k].Load()
+		}
+		return total
+	}
+}
+
+// plainRegistry is a registry that can be read at a glance, and given one defect.
+// Walks hold the lock, so that Unregister waits for them.
+type plainRegistry struct {
+	defect  string
+	mu      sync.RWMutex // guards the fields below
+	modules []*taskwatch.Module
+	infos   map[*taskwatch.Module]*taskwatch.ModuleInfo
+	hooks   []func(*taskwatch.WatcherError)
+}
+
+func plainConfig(defect string) RegistryConfig {
+	cfg := goConfig(false)
+	cfg.Stays = 300
+	cfg.New = func(t testing.TB, log *CallLog) RegistryInstance {
+		r := &goRegistry{t: t, log: log}
+		r.reg = &plainRegistry{defect: defect, infos: map[*taskwatch.Module]*taskwatch.ModuleInfo{}, hooks: []func(*taskwatch.WatcherError){r.report}}
+		return r
+	}
+	return cfg
+}
+
+func (p *plainRegistry) Register(m *taskwatch.Module) error {
+	if m == nil {
+		if p.defect == "nil" {
+			return taskwatch.ErrInvalid
+		}
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, other := range p.modules {
+		if other == m && p.defect != "twice" {
+			return taskwatch.ErrRegistered
+		}
+		if other != m && other.Name == m.Name && p.defect != "namesakes" {
+			return taskwatch.ErrNameTaken
+		}
+	}
+	var err error
+	for k := range m.Table {
+		if i := slices.IndexFunc(m.Table[k], func(fn taskwatch.Watcher) bool { return fn == nil }); i >= 0 {
+			err = taskwatch.ErrInvalid
+			if p.defect == "half a module" {
+				m.Table[k] = m.Table[k][:i]
+			}
+		}
+	}
+	if err != nil && p.defect != "half a module" {
+		return err
+	}
+	info := &taskwatch.ModuleInfo{Name: m.Name, Kinds: m.Table.Kinds(), References: len(m.Table.Kinds().List())}
+	switch p.defect {
+	case "listed everywhere":
+		info.Kinds, info.References = taskwatch.AllKinds, taskwatch.NumKinds
+	case "a reference for each watcher":
+		info.References = 0
+		for _, list := range m.Table {
+			info.References += len(list)
+		}
+	case "again is never":
+		if p.infos[m] != nil {
+			return taskwatch.ErrRegistered
+		}
+	}
+	switch p.defect {
+	case "last comes first":
+		p.modules = slices.Insert(p.modules, 0, m)
+	case "no turns":
+		stale := slices.Clone(p.modules)
+		p.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		p.mu.Lock()
+		p.modules = append(stale, m)
+	default:
+		p.modules = append(p.modules, m)
+	}
+	p.infos[m] = info
+	return err
+}
+
+func (p *plainRegistry) Unregister(m *taskwatch.Module) error {
+	if m == nil {
+		return nil
+	}
+	if insideWatcher() && p.defect != "unregistered from inside" {
+		return taskwatch.ErrInWatcher
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.modules, m)
+	if p.defect == "by name" {
+		i = slices.IndexFunc(p.modules, func(o *taskwatch.Module) bool { return o.Name == m.Name })
+	}
+	if i < 0 {
+		if p.defect == "nothing to unregister" {
+			return nil
+		}
+		return taskwatch.ErrNotRegistered
+	}
+	if p.defect != "stays" {
+		p.modules = slices.Concat(p.modules[:i], p.modules[i+1:])
+	}
+	return nil
+}
+
+// waits reports whether a walk holds the lock, for which Unregister waits.
+func (p *plainRegistry) waits() bool {
+	return p.defect != "does not wait" && p.defect != "unregistered from inside"
+}
+
+// insideWatcher reports whether a walk is on the calling goroutine's stack.
+func insideWatcher() bool {
+	pcs := make([]uintptr, 100)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for {
+		frame, more := frames.Next()
+		if strings.HasSuffix(frame.Function, ".(*plainRegistry).walk") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+func (p *plainRegistry) Modules() (list []taskwatch.ModuleInfo) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for _, m := range p.modules {
+		list = append(list, *p.infos[m])
+	}
+	return list
+}
+
+func (p *plainRegistry) Notify(ev *taskwatch.Event) error { return p.walk(ev, true, true) }
+func (p *plainRegistry) NotifyBefore(ev *taskwatch.Event) error {
+	return p.walk(ev, true, p.defect == "observed early")
+}
+func (p *plainRegistry) NotifyAfter(ev *taskwatch.Event) error {
+	return p.walk(ev, false, p.defect != "observed early")
+}
+
+func (p *plainRegistry) walk(ev *taskwatch.Event, guards, observers bool) error {
+	p.mu.RLock()
+	modules := p.modules
+	if p.waits() {
+		defer p.mu.RUnlock()
+	} else {
+		p.mu.RUnlock()
+	}
+	var first *taskwatch.WatcherError
+	vetoed := false
+	for _, m := range modules {
+		if m.Observer && !observers || !m.Observer && !guards {
+			continue
+		}
+		list := m.Table[ev.Kind]
+		switch p.defect {
+		case "watchers backwards":
+			list = slices.Clone(list)
+			slices.Reverse(list)
+		case "called for another":
+			if ev.Kind == taskwatch.Init {
+				list = slices.Concat(list, m.Table[taskwatch.Exit])
+			}
+		case "one watcher each":
+			list = list[:min(len(list), 1)]
+		case "another val":
+			ev.Val = 0
+		}
+		for _, fn := range list {
+			we := p.call(m, fn, ev, vetoed)
+			if we == nil {
+				continue
+			}
+			vetoed = vetoed || we.Veto
+			if first == nil || p.defect == "last error" || we.Veto && !first.Veto {
+				first = we
+			}
+			if p.defect == "stops at an error" || p.defect == "stops at a crash" && we.Stack != nil {
+				return first
+			}
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	if p.defect == "no errno" {
+		first.Err = errors.New("no")
+	}
+	return first
+}
+
+// call calls one watcher and reports its error.
+func (p *plainRegistry) call(m *taskwatch.Module, fn taskwatch.Watcher, ev *taskwatch.Event, vetoed bool) (we *taskwatch.WatcherError) {
+	defer func() {
+		if c := recover(); c != nil {
+			we = &taskwatch.WatcherError{Err: errors.New("crash"), Panic: c, Stack: []byte("here")}
+		}
+		if we == nil {
+			return
+		}
+		we.Module, we.Kind = m.Name, ev.Kind
+		we.Veto = ev.Kind.Vetoable() && (!vetoed || p.defect == "two vetoes") && (we.Stack == nil || p.defect == "a crash refuses") &&
+			(!m.Observer || p.defect == "observers refuse") && p.defect != "refuses nothing"
+		p.count(m, we)
+		for _, report := range p.hooks {
+			if p.defect != "reports nothing" {
+				report(we)
+			}
+		}
+	}()
+	if err := fn(ev); err != nil {
+		return &taskwatch.WatcherError{Err: err}
+	}
+	return nil
+}
+
+var counting sync.Mutex
+
+func (p *plainRegistry) count(m *taskwatch.Module, we *taskwatch.WatcherError) {
+	counting.Lock()
+	defer counting.Unlock()
+	switch info := p.infos[m]; {
+	case p.defect == "counts nothing":
+	case we.Stack != nil:
+		info.Panics++
+	default:
+		info.Errors++
+	}
+}
+
+// TestRegistryCanFail gives the plain registry one defect each: the suite has
+// to notice every one. Without a defect it passes.
+func TestRegistryCanFail(t *testing.T) {
+	Registry(t, plainConfig(""))
+	for _, d := range []struct{ defect, in, want string }{
+		{"last comes first", "order", "on exec were called"},
+		{"watchers backwards", "order", "on exec were called"},
+		{"another val", "order", "exec0(0x0)"},
+		{"one watcher each", "listed", "on exit were called"},
+		{"stops at an error", "errors", "on exit were called"},
+		{"reports nothing", "errors", "were reported nothing"},
+		{"counts nothing", "errors", "listed are"},
+		{"observers refuse", "errors", "nobody refused it"},
+		{"refuses nothing", "veto", "want errno 11"},
+		{"last error", "veto", "want errno 11"},
+		{"no errno", "veto", "want errno 11"},
+		{"two vetoes", "veto", "{second on init: errno 12, a veto}"},
+		{"observed early", "refused-is-not-observed", "the observer was told of it"},
+		{"listed everywhere", "listed", "listed are"},
+		{"a reference for each watcher", "listed", "listed are"},
+		{"called for another", "listed", "on init were called"},
+		{"half a module", "all-or-nothing", "listed are"},
+		{"twice", "twice", "register twice: the error is <nil>"},
+		{"namesakes", "twice", "a second one of the name: the error is <nil>"},
+		{"nil", "nil", "register nil"},
+		{"by name", "unregister", "not registered: the error is <nil>"},
+		{"nothing to unregister", "unregister", "unregister twice: the error is <nil>"},
+		{"stays", "unregister", "listed are"},
+		{"again is never", "order", "register z: already registered"},
+		{"does not wait", "unregister-waits", "while a watcher was running"},
+		{"does not wait", "storm", "came after Unregister had returned"},
+		{"unregistered from inside", "unregister-inside", "the error is <nil>"},
+		{"stops at a crash", "crash", "on exit were called"},
+		{"a crash refuses", "crash", "nobody refused it"},
+		{"counts nothing", "crash", "listed are"},
+		{"no turns", "turns", "listed are, how often each"},
+	} {
+		t.Run(d.defect+"/"+d.in, func(t *testing.T) {
+			cfg := plainConfig(d.defect)
+			i := slices.IndexFunc(registryCases, func(c registryCase) bool { return c.name == d.in })
+			if problems := strings.Join(registryCases[i].run(t, &cfg), "\n"); !strings.Contains(problems, d.want) {
+				t.Errorf("the case says\n\t%s\nwant a problem with %q", problems, d.want)
+			}
+		})
+	}
+}
