@@ -3,6 +3,7 @@
 //
 //	func TestConformance(t *testing.T) {
 //		watchtest.Source(t, watchtest.Config{New: ...})
+//		watchtest.Registry(t, watchtest.RegistryConfig{New: ...})
 //	}
 //
 // [Source] runs a workload, a C program that does a known number of things to
@@ -11,6 +12,14 @@
 // that the workload itself noticed nothing. It checks exactly what the
 // source's Capabilities declare, and that nothing else is delivered.
 //
-// The suite needs gcc. The cases that change ids need root and are skipped,
+// [Registry] registers modules of a few shapes, whose watchers say that they
+// were called, and holds the registry to the rules of notify, register and
+// unregister: the order of calls, which errors are reported, counted and
+// refuse, what is listed, and that nothing of a module is called once its
+// Unregister has returned, in a storm of events too. Each implementation makes
+// the modules in its own way: of Go functions, or of the C files in
+// testdata/modules.
+//
+// The suite of sources needs gcc. The cases that change ids need root and are skipped,
 // with that reason, without it.
 package watchtest

@@ -38,6 +38,10 @@ type RegistryConfig struct {
 	// process: while CallLog.Call does not return, the watcher runs.
 	Inside bool
 
+	// Short runs only the cases that depend most on the kernel: for many
+	// kernels in little time. The test's log says so.
+	Short bool
+
 	// Stays is how often a module comes and goes in the storm; 0 stands for
 	// 200.
 	Stays int
@@ -128,8 +132,11 @@ type WatcherFailure struct {
 
 // Registry checks a registry: see the package comment.
 func Registry(t *testing.T, cfg RegistryConfig) {
+	if cfg.Short {
+		t.Log("short: only the cases that depend most on the kernel")
+	}
 	for _, c := range registryCases {
-		if !c.applies(&cfg) {
+		if c.needs != nil && !c.needs(&cfg) || cfg.Short && !c.kernel {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
@@ -140,13 +147,12 @@ func Registry(t *testing.T, cfg RegistryConfig) {
 
 // registryCase is one check of a registry that is made for it.
 type registryCase struct {
-	name  string
-	why   string // the rule
-	needs func(*RegistryConfig) bool
-	check func(*trial)
+	name   string
+	why    string                     // the rule
+	needs  func(*RegistryConfig) bool // nil: it fits every registry
+	kernel bool                       // it depends much on the kernel
+	check  func(*trial)
 }
-
-func (c *registryCase) applies(cfg *RegistryConfig) bool { return c.needs == nil || c.needs(cfg) }
 
 // run returns everything that is wrong.
 func (c *registryCase) run(t testing.TB, cfg *RegistryConfig) []string {

@@ -25,8 +25,8 @@ var registryCases = []registryCase{
 		},
 	},
 	{
-		name: "order",
-		why:  "Built-ins are called first, then modules in the order of their registration, each module's watchers in their own order. A module that comes again stands behind the others.",
+		name: "order", kernel: true,
+		why: "Built-ins are called first, then modules in the order of their registration, each module's watchers in their own order. A module that comes again stands behind the others.",
 		check: func(tr *trial) {
 			m := tr.register(observer("z"), observer("a"), observer("m"))
 			tr.notify(taskwatch.AllKinds)
@@ -58,7 +58,7 @@ var registryCases = []registryCase{
 		},
 	},
 	{
-		name:  "veto",
+		name: "veto", kernel: true,
 		why:   "The first error of those that may refuse is what the operation fails with. All are called, all are reported, and one report of an event is the veto.",
 		needs: func(cfg *RegistryConfig) bool { return cfg.Veto != 0 },
 		check: func(tr *trial) {
@@ -80,7 +80,7 @@ var registryCases = []registryCase{
 		},
 	},
 	{
-		name:  "refused-is-not-observed",
+		name: "refused-is-not-observed", kernel: true,
 		why:   "Where decision and fact have two moments, observers are told of an operation only if it happened.",
 		needs: func(cfg *RegistryConfig) bool { return cfg.Veto&decided != 0 },
 		check: checkNotObserved,
@@ -163,7 +163,7 @@ var registryCases = []registryCase{
 		check: checkTurns,
 	},
 	{
-		name:  "storm",
+		name: "storm", kernel: true,
 		why:   "While modules come and go during a storm of events, none is called after its Unregister has returned, and a module that stays misses nothing.",
 		check: checkStorm,
 	},

@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 	}
 	cfg.Stays = 100
 	if testing.Short() {
-		cfg.Stays = 20
+		cfg.Short, cfg.Stays = true, 20
 	}
 	watchtest.Registry(t, cfg)
 }
