@@ -20,6 +20,6 @@
 // the modules in its own way: of Go functions, or of the C files in
 // testdata/modules.
 //
-// The suite of sources needs gcc. The cases that change ids need root and are skipped,
-// with that reason, without it.
+// The suite of sources needs gcc. Its cases that change ids need root and are
+// skipped, with that reason, without it.
 package watchtest
