@@ -77,6 +77,9 @@ var importerRules = []importerRule{
 	{"github.com/cilium/ebpf/...", []string{"source/bpf/...", "module/kernel/...", "features/...", "internal/..."}},
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "cmd/..."}},
+	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},
+	{"github.com/coreos/go-systemd/v22/daemon", []string{"daemon/..."}},
+	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
 	{"golang.org/x/sys/...", []string{"record", "report", "internal/...", "source/...", "module/...", "features/...", "watchtest/...", "daemon/...", "cmd/...", "test/..."}},

@@ -44,8 +44,8 @@ The exit status is:
   taskwatch doctor -f json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if format != formatText && format != formatJSON {
-				return &exitError{status: exitUsage, err: fmt.Errorf("--format %q: unknown format; choose %s or %s", format, formatText, formatJSON)}
+			if err := checkFormat(format); err != nil {
+				return &exitError{status: exitUsage, err: err}
 			}
 			ctx, cancel := untilSignal()
 			defer cancel()

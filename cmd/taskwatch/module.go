@@ -186,8 +186,8 @@ privileges. 'taskwatch modinfo' is the same.`,
 		Example: "  taskwatch module info count.o\n  taskwatch modinfo -f json count.o",
 		Args:    oneFile("FILE.o"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if format != formatText && format != formatJSON {
-				return &exitError{status: exitUsage, err: fmt.Errorf("--format %q: unknown format; choose %s or %s", format, formatText, formatJSON)}
+			if err := checkFormat(format); err != nil {
+				return &exitError{status: exitUsage, err: err}
 			}
 			o, err := parseModule(args[0])
 			if err != nil {
@@ -212,6 +212,14 @@ privileges. 'taskwatch modinfo' is the same.`,
 func addFormat(cmd *cobra.Command, format *string) {
 	cmd.Flags().StringVarP(format, "format", "f", formatText, "`how` to show it: text or json")
 	complete(cmd, "format", cobra.FixedCompletions([]string{formatText, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// checkFormat returns the error of a format that does not exist.
+func checkFormat(format string) error {
+	if format != formatText && format != formatJSON {
+		return fmt.Errorf("--format %q: unknown format; choose %s or %s", format, formatText, formatJSON)
+	}
+	return nil
 }
 
 func writeJSON(w io.Writer, v any) error {

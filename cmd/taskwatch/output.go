@@ -95,8 +95,8 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if f.events == "" && cmd.Flags().Changed("event") {
 		return fmt.Errorf("--event: no event given: events are %s", taskwatch.AllKinds)
 	}
-	if f.format != formatText && f.format != formatJSON {
-		return fmt.Errorf("--format %q: unknown format; choose %s or %s", f.format, formatText, formatJSON)
+	if err := checkFormat(f.format); err != nil {
+		return err
 	}
 	if f.file == "" && cmd.Flags().Changed("output") {
 		return errors.New("--output: the name of the file is empty")

@@ -149,7 +149,7 @@ func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwat
 	}
 	stop := func() {}
 	if f.modules.globals {
-		stop = atUSR1(func() {
+		stop = atSignal(unix.SIGUSR1, func() {
 			if err := modules.show(out.summaryTo); err != nil {
 				say("%v", err)
 			}
@@ -196,10 +196,10 @@ func untilSignal() (context.Context, context.CancelFunc) {
 	}
 }
 
-// atUSR1 calls fn at every SIGUSR1 until stop is called.
-func atUSR1(fn func()) (stop func()) {
+// atSignal calls fn at every sig until stop is called.
+func atSignal(sig os.Signal, fn func()) (stop func()) {
 	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, unix.SIGUSR1)
+	signal.Notify(ch, sig)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for range ch {
@@ -207,7 +207,7 @@ func atUSR1(fn func()) (stop func()) {
 		}
 	})
 	return func() {
-		signal.Ignore(unix.SIGUSR1) // one that is late must not kill
+		signal.Ignore(sig) // one that is late must not kill
 		signal.Stop(ch)
 		close(ch)
 		wg.Wait()

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/module"
+)
+
+// addSocket adds the flag of all commands that talk to the daemon.
+func addSocket(cmd *cobra.Command, socket *string) {
+	cmd.Flags().StringVar(socket, "socket", daemon.DefaultSocket, "the `path` where the daemon serves")
+}
+
+func newInsmod() *cobra.Command {
+	var socket, name string
+	var observeOnly bool
+	cmd := &cobra.Command{
+		Use:   "insmod FILE [key=value...]",
+		Short: "Load a module into the daemon",
+		Long: `insmod has the daemon ('taskwatch serve') load a module and register it, with
+these parameters. Its watchers are called for everything that happens after
+insmod has ended. The file is read here, so the daemon need not reach it.
+
+The exit status is 0 if the module was loaded, and 1 if it was not.`,
+		Example: `  sudo taskwatch insmod count.o
+  sudo taskwatch insmod count.o uid=1000
+  sudo taskwatch insmod --name count2 count.o`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			params, err := module.ParseParams(args[1:])
+			if err != nil {
+				return usage(err)
+			}
+			b, err := readModule(args[0])
+			if err != nil {
+				return moduleFailed(err)
+			}
+			if name == "" {
+				name = moduleName(args[0])
+			}
+			c := daemon.NewClient(socket)
+			defer c.Close()
+			_, err = c.Load(cmd.Context(), connect.NewRequest(&api.LoadRequest{
+				Name: name, File: b, Params: params, AllowObserveOnly: observeOnly,
+			}))
+			return errDaemon(c, err)
+		},
+	}
+	addSocket(cmd, &socket)
+	cmd.Flags().StringVar(&name, "name", "", "the `name` to load it under (default that of the file, without what follows the dot)")
+	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "take a module that wants to refuse something also where\nthe kernel lets nobody refuse it")
+	return cmd
+}
+
+func newRmmod() *cobra.Command {
+	var socket string
+	cmd := &cobra.Command{
+		Use:   "rmmod NAME...",
+		Short: "Unload modules from the daemon",
+		Long: `rmmod has the daemon unregister modules and free them. When it has ended,
+nothing of them runs any more. It goes on after one that cannot be unloaded.
+
+The exit status is 0 if all were unloaded, and 1 if not.`,
+		Example:           "  sudo taskwatch rmmod count",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeModules(&socket),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := daemon.NewClient(socket)
+			defer c.Close()
+			failed := false
+			for _, name := range args {
+				_, err := c.Unload(cmd.Context(), connect.NewRequest(&api.UnloadRequest{Name: name}))
+				if err != nil {
+					say("%v", c.Explain(err))
+					failed = true
+				}
+			}
+			if failed {
+				return ended(exitFailed)
+			}
+			return nil
+		},
+	}
+	addSocket(cmd, &socket)
+	return cmd
+}
+
+// completeModules completes the names of the modules that the daemon has.
+func completeModules(socket *string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		c := daemon.NewClient(*socket)
+		defer c.Close()
+		r, err := c.List(cmd.Context(), connect.NewRequest(&api.ListRequest{}))
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveDefault // files: modinfo takes them, too
+		}
+		var names []string
+		for _, m := range r.Msg.Modules {
+			names = append(names, m.Name)
+		}
+		return names, cobra.ShellCompDirectiveDefault
+	}
+}
+
+// readModule reads the file of a module.
+func readModule(file string) ([]byte, error) {
+	b, err := daemon.ReadModule(file)
+	if err != nil {
+		return nil, fmt.Errorf("module %q: %w; give a file that can be read", file, cause(err))
+	}
+	return b, nil
+}

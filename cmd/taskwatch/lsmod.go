@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/daemon/api"
+)
+
+func newLsmod() *cobra.Command {
+	var socket, format string
+	cmd := &cobra.Command{
+		Use:   "lsmod",
+		Short: "List the modules of the daemon",
+		Long: `lsmod lists the modules of the daemon in the order in which they were loaded and
+are called: what runs them, the events they are registered for (with one
+reference each), how often their watchers were called, failed, and refused
+something, how many events were dropped because the module was too slow, how
+long a call took on average and 99 of 100 calls at most, and their state.`,
+		Example: "  taskwatch lsmod\n  taskwatch lsmod -f json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFormat(format); err != nil {
+				return &exitError{status: exitUsage, err: err}
+			}
+			c := daemon.NewClient(socket)
+			defer c.Close()
+			r, err := c.List(cmd.Context(), connect.NewRequest(&api.ListRequest{}))
+			if err != nil {
+				return errDaemon(c, err)
+			}
+			if format == formatJSON {
+				err = writeJSON(cmd.OutOrStdout(), listed(r.Msg.Modules))
+			} else {
+				err = writeModules(cmd.OutOrStdout(), r.Msg.Modules)
+			}
+			if err != nil {
+				return moduleFailed(err)
+			}
+			return nil
+		},
+	}
+	addSocket(cmd, &socket)
+	addFormat(cmd, &format)
+	return cmd
+}
+
+// writeModules writes the table of lsmod.
+func writeModules(w io.Writer, list []*api.Module) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "MODULE\tKIND\tEVENTS\tREFS\tCALLS\tERRORS\tVETOES\tDROPS\tMEAN\tP99\tSTATE")
+	for _, m := range list {
+		c := m.GetCalls()
+		calls, mean, p99 := "-", "-", "-"
+		if c.GetTimed() {
+			calls = fmt.Sprint(c.Calls)
+			mean, p99 = duration(c.MeanNs, c.Calls), duration(c.P99Ns, c.Calls)
+		}
+		state := m.State
+		if m.Reason != "" {
+			state += ": " + m.Reason
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", m.Name, m.Kind, strings.Join(m.Events, ","), m.References,
+			calls, c.GetErrors(), c.GetVetoes(), m.Drops, mean, p99, state)
+	}
+	return t.Flush()
+}
+
+// duration returns the time of a call in words.
+func duration(ns, calls uint64) string {
+	if calls == 0 {
+		return "-"
+	}
+	return time.Duration(ns).String()
+}
+
+// listedModule is a module as lsmod shows it in JSON. What is not known is
+// null.
+type listedModule struct {
+	Name       string   `json:"name"`
+	Kind       string   `json:"kind"`
+	Events     []string `json:"events"`
+	References uint32   `json:"references"`
+	Calls      *uint64  `json:"calls"`
+	Errors     uint64   `json:"errors"`
+	Vetoes     uint64   `json:"vetoes"`
+	Drops      uint64   `json:"drops"`
+	MeanNS     *uint64  `json:"mean_ns"`
+	P99NS      *uint64  `json:"p99_ns"`
+	State      string   `json:"state"`
+	Reason     string   `json:"reason,omitempty"`
+	Origin     string   `json:"origin"`
+}
+
+func listed(modules []*api.Module) []listedModule {
+	list := []listedModule{}
+	for _, m := range modules {
+		l := listedModule{
+			Name: m.Name, Kind: m.Kind, Events: append([]string{}, m.Events...), References: m.References,
+			Errors: m.GetCalls().GetErrors(), Vetoes: m.GetCalls().GetVetoes(), Drops: m.Drops,
+			State: m.State, Reason: m.Reason, Origin: m.Origin,
+		}
+		if c := m.GetCalls(); c.GetTimed() {
+			l.Calls = &c.Calls
+			if c.Calls > 0 {
+				l.MeanNS, l.P99NS = &c.MeanNs, &c.P99Ns
+			}
+		}
+		list = append(list, l)
+	}
+	return list
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/source/auto"
+)
+
+// serveFlags are the flags of serve. One that was given goes before the
+// configuration file.
+type serveFlags struct {
+	config  string
+	socket  string
+	group   string
+	source  string
+	metrics string
+	log     string
+	noStats bool
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve [flags]",
+		Short: "Hold modules, and serve the control interface",
+		Long: `serve is the daemon. It holds modules that come and go while it runs, and serves
+a control interface on a Unix socket, which 'taskwatch insmod', 'rmmod', 'lsmod'
+and 'modinfo' use, and gRPC clients and curl can: see docs/daemon.md. It runs
+until it is ended by Ctrl-C or SIGTERM, and leaves nothing behind, however it
+ends.
+
+Modules of both kinds need events: kernel modules the source bpf, which needs
+root, or CAP_BPF and CAP_PERFMON; without it they are refused.
+
+Root and the user that the daemon runs as may load and unload modules. Members
+of the group given with --group may look, and get the events.
+
+A configuration file has the same names as the flags, and modules. SIGHUP has it
+read again: modules that are no longer in it are unloaded, others replaced or
+loaded, and those that are as they were go on.
+
+    socket  = "/run/taskwatch/taskwatch.sock"
+    group   = "adm"
+    [[module]]
+    file    = "count.o"
+    params  = { uid = 1000 }
+
+The exit status is:
+
+    0    the daemon was ended
+    1    it cannot begin or go on
+    2    the command line is wrong`,
+		Example: `  sudo taskwatch serve
+  sudo taskwatch serve --group adm --metrics 127.0.0.1:9477
+  sudo taskwatch serve --config /etc/taskwatch.toml --log json
+  taskwatch serve --socket ./taskwatch.sock --source connector`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVarP(&f.config, "config", "c", "", "read this configuration `file`")
+	flags.StringVar(&f.socket, "socket", daemon.DefaultSocket, "serve at this `path`")
+	flags.StringVar(&f.group, "group", "", "let members of this `group` read; only root loads and unloads")
+	flags.StringVar(&f.source, "source", auto.Name, "`where` events come from: auto, the best that works, bpf or connector")
+	flags.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus at this loopback `address`: 127.0.0.1:9477")
+	flags.StringVar(&f.log, "log", formatText, "`how` to write the log, on standard error: text or json")
+	flags.BoolVar(&f.noStats, "no-call-stats", false, "do not count and time the calls of kernel modules")
+	complete(cmd, "source", cobra.FixedCompletions(auto.Names(), cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "log", cobra.FixedCompletions([]string{formatText, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+	if err := cmd.MarkFlagFilename("config", "toml"); err != nil {
+		panic(err) // no such flag
+	}
+	return cmd
+}
+
+func serveFailed(err error) error { return &exitError{status: exitFailed, err: err} }
+
+// read returns the configuration: the file's, and what the flags say.
+func (f *serveFlags) read(cmd *cobra.Command) (cfg daemon.Config, file *daemon.File, err error) {
+	file = &daemon.File{}
+	if f.config != "" {
+		if file, err = daemon.ReadFile(f.config); err != nil {
+			return cfg, nil, err
+		}
+	}
+	if cfg, err = file.Config(f.config); err != nil {
+		return cfg, nil, err
+	}
+	for _, o := range []struct {
+		flag  string
+		value string
+		to    *string
+	}{
+		{"socket", f.socket, &cfg.Socket}, {"group", f.group, &cfg.Group}, {"source", f.source, &cfg.Source},
+		{"metrics", f.metrics, &cfg.Metrics}, {"log", f.log, &file.Log},
+	} {
+		if cmd.Flags().Changed(o.flag) {
+			*o.to = o.value
+		}
+	}
+	cfg.NoCallStats = cfg.NoCallStats || f.noStats
+	return cfg, file, nil
+}
+
+// logger returns the log of a format.
+func logger(w io.Writer, format string) *slog.Logger {
+	if format == formatJSON {
+		return slog.New(slog.NewJSONHandler(w, nil))
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+func (f *serveFlags) serve(cmd *cobra.Command) error {
+	if f.log != formatText && f.log != formatJSON {
+		return &exitError{status: exitUsage, err: fmt.Errorf("--log %q: unknown format; choose %s or %s", f.log, formatText, formatJSON)}
+	}
+	cfg, file, err := f.read(cmd)
+	if err != nil {
+		return serveFailed(err)
+	}
+	cfg.Log, cfg.Version = logger(cmd.ErrOrStderr(), file.Log), version()
+	d, err := daemon.New(cfg)
+	if err != nil {
+		return serveFailed(err)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer cancel()
+	stop := atSignal(unix.SIGHUP, func() { f.reload(ctx, cmd, d, file, cfg.Log) })
+	err = d.Run(ctx)
+	stop()
+	if err != nil {
+		return serveFailed(err)
+	}
+	return nil
+}
+
+// reload reads the configuration file again.
+func (f *serveFlags) reload(ctx context.Context, cmd *cobra.Command, d *daemon.Daemon, old *daemon.File, log *slog.Logger) {
+	if f.config == "" {
+		log.Warn("SIGHUP: there is no configuration file; give one with --config")
+		return
+	}
+	cfg, file, err := f.read(cmd)
+	if err != nil {
+		log.Error("SIGHUP: everything stays as it is", "error", err)
+		return
+	}
+	if keys := old.Differs(file); keys != "" {
+		log.Warn("SIGHUP: what has changed beside the modules takes a restart", "keys", keys)
+	}
+	if err := d.Reload(ctx, cfg.Modules); err != nil {
+		log.Error("SIGHUP: not all modules are as the configuration wants them")
+		return
+	}
+	log.Info("SIGHUP: the configuration was read again", "file", f.config)
+}
+
+// errDaemon is what the commands that talk to the daemon return.
+func errDaemon(c *daemon.Client, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{status: exitFailed, err: c.Explain(err)}
+}

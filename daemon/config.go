@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/source/auto"
+)
+
+// DefaultSocket is where the daemon is found unless somebody says otherwise.
+const DefaultSocket = "/run/taskwatch/taskwatch.sock"
+
+// Config says what a daemon is to be. The zero value is usable.
+type Config struct {
+	// Socket is the path of the socket; "" stands for DefaultSocket. Its
+	// directory is made if it is not there.
+	Socket string
+
+	// Group, a name or a number, may read: list, describe, stream. Without
+	// one only root and the user that the daemon runs as may. To load and
+	// unload is always theirs alone.
+	Group string
+
+	// Source is the name of a source, as [auto.Open] takes it; "" stands for
+	// the best that works.
+	Source string
+
+	// Modules are loaded at the start. One that cannot be loaded is logged,
+	// and the others run.
+	Modules []ModuleConfig
+
+	// NoCallStats leaves the calls of kernel modules uncounted and untimed.
+	NoCallStats bool
+
+	// Metrics is the loopback address, with port, on which metrics for
+	// Prometheus are served; "" is nowhere.
+	Metrics string
+
+	// Log gets what happens; nil discards it.
+	Log *slog.Logger
+
+	// Version is what the daemon says it is.
+	Version string
+
+	// OnReady, if set, is called once when the interface is served and the
+	// modules of Modules have been tried.
+	OnReady func()
+}
+
+// ModuleConfig is a module that the configuration wants loaded.
+type ModuleConfig struct {
+	Name   string            // "" stands for the name of the file
+	File   string            // absolute, or relative to the working directory
+	Params map[string]string // by name
+
+	// AllowObserveOnly takes a kernel module that wants to refuse something
+	// also where the kernel lets nobody refuse it.
+	AllowObserveOnly bool
+}
+
+func (c *Config) check() error {
+	if c.Socket == "" {
+		c.Socket = DefaultSocket
+	}
+	if len(c.Socket) > maxSocketPath {
+		return fmt.Errorf("daemon: the path of the socket has %d bytes and may have %d: %q", len(c.Socket), maxSocketPath, c.Socket)
+	}
+	if c.Source == "" {
+		c.Source = auto.Name
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics != "" {
+		if err := checkLoopback(c.Metrics); err != nil {
+			return fmt.Errorf("daemon: metrics on %q: %w", c.Metrics, err)
+		}
+	}
+	var err error
+	c.Modules, err = checkModules(c.Modules)
+	return err
+}
+
+// maxSocketPath is what fits into struct sockaddr_un.
+const maxSocketPath = 107
+
+// checkModules returns the list with the names filled in.
+func checkModules(list []ModuleConfig) ([]ModuleConfig, error) {
+	list = slices.Clone(list)
+	seen := map[string]bool{}
+	for i := range list {
+		m := &list[i]
+		if m.File == "" {
+			return nil, fmt.Errorf("daemon: module %q of the configuration has no file", m.Name)
+		}
+		if m.Name == "" {
+			m.Name = strings.TrimSuffix(filepath.Base(m.File), filepath.Ext(m.File))
+		}
+		if err := module.CheckName(m.Name); err != nil {
+			return nil, fmt.Errorf("daemon: module %q of the configuration: %w", m.File, err)
+		}
+		if seen[m.Name] {
+			return nil, fmt.Errorf("daemon: module %q is twice in the configuration; give one of them another name", m.Name)
+		}
+		seen[m.Name] = true
+	}
+	return list, nil
+}
+
+// checkLoopback refuses addresses that others can reach: what is running on a
+// machine is nobody else's business.
+func checkLoopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return errors.New("it is not on the loopback interface, and the metrics have no access control; use 127.0.0.1 or [::1], and a proxy that has it")
+}

@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/auto"
+	"github.com/taskwatch/taskwatch/source/bpf"
+)
+
+// Daemon holds modules and serves the interface. It is made by [New] and runs
+// once.
+type Daemon struct {
+	cfg     Config
+	log     *slog.Logger
+	started time.Time
+	access  access
+	socket  *socket
+
+	source   source.Source
+	passed   error         // why not a better one
+	table    *kernel.Table // nil if the source has none
+	noKernel error         // then why not
+	watching chan struct{} // closed when the source watches
+	registry taskwatch.Registry
+
+	hub      hub
+	streamID atomic.Uint64
+	modules  modules
+	reloads  sync.Mutex    // one at a time
+	ending   chan struct{} // closed when streams are to end
+	used     atomic.Bool
+}
+
+// New opens the source and takes the socket, and starts nothing. The caller
+// must call Run or Close.
+//
+// It returns an error that matches ErrInUse if another daemon has the socket.
+func New(cfg Config) (_ *Daemon, err error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	group, err := findGroup(cfg.Group)
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{
+		cfg: cfg, log: cfg.Log, started: time.Now(), access: newAccess(group),
+		watching: make(chan struct{}), ending: make(chan struct{}),
+	}
+	d.modules.init()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if err := d.hub.start(&d.registry); err != nil {
+		return nil, err
+	}
+	if d.socket, err = listen(cfg.Socket, group); err != nil {
+		return nil, err
+	}
+	d.source, d.passed, err = auto.Open(cfg.Source, auto.Config{Config: bpf.Config{
+		Latency:  bpf.DefaultLatency,
+		OnReport: d.hub.reported, OnEmit: d.hub.emitted,
+		OnReady: func() { close(d.watching) },
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if s, ok := d.source.(interface{ Table() *kernel.Table }); ok {
+		d.table = s.Table()
+	} else {
+		d.noKernel = refusal(d.source.Name(), d.passed)
+	}
+	return d, nil
+}
+
+// Close gives back what New has taken, for a daemon that is not run. It does
+// nothing once Run was called.
+func (d *Daemon) Close() error {
+	if d.used.Swap(true) {
+		return nil
+	}
+	var errs []error
+	if c, ok := d.source.(io.Closer); ok {
+		errs = append(errs, c.Close())
+	}
+	if d.socket != nil {
+		errs = append(errs, d.socket.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Run loads the modules of the configuration and serves until ctx ends. It
+// returns nil then, and an error if the source or the server fails. Once it
+// has returned, nothing of the daemon and its modules is left.
+func (d *Daemon) Run(ctx context.Context) error {
+	if d.used.Swap(true) {
+		return errors.New("daemon: it runs once; make another with New")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watch, stop := context.WithCancel(context.Background()) // the source ends last
+	ended := make(chan error, 1)
+	go func() {
+		err := d.source.Run(watch, &d.registry)
+		if err == nil && watch.Err() == nil {
+			err = fmt.Errorf("daemon: the source %s has ended by itself", d.source.Name())
+		}
+		cancel()
+		ended <- err
+	}()
+	var err error
+	select {
+	case <-d.watching:
+		err = d.work(ctx)
+	case <-ctx.Done():
+		err = d.socket.Close()
+	}
+	stop()
+	err = errors.Join(<-ended, err)
+	d.log.Info("ended")
+	return err
+}
+
+// work is what a daemon does while its source runs.
+func (d *Daemon) work(ctx context.Context) error {
+	d.log.Info("serving", "socket", d.cfg.Socket, "source", d.source.Name(), "pid", os.Getpid())
+	if d.passed != nil {
+		d.log.Warn("not the best source", "reason", auto.OneLine(d.passed))
+	}
+	d.loadConfigured(ctx, d.cfg.Modules)
+	if d.cfg.OnReady != nil {
+		d.cfg.OnReady()
+	}
+	stop := context.AfterFunc(ctx, func() { close(d.ending) })
+	err := d.serve(ctx)
+	if stop() {
+		close(d.ending) // the server has failed
+	}
+	var errs []error
+	for _, name := range d.modules.close() {
+		errs = append(errs, d.unload(name))
+	}
+	return errors.Join(append(errs, err, d.socket.Close())...)
+}
+
+// refresh returns once the source gathers what is watched now.
+func (d *Daemon) refresh(ctx context.Context) error {
+	if r, ok := d.source.(source.Refresher); ok {
+		return r.Refresh(ctx)
+	}
+	return nil
+}

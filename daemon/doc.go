@@ -1,0 +1,25 @@
+// Package daemon is 'taskwatch serve' as a value: it owns a source of events
+// and the modules of a machine, of both kinds, and serves the interface of
+// package api on a Unix socket.
+//
+// [New] opens everything, [Daemon.Run] serves until its context ends. When Run
+// has returned, every module is unregistered, nothing of it is left in the
+// kernel, and the socket is gone.
+//
+// Kernel modules need the source bpf. Where there is only the connector they
+// are refused, with the reason why there is no bpf.
+//
+// # Who may do what
+//
+// The kernel tells who is at the other end of a Unix socket, and each request
+// is judged by that: see [Config.Group]. The mode of the socket says the same,
+// so that others do not even get a connection.
+//
+// # Locking
+//
+// The list of modules has a mutex that is held for moments only; a module that
+// comes or goes is marked in the list meanwhile, so that a second request for
+// the same name is refused and none for another waits. The set of streams has
+// a mutex, and each stream one of its own, taken in this order; the goroutine
+// of the source takes both, and waits for no client.
+package daemon

@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"connectrpc.com/connect"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module/kernel"
+)
+
+// Errors to be found with errors.Is, beside those of [taskwatch] and
+// [kernel].
+var (
+	// ErrBusy says that a module is just being loaded or unloaded.
+	ErrBusy = errors.New("it is just being loaded or unloaded; try again")
+
+	// ErrNoKernel says that modules cannot run in the kernel here.
+	ErrNoKernel = errors.New("it runs in the kernel, which needs the source bpf")
+
+	// ErrClosing says that the daemon is about to end.
+	ErrClosing = errors.New("the daemon is ending")
+
+	// ErrInUse says that another daemon serves the socket.
+	ErrInUse = errors.New("another daemon serves this socket")
+)
+
+// Error is the error of an operation on a module.
+type Error struct {
+	Op     string // "load", "unload", "read"
+	Module string
+	Err    error
+}
+
+func (e *Error) Error() string {
+	// The packages below say which module it is about, too.
+	var k *kernel.Error
+	if errors.As(e.Err, &k) {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("%s module %q: %v", e.Op, e.Module, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// codes are the codes of errors, the first that matches.
+var codes = []struct {
+	err  error
+	code connect.Code
+}{
+	{context.Canceled, connect.CodeCanceled},
+	{context.DeadlineExceeded, connect.CodeDeadlineExceeded},
+	{taskwatch.ErrNameTaken, connect.CodeAlreadyExists},
+	{taskwatch.ErrRegistered, connect.CodeAlreadyExists},
+	{taskwatch.ErrNotRegistered, connect.CodeNotFound},
+	{ErrBusy, connect.CodeAborted},
+	{ErrClosing, connect.CodeUnavailable},
+	{taskwatch.ErrInvalid, connect.CodeInvalidArgument},
+	{kernel.ErrLicense, connect.CodeInvalidArgument},
+	{kernel.ErrVerify, connect.CodeInvalidArgument},
+	{ErrNoKernel, connect.CodeFailedPrecondition},
+	{kernel.ErrNoVeto, connect.CodeFailedPrecondition},
+	{kernel.ErrClosed, connect.CodeUnavailable},
+	{syscall.ENOMEM, connect.CodeResourceExhausted},
+	{syscall.E2BIG, connect.CodeResourceExhausted},
+	{fs.ErrPermission, connect.CodeFailedPrecondition}, // the daemon's, not the caller's
+}
+
+// rpcError returns err with its code.
+func rpcError(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return connect.NewError(c.code, err)
+		}
+	}
+	return connect.NewError(connect.CodeInternal, err)
+}

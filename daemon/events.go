@@ -1,0 +1,94 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"github.com/taskwatch/taskwatch/daemon/api"
+)
+
+// Events is the stream of the interface.
+func (s *service) Events(ctx context.Context, r *connect.Request[api.EventsRequest], out *connect.ServerStream[api.EventsResponse]) error {
+	st, err := s.d.newStream(r.Msg)
+	if err != nil {
+		return connect.NewError(connect.CodeInvalidArgument, err)
+	}
+	endless(ctx)
+	return rpcError(s.d.stream(ctx, st, func(lines []byte, dropped uint64) error {
+		return out.Send(&api.EventsResponse{Lines: string(lines), Dropped: dropped})
+	}))
+}
+
+// serveEvents is the same for plain HTTP: GET /events, with the fields of the
+// request as the query, answers with a recording that does not end.
+func (d *Daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
+	req, err := eventsRequest(r.URL.Query())
+	var st *stream
+	if err == nil {
+		st, err = d.newStream(req)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	endless(r.Context())
+	flush := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "application/jsonl")
+	err = d.stream(r.Context(), st, func(lines []byte, _ uint64) error {
+		if _, err := w.Write(lines); err != nil {
+			return err
+		}
+		return flush.Flush()
+	})
+	if errors.Is(err, ErrTooMany) {
+		http.Error(w, err.Error(), http.StatusTooManyRequests)
+	}
+	// Otherwise the client is gone, or the daemon will be.
+}
+
+// eventsRequest reads a query: events=exec,exit&pid=1&tree=true&uid=0,1000.
+func eventsRequest(q url.Values) (*api.EventsRequest, error) {
+	r := &api.EventsRequest{Filter: &api.Filter{}}
+	for key, values := range q {
+		value := strings.Join(values, ",")
+		var err error
+		switch key {
+		case "events":
+			if value == "" {
+				return nil, errors.New("events= names no event")
+			}
+			r.Events = strings.Split(value, ",")
+		case "events_only":
+			r.EventsOnly, err = strconv.ParseBool(value)
+		case "pid":
+			var n int64
+			n, err = strconv.ParseInt(value, 10, 32)
+			r.Filter.Pid = int32(n)
+		case "tree":
+			r.Filter.Tree, err = strconv.ParseBool(value)
+		case "uid":
+			for text := range strings.SplitSeq(value, ",") {
+				n, e := strconv.ParseUint(text, 10, 32)
+				err = errors.Join(err, e)
+				r.Filter.Uid = append(r.Filter.Uid, uint32(n))
+			}
+		case "comm":
+			r.Filter.Comm = value
+		case "exe":
+			r.Filter.Exe = value
+		default:
+			return nil, fmt.Errorf("unknown %s=; there are events, events_only, pid, tree, uid, comm and exe", key)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s=%s: %w", key, value, err)
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,100 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// File is a configuration file (TOML). What it leaves out is empty.
+type File struct {
+	Socket  string `toml:"socket"`
+	Group   string `toml:"group"`
+	Source  string `toml:"source"`
+	Metrics string `toml:"metrics"`
+	Log     string `toml:"log"` // "text" or "json"
+
+	// CallStats is whether the calls of kernel modules are counted and timed.
+	CallStats *bool `toml:"call_stats"`
+
+	Modules []FileModule `toml:"module"`
+}
+
+// FileModule is a module in a configuration file.
+type FileModule struct {
+	Name             string         `toml:"name"`
+	File             string         `toml:"file"`
+	Params           map[string]any `toml:"params"`
+	AllowObserveOnly bool           `toml:"allow_observe_only"`
+}
+
+// ReadFile reads a configuration file. A key that it does not know is an
+// error.
+func ReadFile(name string) (*File, error) {
+	var f File
+	meta, err := toml.DecodeFile(name, &f)
+	if err != nil {
+		var syntax toml.ParseError
+		if errors.As(err, &syntax) {
+			return nil, fmt.Errorf("configuration %s:%d: %s", name, syntax.Position.Line, syntax.Message)
+		}
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return nil, fmt.Errorf("configuration %s: unknown key %q", name, unknown[0].String())
+	}
+	if f.Log != "" && f.Log != "text" && f.Log != "json" {
+		return nil, fmt.Errorf("configuration %s: log = %q; choose text or json", name, f.Log)
+	}
+	return &f, nil
+}
+
+// ModuleConfigs returns the modules of a file. Paths are relative to the
+// directory of the file, whose name is given.
+func (f *File) ModuleConfigs(name string) ([]ModuleConfig, error) {
+	var list []ModuleConfig
+	for _, m := range f.Modules {
+		c := ModuleConfig{Name: m.Name, File: m.File, AllowObserveOnly: m.AllowObserveOnly, Params: map[string]string{}}
+		if c.File != "" && !filepath.IsAbs(c.File) {
+			c.File = filepath.Join(filepath.Dir(name), c.File)
+		}
+		for key, value := range m.Params {
+			switch value.(type) {
+			case string, bool, int64:
+				c.Params[key] = fmt.Sprint(value)
+			default:
+				return nil, fmt.Errorf("configuration %s: module %s: parameter %s is a %T; give a number, a bool or a string", name, m.File, key, value)
+			}
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// Config returns the configuration that a file gives.
+func (f *File) Config(name string) (Config, error) {
+	modules, err := f.ModuleConfigs(name)
+	return Config{
+		Socket: f.Socket, Group: f.Group, Source: f.Source, Metrics: f.Metrics, Modules: modules,
+		NoCallStats: f.CallStats != nil && !*f.CallStats,
+	}, err
+}
+
+// Differs returns the keys, other than the modules, that two files do not have
+// alike: those that take a restart.
+func (f *File) Differs(other *File) string {
+	var keys []string
+	stats := func(f *File) bool { return f.CallStats == nil || *f.CallStats }
+	for key, same := range map[string]bool{
+		"socket": f.Socket == other.Socket, "group": f.Group == other.Group, "source": f.Source == other.Source,
+		"metrics": f.Metrics == other.Metrics, "log": f.Log == other.Log, "call_stats": stats(f) == stats(other),
+	} {
+		if !same {
+			keys = append(keys, key)
+		}
+	}
+	return strings.Join(keys, ", ")
+}

@@ -1,0 +1,71 @@
+package daemon
+
+import (
+	"fmt"
+
+	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel"
+)
+
+// kernelModule is a loaded module that runs in the kernel.
+type kernelModule struct {
+	module *kernel.Module
+	table  *kernel.Table
+	opts   kernel.RegisterOptions
+}
+
+func (d *Daemon) openKernel(s *spec) (loaded, error) {
+	if d.table == nil {
+		return nil, d.noKernel
+	}
+	o, err := kernel.Parse(s.name, s.file)
+	if err != nil {
+		return nil, err
+	}
+	m, err := o.Load(kernel.LoadOptions{Params: s.params})
+	if err != nil {
+		return nil, err
+	}
+	return &kernelModule{module: m, table: d.table, opts: kernel.RegisterOptions{AllowObserveOnly: s.observeOnly}}, nil
+}
+
+func (m *kernelModule) kind() string { return "kernel" }
+
+func (m *kernelModule) register() error { return m.table.Register(m.module, m.opts) }
+
+func (m *kernelModule) unregister() error { return m.table.Unregister(m.module) }
+
+func (m *kernelModule) close() error { return m.module.Close() }
+
+func (m *kernelModule) globals() ([]module.Global, error) { return m.module.Globals() }
+
+func (m *kernelModule) describe() description {
+	o := m.module.Object()
+	return description{
+		description: o.Description, author: o.Author, version: o.Version, license: o.License,
+		watchers: o.Watchers, veto: o.Veto, params: o.Params(),
+	}
+}
+
+func (m *kernelModule) stats() (stats, error) {
+	list, err := m.table.Modules()
+	if err != nil {
+		return stats{}, err
+	}
+	for _, info := range list {
+		if info.Module == m.module {
+			return stats{kinds: info.Kinds, calls: &api.Calls{Errors: info.Errors, Vetoes: info.Vetoes}}, nil
+		}
+	}
+	return stats{calls: &api.Calls{}}, nil // it is not registered any more
+}
+
+// refusal returns the error of kernel modules where the source has no table,
+// with the reason why there is no better source.
+func refusal(source string, passed error) error {
+	if passed == nil {
+		return fmt.Errorf("%w; this daemon was told to use the source %s", ErrNoKernel, source)
+	}
+	return fmt.Errorf("%w: %w", ErrNoKernel, passed)
+}

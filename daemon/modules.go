@@ -1,0 +1,185 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// modules is the list of the daemon's modules, in the order in which they were
+// loaded.
+type modules struct {
+	mu      sync.Mutex // guards the fields below, and those of entries that say so
+	list    []*entry
+	closing bool
+
+	// changed is signalled when an entry leaves the states loading and
+	// unloading.
+	changed sync.Cond
+}
+
+func (ms *modules) init() { ms.changed.L = &ms.mu }
+
+func (ms *modules) find(name string) *entry {
+	i := slices.IndexFunc(ms.list, func(e *entry) bool { return e.spec.name == name })
+	if i < 0 {
+		return nil
+	}
+	return ms.list[i]
+}
+
+// begin reserves the name of a module that is to be loaded.
+func (ms *modules) begin(e *entry) error {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if ms.closing {
+		return ErrClosing
+	}
+	if other := ms.find(e.spec.name); other != nil {
+		if other.state == stateUnloading {
+			return ErrBusy
+		}
+		return fmt.Errorf("%w; unload it first", taskwatch.ErrNameTaken)
+	}
+	ms.list = append(ms.list, e)
+	return nil
+}
+
+// loaded ends what begin began. A module that is nil was not loaded.
+func (ms *modules) loaded(e *entry, m loaded) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if m == nil {
+		ms.remove(e)
+	} else {
+		e.module, e.state, e.since = m, stateLive, time.Now()
+	}
+	ms.changed.Broadcast()
+}
+
+// take marks a module as being unloaded.
+func (ms *modules) take(name string) (*entry, error) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	e := ms.find(name)
+	switch {
+	case e == nil:
+		return nil, fmt.Errorf("%w; 'taskwatch lsmod' lists what is", taskwatch.ErrNotRegistered)
+	case e.state != stateLive:
+		return nil, ErrBusy
+	}
+	e.state = stateUnloading
+	return e, nil
+}
+
+// unloaded ends what take began. If there was an error, the module is still
+// there.
+func (ms *modules) unloaded(e *entry, err error) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if err == nil {
+		ms.remove(e)
+	} else {
+		e.state = stateLive
+	}
+	ms.changed.Broadcast()
+}
+
+func (ms *modules) remove(e *entry) {
+	ms.list = slices.DeleteFunc(ms.list, func(other *entry) bool { return other == e })
+}
+
+// close refuses what comes from now on, waits for what is under way, and
+// returns the names of what is there.
+func (ms *modules) close() (names []string) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.closing = true
+	busy := func(e *entry) bool { return e.state != stateLive }
+	for slices.ContainsFunc(ms.list, busy) {
+		ms.changed.Wait()
+	}
+	for _, e := range ms.list {
+		names = append(names, e.spec.name)
+	}
+	return names
+}
+
+// views returns the modules as they are now.
+func (ms *modules) views() (list []*view) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for _, e := range ms.list {
+		list = append(list, &view{*e})
+	}
+	return list
+}
+
+// view returns one module.
+func (ms *modules) view(name string) (*view, error) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	e := ms.find(name)
+	switch {
+	case e == nil:
+		return nil, fmt.Errorf("%w; 'taskwatch lsmod' lists what is", taskwatch.ErrNotRegistered)
+	case e.module == nil:
+		return nil, ErrBusy
+	}
+	return &view{*e}, nil
+}
+
+// load loads and registers a module.
+func (d *Daemon) load(ctx context.Context, s *spec) (err error) {
+	e := newEntry(s)
+	if err = d.modules.begin(e); err == nil {
+		var m loaded
+		if m, err = d.openAndRegister(ctx, s); err != nil {
+			m = nil
+		}
+		d.modules.loaded(e, m)
+	}
+	if err != nil {
+		return &Error{Op: "load", Module: s.name, Err: err}
+	}
+	return nil
+}
+
+func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (loaded, error) {
+	m, err := d.open(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.register(); err != nil {
+		return nil, errors.Join(err, m.close())
+	}
+	// Whoever asked for the module may go away; the module stays.
+	if err := d.refresh(context.WithoutCancel(ctx)); err != nil {
+		return nil, errors.Join(err, m.unregister(), m.close())
+	}
+	return m, nil
+}
+
+// unload unregisters a module and frees it. It is of the given origin, if that
+// is not "".
+func (d *Daemon) unload(name string) error {
+	e, err := d.modules.take(name)
+	if err == nil {
+		// What was unregistered is gone from the list, whatever its end.
+		if err = e.module.unregister(); err == nil {
+			err = e.module.close()
+			d.modules.unloaded(e, nil)
+		} else {
+			d.modules.unloaded(e, err)
+		}
+	}
+	if err != nil {
+		return &Error{Op: "unload", Module: name, Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/module/kernel"
+)
+
+// service implements the interface. Who may call what, guard has checked.
+type service struct{ d *Daemon }
+
+var _ api.DaemonHandler = (*service)(nil)
+
+func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest]) (*connect.Response[api.LoadResponse], error) {
+	m := r.Msg
+	err := s.d.load(ctx, &spec{
+		name: m.Name, file: m.File, params: m.Params, observeOnly: m.AllowObserveOnly, origin: fromAPI,
+	})
+	s.d.logChange(ctx, "load", m.Name, err)
+	if err != nil {
+		return nil, rpcError(err)
+	}
+	v, err := s.d.modules.view(m.Name)
+	if err != nil {
+		return nil, rpcError(&Error{Op: "load", Module: m.Name, Err: err}) // somebody has unloaded it already
+	}
+	p, err := v.proto()
+	return respond(&api.LoadResponse{Module: p}, err)
+}
+
+func (s *service) Unload(ctx context.Context, r *connect.Request[api.UnloadRequest]) (*connect.Response[api.UnloadResponse], error) {
+	err := s.d.unload(r.Msg.Name)
+	s.d.logChange(ctx, "unload", r.Msg.Name, err)
+	return respond(&api.UnloadResponse{}, err)
+}
+
+func (s *service) List(context.Context, *connect.Request[api.ListRequest]) (*connect.Response[api.ListResponse], error) {
+	list, err := s.d.list()
+	return respond(&api.ListResponse{Modules: list}, err)
+}
+
+// list returns all modules but those that go away meanwhile.
+func (d *Daemon) list() (list []*api.Module, err error) {
+	for _, v := range d.modules.views() {
+		m, err := v.proto()
+		if errors.Is(err, kernel.ErrClosed) {
+			continue
+		}
+		if err != nil {
+			return nil, &Error{Op: "read", Module: v.spec.name, Err: err}
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+func (s *service) Info(_ context.Context, r *connect.Request[api.InfoRequest]) (*connect.Response[api.InfoResponse], error) {
+	return read(s, r.Msg.Name, (*view).info)
+}
+
+func (s *service) Params(_ context.Context, r *connect.Request[api.ParamsRequest]) (*connect.Response[api.ParamsResponse], error) {
+	return read(s, r.Msg.Name, func(v *view) (*api.ParamsResponse, error) {
+		list, err := v.params()
+		return &api.ParamsResponse{Params: list}, err
+	})
+}
+
+func (s *service) Globals(_ context.Context, r *connect.Request[api.GlobalsRequest]) (*connect.Response[api.GlobalsResponse], error) {
+	return read(s, r.Msg.Name, func(v *view) (*api.GlobalsResponse, error) {
+		list, err := v.globals()
+		return &api.GlobalsResponse{Globals: list}, err
+	})
+}
+
+func (s *service) Stats(_ context.Context, r *connect.Request[api.StatsRequest]) (*connect.Response[api.StatsResponse], error) {
+	return read(s, r.Msg.Name, func(v *view) (*api.StatsResponse, error) {
+		m, err := v.proto()
+		if err != nil {
+			return nil, err
+		}
+		st, err := v.module.stats()
+		return &api.StatsResponse{Module: m, Watchers: st.watchers}, err
+	})
+}
+
+func (s *service) Status(context.Context, *connect.Request[api.StatusRequest]) (*connect.Response[api.StatusResponse], error) {
+	d := s.d
+	r := &api.StatusResponse{
+		Version: d.cfg.Version, Pid: int32(os.Getpid()), Started: d.started.UTC().Format(time.RFC3339Nano),
+		Source: d.source.Name(), Scope: d.source.Capabilities().Scope,
+		Lost: d.hub.lost.Load(), Streams: uint32(d.hub.count()),
+	}
+	if d.passed != nil {
+		r.PassedOver = d.passed.Error()
+	}
+	if d.table == nil {
+		r.NoKernelModules = d.noKernel.Error()
+	}
+	return connect.NewResponse(r), nil
+}
+
+// read calls fn with a module.
+func read[T any](s *service, name string, fn func(*view) (*T, error)) (*connect.Response[T], error) {
+	v, err := s.d.modules.view(name)
+	if err != nil {
+		return nil, rpcError(&Error{Op: "read", Module: name, Err: err})
+	}
+	r, err := fn(v)
+	if err != nil {
+		return nil, rpcError(&Error{Op: "read", Module: name, Err: err})
+	}
+	return connect.NewResponse(r), nil
+}
+
+func respond[T any](r *T, err error) (*connect.Response[T], error) {
+	if err != nil {
+		return nil, rpcError(err)
+	}
+	return connect.NewResponse(r), nil
+}
+
+// logChange says who has loaded or unloaded what.
+func (d *Daemon) logChange(ctx context.Context, op, name string, err error) {
+	p := peerFrom(ctx)
+	if err != nil {
+		d.log.Warn(op+" failed", "module", name, "error", err, "uid", p.uid, "pid", p.pid)
+		return
+	}
+	d.log.Info(op+"ed", "module", name, "uid", p.uid, "pid", p.pid)
+}
