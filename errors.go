@@ -65,6 +65,20 @@ func (e *WatcherError) Error() string {
 // Unwrap returns the cause.
 func (e *WatcherError) Unwrap() error { return e.Err }
 
+// Failure is the error of a watcher that is not written in Go, returned for it
+// by the Go function that calls it. The registry reports it as the error of
+// that watcher, not of the Go function.
+type Failure struct {
+	Watcher string // the function's name
+	Err     error
+	Crash   bool // it did not return: reported and counted like a panic
+}
+
+func (e *Failure) Error() string { return fmt.Sprintf("%s: %v", e.Watcher, e.Err) }
+
+// Unwrap returns the cause.
+func (e *Failure) Unwrap() error { return e.Err }
+
 // Errno returns the error number with which a vetoed system call fails: the
 // syscall.Errno in err's chain, or EPERM if it has none (or a 0).
 func Errno(err error) syscall.Errno {

@@ -19,6 +19,14 @@ type Module struct {
 	// observer is reported and refuses nothing.
 	Observer bool
 
+	// Observes is the same for these kinds only.
+	Observes Kinds
+
+	// OnUnregister, if set, is called by Unregister when no watcher of the
+	// module is running any more and none will be. A module whose watchers
+	// hand events on waits here until these are dealt with.
+	OnUnregister func()
+
 	// OnLost, if set, is called where a source lost events.
 	OnLost func(Loss)
 

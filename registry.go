@@ -1,6 +1,7 @@
 package taskwatch
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -40,7 +41,16 @@ func (reg *registration) name() string {
 	return reg.module.Name
 }
 
-func (reg *registration) observer() bool { return reg.module != nil && reg.module.Observer }
+// observes returns the kinds on which the module never vetoes.
+func (reg *registration) observes() Kinds {
+	switch {
+	case reg.module == nil:
+		return 0
+	case reg.module.Observer:
+		return AllKinds
+	}
+	return reg.module.Observes
+}
 
 // snapshot is what notifiers see: immutable once published.
 type snapshot struct {
@@ -112,8 +122,13 @@ func (r *Registry) kinds(m moment) Kinds {
 		set = builtinKinds()
 	}
 	for _, reg := range r.modules {
-		if m == always || reg.observer() == (m == after) {
+		switch m {
+		case always:
 			set |= reg.table.Kinds()
+		case before:
+			set |= reg.table.Kinds() &^ reg.observes()
+		case after:
+			set |= reg.table.Kinds() & reg.observes()
 		}
 	}
 	return set
@@ -169,11 +184,11 @@ func (r *Registry) publish() {
 }
 
 func (s *snapshot) add(reg *registration) {
-	half := before
-	if reg.observer() {
-		half = after
-	}
 	for k := range reg.table {
+		half := before
+		if reg.observes().Has(Kind(k)) {
+			half = after
+		}
 		for _, fn := range reg.table[k] {
 			e := entry{fn, reg}
 			s.lists[always][k] = append(s.lists[always][k], e)
@@ -248,12 +263,22 @@ func (d *delivery) rescue() {
 func (d *delivery) fail(we *WatcherError) {
 	d.failed = d.next
 	e := &d.list[d.next-1]
-	we.Module, we.Watcher, we.Kind, we.Event = e.reg.name(), watcherName(e.fn), d.ev.Kind, d.ev
-	if crashed := we.Stack != nil; crashed {
+	we.Module, we.Watcher, we.Kind, we.Event = e.reg.name(), "", d.ev.Kind, d.ev
+	crashed := we.Stack != nil
+	if f := (*Failure)(nil); errors.As(we.Err, &f) {
+		we.Watcher, we.Err = f.Watcher, f.Err
+		if f.Crash {
+			we.Panic, crashed = f.Err, true
+		}
+	}
+	if we.Watcher == "" {
+		we.Watcher = watcherName(e.fn)
+	}
+	if crashed {
 		e.reg.panics.Add(1)
 	} else {
 		e.reg.errors.Add(1)
-		we.Veto = !d.vetoed && we.Kind.Vetoable() && !d.ev.Final && !e.reg.observer()
+		we.Veto = !d.vetoed && we.Kind.Vetoable() && !d.ev.Final && !e.reg.observes().Has(we.Kind)
 		d.vetoed = d.vetoed || we.Veto
 	}
 	if d.first == nil || we.Veto && !d.first.Veto {
@@ -382,6 +407,9 @@ func (r *Registry) Unregister(m *Module) error {
 		return &ModuleError{"unregister", m.Name, err}
 	}
 	r.grace.wait() // without mu, so that a watcher we wait for may still register
+	if m.OnUnregister != nil {
+		m.OnUnregister()
+	}
 	return nil
 }
 

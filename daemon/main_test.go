@@ -17,7 +17,7 @@ import (
 
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/testutil"
-	"github.com/taskwatch/taskwatch/module/kernel/build"
+	"github.com/taskwatch/taskwatch/module/build"
 	"github.com/taskwatch/taskwatch/source/connector"
 )
 

@@ -58,6 +58,16 @@ const (
 	flagCore      = 1 << 4
 )
 
+// The strings of an event, as the host numbers them.
+const (
+	stringComm   = 0
+	stringExe    = 1
+	stringArgv   = 2
+	stringCwd    = 3
+	stringCgroup = 4
+	stringOldExe = 5
+)
+
 // Fields is a set of fields of an event.
 type Fields uint64
 

@@ -89,6 +89,16 @@ struct task_ids {
 	__u32 reserved;
 };
 
+enum {
+	tw_event_init = WATCH_TASK_INIT,
+	tw_event_clone = WATCH_TASK_CLONE,
+	tw_event_exec = WATCH_TASK_EXEC,
+	tw_event_uid = WATCH_TASK_UID,
+	tw_event_gid = WATCH_TASK_GID,
+	tw_event_exit = WATCH_TASK_EXIT,
+	tw_event_free = WATCH_TASK_FREE,
+};
+
 /* The errors that watchers return most. */
 #define TW_EPERM 1
 #define TW_EAGAIN 11
@@ -107,5 +117,26 @@ struct task_ids {
 #else
 #error "task_watchers.h: compile for --target=bpf (the kernel) or --target=wasm32 (the sandbox)"
 #endif
+
+#define MODULE_AUTHOR(author) TW_MODINFO("author", author)
+#define MODULE_DESCRIPTION(text) TW_MODINFO("description", text)
+#define MODULE_VERSION(version) TW_MODINFO("version", version)
+
+/*
+ * MODULE_VETO - a negative result of this module's watchers on ev refuses the
+ * operation
+ * @ev: init, exec, uid or gid
+ *
+ * Without it, their errors are counted and reported, and refuse nothing. Where
+ * the kernel cannot deliver a veto, a module with MODULE_VETO is not loaded
+ * unless the user agrees to that.
+ */
+#define MODULE_VETO(ev)                                                                      \
+	_Static_assert(TW_JOIN(tw_event_, ev) == WATCH_TASK_INIT ||                          \
+		       TW_JOIN(tw_event_, ev) == WATCH_TASK_EXEC ||                          \
+		       TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ||                           \
+		       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only init, exec, uid and gid can be refused"); \
+	TW_MODINFO("veto", #ev)
+#define MODULE_PARM_DESC(name, text) TW_MODINFO("parm", #name ":" text)
 
 #endif

@@ -268,16 +268,6 @@ static long (*const bpf_loop)(__u32 n, void *callback, void *ctx, __u64 flags) =
 		return fn(tw_val, tw_tsk, tw_bprm);                                          \
 	}
 
-enum {
-	tw_event_init = WATCH_TASK_INIT,
-	tw_event_clone = WATCH_TASK_CLONE,
-	tw_event_exec = WATCH_TASK_EXEC,
-	tw_event_uid = WATCH_TASK_UID,
-	tw_event_gid = WATCH_TASK_GID,
-	tw_event_exit = WATCH_TASK_EXIT,
-	tw_event_free = WATCH_TASK_FREE,
-};
-
 #define TW_MODINFO(tag, info)                                                                \
 	static const char TW_JOIN(__tw_modinfo_, __COUNTER__)[] SEC(".modinfo") = tag "=" info
 
@@ -286,25 +276,6 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 /* MODULE_LICENSE - one of "GPL", "GPL v2", "GPL and additional rights",
  * "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL". Nothing else is loaded. */
 #define MODULE_LICENSE(license) char _license[] SEC("license") = license
-#define MODULE_AUTHOR(author) TW_MODINFO("author", author)
-#define MODULE_DESCRIPTION(text) TW_MODINFO("description", text)
-#define MODULE_VERSION(version) TW_MODINFO("version", version)
-
-/*
- * MODULE_VETO - a negative result of this module's watchers on ev refuses the
- * operation
- * @ev: init, exec, uid or gid
- *
- * Without it, their errors are counted and reported, and refuse nothing. Where
- * the kernel cannot deliver a veto, a module with MODULE_VETO is not loaded
- * unless the user agrees to that.
- */
-#define MODULE_VETO(ev)                                                                      \
-	_Static_assert(TW_JOIN(tw_event_, ev) == WATCH_TASK_INIT ||                          \
-		       TW_JOIN(tw_event_, ev) == WATCH_TASK_EXEC ||                          \
-		       TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ||                           \
-		       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only init, exec, uid and gid can be refused"); \
-	TW_MODINFO("veto", #ev)
 
 /*
  * module_param - a value that the user may set when the module is loaded
@@ -317,7 +288,9 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  */
 #define module_param(name, type, value) const volatile type name = value
 #define module_param_string(name, size, value) const volatile char name[size] = value
-#define MODULE_PARM_DESC(name, text) TW_MODINFO("parm", #name ":" text)
+
+/* MODULE_GLOBAL - for the sandbox; here all variables can be read from outside */
+#define MODULE_GLOBAL(name) _Static_assert(sizeof(name) > 0, "")
 
 /*
  * task_watcher_emit - send a record of the module's own to user space
@@ -361,6 +334,9 @@ static __always_inline void task_comm(struct task_struct *tsk, char *buf)
 /* task_cpu_ns - the CPU time it used; exact on free, and up to one tick short
  * while it runs */
 static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->se.sum_exec_runtime; }
+
+/* task_val - val in full, where unsigned long has 32 bits */
+#define task_val(val, tsk) ((void)(tsk), (__u64)(val))
 
 /*
  * kernel_read - read a field behind a pointer that the verifier does not know

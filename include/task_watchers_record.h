@@ -84,4 +84,12 @@ _Static_assert(sizeof(struct task_struct) == 272, "the host writes a record of 2
 #define TASK_FIELD_RUSAGE_WRITE_BYTES (1ull << 28)
 #define TASK_FIELD_LIFETIME (1ull << 29)
 
+/* The strings that the host gives. */
+#define TASK_STRING_COMM 0
+#define TASK_STRING_EXE 1
+#define TASK_STRING_ARGV 2
+#define TASK_STRING_CWD 3
+#define TASK_STRING_CGROUP 4
+#define TASK_STRING_OLD_EXE 5
+
 #endif

@@ -2,4 +2,4 @@ package main
 
 // The object is committed: building taskwatch needs no clang.
 //
-//go:generate go run ../../module/kernel/build/cmd/modbuild -o . c/doctor.c
+//go:generate go run ../../module/build/cmd/modbuild -o . c/doctor.c

@@ -13,7 +13,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module/kernel"
-	"github.com/taskwatch/taskwatch/module/kernel/build"
+	"github.com/taskwatch/taskwatch/module/build"
 )
 
 func newModule() *cobra.Command {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
-	"github.com/taskwatch/taskwatch/module/kernel/build"
+	"github.com/taskwatch/taskwatch/module/build"
 )
 
 // watcher is a 'taskwatch watch' that runs.

@@ -53,3 +53,13 @@ const (
 	flagExitGroup = 1 << 3
 	flagCore      = 1 << 4
 )
+
+// The strings of an event that a module may ask for.
+const (
+	StringComm   = 0
+	StringExe    = 1
+	StringArgv   = 2
+	StringCwd    = 3
+	StringCgroup = 4
+	StringOldExe = 5
+)

@@ -64,6 +64,9 @@ func Put(b *[Size]byte, ev *taskwatch.Event) {
 	copy(comm[:15], t.Comm)
 }
 
+// Val returns the val of a record.
+func Val(b *[Size]byte) uint64 { return le.Uint64(b[offVal:]) }
+
 func putIDs(b []byte, ids *taskwatch.IDs) {
 	_ = b[15]
 	le.PutUint32(b, ids[0])

@@ -97,11 +97,16 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 	if err != nil {
 		return nil, err
 	}
-	info := &modinfo{}
-	if data, err := sectionData(file, ".modinfo"); err != nil {
+	data, err := sectionData(file, ".modinfo")
+	if err != nil {
 		return nil, err
-	} else if info, err = parseModinfo(data); err != nil {
-		return nil, err
+	}
+	info, err := module.ParseInfo(data)
+	if err != nil {
+		return nil, invalid("section .modinfo: %w", err)
+	}
+	if err := info.CheckAPI(); err != nil {
+		return nil, invalid("%w", err)
 	}
 	license, err := sectionData(file, "license")
 	if err != nil {
@@ -110,8 +115,8 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 	o := &Object{
 		Name: name, builtin: builtin,
 		License:     string(bytes.TrimRight(license, "\x00")),
-		Description: info.description, Author: info.author, Version: info.version,
-		Veto: info.veto, parms: info.parms,
+		Description: info.Description, Author: info.Author, Version: info.Version,
+		Veto: info.Veto, parms: info.Params,
 		funcs: map[string]asm.Instructions{},
 	}
 	if err := checkLicense(o.License); err != nil {

@@ -67,6 +67,9 @@ var sizes = map[string]int{"u32": 4, "s32": 4, "u64": 8, "s64": 8, "char": 1}
 // The bits of flags.
 var flags = []string{"final", "inferred", "argv_cut", "exit_group", "core"}
 
+// The strings of an event, which modules ask for by number.
+var texts = []string{"comm", "exe", "argv", "cwd", "cgroup", "old_exe"}
+
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("wire/gen: ")
@@ -133,6 +136,10 @@ func host(size int) []byte {
 	for i, f := range flags {
 		fmt.Fprintf(&b, "flag%s = 1 << %d\n", camel(f), i)
 	}
+	b.WriteString(")\n\n// The strings of an event that a module may ask for.\nconst (\n")
+	for i, s := range texts {
+		fmt.Fprintf(&b, "String%s = %d\n", camel(s), i)
+	}
 	b.WriteString(")\n")
 	return b.Bytes()
 }
@@ -167,6 +174,10 @@ func guest(size int) []byte {
 	b.WriteString("// The bits of a record's flags.\nconst (\n")
 	for i, f := range flags {
 		fmt.Fprintf(&b, "flag%s = 1 << %d\n", camel(f), i)
+	}
+	b.WriteString(")\n\n// The strings of an event, as the host numbers them.\nconst (\n")
+	for i, s := range texts {
+		fmt.Fprintf(&b, "string%s = %d\n", camel(s), i)
 	}
 	b.WriteString(")\n\n// Fields is a set of fields of an event.\ntype Fields uint64\n\n")
 	b.WriteString("// The fields that a source may be unable to give, by their names in recordings.\nconst (\n")
@@ -223,6 +234,10 @@ func header(size int) []byte {
 	for i, name := range fieldNames() {
 		name = strings.TrimSuffix(strings.ReplaceAll(name, ".", "_"), "_ns")
 		fmt.Fprintf(&b, "#define TASK_FIELD_%s (1ull << %d)\n", strings.ToUpper(name), i)
+	}
+	b.WriteString("\n/* The strings that the host gives. */\n")
+	for i, s := range texts {
+		fmt.Fprintf(&b, "#define TASK_STRING_%s %d\n", strings.ToUpper(s), i)
 	}
 	b.WriteString("\n#endif\n")
 	return b.Bytes()

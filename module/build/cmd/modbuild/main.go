@@ -1,7 +1,7 @@
 // Command modbuild compiles the C sources of modules into a directory, for
 // machines without a compiler such as the guests of test/vm:
 //
-//	go run ./module/kernel/build/cmd/modbuild -o DIR FILE.c...
+//	go run ./module/build/cmd/modbuild -o DIR FILE.c...
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/taskwatch/taskwatch/module/kernel/build"
+	"github.com/taskwatch/taskwatch/module/build"
 )
 
 func main() {

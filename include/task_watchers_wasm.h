@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The part of task_watchers.h for modules that run in the sandbox.
+ *
+ * A module is one C file. Its watchers are called one at a time, each with a
+ * deadline; what it must not do is stopped and costs it its memory. It has no
+ * C library: memcpy() and memset() of clang are there, as instructions.
+ */
+#ifndef TASK_WATCHERS_WASM_H
+#define TASK_WATCHERS_WASM_H
+
+#include "task_watchers_record.h"
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+#ifndef __noinline
+#define __noinline __attribute__((noinline))
+#endif
+
+#define TW_IMPORT(name) __attribute__((import_module("taskwatch"), import_name(name)))
+#define TW_EXPORT(name) __attribute__((export_name(name), visibility("default"), used))
+#define TW_TABLE(section_name) __attribute__((section(section_name), used))
+
+/* The version of what host and module agree upon. */
+#define TASK_WATCHERS_ABI 1
+
+TW_IMPORT("task_field") int __tw_task_field(__u32 field, __u32 index, char *buf, __u32 size);
+TW_IMPORT("log") void __tw_log(__u32 level, const char *text, __u32 size);
+TW_IMPORT("emit") int __tw_emit(const void *data, __u32 size);
+
+/* What the module says of itself: see MODULE_LICENSE() and module_param(). */
+struct tw_var {
+	const char *name;
+	__u32 name_len;
+	const char *desc;
+	__u32 desc_len;
+	__u32 type;
+	__u32 flags;
+	const volatile void *address;
+	__u32 count;
+};
+
+extern const char __start_tw_modinfo[], __stop_tw_modinfo[];
+extern const struct tw_var __start_tw_vars[] __attribute__((weak)), __stop_tw_vars[] __attribute__((weak));
+
+TW_EXPORT("__task_watchers_abi") int __task_watchers_abi(void) { return TASK_WATCHERS_ABI; }
+
+static __always_inline __u64 tw_place(const void *address, __u32 n) { return (__u64)(__u32)address << 32 | n; }
+
+TW_EXPORT("__task_watchers_info") __u64 __task_watchers_info(void)
+{
+	return tw_place(__start_tw_modinfo, __stop_tw_modinfo - __start_tw_modinfo);
+}
+
+TW_EXPORT("__task_watchers_vars") __u64 __task_watchers_vars(void)
+{
+	return tw_place(__start_tw_vars, __stop_tw_vars - __start_tw_vars);
+}
+
+TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32 size)
+{
+	static struct task_struct tw_task;
+
+	return size == sizeof(tw_task) ? &tw_task : 0;
+}
+
+/*
+ * task_watcher_func - call fn on every event ev
+ * @ev: init, clone, exec, uid, gid, exit or free
+ * @fn: int fn(unsigned long val, struct task_struct *tsk)
+ *
+ * Watchers of one event are called in the order in which they stand in the
+ * source. An unsigned long has 32 bits here: see task_val().
+ */
+#define task_watcher_func(ev, fn)                                                            \
+	TW_EXPORT("__task_watcher_" #ev "_" #fn)                                             \
+	int __task_watcher_##ev##_##fn(__u64 tw_val, struct task_struct *tw_tsk)             \
+	{                                                                                    \
+		_Static_assert(TW_JOIN(tw_event_, ev) < NUM_WATCH_TASK_EVENTS, "");          \
+		return fn((unsigned long)tw_val, tw_tsk);                                    \
+	}
+
+/*
+ * task_ids_watcher_func - like task_watcher_func(), with the ids
+ * @ev: uid or gid
+ * @fn: int fn(unsigned long val, struct task_struct *tsk, const struct task_ids *ids)
+ */
+#define task_ids_watcher_func(ev, fn)                                                        \
+	TW_EXPORT("__task_watcher_" #ev "_" #fn)                                             \
+	int __task_watcher_##ev##_##fn(__u64 tw_val, struct task_struct *tw_tsk)             \
+	{                                                                                    \
+		_Static_assert(TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ||                   \
+			       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only uid and gid have ids"); \
+		const __u32 *tw_now = TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ? tw_tsk->uid : tw_tsk->gid; \
+		struct task_ids tw_ids = { .cause = tw_tsk->cause };                         \
+		for (int tw_i = 0; tw_i < 4; tw_i++) {                                       \
+			tw_ids.old[tw_i] = tw_tsk->old[tw_i];                                \
+			tw_ids.now[tw_i] = tw_now[tw_i];                                     \
+		}                                                                            \
+		return fn((unsigned long)tw_val, tw_tsk, &tw_ids);                           \
+	}
+
+#define TW_MODINFO(tag, info)                                                                \
+	static const char TW_JOIN(__tw_modinfo_, __COUNTER__)[] TW_TABLE("tw_modinfo") = tag "=" info
+
+TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
+
+/* MODULE_LICENSE - as in the kernel, where it must be one of a few; the
+ * sandbox links nothing, and takes any or none. */
+#define MODULE_LICENSE(license) TW_MODINFO("license", license)
+
+/* The type of a variable, as the host numbers them. The elements of an array
+ * are told by the pointer that its name turns into. */
+#define TW_TYPE(x)                                                                           \
+	_Generic((x),                                                                        \
+		 unsigned char: 1, unsigned short: 2, unsigned int: 3, unsigned long: 3, unsigned long long: 4, \
+		 signed char: 5, short: 6, int: 7, long: 7, long long: 8, bool: 9, char: 10, \
+		 volatile unsigned char *: 1, volatile unsigned short *: 2, volatile unsigned int *: 3, \
+		 volatile unsigned long *: 3, volatile unsigned long long *: 4, volatile signed char *: 5, \
+		 volatile short *: 6, volatile int *: 7, volatile long *: 7, volatile long long *: 8, \
+		 volatile bool *: 9, volatile char *: 10,                                    \
+		 const volatile char *: 10,                                                  \
+		 unsigned char *: 1, unsigned short *: 2, unsigned int *: 3, unsigned long *: 3, \
+		 unsigned long long *: 4, signed char *: 5, short *: 6, int *: 7, long *: 7, \
+		 long long *: 8, bool *: 9, char *: 10)
+
+#define TW_TYPE_SIZE(type)                                                                   \
+	((type) == 4 || (type) == 8 ? 8u : (type) == 3 || (type) == 7 ? 4u : (type) == 2 || (type) == 6 ? 2u : 1u)
+
+#define TW_VAR(var, is_param)                                                                \
+	static const struct tw_var __tw_var_##var TW_TABLE("tw_vars") = {                    \
+		.name = #var, .name_len = sizeof(#var) - 1, .type = TW_TYPE(var), .flags = is_param, \
+		.address = &var, .count = sizeof(var) / TW_TYPE_SIZE(TW_TYPE(var)),          \
+	}
+
+/*
+ * module_param - a value that the user may set when the module is loaded
+ *
+ * As in the kernel. It does not change afterwards.
+ */
+#define module_param(name, type, value)                                                      \
+	const volatile type name = value;                                                    \
+	TW_VAR(name, 1)
+#define module_param_string(name, size, value)                                               \
+	const volatile char name[size] = value;                                              \
+	TW_VAR(name, 1)
+
+/*
+ * MODULE_GLOBAL - have a global variable be read from outside
+ *
+ *	__u64 execs;
+ *	MODULE_GLOBAL(execs);
+ *
+ * For integers, bool, char arrays (strings) and arrays of them. The kernel
+ * tells of all variables, and ignores this.
+ */
+#define MODULE_GLOBAL(name) TW_VAR(name, 0)
+
+/*
+ * task_watcher_emit - send a record of the module's own
+ * @data: JSON text, or any bytes
+ * @size: at most 65536; the kernel takes 4096
+ *
+ * Returns 0, or a negative errno: what may be sent is limited. The record
+ * arrives tagged with the module's name.
+ */
+#define task_watcher_emit(data, size) ((long)__tw_emit(data, size))
+
+/* task_watcher_log - say something to who runs the module
+ * @level: one of TW_LOG_* */
+#define TW_LOG_DEBUG 0
+#define TW_LOG_INFO 1
+#define TW_LOG_WARN 2
+#define TW_LOG_ERROR 3
+#define task_watcher_log(level, text) __tw_log(level, text, __builtin_strlen(text))
+
+/* Facts of a task, under the names that also work in the kernel. A fact that
+ * the source could not give is 0: see task_missing(). */
+
+/* task_tid - the task's own id; at init it has none yet, and this is 0 */
+static __always_inline int task_tid(struct task_struct *tsk) { return tsk->tid; }
+
+/* task_pid - the id of its process (thread group); at init, 0 */
+static __always_inline int task_pid(struct task_struct *tsk) { return tsk->pid; }
+
+/* task_ppid - the process id of its parent */
+static __always_inline int task_ppid(struct task_struct *tsk) { return tsk->ppid; }
+
+static __always_inline __u32 task_uid(struct task_struct *tsk) { return tsk->uid[TASK_ID_REAL]; }
+static __always_inline __u32 task_euid(struct task_struct *tsk) { return tsk->uid[TASK_ID_EFFECTIVE]; }
+static __always_inline __u32 task_gid(struct task_struct *tsk) { return tsk->gid[TASK_ID_REAL]; }
+static __always_inline __u32 task_egid(struct task_struct *tsk) { return tsk->gid[TASK_ID_EFFECTIVE]; }
+
+/* task_start_ns - when it started, on CLOCK_BOOTTIME */
+static __always_inline __u64 task_start_ns(struct task_struct *tsk) { return tsk->start_ns; }
+
+/* task_is_leader - whether it is the first thread of its process */
+static __always_inline bool task_is_leader(struct task_struct *tsk) { return tsk->pid == tsk->tid; }
+
+/* task_comm - copy its name, at most 15 bytes and a NUL, to buf[16] */
+static __always_inline void task_comm(struct task_struct *tsk, char *buf)
+{
+	__builtin_memcpy(buf, tsk->comm, sizeof(tsk->comm));
+}
+
+/* task_cpu_ns - the CPU time it used: on exit only, else 0 */
+static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->utime_ns + tsk->stime_ns; }
+
+/* task_val - val in full: clone flags may have more than 32 bits */
+#define task_val(val, tsk) ((tsk)->val)
+
+/* Facts that only the sandbox has. */
+
+/* task_missing - whether the source could not give any of the TASK_FIELD_* */
+static __always_inline bool task_missing(struct task_struct *tsk, __u64 fields) { return tsk->missing & fields; }
+
+/*
+ * task_exe, task_cwd, task_cgroup, task_old_exe - copy a path to buf[size]
+ * task_argv - copy the argument with that index, of tsk->argc
+ *
+ * The copy ends with a NUL. They return the length in full, which is more than
+ * was copied if it is not less than size, or a negative errno: -TW_ENOENT
+ * where the source could not give it.
+ */
+#define TW_ENOENT 2
+
+static inline int tw_string(__u32 field, __u32 index, char *buf, __u32 size)
+{
+	int n;
+
+	if (!size)
+		return __tw_task_field(field, index, buf, 0);
+	n = __tw_task_field(field, index, buf, size - 1);
+	buf[n < 0 ? 0 : (__u32)n < size ? (__u32)n : size - 1] = 0;
+	return n;
+}
+
+#define task_exe(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_EXE, 0, buf, size))
+#define task_cwd(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_CWD, 0, buf, size))
+#define task_cgroup(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_CGROUP, 0, buf, size))
+#define task_old_exe(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_OLD_EXE, 0, buf, size))
+#define task_argv(tsk, index, buf, size) ((void)(tsk), tw_string(TASK_STRING_ARGV, index, buf, size))
+
+#endif

@@ -1,0 +1,229 @@
+// Package build makes modules from their sources: BPF objects, which run in the
+// kernel, and WebAssembly, which runs in the sandbox, from C, and WebAssembly
+// from Go. It runs clang, and wasm-ld, or the go command, and needs nothing
+// else: the headers are part of the program.
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/taskwatch/taskwatch/include"
+)
+
+// Errors to be found with errors.Is.
+var (
+	ErrNoClang  = errors.New("no clang found")   // no usable one
+	ErrNoLinker = errors.New("no wasm-ld found") // of clang's, for WebAssembly
+	ErrNoGo     = errors.New("no go command found")
+)
+
+// Error is the error type of this package: what failed, and what the compiler
+// said.
+type Error struct {
+	Source string
+	Err    error
+	Output string // the compiler's messages
+}
+
+func (e *Error) Error() string {
+	if e.Output == "" {
+		return fmt.Sprintf("build %s: %v", e.Source, e.Err)
+	}
+	return fmt.Sprintf("build %s: %v\n%s", e.Source, e.Err, e.Output)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Build compiles the source src, a C or Go file, to out: a BPF object if out
+// is called NAME.o, WebAssembly if it is NAME.wasm. The compiler is found in
+// PATH, and is a child that ends with ctx. The result appears under its name
+// only once it is complete. Warnings of the compiler are returned.
+func Build(ctx context.Context, src, out string) (warnings string, err error) {
+	warnings, err = build(ctx, src, out)
+	if err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			err = &Error{Source: src, Err: err}
+		}
+	}
+	return warnings, err
+}
+
+func build(ctx context.Context, src, out string) (string, error) {
+	if _, err := os.Stat(src); err != nil {
+		return "", err
+	}
+	var run func(context.Context, string, string) (string, error)
+	switch from, to := filepath.Ext(src), filepath.Ext(out); {
+	case from == ".c" && to == ".o":
+		run = bpf
+	case from == ".c" && to == ".wasm":
+		run = wasmFromC
+	case from == ".go" && to == ".wasm":
+		run = wasmFromGo
+	case from == ".go":
+		return "", fmt.Errorf("a module in Go runs in the sandbox only: it is built to a file NAME.wasm, not %q", out)
+	case from == ".c":
+		return "", fmt.Errorf("%q: a module in C is built to a file NAME.o, for the kernel, or NAME.wasm, for the sandbox", out)
+	default:
+		return "", errors.New("the source of a module is a file NAME.c or NAME.go")
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(out), ".taskwatch-build-*")
+	if err != nil {
+		return "", err
+	}
+	tmp.Close()
+	defer os.Remove(tmp.Name())
+	result, err := filepath.Abs(tmp.Name())
+	if err != nil {
+		return "", err
+	}
+	warnings, err := run(ctx, src, result)
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(result, 0o644); err != nil {
+		return "", err
+	}
+	return warnings, os.Rename(result, out)
+}
+
+// bpf compiles C for the kernel. -g is for the type information that linking
+// and CO-RE need.
+func bpf(ctx context.Context, src, out string) (string, error) {
+	clang, err := findClang("bpfel")
+	if err != nil {
+		return "", err
+	}
+	return compile(ctx, clang, src, out, "-g", "--target="+target(), "-mcpu=v3")
+}
+
+// compile runs clang. It runs in the directory of the source, so that the
+// paths of the machine are no part of the result and the source lines, which
+// the verifier quotes, are.
+func compile(ctx context.Context, clang, src, out string, flags ...string) (string, error) {
+	dir, err := os.MkdirTemp("", "taskwatch-build-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.CopyFS(dir, include.Files); err != nil {
+		return "", fmt.Errorf("unpack the headers: %w", err)
+	}
+	flags = append(flags, "-O2", "-Wall", "-fno-ident", "-fdebug-compilation-dir=.", "-ffile-prefix-map="+dir+"=include",
+		"-nostdinc", "-I", dir, "-c", "./"+filepath.Base(src), "-o", out)
+	cmd := exec.CommandContext(ctx, clang, flags...)
+	cmd.Dir = filepath.Dir(src)
+	return command(ctx, cmd, src)
+}
+
+// command runs a step of a build, and returns what it says.
+func command(ctx context.Context, cmd *exec.Cmd, src string) (string, error) {
+	var messages bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &messages, &messages
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		return "", &Error{Source: src, Err: fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err), Output: strings.TrimRight(messages.String(), "\n")}
+	}
+	return messages.String(), nil
+}
+
+// target is BPF in the byte order of this machine, which is the one that the
+// object can be loaded on.
+func target() string {
+	switch runtime.GOARCH {
+	case "mips", "mips64", "ppc64", "s390x":
+		return "bpfeb"
+	}
+	return "bpfel"
+}
+
+// findClang returns the compiler: clang, or the newest clang-N in PATH. One
+// without the target, in clang's words, is passed over.
+func findClang(target string) (string, error) {
+	var lacking []string
+	for _, path := range installed("clang") {
+		targets, err := exec.Command(path, "--print-targets").Output()
+		if err == nil && strings.Contains(string(targets), target) {
+			return path, nil
+		}
+		lacking = append(lacking, path)
+	}
+	if lacking != nil {
+		return "", fmt.Errorf("%w that can compile for %s (%s cannot): install the package clang (Debian, Ubuntu: apt install clang)",
+			ErrNoClang, target, strings.Join(lacking, ", "))
+	}
+	return "", fmt.Errorf("%w in PATH: install the package clang (Debian, Ubuntu: apt install clang; Fedora: dnf install clang). Loading a module that is built already needs none", ErrNoClang)
+}
+
+// installed returns the paths of the program of that name, and of those with
+// a version (clang-19) in PATH, best first.
+func installed(program string) (paths []string) {
+	for _, name := range versions(program, filepath.SplitList(os.Getenv("PATH"))) {
+		if path, err := exec.LookPath(name); err == nil {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// versions returns the names to try, best first.
+func versions(program string, dirs []string) []string {
+	found := map[int]bool{}
+	for _, dir := range dirs {
+		names, err := filepath.Glob(filepath.Join(dir, program+"-[0-9]*"))
+		if err != nil {
+			continue
+		}
+		for _, name := range names {
+			if n, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(name), program+"-")); err == nil {
+				found[n] = true
+			}
+		}
+	}
+	numbers := make([]int, 0, len(found))
+	for n := range found {
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	slices.Reverse(numbers)
+	list := []string{program}
+	for _, n := range numbers {
+		list = append(list, fmt.Sprintf("%s-%d", program, n))
+	}
+	return list
+}
+
+// WriteHeaders writes the headers to dir, for editors and other build systems.
+func WriteHeaders(dir string) error {
+	return fs.WalkDir(include.Files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := include.Files.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, path), b, 0o644)
+	})
+}
+
+// Available returns nil if Build could make BPF objects, or why not.
+func Available() error {
+	_, err := findClang("bpfel")
+	return err
+}

@@ -1,0 +1,76 @@
+package module
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// apiVersion is TASK_WATCHERS_API of the header.
+const apiVersion = 1
+
+// Info is what a module says of itself.
+type Info struct {
+	License, Description, Author, Version string
+
+	Params map[string]string // descriptions by parameter
+	Veto   taskwatch.Kinds   // where a negative result is a veto
+
+	api string
+}
+
+// ParseInfo reads NUL-separated key=value strings, as in the section .modinfo
+// of modules of the kernel itself. Keys it does not know are passed over.
+func ParseInfo(b []byte) (*Info, error) {
+	info := &Info{Params: map[string]string{}}
+	for len(b) > 0 {
+		var field []byte
+		field, b, _ = bytes.Cut(b, []byte{0})
+		if len(field) == 0 {
+			continue
+		}
+		key, value, ok := strings.Cut(string(field), "=")
+		if !ok {
+			return nil, fmt.Errorf("%q is not key=value", field)
+		}
+		switch key {
+		case "task_watchers":
+			info.api = value
+		case "license":
+			info.License = value
+		case "description":
+			info.Description = value
+		case "author":
+			info.Author = value
+		case "version":
+			info.Version = value
+		case "parm":
+			name, text, _ := strings.Cut(value, ":")
+			info.Params[name] = text
+		case "veto":
+			k, err := taskwatch.ParseKind(value)
+			if err != nil || !k.Vetoable() {
+				return nil, fmt.Errorf("MODULE_VETO(%s): only init, exec, uid and gid can be refused", value)
+			}
+			info.Veto |= taskwatch.KindsOf(k)
+		}
+	}
+	return info, nil
+}
+
+// CheckAPI returns an error unless this program knows the version of
+// task_watchers.h that the module was built with.
+func (i *Info) CheckAPI() error {
+	if i.api == "" {
+		return fmt.Errorf("it was not built with task_watchers.h: its .modinfo has no task_watchers=%d", apiVersion)
+	}
+	if n, err := strconv.Atoi(i.api); err != nil || n < 1 {
+		return fmt.Errorf("section .modinfo: bad interface version %q", i.api)
+	} else if n > apiVersion {
+		return fmt.Errorf("it was built with version %d of task_watchers.h and this program knows %d: use a newer taskwatch", n, apiVersion)
+	}
+	return nil
+}

@@ -1,0 +1,302 @@
+package wasm
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Limits on what is read. They are far above what a watcher needs, and keep a
+// hostile module from costing memory or time before it runs.
+const (
+	MaxModuleSize = 32 << 20 // bytes of a file
+	maxTable      = 1 << 17  // elements of all tables
+	maxLocals     = 10_000   // of one function
+)
+
+// binaryModule is a module's file, taken apart as far as the sandbox needs.
+type binaryModule struct {
+	sections []section
+	types    []funcType
+	imports  []importedFunc
+	funcs    []uint32 // types of the functions that are no imports
+	memory   limits
+	memories int
+	globals  uint32
+	exports  []exported
+}
+
+// The numbers of sections.
+const (
+	sectionCustom = iota
+	sectionType
+	sectionImport
+	sectionFunction
+	sectionTable
+	sectionMemory
+	sectionGlobal
+	sectionExport
+	sectionStart
+	sectionElement
+	sectionCode
+	sectionData
+	sectionDataCount
+)
+
+// sectionOrder is the order of sections in a file.
+var sectionOrder = []byte{sectionType, sectionImport, sectionFunction, sectionTable, sectionMemory, sectionGlobal,
+	sectionExport, sectionStart, sectionElement, sectionDataCount, sectionCode, sectionData}
+
+type section struct {
+	id   byte
+	body []byte
+}
+
+// funcType is a signature, with the types as letters: i is i32, I is i64, f
+// and F are floats, r is a reference. "I,i>i" takes an i64 and an i32.
+type funcType string
+
+type limits struct {
+	min    uint32
+	max    uint32
+	hasMax bool
+}
+
+type importedFunc struct {
+	module, name string
+	typ          funcType
+}
+
+type exported struct {
+	name  string
+	kind  byte
+	index uint32
+}
+
+// The kinds of imports and exports.
+const (
+	externFunc = iota
+	externTable
+	externMemory
+	externGlobal
+)
+
+var externNames = [...]string{"function", "table", "memory", "global"}
+
+func externName(kind byte) string {
+	if int(kind) < len(externNames) {
+		return externNames[kind]
+	}
+	return fmt.Sprintf("thing of kind %d", kind)
+}
+
+var magic = []byte("\x00asm\x01\x00\x00\x00")
+
+// IsModule reports whether b begins like a WebAssembly module, of any
+// version.
+func IsModule(b []byte) bool { return bytes.HasPrefix(b, magic[:4]) }
+
+// parseBinary takes a module apart and refuses what the sandbox has not.
+// What it does not look at, the compiler validates.
+func parseBinary(b []byte) (*binaryModule, error) {
+	const fix = "build it with 'taskwatch module build'"
+	switch {
+	case len(b) > MaxModuleSize:
+		return nil, invalid("it has more than the %d bytes that a module may have", MaxModuleSize)
+	case bytes.HasPrefix(b, []byte("\x7fELF")):
+		return nil, invalid("it is an ELF object, which the kernel takes, not a WebAssembly module; %s", fix)
+	case !IsModule(b):
+		return nil, invalid("it is not a WebAssembly module; %s", fix)
+	case len(b) < len(magic):
+		return nil, invalid("truncated module")
+	case !bytes.HasPrefix(b, magic):
+		return nil, invalid("it is of version %#x of the WebAssembly format, or a component, and the sandbox takes modules of version 1; %s", b[4:8], fix)
+	}
+	m := &binaryModule{}
+	r := &reader{b: b, off: len(magic)}
+	next := 0 // in sectionOrder
+	for r.more() {
+		id := r.byte()
+		body := r.bytes(r.u32())
+		if r.err != nil {
+			break
+		}
+		if id != sectionCustom {
+			at := slices.Index(sectionOrder, id)
+			if at < 0 {
+				return nil, invalid("it has a section of kind %d, which the sandbox does not know", id)
+			}
+			if at < next {
+				return nil, invalid("malformed module: section %d is twice there, or in the wrong place", id)
+			}
+			next = at + 1
+		}
+		m.sections = append(m.sections, section{id, body})
+		s := &reader{b: body}
+		m.section(id, s)
+		if s.err != nil {
+			return nil, s.err
+		}
+		if id != sectionCustom && s.off != len(s.b) {
+			return nil, invalid("malformed module: section %d is longer than what is in it", id)
+		}
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return m, nil
+}
+
+func (m *binaryModule) section(id byte, r *reader) {
+	switch id {
+	case sectionType:
+		for range r.count() {
+			m.types = append(m.types, readType(r))
+		}
+	case sectionImport:
+		for range r.count() {
+			m.readImport(r)
+		}
+	case sectionFunction:
+		for range r.count() {
+			t := r.u32()
+			if int(t) >= len(m.types) {
+				r.fail("malformed module: no type %d", t)
+				return
+			}
+			m.funcs = append(m.funcs, t)
+		}
+	case sectionTable:
+		var total uint64
+		for range r.count() {
+			r.byte() // the type of its elements
+			total += uint64(readLimits(r).min)
+		}
+		if r.err == nil && total > maxTable {
+			r.fail("its tables have %d elements, and may have %d", total, maxTable)
+		}
+	case sectionMemory:
+		m.memories = r.count()
+		for range m.memories {
+			m.memory = readLimits(r)
+		}
+	case sectionGlobal:
+		m.globals = uint32(r.count())
+		r.off = len(r.b)
+	case sectionExport:
+		for range r.count() {
+			m.exports = append(m.exports, exported{r.name(), r.byte(), r.u32()})
+		}
+	case sectionStart:
+		r.fail("it has a start section; export a function _initialize instead")
+	default: // looked at later, or not at all
+		r.off = len(r.b)
+	}
+}
+
+func readType(r *reader) funcType {
+	if form := r.byte(); form != 0x60 && r.err == nil {
+		r.fail("malformed module: a type of form %#x is no function's", form)
+	}
+	var b strings.Builder
+	list := func() {
+		for i := range r.count() {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteByte(typeLetter(r))
+		}
+	}
+	list()
+	b.WriteByte('>')
+	list()
+	return funcType(b.String())
+}
+
+func typeLetter(r *reader) byte {
+	switch t := r.byte(); t {
+	case 0x7f:
+		return 'i'
+	case 0x7e:
+		return 'I'
+	case 0x7d:
+		return 'f'
+	case 0x7c:
+		return 'F'
+	case 0x70, 0x6f:
+		return 'r'
+	default:
+		if r.err == nil {
+			r.fail("it has values of type %#x, which the sandbox has not", t)
+		}
+		return '?'
+	}
+}
+
+// String writes the signature as in C.
+func (t funcType) String() string {
+	params, results, _ := strings.Cut(string(t), ">")
+	words := strings.NewReplacer("i", "i32", "I", "i64", "f", "f32", "F", "f64", "r", "ref", ",", ", ")
+	if results == "" {
+		return "(" + words.Replace(params) + ")"
+	}
+	return "(" + words.Replace(params) + ") -> " + words.Replace(results)
+}
+
+func readLimits(r *reader) limits {
+	var l limits
+	flags := r.byte()
+	if flags > 1 {
+		r.fail("it has shared or 64-bit memory, which the sandbox has not")
+		return l
+	}
+	l.min = r.u32()
+	if l.hasMax = flags == 1; l.hasMax {
+		l.max = r.u32()
+	}
+	return l
+}
+
+func (m *binaryModule) readImport(r *reader) {
+	imp := importedFunc{module: r.name(), name: r.name()}
+	kind := r.byte()
+	if r.err != nil {
+		return
+	}
+	if kind != externFunc {
+		r.fail("it imports the %s %s.%s, which the sandbox has not", externName(kind), imp.module, imp.name)
+		return
+	}
+	t := r.u32()
+	if int(t) >= len(m.types) {
+		r.fail("malformed module: no type %d", t)
+		return
+	}
+	imp.typ = m.types[t]
+	m.imports = append(m.imports, imp)
+}
+
+// export returns the export of that name.
+func (m *binaryModule) export(name string) (exported, bool) {
+	i := slices.IndexFunc(m.exports, func(e exported) bool { return e.name == name })
+	if i < 0 {
+		return exported{}, false
+	}
+	return m.exports[i], true
+}
+
+// typeOf returns the signature of an exported function.
+func (m *binaryModule) typeOf(e exported) (funcType, error) {
+	if e.kind != externFunc {
+		return "", invalid("its export %s is a %s, not a function", e.name, externName(e.kind))
+	}
+	i := int(e.index)
+	if i < len(m.imports) {
+		return m.imports[i].typ, nil
+	}
+	if i -= len(m.imports); i < len(m.funcs) {
+		return m.types[m.funcs[i]], nil
+	}
+	return "", invalid("malformed module: no function %d", e.index)
+}

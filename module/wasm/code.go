@@ -1,0 +1,122 @@
+package wasm
+
+// The instructions that are named here. All others are known by their ranges.
+const (
+	opUnreachable  = 0x00
+	opBlock        = 0x02
+	opLoop         = 0x03
+	opIf           = 0x04
+	opEnd          = 0x0b
+	opBr           = 0x0c
+	opBrIf         = 0x0d
+	opBrTable      = 0x0e
+	opReturn       = 0x0f
+	opCall         = 0x10
+	opCallIndirect = 0x11
+	opDrop         = 0x1a
+	opSelect       = 0x1b
+	opSelectTyped  = 0x1c
+	opLocalGet     = 0x20
+	opLocalTee     = 0x22
+	opGlobalGet    = 0x23
+	opGlobalSet    = 0x24
+	opTableGet     = 0x25
+	opTableSet     = 0x26
+	opI32Load      = 0x28
+	opI64Store32   = 0x3e
+	opMemorySize   = 0x3f
+	opMemoryGrow   = 0x40
+	opI32Const     = 0x41
+	opI64Const     = 0x42
+	opF32Const     = 0x43
+	opF64Const     = 0x44
+	opI32Eqz       = 0x45
+	opI64Extend32  = 0xc4
+	opRefNull      = 0xd0
+	opRefIsNull    = 0xd1
+	opRefFunc      = 0xd2
+	opMore         = 0xfc // and a second number
+	opSIMD         = 0xfd
+	opAtomic       = 0xfe
+
+	emptyBlock = 0x40
+)
+
+// instruction passes over one instruction and reports whether it begins a
+// loop. It refuses what it does not know: what follows could not be read
+// right, and then a loop could hide.
+func (m *binaryModule) instruction(r *reader) (loop bool) {
+	switch op := r.byte(); {
+	case op == opBlock, op == opLoop, op == opIf:
+		r.skipLEB(5)
+		return op == opLoop
+	case op <= 0x01, op == 0x05, op == opEnd, op == opReturn, op == opDrop, op == opSelect, op == opRefIsNull,
+		op >= opI32Eqz && op <= opI64Extend32:
+	case op == opBr, op == opBrIf, op == opCall, op >= opLocalGet && op <= opLocalTee, op == opTableGet, op == opTableSet,
+		op == opRefFunc:
+		r.u32()
+	case op == opGlobalGet, op == opGlobalSet:
+		if i := r.u32(); r.err == nil && i >= m.globals {
+			r.fail("malformed module: no global %d", i)
+		}
+	case op == opBrTable:
+		for range r.count() {
+			r.u32()
+		}
+		r.u32()
+	case op == opCallIndirect:
+		r.u32()
+		r.u32()
+	case op == opSelectTyped:
+		for range r.count() {
+			r.byte()
+		}
+	case op >= opI32Load && op <= opI64Store32:
+		r.u32()
+		r.u32()
+	case op == opMemorySize, op == opMemoryGrow, op == opRefNull:
+		r.byte()
+	case op == opI32Const:
+		r.skipLEB(5)
+	case op == opI64Const:
+		r.skipLEB(10)
+	case op == opF32Const:
+		r.bytes(4)
+	case op == opF64Const:
+		r.bytes(8)
+	case op == opMore:
+		m.moreInstruction(r)
+	case op == opSIMD:
+		r.fail("SIMD instructions, which the sandbox has not; build it without them")
+	case op == opAtomic:
+		r.fail("atomic instructions, which the sandbox has not; build it without threads")
+	default:
+		r.fail("instruction %#x, which the sandbox has not", op)
+	}
+	return false
+}
+
+func (m *binaryModule) moreInstruction(r *reader) {
+	switch op := r.u32(); op {
+	case 0, 1, 2, 3, 4, 5, 6, 7: // saturating conversions
+	case 8: // memory.init
+		r.u32()
+		r.byte()
+	case 9, 13, 16, 17: // data.drop, elem.drop, table.size, table.fill
+		r.u32()
+	case 10: // memory.copy
+		r.byte()
+		r.byte()
+	case 11: // memory.fill
+		r.byte()
+	case 12, 14: // table.init, table.copy
+		r.u32()
+		r.u32()
+	case 15:
+		r.fail("table.grow, which the sandbox has not")
+	default:
+		if r.err == nil {
+			r.fail("instruction 0xfc %d, which the sandbox has not", op)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package wasm
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/taskwatch/taskwatch/internal/wire"
+)
+
+// hostModule is the name under which modules import what the host gives them.
+const hostModule = "taskwatch"
+
+// hostFuncs are the signatures of the imports.
+var hostFuncs = map[string]funcType{
+	"task_field": "i,i,i,i>i",
+	"log":        "i,i,i>",
+	"emit":       "i,i>i",
+}
+
+// host is what a module can ask for while it is called. Its fields are those
+// of the goroutine that calls, but for the counters.
+type host struct {
+	dog *watchdog
+
+	record *[wire.Size]byte // of the event; nil outside of a watcher
+	text   text             // the rest of it
+
+	onLog  func(slog.Level, string)
+	onEmit func([]byte) // nil where nobody listens
+
+	emits, logs    allowance
+	stdout, stderr lineWriter
+
+	emitted, emitsDropped, logsDropped atomic.Uint64
+}
+
+// define gives the runtime the host's functions.
+func (h *host) define(rt wazero.Runtime, dog *watchdog) error {
+	h.dog = dog
+	h.emits = allowance{perCall: emitsPerCall, perSecond: emitsPerSecond}
+	h.logs = allowance{perCall: logsPerCall, perSecond: logsPerSecond}
+	h.stdout = lineWriter{line: func(s string) { h.log(slog.LevelInfo, s) }}
+	h.stderr = lineWriter{line: func(s string) { h.log(slog.LevelWarn, s) }}
+	b := rt.NewHostModuleBuilder(hostModule)
+	for name, fn := range map[string]func(api.Module, []uint64){
+		"task_field": h.taskField, "log": h.logText, "emit": h.emit,
+	} {
+		params, results := hostFuncs[name].values()
+		b.NewFunctionBuilder().WithGoModuleFunction(
+			api.GoModuleFunc(func(_ context.Context, mod api.Module, stack []uint64) { fn(mod, stack) }), params, results).Export(name)
+	}
+	_, err := b.Instantiate(background)
+	return err
+}
+
+// values returns the signature of a function of i32 only, as wazero has it.
+func (t funcType) values() (params, results []api.ValueType) {
+	p, r, _ := strings.Cut(string(t), ">")
+	for range strings.Count(p, "i") {
+		params = append(params, api.ValueTypeI32)
+	}
+	for range strings.Count(r, "i") {
+		results = append(results, api.ValueTypeI32)
+	}
+	return params, results
+}
+
+// begin says that a watcher is about to be called with that record, or, with
+// none, something else.
+func (h *host) begin(record *[wire.Size]byte) {
+	h.record = record
+	h.emits.begin()
+	h.logs.begin()
+}
+
+func errnoResult(stack []uint64, e syscall.Errno) { stack[0] = api.EncodeI32(-int32(e)) }
+
+// taskField is task_field(field, index, buf, cap).
+func (h *host) taskField(mod api.Module, stack []uint64) {
+	value, there, known := h.text.field(uint32(stack[0]), uint32(stack[1]))
+	room := value[:min(uint64(len(value)), uint64(uint32(stack[3])))]
+	switch {
+	case !known || h.record == nil:
+		errnoResult(stack, syscall.EINVAL)
+	case !there:
+		errnoResult(stack, syscall.ENOENT)
+	case !mod.Memory().WriteString(uint32(stack[2]), room):
+		errnoResult(stack, syscall.EFAULT)
+	default:
+		stack[0] = uint64(len(value))
+	}
+}
+
+// emit is emit(ptr, len).
+func (h *host) emit(mod api.Module, stack []uint64) {
+	n := uint32(stack[1])
+	if n > maxEmit {
+		h.emitsDropped.Add(1)
+		errnoResult(stack, syscall.EMSGSIZE)
+		return
+	}
+	data, ok := mod.Memory().Read(uint32(stack[0]), n)
+	switch {
+	case h.record == nil:
+		errnoResult(stack, syscall.EINVAL)
+	case !ok:
+		errnoResult(stack, syscall.EFAULT)
+	case h.onEmit == nil:
+		errnoResult(stack, syscall.ENOENT)
+	case !h.emits.take(int(n)) || !h.dog.outside(func() { h.onEmit(data) }):
+		h.emitsDropped.Add(1)
+		errnoResult(stack, syscall.EAGAIN)
+	default:
+		h.emitted.Add(1)
+		stack[0] = 0
+	}
+}
+
+// levels are those of log.
+var levels = [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
+
+// logText is log(level, ptr, len).
+func (h *host) logText(mod api.Module, stack []uint64) {
+	level, n := uint32(stack[0]), uint32(stack[2])
+	b, ok := mod.Memory().Read(uint32(stack[1]), min(n, maxLog))
+	if !ok || level >= uint32(len(levels)) {
+		h.logsDropped.Add(1)
+		return
+	}
+	s := string(b)
+	if n > maxLog {
+		s += "…"
+	}
+	h.log(levels[level], strings.TrimRight(s, "\n"))
+}
+
+func (h *host) log(level slog.Level, s string) {
+	if h.onLog == nil {
+		return
+	}
+	if !h.logs.take(len(s)) || !h.dog.outside(func() { h.onLog(level, s) }) {
+		h.logsDropped.Add(1)
+	}
+}
+
+// lineWriter is a standard output of the module. What is too long for a line
+// is cut, with a mark.
+type lineWriter struct {
+	line func(string)
+	rest []byte
+	cut  bool
+}
+
+func (w *lineWriter) Write(b []byte) (int, error) {
+	for _, c := range b {
+		switch {
+		case c == '\n':
+			w.flush()
+		case len(w.rest) < maxLog:
+			w.rest = append(w.rest, c)
+		default:
+			w.cut = true
+		}
+	}
+	return len(b), nil
+}
+
+func (w *lineWriter) flush() {
+	if w.cut {
+		w.rest = append(w.rest, "…"...)
+	}
+	if len(w.rest) > 0 {
+		w.line(string(w.rest))
+	}
+	w.rest, w.cut = w.rest[:0], false
+}

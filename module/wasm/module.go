@@ -1,0 +1,490 @@
+package wasm
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/wire"
+	"github.com/taskwatch/taskwatch/module"
+)
+
+// A module that crashes so often in that time is quarantined.
+const (
+	maxCrashes  = 5
+	crashWindow = time.Minute
+)
+
+// drainTime is how long the events that wait are worked off when a module is
+// unregistered; those left are dropped.
+const drainTime = 2 * time.Second
+
+// Module is a loaded module: an instance in a sandbox, with a goroutine that
+// calls its watchers. It is made by [Object.Load] and must be closed. Its
+// methods may be called from any goroutine, but for those of its callbacks.
+type Module struct {
+	object   *Object
+	opts     LoadOptions
+	params   map[uint32][]byte
+	watchers [taskwatch.NumKinds][]*watcher
+
+	queue queue
+	wake  chan struct{} // has an element when the queue may be worth a look
+	idle  atomic.Bool   // the goroutine waits for wake
+	done  chan struct{}
+	ended chan struct{}
+
+	state atomic.Uint32 // a State
+	why   atomic.Pointer[string]
+	drops atomic.Uint64
+	veto  atomic.Uint64
+	times times
+
+	mu      sync.Mutex // guards the fields below, and is held in every call
+	sandbox *sandbox
+	inst    *instance // nil after a crash, and once closed
+	entry   entry     // the event that the goroutine, or who drains the queue, is at
+	record  [wire.Size]byte
+	calls   uint64
+	crashes []time.Time // the latest
+	told    uint64      // how many drops were logged
+	toldAt  time.Time
+}
+
+// Load makes an instance of the module and sets its parameters. It needs no
+// privileges.
+func (o *Object) Load(opts LoadOptions) (*Module, error) {
+	m, err := o.load(opts)
+	if err != nil {
+		return nil, failure("load", o.Name, err)
+	}
+	return m, nil
+}
+
+func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
+	if opts, err = opts.resolve(); err != nil {
+		return nil, err
+	}
+	params, err := o.encodeParams(opts.Params)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.use(); err != nil {
+		return nil, err
+	}
+	m := &Module{object: o, opts: opts, params: params,
+		wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
+	m.queue.most = opts.Queue
+	if m.sandbox, err = newSandbox(o, opts.Memory, opts.Deadline); err != nil {
+		return nil, errors.Join(err, o.unuse())
+	}
+	h := &m.sandbox.host
+	h.onLog = opts.Log
+	h.emits.unlimited, h.logs.unlimited = opts.Synchronous, opts.Synchronous
+	if opts.Emit != nil {
+		h.onEmit = m.emit
+	}
+	if m.inst, err = m.sandbox.instantiate(o, params); err != nil {
+		return nil, errors.Join(err, m.sandbox.close(), o.unuse())
+	}
+	for k := range o.Watchers {
+		for i, name := range o.Watchers[k] {
+			m.watchers[k] = append(m.watchers[k], &watcher{kind: taskwatch.Kind(k), index: i, name: name})
+		}
+	}
+	go m.work()
+	return m, nil
+}
+
+// Name returns the module's name.
+func (m *Module) Name() string { return m.object.Name }
+
+// Object returns what the module was loaded from.
+func (m *Module) Object() *Object { return m.object }
+
+// Watchers returns the module in the form that a registry takes. veto holds
+// the events that the source can refuse ([source.Capabilities]): on those of
+// them that the module asks for, its watchers are called in place, before the
+// operation, and their errors refuse it. Everything else is put into the
+// module's queue, and its errors go to [LoadOptions.Report]. To one module,
+// events come in the order in which they were notified, whichever way.
+//
+// When it is unregistered, what waits is worked off for two seconds at most,
+// and then dropped; no watcher runs after that.
+func (m *Module) Watchers(veto taskwatch.Kinds) *taskwatch.Module {
+	inPlace := m.object.Veto & veto
+	t := &taskwatch.Module{Name: m.Name(), Observes: taskwatch.AllKinds &^ inPlace, OnUnregister: m.drain}
+	for k, list := range m.watchers {
+		switch {
+		case len(list) == 0:
+		case inPlace.Has(taskwatch.Kind(k)), m.opts.Synchronous:
+			for _, w := range list {
+				t.Table[k] = append(t.Table[k], m.callInPlace(w, inPlace.Has(w.kind)))
+			}
+		default:
+			t.Table[k] = []taskwatch.Watcher{m.enqueue}
+		}
+	}
+	return t
+}
+
+// enqueue has the event's watchers called later.
+func (m *Module) enqueue(ev *taskwatch.Event) error {
+	if State(m.state.Load()) != Running || !m.queue.put(ev) {
+		m.drops.Add(1)
+		return nil
+	}
+	if m.idle.Load() {
+		m.kick()
+	}
+	return nil
+}
+
+func (m *Module) kick() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// work calls the watchers of what is in the queue, until the module is closed.
+func (m *Module) work() {
+	defer close(m.ended)
+	for {
+		m.mu.Lock()
+		more := m.next()
+		m.mu.Unlock()
+		if more {
+			continue
+		}
+		m.idle.Store(true)
+		if m.queue.len() == 0 || State(m.state.Load()) != Running {
+			select {
+			case <-m.wake:
+			case <-m.done:
+				return
+			}
+		}
+		m.idle.Store(false)
+	}
+}
+
+// next calls the watchers of the oldest event in the queue, and reports false
+// where there is none. Callers hold mu.
+func (m *Module) next() bool {
+	if State(m.state.Load()) != Running {
+		m.drop()
+		return false
+	}
+	if m.inst == nil {
+		m.revive() // before somebody waits for it
+	}
+	if !m.queue.take(&m.entry) {
+		m.tellDrops(false)
+		return false
+	}
+	e := &m.entry
+	m.sandbox.host.text = e.text
+	for _, w := range m.watchers[e.kind] {
+		if f := m.invoke(w, &e.record); f != nil && m.opts.Report != nil {
+			m.opts.Report(m.reported(w, f, e.text.event(&e.record)))
+		}
+	}
+	e.text = text{}
+	m.sandbox.host.text = text{}
+	m.tellDrops(false)
+	return true
+}
+
+// reported returns what a registry would have made of the failure.
+func (m *Module) reported(w *watcher, f *taskwatch.Failure, ev *taskwatch.Event) *taskwatch.WatcherError {
+	we := &taskwatch.WatcherError{Module: m.Name(), Watcher: f.Watcher, Kind: w.kind, Err: f.Err, Event: ev}
+	if f.Crash {
+		we.Panic = f.Err
+	}
+	return we
+}
+
+// callInPlace returns a function that calls a watcher and waits for it, after
+// everything that is in the queue.
+func (m *Module) callInPlace(w *watcher, veto bool) taskwatch.Watcher {
+	return func(ev *taskwatch.Event) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		f := m.callNow(w, ev)
+		if f == nil {
+			return nil // not a nil *Failure in an error
+		}
+		refuses := veto && !ev.Final
+		switch {
+		case refuses && !f.Crash:
+			m.veto.Add(1)
+		case refuses && m.opts.OnError == Deny:
+			m.veto.Add(1)
+			return &taskwatch.Failure{Watcher: w.name, Err: fmt.Errorf("%w, because of %w", syscall.EACCES, f.Err)}
+		case errors.Is(f.Err, ErrQuarantined):
+			return nil // it was said once
+		}
+		return f
+	}
+}
+
+// errBusy is the error of a call for which there was no time.
+var errBusy = fmt.Errorf("%w: the events before it took all of its time", ErrDeadline)
+
+func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
+	if !m.catchUp() {
+		m.drops.Add(1)
+		return &taskwatch.Failure{Watcher: w.name, Err: errBusy, Crash: true}
+	}
+	if State(m.state.Load()) != Running {
+		m.drops.Add(1)
+		return &taskwatch.Failure{Watcher: w.name, Err: ErrQuarantined, Crash: true}
+	}
+	wire.Put(&m.record, ev)
+	m.sandbox.host.text.set(ev)
+	f := m.invoke(w, &m.record)
+	m.sandbox.host.text = text{}
+	return f
+}
+
+// catchUp calls the watchers of everything in the queue, and reports false
+// where that takes too long. Callers hold mu.
+func (m *Module) catchUp() bool {
+	if m.queue.len() == 0 {
+		return true
+	}
+	for until := time.Now().Add(m.opts.Deadline); m.next(); {
+		if time.Now().After(until) {
+			return false
+		}
+	}
+	return true
+}
+
+// invoke calls a watcher with the record, in an instance that is made if there
+// is none. Callers hold mu.
+func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure {
+	if m.inst == nil && !m.revive() {
+		m.drops.Add(1)
+		return &taskwatch.Failure{Watcher: w.name, Err: ErrQuarantined, Crash: true}
+	}
+	inst, s := m.inst, m.sandbox
+	if !inst.memory.Write(inst.record, record[:]) {
+		return m.crashed(w, fmt.Errorf("%w: it has no record any more", ErrTrap))
+	}
+	w.calls.Add(1)
+	m.calls++
+	measured := m.calls%sampleEvery == 1
+	var start time.Time
+	if measured {
+		start = time.Now()
+	}
+	w.stack = [2]uint64{wire.Val(record), uint64(inst.record)}
+	s.host.begin(record)
+	s.dog.arm(0)
+	err := inst.fns[w.kind][w.index].CallWithStack(background, w.stack[:])
+	late := s.dog.disarm()
+	s.host.record = nil
+	if measured {
+		m.times.add(time.Since(start))
+	}
+	if err != nil || late {
+		return m.crashed(w, crash(err, late, m.opts.Deadline))
+	}
+	result := int32(w.stack[0])
+	if result >= 0 {
+		return nil
+	}
+	w.errors.Add(1)
+	return &taskwatch.Failure{Watcher: w.name, Err: errnoOf(result)}
+}
+
+// errnoOf returns the error that a negative result stands for.
+func errnoOf(result int32) error {
+	const maxErrno = 4095
+	if result < -maxErrno {
+		return fmt.Errorf("%w: it returned %d, which is no error number", syscall.EINVAL, result)
+	}
+	return syscall.Errno(-result)
+}
+
+// crashed drops the instance, which may be in any state.
+func (m *Module) crashed(w *watcher, err error) *taskwatch.Failure {
+	w.crashes.Add(1)
+	m.abandon()
+	m.note(err)
+	if State(m.state.Load()) == Running {
+		m.kick() // have a new one made
+	}
+	return &taskwatch.Failure{Watcher: w.name, Err: err, Crash: true}
+}
+
+func (m *Module) abandon() {
+	if m.inst != nil {
+		_ = m.inst.mod.Close(background) // it has nothing that could fail
+		m.inst = nil
+	}
+}
+
+// note takes a crash into account.
+func (m *Module) note(err error) {
+	now := time.Now()
+	m.crashes = append(m.crashes, now)
+	if len(m.crashes) > maxCrashes {
+		m.crashes = m.crashes[1:]
+	}
+	if len(m.crashes) == maxCrashes && now.Sub(m.crashes[0]) < crashWindow {
+		why := fmt.Sprintf("it crashed %d times in %v, the last time by: %v", maxCrashes, now.Sub(m.crashes[0]).Round(time.Millisecond), err)
+		m.why.Store(&why)
+		m.state.Store(uint32(Quarantined))
+		m.log(slog.LevelError, "quarantined: "+why)
+	}
+}
+
+// revive makes an instance, and reports whether there is one. Callers hold mu.
+func (m *Module) revive() bool {
+	if State(m.state.Load()) != Running {
+		return false
+	}
+	inst, err := m.sandbox.instantiate(m.object, m.params)
+	if err != nil {
+		m.log(slog.LevelError, "a new instance: "+err.Error())
+		m.note(err)
+		return false
+	}
+	m.inst = inst
+	return true
+}
+
+// log tells something about the module that it does not say itself.
+func (m *Module) log(level slog.Level, text string) {
+	if m.opts.Log != nil {
+		m.opts.Log(level, text)
+	}
+}
+
+// tellDrops logs how many events were dropped, once a second at most unless
+// it is the last word.
+func (m *Module) tellDrops(last bool) {
+	n := m.drops.Load()
+	if n == m.told || !last && time.Since(m.toldAt) < time.Second {
+		return
+	}
+	m.log(slog.LevelWarn, fmt.Sprintf("%d events dropped: the module is too slow, or quarantined", n-m.told))
+	m.told, m.toldAt = n, time.Now()
+}
+
+// drop drops what waits.
+func (m *Module) drop() { m.drops.Add(uint64(m.queue.clear())) }
+
+// drain returns when no event waits any more and no watcher runs.
+func (m *Module) drain() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for until := time.Now().Add(drainTime); m.next() && time.Now().Before(until); {
+	}
+	m.drop()
+	m.tellDrops(true)
+}
+
+// emit hands on a record of the module's own.
+func (m *Module) emit(data []byte) {
+	ev := m.sandbox.host.text.event(m.sandbox.host.record)
+	m.opts.Emit(Emitted{Module: m.Name(), Data: data, Event: ev})
+}
+
+// Globals reads all variables that the module tells of, sorted by name. It
+// waits for a call that runs.
+func (m *Module) Globals() ([]module.Global, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.inst == nil && !m.revive() {
+		err := error(ErrQuarantined)
+		if State(m.state.Load()) == Closed {
+			err = ErrClosed
+		}
+		return nil, failure("read", m.Name(), err)
+	}
+	var list []module.Global
+	for i := range m.object.vars {
+		v := &m.object.vars[i]
+		b, ok := m.inst.memory.Read(v.address, v.size())
+		if !ok {
+			return nil, failure("read", m.Name(), fmt.Errorf("%s is not in its memory any more", v.name))
+		}
+		list = append(list, module.Global{Name: v.name, Type: v.typeName(), Param: v.param, Value: v.value(b)})
+	}
+	slices.SortFunc(list, func(a, b module.Global) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// Stats returns what the module has done so far. It waits for nothing.
+func (m *Module) Stats() Stats {
+	s := Stats{
+		Vetoes: m.veto.Load(), Drops: m.drops.Load(), Queued: m.queue.len(),
+		Emitted: m.sandbox.host.emitted.Load(), EmitsDropped: m.sandbox.host.emitsDropped.Load(),
+		LogsDropped: m.sandbox.host.logsDropped.Load(),
+		Mean:        m.times.mean(), P99: m.times.percentile(99),
+		State: State(m.state.Load()),
+	}
+	if why := m.why.Load(); why != nil && s.State == Quarantined {
+		s.Why = *why
+	}
+	for _, list := range m.watchers {
+		for _, w := range list {
+			ws := WatcherStats{w.kind, w.name, w.calls.Load(), w.errors.Load(), w.crashes.Load()}
+			s.Watchers = append(s.Watchers, ws)
+			s.Calls += ws.Calls
+			s.Errors += ws.Errors
+			s.Crashes += ws.Crashes
+		}
+	}
+	return s
+}
+
+// Reload makes a fresh instance with the same parameters, also of a module
+// that is quarantined, whose crashes are forgotten.
+func (m *Module) Reload() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if State(m.state.Load()) == Closed {
+		return failure("reload", m.Name(), ErrClosed)
+	}
+	inst, err := m.sandbox.instantiate(m.object, m.params)
+	if err != nil {
+		return failure("reload", m.Name(), err)
+	}
+	m.abandon()
+	m.inst, m.crashes = inst, nil
+	m.state.Store(uint32(Running))
+	return nil
+}
+
+// Close ends the module: it drops what waits, and returns when no watcher runs.
+// A module that is still registered is not called any more. Closing twice is
+// harmless.
+func (m *Module) Close() error {
+	m.mu.Lock()
+	if State(m.state.Swap(uint32(Closed))) == Closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.drop()
+	m.tellDrops(true)
+	m.abandon()
+	m.mu.Unlock()
+	close(m.done)
+	<-m.ended
+	if err := errors.Join(m.sandbox.close(), m.object.unuse()); err != nil {
+		return failure("close", m.Name(), err)
+	}
+	return nil
+}

@@ -1,0 +1,300 @@
+package wasm
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
+)
+
+// Object is a parsed and compiled module file: the blueprint of a [Module]. It
+// may be loaded several times, from any goroutine, and must be closed.
+type Object struct {
+	// Name is the module's name, as given to [Parse].
+	Name string
+
+	License     string // "" if it says nothing: the sandbox links nothing that asks for one
+	Description string
+	Author      string
+	Version     string
+
+	// Veto holds the events that the module wants to be able to refuse.
+	Veto taskwatch.Kinds
+
+	// Watchers holds the names of the module's functions, in the order in
+	// which they are called.
+	Watchers [taskwatch.NumKinds][]string
+
+	binary *binaryModule
+	code   []byte // instrumented
+	vars   []variable
+	params []module.Param
+	cache  wazero.CompilationCache
+
+	mu   sync.Mutex // guards uses
+	uses int        // itself, and each module loaded from it; then the cache is closed
+	dead bool       // closed
+}
+
+// What a module exports.
+const (
+	exportMemory  = "memory"
+	exportABI     = "__task_watchers_abi"
+	exportInfo    = "__task_watchers_info"
+	exportVars    = "__task_watchers_vars"
+	exportTask    = "__task_watchers_task"
+	watcherPrefix = "__task_watcher_" // ev_fn
+)
+
+const (
+	watcherType    funcType = "I,i>i"
+	maxWatchers             = 256
+	maxWatcherName          = 128
+	maxInfo                 = 64 << 10
+)
+
+// Parse reads a module from the bytes of a WebAssembly file, compiles it, and
+// runs its initialisation once, in the sandbox, to ask it what it is. The name
+// is what the module is known by: 1 to 32 letters, digits, '_' and '-'. It
+// needs no privileges; what is wrong with the file, of any kind, is an
+// [*Error].
+func Parse(name string, code []byte) (*Object, error) {
+	o := &Object{Name: name, uses: 1}
+	if err := o.parse(code); err != nil {
+		if o.cache != nil {
+			_ = o.cache.Close(background)
+		}
+		return nil, failure("parse", name, err)
+	}
+	return o, nil
+}
+
+func (o *Object) parse(code []byte) (err error) {
+	if err := module.CheckName(o.Name); err != nil {
+		return invalid("%w", err)
+	}
+	if o.binary, err = parseBinary(code); err != nil {
+		return err
+	}
+	if err := o.checkImports(); err != nil {
+		return err
+	}
+	if err := o.checkExports(); err != nil {
+		return err
+	}
+	if o.code, err = o.binary.instrument(); err != nil {
+		return err
+	}
+	o.cache = wazero.NewCompilationCache()
+	s, err := newSandbox(o, max(DefaultMemory, min(maxParseMemory, int64(o.binary.memory.min)*pageSize)), DefaultDeadline)
+	if err != nil {
+		return err
+	}
+	return errors.Join(o.ask(s), s.close())
+}
+
+// maxParseMemory is how much memory a module may begin with.
+const maxParseMemory = 256 << 20
+
+func (o *Object) checkImports() error {
+	for _, imp := range o.binary.imports {
+		switch imp.module {
+		case hostModule:
+			want, ok := hostFuncs[imp.name]
+			if !ok {
+				return invalid("it imports %s.%s, which the sandbox has not", imp.module, imp.name)
+			}
+			if imp.typ != want {
+				return invalid("it imports %s.%s as %s, and it is %s", imp.module, imp.name, imp.typ, want)
+			}
+		case wasi_snapshot_preview1.ModuleName: // checked when it is linked
+		default:
+			return hinted{invalid("it imports %s.%s, which the sandbox has not", imp.module, imp.name),
+				"a module may import from " + hostModule + " and " + wasi_snapshot_preview1.ModuleName}
+		}
+	}
+	return nil
+}
+
+func (o *Object) checkExports() error {
+	m := o.binary
+	if _, ok := m.export("_start"); ok {
+		return hinted{invalid("it is a program, which has a _start, not a module that is called"),
+			"build it as a reactor (clang: --no-entry, Go: -buildmode=c-shared), or with 'taskwatch module build'"}
+	}
+	if e, ok := m.export(exportMemory); !ok || e.kind != externMemory || m.memories != 1 {
+		return invalid("it does not export its memory, under the name %s", exportMemory)
+	}
+	for _, f := range []struct {
+		name     string
+		typ      funcType
+		optional bool
+	}{
+		{exportABI, ">i", false},
+		{exportInfo, ">I", false},
+		{exportVars, ">I", true},
+		{exportTask, "i>i", false},
+		{"_initialize", ">", true},
+	} {
+		e, ok := m.export(f.name)
+		if !ok && f.optional {
+			continue
+		}
+		if !ok {
+			return hinted{invalid("it does not export %s", f.name), "build it with 'taskwatch module build', against task_watchers.h or the package guest"}
+		}
+		if err := m.checkType(e, f.typ); err != nil {
+			return err
+		}
+	}
+	return o.collect()
+}
+
+func (m *binaryModule) checkType(e exported, want funcType) error {
+	typ, err := m.typeOf(e)
+	if err != nil {
+		return err
+	}
+	if typ != want {
+		return invalid("its function %s is %s, and must be %s", e.name, typ, want)
+	}
+	return nil
+}
+
+// collect finds the watchers, in the order of the exports.
+func (o *Object) collect() error {
+	n := 0
+	for _, e := range o.binary.exports {
+		rest, ok := strings.CutPrefix(e.name, watcherPrefix)
+		if !ok {
+			continue
+		}
+		event, fn, _ := strings.Cut(rest, "_")
+		k, err := taskwatch.ParseKind(event)
+		if err != nil {
+			return invalid("its function %s: %s", e.name, strings.TrimPrefix(err.Error(), "taskwatch: "))
+		}
+		if fn == "" || len(fn) > maxWatcherName {
+			return invalid("its function %s: a watcher is called %s%s_NAME, with a NAME of 1 to %d bytes", e.name, watcherPrefix, event, maxWatcherName)
+		}
+		if err := o.binary.checkType(e, watcherType); err != nil {
+			return err
+		}
+		if n++; n > maxWatchers {
+			return invalid("it has more than %d watchers", maxWatchers)
+		}
+		o.Watchers[k] = append(o.Watchers[k], fn)
+	}
+	if n == 0 {
+		return invalid("it has no watchers: it exports no function %sEVENT_NAME", watcherPrefix)
+	}
+	return nil
+}
+
+// ask has the module say what it is.
+func (o *Object) ask(s *sandbox) error {
+	inst, err := s.instantiate(o, nil)
+	if err != nil {
+		return err
+	}
+	defer inst.mod.Close(background)
+	at, err := s.call(inst, exportInfo)
+	if err != nil {
+		return err
+	}
+	address, n := uint32(at>>32), uint32(at)
+	if n > maxInfo {
+		return invalid("%s: it says %d bytes of itself, and may say %d", exportInfo, n, maxInfo)
+	}
+	b, ok := inst.memory.Read(address, n)
+	if !ok {
+		return invalid("%s: what it says of itself is not in its memory", exportInfo)
+	}
+	info, err := module.ParseInfo(b)
+	if err != nil {
+		return invalid("%s: %w", exportInfo, err)
+	}
+	o.License, o.Description, o.Author, o.Version, o.Veto = info.License, info.Description, info.Author, info.Version, info.Veto
+	for _, k := range o.Veto.List() {
+		if len(o.Watchers[k]) == 0 {
+			return invalid("MODULE_VETO(%s): it has no watcher on %s", k, k)
+		}
+	}
+	if at, err = s.call(inst, exportVars); err != nil {
+		return err
+	}
+	if o.vars, err = decodeVars(inst.memory.Read, uint32(at>>32), uint32(at)); err != nil {
+		return err
+	}
+	for _, v := range o.vars {
+		if !v.param {
+			continue
+		}
+		b, _ := inst.memory.Read(v.address, v.size()) // decodeVars has looked
+		o.params = append(o.params, module.Param{
+			Name: v.name, Type: v.typeName(), Default: v.value(b), Description: cmp.Or(v.description, info.Params[v.name]),
+		})
+	}
+	slices.SortFunc(o.params, func(a, b module.Param) int { return cmp.Compare(a.Name, b.Name) })
+	return nil
+}
+
+// Kinds returns the events that the module watches.
+func (o *Object) Kinds() taskwatch.Kinds {
+	var s taskwatch.Kinds
+	for k := range o.Watchers {
+		if len(o.Watchers[k]) > 0 {
+			s |= 1 << k
+		}
+	}
+	return s
+}
+
+// Params lists the parameters by name.
+func (o *Object) Params() []module.Param { return slices.Clone(o.params) }
+
+// Memory returns how many bytes of memory the module begins with.
+func (o *Object) Memory() int64 { return int64(o.binary.memory.min) * pageSize }
+
+// use keeps the compiled code alive until unuse.
+func (o *Object) use() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.dead {
+		return ErrClosed
+	}
+	o.uses++
+	return nil
+}
+
+func (o *Object) unuse() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.uses--; o.uses > 0 {
+		return nil
+	}
+	return o.cache.Close(background)
+}
+
+// Close frees the compiled code, once the modules loaded from it are closed
+// too. Closing twice is harmless.
+func (o *Object) Close() error {
+	o.mu.Lock()
+	dead := o.dead
+	o.dead = true
+	o.mu.Unlock()
+	if dead {
+		return nil
+	}
+	if err := o.unuse(); err != nil {
+		return failure("close", o.Name, err)
+	}
+	return nil
+}

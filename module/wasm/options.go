@@ -1,0 +1,188 @@
+package wasm
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
+)
+
+// What a module may use where [LoadOptions] does not say.
+const (
+	DefaultDeadline = 100 * time.Millisecond
+	DefaultMemory   = 16 << 20 // bytes
+	DefaultQueue    = 4096     // events
+)
+
+// The bounds of what may be set.
+const (
+	minDeadline = time.Millisecond
+	maxDeadline = time.Minute
+	minMemory   = pageSize
+	maxMemory   = 1 << 30
+	maxQueue    = 1 << 20
+
+	pageSize = 64 << 10
+)
+
+// startDeadline is how long a module may take to initialise itself, at least:
+// the runtime of a language starts there, perhaps on a busy machine.
+const startDeadline = 10 * time.Second
+
+// OnError says what becomes of an operation that the module could have
+// refused, when it crashed instead.
+type OnError uint8
+
+const (
+	FailOpen OnError = iota // the operation goes on
+	Deny                    // it is refused, with EACCES
+)
+
+// LoadOptions are the choices of [Object.Load]. The zero value is ready for
+// use.
+type LoadOptions struct {
+	// Params holds module parameters by name. The names deadline (100ms),
+	// memory (16M), queue (4096) and onerror (open or deny) are the
+	// sandbox's: they stand for the fields below and go before them.
+	Params map[string]string
+
+	Deadline time.Duration // of one call; 0 stands for DefaultDeadline
+	Memory   int64         // bytes, rounded up to 64 KiB; 0 stands for DefaultMemory
+	Queue    int           // events that may wait; 0 stands for DefaultQueue
+	OnError  OnError
+
+	// Synchronous has every watcher called in place, by whoever notifies, and
+	// nothing queued, dropped or limited per second: for recordings, which
+	// can wait.
+	Synchronous bool
+
+	// Log, if set, gets what the module logs, prints, or is noted for.
+	Log func(level slog.Level, text string)
+
+	// Emit, if set, gets the records that the module emits. They are borrowed.
+	Emit func(Emitted)
+
+	// Report, if set, gets the errors and crashes of watchers that were not
+	// called in place, which no registry can report. The error is borrowed
+	// like that of [taskwatch.Module.OnError].
+	Report func(*taskwatch.WatcherError)
+}
+
+// Emitted is a record of its own that a module has sent.
+type Emitted struct {
+	Module string
+	Data   []byte
+	Event  *taskwatch.Event // that it was called with; without what the record has not
+}
+
+// options are the names of parameters that belong to the sandbox.
+var options = map[string]func(o *LoadOptions, text string) error{
+	"deadline": func(o *LoadOptions, text string) error {
+		d, err := time.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("want a time like 100ms")
+		}
+		o.Deadline = d
+		return nil
+	},
+	"memory": func(o *LoadOptions, text string) (err error) {
+		o.Memory, err = parseSize(text)
+		return err
+	},
+	"queue": func(o *LoadOptions, text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return fmt.Errorf("want a number of events")
+		}
+		o.Queue = n
+		return nil
+	},
+	"onerror": func(o *LoadOptions, text string) error {
+		switch text {
+		case "open":
+			o.OnError = FailOpen
+		case "deny":
+			o.OnError = Deny
+		default:
+			return fmt.Errorf("want open or deny")
+		}
+		return nil
+	},
+}
+
+// reserved reports whether a name of a parameter belongs to the sandbox.
+func reserved(name string) bool { return options[name] != nil }
+
+// parseSize reads bytes, also with K, M or G.
+func parseSize(text string) (int64, error) {
+	digits, unit := text, int64(1)
+	if i := strings.IndexAny(text, "KMG"); i >= 0 && i == len(text)-1 {
+		digits, unit = text[:i], map[byte]int64{'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30}[text[i]]
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 1 || n > maxMemory {
+		return 0, fmt.Errorf("want a number of bytes like 16M, at most 1G")
+	}
+	return n * unit, nil
+}
+
+// resolve takes the sandbox's own names out of the parameters, and fills in
+// what is not given.
+func (opts LoadOptions) resolve() (LoadOptions, error) {
+	opts.Params = maps.Clone(opts.Params)
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		text, ok := opts.Params[name]
+		if !ok {
+			continue
+		}
+		if err := options[name](&opts, text); err != nil {
+			return opts, invalid("%s=%s: %w", name, text, err)
+		}
+		delete(opts.Params, name)
+	}
+	if opts.Deadline == 0 {
+		opts.Deadline = DefaultDeadline
+	}
+	if opts.Memory == 0 {
+		opts.Memory = DefaultMemory
+	}
+	if opts.Queue == 0 {
+		opts.Queue = DefaultQueue
+	}
+	switch {
+	case opts.Deadline < minDeadline || opts.Deadline > maxDeadline:
+		return opts, invalid("a deadline of %v: it may be %v to %v", opts.Deadline, minDeadline, maxDeadline)
+	case opts.Memory < minMemory || opts.Memory > maxMemory:
+		return opts, invalid("a memory of %d bytes: it may be %d to %d", opts.Memory, minMemory, maxMemory)
+	case opts.Queue < 1 || opts.Queue > maxQueue:
+		return opts, invalid("a queue of %d events: it may be 1 to %d", opts.Queue, maxQueue)
+	case opts.OnError > Deny:
+		return opts, invalid("an OnError of %d is unknown", opts.OnError)
+	}
+	return opts, nil
+}
+
+// encodeParams checks the values of parameters, and returns their bytes by
+// the address of the parameter.
+func (o *Object) encodeParams(values map[string]string) (map[uint32][]byte, error) {
+	encoded := map[uint32][]byte{}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		i := slices.IndexFunc(o.vars, func(v variable) bool { return v.param && v.name == name })
+		if i < 0 {
+			return nil, invalid("it has no parameter %q; %s", name, module.DescribeParams(o.Params()))
+		}
+		v := &o.vars[i]
+		b, err := v.encode(values[name])
+		if err != nil {
+			return nil, invalid("parameter %s=%s: it is of type %s: %w; %s", name, values[name], v.typeName(), err, module.DescribeParams(o.Params()))
+		}
+		encoded[v.address] = b
+	}
+	return encoded, nil
+}

@@ -1,0 +1,91 @@
+package wasm
+
+import (
+	"sync"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/wire"
+)
+
+// entry is an event that waits: its record, and its strings by reference.
+type entry struct {
+	kind   taskwatch.Kind
+	record [wire.Size]byte
+	text   text
+}
+
+// queue holds the events that wait for a module, in a ring.
+type queue struct {
+	most int // entries
+
+	mu      sync.Mutex // guards the fields below
+	entries []entry    // grows up to most
+	first   int
+	n       int
+}
+
+// put adds the event, and reports false where there is no room.
+func (q *queue) put(ev *taskwatch.Event) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n == len(q.entries) && !q.grow() {
+		return false
+	}
+	i := q.first + q.n
+	if i >= len(q.entries) {
+		i -= len(q.entries)
+	}
+	e := &q.entries[i]
+	e.kind = ev.Kind
+	wire.Put(&e.record, ev)
+	e.text.set(ev)
+	q.n++
+	return true
+}
+
+// grow makes room, and reports false where there is as much as there may be.
+func (q *queue) grow() bool {
+	if len(q.entries) == q.most {
+		return false
+	}
+	entries := make([]entry, min(max(2*len(q.entries), 64), q.most))
+	n := copy(entries, q.entries[q.first:])
+	copy(entries[n:], q.entries[:q.first])
+	q.entries, q.first = entries, 0
+	return true
+}
+
+// take moves the oldest event to e, and reports false where there is none.
+func (q *queue) take(e *entry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n == 0 {
+		return false
+	}
+	oldest := &q.entries[q.first]
+	*e = *oldest
+	oldest.text = text{} // let go of the strings
+	if q.first++; q.first == len(q.entries) {
+		q.first = 0
+	}
+	q.n--
+	return true
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.n
+}
+
+// clear drops all events and returns how many.
+func (q *queue) clear() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := q.n
+	for i := range q.entries {
+		q.entries[i].text = text{}
+	}
+	q.first, q.n = 0, 0
+	return n
+}

@@ -1,0 +1,191 @@
+package wasm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/wire"
+)
+
+// background is the context of every call. It never ends: see watchdog.
+var background = context.Background()
+
+// coreFeatures are those whose instructions instrument.go knows.
+const coreFeatures = api.CoreFeatureBulkMemoryOperations | api.CoreFeatureMultiValue | api.CoreFeatureMutableGlobal |
+	api.CoreFeatureNonTrappingFloatToIntConversion | api.CoreFeatureReferenceTypes | api.CoreFeatureSignExtensionOps
+
+// sandbox is compiled code and what it may reach of the host. It makes
+// instances, of which one at a time lives. Its methods are called by one
+// goroutine at a time.
+type sandbox struct {
+	rt       wazero.Runtime
+	compiled wazero.CompiledModule
+	dog      watchdog
+	host     host
+}
+
+// instance is a running module with a memory of its own.
+type instance struct {
+	mod    api.Module
+	memory api.Memory
+	stop   api.MutableGlobal
+	record uint32 // the address of the task record
+	fns    [taskwatch.NumKinds][]api.Function
+}
+
+// newSandbox compiles the object's code. The cache of the object makes all but
+// the first time cheap.
+func newSandbox(o *Object, memory int64, deadline time.Duration) (*sandbox, error) {
+	pages := uint32((memory + pageSize - 1) / pageSize)
+	if need := o.binary.memory.min; need > pages {
+		return nil, hinted{invalid("it begins with %s of memory, and may have %s", pagesText(need), pagesText(pages)),
+			fmt.Sprintf("memory=%dK gives it as much", need*(pageSize>>10))}
+	}
+	s := &sandbox{}
+	s.rt = wazero.NewRuntimeWithConfig(background, wazero.NewRuntimeConfig().
+		WithCoreFeatures(coreFeatures).
+		WithCompilationCache(o.cache).
+		WithMemoryLimitPages(pages))
+	err := s.build(o)
+	if err != nil {
+		_ = s.rt.Close(background)
+		return nil, err
+	}
+	s.dog.start(deadline)
+	return s, nil
+}
+
+func pagesText(pages uint32) string { return fmt.Sprintf("%d KiB", pages*(pageSize>>10)) }
+
+func (s *sandbox) build(o *Object) (err error) {
+	if s.compiled, err = s.rt.CompileModule(background, o.code); err != nil {
+		return invalid("malformed module: %w", err)
+	}
+	if err := s.host.define(s.rt, &s.dog); err != nil {
+		return err
+	}
+	for _, imp := range o.binary.imports {
+		if imp.module == wasi_snapshot_preview1.ModuleName {
+			_, err := wasi_snapshot_preview1.Instantiate(background, s.rt)
+			return err
+		}
+	}
+	return nil
+}
+
+// close ends everything. No call may be running.
+func (s *sandbox) close() error {
+	s.dog.stop()
+	return s.rt.Close(background)
+}
+
+// instantiate makes an instance, has it initialise itself, and puts these
+// values into its memory.
+func (s *sandbox) instantiate(o *Object, params map[uint32][]byte) (*instance, error) {
+	inst, err := s.begin()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.initialize(o, inst, params); err != nil {
+		_ = inst.mod.Close(background)
+		return nil, err
+	}
+	return inst, nil
+}
+
+// begin makes an instance of which nothing has run.
+func (s *sandbox) begin() (*instance, error) {
+	mod, err := s.rt.InstantiateModule(background, s.compiled, wazero.NewModuleConfig().
+		WithName(""). // so that there may be several
+		WithStartFunctions().
+		WithStdout(&s.host.stdout).WithStderr(&s.host.stderr).
+		WithRandSource(rand.Reader).
+		WithSysWalltime().WithSysNanotime().WithNanosleep(s.dog.sleep))
+	if err != nil {
+		return nil, invalid("%s", firstLine(err))
+	}
+	inst := &instance{mod: mod, memory: mod.Memory()}
+	inst.stop = mod.ExportedGlobal(stopGlobal).(api.MutableGlobal)
+	s.dog.target.Store(inst)
+	return inst, nil
+}
+
+func (s *sandbox) initialize(o *Object, inst *instance, params map[uint32][]byte) error {
+	if _, err := s.call(inst, "_initialize"); err != nil {
+		return err
+	}
+	abi, err := s.call(inst, exportABI)
+	if err != nil {
+		return err
+	}
+	if uint32(abi) != wire.ABI {
+		return hinted{invalid("%w: it was built for version %d of the interface, and this program has version %d", ErrABI, uint32(abi), wire.ABI),
+			"build it again, with 'taskwatch module build' of this program"}
+	}
+	record, err := s.call(inst, exportTask, wire.Size)
+	if err != nil {
+		return err
+	}
+	inst.record = uint32(record)
+	if _, ok := inst.memory.Read(inst.record, wire.Size); inst.record == 0 || !ok {
+		return invalid("%s(%d) returned %#x, where there is no such room in its memory", exportTask, wire.Size, inst.record)
+	}
+	for address, b := range params {
+		if !inst.memory.Write(address, b) {
+			return invalid("a parameter is not in its memory any more")
+		}
+	}
+	for k := range o.Watchers {
+		for _, fn := range o.Watchers[k] {
+			inst.fns[k] = append(inst.fns[k], inst.mod.ExportedFunction(watcherPrefix+taskwatch.Kind(k).String()+"_"+fn))
+		}
+	}
+	return nil
+}
+
+// call calls an export that is no watcher. One that does not exist returns 0.
+func (s *sandbox) call(inst *instance, name string, args ...uint64) (uint64, error) {
+	fn := inst.mod.ExportedFunction(name)
+	if fn == nil {
+		return 0, nil
+	}
+	s.host.begin(nil)
+	s.dog.arm(starting)
+	results, err := fn.Call(background, args...)
+	late := s.dog.disarm()
+	if err != nil || late {
+		return 0, fmt.Errorf("%s: %w", name, crash(err, late, s.dog.limitOf(starting)))
+	}
+	if len(results) == 0 {
+		return 0, nil
+	}
+	return results[0], nil
+}
+
+// crash returns in short why a call did not return.
+func crash(err error, late bool, limit time.Duration) error {
+	var exit *sys.ExitError
+	switch {
+	case late:
+		return fmt.Errorf("%w: it took more than %v", ErrDeadline, limit)
+	case errors.As(err, &exit):
+		return fmt.Errorf("%w: it ended itself with status %d", ErrTrap, exit.ExitCode())
+	}
+	return fmt.Errorf("%w: %s", ErrTrap, strings.TrimPrefix(firstLine(err), "wasm error: "))
+}
+
+// firstLine returns the text of an error without the stack of the module.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return strings.TrimSuffix(line, " (recovered by wazero)")
+}
