@@ -57,7 +57,8 @@ var depRules = []depRule{
 
 	{"watchtest/...", []string{".", "watchtest/...", "source", "record", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
-	{"cmd/...", []string{".", "cmd/...", "daemon/...", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
+	{"bench/...", []string{".", "bench/...", "source/...", "module/...", "record", "internal/..."}},
+	{"cmd/...", []string{".", "bench", "cmd/...", "daemon/...", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
 	{"test/...", []string{"test/...", "internal/..."}},
 }
 
@@ -82,7 +83,7 @@ var importerRules = []importerRule{
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
-	{"golang.org/x/sys/...", []string{"record", "report", "internal/...", "source/...", "module/...", "features/...", "watchtest/...", "daemon/...", "cmd/...", "test/..."}},
+	{"golang.org/x/sys/...", []string{"record", "report", "internal/...", "source/...", "module/...", "features/...", "watchtest/...", "daemon/...", "bench/...", "cmd/...", "test/..."}},
 }
 
 func matches(pattern, path string) bool {

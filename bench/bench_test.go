@@ -1,0 +1,218 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+func testConfig() Config {
+	return Config{Self: []string{"/proc/self/exe", childArg}, Pairs: 1, Operations: 160, Shared: true}
+}
+
+// Every watcher of taskwatch tells of exactly what the loads did.
+func TestNothingIsLost(t *testing.T) {
+	testutil.Root(t)
+	cfg := testConfig()
+	results, err := Measure(t.Context(), cfg, ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(results) != len(ours) {
+		t.Fatalf("%d results of %d watchers", len(results), len(ours))
+	}
+	for i, r := range results {
+		if r.Watcher != ours[i].Name || r.Missing != "" || r.PeakRSS == 0 || len(r.Loads) != int(NumLoads) {
+			t.Errorf("result %+v of %s", r, ours[i].Name)
+			continue
+		}
+		for l, lr := range r.Loads {
+			if want := sum(Load(l).truth(cfg.Operations), taskwatch.AllKinds); lr.Events != want || lr.Lost != 0 || lr.Operations != cfg.Operations {
+				t.Errorf("%s, load %s: %d events in %d operations, %d lost; want %d events", r.Watcher, lr.Load, lr.Events, lr.Operations, lr.Lost, want)
+			}
+			if lr.Ratio.Median <= 0 || lr.AloneNS.Median <= 0 || lr.WatchedNS.Median <= 0 || lr.CPUPerUS.Median < 0 {
+				t.Errorf("%s, load %s: %+v", r.Watcher, lr.Load, lr)
+			}
+		}
+	}
+	var table, text bytes.Buffer
+	if err := WriteTable(&table, results); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(table.String()), "\n")
+	if len(lines) != len(ours)+2 {
+		t.Errorf("the table has %d lines:\n%s", len(lines), table.String())
+	}
+	for _, line := range lines {
+		if strings.Count(line, "|") != strings.Count(lines[0], "|") {
+			t.Errorf("a row with other columns than the head: %s", line)
+		}
+	}
+	if err := json.NewEncoder(&text).Encode(results); err != nil {
+		t.Fatal(err)
+	}
+	var back []Result
+	if err := json.Unmarshal(text.Bytes(), &back); err != nil || len(back) != len(results) {
+		t.Errorf("JSON does not come back: %v", err)
+	}
+}
+
+// Of a tool that is there, the output is understood; one that is not is named.
+func TestOtherTools(t *testing.T) {
+	testutil.Root(t)
+	cfg := testConfig()
+	cfg.Loads = []Load{Fork, Exec}
+	for _, w := range others {
+		results, err := Measure(t.Context(), cfg, []*Watcher{w})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		r := results[0]
+		if _, err := exec.LookPath(w.tool); err != nil {
+			if r.Missing == "" || r.Loads != nil {
+				t.Errorf("%s is not installed, and has a result: %+v", w.Name, r)
+			}
+			continue
+		}
+		for _, lr := range r.Loads {
+			if lr.Events == 0 || lr.Lost < 0 || uint64(lr.Lost) > lr.Events/2 {
+				t.Errorf("%s, load %s: %d of %d events lost", w.Name, lr.Load, lr.Lost, lr.Events)
+			}
+		}
+	}
+}
+
+func TestMissingToolIsNamed(t *testing.T) {
+	testutil.Root(t)
+	w := &Watcher{Name: "the missing", tool: "taskwatch-no-such-tool"}
+	cfg := testConfig()
+	cfg.Operations = 16
+	results, err := Measure(t.Context(), cfg, []*Watcher{w})
+	if err != nil || len(results) != 1 || !strings.Contains(results[0].Missing, w.tool) {
+		t.Fatalf("got %+v, %v", results, err)
+	}
+	var table bytes.Buffer
+	if err := WriteTable(&table, results); err != nil || !strings.Contains(table.String(), "not measured: taskwatch-no-such-tool is not installed") {
+		t.Errorf("the table says %s, %v", table.String(), err)
+	}
+}
+
+func TestMeasuringIsEndedByItsContext(t *testing.T) {
+	testutil.Root(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	cfg := testConfig()
+	cfg.Pairs = 1000
+	if _, err := Measure(ctx, cfg, ours); ctx.Err() == nil || err == nil {
+		t.Errorf("it went on: %v", err)
+	}
+}
+
+func TestMeasuringNeedsRoot(t *testing.T) {
+	if os.Geteuid() == 0 {
+		if err := Check(); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	if _, err := Measure(t.Context(), testConfig(), ours); err == nil || !strings.Contains(err.Error(), "root") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestChildRefusesWhatItDoesNotKnow(t *testing.T) {
+	for _, args := range [][]string{nil, {"nonsense"}, {"go=often"}, {"kernel=many"}} {
+		if err := Child(args, strings.NewReader(""), &bytes.Buffer{}); err == nil {
+			t.Errorf("%q is no error", args)
+		}
+	}
+}
+
+// A load that is called wrongly does nothing and says so.
+func TestLoadsRefuseWrongArguments(t *testing.T) {
+	p, err := newPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	for _, args := range [][]string{{}, {"fork"}, {"nonsense", "1", "-1", "0"}} {
+		var exit *exec.ExitError
+		if err := exec.Command(p.path("twfork"), args...).Run(); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+			t.Errorf("load %q: %v", args, err)
+		}
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		list []float64
+		want Spread
+	}{
+		{nil, Spread{}},
+		{[]float64{3}, Spread{3, 3, 3}},
+		{[]float64{5, 1, 3}, Spread{2, 3, 4}},
+		{[]float64{4, 1, 3, 2}, Spread{1.75, 2.5, 3.25}},
+	} {
+		if got := spreadOf(c.list); got != c.want {
+			t.Errorf("%v: got %v, want %v", c.list, got, c.want)
+		}
+	}
+}
+
+func TestLatencyBuckets(t *testing.T) {
+	last := -1
+	for ns := uint64(1); ns < 1<<40; ns += ns/16 + 1 {
+		b := bucketOf(ns)
+		if b < last || uint64(upper(b)) < ns || float64(upper(b)) > 1.2*float64(ns)+8 {
+			t.Fatalf("%d ns are in bucket %d, which ends at %v", ns, b, upper(b))
+		}
+		last = b
+	}
+	var l latencies
+	for i := range int64(1000) {
+		l.add(i * 1000)
+	}
+	if m := l.quantile(0.5); m < 499*time.Microsecond || m > 570*time.Microsecond {
+		t.Errorf("median %v", m)
+	}
+}
+
+func TestForkstatLines(t *testing.T) {
+	count := forkstatLines()
+	var seen Tally
+	for line := range strings.Lines(`Time     Event   PID Info   Duration Process
+15:08:24 exit    77      0  unknown <unknown>
+15:08:24 exec    90                 twfork
+15:08:24 fork    90 parent          twfork
+15:08:24 fork    91 child           twfork
+15:08:24 exit    91      0   0.000s <unknown>
+15:08:24 fork    90 parent          [swapper]
+15:08:24 fork    92 child           <unknown>
+15:08:24 exit    92      0   0.000s twfork
+15:08:24 exit    60      0   0.000s bash
+15:08:24 exit    90      0   0.100s twfork
+15:08:24 exit    78      0  unknown <unknown>
+15:08:25 exec    95                 twexec
+15:08:25 exit    95      0   0.100s twexec
+`) {
+		if l, k, ok := count(line); ok {
+			seen[l][k]++
+		}
+	}
+	var want Tally
+	want[Fork] = [taskwatch.NumKinds]uint64{taskwatch.Clone: 2, taskwatch.Exec: 1, taskwatch.Exit: 3}
+	want[Exec] = [taskwatch.NumKinds]uint64{taskwatch.Exec: 1, taskwatch.Exit: 1}
+	if seen != want {
+		t.Errorf("got %v, want %v", seen, want)
+	}
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the benchmark has the kernel do on every event: count it, by the load
+ * that caused it. A load is told by the third letter of its program's name.
+ */
+#include "task_watchers.h"
+
+#define LOADS 4
+
+__u64 seen[LOADS * NUM_WATCH_TASK_EVENTS];
+
+static __always_inline int count(int event, struct task_struct *tsk)
+{
+	int load;
+
+	if (tsk->comm[0] != 't' || tsk->comm[1] != 'w')
+		return 0;
+	switch (tsk->comm[2]) {
+	case 'f': load = 0; break;
+	case 'e': load = 1; break;
+	case 't': load = 2; break;
+	case 'i': load = 3; break;
+	default: return 0;
+	}
+	__sync_fetch_and_add(&seen[load * NUM_WATCH_TASK_EVENTS + event], 1);
+	return 0;
+}
+
+#define watch(ev, num)                                                 \
+	static int on_##ev(unsigned long val, struct task_struct *tsk) \
+	{                                                              \
+		return count(num, tsk);                                \
+	}                                                              \
+	task_watcher_func(ev, on_##ev)
+
+watch(init, WATCH_TASK_INIT);
+watch(clone, WATCH_TASK_CLONE);
+watch(exec, WATCH_TASK_EXEC);
+watch(uid, WATCH_TASK_UID);
+watch(gid, WATCH_TASK_GID);
+watch(exit, WATCH_TASK_EXIT);
+watch(free, WATCH_TASK_FREE);
+
+MODULE_LICENSE("Dual BSD/GPL");
+MODULE_DESCRIPTION("counts the events of the benchmark's loads");

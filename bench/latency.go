@@ -1,0 +1,50 @@
+package bench
+
+import (
+	"math/bits"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// latencies counts durations in buckets, eight to each power of two.
+type latencies struct{ Buckets [64 * 8]uint64 }
+
+func (l *latencies) add(ns int64) { l.Buckets[bucketOf(uint64(max(ns, 1)))]++ }
+
+func (l *latencies) merge(o *latencies) {
+	for i := range l.Buckets {
+		l.Buckets[i] += o.Buckets[i]
+	}
+}
+
+func bucketOf(ns uint64) int {
+	top := bits.Len64(ns) - 1
+	return top<<3 | int(ns<<3>>top&7)
+}
+
+// upper is the end of a bucket.
+func upper(bucket int) time.Duration {
+	return time.Duration(uint64(8+bucket&7+1) << (bucket >> 3) >> 3)
+}
+
+// quantile returns a time that the given part of all does not exceed.
+func (l *latencies) quantile(q float64) time.Duration {
+	var all, n uint64
+	for _, b := range l.Buckets {
+		all += b
+	}
+	for i, b := range l.Buckets {
+		if n += b; all > 0 && float64(n) >= q*float64(all) {
+			return upper(i)
+		}
+	}
+	return 0
+}
+
+// monotonic returns CLOCK_MONOTONIC in nanoseconds.
+func monotonic() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail
+	return ts.Nano()
+}

@@ -1,0 +1,175 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// Load is one of the loads of c/load.c.
+type Load int
+
+// The loads. Their numbers are those of c/count.c.
+const (
+	Fork   Load = iota // a child that exits at once
+	Exec               // a child that runs a program, which exits
+	Thread             // a thread that exits at once
+	IDs                // a change of the effective user or group id
+	NumLoads
+)
+
+var loadNames = [NumLoads]string{"fork", "exec", "thread", "ids"}
+
+// String returns "fork", "exec", "thread" or "ids".
+func (l Load) String() string { return loadNames[l] }
+
+// comm is the name of the load's tasks.
+func (l Load) comm() string { return "tw" + loadNames[l] }
+
+// loadOf returns the load whose tasks have a name.
+func loadOf(comm string) (Load, bool) {
+	for l := range NumLoads {
+		if comm == l.comm() {
+			return l, true
+		}
+	}
+	return 0, false
+}
+
+// Tally counts events, by load and kind.
+type Tally [NumLoads][taskwatch.NumKinds]uint64
+
+// truth returns the events of n operations, those of the load's own process
+// from its exec on included.
+func (l Load) truth(n int) (events [taskwatch.NumKinds]uint64) {
+	events[taskwatch.Exec], events[taskwatch.Exit], events[taskwatch.Free] = 1, 1, 1
+	switch l {
+	case IDs:
+		events[taskwatch.UID], events[taskwatch.GID] = uint64(n/2), uint64(n/2)
+	case Exec:
+		events[taskwatch.Exec] += uint64(n)
+		fallthrough
+	default:
+		for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exit, taskwatch.Free} {
+			events[k] += uint64(n)
+		}
+	}
+	return events
+}
+
+// sum adds up the counts of some kinds.
+func sum(events [taskwatch.NumKinds]uint64, kinds taskwatch.Kinds) (n uint64) {
+	for _, k := range kinds.List() {
+		n += events[k]
+	}
+	return n
+}
+
+// programs are the copies of the load, one per name, in a directory that
+// close removes.
+type programs struct{ dir string }
+
+const (
+	probeComm = "twprobe"
+	liveComm  = "twlive"
+)
+
+func newPrograms() (*programs, error) {
+	dir, err := os.MkdirTemp("", "taskwatch-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	p := &programs{dir}
+	names := []string{probeComm, liveComm}
+	for l := range NumLoads {
+		names = append(names, l.comm())
+	}
+	for _, name := range names {
+		if err := os.WriteFile(p.path(name), loadProgram, 0o755); err != nil {
+			p.close()
+			return nil, fmt.Errorf("bench: %w", err)
+		}
+	}
+	return p, nil
+}
+
+func (p *programs) path(name string) string { return filepath.Join(p.dir, name) }
+
+func (p *programs) close() error { return os.RemoveAll(p.dir) }
+
+// command returns the command line of a load. cpu is -1 for any; gap is the
+// time between operations, or 0.
+func (p *programs) command(l Load, n, cpu int, gap time.Duration) []string {
+	return []string{p.path(l.comm()), l.String(), strconv.Itoa(n), strconv.Itoa(cpu), strconv.FormatInt(int64(gap), 10)}
+}
+
+// startTimeout bounds everything that is waited for.
+const startTimeout = time.Minute
+
+// run runs a load and returns how long it took, by its own measure.
+func (p *programs) run(ctx context.Context, l Load, n, cpu int, gap time.Duration) (time.Duration, error) {
+	argv := p.command(l, n, cpu, gap)
+	return runLoad(ctx, exec.CommandContext(ctx, argv[0], argv[1:]...))
+}
+
+func runLoad(ctx context.Context, cmd *exec.Cmd) (time.Duration, error) {
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return 0, fmt.Errorf("bench: %s: %w %s (the ids load needs root)", filepath.Base(cmd.Args[0]), err, strings.TrimSpace(errs.String()))
+	}
+	ns, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
+	if err != nil || ns <= 0 {
+		return 0, fmt.Errorf("bench: the load said %q, want nanoseconds", out.String())
+	}
+	return time.Duration(ns), ctx.Err()
+}
+
+// probe causes some events that count for no load.
+func (p *programs) probe(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, p.path(probeComm), "exec", "50", "-1", "0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("bench: probe: %w %s", err, out)
+	}
+	return nil
+}
+
+// live starts n tasks that do nothing, and returns what ends them.
+func (p *programs) live(ctx context.Context, n int) (stop func() error, err error) {
+	cmd := exec.CommandContext(ctx, p.path(liveComm), "live", strconv.Itoa(n))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	stop = func() error {
+		_ = stdin.Close() // they read it
+		if err := cmd.Wait(); err != nil {
+			return fmt.Errorf("bench: %d idle tasks: %w", n, err)
+		}
+		return nil
+	}
+	if _, err := stdout.Read(make([]byte, 2)); err != nil {
+		return nil, fmt.Errorf("bench: cannot have %d more tasks: a limit (ulimit -u, kernel.pid_max, pids.max of the cgroup) is lower: %w", n, stop())
+	}
+	return stop, nil
+}

@@ -1,0 +1,6 @@
+package bench
+
+import _ "embed"
+
+//go:embed load_amd64.elf
+var loadProgram []byte

@@ -1,0 +1,119 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cpuTime returns the CPU time that a process has used, with its threads, in
+// nanoseconds. It works until the process is waited for.
+func cpuTime(pid int) (time.Duration, error) {
+	const sched = 2 // CPUCLOCK_SCHED: exact, and not in clock ticks
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|sched), &ts); err != nil {
+		return 0, fmt.Errorf("bench: the CPU clock of process %d: %w", pid, err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
+// peakRSS returns the most memory that a process had resident, in bytes.
+func peakRSS(pid int) (uint64, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, fmt.Errorf("bench: %w", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kb << 10, err
+		}
+	}
+	return 0, fmt.Errorf("bench: /proc/%d/status has no VmHWM: the process has ended", pid)
+}
+
+// processors are where load and watcher run: one each, or, with -1, anywhere.
+type processors struct{ load, watcher int }
+
+// pinned returns the last and the first of the processors that this process
+// may use.
+func pinned() (processors, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return processors{}, fmt.Errorf("bench: sched_getaffinity: %w", err)
+	}
+	first, last := -1, -1
+	for cpu := range len(set) * 64 {
+		if set.IsSet(cpu) {
+			if first < 0 {
+				first = cpu
+			}
+			last = cpu
+		}
+	}
+	if first == last {
+		return processors{}, errors.New("bench: there is one processor only; load and watcher cannot be kept apart: leave pinning out")
+	}
+	return processors{load: last, watcher: first}, nil
+}
+
+var free = processors{-1, -1}
+
+// start starts cmd on a processor, or anywhere.
+func start(cmd *exec.Cmd, cpu int) error {
+	if cpu < 0 {
+		return cmd.Start()
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its affinity
+		var set unix.CPUSet
+		set.Set(cpu)
+		err := unix.SchedSetaffinity(0, &set)
+		if err == nil {
+			err = cmd.Start()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// settle waits until a process has no more to do, and returns the CPU time it
+// has used by then.
+func settle(pid int) (time.Duration, error) {
+	const (
+		pause = 25 * time.Millisecond // more than the latency of any watcher here
+		still = 300 * time.Microsecond
+	)
+	last, err := cpuTime(pid)
+	for end := time.Now().Add(startTimeout); err == nil && time.Now().Before(end); {
+		time.Sleep(pause)
+		var now time.Duration
+		if now, err = cpuTime(pid); now-last < still {
+			return now, err
+		}
+		last = now
+	}
+	return last, err
+}
+
+// processorModel returns the name of the processors, behind a comma, or "".
+func processorModel() string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return ", " + strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

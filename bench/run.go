@@ -1,0 +1,318 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// Config says what to measure and how thoroughly.
+type Config struct {
+	// Self is the command line, up to and without the arguments of [Child],
+	// with which the calling program runs Child.
+	Self []string
+
+	Loads  []Load
+	Pairs  int           // of runs, alone and watched; DefaultPairs if 0
+	Run    time.Duration // of one run, about; DefaultRun if 0
+	Shared bool          // load and watcher share all processors
+	Gap    time.Duration // between operations; 0 is as fast as can be
+
+	// Operations, if not 0, is how many a run has, whatever time it takes.
+	Operations int
+
+	// Progress, if set, is told what is being done.
+	Progress func(string)
+}
+
+// The usual values of Config.
+const (
+	DefaultPairs = 12
+	DefaultRun   = 250 * time.Millisecond
+)
+
+// Spread is the median of some measurements, and their quartiles.
+type Spread struct{ Low, Median, High float64 }
+
+func spreadOf(list []float64) Spread {
+	if len(list) == 0 {
+		return Spread{}
+	}
+	s := slices.Clone(list)
+	slices.Sort(s)
+	at := func(q float64) float64 {
+		x := q * float64(len(s)-1)
+		i := int(x)
+		if i+1 == len(s) {
+			return s[i]
+		}
+		return s[i] + (x-float64(i))*(s[i+1]-s[i])
+	}
+	return Spread{at(0.25), at(0.5), at(0.75)}
+}
+
+// LoadResult is what a watcher costs under one load.
+type LoadResult struct {
+	Load       string
+	Operations int     // of one run
+	AloneNS    Spread  // an operation alone
+	WatchedNS  Spread  // an operation watched
+	Ratio      Spread  // of the rates: watched to alone, pair by pair
+	CPUPerUS   Spread  // CPU time of the watcher in microseconds per event of the load
+	CPUShare   float64 // of one processor, while the load ran
+	Events     uint64  // that the load caused in all runs, of the kinds the watcher tells of
+	Lost       int64   // of them, those that the watcher did not tell of; below 0 if it told of more
+}
+
+// Result is what one watcher costs.
+type Result struct {
+	Watcher string
+	Does    string
+	Missing string `json:",omitempty"` // why it was not measured
+	Shared  bool
+	PeakRSS uint64 `json:",omitempty"` // bytes
+	Loads   []LoadResult
+
+	Latency *Latency `json:",omitempty"`
+}
+
+// Latency is how long events took from the kernel to the watcher.
+type Latency struct{ Median, P99, Max time.Duration }
+
+// Check reports whether this process can be measured under: it has to be root,
+// as the source bpf and the ids load need.
+func Check() error {
+	if os.Geteuid() != 0 {
+		return errors.New("bench: measuring needs root: the watchers of the machine do, and so does the load that changes ids")
+	}
+	return nil
+}
+
+// measurement is one watcher being measured.
+type measurement struct {
+	cfg  *Config
+	w    *Watcher
+	p    *programs
+	cpus processors
+	n    [NumLoads]int // operations of a run
+
+	alone, watched, ratio, cpu [NumLoads][]float64
+	cpuTotal, timeTotal        [NumLoads]time.Duration
+	events, seen               [NumLoads]uint64
+	rss                        uint64
+	latency                    latencies
+}
+
+// Measure measures the watchers, one after the other. One that is missing on
+// this machine has a result that says so.
+func Measure(ctx context.Context, cfg Config, watchers []*Watcher) (results []Result, err error) {
+	if err := Check(); err != nil {
+		return nil, err
+	}
+	cfg.setDefaults()
+	cpus := free
+	if !cfg.Shared {
+		if cpus, err = pinned(); err != nil {
+			return nil, err
+		}
+	}
+	p, err := newPrograms()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	n, err := cfg.calibrate(ctx, p, cpus)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range watchers {
+		if missing := w.Missing(); missing != nil {
+			results = append(results, Result{Watcher: w.Name, Does: w.Does, Shared: cfg.Shared, Missing: missing.Error()})
+			continue
+		}
+		m := &measurement{cfg: &cfg, w: w, p: p, cpus: cpus, n: n}
+		for i := range cfg.Pairs {
+			cfg.progress("%s: pair %d of %d", w.Name, i+1, cfg.Pairs)
+			if err := m.pair(ctx, i%2 == 1); err != nil {
+				return results, err
+			}
+		}
+		results = append(results, m.result())
+	}
+	return results, nil
+}
+
+func (cfg *Config) setDefaults() {
+	if cfg.Pairs == 0 {
+		cfg.Pairs = DefaultPairs
+	}
+	if cfg.Run == 0 {
+		cfg.Run = DefaultRun
+	}
+	if cfg.Loads == nil {
+		cfg.Loads = []Load{Fork, Exec, Thread, IDs}
+	}
+}
+
+func (cfg *Config) progress(format string, args ...any) {
+	if cfg.Progress != nil {
+		cfg.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// calibrate finds out how many operations a run takes.
+func (cfg *Config) calibrate(ctx context.Context, p *programs, cpus processors) (n [NumLoads]int, err error) {
+	const few, round = 1000, 16 // round: whole bursts of threads, and of ids
+	for _, l := range cfg.Loads {
+		switch {
+		case cfg.Operations > 0:
+			n[l] = cfg.Operations
+		case cfg.Gap > 0:
+			n[l] = max(1, int(cfg.Run/cfg.Gap))
+		default:
+			took, err := p.run(ctx, l, few, cpus.load, 0)
+			if err != nil {
+				return n, err
+			}
+			n[l] = max(1, int(few*cfg.Run/took))
+		}
+		n[l] = (n[l] + round - 1) / round * round
+	}
+	return n, nil
+}
+
+// pair runs the loads alone and watched, or the other way round.
+func (m *measurement) pair(ctx context.Context, watchedFirst bool) (err error) {
+	var alone, watched [NumLoads]time.Duration
+	runAlone := func() error {
+		for _, l := range m.cfg.Loads {
+			if alone[l], err = m.p.run(ctx, l, m.n[l], m.cpus.load, m.cfg.Gap); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	runWatched := func() error { return m.run(ctx, &watched) }
+	order := []func() error{runAlone, runWatched}
+	if watchedFirst {
+		slices.Reverse(order)
+	}
+	for _, run := range order {
+		if err := run(); err != nil {
+			return err
+		}
+	}
+	for _, l := range m.cfg.Loads {
+		per := float64(m.n[l])
+		m.alone[l] = append(m.alone[l], float64(alone[l])/per)
+		m.watched[l] = append(m.watched[l], float64(watched[l])/per)
+		m.ratio[l] = append(m.ratio[l], float64(alone[l])/float64(watched[l]))
+	}
+	return nil
+}
+
+// run runs the loads under the watcher.
+func (m *measurement) run(ctx context.Context, took *[NumLoads]time.Duration) error {
+	if m.w.wraps {
+		return m.runWrapped(ctx, took)
+	}
+	r, err := m.w.start(ctx, m.cfg, m.p, m.cpus.watcher)
+	if err != nil {
+		return err
+	}
+	defer r.kill()
+	pid := r.cmd.Process.Pid
+	before, err := settle(pid)
+	if err != nil {
+		return err
+	}
+	for _, l := range m.cfg.Loads {
+		if took[l], err = m.p.run(ctx, l, m.n[l], m.cpus.load, m.cfg.Gap); err != nil {
+			return err
+		}
+		after, err := settle(pid)
+		if err != nil {
+			return err
+		}
+		m.used(l, after-before, took[l])
+		before = after
+	}
+	rss, err := peakRSS(pid)
+	if err != nil {
+		return err
+	}
+	m.rss = max(m.rss, rss)
+	report, err := r.stop()
+	if err != nil {
+		return err
+	}
+	for _, l := range m.cfg.Loads {
+		m.saw(l, report.Seen[l])
+	}
+	if report.Latency != nil {
+		m.latency.merge(report.Latency)
+	}
+	return nil
+}
+
+func (m *measurement) runWrapped(ctx context.Context, took *[NumLoads]time.Duration) error {
+	for _, l := range m.cfg.Loads {
+		r, err := m.w.wrap(ctx, m.p, l, m.n[l], m.cpus)
+		if err != nil {
+			return err
+		}
+		took[l] = r.took
+		m.used(l, r.cpu, r.took)
+		m.saw(l, r.seen)
+		m.rss = max(m.rss, r.rss)
+	}
+	return nil
+}
+
+// used notes the CPU time that the watcher has used for a run.
+func (m *measurement) used(l Load, cpu, took time.Duration) {
+	all := sum(l.truth(m.n[l]), taskwatch.AllKinds)
+	m.cpu[l] = append(m.cpu[l], float64(cpu.Nanoseconds())/1e3/float64(all))
+	m.cpuTotal[l] += cpu
+	m.timeTotal[l] += took
+}
+
+// saw notes what the watcher has told of a run.
+func (m *measurement) saw(l Load, seen [taskwatch.NumKinds]uint64) {
+	m.events[l] += sum(l.truth(m.n[l]), m.w.Kinds)
+	m.seen[l] += sum(seen, m.w.Kinds)
+}
+
+func (m *measurement) result() Result {
+	r := Result{Watcher: m.w.Name, Does: m.w.Does, Shared: m.cfg.Shared, PeakRSS: m.rss}
+	for _, l := range m.cfg.Loads {
+		r.Loads = append(r.Loads, LoadResult{
+			Load: l.String(), Operations: m.n[l],
+			AloneNS: spreadOf(m.alone[l]), WatchedNS: spreadOf(m.watched[l]), Ratio: spreadOf(m.ratio[l]),
+			CPUPerUS: spreadOf(m.cpu[l]), CPUShare: float64(m.cpuTotal[l]) / float64(m.timeTotal[l]),
+			Events: m.events[l], Lost: int64(m.events[l] - m.seen[l]),
+		})
+	}
+	if q := m.latency.quantile; m.latency != (latencies{}) {
+		r.Latency = &Latency{Median: q(0.5), P99: q(0.99), Max: q(1)}
+	}
+	return r
+}
+
+// Machine describes the machine in a line.
+func Machine() string {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return "unknown"
+	}
+	return fmt.Sprintf("Linux %s, %s, %d processors%s",
+		unix.ByteSliceToString(uts.Release[:]), unix.ByteSliceToString(uts.Machine[:]), runtime.NumCPU(), processorModel())
+}

@@ -1,0 +1,372 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source/bpf"
+)
+
+// Watcher is something that watches, and whose cost is measured.
+type Watcher struct {
+	Name  string
+	Does  string          // in a few words
+	Kinds taskwatch.Kinds // the events it tells of
+
+	tool   string          // the program it is; empty for those of taskwatch
+	args   []string        // its arguments, or those of [Child]
+	toFile bool            // what it says goes to a file, and is counted there
+	lines  func() counting // reads it
+	wraps  bool            // it runs the load itself
+}
+
+// counting tells which event of which load a line of output tells of, if any.
+// It sees the lines in their order.
+type counting func(line string) (Load, taskwatch.Kind, bool)
+
+// each is a counting that keeps nothing in mind.
+func each(c counting) func() counting { return func() counting { return c } }
+
+// Missing returns why the watcher cannot run here, or nil.
+func (w *Watcher) Missing() error {
+	if w.tool == "" {
+		return nil
+	}
+	if _, err := exec.LookPath(w.tool); err != nil {
+		return fmt.Errorf("%s is not installed", w.tool)
+	}
+	return nil
+}
+
+// Watchers of taskwatch, by name.
+const (
+	InKernel = "taskwatch, kernel module"
+	ToGo     = "taskwatch, Go watcher"
+	ToJSON   = "taskwatch, JSON to a file"
+	Waking   = "taskwatch, Go watcher, latency 0"
+)
+
+var ours = []*Watcher{
+	{Name: InKernel, Does: "a module in the kernel counts all seven events", Kinds: taskwatch.AllKinds, args: []string{"kernel=1"}},
+	{Name: ToGo, Does: "all events with all fields to a Go function", Kinds: taskwatch.AllKinds, args: []string{"go=" + bpf.DefaultLatency.String()}},
+	{Name: ToJSON, Does: "all events with all fields to a file", Kinds: taskwatch.AllKinds, args: []string{"json="}, toFile: true, lines: each(countJSON)},
+	{Name: Waking, Does: "the same as the Go watcher, woken at every event", Kinds: taskwatch.AllKinds, args: []string{"go=0s"}},
+}
+
+var processKinds = taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
+
+var others = []*Watcher{
+	{Name: "forkstat", Does: "prints fork, exec and exit", Kinds: processKinds, tool: "forkstat",
+		args: []string{"-c", "-e", "fork,clone,exec,exit"}, toFile: true, lines: forkstatLines},
+	{Name: "bpftrace", Does: "prints fork, exec and exit", Kinds: processKinds, tool: "bpftrace",
+		args: []string{"-q", "-e", bpftraceProgram}, toFile: true, lines: each(countBpftrace)},
+	{Name: "execsnoop", Does: "prints exec", Kinds: taskwatch.KindsOf(taskwatch.Exec), tool: "execsnoop", toFile: true, lines: each(countFirst(taskwatch.Exec))},
+	{Name: "exitsnoop", Does: "prints exit, of threads too", Kinds: taskwatch.KindsOf(taskwatch.Exit), tool: "exitsnoop",
+		args: []string{"-T"}, toFile: true, lines: each(countFirst(taskwatch.Exit))},
+	{Name: "strace", Does: "follows the load and prints process and id calls", Kinds: processKinds | taskwatch.KindsOf(taskwatch.UID, taskwatch.GID), tool: "strace",
+		args: []string{"-f", "--seccomp-bpf", "-e", "trace=process,setresuid,setresgid", "-o"}, toFile: true, wraps: true},
+}
+
+// All returns every watcher that can be measured, those of taskwatch first.
+func All() []*Watcher { return append(append([]*Watcher{}, ours...), others...) }
+
+// ByName returns the watcher with a name, or nil.
+func ByName(name string) *Watcher {
+	for _, w := range All() {
+		if w.Name == name {
+			return w
+		}
+	}
+	return nil
+}
+
+const bpftraceProgram = `tracepoint:sched:sched_process_fork { printf("fork %s\n", comm); }
+tracepoint:sched:sched_process_exec { printf("exec %s\n", comm); }
+tracepoint:sched:sched_process_exit { printf("exit %s\n", comm); }`
+
+func countBpftrace(line string) (Load, taskwatch.Kind, bool) {
+	event, comm, _ := strings.Cut(line, " ")
+	load, ok := loadOf(comm)
+	switch event {
+	case "fork":
+		return load, taskwatch.Clone, ok
+	case "exec":
+		return load, taskwatch.Exec, ok
+	}
+	return load, taskwatch.Exit, ok
+}
+
+// forkstatLines reads forkstat's output. It looks for the name of a task when
+// the task may have gone, and then has none, or that of its creator; and it
+// takes one that has gone for a process. So all that happens from the exec of
+// the load's own process, which lives long, to its exit counts as the load's,
+// unless it has another name.
+func forkstatLines() counting {
+	var load Load
+	pid := "" // of the load's own process
+	return func(line string) (Load, taskwatch.Kind, bool) {
+		f := strings.Fields(line)
+		if len(f) < 4 {
+			return 0, 0, false
+		}
+		name := f[len(f)-1]
+		if l, ok := loadOf(name); pid == "" {
+			if !ok || f[1] != "exec" {
+				return 0, 0, false
+			}
+			load, pid = l, f[2]
+		}
+		if name != load.comm() && name != "<unknown>" {
+			return 0, 0, false
+		}
+		switch f[1] {
+		case "fork", "clone":
+			return load, taskwatch.Clone, f[3] != "parent"
+		case "exec":
+			return load, taskwatch.Exec, true
+		case "exit":
+			if f[2] == pid {
+				pid = ""
+			}
+			return load, taskwatch.Exit, true
+		}
+		return 0, 0, false
+	}
+}
+
+// countFirst counts lines that begin with the name of the task.
+func countFirst(k taskwatch.Kind) counting {
+	return func(line string) (Load, taskwatch.Kind, bool) {
+		name, _, _ := strings.Cut(line, " ")
+		load, ok := loadOf(name)
+		return load, k, ok
+	}
+}
+
+func countJSON(line string) (Load, taskwatch.Kind, bool) {
+	kind, rest, _ := strings.Cut(strings.TrimPrefix(line, `{"event":"`), `"`)
+	k, err := taskwatch.ParseKind(kind)
+	_, rest, _ = strings.Cut(rest, `"comm":"`)
+	comm, _, _ := strings.Cut(rest, `"`)
+	load, ok := loadOf(comm)
+	return load, k, ok && err == nil
+}
+
+// running is a watcher that has been started.
+type running struct {
+	w      *Watcher
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	out    *bufio.Reader // of our own
+	file   string        // where what it says goes
+	stderr *strings.Builder
+	waited bool
+}
+
+// start starts the watcher and returns when it watches.
+func (w *Watcher) start(ctx context.Context, cfg *Config, p *programs, cpu int) (_ *running, err error) {
+	r := &running{w: w, stderr: &strings.Builder{}, file: filepath.Join(p.dir, "output")}
+	defer func() {
+		if err != nil {
+			r.kill()
+			err = fmt.Errorf("bench: %s: %w %s", w.Name, err, strings.TrimSpace(r.stderr.String()))
+		}
+	}()
+	if w.tool != "" {
+		return r, r.startTool(ctx, p, cpu)
+	}
+	args := append(append([]string{}, cfg.Self[1:]...), w.args...)
+	if w.toFile {
+		args[len(args)-1] += r.file
+	}
+	r.cmd = exec.CommandContext(ctx, cfg.Self[0], args...)
+	r.cmd.Stderr = r.stderr
+	if r.stdin, err = r.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	stdout, err := r.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	r.out = bufio.NewReader(stdout)
+	if err := start(r.cmd, cpu); err != nil {
+		return nil, err
+	}
+	if line, err := r.out.ReadString('\n'); line != readyLine {
+		return nil, errors.Join(errors.New("it ended before it watched"), err)
+	}
+	return r, nil
+}
+
+// startTool starts a tool and causes events until it tells of one.
+func (r *running) startTool(ctx context.Context, p *programs, cpu int) error {
+	path, err := exec.LookPath(r.w.tool)
+	if err != nil {
+		return err
+	}
+	out, err := os.Create(r.file)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	r.cmd = exec.CommandContext(ctx, path, r.w.args...)
+	r.cmd.Stdout, r.cmd.Stderr = out, r.stderr
+	if err := start(r.cmd, cpu); err != nil {
+		return err
+	}
+	said := func() int64 {
+		fi, err := out.Stat()
+		if err != nil {
+			return 0
+		}
+		return fi.Size()
+	}
+	for end := time.Now().Add(startTimeout); said() < 4096; time.Sleep(20 * time.Millisecond) {
+		if err := p.probe(ctx); err != nil {
+			return err
+		}
+		if time.Now().After(end) {
+			return errors.New("it is silent")
+		}
+		if unix.Kill(r.cmd.Process.Pid, 0) != nil {
+			return errors.New("it ended")
+		}
+	}
+	return nil
+}
+
+// stop ends the watcher and returns what it has told of.
+func (r *running) stop() (report *childReport, err error) {
+	report = &childReport{}
+	if r.w.tool != "" {
+		_ = r.cmd.Process.Signal(unix.SIGINT)
+		_ = r.wait() // its exit status means nothing: it was interrupted
+		return report, r.countFile(&report.Seen)
+	}
+	_ = r.stdin.Close()
+	err = json.NewDecoder(r.out).Decode(report)
+	if e := r.wait(); e != nil || err != nil {
+		return nil, fmt.Errorf("bench: %s: %w %s", r.w.Name, errors.Join(err, e), r.stderr)
+	}
+	if r.w.toFile {
+		err = r.countFile(&report.Seen)
+	}
+	return report, err
+}
+
+func (r *running) wait() error {
+	r.waited = true
+	return r.cmd.Wait()
+}
+
+// kill ends a watcher of which nothing more is expected.
+func (r *running) kill() {
+	if r != nil && r.cmd != nil && r.cmd.Process != nil && !r.waited {
+		_ = r.cmd.Process.Kill()
+		_ = r.wait()
+	}
+}
+
+func (r *running) countFile(seen *Tally) error {
+	f, err := os.Open(r.file)
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	count := r.w.lines()
+	for lines.Scan() {
+		if load, k, ok := count(lines.Text()); ok {
+			seen[load][k]++
+		}
+	}
+	return lines.Err()
+}
+
+// wrapped is what a watcher that runs the load itself has used.
+type wrapped struct {
+	took time.Duration
+	cpu  time.Duration
+	rss  uint64
+	seen [taskwatch.NumKinds]uint64
+}
+
+// wrap runs a load under a watcher of that kind.
+func (w *Watcher) wrap(ctx context.Context, p *programs, l Load, n int, cpus processors) (*wrapped, error) {
+	path, err := exec.LookPath(w.tool)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	file := filepath.Join(p.dir, "output")
+	argv := append(append(append([]string{}, w.args...), file), p.command(l, n, cpus.load, 0)...)
+	cmd := exec.CommandContext(ctx, path, argv...)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := start(cmd, cpus.watcher); err != nil {
+		return nil, fmt.Errorf("bench: %s: %w", w.Name, err)
+	}
+	pid := cmd.Process.Pid
+	r := &wrapped{}
+	for { // until it has ended and is not waited for, so that its clock can be read
+		if rss, err := peakRSS(pid); err == nil {
+			r.rss = max(r.rss, rss)
+		}
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+		if err != nil || info.Signo != 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	r.cpu, err = cpuTime(pid)
+	if e := cmd.Wait(); e != nil || err != nil {
+		return nil, fmt.Errorf("bench: %s: %w %s", w.Name, errors.Join(e, err), errs.String())
+	}
+	ns, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %s: the load said %q", w.Name, out.String())
+	}
+	r.took = time.Duration(ns)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		_, line, _ = strings.Cut(strings.TrimSpace(line), " ") // the pid
+		countStrace(strings.TrimSpace(line), &r.seen)
+	}
+	return r, nil
+}
+
+// countStrace counts a line of strace's. A call that ends in a line of its own
+// is counted there.
+func countStrace(line string, seen *[taskwatch.NumKinds]uint64) {
+	call := strings.TrimPrefix(line, "<... ")
+	switch {
+	case strings.HasSuffix(line, "<unfinished ...>"):
+	case strings.HasPrefix(call, "clone"), strings.HasPrefix(call, "fork"), strings.HasPrefix(call, "vfork"):
+		seen[taskwatch.Clone]++
+	case strings.HasPrefix(call, "execve"):
+		seen[taskwatch.Exec]++
+	case strings.HasPrefix(call, "setresuid"):
+		seen[taskwatch.UID]++
+	case strings.HasPrefix(call, "setresgid"):
+		seen[taskwatch.GID]++
+	case strings.HasPrefix(line, "+++ exited"):
+		seen[taskwatch.Exit]++
+	}
+}
