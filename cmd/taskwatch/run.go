@@ -117,7 +117,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		kernel: f.modules.specs != nil, news: &news,
 	})
 	if err != nil {
-		return runFailed(err)
+		return startFailed(argv[0], err, 0)
 	}
 	out, err := f.open(os.Stderr)
 	if err != nil {
@@ -168,7 +168,7 @@ func shellStatus(e taskwatch.ExitStatus) int {
 	return e.Code
 }
 
-// startFailed returns what becomes of an error of Run, in words like a
+// startFailed returns what becomes of an error of a source, in words like a
 // shell's where it is about the command.
 func startFailed(name string, err error, signal syscall.Signal) error {
 	var e startError

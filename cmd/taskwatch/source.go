@@ -27,7 +27,7 @@ type startError interface {
 	ShellStatus() int
 }
 
-// command is what a supervisor is to run.
+// command is what a supervisor is to run, and what is to be done to it.
 type command struct {
 	argv   []string
 	dryRun bool
@@ -38,17 +38,21 @@ type command struct {
 	// news hears of them.
 	kernel bool
 	news   *kernelNews
+
+	// veto is whether watchers here, outside of the kernel, are to be asked
+	// before something is done.
+	veto bool
 }
 
-// commandSources are the sources that can run a command, best first. ptrace
-// is before bpf because it has a hold on what it watches: what is left behind
-// can be killed, and does not outlive taskwatch.
+// commandSources are the sources that can run a command, best first. bpf is
+// before ptrace because it leaves the command nearly alone: it slows it down
+// little, and debuggers and setuid files work.
 var commandSources = []struct {
 	name string
 	open func(*command) (supervisor, error)
 }{
-	{ptrace.Name, openPtrace},
 	{bpf.Name, openBPFCommand},
+	{ptrace.Name, openPtrace},
 }
 
 // openCommand returns the source of that name, or the best that works.
@@ -61,8 +65,8 @@ func openCommand(name string, c *command) (supervisor, error) {
 		}
 		known = true
 		src, err := s.open(c)
-		if err == nil {
-			return src, nil
+		if err == nil || errors.As(err, new(startError)) { // no other would find it
+			return src, err
 		}
 		refused = append(refused, err)
 	}
@@ -78,6 +82,24 @@ func commandSourceNames() []string {
 		names = append(names, s.name)
 	}
 	return names
+}
+
+func openBPFCommand(c *command) (supervisor, error) {
+	if c.veto {
+		return nil, errors.New("bpf: its events arrive when all is over, and a module (-m) that refuses something outside of the kernel needs the source ptrace")
+	}
+	if err := auto.NeedBPF(); err != nil {
+		return nil, err
+	}
+	src, err := bpf.New(bpf.Config{
+		Command: &bpf.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop},
+		Latency: bpf.DefaultLatency,
+		DryRun:  c.dryRun, OnReport: c.news.report, OnEmit: c.news.emitted,
+	})
+	if err != nil {
+		return nil, err // and no supervisor: src is a nil pointer
+	}
+	return src, nil
 }
 
 func openPtrace(c *command) (supervisor, error) {

@@ -3,9 +3,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"runtime"
 	"sync"
 	"syscall"
@@ -13,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/lookpath"
 )
 
 // Command is a program to run and watch. Only Path is required.
@@ -24,6 +23,11 @@ type Command struct {
 
 	// The command's standard files; nil stands for this process's own.
 	Stdin, Stdout, Stderr *os.File
+
+	// OnStop, if set, is called by the goroutine of Run when the command
+	// itself, its first process, has been stopped by the given signal, with
+	// the events before that delivered. The command does not wait for it.
+	OnStop func(syscall.Signal)
 }
 
 // StartError says that the command could not be started.
@@ -42,84 +46,145 @@ func (e *StartError) Unwrap() error { return e.Err }
 // ShellStatus is the exit status with which a shell would report the error:
 // 127 if there is no such program, 126 if it cannot be executed.
 func (e *StartError) ShellStatus() int {
-	if errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, exec.ErrNotFound) {
+	if errors.Is(e.Err, os.ErrNotExist) {
 		return 127
 	}
 	return 126
 }
 
+// check fills in what nil and "" stand for, and finds the program.
+func (c Command) check() (*Command, error) {
+	if c.Env == nil {
+		c.Env = os.Environ()
+	}
+	if len(c.Argv) == 0 {
+		c.Argv = []string{c.Path}
+	}
+	path, err := lookpath.Find(c.Path, c.Dir, c.Env)
+	if err != nil {
+		return nil, &StartError{c.Path, err}
+	}
+	c.Path = path
+	for _, f := range []struct {
+		file **os.File
+		own  *os.File
+	}{{&c.Stdin, os.Stdin}, {&c.Stdout, os.Stdout}, {&c.Stderr, os.Stderr}} {
+		if *f.file == nil {
+			*f.file = f.own
+		}
+	}
+	return &c, nil
+}
+
+// start starts the command as a child of this thread.
+func (c *Command) start() (pid int, err error) {
+	pid, err = syscall.ForkExec(c.Path, c.Argv, &syscall.ProcAttr{
+		Dir:   c.Dir,
+		Env:   c.Env,
+		Files: []uintptr{c.Stdin.Fd(), c.Stdout.Fd(), c.Stderr.Fd()},
+		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil && c.Dir != "" {
+		if _, serr := os.Stat(c.Dir); serr != nil {
+			return 0, fmt.Errorf("bpf: working directory: %w", serr)
+		}
+	}
+	if err != nil {
+		return 0, &StartError{c.Path, err}
+	}
+	return pid, nil
+}
+
 // running is the command once it runs.
 type running struct {
 	mu      sync.Mutex // guards the fields below, and holds off reaping while a signal is sent
-	process *os.Process
+	pid     int        // 0 before it runs, and once it was reaped
 	ended   bool
 	status  syscall.WaitStatus
+	stopped syscall.Signal // a stop that the stream has not been told of
+	killed  bool           // somebody wants the tree dead
+	kills   []chan<- int   // and waits to hear how many processes that were
+	wake    func()         // has the stream look at all this; nil while it does not run
 }
 
-// start runs the command as a child of this thread, so that seed, called with
-// the thread's tid before and with 0 after, can make the kernel catch it at
-// its birth.
-func (c *Command) start(seed func(tid int)) (*os.Process, error) {
-	path, err := exec.LookPath(c.Path)
-	if err != nil && !errors.Is(err, exec.ErrDot) {
-		return nil, &StartError{c.Path, err}
-	}
-	attr := &os.ProcAttr{Dir: c.Dir, Env: c.Env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}}
-	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
-		if f != nil {
-			attr.Files[i] = f
-		}
-	}
-	argv := c.Argv
-	if len(argv) == 0 {
-		argv = []string{c.Path}
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	seed(unix.Gettid())
-	process, err := os.StartProcess(path, argv, attr)
-	seed(0)
-	if err != nil {
-		var perr *fs.PathError
-		if errors.As(err, &perr) {
-			err = perr.Err
-		}
-		return nil, &StartError{c.Path, err}
-	}
-	return process, nil
-}
-
-// reap takes the command's status if it has ended, and reports whether it has.
-func (r *running) reap() bool {
+// attend says who is to be woken; nil is the end of that.
+func (r *running) attend(wake func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || r.process == nil {
-		return r.ended
+	r.wake = wake
+	if wake == nil {
+		for _, reply := range r.kills {
+			reply <- 0
+		}
+		r.kills = nil
 	}
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PID, r.process.Pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
-	if err == nil && info.Signo == 0 || errors.Is(err, unix.EINTR) {
-		return false
-	}
-	r.ended = true
-	if state, err := r.process.Wait(); err == nil {
-		r.status, _ = state.Sys().(syscall.WaitStatus)
-	}
-	return true
 }
 
-// release leaves a command that still runs to a goroutine that reaps it.
-func (r *running) release() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.process == nil || r.ended {
-		return
-	}
+// start starts the command, on a thread that stays until the command has
+// ended: the kernel kills the command when this thread ends, which is when
+// this process does. seed is called with the thread's id before and with 0
+// after, to make the kernel side catch the command at its birth.
+func (r *running) start(c *Command, seed func(tid int)) error {
+	started := make(chan error)
 	go func() {
-		for !r.reap() {
-			_ = unix.Waitid(unix.P_PID, r.process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) // if it fails, reap says more
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		seed(unix.Gettid())
+		pid, err := c.start()
+		seed(0)
+		if err == nil {
+			r.mu.Lock()
+			r.pid = pid
+			r.mu.Unlock()
+		}
+		started <- err
+		for err == nil && r.follow(pid) {
 		}
 	}()
+	return <-started
+}
+
+// follow waits for the next stop of the command or for its end, and reports
+// whether it goes on.
+func (r *running) follow(pid int) bool {
+	// What is seen is not taken yet, so that the pid is the command's for as
+	// long as the lock has not been held.
+	err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
+	if errors.Is(err, unix.EINTR) {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var status syscall.WaitStatus
+	got, err := syscall.Wait4(pid, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
+	switch {
+	case errors.Is(err, syscall.EINTR), err == nil && got == 0: // it was continued meanwhile
+		return true
+	case err == nil && status.Stopped():
+		r.stopped = status.StopSignal()
+	default: // err says that somebody else has reaped it
+		r.pid, r.ended, r.status = 0, true, status
+	}
+	if r.wake != nil {
+		r.wake()
+	}
+	return !r.ended
+}
+
+// take returns what has happened to the command that the stream has not been
+// told of: a stop, and who waits for the tree to be killed.
+func (r *running) take() (stop syscall.Signal, killed bool, kills []chan<- int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	stop, kills = r.stopped, r.kills
+	r.stopped, r.kills = 0, nil
+	return stop, r.killed, kills
+}
+
+func (r *running) hasEnded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended
 }
 
 // Exit returns how the command ended, once Run has returned.
@@ -131,13 +196,40 @@ func (s *Source) Exit() taskwatch.ExitStatus {
 	return exit
 }
 
-// Signal sends a signal to the command. It may be called from any goroutine,
-// and returns os.ErrProcessDone if the command does not run.
+// Signal sends a signal to the command's own process. It may be called from
+// any goroutine, and fails with ESRCH before the command started and after it
+// ended.
 func (s *Source) Signal(sig syscall.Signal) error {
 	s.command.mu.Lock()
 	defer s.command.mu.Unlock()
-	if s.command.process == nil || s.command.ended {
-		return os.ErrProcessDone
+	if s.command.pid == 0 {
+		return unix.ESRCH
 	}
-	return s.command.process.Signal(sig)
+	return unix.Kill(s.command.pid, sig)
+}
+
+// Kill kills the command and all its descendants, or keeps the command from
+// starting, and returns how many processes it found. It may be called from any
+// goroutine but that of Run: not by a watcher.
+//
+// Who forks meanwhile is killed by the kernel side, so that nothing escapes.
+func (s *Source) Kill() int {
+	reply := make(chan int, 1)
+	if !s.command.kill(reply) {
+		return 0
+	}
+	return <-reply
+}
+
+// kill has the stream kill the tree, and reports whether there is a stream.
+func (r *running) kill(reply chan<- int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.killed = true
+	if r.wake == nil {
+		return false
+	}
+	r.kills = append(r.kills, reply)
+	r.wake()
+	return true
 }

@@ -107,6 +107,9 @@ func (st *stream) clone(r *record) {
 	}
 	e.task.UID, e.task.GID = r.uid, r.gid
 	st.refresh(e, r)
+	if st.killing {
+		e.killProcess()
+	}
 	if st.wants(taskwatch.Clone, e) {
 		st.deliver(st.event(taskwatch.Clone, e, r.timeNS, r.val))
 	}

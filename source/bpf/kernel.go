@@ -24,6 +24,9 @@ type half struct {
 	control *sys.SharedWords
 	syscall link.Link // on_sys_exit, while it is attached
 	iter    *link.Iter
+
+	command  bool            // the tree of a command is watched
+	gathered taskwatch.Kinds // what is attached for
 }
 
 // The words of struct control in c/stream.bpf.c.
@@ -33,6 +36,7 @@ const (
 	controlLost
 	controlDropped
 	controlSeed
+	controlKilling
 )
 
 // What wakes the reader up.
@@ -54,7 +58,7 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 			return nil, err
 		}
 	}
-	k := &half{}
+	k := &half{command: cfg.Command != nil}
 	edit := func(spec *ebpf.CollectionSpec) error {
 		spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
 		return setVariables(spec, cfg, cgroup, k.initIsEarly())
@@ -140,10 +144,10 @@ func bitSet(numbers ...int) (set [8]uint64) {
 
 const idKinds = taskwatch.Kinds(1<<taskwatch.UID | 1<<taskwatch.GID)
 
-// gathered returns the kinds that the kernel side has to gather so that the
-// given ones can be delivered with every field.
-func (k *half) gathered(kinds taskwatch.Kinds) taskwatch.Kinds {
-	if kinds == 0 {
+// needed returns the kinds that the kernel side has to gather so that the
+// given ones can be delivered with every field, and a command's tree is known.
+func (k *half) needed(kinds taskwatch.Kinds) taskwatch.Kinds {
+	if kinds == 0 && !k.command {
 		return 0
 	}
 	kinds |= taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
@@ -162,15 +166,19 @@ func (k *half) initIsEarly() bool { return k.support.LSM == nil || k.support.Mod
 // bySyscall reports whether on_sys_exit has to tell the changes of ids. Every
 // system call of the machine pays for it, about twice what the table's
 // tracepoints of single system calls cost; so those come first, although they
-// are silent about 32-bit programs.
-func (k *half) bySyscall() bool { return k.support.FEntry != nil && k.support.Syscalls != nil }
+// are silent about 32-bit programs. For a command it is the other way round:
+// taking 16 tracepoints off takes longer than most commands.
+func (k *half) bySyscall() bool {
+	return k.support.FEntry != nil && (k.support.Syscalls != nil || k.command)
+}
 
 // watch attaches what the given kinds need and detaches the rest. fresh says
 // that something was attached that tells what the task table does not know.
-func (k *half) watch(old, kinds taskwatch.Kinds) (fresh bool, err error) {
+func (k *half) watch(kinds taskwatch.Kinds) (fresh bool, err error) {
 	k.control.Store(controlKinds, uint32(kinds))
-	now := k.gathered(kinds)
-	fresh = now&^k.gathered(old) != 0
+	now := k.needed(kinds)
+	fresh = now&^k.gathered != 0
+	k.gathered = now
 	if k.bySyscall() {
 		if err := k.watchSyscalls(now&idKinds != 0); err != nil {
 			return fresh, err

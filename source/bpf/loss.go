@@ -78,6 +78,9 @@ func (rs *resync) start(st *stream) error {
 	}
 	for _, e := range added {
 		st.describe(e)
+		if st.killing {
+			e.killProcess()
+		}
 	}
 	rs.wanted, rs.running = false, true
 	rs.until = st.kernel.ring.Produced()

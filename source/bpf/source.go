@@ -40,11 +40,19 @@ var _ source.Source = (*Source)(nil)
 
 // New loads the programs for the scope of cfg, which is also the test that
 // this kernel takes them, and attaches none. It needs CAP_BPF and CAP_PERFMON.
+// A command that is not to be found is a *[StartError].
 //
 // The caller must call Run or Close.
 func New(cfg Config) (*Source, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
+	}
+	if cfg.Command != nil {
+		cmd, err := cfg.Command.check()
+		if err != nil {
+			return nil, err
+		}
+		cfg.Command = cmd
 	}
 	if !initialPIDNamespace() {
 		return nil, errors.New("bpf: this process is in a pid namespace of its own, so that its pids are not the kernel's; run it in the host's (--pid=host)")
@@ -107,10 +115,10 @@ func (s *Source) Losses() ([]uint64, error) {
 }
 
 // Run delivers events until ctx ends or, with Config.Command, until no task of
-// the command's tree is left. A command that still runs when ctx ends is left
-// alone; a goroutine stays to reap it.
+// the command's tree is left. If ctx ends first, the tree is killed, its last
+// events are delivered, and Run returns nil.
 //
-// It returns a *StartError if the command could not be started. Programs,
+// It returns a *[StartError] if the command could not be started. Programs,
 // maps and links are gone when it returns.
 func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	k, err := s.take()

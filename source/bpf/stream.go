@@ -3,11 +3,7 @@ package bpf
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -21,15 +17,16 @@ type stream struct {
 	table  *table
 	clocks clocks
 
-	kinds    taskwatch.Kinds // what the kernel side gathers
+	kinds    taskwatch.Kinds // what somebody watches
+	watching bool            // the kernel side has been told
 	seq      uint64
 	lost     uint32 // running counts of the kernel side that were told
 	dropped  uint32
 	resyncs  resync
 	unfreed  exits
 	lastExit int64
-	pidfd    *os.File // of the command, if there is one
-	self     *entry   // this process, which creates the command and is out of its scope; else nil
+	killing  bool   // the tree is to die
+	self     *entry // this process, which creates the command and is out of its scope; else nil
 
 	ev      taskwatch.Event
 	rec     record
@@ -60,12 +57,8 @@ const (
 )
 
 func (st *stream) run(ctx context.Context) error {
-	defer func() {
-		st.src.command.release()
-		if st.pidfd != nil {
-			st.pidfd.Close()
-		}
-	}()
+	st.src.command.attend(st.alarm.wake)
+	defer st.src.command.attend(nil)
 	st.clocks.set()
 	if err := st.watch(); err != nil {
 		return err
@@ -76,19 +69,29 @@ func (st *stream) run(ctx context.Context) error {
 	if f := st.src.cfg.OnReady; f != nil {
 		f()
 	}
+	err := st.follow(ctx)
+	if err != nil && st.src.cfg.Command != nil {
+		st.kill() // what can no longer be followed is not left to run on
+	}
+	return err
+}
+
+// follow delivers events until there will be no more of them, or ctx ends.
+func (st *stream) follow(ctx context.Context) error {
 	rested := false // the last wait brought nothing
 	for st.failed == nil {
 		n, busy := st.drain()
 		if err := st.maintain(); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
+		if st.src.cfg.Command != nil {
+			if st.tend(ctx.Err() != nil) {
+				return st.failed
+			}
+		} else if ctx.Err() != nil {
 			err := st.kernel.detach()
 			st.drain() // what happened before the end
 			return errors.Join(err, st.failed)
-		}
-		if st.finished() {
-			return st.failed
 		}
 		if err := st.rest(n > 0, busy, rested); err != nil {
 			return err
@@ -152,20 +155,20 @@ func (st *stream) drain() (n int, busy bool) {
 // watch makes the kernel side gather what the registry's modules watch now.
 func (st *stream) watch() error {
 	kinds := st.reg.Kinds()
-	if kinds == st.kinds {
+	if kinds == st.kinds && st.watching {
 		return nil
 	}
-	if kinds == 0 { // from here on the table would rot
+	if kinds == 0 && st.src.cfg.Command == nil { // from here on the table would rot
 		run, next := st.table.run, st.table.next
 		st.table, st.unfreed, st.resyncs = newTable(run), exits{}, resync{}
 		st.table.next = next
 	}
-	fresh, err := st.kernel.watch(st.kinds, kinds)
+	fresh, err := st.kernel.watch(kinds)
 	if err != nil {
 		return err
 	}
-	st.kinds = kinds
-	if fresh {
+	st.kinds, st.watching = kinds, true
+	if fresh && (st.src.cfg.Command == nil || st.self != nil) { // else there is no tree yet
 		return st.resyncs.start(st)
 	}
 	return nil
@@ -187,45 +190,27 @@ func (st *stream) maintain() error {
 	return nil
 }
 
-func (st *stream) startCommand() error {
-	cmd := st.src.cfg.Command
-	if cmd == nil {
-		return nil
+// tend does what the command has given cause for, and reports whether all is
+// over.
+func (st *stream) tend(cancelled bool) (finished bool) {
+	stop, killed, kills := st.src.command.take()
+	if stop != 0 && st.src.cfg.Command.OnStop != nil {
+		st.drain() // what it did before
+		st.src.cfg.Command.OnStop(stop)
 	}
-	st.self = st.table.add(0)
-	st.self.describeSelf()
-	process, err := cmd.start(func(tid int) { st.kernel.control.Store(controlSeed, uint32(tid)) })
-	if err != nil {
-		return err
+	if len(kills) > 0 || (killed || cancelled) && !st.killing {
+		n := st.kill()
+		for _, reply := range kills {
+			reply <- n
+		}
 	}
-	r := &st.src.command
-	r.mu.Lock()
-	r.process = process
-	r.mu.Unlock()
-	fd, err := unix.PidfdOpen(process.Pid, 0)
-	if err != nil {
-		return fmt.Errorf("bpf: pidfd_open of the command: %w", err)
-	}
-	st.pidfd = os.NewFile(uintptr(fd), "pidfd")
-	return st.alarm.add(fd)
-}
-
-// describeSelf fills in what a child of this process has until its exec.
-func (e *entry) describeSelf() {
-	var err error
-	if e.task.Exe, err = os.Readlink("/proc/self/exe"); err != nil {
-		e.missing |= taskwatch.FieldExe
-	}
-	if e.task.Cwd, err = os.Getwd(); err != nil {
-		e.missing |= taskwatch.FieldCwd
-	}
-	e.task.Argv = os.Args
+	return st.finished()
 }
 
 // finished reports whether a command's tree is gone and every event of it
 // delivered.
 func (st *stream) finished() bool {
-	if st.pidfd == nil || !st.src.command.reap() {
+	if !st.src.command.hasEnded() {
 		return false
 	}
 	if len(st.table.live) > 0 || st.resyncs.wanted || st.resyncs.running {

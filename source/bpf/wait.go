@@ -25,22 +25,14 @@ func newAlarm(ring int) (*alarm, error) {
 		return nil, errors.Join(fmt.Errorf("bpf: epoll_create1: %w", err), a.close())
 	}
 	for _, fd := range []int{ring, a.event} {
-		if err := a.add(fd); err != nil {
-			return nil, errors.Join(err, a.close())
+		// Edge-triggered: otherwise a wait would end at once whenever there
+		// is something to read, armed or not.
+		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)}
+		if err := unix.EpollCtl(a.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+			return nil, errors.Join(fmt.Errorf("bpf: epoll_ctl: %w", err), a.close())
 		}
 	}
 	return a, nil
-}
-
-// add makes fd, when it becomes readable, end a wait. It is edge-triggered:
-// otherwise a wait would end at once whenever there is something to read,
-// armed or not.
-func (a *alarm) add(fd int) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)}
-	if err := unix.EpollCtl(a.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
-		return fmt.Errorf("bpf: epoll_ctl: %w", err)
-	}
-	return nil
 }
 
 // wake ends the wait that is under way, or the next one.
@@ -52,7 +44,7 @@ func (a *alarm) wake() {
 
 // wait returns after d at the latest, rounded up to a millisecond.
 func (a *alarm) wait(d time.Duration) error {
-	var events [3]unix.EpollEvent
+	var events [2]unix.EpollEvent
 	ms := (d + time.Millisecond - 1) / time.Millisecond
 	_, err := unix.EpollWait(a.epoll, events[:], int(ms))
 	if err != nil && !errors.Is(err, unix.EINTR) {

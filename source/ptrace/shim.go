@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -89,42 +88,4 @@ func prepare(traps trapSet) error {
 		return fmt.Errorf("install the seccomp filter: %w", err)
 	}
 	return nil
-}
-
-// lookPath finds the program as a shell does: a name without a slash is
-// searched in PATH of env, and a file that may not be executed is remembered
-// in case nothing better comes.
-func lookPath(name, dir string, env []string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	path := ""
-	for _, kv := range env {
-		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
-			path = v
-		}
-	}
-	var denied error
-	for _, d := range strings.Split(path, ":") {
-		if d == "" {
-			d = "."
-		}
-		candidate := d + "/" + name
-		full := candidate
-		if dir != "" && !strings.HasPrefix(d, "/") {
-			full = dir + "/" + candidate
-		}
-		st, err := os.Stat(full)
-		switch {
-		case err != nil || st.IsDir():
-		case unix.Access(full, unix.X_OK) != nil:
-			denied = os.ErrPermission
-		default:
-			return candidate, nil
-		}
-	}
-	if denied != nil {
-		return "", denied
-	}
-	return "", fmt.Errorf("not found in PATH: %w", os.ErrNotExist)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/lookpath"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
@@ -83,7 +84,7 @@ func (t *tracer) options() int {
 // becomes that.
 func (t *tracer) start() error {
 	cfg := &t.src.cfg
-	path, err := lookPath(cfg.Path, cfg.Dir, cfg.Env)
+	path, err := lookpath.Find(cfg.Path, cfg.Dir, cfg.Env)
 	if err != nil {
 		return &StartError{cfg.Path, err}
 	}

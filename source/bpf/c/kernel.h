@@ -47,6 +47,8 @@ enum {
 #define CLONE_PARENT 0x00008000
 #define CLONE_THREAD 0x00010000
 
+#define SIGKILL 9
+
 /* task_struct.flags */
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
@@ -59,6 +61,7 @@ static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
+static long (*bpf_send_signal)(u32 sig) = (void *)109;
 static long (*bpf_probe_read_user)(void *dst, u32 size, const void *src) = (void *)112;
 static long (*bpf_probe_read_kernel)(void *dst, u32 size, const void *src) = (void *)113;
 static long (*bpf_probe_read_kernel_str)(void *dst, u32 size, const void *src) = (void *)115;

@@ -34,6 +34,7 @@ struct control {
 	u32 lost;
 	u32 dropped;
 	u32 seed_tid; /* children of this task are roots of SCOPE_TREE */
+	u32 killing;  /* SCOPE_TREE is to die */
 } control;
 
 struct {
@@ -306,8 +307,12 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 	struct task_struct *creator = bpf_get_current_task_btf();
 
 	if (scope == SCOPE_TREE) {
-		if (!in_tree(creator) && (u32)creator->pid != control.seed_tid)
-			return 0;
+		if (!in_tree(creator)) {
+			if ((u32)creator->pid != control.seed_tid)
+				return 0;
+		} else if (control.killing) {
+			bpf_send_signal(SIGKILL); /* or it would outrun the reader */
+		}
 		if (!enter_tree(tsk)) {
 			lose(TW_CLONE);
 			return 0;

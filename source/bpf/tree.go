@@ -1,0 +1,78 @@
+package bpf
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// startCommand starts the command, if there is one.
+func (st *stream) startCommand() error {
+	cmd := st.src.cfg.Command
+	if cmd == nil {
+		return nil
+	}
+	if _, killed, _ := st.src.command.take(); killed {
+		return &StartError{cmd.Path, errKilled}
+	}
+	st.self = st.table.add(0)
+	st.self.describeSelf()
+	return st.src.command.start(cmd, func(tid int) { st.kernel.control.Store(controlSeed, uint32(tid)) })
+}
+
+var errKilled = errors.New("it was killed before it ran")
+
+// describeSelf fills in what a child of this process has until its exec.
+func (e *entry) describeSelf() {
+	var err error
+	if e.task.Exe, err = os.Readlink("/proc/self/exe"); err != nil {
+		e.missing |= taskwatch.FieldExe
+	}
+	if e.task.Cwd, err = os.Getwd(); err != nil {
+		e.missing |= taskwatch.FieldCwd
+	}
+	e.task.Argv = os.Args
+}
+
+// kill kills all processes of the tree and returns how many it found. Those
+// that are forked meanwhile follow: the kernel side kills who forks, and the
+// stream whoever it hears was born.
+func (st *stream) kill() (n int) {
+	st.killing = true
+	st.kernel.control.Store(controlKilling, 1)
+	st.drain()
+	tasks := make(map[int]*entry) // one that lives, by process
+	for _, e := range st.table.byAddr {
+		if e.start != 0 && !e.exited {
+			tasks[e.task.PID] = e
+		}
+	}
+	for _, e := range tasks {
+		if e.killProcess() {
+			n++
+		}
+	}
+	return n
+}
+
+// killProcess kills the process of a task, if it is still the one that the
+// task belongs to, and reports whether it was.
+func (e *entry) killProcess() bool {
+	// From here on the descriptor means one process; whether it is the right
+	// one, the start time of the task tells.
+	fd, err := unix.PidfdOpen(e.task.PID, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(e.task.PID), "task", strconv.Itoa(e.task.TID), "stat"))
+	if err != nil || !sameTick(startOf(stat), e.start) {
+		return false
+	}
+	return unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
+}
