@@ -19,7 +19,13 @@ type Support struct {
 	FEntry       error // programs at the entry of kernel functions
 	PrepareExec  error // tracepoint sched_prepare_exec (Linux 6.10)
 	Syscalls     error // tracepoints of single system calls
+
+	types *btf.Cache
 }
+
+// Types returns the kernel's type information, which takes longer to read than
+// to use. It is safe for concurrent use.
+func (s *Support) Types() *btf.Cache { return s.types }
 
 // ErrNoEffect says that a program was attached without an error and never
 // called: for LSM programs, where bpf is missing from the list of active
@@ -42,6 +48,7 @@ func Probe() (*Support, error) {
 	}
 	defer ran.Close()
 	s := &Support{
+		types:        types,
 		LSM:          tryHook(ran, types, ebpf.LSM, ebpf.AttachLSMMac, "task_getpgid"),
 		ModifyReturn: tryHook(ran, types, ebpf.Tracing, ebpf.AttachModifyReturn, "security_task_getpgid"),
 		FEntry:       tryHook(ran, types, ebpf.Tracing, ebpf.AttachTraceFEntry, "security_task_getpgid"),

@@ -97,7 +97,7 @@ const (
 // tracepoints of system calls), Linux 5.11 and the kernel's BTF.
 func NewTable(cfg Config) (_ *Table, err error) {
 	t := &Table{
-		dryRun: cfg.DryRun, support: cfg.Support, types: btf.NewCache(),
+		dryRun: cfg.DryRun, support: cfg.Support,
 		owners: map[*listing]*Module{}, attached: map[*hook]*attachment{},
 		names: map[uint32]WatcherInfo{}, ids: map[uint32]string{},
 		slots: make([]bool, maxSlots),
@@ -118,6 +118,9 @@ func NewTable(cfg Config) (_ *Table, err error) {
 		if t.support, err = Probe(); err != nil {
 			return nil, err
 		}
+	}
+	if t.types = t.support.Types(); t.types == nil { // made by the caller
+		t.types = btf.NewCache()
 	}
 	kernel, err := t.types.Kernel()
 	if err != nil {

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -24,6 +27,7 @@ type half struct {
 	control *sys.SharedWords
 	syscall link.Link // on_sys_exit, while it is attached
 	iter    *link.Iter
+	ownExit link.Link // on_own_exit, for a command, or nil
 
 	command  bool            // the tree of a command is watched
 	gathered taskwatch.Kinds // what is attached for
@@ -83,19 +87,35 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	if err := k.table.Check(k.module); err != nil {
 		return nil, err
 	}
-	spec := object.Spec()
-	if err := edit(spec); err != nil {
+	load := func(names ...string) (*ebpf.Collection, error) {
+		spec := object.Spec()
+		if err := edit(spec); err != nil {
+			return nil, err
+		}
+		maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(names, name) })
+		return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.module.Maps(), Cache: k.support.Types()})
+	}
+	if k.coll, err = load(streamProgIterTasks, streamProgOnSysExit); err != nil {
 		return nil, err
 	}
-	for name := range spec.Programs {
-		if name != streamProgIterTasks && name != streamProgOnSysExit {
-			delete(spec.Programs, name)
+	if k.command {
+		if err := k.hold(load); err != nil {
+			return nil, err
 		}
 	}
-	if k.coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.module.Maps()}); err != nil {
-		return nil, err
-	}
 	return k, k.open(cfg)
+}
+
+// hold has the kernel kill the tree when this process ends, where the kernel
+// can: since Linux 6.16.
+func (k *half) hold(load func(...string) (*ebpf.Collection, error)) error {
+	coll, err := load(streamProgOnOwnExit)
+	if err != nil {
+		return nil // the death of the thread that starts the command has to do
+	}
+	defer coll.Close()
+	k.ownExit, err = link.AttachTracing(link.TracingOptions{Program: coll.Programs[streamProgOnOwnExit]})
+	return err
 }
 
 func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early bool) error {
@@ -107,6 +127,7 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early b
 		streamVarScope:         cfg.scope(),
 		streamVarScopePid:      int32(cfg.PID),
 		streamVarScopeCgroup:   cgroup,
+		streamVarOwnPid:        int32(os.Getpid()),
 		streamVarInitEarly:     initEarly,
 		streamVarWakeBytes:     uint32(cfg.BufferSize / 4),
 		streamVarUidSyscalls:   bitSet(unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID),
@@ -246,8 +267,10 @@ func (k *half) detach() error {
 
 func (k *half) close() error {
 	var errs []error
-	if k.syscall != nil {
-		errs = append(errs, k.syscall.Close())
+	for _, l := range []link.Link{k.syscall, k.ownExit} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
 	}
 	if k.table != nil {
 		errs = append(errs, k.table.Close())

@@ -30,12 +30,14 @@ const (
 	streamProgTaskWatcherUidStream   = "__task_watcher_uid_stream"
 	streamProgEmit                   = "emit"
 	streamProgIterTasks              = "iter_tasks"
+	streamProgOnOwnExit              = "on_own_exit"
 	streamProgOnSysExit              = "on_sys_exit"
 	streamProgReport                 = "report"
 	streamVarControl                 = "control"
 	streamVarGidSyscalls             = "gid_syscalls"
 	streamVarGidSyscalls32           = "gid_syscalls32"
 	streamVarInitEarly               = "init_early"
+	streamVarOwnPid                  = "own_pid"
 	streamVarScope                   = "scope"
 	streamVarScopeCgroup             = "scope_cgroup"
 	streamVarScopePid                = "scope_pid"
@@ -95,6 +97,7 @@ type streamProgramSpecs struct {
 	TaskWatcherUidStream   *ebpf.ProgramSpec `ebpf:"__task_watcher_uid_stream"`
 	Emit                   *ebpf.ProgramSpec `ebpf:"emit"`
 	IterTasks              *ebpf.ProgramSpec `ebpf:"iter_tasks"`
+	OnOwnExit              *ebpf.ProgramSpec `ebpf:"on_own_exit"`
 	OnSysExit              *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 	Report                 *ebpf.ProgramSpec `ebpf:"report"`
 }
@@ -118,6 +121,7 @@ type streamVariableSpecs struct {
 	GidSyscalls   *ebpf.VariableSpec `ebpf:"gid_syscalls"`
 	GidSyscalls32 *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
 	InitEarly     *ebpf.VariableSpec `ebpf:"init_early"`
+	OwnPid        *ebpf.VariableSpec `ebpf:"own_pid"`
 	Scope         *ebpf.VariableSpec `ebpf:"scope"`
 	ScopeCgroup   *ebpf.VariableSpec `ebpf:"scope_cgroup"`
 	ScopePid      *ebpf.VariableSpec `ebpf:"scope_pid"`
@@ -171,6 +175,7 @@ type streamVariables struct {
 	GidSyscalls   *ebpf.Variable `ebpf:"gid_syscalls"`
 	GidSyscalls32 *ebpf.Variable `ebpf:"gid_syscalls32"`
 	InitEarly     *ebpf.Variable `ebpf:"init_early"`
+	OwnPid        *ebpf.Variable `ebpf:"own_pid"`
 	Scope         *ebpf.Variable `ebpf:"scope"`
 	ScopeCgroup   *ebpf.Variable `ebpf:"scope_cgroup"`
 	ScopePid      *ebpf.Variable `ebpf:"scope_pid"`
@@ -192,6 +197,7 @@ type streamPrograms struct {
 	TaskWatcherUidStream   *ebpf.Program `ebpf:"__task_watcher_uid_stream"`
 	Emit                   *ebpf.Program `ebpf:"emit"`
 	IterTasks              *ebpf.Program `ebpf:"iter_tasks"`
+	OnOwnExit              *ebpf.Program `ebpf:"on_own_exit"`
 	OnSysExit              *ebpf.Program `ebpf:"on_sys_exit"`
 	Report                 *ebpf.Program `ebpf:"report"`
 }
@@ -207,6 +213,7 @@ func (p *streamPrograms) Close() error {
 		p.TaskWatcherUidStream,
 		p.Emit,
 		p.IterTasks,
+		p.OnOwnExit,
 		p.OnSysExit,
 		p.Report,
 	)

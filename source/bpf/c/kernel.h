@@ -201,6 +201,32 @@ struct task_struct {
 	struct task_io_accounting ioac;
 } __core;
 
+enum pid_type {
+	PIDTYPE_TGID = 1,
+};
+
+/* Since Linux 6.13. */
+struct bpf_iter_task {
+	u64 opaque[3];
+};
+
+struct bpf_iter_num {
+	u64 opaque[1];
+};
+
+#define BPF_TASK_ITER_ALL_THREADS 1
+
+#define kfunc extern __attribute__((section(".ksyms")))
+kfunc int bpf_iter_task_new(struct bpf_iter_task *it, struct task_struct *task, unsigned int flags);
+kfunc struct task_struct *bpf_iter_task_next(struct bpf_iter_task *it);
+kfunc void bpf_iter_task_destroy(struct bpf_iter_task *it);
+kfunc int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end);
+kfunc int *bpf_iter_num_next(struct bpf_iter_num *it);
+kfunc void bpf_iter_num_destroy(struct bpf_iter_num *it);
+kfunc struct task_struct *bpf_task_acquire(struct task_struct *task);
+kfunc void bpf_task_release(struct task_struct *task);
+kfunc int bpf_send_signal_task(struct task_struct *task, int sig, enum pid_type type, u64 value);
+
 struct linux_binprm;
 
 /* As in include/task_watchers.h. */

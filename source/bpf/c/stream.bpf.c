@@ -16,6 +16,7 @@ static const char api[] SEC(".modinfo") = "task_watchers=1"; /* see include/task
 /* Set before the load. */
 enum { SCOPE_MACHINE, SCOPE_CGROUP, SCOPE_TREE };
 const volatile u32 scope = SCOPE_MACHINE;
+const volatile s32 own_pid;          /* the process that watches SCOPE_TREE */
 const volatile u64 scope_cgroup;     /* the id of the cgroup of SCOPE_CGROUP */
 const volatile s32 scope_pid;        /* the process, already running, of SCOPE_TREE; or 0 */
 const volatile u32 init_early;       /* at init a task has no place in a cgroup yet */
@@ -723,6 +724,44 @@ int on_sys_exit(u64 *ctx)
 	if (!in_scope(tsk))
 		return 0;
 	return stream_ids(uid ? TW_UID : TW_GID, tsk, NULL);
+}
+
+/*
+ * The end of the process that watches a command: nobody will be left to see
+ * what the command does, so its tree ends too. Since Linux 6.13 a program can
+ * signal another task, since 6.16 also here, where it has let go of its memory
+ * before.
+ */
+SEC("tp_btf/sched_process_exit")
+int on_own_exit(u64 *ctx)
+{
+	struct task_struct *own = (struct task_struct *)ctx[0];
+	struct bpf_iter_task it;
+	struct bpf_iter_num tries;
+	struct task_struct *tsk;
+
+	if (own->tgid != own_pid || own->signal->live.counter != 0)
+		return 0;
+	control.killing = 1;
+	bpf_iter_task_new(&it, NULL, BPF_TASK_ITER_ALL_THREADS);
+	while ((tsk = bpf_iter_task_next(&it))) {
+		/* One that is not quite born is not in the tree yet. */
+		if (!in_tree(tsk) && !in_tree(tsk->real_parent))
+			continue;
+		tsk = bpf_task_acquire(tsk);
+		if (!tsk)
+			continue;
+		/* A CPU sends one signal at a time, in an interrupt. */
+		bpf_iter_num_new(&tries, 0, 100000);
+		while (bpf_iter_num_next(&tries)) {
+			if (bpf_send_signal_task(tsk, SIGKILL, PIDTYPE_TGID, 0) != -16 /* EBUSY */)
+				break;
+		}
+		bpf_iter_num_destroy(&tries);
+		bpf_task_release(tsk);
+	}
+	bpf_iter_task_destroy(&it);
+	return 0;
 }
 
 /* Whether tsk descends from scope_pid. */
