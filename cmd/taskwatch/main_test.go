@@ -18,6 +18,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
 // The tests drive the real program, as its users do.
@@ -65,6 +66,18 @@ func binary(t testing.TB) string {
 		t.Fatal(program.err)
 	}
 	return filepath.Join(program.dir, "taskwatch")
+}
+
+// eachSource runs a test with every source that can run a command.
+func eachSource(t *testing.T, test func(t *testing.T, source string)) {
+	for _, s := range commandSources {
+		t.Run(s.name, func(t *testing.T) {
+			if s.name == bpf.Name {
+				testutil.Root(t)
+			}
+			test(t, s.name)
+		})
+	}
 }
 
 // result is how a run of the program ended.

@@ -16,7 +16,9 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
-func TestRunExitStatus(t *testing.T) {
+func TestRunExitStatus(t *testing.T) { eachSource(t, testRunExitStatus) }
+
+func testRunExitStatus(t *testing.T, source string) {
 	dir := t.TempDir()
 	write := func(name, text string, mode os.FileMode) string {
 		file := filepath.Join(dir, name)
@@ -54,12 +56,12 @@ func TestRunExitStatus(t *testing.T) {
 		{[]string{"-e", "exec,fork", "true"}, 125, `unknown event "fork": events are init, clone, exec, uid, gid, exit, free`},
 		{[]string{"-e", "", "true"}, 125, "no event given"},
 		{[]string{"-f", "xml", "true"}, 125, `--format "xml": unknown format; choose text or json`},
-		{[]string{"--source", "oracle", "true"}, 125, `--source "oracle": unknown source; choose one of auto, ptrace`},
+		{[]string{"--source", "oracle", "true"}, 125, `--source "oracle": unknown source; choose one of auto, bpf, ptrace`},
 		{[]string{"-o", "/no/such/dir/x", "true"}, 125, `--output "/no/such/dir/x": no such file or directory; give a file that can be written`},
 		{[]string{"-o", "", "true"}, 125, "--output: the name of the file is empty"},
 		{[]string{"-o", "-", "true"}, 125, "standard output belongs to the command"},
 	} {
-		r := tw(t, append([]string{"run"}, c.args...)...)
+		r := tw(t, append([]string{"run", "--source", source}, c.args...)...)
 		if r.status != c.status {
 			t.Errorf("run %q: status %d, want %d; stderr:\n%s", c.args, r.status, c.status, r.stderr)
 		}
@@ -73,8 +75,10 @@ func TestRunExitStatus(t *testing.T) {
 }
 
 // What cannot be done must not leave the command half done.
-func TestRunStartsNothingOnAnError(t *testing.T) {
-	c := cmd(t, "run", "-e", "nonsense", "--", "touch", "started")
+func TestRunStartsNothingOnAnError(t *testing.T) { eachSource(t, testRunStartsNothingOnAnError) }
+
+func testRunStartsNothingOnAnError(t *testing.T, source string) {
+	c := cmd(t, "run", "--source", source, "-e", "nonsense", "--", "touch", "started")
 	if r := finish(t, c); r.status != exitRunFailed {
 		t.Errorf("status %d", r.status)
 	}
@@ -92,9 +96,11 @@ func bytesOfAll() []byte {
 	return b
 }
 
-func TestRunLeavesStandardFilesAlone(t *testing.T) {
+func TestRunLeavesStandardFilesAlone(t *testing.T) { eachSource(t, testRunLeavesStandardFilesAlone) }
+
+func testRunLeavesStandardFilesAlone(t *testing.T, source string) {
 	in := bytesOfAll()
-	c := cmd(t, "run", "--", "cat")
+	c := cmd(t, "run", "--source", source, "--", "cat")
 	c.Stdin = bytes.NewReader(in)
 	r := finish(t, c)
 	if r.status != 0 || r.stdout != string(in) {
@@ -105,7 +111,7 @@ func TestRunLeavesStandardFilesAlone(t *testing.T) {
 	}
 
 	file := filepath.Join(t.TempDir(), "events")
-	r = tw(t, "run", "-o", file, "--", "sh", "-c", "echo out; echo err >&2")
+	r = tw(t, "run", "--source", source, "-o", file, "--", "sh", "-c", "echo out; echo err >&2")
 	if r.stdout != "out\n" || r.stderr != "err\n" {
 		t.Errorf("with --output: stdout %q, stderr %q", r.stdout, r.stderr)
 	}
@@ -114,19 +120,23 @@ func TestRunLeavesStandardFilesAlone(t *testing.T) {
 	}
 }
 
-func TestFlagsBehindTheCommandAreTheCommands(t *testing.T) {
+func TestFlagsBehindTheCommandAreTheCommands(t *testing.T) { eachSource(t, testFlagsBehindTheCommandAreTheCommands) }
+
+func testFlagsBehindTheCommandAreTheCommands(t *testing.T, source string) {
 	for _, dashes := range [][]string{nil, {"--"}} {
-		args := append(append([]string{"run", "-o", "/dev/null"}, dashes...), "sh", "-c", `printf '%s|' "$@"`, "-f", "-e", "--help", "--", "-o", "x")
+		args := append(append([]string{"run", "--source", source, "-o", "/dev/null"}, dashes...), "sh", "-c", `printf '%s|' "$@"`, "-f", "-e", "--help", "--", "-o", "x")
 		if r := tw(t, args...); r.status != 0 || r.stdout != "-e|--help|--|-o|x|" {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", args, r.status, r.stdout, r.stderr)
 		}
 	}
 }
 
-func TestRunCountsForks(t *testing.T) {
+func TestRunCountsForks(t *testing.T) { eachSource(t, testRunCountsForks) }
+
+func testRunCountsForks(t *testing.T, source string) {
 	const forks, execs = 37, 11
 	script := fmt.Sprintf("i=0; while [ $i -lt %d ]; do (:) ; i=$((i+1)); done; i=0; while [ $i -lt %d ]; do /bin/true; i=$((i+1)); done; :", forks, execs)
-	events := recorded(t, nil, "sh", "-c", script)
+	events := recorded(t, []string{"--source", source}, "sh", "-c", script)
 	// The command itself is seen from its exec on.
 	want := [taskwatch.NumKinds]int{
 		taskwatch.Init: forks + execs, taskwatch.Clone: forks + execs, taskwatch.Exec: 1 + execs,
@@ -142,8 +152,10 @@ func TestRunCountsForks(t *testing.T) {
 	}
 }
 
-func TestRunFilters(t *testing.T) {
-	events := recorded(t, []string{"-e", "exec,exit"}, "sh", "-c", "/bin/true; (exit 0); :")
+func TestRunFilters(t *testing.T) { eachSource(t, testRunFilters) }
+
+func testRunFilters(t *testing.T, source string) {
+	events := recorded(t, []string{"--source", source, "-e", "exec,exit"}, "sh", "-c", "/bin/true; (exit 0); :")
 	want := [taskwatch.NumKinds]int{taskwatch.Exec: 2, taskwatch.Exit: 3}
 	if got := count(events); got != want {
 		t.Errorf("events %v, want %v", got, want)
@@ -154,7 +166,7 @@ func TestRunFilters(t *testing.T) {
 		"--event=clone": {"clone"},
 		"--threads":     {"exec", "exec", "exit", "exit"},
 	} {
-		r := tw(t, "run", flags, "sh", "-c", "/bin/true; :")
+		r := tw(t, "run", "--source", source, flags, "sh", "-c", "/bin/true; :")
 		var got []string
 		for _, m := range shown.FindAllStringSubmatch(r.stderr, -1) {
 			got = append(got, m[1])
@@ -165,11 +177,13 @@ func TestRunFilters(t *testing.T) {
 	}
 }
 
-func TestRunThreads(t *testing.T) {
+func TestRunThreads(t *testing.T) { eachSource(t, testRunThreads) }
+
+func testRunThreads(t *testing.T, source string) {
 	// The only threads known beforehand of a program that is always there:
 	// those of the Go program under test.
 	file := filepath.Join(t.TempDir(), "events.jsonl")
-	tw(t, "run", "-f", "json", "-o", file, "--", binary(t), "--version")
+	tw(t, "run", "--source", source, "-f", "json", "-o", file, "--", binary(t), "--version")
 	var threads int
 	for _, ev := range eventsOf(t, file) {
 		if ev.Kind == taskwatch.Exit && ev.Task.TID != ev.Task.PID {
@@ -187,9 +201,11 @@ func TestRunThreads(t *testing.T) {
 	}
 }
 
-func TestRunSummary(t *testing.T) {
+func TestRunSummary(t *testing.T) { eachSource(t, testRunSummary) }
+
+func testRunSummary(t *testing.T, source string) {
 	script := "/bin/true; /bin/true; /bin/false; (exit 4); :"
-	r := tw(t, "run", "--summary", "-o", "/dev/null", "--", "sh", "-c", script)
+	r := tw(t, "run", "--source", source, "--summary", "-o", "/dev/null", "--", "sh", "-c", script)
 	for _, want := range []string{
 		"\n  tasks      5\n",
 		"\n  processes  5, of which 5 ended and 2 failed\n",
@@ -206,16 +222,18 @@ func TestRunSummary(t *testing.T) {
 	}
 
 	file := filepath.Join(t.TempDir(), "events.jsonl")
-	if r := tw(t, "run", "--summary", "-f", "json", "-o", file, "sh", "-c", script); !strings.HasPrefix(r.stderr, "summary\n") {
+	if r := tw(t, "run", "--source", source, "--summary", "-f", "json", "-o", file, "sh", "-c", script); !strings.HasPrefix(r.stderr, "summary\n") {
 		t.Errorf("stderr %q", r.stderr)
 	}
 	eventsOf(t, file) // holds nothing else
 }
 
-func TestReplayOfARunIsTheRun(t *testing.T) {
+func TestReplayOfARunIsTheRun(t *testing.T) { eachSource(t, testReplayOfARunIsTheRun) }
+
+func testReplayOfARunIsTheRun(t *testing.T, source string) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "1.jsonl"), filepath.Join(dir, "2.jsonl")
-	if r := tw(t, "run", "-f", "json", "-o", first, "--", "sh", "-c", "/bin/true & /bin/false; wait; (exit 3) | cat"); r.status != 0 {
+	if r := tw(t, "run", "--source", source, "-f", "json", "-o", first, "--", "sh", "-c", "/bin/true & /bin/false; wait; (exit 3) | cat"); r.status != 0 {
 		t.Fatalf("run: %+v", r)
 	}
 	if r := tw(t, "replay", first, "-f", "json", "-o", second); r != (result{}) {
@@ -234,10 +252,12 @@ func TestReplayOfARunIsTheRun(t *testing.T) {
 	}
 }
 
-func TestRunWithAFullDisk(t *testing.T) {
+func TestRunWithAFullDisk(t *testing.T) { eachSource(t, testRunWithAFullDisk) }
+
+func testRunWithAFullDisk(t *testing.T, source string) {
 	for _, format := range []string{"text", "json"} {
 		for _, want := range []int{0, 7} {
-			c := cmd(t, "run", "-f", format, "-o", "/dev/full", "--", "sh", "-c", fmt.Sprintf("/bin/true; touch done; exit %d", want))
+			c := cmd(t, "run", "--source", source, "-f", format, "-o", "/dev/full", "--", "sh", "-c", fmt.Sprintf("/bin/true; touch done; exit %d", want))
 			r := finish(t, c)
 			status := want
 			if want == 0 {
@@ -258,14 +278,16 @@ func TestRunWithAFullDisk(t *testing.T) {
 
 // Nobody reads the events: SIGPIPE must not kill taskwatch, because the
 // command would go with it.
-func TestRunWithABrokenPipe(t *testing.T) {
+func TestRunWithABrokenPipe(t *testing.T) { eachSource(t, testRunWithABrokenPipe) }
+
+func testRunWithABrokenPipe(t *testing.T, source string) {
 	for _, format := range []string{"text", "json"} {
 		pr, pw, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
 		}
 		pr.Close()
-		c := cmd(t, "run", "-f", format, "--", "sh", "-c", "/bin/true; touch done")
+		c := cmd(t, "run", "--source", source, "-f", format, "--", "sh", "-c", "/bin/true; touch done")
 		c.Stderr = pw
 		r := finish(t, c)
 		pw.Close()
@@ -278,10 +300,12 @@ func TestRunWithABrokenPipe(t *testing.T) {
 	}
 }
 
-func TestRunWithClosedStandardFiles(t *testing.T) {
+func TestRunWithClosedStandardFiles(t *testing.T) { eachSource(t, testRunWithClosedStandardFiles) }
+
+func testRunWithClosedStandardFiles(t *testing.T, source string) {
 	for _, closed := range []string{"<&-", ">&-", "2>&-", "<&- >&- 2>&-"} {
 		c := cmd(t)
-		c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `exec "$0" run -- sh -c 'touch done; exit 6' ` + closed, binary(t)}
+		c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `exec "$0" run --source `+source+` -- sh -c 'touch done; exit 6' ` + closed, binary(t)}
 		if r := finish(t, c); r.status != 6 {
 			t.Errorf("%s: status %d, want 6; stderr %q", closed, r.status, r.stderr)
 		}
@@ -293,11 +317,11 @@ func TestRunWithClosedStandardFiles(t *testing.T) {
 
 // bare runs a command without taskwatch and under it, and returns what it
 // wrote both times.
-func bareAndWatched(t *testing.T, setup func(*exec.Cmd), argv ...string) (bare, watched string) {
+func bareAndWatched(t *testing.T, source string, setup func(*exec.Cmd), argv ...string) (bare, watched string) {
 	t.Helper()
 	var out [2]string
 	for i := range out {
-		c := cmd(t, append([]string{"run", "-f", "json", "-o", "/dev/null", "--"}, argv...)...)
+		c := cmd(t, append([]string{"run", "--source", source, "-f", "json", "-o", "/dev/null", "--"}, argv...)...)
 		c.Dir = "/"
 		if i == 0 {
 			path, err := exec.LookPath(argv[0])
@@ -316,8 +340,10 @@ func bareAndWatched(t *testing.T, setup func(*exec.Cmd), argv ...string) (bare, 
 	return out[0], out[1]
 }
 
-func TestRunLeavesTheEnvironmentAlone(t *testing.T) {
-	bare, watched := bareAndWatched(t, func(c *exec.Cmd) {
+func TestRunLeavesTheEnvironmentAlone(t *testing.T) { eachSource(t, testRunLeavesTheEnvironmentAlone) }
+
+func testRunLeavesTheEnvironmentAlone(t *testing.T, source string) {
+	bare, watched := bareAndWatched(t, source, func(c *exec.Cmd) {
 		c.Env = []string{"B=2", "A=1", "EMPTY=", "ODD=a\nb\xff", "GOMAXPROCS=1", "PATH=" + os.Getenv("PATH"), testutil.Mark()}
 	}, "env", "-0")
 	if bare != watched {
@@ -325,7 +351,9 @@ func TestRunLeavesTheEnvironmentAlone(t *testing.T) {
 	}
 }
 
-func TestRunPassesOpenFilesOn(t *testing.T) {
+func TestRunPassesOpenFilesOn(t *testing.T) { eachSource(t, testRunPassesOpenFilesOn) }
+
+func testRunPassesOpenFilesOn(t *testing.T, source string) {
 	file, err := os.Open("run_test.go")
 	if err != nil {
 		t.Fatal(err)
@@ -333,7 +361,7 @@ func TestRunPassesOpenFilesOn(t *testing.T) {
 	defer file.Close()
 	// The pipes of the test differ from one run to the other.
 	pipe := regexp.MustCompile(`pipe:\[\d+\]|/proc/\d+`)
-	bare, watched := bareAndWatched(t, func(c *exec.Cmd) { c.ExtraFiles = []*os.File{file, nil, file} },
+	bare, watched := bareAndWatched(t, source, func(c *exec.Cmd) { c.ExtraFiles = []*os.File{file, nil, file} },
 		"sh", "-c", "for f in /proc/$$/fd/*; do echo ${f##*/} $(readlink $f); done")
 	bare, watched = pipe.ReplaceAllString(bare, "P"), pipe.ReplaceAllString(watched, "P")
 	if bare != watched || !strings.Contains(bare, "3 /") || !strings.Contains(bare, "5 /") {
@@ -341,17 +369,21 @@ func TestRunPassesOpenFilesOn(t *testing.T) {
 	}
 }
 
-func TestRunLeavesSignalsAndLimitsAlone(t *testing.T) {
-	bare, watched := bareAndWatched(t, func(*exec.Cmd) {}, "sh", "-c", "grep -E '^(Sig[PBIC]|Shd|Groups|Uid|Gid|Umask)' /proc/self/status; ulimit -a")
+func TestRunLeavesSignalsAndLimitsAlone(t *testing.T) { eachSource(t, testRunLeavesSignalsAndLimitsAlone) }
+
+func testRunLeavesSignalsAndLimitsAlone(t *testing.T, source string) {
+	bare, watched := bareAndWatched(t, source, func(*exec.Cmd) {}, "sh", "-c", "grep -E '^(Sig[PBIC]|Shd|Groups|Uid|Gid|Umask)' /proc/self/status; ulimit -a")
 	if bare != watched {
 		t.Errorf("the command has\n%swant\n%s", watched, bare)
 	}
 }
 
 // A daemon is watched to its end, and the status is still the command's.
-func TestRunFollowsDaemons(t *testing.T) {
+func TestRunFollowsDaemons(t *testing.T) { eachSource(t, testRunFollowsDaemons) }
+
+func testRunFollowsDaemons(t *testing.T, source string) {
 	file := filepath.Join(t.TempDir(), "events.jsonl")
-	c := cmd(t, "run", "-f", "json", "-o", file, "--", "sh", "-c", "setsid sh -c 'sleep 0.2; touch done' </dev/null >/dev/null 2>&1 & exit 4")
+	c := cmd(t, "run", "--source", source, "-f", "json", "-o", file, "--", "sh", "-c", "setsid sh -c 'sleep 0.2; touch done' </dev/null >/dev/null 2>&1 & exit 4")
 	if r := finish(t, c); r.status != 4 {
 		t.Errorf("status %d, want 4", r.status)
 	}
@@ -440,7 +472,7 @@ func makeProject(t *testing.T, dir string) {
 
 func TestRunTellsNoticesOnce(t *testing.T) {
 	strace := testutil.RequireTool(t, "strace")
-	r := tw(t, "run", "-o", "/dev/null", "--", strace, "-o", "/dev/null", "true")
+	r := tw(t, "run", "--source", "ptrace", "-o", "/dev/null", "--", strace, "-o", "/dev/null", "true")
 	if !strings.Contains(r.stderr, "taskwatch: process ") || !strings.Contains(r.stderr, "a task has one tracer") {
 		t.Errorf("no word of why strace fails: %q", r.stderr)
 	}

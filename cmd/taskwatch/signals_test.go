@@ -55,7 +55,9 @@ func (l *live) wait() int {
 const waiting = "while :; do sleep 100 & wait $!; kill -9 $! 2>/dev/null; done"
 
 // Without a terminal, taskwatch passes on what it is sent.
-func TestSignalsArePassedOn(t *testing.T) {
+func TestSignalsArePassedOn(t *testing.T) { eachSource(t, testSignalsArePassedOn) }
+
+func testSignalsArePassedOn(t *testing.T, source string) {
 	names := map[string]syscall.Signal{
 		"HUP": unix.SIGHUP, "INT": unix.SIGINT, "QUIT": unix.SIGQUIT, "TERM": unix.SIGTERM,
 		"USR1": unix.SIGUSR1, "USR2": unix.SIGUSR2, "TSTP": unix.SIGTSTP, "CONT": unix.SIGCONT, "TTIN": unix.SIGTTIN,
@@ -64,7 +66,7 @@ func TestSignalsArePassedOn(t *testing.T) {
 	for name := range names {
 		script += fmt.Sprintf("trap 'echo got-%s' %s\n", name, name)
 	}
-	l := start(t, "run", "--", "sh", "-c", script+"echo ready\n"+waiting)
+	l := start(t, "run", "--source", source, "--", "sh", "-c", script+"echo ready\n"+waiting)
 	for name, sig := range names {
 		l.send(t, sig)
 		eventually(t, name+" reaches the command", l.out.has("got-"+name+"\n"))
@@ -80,8 +82,10 @@ func TestSignalsArePassedOn(t *testing.T) {
 	}
 }
 
-func TestTerminatedCommand(t *testing.T) {
-	l := start(t, "run", "--", "sh", "-c", "trap 'kill -9 $!; exit 9' TERM; sleep 100 & echo ready; wait")
+func TestTerminatedCommand(t *testing.T) { eachSource(t, testTerminatedCommand) }
+
+func testTerminatedCommand(t *testing.T, source string) {
+	l := start(t, "run", "--source", source, "--", "sh", "-c", "trap 'kill -9 $!; exit 9' TERM; sleep 100 & echo ready; wait")
 	l.send(t, unix.SIGTERM)
 	if status := l.wait(); status != 9 {
 		t.Errorf("status %d, want that of the command, 9", status)
@@ -90,7 +94,7 @@ func TestTerminatedCommand(t *testing.T) {
 		t.Errorf("the last events are missing: %s", l.err.String())
 	}
 
-	l = start(t, "run", "--", "sh", "-c", "echo ready; exec sleep 100")
+	l = start(t, "run", "--source", source, "--", "sh", "-c", "echo ready; exec sleep 100")
 	l.send(t, unix.SIGTERM)
 	if status := l.wait(); status != 128+15 {
 		t.Errorf("status %d, want %d", status, 128+15)
@@ -98,10 +102,12 @@ func TestTerminatedCommand(t *testing.T) {
 }
 
 // What nohup ignores, stays ignored: by taskwatch and by the command.
-func TestIgnoredSignalsStayIgnored(t *testing.T) {
+func TestIgnoredSignalsStayIgnored(t *testing.T) { eachSource(t, testIgnoredSignalsStayIgnored) }
+
+func testIgnoredSignalsStayIgnored(t *testing.T, source string) {
 	l := &live{Cmd: cmd(t)}
 	l.Path, l.Args = "/bin/sh", []string{"sh", "-c",
-		`trap '' HUP INT TSTP TTIN TTOU; exec "$0" run -- sh -c 'grep SigIgn /proc/self/status; echo ready; read line; exit 5'`, binary(t)}
+		`trap '' HUP INT TSTP TTIN TTOU; exec "$0" run --source `+source+` -- sh -c 'grep SigIgn /proc/self/status; echo ready; read line; exit 5'`, binary(t)}
 	stdin, err := l.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -126,8 +132,10 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	}
 }
 
-func TestKilledTaskwatchTakesTheTreeAlong(t *testing.T) {
-	l := start(t, "run", "--", "sh", "-c", "setsid sleep 1000 & sleep 1000 & echo $! $$ ready; wait")
+func TestKilledTaskwatchTakesTheTreeAlong(t *testing.T) { eachSource(t, testKilledTaskwatchTakesTheTreeAlong) }
+
+func testKilledTaskwatchTakesTheTreeAlong(t *testing.T, source string) {
+	l := start(t, "run", "--source", source, "--", "sh", "-c", "setsid sleep 1000 & sleep 1000 & echo $! $$ ready; wait")
 	var pids []int
 	eventually(t, "the children run", func() bool {
 		pids = descendants(l.Process.Pid)
@@ -155,9 +163,11 @@ func descendants(pid int) (list []int) {
 }
 
 // Once the command has ended, who wants taskwatch to end wants the rest to.
-func TestWhatIsLeftBehindIsKilled(t *testing.T) {
+func TestWhatIsLeftBehindIsKilled(t *testing.T) { eachSource(t, testWhatIsLeftBehindIsKilled) }
+
+func testWhatIsLeftBehindIsKilled(t *testing.T, source string) {
 	for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
-		l := start(t, "run", "--", "sh", "-c", "sleep 1000 & sleep 1000 & echo $$ ready; exit 4")
+		l := start(t, "run", "--source", source, "--", "sh", "-c", "sleep 1000 & sleep 1000 & echo $$ ready; exit 4")
 		eventually(t, "the command has ended", l.err.has(": exit 4 after "[2:]))
 		eventually(t, "its children run", func() bool { return strings.Count(l.err.String(), "sleep 1000\n") == 2 })
 		command, err := strconv.Atoi(strings.Fields(l.out.String())[0])

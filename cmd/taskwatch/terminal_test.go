@@ -134,10 +134,12 @@ func isAwake(pid int) func() bool {
 	return func() bool { s := state(pid); return s == 'S' || s == 'R' }
 }
 
-func TestJobControl(t *testing.T) {
+func TestJobControl(t *testing.T) { eachSource(t, testJobControl) }
+
+func testJobControl(t *testing.T, source string) {
 	p := openShell(t)
 	file := filepath.Join(t.TempDir(), "events.jsonl")
-	p.press(t, binary(t)+" run -f json -o "+file+" -- sleep 1000\n")
+	p.press(t, binary(t)+" run --source "+source+" -f json -o "+file+" -- sleep 1000\n")
 	command, watcher := waitForExec(t, p, file, "sleep")
 
 	p.press(t, "\x1a") // Ctrl-Z
@@ -178,12 +180,14 @@ func TestJobControl(t *testing.T) {
 }
 
 // A signal of the keyboard is the command's to handle, once.
-func TestKeyboardSignalsReachTheCommandOnce(t *testing.T) {
+func TestKeyboardSignalsReachTheCommandOnce(t *testing.T) { eachSource(t, testKeyboardSignalsReachTheCommandOnce) }
+
+func testKeyboardSignalsReachTheCommandOnce(t *testing.T, source string) {
 	for key, sig := range map[string]string{"\x03": "INT", "\x1c": "QUIT"} {
 		p := openShell(t)
 		file := filepath.Join(t.TempDir(), "events.jsonl")
 		script := "trap 'echo got-" + sig + "' " + sig + "; trap 'kill -9 $!; exit 5' USR1; sh -c 'echo rea''dy'; " + waiting
-		p.press(t, binary(t)+" run -f json -o "+file+" -- sh -c \""+strings.ReplaceAll(script, "$", `\$`)+"\"\n")
+		p.press(t, binary(t)+" run --source "+source+" -f json -o "+file+" -- sh -c \""+strings.ReplaceAll(script, "$", `\$`)+"\"\n")
 		eventually(t, "the command is ready", p.screen.has("\nready"))
 		command, _ := waitForExec(t, p, file, "sh")
 		p.press(t, key)
@@ -203,10 +207,12 @@ func TestKeyboardSignalsReachTheCommandOnce(t *testing.T) {
 }
 
 // A job in the background that reads the terminal is stopped, as ever.
-func TestBackgroundRead(t *testing.T) {
+func TestBackgroundRead(t *testing.T) { eachSource(t, testBackgroundRead) }
+
+func testBackgroundRead(t *testing.T, source string) {
 	p := openShell(t)
 	file := filepath.Join(t.TempDir(), "events.jsonl")
-	p.press(t, binary(t)+" run -f json -o "+file+" -- head -n 1 &\n")
+	p.press(t, binary(t)+" run --source "+source+" -f json -o "+file+" -- head -n 1 &\n")
 	command, watcher := waitForExec(t, p, file, "head")
 	eventually(t, "the command is stopped", isStopped(command))
 	eventually(t, "taskwatch is stopped", isStopped(watcher))
@@ -224,9 +230,11 @@ func TestBackgroundRead(t *testing.T) {
 }
 
 // At a terminal, taskwatch says what it waits for, and Ctrl-C ends that.
-func TestLeftBehindAtATerminal(t *testing.T) {
+func TestLeftBehindAtATerminal(t *testing.T) { eachSource(t, testLeftBehindAtATerminal) }
+
+func testLeftBehindAtATerminal(t *testing.T, source string) {
 	p := openShell(t)
-	p.press(t, binary(t)+" run -- sh -c 'sleep 1000 & exit 4'\n")
+	p.press(t, binary(t)+" run --source "+source+" -- sh -c 'sleep 1000 & exit 4'\n")
 	eventually(t, "a word of what it waits for", p.screen.has("waiting for what it left running"))
 	p.press(t, "\x03")
 	eventually(t, "a word of what was killed", p.screen.has("killed 1 process left behind"))
