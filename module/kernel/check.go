@@ -1,9 +1,13 @@
 package kernel
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Check has the kernel verify m together with all that is registered, and
-// attaches nothing. m may be unregistered or not.
+// attaches nothing. m may be unregistered or not. What it has verified of a
+// built-in is kept for the next SetKinds.
 func (t *Table) Check(m *Module) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -20,28 +24,46 @@ func (t *Table) check(m *Module) error {
 	if err := t.observable(m.object.Kinds()); err != nil {
 		return err
 	}
+	if i := slices.IndexFunc(t.builtins, func(l *listing) bool { return t.owners[l] == m }); i >= 0 {
+		builtins := slices.Clone(t.builtins)
+		builtins[i] = builtins[i].under(m.object.Kinds())
+		return t.verify(builtins[i], slices.Concat(builtins, t.modules), true)
+	}
 	l, err := t.list(m)
 	if err != nil {
 		return err
 	}
 	defer t.unlist(l)
 	lists := slices.DeleteFunc(slices.Concat(t.builtins, t.modules), func(l *listing) bool { return t.owners[l] == m })
-	lists = append(lists, l)
-	for _, h := range t.plan {
-		lk := &linker{hook: h, off: t.off, stats: t.stats, dryRun: t.dryRun, lists: lists}
-		if !calls(h, l) {
-			continue
-		}
+	return t.verify(l, append(lists, l), false)
+}
+
+// verify loads the dispatchers that would call l if these were the lists, and
+// keeps them for apply if it is told to.
+func (t *Table) verify(l *listing, lists []*listing, keep bool) error {
+	hooks := slices.DeleteFunc(slices.Clone(t.plan), func(h *hook) bool { return !calls(h, l) })
+	changes := make([]*change, len(hooks))
+	for i, h := range hooks {
 		a, err := prepare(h)
 		if err != nil {
+			discard(changes[:i])
 			return err
 		}
-		p, err := t.load(lk, a)
-		closeAll(p)
-		a.Close()
-		if err != nil {
-			return err
-		}
+		changes[i] = &change{at: a, created: true}
+	}
+	err := each(changes, func(c *change) (err error) {
+		c.next, err = t.load(t.linker(c.at.hook, lists), c.at)
+		return err
+	})
+	if err != nil || !keep {
+		discard(changes)
+		return err
+	}
+	discard(slices.Collect(maps.Values(t.ready)))
+	t.ready = map[*hook]*change{}
+	for _, c := range changes {
+		c.calls = called(c.at.hook, lists)
+		t.ready[c.at.hook] = c
 	}
 	return nil
 }

@@ -44,6 +44,13 @@ func (l *listing) watchers(k taskwatch.Kind) []watcher {
 	return l.watched[k]
 }
 
+// under returns the listing under other events.
+func (l *listing) under(kinds taskwatch.Kinds) *listing {
+	changed := *l
+	changed.kinds = kinds
+	return &changed
+}
+
 func (l *listing) decides(k taskwatch.Kind) bool { return l.object.Veto.Has(k) }
 
 // linker builds the dispatcher of one hook. It makes no system call.

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -79,7 +80,8 @@ type Table struct {
 	names    map[uint32]WatcherInfo // by watcher id, for reports that come late
 	ids      map[uint32]string      // module names by id
 	lastID   uint32
-	slots    []bool // of the counters, in use
+	slots    []bool            // of the counters, in use
+	ready    map[*hook]*change // what Check has verified, until the next change
 }
 
 // The counters of one watcher, in the map of statistics.
@@ -265,10 +267,8 @@ func (t *Table) SetKinds(m *Module, kinds taskwatch.Kinds) error {
 		return &Error{Op: "register", Module: m.Name(), Err: invalid("it is no built-in of this table")}
 	}
 	kinds &= m.object.Kinds()
-	changed := *t.builtins[i]
-	changed.kinds = kinds
 	builtins := slices.Clone(t.builtins)
-	builtins[i] = &changed
+	builtins[i] = builtins[i].under(kinds)
 	if err := t.apply(builtins, t.modules); err != nil {
 		return t.explain("register", m, err)
 	}
@@ -287,6 +287,8 @@ func (t *Table) Close() error {
 	t.closed = true
 	errs := closeAll(slices.Collect(maps.Values(t.attached)))
 	clear(t.attached)
+	discard(slices.Collect(maps.Values(t.ready)))
+	t.ready = nil
 	if t.grace != nil {
 		errs = append(errs, t.grace.wait())
 		t.grace.close()
@@ -354,6 +356,17 @@ type change struct {
 	at      *attachment
 	next    []*ebpf.Program // empty: the hook calls nobody any more
 	created bool            // the hook was not in use before
+	calls   []uint32        // whom next calls; only of what is kept for later
+}
+
+// discard gives up changes that do not take place.
+func discard(changes []*change) {
+	for _, c := range changes {
+		closeAll(c.next)
+		if c.created {
+			c.at.Close()
+		}
+	}
 }
 
 // apply makes the kernel call the given lists, or leaves everything as it
@@ -363,56 +376,54 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		return ErrClosed
 	}
 	lists := slices.Concat(builtins, modules)
-	var changes []change
+	var changes []*change
 	defer func() {
 		if err != nil {
-			for _, c := range changes {
-				closeAll(c.next)
-				if c.created {
-					c.at.Close()
-				}
-			}
+			discard(changes)
 		}
+		discard(slices.Collect(maps.Values(t.ready)))
+		t.ready = nil
 	}()
 
 	// Link and load whatever changes, and attach hooks that are new; their
 	// slots are empty, so nothing happens yet.
 	for _, h := range t.plan {
-		c := change{at: t.attached[h]}
-		lk := &linker{hook: h, off: t.off, stats: t.stats, dryRun: t.dryRun, lists: lists}
-		used := lk.used()
-		if c.at == nil && !used {
+		c := &change{at: t.attached[h]}
+		if c.at == nil && !t.linker(h, lists).used() || t.same(h, lists) {
 			continue
 		}
-		if t.same(h, lists) {
-			continue
+		if r := t.ready[h]; r != nil && c.at == nil && slices.Equal(r.calls, called(h, lists)) {
+			delete(t.ready, h)
+			c = r
 		}
 		if c.at == nil {
 			if c.at, err = prepare(h); err != nil {
 				return err
 			}
 			c.created = true
-			changes = append(changes, c)
-		} else {
-			changes = append(changes, c)
 		}
-		if !used {
-			continue
+		changes = append(changes, c)
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	err = each(changes, func(c *change) (err error) {
+		lk := t.linker(c.at.hook, lists)
+		if !lk.used() {
+			return nil
 		}
-		next, err := t.load(lk, c.at)
-		if err != nil {
-			return err
-		}
-		changes[len(changes)-1].next = next
-		if c.created {
-			if err := c.at.attach(t.off, t.stats, t.types); err != nil {
+		if c.next == nil {
+			if c.next, err = t.load(lk, c.at); err != nil {
 				return err
 			}
 		}
-	}
-
-	if len(changes) == 0 {
+		if c.created {
+			return c.at.attach(t.off, t.stats, t.types)
+		}
 		return nil
+	})
+	if err != nil {
+		return err
 	}
 
 	// Swap. This can fail only for want of memory; then swap back.
@@ -443,6 +454,23 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 	}
 	closeAll(unused) // the slots are empty: nothing depends on it
 	return nil
+}
+
+// linker returns what links the dispatcher of a hook.
+func (t *Table) linker(h *hook, lists []*listing) *linker {
+	return &linker{hook: h, off: t.off, stats: t.stats, dryRun: t.dryRun, lists: lists}
+}
+
+// each calls fn with every element, with all at once, since the kernel's
+// verifier takes its time, and returns the error of the first that failed.
+func each[T any](list []T, fn func(T) error) error {
+	errs := make([]error, len(list))
+	var wg sync.WaitGroup
+	for i, e := range list {
+		wg.Go(func() { errs[i] = fn(e) })
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
 }
 
 // same reports whether the hook would call what it calls now. Callers hold mu.
