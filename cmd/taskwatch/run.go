@@ -29,8 +29,8 @@ func newRun() *cobra.Command {
 		Use:   "run [flags] -- COMMAND [ARG...]",
 		Short: "Watch one command and all its descendants",
 		Long: `run starts COMMAND and shows what happens to it and to all its descendants,
-threads and daemons included, until the last of them has ended. It needs no
-privileges, unless --source or --module has it use BPF.
+threads and daemons included, until the last of them has ended. Anybody may use
+it.
 
 The command keeps its standard input, output and error; events go to standard
 error, or to a file with --output. On a terminal, lines of text are cut to its
@@ -50,19 +50,23 @@ Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch stays until it has
 ended, and stops when it stops. SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 sent to
 taskwatch are passed on to the command, and so are SIGINT and SIGQUIT that
 cannot come from the keyboard. Once the command has ended, SIGINT, SIGQUIT,
-SIGTERM and SIGHUP kill what it left behind. With taskwatch killed by SIGKILL,
-everything it watches dies too.
+SIGTERM and SIGHUP kill what it left behind.
 
-The source ptrace changes little for the command. Without privileges, setuid
-and setgid files run with the ids of their caller. It cannot trace processes
-itself. A standard file that was closed is /dev/null. Of the signals that were
-ignored only SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU stay so.
+There are two sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
+default where it works. It costs the command next to nothing, and an eighth of a
+second at the start. A module given with --module runs in the kernel, for every
+task of the machine, and needs bpf.
 
-The source bpf, for root, costs the command next to nothing and has no hold on
-it: what the command leaves behind is not killed by a signal, only not watched
-any more, nothing dies with taskwatch, and Ctrl-Z stops the command alone. A
-module given with --module runs in the kernel, for every task of the machine,
-and needs this source. The default is ptrace, and bpf with --module.`,
+ptrace is the default otherwise. It stops the tasks at every event, and changes
+what they may do: they cannot trace each other, and without privileges setuid
+and setgid files run with the ids of their caller.
+
+With taskwatch killed by SIGKILL, everything it watches dies too; under bpf
+before Linux 6.16 only the command itself does, unless it has changed its ids.
+
+With both, a standard file that was closed is /dev/null for the command, and of
+the signals that were ignored only SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU
+stay so.`,
 		Example: `  taskwatch run -- make -j2
   taskwatch run -e exec -- sh -c 'cc -o hello hello.c && ./hello'
   taskwatch run -f json -o events.jsonl -- make -j2

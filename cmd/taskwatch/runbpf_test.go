@@ -6,42 +6,47 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source/auto"
+	"github.com/taskwatch/taskwatch/source/bpf"
+	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
-// TestRunWithBPF holds the source bpf to what run promises of the command.
-func TestRunWithBPF(t *testing.T) {
+// Without --source, root gets bpf, and ptrace where watchers outside of the
+// kernel are to be asked first.
+func TestRunChoosesTheSource(t *testing.T) {
 	testutil.Root(t)
 	for _, c := range []struct {
-		argv   []string
-		status int
-		says   string
+		name string
+		c    command
+		want string // or the error
 	}{
-		{[]string{"sh", "-c", "exit 0"}, 0, ""},
-		{[]string{"sh", "-c", "exit 3"}, 3, ""},
-		{[]string{"sh", "-c", "kill -9 $$"}, 128 + 9, ""},
-		{[]string{"no-such-command"}, 127, "taskwatch: no-such-command: command not found\n"},
-		{[]string{"/no/such/command"}, 127, "taskwatch: /no/such/command: no such file or directory\n"},
-		{[]string{"/etc/passwd"}, 126, "taskwatch: /etc/passwd: permission denied\n"},
-		{[]string{"/etc"}, 126, "taskwatch: /etc: is a directory\n"},
+		{auto.Name, command{}, bpf.Name},
+		{auto.Name, command{veto: true}, ptrace.Name},
+		{auto.Name, command{kernel: true}, bpf.Name},
+		{auto.Name, command{kernel: true, veto: true}, "bpf: its events arrive when all is over"},
+		{bpf.Name, command{veto: true}, "needs the source ptrace"},
+		{ptrace.Name, command{kernel: true}, "needs the source bpf"},
 	} {
-		r := tw(t, append([]string{"run", "--source", "bpf", "-o", "/dev/null", "--"}, c.argv...)...)
-		if r.status != c.status || r.stderr != c.says || r.stdout != "" {
-			t.Errorf("%q: %+v, want status %d and %q", c.argv, r, c.status, c.says)
+		c.c.argv, c.c.news = []string{"true"}, new(kernelNews)
+		src, err := openCommand(c.name, &c.c)
+		if err != nil {
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("--source %s %+v: %v, want %q", c.name, c.c, err, c.want)
+			}
+			continue
+		}
+		if src.Name() != c.want {
+			t.Errorf("--source %s %+v: %s, want %q", c.name, c.c, src.Name(), c.want)
+		}
+		if err := closeSource(src); err != nil {
+			t.Error(err)
 		}
 	}
-	c := cmd(t, "run", "--source", "bpf", "-o", "/dev/null", "--", "sh", "-c", "cat; echo e >&2")
-	c.Stdin = strings.NewReader("in")
-	if r := finish(t, c); r.stdout != "in" || r.stderr != "e\n" {
-		t.Errorf("standard files: %+v", r)
-	}
-	const n = 50
-	script := "i=0; while [ $i -lt " + strconv.Itoa(n) + " ]; do /bin/true; i=$((i+1)); done"
-	got := count(recorded(t, []string{"--source", "bpf"}, "sh", "-c", script))
-	want := [taskwatch.NumKinds]int{taskwatch.Init: n, taskwatch.Clone: n, taskwatch.Exec: n + 1, taskwatch.Exit: n + 1, taskwatch.Free: n + 1}
-	if got != want {
-		t.Errorf("%v events, want %v", got, want)
+	for _, ev := range recorded(t, nil, "true") {
+		if ev.Source != bpf.Name {
+			t.Errorf("run as root: an event from %s", ev.Source)
+		}
 	}
 }
 

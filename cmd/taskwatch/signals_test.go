@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
 // live is a run of the program that goes on.
@@ -66,12 +69,20 @@ func testSignalsArePassedOn(t *testing.T, source string) {
 	for name := range names {
 		script += fmt.Sprintf("trap 'echo got-%s' %s\n", name, name)
 	}
-	l := start(t, "run", "--source", source, "--", "sh", "-c", script+"echo ready\n"+waiting)
+	l := start(t, "run", "--source", source, "--", "sh", "-c", script+"echo $$ ready\n"+waiting)
 	for name, sig := range names {
 		l.send(t, sig)
 		eventually(t, name+" reaches the command", l.out.has("got-"+name+"\n"))
 	}
-	l.send(t, unix.SIGKILL) // and see TestKilledTaskwatchTakesTheTreeAlong
+	command, err := strconv.Atoi(strings.Fields(l.out.String())[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(command, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the command is reaped", func() bool { return state(command) == 0 })
+	l.send(t, unix.SIGTERM) // kills what it has left behind
 	if status := l.wait(); status != 128+9 {
 		t.Errorf("status %d", status)
 	}
@@ -135,6 +146,9 @@ func testIgnoredSignalsStayIgnored(t *testing.T, source string) {
 func TestKilledTaskwatchTakesTheTreeAlong(t *testing.T) { eachSource(t, testKilledTaskwatchTakesTheTreeAlong) }
 
 func testKilledTaskwatchTakesTheTreeAlong(t *testing.T, source string) {
+	if source == bpf.Name {
+		testutil.Require(t, testutil.NeedsKernel(6, 16))
+	}
 	l := start(t, "run", "--source", source, "--", "sh", "-c", "setsid sleep 1000 & sleep 1000 & echo $! $$ ready; wait")
 	var pids []int
 	eventually(t, "the children run", func() bool {

@@ -26,7 +26,14 @@
 // Changes of ids are told by the table: by fentry on commit_creds, which sees
 // all of them, else by the tracepoints of the system calls in question, which
 // do not see those of 32-bit programs; and by comparison at exec. Where there
-// is neither, a program on the exit of all system calls does it.
+// is neither, and for a command, a program on the exit of all system calls
+// does it.
+//
+// # Commands
+//
+// A command dies with this process, however that ends, and so do its
+// descendants: since Linux 6.16 all of them, before only the command itself,
+// unless it has changed its ids or capabilities by then.
 //
 // # Frees
 //

@@ -123,11 +123,9 @@ func TestCommandThatCannotStart(t *testing.T) {
 	testutil.Root(t)
 	for path, status := range map[string]int{"/no/such/program": 127, "no-such-program": 127, "/etc/passwd": 126, "/": 126} {
 		src, err := New(Config{Command: &Command{Path: path}})
-		if err != nil {
-			t.Fatal(err)
+		if err == nil {
+			err = src.Run(context.Background(), new(taskwatch.Registry))
 		}
-		var reg taskwatch.Registry
-		err = src.Run(context.Background(), &reg)
 		var start *StartError
 		if !errors.As(err, &start) || start.ShellStatus() != status {
 			t.Errorf("%s: got %v, want a *StartError with status %d", path, err, status)

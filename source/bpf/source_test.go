@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"strconv"
 	"sync"
@@ -12,7 +13,12 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(supervisorEnv) != "" {
+		supervise()
+	}
+	testutil.Main(m)
+}
 
 // watch is a source under test and what it has delivered.
 type watch struct {

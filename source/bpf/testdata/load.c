@@ -10,6 +10,10 @@
  *	load read ...		write a byte, then stay until the end of stdin
  *	load argv BYTES		a child runs this program with an argument of that size
  *	load reexec		a thread that is not the first runs this program
+ *	load brood N		N children in sessions of their own; all stay, and
+ *				the first writes a line with the pids of all
+ *	load chains N		N chains of processes, each of which ends when it has
+ *				made the next, 100000 in each
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -96,6 +100,56 @@ static void ids(int n)
 	}
 }
 
+static void stay(void)
+{
+	for (;;)
+		pause();
+}
+
+static void brood(int n)
+{
+	char line[4096];
+	int len = sprintf(line, "%d", getpid());
+
+	for (int i = 0; i < n && len < 4000; i++) {
+		int up[2];
+		char c;
+		pid_t pid;
+
+		if (pipe(up))
+			die("pipe");
+		pid = fork();
+		if (pid < 0)
+			die("fork");
+		if (pid == 0) {
+			setsid();
+			if (write(up[1], "", 1) != 1)
+				die("write");
+			stay();
+		}
+		if (read(up[0], &c, 1) != 1)
+			die("read");
+		len += sprintf(line + len, " %d", pid);
+	}
+	line[len++] = '\n';
+	if (write(1, line, len) != len)
+		die("write");
+	stay();
+}
+
+static void chains(int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (fork())
+			continue;
+		for (int j = 0; j < 100000; j++)
+			if (fork())
+				_exit(0);
+		_exit(0);
+	}
+	stay();
+}
+
 static void *reexec(void *arg)
 {
 	execl(self, "load", "exit", (char *)NULL);
@@ -110,8 +164,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "exit"))
 		_exit(0);
 	if (!strcmp(what, "stay"))
-		for (;;)
-			pause();
+		stay();
 	if (!strcmp(what, "read")) {
 		char c = 0;
 
@@ -129,6 +182,10 @@ int main(int argc, char **argv)
 		threads(n);
 	else if (!strcmp(what, "ids"))
 		ids(n);
+	else if (!strcmp(what, "brood"))
+		brood(n);
+	else if (!strcmp(what, "chains"))
+		chains(n);
 	else if (!strcmp(what, "reexec")) {
 		pthread_t t;
 
