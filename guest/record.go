@@ -2,13 +2,18 @@
 
 package guest
 
-import "unsafe"
+import (
+	"structs"
+	"unsafe"
+)
 
 // recordSize is the size of a record in bytes.
 const recordSize = 272
 
 // record is the task record as the host writes it.
 type record struct {
+	_ structs.HostLayout
+
 	Size       uint32 // bytes of this record
 	ABI        uint32 // version of this layout
 	Event      uint32 // WATCH_TASK_*

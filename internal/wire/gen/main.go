@@ -155,9 +155,9 @@ var goTypes = map[string]string{"u32": "uint32", "s32": "int32", "u64": "uint64"
 
 func guest(size int) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "// %s\n\npackage guest\n\nimport \"unsafe\"\n\n", generated)
+	fmt.Fprintf(&b, "// %s\n\npackage guest\n\nimport (\n\"structs\"\n\"unsafe\"\n)\n\n", generated)
 	fmt.Fprintf(&b, "// recordSize is the size of a record in bytes.\nconst recordSize = %d\n\n", size)
-	b.WriteString("// record is the task record as the host writes it.\ntype record struct {\n")
+	b.WriteString("// record is the task record as the host writes it.\ntype record struct {\n_ structs.HostLayout\n\n")
 	for _, f := range fields {
 		typ := goTypes[f.typ]
 		if f.count > 0 {

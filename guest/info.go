@@ -1,0 +1,40 @@
+package guest
+
+// Info is what a module says of itself. All of it is optional.
+type Info struct {
+	License     string
+	Description string
+	Author      string
+	Version     string
+
+	// Veto lists the events on which an error of the module's watchers
+	// refuses the operation: Init, Exec, UID and GID. Its watchers on them
+	// are called in place, while the task waits; those on other events have
+	// a queue.
+	Veto []Kind
+}
+
+// about is what the host reads: NUL-separated key=value.
+var about []byte
+
+// Describe says what the module is. Call it from an init function, once.
+func Describe(info Info) {
+	about = nil
+	for _, f := range [...][2]string{
+		{"license", info.License}, {"description", info.Description}, {"author", info.Author}, {"version", info.Version},
+	} {
+		if f[1] != "" {
+			describe(f[0], f[1])
+		}
+	}
+	for _, k := range info.Veto {
+		describe("veto", k.String())
+	}
+}
+
+func describe(key, value string) {
+	about = append(about, key...)
+	about = append(about, '=')
+	about = append(about, value...)
+	about = append(about, 0)
+}

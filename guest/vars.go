@@ -1,0 +1,80 @@
+package guest
+
+import (
+	"unsafe"
+
+	"github.com/taskwatch/taskwatch/guest/internal/bridge"
+)
+
+// Uint64 makes a parameter, which the user may set when the module is loaded
+// (-m rule.wasm,name=value) and which keeps its value from then on. Call it, as
+// all functions that make parameters and variables, where package variables are
+// declared; the host refuses a module with two of one name.
+func Uint64(name string, value uint64, help string) *uint64 {
+	return add(name, help, bridge.U64, true, value)
+}
+
+// Int64 is [Uint64] with a sign.
+func Int64(name string, value int64, help string) *int64 {
+	return add(name, help, bridge.S64, true, value)
+}
+
+// Bool makes a parameter that is true or false.
+func Bool(name string, value bool, help string) *bool {
+	return add(name, help, bridge.Bool, true, value)
+}
+
+// String makes a parameter that is a string of less than size bytes. It panics
+// if value is not.
+func String(name string, size int, value, help string) *Text {
+	if len(value) >= size {
+		panic("guest: parameter " + name + ": its value has no room")
+	}
+	t := &Text{make([]byte, size)}
+	copy(t.bytes, value)
+	bridge.Vars = append(bridge.Vars, bridge.Var{
+		Name: name, Help: help, Type: bridge.Char, Param: true, Address: unsafe.Pointer(&t.bytes[0]), Count: size,
+	})
+	return t
+}
+
+// Text is the value of a parameter made by [String].
+type Text struct{ bytes []byte } // ends with a NUL
+
+// String returns the value. It allocates nothing.
+func (t *Text) String() string {
+	n := 0
+	for t.bytes[n] != 0 {
+		n++
+	}
+	return unsafe.String(&t.bytes[0], n)
+}
+
+// Counter makes a variable that can be read by its name from outside while the
+// module is loaded.
+func Counter(name, help string) *uint64 {
+	return add[uint64](name, help, bridge.U64, false, 0)
+}
+
+// Gauge is [Counter] for what may be negative.
+func Gauge(name, help string) *int64 {
+	return add[int64](name, help, bridge.S64, false, 0)
+}
+
+// Counters makes n counters that have one name, n > 0.
+func Counters(name, help string, n int) []uint64 {
+	list := make([]uint64, n)
+	bridge.Vars = append(bridge.Vars, bridge.Var{
+		Name: name, Help: help, Type: bridge.U64, Address: unsafe.Pointer(&list[0]), Count: n,
+	})
+	return list
+}
+
+func add[T any](name, help string, typ bridge.Type, param bool, value T) *T {
+	v := new(T)
+	*v = value
+	bridge.Vars = append(bridge.Vars, bridge.Var{
+		Name: name, Help: help, Type: typ, Param: param, Address: unsafe.Pointer(v), Count: 1,
+	})
+	return v
+}
