@@ -37,6 +37,7 @@ var depRules = []depRule{
 	{"record", []string{"."}},
 	{"report", []string{"."}},
 	{"include/...", nil},
+	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
 	{"guest/...", []string{"guest/..."}},
 	{"modules/...", []string{"guest/...", "modules/..."}},
 
@@ -68,7 +69,7 @@ var depRules = []depRule{
 var importerRules = []importerRule{
 	{"unsafe", []string{"internal/sys/...", "guest/...", "daemon/api"}}, // the last is generated, and turns a constant string into bytes
 	{"C", nil},
-	{"testing/...", []string{"watchtest/...", "internal/testutil/...", "internal/strace/..."}},
+	{"testing/...", []string{"watchtest/...", "guest/guesttest", "internal/testutil/...", "internal/strace/..."}},
 	{modulePath + "/watchtest/...", []string{"watchtest/..."}},
 	{modulePath + "/internal/testutil/...", []string{"watchtest/...", "test/...", "internal/strace/..."}},
 	{modulePath + "/internal/strace/...", []string{"watchtest/..."}},

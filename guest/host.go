@@ -23,7 +23,7 @@ func Log(level Level, text string) { hostLog(uint32(level), text) }
 // Logf is [Log] with a format.
 func Logf(level Level, format string, args ...any) { Log(level, fmt.Sprintf(format, args...)) }
 
-// Emit sends a record of the module's own, of at most 4096 bytes, to whoever
+// Emit sends a record of the module's own, of at most 64 KiB, to whoever
 // listens; there it has the module's name and stands with the current event.
 // It may be called by a watcher only. The error is an [Errno]: ENOENT where
 // nobody listens, EMSGSIZE where it is too long, EAGAIN where records are too

@@ -21,4 +21,12 @@ func hostLog(level uint32, text string) { bridge.Current.Log(level, text) }
 
 func hostEmit(record []byte) int32 { return bridge.Current.Emit(record) }
 
-func init() { bridge.Record = unsafe.Slice((*byte)(unsafe.Pointer(&current)), recordSize) }
+func init() {
+	bridge.Record = unsafe.Slice((*byte)(unsafe.Pointer(&current)), recordSize)
+	bridge.Vars = func() (list []bridge.Var) {
+		for _, v := range variables {
+			list = append(list, bridge.Var{Name: v.name, Type: v.typ, Param: v.param, Address: v.address, Count: v.count})
+		}
+		return list
+	}
+}

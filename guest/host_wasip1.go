@@ -1,10 +1,6 @@
 package guest
 
-import (
-	"unsafe"
-
-	"github.com/taskwatch/taskwatch/guest/internal/bridge"
-)
+import "unsafe"
 
 //go:wasmimport taskwatch task_field
 func importField(field, index uint32, buf unsafe.Pointer, size uint32) int32
@@ -35,29 +31,29 @@ func exportABI() uint32 { return 1 }
 //go:wasmexport __task_watchers_info
 func exportInfo() uint64 { return span(unsafe.Pointer(unsafe.SliceData(about)), len(about)) }
 
-// variable is how the host reads a bridge.Var.
-type variable struct {
+// entry is how the host reads a variable.
+type entry struct {
 	name, nameLen, help, helpLen, typ, param, address, count uint32
 }
 
-// variables stays reachable: the host reads it after the call.
-var variables []variable
+// table stays reachable: the host reads it after the call.
+var table []entry
 
 //go:wasmexport __task_watchers_vars
 func exportVars() uint64 {
-	variables = nil
-	for _, v := range bridge.Vars {
-		e := variable{
-			name: at(unsafe.Pointer(unsafe.StringData(v.Name))), nameLen: uint32(len(v.Name)),
-			help: at(unsafe.Pointer(unsafe.StringData(v.Help))), helpLen: uint32(len(v.Help)),
-			typ: uint32(v.Type), address: at(v.Address), count: uint32(v.Count),
+	table = nil
+	for _, v := range variables {
+		e := entry{
+			name: at(unsafe.Pointer(unsafe.StringData(v.name))), nameLen: uint32(len(v.name)),
+			help: at(unsafe.Pointer(unsafe.StringData(v.help))), helpLen: uint32(len(v.help)),
+			typ: v.typ, address: at(v.address), count: uint32(v.count),
 		}
-		if v.Param {
+		if v.param {
 			e.param = 1
 		}
-		variables = append(variables, e)
+		table = append(table, e)
 	}
-	return span(unsafe.Pointer(unsafe.SliceData(variables)), len(variables))
+	return span(unsafe.Pointer(unsafe.SliceData(table)), len(table))
 }
 
 // exportTask returns where the host is to write its records, of so many bytes.

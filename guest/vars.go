@@ -1,27 +1,43 @@
 package guest
 
-import (
-	"unsafe"
+import "unsafe"
 
-	"github.com/taskwatch/taskwatch/guest/internal/bridge"
+// variable is a variable or parameter that the host may read or write.
+type variable struct {
+	name, help string
+	typ        uint32
+	param      bool
+	address    unsafe.Pointer
+	count      int // elements
+}
+
+// The types of variables, as the host numbers them.
+const (
+	typeU64  = 4
+	typeS64  = 8
+	typeBool = 9
+	typeChar = 10 // count bytes are a string
 )
+
+// variables are all of them.
+var variables []variable
 
 // Uint64 makes a parameter, which the user may set when the module is loaded
 // (-m rule.wasm,name=value) and which keeps its value from then on. Call it, as
 // all functions that make parameters and variables, where package variables are
 // declared; the host refuses a module with two of one name.
 func Uint64(name string, value uint64, help string) *uint64 {
-	return add(name, help, bridge.U64, true, value)
+	return add(name, help, typeU64, true, value)
 }
 
 // Int64 is [Uint64] with a sign.
 func Int64(name string, value int64, help string) *int64 {
-	return add(name, help, bridge.S64, true, value)
+	return add(name, help, typeS64, true, value)
 }
 
 // Bool makes a parameter that is true or false.
 func Bool(name string, value bool, help string) *bool {
-	return add(name, help, bridge.Bool, true, value)
+	return add(name, help, typeBool, true, value)
 }
 
 // String makes a parameter that is a string of less than size bytes. It panics
@@ -32,9 +48,7 @@ func String(name string, size int, value, help string) *Text {
 	}
 	t := &Text{make([]byte, size)}
 	copy(t.bytes, value)
-	bridge.Vars = append(bridge.Vars, bridge.Var{
-		Name: name, Help: help, Type: bridge.Char, Param: true, Address: unsafe.Pointer(&t.bytes[0]), Count: size,
-	})
+	variables = append(variables, variable{name, help, typeChar, true, unsafe.Pointer(&t.bytes[0]), size})
 	return t
 }
 
@@ -53,28 +67,24 @@ func (t *Text) String() string {
 // Counter makes a variable that can be read by its name from outside while the
 // module is loaded.
 func Counter(name, help string) *uint64 {
-	return add[uint64](name, help, bridge.U64, false, 0)
+	return add[uint64](name, help, typeU64, false, 0)
 }
 
 // Gauge is [Counter] for what may be negative.
 func Gauge(name, help string) *int64 {
-	return add[int64](name, help, bridge.S64, false, 0)
+	return add[int64](name, help, typeS64, false, 0)
 }
 
 // Counters makes n counters that have one name, n > 0.
 func Counters(name, help string, n int) []uint64 {
 	list := make([]uint64, n)
-	bridge.Vars = append(bridge.Vars, bridge.Var{
-		Name: name, Help: help, Type: bridge.U64, Address: unsafe.Pointer(&list[0]), Count: n,
-	})
+	variables = append(variables, variable{name, help, typeU64, false, unsafe.Pointer(&list[0]), n})
 	return list
 }
 
-func add[T any](name, help string, typ bridge.Type, param bool, value T) *T {
+func add[T any](name, help string, typ uint32, param bool, value T) *T {
 	v := new(T)
 	*v = value
-	bridge.Vars = append(bridge.Vars, bridge.Var{
-		Name: name, Help: help, Type: typ, Param: param, Address: unsafe.Pointer(v), Count: 1,
-	})
+	variables = append(variables, variable{name, help, typ, param, unsafe.Pointer(v), 1})
 	return v
 }

@@ -50,7 +50,7 @@ type Host struct {
 func New(t testing.TB) *Host {
 	t.Helper()
 	h := &Host{t: t}
-	old := slices.Clone(bridge.Vars)
+	old := bridge.Vars()
 	values := make([][]byte, len(old))
 	for i, v := range old {
 		values[i] = bytes.Clone(memory(v))
@@ -126,16 +126,17 @@ func (h *Host) Get(name string) string {
 
 func (h *Host) find(name string) bridge.Var {
 	h.t.Helper()
-	i := slices.IndexFunc(bridge.Vars, func(v bridge.Var) bool { return v.Name == name })
+	vars := bridge.Vars()
+	i := slices.IndexFunc(vars, func(v bridge.Var) bool { return v.Name == name })
 	if i < 0 {
 		h.t.Fatalf("guesttest: the module has no parameter or variable %q", name)
 	}
-	return bridge.Vars[i]
+	return vars[i]
 }
 
 // memory returns the bytes of a variable.
 func memory(v bridge.Var) []byte {
-	size := map[bridge.Type]int{bridge.U64: 8, bridge.S64: 8, bridge.Bool: 1, bridge.Char: 1}[v.Type]
+	size := map[uint32]int{bridge.U64: 8, bridge.S64: 8, bridge.Bool: 1, bridge.Char: 1}[v.Type]
 	return unsafe.Slice((*byte)(v.Address), size*v.Count)
 }
 
@@ -145,7 +146,7 @@ const (
 	einval   = -22
 	emsgsize = -90
 
-	maxEmit = 4096
+	maxEmit = 64 << 10
 )
 
 func (h *Host) field(number, index uint32) (string, int32) {

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/guest"
+	"github.com/taskwatch/taskwatch/internal/randevent"
 	"github.com/taskwatch/taskwatch/record"
 )
 
@@ -31,7 +31,7 @@ func TestEveryField(t *testing.T) {
 	h := New(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 700 {
-		ev := randomEvent(r, taskwatch.Kind(i%taskwatch.NumKinds))
+		ev := randevent.New(r, taskwatch.Kind(i%taskwatch.NumKinds))
 		if got := back(h.Event(ev)); !reflect.DeepEqual(got, ev) {
 			t.Fatalf("got\n%s\nwant\n%s", line(got), line(ev))
 		}
@@ -53,32 +53,6 @@ func back(t *guest.Task) *taskwatch.Event {
 			PID: t.PID(), TID: t.TID(), PPID: t.PPID(), StartNS: t.StartNS(), Comm: t.Comm(), Exe: t.Exe(),
 			Argv: t.Argv(), ArgvCut: t.ArgvCut(), Cwd: t.Cwd(), UID: taskwatch.IDs(t.UID()), GID: taskwatch.IDs(t.GID()),
 			Cgroup: t.Cgroup(),
-		},
-	}
-}
-
-func randomEvent(r *rand.Rand, k taskwatch.Kind) *taskwatch.Event {
-	ids := func() taskwatch.IDs { return taskwatch.IDs{r.Uint32(), r.Uint32(), r.Uint32(), r.Uint32()} }
-	flag := func() bool { return r.IntN(2) == 0 }
-	text := func(most int) string { return strings.Repeat("ä/", r.IntN(most)) }
-	argv := make([]string, r.IntN(5))
-	for i := range argv {
-		argv[i] = text(3000) // longer than any buffer to begin with
-	}
-	return &taskwatch.Event{
-		Kind: k, Val: r.Uint64(), Seq: r.Uint64(), Time: time.Unix(0, 1+r.Int64()).UTC(), MonoNS: r.Int64(),
-		OldExe: text(9), OldIDs: ids(), Cause: taskwatch.Cause(r.IntN(3)),
-		Exit: taskwatch.ExitStatus{Code: r.IntN(256), Signal: r.IntN(65), Core: flag(), Group: flag()},
-		Rusage: taskwatch.Rusage{
-			UTimeNS: r.Int64(), STimeNS: r.Int64(), MaxRSS: r.Uint64(), MinFlt: r.Uint64(), MajFlt: r.Uint64(),
-			NVCSw: r.Uint64(), NIvCSw: r.Uint64(), ReadBytes: r.Uint64(), WriteBytes: r.Uint64(),
-		},
-		LifetimeNS: r.Int64(), Inferred: flag(), Final: flag(),
-		Task: &taskwatch.Task{
-			ID: taskwatch.TaskID{Run: r.Uint64(), N: r.Uint64()}, ParentID: taskwatch.TaskID{Run: r.Uint64(), N: r.Uint64()},
-			PID: int(r.Int32()), TID: int(r.Int32()), PPID: int(r.Int32()), StartNS: r.Int64(),
-			Comm: "fifteen bytes.."[:r.IntN(16)], Exe: text(3000), Argv: argv, ArgvCut: flag(), Cwd: text(9),
-			UID: ids(), GID: ids(), Cgroup: text(9),
 		},
 	}
 }
@@ -199,7 +173,7 @@ func TestEmitAndLog(t *testing.T) {
 		t.Errorf("outside of a watcher: %v", err)
 	}
 	h.Event(&taskwatch.Event{Task: &taskwatch.Task{}})
-	if err := guest.Emit(make([]byte, 4097)); !errors.As(err, &errno) || errno != guest.EMSGSIZE {
+	if err := guest.Emit(make([]byte, 64<<10+1)); !errors.As(err, &errno) || errno != guest.EMSGSIZE {
 		t.Errorf("too long: %v", err)
 	}
 	if err := guest.EmitJSON(map[string]int{"n": 3}); err != nil || len(h.Emitted) != 1 || string(h.Emitted[0]) != `{"n":3}` {

@@ -1,0 +1,165 @@
+package wasm
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/randevent"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/build"
+)
+
+// parseGo parses a module that is a Go file below testdata, and closes it at
+// the end.
+func parseGo(t testing.TB, file string) *Object {
+	t.Helper()
+	testutil.Require(t, testutil.NeedsTool("go"))
+	out := filepath.Join(t.TempDir(), "out.wasm")
+	if warnings, err := build.Build(context.Background(), filepath.Join("testdata", file), out); err != nil || warnings != "" {
+		t.Fatalf("%v\n%s", err, warnings)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := Parse(strings.TrimSuffix(filepath.Base(file), ".go"), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return o
+}
+
+// seen is what the module fields sends: see there.
+type seen struct {
+	Kind               taskwatch.Kind
+	Val, Seq           uint64
+	TimeNS, MonoNS     int64
+	OldExe             string
+	OldIDs             taskwatch.IDs
+	Cause              taskwatch.Cause
+	Exit               taskwatch.ExitStatus
+	Rusage             taskwatch.Rusage
+	LifetimeNS         int64
+	Inferred, Final    bool
+	Missing            taskwatch.Fields
+	ID, ParentID       taskwatch.TaskID
+	PID, TID, PPID     int
+	StartNS            int64
+	Comm, Exe          string
+	Argv               []string
+	ArgvCut            bool
+	Cwd                string
+	UID, GID           taskwatch.IDs
+	Cgroup             string
+	Arg                string
+	Number             uint64
+	Signed             int64
+	Yes                bool
+	Prefix             string
+	ValIsThatOfTheTask bool
+}
+
+func (s *seen) event() *taskwatch.Event {
+	return &taskwatch.Event{
+		Kind: s.Kind, Val: s.Val, Seq: s.Seq, Time: time.Unix(0, s.TimeNS).UTC(), MonoNS: s.MonoNS, OldExe: s.OldExe, OldIDs: s.OldIDs,
+		Cause: s.Cause, Exit: s.Exit, Rusage: s.Rusage, LifetimeNS: s.LifetimeNS, Inferred: s.Inferred, Final: s.Final, Missing: s.Missing,
+		Task: &taskwatch.Task{
+			ID: s.ID, ParentID: s.ParentID, PID: s.PID, TID: s.TID, PPID: s.PPID, StartNS: s.StartNS, Comm: s.Comm, Exe: s.Exe,
+			Argv: s.Argv, ArgvCut: s.ArgvCut, Cwd: s.Cwd, UID: s.UID, GID: s.GID, Cgroup: s.Cgroup,
+		},
+	}
+}
+
+// A module in Go reads every field of every event, in full length; its
+// parameters, variables and description are what the host knows of it.
+func TestGuestInGo(t *testing.T) {
+	o := parseGo(t, "guest/fields.go")
+	if o.License != "Apache-2.0" || o.Description != "sends what it reads" || o.Author != "taskwatch" || o.Version != "1.2" ||
+		o.Veto != taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec) || o.Kinds() != taskwatch.AllKinds {
+		t.Errorf("the module says of itself %+v", o)
+	}
+	wantParams := []module.Param{
+		{Name: "number", Type: "u64", Default: uint64(7), Description: "a number"},
+		{Name: "prefix", Type: "char[8]", Default: "/tmp/", Description: "a string"},
+		{Name: "signed", Type: "s64", Default: int64(-7), Description: "a number with a sign"},
+		{Name: "yes", Type: "bool", Default: true, Description: "a truth"},
+	}
+	if got := o.Params(); !reflect.DeepEqual(got, wantParams) {
+		t.Errorf("parameters %+v", got)
+	}
+
+	var got []seen
+	m := load(t, o, LoadOptions{
+		Synchronous: true, Params: map[string]string{"number": "9", "signed": "-9", "yes": "n", "prefix": "/opt/x/"},
+		Log: func(level slog.Level, text string) { t.Errorf("it says %s", text) },
+		Emit: func(e Emitted) {
+			var s seen
+			if err := json.Unmarshal(e.Data, &s); err != nil {
+				t.Errorf("%q: %v", e.Data, err)
+			}
+			got = append(got, s)
+		},
+	})
+	var r taskwatch.Registry
+	tm := m.Watchers(0)
+	if err := r.Register(tm); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	const n = 7 * 300 // so many that its garbage is collected a few times
+	for i := range n {
+		ev := randevent.New(rng, taskwatch.Kind(i%taskwatch.NumKinds))
+		got = nil
+		if err := r.Notify(ev); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 1 {
+			t.Fatalf("%d records of an event", len(got))
+		}
+		s := got[0]
+		if !s.ValIsThatOfTheTask || s.Number != 9 || s.Signed != -9 || s.Yes || s.Prefix != "/opt/x/" {
+			t.Errorf("parameters and val: %+v", s)
+		}
+		if want := append(ev.Task.Argv, "", "")[1]; len(ev.Task.Argv) > 1 && s.Arg != want {
+			t.Errorf("the second argument is %q, want %q", s.Arg, want)
+		}
+		if have, ev := s.event(), ev.Clone(); !reflect.DeepEqual(have, ev) {
+			t.Fatalf("got  %+v %+v\nwant %+v %+v", have, have.Task, ev, ev.Task)
+		}
+	}
+	globals, err := m.Globals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := uint64(n / 7)
+	wantGlobals := []module.Global{
+		{Name: "counts", Type: "u64[7]", Value: []any{of, of, of, of, of, of, of}},
+		{Name: "events", Type: "u64", Value: uint64(n)},
+		{Name: "last", Type: "s64", Value: int64(-6)},
+		{Name: "number", Type: "u64", Param: true, Value: uint64(9)},
+		{Name: "prefix", Type: "char[8]", Param: true, Value: "/opt/x/"},
+		{Name: "signed", Type: "s64", Param: true, Value: int64(-9)},
+		{Name: "yes", Type: "bool", Param: true, Value: false},
+	}
+	if !reflect.DeepEqual(globals, wantGlobals) {
+		t.Errorf("variables\n%+v\nwant\n%+v", globals, wantGlobals)
+	}
+	if err := r.Unregister(tm); err != nil {
+		t.Fatal(err)
+	}
+}
