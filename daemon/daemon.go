@@ -71,8 +71,9 @@ func New(cfg Config) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.source, d.passed, err = auto.Open(cfg.Source, auto.Config{Config: bpf.Config{
-		Latency:  bpf.DefaultLatency,
-		OnReport: d.hub.reported, OnEmit: d.hub.emitted,
+		Latency:   bpf.DefaultLatency,
+		CallStats: !cfg.NoCallStats,
+		OnReport:  d.hub.reported, OnEmit: d.hub.emitted,
 		OnReady: func() { close(d.watching) },
 	}})
 	if err != nil {

@@ -55,10 +55,38 @@ func (m *kernelModule) stats() (stats, error) {
 	}
 	for _, info := range list {
 		if info.Module == m.module {
-			return stats{kinds: info.Kinds, calls: &api.Calls{Errors: info.Errors, Vetoes: info.Vetoes}}, nil
+			return kernelStats(&info), nil
 		}
 	}
 	return stats{calls: &api.Calls{}}, nil // it is not registered any more
+}
+
+func kernelStats(info *kernel.ModuleInfo) stats {
+	s := stats{kinds: info.Kinds}
+	all := &kernel.CallStats{}
+	for _, w := range info.Watchers {
+		s.watchers = append(s.watchers, &api.WatcherStats{
+			Watcher: &api.Watcher{Event: w.Kind.String(), Function: w.Watcher},
+			Calls:   kernelCalls(w.Calls, w.Errors, w.Vetoes),
+		})
+		if w.Calls == nil {
+			all = nil
+		} else {
+			all.Add(w.Calls)
+		}
+	}
+	s.calls = kernelCalls(all, info.Errors, info.Vetoes)
+	return s
+}
+
+// kernelCalls returns the calls for the interface; those that were not counted
+// are nil.
+func kernelCalls(c *kernel.CallStats, errors, vetoes uint64) *api.Calls {
+	calls := &api.Calls{Errors: errors, Vetoes: vetoes}
+	if c != nil {
+		calls.Timed, calls.Calls, calls.MeanNs, calls.P99Ns = true, c.Calls, c.MeanNS(), c.P99NS()
+	}
+	return calls
 }
 
 // refusal returns the error of kernel modules where the source has no table,

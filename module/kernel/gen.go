@@ -22,6 +22,8 @@ const (
 	stackNow    = stackIDs + 16
 	stackCause  = stackIDs + 32
 	stackKey    = -64
+	stackStart  = -72 // of a watcher that is timed
+	stackResult = -80 // of it
 )
 
 // TASK_CAUSE_* of the header.
@@ -184,8 +186,9 @@ func (g *gen) idsDone() {
 // maxErrno is the largest number the kernel takes for an error.
 const maxErrno = 4095
 
-// watcher generates the call of one watcher and the handling of its error.
-func (g *gen) watcher(symbol string, w *watcher, decides, needsExec bool, stats asm.FDer, report string, dryRun bool) {
+// watcher generates the call of one watcher and the handling of its error. The
+// call is counted in timing, unless that is nil.
+func (g *gen) watcher(symbol string, w *watcher, decides, needsExec bool, stats, timing asm.FDer, report string, dryRun bool) {
 	next := g.label(fmt.Sprintf("next%d", w.id))
 	inRange := g.label(fmt.Sprintf("range%d", w.id))
 	later := g.label(fmt.Sprintf("later%d", w.id))
@@ -194,6 +197,9 @@ func (g *gen) watcher(symbol string, w *watcher, decides, needsExec bool, stats 
 			asm.LoadMem(asm.R1, asm.RFP, stackCause, asm.Word),
 			asm.JNE.Imm(asm.R1, causeExec, next),
 		)
+	}
+	if timing != nil {
+		g.startTiming()
 	}
 	g.emit(
 		asm.Mov.Reg(asm.R1, regVal),
@@ -204,6 +210,11 @@ func (g *gen) watcher(symbol string, w *watcher, decides, needsExec bool, stats 
 		// An int is the lower half of the register.
 		asm.LSh.Imm(asm.R0, 32),
 		asm.ArSh.Imm(asm.R0, 32),
+	)
+	if timing != nil {
+		g.endTiming(timing, w.index, g.label(fmt.Sprintf("counted%d", w.id)))
+	}
+	g.emit(
 		asm.JSGE.Imm(asm.R0, 0, next),
 		asm.JSGE.Imm(asm.R0, -maxErrno, inRange),
 		asm.Mov.Imm(asm.R0, -1), // no errno: -EPERM

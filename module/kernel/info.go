@@ -41,6 +41,16 @@ type ModuleInfo struct {
 	References int             // one per such event
 	Errors     uint64          // negative results of its watchers
 	Vetoes     uint64          // of them, those that refused an operation (or would have, in a dry run)
+	Watchers   []WatcherStats  // in the order of the events
+}
+
+// WatcherStats are the counters of one watcher, from when its module was
+// registered.
+type WatcherStats struct {
+	WatcherInfo
+	Errors uint64
+	Vetoes uint64
+	Calls  *CallStats // nil without Config.CallStats, and for built-ins
 }
 
 // Modules lists the built-ins and the registered modules, in the order in
@@ -63,8 +73,21 @@ func (t *Table) Modules() ([]ModuleInfo, error) {
 		}
 		for k := range l.watched {
 			for _, w := range l.watched[k] {
-				info.Errors += counters[w.slot*numStats+statErrors] - w.base[statErrors]
-				info.Vetoes += counters[w.slot*numStats+statVetoes] - w.base[statVetoes]
+				s := WatcherStats{
+					WatcherInfo: t.names[w.id],
+					Errors:      counters[w.slot*numStats+statErrors] - w.base[statErrors],
+					Vetoes:      counters[w.slot*numStats+statVetoes] - w.base[statVetoes],
+				}
+				if l.timing != nil {
+					calls, err := callStats(l.timing, w.index)
+					if err != nil {
+						return nil, &Error{Op: "list", Module: info.Name, Err: err}
+					}
+					s.Calls = &calls
+				}
+				info.Errors += s.Errors
+				info.Vetoes += s.Vetoes
+				info.Watchers = append(info.Watchers, s)
 			}
 		}
 		list = append(list, info)

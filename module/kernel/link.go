@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
@@ -26,6 +27,7 @@ type listing struct {
 	id      uint32                     // tags records; never reused
 	kinds   taskwatch.Kinds            // listed under these
 	watched [taskwatch.NumKinds][]watcher
+	timing  *ebpf.Map // of the watchers' calls, by their index; nil if they are not counted
 }
 
 // watcher is one function in a list.
@@ -33,6 +35,7 @@ type watcher struct {
 	symbol string
 	id     uint32 // never reused
 	slot   int    // of its counters; reused
+	index  int    // among the watchers of the module
 
 	base [numStats]uint64 // the counters when it was listed
 }
@@ -167,6 +170,9 @@ func newUsage(lk *linker) *usage {
 // add counts a module's watchers of one event in, and reports whether the
 // stage still has room with them.
 func (u *usage) add(l *listing, k taskwatch.Kind) bool {
+	if l.timing != nil {
+		u.maps[l.symbol(" calls")] = true
+	}
 	for _, w := range l.watchers(k) {
 		u.reach(l, w.symbol)
 	}
@@ -271,7 +277,11 @@ func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
 			return err
 		}
 		decides := decider && lk.hook.veto && c.to != onceVetoed
-		g.watcher(symbol, w, decides, decider && c.to == witnesses, lk.stats, report, lk.dryRun)
+		var timing asm.FDer
+		if l.timing != nil {
+			timing = l.timing
+		}
+		g.watcher(symbol, w, decides, decider && c.to == witnesses, lk.stats, timing, report, lk.dryRun)
 	}
 	return nil
 }

@@ -340,6 +340,13 @@ func (o *Object) Kinds() taskwatch.Kinds {
 	return s
 }
 
+func (o *Object) numWatchers() (n int) {
+	for _, list := range o.lists {
+		n += len(list)
+	}
+	return n
+}
+
 // Spec returns a copy of the object in the form of cilium/ebpf, for the
 // programs of a built-in that are no watchers.
 func (o *Object) Spec() *ebpf.CollectionSpec { return o.spec.Copy() }

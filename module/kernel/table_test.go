@@ -127,18 +127,23 @@ func TestIDChanges(t *testing.T) {
 	}
 }
 
-func TestThirtyTwoModules(t *testing.T) {
-	table := newTable(t, Config{})
+func TestThirtyTwoModules(t *testing.T) { manyModules(t, Config{}, 32) }
+
+// So many whose calls are counted are too many for one program, too.
+func TestCallStatsOfManyModules(t *testing.T) { manyModules(t, Config{CallStats: true}, 22) }
+
+func manyModules(t *testing.T, cfg Config, n int) {
+	table := newTable(t, cfg)
 	w := startLoad(t, 50, 20, 10)
 	o := parseFile(t, "count", countC)
 	var modules []*Module
 	var listed []*listing
-	for i := range 32 {
+	for i := range n {
 		copied := *o
 		copied.Name = fmt.Sprintf("count%d", i)
 		m := loadObject(t, &copied, param("pid", w.pid()))
 		modules = append(modules, m)
-		if i == 31 {
+		if i == n-1 {
 			break
 		}
 		l, err := table.list(m)
@@ -147,13 +152,13 @@ func TestThirtyTwoModules(t *testing.T) {
 		}
 		listed = append(listed, l)
 	}
-	// Thirty-one at once, because one by one takes its time, and the last
+	// All but one at once, because one by one takes its time, and the last
 	// one as ever.
 	if err := table.apply(nil, listed); err != nil {
 		t.Fatal(err)
 	}
 	table.modules = listed
-	register(t, table, modules[31])
+	register(t, table, modules[n-1])
 	w.run()
 	for _, m := range modules {
 		checkCounts(t, m, 50, 20, 10)

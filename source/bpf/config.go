@@ -39,6 +39,10 @@ type Config struct {
 	// DryRun has the table in the kernel refuse nothing: see Source.Table.
 	DryRun bool
 
+	// CallStats has the table in the kernel count and time the calls of
+	// watchers.
+	CallStats bool
+
 	// OnReport, if set, is told of every error of a watcher in the kernel,
 	// and OnEmit gets the records that modules in the kernel send. Both are
 	// called by the goroutine of Run, in order with the events, and must not

@@ -79,7 +79,7 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 		return nil, err
 	}
 	k.table, err = kernel.NewTable(kernel.Config{
-		Support: k.support, DryRun: cfg.DryRun, Builtins: []kernel.Builtin{{Module: k.module}},
+		Support: k.support, DryRun: cfg.DryRun, CallStats: cfg.CallStats, Builtins: []kernel.Builtin{{Module: k.module}},
 	})
 	if err != nil {
 		return nil, err
