@@ -48,6 +48,8 @@ type rawLine struct {
 	DryRun    bool   `json:"dry_run"`
 	Data      string `json:"data"`
 
+	JSON json.RawMessage `json:"json"`
+
 	Val    *uint64  `json:"val"`
 	Seq    uint64   `json:"seq"`
 	Time   *string  `json:"time"`

@@ -6,8 +6,7 @@
 //
 // There are ten kinds of line, told apart by "event": the seven kinds of
 // [taskwatch.Kind], "lost" for a [taskwatch.Loss], "error" for a
-// [taskwatch.WatcherError] and "emit" for a record that a module in the
-// kernel has sent. Broken here for reading:
+// [taskwatch.WatcherError] and "emit" for a record that a module has sent. Broken here for reading:
 //
 //	{"event":"exec","val":0,"seq":812,"time":"2026-11-23T16:30:49.123456789Z","mono_ns":5411692016,
 //	 "source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","pid":161,"tid":161,"ppid":154,
@@ -23,6 +22,7 @@
 //	{"event":"error","on":"exec","module":"guard","watcher":"main.deny","errno":1,"errno_name":"EPERM",
 //	 "message":"operation not permitted","veto":true, ... }
 //	{"event":"emit","module":"sample","data":"2a00000001000000", ... ,"task":{ ... }}
+//	{"event":"emit","module":"rule","json":{"path":"/tmp/x"}, ... ,"task":{ ... }}
 //
 // Fields stand in this order. An absent field is unknown. "missing" stands at
 // the end of a line and names those fields that belong to the event and that
@@ -43,8 +43,9 @@
 // and refuse nothing have no errno. A watcher in the kernel tells less: the
 // task is as it was before the operation, and what was asked for is missing.
 //
-// The "data" of an emit line is in hexadecimal; only the module knows what it
-// means. The task is the one in whose context it was sent.
+// What a module has sent is the "json" of an emit line where it is a JSON
+// object or array, and else its "data", in hexadecimal; only the module knows
+// what that means. The task is the one in whose context it was sent.
 //
 // # Strings
 //

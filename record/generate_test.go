@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -138,6 +139,9 @@ func (g generator) line() Line {
 		l := &EmitLine{Module: g.text(), Data: []byte(g.text()), MonoNS: g.i64(), Source: g.text(), Missing: taskwatch.FieldsTask}
 		if ev := g.event(); ev.Kind == taskwatch.Exec {
 			l.Task, l.Missing, l.Time = ev.Task, ev.Missing&taskwatch.FieldsTask, ev.Time
+			if json, err := json.Marshal(ev.Task.Argv); err == nil && ev.Task.Argv != nil {
+				l.Data = json
+			}
 		}
 		return Line{Emit: l}
 	}

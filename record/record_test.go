@@ -61,6 +61,8 @@ const (
 		`"source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","pid":161,"tid":161,"ppid":154,` +
 		`"start_ns":5411600000,"comm":"true","exe":"/usr/bin/true","cwd":"/srv","uid":[0,0,0,0],"gid":[0,0,0,0]},` +
 		`"missing":["argv","cgroup"]}`
+	jsonEmitLine = `{"event":"emit","module":"sample","json":{"path":"/ä\n","n":[1,2.50]},` +
+		`"missing":["parent_id","pid","tid","ppid","start_ns","comm","exe","argv","cwd","uid","gid","cgroup"]}`
 	bareEmitLine = `{"event":"emit","module":"sample","data":"",` +
 		`"missing":["parent_id","pid","tid","ppid","start_ns","comm","exe","argv","cwd","uid","gid","cgroup"]}`
 )
@@ -92,6 +94,7 @@ func goldens(t testing.TB) map[string]Line {
 		emitLine: {Emit: &EmitLine{Module: "sample", Data: []byte{0, 255, 42}, Time: emitter.Time, MonoNS: emitter.MonoNS,
 			Source: "bpf", Task: emitter.Task, Missing: taskwatch.FieldArgv | taskwatch.FieldCgroup}},
 		bareEmitLine: {Emit: &EmitLine{Module: "sample", Data: []byte{}, Missing: taskwatch.FieldsTask}},
+		jsonEmitLine: {Emit: &EmitLine{Module: "sample", Data: []byte(`{"path":"/ä\n","n":[1,2.50]}`), Missing: taskwatch.FieldsTask}},
 		execLine:     {Event: sample(t)},
 		uidLine:      {Event: uid},
 		gidLine:      {Event: gid},
