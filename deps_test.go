@@ -54,6 +54,7 @@ var depRules = []depRule{
 
 	{"module", []string{".", "features/...", "internal/..."}},
 	{"module/kernel/...", []string{".", "module", "source", "source/bpf/...", "features/...", "include", "internal/..."}},
+	{"module/wasm/...", []string{".", "module", "record", "internal/..."}},
 	{"module/...", []string{".", "module", "features/...", "include", "internal/..."}},
 
 	{"watchtest/...", []string{".", "watchtest/...", "source", "record", "internal/..."}},

@@ -12,20 +12,26 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/build"
+	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
 func newModule() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "module",
-		Short: "Make and inspect modules that run in the kernel",
-		Long: `module makes and inspects modules, whose watchers run inside the kernel in the
-context of the task. A module is a C file, built with clang into a BPF object,
-which every kernel with BTF takes; 'taskwatch watch -m FILE.o' runs it.`,
+		Short: "Make and inspect modules",
+		Long: `module makes and inspects modules, of which there are two kinds. A BPF object
+(.o), built from C, has its watchers run inside the kernel in the context of the
+task; 'taskwatch watch -m FILE.o' runs it, for root. A WebAssembly module
+(.wasm), built from C or Go, runs in a sandbox inside taskwatch, for anybody;
+'taskwatch run -m FILE.wasm' runs it.`,
 		Example: `  taskwatch module new count.c
+  taskwatch module build count.c -o count.wasm
+  taskwatch module info count.wasm
+  taskwatch run -m count.wasm --globals -- make
   taskwatch module build count.c
-  taskwatch module info count.o
   sudo taskwatch module check count.o
   sudo taskwatch watch -m count.o -e exec`,
 		Args: cobra.NoArgs,
@@ -82,48 +88,58 @@ nothing.`,
 func newModuleBuild() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use:   "build FILE.c [-o FILE.o]",
+		Use:   "build FILE.c|FILE.go [-o FILE.o|FILE.wasm]",
 		Short: "Build a module",
-		Long: `build compiles a module with clang, which it finds in PATH. Nothing else is
-needed: the headers are part of taskwatch.`,
+		Long: `build compiles a module. The name of the output says for what: NAME.o for the
+kernel, from C; NAME.wasm for the sandbox, from C or Go. C needs clang in PATH,
+and for the sandbox its linker (Debian, Ubuntu: apt install clang lld); Go needs
+the go command. Nothing else is needed: the headers, and the package for modules
+in Go, are part of taskwatch.`,
 		Example: `  taskwatch module build count.c
-  taskwatch module build count.c -o /tmp/count.o`,
-		Args: oneFile("FILE.c [-o FILE.o]"),
+  taskwatch module build count.c -o /tmp/count.o
+  taskwatch module build count.c -o count.wasm
+  taskwatch module build rule.go`,
+		Args: oneFile("FILE.c|FILE.go [-o FILE.o|FILE.wasm]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if out == "" {
-				out = strings.TrimSuffix(args[0], ".c") + ".o"
+			src := args[0]
+			ext := filepath.Ext(src)
+			to, ok := map[string]string{".c": ".o", ".go": ".wasm"}[ext]
+			if !ok {
+				return usage(fmt.Errorf("%q: the source of a module is a file NAME.c or NAME.go", src))
 			}
-			if !strings.HasSuffix(args[0], ".c") {
-				return usage(fmt.Errorf("%q: the source of a module is a file NAME.c", args[0]))
+			if out == "" {
+				out = strings.TrimSuffix(src, ext) + to
 			}
 			ctx, cancel := untilSignal()
 			defer cancel()
-			warnings, err := build.Build(ctx, args[0], out)
+			warnings, err := build.Build(ctx, src, out)
 			fmt.Fprint(cmd.ErrOrStderr(), warnings)
 			if err != nil {
 				return moduleFailed(err)
 			}
-			// The object may still be none that can be loaded: no licence, say.
-			if _, err := parseModule(out); err != nil {
+			// It may still be none that can be loaded: no licence, say.
+			m, err := parseModule(out)
+			if err != nil {
 				return moduleFailed(fmt.Errorf("%s was built, and cannot be loaded: %w", out, err))
 			}
-			return nil
+			return m.close()
 		},
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default FILE.o)")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default FILE.o of C, FILE.wasm of Go)")
 	return cmd
 }
 
 func newModuleCheck() *cobra.Command {
 	var observeOnly bool
 	cmd := &cobra.Command{
-		Use:   "check FILE.o[,key=value...]",
-		Short: "Have this kernel verify a module, and run nothing of it",
-		Long: `check has the kernel's verifier judge a module as it would be linked when it is
-registered, and attaches nothing. It needs the privileges of 'watch -m'. The
-exit status is 0 if 'watch -m' would take the module.`,
-		Example: "  sudo taskwatch module check count.o",
-		Args:    oneFile("FILE.o[,key=value...]"),
+		Use:   "check FILE[,key=value...]",
+		Short: "Check that a module would be taken, and call nothing of it",
+		Long: `check has the kernel's verifier judge a module for the kernel as it would be
+linked when it is registered, and attaches nothing; that needs the privileges of
+'watch -m'. One for the sandbox is compiled, and initialised with the
+parameters. The exit status is 0 if the module would be taken.`,
+		Example: "  sudo taskwatch module check count.o\n  taskwatch module check rule.wasm,level=2",
+		Args:    oneFile("FILE[,key=value...]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkModule(cmd.OutOrStdout(), args[0], observeOnly); err != nil {
 				return moduleFailed(err)
@@ -137,11 +153,30 @@ exit status is 0 if 'watch -m' would take the module.`,
 
 func checkModule(w io.Writer, spec string, observeOnly bool) (err error) {
 	f := moduleFlags{specs: []string{spec}}
-	modules, err := f.load()
-	defer func() { err = errors.Join(err, modules.close()) }()
+	files, err := f.parse()
 	if err != nil {
 		return err
 	}
+	file := files[0]
+	defer func() { err = errors.Join(err, file.close()) }()
+	if file.wasm == nil {
+		return checkKernelModule(w, file, observeOnly)
+	}
+	m, err := file.wasm.Load(wasm.LoadOptions{Params: file.params})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	_, err = fmt.Fprintf(w, "%s: the sandbox takes it\n", m.Name())
+	return err
+}
+
+func checkKernelModule(w io.Writer, file *moduleFile, observeOnly bool) (err error) {
+	m, err := file.kernel.Load(kernel.LoadOptions{Params: file.params})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
 	support, err := kernel.Probe()
 	if err != nil {
 		return err
@@ -151,7 +186,6 @@ func checkModule(w io.Writer, spec string, observeOnly bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, table.Close()) }()
-	m := modules[0]
 	if err := table.Check(m); err != nil {
 		return err
 	}
@@ -179,21 +213,25 @@ func newModinfo() *cobra.Command { return newModuleInfo("modinfo") }
 func newModuleInfo(name string) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:   name + " FILE.o",
+		Use:   name + " FILE",
 		Short: "Show what a module is: licence, events, parameters, maps",
-		Long: `info shows what a module file says of itself. It loads nothing and needs no
-privileges. 'taskwatch modinfo' is the same.`,
-		Example: "  taskwatch module info count.o\n  taskwatch modinfo -f json count.o",
-		Args:    oneFile("FILE.o"),
+		Long: `info shows what a module file says of itself. It loads nothing into the kernel
+and needs no privileges; a module for the sandbox is initialised there, to be
+asked. 'taskwatch modinfo' is the same.`,
+		Example: "  taskwatch module info count.o\n  taskwatch modinfo -f json rule.wasm",
+		Args:    oneFile("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkFormat(format); err != nil {
 				return &exitError{status: exitUsage, err: err}
 			}
-			o, err := parseModule(args[0])
+			m, err := parseModule(args[0])
 			if err != nil {
 				return moduleFailed(err)
 			}
-			info := describeModule(o)
+			info := m.describe()
+			if err := m.close(); err != nil {
+				return moduleFailed(err)
+			}
 			if format == formatJSON {
 				err = writeJSON(cmd.OutOrStdout(), info)
 			} else {
@@ -234,6 +272,7 @@ func writeJSON(w io.Writer, v any) error {
 // moduleDescription is what info shows.
 type moduleDescription struct {
 	Name        string              `json:"name"`
+	Kind        string              `json:"kind"` // "kernel" or "wasm"
 	Description string              `json:"description,omitempty"`
 	Author      string              `json:"author,omitempty"`
 	Version     string              `json:"version,omitempty"`
@@ -242,6 +281,7 @@ type moduleDescription struct {
 	Veto        []string            `json:"veto"`
 	Params      []moduleParam       `json:"params"`
 	Maps        []moduleMap         `json:"maps"`
+	Memory      int64               `json:"memory_bytes,omitempty"` // that it begins with, in the sandbox
 }
 
 type moduleParam struct {
@@ -259,24 +299,36 @@ type moduleMap struct {
 	MaxEntries uint32 `json:"max_entries"`
 }
 
-func describeModule(o *kernel.Object) *moduleDescription {
-	d := &moduleDescription{
-		Name: o.Name, Description: o.Description, Author: o.Author, Version: o.Version, License: o.License,
-		Watchers: map[string][]string{}, Veto: []string{}, Params: []moduleParam{}, Maps: []moduleMap{},
+// describe returns what info shows of a module.
+func (m *moduleFile) describe() *moduleDescription {
+	var d *moduleDescription
+	if o := m.wasm; o != nil {
+		d = &moduleDescription{Kind: "wasm", Name: o.Name, Description: o.Description, Author: o.Author, Version: o.Version,
+			License: o.License, Memory: o.Memory()}
+		d.tables(o.Kinds(), &o.Watchers, o.Veto, o.Params())
+		return d
 	}
-	for _, k := range o.Kinds().List() {
-		d.Watchers[k.String()] = o.Watchers[k]
-	}
-	for _, k := range o.Veto.List() {
-		d.Veto = append(d.Veto, k.String())
-	}
-	for _, p := range o.Params() {
-		d.Params = append(d.Params, moduleParam(p))
-	}
+	o := m.kernel
+	d = &moduleDescription{Kind: "kernel", Name: o.Name, Description: o.Description, Author: o.Author, Version: o.Version,
+		License: o.License}
+	d.tables(o.Kinds(), &o.Watchers, o.Veto, o.Params())
 	for _, m := range o.Maps() {
 		d.Maps = append(d.Maps, moduleMap(m))
 	}
 	return d
+}
+
+func (d *moduleDescription) tables(kinds taskwatch.Kinds, watchers *[taskwatch.NumKinds][]string, veto taskwatch.Kinds, params []module.Param) {
+	d.Watchers, d.Veto, d.Params, d.Maps = map[string][]string{}, []string{}, []moduleParam{}, []moduleMap{}
+	for _, k := range kinds.List() {
+		d.Watchers[k.String()] = watchers[k]
+	}
+	for _, k := range veto.List() {
+		d.Veto = append(d.Veto, k.String())
+	}
+	for _, p := range params {
+		d.Params = append(d.Params, moduleParam(p))
+	}
 }
 
 // write writes the description a fact a line, like modinfo(8).
@@ -286,12 +338,15 @@ func (d *moduleDescription) write(w io.Writer) error {
 		fmt.Fprintf(&b, "%-14s "+format+"\n", append([]any{key + ":"}, args...)...)
 	}
 	line("name", "%s", d.Name)
+	line("kind", "%s", d.Kind)
 	for _, f := range [][2]string{{"description", d.Description}, {"author", d.Author}, {"version", d.Version}} {
 		if f[1] != "" {
 			line(f[0], "%s", f[1])
 		}
 	}
-	line("license", "%s", d.License)
+	if d.License != "" {
+		line("license", "%s", d.License)
+	}
 	for _, k := range taskwatch.AllKinds.List() {
 		if fns := d.Watchers[k.String()]; fns != nil {
 			line("watchers", "%s: %s", k, strings.Join(fns, ", "))
@@ -309,6 +364,9 @@ func (d *moduleDescription) write(w io.Writer) error {
 	}
 	for _, m := range d.Maps {
 		line("map", "%s (%s, %s)", m.Name, m.Type, plural(int(m.MaxEntries), "entry", "entries"))
+	}
+	if d.Memory > 0 {
+		line("memory", "%d KiB to begin with", d.Memory>>10)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

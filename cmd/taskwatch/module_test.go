@@ -48,10 +48,11 @@ func TestModuleInfoAsJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
 		t.Fatalf("%v in %q (%s)", err, r.stdout, r.stderr)
 	}
-	o, err := parseModule(object)
+	m, err := parseModule(object)
 	if err != nil {
 		t.Fatal(err)
 	}
+	o := m.kernel
 	if got.Name != "acct" || got.License != o.License || len(got.Maps) != len(o.Maps()) || len(got.Maps) == 0 {
 		t.Errorf("got %+v, and the object is %+v with the maps %+v", got, o, o.Maps())
 	}
@@ -77,10 +78,11 @@ func TestStockModulesAreTaken(t *testing.T) {
 	}
 	for _, file := range files {
 		object := buildSource(t, file)
-		o, err := parseModule(object)
+		m, err := parseModule(object)
 		if err != nil {
 			t.Fatal(err)
 		}
+		o := m.kernel
 		powerless := false
 		for _, k := range o.Veto.List() {
 			powerless = powerless || support.Events()[k].Veto == ""

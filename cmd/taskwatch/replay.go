@@ -15,16 +15,27 @@ import (
 	"github.com/taskwatch/taskwatch/source/replay"
 )
 
+// replayFlags are the flags of replay.
+type replayFlags struct {
+	outputFlags
+	modules moduleFlags
+}
+
 func newReplay() *cobra.Command {
-	var f outputFlags
+	var f replayFlags
 	cmd := &cobra.Command{
 		Use:   "replay FILE [flags]",
 		Short: "Show a recording",
 		Long: `replay reads the recording FILE, as 'taskwatch run -f json' writes it, and shows
 its events as if they happened now. A FILE of - is standard input.
 
-Events go to standard output, or to a file with --output; so does the summary,
-but for the json format, where it goes to standard error.
+Events go to standard output, or to a file with --output; so do the summary and
+the variables of modules, but for the json format, where they go to standard
+error.
+
+A module for the sandbox (--module FILE.wasm) is called for every event of the
+recording, as if it happened now, and can refuse none: its errors, and what it
+sends, are shown among the events. However long it takes, it misses nothing.
 
 The exit status is:
 
@@ -36,6 +47,7 @@ The exit status is:
 		Example: `  taskwatch replay events.jsonl
   taskwatch replay events.jsonl --summary -o /dev/null
   taskwatch replay -e exec,exit -f json events.jsonl -o short.jsonl
+  taskwatch replay -m rule.wasm,level=2 --globals events.jsonl
   taskwatch replay - < events.jsonl`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -46,15 +58,24 @@ The exit status is:
 		RunE: func(cmd *cobra.Command, args []string) error { return f.replay(cmd, args[0]) },
 	}
 	cmd.Flags().SortFlags = false
-	f.add(cmd)
+	f.outputFlags.add(cmd)
+	f.modules.add(cmd, "at the end")
 	return cmd
 }
 
 func replayFailed(err error) error { return &exitError{status: exitFailed, err: err} }
 
-func (f *outputFlags) replay(cmd *cobra.Command, name string) error {
-	if err := f.check(cmd); err != nil {
+func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
+	if err := errors.Join(f.check(cmd), f.modules.check()); err != nil {
 		return &exitError{status: exitUsage, err: err}
+	}
+	files, err := f.modules.parse()
+	if err != nil {
+		return replayFailed(err)
+	}
+	defer files.close()
+	if files.kernel() {
+		return replayFailed(errors.New("modules for the kernel (-m FILE.o) run in the kernel only, where a recording does not come by; build a FILE.wasm"))
 	}
 	in, err := openRecording(name)
 	if err != nil {
@@ -78,6 +99,10 @@ func (f *outputFlags) replay(cmd *cobra.Command, name string) error {
 	if err := out.attach(&reg, src, false); err != nil {
 		return replayFailed(err)
 	}
+	modules, err := files.start(src, &reg, out, &f.modules, false)
+	if err != nil {
+		return replayFailed(err)
+	}
 	// A read of a terminal or a pipe may wait for ever: what is to end taskwatch
 	// does not wait for it.
 	signals := make(chan os.Signal, 1)
@@ -93,10 +118,17 @@ func (f *outputFlags) replay(cmd *cobra.Command, name string) error {
 	case err = <-done:
 	case sig = <-signals:
 	}
-	outErr := out.close()
+	if sig != nil {
+		// The source may be waiting for its next line for ever.
+		return &exitError{status: exitSignal + int(sig.(syscall.Signal)), err: out.close()}
+	}
+	outErr := modules.drain()
+	outErr = errors.Join(outErr, out.close())
+	if f.modules.globals && err == nil {
+		outErr = errors.Join(outErr, modules.show(out.summaryTo))
+	}
+	outErr = errors.Join(outErr, modules.close())
 	switch {
-	case sig != nil:
-		return &exitError{status: exitSignal + int(sig.(syscall.Signal)), err: outErr}
 	case err != nil && outErr != nil:
 		return replayFailed(fmt.Errorf("%w; and %w", err, outErr))
 	case err != nil || outErr != nil:

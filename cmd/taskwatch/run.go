@@ -54,8 +54,7 @@ SIGTERM and SIGHUP kill what it left behind.
 
 There are two sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
 default where it works. It costs the command next to nothing, and an eighth of a
-second at the start. A module given with --module runs in the kernel, for every
-task of the machine, and needs bpf.
+second at the start.
 
 ptrace is the default otherwise. It stops the tasks at every event, and changes
 what they may do: they cannot trace each other, and without privileges setuid
@@ -66,11 +65,17 @@ before Linux 6.16 only the command itself does, unless it has changed its ids.
 
 With both, a standard file that was closed is /dev/null for the command, and of
 the signals that were ignored only SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU
-stay so.`,
+stay so.
+
+A module given with --module is called for the events, whether they are shown
+or not; its errors, and what it sends, are shown among them. A .wasm runs in a
+sandbox, for anybody; one that refuses operations has ptrace be the default. A
+.o runs in the kernel, for every task of the machine, and needs bpf.`,
 		Example: `  taskwatch run -- make -j2
   taskwatch run -e exec -- sh -c 'cc -o hello hello.c && ./hello'
   taskwatch run -f json -o events.jsonl -- make -j2
   taskwatch run --summary -o /dev/null -- make -j2
+  taskwatch run -m rule.wasm -- make -j2
   sudo taskwatch run -m count.o --globals -- make -j2
   taskwatch run -e clone,exit --threads -- cc -o hello hello.c`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -86,6 +91,7 @@ stay so.`,
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return runUsage(err) })
 	f.outputFlags.add(cmd)
 	f.modules.add(cmd, "at the end")
+	f.modules.addObserveOnly(cmd)
 	cmd.Flags().StringVar(&f.source, "source", auto.Name, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -102,9 +108,11 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err := errors.Join(f.check(cmd), f.modules.check()); err != nil {
 		return runFailed(err)
 	}
-	if _, _, err := f.modules.parse(); err != nil {
+	files, err := f.modules.parse()
+	if err != nil {
 		return runFailed(err) // before anything is tried that needs privileges
 	}
+	defer files.close()
 	if runtime.GOMAXPROCS(0) == 1 {
 		// The tracing thread blocks in wait; with one P, each wait would have
 		// to hand it over and get it back.
@@ -118,7 +126,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	)
 	src, err := openCommand(f.source, &command{
 		argv: argv, dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
-		kernel: f.modules.specs != nil, news: &news,
+		kernel: files.kernel(), news: &news, veto: files.veto() && !f.modules.observeOnly,
 	})
 	if err != nil {
 		return startFailed(argv[0], err, 0)
@@ -136,7 +144,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		return runFailed(errors.Join(err, closeSource(src)))
 	}
-	modules, err := f.modules.start(src)
+	modules, err := files.start(src, &reg, out, &f.modules, f.dryRun)
 	if err != nil {
 		_ = out.close() // nothing was written
 		return runFailed(err)
@@ -145,7 +153,8 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	err = src.Run(context.Background(), &reg)
 	relay.close()
 	left.close()
-	outErr := out.close()
+	outErr := modules.drain()
+	outErr = errors.Join(outErr, out.close())
 	if f.modules.globals && err == nil {
 		outErr = errors.Join(outErr, modules.show(os.Stderr))
 	}

@@ -66,7 +66,7 @@ func TestRunWithAModule(t *testing.T) {
 		}
 	}
 	r = tw(t, "run", "-m", object, "--source", "ptrace", "--", "true")
-	if r.status != exitRunFailed || !strings.Contains(r.stderr, "run in the kernel, which needs the source bpf") {
+	if r.status != exitRunFailed || !strings.Contains(r.stderr, "need the source bpf") {
 		t.Errorf("run -m with ptrace: %+v", r)
 	}
 	r = tw(t, "run", "--globals", "--", "true")

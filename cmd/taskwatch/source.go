@@ -104,7 +104,7 @@ func openBPFCommand(c *command) (supervisor, error) {
 
 func openPtrace(c *command) (supervisor, error) {
 	if c.kernel {
-		return nil, errors.New("ptrace: modules (-m) run in the kernel, which needs the source bpf")
+		return nil, errors.New("ptrace: modules for the kernel (-m FILE.o) need the source bpf")
 	}
 	return ptrace.New(ptrace.Config{
 		Path:     c.argv[0],

@@ -34,7 +34,7 @@ func newWatch() *cobra.Command {
 	var f watchFlags
 	cmd := &cobra.Command{
 		Use:   "watch [flags]",
-		Short: "Watch the whole machine, and run modules in the kernel",
+		Short: "Watch the whole machine, and run modules",
 		Long: `watch shows what happens to all tasks of the machine, or to those of a cgroup
 or a process tree, until it is ended by Ctrl-C, SIGTERM or SIGHUP.
 
@@ -47,10 +47,12 @@ format, where they go to standard error unless the events go to a file.
 The source bpf has all events. It needs root, or CAP_BPF and CAP_PERFMON. The
 source connector has no init and no free; since Linux 6.6 anybody may use it.
 
-A module given with --module runs in the kernel, for every task of the machine,
-whatever the scope of the events; only the source bpf can do that. Its errors
-and what it sends are shown among the events. Nothing of it is left when
-taskwatch ends, however it ends.
+A module given with --module is called for the events, whether they are shown
+or not; its errors, and what it sends, are shown among them. A .o runs in the
+kernel, for every task of the machine, whatever the scope of the events; only
+the source bpf can do that. A .wasm runs in a sandbox, with either source, and
+can refuse nothing here. Nothing of a module is left when taskwatch ends,
+however it ends.
 
 The exit status is:
 
@@ -61,6 +63,7 @@ The exit status is:
   sudo taskwatch watch -e exec,exit -f json -o events.jsonl
   sudo taskwatch watch --cgroup /sys/fs/cgroup/system.slice
   sudo taskwatch watch -m count.o,uid=1000 --globals -e exec
+  taskwatch watch -m rule.wasm -e exec
   taskwatch watch --source connector --pid $$`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.watch(cmd) },
@@ -69,6 +72,7 @@ The exit status is:
 	flags.SortFlags = false
 	f.outputFlags.add(cmd)
 	f.modules.add(cmd, "at the end, and at SIGUSR1")
+	f.modules.addObserveOnly(cmd)
 	flags.StringVar(&f.source, "source", auto.Name, "`where` events come from: auto, the best that works, bpf or connector")
 	flags.StringVar(&f.cgroup, "cgroup", "", "watch the tasks of the cgroup with this `directory`, and of those below")
 	flags.IntVar(&f.pid, "pid", 0, "watch the process with this `pid` and its descendants")
@@ -104,9 +108,11 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	if f.pid != 0 && errors.Is(unix.Kill(f.pid, 0), unix.ESRCH) {
 		return watchFailed(fmt.Errorf("--pid %d: there is no such process", f.pid))
 	}
-	if _, _, err := f.modules.parse(); err != nil {
+	files, err := f.modules.parse()
+	if err != nil {
 		return watchFailed(err) // before anything is tried that needs privileges
 	}
+	defer files.close()
 	ctx, cancel := untilSignal()
 	defer cancel()
 
@@ -116,7 +122,7 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 		src    source.Source
 		passed error
 	)
-	cfg := auto.Config{Kernel: f.modules.specs != nil, Config: bpf.Config{
+	cfg := auto.Config{Kernel: files.kernel(), Config: bpf.Config{
 		Cgroup: f.cgroup, PID: f.pid, Latency: f.latency, DryRun: f.dryRun,
 		OnReport: news.report, OnEmit: news.emitted,
 		OnReady: func() { say("%s", watching(src, passed)) },
@@ -130,7 +136,7 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	}
 	out.broken = cancel
 	news.out = out
-	err = f.follow(ctx, src, &reg, out)
+	err = f.follow(ctx, src, &reg, out, files)
 	outErr := out.close()
 	if err != nil || outErr != nil {
 		return watchFailed(errors.Join(err, outErr))
@@ -139,11 +145,11 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 }
 
 // follow runs the source, with the modules.
-func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwatch.Registry, out *output) error {
+func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwatch.Registry, out *output, files moduleFiles) error {
 	if err := out.attach(reg, src, f.dryRun); err != nil {
 		return errors.Join(err, closeSource(src))
 	}
-	modules, err := f.modules.start(src)
+	modules, err := files.start(src, reg, out, &f.modules, f.dryRun)
 	if err != nil {
 		return err
 	}
@@ -157,6 +163,7 @@ func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwat
 	}
 	err = src.Run(ctx, reg)
 	stop()
+	err = errors.Join(err, modules.drain())
 	if f.modules.globals && err == nil {
 		err = modules.show(out.summaryTo)
 	}

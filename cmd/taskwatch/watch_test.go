@@ -400,7 +400,7 @@ func TestWatchErrors(t *testing.T) {
 		{[]string{"-m", object + ",user=1"}, 1, `no parameter "user"; its parameters are uid (int, default 0)`, true},
 		{[]string{"-m", object + ",uid=many"}, 1, "want a number that fits 32 bits", true},
 		{[]string{"-m", object, "-m", object}, 1, "another module of that name", true},
-		{[]string{"-m", object, "--source", "connector"}, 1, "needs the source bpf", false},
+		{[]string{"-m", object, "--source", "connector"}, 1, "need the source bpf", false},
 		{[]string{"--cgroup", "/sys/fs/cgroup", "--source", "connector"}, 1, "cannot watch one cgroup", false},
 		{[]string{"--cgroup", "/proc"}, 1, "no cgroup of the unified hierarchy", true},
 		{[]string{"-e", "free", "--source", "connector"}, 1, "--event free: the source connector does not deliver it", false},

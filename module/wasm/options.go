@@ -74,13 +74,6 @@ type LoadOptions struct {
 	Report func(*taskwatch.WatcherError)
 }
 
-// Emitted is a record of its own that a module has sent.
-type Emitted struct {
-	Module string
-	Data   []byte
-	Event  *taskwatch.Event // that it was called with; without what the record has not
-}
-
 // options are the names of parameters that belong to the sandbox.
 var options = map[string]func(o *LoadOptions, text string) error{
 	"deadline": func(o *LoadOptions, text string) error {

@@ -113,7 +113,7 @@ func openBPF(cfg *Config) (source.Source, error) {
 func openConnector(cfg *Config) (source.Source, error) {
 	switch {
 	case cfg.Kernel:
-		return nil, errors.New("connector: modules (-m) run in the kernel, which needs the source bpf")
+		return nil, errors.New("connector: modules for the kernel (-m FILE.o) need the source bpf")
 	case cfg.Cgroup != "":
 		return nil, errors.New("connector: it cannot watch one cgroup (--cgroup); the source bpf can")
 	}
