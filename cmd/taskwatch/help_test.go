@@ -41,6 +41,8 @@ func TestExamples(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "events.jsonl"), []byte(recording()), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	buildRule(t, filepath.Join(dir, "rule.wasm"))
+	buildRule(t, filepath.Join(dir, "count.wasm"))
 	ran := map[string]bool{}
 	for _, c := range allCommands(newRoot()) {
 		examples := strings.Split(strings.TrimSpace(c.Example), "\n")

@@ -27,6 +27,7 @@ func TestModuleFromTemplateToKernel(t *testing.T) {
 	step("counter/counter.c: build it with 'taskwatch module build counter/counter.c'\n", "module", "new", "counter")
 	step("", "module", "build", "counter/counter.c")
 	info := `name:          counter
+kind:          kernel
 description:   counts execs
 license:       GPL
 watchers:      exec: count

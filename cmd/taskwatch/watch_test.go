@@ -395,7 +395,7 @@ func TestWatchErrors(t *testing.T) {
 	}{
 		{[]string{"-m", filepath.Join(dir, "none.o")}, 1, "no such file or directory; 'taskwatch module build' makes one", false},
 		{[]string{"-m", garbage}, 1, `module "garbage"`, false},
-		{[]string{"-m", wasm}, 1, "WebAssembly", false},
+		{[]string{"-m", wasm}, 1, `wasm: parse module "m"`, false},
 		{[]string{"-m", object + ",uid"}, 1, `"uid" is not key=value`, false},
 		{[]string{"-m", object + ",user=1"}, 1, `no parameter "user"; its parameters are uid (int, default 0)`, true},
 		{[]string{"-m", object + ",uid=many"}, 1, "want a number that fits 32 bits", true},
