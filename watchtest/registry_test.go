@@ -57,66 +57,31 @@ func goConfig(builtin bool) RegistryConfig {
 		Kinds: taskwatch.AllKinds, Veto: taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID),
 		Builtin: builtin, Crash: true, Inside: true, Stays: 2000,
 		New: func(t testing.TB, log *CallLog) RegistryInstance {
-			r := &goRegistry{t: t, log: log, reg: new(taskwatch.Registry)}
-			if err := r.reg.(*taskwatch.Registry).Register(&taskwatch.Module{Name: reporter, OnError: r.report}); err != nil {
-				t.Fatal(err)
-			}
 			if builtin {
 				builtinLog.Store(log)
 				t.Cleanup(func() { builtinLog.Store(nil) })
 			}
-			return r
+			return NewHosted(t, log, func(spec ModuleSpec) *HostedModule { return goModule(log, spec) })
 		},
 	}
 }
 
-// reporter is the module that hears of errors. It is no part of the test.
-const reporter = "watchtest-reporter"
-
-// registrar is what taskwatch.Registry can do, and a registry with a defect
-// cannot.
-type registrar interface {
-	Register(*taskwatch.Module) error
-	Unregister(*taskwatch.Module) error
-	Modules() []taskwatch.ModuleInfo
-	Notify(*taskwatch.Event) error
-	NotifyBefore(*taskwatch.Event) error
-	NotifyAfter(*taskwatch.Event) error
-}
-
-// goRegistry is an instance whose modules are made of Go functions.
-type goRegistry struct {
-	t   testing.TB
-	log *CallLog
-	reg registrar
-}
-
-type goModule struct {
-	taskwatch.Module
-	counts [taskwatch.NumKinds]atomic.Uint64
-	ran    atomic.Uint64
-}
-
-func (m *goModule) Counts() (own [taskwatch.NumKinds]uint64, ran uint64) {
-	for k := range own {
-		own[k] = m.counts[k].Load()
-	}
-	return own, m.ran.Load()
-}
-
-func (r *goRegistry) Make(spec ModuleSpec) RegistryModule {
-	m := &goModule{Module: taskwatch.Module{Name: spec.Name, Observer: spec.Shape != Guard}}
+// goModule makes a module of Go functions.
+func goModule(log *CallLog, spec ModuleSpec) *HostedModule {
+	m := &taskwatch.Module{Name: spec.Name, Observer: spec.Shape != Guard}
+	var counts [taskwatch.NumKinds]atomic.Uint64
+	var ran atomic.Uint64
 	for k := range taskwatch.Kind(taskwatch.NumKinds) {
 		for i := range spec.Shape.watchers(k) {
 			m.Table[k] = append(m.Table[k], func(ev *taskwatch.Event) error {
 				if spec.Quiet {
 					runtime.Gosched() // in here, so that others find it running
 				} else {
-					r.log.Call(WatcherCall{spec.Name, i, ev.Kind, ev.Val})
+					log.Call(WatcherCall{spec.Name, i, ev.Kind, ev.Val})
 				}
-				m.ran.Add(1)
+				ran.Add(1)
 				if i == 0 {
-					m.counts[k].Add(1)
+					counts[k].Add(1)
 				}
 				switch {
 				case !spec.Fail.Kinds.Has(k) || spec.Fail.Watcher != i:
@@ -132,101 +97,32 @@ func (r *goRegistry) Make(spec ModuleSpec) RegistryModule {
 	if spec.Shape == Broken {
 		m.Table[taskwatch.Exit] = append(m.Table[taskwatch.Exit], nil)
 	}
-	return m
-}
-
-func (r *goRegistry) Register(m RegistryModule) error {
-	if m == nil {
-		return r.reg.Register(nil)
-	}
-	return r.reg.Register(&m.(*goModule).Module)
-}
-
-func (r *goRegistry) Unregister(m RegistryModule) error {
-	if m == nil {
-		return r.reg.Unregister(nil)
-	}
-	return r.reg.Unregister(&m.(*goModule).Module)
-}
-
-func (r *goRegistry) Modules() []taskwatch.ModuleInfo {
-	return slices.DeleteFunc(r.reg.Modules(), func(info taskwatch.ModuleInfo) bool { return info.Name == reporter })
-}
-
-func (r *goRegistry) report(e *taskwatch.WatcherError) {
-	rep := WatcherReport{Module: e.Module, Kind: e.Kind, Crash: e.Stack != nil, Veto: e.Veto}
-	errors.As(e.Err, &rep.Errno)
-	r.log.Report(rep)
-}
-
-// Notify does what a source does that can refuse.
-func (r *goRegistry) Notify(k taskwatch.Kind) (uint64, error) {
-	val := 1<<40 + uint64(k)
-	ev := &taskwatch.Event{Kind: k, Val: val, Task: &taskwatch.Task{}}
-	notify := r.reg.Notify
-	if k == taskwatch.Exec || k == taskwatch.UID || k == taskwatch.GID {
-		notify = func(ev *taskwatch.Event) error {
-			if err := refusal(r.reg.NotifyBefore(ev)); err != nil {
-				return err
-			}
-			return r.reg.NotifyAfter(ev)
+	return &HostedModule{Module: m, Count: func() (own [taskwatch.NumKinds]uint64, all uint64) {
+		for k := range own {
+			own[k] = counts[k].Load()
 		}
-	}
-	return val, refusal(notify(ev))
-}
-
-// refusal returns an error if it is one that refuses.
-func refusal(err error) error {
-	var we *taskwatch.WatcherError
-	if errors.As(err, &we) && we.Veto {
-		return we
-	}
-	return nil
-}
-
-func (r *goRegistry) Storm() (end func() [taskwatch.NumKinds]uint64) {
-	var counts [taskwatch.NumKinds]atomic.Uint64
-	var stop atomic.Bool
-	var all sync.WaitGroup
-	for n := range 3 {
-		all.Go(func() {
-			for i := n; !stop.Load(); i++ {
-				k := taskwatch.Kind(i % taskwatch.NumKinds)
-				if err := r.reg.Notify(&taskwatch.Event{Kind: k, Task: &taskwatch.Task{}}); err != nil {
-					r.t.Errorf("notify: %v", err)
-				}
-				counts[k].Add(1)
-				runtime.Gosched()
-			}
-		})
-	}
-	return func() (total [taskwatch.NumKinds]uint64) {
-		stop.Store(true)
-		all.Wait()
-		for k := range total {
-			total[k] = counts[k].Load()
-		}
-		return total
-	}
+		return own, ran.Load()
+	}}
 }
 
 // plainRegistry is a registry that can be read at a glance, and given one defect.
 // Walks hold the lock, so that Unregister waits for them.
 type plainRegistry struct {
 	defect  string
+	report  func(*taskwatch.WatcherError)
 	mu      sync.RWMutex // guards the fields below
 	modules []*taskwatch.Module
 	infos   map[*taskwatch.Module]*taskwatch.ModuleInfo
-	hooks   []func(*taskwatch.WatcherError)
 }
 
 func plainConfig(defect string) RegistryConfig {
 	cfg := goConfig(false)
 	cfg.Stays = 300
 	cfg.New = func(t testing.TB, log *CallLog) RegistryInstance {
-		r := &goRegistry{t: t, log: log}
-		r.reg = &plainRegistry{defect: defect, infos: map[*taskwatch.Module]*taskwatch.ModuleInfo{}, hooks: []func(*taskwatch.WatcherError){r.report}}
-		return r
+		return &hosted{
+			t: t, log: log, make: func(spec ModuleSpec) *HostedModule { return goModule(log, spec) },
+			reg: &plainRegistry{defect: defect, report: log.ReportError, infos: map[*taskwatch.Module]*taskwatch.ModuleInfo{}},
+		}
 	}
 	return cfg
 }
@@ -416,10 +312,8 @@ func (p *plainRegistry) call(m *taskwatch.Module, fn taskwatch.Watcher, ev *task
 		we.Veto = ev.Kind.Vetoable() && (!vetoed || p.defect == "two vetoes") && (we.Stack == nil || p.defect == "a crash refuses") &&
 			(!m.Observer || p.defect == "observers refuse") && p.defect != "refuses nothing"
 		p.count(m, we)
-		for _, report := range p.hooks {
-			if p.defect != "reports nothing" {
-				report(we)
-			}
+		if p.defect != "reports nothing" {
+			p.report(we)
 		}
 	}()
 	if err := fn(ev); err != nil {

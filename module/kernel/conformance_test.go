@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 	if s.FEntry != nil { // what is left is sched_process_free, which misses some
 		cfg.Kinds &^= taskwatch.KindsOf(taskwatch.Free)
 	}
-	cfg.Stays = 100
+	cfg.Stays = 60
 	if testing.Short() {
 		cfg.Short, cfg.Stays = true, 20
 	}

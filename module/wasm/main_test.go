@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
@@ -21,10 +22,16 @@ var needsClang = testutil.Need{
 	Promised: true,
 }
 
+// built are the files that were built, by source.
+var built sync.Map
+
 // buildC returns the module that a C file below testdata is built to.
 func buildC(t testing.TB, file string) []byte {
 	t.Helper()
 	testutil.Require(t, needsClang)
+	if b, ok := built.Load(file); ok {
+		return b.([]byte)
+	}
 	out := filepath.Join(t.TempDir(), "out.wasm")
 	if warnings, err := build.Build(context.Background(), filepath.Join("testdata", file), out); err != nil || warnings != "" {
 		t.Fatalf("%v\n%s", err, warnings)
@@ -33,6 +40,7 @@ func buildC(t testing.TB, file string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	built.Store(file, b)
 	return b
 }
 

@@ -15,9 +15,17 @@ module_param(fail_at, __u32, 0);
 MODULE_PARM_DESC(fail_at, "which watcher of the event fails, from 0");
 module_param(errno, int, 0);
 MODULE_PARM_DESC(errno, "the error it returns");
+#ifdef __wasm__
+module_param(crash, bool, 0);
+MODULE_PARM_DESC(crash, "crash instead of returning an error");
+#else
+#define crash 0 /* the verifier sees to that */
+#endif
 
 __u64 ran;			   /* calls of any watcher for any event */
+MODULE_GLOBAL(ran);
 __u64 own[NUM_WATCH_TASK_EVENTS]; /* calls of the first watcher of each event */
+MODULE_GLOBAL(own);
 
 struct call {
 	__u32 event;
@@ -27,7 +35,7 @@ struct call {
 
 static __attribute__((noinline)) int called(__u32 event, __u32 watcher, unsigned long val, struct task_struct *tsk)
 {
-	struct call c = { event, watcher, val };
+	struct call c = { event, watcher, task_val(val, tsk) };
 
 	__sync_fetch_and_add(&ran, 1);
 	if (event >= NUM_WATCH_TASK_EVENTS || (pid && task_pid(tsk) != pid && task_ppid(tsk) != pid))
@@ -36,7 +44,11 @@ static __attribute__((noinline)) int called(__u32 event, __u32 watcher, unsigned
 		__sync_fetch_and_add(&own[event], 1);
 	if (!quiet)
 		task_watcher_emit(&c, sizeof(c));
-	return fail_kinds >> event & 1 && fail_at == watcher ? -errno : 0;
+	if (!(fail_kinds >> event & 1) || fail_at != watcher)
+		return 0;
+	if (crash)
+		__builtin_trap();
+	return -errno;
 }
 
 #define WATCHER(ev, n)                                                       \
