@@ -55,7 +55,7 @@ var depRules = []depRule{
 	{"module", []string{".", "features/...", "internal/..."}},
 	{"module/kernel/...", []string{".", "module", "source", "source/bpf/...", "features/...", "include", "internal/..."}},
 	{"module/wasm/...", []string{".", "module", "record", "internal/..."}},
-	{"module/...", []string{".", "module", "features/...", "include", "internal/..."}},
+	{"module/...", []string{".", "module", "features/...", "include", "guest", "internal/..."}},
 
 	{"watchtest/...", []string{".", "watchtest/...", "source", "record", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},

@@ -57,16 +57,16 @@ func oneFile(what string) cobra.PositionalArgs {
 
 func newModuleNew() *cobra.Command {
 	return &cobra.Command{
-		Use:   "new NAME.c|DIR",
+		Use:   "new NAME.c|NAME.go|DIR",
 		Short: "Write the source of a small module to begin with",
-		Long: `new writes the source of a small module, which counts execs, to the file NAME.c,
-or to the file DIR/DIR.c in the directory DIR, which is made. It overwrites
-nothing.`,
-		Example: "  taskwatch module new count.c",
-		Args:    oneFile("NAME.c|DIR"),
+		Long: `new writes the source of a small module, which counts execs, to the file NAME.c
+or NAME.go, or to the file DIR/DIR.c in the directory DIR, which is made. It
+overwrites nothing.`,
+		Example: "  taskwatch module new count.c\n  taskwatch module new rule.go",
+		Args:    oneFile("NAME.c|NAME.go|DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := args[0]
-			if filepath.Ext(file) != ".c" {
+			if ext := filepath.Ext(file); ext != ".c" && ext != ".go" {
 				if err := os.MkdirAll(file, 0o777); err != nil {
 					return moduleFailed(fmt.Errorf("module new %q: %w; name a directory that can be made", file, cause(err)))
 				}

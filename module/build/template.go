@@ -8,15 +8,20 @@ import (
 	"strings"
 )
 
-//go:embed template.txt
-var template string
+//go:embed template_c.txt
+var templateC string
+
+//go:embed template_go.txt
+var templateGo string
 
 // New writes the source of a small module, which builds at once, to the file
 // path. The file's name is the module's. It does not overwrite anything.
 func New(path string) error {
-	name := strings.TrimSuffix(filepath.Base(path), ".c")
-	if name == filepath.Base(path) {
-		return fmt.Errorf("new module %s: the source of a kernel module is called NAME.c", path)
+	ext := filepath.Ext(path)
+	name := strings.TrimSuffix(filepath.Base(path), ext)
+	template, ok := map[string]string{".c": templateC, ".go": templateGo}[ext]
+	if !ok {
+		return fmt.Errorf("new module %s: the source of a module is called NAME.c or NAME.go", path)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {

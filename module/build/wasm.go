@@ -3,10 +3,13 @@ package build
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/taskwatch/taskwatch/guest"
 )
 
 // wasmFromC compiles and links C for the sandbox. The instructions are named
@@ -58,16 +61,83 @@ func WasmAvailable() error {
 	return err
 }
 
-// wasmFromGo builds a Go file for the sandbox, in the module of its directory
-// where that has the SDK.
+// sdkModule is the Go module of the package guest, and goVersion the one that
+// it needs.
+const (
+	sdkModule = "github.com/taskwatch/taskwatch"
+	goVersion = "1.24" // for go:wasmexport of pointers
+)
+
+// wasmFromGo builds a Go file for the sandbox: in the Go module of its
+// directory, or, where that has not the package guest, in one made for it.
 func wasmFromGo(ctx context.Context, src, out string) (string, error) {
 	tool, err := exec.LookPath("go")
 	if err != nil {
-		return "", fmt.Errorf("%w in PATH: install Go (Debian, Ubuntu: apt install golang). Loading a module that is built already needs none", ErrNoGo)
+		return "", fmt.Errorf("%w in PATH: install Go %s or later (Debian, Ubuntu: apt install golang). Loading a module that is built already needs none", ErrNoGo, goVersion)
 	}
-	cmd := exec.CommandContext(ctx, tool, "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
-		"-o", out, "./"+filepath.Base(src))
-	cmd.Dir = filepath.Dir(src)
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	run := func(dir string, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, tool, args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+		return cmd
+	}
+	dir, provided := filepath.Dir(src), true
+	if run(dir, "list", sdkModule+"/guest").Run() != nil {
+		provided = false
+		if dir, err = goModule(src); err != nil {
+			return "", err
+		}
+		defer os.RemoveAll(dir)
+	}
+	cmd := run(dir, "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, "./"+filepath.Base(src))
+	if !provided {
+		cmd.Env = append(cmd.Env, "GOWORK=off", "GOFLAGS=", "GOPROXY=off", "GOTOOLCHAIN=local")
+	}
 	return command(ctx, cmd, src)
+}
+
+// goModule makes a directory with a Go module of the source and the package
+// guest, and nothing else: other imports than those of the standard library
+// need a Go module of the user's.
+func goModule(src string) (dir string, err error) {
+	dir, err = os.MkdirTemp("", "taskwatch-build-")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(dir)
+		}
+	}()
+	text, err := os.ReadFile(src)
+	if err != nil {
+		return "", err
+	}
+	for name, content := range map[string]string{
+		filepath.Base(src): string(text),
+		"go.mod":           fmt.Sprintf("module module\n\ngo %s\n\nrequire %s v0.0.0\n\nreplace %[2]s => ./sdk\n", goVersion, sdkModule),
+		"sdk/go.mod":       fmt.Sprintf("module %s\n\ngo %s\n", sdkModule, goVersion),
+	} {
+		if err := writeFile(filepath.Join(dir, name), []byte(content)); err != nil {
+			return "", err
+		}
+	}
+	return dir, fs.WalkDir(guest.Files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := guest.Files.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return writeFile(filepath.Join(dir, "sdk", "guest", path), b)
+	})
+}
+
+// writeFile writes a file and makes its directory.
+func writeFile(name string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+		return err
+	}
+	return os.WriteFile(name, b, 0o666)
 }

@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
@@ -68,7 +70,8 @@ func newSandbox(o *Object, memory int64, deadline time.Duration) (*sandbox, erro
 func pagesText(pages uint32) string { return fmt.Sprintf("%d KiB", pages*(pageSize>>10)) }
 
 func (s *sandbox) build(o *Object) (err error) {
-	if s.compiled, err = s.rt.CompileModule(background, o.code); err != nil {
+	ctx := experimental.WithCompilationWorkers(background, runtime.GOMAXPROCS(0))
+	if s.compiled, err = s.rt.CompileModule(ctx, o.code); err != nil {
 		return invalid("malformed module: %w", err)
 	}
 	if err := s.host.define(s.rt, &s.dog); err != nil {

@@ -1,0 +1,11 @@
+//go:build !wasip1
+
+package guest
+
+import "embed"
+
+// Files holds the source of this package, with which taskwatch builds modules
+// where no Go module provides it.
+//
+//go:embed *.go internal/bridge/*.go
+var Files embed.FS
