@@ -6,15 +6,12 @@ import (
 	"sync"
 )
 
-// maxConns is how many connections a user may have at a time. No user can use
-// up those of another.
-const maxConns = 64
-
 // conns is a listener that knows the peers of its connections, and closes at
 // once those that are too many.
 type conns struct {
 	net.Listener
-	log *slog.Logger
+	limit int
+	log   *slog.Logger
 
 	mu    sync.Mutex // guards what follows
 	users map[uint32]int
@@ -42,7 +39,7 @@ func (l *conns) Accept() (net.Conn, error) {
 			continue
 		}
 		if !l.enter(p.uid) {
-			l.log.Warn("connection refused: the user has too many", "uid", p.uid, "pid", p.pid, "limit", maxConns)
+			l.log.Warn("connection refused: the user has too many", "uid", p.uid, "pid", p.pid, "limit", l.limit)
 			uc.Close()
 			continue
 		}
@@ -53,7 +50,7 @@ func (l *conns) Accept() (net.Conn, error) {
 func (l *conns) enter(uid uint32) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.users[uid] >= maxConns {
+	if l.users[uid] >= l.limit {
 		return false
 	}
 	if l.users == nil {

@@ -24,6 +24,7 @@ type Daemon struct {
 	cfg     Config
 	log     *slog.Logger
 	started time.Time
+	limits  limits
 	access  access
 	socket  *socket
 
@@ -46,7 +47,9 @@ type Daemon struct {
 // must call Run or Close.
 //
 // It returns an error that matches ErrInUse if another daemon has the socket.
-func New(cfg Config) (_ *Daemon, err error) {
+func New(cfg Config) (*Daemon, error) { return newDaemon(cfg, defaultLimits) }
+
+func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -55,7 +58,7 @@ func New(cfg Config) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d := &Daemon{
-		cfg: cfg, log: cfg.Log, started: time.Now(), access: newAccess(group),
+		cfg: cfg, log: cfg.Log, started: time.Now(), limits: limits, access: newAccess(group),
 		watching: make(chan struct{}), ending: make(chan struct{}),
 	}
 	d.modules.init()
@@ -64,7 +67,7 @@ func New(cfg Config) (_ *Daemon, err error) {
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if err := d.hub.start(&d.registry); err != nil {
+	if err := d.hub.start(&d.registry, limits.streams); err != nil {
 		return nil, err
 	}
 	if d.socket, err = listen(cfg.Socket, group); err != nil {

@@ -32,17 +32,35 @@ func execLoad(t testing.TB, n int) {
 	}
 }
 
-// A kernel module is loaded, seen, read while it runs, and unloaded; it counts
-// exactly what happens while it is loaded.
-func TestKernelModule(t *testing.T) {
-	file := kernelFile(t, execCounter)
-	r := start(t, Config{})
+// A module of either kind is loaded, seen, read while it runs, and unloaded; it
+// counts exactly what happens while it is loaded.
+func TestModule(t *testing.T) {
+	testutil.Root(t) // the load is somebody else
+	for _, c := range []struct {
+		kind, source string
+		file         func(testing.TB, string) []byte
+	}{
+		{"kernel", "bpf", kernelFile},
+		{"wasm", "bpf", wasmFile},
+		{"wasm", "connector", wasmFile},
+	} {
+		t.Run(c.kind+" "+c.source, func(t *testing.T) {
+			if c.source == "connector" {
+				testutil.Require(t, needsConnector)
+			}
+			testModule(t, c.kind, c.source, c.file(t, execCounter))
+		})
+	}
+}
+
+func testModule(t *testing.T, kind, source string, file []byte) {
+	r := start(t, Config{Source: source})
 	execLoad(t, 3)
 	r.load(t, "count", file, param("uid", stranger))
 	execLoad(t, 10)
 
 	want := &api.Module{
-		Name: "count", Kind: "kernel", State: "live", Origin: "api",
+		Name: "count", Kind: kind, State: "live", Origin: "api",
 		Events: []string{"exec", "exit"}, References: 2,
 	}
 	list := r.modules(t)
@@ -53,9 +71,8 @@ func TestKernelModule(t *testing.T) {
 	if !proto.Equal(list[0], want) {
 		t.Errorf("module %v, want %v", list[0], want)
 	}
-	if execs, exits := r.global(t, "count", "execs"), r.global(t, "count", "exits"); execs != "11" || exits != "11" {
-		t.Errorf("%s execs and %s exits, want 11 and 11", execs, exits)
-	}
+	r.counts(t, "execs", "11")
+	r.counts(t, "exits", "11")
 
 	info, err := r.Client.Info(t.Context(), connect.NewRequest(&api.InfoRequest{Name: "count"}))
 	if err != nil {
@@ -72,7 +89,7 @@ func TestKernelModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p := params.Msg.Params; len(p) != 2 || p[1].Name != "uid" || p[1].Value != strconv.Itoa(stranger) || p[1].Default != "-1" ||
-		p[1].Type != "int" || !strings.HasPrefix(p[1].Description, "the user") || p[0].Value != "false" {
+		p[1].Type != map[string]string{"kernel": "int", "wasm": "s32"}[kind] || !strings.HasPrefix(p[1].Description, "the user") || p[0].Value != "false" {
 		t.Errorf("parameters %v", p)
 	}
 
@@ -82,8 +99,31 @@ func TestKernelModule(t *testing.T) {
 	}
 	r.load(t, "count", file, param("uid", stranger))
 	execLoad(t, 1)
-	if execs := r.global(t, "count", "execs"); execs != "2" {
-		t.Errorf("%s execs of the module that was loaded again, want 2", execs)
+	r.counts(t, "execs", "2") // it has begun anew
+	r.stats(t, 2)
+}
+
+// counts waits until the module's variable has the value, which it has at once
+// in the kernel, and when the events have arrived in the sandbox.
+func (r *running) counts(t testing.TB, variable, want string) {
+	t.Helper()
+	eventually(t, variable+" is "+want, func() bool { return r.global(t, "count", variable) == want })
+	if got := r.global(t, "count", variable); got != want {
+		t.Errorf("%s is %s, want %s", variable, got, want)
+	}
+}
+
+// stats checks that calls were counted, at least so many on exec.
+func (r *running) stats(t testing.TB, least uint64) {
+	t.Helper()
+	s, err := r.Client.Stats(t.Context(), connect.NewRequest(&api.StatsRequest{Name: "count"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, all := s.Msg.Watchers, s.Msg.Module.Calls
+	if len(w) != 2 || w[0].Watcher.Function != "count_exec" || w[0].Watcher.Event != "exec" || !w[0].Calls.Timed || w[0].Calls.Calls < least ||
+		!all.Timed || all.Calls < w[0].Calls.Calls+w[1].Calls.Calls || all.Errors != 0 || all.Vetoes != 0 || s.Msg.Module.Drops != 0 {
+		t.Errorf("stats %v", s.Msg)
 	}
 }
 

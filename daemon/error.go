@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
 // Errors to be found with errors.Is, beside those of [taskwatch] and
@@ -39,7 +40,8 @@ type Error struct {
 func (e *Error) Error() string {
 	// The packages below say which module it is about, too.
 	var k *kernel.Error
-	if errors.As(e.Err, &k) {
+	var w *wasm.Error
+	if errors.As(e.Err, &k) || errors.As(e.Err, &w) {
 		return e.Err.Error()
 	}
 	return fmt.Sprintf("%s module %q: %v", e.Op, e.Module, e.Err)
@@ -48,8 +50,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// codes are the codes of errors, the first that matches.
-var codes = []struct {
+// errorCodes are the codes of errors, the first that matches.
+var errorCodes = []struct {
 	err  error
 	code connect.Code
 }{
@@ -60,7 +62,12 @@ var codes = []struct {
 	{taskwatch.ErrNotRegistered, connect.CodeNotFound},
 	{ErrBusy, connect.CodeAborted},
 	{ErrClosing, connect.CodeUnavailable},
+	{ErrTooMany, connect.CodeResourceExhausted},
 	{taskwatch.ErrInvalid, connect.CodeInvalidArgument},
+	{wasm.ErrABI, connect.CodeInvalidArgument},
+	{wasm.ErrDeadline, connect.CodeInvalidArgument}, // of its initialisation
+	{wasm.ErrTrap, connect.CodeInvalidArgument},
+	{wasm.ErrClosed, connect.CodeUnavailable},
 	{kernel.ErrLicense, connect.CodeInvalidArgument},
 	{kernel.ErrVerify, connect.CodeInvalidArgument},
 	{ErrNoKernel, connect.CodeFailedPrecondition},
@@ -76,7 +83,7 @@ func rpcError(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, c := range codes {
+	for _, c := range errorCodes {
 		if errors.Is(err, c.err) {
 			return connect.NewError(c.code, err)
 		}

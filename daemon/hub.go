@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -11,16 +10,14 @@ import (
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
-// maxStreams is how many streams a user may have at a time.
-const maxStreams = 32
-
 // ErrTooMany says that a user has as many streams as one may have.
-var ErrTooMany = fmt.Errorf("a user may have %d streams of events at a time; close one", maxStreams)
+var ErrTooMany = errors.New("this user has too many streams of events; close one")
 
 // hub has the streams, and tells them what does not come through the registry.
 type hub struct {
-	reg  *taskwatch.Registry
-	lost atomic.Uint64 // events that the source has lost
+	reg   *taskwatch.Registry
+	limit int           // streams of a user
+	lost  atomic.Uint64 // events that the source has lost
 
 	own taskwatch.Module
 
@@ -31,7 +28,8 @@ type hub struct {
 }
 
 // start registers the hub itself, which watches nothing and hears of losses.
-func (h *hub) start(reg *taskwatch.Registry) error {
+func (h *hub) start(reg *taskwatch.Registry, limit int) error {
+	h.limit = limit
 	h.reg, h.streams, h.users = reg, map[*stream]uint32{}, map[uint32]int{}
 	h.own = taskwatch.Module{Name: " daemon", Observer: true, OnLost: func(l taskwatch.Loss) { h.lost.Add(max(l.Count, 1)) }}
 	return reg.Register(&h.own)
@@ -40,7 +38,7 @@ func (h *hub) start(reg *taskwatch.Registry) error {
 // add opens a stream for a user.
 func (h *hub) add(s *stream, uid uint32) error {
 	h.mu.Lock()
-	full := h.users[uid] >= maxStreams
+	full := h.users[uid] >= h.limit
 	if !full {
 		h.users[uid]++
 		h.streams[s] = uid
@@ -107,10 +105,12 @@ func (h *hub) each(fn func(*stream)) {
 // reported is told of every error of a watcher in the kernel.
 func (h *hub) reported(r bpf.Report) {
 	if h.count() > 0 {
-		l := r.Line()
-		h.each(func(s *stream) { s.errorLine(l) })
+		h.failed(r.Line())
 	}
 }
+
+// failed tells of the error of a watcher that no registry reports.
+func (h *hub) failed(l *record.ErrorLine) { h.each(func(s *stream) { s.errorLine(l) }) }
 
 // emitted is told of every record that a module in the kernel sends.
 func (h *hub) emitted(e bpf.Emitted) {

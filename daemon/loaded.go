@@ -13,6 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
 // loaded is a module that is in memory, of either kind. All methods may be
@@ -55,8 +56,10 @@ type stats struct {
 	kinds    taskwatch.Kinds // it is registered for; one reference each
 	calls    *api.Calls      // of all watchers
 	drops    uint64
-	reason   string // why it is in quarantine, or ""
 	watchers []*api.WatcherStats
+
+	quarantined bool   // it is not called any more
+	reason      string // why, or what else is to be said of its state
 }
 
 // spec is a module that somebody wants loaded.
@@ -94,7 +97,7 @@ func (d *Daemon) open(s *spec) (loaded, error) {
 	switch {
 	case bytes.HasPrefix(s.file, []byte(elf.ELFMAG)):
 		return d.openKernel(s)
-	case bytes.HasPrefix(s.file, []byte("\x00asm")):
+	case wasm.IsModule(s.file):
 		return d.openWASM(s)
 	case len(s.file) == 0:
 		return nil, fmt.Errorf("%w: the file is empty", taskwatch.ErrInvalid)
@@ -141,8 +144,9 @@ func (v *view) proto() (*api.Module, error) {
 	}
 	m.References = uint32(len(m.Events))
 	m.Calls, m.Drops = s.calls, s.drops
-	if s.reason != "" && v.state == stateLive {
-		m.State, m.Reason = stateQuarantined, s.reason
+	m.Reason = s.reason
+	if s.quarantined && v.state == stateLive {
+		m.State = stateQuarantined
 	}
 	return m, nil
 }

@@ -41,6 +41,12 @@ type running struct {
 // own, which every user may enter.
 func start(t testing.TB, cfg Config) *running {
 	t.Helper()
+	return startLimited(t, cfg, defaultLimits)
+}
+
+// startLimited runs a daemon with other limits.
+func startLimited(t testing.TB, cfg Config, limits limits) *running {
+	t.Helper()
 	if cfg.Socket == "" {
 		cfg.Socket = filepath.Join(openDir(t), "run", "taskwatch.sock")
 	}
@@ -49,7 +55,7 @@ func start(t testing.TB, cfg Config) *running {
 	ready := make(chan struct{})
 	cfg.OnReady = func() { close(ready) }
 	var err error
-	if r.Daemon, err = New(cfg); err != nil {
+	if r.Daemon, err = newDaemon(cfg, limits); err != nil {
 		t.Fatal(err)
 	}
 	r.Client = NewClient(cfg.Socket)
@@ -141,6 +147,12 @@ var needsClang = testutil.Need{
 	Met: func() bool { return build.Available() == nil },
 }
 
+// needsWasmClang is met where modules for the sandbox can be built.
+var needsWasmClang = testutil.Need{
+	What: "clang and wasm-ld", Remedy: "install the packages clang and lld", Promised: true,
+	Met: func() bool { return build.WasmAvailable() == nil },
+}
+
 // needsConnector is met where the process connector answers.
 var needsConnector = testutil.Need{
 	What: "the process connector", Remedy: "boot a kernel that has it, as root before Linux 6.6",
@@ -157,12 +169,24 @@ func kernelFile(t testing.TB, src string) []byte {
 	t.Helper()
 	testutil.Root(t)
 	testutil.Require(t, needsClang)
+	return buildFile(t, src, ".o")
+}
+
+// wasmFile returns a module for the sandbox.
+func wasmFile(t testing.TB, src string) []byte {
+	t.Helper()
+	testutil.Require(t, needsWasmClang)
+	return buildFile(t, src, ".wasm")
+}
+
+func buildFile(t testing.TB, src, kind string) []byte {
+	t.Helper()
 	built.mu.Lock()
 	defer built.mu.Unlock()
-	if b := built.objects[src]; b != nil {
+	if b := built.objects[src+kind]; b != nil {
 		return b
 	}
-	out := filepath.Join(t.TempDir(), "out.o")
+	out := filepath.Join(t.TempDir(), "out"+kind)
 	if _, err := build.Build(context.Background(), src, out); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +197,7 @@ func kernelFile(t testing.TB, src string) []byte {
 	if built.objects == nil {
 		built.objects = map[string][]byte{}
 	}
-	built.objects[src] = b
+	built.objects[src+kind] = b
 	return b
 }
 

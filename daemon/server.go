@@ -12,20 +12,32 @@ import (
 
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
-// The limits of a request. A connection on which nothing happens, a header
-// that does not end and a body that does not arrive are given up.
-const (
-	headerTimeout = 5 * time.Second
-	bodyTimeout   = 30 * time.Second
-	idleTimeout   = time.Minute
+// limits are what a client may take, so that it costs the others nothing.
+type limits struct {
+	// A header that does not end, a body that does not arrive, an answer that
+	// is not read and a connection on which nothing happens are given up.
+	header, body, idle time.Duration
 
+	conns   int // a user may have at a time; no user can use up those of another
+	streams int // likewise
+	buffer  int // bytes of lines that wait for the client of a stream, but for the last line
+}
+
+var defaultLimits = limits{
+	header: 5 * time.Second, body: 30 * time.Second, idle: time.Minute,
+	conns: 64, streams: 32, buffer: 1 << 20,
+}
+
+const (
 	maxHeader = 16 << 10
-	maxBody   = 64 << 10              // of requests that have none to speak of
-	maxFile   = kernel.MaxObjectSize  // of a module
+	maxBody   = 64 << 10 // of requests that have none to speak of
+	maxFile   = max(kernel.MaxObjectSize, wasm.MaxModuleSize)
 	maxLoad   = maxFile/3*4 + maxBody // of a request with one: JSON has it in base64
-	farewell  = 2 * time.Second       // for requests that are under way at the end
+
+	farewell = 2 * time.Second // for requests that are under way at the end
 )
 
 // changes are the procedures that are more than reading.
@@ -46,8 +58,8 @@ func (d *Daemon) newServer() *http.Server {
 	return &http.Server{
 		Handler:           d.guard(mux),
 		Protocols:         protocols,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: d.limits.header,
+		IdleTimeout:       d.limits.idle,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -81,7 +93,7 @@ func (d *Daemon) guard(next http.Handler) http.Handler {
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, size)
 		deadlines := http.NewResponseController(w)
-		at := time.Now().Add(bodyTimeout)
+		at := time.Now().Add(d.limits.body)
 		if err := errors.Join(deadlines.SetReadDeadline(at), deadlines.SetWriteDeadline(at)); err != nil {
 			d.log.Debug("no deadline for a request", "error", err)
 		}
@@ -104,7 +116,7 @@ func endless(ctx context.Context) {
 func (d *Daemon) serve(ctx context.Context) error {
 	server := d.newServer()
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(&conns{Listener: d.socket.Listener, log: d.log}) }()
+	go func() { ended <- server.Serve(&conns{Listener: d.socket.Listener, limit: d.limits.conns, log: d.log}) }()
 	select {
 	case err := <-ended:
 		return err

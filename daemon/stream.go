@@ -10,10 +10,6 @@ import (
 	"github.com/taskwatch/taskwatch/record"
 )
 
-// streamBuffer is how many bytes of lines wait for a client at most, but for
-// the last line. What comes then is lost, and counted.
-const streamBuffer = 1 << 20
-
 // stream is a client that is sent events. The goroutine of the source puts
 // lines in, and never waits; that of the client takes them out.
 type stream struct {
@@ -27,11 +23,11 @@ type stream struct {
 	lines   []byte
 	lost    taskwatch.Loss // behind the last of lines
 	dropped uint64         // all that were lost here
-	limit   int
+	limit   int            // of lines, in bytes: what comes then is lost, and counted
 }
 
 func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
-	s := &stream{kinds: taskwatch.AllKinds, eventsOnly: r.EventsOnly, wake: make(chan struct{}, 1), limit: streamBuffer}
+	s := &stream{kinds: taskwatch.AllKinds, eventsOnly: r.EventsOnly, wake: make(chan struct{}, 1), limit: d.limits.buffer}
 	if len(r.Events) > 0 {
 		s.kinds = 0
 		for _, name := range r.Events {

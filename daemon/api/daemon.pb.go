@@ -312,7 +312,8 @@ type Module struct {
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// "loading", "live", "unloading" or "quarantined".
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	// Why it is in quarantine.
+	// Why it is in quarantine, or what else there is to say: events that the
+	// source does not deliver.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Where it came from: "config" or "api".
 	Origin string `protobuf:"bytes,5,opt,name=origin,proto3" json:"origin,omitempty"`
@@ -429,7 +430,8 @@ type Calls struct {
 	Errors uint64 `protobuf:"varint,3,opt,name=errors,proto3" json:"errors,omitempty"`
 	// Of the errors, those that refused the operation.
 	Vetoes uint64 `protobuf:"varint,4,opt,name=vetoes,proto3" json:"vetoes,omitempty"`
-	// Nanoseconds per call.
+	// Nanoseconds per call. 0 for the single watchers of a wasm module, which are
+	// counted and not timed.
 	MeanNs uint64 `protobuf:"varint,5,opt,name=mean_ns,json=meanNs,proto3" json:"mean_ns,omitempty"`
 	// Of 100 calls, 99 took no longer. For kernel modules it is the next power
 	// of two.

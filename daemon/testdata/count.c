@@ -8,6 +8,8 @@ MODULE_PARM_DESC(fail, "return an error");
 
 __u64 execs;
 __u64 exits;
+MODULE_GLOBAL(execs);
+MODULE_GLOBAL(exits);
 
 static int count_exec(unsigned long val, struct task_struct *tsk)
 {

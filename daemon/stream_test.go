@@ -1,0 +1,365 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source/bpf"
+)
+
+// newTestStream returns a stream with so many bytes of buffer.
+func newTestStream(t testing.TB, buffer int, r *api.EventsRequest) *stream {
+	t.Helper()
+	d := &Daemon{limits: limits{buffer: buffer}}
+	s, err := d.newStream(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func task(pid, ppid int, uid uint32, comm, exe string) *taskwatch.Task {
+	return &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: 1}, PID: pid, TID: pid, PPID: ppid, UID: taskwatch.IDs{uid, 1, 1, 1}, Comm: comm, Exe: exe}
+}
+
+// Losses stand where they happened, with the number of the first event, and
+// what was sent and what was lost add up.
+func TestStreamLosses(t *testing.T) {
+	s := newTestStream(t, 1000, &api.EventsRequest{})
+	notify := func(seq uint64) {
+		if err := s.event(&taskwatch.Event{Kind: taskwatch.Exec, Seq: seq, Task: task(7, 1, 0, "a", "/a")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all strings.Builder
+	seq := uint64(0)
+	for range 3 {
+		for range 50 {
+			seq++
+			notify(seq)
+		}
+		s.sourceLost(taskwatch.Loss{Count: 5, Seq: seq + 1})
+		lines, dropped := s.take(nil)
+		if len(lines) > 2000 {
+			t.Errorf("%d bytes waited, and the limit is 1000", len(lines))
+		}
+		all.Write(lines)
+		var c collector
+		if c.add(t, all.String(), 1); uint64(c.execs)+c.lost != seq+5*seq/50 || dropped != c.lost {
+			t.Errorf("%d events and %d losses, counted %d; want %d events and 5 losses of the source a round", c.execs, c.lost, dropped, seq)
+		}
+		if last := lines[strings.LastIndex(string(lines[:len(lines)-1]), "\n")+1:]; !strings.HasPrefix(string(last), `{"event":"lost","count":`) {
+			t.Errorf("the last line is %s, want the loss", last)
+		}
+	}
+	if lines, _ := s.take(nil); len(lines) != 0 {
+		t.Errorf("left: %s", lines)
+	}
+	notify(1000)
+	if lines, _ := s.take(nil); !strings.Contains(string(lines), `"seq":1000`) {
+		t.Errorf("behind the loss: %s", lines)
+	}
+}
+
+func TestStreamFilter(t *testing.T) {
+	known := task(10, 5, 1000, "make", "/usr/bin/make")
+	for _, c := range []struct {
+		name   string
+		filter *api.Filter
+		ev     taskwatch.Event
+		want   bool
+	}{
+		{"nothing", nil, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, true},
+		{"the pid", &api.Filter{Pid: 10}, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, true},
+		{"another pid", &api.Filter{Pid: 5}, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, false},
+		{"the parent of what has no pid", &api.Filter{Pid: 5}, taskwatch.Event{Kind: taskwatch.Init, Task: task(0, 5, 0, "", "")}, true},
+		{"the uid", &api.Filter{Uid: []uint32{1, 1000}}, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, true},
+		{"another uid", &api.Filter{Uid: []uint32{1}}, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, false},
+		{"an unknown uid", &api.Filter{Uid: []uint32{0}}, taskwatch.Event{Kind: taskwatch.Exec, Task: task(1, 1, 0, "", ""), Missing: taskwatch.FieldUID}, false},
+		{"the name", &api.Filter{Comm: "ma"}, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, true},
+		{"another name", &api.Filter{Comm: "a"}, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, false},
+		{"the program", &api.Filter{Exe: "/usr/"}, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, true},
+		{"another program", &api.Filter{Exe: "/opt/"}, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, false},
+		{"one of two", &api.Filter{Exe: "/usr/", Uid: []uint32{1}}, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, false},
+	} {
+		s := newTestStream(t, 1000, &api.EventsRequest{Filter: c.filter})
+		if err := s.event(&c.ev); err != nil {
+			t.Fatal(err)
+		}
+		if lines, _ := s.take(nil); (len(lines) > 0) != c.want {
+			t.Errorf("%s: sent %q, want %v", c.name, lines, c.want)
+		}
+	}
+}
+
+// A tree grows by clones, also where nobody asked for those, and loses pids
+// that somebody else gets.
+func TestStreamTree(t *testing.T) {
+	s := newTestStream(t, 10000, &api.EventsRequest{Events: []string{"exec"}, Filter: &api.Filter{Pid: 10, Tree: true}})
+	if len(s.module.Table[taskwatch.Clone]) != 1 {
+		t.Error("it does not see clones")
+	}
+	s.adopt(map[int]bool{11: true})
+	pids := func(want ...int) {
+		t.Helper()
+		for pid := 10; pid < 20; pid++ {
+			s.event(&taskwatch.Event{Kind: taskwatch.Exec, Task: task(pid, 1, 0, "", "")})
+			lines, _ := s.take(nil)
+			is := false
+			for _, p := range want {
+				is = is || p == pid
+			}
+			if (len(lines) > 0) != is {
+				t.Errorf("pid %d: sent %q, want %v", pid, lines, is)
+			}
+		}
+	}
+	clone := func(pid, tid, ppid int) {
+		tk := task(pid, ppid, 0, "", "")
+		tk.TID = tid
+		s.event(&taskwatch.Event{Kind: taskwatch.Clone, Task: tk})
+	}
+	pids(10, 11)
+	clone(12, 12, 11)
+	clone(13, 13, 12)
+	clone(14, 14, 1)
+	clone(12, 99, 11) // a thread
+	pids(10, 11, 12, 13)
+	clone(12, 12, 1) // the pid again, somewhere else
+	pids(10, 11, 13)
+	if lines, _ := s.take(nil); len(lines) > 0 {
+		t.Errorf("clones were sent: %s", lines)
+	}
+}
+
+// What happens below a process is streamed, with what was there already.
+func TestStreamOfATree(t *testing.T) {
+	testutil.Root(t)
+	r := start(t, Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shell := newShell(t)
+	shell.say(t, "(read x < "+fifo+"; /bin/true below) &") // it is there before the stream
+	eventually(t, "the child is there", func() bool {
+		pids, err := descendants(shell.pid())
+		return err == nil && len(pids) == 1
+	})
+	s, err := r.Client.Events(ctx, connect.NewRequest(&api.EventsRequest{
+		Events: []string{"exec"}, Filter: &api.Filter{Pid: int32(shell.pid()), Tree: true},
+	}))
+	if err != nil || !s.Receive() {
+		t.Fatal(err, s.Err())
+	}
+	execLoad(t, 3) // somebody else
+	shell.say(t, "/bin/true child; (/bin/true grandchild; :); echo go > "+fifo)
+	shell.end(t)
+	var c collector
+	var text string
+	for s.Receive() {
+		text += s.Msg().Lines
+		if c.add(t, s.Msg().Lines, 3) {
+			break
+		}
+	}
+	s.Close()
+	for _, want := range []string{`"below"`, `"child"`, `"grandchild"`} {
+		if strings.Count(text, want) != 1 {
+			t.Errorf("not one exec of %s in:\n%s", want, text)
+		}
+	}
+	if c.execs != 3 {
+		t.Errorf("%d execs, want 3", c.execs)
+	}
+}
+
+// One client is stalled, one has vanished, one reads everything: the last one
+// gets it all, and the first one is told what it has missed.
+func TestSlowClients(t *testing.T) {
+	testutil.Root(t)
+	small := defaultLimits
+	small.buffer = 256 << 10
+	r := startLimited(t, Config{}, small)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	request := &api.EventsRequest{Filter: &api.Filter{Uid: []uint32{stranger}}}
+	open := func(ctx context.Context) *connect.ServerStreamForClient[api.EventsResponse] {
+		t.Helper()
+		transport := r.Client.transport.Clone() // connections of its own
+		t.Cleanup(transport.CloseIdleConnections)
+		s, err := api.NewDaemonClient(&http.Client{Transport: transport}, "http://daemon").Events(ctx, connect.NewRequest(request))
+		if err != nil || !s.Receive() {
+			t.Fatal(err, s.Err())
+		}
+		return s
+	}
+	stalled, fast := open(ctx), open(ctx)
+	vanishes, vanish := context.WithCancel(ctx)
+	vanished := open(vanishes)
+	vanish()
+	vanished.Close()
+	eventually(t, "one is gone", func() bool { return r.hub.count() == 2 })
+
+	// A burst is less than what may wait, and all together are more than what
+	// the sockets hold, too.
+	const bursts, n = 15, 50
+	var got collector
+	for i := range bursts {
+		execLoad(t, n)
+		for want := (i + 1) * (n + 1); got.execs < want; {
+			if !fast.Receive() {
+				t.Fatalf("the fast one ended with %+v: %v", got, fast.Err())
+			}
+			got.add(t, fast.Msg().Lines, 0)
+			if fast.Msg().Dropped > 0 {
+				t.Fatalf("the fast one has lost %d", fast.Msg().Dropped)
+			}
+		}
+	}
+	if got.execs != bursts*(n+1) || got.lost != 0 {
+		t.Errorf("the fast one got %+v, want %d execs", got, bursts*(n+1))
+	}
+
+	// The stalled one goes on, and hears of it.
+	lost := r.hub.losses()
+	if lost == 0 {
+		t.Fatal("the stalled one has lost nothing: the load is too small for what sockets hold")
+	}
+	var slow collector
+	for slow.lost < lost && stalled.Receive() {
+		slow.add(t, stalled.Msg().Lines, 0)
+	}
+	lost = r.hub.losses() // frees come late
+	if slow.lost != lost || slow.execs == 0 || stalled.Msg().Dropped != lost {
+		t.Errorf("the stalled one got %+v, want %d losses", slow, lost)
+	}
+	execLoad(t, 1)
+	for more := slow.execs + 2; slow.execs < more; {
+		if !stalled.Receive() {
+			t.Fatalf("the stalled one ended: %v", stalled.Err())
+		}
+		slow.add(t, stalled.Msg().Lines, 0)
+	}
+	if slow.lost != lost {
+		t.Errorf("it has lost %d more since it reads", slow.lost-lost)
+	}
+	stalled.Close()
+	fast.Close()
+	eventually(t, "all are gone", func() bool { return r.hub.count() == 0 })
+}
+
+// A user may have so many streams.
+func TestTooManyStreams(t *testing.T) {
+	testutil.Require(t, needsConnector)
+	few := defaultLimits
+	few.streams = 2
+	r := startLimited(t, Config{Source: "connector"}, few)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	open := func() *connect.ServerStreamForClient[api.EventsResponse] {
+		t.Helper()
+		s, err := r.Client.Events(ctx, connect.NewRequest(&api.EventsRequest{Events: []string{"uid"}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	a, b := open(), open()
+	if !a.Receive() || !b.Receive() {
+		t.Fatal(a.Err(), b.Err())
+	}
+	c := open()
+	if c.Receive() {
+		t.Error("a third stream was opened")
+	}
+	wantCode(t, c.Err(), connect.CodeResourceExhausted, "too many streams")
+	if got := r.curl(t, "-w", " %{http_code}", eventsURL); !strings.HasSuffix(got, " 429") {
+		t.Errorf("curl got %q", got)
+	}
+	for _, s := range []*connect.ServerStreamForClient[api.EventsResponse]{a, b, c} {
+		s.Close()
+	}
+}
+
+// Streams end with the daemon, which does not wait for those that are stalled.
+func TestStreamsEndWithTheDaemon(t *testing.T) {
+	testutil.Require(t, needsConnector)
+	r := start(t, Config{Source: "connector"})
+	s, err := r.Client.Events(t.Context(), connect.NewRequest(&api.EventsRequest{}))
+	if err != nil || !s.Receive() {
+		t.Fatal(err, s.Err())
+	}
+	done := make(chan error, 1)
+	go func() {
+		for s.Receive() {
+		}
+		done <- s.Err()
+	}()
+	began := time.Now()
+	r.cancel()
+	select {
+	case err := <-done:
+		wantCode(t, err, connect.CodeUnavailable, "ending")
+	case <-time.After(patient):
+		t.Error("the stream goes on")
+	}
+	s.Close()
+	r.stop(t)
+	t.Logf("ended within %v", time.Since(began))
+}
+
+// Errors of watchers in the kernel and records of modules come with the
+// events, unless the client wants only those.
+func TestStreamTellsOfModules(t *testing.T) {
+	file := kernelFile(t, execCounter)
+	r := start(t, Config{Source: bpf.Name})
+	r.load(t, "count", file, param("uid", stranger), "fail=y")
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	open := func(only bool) *connect.ServerStreamForClient[api.EventsResponse] {
+		t.Helper()
+		s, err := r.Client.Events(ctx, connect.NewRequest(&api.EventsRequest{
+			Events: []string{"exec"}, EventsOnly: only, Filter: &api.Filter{Uid: []uint32{stranger}},
+		}))
+		if err != nil || !s.Receive() {
+			t.Fatal(err, s.Err())
+		}
+		return s
+	}
+	all, only := open(false), open(true)
+	execLoad(t, 1)
+	for want, s := range map[string]*connect.ServerStreamForClient[api.EventsResponse]{
+		"exec error exec error": all, "exec exec": only,
+	} {
+		var kinds []string
+		for len(kinds) < len(strings.Fields(want)) && s.Receive() {
+			for line := range strings.Lines(s.Msg().Lines) {
+				kind, _, _ := strings.Cut(strings.TrimPrefix(line, `{"event":"`), `"`)
+				kinds = append(kinds, kind)
+				if kind == "error" && !strings.Contains(line, `"module":"count","watcher":"count_exec","errno":13,"errno_name":"EACCES"`) {
+					t.Errorf("error %s", line)
+				}
+			}
+		}
+		if got := strings.Join(kinds, " "); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		s.Close()
+	}
+	if m := r.modules(t)[0]; m.Calls.Errors != 2 || m.Calls.Vetoes != 0 {
+		t.Errorf("calls %v, want 2 errors", m.Calls)
+	}
+}
