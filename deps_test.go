@@ -81,7 +81,7 @@ var importerRules = []importerRule{
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "cmd/..."}},
 	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},
-	{"github.com/coreos/go-systemd/v22/daemon", []string{"daemon/..."}},
+	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/..."}},
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to

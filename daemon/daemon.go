@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type Daemon struct {
 	limits  limits
 	access  access
 	socket  *socket
+	metrics *metrics // or nil
 
 	source   source.Source
 	passed   error         // why not a better one
@@ -73,6 +75,11 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 	if d.socket, err = listen(cfg.Socket, group); err != nil {
 		return nil, err
 	}
+	if cfg.Metrics != "" {
+		if d.metrics, err = d.listenMetrics(cfg.Metrics); err != nil {
+			return nil, err
+		}
+	}
 	d.source, d.passed, err = auto.Open(cfg.Source, auto.Config{Config: bpf.Config{
 		Latency:   bpf.DefaultLatency,
 		CallStats: !cfg.NoCallStats,
@@ -100,10 +107,7 @@ func (d *Daemon) Close() error {
 	if c, ok := d.source.(io.Closer); ok {
 		errs = append(errs, c.Close())
 	}
-	if d.socket != nil {
-		errs = append(errs, d.socket.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.closeListeners())...)
 }
 
 // Run loads the modules of the configuration and serves until ctx ends. It
@@ -130,7 +134,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	case <-d.watching:
 		err = d.work(ctx)
 	case <-ctx.Done():
-		err = d.socket.Close()
+		err = d.closeListeners()
 	}
 	stop()
 	err = errors.Join(<-ended, err)
@@ -148,6 +152,15 @@ func (d *Daemon) work(ctx context.Context) error {
 	if d.cfg.OnReady != nil {
 		d.cfg.OnReady()
 	}
+	var metrics sync.WaitGroup
+	if d.metrics != nil {
+		d.log.Info("metrics", "address", d.metrics.listener.Addr().String())
+		metrics.Go(func() {
+			if err := d.metrics.serve(ctx); err != nil {
+				d.log.Error("the metrics are no longer served", "error", err)
+			}
+		})
+	}
 	stop := context.AfterFunc(ctx, func() { close(d.ending) })
 	err := d.serve(ctx)
 	if stop() {
@@ -157,7 +170,33 @@ func (d *Daemon) work(ctx context.Context) error {
 	for _, name := range d.modules.close() {
 		errs = append(errs, d.unload(name))
 	}
-	return errors.Join(append(errs, err, d.socket.Close())...)
+	errs = append(errs, err, d.closeListeners())
+	metrics.Wait()
+	return errors.Join(errs...)
+}
+
+// closeListeners gives the socket and the address of the metrics back.
+func (d *Daemon) closeListeners() error {
+	var errs []error
+	if d.metrics != nil {
+		if err := d.metrics.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if d.socket != nil {
+		errs = append(errs, d.socket.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Alive returns nil once the source, the table in the kernel and the list of
+// modules have answered.
+func (d *Daemon) Alive(ctx context.Context) error {
+	if err := d.refresh(ctx); err != nil {
+		return err
+	}
+	_, err := d.list()
+	return err
 }
 
 // refresh returns once the source gathers what is watched now.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -128,15 +129,27 @@ func (f *serveFlags) serve(cmd *cobra.Command) error {
 		return serveFailed(err)
 	}
 	cfg.Log, cfg.Version = logger(cmd.ErrOrStderr(), file.Log), version()
+	manager := notifier{cfg.Log}
+	cfg.OnReady = manager.ready
+	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer cancel()
 	d, err := daemon.New(cfg)
 	if err != nil {
 		return serveFailed(err)
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	defer cancel()
-	stop := atSignal(unix.SIGHUP, func() { f.reload(ctx, cmd, d, file, cfg.Log) })
+	var background sync.WaitGroup
+	background.Go(func() { manager.watch(ctx, d) })
+	stopTelling := context.AfterFunc(ctx, manager.stopping)
+	stop := atSignal(unix.SIGHUP, func() {
+		manager.reloading()
+		f.reload(ctx, cmd, d, file, cfg.Log)
+		manager.ready()
+	})
 	err = d.Run(ctx)
 	stop()
+	stopTelling()
+	cancel()
+	background.Wait()
 	if err != nil {
 		return serveFailed(err)
 	}
