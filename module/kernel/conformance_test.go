@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 	}
 	cfg.Stays = 60
 	if testing.Short() {
-		cfg.Short, cfg.Stays = true, 20
+		cfg.Short, cfg.Stays = true, 10
 	}
 	watchtest.Registry(t, cfg)
 }

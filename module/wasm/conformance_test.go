@@ -15,7 +15,7 @@ func TestConformance(t *testing.T) {
 	for _, synchronous := range []bool{false, true} {
 		t.Run(fmt.Sprintf("synchronous=%t", synchronous), func(t *testing.T) {
 			watchtest.Registry(t, watchtest.RegistryConfig{
-				Kinds: taskwatch.AllKinds, Veto: vetoable, Queued: !synchronous, Crash: true, Crashes: maxCrashes - 1, Inside: true, Stays: 30,
+				Kinds: taskwatch.AllKinds, Veto: vetoable, Queued: !synchronous, Crash: true, Crashes: maxCrashes - 1, Inside: true, Stays: 15,
 				New: func(t testing.TB, log *watchtest.CallLog) watchtest.RegistryInstance {
 					return watchtest.NewHosted(t, log, func(spec watchtest.ModuleSpec) *watchtest.HostedModule {
 						return conforming(t, log, spec, synchronous)
