@@ -43,6 +43,7 @@ var depRules = []depRule{
 
 	{"internal/sys/...", []string{"internal/sys/..."}},
 	{"internal/testutil/...", nil}, // the root's tests use it
+	{"internal/testmodule/...", []string{"module/build", "internal/..."}},
 	{"internal/...", []string{".", "internal/..."}},
 	{"features/...", []string{".", "features/...", "internal/..."}},
 
@@ -70,9 +71,9 @@ var depRules = []depRule{
 var importerRules = []importerRule{
 	{"unsafe", []string{"internal/sys/...", "guest/...", "daemon/api"}}, // the last is generated, and turns a constant string into bytes
 	{"C", nil},
-	{"testing/...", []string{"watchtest/...", "guest/guesttest", "internal/testutil/...", "internal/strace/..."}},
+	{"testing/...", []string{"watchtest/...", "guest/guesttest", "internal/testutil/...", "internal/testmodule/...", "internal/strace/..."}},
 	{modulePath + "/watchtest/...", []string{"watchtest/..."}},
-	{modulePath + "/internal/testutil/...", []string{"watchtest/...", "test/...", "internal/strace/..."}},
+	{modulePath + "/internal/testutil/...", []string{"watchtest/...", "test/...", "internal/strace/...", "internal/testmodule/..."}},
 	{modulePath + "/internal/strace/...", []string{"watchtest/..."}},
 	{"github.com/tetratelabs/wazero/...", []string{"module/wasm/..."}},
 	{"github.com/elastic/go-seccomp-bpf/...", []string{"source/ptrace/..."}},

@@ -4,11 +4,12 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 )
 
 func loadBuiltin(t testing.TB, src string) *Module {
 	t.Helper()
-	o, err := ParseBuiltin("builtin", object(t, src))
+	o, err := ParseBuiltin("builtin", testmodule.Object(t, src))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -17,8 +18,8 @@ func loadBuiltin(t testing.TB, src string) *Module {
 
 // report is what the built-in of testdata keeps of one call.
 type report struct {
-	Watcher, Flags uint64
-	Err            int64
+	Watcher, Flags, Event uint64
+	Err                   int64
 }
 
 // reports returns the first 64 reports.
@@ -35,7 +36,7 @@ func reports(t testing.TB, builtin *Module) []report {
 		}
 		for _, e := range g.Value.([]any)[:min(global(t, builtin, "count"), 64)] {
 			r := e.(map[string]any)
-			list = append(list, report{r["watcher"].(uint64), r["flags"].(uint64), r["err"].(int64)})
+			list = append(list, report{r["watcher"].(uint64), r["flags"].(uint64), r["event"].(uint64), r["err"].(int64)})
 		}
 	}
 	return list
@@ -61,7 +62,7 @@ func TestReportAndEmit(t *testing.T) {
 	for _, r := range reports(t, builtin) {
 		who, ok := table.Watcher(uint32(r.Watcher)) // after it was unregistered
 		want := WatcherInfo{Module: "order", Watcher: "second", Kind: taskwatch.Clone}
-		if !ok || who != want || r.Err != -5 || r.Flags != 0 {
+		if !ok || who != want || r.Err != -5 || r.Flags != 0 || r.Event != uint64(taskwatch.Clone) {
 			t.Errorf("report %+v is of %+v, want %+v with error -5 and no flags", r, who, want)
 		}
 	}

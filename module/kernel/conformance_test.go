@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/watchtest"
 )
@@ -65,7 +66,7 @@ func newDriven(t testing.TB, log *watchtest.CallLog) watchtest.RegistryInstance 
 			t.Errorf("the driver: %v", err)
 		}
 	})
-	o, err := ParseBuiltin("calls", object(t, "testdata/modules/calls.c"))
+	o, err := ParseBuiltin("calls", testmodule.Object(t, "testdata/modules/calls.c"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf/asm"
+
+	"github.com/taskwatch/taskwatch"
 )
 
 // The registers of a dispatcher; helpers and watchers leave them alone.
@@ -186,9 +188,9 @@ func (g *gen) idsDone() {
 // maxErrno is the largest number the kernel takes for an error.
 const maxErrno = 4095
 
-// watcher generates the call of one watcher and the handling of its error. The
-// call is counted in timing, unless that is nil.
-func (g *gen) watcher(symbol string, w *watcher, decides, needsExec bool, stats, timing asm.FDer, report string, dryRun bool) {
+// watcher generates the call of one watcher of k and the handling of its
+// error. The call is counted in timing, unless that is nil.
+func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides, needsExec bool, stats, timing asm.FDer, report string, dryRun bool) {
 	next := g.label(fmt.Sprintf("next%d", w.id))
 	inRange := g.label(fmt.Sprintf("range%d", w.id))
 	later := g.label(fmt.Sprintf("later%d", w.id))
@@ -222,14 +224,14 @@ func (g *gen) watcher(symbol string, w *watcher, decides, needsExec bool, stats,
 	g.mark(inRange)
 	g.emit(asm.Mov.Imm(asm.R5, 0))
 	if decides {
-		flags := int32(ReportVeto)
+		flags := int64(ReportVeto)
 		if dryRun {
 			flags |= ReportDryRun
 		}
 		g.emit(
 			asm.JNE.Imm(regFirst, 0, later),
 			asm.Mov.Reg(regFirst, asm.R0),
-			asm.Mov.Imm(asm.R5, flags),
+			asm.LoadImm(asm.R5, flags<<reportFlags, asm.DWord),
 		)
 		g.count(stats, w.slot, statVetoes)
 		g.mark(later)
@@ -239,8 +241,10 @@ func (g *gen) watcher(symbol string, w *watcher, decides, needsExec bool, stats,
 		g.emit(
 			asm.Mov.Reg(asm.R1, regVal),
 			asm.Mov.Reg(asm.R2, regTask),
-			asm.Mov.Imm(asm.R3, int32(w.id)),
+			asm.LoadImm(asm.R3, int64(w.id)|int64(k)<<reportEvent, asm.DWord),
+			asm.Or.Reg(asm.R3, asm.R5),
 			asm.Mov.Reg(asm.R4, asm.R0),
+			asm.LoadMem(asm.R5, asm.RFP, stackDetail, asm.DWord),
 			asm.Call.Label(report),
 		)
 	}

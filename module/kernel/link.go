@@ -11,7 +11,14 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// The bits of the last argument of a report function.
+// Where things are in the third argument of a report function, above the
+// watcher's id.
+const (
+	reportFlags = 32
+	reportEvent = 40
+)
+
+// The flags in the third argument of a report function.
 const (
 	// ReportVeto says that this error refuses the operation: it is the
 	// first of the event by a watcher that may.
@@ -281,7 +288,7 @@ func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
 		if l.timing != nil {
 			timing = l.timing
 		}
-		g.watcher(symbol, w, decides, decider && c.to == witnesses, lk.stats, timing, report, lk.dryRun)
+		g.watcher(symbol, w, c.kind, decides, decider && c.to == witnesses, lk.stats, timing, report, lk.dryRun)
 	}
 	return nil
 }

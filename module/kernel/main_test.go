@@ -1,18 +1,16 @@
 package kernel
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
-	"github.com/taskwatch/taskwatch/module/build"
 )
 
 func TestMain(m *testing.M) {
@@ -23,53 +21,10 @@ func TestMain(m *testing.M) {
 	testutil.Main(m)
 }
 
-// needsModules is met where modules can be compiled, or were.
-var needsModules = testutil.Need{
-	What:   "clang with the BPF target, or compiled modules",
-	Remedy: "install clang, or set TASKWATCH_MODULES to a directory that modbuild has filled",
-	Met: func() bool {
-		return os.Getenv("TASKWATCH_MODULES") != "" || build.Available() == nil
-	},
-	Promised: true,
-}
-
-var compiled struct {
-	mu      sync.Mutex // one compiler at a time
-	objects map[string][]byte
-}
-
-// object compiles a module from testdata or from the stock modules, or takes
-// it from $TASKWATCH_MODULES.
-func object(t testing.TB, src string) []byte {
-	t.Helper()
-	testutil.Require(t, needsModules)
-	compiled.mu.Lock()
-	defer compiled.mu.Unlock()
-	if b := compiled.objects[src]; b != nil {
-		return b
-	}
-	out := filepath.Join(os.Getenv("TASKWATCH_MODULES"), strings.TrimSuffix(filepath.Base(src), ".c")+".o")
-	if os.Getenv("TASKWATCH_MODULES") == "" {
-		out = filepath.Join(t.TempDir(), "out.o")
-		if _, err := build.Build(context.Background(), src, out); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if compiled.objects == nil {
-		compiled.objects = map[string][]byte{}
-	}
-	compiled.objects[src] = b
-	return b
-}
-
 // parseFile parses a module under the given name.
 func parseFile(t testing.TB, name, src string) *Object {
 	t.Helper()
-	o, err := Parse(name, object(t, src))
+	o, err := Parse(name, testmodule.Object(t, src))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/module"
 )
 
@@ -59,7 +60,7 @@ func TestHostileSources(t *testing.T) {
 		{"novetowatcher", taskwatch.ErrInvalid, "MODULE_VETO(init)"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			o, err := Parse("m", object(t, "testdata/hostile/"+c.file+".c"))
+			o, err := Parse("m", testmodule.Object(t, "testdata/hostile/"+c.file+".c"))
 			if o != nil || err == nil {
 				t.Fatal("parsed")
 			}
@@ -70,7 +71,7 @@ func TestHostileSources(t *testing.T) {
 }
 
 func TestHostileBytes(t *testing.T) {
-	good := object(t, countC)
+	good := testmodule.Object(t, countC)
 	change := func(f func(b []byte)) []byte {
 		b := slices.Clone(good)
 		f(b)
@@ -137,7 +138,7 @@ func bigEndianHeader(t *testing.T) []byte {
 // Cut anywhere, a module is refused or, where only debugging information is
 // gone, read; it never panics.
 func TestTruncatedAnywhere(t *testing.T) {
-	good := object(t, countC)
+	good := testmodule.Object(t, countC)
 	for n := 0; n < len(good); n += 61 {
 		if _, err := Parse("m", good[:n]); err == nil {
 			t.Errorf("the first %d of %d bytes were parsed", n, len(good))
@@ -148,7 +149,7 @@ func TestTruncatedAnywhere(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	good := object(t, countC)
+	good := testmodule.Object(t, countC)
 	for _, name := range []string{"", "a b", "a/b", "ü", "a\x00", string(make([]byte, 33))} {
 		if _, err := Parse(name, good); !errors.Is(err, taskwatch.ErrInvalid) {
 			t.Errorf("name %q: %v", name, err)
@@ -158,7 +159,7 @@ func TestNames(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("\x7fELF"))
-	if needsModules.Met() {
+	if testmodule.Needs.Met() {
 		sources, err := filepath.Glob("testdata/*/*.c")
 		if err != nil {
 			f.Fatal(err)

@@ -41,16 +41,17 @@ type Config struct {
 // per table, the functions
 //
 //	SEC(".task_watchers.report")
-//	int f(unsigned long val, struct task_struct *tsk, __u32 watcher, int err, __u32 flags)
+//	int f(unsigned long val, struct task_struct *tsk, __u64 who, int err, const void *detail)
 //
-// which is called right after each watcher that failed, with the id of that
-// watcher ([Table.Watcher] names it) and ReportVeto and ReportDryRun in flags;
-// and
+// which is called right after each watcher that failed. who is the id of that
+// watcher in the lower 32 bits ([Table.Watcher] names it), ReportVeto and
+// ReportDryRun in the 8 above them, and the event in the next 8. detail is what
+// watchers of built-ins get as their third argument. The other function,
 //
 //	SEC(".task_watchers.emit")
 //	long f(__u32 module, const void *data, __u32 size)
 //
-// which is what task_watcher_emit() calls, with the id of the module
+// is what task_watcher_emit() calls, with the id of the module
 // ([Table.ModuleByID]). Both must be global functions, like watchers. Watchers
 // of built-ins may take a third and fourth argument: on exec the struct
 // linux_binprm * and the task's id before the exec (they differ for a thread

@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
 )
@@ -155,7 +156,7 @@ func hold() {
 func startHolder(t testing.TB, src string, params ...string) *exec.Cmd {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "module.o")
-	if err := os.WriteFile(file, object(t, src), 0o644); err != nil {
+	if err := os.WriteFile(file, testmodule.Object(t, src), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	self, err := os.Executable()

@@ -34,6 +34,7 @@ const (
 	flagArgvCut // part of argv could not be read or sent
 	flagKthread
 	flagExited // task: it is past its exit event
+	flagWanted // report: an exec that was only asked for
 )
 
 // record is what one record of the ring buffer says. Byte slices are borrowed
@@ -65,7 +66,7 @@ type record struct {
 	// Exec, argv, cgroup and task only. Paths are as the kernel side wrote
 	// them: see appendPath. A cgroup's path is in exe.
 	exe, cwd, argv []byte
-	argvOff        int // how much of argv was in the pieces before
+	argvOff        int // how much of argv was in the pieces before; of a report, the error number
 }
 
 // The sizes of struct tw_rec, tw_ids, tw_exit and tw_data.
@@ -82,7 +83,7 @@ func (k recordKind) minSize() int {
 		return idsSize
 	case recordKind(taskwatch.Exit):
 		return exitSize
-	case recordKind(taskwatch.Exec), recordArgv, recordCgroup, recordTask, recordEmit:
+	case recordKind(taskwatch.Exec), recordArgv, recordCgroup, recordTask, recordReport, recordEmit:
 		return dataSize
 	}
 	return recSize
@@ -116,24 +117,30 @@ func (r *record) decode(b []byte) error {
 	r.creator = le.Uint64(h[48:])
 	r.cgroup = le.Uint64(h[56:])
 	r.val = le.Uint64(h[64:])
-	for i := range r.uid {
-		r.uid[i] = le.Uint32(h[72+4*i:])
-		r.gid[i] = le.Uint32(h[88+4*i:])
-	}
+	r.uid, r.gid = decodeIDs(h[72:]), decodeIDs(h[88:])
 	r.comm = upToNUL(h[104:120])
 	r.exe, r.cwd, r.argv = nil, nil, nil
 	switch kind.minSize() {
 	case idsSize:
-		for i := range r.old {
-			r.old[i] = le.Uint32(b[recSize+4*i:])
-		}
-		r.cause = taskwatch.Cause(min(le.Uint32(b[recSize+16:]), uint32(taskwatch.CauseExec)))
+		r.old = decodeIDs(b[recSize:])
+		r.cause = decodeCause(b[recSize+16:])
 	case exitSize:
 		r.decodeExit(b[recSize:exitSize])
 	case dataSize:
 		return r.decodeData(b[recSize:])
 	}
 	return nil
+}
+
+func decodeIDs(b []byte) (ids taskwatch.IDs) {
+	for i := range ids {
+		ids[i] = binary.NativeEndian.Uint32(b[4*i:])
+	}
+	return ids
+}
+
+func decodeCause(b []byte) taskwatch.Cause {
+	return taskwatch.Cause(min(binary.NativeEndian.Uint32(b), uint32(taskwatch.CauseExec)))
 }
 
 func (r *record) decodeExit(b []byte) {

@@ -124,16 +124,18 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early b
 		initEarly = 1
 	}
 	for name, value := range map[string]any{
-		streamVarScope:         cfg.scope(),
-		streamVarScopePid:      int32(cfg.PID),
-		streamVarScopeCgroup:   cgroup,
-		streamVarOwnPid:        int32(os.Getpid()),
-		streamVarInitEarly:     initEarly,
-		streamVarWakeBytes:     uint32(cfg.BufferSize / 4),
-		streamVarUidSyscalls:   bitSet(unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID),
-		streamVarGidSyscalls:   bitSet(unix.SYS_SETGID, unix.SYS_SETREGID, unix.SYS_SETRESGID, unix.SYS_SETFSGID),
-		streamVarUidSyscalls32: bitSet(23, 70, 138, 164, 203, 208, 213, 215), // setuid, setreuid, setfsuid, setresuid, and with suffix 32
-		streamVarGidSyscalls32: bitSet(46, 71, 139, 170, 204, 210, 214, 216),
+		streamVarScope:           cfg.scope(),
+		streamVarScopePid:        int32(cfg.PID),
+		streamVarScopeCgroup:     cgroup,
+		streamVarOwnPid:          int32(os.Getpid()),
+		streamVarInitEarly:       initEarly,
+		streamVarWakeBytes:       uint32(cfg.BufferSize / 4),
+		streamVarExecveSyscall:   uint64(unix.SYS_EXECVE),
+		streamVarExecveatSyscall: uint64(unix.SYS_EXECVEAT),
+		streamVarUidSyscalls:     bitSet(unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID),
+		streamVarGidSyscalls:     bitSet(unix.SYS_SETGID, unix.SYS_SETREGID, unix.SYS_SETRESGID, unix.SYS_SETFSGID),
+		streamVarUidSyscalls32:   bitSet(23, 70, 138, 164, 203, 208, 213, 215), // setuid, setreuid, setfsuid, setresuid, and with suffix 32
+		streamVarGidSyscalls32:   bitSet(46, 71, 139, 170, 204, 210, 214, 216),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)

@@ -7,49 +7,14 @@ import (
 	recording "github.com/taskwatch/taskwatch/record" // record is what the kernel sends
 )
 
-// Line returns the report as it is recorded. The task is told as it was before
-// the operation. The line borrows nothing.
+// Line returns the report as it is recorded. It borrows nothing.
 func (r *Report) Line() *recording.ErrorLine {
 	return &recording.ErrorLine{
 		Module: r.Module, Watcher: r.Watcher,
 		Errno: int(r.Errno), ErrnoName: unix.ErrnoName(r.Errno), Message: r.Errno.Error(),
 		Veto: r.Veto && !r.DryRun, DryRun: r.Veto && r.DryRun,
-		Event: r.event(),
+		Event: r.Event.Clone(),
 	}
-}
-
-// event returns what is known of the event that a watcher in the kernel has
-// failed on.
-func (r *Report) event() *taskwatch.Event {
-	ev := (&taskwatch.Event{
-		Kind: r.Kind, Time: r.Time, MonoNS: r.MonoNS, Source: Name, Task: r.Task,
-		Missing: taskwatch.FieldsOf(r.Kind) &^ taskwatch.FieldsTask,
-	}).Clone()
-	t := ev.Task
-	switch r.Kind {
-	case taskwatch.Init:
-		if r.initIsEarly && t.ID.IsZero() {
-			t.PPID = t.PID // it is still a copy of its creator
-		}
-		t.PID, t.TID, t.StartNS = 0, 0, 0
-	case taskwatch.Exec:
-		ev.Missing &^= taskwatch.FieldVal
-		if t.Exe != "" {
-			ev.OldExe, t.Exe = t.Exe, ""
-			ev.Missing &^= taskwatch.FieldOldExe
-		}
-		t.Argv = nil
-	case taskwatch.UID:
-		ev.Missing &^= taskwatch.FieldVal | taskwatch.FieldOld
-		ev.Missing |= taskwatch.FieldUID
-		ev.OldIDs, t.UID = t.UID, taskwatch.IDs{}
-	case taskwatch.GID:
-		ev.Missing &^= taskwatch.FieldVal | taskwatch.FieldOld
-		ev.Missing |= taskwatch.FieldGID
-		ev.OldIDs, t.GID = t.GID, taskwatch.IDs{}
-	}
-	ev.Missing |= unknownOf(t) & taskwatch.FieldsOf(r.Kind)
-	return ev
 }
 
 // Line returns the record as it is recorded. It borrows what e does.

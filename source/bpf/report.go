@@ -14,15 +14,10 @@ type Report struct {
 	Errno  syscall.Errno
 	Veto   bool // it refused the operation, or would have but for DryRun
 	DryRun bool
-	Time   time.Time
-	MonoNS int64
 
-	// Task is the task that the watcher was called with. It is borrowed.
-	Task *taskwatch.Task
-
-	// initIsEarly says that init is told when the new task is still a copy
-	// of its creator, with the creator's pid.
-	initIsEarly bool
+	// Event is what the watcher was called for, as far as it is known: an exec
+	// or a change of ids with what was asked for. It is borrowed.
+	Event *taskwatch.Event
 }
 
 // Emitted is a record that a module in the kernel has sent.
@@ -43,12 +38,65 @@ func (st *stream) report(r *record) {
 	if !ok {
 		return
 	}
-	flags := uint32(r.val >> 32)
+	flags := r.val >> 32 & 0xff
 	fn(Report{
-		WatcherInfo: who, Errno: syscall.Errno(r.creator),
+		WatcherInfo: who, Errno: syscall.Errno(r.argvOff),
 		Veto: flags&kernel.ReportVeto != 0, DryRun: flags&kernel.ReportDryRun != 0,
-		Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Task: st.context(r), initIsEarly: st.kernel.initIsEarly(),
+		Event: st.reported(who.Kind, r),
 	})
+}
+
+// reported returns the event of a report.
+func (st *stream) reported(k taskwatch.Kind, r *record) *taskwatch.Event {
+	task := *st.context(r) // what was not done is not true of the task itself
+	t := &task
+	ev := &taskwatch.Event{
+		Kind: k, Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Source: Name, Val: r.creator, Task: t,
+		Missing: taskwatch.FieldsOf(k) &^ (taskwatch.FieldsTask | taskwatch.FieldVal),
+	}
+	switch k {
+	case taskwatch.Init:
+		if st.kernel.initIsEarly() && t.ID.IsZero() {
+			t.PPID = t.PID // it is still a copy of its creator
+		}
+		t.PID, t.TID, t.StartNS = 0, 0, 0
+	case taskwatch.Exec:
+		if r.flags&flagWanted != 0 && t.Exe != "" {
+			ev.OldExe = t.Exe
+			ev.Missing &^= taskwatch.FieldOldExe
+		}
+		t.Exe, t.Cwd, t.Argv, t.ArgvCut = "", "", nil, false
+		if r.flags&flagExeCut == 0 {
+			t.Exe = st.path(r.exe, r.flags&flagExeGone != 0)
+		}
+		if r.flags&flagCwdCut == 0 {
+			t.Cwd = st.path(r.cwd, r.flags&flagCwdGone != 0)
+		}
+		if cut := r.flags&flagArgvCut != 0; !cut || len(r.argv) > 0 {
+			t.Argv, t.ArgvCut = splitArgs(r.argv), cut
+		}
+	case taskwatch.UID:
+		t.UID = changedIDs(ev, taskwatch.FieldUID, r)
+	case taskwatch.GID:
+		t.GID = changedIDs(ev, taskwatch.FieldGID, r)
+	case taskwatch.Exit:
+		ev.Exit = taskwatch.DecodeExit(ev.Val)
+		ev.Missing &^= taskwatch.FieldsExit &^ taskwatch.FieldExitGroup
+	}
+	ev.Missing |= unknownOf(t) & taskwatch.FieldsOf(k)
+	return ev
+}
+
+// changedIDs takes the old ids of an event from a report (struct task_ids), and
+// returns the new ones, which belong into field.
+func changedIDs(ev *taskwatch.Event, field taskwatch.Fields, r *record) taskwatch.IDs {
+	if len(r.argv) < 36 {
+		ev.Missing |= field
+		return taskwatch.IDs{}
+	}
+	ev.OldIDs, ev.Cause = decodeIDs(r.argv), decodeCause(r.argv[32:])
+	ev.Missing &^= taskwatch.FieldOld | taskwatch.FieldCause
+	return decodeIDs(r.argv[16:])
 }
 
 func (st *stream) emitted(r *record) {

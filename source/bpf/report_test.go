@@ -58,7 +58,7 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 		if r.Module != "emit" || r.Watcher != "at_exec" || r.Kind != taskwatch.Exec || r.Veto || r.DryRun {
 			t.Errorf("unexpected report %+v", r)
 		}
-		list = append(list, heard{"report", r.Task.TID, uint64(r.Errno)})
+		list = append(list, heard{"report", r.Event.Task.TID, uint64(r.Errno)})
 	}
 	w := newWatch(t, cfg, taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec), func(ev *taskwatch.Event) bool {
 		if ev.Task.PPID == os.Getpid() {

@@ -34,6 +34,8 @@ const (
 	streamProgOnSysExit              = "on_sys_exit"
 	streamProgReport                 = "report"
 	streamVarControl                 = "control"
+	streamVarExecveSyscall           = "execve_syscall"
+	streamVarExecveatSyscall         = "execveat_syscall"
 	streamVarGidSyscalls             = "gid_syscalls"
 	streamVarGidSyscalls32           = "gid_syscalls32"
 	streamVarInitEarly               = "init_early"
@@ -117,17 +119,19 @@ type streamMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type streamVariableSpecs struct {
-	Control       *ebpf.VariableSpec `ebpf:"control"`
-	GidSyscalls   *ebpf.VariableSpec `ebpf:"gid_syscalls"`
-	GidSyscalls32 *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
-	InitEarly     *ebpf.VariableSpec `ebpf:"init_early"`
-	OwnPid        *ebpf.VariableSpec `ebpf:"own_pid"`
-	Scope         *ebpf.VariableSpec `ebpf:"scope"`
-	ScopeCgroup   *ebpf.VariableSpec `ebpf:"scope_cgroup"`
-	ScopePid      *ebpf.VariableSpec `ebpf:"scope_pid"`
-	UidSyscalls   *ebpf.VariableSpec `ebpf:"uid_syscalls"`
-	UidSyscalls32 *ebpf.VariableSpec `ebpf:"uid_syscalls32"`
-	WakeBytes     *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	Control         *ebpf.VariableSpec `ebpf:"control"`
+	ExecveSyscall   *ebpf.VariableSpec `ebpf:"execve_syscall"`
+	ExecveatSyscall *ebpf.VariableSpec `ebpf:"execveat_syscall"`
+	GidSyscalls     *ebpf.VariableSpec `ebpf:"gid_syscalls"`
+	GidSyscalls32   *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
+	InitEarly       *ebpf.VariableSpec `ebpf:"init_early"`
+	OwnPid          *ebpf.VariableSpec `ebpf:"own_pid"`
+	Scope           *ebpf.VariableSpec `ebpf:"scope"`
+	ScopeCgroup     *ebpf.VariableSpec `ebpf:"scope_cgroup"`
+	ScopePid        *ebpf.VariableSpec `ebpf:"scope_pid"`
+	UidSyscalls     *ebpf.VariableSpec `ebpf:"uid_syscalls"`
+	UidSyscalls32   *ebpf.VariableSpec `ebpf:"uid_syscalls32"`
+	WakeBytes       *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
 // streamObjects contains all objects after they have been loaded into the kernel.
@@ -171,17 +175,19 @@ func (m *streamMaps) Close() error {
 //
 // It can be passed to loadStreamObjects or ebpf.CollectionSpec.LoadAndAssign.
 type streamVariables struct {
-	Control       *ebpf.Variable `ebpf:"control"`
-	GidSyscalls   *ebpf.Variable `ebpf:"gid_syscalls"`
-	GidSyscalls32 *ebpf.Variable `ebpf:"gid_syscalls32"`
-	InitEarly     *ebpf.Variable `ebpf:"init_early"`
-	OwnPid        *ebpf.Variable `ebpf:"own_pid"`
-	Scope         *ebpf.Variable `ebpf:"scope"`
-	ScopeCgroup   *ebpf.Variable `ebpf:"scope_cgroup"`
-	ScopePid      *ebpf.Variable `ebpf:"scope_pid"`
-	UidSyscalls   *ebpf.Variable `ebpf:"uid_syscalls"`
-	UidSyscalls32 *ebpf.Variable `ebpf:"uid_syscalls32"`
-	WakeBytes     *ebpf.Variable `ebpf:"wake_bytes"`
+	Control         *ebpf.Variable `ebpf:"control"`
+	ExecveSyscall   *ebpf.Variable `ebpf:"execve_syscall"`
+	ExecveatSyscall *ebpf.Variable `ebpf:"execveat_syscall"`
+	GidSyscalls     *ebpf.Variable `ebpf:"gid_syscalls"`
+	GidSyscalls32   *ebpf.Variable `ebpf:"gid_syscalls32"`
+	InitEarly       *ebpf.Variable `ebpf:"init_early"`
+	OwnPid          *ebpf.Variable `ebpf:"own_pid"`
+	Scope           *ebpf.Variable `ebpf:"scope"`
+	ScopeCgroup     *ebpf.Variable `ebpf:"scope_cgroup"`
+	ScopePid        *ebpf.Variable `ebpf:"scope_pid"`
+	UidSyscalls     *ebpf.Variable `ebpf:"uid_syscalls"`
+	UidSyscalls32   *ebpf.Variable `ebpf:"uid_syscalls32"`
+	WakeBytes       *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
 // streamPrograms contains all programs after they have been loaded into the kernel.

@@ -64,6 +64,7 @@ static u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
 static long (*bpf_send_signal)(u32 sig) = (void *)109;
 static long (*bpf_probe_read_user)(void *dst, u32 size, const void *src) = (void *)112;
 static long (*bpf_probe_read_kernel)(void *dst, u32 size, const void *src) = (void *)113;
+static long (*bpf_probe_read_user_str)(void *dst, u32 size, const void *src) = (void *)114;
 static long (*bpf_probe_read_kernel_str)(void *dst, u32 size, const void *src) = (void *)115;
 static long (*bpf_seq_write)(void *seq, const void *data, u32 len) = (void *)127;
 static long (*bpf_ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
@@ -72,6 +73,7 @@ static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
 static u64 (*bpf_ringbuf_query)(void *ring, u64 what) = (void *)134;
 static void *(*bpf_task_storage_get)(void *map, void *task, void *value, u64 flags) = (void *)156;
 static void *(*bpf_get_current_task_btf)(void) = (void *)158;
+static void *(*bpf_task_pt_regs)(void *task) = (void *)175;
 static long (*bpf_ringbuf_reserve_dynptr)(void *ring, u32 size, u64 flags, struct bpf_dynptr *ptr) = (void *)198;
 static void (*bpf_ringbuf_submit_dynptr)(struct bpf_dynptr *ptr, u64 flags) = (void *)199;
 static void (*bpf_ringbuf_discard_dynptr)(struct bpf_dynptr *ptr, u64 flags) = (void *)200;
@@ -227,7 +229,10 @@ kfunc struct task_struct *bpf_task_acquire(struct task_struct *task);
 kfunc void bpf_task_release(struct task_struct *task);
 kfunc int bpf_send_signal_task(struct task_struct *task, int sig, enum pid_type type, u64 value);
 
-struct linux_binprm;
+struct linux_binprm {
+	struct mm_struct *mm; /* the new address space, until it is in use */
+	struct file *file;
+} __core;
 
 /* As in include/task_watchers.h. */
 struct task_ids {
@@ -235,12 +240,13 @@ struct task_ids {
 	u32 cause, reserved;
 };
 
-/* The system call's number at its exit, where the architecture keeps it. */
+/* A system call's number, and its arguments. */
 struct pt_regs {
-	unsigned long orig_ax; /* x86 */
+	unsigned long orig_ax, si, dx; /* x86 */
 } __core;
 
 struct pt_regs___arm64 {
+	u64 regs[31];
 	s32 syscallno;
 } __core;
 

@@ -18,7 +18,7 @@ enum tw_kind {
 	TW_ARGV,   /* a piece of the argv of the TW_EXEC that follows */
 	TW_CGROUP, /* the path of rec.cgroup, before its first use */
 	TW_TASK,   /* a task found by the iterator */
-	TW_REPORT, /* an error of a watcher in the kernel: see report() */
+	TW_REPORT, /* an error of a watcher in the kernel */
 	TW_EMIT,   /* a module's own record: val is the module's id */
 	TW_KINDS,
 };
@@ -34,6 +34,7 @@ enum {
 	TW_ARGV_CUT = 128, /* part of argv could not be read or sent */
 	TW_KTHREAD = 256,
 	TW_EXITED = 512,   /* task: it is past its exit event */
+	TW_WANTED = 1024,  /* report: an exec that was only asked for */
 };
 
 struct tw_rec {
@@ -78,5 +79,11 @@ struct tw_data {
 	u32 argv_len; /* of a TW_EMIT: the length of the record */
 	u32 argv_off; /* how much of argv was sent before, in TW_ARGV records */
 };
+
+/*
+ * A TW_REPORT is a struct tw_data. rec.val is the watcher's id and flags,
+ * rec.creator the event's val, argv_off the error number. An exec has exe, cwd
+ * and argv; a change of ids has its struct task_ids as argv.
+ */
 
 #endif

@@ -25,6 +25,7 @@ const volatile u64 uid_syscalls[8];  /* bit sets of system call numbers */
 const volatile u64 gid_syscalls[8];
 const volatile u64 uid_syscalls32[8]; /* the same in the 32-bit table */
 const volatile u64 gid_syscalls32[8];
+const volatile u64 execve_syscall, execveat_syscall; /* numbers */
 
 enum { ARMED_NOT, ARMED_FULL, ARMED_ANY };
 
@@ -85,12 +86,13 @@ struct scratch {
 	 * be followed through every sum of lengths.
 	 */
 	u32 off;
+	u32 busy; /* of the reports' own */
 };
 
-/* The exec program's own, and one for the iterator, which can be preempted. */
+/* The exec program's own, one for the iterator, which can be preempted, and one for reports. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 3);
 	__type(key, u32);
 	__type(value, struct scratch);
 } scratch SEC(".maps");
@@ -646,18 +648,190 @@ watcher(gid)(unsigned long val, struct task_struct *tsk, struct task_ids *ids)
 	return stream_ids(TW_GID, tsk, ids);
 }
 
+static __always_inline int has(const volatile u64 *set, u64 nr)
+{
+	return nr < 512 && set[nr >> 6 & 7] >> (nr & 63) & 1;
+}
+
+static __always_inline u64 syscall_number(struct pt_regs *regs)
+{
+	u64 nr = 0;
+
+	if (field_exists(struct pt_regs, orig_ax))
+		READ(nr, regs, struct pt_regs, orig_ax);
+	if (field_exists(struct pt_regs___arm64, syscallno)) {
+		s32 n;
+
+		READ(n, regs, struct pt_regs___arm64, syscallno);
+		nr = (u32)n;
+	}
+	return nr;
+}
+
+/* Whether a task is in a system call of the 32-bit table (x86). */
+static __always_inline int compat(struct task_struct *tsk)
+{
+	return field_exists(struct thread_info, status) && tsk->thread_info.status & 2 /* TS_COMPAT */;
+}
+
+/* The argv that an execve or execveat was called with, or 0 where it cannot be told. */
+static __always_inline u64 argv_wanted(struct task_struct *tsk)
+{
+	struct pt_regs *regs = bpf_task_pt_regs(tsk);
+	u64 argv = 0, at, nr = syscall_number(regs);
+
+	at = nr == execveat_syscall;
+	if (compat(tsk) || (nr != execve_syscall && !at))
+		return 0;
+	if (field_exists(struct pt_regs, si)) {
+		if (at)
+			READ(argv, regs, struct pt_regs, dx);
+		else
+			READ(argv, regs, struct pt_regs, si);
+	}
+	if (field_exists(struct pt_regs___arm64, regs)) {
+		if (at)
+			READ(argv, regs, struct pt_regs___arm64, regs[2]);
+		else
+			READ(argv, regs, struct pt_regs___arm64, regs[1]);
+	}
+	return argv;
+}
+
+#define ARG_ROOM 4096
+
+struct arg_walk {
+	struct scratch *s;
+	u64 argv;
+	u32 done;
+};
+
+static long next_arg(u64 i, struct arg_walk *w)
+{
+	struct scratch *s = w->s;
+	u32 off = s->off;
+	void *arg = NULL;
+	long n;
+
+	if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(w->argv + 8 * i)))
+		return 1;
+	if (!arg) {
+		w->done = 1;
+		return 1;
+	}
+	if (off > sizeof(s->data) - ARG_ROOM)
+		return 1;
+	n = bpf_probe_read_user_str(s->data + off, ARG_ROOM, arg);
+	if (n <= 0)
+		return 1;
+	s->off = off + ((u32)n & (2 * ARG_ROOM - 1));
+	return n == ARG_ROOM; /* it may have been longer */
+}
+
+/*
+ * The program of an exec. While it is only asked for, its arguments are where
+ * the caller has them; afterwards, and in a refusal that comes too late, the
+ * task has them.
+ */
+static __always_inline void store_exec(struct scratch *s, struct task_struct *tsk, struct linux_binprm *bprm)
+{
+	struct arg_walk args = {.s = s};
+	struct mm_struct *mm = NULL;
+	struct file *file = NULL;
+	u16 flags = 0;
+	u32 exe, cwd, len;
+
+	READ(mm, bprm, struct linux_binprm, mm);
+	if (mm) {
+		READ(file, bprm, struct linux_binprm, file);
+		flags |= TW_WANTED;
+	} else {
+		mm = tsk->mm;
+		if (!mm)
+			return;
+		READ(file, mm, struct mm_struct, exe_file);
+	}
+	exe = clamp(store_path(s, 0, (void *)file + field_offset(struct file, f_path), tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+	cwd = clamp(store_path(s, exe, &tsk->fs->pwd, tsk->fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	s->off = exe + cwd;
+	if (flags & TW_WANTED) {
+		args.argv = argv_wanted(tsk);
+		if (args.argv)
+			bpf_loop(ARGV_CHUNK, next_arg, &args, 0);
+		len = clamp(s->off - exe - cwd, ARGV_CHUNK);
+	} else {
+		u64 start = 0, end = 0;
+
+		READ(start, mm, struct mm_struct, arg_start);
+		READ(end, mm, struct mm_struct, arg_end);
+		args.done = end - start <= ARGV_CHUNK;
+		len = clamp(end - start, ARGV_CHUNK);
+		if (bpf_probe_read_user(s->data + exe + cwd, len, (void *)start)) {
+			args.done = 0;
+			len = 0;
+		}
+	}
+	if (!args.done)
+		flags |= TW_ARGV_CUT;
+	s->d.rec.flags |= flags;
+	s->d.exe_len = exe;
+	s->d.cwd_len = cwd;
+	s->d.argv_len = len;
+}
+
+/*
+ * The scratch of reports is in use if the task that uses it was preempted,
+ * which can happen in a hook of an LSM: then the program is told as unknown.
+ */
+static __noinline int report_exec(u64 who, int err, struct task_struct *tsk, struct linux_binprm *bprm)
+{
+	u32 two = 2, size;
+	struct scratch *s = bpf_map_lookup_elem(&scratch, &two);
+
+	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
+		return 0;
+	fill(&s->d.rec, TW_REPORT, who, tsk);
+	s->d.argv_off = -err;
+	s->d.exe_len = 0;
+	s->d.cwd_len = 0;
+	s->d.argv_len = 0;
+	store_exec(s, tsk, bprm);
+	size = clamp(sizeof(s->d) + s->d.exe_len + s->d.cwd_len + s->d.argv_len, sizeof(*s));
+	if (bpf_ringbuf_output(&ring, s, size, wake()))
+		lose(TW_REPORT);
+	s->busy = 0;
+	return 1;
+}
+
+struct plain_report {
+	struct tw_data d;
+	struct task_ids ids;
+};
+
 /* Called by the table behind each watcher that failed. */
 SEC(".task_watchers.report")
-int report(unsigned long val, struct task_struct *tsk, u32 watcher, int err, u32 flags)
+int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *detail)
 {
-	struct tw_rec *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	u32 event = who >> 40;
+	struct plain_report *r;
 
+	if (event == TW_EXEC && report_exec(who, err, tsk, detail))
+		return 0;
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_REPORT);
 		return 0;
 	}
-	fill(r, TW_REPORT, watcher | (u64)flags << 32, tsk);
-	r->creator = (u32)-err;
+	fill(&r->d.rec, TW_REPORT, who, tsk);
+	r->d.rec.creator = val;
+	r->d.argv_off = -err;
+	r->d.exe_len = 0;
+	r->d.cwd_len = 0;
+	r->d.argv_len = 0;
+	if (event == TW_EXEC)
+		r->d.rec.flags |= TW_EXE_CUT | TW_CWD_CUT | TW_ARGV_CUT;
+	if ((event == TW_UID || event == TW_GID) && !bpf_probe_read_kernel(&r->ids, sizeof(r->ids), detail))
+		r->d.argv_len = sizeof(r->ids);
 	bpf_ringbuf_submit(r, wake());
 	return 0;
 }
@@ -684,11 +858,6 @@ long emit(u32 module, void *data, u32 size)
 	return 0;
 }
 
-static __always_inline int has(const volatile u64 *set, u64 nr)
-{
-	return nr < 512 && set[nr >> 6 & 7] >> (nr & 63) & 1;
-}
-
 /*
  * The exit of a system call: those that change ids are told by their number.
  * This is for kernels where the table cannot see all of them.
@@ -698,20 +867,10 @@ int on_sys_exit(u64 *ctx)
 {
 	struct pt_regs *regs = (struct pt_regs *)ctx[0];
 	struct task_struct *tsk = bpf_get_current_task_btf();
-	u64 nr;
+	u64 nr = syscall_number(regs);
 	int uid, gid;
 
-	if (field_exists(struct pt_regs, orig_ax))
-		READ(nr, regs, struct pt_regs, orig_ax);
-	else
-		nr = 0;
-	if (field_exists(struct pt_regs___arm64, syscallno)) {
-		s32 n;
-
-		READ(n, regs, struct pt_regs___arm64, syscallno);
-		nr = (u32)n;
-	}
-	if (field_exists(struct thread_info, status) && tsk->thread_info.status & 2 /* TS_COMPAT */) {
+	if (compat(tsk)) {
 		nr = (u32)nr;
 		uid = has(uid_syscalls32, nr);
 		gid = has(gid_syscalls32, nr);

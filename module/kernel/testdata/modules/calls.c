@@ -44,9 +44,9 @@ static __noinline int keep(struct entry *e)
 }
 
 SEC(".task_watchers.report")
-int report(unsigned long val, struct task_struct *tsk, __u32 watcher, int err, __u32 flags)
+int report(unsigned long val, struct task_struct *tsk, __u64 who, int err, const void *detail)
 {
-	struct entry e = { .what = 2, .id = watcher, .err = err, .flags = flags };
+	struct entry e = { .what = 2, .id = who, .err = err, .flags = who >> 32 & 0xff };
 
 	return keep(&e);
 }

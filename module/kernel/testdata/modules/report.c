@@ -3,7 +3,7 @@
 #include "task_watchers.h"
 
 struct report {
-	__u32 watcher, flags;
+	__u32 watcher, flags, event;
 	int err, pid;
 };
 
@@ -11,15 +11,16 @@ struct report reports[64];
 __u32 count;
 
 SEC(".task_watchers.report")
-int report(unsigned long val, struct task_struct *tsk, __u32 watcher, int err, __u32 flags)
+int report(unsigned long val, struct task_struct *tsk, __u64 who, int err, const void *detail)
 {
 	__u32 i = __sync_fetch_and_add(&count, 1);
 
 	if (i < 64) {
 		struct report *r = &reports[i];
 
-		r->watcher = watcher;
-		r->flags = flags;
+		r->watcher = who;
+		r->flags = who >> 32 & 0xff;
+		r->event = who >> 40;
 		r->err = err;
 		r->pid = tsk->tgid;
 	}
