@@ -165,7 +165,7 @@ func FuzzParse(f *testing.F) {
 			f.Fatal(err)
 		}
 		for _, src := range sources {
-			f.Add(object(f, src))
+			f.Add(testmodule.Object(f, src))
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -4,39 +4,42 @@ import (
 	"encoding/binary"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	recording "github.com/taskwatch/taskwatch/record"
 )
+
+// loadModule loads a module until the test ends.
+func loadModule(t testing.TB, name, src string, params map[string]string) *kernel.Module {
+	t.Helper()
+	parsed, err := kernel.Parse(name, testmodule.Object(t, src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := parsed.Load(kernel.LoadOptions{Params: params})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := module.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return module
+}
 
 // Records and errors of a module in the kernel arrive in order with the
 // events, and name the module.
 func TestModulesInTheKernelAreHeard(t *testing.T) {
 	testutil.Root(t)
-	clang := testutil.RequireTool(t, "clang-19")
-	object := filepath.Join(t.TempDir(), "emit.o")
-	build := exec.Command(clang, "-O2", "-g", "-Wall", "-Werror", "--target=bpfel", "-mcpu=v3", "-I../../include", "-c", "testdata/emit.c", "-o", object)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	image, err := os.ReadFile(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := kernel.Parse("emit", image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	module, err := parsed.Load(kernel.LoadOptions{Params: map[string]string{"parent": strconv.Itoa(os.Getpid())}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer module.Close()
+	module := loadModule(t, "emit", "testdata/modules/emit.c", map[string]string{"parent": strconv.Itoa(os.Getpid())})
 	program := testutil.BuildC(t, "testdata/load.c") // not while our children are watched
 
 	// All three are called by one goroutine, before Run returns.
@@ -58,7 +61,11 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 		if r.Module != "emit" || r.Watcher != "at_exec" || r.Kind != taskwatch.Exec || r.Veto || r.DryRun {
 			t.Errorf("unexpected report %+v", r)
 		}
-		list = append(list, heard{"report", r.Event.Task.TID, uint64(r.Errno)})
+		task := r.Event.Task
+		if task.Exe != program || !slices.Equal(task.Argv, []string{program, "exit", "now"}) || task.ArgvCut || !r.Event.Missing.Has(taskwatch.FieldOldExe) {
+			t.Errorf("a report of the exec of %q, argv %q (cut: %v)", task.Exe, task.Argv, task.ArgvCut)
+		}
+		list = append(list, heard{"report", task.TID, uint64(r.Errno)})
 	}
 	w := newWatch(t, cfg, taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec), func(ev *taskwatch.Event) bool {
 		if ev.Task.PPID == os.Getpid() {
@@ -70,7 +77,7 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 	if err := table.Register(module, kernel.RegisterOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "exit")
+	cmd := exec.Command(program, "exit", "now")
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err) // the error of a module that claims no veto refuses nothing
 	}
@@ -93,5 +100,84 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 	}
 	if list[4].what != "clone" || list[5].what != "exec" || list[4].tid == first {
 		t.Errorf("after the module was unregistered: %v", list[4:])
+	}
+}
+
+// needsVeto is met where the kernel lets BPF refuse operations.
+var needsVeto = testutil.Need{
+	What:   "a kernel that lets BPF programs refuse operations",
+	Remedy: "run the tests in the virtual machines of test/vm",
+	Met: func() bool {
+		s, err := kernel.Probe()
+		return err == nil && (s.LSM == nil || s.ModifyReturn == nil)
+	},
+}
+
+// A refusal is reported once, and says what was refused.
+func TestRefusalsAreReported(t *testing.T) {
+	testutil.Require(t, testutil.NeedsRoot, needsVeto)
+	for _, dryRun := range []bool{false, true} {
+		module := loadModule(t, "veto", "../../module/kernel/testdata/modules/veto.c", map[string]string{
+			"comm": "twvetoed", "on_init": "y", "on_exec": "y", "on_uid": "y", "on_gid": "y",
+		})
+		victim := testutil.BuildC(t, "-static", "../../module/kernel/testdata/twvetoed.c")
+		var reports [taskwatch.NumKinds][]*recording.ErrorLine
+		w := newWatch(t, Config{PID: os.Getpid(), DryRun: dryRun, OnReport: func(r Report) {
+			if r.Veto {
+				reports[r.Kind] = append(reports[r.Kind], r.Line())
+			}
+		}}, taskwatch.AllKinds, nil)
+		if err := w.src.Table().Register(module, kernel.RegisterOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(victim).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.src.Table().Unregister(module); err != nil {
+			t.Fatal(err)
+		}
+		events := w.stop(t)
+
+		said := "fork=11 exec=11 uid=11 gid=11\n"
+		if dryRun {
+			said = "fork=0 exec=0 uid=0 gid=0\n"
+		}
+		if string(out) != said {
+			t.Errorf("dry run %v: %q, want %q", dryRun, out, said)
+		}
+		for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID} {
+			if len(reports[k]) != 1 {
+				t.Fatalf("dry run %v: %d reports of %s, want 1", dryRun, len(reports[k]), k)
+			}
+			l := reports[k][0]
+			if l.Module != "veto" || l.Errno != int(syscall.EAGAIN) || l.Veto == dryRun || l.DryRun != dryRun || l.Event.Kind != k {
+				t.Errorf("dry run %v: %s: %+v", dryRun, k, l)
+			}
+		}
+		ev := reports[taskwatch.Exec][0].Event
+		argv := []string{"twvetoed", "again"}
+		if ev.Task.Exe != victim || !slices.Equal(ev.Task.Argv, argv) || ev.Task.ArgvCut || ev.OldExe != victim || ev.Task.Cwd == "" ||
+			ev.Missing&(taskwatch.FieldExe|taskwatch.FieldArgv|taskwatch.FieldCwd|taskwatch.FieldOldExe) != 0 {
+			t.Errorf("dry run %v: the exec of %q, argv %q (cut: %v), old exe %q, missing %v", dryRun, ev.Task.Exe, ev.Task.Argv, ev.Task.ArgvCut, ev.OldExe, ev.Missing)
+		}
+		execs := 0
+		for _, seen := range events {
+			if seen.Kind == taskwatch.Exec && slices.Equal(seen.Task.Argv, argv) {
+				execs++
+			}
+		}
+		if happened := dryRun; happened != (execs == 1) {
+			t.Errorf("dry run %v: %d events of the exec", dryRun, execs)
+		}
+		zeros := taskwatch.IDs{}
+		ev = reports[taskwatch.UID][0].Event
+		if ev.OldIDs != zeros || ev.Task.UID != (taskwatch.IDs{21, 22, 23, 22}) || ev.Cause != taskwatch.CauseSyscall || ev.Missing&(taskwatch.FieldOld|taskwatch.FieldUID) != 0 {
+			t.Errorf("dry run %v: user ids %v to %v by %v, missing %v", dryRun, ev.OldIDs, ev.Task.UID, ev.Cause, ev.Missing)
+		}
+		ev = reports[taskwatch.GID][0].Event
+		if ev.OldIDs != zeros || ev.Task.GID != (taskwatch.IDs{11, 12, 13, 12}) || ev.Missing&(taskwatch.FieldOld|taskwatch.FieldGID) != 0 {
+			t.Errorf("dry run %v: group ids %v to %v, missing %v", dryRun, ev.OldIDs, ev.Task.GID, ev.Missing)
+		}
 	}
 }

@@ -173,7 +173,7 @@ func TestStopsOfTheCommandAreTold(t *testing.T) {
 		}
 		return true
 	})
-	for _, sig := range []syscall.Signal{unix.SIGSTOP, unix.SIGTSTP} {
+	for _, sig := range []syscall.Signal{unix.SIGSTOP, unix.SIGSTOP} {
 		if err := w.src.Signal(sig); err != nil {
 			t.Fatal(err)
 		}
