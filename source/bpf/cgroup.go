@@ -27,4 +27,7 @@ func (st *stream) forgetCgroups() {
 			_ = st.kernel.module.Maps()[streamMapCgroups].Delete(id) // it may have been evicted
 		}
 	}
+	for word := range 2 {
+		st.kernel.control.Store(controlNamed+word, 0)
+	}
 }

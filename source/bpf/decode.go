@@ -38,7 +38,7 @@ const (
 )
 
 // record is what one record of the ring buffer says. Byte slices are borrowed
-// from the buffer.
+// from the buffer. A free has nothing behind val, and no pids.
 type record struct {
 	kind           recordKind
 	flags          recordFlags
@@ -47,9 +47,9 @@ type record struct {
 	timeNS         int64  // CLOCK_MONOTONIC
 	task           uint64 // address: identifies the task as long as it is not freed
 	start          int64  // CLOCK_BOOTTIME
+	val            uint64
 	creator        uint64 // init and clone: address of the task that called fork
 	cgroup         uint64 // id
-	val            uint64
 	uid, gid       taskwatch.IDs
 	comm           []byte
 
@@ -69,8 +69,10 @@ type record struct {
 	argvOff        int // how much of argv was in the pieces before; of a report, the error number
 }
 
-// The sizes of struct tw_rec, tw_ids, tw_exit and tw_data.
+// The sizes of struct tw_rec, tw_ids, tw_exit and tw_data, and of the part of
+// tw_rec that a free has.
 const (
+	freeSize = 56
 	recSize  = 120
 	idsSize  = recSize + 24
 	exitSize = recSize + 80
@@ -85,6 +87,8 @@ func (k recordKind) minSize() int {
 		return exitSize
 	case recordKind(taskwatch.Exec), recordArgv, recordCgroup, recordTask, recordReport, recordEmit:
 		return dataSize
+	case recordKind(taskwatch.Free):
+		return freeSize
 	}
 	return recSize
 }
@@ -92,7 +96,7 @@ func (k recordKind) minSize() int {
 // decode reads one record of the ring buffer into r. It returns an error for
 // what no record can be, and never reads outside b.
 func (r *record) decode(b []byte) error {
-	if len(b) < recSize {
+	if len(b) < freeSize {
 		return fmt.Errorf("bpf: record of %d bytes, shorter than any", len(b))
 	}
 	le := binary.NativeEndian
@@ -100,27 +104,31 @@ func (r *record) decode(b []byte) error {
 	if kind >= numRecordKinds {
 		return fmt.Errorf("bpf: record of unknown kind %d", kind)
 	}
-	if len(b) < kind.minSize() {
-		return fmt.Errorf("bpf: record of kind %d with %d bytes, want at least %d", kind, len(b), kind.minSize())
+	size := kind.minSize()
+	if len(b) < size {
+		return fmt.Errorf("bpf: record of kind %d with %d bytes, want at least %d", kind, len(b), size)
+	}
+	r.kind = kind
+	r.flags = recordFlags(le.Uint16(b[2:]))
+	r.pid = int(le.Uint32(b[4:]))
+	r.tid = int(le.Uint32(b[8:]))
+	r.ppid = int(le.Uint32(b[12:]))
+	r.lost = le.Uint32(b[16:])
+	r.dropped = le.Uint32(b[20:])
+	r.timeNS = int64(le.Uint64(b[24:]))
+	r.task = le.Uint64(b[32:])
+	r.start = int64(le.Uint64(b[40:]))
+	r.val = le.Uint64(b[48:])
+	if size == freeSize {
+		return nil
 	}
 	h := b[:recSize:recSize]
-	r.kind = kind
-	r.flags = recordFlags(le.Uint16(h[2:]))
-	r.pid = int(le.Uint32(h[4:]))
-	r.tid = int(le.Uint32(h[8:]))
-	r.ppid = int(le.Uint32(h[12:]))
-	r.lost = le.Uint32(h[16:])
-	r.dropped = le.Uint32(h[20:])
-	r.timeNS = int64(le.Uint64(h[24:]))
-	r.task = le.Uint64(h[32:])
-	r.start = int64(le.Uint64(h[40:]))
-	r.creator = le.Uint64(h[48:])
-	r.cgroup = le.Uint64(h[56:])
-	r.val = le.Uint64(h[64:])
+	r.creator = le.Uint64(h[56:])
+	r.cgroup = le.Uint64(h[64:])
 	r.uid, r.gid = decodeIDs(h[72:]), decodeIDs(h[88:])
 	r.comm = upToNUL(h[104:120])
 	r.exe, r.cwd, r.argv = nil, nil, nil
-	switch kind.minSize() {
+	switch size {
 	case idsSize:
 		r.old = decodeIDs(b[recSize:])
 		r.cause = decodeCause(b[recSize+16:])

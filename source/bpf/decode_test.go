@@ -38,6 +38,9 @@ func TestDecodeAgreesWithTheObject(t *testing.T) {
 	if size != recSize {
 		t.Fatalf("struct tw_rec has %d bytes, decode.go says %d", size, recSize)
 	}
+	if rec["creator"] != freeSize {
+		t.Fatalf("a free has %d bytes, decode.go says %d", rec["creator"], freeSize)
+	}
 	exit, size := members(t, "tw_exit")
 	if size != exitSize {
 		t.Fatalf("struct tw_exit has %d bytes, decode.go says %d", size, exitSize)
@@ -58,7 +61,7 @@ func TestDecodeAgreesWithTheObject(t *testing.T) {
 	for i, f := range []string{"pid", "tid", "ppid", "lost", "dropped"} {
 		le.PutUint32(b[rec[f]:], uint32(1+i))
 	}
-	for i, f := range []string{"time", "task", "start", "creator", "cgroup", "val"} {
+	for i, f := range []string{"time", "task", "start", "val", "creator", "cgroup"} {
 		le.PutUint64(b[rec[f]:], uint64(11+i))
 	}
 	for i := range uint32(4) {
@@ -76,7 +79,7 @@ func TestDecodeAgreesWithTheObject(t *testing.T) {
 	want := record{
 		kind: recordKind(taskwatch.Exit), flags: flagGroup | flagNoIO,
 		pid: 1, tid: 2, ppid: 3, lost: 4, dropped: 5,
-		timeNS: 11, task: 12, start: 13, creator: 14, cgroup: 15, val: 16,
+		timeNS: 11, task: 12, start: 13, val: 14, creator: 15, cgroup: 16,
 		uid: taskwatch.IDs{21, 22, 23, 24}, gid: taskwatch.IDs{31, 32, 33, 34},
 		utime: 41, stime: 42, runtime: 43, maxrss: 44, minflt: 45, majflt: 46, nvcsw: 47, nivcsw: 48, readBytes: 49, writeBytes: 50,
 	}

@@ -82,8 +82,10 @@ func (st *stream) fresh(r *record) *entry {
 	return e
 }
 
-func (st *stream) init(r *record) {
-	e := st.fresh(r)
+func (st *stream) init(r *record) { st.begin(st.fresh(r), r) }
+
+// begin delivers the init of a task.
+func (st *stream) begin(e *entry, r *record) {
 	if st.wants(taskwatch.Init, e) {
 		st.deliver(st.event(taskwatch.Init, e, r.timeNS, r.val))
 	}
@@ -91,9 +93,13 @@ func (st *stream) init(r *record) {
 
 func (st *stream) clone(r *record) {
 	e := st.table.byAddr[r.task]
+	early := st.kernel.initIsEarly()
 	switch {
 	case e == nil || e.start != 0 && e.start != r.start:
 		e = st.fresh(r)
+		if !early {
+			st.begin(e, r)
+		}
 		st.table.place(e, r.pid, r.tid, r.start)
 	case e.start == 0: // after its init
 		st.table.place(e, r.pid, r.tid, r.start)
@@ -103,6 +109,9 @@ func (st *stream) clone(r *record) {
 			if !e.task.ParentID.IsZero() {
 				e.missing &^= taskwatch.FieldParentID
 			}
+		}
+		if !early {
+			st.begin(e, r)
 		}
 	}
 	e.task.UID, e.task.GID = r.uid, r.gid

@@ -41,6 +41,7 @@ const (
 	controlDropped
 	controlSeed
 	controlKilling
+	controlNamed // two words
 )
 
 // What wakes the reader up.
@@ -119,9 +120,9 @@ func (k *half) hold(load func(...string) (*ebpf.Collection, error)) error {
 }
 
 func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early bool) error {
-	var initEarly uint32
+	var initEarly, cloneIsInit uint32 = 0, 1
 	if early {
-		initEarly = 1
+		initEarly, cloneIsInit = 1, 0
 	}
 	for name, value := range map[string]any{
 		streamVarScope:           cfg.scope(),
@@ -129,6 +130,7 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early b
 		streamVarScopeCgroup:     cgroup,
 		streamVarOwnPid:          int32(os.Getpid()),
 		streamVarInitEarly:       initEarly,
+		streamVarCloneIsInit:     cloneIsInit,
 		streamVarWakeBytes:       uint32(cfg.BufferSize / 4),
 		streamVarExecveSyscall:   uint64(unix.SYS_EXECVE),
 		streamVarExecveatSyscall: uint64(unix.SYS_EXECVEAT),
@@ -174,8 +176,12 @@ func (k *half) needed(kinds taskwatch.Kinds) taskwatch.Kinds {
 		return 0
 	}
 	kinds |= taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
-	if kinds.Has(taskwatch.Init) && k.initIsEarly() {
+	switch {
+	case !kinds.Has(taskwatch.Init):
+	case k.initIsEarly():
 		kinds |= taskwatch.KindsOf(taskwatch.Free) // else a fork that fails is never heard of again
+	default:
+		kinds &^= taskwatch.KindsOf(taskwatch.Init) // its record is that of clone
 	}
 	if kinds&idKinds != 0 {
 		kinds |= idKinds // a change of the one shows the others, which must be right

@@ -33,6 +33,7 @@ const (
 	streamProgOnOwnExit              = "on_own_exit"
 	streamProgOnSysExit              = "on_sys_exit"
 	streamProgReport                 = "report"
+	streamVarCloneIsInit             = "clone_is_init"
 	streamVarControl                 = "control"
 	streamVarExecveSyscall           = "execve_syscall"
 	streamVarExecveatSyscall         = "execveat_syscall"
@@ -119,6 +120,7 @@ type streamMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type streamVariableSpecs struct {
+	CloneIsInit     *ebpf.VariableSpec `ebpf:"clone_is_init"`
 	Control         *ebpf.VariableSpec `ebpf:"control"`
 	ExecveSyscall   *ebpf.VariableSpec `ebpf:"execve_syscall"`
 	ExecveatSyscall *ebpf.VariableSpec `ebpf:"execveat_syscall"`
@@ -175,6 +177,7 @@ func (m *streamMaps) Close() error {
 //
 // It can be passed to loadStreamObjects or ebpf.CollectionSpec.LoadAndAssign.
 type streamVariables struct {
+	CloneIsInit     *ebpf.Variable `ebpf:"clone_is_init"`
 	Control         *ebpf.Variable `ebpf:"control"`
 	ExecveSyscall   *ebpf.Variable `ebpf:"execve_syscall"`
 	ExecveatSyscall *ebpf.Variable `ebpf:"execveat_syscall"`

@@ -18,6 +18,7 @@ typedef unsigned long long u64;
 typedef long long s64;
 
 #define NULL ((void *)0)
+#define offsetof(type, field) __builtin_offsetof(type, field)
 #define SEC(name) __attribute__((section(name), used))
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline __attribute__((noinline))

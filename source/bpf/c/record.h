@@ -45,9 +45,10 @@ struct tw_rec {
 	u64 time;    /* CLOCK_MONOTONIC */
 	u64 task;    /* the task_struct's address */
 	u64 start;   /* CLOCK_BOOTTIME */
+	u64 val;
+	/* A TW_FREE ends here. */
 	u64 creator; /* init, clone: address of the task that called fork */
 	u64 cgroup;  /* id in the unified hierarchy */
-	u64 val;
 	u32 uid[4], gid[4]; /* real, effective, saved, fs */
 	char comm[16];
 };

@@ -20,6 +20,7 @@ const volatile s32 own_pid;          /* the process that watches SCOPE_TREE */
 const volatile u64 scope_cgroup;     /* the id of the cgroup of SCOPE_CGROUP */
 const volatile s32 scope_pid;        /* the process, already running, of SCOPE_TREE; or 0 */
 const volatile u32 init_early;       /* at init a task has no place in a cgroup yet */
+const volatile u32 clone_is_init;    /* the two are one moment, and one record */
 const volatile u32 wake_bytes = 1;   /* wakes a reader that armed ARMED_FULL */
 const volatile u64 uid_syscalls[8];  /* bit sets of system call numbers */
 const volatile u64 gid_syscalls[8];
@@ -37,6 +38,7 @@ struct control {
 	u32 dropped;
 	u32 seed_tid; /* children of this task are roots of SCOPE_TREE */
 	u32 killing;  /* SCOPE_TREE is to die */
+	u64 named;    /* the cgroup that was looked up last and is among cgroups */
 } control;
 
 struct {
@@ -142,22 +144,30 @@ static __always_inline int in_scope(struct task_struct *tsk)
 static __noinline void lose(u32 kind)
 {
 	u64 *n = bpf_map_lookup_elem(&losses, &kind);
+	u32 kinds = control.kinds, events;
 
 	if (n)
 		*n += 1;
-	if (kind < 32 && control.kinds & (1u << kind))
-		__sync_fetch_and_add(&control.lost, 1);
+	events = kind < 32 ? kinds >> kind & 1 : 0;
+	if (kind == TW_CLONE && clone_is_init)
+		events += kinds >> TW_INIT & 1;
+	if (events)
+		__sync_fetch_and_add(&control.lost, events);
 	__sync_fetch_and_add(&control.dropped, 1);
 }
 
-/* How to submit a record: without a wake-up, unless the reader asked for one. */
-static __always_inline u64 wake(void)
+/*
+ * How to submit a record: without a wake-up, unless the reader asked for one.
+ * Whether the buffer fills up is looked at where many is true, which is enough
+ * to be once per task and once per change of a task.
+ */
+static __always_inline u64 wake(int many)
 {
 	u32 armed = *(volatile u32 *)&control.armed;
 
 	if (armed == ARMED_NOT)
 		return BPF_RB_NO_WAKEUP;
-	if (armed == ARMED_FULL && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) < wake_bytes)
+	if (armed == ARMED_FULL && (!many || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) < wake_bytes))
 		return BPF_RB_NO_WAKEUP;
 	control.armed = ARMED_NOT;
 	return BPF_RB_FORCE_WAKEUP;
@@ -205,8 +215,12 @@ static __noinline int name_cgroup(struct task_struct *tsk)
 	struct cgroup_record *c;
 	u8 yes = 1;
 
-	if (bpf_map_lookup_elem(&cgroups, &id))
+	if (control.named == id)
 		return 0;
+	if (bpf_map_lookup_elem(&cgroups, &id)) {
+		control.named = id;
+		return 0;
+	}
 	c = bpf_ringbuf_reserve(&ring, sizeof(*c), 0);
 	if (!c) {
 		lose(TW_CGROUP);
@@ -218,27 +232,40 @@ static __noinline int name_cgroup(struct task_struct *tsk)
 	c->d.rec.lost = control.lost;
 	c->d.rec.dropped = control.dropped;
 	c->d.exe_len = cgroup_names(&c->d, c->data, kn);
-	bpf_ringbuf_submit(c, wake());
+	bpf_ringbuf_submit(c, wake(1));
 	bpf_map_update_elem(&cgroups, &id, &yes, 0);
 	return 0;
 }
 
-/* Fills in what every record has. */
+/* Fills in what is left of a task that is freed. */
+static __always_inline void fill_head(struct tw_rec *r, u16 kind, u64 val, struct task_struct *tsk)
+{
+	r->kind = kind;
+	r->flags = 0;
+	r->pid = 0;
+	r->tid = 0;
+	r->ppid = 0;
+	r->lost = control.lost;
+	r->dropped = control.dropped;
+	r->time = bpf_ktime_get_ns();
+	r->task = (u64)tsk;
+	r->start = tsk->start_boottime;
+	r->val = val;
+}
+
+/* Fills in what every other record has. */
 static __always_inline void fill(struct tw_rec *r, u16 kind, u64 val, struct task_struct *tsk)
 {
 	const struct cred *cred = tsk->cred;
+	const u64 *comm = (void *)tsk + field_offset(struct task_struct, comm);
 
-	r->kind = kind;
+	fill_head(r, kind, val, tsk);
 	r->flags = tsk->flags & PF_KTHREAD ? TW_KTHREAD : 0;
 	r->pid = tsk->tgid;
 	r->tid = tsk->pid;
 	r->ppid = tsk->real_parent->tgid;
-	r->time = bpf_ktime_get_ns();
-	r->task = (u64)tsk;
-	r->start = tsk->start_boottime;
 	r->creator = 0;
 	r->cgroup = tsk->cgroups->dfl_cgrp->kn->id;
-	r->val = val;
 	r->uid[0] = cred->uid.val;
 	r->uid[1] = cred->euid.val;
 	r->uid[2] = cred->suid.val;
@@ -247,24 +274,8 @@ static __always_inline void fill(struct tw_rec *r, u16 kind, u64 val, struct tas
 	r->gid[1] = cred->egid.val;
 	r->gid[2] = cred->sgid.val;
 	r->gid[3] = cred->fsgid.val;
-	bpf_probe_read_kernel(r->comm, sizeof(r->comm), &tsk->comm);
-	r->lost = control.lost;
-	r->dropped = control.dropped;
-}
-
-/* Sends a record that has no more than every record has. */
-static __always_inline int send(u16 kind, u64 val, struct task_struct *tsk, struct task_struct *creator)
-{
-	struct tw_rec *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
-
-	if (!r) {
-		lose(kind);
-		return 0;
-	}
-	fill(r, kind, val, tsk);
-	r->creator = (u64)creator;
-	bpf_ringbuf_submit(r, wake());
-	return 0;
+	((u64 *)r->comm)[0] = comm[0];
+	((u64 *)r->comm)[1] = comm[1];
 }
 
 /*
@@ -300,7 +311,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	r->creator = (u64)creator;
 	r->ppid = flags & (CLONE_PARENT | CLONE_THREAD) ? creator->real_parent->tgid : creator->tgid;
 	r->cgroup = placed->cgroups->dfl_cgrp->kn->id;
-	bpf_ringbuf_submit(r, wake());
+	bpf_ringbuf_submit(r, wake(1));
 	return 0;
 }
 
@@ -308,6 +319,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 watcher(clone)(unsigned long flags, struct task_struct *tsk)
 {
 	struct task_struct *creator = bpf_get_current_task_btf();
+	struct tw_rec *r;
 
 	if (scope == SCOPE_TREE) {
 		if (!in_tree(creator)) {
@@ -324,7 +336,15 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 		return 0;
 	}
 	name_cgroup(tsk);
-	return send(TW_CLONE, flags, tsk, creator);
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (!r) {
+		lose(TW_CLONE);
+		return 0;
+	}
+	fill(r, TW_CLONE, flags, tsk);
+	r->creator = (u64)creator;
+	bpf_ringbuf_submit(r, wake(1));
+	return 0;
 }
 
 /* A walk from a dentry up to the root of a task. */
@@ -341,13 +361,26 @@ struct walk {
 #define READ(dst, src, type, field) \
 	bpf_probe_read_kernel(&(dst), sizeof(dst), (void *)(src) + field_offset(type, field))
 
+/* Stores one name. Returns 0 if there is no room, or nothing to read. */
+static __always_inline int store_name(struct walk *w, const unsigned char *name)
+{
+	struct scratch *s = w->s;
+	u32 off = s->off;
+	long n;
+
+	if (off >= w->end || off > sizeof(s->data) - NAME_MAX_NUL)
+		return 0;
+	n = bpf_probe_read_kernel_str(s->data + off, NAME_MAX_NUL, name);
+	if (n <= 0)
+		return 0;
+	s->off = off + ((u32)n & (2 * NAME_MAX_NUL - 1));
+	return 1;
+}
+
 static long walk_up(u64 i, struct walk *w)
 {
 	struct dentry *up;
 	const unsigned char *name;
-	struct scratch *s = w->s;
-	u32 off = s->off;
-	long n;
 
 	if (w->dentry == w->root && w->mnt == w->root_mnt) {
 		w->done = 1;
@@ -368,22 +401,44 @@ static long walk_up(u64 i, struct walk *w)
 		return 0;
 	}
 	READ(name, w->dentry, struct dentry, d_name.name);
-	if (off >= w->end || off > sizeof(s->data) - NAME_MAX_NUL) {
+	if (!store_name(w, name)) {
 		w->cut = 1;
 		return 1;
 	}
-	n = bpf_probe_read_kernel_str(s->data + off, NAME_MAX_NUL, name);
-	if (n <= 0) {
-		w->cut = 1;
-		return 1;
-	}
-	s->off = off + ((u32)n & (2 * NAME_MAX_NUL - 1));
 	if (up == w->dentry) { /* a file without a place: memfd, pipe */
 		w->done = 1;
 		return 1;
 	}
 	w->dentry = up;
 	return 0;
+}
+
+/*
+ * Walks like walk_up() for the first few names, but within one mount, where
+ * the verifier knows the types: plain loads, which cost a twentieth of READ.
+ */
+static __always_inline void walk_typed(struct walk *w, struct dentry *dentry)
+{
+	for (int i = 0; i < 8; i++) {
+		struct dentry *up = dentry->d_parent;
+
+		if (dentry == w->root && w->mnt == w->root_mnt) {
+			w->done = 1;
+			break;
+		}
+		if (dentry == w->mnt_root)
+			break;
+		if (!store_name(w, dentry->d_name.name)) {
+			w->cut = 1;
+			break;
+		}
+		if (up == dentry) {
+			w->done = 1;
+			break;
+		}
+		dentry = up;
+	}
+	w->dentry = dentry;
 }
 
 /*
@@ -394,22 +449,21 @@ static __always_inline u32 store_path(struct scratch *s, u32 off, struct path *p
 				      u16 gone, u16 cut, u16 *flags)
 {
 	struct walk w = {.s = s, .end = off + PATH_ROOM - NAME_MAX_NUL};
+	struct dentry *dentry = path->dentry;
 	void *mnt, *root_mnt;
-	void **pprev, *up;
 
 	READ(mnt, path, struct path, mnt);
-	READ(w.dentry, path, struct path, dentry);
 	READ(root_mnt, &fs->root, struct path, mnt);
-	READ(w.root, &fs->root, struct path, dentry);
-	READ(w.mnt_root, mnt, struct vfsmount, mnt_root);
-	READ(pprev, w.dentry, struct dentry, d_hash.pprev);
-	READ(up, w.dentry, struct dentry, d_parent);
-	if (!pprev && (up != w.dentry || w.mnt_root != w.dentry))
+	w.root = fs->root.dentry;
+	w.mnt_root = path->mnt->mnt_root;
+	if (!dentry->d_hash.pprev && (dentry->d_parent != dentry || w.mnt_root != dentry))
 		*flags |= gone;
 	w.mnt = mnt - field_offset(struct mount, mnt);
 	s->off = off;
 	w.root_mnt = root_mnt - field_offset(struct mount, mnt);
-	bpf_loop(2 * PATH_ROOM, walk_up, &w, 0);
+	walk_typed(&w, dentry);
+	if (!w.cut && !w.done)
+		bpf_loop(2 * PATH_ROOM, walk_up, &w, 0);
 	if (w.cut || !w.done)
 		*flags |= cut;
 	return s->off - off;
@@ -438,7 +492,7 @@ static long send_argv(u64 i, struct argv_walk *w)
 	s->d.exe_len = 0;
 	s->d.cwd_len = 0;
 	s->d.argv_len = ARGV_CHUNK;
-	if (bpf_ringbuf_output(&ring, s, sizeof(struct tw_data) + ARGV_CHUNK, wake())) {
+	if (bpf_ringbuf_output(&ring, s, sizeof(struct tw_data) + ARGV_CHUNK, wake(1))) {
 		lose(TW_ARGV);
 		w->failed = 1;
 		return 1;
@@ -497,7 +551,7 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	s->d.argv_len = len;
 	s->d.argv_off = argv.sent;
 	size = clamp(sizeof(s->d) + exe + cwd + len, sizeof(*s));
-	if (bpf_ringbuf_output(&ring, s, size, wake()))
+	if (bpf_ringbuf_output(&ring, s, size, wake(1)))
 		lose(TW_EXEC);
 	return 0;
 }
@@ -512,9 +566,9 @@ watcher(exec)(unsigned long val, struct task_struct *tsk)
 	({                                                                           \
 		s64 n = 0;                                                           \
 		if (type_exists(struct mm_rss_stat))                                 \
-			READ(n, mm, struct mm_struct___before_6_2, rss_stat.count[i].counter); \
+			n = ((struct mm_struct___before_6_2 *)mm)->rss_stat.count[i].counter; \
 		else                                                                 \
-			READ(n, mm, struct mm_struct, rss_stat[i].count);            \
+			n = mm->rss_stat[i].count;                                   \
 		n > 0 ? n : 0;                                                       \
 	})
 
@@ -583,7 +637,7 @@ static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
 	} else {
 		x->rec.flags |= TW_NO_IO;
 	}
-	bpf_ringbuf_submit(x, wake());
+	bpf_ringbuf_submit(x, wake(0));
 	return 0;
 }
 
@@ -594,9 +648,18 @@ watcher(exit)(unsigned long code, struct task_struct *tsk)
 
 watcher(free)(unsigned long code, struct task_struct *tsk)
 {
+	struct tw_rec *r;
+
 	if (scope == SCOPE_TREE && !in_tree(tsk))
 		return 0;
-	return send(TW_FREE, code, tsk, NULL);
+	r = bpf_ringbuf_reserve(&ring, offsetof(struct tw_rec, creator), 0);
+	if (!r) {
+		lose(TW_FREE);
+		return 0;
+	}
+	fill_head(r, TW_FREE, code, tsk);
+	bpf_ringbuf_submit(r, wake(0));
+	return 0;
 }
 
 static __noinline void store_ids(struct tw_ids *r, u16 kind, struct task_ids *ids)
@@ -634,7 +697,7 @@ static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct 
 	}
 	fill(&r->rec, kind, 0, tsk);
 	store_ids(r, kind, ids);
-	bpf_ringbuf_submit(r, wake());
+	bpf_ringbuf_submit(r, wake(1));
 	return 0;
 }
 
@@ -797,7 +860,7 @@ static __noinline int report_exec(u64 who, int err, struct task_struct *tsk, str
 	s->d.argv_len = 0;
 	store_exec(s, tsk, bprm);
 	size = clamp(sizeof(s->d) + s->d.exe_len + s->d.cwd_len + s->d.argv_len, sizeof(*s));
-	if (bpf_ringbuf_output(&ring, s, size, wake()))
+	if (bpf_ringbuf_output(&ring, s, size, wake(1)))
 		lose(TW_REPORT);
 	s->busy = 0;
 	return 1;
@@ -832,7 +895,7 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 		r->d.rec.flags |= TW_EXE_CUT | TW_CWD_CUT | TW_ARGV_CUT;
 	if ((event == TW_UID || event == TW_GID) && !bpf_probe_read_kernel(&r->ids, sizeof(r->ids), detail))
 		r->d.argv_len = sizeof(r->ids);
-	bpf_ringbuf_submit(r, wake());
+	bpf_ringbuf_submit(r, wake(1));
 	return 0;
 }
 
@@ -854,7 +917,7 @@ long emit(u32 module, void *data, u32 size)
 	}
 	bpf_dynptr_write(&ptr, 0, &d, sizeof(d), 0);
 	bpf_dynptr_write(&ptr, sizeof(d), data, size, 0);
-	bpf_ringbuf_submit_dynptr(&ptr, wake());
+	bpf_ringbuf_submit_dynptr(&ptr, wake(1));
 	return 0;
 }
 
