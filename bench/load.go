@@ -34,13 +34,19 @@ var loadNames = [NumLoads]string{"fork", "exec", "thread", "ids"}
 // String returns "fork", "exec", "thread" or "ids".
 func (l Load) String() string { return loadNames[l] }
 
+const commPrefix = "tw"
+
 // comm is the name of the load's tasks.
-func (l Load) comm() string { return "tw" + loadNames[l] }
+func (l Load) comm() string { return commPrefix + loadNames[l] }
 
 // loadOf returns the load whose tasks have a name.
 func loadOf(comm string) (Load, bool) {
+	name, ok := strings.CutPrefix(comm, commPrefix)
+	if !ok {
+		return 0, false
+	}
 	for l := range NumLoads {
-		if comm == l.comm() {
+		if name == loadNames[l] {
 			return l, true
 		}
 	}

@@ -2,6 +2,7 @@ package record
 
 import (
 	"errors"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"syscall"
@@ -251,5 +252,20 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 	}
 	if want := sample(t); !reflect.DeepEqual(got.Event, want) {
 		t.Errorf("decoded %+v, want %+v", got.Event, want)
+	}
+}
+
+func TestTimesAreWrittenAsTheLibraryDoes(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	times := []time.Time{{}, time.Unix(0, 0), time.Unix(0, 999_999_999), time.Date(9999, 12, 31, 23, 59, 59, 1, time.UTC),
+		time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(2024, 2, 29, 12, 0, 0, 0, time.FixedZone("east", 5*3600))}
+	for range 10000 {
+		times = append(times, time.Unix(r.Int64N(4e9)-1e9, r.Int64N(1e9)))
+	}
+	for _, at := range times {
+		if got, want := string(appendTime(nil, at)), at.UTC().Format(timeLayout); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
 	}
 }
