@@ -93,8 +93,8 @@ func (s *Source) take() (*half, error) {
 	return s.kernel, nil
 }
 
-// Losses returns how many records found no room in the buffer, by CPU, while
-// the source runs.
+// Losses returns how many events, and records of other kinds, found no room in
+// the buffer, by CPU, while the source runs.
 func (s *Source) Losses() ([]uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -46,7 +46,7 @@ struct {
 	__uint(max_entries, 8 << 20);
 } ring SEC(".maps");
 
-/* Records that found no room, by kind. */
+/* Records that found no room, by kind; one that is two events counts for both. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, TW_KINDS);
@@ -140,17 +140,25 @@ static __always_inline int in_scope(struct task_struct *tsk)
 	return 1;
 }
 
-/* Counts a record of the given kind that found no room. */
-static __noinline void lose(u32 kind)
+static __always_inline void add_loss(u32 kind)
 {
 	u64 *n = bpf_map_lookup_elem(&losses, &kind);
-	u32 kinds = control.kinds, events;
 
 	if (n)
 		*n += 1;
+}
+
+/* Counts a record of the given kind that found no room. */
+static __noinline void lose(u32 kind)
+{
+	u32 kinds = control.kinds, events;
+
+	add_loss(kind);
 	events = kind < 32 ? kinds >> kind & 1 : 0;
-	if (kind == TW_CLONE && clone_is_init)
-		events += kinds >> TW_INIT & 1;
+	if (kind == TW_CLONE && clone_is_init && kinds & 1u << TW_INIT) {
+		add_loss(TW_INIT);
+		events++;
+	}
 	if (events)
 		__sync_fetch_and_add(&control.lost, events);
 	__sync_fetch_and_add(&control.dropped, 1);
