@@ -35,9 +35,14 @@ func TestNothingIsLost(t *testing.T) {
 			t.Errorf("result %+v of %s", r, ours[i].Name)
 			continue
 		}
-		for l, lr := range r.Loads {
-			if want := sum(Load(l).truth(cfg.Operations), taskwatch.AllKinds); lr.Events != want || lr.Lost != 0 || lr.Operations != cfg.Operations {
-				t.Errorf("%s, load %s: %d events in %d operations, %d lost; want %d events", r.Watcher, lr.Load, lr.Events, lr.Operations, lr.Lost, want)
+		for _, lr := range r.Loads {
+			if r.Watcher == InKernel {
+				// Some kernels do not tell every free; the source infers those.
+				lr.Lost -= lr.LostOf[taskwatch.Free.String()]
+			}
+			load, _ := loadOf(commPrefix + lr.Load)
+			if want := sum(load.truth(cfg.Operations), taskwatch.AllKinds); lr.Events != want || lr.Lost != 0 || lr.Operations != cfg.Operations {
+				t.Errorf("%s, load %s: %d events in %d operations, %v lost; want %d events", r.Watcher, lr.Load, lr.Events, lr.Operations, lr.LostOf, want)
 			}
 			if lr.Ratio.Median <= 0 || lr.AloneNS.Median <= 0 || lr.WatchedNS.Median <= 0 || lr.CPUPerUS.Median < 0 {
 				t.Errorf("%s, load %s: %+v", r.Watcher, lr.Load, lr)
@@ -85,7 +90,8 @@ func TestOtherTools(t *testing.T) {
 			continue
 		}
 		for _, lr := range r.Loads {
-			if lr.Events == 0 || lr.Lost < 0 || uint64(lr.Lost) > lr.Events/2 {
+			// forkstat loses events, and tells of other tasks as if they were the load's.
+			if lr.Events == 0 || lr.Lost > int64(lr.Events/2) {
 				t.Errorf("%s, load %s: %d of %d events lost", w.Name, lr.Load, lr.Lost, lr.Events)
 			}
 		}

@@ -14,13 +14,20 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/wasm"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
-//go:embed count.o
-var countObject []byte
+// What c/count.c is built to, for the kernel and for the sandbox.
+var (
+	//go:embed count.o
+	countObject []byte
+	//go:embed count.wasm
+	countWasm []byte
+)
 
 // childReport is what a child says at its end.
 type childReport struct {
@@ -66,6 +73,7 @@ var modes = map[string]func(arg string, ready func(), stop <-chan struct{}) (*ch
 	"go":     toGo,
 	"timed":  toGoTimed,
 	"json":   toJSON,
+	"wasm":   toSandbox,
 }
 
 // inKernel has arg modules in the kernel count; nothing comes to user space.
@@ -102,7 +110,11 @@ func inKernel(arg string, ready func(), stop <-chan struct{}) (_ *childReport, e
 	ready()
 	<-stop
 	time.Sleep(freeWait)
-	globals, err := modules[0].Globals()
+	return counted(modules[0].Globals())
+}
+
+// counted reads what c/count.c has counted.
+func counted(globals []module.Global, err error) (*childReport, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +126,53 @@ func inKernel(arg string, ready func(), stop <-chan struct{}) (_ *childReport, e
 		}
 	}
 	return report, nil
+}
+
+// toSandbox has arg modules in the sandbox count all events.
+func toSandbox(arg string, ready func(), stop <-chan struct{}) (_ *childReport, err error) {
+	n, err := strconv.Atoi(arg)
+	if err != nil {
+		return nil, fmt.Errorf("bench: how many modules: %w", err)
+	}
+	var reg taskwatch.Registry
+	var modules []*wasm.Module
+	var objects []*wasm.Object
+	defer func() {
+		for _, m := range modules {
+			err = errors.Join(err, m.Close())
+		}
+		for _, o := range objects {
+			err = errors.Join(err, o.Close())
+		}
+	}()
+	for i := range n {
+		object, err := wasm.Parse("count"+strconv.Itoa(i), countWasm)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, object)
+		m, err := object.Load(wasm.LoadOptions{})
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, m)
+		if err := reg.Register(m.Watchers(0)); err != nil {
+			return nil, err
+		}
+	}
+	if err := source(&reg, bpf.DefaultLatency.String(), ready, stop); err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(startTimeout); modules[0].Stats().Queued > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	report, err := counted(modules[0].Globals())
+	if err == nil {
+		for _, m := range modules {
+			report.Lost += m.Stats().Drops
+		}
+	}
+	return report, err
 }
 
 // freeWait is how long frees may take: the kernel's own a grace period, those

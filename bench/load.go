@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,15 +24,16 @@ type Load int
 // The loads. Their numbers are those of c/count.c.
 const (
 	Fork   Load = iota // a child that exits at once
-	Exec               // a child that runs a program, which exits
+	Exec               // a child that runs the smallest of programs
 	Thread             // a thread that exits at once
 	IDs                // a change of the effective user or group id
+	Run                // a child that runs true(1), linked dynamically as most programs are
 	NumLoads
 )
 
-var loadNames = [NumLoads]string{"fork", "exec", "thread", "ids"}
+var loadNames = [NumLoads]string{"fork", "exec", "thread", "ids", "run"}
 
-// String returns "fork", "exec", "thread" or "ids".
+// String returns "fork", "exec", "thread", "ids" or "run".
 func (l Load) String() string { return loadNames[l] }
 
 const commPrefix = "tw"
@@ -63,7 +65,7 @@ func (l Load) truth(n int) (events [taskwatch.NumKinds]uint64) {
 	switch l {
 	case IDs:
 		events[taskwatch.UID], events[taskwatch.GID] = uint64(n/2), uint64(n/2)
-	case Exec:
+	case Exec, Run:
 		events[taskwatch.Exec] += uint64(n)
 		fallthrough
 	default:
@@ -97,18 +99,38 @@ func newPrograms() (*programs, error) {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	p := &programs{dir}
+	if err := p.write(); err != nil {
+		return nil, errors.Join(fmt.Errorf("bench: %w", err), p.close())
+	}
+	return p, nil
+}
+
+func (p *programs) write() error {
 	names := []string{probeComm, liveComm}
 	for l := range NumLoads {
 		names = append(names, l.comm())
 	}
 	for _, name := range names {
 		if err := os.WriteFile(p.path(name), loadProgram, 0o755); err != nil {
-			p.close()
-			return nil, fmt.Errorf("bench: %w", err)
+			return err
 		}
 	}
-	return p, nil
+	path, err := exec.LookPath("true")
+	if err != nil {
+		return err
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Dir(p.ran()), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(p.ran(), program, 0o755)
 }
+
+// ran is the program of the load run, under the load's name.
+func (p *programs) ran() string { return filepath.Join(p.dir, "true", Run.comm()) }
 
 func (p *programs) path(name string) string { return filepath.Join(p.dir, name) }
 
@@ -117,7 +139,11 @@ func (p *programs) close() error { return os.RemoveAll(p.dir) }
 // command returns the command line of a load. cpu is -1 for any; gap is the
 // time between operations, or 0.
 func (p *programs) command(l Load, n, cpu int, gap time.Duration) []string {
-	return []string{p.path(l.comm()), l.String(), strconv.Itoa(n), strconv.Itoa(cpu), strconv.FormatInt(int64(gap), 10)}
+	argv := []string{p.path(l.comm()), l.String(), strconv.Itoa(n), strconv.Itoa(cpu), strconv.FormatInt(int64(gap), 10)}
+	if l == Run {
+		argv = append(argv, p.ran())
+	}
+	return argv
 }
 
 // startTimeout bounds everything that is waited for.

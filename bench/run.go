@@ -70,6 +70,9 @@ type LoadResult struct {
 	CPUShare   float64 // of one processor, while the load ran
 	Events     uint64  // that the load caused in all runs, of the kinds the watcher tells of
 	Lost       int64   // of them, those that the watcher did not tell of; below 0 if it told of more
+
+	// LostOf is Lost by kind, where it is not 0.
+	LostOf map[string]int64 `json:",omitempty"`
 }
 
 // Result is what one watcher costs.
@@ -106,7 +109,7 @@ type measurement struct {
 
 	alone, watched, ratio, cpu [NumLoads][]float64
 	cpuTotal, timeTotal        [NumLoads]time.Duration
-	events, seen               [NumLoads]uint64
+	events, seen               Tally
 	rss                        uint64
 	latency                    latencies
 }
@@ -158,7 +161,7 @@ func (cfg *Config) setDefaults() {
 		cfg.Run = DefaultRun
 	}
 	if cfg.Loads == nil {
-		cfg.Loads = []Load{Fork, Exec, Thread, IDs}
+		cfg.Loads = []Load{Fork, Exec, Run, Thread, IDs}
 	}
 }
 
@@ -170,7 +173,7 @@ func (cfg *Config) progress(format string, args ...any) {
 
 // calibrate finds out how many operations a run takes.
 func (cfg *Config) calibrate(ctx context.Context, p *programs, cpus processors) (n [NumLoads]int, err error) {
-	const few, round = 1000, 16 // round: whole bursts of threads, and of ids
+	const few, round = 400, 16 // round: whole bursts of threads, and of ids
 	for _, l := range cfg.Loads {
 		switch {
 		case cfg.Operations > 0:
@@ -287,19 +290,31 @@ func (m *measurement) used(l Load, cpu, took time.Duration) {
 
 // saw notes what the watcher has told of a run.
 func (m *measurement) saw(l Load, seen [taskwatch.NumKinds]uint64) {
-	m.events[l] += sum(l.truth(m.n[l]), m.w.Kinds)
-	m.seen[l] += sum(seen, m.w.Kinds)
+	for k, n := range l.truth(m.n[l]) {
+		if m.w.Kinds.Has(taskwatch.Kind(k)) {
+			m.events[l][k] += n
+			m.seen[l][k] += seen[k]
+		}
+	}
 }
 
 func (m *measurement) result() Result {
 	r := Result{Watcher: m.w.Name, Does: m.w.Does, Shared: m.cfg.Shared, PeakRSS: m.rss}
 	for _, l := range m.cfg.Loads {
-		r.Loads = append(r.Loads, LoadResult{
+		lr := LoadResult{
 			Load: l.String(), Operations: m.n[l],
 			AloneNS: spreadOf(m.alone[l]), WatchedNS: spreadOf(m.watched[l]), Ratio: spreadOf(m.ratio[l]),
 			CPUPerUS: spreadOf(m.cpu[l]), CPUShare: float64(m.cpuTotal[l]) / float64(m.timeTotal[l]),
-			Events: m.events[l], Lost: int64(m.events[l] - m.seen[l]),
-		})
+			LostOf: map[string]int64{},
+		}
+		for k := range taskwatch.Kind(taskwatch.NumKinds) {
+			lr.Events += m.events[l][k]
+			if lost := int64(m.events[l][k] - m.seen[l][k]); lost != 0 {
+				lr.Lost += lost
+				lr.LostOf[k.String()] = lost
+			}
+		}
+		r.Loads = append(r.Loads, lr)
 	}
 	if q := m.latency.quantile; m.latency != (latencies{}) {
 		r.Latency = &Latency{Median: q(0.5), P99: q(0.99), Max: q(1)}

@@ -53,16 +53,18 @@ func (w *Watcher) Missing() error {
 
 // Watchers of taskwatch, by name.
 const (
-	InKernel = "taskwatch, kernel module"
-	ToGo     = "taskwatch, Go watcher"
-	ToJSON   = "taskwatch, JSON to a file"
-	Waking   = "taskwatch, Go watcher, latency 0"
+	InKernel  = "taskwatch, kernel module"
+	ToGo      = "taskwatch, Go watcher"
+	ToJSON    = "taskwatch, JSON to a file"
+	ToSandbox = "taskwatch, WASM module"
+	Waking    = "taskwatch, Go watcher, latency 0"
 )
 
 var ours = []*Watcher{
 	{Name: InKernel, Does: "a module in the kernel counts all seven events", Kinds: taskwatch.AllKinds, args: []string{"kernel=1"}},
 	{Name: ToGo, Does: "all events with all fields to a Go function", Kinds: taskwatch.AllKinds, args: []string{"go=" + bpf.DefaultLatency.String()}},
 	{Name: ToJSON, Does: "all events with all fields to a file", Kinds: taskwatch.AllKinds, args: []string{"json="}, toFile: true, lines: each(countJSON)},
+	{Name: ToSandbox, Does: "a WASM module counts all seven events", Kinds: taskwatch.AllKinds, args: []string{"wasm=1"}},
 	{Name: Waking, Does: "the same as the Go watcher, woken at every event", Kinds: taskwatch.AllKinds, args: []string{"go=0s"}},
 }
 

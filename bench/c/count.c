@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the benchmark has the kernel do on every event: count it, by the load
- * that caused it. A load is told by the third letter of its program's name.
+ * What the benchmark has the kernel, or the sandbox, do on every event: count
+ * it, by the load that caused it. A load is told by the third letter of its
+ * program's name.
  */
 #include "task_watchers.h"
 
-#define LOADS 4
+#define LOADS 5
 
 __u64 seen[LOADS * NUM_WATCH_TASK_EVENTS];
+MODULE_GLOBAL(seen);
 
 static __always_inline int count(int event, struct task_struct *tsk)
 {
@@ -20,6 +22,7 @@ static __always_inline int count(int event, struct task_struct *tsk)
 	case 'e': load = 1; break;
 	case 't': load = 2; break;
 	case 'i': load = 3; break;
+	case 'r': load = 4; break;
 	default: return 0;
 	}
 	__sync_fetch_and_add(&seen[load * NUM_WATCH_TASK_EVENTS + event], 1);

@@ -7,6 +7,7 @@
  *
  *	load fork N CPU GAP	N children that exit at once
  *	load exec N CPU GAP	N children that run this program, which exits
+ *	load run N CPU GAP FILE	N children that run FILE without arguments
  *	load thread N CPU GAP	N threads that exit at once, 16 at a time
  *	load ids N CPU GAP	N/2 changes of the effective group id, then N/2 of the user id; N is
  *				a multiple of 4
@@ -165,14 +166,14 @@ static void fork_one(void)
 	reap(pid);
 }
 
-static void exec_one(char *self)
+static void exec_one(char *file, char *arg)
 {
-	char *argv[] = {self, "exit", NULL};
+	char *argv[] = {file, arg, NULL};
 	char *env[] = {NULL};
 	s64 pid = must(call1(NR_clone, CLONE_VM | CLONE_VFORK | SIGCHLD));
 
 	if (pid == 0) {
-		call3(NR_execve, self, argv, env);
+		call3(NR_execve, file, argv, env);
 		leave(1);
 	}
 	reap(pid);
@@ -272,7 +273,9 @@ __attribute__((noreturn, used)) void begin(u64 *sp)
 		if (same(what, "fork"))
 			fork_one();
 		else if (same(what, "exec"))
-			exec_one(argv[0]);
+			exec_one(argv[0], "exit");
+		else if (same(what, "run") && argc > 5)
+			exec_one(argv[5], NULL);
 		else if (same(what, "thread"))
 			threads(step = gap ? 1 : n - i < THREADS ? n - i : THREADS);
 		else if (same(what, "ids"))
