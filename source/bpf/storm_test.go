@@ -1,0 +1,234 @@
+package bpf
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/kernel"
+)
+
+// storms returns a command that runs four loads at the same time and then
+// makes the file done, and how many events it causes: n tasks in each.
+func storms(t testing.TB, n int) (cmd *Command, done string, truth [taskwatch.NumKinds]int) {
+	t.Helper()
+	done = filepath.Join(t.TempDir(), "done")
+	load := testutil.BuildC(t, "testdata/load.c")
+	script := fmt.Sprintf("%[1]s fork %[2]d & %[1]s exec %[2]d & %[1]s thread %[2]d & %[1]s fork %[2]d & wait; : >%[3]s", load, n, done)
+	tasks := 4 + 4*n // and the shell, of which no init and no clone is told
+	truth = [...]int{taskwatch.Init: tasks, taskwatch.Clone: tasks, taskwatch.Exec: 1 + 4 + n, taskwatch.Exit: 1 + tasks, taskwatch.Free: 1 + tasks}
+	return &Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}}, done, truth
+}
+
+// held is a watch whose watcher does not return from its first event before
+// there is a file.
+func held(t testing.TB, cfg Config, kinds taskwatch.Kinds, done string) (w *watch, seen *[taskwatch.NumKinds]int) {
+	t.Helper()
+	seen = new([taskwatch.NumKinds]int)
+	waited := done == ""
+	w = newWatch(t, cfg, kinds, func(ev *taskwatch.Event) bool {
+		for end := time.Now().Add(2 * time.Minute); !waited && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			_, err := os.Stat(done)
+			waited = err == nil
+		}
+		seen[ev.Kind]++ // read after the end
+		return false
+	})
+	return w, seen
+}
+
+func lost(w *watch) (n int) {
+	for _, l := range w.losses {
+		n += int(l.Count)
+	}
+	return n
+}
+
+func TestStormsLoseNothing(t *testing.T) {
+	cmd, _, truth := storms(t, size(t, 4000, 500))
+	w, seen := held(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, "")
+	w.wait(t)
+	if *seen != truth || len(w.losses) != 0 {
+		t.Errorf("got %v events, want %v; lost %v", *seen, truth, w.losses)
+	}
+}
+
+// The default buffer has room for what the documentation says, however long the
+// watcher takes.
+func TestStormsFitIntoTheBuffer(t *testing.T) {
+	cmd, done, truth := storms(t, size(t, 3000, 300))
+	w, seen := held(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, done)
+	w.wait(t)
+	if *seen != truth || len(w.losses) != 0 {
+		t.Errorf("got %v events, want %v; lost %v", *seen, truth, w.losses)
+	}
+}
+
+// What does not fit is counted to the last event. (Without free: one that was
+// lost is inferred later, and then both lost and delivered.)
+func TestStormsAreLostExactly(t *testing.T) {
+	cmd, done, truth := storms(t, size(t, 2000, 500))
+	kinds := taskwatch.KindsOf(taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
+	w, seen := held(t, Config{Command: cmd, Latency: DefaultLatency, BufferSize: minBufferSize}, kinds, done)
+	w.wait(t)
+	want, got := 0, 0
+	for _, k := range kinds.List() {
+		want += truth[k]
+		got += seen[k]
+	}
+	if lost := lost(w); lost == 0 || got+lost != want {
+		t.Errorf("%d events were delivered and %d lost, which is %d; want %d", got, lost, got+lost, want)
+	}
+}
+
+// What a storm takes in memory it gives back while it goes on.
+func TestMemoryDoesNotGrowWithTheEvents(t *testing.T) {
+	n := size(t, 60000, 6000)
+	resident := func() int { return residentKiB(t) }
+	var early, seen [taskwatch.NumKinds]int
+	first := 0
+	w := newWatch(t, Config{Command: command(t, "thread", fmt.Sprint(n)), Latency: DefaultLatency}, taskwatch.AllKinds, func(ev *taskwatch.Event) bool {
+		seen[ev.Kind]++
+		if ev.Kind == taskwatch.Free && seen[taskwatch.Free] == n/3 {
+			first, early = resident(), seen
+		}
+		return false
+	})
+	w.wait(t)
+	last := resident()
+	if want := [...]int{n, n, 1, 0, 0, n + 1, n + 1}; seen != want || len(w.losses) != 0 {
+		t.Errorf("got %v events, want %v; lost %v", seen, want, w.losses)
+	}
+	const slack = 8 << 10 // a garbage collection more or less
+	if last > first+slack {
+		t.Errorf("%d KiB were resident after %v events, and %d KiB after %v", first, early, last, seen)
+	}
+	t.Logf("%d KiB resident after a third of the storm, %d KiB after all of it", first, last)
+}
+
+func residentKiB(t testing.TB) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, resident int
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		t.Fatal(err)
+	}
+	return resident * os.Getpagesize() >> 10
+}
+
+// With a latency events wait to be fetched together, and no longer than that;
+// without one they do not wait. The second event of two is the one to ask: the
+// first wakes the reader at once, always.
+func TestLatency(t *testing.T) {
+	const latency = 400 * time.Millisecond
+	second := func(cfg Config) time.Duration {
+		cfg.PID = os.Getpid()
+		w := newWatch(t, cfg, taskwatch.KindsOf(taskwatch.Exec), func(ev *taskwatch.Event) bool { return ev.Task.Comm == "load" })
+		var took []time.Duration
+		for range 3 {
+			load(t, "exit")
+			seen := w.some(t, 1)
+			load(t, "exit")
+			start := time.Now()
+			w.some(t, seen+1)
+			took = append(took, time.Since(start))
+			time.Sleep(2 * latency) // the reader comes to rest
+		}
+		w.stop(t)
+		slices.Sort(took)
+		return took[1]
+	}
+	waits, atOnce := second(Config{Latency: latency}), second(Config{})
+	if waits > 3*latency {
+		t.Errorf("an event waited %v, where the latency is %v", waits, latency)
+	}
+	if atOnce > waits/4 {
+		t.Errorf("without a latency an event waited %v, with one of %v %v", atOnce, latency, waits)
+	}
+	t.Logf("without a latency %v, with one of %v %v", atOnce, latency, waits)
+}
+
+// some waits for so many events more than before and returns how many there are.
+func (w *watch) some(t testing.TB, n int) (all int) {
+	t.Helper()
+	w.until(t, func() bool { all = len(w.events); return all >= n })
+	return all
+}
+
+// forkCycle returns the records of the life of a task, and a stream to handle
+// them.
+func forkCycle(t testing.TB, kinds taskwatch.Kinds) (*stream, []record) {
+	t.Helper()
+	src := &Source{}
+	k := &half{support: &kernel.Support{LSM: os.ErrInvalid, ModifyReturn: os.ErrInvalid}}
+	var reg taskwatch.Registry
+	m := &taskwatch.Module{Name: "none", Observer: true}
+	for _, kind := range kinds.List() {
+		m.Table[kind] = []taskwatch.Watcher{func(*taskwatch.Event) error { return nil }}
+	}
+	if err := reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	st := newStream(src, k, &reg)
+	st.kinds = kinds
+	st.cgroups[1] = "/"
+	comm := []byte("load")
+	st.handle(&record{kind: recordKind(taskwatch.Clone), pid: 1, tid: 1, task: 1, start: 1, cgroup: 1, comm: comm})
+	return st, []record{
+		{kind: recordKind(taskwatch.Clone), pid: 2, tid: 2, task: 2, start: 2, creator: 1, cgroup: 1, comm: comm},
+		{kind: recordKind(taskwatch.UID), pid: 2, tid: 2, task: 2, start: 2, cgroup: 1, comm: comm,
+			old: taskwatch.IDs{0, 1}, uid: taskwatch.IDs{1, 1}, cause: taskwatch.CauseSyscall},
+		{kind: recordKind(taskwatch.Exit), pid: 2, tid: 2, task: 2, start: 2, cgroup: 1, comm: comm},
+		{kind: recordKind(taskwatch.Free), task: 2, start: 2},
+	}
+}
+
+// All that a task costs in allocations is its entry in the table.
+func TestHandlingAllocatesATaskAndNothingElse(t *testing.T) {
+	st, cycle := forkCycle(t, taskwatch.AllKinds)
+	if n := testing.AllocsPerRun(1000, func() {
+		for i := range cycle {
+			st.handle(&cycle[i])
+		}
+	}); n != 1 {
+		t.Errorf("a task that is cloned, changes an id, exits and is freed costs %v allocations, want 1", n)
+	}
+	if st.failed != nil || len(st.table.byAddr) != 1 {
+		t.Errorf("%v; %d tasks are left, want 1", st.failed, len(st.table.byAddr))
+	}
+}
+
+func TestDecodingAllocatesNothing(t *testing.T) {
+	for k := range numRecordKinds {
+		b := make([]byte, 4096)
+		b[0] = byte(k)
+		var r record
+		if n := testing.AllocsPerRun(100, func() {
+			if err := r.decode(b); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("decoding kind %d allocates %v times", k, n)
+		}
+	}
+}
+
+// BenchmarkHandle measures what the reader does for a task of five events,
+// decoding left out.
+func BenchmarkHandle(b *testing.B) {
+	st, cycle := forkCycle(b, taskwatch.AllKinds)
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range cycle {
+			st.handle(&cycle[i])
+		}
+	}
+}
