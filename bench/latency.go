@@ -7,8 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// latencies counts durations in buckets, eight to each power of two.
-type latencies struct{ Buckets [64 * 8]uint64 }
+// latencies counts durations in buckets, 32 to each power of two.
+type latencies struct{ Buckets [64 << fineness]uint64 }
+
+const fineness = 5
 
 func (l *latencies) add(ns int64) { l.Buckets[bucketOf(uint64(max(ns, 1)))]++ }
 
@@ -20,12 +22,13 @@ func (l *latencies) merge(o *latencies) {
 
 func bucketOf(ns uint64) int {
 	top := bits.Len64(ns) - 1
-	return top<<3 | int(ns<<3>>top&7)
+	return top<<fineness | int(ns<<fineness>>top&(1<<fineness-1))
 }
 
 // upper is the end of a bucket.
 func upper(bucket int) time.Duration {
-	return time.Duration(uint64(8+bucket&7+1) << (bucket >> 3) >> 3)
+	const fine = 1 << fineness
+	return time.Duration(uint64(fine+bucket&(fine-1)+1) << (bucket >> fineness) >> fineness)
 }
 
 // quantile returns a time that the given part of all does not exceed.

@@ -177,6 +177,8 @@ func (p *programs) probe(ctx context.Context) error {
 	return nil
 }
 
+var errTooMany = errors.New("more than a limit allows")
+
 // live starts n tasks that do nothing, and returns what ends them.
 func (p *programs) live(ctx context.Context, n int) (stop func() error, err error) {
 	cmd := exec.CommandContext(ctx, p.path(liveComm), "live", strconv.Itoa(n))
@@ -201,7 +203,7 @@ func (p *programs) live(ctx context.Context, n int) (stop func() error, err erro
 		return nil
 	}
 	if _, err := stdout.Read(make([]byte, 2)); err != nil {
-		return nil, fmt.Errorf("bench: cannot have %d more tasks: a limit (ulimit -u, kernel.pid_max, pids.max of the cgroup) is lower: %w", n, stop())
+		return nil, fmt.Errorf("bench: %d idle tasks are %w: ulimit -u, kernel.pid_max or pids.max of the cgroup: %w", n, errTooMany, stop())
 	}
 	return stop, nil
 }

@@ -26,6 +26,8 @@ type Config struct {
 	Shared bool          // load and watcher share all processors
 	Gap    time.Duration // between operations; 0 is as fast as can be
 
+	Live int // tasks that do nothing and are there all the time
+
 	// Operations, if not 0, is how many a run has, whatever time it takes.
 	Operations int
 
@@ -116,25 +118,31 @@ type measurement struct {
 
 // Measure measures the watchers, one after the other. One that is missing on
 // this machine has a result that says so.
-func Measure(ctx context.Context, cfg Config, watchers []*Watcher) (results []Result, err error) {
+func Measure(ctx context.Context, cfg Config, watchers []*Watcher) (results []Result, endErr error) {
 	if err := Check(); err != nil {
 		return nil, err
 	}
 	cfg.setDefaults()
-	cpus := free
-	if !cfg.Shared {
-		if cpus, err = pinned(); err != nil {
-			return nil, err
-		}
+	cpus, err := cfg.processors()
+	if err != nil {
+		return nil, err
 	}
 	p, err := newPrograms()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
+	defer func() { endErr = errors.Join(endErr, p.close()) }()
 	n, err := cfg.calibrate(ctx, p, cpus)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Live > 0 {
+		cfg.progress("%d idle tasks", cfg.Live)
+		stop, err := p.live(ctx, cfg.Live)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { endErr = errors.Join(endErr, stop()) }()
 	}
 	for _, w := range watchers {
 		if missing := w.Missing(); missing != nil {
@@ -163,6 +171,13 @@ func (cfg *Config) setDefaults() {
 	if cfg.Loads == nil {
 		cfg.Loads = []Load{Fork, Exec, Run, Thread, IDs}
 	}
+}
+
+func (cfg *Config) processors() (processors, error) {
+	if cfg.Shared {
+		return free, nil
+	}
+	return pinned()
 }
 
 func (cfg *Config) progress(format string, args ...any) {

@@ -6,29 +6,54 @@ import (
 	"strings"
 )
 
-// WriteTable writes results as a table in Markdown.
-func WriteTable(w io.Writer, results []Result) error {
-	var b strings.Builder
-	loads := loadsOf(results)
-	b.WriteString("| watcher |")
-	for _, l := range loads {
-		fmt.Fprintf(&b, " %s |", l)
+// markdown is a table in the making.
+type markdown struct {
+	columns int
+	text    strings.Builder
+}
+
+func newTable(head ...string) *markdown {
+	t := &markdown{columns: len(head)}
+	t.row(head...)
+	t.text.WriteString(strings.Repeat("|---", len(head)) + "|\n")
+	return t
+}
+
+// row adds a row. Cells that are left out are empty.
+func (t *markdown) row(cells ...string) {
+	for i := range t.columns {
+		cell := ""
+		if i < len(cells) {
+			cell = cells[i]
+		}
+		t.text.WriteString("| " + strings.ReplaceAll(cell, "|", "\\|") + " ")
 	}
-	b.WriteString(" CPU µs per event | peak RSS | events lost |\n|---|" + strings.Repeat("---|", len(loads)+3) + "\n")
+	t.text.WriteString("|\n")
+}
+
+func (t *markdown) String() string { return t.text.String() }
+
+// WriteTable writes results as a table in Markdown: for each load the ratio of
+// the rates, watched to alone, with its quartiles, and the CPU time that the
+// watcher took for an event.
+func WriteTable(w io.Writer, results []Result) error {
+	loads := loadsOf(results)
+	head := append([]string{"watcher"}, loads...)
+	t := newTable(append(head, "CPU µs per event", "peak RSS", "events lost")...)
 	for i := range results {
 		r := &results[i]
-		fmt.Fprintf(&b, "| %s |", r.Watcher)
+		cells := []string{r.Watcher}
 		if r.Missing != "" {
-			b.WriteString(strings.Repeat(" |", len(loads)+2) + " not measured: " + r.Missing + " |\n")
+			t.row(append(cells, "not measured: "+r.Missing)...)
 			continue
 		}
 		for j := range r.Loads {
 			ratio := r.Loads[j].Ratio
-			fmt.Fprintf(&b, " %.3f (%.3f to %.3f) |", ratio.Median, ratio.Low, ratio.High)
+			cells = append(cells, fmt.Sprintf("%.3f (%.3f to %.3f)", ratio.Median, ratio.Low, ratio.High))
 		}
-		fmt.Fprintf(&b, " %s | %.1f MiB | %s |\n", r.cpu(), float64(r.PeakRSS)/(1<<20), r.lost())
+		t.row(append(cells, r.cpu(), mebibytes(r.PeakRSS), r.lost())...)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, t.String())
 	return err
 }
 
@@ -50,7 +75,7 @@ func (r *Result) cpu() string {
 	for i := range r.Loads {
 		parts = append(parts, fmt.Sprintf("%.2f", r.Loads[i].CPUPerUS.Median))
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, " / ")
 }
 
 // lost returns the events lost by all loads, and of how many.
@@ -63,3 +88,5 @@ func (r *Result) lost() string {
 	}
 	return fmt.Sprintf("%d of %d", lost, events)
 }
+
+func mebibytes(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

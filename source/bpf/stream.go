@@ -113,7 +113,7 @@ func (st *stream) rest(read, busy, rested bool) error {
 	case busy:
 		armed, d = armedNot, busyTick
 	case latency > 0 && (read || !rested):
-		armed, d = armedFull, latency
+		armed, d = armedFull, latency-latency/10 // the rest is for waking up
 	}
 	st.kernel.control.Store(controlArmed, armed)
 	if produced := st.kernel.ring.Produced(); produced != st.kernel.ring.Position() && (armed == armedAny || produced-st.kernel.ring.Position() >= uint64(st.src.cfg.BufferSize/4)) {

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,35 +42,95 @@ func run() error {
 	cfg := bench.Config{Self: []string{"/proc/self/exe", childArg}}
 	flag.IntVar(&cfg.Pairs, "pairs", bench.DefaultPairs, "how many `times` each watcher is measured")
 	flag.DurationVar(&cfg.Run, "run", bench.DefaultRun, "how `long` one run of a load takes, about")
-	flag.BoolVar(&cfg.Shared, "shared", false, "leave it to the kernel where load and watcher run; otherwise they have a processor each")
-	only := flag.String("watchers", "", "measure the watchers whose name has one of these `words`, comma-separated")
+	names := flag.String("tables", strings.Join(bench.TableNames(), ","), "the `tables` to make, comma-separated")
+	only := flag.String("watchers", "", "make no tables: measure the watchers whose name has one of these `words`, comma-separated")
+	shared := flag.Bool("shared", false, "with -watchers: leave it to the kernel where load and watcher run")
 	jsonFile := flag.String("json", "", "write the results to this `file`, too")
+	page := flag.String("page", "", "put the tables into this `file`, between the lines that are there for them")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q; see -help", flag.Arg(0))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	cfg.Progress = func(s string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s", s) }
+	progress := progressTo(os.Stderr)
+	cfg.Progress = progress
+
+	var tables []*bench.Table
+	if *only != "" {
+		cfg.Shared = *shared
+		t, err := some(ctx, cfg, strings.Split(*only, ","))
+		progress("")
+		if err != nil {
+			return err
+		}
+		fmt.Print(t.Text)
+		tables = append(tables, t)
+	} else {
+		for _, name := range strings.Split(*names, ",") {
+			t, err := bench.MakeTable(ctx, cfg, name)
+			progress("")
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%s:\n\n%s\n", name, t.Text)
+			tables = append(tables, t)
+		}
+	}
+	err := writeJSON(*jsonFile, tables)
+	if *page != "" {
+		machine := fmt.Sprintf("%s; %d pairs of runs of %v each, on %s.", bench.Machine(), cfg.Pairs, cfg.Run, time.Now().UTC().Format(time.DateOnly))
+		err = errors.Join(err, update(*page, append(tables, &bench.Table{Name: "machine", Text: machine})))
+	}
+	return err
+}
+
+// progressTo returns what keeps one line of a terminal up to date; "" removes
+// it. It says nothing where there is no terminal.
+func progressTo(f *os.File) func(string) {
+	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+		return func(string) {}
+	}
+	return func(s string) { fmt.Fprintf(f, "\r\x1b[K%s", s) }
+}
+
+func some(ctx context.Context, cfg bench.Config, words []string) (*bench.Table, error) {
 	var list []*bench.Watcher
 	for _, w := range bench.All() {
-		if slices.ContainsFunc(strings.Split(*only, ","), func(word string) bool { return strings.Contains(w.Name, word) }) {
+		if slices.ContainsFunc(words, func(word string) bool { return strings.Contains(w.Name, word) }) {
 			list = append(list, w)
 		}
 	}
 	results, err := bench.Measure(ctx, cfg, list)
-	fmt.Fprint(os.Stderr, "\r\x1b[K")
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	err = bench.WriteTable(&b, results)
+	return &bench.Table{Name: "some", Text: b.String(), Results: results}, err
+}
+
+func writeJSON(file string, tables []*bench.Table) error {
+	if file == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(tables, "", "\t")
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s\n\n", bench.Machine())
-	err = bench.WriteTable(os.Stdout, results)
-	if *jsonFile != "" {
-		text, e := json.MarshalIndent(results, "", "\t")
-		if e == nil {
-			e = os.WriteFile(*jsonFile, append(text, '\n'), 0o666)
-		}
-		err = errors.Join(err, e)
+	return os.WriteFile(file, append(text, '\n'), 0o666)
+}
+
+func update(file string, tables []*bench.Table) error {
+	page, err := os.ReadFile(file)
+	if err != nil {
+		return err
 	}
-	return err
+	text := string(page)
+	for _, t := range tables {
+		if text, err = bench.UpdatePage(text, t.Name, t.Text); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return os.WriteFile(file, []byte(text), 0o666)
 }

@@ -1,0 +1,65 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// IdleResult is what a watcher uses while next to nothing happens.
+type IdleResult struct {
+	Watcher  string
+	CPUShare float64 // of one processor
+	PeakRSS  uint64  // bytes
+}
+
+// Idle has the watchers watch for a time, one after the other, and causes
+// nothing. What else happens on the machine is watched, too.
+func Idle(ctx context.Context, cfg Config, watchers []*Watcher, d time.Duration) (results []IdleResult, endErr error) {
+	if err := Check(); err != nil {
+		return nil, err
+	}
+	p, err := newPrograms()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { endErr = errors.Join(endErr, p.close()) }()
+	for _, w := range watchers {
+		cfg.progress("%s: idle", w.Name)
+		r, err := idle(ctx, &cfg, w, p, d)
+		if err != nil {
+			return results, err
+		}
+		results = append(results, *r)
+	}
+	return results, nil
+}
+
+func idle(ctx context.Context, cfg *Config, w *Watcher, p *programs, d time.Duration) (*IdleResult, error) {
+	r, err := w.start(ctx, cfg, p, free.watcher)
+	if err != nil {
+		return nil, err
+	}
+	defer r.kill()
+	pid := r.cmd.Process.Pid
+	before, err := settle(pid)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+		return nil, fmt.Errorf("bench: %w", ctx.Err())
+	}
+	after, err := cpuTime(pid)
+	if err != nil {
+		return nil, err
+	}
+	rss, err := peakRSS(pid)
+	if err != nil {
+		return nil, err
+	}
+	_, err = r.stop()
+	return &IdleResult{Watcher: w.Name, CPUShare: float64(after-before) / float64(d), PeakRSS: rss}, err
+}
