@@ -574,7 +574,7 @@ watcher(exec)(unsigned long val, struct task_struct *tsk)
 	({                                                                           \
 		s64 n = 0;                                                           \
 		if (type_exists(struct mm_rss_stat))                                 \
-			n = ((struct mm_struct___before_6_2 *)mm)->rss_stat.count[i].counter; \
+			READ(n, mm, struct mm_struct___before_6_2, rss_stat.count[i].counter); \
 		else                                                                 \
 			n = mm->rss_stat[i].count;                                   \
 		n > 0 ? n : 0;                                                       \
