@@ -40,7 +40,7 @@ func TestNothingIsLost(t *testing.T) {
 				// Some kernels do not tell every free; the source infers those.
 				lr.Lost -= lr.LostOf[taskwatch.Free.String()]
 			}
-			load, _ := loadOf(commPrefix + lr.Load)
+			load, _ := tag("").load(lr.Load)
 			if want := sum(load.truth(cfg.Operations), taskwatch.AllKinds); lr.Events != want || lr.Lost != 0 || lr.Operations != cfg.Operations {
 				t.Errorf("%s, load %s: %d events in %d operations, %v lost; want %d events", r.Watcher, lr.Load, lr.Events, lr.Operations, lr.LostOf, want)
 			}
@@ -50,7 +50,7 @@ func TestNothingIsLost(t *testing.T) {
 		}
 	}
 	var table, text bytes.Buffer
-	if err := WriteTable(&table, results); err != nil {
+	if err := WriteMarkdown(&table, results); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(table.String()), "\n")
@@ -108,7 +108,7 @@ func TestMissingToolIsNamed(t *testing.T) {
 		t.Fatalf("got %+v, %v", results, err)
 	}
 	var table bytes.Buffer
-	if err := WriteTable(&table, results); err != nil || !strings.Contains(table.String(), "not measured: taskwatch-no-such-tool is not installed") {
+	if err := WriteMarkdown(&table, results); err != nil || !strings.Contains(table.String(), "not measured: taskwatch-no-such-tool is not installed") {
 		t.Errorf("the table says %s, %v", table.String(), err)
 	}
 }
@@ -137,7 +137,7 @@ func TestMeasuringNeedsRoot(t *testing.T) {
 }
 
 func TestChildRefusesWhatItDoesNotKnow(t *testing.T) {
-	for _, args := range [][]string{nil, {"nonsense"}, {"go=often"}, {"kernel=many"}} {
+	for _, args := range [][]string{nil, {"go=10ms"}, {"nonsense", "abcd"}, {"go=often", "abcd"}, {"kernel=many", "abcd"}, {"wasm=0", "abcd"}} {
 		if err := Child(args, strings.NewReader(""), &bytes.Buffer{}); err == nil {
 			t.Errorf("%q is no error", args)
 		}
@@ -153,7 +153,7 @@ func TestLoadsRefuseWrongArguments(t *testing.T) {
 	defer p.close()
 	for _, args := range [][]string{{}, {"fork"}, {"nonsense", "1", "-1", "0"}} {
 		var exit *exec.ExitError
-		if err := exec.Command(p.path("twfork"), args...).Run(); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+		if err := exec.Command(p.path("fork"), args...).Run(); !errors.As(err, &exit) || exit.ExitCode() != 2 {
 			t.Errorf("load %q: %v", args, err)
 		}
 	}
@@ -194,22 +194,22 @@ func TestLatencyBuckets(t *testing.T) {
 }
 
 func TestForkstatLines(t *testing.T) {
-	count := forkstatLines()
+	count := forkstatLines("abcd")
 	var seen Tally
 	for line := range strings.Lines(`Time     Event   PID Info   Duration Process
 15:08:24 exit    77      0  unknown <unknown>
-15:08:24 exec    90                 twfork
-15:08:24 fork    90 parent          twfork
-15:08:24 fork    91 child           twfork
+15:08:24 exec    90                 abcdfork
+15:08:24 fork    90 parent          abcdfork
+15:08:24 fork    91 child           abcdfork
 15:08:24 exit    91      0   0.000s <unknown>
 15:08:24 fork    90 parent          [swapper]
 15:08:24 fork    92 child           <unknown>
-15:08:24 exit    92      0   0.000s twfork
+15:08:24 exit    92      0   0.000s abcdfork
 15:08:24 exit    60      0   0.000s bash
-15:08:24 exit    90      0   0.100s twfork
+15:08:24 exit    90      0   0.100s abcdfork
 15:08:24 exit    78      0  unknown <unknown>
-15:08:25 exec    95                 twexec
-15:08:25 exit    95      0   0.100s twexec
+15:08:25 exec    95                 abcdexec
+15:08:25 exit    95      0   0.100s abcdexec
 `) {
 		if l, k, ok := count(line); ok {
 			seen[l][k]++

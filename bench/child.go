@@ -40,13 +40,12 @@ type childReport struct {
 
 const readyLine = "ready\n"
 
-// Child is a watcher of taskwatch's own, in a process of its own. args, the
-// first of which says how to watch, come from a [Config.Self] command line
-// behind its last element. It writes that it is ready to out, watches until the
+// Child is a watcher of taskwatch's own, in a process of its own. args say how
+// to watch, and what; they come behind those of [Config.Self]. It writes that it is ready to out, watches until the
 // end of in, and writes what it has seen. It needs what the source bpf needs.
 func Child(args []string, in io.Reader, out io.Writer) error {
-	if len(args) == 0 {
-		return errors.New("bench: the watcher has no name")
+	if len(args) != 2 {
+		return fmt.Errorf("bench: %d arguments of a watcher, want how it watches and the tag of the loads", len(args))
 	}
 	mode, arg, _ := strings.Cut(args[0], "=")
 	watch, ok := modes[mode]
@@ -59,16 +58,35 @@ func Child(args []string, in io.Reader, out io.Writer) error {
 		close(stop)
 	}()
 	ready := func() { _, _ = io.WriteString(out, readyLine) } // who does not hear it kills
-	report, err := watch(arg, ready, stop)
+	report, err := watch(order{arg, tag(args[1]), ready, stop})
 	if err != nil {
 		return err
 	}
 	return json.NewEncoder(out).Encode(report)
 }
 
-// modes are the ways to watch. Each calls ready once it watches, and returns
-// after stop was closed.
-var modes = map[string]func(arg string, ready func(), stop <-chan struct{}) (*childReport, error){
+// order is what a watcher is to do: to watch what has the tag, as arg says; to
+// call ready once it watches, and to return after stop was closed.
+type order struct {
+	arg   string
+	tag   tag
+	ready func()
+	stop  <-chan struct{}
+}
+
+// number returns arg, as how many modules there are to be.
+func (o *order) number() (int, error) {
+	n, err := strconv.Atoi(o.arg)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("bench: %q is no number of modules", o.arg)
+	}
+	return n, nil
+}
+
+func (o *order) params() map[string]string { return map[string]string{"tag": string(o.tag)} }
+
+// modes are the ways to watch.
+var modes = map[string]func(order) (*childReport, error){
 	"kernel": inKernel,
 	"go":     toGo,
 	"timed":  toGoTimed,
@@ -76,11 +94,11 @@ var modes = map[string]func(arg string, ready func(), stop <-chan struct{}) (*ch
 	"wasm":   toSandbox,
 }
 
-// inKernel has arg modules in the kernel count; nothing comes to user space.
-func inKernel(arg string, ready func(), stop <-chan struct{}) (_ *childReport, err error) {
-	n, err := strconv.Atoi(arg)
+// inKernel has modules in the kernel count; nothing comes to user space.
+func inKernel(o order) (_ *childReport, err error) {
+	n, err := o.number()
 	if err != nil {
-		return nil, fmt.Errorf("bench: how many modules: %w", err)
+		return nil, err
 	}
 	table, err := kernel.NewTable(kernel.Config{})
 	if err != nil {
@@ -98,7 +116,7 @@ func inKernel(arg string, ready func(), stop <-chan struct{}) (_ *childReport, e
 		if err != nil {
 			return nil, err
 		}
-		m, err := object.Load(kernel.LoadOptions{})
+		m, err := object.Load(kernel.LoadOptions{Params: o.params()})
 		if err != nil {
 			return nil, err
 		}
@@ -107,8 +125,8 @@ func inKernel(arg string, ready func(), stop <-chan struct{}) (_ *childReport, e
 			return nil, err
 		}
 	}
-	ready()
-	<-stop
+	o.ready()
+	<-o.stop
 	time.Sleep(freeWait)
 	return counted(modules[0].Globals())
 }
@@ -128,11 +146,15 @@ func counted(globals []module.Global, err error) (*childReport, error) {
 	return report, nil
 }
 
-// toSandbox has arg modules in the sandbox count all events.
-func toSandbox(arg string, ready func(), stop <-chan struct{}) (_ *childReport, err error) {
-	n, err := strconv.Atoi(arg)
+// sandboxQueue has room for what comes at once when ids change as fast as they
+// can: a reader that is fetched every 10 ms brings some 6,000 events then.
+const sandboxQueue = 1 << 14
+
+// toSandbox has modules in the sandbox count all events.
+func toSandbox(o order) (_ *childReport, err error) {
+	n, err := o.number()
 	if err != nil {
-		return nil, fmt.Errorf("bench: how many modules: %w", err)
+		return nil, err
 	}
 	var reg taskwatch.Registry
 	var modules []*wasm.Module
@@ -151,7 +173,7 @@ func toSandbox(arg string, ready func(), stop <-chan struct{}) (_ *childReport, 
 			return nil, err
 		}
 		objects = append(objects, object)
-		m, err := object.Load(wasm.LoadOptions{})
+		m, err := object.Load(wasm.LoadOptions{Params: o.params(), Queue: sandboxQueue})
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +182,7 @@ func toSandbox(arg string, ready func(), stop <-chan struct{}) (_ *childReport, 
 			return nil, err
 		}
 	}
-	if err := source(&reg, bpf.DefaultLatency.String(), ready, stop); err != nil {
+	if err := o.source(&reg, bpf.DefaultLatency.String()); err != nil {
 		return nil, err
 	}
 	for end := time.Now().Add(startTimeout); modules[0].Stats().Queued > 0 && time.Now().Before(end); {
@@ -181,12 +203,13 @@ const freeWait = 800 * time.Millisecond
 
 // counter is a watcher of everything, in Go.
 type counter struct {
+	tag    tag
 	report childReport
 	lost   atomic.Uint64
 }
 
 func (c *counter) watch(ev *taskwatch.Event) error {
-	if load, ok := loadOf(ev.Task.Comm); ok {
+	if load, ok := c.tag.load(ev.Task.Comm); ok {
 		c.report.Seen[load][ev.Kind]++
 	}
 	return nil
@@ -205,22 +228,22 @@ func (c *counter) module(fn taskwatch.Watcher) *taskwatch.Module {
 	return m
 }
 
-func toGo(arg string, ready func(), stop <-chan struct{}) (*childReport, error) {
-	c := &counter{}
-	return c.run(c.watch, arg, ready, stop)
+func toGo(o order) (*childReport, error) {
+	c := &counter{tag: o.tag}
+	return c.run(c.watch, &o)
 }
 
-func toGoTimed(arg string, ready func(), stop <-chan struct{}) (*childReport, error) {
-	c := &counter{report: childReport{Latency: &latencies{}}}
-	return c.run(c.timed, arg, ready, stop)
+func toGoTimed(o order) (*childReport, error) {
+	c := &counter{tag: o.tag, report: childReport{Latency: &latencies{}}}
+	return c.run(c.timed, &o)
 }
 
-func (c *counter) run(fn taskwatch.Watcher, arg string, ready func(), stop <-chan struct{}) (*childReport, error) {
+func (c *counter) run(fn taskwatch.Watcher, o *order) (*childReport, error) {
 	var reg taskwatch.Registry
 	if err := reg.Register(c.module(fn)); err != nil {
 		return nil, err
 	}
-	if err := source(&reg, arg, ready, stop); err != nil {
+	if err := o.source(&reg, o.arg); err != nil {
 		return nil, err
 	}
 	c.report.Lost = c.lost.Load()
@@ -228,28 +251,28 @@ func (c *counter) run(fn taskwatch.Watcher, arg string, ready func(), stop <-cha
 }
 
 // source runs the source bpf with the given latency until stop.
-func source(reg *taskwatch.Registry, latency string, ready func(), stop <-chan struct{}) error {
+func (o *order) source(reg *taskwatch.Registry, latency string) error {
 	d, err := time.ParseDuration(latency)
 	if err != nil {
 		return fmt.Errorf("bench: the latency: %w", err)
 	}
-	src, err := bpf.New(bpf.Config{Latency: d, OnReady: ready})
+	src, err := bpf.New(bpf.Config{Latency: d, OnReady: o.ready})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
-		<-stop
+		<-o.stop
 		time.Sleep(freeWait)
 		cancel()
 	}()
 	return src.Run(ctx, reg)
 }
 
-// toJSON writes a recording to the file arg.
-func toJSON(arg string, ready func(), stop <-chan struct{}) (_ *childReport, err error) {
-	file, err := os.Create(arg)
+// toJSON writes a recording to a file.
+func toJSON(o order) (_ *childReport, err error) {
+	file, err := os.Create(o.arg)
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
@@ -259,5 +282,5 @@ func toJSON(arg string, ready func(), stop <-chan struct{}) (_ *childReport, err
 	if err := reg.Register(w.Module("json", taskwatch.AllKinds, record.ModuleOptions{})); err != nil {
 		return nil, err
 	}
-	return &childReport{}, source(&reg, bpf.DefaultLatency.String(), ready, stop)
+	return &childReport{}, o.source(&reg, bpf.DefaultLatency.String())
 }

@@ -9,9 +9,9 @@ import (
 
 // IdleResult is what a watcher uses while next to nothing happens.
 type IdleResult struct {
-	Watcher  string
-	CPUShare float64 // of one processor
-	PeakRSS  uint64  // bytes
+	Watcher  string  `json:"watcher"`
+	CPUShare float64 `json:"cpu_share"` // of one processor
+	PeakRSS  uint64  `json:"peak_rss_bytes"`
 }
 
 // Idle has the watchers watch for a time, one after the other, and causes

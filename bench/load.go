@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,14 +37,25 @@ var loadNames = [NumLoads]string{"fork", "exec", "thread", "ids", "run"}
 // String returns "fork", "exec", "thread", "ids" or "run".
 func (l Load) String() string { return loadNames[l] }
 
-const commPrefix = "tw"
+// tag is what the names of the tasks of one benchmark's loads begin with, so
+// that no other benchmark takes them for its own: four letters. The name of
+// the load follows.
+type tag string
 
-// comm is the name of the load's tasks.
-func (l Load) comm() string { return commPrefix + loadNames[l] }
+func newTag() tag {
+	b := make([]byte, 4)
+	for i := range b {
+		b[i] = byte('a' + rand.N(26))
+	}
+	return tag(b)
+}
 
-// loadOf returns the load whose tasks have a name.
-func loadOf(comm string) (Load, bool) {
-	name, ok := strings.CutPrefix(comm, commPrefix)
+// comm is the name of a load's tasks.
+func (t tag) comm(l Load) string { return string(t) + loadNames[l] }
+
+// load returns the load whose tasks have a name.
+func (t tag) load(comm string) (Load, bool) {
+	name, ok := strings.CutPrefix(comm, string(t))
 	if !ok {
 		return 0, false
 	}
@@ -86,11 +98,15 @@ func sum(events [taskwatch.NumKinds]uint64, kinds taskwatch.Kinds) (n uint64) {
 
 // programs are the copies of the load, one per name, in a directory that
 // close removes.
-type programs struct{ dir string }
+type programs struct {
+	dir string
+	tag tag
+}
 
+// Names, behind the tag, of programs that are no load.
 const (
-	probeComm = "twprobe"
-	liveComm  = "twlive"
+	probe = "probe"
+	live  = "live"
 )
 
 func newPrograms() (*programs, error) {
@@ -98,7 +114,7 @@ func newPrograms() (*programs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	p := &programs{dir}
+	p := &programs{dir, newTag()}
 	if err := p.write(); err != nil {
 		return nil, errors.Join(fmt.Errorf("bench: %w", err), p.close())
 	}
@@ -106,11 +122,7 @@ func newPrograms() (*programs, error) {
 }
 
 func (p *programs) write() error {
-	names := []string{probeComm, liveComm}
-	for l := range NumLoads {
-		names = append(names, l.comm())
-	}
-	for _, name := range names {
+	for _, name := range append(loadNames[:], probe, live) {
 		if err := os.WriteFile(p.path(name), loadProgram, 0o755); err != nil {
 			return err
 		}
@@ -130,16 +142,16 @@ func (p *programs) write() error {
 }
 
 // ran is the program of the load run, under the load's name.
-func (p *programs) ran() string { return filepath.Join(p.dir, "true", Run.comm()) }
+func (p *programs) ran() string { return filepath.Join(p.dir, "true", p.tag.comm(Run)) }
 
-func (p *programs) path(name string) string { return filepath.Join(p.dir, name) }
+func (p *programs) path(name string) string { return filepath.Join(p.dir, string(p.tag)+name) }
 
 func (p *programs) close() error { return os.RemoveAll(p.dir) }
 
 // command returns the command line of a load. cpu is -1 for any; gap is the
 // time between operations, or 0.
 func (p *programs) command(l Load, n, cpu int, gap time.Duration) []string {
-	argv := []string{p.path(l.comm()), l.String(), strconv.Itoa(n), strconv.Itoa(cpu), strconv.FormatInt(int64(gap), 10)}
+	argv := []string{p.path(loadNames[l]), l.String(), strconv.Itoa(n), strconv.Itoa(cpu), strconv.FormatInt(int64(gap), 10)}
 	if l == Run {
 		argv = append(argv, p.ran())
 	}
@@ -170,7 +182,7 @@ func runLoad(ctx context.Context, cmd *exec.Cmd) (time.Duration, error) {
 
 // probe causes some events that count for no load.
 func (p *programs) probe(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, p.path(probeComm), "exec", "50", "-1", "0")
+	cmd := exec.CommandContext(ctx, p.path(probe), "exec", "50", "-1", "0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("bench: probe: %w %s", err, out)
 	}
@@ -181,7 +193,7 @@ var errTooMany = errors.New("more than a limit allows")
 
 // live starts n tasks that do nothing, and returns what ends them.
 func (p *programs) live(ctx context.Context, n int) (stop func() error, err error) {
-	cmd := exec.CommandContext(ctx, p.path(liveComm), "live", strconv.Itoa(n))
+	cmd := exec.CommandContext(ctx, p.path(live), "live", strconv.Itoa(n))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	stdin, err := cmd.StdinPipe()

@@ -42,7 +42,11 @@ const (
 )
 
 // Spread is the median of some measurements, and their quartiles.
-type Spread struct{ Low, Median, High float64 }
+type Spread struct {
+	Low    float64 `json:"low"`
+	Median float64 `json:"median"`
+	High   float64 `json:"high"`
+}
 
 func spreadOf(list []float64) Spread {
 	if len(list) == 0 {
@@ -63,34 +67,38 @@ func spreadOf(list []float64) Spread {
 
 // LoadResult is what a watcher costs under one load.
 type LoadResult struct {
-	Load       string
-	Operations int     // of one run
-	AloneNS    Spread  // an operation alone
-	WatchedNS  Spread  // an operation watched
-	Ratio      Spread  // of the rates: watched to alone, pair by pair
-	CPUPerUS   Spread  // CPU time of the watcher in microseconds per event of the load
-	CPUShare   float64 // of one processor, while the load ran
-	Events     uint64  // that the load caused in all runs, of the kinds the watcher tells of
-	Lost       int64   // of them, those that the watcher did not tell of; below 0 if it told of more
+	Load       string  `json:"load"`
+	Operations int     `json:"operations"`       // of one run
+	AloneNS    Spread  `json:"alone_ns"`         // an operation alone
+	WatchedNS  Spread  `json:"watched_ns"`       // an operation watched
+	Ratio      Spread  `json:"ratio"`            // of the rates: watched to alone, pair by pair
+	CPUPerUS   Spread  `json:"cpu_us_per_event"` // CPU time of the watcher per event of the load
+	CPUShare   float64 `json:"cpu_share"`        // of one processor, while the load ran
+	Events     uint64  `json:"events"`           // that the load caused in all runs, of the kinds the watcher tells of
+	Lost       int64   `json:"lost"`             // of them, those that the watcher did not tell of; below 0 if it told of more
 
 	// LostOf is Lost by kind, where it is not 0.
-	LostOf map[string]int64 `json:",omitempty"`
+	LostOf map[string]int64 `json:"lost_of,omitempty"`
 }
 
 // Result is what one watcher costs.
 type Result struct {
-	Watcher string
-	Does    string
-	Missing string `json:",omitempty"` // why it was not measured
-	Shared  bool
-	PeakRSS uint64 `json:",omitempty"` // bytes
-	Loads   []LoadResult
+	Watcher string       `json:"watcher"`
+	Does    string       `json:"does"`
+	Missing string       `json:"missing,omitempty"` // why it was not measured
+	Shared  bool         `json:"shared"`
+	PeakRSS uint64       `json:"peak_rss_bytes,omitempty"`
+	Loads   []LoadResult `json:"loads,omitempty"`
 
-	Latency *Latency `json:",omitempty"`
+	Latency *Latency `json:"latency,omitempty"`
 }
 
 // Latency is how long events took from the kernel to the watcher.
-type Latency struct{ Median, P99, Max time.Duration }
+type Latency struct {
+	Median time.Duration `json:"median_ns"`
+	P99    time.Duration `json:"p99_ns"`
+	Max    time.Duration `json:"max_ns"`
+}
 
 // Check reports whether this process can be measured under: it has to be root,
 // as the source bpf and the ids load need.

@@ -4,57 +4,76 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"text/tabwriter"
 )
 
-// markdown is a table in the making.
-type markdown struct {
-	columns int
-	text    strings.Builder
+// grid is a table: a head and rows of as many cells.
+type grid [][]string
+
+func newGrid(head ...string) grid { return grid{head} }
+
+// add adds a row. Cells that are left out are empty.
+func (g *grid) add(cells ...string) {
+	row := make([]string, len((*g)[0]))
+	copy(row, cells)
+	*g = append(*g, row)
 }
 
-func newTable(head ...string) *markdown {
-	t := &markdown{columns: len(head)}
-	t.row(head...)
-	t.text.WriteString(strings.Repeat("|---", len(head)) + "|\n")
-	return t
-}
-
-// row adds a row. Cells that are left out are empty.
-func (t *markdown) row(cells ...string) {
-	for i := range t.columns {
-		cell := ""
-		if i < len(cells) {
-			cell = cells[i]
+// markdown returns the table in Markdown.
+func (g grid) markdown() string {
+	var b strings.Builder
+	for i, row := range g {
+		for _, cell := range row {
+			b.WriteString("| " + strings.ReplaceAll(cell, "|", "\\|") + " ")
 		}
-		t.text.WriteString("| " + strings.ReplaceAll(cell, "|", "\\|") + " ")
+		b.WriteString("|\n")
+		if i == 0 {
+			b.WriteString(strings.Repeat("|---", len(row)) + "|\n")
+		}
 	}
-	t.text.WriteString("|\n")
+	return b.String()
 }
 
-func (t *markdown) String() string { return t.text.String() }
-
-// WriteTable writes results as a table in Markdown: for each load the ratio of
-// the rates, watched to alone, with its quartiles, and the CPU time that the
-// watcher took for an event.
-func WriteTable(w io.Writer, results []Result) error {
-	loads := loadsOf(results)
-	head := append([]string{"watcher"}, loads...)
-	t := newTable(append(head, "CPU µs per event", "peak RSS", "events lost")...)
+// gridOf returns results as a table: for each load the ratio of the rates,
+// watched to alone, with its quartiles, and the CPU time that the watcher took
+// for an event.
+func gridOf(results []Result) grid {
+	head := append([]string{"watcher"}, loadsOf(results)...)
+	g := newGrid(append(head, "CPU µs per event", "peak RSS", "events lost")...)
 	for i := range results {
 		r := &results[i]
 		cells := []string{r.Watcher}
 		if r.Missing != "" {
-			t.row(append(cells, "not measured: "+r.Missing)...)
+			g.add(append(cells, "not measured: "+r.Missing)...)
 			continue
 		}
 		for j := range r.Loads {
 			ratio := r.Loads[j].Ratio
 			cells = append(cells, fmt.Sprintf("%.3f (%.3f to %.3f)", ratio.Median, ratio.Low, ratio.High))
 		}
-		t.row(append(cells, r.cpu(), mebibytes(r.PeakRSS), r.lost())...)
+		g.add(append(cells, r.cpu(), mebibytes(r.PeakRSS), r.lost())...)
 	}
-	_, err := io.WriteString(w, t.String())
+	return g
+}
+
+// WriteMarkdown writes results as a table in Markdown.
+func WriteMarkdown(w io.Writer, results []Result) error {
+	_, err := io.WriteString(w, gridOf(results).markdown())
 	return err
+}
+
+// WriteText writes results as a table for people.
+func WriteText(w io.Writer, results []Result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range gridOf(results) {
+		if strings.HasPrefix(row[1], "not measured") { // the other cells are empty, and the column is narrow
+			row = row[:2]
+		}
+		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
 }
 
 func loadsOf(results []Result) (names []string) {

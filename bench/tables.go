@@ -13,9 +13,9 @@ import (
 
 // Table is one of the tables of docs/performance.md.
 type Table struct {
-	Name    string
-	Text    string // in Markdown
-	Results any    // for JSON
+	Name    string `json:"name"`
+	Text    string `json:"-"` // in Markdown
+	Results any    `json:"results"`
 }
 
 // tables are the tables by name, in the order of the page.
@@ -63,11 +63,7 @@ func measured(ctx context.Context, cfg Config, watchers []*Watcher) (*Table, err
 	if err != nil {
 		return nil, err
 	}
-	var b strings.Builder
-	if err := WriteTable(&b, results); err != nil {
-		return nil, err
-	}
-	return &Table{Text: b.String(), Results: results}, nil
+	return &Table{Text: gridOf(results).markdown(), Results: results}, nil
 }
 
 // fewer is for tables whose rows are compared with each other, more than with
@@ -85,11 +81,11 @@ func rateTable(ctx context.Context, cfg Config) (*Table, error) {
 	cfg = cfg.fewer().fewer()
 	cfg.Loads = []Load{Fork}
 	type row struct {
-		PerSecond int // forks; 0 is as many as possible
+		PerSecond int `json:"forks_per_second"` // 0 is as many as possible
 		Result
 	}
 	var rows []row
-	t := newTable("forks per second", "latency", "CPU µs per event", "CPU of the watcher", "median wait", "99 %", "longest", "events lost")
+	t := newGrid("forks per second", "latency", "CPU µs per event", "CPU of the watcher", "median wait", "99 %", "longest", "events lost")
 	for _, perSecond := range []int{100, 1000, 5000, 0} {
 		for _, latency := range []time.Duration{bpf.DefaultLatency, 0} {
 			cfg := cfg
@@ -109,11 +105,11 @@ func rateTable(ctx context.Context, cfg Config) (*Table, error) {
 			if perSecond == 0 {
 				rate = fmt.Sprintf("%.0f, the most", 1e9/lr.WatchedNS.Median)
 			}
-			t.row(rate, latency.String(), fmt.Sprintf("%.2f", lr.CPUPerUS.Median), fmt.Sprintf("%.1f %%", 100*lr.CPUShare),
+			t.add(rate, latency.String(), fmt.Sprintf("%.2f", lr.CPUPerUS.Median), fmt.Sprintf("%.1f %%", 100*lr.CPUShare),
 				rounded(l.Median), rounded(l.P99), rounded(l.Max), r.lost())
 		}
 	}
-	return &Table{Text: t.String(), Results: rows}, nil
+	return &Table{Text: t.markdown(), Results: rows}, nil
 }
 
 func rounded(d time.Duration) string {
@@ -160,11 +156,7 @@ func liveTable(ctx context.Context, cfg Config) (*Table, error) {
 		}
 		all = append(all, results...)
 	}
-	var b strings.Builder
-	if err := WriteTable(&b, all); err != nil {
-		return nil, err
-	}
-	return &Table{Text: b.String(), Results: all}, nil
+	return &Table{Text: gridOf(all).markdown(), Results: all}, nil
 }
 
 // idleTime is how long an idle machine is watched.
@@ -175,11 +167,11 @@ func idleTable(ctx context.Context, cfg Config) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := newTable("watcher", "CPU of the watcher", "peak RSS")
+	t := newGrid("watcher", "CPU of the watcher", "peak RSS")
 	for _, r := range results {
-		t.row(r.Watcher, fmt.Sprintf("%.3f %%", 100*r.CPUShare), mebibytes(r.PeakRSS))
+		t.add(r.Watcher, fmt.Sprintf("%.3f %%", 100*r.CPUShare), mebibytes(r.PeakRSS))
 	}
-	return &Table{Text: t.String(), Results: results}, nil
+	return &Table{Text: t.markdown(), Results: results}, nil
 }
 
 // begin and end stand around a table in a page.

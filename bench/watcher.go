@@ -26,19 +26,16 @@ type Watcher struct {
 	Does  string          // in a few words
 	Kinds taskwatch.Kinds // the events it tells of
 
-	tool   string          // the program it is; empty for those of taskwatch
-	args   []string        // its arguments, or those of [Child]
-	toFile bool            // what it says goes to a file, and is counted there
-	lines  func() counting // reads it
-	wraps  bool            // it runs the load itself
+	tool   string             // the program it is; empty for those of taskwatch
+	args   []string           // its arguments, or those of [Child]
+	toFile bool               // what it says goes to a file, and is counted there
+	lines  func(tag) counting // reads it
+	wraps  bool               // it runs the load itself
 }
 
 // counting tells which event of which load a line of output tells of, if any.
 // It sees the lines in their order.
 type counting func(line string) (Load, taskwatch.Kind, bool)
-
-// each is a counting that keeps nothing in mind.
-func each(c counting) func() counting { return func() counting { return c } }
 
 // Missing returns why the watcher cannot run here, or nil.
 func (w *Watcher) Missing() error {
@@ -63,7 +60,7 @@ const (
 var ours = []*Watcher{
 	{Name: InKernel, Does: "a module in the kernel counts all seven events", Kinds: taskwatch.AllKinds, args: []string{"kernel=1"}},
 	{Name: ToGo, Does: "all events with all fields to a Go function", Kinds: taskwatch.AllKinds, args: []string{"go=" + bpf.DefaultLatency.String()}},
-	{Name: ToJSON, Does: "all events with all fields to a file", Kinds: taskwatch.AllKinds, args: []string{"json="}, toFile: true, lines: each(countJSON)},
+	{Name: ToJSON, Does: "all events with all fields to a file", Kinds: taskwatch.AllKinds, args: []string{"json="}, toFile: true, lines: jsonLines},
 	{Name: ToSandbox, Does: "a WASM module counts all seven events", Kinds: taskwatch.AllKinds, args: []string{"wasm=1"}},
 	{Name: Waking, Does: "the same as the Go watcher, woken at every event", Kinds: taskwatch.AllKinds, args: []string{"go=0s"}},
 }
@@ -74,16 +71,24 @@ var others = []*Watcher{
 	{Name: "forkstat", Does: "prints fork, exec and exit", Kinds: processKinds, tool: "forkstat",
 		args: []string{"-c", "-e", "fork,clone,exec,exit"}, toFile: true, lines: forkstatLines},
 	{Name: "bpftrace", Does: "prints fork, exec and exit", Kinds: processKinds, tool: "bpftrace",
-		args: []string{"-q", "-e", bpftraceProgram}, toFile: true, lines: each(countBpftrace)},
-	{Name: "execsnoop", Does: "prints exec", Kinds: taskwatch.KindsOf(taskwatch.Exec), tool: "execsnoop", toFile: true, lines: each(countFirst(taskwatch.Exec))},
+		args: []string{"-q", "-e", bpftraceProgram}, toFile: true, lines: bpftraceLines},
+	{Name: "execsnoop", Does: "prints exec", Kinds: taskwatch.KindsOf(taskwatch.Exec), tool: "execsnoop", toFile: true, lines: namesOf(taskwatch.Exec)},
 	{Name: "exitsnoop", Does: "prints exit, of threads too", Kinds: taskwatch.KindsOf(taskwatch.Exit), tool: "exitsnoop",
-		args: []string{"-T"}, toFile: true, lines: each(countFirst(taskwatch.Exit))},
+		args: []string{"-T"}, toFile: true, lines: namesOf(taskwatch.Exit)},
 	{Name: "strace", Does: "follows the load and prints process and id calls", Kinds: processKinds | taskwatch.KindsOf(taskwatch.UID, taskwatch.GID), tool: "strace",
 		args: []string{"-f", "--seccomp-bpf", "-e", "trace=process,setresuid,setresgid", "-o"}, toFile: true, wraps: true},
 }
 
 // All returns every watcher that can be measured, those of taskwatch first.
 func All() []*Watcher { return append(append([]*Watcher{}, ours...), others...) }
+
+// Tools returns the names of the watchers that are not of taskwatch.
+func Tools() (names []string) {
+	for _, w := range others {
+		names = append(names, w.Name)
+	}
+	return names
+}
 
 // ByName returns the watcher with a name, or nil.
 func ByName(name string) *Watcher {
@@ -99,16 +104,18 @@ const bpftraceProgram = `tracepoint:sched:sched_process_fork { printf("fork %s\n
 tracepoint:sched:sched_process_exec { printf("exec %s\n", comm); }
 tracepoint:sched:sched_process_exit { printf("exit %s\n", comm); }`
 
-func countBpftrace(line string) (Load, taskwatch.Kind, bool) {
-	event, comm, _ := strings.Cut(line, " ")
-	load, ok := loadOf(comm)
-	switch event {
-	case "fork":
-		return load, taskwatch.Clone, ok
-	case "exec":
-		return load, taskwatch.Exec, ok
+func bpftraceLines(t tag) counting {
+	return func(line string) (Load, taskwatch.Kind, bool) {
+		event, comm, _ := strings.Cut(line, " ")
+		load, ok := t.load(comm)
+		switch event {
+		case "fork":
+			return load, taskwatch.Clone, ok
+		case "exec":
+			return load, taskwatch.Exec, ok
+		}
+		return load, taskwatch.Exit, ok
 	}
-	return load, taskwatch.Exit, ok
 }
 
 // forkstatLines reads forkstat's output. It looks for the name of a task when
@@ -116,7 +123,7 @@ func countBpftrace(line string) (Load, taskwatch.Kind, bool) {
 // takes one that has gone for a process. So all that happens from the exec of
 // the load's own process, which lives long, to its exit counts as the load's,
 // unless it has another name.
-func forkstatLines() counting {
+func forkstatLines(t tag) counting {
 	var load Load
 	pid := "" // of the load's own process
 	return func(line string) (Load, taskwatch.Kind, bool) {
@@ -125,13 +132,13 @@ func forkstatLines() counting {
 			return 0, 0, false
 		}
 		name := f[len(f)-1]
-		if l, ok := loadOf(name); pid == "" {
+		if l, ok := t.load(name); pid == "" {
 			if !ok || f[1] != "exec" {
 				return 0, 0, false
 			}
 			load, pid = l, f[2]
 		}
-		if name != load.comm() && name != "<unknown>" {
+		if name != t.comm(load) && name != "<unknown>" {
 			return 0, 0, false
 		}
 		switch f[1] {
@@ -149,22 +156,26 @@ func forkstatLines() counting {
 	}
 }
 
-// countFirst counts lines that begin with the name of the task.
-func countFirst(k taskwatch.Kind) counting {
-	return func(line string) (Load, taskwatch.Kind, bool) {
-		name, _, _ := strings.Cut(line, " ")
-		load, ok := loadOf(name)
-		return load, k, ok
+// namesOf counts lines that begin with the name of the task.
+func namesOf(k taskwatch.Kind) func(tag) counting {
+	return func(t tag) counting {
+		return func(line string) (Load, taskwatch.Kind, bool) {
+			name, _, _ := strings.Cut(line, " ")
+			load, ok := t.load(name)
+			return load, k, ok
+		}
 	}
 }
 
-func countJSON(line string) (Load, taskwatch.Kind, bool) {
-	kind, rest, _ := strings.Cut(strings.TrimPrefix(line, `{"event":"`), `"`)
-	k, err := taskwatch.ParseKind(kind)
-	_, rest, _ = strings.Cut(rest, `"comm":"`)
-	comm, _, _ := strings.Cut(rest, `"`)
-	load, ok := loadOf(comm)
-	return load, k, ok && err == nil
+func jsonLines(t tag) counting {
+	return func(line string) (Load, taskwatch.Kind, bool) {
+		kind, rest, _ := strings.Cut(strings.TrimPrefix(line, `{"event":"`), `"`)
+		k, err := taskwatch.ParseKind(kind)
+		_, rest, _ = strings.Cut(rest, `"comm":"`)
+		comm, _, _ := strings.Cut(rest, `"`)
+		load, ok := t.load(comm)
+		return load, k, ok && err == nil
+	}
 }
 
 // running is a watcher that has been started.
@@ -174,13 +185,14 @@ type running struct {
 	stdin  io.Closer
 	out    *bufio.Reader // of our own
 	file   string        // where what it says goes
+	tag    tag
 	stderr *strings.Builder
 	waited bool
 }
 
 // start starts the watcher and returns when it watches.
 func (w *Watcher) start(ctx context.Context, cfg *Config, p *programs, cpu int) (_ *running, err error) {
-	r := &running{w: w, stderr: &strings.Builder{}, file: filepath.Join(p.dir, "output")}
+	r := &running{w: w, tag: p.tag, stderr: &strings.Builder{}, file: filepath.Join(p.dir, "output")}
 	defer func() {
 		if err != nil {
 			r.kill()
@@ -194,6 +206,7 @@ func (w *Watcher) start(ctx context.Context, cfg *Config, p *programs, cpu int) 
 	if w.toFile {
 		args[len(args)-1] += r.file
 	}
+	args = append(args, string(p.tag))
 	r.cmd = exec.CommandContext(ctx, cfg.Self[0], args...)
 	r.cmd.Stderr = r.stderr
 	if r.stdin, err = r.cmd.StdinPipe(); err != nil {
@@ -290,7 +303,7 @@ func (r *running) countFile(seen *Tally) error {
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
-	count := r.w.lines()
+	count := r.w.lines(r.tag)
 	for lines.Scan() {
 		if load, k, ok := count(lines.Text()); ok {
 			seen[load][k]++

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What the benchmark has the kernel, or the sandbox, do on every event: count
- * it, by the load that caused it. A load is told by the third letter of its
- * program's name.
+ * it, by the load that caused it. The names of the loads' programs begin with
+ * a tag of four letters, so that no two benchmarks take each other's loads for
+ * theirs; the fifth tells which load it is.
  */
 #include "task_watchers.h"
 
 #define LOADS 5
+
+module_param_string(tag, 8, "");
+MODULE_PARM_DESC(tag, "what the names of the loads begin with");
 
 __u64 seen[LOADS * NUM_WATCH_TASK_EVENTS];
 MODULE_GLOBAL(seen);
@@ -15,9 +19,9 @@ static __always_inline int count(int event, struct task_struct *tsk)
 {
 	int load;
 
-	if (tsk->comm[0] != 't' || tsk->comm[1] != 'w')
+	if (tsk->comm[0] != tag[0] || tsk->comm[1] != tag[1] || tsk->comm[2] != tag[2] || tsk->comm[3] != tag[3])
 		return 0;
-	switch (tsk->comm[2]) {
+	switch (tsk->comm[4]) {
 	case 'f': load = 0; break;
 	case 'e': load = 1; break;
 	case 't': load = 2; break;

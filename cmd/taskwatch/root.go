@@ -24,6 +24,8 @@ var commands = []func() *cobra.Command{
 	newLsmod,
 	newDoctor,
 	newDoctorChild,
+	newBench,
+	newBenchChild,
 	newMan,
 }
 

@@ -106,7 +106,7 @@ func some(ctx context.Context, cfg bench.Config, words []string) (*bench.Table, 
 		return nil, err
 	}
 	var b strings.Builder
-	err = bench.WriteTable(&b, results)
+	err = bench.WriteMarkdown(&b, results)
 	return &bench.Table{Name: "some", Text: b.String(), Results: results}, err
 }
 

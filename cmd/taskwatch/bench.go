@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskwatch/taskwatch/bench"
+)
+
+// benchFlags are the flags of bench.
+type benchFlags struct {
+	format string
+	pairs  int
+	run    time.Duration
+	with   []string
+	shared bool
+}
+
+func newBench() *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench [flags]",
+		Short: "Measure what watching costs on this machine",
+		Long: `bench runs loads that fork, run programs and start threads as fast as they can,
+alone and watched in turns, and shows how fast they are while they are watched:
+1.00 is as fast as alone. Each figure is the median of some pairs of runs, with
+the quartiles. The CPU time is the watcher's, for one event, load by load. Lost
+are events that the watcher was not told of, of all that the loads are known to
+have caused.
+
+The load has one processor and the watcher another, unless --shared is given.
+Other work on the machine spreads the figures.
+
+It needs root. With --with, other tools are measured, too; one that is not
+installed is named.`,
+		Example: `  sudo taskwatch bench
+  sudo taskwatch bench --pairs 12 --with forkstat,bpftrace,strace`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.bench(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	addFormat(cmd, &f.format)
+	flags.IntVar(&f.pairs, "pairs", 4, "how many `times` each watcher is measured")
+	flags.DurationVar(&f.run, "run", 200*time.Millisecond, "how `long` one run of a load takes, about")
+	flags.StringSliceVar(&f.with, "with", nil, "measure these `tools`, too: "+strings.Join(bench.Tools(), ", "))
+	flags.BoolVar(&f.shared, "shared", false, "leave it to the kernel where load and watcher run")
+	complete(cmd, "with", cobra.FixedCompletions(bench.Tools(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+const benchChild = "bench-child"
+
+// newBenchChild is a watcher that bench measures.
+func newBenchChild() *cobra.Command {
+	return &cobra.Command{
+		Use:    benchChild + " MODE TAG",
+		Hidden: true,
+		Args:   cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := bench.Child(args, os.Stdin, os.Stdout); err != nil {
+				return &exitError{status: exitFailed, err: err}
+			}
+			return nil
+		},
+	}
+}
+
+// watchers returns what is to be measured.
+func (f *benchFlags) watchers() ([]*bench.Watcher, error) {
+	var list []*bench.Watcher
+	for _, name := range append([]string{bench.InKernel, bench.ToGo, bench.ToJSON, bench.ToSandbox}, f.with...) {
+		w := bench.ByName(name)
+		if w == nil {
+			return nil, fmt.Errorf("--with %s: bench does not know that tool; it knows %s", name, strings.Join(bench.Tools(), ", "))
+		}
+		if !slices.Contains(list, w) {
+			list = append(list, w)
+		}
+	}
+	return list, nil
+}
+
+func (f *benchFlags) bench(cmd *cobra.Command) error {
+	list, err := f.watchers()
+	switch {
+	case err == nil && f.pairs < 1:
+		err = fmt.Errorf("--pairs %d: measure at least once", f.pairs)
+	case err == nil && f.run <= 0:
+		err = fmt.Errorf("--run %v: a run takes some time", f.run)
+	case err == nil:
+		err = checkFormat(f.format)
+	}
+	if err != nil {
+		return &exitError{status: exitUsage, err: err}
+	}
+	ctx, cancel := untilSignal()
+	defer cancel()
+	if err := f.measure(ctx, cmd.OutOrStdout(), list); err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("bench: interrupted")
+		}
+		return &exitError{status: exitFailed, err: err}
+	}
+	return nil
+}
+
+func (f *benchFlags) measure(ctx context.Context, out io.Writer, list []*bench.Watcher) error {
+	progress := func(string) {}
+	if isTerminal(os.Stderr) {
+		progress = func(text string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
+	}
+	results, err := bench.Measure(ctx, bench.Config{
+		Self:  []string{self, benchChild},
+		Loads: []bench.Load{bench.Fork, bench.Exec, bench.Run, bench.Thread},
+		Pairs: f.pairs, Run: f.run, Shared: f.shared, Progress: progress,
+	}, list)
+	progress("")
+	if err != nil {
+		return err
+	}
+	if f.format == formatJSON {
+		return writeJSON(out, results)
+	}
+	if _, err := fmt.Fprintf(out, "%s\n\n", bench.Machine()); err != nil {
+		return err
+	}
+	return bench.WriteText(out, results)
+}
