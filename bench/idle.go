@@ -11,6 +11,7 @@ import (
 type IdleResult struct {
 	Watcher  string  `json:"watcher"`
 	CPUShare float64 `json:"cpu_share"` // of one processor
+	RSS      uint64  `json:"rss_bytes"` // at the end
 	PeakRSS  uint64  `json:"peak_rss_bytes"`
 }
 
@@ -56,10 +57,13 @@ func idle(ctx context.Context, cfg *Config, w *Watcher, p *programs, d time.Dura
 	if err != nil {
 		return nil, err
 	}
-	rss, err := peakRSS(pid)
-	if err != nil {
+	result := &IdleResult{Watcher: w.Name, CPUShare: float64(after-before) / float64(d)}
+	if result.RSS, err = residentNow(pid); err != nil {
+		return nil, err
+	}
+	if result.PeakRSS, err = peakRSS(pid); err != nil {
 		return nil, err
 	}
 	_, err = r.stop()
-	return &IdleResult{Watcher: w.Name, CPUShare: float64(after-before) / float64(d), PeakRSS: rss}, err
+	return result, err
 }

@@ -24,19 +24,32 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// peakRSS returns the most memory that a process had resident, in bytes.
-func peakRSS(pid int) (uint64, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+// peakRSS returns the most memory that a process had resident, in bytes, and
+// residentNow what it has.
+func peakRSS(pid int) (uint64, error)     { return memory(pid, "VmHWM:") }
+func residentNow(pid int) (uint64, error) { return memory(pid, "VmRSS:") }
+
+func memory(pid int, name string) (uint64, error) {
+	kb, err := statusNumber("/proc/"+strconv.Itoa(pid)+"/status", name)
+	return kb << 10, err
+}
+
+// statusNumber reads a number from a file like /proc/PID/status.
+func statusNumber(file, name string) (uint64, error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return 0, fmt.Errorf("bench: %w", err)
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kb << 10, err
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			n, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("bench: %s: %w", file, err)
+			}
+			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("bench: /proc/%d/status has no VmHWM: the process has ended", pid)
+	return 0, fmt.Errorf("bench: %s has no %s the process has ended", file, name)
 }
 
 // processors are where load and watcher run: one each, or, with -1, anywhere.

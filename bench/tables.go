@@ -29,6 +29,7 @@ var tables = []struct {
 		cfg.Loads = []Load{Fork, Exec, Run, Thread}
 		return measured(ctx, cfg, []*Watcher{ByName(InKernel), ByName(ToGo), ByName(ToJSON), ByName(ToSandbox), ByName("forkstat"), ByName("bpftrace"), ByName("strace")})
 	}},
+	{"where", whereTable},
 	{"rate", rateTable},
 	{"modules", modulesTable},
 	{"live", liveTable},
@@ -74,6 +75,24 @@ func (cfg Config) fewer() Config {
 	}
 	cfg.Pairs = (cfg.Pairs + 1) / 2
 	return cfg
+}
+
+// whereTable shows what watchers spend their time on.
+func whereTable(ctx context.Context, cfg Config) (*Table, error) {
+	results, err := Where(ctx, cfg, All())
+	if err != nil {
+		return nil, err
+	}
+	t := newGrid("watcher", "BPF programs, ns", "runs of them", "wake-ups", "user, µs", "system, µs")
+	for _, r := range results {
+		if r.Missing != "" {
+			t.add(r.Watcher, "not measured: "+r.Missing)
+			continue
+		}
+		t.add(r.Watcher, fmt.Sprintf("%.0f", r.BPFNS), fmt.Sprintf("%.2f", r.BPFRuns), fmt.Sprintf("%.4f", r.Wakeups),
+			fmt.Sprintf("%.2f", r.UserUS), fmt.Sprintf("%.2f", r.SysUS))
+	}
+	return &Table{Text: t.markdown(), Results: results}, nil
 }
 
 // rateTable shows how cost and latency go with the rate of events.
@@ -167,9 +186,9 @@ func idleTable(ctx context.Context, cfg Config) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := newGrid("watcher", "CPU of the watcher", "peak RSS")
+	t := newGrid("watcher", "CPU of the watcher", "RSS", "peak RSS")
 	for _, r := range results {
-		t.add(r.Watcher, fmt.Sprintf("%.3f %%", 100*r.CPUShare), mebibytes(r.PeakRSS))
+		t.add(r.Watcher, fmt.Sprintf("%.3f %%", 100*r.CPUShare), mebibytes(r.RSS), mebibytes(r.PeakRSS))
 	}
 	return &Table{Text: t.markdown(), Results: results}, nil
 }

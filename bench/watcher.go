@@ -318,6 +318,7 @@ type wrapped struct {
 	cpu  time.Duration
 	rss  uint64
 	seen [taskwatch.NumKinds]uint64
+	usage
 }
 
 // wrap runs a load under a watcher of that kind.
@@ -348,9 +349,11 @@ func (w *Watcher) wrap(ctx context.Context, p *programs, l Load, n int, cpus pro
 		time.Sleep(20 * time.Millisecond)
 	}
 	r.cpu, err = cpuTime(pid)
-	if e := cmd.Wait(); e != nil || err != nil {
-		return nil, fmt.Errorf("bench: %s: %w %s", w.Name, errors.Join(e, err), errs.String())
+	after, usageErr := usageOf(pid)
+	if err := errors.Join(cmd.Wait(), err, usageErr); err != nil {
+		return nil, fmt.Errorf("bench: %s: %w %s", w.Name, err, errs.String())
 	}
+	r.usage = after
 	ns, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
 	if err != nil {
 		return nil, fmt.Errorf("bench: %s: the load said %q", w.Name, out.String())

@@ -1,0 +1,193 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// WhereResult is where the time goes while a watcher watches a load: in BPF
+// programs, which the tasks of the load pay, and in the watcher's own process.
+// All but the name is for one event of the load.
+type WhereResult struct {
+	Watcher string  `json:"watcher"`
+	Missing string  `json:"missing,omitempty"`
+	BPFNS   float64 `json:"bpf_ns"`   // in all BPF programs of the machine
+	BPFRuns float64 `json:"bpf_runs"` // of them
+	Wakeups float64 `json:"wakeups"`  // of the watcher
+	UserUS  float64 `json:"user_us"`  // of the watcher
+	SysUS   float64 `json:"sys_us"`
+}
+
+// Where profiles watchers, one after the other, under the load fork. The
+// kernel's own statistics of BPF programs are on meanwhile, which makes each run
+// of a program some 50 ns longer.
+func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []WhereResult, endErr error) {
+	if err := Check(); err != nil {
+		return nil, err
+	}
+	cfg.Loads = []Load{Fork}
+	cfg.Run = 8 * cfg.Run // CPU time is told in clock ticks
+	cfg.setDefaults()
+	cpus, err := cfg.processors()
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPrograms()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { endErr = errors.Join(endErr, p.close()) }()
+	n, err := cfg.calibrate(ctx, p, cpus)
+	if err != nil {
+		return nil, err
+	}
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
+		return nil, fmt.Errorf("bench: the kernel's statistics of BPF programs: %w", err)
+	}
+	defer func() { endErr = errors.Join(endErr, stats.Close()) }()
+	for _, w := range watchers {
+		cfg.progress("%s: profile", w.Name)
+		if missing := w.Missing(); missing != nil {
+			results = append(results, WhereResult{Watcher: w.Name, Missing: missing.Error()})
+			continue
+		}
+		r, err := w.where(ctx, &cfg, p, cpus, n[Fork])
+		if err != nil {
+			return results, err
+		}
+		results = append(results, *r)
+	}
+	return results, nil
+}
+
+func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus processors, n int) (*WhereResult, error) {
+	var before, after usage
+	if w.wraps {
+		var err error
+		if before.bpfTime, before.bpfRuns, err = bpfUsage(); err != nil {
+			return nil, err
+		}
+		wrapped, err := w.wrap(ctx, p, Fork, n, cpus)
+		if err != nil {
+			return nil, err
+		}
+		after = wrapped.usage
+	} else {
+		r, err := w.start(ctx, cfg, p, cpus.watcher)
+		if err != nil {
+			return nil, err
+		}
+		defer r.kill()
+		pid := r.cmd.Process.Pid
+		if _, err := settle(pid); err != nil {
+			return nil, err
+		}
+		if before, err = usageOf(pid); err != nil {
+			return nil, err
+		}
+		if _, err := p.run(ctx, Fork, n, cpus.load, 0); err != nil {
+			return nil, err
+		}
+		if _, err := settle(pid); err != nil {
+			return nil, err
+		}
+		if after, err = usageOf(pid); err != nil {
+			return nil, err
+		}
+		if _, err := r.stop(); err != nil {
+			return nil, err
+		}
+	}
+	per := 1 / float64(sum(Fork.truth(n), taskwatch.AllKinds))
+	return &WhereResult{
+		Watcher: w.Name,
+		BPFNS:   float64(after.bpfTime-before.bpfTime) * per,
+		BPFRuns: float64(after.bpfRuns-before.bpfRuns) * per,
+		Wakeups: float64(after.switches-before.switches) * per,
+		UserUS:  float64((after.user - before.user).Microseconds()) * per,
+		SysUS:   float64((after.sys - before.sys).Microseconds()) * per,
+	}, nil
+}
+
+// usage is what a process has used so far, and what BPF programs have.
+type usage struct {
+	user, sys time.Duration
+	switches  uint64 // that it made by itself: it waited, and was woken up
+	bpfTime   time.Duration
+	bpfRuns   uint64
+}
+
+func usageOf(pid int) (u usage, err error) {
+	if u.bpfTime, u.bpfRuns, err = bpfUsage(); err != nil {
+		return u, err
+	}
+	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/status")
+	if err != nil || tasks == nil {
+		return u, fmt.Errorf("bench: process %d has ended: %w", pid, err)
+	}
+	for _, name := range tasks {
+		n, err := statusNumber(name, "voluntary_ctxt_switches:")
+		if err != nil {
+			return u, err
+		}
+		u.switches += n
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return u, fmt.Errorf("bench: %w", err)
+	}
+	text := string(b)
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	const utime, stime, tick = 14 - 3, 15 - 3, 10 * time.Millisecond
+	if len(fields) <= stime {
+		return u, fmt.Errorf("bench: /proc/%d/stat says %q", pid, text)
+	}
+	for i, to := range map[int]*time.Duration{utime: &u.user, stime: &u.sys} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return u, fmt.Errorf("bench: /proc/%d/stat says %q: %w", pid, text, err)
+		}
+		*to = time.Duration(n) * tick
+	}
+	return u, nil
+}
+
+// bpfUsage returns what all the BPF programs that are loaded have used.
+func bpfUsage() (spent time.Duration, runs uint64, err error) {
+	for id := ebpf.ProgramID(0); ; {
+		next, err := ebpf.ProgramGetNextID(id)
+		if errors.Is(err, os.ErrNotExist) {
+			return spent, runs, nil
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("bench: list the BPF programs: %w", err)
+		}
+		id = next
+		prog, err := ebpf.NewProgramFromID(id)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // gone meanwhile
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("bench: BPF program %d: %w", id, err)
+		}
+		stats, err := prog.Stats()
+		prog.Close()
+		if err != nil {
+			return 0, 0, fmt.Errorf("bench: statistics of BPF program %d: %w", id, err)
+		}
+		spent += stats.Runtime
+		runs += stats.RunCount
+	}
+}
