@@ -449,32 +449,58 @@ static __always_inline void walk_typed(struct walk *w, struct dentry *dentry)
 	w->dentry = dentry;
 }
 
-/*
- * Stores the names of path at s->data[off] and returns how many bytes they
- * take. gone and cut are what to set in flags.
- */
-static __always_inline u32 store_path(struct scratch *s, u32 off, struct path *path, struct fs_struct *fs,
-				      u16 gone, u16 cut, u16 *flags)
+static __always_inline u32 walk(struct scratch *s, u32 off, struct path *path, struct fs_struct *fs,
+				int typed, u16 gone, u16 cut, u16 *flags)
 {
 	struct walk w = {.s = s, .end = off + PATH_ROOM - NAME_MAX_NUL};
-	struct dentry *dentry = path->dentry;
+	struct dentry *up;
 	void *mnt, *root_mnt;
+	void **pprev;
 
 	READ(mnt, path, struct path, mnt);
 	READ(root_mnt, &fs->root, struct path, mnt);
-	w.root = fs->root.dentry;
-	w.mnt_root = path->mnt->mnt_root;
-	if (!dentry->d_hash.pprev && (dentry->d_parent != dentry || w.mnt_root != dentry))
-		*flags |= gone;
 	w.mnt = mnt - field_offset(struct mount, mnt);
-	s->off = off;
 	w.root_mnt = root_mnt - field_offset(struct mount, mnt);
-	walk_typed(&w, dentry);
+	s->off = off;
+	if (typed) {
+		struct dentry *dentry = path->dentry;
+
+		w.root = fs->root.dentry;
+		w.mnt_root = path->mnt->mnt_root;
+		if (!dentry->d_hash.pprev && (dentry->d_parent != dentry || w.mnt_root != dentry))
+			*flags |= gone;
+		walk_typed(&w, dentry);
+	} else {
+		READ(w.dentry, path, struct path, dentry);
+		READ(w.root, &fs->root, struct path, dentry);
+		READ(w.mnt_root, mnt, struct vfsmount, mnt_root);
+		READ(pprev, w.dentry, struct dentry, d_hash.pprev);
+		READ(up, w.dentry, struct dentry, d_parent);
+		if (!pprev && (up != w.dentry || w.mnt_root != w.dentry))
+			*flags |= gone;
+	}
 	if (!w.cut && !w.done)
 		bpf_loop(2 * PATH_ROOM, walk_up, &w, 0);
 	if (w.cut || !w.done)
 		*flags |= cut;
 	return s->off - off;
+}
+
+/*
+ * Stores the names of path at s->data[off] and returns how many bytes they
+ * take. gone and cut are what to set in flags. The other one is for a path
+ * that the verifier does not know to be one.
+ */
+static __always_inline u32 store_path(struct scratch *s, u32 off, struct path *path, struct fs_struct *fs,
+				      u16 gone, u16 cut, u16 *flags)
+{
+	return walk(s, off, path, fs, 1, gone, cut, flags);
+}
+
+static __always_inline u32 store_untyped_path(struct scratch *s, u32 off, struct path *path, struct fs_struct *fs,
+					      u16 gone, u16 cut, u16 *flags)
+{
+	return walk(s, off, path, fs, 0, gone, cut, flags);
 }
 
 struct argv_walk {
@@ -822,7 +848,7 @@ static __always_inline void store_exec(struct scratch *s, struct task_struct *ts
 			return;
 		READ(file, mm, struct mm_struct, exe_file);
 	}
-	exe = clamp(store_path(s, 0, (void *)file + field_offset(struct file, f_path), tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+	exe = clamp(store_untyped_path(s, 0, (void *)file + field_offset(struct file, f_path), tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
 	cwd = clamp(store_path(s, exe, &tsk->fs->pwd, tsk->fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
 	s->off = exe + cwd;
 	if (flags & TW_WANTED) {
