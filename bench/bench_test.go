@@ -247,3 +247,15 @@ func TestTablesHaveNames(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestThePageHasAPlaceForEveryTable(t *testing.T) {
+	page, err := os.ReadFile("../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(TableNames(), "machine") {
+		if _, err := UpdatePage(string(page), name, "x"); err != nil {
+			t.Error(err)
+		}
+	}
+}
