@@ -4,35 +4,18 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
-	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/randevent"
 )
 
 // event returns an event with random values in every field that a record has.
 func event(r *rand.Rand) *taskwatch.Event {
-	ids := func() taskwatch.IDs { return taskwatch.IDs{r.Uint32(), r.Uint32(), r.Uint32(), r.Uint32()} }
-	yes := func() bool { return r.IntN(2) == 0 }
-	comm := make([]byte, r.IntN(16))
-	for i := range comm {
-		comm[i] = byte(1 + r.IntN(255))
-	}
-	return &taskwatch.Event{
-		Kind: taskwatch.Kind(r.IntN(taskwatch.NumKinds)), Val: r.Uint64(), Seq: r.Uint64(),
-		Time: time.Unix(0, 1+r.Int64()).UTC(), MonoNS: r.Int64(),
-		OldIDs: ids(), Cause: taskwatch.Cause(r.IntN(3)),
-		Exit: taskwatch.ExitStatus{Code: r.IntN(256), Signal: r.IntN(65), Core: yes(), Group: yes()},
-		Rusage: taskwatch.Rusage{
-			UTimeNS: r.Int64(), STimeNS: r.Int64(), MaxRSS: r.Uint64(), MinFlt: r.Uint64(), MajFlt: r.Uint64(),
-			NVCSw: r.Uint64(), NIvCSw: r.Uint64(), ReadBytes: r.Uint64(), WriteBytes: r.Uint64(),
-		},
-		LifetimeNS: r.Int64(), Inferred: yes(), Final: yes(), Missing: taskwatch.Fields(r.Uint64()),
-		Task: &taskwatch.Task{
-			ID: taskwatch.TaskID{Run: r.Uint64(), N: r.Uint64()}, ParentID: taskwatch.TaskID{Run: r.Uint64(), N: r.Uint64()},
-			PID: int(r.Int32()), TID: int(r.Int32()), PPID: int(r.Int32()), StartNS: r.Int64(),
-			Comm: string(comm), ArgvCut: yes(), UID: ids(), GID: ids(),
-		},
-	}
+	ev := randevent.New(r, taskwatch.Kind(r.IntN(taskwatch.NumKinds)))
+	ev.Missing = taskwatch.Fields(r.Uint64())
+	t := ev.Task
+	ev.OldExe, t.Exe, t.Argv, t.Cwd, t.Cgroup = "", "", nil, "", ""
+	return ev
 }
 
 // What was put is what is decoded, field by field.

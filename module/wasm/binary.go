@@ -196,7 +196,7 @@ func (m *binaryModule) section(id byte, r *reader) {
 }
 
 func readType(r *reader) funcType {
-	if form := r.byte(); form != 0x60 && r.err == nil {
+	if form := r.byte(); form != funcForm && r.err == nil {
 		r.fail("malformed module: a type of form %#x is no function's", form)
 	}
 	var b strings.Builder
@@ -216,7 +216,7 @@ func readType(r *reader) funcType {
 
 func typeLetter(r *reader) byte {
 	switch t := r.byte(); t {
-	case 0x7f:
+	case i32:
 		return 'i'
 	case 0x7e:
 		return 'I'

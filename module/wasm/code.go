@@ -31,6 +31,7 @@ const (
 	opF32Const     = 0x43
 	opF64Const     = 0x44
 	opI32Eqz       = 0x45
+	opI32Sub       = 0x6b
 	opI64Extend32  = 0xc4
 	opRefNull      = 0xd0
 	opRefIsNull    = 0xd1
@@ -40,6 +41,9 @@ const (
 	opAtomic       = 0xfe
 
 	emptyBlock = 0x40
+	funcForm   = 0x60
+	i32        = 0x7f
+	mutable    = 0x01
 )
 
 // instruction passes over one instruction and reports whether it begins a

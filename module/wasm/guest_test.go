@@ -105,8 +105,9 @@ func TestGuestInGo(t *testing.T) {
 
 	var got []seen
 	m := load(t, o, LoadOptions{
-		Synchronous: true, Params: map[string]string{"number": "9", "signed": "-9", "yes": "n", "prefix": "/opt/x/"},
-		Log: func(level slog.Level, text string) { t.Errorf("it says %s", text) },
+		Synchronous: true, Deadline: 10 * time.Second, // the machine may be busy
+		Params: map[string]string{"number": "9", "signed": "-9", "yes": "n", "prefix": "/opt/x/"},
+		Log:    func(level slog.Level, text string) { t.Errorf("it says %s", text) },
 		Emit: func(e Emitted) {
 			var s seen
 			if err := json.Unmarshal(e.Data, &s); err != nil {

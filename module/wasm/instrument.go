@@ -1,77 +1,105 @@
 package wasm
 
+import (
+	"bytes"
+	"fmt"
+)
+
 // stopGlobal is the export under which the host reaches the global that stops
 // the module.
 const stopGlobal = "__taskwatch_stop"
 
-// instrument returns the module with a deadline built in: a global of its own,
-// which the module's code cannot name, is looked at where every function and
-// every turn of a loop begins, and traps once the host has set it. Nothing can
-// run on without passing one of these places.
+// turns is how many functions may begin and loops turn between two looks at
+// the host. One look costs as much as a hundred turns.
+const turns = 10_000
+
+// instrument returns the module with a deadline built in. Where a function or
+// a turn of a loop begins, a counter goes down; nothing can run on without
+// passing one of these places. When the counter is through, control goes to
+// the host and back, and the module traps if the host has set a flag.
 //
-// Functions keep their numbers, so that everything else stays as it is.
-// Custom sections other than names are dropped: the places they tell of have
-// moved.
+// The way through the host is memory.grow by nothing. It is what lets the
+// garbage collector, and with it the watchdog, run beside the module: compiled
+// code of a module is no place where Go's scheduler can stop a goroutine.
+//
+// Counter and flag are globals of which the module's own code does not know.
+// Everything else keeps its number, because what is new comes last. Custom
+// sections other than names are dropped: the places they tell of have moved.
 func (m *binaryModule) instrument() ([]byte, error) {
 	if _, taken := m.export(stopGlobal); taken {
 		return nil, invalid("it exports %s, which is the sandbox's own name", stopGlobal)
 	}
-	out := append([]byte{}, magic...)
-	global := m.globals // the number of the new one
-	check := append(appendU32([]byte{opGlobalGet}, global), opIf, emptyBlock, opUnreachable, opEnd)
-	added := map[byte][]byte{
-		sectionGlobal: {0x7f, 0x01, opI32Const, 0, opEnd}, // a mutable i32 of 0
-		sectionExport: appendU32(append(appendU32(nil, uint32(len(stopGlobal))), stopGlobal+"\x03"...), global),
+	var (
+		counter = appendU32(nil, m.globals)
+		flag    = appendU32(nil, m.globals+1)
+		look    = appendU32(nil, uint32(len(m.imports)+len(m.funcs)))
+		typ     = appendU32(nil, uint32(len(m.types)))
+		full    = appendI32([]byte{opI32Const}, turns)
+	)
+	check := bytes.Join([][]byte{
+		{opGlobalGet}, counter, {opI32Eqz, opIf, emptyBlock, opCall}, look, {opEnd},
+		{opGlobalGet}, counter, {opI32Const, 1, opI32Sub, opGlobalSet}, counter,
+	}, nil)
+	lookBody := bytes.Join([][]byte{
+		{0}, // no variables
+		full, {opGlobalSet}, counter,
+		{opI32Const, 0, opMemoryGrow, 0, opDrop},
+		{opGlobalGet}, flag, {opIf, emptyBlock, opUnreachable, opEnd, opEnd},
+	}, nil)
+	added := map[byte][][]byte{
+		sectionType:     {{funcForm, 0, 0}},
+		sectionFunction: {typ},
+		sectionGlobal:   {bytes.Join([][]byte{{i32, mutable}, full, {opEnd}}, nil), {i32, mutable, opI32Const, 0, opEnd}},
+		sectionExport:   {bytes.Join([][]byte{appendU32(nil, uint32(len(stopGlobal))), []byte(stopGlobal), {externGlobal}, flag}, nil)},
+		sectionCode:     {append(appendU32(nil, uint32(len(lookBody))), lookBody...)},
 	}
-	// add writes the vector of a section, which may be missing, and one item
-	// more.
+	out := bytes.Clone(magic)
+	// add writes the vector of a section, which may be missing, with the new
+	// items.
 	add := func(id byte, body []byte) {
 		r := &reader{b: body}
 		n := uint32(0)
 		if len(body) > 0 {
 			n = r.u32()
 		}
-		b := append(appendU32(nil, n+1), body[r.off:]...)
-		out = appendSection(out, id, append(b, added[id]...))
+		b := append(appendU32(nil, n+uint32(len(added[id]))), body[r.off:]...)
+		out = appendSection(out, id, append(b, bytes.Join(added[id], nil)...))
 		delete(added, id)
 	}
-	for _, s := range m.sections {
-		for _, id := range []byte{sectionGlobal, sectionExport} {
-			if added[id] != nil && comesAfter(s.id, id) {
+	// catchUp adds the sections that the module has not, up to one.
+	catchUp := func(next byte) {
+		for _, id := range sectionOrder {
+			if id == next {
+				return
+			}
+			if added[id] != nil {
 				add(id, nil)
 			}
 		}
-		switch s.id {
-		case sectionCustom:
+	}
+	for _, s := range m.sections {
+		if s.id == sectionCustom {
 			if r := (&reader{b: s.body}); r.name() == "name" && r.err == nil {
 				out = appendSection(out, s.id, s.body)
 			}
-		case sectionGlobal, sectionExport:
-			add(s.id, s.body)
-		case sectionCode:
-			code, err := m.instrumentCode(s.body, check)
-			if err != nil {
+			continue
+		}
+		catchUp(s.id)
+		body := s.body
+		if s.id == sectionCode {
+			var err error
+			if body, err = m.instrumentCode(body, check); err != nil {
 				return nil, err
 			}
-			out = appendSection(out, s.id, code)
-		default:
-			out = appendSection(out, s.id, s.body)
+		}
+		if added[s.id] != nil {
+			add(s.id, body)
+		} else {
+			out = appendSection(out, s.id, body)
 		}
 	}
+	catchUp(sectionCustom) // all that are left
 	return out, nil
-}
-
-// comesAfter reports whether section a stands behind section b in a file.
-func comesAfter(a, b byte) bool {
-	for _, id := range sectionOrder {
-		switch id {
-		case a:
-			return false
-		case b:
-			return a != sectionCustom
-		}
-	}
-	return false
 }
 
 func appendSection(out []byte, id byte, body []byte) []byte {
@@ -84,7 +112,7 @@ func (m *binaryModule) instrumentCode(body, check []byte) ([]byte, error) {
 	if r.err == nil && n != len(m.funcs) {
 		return nil, invalid("malformed module: %d functions have code, and %d are declared", n, len(m.funcs))
 	}
-	out := appendU32(make([]byte, 0, len(body)+len(body)/8), uint32(n))
+	out := appendU32(make([]byte, 0, len(body)+len(body)/4), uint32(n))
 	var fn []byte
 	for i := range n {
 		code := r.bytes(r.u32())
@@ -93,7 +121,7 @@ func (m *binaryModule) instrumentCode(body, check []byte) ([]byte, error) {
 		}
 		var err error
 		if fn, err = m.instrumentFunction(fn[:0], code, check); err != nil {
-			return nil, invalid("function %d: %w", len(m.imports)+i, err)
+			return nil, fmt.Errorf("function %d: %w", len(m.imports)+i, err)
 		}
 		out = append(appendU32(out, uint32(len(fn))), fn...)
 	}

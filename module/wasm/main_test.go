@@ -2,11 +2,13 @@ package wasm
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
@@ -22,15 +24,21 @@ var needsClang = testutil.Need{
 	Promised: true,
 }
 
-// built are the files that were built, by source.
-var built sync.Map
+var built struct {
+	mu    sync.Mutex
+	files map[string][]byte
+}
 
-// buildC returns the module that a C file below testdata is built to.
-func buildC(t testing.TB, file string) []byte {
+// buildFile returns the module that a file below testdata is built to, once.
+func buildFile(t testing.TB, file string) []byte {
 	t.Helper()
-	testutil.Require(t, needsClang)
-	if b, ok := built.Load(file); ok {
-		return b.([]byte)
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if b := built.files[file]; b != nil {
+		return b
+	}
+	if filepath.Ext(file) == ".c" {
+		testutil.Require(t, needsClang)
 	}
 	out := filepath.Join(t.TempDir(), "out.wasm")
 	if warnings, err := build.Build(context.Background(), filepath.Join("testdata", file), out); err != nil || warnings != "" {
@@ -40,14 +48,17 @@ func buildC(t testing.TB, file string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	built.Store(file, b)
+	if built.files == nil {
+		built.files = map[string][]byte{}
+	}
+	built.files[file] = b
 	return b
 }
 
-// parse parses a C file below testdata, and closes it at the end.
+// parse parses a file below testdata, and closes it at the end.
 func parse(t testing.TB, file string) *Object {
 	t.Helper()
-	o, err := Parse(strings.TrimSuffix(filepath.Base(file), ".c"), buildC(t, file))
+	o, err := Parse(strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)), buildFile(t, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,40 +84,76 @@ func load(t testing.TB, o *Object, opts LoadOptions) *Module {
 	return m
 }
 
-func TestSmoke(t *testing.T) {
-	o := parse(t, "all.c")
-	t.Logf("%+v %v", o.Watchers, o.Params())
-	m := load(t, o, LoadOptions{Params: map[string]string{"limit": "7"}, Synchronous: true,
-		Emit: func(e Emitted) { t.Logf("%q %+v", e.Data, e.Event.Task) }})
-	var r taskwatch.Registry
-	tm := m.Watchers(0)
-	if err := r.Register(tm); err != nil {
-		t.Fatal(err)
+// params makes LoadOptions.Params of key=value.
+func params(list ...string) map[string]string {
+	m := map[string]string{}
+	for _, p := range list {
+		k, v, _ := strings.Cut(p, "=")
+		m[k] = v
 	}
-	err := r.Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{PID: 3, Comm: "cc", Exe: "/usr/bin/cc"}})
-	t.Log(err)
-	g, err := m.Globals()
-	t.Logf("%v %v", g, err)
-	t.Logf("%+v", m.Stats())
-	r.Unregister(tm)
+	return m
 }
 
-func BenchmarkBoth(b *testing.B) {
-	o := parse(b, "all.c")
-	m := load(b, o, LoadOptions{})
-	ev := &taskwatch.Event{Kind: taskwatch.Init, Task: &taskwatch.Task{PID: 3, Comm: "cc", Exe: "/usr/bin/cc"}}
-	fn := m.inst.fns[2][2]
-	b.Run("bare", func(b *testing.B) {
-		var stack [2]uint64
-		for b.Loop() {
-			stack = [2]uint64{0, uint64(m.inst.record)}
-			fn.CallWithStack(background, stack[:])
+// register registers the module, and unregisters it at the end.
+func register(t testing.TB, r *taskwatch.Registry, m *taskwatch.Module) {
+	t.Helper()
+	if err := r.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Unregister(m) })
+}
+
+func unregister(t testing.TB, r *taskwatch.Registry, m *taskwatch.Module) {
+	t.Helper()
+	if err := r.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func event(k taskwatch.Kind) *taskwatch.Event {
+	return &taskwatch.Event{Kind: k, Task: &taskwatch.Task{PID: 3, TID: 3, Comm: "cc", Exe: "/usr/bin/cc", Argv: []string{"cc", "-c"}}}
+}
+
+// global returns the value of a module's variable.
+func global(t testing.TB, m *Module, name string) any {
+	t.Helper()
+	list, err := m.Globals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range list {
+		if g.Name == name {
+			return g.Value
 		}
-	})
-	w := m.callInPlace(m.watchers[2][2], true)
-	b.Run("watcher", func(b *testing.B) {
-		for b.Loop() {
-			w(ev)
+	}
+	t.Fatalf("no variable %s in %+v", name, list)
+	return nil
+}
+
+// eventually waits until a condition holds. The time only bounds a failure.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for until := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("never: %s", what)
 		}
-	})
+	}
+}
+
+// logged gathers what a module logs.
+type logged struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logged) add(level fmt.Stringer, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, level.String()+" "+text)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
 }

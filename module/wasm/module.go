@@ -24,7 +24,7 @@ const (
 
 // drainTime is how long the events that wait are worked off when a module is
 // unregistered; those left are dropped.
-const drainTime = 2 * time.Second
+var drainTime = 2 * time.Second
 
 // Module is a loaded module: an instance in a sandbox, with a goroutine that
 // calls its watchers. It is made by [Object.Load] and must be closed. Its
@@ -82,6 +82,11 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 	m := &Module{object: o, opts: opts, params: params,
 		wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
 	m.queue.most = opts.Queue
+	if opts.Memory < o.Memory() {
+		err := hinted{invalid("it begins with %d KiB of memory, and may have %d KiB", o.Memory()>>10, opts.Memory>>10),
+			fmt.Sprintf("memory=%dK gives it as much", o.Memory()>>10)}
+		return nil, errors.Join(err, o.unuse())
+	}
 	if m.sandbox, err = newSandbox(o, opts.Memory, opts.Deadline); err != nil {
 		return nil, errors.Join(err, o.unuse())
 	}

@@ -93,15 +93,12 @@ func (o *Object) parse(code []byte) (err error) {
 		return err
 	}
 	o.cache = wazero.NewCompilationCache()
-	s, err := newSandbox(o, max(DefaultMemory, min(maxParseMemory, int64(o.binary.memory.min)*pageSize)), DefaultDeadline)
+	s, err := newSandbox(o, max(DefaultMemory, min(maxMemory, int64(o.binary.memory.min)*pageSize)), DefaultDeadline)
 	if err != nil {
 		return err
 	}
 	return errors.Join(o.ask(s), s.close())
 }
-
-// maxParseMemory is how much memory a module may begin with.
-const maxParseMemory = 256 << 20
 
 func (o *Object) checkImports() error {
 	for _, imp := range o.binary.imports {

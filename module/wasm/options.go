@@ -25,7 +25,7 @@ const (
 	minDeadline = time.Millisecond
 	maxDeadline = time.Minute
 	minMemory   = pageSize
-	maxMemory   = 1 << 30
+	maxMemory   = 256 << 20
 	maxQueue    = 1 << 20
 
 	pageSize = 64 << 10
@@ -33,7 +33,7 @@ const (
 
 // startDeadline is how long a module may take to initialise itself, at least:
 // the runtime of a language starts there, perhaps on a busy machine.
-const startDeadline = 10 * time.Second
+var startDeadline = 10 * time.Second
 
 // OnError says what becomes of an operation that the module could have
 // refused, when it crashed instead.
@@ -112,15 +112,15 @@ var options = map[string]func(o *LoadOptions, text string) error{
 // reserved reports whether a name of a parameter belongs to the sandbox.
 func reserved(name string) bool { return options[name] != nil }
 
-// parseSize reads bytes, also with K, M or G.
+// parseSize reads bytes, also with K or M.
 func parseSize(text string) (int64, error) {
 	digits, unit := text, int64(1)
-	if i := strings.IndexAny(text, "KMG"); i >= 0 && i == len(text)-1 {
-		digits, unit = text[:i], map[byte]int64{'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30}[text[i]]
+	if i := strings.IndexAny(text, "KM"); i >= 0 && i == len(text)-1 {
+		digits, unit = text[:i], map[byte]int64{'K': 1 << 10, 'M': 1 << 20}[text[i]]
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || n < 1 || n > maxMemory {
-		return 0, fmt.Errorf("want a number of bytes like 16M, at most 1G")
+		return 0, fmt.Errorf("want a number of bytes like 16M, at most 256M")
 	}
 	return n * unit, nil
 }

@@ -50,8 +50,7 @@ type instance struct {
 func newSandbox(o *Object, memory int64, deadline time.Duration) (*sandbox, error) {
 	pages := uint32((memory + pageSize - 1) / pageSize)
 	if need := o.binary.memory.min; need > pages {
-		return nil, hinted{invalid("it begins with %s of memory, and may have %s", pagesText(need), pagesText(pages)),
-			fmt.Sprintf("memory=%dK gives it as much", need*(pageSize>>10))}
+		return nil, invalid("it begins with %d KiB of memory, and may have %d KiB", need*(pageSize>>10), pages*(pageSize>>10))
 	}
 	s := &sandbox{}
 	s.rt = wazero.NewRuntimeWithConfig(background, wazero.NewRuntimeConfig().
@@ -66,8 +65,6 @@ func newSandbox(o *Object, memory int64, deadline time.Duration) (*sandbox, erro
 	s.dog.start(deadline)
 	return s, nil
 }
-
-func pagesText(pages uint32) string { return fmt.Sprintf("%d KiB", pages*(pageSize>>10)) }
 
 func (s *sandbox) build(o *Object) (err error) {
 	ctx := experimental.WithCompilationWorkers(background, runtime.GOMAXPROCS(0))

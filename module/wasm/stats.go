@@ -91,7 +91,10 @@ func binOf(ns uint64) int {
 // endOf returns the first time behind a bin.
 func endOf(bin int) uint64 {
 	top, eighth := bin/8, uint64(bin%8)
-	return 1<<top + (eighth+1)<<top>>3
+	if top < 3 {
+		return 1<<top + (eighth+1)<<top>>3
+	}
+	return 1<<top + (eighth+1)<<(top-3)
 }
 
 func (t *times) mean() time.Duration {

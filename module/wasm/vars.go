@@ -55,7 +55,7 @@ const (
 	maxVars     = 1024
 	maxVarName  = 64
 	maxVarText  = 1024
-	maxVarBytes = 1 << 20 // of one variable
+	maxVarBytes = 256 << 10 // of all variables
 	varEntry    = 8 * 4
 )
 
@@ -74,6 +74,7 @@ func decodeVars(read readMemory, address, count uint32) ([]variable, error) {
 	}
 	seen := map[string]bool{}
 	var vars []variable
+	var total uint64
 	for i := range count {
 		v, err := decodeVar(read, table[i*varEntry:])
 		if err != nil {
@@ -83,6 +84,9 @@ func decodeVars(read readMemory, address, count uint32) ([]variable, error) {
 			return nil, invalid("its table of variables has %s twice", v.name)
 		}
 		seen[v.name] = true
+		if total += uint64(v.size()); total > maxVarBytes {
+			return nil, invalid("its variables have more than the %d bytes that can be read; take %s out of its table", maxVarBytes, v.name)
+		}
 		vars = append(vars, v)
 	}
 	return vars, nil

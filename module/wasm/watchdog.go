@@ -81,24 +81,28 @@ func (d *watchdog) outside(fn func()) bool {
 	return true
 }
 
+// A call is stopped when it was seen at so many ticks, of which its time has
+// eight. They are counted, not timed: on a machine so busy that the watchdog
+// comes late, the module did, too.
 func (d *watchdog) run() {
 	defer close(d.ended)
 	tick := max(d.limit/8, time.Millisecond)
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
 	var seen uint64
-	var since time.Time
+	var ticks time.Duration
 	for {
-		now := time.Now()
 		switch v := d.state.Load(); {
 		case v != seen:
-			seen, since = v, now
+			seen, ticks = v, 0
 		case v&running == 0:
 			if !d.park(seen) {
 				return
 			}
-		case v&stopped == 0 && now.Sub(since) >= d.limitOf(v):
-			d.stopCall(v)
+		case v&stopped == 0:
+			if ticks++; ticks*tick >= d.limitOf(v) {
+				d.stopCall(v)
+			}
 		}
 		timer.Reset(tick)
 		select {
