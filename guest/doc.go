@@ -10,7 +10,7 @@
 //
 //	var (
 //		least = guest.Uint64("least", 2, "count programs with at least so many arguments")
-//		execs = guest.Counter("execs")
+//		execs = guest.Counter("execs", "those counted")
 //	)
 //
 //	//go:wasmexport __task_watcher_exec_count

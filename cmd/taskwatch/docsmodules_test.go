@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"go/format"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +37,7 @@ exec "$@"
 	if err := os.WriteFile(filepath.Join(bin, "sudo"), []byte(sudo), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range append(pages, "../../docs/modules.md") {
+	for _, page := range append(pages, "../../docs/modules.md") { // docs/sandbox.md needs no root: see TestDocumentedCommands
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -81,4 +83,95 @@ func TestDocumentedModuleIsTheTemplate(t *testing.T) {
 	if shown.stdout != want || shown.status != 0 {
 		t.Errorf("the module shown is\n%s\nand that of the template\n%s", shown.stdout, want)
 	}
+}
+
+// TestDocumentedGuestCode compiles the Go code of docs/sandbox.md and of the
+// comment of package guest, and runs the test that the first shows. Its first
+// block is what 'module new' writes.
+func TestDocumentedGuestCode(t *testing.T) {
+	tool := testutil.RequireTool(t, "go")
+	text, err := os.ReadFile("../../docs/sandbox.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllSubmatch(text, -1)
+	if len(code) != 3 {
+		t.Fatalf("docs/sandbox.md has %d blocks of Go, want a module, a watcher and a test", len(code))
+	}
+	dir := t.TempDir()
+	template := filepath.Join(dir, "template.go")
+	if r := tw(t, "module", "new", template); r.status != 0 {
+		t.Fatalf("module new: %+v", r)
+	}
+	if got, want := withoutComments(t, code[0][1]), withoutComments(t, readFile(t, template)); got != want {
+		t.Errorf("the module shown is\n%s\nand that of the template\n%s", got, want)
+	}
+
+	// In a package of this module that is not on the disk.
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := map[string]map[string]string{"Replace": {}}
+	comment := regexp.MustCompile(`(?ms)^//\tpackage main$.*?^//\tfunc main\(\) \{\}$`).Find(readFile(t, "../../guest/doc.go"))
+	for name, content := range map[string]string{
+		"guest.go":      regexp.MustCompile(`(?m)^//\t?`).ReplaceAllString(string(comment), ""),
+		"count.go":      string(code[0][1]),
+		"decide.go":     "package main\n\nimport (\n\"strings\"\n\n\"github.com/taskwatch/taskwatch/guest\"\n)\n\n" + string(code[1][1]),
+		"count_test.go": "package main\n\nimport (\n\"testing\"\n\n\"github.com/taskwatch/taskwatch\"\n\"github.com/taskwatch/taskwatch/guest/guesttest\"\n)\n\n" + string(code[2][1]),
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		place := filepath.Join(root, "documented", name)
+		if name == "guest.go" { // a module of its own
+			place = filepath.Join(root, "documented", "guest", name)
+		}
+		overlay["Replace"][place] = file
+	}
+	b, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(list, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	test := filepath.Join(dir, "test")
+	c := exec.Command(tool, "build", "-overlay", list, "-o", os.DevNull, "./documented/guest")
+	c.Dir = root
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("the comment of package guest: %v\n%s", err, out)
+	}
+	// Without vet, which wants a directory.
+	c = exec.Command(tool, "test", "-c", "-vet=off", "-o", test, "-overlay", list, "./documented")
+	c.Dir = root
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := exec.Command(test, "-test.v").CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestCount") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// withoutComments returns Go code as it is formatted without comments, but for
+// those that the compiler reads.
+func withoutComments(t *testing.T, code []byte) string {
+	t.Helper()
+	code = regexp.MustCompile(`(?m)^//([ \t].*)?\n`).ReplaceAll(code, nil)
+	out, err := format.Source(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }
