@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -52,6 +53,8 @@ func (c *Client) Explain(err error) error {
 		return fmt.Errorf("no daemon serves %s; start one with 'taskwatch serve'", c.socket)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("user %d may not use %s; %s may", os.Geteuid(), c.socket, whoMay(c.socket))
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return fmt.Errorf("the daemon at %s has closed the connection: it is ending, or this user has too many", c.socket)
 	case errors.As(err, &rpc):
 		return errors.New(rpc.Message())
 	}

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/source/auto"
@@ -100,7 +98,7 @@ func checkModules(list []ModuleConfig) ([]ModuleConfig, error) {
 			return nil, fmt.Errorf("daemon: module %q of the configuration has no file", m.Name)
 		}
 		if m.Name == "" {
-			m.Name = strings.TrimSuffix(filepath.Base(m.File), filepath.Ext(m.File))
+			m.Name = module.NameOf(m.File)
 		}
 		if err := module.CheckName(m.Name); err != nil {
 			return nil, fmt.Errorf("daemon: module %q of the configuration: %w", m.File, err)

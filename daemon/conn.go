@@ -15,6 +15,7 @@ type conns struct {
 
 	mu    sync.Mutex // guards what follows
 	users map[uint32]int
+	full  map[uint32]bool // the log says that the user has too many
 }
 
 // conn is a connection with its peer.
@@ -38,8 +39,10 @@ func (l *conns) Accept() (net.Conn, error) {
 			uc.Close()
 			continue
 		}
-		if !l.enter(p.uid) {
-			l.log.Warn("connection refused: the user has too many", "uid", p.uid, "pid", p.pid, "limit", l.limit)
+		if ok, first := l.enter(p.uid); !ok {
+			if first {
+				l.log.Warn("connections refused: the user has too many", "uid", p.uid, "pid", p.pid, "limit", l.limit)
+			}
 			uc.Close()
 			continue
 		}
@@ -47,17 +50,21 @@ func (l *conns) Accept() (net.Conn, error) {
 	}
 }
 
-func (l *conns) enter(uid uint32) bool {
+// enter counts a connection of a user. If it is one too many, first says
+// whether it is the first such since there was room.
+func (l *conns) enter(uid uint32) (ok, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.users[uid] >= l.limit {
-		return false
-	}
 	if l.users == nil {
-		l.users = map[uint32]int{}
+		l.users, l.full = map[uint32]int{}, map[uint32]bool{}
+	}
+	if l.users[uid] >= l.limit {
+		first = !l.full[uid]
+		l.full[uid] = true
+		return false, first
 	}
 	l.users[uid]++
-	return true
+	return true, false
 }
 
 func (l *conns) leave(uid uint32) {
@@ -65,6 +72,7 @@ func (l *conns) leave(uid uint32) {
 	defer l.mu.Unlock()
 	if l.users[uid]--; l.users[uid] == 0 {
 		delete(l.users, uid)
+		delete(l.full, uid)
 	}
 }
 

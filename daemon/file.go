@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -41,7 +42,11 @@ func ReadFile(name string) (*File, error) {
 		if errors.As(err, &syntax) {
 			return nil, fmt.Errorf("configuration %s:%d: %s", name, syntax.Position.Line, syntax.Message)
 		}
-		return nil, fmt.Errorf("configuration: %w", err)
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			return nil, fmt.Errorf("configuration %s: %w", name, path.Err)
+		}
+		return nil, fmt.Errorf("configuration %s: %s", name, strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return nil, fmt.Errorf("configuration %s: unknown key %q", name, unknown[0].String())

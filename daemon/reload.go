@@ -20,7 +20,7 @@ func ReadModule(name string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxFile {
-		return nil, fmt.Errorf("%s: it has more than the %d bytes that a module may have", name, maxFile)
+		return nil, fmt.Errorf("it has more than the %d bytes that a module may have", maxFile)
 	}
 	return b, nil
 }

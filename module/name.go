@@ -1,6 +1,16 @@
 package module
 
-import "fmt"
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// NameOf returns the name that a module has by its file: that of the file
+// without what follows the last dot.
+func NameOf(file string) string {
+	return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+}
 
 // CheckName returns an error unless name can be a module's: 1 to 32 letters,
 // digits, '_' and '-'.

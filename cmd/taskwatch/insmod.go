@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
@@ -41,7 +39,7 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 				return moduleFailed(err)
 			}
 			if name == "" {
-				name = moduleName(args[0])
+				name = module.NameOf(args[0])
 			}
 			c := daemon.NewClient(socket)
 			defer c.Close()
@@ -105,13 +103,4 @@ func completeModules(socket *string) cobra.CompletionFunc {
 		}
 		return names, cobra.ShellCompDirectiveDefault
 	}
-}
-
-// readModule reads the file of a module.
-func readModule(file string) ([]byte, error) {
-	b, err := daemon.ReadModule(file)
-	if err != nil {
-		return nil, fmt.Errorf("module %q: %w; give a file that can be read", file, cause(err))
-	}
-	return b, nil
 }

@@ -207,9 +207,7 @@ func checkKernelModule(w io.Writer, file *moduleFile, observeOnly bool) (err err
 	return err
 }
 
-func newModinfo() *cobra.Command { return newModuleInfo("modinfo") }
-
-// newModuleInfo returns the command that has two names.
+// newModuleInfo returns the command that has two names: see newModinfo.
 func newModuleInfo(name string) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
@@ -217,7 +215,7 @@ func newModuleInfo(name string) *cobra.Command {
 		Short: "Show what a module is: licence, events, parameters, maps",
 		Long: `info shows what a module file says of itself. It loads nothing into the kernel
 and needs no privileges; a module for the sandbox is initialised there, to be
-asked. 'taskwatch modinfo' is the same.`,
+asked. 'taskwatch modinfo' does the same, and knows modules that are loaded.`,
 		Example: "  taskwatch module info count.o\n  taskwatch modinfo -f json rule.wasm",
 		Args:    oneFile("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -331,12 +329,17 @@ func (d *moduleDescription) tables(kinds taskwatch.Kinds, watchers *[taskwatch.N
 	}
 }
 
+// factLines returns a function that writes a fact on a line.
+func factLines(b *strings.Builder) func(key, format string, args ...any) {
+	return func(key, format string, args ...any) {
+		fmt.Fprintf(b, "%-14s "+format+"\n", append([]any{key + ":"}, args...)...)
+	}
+}
+
 // write writes the description a fact a line, like modinfo(8).
 func (d *moduleDescription) write(w io.Writer) error {
 	var b strings.Builder
-	line := func(key, format string, args ...any) {
-		fmt.Fprintf(&b, "%-14s "+format+"\n", append([]any{key + ":"}, args...)...)
-	}
+	line := factLines(&b)
 	line("name", "%s", d.Name)
 	line("kind", "%s", d.Kind)
 	for _, f := range [][2]string{{"description", d.Description}, {"author", d.Author}, {"version", d.Version}} {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
@@ -77,25 +78,20 @@ type moduleFile struct {
 // parseModule reads one file. Its name is the module's, its content tells the
 // kind.
 func parseModule(file string) (*moduleFile, error) {
-	f, err := os.Open(file)
+	b, err := readModule(file)
 	if err != nil {
-		return nil, fmt.Errorf("module %q: %w; 'taskwatch module build' makes one", file, cause(err))
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, max(kernel.MaxObjectSize, wasm.MaxModuleSize)+1))
-	if err != nil {
-		return nil, fmt.Errorf("module %q: %w; give a file that can be read", file, cause(err))
+		return nil, err
 	}
 	m := &moduleFile{}
 	switch ext := filepath.Ext(file); {
 	case wasm.IsModule(b):
-		m.wasm, err = wasm.Parse(moduleName(file), b)
+		m.wasm, err = wasm.Parse(module.NameOf(file), b)
 	case ext == ".c" || ext == ".go":
 		err = fmt.Errorf("module %q: it is a source; build it with 'taskwatch module build %s'", file, file)
 	case ext == ".wasm":
-		_, err = wasm.Parse(moduleName(file), b) // says what is wrong with it
+		_, err = wasm.Parse(module.NameOf(file), b) // says what is wrong with it
 	default:
-		m.kernel, err = kernel.Parse(moduleName(file), b)
+		m.kernel, err = kernel.Parse(module.NameOf(file), b)
 	}
 	if err != nil {
 		return nil, err
@@ -103,8 +99,16 @@ func parseModule(file string) (*moduleFile, error) {
 	return m, nil
 }
 
-func moduleName(file string) string {
-	return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+// readModule reads the bytes of one file.
+func readModule(file string) ([]byte, error) {
+	b, err := daemon.ReadModule(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("module %q: %w; 'taskwatch module build' makes one", file, cause(err))
+	case err != nil:
+		return nil, fmt.Errorf("module %q: %w; give a file that can be read", file, cause(err))
+	}
+	return b, nil
 }
 
 func (m *moduleFile) close() error {

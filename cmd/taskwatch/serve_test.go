@@ -1,0 +1,511 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// server is a 'taskwatch serve' that runs.
+type server struct {
+	cmd    *exec.Cmd
+	socket string
+	log    screen
+}
+
+// startServe starts one and waits until it serves.
+func startServe(t testing.TB, socket string, env []string, args ...string) *server {
+	t.Helper()
+	s := &server{cmd: cmd(t, append([]string{"serve", "--socket", socket}, args...)...), socket: socket}
+	s.cmd.Stderr = &s.log
+	s.cmd.Env = append(os.Environ(), env...)
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if s.cmd.ProcessState == nil { // the test has failed
+			_ = s.cmd.Process.Kill()
+			_ = s.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Logf("the daemon's log:\n%s", s.log.String())
+		}
+	})
+	eventually(t, "taskwatch serves", func() bool {
+		if state(s.cmd.Process.Pid) == 'Z' {
+			_ = s.cmd.Wait()
+			t.Fatalf("serve %q ended: %s", args, s.log.String())
+		}
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil && strings.Contains(s.log.String(), "serving")
+	})
+	return s
+}
+
+// stop ends it as a service manager does.
+func (s *server) stop(t testing.TB) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		t.Fatalf("serve: %v: %s", err, s.log.String())
+	}
+	if _, err := os.Lstat(s.socket); !os.IsNotExist(err) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+// tw runs a command that talks to the daemon.
+func (s *server) tw(t testing.TB, args ...string) result {
+	t.Helper()
+	return tw(t, append([]string{args[0], "--socket", s.socket}, args[1:]...)...)
+}
+
+// must runs one that has to succeed.
+func (s *server) must(t testing.TB, args ...string) string {
+	t.Helper()
+	r := s.tw(t, args...)
+	if r.status != 0 || r.stderr != "" {
+		t.Fatalf("%q: %+v", args, r)
+	}
+	return r.stdout
+}
+
+// table returns the lines of lsmod by module, their columns joined by a space.
+func (s *server) table(t testing.TB) map[string]string {
+	t.Helper()
+	rows := map[string]string{}
+	for i, line := range strings.Split(strings.TrimSpace(s.must(t, "lsmod")), "\n") {
+		f := strings.Fields(line)
+		if i > 0 {
+			rows[f[0]] = strings.Join(f[1:], " ")
+		} else if line != strings.TrimRight(line, " ") || len(f) != 11 {
+			t.Errorf("the head is %q", line)
+		}
+	}
+	return rows
+}
+
+const countModule = `
+#include "task_watchers.h"
+module_param(uid, int, -1);
+MODULE_PARM_DESC(uid, "whose");
+__u64 execs;
+MODULE_GLOBAL(execs);
+static int count(unsigned long val, struct task_struct *tsk)
+{
+	if (uid == -1 || task_uid(tsk) == uid)
+		__sync_fetch_and_add(&execs, 1);
+	return 0;
+}
+task_watcher_func(exec, count);
+MODULE_DESCRIPTION("counts execs");
+MODULE_LICENSE("GPL");
+`
+
+// buildBoth builds a module for the kernel and one for the sandbox.
+func buildBoth(t testing.TB, name, text string) (object, wasm string) {
+	t.Helper()
+	object = buildModule(t, name, text)
+	src := filepath.Join(t.TempDir(), name+".c")
+	if err := os.WriteFile(src, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wasm = filepath.Join(filepath.Dir(src), name+".wasm")
+	if r := tw(t, "module", "build", src, "-o", wasm); r.status != 0 {
+		t.Fatalf("module build: %+v", r)
+	}
+	return object, wasm
+}
+
+// The way of a user: insmod, lsmod, modinfo, rmmod, with modules of both kinds.
+func TestServe(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	object, wasm := buildBoth(t, "count", countModule)
+	s := startServe(t, filepath.Join(t.TempDir(), "s"), nil)
+	if got := s.must(t, "insmod", object, fmt.Sprintf("uid=%d", stranger)); got != "" {
+		t.Errorf("insmod says %q", got)
+	}
+	s.must(t, "insmod", "--name", "sandboxed", wasm, fmt.Sprintf("uid=%d", stranger))
+	load(t, 4)
+	eventually(t, "both have counted", func() bool {
+		return strings.Contains(s.must(t, "modinfo", "count"), "global:        execs = 5 (__u64)\n") &&
+			strings.Contains(s.must(t, "modinfo", "sandboxed"), "global:        execs = 5 (u64)\n")
+	})
+	info := s.must(t, "modinfo", "count")
+	for _, want := range []string{
+		"name:          count\n", "kind:          kernel\n", "state:         live\n", "description:   counts execs\n", "license:       GPL\n",
+		"watcher:       exec: count (", "param:         uid = 34571 (int, default -1): whose\n",
+	} {
+		if !strings.Contains(info, want) {
+			t.Errorf("modinfo lacks %q:\n%s", want, info)
+		}
+	}
+	rows := s.table(t)
+	if len(rows) != 2 || !strings.HasPrefix(rows["count"], "kernel exec 1 ") || !strings.HasPrefix(rows["sandboxed"], "wasm exec 1 ") ||
+		!strings.HasSuffix(rows["count"], " live") || !strings.HasSuffix(rows["sandboxed"], " live") {
+		t.Errorf("lsmod: %q", rows)
+	}
+	var list []struct {
+		Name       string
+		References int
+		Calls      *uint64
+		MeanNS     *uint64 `json:"mean_ns"`
+	}
+	if err := json.Unmarshal([]byte(s.must(t, "lsmod", "-f", "json")), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 2 || list[0].Name != "count" || list[0].References != 1 || list[0].Calls == nil || *list[0].Calls < 5 || list[0].MeanNS == nil {
+		t.Errorf("lsmod -f json: %+v", list)
+	}
+	var loaded struct {
+		Params  []struct{ Value int }
+		Globals []struct{ Value uint64 }
+	}
+	if err := json.Unmarshal([]byte(s.must(t, "modinfo", "-f", "json", "count")), &loaded); err != nil ||
+		len(loaded.Params) != 1 || loaded.Params[0].Value != stranger || len(loaded.Globals) != 1 || loaded.Globals[0].Value != 5 {
+		t.Errorf("modinfo -f json: %+v, %v", loaded, err)
+	}
+
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"insmod", object}, `load module "count": another module of that name is registered; unload it first`},
+		{[]string{"insmod", "--name", "x", object, "uid=many"}, "uid=many"},
+		{[]string{"insmod", object + ".none"}, "no such file or directory; 'taskwatch module build' makes one"},
+		{[]string{"rmmod", "none", "neither"}, "taskwatch: unload module \"none\": not registered; 'taskwatch lsmod' lists what is\ntaskwatch: unload module \"neither\""},
+		{[]string{"modinfo", "none"}, "there is no file none, and no such module: read module \"none\": not registered"},
+	} {
+		if r := s.tw(t, c.args...); r.status != exitFailed || !strings.Contains(r.stderr, c.says) {
+			t.Errorf("%q: %+v, want %q", c.args, r, c.says)
+		}
+	}
+	if r := tw(t, "__complete", "rmmod", "--socket", s.socket, ""); !strings.HasPrefix(r.stdout, "count\nsandboxed\n") {
+		t.Errorf("completion offers %q", r.stdout)
+	}
+	s.must(t, "rmmod", "count", "sandboxed")
+	if rows := s.table(t); len(rows) != 0 {
+		t.Errorf("lsmod: %q", rows)
+	}
+	s.stop(t)
+	r := tw(t, "lsmod", "--socket", s.socket)
+	if want := "taskwatch: no daemon serves " + s.socket + "; start one with 'taskwatch serve'\n"; r.status != exitFailed || r.stderr != want {
+		t.Errorf("without a daemon: %+v, want %q", r, want)
+	}
+}
+
+// After kill -9 the next daemon comes up as if nothing had been, and the
+// kernel has let go of the modules.
+func TestServeAfterAKill(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	object := buildModule(t, "count", countModule)
+	socket := filepath.Join(t.TempDir(), "run", "s")
+	s := startServe(t, socket, nil)
+	s.must(t, "insmod", object)
+	second := tw(t, "serve", "--socket", socket)
+	if want := fmt.Sprintf("another daemon serves this socket (pid %d); end it, or choose another socket", s.cmd.Process.Pid); second.status != exitFailed || !strings.Contains(second.stderr, want) {
+		t.Errorf("a second daemon: %+v, want %q", second, want)
+	}
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.cmd.Wait()
+	if r := s.tw(t, "lsmod"); r.status != exitFailed || !strings.Contains(r.stderr, "no daemon serves "+socket) {
+		t.Errorf("after the kill: %+v", r)
+	}
+	again := startServe(t, socket, nil)
+	if rows := again.table(t); len(rows) != 0 {
+		t.Errorf("lsmod: %q", rows)
+	}
+	again.must(t, "insmod", object)
+	again.stop(t)
+	if left, err := os.ReadDir(filepath.Dir(socket)); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// The configuration is read again at SIGHUP: modules are unloaded, replaced and
+// loaded, and the others go on with what they have counted. A broken one is
+// reported, and the rest run.
+func TestServeReloads(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	object, wasm := buildBoth(t, "count", countModule)
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.o")
+	if err := os.WriteFile(broken, []byte("\x7fELF nothing"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, "taskwatch.toml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entry := func(name, file string, more string) string {
+		return fmt.Sprintf("[[module]]\nname = %q\nfile = %q\n%s\n", name, file, more)
+	}
+	write("log = \"json\"\n" + entry("stays", object, fmt.Sprintf("params = { uid = %d }", stranger)) + entry("broken", broken, "") +
+		entry("changes", wasm, "params = { uid = 1 }") + entry("goes", object, ""))
+	s := startServe(t, filepath.Join(dir, "s"), nil, "--config", config)
+	eventually(t, "the modules are loaded", func() bool { return len(s.table(t)) == 3 })
+	for _, line := range strings.Split(strings.TrimSpace(s.log.String()), "\n") {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("the log is not JSON: %s", line)
+		}
+	}
+	if !strings.Contains(s.log.String(), `"module":"broken"`) || !strings.Contains(s.log.String(), "malformed ELF object") {
+		t.Error("the log does not tell of the broken module")
+	}
+	s.must(t, "insmod", "--name", "mine", wasm)
+	load(t, 2)
+
+	hup := func(says string, times int) {
+		t.Helper()
+		if err := s.cmd.Process.Signal(unix.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the configuration was read again", func() bool { return strings.Count(s.log.String(), says) >= times })
+	}
+	write("metrics = \"127.0.0.1:0\"\nlog = \"json\"\n" + entry("stays", object, fmt.Sprintf("params = { uid = %d }", stranger)) + entry("changes", wasm, "params = { uid = 2 }") + entry("comes", object, ""))
+	hup("SIGHUP: the configuration was read again", 1)
+	if !strings.Contains(s.log.String(), `takes a restart","keys":"metrics"`) {
+		t.Error("the log does not say that the metrics take a restart")
+	}
+	rows := s.table(t)
+	for _, name := range []string{"stays", "changes", "comes", "mine"} {
+		if !strings.HasSuffix(rows[name], " live") {
+			t.Errorf("%s: %q", name, rows[name])
+		}
+	}
+	if len(rows) != 4 {
+		t.Errorf("lsmod: %q", rows)
+	}
+	if info := s.must(t, "modinfo", "stays"); !strings.Contains(info, "execs = 3 ") {
+		t.Errorf("what has stayed has lost its count:\n%s", info)
+	}
+	if info := s.must(t, "modinfo", "changes"); !strings.Contains(info, "uid = 2 ") {
+		t.Errorf("what has changed has not:\n%s", info)
+	}
+
+	// A configuration that cannot be read changes nothing.
+	write("[[module]]\nfil = 1\n")
+	hup("everything stays as it is", 1)
+	if got := s.table(t); len(got) != 4 {
+		t.Errorf("lsmod: %q", got)
+	}
+	s.stop(t)
+}
+
+// A service manager hears that the daemon is ready, lives, reloads and stops.
+func TestServeNotifies(t *testing.T) {
+	testutil.Root(t)
+	dir := t.TempDir()
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(dir, "notify")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	config := filepath.Join(dir, "c.toml")
+	if err := os.WriteFile(config, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	hear := func(want string) {
+		t.Helper()
+		if err := manager.SetReadDeadline(time.Now().Add(patient)); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 4096)
+		for { // the watchdog may be heard in between
+			n, err := manager.Read(b)
+			if err != nil {
+				t.Fatalf("waiting for %s: %v", want, err)
+			}
+			got := string(b[:n])
+			if strings.HasPrefix(got, want) {
+				return
+			}
+			if got != "WATCHDOG=1" {
+				t.Fatalf("heard %q, want %s", got, want)
+			}
+		}
+	}
+	s := startServe(t, filepath.Join(dir, "s"), []string{"NOTIFY_SOCKET=" + filepath.Join(dir, "notify"), "WATCHDOG_USEC=1000000"}, "--config", config)
+	hear("READY=1")
+	hear("WATCHDOG=1")
+	hear("WATCHDOG=1")
+	if err := s.cmd.Process.Signal(unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	hear("RELOADING=1\nMONOTONIC_USEC=")
+	hear("READY=1")
+	s.stop(t)
+	hear("STOPPING=1")
+}
+
+// systemd finds nothing wrong with the unit, and the daemon can do its work
+// with the capabilities that it leaves.
+func TestUnit(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	analyze := testutil.RequireTool(t, "systemd-analyze")
+	setpriv := testutil.RequireTool(t, "setpriv")
+	text, err := os.ReadFile("../../daemon/systemd/taskwatch.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const program = "/usr/local/bin/taskwatch"
+	if !strings.Contains(string(text), "ExecStart="+program+" serve ") {
+		t.Fatal("the unit does not start taskwatch serve")
+	}
+	unit := filepath.Join(t.TempDir(), "taskwatch.service")
+	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), program, binary(t))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(analyze, "verify", unit).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+
+	_, caps, _ := strings.Cut(string(text), "\nCapabilityBoundingSet=")
+	caps, _, _ = strings.Cut(caps, "\n")
+	set := "-all"
+	for _, name := range strings.Fields(caps) {
+		set += ",+" + strings.ToLower(strings.TrimPrefix(name, "CAP_"))
+	}
+	object, _ := buildBoth(t, "count", countModule)
+	socket := filepath.Join(t.TempDir(), "s")
+	s := &server{cmd: cmd(t), socket: socket}
+	s.cmd.Path, s.cmd.Args = setpriv, []string{"setpriv", "--bounding-set", set, "--no-new-privs", binary(t), "serve", "--socket", socket, "--group", "65534"}
+	s.cmd.Stderr = &s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if s.cmd.ProcessState == nil {
+			_ = s.cmd.Process.Kill()
+			_ = s.cmd.Wait()
+		}
+	}()
+	eventually(t, "it serves: "+s.log.String(), func() bool { return strings.Contains(s.log.String(), "source=bpf") })
+	eventually(t, "it answers", func() bool { return s.tw(t, "lsmod").status == 0 })
+	s.must(t, "insmod", object, fmt.Sprintf("uid=%d", stranger))
+	load(t, 1)
+	if info := s.must(t, "modinfo", "count"); !strings.Contains(info, "execs = 2 ") {
+		t.Errorf("%s\n%s", info, s.log.String())
+	}
+	s.stop(t)
+}
+
+// What is wrong with the flags or the configuration is said before anything is
+// done.
+func TestServeRefusals(t *testing.T) {
+	dir := t.TempDir()
+	file := func(text string) string {
+		name := filepath.Join(t.TempDir(), "c.toml")
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	for _, c := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{[]string{"--log", "xml"}, 2, `--log "xml": unknown format; choose text or json`},
+		{[]string{"--source", "oracle"}, 1, `unknown source "oracle"; choose one of auto, bpf, connector`},
+		{[]string{"--group", "no-such-group"}, 1, `there is no group "no-such-group"; 'groupadd --system no-such-group' makes one`},
+		{[]string{"--metrics", "0.0.0.0:1"}, 1, "not on the loopback interface"},
+		{[]string{"--config", filepath.Join(dir, "none.toml")}, 1, "no such file or directory"},
+		{[]string{"--config", file("socket = ")}, 1, "c.toml:1: "},
+		{[]string{"--config", file("colour = 1\n")}, 1, `c.toml: unknown key "colour"`},
+		{[]string{"--config", file("[[module]]\nfile = 1\n")}, 1, "c.toml: line 2 (last key \"module.file\"): incompatible types"},
+		{[]string{"--config", file("[[module]]\nname = \"x\"\n")}, 1, `module "x" of the configuration has no file`},
+		{[]string{"--config", file("[[module]]\nfile = \"a b.o\"\n")}, 1, "1 to 32 letters"},
+		{[]string{"--config", file("[[module]]\nfile = \"a.o\"\n[[module]]\nfile = \"b/a.o\"\n")}, 1, `module "a" is twice in the configuration`},
+		{[]string{"--config", file("[[module]]\nfile = \"a.o\"\nparams = { x = [1] }\n")}, 1, "parameter x is a "},
+		{[]string{"--config", file("log = \"xml\"\n")}, 1, "choose text or json"},
+		{[]string{"--socket", filepath.Join(dir, strings.Repeat("x", 100))}, 1, "and may have 107"},
+		{[]string{"--socket", "/proc/x/s"}, 1, "no such file or directory"},
+		{[]string{"now"}, 2, ""},
+	} {
+		r := tw(t, append([]string{"serve", "--socket", filepath.Join(dir, "s")}, c.args...)...)
+		if r.status != c.status || !strings.Contains(r.stderr, c.says) || strings.Contains(r.stderr, "goroutine") {
+			t.Errorf("%q: %+v, want status %d and %q", c.args, r, c.status, c.says)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Without root there is the connector, and modules in the sandbox.
+func TestServeWithoutRoot(t *testing.T) {
+	testutil.Root(t) // to become somebody else
+	needsClang(t)
+	object, built := buildBoth(t, "count", countModule)
+	dir, err := os.MkdirTemp("", "taskwatch-serve-") // which the stranger can reach
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	wasm := filepath.Join(dir, "count.wasm")
+	if err := os.Rename(built, wasm); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, stranger, stranger); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{cmd: cmd(t, "serve", "--socket", filepath.Join(dir, "s")), socket: filepath.Join(dir, "s")}
+	s.cmd.Stderr, s.cmd.Dir = &s.log, "/"
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if s.cmd.ProcessState == nil {
+			_ = s.cmd.Process.Kill()
+			_ = s.cmd.Wait()
+		}
+	}()
+	eventually(t, "it answers", func() bool {
+		if state(s.cmd.Process.Pid) == 'Z' {
+			t.Fatal(s.log.String())
+		}
+		return s.tw(t, "lsmod").status == 0
+	})
+	if r := s.tw(t, "insmod", object); r.status != exitFailed || !strings.Contains(r.stderr, "it runs in the kernel, which needs the source bpf: bpf: ") {
+		t.Errorf("a kernel module: %+v", r)
+	}
+	// The user that the daemon runs as may load, too.
+	as := func(args ...string) result {
+		c := cmd(t, append([]string{args[0], "--socket", s.socket}, args[1:]...)...)
+		c.Dir, c.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+		return finish(t, c)
+	}
+	if r := as("insmod", wasm, fmt.Sprintf("uid=%d", stranger)); r.status != 0 {
+		t.Fatalf("insmod by the daemon's user: %+v", r)
+	}
+	load(t, 3)
+	eventually(t, "it has counted", func() bool { return strings.Contains(s.must(t, "modinfo", "count"), "execs = 4 ") })
+	s.stop(t)
+}
