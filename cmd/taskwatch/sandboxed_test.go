@@ -1,13 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/build"
@@ -111,11 +118,7 @@ func TestRunAndReplayWithASandboxedModule(t *testing.T) {
 // withoutModules copies a recording without the lines of modules.
 func withoutModules(t *testing.T, from, to string) {
 	t.Helper()
-	b, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := slices.DeleteFunc(slices.Collect(strings.Lines(string(b))), func(l string) bool {
+	lines := slices.DeleteFunc(slices.Collect(strings.Lines(string(readFile(t, from)))), func(l string) bool {
 		return strings.HasPrefix(l, `{"event":"emit"`) || strings.HasPrefix(l, `{"event":"error"`)
 	})
 	if err := os.WriteFile(to, []byte(strings.Join(lines, "")), 0o644); err != nil {
@@ -126,11 +129,7 @@ func withoutModules(t *testing.T, from, to string) {
 // linesOf returns what is in a recording of the module rule.
 func linesOf(t *testing.T, file string) (told, failed []string) {
 	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(string(readFile(t, file))) {
 		var l struct {
 			Event, Module, Watcher, On, Errno_Name string
 			JSON                                   struct{ Told []any }
@@ -168,4 +167,119 @@ func TestSandboxedModuleRefuses(t *testing.T) {
 	if r := tw(t, "watch", "--source", "connector", "-m", module); r.status != exitFailed || !strings.Contains(r.stderr, "--allow-observe-only") {
 		t.Errorf("watch: %+v", r)
 	}
+}
+
+// same is a module of counters and verdicts that uses the header's functions
+// only, so that it runs in the kernel and in the sandbox.
+const same = `#include "task_watchers.h"
+module_param(uid, int, 0);
+__u64 clones, flags, execs, exits, codes, pids, names, leaders, ids;
+MODULE_GLOBAL(clones); MODULE_GLOBAL(flags); MODULE_GLOBAL(execs); MODULE_GLOBAL(exits); MODULE_GLOBAL(codes);
+MODULE_GLOBAL(pids); MODULE_GLOBAL(names); MODULE_GLOBAL(leaders); MODULE_GLOBAL(ids);
+#define ADD(var, n) __sync_fetch_and_add(&var, n)
+static int on_clone(unsigned long val, struct task_struct *tsk)
+{
+	if (task_uid(tsk) != uid)
+		return 0;
+	ADD(clones, 1);
+	ADD(flags, task_val(val, tsk));
+	return 0;
+}
+task_watcher_func(clone, on_clone);
+static int on_exec(unsigned long val, struct task_struct *tsk)
+{
+	char comm[16] = {};
+	if (task_uid(tsk) != uid)
+		return 0;
+	task_comm(tsk, comm);
+	for (int i = 0; i < 16; i++)
+		ADD(names, (__u64)comm[i] << i);
+	ADD(execs, 1);
+	ADD(pids, (__u64)task_pid(tsk) * task_tid(tsk));
+	if (task_is_leader(tsk))
+		ADD(leaders, 1);
+	return (__u32)task_pid(tsk) % 3 ? 0 : -TW_EACCES;
+}
+task_watcher_func(exec, on_exec);
+static int on_exit(unsigned long val, struct task_struct *tsk)
+{
+	if (task_uid(tsk) != uid || task_euid(tsk) != uid || task_gid(tsk) != uid || task_egid(tsk) != uid)
+		return 0;
+	ADD(exits, 1);
+	ADD(codes, val);
+	return val ? -TW_EAGAIN : 0;
+}
+task_watcher_func(exit, on_exit);
+static int on_uid(unsigned long val, struct task_struct *tsk, const struct task_ids *now)
+{
+	if (now->now[TASK_ID_REAL] == uid)
+		ADD(ids, now->old[TASK_ID_EFFECTIVE] + now->now[TASK_ID_EFFECTIVE]);
+	return 0;
+}
+task_ids_watcher_func(uid, on_uid);
+MODULE_LICENSE("GPL");
+`
+
+// One source gives the same counters and the same verdicts in the kernel and
+// in the sandbox, on the same load, and again in the sandbox on its recording.
+func TestOneSourceInKernelAndSandbox(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	dir := t.TempDir()
+	object, twin, events := buildModule(t, "same", same), filepath.Join(dir, "twin.wasm"), filepath.Join(dir, "events.jsonl")
+	buildSandboxed(t, same, twin)
+	param := ",uid=" + strconv.Itoa(stranger)
+	w := startWatch(t, 0, "-f", "json", "-o", events, "--globals", "-m", object+param, "-m", twin+param)
+	const n = 60
+	load(t, n)
+	c := exec.Command("sh", "-c", "for i in 1 2 3 4 5 6 7; do (exit $i); sh -c 'kill -9 $$'; done; true")
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	w.stop(t, unix.SIGINT)
+	var kernel, sandbox []string
+	for line := range strings.Lines(w.stdout.String()) {
+		if rest, ok := strings.CutPrefix(line, "same: "); ok {
+			kernel = append(kernel, rest)
+		}
+		if rest, ok := strings.CutPrefix(line, "twin: "); ok {
+			sandbox = append(sandbox, rest)
+		}
+	}
+	if len(kernel) != 9 || !slices.Equal(kernel, sandbox) {
+		t.Errorf("the kernel counts\n%q\nand the sandbox\n%q", kernel, sandbox)
+	}
+	// The load's n, its shell, and the seven shells of the other and itself.
+	if want := fmt.Sprintf("execs = %d\n", n+1+7+1); !slices.Contains(kernel, want) {
+		t.Errorf("counted %q, want %q", kernel, want)
+	}
+	verdicts := map[string][]string{}
+	for _, l := range lines(t, bytes.NewReader(readFile(t, events))) {
+		if e := l.Error; e != nil {
+			verdicts[e.Module] = append(verdicts[e.Module], fmt.Sprint(e.Event.Task.PID, e.Event.Kind, e.Watcher, e.ErrnoName, e.Veto))
+		}
+		if l.Lost != nil {
+			t.Errorf("%d events were lost", l.Lost.Count)
+		}
+	}
+	for _, list := range verdicts {
+		slices.Sort(list)
+	}
+	if len(verdicts["same"]) < 14+n/3-1 || !slices.Equal(verdicts["same"], verdicts["twin"]) {
+		t.Errorf("the kernel's verdicts are\n%q\nand the sandbox's\n%q", verdicts["same"], verdicts["twin"])
+	}
+	r := tw(t, "replay", "-m", twin+param, "--globals", "-o", os.DevNull, events)
+	if want := "twin: " + strings.Join(sandbox, "twin: "); r.stdout != want {
+		t.Errorf("the replay counts\n%s\nand the load gave\n%s", r.stdout, want)
+	}
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

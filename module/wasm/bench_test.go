@@ -1,0 +1,128 @@
+package wasm
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// plain is a module as wazero runs it, without the sandbox's deadline, for
+// comparison.
+func plain(b *testing.B, o *Object, cfg wazero.RuntimeConfig, watcher string) (fn api.Function, record uint64) {
+	b.Helper()
+	s := &sandbox{rt: wazero.NewRuntimeWithConfig(background, cfg.WithCoreFeatures(coreFeatures))}
+	b.Cleanup(func() { s.rt.Close(background) })
+	if err := s.host.define(s.rt, &s.dog); err != nil {
+		b.Fatal(err)
+	}
+	mod, err := s.rt.InstantiateWithConfig(background, buildFile(b, "bench.c"), wazero.NewModuleConfig().WithStartFunctions())
+	if err != nil {
+		b.Fatal(err)
+	}
+	at, err := mod.ExportedFunction(exportTask).Call(background, 272)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return mod.ExportedFunction(watcherPrefix + watcher), at[0]
+}
+
+// inTurn runs the functions in turn, a thousand calls each, and reports the
+// nanoseconds of a call by their names.
+func inTurn(b *testing.B, calls int, names []string, fns ...func()) {
+	times := make([]time.Duration, len(fns))
+	rounds := 0
+	for b.Loop() {
+		for i, fn := range fns {
+			start := time.Now()
+			for range calls {
+				fn()
+			}
+			times[i] += time.Since(start)
+		}
+		rounds++
+	}
+	b.ReportMetric(0, "ns/op")
+	for i, name := range names {
+		b.ReportMetric(float64(times[i].Nanoseconds())/float64(rounds*calls), name)
+	}
+}
+
+// BenchmarkCall has a watcher called, with its record and its deadline, beside
+// the same function called by CallWithStack and nothing else, and beside
+// wazero's own way of a deadline.
+func BenchmarkCall(b *testing.B) {
+	o := parse(b, "bench.c")
+	m := load(b, o, LoadOptions{Synchronous: true})
+	ev := event(taskwatch.Exec)
+	bare, record := plain(b, o, wazero.NewRuntimeConfig(), "exec_count")
+	closing, _ := plain(b, o, wazero.NewRuntimeConfig().WithCloseOnContextDone(true), "exec_count")
+	stack := make([]uint64, 2)
+	call := func(fn api.Function) func() {
+		return func() {
+			stack[0], stack[1] = 0, record
+			if err := fn.CallWithStack(background, stack); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	watcher := m.callInPlace(m.watchers[taskwatch.Exec][0], true)
+	inTurn(b, 1000, []string{"ns/bare", "ns/watcher", "ns/wazero-deadline"},
+		call(bare),
+		func() {
+			if err := watcher(ev); err != nil {
+				b.Fatal(err)
+			}
+		},
+		call(closing),
+	)
+}
+
+// BenchmarkLoop is what a watcher pays for a deadline that it can be stopped
+// by: 10,000 turns of a loop, of the sandbox, of code without deadline, and of
+// wazero's.
+func BenchmarkLoop(b *testing.B) {
+	o := parse(b, "bench.c")
+	m := load(b, o, LoadOptions{Synchronous: true, Deadline: time.Minute})
+	ev := event(taskwatch.Exit)
+	bare, record := plain(b, o, wazero.NewRuntimeConfig(), "exit_loop")
+	closing, _ := plain(b, o, wazero.NewRuntimeConfig().WithCloseOnContextDone(true), "exit_loop")
+	stack := make([]uint64, 2)
+	call := func(fn api.Function) func() {
+		return func() {
+			stack[0], stack[1] = 0, record
+			if err := fn.CallWithStack(background, stack); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	watcher := m.callInPlace(m.watchers[taskwatch.Exit][0], true)
+	inTurn(b, 10, []string{"ns/bare", "ns/watcher", "ns/wazero-deadline"},
+		call(bare),
+		func() {
+			if err := watcher(ev); err != nil {
+				b.Fatal(err)
+			}
+		},
+		call(closing),
+	)
+}
+
+// BenchmarkQueue is what the source pays for an event of a module that is not
+// called in place, from the notification to the queue.
+func BenchmarkQueue(b *testing.B) {
+	m := load(b, parse(b, "bench.c"), LoadOptions{})
+	var r taskwatch.Registry
+	tm := m.Watchers(0)
+	register(b, &r, tm)
+	ev := event(taskwatch.Exec)
+	for b.Loop() {
+		_ = r.Notify(ev)
+	}
+	unregister(b, &r, tm)
+	s := m.Stats()
+	b.ReportMetric(float64(s.Drops)/float64(s.Drops+s.Calls), "drops/event")
+}
