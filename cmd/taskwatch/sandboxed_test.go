@@ -274,12 +274,3 @@ func TestOneSourceInKernelAndSandbox(t *testing.T) {
 		t.Errorf("the replay counts\n%s\nand the load gave\n%s", r.stdout, want)
 	}
 }
-
-func readFile(t *testing.T, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
