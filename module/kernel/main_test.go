@@ -93,7 +93,9 @@ var needsVeto = testutil.Need{
 // when the test ends.
 func newTable(t testing.TB, cfg Config) *Table {
 	t.Helper()
-	cfg.Support = support(t)
+	if cfg.Support == nil {
+		cfg.Support = support(t)
+	}
 	table, err := NewTable(cfg)
 	if err != nil {
 		t.Fatal(err)

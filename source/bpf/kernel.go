@@ -51,6 +51,9 @@ const (
 	armedAny  // any record
 )
 
+// probe finds out what the kernel supports.
+var probe = kernel.Probe
+
 // loadHalf loads everything and attaches nothing.
 func loadHalf(cfg *Config) (_ *half, err error) {
 	object, err := kernel.ParseBuiltin("stream", _StreamBytes)
@@ -73,7 +76,7 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 			err = errors.Join(explain(err), k.close())
 		}
 	}()
-	if k.support, err = kernel.Probe(); err != nil {
+	if k.support, err = probe(); err != nil {
 		return nil, err
 	}
 	if k.module, err = object.Load(kernel.LoadOptions{Edit: edit}); err != nil {
