@@ -1,4 +1,4 @@
-// Package testmodule builds the kernel modules that tests load.
+// Package testmodule builds the modules that tests load.
 package testmodule
 
 import (
@@ -23,25 +23,47 @@ var Needs = testutil.Need{
 	Promised: true,
 }
 
-var compiled struct {
-	mu      sync.Mutex // one compiler at a time
-	objects map[string][]byte
+// needsWasm is the same for the sandbox.
+var needsWasm = testutil.Need{
+	What:   "clang and wasm-ld, or compiled modules",
+	Remedy: "install clang and lld, or set TASKWATCH_MODULES to a directory that modbuild has filled",
+	Met: func() bool {
+		return os.Getenv("TASKWATCH_MODULES") != "" || build.WasmAvailable() == nil
+	},
+	Promised: true,
 }
 
-// Object compiles the module of a C file, which is relative to the test's
-// directory, or takes the one of that name from $TASKWATCH_MODULES. It skips
-// the test where neither can be done.
+var compiled struct {
+	mu    sync.Mutex // one compiler at a time
+	files map[string][]byte
+}
+
+// Object compiles the C file of a module, which is relative to the test's
+// directory, for the kernel, or takes the module of that name from
+// $TASKWATCH_MODULES. It skips the test where neither can be done.
 func Object(t testing.TB, src string) []byte {
 	t.Helper()
 	testutil.Require(t, Needs)
+	return compile(t, src, ".o")
+}
+
+// Wasm is [Object] for the sandbox.
+func Wasm(t testing.TB, src string) []byte {
+	t.Helper()
+	testutil.Require(t, needsWasm)
+	return compile(t, src, ".wasm")
+}
+
+func compile(t testing.TB, src, ext string) []byte {
+	t.Helper()
 	compiled.mu.Lock()
 	defer compiled.mu.Unlock()
-	if b := compiled.objects[src]; b != nil {
+	if b := compiled.files[src+ext]; b != nil {
 		return b
 	}
-	out := filepath.Join(os.Getenv("TASKWATCH_MODULES"), strings.TrimSuffix(filepath.Base(src), ".c")+".o")
+	out := filepath.Join(os.Getenv("TASKWATCH_MODULES"), strings.TrimSuffix(filepath.Base(src), ".c")+ext)
 	if os.Getenv("TASKWATCH_MODULES") == "" {
-		out = filepath.Join(t.TempDir(), "out.o")
+		out = filepath.Join(t.TempDir(), "out"+ext)
 		if _, err := build.Build(context.Background(), src, out); err != nil {
 			t.Fatal(err)
 		}
@@ -50,9 +72,9 @@ func Object(t testing.TB, src string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if compiled.objects == nil {
-		compiled.objects = map[string][]byte{}
+	if compiled.files == nil {
+		compiled.files = map[string][]byte{}
 	}
-	compiled.objects[src] = b
+	compiled.files[src+ext] = b
 	return b
 }

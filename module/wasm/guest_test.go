@@ -1,48 +1,17 @@
 package wasm
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/randevent"
-	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
-	"github.com/taskwatch/taskwatch/module/build"
 )
-
-// parseGo parses a module that is a Go file below testdata, and closes it at
-// the end.
-func parseGo(t testing.TB, file string) *Object {
-	t.Helper()
-	testutil.Require(t, testutil.NeedsTool("go"))
-	out := filepath.Join(t.TempDir(), "out.wasm")
-	if warnings, err := build.Build(context.Background(), filepath.Join("testdata", file), out); err != nil || warnings != "" {
-		t.Fatalf("%v\n%s", err, warnings)
-	}
-	b, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := Parse(strings.TrimSuffix(filepath.Base(file), ".go"), b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := o.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return o
-}
 
 // seen is what the module fields sends: see there.
 type seen struct {
@@ -88,7 +57,7 @@ func (s *seen) event() *taskwatch.Event {
 // A module in Go reads every field of every event, in full length; its
 // parameters, variables and description are what the host knows of it.
 func TestGuestInGo(t *testing.T) {
-	o := parseGo(t, "guest/fields.go")
+	o := parse(t, "guest/fields.go")
 	if o.License != "Apache-2.0" || o.Description != "sends what it reads" || o.Author != "taskwatch" || o.Version != "1.2" ||
 		o.Veto != taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec) || o.Kinds() != taskwatch.AllKinds {
 		t.Errorf("the module says of itself %+v", o)

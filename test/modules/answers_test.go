@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,9 +17,9 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
-	"github.com/taskwatch/taskwatch/module/build"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
 	"github.com/taskwatch/taskwatch/record"
@@ -29,29 +28,6 @@ import (
 )
 
 func TestMain(m *testing.M) { testutil.Main(m) }
-
-// compiled returns what answers.c is built to: NAME.o or NAME.wasm, or, for
-// machines without a compiler, the file of that name in $TASKWATCH_MODULES.
-func compiled(t testing.TB, name string) []byte {
-	t.Helper()
-	file := filepath.Join(os.Getenv("TASKWATCH_MODULES"), name)
-	if os.Getenv("TASKWATCH_MODULES") == "" {
-		testutil.Require(t, testutil.Need{
-			What: "clang and wasm-ld", Remedy: "install clang and lld", Promised: true,
-			Met: func() bool { return build.Available() == nil && build.WasmAvailable() == nil },
-		})
-		file = filepath.Join(t.TempDir(), name)
-		src := filepath.Join("testdata/modules", strings.TrimSuffix(name, filepath.Ext(name))+".c")
-		if warnings, err := build.Build(context.Background(), src, file); err != nil || warnings != "" {
-			t.Fatalf("%v\n%s", err, warnings)
-		}
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // answers are the variables of a module by name, and "errors": how many of
 // its calls failed.
@@ -164,7 +140,7 @@ func (m *goModule) answers() answers {
 // sandboxed loads answers.wasm and registers it.
 func sandboxed(t testing.TB, reg *taskwatch.Registry) (ended func() answers) {
 	t.Helper()
-	o, err := wasm.Parse("sandboxed", compiled(t, "answers.wasm"))
+	o, err := wasm.Parse("sandboxed", testmodule.Wasm(t, "testdata/modules/answers.c"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +178,7 @@ func sandboxed(t testing.TB, reg *taskwatch.Registry) (ended func() answers) {
 // inKernel loads answers.o and registers it.
 func inKernel(t testing.TB, table *kernel.Table) (ended func() answers) {
 	t.Helper()
-	o, err := kernel.Parse("inkernel", compiled(t, "answers.o"))
+	o, err := kernel.Parse("inkernel", testmodule.Object(t, "testdata/modules/answers.c"))
 	if err != nil {
 		t.Fatal(err)
 	}

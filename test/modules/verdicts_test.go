@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
@@ -29,7 +30,7 @@ func verdictsOf(a answers) verdicts { return verdicts{a["asked"], a["refused"]} 
 // inSandbox runs the attempts under ptrace, with the module in the sandbox.
 func inSandbox(t *testing.T, attempts string) (string, verdicts) {
 	t.Helper()
-	o, err := wasm.Parse("verdicts", compiled(t, "verdicts.wasm"))
+	o, err := wasm.Parse("verdicts", testmodule.Wasm(t, "testdata/modules/verdicts.c"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func underKernel(t *testing.T, attempts string) (string, verdicts) {
 		t.Fatal(err)
 	}
 	defer table.Close()
-	o, err := kernel.Parse("verdicts", compiled(t, "verdicts.o"))
+	o, err := kernel.Parse("verdicts", testmodule.Object(t, "testdata/modules/verdicts.c"))
 	if err != nil {
 		t.Fatal(err)
 	}
