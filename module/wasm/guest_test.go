@@ -2,9 +2,11 @@ package wasm
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,5 +133,57 @@ func TestGuestInGo(t *testing.T) {
 	}
 	if err := r.Unregister(tm); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What a module in Go does wrong is stopped like anything else, and what its
+// runtime has to say of it is in the log. It begins anew after that.
+func TestGuestInGoMisbehaves(t *testing.T) {
+	o := parse(t, "guest/misbehave.go")
+	for _, c := range []struct {
+		how    string
+		want   error
+		logged string
+	}{
+		{"panic", ErrTrap, "panic: it is broken: /usr/bin/cc"},
+		{"nil", ErrTrap, "nil pointer dereference"},
+		{"index", ErrTrap, "index out of range [3] with length 0"},
+		{"loop", ErrDeadline, ""},
+		{"recursion", ErrTrap, "stack"},
+		{"memory", ErrTrap, "out of memory"},
+		{"deadlock", ErrTrap, "all goroutines are asleep"},
+		{"sleep", ErrDeadline, ""},
+		{"exit", ErrTrap, ""},
+	} {
+		t.Run(c.how, func(t *testing.T) {
+			var log strings.Builder
+			deadline := 10 * time.Second
+			if c.want == ErrDeadline {
+				deadline = 100 * time.Millisecond
+			}
+			m := load(t, o, LoadOptions{
+				Params: params("how=" + c.how), Synchronous: true, Deadline: deadline,
+				Log: func(_ slog.Level, text string) { log.WriteString(text + "\n") },
+			})
+			var r taskwatch.Registry
+			others := bystander(t, &r)
+			tm := m.Watchers(0)
+			register(t, &r, tm)
+			err := r.Notify(event(taskwatch.Exec))
+			var we *taskwatch.WatcherError
+			if !errors.As(err, &we) || !errors.Is(err, c.want) || we.Panic == nil {
+				t.Errorf("the error is %v, want %v", err, c.want)
+			}
+			if !strings.Contains(log.String(), c.logged) {
+				t.Errorf("the log is %q, want %q in it", log.String(), c.logged)
+			}
+			if err := r.Notify(event(taskwatch.Exit)); err != nil {
+				t.Errorf("the next event: %v", err)
+			}
+			if n := global(t, m, "begins"); n != uint64(1) || others() != 2 {
+				t.Errorf("the fresh instance was called %v times, and the other module %d times", n, others())
+			}
+			unregister(t, &r, tm)
+		})
 	}
 }
