@@ -131,11 +131,13 @@ func tryOutside(ctx context.Context, t *trial, open func(pid int, ready func()) 
 	select {
 	case <-ready:
 		t.done, err = c.run()
-		for end := time.Now().Add(lateTime); err == nil && !t.complete() && time.Now().Before(end); {
-			time.Sleep(5 * time.Millisecond)
-		}
-		if module != nil && err == nil {
-			t.inKernel, err = counted(module)
+		for end := time.Now().Add(lateTime); err == nil; time.Sleep(5 * time.Millisecond) {
+			if module != nil {
+				t.inKernel, err = counted(module)
+			}
+			if t.complete(module != nil) || time.Now().After(end) {
+				break
+			}
 		}
 		cancel()
 		return errors.Join(err, <-ended)
@@ -148,10 +150,11 @@ func tryOutside(ctx context.Context, t *trial, open func(pid int, ready func()) 
 	}
 }
 
-// complete reports whether nothing is outstanding.
-func (t *trial) complete() bool {
+// complete reports whether nothing is outstanding, in the kernel if there is a
+// module.
+func (t *trial) complete(module bool) bool {
 	for _, k := range t.caps.Kinds().List() {
-		if t.seen[k].Load() == 0 && t.expects(k) {
+		if t.expects(k) && (t.seen[k].Load() == 0 || module && t.inKernel[k] == 0) {
 			return false
 		}
 	}

@@ -120,7 +120,9 @@ func testRunLeavesStandardFilesAlone(t *testing.T, source string) {
 	}
 }
 
-func TestFlagsBehindTheCommandAreTheCommands(t *testing.T) { eachSource(t, testFlagsBehindTheCommandAreTheCommands) }
+func TestFlagsBehindTheCommandAreTheCommands(t *testing.T) {
+	eachSource(t, testFlagsBehindTheCommandAreTheCommands)
+}
 
 func testFlagsBehindTheCommandAreTheCommands(t *testing.T, source string) {
 	for _, dashes := range [][]string{nil, {"--"}} {
@@ -305,7 +307,7 @@ func TestRunWithClosedStandardFiles(t *testing.T) { eachSource(t, testRunWithClo
 func testRunWithClosedStandardFiles(t *testing.T, source string) {
 	for _, closed := range []string{"<&-", ">&-", "2>&-", "<&- >&- 2>&-"} {
 		c := cmd(t)
-		c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `exec "$0" run --source `+source+` -- sh -c 'touch done; exit 6' ` + closed, binary(t)}
+		c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `exec "$0" run --source ` + source + ` -- sh -c 'touch done; exit 6' ` + closed, binary(t)}
 		if r := finish(t, c); r.status != 6 {
 			t.Errorf("%s: status %d, want 6; stderr %q", closed, r.status, r.stderr)
 		}
@@ -369,7 +371,9 @@ func testRunPassesOpenFilesOn(t *testing.T, source string) {
 	}
 }
 
-func TestRunLeavesSignalsAndLimitsAlone(t *testing.T) { eachSource(t, testRunLeavesSignalsAndLimitsAlone) }
+func TestRunLeavesSignalsAndLimitsAlone(t *testing.T) {
+	eachSource(t, testRunLeavesSignalsAndLimitsAlone)
+}
 
 func testRunLeavesSignalsAndLimitsAlone(t *testing.T, source string) {
 	bare, watched := bareAndWatched(t, source, func(*exec.Cmd) {}, "sh", "-c", "grep -E '^(Sig[PBIC]|Shd|Groups|Uid|Gid|Umask)' /proc/self/status; ulimit -a")

@@ -118,7 +118,7 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) { eachSource(t, testIgnoredSign
 func testIgnoredSignalsStayIgnored(t *testing.T, source string) {
 	l := &live{Cmd: cmd(t)}
 	l.Path, l.Args = "/bin/sh", []string{"sh", "-c",
-		`trap '' HUP INT TSTP TTIN TTOU; exec "$0" run --source `+source+` -- sh -c 'grep SigIgn /proc/self/status; echo ready; read line; exit 5'`, binary(t)}
+		`trap '' HUP INT TSTP TTIN TTOU; exec "$0" run --source ` + source + ` -- sh -c 'grep SigIgn /proc/self/status; echo ready; read line; exit 5'`, binary(t)}
 	stdin, err := l.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,9 @@ func testIgnoredSignalsStayIgnored(t *testing.T, source string) {
 	}
 }
 
-func TestKilledTaskwatchTakesTheTreeAlong(t *testing.T) { eachSource(t, testKilledTaskwatchTakesTheTreeAlong) }
+func TestKilledTaskwatchTakesTheTreeAlong(t *testing.T) {
+	eachSource(t, testKilledTaskwatchTakesTheTreeAlong)
+}
 
 func testKilledTaskwatchTakesTheTreeAlong(t *testing.T, source string) {
 	if source == bpf.Name {

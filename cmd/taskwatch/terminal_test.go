@@ -180,7 +180,9 @@ func testJobControl(t *testing.T, source string) {
 }
 
 // A signal of the keyboard is the command's to handle, once.
-func TestKeyboardSignalsReachTheCommandOnce(t *testing.T) { eachSource(t, testKeyboardSignalsReachTheCommandOnce) }
+func TestKeyboardSignalsReachTheCommandOnce(t *testing.T) {
+	eachSource(t, testKeyboardSignalsReachTheCommandOnce)
+}
 
 func testKeyboardSignalsReachTheCommandOnce(t *testing.T, source string) {
 	for key, sig := range map[string]string{"\x03": "INT", "\x1c": "QUIT"} {

@@ -39,6 +39,9 @@ func (s *Support) Events() [taskwatch.NumKinds]EventSupport {
 		if taskwatch.Kind(k).Vetoable() && e.Veto == "" {
 			why = append(why, fmt.Sprintf("cannot be refused: LSM programs: %v; fmod_ret programs: %v", s.LSM, s.ModifyReturn))
 		}
+		if taskwatch.Kind(k) == taskwatch.Free && s.LSM != nil && s.FEntry != nil {
+			why = append(why, "not every free is told to modules: kernels hold back those of whole bursts of threads; the source infers them")
+		}
 		if taskwatch.Kind(k) == taskwatch.UID || taskwatch.Kind(k) == taskwatch.GID {
 			why = append(why, s.idGaps()...)
 		}

@@ -120,6 +120,40 @@ func TestEveryExitHasOneFree(t *testing.T) {
 	t.Logf("%d of %d frees inferred", inferred, n+1)
 }
 
+// Tasks are told apart by more than their pids.
+func TestTasksOfOnePid(t *testing.T) {
+	n := size(t, 200, 50)
+	w := newWatch(t, Config{Command: command(t, "reuse", strconv.Itoa(n)), Latency: DefaultLatency}, taskwatch.AllKinds, nil)
+	var command taskwatch.TaskID
+	pids := map[int]bool{}
+	lives := map[taskwatch.TaskID][taskwatch.NumKinds]int{}
+	for _, ev := range w.wait(t) {
+		id := ev.Task.ID
+		if ev.Kind == taskwatch.Exec {
+			command = id
+		}
+		life := lives[id]
+		life[ev.Kind]++
+		lives[id] = life
+		if id != command && ev.Kind != taskwatch.Init {
+			pids[ev.Task.PID] = true
+		}
+		if id != command && ev.Task.ParentID != command {
+			t.Errorf("%v of %v, whose parent is %v, want %v", ev.Kind, id, ev.Task.ParentID, command)
+		}
+	}
+	delete(lives, command)
+	if len(lives) != n || len(pids) != 1 {
+		t.Errorf("%d tasks of %d pids, want %d of one", len(lives), len(pids), n)
+	}
+	want := [taskwatch.NumKinds]int{taskwatch.Init: 1, taskwatch.Clone: 1, taskwatch.Exit: 1, taskwatch.Free: 1}
+	for id, life := range lives {
+		if life != want {
+			t.Errorf("task %v: events %v, want %v", id, life, want)
+		}
+	}
+}
+
 func TestIDsChangedBySystemCalls(t *testing.T) {
 	const n = 1000
 	w := newWatch(t, Config{Command: command(t, "ids", strconv.Itoa(n))}, taskwatch.KindsOf(taskwatch.UID, taskwatch.GID), nil)

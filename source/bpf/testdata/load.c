@@ -10,6 +10,7 @@
  *	load read ...		write a byte, then stay until the end of stdin
  *	load argv BYTES		a child runs this program with an argument of that size
  *	load reexec		a thread that is not the first runs this program
+ *	load reuse N		N children, one after the other, of the same pid
  *	load brood N		N children in sessions of their own; all stay, and
  *				the first writes a line with the pids of all
  *	load chains N		N chains of processes, each of which ends when it has
@@ -21,6 +22,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,6 +101,23 @@ static void ids(int n)
 	for (int i = 0; i < n / 2; i++) {
 		if (setresuid(-1, i % 2 ? 0 : 1000, 0))
 			die("setresuid");
+	}
+}
+
+static void reuse(int n)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	reap(pid);
+	for (int i = 1; i < n; i++) {
+		struct clone_args args = {.exit_signal = SIGCHLD, .set_tid = (unsigned long)&pid, .set_tid_size = 1};
+		pid_t again = syscall(SYS_clone3, &args, sizeof(args));
+
+		if (again == 0)
+			_exit(0);
+		reap(again);
 	}
 }
 
@@ -182,6 +203,8 @@ int main(int argc, char **argv)
 		threads(n);
 	else if (!strcmp(what, "ids"))
 		ids(n);
+	else if (!strcmp(what, "reuse"))
+		reuse(n);
 	else if (!strcmp(what, "brood"))
 		brood(n);
 	else if (!strcmp(what, "chains"))
