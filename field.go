@@ -47,6 +47,9 @@ const (
 	numFields = iota
 )
 
+// AllFields holds every field.
+const AllFields Fields = 1<<numFields - 1
+
 // FieldsExit and FieldsRusage are the fields of an exit event's two groups.
 const (
 	FieldsExit   = FieldExitCode | FieldExitSignal | FieldExitCore | FieldExitGroup

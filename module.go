@@ -22,6 +22,10 @@ type Module struct {
 	// Observes is the same for these kinds only.
 	Observes Kinds
 
+	// Ignores are fields that the watchers never read. A source need not
+	// gather what every module ignores; it is then in [Event.Missing].
+	Ignores Fields
+
 	// OnUnregister, if set, is called by Unregister when no watcher of the
 	// module is running any more and none will be. A module whose watchers
 	// hand events on waits here until these are dealt with.

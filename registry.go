@@ -56,6 +56,7 @@ func (reg *registration) observes() Kinds {
 type snapshot struct {
 	lists   [numMoments][NumKinds][]entry
 	kinds   [numMoments]Kinds
+	fields  Fields
 	modules []*registration
 }
 
@@ -134,6 +135,28 @@ func (r *Registry) kinds(m moment) Kinds {
 	return set
 }
 
+// Fields returns the fields that anybody may read: those that are not ignored
+// by every module. See [Module.Ignores].
+func (r *Registry) Fields() Fields {
+	if s := r.snap.Load(); s != nil {
+		return s.fields
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fieldsOf(builtinKinds(), r.modules)
+}
+
+// fieldsOf returns what the built-ins of some kinds, and modules, may read.
+func fieldsOf(builtins Kinds, modules []*registration) (set Fields) {
+	if builtins != 0 {
+		return AllFields
+	}
+	for _, reg := range modules {
+		set |= AllFields &^ reg.module.Ignores
+	}
+	return set
+}
+
 func (r *Registry) deliver(ev *Event, m moment) error {
 	s := r.snap.Load()
 	if s == nil {
@@ -175,8 +198,9 @@ func (r *Registry) start() *snapshot {
 
 // publish makes the modules visible to notifiers. Callers hold mu.
 func (r *Registry) publish() {
-	s := &snapshot{modules: slices.Clone(r.modules)}
-	s.add(&registration{table: *fixBuiltins()})
+	builtins := fixBuiltins()
+	s := &snapshot{modules: slices.Clone(r.modules), fields: fieldsOf(builtins.Kinds(), r.modules)}
+	s.add(&registration{table: *builtins})
 	for _, reg := range r.modules {
 		s.add(reg)
 	}

@@ -70,6 +70,7 @@ func (t *Text) Module(name string) *taskwatch.Module {
 	m := &taskwatch.Module{
 		Name:     name,
 		Observer: true,
+		Ignores:  taskwatch.FieldCwd | taskwatch.FieldCgroup | taskwatch.FieldsRusage,
 		OnLost:   t.Lost,
 		OnError:  func(we *taskwatch.WatcherError) { t.Failure(t.opts.failure(we)) },
 	}

@@ -35,6 +35,8 @@ const (
 	flagKthread
 	flagExited // task: it is past its exit event
 	flagWanted // report: an exec that was only asked for
+	flagArgvLeft
+	flagNoUsage // exit: it ends where other records do
 )
 
 // record is what one record of the ring buffer says. Byte slices are borrowed
@@ -79,11 +81,15 @@ const (
 	dataSize = recSize + 16
 )
 
-func (k recordKind) minSize() int {
+// minSize returns how long a record with such flags is at least.
+func (k recordKind) minSize(flags recordFlags) int {
 	switch k {
 	case recordKind(taskwatch.UID), recordKind(taskwatch.GID):
 		return idsSize
 	case recordKind(taskwatch.Exit):
+		if flags&flagNoUsage != 0 {
+			return recSize
+		}
 		return exitSize
 	case recordKind(taskwatch.Exec), recordArgv, recordCgroup, recordTask, recordReport, recordEmit:
 		return dataSize
@@ -104,7 +110,7 @@ func (r *record) decode(b []byte) error {
 	if kind >= numRecordKinds {
 		return fmt.Errorf("bpf: record of unknown kind %d", kind)
 	}
-	size := kind.minSize()
+	size := kind.minSize(recordFlags(le.Uint16(b[2:])))
 	if len(b) < size {
 		return fmt.Errorf("bpf: record of kind %d with %d bytes, want at least %d", kind, len(b), size)
 	}

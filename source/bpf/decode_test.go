@@ -134,7 +134,7 @@ func equal(a, b *record) bool {
 // The words that Go and the programs share stand where Go thinks.
 func TestControlAgreesWithTheObject(t *testing.T) {
 	m, _ := members(t, "control")
-	for name, word := range map[string]int{"kinds": controlKinds, "armed": controlArmed, "lost": controlLost, "dropped": controlDropped, "seed_tid": controlSeed} {
+	for name, word := range map[string]int{"kinds": controlKinds, "armed": controlArmed, "lost": controlLost, "dropped": controlDropped, "seed_tid": controlSeed, "killing": controlKilling, "named": controlNamed, "wanted": controlWanted} {
 		if off, ok := m[name]; !ok || off != uint32(4*word) {
 			t.Errorf("control.%s stands at %d, Go reads it at %d", name, off, 4*word)
 		}
@@ -210,7 +210,7 @@ func FuzzDecode(f *testing.F) {
 		if err := r.decode(b); err != nil {
 			return
 		}
-		if len(b) < r.kind.minSize() || len(r.exe)+len(r.cwd)+len(r.argv) > len(b) {
+		if len(b) < r.kind.minSize(r.flags) || len(r.exe)+len(r.cwd)+len(r.argv) > len(b) {
 			t.Fatalf("more was found in %d bytes than there is: %+v", len(b), r)
 		}
 		path := appendPath(nil, r.exe)

@@ -155,6 +155,11 @@ func (st *stream) refresh(e *entry, r *record) {
 	if e.task.Comm != string(r.comm) {
 		e.task.Comm = st.strings.get(r.comm)
 	}
+	if r.cgroup == 0 { // nobody wants it
+		e.cgroup, e.task.Cgroup = 0, ""
+		e.missing |= taskwatch.FieldCgroup
+		return
+	}
 	if e.cgroup != r.cgroup || e.missing&taskwatch.FieldCgroup != 0 || e.task.Cgroup == "" {
 		e.cgroup = r.cgroup
 		path, ok := st.cgroups[r.cgroup]
@@ -198,6 +203,12 @@ func (st *stream) program(e *entry, r *record) {
 	e.kthread = false
 	st.paths(e, r)
 	area, cut := r.argv, r.flags&flagArgvCut != 0
+	if r.flags&flagArgvLeft != 0 {
+		delete(st.argv, r.task)
+		e.task.Argv, e.task.ArgvCut = nil, false
+		e.missing |= taskwatch.FieldArgv
+		return
+	}
 	if before, ok := st.argv[r.task]; ok || r.argvOff > 0 {
 		delete(st.argv, r.task)
 		if len(before) == r.argvOff {
@@ -320,6 +331,10 @@ func (st *stream) exit(r *record) {
 }
 
 func (st *stream) rusage(ev *taskwatch.Event, r *record) {
+	if r.flags&flagNoUsage != 0 {
+		ev.Missing |= taskwatch.FieldsRusage
+		return
+	}
 	utime, stime := splitCPU(r.runtime, r.utime, r.stime)
 	ev.Rusage = taskwatch.Rusage{
 		UTimeNS: utime, STimeNS: stime,

@@ -31,6 +31,7 @@ type half struct {
 
 	command  bool            // the tree of a command is watched
 	gathered taskwatch.Kinds // what is attached for
+	wanted   uint32          // the groups of fields
 }
 
 // The words of struct control in c/stream.bpf.c.
@@ -42,7 +43,33 @@ const (
 	controlSeed
 	controlKilling
 	controlNamed // two words
+	_
+	controlWanted
 )
+
+// The groups of fields that are gathered only where somebody reads them.
+const (
+	wantExe = 1 << iota
+	wantCwd
+	wantArgv
+	wantCgroup
+	wantUsage
+)
+
+func wantedOf(fields taskwatch.Fields) (groups uint32) {
+	for group, members := range map[uint32]taskwatch.Fields{
+		wantExe:    taskwatch.FieldExe | taskwatch.FieldOldExe,
+		wantCwd:    taskwatch.FieldCwd,
+		wantArgv:   taskwatch.FieldArgv,
+		wantCgroup: taskwatch.FieldCgroup,
+		wantUsage:  taskwatch.FieldsRusage,
+	} {
+		if fields&members != 0 {
+			groups |= group
+		}
+	}
+	return groups
+}
 
 // What wakes the reader up.
 const (
@@ -204,13 +231,16 @@ func (k *half) bySyscall() bool {
 	return k.support.FEntry != nil && (k.support.Syscalls != nil || k.command)
 }
 
-// watch attaches what the given kinds need and detaches the rest. fresh says
-// that something was attached that tells what the task table does not know.
-func (k *half) watch(kinds taskwatch.Kinds) (fresh bool, err error) {
+// watch attaches what the given kinds need and detaches the rest, and has the
+// given fields gathered. fresh says that something is gathered from now on that
+// the task table does not know.
+func (k *half) watch(kinds taskwatch.Kinds, fields taskwatch.Fields) (fresh bool, err error) {
+	wanted := wantedOf(fields)
 	k.control.Store(controlKinds, uint32(kinds))
+	k.control.Store(controlWanted, wanted)
 	now := k.needed(kinds)
-	fresh = now&^k.gathered != 0
-	k.gathered = now
+	fresh = now&^k.gathered != 0 || wanted&^k.wanted != 0
+	k.gathered, k.wanted = now, wanted
 	if k.bySyscall() {
 		if err := k.watchSyscalls(now&idKinds != 0); err != nil {
 			return fresh, err

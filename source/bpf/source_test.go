@@ -35,9 +35,15 @@ type watch struct {
 
 func newWatch(t testing.TB, cfg Config, kinds taskwatch.Kinds, keep func(*taskwatch.Event) bool) *watch {
 	t.Helper()
+	return newWatchOf(t, cfg, kinds, 0, keep)
+}
+
+// newWatchOf is newWatch for a module that ignores some fields.
+func newWatchOf(t testing.TB, cfg Config, kinds taskwatch.Kinds, ignores taskwatch.Fields, keep func(*taskwatch.Event) bool) *watch {
+	t.Helper()
 	testutil.Root(t)
 	w := &watch{done: make(chan error, 1)}
-	m := &taskwatch.Module{Name: "test", Observer: true, OnLost: func(l taskwatch.Loss) {
+	m := &taskwatch.Module{Name: "test", Observer: true, Ignores: ignores, OnLost: func(l taskwatch.Loss) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.losses = append(w.losses, l)

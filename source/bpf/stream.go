@@ -17,8 +17,9 @@ type stream struct {
 	table  *table
 	clocks clocks
 
-	kinds    taskwatch.Kinds // what somebody watches
-	watching bool            // the kernel side has been told
+	kinds    taskwatch.Kinds  // what somebody watches
+	fields   taskwatch.Fields // and reads
+	watching bool             // the kernel side has been told
 	seq      uint64
 	lost     uint32 // running counts of the kernel side that were told
 	dropped  uint32
@@ -154,8 +155,8 @@ func (st *stream) drain() (n int, busy bool) {
 
 // watch makes the kernel side gather what the registry's modules watch now.
 func (st *stream) watch() error {
-	kinds := st.reg.Kinds()
-	if kinds == st.kinds && st.watching {
+	kinds, fields := st.reg.Kinds(), st.reg.Fields()
+	if kinds == st.kinds && fields == st.fields && st.watching {
 		return nil
 	}
 	if kinds == 0 && st.src.cfg.Command == nil { // from here on the table would rot
@@ -163,11 +164,11 @@ func (st *stream) watch() error {
 		st.table, st.unfreed, st.resyncs = newTable(run), exits{}, resync{}
 		st.table.next = next
 	}
-	fresh, err := st.kernel.watch(kinds)
+	fresh, err := st.kernel.watch(kinds, fields)
 	if err != nil {
 		return err
 	}
-	st.kinds, st.watching = kinds, true
+	st.kinds, st.fields, st.watching = kinds, fields, true
 	if fresh && (st.src.cfg.Command == nil || st.self != nil) { // else there is no tree yet
 		return st.resyncs.start(st)
 	}

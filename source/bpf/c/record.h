@@ -35,6 +35,8 @@ enum {
 	TW_KTHREAD = 256,
 	TW_EXITED = 512,   /* task: it is past its exit event */
 	TW_WANTED = 1024,  /* report: an exec that was only asked for */
+	TW_ARGV_LEFT = 2048, /* nobody wants argv */
+	TW_NO_USAGE = 4096,  /* exit: nobody wants what is behind rec, and it is not there */
 };
 
 struct tw_rec {

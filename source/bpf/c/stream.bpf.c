@@ -39,7 +39,18 @@ struct control {
 	u32 seed_tid; /* children of this task are roots of SCOPE_TREE */
 	u32 killing;  /* SCOPE_TREE is to die */
 	u64 named;    /* the cgroup that was looked up last and is among cgroups */
+	u32 wanted;   /* the groups of fields that somebody reads */
+	u32 reserved;
 } control;
+
+enum {
+	WANT_EXE = 1,
+	WANT_CWD = 2,
+	WANT_ARGV = 4,
+	WANT_CGROUP = 8,
+	WANT_USAGE = 16,
+};
+
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -223,7 +234,7 @@ static __noinline int name_cgroup(struct task_struct *tsk)
 	struct cgroup_record *c;
 	u8 yes = 1;
 
-	if (control.named == id)
+	if (control.named == id || !(control.wanted & WANT_CGROUP))
 		return 0;
 	if (bpf_map_lookup_elem(&cgroups, &id)) {
 		control.named = id;
@@ -273,7 +284,7 @@ static __always_inline void fill(struct tw_rec *r, u16 kind, u64 val, struct tas
 	r->tid = tsk->pid;
 	r->ppid = tsk->real_parent->tgid;
 	r->creator = 0;
-	r->cgroup = tsk->cgroups->dfl_cgrp->kn->id;
+	r->cgroup = control.wanted & WANT_CGROUP ? tsk->cgroups->dfl_cgrp->kn->id : 0;
 	r->uid[0] = cred->uid.val;
 	r->uid[1] = cred->euid.val;
 	r->uid[2] = cred->suid.val;
@@ -318,7 +329,8 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	r->start = 0;
 	r->creator = (u64)creator;
 	r->ppid = flags & (CLONE_PARENT | CLONE_THREAD) ? creator->real_parent->tgid : creator->tgid;
-	r->cgroup = placed->cgroups->dfl_cgrp->kn->id;
+	if (r->cgroup)
+		r->cgroup = placed->cgroups->dfl_cgrp->kn->id;
 	bpf_ringbuf_submit(r, wake(1));
 	return 0;
 }
@@ -547,7 +559,7 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	struct mm_struct *mm = tsk->mm;
 	struct argv_walk argv = {};
 	struct scratch *s;
-	u32 zero = 0, exe, cwd, len, size;
+	u32 zero = 0, exe = 0, cwd = 0, len, size, wanted = control.wanted;
 	u16 flags = 0;
 
 	if (!mm || !in_scope(tsk))
@@ -560,6 +572,10 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	argv.s = s;
 	argv.from = mm->arg_start;
 	argv.to = mm->arg_end;
+	if (!(wanted & WANT_ARGV)) {
+		argv.to = argv.from;
+		flags |= TW_ARGV_LEFT;
+	}
 	if (argv.to - argv.from > ARGV_CHUNK) {
 		if (argv.to - argv.from > ARGV_CHUNK * ARGV_CHUNKS) {
 			argv.to = argv.from + ARGV_CHUNK * ARGV_CHUNKS;
@@ -570,8 +586,14 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	}
 
 	fill(&s->d.rec, TW_EXEC, 0, tsk);
-	exe = clamp(store_path(s, 0, &mm->exe_file->f_path, tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
-	cwd = clamp(store_path(s, exe, &tsk->fs->pwd, tsk->fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	if (wanted & WANT_EXE)
+		exe = clamp(store_path(s, 0, &mm->exe_file->f_path, tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+	else
+		flags |= TW_EXE_CUT;
+	if (wanted & WANT_CWD)
+		cwd = clamp(store_path(s, exe, &tsk->fs->pwd, tsk->fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	else
+		flags |= TW_CWD_CUT;
 	len = argv.failed ? 0 : clamp(argv.to - argv.from, ARGV_CHUNK);
 	if (bpf_probe_read_user(s->data + exe + cwd, len, (void *)argv.from)) {
 		argv.failed = 1;
@@ -639,6 +661,23 @@ static __noinline void maxrss(struct tw_exit *x, struct task_struct *tsk, int gr
 	x->maxrss = mark;
 }
 
+/* An exit of which nobody wants to know what the task used. */
+static __always_inline int stream_short_exit(u64 code, struct task_struct *tsk, int group)
+{
+	struct tw_rec *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+
+	if (!r) {
+		lose(TW_EXIT);
+		return 0;
+	}
+	fill(r, TW_EXIT, code, tsk);
+	r->flags |= TW_NO_USAGE;
+	if (group)
+		r->flags |= TW_GROUP;
+	bpf_ringbuf_submit(r, wake(0));
+	return 0;
+}
+
 static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
 {
 	int group = tsk->signal->live.counter == 0;
@@ -646,6 +685,8 @@ static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
 
 	if (!in_scope(tsk))
 		return 0;
+	if (!(control.wanted & WANT_USAGE) || !(control.kinds & 1u << TW_EXIT))
+		return stream_short_exit(code, tsk, group);
 	x = bpf_ringbuf_reserve(&ring, sizeof(*x), 0);
 	if (!x) {
 		lose(TW_EXIT);

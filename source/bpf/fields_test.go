@@ -1,0 +1,50 @@
+package bpf
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// What every module ignores is not gathered, and named in Missing; with a
+// module that reads it, it is there, also of tasks from before.
+func TestIgnoredFieldsAreNotGathered(t *testing.T) {
+	const ignored = taskwatch.FieldExe | taskwatch.FieldOldExe | taskwatch.FieldCwd | taskwatch.FieldArgv | taskwatch.FieldCgroup | taskwatch.FieldsRusage
+	kinds := taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)
+	w := newWatchOf(t, Config{}, kinds, ignored, func(ev *taskwatch.Event) bool { return ev.Task.Comm == "load" })
+	check := func(events []*taskwatch.Event, missing taskwatch.Fields) {
+		t.Helper()
+		if got := count(events); got != [taskwatch.NumKinds]int{taskwatch.Exec: 1, taskwatch.Exit: 1} {
+			t.Fatalf("got %v events", got)
+		}
+		for _, ev := range events {
+			const either = taskwatch.FieldParentID | taskwatch.FieldOldExe // of a task from before
+			if want := missing & taskwatch.FieldsOf(ev.Kind) &^ either; ev.Missing&^either != want {
+				t.Errorf("%v lacks %v, want %v", ev.Kind, ev.Missing, want)
+			}
+			task := ev.Task
+			if missing != 0 && (task.Exe != "" || task.Cwd != "" || task.Argv != nil || task.Cgroup != "" || ev.Rusage != taskwatch.Rusage{}) {
+				t.Errorf("%v has what nobody reads: %+v, %+v", ev.Kind, task, ev.Rusage)
+			}
+			if missing == 0 && (task.Exe == "" || task.Cwd == "" || !slices.Equal(task.Argv, []string{task.Exe, "exit", "it"})) {
+				t.Errorf("%v: %+v", ev.Kind, task)
+			}
+		}
+	}
+	load(t, "exit", "it")
+	w.until(t, func() bool { return len(w.events) == 2 })
+	check(w.events, ignored)
+
+	reader := &taskwatch.Module{Name: "reader", Observer: true}
+	reader.Table[taskwatch.Exit] = []taskwatch.Watcher{func(*taskwatch.Event) error { return nil }}
+	if err := w.reg.Register(reader); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.src.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	load(t, "exit", "it")
+	w.until(t, func() bool { return len(w.events) == 4 })
+	check(w.stop(t)[2:], 0)
+}
