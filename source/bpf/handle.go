@@ -64,11 +64,11 @@ func (st *stream) deliver(ev *taskwatch.Event) {
 // fresh makes room for a task that the kernel says is new: whoever had its
 // address before is gone for good.
 func (st *stream) fresh(r *record) *entry {
-	if old := st.table.byAddr[r.task]; old != nil {
+	if old := st.table.at(r.task); old != nil {
 		st.gone(old, r.timeNS)
 	}
 	e := st.table.add(r.task)
-	from := st.table.byAddr[r.creator]
+	from := st.table.at(r.creator)
 	if from == nil && r.ppid == os.Getpid() {
 		from = st.self
 		e.silent = from != nil
@@ -92,7 +92,7 @@ func (st *stream) begin(e *entry, r *record) {
 }
 
 func (st *stream) clone(r *record) {
-	e := st.table.byAddr[r.task]
+	e := st.table.at(r.task)
 	early := st.kernel.initIsEarly()
 	switch {
 	case e == nil || e.start != 0 && e.start != r.start:
@@ -131,7 +131,7 @@ func (st *stream) entry(r *record) *entry {
 	if e != nil {
 		return e
 	}
-	if old := st.table.byAddr[r.task]; old != nil {
+	if old := st.table.at(r.task); old != nil {
 		st.gone(old, r.timeNS)
 	}
 	e = st.table.add(r.task)

@@ -116,7 +116,7 @@ func (rs *resync) reached(st *stream, position uint64) {
 
 // found adds a task that the iterator has found.
 func (st *stream) found(r *record) *entry {
-	if old := st.table.byAddr[r.task]; old != nil {
+	if old := st.table.at(r.task); old != nil {
 		st.gone(old, r.timeNS)
 	}
 	e := st.table.add(r.task)

@@ -113,7 +113,7 @@ func (st *stream) emitted(r *record) {
 // the table, because it is out of scope or nothing is watched, is described by
 // the record alone.
 func (st *stream) context(r *record) *taskwatch.Task {
-	if e := st.table.byAddr[r.task]; e != nil {
+	if e := st.table.at(r.task); e != nil {
 		return &e.task
 	}
 	return &taskwatch.Task{

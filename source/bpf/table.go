@@ -34,6 +34,27 @@ type table struct {
 	live   map[int]int    // tasks of a process that have not exited
 
 	generation uint32
+
+	// recent are entries that were looked up: records about one task mostly
+	// follow each other, and some are about its creator.
+	recent [64]*entry
+}
+
+// slotOf returns the place of an address in table.recent. A task_struct takes
+// two pages, about, and starts at a multiple of 64.
+func slotOf(addr uint64) uint64 { return (addr>>6 ^ addr>>13) % 64 }
+
+// at returns the entry of the task at an address, or nil.
+func (t *table) at(addr uint64) *entry {
+	slot := &t.recent[slotOf(addr)]
+	if e := *slot; e != nil && e.addr == addr {
+		return e
+	}
+	e := t.byAddr[addr]
+	if e != nil {
+		*slot = e
+	}
+	return e
 }
 
 func newTable(run uint64) *table {
@@ -47,7 +68,7 @@ func newTable(run uint64) *table {
 
 // id returns the id of the task at an address, or zero.
 func (t *table) id(addr uint64) taskwatch.TaskID {
-	if e := t.byAddr[addr]; e != nil {
+	if e := t.at(addr); e != nil {
 		return e.task.ID
 	}
 	return taskwatch.TaskID{}
@@ -58,7 +79,7 @@ func (t *table) id(addr uint64) taskwatch.TaskID {
 // but an exec gives the tid and the start time of a process's first task to
 // the one that called it.
 func (t *table) find(r *record) *entry {
-	e := t.byAddr[r.task]
+	e := t.at(r.task)
 	if e == nil {
 		e = t.byTID[r.tid]
 		if e == nil || e.addr != 0 || !sameTick(e.start, r.start) {
@@ -88,6 +109,7 @@ func (t *table) add(addr uint64) *entry {
 	e.task.ID = taskwatch.TaskID{Run: t.run, N: t.next}
 	if addr != 0 {
 		t.byAddr[addr] = e
+		t.recent[slotOf(addr)] = e
 	}
 	return e
 }
@@ -133,8 +155,9 @@ func (t *table) remove(e *entry) {
 	if e.task.TID != 0 {
 		t.exit(e)
 	}
-	if t.byAddr[e.addr] == e {
+	if t.at(e.addr) == e {
 		delete(t.byAddr, e.addr)
+		t.recent[slotOf(e.addr)] = nil
 	}
 	if t.byTID[e.task.TID] == e {
 		delete(t.byTID, e.task.TID)
