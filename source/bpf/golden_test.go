@@ -94,7 +94,7 @@ func captureRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.close()
-	if _, err := k.watch(taskwatch.AllKinds); err != nil {
+	if _, err := k.watch(taskwatch.AllKinds, taskwatch.AllFields); err != nil {
 		t.Fatal(err)
 	}
 	found := map[recordKind][]byte{}
@@ -158,9 +158,9 @@ func captureRecords(t *testing.T) {
 // withoutAddresses returns a copy of a record that names no place in the
 // kernel's memory and has nothing behind what it says.
 func withoutAddresses(b []byte, r *record) []byte {
-	b = bytes.Clone(b[:r.kind.minSize()+len(r.exe)+len(r.cwd)+len(r.argv)])
+	b = bytes.Clone(b[:r.kind.minSize(r.flags)+len(r.exe)+len(r.cwd)+len(r.argv)])
 	for n, at := range []int{32, 56} { // task and creator
-		if at+8 <= r.kind.minSize() && binary.NativeEndian.Uint64(b[at:]) != 0 {
+		if at+8 <= r.kind.minSize(r.flags) && binary.NativeEndian.Uint64(b[at:]) != 0 {
 			binary.NativeEndian.PutUint64(b[at:], uint64(0x1000*(n+1)))
 		}
 	}
