@@ -194,7 +194,7 @@ var errTooMany = errors.New("more than a limit allows")
 // live starts n tasks that do nothing, and returns what ends them.
 func (p *programs) live(ctx context.Context, n int) (stop func() error, err error) {
 	cmd := exec.CommandContext(ctx, p.path(live), "live", strconv.Itoa(n))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

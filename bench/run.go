@@ -38,7 +38,7 @@ type Config struct {
 // The usual values of Config.
 const (
 	DefaultPairs = 12
-	DefaultRun   = 250 * time.Millisecond
+	DefaultRun   = 200 * time.Millisecond
 )
 
 // Spread is the median of some measurements, and their quartiles.
@@ -158,6 +158,11 @@ func Measure(ctx context.Context, cfg Config, watchers []*Watcher) (results []Re
 			continue
 		}
 		m := &measurement{cfg: &cfg, w: w, p: p, cpus: cpus, n: n}
+		if w.wraps && cfg.Operations == 0 {
+			for l := range m.n {
+				m.n[l] = roundUp(n[l] / wrapsSlow)
+			}
+		}
 		for i := range cfg.Pairs {
 			cfg.progress("%s: pair %d of %d", w.Name, i+1, cfg.Pairs)
 			if err := m.pair(ctx, i%2 == 1); err != nil {
@@ -196,7 +201,7 @@ func (cfg *Config) progress(format string, args ...any) {
 
 // calibrate finds out how many operations a run takes.
 func (cfg *Config) calibrate(ctx context.Context, p *programs, cpus processors) (n [NumLoads]int, err error) {
-	const few, round = 400, 16 // round: whole bursts of threads, and of ids
+	const few = 400
 	for _, l := range cfg.Loads {
 		switch {
 		case cfg.Operations > 0:
@@ -210,9 +215,19 @@ func (cfg *Config) calibrate(ctx context.Context, p *programs, cpus processors) 
 			}
 			n[l] = max(1, int(few*cfg.Run/took))
 		}
-		n[l] = (n[l] + round - 1) / round * round
+		n[l] = roundUp(n[l])
 	}
 	return n, nil
+}
+
+// wrapsSlow is how many times less a watcher that runs the load itself gets to
+// do: such ones stop every task at every event.
+const wrapsSlow = 8
+
+// roundUp makes n whole bursts of threads, and whole rounds of ids.
+func roundUp(n int) int {
+	const round = 16
+	return (n + round - 1) / round * round
 }
 
 // pair runs the loads alone and watched, or the other way round.
