@@ -22,6 +22,8 @@ func (c WatcherCall) String() string {
 	return fmt.Sprintf("%s.%s%d(%#x)", orBuiltin(c.Module), c.Kind, c.Watcher, c.Val)
 }
 
+func (c WatcherCall) module() string { return c.Module }
+
 // WatcherReport says that the registry reported the error of a watcher.
 type WatcherReport struct {
 	Module string // "" for the built-in
@@ -41,6 +43,8 @@ func (r WatcherReport) String() string {
 	}
 	return fmt.Sprintf("{%s on %s: %s}", orBuiltin(r.Module), r.Kind, what)
 }
+
+func (r WatcherReport) module() string { return r.Module }
 
 func orBuiltin(module string) string {
 	if module == "" {

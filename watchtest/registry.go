@@ -3,6 +3,7 @@ package watchtest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -281,26 +282,9 @@ func (tr *trial) expect(k taskwatch.Kind, val uint64) (calls []WatcherCall, repo
 }
 
 // byModule sorts lists by module and keeps the order of each module's own.
-func byModule[T WatcherCall | WatcherReport](lists ...[]T) {
-	name := func(e T) string {
-		switch e := any(e).(type) {
-		case WatcherCall:
-			return e.Module
-		case WatcherReport:
-			return e.Module
-		}
-		return ""
-	}
+func byModule[T interface{ module() string }](lists ...[]T) {
 	for _, list := range lists {
-		slices.SortStableFunc(list, func(a, b T) int {
-			switch x, y := name(a), name(b); {
-			case x < y:
-				return -1
-			case x > y:
-				return 1
-			}
-			return 0
-		})
+		slices.SortStableFunc(list, func(a, b T) int { return strings.Compare(a.module(), b.module()) })
 	}
 }
 
