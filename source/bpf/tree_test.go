@@ -3,6 +3,7 @@ package bpf
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -119,6 +120,22 @@ func readPids(t testing.TB, out *os.File) (pids []int) {
 		t.Fatalf("pids %v, want 6", pids)
 	}
 	return pids
+}
+
+// A signal may come before the command does.
+func TestKillKeepsTheCommandFromStarting(t *testing.T) {
+	testutil.Root(t)
+	src, err := New(Config{Command: command(t, "stay")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := src.Kill(); n != 0 {
+		t.Errorf("killed %d processes before there was one", n)
+	}
+	var start *StartError
+	if err := src.Run(context.Background(), new(taskwatch.Registry)); !errors.As(err, &start) {
+		t.Errorf("got %v, want a *StartError", err)
+	}
 }
 
 func TestEndOfContextKillsTheTree(t *testing.T) {
