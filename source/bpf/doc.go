@@ -52,8 +52,10 @@
 //
 // CPU time at exit is what the scheduler had accounted by then, up to a clock
 // tick less than wait4 reports afterwards. Cwd is that at the last exec: no
-// event tells of chdir. An id that a 32-bit program has changed shows up late,
-// at the task's next exec, where fentry programs are refused.
+// event tells of chdir. The argv of an exec that a module refuses is read where
+// the caller keeps it: up to about 20 KB of it, and nothing of a 32-bit
+// program's. An id that a 32-bit program has changed shows up late, at the
+// task's next exec, where fentry programs are refused.
 //
 // # Time and wake-ups
 //

@@ -885,8 +885,10 @@ static __always_inline void store_exec(struct scratch *s, struct task_struct *ts
 		flags |= TW_WANTED;
 	} else {
 		mm = tsk->mm;
-		if (!mm)
+		if (!mm) {
+			s->d.rec.flags |= TW_EXE_CUT | TW_CWD_CUT | TW_ARGV_CUT;
 			return;
+		}
 		READ(file, mm, struct mm_struct, exe_file);
 	}
 	exe = clamp(store_untyped_path(s, 0, (void *)file + field_offset(struct file, f_path), tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
@@ -896,7 +898,7 @@ static __always_inline void store_exec(struct scratch *s, struct task_struct *ts
 		args.argv = argv_wanted(tsk);
 		if (args.argv)
 			bpf_loop(ARGV_CHUNK, next_arg, &args, 0);
-		len = clamp(s->off - exe - cwd, ARGV_CHUNK);
+		len = clamp(s->off - exe - cwd, sizeof(s->data));
 	} else {
 		u64 start = 0, end = 0;
 
