@@ -40,8 +40,8 @@
 // those still in force (old.uid). "veto":true says that the operation was
 // refused, "dry_run":true that it would have been, had vetoes been applied;
 // "panic":true that the watcher crashed. Errors that carry no error number
-// and refuse nothing have no errno. A watcher in the kernel tells less: the
-// task is as it was before the operation, and what was asked for is missing.
+// and refuse nothing have no errno. What a watcher in the kernel refuses is an
+// exec of the file that was named, so that task.exe may be a script.
 //
 // What a module has sent is the "json" of an emit line where it is a JSON
 // object or array, and else its "data", in hexadecimal; only the module knows
