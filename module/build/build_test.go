@@ -14,6 +14,7 @@ import (
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
 func TestMain(m *testing.M) { testutil.Main(m) }
@@ -175,5 +176,122 @@ func TestNewestClang(t *testing.T) {
 	}
 	if _, err := exec.LookPath("clang"); err == nil {
 		t.Error("the test has a clang of its own in PATH")
+	}
+}
+
+var needsWasm = testutil.Need{
+	What:     "clang and wasm-ld",
+	Remedy:   "install clang and lld",
+	Met:      func() bool { return WasmAvailable() == nil },
+	Promised: true,
+}
+
+// Both templates build for the sandbox, where they stand, and where there is
+// no Go module around them; twice the same.
+func TestTemplatesBuildForTheSandbox(t *testing.T) {
+	testutil.Require(t, needsWasm)
+	testutil.Require(t, testutil.NeedsTool("go"))
+	for _, ext := range []string{".c", ".go"} {
+		var files [][]byte
+		for range 2 {
+			dir := t.TempDir()
+			src, out := filepath.Join(dir, "mine"+ext), filepath.Join(dir, "mine.wasm")
+			if err := New(src); err != nil {
+				t.Fatal(err)
+			}
+			warnings, err := Build(context.Background(), src, out)
+			if err != nil || warnings != "" {
+				t.Fatalf("%s: %v\n%s", ext, err, warnings)
+			}
+			b, err := os.ReadFile(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(b, []byte(dir)) {
+				t.Errorf("%s: the module holds the path of its source", ext)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+				t.Errorf("in the directory: %v, %v", left, err)
+			}
+			files = append(files, b)
+		}
+		if !bytes.Equal(files[0], files[1]) {
+			t.Errorf("two builds of mine%s differ", ext)
+		}
+		o, err := wasm.Parse("mine", files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := o.Params(); len(p) != 1 || p[0].Name != "uid" || p[0].Default != int64(-1) || p[0].Description == "" {
+			t.Errorf("%s: parameters %+v", ext, p)
+		}
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestWasmErrors(t *testing.T) {
+	testutil.Require(t, needsWasm)
+	testutil.Require(t, testutil.NeedsTool("go"))
+	dir := t.TempDir()
+	for _, c := range []struct{ src, text, out, says string }{
+		{"a.c", "#include \"task_watchers.h\"\nint x = nothing;\n", "a.wasm", "a.c:2"},
+		{"a.c", "#include \"task_watchers.h\"\nint f(void);\nstatic int g(unsigned long v, struct task_struct *t) { return f(); }\ntask_watcher_func(exec, g);\n",
+			"a.wasm", "undefined symbol: f"},
+		{"a.c", "#include \"task_watchers.h\"\nfloat x;\nMODULE_GLOBAL(x);\n", "a.wasm", "controlling expression type 'float' not compatible"},
+		{"a.c", "int x;", "a.exe", `is built to a file NAME.o, for the kernel, or NAME.wasm, for the sandbox`},
+		{"a.go", "package main\nfunc main() { x }\n", "a.wasm", "undefined: x"},
+		{"a.go", "package main\nimport \"example.com/x\"\nfunc main() { x.F() }\n", "a.wasm", "example.com/x"},
+		{"a.go", "package main\n", "a.o", "a module in Go runs in the sandbox only"},
+		{"a.rs", "", "a.wasm", "a file NAME.c or NAME.go"},
+	} {
+		src, out := filepath.Join(dir, c.src), filepath.Join(dir, c.out)
+		if err := os.WriteFile(src, []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Build(context.Background(), src, out)
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(e.Error(), c.says) {
+			t.Errorf("%q of %q: got %v, want an error that says %q", c.out, c.text, err, c.says)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%q left a file", c.text)
+		}
+	}
+}
+
+// What is missing is named, with the package that has it.
+func TestMissingLinkerAndGo(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	for _, ext := range []string{".c", ".go"} {
+		if err := New(filepath.Join(dir, "a"+ext)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := Build(context.Background(), filepath.Join(dir, "a.go"), filepath.Join(dir, "a.wasm"))
+	if !errors.Is(err, ErrNoGo) || !strings.Contains(err.Error(), "apt install golang") {
+		t.Errorf("without go: %v", err)
+	}
+	_, err = Build(context.Background(), filepath.Join(dir, "a.c"), filepath.Join(dir, "a.wasm"))
+	if !errors.Is(err, ErrNoClang) {
+		t.Errorf("without clang: %v", err)
+	}
+	clang := filepath.Join(dir, "clang-19")
+	if err := os.WriteFile(clang, []byte("#!/bin/sh\ncase $1 in --print-targets) echo wasm32 ;; *) echo wasm-ld ;; esac\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Build(context.Background(), filepath.Join(dir, "a.c"), filepath.Join(dir, "a.wasm"))
+	if !errors.Is(err, ErrNoLinker) || !strings.Contains(err.Error(), "apt install lld-19") {
+		t.Errorf("without wasm-ld: %v", err)
+	}
+	// One in PATH, of a version, is found.
+	linker := filepath.Join(dir, "wasm-ld-18")
+	if err := os.WriteFile(linker, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if path, err := findLinker(clang); err != nil || path != linker {
+		t.Errorf("found %s, %v", path, err)
 	}
 }

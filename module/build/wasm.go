@@ -24,16 +24,28 @@ func wasmFromC(ctx context.Context, src, out string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	object := out + ".o"
-	defer os.Remove(object)
+	dir, err := os.MkdirTemp("", "taskwatch-build-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	// The linker writes the name of its output into it.
+	object, linked := filepath.Join(dir, "module.o"), filepath.Join(dir, "module.wasm")
 	warnings, err := compile(ctx, clang, src, object, "--target=wasm32", "-ffreestanding", "-fno-builtin",
 		"-mcpu=mvp", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint", "-mmutable-globals")
 	if err != nil {
 		return "", err
 	}
 	said, err := command(ctx, exec.CommandContext(ctx, linker, "--no-entry", "--gc-sections", "--stack-first", "--strip-debug",
-		"-o", out, object), src)
-	return warnings + said, err
+		"-o", linked, object), src)
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(linked)
+	if err != nil {
+		return "", err
+	}
+	return warnings + said, os.WriteFile(out, b, 0o644)
 }
 
 // findLinker returns clang's linker for WebAssembly, which is a package of its
