@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -79,7 +80,14 @@ func (d *Daemon) guard(next http.Handler) http.Handler {
 		change := changes[r.URL.Path]
 		if err := d.access.check(peerFrom(r.Context()), change); err != nil {
 			d.log.Warn("request refused", "path", r.URL.Path, "error", err, "pid", peerFrom(r.Context()).pid)
-			w.Header().Set("Connection", "close") // with a body that nobody will read
+			if r.ProtoMajor == 1 {
+				w.Header().Set("Connection", "close") // with a body that nobody will read
+			} else {
+				// A client that is still sending when it gets the answer may
+				// not look at it (curl); let it send what is little.
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d.limits.header))
+				_, _ = io.CopyN(io.Discard, r.Body, maxBody)
+			}
 			if errs.IsSupported(r) {
 				_ = errs.Write(w, r, connect.NewError(connect.CodePermissionDenied, err))
 			} else {
