@@ -57,8 +57,8 @@ type ModuleConfig struct {
 	File   string            // absolute, or relative to the working directory
 	Params map[string]string // by name
 
-	// AllowObserveOnly takes a kernel module that wants to refuse something
-	// also where the kernel lets nobody refuse it.
+	// AllowObserveOnly takes a module that wants to refuse something also
+	// where nobody can refuse it.
 	AllowObserveOnly bool
 }
 

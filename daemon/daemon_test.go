@@ -228,3 +228,45 @@ func TestSocketPlace(t *testing.T) {
 		t.Errorf("the file was touched: %q, %v", b, err)
 	}
 }
+
+// A module that wants to refuse is not taken where it cannot, but on request.
+func TestModuleWithoutItsVeto(t *testing.T) {
+	testutil.Require(t, needsConnector)
+	file := wasmFile(t, "testdata/refuse.c")
+	r := start(t, Config{Source: "connector"})
+	wantCode(t, r.tryLoad(t.Context(), "refuse", file), connect.CodeFailedPrecondition, `"refuse"`, "veto on exec", "the source connector refuses nothing")
+	_, err := r.Client.Load(t.Context(), connect.NewRequest(&api.LoadRequest{Name: "refuse", File: file, AllowObserveOnly: true}))
+	if err != nil || len(r.modules(t)) != 1 {
+		t.Errorf("on request: %v", err)
+	}
+}
+
+// A module of the sandbox that is stuck is put into quarantine, says so, and
+// costs the others nothing; loaded again, it is called again.
+func TestQuarantine(t *testing.T) {
+	testutil.Root(t)
+	file, counter := wasmFile(t, "testdata/loop.c"), wasmFile(t, execCounter)
+	r := start(t, Config{})
+	r.load(t, "stuck", file, "deadline=1ms")
+	r.load(t, "count", counter, param("uid", stranger))
+	execLoad(t, 20)
+	r.counts(t, "execs", "21")
+	state := func() *api.Module {
+		for _, m := range r.modules(t) {
+			if m.Name == "stuck" {
+				return m
+			}
+		}
+		t.Fatal("it is gone")
+		return nil
+	}
+	eventually(t, "it is in quarantine", func() bool { return state().State == "quarantined" })
+	if m := state(); m.Reason == "" || m.Calls.Errors == 0 || m.Drops == 0 {
+		t.Errorf("module %v, want a reason, errors and drops", m)
+	}
+	r.unload(t, "stuck")
+	r.load(t, "stuck", file, "deadline=1ms")
+	if m := state(); m.State != "live" {
+		t.Errorf("loaded again: %v", m)
+	}
+}

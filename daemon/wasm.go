@@ -9,6 +9,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
 	"github.com/taskwatch/taskwatch/record"
 )
@@ -27,6 +28,10 @@ func (d *Daemon) openWASM(s *spec) (loaded, error) {
 		return nil, err
 	}
 	caps := d.source.Capabilities()
+	if powerless := o.Veto &^ caps.VetoKinds(); powerless != 0 && !s.observeOnly {
+		return nil, errors.Join(fmt.Errorf("it asks for a veto on %s: %w: the source %s refuses nothing; --allow-observe-only (allow_observe_only) runs it all the same",
+			powerless, kernel.ErrNoVeto, d.source.Name()), o.Close())
+	}
 	m, err := o.Load(wasm.LoadOptions{
 		Params: s.params,
 		Log: func(level slog.Level, text string) {

@@ -51,7 +51,7 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 	}
 	addSocket(cmd, &socket)
 	cmd.Flags().StringVar(&name, "name", "", "the `name` to load it under (default that of the file, without what follows the dot)")
-	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "take a module that wants to refuse something also where\nthe kernel lets nobody refuse it")
+	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "take a module that wants to refuse something also where\nnobody can refuse it")
 	return cmd
 }
 

@@ -36,8 +36,8 @@ type LoadRequest struct {
 	File []byte `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
 	// Values of parameters, as on the command line.
 	Params map[string]string `protobuf:"bytes,3,rep,name=params,proto3" json:"params,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Kernel modules: take one that wants to refuse something also where the
-	// kernel lets nobody refuse it.
+	// Take a module that wants to refuse something also where nobody can refuse
+	// it.
 	AllowObserveOnly bool `protobuf:"varint,4,opt,name=allow_observe_only,json=allowObserveOnly,proto3" json:"allow_observe_only,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// The commands of docs/daemon.md work as they stand there, one after the other
+// in one shell, but for the place of the socket.
+func TestDocumentedDaemonCommands(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	testutil.RequireTool(t, "curl")
+	text, err := os.ReadFile("../../docs/daemon.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := filepath.Join(t.TempDir(), "run")
+	socket := filepath.Join(run, "taskwatch.sock")
+	const documented = "/run/taskwatch/taskwatch.sock"
+	var script strings.Builder
+	blocks := regexp.MustCompile("(?ms)^```shell\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
+	for _, b := range blocks {
+		script.WriteString(strings.ReplaceAll(b[1], documented, socket))
+	}
+	if len(blocks) == 0 || strings.Count(script.String(), socket) < 2 {
+		t.Fatalf("%d blocks of commands", len(blocks))
+	}
+	bin := t.TempDir()
+	for name, text := range map[string]string{
+		"sudo": "#!/bin/sh\nexec \"$@\"\n",
+		// A person does not type as fast.
+		"taskwatch": fmt.Sprintf(`#!/bin/sh
+case "$1" in
+insmod) while [ ! -S %[1]s ]; do sleep 0.02; done ;;
+esac
+case "$1" in
+serve | insmod | rmmod | lsmod | modinfo) command=$1; shift; exec %[2]s "$command" --socket %[1]s "$@" ;;
+esac
+exec %[2]s "$@"
+`, socket, binary(t)),
+	} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	c := exec.CommandContext(ctx, "/bin/sh", "-eu")
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that nothing of it is left
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	c.Stdin = strings.NewReader(script.String() + "\nwait\n")
+	c.Dir, c.WaitDelay = t.TempDir(), time.Second
+	c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	for _, want := range []string{
+		"MODULE  KIND    EVENTS", "count   kernel  exec", "watcher:       exec: count (",
+		`"globals":[{"name":"execs"`, `"source":"bpf"`, `"watchers":[{"watcher":{"event":"exec","function":"count"}`,
+		`{"module":{"name":"again"`, ": sleep 1", "/bin/true", "msg=ended",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the commands do not show %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(string(out), `"code":`) {
+		t.Errorf("a call has failed:\n%s", out)
+	}
+	if _, err := os.Lstat(run); !os.IsNotExist(err) {
+		t.Errorf("left behind: %v", err)
+	}
+}
