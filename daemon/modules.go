@@ -33,6 +33,15 @@ func (ms *modules) find(name string) *entry {
 	return ms.list[i]
 }
 
+// named returns the module of a name, or says that there is none. Callers hold
+// mu.
+func (ms *modules) named(name string) (*entry, error) {
+	if e := ms.find(name); e != nil {
+		return e, nil
+	}
+	return nil, fmt.Errorf("%w; 'taskwatch lsmod' lists what is", taskwatch.ErrNotRegistered)
+}
+
 // begin reserves the name of a module that is to be loaded.
 func (ms *modules) begin(e *entry) error {
 	ms.mu.Lock()
@@ -66,11 +75,11 @@ func (ms *modules) loaded(e *entry, m loaded) {
 func (ms *modules) take(name string) (*entry, error) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	e := ms.find(name)
-	switch {
-	case e == nil:
-		return nil, fmt.Errorf("%w; 'taskwatch lsmod' lists what is", taskwatch.ErrNotRegistered)
-	case e.state != stateLive:
+	e, err := ms.named(name)
+	if err != nil {
+		return nil, err
+	}
+	if e.state != stateLive {
 		return nil, ErrBusy
 	}
 	e.state = stateUnloading
@@ -124,11 +133,11 @@ func (ms *modules) views() (list []*view) {
 func (ms *modules) view(name string) (*view, error) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	e := ms.find(name)
-	switch {
-	case e == nil:
-		return nil, fmt.Errorf("%w; 'taskwatch lsmod' lists what is", taskwatch.ErrNotRegistered)
-	case e.module == nil:
+	e, err := ms.named(name)
+	if err != nil {
+		return nil, err
+	}
+	if e.module == nil {
 		return nil, ErrBusy
 	}
 	return &view{*e}, nil
@@ -165,8 +174,7 @@ func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (loaded, error) {
 	return m, nil
 }
 
-// unload unregisters a module and frees it. It is of the given origin, if that
-// is not "".
+// unload unregisters a module and frees it.
 func (d *Daemon) unload(name string) error {
 	e, err := d.modules.take(name)
 	if err == nil {

@@ -36,15 +36,7 @@ long a call took on average and 99 of 100 calls at most, and their state.`,
 			if err != nil {
 				return errDaemon(c, err)
 			}
-			if format == formatJSON {
-				err = writeJSON(cmd.OutOrStdout(), listed(r.Msg.Modules))
-			} else {
-				err = writeModules(cmd.OutOrStdout(), r.Msg.Modules)
-			}
-			if err != nil {
-				return moduleFailed(err)
-			}
-			return nil
+			return show(cmd, format, listed(r.Msg.Modules))
 		},
 	}
 	addSocket(cmd, &socket)
@@ -52,33 +44,29 @@ long a call took on average and 99 of 100 calls at most, and their state.`,
 	return cmd
 }
 
-// writeModules writes the table of lsmod.
-func writeModules(w io.Writer, list []*api.Module) error {
+// moduleTable is what lsmod shows.
+type moduleTable []listedModule
+
+// write writes the table for people.
+func (list moduleTable) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "MODULE\tKIND\tEVENTS\tREFS\tCALLS\tERRORS\tVETOES\tDROPS\tMEAN\tP99\tSTATE")
 	for _, m := range list {
-		c := m.GetCalls()
 		calls, mean, p99 := "-", "-", "-"
-		if c.GetTimed() {
-			calls = fmt.Sprint(c.Calls)
-			mean, p99 = duration(c.MeanNs, c.Calls), duration(c.P99Ns, c.Calls)
+		if m.Calls != nil {
+			calls = fmt.Sprint(*m.Calls)
+		}
+		if m.MeanNS != nil {
+			mean, p99 = time.Duration(*m.MeanNS).String(), time.Duration(*m.P99NS).String()
 		}
 		state := m.State
 		if m.Reason != "" {
 			state += ": " + m.Reason
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", m.Name, m.Kind, strings.Join(m.Events, ","), m.References,
-			calls, c.GetErrors(), c.GetVetoes(), m.Drops, mean, p99, state)
+			calls, m.Errors, m.Vetoes, m.Drops, mean, p99, state)
 	}
 	return t.Flush()
-}
-
-// duration returns the time of a call in words.
-func duration(ns, calls uint64) string {
-	if calls == 0 {
-		return "-"
-	}
-	return time.Duration(ns).String()
 }
 
 // listedModule is a module as lsmod shows it in JSON. What is not known is
@@ -99,8 +87,8 @@ type listedModule struct {
 	Origin     string   `json:"origin"`
 }
 
-func listed(modules []*api.Module) []listedModule {
-	list := []listedModule{}
+func listed(modules []*api.Module) moduleTable {
+	list := moduleTable{}
 	for _, m := range modules {
 		l := listedModule{
 			Name: m.Name, Kind: m.Kind, Events: append([]string{}, m.Events...), References: m.References,

@@ -50,15 +50,7 @@ variables at this moment, and what its watchers have done.`
 		if err != nil {
 			return moduleFailed(fmt.Errorf("there is no file %s, and no such module: %w", args[0], c.Explain(err)))
 		}
-		if format == formatJSON {
-			err = writeJSON(cmd.OutOrStdout(), info)
-		} else {
-			err = info.write(cmd.OutOrStdout())
-		}
-		if err != nil {
-			return moduleFailed(err)
-		}
-		return nil
+		return show(cmd, format, info)
 	}
 	return cmd
 }

@@ -230,19 +230,25 @@ asked. 'taskwatch modinfo' does the same, and knows modules that are loaded.`,
 			if err := m.close(); err != nil {
 				return moduleFailed(err)
 			}
-			if format == formatJSON {
-				err = writeJSON(cmd.OutOrStdout(), info)
-			} else {
-				err = info.write(cmd.OutOrStdout())
-			}
-			if err != nil {
-				return moduleFailed(err)
-			}
-			return nil
+			return show(cmd, format, info)
 		},
 	}
 	addFormat(cmd, &format)
 	return cmd
+}
+
+// show writes what a command has found, as text or as JSON.
+func show(cmd *cobra.Command, format string, v interface{ write(io.Writer) error }) error {
+	var err error
+	if format == formatJSON {
+		err = writeJSON(cmd.OutOrStdout(), v)
+	} else {
+		err = v.write(cmd.OutOrStdout())
+	}
+	if err != nil {
+		return moduleFailed(err)
+	}
+	return nil
 }
 
 func addFormat(cmd *cobra.Command, format *string) {
