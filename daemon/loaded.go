@@ -85,7 +85,7 @@ const (
 	stateQuarantined = "quarantined"
 )
 
-// same reports whether two specs would give the same module.
+// digest is the same for specs that give the same module.
 func (s *spec) digest() [sha256.Size]byte {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %v %v", s.name, s.params, s.observeOnly, sha256.Sum256(s.file)) // maps are printed in the order of their keys

@@ -83,12 +83,10 @@ func parseModule(file string) (*moduleFile, error) {
 		return nil, err
 	}
 	m := &moduleFile{}
-	switch ext := filepath.Ext(file); {
+	switch {
 	case wasm.IsModule(b):
 		m.wasm, err = wasm.Parse(module.NameOf(file), b)
-	case ext == ".c" || ext == ".go":
-		err = fmt.Errorf("module %q: it is a source; build it with 'taskwatch module build %s'", file, file)
-	case ext == ".wasm":
+	case filepath.Ext(file) == ".wasm":
 		_, err = wasm.Parse(module.NameOf(file), b) // says what is wrong with it
 	default:
 		m.kernel, err = kernel.Parse(module.NameOf(file), b)
@@ -99,10 +97,12 @@ func parseModule(file string) (*moduleFile, error) {
 	return m, nil
 }
 
-// readModule reads the bytes of one file.
+// readModule reads the bytes of one file, and knows sources by their names.
 func readModule(file string) ([]byte, error) {
 	b, err := daemon.ReadModule(file)
-	switch {
+	switch ext := filepath.Ext(file); {
+	case err == nil && (ext == ".c" || ext == ".go"):
+		return nil, fmt.Errorf("module %q: it is a source; build it with 'taskwatch module build %s'", file, file)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("module %q: %w; 'taskwatch module build' makes one", file, cause(err))
 	case err != nil:
