@@ -26,7 +26,7 @@ func TestRunChoosesTheSource(t *testing.T) {
 		{auto.Name, command{kernel: true}, bpf.Name},
 		{auto.Name, command{kernel: true, veto: true}, "bpf: its events arrive when all is over"},
 		{bpf.Name, command{veto: true}, "needs the source ptrace"},
-		{ptrace.Name, command{kernel: true}, "needs the source bpf"},
+		{ptrace.Name, command{kernel: true}, "need the source bpf"},
 	} {
 		c.c.argv, c.c.news = []string{"true"}, new(kernelNews)
 		src, err := openCommand(c.name, &c.c)
