@@ -33,7 +33,10 @@ type Config struct {
 
 	// BufferSize is the size of the ring buffer in bytes, a power of two of
 	// at least 64 KiB; 0 stands for DefaultBufferSize. When it is full, new
-	// events are lost, and the loss is told where it happened.
+	// events are lost, and the loss is told where it happened. A task that
+	// is born, exits and is freed takes 400 bytes where init is no hook of
+	// its own, else 528, and an exec some 200 and its arguments: 8 MiB have
+	// room for 15,000 tasks between two looks of the reader.
 	BufferSize int
 
 	// DryRun has the table in the kernel refuse nothing: see Source.Table.
