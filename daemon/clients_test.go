@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -24,13 +25,18 @@ import (
 	"github.com/taskwatch/taskwatch/record"
 )
 
-// curl runs curl against the daemon and returns what it says.
+// curl runs curl against the daemon and returns what it says, JSON without
+// spaces: protobuf puts some in, others in every build.
 func (r *running) curl(t testing.TB, args ...string) string {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), testutil.RequireTool(t, "curl"), append([]string{"-sg", "--unix-socket", r.socket}, args...)...)
 	out, err := c.Output()
 	if err != nil {
 		t.Fatalf("curl %q: %v", args, err)
+	}
+	var tight bytes.Buffer
+	if json.Compact(&tight, out) == nil {
+		return tight.String()
 	}
 	return string(out)
 }

@@ -55,7 +55,9 @@ func TestModule(t *testing.T) {
 
 func testModule(t *testing.T, kind, source string, file []byte) {
 	r := start(t, Config{Source: source})
-	execLoad(t, 3)
+	if source != "connector" { // whose events may arrive after a module that came later
+		execLoad(t, 3)
+	}
 	r.load(t, "count", file, param("uid", stranger))
 	execLoad(t, 10)
 

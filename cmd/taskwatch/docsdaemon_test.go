@@ -66,16 +66,18 @@ exec %[2]s "$@"
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
+	// protobuf puts spaces into JSON, others in every build.
+	tight := regexp.MustCompile(`([:,]) +`).ReplaceAllString(string(out), "$1")
 	for _, want := range []string{
 		"MODULE  KIND    EVENTS", "count   kernel  exec", "watcher:       exec: count (",
 		`"globals":[{"name":"execs"`, `"source":"bpf"`, `"watchers":[{"watcher":{"event":"exec","function":"count"}`,
 		`{"module":{"name":"again"`, ": sleep 1", "/bin/true", "msg=ended",
 	} {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(string(out), want) && !strings.Contains(tight, want) {
 			t.Errorf("the commands do not show %q:\n%s", want, out)
 		}
 	}
-	if strings.Contains(string(out), `"code":`) {
+	if strings.Contains(tight, `"code":`) {
 		t.Errorf("a call has failed:\n%s", out)
 	}
 	if _, err := os.Lstat(run); !os.IsNotExist(err) {
