@@ -127,23 +127,11 @@ type measurement struct {
 // Measure measures the watchers, one after the other. One that is missing on
 // this machine has a result that says so.
 func Measure(ctx context.Context, cfg Config, watchers []*Watcher) (results []Result, endErr error) {
-	if err := Check(); err != nil {
-		return nil, err
-	}
-	cfg.setDefaults()
-	cpus, err := cfg.processors()
-	if err != nil {
-		return nil, err
-	}
-	p, err := newPrograms()
+	p, cpus, n, err := cfg.prepare(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { endErr = errors.Join(endErr, p.close()) }()
-	n, err := cfg.calibrate(ctx, p, cpus)
-	if err != nil {
-		return nil, err
-	}
 	if cfg.Live > 0 {
 		cfg.progress("%d idle tasks", cfg.Live)
 		stop, err := p.live(ctx, cfg.Live)
@@ -172,6 +160,25 @@ func Measure(ctx context.Context, cfg Config, watchers []*Watcher) (results []Re
 		results = append(results, m.result())
 	}
 	return results, nil
+}
+
+// prepare makes the programs, which the caller closes, and finds out where they
+// run and how many operations a run of each has.
+func (cfg *Config) prepare(ctx context.Context) (p *programs, cpus processors, n [NumLoads]int, err error) {
+	if err = Check(); err != nil {
+		return nil, cpus, n, err
+	}
+	cfg.setDefaults()
+	if cpus, err = cfg.processors(); err != nil {
+		return nil, cpus, n, err
+	}
+	if p, err = newPrograms(); err != nil {
+		return nil, cpus, n, err
+	}
+	if n, err = cfg.calibrate(ctx, p, cpus); err != nil {
+		return nil, cpus, n, errors.Join(err, p.close())
+	}
+	return p, cpus, n, nil
 }
 
 func (cfg *Config) setDefaults() {

@@ -33,25 +33,14 @@ type WhereResult struct {
 // kernel's own statistics of BPF programs are on meanwhile, which makes each run
 // of a program some 50 ns longer.
 func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []WhereResult, endErr error) {
-	if err := Check(); err != nil {
-		return nil, err
-	}
-	cfg.Loads = []Load{Fork}
-	cfg.Run = 8 * cfg.Run // CPU time is told in clock ticks
 	cfg.setDefaults()
-	cpus, err := cfg.processors()
-	if err != nil {
-		return nil, err
-	}
-	p, err := newPrograms()
+	cfg.Loads = []Load{Fork}
+	cfg.Run *= 8 // CPU time is told in clock ticks
+	p, cpus, n, err := cfg.prepare(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { endErr = errors.Join(endErr, p.close()) }()
-	n, err := cfg.calibrate(ctx, p, cpus)
-	if err != nil {
-		return nil, err
-	}
 	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	if err != nil {
 		return nil, fmt.Errorf("bench: the kernel's statistics of BPF programs: %w", err)
