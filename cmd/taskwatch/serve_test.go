@@ -462,8 +462,9 @@ func TestServeRefusals(t *testing.T) {
 func TestServeWithoutRoot(t *testing.T) {
 	testutil.Root(t) // to become somebody else
 	needsClang(t)
+	const user = 34580 // not the stranger, whose execs are counted
 	object, built := buildBoth(t, "count", countModule)
-	dir, err := os.MkdirTemp("", "taskwatch-serve-") // which the stranger can reach
+	dir, err := os.MkdirTemp("", "taskwatch-serve-") // which the user can reach
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -472,12 +473,12 @@ func TestServeWithoutRoot(t *testing.T) {
 	if err := os.Rename(built, wasm); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chown(dir, stranger, stranger); err != nil {
+	if err := os.Chown(dir, user, user); err != nil {
 		t.Fatal(err)
 	}
 	s := &server{cmd: cmd(t, "serve", "--socket", filepath.Join(dir, "s")), socket: filepath.Join(dir, "s")}
 	s.cmd.Stderr, s.cmd.Dir = &s.log, "/"
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -499,7 +500,7 @@ func TestServeWithoutRoot(t *testing.T) {
 	// The user that the daemon runs as may load, too.
 	as := func(args ...string) result {
 		c := cmd(t, append([]string{args[0], "--socket", s.socket}, args[1:]...)...)
-		c.Dir, c.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+		c.Dir, c.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
 		return finish(t, c)
 	}
 	if r := as("insmod", wasm, fmt.Sprintf("uid=%d", stranger)); r.status != 0 {
