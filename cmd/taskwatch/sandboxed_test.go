@@ -274,3 +274,37 @@ func TestOneSourceInKernelAndSandbox(t *testing.T) {
 		t.Errorf("the replay counts\n%s\nand the load gave\n%s", r.stdout, want)
 	}
 }
+
+// What is said of a module in the sandbox, and whether it would be taken.
+func TestModuleInfoAndCheckOfASandboxedModule(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rule.wasm")
+	buildRule(t, file)
+	const info = `name:          rule
+kind:          wasm
+watchers:      exec: tell
+watchers:      exit: fail
+param:         level (u32, default 1): how often to tell
+memory:        128 KiB to begin with
+`
+	if r := tw(t, "modinfo", file); r.status != 0 || r.stdout != info || r.stderr != "" {
+		t.Errorf("modinfo: %+v", r)
+	}
+	var d moduleDescription
+	if err := json.Unmarshal([]byte(tw(t, "module", "info", "-f", "json", file).stdout), &d); err != nil {
+		t.Fatal(err)
+	}
+	if d.Kind != "wasm" || d.Memory != 128<<10 || len(d.Params) != 1 || !slices.Equal(d.Watchers["exec"], []string{"tell"}) {
+		t.Errorf("module info -f json: %+v", d)
+	}
+	if r := tw(t, "module", "check", file+",level=2,deadline=5ms"); r.status != 0 || r.stdout != "rule: the sandbox takes it\n" {
+		t.Errorf("module check: %+v", r)
+	}
+	for param, says := range map[string]string{
+		"level=many": "want a number that fits 32 bits", "other=1": `no parameter "other"; its parameters are level (u32, default 1)`,
+		"memory=64K": "memory=128K gives it as much", "onerror=never": "want open or deny",
+	} {
+		if r := tw(t, "module", "check", file+","+param); r.status != exitFailed || !strings.Contains(r.stderr, says) || strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("module check with %s: %+v", param, r)
+		}
+	}
+}
