@@ -32,6 +32,8 @@ func (d *Daemon) openKernel(s *spec) (loaded, error) {
 
 func (m *kernelModule) kind() string { return "kernel" }
 
+func (m *kernelModule) check() error { return m.table.Check(m.module) }
+
 func (m *kernelModule) register() error { return m.table.Register(m.module, m.opts) }
 
 func (m *kernelModule) unregister() error { return m.table.Unregister(m.module) }

@@ -23,6 +23,10 @@ type loaded interface {
 	// kind is "kernel" or "wasm".
 	kind() string
 
+	// check returns an error if it could not be registered, as far as that can
+	// be told without doing it.
+	check() error
+
 	// register has its watchers called for what happens from then on.
 	register() error
 

@@ -174,6 +174,19 @@ func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (loaded, error) {
 	return m, nil
 }
 
+// try returns an error if the module of a spec could not be loaded, and leaves
+// nothing of it.
+func (d *Daemon) try(s *spec) error {
+	m, err := d.open(s)
+	if err == nil {
+		err = errors.Join(m.check(), m.close())
+	}
+	if err != nil {
+		return &Error{Op: "load", Module: s.name, Err: err}
+	}
+	return nil
+}
+
 // unload unregisters a module and frees it.
 func (d *Daemon) unload(name string) error {
 	e, err := d.modules.take(name)

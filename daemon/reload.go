@@ -53,7 +53,8 @@ func (d *Daemon) loadConfigured(ctx context.Context, list []ModuleConfig) (errs 
 // Reload brings the modules that came from the configuration to what it is
 // now: those that are no longer in it are unloaded, those whose file or
 // parameters are others are replaced, new ones are loaded, and the rest go on
-// undisturbed. Modules that came through the interface are left alone.
+// undisturbed. One whose new file or parameters cannot be loaded goes on as it
+// was. Modules that came through the interface are left alone.
 //
 // It returns the errors of all modules that are not as the configuration wants
 // them; they are logged, too.
@@ -73,7 +74,7 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 	for i := range list {
 		s, err := list[i].spec()
 		if err != nil {
-			// What runs goes on: half a file is no reason to lose a watcher.
+			// What runs goes on: a missing file is no reason to lose a watcher.
 			fail(list[i].Name, err)
 			wanted[list[i].Name] = nil
 			continue
@@ -88,6 +89,12 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 		case stays && (s == nil || s.digest() == v.digest):
 			delete(wanted, v.spec.name)
 			continue
+		case stays:
+			if err := d.try(s); err != nil {
+				fail(s.name, err)
+				delete(wanted, s.name)
+				continue
+			}
 		}
 		if err := d.unload(v.spec.name); err != nil {
 			fail(v.spec.name, err)

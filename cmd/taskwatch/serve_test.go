@@ -307,6 +307,16 @@ func TestServeReloads(t *testing.T) {
 		t.Errorf("what has changed has not:\n%s", info)
 	}
 
+	// What cannot be loaded does not cost the module that runs.
+	write("log = \"json\"\n" + entry("stays", object, "params = { nonsense = 1 }") + entry("changes", broken, "") + entry("comes", object, ""))
+	hup("SIGHUP: not all modules are as the configuration wants them", 1)
+	if got := s.table(t); len(got) != 4 {
+		t.Errorf("lsmod: %q", got)
+	}
+	if info := s.must(t, "modinfo", "stays"); !strings.Contains(info, "execs = 3 ") {
+		t.Errorf("what was to be replaced by what cannot be loaded has lost its count:\n%s", info)
+	}
+
 	// A configuration that cannot be read changes nothing.
 	write("[[module]]\nfil = 1\n")
 	hup("everything stays as it is", 1)
