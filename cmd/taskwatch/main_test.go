@@ -8,12 +8,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
@@ -44,7 +47,12 @@ func (m tests) Run() int {
 	return code
 }
 
-func TestMain(m *testing.M) { testutil.Main(tests{m}) }
+func TestMain(m *testing.M) {
+	// A signal that is ignored here would be in the programs under test, and
+	// the tests may run under nohup. One that is caught is not inherited.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
+	testutil.Main(tests{m})
+}
 
 // binary builds the program once and returns its path, where every user may
 // execute it.
