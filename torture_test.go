@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // storm notifies from several goroutines while modules come and go through
@@ -236,7 +238,7 @@ func TestUnregisterEndsUnderConstantLoad(t *testing.T) {
 // every grace period waits for some of them, and a few must do.)
 func TestRule5TortureByPreemption(t *testing.T) {
 	stays := 20_000
-	if raceEnabled {
+	if testutil.Race {
 		stays = 200
 	}
 	threads := 4 * runtime.NumCPU()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 func mustID(t testing.TB, s string) taskwatch.TaskID {
@@ -172,6 +173,9 @@ func TestUnseenParentIsNotMissing(t *testing.T) {
 
 func TestAppendDoesNotAllocate(t *testing.T) {
 	for text, line := range goldens(t) {
+		if testutil.Race && strings.Contains(text, `"json":`) {
+			continue // encoding/json takes from a sync.Pool
+		}
 		buf := make([]byte, 0, 4096)
 		if n := testing.AllocsPerRun(100, func() { buf = line.Append(buf[:0]) }); n != 0 {
 			t.Errorf("%v allocations for %s", n, text)

@@ -1,5 +1,0 @@
-//go:build race
-
-package taskwatch
-
-const raceEnabled = true
