@@ -83,13 +83,13 @@ func whereTable(ctx context.Context, cfg Config) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := newGrid("watcher", "BPF programs, ns", "runs of them", "wake-ups", "user, µs", "system, µs")
+	t := newGrid("watcher", "load", "BPF programs, ns", "runs of them", "wake-ups", "user, µs", "system, µs")
 	for _, r := range results {
 		if r.Missing != "" {
-			t.add(r.Watcher, "not measured: "+r.Missing)
+			t.add(r.Watcher, "", "not measured: "+r.Missing)
 			continue
 		}
-		t.add(r.Watcher, fmt.Sprintf("%.0f", r.BPFNS), fmt.Sprintf("%.2f", r.BPFRuns), fmt.Sprintf("%.4f", r.Wakeups),
+		t.add(r.Watcher, r.Load, fmt.Sprintf("%.0f", r.BPFNS), fmt.Sprintf("%.2f", r.BPFRuns), fmt.Sprintf("%.4f", r.Wakeups),
 			fmt.Sprintf("%.2f", r.UserUS), fmt.Sprintf("%.2f", r.SysUS))
 	}
 	return &Table{Text: t.markdown(), Results: results}, nil

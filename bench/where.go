@@ -18,9 +18,10 @@ import (
 
 // WhereResult is where the time goes while a watcher watches a load: in BPF
 // programs, which the tasks of the load pay, and in the watcher's own process.
-// All but the name is for one event of the load.
+// All figures are for one event of the load.
 type WhereResult struct {
 	Watcher string  `json:"watcher"`
+	Load    string  `json:"load,omitempty"`
 	Missing string  `json:"missing,omitempty"`
 	BPFNS   float64 `json:"bpf_ns"`   // in all BPF programs of the machine
 	BPFRuns float64 `json:"bpf_runs"` // of them
@@ -29,12 +30,12 @@ type WhereResult struct {
 	SysUS   float64 `json:"sys_us"`
 }
 
-// Where profiles watchers, one after the other, under the load fork. The
+// Where profiles watchers, one after the other, under the loads fork and exec. The
 // kernel's own statistics of BPF programs are on meanwhile, which makes each run
 // of a program some 50 ns longer.
 func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []WhereResult, endErr error) {
 	cfg.setDefaults()
-	cfg.Loads = []Load{Fork}
+	cfg.Loads = []Load{Fork, Exec}
 	cfg.Run *= 8 // CPU time is told in clock ticks
 	p, cpus, n, err := cfg.prepare(ctx)
 	if err != nil {
@@ -52,23 +53,25 @@ func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []Wher
 			results = append(results, WhereResult{Watcher: w.Name, Missing: missing.Error()})
 			continue
 		}
-		r, err := w.where(ctx, &cfg, p, cpus, n[Fork])
-		if err != nil {
-			return results, err
+		for _, load := range cfg.Loads {
+			r, err := w.where(ctx, &cfg, p, cpus, load, n[load])
+			if err != nil {
+				return results, err
+			}
+			results = append(results, *r)
 		}
-		results = append(results, *r)
 	}
 	return results, nil
 }
 
-func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus processors, n int) (*WhereResult, error) {
+func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus processors, load Load, n int) (*WhereResult, error) {
 	var before, after usage
 	if w.wraps {
 		var err error
 		if before.bpfTime, before.bpfRuns, err = bpfUsage(); err != nil {
 			return nil, err
 		}
-		wrapped, err := w.wrap(ctx, p, Fork, n, cpus)
+		wrapped, err := w.wrap(ctx, p, load, n, cpus)
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +89,7 @@ func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus proc
 		if before, err = usageOf(pid); err != nil {
 			return nil, err
 		}
-		if _, err := p.run(ctx, Fork, n, cpus.load, 0); err != nil {
+		if _, err := p.run(ctx, load, n, cpus.load, 0); err != nil {
 			return nil, err
 		}
 		if _, err := settle(pid); err != nil {
@@ -99,9 +102,9 @@ func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus proc
 			return nil, err
 		}
 	}
-	per := 1 / float64(sum(Fork.truth(n), taskwatch.AllKinds))
+	per := 1 / float64(sum(load.truth(n), taskwatch.AllKinds))
 	return &WhereResult{
-		Watcher: w.Name,
+		Watcher: w.Name, Load: load.String(),
 		BPFNS:   float64(after.bpfTime-before.bpfTime) * per,
 		BPFRuns: float64(after.bpfRuns-before.bpfRuns) * per,
 		Wakeups: float64(after.switches-before.switches) * per,
