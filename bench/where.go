@@ -7,13 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // WhereResult is where the time goes while a watcher watches a load: in BPF
@@ -140,19 +140,11 @@ func usageOf(pid int) (u usage, err error) {
 	if err != nil {
 		return u, fmt.Errorf("bench: %w", err)
 	}
-	text := string(b)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const utime, stime, tick = 14 - 3, 15 - 3, 10 * time.Millisecond
-	if len(fields) <= stime {
-		return u, fmt.Errorf("bench: /proc/%d/stat says %q", pid, text)
+	stat, err := procfs.ParseStat(b)
+	if err != nil {
+		return u, fmt.Errorf("bench: /proc/%d/stat: %w", pid, err)
 	}
-	for i, to := range map[int]*time.Duration{utime: &u.user, stime: &u.sys} {
-		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil {
-			return u, fmt.Errorf("bench: /proc/%d/stat says %q: %w", pid, text, err)
-		}
-		*to = time.Duration(n) * tick
-	}
+	u.user, u.sys = time.Duration(stat.UTimeNS), time.Duration(stat.STimeNS)
 	return u, nil
 }
 

@@ -330,15 +330,7 @@ func (o *Object) checkMaps() error {
 }
 
 // Kinds returns the events that the module watches.
-func (o *Object) Kinds() taskwatch.Kinds {
-	var s taskwatch.Kinds
-	for k := range o.lists {
-		if len(o.lists[k]) > 0 {
-			s |= 1 << k
-		}
-	}
-	return s
-}
+func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(&o.lists) }
 
 func (o *Object) numWatchers() (n int) {
 	for _, list := range o.lists {

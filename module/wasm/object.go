@@ -244,15 +244,7 @@ func (o *Object) ask(s *sandbox) error {
 }
 
 // Kinds returns the events that the module watches.
-func (o *Object) Kinds() taskwatch.Kinds {
-	var s taskwatch.Kinds
-	for k := range o.Watchers {
-		if len(o.Watchers[k]) > 0 {
-			s |= 1 << k
-		}
-	}
-	return s
-}
+func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(&o.Watchers) }
 
 // Params lists the parameters by name.
 func (o *Object) Params() []module.Param { return slices.Clone(o.params) }

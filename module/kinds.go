@@ -1,0 +1,14 @@
+package module
+
+import "github.com/taskwatch/taskwatch"
+
+// KindsOf returns the events that have anything in their list.
+func KindsOf[T any](lists *[taskwatch.NumKinds][]T) taskwatch.Kinds {
+	var s taskwatch.Kinds
+	for k := range lists {
+		if len(lists[k]) > 0 {
+			s |= 1 << k
+		}
+	}
+	return s
+}
