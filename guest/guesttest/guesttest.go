@@ -153,29 +153,13 @@ func (h *Host) field(number, index uint32) (string, int32) {
 	if h.ev == nil {
 		return "", einval
 	}
-	task := h.ev.Task
-	var value string
-	var field taskwatch.Fields
-	switch number {
-	case wire.StringComm:
-		value, field = task.Comm, taskwatch.FieldComm
-	case wire.StringExe:
-		value, field = task.Exe, taskwatch.FieldExe
-	case wire.StringArgv:
-		if uint64(index) >= uint64(len(task.Argv)) {
-			return "", enoent
-		}
-		value, field = task.Argv[index], taskwatch.FieldArgv
-	case wire.StringCwd:
-		value, field = task.Cwd, taskwatch.FieldCwd
-	case wire.StringCgroup:
-		value, field = task.Cgroup, taskwatch.FieldCgroup
-	case wire.StringOldExe:
-		value, field = h.ev.OldExe, taskwatch.FieldOldExe
-	default:
+	var strings wire.Strings
+	strings.Set(h.ev)
+	value, there, known := strings.Field(number, index)
+	switch {
+	case !known:
 		return "", einval
-	}
-	if h.ev.Missing&field != 0 {
+	case !there:
 		return "", enoent
 	}
 	return value, 0

@@ -83,7 +83,7 @@ func errnoResult(stack []uint64, e syscall.Errno) { stack[0] = api.EncodeI32(-in
 
 // taskField is task_field(field, index, buf, cap).
 func (h *host) taskField(mod api.Module, stack []uint64) {
-	value, there, known := h.text.field(uint32(stack[0]), uint32(stack[1]))
+	value, there, known := h.text.Field(uint32(stack[0]), uint32(stack[1]))
 	room := value[:min(uint64(len(value)), uint64(uint32(stack[3])))]
 	switch {
 	case !known || h.record == nil:

@@ -1,0 +1,42 @@
+package wire
+
+import "github.com/taskwatch/taskwatch"
+
+// Strings holds what the record of an event has not: its strings. They are
+// those of the event, by reference.
+type Strings struct {
+	Missing                        taskwatch.Fields // of the event
+	Comm, Exe, Cwd, Cgroup, OldExe string
+	Argv                           []string // never changed in place
+}
+
+// Set takes the strings of an event.
+func (s *Strings) Set(ev *taskwatch.Event) {
+	task := ev.Task
+	s.Missing, s.OldExe = ev.Missing, ev.OldExe
+	s.Comm, s.Exe, s.Argv, s.Cwd, s.Cgroup = task.Comm, task.Exe, task.Argv, task.Cwd, task.Cgroup
+}
+
+// Field returns the string with that number. It is there if the source could
+// give it, and known if the number is that of a string.
+func (s *Strings) Field(number, index uint32) (value string, there, known bool) {
+	has := func(f taskwatch.Fields) bool { return s.Missing&f == 0 }
+	switch number {
+	case StringComm:
+		return s.Comm, has(taskwatch.FieldComm), true
+	case StringExe:
+		return s.Exe, has(taskwatch.FieldExe), true
+	case StringArgv:
+		if uint64(index) >= uint64(len(s.Argv)) {
+			return "", false, true
+		}
+		return s.Argv[index], has(taskwatch.FieldArgv), true
+	case StringCwd:
+		return s.Cwd, has(taskwatch.FieldCwd), true
+	case StringCgroup:
+		return s.Cgroup, has(taskwatch.FieldCgroup), true
+	case StringOldExe:
+		return s.OldExe, has(taskwatch.FieldOldExe), true
+	}
+	return "", false, false
+}
