@@ -41,11 +41,19 @@ type childReport struct {
 const readyLine = "ready\n"
 
 // Child is a watcher of taskwatch's own, in a process of its own. args say how
-// to watch, and what; they come behind those of [Config.Self]. It writes that it is ready to out, watches until the
-// end of in, and writes what it has seen. It needs what the source bpf needs.
-func Child(args []string, in io.Reader, out io.Writer) error {
-	if len(args) != 2 {
-		return fmt.Errorf("bench: %d arguments of a watcher, want how it watches and the tag of the loads", len(args))
+// to watch, and what, and may name a file for a profile; they come behind those
+// of [Config.Self]. It writes that it is ready to out, watches until the end of
+// in, and writes what it has seen. It needs what the source bpf needs.
+func Child(args []string, in io.Reader, out io.Writer) (err error) {
+	if len(args) != 2 && len(args) != 3 {
+		return fmt.Errorf("bench: %d arguments of a watcher, want how it watches, the tag of the loads and, if there is to be one, the file of a profile", len(args))
+	}
+	if len(args) == 3 {
+		stop, err2 := profiled(args[2])
+		if err2 != nil {
+			return err2
+		}
+		defer func() { err = errors.Join(err, stop()) }()
 	}
 	mode, arg, _ := strings.Cut(args[0], "=")
 	watch, ok := modes[mode]
@@ -92,6 +100,22 @@ var modes = map[string]func(order) (*childReport, error){
 	"timed":  toGoTimed,
 	"json":   toJSON,
 	"wasm":   toSandbox,
+	"none":   toNobody,
+}
+
+// toNobody watches nothing.
+func toNobody(o order) (*childReport, error) {
+	o.ready()
+	if o.arg != "spin" {
+		<-o.stop
+	}
+	for {
+		select {
+		case <-o.stop:
+			return &childReport{}, nil
+		default:
+		}
+	}
 }
 
 // inKernel has modules in the kernel count; nothing comes to user space.

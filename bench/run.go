@@ -31,14 +31,19 @@ type Config struct {
 	// Operations, if not 0, is how many a run has, whatever time it takes.
 	Operations int
 
+	// Profiles, if set, is a directory where the table of profiles leaves them.
+	Profiles string
+
 	// Progress, if set, is told what is being done.
 	Progress func(string)
+
+	profile string // the file of a watcher's profile
 }
 
 // The usual values of Config.
 const (
-	DefaultPairs = 12
-	DefaultRun   = 200 * time.Millisecond
+	DefaultPairs = 24
+	DefaultRun   = 300 * time.Millisecond
 )
 
 // Spread is the median of some measurements, and their quartiles.
@@ -278,7 +283,11 @@ func (m *measurement) run(ctx context.Context, took *[NumLoads]time.Duration) er
 	}
 	defer r.kill()
 	pid := r.cmd.Process.Pid
-	before, err := settle(pid)
+	rest := settle
+	if m.w.busy {
+		rest = cpuTime
+	}
+	before, err := rest(pid)
 	if err != nil {
 		return err
 	}
@@ -286,7 +295,7 @@ func (m *measurement) run(ctx context.Context, took *[NumLoads]time.Duration) er
 		if took[l], err = m.p.run(ctx, l, m.n[l], m.cpus.load, m.cfg.Gap); err != nil {
 			return err
 		}
-		after, err := settle(pid)
+		after, err := rest(pid)
 		if err != nil {
 			return err
 		}

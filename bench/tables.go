@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,13 +24,10 @@ var tables = []struct {
 	name string
 	make func(context.Context, Config) (*Table, error)
 }{
-	{"apart", func(ctx context.Context, cfg Config) (*Table, error) { return measured(ctx, cfg, All()) }},
-	{"shared", func(ctx context.Context, cfg Config) (*Table, error) {
-		cfg.Shared = true
-		cfg.Loads = []Load{Fork, Exec, Run, Thread}
-		return measured(ctx, cfg, []*Watcher{ByName(InKernel), ByName(ToGo), ByName(ToJSON), ByName(ToSandbox), ByName("forkstat"), ByName("bpftrace"), ByName("strace")})
-	}},
+	{"apart", apartTable},
+	{"shared", sharedTable},
 	{"where", whereTable},
+	{"profile", profileTable},
 	{"rate", rateTable},
 	{"modules", modulesTable},
 	{"live", liveTable},
@@ -59,6 +57,30 @@ func MakeTable(ctx context.Context, cfg Config, name string) (*Table, error) {
 	return nil, fmt.Errorf("bench: no table %q; there are %s", name, strings.Join(TableNames(), ", "))
 }
 
+// apartTable shows what all watchers cost a load that has a processor of its
+// own. What is to cost next to nothing is measured more thoroughly.
+func apartTable(ctx context.Context, cfg Config) (*Table, error) {
+	results, err := Measure(ctx, cfg, slices.Concat(controls, ours))
+	if err != nil {
+		return nil, err
+	}
+	tools, err := Measure(ctx, cfg.fewer(), others)
+	if err != nil {
+		return nil, err
+	}
+	results = append(results, tools...)
+	return &Table{Text: gridOf(results).markdown(), Results: results}, nil
+}
+
+// sharedTable shows it where load and watcher share the processors.
+func sharedTable(ctx context.Context, cfg Config) (*Table, error) {
+	cfg = cfg.fewer()
+	cfg.Shared = true
+	cfg.Loads = []Load{Fork, Exec, Run, Thread}
+	return measured(ctx, cfg, slices.Concat(controls[:1],
+		[]*Watcher{ByName(InKernel), ByName(ToGo), ByName(ToJSON), ByName(ToSandbox), ByName("forkstat"), ByName("bpftrace"), ByName("strace")}))
+}
+
 func measured(ctx context.Context, cfg Config, watchers []*Watcher) (*Table, error) {
 	results, err := Measure(ctx, cfg, watchers)
 	if err != nil {
@@ -79,7 +101,7 @@ func (cfg Config) fewer() Config {
 
 // whereTable shows what watchers spend their time on.
 func whereTable(ctx context.Context, cfg Config) (*Table, error) {
-	results, err := Where(ctx, cfg, All())
+	results, err := Where(ctx, cfg, slices.Concat(ours, others))
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +113,23 @@ func whereTable(ctx context.Context, cfg Config) (*Table, error) {
 		}
 		t.add(r.Watcher, r.Load, fmt.Sprintf("%.0f", r.BPFNS), fmt.Sprintf("%.2f", r.BPFRuns), fmt.Sprintf("%.4f", r.Wakeups),
 			fmt.Sprintf("%.2f", r.UserUS), fmt.Sprintf("%.2f", r.SysUS))
+	}
+	return &Table{Text: t.markdown(), Results: results}, nil
+}
+
+// profileTable shows what those of taskwatch spend their CPU time on.
+func profileTable(ctx context.Context, cfg Config) (*Table, error) {
+	results, err := Profiles(ctx, cfg, []*Watcher{ByName(ToGo), ByName(ToJSON), ByName(ToSandbox)}, cfg.Profiles)
+	if err != nil {
+		return nil, err
+	}
+	t := newGrid(append([]string{"watcher", "samples"}, activities...)...)
+	for _, r := range results {
+		cells := []string{r.Watcher, fmt.Sprint(r.Samples)}
+		for _, what := range activities {
+			cells = append(cells, fmt.Sprintf("%.0f %%", 100*r.Share[what]))
+		}
+		t.add(cells...)
 	}
 	return &Table{Text: t.markdown(), Results: results}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type Watcher struct {
 	toFile bool               // what it says goes to a file, and is counted there
 	lines  func(tag) counting // reads it
 	wraps  bool               // it runs the load itself
+	busy   bool               // it never rests
 }
 
 // counting tells which event of which load a line of output tells of, if any.
@@ -57,6 +59,13 @@ const (
 	Waking    = "taskwatch, Go watcher, latency 0"
 )
 
+// controls watch nothing: what they cost is what the measurement does not see,
+// and what a processor that is busy costs the one beside it.
+var controls = []*Watcher{
+	{Name: "nothing (a control)", Does: "sleeps", args: []string{"none=sleep"}},
+	{Name: "a busy loop (a control)", Does: "keeps its processor busy", args: []string{"none=spin"}, busy: true},
+}
+
 var ours = []*Watcher{
 	{Name: InKernel, Does: "a module in the kernel counts all seven events", Kinds: taskwatch.AllKinds, args: []string{"kernel=1"}},
 	{Name: ToGo, Does: "all events with all fields to a Go function", Kinds: taskwatch.AllKinds, args: []string{"go=" + bpf.DefaultLatency.String()}},
@@ -79,8 +88,9 @@ var others = []*Watcher{
 		args: []string{"-f", "--seccomp-bpf", "-e", "trace=process,setresuid,setresgid", "-o"}, toFile: true, wraps: true},
 }
 
-// All returns every watcher that can be measured, those of taskwatch first.
-func All() []*Watcher { return append(append([]*Watcher{}, ours...), others...) }
+// All returns every watcher that can be measured: controls that watch nothing,
+// those of taskwatch, and other tools.
+func All() []*Watcher { return slices.Concat(controls, ours, others) }
 
 // Tools returns the names of the watchers that are not of taskwatch.
 func Tools() (names []string) {
@@ -207,6 +217,9 @@ func (w *Watcher) start(ctx context.Context, cfg *Config, p *programs, cpu int) 
 		args[len(args)-1] += r.file
 	}
 	args = append(args, string(p.tag))
+	if cfg.profile != "" {
+		args = append(args, cfg.profile)
+	}
 	r.cmd = exec.CommandContext(ctx, cfg.Self[0], args...)
 	r.cmd.Stderr = r.stderr
 	if r.stdin, err = r.cmd.StdinPipe(); err != nil {

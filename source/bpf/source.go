@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
 )
@@ -205,13 +205,7 @@ type clocks struct {
 // time returns the wall clock's time of a monotonic one.
 func (c *clocks) time(mono int64) time.Time { return time.Unix(0, mono+c.wall) }
 
-func now() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		panic(fmt.Sprintf("bpf: clock_gettime(CLOCK_MONOTONIC): %v", err)) // it cannot fail
-	}
-	return ts.Nano()
-}
+func now() int64 { return sys.Monotonic() }
 
 // set reads the clocks, which drift (wall) or jump (boot, after a suspend).
 func (c *clocks) set() {

@@ -25,21 +25,49 @@ func storms(t testing.TB, n int) (cmd *Command, done string, truth [taskwatch.Nu
 	return &Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}}, done, truth
 }
 
-// held is a watch whose watcher does not return from its first event before
-// there is a file.
-func held(t testing.TB, cfg Config, kinds taskwatch.Kinds, done string) (w *watch, seen *[taskwatch.NumKinds]int) {
+// counted is a watch that counts events, and before each calls delay.
+func counted(t testing.TB, cfg Config, kinds taskwatch.Kinds, delay func()) (w *watch, seen *[taskwatch.NumKinds]int) {
 	t.Helper()
 	seen = new([taskwatch.NumKinds]int)
-	waited := done == ""
 	w = newWatch(t, cfg, kinds, func(ev *taskwatch.Event) bool {
-		for end := time.Now().Add(2 * time.Minute); !waited && time.Now().Before(end); time.Sleep(time.Millisecond) {
-			_, err := os.Stat(done)
-			waited = err == nil
-		}
+		delay()
 		seen[ev.Kind]++ // read after the end
 		return false
 	})
 	return w, seen
+}
+
+func atOnce() {}
+
+// until returns a delay that does not return before there is a file.
+func until(done string) func() {
+	waited := false
+	return func() {
+		for end := time.Now().Add(2 * time.Minute); !waited && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			_, err := os.Stat(done)
+			waited = err == nil
+		}
+	}
+}
+
+// slowness is a delay several times as long as it takes a storm to cause an
+// event. Sleeping would take longer.
+const slowness = 200 * time.Microsecond
+
+// slowly returns such a delay, and tells how many events were delivered before
+// there was a file.
+func slowly(done string) (delay func(), before *int) {
+	before = new(int)
+	over := false
+	return func() {
+		for end := time.Now().Add(slowness); time.Now().Before(end); {
+		}
+		if !over {
+			*before++
+			_, err := os.Stat(done)
+			over = err == nil
+		}
+	}, before
 }
 
 func lost(w *watch) (n int) {
@@ -51,7 +79,7 @@ func lost(w *watch) (n int) {
 
 func TestStormsLoseNothing(t *testing.T) {
 	cmd, _, truth := storms(t, size(t, 4000, 500))
-	w, seen := held(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, "")
+	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, atOnce)
 	w.wait(t)
 	if *seen != truth || len(w.losses) != 0 {
 		t.Errorf("got %v events, want %v; lost %v", *seen, truth, w.losses)
@@ -62,27 +90,54 @@ func TestStormsLoseNothing(t *testing.T) {
 // watcher takes.
 func TestStormsFitIntoTheBuffer(t *testing.T) {
 	cmd, done, truth := storms(t, size(t, 3000, 300))
-	w, seen := held(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, done)
+	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, until(done))
 	w.wait(t)
 	if *seen != truth || len(w.losses) != 0 {
 		t.Errorf("got %v events, want %v; lost %v", *seen, truth, w.losses)
 	}
 }
 
+// Neither does a watcher that is slow lose anything, as long as what it is
+// behind fits into the buffer.
+func TestStormsWaitForASlowWatcher(t *testing.T) {
+	cmd, done, truth := storms(t, size(t, 1000, 200))
+	delay, before := slowly(done)
+	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, delay)
+	w.wait(t)
+	if *seen != truth || len(w.losses) != 0 {
+		t.Errorf("got %v events, want %v; lost %v", *seen, truth, w.losses)
+	}
+	all := 0
+	for _, n := range truth {
+		all += n
+	}
+	if *before > all/2 {
+		t.Errorf("%d of %d events were delivered before the storm was over: the watcher was not slow", *before, all)
+	}
+}
+
 // What does not fit is counted to the last event. (Without free: one that was
 // lost is inferred later, and then both lost and delivered.)
 func TestStormsAreLostExactly(t *testing.T) {
-	cmd, done, truth := storms(t, size(t, 2000, 500))
-	kinds := taskwatch.KindsOf(taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
-	w, seen := held(t, Config{Command: cmd, Latency: DefaultLatency, BufferSize: minBufferSize}, kinds, done)
-	w.wait(t)
-	want, got := 0, 0
-	for _, k := range kinds.List() {
-		want += truth[k]
-		got += seen[k]
-	}
-	if lost := lost(w); lost == 0 || got+lost != want {
-		t.Errorf("%d events were delivered and %d lost, which is %d; want %d", got, lost, got+lost, want)
+	for _, watcher := range []string{"held", "slow"} {
+		t.Run(watcher, func(t *testing.T) {
+			cmd, done, truth := storms(t, size(t, 2000, 500))
+			delay := until(done)
+			if watcher == "slow" {
+				delay, _ = slowly(done)
+			}
+			kinds := taskwatch.KindsOf(taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
+			w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency, BufferSize: minBufferSize}, kinds, delay)
+			w.wait(t)
+			want, got := 0, 0
+			for _, k := range kinds.List() {
+				want += truth[k]
+				got += seen[k]
+			}
+			if lost := lost(w); lost == 0 || got+lost != want {
+				t.Errorf("%d events were delivered and %d lost, which is %d; want %d", got, lost, got+lost, want)
+			}
+		})
 	}
 }
 

@@ -46,6 +46,7 @@ func run() error {
 	only := flag.String("watchers", "", "make no tables: measure the watchers whose name has one of these `words`, comma-separated")
 	shared := flag.Bool("shared", false, "with -watchers: leave it to the kernel where load and watcher run")
 	jsonFile := flag.String("json", "", "write the results to this `file`, too")
+	flag.StringVar(&cfg.Profiles, "profiles", "", "leave the profiles of the table of that name in this `directory`")
 	page := flag.String("page", "", "put the tables into this `file`, between the lines that are there for them")
 	flag.Parse()
 	if flag.NArg() > 0 {

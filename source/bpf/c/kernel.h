@@ -92,6 +92,7 @@ struct cred {
 } __core;
 
 struct qstr {
+	u32 len;
 	const unsigned char *name;
 } __core;
 
@@ -99,10 +100,20 @@ struct hlist_bl_node {
 	void **pprev;
 } __core;
 
+/* Where a short name is, with its NUL. It has 32 bytes at least. */
+union shortname_store {
+	unsigned char string[32];
+} __core;
+
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct hlist_bl_node d_hash;
+	union shortname_store d_shortname; /* since 6.14 */
+} __core;
+
+struct dentry___before_6_14 {
+	unsigned char d_iname[32];
 } __core;
 
 struct vfsmount {
@@ -191,7 +202,7 @@ struct task_struct {
 	s32 pid, tgid;
 	int exit_code;
 	struct task_struct *real_parent, *group_leader;
-	u64 start_boottime;
+	u64 start_time, start_boottime;
 	u64 utime, stime;
 	unsigned long nvcsw, nivcsw, min_flt, maj_flt;
 	struct sched_entity se;

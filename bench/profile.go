@@ -1,0 +1,155 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"strings"
+
+	"github.com/google/pprof/profile"
+)
+
+// ProfileResult is what a watcher of taskwatch spends its CPU time on while it
+// watches the loads fork and exec, by a profile with 250 samples a second at
+// most.
+type ProfileResult struct {
+	Watcher string             `json:"watcher"`
+	Samples int64              `json:"samples"`
+	Share   map[string]float64 `json:"share"` // of them, by what was done
+}
+
+// What the samples of a profile are sorted into.
+const (
+	atSystem    = "system calls"
+	atScheduler = "Go's scheduler"
+	atMemory    = "memory"
+	atSource    = "records and table"
+	atDelivery  = "delivery and watcher"
+	atWriting   = "JSON"
+	atSandbox   = "sandbox"
+	atRest      = "the rest"
+)
+
+var activities = []string{atSource, atDelivery, atWriting, atSandbox, atMemory, atScheduler, atSystem, atRest}
+
+// ownPath is the path that the project's own packages begin with.
+const ownPath = "github.com/taskwatch/taskwatch"
+
+// activityOf sorts a sample: its stack, the innermost function first.
+func activityOf(stack []string) string {
+	for i, fn := range stack {
+		switch {
+		case strings.HasPrefix(fn, "internal/runtime/syscall"), strings.HasPrefix(fn, "runtime.futex"), strings.HasPrefix(fn, "runtime.usleep"):
+			return atSystem
+		case fn == "runtime.mallocgc", fn == "runtime.gcBgMarkWorker", fn == "runtime.bgsweep", fn == "runtime.bgscavenge", fn == "runtime.gcAssistAlloc":
+			return atMemory
+		case strings.HasPrefix(fn, ownPath+"/source/"), strings.HasPrefix(fn, ownPath+"/internal/"), strings.HasPrefix(fn, "github.com/cilium/ebpf"):
+			return atSource
+		case strings.HasPrefix(fn, ownPath+"/record."):
+			return atWriting
+		case strings.HasPrefix(fn, ownPath+"/module/wasm."), strings.HasPrefix(fn, "github.com/tetratelabs/"):
+			return atSandbox
+		case strings.HasPrefix(fn, ownPath+"."), strings.HasPrefix(fn, ownPath+"/bench."):
+			return atDelivery
+		case !strings.HasPrefix(fn, "runtime.") && i == len(stack)-1:
+			return atRest
+		}
+	}
+	if len(stack) == 1 && strings.HasPrefix(stack[0], "runtime._ExternalCode") {
+		return atSandbox // code that was compiled at run time has no frames
+	}
+	return atScheduler
+}
+
+// profileRuns is how many runs of a load are profiled, for enough samples.
+const profileRuns = 30
+
+// Profiles has the watchers, which are of taskwatch, write profiles while the
+// loads fork and exec run. With a directory their files stay there.
+func Profiles(ctx context.Context, cfg Config, watchers []*Watcher, dir string) (results []ProfileResult, endErr error) {
+	cfg.setDefaults()
+	cfg.Loads = []Load{Fork, Exec}
+	cfg.Run *= profileRuns
+	p, cpus, n, err := cfg.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { endErr = errors.Join(endErr, p.close()) }()
+	if dir == "" {
+		dir = p.dir
+	} else if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	for _, w := range watchers {
+		cfg.progress("%s: profile", w.Name)
+		cfg.profile = filepath.Join(dir, strings.Trim(strings.NewReplacer("taskwatch, ", "", " ", "-").Replace(w.Name), "-")+".pprof")
+		r, err := w.start(ctx, &cfg, p, cpus.watcher)
+		if err != nil {
+			return results, err
+		}
+		for _, load := range cfg.Loads {
+			if _, err := p.run(ctx, load, n[load], cpus.load, 0); err != nil {
+				r.kill()
+				return results, err
+			}
+		}
+		if _, err := r.stop(); err != nil {
+			r.kill()
+			return results, err
+		}
+		result, err := readProfile(cfg.profile)
+		if err != nil {
+			return results, err
+		}
+		result.Watcher = w.Name
+		results = append(results, *result)
+	}
+	return results, nil
+}
+
+// profiled returns a stop that ends the profile of this process that goes to a
+// file.
+func profiled(file string) (stop func() error, err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("bench: %w", err), f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
+}
+
+func readProfile(file string) (*ProfileResult, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	defer f.Close()
+	prof, err := profile.Parse(f)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %s: %w", file, err)
+	}
+	r := &ProfileResult{Share: map[string]float64{}}
+	count := map[string]int64{}
+	for _, s := range prof.Sample {
+		var stack []string
+		for _, l := range s.Location {
+			for _, line := range l.Line {
+				stack = append(stack, line.Function.Name)
+			}
+		}
+		count[activityOf(stack)] += s.Value[0]
+		r.Samples += s.Value[0]
+	}
+	for what, n := range count {
+		r.Share[what] = float64(n) / float64(r.Samples)
+	}
+	return r, nil
+}
