@@ -91,6 +91,22 @@ func TestPathsAreThoseOfProc(t *testing.T) {
 	if err := os.WriteFile(file, image, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	// Names around the size up to which the kernel keeps them in the dentry,
+	// in more directories than are walked in the quick way.
+	sizes := t.TempDir()
+	for n := 29; n <= 41; n++ {
+		sizes = filepath.Join(sizes, strings.Repeat("s", n))
+	}
+	for n := range 9 {
+		sizes = filepath.Join(sizes, strings.Repeat("s", n+1))
+	}
+	if err := os.MkdirAll(sizes, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	sized := filepath.Join(sizes, "program")
+	if err := os.WriteFile(sized, image, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	fd, err := unix.MemfdCreate("in memory", 0)
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +133,9 @@ func TestPathsAreThoseOfProc(t *testing.T) {
 	}{
 		{"plain", program, "/"},
 		{"deep", file, deep},
+		{"names of all sizes", sized, sizes},
+		{"a name of 31", sized, filepath.Dir(strings.SplitAfter(sizes, strings.Repeat("s", 31)+"/")[0] + "x")},
+		{"a name of 40", sized, filepath.Dir(strings.SplitAfter(sizes, strings.Repeat("s", 40)+"/")[0] + "x")},
 		{"memfd", "/proc/self/fd/3", t.TempDir()},
 		{"symbolic link", link, "/proc/self"},
 		{"script", script, "/dev"},

@@ -100,6 +100,7 @@ struct scratch {
 	 */
 	u32 off;
 	u32 busy; /* of the reports' own */
+	void *mnt, *root_mnt; /* as off: known to be pointers, they would be followed, too */
 };
 
 /* The exec program's own, one for the iterator, which can be preempted, and one for reports. */
@@ -397,25 +398,21 @@ static __always_inline const u64 *short_name(struct dentry *dentry)
 
 /*
  * Stores the name of a dentry that the verifier knows, if it is a short one and
- * is not changing, and returns how many bytes it takes, or 0. It costs a tenth
- * of a helper that reads a string.
+ * is not changing, and returns how many bytes it takes, or 0. A helper that
+ * reads a string takes several times as long.
  */
 static __always_inline u32 store_short_name(u8 *to, struct dentry *dentry)
 {
 	const u64 *from = short_name(dentry);
-	u32 len = dentry->d_name.len;
+	u32 len = dentry->d_name.len, bad;
 
-	if ((const void *)dentry->d_name.name != (const void *)from || len == 0)
-		return 0;
-	asm volatile("" : "+r"(len)); /* keeps the two tests apart: the verifier sees this one */
-	if (len > 31)
+	if ((const void *)dentry->d_name.name != (const void *)from)
 		return 0;
 	for (int i = 0; i < 4; i++)
 		((u64 *)to)[i] = from[i];
 	asm volatile("" ::: "memory"); /* the length is read again */
-	if (to[len] != 0 || dentry->d_name.len != len)
-		return 0; /* it is being renamed */
-	return len + 1;
+	bad = to[len & 31] | (len ^ dentry->d_name.len) | len >> 5;
+	return bad ? 0 : len + 1; /* or it is long, or being renamed */
 }
 
 /* Stores one name. Returns 0 if there is no room, or nothing to read. */
@@ -431,20 +428,6 @@ static __always_inline int store_name(struct walk *w, const unsigned char *name)
 	if (n <= 0)
 		return 0;
 	s->off = off + ((u32)n & (2 * NAME_MAX_NUL - 1));
-	return 1;
-}
-
-static __always_inline int store_name_of(struct walk *w, struct dentry *dentry)
-{
-	struct scratch *s = w->s;
-	u32 off = s->off, n;
-
-	if (off >= w->end || off > sizeof(s->data) - NAME_MAX_NUL)
-		return 0;
-	n = store_short_name(s->data + off, dentry);
-	if (n == 0)
-		return store_name(w, dentry->d_name.name);
-	s->off = off + n;
 	return 1;
 }
 
@@ -485,24 +468,28 @@ static long walk_up(u64 i, struct walk *w)
 }
 
 /*
- * Walks like walk_up() for the first few names, but within one mount, where
- * the verifier knows the types: plain loads, which cost a twentieth of READ.
+ * Walks like walk_up() for the first few names, as long as they are short and
+ * within one mount, where the verifier knows the types: plain loads, which cost
+ * a twentieth of READ.
  */
 static __always_inline void walk_typed(struct walk *w, struct dentry *dentry)
 {
-	for (int i = 0; i < 8; i++) {
+	struct scratch *s = w->s;
+
+	for (int i = 0; i < 6; i++) {
 		struct dentry *up = dentry->d_parent;
+		u32 off = s->off, n;
 
 		if (dentry == w->root && w->mnt == w->root_mnt) {
 			w->done = 1;
 			break;
 		}
-		if (dentry == w->mnt_root)
+		if (dentry == w->mnt_root || off >= w->end || off > sizeof(s->data) - NAME_MAX_NUL)
 			break;
-		if (!store_name_of(w, dentry)) {
-			w->cut = 1;
+		n = store_short_name(s->data + off, dentry);
+		if (n == 0)
 			break;
-		}
+		s->off = off + n;
 		if (up == dentry) {
 			w->done = 1;
 			break;
@@ -524,12 +511,17 @@ static __always_inline u32 walk(struct scratch *s, u32 off, struct path *path, s
 	if (typed) {
 		struct dentry *dentry = path->dentry;
 
-		w.mnt = (void *)path->mnt - field_offset(struct mount, mnt);
-		w.root_mnt = (void *)fs->root.mnt - field_offset(struct mount, mnt);
+		s->mnt = path->mnt;
+		s->root_mnt = fs->root.mnt;
+		asm volatile("" ::: "memory");
+		mnt = s->mnt;
+		root_mnt = s->root_mnt;
 		w.root = fs->root.dentry;
 		w.mnt_root = path->mnt->mnt_root;
 		if (!dentry->d_hash.pprev && (dentry->d_parent != dentry || w.mnt_root != dentry))
 			*flags |= gone;
+		w.mnt = mnt - field_offset(struct mount, mnt);
+		w.root_mnt = root_mnt - field_offset(struct mount, mnt);
 		walk_typed(&w, dentry);
 	} else {
 		READ(mnt, path, struct path, mnt);
