@@ -21,7 +21,7 @@ type Config struct {
 	Self []string
 
 	Loads  []Load
-	Pairs  int           // of runs, alone and watched; DefaultPairs if 0
+	Pairs  int           // of runs, watched and alone; DefaultPairs if 0
 	Run    time.Duration // of one run, about; DefaultRun if 0
 	Shared bool          // load and watcher share all processors
 	Gap    time.Duration // between operations; 0 is as fast as can be
@@ -156,11 +156,22 @@ func Measure(ctx context.Context, cfg Config, watchers []*Watcher) (results []Re
 				m.n[l] = roundUp(n[l] / wrapsSlow)
 			}
 		}
+		before, err := m.runAlone(ctx)
+		if err != nil {
+			return results, err
+		}
 		for i := range cfg.Pairs {
 			cfg.progress("%s: pair %d of %d", w.Name, i+1, cfg.Pairs)
-			if err := m.pair(ctx, i%2 == 1); err != nil {
+			var watched runs
+			if err := m.run(ctx, &watched); err != nil {
 				return results, err
 			}
+			after, err := m.runAlone(ctx)
+			if err != nil {
+				return results, err
+			}
+			m.compare(before, watched, after)
+			before = after
 		}
 		results = append(results, m.result())
 	}
@@ -242,38 +253,37 @@ func roundUp(n int) int {
 	return (n + round - 1) / round * round
 }
 
-// pair runs the loads alone and watched, or the other way round.
-func (m *measurement) pair(ctx context.Context, watchedFirst bool) (err error) {
-	var alone, watched [NumLoads]time.Duration
-	runAlone := func() error {
-		for _, l := range m.cfg.Loads {
-			if alone[l], err = m.p.run(ctx, l, m.n[l], m.cpus.load, m.cfg.Gap); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	runWatched := func() error { return m.run(ctx, &watched) }
-	order := []func() error{runAlone, runWatched}
-	if watchedFirst {
-		slices.Reverse(order)
-	}
-	for _, run := range order {
-		if err := run(); err != nil {
-			return err
+// runs says how long a run of each load took.
+type runs [NumLoads]time.Duration
+
+// calm is how long is waited after a watcher has started or ended: the kernel
+// goes on for a while to make or to free what it has.
+const calm = 200 * time.Millisecond
+
+func (m *measurement) runAlone(ctx context.Context) (took runs, err error) {
+	time.Sleep(calm)
+	for _, l := range m.cfg.Loads {
+		if took[l], err = m.p.run(ctx, l, m.n[l], m.cpus.load, m.cfg.Gap); err != nil {
+			return took, err
 		}
 	}
+	return took, nil
+}
+
+// compare compares a watched run with those alone before and after it, so that
+// a machine that grows slower, or faster, does not count.
+func (m *measurement) compare(before, watched, after runs) {
 	for _, l := range m.cfg.Loads {
 		per := float64(m.n[l])
-		m.alone[l] = append(m.alone[l], float64(alone[l])/per)
+		alone := float64(before[l]+after[l]) / 2
+		m.alone[l] = append(m.alone[l], alone/per)
 		m.watched[l] = append(m.watched[l], float64(watched[l])/per)
-		m.ratio[l] = append(m.ratio[l], float64(alone[l])/float64(watched[l]))
+		m.ratio[l] = append(m.ratio[l], alone/float64(watched[l]))
 	}
-	return nil
 }
 
 // run runs the loads under the watcher.
-func (m *measurement) run(ctx context.Context, took *[NumLoads]time.Duration) error {
+func (m *measurement) run(ctx context.Context, took *runs) error {
 	if m.w.wraps {
 		return m.runWrapped(ctx, took)
 	}
@@ -283,6 +293,7 @@ func (m *measurement) run(ctx context.Context, took *[NumLoads]time.Duration) er
 	}
 	defer r.kill()
 	pid := r.cmd.Process.Pid
+	time.Sleep(calm)
 	rest := settle
 	if m.w.busy {
 		rest = cpuTime
@@ -320,7 +331,7 @@ func (m *measurement) run(ctx context.Context, took *[NumLoads]time.Duration) er
 	return nil
 }
 
-func (m *measurement) runWrapped(ctx context.Context, took *[NumLoads]time.Duration) error {
+func (m *measurement) runWrapped(ctx context.Context, took *runs) error {
 	for _, l := range m.cfg.Loads {
 		r, err := m.w.wrap(ctx, m.p, l, m.n[l], m.cpus)
 		if err != nil {

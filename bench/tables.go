@@ -89,8 +89,8 @@ func measured(ctx context.Context, cfg Config, watchers []*Watcher) (*Table, err
 	return &Table{Text: gridOf(results).markdown(), Results: results}, nil
 }
 
-// fewer is for tables whose rows are compared with each other, more than with
-// 1.
+// fewer is for rows that are far from 1, or compared with each other more than
+// with 1.
 func (cfg Config) fewer() Config {
 	if cfg.Pairs == 0 {
 		cfg.Pairs = DefaultPairs
