@@ -86,6 +86,7 @@ var importerRules = []importerRule{
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
+	{"github.com/google/pprof/...", []string{"bench"}},
 	{"golang.org/x/sys/...", []string{"record", "report", "internal/...", "source/...", "module/...", "features/...", "watchtest/...", "daemon/...", "bench/...", "cmd/...", "test/..."}},
 }
 

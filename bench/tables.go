@@ -64,7 +64,7 @@ func apartTable(ctx context.Context, cfg Config) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	tools, err := Measure(ctx, cfg.fewer(), others)
+	tools, err := Measure(ctx, cfg.coarser(), others)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func apartTable(ctx context.Context, cfg Config) (*Table, error) {
 
 // sharedTable shows it where load and watcher share the processors.
 func sharedTable(ctx context.Context, cfg Config) (*Table, error) {
-	cfg = cfg.fewer()
+	cfg = cfg.coarser()
 	cfg.Shared = true
 	cfg.Loads = []Load{Fork, Exec, Run, Thread}
 	return measured(ctx, cfg, slices.Concat(controls[:1],
@@ -89,13 +89,21 @@ func measured(ctx context.Context, cfg Config, watchers []*Watcher) (*Table, err
 	return &Table{Text: gridOf(results).markdown(), Results: results}, nil
 }
 
-// fewer is for rows that are far from 1, or compared with each other more than
-// with 1.
+// fewer is for rows that are compared with each other more than with 1.
 func (cfg Config) fewer() Config {
 	if cfg.Pairs == 0 {
 		cfg.Pairs = DefaultPairs
 	}
 	cfg.Pairs = (cfg.Pairs + 1) / 2
+	return cfg
+}
+
+// coarser is for watchers that are far from 1.
+func (cfg Config) coarser() Config {
+	const enough = 12
+	if cfg.Pairs == 0 || cfg.Pairs > enough {
+		cfg.Pairs = enough
+	}
 	return cfg
 }
 
