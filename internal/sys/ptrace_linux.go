@@ -30,12 +30,26 @@ func PtraceResume(request, tid, signal int) error {
 	return ptrace(request, tid, 0, uintptr(signal))
 }
 
-// PtraceEventMessage returns what PTRACE_GETEVENTMSG says about an event stop:
-// a tid at clone and exec, the exit code at exit.
-func PtraceEventMessage(tid int) (uint64, error) {
+// PtraceEventMessage returns what PTRACE_GETEVENTMSG says about the stop of an
+// event (PTRACE_EVENT_*): a tid at clone and exec, the exit code at exit. If
+// the tracee is not in that stop any more, it returns ESRCH: a SIGKILL takes it
+// out of any other stop, and on to that of its exit, which has a message, too.
+func PtraceEventMessage(tid, event int) (uint64, error) {
 	var msg uint64 // an unsigned long, which is 64 bits on every port of ours
-	err := ptrace(unix.PTRACE_GETEVENTMSG, tid, 0, uintptr(unsafe.Pointer(&msg)))
-	return msg, err
+	if err := ptrace(unix.PTRACE_GETEVENTMSG, tid, 0, uintptr(unsafe.Pointer(&msg))); err != nil {
+		return 0, err
+	}
+	var info struct { // siginfo_t
+		signo, errno, code int32
+		_                  [116]byte
+	}
+	if err := ptrace(unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&info))); err != nil {
+		return 0, err
+	}
+	if int(info.code)>>8 != event {
+		return 0, unix.ESRCH
+	}
+	return msg, nil
 }
 
 // SyscallInfo is struct ptrace_syscall_info (include/uapi/linux/ptrace.h) for

@@ -66,10 +66,9 @@ func (t *tracer) forking(tr *tracee, call syscallRegs) {
 }
 
 // cloned handles the event stop of a task that has just created another.
-func (t *tracer) cloned(tr *tracee) {
-	msg, err := sys.PtraceEventMessage(tr.tid)
-	if err != nil { // killed: see adopt
-		t.resume(tr, unix.PTRACE_CONT, 0)
+func (t *tracer) cloned(tr *tracee, event int) {
+	msg, err := sys.PtraceEventMessage(tr.tid, event)
+	if err != nil { // killed, and about to say so: see adopt
 		return
 	}
 	tid := int(msg)

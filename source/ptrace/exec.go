@@ -55,7 +55,7 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 // no instruction has run. All other threads of its process are gone, and it
 // has the process's first tid.
 func (t *tracer) execed(tr *tracee) {
-	former, err := sys.PtraceEventMessage(tr.tid)
+	former, err := sys.PtraceEventMessage(tr.tid, unix.PTRACE_EVENT_EXEC)
 	if err == nil && int(former) != tr.tid {
 		tr = t.takeOver(tr, int(former))
 	}

@@ -10,7 +10,7 @@ import (
 // exiting handles the event stop of a task that has begun to exit and still
 // has everything it used.
 func (t *tracer) exiting(tr *tracee) {
-	if code, err := sys.PtraceEventMessage(tr.tid); err == nil {
+	if code, err := sys.PtraceEventMessage(tr.tid, unix.PTRACE_EVENT_EXIT); err == nil {
 		if err := t.parentFirst(tr); err != nil {
 			t.fail(err)
 		}

@@ -300,7 +300,7 @@ func (t *tracer) stop(tr *tracee, stop int) {
 	sig, event := unix.Signal(stop&0xff), stop>>8
 	switch {
 	case event == unix.PTRACE_EVENT_CLONE || event == unix.PTRACE_EVENT_FORK || event == unix.PTRACE_EVENT_VFORK:
-		t.cloned(tr)
+		t.cloned(tr, event)
 	case event == unix.PTRACE_EVENT_EXIT:
 		t.exiting(tr)
 	case event == unix.PTRACE_EVENT_SECCOMP:
