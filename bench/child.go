@@ -106,16 +106,17 @@ var modes = map[string]func(order) (*childReport, error){
 // toNobody watches nothing.
 func toNobody(o order) (*childReport, error) {
 	o.ready()
-	if o.arg != "spin" {
-		<-o.stop
-	}
-	for {
-		select {
-		case <-o.stop:
-			return &childReport{}, nil
-		default:
+	if o.arg == "spin" {
+		var over atomic.Bool
+		go func() {
+			<-o.stop
+			over.Store(true)
+		}()
+		for !over.Load() { // keeps the processor busy
 		}
 	}
+	<-o.stop
+	return &childReport{}, nil
 }
 
 // inKernel has modules in the kernel count; nothing comes to user space.
