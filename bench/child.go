@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
@@ -241,7 +242,7 @@ func (c *counter) watch(ev *taskwatch.Event) error {
 }
 
 func (c *counter) timed(ev *taskwatch.Event) error {
-	c.report.Latency.add(monotonic() - ev.MonoNS)
+	c.report.Latency.add(sys.Monotonic() - ev.MonoNS)
 	return c.watch(ev)
 }
 

@@ -3,8 +3,6 @@ package bench
 import (
 	"math/bits"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // latencies counts durations in buckets, 32 to each power of two.
@@ -43,11 +41,4 @@ func (l *latencies) quantile(q float64) time.Duration {
 		}
 	}
 	return 0
-}
-
-// monotonic returns CLOCK_MONOTONIC in nanoseconds.
-func monotonic() int64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail
-	return ts.Nano()
 }

@@ -68,8 +68,8 @@ func activityOf(stack []string) string {
 const profileRuns = 30
 
 // Profiles has the watchers, which are of taskwatch, write profiles while the
-// loads fork and exec run. With a directory their files stay there.
-func Profiles(ctx context.Context, cfg Config, watchers []*Watcher, dir string) (results []ProfileResult, endErr error) {
+// loads fork and exec run. Their files stay in cfg.Profiles, if that is set.
+func Profiles(ctx context.Context, cfg Config, watchers []*Watcher) (results []ProfileResult, endErr error) {
 	cfg.setDefaults()
 	cfg.Loads = []Load{Fork, Exec}
 	cfg.Run *= profileRuns
@@ -78,26 +78,17 @@ func Profiles(ctx context.Context, cfg Config, watchers []*Watcher, dir string) 
 		return nil, err
 	}
 	defer func() { endErr = errors.Join(endErr, p.close()) }()
-	if dir == "" {
-		dir = p.dir
-	} else if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
+	dir := p.dir
+	if cfg.Profiles != "" {
+		dir = cfg.Profiles
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return nil, fmt.Errorf("bench: %w", err)
+		}
 	}
 	for _, w := range watchers {
 		cfg.progress("%s: profile", w.Name)
-		cfg.profile = filepath.Join(dir, strings.Trim(strings.NewReplacer("taskwatch, ", "", " ", "-").Replace(w.Name), "-")+".pprof")
-		r, err := w.start(ctx, &cfg, p, cpus.watcher)
-		if err != nil {
-			return results, err
-		}
-		for _, load := range cfg.Loads {
-			if _, err := p.run(ctx, load, n[load], cpus.load, 0); err != nil {
-				r.kill()
-				return results, err
-			}
-		}
-		if _, err := r.stop(); err != nil {
-			r.kill()
+		cfg.profile = filepath.Join(dir, strings.NewReplacer("taskwatch, ", "", " ", "-").Replace(w.Name)+".pprof")
+		if err := w.profile(ctx, &cfg, p, cpus, n); err != nil {
 			return results, err
 		}
 		result, err := readProfile(cfg.profile)
@@ -108,6 +99,22 @@ func Profiles(ctx context.Context, cfg Config, watchers []*Watcher, dir string) 
 		results = append(results, *result)
 	}
 	return results, nil
+}
+
+// profile runs the loads under the watcher, which writes cfg.profile.
+func (w *Watcher) profile(ctx context.Context, cfg *Config, p *programs, cpus processors, n [NumLoads]int) error {
+	r, err := w.start(ctx, cfg, p, cpus.watcher)
+	if err != nil {
+		return err
+	}
+	defer r.kill()
+	for _, load := range cfg.Loads {
+		if _, err := p.run(ctx, load, n[load], cpus.load, 0); err != nil {
+			return err
+		}
+	}
+	_, err = r.stop()
+	return err
 }
 
 // profiled returns a stop that ends the profile of this process that goes to a

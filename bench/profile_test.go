@@ -33,8 +33,8 @@ func TestActivityOf(t *testing.T) {
 func TestProfiles(t *testing.T) {
 	testutil.Root(t)
 	cfg := testConfig()
-	cfg.Operations, cfg.Run = 4000, time.Millisecond
-	results, err := Profiles(t.Context(), cfg, []*Watcher{ByName(ToJSON)}, t.TempDir())
+	cfg.Operations, cfg.Run, cfg.Profiles = 4000, time.Millisecond, t.TempDir()
+	results, err := Profiles(t.Context(), cfg, []*Watcher{ByName(ToJSON)})
 	if err != nil {
 		t.Fatal(err)
 	}

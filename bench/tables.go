@@ -68,8 +68,7 @@ func apartTable(ctx context.Context, cfg Config) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	results = append(results, tools...)
-	return &Table{Text: gridOf(results).markdown(), Results: results}, nil
+	return ratios(append(results, tools...)), nil
 }
 
 // sharedTable shows it where load and watcher share the processors.
@@ -86,7 +85,11 @@ func measured(ctx context.Context, cfg Config, watchers []*Watcher) (*Table, err
 	if err != nil {
 		return nil, err
 	}
-	return &Table{Text: gridOf(results).markdown(), Results: results}, nil
+	return ratios(results), nil
+}
+
+func ratios(results []Result) *Table {
+	return &Table{Text: gridOf(results).markdown(), Results: results}
 }
 
 // fewer is for rows that are compared with each other more than with 1.
@@ -127,7 +130,7 @@ func whereTable(ctx context.Context, cfg Config) (*Table, error) {
 
 // profileTable shows what those of taskwatch spend their CPU time on.
 func profileTable(ctx context.Context, cfg Config) (*Table, error) {
-	results, err := Profiles(ctx, cfg, []*Watcher{ByName(ToGo), ByName(ToJSON), ByName(ToSandbox)}, cfg.Profiles)
+	results, err := Profiles(ctx, cfg, []*Watcher{ByName(ToGo), ByName(ToJSON), ByName(ToSandbox)})
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +225,7 @@ func liveTable(ctx context.Context, cfg Config) (*Table, error) {
 		}
 		all = append(all, results...)
 	}
-	return &Table{Text: gridOf(all).markdown(), Results: all}, nil
+	return ratios(all), nil
 }
 
 // idleTime is how long an idle machine is watched.
