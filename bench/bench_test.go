@@ -89,6 +89,9 @@ func TestOtherTools(t *testing.T) {
 			}
 			continue
 		}
+		if r.Missing != "" || len(r.Loads) != 1 {
+			t.Errorf("%s is installed: %+v", w.Name, r)
+		}
 		for _, lr := range r.Loads {
 			// forkstat loses events, and tells of other tasks as if they were the load's.
 			if lr.Events == 0 || lr.Lost > int64(lr.Events/2) {
@@ -98,18 +101,30 @@ func TestOtherTools(t *testing.T) {
 	}
 }
 
+// What is not installed, or ends instead of watching, is named, and costs the
+// others nothing.
 func TestMissingToolIsNamed(t *testing.T) {
 	testutil.Root(t)
-	w := &Watcher{Name: "the missing", tool: "taskwatch-no-such-tool"}
 	cfg := testConfig()
 	cfg.Operations = 16
-	results, err := Measure(t.Context(), cfg, []*Watcher{w})
-	if err != nil || len(results) != 1 || !strings.Contains(results[0].Missing, w.tool) {
+	results, err := Measure(t.Context(), cfg, []*Watcher{
+		{Name: "missing", tool: "taskwatch-no-such-tool", toFile: true},
+		{Name: "refusing", tool: "sh", args: []string{"-c", "echo no >&2"}, toFile: true},
+		ByName(InKernel),
+	})
+	if err != nil || len(results) != 3 || results[2].Missing != "" {
 		t.Fatalf("got %+v, %v", results, err)
 	}
 	var table bytes.Buffer
-	if err := WriteMarkdown(&table, results); err != nil || !strings.Contains(table.String(), "not measured: taskwatch-no-such-tool is not installed") {
-		t.Errorf("the table says %s, %v", table.String(), err)
+	if err := WriteMarkdown(&table, results); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| missing | not measured: taskwatch-no-such-tool is not installed |", "| refusing | not measured: sh does not run here: no |",
+	} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, &table)
+		}
 	}
 }
 

@@ -79,23 +79,41 @@ func pinned() (processors, error) {
 
 var free = processors{-1, -1}
 
-// start starts cmd on a processor, or anywhere.
-func start(cmd *exec.Cmd, cpu int) error {
-	if cpu < 0 {
-		return cmd.Start()
-	}
+// start starts cmd on a processor, or anywhere, after what else prepare does to
+// the thread that starts it.
+func start(cmd *exec.Cmd, cpu int, prepare ...func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with its affinity
-		var set unix.CPUSet
-		set.Set(cpu)
-		err := unix.SchedSetaffinity(0, &set)
+		runtime.LockOSThread() // and never unlocked: the thread ends, and what was done to it
+		err := pin(cpu)
+		for _, p := range prepare {
+			if err == nil {
+				err = p()
+			}
+		}
 		if err == nil {
 			err = cmd.Start()
 		}
 		done <- err
 	}()
 	return <-done
+}
+
+// pin keeps the calling thread on a processor, or lets it run anywhere.
+func pin(cpu int) error {
+	if cpu < 0 {
+		return nil
+	}
+	var set unix.CPUSet
+	set.Set(cpu)
+	return unix.SchedSetaffinity(0, &set)
+}
+
+// ended reports whether a child has ended, and is not waited for.
+func ended(pid int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err != nil || info.Signo != 0
 }
 
 // settle waits until a process has no more to do, and returns the CPU time it

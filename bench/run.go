@@ -146,36 +146,51 @@ func Measure(ctx context.Context, cfg Config, watchers []*Watcher) (results []Re
 		defer func() { endErr = errors.Join(endErr, stop()) }()
 	}
 	for _, w := range watchers {
-		if missing := w.Missing(); missing != nil {
-			results = append(results, Result{Watcher: w.Name, Does: w.Does, Shared: cfg.Shared, Missing: missing.Error()})
-			continue
-		}
 		m := &measurement{cfg: &cfg, w: w, p: p, cpus: cpus, n: n}
-		if w.wraps && cfg.Operations == 0 {
-			for l := range m.n {
-				m.n[l] = roundUp(n[l] / wrapsSlow)
-			}
-		}
-		before, err := m.runAlone(ctx)
-		if err != nil {
+		err := m.chain(ctx)
+		why, missing := cannot(err)
+		switch {
+		case missing:
+			results = append(results, Result{Watcher: w.Name, Does: w.Does, Shared: cfg.Shared, Missing: why})
+		case err != nil:
 			return results, err
+		default:
+			results = append(results, m.result())
 		}
-		for i := range cfg.Pairs {
-			cfg.progress("%s: pair %d of %d", w.Name, i+1, cfg.Pairs)
-			var watched runs
-			if err := m.run(ctx, &watched); err != nil {
-				return results, err
-			}
-			after, err := m.runAlone(ctx)
-			if err != nil {
-				return results, err
-			}
-			m.compare(before, watched, after)
-			before = after
-		}
-		results = append(results, m.result())
 	}
 	return results, nil
+}
+
+// chain runs the loads alone and watched in turns.
+func (m *measurement) chain(ctx context.Context) error {
+	if m.w.tool != "" {
+		if _, err := m.w.path(); err != nil {
+			return err
+		}
+	}
+	if m.w.wraps && m.cfg.Operations == 0 {
+		for l := range m.n {
+			m.n[l] = roundUp(m.n[l] / wrapsSlow)
+		}
+	}
+	before, err := m.runAlone(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range m.cfg.Pairs {
+		m.cfg.progress("%s: pair %d of %d", m.w.Name, i+1, m.cfg.Pairs)
+		var watched runs
+		if err := m.run(ctx, &watched); err != nil {
+			return err
+		}
+		after, err := m.runAlone(ctx)
+		if err != nil {
+			return err
+		}
+		m.compare(before, watched, after)
+		before = after
+	}
+	return nil
 }
 
 // prepare makes the programs, which the caller closes, and finds out where they

@@ -39,17 +39,6 @@ type Watcher struct {
 // It sees the lines in their order.
 type counting func(line string) (Load, taskwatch.Kind, bool)
 
-// Missing returns why the watcher cannot run here, or nil.
-func (w *Watcher) Missing() error {
-	if w.tool == "" {
-		return nil
-	}
-	if _, err := exec.LookPath(w.tool); err != nil {
-		return fmt.Errorf("%s is not installed", w.tool)
-	}
-	return nil
-}
-
 // Watchers of taskwatch, by name.
 const (
 	InKernel  = "taskwatch, kernel module"
@@ -205,7 +194,10 @@ func (w *Watcher) start(ctx context.Context, cfg *Config, p *programs, cpu int) 
 	r := &running{w: w, tag: p.tag, stderr: &strings.Builder{}, file: filepath.Join(p.dir, "output")}
 	defer func() {
 		if err != nil {
-			r.kill()
+			r.kill() // then it has said all
+			if errors.Is(err, errEnded) {
+				err = w.refuses(r.stderr.String())
+			}
 			err = fmt.Errorf("bench: %s: %w %s", w.Name, err, strings.TrimSpace(r.stderr.String()))
 		}
 	}()
@@ -239,9 +231,12 @@ func (w *Watcher) start(ctx context.Context, cfg *Config, p *programs, cpu int) 
 	return r, nil
 }
 
+// errEnded is told of a tool that has ended before it told of anything.
+var errEnded = errors.New("it ended")
+
 // startTool starts a tool and causes events until it tells of one.
 func (r *running) startTool(ctx context.Context, p *programs, cpu int) error {
-	path, err := exec.LookPath(r.w.tool)
+	path, err := r.w.path()
 	if err != nil {
 		return err
 	}
@@ -252,7 +247,7 @@ func (r *running) startTool(ctx context.Context, p *programs, cpu int) error {
 	defer out.Close()
 	r.cmd = exec.CommandContext(ctx, path, r.w.args...)
 	r.cmd.Stdout, r.cmd.Stderr = out, r.stderr
-	if err := start(r.cmd, cpu); err != nil {
+	if err := start(r.cmd, cpu, mountTracefs); err != nil {
 		return err
 	}
 	said := func() int64 {
@@ -267,10 +262,10 @@ func (r *running) startTool(ctx context.Context, p *programs, cpu int) error {
 			return err
 		}
 		if time.Now().After(end) {
-			return errors.New("it is silent")
+			return errors.New("it says nothing")
 		}
-		if unix.Kill(r.cmd.Process.Pid, 0) != nil {
-			return errors.New("it ended")
+		if ended(r.cmd.Process.Pid) {
+			return errEnded
 		}
 	}
 	return nil
@@ -336,7 +331,7 @@ type wrapped struct {
 
 // wrap runs a load under a watcher of that kind.
 func (w *Watcher) wrap(ctx context.Context, p *programs, l Load, n int, cpus processors) (*wrapped, error) {
-	path, err := exec.LookPath(w.tool)
+	path, err := w.path()
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
@@ -350,14 +345,9 @@ func (w *Watcher) wrap(ctx context.Context, p *programs, l Load, n int, cpus pro
 	}
 	pid := cmd.Process.Pid
 	r := &wrapped{}
-	for { // until it has ended and is not waited for, so that its clock can be read
+	for !ended(pid) { // and wait later, so that its clock can be read
 		if rss, err := peakRSS(pid); err == nil {
 			r.rss = max(r.rss, rss)
-		}
-		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
-		if err != nil || info.Signo != 0 {
-			break
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -49,12 +49,12 @@ func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []Wher
 	defer func() { endErr = errors.Join(endErr, stats.Close()) }()
 	for _, w := range watchers {
 		cfg.progress("%s: profile", w.Name)
-		if missing := w.Missing(); missing != nil {
-			results = append(results, WhereResult{Watcher: w.Name, Missing: missing.Error()})
-			continue
-		}
 		for _, load := range cfg.Loads {
 			r, err := w.where(ctx, &cfg, p, cpus, load, n[load])
+			if why, missing := cannot(err); missing {
+				results = append(results, WhereResult{Watcher: w.Name, Missing: why})
+				break
+			}
 			if err != nil {
 				return results, err
 			}

@@ -1,0 +1,35 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// tracing is where tools look for the kernel's tracing files.
+const tracing = "/sys/kernel/tracing"
+
+// mountTracefs gives the calling thread, and what it starts, the kernel's
+// tracing files where nobody has mounted them: others do not see the mount, and
+// it goes with the last process that does. A kernel without them is left to the
+// tool to complain of.
+func mountTracefs() error {
+	var fs unix.Statfs_t
+	switch err := unix.Statfs(tracing, &fs); {
+	case errors.Is(err, unix.ENOENT) || err == nil && fs.Type == unix.TRACEFS_MAGIC:
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: %w", tracing, err)
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("unshare mounts: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("tracefs", tracing, "tracefs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount tracefs at %s: %w", tracing, err)
+	}
+	return nil
+}
