@@ -1,7 +1,6 @@
 package procfs
 
 import (
-	"bufio"
 	"errors"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -82,7 +82,7 @@ func TestParseFiles(t *testing.T) {
 func TestReaderOnSelf(t *testing.T) {
 	var r Reader
 	pid := os.Getpid()
-	before := bootNS(t)
+	before := sys.BootTime()
 	st, err := r.Stat(pid, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -124,38 +124,13 @@ func TestReaderOnSelf(t *testing.T) {
 	}
 }
 
-func bootNS(t *testing.T) int64 {
-	t.Helper()
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		t.Fatal(err)
-	}
-	return ts.Nano()
-}
-
 // TestLongArguments reads more than the buffer and more than a pipe's worth.
 func TestLongArguments(t *testing.T) {
 	args := []string{"-c", "echo up; read line"}
 	for i := range 500 {
 		args = append(args, strings.Repeat(strconv.Itoa(i%10), 1000))
 	}
-	cmd := exec.Command("sh", args...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer in.Close()
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
+	cmd, _ := testutil.Hold(t, exec.Command("sh", args...))
 	var r Reader
 	if argv, err := r.Cmdline(cmd.Process.Pid); err != nil || !slices.Equal(argv, cmd.Args) {
 		t.Errorf("got %d arguments, %v, want %d", len(argv), err, len(cmd.Args))
@@ -266,23 +241,7 @@ func TestRoot(t *testing.T) {
 // both ways.
 func TestCommAgrees(t *testing.T) {
 	const name = "a\\n\nb) (c"
-	cmd := exec.Command("sh", "-c", `printf '%s' "$1" > /proc/$$/comm; echo; read line`, "sh", name)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer in.Close()
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
+	cmd, _ := testutil.Hold(t, exec.Command("sh", "-c", `printf '%s' "$1" > /proc/$$/comm; echo; read line`, "sh", name))
 	var r Reader
 	st, err1 := r.Stat(cmd.Process.Pid, 0)
 	status, err2 := r.Status(cmd.Process.Pid, 0)

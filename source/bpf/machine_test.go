@@ -1,7 +1,6 @@
 package bpf
 
 import (
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,24 +19,10 @@ import (
 func TestTasksFromBeforeTheStartAreKnown(t *testing.T) {
 	testutil.Root(t)
 	program := testutil.BuildC(t, "testdata/load.c")
-	cmd := exec.Command(program, "read", "", "last")
-	cmd.Dir = filepath.Dir(program) // open to all
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 4711, Gid: 4712, NoSetGroups: true}}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Process.Kill()
-	if _, err := io.ReadFull(stdout, make([]byte, 1)); err != nil { // it runs
-		t.Fatal(err)
-	}
+	command := exec.Command(program, "read", "", "last")
+	command.Dir = filepath.Dir(program) // open to all
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 4711, Gid: 4712, NoSetGroups: true}}
+	cmd, _ := testutil.Hold(t, command)
 	pid := cmd.Process.Pid
 	proc := "/proc/" + strconv.Itoa(pid)
 	exe, _ := os.Readlink(proc + "/exe")
@@ -47,10 +32,7 @@ func TestTasksFromBeforeTheStartAreKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWatch(t, Config{}, taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free), func(ev *taskwatch.Event) bool { return ev.Task.PID == pid })
-	stdin.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	cmd.Release(t)
 	w.until(t, func() bool { return len(w.events) == 2 })
 	events := w.stop(t)
 	if got, want := count(events), [...]int{taskwatch.Exit: 1, taskwatch.Free: 1}; got != want {
@@ -270,18 +252,8 @@ func TestLossIsTold(t *testing.T) {
 	w.mu.Lock()
 	before := len(w.events)
 	w.mu.Unlock()
-	cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), "read")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stdin.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, _ := testutil.Hold(t, exec.Command(testutil.BuildC(t, "testdata/load.c"), "read"))
+	cmd.Release(t)
 	w.until(t, func() bool {
 		return slices.ContainsFunc(w.events[before:], func(ev *taskwatch.Event) bool { return ev.Kind == taskwatch.Free && ev.Task.PID == cmd.Process.Pid })
 	})
@@ -321,14 +293,7 @@ func TestLossIsTold(t *testing.T) {
 // A full loss of exits leaves no task behind in the table.
 func TestTasksWhoseExitWasLostAreFreed(t *testing.T) {
 	testutil.Root(t)
-	cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), "read")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, _ := testutil.Hold(t, exec.Command(testutil.BuildC(t, "testdata/load.c"), "read"))
 	hold := make(chan struct{})
 	var held bool
 	w := newWatch(t, Config{BufferSize: minBufferSize, PID: os.Getpid()}, taskwatch.KindsOf(taskwatch.Clone, taskwatch.Free), func(ev *taskwatch.Event) bool {
@@ -339,10 +304,7 @@ func TestTasksWhoseExitWasLostAreFreed(t *testing.T) {
 		return ev.Task.PID == cmd.Process.Pid
 	})
 	load(t, "fork", "1000") // fills the buffer
-	stdin.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	cmd.Release(t)
 	close(hold)
 	w.until(t, func() bool { return len(w.events) > 0 })
 	events := w.stop(t)

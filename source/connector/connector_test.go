@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -300,22 +299,8 @@ func TestOlderTask(t *testing.T) {
 
 // TestTree watches one process, which has a child already and makes more.
 func TestTree(t *testing.T) {
-	cmd := exec.Command("sh", "-c", "sleep 1000 & echo $!; read line; kill $!; sh -c 'true; true'; sh -c ':' & wait")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
+	cmd, line := testutil.Hold(t, exec.Command("sh", "-c",
+		"sleep 1000 & echo $!; read line; kill $!; sh -c 'true; true'; sh -c ':' & wait"))
 	child, err := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil {
 		t.Fatal(err)
@@ -339,10 +324,7 @@ func TestTree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	in.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	cmd.Release(t)
 	select {
 	case err := <-result: // the tree has ended, so Run has
 		if err != nil {
