@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -49,13 +50,7 @@ type run struct {
 	problems []string
 }
 
-func now() moment {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		panic(err) // the clock always exists
-	}
-	return moment{ts.Nano(), time.Now().UnixNano()}
-}
+func now() moment { return moment{sys.Monotonic(), time.Now().UnixNano()} }
 
 func (r *run) problem(format string, args ...any) {
 	r.problems = append(r.problems, fmt.Sprintf(format, args...))

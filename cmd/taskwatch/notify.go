@@ -7,9 +7,9 @@ import (
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
 // notifier tells a service manager how the daemon is, in the way of
@@ -27,10 +27,7 @@ func (n notifier) ready() { n.say(systemd.SdNotifyReady) }
 func (n notifier) stopping() { n.say(systemd.SdNotifyStopping) }
 
 func (n notifier) reloading() {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) == nil {
-		n.say(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, ts.Nano()/1000))
-	}
+	n.say(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", systemd.SdNotifyReloading, sys.Monotonic()/1000))
 }
 
 // watch keeps the watchdog quiet until ctx ends, as long as the daemon lives.

@@ -13,15 +13,6 @@ import (
 // slept because nothing ran; the monitor then looks around every 20 µs until
 // nothing runs again.
 
-// Monotonic returns CLOCK_MONOTONIC in nanoseconds.
-func Monotonic() int64 {
-	var ts unix.Timespec
-	if _, _, e := unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&ts)), 0); e != 0 {
-		panic("sys: clock_gettime(CLOCK_MONOTONIC): " + e.Error()) // it cannot fail
-	}
-	return ts.Nano()
-}
-
 // EpollReady stores in events what an epoll has, without waiting for it, and
 // returns how many of them there are. events is not empty.
 func EpollReady(epoll int, events []unix.EpollEvent) (int, error) {

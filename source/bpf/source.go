@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/module/kernel"
@@ -209,12 +207,9 @@ func now() int64 { return sys.Monotonic() }
 
 // set reads the clocks, which drift (wall) or jump (boot, after a suspend).
 func (c *clocks) set() {
-	var boot unix.Timespec
 	c.at = now()
 	c.wall = time.Now().UnixNano() - c.at
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) == nil {
-		c.boot = boot.Nano() - c.at
-	}
+	c.boot = sys.BootTime() - c.at
 }
 
 func newRun() uint64 { return rand.Uint64N(1<<40-1) + 1 }

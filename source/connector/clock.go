@@ -3,7 +3,7 @@ package connector
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
 // clock relates the clock of the kernel's messages to others.
@@ -13,16 +13,6 @@ type clock struct {
 }
 
 func readClock() clock {
-	mono := monotonic()
-	return clock{boot: read(unix.CLOCK_BOOTTIME) - mono, wall: time.Now().UnixNano() - mono}
-}
-
-func monotonic() int64 { return read(unix.CLOCK_MONOTONIC) }
-
-func read(id int32) int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(id, &ts); err != nil {
-		panic("connector: clock_gettime: " + err.Error()) // these clocks are everywhere
-	}
-	return ts.Nano()
+	mono := sys.Monotonic()
+	return clock{boot: sys.BootTime() - mono, wall: time.Now().UnixNano() - mono}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
 // resync brings the table in line with /proc: tasks found there are known from
@@ -16,7 +17,7 @@ func (st *stream) resync() error {
 	st.scans++
 	parents := map[*entry]int{} // of the tasks found, the ppid
 	err := st.proc.Tasks(func(pid, tid int) error {
-		now := monotonic()
+		now := sys.Monotonic()
 		s, err := st.proc.Stat(pid, tid)
 		if err != nil || s.Exited() {
 			return nil // gone meanwhile, or about to be

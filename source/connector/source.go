@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/cnproc"
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -106,7 +107,7 @@ func (st *stream) stop() {
 	if st.stopped.Swap(true) {
 		return
 	}
-	if err := st.queue.stop(monotonic()); err != nil {
+	if err := st.queue.stop(sys.Monotonic()); err != nil {
 		st.queue.end(fmt.Errorf("connector: stop receiving: %w", err))
 	}
 }

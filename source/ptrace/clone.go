@@ -165,7 +165,7 @@ func (t *tracer) watchExit(tr *tracee) {
 // and before now, which for those who create many lies within one tick.
 func (t *tracer) startTime(tr, child *tracee) int64 {
 	_, monoNS := t.clock.now()
-	latest := bootNS()
+	latest := sys.BootTime()
 	earliest := latest - (monoNS - tr.resumedNS)
 	if earliest/procfs.TickNS == latest/procfs.TickNS {
 		return latest

@@ -137,7 +137,7 @@ func (t *tracer) freed(task *taskwatch.Task, code uint64, inferred bool) {
 	ev := t.event(taskwatch.Free, task, code)
 	ev.Inferred = inferred
 	if task.StartNS != 0 {
-		ev.LifetimeNS = bootNS() - task.StartNS
+		ev.LifetimeNS = sys.BootTime() - task.StartNS
 	} else { // its fork failed: it never had a pid
 		ev.Missing |= taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart | taskwatch.FieldLifetime
 	}

@@ -1,0 +1,22 @@
+package sys
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Monotonic returns CLOCK_MONOTONIC in nanoseconds. Like the functions for a
+// reader that is woken often, it is not seen by Go's scheduler.
+func Monotonic() int64 { return clock(unix.CLOCK_MONOTONIC) }
+
+// BootTime returns CLOCK_BOOTTIME, the clock of start times, in nanoseconds.
+func BootTime() int64 { return clock(unix.CLOCK_BOOTTIME) }
+
+func clock(id uintptr) int64 {
+	var ts unix.Timespec
+	if _, _, e := unix.RawSyscall(unix.SYS_CLOCK_GETTIME, id, uintptr(unsafe.Pointer(&ts)), 0); e != 0 {
+		panic("sys: clock_gettime: " + e.Error()) // these clocks are everywhere
+	}
+	return ts.Nano()
+}
