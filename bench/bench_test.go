@@ -76,6 +76,7 @@ func TestOtherTools(t *testing.T) {
 	testutil.Root(t)
 	cfg := testConfig()
 	cfg.Loads = []Load{Exec}
+	before := tracingMounts(t)
 	for _, w := range others {
 		results, err := Measure(t.Context(), cfg, []*Watcher{w})
 		if err != nil {
@@ -99,6 +100,19 @@ func TestOtherTools(t *testing.T) {
 			}
 		}
 	}
+	if after := tracingMounts(t); after != before {
+		t.Errorf("tracefs was mounted %d times before and is %d times now", before, after)
+	}
+}
+
+// tracingMounts returns how often tracefs is mounted.
+func tracingMounts(t testing.TB) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(b), " tracefs ")
 }
 
 // What is not installed, or ends instead of watching, is named, and costs the

@@ -38,32 +38,27 @@ func Idle(ctx context.Context, cfg Config, watchers []*Watcher, d time.Duration)
 }
 
 func idle(ctx context.Context, cfg *Config, w *Watcher, p *programs, d time.Duration) (*IdleResult, error) {
-	r, err := w.start(ctx, cfg, p, free.watcher)
-	if err != nil {
-		return nil, err
-	}
-	defer r.kill()
-	pid := r.cmd.Process.Pid
-	before, err := settle(pid)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-		return nil, fmt.Errorf("bench: %w", ctx.Err())
-	}
-	after, err := cpuTime(pid)
-	if err != nil {
-		return nil, err
-	}
-	result := &IdleResult{Watcher: w.Name, CPUShare: float64(after-before) / float64(d)}
-	if result.RSS, err = residentNow(pid); err != nil {
-		return nil, err
-	}
-	if result.PeakRSS, err = peakRSS(pid); err != nil {
-		return nil, err
-	}
-	_, err = r.stop()
+	result := &IdleResult{Watcher: w.Name}
+	_, err := w.during(ctx, cfg, p, free.watcher, func(pid int) error {
+		before, err := settle(pid)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return fmt.Errorf("bench: %w", ctx.Err())
+		}
+		after, err := cpuTime(pid)
+		if err != nil {
+			return err
+		}
+		result.CPUShare = float64(after-before) / float64(d)
+		if result.RSS, err = residentNow(pid); err != nil {
+			return err
+		}
+		result.PeakRSS, err = peakRSS(pid)
+		return err
+	})
 	return result, err
 }

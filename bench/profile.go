@@ -103,17 +103,14 @@ func Profiles(ctx context.Context, cfg Config, watchers []*Watcher) (results []P
 
 // profile runs the loads under the watcher, which writes cfg.profile.
 func (w *Watcher) profile(ctx context.Context, cfg *Config, p *programs, cpus processors, n [NumLoads]int) error {
-	r, err := w.start(ctx, cfg, p, cpus.watcher)
-	if err != nil {
-		return err
-	}
-	defer r.kill()
-	for _, load := range cfg.Loads {
-		if _, err := p.run(ctx, load, n[load], cpus.load, 0); err != nil {
-			return err
+	_, err := w.during(ctx, cfg, p, cpus.watcher, func(int) error {
+		for _, load := range cfg.Loads {
+			if _, err := p.run(ctx, load, n[load], cpus.load, 0); err != nil {
+				return err
+			}
 		}
-	}
-	_, err = r.stop()
+		return nil
+	})
 	return err
 }
 

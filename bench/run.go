@@ -302,38 +302,31 @@ func (m *measurement) run(ctx context.Context, took *runs) error {
 	if m.w.wraps {
 		return m.runWrapped(ctx, took)
 	}
-	r, err := m.w.start(ctx, m.cfg, m.p, m.cpus.watcher)
-	if err != nil {
-		return err
-	}
-	defer r.kill()
-	pid := r.cmd.Process.Pid
-	time.Sleep(calm)
-	rest := settle
-	if m.w.busy {
-		rest = cpuTime
-	}
-	before, err := rest(pid)
-	if err != nil {
-		return err
-	}
-	for _, l := range m.cfg.Loads {
-		if took[l], err = m.p.run(ctx, l, m.n[l], m.cpus.load, m.cfg.Gap); err != nil {
-			return err
+	report, err := m.w.during(ctx, m.cfg, m.p, m.cpus.watcher, func(pid int) error {
+		time.Sleep(calm)
+		rest := settle
+		if m.w.busy {
+			rest = cpuTime
 		}
-		after, err := rest(pid)
+		before, err := rest(pid)
 		if err != nil {
 			return err
 		}
-		m.used(l, after-before, took[l])
-		before = after
-	}
-	rss, err := peakRSS(pid)
-	if err != nil {
+		for _, l := range m.cfg.Loads {
+			if took[l], err = m.p.run(ctx, l, m.n[l], m.cpus.load, m.cfg.Gap); err != nil {
+				return err
+			}
+			after, err := rest(pid)
+			if err != nil {
+				return err
+			}
+			m.used(l, after-before, took[l])
+			before = after
+		}
+		rss, err := peakRSS(pid)
+		m.rss = max(m.rss, rss)
 		return err
-	}
-	m.rss = max(m.rss, rss)
-	report, err := r.stop()
+	})
 	if err != nil {
 		return err
 	}

@@ -231,6 +231,20 @@ func (w *Watcher) start(ctx context.Context, cfg *Config, p *programs, cpu int) 
 	return r, nil
 }
 
+// during has the watcher watch while do runs, which is given its pid, and
+// returns what the watcher has told of.
+func (w *Watcher) during(ctx context.Context, cfg *Config, p *programs, cpu int, do func(pid int) error) (*childReport, error) {
+	r, err := w.start(ctx, cfg, p, cpu)
+	if err != nil {
+		return nil, err
+	}
+	defer r.kill()
+	if err := do(r.cmd.Process.Pid); err != nil {
+		return nil, err
+	}
+	return r.stop()
+}
+
 // errEnded is told of a tool that has ended before it told of anything.
 var errEnded = errors.New("it ended")
 

@@ -65,42 +65,9 @@ func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []Wher
 }
 
 func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus processors, load Load, n int) (*WhereResult, error) {
-	var before, after usage
-	if w.wraps {
-		var err error
-		if before.bpfTime, before.bpfRuns, err = bpfUsage(); err != nil {
-			return nil, err
-		}
-		wrapped, err := w.wrap(ctx, p, load, n, cpus)
-		if err != nil {
-			return nil, err
-		}
-		after = wrapped.usage
-	} else {
-		r, err := w.start(ctx, cfg, p, cpus.watcher)
-		if err != nil {
-			return nil, err
-		}
-		defer r.kill()
-		pid := r.cmd.Process.Pid
-		if _, err := settle(pid); err != nil {
-			return nil, err
-		}
-		if before, err = usageOf(pid); err != nil {
-			return nil, err
-		}
-		if _, err := p.run(ctx, load, n, cpus.load, 0); err != nil {
-			return nil, err
-		}
-		if _, err := settle(pid); err != nil {
-			return nil, err
-		}
-		if after, err = usageOf(pid); err != nil {
-			return nil, err
-		}
-		if _, err := r.stop(); err != nil {
-			return nil, err
-		}
+	before, after, err := w.used(ctx, cfg, p, cpus, load, n)
+	if err != nil {
+		return nil, err
 	}
 	per := 1 / float64(sum(load.truth(n), taskwatch.AllKinds))
 	return &WhereResult{
@@ -113,12 +80,44 @@ func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus proc
 	}, nil
 }
 
+// used returns what the watcher has used before and after a run of a load.
+func (w *Watcher) used(ctx context.Context, cfg *Config, p *programs, cpus processors, load Load, n int) (before, after usage, err error) {
+	if w.wraps {
+		if before.bpfTime, before.bpfRuns, err = bpfUsage(); err != nil {
+			return before, after, err
+		}
+		wrapped, err := w.wrap(ctx, p, load, n, cpus)
+		if err != nil {
+			return before, after, err
+		}
+		return before, wrapped.usage, nil
+	}
+	_, err = w.during(ctx, cfg, p, cpus.watcher, func(pid int) (err error) {
+		if before, err = usageAtRest(pid); err != nil {
+			return err
+		}
+		if _, err = p.run(ctx, load, n, cpus.load, 0); err != nil {
+			return err
+		}
+		after, err = usageAtRest(pid)
+		return err
+	})
+	return before, after, err
+}
+
 // usage is what a process has used so far, and what BPF programs have.
 type usage struct {
 	user, sys time.Duration
 	switches  uint64 // that it made by itself: it waited, and was woken up
 	bpfTime   time.Duration
 	bpfRuns   uint64
+}
+
+func usageAtRest(pid int) (usage, error) {
+	if _, err := settle(pid); err != nil {
+		return usage{}, err
+	}
+	return usageOf(pid)
 }
 
 func usageOf(pid int) (u usage, err error) {
