@@ -100,7 +100,7 @@ const waitFlags = unix.WALL | unix.WNOTHREAD
 
 // Report is what waitid tells of a child or tracee.
 type Report struct {
-	TID  int  // 0 if there is nothing to report
+	TID  int
 	Dead bool // it waits to be reaped; else it has stopped
 
 	// Of a stop: the signal, and the PTRACE_EVENT_* above bit 8.
@@ -111,22 +111,17 @@ type Report struct {
 type WaitMode int
 
 const (
-	WaitNot  WaitMode = iota // not at all
-	WaitRaw                  // without telling the Go scheduler: see MakePreemptible
+	WaitRaw  WaitMode = iota // without telling the Go scheduler: see MakePreemptible
 	WaitLong                 // as any blocking call
 )
 
 // PeekWait returns a report about a child or tracee of the calling thread,
 // the newest first, and does not take it: the same will be reported again
-// until TakeWait takes it, or a stopped tracee is resumed. With WaitNot it may
-// find nothing.
+// until TakeWait takes it, or a stopped tracee is resumed.
 func PeekWait(mode WaitMode) (Report, error) {
 	const pAll = 0
 	var info waitInfo
-	flags := uintptr(unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | waitFlags)
-	if mode == WaitNot {
-		flags |= unix.WNOHANG
-	}
+	const flags = unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | waitFlags
 	var e unix.Errno
 	if mode == WaitLong {
 		_, _, e = unix.Syscall6(unix.SYS_WAITID, pAll, 0, uintptr(unsafe.Pointer(&info)), flags, 0, 0)
@@ -137,6 +132,15 @@ func PeekWait(mode WaitMode) (Report, error) {
 		return Report{}, e
 	}
 	return Report{TID: int(info.pid), Dead: info.dead(), Stop: int(info.status)}, nil
+}
+
+// HasChildren reports whether the calling thread has children or tracees.
+func HasChildren() bool {
+	const pAll = 0
+	var info waitInfo
+	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, pAll, 0, uintptr(unsafe.Pointer(&info)),
+		unix.WEXITED|unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT|waitFlags, 0, 0)
+	return e != unix.ECHILD
 }
 
 // PeekDeath reports whether the given child or tracee of the calling thread

@@ -16,21 +16,25 @@ import (
 // adoptAfter is how long a new task waits once it may be an orphan.
 const adoptAfter = 200 * time.Millisecond
 
-// orphans reports whether some early task may have lost its creator: a task
-// has died since it came.
-func (t *tracer) orphans() bool {
-	for _, e := range t.early {
-		if e.deaths != t.deaths {
-			return true
-		}
+// orphan reports whether an early task may have lost its creator: a task has
+// died since it came, or since it started and before it came.
+func (t *tracer) orphan(tid int, e *earlyStop) bool {
+	if e.deaths != t.deaths {
+		return true
 	}
-	return false
+	st, err := t.proc.Stat(tid, 0)
+	return err != nil || st.StartNS <= t.diedNS
 }
 
-// adopt takes in the tasks that have waited for too long.
-func (t *tracer) adopt() {
+// adopt takes in the early tasks that have lost their creator and waited for
+// long enough, or all.
+func (t *tracer) adopt(all bool) {
 	for tid, e := range t.early {
-		if e.deaths == t.deaths || time.Since(e.since) < adoptAfter {
+		if !all && (time.Since(e.since) < adoptAfter || !t.orphan(tid, e)) {
+			continue
+		}
+		if !t.started { // one of the shim's
+			t.follow(&tracee{tid: tid, proc: t.command.proc})
 			continue
 		}
 		pid, flags := tid, uint64(0)
@@ -55,6 +59,9 @@ func (t *tracer) adopt() {
 			t.adopted[tid] = stat.StartNS
 		}
 		t.created(by, tid, flags, missing)
+	}
+	if len(t.early) == 0 {
+		t.alarm.clear()
 	}
 }
 

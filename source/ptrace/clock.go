@@ -13,7 +13,8 @@ type clock struct {
 }
 
 func newClock() clock {
-	return clock{time.Now(), sys.Monotonic()}
+	ns := sys.Monotonic() // first, so that no event is told to be later than it is
+	return clock{time.Now(), ns}
 }
 
 func (c *clock) now() (wall time.Time, monoNS int64) {

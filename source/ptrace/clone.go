@@ -135,6 +135,9 @@ func (t *tracer) follow(tr *tracee) {
 	t.add(tr)
 	if early := t.early[tr.tid]; early != nil {
 		delete(t.early, tr.tid)
+		if tr.tid != tr.proc.pid {
+			t.forget(tr.tid)
+		}
 		if early.report.Dead {
 			t.died(tr, early.status, &early.rusage)
 		} else {

@@ -86,6 +86,7 @@ func (t *tracer) parentFirst(tr *tracee) error {
 func (t *tracer) died(tr *tracee, status unix.WaitStatus, rusage *unix.Rusage) {
 	delete(t.tracees, tr.tid)
 	t.deaths++
+	t.diedNS = sys.BootTime()
 	if !tr.exited {
 		code := uint64(status) & 0xffff
 		if tr.ending {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -401,5 +402,59 @@ func TestProgramRunsOnWhileCommandSleeps(t *testing.T) {
 	wg.Wait()
 	if s.Exit().Signal != int(unix.SIGKILL) {
 		t.Errorf("the command ended with %+v before it was killed", s.Exit())
+	}
+}
+
+// spin keeps all processors busy until the test ends, a minute at most.
+func spin(t *testing.T) {
+	t.Helper()
+	for range 2 * runtime.NumCPU() {
+		cmd := exec.Command("sh", "-c", "ulimit -t 60; while :; do :; done")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+	}
+}
+
+// A tree that is killed while its tasks fork, on processors that have other
+// work, ends: also tasks whose creators have died before they could say what
+// they had made. And children of this process that are not the tracer's are
+// nothing to wait for.
+func TestEndOfContextAmongForks(t *testing.T) {
+	prog := testutil.BuildC(t, "testdata/killfork.c")
+	spin(t)
+	for i := range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		if i == 0 {
+			cancel() // before it has begun
+		}
+		m := &taskwatch.Module{Name: "cancel", Observer: true}
+		m.Table[taskwatch.Exec] = []taskwatch.Watcher{func(*taskwatch.Event) error {
+			time.AfterFunc(time.Duration(i)*20*time.Microsecond, cancel)
+			return nil
+		}}
+		var reg taskwatch.Registry
+		if err := reg.Register(m); err != nil {
+			t.Fatal(err)
+		}
+		src, err := New(Config{Path: prog, Argv: []string{prog, "1000000"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- src.Run(ctx, &reg) }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("round %d: %v", i, err)
+			}
+		case <-time.After(limit):
+			t.Fatalf("round %d: Run has not returned", i)
+		}
+		cancel()
 	}
 }

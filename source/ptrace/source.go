@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -171,20 +172,37 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		return errors.New("ptrace: Run called twice: a source runs one command, once; make a new one")
 	}
 	result := make(chan error, 1)
-	go func() {
-		// The tracer is a thread, not a process. The goroutine ends without
-		// unlocking it, so that the thread goes, and whatever it might still
-		// trace with it.
-		runtime.LockOSThread()
-		result <- newTracer(s, reg).supervise()
-	}()
+	go onOwnThread(func() { result <- newTracer(s, reg).supervise() })
 	select {
 	case err := <-result:
 		return err
 	case <-ctx.Done():
 		s.kill()
-		return <-result
+		err := <-result
+		if errors.Is(err, errFirstStage) {
+			err = nil // killed before it became the command
+		}
+		return err
 	}
+}
+
+// onOwnThread calls fn on a thread that has no children: those that it has
+// started for others would be reported to fn, and be missed by who waits for
+// them. The tracer is that thread, not the process. It ends with fn, and with
+// it whatever it might still trace.
+func onOwnThread(fn func()) {
+	runtime.LockOSThread()
+	if !sys.HasChildren() {
+		fn()
+		return // without unlocking
+	}
+	found := make(chan struct{})
+	go onOwnThread(func() {
+		close(found)
+		fn()
+	})
+	<-found // on another thread, because this one is taken
+	runtime.UnlockOSThread()
 }
 
 // Exit returns how the command itself ended. It is valid once Run has

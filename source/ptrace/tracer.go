@@ -28,6 +28,7 @@ type tracer struct {
 	tracees map[int]*tracee // by tid
 	idle    bool            // the last wait was long
 	early   map[int]*earlyStop
+	alarm   *alarm          // set while there are early tasks
 	adopted map[int]int64   // tid and start time of tasks whose creator has not announced them
 	noticed map[string]bool // setuid files the user was told of
 	command *tracee         // the command's first task
@@ -38,6 +39,7 @@ type tracer struct {
 	run    uint64 // the first half of task ids
 	tasks  uint64 // the second half of the last one
 	deaths uint64 // reports of deaths so far
+	diedNS int64  // CLOCK_BOOTTIME of the last one
 	seq    uint64
 	ev     taskwatch.Event
 	clock  clock
@@ -160,20 +162,35 @@ func (t *tracer) newTask() *taskwatch.Task {
 	return &taskwatch.Task{ID: taskwatch.TaskID{Run: t.run, N: t.tasks}}
 }
 
-// add and remove keep the set of pids that Kill reaches.
 func (t *tracer) add(tr *tracee) {
 	t.tracees[tr.tid] = tr
+	t.reach(tr.proc.pid)
+}
+
+// reach has Kill reach a process, by its pid or by the tid of a task of it
+// that nobody has announced, until the task's death or forget. If Kill was
+// called already, so it is.
+func (t *tracer) reach(pid int) {
 	t.src.mu.Lock()
 	defer t.src.mu.Unlock()
-	t.src.pids[tr.proc.pid] = struct{}{}
+	t.src.pids[pid] = struct{}{}
 	if t.src.killed {
-		_ = unix.Kill(tr.proc.pid, unix.SIGKILL)
+		_ = unix.Kill(pid, unix.SIGKILL)
 	}
+}
+
+// forget takes a tid that is no pid out again: it may change in an exec.
+func (t *tracer) forget(tid int) {
+	t.src.mu.Lock()
+	defer t.src.mu.Unlock()
+	delete(t.src.pids, tid)
 }
 
 // supervise starts the command and handles stops until no tracee is left.
 func (t *tracer) supervise() error {
 	_ = sys.QuietStops() // without it, only slower
+	t.alarm = newAlarm(unix.Gettid())
+	defer t.alarm.clear()
 	if err := t.start(); err != nil {
 		return err
 	}
@@ -188,15 +205,15 @@ func (t *tracer) loop() error {
 	for {
 		report, err := t.wait()
 		switch {
+		case errors.Is(err, unix.ECHILD) && len(t.early) > 0:
+			t.adopt(true) // what nobody has announced has ended, too
 		case errors.Is(err, unix.ECHILD):
 			return nil
 		case errors.Is(err, unix.EINTR):
 			t.idle = true
+			t.adopt(false)
 		case err != nil:
 			return fmt.Errorf("ptrace: wait: %w", err)
-		case report.TID == 0:
-			time.Sleep(time.Millisecond)
-			t.adopt()
 		default:
 			if err := t.take(report); err != nil {
 				return err
@@ -211,11 +228,8 @@ func (t *tracer) loop() error {
 // where only the runtime's preemption ends it, after 10 ms or for the garbage
 // collector; one that was ended so goes on as any blocking call.
 func (t *tracer) wait() (sys.Report, error) {
-	if t.orphans() { // no report will come of them
-		return sys.PeekWait(sys.WaitNot)
-	}
 	mode := sys.WaitRaw
-	if t.idle || !asyncPreemption || sys.MakePreemptible() != nil {
+	if err := sys.MakePreemptible(); err != nil || t.idle || !asyncPreemption {
 		mode = sys.WaitLong
 	}
 	t.idle = false
@@ -273,9 +287,13 @@ func (t *tracer) takeEarly(report sys.Report) error {
 	if err != nil {
 		return fmt.Errorf("ptrace: take the report of task %d: %w", report.TID, err)
 	}
-	if tid != 0 { // else a SIGKILL has taken it out of the stop
-		early.report.Dead = !early.status.Stopped()
-		t.early[tid] = early
+	if tid == 0 { // a SIGKILL has taken it out of the stop
+		return nil
+	}
+	t.early[tid] = early
+	t.alarm.set()
+	if early.report.Dead = !early.status.Stopped(); !early.report.Dead {
+		t.reach(tid)
 	}
 	return nil
 }
