@@ -171,23 +171,20 @@ func (r *Reader) read(pid, tid int, file string) ([]byte, error) {
 	if r.buf == nil {
 		r.buf = make([]byte, 16<<10)
 	}
-	n := 0
 	for {
-		m, err := unix.Read(fd, r.buf[n:])
+		n, err := unix.Pread(fd, r.buf, 0)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
 			return nil, &fs.PathError{Op: "read", Path: name, Err: err}
 		}
-		n += m
-		// All but cmdline come in one piece where the buffer is large enough.
-		if m == 0 || n < len(r.buf) && file != "cmdline" {
+		// In one piece: the end of a second read may be that of the task, and
+		// what has been read no whole.
+		if n < len(r.buf) {
 			return r.buf[:n], nil
 		}
-		if n == len(r.buf) {
-			r.buf = append(r.buf, make([]byte, len(r.buf))...)
-		}
+		r.buf = make([]byte, 2*len(r.buf))
 	}
 }
 
