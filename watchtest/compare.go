@@ -109,7 +109,7 @@ func (c *comparison) problem(format string, args ...any) {
 
 // compare matches tasks with lives and compares them one by one.
 func (c *comparison) compare(tr *truth, events []seen) []string {
-	c.courses = map[*life]*course{}
+	c.courses, c.problems = map[*life]*course{}, nil
 	byTID := map[int][]*course{} // in order of time; 0 holds those that never had a tid
 	for _, s := range courses(events) {
 		tid := s.tid()

@@ -56,6 +56,66 @@ func TestSourceOutside(t *testing.T) {
 	Source(t, outsideConfig(nil))
 }
 
+// leaderExec tells the n-th exec by a thread as its leader's.
+func leaderExec(list []delivery, n int) []delivery {
+	clones := map[*taskwatch.Task]*taskwatch.Event{}
+	for i, d := range list {
+		switch {
+		case d.ev.Kind == taskwatch.Clone:
+			clones[d.task] = d.ev
+		case d.ev.Kind != taskwatch.Exec || clones[d.task] == nil || clones[d.task].Task.TID == d.ev.Task.TID:
+		case n > 0:
+			n--
+		default:
+			return exchanged(list, i)
+		}
+	}
+	panic("too few execs by threads")
+}
+
+// exchanged exchanges the caller of the exec at i, from there on, with the
+// leader, whose exit and free are told before it or after.
+func exchanged(list []delivery, i int) []delivery {
+	thread := list[i].task
+	var leader *taskwatch.Task
+	for _, d := range list[:i] {
+		if d.ev.Task.TID == list[i].ev.Task.TID {
+			leader = d.task
+		}
+	}
+	last := map[*taskwatch.Task]*taskwatch.Task{} // what it was when it was told of last
+	for j, d := range list {
+		switch {
+		case d.task == leader && d.ev.Kind >= taskwatch.Exit:
+			d.ev.Task, list[j].task = last[thread].Clone(), thread
+		case d.task == thread && j >= i:
+			was, is := last[leader], d.ev.Task
+			is.ID, is.ParentID, is.StartNS = was.ID, was.ParentID, was.StartNS
+			list[j].task = leader
+		default:
+			last[d.task] = d.ev.Task
+		}
+	}
+	return list
+}
+
+// TestLeaderExecs has a source that takes execs by threads for those of their
+// leaders: as many as the suite forgives, and more.
+func TestLeaderExecs(t *testing.T) {
+	hurry(t)
+	path := buildWorkload(t)
+	once := func(list []delivery) []delivery { return leaderExec(list, 1) }
+	cfg := oracleConfig(allCapabilities(), once)
+	mustFail(t, "exec-thread", cfg, path, "differ from what it did")
+	cfg.LeaderExecs = true
+	if problems := caseNamed(t, "exec-thread").check(t, &cfg, path); len(problems) > 0 {
+		t.Errorf("one exec told as the leader's: %s", strings.Join(problems, "\n\t"))
+	}
+	cfg = oracleConfig(allCapabilities(), func(list []delivery) []delivery { return leaderExec(once(list), 1) })
+	cfg.LeaderExecs = true
+	mustFail(t, "exec-thread", cfg, path, "differ from what it did")
+}
+
 func outsideConfig(spoil func([]delivery) []delivery) Config {
 	return Config{New: func(t testing.TB, cmd Command) Instance {
 		ready := make(chan struct{})

@@ -47,6 +47,8 @@ type want struct {
 	// floating says that the order within the task is open: ids that change
 	// in an exec may be reported before or after it.
 	floating bool
+
+	over *life // of an exec by another thread: the leader, whose tid it took
 }
 
 func (l *life) want(k taskwatch.Kind, f *fact) {
@@ -99,6 +101,9 @@ func newTruth(facts []*fact) (*truth, error) {
 				argv: plain(f.Argv), uid: f.UID, gid: f.GID,
 			}
 			l.want(taskwatch.Exec, f)
+			if leader := byTID[f.TID]; leader != l {
+				l.wants[len(l.wants)-1].over = leader
+			}
 			byTID[f.TID] = l
 			tr.execs++
 		case "uid", "gid":

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -264,15 +265,8 @@ func watchQueue(t *testing.T, cfg Config, m *taskwatch.Module, records int) (*So
 
 // TestOlderTask sees the exit of a process that ran before the source.
 func TestOlderTask(t *testing.T) {
-	older := exec.Command("sleep", "1000")
-	older.Dir = "/"
-	if err := older.Start(); err != nil {
-		t.Fatal(err)
-	}
+	older, _ := testutil.Hold(t, exec.Command("sh", "-c", "echo up; read line"))
 	pid := older.Process.Pid
-	for exe := ""; !strings.HasSuffix(exe, "/sleep") && !strings.HasSuffix(exe, "/busybox"); { // past its exec
-		exe, _ = os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
-	}
 	var c collector
 	_, stop := watch(t, Config{}, c.module())
 	older.Process.Kill()
@@ -286,7 +280,7 @@ func TestOlderTask(t *testing.T) {
 		}
 		task := ev.Task
 		if ev.Kind != taskwatch.Exit || ev.Exit.Signal != int(syscall.SIGKILL) || !ev.Exit.Group ||
-			strings.Join(task.Argv, " ") != "sleep 1000" || task.PPID != os.Getpid() || task.Comm == "" || task.StartNS == 0 ||
+			!slices.Equal(task.Argv, older.Args) || task.PPID != os.Getpid() || task.Comm == "" || task.StartNS == 0 ||
 			ev.Missing != taskwatch.FieldsRusage|execOnly|taskwatch.FieldParentID {
 			t.Errorf("%s: exit %+v argv %q ppid %d comm %q start %d missing %s", ev.Kind, ev.Exit, task.Argv, task.PPID, task.Comm, task.StartNS, ev.Missing)
 		}

@@ -20,7 +20,8 @@
 //     area at once may be read after the change. Without privileges exe and
 //     cwd of other users' tasks cannot be read.
 //   - uid, gid: saved and file system ids are read from /proc; if the task
-//     has ended or changed its ids again by then, the ids are missing.
+//     has ended or changed its ids again by then, the ids are missing until an
+//     exec, which makes them the effective ones, that the kernel tells.
 //   - cwd and cgroup can change without an event, so they are told at an exec
 //     only.
 //   - start_ns is read from /proc, in steps of 10 ms, and missing if the task is
@@ -35,6 +36,15 @@
 // the task is a thread (then parent_id is missing if the process had several)
 // or was made with CLONE_PARENT: it then counts as made by its parent, with
 // the parent's program and ids until its first exec.
+//
+// # Who called exec
+//
+// A thread that calls exec takes over the tid of its process's leader, which
+// ends. The leader is given the thread's tid meanwhile (exchange_tids in the
+// kernel's fs/exec.c), and if that comes before it has sent the message of its
+// exit (do_exit in kernel/exit.c), the messages are those of an exec by the
+// leader: about one in 1,000 execs by threads is told as the leader's, with the
+// ends of the two exchanged.
 //
 // # Loss
 //

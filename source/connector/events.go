@@ -60,7 +60,8 @@ func (st *stream) fork(e *entry, r *cnproc.Record) {
 	if from != nil {
 		e.inherit(from)
 		if from.asOf > r.NS { // read after the fork: the child may have had other facts
-			e.unknown |= fieldsProgram | fieldsIDs
+			e.unknown |= fieldsProgram
+			e.forgetIDs()
 			st.read(e, r.NS)
 		}
 		return
@@ -88,10 +89,15 @@ func (st *stream) thread(e *entry, r *cnproc.Record) {
 		return
 	}
 	e.inherit(from)
-	if p.live == 2 && !p.unsure && !st.dirty {
+	if from.asOf > r.NS { // found after the clone: others may have been there then, and other facts
+		e.unknown |= taskwatch.FieldParentID | fieldsProgram
+		e.forgetIDs()
+		st.read(e, r.NS)
+	} else if p.live == 2 && !p.unsure && !st.dirty {
 		st.created(e, from)
 	} else if p.mixed || p.unsure || st.dirty {
-		e.unknown |= taskwatch.FieldComm | fieldsIDs
+		e.unknown |= taskwatch.FieldComm
+		e.forgetIDs()
 		st.readStatus(e, r.NS)
 	}
 }
@@ -100,9 +106,14 @@ func (st *stream) thread(e *entry, r *cnproc.Record) {
 // of the record will not do: it is taken later, after whatever may interrupt a
 // fork.
 func (st *stream) begin(e *entry, r *cnproc.Record) {
-	if s, err := st.proc.Stat(r.PID, r.TID); err == nil && s.StartNS <= r.NS+st.clock.boot {
-		e.began(s.StartNS)
+	s, err := st.proc.Stat(r.PID, r.TID)
+	if err != nil || s.StartNS > r.NS+st.clock.boot {
+		return
 	}
+	if r.TID != r.PID && s.Exited() {
+		return // a thread leaves nothing; this is the leader, whose tid the thread took in an exec
+	}
+	e.began(s.StartNS)
 }
 
 // find returns the entry of the task that a record is about. A task that is
@@ -145,6 +156,7 @@ func (st *stream) exec(r *cnproc.Record) {
 		st.ev.OldExe = ""
 		missing = taskwatch.FieldOldExe
 	}
+	e.settleIDs()
 	missing |= st.readProgram(e, r)
 	e.asOf = 0
 	st.deliver(taskwatch.Exec, e, r, missing)
@@ -157,8 +169,9 @@ const patience = 2 * time.Second
 
 // execer returns the task of a process that has just called exec, or nil if
 // that cannot be told. All others have exited, but the kernel may send the
-// message of an exit after that of the exec that waited for it, and names the
-// leader in both. So it is the one whose exit does not come.
+// message of an exit after that of the exec that waited for it. So it is the
+// one whose exit does not come, which is told by the tids: but see the package
+// comment on the leader's.
 func (st *stream) execer(p *process) *entry {
 	leader := st.table.tasks[p.pid]
 	if leader != nil && leader.proc != p {
@@ -200,9 +213,9 @@ func (st *stream) exits() map[int]int {
 
 func (st *stream) ids(r *cnproc.Record, k taskwatch.Kind) {
 	e := st.find(r)
-	ids, field := &e.task.UID, taskwatch.FieldUID
+	ids, field, told := &e.task.UID, taskwatch.FieldUID, &e.told.uid
 	if k == taskwatch.GID {
-		ids, field = &e.task.GID, taskwatch.FieldGID
+		ids, field, told = &e.task.GID, taskwatch.FieldGID, &e.told.gid
 	}
 	missing := taskwatch.FieldCause
 	st.ev.OldIDs = *ids
@@ -220,10 +233,15 @@ func (st *stream) ids(r *cnproc.Record, k taskwatch.Kind) {
 			}
 			_ = st.queue.pump() // what fails here fails in fill too, and ends the run
 			known = now[taskwatch.RealID] == r.Real && now[taskwatch.EffectiveID] == r.Effective && !st.idsChanged(r, k)
-			st.table.reparent(e, s.PPID)
+			if s.PPID != 0 { // else the task has ended in between
+				st.table.reparent(e, s.PPID)
+			}
 		}
 	}
-	*ids = now
+	if !known {
+		now = taskwatch.IDs{}
+	}
+	*ids, *told = now, &toldIDs{r.Real, r.Effective}
 	e.know(field, known)
 	if e.proc.live > 1 {
 		e.proc.mixed = true

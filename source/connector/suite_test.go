@@ -18,8 +18,9 @@ func TestMain(m *testing.M) {
 func TestConformance(t *testing.T) {
 	requireConnector(t)
 	watchtest.Source(t, watchtest.Config{
-		RealParent: true,
-		Short:      testing.Short(),
+		RealParent:  true,
+		LeaderExecs: true,
+		Short:       testing.Short(),
 		New: func(t testing.TB, _ watchtest.Command) watchtest.Instance {
 			ready := make(chan struct{})
 			s, err := New(Config{OnReady: func() { close(ready) }})

@@ -38,6 +38,34 @@ type entry struct {
 	dying   bool             // killed by another's exec: no longer live, but its exit is still to come
 	scan    uint64           // the last scan that found it
 	last    bool             // it was the last of its process when its tid got another owner
+
+	// The ids that the kernel has told, while the others are unknown: see
+	// settleIDs.
+	told struct{ uid, gid *toldIDs }
+}
+
+// toldIDs are what a message tells of a task's ids.
+type toldIDs struct{ real, effective uint32 }
+
+// settleIDs is called at an exec, which makes the saved and the file system id
+// the effective one (cap_bprm_creds_from_file in security/commoncap.c).
+func (e *entry) settleIDs() {
+	for _, k := range []struct {
+		field taskwatch.Fields
+		ids   *taskwatch.IDs
+		told  *toldIDs
+	}{{taskwatch.FieldUID, &e.task.UID, e.told.uid}, {taskwatch.FieldGID, &e.task.GID, e.told.gid}} {
+		if e.unknown.Has(k.field) && k.told != nil {
+			*k.ids = taskwatch.IDs{k.told.real, k.told.effective, k.told.effective, k.told.effective}
+			e.know(k.field, true)
+		}
+	}
+}
+
+// forgetIDs says that nothing is known of the task's ids.
+func (e *entry) forgetIDs() {
+	e.unknown |= fieldsIDs
+	e.told.uid, e.told.gid = nil, nil
 }
 
 // table holds the tasks that have not exited.
@@ -198,6 +226,7 @@ func (e *entry) inherit(from *entry) {
 	t, f := e.task, from.task
 	t.Comm, t.Exe, t.Argv, t.UID, t.GID = f.Comm, f.Exe, f.Argv, f.UID, f.GID
 	e.unknown = e.unknown&^inherited | from.unknown&inherited
+	e.told = from.told
 	e.asOf = 0
 }
 
