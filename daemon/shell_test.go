@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bufio"
 	"io"
 	"os/exec"
 	"testing"
@@ -12,6 +13,7 @@ type shell struct {
 	in  io.WriteCloser
 }
 
+// newShell starts one, and returns when its own exec is over.
 func newShell(t testing.TB) *shell {
 	t.Helper()
 	s := &shell{cmd: exec.Command("sh")}
@@ -19,8 +21,16 @@ func newShell(t testing.TB) *shell {
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
+	}
+	s.say(t, "echo up")
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
+		t.Fatalf("the shell says %q, %v", line, err)
 	}
 	t.Cleanup(func() {
 		if s.cmd.ProcessState == nil {

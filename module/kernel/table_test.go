@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -18,43 +17,23 @@ const countC = "testdata/modules/count.c"
 // workload is a program that waits for go before it does what its arguments
 // say.
 type workload struct {
-	t   testing.TB
-	cmd *exec.Cmd
-	in  io.WriteCloser
+	t    testing.TB
+	held *testutil.Held
 }
 
 func startLoad(t testing.TB, forks, execs, threads int) *workload {
 	t.Helper()
-	cmd := exec.Command(testutil.BuildC(t, "-static", "testdata/load.c"), strconv.Itoa(forks), strconv.Itoa(execs), strconv.Itoa(threads))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	w := &workload{t, cmd, in}
-	t.Cleanup(func() {
-		in.Close()
-		if w.cmd.ProcessState == nil {
-			cmd.Process.Kill()
-			cmd.Wait()
-		}
-	})
-	return w
+	held, _ := testutil.Hold(t, exec.Command(testutil.BuildC(t, "-static", "testdata/load.c"),
+		strconv.Itoa(forks), strconv.Itoa(execs), strconv.Itoa(threads)))
+	return &workload{t, held}
 }
 
-func (w *workload) pid() int { return w.cmd.Process.Pid }
+func (w *workload) pid() int { return w.held.Process.Pid }
 
 // run lets it go and waits for its end.
 func (w *workload) run() {
 	w.t.Helper()
-	if _, err := w.in.Write([]byte{1}); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := w.cmd.Wait(); err != nil {
-		w.t.Fatal(err)
-	}
+	w.held.Release(w.t)
 }
 
 // eventually waits for a counter that lags behind the process, as free does.

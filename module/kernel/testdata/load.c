@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * load FORKS EXECS THREADS: waits for a byte, then does just that many of
- * each, one after the other, and ends. "load exit" ends at once.
+ * load FORKS EXECS THREADS: writes a byte once it runs, waits for the end of
+ * its input, does just that many of each, one after the other, and ends. "load
+ * exit" ends at once.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && !strcmp(argv[1], "exit"))
 		return 0;
-	if (argc != 4 || read(0, &c, 1) != 1)
+	if (argc != 4 || write(1, "", 1) != 1 || read(0, &c, 1) != 0)
 		return 2;
 	for (int i = atoi(argv[1]); i > 0; i--) {
 		pid_t pid = fork();
