@@ -130,13 +130,15 @@ func (r *running) start(c *Command, seed func(tid int)) error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		seed(unix.Gettid())
+		// The command may run, and say so, before this thread knows its pid:
+		// who sends it a signal then has to wait for that.
+		r.mu.Lock()
 		pid, err := c.start()
-		seed(0)
 		if err == nil {
-			r.mu.Lock()
 			r.pid = pid
-			r.mu.Unlock()
 		}
+		r.mu.Unlock()
+		seed(0)
 		started <- err
 		for err == nil && r.follow(pid) {
 		}
