@@ -267,3 +267,35 @@ func TestDeathTakesTheTreeAlong(t *testing.T) {
 		eventually(t, fmt.Sprintf("process %d is dead", pid), func() bool { return !alive(pid) })
 	}
 }
+
+// A command that says that it runs can be sent a signal.
+func TestSignalOfACommandThatJustRuns(t *testing.T) {
+	for range 500 {
+		in, release, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := new(Source)
+		c := command(t, "read")
+		c.Stdin, c.Stdout, c.Stderr = in, out, os.Stderr
+		started := make(chan error, 1)
+		go func() { started <- s.command.start(c, func(int) {}) }()
+		if _, err := said.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Signal(0); err != nil {
+			t.Fatalf("the command runs, and a signal to it fails: %v", err)
+		}
+		for _, f := range []*os.File{in, release, said, out} {
+			f.Close()
+		}
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the command has ended", s.command.hasEnded)
+	}
+}
