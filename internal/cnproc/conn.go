@@ -76,15 +76,7 @@ func Open(bufferSize int) (*Conn, error) {
 }
 
 func (c *Conn) subscribe(bufferSize int) error {
-	if err := c.nl.SetReadBuffer(bufferSize); err != nil {
-		return fmt.Errorf("set the buffer's size: %w", err)
-	}
-	// The kernel counts its own overhead in and says twice what was asked.
-	size, err := c.nl.ReadBuffer()
-	if err != nil {
-		return fmt.Errorf("get the buffer's size: %w", err)
-	}
-	c.bytes = size / 2
+	var err error
 	if c.raw, err = c.nl.SyscallConn(); err != nil {
 		return err
 	}
@@ -95,7 +87,20 @@ func (c *Conn) subscribe(bufferSize int) error {
 		}
 		return err
 	}
-	return c.await(number)
+	if err := c.await(number); err != nil {
+		return err
+	}
+	// Not before: in a small buffer the answer might be lost.
+	if err := c.nl.SetReadBuffer(bufferSize); err != nil {
+		return fmt.Errorf("set the buffer's size: %w", err)
+	}
+	// The kernel counts its own overhead in and says twice what was asked.
+	size, err := c.nl.ReadBuffer()
+	if err != nil {
+		return fmt.Errorf("get the buffer's size: %w", err)
+	}
+	c.bytes = size / 2
+	return nil
 }
 
 func (c *Conn) send(number, op uint32) error {

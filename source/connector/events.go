@@ -185,7 +185,7 @@ func (st *stream) execer(p *process) *entry {
 				left = append(left, e)
 			}
 		}
-		late := time.Now().After(end)
+		late := time.Now().After(end) || st.losing() // what is lost is not waited for
 		switch {
 		case len(left) == 0:
 			return leader
@@ -202,6 +202,9 @@ func (st *stream) execer(p *process) *entry {
 		_ = st.queue.pump() // what fails here fails in fill too, and ends the run
 	}
 }
+
+// losing reports whether messages were lost that the table may lack.
+func (st *stream) losing() bool { return st.dirty || st.queue.missing() != st.holes }
 
 // exits counts, by tid, the exits that are not yet handled.
 func (st *stream) exits() map[int]int {

@@ -7,6 +7,8 @@ type gaps struct {
 	next map[uint32]uint32 // by CPU: the number of its next message
 }
 
+func newGaps() gaps { return gaps{make(map[uint32]uint32)} }
+
 // noCPU is what answers to requests hold on kernels that do not count them.
 const noCPU = ^uint32(0)
 

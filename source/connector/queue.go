@@ -23,6 +23,8 @@ type queue struct {
 
 	mu    sync.Mutex // guards the fields below
 	in    []cnproc.Record
+	gaps  gaps
+	holes uint64          // places where messages are missing, of all that was received
 	ahead map[int]changes // by tid, of tasks with such records in the queue
 	err   error           // why nothing more will come
 	more  sync.Cond       // there is something in in, or err is set
@@ -39,7 +41,7 @@ type changes struct{ exec, uid, gid, comm int64 }
 var maxQueue = 1 << 18
 
 func newQueue(conn *cnproc.Conn) *queue {
-	q := &queue{conn: conn, max: maxQueue, ahead: make(map[int]changes)}
+	q := &queue{conn: conn, max: maxQueue, gaps: newGaps(), ahead: make(map[int]changes)}
 	q.more.L, q.room.L = &q.mu, &q.mu
 	return q
 }
@@ -50,6 +52,9 @@ func (q *queue) add(r *cnproc.Record) {
 	defer q.mu.Unlock()
 	if q.until != 0 && r.NS > q.until {
 		return
+	}
+	if r.What == overrun || q.gaps.check(r) > 0 {
+		q.holes++
 	}
 	q.in = append(q.in, *r)
 	c := q.ahead[r.TID]
@@ -206,6 +211,14 @@ func (q *queue) changed(tid int, ns int64) changes {
 		}
 	}
 	return c
+}
+
+// missing returns in how many places messages are missing, of all that was
+// received.
+func (q *queue) missing() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.holes
 }
 
 // exits counts the records of exits that wait, by tid.

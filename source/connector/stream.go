@@ -33,6 +33,8 @@ type stream struct {
 	scanned time.Time     // when the last scan ended
 	scan    time.Duration // what it took
 
+	holes uint64 // places where messages are missing, of what was handled
+
 	received, lost, overruns uint64
 }
 
@@ -89,12 +91,14 @@ func (st *stream) publish() {
 func (st *stream) handle(r *cnproc.Record) error {
 	if r.What == overrun {
 		st.overruns++
+		st.holes++
 		st.overrun, st.dirty = true, true
 		return nil
 	}
 	st.received++
 	st.queue.handled(r)
 	if n := st.gaps.check(r); n > 0 {
+		st.holes++
 		if err := st.lose(n); err != nil {
 			return err
 		}
