@@ -12,8 +12,9 @@ const tracing = "/sys/kernel/tracing"
 
 // mountTracefs gives the calling thread, and what it starts, the kernel's
 // tracing files where nobody has mounted them: others do not see the mount, and
-// it goes with the last process that does. A kernel without them is left to the
-// tool to complain of.
+// it goes with the last process that does. That there are none, or that nothing
+// may be mounted, as in a container, is left to the tools that need them to
+// complain of.
 func mountTracefs() error {
 	var fs unix.Statfs_t
 	switch err := unix.Statfs(tracing, &fs); {
@@ -22,7 +23,10 @@ func mountTracefs() error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", tracing, err)
 	}
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+	switch err := unix.Unshare(unix.CLONE_NEWNS); {
+	case errors.Is(err, unix.EPERM):
+		return nil
+	case err != nil:
 		return fmt.Errorf("unshare mounts: %w", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
