@@ -35,8 +35,7 @@ func newSource(t testing.TB, cfg bpf.Config) *bpf.Source {
 // The source starts the command itself and watches its tree.
 func TestConformanceOfTheTreeScope(t *testing.T) {
 	testutil.Root(t)
-	bpf.WaitForFrees(30 * time.Second)
-	t.Cleanup(func() { bpf.WaitForFrees(2 * time.Second) })
+	t.Cleanup(bpf.WaitForFrees(30 * time.Second))
 	watchtest.Source(t, watchtest.Config{MaxArgv: maxArgv, Short: testing.Short(), New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 		src := newSource(t, bpf.Config{Command: config(cmd), Latency: bpf.DefaultLatency})
 		return watchtest.Instance{Source: src, Exit: src.Exit}

@@ -2,6 +2,11 @@ package bpf
 
 import "time"
 
-// WaitForFrees has the end of a tree wait that long for frees: orphans are
-// reaped by the machine's first process, which may have other work.
-func WaitForFrees(d time.Duration) { freeWait = int64(d) }
+// WaitForFrees has the end of a tree wait that long for frees, until restore is
+// called: orphans are reaped by the machine's first process, which may look
+// only every other second.
+func WaitForFrees(d time.Duration) (restore func()) {
+	usual := freeWait
+	freeWait = int64(d)
+	return func() { freeWait = usual }
+}
