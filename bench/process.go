@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
 // cpuTime returns the CPU time that a process has used, with its threads, in
@@ -83,8 +84,7 @@ var free = processors{-1, -1}
 // the thread that starts it.
 func start(cmd *exec.Cmd, cpu int, prepare ...func() error) error {
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends, and what was done to it
+	go sys.OnThread(func() {
 		err := pin(cpu)
 		for _, p := range prepare {
 			if err == nil {
@@ -95,7 +95,7 @@ func start(cmd *exec.Cmd, cpu int, prepare ...func() error) error {
 			err = cmd.Start()
 		}
 		done <- err
-	}()
+	})
 	return <-done
 }
 

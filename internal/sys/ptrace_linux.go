@@ -119,7 +119,6 @@ const (
 // the newest first, and does not take it: the same will be reported again
 // until TakeWait takes it, or a stopped tracee is resumed.
 func PeekWait(mode WaitMode) (Report, error) {
-	const pAll = 0
 	var info waitInfo
 	const flags = unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | waitFlags
 	var e unix.Errno
@@ -136,21 +135,28 @@ func PeekWait(mode WaitMode) (Report, error) {
 
 // HasChildren reports whether the calling thread has children or tracees.
 func HasChildren() bool {
-	const pAll = 0
-	var info waitInfo
-	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, pAll, 0, uintptr(unsafe.Pointer(&info)),
-		unix.WEXITED|unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT|waitFlags, 0, 0)
+	_, e := look(pAll, 0, unix.WEXITED|unix.WSTOPPED)
 	return e != unix.ECHILD
 }
 
 // PeekDeath reports whether the given child or tracee of the calling thread
 // has died and waits to be taken.
 func PeekDeath(tid int) bool {
-	const pPID = 1
-	var info waitInfo
-	_, _, e := unix.RawSyscall6(unix.SYS_WAITID, pPID, uintptr(tid), uintptr(unsafe.Pointer(&info)),
-		unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|waitFlags, 0, 0)
+	info, e := look(pPID, tid, unix.WEXITED)
 	return e == 0 && int(info.pid) == tid && info.dead()
+}
+
+// What waitid looks at: all of them, or one.
+const (
+	pAll = 0
+	pPID = 1
+)
+
+// look is waitid for what is there already, which it does not take.
+func look(which, id, what int) (info waitInfo, e unix.Errno) {
+	_, _, e = unix.RawSyscall6(unix.SYS_WAITID, uintptr(which), uintptr(id), uintptr(unsafe.Pointer(&info)),
+		uintptr(what|unix.WNOHANG|unix.WNOWAIT|waitFlags), 0, 0)
+	return info, e
 }
 
 // waitInfo is siginfo_t as waitid fills it.

@@ -16,21 +16,15 @@ import (
 // adoptAfter is how long a new task waits once it may be an orphan.
 const adoptAfter = 200 * time.Millisecond
 
-// orphan reports whether an early task may have lost its creator: a task has
-// died since it came, or since it started and before it came.
-func (t *tracer) orphan(tid int, e *earlyStop) bool {
-	if e.deaths != t.deaths {
-		return true
-	}
-	st, err := t.proc.Stat(tid, 0)
-	return err != nil || st.StartNS <= t.diedNS
-}
-
-// adopt takes in the early tasks that have lost their creator and waited for
-// long enough, or all.
+// adopt takes in the early tasks that have waited for long enough and may have
+// lost their creator, because a task has died since they started; or all.
 func (t *tracer) adopt(all bool) {
 	for tid, e := range t.early {
-		if !all && (time.Since(e.since) < adoptAfter || !t.orphan(tid, e)) {
+		if !all && time.Since(e.since) < adoptAfter {
+			continue
+		}
+		stat, err := t.proc.Stat(tid, 0) // of one that is gone, all is 0
+		if !all && err == nil && stat.StartNS > t.diedNS {
 			continue
 		}
 		if !t.started { // one of the shim's
@@ -54,10 +48,7 @@ func (t *tracer) adopt(all bool) {
 		if by == nil || by.task == nil {
 			by = t.command
 		}
-		t.adopted[tid] = 0
-		if stat, err := t.proc.Stat(tid, 0); err == nil {
-			t.adopted[tid] = stat.StartNS
-		}
+		t.adopted[tid] = stat.StartNS
 		t.created(by, tid, flags, missing)
 	}
 	if len(t.early) == 0 {

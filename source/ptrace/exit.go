@@ -85,7 +85,6 @@ func (t *tracer) parentFirst(tr *tracee) error {
 // died handles the report of a task's death, which also released it.
 func (t *tracer) died(tr *tracee, status unix.WaitStatus, rusage *unix.Rusage) {
 	delete(t.tracees, tr.tid)
-	t.deaths++
 	t.diedNS = sys.BootTime()
 	if !tr.exited {
 		code := uint64(status) & 0xffff

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -172,7 +171,8 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		return errors.New("ptrace: Run called twice: a source runs one command, once; make a new one")
 	}
 	result := make(chan error, 1)
-	go onOwnThread(func() { result <- newTracer(s, reg).supervise() })
+	// The tracer is a thread, not the process.
+	go sys.OnThread(func() { result <- newTracer(s, reg).supervise() })
 	select {
 	case err := <-result:
 		return err
@@ -184,25 +184,6 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		}
 		return err
 	}
-}
-
-// onOwnThread calls fn on a thread that has no children: those that it has
-// started for others would be reported to fn, and be missed by who waits for
-// them. The tracer is that thread, not the process. It ends with fn, and with
-// it whatever it might still trace.
-func onOwnThread(fn func()) {
-	runtime.LockOSThread()
-	if !sys.HasChildren() {
-		fn()
-		return // without unlocking
-	}
-	found := make(chan struct{})
-	go onOwnThread(func() {
-		close(found)
-		fn()
-	})
-	<-found // on another thread, because this one is taken
-	runtime.UnlockOSThread()
 }
 
 // Exit returns how the command itself ended. It is valid once Run has

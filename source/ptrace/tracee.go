@@ -52,5 +52,4 @@ type earlyStop struct {
 	status unix.WaitStatus // of a death
 	rusage unix.Rusage
 	since  time.Time
-	deaths uint64 // tracer.deaths when it came
 }

@@ -38,8 +38,7 @@ type tracer struct {
 	root   bool   // this process is root's
 	run    uint64 // the first half of task ids
 	tasks  uint64 // the second half of the last one
-	deaths uint64 // reports of deaths so far
-	diedNS int64  // CLOCK_BOOTTIME of the last one
+	diedNS int64  // CLOCK_BOOTTIME of the last report of a death
 	seq    uint64
 	ev     taskwatch.Event
 	clock  clock
@@ -282,7 +281,7 @@ func (t *tracer) take(report sys.Report) error {
 
 // takeEarly keeps the report of a task that nobody has announced yet.
 func (t *tracer) takeEarly(report sys.Report) error {
-	early := &earlyStop{report: report, since: time.Now(), deaths: t.deaths}
+	early := &earlyStop{report: report, since: time.Now()}
 	tid, err := t.reap(report.TID, &early.status, &early.rusage)
 	if err != nil {
 		return fmt.Errorf("ptrace: take the report of task %d: %w", report.TID, err)

@@ -1,0 +1,28 @@
+package sys
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// OnThread calls fn on a thread that ends with it, and with the thread goes
+// whatever fn has done to it. Neither is it the process's first thread, which
+// lasts as long as the process, nor one with children: those that it has
+// started for others would be reported to an fn that waits, and be missed by
+// who waits for them. The calling goroutine has to end when OnThread returns,
+// as that of 'go OnThread(fn)' does.
+func OnThread(fn func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() && !HasChildren() {
+		fn()
+		return // without unlocking: this ends the thread
+	}
+	found := make(chan struct{})
+	go OnThread(func() {
+		close(found)
+		fn()
+	})
+	<-found // on another thread, because this one is taken
+	runtime.UnlockOSThread()
+}
