@@ -194,10 +194,7 @@ func (w *Watcher) start(ctx context.Context, cfg *Config, p *programs, cpu int) 
 	r := &running{w: w, tag: p.tag, stderr: &strings.Builder{}, file: filepath.Join(p.dir, "output")}
 	defer func() {
 		if err != nil {
-			r.kill() // then it has said all
-			if errors.Is(err, errEnded) {
-				err = w.refuses(r.stderr.String())
-			}
+			r.kill()
 			err = fmt.Errorf("bench: %s: %w %s", w.Name, err, strings.TrimSpace(r.stderr.String()))
 		}
 	}()
@@ -245,9 +242,6 @@ func (w *Watcher) during(ctx context.Context, cfg *Config, p *programs, cpu int,
 	return r.stop()
 }
 
-// errEnded is told of a tool that has ended before it told of anything.
-var errEnded = errors.New("it ended")
-
 // startTool starts a tool and causes events until it tells of one.
 func (r *running) startTool(ctx context.Context, p *programs, cpu int) error {
 	path, err := r.w.path()
@@ -279,7 +273,8 @@ func (r *running) startTool(ctx context.Context, p *programs, cpu int) error {
 			return errors.New("it says nothing")
 		}
 		if ended(r.cmd.Process.Pid) {
-			return errEnded
+			_ = r.wait() // then it has said all
+			return r.w.refuses(r.stderr.String())
 		}
 	}
 	return nil
