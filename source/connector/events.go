@@ -58,15 +58,23 @@ func (st *stream) fork(e *entry, r *cnproc.Record) {
 	from := st.creator(r)
 	st.created(e, from)
 	if from != nil {
-		e.inherit(from)
-		if from.asOf > r.NS { // read after the fork: the child may have had other facts
-			e.unknown |= fieldsProgram
-			e.forgetIDs()
-			st.read(e, r.NS)
-		}
+		st.inherit(e, from, r)
 		return
 	}
 	st.read(e, r.NS)
+}
+
+// inherit gives a new task what its creator has, and reports whether that is
+// what it had then: if it was read after the fork, the new task is read, too.
+func (st *stream) inherit(e, from *entry, r *cnproc.Record) bool {
+	e.inherit(from)
+	if from.asOf <= r.NS {
+		return true
+	}
+	e.unknown |= fieldsProgram
+	e.forgetIDs()
+	st.read(e, r.NS)
+	return false
 }
 
 // thread fills in a new thread. Which task of the process has made it is not
@@ -88,12 +96,10 @@ func (st *stream) thread(e *entry, r *cnproc.Record) {
 		st.read(e, r.NS)
 		return
 	}
-	e.inherit(from)
-	if from.asOf > r.NS { // found after the clone: others may have been there then, and other facts
-		e.unknown |= taskwatch.FieldParentID | fieldsProgram
-		e.forgetIDs()
-		st.read(e, r.NS)
-	} else if p.live == 2 && !p.unsure && !st.dirty {
+	if !st.inherit(e, from, r) {
+		return // others may have been there then, too
+	}
+	if p.live == 2 && !p.unsure && !st.dirty {
 		st.created(e, from)
 	} else if p.mixed || p.unsure || st.dirty {
 		e.unknown |= taskwatch.FieldComm
@@ -204,7 +210,7 @@ func (st *stream) execer(p *process) *entry {
 }
 
 // losing reports whether messages were lost that the table may lack.
-func (st *stream) losing() bool { return st.dirty || st.queue.missing() != st.holes }
+func (st *stream) losing() bool { return st.dirty || st.queue.torn() }
 
 // exits counts, by tid, the exits that are not yet handled.
 func (st *stream) exits() map[int]int {

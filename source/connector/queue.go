@@ -10,9 +10,13 @@ import (
 	"github.com/taskwatch/taskwatch/internal/cnproc"
 )
 
-// overrun is the What of a record that stands where the socket's buffer was
-// found to have been full.
-const overrun cnproc.What = 0xffffffff
+// The What of records that no message brought, and that stand where messages
+// are missing: overrun where the socket's buffer was found to have been full,
+// and gap, with the count as its Code, where numbers are.
+const (
+	overrun cnproc.What = 0xffffffff - iota
+	gap
+)
 
 // queue holds what was received and not yet handled. One goroutine fills it
 // as fast as messages come, so that a slow watcher costs memory and not
@@ -24,7 +28,7 @@ type queue struct {
 	mu    sync.Mutex // guards the fields below
 	in    []cnproc.Record
 	gaps  gaps
-	holes uint64          // places where messages are missing, of all that was received
+	holes int             // records of overruns and gaps that are not handled
 	ahead map[int]changes // by tid, of tasks with such records in the queue
 	err   error           // why nothing more will come
 	more  sync.Cond       // there is something in in, or err is set
@@ -53,8 +57,11 @@ func (q *queue) add(r *cnproc.Record) {
 	if q.until != 0 && r.NS > q.until {
 		return
 	}
-	if r.What == overrun || q.gaps.check(r) > 0 {
+	if r.What == overrun {
 		q.holes++
+	} else if n := q.gaps.check(r); n > 0 {
+		q.holes++
+		q.in = append(q.in, cnproc.Record{What: gap, Code: uint32(n)})
 	}
 	q.in = append(q.in, *r)
 	c := q.ahead[r.TID]
@@ -180,12 +187,16 @@ func (q *queue) take(old []cnproc.Record) ([]cnproc.Record, error) {
 // handled says that a record is no longer ahead.
 func (q *queue) handled(r *cnproc.Record) {
 	switch r.What {
-	case cnproc.Exec, cnproc.UID, cnproc.GID, cnproc.Comm:
+	case cnproc.Exec, cnproc.UID, cnproc.GID, cnproc.Comm, overrun, gap:
 	default:
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if r.What == overrun || r.What == gap {
+		q.holes--
+		return
+	}
 	c := q.ahead[r.TID]
 	for _, ns := range [...]*int64{&c.exec, &c.uid, &c.gid, &c.comm} {
 		if *ns <= r.NS {
@@ -213,12 +224,11 @@ func (q *queue) changed(tid int, ns int64) changes {
 	return c
 }
 
-// missing returns in how many places messages are missing, of all that was
-// received.
-func (q *queue) missing() uint64 {
+// torn reports whether messages are missing among those that are not handled.
+func (q *queue) torn() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.holes
+	return q.holes > 0
 }
 
 // exits counts the records of exits that wait, by tid.

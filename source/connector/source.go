@@ -89,7 +89,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	}
 	st := &stream{
 		src: s, reg: reg, conn: conn,
-		queue: newQueue(conn), table: newTable(rand.Uint64()), gaps: newGaps(),
+		queue: newQueue(conn), table: newTable(rand.Uint64()),
 	}
 	var filling sync.WaitGroup
 	filling.Go(st.queue.fill)

@@ -16,7 +16,6 @@ type stream struct {
 	conn    *cnproc.Conn
 	queue   *queue
 	table   *table
-	gaps    gaps
 	stopped atomic.Bool
 
 	proc  procfs.Reader
@@ -32,8 +31,6 @@ type stream struct {
 	scans   uint64
 	scanned time.Time     // when the last scan ended
 	scan    time.Duration // what it took
-
-	holes uint64 // places where messages are missing, of what was handled
 
 	received, lost, overruns uint64
 }
@@ -89,20 +86,16 @@ func (st *stream) publish() {
 }
 
 func (st *stream) handle(r *cnproc.Record) error {
-	if r.What == overrun {
+	st.queue.handled(r)
+	switch r.What {
+	case overrun:
 		st.overruns++
-		st.holes++
 		st.overrun, st.dirty = true, true
 		return nil
+	case gap:
+		return st.lose(uint64(r.Code))
 	}
 	st.received++
-	st.queue.handled(r)
-	if n := st.gaps.check(r); n > 0 {
-		st.holes++
-		if err := st.lose(n); err != nil {
-			return err
-		}
-	}
 	switch r.What {
 	case cnproc.Fork:
 		st.clone(r)
