@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -257,31 +256,12 @@ func TestWatchOfAProcessTree(t *testing.T) {
 	for _, source := range []string{"bpf", "connector"} {
 		t.Run(source, func(t *testing.T) {
 			testutil.Root(t)
-			sh := exec.Command("sh")
-			in, err := sh.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := sh.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := sh.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer func() { in.Close(); _ = sh.Wait() }()
-			said := bufio.NewReader(out)
-			answers := func(want string) {
-				t.Helper()
-				if line, err := said.ReadString('\n'); line != want {
-					t.Fatalf("the shell wrote %q, %v", line, err)
-				}
-			}
-			fmt.Fprintln(in, "echo up")
-			answers("up\n") // its own exec is over
+			sh, _ := testutil.Hold(t, testutil.Shell())
 			w := startWatch(t, 0, "-f", "json", "-e", "exec", "--source", source, "--pid", strconv.Itoa(sh.Process.Pid))
-			fmt.Fprintln(in, "/bin/true; /bin/true; echo done")
-			answers("done\n")
+			fmt.Fprintln(sh.In, "/bin/true; /bin/true; echo done")
+			if line, err := sh.Out.ReadString('\n'); line != "done\n" {
+				t.Fatalf("the shell wrote %q, %v", line, err)
+			}
 			load(t, 2) // outside
 			w.stop(t, unix.SIGINT)
 			n := 0

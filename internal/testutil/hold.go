@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"bufio"
 	"io"
 	"os/exec"
 	"testing"
@@ -9,8 +10,13 @@ import (
 // Held is a process that waits for the test to release it.
 type Held struct {
 	*exec.Cmd
-	in io.Closer
+	In  io.WriteCloser
+	Out *bufio.Reader
 }
+
+// Shell is a command for [Hold]: a shell that does what is written to its
+// input.
+func Shell() *exec.Cmd { return exec.Command("sh", "-c", "echo up; . /dev/stdin") }
 
 // Hold starts a command that says in one write that it is ready, and goes on
 // when its input ends. It returns what the command has said. A command that is
@@ -21,7 +27,7 @@ func Hold(t testing.TB, cmd *exec.Cmd) (held *Held, said string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
+	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,18 +40,20 @@ func Hold(t testing.TB, cmd *exec.Cmd) (held *Held, said string) {
 			_ = cmd.Wait()
 		}
 	})
-	b := make([]byte, 4096)
-	n, err := out.Read(b)
-	if err != nil {
+	out := bufio.NewReader(pipe)
+	if _, err := out.Peek(1); err != nil {
 		t.Fatalf("%s has said nothing: %v", cmd, err)
 	}
-	return &Held{cmd, in}, string(b[:n])
+	b, _ := out.Peek(out.Buffered())
+	said = string(b)
+	_, _ = out.Discard(len(b)) // which is there
+	return &Held{cmd, in, out}, said
 }
 
 // Release lets the process go and waits for its end, which must be a good one.
 func (h *Held) Release(t testing.TB) {
 	t.Helper()
-	if err := h.in.Close(); err != nil {
+	if err := h.In.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Wait(); err != nil {

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -165,20 +164,8 @@ func startHolder(t testing.TB, src string, params ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), holderEnv+"="+strings.Join(append([]string{file}, params...), " "))
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "ready\n" {
-		t.Fatalf("the holder said %q, %v", line, err)
+	if _, said := testutil.Hold(t, cmd); said != "ready\n" {
+		t.Fatalf("the holder said %q", said)
 	}
 	return cmd
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
-	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
@@ -92,11 +91,10 @@ func TestVerdictsThroughTheDaemon(t *testing.T) {
 	defer cancel()
 	attempts := testutil.BuildC(t, "-static", "testdata/attempts.c")
 	object := testmodule.Object(t, "testdata/modules/verdicts.c")
-	support, err := kernel.Probe()
+	can, err := kernelRefuses()
 	if err != nil {
 		t.Fatal(err)
 	}
-	can := support.LSM == nil || support.ModifyReturn == nil
 	client := serve(t)
 
 	load := &api.LoadRequest{Name: "verdicts", File: object, Params: map[string]string{"gid": fmt.Sprint(group)}}

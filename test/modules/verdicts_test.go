@@ -106,6 +106,12 @@ func underKernel(t *testing.T, attempts string) (string, verdicts) {
 	return string(out), verdictsOf(answersOf(t, globals, err, 0))
 }
 
+// kernelRefuses reports whether modules in this kernel can refuse operations.
+func kernelRefuses() (bool, error) {
+	s, err := kernel.Probe()
+	return err == nil && (s.LSM == nil || s.ModifyReturn == nil), err
+}
+
 // One module refuses the same in the sandbox and in the kernel.
 func TestSameVerdicts(t *testing.T) {
 	testutil.Root(t)
@@ -121,8 +127,8 @@ func TestSameVerdicts(t *testing.T) {
 		testutil.Require(t, testutil.Need{
 			What: "a kernel that lets BPF programs refuse operations", Remedy: "run the tests in the virtual machines of test/vm",
 			Met: func() bool {
-				s, err := kernel.Probe()
-				return err == nil && (s.LSM == nil || s.ModifyReturn == nil)
+				can, _ := kernelRefuses()
+				return can
 			},
 		})
 		if got, kernel := underKernel(t, attempts); got != want || kernel != sandbox {
