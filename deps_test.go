@@ -55,6 +55,7 @@ var depRules = []depRule{
 
 	{"module", []string{".", "features/...", "internal/..."}},
 	{"module/kernel/...", []string{".", "module", "source", "source/bpf/...", "features/...", "include", "internal/..."}},
+	{"module/wasm/rewrite", []string{".", "module/wasm/internal/..."}},
 	{"module/wasm/...", []string{".", "module", "record", "internal/..."}},
 	{"module/...", []string{".", "module", "features/...", "include", "guest", "internal/..."}},
 
@@ -75,7 +76,7 @@ var importerRules = []importerRule{
 	{modulePath + "/watchtest/...", []string{"watchtest/..."}},
 	{modulePath + "/internal/testutil/...", []string{"watchtest/...", "test/...", "internal/strace/...", "internal/testmodule/..."}},
 	{modulePath + "/internal/strace/...", []string{"watchtest/..."}},
-	{"github.com/tetratelabs/wazero/...", []string{"module/wasm/..."}},
+	{"github.com/tetratelabs/wazero/...", []string{"module/wasm"}},
 	{"github.com/elastic/go-seccomp-bpf/...", []string{"source/ptrace/..."}},
 	{"github.com/mdlayher/netlink/...", []string{"source/connector/...", "internal/cnproc/..."}},
 	{"github.com/cilium/ebpf/...", []string{"bench/...", "source/bpf/...", "module/kernel/...", "features/...", "internal/..."}},

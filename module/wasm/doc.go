@@ -10,7 +10,7 @@
 // # What a module may not do
 //
 //   - Stay: every call has a deadline, which is compiled into the module's own
-//     code (see instrument.go); a module past it is stopped where it is.
+//     code (see package rewrite); a module past it is stopped where it is.
 //   - Grow: its memory is capped, its tables cannot grow at all.
 //   - Hold up others: its events wait in a bounded queue of its own, and are
 //     called for on a goroutine of its own. Only an event that the module may

@@ -11,13 +11,14 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/taskwatch/taskwatch/internal/wire"
+	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
 
 // hostModule is the name under which modules import what the host gives them.
 const hostModule = "taskwatch"
 
 // hostFuncs are the signatures of the imports.
-var hostFuncs = map[string]funcType{
+var hostFuncs = map[string]rewrite.FuncType{
 	"task_field": "i,i,i,i>i",
 	"log":        "i,i,i>",
 	"emit":       "i,i>i",
@@ -51,7 +52,7 @@ func (h *host) define(rt wazero.Runtime, dog *watchdog) error {
 	for name, fn := range map[string]func(api.Module, []uint64){
 		"task_field": h.taskField, "log": h.logText, "emit": h.emit,
 	} {
-		params, results := hostFuncs[name].values()
+		params, results := values(hostFuncs[name])
 		b.NewFunctionBuilder().WithGoModuleFunction(
 			api.GoModuleFunc(func(_ context.Context, mod api.Module, stack []uint64) { fn(mod, stack) }), params, results).Export(name)
 	}
@@ -60,7 +61,7 @@ func (h *host) define(rt wazero.Runtime, dog *watchdog) error {
 }
 
 // values returns the signature of a function of i32 only, as wazero has it.
-func (t funcType) values() (params, results []api.ValueType) {
+func values(t rewrite.FuncType) (params, results []api.ValueType) {
 	p, r, _ := strings.Cut(string(t), ">")
 	for range strings.Count(p, "i") {
 		params = append(params, api.ValueTypeI32)

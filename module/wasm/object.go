@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
 
 // Object is a parsed and compiled module file: the blueprint of a [Module]. It
@@ -32,7 +33,7 @@ type Object struct {
 	// which they are called.
 	Watchers [taskwatch.NumKinds][]string
 
-	binary *binaryModule
+	binary *rewrite.Module
 	code   []byte // instrumented
 	vars   []variable
 	params []module.Param
@@ -54,10 +55,10 @@ const (
 )
 
 const (
-	watcherType    funcType = "I,i>i"
-	maxWatchers             = 256
-	maxWatcherName          = 128
-	maxInfo                 = 64 << 10
+	watcherType    rewrite.FuncType = "I,i>i"
+	maxWatchers                     = 256
+	maxWatcherName                  = 128
+	maxInfo                         = 64 << 10
 )
 
 // Parse reads a module from the bytes of a WebAssembly file, compiles it, and
@@ -80,7 +81,7 @@ func (o *Object) parse(code []byte) (err error) {
 	if err := module.CheckName(o.Name); err != nil {
 		return invalid("%w", err)
 	}
-	if o.binary, err = parseBinary(code); err != nil {
+	if o.binary, err = rewrite.Parse(code); err != nil {
 		return err
 	}
 	if err := o.checkImports(); err != nil {
@@ -89,11 +90,11 @@ func (o *Object) parse(code []byte) (err error) {
 	if err := o.checkExports(); err != nil {
 		return err
 	}
-	if o.code, err = o.binary.instrument(); err != nil {
+	if o.code, err = o.binary.Instrument(); err != nil {
 		return err
 	}
 	o.cache = wazero.NewCompilationCache()
-	s, err := newSandbox(o, max(DefaultMemory, min(maxMemory, int64(o.binary.memory.min)*pageSize)), DefaultDeadline)
+	s, err := newSandbox(o, max(DefaultMemory, min(maxMemory, int64(o.binary.Memory.Min)*pageSize)), DefaultDeadline)
 	if err != nil {
 		return err
 	}
@@ -101,19 +102,19 @@ func (o *Object) parse(code []byte) (err error) {
 }
 
 func (o *Object) checkImports() error {
-	for _, imp := range o.binary.imports {
-		switch imp.module {
+	for _, imp := range o.binary.Imports {
+		switch imp.Module {
 		case hostModule:
-			want, ok := hostFuncs[imp.name]
+			want, ok := hostFuncs[imp.Name]
 			if !ok {
-				return invalid("it imports %s.%s, which the sandbox has not", imp.module, imp.name)
+				return invalid("it imports %s.%s, which the sandbox has not", imp.Module, imp.Name)
 			}
-			if imp.typ != want {
-				return invalid("it imports %s.%s as %s, and it is %s", imp.module, imp.name, imp.typ, want)
+			if imp.Type != want {
+				return invalid("it imports %s.%s as %s, and it is %s", imp.Module, imp.Name, imp.Type, want)
 			}
 		case wasi_snapshot_preview1.ModuleName: // checked when it is linked
 		default:
-			return hinted{invalid("it imports %s.%s, which the sandbox has not", imp.module, imp.name),
+			return hinted{invalid("it imports %s.%s, which the sandbox has not", imp.Module, imp.Name),
 				"a module may import from " + hostModule + " and " + wasi_snapshot_preview1.ModuleName}
 		}
 	}
@@ -122,16 +123,16 @@ func (o *Object) checkImports() error {
 
 func (o *Object) checkExports() error {
 	m := o.binary
-	if _, ok := m.export("_start"); ok {
+	if _, ok := m.Export("_start"); ok {
 		return hinted{invalid("it is a program, which has a _start, not a module that is called"),
 			"build it as a reactor (clang: --no-entry, Go: -buildmode=c-shared), or with 'taskwatch module build'"}
 	}
-	if e, ok := m.export(exportMemory); !ok || e.kind != externMemory || m.memories != 1 {
+	if e, ok := m.Export(exportMemory); !ok || e.Kind != rewrite.ExternMemory || m.Memories != 1 {
 		return invalid("it does not export its memory, under the name %s", exportMemory)
 	}
 	for _, f := range []struct {
 		name     string
-		typ      funcType
+		typ      rewrite.FuncType
 		optional bool
 	}{
 		{exportABI, ">i", false},
@@ -140,27 +141,27 @@ func (o *Object) checkExports() error {
 		{exportTask, "i>i", false},
 		{"_initialize", ">", true},
 	} {
-		e, ok := m.export(f.name)
+		e, ok := m.Export(f.name)
 		if !ok && f.optional {
 			continue
 		}
 		if !ok {
 			return hinted{invalid("it does not export %s", f.name), "build it with 'taskwatch module build', against task_watchers.h or the package guest"}
 		}
-		if err := m.checkType(e, f.typ); err != nil {
+		if err := checkType(m, e, f.typ); err != nil {
 			return err
 		}
 	}
 	return o.collect()
 }
 
-func (m *binaryModule) checkType(e exported, want funcType) error {
-	typ, err := m.typeOf(e)
+func checkType(m *rewrite.Module, e rewrite.Export, want rewrite.FuncType) error {
+	typ, err := m.TypeOf(e)
 	if err != nil {
 		return err
 	}
 	if typ != want {
-		return invalid("its function %s is %s, and must be %s", e.name, typ, want)
+		return invalid("its function %s is %s, and must be %s", e.Name, typ, want)
 	}
 	return nil
 }
@@ -168,20 +169,20 @@ func (m *binaryModule) checkType(e exported, want funcType) error {
 // collect finds the watchers, in the order of the exports.
 func (o *Object) collect() error {
 	n := 0
-	for _, e := range o.binary.exports {
-		rest, ok := strings.CutPrefix(e.name, watcherPrefix)
+	for _, e := range o.binary.Exports {
+		rest, ok := strings.CutPrefix(e.Name, watcherPrefix)
 		if !ok {
 			continue
 		}
 		event, fn, _ := strings.Cut(rest, "_")
 		k, err := taskwatch.ParseKind(event)
 		if err != nil {
-			return invalid("its function %s: %s", e.name, strings.TrimPrefix(err.Error(), "taskwatch: "))
+			return invalid("its function %s: %s", e.Name, strings.TrimPrefix(err.Error(), "taskwatch: "))
 		}
 		if fn == "" || len(fn) > maxWatcherName {
-			return invalid("its function %s: a watcher is called %s%s_NAME, with a NAME of 1 to %d bytes", e.name, watcherPrefix, event, maxWatcherName)
+			return invalid("its function %s: a watcher is called %s%s_NAME, with a NAME of 1 to %d bytes", e.Name, watcherPrefix, event, maxWatcherName)
 		}
-		if err := o.binary.checkType(e, watcherType); err != nil {
+		if err := checkType(o.binary, e, watcherType); err != nil {
 			return err
 		}
 		if n++; n > maxWatchers {
@@ -250,7 +251,7 @@ func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(&o.Watchers) }
 func (o *Object) Params() []module.Param { return slices.Clone(o.params) }
 
 // Memory returns how many bytes of memory the module begins with.
-func (o *Object) Memory() int64 { return int64(o.binary.memory.min) * pageSize }
+func (o *Object) Memory() int64 { return int64(o.binary.Memory.Min) * pageSize }
 
 // use keeps the compiled code alive until unuse.
 func (o *Object) use() error {
@@ -287,3 +288,10 @@ func (o *Object) Close() error {
 	}
 	return nil
 }
+
+// MaxModuleSize is how many bytes a module's file may have.
+const MaxModuleSize = rewrite.MaxSize
+
+// IsModule reports whether b begins like a WebAssembly module, of any
+// version.
+func IsModule(b []byte) bool { return rewrite.IsModule(b) }

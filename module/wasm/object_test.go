@@ -1,14 +1,14 @@
 package wasm
 
 import (
-	"encoding/binary"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module/wasm/internal/wasmfile"
+	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
 
 // wantError checks that err is an *Error of this op, with a text that says
@@ -21,123 +21,8 @@ func wantError(t *testing.T, err error, op, says string) {
 	}
 }
 
-// file is a WebAssembly file in the making.
-type file struct {
-	types   []string // as bytes
-	imports []string // items of their sections, as bytes
-	funcs   []function
-	tables  []string
-	memory  []string
-	globals []string
-	exports []string
-	start   string
-	data    []string
-}
-
-type function struct {
-	typ    byte
-	locals string
-	code   string // without the end
-}
-
-// The types of good().
-const (
-	typeVoid    = iota // () -> ()
-	typeI32            // () -> i32
-	typeI64            // () -> i64
-	typeI32I32         // i32 -> i32
-	typeWatcher        // i64, i32 -> i32
-)
-
-// good is a module that could be loaded: its text is at 16, its table of
-// variables at 512, its record at 1024.
-func good() *file {
-	f := &file{
-		types:  []string{"\x60\x00\x00", "\x60\x00\x01\x7f", "\x60\x00\x01\x7e", "\x60\x01\x7f\x01\x7f", "\x60\x02\x7e\x7f\x01\x7f"},
-		memory: []string{"\x00\x01"},
-		funcs: []function{
-			{typ: typeI32, code: "\x41\x01"},
-			{typ: typeI64, code: "\x42" + leb(16<<32|8)},
-			{typ: typeI64, code: "\x42" + leb(512<<32|1)},
-			{typ: typeI32I32, code: "\x41" + leb(1024)},
-			{typ: typeWatcher, code: "\x41\x00"},
-		},
-		data: []string{
-			data(16, "author=x"),
-			data(300, "name"),
-			data(512, words(300, 4, 0, 0, 3, 1, 600, 1)), // a u32 at 600
-		},
-	}
-	for i, name := range []string{exportABI, exportInfo, exportVars, exportTask, "__task_watcher_exec_fn"} {
-		f.exports = append(f.exports, str(name)+"\x00"+string(rune(i)))
-	}
-	f.exports = append(f.exports, str("memory")+"\x02\x00")
-	return f
-}
-
-func str(s string) string { return string(appendU32(nil, uint32(len(s)))) + s }
-
-// leb is a signed number in LEB128.
-func leb(v int64) string {
-	var b []byte
-	for {
-		c := byte(v & 0x7f)
-		v >>= 7
-		if v == 0 && c&0x40 == 0 || v == -1 && c&0x40 != 0 {
-			return string(append(b, c))
-		}
-		b = append(b, c|0x80)
-	}
-}
-
-func words(list ...uint32) string {
-	var b []byte
-	for _, w := range list {
-		b = binary.LittleEndian.AppendUint32(b, w)
-	}
-	return string(b)
-}
-
-func data(at int64, s string) string { return "\x00\x41" + leb(at) + "\x0b" + str(s) }
-
-// bytes returns the file.
-func (f *file) bytes() []byte {
-	out := string(magic)
-	vector := func(id byte, items []string) {
-		if items != nil {
-			out += string(rune(id)) + str(string(appendU32(nil, uint32(len(items))))+strings.Join(items, ""))
-		}
-	}
-	vector(sectionType, f.types)
-	vector(sectionImport, f.imports)
-	var types, code []string
-	for _, fn := range f.funcs {
-		types = append(types, string(rune(fn.typ)))
-		if fn.locals == "" {
-			fn.locals = "\x00"
-		}
-		code = append(code, str(fn.locals+fn.code+"\x0b"))
-	}
-	vector(sectionFunction, types)
-	vector(sectionTable, f.tables)
-	vector(sectionMemory, f.memory)
-	vector(sectionGlobal, f.globals)
-	vector(sectionExport, f.exports)
-	if f.start != "" {
-		out += "\x08" + str(f.start)
-	}
-	vector(sectionCode, code)
-	vector(sectionData, f.data)
-	return []byte(out)
-}
-
-// without returns the exports without one.
-func (f *file) without(name string) {
-	f.exports = slices.DeleteFunc(f.exports, func(e string) bool { return strings.HasPrefix(e, str(name)) })
-}
-
 func TestGoodModule(t *testing.T) {
-	o, err := Parse("good", good().bytes())
+	o, err := Parse("good", wasmfile.Good().Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,73 +44,80 @@ func TestRefused(t *testing.T) {
 		i32x4 = "\x60\x04\x7f\x7f\x7f\x7f\x01\x7f"
 		many  = "\xff\xff\x03"
 	)
-	imports := func(items ...string) func(*file) {
-		return func(f *file) {
-			f.types = append(f.types, i32x4)
-			f.imports = items
-			for i := range f.exports[:5] { // behind the imported functions
-				f.exports[i] = f.exports[i][:len(f.exports[i])-1] + string(rune(i+len(items)))
+	imports := func(items ...string) func(*wasmfile.File) {
+		return func(f *wasmfile.File) {
+			f.Types = append(f.Types, i32x4)
+			f.Imports = items
+			for i := range f.Exports[:5] { // behind the imported functions
+				f.Exports[i] = f.Exports[i][:len(f.Exports[i])-1] + string(rune(i+len(items)))
 			}
 		}
 	}
-	code := func(code string) func(*file) { return func(f *file) { f.funcs[4].code = code + "\x41\x00" } }
-	info := func(s string) func(*file) {
-		return func(f *file) {
-			f.funcs[1].code = "\x42" + leb(2048<<32|int64(len(s)))
-			f.data = append(f.data, data(2048, s))
+	code := func(code string) func(*wasmfile.File) {
+		return func(f *wasmfile.File) { f.Funcs[4].Code = code + "\x41\x00" }
+	}
+	info := func(s string) func(*wasmfile.File) {
+		return func(f *wasmfile.File) {
+			f.Funcs[1].Code = "\x42" + wasmfile.LEB(2048<<32|int64(len(s)))
+			f.Data = append(f.Data, wasmfile.Data(2048, s))
 		}
 	}
-	vars := func(entries ...string) func(*file) {
-		return func(f *file) {
-			f.funcs[2].code = "\x42" + leb(2048<<32|int64(len(entries)))
-			f.data = append(f.data, data(2048, strings.Join(entries, "")))
+	vars := func(entries ...string) func(*wasmfile.File) {
+		return func(f *wasmfile.File) {
+			f.Funcs[2].Code = "\x42" + wasmfile.LEB(2048<<32|int64(len(entries)))
+			f.Data = append(f.Data, wasmfile.Data(2048, strings.Join(entries, "")))
 		}
 	}
-	initialize := func(code string) func(*file) {
-		return func(f *file) {
-			f.funcs = append(f.funcs, function{typ: typeVoid, code: code})
-			f.exports = append(f.exports, str("_initialize")+"\x00\x05")
+	initialize := func(code string) func(*wasmfile.File) {
+		return func(f *wasmfile.File) {
+			f.Funcs = append(f.Funcs, wasmfile.Func{Type: wasmfile.TypeVoid, Code: code})
+			f.Exports = append(f.Exports, wasmfile.Str("_initialize")+"\x00\x05")
 		}
 	}
 	for what, c := range map[string]struct {
-		change func(*file)
+		change func(*wasmfile.File)
 		says   string
 	}{
-		"no memory":             {func(f *file) { f.without("memory") }, "does not export its memory"},
-		"a function as memory":  {func(f *file) { f.without("memory"); f.exports = append(f.exports, str("memory")+"\x00\x00") }, "does not export its memory"},
-		"two memories":          {func(f *file) { f.memory = append(f.memory, "\x00\x01") }, "does not export its memory"},
-		"shared memory":         {func(f *file) { f.memory[0] = "\x03\x01\x01" }, "shared"},
-		"much memory":           {func(f *file) { f.memory[0] = "\x00" + "\x80\x80\x01" }, "it begins with 1048576 KiB of memory, and may have 262144 KiB"},
-		"more than all memory":  {func(f *file) { f.memory[0] = "\x00" + "\xff\xff\xff\xff\x0f" }, "of memory, and may have"},
-		"a huge table":          {func(f *file) { f.tables = []string{"\x70\x00\xff\xff\xff\xff\x0f"} }, "its tables have 4294967295 elements, and may have 131072"},
-		"huge tables":           {func(f *file) { f.tables = []string{"\x70\x00\x80\x80\x06", "\x70\x00\x80\x80\x06"} }, "its tables have"},
-		"no version":            {func(f *file) { f.without(exportABI) }, "it does not export __task_watchers_abi"},
-		"no info":               {func(f *file) { f.without(exportInfo) }, "it does not export __task_watchers_info"},
-		"no record":             {func(f *file) { f.without(exportTask) }, "it does not export __task_watchers_task"},
-		"no watchers":           {func(f *file) { f.without("__task_watcher_exec_fn") }, "it has no watchers"},
-		"a watcher of nothing":  {func(f *file) { f.exports[4] = str("__task_watcher_boot_fn") + "\x00\x04" }, `its function __task_watcher_boot_fn: unknown event "boot": events are init`},
-		"a watcher, no name":    {func(f *file) { f.exports[4] = str("__task_watcher_exec_") + "\x00\x04" }, "is called __task_watcher_exec_NAME"},
-		"a watcher's signature": {func(f *file) { f.funcs[4] = function{typ: typeI32, code: "\x41\x00"} }, "its function __task_watcher_exec_fn is () -> i32, and must be (i64, i32) -> i32"},
-		"info's signature":      {func(f *file) { f.funcs[1] = function{typ: typeI32, code: "\x41\x00"} }, "__task_watchers_info is () -> i32, and must be () -> i64"},
-		"a global as watcher": {func(f *file) {
-			f.globals = []string{"\x7f\x00\x41\x00\x0b"}
-			f.exports[4] = str("__task_watcher_exec_fn") + "\x03\x00"
+		"no memory": {func(f *wasmfile.File) { f.Without("memory") }, "does not export its memory"},
+		"a function as memory": {func(f *wasmfile.File) {
+			f.Without("memory")
+			f.Exports = append(f.Exports, wasmfile.Str("memory")+"\x00\x00")
+		}, "does not export its memory"},
+		"two memories":          {func(f *wasmfile.File) { f.Memory = append(f.Memory, "\x00\x01") }, "does not export its memory"},
+		"shared memory":         {func(f *wasmfile.File) { f.Memory[0] = "\x03\x01\x01" }, "shared"},
+		"much memory":           {func(f *wasmfile.File) { f.Memory[0] = "\x00" + "\x80\x80\x01" }, "it begins with 1048576 KiB of memory, and may have 262144 KiB"},
+		"more than all memory":  {func(f *wasmfile.File) { f.Memory[0] = "\x00" + "\xff\xff\xff\xff\x0f" }, "of memory, and may have"},
+		"a huge table":          {func(f *wasmfile.File) { f.Tables = []string{"\x70\x00\xff\xff\xff\xff\x0f"} }, "its tables have 4294967295 elements, and may have 131072"},
+		"huge tables":           {func(f *wasmfile.File) { f.Tables = []string{"\x70\x00\x80\x80\x06", "\x70\x00\x80\x80\x06"} }, "its tables have"},
+		"no version":            {func(f *wasmfile.File) { f.Without(exportABI) }, "it does not export __task_watchers_abi"},
+		"no info":               {func(f *wasmfile.File) { f.Without(exportInfo) }, "it does not export __task_watchers_info"},
+		"no record":             {func(f *wasmfile.File) { f.Without(exportTask) }, "it does not export __task_watchers_task"},
+		"no watchers":           {func(f *wasmfile.File) { f.Without("__task_watcher_exec_fn") }, "it has no watchers"},
+		"a watcher of nothing":  {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Str("__task_watcher_boot_fn") + "\x00\x04" }, `its function __task_watcher_boot_fn: unknown event "boot": events are init`},
+		"a watcher, no name":    {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Str("__task_watcher_exec_") + "\x00\x04" }, "is called __task_watcher_exec_NAME"},
+		"a watcher's signature": {func(f *wasmfile.File) { f.Funcs[4] = wasmfile.Func{Type: wasmfile.TypeI32, Code: "\x41\x00"} }, "its function __task_watcher_exec_fn is () -> i32, and must be (i64, i32) -> i32"},
+		"info's signature":      {func(f *wasmfile.File) { f.Funcs[1] = wasmfile.Func{Type: wasmfile.TypeI32, Code: "\x41\x00"} }, "__task_watchers_info is () -> i32, and must be () -> i64"},
+		"a global as watcher": {func(f *wasmfile.File) {
+			f.Globals = []string{"\x7f\x00\x41\x00\x0b"}
+			f.Exports[4] = wasmfile.Str("__task_watcher_exec_fn") + "\x03\x00"
 		}, "its export __task_watcher_exec_fn is a global, not a function"},
-		"a watcher that is not there": {func(f *file) { f.exports[4] = str("__task_watcher_exec_fn") + "\x00\x63" }, "no function 99"},
-		"a program":                   {func(f *file) { f.exports = append(f.exports, str("_start")+"\x00\x00") }, "build it as a reactor"},
-		"a start section":             {func(f *file) { f.start = "\x00" }, "it has a start section"},
-		"the sandbox's own export":    {func(f *file) { f.exports = append(f.exports, str(stopGlobal)+"\x00\x00") }, "the sandbox's own name"},
-		"an export twice":             {func(f *file) { f.exports = append(f.exports, f.exports[0]) }, "malformed module"},
-		"another version":             {func(f *file) { f.funcs[0].code = "\x41\x02" }, "it was built for version 2 of the interface, and this program has version 1"},
+		"a watcher that is not there": {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Str("__task_watcher_exec_fn") + "\x00\x63" }, "no function 99"},
+		"a program":                   {func(f *wasmfile.File) { f.Exports = append(f.Exports, wasmfile.Str("_start")+"\x00\x00") }, "build it as a reactor"},
+		"a start section":             {func(f *wasmfile.File) { f.Start = "\x00" }, "it has a start section"},
+		"the sandbox's own export":    {func(f *wasmfile.File) { f.Exports = append(f.Exports, wasmfile.Str(rewrite.StopGlobal)+"\x00\x00") }, "the sandbox's own name"},
+		"an export twice":             {func(f *wasmfile.File) { f.Exports = append(f.Exports, f.Exports[0]) }, "malformed module"},
+		"another version":             {func(f *wasmfile.File) { f.Funcs[0].Code = "\x41\x02" }, "it was built for version 2 of the interface, and this program has version 1"},
 
-		"an import of nobody":         {imports(str("env") + str("puts") + "\x00\x00"), "it imports env.puts, which the sandbox has not; a module may import from taskwatch"},
-		"an unknown import":           {imports(str("taskwatch") + str("kill") + "\x00\x00"), "it imports taskwatch.kill, which the sandbox has not"},
-		"an import's signature":       {imports(str("taskwatch") + str("emit") + "\x00\x05"), "it imports taskwatch.emit as (i32, i32, i32, i32) -> i32, and it is (i32, i32) -> i32"},
-		"an unknown import, WASI":     {imports(str("wasi_snapshot_preview1") + str("fork") + "\x00\x00"), "fork"},
-		"an import's signature, WASI": {imports(str("wasi_snapshot_preview1") + str("fd_write") + "\x00\x00"), "fd_write"},
-		"an import of memory":         {func(f *file) { f.imports = []string{str("taskwatch") + str("memory") + "\x02\x00\x01"} }, "it imports the memory taskwatch.memory"},
-		"an import of a global":       {func(f *file) { f.imports = []string{str("env") + str("x") + "\x03\x7f\x00"} }, "it imports the global env.x"},
-		"an import of a tag":          {func(f *file) { f.imports = []string{str("env") + str("x") + "\x04\x00\x00"} }, "it imports the thing of kind 4 env.x"},
+		"an import of nobody":         {imports(wasmfile.Str("env") + wasmfile.Str("puts") + "\x00\x00"), "it imports env.puts, which the sandbox has not; a module may import from taskwatch"},
+		"an unknown import":           {imports(wasmfile.Str("taskwatch") + wasmfile.Str("kill") + "\x00\x00"), "it imports taskwatch.kill, which the sandbox has not"},
+		"an import's signature":       {imports(wasmfile.Str("taskwatch") + wasmfile.Str("emit") + "\x00\x05"), "it imports taskwatch.emit as (i32, i32, i32, i32) -> i32, and it is (i32, i32) -> i32"},
+		"an unknown import, WASI":     {imports(wasmfile.Str("wasi_snapshot_preview1") + wasmfile.Str("fork") + "\x00\x00"), "fork"},
+		"an import's signature, WASI": {imports(wasmfile.Str("wasi_snapshot_preview1") + wasmfile.Str("fd_write") + "\x00\x00"), "fd_write"},
+		"an import of memory": {func(f *wasmfile.File) {
+			f.Imports = []string{wasmfile.Str("taskwatch") + wasmfile.Str("memory") + "\x02\x00\x01"}
+		}, "it imports the memory taskwatch.memory"},
+		"an import of a global": {func(f *wasmfile.File) { f.Imports = []string{wasmfile.Str("env") + wasmfile.Str("x") + "\x03\x7f\x00"} }, "it imports the global env.x"},
+		"an import of a tag":    {func(f *wasmfile.File) { f.Imports = []string{wasmfile.Str("env") + wasmfile.Str("x") + "\x04\x00\x00"} }, "it imports the thing of kind 4 env.x"},
 
 		"SIMD":                     {code("\xfd\x0c" + strings.Repeat("\x00", 16) + "\x1a"), "function 4: invalid module: SIMD"},
 		"atomics":                  {code("\xfe\x03\x00"), "atomic"},
@@ -233,44 +125,44 @@ func TestRefused(t *testing.T) {
 		"table.grow":               {code("\xd0\x70\x41\x01\xfc\x0f\x00\x1a"), "table.grow"},
 		"an unknown instruction":   {code("\xff"), "instruction 0xff"},
 		"the sandbox's own global": {code("\x41\x00\x24\x00"), "no global 0"}, // it would be the first
-		"many variables":           {func(f *file) { f.funcs[4].locals = "\x01" + many + "\x7f" }, "it has 65535 variables"},
-		"very many variables":      {func(f *file) { f.funcs[4].locals = "\x01\xff\xff\xff\xff\x0f\x7f" }, "variables, and may have"},
-		"a type that is none":      {func(f *file) { f.types[0] = "\x5f\x00\x00" }, "a type of form 0x5f"},
-		"a vector":                 {func(f *file) { f.types[0] = "\x60\x01\x7b\x00" }, "values of type 0x7b"},
+		"many variables":           {func(f *wasmfile.File) { f.Funcs[4].Locals = "\x01" + many + "\x7f" }, "it has 65535 variables"},
+		"very many variables":      {func(f *wasmfile.File) { f.Funcs[4].Locals = "\x01\xff\xff\xff\xff\x0f\x7f" }, "variables, and may have"},
+		"a type that is none":      {func(f *wasmfile.File) { f.Types[0] = "\x5f\x00\x00" }, "a type of form 0x5f"},
+		"a vector":                 {func(f *wasmfile.File) { f.Types[0] = "\x60\x01\x7b\x00" }, "values of type 0x7b"},
 		"code that does not fit":   {code("\x1a"), "malformed module"},
 		"a call of nobody":         {code("\x10\x63"), "malformed module"},
 
-		"info outside of memory": {func(f *file) { f.funcs[1].code = "\x42" + leb(-16<<32|100) }, "not in its memory"},
-		"much info":              {func(f *file) { f.funcs[1].code = "\x42" + leb(1<<20) }, "it says 1048576 bytes of itself"},
+		"info outside of memory": {func(f *wasmfile.File) { f.Funcs[1].Code = "\x42" + wasmfile.LEB(-16<<32|100) }, "not in its memory"},
+		"much info":              {func(f *wasmfile.File) { f.Funcs[1].Code = "\x42" + wasmfile.LEB(1<<20) }, "it says 1048576 bytes of itself"},
 		"info that is none":      {info("hello"), `"hello" is not key=value`},
 		"a veto of exit":         {info("veto=exit"), "MODULE_VETO(exit): only init, exec, uid and gid can be refused"},
 		"a veto without watcher": {info("veto=uid"), "MODULE_VETO(uid): it has no watcher on uid"},
-		"variables outside":      {func(f *file) { f.funcs[2].code = "\x42" + leb(-16<<32|1) }, "not in its memory"},
-		"many variables to read": {func(f *file) { f.funcs[2].code = "\x42" + leb(0xffffffff) }, "4294967295 entries, and may have 1024"},
-		"a name outside":         {vars(words(0xfffffff0, 32, 0, 0, 3, 0, 600, 1)), "not in the module's memory"},
-		"a long name":            {vars(words(300, 65, 0, 0, 3, 0, 600, 1)), "a text of 65 bytes"},
-		"no name":                {vars(words(300, 0, 0, 0, 3, 0, 600, 1)), `"" is no name`},
-		"an unknown type":        {vars(words(300, 4, 0, 0, 11, 0, 600, 1)), "name: unknown type 11"},
-		"no elements":            {vars(words(300, 4, 0, 0, 3, 0, 600, 0)), "name: 0 elements"},
-		"many elements":          {vars(words(300, 4, 0, 0, 4, 0, 0, 0x20000001)), "elements"},
-		"large variables":        {vars(words(300, 4, 0, 0, 4, 0, 0, 4096), words(300, 3, 0, 0, 4, 0, 0, 4096), words(300, 2, 0, 0, 4, 0, 0, 4096), words(300, 1, 0, 0, 4, 0, 0, 4096), words(301, 1, 0, 0, 4, 0, 0, 4096), words(301, 2, 0, 0, 4, 0, 0, 4096), words(301, 3, 0, 0, 4, 0, 0, 4096), words(302, 1, 0, 0, 4, 0, 0, 4096), words(302, 2, 0, 0, 4, 0, 0, 1)), "more than the 262144 bytes"},
-		"a variable outside":     {vars(words(300, 4, 0, 0, 4, 0, 0xffff, 1)), "name: it is not in the module's memory"},
-		"a parameter of several": {vars(words(300, 4, 0, 0, 4, 1, 600, 2)), "a parameter is no array"},
-		"a variable twice":       {vars(words(300, 4, 0, 0, 4, 0, 600, 1), words(300, 4, 0, 0, 4, 0, 600, 1)), "name twice"},
-		"a reserved name": {func(f *file) {
-			vars(words(3000, 8, 0, 0, 4, 1, 600, 1))(f)
-			f.data = append(f.data, data(3000, "deadline"))
+		"variables outside":      {func(f *wasmfile.File) { f.Funcs[2].Code = "\x42" + wasmfile.LEB(-16<<32|1) }, "not in its memory"},
+		"many variables to read": {func(f *wasmfile.File) { f.Funcs[2].Code = "\x42" + wasmfile.LEB(0xffffffff) }, "4294967295 entries, and may have 1024"},
+		"a name outside":         {vars(wasmfile.Words(0xfffffff0, 32, 0, 0, 3, 0, 600, 1)), "not in the module's memory"},
+		"a long name":            {vars(wasmfile.Words(300, 65, 0, 0, 3, 0, 600, 1)), "a text of 65 bytes"},
+		"no name":                {vars(wasmfile.Words(300, 0, 0, 0, 3, 0, 600, 1)), `"" is no name`},
+		"an unknown type":        {vars(wasmfile.Words(300, 4, 0, 0, 11, 0, 600, 1)), "name: unknown type 11"},
+		"no elements":            {vars(wasmfile.Words(300, 4, 0, 0, 3, 0, 600, 0)), "name: 0 elements"},
+		"many elements":          {vars(wasmfile.Words(300, 4, 0, 0, 4, 0, 0, 0x20000001)), "elements"},
+		"large variables":        {vars(wasmfile.Words(300, 4, 0, 0, 4, 0, 0, 4096), wasmfile.Words(300, 3, 0, 0, 4, 0, 0, 4096), wasmfile.Words(300, 2, 0, 0, 4, 0, 0, 4096), wasmfile.Words(300, 1, 0, 0, 4, 0, 0, 4096), wasmfile.Words(301, 1, 0, 0, 4, 0, 0, 4096), wasmfile.Words(301, 2, 0, 0, 4, 0, 0, 4096), wasmfile.Words(301, 3, 0, 0, 4, 0, 0, 4096), wasmfile.Words(302, 1, 0, 0, 4, 0, 0, 4096), wasmfile.Words(302, 2, 0, 0, 4, 0, 0, 1)), "more than the 262144 bytes"},
+		"a variable outside":     {vars(wasmfile.Words(300, 4, 0, 0, 4, 0, 0xffff, 1)), "name: it is not in the module's memory"},
+		"a parameter of several": {vars(wasmfile.Words(300, 4, 0, 0, 4, 1, 600, 2)), "a parameter is no array"},
+		"a variable twice":       {vars(wasmfile.Words(300, 4, 0, 0, 4, 0, 600, 1), wasmfile.Words(300, 4, 0, 0, 4, 0, 600, 1)), "name twice"},
+		"a reserved name": {func(f *wasmfile.File) {
+			vars(wasmfile.Words(3000, 8, 0, 0, 4, 1, 600, 1))(f)
+			f.Data = append(f.Data, wasmfile.Data(3000, "deadline"))
 		}, "deadline: a parameter of that name belongs to the sandbox"},
-		"no room for the record": {func(f *file) { f.funcs[3].code = "\x41\x00" }, "__task_watchers_task(272) returned 0x0"},
-		"a record outside":       {func(f *file) { f.funcs[3].code = "\x41" + leb(65530) }, "where there is no such room"},
+		"no room for the record": {func(f *wasmfile.File) { f.Funcs[3].Code = "\x41\x00" }, "__task_watchers_task(272) returned 0x0"},
+		"a record outside":       {func(f *wasmfile.File) { f.Funcs[3].Code = "\x41" + wasmfile.LEB(65530) }, "where there is no such room"},
 		"a trap at the start":    {initialize("\x00"), "_initialize: trap: unreachable"},
 		"no end of the start":    {initialize("\x03\x40\x0c\x00\x0b"), "_initialize: deadline exceeded: it took more than"},
-		"no end of the version":  {func(f *file) { f.funcs[0].code = "\x03\x40\x0c\x00\x0b\x41\x01" }, "__task_watchers_abi: deadline exceeded"},
-		"data outside of memory": {func(f *file) { f.data = append(f.data, data(65530, "outside")) }, "data"},
+		"no end of the version":  {func(f *wasmfile.File) { f.Funcs[0].Code = "\x03\x40\x0c\x00\x0b\x41\x01" }, "__task_watchers_abi: deadline exceeded"},
+		"data outside of memory": {func(f *wasmfile.File) { f.Data = append(f.Data, wasmfile.Data(65530, "outside")) }, "data"},
 	} {
-		f := good()
+		f := wasmfile.Good()
 		c.change(f)
-		o, err := Parse("bad", f.bytes())
+		o, err := Parse("bad", f.Bytes())
 		if err == nil {
 			o.Close()
 			t.Errorf("%s was taken", what)
@@ -282,7 +174,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %v is no error of the module", what, err)
 		}
 	}
-	if _, err := Parse("bad", func() []byte { f := good(); f.funcs[0].code = "\x41\x02"; return f.bytes() }()); !errors.Is(err, ErrABI) {
+	if _, err := Parse("bad", func() []byte { f := wasmfile.Good(); f.Funcs[0].Code = "\x41\x02"; return f.Bytes() }()); !errors.Is(err, ErrABI) {
 		t.Errorf("another version: %v", err)
 	}
 	for what, c := range map[string]struct {
@@ -295,13 +187,13 @@ func TestRefused(t *testing.T) {
 		"an object":    {"bad", "\x7fELF\x02\x01", "it is an ELF object, which the kernel takes"},
 		"a magic only": {"bad", "\x00asm", "truncated module"},
 		"a component":  {"bad", "\x00asm\x0d\x00\x01\x00", "or a component"},
-		"an empty one": {"bad", string(magic), "does not export its memory"},
-		"a name":       {"a b", string(good().bytes()), "a module's name is"},
-		"a section":    {"bad", string(magic) + "\x0e\x00", "a section of kind 14"},
-		"sections":     {"bad", string(magic) + "\x03\x01\x00\x01\x01\x00", "in the wrong place"},
-		"a long one":   {"bad", string(magic) + "\x01\x02\x00\x00", "longer than what is in it"},
-		"a number":     {"bad", string(magic) + "\x01\x06\xff\xff\xff\xff\xff\x01", "more than 32 bits"},
-		"too large":    {"bad", string(make([]byte, MaxModuleSize+1)), "more than the 33554432 bytes"},
+		"an empty one": {"bad", wasmfile.Magic, "does not export its memory"},
+		"a name":       {"a b", string(wasmfile.Good().Bytes()), "a module's name is"},
+		"a section":    {"bad", wasmfile.Magic + "\x0e\x00", "a section of kind 14"},
+		"sections":     {"bad", wasmfile.Magic + "\x03\x01\x00\x01\x01\x00", "in the wrong place"},
+		"a long one":   {"bad", wasmfile.Magic + "\x01\x02\x00\x00", "longer than what is in it"},
+		"a number":     {"bad", wasmfile.Magic + "\x01\x06\xff\xff\xff\xff\xff\x01", "more than 32 bits"},
+		"too large":    {"bad", string(make([]byte, rewrite.MaxSize+1)), "more than the 33554432 bytes"},
 	} {
 		_, err := Parse(c.name, []byte(c.file))
 		t.Logf("%s: %v", what, err)
@@ -312,7 +204,7 @@ func TestRefused(t *testing.T) {
 // A module that ends early is refused wherever it ends.
 func TestTruncated(t *testing.T) {
 	whole := buildFile(t, "facts.c")
-	for _, b := range [][]byte{whole, good().bytes()} {
+	for _, b := range [][]byte{whole, wasmfile.Good().Bytes()} {
 		for n := range b {
 			o, err := Parse("cut", b[:n])
 			if err == nil {
@@ -331,7 +223,7 @@ func TestTruncated(t *testing.T) {
 }
 
 func TestCloseObject(t *testing.T) {
-	o, err := Parse("good", good().bytes())
+	o, err := Parse("good", wasmfile.Good().Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,14 +263,14 @@ func TestCloseObject(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	startDeadline = 20 * time.Millisecond
-	whole := good().bytes()
+	whole := wasmfile.Good().Bytes()
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
-	other := good()
-	other.funcs[4].code = "\x03\x40\x20\x00\xa7\x0e\x01\x00\x00\x0b\x41\x00"
-	other.tables = []string{"\x70\x01\x01\x10"}
-	other.globals = []string{"\x7f\x01\x41\x00\x0b"}
-	f.Add(other.bytes())
+	other := wasmfile.Good()
+	other.Funcs[4].Code = "\x03\x40\x20\x00\xa7\x0e\x01\x00\x00\x0b\x41\x00"
+	other.Tables = []string{"\x70\x01\x01\x10"}
+	other.Globals = []string{"\x7f\x01\x41\x00\x0b"}
+	f.Add(other.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o, err := Parse("fuzz", b)
 		if err != nil {
@@ -397,7 +289,7 @@ func FuzzParse(f *testing.F) {
 func FuzzVars(f *testing.F) {
 	memory := make([]byte, 4096)
 	copy(memory[300:], "name")
-	copy(memory[512:], words(300, 4, 300, 2, 3, 1, 600, 1)+words(301, 2, 0, 0, 10, 0, 700, 16))
+	copy(memory[512:], wasmfile.Words(300, 4, 300, 2, 3, 1, 600, 1)+wasmfile.Words(301, 2, 0, 0, 10, 0, 700, 16))
 	f.Add(memory, uint32(512), uint32(2))
 	f.Add(memory, uint32(4000), uint32(4))
 	f.Fuzz(func(t *testing.T, memory []byte, address, count uint32) {

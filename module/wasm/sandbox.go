@@ -17,12 +17,13 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/wire"
+	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
 
 // background is the context of every call. It never ends: see watchdog.
 var background = context.Background()
 
-// coreFeatures are those whose instructions instrument.go knows.
+// coreFeatures are those whose instructions package rewrite knows.
 const coreFeatures = api.CoreFeatureBulkMemoryOperations | api.CoreFeatureMultiValue | api.CoreFeatureMutableGlobal |
 	api.CoreFeatureNonTrappingFloatToIntConversion | api.CoreFeatureReferenceTypes | api.CoreFeatureSignExtensionOps
 
@@ -49,7 +50,7 @@ type instance struct {
 // the first time cheap.
 func newSandbox(o *Object, memory int64, deadline time.Duration) (*sandbox, error) {
 	pages := uint32((memory + pageSize - 1) / pageSize)
-	if need := o.binary.memory.min; need > pages {
+	if need := o.binary.Memory.Min; need > pages {
 		return nil, invalid("it begins with %d KiB of memory, and may have %d KiB", need*(pageSize>>10), pages*(pageSize>>10))
 	}
 	s := &sandbox{}
@@ -74,8 +75,8 @@ func (s *sandbox) build(o *Object) (err error) {
 	if err := s.host.define(s.rt, &s.dog); err != nil {
 		return err
 	}
-	for _, imp := range o.binary.imports {
-		if imp.module == wasi_snapshot_preview1.ModuleName {
+	for _, imp := range o.binary.Imports {
+		if imp.Module == wasi_snapshot_preview1.ModuleName {
 			_, err := wasi_snapshot_preview1.Instantiate(background, s.rt)
 			return err
 		}
@@ -115,7 +116,7 @@ func (s *sandbox) begin() (*instance, error) {
 		return nil, invalid("%s", firstLine(err))
 	}
 	inst := &instance{mod: mod, memory: mod.Memory()}
-	inst.stop = mod.ExportedGlobal(stopGlobal).(api.MutableGlobal)
+	inst.stop = mod.ExportedGlobal(rewrite.StopGlobal).(api.MutableGlobal)
 	s.dog.target.Store(inst)
 	return inst, nil
 }

@@ -1,4 +1,4 @@
-package wasm
+package rewrite
 
 // The instructions that are named here. All others are known by their ranges.
 const (
@@ -49,7 +49,7 @@ const (
 // instruction passes over one instruction and reports whether it begins a
 // loop. It refuses what it does not know: what follows could not be read
 // right, and then a loop could hide.
-func (m *binaryModule) instruction(r *reader) (loop bool) {
+func (m *Module) instruction(r *reader) (loop bool) {
 	switch op := r.byte(); {
 	case op == opBlock, op == opLoop, op == opIf:
 		r.skipLEB(5)
@@ -100,7 +100,7 @@ func (m *binaryModule) instruction(r *reader) (loop bool) {
 	return false
 }
 
-func (m *binaryModule) moreInstruction(r *reader) {
+func (m *Module) moreInstruction(r *reader) {
 	switch op := r.u32(); op {
 	case 0, 1, 2, 3, 4, 5, 6, 7: // saturating conversions
 	case 8: // memory.init

@@ -1,19 +1,19 @@
-package wasm
+package rewrite
 
 import (
 	"bytes"
 	"fmt"
 )
 
-// stopGlobal is the export under which the host reaches the global that stops
+// StopGlobal is the export under which the host reaches the global that stops
 // the module.
-const stopGlobal = "__taskwatch_stop"
+const StopGlobal = "__taskwatch_stop"
 
 // turns is how many functions may begin and loops turn between two looks at
 // the host. One look costs as much as a hundred turns.
 const turns = 10_000
 
-// instrument returns the module with a deadline built in. Where a function or
+// Instrument returns the module with a deadline built in. Where a function or
 // a turn of a loop begins, a counter goes down; nothing can run on without
 // passing one of these places. When the counter is through, control goes to
 // the host and back, and the module traps if the host has set a flag.
@@ -25,14 +25,14 @@ const turns = 10_000
 // Counter and flag are globals of which the module's own code does not know.
 // Everything else keeps its number, because what is new comes last. Custom
 // sections other than names are dropped: the places they tell of have moved.
-func (m *binaryModule) instrument() ([]byte, error) {
-	if _, taken := m.export(stopGlobal); taken {
-		return nil, invalid("it exports %s, which is the sandbox's own name", stopGlobal)
+func (m *Module) Instrument() ([]byte, error) {
+	if _, taken := m.Export(StopGlobal); taken {
+		return nil, invalid("it exports %s, which is the sandbox's own name", StopGlobal)
 	}
 	var (
 		counter = appendU32(nil, m.globals)
 		flag    = appendU32(nil, m.globals+1)
-		look    = appendU32(nil, uint32(len(m.imports)+len(m.funcs)))
+		look    = appendU32(nil, uint32(len(m.Imports)+len(m.funcs)))
 		typ     = appendU32(nil, uint32(len(m.types)))
 		full    = appendI32([]byte{opI32Const}, turns)
 	)
@@ -50,7 +50,7 @@ func (m *binaryModule) instrument() ([]byte, error) {
 		sectionType:     {{funcForm, 0, 0}},
 		sectionFunction: {typ},
 		sectionGlobal:   {bytes.Join([][]byte{{i32, mutable}, full, {opEnd}}, nil), {i32, mutable, opI32Const, 0, opEnd}},
-		sectionExport:   {bytes.Join([][]byte{appendU32(nil, uint32(len(stopGlobal))), []byte(stopGlobal), {externGlobal}, flag}, nil)},
+		sectionExport:   {bytes.Join([][]byte{appendU32(nil, uint32(len(StopGlobal))), []byte(StopGlobal), {ExternGlobal}, flag}, nil)},
 		sectionCode:     {append(appendU32(nil, uint32(len(lookBody))), lookBody...)},
 	}
 	out := bytes.Clone(magic)
@@ -106,7 +106,7 @@ func appendSection(out []byte, id byte, body []byte) []byte {
 	return append(appendU32(append(out, id), uint32(len(body))), body...)
 }
 
-func (m *binaryModule) instrumentCode(body, check []byte) ([]byte, error) {
+func (m *Module) instrumentCode(body, check []byte) ([]byte, error) {
 	r := &reader{b: body}
 	n := r.count()
 	if r.err == nil && n != len(m.funcs) {
@@ -121,7 +121,7 @@ func (m *binaryModule) instrumentCode(body, check []byte) ([]byte, error) {
 		}
 		var err error
 		if fn, err = m.instrumentFunction(fn[:0], code, check); err != nil {
-			return nil, fmt.Errorf("function %d: %w", len(m.imports)+i, err)
+			return nil, fmt.Errorf("function %d: %w", len(m.Imports)+i, err)
 		}
 		out = append(appendU32(out, uint32(len(fn))), fn...)
 	}
@@ -133,7 +133,7 @@ func (m *binaryModule) instrumentCode(body, check []byte) ([]byte, error) {
 
 // instrumentFunction appends the code of one function to out, with check at
 // its beginning and at that of each loop.
-func (m *binaryModule) instrumentFunction(out, code, check []byte) ([]byte, error) {
+func (m *Module) instrumentFunction(out, code, check []byte) ([]byte, error) {
 	r := &reader{b: code}
 	var locals uint64
 	for range r.count() {

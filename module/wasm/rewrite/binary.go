@@ -1,4 +1,4 @@
-package wasm
+package rewrite
 
 import (
 	"bytes"
@@ -10,21 +10,23 @@ import (
 // Limits on what is read. They are far above what a watcher needs, and keep a
 // hostile module from costing memory or time before it runs.
 const (
-	MaxModuleSize = 32 << 20 // bytes of a file
-	maxTable      = 1 << 17  // elements of all tables
-	maxLocals     = 10_000   // of one function
+	MaxSize   = 32 << 20 // bytes of a file
+	maxTable  = 1 << 17  // elements of all tables
+	maxLocals = 10_000   // of one function
 )
 
-// binaryModule is a module's file, taken apart as far as the sandbox needs.
-type binaryModule struct {
+// Module is a module's file, taken apart as far as the sandbox needs. It
+// borrows the bytes that it was parsed from, and does not change once parsed.
+type Module struct {
+	Imports  []Import // all are functions
+	Exports  []Export
+	Memory   Limits // in pages of 64 KiB, of the last memory
+	Memories int
+
 	sections []section
-	types    []funcType
-	imports  []importedFunc
+	types    []FuncType
 	funcs    []uint32 // types of the functions that are no imports
-	memory   limits
-	memories int
 	globals  uint32
-	exports  []exported
 }
 
 // The numbers of sections.
@@ -53,33 +55,36 @@ type section struct {
 	body []byte
 }
 
-// funcType is a signature, with the types as letters: i is i32, I is i64, f
+// FuncType is a signature, with the types as letters: i is i32, I is i64, f
 // and F are floats, r is a reference. "I,i>i" takes an i64 and an i32.
-type funcType string
+type FuncType string
 
-type limits struct {
-	min    uint32
-	max    uint32
-	hasMax bool
+// Limits are the sizes that a memory may have.
+type Limits struct {
+	Min    uint32
+	Max    uint32
+	HasMax bool
 }
 
-type importedFunc struct {
-	module, name string
-	typ          funcType
+// Import is a function that the module asks for.
+type Import struct {
+	Module, Name string
+	Type         FuncType
 }
 
-type exported struct {
-	name  string
-	kind  byte
-	index uint32
+// Export is what the module gives under a name.
+type Export struct {
+	Name  string
+	Kind  byte   // ExternFunc and so on
+	Index uint32 // among those of its kind
 }
 
-// The kinds of imports and exports.
+// The kinds of exports.
 const (
-	externFunc = iota
-	externTable
-	externMemory
-	externGlobal
+	ExternFunc = iota
+	ExternTable
+	ExternMemory
+	ExternGlobal
 )
 
 var externNames = [...]string{"function", "table", "memory", "global"}
@@ -97,13 +102,13 @@ var magic = []byte("\x00asm\x01\x00\x00\x00")
 // version.
 func IsModule(b []byte) bool { return bytes.HasPrefix(b, magic[:4]) }
 
-// parseBinary takes a module apart and refuses what the sandbox has not.
+// Parse takes a module apart and refuses what the sandbox has not.
 // What it does not look at, the compiler validates.
-func parseBinary(b []byte) (*binaryModule, error) {
+func Parse(b []byte) (*Module, error) {
 	const fix = "build it with 'taskwatch module build'"
 	switch {
-	case len(b) > MaxModuleSize:
-		return nil, invalid("it has more than the %d bytes that a module may have", MaxModuleSize)
+	case len(b) > MaxSize:
+		return nil, invalid("it has more than the %d bytes that a module may have", MaxSize)
 	case bytes.HasPrefix(b, []byte("\x7fELF")):
 		return nil, invalid("it is an ELF object, which the kernel takes, not a WebAssembly module; %s", fix)
 	case !IsModule(b):
@@ -113,7 +118,7 @@ func parseBinary(b []byte) (*binaryModule, error) {
 	case !bytes.HasPrefix(b, magic):
 		return nil, invalid("it is of version %#x of the WebAssembly format, or a component, and the sandbox takes modules of version 1; %s", b[4:8], fix)
 	}
-	m := &binaryModule{}
+	m := &Module{}
 	r := &reader{b: b, off: len(magic)}
 	next := 0 // in sectionOrder
 	for r.more() {
@@ -148,7 +153,7 @@ func parseBinary(b []byte) (*binaryModule, error) {
 	return m, nil
 }
 
-func (m *binaryModule) section(id byte, r *reader) {
+func (m *Module) section(id byte, r *reader) {
 	switch id {
 	case sectionType:
 		for range r.count() {
@@ -171,22 +176,22 @@ func (m *binaryModule) section(id byte, r *reader) {
 		var total uint64
 		for range r.count() {
 			r.byte() // the type of its elements
-			total += uint64(readLimits(r).min)
+			total += uint64(readLimits(r).Min)
 		}
 		if r.err == nil && total > maxTable {
 			r.fail("its tables have %d elements, and may have %d", total, maxTable)
 		}
 	case sectionMemory:
-		m.memories = r.count()
-		for range m.memories {
-			m.memory = readLimits(r)
+		m.Memories = r.count()
+		for range m.Memories {
+			m.Memory = readLimits(r)
 		}
 	case sectionGlobal:
 		m.globals = uint32(r.count())
 		r.off = len(r.b)
 	case sectionExport:
 		for range r.count() {
-			m.exports = append(m.exports, exported{r.name(), r.byte(), r.u32()})
+			m.Exports = append(m.Exports, Export{r.name(), r.byte(), r.u32()})
 		}
 	case sectionStart:
 		r.fail("it has a start section; export a function _initialize instead")
@@ -195,7 +200,7 @@ func (m *binaryModule) section(id byte, r *reader) {
 	}
 }
 
-func readType(r *reader) funcType {
+func readType(r *reader) FuncType {
 	if form := r.byte(); form != funcForm && r.err == nil {
 		r.fail("malformed module: a type of form %#x is no function's", form)
 	}
@@ -211,7 +216,7 @@ func readType(r *reader) funcType {
 	list()
 	b.WriteByte('>')
 	list()
-	return funcType(b.String())
+	return FuncType(b.String())
 }
 
 func typeLetter(r *reader) byte {
@@ -235,7 +240,7 @@ func typeLetter(r *reader) byte {
 }
 
 // String writes the signature as in C.
-func (t funcType) String() string {
+func (t FuncType) String() string {
 	params, results, _ := strings.Cut(string(t), ">")
 	words := strings.NewReplacer("i", "i32", "I", "i64", "f", "f32", "F", "f64", "r", "ref", ",", ", ")
 	if results == "" {
@@ -244,28 +249,28 @@ func (t funcType) String() string {
 	return "(" + words.Replace(params) + ") -> " + words.Replace(results)
 }
 
-func readLimits(r *reader) limits {
-	var l limits
+func readLimits(r *reader) Limits {
+	var l Limits
 	flags := r.byte()
 	if flags > 1 {
 		r.fail("it has shared or 64-bit memory, which the sandbox has not")
 		return l
 	}
-	l.min = r.u32()
-	if l.hasMax = flags == 1; l.hasMax {
-		l.max = r.u32()
+	l.Min = r.u32()
+	if l.HasMax = flags == 1; l.HasMax {
+		l.Max = r.u32()
 	}
 	return l
 }
 
-func (m *binaryModule) readImport(r *reader) {
-	imp := importedFunc{module: r.name(), name: r.name()}
+func (m *Module) readImport(r *reader) {
+	imp := Import{Module: r.name(), Name: r.name()}
 	kind := r.byte()
 	if r.err != nil {
 		return
 	}
-	if kind != externFunc {
-		r.fail("it imports the %s %s.%s, which the sandbox has not", externName(kind), imp.module, imp.name)
+	if kind != ExternFunc {
+		r.fail("it imports the %s %s.%s, which the sandbox has not", externName(kind), imp.Module, imp.Name)
 		return
 	}
 	t := r.u32()
@@ -273,30 +278,30 @@ func (m *binaryModule) readImport(r *reader) {
 		r.fail("malformed module: no type %d", t)
 		return
 	}
-	imp.typ = m.types[t]
-	m.imports = append(m.imports, imp)
+	imp.Type = m.types[t]
+	m.Imports = append(m.Imports, imp)
 }
 
-// export returns the export of that name.
-func (m *binaryModule) export(name string) (exported, bool) {
-	i := slices.IndexFunc(m.exports, func(e exported) bool { return e.name == name })
+// Export returns the export of that name.
+func (m *Module) Export(name string) (Export, bool) {
+	i := slices.IndexFunc(m.Exports, func(e Export) bool { return e.Name == name })
 	if i < 0 {
-		return exported{}, false
+		return Export{}, false
 	}
-	return m.exports[i], true
+	return m.Exports[i], true
 }
 
-// typeOf returns the signature of an exported function.
-func (m *binaryModule) typeOf(e exported) (funcType, error) {
-	if e.kind != externFunc {
-		return "", invalid("its export %s is a %s, not a function", e.name, externName(e.kind))
+// TypeOf returns the signature of an exported function.
+func (m *Module) TypeOf(e Export) (FuncType, error) {
+	if e.Kind != ExternFunc {
+		return "", invalid("its export %s is a %s, not a function", e.Name, externName(e.Kind))
 	}
-	i := int(e.index)
-	if i < len(m.imports) {
-		return m.imports[i].typ, nil
+	i := int(e.Index)
+	if i < len(m.Imports) {
+		return m.Imports[i].Type, nil
 	}
-	if i -= len(m.imports); i < len(m.funcs) {
+	if i -= len(m.Imports); i < len(m.funcs) {
 		return m.types[m.funcs[i]], nil
 	}
-	return "", invalid("malformed module: no function %d", e.index)
+	return "", invalid("malformed module: no function %d", e.Index)
 }
