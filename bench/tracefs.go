@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,11 +30,26 @@ func mountTracefs() error {
 	case err != nil:
 		return fmt.Errorf("unshare mounts: %w", err)
 	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
+	if err := makePrivate(tracing); err != nil {
+		return err
 	}
 	if err := unix.Mount("tracefs", tracing, "tracefs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount tracefs at %s: %w", tracing, err)
 	}
 	return nil
+}
+
+// makePrivate makes the mount that dir lies on private, so that others do not
+// see what is mounted there. Its mount point is the nearest directory above that
+// is one; / need not be, after a chroot.
+func makePrivate(dir string) error {
+	for ; ; dir = path.Dir(dir) {
+		err := unix.Mount("", dir, "", unix.MS_PRIVATE, "")
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINVAL) || dir == "/" {
+			return fmt.Errorf("make the mount at %s private: %w", dir, err)
+		}
+	}
 }

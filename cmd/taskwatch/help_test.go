@@ -35,7 +35,7 @@ var harmless = []string{"run", "replay", "man"}
 // those that are harmless work.
 func TestExamples(t *testing.T) {
 	testutil.RequireTool(t, "make")
-	testutil.RequireTool(t, "cc")
+	testutil.Require(t, testutil.NeedsCompiler("cc"))
 	dir := t.TempDir()
 	makeProject(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "events.jsonl"), []byte(recording()), 0o644); err != nil {

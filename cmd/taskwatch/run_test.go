@@ -428,7 +428,7 @@ func asNobody(t *testing.T, c *exec.Cmd) {
 // The main job: a build, watched by somebody without privileges.
 func TestRunOfABuildWithoutPrivileges(t *testing.T) {
 	testutil.RequireTool(t, "make")
-	testutil.RequireTool(t, "cc")
+	testutil.Require(t, testutil.NeedsCompiler("cc"))
 	c := cmd(t, "run", "-f", "json", "-o", "events.jsonl", "--", "make", "-j2")
 	asNobody(t, c)
 	makeProject(t, c.Dir)

@@ -1,9 +1,12 @@
 package testutil
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,13 +23,17 @@ var builds struct {
 // argument that begins with a dash is a flag for gcc and stands where it was
 // given ("-static", "-m32"); the rest are files relative to the test's
 // directory. A program is built once per test binary and removed by [Main].
-// A failed build fails the test, with what gcc said.
+// A failed build fails the test, with what gcc said; but where gcc can build
+// nothing at all with those flags, as without the headers of libc, it skips.
 func BuildC(t testing.TB, args ...string) string {
 	t.Helper()
 	gcc := RequireTool(t, "gcc")
 	argv := []string{"-O1", "-g", "-Wall", "-Werror", "-pthread"}
+	flags := slices.Clone(argv)
 	for _, arg := range args {
-		if !strings.HasPrefix(arg, "-") {
+		if strings.HasPrefix(arg, "-") {
+			flags = append(flags, arg)
+		} else {
 			abs, err := filepath.Abs(arg)
 			if err != nil {
 				t.Fatal(err)
@@ -72,10 +79,42 @@ func BuildC(t testing.TB, args ...string) string {
 	path := filepath.Join(dir, name)
 	cmd := exec.Command(gcc, append(argv, "-o", path)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
+		if compiler := NeedsCompiler("gcc", flags...); !compiler.Met() {
+			compiler.Skip(t, fmt.Sprintf("%v: %s", err, firstLine(out)))
+		}
 		t.Fatalf("%s: %v\n%s", cmd, err, out)
 	}
 	builds.done[key] = path
 	return path
+}
+
+// NeedsCompiler is met when the compiler builds a C program with those flags
+// that uses libc.
+func NeedsCompiler(name string, flags ...string) Need {
+	command := strings.Join(append([]string{name}, flags...), " ")
+	return Need{
+		What:     "a compiler that builds C programs: " + command,
+		Remedy:   "install gcc and libc6-dev, and gcc-multilib for -m32, or what corresponds to them",
+		Met:      func() bool { return compiles(name, flags) },
+		Promised: true,
+	}
+}
+
+// compiles builds a small program of which nothing is kept.
+func compiles(name string, flags []string) bool {
+	dir, err := os.MkdirTemp("", "taskwatch-test-")
+	if err != nil {
+		return false
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.Command(name, append(slices.Clone(flags), "-x", "c", "-o", filepath.Join(dir, "a.out"), "-")...)
+	cmd.Stdin = strings.NewReader("#include <stdio.h>\n#include <pthread.h>\nint main(void) { return puts(\"\") < 0; }\n")
+	return cmd.Run() == nil
+}
+
+func firstLine(text []byte) string {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(text), []byte("\n"))
+	return string(line)
 }
 
 func removeBuilds() {

@@ -44,6 +44,21 @@ var NeedsBPFLSM = Need{
 	},
 }
 
+// NeedsNightly is met when TASKWATCH_NIGHTLY is 1, as in .ci/nightly. It is for
+// tests that take long and have rarely found anything that others do not find.
+var NeedsNightly = Need{
+	What:   "the nightly run",
+	Remedy: "set TASKWATCH_NIGHTLY=1, or run .ci/nightly",
+	Met:    func() bool { return os.Getenv("TASKWATCH_NIGHTLY") == "1" },
+}
+
+// NeedsTime is met without -short. It is for tests that take seconds.
+var NeedsTime = Need{
+	What:   "time",
+	Remedy: "run go test without -short",
+	Met:    func() bool { return !testing.Short() },
+}
+
 // NeedsTool is met when a program of that name is in PATH.
 func NeedsTool(name string) Need {
 	return Need{
@@ -114,6 +129,30 @@ func (n Need) miss(t testing.TB, found string) {
 	}
 	skips.add(t.Name(), n.What, found)
 	t.Skipf("needs %s: %s (to run it: %s)", n.What, found, n.Remedy)
+}
+
+// Nightly skips the test except in the nightly run.
+func Nightly(t testing.TB) {
+	t.Helper()
+	Require(t, NeedsNightly)
+}
+
+// Long skips the test with -short.
+func Long(t testing.TB) {
+	t.Helper()
+	Require(t, NeedsTime)
+}
+
+// Size returns how large a test is to be: a tenth or so with -short, and
+// nightly as large as it can be.
+func Size(short, usual, nightly int) int {
+	switch {
+	case NeedsNightly.Met():
+		return nightly
+	case testing.Short():
+		return short
+	}
+	return usual
 }
 
 // Root skips the test unless it runs as root.

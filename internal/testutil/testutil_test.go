@@ -265,6 +265,46 @@ func TestBuildC(t *testing.T) {
 	}
 }
 
+// A compiler that can build nothing is none, and no fault of the program.
+func TestBuildCWithoutHeaders(t *testing.T) {
+	RequireTool(t, "gcc")
+	for _, c := range []struct {
+		ci   string
+		args []string
+		want string
+	}{
+		{"", []string{"-nostdinc", "testdata/exit.c"}, "skipped"},
+		{"1", []string{"-nostdinc", "testdata/exit.c"}, "failed"},
+		{"", []string{"-nostdinc", "testdata/broken.c"}, "skipped"},
+		{"", []string{"testdata/broken.c"}, "failed"},
+	} {
+		t.Setenv("TASKWATCH_CI", c.ci)
+		got, _ := try(func(t testing.TB) { BuildC(t, c.args...) })
+		if got.ended != c.want {
+			t.Errorf("%q with TASKWATCH_CI=%q %s, want it %s: %s", c.args, c.ci, got.ended, c.want, got.text)
+		}
+		if c.want == "skipped" && (!strings.Contains(got.text, "gcc -O1") || !strings.Contains(got.text, "-nostdinc") || !strings.Contains(got.text, "libc6-dev")) {
+			t.Errorf("the reason lacks the command or the remedy: %s", got.text)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for nightly, want := range map[string]int{"1": 3, "": 2} {
+		t.Setenv("TASKWATCH_NIGHTLY", nightly)
+		if testing.Short() && nightly == "" {
+			want = 1
+		}
+		if got := Size(1, 2, 3); got != want {
+			t.Errorf("TASKWATCH_NIGHTLY=%q: size %d, want %d", nightly, got, want)
+		}
+		got, _ := try(func(t testing.TB) { Nightly(t) })
+		if ran := got.ended == "ran"; ran != (nightly == "1") {
+			t.Errorf("TASKWATCH_NIGHTLY=%q: a nightly test %s", nightly, got.ended)
+		}
+	}
+}
+
 func TestBuildsAreRemoved(t *testing.T) {
 	path := BuildC(t, "testdata/exit.c", "-DSTATUS=5")
 	removeBuilds()

@@ -33,7 +33,7 @@ type build struct {
 // TestTruthMake watches a parallel build by make, gcc and the shell.
 func TestTruthMake(t *testing.T) {
 	makePath := testutil.RequireTool(t, "make")
-	testutil.RequireTool(t, "gcc")
+	testutil.Require(t, testutil.NeedsCompiler("gcc"))
 	dir := filepath.Join(t.TempDir(), "project")
 	b := &build{
 		argv: []string{makePath, "-j2"}, dir: dir, env: os.Environ(),

@@ -42,6 +42,10 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "taskwatch", "vm"), nil
 }
 
+// ErrUnknownKernel is the error where apt knows no kernel of a series: it has no
+// lists of packages, or its suites have none.
+var ErrUnknownKernel = errors.New("vm: no Debian cloud kernel of the series")
+
 // FindKernel returns the current Debian cloud kernel of a series such as
 // "6.1". It asks apt which package that is and downloads it unless the cache
 // has it. Where apt cannot tell, the newest one in the cache is taken.
@@ -98,8 +102,8 @@ func resolve(ctx context.Context, series string) (Kernel, error) {
 		}
 		tried = append(tried, pkg+": no version to install")
 	}
-	return Kernel{}, fmt.Errorf("vm: no Debian cloud kernel of the series %s (%s); run apt-get update, or add a suite that has it",
-		series, strings.Join(tried, "; "))
+	return Kernel{}, fmt.Errorf("%w %s (%s); run apt-get update, or add a suite that has it",
+		ErrUnknownKernel, series, strings.Join(tried, "; "))
 }
 
 // dependency returns the kernel package in the output of apt-cache depends.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -44,9 +45,16 @@ func runVM(t *testing.T, args ...string) (int, string) {
 	if testing.Short() {
 		testutil.Skip(t, "booting a machine, which -short forbids", func() bool { return !testing.Short() })
 	}
-	for _, tool := range []string{"qemu-system-x86_64", "apt-cache", "dpkg-deb", "busybox", "gcc"} {
+	for _, tool := range []string{"qemu-system-x86_64", "apt-cache", "dpkg-deb", "busybox"} {
 		testutil.RequireTool(t, tool)
 	}
+	testutil.Require(t, testutil.NeedsCompiler("gcc", "-static"), testutil.Need{
+		What: "Debian's kernels", Remedy: "run apt-get update, on a Debian that has them", Promised: true,
+		Met: func() bool {
+			_, err := vm.FindKernel(t.Context(), "6.12")
+			return !errors.Is(err, vm.ErrUnknownKernel)
+		},
+	})
 	var out bytes.Buffer
 	code := run(t.Context(), append([]string{"-kernel", "6.12", "-lsm", "none"}, args...), &out, &out)
 	return code, out.String()
