@@ -7,14 +7,6 @@ import (
 	"strings"
 )
 
-// Limits on what is read. They are far above what a watcher needs, and keep a
-// hostile module from costing memory or time before it runs.
-const (
-	MaxSize   = 32 << 20 // bytes of a file
-	maxTable  = 1 << 17  // elements of all tables
-	maxLocals = 10_000   // of one function
-)
-
 // Module is a module's file, taken apart as far as the sandbox needs. It
 // borrows the bytes that it was parsed from, and does not change once parsed.
 type Module struct {
@@ -26,6 +18,7 @@ type Module struct {
 	sections []section
 	types    []FuncType
 	funcs    []uint32 // types of the functions that are no imports
+	tables   []byte   // the types of their elements
 	globals  uint32
 }
 
@@ -175,7 +168,7 @@ func (m *Module) section(id byte, r *reader) {
 	case sectionTable:
 		var total uint64
 		for range r.count() {
-			r.byte() // the type of its elements
+			m.tables = append(m.tables, r.byte()) // the type of its elements
 			total += uint64(readLimits(r).Min)
 		}
 		if r.err == nil && total > maxTable {
@@ -206,7 +199,12 @@ func readType(r *reader) FuncType {
 	}
 	var b strings.Builder
 	list := func() {
-		for i := range r.count() {
+		n := r.count()
+		if n > maxValues {
+			r.fail("a function has %d parameters or results, and may have %d", n, maxValues)
+			return
+		}
+		for i := range n {
 			if i > 0 {
 				b.WriteByte(',')
 			}
@@ -237,6 +235,12 @@ func typeLetter(r *reader) byte {
 		}
 		return '?'
 	}
+}
+
+// Params returns how many parameters a function of that type has.
+func (t FuncType) Params() int {
+	params, _, _ := strings.Cut(string(t), ">")
+	return (len(params) + 1) / 2
 }
 
 // String writes the signature as in C.

@@ -17,6 +17,7 @@ const (
 	opSelect       = 0x1b
 	opSelectTyped  = 0x1c
 	opLocalGet     = 0x20
+	opLocalSet     = 0x21
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
@@ -30,8 +31,15 @@ const (
 	opI64Const     = 0x42
 	opF32Const     = 0x43
 	opF64Const     = 0x44
+	opElse         = 0x05
 	opI32Eqz       = 0x45
+	opI32LtS       = 0x48
+	opI32LtU       = 0x49
+	opI32Add       = 0x6a
 	opI32Sub       = 0x6b
+	opI32Mul       = 0x6c
+	opI32Or        = 0x72
+	opI32ShrU      = 0x76
 	opI64Extend32  = 0xc4
 	opRefNull      = 0xd0
 	opRefIsNull    = 0xd1
@@ -46,15 +54,34 @@ const (
 	mutable    = 0x01
 )
 
-// instruction passes over one instruction and reports whether it begins a
-// loop. It refuses what it does not know: what follows could not be read
-// right, and then a loop could hide.
-func (m *Module) instruction(r *reader) (loop bool) {
-	switch op := r.byte(); {
+// The second numbers of the instructions that work on many bytes or elements.
+const (
+	opMemoryInit = 8
+	opMemoryCopy = 10
+	opMemoryFill = 11
+	opTableInit  = 12
+	opTableCopy  = 14
+	opTableFill  = 17
+)
+
+// instruction is one of a function's code, as far as it matters here.
+type instruction struct {
+	op     byte
+	more   uint32 // the second number, of opMore
+	a, b   uint32 // what comes behind that: of a bulk instruction
+	n      int    // targets of a br_table
+	length int    // bytes
+}
+
+// instruction reads one instruction. It refuses what it does not know: what
+// follows could not be read right, and then a loop could hide.
+func (m *Module) instruction(r *reader) (in instruction) {
+	start := r.off
+	in.op = r.byte()
+	switch op := in.op; {
 	case op == opBlock, op == opLoop, op == opIf:
 		r.skipLEB(5)
-		return op == opLoop
-	case op <= 0x01, op == 0x05, op == opEnd, op == opReturn, op == opDrop, op == opSelect, op == opRefIsNull,
+	case op <= 0x01, op == opElse, op == opEnd, op == opReturn, op == opDrop, op == opSelect, op == opRefIsNull,
 		op >= opI32Eqz && op <= opI64Extend32:
 	case op == opBr, op == opBrIf, op == opCall, op >= opLocalGet && op <= opLocalTee, op == opTableGet, op == opTableSet,
 		op == opRefFunc:
@@ -64,7 +91,8 @@ func (m *Module) instruction(r *reader) (loop bool) {
 			r.fail("malformed module: no global %d", i)
 		}
 	case op == opBrTable:
-		for range r.count() {
+		in.n = r.count()
+		for range in.n {
 			r.u32()
 		}
 		r.u32()
@@ -89,7 +117,7 @@ func (m *Module) instruction(r *reader) (loop bool) {
 	case op == opF64Const:
 		r.bytes(8)
 	case op == opMore:
-		m.moreInstruction(r)
+		m.moreInstruction(r, &in)
 	case op == opSIMD:
 		r.fail("SIMD instructions, which the sandbox has not; build it without them")
 	case op == opAtomic:
@@ -97,30 +125,26 @@ func (m *Module) instruction(r *reader) (loop bool) {
 	default:
 		r.fail("instruction %#x, which the sandbox has not", op)
 	}
-	return false
+	in.length = r.off - start
+	return in
 }
 
-func (m *Module) moreInstruction(r *reader) {
-	switch op := r.u32(); op {
+func (m *Module) moreInstruction(r *reader, in *instruction) {
+	switch in.more = r.u32(); in.more {
 	case 0, 1, 2, 3, 4, 5, 6, 7: // saturating conversions
-	case 8: // memory.init
-		r.u32()
-		r.byte()
-	case 9, 13, 16, 17: // data.drop, elem.drop, table.size, table.fill
-		r.u32()
-	case 10: // memory.copy
-		r.byte()
-		r.byte()
-	case 11: // memory.fill
-		r.byte()
-	case 12, 14: // table.init, table.copy
-		r.u32()
+	case opMemoryInit, opTableInit, opTableCopy:
+		in.a, in.b = r.u32(), r.u32()
+	case opMemoryCopy:
+		in.a, in.b = r.u32(), r.u32()
+	case opMemoryFill, opTableFill:
+		in.a = r.u32()
+	case 9, 13, 16: // data.drop, elem.drop, table.size
 		r.u32()
 	case 15:
 		r.fail("table.grow, which the sandbox has not")
 	default:
 		if r.err == nil {
-			r.fail("instruction 0xfc %d, which the sandbox has not", op)
+			r.fail("instruction 0xfc %d, which the sandbox has not", in.more)
 		}
 	}
 }

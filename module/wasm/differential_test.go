@@ -1,0 +1,126 @@
+package wasm
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/taskwatch/taskwatch/module/wasm/internal/wasmfile"
+	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
+)
+
+// outcome is all that can be seen of a module that ran.
+type outcome struct {
+	result  string
+	globals [wasmfile.RandomGlobals]uint64
+	table   [2][wasmfile.RandomElements]uint64
+	memory  []byte
+}
+
+// outcomeOf runs a module of wasmfile.Random a few times.
+func outcomeOf(t testing.TB, code []byte) *outcome {
+	rt := wazero.NewRuntimeWithConfig(background, wazero.NewRuntimeConfigCompiler().WithCoreFeatures(coreFeatures))
+	defer rt.Close(background)
+	mod, err := rt.InstantiateWithConfig(background, code, wazero.NewModuleConfig())
+	if err != nil {
+		t.Fatalf("%v\n%x", err, code)
+	}
+	o := &outcome{}
+	for i := range uint64(2) {
+		results, err := mod.ExportedFunction("run").Call(background, i*3, 70_000*i)
+		if err != nil {
+			err = fmt.Errorf("%s", firstLine(err))
+		}
+		o.result += fmt.Sprintln(results, err)
+	}
+	for i := range o.globals {
+		o.globals[i] = mod.ExportedGlobal(fmt.Sprintf("g%d", i)).(api.Global).Get()
+	}
+	for table, fn := range []string{"at", "null"} {
+		for i := range uint64(wasmfile.RandomElements) {
+			results, err := mod.ExportedFunction(fn).Call(background, i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.table[table][i] = results[0]
+		}
+	}
+	all, _ := mod.Memory().Read(0, mod.Memory().Size())
+	o.memory = bytes.Clone(all)
+	return o
+}
+
+// compare runs a module as it is and rewritten, and wants no difference.
+func compare(t testing.TB, choices []byte) *outcome {
+	code := wasmfile.Random(choices)
+	m, err := rewrite.Parse(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewritten, err := m.Instrument()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, got := outcomeOf(t, code), outcomeOf(t, rewritten)
+	switch {
+	case got.result != want.result:
+		t.Errorf("it returns %s, and %s as it is", got.result, want.result)
+	case got.globals != want.globals:
+		t.Errorf("its globals are %v, and %v as it is", got.globals, want.globals)
+	case got.table != want.table:
+		t.Errorf("its tables are %v, and %v as it is", got.table, want.table)
+	case !bytes.Equal(got.memory, want.memory):
+		t.Errorf("its memory differs: %d and %d bytes", len(got.memory), len(want.memory))
+	}
+	if t.Failed() {
+		t.Logf("of the choices %x", choices)
+	}
+	return want
+}
+
+func randomChoices(rng *rand.Rand) []byte {
+	b := make([]byte, 20+rng.IntN(400))
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return b
+}
+
+// A rewritten module leaves the same results, traps, memory, tables and
+// globals as it would unchanged.
+func TestRewrittenModulesDoTheSame(t *testing.T) {
+	rng := rand.New(rand.NewPCG(15, 1))
+	ends := map[string]int{}
+	for range 150 {
+		o := compare(t, randomChoices(rng))
+		for _, line := range bytes.Split([]byte(o.result), []byte("\n")) {
+			if _, trap, _ := bytes.Cut(line, []byte("] ")); len(trap) > 0 {
+				ends[string(trap)]++
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	t.Log(ends)
+	if len(ends) < 4 || ends["<nil>"] < 20 {
+		t.Errorf("the modules end in few ways: %v", ends)
+	}
+}
+
+func FuzzRewrite(f *testing.F) {
+	rng := rand.New(rand.NewPCG(15, 2))
+	for range 20 {
+		f.Add(randomChoices(rng))
+	}
+	f.Fuzz(func(t *testing.T, choices []byte) {
+		if len(choices) > 2000 {
+			return
+		}
+		compare(t, choices)
+	})
+}
