@@ -60,14 +60,16 @@ func (h *host) define(rt wazero.Runtime, dog *watchdog) error {
 	return err
 }
 
-// values returns the signature of a function of i32 only, as wazero has it.
+// values returns a signature as wazero has it.
 func values(t rewrite.FuncType) (params, results []api.ValueType) {
-	p, r, _ := strings.Cut(string(t), ">")
-	for range strings.Count(p, "i") {
-		params = append(params, api.ValueTypeI32)
-	}
-	for range strings.Count(r, "i") {
-		results = append(results, api.ValueTypeI32)
+	types := map[rune]api.ValueType{'i': api.ValueTypeI32, 'I': api.ValueTypeI64, 'f': api.ValueTypeF32, 'F': api.ValueTypeF64, 'r': api.ValueTypeExternref}
+	list := &params
+	for _, c := range t {
+		if c == '>' {
+			list = &results
+		} else if c != ',' {
+			*list = append(*list, types[c])
+		}
 	}
 	return params, results
 }

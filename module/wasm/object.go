@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
@@ -112,10 +111,13 @@ func (o *Object) checkImports() error {
 			if imp.Type != want {
 				return invalid("it imports %s.%s as %s, and it is %s", imp.Module, imp.Name, imp.Type, want)
 			}
-		case wasi_snapshot_preview1.ModuleName: // checked when it is linked
+		case wasiModule:
+			if err := checkWASI(&imp); err != nil {
+				return err
+			}
 		default:
 			return hinted{invalid("it imports %s.%s, which the sandbox has not", imp.Module, imp.Name),
-				"a module may import from " + hostModule + " and " + wasi_snapshot_preview1.ModuleName}
+				"a module may import from " + hostModule + " and " + wasiModule}
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package wasm
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"runtime"
@@ -12,7 +11,6 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/taskwatch/taskwatch"
@@ -75,13 +73,7 @@ func (s *sandbox) build(o *Object) (err error) {
 	if err := s.host.define(s.rt, &s.dog); err != nil {
 		return err
 	}
-	for _, imp := range o.binary.Imports {
-		if imp.Module == wasi_snapshot_preview1.ModuleName {
-			_, err := wasi_snapshot_preview1.Instantiate(background, s.rt)
-			return err
-		}
-	}
-	return nil
+	return s.host.defineWASI(s.rt, o.binary.Imports)
 }
 
 // close ends everything. No call may be running.
@@ -108,10 +100,7 @@ func (s *sandbox) instantiate(o *Object, params map[uint32][]byte) (*instance, e
 func (s *sandbox) begin() (*instance, error) {
 	mod, err := s.rt.InstantiateModule(background, s.compiled, wazero.NewModuleConfig().
 		WithName(""). // so that there may be several
-		WithStartFunctions().
-		WithStdout(&s.host.stdout).WithStderr(&s.host.stderr).
-		WithRandSource(rand.Reader).
-		WithSysWalltime().WithSysNanotime().WithNanosleep(s.dog.sleep))
+		WithStartFunctions())
 	if err != nil {
 		return nil, invalid("%s", firstLine(err))
 	}

@@ -33,6 +33,7 @@ const (
 	running  = 1 << iota
 	stopped  // by the watchdog
 	starting // it is no watcher: it has more time
+	paused   // it is in the host, whose time is not its own
 
 	nextCall = 1 << iota
 )
@@ -69,17 +70,21 @@ func (d *watchdog) disarm() bool {
 	return d.state.Swap(d.call)&stopped != 0
 }
 
-// outside calls fn, whose time is not the module's, in the middle of a call.
-// It reports false, and has not called it, where the module's time is up.
+// outside calls fn, whose time is not the module's, in the middle of a call:
+// the clock stands still meanwhile. It reports false, and has not called it,
+// where the module's time is up.
 func (d *watchdog) outside(fn func()) bool {
 	v := d.state.Load()
-	if v&stopped != 0 || !d.state.CompareAndSwap(v, d.call) {
+	if v&stopped != 0 || !d.state.CompareAndSwap(v, v|paused) {
 		return false
 	}
-	defer d.arm(v & starting)
+	defer d.state.And(^uint64(paused))
 	fn()
 	return true
 }
+
+// stopping reports whether the call that runs was stopped.
+func (d *watchdog) stopping() bool { return d.state.Load()&stopped != 0 }
 
 // A call is stopped when it was seen at so many ticks, of which its time has
 // eight. They are counted, not timed: on a machine so busy that the watchdog
@@ -93,13 +98,13 @@ func (d *watchdog) run() {
 	var ticks time.Duration
 	for {
 		switch v := d.state.Load(); {
-		case v != seen:
-			seen, ticks = v, 0
+		case v&^paused != seen:
+			seen, ticks = v&^paused, 0
 		case v&running == 0:
 			if !d.park(seen) {
 				return
 			}
-		case v&stopped == 0:
+		case v&(stopped|paused) == 0:
 			if ticks++; ticks*tick >= d.limitOf(v) {
 				d.stopCall(v)
 			}
