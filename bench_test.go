@@ -31,28 +31,36 @@ func bareLoop(fns []Watcher) func(*Event) error {
 	}
 }
 
-func notifier(t testing.TB, fns []Watcher) func(*Event) error {
+func notifying(t testing.TB, fns []Watcher) func() func(*Event) error {
 	r := new(Registry)
 	if len(fns) > 0 {
-		mustRegister(t, r, &Module{Name: "bench", Table: on(Exec, fns...)})
+		mustRegister(t, r, module("bench", Exec, fns...))
 	}
-	return r.Notify
+	return func() func(*Event) error { return r.Feed().Notify }
 }
 
 func TestNotifyAllocatesNothing(t *testing.T) {
 	var r Registry
 	task := &Task{}
 	fns := watchers(8)
-	m := &Module{Name: "m", OnLost: func(Loss) {}, OnError: func(*WatcherError) {}}
-	for k := range m.Table {
-		m.Table[k] = fns
+	m, observer := &Module{Name: "m"}, &Module{Name: "observer"}
+	for _, k := range AllKinds.List() {
+		for _, fn := range fns {
+			m.Watch(k, fn)
+			observer.Watch(k, fn, Observe())
+		}
 	}
-	mustRegister(t, &r, m, &Module{Name: "observer", Observer: true, Table: m.Table})
-	var unwatched Registry
+	mustRegister(t, &r, m, observer)
+	var unwatched, shown Registry
+	if err := shown.Attach(NewSink(WantAll(AllKinds), func(Item) {})); err != nil {
+		t.Fatal(err)
+	}
+	feed := r.Feed()
 	ev := &Event{Task: task}
 	for k := range Kind(NumKinds) {
 		for name, notify := range map[string]func(*Event) error{
-			"Notify": r.Notify, "NotifyBefore": r.NotifyBefore, "NotifyAfter": r.NotifyAfter, "unwatched": unwatched.Notify,
+			"Notify": feed.Notify, "NotifyBefore": feed.NotifyBefore, "NotifyAfter": feed.NotifyAfter,
+			"unwatched": unwatched.Feed().Notify, "to a sink": shown.Feed().Notify,
 		} {
 			if n := testing.AllocsPerRun(100, func() {
 				ev.Reset()
@@ -65,7 +73,7 @@ func TestNotifyAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() { r.Enabled(Exec); r.Kinds(); r.VetoKinds() }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { feed.Enabled(Exec); feed.Kinds(); feed.DenyKinds(); feed.Fields() }); n != 0 {
 		t.Errorf("asking what is watched allocates %v times", n)
 	}
 }
@@ -76,8 +84,8 @@ func BenchmarkNotify(b *testing.B) {
 		fns := watchers(n)
 		for _, c := range []struct {
 			name string
-			call func(*Event) error
-		}{{"bare", bareLoop(fns)}, {"notify", notifier(b, fns)}} {
+			call func() func(*Event) error
+		}{{"bare", func() func(*Event) error { return bareLoop(fns) }}, {"notify", notifying(b, fns)}} {
 			for _, goroutines := range []int{1, 2} {
 				b.Run(fmt.Sprintf("watchers=%d/%s/goroutines=%d", n, c.name, goroutines), func(b *testing.B) {
 					b.ReportAllocs()
@@ -90,13 +98,13 @@ func BenchmarkNotify(b *testing.B) {
 
 // together makes n calls on each of so many goroutines at once, each with an
 // event of its own, and returns how long one goroutine took, on the average.
-func together(n, goroutines int, call func(*Event) error) time.Duration {
+func together(n, goroutines int, of func() func(*Event) error) time.Duration {
 	var all sync.WaitGroup
 	var ready atomic.Int64
 	var total atomic.Int64
 	for range goroutines {
 		all.Go(func() {
-			ev := event(Exec)
+			ev, call := event(Exec), of()
 			for ready.Add(1); ready.Load() < int64(goroutines); {
 				runtime.Gosched() // none starts before all run
 			}
@@ -123,10 +131,10 @@ func together(n, goroutines int, call func(*Event) error) time.Duration {
 //	x-two-bare  the same for the bare loop: what the processors take for company
 func BenchmarkNotifyRatio(b *testing.B) {
 	fns := watchers(8)
-	bare, notify := bareLoop(fns), notifier(b, fns)
+	bare, notify := func() func(*Event) error { return bareLoop(fns) }, notifying(b, fns)
 	const slice = 5000
 	var bareOne, bareTwo, one, two []float64
-	measure := func(list *[]float64, goroutines int, call func(*Event) error) {
+	measure := func(list *[]float64, goroutines int, call func() func(*Event) error) {
 		*list = append(*list, float64(together(slice, goroutines, call))/slice)
 	}
 	for b.Loop() {

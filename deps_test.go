@@ -50,13 +50,13 @@ var depRules = []depRule{
 	{"source", []string{".", "features/...", "internal/..."}},
 	{"source/replay/...", []string{".", "source", "record", "internal/..."}},
 	{"source/auto", []string{".", "source", "source/bpf", "source/connector", "features/..."}},
-	{"source/bpf/...", []string{".", "source", "record", "module/kernel/...", "features/...", "include", "internal/..."}},
+	{"source/bpf/...", []string{".", "source", "module/kernel/...", "features/...", "include", "internal/..."}},
 	{"source/...", []string{".", "source", "features/...", "internal/..."}},
 
 	{"module", []string{".", "features/...", "internal/..."}},
 	{"module/kernel/...", []string{".", "module", "source", "source/bpf/...", "features/...", "include", "internal/..."}},
 	{"module/wasm/rewrite", []string{".", "module/wasm/internal/..."}},
-	{"module/wasm/...", []string{".", "module", "record", "internal/..."}},
+	{"module/wasm/...", []string{".", "module", "internal/..."}},
 	{"module/...", []string{".", "module", "features/...", "include", "guest", "internal/..."}},
 
 	{"watchtest/...", []string{".", "watchtest/...", "source", "record", "internal/..."}},

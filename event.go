@@ -2,6 +2,7 @@ package taskwatch
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -45,25 +46,28 @@ type Event struct {
 	// the ids of a setuid file, say, are set when the exec can no longer fail.
 	Final bool
 
-	reader uint32 // which counter of the grace period this event's notifier uses
+	sent []Item // by the watchers, for the place behind the event
 }
 
 // Clone returns a deep copy that is independent of the source. The copy's
 // Task has the same identity but no task storage.
 func (ev *Event) Clone() *Event {
 	c := *ev
-	c.reader = 0
+	c.sent = nil
 	if ev.Task != nil {
 		c.Task = ev.Task.Clone()
 	}
 	return &c
 }
 
-// Reset clears every field but keeps what makes the next delivery from the
-// same goroutine cheap.
-func (ev *Event) Reset() {
-	*ev = Event{reader: ev.reader}
+// Send has a record of a module's own delivered behind the event, while its
+// watcher runs; nobody else may call it. The data is copied.
+func (ev *Event) Send(module string, data []byte) {
+	ev.sent = append(ev.sent, Item{Record: NewRecord(module, slices.Clone(data), ev)})
 }
+
+// Reset clears every field, for the next event.
+func (ev *Event) Reset() { *ev = Event{} }
 
 // Cause says what changed an id.
 type Cause uint8
@@ -114,10 +118,4 @@ type Rusage struct {
 	MinFlt, MajFlt        uint64
 	NVCSw, NIvCSw         uint64 // voluntary and involuntary context switches
 	ReadBytes, WriteBytes uint64 // storage I/O: read_bytes and write_bytes of /proc/TID/io
-}
-
-// Loss says that a source lost events.
-type Loss struct {
-	Count uint64 // how many; 0 where the source knows only that some were lost
-	Seq   uint64 // the sequence number of the first one
 }

@@ -1,65 +1,126 @@
 package taskwatch_test
 
 import (
+	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 
 	"github.com/taskwatch/taskwatch"
 )
 
-// A module counts the programs that run, and goes again.
+// A watcher prints the programs that run. It reads one field, and a source
+// need not gather the others for it.
 func Example() {
-	var execs int
-	counter := &taskwatch.Module{Name: "counter"}
-	counter.Table[taskwatch.Exec] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
-		execs++
+	m := &taskwatch.Module{Name: "programs"}
+	m.Watch(taskwatch.Exec, func(ev *taskwatch.Event) error {
+		fmt.Println(ev.Task.Exe)
 		return nil
-	}}
+	}, taskwatch.Observe(), taskwatch.Reads(taskwatch.FieldExe))
 
 	var registry taskwatch.Registry // a source's Run is handed this one
-	if err := registry.Register(counter); err != nil {
+	if err := registry.Register(m); err != nil {
 		fmt.Println(err)
 		return
 	}
-	task := &taskwatch.Task{PID: 161, TID: 161, Exe: "/usr/bin/true", Argv: []string{"true"}}
-	registry.Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: task}) // as a source does
-	if err := registry.Unregister(counter); err != nil {
+	feed := registry.Feed() // and does this:
+	feed.Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Exe: "/usr/bin/true"}})
+	if err := registry.Unregister(m); err != nil {
 		fmt.Println(err)
-		return
 	}
-	registry.Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: task})
-	fmt.Println(execs)
-	// Output: 1
+	feed.Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Exe: "/usr/bin/false"}})
+	// Output: /usr/bin/true
 }
 
 // A watcher's error on a kind that can be vetoed makes the system call fail
-// with its errno, on a source that can deliver a veto.
-func ExampleWatcher_veto() {
+// with its errno, on a source that can deny it.
+func ExampleModule_Watch() {
 	guard := &taskwatch.Module{Name: "guard"}
-	guard.Table[taskwatch.Exec] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	guard.Watch(taskwatch.Exec, func(ev *taskwatch.Event) error {
 		if strings.HasPrefix(ev.Task.Exe, "/tmp/") {
 			return fmt.Errorf("no programs from /tmp: %w", syscall.EACCES)
 		}
 		return nil
-	}}
+	})
 	var registry taskwatch.Registry
 	if err := registry.Register(guard); err != nil {
 		fmt.Println(err)
 		return
 	}
 
-	// What a source that asks beforehand does with the answer:
-	err := registry.NotifyBefore(&taskwatch.Event{
-		Kind: taskwatch.Exec,
-		Task: &taskwatch.Task{Exe: "/tmp/x"},
-	})
-	var we *taskwatch.WatcherError
-	if errors.As(err, &we) && we.Veto {
-		fmt.Printf("%s refuses, execve fails with %d: %v\n", we.Module, taskwatch.Errno(err), we.Err)
+	// A source that asks beforehand says what it can deny, and has the
+	// operation fail:
+	feed := registry.Feed()
+	feed.Deny = taskwatch.KindsOf(taskwatch.Exec)
+	err := feed.NotifyBefore(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Exe: "/tmp/x"}})
+	if errno := taskwatch.Denial(err); errno != 0 {
+		fmt.Printf("execve fails with %d: %v\n", errno, errors.Unwrap(err))
 	}
-	// Output: guard refuses, execve fails with 13: no programs from /tmp: permission denied
+	// Output: execve fails with 13: no programs from /tmp: permission denied
+}
+
+// tsv is a sink that writes a line per item.
+type tsv struct {
+	out *bufio.Writer
+	err error
+}
+
+func (s *tsv) Wants() taskwatch.Wants {
+	return taskwatch.Wants{taskwatch.Exec: taskwatch.FieldPID | taskwatch.FieldExe, taskwatch.Exit: taskwatch.FieldPID}
+}
+
+func (s *tsv) Take(it taskwatch.Item) {
+	switch {
+	case s.err != nil:
+	case it.Event != nil && it.Event.Kind == taskwatch.Exec:
+		_, s.err = fmt.Fprintf(s.out, "%d\texec\t%s\n", it.Event.Task.PID, it.Event.Task.Exe)
+	case it.Event != nil:
+		_, s.err = fmt.Fprintf(s.out, "%d\t%s\n", it.Event.Task.PID, it.Event.Kind)
+	case it.Failure != nil:
+		_, s.err = fmt.Fprintf(s.out, "%s\t%s\t%v\n", it.Failure.Module, it.Failure.Verdict, it.Failure.Err)
+	case it.Record != nil:
+		_, s.err = fmt.Fprintf(s.out, "%s\tsent\t%s\n", it.Record.Module, it.Record.Data)
+	case it.Loss != nil:
+		_, s.err = fmt.Fprintf(s.out, "%d lost\n", it.Loss.Count)
+	}
+}
+
+func (s *tsv) Close(context.Context) error { return errors.Join(s.err, s.out.Flush()) }
+
+// A sink gets whatever is reported, in one order: here behind a queue, so that
+// a slow reader loses items, with a count, rather than hold up the source.
+func ExampleSink() {
+	var registry taskwatch.Registry
+	sink := taskwatch.NewQueue(&tsv{out: bufio.NewWriter(os.Stdout)}, taskwatch.QueueOptions{})
+	if err := registry.Attach(sink); err != nil {
+		fmt.Println(err)
+		return
+	}
+	m := &taskwatch.Module{Name: "greeter"}
+	m.Watch(taskwatch.Exec, func(ev *taskwatch.Event) error {
+		ev.Send("greeter", []byte("hello"))
+		return errors.New("no more")
+	})
+	if err := registry.Register(m); err != nil {
+		fmt.Println(err)
+		return
+	}
+	feed, task := registry.Feed(), &taskwatch.Task{PID: 7, TID: 7, Exe: "/usr/bin/true"}
+	feed.Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: task})
+	feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Count: 17}})
+	feed.Notify(&taskwatch.Event{Kind: taskwatch.Exit, Task: task})
+	if err := registry.Detach(context.Background(), sink); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// 7	exec	/usr/bin/true
+	// greeter	sent	hello
+	// greeter	counted	no more
+	// 17 lost
+	// 7	exit
 }
 
 // A task keeps a value for a watcher from one event to the next; it is
@@ -67,24 +128,24 @@ func ExampleWatcher_veto() {
 func ExampleStorage() {
 	execs := taskwatch.NewStorage[int]()
 	m := &taskwatch.Module{Name: "execs"}
-	m.Table[taskwatch.Exec] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	m.Watch(taskwatch.Exec, func(ev *taskwatch.Event) error {
 		n, _ := execs.Get(ev.Task)
 		execs.Set(ev.Task, n+1)
 		return nil
-	}}
-	m.Table[taskwatch.Exit] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	})
+	m.Watch(taskwatch.Exit, func(ev *taskwatch.Event) error {
 		n, _ := execs.Get(ev.Task)
 		fmt.Printf("task %d ran %d programs\n", ev.Task.TID, n)
 		return nil
-	}}
+	})
 	var registry taskwatch.Registry
 	if err := registry.Register(m); err != nil {
 		fmt.Println(err)
 		return
 	}
-	task := &taskwatch.Task{PID: 7, TID: 7}
+	feed, task := registry.Feed(), &taskwatch.Task{PID: 7, TID: 7}
 	for _, k := range []taskwatch.Kind{taskwatch.Exec, taskwatch.Exec, taskwatch.Exit, taskwatch.Free} {
-		registry.Notify(&taskwatch.Event{Kind: k, Task: task})
+		feed.Notify(&taskwatch.Event{Kind: k, Task: task})
 	}
 	_, kept := execs.Get(task)
 	fmt.Println(kept)
@@ -103,55 +164,23 @@ func ExampleBuiltin() {
 	// }
 }
 
-// A watcher that wants to keep an event clones it: the source uses its own
-// for the next one.
+// What wants to keep an event clones it: the source uses its own for the next
+// one.
 func ExampleEvent_Clone() {
-	events := make(chan *taskwatch.Event, 100)
-	m := &taskwatch.Module{Name: "queue", Observer: true}
-	m.Table[taskwatch.Exit] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
-		select {
-		case events <- ev.Clone():
-			return nil
-		default:
-			return errors.New("the queue is full: event dropped")
-		}
-	}}
+	var kept *taskwatch.Event
 	var registry taskwatch.Registry
-	if err := registry.Register(m); err != nil {
+	err := registry.Attach(taskwatch.NewSink(taskwatch.WantAll(taskwatch.AllKinds), func(it taskwatch.Item) {
+		kept = it.Event.Clone()
+	}))
+	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	ev := &taskwatch.Event{Kind: taskwatch.Exit, Val: 3 << 8, Task: &taskwatch.Task{TID: 9}}
-	registry.Notify(ev)
-	ev.Reset()
-	kept := <-events
+	registry.Feed().Notify(ev)
+	*ev = taskwatch.Event{}
 	fmt.Println(kept.Kind, kept.Task.TID, taskwatch.DecodeExit(kept.Val).Code)
 	// Output: exit 9 3
-}
-
-// Errors of any module's watchers, and losses of the source, can be heard of.
-func ExampleModule_hooks() {
-	m := &taskwatch.Module{
-		Name:    "log",
-		OnError: func(we *taskwatch.WatcherError) { fmt.Println(we.Module, "failed on", we.Kind) },
-		OnLost:  func(l taskwatch.Loss) { fmt.Println("lost", l.Count) },
-	}
-	faulty := &taskwatch.Module{Name: "faulty"}
-	faulty.Table[taskwatch.Exit] = []taskwatch.Watcher{func(*taskwatch.Event) error { panic("a bug") }}
-	var registry taskwatch.Registry
-	for _, m := range []*taskwatch.Module{m, faulty} {
-		if err := registry.Register(m); err != nil {
-			fmt.Println(err)
-			return
-		}
-	}
-	registry.Notify(&taskwatch.Event{Kind: taskwatch.Exit, Task: &taskwatch.Task{}})
-	registry.NotifyLost(taskwatch.Loss{Count: 17})
-	fmt.Println(registry.Modules()[1].Panics)
-	// Output:
-	// faulty failed on exit
-	// lost 17
-	// 1
 }
 
 func ExampleParseKinds() {

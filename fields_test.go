@@ -1,32 +1,46 @@
 package taskwatch
 
-import "testing"
+import (
+	"context"
+	"testing"
+)
 
 func TestFieldsAreThoseThatSomebodyReads(t *testing.T) {
 	var r Registry
 	expect := func(want Fields) {
 		t.Helper()
-		if got := r.Fields(); got != want {
+		if got := r.Feed().Fields(); got != want {
 			t.Errorf("fields %v, want %v", got, want)
 		}
 	}
-	some := &Module{Name: "some", Table: on(Exec, watchers(1)...), Ignores: FieldCwd | FieldArgv}
-	other := &Module{Name: "other", Table: on(Exit, watchers(1)...), Ignores: FieldCwd | FieldsRusage}
-	all := &Module{Name: "all", Table: on(Exit, watchers(1)...)}
+	nothing := func(*Event) error { return nil }
+	some, other := &Module{Name: "some"}, &Module{Name: "other"}
+	some.Watch(Exec, nothing, Reads(FieldExe|FieldsRusage)) // an exec has no rusage
+	other.Watch(Exit, nothing, Reads(FieldExitCode))
+	other.Watch(Exit, nothing, Reads(FieldComm))
+	all := module("all", Exit, nothing)
+	sink := NewSink(Wants{Exit: FieldUTime, Free: 0}, func(Item) {})
 	for range 2 { // before the first event, and after it
 		expect(0)
 		mustRegister(t, &r, some)
-		expect(AllFields &^ (FieldCwd | FieldArgv))
+		expect(FieldExe)
 		mustRegister(t, &r, other)
-		expect(AllFields &^ FieldCwd)
-		mustRegister(t, &r, all)
-		expect(AllFields)
-		for _, m := range []*Module{all, other, some} {
-			if err := r.Unregister(m); err != nil {
-				t.Fatal(err)
-			}
+		expect(FieldExe | FieldExitCode | FieldComm)
+		if err := r.Attach(sink); err != nil {
+			t.Fatal(err)
 		}
-		if err := r.Notify(&Event{Kind: Exec, Task: &Task{}}); err != nil {
+		expect(FieldExe | FieldExitCode | FieldComm | FieldUTime)
+		if got := r.Feed().Kinds(); got != KindsOf(Exec, Exit, Free) {
+			t.Errorf("kinds %v", got)
+		}
+		mustRegister(t, &r, all)
+		expect(FieldsOf(Exit))
+		mustUnregister(t, &r, all, other, some)
+		expect(FieldUTime)
+		if err := r.Detach(context.Background(), sink); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Feed().Notify(&Event{Kind: Exec, Task: &Task{}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,4 +49,26 @@ func TestFieldsAreThoseThatSomebodyReads(t *testing.T) {
 			t.Errorf("%v has fields that AllFields lacks", k)
 		}
 	}
+}
+
+// The bit of a field is part of what modules in the sandbox are built against,
+// and of what the kernel side is told: it never changes.
+func TestBitsOfFieldsArePinned(t *testing.T) {
+	for i, f := range []Fields{
+		FieldVal, FieldParentID, FieldPID, FieldTID, FieldPPID, FieldStart, FieldComm, FieldExe, FieldArgv, FieldCwd,
+		FieldUID, FieldGID, FieldCgroup, FieldOldExe, FieldOld, FieldCause,
+		FieldExitCode, FieldExitSignal, FieldExitCore, FieldExitGroup,
+		FieldUTime, FieldSTime, FieldMaxRSS, FieldMinFlt, FieldMajFlt, FieldNVCSw, FieldNIvCSw, FieldReadBytes, FieldWriteBytes,
+		FieldLifetime,
+	} {
+		if f != 1<<i {
+			t.Errorf("field %v is bit %#x, want bit %d", f, uint64(f), i)
+		}
+	}
+	for i, k := range []Kind{Init, Clone, Exec, UID, GID, Exit, Free} {
+		if int(k) != i {
+			t.Errorf("%v is number %d, want %d", k, k, i)
+		}
+	}
+	t.Logf("%d of 64 bits of Fields are left", 64-numFields)
 }

@@ -21,14 +21,16 @@ func TestFailuresAreThoseOfTheForeignWatcher(t *testing.T) {
 		{&Failure{Err: syscall.EACCES}, true, syscall.EACCES, "taskwatch.TestFailuresAreThoseOfTheForeignWatcher.func1"},
 	} {
 		var r Registry
-		var told *WatcherError
-		m := &Module{Name: "m", Table: on(Exec, func(*Event) error { return c.failure }), OnError: func(we *WatcherError) { told = we }}
-		mustRegister(t, &r, m)
-		var we *WatcherError
-		if err := r.Notify(event(Exec)); !errors.As(err, &we) || told != we {
+		var told *Failure
+		mustRegister(t, &r, module("m", Exec, func(*Event) error { return c.failure }))
+		if err := r.Attach(NewSink(nil, func(it Item) { told = it.Failure })); err != nil {
+			t.Fatal(err)
+		}
+		var we *Failure
+		if err := denying(&r).Notify(event(Exec)); !errors.As(err, &we) || told != we {
 			t.Fatalf("returned %v, told %v", err, told)
 		}
-		if we.Watcher != c.watcher || we.Err != c.failure.Err || we.Veto != c.veto || (we.Panic != nil) != c.failure.Crash || we.Stack != nil {
+		if we.Watcher != c.watcher || we.Err != c.failure.Err || (we.Verdict == Denied) != c.veto || we.Crash != c.failure.Crash || we.Stack != nil || we == c.failure {
 			t.Errorf("%+v gave %+v", c.failure, we)
 		}
 		if c.veto && Errno(we) != c.errno {
@@ -46,12 +48,13 @@ func TestModuleObservesSomeKinds(t *testing.T) {
 	var c calls
 	var r Registry
 	refused := errors.New("refused")
-	m := &Module{Name: "m", Observes: KindsOf(UID, Exit)}
-	for _, k := range []Kind{Exec, UID, Exit} {
-		m.Table[k] = []Watcher{c.watcher(k.String(), refused)}
-	}
+	m := &Module{Name: "m"}
+	m.Watch(Exec, c.watcher("exec", refused))
+	m.Watch(UID, c.watcher("uid", refused), Observe())
+	m.Watch(Exit, c.watcher("exit", refused), Observe())
 	mustRegister(t, &r, m)
-	if got := r.VetoKinds(); got != KindsOf(Exec) {
+	feed := denying(&r)
+	if got := r.Feed().DenyKinds(); got != KindsOf(Exec) {
 		t.Errorf("before the first event, %v can be vetoed", got)
 	}
 	for k, want := range map[Kind]struct {
@@ -62,19 +65,19 @@ func TestModuleObservesSomeKinds(t *testing.T) {
 		UID:  {"", "uid", false},
 		Exit: {"", "exit", false},
 	} {
-		var we *WatcherError
-		err := r.NotifyBefore(event(k))
+		var we *Failure
+		err := feed.NotifyBefore(event(k))
 		before := c.take()
-		err = errors.Join(err, r.NotifyAfter(event(k)))
-		if after := c.take(); before != want.before || after != want.after || !errors.As(err, &we) || we.Veto != want.veto {
+		err = errors.Join(err, feed.NotifyAfter(event(k)))
+		if after := c.take(); before != want.before || after != want.after || !errors.As(err, &we) || (we.Verdict == Denied) != want.veto {
 			t.Errorf("%s: called %q before and %q after, %+v", k, before, after, we)
 		}
-		if err := r.Notify(event(k)); c.take() != k.String() || !errors.As(err, &we) || we.Veto != want.veto {
+		if err := feed.Notify(event(k)); c.take() != k.String() || !errors.As(err, &we) || (we.Verdict == Denied) != want.veto {
 			t.Errorf("%s: %+v", k, we)
 		}
 	}
-	if got := r.VetoKinds(); got != KindsOf(Exec) || r.Kinds() != KindsOf(Exec, UID, Exit) {
-		t.Errorf("%v can be vetoed, of %v", got, r.Kinds())
+	if got := r.Feed().DenyKinds(); got != KindsOf(Exec) || r.Feed().Kinds() != KindsOf(Exec, UID, Exit) {
+		t.Errorf("%v can be vetoed, of %v", got, r.Feed().Kinds())
 	}
 }
 
@@ -84,13 +87,13 @@ func TestOnUnregister(t *testing.T) {
 	var r Registry
 	entered, leave := make(chan struct{}), make(chan struct{})
 	running, unregistered := false, 0
-	m := &Module{Name: "m", Table: on(Exec, func(*Event) error {
+	m := module("m", Exec, func(*Event) error {
 		running = true
 		close(entered)
 		<-leave
 		running = false
 		return nil
-	})}
+	})
 	m.OnUnregister = func() {
 		unregistered++
 		if running || len(r.Modules()) != 0 {
@@ -102,7 +105,7 @@ func TestOnUnregister(t *testing.T) {
 	}
 	mustRegister(t, &r, m)
 	notified := make(chan error)
-	go func() { notified <- r.Notify(event(Exec)) }()
+	go func() { notified <- r.Feed().Notify(event(Exec)) }()
 	<-entered
 	done := make(chan error)
 	go func() { done <- r.Unregister(m) }()

@@ -34,13 +34,13 @@ type stripe struct {
 	_       [128 - 16]byte
 }
 
-// enter starts a read side in the stripe of the goroutine that reuses ev, and
-// returns the counter that ends it when 1 is taken off.
-func (g *grace) enter(ev *Event) *atomic.Int64 {
-	if ev.reader == 0 {
-		ev.reader = g.next.Add(1)%numStripes + 1
-	}
-	c := &g.stripes[(ev.reader-1)%numStripes].readers[g.phase.Load()&1]
+// stripe returns the stripe for a new reader.
+func (g *grace) stripe() uint32 { return g.next.Add(1) % numStripes }
+
+// enter starts a read side in a stripe, and returns the counter that ends it
+// when 1 is taken off.
+func (g *grace) enter(stripe uint32) *atomic.Int64 {
+	c := &g.stripes[stripe%numStripes].readers[g.phase.Load()&1]
 	c.Add(1)
 	return c
 }

@@ -36,8 +36,8 @@ func TestGraceWaitsForBothPhasesOfEveryStripe(t *testing.T) {
 // Readers that enter after a grace period began must not prolong it.
 func TestGraceDoesNotWaitForLaterReaders(t *testing.T) {
 	var g grace
-	ev := &Event{}
-	early := g.enter(ev)
+	stripe := g.stripe()
+	early := g.enter(stripe)
 	done := make(chan struct{})
 	before := g.phase.Load()
 	go func() { g.wait(); close(done) }()
@@ -52,7 +52,7 @@ func TestGraceDoesNotWaitForLaterReaders(t *testing.T) {
 		}
 	}
 	untilPhase(before + 1)
-	late := g.enter(ev) // of the same stripe
+	late := g.enter(stripe) // of the same stripe
 	if late == early {
 		t.Fatal("a reader entered the phase that is being drained")
 	}
@@ -62,19 +62,18 @@ func TestGraceDoesNotWaitForLaterReaders(t *testing.T) {
 	<-done
 }
 
-// Goroutines get stripes of their own as long as there are enough, and no
-// reader number leads out of the array.
+// Feeds get stripes of their own as long as there are enough.
 func TestGraceStripes(t *testing.T) {
 	var g grace
 	seen := map[any]int{}
 	for range 3 * numStripes {
-		ev := &Event{}
-		c := g.enter(ev)
+		stripe := g.stripe()
+		c := g.enter(stripe)
 		if c.Add(-1) != int64(0) {
 			t.Fatal("a counter does not return to zero")
 		}
-		if again := g.enter(ev); again != c {
-			t.Fatal("an event changed its stripe")
+		if again := g.enter(stripe); again != c {
+			t.Fatal("a stripe has two counters in one phase")
 		} else {
 			again.Add(-1)
 		}
@@ -87,24 +86,5 @@ func TestGraceStripes(t *testing.T) {
 		if n != 3 {
 			t.Errorf("stripe %p has %d of %d readers", c, n, 3*numStripes)
 		}
-	}
-}
-
-// An event's reader number is handed from registry to registry and kept by
-// Reset; a copy starts afresh.
-func TestReaderNumberBelongsToTheEvent(t *testing.T) {
-	var g grace
-	ev := &Event{Kind: Exec, Val: 1}
-	g.enter(ev).Add(-1)
-	if ev.reader == 0 {
-		t.Fatal("no number given")
-	}
-	if c := ev.Clone(); c.reader != 0 {
-		t.Error("a clone shares the number")
-	}
-	number := ev.reader
-	ev.Reset()
-	if *ev != (Event{reader: number}) {
-		t.Errorf("after Reset: %+v", ev)
 	}
 }

@@ -49,8 +49,10 @@ func (k Kind) String() string {
 // Vetoable reports whether a watcher's error on k may refuse the operation,
 // on a source that can deliver a veto at all.
 func (k Kind) Vetoable() bool {
-	return k == Init || k == Exec || k == UID || k == GID
+	return vetoable.Has(k)
 }
+
+const vetoable Kinds = 1<<Init | 1<<Exec | 1<<UID | 1<<GID
 
 // ParseKind returns the kind with the given name.
 func ParseKind(name string) (Kind, error) {
@@ -63,7 +65,7 @@ func ParseKind(name string) (Kind, error) {
 }
 
 // Kinds is a set of kinds; the zero value is the empty set.
-type Kinds uint8
+type Kinds uint32
 
 // AllKinds holds every kind.
 const AllKinds Kinds = 1<<NumKinds - 1

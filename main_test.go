@@ -48,10 +48,29 @@ func (c *calls) take() string {
 	return s
 }
 
-// on returns a table with watchers on one kind.
-func on(k Kind, fns ...Watcher) (t Table) {
-	t[k] = fns
-	return t
+// module returns a module with watchers on one kind.
+func module(name string, k Kind, fns ...Watcher) *Module {
+	m := &Module{Name: name}
+	for _, fn := range fns {
+		m.Watch(k, fn)
+	}
+	return m
+}
+
+// observing returns the same of watchers that observe.
+func observing(name string, k Kind, fns ...Watcher) *Module {
+	m := &Module{Name: name}
+	for _, fn := range fns {
+		m.Watch(k, fn, Observe())
+	}
+	return m
+}
+
+// denying returns a feed of a source that can refuse everything.
+func denying(r *Registry) *Feed {
+	f := r.Feed()
+	f.Deny = AllKinds
+	return f
 }
 
 func event(k Kind) *Event { return &Event{Kind: k, Task: &Task{}} }

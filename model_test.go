@@ -17,7 +17,7 @@ import (
 // driven by it and have to agree after every step, on the calls made, in
 // order, and on everything that can be asked.
 
-// act is what a watcher or hook does when it is called.
+// act is what a watcher does when it is called.
 type act byte
 
 const (
@@ -28,6 +28,7 @@ const (
 	actUnregisterSelf
 	actRegisterNext // the module behind it in the pool
 	actNotify       // another kind of event, in the middle of this one
+	actSend
 	numActs
 )
 
@@ -38,8 +39,6 @@ type spec struct {
 	name     string
 	observer bool
 	table    [NumKinds][]act
-	onError  int // an act, or -1 for no hook
-	onLost   int
 	badTable bool // a nil watcher at the end of the list of free
 }
 
@@ -65,18 +64,12 @@ func (m *moveReader) next(n int) int {
 }
 
 func (m *moveReader) spec(i int) *spec {
-	sp := &spec{name: fmt.Sprint("m", i), onError: -1, onLost: -1}
+	sp := &spec{name: fmt.Sprint("m", i)}
 	switch m.next(8) {
 	case 0:
 		sp.name = "m0" // taken, more often than not
-	case 1:
+	case 1, 2, 3:
 		sp.observer = true
-	case 2:
-		sp.onError = m.next(int(actGoexit) + 1)
-	case 3:
-		sp.onLost, sp.observer = m.next(int(actGoexit)+1), true
-	case 4:
-		sp.onError, sp.onLost = m.next(int(actGoexit)+1), m.next(int(actGoexit)+1)
 	case 5:
 		sp.badTable = m.next(4) == 0
 	}
@@ -93,13 +86,18 @@ func (m *moveReader) spec(i int) *spec {
 
 const poolSize = 5
 
-// model is the registry as it ought to be.
+// sinkKinds are those that the sink gets which notes all items.
+const sinkKinds Kinds = 1<<Clone | 1<<Exec | 1<<Exit
+
+// model is the registry as it ought to be, with a feed that denies everything.
 type model struct {
-	builtin *stay
-	pool    []*spec
-	stays   []*stay
-	log     []string
-	depth   int
+	builtin  *stay
+	pool     []*spec
+	stays    []*stay
+	log      []string
+	depth    int
+	held     []string // of the one task that there is
+	heldKind Kind
 }
 
 // stay is a module while it is registered.
@@ -113,7 +111,7 @@ func (m *model) say(format string, args ...any) { m.log = append(m.log, fmt.Spri
 
 func (m *model) register(i int) error {
 	sp := m.pool[i]
-	if sp.badTable || sp.kinds() == 0 && sp.onError < 0 && sp.onLost < 0 {
+	if sp.badTable || sp.kinds() == 0 {
 		return ErrInvalid
 	}
 	for _, s := range m.stays {
@@ -142,17 +140,19 @@ func (m *model) unregister(i int) error {
 }
 
 // notify returns a description of the error ("" for none) and whether the
-// goroutine ends.
+// goroutine ends, which keeps it from everything that was to come.
 func (m *model) notify(k Kind, when moment) (result string, exits bool) {
 	m.depth++
 	defer func() { m.depth-- }()
-	stays := m.stays
-	vetoed := false
-	for _, s := range append([]*stay{m.builtin}, stays...) {
+	asked, denied := false, false
+	var sent, failures []string
+	watched := when != before && sinkKinds.Has(k) || m.held != nil
+	for _, s := range append([]*stay{m.builtin}, m.stays...) {
 		if when == before && s.observer || when == after && !s.observer {
 			continue
 		}
 		for i, a := range s.table[k] {
+			watched = true
 			m.say("%s.%s%d", s.name, k, i)
 			cause := ""
 			switch a {
@@ -161,69 +161,69 @@ func (m *model) notify(k Kind, when moment) (result string, exits bool) {
 			case actPanic:
 				cause = "panic: the watcher's panic"
 			case actGoexit:
-				cause, exits = errGoexit.Error(), true
+				return "", true
 			case actUnregisterSelf:
 				cause = describe(m.unregister(s.index))
 			case actRegisterNext:
 				cause = describe(m.register((s.index + 1) % poolSize))
+			case actSend:
+				sent = append(sent, fmt.Sprintf("record of %s at %s", s.name, k))
 			case actNotify:
 				if m.depth < 3 {
-					inner, ends := m.notify((k+1)%NumKinds, always)
-					if ends {
-						cause, exits = errGoexit.Error(), true
-					} else {
-						cause = inner
+					if cause, exits = m.notify((k+1)%NumKinds, always); exits {
+						return "", true
 					}
 				}
 			}
 			if cause == "" {
 				continue
 			}
-			crash := cause == errGoexit.Error() || a == actPanic
-			veto := !crash && !s.observer && !vetoed && (k == Init || k == Exec || k == UID || k == GID)
-			if crash {
+			asks := false
+			if a == actPanic {
 				s.panics++
 			} else {
 				s.errors++
+				asks = !s.observer && !asked && (k == Init || k == Exec || k == UID || k == GID)
 			}
-			what := fmt.Sprintf("{%s %s veto=%t: %s}", s.name, k, veto, cause)
-			if veto {
-				vetoed = true
-			}
-			if result == "" || veto && !strings.Contains(result[:strings.Index(result, ":")], "veto=true") {
+			what := fmt.Sprintf("{%s %s denied=%t: %s}", s.name, k, asks, cause)
+			failures = append(failures, what)
+			if result == "" || asks {
 				result = what
 			}
-			for _, h := range stays {
-				if h.onError >= 0 {
-					m.say("%s.OnError%s", h.name, what)
-					exits = m.hook(h, h.onError) || exits
-				}
-			}
+			asked, denied = asked || asks, denied || asks
 		}
 	}
-	return result, exits
-}
-
-func (m *model) hook(s *stay, a int) (exits bool) {
-	if act(a) == actPanic || act(a) == actGoexit {
-		s.panics++
+	if watched {
+		m.report(k, when, denied, append(sent, failures...))
 	}
-	return act(a) == actGoexit
+	return result, false
 }
 
-func (m *model) lost(count uint64) (exits bool) {
-	for _, s := range m.stays {
-		if s.onLost >= 0 {
-			m.say("%s.OnLost(%d)", s.name, count)
-			exits = m.hook(s, s.onLost) || exits
+// report says what the sink is given.
+func (m *model) report(k Kind, when moment, denied bool, behind []string) {
+	var first []string
+	if m.held != nil {
+		if when == after && m.heldKind == k {
+			behind = append(m.held, behind...)
+		} else {
+			first = m.held
 		}
+		m.held = nil
 	}
-	return exits
+	m.log = append(m.log, first...)
+	switch {
+	case when == before && !denied:
+		m.held, m.heldKind = behind, k
+		return
+	case when != before && sinkKinds.Has(k):
+		m.say("event %s", k)
+	}
+	m.log = append(m.log, behind...)
 }
 
 func (m *model) state() string {
 	var all, veto Kinds
-	all, veto = m.builtin.kinds(), m.builtin.kinds()
+	all, veto = m.builtin.kinds()|sinkKinds, m.builtin.kinds()
 	var b strings.Builder
 	for _, s := range m.stays {
 		fmt.Fprintf(&b, "%s kinds=%s references=%d errors=%d panics=%d\n", s.name, s.kinds(), len(s.kinds().List()), s.errors, s.panics)
@@ -238,9 +238,31 @@ func (m *model) state() string {
 // real is the registry, made to do the same.
 type real struct {
 	r       Registry
+	feed    *Feed
+	task    Task
 	modules []*Module
 	log     []string
 	depth   int
+}
+
+// attach attaches a sink that notes every item.
+func (re *real) attach(t *testing.T) {
+	re.feed = denying(&re.r)
+	err := re.r.Attach(NewSink(WantAll(sinkKinds), func(it Item) {
+		switch {
+		case it.Event != nil:
+			re.say("event %s", it.Event.Kind)
+		case it.Failure != nil:
+			re.say("%s", describe(it.Failure))
+		case it.Record != nil:
+			re.say("record of %s at %s", it.Record.Module, it.Record.Data)
+		case it.Loss != nil:
+			re.say("lost %d", it.Loss.Count)
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (re *real) say(format string, args ...any) {
@@ -268,40 +290,26 @@ func (re *real) watcher(index int, name string, k Kind, i int, a act) Watcher {
 			if re.depth < 3 {
 				return re.notify((k+1)%NumKinds, always)
 			}
+		case actSend:
+			ev.Send(name, []byte(k.String()))
 		}
 		return nil
 	}
 }
 
 func (re *real) module(i int, sp *spec) *Module {
-	m := &Module{Name: sp.name, Observer: sp.observer}
+	m := &Module{Name: sp.name}
+	var options []WatchOption
+	if sp.observer {
+		options = append(options, Observe())
+	}
 	for k, list := range sp.table {
 		for at, a := range list {
-			m.Table[k] = append(m.Table[k], re.watcher(i, sp.name, Kind(k), at, a))
+			m.Watch(Kind(k), re.watcher(i, sp.name, Kind(k), at, a), options...)
 		}
 	}
 	if sp.badTable {
-		m.Table[Free] = append(m.Table[Free], nil)
-	}
-	hook := func(a int) {
-		switch act(a) {
-		case actPanic:
-			panic("the hook's panic")
-		case actGoexit:
-			runtime.Goexit()
-		}
-	}
-	if sp.onError >= 0 {
-		m.OnError = func(we *WatcherError) {
-			re.say("%s.OnError%s", sp.name, describe(we))
-			hook(sp.onError)
-		}
-	}
-	if sp.onLost >= 0 {
-		m.OnLost = func(l Loss) {
-			re.say("%s.OnLost(%d)", sp.name, l.Count)
-			hook(sp.onLost)
-		}
+		m.Watch(Free, nil)
 	}
 	return m
 }
@@ -312,14 +320,14 @@ func (re *real) unregister(i int) error { return re.r.Unregister(re.modules[i]) 
 func (re *real) notify(k Kind, when moment) error {
 	re.depth++
 	defer func() { re.depth-- }()
-	ev := event(k)
+	ev := &Event{Kind: k, Task: &re.task}
 	switch when {
 	case before:
-		return re.r.NotifyBefore(ev)
+		return re.feed.NotifyBefore(ev)
 	case after:
-		return re.r.NotifyAfter(ev)
+		return re.feed.NotifyAfter(ev)
 	}
-	return re.r.Notify(ev)
+	return re.feed.Notify(ev)
 }
 
 func (re *real) state() string {
@@ -327,12 +335,12 @@ func (re *real) state() string {
 	for _, info := range re.r.Modules() {
 		fmt.Fprintf(&b, "%s kinds=%s references=%d errors=%d panics=%d\n", info.Name, info.Kinds, info.References, info.Errors, info.Panics)
 	}
-	return fmt.Sprintf("%skinds=%s veto=%s", b.String(), re.r.Kinds(), re.r.VetoKinds())
+	return fmt.Sprintf("%skinds=%s veto=%s", b.String(), re.r.Feed().Kinds(), re.r.Feed().DenyKinds())
 }
 
 // describe says of an error what model and registry must agree on.
 func describe(err error) string {
-	var we *WatcherError
+	var we *Failure
 	if errors.As(err, &we) {
 		name := we.Module
 		if name == "" {
@@ -342,7 +350,7 @@ func describe(err error) string {
 		if inner := describe(we.Err); inner != "" {
 			cause = inner
 		}
-		return fmt.Sprintf("{%s %s veto=%t: %s}", name, we.Kind, we.Veto, cause)
+		return fmt.Sprintf("{%s %s denied=%t: %s}", name, we.Kind, we.Verdict == Denied, cause)
 	}
 	for _, sentinel := range []error{ErrInvalid, ErrRegistered, ErrNameTaken, ErrNotRegistered, ErrInWatcher} {
 		if errors.Is(err, sentinel) {
@@ -361,6 +369,7 @@ func play(t *testing.T, data []byte, builtin *spec) {
 	moves := &moveReader{data}
 	m := &model{builtin: &stay{spec: builtin, index: -1}}
 	re := &real{}
+	re.attach(t)
 	for i := range poolSize {
 		sp := moves.spec(i)
 		m.pool = append(m.pool, sp)
@@ -385,10 +394,8 @@ func play(t *testing.T, data []byte, builtin *spec) {
 		case 3:
 			count := uint64(step)
 			move = "lost"
-			if m.lost(count) {
-				want = "the goroutine ended"
-			}
-			op = func() { re.r.NotifyLost(Loss{Count: count}) }
+			m.say("lost %d", count)
+			op = func() { re.feed.Deliver(Item{Loss: &Loss{Count: count}}) }
 		default:
 			k, when := Kind(moves.next(NumKinds)), moment(moves.next(int(numMoments)))
 			move = fmt.Sprint("notify ", k, " ", when)
@@ -431,7 +438,7 @@ func play(t *testing.T, data []byte, builtin *spec) {
 // builtinLog is where built-ins say that they were called, when there are any.
 var builtinLog *func(format string, args ...any)
 
-var noBuiltins = &spec{name: "builtin", onError: -1, onLost: -1}
+var noBuiltins = &spec{name: "builtin"}
 
 // playSeed plays the moves that are made of seed, and names it on failure.
 func playSeed(t *testing.T, seed uint64, builtin *spec) {
@@ -497,10 +504,10 @@ func FuzzModel(f *testing.F) {
 // What a system call fails with travels through every layer.
 func TestErrnoReachesTheSource(t *testing.T) {
 	var r Registry
-	mustRegister(t, &r, &Module{Name: "guard", Table: on(Exec, func(*Event) error {
+	mustRegister(t, &r, module("guard", Exec, func(*Event) error {
 		return fmt.Errorf("no more: %w", syscall.EAGAIN)
-	})})
-	if got := Errno(r.Notify(event(Exec))); got != syscall.EAGAIN {
+	}))
+	if got := Errno(r.Feed().Notify(event(Exec))); got != syscall.EAGAIN {
 		t.Errorf("Errno: %v", got)
 	}
 }

@@ -125,7 +125,7 @@ func TestErrno(t *testing.T) {
 		{syscall.Errno(0), syscall.EPERM},
 		{syscall.EAGAIN, syscall.EAGAIN},
 		{fmt.Errorf("no more: %w", syscall.ENOMEM), syscall.ENOMEM},
-		{&WatcherError{Err: fmt.Errorf("x: %w", syscall.EACCES)}, syscall.EACCES},
+		{&Failure{Err: fmt.Errorf("x: %w", syscall.EACCES)}, syscall.EACCES},
 		{errors.Join(errors.New("no"), syscall.EBUSY), syscall.EBUSY},
 	} {
 		if got := Errno(c.err); got != c.want {
@@ -141,8 +141,8 @@ func TestErrorsNameTheThing(t *testing.T) {
 		want []string
 	}{
 		{&ModuleError{"register", "m", cause}, []string{"register", `"m"`, "the cause"}},
-		{&WatcherError{Module: "m", Watcher: "pkg.fn", Kind: UID, Err: cause}, []string{`"m"`, "pkg.fn", "uid", "the cause"}},
-		{&WatcherError{Watcher: "pkg.fn", Kind: Exit, Err: cause}, []string{"built-in", "pkg.fn", "exit", "the cause"}},
+		{&Failure{Module: "m", Watcher: "pkg.fn", Kind: UID, Err: cause}, []string{`"m"`, "pkg.fn", "uid", "the cause"}},
+		{&Failure{Watcher: "pkg.fn", Kind: Exit, Err: cause, Event: event(Exit)}, []string{"built-in", "pkg.fn", "exit", "the cause"}},
 	} {
 		for _, want := range c.want {
 			if !strings.Contains(c.err.Error(), want) {

@@ -1,6 +1,7 @@
 package taskwatch
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"slices"
@@ -25,20 +26,20 @@ func TestRule1NotifyCallsAllAndReturnsFirstError(t *testing.T) {
 	Builtin(Exec, c.watcher("another event", nil))
 	var r Registry
 	mustRegister(t, &r,
-		&Module{Name: "z", Table: on(Clone, c.watcher("z1", nil), c.watcher("z2", errA))},
-		&Module{Name: "a", Table: on(Clone, c.watcher("a1", errB), c.watcher("a2", nil))},
+		module("z", Clone, c.watcher("z1", nil), c.watcher("z2", errA)),
+		module("a", Clone, c.watcher("a1", errB), c.watcher("a2", nil)),
 	)
-	err := r.Notify(event(Clone))
+	err := r.Feed().Notify(event(Clone))
 	if got, want := c.take(), "builtin1 builtin2 z1 z2 a1 a2"; got != want {
 		t.Errorf("called %s, want %s", got, want)
 	}
 	if !errors.Is(err, errA) || errors.Is(err, errB) {
 		t.Errorf("the result is %v, want %v", err, errA)
 	}
-	if err := r.Notify(event(Exec)); err != nil || c.take() != "another event" {
+	if err := r.Feed().Notify(event(Exec)); err != nil || c.take() != "another event" {
 		t.Errorf("exec: %v", err)
 	}
-	if err := r.Notify(event(Exit)); err != nil || len(c) != 0 {
+	if err := r.Feed().Notify(event(Exit)); err != nil || len(c) != 0 {
 		t.Errorf("an event that nobody watches: %v, called %v", err, c)
 	}
 }
@@ -50,19 +51,20 @@ func TestRule1FirstVetoStandsBeforeErrorsThatAreNone(t *testing.T) {
 	var c calls
 	var r Registry
 	mustRegister(t, &r,
-		&Module{Name: "crash", Table: on(Exec, func(*Event) error { panic("crash") })},
-		&Module{Name: "observer", Observer: true, Table: on(Exec, c.watcher("observer", seen))},
-		&Module{Name: "guard", Table: on(Exec, c.watcher("guard", refused))},
-		&Module{Name: "guard2", Table: on(Exec, c.watcher("guard2", late))},
+		module("crash", Exec, func(*Event) error { panic("crash") }),
+		observing("observer", Exec, c.watcher("observer", seen)),
+		module("guard", Exec, c.watcher("guard", refused)),
+		module("guard2", Exec, c.watcher("guard2", late)),
 	)
-	var we *WatcherError
-	if err := r.Notify(event(Exec)); !errors.As(err, &we) || !we.Veto || we.Err != refused || we.Module != "guard" {
+	var we *Failure
+	feed := denying(&r)
+	if err := feed.Notify(event(Exec)); !errors.As(err, &we) || we.Verdict != Denied || we.Err != refused || we.Module != "guard" {
 		t.Errorf("Notify returned %+v", err)
 	}
-	if err := r.NotifyBefore(event(Exec)); !errors.As(err, &we) || !we.Veto || we.Err != refused {
+	if err := feed.NotifyBefore(event(Exec)); !errors.As(err, &we) || we.Verdict != Denied || we.Err != refused {
 		t.Errorf("NotifyBefore returned %+v", err)
 	}
-	if err := r.NotifyAfter(event(Exec)); !errors.As(err, &we) || we.Veto || we.Err != seen {
+	if err := feed.NotifyAfter(event(Exec)); !errors.As(err, &we) || we.Verdict != Counted || we.Err != seen {
 		t.Errorf("NotifyAfter returned %+v", err)
 	}
 	if got, want := c.take(), "observer guard guard2 guard guard2 observer"; got != want {
@@ -71,8 +73,8 @@ func TestRule1FirstVetoStandsBeforeErrorsThatAreNone(t *testing.T) {
 	// Only these kinds can be refused at all.
 	for k := range Kind(NumKinds) {
 		var r Registry
-		mustRegister(t, &r, &Module{Name: "guard", Table: on(k, c.watcher("", refused))})
-		if err := r.Notify(event(k)); !errors.As(err, &we) || we.Veto != slices.Contains([]Kind{Init, Exec, UID, GID}, k) {
+		mustRegister(t, &r, module("guard", k, c.watcher("", refused)))
+		if err := denying(&r).Notify(event(k)); !errors.As(err, &we) || (we.Verdict == Denied) != slices.Contains([]Kind{Init, Exec, UID, GID}, k) {
 			t.Errorf("%s: %+v", k, err)
 		}
 	}
@@ -82,24 +84,24 @@ func TestRule2ModuleIsListedOnlyUnderItsEventsWithOneReferenceEach(t *testing.T)
 	var c calls
 	var r Registry
 	m := &Module{Name: "m"}
-	m.Table[Init] = []Watcher{c.watcher("init", nil)}
-	m.Table[Exit] = []Watcher{c.watcher("exit1", nil), c.watcher("exit2", nil), c.watcher("exit3", nil)}
-	hooks := &Module{Name: "hooks", OnLost: func(Loss) { c = append(c, "lost") }}
-	mustRegister(t, &r, m, hooks)
+	m.Watch(Init, c.watcher("init", nil))
+	for _, name := range []string{"exit1", "exit2", "exit3"} {
+		m.Watch(Exit, c.watcher(name, nil))
+	}
+	mustRegister(t, &r, m)
 	want := []ModuleInfo{
 		{Name: "m", Kinds: KindsOf(Init, Exit), References: 2},
-		{Name: "hooks"},
 	}
 	for range 2 { // before and after the first event
 		if got := r.Modules(); !slices.Equal(got, want) {
 			t.Errorf("listed as %+v, want %+v", got, want)
 		}
-		if got := r.Kinds(); got != KindsOf(Init, Exit) {
+		if got := r.Feed().Kinds(); got != KindsOf(Init, Exit) {
 			t.Errorf("Kinds: %s", got)
 		}
 		for k := range Kind(NumKinds) {
 			called := map[Kind]string{Init: "init", Exit: "exit1 exit2 exit3"}[k]
-			if err := r.Notify(event(k)); err != nil || r.Enabled(k) != (called != "") {
+			if err := r.Feed().Notify(event(k)); err != nil || r.Feed().Enabled(k) != (called != "") {
 				t.Errorf("%s: %v", k, err)
 			}
 			if got := c.take(); got != called {
@@ -107,7 +109,7 @@ func TestRule2ModuleIsListedOnlyUnderItsEventsWithOneReferenceEach(t *testing.T)
 			}
 		}
 	}
-	if got := r.VetoKinds(); got != KindsOf(Init) {
+	if got := r.Feed().DenyKinds(); got != KindsOf(Init) {
 		t.Errorf("VetoKinds: %s", got)
 	}
 }
@@ -116,13 +118,17 @@ func TestRule3RegisterIsAllOrNothing(t *testing.T) {
 	var c calls
 	good := c.watcher("good", nil)
 	bad := &Module{Name: "bad"}
-	bad.Table[Init] = []Watcher{good}
-	bad.Table[Free] = []Watcher{good, nil}
+	bad.Watch(Init, good)
+	bad.Watch(Free, good)
+	bad.Watch(Free, nil)
+	unknown := &Module{Name: "unknown"}
+	unknown.Watch(NumKinds, good)
 	for _, m := range []*Module{
 		bad,
-		{Name: "", Table: on(Exec, good)},
+		module("", Exec, good),
 		{Name: "empty"},
-		{Name: "empty lists", Table: on(Exec, []Watcher{}...)},
+		unknown,
+		module("empty lists", Exec, []Watcher{}...),
 	} {
 		for range 2 {
 			var r Registry
@@ -131,11 +137,11 @@ func TestRule3RegisterIsAllOrNothing(t *testing.T) {
 			if !errors.Is(err, ErrInvalid) || !errors.As(err, &me) || me.Op != "register" || me.Module != m.Name {
 				t.Errorf("module %q: %v", m.Name, err)
 			}
-			if len(r.Modules()) != 0 || r.Kinds() != 0 {
+			if len(r.Modules()) != 0 || r.Feed().Kinds() != 0 {
 				t.Errorf("module %q: something stayed behind: %+v", m.Name, r.Modules())
 			}
 			for k := range Kind(NumKinds) {
-				if err := r.Notify(event(k)); err != nil || len(c) != 0 {
+				if err := r.Feed().Notify(event(k)); err != nil || len(c) != 0 {
 					t.Errorf("module %q, %s: %v, called %s", m.Name, k, err, c.take())
 				}
 			}
@@ -152,8 +158,8 @@ func TestRule3RegisterIsAllOrNothing(t *testing.T) {
 func TestRule3RegisteringTwiceIsAnError(t *testing.T) {
 	var c calls
 	var r, other Registry
-	m := &Module{Name: "m", Table: on(Exec, c.watcher("m", nil))}
-	namesake := &Module{Name: "m", Table: on(Exec, c.watcher("namesake", nil))}
+	m := module("m", Exec, c.watcher("m", nil))
+	namesake := module("m", Exec, c.watcher("namesake", nil))
 	mustRegister(t, &r, m)
 	for range 2 { // before and after the first event
 		if err := r.Register(m); !errors.Is(err, ErrRegistered) {
@@ -162,17 +168,17 @@ func TestRule3RegisteringTwiceIsAnError(t *testing.T) {
 		if err := r.Register(namesake); !errors.Is(err, ErrNameTaken) {
 			t.Errorf("a second of that name: %v", err)
 		}
-		if err := r.Notify(event(Exec)); err != nil || c.take() != "m" {
+		if err := r.Feed().Notify(event(Exec)); err != nil || c.take() != "m" {
 			t.Errorf("notify: %v", err)
 		}
 	}
 	mustRegister(t, &other, m) // registries know nothing of each other
 	mustUnregister(t, &r, m)
 	mustRegister(t, &r, namesake)
-	if err := r.Notify(event(Exec)); err != nil || c.take() != "namesake" {
+	if err := r.Feed().Notify(event(Exec)); err != nil || c.take() != "namesake" {
 		t.Errorf("notify: %v", err)
 	}
-	if err := other.Notify(event(Exec)); err != nil || c.take() != "m" {
+	if err := other.Feed().Notify(event(Exec)); err != nil || c.take() != "m" {
 		t.Errorf("notify in the other registry: %v", err)
 	}
 }
@@ -189,7 +195,7 @@ func TestRule3NilIsTheBuiltInCase(t *testing.T) {
 		if len(r.Modules()) != 0 {
 			t.Errorf("listed: %+v", r.Modules())
 		}
-		if err := r.Notify(event(Exec)); err != nil {
+		if err := r.Feed().Notify(event(Exec)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -200,48 +206,41 @@ func TestRule3NilIsTheBuiltInCase(t *testing.T) {
 func TestRule3RegisterCopiesTheTable(t *testing.T) {
 	var c calls
 	var r Registry
-	m := &Module{Name: "m", Table: on(Exec, c.watcher("old", nil))}
+	m := module("m", Exec, c.watcher("old", nil))
 	mustRegister(t, &r, m)
-	m.Table[Exec][0] = c.watcher("new", nil)
-	m.Table[Exit] = m.Table[Exec]
-	r.Notify(event(Exec))
-	r.Notify(event(Exit))
+	m.Watch(Exec, c.watcher("new", nil))
+	m.Watch(Exit, c.watcher("new", nil))
+	r.Feed().Notify(event(Exec))
+	r.Feed().Notify(event(Exit))
 	if got := c.take(); got != "old" {
 		t.Errorf("called %q", got)
 	}
 }
 
 func TestRule4UnregisterWaitsForRunningWatchers(t *testing.T) {
-	for _, what := range []string{"Notify", "NotifyBefore", "NotifyAfter", "OnError", "OnLost"} {
+	for _, what := range []string{"Notify", "NotifyBefore", "NotifyAfter"} {
 		t.Run(what, func(t *testing.T) {
 			var r Registry
 			running, goOn := make(chan struct{}), make(chan struct{})
 			var left bool // written by the watcher, read after Unregister: the race detector looks on
-			wait := func() {
+			wait := func(*Event) error {
 				running <- struct{}{}
 				<-goOn
 				for range 100 {
 					runtime.Gosched()
 				}
 				left = true
+				return nil
 			}
-			m := &Module{Name: "m", Observer: what == "NotifyAfter"}
-			other := &Module{Name: "other", Table: on(Exit, func(*Event) error { return errors.New("no") })}
-			call := func() { r.Notify(event(Exit)) }
+			m := module("m", Exit, wait)
+			other := module("other", Exit, func(*Event) error { return errors.New("no") })
+			call := func() { r.Feed().Notify(event(Exit)) }
 			switch what {
-			case "OnError":
-				m.OnError = func(*WatcherError) { wait() }
-			case "OnLost":
-				m.OnLost = func(Loss) { wait() }
-				call = func() { r.NotifyLost(Loss{Count: 1}) }
 			case "NotifyBefore":
-				call = func() { r.NotifyBefore(event(Exit)) }
-				m.Table = on(Exit, func(*Event) error { wait(); return nil })
+				call = func() { r.Feed().NotifyBefore(event(Exit)) }
 			case "NotifyAfter":
-				call = func() { r.NotifyAfter(event(Exit)) }
-				m.Table = on(Exit, func(*Event) error { wait(); return nil })
-			default:
-				m.Table = on(Exit, func(*Event) error { wait(); return nil })
+				call = func() { r.Feed().NotifyAfter(event(Exit)) }
+				m = observing("m", Exit, wait)
 			}
 			mustRegister(t, &r, other)
 			for range 100 {
@@ -272,8 +271,8 @@ func TestRule4UnregisterWaitsForRunningWatchers(t *testing.T) {
 func TestRule4UnregisterWhatIsNotRegistered(t *testing.T) {
 	var c calls
 	var r, other Registry
-	m := &Module{Name: "m", Table: on(Exec, c.watcher("m", nil))}
-	namesake := &Module{Name: "m", Table: on(Exec, c.watcher("namesake", nil))}
+	m := module("m", Exec, c.watcher("m", nil))
+	namesake := module("m", Exec, c.watcher("namesake", nil))
 	check := func(r *Registry, m *Module) {
 		t.Helper()
 		var me *ModuleError
@@ -285,7 +284,7 @@ func TestRule4UnregisterWhatIsNotRegistered(t *testing.T) {
 	mustRegister(t, &r, m)
 	check(&r, namesake) // a module is its address, not its name
 	check(&other, m)
-	if err := r.Notify(event(Exec)); err != nil || c.take() != "m" {
+	if err := r.Feed().Notify(event(Exec)); err != nil || c.take() != "m" {
 		t.Errorf("still registered, but: %v", err)
 	}
 	mustUnregister(t, &r, m)
@@ -296,11 +295,11 @@ func TestRule4ModuleCanBeRegisteredAgain(t *testing.T) {
 	var c calls
 	var r Registry
 	fail := errors.New("no")
-	first := &Module{Name: "first", Table: on(Exec, c.watcher("first", fail))}
-	m := &Module{Name: "m", Table: on(Exec, c.watcher("m", nil))}
+	first := module("first", Exec, c.watcher("first", fail))
+	m := module("m", Exec, c.watcher("m", nil))
 	mustRegister(t, &r, first, m)
 	for i, want := range []string{"first m", "m first", "first m"} {
-		if err := r.Notify(event(Exec)); !errors.Is(err, fail) {
+		if err := r.Feed().Notify(event(Exec)); !errors.Is(err, fail) {
 			t.Error(err)
 		}
 		if got := c.take(); got != want {
@@ -318,20 +317,28 @@ func TestRule4ModuleCanBeRegisteredAgain(t *testing.T) {
 
 func TestRule4UnregisterFromInsideAWatcherIsAnError(t *testing.T) {
 	var r, other Registry
-	var m, hooks *Module
-	foreign := &Module{Name: "foreign", OnLost: func(Loss) {}}
+	var m *Module
+	foreign := module("foreign", Exit, func(*Event) error { return nil })
 	mustRegister(t, &other, foreign)
+	var sink, late Sink
+	late = NewSink(nil, func(Item) {})
 	var tried int
 	try := func() {
 		for _, c := range []struct {
 			r *Registry
 			m *Module
-		}{{&r, m}, {&r, hooks}, {&other, foreign}} {
+		}{{&r, m}, {&other, foreign}} {
 			tried++
 			var me *ModuleError
 			if err := c.r.Unregister(c.m); !errors.Is(err, ErrInWatcher) || !errors.As(err, &me) || me.Module != c.m.Name {
 				t.Errorf("%s: %v", c.m.Name, err)
 			}
+		}
+		if err := r.Detach(context.Background(), sink); !errors.Is(err, ErrInWatcher) {
+			t.Errorf("detach: %v", err)
+		}
+		if err := r.Attach(late); !errors.Is(err, ErrInWatcher) {
+			t.Errorf("attach: %v", err)
 		}
 		if err := r.Unregister(nil); err != nil { // nothing to wait for
 			t.Error(err)
@@ -346,29 +353,36 @@ func TestRule4UnregisterFromInsideAWatcherIsAnError(t *testing.T) {
 		if ev.Kind == Exec && ev.Val == 1 {
 			panic("crash")
 		}
-		return errors.New("so that OnError is called")
+		return errors.New("so that something is reported")
 	}
-	m = &Module{Name: "m", Table: on(Exec, watch)}
-	observer := &Module{Name: "observer", Observer: true, Table: on(Exec, watch)}
-	hooks = &Module{Name: "hooks", OnLost: func(Loss) { try() }, OnError: func(*WatcherError) { try() }}
-	mustRegister(t, &r, m, observer, hooks)
+	m = module("m", Exec, watch)
+	watching := observing("observer", Exec, watch)
+	sink = NewSink(nil, func(Item) { try() })
+	mustRegister(t, &r, m, watching)
+	if err := r.Attach(sink); err != nil {
+		t.Fatal(err)
+	}
 	for val := range uint64(2) {
 		ev := &Event{Kind: Exec, Val: val, Task: &Task{}}
-		r.Notify(ev)
-		r.NotifyBefore(ev)
-		r.NotifyAfter(ev)
+		feed := r.Feed()
+		feed.Notify(ev)
+		feed.NotifyBefore(ev)
+		feed.NotifyAfter(ev)
 	}
-	r.NotifyLost(Loss{})
-	// 8 calls of watchers try 3 times and have their error tell the hook.
-	if want := (8*(3+1) + 1) * 3; tried != want {
+	r.Feed().Deliver(Item{Loss: &Loss{}})
+	// 8 calls of watchers try 3 times and have their failure given to the sink.
+	if want := (8*(3+1) + 1) * 2; tried != want {
 		t.Errorf("tried %d times, want %d", tried, want)
 	}
-	if len(r.Modules()) != 3 || len(other.Modules()) != 1 {
+	if len(r.Modules()) != 2 || len(other.Modules()) != 1 {
 		t.Errorf("left: %+v %+v", r.Modules(), other.Modules())
 	}
 	// Outside, also right after on the same goroutine, it works.
-	mustUnregister(t, &r, m, observer, hooks)
+	mustUnregister(t, &r, m, watching)
 	mustUnregister(t, &other, foreign)
+	if err := r.Detach(context.Background(), sink); err != nil {
+		t.Error(err)
+	}
 }
 
 func deep(n int, fn func()) {
@@ -386,12 +400,12 @@ func TestRule4UnregisterByAGoroutineOfTheWatcher(t *testing.T) {
 	var r Registry
 	done := make(chan error, 1)
 	var m *Module
-	m = &Module{Name: "m", Table: on(Exec, func(*Event) error {
+	m = module("m", Exec, func(*Event) error {
 		go func() { done <- r.Unregister(m) }()
 		return nil
-	})}
+	})
 	mustRegister(t, &r, m)
-	r.Notify(event(Exec))
+	r.Feed().Notify(event(Exec))
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
@@ -414,20 +428,20 @@ func TestRule5NotifyIsSafeBeforeAnythingIsRegistered(t *testing.T) {
 		Builtin(Exec, func(*Event) error { return nil })
 	}
 	for k := range Kind(NumKinds) {
-		for _, notify := range []func(*Event) error{r.Notify, r.NotifyBefore, r.NotifyAfter} {
+		for _, notify := range []func(*Event) error{r.Feed().Notify, r.Feed().NotifyBefore, r.Feed().NotifyAfter} {
 			if err := notify(event(k)); err != nil {
 				t.Errorf("%s: %v", k, err)
 			}
 			lateBuiltin()
 		}
-		if r.Enabled(k) {
+		if r.Feed().Enabled(k) {
 			t.Errorf("%s is enabled", k)
 		}
 	}
-	r.NotifyLost(Loss{Count: 1})
+	r.Feed().Deliver(Item{Loss: &Loss{Count: 1}})
 	var c calls
-	mustRegister(t, &r, &Module{Name: "m", Table: on(Exec, c.watcher("m", nil))})
-	if err := r.Notify(event(Exec)); err != nil || c.take() != "m" {
+	mustRegister(t, &r, module("m", Exec, c.watcher("m", nil)))
+	if err := r.Feed().Notify(event(Exec)); err != nil || c.take() != "m" {
 		t.Errorf("a module that came later is not called: %v", err)
 	}
 }
@@ -458,7 +472,7 @@ func TestRule5NotifyIsSafeWhileBuiltInsAreSetUp(t *testing.T) {
 		all.Go(func() {
 			<-start
 			runtime.Gosched()
-			r.Notify(event(Exec))
+			r.Feed().Notify(event(Exec))
 		})
 	}
 	close(start)
@@ -472,32 +486,34 @@ func TestRule6CrashIsAnErrorOfThatWatcherOnly(t *testing.T) {
 	var c calls
 	var r Registry
 	boom := errors.New("boom")
-	var reported []*WatcherError
+	var reported []*Failure
 	mustRegister(t, &r,
-		&Module{Name: "before", Table: on(Exec, c.watcher("before", nil))},
-		&Module{Name: "crash", Table: on(Exec, c.watcher("crash1", nil), func(*Event) error {
+		module("before", Exec, c.watcher("before", nil)),
+		module("crash", Exec, c.watcher("crash1", nil), func(*Event) error {
 			c = append(c, "crash2")
 			panic(boom)
-		}, c.watcher("crash3", nil))},
-		&Module{Name: "behind", Table: on(Exec, c.watcher("behind", nil))},
-		&Module{Name: "hook", OnError: func(we *WatcherError) { reported = append(reported, we) }},
+		}, c.watcher("crash3", nil)),
+		module("behind", Exec, c.watcher("behind", nil)),
 	)
+	if err := r.Attach(NewSink(nil, func(it Item) { reported = append(reported, it.Failure) })); err != nil {
+		t.Fatal(err)
+	}
 	ev := event(Exec)
-	err := r.Notify(ev)
+	err := r.Feed().Notify(ev)
 	if got, want := c.take(), "before crash1 crash2 crash3 behind"; got != want {
 		t.Errorf("called %s, want %s", got, want)
 	}
-	var we *WatcherError
+	var we *Failure
 	if !errors.As(err, &we) {
 		t.Fatalf("the result is %v", err)
 	}
-	if we.Module != "crash" || we.Panic != boom || we.Veto || we.Kind != Exec || we.Event != ev {
+	if we.Module != "crash" || we.Panic != boom || !we.Crash || we.Verdict != Counted || we.Kind != Exec || we.Event != ev {
 		t.Errorf("reported as %+v", we)
 	}
 	if !strings.Contains(we.Watcher, "TestRule6") || !strings.Contains(string(we.Stack), "TestRule6") {
 		t.Errorf("the watcher is named %s; its stack:\n%s", we.Watcher, we.Stack)
 	}
-	if !slices.Equal(reported, []*WatcherError{we}) {
+	if !slices.Equal(reported, []*Failure{we}) {
 		t.Errorf("reported %v", reported)
 	}
 	for _, info := range r.Modules() {
@@ -529,16 +545,16 @@ func TestRule7BuiltInsAreReadOnlyOnceAnEventWasDelivered(t *testing.T) {
 	}
 	Builtin(Exec, c.watcher("one", nil))
 	var r, other Registry
-	if !r.Enabled(Exec) || r.Enabled(Exit) || r.VetoKinds() != KindsOf(Exec) {
-		t.Errorf("watched: %s, vetoable: %s", r.Kinds(), r.VetoKinds())
+	if !r.Feed().Enabled(Exec) || r.Feed().Enabled(Exit) || r.Feed().DenyKinds() != KindsOf(Exec) {
+		t.Errorf("watched: %s, vetoable: %s", r.Feed().Kinds(), r.Feed().DenyKinds())
 	}
 	Builtin(Exec, c.watcher("two", nil)) // looking at a registry delivers nothing
-	r.Notify(event(Exit))                // and this does, though nobody watches
+	r.Feed().Notify(event(Exit))         // and this does, though nobody watches
 	if got := refused(Exec, c.watcher("three", nil)); !strings.Contains(got, "exec after the first event") {
 		t.Errorf("late: %q", got)
 	}
 	for _, r := range []*Registry{&r, &other} {
-		if err := r.Notify(event(Exec)); err != nil || c.take() != "one two" {
+		if err := r.Feed().Notify(event(Exec)); err != nil || c.take() != "one two" {
 			t.Errorf("notify: %v", err)
 		}
 	}

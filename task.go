@@ -35,17 +35,27 @@ type Task struct {
 	Cgroup  string // path in the unified hierarchy, or in the name=systemd hierarchy of cgroup v1
 
 	storage storage
+
+	// held are items of an operation that watchers were asked about: they
+	// come behind its event.
+	held     []Item
+	heldKind Kind
 }
 
 // Clone returns a copy without task storage.
 func (t *Task) Clone() *Task {
-	return &Task{
-		ID: t.ID, ParentID: t.ParentID,
-		PID: t.PID, TID: t.TID, PPID: t.PPID,
-		StartNS: t.StartNS,
-		Comm:    t.Comm, Exe: t.Exe, Argv: t.Argv, ArgvCut: t.ArgvCut, Cwd: t.Cwd,
-		UID: t.UID, GID: t.GID, Cgroup: t.Cgroup,
-	}
+	c := new(Task)
+	t.copyTo(c)
+	return c
+}
+
+// copyTo sets the exported fields of a task that nobody else uses.
+func (t *Task) copyTo(to *Task) {
+	to.ID, to.ParentID = t.ID, t.ParentID
+	to.PID, to.TID, to.PPID = t.PID, t.TID, t.PPID
+	to.StartNS = t.StartNS
+	to.Comm, to.Exe, to.Argv, to.ArgvCut, to.Cwd = t.Comm, t.Exe, t.Argv, t.ArgvCut, t.Cwd
+	to.UID, to.GID, to.Cgroup = t.UID, t.GID, t.Cgroup
 }
 
 // IDs are the four user ids, or the four group ids, of a task.

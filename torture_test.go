@@ -1,6 +1,7 @@
 package taskwatch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -20,27 +21,27 @@ func storm(t *testing.T, stays int, unregister func(*Registry, *Module) error) (
 	var r Registry
 	var hits, calls atomic.Int64
 	var stop atomic.Bool
-	failing := errors.New("so that OnError is called")
-	mustRegister(t, &r, &Module{Name: "resident", Table: on(Exec, func(*Event) error { return failing })})
+	failing := errors.New("so that something is reported")
+	mustRegister(t, &r, module("resident", Exec, func(*Event) error { return failing }))
 
 	const loaders, notifiers = 3, 3
 	var loading, notifying sync.WaitGroup
 	for n := range notifiers {
 		notifying.Go(func() {
-			ev := event(Exec)
+			ev, feed := event(Exec), r.Feed()
 			for i := n; !stop.Load(); i++ {
 				runtime.Gosched() // few processors must serve all
 				switch i % 5 {
 				case 0:
-					r.NotifyLost(Loss{Count: 1})
+					feed.Deliver(Item{Loss: &Loss{Count: 1}})
 				case 1:
-					r.NotifyBefore(ev)
-					r.NotifyAfter(ev)
+					feed.NotifyBefore(ev)
+					feed.NotifyAfter(ev)
 				case 2:
-					ev = event(Exec) // as another goroutine's
+					ev, feed = event(Exec), r.Feed() // as another goroutine's
 					fallthrough
 				default:
-					if err := r.Notify(ev); !errors.Is(err, failing) && !errors.Is(err, errAct) {
+					if err := feed.Notify(ev); !errors.Is(err, failing) && !errors.Is(err, errAct) {
 						t.Errorf("notify: %v", err)
 					}
 				}
@@ -62,8 +63,13 @@ func storm(t *testing.T, stays int, unregister func(*Registry, *Module) error) (
 					}
 					return nil
 				}
-				m := &Module{Name: fmt.Sprint("m", n), Observer: i%4 == 3}
-				m.Table = on(Exec, func(*Event) error { return code() }, func(ev *Event) error {
+				m := &Module{Name: fmt.Sprint("m", n)}
+				var options []WatchOption
+				if i%4 == 3 {
+					options = append(options, Observe())
+				}
+				m.Watch(Exec, func(*Event) error { return code() }, options...)
+				m.Watch(Exec, func(ev *Event) error {
 					switch ev.Val = 0; i % 8 {
 					case 1:
 						code()
@@ -72,24 +78,32 @@ func storm(t *testing.T, stays int, unregister func(*Registry, *Module) error) (
 						code()
 						panic(errAct)
 					case 5: // a notification in the middle of another
-						r.NotifyLost(Loss{})
+						r.Feed().Deliver(Item{Loss: &Loss{}})
 					case 6:
 						if err := r.Unregister(m); !errors.Is(err, ErrInWatcher) {
 							t.Errorf("unregister from inside: %v", err)
 						}
 					}
 					return code()
-				})
-				if i%2 == 0 {
-					m.OnLost = func(Loss) { code() }
-					m.OnError = func(*WatcherError) { code() }
-				}
+				}, options...)
 				if err := r.Register(m); err != nil {
 					t.Error(err)
 					return
 				}
+				var sink Sink
+				if i%2 == 0 {
+					sink = NewSink(WantAll(KindsOf(Exec)), func(Item) { code() })
+					if err := r.Attach(sink); err != nil {
+						t.Error(err)
+					}
+				}
 				for seen := calls.Load(); calls.Load() < seen+3; {
 					runtime.Gosched() // until notifiers are at it
+				}
+				if sink != nil {
+					if err := r.Detach(context.Background(), sink); err != nil {
+						t.Error(err)
+					}
 				}
 				if err := unregister(&r, m); err != nil {
 					t.Error(err)
@@ -134,20 +148,20 @@ func TestRule4UnregisterOrdersMemory(t *testing.T) {
 	var calls atomic.Int64
 	for range 2 {
 		notifiers.Go(func() {
-			for ev := event(Exit); !stop.Load(); runtime.Gosched() {
-				r.Notify(ev)
+			for ev, feed := event(Exit), r.Feed(); !stop.Load(); runtime.Gosched() {
+				feed.Notify(ev)
 			}
 		})
 	}
 	for range 500 {
 		memory := map[string]int{"alive": 1}
-		m := &Module{Name: "m", Table: on(Exit, func(*Event) error {
+		m := module("m", Exit, func(*Event) error {
 			calls.Add(1)
 			if memory["alive"] != 1 {
 				t.Error("called after its memory was gone")
 			}
 			return nil
-		})}
+		})
 		mustRegister(t, &r, m)
 		for seen := calls.Load(); calls.Load() < seen+2; {
 			runtime.Gosched()
@@ -164,17 +178,17 @@ func TestRule5TortureOfTheFirstEvent(t *testing.T) {
 	for range 500 {
 		var r Registry
 		var called atomic.Int64
-		m := &Module{Name: "m", Table: on(Free, func(*Event) error { called.Add(1); return nil })}
+		m := module("m", Free, func(*Event) error { called.Add(1); return nil })
 		var all sync.WaitGroup
 		registered := make(chan struct{})
 		all.Go(func() { mustRegister(t, &r, m); close(registered) })
 		for range 3 {
-			all.Go(func() { r.Notify(event(Free)); r.Kinds(); r.NotifyLost(Loss{}) })
+			all.Go(func() { r.Feed().Notify(event(Free)); r.Feed().Kinds(); r.Feed().Deliver(Item{Loss: &Loss{}}) })
 		}
 		all.Go(func() {
 			<-registered // an event after Register returned is seen
 			before := called.Load()
-			r.Notify(event(Free))
+			r.Feed().Notify(event(Free))
 			if called.Load() == before {
 				t.Error("an event after Register was not delivered")
 			}
@@ -182,7 +196,7 @@ func TestRule5TortureOfTheFirstEvent(t *testing.T) {
 		all.Wait()
 		mustUnregister(t, &r, m)
 		seen := called.Load()
-		r.Notify(event(Free))
+		r.Feed().Notify(event(Free))
 		if called.Load() != seen {
 			t.Error("an event after Unregister was delivered")
 		}
@@ -205,16 +219,16 @@ func TestUnregisterEndsUnderConstantLoad(t *testing.T) {
 		}
 		return nil
 	}
-	mustRegister(t, &r, &Module{Name: "resident", Table: on(Exec, watch)})
+	mustRegister(t, &r, module("resident", Exec, watch))
 	for range 4 {
 		notifiers.Go(func() {
-			for !stop.Load() {
-				r.Notify(&Event{Kind: Exec, Task: &Task{}, reader: 7})
+			for feed := (&Feed{reg: &r, stripe: 7}); !stop.Load(); {
+				feed.Notify(event(Exec))
 			}
 		})
 	}
 	for i := range 200 {
-		m := &Module{Name: fmt.Sprint(i), OnLost: func(Loss) {}}
+		m := module(fmt.Sprint(i), Exit, func(*Event) error { return nil })
 		mustRegister(t, &r, m)
 		mustUnregister(t, &r, m)
 	}
@@ -249,23 +263,23 @@ func TestRule5TortureByPreemption(t *testing.T) {
 	var notifying sync.WaitGroup
 	for range threads - 1 {
 		notifying.Go(func() {
-			for ev := event(Exit); !stop.Load(); {
-				r.Notify(ev)
+			for ev, feed := event(Exit), r.Feed(); !stop.Load(); {
+				feed.Notify(ev)
 			}
 		})
 	}
 	// Another module keeps the event watched, or notifiers would be turned
 	// away before they enter.
-	mustRegister(t, &r, &Module{Name: "resident", Table: on(Exit, func(*Event) error { return nil })})
+	mustRegister(t, &r, module("resident", Exit, func(*Event) error { return nil }))
 	for i := 0; i < stays || calls.Load() == 0; i++ { // the notifiers may be slow to start
 		var gone atomic.Bool
-		m := &Module{Name: "m", Table: on(Exit, func(*Event) error {
+		m := module("m", Exit, func(*Event) error {
 			calls.Add(1)
 			if gone.Load() {
 				late.Add(1)
 			}
 			return nil
-		})}
+		})
 		mustRegister(t, &r, m)
 		mustUnregister(t, &r, m)
 		gone.Store(true)

@@ -22,26 +22,11 @@ import (
 // A watcher may register modules, and gets [ErrInWatcher] from Unregister.
 type Watcher func(ev *Event) error
 
-// Table holds the watchers of one module: an ordered list per kind. Kinds
-// without watchers cost nothing.
-type Table [NumKinds][]Watcher
-
-// Kinds returns the kinds that have watchers.
-func (t *Table) Kinds() Kinds {
-	var s Kinds
-	for k := range t {
-		if len(t[k]) > 0 {
-			s |= 1 << k
-		}
-	}
-	return s
-}
-
 // builtins are the watchers compiled into the program, in link order. They
 // stand before the modules of every registry.
 var builtins struct {
 	mu    sync.Mutex // guards table while it can still change
-	table Table
+	table [NumKinds][]Watcher
 	fixed atomic.Bool // the first event was delivered: table never changes again
 }
 
@@ -67,17 +52,19 @@ func Builtin(k Kind, fn Watcher) {
 	builtins.table[k] = append(builtins.table[k], fn)
 }
 
-// fixBuiltins makes the table read-only and returns it.
-func fixBuiltins() *Table {
+// builtin returns the compiled-in watchers as they are so far, as a stay of
+// theirs. With fix they can not change any more.
+func builtin(fix bool) *registration {
 	builtins.mu.Lock()
 	defer builtins.mu.Unlock()
-	builtins.fixed.Store(true)
-	return &builtins.table
-}
-
-// builtinKinds returns the kinds with compiled-in watchers so far.
-func builtinKinds() Kinds {
-	builtins.mu.Lock()
-	defer builtins.mu.Unlock()
-	return builtins.table.Kinds()
+	if fix {
+		builtins.fixed.Store(true)
+	}
+	reg := new(registration)
+	for k, list := range builtins.table {
+		for _, fn := range list {
+			reg.watches[k] = append(reg.watches[k], watch{fn: fn, reads: AllFields})
+		}
+	}
+	return reg
 }

@@ -247,9 +247,9 @@ func (c *counter) timed(ev *taskwatch.Event) error {
 }
 
 func (c *counter) module(fn taskwatch.Watcher) *taskwatch.Module {
-	m := &taskwatch.Module{Name: "bench", Observer: true, OnLost: func(l taskwatch.Loss) { c.lost.Add(l.Count) }}
-	for k := range m.Table {
-		m.Table[k] = []taskwatch.Watcher{fn}
+	m := &taskwatch.Module{Name: "bench"}
+	for _, k := range taskwatch.AllKinds.List() {
+		m.Watch(k, fn, taskwatch.Observe())
 	}
 	return m
 }
@@ -266,7 +266,12 @@ func toGoTimed(o order) (*childReport, error) {
 
 func (c *counter) run(fn taskwatch.Watcher, o *order) (*childReport, error) {
 	var reg taskwatch.Registry
-	if err := reg.Register(c.module(fn)); err != nil {
+	losses := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Loss != nil {
+			c.lost.Add(it.Loss.Count)
+		}
+	})
+	if err := errors.Join(reg.Register(c.module(fn)), reg.Attach(losses)); err != nil {
 		return nil, err
 	}
 	if err := o.source(&reg, o.arg); err != nil {
@@ -302,11 +307,11 @@ func toJSON(o order) (_ *childReport, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	w := record.NewWriter(file)
-	defer func() { err = errors.Join(err, w.Close(), file.Close()) }()
+	w := taskwatch.NewQueue(record.NewWriter(file, taskwatch.WantAll(taskwatch.AllKinds)), taskwatch.QueueOptions{Block: true})
 	var reg taskwatch.Registry
-	if err := reg.Register(w.Module("json", taskwatch.AllKinds, record.ModuleOptions{})); err != nil {
-		return nil, err
+	if err := reg.Attach(w); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
+	defer func() { err = errors.Join(err, reg.Detach(context.Background(), w), file.Close()) }()
 	return &childReport{}, o.source(&reg, bpf.DefaultLatency.String())
 }

@@ -125,8 +125,8 @@ func (c *collector) add(t testing.TB, text string, execs int) bool {
 			return true
 		}
 		c.lines++
-		if l.Lost != nil {
-			c.lost += l.Lost.Count
+		if l.Loss != nil {
+			c.lost += l.Loss.Count
 		}
 		if l.Event != nil && l.Event.Kind == taskwatch.Exec {
 			c.execs++

@@ -37,12 +37,11 @@ type Daemon struct {
 	watching chan struct{} // closed when the source watches
 	registry taskwatch.Registry
 
-	hub      hub
-	streamID atomic.Uint64
-	modules  modules
-	reloads  sync.Mutex    // one at a time
-	ending   chan struct{} // closed when streams are to end
-	used     atomic.Bool
+	hub     hub
+	modules modules
+	reloads sync.Mutex    // one at a time
+	ending  chan struct{} // closed when streams are to end
+	used    atomic.Bool
 }
 
 // New opens the source and takes the socket, and starts nothing. The caller
@@ -83,8 +82,7 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 	d.source, d.passed, err = auto.Open(cfg.Source, auto.Config{Config: bpf.Config{
 		Latency:   bpf.DefaultLatency,
 		CallStats: !cfg.NoCallStats,
-		OnReport:  d.hub.reported, OnEmit: d.hub.emitted,
-		OnReady: func() { close(d.watching) },
+		OnReady:   func() { close(d.watching) },
 	}})
 	if err != nil {
 		return nil, err

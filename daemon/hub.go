@@ -6,20 +6,16 @@ import (
 	"sync/atomic"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/record"
-	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
 // ErrTooMany says that a user has as many streams as one may have.
 var ErrTooMany = errors.New("this user has too many streams of events; close one")
 
-// hub has the streams, and tells them what does not come through the registry.
+// hub has the streams, and counts.
 type hub struct {
 	reg   *taskwatch.Registry
 	limit int           // streams of a user
 	lost  atomic.Uint64 // events that the source has lost
-
-	own taskwatch.Module
 
 	mu      sync.Mutex // guards what follows
 	streams map[*stream]uint32
@@ -27,12 +23,15 @@ type hub struct {
 	dropped uint64 // by streams that are gone
 }
 
-// start registers the hub itself, which watches nothing and hears of losses.
+// start attaches what counts the source's losses.
 func (h *hub) start(reg *taskwatch.Registry, limit int) error {
 	h.limit = limit
 	h.reg, h.streams, h.users = reg, map[*stream]uint32{}, map[uint32]int{}
-	h.own = taskwatch.Module{Name: " daemon", Observer: true, OnLost: func(l taskwatch.Loss) { h.lost.Add(max(l.Count, 1)) }}
-	return reg.Register(&h.own)
+	return reg.Attach(taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Loss != nil {
+			h.lost.Add(max(it.Loss.Count, 1))
+		}
+	}))
 }
 
 // add opens a stream for a user.
@@ -47,7 +46,7 @@ func (h *hub) add(s *stream, uid uint32) error {
 	if full {
 		return ErrTooMany
 	}
-	if err := h.reg.Register(s.module); err != nil {
+	if err := h.reg.Attach(s); err != nil {
 		h.forget(s)
 		return err
 	}
@@ -56,14 +55,11 @@ func (h *hub) add(s *stream, uid uint32) error {
 
 // remove closes a stream.
 func (h *hub) remove(s *stream) {
-	if err := h.reg.Unregister(s.module); err != nil && !errors.Is(err, taskwatch.ErrNotRegistered) {
-		panic(err) // it is called by no watcher
-	}
+	s.end(h.reg)
 	h.forget(s)
 }
 
 func (h *hub) forget(s *stream) {
-	_, dropped := s.take(nil)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	uid := h.streams[s]
@@ -71,7 +67,7 @@ func (h *hub) forget(s *stream) {
 	if h.users[uid]--; h.users[uid] == 0 {
 		delete(h.users, uid)
 	}
-	h.dropped += dropped
+	h.dropped += s.queue.Dropped()
 }
 
 func (h *hub) count() int {
@@ -86,37 +82,7 @@ func (h *hub) losses() uint64 {
 	defer h.mu.Unlock()
 	n := h.dropped
 	for s := range h.streams {
-		n += s.losses()
+		n += s.queue.Dropped()
 	}
 	return n
 }
-
-// each calls fn with the streams that want more than events.
-func (h *hub) each(fn func(*stream)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for s := range h.streams {
-		if !s.eventsOnly {
-			fn(s)
-		}
-	}
-}
-
-// reported is told of every error of a watcher in the kernel.
-func (h *hub) reported(r bpf.Report) {
-	if h.count() > 0 {
-		h.failed(r.Line())
-	}
-}
-
-// failed tells of the error of a watcher that no registry reports.
-func (h *hub) failed(l *record.ErrorLine) { h.each(func(s *stream) { s.errorLine(l) }) }
-
-// emitted is told of every record that a module in the kernel sends.
-func (h *hub) emitted(e bpf.Emitted) {
-	if h.count() > 0 {
-		h.emit(e.Line())
-	}
-}
-
-func (h *hub) emit(l *record.EmitLine) { h.each(func(s *stream) { s.emitLine(l) }) }

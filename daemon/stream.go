@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -10,24 +11,20 @@ import (
 	"github.com/taskwatch/taskwatch/record"
 )
 
-// stream is a client that is sent events. The goroutine of the source puts
-// lines in, and never waits; that of the client takes them out.
+// stream is a client that is sent items: a sink that chooses, with a queue
+// behind it, so that the source never waits for the client.
 type stream struct {
 	kinds      taskwatch.Kinds
 	eventsOnly bool
-	module     *taskwatch.Module // its place in the registry
-	wake       chan struct{}     // something is there, or was lost
+	queue      *taskwatch.Queue
+	client     *client
 
-	mu      sync.Mutex // guards the fields below
-	filter  *filter
-	lines   []byte
-	lost    taskwatch.Loss // behind the last of lines
-	dropped uint64         // all that were lost here
-	limit   int            // of lines, in bytes: what comes then is lost, and counted
+	mu     sync.Mutex // guards filter
+	filter *filter
 }
 
 func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
-	s := &stream{kinds: taskwatch.AllKinds, eventsOnly: r.EventsOnly, wake: make(chan struct{}, 1), limit: d.limits.buffer}
+	s := &stream{kinds: taskwatch.AllKinds, eventsOnly: r.EventsOnly}
 	if len(r.Events) > 0 {
 		s.kinds = 0
 		for _, name := range r.Events {
@@ -39,96 +36,60 @@ func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
 		}
 	}
 	var err error
-	if s.filter, err = newFilter(r.Filter); err != nil {
-		return nil, err
-	}
-	s.module = &taskwatch.Module{Name: fmt.Sprintf(" stream %d", d.streamID.Add(1)), Observer: true, OnLost: s.sourceLost}
-	for _, k := range s.kinds.List() {
-		s.module.Table[k] = []taskwatch.Watcher{s.event}
-	}
+	s.filter, err = newFilter(r.Filter)
+	return s, err
+}
+
+// open makes what is behind the stream.
+func (s *stream) open(limit int, send sender) {
+	s.client = &client{send: send, begun: make(chan struct{}), failed: make(chan error, 1), closed: make(chan struct{})}
+	s.queue = taskwatch.NewQueue(s.client, taskwatch.QueueOptions{Size: limit})
+	s.client.queue = s.queue
+}
+
+// Wants returns the events of the stream, and those that its filter follows.
+func (s *stream) Wants() taskwatch.Wants {
+	w := taskwatch.WantAll(s.kinds)
 	if s.filter.tree != nil && !s.kinds.Has(taskwatch.Clone) {
-		s.module.Table[taskwatch.Clone] = []taskwatch.Watcher{s.event}
+		w[taskwatch.Clone] = taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldPPID
 	}
-	if !s.eventsOnly {
-		s.module.OnError = s.watcherError
-	}
-	return s, nil
+	return w
 }
 
-// event is the watcher of the stream.
-func (s *stream) event(ev *taskwatch.Event) error {
+// Take puts an item into the queue if it is one of the stream's.
+func (s *stream) Take(it taskwatch.Item) {
+	if s.chooses(it) {
+		s.queue.Take(it)
+	}
+}
+
+func (s *stream) chooses(it taskwatch.Item) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.filter.follow(ev)
-	if s.kinds.Has(ev.Kind) && s.filter.match(ev.Task, ev.Missing) && s.room(ev.Seq, 1) {
-		s.lines = record.AppendEvent(s.lines, ev)
+	switch {
+	case it.Event != nil:
+		s.filter.follow(it.Event)
+		return s.kinds.Has(it.Event.Kind) && s.filter.match(it.Event.Task, it.Event.Missing)
+	case it.Failure != nil:
+		ev := it.Failure.Event
+		return !s.eventsOnly && s.kinds.Has(it.Failure.Kind) && s.filter.match(ev.Task, ev.Missing)
+	case it.Record != nil:
+		return !s.eventsOnly && s.filter.match(it.Record.Task, it.Record.Missing)
 	}
-	return nil
+	return it.Loss != nil
 }
 
-// watcherError takes the error of a watcher in user space.
-func (s *stream) watcherError(we *taskwatch.WatcherError) {
-	s.errorLine(record.NewErrorLine(we, 0, false))
-}
+// Close ends the queue.
+func (s *stream) Close(ctx context.Context) error { return s.queue.Close(ctx) }
 
-func (s *stream) errorLine(l *record.ErrorLine) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.kinds.Has(l.Event.Kind) && s.filter.match(l.Event.Task, l.Event.Missing) && s.room(0, 1) {
-		s.lines = record.AppendError(s.lines, l)
-	}
-}
-
-func (s *stream) emitLine(l *record.EmitLine) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.filter.match(l.Task, l.Missing) && s.room(0, 1) {
-		s.lines = record.AppendEmit(s.lines, l)
-	}
-}
-
-// sourceLost tells the client of events that the source has lost.
-func (s *stream) sourceLost(l taskwatch.Loss) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.room(l.Seq, l.Count) {
-		s.lines = record.AppendLoss(s.lines, l)
-	}
-}
-
-// room makes sure that there is room for a line, or counts it, or those that it
-// stands for, as lost. Callers hold mu.
-func (s *stream) room(seq, n uint64) bool {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-	if s.lost.Count == 0 && len(s.lines) < s.limit {
-		return true
-	}
-	if s.lost.Count == 0 {
-		s.lost.Seq = seq
-	}
-	s.lost.Count += n
-	s.dropped += n
-	return false
-}
-
-// take returns the lines that wait, into which the loss behind them is written,
-// and how many were lost so far. It gives the memory of old back.
-func (s *stream) take(old []byte) (lines []byte, dropped uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	lines = s.lines
-	if s.lost.Count > 0 {
-		lines = record.AppendLoss(lines, s.lost)
-		s.lost = taskwatch.Loss{}
-	}
-	if cap(old) > 2*s.limit { // one long line must not be kept for ever
-		old = nil
-	}
-	s.lines = old[:0]
-	return lines, s.dropped
+// end takes the stream out of the registry, and returns when nothing is sent
+// any more. What waits is dropped.
+func (s *stream) end(reg *taskwatch.Registry) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = reg.Detach(ctx, s) // it is given up, which is no error
+	s.client.begin()
+	<-s.client.closed
 }
 
 // adopt makes processes that are there already descendants.
@@ -140,12 +101,64 @@ func (s *stream) adopt(pids map[int]bool) {
 	}
 }
 
-// stream sends events until ctx or the daemon ends, or send fails. The first
-// call of send has no lines: from then on the events are complete. What send
-// is given is valid until it returns.
-func (d *Daemon) stream(ctx context.Context, s *stream, send func(lines []byte, dropped uint64) error) error {
+// sender sends lines to a client, and how many items were dropped so far. What
+// it is given is valid until it returns.
+type sender func(lines []byte, dropped uint64) error
+
+// client is the sink behind a stream's queue. The goroutine of the queue calls
+// it, but for begin.
+type client struct {
+	send   sender
+	queue  *taskwatch.Queue
+	begun  chan struct{} // closed when lines may be sent
+	once   sync.Once
+	failed chan error // has the first error of send
+	closed chan struct{}
+
+	lines  []byte
+	broken bool
+}
+
+// maxBatch is how many bytes of lines are sent at once, but for the last line.
+const maxBatch = 256 << 10
+
+func (c *client) begin() { c.once.Do(func() { close(c.begun) }) }
+
+func (c *client) Wants() taskwatch.Wants { return nil }
+
+func (c *client) Take(it taskwatch.Item) {
+	c.lines = record.Append(c.lines, it)
+	if len(c.lines) >= maxBatch {
+		c.EndBatch()
+	}
+}
+
+// EndBatch sends what was taken.
+func (c *client) EndBatch() {
+	if <-c.begun; len(c.lines) > 0 && !c.broken {
+		if err := c.send(c.lines, c.queue.Dropped()); err != nil {
+			c.broken = true
+			c.failed <- err
+		}
+	}
+	c.lines = c.lines[:0]
+	if cap(c.lines) > 2*maxBatch { // one long line must not be kept for ever
+		c.lines = nil
+	}
+}
+
+func (c *client) Close(context.Context) error {
+	close(c.closed)
+	return nil
+}
+
+// stream sends items until ctx or the daemon ends, or send fails. The first
+// call of send has no lines: from then on the events are complete.
+func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
+	s.open(d.limits.buffer, send)
 	if err := d.hub.add(s, peerFrom(ctx).uid); err != nil {
-		return err
+		s.client.begin()
+		return errors.Join(err, s.Close(context.Background()))
 	}
 	defer d.hub.remove(s)
 	if err := d.refresh(ctx); err != nil {
@@ -161,27 +174,13 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send func(lines []byte, 
 	if err := send(nil, 0); err != nil {
 		return err
 	}
-	var lines []byte
-	for {
-		select {
-		case <-s.wake:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-d.ending:
-			return ErrClosing
-		}
-		var dropped uint64
-		if lines, dropped = s.take(lines); len(lines) > 0 {
-			if err := send(lines, dropped); err != nil {
-				return err
-			}
-		}
+	s.client.begin()
+	select {
+	case err := <-s.client.failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-d.ending:
+		return ErrClosing
 	}
-}
-
-// losses returns how many lines were lost by being read slowly.
-func (s *stream) losses() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.dropped
 }

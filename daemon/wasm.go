@@ -11,7 +11,6 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
-	"github.com/taskwatch/taskwatch/record"
 )
 
 // wasmModule is a loaded module that runs in the sandbox.
@@ -37,15 +36,7 @@ func (d *Daemon) openWASM(s *spec) (loaded, error) {
 		Log: func(level slog.Level, text string) {
 			d.log.Log(context.Background(), level, text, "module", s.name)
 		},
-		Emit: func(e wasm.Emitted) {
-			d.hub.emit(&record.EmitLine{
-				Module: e.Module, Data: e.Data, Time: e.Event.Time, MonoNS: e.Event.MonoNS, Source: e.Event.Source,
-				Task: e.Event.Task, Missing: e.Event.Missing & taskwatch.FieldsTask,
-			})
-		},
-		Report: func(we *taskwatch.WatcherError) {
-			d.hub.failed(record.NewErrorLine(we, caps.VetoKinds(), false))
-		},
+		Feed: d.registry.Feed(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, o.Close())

@@ -8,11 +8,9 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// AppendEvent appends the line of ev, newline included, to b. It reads ev and
-// its task and allocates nothing but room in b. A field is written when it
-// belongs to the kind of event and is not missing. Of a nil task everything is
-// missing.
-func AppendEvent(b []byte, ev *taskwatch.Event) []byte {
+// appendEvent appends the line of ev. A field is written when it belongs to
+// the kind of event and is not missing. Of a nil task everything is missing.
+func appendEvent(b []byte, ev *taskwatch.Event) []byte {
 	b = append(b, `{"event":"`...)
 	b = append(b, ev.Kind.String()...)
 	b = append(b, '"')
@@ -20,8 +18,7 @@ func AppendEvent(b []byte, ev *taskwatch.Event) []byte {
 	return append(b, "}\n"...)
 }
 
-// AppendLoss appends the line of l, newline included, to b.
-func AppendLoss(b []byte, l taskwatch.Loss) []byte {
+func appendLoss(b []byte, l *taskwatch.Loss) []byte {
 	b = append(b, `{"event":"`+lostName+`"`...)
 	if l.Count != 0 {
 		b = appendUint(b, `,"count":`, l.Count)
@@ -32,30 +29,34 @@ func AppendLoss(b []byte, l taskwatch.Loss) []byte {
 	return append(b, "}\n"...)
 }
 
-// AppendError appends the line of l, newline included, to b.
-func AppendError(b []byte, l *ErrorLine) []byte {
+func appendFailure(b []byte, f *taskwatch.Failure) []byte {
 	b = append(b, `{"event":"`+errorName+`","on":"`...)
-	b = append(b, l.Event.Kind.String()...)
+	b = append(b, f.Kind.String()...)
 	b = append(b, '"')
-	if l.Module != "" {
-		b = appendString(append(b, `,"module":`...), l.Module)
+	if f.Module != "" {
+		b = appendString(append(b, `,"module":`...), f.Module)
 	}
-	if l.Watcher != "" {
-		b = appendString(append(b, `,"watcher":`...), l.Watcher)
+	if f.Watcher != "" {
+		b = appendString(append(b, `,"watcher":`...), f.Watcher)
 	}
-	if l.Errno != 0 {
-		b = appendInt(b, `,"errno":`, int64(l.Errno))
+	cause := causeOf(f)
+	if cause.Errno != 0 {
+		b = appendInt(b, `,"errno":`, int64(cause.Errno))
 	}
-	if l.ErrnoName != "" {
-		b = appendString(append(b, `,"errno_name":`...), l.ErrnoName)
+	if cause.Name != "" {
+		b = appendString(append(b, `,"errno_name":`...), cause.Name)
 	}
-	if l.Message != "" {
-		b = appendString(append(b, `,"message":`...), l.Message)
+	if cause.Message != "" {
+		b = appendString(append(b, `,"message":`...), cause.Message)
 	}
-	b = appendMark(b, `,"panic":true`, l.Panic)
-	b = appendMark(b, `,"veto":true`, l.Veto)
-	b = appendMark(b, `,"dry_run":true`, l.DryRun)
-	b = appendFacts(b, l.Event)
+	b = appendMark(b, `,"panic":true`, f.Crash)
+	b = appendMark(b, `,"veto":true`, f.Verdict == taskwatch.Denied)
+	b = appendMark(b, `,"dry_run":true`, f.Verdict == taskwatch.WouldDeny)
+	ev := f.Event
+	if ev == nil {
+		ev = &taskwatch.Event{Kind: f.Kind, Missing: taskwatch.FieldsOf(f.Kind)}
+	}
+	b = appendFacts(b, ev)
 	return append(b, "}\n"...)
 }
 

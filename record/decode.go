@@ -20,15 +20,15 @@ const remedyForm = "want one JSON object a line, as `taskwatch run -f json` writ
 //
 // Every field that belongs to the event and is absent, or named in "missing",
 // is in [taskwatch.Event.Missing], and its value is zero.
-func Decode(line []byte) (Line, error) {
+func Decode(line []byte) (taskwatch.Item, error) {
 	if !utf8.Valid(line) {
-		return Line{}, notJSON(line, "the line is not valid UTF-8", nil)
+		return taskwatch.Item{}, notJSON(line, "the line is not valid UTF-8", nil)
 	}
 	var raw rawLine
 	if err := json.Unmarshal(line, &raw); err != nil {
-		return Line{}, jsonError(line, err)
+		return taskwatch.Item{}, jsonError(line, err)
 	}
-	return raw.line()
+	return raw.item()
 }
 
 // rawLine is a line as it stands there: pointers tell absent from zero.
@@ -109,35 +109,41 @@ type rawTask struct {
 // an array of four.
 type rawIDs []uint32
 
-func (raw *rawLine) line() (Line, error) {
+func (raw *rawLine) item() (taskwatch.Item, error) {
 	switch {
 	case raw.Event == nil:
-		return Line{}, &SyntaxError{Reason: `there is no "event"`, Remedy: remedyForm}
+		return taskwatch.Item{}, &SyntaxError{Reason: `there is no "event"`, Remedy: remedyForm}
 	case *raw.Event == lostName:
-		return Line{Lost: &taskwatch.Loss{Count: raw.Count, Seq: raw.Seq}}, nil
+		return taskwatch.Item{Loss: &taskwatch.Loss{Count: raw.Count, Seq: raw.Seq}}, nil
 	case *raw.Event == errorName:
 		ev, err := raw.event("on", raw.On, true)
 		if err != nil {
-			return Line{}, err
+			return taskwatch.Item{}, err
 		}
-		return Line{Error: &ErrorLine{
-			Module: decodeString(raw.Module), Watcher: decodeString(raw.Watcher),
-			Errno: int(raw.Errno), ErrnoName: decodeString(raw.ErrnoName), Message: decodeString(raw.Message),
-			Panic: raw.Panic, Veto: raw.Veto, DryRun: raw.DryRun,
-			Event: ev,
-		}}, nil
+		f := &taskwatch.Failure{
+			Module: decodeString(raw.Module), Watcher: decodeString(raw.Watcher), Kind: ev.Kind,
+			Err:   &Error{Errno: int(raw.Errno), Name: decodeString(raw.ErrnoName), Message: decodeString(raw.Message)},
+			Crash: raw.Panic, Event: ev,
+		}
+		switch {
+		case raw.Veto:
+			f.Verdict = taskwatch.Denied
+		case raw.DryRun:
+			f.Verdict = taskwatch.WouldDeny
+		}
+		return taskwatch.Item{Failure: f}, nil
 	case *raw.Event == emitName:
-		l, err := raw.emit()
+		l, err := raw.record()
 		if err != nil {
-			return Line{}, err
+			return taskwatch.Item{}, err
 		}
-		return Line{Emit: l}, nil
+		return taskwatch.Item{Record: l}, nil
 	}
 	ev, err := raw.event("event", *raw.Event, false)
 	if err != nil {
-		return Line{}, err
+		return taskwatch.Item{}, err
 	}
-	return Line{Event: ev}, nil
+	return taskwatch.Item{Event: ev}, nil
 }
 
 // event builds the event whose kind has the given name, found in the given

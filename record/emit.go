@@ -5,47 +5,30 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"time"
 	"unicode/utf8"
 
 	"github.com/taskwatch/taskwatch"
 )
 
-// EmitLine is a record of a module's own that it has sent to user space
-// (task_watcher_emit), as it is recorded.
-type EmitLine struct {
-	Module string
-	Data   []byte // what the module has sent: JSON text, or what only the module knows the meaning of
-
-	Time   time.Time
-	MonoNS int64
-	Source string
-
-	// Task is the task in whose context it was sent, nil if that is unknown.
-	// Its fields that are in Missing are meaningless.
-	Task    *taskwatch.Task
-	Missing taskwatch.Fields // of taskwatch.FieldsTask
-}
-
-// AppendEmit appends the line of l, newline included, to b.
-func AppendEmit(b []byte, l *EmitLine) []byte {
+// appendRecord appends the line of a record that a module has sent.
+func appendRecord(b []byte, rec *taskwatch.Record) []byte {
 	b = append(b, `{"event":"`+emitName+`"`...)
-	if l.Module != "" {
-		b = appendString(append(b, `,"module":`...), l.Module)
+	if rec.Module != "" {
+		b = appendString(append(b, `,"module":`...), rec.Module)
 	}
-	if isJSON(l.Data) {
-		b = appendCompact(append(b, `,"json":`...), l.Data)
+	if isJSON(rec.Data) {
+		b = appendCompact(append(b, `,"json":`...), rec.Data)
 	} else {
 		b = append(b, `,"data":"`...)
-		b = append(hex.AppendEncode(b, l.Data), '"')
+		b = append(hex.AppendEncode(b, rec.Data), '"')
 	}
 	missing := taskwatch.FieldsTask
-	if l.Task != nil {
-		missing &= l.Missing
+	if rec.Task != nil {
+		missing &= rec.Missing
 	}
-	b = appendOrigin(b, 0, l.Time, l.MonoNS, l.Source)
-	if l.Task != nil {
-		b = appendTask(b, l.Task, taskwatch.FieldsTask&^missing)
+	b = appendOrigin(b, rec.Seq, rec.Time, rec.MonoNS, rec.Source)
+	if rec.Task != nil {
+		b = appendTask(b, rec.Task, taskwatch.FieldsTask&^missing)
 	}
 	return append(appendMissing(b, missing), "}\n"...)
 }
@@ -71,9 +54,9 @@ func appendCompact(b, text []byte) []byte {
 	return buf.Bytes()
 }
 
-// emit builds the line of a module's record.
-func (raw *rawLine) emit() (*EmitLine, error) {
-	l := &EmitLine{Module: decodeString(raw.Module), MonoNS: raw.MonoNS, Source: decodeString(raw.Source)}
+// record builds the item of a module's record.
+func (raw *rawLine) record() (*taskwatch.Record, error) {
+	l := &taskwatch.Record{Module: decodeString(raw.Module), Seq: raw.Seq, MonoNS: raw.MonoNS, Source: decodeString(raw.Source)}
 	var err error
 	if raw.JSON != nil {
 		l.Data = appendCompact(nil, raw.JSON)

@@ -3,6 +3,8 @@ package record
 import (
 	"bytes"
 	"testing"
+
+	"github.com/taskwatch/taskwatch"
 )
 
 // What is JSON stands in the line as such, without the space between its
@@ -24,7 +26,7 @@ func TestEmitJSON(t *testing.T) {
 		"[\"\u009b\"]":           `"data":"5b22c29b225d"`, // as good as an escape to a terminal
 		"[\"\u2028\"]":           `"data":"5b22e280a8225d"`,
 	} {
-		line := AppendEmit(nil, &EmitLine{Module: "m", Data: []byte(data)})
+		line := Append(nil, taskwatch.Item{Record: &taskwatch.Record{Module: "m", Data: []byte(data)}})
 		if !bytes.Contains(line, []byte(`"m",`+want+`,`)) || bytes.Count(line, []byte("\n")) != 1 {
 			t.Errorf("%q is recorded as %s", data, line)
 		}
@@ -32,7 +34,7 @@ func TestEmitJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again := l.Append(nil); !bytes.Equal(again, line) {
+		if again := Append(nil, l); !bytes.Equal(again, line) {
 			t.Errorf("%s was recorded again as %s", line, again)
 		}
 	}

@@ -125,25 +125,26 @@ func fill[T any](has bool, to *T, make func() T) {
 	}
 }
 
-func (g generator) line() Line {
+func (g generator) line() taskwatch.Item {
 	switch g.IntN(10) {
 	case 0:
-		return Line{Lost: &taskwatch.Loss{Count: g.u64(), Seq: g.u64()}}
+		return taskwatch.Item{Loss: &taskwatch.Loss{Count: g.u64(), Seq: g.u64()}}
 	case 1:
 		yes := func() bool { return g.IntN(2) == 0 }
-		return Line{Error: &ErrorLine{
-			Module: g.text(), Watcher: g.text(), Errno: g.IntN(134), ErrnoName: g.text(), Message: g.text(),
-			Panic: yes(), Veto: yes(), DryRun: yes(), Event: g.event(),
+		ev := g.event()
+		return taskwatch.Item{Failure: &taskwatch.Failure{
+			Module: g.text(), Watcher: g.text(), Kind: ev.Kind, Err: &Error{Errno: g.IntN(134), Name: g.text(), Message: g.text()},
+			Crash: yes(), Verdict: taskwatch.Verdict(g.IntN(3)), Event: ev,
 		}}
 	case 2:
-		l := &EmitLine{Module: g.text(), Data: []byte(g.text()), MonoNS: g.i64(), Source: g.text(), Missing: taskwatch.FieldsTask}
+		l := &taskwatch.Record{Module: g.text(), Seq: g.u64(), Data: []byte(g.text()), MonoNS: g.i64(), Source: g.text(), Missing: taskwatch.FieldsTask}
 		if ev := g.event(); ev.Kind == taskwatch.Exec {
 			l.Task, l.Missing, l.Time = ev.Task, ev.Missing&taskwatch.FieldsTask, ev.Time
 			if json, err := json.Marshal(ev.Task.Argv); err == nil && ev.Task.Argv != nil {
 				l.Data = json
 			}
 		}
-		return Line{Emit: l}
+		return taskwatch.Item{Record: l}
 	}
-	return Line{Event: g.event()}
+	return taskwatch.Item{Event: g.event()}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"github.com/taskwatch/taskwatch"
 )
 
 // MaxLine is the length of the longest line that a [Reader] takes, in bytes.
@@ -33,9 +35,9 @@ func NewReader(r io.Reader, name string) *Reader {
 // skipped. At the end of the recording the error is io.EOF; for a line that
 // cannot be used it is a *[SyntaxError], and for a failed read one that wraps
 // the cause. After any error Next returns the same error again.
-func (r *Reader) Next() (Line, error) {
+func (r *Reader) Next() (taskwatch.Item, error) {
 	if r.err != nil {
-		return Line{}, r.err
+		return taskwatch.Item{}, r.err
 	}
 	l, err := r.next()
 	r.err = err
@@ -45,11 +47,11 @@ func (r *Reader) Next() (Line, error) {
 // LineNumber returns the number of the line that Next returned last, from 1.
 func (r *Reader) LineNumber() int { return r.line }
 
-func (r *Reader) next() (Line, error) {
+func (r *Reader) next() (taskwatch.Item, error) {
 	for {
 		text, err := r.read()
 		if err != nil && err != io.EOF {
-			return Line{}, err
+			return taskwatch.Item{}, err
 		}
 		ended := err == nil // by a newline
 		if r.line == 1 {
@@ -59,7 +61,7 @@ func (r *Reader) next() (Line, error) {
 			if ended {
 				continue
 			}
-			return Line{}, io.EOF
+			return taskwatch.Item{}, io.EOF
 		}
 		if !ended {
 			text = wholeRunes(text)
@@ -77,7 +79,7 @@ func (r *Reader) next() (Line, error) {
 			syntax.Remedy = "its recorder was stopped while it wrote; the lines before this one are good, delete this one to use them"
 		}
 		syntax.File, syntax.Line = r.name, r.line
-		return Line{}, syntax
+		return taskwatch.Item{}, syntax
 	}
 }
 

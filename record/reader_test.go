@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/taskwatch/taskwatch"
 )
 
 // badLines pairs what cannot be used with words that the error must have.
@@ -121,7 +123,7 @@ func TestReaderForms(t *testing.T) {
 			t.Errorf("%s: first line %+v, %v", name, first, err)
 		}
 		second, err := in.Next()
-		if err != nil || second.Lost == nil {
+		if err != nil || second.Loss == nil {
 			t.Errorf("%s: second line %+v, %v", name, second, err)
 		}
 		if _, err := in.Next(); err != io.EOF {
@@ -138,7 +140,7 @@ func TestLinesOfAnyLength(t *testing.T) {
 	for n := 1; n < 1<<20; n *= 3 {
 		ev.Task.Argv = append(ev.Task.Argv, strings.Repeat("\xff", n))
 	}
-	text := AppendEvent(nil, ev)
+	text := Append(nil, taskwatch.Item{Event: ev})
 	in := NewReader(bytes.NewReader(append(bytes.Clone(text), text...)), "x.jsonl")
 	for range 2 {
 		l, err := in.Next()

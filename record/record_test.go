@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 	"reflect"
@@ -70,7 +71,7 @@ const (
 )
 
 // goldens pairs the lines with what they say.
-func goldens(t testing.TB) map[string]Line {
+func goldens(t testing.TB) map[string]taskwatch.Item {
 	uid, gid, exit, free, early := sample(t), sample(t), sample(t), sample(t), sample(t)
 	for _, ev := range []*taskwatch.Event{uid, gid, exit, free, early} {
 		ev.OldExe = ""
@@ -87,32 +88,33 @@ func goldens(t testing.TB) map[string]Line {
 	early.Task.Argv, early.Task.ArgvCut = []string{"true", "x"}, true
 	emitter := sample(t)
 	emitter.Task.Argv, emitter.Task.Cgroup = nil, ""
-	return map[string]Line{
-		kernelErrorLine: {Error: &ErrorLine{Module: "guard", Watcher: "deny", Errno: 1, ErrnoName: "EPERM",
-			Message: "operation not permitted", Veto: true, Event: &taskwatch.Event{
+	denied := &Error{Errno: 1, Name: "EPERM", Message: "operation not permitted"}
+	return map[string]taskwatch.Item{
+		kernelErrorLine: {Failure: &taskwatch.Failure{Module: "guard", Watcher: "deny", Kind: taskwatch.Exec, Err: denied,
+			Verdict: taskwatch.Denied, Event: &taskwatch.Event{
 				Kind: taskwatch.Exec, Task: &taskwatch.Task{PID: 7, Comm: "sh"}, OldExe: "/usr/bin/bash",
 				Missing: taskwatch.FieldsTask &^ taskwatch.FieldPID &^ taskwatch.FieldComm,
 			}}},
-		emitLine: {Emit: &EmitLine{Module: "sample", Data: []byte{0, 255, 42}, Time: emitter.Time, MonoNS: emitter.MonoNS,
+		emitLine: {Record: &taskwatch.Record{Module: "sample", Data: []byte{0, 255, 42}, Time: emitter.Time, MonoNS: emitter.MonoNS,
 			Source: "bpf", Task: emitter.Task, Missing: taskwatch.FieldArgv | taskwatch.FieldCgroup}},
-		bareEmitLine: {Emit: &EmitLine{Module: "sample", Data: []byte{}, Missing: taskwatch.FieldsTask}},
-		jsonEmitLine: {Emit: &EmitLine{Module: "sample", Data: []byte(`{"path":"/ä\n","n":[1,2.50]}`), Missing: taskwatch.FieldsTask}},
+		bareEmitLine: {Record: &taskwatch.Record{Module: "sample", Data: []byte{}, Missing: taskwatch.FieldsTask}},
+		jsonEmitLine: {Record: &taskwatch.Record{Module: "sample", Data: []byte(`{"path":"/ä\n","n":[1,2.50]}`), Missing: taskwatch.FieldsTask}},
 		execLine:     {Event: sample(t)},
 		uidLine:      {Event: uid},
 		gidLine:      {Event: gid},
 		exitLine:     {Event: exit},
 		freeLine:     {Event: free},
 		initLine:     {Event: early},
-		lostLine:     {Lost: &taskwatch.Loss{Count: 17, Seq: 900}},
-		unknownLoss:  {Lost: &taskwatch.Loss{Seq: 900}},
-		errorLine: {Error: &ErrorLine{Module: "guard", Watcher: "main.deny", Errno: 1, ErrnoName: "EPERM",
-			Message: "operation not permitted", Veto: true, Event: sample(t)}},
+		lostLine:     {Loss: &taskwatch.Loss{Count: 17, Seq: 900}},
+		unknownLoss:  {Loss: &taskwatch.Loss{Seq: 900}},
+		errorLine: {Failure: &taskwatch.Failure{Module: "guard", Watcher: "main.deny", Kind: taskwatch.Exec, Err: denied,
+			Verdict: taskwatch.Denied, Event: sample(t)}},
 	}
 }
 
 func TestGoldenLines(t *testing.T) {
 	for text, line := range goldens(t) {
-		if got := string(line.Append(nil)); got != text+"\n" {
+		if got := string(Append(nil, line)); got != text+"\n" {
 			t.Errorf("encoded\n%swant\n%s", got, text)
 		}
 		got, err := Decode([]byte(text))
@@ -144,7 +146,7 @@ func TestMissingFieldsAreNotWritten(t *testing.T) {
 			field := rest & -rest
 			ev := sample(t)
 			ev.Kind, ev.Missing = k, field|^all // what is none of the event's cannot be missing from it
-			l, err := Decode(AppendEvent(nil, ev))
+			l, err := Decode(Append(nil, taskwatch.Item{Event: ev}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +160,7 @@ func TestMissingFieldsAreNotWritten(t *testing.T) {
 func TestUnseenParentIsNotMissing(t *testing.T) {
 	ev := sample(t)
 	ev.Task.ParentID = taskwatch.TaskID{}
-	text := AppendEvent(nil, ev)
+	text := Append(nil, taskwatch.Item{Event: ev})
 	if !strings.Contains(string(text), `"parent_id":""`) {
 		t.Errorf("encoded %s", text)
 	}
@@ -177,7 +179,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 			continue // encoding/json takes from a sync.Pool
 		}
 		buf := make([]byte, 0, 4096)
-		if n := testing.AllocsPerRun(100, func() { buf = line.Append(buf[:0]) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { buf = Append(buf[:0], line) }); n != 0 {
 			t.Errorf("%v allocations for %s", n, text)
 		}
 	}
@@ -186,7 +188,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	ev.Task.Argv = pieces
 	ev.Time = ev.Time.In(time.FixedZone("", 3600))
 	buf := make([]byte, 0, 4096)
-	if n := testing.AllocsPerRun(100, func() { buf = AppendEvent(buf[:0], ev) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { buf = Append(buf[:0], taskwatch.Item{Event: ev}) }); n != 0 {
 		t.Errorf("%v allocations for an event with missing fields, bytes and a time zone", n)
 	}
 }
@@ -194,54 +196,44 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 func TestTimesAreUTC(t *testing.T) {
 	ev := sample(t)
 	ev.Time = ev.Time.In(time.FixedZone("", -7*3600))
-	if got := string(AppendEvent(nil, ev)); got != execLine+"\n" {
+	if got := string(Append(nil, taskwatch.Item{Event: ev})); got != execLine+"\n" {
 		t.Errorf("encoded %s", got)
 	}
 }
 
-func TestNewErrorLine(t *testing.T) {
+// What a failure is recorded as, and that it is recorded again as the same.
+func TestFailures(t *testing.T) {
 	ev := sample(t)
-	wrapped := &taskwatch.WatcherError{Module: "m", Watcher: "w", Kind: taskwatch.Exec, Event: ev, Veto: true,
-		Err: errors.Join(errors.New("no"), syscall.EACCES)}
-	plain := *wrapped
-	plain.Err = errors.New("no")
-	crash := plain
-	crash.Veto, crash.Panic, crash.Err = false, "boom", errors.New("panic: boom")
-	fork := plain
-	fork.Kind, fork.Event = taskwatch.Init, nil
+	both, plain := errors.Join(errors.New("no"), syscall.EACCES), errors.New("no")
 	for _, c := range []struct {
-		name   string
-		err    *taskwatch.WatcherError
-		veto   taskwatch.Kinds
-		dryRun bool
-		want   ErrorLine
+		name    string
+		failure taskwatch.Failure
+		want    string
 	}{
-		{"veto with an errno", wrapped, taskwatch.AllKinds, false,
-			ErrorLine{Errno: 13, ErrnoName: "EACCES", Message: "no\npermission denied", Veto: true, Event: ev}},
-		{"veto without an errno fails with EPERM", &plain, taskwatch.AllKinds, false,
-			ErrorLine{Errno: 1, ErrnoName: "EPERM", Message: "no", Veto: true, Event: ev}},
-		{"dry run", &plain, taskwatch.AllKinds, true,
-			ErrorLine{Errno: 1, ErrnoName: "EPERM", Message: "no", DryRun: true, Event: ev}},
-		{"source that cannot veto", &plain, taskwatch.KindsOf(taskwatch.Init), false,
-			ErrorLine{Message: "no", Event: ev}},
-		{"errno without veto", wrapped, 0, true,
-			ErrorLine{Errno: 13, ErrnoName: "EACCES", Message: "no\npermission denied", Event: ev}},
-		{"crash", &crash, taskwatch.AllKinds, false,
-			ErrorLine{Message: "panic: boom", Panic: true, Event: ev}},
-		{"no event", &fork, taskwatch.AllKinds, false,
-			ErrorLine{Errno: 1, ErrnoName: "EPERM", Message: "no", Veto: true,
-				Event: &taskwatch.Event{Kind: taskwatch.Init, Missing: taskwatch.FieldsOf(taskwatch.Init)}}},
+		{"denied with an errno", taskwatch.Failure{Err: both, Verdict: taskwatch.Denied, Event: ev},
+			`"errno":13,"errno_name":"EACCES","message":"no\npermission denied","veto":true,"val"`},
+		{"denied without an errno fails with EPERM", taskwatch.Failure{Err: plain, Verdict: taskwatch.Denied, Event: ev},
+			`"errno":1,"errno_name":"EPERM","message":"no","veto":true,"val"`},
+		{"dry run", taskwatch.Failure{Err: plain, Verdict: taskwatch.WouldDeny, Event: ev},
+			`"errno":1,"errno_name":"EPERM","message":"no","dry_run":true,"val"`},
+		{"counted", taskwatch.Failure{Err: plain, Event: ev}, `"w","message":"no","val"`},
+		{"counted, with an errno", taskwatch.Failure{Err: both, Event: ev},
+			`"errno":13,"errno_name":"EACCES","message":"no\npermission denied","val"`},
+		{"crash", taskwatch.Failure{Err: errors.New("panic: boom"), Crash: true, Panic: "boom", Event: ev},
+			`"w","message":"panic: boom","panic":true,"val"`},
+		{"no event", taskwatch.Failure{Err: plain, Verdict: taskwatch.Denied}, `"veto":true,"missing":["val"`},
 	} {
-		c.want.Module, c.want.Watcher = "m", "w"
-		got := NewErrorLine(c.err, c.veto, c.dryRun)
-		if !reflect.DeepEqual(got, &c.want) {
-			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		f := c.failure
+		f.Module, f.Watcher, f.Kind = "m", "w", taskwatch.Exec
+		line := Append(nil, taskwatch.Item{Failure: &f})
+		if !strings.Contains(string(line), c.want) {
+			t.Errorf("%s: recorded as %s, which lacks %s", c.name, line, c.want)
 		}
-		back, err := Decode(AppendError(nil, got))
+		back, err := Decode(line)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
-		} else if !reflect.DeepEqual(back.Error, got) {
-			t.Errorf("%s: read back %+v, want %+v", c.name, back.Error, got)
+		} else if again := Append(nil, back); !bytes.Equal(again, line) {
+			t.Errorf("%s: recorded again as %s, want %s", c.name, again, line)
 		}
 	}
 }

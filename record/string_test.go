@@ -79,7 +79,7 @@ func TestAnotherParserFindsTheBytes(t *testing.T) {
 		ev.Missing &^= taskwatch.FieldArgv
 		ev.Task.Argv = append(ev.Task.Argv, pieces[seed%uint64(len(pieces))])
 		want = append(want, ev.Task.Argv)
-		lines = AppendEvent(lines, ev)
+		lines = Append(lines, taskwatch.Item{Event: ev})
 	}
 	cmd := exec.Command(python, "-c", pythonBytes)
 	cmd.Stdin = bytes.NewReader(lines)

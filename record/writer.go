@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync"
@@ -16,7 +17,7 @@ const (
 	FlushDelay = 100 * time.Millisecond
 )
 
-// Writer writes a recording. Lines are gathered and written when there are
+// Writer is a sink that writes a recording. Lines are gathered and written when there are
 // many of them, or [FlushDelay] after the oldest was added, whichever is
 // first; a write holds whole lines only. While the underlying writer blocks,
 // so do the methods: a recording is complete, whatever it costs.
@@ -27,6 +28,7 @@ const (
 //
 // All methods may be called from any goroutine.
 type Writer struct {
+	wants  taskwatch.Wants
 	failed chan struct{}
 	timers sync.WaitGroup // armed timers whose function has not ended
 
@@ -40,72 +42,22 @@ type Writer struct {
 	dropped uint64
 }
 
-// NewWriter returns a Writer to w. It must be closed; w stays open.
-func NewWriter(w io.Writer) *Writer {
-	return &Writer{w: w, failed: make(chan struct{})}
+// NewWriter returns a Writer to w of the events that are wanted, and of every
+// loss, failure and record. It must be closed; w stays open.
+func NewWriter(w io.Writer, wants taskwatch.Wants) *Writer {
+	return &Writer{w: w, wants: wants, failed: make(chan struct{})}
 }
 
-// Event adds the line of an event.
-func (w *Writer) Event(ev *taskwatch.Event) {
+// Wants returns what NewWriter was given.
+func (w *Writer) Wants() taskwatch.Wants { return w.wants }
+
+// Take adds the line of an item.
+func (w *Writer) Take(it taskwatch.Item) {
 	if w.begin() {
-		w.buf = AppendEvent(w.buf, ev)
+		w.buf = Append(w.buf, it)
 		w.added()
 	}
 	w.mu.Unlock()
-}
-
-// Lost adds the line of a loss.
-func (w *Writer) Lost(l taskwatch.Loss) {
-	if w.begin() {
-		w.buf = AppendLoss(w.buf, l)
-		w.added()
-	}
-	w.mu.Unlock()
-}
-
-// Error adds the line of a watcher's error.
-func (w *Writer) Error(l *ErrorLine) {
-	if w.begin() {
-		w.buf = AppendError(w.buf, l)
-		w.added()
-	}
-	w.mu.Unlock()
-}
-
-// Emit adds the line of a module's own record.
-func (w *Writer) Emit(l *EmitLine) {
-	if w.begin() {
-		w.buf = AppendEmit(w.buf, l)
-		w.added()
-	}
-	w.mu.Unlock()
-}
-
-// ModuleOptions tell a Writer's module what it cannot see in events.
-type ModuleOptions struct {
-	Veto   taskwatch.Kinds // the events that the source can refuse
-	DryRun bool            // the source reports refusals and does not apply them
-}
-
-// Module returns an observer that records the given kinds of event, every
-// loss, and every error of a watcher. Its watchers never fail: see
-// [Writer.Err].
-func (w *Writer) Module(name string, kinds taskwatch.Kinds, opts ModuleOptions) *taskwatch.Module {
-	m := &taskwatch.Module{
-		Name:     name,
-		Observer: true,
-		OnLost:   w.Lost,
-		OnError:  func(we *taskwatch.WatcherError) { w.Error(NewErrorLine(we, opts.Veto, opts.DryRun)) },
-	}
-	for _, k := range kinds.List() {
-		m.Table[k] = []taskwatch.Watcher{w.watch}
-	}
-	return m
-}
-
-func (w *Writer) watch(ev *taskwatch.Event) error {
-	w.Event(ev)
-	return nil
 }
 
 // begin takes mu and reports whether a line can be added.
@@ -191,8 +143,9 @@ func (w *Writer) Dropped() uint64 {
 }
 
 // Close writes what is left and returns the first error there was. Nothing of
-// the Writer runs after it. Closing again returns the same.
-func (w *Writer) Close() error {
+// the Writer runs after it. Closing again returns the same. The context is not
+// looked at: what a write waits for is the underlying writer's business.
+func (w *Writer) Close(context.Context) error {
 	err := w.close()
 	w.timers.Wait()
 	return err

@@ -40,12 +40,12 @@ func (w *writes) take() []string {
 func TestFlushDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out writes
-		w := NewWriter(&out)
+		w := NewWriter(&out, nil)
 		loss := taskwatch.Loss{Count: 17, Seq: 900}
 		for round := range 3 {
-			w.Lost(loss)
+			w.Take(taskwatch.Item{Loss: &loss})
 			time.Sleep(FlushDelay / 2)
-			w.Lost(loss)
+			w.Take(taskwatch.Item{Loss: &loss})
 			time.Sleep(FlushDelay/2 - 1)
 			synctest.Wait()
 			if got := out.take(); got != nil {
@@ -62,15 +62,15 @@ func TestFlushDelay(t *testing.T) {
 				t.Errorf("round %d: written without need: %q", round, got)
 			}
 		}
-		w.Lost(loss)
-		if err := w.Close(); err != nil {
+		w.Take(taskwatch.Item{Loss: &loss})
+		if err := w.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if got := strings.Join(out.take(), ""); got != lostLine+"\n" {
 			t.Errorf("Close writes %q", got)
 		}
-		w.Lost(loss)
-		if err := w.Close(); err != nil {
+		w.Take(taskwatch.Item{Loss: &loss})
+		if err := w.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if got := out.take(); got != nil || w.Dropped() != 1 {
@@ -81,13 +81,13 @@ func TestFlushDelay(t *testing.T) {
 
 func TestWritesAreWholeLines(t *testing.T) {
 	var out writes
-	w := NewWriter(&out)
+	w := NewWriter(&out, nil)
 	ev := sample(t)
 	const n = 5000
 	for range n {
-		w.Event(ev)
+		w.Take(taskwatch.Item{Event: ev})
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	list := out.take()
@@ -104,37 +104,33 @@ func TestWritesAreWholeLines(t *testing.T) {
 	}
 }
 
-func TestModuleRecordsEverything(t *testing.T) {
+func TestSinkRecordsEverything(t *testing.T) {
 	var (
 		reg taskwatch.Registry
 		out bytes.Buffer
 	)
-	w := NewWriter(&out)
-	m := w.Module("record", taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit), ModuleOptions{Veto: taskwatch.KindsOf(taskwatch.Exec)})
+	w := NewWriter(&out, taskwatch.WantAll(taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)))
 	guard := &taskwatch.Module{Name: "guard"}
-	guard.Table[taskwatch.Exec] = []taskwatch.Watcher{deny}
-	for _, m := range []*taskwatch.Module{m, guard} {
-		if err := reg.Register(m); err != nil {
-			t.Fatal(err)
-		}
+	guard.Watch(taskwatch.Exec, deny)
+	if err := errors.Join(reg.Attach(w), reg.Register(guard)); err != nil {
+		t.Fatal(err)
 	}
-	if !m.Observer {
-		t.Error("a recorder must not veto")
-	}
+	feed := reg.Feed()
+	feed.Deny = taskwatch.KindsOf(taskwatch.Exec)
 	ev := sample(t)
-	if err := reg.NotifyBefore(ev); err == nil {
+	if err := feed.NotifyBefore(ev); taskwatch.Denial(err) == 0 {
 		t.Error("the guard did not refuse")
 	}
-	reg.NotifyLost(taskwatch.Loss{Count: 17, Seq: 900})
+	feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Count: 17, Seq: 900}})
 	ev.Kind = taskwatch.UID // not asked for
-	if err := reg.Notify(ev); err != nil {
+	if err := feed.Notify(ev); err != nil {
 		t.Error(err)
 	}
 	ev.Kind = taskwatch.Exec
-	if err := reg.NotifyAfter(ev); err != nil {
+	if err := feed.NotifyAfter(ev); err != nil {
 		t.Error(err)
 	}
-	if err := w.Close(); err != nil {
+	if err := reg.Detach(context.Background(), w); err != nil {
 		t.Error(err)
 	}
 	refused := strings.Replace(errorLine, "main.deny", "record.deny", 1)
@@ -151,19 +147,19 @@ func TestWriterFromManyGoroutines(t *testing.T) {
 		out bytes.Buffer
 		wg  sync.WaitGroup
 	)
-	w := NewWriter(&out)
+	w := NewWriter(&out, nil)
 	for g := range goroutines {
 		wg.Go(func() {
 			ev := sample(t)
 			ev.Task.PID = g
 			for i := range each {
 				ev.Seq = uint64(i + 1)
-				w.Event(ev)
+				w.Take(taskwatch.Item{Event: ev})
 			}
 		})
 	}
 	wg.Wait()
-	if err := w.Close(); err != nil {
+	if err := w.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	var next [goroutines]uint64
@@ -191,7 +187,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer full.Close()
-	checkFailure(t, NewWriter(full), syscall.ENOSPC)
+	checkFailure(t, NewWriter(full, nil), syscall.ENOSPC)
 }
 
 func TestBrokenPipe(t *testing.T) {
@@ -201,14 +197,14 @@ func TestBrokenPipe(t *testing.T) {
 	}
 	defer w.Close()
 	r.Close()
-	checkFailure(t, NewWriter(w), syscall.EPIPE)
+	checkFailure(t, NewWriter(w, nil), syscall.EPIPE)
 }
 
 // checkFailure holds a Writer whose every write fails to its promises.
 func checkFailure(t *testing.T, w *Writer, cause error) {
 	t.Helper()
 	loss := taskwatch.Loss{Count: 17, Seq: 900}
-	w.Lost(loss)
+	w.Take(taskwatch.Item{Loss: &loss})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	select {
@@ -220,7 +216,7 @@ func checkFailure(t *testing.T, w *Writer, cause error) {
 		t.Errorf("Err: %v, want %v", err, cause)
 	}
 	for range 10_000 {
-		w.Lost(loss)
+		w.Take(taskwatch.Item{Loss: &loss})
 	}
 	if n := w.Dropped(); n != 10_000 {
 		t.Errorf("%d lines dropped, want 10000", n)
@@ -228,18 +224,18 @@ func checkFailure(t *testing.T, w *Writer, cause error) {
 	if len(w.buf) != 0 {
 		t.Errorf("%d bytes kept", len(w.buf))
 	}
-	if err := w.Close(); !errors.Is(err, cause) {
+	if err := w.Close(context.Background()); !errors.Is(err, cause) {
 		t.Errorf("Close: %v, want %v", err, cause)
 	}
 }
 
 func BenchmarkAppendEvent(b *testing.B) {
 	ev := sample(b)
-	buf := AppendEvent(nil, ev)
+	buf := Append(nil, taskwatch.Item{Event: ev})
 	b.SetBytes(int64(len(buf)))
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = AppendEvent(buf[:0], ev)
+		buf = Append(buf[:0], taskwatch.Item{Event: ev})
 	}
 }
 
@@ -256,15 +252,13 @@ func BenchmarkDecode(b *testing.B) {
 
 func ExampleWriter() {
 	var reg taskwatch.Registry
-	w := NewWriter(os.Stdout)
-	defer func() {
-		if err := w.Close(); err != nil {
-			fmt.Println(err)
-		}
-	}()
-	if err := reg.Register(w.Module("record", taskwatch.AllKinds, ModuleOptions{})); err != nil {
+	w := NewWriter(os.Stdout, taskwatch.WantAll(taskwatch.AllKinds))
+	if err := reg.Attach(w); err != nil {
 		fmt.Println(err)
 	}
-	reg.NotifyLost(taskwatch.Loss{Count: 17, Seq: 900})
+	reg.Feed().Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Count: 17, Seq: 900}})
+	if err := reg.Detach(context.Background(), w); err != nil {
+		fmt.Println(err)
+	}
 	// Output: {"event":"lost","count":17,"seq":900}
 }

@@ -14,9 +14,7 @@ func BenchmarkText(b *testing.B) {
 		Task: &taskwatch.Task{ID: id(1), PID: 1, TID: 1, Argv: []string{"gcc", "-O2", "-c", "-o", "a.o", "a file.c"}}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := text.event(ev); err != nil {
-			b.Fatal(err)
-		}
+		text.Take(taskwatch.Item{Event: ev})
 	}
 }
 

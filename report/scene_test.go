@@ -18,10 +18,10 @@ import (
 //
 // One event is 1 ms after the other but for the last of process 11.
 type scene struct {
-	t   *testing.T
-	reg *taskwatch.Registry
-	now time.Duration
-	seq uint64
+	t    *testing.T
+	feed *taskwatch.Feed
+	now  time.Duration
+	seq  uint64
 }
 
 var sceneStart = time.Date(2026, 11, 23, 16, 30, 49, 0, time.UTC)
@@ -33,7 +33,7 @@ func (s *scene) notify(call func(*taskwatch.Event) error, ev taskwatch.Event) {
 	_ = call(&ev)
 }
 
-func (s *scene) all(ev taskwatch.Event) { s.notify(s.reg.Notify, ev) }
+func (s *scene) all(ev taskwatch.Event) { s.notify(s.feed.Notify, ev) }
 
 func id(n int) taskwatch.TaskID { return taskwatch.TaskID{Run: 5, N: uint64(n)} }
 
@@ -69,14 +69,19 @@ func (s *scene) free(t *taskwatch.Task, status uint64) {
 
 const ms = int64(time.Millisecond)
 
-// play delivers the scene to the modules.
-func play(t *testing.T, modules ...*taskwatch.Module) {
+// play delivers the scene to the sinks, as a source that can deny everything.
+func play(t *testing.T, dryRun bool, sinks ...taskwatch.Sink) {
 	t.Helper()
-	s := &scene{t: t, reg: new(taskwatch.Registry)}
+	reg := new(taskwatch.Registry)
+	s := &scene{t: t, feed: reg.Feed()}
+	s.feed.Deny, s.feed.DryRun = taskwatch.AllKinds, dryRun
 	guard := &taskwatch.Module{Name: "guard"}
-	guard.Table[taskwatch.Exec] = []taskwatch.Watcher{guardExec}
-	for _, m := range append(modules, guard) {
-		if err := s.reg.Register(m); err != nil {
+	guard.Watch(taskwatch.Exec, guardExec)
+	if err := reg.Register(guard); err != nil {
+		t.Fatal(err)
+	}
+	for _, sink := range sinks {
+		if err := reg.Attach(sink); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -105,10 +110,11 @@ func play(t *testing.T, modules ...*taskwatch.Module) {
 	s.all(taskwatch.Event{Kind: taskwatch.UID, Cause: taskwatch.CauseSyscall, Task: su, OldIDs: taskwatch.IDs{0, 7, 7, 7}})
 	su.GID = taskwatch.IDs{8, 8, 8, 8}
 	s.all(taskwatch.Event{Kind: taskwatch.GID, Cause: taskwatch.CauseExec, Task: su})
-	tried := su.Clone()
-	tried.Exe, tried.Argv = "/bin/rm", []string{"rm", "-rf", "/"}
-	s.notify(s.reg.NotifyBefore, taskwatch.Event{Kind: taskwatch.Exec, Task: tried, OldExe: "/bin/su"})
-	s.reg.NotifyLost(taskwatch.Loss{Count: 3, Seq: s.seq + 1})
+	exe, argv := su.Exe, su.Argv
+	su.Exe, su.Argv = "/bin/rm", []string{"rm", "-rf", "/"}
+	s.notify(s.feed.NotifyBefore, taskwatch.Event{Kind: taskwatch.Exec, Task: su, OldExe: "/bin/su"})
+	su.Exe, su.Argv = exe, argv
+	s.feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Count: 3, Seq: s.seq + 1}})
 	s.exec(su, "/bin/sh", "-sh")
 	s.exit(su, 9|0x80, true, taskwatch.Rusage{UTimeNS: 1 * ms, STimeNS: 2 * ms, MaxRSS: 1 << 20})
 	s.free(su, 9|0x80)

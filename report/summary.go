@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -16,11 +17,9 @@ import (
 type SummaryOptions struct {
 	Top   int // how many lines each list has at most; 0 stands for 10
 	Width int // columns of a line, to which commands are cut with a mark; 0 stands for 160
-
-	FailureOptions
 }
 
-// Summary gathers numbers and writes them as a table at the end. It keeps
+// Summary is a sink that gathers numbers and writes them as a table at the end. It keeps
 // something for live processes, for as many programs as maxPrograms, and for
 // the lines of its lists, whatever the number of events.
 //
@@ -91,45 +90,42 @@ func NewSummary(opts SummaryOptions) *Summary {
 	}
 }
 
-// Module returns an observer that counts.
-func (s *Summary) Module(name string) *taskwatch.Module {
-	m := &taskwatch.Module{
-		Name:     name,
-		Observer: true,
-		OnLost:   s.Lost,
-		OnError:  func(we *taskwatch.WatcherError) { s.Failure(s.opts.failure(we)) },
-	}
-	for _, k := range []taskwatch.Kind{taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
-		m.Table[k] = []taskwatch.Watcher{s.event}
-	}
-	return m
+// Wants returns clone, exec and exit.
+func (s *Summary) Wants() taskwatch.Wants {
+	return wants(tracked, taskwatch.FieldsExit|taskwatch.FieldUTime|taskwatch.FieldSTime|taskwatch.FieldMaxRSS)
 }
 
-// Lost counts a loss.
-func (s *Summary) Lost(l taskwatch.Loss) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lost += l.Count
-	s.lostSome = s.lostSome || l.Count == 0
-}
-
-// Failure counts a watcher's error.
-func (s *Summary) Failure(f *Failure) {
+// Take counts an item.
+func (s *Summary) Take(it taskwatch.Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case f.Refused:
+	case it.Event != nil:
+		s.event(it.Event)
+	case it.Loss != nil:
+		s.lost += it.Loss.Count
+		s.lostSome = s.lostSome || it.Loss.Count == 0
+	case it.Failure != nil:
+		s.failure(it.Failure)
+	}
+}
+
+// Close returns nil. What was gathered stays.
+func (s *Summary) Close(context.Context) error { return nil }
+
+// failure counts a watcher's error. Callers of this and event hold mu.
+func (s *Summary) failure(f *taskwatch.Failure) {
+	switch f.Verdict {
+	case taskwatch.Denied:
 		s.refused++
-	case f.DryRun:
+	case taskwatch.WouldDeny:
 		s.wouldHave++
 	default:
 		s.errors++
 	}
 }
 
-func (s *Summary) event(ev *taskwatch.Event) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Summary) event(ev *taskwatch.Event) {
 	if !s.any || ev.MonoNS < s.firstNS {
 		s.firstNS = ev.MonoNS
 	}
@@ -155,7 +151,6 @@ func (s *Summary) event(ev *taskwatch.Event) error {
 			s.end(ev, p)
 		}
 	}
-	return nil
 }
 
 // count counts a task when it is first seen.

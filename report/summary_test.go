@@ -20,8 +20,8 @@ func summaryText(t *testing.T, s *Summary) string {
 }
 
 func TestSummary(t *testing.T) {
-	s := NewSummary(SummaryOptions{Width: 72, FailureOptions: FailureOptions{Veto: taskwatch.AllKinds}})
-	play(t, s.Module("summary"))
+	s := NewSummary(SummaryOptions{Width: 72})
+	play(t, false, s)
 	// By hand, in ms: user 100+300+1+1, system 20+2. Process 11 lived from
 	// its clone at 3 to 1246, 14 from 250 to 257, 15 from 260 to 261; 10 ran
 	// its program from 1 to 1265.
@@ -77,9 +77,9 @@ programs
 func endProcess(s *Summary, n int, code int, cpu, wall int64, exe string) {
 	task := &taskwatch.Task{ID: id(n), PID: n, TID: n, Exe: exe}
 	base := int64(n) * 1000 * ms
-	_ = s.event(&taskwatch.Event{Kind: taskwatch.Clone, Task: task, MonoNS: base})
-	_ = s.event(&taskwatch.Event{Kind: taskwatch.Exec, Task: task, MonoNS: base})
-	_ = s.event(&taskwatch.Event{Kind: taskwatch.Exit, Task: task, MonoNS: base + wall,
+	s.event(&taskwatch.Event{Kind: taskwatch.Clone, Task: task, MonoNS: base})
+	s.event(&taskwatch.Event{Kind: taskwatch.Exec, Task: task, MonoNS: base})
+	s.event(&taskwatch.Event{Kind: taskwatch.Exit, Task: task, MonoNS: base + wall,
 		Exit: taskwatch.ExitStatus{Code: code, Group: true}, Rusage: taskwatch.Rusage{UTimeNS: cpu},
 		Missing: taskwatch.FieldMaxRSS})
 }
@@ -135,12 +135,10 @@ summary
 func TestSummaryWithoutRusage(t *testing.T) {
 	s := NewSummary(SummaryOptions{})
 	task := &taskwatch.Task{ID: id(1), PID: 1, TID: 1, Argv: []string{"a"}}
-	if err := s.event(&taskwatch.Event{Kind: taskwatch.Exit, Val: 256, Task: task,
-		Missing: taskwatch.FieldsRusage | taskwatch.FieldExitGroup | taskwatch.FieldExitCode}); err != nil {
-		t.Fatal(err)
-	}
-	s.Lost(taskwatch.Loss{})
-	s.Failure(&Failure{DryRun: true})
+	s.Take(taskwatch.Item{Event: &taskwatch.Event{Kind: taskwatch.Exit, Val: 256, Task: task,
+		Missing: taskwatch.FieldsRusage | taskwatch.FieldExitGroup | taskwatch.FieldExitCode}})
+	s.Take(taskwatch.Item{Loss: &taskwatch.Loss{}})
+	s.Take(taskwatch.Item{Failure: &taskwatch.Failure{Verdict: taskwatch.WouldDeny}})
 	diff(t, summaryText(t, s), `
 summary
   wall time  0s
@@ -183,11 +181,11 @@ func TestSummaryOfAProcessWithManyThreads(t *testing.T) {
 	const threads = 100
 	for n := 1; n <= threads; n++ {
 		task := &taskwatch.Task{ID: id(n), PID: 1, TID: n, Exe: "/p"}
-		_ = s.event(&taskwatch.Event{Kind: taskwatch.Clone, Task: task})
+		s.event(&taskwatch.Event{Kind: taskwatch.Clone, Task: task})
 	}
 	for n := threads; n >= 1; n-- { // the leader last
 		task := &taskwatch.Task{ID: id(n), PID: 1, TID: n, Exe: "/p"}
-		_ = s.event(&taskwatch.Event{Kind: taskwatch.Exit, Task: task, MonoNS: ms, Exit: taskwatch.ExitStatus{Group: n == 1},
+		s.event(&taskwatch.Event{Kind: taskwatch.Exit, Task: task, MonoNS: ms, Exit: taskwatch.ExitStatus{Group: n == 1},
 			Rusage: taskwatch.Rusage{UTimeNS: int64(n), STimeNS: 1, MaxRSS: uint64(n)}})
 	}
 	if s.tasks != threads || s.births != 1 || s.ended != 1 {
@@ -204,7 +202,7 @@ func TestSummaryOfAProcessWithManyThreads(t *testing.T) {
 func TestSummaryThreadsThatEndAfterTheirProcess(t *testing.T) {
 	s := NewSummary(SummaryOptions{})
 	var reg taskwatch.Registry
-	if err := reg.Register(s.Module("summary")); err != nil {
+	if err := reg.Attach(s); err != nil {
 		t.Fatal(err)
 	}
 	at := int64(0)
@@ -214,7 +212,7 @@ func TestSummaryThreadsThatEndAfterTheirProcess(t *testing.T) {
 			ID: taskwatch.TaskID{Run: 1, N: uint64(tid)}, PID: 10, TID: tid, PPID: 1, Argv: []string{"many"},
 		}}
 		ev.Exit.Group = group
-		if err := reg.Notify(ev); err != nil {
+		if err := reg.Feed().Notify(ev); err != nil {
 			t.Fatal(err)
 		}
 	}

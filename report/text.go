@@ -1,6 +1,7 @@
 package report
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -22,11 +23,9 @@ type TextOptions struct {
 	Width    int             // columns of the terminal, to which lines are cut with a mark; 0 cuts nothing
 	Colour   bool
 	Location *time.Location // of the times; nil stands for the local one
-
-	FailureOptions
 }
 
-// Text writes a line per event: time, event, pid, and, indented by the depth
+// Text is a sink that writes a line per event: time, event, pid, and, indented by the depth
 // of the process in the tree, what happened and the command line, in the
 // quotes a shell would need. Losses and errors of watchers are always shown.
 // A command line is in full where it is run, and cut to shortCommand columns
@@ -63,22 +62,56 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 	}
 }
 
-// Module returns an observer that shows what happens. Besides the events that
-// it shows it watches clone, exec and exit, without which it would know
-// neither the depth of a process nor what it runs and for how long.
-func (t *Text) Module(name string) *taskwatch.Module {
-	m := &taskwatch.Module{
-		Name:     name,
-		Observer: true,
-		Ignores:  taskwatch.FieldCwd | taskwatch.FieldCgroup | taskwatch.FieldsRusage,
-		OnLost:   t.Lost,
-		OnError:  func(we *taskwatch.WatcherError) { t.Failure(t.opts.failure(we)) },
-	}
-	for _, k := range (t.opts.Kinds | taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)).List() {
-		m.Table[k] = []taskwatch.Watcher{t.event}
-	}
-	return m
+// Wants returns the events that are shown, and clone, exec and exit, without
+// which Text would know neither the depth of a process nor what it runs and
+// for how long.
+func (t *Text) Wants() taskwatch.Wants {
+	return wants(t.opts.Kinds|tracked, taskwatch.FieldsExit)
 }
+
+// tracked are the events that tell which processes there are and what they run.
+const tracked = taskwatch.Kinds(1<<taskwatch.Clone | 1<<taskwatch.Exec | 1<<taskwatch.Exit)
+
+// wants returns the fields that this package reads of some kinds, with those
+// given of exit events.
+func wants(kinds taskwatch.Kinds, exit taskwatch.Fields) taskwatch.Wants {
+	w := taskwatch.Wants{}
+	for _, k := range kinds.List() {
+		w[k] = taskwatch.FieldVal | taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldPPID |
+			taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldArgv
+		switch k {
+		case taskwatch.UID:
+			w[k] |= taskwatch.FieldUID | taskwatch.FieldOld | taskwatch.FieldCause
+		case taskwatch.GID:
+			w[k] |= taskwatch.FieldGID | taskwatch.FieldOld | taskwatch.FieldCause
+		case taskwatch.Exit:
+			w[k] |= exit
+		case taskwatch.Free:
+			w[k] |= taskwatch.FieldLifetime
+		}
+	}
+	return w
+}
+
+// Take shows an item.
+func (t *Text) Take(it taskwatch.Item) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case it.Event != nil:
+		t.event(it.Event)
+	case t.err != nil:
+	case it.Loss != nil:
+		t.lost(it.Loss)
+	case it.Failure != nil:
+		t.failure(it.Failure)
+	case it.Record != nil:
+		t.record(it.Record)
+	}
+}
+
+// Close returns the first error of the underlying writer.
+func (t *Text) Close(context.Context) error { return t.Err() }
 
 // Err returns the first error of the underlying writer, or nil.
 func (t *Text) Err() error {
@@ -87,13 +120,11 @@ func (t *Text) Err() error {
 	return t.err
 }
 
-// event shows one event. It never fails: see Err.
-func (t *Text) event(ev *taskwatch.Event) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// event shows one event. Callers of this and the methods below hold mu.
+func (t *Text) event(ev *taskwatch.Event) {
 	p, _ := t.processes.see(ev)
 	if t.err != nil || !t.shows(ev) {
-		return nil
+		return
 	}
 	if p == nil {
 		p = new(process)
@@ -130,7 +161,6 @@ func (t *Text) event(ev *taskwatch.Event) error {
 		c.add(string(t.short.b))
 	}
 	t.write()
-	return nil
 }
 
 // shows reports whether ev is one of those to show.
@@ -243,13 +273,8 @@ func end(ev *taskwatch.Event) string {
 	return text
 }
 
-// Failure shows a watcher's error, and what it was about.
-func (t *Text) Failure(f *Failure) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.err != nil {
-		return
-	}
+// failure shows a watcher's error, and what it was about.
+func (t *Text) failure(f *taskwatch.Failure) {
 	ev, depth := f.Event, 0
 	if ev.Task != nil {
 		if p := t.processes.at(ev.Task.PID); p != nil {
@@ -258,8 +283,8 @@ func (t *Text) Failure(f *Failure) {
 	}
 	c := &t.line
 	t.begin(ev, "error", red, depth)
-	c.paint(bold, ev.Kind.String()+f.verdict())
-	c.add(": " + clean(f.Message))
+	c.paint(bold, ev.Kind.String()+verdict(f))
+	c.add(": " + clean(message(f.Err)))
 	if ev.Task != nil {
 		c.add(": ")
 		switch ev.Kind {
@@ -275,13 +300,36 @@ func (t *Text) Failure(f *Failure) {
 	t.write()
 }
 
-// Lost shows where events were lost.
-func (t *Text) Lost(l taskwatch.Loss) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.err != nil {
-		return
+// message returns the text of an error.
+func message(err error) string {
+	if err == nil {
+		return "unknown"
 	}
+	return err.Error()
+}
+
+// record shows a module's record, as text where it is nothing else and else in
+// hexadecimal. Of its task only the pid, the tid and the name are shown.
+func (t *Text) record(rec *taskwatch.Record) {
+	// The numbers are those of a task that exists, which an init event would
+	// not have.
+	ev := taskwatch.Event{Kind: taskwatch.Clone, Time: rec.Time, Task: rec.Task, Missing: rec.Missing}
+	depth := 0
+	if rec.Task != nil {
+		if p := t.processes.at(rec.Task.PID); p != nil {
+			depth = p.depth
+		}
+	}
+	t.begin(&ev, "emit", magenta, depth)
+	t.line.add(clean(rec.Module) + ": " + payload(rec.Data))
+	if rec.Task != nil && rec.Task.Comm != "" {
+		t.line.add(": " + quote(rec.Task.Comm))
+	}
+	t.write()
+}
+
+// lost shows where items were lost.
+func (t *Text) lost(l *taskwatch.Loss) {
 	t.begin(&taskwatch.Event{}, "lost", magenta, 0)
 	if l.Count == 0 {
 		t.line.add("events lost here, nobody knows how many")
@@ -291,7 +339,7 @@ func (t *Text) Lost(l taskwatch.Loss) {
 	t.write()
 }
 
-// write ends the line. Callers hold mu.
+// write ends the line.
 func (t *Text) write() {
 	t.line.b = append(t.line.b, '\n')
 	if _, err := t.w.Write(t.line.b); err != nil {

@@ -14,12 +14,12 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-func playText(t *testing.T, opts TextOptions) string {
+func playText(t *testing.T, dryRun bool, opts TextOptions) string {
 	t.Helper()
 	var b bytes.Buffer
 	opts.Location = time.UTC
 	text := NewText(&b, opts)
-	play(t, text.Module("text"))
+	play(t, dryRun, text)
 	if err := text.Err(); err != nil {
 		t.Error(err)
 	}
@@ -38,7 +38,7 @@ func diff(t *testing.T, got, want string) {
 }
 
 func TestText(t *testing.T) {
-	diff(t, playText(t, TextOptions{FailureOptions: FailureOptions{Veto: taskwatch.AllKinds}}), `
+	diff(t, playText(t, false, TextOptions{}), `
 16:30:49.001000 exec       10 sh -c 'cc it'\''s; su'
 16:30:49.004000 exec       11   cc 'a file.c'
 16:30:50.246000 exit       11   exit 1 after 1.24s: cc 'a file.c'
@@ -57,8 +57,7 @@ func TestText(t *testing.T) {
 }
 
 func TestTextOfEverything(t *testing.T) {
-	diff(t, playText(t, TextOptions{Threads: true, Kinds: taskwatch.AllKinds, Width: 79,
-		FailureOptions: FailureOptions{Veto: taskwatch.AllKinds, DryRun: true}}), `
+	diff(t, playText(t, true, TextOptions{Threads: true, Kinds: taskwatch.AllKinds, Width: 79}), `
 16:30:49.001000 exec       10      10 sh -c 'cc it'\''s; su'
 16:30:49.002000 init        -       -   child of 10: sh -c 'cc it'\''s; su'
 16:30:49.003000 clone      11      11   child of 10: sh -c 'cc it'\''s; su'
@@ -80,8 +79,8 @@ func TestTextOfEverything(t *testing.T) {
 16:30:50.252000 uid        14      14   effective 0 -> 7, saved 0 -> 7, fs 0 -…
 16:30:50.253000 uid        14      14   real 0 -> 7, by syscall: su -
 16:30:50.254000 gid        14      14   0 -> 8, by exec: su -
-16:30:50.255000 error      14      14   exec would be refused (dry run) by gua…
                 lost        -       - 3 events lost here
+16:30:50.255000 error      14      14   exec would be refused (dry run) by gua…
 16:30:50.256000 exec       14      14   -sh
 16:30:50.257000 exit       14      14   signal 9 (SIGKILL), core dumped after …
 16:30:50.258000 free       14      14   freed after 1.00s: -sh
@@ -97,12 +96,12 @@ func TestTextOfEverything(t *testing.T) {
 }
 
 func TestTextShowsWhatIsAskedFor(t *testing.T) {
-	diff(t, playText(t, TextOptions{Kinds: taskwatch.KindsOf(taskwatch.Clone, taskwatch.Free)}), `
+	diff(t, playText(t, false, TextOptions{Kinds: taskwatch.KindsOf(taskwatch.Clone, taskwatch.Free)}), `
 16:30:49.003000 clone      11   child of 10: sh -c 'cc it'\''s; su'
 16:30:50.248000 free       11   freed after 1.00s: cc 'a file.c'
 16:30:50.250000 clone      14   vfork child of 10: sh -c 'cc it'\''s; su'
 16:30:50.251000 error      14   exec: error of guard (report.guardExec): odd\033[2J: su -
-16:30:50.255000 error      14   exec: error of guard (report.guardExec): permission denied: rm -rf /
+16:30:50.255000 error      14   exec refused by guard (report.guardExec): permission denied: rm -rf /
                 lost        - 3 events lost here
 16:30:50.258000 free       14   freed after 1.00s: -sh
 16:30:50.260000 clone      15   child of 10: sh -c 'cc it'\''s; su'
@@ -117,9 +116,9 @@ var sgr = regexp.MustCompile("\x1b\\[[0-9]*m")
 func TestColourChangesNothingElse(t *testing.T) {
 	for _, width := range []int{0, 20, 60, 79} {
 		opts := TextOptions{Width: width, Kinds: taskwatch.AllKinds}
-		plain := playText(t, opts)
+		plain := playText(t, false, opts)
 		opts.Colour = true
-		coloured := playText(t, opts)
+		coloured := playText(t, false, opts)
 		if strings.Contains(plain, "\x1b") {
 			t.Errorf("width %d: escape sequences without colour", width)
 		}
@@ -137,9 +136,9 @@ func TestColourChangesNothingElse(t *testing.T) {
 }
 
 func TestLinesAreCutWithAMark(t *testing.T) {
-	full := strings.SplitAfter(playText(t, TextOptions{}), "\n")
+	full := strings.SplitAfter(playText(t, false, TextOptions{}), "\n")
 	for width := 1; width < 120; width++ {
-		for i, line := range strings.SplitAfter(playText(t, TextOptions{Width: width}), "\n") {
+		for i, line := range strings.SplitAfter(playText(t, false, TextOptions{Width: width}), "\n") {
 			want := strings.TrimSuffix(full[i], "\n")
 			if utf8.RuneCountInString(want) > width {
 				want = want[:width-1] + cutMark // the scene is ASCII
@@ -176,8 +175,8 @@ func TestNothingUnescapedReachesTheTerminal(t *testing.T) {
 	var reg taskwatch.Registry
 	text := NewText(&b, TextOptions{Threads: true, Kinds: taskwatch.AllKinds})
 	summary := NewSummary(SummaryOptions{})
-	for _, m := range []*taskwatch.Module{text.Module("text"), summary.Module("summary")} {
-		if err := reg.Register(m); err != nil {
+	for _, sink := range []taskwatch.Sink{text, summary} {
+		if err := reg.Attach(sink); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -187,10 +186,10 @@ func TestNothingUnescapedReachesTheTerminal(t *testing.T) {
 				task := &taskwatch.Task{ID: id(i + 1), PID: i + 1, TID: i + 1, Comm: evil, Exe: exe, Argv: argv, Cwd: evil, Cgroup: evil}
 				for _, k := range taskwatch.AllKinds.List() {
 					ev := &taskwatch.Event{Kind: k, Task: task, OldExe: evil, Source: evil, Exit: taskwatch.ExitStatus{Code: 1, Group: true}}
-					if err := reg.Notify(ev); err != nil {
+					if err := reg.Feed().Notify(ev); err != nil {
 						t.Fatal(err)
 					}
-					text.Failure(&Failure{Module: evil, Watcher: evil, Message: evil, Event: ev})
+					text.Take(taskwatch.Item{Failure: &taskwatch.Failure{Module: evil, Watcher: evil, Err: errors.New(evil), Event: ev}})
 				}
 			}
 		}
@@ -224,9 +223,7 @@ func TestPidReuse(t *testing.T) {
 	event := func(k taskwatch.Kind, pid, ppid, task int, msec int64, argv ...string) {
 		ev := &taskwatch.Event{Kind: k, MonoNS: msec * ms, Exit: taskwatch.ExitStatus{Group: true},
 			Task: &taskwatch.Task{ID: id(task), PID: pid, TID: pid, PPID: ppid, Argv: argv}}
-		if err := text.event(ev); err != nil {
-			t.Fatal(err)
-		}
+		text.Take(taskwatch.Item{Event: ev})
 	}
 	event(taskwatch.Clone, 10, 1, 1, 1)
 	event(taskwatch.Clone, 11, 10, 2, 2) // its exit is lost
@@ -268,9 +265,7 @@ func TestMissingFields(t *testing.T) {
 	event := func(k taskwatch.Kind, missing taskwatch.Fields) {
 		ev := &taskwatch.Event{Kind: k, Val: 256, Missing: missing & taskwatch.FieldsOf(k), LifetimeNS: ms,
 			Task: &taskwatch.Task{PID: 5, TID: 5, PPID: 4, Comm: "x y", Exe: "/a b", Argv: []string{"q"}, UID: taskwatch.IDs{1, 2, 3, 4}, GID: taskwatch.IDs{6, 6, 6, 6}}}
-		if err := text.event(ev); err != nil {
-			t.Fatal(err)
-		}
+		text.Take(taskwatch.Item{Event: ev})
 	}
 	const all = ^taskwatch.Fields(0)
 	event(taskwatch.Exec, taskwatch.FieldArgv)
@@ -283,8 +278,8 @@ func TestMissingFields(t *testing.T) {
 	event(taskwatch.Exit, taskwatch.FieldsExit)
 	event(taskwatch.Exit, all)
 	event(taskwatch.Free, taskwatch.FieldLifetime)
-	text.Lost(taskwatch.Loss{})
-	text.Failure(&Failure{Message: "m", Panic: true, Event: &taskwatch.Event{Kind: taskwatch.Exec}})
+	text.Take(taskwatch.Item{Loss: &taskwatch.Loss{}})
+	text.Take(taskwatch.Item{Failure: &taskwatch.Failure{Err: errors.New("m"), Crash: true, Event: &taskwatch.Event{Kind: taskwatch.Exec}}})
 	pad := strings.Repeat(" ", len(clockLayout))
 	diff(t, b.String(), strings.ReplaceAll(`
 TIME exec        5 '/a b'
@@ -316,7 +311,7 @@ func TestLongCommandsAreShownInFullOnce(t *testing.T) {
 		text := NewText(&b, TextOptions{Kinds: c.kinds})
 		task := &taskwatch.Task{ID: id(1), PID: 5, TID: 5, Argv: argv}
 		for _, k := range []taskwatch.Kind{taskwatch.Exec, taskwatch.Exit} {
-			_ = text.event(&taskwatch.Event{Kind: k, Task: task, Exit: taskwatch.ExitStatus{Group: true}})
+			text.event(&taskwatch.Event{Kind: k, Task: task, Exit: taskwatch.ExitStatus{Group: true}})
 		}
 		var full []bool
 		for line := range strings.Lines(b.String()) {
@@ -340,7 +335,8 @@ func TestLifeBeforeTheFirstEvent(t *testing.T) {
 	for ms, k := range []taskwatch.Kind{1: taskwatch.UID, 2: taskwatch.Exec, 3: taskwatch.Exit} {
 		ev := &taskwatch.Event{Kind: k, Task: task, MonoNS: int64(ms) * 1e6, Exit: taskwatch.ExitStatus{Group: true}}
 		if ms > 0 {
-			_, _ = text.event(ev), summary.event(ev)
+			text.event(ev)
+			summary.event(ev)
 		}
 	}
 	if want := "exit 0 after at least 2.0ms: q\n"; !strings.HasSuffix(b.String(), want) {
@@ -360,7 +356,7 @@ func (d *fullDisk) Write([]byte) (int, error) { d.writes++; return 0, errFull }
 func TestTextWriteError(t *testing.T) {
 	var d fullDisk
 	text := NewText(&d, TextOptions{})
-	play(t, text.Module("text"))
+	play(t, false, text)
 	if err := text.Err(); !errors.Is(err, errFull) {
 		t.Errorf("Err: %v", err)
 	}
@@ -373,10 +369,10 @@ func ExampleText() {
 	var b bytes.Buffer
 	var reg taskwatch.Registry
 	text := NewText(&b, TextOptions{Location: time.UTC})
-	if err := reg.Register(text.Module("text")); err != nil {
+	if err := reg.Attach(text); err != nil {
 		fmt.Println(err)
 	}
-	_ = reg.Notify(&taskwatch.Event{
+	_ = reg.Feed().Notify(&taskwatch.Event{
 		Kind: taskwatch.Exec, Time: time.Date(2026, 11, 23, 16, 30, 49, 0, time.UTC),
 		Task: &taskwatch.Task{PID: 161, TID: 161, Argv: []string{"make", "-j2", "a target"}},
 	})

@@ -3,7 +3,6 @@ package watchtest
 import (
 	"errors"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,24 +36,31 @@ func (m *HostedModule) Counts() (own [taskwatch.NumKinds]uint64, ran uint64) { r
 // NewHosted returns an instance over a new taskwatch.Registry, whose modules
 // are made by mk. Its events are made up; they are refused as by a source that
 // can refuse all four kinds.
-func NewHosted(t testing.TB, log *CallLog, mk func(ModuleSpec) *HostedModule) RegistryInstance {
-	h := &hosted{t: t, log: log, make: mk}
+func NewHosted(t testing.TB, log *CallLog, mk func(reg *taskwatch.Registry, spec ModuleSpec) *HostedModule) RegistryInstance {
 	reg := new(taskwatch.Registry)
-	if err := reg.Register(&taskwatch.Module{Name: reporter, OnError: log.ReportError}); err != nil {
+	sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Failure != nil {
+			log.ReportFailure(it.Failure)
+		}
+	})
+	if err := reg.Attach(sink); err != nil {
 		t.Fatal(err)
 	}
-	h.reg = reg
-	return h
+	return &hosted{t: t, log: log, reg: reg,
+		make: func(spec ModuleSpec) *HostedModule { return mk(reg, spec) },
+		feed: func() notifier {
+			feed := reg.Feed()
+			feed.Deny = decided | taskwatch.KindsOf(taskwatch.Init)
+			return feed
+		},
+	}
 }
 
-// reporter is the module that hears of errors. It is no part of the test.
-const reporter = "watchtest-reporter"
-
-// ReportError adds an error as a registry reports it.
-func (l *CallLog) ReportError(e *taskwatch.WatcherError) {
-	r := WatcherReport{Module: e.Module, Kind: e.Kind, Crash: e.Panic != nil || e.Stack != nil, Veto: e.Veto}
+// ReportFailure adds a failure as a registry reports it.
+func (l *CallLog) ReportFailure(f *taskwatch.Failure) {
+	r := WatcherReport{Module: f.Module, Kind: f.Kind, Crash: f.Crash, Veto: f.Verdict == taskwatch.Denied}
 	if !r.Crash {
-		errors.As(e.Err, &r.Errno)
+		errors.As(f.Err, &r.Errno)
 	}
 	l.Report(r)
 }
@@ -64,6 +70,10 @@ type registrar interface {
 	Register(*taskwatch.Module) error
 	Unregister(*taskwatch.Module) error
 	Modules() []taskwatch.ModuleInfo
+}
+
+// notifier is what it needs of a taskwatch.Feed.
+type notifier interface {
 	Notify(*taskwatch.Event) error
 	NotifyBefore(*taskwatch.Event) error
 	NotifyAfter(*taskwatch.Event) error
@@ -75,6 +85,7 @@ type hosted struct {
 	log  *CallLog
 	make func(ModuleSpec) *HostedModule
 	reg  registrar
+	feed func() notifier
 
 	mu   sync.Mutex // guards made
 	made []*HostedModule
@@ -110,7 +121,7 @@ func (h *hosted) Unregister(m RegistryModule) error {
 }
 
 func (h *hosted) Modules() []taskwatch.ModuleInfo {
-	list := slices.DeleteFunc(h.reg.Modules(), func(info taskwatch.ModuleInfo) bool { return info.Name == reporter })
+	list := h.reg.Modules()
 	for i := range list {
 		// The last one of the name that was made is the one that is registered:
 		// the suite has two of a name only where none fails.
@@ -133,14 +144,15 @@ func (h *hosted) modules() []*HostedModule {
 func (h *hosted) Notify(k taskwatch.Kind) (uint64, error) {
 	val := 1<<40 + uint64(k)
 	ev := &taskwatch.Event{Kind: k, Val: val, Task: &taskwatch.Task{}}
+	feed := h.feed()
 	err := func() error {
 		if !decided.Has(k) {
-			return refusal(h.reg.Notify(ev))
+			return refusal(feed.Notify(ev))
 		}
-		if err := refusal(h.reg.NotifyBefore(ev)); err != nil {
+		if err := refusal(feed.NotifyBefore(ev)); err != nil {
 			return err
 		}
-		return refusal(h.reg.NotifyAfter(ev))
+		return refusal(feed.NotifyAfter(ev))
 	}()
 	for _, m := range h.modules() {
 		if m.Settle != nil {
@@ -152,9 +164,8 @@ func (h *hosted) Notify(k taskwatch.Kind) (uint64, error) {
 
 // refusal returns an error if it is one that refuses.
 func refusal(err error) error {
-	var we *taskwatch.WatcherError
-	if errors.As(err, &we) && we.Veto {
-		return we
+	if errno := taskwatch.Denial(err); errno != 0 {
+		return errno
 	}
 	return nil
 }
@@ -166,9 +177,10 @@ func (h *hosted) Storm() (end func() [taskwatch.NumKinds]uint64) {
 	first := h.modules()[0] // the one that stays: it must not miss anything
 	for n := range 3 {
 		all.Go(func() {
+			feed := h.feed()
 			for i := n; !stop.Load(); i++ {
 				k := taskwatch.Kind(i % taskwatch.NumKinds)
-				if err := h.reg.Notify(&taskwatch.Event{Kind: k, Task: &taskwatch.Task{}}); err != nil {
+				if err := feed.Notify(&taskwatch.Event{Kind: k, Task: &taskwatch.Task{}}); err != nil {
 					h.t.Errorf("notify: %v", err)
 				}
 				counts[k].Add(1)

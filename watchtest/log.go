@@ -21,7 +21,7 @@ type eventLog struct {
 	events   []seen
 	tasks    map[*taskwatch.Task]int // what its storage has to hold
 	losses   []taskwatch.Loss
-	errors   []taskwatch.WatcherError // without their events
+	errors   []taskwatch.Failure // without their events
 	problems []string
 }
 
@@ -31,25 +31,27 @@ func newEventLog() *eventLog {
 
 // module returns an observer of the given kinds.
 func (l *eventLog) module(kinds taskwatch.Kinds) *taskwatch.Module {
-	m := &taskwatch.Module{
-		Name: "watchtest", Observer: true,
-		OnLost: func(loss taskwatch.Loss) {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.losses = append(l.losses, loss)
-		},
-		OnError: func(err *taskwatch.WatcherError) {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			kept := *err
-			kept.Event = nil
-			l.errors = append(l.errors, kept)
-		},
-	}
+	m := &taskwatch.Module{Name: "watchtest"}
 	for _, k := range kinds.List() {
-		m.Table[k] = []taskwatch.Watcher{l.watch}
+		m.Watch(k, l.watch, taskwatch.Observe())
 	}
 	return m
+}
+
+// sink returns what hears of losses and failures.
+func (l *eventLog) sink() taskwatch.Sink {
+	return taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		switch {
+		case it.Loss != nil:
+			l.losses = append(l.losses, *it.Loss)
+		case it.Failure != nil:
+			kept := *it.Failure
+			kept.Event = nil
+			l.errors = append(l.errors, kept)
+		}
+	})
 }
 
 func (l *eventLog) watch(ev *taskwatch.Event) error {

@@ -42,7 +42,7 @@ func (d delivery) to(reg *taskwatch.Registry) {
 	t.Comm, t.Exe, t.Argv, t.ArgvCut, t.Cwd = is.Comm, is.Exe, is.Argv, is.ArgvCut, is.Cwd
 	t.UID, t.GID, t.Cgroup = is.UID, is.GID, is.Cgroup
 	d.ev.Task = t
-	reg.Notify(d.ev)
+	reg.Feed().Notify(d.ev)
 }
 
 type oracleTask struct {
@@ -72,7 +72,7 @@ func (o *oracle) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		return err
 	}
 	if o.cmd.Argv[1] == "sleep" {
-		reg.Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Exe: o.cmd.Path}})
+		reg.Feed().Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Exe: o.cmd.Path}})
 		<-ctx.Done()
 		p.Kill()
 		_, err := p.Wait()
@@ -90,7 +90,7 @@ func (o *oracle) Run(ctx context.Context, reg *taskwatch.Registry) error {
 func (o *oracle) outside(ctx context.Context, reg *taskwatch.Registry) error {
 	close(o.ready)
 	if o.cmd.Argv[1] == "sleep" {
-		reg.Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Exe: o.cmd.Path}})
+		reg.Feed().Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Exe: o.cmd.Path}})
 	} else if err := o.deliver(ctx, reg); err != nil {
 		return err
 	}

@@ -61,56 +61,94 @@ func goConfig(builtin bool) RegistryConfig {
 				builtinLog.Store(log)
 				t.Cleanup(func() { builtinLog.Store(nil) })
 			}
-			return NewHosted(t, log, func(spec ModuleSpec) *HostedModule { return goModule(log, spec) })
+			return NewHosted(t, log, func(_ *taskwatch.Registry, spec ModuleSpec) *HostedModule { return goModule(log, spec) })
 		},
 	}
 }
 
-// goModule makes a module of Go functions.
-func goModule(log *CallLog, spec ModuleSpec) *HostedModule {
-	m := &taskwatch.Module{Name: spec.Name, Observer: spec.Shape != Guard}
-	var counts [taskwatch.NumKinds]atomic.Uint64
-	var ran atomic.Uint64
+// goTable is the watchers of a module of Go functions.
+type goTable struct {
+	watchers [taskwatch.NumKinds][]taskwatch.Watcher
+	observes bool
+	counts   [taskwatch.NumKinds]atomic.Uint64
+	ran      atomic.Uint64
+}
+
+func newGoTable(log *CallLog, spec ModuleSpec) *goTable {
+	t := &goTable{observes: spec.Shape != Guard}
 	for k := range taskwatch.Kind(taskwatch.NumKinds) {
 		for i := range spec.Shape.watchers(k) {
-			m.Table[k] = append(m.Table[k], func(ev *taskwatch.Event) error {
-				if spec.Quiet {
-					runtime.Gosched() // in here, so that others find it running
-				} else {
-					log.Call(WatcherCall{spec.Name, i, ev.Kind, ev.Val})
-				}
-				ran.Add(1)
-				if i == 0 {
-					counts[k].Add(1)
-				}
-				switch {
-				case !spec.Fail.Kinds.Has(k) || spec.Fail.Watcher != i:
-				case spec.Fail.Crash:
-					panic("the suite's watcher crashes")
-				default:
-					return spec.Fail.Errno
-				}
-				return nil
-			})
+			t.watchers[k] = append(t.watchers[k], goWatcher(log, spec, i, &t.counts[k], &t.ran))
 		}
 	}
 	if spec.Shape == Broken {
-		m.Table[taskwatch.Exit] = append(m.Table[taskwatch.Exit], nil)
+		t.watchers[taskwatch.Exit] = append(t.watchers[taskwatch.Exit], nil)
 	}
-	return &HostedModule{Module: m, Count: func() (own [taskwatch.NumKinds]uint64, all uint64) {
-		for k := range own {
-			own[k] = counts[k].Load()
+	return t
+}
+
+func (t *goTable) kinds() (kinds taskwatch.Kinds) {
+	for k, list := range t.watchers {
+		if len(list) > 0 {
+			kinds |= taskwatch.KindsOf(taskwatch.Kind(k))
 		}
-		return own, ran.Load()
-	}}
+	}
+	return kinds
+}
+
+func (t *goTable) count() (own [taskwatch.NumKinds]uint64, all uint64) {
+	for k := range own {
+		own[k] = t.counts[k].Load()
+	}
+	return own, t.ran.Load()
+}
+
+// goModule makes a module of Go functions.
+func goModule(log *CallLog, spec ModuleSpec) *HostedModule {
+	t := newGoTable(log, spec)
+	m := &taskwatch.Module{Name: spec.Name}
+	var options []taskwatch.WatchOption
+	if t.observes {
+		options = append(options, taskwatch.Observe())
+	}
+	for k, list := range t.watchers {
+		for _, fn := range list {
+			m.Watch(taskwatch.Kind(k), fn, options...)
+		}
+	}
+	return &HostedModule{Module: m, Count: t.count}
+}
+
+// goWatcher makes the i-th watcher of a module on a kind.
+func goWatcher(log *CallLog, spec ModuleSpec, i int, count, ran *atomic.Uint64) taskwatch.Watcher {
+	return func(ev *taskwatch.Event) error {
+		if spec.Quiet {
+			runtime.Gosched() // in here, so that others find it running
+		} else {
+			log.Call(WatcherCall{spec.Name, i, ev.Kind, ev.Val})
+		}
+		ran.Add(1)
+		if i == 0 {
+			count.Add(1)
+		}
+		switch {
+		case !spec.Fail.Kinds.Has(ev.Kind) || spec.Fail.Watcher != i:
+		case spec.Fail.Crash:
+			panic("the suite's watcher crashes")
+		default:
+			return spec.Fail.Errno
+		}
+		return nil
+	}
 }
 
 // plainRegistry is a registry that can be read at a glance, and given one defect.
 // Walks hold the lock, so that Unregister waits for them.
 type plainRegistry struct {
 	defect  string
-	report  func(*taskwatch.WatcherError)
-	mu      sync.RWMutex // guards the fields below
+	report  func(*taskwatch.Failure)
+	mu      sync.RWMutex                   // guards the fields below
+	tables  map[*taskwatch.Module]*goTable // of all that were made
 	modules []*taskwatch.Module
 	infos   map[*taskwatch.Module]*taskwatch.ModuleInfo
 }
@@ -119,10 +157,17 @@ func plainConfig(defect string) RegistryConfig {
 	cfg := goConfig(false)
 	cfg.Stays = 300
 	cfg.New = func(t testing.TB, log *CallLog) RegistryInstance {
-		return &hosted{
-			t: t, log: log, make: func(spec ModuleSpec) *HostedModule { return goModule(log, spec) },
-			reg: &plainRegistry{defect: defect, report: log.ReportError, infos: map[*taskwatch.Module]*taskwatch.ModuleInfo{}},
+		p := &plainRegistry{
+			defect: defect, report: log.ReportFailure,
+			tables: map[*taskwatch.Module]*goTable{}, infos: map[*taskwatch.Module]*taskwatch.ModuleInfo{},
 		}
+		return &hosted{t: t, log: log, reg: p, feed: func() notifier { return p }, make: func(spec ModuleSpec) *HostedModule {
+			t, m := newGoTable(log, spec), &taskwatch.Module{Name: spec.Name}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.tables[m] = t
+			return &HostedModule{Module: m, Count: t.count}
+		}}
 	}
 	return cfg
 }
@@ -145,24 +190,28 @@ func (p *plainRegistry) Register(m *taskwatch.Module) error {
 		}
 	}
 	var err error
-	for k := range m.Table {
-		if i := slices.IndexFunc(m.Table[k], func(fn taskwatch.Watcher) bool { return fn == nil }); i >= 0 {
+	t := p.tables[m]
+	if t == nil {
+		t = new(goTable) // one that was never made
+	}
+	for k, list := range t.watchers {
+		if i := slices.IndexFunc(list, func(fn taskwatch.Watcher) bool { return fn == nil }); i >= 0 {
 			err = taskwatch.ErrInvalid
 			if p.defect == "half a module" {
-				m.Table[k] = m.Table[k][:i]
+				t.watchers[k] = list[:i]
 			}
 		}
 	}
 	if err != nil && p.defect != "half a module" {
 		return err
 	}
-	info := &taskwatch.ModuleInfo{Name: m.Name, Kinds: m.Table.Kinds(), References: len(m.Table.Kinds().List())}
+	info := &taskwatch.ModuleInfo{Name: m.Name, Kinds: t.kinds(), References: len(t.kinds().List())}
 	switch p.defect {
 	case "listed everywhere":
 		info.Kinds, info.References = taskwatch.AllKinds, taskwatch.NumKinds
 	case "a reference for each watcher":
 		info.References = 0
-		for _, list := range m.Table {
+		for _, list := range t.watchers {
 			info.References += len(list)
 		}
 	case "again is never":
@@ -256,20 +305,21 @@ func (p *plainRegistry) walk(ev *taskwatch.Event, guards, observers bool) error 
 	} else {
 		p.mu.RUnlock()
 	}
-	var first *taskwatch.WatcherError
+	var first *taskwatch.Failure
 	vetoed := false
 	for _, m := range modules {
-		if m.Observer && !observers || !m.Observer && !guards {
+		t := p.tables[m]
+		if t.observes && !observers || !t.observes && !guards {
 			continue
 		}
-		list := m.Table[ev.Kind]
+		list := t.watchers[ev.Kind]
 		switch p.defect {
 		case "watchers backwards":
 			list = slices.Clone(list)
 			slices.Reverse(list)
 		case "called for another":
 			if ev.Kind == taskwatch.Init {
-				list = slices.Concat(list, m.Table[taskwatch.Exit])
+				list = slices.Concat(list, t.watchers[taskwatch.Exit])
 			}
 		case "one watcher each":
 			list = list[:min(len(list), 1)]
@@ -281,11 +331,11 @@ func (p *plainRegistry) walk(ev *taskwatch.Event, guards, observers bool) error 
 			if we == nil {
 				continue
 			}
-			vetoed = vetoed || we.Veto
-			if first == nil || p.defect == "last error" || we.Veto && !first.Veto {
+			vetoed = vetoed || denies(we)
+			if first == nil || p.defect == "last error" || denies(we) && !denies(first) {
 				first = we
 			}
-			if p.defect == "stops at an error" || p.defect == "stops at a crash" && we.Stack != nil {
+			if p.defect == "stops at an error" || p.defect == "stops at a crash" && we.Crash {
 				return first
 			}
 		}
@@ -299,37 +349,42 @@ func (p *plainRegistry) walk(ev *taskwatch.Event, guards, observers bool) error 
 	return first
 }
 
+func denies(f *taskwatch.Failure) bool { return f.Verdict == taskwatch.Denied }
+
 // call calls one watcher and reports its error.
-func (p *plainRegistry) call(m *taskwatch.Module, fn taskwatch.Watcher, ev *taskwatch.Event, vetoed bool) (we *taskwatch.WatcherError) {
+func (p *plainRegistry) call(m *taskwatch.Module, fn taskwatch.Watcher, ev *taskwatch.Event, vetoed bool) (we *taskwatch.Failure) {
 	defer func() {
 		if c := recover(); c != nil {
-			we = &taskwatch.WatcherError{Err: errors.New("crash"), Panic: c, Stack: []byte("here")}
+			we = &taskwatch.Failure{Err: errors.New("crash"), Panic: c, Crash: true}
 		}
 		if we == nil {
 			return
 		}
 		we.Module, we.Kind = m.Name, ev.Kind
-		we.Veto = ev.Kind.Vetoable() && (!vetoed || p.defect == "two vetoes") && (we.Stack == nil || p.defect == "a crash refuses") &&
-			(!m.Observer || p.defect == "observers refuse") && p.defect != "refuses nothing"
+		refuses := ev.Kind.Vetoable() && (!vetoed || p.defect == "two vetoes") && (!we.Crash || p.defect == "a crash refuses") &&
+			(!p.tables[m].observes || p.defect == "observers refuse") && p.defect != "refuses nothing"
+		if refuses {
+			we.Verdict = taskwatch.Denied
+		}
 		p.count(m, we)
 		if p.defect != "reports nothing" {
 			p.report(we)
 		}
 	}()
 	if err := fn(ev); err != nil {
-		return &taskwatch.WatcherError{Err: err}
+		return &taskwatch.Failure{Err: err}
 	}
 	return nil
 }
 
 var counting sync.Mutex
 
-func (p *plainRegistry) count(m *taskwatch.Module, we *taskwatch.WatcherError) {
+func (p *plainRegistry) count(m *taskwatch.Module, we *taskwatch.Failure) {
 	counting.Lock()
 	defer counting.Unlock()
 	switch info := p.infos[m]; {
 	case p.defect == "counts nothing":
-	case we.Stack != nil:
+	case we.Crash:
 		info.Panics++
 	default:
 		info.Errors++

@@ -38,7 +38,8 @@ type run struct {
 	stop func(*taskwatch.Event) bool
 
 	// Results.
-	stopped  bool // stop was true
+	denies   taskwatch.Kinds // that some module may deny
+	stopped  bool            // stop was true
 	inst     Instance
 	truth    *truth
 	events   []seen // of the command and its descendants
@@ -147,6 +148,10 @@ func (r *run) watched(argv []string) bool {
 			r.t.Fatal(err)
 		}
 	}
+	if err := reg.Attach(r.log.sink()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.denies = reg.Feed().DenyKinds()
 
 	result := make(chan error, 1)
 	go func() { result <- r.inst.Source.Run(ctx, &reg) }()
@@ -256,10 +261,10 @@ func (r *run) done(pid int, kinds taskwatch.Kinds) bool {
 
 // stopper returns a module that ends the run.
 func (r *run) stopper(cancel func()) *taskwatch.Module {
-	m := &taskwatch.Module{Name: "watchtest-stop", Observer: true}
+	m := &taskwatch.Module{Name: "watchtest-stop"}
 	var mu sync.Mutex // a source may notify from several goroutines
 	for _, k := range r.kinds.List() {
-		m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+		m.Watch(k, func(ev *taskwatch.Event) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if !r.stopped && r.stop(ev) {
@@ -267,7 +272,7 @@ func (r *run) stopper(cancel func()) *taskwatch.Module {
 				cancel()
 			}
 			return nil
-		}}
+		}, taskwatch.Observe())
 	}
 	return m
 }

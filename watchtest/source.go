@@ -285,10 +285,8 @@ func (r *run) compare() {
 	c := &comparison{
 		caps: *caps, kinds: caps.Kinds() & r.kinds, rootMade: r.inst.Ready != nil,
 		realParent: r.cfg.RealParent,
-		asksInit: caps.Events[taskwatch.Init].Veto && slices.ContainsFunc(r.modules, func(m *taskwatch.Module) bool {
-			return !m.Observer && len(m.Table[taskwatch.Init]) > 0
-		}),
-		name: name, maxArgv: r.cfg.MaxArgv, cgroup: ownCgroup(), from: r.from, to: r.to,
+		asksInit:   caps.Events[taskwatch.Init].Veto && r.denies.Has(taskwatch.Init),
+		name:       name, maxArgv: r.cfg.MaxArgv, cgroup: ownCgroup(), from: r.from, to: r.to,
 	}
 	problems := c.compare(r.truth, r.events)
 	if len(problems) > 0 && r.cfg.LeaderExecs {

@@ -100,10 +100,10 @@ type bench struct {
 
 func (b *bench) modules() []*taskwatch.Module {
 	first := &taskwatch.Module{Name: "watchtest-refuse"}
-	first.Table[taskwatch.Exec] = []taskwatch.Watcher{b.findCommand}
-	first.Table[b.v.kind] = append(first.Table[b.v.kind], b.refuse)
+	first.Watch(taskwatch.Exec, b.findCommand)
+	first.Watch(b.v.kind, b.refuse)
 	second := &taskwatch.Module{Name: "watchtest-witness"}
-	second.Table[b.v.kind] = []taskwatch.Watcher{b.witness}
+	second.Watch(b.v.kind, b.witness)
 	return []*taskwatch.Module{first, second}
 }
 
@@ -195,9 +195,16 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 	if b.witnessed != len(b.picked) {
 		r.problem("the watcher behind the one that refused was called for %d of %d refused operations: all are called", b.witnessed, len(b.picked))
 	}
+	verdict := taskwatch.Counted
+	if caps.Veto {
+		verdict = taskwatch.Denied
+		if v.dryRun {
+			verdict = taskwatch.WouldDeny
+		}
+	}
 	for _, e := range r.log.errors {
-		if e.Veto != caps.Veto || e.Module != "watchtest-refuse" || e.Kind != v.kind {
-			r.problem("an unexpected error was reported: %v (veto: %v)", &e, e.Veto)
+		if e.Verdict != verdict || e.Module != "watchtest-refuse" || e.Kind != v.kind {
+			r.problem("an unexpected error was reported: %v (%v)", &e, e.Verdict)
 		}
 	}
 	if len(r.log.errors) != len(b.picked) {
@@ -212,7 +219,7 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 func consenting() *taskwatch.Module {
 	m := &taskwatch.Module{Name: "watchtest-consent"}
 	for _, k := range taskwatch.AllKinds.List() {
-		m.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { return nil }}
+		m.Watch(k, func(*taskwatch.Event) error { return nil })
 	}
 	return m
 }
@@ -222,13 +229,13 @@ func consenting() *taskwatch.Module {
 func checkNoVeto(t testing.TB, cfg *Config, path string) []string {
 	late := &taskwatch.Module{Name: "watchtest-late"}
 	for _, k := range []taskwatch.Kind{taskwatch.Clone, taskwatch.Exit, taskwatch.Free} {
-		late.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { return errWithErrno }}
+		late.Watch(k, func(*taskwatch.Event) error { return errWithErrno })
 	}
-	observer := &taskwatch.Module{Name: "watchtest-observer", Observer: true}
+	observer := &taskwatch.Module{Name: "watchtest-observer"}
 	crash := &taskwatch.Module{Name: "watchtest-crash"}
 	for _, k := range taskwatch.AllKinds.List() {
-		observer.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { return errWithErrno }}
-		crash.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { panic("the suite's watcher crashes") }}
+		observer.Watch(k, func(*taskwatch.Event) error { return errWithErrno }, taskwatch.Observe())
+		crash.Watch(k, func(*taskwatch.Event) error { panic("the suite's watcher crashes") })
 	}
 	alone := &run{t: t, cfg: cfg}
 	if !alone.bare([]string{path, "vfork", "4"}) {
@@ -241,7 +248,7 @@ func checkNoVeto(t testing.TB, cfg *Config, path string) []string {
 	r.untouched(alone)
 	r.compare()
 	for _, e := range r.log.errors {
-		if e.Veto {
+		if e.Verdict != taskwatch.Counted {
 			r.problem("an error that is no veto was reported as one: %v", &e)
 		}
 	}

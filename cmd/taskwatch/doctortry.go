@@ -44,12 +44,12 @@ const (
 type tally [taskwatch.NumKinds]atomic.Uint64
 
 func (t *tally) module() *taskwatch.Module {
-	m := &taskwatch.Module{Name: "doctor", Observer: true}
-	for k := range m.Table {
-		m.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error {
+	m := &taskwatch.Module{Name: "doctor"}
+	for _, k := range taskwatch.AllKinds.List() {
+		m.Watch(k, func(*taskwatch.Event) error {
 			t[k].Add(1)
 			return nil
-		}}
+		}, taskwatch.Observe())
 	}
 	return m
 }
@@ -270,7 +270,7 @@ func tryPtrace(ctx context.Context) (*trial, error) {
 	}
 	guard := &taskwatch.Module{Name: "doctor"}
 	for _, k := range t.caps.VetoKinds().List() {
-		guard.Table[k] = []taskwatch.Watcher{refuseChild}
+		guard.Watch(k, refuseChild)
 	}
 	t.refused, err = trace(ctx, t, guard)
 	return t, err

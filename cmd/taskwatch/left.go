@@ -19,37 +19,34 @@ type leftBehind struct {
 // patience is how long descendants may live on without a word.
 const patience = time.Second
 
-// watchLeftBehind registers a leftBehind, unless nobody would read it or it
+// watchLeftBehind attaches a leftBehind, unless nobody would read it or it
 // would make the source deliver events that nobody asked for.
 func watchLeftBehind(reg *taskwatch.Registry) (*leftBehind, error) {
 	l := new(leftBehind)
-	if needed := taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit); !isTerminal(os.Stderr) || reg.Kinds()&needed != needed {
+	if needed := taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit); !isTerminal(os.Stderr) || reg.Feed().Kinds()&needed != needed {
 		return l, nil
 	}
-	m := &taskwatch.Module{Name: "left behind", Observer: true}
-	m.Table[taskwatch.Exec] = []taskwatch.Watcher{l.exec}
-	m.Table[taskwatch.Exit] = []taskwatch.Watcher{l.exit}
-	return l, reg.Register(m)
+	return l, reg.Attach(taskwatch.NewSink(taskwatch.Wants{
+		taskwatch.Exec: taskwatch.FieldPID,
+		taskwatch.Exit: taskwatch.FieldPID | taskwatch.FieldExitGroup,
+	}, l.take))
 }
 
-func (l *leftBehind) exec(ev *taskwatch.Event) error {
+func (l *leftBehind) take(it taskwatch.Item) {
+	ev := it.Event
+	if ev == nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pid == 0 {
+	if l.pid == 0 && ev.Kind == taskwatch.Exec {
 		l.pid = ev.Task.PID
 	}
-	return nil
-}
-
-func (l *leftBehind) exit(ev *taskwatch.Event) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.timer == nil && ev.Task.PID == l.pid && ev.Exit.Group {
+	if ev.Kind == taskwatch.Exit && l.timer == nil && ev.Task.PID == l.pid && ev.Exit.Group {
 		l.timer = time.AfterFunc(patience, func() {
 			say("the command has ended; waiting for what it left running (Ctrl-C kills that)")
 		})
 	}
-	return nil
 }
 
 func (l *leftBehind) close() {

@@ -138,7 +138,7 @@ func tw(t testing.TB, args ...string) result {
 }
 
 // lines reads a recording.
-func lines(t testing.TB, r io.Reader) (list []record.Line) {
+func lines(t testing.TB, r io.Reader) (list []taskwatch.Item) {
 	t.Helper()
 	in := record.NewReader(r, "recording")
 	for {

@@ -156,19 +156,19 @@ type modules struct {
 
 // start loads the modules and registers them: those for the kernel with the
 // source, the others with reg. If that fails, it closes the source.
-func (files moduleFiles) start(src source.Source, reg *taskwatch.Registry, out *output, f *moduleFlags, dryRun bool) (*modules, error) {
+func (files moduleFiles) start(src source.Source, reg *taskwatch.Registry, f *moduleFlags) (*modules, error) {
 	mods := &modules{reg: reg}
 	for _, file := range files {
-		if err := mods.add(file, src, out, f, dryRun); err != nil {
+		if err := mods.add(file, src, f); err != nil {
 			return nil, errors.Join(err, closeSource(src), mods.close())
 		}
 	}
 	return mods, nil
 }
 
-func (mods *modules) add(file *moduleFile, src source.Source, out *output, f *moduleFlags, dryRun bool) error {
+func (mods *modules) add(file *moduleFile, src source.Source, f *moduleFlags) error {
 	if file.wasm != nil {
-		return mods.addSandboxed(file, src, out, f, dryRun)
+		return mods.addSandboxed(file, src, f)
 	}
 	m, err := file.kernel.Load(kernel.LoadOptions{Params: file.params})
 	if err != nil {

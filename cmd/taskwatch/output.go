@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -82,7 +83,9 @@ type output struct {
 	// broken, if set, is called when the events cannot be written.
 	broken func()
 
-	text      *report.Text
+	reg       *taskwatch.Registry
+	shown     taskwatch.Sink // what gets the items: a recording or text, or the queue to it
+	queue     *taskwatch.Queue
 	recording *record.Writer
 	summary   *report.Summary
 }
@@ -131,42 +134,53 @@ func (f *outputFlags) open(home *os.File) (*output, error) {
 	return o, nil
 }
 
-// attach registers what shows the events of src.
-func (o *output) attach(reg *taskwatch.Registry, src source.Source, dryRun bool) error {
+// backlog says what becomes of events that cannot be written fast enough.
+type backlog int
+
+const (
+	holdUp backlog = iota // they are written in place: the source waits
+	queued                // 64 MiB of them wait in memory, then the source does
+	drop                  // the same, and then they are lost, and counted in their place
+)
+
+// attach attaches what shows the events of src.
+func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) error {
 	caps := src.Capabilities()
 	for _, k := range o.kinds.List() {
 		if c := caps.Events[k]; !c.Delivered {
 			return fmt.Errorf("--event %s: the source %s does not deliver it: %s; leave it out or choose another source", k, src.Name(), c.Why)
 		}
 	}
-	judge := report.FailureOptions{Veto: caps.VetoKinds(), DryRun: dryRun}
+	o.reg = reg
+	var sink taskwatch.Sink
 	if o.flags.format == formatJSON {
 		kinds := o.kinds
 		if kinds == 0 {
 			kinds = taskwatch.AllKinds
 		}
-		o.recording = record.NewWriter(o)
-		if err := reg.Register(o.recording.Module("json", kinds, record.ModuleOptions(judge))); err != nil {
-			return err
-		}
+		o.recording = record.NewWriter(o, taskwatch.WantAll(kinds))
+		sink = o.recording
 	} else {
 		term := terminalOf(o.file)
-		o.text = report.NewText(o, report.TextOptions{
-			Kinds:          o.kinds,
-			Threads:        o.flags.threads,
-			Width:          term.width,
-			Colour:         term.colour,
-			FailureOptions: judge,
+		sink = report.NewText(o, report.TextOptions{
+			Kinds:   o.kinds,
+			Threads: o.flags.threads,
+			Width:   term.width,
+			Colour:  term.colour,
 		})
-		if err := reg.Register(o.text.Module("text")); err != nil {
+	}
+	if w != holdUp {
+		o.queue = taskwatch.NewQueue(sink, taskwatch.QueueOptions{Block: w == queued})
+		sink = o.queue
+	}
+	o.shown = sink
+	if o.flags.summary {
+		o.summary = report.NewSummary(report.SummaryOptions{Width: terminalOf(o.summaryTo).width})
+		if err := reg.Attach(o.summary); err != nil {
 			return err
 		}
 	}
-	if o.flags.summary {
-		o.summary = report.NewSummary(report.SummaryOptions{Width: terminalOf(o.summaryTo).width, FailureOptions: judge})
-		return reg.Register(o.summary.Module("summary"))
-	}
-	return nil
+	return reg.Attach(sink)
 }
 
 // Write writes to the file.
@@ -178,25 +192,11 @@ func (o *output) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// recorded shows a watcher's error that comes from a recording.
-func (o *output) recorded(l *record.ErrorLine) {
-	if o.recording != nil {
-		o.recording.Error(l)
-	}
-	f := &report.Failure{
-		Module: l.Module, Watcher: l.Watcher, Message: l.Message,
-		Panic: l.Panic, Refused: l.Veto, DryRun: l.DryRun, Event: l.Event,
-	}
-	if o.text != nil {
-		o.text.Failure(f)
-	}
-	if o.summary != nil {
-		o.summary.Failure(f)
-	}
-}
-
 // flush writes what has been gathered. Its errors are those of close.
 func (o *output) flush() {
+	if o.queue != nil {
+		_ = o.queue.Sync(context.Background())
+	}
 	if o.recording != nil {
 		_ = o.recording.Flush()
 	}
@@ -206,11 +206,8 @@ func (o *output) flush() {
 // the first error of all that was written.
 func (o *output) close() error {
 	var err error
-	switch {
-	case o.recording != nil:
-		err = o.recording.Close()
-	case o.text != nil:
-		err = o.text.Err()
+	if o.shown != nil {
+		err = o.reg.Detach(context.Background(), o.shown)
 	}
 	if o.owned {
 		if e := o.file.Close(); err == nil {
@@ -221,6 +218,7 @@ func (o *output) close() error {
 		err = fmt.Errorf("the events in %q are not complete: %w; write them elsewhere with --output", o.name, cause(err))
 	}
 	if o.summary != nil {
+		_ = o.reg.Detach(context.Background(), o.summary)
 		if _, e := o.summary.WriteTo(o.summaryTo); e != nil && err == nil {
 			err = fmt.Errorf("the summary in %q is not complete: %w", o.summaryTo.Name(), cause(e))
 		}

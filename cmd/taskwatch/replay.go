@@ -91,15 +91,15 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return replayFailed(err)
 	}
-	src, err := replay.New(in, in.Name(), replay.Options{OnError: out.recorded, OnEmit: out.emitted})
+	src, err := replay.New(in, in.Name(), replay.Options{})
 	if err != nil {
 		return replayFailed(err)
 	}
 	var reg taskwatch.Registry
-	if err := out.attach(&reg, src, false); err != nil {
+	if err := out.attach(&reg, src, holdUp); err != nil {
 		return replayFailed(err)
 	}
-	modules, err := files.start(src, &reg, out, &f.modules, false)
+	modules, err := files.start(src, &reg, &f.modules)
 	if err != nil {
 		return replayFailed(err)
 	}

@@ -19,14 +19,14 @@ func recording() string {
 		Kind: taskwatch.Exec, Seq: 1, Time: time.Unix(1e9, 0).UTC(), MonoNS: 5, Source: "ptrace",
 		Task: task, Missing: taskwatch.FieldsTask&^(taskwatch.FieldPID|taskwatch.FieldTID|taskwatch.FieldExe|taskwatch.FieldArgv) | taskwatch.FieldOldExe,
 	}
-	b := record.AppendEvent(nil, ev)
-	b = record.AppendError(b, &record.ErrorLine{
-		Module: "guard", Watcher: "main.deny", Errno: int(syscall.EACCES), ErrnoName: "EACCES",
-		Message: "not today", Veto: true, Event: ev,
-	})
+	b := record.Append(nil, taskwatch.Item{Event: ev})
+	b = record.Append(b, taskwatch.Item{Failure: &taskwatch.Failure{
+		Module: "guard", Watcher: "main.deny", Kind: ev.Kind, Verdict: taskwatch.Denied, Event: ev,
+		Err: &record.Error{Errno: int(syscall.EACCES), Name: "EACCES", Message: "not today"},
+	}})
 	ev.Kind, ev.Seq, ev.Val, ev.Exit = taskwatch.Exit, 2, 256, taskwatch.ExitStatus{Code: 1, Group: true}
 	ev.Missing = ev.Missing&^taskwatch.FieldOldExe | taskwatch.FieldsRusage
-	return string(record.AppendEvent(b, ev))
+	return string(record.Append(b, taskwatch.Item{Event: ev}))
 }
 
 func TestReplay(t *testing.T) {

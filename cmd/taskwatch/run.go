@@ -21,6 +21,7 @@ type runFlags struct {
 	modules moduleFlags
 	source  string
 	dryRun  bool
+	drop    bool
 }
 
 func newRun() *cobra.Command {
@@ -33,7 +34,8 @@ threads and daemons included, until the last of them has ended. Anybody may use
 it.
 
 The command keeps its standard input, output and error; events go to standard
-error, or to a file with --output. On a terminal, lines of text are cut to its
+error, or to a file with --output, which has them all: should 64 MiB of them
+wait to be written, the command is held up, unless --drop is given. On a terminal, lines of text are cut to its
 width, with a mark. As json the events are a recording for 'taskwatch replay'.
 The summary goes to standard error.
 
@@ -94,8 +96,20 @@ sandbox, for anybody; one that refuses operations has ptrace be the default. A
 	f.modules.addObserveOnly(cmd)
 	cmd.Flags().StringVar(&f.source, "source", auto.Name, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
+	cmd.Flags().BoolVar(&f.drop, "drop", false, "with --output, lose events that cannot be written fast enough, with their\nnumber in their place, rather than hold up the command")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// backlog returns what becomes of events that cannot be written fast enough.
+func (f *runFlags) backlog() backlog {
+	switch {
+	case f.drop:
+		return drop
+	case f.file != "" && f.file != "-":
+		return queued
+	}
+	return holdUp
 }
 
 func runUsage(err error) error {
@@ -122,11 +136,10 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		reg   taskwatch.Registry
 		relay = newRelay()
 		told  notices
-		news  kernelNews
 	)
 	src, err := openCommand(f.source, &command{
 		argv: argv, dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
-		kernel: files.kernel(), news: &news, veto: files.veto() && !f.modules.observeOnly,
+		kernel: files.kernel(), veto: files.veto() && !f.modules.observeOnly,
 	})
 	if err != nil {
 		return startFailed(argv[0], err, 0)
@@ -135,8 +148,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		return runFailed(errors.Join(err, closeSource(src)))
 	}
-	news.out = out
-	if err := out.attach(&reg, src, f.dryRun); err != nil {
+	if err := out.attach(&reg, src, f.backlog()); err != nil {
 		_ = out.close() // nothing was written
 		return runFailed(errors.Join(err, closeSource(src)))
 	}
@@ -144,7 +156,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		return runFailed(errors.Join(err, closeSource(src)))
 	}
-	modules, err := files.start(src, &reg, out, &f.modules, f.dryRun)
+	modules, err := files.start(src, &reg, &f.modules)
 	if err != nil {
 		_ = out.close() // nothing was written
 		return runFailed(err)

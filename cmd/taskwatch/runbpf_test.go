@@ -28,7 +28,7 @@ func TestRunChoosesTheSource(t *testing.T) {
 		{bpf.Name, command{veto: true}, "needs the source ptrace"},
 		{ptrace.Name, command{kernel: true}, "need the source bpf"},
 	} {
-		c.c.argv, c.c.news = []string{"true"}, new(kernelNews)
+		c.c.argv = []string{"true"}
 		src, err := openCommand(c.name, &c.c)
 		if err != nil {
 			if !strings.Contains(err.Error(), c.want) {

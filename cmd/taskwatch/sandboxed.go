@@ -4,15 +4,13 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module/wasm"
-	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/replay"
 )
 
 // addSandboxed loads a module into the sandbox and registers it.
-func (mods *modules) addSandboxed(file *moduleFile, src source.Source, out *output, f *moduleFlags, dryRun bool) error {
+func (mods *modules) addSandboxed(file *moduleFile, src source.Source, f *moduleFlags) error {
 	o := file.wasm
 	caps := src.Capabilities()
 	_, recorded := src.(*replay.Source)
@@ -29,10 +27,7 @@ func (mods *modules) addSandboxed(file *moduleFile, src source.Source, out *outp
 			}
 			say("module %s: %s", o.Name, text)
 		},
-		Emit: func(e wasm.Emitted) { out.emitted(e.Line()) },
-		Report: func(we *taskwatch.WatcherError) {
-			out.recorded(record.NewErrorLine(we, caps.VetoKinds(), dryRun))
-		},
+		Feed: mods.reg.Feed(),
 	})
 	if err != nil {
 		return err

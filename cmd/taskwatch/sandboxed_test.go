@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/build"
 )
@@ -256,11 +257,11 @@ func TestOneSourceInKernelAndSandbox(t *testing.T) {
 	}
 	verdicts := map[string][]string{}
 	for _, l := range lines(t, bytes.NewReader(readFile(t, events))) {
-		if e := l.Error; e != nil {
-			verdicts[e.Module] = append(verdicts[e.Module], fmt.Sprint(e.Event.Task.PID, e.Event.Kind, e.Watcher, e.ErrnoName, e.Veto))
+		if e := l.Failure; e != nil {
+			verdicts[e.Module] = append(verdicts[e.Module], fmt.Sprint(e.Event.Task.PID, e.Event.Kind, e.Watcher, unix.ErrnoName(taskwatch.Errno(e.Err)), e.Verdict == taskwatch.Denied))
 		}
-		if l.Lost != nil {
-			t.Errorf("%d events were lost", l.Lost.Count)
+		if l.Loss != nil {
+			t.Errorf("%d events were lost", l.Loss.Count)
 		}
 	}
 	for _, list := range verdicts {

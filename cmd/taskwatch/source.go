@@ -34,10 +34,8 @@ type command struct {
 	notice func(string)
 	stop   func(syscall.Signal)
 
-	// kernel is whether modules that run in the kernel are to be registered;
-	// news hears of them.
+	// kernel is whether modules that run in the kernel are to be registered.
 	kernel bool
-	news   *kernelNews
 
 	// veto is whether watchers here, outside of the kernel, are to be asked
 	// before something is done.
@@ -94,7 +92,7 @@ func openBPFCommand(c *command) (supervisor, error) {
 	src, err := bpf.New(bpf.Config{
 		Command: &bpf.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop},
 		Latency: bpf.DefaultLatency,
-		DryRun:  c.dryRun, OnReport: c.news.report, OnEmit: c.news.emitted,
+		DryRun:  c.dryRun,
 	})
 	if err != nil {
 		return nil, err // and no supervisor: src is a nil pointer

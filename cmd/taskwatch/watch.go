@@ -118,13 +118,11 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 
 	var (
 		reg    taskwatch.Registry
-		news   kernelNews
 		src    source.Source
 		passed error
 	)
 	cfg := auto.Config{Kernel: files.kernel(), Config: bpf.Config{
 		Cgroup: f.cgroup, PID: f.pid, Latency: f.latency, DryRun: f.dryRun,
-		OnReport: news.report, OnEmit: news.emitted,
 		OnReady: func() { say("%s", watching(src, passed)) },
 	}}
 	if src, passed, err = auto.Open(f.source, cfg); err != nil {
@@ -135,7 +133,6 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 		return watchFailed(errors.Join(err, closeSource(src)))
 	}
 	out.broken = cancel
-	news.out = out
 	err = f.follow(ctx, src, &reg, out, files)
 	outErr := out.close()
 	if err != nil || outErr != nil {
@@ -146,10 +143,10 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 
 // follow runs the source, with the modules.
 func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwatch.Registry, out *output, files moduleFiles) error {
-	if err := out.attach(reg, src, f.dryRun); err != nil {
+	if err := out.attach(reg, src, drop); err != nil {
 		return errors.Join(err, closeSource(src))
 	}
-	modules, err := files.start(src, reg, out, &f.modules, f.dryRun)
+	modules, err := files.start(src, reg, &f.modules)
 	if err != nil {
 		return err
 	}

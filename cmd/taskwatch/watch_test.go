@@ -19,6 +19,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/build"
+	"github.com/taskwatch/taskwatch/record"
 )
 
 // watcher is a 'taskwatch watch' that runs.
@@ -87,8 +88,8 @@ func load(t testing.TB, n int) int {
 func tallyOf(t testing.TB, recording string, shell int) (n [taskwatch.NumKinds]int) {
 	t.Helper()
 	for _, l := range lines(t, strings.NewReader(recording)) {
-		if l.Lost != nil {
-			t.Errorf("%d events were lost", l.Lost.Count)
+		if l.Loss != nil {
+			t.Errorf("%d events were lost", l.Loss.Count)
 		}
 		if ev := l.Event; ev != nil && (ev.Task.PPID == shell || ev.Kind == taskwatch.Free && ev.Task.UID[0] == stranger && ev.Task.PID != shell) {
 			n[ev.Kind]++
@@ -225,15 +226,15 @@ func TestWatchShowsWhatModulesReportAndSend(t *testing.T) {
 		var emits, failures int
 		for _, l := range lines(t, strings.NewReader(w.stdout.String())) {
 			switch {
-			case l.Emit != nil:
+			case l.Record != nil:
 				emits++
-				if l.Emit.Module != "talker" || string(l.Emit.Data) != "hello\x00\x00\x00" || l.Emit.Task == nil || l.Emit.Task.UID[0] != stranger {
-					t.Errorf("the module's record is %+v of %+v", l.Emit, l.Emit.Task)
+				if l.Record.Module != "talker" || string(l.Record.Data) != "hello\x00\x00\x00" || l.Record.Task == nil || l.Record.Task.UID[0] != stranger {
+					t.Errorf("the module's record is %+v of %+v", l.Record, l.Record.Task)
 				}
-			case l.Error != nil:
+			case l.Failure != nil:
 				failures++
-				e := l.Error
-				if e.Module != "talker" || e.Watcher != "talk" || e.ErrnoName != "EACCES" || e.Veto || e.DryRun || e.Event.Kind != taskwatch.Exec ||
+				e := l.Failure
+				if e.Module != "talker" || e.Watcher != "talk" || !errors.Is(e.Err, unix.EACCES) || e.Verdict != taskwatch.Counted || e.Event.Kind != taskwatch.Exec ||
 					e.Event.Task.UID[0] != stranger || e.Event.Missing&(taskwatch.FieldExe|taskwatch.FieldArgv) != 0 ||
 					!slices.Contains([]string{"sh", "/bin/true"}, e.Event.Task.Argv[0]) {
 					t.Errorf("the watcher's error is %+v on %+v", e, e.Event)
@@ -271,7 +272,7 @@ func TestWatchOfAProcessTree(t *testing.T) {
 				// called with.
 				argv := strings.Join(l.Event.Task.Argv, " ")
 				if missing := l.Event.Missing.Has(taskwatch.FieldArgv); l.Event.Kind != taskwatch.Exec || argv != "/bin/true" && !missing || missing && source == "bpf" {
-					t.Errorf("a line is %s", l.Append(nil))
+					t.Errorf("a line is %s", record.Append(nil, l))
 				}
 			}
 			if n != 2 {
@@ -293,10 +294,10 @@ func TestWatchWithoutPrivileges(t *testing.T) {
 	execs, busy := 0, false // the tests of other packages run storms beside
 	for _, l := range lines(t, strings.NewReader(w.stdout.String())) {
 		switch ev := l.Event; {
-		case l.Lost != nil:
+		case l.Loss != nil:
 			busy = true
 		case ev == nil || ev.Source != "connector" || ev.Kind != taskwatch.Exec:
-			t.Errorf("a line is %s", l.Append(nil))
+			t.Errorf("a line is %s", record.Append(nil, l))
 		case ev.Missing.Has(taskwatch.FieldUID): // too late to ask for it
 			busy = true
 		case ev.Task.UID[0] == stranger:

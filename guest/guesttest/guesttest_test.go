@@ -38,7 +38,7 @@ func TestEveryField(t *testing.T) {
 	}
 }
 
-func line(ev *taskwatch.Event) string { return string(record.AppendEvent(nil, ev)) }
+func line(ev *taskwatch.Event) string { return string(record.Append(nil, taskwatch.Item{Event: ev})) }
 
 // back makes an event of what a watcher can read.
 func back(t *guest.Task) *taskwatch.Event {

@@ -120,7 +120,7 @@ func BenchmarkQueue(b *testing.B) {
 	register(b, &r, tm)
 	ev := event(taskwatch.Exec)
 	for b.Loop() {
-		_ = r.Notify(ev)
+		_ = r.Feed().Notify(ev)
 	}
 	unregister(b, &r, tm)
 	s := m.Stats()

@@ -138,7 +138,7 @@ func TestBulkInstructionsInACall(t *testing.T) {
 	m := load(t, o, LoadOptions{Deadline: 50 * time.Millisecond, Synchronous: true})
 	var r taskwatch.Registry
 	register(t, &r, m.Watchers(0))
-	if err := r.Notify(event(taskwatch.Exec)); !errors.Is(err, ErrDeadline) {
+	if err := r.Feed().Notify(event(taskwatch.Exec)); !errors.Is(err, ErrDeadline) {
 		t.Errorf("got %v, want %v", err, fmt.Errorf("%w", ErrDeadline))
 	}
 }

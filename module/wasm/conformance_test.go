@@ -17,8 +17,8 @@ func TestConformance(t *testing.T) {
 			watchtest.Registry(t, watchtest.RegistryConfig{
 				Kinds: taskwatch.AllKinds, Veto: vetoable, Queued: !synchronous, Crash: true, Crashes: maxCrashes - 1, Inside: true, Stays: 15,
 				New: func(t testing.TB, log *watchtest.CallLog) watchtest.RegistryInstance {
-					return watchtest.NewHosted(t, log, func(spec watchtest.ModuleSpec) *watchtest.HostedModule {
-						return conforming(t, log, spec, synchronous)
+					return watchtest.NewHosted(t, log, func(reg *taskwatch.Registry, spec watchtest.ModuleSpec) *watchtest.HostedModule {
+						return conforming(t, reg, log, spec, synchronous)
 					})
 				},
 			})
@@ -29,7 +29,7 @@ func TestConformance(t *testing.T) {
 const vetoable taskwatch.Kinds = 1<<taskwatch.Init | 1<<taskwatch.Exec | 1<<taskwatch.UID | 1<<taskwatch.GID
 
 // conforming makes a module as the suite wants it.
-func conforming(t testing.TB, log *watchtest.CallLog, spec watchtest.ModuleSpec, synchronous bool) *watchtest.HostedModule {
+func conforming(t testing.TB, reg *taskwatch.Registry, log *watchtest.CallLog, spec watchtest.ModuleSpec, synchronous bool) *watchtest.HostedModule {
 	o, err := Parse(spec.Name, buildFile(t, fmt.Sprintf("../../../watchtest/testdata/modules/conform_%s.c", spec.Shape)))
 	if err != nil {
 		return &watchtest.HostedModule{Err: err}
@@ -42,13 +42,13 @@ func conforming(t testing.TB, log *watchtest.CallLog, spec watchtest.ModuleSpec,
 			"quiet": fmt.Sprint(spec.Quiet), "fail_kinds": fmt.Sprint(uint8(spec.Fail.Kinds)), "fail_at": fmt.Sprint(spec.Fail.Watcher),
 			"errno": fmt.Sprint(int(spec.Fail.Errno)), "crash": fmt.Sprint(spec.Fail.Crash),
 		},
-		Emit: func(e Emitted) {
-			le := binary.LittleEndian
-			log.Call(watchtest.WatcherCall{
-				Module: e.Module, Watcher: int(le.Uint32(e.Data[4:])), Kind: taskwatch.Kind(le.Uint32(e.Data)), Val: le.Uint64(e.Data[8:]),
-			})
-		},
-		Report: log.ReportError,
+		Feed: reg.Feed(),
+	})
+	hear(m, func(data []byte) {
+		le := binary.LittleEndian
+		log.Call(watchtest.WatcherCall{
+			Module: spec.Name, Watcher: int(le.Uint32(data[4:])), Kind: taskwatch.Kind(le.Uint32(data)), Val: le.Uint64(data[8:]),
+		})
 	})
 	globals := func() map[string]any {
 		list, err := m.Globals()

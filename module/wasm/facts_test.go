@@ -16,14 +16,14 @@ import (
 // A module gets every field of the record, of every event, as it was.
 func TestRecordArrives(t *testing.T) {
 	var got []byte
-	m := load(t, parse(t, "mirror.c"), LoadOptions{Synchronous: true, Emit: func(e Emitted) { got = bytes.Clone(e.Data) }})
+	m := hear(load(t, parse(t, "mirror.c"), LoadOptions{Synchronous: true}), func(data []byte) { got = bytes.Clone(data) })
 	var r taskwatch.Registry
 	register(t, &r, m.Watchers(0))
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range 700 {
 		ev := randevent.New(random, taskwatch.Kind(i%taskwatch.NumKinds))
 		ev.Missing = taskwatch.Fields(random.Uint64())
-		if err := r.Notify(ev); err != nil {
+		if err := r.Feed().Notify(ev); err != nil {
 			t.Fatal(err)
 		}
 		var want [wire.Size]byte
@@ -39,7 +39,7 @@ func TestRecordArrives(t *testing.T) {
 func TestStrings(t *testing.T) {
 	o := parse(t, "mirror.c")
 	long := "/" + strings.Repeat("long", 1000)
-	ev := &taskwatch.Event{Kind: taskwatch.Exec, OldExe: "/bin/old", Task: &taskwatch.Task{
+	ev := &taskwatch.Event{Kind: taskwatch.Exec, Seq: 7, OldExe: "/bin/old", Task: &taskwatch.Task{
 		Comm: "a comm", Exe: long, Cwd: "/cwd", Cgroup: "/cg", Argv: []string{"zero", "", long + "2"},
 	}}
 	for _, c := range []struct {
@@ -73,18 +73,23 @@ func TestStrings(t *testing.T) {
 		// Asked for in place and from the queue.
 		for _, synchronous := range []bool{true, false} {
 			var got []byte
-			m := load(t, o, LoadOptions{Params: params(c.params...), Synchronous: synchronous,
-				Emit: func(e Emitted) {
-					got = bytes.Clone(e.Data)
-					if e.Event.Task.Exe != ev.Task.Exe || !reflect.DeepEqual(e.Event.Task.Argv, ev.Task.Argv) || e.Event.OldExe != ev.OldExe {
-						t.Errorf("%q: the record came with the event %+v", c.params, e.Event)
-					}
-				}})
 			var r taskwatch.Registry
+			m := load(t, o, LoadOptions{Params: params(c.params...), Synchronous: synchronous, Feed: r.Feed()})
+			sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+				rec := it.Record
+				got = bytes.Clone(rec.Data)
+				if rec.Task.Exe != ev.Task.Exe || !reflect.DeepEqual(rec.Task.Argv, ev.Task.Argv) || rec.Seq != ev.Seq || rec.Module != m.Name() ||
+					rec.Missing != taskwatch.FieldsTask&c.missing {
+					t.Errorf("%q: the record is %+v of the task %+v", c.params, rec, rec.Task)
+				}
+			})
+			if err := r.Attach(sink); err != nil {
+				t.Fatal(err)
+			}
 			tm := m.Watchers(0)
 			register(t, &r, tm)
 			ev.Missing = c.missing
-			if err := r.Notify(ev); err != nil {
+			if err := r.Feed().Notify(ev); err != nil {
 				t.Fatal(err)
 			}
 			unregister(t, &r, tm)
@@ -117,7 +122,7 @@ func TestHeader(t *testing.T) {
 	notify := func(ev *taskwatch.Event) {
 		t.Helper()
 		ev.Task = task
-		if err := r.Notify(ev); err != nil {
+		if err := r.Feed().Notify(ev); err != nil {
 			t.Error(err)
 		}
 	}

@@ -79,13 +79,13 @@ func TestGuestInGo(t *testing.T) {
 		Synchronous: true, Deadline: 10 * time.Second, // the machine may be busy
 		Params: map[string]string{"number": "9", "signed": "-9", "yes": "n", "prefix": "/opt/x/"},
 		Log:    func(level slog.Level, text string) { t.Errorf("it says %s", text) },
-		Emit: func(e Emitted) {
-			var s seen
-			if err := json.Unmarshal(e.Data, &s); err != nil {
-				t.Errorf("%q: %v", e.Data, err)
-			}
-			got = append(got, s)
-		},
+	})
+	hear(m, func(data []byte) {
+		var s seen
+		if err := json.Unmarshal(data, &s); err != nil {
+			t.Errorf("%q: %v", data, err)
+		}
+		got = append(got, s)
 	})
 	var r taskwatch.Registry
 	tm := m.Watchers(0)
@@ -97,7 +97,7 @@ func TestGuestInGo(t *testing.T) {
 	for i := range n {
 		ev := randevent.New(rng, taskwatch.Kind(i%taskwatch.NumKinds))
 		got = nil
-		if err := r.Notify(ev); err != nil {
+		if err := r.Feed().Notify(ev); err != nil {
 			t.Fatal(err)
 		}
 		if len(got) != 1 {
@@ -169,15 +169,15 @@ func TestGuestInGoMisbehaves(t *testing.T) {
 			others := bystander(t, &r)
 			tm := m.Watchers(0)
 			register(t, &r, tm)
-			err := r.Notify(event(taskwatch.Exec))
-			var we *taskwatch.WatcherError
-			if !errors.As(err, &we) || !errors.Is(err, c.want) || we.Panic == nil {
+			err := r.Feed().Notify(event(taskwatch.Exec))
+			var we *taskwatch.Failure
+			if !errors.As(err, &we) || !errors.Is(err, c.want) || !we.Crash {
 				t.Errorf("the error is %v, want %v", err, c.want)
 			}
 			if !strings.Contains(log.String(), c.logged) {
 				t.Errorf("the log is %q, want %q in it", log.String(), c.logged)
 			}
-			if err := r.Notify(event(taskwatch.Exit)); err != nil {
+			if err := r.Feed().Notify(event(taskwatch.Exit)); err != nil {
 				t.Errorf("the next event: %v", err)
 			}
 			if n := global(t, m, "begins"); n != uint64(1) || others() != 2 {

@@ -20,8 +20,8 @@ import (
 func bystander(t testing.TB, r *taskwatch.Registry) (counted func() uint64) {
 	var n atomic.Uint64
 	m := &taskwatch.Module{Name: "bystander"}
-	for k := range m.Table {
-		m.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { n.Add(1); return nil }}
+	for _, k := range taskwatch.AllKinds.List() {
+		m.Watch(k, func(*taskwatch.Event) error { n.Add(1); return nil })
 	}
 	register(t, r, m)
 	return n.Load
@@ -49,22 +49,14 @@ func TestCrashes(t *testing.T) {
 		for _, inPlace := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s in place %t", c.what, inPlace), func(t *testing.T) {
 				var mu sync.Mutex
-				var reported []*taskwatch.WatcherError
-				m := load(t, o, LoadOptions{
-					Params: params(fmt.Sprintf("mode=%d", c.mode), "every=2", "deadline=20ms"),
-					Emit:   func(Emitted) {},
-					Report: func(we *taskwatch.WatcherError) {
-						mu.Lock()
-						defer mu.Unlock()
-						reported = append(reported, we)
-					},
-				})
+				var reported []*taskwatch.Failure
 				var r taskwatch.Registry
-				r.Register(&taskwatch.Module{Name: "errors", OnError: func(we *taskwatch.WatcherError) {
+				feed := failures(t, &r, func(f *taskwatch.Failure) {
 					mu.Lock()
 					defer mu.Unlock()
-					reported = append(reported, we)
-				}})
+					reported = append(reported, f)
+				})
+				m := load(t, o, LoadOptions{Params: params(fmt.Sprintf("mode=%d", c.mode), "every=2", "deadline=20ms"), Feed: feed})
 				before := bystander(t, &r)
 				var veto taskwatch.Kinds
 				if inPlace {
@@ -74,10 +66,10 @@ func TestCrashes(t *testing.T) {
 				register(t, &r, tm)
 				// The second exec crashes it, and the next begins anew.
 				for i := range 3 {
-					if err := r.Notify(event(taskwatch.Exec)); inPlace && (i == 1) != (err != nil) {
+					if err := r.Feed().Notify(event(taskwatch.Exec)); inPlace && (i == 1) != (err != nil) {
 						t.Errorf("exec %d: %v", i+1, err)
 					}
-					if err := r.Notify(event(taskwatch.Exit)); err != nil {
+					if err := r.Feed().Notify(event(taskwatch.Exit)); err != nil {
 						t.Error(err)
 					}
 				}
@@ -100,7 +92,7 @@ func TestCrashes(t *testing.T) {
 					t.Fatalf("%d errors reported: %v", len(reported), reported)
 				}
 				we := reported[0]
-				if !errors.Is(we.Err, c.kind) || !strings.Contains(we.Err.Error(), c.says) || we.Panic == nil || we.Veto ||
+				if !errors.Is(we.Err, c.kind) || !strings.Contains(we.Err.Error(), c.says) || !we.Crash || we.Verdict != taskwatch.Counted ||
 					we.Module != "hostile" || we.Watcher != "misbehave" || we.Kind != taskwatch.Exec || we.Event.Task.Exe != "/usr/bin/cc" {
 					t.Errorf("reported %+v", we)
 				}
@@ -117,7 +109,7 @@ func TestCollectionDuringACall(t *testing.T) {
 	tm := m.Watchers(0)
 	register(t, &r, tm)
 	for range 2 {
-		if err := r.Notify(event(taskwatch.Exec)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exec)); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the call began", func() bool { return m.sandbox.dog.state.Load()&running != 0 })
@@ -146,7 +138,7 @@ func TestQuarantine(t *testing.T) {
 		if s := m.Stats(); s.State != Running {
 			t.Fatalf("after %d crashes: %+v", i, s)
 		}
-		if err := r.Notify(event(taskwatch.Exec)); !errors.Is(err, ErrTrap) {
+		if err := r.Feed().Notify(event(taskwatch.Exec)); !errors.Is(err, ErrTrap) {
 			t.Errorf("crash %d: %v", i, err)
 		}
 	}
@@ -158,10 +150,10 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("logged %s", &log)
 	}
 	for range 3 {
-		if err := r.Notify(event(taskwatch.Exec)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exec)); err != nil {
 			t.Error(err)
 		}
-		if err := r.Notify(event(taskwatch.Exit)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exit)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -175,7 +167,7 @@ func TestQuarantine(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if err := r.Notify(event(taskwatch.Exit)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exit)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -214,10 +206,10 @@ func TestOnError(t *testing.T) {
 		for i := range maxCrashes + 2 {
 			ev := event(taskwatch.Exec)
 			ev.Final = c.final
-			var we *taskwatch.WatcherError
-			veto := errors.As(r.NotifyBefore(ev), &we) && we.Veto
-			if veto != (c.errno != nil) || veto && taskwatch.Errno(we) != c.errno {
-				t.Errorf("%q: exec %d: %v", c.params, i, we)
+			err := denying(&r).NotifyBefore(ev)
+			errno := taskwatch.Denial(err)
+			if denied := errno != 0; denied != (c.errno != nil) || denied && errno != c.errno {
+				t.Errorf("%q: exec %d: %v", c.params, i, err)
 			}
 		}
 		if want := map[bool]uint64{true: maxCrashes + 2}[c.errno != nil]; m.Stats().Vetoes != want {
@@ -235,7 +227,7 @@ func TestMemoryCap(t *testing.T) {
 		var r taskwatch.Registry
 		tm := m.Watchers(0)
 		register(t, &r, tm)
-		if err := r.Notify(event(taskwatch.Exec)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exec)); err != nil {
 			t.Fatal(err)
 		}
 		unregister(t, &r, tm)
@@ -253,18 +245,15 @@ func TestMemoryCap(t *testing.T) {
 func TestFloods(t *testing.T) {
 	o := parse(t, "hostile.c")
 	var records, lines atomic.Int64
-	m := load(t, o, LoadOptions{
-		Params: params("mode=10", "deadline=10s"),
-		Emit: func(e Emitted) {
-			if len(e.Data) == 4096 {
-				records.Add(1)
-			}
-		},
+	m := hear(load(t, o, LoadOptions{Params: params("mode=10", "deadline=10s")}), func(data []byte) {
+		if len(data) == 4096 {
+			records.Add(1)
+		}
 	})
 	var r taskwatch.Registry
 	tm := m.Watchers(0)
 	register(t, &r, tm)
-	if err := r.Notify(event(taskwatch.Exec)); err != nil {
+	if err := r.Feed().Notify(event(taskwatch.Exec)); err != nil {
 		t.Fatal(err)
 	}
 	unregister(t, &r, tm)
@@ -281,7 +270,7 @@ func TestFloods(t *testing.T) {
 	const calls = 200
 	start := time.Now()
 	for range calls {
-		if err := r.Notify(event(taskwatch.Exec)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exec)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -292,10 +281,10 @@ func TestFloods(t *testing.T) {
 		t.Errorf("%+v in %d seconds", s, seconds)
 	}
 
-	m = load(t, o, LoadOptions{Params: params("mode=11"), Emit: func(Emitted) { t.Error("emitted") }})
+	m = hear(load(t, o, LoadOptions{Params: params("mode=11")}), func([]byte) { t.Error("emitted") })
 	tm = m.Watchers(0)
 	register(t, &r, tm)
-	if err := r.Notify(event(taskwatch.Exec)); err != nil {
+	if err := r.Feed().Notify(event(taskwatch.Exec)); err != nil {
 		t.Fatal(err)
 	}
 	unregister(t, &r, tm)
@@ -310,7 +299,7 @@ func TestFloods(t *testing.T) {
 	}})
 	tm = m.Watchers(0)
 	register(t, &r, tm)
-	if err := r.Notify(event(taskwatch.Exec)); err != nil {
+	if err := r.Feed().Notify(event(taskwatch.Exec)); err != nil {
 		t.Fatal(err)
 	}
 	unregister(t, &r, tm)
@@ -325,9 +314,8 @@ func TestSlowModule(t *testing.T) {
 	const n, room = 1000, 16
 	hold, holding := make(chan struct{}), make(chan struct{}, n)
 	var log logged
-	slow := load(t, parse(t, "mirror.c"), LoadOptions{Queue: room,
-		Emit: func(Emitted) { holding <- struct{}{}; <-hold },
-		Log:  func(l slog.Level, text string) { log.add(l, text) }})
+	slow := load(t, parse(t, "mirror.c"), LoadOptions{Queue: room, Log: func(l slog.Level, text string) { log.add(l, text) }})
+	hear(slow, func([]byte) { holding <- struct{}{}; <-hold })
 	quick := load(t, parse(t, "hostile.c"), LoadOptions{})
 	var r taskwatch.Registry
 	before := bystander(t, &r)
@@ -335,7 +323,7 @@ func TestSlowModule(t *testing.T) {
 	register(t, &r, slowModule)
 	register(t, &r, quickModule)
 	notify := func() {
-		if err := r.Notify(event(taskwatch.Exit)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exit)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -366,7 +354,8 @@ func TestSlowModule(t *testing.T) {
 // in its queue.
 func TestOrder(t *testing.T) {
 	var seqs []uint64
-	m := load(t, parse(t, "order.c"), LoadOptions{Emit: func(e Emitted) { seqs = append(seqs, e.Event.Seq) }})
+	m := load(t, parse(t, "order.c"), LoadOptions{})
+	hear(m, func([]byte) { seqs = append(seqs, m.sandbox.host.text.event(m.sandbox.host.record).Seq) })
 	var r taskwatch.Registry
 	tm := m.Watchers(taskwatch.KindsOf(taskwatch.Exec))
 	register(t, &r, tm)
@@ -374,7 +363,7 @@ func TestOrder(t *testing.T) {
 	for i := range n {
 		ev := event([]taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exit, taskwatch.Exec}[i%4])
 		ev.Seq = uint64(i)
-		if err := r.Notify(ev); err != nil {
+		if err := r.Feed().Notify(ev); err != nil {
 			t.Fatal(err)
 		}
 		if ev.Kind == taskwatch.Exec {
@@ -405,7 +394,7 @@ func TestUnregisterDrains(t *testing.T) {
 	for round := range 20 {
 		register(t, &r, tm)
 		for range 500 {
-			if err := r.Notify(event(taskwatch.Exit)); err != nil {
+			if err := r.Feed().Notify(event(taskwatch.Exit)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -414,7 +403,7 @@ func TestUnregisterDrains(t *testing.T) {
 		if s := m.Stats(); s.Calls != total || s.Queued != 0 || s.Drops != 0 {
 			t.Fatalf("round %d: %+v, want %d calls", round, s, total)
 		}
-		if err := r.Notify(event(taskwatch.Exit)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exit)); err != nil {
 			t.Fatal(err)
 		}
 		if s := m.Stats(); s.Calls != total {
@@ -429,20 +418,20 @@ func TestUnregisterGivesUp(t *testing.T) {
 	defer func(d time.Duration) { drainTime = d }(drainTime)
 	drainTime = 10 * time.Millisecond
 	hold, holding := make(chan struct{}), make(chan struct{}, 1)
-	m := load(t, parse(t, "mirror.c"), LoadOptions{Emit: func(Emitted) {
+	m := hear(load(t, parse(t, "mirror.c"), LoadOptions{}), func([]byte) {
 		select {
 		case holding <- struct{}{}:
 			<-hold
 		default:
 			time.Sleep(20 * time.Millisecond)
 		}
-	}})
+	})
 	var r taskwatch.Registry
 	tm := m.Watchers(0)
 	register(t, &r, tm)
 	const n = 100
 	for range n {
-		if err := r.Notify(event(taskwatch.Exit)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exit)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -467,24 +456,24 @@ func TestUnregisterGivesUp(t *testing.T) {
 func TestVetoOfABusyModule(t *testing.T) {
 	hold := make(chan struct{})
 	held := sync.OnceFunc(func() { <-hold })
-	m := load(t, parse(t, "order.c"), LoadOptions{Deadline: 20 * time.Millisecond, Emit: func(Emitted) {
+	m := hear(load(t, parse(t, "order.c"), LoadOptions{Deadline: 20 * time.Millisecond}), func([]byte) {
 		held()
 		time.Sleep(10 * time.Millisecond)
-	}})
+	})
 	var r taskwatch.Registry
 	tm := m.Watchers(taskwatch.KindsOf(taskwatch.Exec))
 	register(t, &r, tm)
 	const n = 50
 	for range n {
-		if err := r.Notify(event(taskwatch.Exit)); err != nil {
+		if err := r.Feed().Notify(event(taskwatch.Exit)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	done := make(chan error)
-	go func() { done <- r.NotifyBefore(event(taskwatch.Exec)) }()
+	go func() { done <- denying(&r).NotifyBefore(event(taskwatch.Exec)) }()
 	close(hold)
-	var we *taskwatch.WatcherError
-	if err := <-done; !errors.As(err, &we) || !errors.Is(err, ErrDeadline) || we.Veto || we.Watcher != "tell" {
+	var we *taskwatch.Failure
+	if err := <-done; !errors.As(err, &we) || !errors.Is(err, ErrDeadline) || we.Verdict != taskwatch.Counted || we.Watcher != "tell" {
 		t.Errorf("got %v", err)
 	}
 	if s := m.Stats(); s.Drops != 1 || s.State != Running {
@@ -501,7 +490,7 @@ func TestHammer(t *testing.T) {
 	o := parse(t, "hostile.c")
 	var r taskwatch.Registry
 	before := bystander(t, &r)
-	m := load(t, o, LoadOptions{Params: params("mode=6", "every=50", "queue=64"), Log: func(slog.Level, string) {}, Report: func(*taskwatch.WatcherError) {}})
+	m := load(t, o, LoadOptions{Params: params("mode=6", "every=50", "queue=64"), Log: func(slog.Level, string) {}, Feed: r.Feed()})
 	var users, notifiers sync.WaitGroup
 	var stop atomic.Bool
 	const threads, each = 4, 2000
@@ -510,7 +499,7 @@ func TestHammer(t *testing.T) {
 			ev := event(taskwatch.Exit)
 			for n := range each {
 				ev.Kind = []taskwatch.Kind{taskwatch.Exit, taskwatch.Exec, taskwatch.Clone}[(n+i)%3]
-				_ = r.Notify(ev) // crashes of its own making
+				_ = r.Feed().Notify(ev) // crashes of its own making
 			}
 		})
 	}
@@ -563,15 +552,15 @@ func TestAllocations(t *testing.T) {
 	var r taskwatch.Registry
 	tm := m.Watchers(taskwatch.KindsOf(taskwatch.Exec))
 	register(t, &r, tm)
-	if got, want := r.Kinds(), taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit); got != want {
+	if got, want := r.Feed().Kinds(), taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit); got != want {
 		t.Errorf("the registry has watchers on %v, want %v", got, want)
 	}
 	for _, k := range []taskwatch.Kind{taskwatch.Exec, taskwatch.Exit, taskwatch.Clone} {
-		ev := event(k)
+		ev, feed := event(k), r.Feed()
 		for range 10_000 { // the queue grows up to its size
-			_ = r.Notify(ev)
+			_ = feed.Notify(ev)
 		}
-		if n := testing.AllocsPerRun(1000, func() { _ = r.Notify(ev) }); n != 0 {
+		if n := testing.AllocsPerRun(1000, func() { _ = feed.Notify(ev) }); n != 0 {
 			t.Errorf("%v: %v allocations an event", k, n)
 		}
 	}

@@ -96,6 +96,36 @@ func params(list ...string) map[string]string {
 	return m
 }
 
+// hear has a module's records go to a function, in the middle of the call.
+func hear(m *Module, fn func(data []byte)) *Module {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sandbox.host.onEmit = fn
+	return m
+}
+
+// failures has the failures in a registry, also those of queued watchers, go
+// to a function, and returns the feed for these.
+func failures(t testing.TB, r *taskwatch.Registry, fn func(*taskwatch.Failure)) *taskwatch.Feed {
+	t.Helper()
+	sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Failure != nil {
+			fn(it.Clone().Failure)
+		}
+	})
+	if err := r.Attach(sink); err != nil {
+		t.Fatal(err)
+	}
+	return r.Feed()
+}
+
+// denying returns a feed of a source that can refuse everything.
+func denying(r *taskwatch.Registry) *taskwatch.Feed {
+	f := r.Feed()
+	f.Deny = taskwatch.AllKinds
+	return f
+}
+
 // register registers the module, and unregisters it at the end.
 func register(t testing.TB, r *taskwatch.Registry, m *taskwatch.Module) {
 	t.Helper()

@@ -52,6 +52,7 @@ type Module struct {
 	inst    *instance // nil after a crash, and once closed
 	entry   entry     // the event that the goroutine, or who drains the queue, is at
 	record  [wire.Size]byte
+	current *taskwatch.Event // that a watcher is called with in place
 	calls   uint64
 	crashes []time.Time // the latest
 	told    uint64      // how many drops were logged
@@ -93,7 +94,7 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 	h := &m.sandbox.host
 	h.onLog = opts.Log
 	h.emits.unlimited, h.logs.unlimited = opts.Synchronous, opts.Synchronous
-	if opts.Emit != nil {
+	if opts.Feed != nil {
 		h.onEmit = m.emit
 	}
 	if m.inst, err = m.sandbox.instantiate(o, params); err != nil {
@@ -118,23 +119,28 @@ func (m *Module) Object() *Object { return m.object }
 // the events that the source can refuse ([source.Capabilities]): on those of
 // them that the module asks for, its watchers are called in place, before the
 // operation, and their errors refuse it. Everything else is put into the
-// module's queue, and its errors go to [LoadOptions.Report]. To one module,
+// module's queue, and its errors go to [LoadOptions.Feed]. To one module,
 // events come in the order in which they were notified, whichever way.
 //
 // When it is unregistered, what waits is worked off for two seconds at most,
 // and then dropped; no watcher runs after that.
 func (m *Module) Watchers(veto taskwatch.Kinds) *taskwatch.Module {
 	inPlace := m.object.Veto & veto
-	t := &taskwatch.Module{Name: m.Name(), Observes: taskwatch.AllKinds &^ inPlace, OnUnregister: m.drain}
+	t := &taskwatch.Module{Name: m.Name(), OnUnregister: m.drain}
 	for k, list := range m.watchers {
+		k := taskwatch.Kind(k)
+		var options []taskwatch.WatchOption
+		if !inPlace.Has(k) {
+			options = append(options, taskwatch.Observe())
+		}
 		switch {
 		case len(list) == 0:
-		case inPlace.Has(taskwatch.Kind(k)), m.opts.Synchronous:
+		case inPlace.Has(k), m.opts.Synchronous:
 			for _, w := range list {
-				t.Table[k] = append(t.Table[k], m.callInPlace(w, inPlace.Has(w.kind)))
+				t.Watch(k, m.callInPlace(w, inPlace.Has(k)), options...)
 			}
 		default:
-			t.Table[k] = []taskwatch.Watcher{m.enqueue}
+			t.Watch(k, m.enqueue, options...)
 		}
 	}
 	return t
@@ -198,23 +204,15 @@ func (m *Module) next() bool {
 	e := &m.entry
 	m.sandbox.host.text = e.text
 	for _, w := range m.watchers[e.kind] {
-		if f := m.invoke(w, &e.record); f != nil && m.opts.Report != nil {
-			m.opts.Report(m.reported(w, f, e.text.event(&e.record)))
+		if f := m.invoke(w, &e.record); f != nil && m.opts.Feed != nil {
+			f.Module, f.Kind, f.Event = m.Name(), w.kind, e.text.event(&e.record)
+			m.opts.Feed.Deliver(taskwatch.Item{Failure: f})
 		}
 	}
 	e.text = text{}
 	m.sandbox.host.text = text{}
 	m.tellDrops(false)
 	return true
-}
-
-// reported returns what a registry would have made of the failure.
-func (m *Module) reported(w *watcher, f *taskwatch.Failure, ev *taskwatch.Event) *taskwatch.WatcherError {
-	we := &taskwatch.WatcherError{Module: m.Name(), Watcher: f.Watcher, Kind: w.kind, Err: f.Err, Event: ev}
-	if f.Crash {
-		we.Panic = f.Err
-	}
-	return we
 }
 
 // callInPlace returns a function that calls a watcher and waits for it, after
@@ -255,7 +253,9 @@ func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
 	}
 	wire.Put(&m.record, ev)
 	m.sandbox.host.text.set(ev)
+	m.current = ev
 	f := m.invoke(w, &m.record)
+	m.current = nil
 	m.sandbox.host.text = text{}
 	return f
 }
@@ -400,10 +400,15 @@ func (m *Module) drain() {
 	m.tellDrops(true)
 }
 
-// emit hands on a record of the module's own.
+// emit hands on a record of the module's own: behind the event that its watcher
+// is called with in place, or else now.
 func (m *Module) emit(data []byte) {
+	if m.current != nil {
+		m.current.Send(m.Name(), data)
+		return
+	}
 	ev := m.sandbox.host.text.event(m.sandbox.host.record)
-	m.opts.Emit(Emitted{Module: m.Name(), Data: data, Event: ev})
+	m.opts.Feed.Deliver(taskwatch.Item{Record: taskwatch.NewRecord(m.Name(), data, ev)})
 }
 
 // Globals reads all variables that the module tells of, sorted by name. It

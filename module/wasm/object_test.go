@@ -242,7 +242,7 @@ func TestCloseObject(t *testing.T) {
 	}
 	var r taskwatch.Registry
 	register(t, &r, m.Watchers(taskwatch.KindsOf(taskwatch.Exec)))
-	if err := r.Notify(event(taskwatch.Exec)); err != nil {
+	if err := r.Feed().Notify(event(taskwatch.Exec)); err != nil {
 		t.Error(err)
 	}
 	if err := m.Reload(); err != nil {

@@ -65,13 +65,10 @@ type LoadOptions struct {
 	// Log, if set, gets what the module logs, prints, or is noted for.
 	Log func(level slog.Level, text string)
 
-	// Emit, if set, gets the records that the module emits. They are borrowed.
-	Emit func(Emitted)
-
-	// Report, if set, gets the errors and crashes of watchers that were not
-	// called in place, which no registry can report. The error is borrowed
-	// like that of [taskwatch.Module.OnError].
-	Report func(*taskwatch.WatcherError)
+	// Feed, if set, gets the records that the module sends, and the errors and
+	// crashes of watchers that were not called in place, which no registry can
+	// report.
+	Feed *taskwatch.Feed
 }
 
 // options are the names of parameters that belong to the sandbox.

@@ -45,7 +45,7 @@ func TestInstrumentedCodeComputesTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got syscall.Errno
-		if err := r.Notify(ev); err != nil && !errors.As(err, &got) {
+		if err := r.Feed().Notify(ev); err != nil && !errors.As(err, &got) {
 			t.Fatal(err)
 		}
 		if got != syscall.Errno(-int32(want[0])) {

@@ -63,7 +63,7 @@ func notifyOnce(t *testing.T, f *wasmfile.File, opts LoadOptions) error {
 	m := load(t, o, opts)
 	var r taskwatch.Registry
 	register(t, &r, m.Watchers(0))
-	return r.Notify(event(taskwatch.Exec))
+	return r.Feed().Notify(event(taskwatch.Exec))
 }
 
 // What a module can have done for it by the host ends at the deadline like

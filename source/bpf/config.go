@@ -46,13 +46,6 @@ type Config struct {
 	// watchers.
 	CallStats bool
 
-	// OnReport, if set, is told of every error of a watcher in the kernel,
-	// and OnEmit gets the records that modules in the kernel send. Both are
-	// called by the goroutine of Run, in order with the events, and must not
-	// keep what they are given.
-	OnReport func(Report)
-	OnEmit   func(Emitted)
-
 	// OnReady, if set, is called once by the goroutine of Run when watching
 	// has begun: what happens from then on is seen.
 	OnReady func()

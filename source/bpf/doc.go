@@ -3,8 +3,8 @@
 //
 // The programs (c/stream.bpf.c) are a built-in of the table of module/kernel,
 // so that modules in the kernel and the events here share hooks and order:
-// [Source.Table] registers modules, and Config.OnReport and Config.OnEmit hear
-// of them.
+// [Source.Table] registers modules, whose failures and records are items like
+// the events.
 //
 // The stream puts one record per event into one ring buffer, which keeps
 // causal order by itself: the record of a clone is reserved before the child

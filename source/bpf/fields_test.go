@@ -7,12 +7,12 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// What every module ignores is not gathered, and named in Missing; with a
+// What nobody reads is not gathered, and named in Missing; with a
 // module that reads it, it is there, also of tasks from before.
-func TestIgnoredFieldsAreNotGathered(t *testing.T) {
+func TestFieldsThatNobodyReadsAreNotGathered(t *testing.T) {
 	const ignored = taskwatch.FieldExe | taskwatch.FieldOldExe | taskwatch.FieldCwd | taskwatch.FieldArgv | taskwatch.FieldCgroup | taskwatch.FieldsRusage
 	kinds := taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)
-	w := newWatchOf(t, Config{}, kinds, ignored, func(ev *taskwatch.Event) bool { return ev.Task.Comm == "load" })
+	w := newWatchOf(t, Config{}, kinds, taskwatch.AllFields&^ignored, nil, func(ev *taskwatch.Event) bool { return ev.Task.Comm == "load" })
 	check := func(events []*taskwatch.Event, missing taskwatch.Fields) {
 		t.Helper()
 		if got := count(events); got != [taskwatch.NumKinds]int{taskwatch.Exec: 1, taskwatch.Exit: 1} {
@@ -36,8 +36,8 @@ func TestIgnoredFieldsAreNotGathered(t *testing.T) {
 	w.until(t, func() bool { return len(w.events) == 2 })
 	check(w.events, ignored)
 
-	reader := &taskwatch.Module{Name: "reader", Observer: true}
-	reader.Table[taskwatch.Exit] = []taskwatch.Watcher{func(*taskwatch.Event) error { return nil }}
+	reader := &taskwatch.Module{Name: "reader"}
+	reader.Watch(taskwatch.Exit, func(*taskwatch.Event) error { return nil }, taskwatch.Observe())
 	if err := w.reg.Register(reader); err != nil {
 		t.Fatal(err)
 	}

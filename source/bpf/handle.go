@@ -41,7 +41,7 @@ func (st *stream) handle(r *record) {
 }
 
 // wants reports whether an event of e is to be delivered.
-func (st *stream) wants(k taskwatch.Kind, e *entry) bool { return st.reg.Enabled(k) && !e.silent }
+func (st *stream) wants(k taskwatch.Kind, e *entry) bool { return st.feed.Enabled(k) && !e.silent }
 
 // event starts an event. The caller fills in the rest and delivers it.
 func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *taskwatch.Event {
@@ -58,7 +58,7 @@ func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *t
 func (st *stream) deliver(ev *taskwatch.Event) {
 	st.seq++
 	ev.Seq = st.seq
-	_ = st.reg.Notify(ev) // reported by the registry; it is too late to refuse anything
+	_ = st.feed.Notify(ev) // the sinks get it; it is too late to refuse anything
 }
 
 // fresh makes room for a task that the kernel says is new: whoever had its

@@ -154,14 +154,14 @@ func TestConfigErrors(t *testing.T) {
 func TestWatchersComeAndGo(t *testing.T) {
 	w := newWatch(t, Config{PID: os.Getpid()}, taskwatch.KindsOf(taskwatch.Exit), nil)
 	ids := make(chan taskwatch.IDs, 100)
-	m := &taskwatch.Module{Name: "late", Observer: true}
-	m.Table[taskwatch.UID] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	m := &taskwatch.Module{Name: "late"}
+	m.Watch(taskwatch.UID, func(ev *taskwatch.Event) error {
 		select {
 		case ids <- ev.OldIDs:
 		default:
 		}
 		return nil
-	}}
+	}, taskwatch.Observe())
 	if err := w.reg.Register(m); err != nil {
 		t.Fatal(err)
 	}

@@ -26,9 +26,9 @@ func (st *stream) loss(lost, dropped uint32) {
 	}
 	if n := int32(lost - st.lost); n > 0 { // else the record is one that was overtaken
 		st.lost = lost
-		l := taskwatch.Loss{Count: uint64(n), Seq: st.seq + 1}
+		l := &taskwatch.Loss{Count: uint64(n), Seq: st.seq + 1}
 		st.seq += uint64(n)
-		st.reg.NotifyLost(l)
+		st.feed.Deliver(taskwatch.Item{Loss: l})
 	}
 }
 

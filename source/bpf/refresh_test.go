@@ -22,12 +22,12 @@ func TestRefresh(t *testing.T) {
 		var seen [taskwatch.NumKinds]atomic.Int32
 		m := &taskwatch.Module{Name: "late"}
 		for _, k := range []taskwatch.Kind{taskwatch.Exec, taskwatch.Exit} {
-			m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+			m.Watch(k, func(ev *taskwatch.Event) error {
 				if slices.Equal(ev.Task.Argv, []string{"true", t.Name()}) {
 					seen[ev.Kind].Add(1)
 				}
 				return nil
-			}}
+			})
 		}
 		if err := w.reg.Register(m); err != nil {
 			t.Fatal(err)

@@ -2,48 +2,28 @@ package bpf
 
 import (
 	"syscall"
-	"time"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
-// Report is one error of a watcher that runs in the kernel.
-type Report struct {
-	kernel.WatcherInfo
-	Errno  syscall.Errno
-	Veto   bool // it refused the operation, or would have but for DryRun
-	DryRun bool
-
-	// Event is what the watcher was called for, as far as it is known: an exec
-	// or a change of ids with what was asked for. It is borrowed.
-	Event *taskwatch.Event
-}
-
-// Emitted is a record that a module in the kernel has sent.
-type Emitted struct {
-	Module string
-	Data   []byte // borrowed
-	Time   time.Time
-	MonoNS int64
-	Task   *taskwatch.Task // in whose context it was sent; borrowed
-}
-
+// report delivers the error of a watcher that runs in the kernel.
 func (st *stream) report(r *record) {
-	fn := st.src.cfg.OnReport
-	if fn == nil {
-		return
-	}
-	who, ok := st.src.table.Watcher(uint32(r.val))
+	w, ok := st.src.table.Watcher(uint32(r.val))
 	if !ok {
 		return
 	}
-	flags := r.val >> 32 & 0xff
-	fn(Report{
-		WatcherInfo: who, Errno: syscall.Errno(r.argvOff),
-		Veto: flags&kernel.ReportVeto != 0, DryRun: flags&kernel.ReportDryRun != 0,
-		Event: st.reported(who.Kind, r),
-	})
+	f := &taskwatch.Failure{
+		Module: w.Module, Watcher: w.Watcher, Kind: w.Kind, Err: syscall.Errno(r.argvOff),
+		Event: st.reported(w.Kind, r),
+	}
+	if flags := r.val >> 32 & 0xff; flags&kernel.ReportVeto != 0 {
+		f.Verdict = taskwatch.Denied
+		if flags&kernel.ReportDryRun != 0 {
+			f.Verdict = taskwatch.WouldDeny
+		}
+	}
+	st.feed.Deliver(taskwatch.Item{Failure: f})
 }
 
 // reported returns the event of a report.
@@ -99,14 +79,17 @@ func changedIDs(ev *taskwatch.Event, field taskwatch.Fields, r *record) taskwatc
 	return decodeIDs(r.argv[16:])
 }
 
+// emitted delivers a record that a module in the kernel has sent.
 func (st *stream) emitted(r *record) {
-	fn := st.src.cfg.OnEmit
-	if fn == nil {
+	name, ok := st.src.table.ModuleByID(uint32(r.val))
+	if !ok {
 		return
 	}
-	if name, ok := st.src.table.ModuleByID(uint32(r.val)); ok {
-		fn(Emitted{Module: name, Data: r.argv, Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Task: st.context(r)})
-	}
+	t := st.context(r)
+	st.feed.Deliver(taskwatch.Item{Record: &taskwatch.Record{
+		Module: name, Data: r.argv, Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Source: Name,
+		Task: t, Missing: unknownOf(t),
+	}})
 }
 
 // context returns the task of a record that is no event. One that is not in
@@ -119,4 +102,26 @@ func (st *stream) context(r *record) *taskwatch.Task {
 	return &taskwatch.Task{
 		PID: r.pid, TID: r.tid, PPID: r.ppid, StartNS: r.start, Comm: string(r.comm), UID: r.uid, GID: r.gid,
 	}
+}
+
+// unknownOf returns the fields of a task that nobody has filled in. Every
+// task that is known has a creator, a name, a program and so on, but threads
+// of the kernel, which have no program.
+func unknownOf(t *taskwatch.Task) (missing taskwatch.Fields) {
+	for field, unknown := range map[taskwatch.Fields]bool{
+		taskwatch.FieldParentID: t.ParentID.IsZero(),
+		taskwatch.FieldPID:      t.PID == 0,
+		taskwatch.FieldTID:      t.TID == 0,
+		taskwatch.FieldStart:    t.StartNS == 0,
+		taskwatch.FieldComm:     t.Comm == "",
+		taskwatch.FieldExe:      t.Exe == "",
+		taskwatch.FieldArgv:     t.Argv == nil,
+		taskwatch.FieldCwd:      t.Cwd == "",
+		taskwatch.FieldCgroup:   t.Cgroup == "",
+	} {
+		if unknown {
+			missing |= field
+		}
+	}
+	return missing
 }

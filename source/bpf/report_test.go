@@ -13,7 +13,6 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
-	recording "github.com/taskwatch/taskwatch/record"
 )
 
 // loadModule loads a module until the test ends.
@@ -50,24 +49,32 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 	}
 	var list []heard
 	cfg := Config{PID: os.Getpid()}
-	cfg.OnEmit = func(e Emitted) {
+	onRecord := func(e *taskwatch.Record) {
 		if e.Module != "emit" || len(e.Data) != 16 || e.Task == nil {
 			t.Errorf("record of %q with %d bytes, want 16 of emit", e.Module, len(e.Data))
 			return
 		}
 		list = append(list, heard{"emit", int(binary.NativeEndian.Uint64(e.Data)), binary.NativeEndian.Uint64(e.Data[8:])})
 	}
-	cfg.OnReport = func(r Report) {
-		if r.Module != "emit" || r.Watcher != "at_exec" || r.Kind != taskwatch.Exec || r.Veto || r.DryRun {
+	onFailure := func(r *taskwatch.Failure) {
+		if r.Module != "emit" || r.Watcher != "at_exec" || r.Kind != taskwatch.Exec || r.Verdict != taskwatch.Counted {
 			t.Errorf("unexpected report %+v", r)
 		}
 		task := r.Event.Task
 		if task.Exe != program || !slices.Equal(task.Argv, []string{program, "exit", "now"}) || task.ArgvCut || !r.Event.Missing.Has(taskwatch.FieldOldExe) {
 			t.Errorf("a report of the exec of %q, argv %q (cut: %v)", task.Exe, task.Argv, task.ArgvCut)
 		}
-		list = append(list, heard{"report", task.TID, uint64(r.Errno)})
+		list = append(list, heard{"report", task.TID, uint64(taskwatch.Errno(r.Err))})
 	}
-	w := newWatch(t, cfg, taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec), func(ev *taskwatch.Event) bool {
+	sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		switch {
+		case it.Record != nil:
+			onRecord(it.Record)
+		case it.Failure != nil:
+			onFailure(it.Failure)
+		}
+	})
+	w := newWatchOf(t, cfg, taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec), taskwatch.AllFields, sink, func(ev *taskwatch.Event) bool {
 		if ev.Task.PPID == os.Getpid() {
 			list = append(list, heard{ev.Kind.String(), ev.Task.TID, ev.Val})
 		}
@@ -121,12 +128,17 @@ func TestRefusalsAreReported(t *testing.T) {
 			"comm": "twvetoed", "on_init": "y", "on_exec": "y", "on_uid": "y", "on_gid": "y",
 		})
 		victim := testutil.BuildC(t, "-static", "../../module/kernel/testdata/twvetoed.c")
-		var reports [taskwatch.NumKinds][]*recording.ErrorLine
-		w := newWatch(t, Config{PID: os.Getpid(), DryRun: dryRun, OnReport: func(r Report) {
-			if r.Veto {
-				reports[r.Kind] = append(reports[r.Kind], r.Line())
+		var reports [taskwatch.NumKinds][]*taskwatch.Failure
+		sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+			if f := it.Failure; f != nil && f.Verdict != taskwatch.Counted {
+				reports[f.Kind] = append(reports[f.Kind], it.Clone().Failure)
 			}
-		}}, taskwatch.AllKinds, nil)
+		})
+		w := newWatchOf(t, Config{PID: os.Getpid(), DryRun: dryRun}, taskwatch.AllKinds, taskwatch.AllFields, sink, nil)
+		verdict := taskwatch.Denied
+		if dryRun {
+			verdict = taskwatch.WouldDeny
+		}
 		if err := w.src.Table().Register(module, kernel.RegisterOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +163,7 @@ func TestRefusalsAreReported(t *testing.T) {
 				t.Fatalf("dry run %v: %d reports of %s, want 1", dryRun, len(reports[k]), k)
 			}
 			l := reports[k][0]
-			if l.Module != "veto" || l.Errno != int(syscall.EAGAIN) || l.Veto == dryRun || l.DryRun != dryRun || l.Event.Kind != k {
+			if l.Module != "veto" || l.Err != syscall.EAGAIN || l.Verdict != verdict || l.Event.Kind != k {
 				t.Errorf("dry run %v: %s: %+v", dryRun, k, l)
 			}
 		}

@@ -35,30 +35,44 @@ type watch struct {
 
 func newWatch(t testing.TB, cfg Config, kinds taskwatch.Kinds, keep func(*taskwatch.Event) bool) *watch {
 	t.Helper()
-	return newWatchOf(t, cfg, kinds, 0, keep)
+	return newWatchOf(t, cfg, kinds, taskwatch.AllFields, nil, keep)
 }
 
-// newWatchOf is newWatch for a module that ignores some fields.
-func newWatchOf(t testing.TB, cfg Config, kinds taskwatch.Kinds, ignores taskwatch.Fields, keep func(*taskwatch.Event) bool) *watch {
+// newWatchOf is newWatch for a module that reads some fields, and with a sink
+// for what is no event.
+func newWatchOf(t testing.TB, cfg Config, kinds taskwatch.Kinds, reads taskwatch.Fields, sink taskwatch.Sink, keep func(*taskwatch.Event) bool) *watch {
 	t.Helper()
 	testutil.Root(t)
 	w := &watch{done: make(chan error, 1)}
-	m := &taskwatch.Module{Name: "test", Observer: true, Ignores: ignores, OnLost: func(l taskwatch.Loss) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.losses = append(w.losses, l)
-	}}
+	m := &taskwatch.Module{Name: "test"}
+	losses := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Loss != nil {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.losses = append(w.losses, *it.Loss)
+		}
+	})
 	for _, k := range kinds.List() {
-		m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+		m.Watch(k, func(ev *taskwatch.Event) error {
 			if keep == nil || keep(ev) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				w.events = append(w.events, ev.Clone())
 			}
 			return nil
-		}}
+		}, taskwatch.Observe(), taskwatch.Reads(reads))
 	}
-	if err := w.reg.Register(m); err != nil {
+	if kinds != 0 {
+		if err := w.reg.Register(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sink != nil {
+		if err := w.reg.Attach(sink); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.reg.Attach(losses); err != nil {
 		t.Fatal(err)
 	}
 	ready := make(chan struct{})

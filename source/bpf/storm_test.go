@@ -221,9 +221,9 @@ func forkCycle(t testing.TB, kinds taskwatch.Kinds) (*stream, []record) {
 	src := &Source{}
 	k := &half{support: &kernel.Support{LSM: os.ErrInvalid, ModifyReturn: os.ErrInvalid}}
 	var reg taskwatch.Registry
-	m := &taskwatch.Module{Name: "none", Observer: true}
+	m := &taskwatch.Module{Name: "none"}
 	for _, kind := range kinds.List() {
-		m.Table[kind] = []taskwatch.Watcher{func(*taskwatch.Event) error { return nil }}
+		m.Watch(kind, func(*taskwatch.Event) error { return nil }, taskwatch.Observe())
 	}
 	if err := reg.Register(m); err != nil {
 		t.Fatal(err)

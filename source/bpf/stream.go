@@ -12,7 +12,7 @@ import (
 type stream struct {
 	src    *Source
 	kernel *half
-	reg    *taskwatch.Registry
+	feed   *taskwatch.Feed
 	alarm  *alarm
 	table  *table
 	clocks clocks
@@ -40,7 +40,7 @@ type stream struct {
 
 func newStream(s *Source, k *half, reg *taskwatch.Registry) *stream {
 	return &stream{
-		src: s, kernel: k, reg: reg,
+		src: s, kernel: k, feed: reg.Feed(),
 		table:   newTable(newRun()),
 		argv:    make(map[uint64][]byte),
 		cgroups: make(map[uint64]string),
@@ -155,7 +155,7 @@ func (st *stream) drain() (n int, busy bool) {
 
 // watch makes the kernel side gather what the registry's modules watch now.
 func (st *stream) watch() error {
-	kinds, fields := st.reg.Kinds(), st.reg.Fields()
+	kinds, fields := st.feed.Kinds(), st.feed.Fields()
 	if kinds == st.kinds && fields == st.fields && st.watching {
 		return nil
 	}

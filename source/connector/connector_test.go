@@ -29,22 +29,30 @@ type collector struct {
 }
 
 func (c *collector) module() *taskwatch.Module {
-	m := &taskwatch.Module{Name: "collector", Observer: true}
-	for k := range m.Table {
-		m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	m := &taskwatch.Module{Name: "collector"}
+	for _, k := range taskwatch.AllKinds.List() {
+		m.Watch(k, func(ev *taskwatch.Event) error {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.events = append(c.events, ev.Clone())
 			return nil
-		}}
-	}
-	m.OnLost = func(l taskwatch.Loss) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.losses = append(c.losses, l)
+		}, taskwatch.Observe())
 	}
 	return m
 }
+
+// Wants, Take and Close make the collector a sink for losses.
+func (c *collector) Wants() taskwatch.Wants { return nil }
+
+func (c *collector) Take(it taskwatch.Item) {
+	if it.Loss != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.losses = append(c.losses, *it.Loss)
+	}
+}
+
+func (c *collector) Close(context.Context) error { return nil }
 
 func (c *collector) count(match func(*taskwatch.Event) bool) (n int) {
 	c.mu.Lock()
@@ -157,10 +165,10 @@ func TestLossIsTold(t *testing.T) {
 	var c collector
 	m := c.module()
 	slow := make(chan struct{})
-	m.Table[taskwatch.Clone] = append(m.Table[taskwatch.Clone], func(ev *taskwatch.Event) error {
+	m.Watch(taskwatch.Clone, func(ev *taskwatch.Event) error {
 		<-slow
 		return nil
-	})
+	}, taskwatch.Observe())
 	s, stop := watchQueue(t, Config{BufferSize: 1}, m, 16)
 	child := func(count int) *exec.Cmd {
 		cmd := exec.Command("sh", "-c", forks, "sh", strconv.Itoa(count))
@@ -380,10 +388,10 @@ func TestThreadsAreThreads(t *testing.T) {
 	var c collector
 	m := c.module()
 	slow := make(chan struct{})
-	m.Table[taskwatch.Clone] = append(m.Table[taskwatch.Clone], func(*taskwatch.Event) error {
+	m.Watch(taskwatch.Clone, func(*taskwatch.Event) error {
 		<-slow
 		return nil
-	})
+	}, taskwatch.Observe())
 	_, stop := watch(t, Config{}, m)
 	tids := make(chan int)
 	for range n {

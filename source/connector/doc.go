@@ -49,7 +49,7 @@
 // # Loss
 //
 // Each message carries a number that counts the messages of its CPU. A gap
-// shows in the next message of that CPU, and is told to Registry.NotifyLost
+// shows in the next message of that CPU, and is told to Feed.Deliver
 // there, with the count of the missing messages, whatever they were; a full socket buffer (ENOBUFS) after which no
 // gap shows is told with the count 0. Then the table is brought in line with
 // /proc: tasks that are new there are known from then on, and tasks that are

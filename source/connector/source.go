@@ -88,7 +88,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		return err
 	}
 	st := &stream{
-		src: s, reg: reg, conn: conn,
+		src: s, feed: reg.Feed(), conn: conn,
 		queue: newQueue(conn), table: newTable(rand.Uint64()),
 	}
 	var filling sync.WaitGroup

@@ -12,7 +12,7 @@ import (
 // stream is one run of a source.
 type stream struct {
 	src     *Source
-	reg     *taskwatch.Registry
+	feed    *taskwatch.Feed
 	conn    *cnproc.Conn
 	queue   *queue
 	table   *table
@@ -115,7 +115,7 @@ func (st *stream) handle(r *cnproc.Record) error {
 
 // lose tells that n messages were lost, 0 if it is not known how many.
 func (st *stream) lose(n uint64) error {
-	st.reg.NotifyLost(taskwatch.Loss{Count: n, Seq: st.seq + 1})
+	st.feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Count: n, Seq: st.seq + 1}})
 	st.seq += n
 	st.lost += n
 	st.overrun, st.dirty = false, true
@@ -144,7 +144,7 @@ func (st *stream) settle() error {
 // event cannot tell, besides what is not known of the task.
 func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing taskwatch.Fields) {
 	defer st.ev.Reset()
-	if st.src.cfg.PID != 0 && !e.proc.inTree || !st.reg.Enabled(k) {
+	if st.src.cfg.PID != 0 && !e.proc.inTree || !st.feed.Enabled(k) {
 		return
 	}
 	if !e.ppidKnown() {
@@ -159,5 +159,5 @@ func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing 
 	ev.MonoNS, ev.Time = r.NS, time.Unix(0, r.NS+st.clock.wall)
 	ev.Final = k.Vetoable()
 	ev.Missing = (missing | e.unknown) & taskwatch.FieldsOf(k)
-	_ = st.reg.Notify(ev) // nothing can be refused any more
+	_ = st.feed.Notify(ev) // nothing can be refused any more
 }

@@ -75,9 +75,9 @@ func recordRun(argv []string) error {
 		return err
 	}
 	defer null.Close()
-	w := record.NewWriter(null)
+	w := taskwatch.NewQueue(record.NewWriter(null, taskwatch.WantAll(taskwatch.AllKinds)), taskwatch.QueueOptions{Block: true}) // as run -o does
 	var reg taskwatch.Registry
-	if err := reg.Register(w.Module("json", taskwatch.AllKinds, record.ModuleOptions{})); err != nil {
+	if err := reg.Attach(w); err != nil {
 		return err
 	}
 	src, err := ptrace.New(ptrace.Config{Path: argv[0], Argv: argv})
@@ -90,7 +90,7 @@ func recordRun(argv []string) error {
 	if e := src.Exit(); e.Code != 0 || e.Signal != 0 {
 		return fmt.Errorf("%q ended with %+v", argv, e)
 	}
-	return w.Close()
+	return reg.Detach(context.Background(), w)
 }
 
 func readNS(b *testing.B, file string) float64 {

@@ -56,7 +56,7 @@ func (t *tracer) forking(tr *tracee, call syscallRegs) {
 		return
 	}
 	task := t.child(tr, flags)
-	if errno := t.vetoed(t.notify(t.event(taskwatch.Init, task, flags))); errno != 0 {
+	if errno := taskwatch.Denial(t.notify(t.event(taskwatch.Init, task, flags))); errno != 0 {
 		t.refuse(tr, errno)
 		t.freed(task, 0, false)
 		return
@@ -148,7 +148,7 @@ func (t *tracer) follow(tr *tracee) {
 
 // watchesEnd reports whether anybody hears of the exit code of a task.
 func (t *tracer) watchesEnd() bool {
-	return t.reg.Kinds()&taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free) != 0
+	return t.feed.Kinds()&taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free) != 0
 }
 
 // watchExit makes a tracee that creates a task stop at the start of its exit.

@@ -41,7 +41,7 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 	if tr == t.command && !t.started {
 		ev.Missing |= taskwatch.FieldOldExe
 	}
-	errno := t.vetoed(t.reg.NotifyBefore(ev))
+	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
 	old.set(tr.task)
 	if errno != 0 {
 		t.refuse(tr, errno)
@@ -81,7 +81,7 @@ func (t *tracer) execed(tr *tracee) {
 	}
 	next.set(task)
 	t.setIDFile(tr)
-	if !t.reg.Enabled(taskwatch.Exec) {
+	if !t.feed.Enabled(taskwatch.Exec) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
@@ -93,10 +93,10 @@ func (t *tracer) execed(tr *tracee) {
 	}
 	t.count(ev)
 	if asked {
-		_ = t.reg.NotifyAfter(ev) // observers only: reported, refuses nothing
+		_ = t.feed.NotifyAfter(ev) // observers only: reported, refuses nothing
 	} else {
 		ev.Final = true
-		_ = t.reg.Notify(ev)
+		_ = t.feed.Notify(ev)
 	}
 	t.resume(tr, unix.PTRACE_CONT, 0)
 }

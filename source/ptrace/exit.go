@@ -36,7 +36,7 @@ func (t *tracer) exit(tr *tracee, code uint64, used *usage) {
 		return
 	}
 	tr.proc.live--
-	if !t.reg.Enabled(taskwatch.Exit) || !t.started {
+	if !t.feed.Enabled(taskwatch.Exit) || !t.started {
 		return
 	}
 	ev := t.event(taskwatch.Exit, tr.task, code)

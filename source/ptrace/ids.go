@@ -37,7 +37,7 @@ func (t *tracer) ask(tr *tracee, kind taskwatch.Kind, st *procfs.Status, next ta
 	*ids = next
 	ev := t.event(kind, tr.task, 0)
 	ev.OldIDs, ev.Cause = now, taskwatch.CauseSyscall
-	errno := t.vetoed(t.reg.NotifyBefore(ev))
+	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
 	*ids = now
 	tr.call.asked = true
 	return errno
@@ -66,11 +66,11 @@ func (t *tracer) idChanged(k taskwatch.Kind, task *taskwatch.Task, ids *taskwatc
 	ev.OldIDs, ev.Cause = old, cause
 	t.count(ev)
 	if asked {
-		_ = t.reg.NotifyAfter(ev) // observers only
+		_ = t.feed.NotifyAfter(ev) // observers only
 		return
 	}
 	ev.Final = true
-	_ = t.reg.Notify(ev)
+	_ = t.feed.Notify(ev)
 }
 
 // Capability numbers (include/uapi/linux/capability.h).

@@ -35,8 +35,8 @@ func TestPredictedIDsAreTheKernels(t *testing.T) {
 			return nil
 		}
 		tr := watch(t, Config{Argv: argv},
-			&taskwatch.Module{Name: "ask", Table: taskwatch.Table{taskwatch.UID: {ask}, taskwatch.GID: {ask}}},
-			&taskwatch.Module{Name: "told", Observer: true, Table: taskwatch.Table{taskwatch.UID: {told}, taskwatch.GID: {told}}})
+			watching("ask", ask, nil, taskwatch.UID, taskwatch.GID),
+			watching("told", told, []taskwatch.WatchOption{taskwatch.Observe()}, taskwatch.UID, taskwatch.GID))
 		if tr.err != nil || tr.source.Exit().Code != 0 {
 			t.Fatal(tr.err, tr.source.Exit())
 		}
@@ -77,7 +77,7 @@ func TestVetoKeepsIDs(t *testing.T) {
 		return nil
 	}
 	tr := watch(t, Config{Argv: []string{prog, "setuid:1000", "setuid:1001"}},
-		&taskwatch.Module{Name: "deny", Table: taskwatch.Table{taskwatch.UID: {deny}}})
+		watching("deny", deny, nil, taskwatch.UID))
 	if tr.err != nil {
 		t.Fatal(tr.err)
 	}
@@ -85,7 +85,7 @@ func TestVetoKeepsIDs(t *testing.T) {
 	if len(uids) != 1 || uids[0].OldIDs != (taskwatch.IDs{}) || uids[0].Task.UID != (taskwatch.IDs{1001, 1001, 1001, 1001}) {
 		t.Errorf("uid events %+v; want one, from 0 to 1001", uids)
 	}
-	if len(tr.errors) != 1 || tr.errors[0].Module != "deny" || !tr.errors[0].Veto {
+	if len(tr.errors) != 1 || tr.errors[0].Module != "deny" || tr.errors[0].Verdict != taskwatch.Denied {
 		t.Errorf("errors %v; want one veto by deny", tr.errors)
 	}
 }

@@ -25,7 +25,7 @@ type tree struct {
 	err     error
 	events  []*taskwatch.Event // clones
 	notices []string
-	errors  []*taskwatch.WatcherError
+	errors  []*taskwatch.Failure
 }
 
 func (tr *tree) kind(k taskwatch.Kind) (events []*taskwatch.Event) {
@@ -41,19 +41,35 @@ func (tr *tree) kind(k taskwatch.Kind) (events []*taskwatch.Event) {
 // and reported.
 const limit = 2 * time.Minute
 
+// watching returns a module with one watcher on some kinds.
+func watching(name string, fn taskwatch.Watcher, options []taskwatch.WatchOption, kinds ...taskwatch.Kind) *taskwatch.Module {
+	m := &taskwatch.Module{Name: name}
+	for _, k := range kinds {
+		m.Watch(k, fn, options...)
+	}
+	return m
+}
+
 // watch runs a command with an observer of everything and the given modules.
 func watch(t *testing.T, cfg Config, modules ...*taskwatch.Module) *tree {
 	t.Helper()
 	tr := &tree{}
 	var reg taskwatch.Registry
-	observer := &taskwatch.Module{Name: "observer", Observer: true}
-	for k := range observer.Table {
-		observer.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	observer := &taskwatch.Module{Name: "observer"}
+	for _, k := range taskwatch.AllKinds.List() {
+		observer.Watch(k, func(ev *taskwatch.Event) error {
 			tr.events = append(tr.events, ev.Clone())
 			return nil
-		}}
+		}, taskwatch.Observe())
 	}
-	observer.OnError = func(we *taskwatch.WatcherError) { tr.errors = append(tr.errors, we) }
+	failures := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Failure != nil {
+			tr.errors = append(tr.errors, it.Clone().Failure)
+		}
+	})
+	if err := reg.Attach(failures); err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range append([]*taskwatch.Module{observer}, modules...) {
 		if err := reg.Register(m); err != nil {
 			t.Fatal(err)
@@ -195,16 +211,15 @@ func TestCancelKillsTheTree(t *testing.T) {
 	defer cancel()
 	var reg taskwatch.Registry
 	execs, frees := 0, 0
-	err := reg.Register(&taskwatch.Module{Name: "count", Observer: true, Table: taskwatch.Table{
-		taskwatch.Exec: {func(ev *taskwatch.Event) error {
-			if execs++; execs == 4 { // the shell and three sleeps
-				cancel()
-			}
-			return nil
-		}},
-		taskwatch.Free: {func(*taskwatch.Event) error { frees++; return nil }},
-	}})
-	if err != nil {
+	count := &taskwatch.Module{Name: "count"}
+	count.Watch(taskwatch.Exec, func(ev *taskwatch.Event) error {
+		if execs++; execs == 4 { // the shell and three sleeps
+			cancel()
+		}
+		return nil
+	}, taskwatch.Observe())
+	count.Watch(taskwatch.Free, func(*taskwatch.Event) error { frees++; return nil }, taskwatch.Observe())
+	if err := reg.Register(count); err != nil {
 		t.Fatal(err)
 	}
 	s, err := New(Config{Path: "sh", Argv: []string{"sh", "-c", "sleep 1000 & (sleep 1000 & setsid sleep 1000) & wait; wait"}})
@@ -225,15 +240,13 @@ func TestCancelKillsTheTree(t *testing.T) {
 func TestSignalAndKill(t *testing.T) {
 	var reg taskwatch.Registry
 	ready := make(chan struct{})
-	err := reg.Register(&taskwatch.Module{Name: "ready", Observer: true, Table: taskwatch.Table{
-		taskwatch.Exec: {func(ev *taskwatch.Event) error {
-			if ev.Task.Comm == "sleep" {
-				close(ready)
-			}
-			return nil
-		}},
-	}})
-	if err != nil {
+	observe := []taskwatch.WatchOption{taskwatch.Observe()}
+	if err := reg.Register(watching("ready", func(ev *taskwatch.Event) error {
+		if ev.Task.Comm == "sleep" {
+			close(ready)
+		}
+		return nil
+	}, observe, taskwatch.Exec)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := New(Config{Path: "sh", Argv: []string{"sh", "-c", "trap 'exit 42' USR1; sleep 1000 & wait"}})
@@ -374,10 +387,8 @@ func Test32BitProgram(t *testing.T) {
 func TestProgramRunsOnWhileCommandSleeps(t *testing.T) {
 	var reg taskwatch.Registry
 	ready := make(chan struct{})
-	err := reg.Register(&taskwatch.Module{Name: "ready", Observer: true, Table: taskwatch.Table{
-		taskwatch.Exec: {func(*taskwatch.Event) error { close(ready); return nil }},
-	}})
-	if err != nil {
+	observe := []taskwatch.WatchOption{taskwatch.Observe()}
+	if err := reg.Register(watching("ready", func(*taskwatch.Event) error { close(ready); return nil }, observe, taskwatch.Exec)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := New(Config{Path: "sleep", Argv: []string{"sleep", "1000"}})
@@ -432,11 +443,11 @@ func TestEndOfContextAmongForks(t *testing.T) {
 		if i == 0 {
 			cancel() // before it has begun
 		}
-		m := &taskwatch.Module{Name: "cancel", Observer: true}
-		m.Table[taskwatch.Exec] = []taskwatch.Watcher{func(*taskwatch.Event) error {
+		m := &taskwatch.Module{Name: "cancel"}
+		m.Watch(taskwatch.Exec, func(*taskwatch.Event) error {
 			time.AfterFunc(time.Duration(i)*20*time.Microsecond, cancel)
 			return nil
-		}}
+		}, taskwatch.Observe())
 		var reg taskwatch.Registry
 		if err := reg.Register(m); err != nil {
 			t.Fatal(err)

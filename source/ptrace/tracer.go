@@ -21,7 +21,7 @@ import (
 // parent of the command.
 type tracer struct {
 	src    *Source
-	reg    *taskwatch.Registry
+	feed   *taskwatch.Feed
 	traps  trapSet // fixed when the filter is installed
 	vetoes taskwatch.Kinds
 
@@ -48,7 +48,7 @@ type tracer struct {
 
 func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 	t := &tracer{
-		src: s, reg: reg,
+		src: s, feed: reg.Feed(),
 		tracees: make(map[int]*tracee),
 		early:   make(map[int]*earlyStop),
 		adopted: make(map[int]int64),
@@ -58,7 +58,8 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 		clock:   newClock(),
 	}
 	if haveSeccomp() {
-		t.vetoes = reg.VetoKinds()
+		t.vetoes = t.feed.DenyKinds()
+		t.feed.Deny, t.feed.DryRun = taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID), s.cfg.DryRun
 		t.traps = trapSetID | trapPtrace | trapUserNS
 		if t.vetoes.Has(taskwatch.Init) {
 			t.traps |= trapClone
@@ -385,24 +386,14 @@ func (t *tracer) event(k taskwatch.Kind, task *taskwatch.Task, val uint64) *task
 // notify delivers an event whose decision and fact are one moment.
 func (t *tracer) notify(ev *taskwatch.Event) error {
 	t.count(ev)
-	return t.reg.Notify(ev)
+	return t.feed.Notify(ev)
 }
 
 // count makes the event's sequence number final. A veto leaves no event, so
 // an event that is only asked about shares its number with the next.
 func (t *tracer) count(ev *taskwatch.Event) {
-	if t.reg.Enabled(ev.Kind) {
+	if t.feed.Enabled(ev.Kind) {
 		t.seq++
 		ev.Seq = t.seq
 	}
-}
-
-// vetoed returns the error number with which an operation must fail after its
-// watchers returned err, or 0 if it may go on.
-func (t *tracer) vetoed(err error) unix.Errno {
-	var we *taskwatch.WatcherError
-	if err == nil || t.src.cfg.DryRun || !errors.As(err, &we) || !we.Veto {
-		return 0
-	}
-	return taskwatch.Errno(err)
 }

@@ -132,12 +132,12 @@ func (b *build) watched(t *testing.T) []string {
 	}
 	execs := map[*taskwatch.Task][]string{}
 	var list []string
-	m := &taskwatch.Module{Name: "truth", Observer: true}
-	m.Table[taskwatch.Exec] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	m := &taskwatch.Module{Name: "truth"}
+	m.Watch(taskwatch.Exec, func(ev *taskwatch.Event) error {
 		execs[ev.Task] = append(execs[ev.Task], program(ev.Task.Exe, ev.Task.Argv))
 		return nil
-	}}
-	m.Table[taskwatch.Exit] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	}, taskwatch.Observe())
+	m.Watch(taskwatch.Exit, func(ev *taskwatch.Event) error {
 		if ran := execs[ev.Task]; b.all || ran != nil {
 			end := fmt.Sprintf("exited %d", ev.Exit.Code)
 			if ev.Exit.Signal != 0 {
@@ -146,7 +146,7 @@ func (b *build) watched(t *testing.T) []string {
 			list = append(list, b.describe(ran, end))
 		}
 		return nil
-	}}
+	}, taskwatch.Observe())
 	var reg taskwatch.Registry
 	if err := reg.Register(m); err != nil {
 		t.Fatal(err)

@@ -27,14 +27,14 @@ func newInstance(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 		reg       taskwatch.Registry
 		recording bytes.Buffer
 	)
-	w := record.NewWriter(&recording)
-	if err := reg.Register(w.Module("record", taskwatch.AllKinds, record.ModuleOptions{})); err != nil {
+	w := record.NewWriter(&recording, taskwatch.WantAll(taskwatch.AllKinds))
+	if err := reg.Attach(w); err != nil {
 		t.Fatal(err)
 	}
 	if err := live.Run(t.Context(), &reg); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
+	if err := reg.Detach(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 	src, err := replay.New(bytes.NewReader(recording.Bytes()), "recording", replay.Options{Scan: true})

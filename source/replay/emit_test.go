@@ -12,10 +12,10 @@ import (
 // the kernel sent a record between two events.
 func TestRecordsOfModulesKeepTheirPlace(t *testing.T) {
 	events := bytes.SplitAfter(recording(t, taskwatch.KindsOf(taskwatch.Exec)), []byte("\n"))
-	emit := record.AppendEmit(nil, &record.EmitLine{Module: "m", Data: []byte{0, 1}, Source: "bpf", Task: &taskwatch.Task{PID: 7}})
+	emit := record.Append(nil, taskwatch.Item{Record: &taskwatch.Record{Module: "m", Data: []byte{0, 1}, Seq: 1, Source: "bpf", Task: &taskwatch.Task{PID: 7}}})
 	want := bytes.Join([][]byte{events[0], emit, bytes.Join(events[1:], nil)}, nil)
-	got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry, w *record.Writer) {
-		if err := run(t, reg, bytes.NewReader(want), Options{OnError: w.Error, OnEmit: w.Emit}); err != nil {
+	got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry) {
+		if err := run(t, reg, bytes.NewReader(want), Options{}); err != nil {
 			t.Error(err)
 		}
 	})

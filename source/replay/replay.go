@@ -9,9 +9,9 @@
 // as they are read. Every event is final, because nothing that happened can
 // be vetoed.
 //
-// Losses are notified where they were recorded. Recorded errors of watchers
-// are not notified again, because the modules that failed are not the ones
-// that run now; Options.OnError gets them.
+// Losses, recorded failures of watchers and records of modules are delivered
+// where they were recorded. The modules that failed are not the ones that run
+// now, and nothing is counted for these.
 package replay
 
 import (
@@ -28,14 +28,6 @@ import (
 
 // Options say how a recording is replayed. The zero value is ready for use.
 type Options struct {
-	// OnError, if set, is called with each recorded error of a watcher, in
-	// its place among the events and on the same goroutine. The line may be
-	// kept.
-	OnError func(*record.ErrorLine)
-
-	// OnEmit is the same for records that modules in the kernel had sent.
-	OnEmit func(*record.EmitLine)
-
 	// Scan makes New read the recording once from end to end, so that the
 	// capabilities are those of this very recording. It needs an
 	// io.ReadSeeker.
@@ -105,7 +97,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		})
 		defer stop()
 	}
-	in := record.NewReader(s.in, s.name)
+	in, feed := record.NewReader(s.in, s.name), reg.Feed()
 	for ctx.Err() == nil {
 		l, err := in.Next()
 		switch {
@@ -114,22 +106,18 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		case err != nil:
 			return err
 		case l.Event != nil:
-			s.event(reg, l.Event)
-		case l.Lost != nil:
-			reg.NotifyLost(*l.Lost)
-		case l.Error != nil && s.opts.OnError != nil:
-			s.opts.OnError(l.Error)
-		case l.Emit != nil && s.opts.OnEmit != nil:
-			s.opts.OnEmit(l.Emit)
+			s.event(feed, l.Event)
+		default:
+			feed.Deliver(l)
 		}
 	}
 	return nil
 }
 
-func (s *Source) event(reg *taskwatch.Registry, ev *taskwatch.Event) {
+func (s *Source) event(feed *taskwatch.Feed, ev *taskwatch.Event) {
 	ev.Task = s.tasks.update(ev)
 	ev.Final = true
-	_ = reg.Notify(ev) // the registry reports it, and there is nothing to refuse
+	_ = feed.Notify(ev) // the sinks get it, and there is nothing to refuse
 	if ev.Kind == taskwatch.Free {
 		s.tasks.remove(ev.Task.ID)
 	}

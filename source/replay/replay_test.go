@@ -22,6 +22,8 @@ import (
 // events are lost and a fork fails.
 func live(reg *taskwatch.Registry) {
 	const run = 0xabc
+	feed := reg.Feed()
+	feed.Deny = taskwatch.AllKinds
 	var seq uint64
 	notify := func(call func(*taskwatch.Event) error, ev taskwatch.Event) {
 		seq++
@@ -37,45 +39,39 @@ func live(reg *taskwatch.Registry) {
 	failed := child.Clone()
 	failed.ID = id(3)
 
-	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Exec, Task: shell, Missing: taskwatch.FieldParentID | taskwatch.FieldOldExe})
-	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Init, Val: 17, Task: child})
+	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.Exec, Task: shell, Missing: taskwatch.FieldParentID | taskwatch.FieldOldExe})
+	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.Init, Val: 17, Task: child})
 	child.PID, child.TID, child.StartNS = 11, 11, 77
-	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Clone, Val: 17, Task: child})
+	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.Clone, Val: 17, Task: child})
 	child.UID = taskwatch.IDs{7, 7, 7, 7}
-	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.UID, Cause: taskwatch.CauseSyscall, Task: child})
+	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.UID, Cause: taskwatch.CauseSyscall, Task: child})
 	refused := child.Clone()
 	refused.Exe, refused.Argv = "/bin/rm", []string{"rm", "-rf", "/"}
-	notify(reg.NotifyBefore, taskwatch.Event{Kind: taskwatch.Exec, Task: refused, OldExe: "/bin/sh"})
-	reg.NotifyLost(taskwatch.Loss{Count: 3, Seq: seq + 1})
+	notify(feed.NotifyBefore, taskwatch.Event{Kind: taskwatch.Exec, Task: refused, OldExe: "/bin/sh"})
+	feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Count: 3, Seq: seq + 1}})
 	seq += 3
-	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Init, Val: 17, Task: failed})
-	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Free, Task: failed, Missing: taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart})
+	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.Init, Val: 17, Task: failed})
+	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.Free, Task: failed, Missing: taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart})
 	child.Comm, child.Exe, child.Argv, child.ArgvCut = "true", "/bin/true", []string{"true"}, false
-	notify(reg.NotifyAfter, taskwatch.Event{Kind: taskwatch.Exec, Task: child, OldExe: "/bin/sh"})
-	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Exit, Val: 256, Task: child, Exit: taskwatch.ExitStatus{Code: 1, Group: true},
+	notify(feed.NotifyAfter, taskwatch.Event{Kind: taskwatch.Exec, Task: child, OldExe: "/bin/sh"})
+	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.Exit, Val: 256, Task: child, Exit: taskwatch.ExitStatus{Code: 1, Group: true},
 		Rusage: taskwatch.Rusage{UTimeNS: 5}, Missing: taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes | taskwatch.FieldCwd})
-	notify(reg.Notify, taskwatch.Event{Kind: taskwatch.Free, Val: 256, Task: child, LifetimeNS: 12, Inferred: true})
+	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.Free, Val: 256, Task: child, LifetimeNS: 12, Inferred: true})
 }
 
 // recordOf returns what a Writer makes of what deliver notifies.
-func recordOf(t *testing.T, kinds taskwatch.Kinds, guard *taskwatch.Module, deliver func(*taskwatch.Registry, *record.Writer)) []byte {
+func recordOf(t *testing.T, kinds taskwatch.Kinds, guard *taskwatch.Module, deliver func(*taskwatch.Registry)) []byte {
 	t.Helper()
 	var (
 		reg taskwatch.Registry
 		out bytes.Buffer
 	)
-	w := record.NewWriter(&out)
-	modules := []*taskwatch.Module{w.Module("record", kinds, record.ModuleOptions{Veto: taskwatch.AllKinds})}
-	if guard != nil {
-		modules = append(modules, guard)
+	w := record.NewWriter(&out, taskwatch.WantAll(kinds))
+	if err := errors.Join(reg.Attach(w), reg.Register(guard)); err != nil {
+		t.Fatal(err)
 	}
-	for _, m := range modules {
-		if err := reg.Register(m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	deliver(&reg, w)
-	if err := w.Close(); err != nil {
+	deliver(&reg)
+	if err := reg.Detach(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
@@ -85,13 +81,13 @@ func recordOf(t *testing.T, kinds taskwatch.Kinds, guard *taskwatch.Module, deli
 func recording(t *testing.T, kinds taskwatch.Kinds) []byte {
 	t.Helper()
 	guard := &taskwatch.Module{Name: "guard"}
-	guard.Table[taskwatch.Exec] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	guard.Watch(taskwatch.Exec, func(ev *taskwatch.Event) error {
 		if ev.Task.Exe == "/bin/rm" {
 			return syscall.EACCES
 		}
 		return nil
-	}}
-	return recordOf(t, kinds, guard, func(reg *taskwatch.Registry, _ *record.Writer) { live(reg) })
+	})
+	return recordOf(t, kinds, guard, live)
 }
 
 func run(t *testing.T, reg *taskwatch.Registry, in io.Reader, opts Options) error {
@@ -114,8 +110,8 @@ func TestReplayedRecordingIsTheRecording(t *testing.T) {
 		if !bytes.Contains(want, []byte(`"event":"error"`)) || !bytes.Contains(want, []byte(`"event":"lost"`)) {
 			t.Fatalf("the recording lacks the lines that are no events:\n%s", want)
 		}
-		got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry, w *record.Writer) {
-			if err := run(t, reg, bytes.NewReader(want), Options{OnError: w.Error}); err != nil {
+		got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry) {
+			if err := run(t, reg, bytes.NewReader(want), Options{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -131,10 +127,17 @@ func TestReplayEqualsLive(t *testing.T) {
 	observe := func(deliver func(*taskwatch.Registry)) (seen []string) {
 		var reg taskwatch.Registry
 		names := map[*taskwatch.Task]int{}
-		m := &taskwatch.Module{Name: "observe", Observer: true,
-			OnLost: func(l taskwatch.Loss) { seen = append(seen, fmt.Sprint("lost ", l)) }}
+		m := &taskwatch.Module{Name: "observe"}
+		losses := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+			if it.Loss != nil {
+				seen = append(seen, fmt.Sprint("lost ", *it.Loss))
+			}
+		})
+		if err := reg.Attach(losses); err != nil {
+			t.Fatal(err)
+		}
 		for _, k := range taskwatch.AllKinds.List() {
-			m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+			m.Watch(k, func(ev *taskwatch.Event) error {
 				if names[ev.Task] == 0 {
 					names[ev.Task] = len(names) + 1
 				}
@@ -144,7 +147,7 @@ func TestReplayEqualsLive(t *testing.T) {
 				task := ev.Task.Clone()
 				seen = append(seen, fmt.Sprintf("task #%d: %+v %+v", names[ev.Task], c, task))
 				return nil
-			}}
+			}, taskwatch.Observe())
 		}
 		if err := reg.Register(m); err != nil {
 			t.Fatal(err)
@@ -166,39 +169,53 @@ func TestReplayEqualsLive(t *testing.T) {
 	}
 }
 
-func TestErrorsAreNotNotifiedAgain(t *testing.T) {
+// Recorded failures are delivered, and no module is charged with them.
+func TestFailuresKeepTheirPlace(t *testing.T) {
 	var (
-		reg   taskwatch.Registry
-		again int
-		lines []*record.ErrorLine
+		reg      taskwatch.Registry
+		failures []*taskwatch.Failure
 	)
-	if err := reg.Register(&taskwatch.Module{Name: "m", OnError: func(*taskwatch.WatcherError) { again++ }}); err != nil {
+	m := &taskwatch.Module{Name: "guard"}
+	m.Watch(taskwatch.Exec, func(*taskwatch.Event) error { return nil })
+	err := errors.Join(reg.Register(m), reg.Attach(taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Failure != nil {
+			failures = append(failures, it.Clone().Failure)
+		}
+	})))
+	if err != nil {
 		t.Fatal(err)
 	}
-	opts := Options{OnError: func(l *record.ErrorLine) { lines = append(lines, l) }}
-	if err := run(t, &reg, bytes.NewReader(recording(t, taskwatch.AllKinds)), opts); err != nil {
+	if err := run(t, &reg, bytes.NewReader(recording(t, taskwatch.AllKinds)), Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if again != 0 {
-		t.Errorf("%d recorded errors were notified", again)
+	if info := reg.Modules()[0]; info.Errors != 0 {
+		t.Errorf("%d recorded errors were counted again", info.Errors)
 	}
-	if len(lines) != 1 || lines[0].Module != "guard" || !lines[0].Veto || lines[0].ErrnoName != "EACCES" ||
-		!slices.Equal(lines[0].Event.Task.Argv, []string{"rm", "-rf", "/"}) {
-		t.Errorf("OnError got %+v", lines)
+	var cause *record.Error
+	if len(failures) != 1 || failures[0].Module != "guard" || failures[0].Verdict != taskwatch.Denied ||
+		!errors.As(failures[0].Err, &cause) || cause.Name != "EACCES" || !errors.Is(failures[0], syscall.EACCES) ||
+		!slices.Equal(failures[0].Event.Task.Argv, []string{"rm", "-rf", "/"}) {
+		t.Errorf("got %+v", failures)
 	}
 }
 
 func TestErrorsOnAReplayAreNoVetoes(t *testing.T) {
 	var reg taskwatch.Registry
 	failed := 0
-	m := &taskwatch.Module{Name: "m", OnError: func(we *taskwatch.WatcherError) {
-		failed++
-		if we.Veto {
-			t.Errorf("%v is called a veto", we)
+	m := &taskwatch.Module{Name: "m"}
+	sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if f := it.Failure; f != nil && f.Module == "m" {
+			failed++
+			if f.Verdict != taskwatch.Counted {
+				t.Errorf("%v is %v", f, f.Verdict)
+			}
 		}
-	}}
+	})
+	if err := reg.Attach(sink); err != nil {
+		t.Fatal(err)
+	}
 	for _, k := range taskwatch.AllKinds.List() {
-		m.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { return syscall.EPERM }}
+		m.Watch(k, func(*taskwatch.Event) error { return syscall.EPERM })
 	}
 	if err := reg.Register(m); err != nil {
 		t.Fatal(err)
@@ -220,7 +237,7 @@ func TestTaskStorageLastsUntilFree(t *testing.T) {
 	)
 	m := &taskwatch.Module{Name: "count"}
 	for _, k := range taskwatch.AllKinds.List() {
-		m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+		m.Watch(k, func(ev *taskwatch.Event) error {
 			n, _ := storage.Get(ev.Task)
 			if !storage.Set(ev.Task, n+1) {
 				return errors.New("freed too early")
@@ -230,10 +247,14 @@ func TestTaskStorageLastsUntilFree(t *testing.T) {
 				tasks = append(tasks, ev.Task)
 			}
 			return nil
-		}}
+		}, taskwatch.Observe())
 	}
-	m.OnError = func(we *taskwatch.WatcherError) { t.Error(we) }
-	if err := reg.Register(m); err != nil {
+	failures := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Failure != nil && it.Failure.Module == "count" {
+			t.Error(it.Failure)
+		}
+	})
+	if err := errors.Join(reg.Register(m), reg.Attach(failures)); err != nil {
 		t.Fatal(err)
 	}
 	src, err := New(bytes.NewReader(recording(t, taskwatch.AllKinds)), "x.jsonl", Options{})
@@ -271,15 +292,15 @@ func TestBadRecordings(t *testing.T) {
 	} {
 		var reg taskwatch.Registry
 		delivered := 0
-		m := &taskwatch.Module{Name: "count", OnLost: func(taskwatch.Loss) { delivered++ }}
+		m := &taskwatch.Module{Name: "count"}
 		for _, k := range taskwatch.AllKinds.List() {
-			m.Table[k] = []taskwatch.Watcher{func(*taskwatch.Event) error { delivered++; return nil }}
+			m.Watch(k, func(*taskwatch.Event) error { delivered++; return nil }, taskwatch.Observe())
 		}
-		if err := reg.Register(m); err != nil {
+		others := taskwatch.NewSink(nil, func(taskwatch.Item) { delivered++ })
+		if err := errors.Join(reg.Register(m), reg.Attach(others)); err != nil {
 			t.Fatal(err)
 		}
-		opts := Options{OnError: func(*record.ErrorLine) { delivered++ }}
-		err := run(t, &reg, strings.NewReader(string(good)+c.tail), opts)
+		err := run(t, &reg, strings.NewReader(string(good)+c.tail), Options{})
 		var syntax *record.SyntaxError
 		if !errors.As(err, &syntax) || syntax.File != "x.jsonl" || syntax.Line != lines+1 || !strings.Contains(syntax.Reason, c.reason) {
 			t.Errorf("%s: %v", name, err)
@@ -376,8 +397,7 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("%s: no word why it is not complete", taskwatch.Kind(k))
 		}
 	}
-	got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry, w *record.Writer) {
-		src.opts.OnError = w.Error
+	got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry) {
 		if err := src.Run(t.Context(), reg); err != nil {
 			t.Error(err)
 		}
@@ -415,12 +435,12 @@ func TestContextEndsABlockedRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	m := &taskwatch.Module{Name: "stop"}
-	m.Table[taskwatch.Exit] = []taskwatch.Watcher{func(*taskwatch.Event) error { cancel(); return nil }}
+	m.Watch(taskwatch.Exit, func(*taskwatch.Event) error { cancel(); return nil }, taskwatch.Observe())
 	freed := 0
-	m.Table[taskwatch.Free] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	m.Watch(taskwatch.Free, func(ev *taskwatch.Event) error {
 		freed++
 		return nil
-	}}
+	}, taskwatch.Observe())
 	if err := reg.Register(m); err != nil {
 		t.Fatal(err)
 	}
@@ -463,21 +483,21 @@ func FuzzRun(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var reg taskwatch.Registry
 		var out bytes.Buffer
-		w := record.NewWriter(&out)
-		if err := reg.Register(w.Module("record", taskwatch.AllKinds, record.ModuleOptions{})); err != nil {
+		w := record.NewWriter(&out, taskwatch.WantAll(taskwatch.AllKinds))
+		if err := reg.Attach(w); err != nil {
 			t.Fatal(err)
 		}
-		err := run(t, &reg, bytes.NewReader(text), Options{OnError: w.Error})
+		err := run(t, &reg, bytes.NewReader(text), Options{})
 		var syntax *record.SyntaxError
 		if err != nil && (!errors.As(err, &syntax) || syntax.Line < 1) {
 			t.Errorf("error %v, want one that names the line", err)
 		}
-		if err := w.Close(); err != nil {
+		if err := w.Close(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		// What was delivered is a recording, and its replay is the same.
-		again := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry, w *record.Writer) {
-			if err := run(t, reg, bytes.NewReader(out.Bytes()), Options{OnError: w.Error}); err != nil {
+		again := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry) {
+			if err := run(t, reg, bytes.NewReader(out.Bytes()), Options{}); err != nil {
 				t.Errorf("%v\nin %s", err, out.Bytes())
 			}
 		})

@@ -5,6 +5,7 @@ package modules
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -63,12 +64,12 @@ type goModule struct {
 }
 
 func newGoModule() *goModule {
-	m := &goModule{Module: taskwatch.Module{Name: "answers", Observer: true}, a: answers{"errors": 0}}
+	m := &goModule{Module: taskwatch.Module{Name: "answers"}, a: answers{"errors": 0}}
 	for _, name := range strings.Fields("inits clones execs uids gids exits frees flags codes leaders started relatives owners named") {
 		m.a[name] = 0
 	}
 	for k := range taskwatch.Kind(taskwatch.NumKinds) {
-		m.Table[k] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+		m.Watch(k, func(ev *taskwatch.Event) error {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			if ev.Task.GID[taskwatch.RealID] != group {
@@ -79,7 +80,7 @@ func newGoModule() *goModule {
 				m.a["errors"]++
 			}
 			return err
-		}}
+		})
 	}
 	return m
 }
@@ -225,12 +226,10 @@ func TestSameAnswers(t *testing.T) {
 	}
 	var live taskwatch.Registry
 	var recording bytes.Buffer
-	writer := record.NewWriter(&recording)
+	writer := record.NewWriter(&recording, taskwatch.WantAll(taskwatch.AllKinds))
 	inGo := newGoModule()
-	for _, m := range []*taskwatch.Module{writer.Module("recording", taskwatch.AllKinds, record.ModuleOptions{}), &inGo.Module} {
-		if err := live.Register(m); err != nil {
-			t.Fatal(err)
-		}
+	if err := errors.Join(live.Attach(writer), live.Register(&inGo.Module)); err != nil {
+		t.Fatal(err)
 	}
 	sandboxedAnswers := sandboxed(t, &live)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -261,7 +260,7 @@ func TestSameAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	got["in the sandbox"] = sandboxedAnswers()
-	if err := writer.Close(); err != nil {
+	if err := writer.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 

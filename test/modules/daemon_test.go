@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
 
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/daemon/api"
@@ -68,11 +71,11 @@ func errorLines(t *testing.T, s *connect.ServerStreamForClient[api.EventsRespons
 				t.Fatal(err)
 			}
 			switch {
-			case l.Lost != nil:
-				t.Errorf("lost: %+v", l.Lost)
-			case l.Error != nil:
-				e := l.Error
-				lines = append(lines, fmt.Sprintf("%s %s %s %s veto=%v", e.Module, e.Watcher, e.Event.Kind, e.ErrnoName, e.Veto))
+			case l.Loss != nil:
+				t.Errorf("lost: %+v", l.Loss)
+			case l.Failure != nil:
+				e := l.Failure
+				lines = append(lines, fmt.Sprintf("%s %s %s %s veto=%v", e.Module, e.Watcher, e.Event.Kind, unix.ErrnoName(taskwatch.Errno(e.Err)), e.Verdict == taskwatch.Denied))
 			case l.Event != nil && slices.Equal(l.Event.Task.Argv, argv):
 				return lines
 			}

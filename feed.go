@@ -1,0 +1,242 @@
+package taskwatch
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+)
+
+// Feed is the side of a registry that sources and the modules' hosts see: it
+// says what is wanted, and takes what happens. Each goroutine that delivers
+// events had better have a feed of its own; all methods may be called from
+// any goroutine. It is made by [Registry.Feed].
+type Feed struct {
+	// Deny holds the kinds of event whose operation the source makes fail by
+	// a watcher's error. With DryRun it does not do so, and would. Both are
+	// set before the first event.
+	Deny   Kinds
+	DryRun bool
+
+	reg    *Registry
+	stripe uint32 // of the grace period
+}
+
+// Feed returns a new feed of the registry.
+func (r *Registry) Feed() *Feed { return &Feed{reg: r, stripe: r.grace.stripe()} }
+
+// Notify calls the watchers of ev.Kind: built-ins first, then the modules in
+// the order in which they registered. All are called; the result is the first
+// error, as a *[Failure], or nil. One that denies stands before errors that do
+// not, so that the source does not miss it: see [Denial]. Then the event goes
+// to the sinks, and the failures behind it.
+//
+// Notify may be called before anything is registered and while modules come
+// and go. It allocates nothing unless a watcher fails, and takes no lock after
+// the first event of the registry unless a sink wants the event.
+//
+// A watcher that panics keeps no other from being called. After the free
+// event of a task, its [Storage] values are gone.
+func (f *Feed) Notify(ev *Event) error { return f.deliver(ev, always) }
+
+// NotifyBefore calls only the watchers that may deny, for a source that can
+// refuse what has not happened yet. If it happens, NotifyAfter must follow
+// with the same facts; if it does not, nothing follows. Sinks get the failures
+// now if they deny, else behind the event.
+func (f *Feed) NotifyBefore(ev *Event) error { return f.deliver(ev, before) }
+
+// NotifyAfter calls the watchers that observe, and hands the event to the
+// sinks: the second half of NotifyBefore.
+func (f *Feed) NotifyAfter(ev *Event) error { return f.deliver(ev, after) }
+
+// Deliver hands an item that is no event to the sinks: a loss of the source,
+// or what comes from elsewhere, as the failure of a watcher that was called
+// later does. It takes the next place. A loss without a sequence number gets
+// the next one.
+func (f *Feed) Deliver(it Item) {
+	r := f.reg
+	if s := r.snap.Load(); it.Event != nil || s != nil && !s.attached {
+		return
+	}
+	r.out.Lock()
+	defer r.out.Unlock()
+	if it.Loss != nil && it.Loss.Seq == 0 {
+		it.Loss = &Loss{Count: it.Loss.Count, Seq: r.last + 1}
+	}
+	r.hand(it)
+}
+
+// Enabled reports whether anybody wants k. A source asks it before it gathers
+// the facts of an event.
+func (f *Feed) Enabled(k Kind) bool { return f.Kinds().Has(k) }
+
+// Kinds returns the kinds that a watcher or a sink wants.
+func (f *Feed) Kinds() Kinds { return f.reg.kinds(always) }
+
+// DenyKinds returns the kinds watched by somebody whose error would deny.
+func (f *Feed) DenyKinds() Kinds {
+	return f.reg.kinds(before) & vetoable
+}
+
+// Fields returns the fields that a watcher or a sink may read.
+func (f *Feed) Fields() Fields { return f.reg.fields() }
+
+func (f *Feed) deliver(ev *Event, m moment) error {
+	s := f.reg.snap.Load()
+	if s == nil {
+		s = f.reg.start()
+	}
+	if ev.Kind >= Free {
+		return f.deliverFree(ev, m, s)
+	}
+	if s.kinds[m]&(1<<ev.Kind) == 0 && !s.holds(ev) {
+		return nil
+	}
+	return f.notify(ev, m)
+}
+
+// deliverFree drops the storage of the task, watched or not.
+func (f *Feed) deliverFree(ev *Event, m moment, s *snapshot) error {
+	if ev.Kind >= NumKinds {
+		return fmt.Errorf("taskwatch: notify of unknown event %v", ev.Kind)
+	}
+	if ev.Kind == Free && m != before && ev.Task != nil {
+		defer ev.Task.storage.free() // deferred for watchers that end the goroutine
+	}
+	if s.kinds[m]&(1<<ev.Kind) == 0 && !s.holds(ev) {
+		return nil
+	}
+	return f.notify(ev, m)
+}
+
+// holds reports whether something waits for this event to come, or to be past.
+func (s *snapshot) holds(ev *Event) bool {
+	return s.attached && ev.Task != nil && ev.Task.held != nil
+}
+
+// notify is the read side. Its name is known to insideWatcher.
+func (f *Feed) notify(ev *Event, m moment) error {
+	d := delivery{feed: f, ev: ev}
+	d.reading = f.reg.grace.enter(f.stripe)
+	d.snap = f.reg.snap.Load() // after entering: see grace.wait
+	d.list = d.snap.lists[m][ev.Kind]
+	d.callAll()
+	if d.snap.attached {
+		d.report(m)
+	}
+	ev.sent = nil
+	return d.result()
+}
+
+// delivery is one event on its way through a list of watchers.
+type delivery struct {
+	feed     *Feed
+	ev       *Event
+	reading  *atomic.Int64 // ends the read side
+	snap     *snapshot
+	list     []entry
+	next     int      // the first one not called yet
+	first    *Failure // what the caller gets
+	failures []Item
+	asked    bool // a watcher has asked for a denial
+}
+
+// callAll calls the watchers and ends the read side.
+func (d *delivery) callAll() {
+	defer d.reading.Add(-1) // also where a watcher ends the goroutine
+	for !d.callSome() {
+	}
+}
+
+// callSome calls the rest of the watchers up to one that panics, and reports
+// whether all were called.
+func (d *delivery) callSome() (all bool) {
+	defer d.recover(&all)
+	ev, list := d.ev, d.list
+	for i := d.next; i < len(list); i++ {
+		d.next = i + 1
+		if err := list[i].fn(ev); err != nil {
+			d.fail(&Failure{Err: err})
+		}
+	}
+	return true
+}
+
+func (d *delivery) recover(all *bool) {
+	if *all {
+		return
+	}
+	if p := recover(); p != nil {
+		d.fail(&Failure{Err: fmt.Errorf("panic: %v", p), Crash: true, Panic: p, Stack: debug.Stack()})
+	}
+}
+
+// fail completes and counts the error of the last watcher called.
+func (d *delivery) fail(f *Failure) {
+	e := &d.list[d.next-1]
+	if foreign := foreignFailure(f.Err); foreign != nil {
+		f.Watcher, f.Err, f.Crash = foreign.Watcher, foreign.Err, foreign.Crash
+	}
+	f.Module, f.Kind, f.Event = e.reg.name(), d.ev.Kind, d.ev
+	if f.Watcher == "" {
+		f.Watcher = watcherName(e.fn)
+	}
+	asks := false
+	if f.Crash {
+		e.reg.panics.Add(1)
+	} else {
+		e.reg.errors.Add(1)
+		asks = !d.asked && !e.observes && !d.ev.Final && f.Kind.Vetoable()
+	}
+	if asks && d.feed.Deny.Has(f.Kind) {
+		f.Verdict = Denied
+		if d.feed.DryRun {
+			f.Verdict = WouldDeny
+		}
+	}
+	if d.first == nil || asks {
+		d.first = f
+	}
+	d.asked = d.asked || asks
+	if d.snap.attached {
+		d.failures = append(d.failures, Item{Failure: f})
+	}
+}
+
+// report gives the sinks what the delivery has come to.
+func (d *delivery) report(m moment) {
+	ev, task, reg := d.ev, d.ev.Task, d.feed.reg
+	behind := append(ev.sent, d.failures...)
+	ev.sent = nil
+	var held []Item
+	if task != nil && task.held != nil {
+		held, task.held = task.held, nil
+		if m == after && task.heldKind == ev.Kind {
+			held, behind = nil, append(held, behind...)
+		}
+	}
+	switch {
+	case m == before && Denial(d.result()) == 0:
+		// The event comes, or, if the operation fails by itself, another one
+		// of the task.
+		if held != nil {
+			reg.handAll(held, nil, nil)
+		}
+		for _, it := range behind {
+			task.held, task.heldKind = append(task.held, it.Clone()), ev.Kind
+		}
+		return
+	case m == before || !d.snap.sinks.Has(ev.Kind):
+		ev = nil
+	}
+	if ev != nil || held != nil || behind != nil {
+		reg.handAll(held, ev, behind)
+	}
+}
+
+// result returns the first error, or nil.
+func (d *delivery) result() error {
+	if d.first == nil {
+		return nil // not a nil *Failure in an error
+	}
+	return d.first
+}

@@ -1,0 +1,176 @@
+package taskwatch
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Item is one thing that is reported. Exactly one of its pointers is set.
+//
+// A registry delivers all items to its sinks in one order. Of one event that
+// is: first the watchers are called, then the source decides what becomes of
+// the operation, then comes the event, if it happened, and then what its
+// watchers gave cause for, records and failures, with their verdicts. Items
+// from elsewhere take the next place and name the event that they are about.
+//
+// What an item points to is borrowed: it is valid until [Sink.Take] returns.
+type Item struct {
+	Event   *Event
+	Loss    *Loss
+	Failure *Failure
+	Record  *Record
+}
+
+// Seq returns the sequence number of the event that the item is or is about,
+// or 0 where it is about none. That of a loss is the first one lost.
+func (it Item) Seq() uint64 {
+	switch {
+	case it.Event != nil:
+		return it.Event.Seq
+	case it.Loss != nil:
+		return it.Loss.Seq
+	case it.Failure != nil && it.Failure.Event != nil:
+		return it.Failure.Event.Seq
+	case it.Record != nil:
+		return it.Record.Seq
+	}
+	return 0
+}
+
+// Clone returns a deep copy, which may be kept. Its tasks have no storage.
+func (it Item) Clone() Item {
+	switch {
+	case it.Event != nil:
+		return Item{Event: it.Event.Clone()}
+	case it.Loss != nil:
+		l := *it.Loss
+		return Item{Loss: &l}
+	case it.Failure != nil:
+		f := *it.Failure
+		if f.Event != nil {
+			f.Event = f.Event.Clone()
+		}
+		return Item{Failure: &f}
+	case it.Record != nil:
+		rec := *it.Record
+		rec.Data = slices.Clone(rec.Data)
+		if rec.Task != nil {
+			rec.Task = rec.Task.Clone()
+		}
+		return Item{Record: &rec}
+	}
+	return it
+}
+
+// Loss says that items were lost: by a source, or in a queue that was full.
+type Loss struct {
+	Count uint64 // how many; 0 where it is known only that some were lost
+	Seq   uint64 // the sequence number of the first one, or of the event behind which they were lost plus 1
+}
+
+// Record is what a module has sent of its own.
+type Record struct {
+	Module string
+	Data   []byte // JSON text, or what only the module knows the meaning of
+	Seq    uint64 // of the event that it was sent at, or 0
+	Time   time.Time
+	MonoNS int64
+	Source string
+
+	// Task is the task in whose context it was sent, nil if that is unknown.
+	// Its fields that are in Missing, of FieldsTask, are meaningless.
+	Task    *Task
+	Missing Fields
+}
+
+// NewRecord returns a record that a module sends at an event, from which it
+// borrows.
+func NewRecord(module string, data []byte, ev *Event) *Record {
+	return &Record{
+		Module: module, Data: data,
+		Seq: ev.Seq, Time: ev.Time, MonoNS: ev.MonoNS, Source: ev.Source,
+		Task: ev.Task, Missing: FieldsTask & (ev.Missing | ^FieldsOf(ev.Kind)),
+	}
+}
+
+// Verdict says what became of an operation by the error of a watcher.
+type Verdict uint8
+
+const (
+	Counted   Verdict = iota // nothing: the error is counted and reported
+	Denied                   // the operation fails with the error's number
+	WouldDeny                // it would have failed, but the source only observes
+)
+
+// String returns "counted", "denied" or "would deny".
+func (v Verdict) String() string {
+	switch v {
+	case Counted:
+		return "counted"
+	case Denied:
+		return "denied"
+	case WouldDeny:
+		return "would deny"
+	}
+	return fmt.Sprintf("verdict(%d)", uint8(v))
+}
+
+// Failure is the error or the crash of one watcher on one event.
+//
+// A Go function that calls a watcher which is not written in Go returns one
+// for it, with Watcher, Err and Crash set. The registry completes a copy, and
+// reports the error as that watcher's, not the Go function's.
+type Failure struct {
+	Module  string // "" for a built-in
+	Watcher string // the function's name
+	Kind    Kind
+	Err     error // what the watcher returned, or what describes its crash
+
+	// Crash says that the watcher did not return: a panic, a trap, a deadline.
+	Crash bool
+	Panic any    // the panic value, or nil
+	Stack []byte // where it panicked, or nil
+
+	Verdict Verdict
+
+	// Event is the event that the watcher was called with; nil in the error
+	// that a foreign watcher's caller returns, and never in an item.
+	Event *Event
+}
+
+func (f *Failure) Error() string {
+	if f.Module == "" && f.Event == nil {
+		return fmt.Sprintf("%s: %v", f.Watcher, f.Err) // not completed
+	}
+	module := "built-in"
+	if f.Module != "" {
+		module = fmt.Sprintf("module %q", f.Module)
+	}
+	return fmt.Sprintf("taskwatch: %s: watcher %s on %s: %v", module, f.Watcher, f.Kind, f.Err)
+}
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Errno returns the error number with which a denied system call fails: the
+// syscall.Errno in err's chain, or EPERM if it has none (or a 0).
+func Errno(err error) syscall.Errno {
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errno != 0 {
+		return errno
+	}
+	return syscall.EPERM
+}
+
+// Denial returns the error number with which a source has to have an
+// operation fail after its watchers returned err, or 0 if it may go on.
+func Denial(err error) syscall.Errno {
+	var f *Failure
+	if errors.As(err, &f) && f.Verdict == Denied {
+		return Errno(f.Err)
+	}
+	return 0
+}

@@ -1,0 +1,162 @@
+package taskwatch
+
+import (
+	"context"
+	"slices"
+)
+
+// Sink is where items go: a recording, a terminal, a client. It comes and
+// goes at run time, with [Registry.Attach] and [Registry.Detach].
+//
+// One that may take long belongs behind a [Queue]: until Take returns, no
+// other sink gets the item, and the source waits.
+type Sink interface {
+	// Wants says which events the sink gets and which of their fields it
+	// reads. It is called once, by Attach. Losses, failures and records of
+	// modules come without being asked for.
+	Wants() Wants
+
+	// Take takes one item, which is borrowed. It is called by one goroutine
+	// at a time, in the order of the items. It must not call the registry or
+	// its feeds. A panic is the sink's own loss.
+	Take(Item)
+
+	// Close ends the sink, once: it is called by Detach, after the last
+	// Take. What is not dealt with when ctx ends is given up. It returns the
+	// first error that there was in the sink's whole life.
+	Close(ctx context.Context) error
+}
+
+// Wants holds the kinds of event that are wanted, and which of their fields
+// are read: a source need not gather what nobody reads, and then names it in
+// [Event.Missing]. The zero value wants no events.
+type Wants map[Kind]Fields
+
+// WantAll wants the given kinds with all their fields.
+func WantAll(kinds Kinds) Wants {
+	w := Wants{}
+	for _, k := range kinds.List() {
+		w[k] = AllFields
+	}
+	return w
+}
+
+// attachment is a sink's stay in a registry.
+type attachment struct {
+	sink   Sink
+	kinds  Kinds
+	fields [NumKinds]Fields
+}
+
+// Attach has the sink get what happens from then on. It must not be called
+// from inside a watcher or a sink, which is an error.
+func (r *Registry) Attach(s Sink) error {
+	if insideWatcher() {
+		return ErrInWatcher
+	}
+	a := &attachment{sink: s}
+	for k, fields := range s.Wants() {
+		if k < NumKinds {
+			a.kinds |= KindsOf(k)
+			a.fields[k] = fields
+		}
+	}
+	r.out.Lock()
+	defer r.out.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.ContainsFunc(r.sinks, func(o *attachment) bool { return o.sink == s }) {
+		return ErrRegistered
+	}
+	r.sinks = append(r.sinks, a)
+	if r.snap.Load() != nil {
+		r.publish()
+	}
+	return nil
+}
+
+// Detach removes the sink, waits until it takes no item any more, closes it
+// with ctx, and returns the error of that. It must not be called from inside
+// a watcher or a sink, which is an error.
+func (r *Registry) Detach(ctx context.Context, s Sink) error {
+	if insideWatcher() {
+		return ErrInWatcher
+	}
+	if err := r.detach(s); err != nil {
+		return err
+	}
+	return s.Close(ctx)
+}
+
+func (r *Registry) detach(s Sink) error {
+	r.out.Lock()
+	defer r.out.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.sinks, func(a *attachment) bool { return a.sink == s })
+	if i < 0 {
+		return ErrNotRegistered
+	}
+	r.sinks = slices.Delete(r.sinks, i, i+1)
+	if r.snap.Load() != nil {
+		r.publish()
+	}
+	return nil
+}
+
+// hand gives an item to the sinks that want it. Callers hold out. Its name is
+// known to insideWatcher.
+func (r *Registry) hand(it Item) {
+	var kind Kinds
+	if it.Event != nil {
+		kind = 1 << it.Event.Kind
+		r.last = it.Event.Seq
+	}
+	for _, a := range r.sinks {
+		if kind == 0 || a.kinds&kind != 0 {
+			r.take(a.sink, it)
+		}
+	}
+}
+
+func (r *Registry) take(s Sink, it Item) {
+	defer func() {
+		if recover() != nil {
+			r.sinkPanics.Add(1)
+		}
+	}()
+	s.Take(it)
+}
+
+// handAll gives the items of an event to the sinks, in their order: what its
+// task still held of an operation before, the event, and what its watchers
+// gave cause for. An event that is nil did not happen.
+func (r *Registry) handAll(before []Item, ev *Event, after []Item) {
+	r.out.Lock()
+	defer r.out.Unlock()
+	for _, it := range before {
+		r.hand(it)
+	}
+	if ev != nil {
+		r.hand(Item{Event: ev})
+	}
+	for _, it := range after {
+		r.hand(it)
+	}
+}
+
+// SinkPanics returns how many items were lost by panics of sinks.
+func (r *Registry) SinkPanics() uint64 { return r.sinkPanics.Load() }
+
+// NewSink returns a sink that calls a function with every item: see
+// [Sink.Take]. Its Close does nothing.
+func NewSink(wants Wants, take func(Item)) Sink { return &funcSink{wants, take} }
+
+type funcSink struct {
+	wants Wants
+	take  func(Item)
+}
+
+func (s *funcSink) Wants() Wants                { return s.wants }
+func (s *funcSink) Take(it Item)                { s.take(it) }
+func (s *funcSink) Close(context.Context) error { return nil }
