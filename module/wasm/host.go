@@ -86,10 +86,14 @@ func errnoResult(stack []uint64, e syscall.Errno) { stack[0] = api.EncodeI32(-in
 
 // taskField is task_field(field, index, buf, cap).
 func (h *host) taskField(mod api.Module, stack []uint64) {
+	if h.record == nil { // then the text is not the module's to read
+		errnoResult(stack, syscall.EINVAL)
+		return
+	}
 	value, there, known := h.text.Field(uint32(stack[0]), uint32(stack[1]))
 	room := value[:min(uint64(len(value)), uint64(uint32(stack[3])))]
 	switch {
-	case !known || h.record == nil:
+	case !known:
 		errnoResult(stack, syscall.EINVAL)
 	case !there:
 		errnoResult(stack, syscall.ENOENT)

@@ -47,9 +47,12 @@ type Module struct {
 	veto  atomic.Uint64
 	times times
 
+	runs atomic.Pointer[watcher] // that is called, for those that wait for it
+
 	mu      sync.Mutex // guards the fields below, and is held in every call
 	sandbox *sandbox
 	inst    *instance // nil after a crash, and once closed
+	restart *restart  // where one is being made
 	entry   entry     // the event that the goroutine, or who drains the queue, is at
 	record  [wire.Size]byte
 	current *taskwatch.Event // that a watcher is called with in place
@@ -170,13 +173,13 @@ func (m *Module) work() {
 	defer close(m.ended)
 	for {
 		m.mu.Lock()
-		more := m.next()
+		more, restarting := m.next(), m.restart != nil
 		m.mu.Unlock()
 		if more {
 			continue
 		}
 		m.idle.Store(true)
-		if m.queue.len() == 0 || State(m.state.Load()) != Running {
+		if restarting || m.queue.len() == 0 || State(m.state.Load()) != Running {
 			select {
 			case <-m.wake:
 			case <-m.done:
@@ -188,14 +191,14 @@ func (m *Module) work() {
 }
 
 // next calls the watchers of the oldest event in the queue, and reports false
-// where there is none. Callers hold mu.
+// where there is none, or no instance yet. Callers hold mu.
 func (m *Module) next() bool {
 	if State(m.state.Load()) != Running {
 		m.drop()
 		return false
 	}
-	if m.inst == nil {
-		m.revive() // before somebody waits for it
+	if m.revive(); m.inst == nil {
+		return false
 	}
 	if !m.queue.take(&m.entry) {
 		m.tellDrops(false)
@@ -243,6 +246,10 @@ func (m *Module) callInPlace(w *watcher, veto bool) taskwatch.Watcher {
 var errBusy = fmt.Errorf("%w: the events before it took all of its time", ErrDeadline)
 
 func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
+	if State(m.state.Load()) == Running && !m.await(m.opts.Deadline) && State(m.state.Load()) == Running {
+		m.drops.Add(1)
+		return &taskwatch.Failure{Watcher: w.name, Err: errRestarting, Crash: true}
+	}
 	if !m.catchUp() {
 		m.drops.Add(1)
 		return &taskwatch.Failure{Watcher: w.name, Err: errBusy, Crash: true}
@@ -266,20 +273,23 @@ func (m *Module) catchUp() bool {
 	if m.queue.len() == 0 {
 		return true
 	}
-	for until := time.Now().Add(m.opts.Deadline); m.next(); {
+	for until := time.Now().Add(m.opts.Deadline); m.next() || m.inst == nil && m.await(m.opts.Deadline); {
 		if time.Now().After(until) {
 			return false
 		}
 	}
-	return true
+	return m.queue.len() == 0
 }
 
-// invoke calls a watcher with the record, in an instance that is made if there
-// is none. Callers hold mu.
+// invoke calls a watcher with the record. Callers hold mu.
 func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure {
-	if m.inst == nil && !m.revive() {
+	if m.inst == nil && !m.await(m.opts.Deadline) { // it has crashed a moment ago
 		m.drops.Add(1)
-		return &taskwatch.Failure{Watcher: w.name, Err: ErrQuarantined, Crash: true}
+		err := errRestarting
+		if State(m.state.Load()) != Running {
+			err = ErrQuarantined
+		}
+		return &taskwatch.Failure{Watcher: w.name, Err: err, Crash: true}
 	}
 	inst, s := m.inst, m.sandbox
 	if !inst.memory.Write(inst.record, record[:]) {
@@ -293,11 +303,13 @@ func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure 
 		start = time.Now()
 	}
 	w.stack = [2]uint64{wire.Val(record), uint64(inst.record)}
+	m.runs.Store(w)
 	s.host.begin(record)
 	s.dog.arm(0)
 	err := inst.fns[w.kind][w.index].CallWithStack(background, w.stack[:])
 	late := s.dog.disarm()
 	s.host.record = nil
+	m.runs.Store(nil)
 	if measured {
 		m.times.add(time.Since(start))
 	}
@@ -326,9 +338,7 @@ func (m *Module) crashed(w *watcher, err error) *taskwatch.Failure {
 	w.crashes.Add(1)
 	m.abandon()
 	m.note(err)
-	if State(m.state.Load()) == Running {
-		m.kick() // have a new one made
-	}
+	m.revive()
 	return &taskwatch.Failure{Watcher: w.name, Err: err, Crash: true}
 }
 
@@ -354,21 +364,6 @@ func (m *Module) note(err error) {
 	}
 }
 
-// revive makes an instance, and reports whether there is one. Callers hold mu.
-func (m *Module) revive() bool {
-	if State(m.state.Load()) != Running {
-		return false
-	}
-	inst, err := m.sandbox.instantiate(m.object, m.params)
-	if err != nil {
-		m.log(slog.LevelError, "a new instance: "+err.Error())
-		m.note(err)
-		return false
-	}
-	m.inst = inst
-	return true
-}
-
 // log tells something about the module that it does not say itself.
 func (m *Module) log(level slog.Level, text string) {
 	if m.opts.Log != nil {
@@ -392,9 +387,16 @@ func (m *Module) drop() { m.drops.Add(uint64(m.queue.clear())) }
 
 // drain returns when no event waits any more and no watcher runs.
 func (m *Module) drain() {
-	m.mu.Lock()
+	if !m.lockWithin(drainTime) {
+		m.log(slog.LevelError, "unregistering: "+m.busy(drainTime).Error()+"; it is stopped")
+		m.sandbox.dog.stopNow()
+		m.mu.Lock()
+	}
 	defer m.mu.Unlock()
-	for until := time.Now().Add(drainTime); m.next() && time.Now().Before(until); {
+	for until := time.Now().Add(drainTime); time.Now().Before(until); {
+		if !m.next() && (m.inst != nil || m.queue.len() == 0 || !m.await(drainTime)) {
+			break
+		}
 	}
 	m.drop()
 	m.tellDrops(true)
@@ -411,14 +413,20 @@ func (m *Module) emit(data []byte) {
 	m.opts.Feed.Deliver(taskwatch.Item{Record: taskwatch.NewRecord(m.Name(), data, ev)})
 }
 
-// Globals reads all variables that the module tells of, sorted by name. It
-// waits for a call that runs.
+// Globals reads all variables that the module has listed, sorted by name. It
+// waits for a call that runs, or for the module to start anew, for a second at
+// most, and then fails with [ErrBusy].
 func (m *Module) Globals() ([]module.Global, error) {
-	m.mu.Lock()
+	if !m.lockWithin(readTime) {
+		return nil, failure("read", m.Name(), m.busy(readTime))
+	}
 	defer m.mu.Unlock()
-	if m.inst == nil && !m.revive() {
-		err := error(ErrQuarantined)
-		if State(m.state.Load()) == Closed {
+	if !m.await(readTime) {
+		err := fmt.Errorf("%w: it crashed, and is starting anew", ErrBusy)
+		switch State(m.state.Load()) {
+		case Quarantined:
+			err = ErrQuarantined
+		case Closed:
 			err = ErrClosed
 		}
 		return nil, failure("read", m.Name(), err)
@@ -468,6 +476,9 @@ func (m *Module) Reload() error {
 	if State(m.state.Load()) == Closed {
 		return failure("reload", m.Name(), ErrClosed)
 	}
+	if !m.endRestart(readTime) {
+		return failure("reload", m.Name(), m.busy(readTime))
+	}
 	inst, err := m.sandbox.instantiate(m.object, m.params)
 	if err != nil {
 		return failure("reload", m.Name(), err)
@@ -479,22 +490,43 @@ func (m *Module) Reload() error {
 }
 
 // Close ends the module: it drops what waits, and returns when no watcher runs.
-// A module that is still registered is not called any more. Closing twice is
-// harmless.
+// A call that goes on for two seconds is stopped. Where that does not help,
+// because what the module logs or emits is not taken, Close fails with
+// [ErrBusy], and the rest happens once it is. A module that is still
+// registered is not called any more. Closing twice is harmless.
 func (m *Module) Close() error {
-	m.mu.Lock()
 	if State(m.state.Swap(uint32(Closed))) == Closed {
-		m.mu.Unlock()
 		return nil
 	}
+	locked := m.lockWithin(closeTime)
+	if !locked {
+		m.sandbox.dog.stopNow()
+		locked = m.lockWithin(closeTime)
+	}
+	if !locked || !m.endRestart(closeTime) {
+		err := failure("close", m.Name(), m.busy(closeTime))
+		go func() {
+			if !locked {
+				m.mu.Lock()
+			}
+			m.endRestart(forever)
+			_ = m.end()
+		}()
+		return err
+	}
+	if err := m.end(); err != nil {
+		return failure("close", m.Name(), err)
+	}
+	return nil
+}
+
+// end frees everything. It is called once, with mu, which it unlocks.
+func (m *Module) end() error {
 	m.drop()
 	m.tellDrops(true)
 	m.abandon()
 	m.mu.Unlock()
 	close(m.done)
 	<-m.ended
-	if err := errors.Join(m.sandbox.close(), m.object.unuse()); err != nil {
-		return failure("close", m.Name(), err)
-	}
-	return nil
+	return errors.Join(m.sandbox.close(), m.object.unuse())
 }

@@ -287,11 +287,14 @@ func FuzzParse(f *testing.F) {
 }
 
 func FuzzVars(f *testing.F) {
-	memory := make([]byte, 4096)
-	copy(memory[300:], "name")
-	copy(memory[512:], wasmfile.Words(300, 4, 300, 2, 3, 1, 600, 1)+wasmfile.Words(301, 2, 0, 0, 10, 0, 700, 16))
-	f.Add(memory, uint32(512), uint32(2))
-	f.Add(memory, uint32(4000), uint32(4))
+	// Few bytes: what is found is made smaller byte by byte, and each of these
+	// takes a run.
+	memory := make([]byte, 96)
+	copy(memory, "name")
+	copy(memory[16:], wasmfile.Words(0, 4, 0, 2, 3, 1, 80, 1)+wasmfile.Words(1, 2, 0, 0, 10, 0, 80, 16))
+	f.Add(memory, uint32(16), uint32(2))
+	f.Add(memory[:48], uint32(16), uint32(1))
+	f.Add(memory, uint32(80), uint32(4))
 	f.Fuzz(func(t *testing.T, memory []byte, address, count uint32) {
 		read := func(address, n uint32) ([]byte, bool) {
 			if uint64(address)+uint64(n) > uint64(len(memory)) {

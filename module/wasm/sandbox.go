@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -33,6 +34,8 @@ type sandbox struct {
 	compiled wazero.CompiledModule
 	dog      watchdog
 	host     host
+
+	cancelled atomic.Bool
 }
 
 // instance is a running module with a memory of its own.
@@ -96,6 +99,15 @@ func (s *sandbox) instantiate(o *Object, params map[uint32][]byte) (*instance, e
 	return inst, nil
 }
 
+// cancel has what starts an instance end soon, or not any more. It may be
+// called beside it.
+func (s *sandbox) cancel(on bool) {
+	s.cancelled.Store(on)
+	if on {
+		s.dog.stopNow()
+	}
+}
+
 // begin makes an instance of which nothing has run.
 func (s *sandbox) begin() (*instance, error) {
 	mod, err := s.rt.InstantiateModule(background, s.compiled, wazero.NewModuleConfig().
@@ -151,6 +163,9 @@ func (s *sandbox) call(inst *instance, name string, args ...uint64) (uint64, err
 	}
 	s.host.begin(nil)
 	s.dog.arm(starting)
+	if s.cancelled.Load() {
+		s.dog.stopNow()
+	}
 	results, err := fn.Call(background, args...)
 	late := s.dog.disarm()
 	if err != nil || late {

@@ -153,6 +153,18 @@ func (d *watchdog) stopCall(v uint64) {
 	}
 }
 
+// stopNow stops the call that runs, if one does. It may be called from any
+// goroutine.
+func (d *watchdog) stopNow() {
+	for {
+		v := d.state.Load()
+		if v&running == 0 || v&stopped != 0 {
+			return
+		}
+		d.stopCall(v)
+	}
+}
+
 // sleep is what the module sleeps with: no longer than it may run.
 func (d *watchdog) sleep(ns int64) {
 	timer := time.NewTimer(time.Duration(ns))
