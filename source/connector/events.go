@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"slices"
 	"time"
 
 	"github.com/taskwatch/taskwatch"
@@ -127,7 +128,7 @@ func (st *stream) begin(e *entry, r *cnproc.Record) {
 func (st *stream) find(r *cnproc.Record) *entry {
 	e := st.table.tasks[r.TID]
 	if e != nil && e.proc.pid == r.PID {
-		if e.start() <= r.NS+st.clock.boot {
+		if e.start() <= r.NS+st.clock.boot && e.lastNS <= r.NS {
 			return e
 		}
 		// The record is about a former owner of the tid.
@@ -280,13 +281,13 @@ func (st *stream) comm(r *cnproc.Record) {
 }
 
 func (st *stream) exit(r *cnproc.Record) {
-	e := st.table.left(r.TID)
+	e := st.leaver(r)
+	if now := st.table.tasks[r.TID]; e == nil && now != nil && now.proc.late != nil && r.TID == r.PID && r.PID == now.proc.pid {
+		e = now.proc.late
+		now.proc.late = nil
+	}
 	if e == nil {
 		e = st.find(r)
-	}
-	if late := e.proc.late; late != nil && r.TID == r.PID {
-		e.proc.late = nil
-		e = late
 	}
 	if r.ParentPID != 0 {
 		st.table.reparent(e, r.ParentPID)
@@ -307,6 +308,33 @@ func (st *stream) exit(r *cnproc.Record) {
 	st.ev.Exit = taskwatch.DecodeExit(st.ev.Val)
 	st.ev.Exit.Group = last && !unsure
 	st.deliver(taskwatch.Exit, e, r, missing)
+}
+
+// leaver takes the task out of table.leaving whose exit r is, or returns nil. An
+// owner of the tid may be faster with the message of its exit than a former
+// one, which may be held up for any time between its exit and the message.
+func (st *stream) leaver(r *cnproc.Record) *entry {
+	list, now := st.table.leaving[r.TID], st.table.tasks[r.TID]
+	if len(list) == 0 {
+		return nil
+	}
+	if now != nil && now.proc.pid == r.PID && now.lastNS <= r.NS { // it may be the present owner's
+		first := list[0]
+		switch {
+		case st.exitBefore(r), first.proc.pid != r.PID:
+			return nil
+		case first.task.PPID != r.ParentPID && now.task.PPID == r.ParentPID && !st.alive(now):
+			return nil
+		}
+	}
+	return st.table.left(r.TID)
+}
+
+// exitBefore reports whether an exit of the same tid that is earlier than r is
+// among what has come and is not handled.
+func (st *stream) exitBefore(r *cnproc.Record) bool {
+	earlier := func(o cnproc.Record) bool { return o.What == cnproc.Exit && o.TID == r.TID && o.NS < r.NS }
+	return slices.ContainsFunc(st.records[st.next:], earlier) || st.queue.contains(earlier)
 }
 
 // alive reports whether a task is seen not to have begun to exit.

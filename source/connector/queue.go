@@ -3,6 +3,7 @@ package connector
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -229,6 +230,13 @@ func (q *queue) torn() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.holes > 0
+}
+
+// contains reports whether a record waits for which is is true.
+func (q *queue) contains(is func(cnproc.Record) bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.ContainsFunc(q.in, is)
 }
 
 // exits counts the records of exits that wait, by tid.

@@ -144,6 +144,7 @@ func (st *stream) settle() error {
 // event cannot tell, besides what is not known of the task.
 func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing taskwatch.Fields) {
 	defer st.ev.Reset()
+	e.lastNS = r.NS
 	if st.src.cfg.PID != 0 && !e.proc.inTree || !st.feed.Enabled(k) {
 		return
 	}

@@ -34,6 +34,7 @@ type entry struct {
 	proc    *process
 	parent  *process         // the real parent as last told, or nil
 	unknown taskwatch.Fields // what is not known of task, of mayMiss
+	lastNS  int64            // time of the last record about it; none of its own follows with an earlier one
 	asOf    int64            // CLOCK_MONOTONIC when task was read from /proc, 0 if it never was
 	dying   bool             // killed by another's exec: no longer live, but its exit is still to come
 	scan    uint64           // the last scan that found it
