@@ -22,7 +22,6 @@ func (st *stream) exited(e *entry, timeNS int64) {
 		}
 		return
 	}
-	st.lastExit = timeNS
 	e.waiting.checkNS = timeNS + freeGrace
 	st.unfreed.push(e)
 }

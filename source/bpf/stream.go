@@ -25,7 +25,7 @@ type stream struct {
 	dropped  uint32
 	resyncs  resync
 	unfreed  exits
-	lastExit int64
+	overNS   int64  // when the tree was first seen to be over but for frees; 0 while it is not
 	killing  bool   // the tree is to die
 	self     *entry // this process, which creates the command and is out of its scope; else nil
 
@@ -211,15 +211,20 @@ func (st *stream) tend(cancelled bool) (finished bool) {
 // finished reports whether a command's tree is gone and every event of it
 // delivered.
 func (st *stream) finished() bool {
-	if !st.src.command.hasEnded() {
+	if !st.src.command.hasEnded() || len(st.table.live) > 0 || st.resyncs.wanted || st.resyncs.running {
+		st.overNS = 0
 		return false
 	}
-	if len(st.table.live) > 0 || st.resyncs.wanted || st.resyncs.running {
-		return false
+	if st.unfreed.len == 0 {
+		return true
 	}
-	return st.unfreed.len == 0 || now()-st.lastExit > freeWait
+	if st.overNS == 0 {
+		st.overNS = now() // and not the time of the last exit, which a slow watcher may have been told long after
+	}
+	return now()-st.overNS > freeWait
 }
 
-// freeWait is how long the end of a command's tree waits for frees. Tasks that
-// nobody reaps are never freed. Tests make it long.
+// freeWait is how long the end of a command's tree, once all exits are told,
+// waits for frees: longer than it takes to infer those of which the kernel has
+// not told. Tasks that nobody reaps are never freed. Tests make it long.
 var freeWait = int64(2 * time.Second)

@@ -1,0 +1,50 @@
+package bpf
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// A free that the kernel does not tell is inferred before a command's end is
+// told, also where the watchers are so slow that the exit was long ago when they
+// were told of it.
+func TestFreesAreInferredBeforeTheEnd(t *testing.T) {
+	const gone = 1 << 22 // above any tid that the kernel gives
+	if err := unix.Tgkill(gone, gone, 0); !errors.Is(err, unix.ESRCH) {
+		t.Fatalf("a task %d: %v", gone, err)
+	}
+	st, _ := forkCycle(t, taskwatch.AllKinds)
+	var frees []bool
+	m := &taskwatch.Module{Name: "frees", Observer: true}
+	m.Table[taskwatch.Free] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+		frees = append(frees, ev.Inferred)
+		return nil
+	}}
+	if err := st.reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	long := now() - int64(time.Minute)
+	comm := []byte("load")
+	st.handle(&record{kind: recordKind(taskwatch.Exit), pid: 1, tid: 1, task: 1, start: 1, cgroup: 1, comm: comm, timeNS: long})
+	st.handle(&record{kind: recordKind(taskwatch.Free), task: 1, start: 1, timeNS: long})
+	st.handle(&record{kind: recordKind(taskwatch.Clone), pid: gone, tid: gone, task: 2, start: 2, cgroup: 1, comm: comm, timeNS: long})
+	if st.finished() {
+		t.Fatal("finished before the command has ended")
+	}
+	st.src.command.ended = true
+	st.handle(&record{kind: recordKind(taskwatch.Exit), pid: gone, tid: gone, task: 2, start: 2, cgroup: 1, comm: comm, timeNS: long})
+	for end := time.Now().Add(time.Minute); !st.finished(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not end")
+		}
+		st.overdue(now())
+	}
+	if len(frees) != 2 || frees[0] || !frees[1] {
+		t.Errorf("frees that were inferred: %v, want the kernel's own and one that is", frees)
+	}
+}
