@@ -20,14 +20,16 @@ func TestFreesAreInferredBeforeTheEnd(t *testing.T) {
 	}
 	st, _ := forkCycle(t, taskwatch.AllKinds)
 	var frees []bool
-	m := &taskwatch.Module{Name: "frees", Observer: true}
-	m.Table[taskwatch.Free] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+	m := &taskwatch.Module{Name: "frees"}
+	m.Watch(taskwatch.Free, func(ev *taskwatch.Event) error {
 		frees = append(frees, ev.Inferred)
 		return nil
-	}}
-	if err := st.reg.Register(m); err != nil {
+	}, taskwatch.Observe())
+	var reg taskwatch.Registry
+	if err := reg.Register(m); err != nil {
 		t.Fatal(err)
 	}
+	st.feed = reg.Feed()
 	long := now() - int64(time.Minute)
 	comm := []byte("load")
 	st.handle(&record{kind: recordKind(taskwatch.Exit), pid: 1, tid: 1, task: 1, start: 1, cgroup: 1, comm: comm, timeNS: long})

@@ -44,19 +44,19 @@ func TestExitsOfATidWithTwoOwners(t *testing.T) {
 			clones := map[taskwatch.TaskID]int64{}
 			var got []end
 			var reg taskwatch.Registry
-			m := &taskwatch.Module{Name: "test", Observer: true}
-			m.Table[taskwatch.Clone] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+			m := &taskwatch.Module{Name: "test"}
+			m.Watch(taskwatch.Clone, func(ev *taskwatch.Event) error {
 				clones[ev.Task.ID] = ev.MonoNS
 				return nil
-			}}
-			m.Table[taskwatch.Exit] = []taskwatch.Watcher{func(ev *taskwatch.Event) error {
+			}, taskwatch.Observe())
+			m.Watch(taskwatch.Exit, func(ev *taskwatch.Event) error {
 				got = append(got, end{clones[ev.Task.ID], ev.MonoNS, ev.Val})
 				return nil
-			}}
+			}, taskwatch.Observe())
 			if err := reg.Register(m); err != nil {
 				t.Fatal(err)
 			}
-			st := &stream{src: &Source{}, reg: &reg, table: newTable(1), queue: newQueue(nil), records: c.records}
+			st := &stream{src: &Source{}, feed: reg.Feed(), table: newTable(1), queue: newQueue(nil), records: c.records}
 			for st.next < len(c.records) {
 				r := &c.records[st.next]
 				st.next++
