@@ -37,7 +37,8 @@ type Queue struct {
 
 	mu      sync.Mutex // guards the fields below
 	room    sync.Cond
-	items   []waiter
+	items   []*chunk
+	free    []*chunk
 	bytes   int  // of items
 	lost    Loss // behind the last of items
 	some    bool // losses of unknown size are among them
@@ -55,6 +56,14 @@ type waiter struct {
 	task  Task
 	kind  waiterKind
 }
+
+// chunk is a piece of a queue's memory.
+type chunk struct {
+	n       int // waiters in use
+	waiters [128]waiter
+}
+
+const maxFree = 128 // chunks that are kept: a burst's memory is not kept for ever
 
 type waiterKind uint8
 
@@ -99,42 +108,53 @@ func (q *Queue) Take(it Item) {
 		q.lose(it)
 		return
 	}
+	first := len(q.items) == 0
 	q.tellLoss()
 	q.push(it)
 	if q.bytes >= q.half {
 		signal(q.hurry)
 	}
-	if len(q.items) == 1 {
+	if first {
 		signal(q.wake)
 	}
 }
 
 // push adds an item. Callers hold mu.
 func (q *Queue) push(it Item) {
-	n := len(q.items)
-	if n < cap(q.items) {
-		q.items = q.items[:n+1]
-	} else {
-		q.items = append(q.items, waiter{})
-	}
-	s := &q.items[n]
+	w := q.next()
 	q.bytes += waiterSize
 	q.last = max(q.last, it.Seq())
 	switch {
 	case it.Event == nil:
-		s.kind, s.item = waitsItem, it.Clone()
+		w.kind, w.item = waitsItem, it.Clone()
 		if it.Record != nil {
 			q.bytes += len(it.Record.Data)
 		}
 	case it.Event.Task == nil:
-		s.kind, s.event = waitsEvent, *it.Event
+		w.kind, w.event = waitsEvent, *it.Event
 	default:
-		s.kind, s.event = waitsTask, *it.Event
-		it.Event.Task.copyTo(&s.task)
+		w.kind, w.event = waitsTask, *it.Event
+		it.Event.Task.copyTo(&w.task)
 		for _, arg := range it.Event.Task.Argv {
 			q.bytes += len(arg)
 		}
 	}
+}
+
+// next returns the next waiter, which is zero. Callers hold mu.
+func (q *Queue) next() *waiter {
+	last := len(q.items) - 1
+	if last < 0 || q.items[last].n == len(q.items[last].waiters) {
+		c := new(chunk)
+		if n := len(q.free); n > 0 {
+			c, q.free = q.free[n-1], q.free[:n-1]
+		}
+		q.items = append(q.items, c)
+		last++
+	}
+	c := q.items[last]
+	c.n++
+	return &c.waiters[c.n-1]
 }
 
 // lose counts an item as lost. Callers hold mu.
@@ -224,7 +244,7 @@ func (q *Queue) work() {
 		close(q.ended)
 	}()
 	linger := time.NewTimer(lingers)
-	var batch []waiter
+	var batch []*chunk
 	for range q.wake {
 		linger.Reset(lingers)
 		select {
@@ -244,8 +264,13 @@ func (q *Queue) work() {
 }
 
 // round hands on what is there, and reports whether there was anything.
-func (q *Queue) round(batch *[]waiter) (more, closed bool) {
+func (q *Queue) round(batch *[]*chunk) (more, closed bool) {
 	q.mu.Lock()
+	for _, c := range *batch {
+		if len(q.free) < maxFree {
+			q.free = append(q.free, c)
+		}
+	}
 	q.items, *batch = (*batch)[:0], q.items
 	q.bytes = 0
 	if !q.closed {
@@ -256,19 +281,8 @@ func (q *Queue) round(batch *[]waiter) (more, closed bool) {
 	closed = q.closed
 	q.room.Broadcast()
 	q.mu.Unlock()
-	for i := range *batch {
-		s := &(*batch)[i]
-		it := s.item
-		if s.kind != waitsItem {
-			it.Event = &s.event
-		}
-		if s.kind == waitsTask {
-			s.event.Task = &s.task
-		}
-		if closed && q.ctx.Err() != nil {
-			break // given up
-		}
-		q.take(it)
+	for _, c := range *batch {
+		q.handOn(c, closed)
 	}
 	if b, ok := q.to.(interface{ EndBatch() }); ok {
 		b.EndBatch()
@@ -276,13 +290,27 @@ func (q *Queue) round(batch *[]waiter) (more, closed bool) {
 	for _, done := range waiting {
 		close(done)
 	}
-	more = len(*batch) > 0
-	if len(*batch) > 1<<12 {
-		*batch = nil // a burst: its memory is not kept for ever
-	} else {
-		clear(*batch)
+	return len(*batch) > 0, closed
+}
+
+// handOn hands the items of a chunk on, and empties it.
+func (q *Queue) handOn(c *chunk, closed bool) {
+	for i := range c.waiters[:c.n] {
+		if closed && q.ctx.Err() != nil {
+			break // given up
+		}
+		w := &c.waiters[i]
+		it := w.item
+		if w.kind != waitsItem {
+			it.Event = &w.event
+		}
+		if w.kind == waitsTask {
+			w.event.Task = &w.task
+		}
+		q.take(it)
 	}
-	return more, closed
+	clear(c.waiters[:c.n])
+	c.n = 0
 }
 
 // take hands one item on. A panic is the other sink's own loss.

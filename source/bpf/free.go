@@ -40,6 +40,9 @@ func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.
 		ev.LifetimeNS = timeNS + st.clocks.boot - e.start
 	}
 	ev.Inferred = inferred
+	if inferred && st.owed.frees > 0 {
+		st.owed.frees-- // its record was lost, and it is not
+	}
 	ev.Missing |= missing
 	st.deliver(ev)
 }

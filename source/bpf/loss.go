@@ -26,10 +26,60 @@ func (st *stream) loss(lost, dropped uint32) {
 	}
 	if n := int32(lost - st.lost); n > 0 { // else the record is one that was overtaken
 		st.lost = lost
-		l := &taskwatch.Loss{Count: uint64(n), Seq: st.seq + 1}
-		st.seq += uint64(n)
-		st.feed.Deliver(taskwatch.Item{Loss: l})
+		frees := st.lostFrees(uint64(n))
+		st.owed.frees += frees
+		st.owed.sinceNS = now()
+		st.tellLost(uint64(n) - frees)
 	}
+}
+
+// owed are frees whose records were lost. Most are inferred later, and are no
+// losses then; the rest is told when none is to be expected any more.
+type owed struct {
+	frees   uint64
+	seen    uint64 // of the kernel side's count
+	sinceNS int64
+}
+
+// owedTime is how long after a loss its frees may be inferred.
+const owedTime = int64(2 * time.Second)
+
+// lostFrees returns how many of n lost records were frees that will be
+// inferred if their tasks are known.
+func (st *stream) lostFrees(n uint64) uint64 {
+	if !st.kinds.Has(taskwatch.Free) {
+		return 0
+	}
+	byKind, err := st.kernel.losses()
+	if err != nil {
+		return 0 // they are told now, and perhaps once more
+	}
+	var all uint64
+	for _, cpu := range byKind[recordKind(taskwatch.Free)] {
+		all += cpu
+	}
+	// The count may be ahead of what was read of the buffer.
+	frees := min(all-st.owed.seen, n)
+	st.owed.seen += frees
+	return frees
+}
+
+// tellOwed tells the frees that were not inferred, when none will be, or at
+// the end.
+func (st *stream) tellOwed(at int64, end bool) {
+	if end || at-st.owed.sinceNS > owedTime && !st.resyncs.wanted && !st.resyncs.running {
+		st.tellLost(st.owed.frees)
+		st.owed.frees = 0
+	}
+}
+
+func (st *stream) tellLost(n uint64) {
+	if n == 0 {
+		return
+	}
+	l := &taskwatch.Loss{Count: n, Seq: st.seq + 1}
+	st.seq += n
+	st.feed.Deliver(taskwatch.Item{Loss: l})
 }
 
 // resync brings the table up to date with the task iterator, at the start and

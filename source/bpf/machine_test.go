@@ -313,3 +313,37 @@ func TestTasksWhoseExitWasLostAreFreed(t *testing.T) {
 		t.Errorf("got %d events, the first %+v; want one free, without val if it is inferred", len(events), ev)
 	}
 }
+
+// A free whose record was lost and that is then inferred is counted once: what
+// is told and what was lost are together what happened.
+func TestLostFreesAreCountedOnce(t *testing.T) {
+	testutil.Root(t)
+	const n = 3000
+	started := make(chan struct{})
+	var once bool
+	w := newWatch(t, Config{BufferSize: minBufferSize, PID: os.Getpid()}, taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free), func(ev *taskwatch.Event) bool {
+		if !once {
+			once = true
+			<-started // the buffer fills up meanwhile
+		}
+		return true
+	})
+	load(t, "fork", "1") // for the reader to wait at
+	load(t, "fork", strconv.Itoa(n))
+	close(started)
+	w.until(t, func() bool { return len(w.losses) > 0 })
+	time.Sleep(2 * time.Duration(owedTime))
+	var lost uint64
+	events := w.stop(t)
+	for _, l := range w.losses {
+		lost += l.Count
+	}
+	counts := count(events)
+	// Each of the two loads is a task itself. Some kernels do not tell of every
+	// free, so that there may be less.
+	got, most := uint64(len(events))+lost, uint64(2*(n+1+2))
+	t.Logf("%d exits, %d frees and %d lost are %d of %d events", counts[taskwatch.Exit], counts[taskwatch.Free], lost, got, most)
+	if got > most || lost == 0 {
+		t.Errorf("%d events told or lost, and %d happened", got, most)
+	}
+}

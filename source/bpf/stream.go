@@ -23,6 +23,7 @@ type stream struct {
 	seq      uint64
 	lost     uint32 // running counts of the kernel side that were told
 	dropped  uint32
+	owed     owed
 	resyncs  resync
 	unfreed  exits
 	overNS   int64  // when the tree was first seen to be over but for frees; 0 while it is not
@@ -71,6 +72,7 @@ func (st *stream) run(ctx context.Context) error {
 		f()
 	}
 	err := st.follow(ctx)
+	st.tellOwed(0, true)
 	if err != nil && st.src.cfg.Command != nil {
 		st.kill() // what can no longer be followed is not left to run on
 	}
@@ -185,6 +187,7 @@ func (st *stream) maintain() error {
 		return err
 	}
 	st.overdue(at)
+	st.tellOwed(at, false)
 	if st.resyncs.due(at) {
 		return st.resyncs.start(st)
 	}
