@@ -15,7 +15,10 @@ import (
 	"github.com/taskwatch/taskwatch/module/build"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
+func TestMain(m *testing.M) {
+	asCompiler()
+	testutil.Main(m)
+}
 
 var needsClang = testutil.Need{
 	What:     "clang and wasm-ld",

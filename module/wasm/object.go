@@ -66,17 +66,10 @@ const (
 // needs no privileges; what is wrong with the file, of any kind, is an
 // [*Error].
 func Parse(name string, code []byte) (*Object, error) {
-	o := &Object{Name: name, uses: 1}
-	if err := o.parse(code); err != nil {
-		if o.cache != nil {
-			_ = o.cache.Close(background)
-		}
-		return nil, failure("parse", name, err)
-	}
-	return o, nil
+	return (&Parser{}).Parse(name, code)
 }
 
-func (o *Object) parse(code []byte) (err error) {
+func (o *Object) parse(p *Parser, code []byte) (err error) {
 	if err := module.CheckName(o.Name); err != nil {
 		return invalid("%w", err)
 	}
@@ -92,7 +85,9 @@ func (o *Object) parse(code []byte) (err error) {
 	if o.code, err = o.binary.Instrument(); err != nil {
 		return err
 	}
-	o.cache = wazero.NewCompilationCache()
+	if o.cache, err = p.open(o.code); err != nil {
+		return err
+	}
 	s, err := newSandbox(o, max(DefaultMemory, min(maxMemory, int64(o.binary.Memory.Min)*pageSize)), DefaultDeadline)
 	if err != nil {
 		return err

@@ -55,8 +55,7 @@ func newSandbox(o *Object, memory int64, deadline time.Duration) (*sandbox, erro
 		return nil, invalid("it begins with %d KiB of memory, and may have %d KiB", need*(pageSize>>10), pages*(pageSize>>10))
 	}
 	s := &sandbox{}
-	s.rt = wazero.NewRuntimeWithConfig(background, wazero.NewRuntimeConfig().
-		WithCoreFeatures(coreFeatures).
+	s.rt = wazero.NewRuntimeWithConfig(background, runtimeConfig().
 		WithCompilationCache(o.cache).
 		WithMemoryLimitPages(pages))
 	err := s.build(o)
@@ -68,9 +67,18 @@ func newSandbox(o *Object, memory int64, deadline time.Duration) (*sandbox, erro
 	return s, nil
 }
 
+// runtimeConfig and compileContext are the same wherever code is compiled: a
+// cache holds what was compiled with both.
+func runtimeConfig() wazero.RuntimeConfig {
+	return wazero.NewRuntimeConfig().WithCoreFeatures(coreFeatures)
+}
+
+func compileContext() context.Context {
+	return experimental.WithCompilationWorkers(background, runtime.GOMAXPROCS(0))
+}
+
 func (s *sandbox) build(o *Object) (err error) {
-	ctx := experimental.WithCompilationWorkers(background, runtime.GOMAXPROCS(0))
-	if s.compiled, err = s.rt.CompileModule(ctx, o.code); err != nil {
+	if s.compiled, err = s.rt.CompileModule(compileContext(), o.code); err != nil {
 		return invalid("malformed module: %w", err)
 	}
 	if err := s.host.define(s.rt, &s.dog); err != nil {
