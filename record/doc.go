@@ -6,7 +6,7 @@
 //
 // There are ten kinds of line, told apart by "event": the seven kinds of
 // [taskwatch.Kind], "lost" for a [taskwatch.Loss], "error" for a
-// [taskwatch.Failure] and "emit" for a record that a module has sent. Broken here for reading:
+// [taskwatch.Failure] and "emit" for a [taskwatch.Record]. Broken here for reading:
 //
 //	{"event":"exec","val":0,"seq":812,"time":"2026-11-23T16:30:49.123456789Z","mono_ns":5411692016,
 //	 "source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","pid":161,"tid":161,"ppid":154,
@@ -45,7 +45,8 @@
 //
 // What a module has sent is the "json" of an emit line where it is a JSON
 // object or array, and else its "data", in hexadecimal; only the module knows
-// what that means. The task is the one in whose context it was sent.
+// what that means. The task is the one in whose context it was sent, and "seq", where
+// there is one, the event at which it was.
 //
 // # Strings
 //

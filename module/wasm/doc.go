@@ -26,6 +26,6 @@
 //
 // Module.mu is held for the length of a call and guards the instance;
 // queue.mu guards the queue and is taken inside of it. Callbacks to the host
-// (Log, Emit, OnError) are made with Module.mu held: they must not call back
+// (Log) are made with Module.mu held: they must not call back
 // into the module, but for Stats, which takes no lock.
 package wasm
