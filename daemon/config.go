@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/wasm"
 	"github.com/taskwatch/taskwatch/source/auto"
 )
 
@@ -36,6 +37,10 @@ type Config struct {
 	// NoCallStats leaves the calls of kernel modules uncounted and untimed.
 	NoCallStats bool
 
+	// Sandbox parses modules for the sandbox; nil compiles them in this
+	// process and keeps nothing of that.
+	Sandbox *wasm.Parser
+
 	// Metrics is the loopback address, with port, on which metrics for
 	// Prometheus are served; "" is nowhere.
 	Metrics string
@@ -63,6 +68,9 @@ type ModuleConfig struct {
 }
 
 func (c *Config) check() error {
+	if c.Sandbox == nil {
+		c.Sandbox = &wasm.Parser{}
+	}
 	if c.Socket == "" {
 		c.Socket = DefaultSocket
 	}

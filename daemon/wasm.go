@@ -22,7 +22,7 @@ type wasmModule struct {
 }
 
 func (d *Daemon) openWASM(s *spec) (loaded, error) {
-	o, err := wasm.Parse(s.name, s.file)
+	o, err := d.cfg.Sandbox.Parse(s.name, s.file)
 	if err != nil {
 		return nil, err
 	}

@@ -4,4 +4,7 @@ package main
 
 import "os"
 
-func main() { os.Exit(execute(os.Args[1:])) }
+func main() {
+	compileAsChild()
+	os.Exit(execute(os.Args[1:]))
+}

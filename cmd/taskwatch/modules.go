@@ -85,9 +85,9 @@ func parseModule(file string) (*moduleFile, error) {
 	m := &moduleFile{}
 	switch {
 	case wasm.IsModule(b):
-		m.wasm, err = wasm.Parse(module.NameOf(file), b)
+		m.wasm, err = userParser().Parse(module.NameOf(file), b)
 	case filepath.Ext(file) == ".wasm":
-		_, err = wasm.Parse(module.NameOf(file), b) // says what is wrong with it
+		_, err = userParser().Parse(module.NameOf(file), b) // says what is wrong with it
 	default:
 		m.kernel, err = kernel.Parse(module.NameOf(file), b)
 	}

@@ -133,6 +133,12 @@ func (f *serveFlags) serve(cmd *cobra.Command) error {
 	cfg.OnReady = manager.ready
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer cancel()
+	parser, cleanUp, err := daemonParser(cfg.Log)
+	if err != nil {
+		return serveFailed(err)
+	}
+	defer cleanUp()
+	cfg.Sandbox = parser
 	d, err := daemon.New(cfg)
 	if err != nil {
 		return serveFailed(err)
