@@ -50,6 +50,7 @@ var depRules = []depRule{
 	{"source", []string{".", "features/...", "internal/..."}},
 	{"source/replay/...", []string{".", "source", "record", "internal/..."}},
 	{"source/auto", []string{".", "source", "source/bpf", "source/connector", "features/..."}},
+	{"source/bpf/gen", []string{"."}},
 	{"source/bpf/...", []string{".", "source", "module/kernel/...", "features/...", "include", "internal/..."}},
 	{"source/...", []string{".", "source", "features/...", "internal/..."}},
 

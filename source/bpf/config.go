@@ -16,7 +16,7 @@ const (
 )
 
 // minBufferSize has room for the longest record (struct scratch of
-// c/stream.bpf.c).
+// c/scratch.h).
 const minBufferSize = 64 << 10
 
 // Config says what to watch. The zero value watches the machine.
@@ -75,13 +75,6 @@ func (cfg *Config) check() error {
 	}
 	return nil
 }
-
-// The scopes of c/stream.bpf.c.
-const (
-	scopeMachine = iota
-	scopeCgroup
-	scopeTree
-)
 
 func (cfg *Config) scope() uint32 {
 	switch {

@@ -8,36 +8,11 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// recordKind is enum tw_kind of c/record.h. The first seven are those of
-// taskwatch.Kind.
+// recordKind is enum tw_kind of c/constants.h.
 type recordKind uint16
 
-const (
-	recordArgv   recordKind = taskwatch.NumKinds + iota // a piece of the argv of the exec that follows
-	recordCgroup                                        // the path of a cgroup, before its first use
-	recordTask                                          // a task found by the iterator
-	recordReport                                        // an error of a watcher in the kernel
-	recordEmit                                          // a module's own record
-	numRecordKinds
-)
-
+// recordFlags are enum tw_flags of c/constants.h.
 type recordFlags uint16
-
-const (
-	flagGroup    recordFlags = 1 << iota // exit: no thread of the process is alive
-	flagNoMaxRSS                         // exit: the high-water mark could not be read
-	flagNoIO                             // exit: the kernel does not account I/O
-	flagExeCut                           // exe is longer than there is room for
-	flagCwdCut
-	flagExeGone // the file has no name any more
-	flagCwdGone
-	flagArgvCut // part of argv could not be read or sent
-	flagKthread
-	flagExited // task: it is past its exit event
-	flagWanted // report: an exec that was only asked for
-	flagArgvLeft
-	flagNoUsage // exit: it ends where other records do
-)
 
 // record is what one record of the ring buffer says. Byte slices are borrowed
 // from the buffer. A free has nothing behind val, and no pids.
@@ -84,16 +59,16 @@ const (
 // minSize returns how long a record with such flags is at least.
 func (k recordKind) minSize(flags recordFlags) int {
 	switch k {
-	case recordKind(taskwatch.UID), recordKind(taskwatch.GID):
+	case recordUID, recordGID:
 		return idsSize
-	case recordKind(taskwatch.Exit):
+	case recordExit:
 		if flags&flagNoUsage != 0 {
 			return recSize
 		}
 		return exitSize
-	case recordKind(taskwatch.Exec), recordArgv, recordCgroup, recordTask, recordReport, recordEmit:
+	case recordExec, recordArgv, recordCgroup, recordTask, recordReport, recordEmit:
 		return dataSize
-	case recordKind(taskwatch.Free):
+	case recordFree:
 		return freeSize
 	}
 	return recSize

@@ -77,7 +77,7 @@ func TestDecodeAgreesWithTheObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := record{
-		kind: recordKind(taskwatch.Exit), flags: flagGroup | flagNoIO,
+		kind: recordExit, flags: flagGroup | flagNoIO,
 		pid: 1, tid: 2, ppid: 3, lost: 4, dropped: 5,
 		timeNS: 11, task: 12, start: 13, val: 14, creator: 15, cgroup: 16,
 		uid: taskwatch.IDs{21, 22, 23, 24}, gid: taskwatch.IDs{31, 32, 33, 34},

@@ -22,8 +22,8 @@ var capture = flag.Bool("capture", false, "as root, replace testdata/*.rec and r
 // wanted are the kinds that are captured: all that every kernel sends without
 // long argvs and modules.
 var wanted = []recordKind{
-	recordKind(taskwatch.Clone), recordKind(taskwatch.Exec), recordKind(taskwatch.UID), recordKind(taskwatch.GID),
-	recordKind(taskwatch.Exit), recordKind(taskwatch.Free), recordCgroup, recordTask,
+	recordClone, recordExec, recordUID, recordGID,
+	recordExit, recordFree, recordCgroup, recordTask,
 }
 
 // The records in testdata were captured, but for the addresses in them. They

@@ -16,21 +16,21 @@ func (st *stream) handle(r *record) {
 		st.cgroup(r)
 	case recordArgv:
 		st.piece(r)
-	case recordKind(taskwatch.Init):
+	case recordInit:
 		st.init(r)
-	case recordKind(taskwatch.Clone):
+	case recordClone:
 		st.clone(r)
-	case recordKind(taskwatch.Exec):
+	case recordExec:
 		st.exec(r)
-	case recordKind(taskwatch.UID), recordKind(taskwatch.GID):
+	case recordUID, recordGID:
 		st.changed(r)
-	case recordKind(taskwatch.Exit):
+	case recordExit:
 		st.exit(r)
 	case recordReport:
 		st.report(r)
 	case recordEmit:
 		st.emitted(r)
-	case recordKind(taskwatch.Free):
+	case recordFree:
 		if e := st.table.find(r); e != nil { // else its free was inferred
 			if !e.reported { // else the kernel may have changed it since
 				e.val = r.val
@@ -251,9 +251,8 @@ func (st *stream) path(names []byte, gone bool) string {
 	return st.strings.get(st.scratch)
 }
 
-// maxArgv is ARGV_CHUNK * ARGV_CHUNKS of c/stream.bpf.c: argvs up to this many
-// bytes are complete.
-const maxArgv = 128 << 10
+// maxArgv is how many bytes of an argv are sent: argvs up to that are complete.
+const maxArgv = argvChunk * argvChunks
 
 // piece keeps a piece of a long argv for the exec record that follows.
 func (st *stream) piece(r *record) {
@@ -274,7 +273,7 @@ func (st *stream) changed(r *record) {
 		st.ids(e, r, taskwatch.CauseSyscall)
 		return
 	}
-	if r.kind == recordKind(taskwatch.UID) {
+	if r.kind == recordUID {
 		e.task.UID = r.old
 		st.idsOf(taskwatch.UID, &e.task.UID, r.uid, e, r, r.cause)
 	} else {

@@ -34,28 +34,6 @@ type half struct {
 	wanted   uint32          // the groups of fields
 }
 
-// The words of struct control in c/stream.bpf.c.
-const (
-	controlKinds = iota
-	controlArmed
-	controlLost
-	controlDropped
-	controlSeed
-	controlKilling
-	controlNamed // two words
-	_
-	controlWanted
-)
-
-// The groups of fields that are gathered only where somebody reads them.
-const (
-	wantExe = 1 << iota
-	wantCwd
-	wantArgv
-	wantCgroup
-	wantUsage
-)
-
 func wantedOf(fields taskwatch.Fields) (groups uint32) {
 	for group, members := range map[uint32]taskwatch.Fields{
 		wantExe:    taskwatch.FieldExe | taskwatch.FieldOldExe,
@@ -70,13 +48,6 @@ func wantedOf(fields taskwatch.Fields) (groups uint32) {
 	}
 	return groups
 }
-
-// What wakes the reader up.
-const (
-	armedNot  = iota
-	armedFull // the buffer being half full of what it had better read
-	armedAny  // any record
-)
 
 // probe finds out what the kernel supports.
 var probe = kernel.Probe
@@ -190,7 +161,7 @@ func (k *half) open(cfg *Config) (err error) {
 }
 
 // bitSet returns the set of the given numbers as the programs read it.
-func bitSet(numbers ...int) (set [8]uint64) {
+func bitSet(numbers ...int) (set [syscallWords]uint64) {
 	for _, n := range numbers {
 		set[n/64] |= 1 << (n % 64)
 	}

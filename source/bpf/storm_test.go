@@ -232,13 +232,13 @@ func forkCycle(t testing.TB, kinds taskwatch.Kinds) (*stream, []record) {
 	st.kinds = kinds
 	st.cgroups[1] = "/"
 	comm := []byte("load")
-	st.handle(&record{kind: recordKind(taskwatch.Clone), pid: 1, tid: 1, task: 1, start: 1, cgroup: 1, comm: comm})
+	st.handle(&record{kind: recordClone, pid: 1, tid: 1, task: 1, start: 1, cgroup: 1, comm: comm})
 	return st, []record{
-		{kind: recordKind(taskwatch.Clone), pid: 2, tid: 2, task: 2, start: 2, creator: 1, cgroup: 1, comm: comm},
-		{kind: recordKind(taskwatch.UID), pid: 2, tid: 2, task: 2, start: 2, cgroup: 1, comm: comm,
+		{kind: recordClone, pid: 2, tid: 2, task: 2, start: 2, creator: 1, cgroup: 1, comm: comm},
+		{kind: recordUID, pid: 2, tid: 2, task: 2, start: 2, cgroup: 1, comm: comm,
 			old: taskwatch.IDs{0, 1}, uid: taskwatch.IDs{1, 1}, cause: taskwatch.CauseSyscall},
-		{kind: recordKind(taskwatch.Exit), pid: 2, tid: 2, task: 2, start: 2, cgroup: 1, comm: comm},
-		{kind: recordKind(taskwatch.Free), task: 2, start: 2},
+		{kind: recordExit, pid: 2, tid: 2, task: 2, start: 2, cgroup: 1, comm: comm},
+		{kind: recordFree, task: 2, start: 2},
 	}
 }
 

@@ -89,7 +89,7 @@ func (t *table) find(r *record) *entry {
 		t.byAddr[r.task] = e
 		return e
 	}
-	if e.start == r.start || e.start == 0 || r.kind == recordKind(taskwatch.Exec) && e.task.PID == r.pid {
+	if e.start == r.start || e.start == 0 || r.kind == recordExec && e.task.PID == r.pid {
 		return e
 	}
 	return nil

@@ -24,6 +24,9 @@ typedef long long s64;
 #define __noinline __attribute__((noinline))
 #define __core __attribute__((preserve_access_index))
 
+/* Defines the stream's watcher of one event; the table calls it. */
+#define watcher(ev) SEC(".task_watchers." #ev) int __task_watcher_##ev##_stream
+
 #define __uint(name, val) int (*name)[val]
 #define __type(name, val) typeof(val) *name
 
@@ -31,6 +34,9 @@ typedef long long s64;
 #define field_exists(type, field) __builtin_preserve_field_info(((type *)0)->field, 2)
 #define field_offset(type, field) __builtin_preserve_field_info(((type *)0)->field, 0)
 #define type_exists(type) __builtin_preserve_type_info(*(type *)0, 0)
+
+#define READ(dst, src, type, field) \
+	bpf_probe_read_kernel(&(dst), sizeof(dst), (void *)(src) + field_offset(type, field))
 
 enum {
 	BPF_MAP_TYPE_HASH = 1,
@@ -49,6 +55,12 @@ enum {
 #define CLONE_THREAD 0x00010000
 
 #define SIGKILL 9
+
+#define E2BIG 7
+#define EBUSY 16
+#define ENOBUFS 105
+
+#define TS_COMPAT 2 /* thread_info.status of x86 */
 
 /* task_struct.flags */
 #define PF_EXITING 0x00000004

@@ -6,38 +6,7 @@
 #ifndef TASKWATCH_STREAM_RECORD_H
 #define TASKWATCH_STREAM_RECORD_H
 
-/* The first seven kinds are those of taskwatch.Kind. */
-enum tw_kind {
-	TW_INIT,
-	TW_CLONE,
-	TW_EXEC,
-	TW_UID,
-	TW_GID,
-	TW_EXIT,
-	TW_FREE,
-	TW_ARGV,   /* a piece of the argv of the TW_EXEC that follows */
-	TW_CGROUP, /* the path of rec.cgroup, before its first use */
-	TW_TASK,   /* a task found by the iterator */
-	TW_REPORT, /* an error of a watcher in the kernel */
-	TW_EMIT,   /* a module's own record: val is the module's id */
-	TW_KINDS,
-};
-
-enum {
-	TW_GROUP = 1,      /* exit: no thread of the process is alive */
-	TW_NO_MAXRSS = 2,  /* exit: the high-water mark could not be read */
-	TW_NO_IO = 4,      /* exit: the kernel does not account I/O */
-	TW_EXE_CUT = 8,    /* the path is longer than there is room for */
-	TW_CWD_CUT = 16,
-	TW_EXE_GONE = 32,  /* the file has no name any more */
-	TW_CWD_GONE = 64,
-	TW_ARGV_CUT = 128, /* part of argv could not be read or sent */
-	TW_KTHREAD = 256,
-	TW_EXITED = 512,   /* task: it is past its exit event */
-	TW_WANTED = 1024,  /* report: an exec that was only asked for */
-	TW_ARGV_LEFT = 2048, /* nobody wants argv */
-	TW_NO_USAGE = 4096,  /* exit: nobody wants what is behind rec, and it is not there */
-};
+#include "constants.h"
 
 struct tw_rec {
 	u16 kind, flags;

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The paths of cgroups, each sent before its first use. */
+#ifndef TASKWATCH_STREAM_CGROUP_H
+#define TASKWATCH_STREAM_CGROUP_H
+
+#include "ring.h"
+#include "scope.h"
+#include "scratch.h"
+
+/* Ids of the cgroups whose path was sent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, u8);
+} cgroups SEC(".maps");
+
+#define CGROUP_ROOM 4096
+
+/* Stores from the leaf to the root the names of a cgroup. */
+static __always_inline u32 cgroup_names(struct tw_data *d, u8 *data, struct kernfs_node *kn)
+{
+	u32 off = 0;
+
+	for (int i = 0; i < CGROUP_DEPTH; i++) {
+		struct kernfs_node *up = NULL;
+		const char *name;
+		long n;
+
+		if (field_exists(struct kernfs_node, __parent))
+			bpf_probe_read_kernel(&up, sizeof(up), (void *)kn + field_offset(struct kernfs_node, __parent));
+		else
+			bpf_probe_read_kernel(&up, sizeof(up), (void *)kn + field_offset(struct kernfs_node___before_6_15, parent));
+		if (!up)
+			return off;
+		bpf_probe_read_kernel(&name, sizeof(name), (void *)kn + field_offset(struct kernfs_node, name));
+		if (off > CGROUP_ROOM - NAME_MAX_NUL)
+			break;
+		n = bpf_probe_read_kernel_str(data + off, NAME_MAX_NUL, name);
+		if (n <= 0)
+			break;
+		off += n & (2 * NAME_MAX_NUL - 1);
+		kn = up;
+	}
+	d->rec.flags |= TW_EXE_CUT;
+	return off;
+}
+
+struct cgroup_record {
+	struct tw_data d;
+	u8 data[CGROUP_ROOM];
+};
+
+/* Sends the path of a cgroup when its id is new. */
+static __noinline int name_cgroup(struct task_struct *tsk)
+{
+	struct kernfs_node *kn = tsk->cgroups->dfl_cgrp->kn;
+	u64 id = kn->id;
+	struct cgroup_record *c;
+	u8 yes = 1;
+
+	if (control.named == id || !(control.wanted & WANT_CGROUP))
+		return 0;
+	if (bpf_map_lookup_elem(&cgroups, &id)) {
+		control.named = id;
+		return 0;
+	}
+	c = bpf_ringbuf_reserve(&ring, sizeof(*c), 0);
+	if (!c) {
+		lose(TW_CGROUP);
+		return 0;
+	}
+	__builtin_memset(&c->d, 0, sizeof(c->d));
+	c->d.rec.kind = TW_CGROUP;
+	c->d.rec.cgroup = id;
+	c->d.rec.lost = control.lost;
+	c->d.rec.dropped = control.dropped;
+	c->d.exe_len = cgroup_names(&c->d, c->data, kn);
+	bpf_ringbuf_submit(c, wake(1));
+	bpf_map_update_elem(&cgroups, &id, &yes, 0);
+	return 0;
+}
+
+#endif

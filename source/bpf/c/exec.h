@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* exec. */
+#ifndef TASKWATCH_STREAM_EXEC_H
+#define TASKWATCH_STREAM_EXEC_H
+
+#include "arguments.h"
+#include "cgroup.h"
+#include "fill.h"
+#include "path.h"
+#include "ring.h"
+#include "scope.h"
+#include "scratch.h"
+
+static __always_inline int stream_exec(struct task_struct *tsk)
+{
+	struct mm_struct *mm = tsk->mm;
+	struct argv_walk argv = {};
+	struct scratch *s;
+	u32 slot = SCRATCH_EXEC, exe = 0, cwd = 0, len, size, wanted = control.wanted;
+	u16 flags = 0;
+
+	if (!mm || !in_scope(tsk))
+		return 0;
+	name_cgroup(tsk);
+	s = bpf_map_lookup_elem(&scratch, &slot);
+	if (!s)
+		return 0;
+
+	argv.s = s;
+	argv.from = mm->arg_start;
+	argv.to = mm->arg_end;
+	if (!(wanted & WANT_ARGV)) {
+		argv.to = argv.from;
+		flags |= TW_ARGV_LEFT;
+	}
+	if (argv.to - argv.from > ARGV_CHUNK) {
+		if (argv.to - argv.from > ARGV_CHUNK * ARGV_CHUNKS) {
+			argv.to = argv.from + ARGV_CHUNK * ARGV_CHUNKS;
+			flags |= TW_ARGV_CUT;
+		}
+		fill(&s->d.rec, TW_ARGV, 0, tsk);
+		bpf_loop(ARGV_CHUNKS, send_argv, &argv, 0);
+	}
+
+	fill(&s->d.rec, TW_EXEC, 0, tsk);
+	if (wanted & WANT_EXE)
+		exe = clamp(store_path(s, 0, &mm->exe_file->f_path, tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+	else
+		flags |= TW_EXE_CUT;
+	if (wanted & WANT_CWD)
+		cwd = clamp(store_path(s, exe, &tsk->fs->pwd, tsk->fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	else
+		flags |= TW_CWD_CUT;
+	len = argv.failed ? 0 : clamp(argv.to - argv.from, ARGV_CHUNK);
+	if (bpf_probe_read_user(s->data + exe + cwd, len, (void *)argv.from)) {
+		argv.failed = 1;
+		len = 0;
+	}
+	if (argv.failed)
+		flags |= TW_ARGV_CUT;
+	s->d.rec.flags |= flags;
+	s->d.exe_len = exe;
+	s->d.cwd_len = cwd;
+	s->d.argv_len = len;
+	s->d.argv_off = argv.sent;
+	size = clamp(sizeof(s->d) + exe + cwd + len, sizeof(*s));
+	if (bpf_ringbuf_output(&ring, s, size, wake(1)))
+		lose(TW_EXEC);
+	return 0;
+}
+
+watcher(exec)(unsigned long val, struct task_struct *tsk)
+{
+	return stream_exec(tsk);
+}
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* init and clone. */
+#ifndef TASKWATCH_STREAM_FORK_H
+#define TASKWATCH_STREAM_FORK_H
+
+#include "cgroup.h"
+#include "fill.h"
+#include "ring.h"
+#include "scope.h"
+
+/* Set before the load: at init a task has no place in a cgroup yet. */
+const volatile u32 init_early;
+
+/*
+ * init comes so early, where it can be refused, that the new task is not told
+ * from its creator by more than its address and its credentials.
+ */
+watcher(init)(unsigned long flags, struct task_struct *tsk)
+{
+	struct task_struct *creator = bpf_get_current_task_btf();
+	struct task_struct *placed = init_early ? creator : tsk; /* where it has a cgroup */
+	struct tw_rec *r;
+
+	if (scope == SCOPE_TREE) {
+		if (!in_tree(creator) && (u32)creator->pid != control.seed_tid)
+			return 0;
+		if (!enter_tree(tsk)) {
+			lose(TW_INIT);
+			return 0;
+		}
+	} else if (!in_scope(placed)) {
+		return 0;
+	}
+	name_cgroup(placed);
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (!r) {
+		lose(TW_INIT);
+		return 0;
+	}
+	fill(r, TW_INIT, flags, tsk);
+	r->pid = 0;
+	r->tid = 0;
+	r->start = 0;
+	r->creator = (u64)creator;
+	r->ppid = flags & (CLONE_PARENT | CLONE_THREAD) ? creator->real_parent->tgid : creator->tgid;
+	if (r->cgroup)
+		r->cgroup = placed->cgroups->dfl_cgrp->kn->id;
+	bpf_ringbuf_submit(r, wake(1));
+	return 0;
+}
+
+/* clone: the task is complete, and cannot run yet. */
+watcher(clone)(unsigned long flags, struct task_struct *tsk)
+{
+	struct task_struct *creator = bpf_get_current_task_btf();
+	struct tw_rec *r;
+
+	if (scope == SCOPE_TREE) {
+		if (!in_tree(creator)) {
+			if ((u32)creator->pid != control.seed_tid)
+				return 0;
+		} else if (control.killing) {
+			bpf_send_signal(SIGKILL); /* or it would outrun the reader */
+		}
+		if (!enter_tree(tsk)) {
+			lose(TW_CLONE);
+			return 0;
+		}
+	} else if (!in_scope(tsk)) {
+		return 0;
+	}
+	name_cgroup(tsk);
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (!r) {
+		lose(TW_CLONE);
+		return 0;
+	}
+	/* The kernel has just read the clock for the task; to read it again takes 50 ns. */
+	fill_at(r, TW_CLONE, flags, tsk->start_time, tsk);
+	r->creator = (u64)creator;
+	bpf_ringbuf_submit(r, wake(1));
+	return 0;
+}
+
+#endif

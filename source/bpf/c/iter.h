@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The tasks that are there already. */
+#ifndef TASKWATCH_STREAM_ITER_H
+#define TASKWATCH_STREAM_ITER_H
+
+#include "cgroup.h"
+#include "fill.h"
+#include "path.h"
+#include "scope.h"
+#include "scratch.h"
+
+/* Set before the load: the process, already running, of SCOPE_TREE; or 0. */
+const volatile s32 scope_pid;
+
+/* Whether tsk descends from scope_pid. */
+struct ancestry {
+	struct task_struct *tsk;
+	int found;
+};
+
+static long climb(u64 i, struct ancestry *a)
+{
+	s32 pid;
+
+	READ(pid, a->tsk, struct task_struct, tgid);
+	if (pid == scope_pid) {
+		a->found = 1;
+		return 1;
+	}
+	if (pid <= 1)
+		return 1;
+	READ(a->tsk, a->tsk, struct task_struct, real_parent);
+	return 0;
+}
+
+SEC("iter/task")
+int iter_tasks(struct bpf_iter__task *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct task_struct *tsk = ctx->task;
+	struct scratch *s;
+	struct fs_struct *fs;
+	struct mm_struct *mm;
+	u32 slot = SCRATCH_ITER, exe = 0, cwd = 0, size;
+	u16 flags = 0;
+
+	if (!tsk)
+		return 0;
+	if (scope == SCOPE_TREE) {
+		struct ancestry a = {.tsk = tsk};
+
+		if (!in_tree(tsk)) {
+			if (!scope_pid)
+				return 0;
+			bpf_loop(64, climb, &a, 0);
+			if (!a.found || !enter_tree(tsk))
+				return 0;
+		}
+	} else if (!in_scope(tsk)) {
+		return 0;
+	}
+	name_cgroup(tsk);
+	s = bpf_map_lookup_elem(&scratch, &slot);
+	if (!s)
+		return 0;
+	fill(&s->d.rec, TW_TASK, (u32)tsk->exit_code, tsk);
+	fs = tsk->fs;
+	mm = tsk->mm;
+	if (fs && mm && !(s->d.rec.flags & TW_KTHREAD)) {
+		exe = clamp(store_path(s, 0, &mm->exe_file->f_path, fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+		cwd = clamp(store_path(s, exe, &fs->pwd, fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	}
+	s->d.rec.flags |= flags;
+	if (tsk->flags & PF_EXITING)
+		s->d.rec.flags |= TW_EXITED;
+	s->d.exe_len = exe;
+	s->d.cwd_len = cwd;
+	s->d.argv_len = 0;
+	s->d.argv_off = 0;
+	size = clamp(sizeof(s->d) + exe + cwd, sizeof(s->d) + 2 * PATH_ROOM);
+	bpf_seq_write(seq, s, size);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Errors of watchers in the kernel, and records that modules send. */
+#ifndef TASKWATCH_STREAM_REPORT_H
+#define TASKWATCH_STREAM_REPORT_H
+
+#include "arguments.h"
+#include "fill.h"
+#include "path.h"
+#include "ring.h"
+#include "scratch.h"
+#include "syscall.h"
+
+/*
+ * The program of an exec. While it is only asked for, its arguments are where
+ * the caller has them; afterwards, and in a refusal that comes too late, the
+ * task has them.
+ */
+static __always_inline void store_exec(struct scratch *s, struct task_struct *tsk, struct linux_binprm *bprm)
+{
+	struct arg_walk args = {.s = s};
+	struct mm_struct *mm = NULL;
+	struct file *file = NULL;
+	u16 flags = 0;
+	u32 exe, cwd, len;
+
+	READ(mm, bprm, struct linux_binprm, mm);
+	if (mm) {
+		READ(file, bprm, struct linux_binprm, file);
+		flags |= TW_WANTED;
+	} else {
+		mm = tsk->mm;
+		if (!mm) {
+			s->d.rec.flags |= TW_EXE_CUT | TW_CWD_CUT | TW_ARGV_CUT;
+			return;
+		}
+		READ(file, mm, struct mm_struct, exe_file);
+	}
+	exe = clamp(store_untyped_path(s, 0, (void *)file + field_offset(struct file, f_path), tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+	cwd = clamp(store_path(s, exe, &tsk->fs->pwd, tsk->fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	s->off = exe + cwd;
+	if (flags & TW_WANTED) {
+		args.argv = argv_wanted(tsk);
+		if (args.argv)
+			bpf_loop(ARGV_CHUNK, next_arg, &args, 0);
+		len = clamp(s->off - exe - cwd, sizeof(s->data));
+	} else {
+		u64 start = 0, end = 0;
+
+		READ(start, mm, struct mm_struct, arg_start);
+		READ(end, mm, struct mm_struct, arg_end);
+		args.done = end - start <= ARGV_CHUNK;
+		len = clamp(end - start, ARGV_CHUNK);
+		if (bpf_probe_read_user(s->data + exe + cwd, len, (void *)start)) {
+			args.done = 0;
+			len = 0;
+		}
+	}
+	if (!args.done)
+		flags |= TW_ARGV_CUT;
+	s->d.rec.flags |= flags;
+	s->d.exe_len = exe;
+	s->d.cwd_len = cwd;
+	s->d.argv_len = len;
+}
+
+/*
+ * The scratch of reports is in use if the task that uses it was preempted,
+ * which can happen in a hook of an LSM: then the program is told as unknown.
+ */
+static __noinline int report_exec(u64 who, int err, struct task_struct *tsk, struct linux_binprm *bprm)
+{
+	u32 slot = SCRATCH_REPORT, size;
+	struct scratch *s = bpf_map_lookup_elem(&scratch, &slot);
+
+	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
+		return 0;
+	fill(&s->d.rec, TW_REPORT, who, tsk);
+	s->d.argv_off = -err;
+	s->d.exe_len = 0;
+	s->d.cwd_len = 0;
+	s->d.argv_len = 0;
+	store_exec(s, tsk, bprm);
+	size = clamp(sizeof(s->d) + s->d.exe_len + s->d.cwd_len + s->d.argv_len, sizeof(*s));
+	if (bpf_ringbuf_output(&ring, s, size, wake(1)))
+		lose(TW_REPORT);
+	s->busy = 0;
+	return 1;
+}
+
+struct plain_report {
+	struct tw_data d;
+	struct task_ids ids;
+};
+
+/* Called by the table behind each watcher that failed. */
+SEC(".task_watchers.report")
+int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *detail)
+{
+	u32 event = who >> 40;
+	struct plain_report *r;
+
+	if (event == TW_EXEC && report_exec(who, err, tsk, detail))
+		return 0;
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (!r) {
+		lose(TW_REPORT);
+		return 0;
+	}
+	fill(&r->d.rec, TW_REPORT, who, tsk);
+	r->d.rec.creator = val;
+	r->d.argv_off = -err;
+	r->d.exe_len = 0;
+	r->d.cwd_len = 0;
+	r->d.argv_len = 0;
+	if (event == TW_EXEC)
+		r->d.rec.flags |= TW_EXE_CUT | TW_CWD_CUT | TW_ARGV_CUT;
+	if ((event == TW_UID || event == TW_GID) && !bpf_probe_read_kernel(&r->ids, sizeof(r->ids), detail))
+		r->d.argv_len = sizeof(r->ids);
+	bpf_ringbuf_submit(r, wake(1));
+	return 0;
+}
+
+#define EMIT_MAX 4096
+
+/* Called by the table for task_watcher_emit(). */
+SEC(".task_watchers.emit")
+long emit(u32 module, void *data, u32 size)
+{
+	struct tw_data d = {};
+	struct bpf_dynptr ptr;
+
+	if (size > EMIT_MAX)
+		return -E2BIG;
+	fill(&d.rec, TW_EMIT, module, bpf_get_current_task_btf());
+	d.argv_len = size;
+	if (bpf_ringbuf_reserve_dynptr(&ring, sizeof(d) + size, 0, &ptr)) {
+		bpf_ringbuf_discard_dynptr(&ptr, BPF_RB_NO_WAKEUP);
+		lose(TW_EMIT);
+		return -ENOBUFS;
+	}
+	bpf_dynptr_write(&ptr, 0, &d, sizeof(d), 0);
+	bpf_dynptr_write(&ptr, sizeof(d), data, size, 0);
+	bpf_ringbuf_submit_dynptr(&ptr, wake(1));
+	return 0;
+}
+
+#endif
