@@ -66,9 +66,6 @@ func (ev *Event) Send(module string, data []byte) {
 	ev.sent = append(ev.sent, Item{Record: NewRecord(module, slices.Clone(data), ev)})
 }
 
-// Reset clears every field, for the next event.
-func (ev *Event) Reset() { *ev = Event{} }
-
 // Cause says what changed an id.
 type Cause uint8
 

@@ -46,7 +46,7 @@ func (st *stream) wants(k taskwatch.Kind, e *entry) bool { return st.feed.Enable
 // event starts an event. The caller fills in the rest and delivers it.
 func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *taskwatch.Event {
 	ev := &st.ev
-	ev.Reset()
+	*ev = taskwatch.Event{}
 	ev.Kind, ev.Val, ev.Task, ev.Source = k, val, &e.task, Name
 	ev.MonoNS = timeNS
 	ev.Time = st.clocks.time(timeNS)

@@ -143,7 +143,7 @@ func (st *stream) settle() error {
 // deliver notifies the watchers of an event of e's task. missing is what this
 // event cannot tell, besides what is not known of the task.
 func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing taskwatch.Fields) {
-	defer st.ev.Reset()
+	defer func() { st.ev = taskwatch.Event{} }()
 	e.lastNS = r.NS
 	if st.src.cfg.PID != 0 && !e.proc.inTree || !st.feed.Enabled(k) {
 		return

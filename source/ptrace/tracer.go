@@ -375,7 +375,7 @@ func (t *tracer) fail(err error) {
 
 // event starts a new event of tr.
 func (t *tracer) event(k taskwatch.Kind, task *taskwatch.Task, val uint64) *taskwatch.Event {
-	t.ev.Reset()
+	t.ev = taskwatch.Event{}
 	t.ev.Kind, t.ev.Val, t.ev.Task, t.ev.Source = k, val, task, Name
 	t.ev.Time, t.ev.MonoNS = t.clock.now()
 	t.ev.Seq = t.seq + 1
