@@ -61,9 +61,10 @@ var depRules = []depRule{
 	{"module/...", []string{".", "module", "features/...", "include", "guest", "internal/..."}},
 
 	{"watchtest/...", []string{".", "watchtest/...", "source", "record", "internal/..."}},
+	{"doctor", []string{".", "source/...", "module/...", "features/...", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
 	{"bench/...", []string{".", "bench/...", "source/...", "module/...", "record", "internal/..."}},
-	{"cmd/...", []string{".", "bench", "cmd/...", "daemon/...", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
+	{"cmd/...", []string{".", "bench", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
 	{"test/...", []string{"test/...", "internal/..."}},
 }
 
@@ -89,7 +90,7 @@ var importerRules = []importerRule{
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
 	{"github.com/google/pprof/...", []string{"bench"}},
-	{"golang.org/x/sys/...", []string{"record", "report", "internal/...", "source/...", "module/...", "features/...", "watchtest/...", "daemon/...", "bench/...", "cmd/...", "test/..."}},
+	{"golang.org/x/sys/...", []string{"doctor", "record", "report", "internal/...", "source/...", "module/...", "features/...", "watchtest/...", "daemon/...", "bench/...", "cmd/...", "test/..."}},
 }
 
 func matches(pattern, path string) bool {

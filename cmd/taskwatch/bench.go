@@ -119,7 +119,7 @@ func (f *benchFlags) measure(ctx context.Context, out io.Writer, list []*bench.W
 		progress = func(text string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
 	}
 	results, err := bench.Measure(ctx, bench.Config{
-		Self:  []string{self, benchChild},
+		Self:  []string{"/proc/self/exe", benchChild},
 		Loads: []bench.Load{bench.Fork, bench.Exec, bench.Run, bench.Thread},
 		Pairs: f.pairs, Run: f.run, Shared: f.shared, Progress: progress,
 	}, list)

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/doctor"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
-// doctor returns what doctor finds, as root or as another user.
-func doctor(t testing.TB, user int) (*diagnosis, map[string]map[string]doctorEvent) {
+// examined returns what doctor finds, as root or as another user.
+func examined(t testing.TB, user int) (*doctor.Diagnosis, map[string]map[string]doctor.Event) {
 	t.Helper()
 	c := cmd(t, "doctor", "-f", "json")
 	if user != 0 {
@@ -25,13 +26,13 @@ func doctor(t testing.TB, user int) (*diagnosis, map[string]map[string]doctorEve
 	if r.status != 0 || r.stderr != "" {
 		t.Fatalf("doctor: status %d, stderr %q", r.status, r.stderr)
 	}
-	d := new(diagnosis)
+	d := new(doctor.Diagnosis)
 	if err := json.Unmarshal([]byte(r.stdout), d); err != nil {
 		t.Fatalf("%v in %s", err, r.stdout)
 	}
-	events := map[string]map[string]doctorEvent{}
+	events := map[string]map[string]doctor.Event{}
 	for _, s := range d.Sources {
-		events[s.Name] = map[string]doctorEvent{}
+		events[s.Name] = map[string]doctor.Event{}
 		for _, e := range s.Events {
 			events[s.Name][e.Event] = e
 		}
@@ -43,7 +44,7 @@ func doctor(t testing.TB, user int) (*diagnosis, map[string]map[string]doctorEve
 // of this kernel.
 func TestDoctor(t *testing.T) {
 	testutil.Root(t)
-	d, events := doctor(t, 0)
+	d, events := examined(t, 0)
 	support, err := kernel.Probe()
 	if err != nil {
 		t.Fatal(err)
@@ -60,21 +61,21 @@ func TestDoctor(t *testing.T) {
 	}
 	for _, k := range taskwatch.AllKinds.List() {
 		e, s := events["bpf"][k.String()], support.Events()[k]
-		if e.Seen != found || e.KernelModules != found || e.Hook != strings.Join(s.Observe, "; ") {
+		if e.Seen != doctor.Found || e.KernelModules != doctor.Found || e.Hook != strings.Join(s.Observe, "; ") {
 			t.Errorf("bpf: %s is %+v", k, e)
 		}
-		if can := k.Vetoable() && s.Veto != ""; (e.Veto == found) != can || can != (e.VetoHook == s.Veto) && can {
+		if can := k.Vetoable() && s.Veto != ""; (e.Veto == doctor.Found) != can || can != (e.VetoHook == s.Veto) && can {
 			t.Errorf("bpf: the veto of %s is %q at %q, want it at %q", k, e.Veto, e.VetoHook, s.Veto)
 		} else if !can && k.Vetoable() && e.Why == "" {
 			t.Errorf("bpf: nothing says why %s cannot be refused", k)
 		}
 		e = events["ptrace"][k.String()]
-		if e.Seen != found || (e.Veto == found) != k.Vetoable() {
+		if e.Seen != doctor.Found || (e.Veto == doctor.Found) != k.Vetoable() {
 			t.Errorf("ptrace: %s is %+v", k, e)
 		}
 		e = events["connector"][k.String()]
 		absent := k == taskwatch.Init || k == taskwatch.Free
-		if e.Declared == absent || (e.Seen == found) == absent || e.Veto != notFound || absent && e.Why == "" {
+		if e.Declared == absent || (e.Seen == doctor.Found) == absent || e.Veto != doctor.NotFound || absent && e.Why == "" {
 			t.Errorf("connector: %s is %+v", k, e)
 		}
 	}
@@ -103,12 +104,12 @@ func TestDoctorAsText(t *testing.T) {
 // TestDoctorWithoutPrivileges: what cannot be tried is said to be so.
 func TestDoctorWithoutPrivileges(t *testing.T) {
 	testutil.Root(t) // to become somebody else
-	d, events := doctor(t, nobody)
-	i := slices.IndexFunc(d.Sources, func(s doctorSource) bool { return s.Name == "bpf" })
+	d, events := examined(t, nobody)
+	i := slices.IndexFunc(d.Sources, func(s doctor.Source) bool { return s.Name == "bpf" })
 	if s := d.Sources[i]; s.Works || !strings.Contains(s.Why, "CAP_BPF and CAP_PERFMON") || d.Tier != "" {
 		t.Errorf("bpf is %+v, with tier %q", s, d.Tier)
 	}
-	for kind, want := range map[string]string{"init": found, "exec": found, "uid": untried, "gid": untried} {
+	for kind, want := range map[string]string{"init": doctor.Found, "exec": doctor.Found, "uid": doctor.Untried, "gid": doctor.Untried} {
 		if e := events["ptrace"][kind]; e.Seen != want || e.Veto != want {
 			t.Errorf("ptrace: %s is %+v, want %q", kind, e, want)
 		}

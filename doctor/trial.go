@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"bytes"
@@ -320,4 +320,12 @@ func trace(ctx context.Context, t *trial, m *taskwatch.Module) (_ deeds, err err
 		return nil, err
 	}
 	return parseDeeds(string(out))
+}
+
+// closeSource gives back what a source that will not run has taken.
+func closeSource(src source.Source) error {
+	if c, ok := src.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }

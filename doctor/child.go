@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"fmt"
@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
@@ -32,31 +31,28 @@ func otherID(own int) uintptr {
 	return nobody
 }
 
-func newDoctorChild() *cobra.Command {
-	return &cobra.Command{
-		Use:    "doctor-child STAGE",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			runtime.LockOSThread() // ids are changed for one thread only
-			switch args[0] {
-			case childStart:
-				_, _ = os.Stdin.Read(make([]byte, 1)) // whatever comes of it
-				did(taskwatch.Init, fork())
-				did(taskwatch.Exec, syscall.Exec(self, childArgv(childIDs), os.Environ()))
-				changeIDs()
-			case childIDs:
-				did(taskwatch.Exec, nil)
-				changeIDs()
-			}
-			return nil
-		},
+// ChildCommand is the first argument with which the program runs itself as a
+// child; the second is the stage.
+const ChildCommand = "doctor-child"
+
+// Child is what the program does when it is run as a child.
+func Child(stage string) {
+	runtime.LockOSThread() // ids are changed for one thread only
+	switch stage {
+	case childStart:
+		_, _ = os.Stdin.Read(make([]byte, 1)) // whatever comes of it
+		did(taskwatch.Init, fork())
+		did(taskwatch.Exec, syscall.Exec(self, childArgv(childIDs), os.Environ()))
+		changeIDs()
+	case childIDs:
+		did(taskwatch.Exec, nil)
+		changeIDs()
 	}
 }
 
 const self = "/proc/self/exe"
 
-func childArgv(stage string) []string { return []string{"taskwatch", "doctor-child", stage} }
+func childArgv(stage string) []string { return []string{"taskwatch", ChildCommand, stage} }
 
 func fork() error {
 	pid, err := syscall.ForkExec(self, childArgv(childEnd), &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})

@@ -1,5 +1,0 @@
-package main
-
-// The object is committed: building taskwatch needs no clang.
-//
-//go:generate go run ../../module/build/cmd/modbuild -o . c/doctor.c

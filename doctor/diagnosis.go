@@ -1,0 +1,256 @@
+// Package doctor tries what taskwatch can do on this machine. It watches
+// children of its own, and refuses them things; nothing else on the machine is
+// touched, and nothing is left behind. The program that uses it must call
+// [Child] when it is run as [ChildCommand].
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/features"
+	"github.com/taskwatch/taskwatch/module/build"
+	"github.com/taskwatch/taskwatch/source/auto"
+	"github.com/taskwatch/taskwatch/source/bpf"
+	"github.com/taskwatch/taskwatch/source/connector"
+	"github.com/taskwatch/taskwatch/source/ptrace"
+)
+
+// What came of trying.
+const (
+	Found    = "yes"
+	NotFound = "no"
+	Untried  = "not tried"
+)
+
+// Diagnosis is what was found.
+type Diagnosis struct {
+	Kernel   string    `json:"kernel"`
+	Arch     string    `json:"arch"`
+	User     int       `json:"user"` // effective id
+	Tier     string    `json:"veto_tier,omitempty"`
+	Features []Feature `json:"features"`
+	Sources  []Source  `json:"sources"`
+	Clang    string    `json:"clang"` // "yes", or why not
+}
+
+// Feature is what was found of a feature of the kernel.
+type Feature struct {
+	Name   string `json:"name"`
+	Use    string `json:"use"`
+	Answer string `json:"answer"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Source is what was found of a source.
+type Source struct {
+	Name   string  `json:"name"`
+	Works  bool    `json:"works"`
+	Why    string  `json:"why,omitempty"`
+	Scope  string  `json:"scope,omitempty"`
+	Events []Event `json:"events,omitempty"`
+}
+
+// Event is what was found of a kind of event: each of Seen, Veto and
+// KernelModules is Found, NotFound or Untried.
+type Event struct {
+	Event         string   `json:"event"`
+	Declared      bool     `json:"declared"`
+	Seen          string   `json:"seen"`
+	Veto          string   `json:"veto"`
+	VetoHook      string   `json:"veto_hook,omitempty"`
+	KernelModules string   `json:"kernel_modules"`
+	Hook          string   `json:"hook,omitempty"`
+	Missing       []string `json:"missing,omitempty"`
+	MayMiss       []string `json:"may_miss,omitempty"`
+	Why           string   `json:"why,omitempty"`
+}
+
+// Examine tries everything, for as long as ctx allows, and some 20 s a source.
+func Examine(ctx context.Context) *Diagnosis {
+	d := &Diagnosis{User: os.Geteuid(), Clang: Found}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err == nil { // it cannot fail
+		d.Kernel, d.Arch = unix.ByteSliceToString(uts.Release[:]), unix.ByteSliceToString(uts.Machine[:])
+	}
+	for _, f := range features.All() {
+		r := f.Probe()
+		d.Features = append(d.Features, Feature{f.Name, f.Use, r.Answer.String(), r.Reason})
+	}
+	for _, s := range []struct {
+		name string
+		try  func(context.Context) (*trial, error)
+	}{
+		{bpf.Name, tryBPF}, {connector.Name, tryConnector}, {ptrace.Name, tryPtrace},
+	} {
+		t, err := s.try(ctx)
+		if err != nil {
+			d.Sources = append(d.Sources, Source{Name: s.name, Why: auto.OneLine(err)})
+			continue
+		}
+		d.Sources = append(d.Sources, t.describe(s.name))
+		if t.support != nil {
+			d.Tier = t.tier()
+		}
+	}
+	if err := build.Available(); err != nil {
+		d.Clang = err.Error()
+	}
+	return d
+}
+
+// tier names the best way to refuse something that has had its effect.
+func (t *trial) tier() string {
+	switch {
+	case t.refused[taskwatch.Init] != refusal:
+		return "3: observe only"
+	case t.support.LSM == nil:
+		return "1: veto by BPF LSM"
+	}
+	return "2: veto by fmod_ret"
+}
+
+func (t *trial) describe(name string) Source {
+	s := Source{Name: name, Works: true, Scope: t.caps.Scope}
+	if t.support != nil {
+		s.Scope = "the machine, a cgroup, or a process tree" // and not that of the trial
+	}
+	if name == connector.Name {
+		s.Scope = "the machine, or a process tree"
+	}
+	for _, k := range taskwatch.AllKinds.List() {
+		c := t.caps.Events[k]
+		e := Event{
+			Event: k.String(), Declared: c.Delivered, Hook: c.Hook, Why: c.Why,
+			Missing: c.Missing.Names(), MayMiss: c.MayMiss.Names(),
+			Seen: t.sight(k, t.seen[k].Load()), Veto: NotFound, KernelModules: NotFound,
+		}
+		var veto string
+		switch {
+		case t.support != nil:
+			support := t.support.Events()[k]
+			veto = support.Veto
+			e.KernelModules = t.sight(k, t.inKernel[k])
+			e.Why = support.Why
+			if c.Missing != 0 { // the source's words are about them, too
+				e.Why = c.Why
+			}
+		case c.Veto:
+			veto = c.Hook
+		}
+		if veto != "" && k.Vetoable() {
+			switch {
+			case t.refused[k] == refusal:
+				e.Veto, e.VetoHook = Found, veto
+			case t.refused[k] == t.done[k] && t.done[k] != 0: // the child may not do it anyway
+				e.Veto = Untried
+			default:
+				e.Why = strings.TrimPrefix(e.Why+"; a refusal at "+veto+" had no effect", "; ")
+			}
+		}
+		s.Events = append(s.Events, e)
+	}
+	return s
+}
+
+// sight says whether events were seen. Where the child may not do what they
+// tell of, and none came, nothing is known.
+func (t *trial) sight(k taskwatch.Kind, n uint64) string {
+	switch {
+	case n > 0:
+		return Found
+	case t.expects(k):
+		return NotFound
+	}
+	return Untried
+}
+
+// Err returns an error if something is not as it was declared, or nothing
+// works.
+func (d *Diagnosis) Err() error {
+	var wrong []string
+	works := false
+	for _, s := range d.Sources {
+		works = works || s.Works
+		for _, e := range s.Events {
+			if e.Declared && e.Seen == NotFound {
+				wrong = append(wrong, s.Name+" did not deliver "+e.Event)
+			}
+		}
+	}
+	switch {
+	case !works:
+		return errors.New("doctor: no source works here")
+	case wrong != nil:
+		return fmt.Errorf("doctor: not as declared: %s; please report this with the output of 'taskwatch doctor -f json'", strings.Join(wrong, ", "))
+	}
+	return nil
+}
+
+// Write writes it as text.
+func (d *Diagnosis) Write(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Linux %s (%s), as user %d\n", d.Kernel, d.Arch, d.User)
+	if d.Tier != "" {
+		fmt.Fprintf(&b, "tier of vetoes in the kernel: %s\n", d.Tier)
+	}
+	for _, s := range d.Sources {
+		s.write(&b)
+	}
+	b.WriteString("\nthe kernel\n")
+	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, f := range d.Features {
+		fmt.Fprintf(tw, "  %s\t%s\t%s\n", f.Name, f.Answer, f.Reason)
+	}
+	fmt.Fprintf(tw, "  clang, to build modules\t%s\n", d.Clang)
+	tw.Flush()
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s *Source) write(b *strings.Builder) {
+	if !s.Works {
+		fmt.Fprintf(b, "\nsource %s: does not work: %s\n", s.Name, s.Why)
+		return
+	}
+	fmt.Fprintf(b, "\nsource %s: %s\n", s.Name, s.Scope)
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "  EVENT\tSEEN\tVETO\tKERNEL MODULES\tHOOK\tMISSING\n")
+	for _, e := range s.Events {
+		veto := e.Veto
+		if e.VetoHook != "" && e.VetoHook != e.Hook {
+			veto += ": " + e.VetoHook
+		}
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\n", e.Event, e.Seen, veto, e.KernelModules, dash(e.Hook), dash(strings.Join(e.Missing, ",")))
+	}
+	tw.Flush()
+	for i, e := range s.Events {
+		same := func(other Event) bool { return other.Why == e.Why }
+		if e.Why == "" || slices.ContainsFunc(s.Events[:i], same) {
+			continue // it was said
+		}
+		var events []string
+		for _, other := range s.Events[i:] {
+			if same(other) {
+				events = append(events, other.Event)
+			}
+		}
+		fmt.Fprintf(b, "  %s: %s\n", strings.Join(events, ", "), e.Why)
+	}
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
