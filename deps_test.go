@@ -35,12 +35,13 @@ type importerRule struct {
 var depRules = []depRule{
 	{".", nil},
 	{"record", []string{"."}},
-	{"report", []string{"."}},
+	{"report", []string{".", "internal/clean"}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
 	{"guest/...", []string{"guest/..."}},
 	{"modules/...", []string{"guest/...", "modules/..."}},
 
+	{"internal/clean", nil},
 	{"internal/sys/...", []string{"internal/sys/..."}},
 	{"internal/testutil/...", nil}, // the root's tests use it
 	{"internal/testmodule/...", []string{"module/build", "internal/..."}},

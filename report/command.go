@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
 )
 
 // command is what is known of the program that a task runs. Its strings are
@@ -49,15 +50,15 @@ func (c *command) write(to *canvas) {
 			if to.full {
 				return
 			}
-			to.add(quote(arg))
+			to.add(clean.Word(arg))
 		}
 		if c.cut {
 			to.add(" " + cutMark)
 		}
 	case c.exe != "":
-		to.add(quote(c.exe))
+		to.add(clean.Word(c.exe))
 	case c.comm != "":
-		to.add("[" + clean(c.comm) + "]")
+		to.add("[" + clean.Text(c.comm) + "]")
 	default:
 		to.add("?")
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
 )
 
 // verdict says what became of the operation, and by whom.
@@ -24,18 +25,18 @@ func verdict(f *taskwatch.Failure) string {
 func watcher(f *taskwatch.Failure) string {
 	module := "a built-in"
 	if f.Module != "" {
-		module = clean(f.Module)
+		module = clean.Text(f.Module)
 	}
 	if f.Watcher == "" {
 		return module
 	}
-	return module + " (" + clean(f.Watcher) + ")"
+	return module + " (" + clean.Text(f.Watcher) + ")"
 }
 
 // payload returns the bytes that a module has sent in a form to read.
 func payload(b []byte) string {
 	text := strings.TrimRight(string(b), "\x00\n")
-	if text != "" && prints(text) {
+	if text != "" && clean.Prints(text) {
 		return text
 	}
 	return "0x" + hex.EncodeToString(b)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
 )
 
 // SummaryOptions say what a [Summary] keeps and shows. The zero value is
@@ -381,7 +382,7 @@ func (s *Summary) programTable(b *bytes.Buffer) {
 		if p.cpuNS == 0 && s.noCPU {
 			cpu = "-"
 		}
-		t.row(fmt.Sprint(p.execs), fmt.Sprint(p.failures), cpu, clean(p.name))
+		t.row(fmt.Sprint(p.execs), fmt.Sprint(p.failures), cpu, clean.Text(p.name))
 	}
 	fmt.Fprint(b, "\nprograms\n")
 	t.write(b)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
 )
 
 // DefaultKinds are the events that people are shown unless they ask for
@@ -284,7 +285,7 @@ func (t *Text) failure(f *taskwatch.Failure) {
 	c := &t.line
 	t.begin(ev, "error", red, depth)
 	c.paint(bold, ev.Kind.String()+verdict(f))
-	c.add(": " + clean(message(f.Err)))
+	c.add(": " + clean.Text(message(f.Err)))
 	if ev.Task != nil {
 		c.add(": ")
 		switch ev.Kind {
@@ -321,9 +322,9 @@ func (t *Text) record(rec *taskwatch.Record) {
 		}
 	}
 	t.begin(&ev, "emit", magenta, depth)
-	t.line.add(clean(rec.Module) + ": " + payload(rec.Data))
+	t.line.add(clean.Text(rec.Module) + ": " + payload(rec.Data))
 	if rec.Task != nil && rec.Task.Comm != "" {
-		t.line.add(": " + quote(rec.Task.Comm))
+		t.line.add(": " + clean.Word(rec.Task.Comm))
 	}
 	t.write()
 }

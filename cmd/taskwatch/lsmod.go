@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/internal/clean"
 )
 
 func newLsmod() *cobra.Command {
@@ -63,8 +64,8 @@ func (list moduleTable) write(w io.Writer) error {
 		if m.Reason != "" {
 			state += ": " + m.Reason
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", m.Name, m.Kind, strings.Join(m.Events, ","), m.References,
-			calls, m.Errors, m.Vetoes, m.Drops, mean, p99, state)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", clean.Args([]any{m.Name, m.Kind, strings.Join(m.Events, ","), m.References,
+			calls, m.Errors, m.Vetoes, m.Drops, mean, p99, state})...)
 	}
 	return t.Flush()
 }

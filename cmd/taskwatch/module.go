@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/build"
 	"github.com/taskwatch/taskwatch/module/kernel"
@@ -269,7 +270,7 @@ func writeJSON(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(b, '\n'))
+	_, err = w.Write(append(clean.JSON(b), '\n'))
 	return err
 }
 
@@ -338,7 +339,7 @@ func (d *moduleDescription) tables(kinds taskwatch.Kinds, watchers *[taskwatch.N
 // factLines returns a function that writes a fact on a line.
 func factLines(b *strings.Builder) func(key, format string, args ...any) {
 	return func(key, format string, args ...any) {
-		fmt.Fprintf(b, "%-14s "+format+"\n", append([]any{key + ":"}, args...)...)
+		fmt.Fprintf(b, "%-14s "+format+"\n", append([]any{key + ":"}, clean.Args(args)...)...)
 	}
 }
 

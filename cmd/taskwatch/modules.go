@@ -13,6 +13,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
@@ -207,7 +208,7 @@ func (mods *modules) show(w io.Writer) error {
 		}
 		for _, g := range globals {
 			if err == nil {
-				_, err = fmt.Fprintf(w, "%s: %s = %s\n", m.Name(), g.Name, value(g.Value))
+				_, err = fmt.Fprintf(w, "%s: %s = %s\n", m.Name(), clean.Text(g.Name), clean.Text(value(g.Value)))
 			}
 		}
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/taskwatch/taskwatch/internal/clean"
 )
 
 // commands are the commands of taskwatch, in the order of its help. Each has
@@ -79,7 +81,7 @@ func execute(args []string) int {
 // say tells the user something that is no event.
 func say(format string, args ...any) {
 	// There is nobody left to tell where this fails.
-	_, _ = fmt.Fprintf(os.Stderr, "taskwatch: "+format+"\n", args...)
+	_, _ = fmt.Fprintf(os.Stderr, "taskwatch: "+format+"\n", clean.Args(args)...)
 }
 
 // version returns what the build recorded of the source.

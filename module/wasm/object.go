@@ -179,6 +179,9 @@ func (o *Object) collect() error {
 		if fn == "" || len(fn) > maxWatcherName {
 			return invalid("its function %s: a watcher is called %s%s_NAME, with a NAME of 1 to %d bytes", e.Name, watcherPrefix, event, maxWatcherName)
 		}
+		if strings.TrimFunc(fn, func(r rune) bool { return r > ' ' && r < 0x7f }) != "" {
+			return invalid("its function %q: the name of a watcher is printable ASCII, without spaces", e.Name)
+		}
 		if err := checkType(o.binary, e, watcherType); err != nil {
 			return err
 		}

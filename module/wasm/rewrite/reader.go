@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"bytes"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -80,6 +82,9 @@ func (r *reader) name() string {
 	b := r.bytes(r.u32())
 	if !utf8.Valid(b) {
 		r.fail("malformed module: name %q is not UTF-8", b)
+	}
+	if bytes.ContainsFunc(b, func(c rune) bool { return !strconv.IsPrint(c) }) {
+		r.fail("the name %q does not print", b) // it is shown before anybody trusts it
 	}
 	return string(b)
 }

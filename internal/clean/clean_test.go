@@ -1,4 +1,4 @@
-package report
+package clean
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ var quoted = map[string]string{
 
 func TestQuote(t *testing.T) {
 	for in, want := range quoted {
-		if got := quote(in); got != want {
+		if got := Word(in); got != want {
 			t.Errorf("%q becomes %s, want %s", in, got, want)
 		}
 	}
@@ -42,7 +42,7 @@ func TestClean(t *testing.T) {
 		"\x1b[2J it's": `\033[2J it's`,
 		"a\xffb":       `a\377b`,
 	} {
-		if got := clean(in); got != want {
+		if got := Text(in); got != want {
 			t.Errorf("%q becomes %s, want %s", in, got, want)
 		}
 	}
@@ -54,7 +54,7 @@ func TestShellReadsQuotesBack(t *testing.T) {
 	var words, script bytes.Buffer
 	add := func(word string) {
 		words.WriteString(word + "\x00")
-		script.WriteString(" " + quote(word))
+		script.WriteString(" " + Word(word))
 	}
 	for in := range quoted {
 		add(in)
@@ -76,7 +76,7 @@ func TestShellReadsQuotesBack(t *testing.T) {
 	}
 	for i := range want {
 		if got[i] != want[i] {
-			t.Errorf("bash reads %s as %q, want %q", quote(want[i]), got[i], want[i])
+			t.Errorf("bash reads %s as %q, want %q", Word(want[i]), got[i], want[i])
 		}
 	}
 }
@@ -86,8 +86,8 @@ func FuzzQuote(f *testing.F) {
 		f.Add(in)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, out := range []string{quote(s), clean(s)} {
-			if !prints(out) {
+		for _, out := range []string{Word(s), Text(s)} {
+			if !Prints(out) {
 				t.Errorf("%q becomes %q, which does not print", s, out)
 			}
 		}
