@@ -22,6 +22,7 @@ func testConfig() Config {
 // Every watcher of taskwatch tells of exactly what the loads did.
 func TestNothingIsLost(t *testing.T) {
 	testutil.Root(t)
+	testutil.Long(t)
 	cfg := testConfig()
 	results, err := Measure(t.Context(), cfg, ours)
 	if err != nil {
@@ -74,6 +75,7 @@ func TestNothingIsLost(t *testing.T) {
 // Of a tool that is there, the output is understood; one that is not is named.
 func TestOtherTools(t *testing.T) {
 	testutil.Root(t)
+	testutil.Long(t)
 	cfg := testConfig()
 	cfg.Loads = []Load{Exec}
 	before := tracingMounts(t)
@@ -119,6 +121,7 @@ func tracingMounts(t testing.TB) int {
 // others nothing.
 func TestMissingToolIsNamed(t *testing.T) {
 	testutil.Root(t)
+	testutil.Long(t)
 	cfg := testConfig()
 	cfg.Operations = 16
 	results, err := Measure(t.Context(), cfg, []*Watcher{

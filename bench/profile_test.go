@@ -32,6 +32,7 @@ func TestActivityOf(t *testing.T) {
 
 func TestProfiles(t *testing.T) {
 	testutil.Root(t)
+	testutil.Long(t)
 	cfg := testConfig()
 	cfg.Operations, cfg.Run, cfg.Profiles = 40000, time.Millisecond, t.TempDir() // for some 50 samples, of which a fifth is JSON
 	results, err := Profiles(t.Context(), cfg, []*Watcher{ByName(ToJSON)})

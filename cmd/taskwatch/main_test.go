@@ -82,6 +82,7 @@ func eachSource(t *testing.T, test func(t *testing.T, source string)) {
 		t.Run(s.name, func(t *testing.T) {
 			if s.name == bpf.Name {
 				testutil.Root(t)
+				testutil.Long(t) // to load it takes a third of a second
 			}
 			test(t, s.name)
 		})

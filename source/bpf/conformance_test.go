@@ -45,10 +45,10 @@ func TestConformanceOfTheTreeScope(t *testing.T) {
 // The suite starts the command, and the source watches the machine.
 func TestConformanceOfTheMachineScope(t *testing.T) {
 	testutil.Root(t)
-	if testing.Short() {
-		testutil.Skip(t, "the full size, which -short forbids", func() bool { return !testing.Short() })
-	}
-	watchtest.Source(t, watchtest.Config{MaxArgv: maxArgv, New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
+	testutil.Long(t)
+	// What differs from the other scope is where events come from.
+	short := !testutil.NeedsNightly.Met()
+	watchtest.Source(t, watchtest.Config{MaxArgv: maxArgv, Short: short, New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 		ready := make(chan struct{})
 		src := newSource(t, bpf.Config{Latency: bpf.DefaultLatency, OnReady: func() { close(ready) }})
 		return watchtest.Instance{Source: src, Ready: ready}

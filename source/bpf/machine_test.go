@@ -71,7 +71,7 @@ func (w *watch) until(t testing.TB, cond func() bool) {
 // Threads that come and go in bursts: the kernel's own free is known to be
 // lost there on some kernels.
 func TestEveryExitHasOneFree(t *testing.T) {
-	n := size(t, 20000, 4000)
+	n := testutil.Size(4000, 8000, 20000)
 	w := newWatch(t, Config{Command: command(t, "thread", strconv.Itoa(n)), Latency: DefaultLatency},
 		taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exit, taskwatch.Free), nil)
 	events := w.wait(t)
@@ -104,7 +104,7 @@ func TestEveryExitHasOneFree(t *testing.T) {
 
 // Tasks are told apart by more than their pids.
 func TestTasksOfOnePid(t *testing.T) {
-	n := size(t, 200, 50)
+	n := testutil.Size(50, 100, 200)
 	w := newWatch(t, Config{Command: command(t, "reuse", strconv.Itoa(n)), Latency: DefaultLatency}, taskwatch.AllKinds, nil)
 	var command taskwatch.TaskID
 	pids := map[int]bool{}

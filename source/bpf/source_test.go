@@ -126,16 +126,6 @@ func (w *watch) wait(t testing.TB) []*taskwatch.Event {
 	return w.events
 }
 
-// size is the size of a load: the second one with -short.
-func size(t testing.TB, full, short int) int {
-	t.Helper()
-	if testing.Short() {
-		t.Logf("short: a load of %d, not of %d", short, full)
-		return short
-	}
-	return full
-}
-
 func load(t testing.TB, args ...string) { // runs testdata/load.c
 	t.Helper()
 	cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), args...)
@@ -157,7 +147,7 @@ func count(events []*taskwatch.Event) (n [taskwatch.NumKinds]int) {
 }
 
 func TestCommandEventsAreComplete(t *testing.T) {
-	n := size(t, 500, 100)
+	n := testutil.Size(100, 250, 500)
 	for _, c := range []struct {
 		load string
 		want [taskwatch.NumKinds]int

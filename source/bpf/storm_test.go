@@ -50,20 +50,16 @@ func until(done string) func() {
 	}
 }
 
-// slowly returns a delay that is several times as long as it takes a storm to
-// cause an event, and tells how many events were delivered before there was a
-// file.
-func slowly(done string) (delay func(), before *int) {
-	before = new(int)
-	over := false
+// slowly returns a delay for a watcher that is always behind: it lets through an
+// event every millisecond, and no more than most before there is a file.
+func slowly(done string, most int) func() {
+	before, rest := 0, until(done)
 	return func() {
 		time.Sleep(time.Millisecond)
-		if !over {
-			*before++
-			_, err := os.Stat(done)
-			over = err == nil
+		if before++; before > most {
+			rest()
 		}
-	}, before
+	}
 }
 
 func lost(w *watch) (n int) {
@@ -74,7 +70,7 @@ func lost(w *watch) (n int) {
 }
 
 func TestStormsLoseNothing(t *testing.T) {
-	cmd, _, truth := storms(t, size(t, 4000, 500))
+	cmd, _, truth := storms(t, testutil.Size(500, 1500, 4000))
 	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, atOnce)
 	w.wait(t)
 	if *seen != truth || len(w.losses) != 0 {
@@ -85,7 +81,7 @@ func TestStormsLoseNothing(t *testing.T) {
 // The default buffer has room for what the documentation says, however long the
 // watcher takes.
 func TestStormsFitIntoTheBuffer(t *testing.T) {
-	cmd, done, truth := storms(t, size(t, 3000, 300))
+	cmd, done, truth := storms(t, testutil.Size(300, 3000, 3000))
 	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, until(done))
 	w.wait(t)
 	if *seen != truth || len(w.losses) != 0 {
@@ -96,19 +92,15 @@ func TestStormsFitIntoTheBuffer(t *testing.T) {
 // Neither does a watcher that is slow lose anything, as long as what it is
 // behind fits into the buffer.
 func TestStormsWaitForASlowWatcher(t *testing.T) {
-	cmd, done, truth := storms(t, size(t, 400, 150))
-	delay, before := slowly(done)
-	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, delay)
-	w.wait(t)
-	if *seen != truth || len(w.losses) != 0 {
-		t.Errorf("got %v events, want %v; lost %v", *seen, truth, w.losses)
-	}
+	cmd, done, truth := storms(t, testutil.Size(150, 150, 400))
 	all := 0
 	for _, n := range truth {
 		all += n
 	}
-	if *before > all*3/4 {
-		t.Errorf("%d of %d events were delivered before the storm was over: the watcher was not slow", *before, all)
+	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, slowly(done, all/2))
+	w.wait(t)
+	if *seen != truth || len(w.losses) != 0 {
+		t.Errorf("got %v events, want %v; lost %v", *seen, truth, w.losses)
 	}
 }
 
@@ -117,10 +109,10 @@ func TestStormsWaitForASlowWatcher(t *testing.T) {
 func TestStormsAreLostExactly(t *testing.T) {
 	for _, watcher := range []string{"held", "slow"} {
 		t.Run(watcher, func(t *testing.T) {
-			cmd, done, truth := storms(t, size(t, 2000, 500))
+			cmd, done, truth := storms(t, testutil.Size(500, 700, 2000))
 			delay := until(done)
 			if watcher == "slow" {
-				delay, _ = slowly(done)
+				delay = slowly(done, 100)
 			}
 			kinds := taskwatch.KindsOf(taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
 			w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency, BufferSize: minBufferSize}, kinds, delay)
@@ -139,7 +131,7 @@ func TestStormsAreLostExactly(t *testing.T) {
 
 // What a storm takes in memory it gives back while it goes on.
 func TestMemoryDoesNotGrowWithTheEvents(t *testing.T) {
-	n := size(t, 60000, 6000)
+	n := testutil.Size(6000, 15000, 60000)
 	resident := func() int { return residentKiB(t) }
 	var early, seen [taskwatch.NumKinds]int
 	first := 0
@@ -175,8 +167,8 @@ func residentKiB(t testing.TB) int {
 	return resident * os.Getpagesize() >> 10
 }
 
-// With a latency events wait to be fetched together, and no longer than that;
-// without one they do not wait. The second event of two is the one to ask: the
+// With a latency events wait to be fetched together; without one they do not
+// wait. The second event of two is the one to ask: the
 // first wakes the reader at once, always.
 func TestLatency(t *testing.T) {
 	const latency = 400 * time.Millisecond
@@ -187,21 +179,20 @@ func TestLatency(t *testing.T) {
 		for range 3 {
 			load(t, "exit")
 			seen := w.some(t, 1)
-			load(t, "exit")
 			start := time.Now()
+			load(t, "exit")
 			w.some(t, seen+1)
 			took = append(took, time.Since(start))
 			time.Sleep(2 * latency) // the reader comes to rest
 		}
 		w.stop(t)
-		slices.Sort(took)
-		return took[1]
+		return slices.Min(took)
 	}
 	waits, atOnce := second(Config{Latency: latency}), second(Config{})
-	if waits > 3*latency {
+	if waits < latency/2 {
 		t.Errorf("an event waited %v, where the latency is %v", waits, latency)
 	}
-	if atOnce > waits/4 {
+	if atOnce >= waits {
 		t.Errorf("without a latency an event waited %v, with one of %v %v", atOnce, latency, waits)
 	}
 	t.Logf("without a latency %v, with one of %v %v", atOnce, latency, waits)

@@ -99,7 +99,7 @@ const forks = `i=0; while [ $i -lt $1 ]; do (:) & i=$((i+1)); [ $((i%50)) = 0 ] 
 
 // TestForksAreEvents counts the events of a known number of forks.
 func TestForksAreEvents(t *testing.T) {
-	n := size(t, 3000, 500)
+	n := testutil.Size(500, 1500, 3000)
 	var c collector
 	s, stop := watch(t, Config{}, c.module())
 	cmd := exec.Command("sh", "-c", forks, "sh", strconv.Itoa(n))
@@ -126,16 +126,6 @@ func TestForksAreEvents(t *testing.T) {
 		}
 	}
 	checkSeq(t, &c)
-}
-
-// size is the size of a load: the second one with -short.
-func size(t *testing.T, full, short int) int {
-	t.Helper()
-	if testing.Short() {
-		t.Logf("short: a load of %d, not of %d", short, full)
-		return short
-	}
-	return full
 }
 
 // checkSeq checks that the numbers have gaps just where losses were told.

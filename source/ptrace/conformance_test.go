@@ -23,5 +23,5 @@ func newInstance(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 }
 
 func TestConformance(t *testing.T) {
-	watchtest.Source(t, watchtest.Config{New: newInstance, DryRun: true})
+	watchtest.Source(t, watchtest.Config{New: newInstance, DryRun: true, Short: testing.Short()})
 }

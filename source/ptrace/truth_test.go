@@ -59,6 +59,7 @@ func TestTruthMake(t *testing.T) {
 // all it needs, into an empty cache.
 func TestTruthGoBuild(t *testing.T) {
 	goPath := testutil.RequireTool(t, "go")
+	testutil.Long(t)
 	dir, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -22,9 +22,7 @@ var series = []string{"6.1", "6.12"}
 
 func kernel(t *testing.T, series string) vm.Kernel {
 	t.Helper()
-	if testing.Short() {
-		testutil.Skip(t, "booting a machine, which -short forbids", func() bool { return !testing.Short() })
-	}
+	testutil.Long(t)
 	k, err := vm.FindKernel(t.Context(), series)
 	skipMissing(t, err)
 	if err != nil {

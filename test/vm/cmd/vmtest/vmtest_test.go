@@ -42,9 +42,7 @@ func TestBadCommandLines(t *testing.T) {
 // runVM runs vmtest with one kernel and returns its exit code and output.
 func runVM(t *testing.T, args ...string) (int, string) {
 	t.Helper()
-	if testing.Short() {
-		testutil.Skip(t, "booting a machine, which -short forbids", func() bool { return !testing.Short() })
-	}
+	testutil.Long(t)
 	for _, tool := range []string{"qemu-system-x86_64", "apt-cache", "dpkg-deb", "busybox"} {
 		testutil.RequireTool(t, tool)
 	}
