@@ -83,6 +83,7 @@ var importerRules = []importerRule{
 	{"github.com/elastic/go-seccomp-bpf/...", []string{"source/ptrace/..."}},
 	{"github.com/mdlayher/netlink/...", []string{"source/connector/...", "internal/cnproc/..."}},
 	{"github.com/cilium/ebpf/...", []string{"bench/...", "source/bpf/...", "module/kernel/...", "features/...", "internal/..."}},
+	{"aead.dev/minisign", []string{"module/sign", "cmd/..."}},
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "cmd/..."}},
 	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},

@@ -1,0 +1,138 @@
+// Package sign signs module files and verifies their signatures: Ed25519, in
+// the format of minisign, whose tool reads what is written here and writes
+// what is read. A signature stands in FILE.minisig. Its trusted comment, which
+// is signed too, binds the name and the version of the module.
+package sign
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"aead.dev/minisign"
+)
+
+// Suffix is what the name of a signature's file has behind that of the file.
+const Suffix = ".minisig"
+
+const (
+	maxSignature = 4 << 10 // bytes of a file
+	maxKey       = 4 << 10
+)
+
+// Errors to be found with errors.Is.
+var (
+	// ErrUnsigned says that there is no signature.
+	ErrUnsigned = errors.New("it is not signed")
+
+	// ErrUntrusted says that a signature is of no key that is trusted, or of
+	// another file, name or version.
+	ErrUntrusted = errors.New("its signature is not to be trusted")
+)
+
+// comment is the trusted comment of a module.
+func comment(name, version string) string {
+	return fmt.Sprintf("taskwatch module %q version %q", name, version)
+}
+
+// Sign returns the signature of a module's file. version may be "".
+func Sign(key minisign.PrivateKey, file []byte, name, version string) []byte {
+	return minisign.SignWithComments(key, file, comment(name, version), "signature of a taskwatch module")
+}
+
+// Keys are the public keys that are trusted, by the files that they came
+// from. They do not change.
+type Keys struct {
+	keys []minisign.PublicKey
+}
+
+// ReadKeys reads files of public keys. Each has to belong to root or to the
+// effective user, and to be writable by nobody else.
+func ReadKeys(files ...string) (*Keys, error) {
+	k := &Keys{}
+	for _, file := range files {
+		b, err := readOwn(file, 0o022, "be written to")
+		if err != nil {
+			return nil, fmt.Errorf("key %s: %w", file, err)
+		}
+		var key minisign.PublicKey
+		if err := key.UnmarshalText(b); err != nil {
+			return nil, fmt.Errorf("key %s: it is no public key of minisign: %w", file, err)
+		}
+		k.keys = append(k.keys, key)
+	}
+	return k, nil
+}
+
+// ReadPrivateKey reads the file of a private key, which others may not read.
+// The password is needed for one that is encrypted.
+func ReadPrivateKey(file, password string) (key minisign.PrivateKey, err error) {
+	b, err := readOwn(file, 0o077, "be reached")
+	switch {
+	case err != nil:
+	case minisign.IsEncrypted(b):
+		key, err = minisign.DecryptKey(password, b)
+	default:
+		err = key.UnmarshalText(b)
+	}
+	if err != nil {
+		return key, fmt.Errorf("key %s: %w", file, err)
+	}
+	return key, nil
+}
+
+// readOwn reads a file that others may not change, or see.
+func readOwn(file string, forbidden os.FileMode, what string) ([]byte, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	owner := int(info.Sys().(*syscall.Stat_t).Uid)
+	switch {
+	case !info.Mode().IsRegular() || info.Size() > maxKey:
+		return nil, errors.New("it is no file of a key")
+	case owner != 0 && owner != os.Geteuid():
+		return nil, fmt.Errorf("it belongs to the user %d; it has to be root's, or of the user %d", owner, os.Geteuid())
+	case info.Mode().Perm()&forbidden != 0:
+		return nil, fmt.Errorf("it has the mode %#o, and may not %s by others: chmod go-rwx", info.Mode().Perm(), what)
+	}
+	b := make([]byte, info.Size())
+	n, err := f.Read(b)
+	return b[:n], err
+}
+
+// Verify returns the id of the key that has signed the file under that name
+// and version. signature is nil where there is none.
+func (k *Keys) Verify(file, signature []byte, name, version string) (signer string, err error) {
+	if signature == nil {
+		return "", ErrUnsigned
+	}
+	var s minisign.Signature
+	if len(signature) > maxSignature {
+		return "", fmt.Errorf("%w: it has more than %d bytes", ErrUntrusted, maxSignature)
+	}
+	if err := s.UnmarshalText(signature); err != nil {
+		return "", fmt.Errorf("%w: it is no signature of minisign: %w", ErrUntrusted, err)
+	}
+	id := fmt.Sprintf("%016X", s.KeyID)
+	for _, key := range k.keys {
+		if key.ID() != s.KeyID {
+			continue
+		}
+		switch want := comment(name, version); {
+		case !minisign.Verify(key, file, signature):
+			return "", fmt.Errorf("%w: the file is not the one that was signed, by the key %s", ErrUntrusted, id)
+		case strings.TrimSpace(s.TrustedComment) != want:
+			return "", fmt.Errorf("%w: it is of %q, not of %q", ErrUntrusted, s.TrustedComment, want)
+		}
+		return id, nil
+	}
+	return "", fmt.Errorf("%w: the key %s is not trusted", ErrUntrusted, id)
+}

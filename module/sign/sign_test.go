@@ -1,0 +1,124 @@
+package sign
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"aead.dev/minisign"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+func pair(t *testing.T, dir string) (minisign.PrivateKey, string) {
+	t.Helper()
+	public, private, err := minisign.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := public.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, public.String()[:8]+".pub")
+	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return private, file
+}
+
+func TestVerify(t *testing.T) {
+	dir := t.TempDir()
+	private, public := pair(t, dir)
+	stranger, _ := pair(t, dir)
+	keys, err := ReadKeys(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := []byte("\x00asm module")
+	good := Sign(private, file, "guard", "1.2")
+	if signer, err := keys.Verify(file, good, "guard", "1.2"); err != nil || len(signer) != 16 {
+		t.Errorf("%q, %v", signer, err)
+	}
+	for what, c := range map[string]struct {
+		file, signature []byte
+		name, version   string
+		kind            error
+		says            string
+	}{
+		"no signature":    {file, nil, "guard", "1.2", ErrUnsigned, "not signed"},
+		"garbage":         {file, []byte("x"), "guard", "1.2", ErrUntrusted, "no signature of minisign"},
+		"a long one":      {file, bytes.Repeat([]byte("x"), maxSignature+1), "guard", "1.2", ErrUntrusted, "bytes"},
+		"an altered file": {[]byte("\x00asm other"), good, "guard", "1.2", ErrUntrusted, "not the one that was signed"},
+		"another name":    {file, good, "other", "1.2", ErrUntrusted, "not of"},
+		"another version": {file, good, "guard", "1.3", ErrUntrusted, "not of"},
+		"another key":     {file, Sign(stranger, file, "guard", "1.2"), "guard", "1.2", ErrUntrusted, "is not trusted"},
+		"a comment of another": {file, bytes.Replace(good, []byte("guard"), []byte("other"), 1), "other", "1.2", ErrUntrusted,
+			"not the one that was signed"},
+	} {
+		signer, err := keys.Verify(c.file, c.signature, c.name, c.version)
+		if !errors.Is(err, c.kind) || signer != "" || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %q, %v", what, signer, err)
+		}
+	}
+}
+
+// Keys that others could have changed are refused.
+func TestKeysOfOthers(t *testing.T) {
+	_, public := pair(t, t.TempDir())
+	if err := os.Chmod(public, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadKeys(public); err == nil || !strings.Contains(err.Error(), "mode 0666") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := ReadKeys(filepath.Dir(public)); err == nil || !strings.Contains(err.Error(), "no file of a key") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Debian's minisign reads what is signed here, and what it signs is read here.
+func TestMinisign(t *testing.T) {
+	testutil.Require(t, testutil.NeedsTool("minisign"))
+	dir := t.TempDir()
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("minisign", args...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("minisign %q: %v\n%s", args, err, out)
+		}
+	}
+	file := []byte("\x00asm module")
+	module := filepath.Join(dir, "guard.wasm")
+	private, public := pair(t, dir)
+	if err := errors.Join(os.WriteFile(module, file, 0o600), os.WriteFile(module+Suffix, Sign(private, file, "guard", "1"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	run("-Vm", module, "-p", public)
+
+	run("-G", "-W", "-p", "tool.pub", "-s", "tool.key")
+	run("-Sm", module, "-s", "tool.key", "-t", comment("guard", "1"))
+	signature, err := os.ReadFile(module + Suffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := ReadKeys(filepath.Join(dir, "tool.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.Verify(file, signature, "guard", "1"); err != nil {
+		t.Error(err)
+	}
+	key, err := ReadPrivateKey(filepath.Join(dir, "tool.key"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.Verify(file, Sign(key, file, "guard", "2"), "guard", "2"); err != nil {
+		t.Errorf("with the tool's key: %v", err)
+	}
+}
