@@ -35,9 +35,9 @@ it.
 
 The command keeps its standard input, output and error; events go to standard
 error, or to a file with --output, which has them all: should 64 MiB of them
-wait to be written, the command is held up, unless --drop is given. On a terminal, lines of text are cut to its
-width, with a mark. As json the events are a recording for 'taskwatch replay'.
-The summary goes to standard error.
+wait to be written, the command is held up, unless --drop is given. On a
+terminal, lines of text are cut to its width, with a mark. As json the events
+are a recording for 'taskwatch replay'. The summary goes to standard error.
 
 The exit status is the command's own, or 128 plus the number of the signal that
 killed it, or:

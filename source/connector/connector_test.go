@@ -66,7 +66,7 @@ func (c *collector) count(match func(*taskwatch.Event) bool) (n int) {
 }
 
 // watch runs a source until stop is called, which returns Run's error.
-func watch(t *testing.T, cfg Config, m *taskwatch.Module) (s *Source, stop func() error) {
+func watch(t *testing.T, cfg Config, m *taskwatch.Module, sinks ...taskwatch.Sink) (s *Source, stop func() error) {
 	t.Helper()
 	requireConnector(t)
 	ready := make(chan struct{})
@@ -78,6 +78,11 @@ func watch(t *testing.T, cfg Config, m *taskwatch.Module) (s *Source, stop func(
 	reg := new(taskwatch.Registry)
 	if err := reg.Register(m); err != nil {
 		t.Fatal(err)
+	}
+	for _, sink := range sinks {
+		if err := reg.Attach(sink); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -101,7 +106,7 @@ const forks = `i=0; while [ $i -lt $1 ]; do (:) & i=$((i+1)); [ $((i%50)) = 0 ] 
 func TestForksAreEvents(t *testing.T) {
 	n := testutil.Size(500, 1500, 3000)
 	var c collector
-	s, stop := watch(t, Config{}, c.module())
+	s, stop := watch(t, Config{}, c.module(), &c)
 	cmd := exec.Command("sh", "-c", forks, "sh", strconv.Itoa(n))
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
@@ -159,7 +164,7 @@ func TestLossIsTold(t *testing.T) {
 		<-slow
 		return nil
 	}, taskwatch.Observe())
-	s, stop := watchQueue(t, Config{BufferSize: 1}, m, 16)
+	s, stop := watchQueue(t, Config{BufferSize: 1}, m, 16, &c)
 	child := func(count int) *exec.Cmd {
 		cmd := exec.Command("sh", "-c", forks, "sh", strconv.Itoa(count))
 		if err := cmd.Run(); err != nil {
@@ -253,12 +258,12 @@ func eachCPU(t *testing.T, fn func()) {
 }
 
 // watchQueue is watch with a short queue, so that the socket fills up.
-func watchQueue(t *testing.T, cfg Config, m *taskwatch.Module, records int) (*Source, func() error) {
+func watchQueue(t *testing.T, cfg Config, m *taskwatch.Module, records int, sinks ...taskwatch.Sink) (*Source, func() error) {
 	t.Helper()
 	old := maxQueue
 	maxQueue = records
 	t.Cleanup(func() { maxQueue = old })
-	return watch(t, cfg, m)
+	return watch(t, cfg, m, sinks...)
 }
 
 // TestOlderTask sees the exit of a process that ran before the source.
@@ -266,7 +271,7 @@ func TestOlderTask(t *testing.T) {
 	older, _ := testutil.Hold(t, exec.Command("sh", "-c", "echo up; read line"))
 	pid := older.Process.Pid
 	var c collector
-	_, stop := watch(t, Config{}, c.module())
+	_, stop := watch(t, Config{}, c.module(), &c)
 	older.Process.Kill()
 	older.Wait()
 	if err := stop(); err != nil {
@@ -382,7 +387,7 @@ func TestThreadsAreThreads(t *testing.T) {
 		<-slow
 		return nil
 	}, taskwatch.Observe())
-	_, stop := watch(t, Config{}, m)
+	_, stop := watch(t, Config{}, m, &c)
 	tids := make(chan int)
 	for range n {
 		go func() {
