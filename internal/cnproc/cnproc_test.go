@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -68,16 +69,39 @@ var golden = []struct {
 		Record{What: Answer, CPU: 0, Seq: 0x9fd7, Ack: 1}},
 }
 
-func TestDecodeGolden(t *testing.T) {
-	little := binary.NativeEndian.Uint16([]byte{1, 0}) == 1
-	if !little {
-		testutil.Skip(t, "a little-endian machine", func() bool { return little })
+// native returns a golden message as a kernel of this machine's byte order
+// sends it.
+func native(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, tt := range golden {
-		b, err := hex.DecodeString(tt.hex)
-		if err != nil {
-			t.Fatal(tt.name, err)
+	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
+		return b
+	}
+	comm := binary.LittleEndian.Uint32(b[headerLen+cnLen:]) == 0x200
+	for at := 0; at < len(b); {
+		size := 4
+		switch at {
+		case 4, 6, headerLen + 16, headerLen + 18: // type and flags; length and flags
+			size = 2
+		case headerLen + cnLen + 8: // the time
+			size = 8
+		case headerLen + cnLen + 24: // the data's third word, where a name begins
+			if comm {
+				return b
+			}
 		}
+		slices.Reverse(b[at : at+size])
+		at += size
+	}
+	return b
+}
+
+func TestDecodeGolden(t *testing.T) {
+	for _, tt := range golden {
+		b := native(t, tt.hex)
 		got, rest, err := Decode(b)
 		if err != nil || got != tt.want || len(rest) != 0 {
 			t.Errorf("%s: got %+v, %d bytes more, %v; want %+v", tt.name, got, len(rest), err, tt.want)
@@ -96,10 +120,7 @@ func TestDecodeGolden(t *testing.T) {
 
 // TestDecodeShortExit decodes an exit as kernels before 4.18 send it.
 func TestDecodeShortExit(t *testing.T) {
-	b, err := hex.DecodeString(golden[0].hex)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := native(t, golden[0].hex)
 	b = b[:len(b)-8]
 	binary.NativeEndian.PutUint32(b, uint32(len(b)))
 	binary.NativeEndian.PutUint16(b[headerLen+16:], uint16(len(b)-headerLen-cnLen))
@@ -111,10 +132,7 @@ func TestDecodeShortExit(t *testing.T) {
 }
 
 func TestDecodeForeign(t *testing.T) {
-	good, err := hex.DecodeString(golden[0].hex)
-	if err != nil {
-		t.Fatal(err)
-	}
+	good := native(t, golden[0].hex)
 	for name, at := range map[string]int{"type": 4, "idx": headerLen, "val": headerLen + 4} {
 		b := bytes.Clone(good)
 		b[at]++
@@ -126,10 +144,7 @@ func TestDecodeForeign(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	for _, tt := range golden {
-		b, err := hex.DecodeString(tt.hex)
-		if err != nil {
-			f.Fatal(err)
-		}
+		b := native(f, tt.hex)
 		f.Add(b)
 		f.Add(append(b, b...))
 	}
