@@ -287,6 +287,9 @@ func (o *order) source(reg *taskwatch.Registry, latency string) error {
 	if err != nil {
 		return fmt.Errorf("bench: the latency: %w", err)
 	}
+	if d == 0 {
+		d = bpf.EveryEvent
+	}
 	src, err := bpf.New(bpf.Config{Latency: d, OnReady: o.ready})
 	if err != nil {
 		return err

@@ -121,8 +121,12 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 		src    source.Source
 		passed error
 	)
+	latency := f.latency
+	if latency == 0 {
+		latency = bpf.EveryEvent
+	}
 	cfg := auto.Config{Kernel: files.kernel(), Config: bpf.Config{
-		Cgroup: f.cgroup, PID: f.pid, Latency: f.latency, DryRun: f.dryRun,
+		Cgroup: f.cgroup, PID: f.pid, Latency: latency, DryRun: f.dryRun,
 		OnReady: func() { say("%s", watching(src, passed)) },
 	}}
 	if src, passed, err = auto.Open(f.source, cfg); err != nil {

@@ -188,7 +188,7 @@ func TestLatency(t *testing.T) {
 		w.stop(t)
 		return slices.Min(took)
 	}
-	waits, atOnce := second(Config{Latency: latency}), second(Config{})
+	waits, atOnce := second(Config{Latency: latency}), second(Config{Latency: EveryEvent})
 	if waits < latency/2 {
 		t.Errorf("an event waited %v, where the latency is %v", waits, latency)
 	}
