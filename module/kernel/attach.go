@@ -10,6 +10,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/taskwatch/taskwatch/internal/tracefs"
 )
 
 // attachment is a hook in use: the entry program, its slot, and what keeps it
@@ -88,7 +90,7 @@ func (a *attachment) attachSyscalls(off *offsets, types *btf.Cache) error {
 		return err
 	}
 	defer enter.Close() // the tracepoints hold it
-	fs, err := openTracefs()
+	fs, err := tracefs.Open()
 	if err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func (a *attachment) attachSyscalls(off *offsets, types *btf.Cache) error {
 			prefix string
 			prog   *ebpf.Program
 		}{{"sys_exit_", a.entry}, {"sys_enter_", enter}} {
-			tp, err := fs.attach("syscalls", at.prefix+name, at.prog)
+			tp, err := fs.Attach("syscalls", at.prefix+name, at.prog)
 			if err != nil {
 				return err
 			}

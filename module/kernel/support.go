@@ -9,6 +9,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/tracefs"
 )
 
 // Support says what the running kernel lets a table do. A nil error is yes;
@@ -57,10 +59,10 @@ func Probe() (*Support, error) {
 	if err := kernel.TypeByName("btf_trace_sched_prepare_exec", &td); err != nil {
 		s.PrepareExec = errors.New("this kernel has no such tracepoint: it came with Linux 6.10")
 	}
-	if fs, err := openTracefs(); err != nil {
+	if fs, err := tracefs.Open(); err != nil {
 		s.Syscalls = err
 	} else {
-		_, s.Syscalls = fs.id("syscalls", "sys_exit_setuid")
+		_, s.Syscalls = fs.ID("syscalls", "sys_exit_setuid")
 		fs.Close()
 	}
 	return s, nil

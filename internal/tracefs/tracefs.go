@@ -1,4 +1,5 @@
-package kernel
+// Package tracefs reaches the kernel's tracepoints where no tracefs is mounted.
+package tracefs
 
 import (
 	"fmt"
@@ -11,12 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tracefs is a mount of the kernel's tracing files that no other process
+// FS is a mount of the kernel's tracing files that no other process
 // sees: nothing has to be mounted beforehand, and nothing stays mounted.
-type tracefs struct{ root int }
+type FS struct{ root int }
 
-// openTracefs needs CAP_SYS_ADMIN and Linux 5.2.
-func openTracefs() (*tracefs, error) {
+// Open needs CAP_SYS_ADMIN and Linux 5.2. Close the result; what was attached
+// by it stays.
+func Open() (*FS, error) {
 	fs, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("open tracefs: %w", err)
@@ -29,13 +31,14 @@ func openTracefs() (*tracefs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount tracefs: %w", err)
 	}
-	return &tracefs{root}, nil
+	return &FS{root}, nil
 }
 
-func (t *tracefs) Close() error { return unix.Close(t.root) }
+// Close gives the mount back.
+func (t *FS) Close() error { return unix.Close(t.root) }
 
-// id returns the number by which perf_event_open knows a tracepoint.
-func (t *tracefs) id(group, name string) (uint64, error) {
+// ID returns the number by which perf_event_open knows a tracepoint.
+func (t *FS) ID(group, name string) (uint64, error) {
 	path := "events/" + group + "/" + name + "/id"
 	fd, err := unix.Openat(t.root, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -50,14 +53,16 @@ func (t *tracefs) id(group, name string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 }
 
-// perfEvent is an open tracepoint with a program on it, on all CPUs.
-type perfEvent int
+// Event is an open tracepoint with a program on it, on all CPUs.
+type Event int
 
-func (p perfEvent) Close() error { return unix.Close(int(p)) }
+// Close detaches the program. It may take tens of milliseconds, most of them
+// spent waiting.
+func (p Event) Close() error { return unix.Close(int(p)) }
 
-// attach runs prog at a tracepoint until the result is closed.
-func (t *tracefs) attach(group, name string, prog *ebpf.Program) (perfEvent, error) {
-	id, err := t.id(group, name)
+// Attach runs prog at a tracepoint until the result is closed.
+func (t *FS) Attach(group, name string, prog *ebpf.Program) (Event, error) {
+	id, err := t.ID(group, name)
 	if err != nil {
 		return -1, err
 	}
@@ -75,5 +80,5 @@ func (t *tracefs) attach(group, name string, prog *ebpf.Program) (perfEvent, err
 		unix.Close(fd)
 		return -1, fmt.Errorf("tracepoint %s:%s: attach the program: %w", group, name, err)
 	}
-	return perfEvent(fd), nil
+	return Event(fd), nil
 }
