@@ -123,7 +123,9 @@ func (f *Feed) notify(ev *Event, m moment) error {
 	if d.snap.attached {
 		d.report(m)
 	}
-	ev.sent = nil
+	if ev.sent != nil {
+		ev.sent = nil
+	}
 	return d.result()
 }
 
@@ -142,7 +144,6 @@ type delivery struct {
 
 // callAll calls the watchers and ends the read side.
 func (d *delivery) callAll() {
-	defer d.reading.Add(-1) // also where a watcher ends the goroutine
 	for !d.callSome() {
 	}
 }
@@ -158,6 +159,7 @@ func (d *delivery) callSome() (all bool) {
 			d.fail(&Failure{Err: err})
 		}
 	}
+	d.reading.Add(-1)
 	return true
 }
 
@@ -167,7 +169,9 @@ func (d *delivery) recover(all *bool) {
 	}
 	if p := recover(); p != nil {
 		d.fail(&Failure{Err: fmt.Errorf("panic: %v", p), Crash: true, Panic: p, Stack: debug.Stack()})
+		return
 	}
+	d.reading.Add(-1) // a watcher has ended the goroutine
 }
 
 // fail completes and counts the error of the last watcher called.
