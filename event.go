@@ -46,6 +46,12 @@ type Event struct {
 	// the ids of a setuid file, say, are set when the exec can no longer fail.
 	Final bool
 
+	// Late says that the kernel has done the operation already: what it runs is
+	// not what watchers were asked about before, or nobody could be asked. An
+	// error kills the task, which has not run an instruction of the new
+	// program. Whoever counts should not count such an event.
+	Late bool
+
 	sent []Item // by the watchers, for the place behind the event
 }
 

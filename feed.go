@@ -192,9 +192,13 @@ func (d *delivery) fail(f *Failure) {
 		asks = !d.asked && !e.observes && !d.ev.Final && f.Kind.Vetoable()
 	}
 	if asks && d.feed.Deny.Has(f.Kind) {
-		f.Verdict = Denied
-		if d.feed.DryRun {
+		switch {
+		case d.feed.DryRun:
 			f.Verdict = WouldDeny
+		case d.ev.Late:
+			f.Verdict = Killed
+		default:
+			f.Verdict = Denied
 		}
 	}
 	if d.first == nil || asks {

@@ -103,6 +103,7 @@ const (
 	Counted   Verdict = iota // nothing: the error is counted and reported
 	Denied                   // the operation fails with the error's number
 	WouldDeny                // it would have failed, but the source only observes
+	Killed                   // it could not fail any more: the task was killed (Event.Late)
 )
 
 // String returns "counted", "denied" or "would deny".
@@ -114,6 +115,8 @@ func (v Verdict) String() string {
 		return "denied"
 	case WouldDeny:
 		return "would deny"
+	case Killed:
+		return "killed late"
 	}
 	return fmt.Sprintf("verdict(%d)", uint8(v))
 }
@@ -169,7 +172,7 @@ func Errno(err error) syscall.Errno {
 // operation fail after its watchers returned err, or 0 if it may go on.
 func Denial(err error) syscall.Errno {
 	var f *Failure
-	if errors.As(err, &f) && f.Verdict == Denied {
+	if errors.As(err, &f) && (f.Verdict == Denied || f.Verdict == Killed) {
 		return Errno(f.Err)
 	}
 	return 0

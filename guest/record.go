@@ -61,6 +61,7 @@ const (
 	flagArgvCut   = 1 << 2
 	flagExitGroup = 1 << 3
 	flagCore      = 1 << 4
+	flagLate      = 1 << 5
 )
 
 // The strings of an event, as the host numbers them.

@@ -49,6 +49,10 @@ func (t *Task) Has(f Fields) bool { return t.Missing()&f == 0 }
 // Final says that it is too late for a veto, although the kind has one.
 func (t *Task) Final() bool { return t.r.Flags&flagFinal != 0 }
 
+// Late says that the kernel has run the exec already, but no instruction of
+// the new program: an error kills the task. A counter leaves it out.
+func (t *Task) Late() bool { return t.r.Flags&flagLate != 0 }
+
 // ID is the task's own, unique in its lifetime and after.
 func (t *Task) ID() TaskID { return TaskID{t.r.Run, t.r.N} }
 

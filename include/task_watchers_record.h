@@ -51,6 +51,7 @@ _Static_assert(sizeof(struct task_struct) == 272, "the host writes a record of 2
 #define TASK_FLAG_ARGV_CUT 4u
 #define TASK_FLAG_EXIT_GROUP 8u
 #define TASK_FLAG_CORE 16u
+#define TASK_FLAG_LATE 32u
 
 /* The bits of missing. */
 #define TASK_FIELD_VAL (1ull << 0)

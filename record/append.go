@@ -50,7 +50,8 @@ func appendFailure(b []byte, f *taskwatch.Failure) []byte {
 		b = appendString(append(b, `,"message":`...), cause.Message)
 	}
 	b = appendMark(b, `,"panic":true`, f.Crash)
-	b = appendMark(b, `,"veto":true`, f.Verdict == taskwatch.Denied)
+	b = appendMark(b, `,"veto":true`, f.Verdict == taskwatch.Denied || f.Verdict == taskwatch.Killed)
+	b = appendMark(b, `,"killed":true`, f.Verdict == taskwatch.Killed)
 	b = appendMark(b, `,"dry_run":true`, f.Verdict == taskwatch.WouldDeny)
 	ev := f.Event
 	if ev == nil {

@@ -45,6 +45,7 @@ type rawLine struct {
 	Message   string `json:"message"`
 	Panic     bool   `json:"panic"`
 	Veto      bool   `json:"veto"`
+	Killed    bool   `json:"killed"`
 	DryRun    bool   `json:"dry_run"`
 	Data      string `json:"data"`
 
@@ -126,6 +127,9 @@ func (raw *rawLine) item() (taskwatch.Item, error) {
 			Crash: raw.Panic, Event: ev,
 		}
 		switch {
+		case raw.Killed:
+			f.Verdict = taskwatch.Killed
+			ev.Late = true
 		case raw.Veto:
 			f.Verdict = taskwatch.Denied
 		case raw.DryRun:

@@ -13,6 +13,8 @@ func verdict(f *taskwatch.Failure) string {
 	switch {
 	case f.Verdict == taskwatch.Denied:
 		return " refused by " + watcher(f)
+	case f.Verdict == taskwatch.Killed:
+		return " killed late by " + watcher(f)
 	case f.Verdict == taskwatch.WouldDeny:
 		return " would be refused (dry run) by " + watcher(f)
 	case f.Crash:

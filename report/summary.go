@@ -117,7 +117,7 @@ func (s *Summary) Close(context.Context) error { return nil }
 // failure counts a watcher's error. Callers of this and event hold mu.
 func (s *Summary) failure(f *taskwatch.Failure) {
 	switch f.Verdict {
-	case taskwatch.Denied:
+	case taskwatch.Denied, taskwatch.Killed:
 		s.refused++
 	case taskwatch.WouldDeny:
 		s.wouldHave++

@@ -85,12 +85,13 @@ func (r *Reader) SchedNS(pid, tid int) (int64, error) {
 	return int64(number(b)), nil
 }
 
-// Exe returns the path of the process's program in its own root. The kernel
+// Exe returns the path of the process's program as the caller's root has it. The kernel
 // adds " (deleted)" where there is no such file any more. Kernel threads and
 // exited processes give ENOENT.
 func (r *Reader) Exe(pid int) (string, error) { return r.link(pid, "exe") }
 
-// Cwd returns the working directory of the process's leader, in its own root.
+// Cwd returns the working directory of the process's leader as the caller's root
+// has it.
 // The kernel adds " (deleted)" where there is no such directory any more.
 func (r *Reader) Cwd(pid int) (string, error) { return r.link(pid, "cwd") }
 

@@ -62,7 +62,8 @@ type SyscallInfo struct {
 	SP   uint64
 	Nr   uint64
 	Args [6]uint64
-	_    [8]byte // seccomp's data
+	Data uint32 // at a seccomp stop: the value that the filter has given
+	_    [4]byte
 }
 
 // PtraceSyscallInfo fills info about a tracee in a system call stop or a
@@ -88,6 +89,10 @@ type SyscallResult struct {
 func PtraceSyscallResult(tid int, r *SyscallResult) error {
 	return ptrace(unix.PTRACE_GET_SYSCALL_INFO, tid, unsafe.Sizeof(*r), uintptr(unsafe.Pointer(r)))
 }
+
+// PtraceKill kills a stopped tracee, whatever signals its tracer may send. It
+// does so from Linux 5.19 on; before, only where a signal can be delivered.
+func PtraceKill(tid int) error { return ptrace(unix.PTRACE_KILL, tid, 0, 0) }
 
 // PtraceSetOptions replaces the options of a stopped tracee.
 func PtraceSetOptions(tid, options int) error {

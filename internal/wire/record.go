@@ -85,6 +85,7 @@ func flagsOf(ev *taskwatch.Event) (flags uint32) {
 		{ev.Task.ArgvCut, flagArgvCut},
 		{ev.Exit.Group, flagExitGroup},
 		{ev.Exit.Core, flagCore},
+		{ev.Late, flagLate},
 	} {
 		if f.set {
 			flags |= f.bit
@@ -139,6 +140,7 @@ func Decode(b []byte) (*taskwatch.Event, error) {
 		LifetimeNS: int64(le.Uint64(b[offLifetimeNS:])),
 		Inferred:   flags&flagInferred != 0,
 		Final:      flags&flagFinal != 0,
+		Late:       flags&flagLate != 0,
 		Task: &taskwatch.Task{
 			ID:       taskwatch.TaskID{Run: le.Uint64(b[offRun:]), N: le.Uint64(b[offN:])},
 			ParentID: taskwatch.TaskID{Run: le.Uint64(b[offParentRun:]), N: le.Uint64(b[offParentN:])},

@@ -56,10 +56,10 @@ func (t *tracer) adopt(all bool) {
 	}
 }
 
-// late reports whether the task that a creator announces was adopted already:
+// adoptedBefore reports whether the task that a creator announces was adopted already:
 // on a busy machine a creator may be alive and just slow. The start time
 // tells it from a later task with the same tid.
-func (t *tracer) late(tid int) bool {
+func (t *tracer) adoptedBefore(tid int) bool {
 	startNS, ok := t.adopted[tid]
 	if !ok {
 		return false

@@ -77,7 +77,7 @@ func (t *tracer) cloned(tr *tracee, event int) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
-	if t.late(tid) {
+	if t.adoptedBefore(tid) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}

@@ -1,6 +1,8 @@
 package ptrace
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -29,15 +31,16 @@ func (p program) set(task *taskwatch.Task) {
 // watchers are asked where an LSM would be: once the file is found to be one
 // that may be executed, and before anybody knows whether it is a program.
 func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
-	next, ok := t.lookup(tr, info, name)
+	q, ok := t.lookup(tr, info, name)
 	if !ok { // it will fail by itself
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
 	old := programOf(tr.task)
-	next.set(tr.task)
+	q.set(tr.task)
 	ev := t.event(taskwatch.Exec, tr.task, 0)
 	ev.OldExe = old.exe
+	ev.Missing |= q.missing
 	if tr == t.command && !t.started {
 		ev.Missing |= taskwatch.FieldOldExe
 	}
@@ -47,7 +50,7 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 		t.refuse(tr, errno)
 		return
 	}
-	tr.call = pendingCall{trap: trapExec, asked: true}
+	tr.call = pendingCall{trap: trapExec, asked: true, expect: q.expect}
 	t.resume(tr, unix.PTRACE_CONT, 0) // if it fails, the next trapped call clears the mark
 }
 
@@ -65,6 +68,7 @@ func (t *tracer) execed(tr *tracee) {
 		return
 	}
 	asked := tr.call.asked && tr.call.trap == trapExec
+	expect := tr.call.expect
 	tr.call = pendingCall{}
 	if first {
 		t.started = true
@@ -73,6 +77,12 @@ func (t *tracer) execed(tr *tracee) {
 	task := tr.task
 	old := programOf(task)
 	next, uid, gid, missing := t.program(tr)
+	if t.vetoes.Has(taskwatch.Exec) && !(asked && t.fits(tr, expect, next.argv, missing)) {
+		if t.late(tr, next, missing, first) {
+			return
+		}
+		asked = true
+	}
 	if missing&taskwatch.FieldUID == 0 {
 		if first {
 			task.UID, task.GID = uid, gid
@@ -99,6 +109,52 @@ func (t *tracer) execed(tr *tracee) {
 		_ = t.feed.Notify(ev)
 	}
 	t.resume(tr, unix.PTRACE_CONT, 0)
+}
+
+// fits reports whether what runs is what the watchers were asked about.
+func (t *tracer) fits(tr *tracee, expect expected, argv []string, missing taskwatch.Fields) bool {
+	if !expect.known {
+		return false
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/"+strconv.Itoa(tr.tid)+"/exe", &st); err != nil {
+		return expect.unreadable // the answer about that file stands
+	}
+	if idOf(&st) != expect.file || missing&taskwatch.FieldArgv != 0 {
+		return false
+	}
+	if len(expect.argv) == 0 { // newer kernels add an empty one
+		return len(argv) == 0 || len(argv) == 1 && argv[0] == ""
+	}
+	return slices.Equal(argv, expect.argv)
+}
+
+// late asks the watchers once more, about a program that runs and has not run
+// an instruction, and reports whether it was killed.
+func (t *tracer) late(tr *tracee, next program, missing taskwatch.Fields, first bool) bool {
+	old := programOf(tr.task)
+	next.set(tr.task)
+	ev := t.event(taskwatch.Exec, tr.task, 0)
+	ev.OldExe, ev.Late = old.exe, true
+	ev.Missing |= missing
+	if first {
+		ev.Missing |= taskwatch.FieldOldExe
+	}
+	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
+	old.set(tr.task)
+	if errno == 0 {
+		return false
+	}
+	t.killLate(tr)
+	return true
+}
+
+// killLate kills a tracee in its event stop. It does not run on.
+func (t *tracer) killLate(tr *tracee) {
+	if unix.Kill(tr.proc.pid, unix.SIGKILL) == nil || sys.PtraceKill(tr.tid) == nil {
+		return
+	}
+	t.fail(fmt.Errorf("ptrace: a program was refused in process %d, which cannot be killed", tr.proc.pid))
 }
 
 // takeOver makes the task that had the given tid the first one of its
@@ -135,7 +191,8 @@ func (t *tracer) program(tr *tracee) (p program, uid, gid taskwatch.IDs, missing
 	if p.exe, err = t.proc.Exe(pid); err != nil {
 		missing |= taskwatch.FieldExe
 	}
-	if p.cwd, err = t.proc.Cwd(pid); err != nil {
+	p.exe = t.inRoot(tr.tid, p.exe)
+	if p.cwd, err = t.cwd(pid); err != nil {
 		missing |= taskwatch.FieldCwd
 	}
 	var img image

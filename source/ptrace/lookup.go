@@ -1,104 +1,154 @@
 package ptrace
 
 import (
-	"os"
+	"errors"
 	"path"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
+// question is what watchers are asked about an exec that has not begun.
+type question struct {
+	program
+	missing taskwatch.Fields // what could not be found out
+	expect  expected
+}
+
 // lookup finds out what an exec that has not begun is going to run. It
 // reports false where the kernel is going to refuse the call because the file
-// does not exist or may not be executed, or where the arguments cannot be
-// read.
-func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (program, bool) {
+// does not exist or may not be executed, or because the arguments cannot be
+// read. What the tracer alone cannot find out is missing.
+func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (question, bool) {
 	dirfd, args := unix.AT_FDCWD, info.Args[:]
 	flags := uint64(0)
 	if name == "execveat" {
 		dirfd, flags = int(int32(args[0])), args[4]
 		args = args[1:]
 	}
-	file, ok := readString(tr.tid, args[0])
-	if !ok {
-		return program{}, false
-	}
-	exe, err := t.executable(tr, dirfd, file, flags)
-	if err != nil {
-		return program{}, false
-	}
 	word := 8
 	if is32bit(info) {
 		word = 4
 	}
-	p := programOf(tr.task)
-	if p.argv, p.argvCut, ok = readArgv(tr.tid, args[1], word); !ok {
-		return program{}, false
+	q := question{program: program{cwd: tr.task.Cwd}}
+	var err error
+	if q.argv, q.argvCut, err = readArgv(tr.tid, args[1], word); err != nil {
+		if refusedByKernel(err) {
+			return question{}, false
+		}
+		q.missing |= taskwatch.FieldArgv
 	}
-	p.exe = exe
-	if file == "" { // an execveat of an open file
-		file = exe
+	if q.cwd, err = t.cwd(tr.tid); err != nil {
+		q.missing |= taskwatch.FieldCwd
 	}
-	if p.comm = path.Base(file); len(p.comm) > 15 {
-		p.comm = p.comm[:15]
+	file, err := readString(tr.tid, args[0])
+	if err != nil {
+		q.missing |= taskwatch.FieldExe | taskwatch.FieldComm
+		return q, !refusedByKernel(err)
 	}
-	if p.cwd, err = t.proc.Cwd(tr.tid); err != nil {
-		return program{}, false
+	err = t.executable(tr, &q, dirfd, file, flags)
+	switch {
+	case err == nil:
+		return q, true
+	case errors.Is(err, errUnknown):
+		q.missing |= taskwatch.FieldExe | taskwatch.FieldComm
+		return q, true
 	}
-	return p, true
+	return question{}, false
 }
 
-// executable opens the file that an exec names, in the tracee's own root and
-// working directory, and returns its absolute path there. Whether it may be
-// executed is asked with the tracer's ids: they are the tracee's, or root's.
-func (t *tracer) executable(tr *tracee, dirfd int, file string, flags uint64) (string, error) {
-	proc := "/proc/" + strconv.Itoa(tr.tid)
-	var via string
-	switch {
-	case strings.HasPrefix(file, "/"):
-		via = proc + "/root" + file
-	case file == "" && flags&unix.AT_EMPTY_PATH != 0 && dirfd >= 0:
-		via = proc + "/fd/" + strconv.Itoa(dirfd)
-	case file == "":
-		return "", unix.ENOENT
-	case dirfd == unix.AT_FDCWD:
-		via = proc + "/cwd/" + file
-	default:
-		via = proc + "/fd/" + strconv.Itoa(dirfd) + "/" + file
-	}
-	how := unix.O_PATH | unix.O_CLOEXEC
-	if flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
-		how |= unix.O_NOFOLLOW
-	}
-	fd, err := unix.Open(via, how, 0)
+// refusedByKernel reports whether a failure to read the memory of a task is
+// that of the memory, and not of the tracer's rights.
+func refusedByKernel(err error) bool {
+	return errors.Is(err, unix.EFAULT) || errors.Is(err, unix.E2BIG)
+}
+
+// executable fills in what is known of the file that an exec names. Whether it
+// may be executed is asked with the tracer's ids: they are the tracee's, or
+// root's, unless the tracee has a user namespace of its own.
+func (t *tracer) executable(tr *tracee, q *question, dirfd int, file string, flags uint64) error {
+	w, err := newWalker(tr.tid)
 	if err != nil {
-		return "", err
+		return err
+	}
+	defer w.close()
+	fd, err := w.open(dirfd, file, flags)
+	if err != nil {
+		if errors.Is(err, unix.EACCES) && (t.root || tr.proc.userNS) {
+			return errUnknown
+		}
+		return err
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return "", err
+		return errUnknown
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		return "", unix.EACCES
+		return unix.EACCES
 	}
 	self := "/proc/self/fd/" + strconv.Itoa(fd)
-	if err := unix.Access(self, unix.X_OK); err != nil {
-		return "", err
+	if err := unix.Access(self, unix.X_OK); err != nil && !tr.proc.userNS {
+		return err
 	}
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlink(self, buf)
+	if q.exe, err = readlink(self); err != nil {
+		return errUnknown
+	}
+	q.exe = t.inRoot(tr.tid, q.exe)
+	passed := file // what a script's interpreter gets (alloc_bprm in fs/exec.c)
+	switch {
+	case dirfd == unix.AT_FDCWD || strings.HasPrefix(file, "/"):
+	case file == "":
+		passed = "/dev/fd/" + strconv.Itoa(dirfd)
+	default:
+		passed = "/dev/fd/" + strconv.Itoa(dirfd) + "/" + file
+	}
+	if file == "" { // an execveat of an open file
+		file = q.exe
+	}
+	q.comm = path.Base(file)
+	q.comm = q.comm[:min(len(q.comm), maxComm)]
+	if q.missing&taskwatch.FieldArgv == 0 && !q.argvCut {
+		q.expect = w.follow(fd, passed, q.argv)
+	}
+	return nil
+}
+
+// cwd returns the working directory of a task, in the task's own root.
+func (t *tracer) cwd(tid int) (string, error) {
+	cwd, err := t.proc.Cwd(tid)
+	return t.inRoot(tid, cwd), err
+}
+
+// inRoot makes a path that /proc has shown to the tracer one of the task's. A
+// file outside of the task's root keeps its path.
+func (t *tracer) inRoot(tid int, file string) string {
+	root, err := readlink("/proc/" + strconv.Itoa(tid) + "/root")
+	if err != nil || root == "/" {
+		return file
+	}
+	if rest, ok := strings.CutPrefix(file, root); ok {
+		if rest == "" {
+			return "/"
+		}
+		if rest[0] == '/' {
+			return rest
+		}
+	}
+	return file
+}
+
+func readlink(name string) (string, error) {
+	var buf [unix.PathMax]byte
+	n, err := unix.Readlink(name, buf[:])
 	if err != nil {
 		return "", err
 	}
-	exe := string(buf[:n])
-	if root, err := os.Readlink(proc + "/root"); err == nil && root != "/" {
-		exe = strings.TrimPrefix(exe, root)
-	}
-	return exe, nil
+	return string(buf[:n]), nil
 }
 
 func is32bit(info *sys.SyscallInfo) bool {
@@ -113,31 +163,32 @@ const (
 	maxArgs   = 6 << 20
 )
 
-// readArgv reads a NULL-terminated array of pointers to strings. It reports
-// whether the list had to be cut at what the kernel takes, and false if the
-// memory cannot be read.
-func readArgv(tid int, addr uint64, word int) (argv []string, cut, ok bool) {
+// readArgv reads a NULL-terminated array of pointers to strings, and reports
+// whether the list had to be cut at what the kernel takes.
+func readArgv(tid int, addr uint64, word int) (argv []string, cut bool, err error) {
 	argv = []string{}
 	if addr == 0 {
-		return argv, false, true
+		return argv, false, nil
 	}
 	var buf [8]byte
 	for total := 0; total < maxArgs; addr += uint64(word) {
-		if n, err := sys.ReadMemory(tid, addr, buf[:word]); err != nil || n < word {
-			return nil, false, false
+		if n, err := sys.ReadMemory(tid, addr, buf[:word]); err != nil {
+			return nil, false, err
+		} else if n < word {
+			return nil, false, unix.EFAULT
 		}
 		p := pointer(buf[:word])
 		if p == 0 {
-			return argv, false, true
+			return argv, false, nil
 		}
-		s, ok := readString(tid, p)
-		if !ok {
-			return nil, false, false
+		s, err := readString(tid, p)
+		if err != nil {
+			return nil, false, err
 		}
 		argv = append(argv, s)
 		total += len(s) + 1 + word
 	}
-	return argv, true, true
+	return argv, true, nil
 }
 
 func pointer(b []byte) (p uint64) {
@@ -148,24 +199,28 @@ func pointer(b []byte) (p uint64) {
 }
 
 // readString reads a NUL-terminated string of at most maxString bytes, page
-// by page, because the next page may not be there.
-func readString(tid int, addr uint64) (string, bool) {
+// by page, because the next page may not be there. E2BIG says that it is
+// longer than the kernel takes.
+func readString(tid int, addr uint64) (string, error) {
 	const page = 4096
 	var s []byte
 	var buf [page]byte
 	for len(s) < maxString {
 		chunk := buf[:page-addr%page]
 		n, err := sys.ReadMemory(tid, addr, chunk)
-		if err != nil || n == 0 {
-			return "", false
+		if err != nil {
+			return "", err
+		}
+		if n == 0 {
+			return "", unix.EFAULT
 		}
 		for i, c := range chunk[:n] {
 			if c == 0 {
-				return string(append(s, chunk[:i]...)), true
+				return string(append(s, chunk[:i]...)), nil
 			}
 		}
 		s = append(s, chunk[:n]...)
 		addr += uint64(n)
 	}
-	return "", false // longer than the kernel takes
+	return "", unix.E2BIG
 }

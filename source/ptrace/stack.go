@@ -109,7 +109,8 @@ func stringAt(tid int, addr uint64, stack []byte, sp uint64) (string, bool) {
 			return string(rest[:end]), true
 		}
 	}
-	return readString(tid, addr)
+	s, err := readString(tid, addr)
+	return s, err == nil
 }
 
 // stringsAt returns the n strings of together size bytes at addr, from what

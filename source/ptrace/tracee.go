@@ -43,6 +43,8 @@ type pendingCall struct {
 	trap  trapSet         // 0 when there is none
 	child *taskwatch.Task // trapClone: the task of the init event, until its clone event
 	asked bool            // trapExec, trapSetID: the watchers that may veto have been called
+
+	expect expected // trapExec: what they were asked about
 }
 
 // earlyStop is what was reported of a task before the event stop of the task

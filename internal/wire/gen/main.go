@@ -65,7 +65,7 @@ var fields = []field{
 var sizes = map[string]int{"u32": 4, "s32": 4, "u64": 8, "s64": 8, "char": 1}
 
 // The bits of flags.
-var flags = []string{"final", "inferred", "argv_cut", "exit_group", "core"}
+var flags = []string{"final", "inferred", "argv_cut", "exit_group", "core", "late"}
 
 // The strings of an event, which modules ask for by number.
 var texts = []string{"comm", "exe", "argv", "cwd", "cgroup", "old_exe"}
