@@ -67,8 +67,10 @@ overwrites nothing.`,
 		Args:    oneFile("NAME.c|NAME.go|DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := args[0]
-			if ext := filepath.Ext(file); ext != ".c" && ext != ".go" {
-				if err := os.MkdirAll(file, 0o777); err != nil {
+			switch ext := filepath.Ext(file); ext {
+			case ".c", ".go":
+			case "":
+				if err := os.Mkdir(file, 0o777); err != nil {
 					return moduleFailed(fmt.Errorf("module new %q: %w; name a directory that can be made", file, cause(err)))
 				}
 				abs, err := filepath.Abs(file)
@@ -76,6 +78,8 @@ overwrites nothing.`,
 					return moduleFailed(err)
 				}
 				file = filepath.Join(file, filepath.Base(abs)+".c")
+			default:
+				return moduleFailed(fmt.Errorf("module new %q: modules are written in C or Go, and not in %s; name a file NAME.c or NAME.go, or a directory", file, ext))
 			}
 			if err := build.New(file); err != nil {
 				return moduleFailed(err)

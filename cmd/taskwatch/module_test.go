@@ -132,6 +132,8 @@ func TestModuleErrors(t *testing.T) {
 		{[]string{"module", "make"}, 2, []string{`unknown command "make"`}},
 		{[]string{"module", "new"}, 2, []string{"0 files given"}},
 		{[]string{"module", "new", source}, 1, []string{source, "file exists"}},
+		{[]string{"module", "new", filepath.Join(dir, "x.rs")}, 1, []string{"x.rs", "C or Go", "NAME.c or NAME.go"}},
+		{[]string{"module", "new", dir}, 1, []string{dir, "file exists"}},
 		{[]string{"module", "new", filepath.Join(dir, "none", "m.c")}, 1, []string{"no such file or directory"}},
 		{[]string{"module", "build", filepath.Join(dir, "none.c")}, 1, []string{"none.c", "no such file or directory"}},
 		{[]string{"module", "build", garbage}, 2, []string{"the source of a module is a file NAME.c"}},
