@@ -65,6 +65,9 @@ type ModuleConfig struct {
 	// AllowObserveOnly takes a module that wants to refuse something also
 	// where nobody can refuse it.
 	AllowObserveOnly bool
+
+	// AllowBestEffort takes it also where its refusals may be skipped.
+	AllowBestEffort bool
 }
 
 func (c *Config) check() error {

@@ -30,6 +30,7 @@ type FileModule struct {
 	File             string         `toml:"file"`
 	Params           map[string]any `toml:"params"`
 	AllowObserveOnly bool           `toml:"allow_observe_only"`
+	AllowBestEffort  bool           `toml:"allow_best_effort"`
 }
 
 // ReadFile reads a configuration file. A key that it does not know is an
@@ -62,7 +63,7 @@ func ReadFile(name string) (*File, error) {
 func (f *File) ModuleConfigs(name string) ([]ModuleConfig, error) {
 	var list []ModuleConfig
 	for _, m := range f.Modules {
-		c := ModuleConfig{Name: m.Name, File: m.File, AllowObserveOnly: m.AllowObserveOnly, Params: map[string]string{}}
+		c := ModuleConfig{Name: m.Name, File: m.File, AllowObserveOnly: m.AllowObserveOnly, AllowBestEffort: m.AllowBestEffort, Params: map[string]string{}}
 		if c.File != "" && !filepath.IsAbs(c.File) {
 			c.File = filepath.Join(filepath.Dir(name), c.File)
 		}

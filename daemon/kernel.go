@@ -27,7 +27,7 @@ func (d *Daemon) openKernel(s *spec) (loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &kernelModule{module: m, table: d.table, opts: kernel.RegisterOptions{AllowObserveOnly: s.observeOnly}}, nil
+	return &kernelModule{module: m, table: d.table, opts: kernel.RegisterOptions{AllowObserveOnly: s.observeOnly, AllowBestEffort: s.bestEffort}}, nil
 }
 
 func (m *kernelModule) kind() string { return "kernel" }
@@ -64,7 +64,7 @@ func (m *kernelModule) stats() (stats, error) {
 }
 
 func kernelStats(info *kernel.ModuleInfo) stats {
-	s := stats{kinds: info.Kinds}
+	s := stats{kinds: info.Kinds, tier: info.Tier, missed: info.Missed, skipped: info.Skipped}
 	all := &kernel.CallStats{}
 	for _, w := range info.Watchers {
 		s.watchers = append(s.watchers, &api.WatcherStats{

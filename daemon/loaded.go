@@ -62,6 +62,9 @@ type stats struct {
 	drops    uint64
 	watchers []*api.WatcherStats
 
+	tier            string // of a kernel module
+	missed, skipped uint64
+
 	quarantined bool   // it is not called any more
 	reason      string // why, or what else is to be said of its state
 }
@@ -72,6 +75,7 @@ type spec struct {
 	file        []byte
 	params      map[string]string
 	observeOnly bool
+	bestEffort  bool
 	origin      string
 }
 
@@ -92,7 +96,7 @@ const (
 // digest is the same for specs that give the same module.
 func (s *spec) digest() [sha256.Size]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %v %v", s.name, s.params, s.observeOnly, sha256.Sum256(s.file)) // maps are printed in the order of their keys
+	fmt.Fprintf(h, "%q %q %v %v %v", s.name, s.params, s.observeOnly, s.bestEffort, sha256.Sum256(s.file)) // maps are printed in the order of their keys
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
@@ -149,6 +153,7 @@ func (v *view) proto() (*api.Module, error) {
 	m.References = uint32(len(m.Events))
 	m.Calls, m.Drops = s.calls, s.drops
 	m.Reason = s.reason
+	m.Tier, m.Missed, m.Skipped = s.tier, s.missed, s.skipped
 	if s.quarantined && v.state == stateLive {
 		m.State = stateQuarantined
 	}

@@ -60,13 +60,15 @@ var (
 	metricCalls    = newMetric("module_calls_total", "Calls of the module's watchers.", "module")
 	metricErrors   = newMetric("module_errors_total", "Errors and crashes of the module's watchers.", "module")
 	metricVetoes   = newMetric("module_vetoes_total", "Operations that the module has refused.", "module")
+	metricMissed   = newMetric("module_missed_calls_total", "Calls of the module's watchers that the kernel has passed by.", "module")
+	metricSkipped  = newMetric("module_skipped_vetoes_total", "Operations that passed although the module might have refused them.", "module")
 	metricDrops    = newMetric("module_dropped_events_total", "Events that found no room in the module's queue.", "module")
 	metricCallMean = newMetric("module_call_mean_seconds", "How long a call takes on average.", "module")
 	metricCallP99  = newMetric("module_call_p99_seconds", "How long 99 of 100 calls take at most.", "module")
 
 	allMetrics = []*prometheus.Desc{
 		metricInfo, metricStarted, metricLost, metricStreams, metricUnread, metricModule, metricRefs, metricCalls,
-		metricErrors, metricVetoes, metricDrops, metricCallMean, metricCallP99,
+		metricErrors, metricVetoes, metricMissed, metricSkipped, metricDrops, metricCallMean, metricCallP99,
 	}
 )
 
@@ -110,6 +112,8 @@ func (c exporter) Collect(ch chan<- prometheus.Metric) {
 		gauge(metricRefs, float64(m.References), m.Name)
 		counter(metricErrors, m.GetCalls().GetErrors(), m.Name)
 		counter(metricVetoes, m.GetCalls().GetVetoes(), m.Name)
+		counter(metricMissed, m.Missed, m.Name)
+		counter(metricSkipped, m.Skipped, m.Name)
 		counter(metricDrops, m.Drops, m.Name)
 		if calls := m.GetCalls(); calls.GetTimed() {
 			counter(metricCalls, calls.Calls, m.Name)

@@ -30,7 +30,7 @@ func (c *ModuleConfig) spec() (*spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &spec{name: c.Name, file: b, params: c.Params, observeOnly: c.AllowObserveOnly, origin: fromConfig}, nil
+	return &spec{name: c.Name, file: b, params: c.Params, observeOnly: c.AllowObserveOnly, bestEffort: c.AllowBestEffort, origin: fromConfig}, nil
 }
 
 // loadConfigured loads modules of the configuration. Errors are logged.

@@ -20,7 +20,7 @@ var _ api.DaemonHandler = (*service)(nil)
 func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest]) (*connect.Response[api.LoadResponse], error) {
 	m := r.Msg
 	err := s.d.load(ctx, &spec{
-		name: m.Name, file: m.File, params: m.Params, observeOnly: m.AllowObserveOnly, origin: fromAPI,
+		name: m.Name, file: m.File, params: m.Params, observeOnly: m.AllowObserveOnly, bestEffort: m.AllowBestEffort, origin: fromAPI,
 	})
 	s.d.logChange(ctx, "load", m.Name, err)
 	if err != nil {

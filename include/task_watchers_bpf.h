@@ -79,6 +79,7 @@ struct inode {
 	kgid_t i_gid;
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	unsigned int i_nlink;
 };
 
 struct dentry {
@@ -92,10 +93,21 @@ struct vfsmount {
 	struct super_block *mnt_sb;
 };
 
+struct user_namespace {
+	struct user_namespace *parent; /* NULL for the first */
+	int level;                     /* 0 for the first */
+};
+
+struct mnt_namespace {
+	struct user_namespace *user_ns;
+};
+
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns; /* NULL once it is detached */
+	int mnt_id;                   /* the first number in /proc/PID/mountinfo */
 };
 
 struct path {
@@ -220,7 +232,22 @@ static void *(*const bpf_task_storage_get)(void *map, struct task_struct *task, 
 static long (*const bpf_task_storage_delete)(void *map, struct task_struct *task) = (void *)157;
 static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
 static long (*const bpf_for_each_map_elem)(void *map, void *callback, void *ctx, __u64 flags) = (void *)164;
-static long (*const bpf_loop)(__u32 n, void *callback, void *ctx, __u64 flags) = (void *)181;
+static long (*const __tw_bpf_loop)(__u32 n, void *callback, void *ctx, __u64 flags) = (void *)181;
+
+/*
+ * bpf_loop - call callback(i, ctx) for i from 0 to n - 1, until it returns 1
+ *
+ * A parameter is a constant when the module is loaded. Of a loop whose count is
+ * known to be 0 the verifier drops the callback and not the call, and Linux 6.12
+ * then warns and fails with EFAULT. So a count that is no constant here is kept
+ * from it: no process id has the upper bit.
+ */
+static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 flags)
+{
+	if (!__builtin_constant_p(n) || !n)
+		n += bpf_get_current_pid_tgid() >> 63;
+	return __tw_bpf_loop(n, callback, ctx, flags);
+}
 #endif
 
 /*

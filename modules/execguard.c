@@ -1,121 +1,257 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * execguard: refuses with EACCES to run programs whose absolute path begins
- * with `prefix`. The path is that of the file that was opened, whatever name
- * or symbolic link led to it, as seen from the root of its mount namespace.
- * A path too long to be written down (64 components and mounts, or 4 KiB) is
- * taken for a match. Needs Linux 5.17.
+ * execguard: refuses with EACCES to run programs, by path, by file, by the
+ * directory above it, by mount, or because its path is incomplete. Needs Linux
+ * 5.17.
  *
- * It is about the program that execve is called with: the interpreter of a
- * script and libraries are not asked about.
+ * By path: the path is that of the file that was opened, whatever name or
+ * symbolic link led to it, as seen from the root of its mount namespace. It
+ * changes with mounts; the other rules do not.
+ *
+ * A path of more than 64 components and mounts, or one that was renamed
+ * meanwhile, is taken for a match of the rules that would have needed it.
+ *
+ * It asks about the file that execve is called with and, where the kernel
+ * calls watchers for it, about the interpreter of a script; not about libraries.
+ *
+ * Names are compared where they are, without a copy of the path: a watcher may
+ * be preempted, so that memory by CPU is not its own.
  */
 #include "task_watchers.h"
 
 #define PREFIX_MAX 128
-#define PATH_SIZE 4096 /* a power of two */
 #define NAME_MAX 255
 #define DEPTH_MAX 64
 
 module_param_string(prefix, 128, ""); /* PREFIX_MAX */
 MODULE_PARM_DESC(prefix, "refuse programs whose path begins so; end it with / to mean a directory");
+module_param(major, __u32, 0);
+MODULE_PARM_DESC(major, "major number of the device of ino");
+module_param(minor, __u32, 0);
+MODULE_PARM_DESC(minor, "minor number of the device of ino");
+module_param(ino, __u64, 0);
+MODULE_PARM_DESC(ino, "refuse the file with this inode number, or all below the directory that has it");
+module_param(mount, __u32, 0);
+MODULE_PARM_DESC(mount, "refuse programs on this mount, by its number in /proc/PID/mountinfo");
+module_param(deny_incomplete, bool, false);
+MODULE_PARM_DESC(deny_incomplete, "refuse programs that are on no mount of their process's namespace: memfds, detached mounts");
+module_param(deny_userns, bool, false);
+MODULE_PARM_DESC(deny_userns, "refuse programs in mount namespaces that belong to a user namespace: their owner mounts what he likes");
 
-__u64 asked, refused;
+__u64 asked, refused, incomplete;
 
-struct buffer {
-	char path[PATH_SIZE + NAME_MAX + 1]; /* filled from PATH_SIZE - 1 down */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
 };
+struct task_struct___ns {
+	struct nsproxy *nsproxy;
+};
+#pragma clang attribute pop
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct buffer);
-} buffers SEC(".maps");
-
-/* walk - where the path is being written, from the file towards the root */
+/* walk - from a file towards the root of all mounts */
 struct walk {
-	struct buffer *b;
 	struct vfsmount *mnt;
 	struct dentry *dentry;
-	__u32 at;
-	bool done;
+	__u32 length; /* of what was passed; then, of what is still to be passed */
+	__u32 want;   /* the length of the prefix */
+	__u32 done, found, differs; /* 0 or 1; no bools, whose range is lost on the verifier */
 };
 
-/* step - write one component, or go up to where the mount is mounted; returns
- * 1 to end the loop */
-static long step(__u32 i, struct walk *w)
+/*
+ * forget - keep from the verifier what it believes to know of a walk. Kernels
+ * before 6.7 look at a loop's callback once, and take what comes after more than
+ * one turn for impossible; later ones look at each turn until it is as one before.
+ */
+static __always_inline void forget(struct walk *w)
+{
+	bpf_probe_read_kernel(w, sizeof(*w), w);
+}
+
+static __always_inline void start(struct walk *w, struct file *file)
+{
+	w->mnt = kernel_read(file->f_path.mnt);
+	w->dentry = kernel_read(file->f_path.dentry);
+	w->done = 0;
+}
+
+static __always_inline bool is_rule(struct dentry *dentry)
+{
+	struct inode *inode = kernel_read(dentry->d_inode);
+
+	return kernel_read(inode->i_ino) == ino &&
+	       kernel_read(kernel_read(inode->i_sb)->s_dev) == (major << 20 | minor);
+}
+
+/* prefix_at - a byte of the prefix; the bound is hidden from the compiler, or
+ * the verifier would not find it where it needs it */
+static __always_inline char prefix_at(__u32 i)
+{
+	asm volatile("" : "+r"(i));
+	return prefix[i & (PREFIX_MAX - 1)];
+}
+
+/* climb - go up by one; returns the length of the name passed and its slash, or
+ * 0 if it was a mount or the end */
+static __always_inline __u32 climb(struct walk *w)
 {
 	struct dentry *root = kernel_read(w->mnt->mnt_root);
 	struct dentry *parent = kernel_read(w->dentry->d_parent);
-	const unsigned char *name;
-	__u32 len, at;
+	__u32 len;
 
 	if (w->dentry == root || w->dentry == parent) {
 		struct mount *m = (void *)w->mnt - kernel_offset(struct mount, mnt);
 		struct mount *up = kernel_read(m->mnt_parent);
 
 		if (w->dentry != root || up == m || !up) {
-			w->done = true;
-			return 1;
+			w->done = 1;
+			return 0;
 		}
 		w->dentry = kernel_read(m->mnt_mountpoint);
 		w->mnt = (void *)up + kernel_offset(struct mount, mnt);
 		return 0;
 	}
 	len = kernel_read(w->dentry->d_name.len) & NAME_MAX;
-	name = kernel_read(w->dentry->d_name.name);
-	if (w->at < len + 1)
-		return 1;
-	at = (w->at - len) & (PATH_SIZE - 1);
-	bpf_probe_read_kernel(&w->b->path[at], len, name);
-	at = (at - 1) & (PATH_SIZE - 1);
-	w->b->path[at] = '/';
-	w->at = at;
 	w->dentry = parent;
+	return len + 1;
+}
+
+/* measure - a step of the walk that adds up the length of the path and looks
+ * for the rule's inode on the way */
+static long measure(__u32 i, struct walk *w)
+{
+	forget(w);
+	if (ino && is_rule(w->dentry))
+		w->found = 1;
+	w->length += climb(w);
+	return w->done & 1;
+}
+
+/* ascend - the same within the file system, whatever part of it is mounted */
+static long ascend(__u32 i, struct walk *w)
+{
+	struct dentry *parent;
+
+	forget(w);
+	parent = kernel_read(w->dentry->d_parent);
+	if (is_rule(w->dentry))
+		w->found = 1;
+	w->done = parent == w->dentry || !parent;
+	w->dentry = parent;
+	return (w->done | w->found) & 1;
+}
+
+/* part - one name and where it stands in the path */
+struct part {
+	char name[PREFIX_MAX];
+	__u32 at;   /* of its first letter */
+	__u32 want; /* the length of the prefix */
+	__u32 differs;
+};
+
+static long compare_letter(__u32 i, struct part *p)
+{
+	__u32 at = p->at + i;
+
+	if (at >= p->want)
+		return 1;
+	if (prefix_at(at) != p->name[i & (PREFIX_MAX - 1)])
+		p->differs = 1;
 	return 0;
 }
 
-/* write_path - write the path of a file backwards; returns where it begins,
- * or 0 if it is too long */
-static __noinline __u32 write_path(struct buffer *b, struct file *file)
+/* compare - a step of the walk that compares a name with its place in the prefix */
+static long compare(__u32 i, struct walk *w)
 {
-	struct walk w = {
-		.b = b,
-		.mnt = kernel_read(file->f_path.mnt),
-		.dentry = kernel_read(file->f_path.dentry),
-		.at = PATH_SIZE - 1,
-	};
+	struct part p = {};
+	struct dentry *dentry;
+	__u32 len, n;
 
-	bpf_loop(DEPTH_MAX, step, &w, 0);
-	return w.done ? w.at : 0;
+	forget(w);
+	dentry = w->dentry;
+	len = climb(w);
+	if (len > w->length) { /* renamed */
+		w->differs = 1;
+		w->done = 0;
+		return 1;
+	}
+	w->length -= len;
+	if (!len || w->length >= w->want)
+		return w->done & 1;
+	if (prefix_at(w->length) != '/')
+		w->differs = 1;
+	n = len - 1;
+	if (n > PREFIX_MAX - 1)
+		n = PREFIX_MAX - 1; /* the prefix is no longer */
+	asm volatile("" : "+r"(n));
+	n &= PREFIX_MAX - 1;
+	p.at = w->length + 1;
+	p.want = w->want;
+	bpf_probe_read_kernel(p.name, n, kernel_read(dentry->d_name.name));
+	bpf_loop(n, compare_letter, &p, 0);
+	w->differs |= p.differs;
+	return w->done & 1;
+}
+
+/* matches - whether the path begins with the prefix, or the file is the rule's */
+static __noinline int matches(struct file *file)
+{
+	struct walk w = {};
+
+	for (__u32 i = 0; i < PREFIX_MAX; i++) {
+		if (!prefix[i])
+			break;
+		w.want = i + 1;
+	}
+	start(&w, file);
+	bpf_loop(DEPTH_MAX, measure, &w, 0);
+	forget(&w);
+	if (!w.done || w.found)
+		return 1;
+	if (w.want && w.want <= w.length) {
+		start(&w, file);
+		bpf_loop(DEPTH_MAX, compare, &w, 0);
+	forget(&w);
+		if (!w.done || w.length || !w.differs)
+			return 1;
+	}
+	if (!ino)
+		return 0;
+	start(&w, file);
+	bpf_loop(DEPTH_MAX, ascend, &w, 0);
+	forget(&w);
+	return !w.done || w.found;
 }
 
 static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
 {
-	__u32 zero = 0, at;
-	struct buffer *b;
+	struct vfsmount *mnt;
+	struct mount *m;
+	struct mnt_namespace *ns, *own;
+	bool partly;
 
-	if (!prefix[0])
-		return 0;
-	b = bpf_map_lookup_elem(&buffers, &zero);
-	if (!b)
+	if (!prefix[0] && !ino && !mount && !deny_incomplete && !deny_userns)
 		return 0;
 	__sync_fetch_and_add(&asked, 1);
-	b->path[PATH_SIZE - 1] = 0;
-	at = write_path(b, bprm->file);
-	for (__u32 i = 0; at && i < PREFIX_MAX; i++) {
-		char c = prefix[i];
-
-		if (!c)
-			break;
-		if (b->path[(at + i) & (PATH_SIZE - 1)] != c)
-			return 0;
+	mnt = kernel_read(bprm->file->f_path.mnt);
+	m = (void *)mnt - kernel_offset(struct mount, mnt);
+	ns = kernel_read(m->mnt_ns);
+	own = kernel_read(kernel_read(((struct task_struct___ns *)tsk)->nsproxy)->mnt_ns);
+	partly = ns != own;
+	if (partly)
+		__sync_fetch_and_add(&incomplete, 1);
+	if ((partly && deny_incomplete) ||
+	    (mount && kernel_read(m->mnt_id) == (int)mount) ||
+	    (deny_userns && (kernel_read(kernel_read(own->user_ns)->level) > 0 ||
+			     kernel_read(kernel_read(ns->user_ns)->level) > 0)) ||
+	    ((prefix[0] || ino) && matches(bprm->file))) {
+		__sync_fetch_and_add(&refused, 1);
+		return -TW_EACCES;
 	}
-	__sync_fetch_and_add(&refused, 1);
-	return -TW_EACCES;
+	return 0;
 }
 task_exec_watcher_func(guard);
 
 MODULE_VETO(exec);
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("refuses programs below a path");
+MODULE_DESCRIPTION("refuses programs by path, file, directory or mount");

@@ -4,16 +4,25 @@
  * and clone, as with RLIMIT_NPROC, but for every process at once and without
  * having been set before it started. A fork bomb ends harmlessly.
  *
- * The number is the kernel's own, of all tasks of the user in its user
- * namespace, those that ran before included.
+ * The number is the kernel's own, of all tasks of the user, those that ran
+ * before included. A user namespace has a number of its own for each of its
+ * users, and all its tasks count for the user who has made it, too: each level
+ * is looked at, so that making a namespace gains nothing.
  */
 #include "task_watchers.h"
+
+#define LEVELS_MAX 34 /* the kernel lets user namespaces nest 32 deep */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct counter___nproc {
 	long counter;
 };
+struct user_namespace___nproc {
+	struct ucounts *ucounts; /* of the user who has made it; NULL for the first */
+};
 struct ucounts {
+	struct user_namespace___nproc *ns;
+	kuid_t uid;
 	struct counter___nproc rlimit[4]; /* UCOUNT_RLIMIT_NPROC is the first */
 };
 struct cred___nproc {
@@ -31,19 +40,21 @@ __u32 last_refused_uid;
 
 static int guard(unsigned long val, struct task_struct *tsk)
 {
-	__u32 user = task_uid(tsk);
 	struct cred___nproc *cred = (void *)tsk->real_cred;
-	long tasks;
+	struct ucounts *level = kernel_read(cred->ucounts);
 
-	if (user == 0 || (uid && user != uid))
-		return 0;
-	/* The new task is counted already. */
-	tasks = kernel_read(kernel_read(cred->ucounts)->rlimit[0].counter);
-	if (tasks <= limit)
-		return 0;
-	__sync_fetch_and_add(&refused, 1);
-	last_refused_uid = user;
-	return -TW_EAGAIN;
+	for (int i = 0; i < LEVELS_MAX && level; i++) {
+		__u32 user = kernel_read(level->uid.val);
+
+		/* The new task is counted already. */
+		if (user != 0 && (!uid || user == uid) && kernel_read(level->rlimit[0].counter) > limit) {
+			__sync_fetch_and_add(&refused, 1);
+			last_refused_uid = user;
+			return -TW_EAGAIN;
+		}
+		level = kernel_read(kernel_read(level->ns)->ucounts);
+	}
+	return 0;
 }
 task_watcher_func(init, guard);
 

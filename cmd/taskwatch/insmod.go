@@ -16,7 +16,7 @@ func addSocket(cmd *cobra.Command, socket *string) {
 
 func newInsmod() *cobra.Command {
 	var socket, name string
-	var observeOnly bool
+	var observeOnly, bestEffort bool
 	cmd := &cobra.Command{
 		Use:   "insmod FILE [key=value...]",
 		Short: "Load a module into the daemon",
@@ -44,13 +44,14 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 			c := daemon.NewClient(socket)
 			defer c.Close()
 			_, err = c.Load(cmd.Context(), connect.NewRequest(&api.LoadRequest{
-				Name: name, File: b, Params: params, AllowObserveOnly: observeOnly,
+				Name: name, File: b, Params: params, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort,
 			}))
 			return errDaemon(c, err)
 		},
 	}
 	addSocket(cmd, &socket)
 	cmd.Flags().StringVar(&name, "name", "", "the `name` to load it under (default that of the file, without what follows the dot)")
+	addBestEffort(cmd, &bestEffort)
 	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "take a module that wants to refuse something also where\nnobody can refuse it")
 	return cmd
 }

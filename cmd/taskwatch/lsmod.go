@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -23,7 +24,8 @@ func newLsmod() *cobra.Command {
 		Long: `lsmod lists the modules of the daemon in the order in which they were loaded and
 are called: what runs them, the events they are registered for (with one
 reference each), how often their watchers were called, failed, and refused
-something, how many events were dropped because the module was too slow, how
+something, by what means (with "best effort" the kernel may skip a refusal), how
+many calls the kernel has passed by, how many events were dropped because the module was too slow, how
 long a call took on average and 99 of 100 calls at most, and their state.`,
 		Example: "  taskwatch lsmod\n  taskwatch lsmod -f json",
 		Args:    cobra.NoArgs,
@@ -51,7 +53,7 @@ type moduleTable []listedModule
 // write writes the table for people.
 func (list moduleTable) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "MODULE\tKIND\tEVENTS\tREFS\tCALLS\tERRORS\tVETOES\tDROPS\tMEAN\tP99\tSTATE")
+	fmt.Fprintln(t, "MODULE\tKIND\tEVENTS\tREFS\tCALLS\tERRORS\tVETOES\tTIER\tMISSED\tDROPS\tMEAN\tP99\tSTATE")
 	for _, m := range list {
 		calls, mean, p99 := "-", "-", "-"
 		if m.Calls != nil {
@@ -60,12 +62,16 @@ func (list moduleTable) write(w io.Writer) error {
 		if m.MeanNS != nil {
 			mean, p99 = time.Duration(*m.MeanNS).String(), time.Duration(*m.P99NS).String()
 		}
+		tier := cmp.Or(m.Tier, "-")
+		if m.Skipped > 0 {
+			tier += fmt.Sprintf(" (%d skipped)", m.Skipped)
+		}
 		state := m.State
 		if m.Reason != "" {
 			state += ": " + m.Reason
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", clean.Args([]any{m.Name, m.Kind, strings.Join(m.Events, ","), m.References,
-			calls, m.Errors, m.Vetoes, m.Drops, mean, p99, state})...)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\t%d\t%d\t%s\t%s\t%s\n", clean.Args([]any{m.Name, m.Kind, strings.Join(m.Events, ","), m.References,
+			calls, m.Errors, m.Vetoes, tier, m.Missed, m.Drops, mean, p99, state})...)
 	}
 	return t.Flush()
 }
@@ -80,6 +86,9 @@ type listedModule struct {
 	Calls      *uint64  `json:"calls"`
 	Errors     uint64   `json:"errors"`
 	Vetoes     uint64   `json:"vetoes"`
+	Tier       string   `json:"tier,omitempty"`
+	Missed     uint64   `json:"missed"`
+	Skipped    uint64   `json:"skipped"`
 	Drops      uint64   `json:"drops"`
 	MeanNS     *uint64  `json:"mean_ns"`
 	P99NS      *uint64  `json:"p99_ns"`
@@ -94,6 +103,7 @@ func listed(modules []*api.Module) moduleTable {
 		l := listedModule{
 			Name: m.Name, Kind: m.Kind, Events: append([]string{}, m.Events...), References: m.References,
 			Errors: m.GetCalls().GetErrors(), Vetoes: m.GetCalls().GetVetoes(), Drops: m.Drops,
+			Tier: m.Tier, Missed: m.Missed, Skipped: m.Skipped,
 			State: m.State, Reason: m.Reason, Origin: m.Origin,
 		}
 		if c := m.GetCalls(); c.GetTimed() {

@@ -135,7 +135,7 @@ in Go, are part of taskwatch.`,
 }
 
 func newModuleCheck() *cobra.Command {
-	var observeOnly bool
+	var observeOnly, bestEffort bool
 	cmd := &cobra.Command{
 		Use:   "check FILE[,key=value...]",
 		Short: "Check that a module would be taken, and call nothing of it",
@@ -146,17 +146,18 @@ parameters. The exit status is 0 if the module would be taken.`,
 		Example: "  sudo taskwatch module check count.o\n  taskwatch module check rule.wasm,level=2",
 		Args:    oneFile("FILE[,key=value...]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkModule(cmd.OutOrStdout(), args[0], observeOnly); err != nil {
+			if err := checkModule(cmd.OutOrStdout(), args[0], observeOnly, bestEffort); err != nil {
 				return moduleFailed(err)
 			}
 			return nil
 		},
 	}
+	addBestEffort(cmd, &bestEffort)
 	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "accept that it cannot refuse what it wants to")
 	return cmd
 }
 
-func checkModule(w io.Writer, spec string, observeOnly bool) (err error) {
+func checkModule(w io.Writer, spec string, observeOnly, bestEffort bool) (err error) {
 	f := moduleFlags{specs: []string{spec}}
 	files, err := f.parse()
 	if err != nil {
@@ -165,7 +166,7 @@ func checkModule(w io.Writer, spec string, observeOnly bool) (err error) {
 	file := files[0]
 	defer func() { err = errors.Join(err, file.close()) }()
 	if file.wasm == nil {
-		return checkKernelModule(w, file, observeOnly)
+		return checkKernelModule(w, file, observeOnly, bestEffort)
 	}
 	m, err := file.wasm.Load(wasm.LoadOptions{Params: file.params})
 	if err != nil {
@@ -176,7 +177,7 @@ func checkModule(w io.Writer, spec string, observeOnly bool) (err error) {
 	return err
 }
 
-func checkKernelModule(w io.Writer, file *moduleFile, observeOnly bool) (err error) {
+func checkKernelModule(w io.Writer, file *moduleFile, observeOnly, bestEffort bool) (err error) {
 	m, err := file.kernel.Load(kernel.LoadOptions{Params: file.params})
 	if err != nil {
 		return err
@@ -194,13 +195,20 @@ func checkKernelModule(w io.Writer, file *moduleFile, observeOnly bool) (err err
 	if err := table.Check(m); err != nil {
 		return err
 	}
-	var powerless []string
+	var powerless, skippable []string
 	for _, k := range m.Object().Veto.List() {
 		if e := support.Events()[k]; e.Veto == "" {
 			powerless = append(powerless, fmt.Sprintf("%s (%s)", k, e.Why))
+		} else if e.Skippable {
+			skippable = append(skippable, k.String())
 		}
 	}
 	switch {
+	case powerless == nil && skippable != nil && !bestEffort && !observeOnly:
+		err = fmt.Errorf("module %q: %w: it verifies, and wants to refuse %s; --allow-best-effort runs it all the same, and counts what is skipped",
+			m.Name(), kernel.ErrSkippable, strings.Join(skippable, ", "))
+	case powerless == nil && skippable != nil:
+		_, err = fmt.Fprintf(w, "%s: this kernel takes it, and may skip what it refuses of: %s\n", m.Name(), strings.Join(skippable, ", "))
 	case powerless == nil:
 		_, err = fmt.Fprintf(w, "%s: this kernel takes it\n", m.Name())
 	case observeOnly:

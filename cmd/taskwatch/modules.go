@@ -24,6 +24,7 @@ import (
 type moduleFlags struct {
 	specs       []string
 	observeOnly bool
+	bestEffort  bool
 	globals     bool
 }
 
@@ -40,6 +41,7 @@ func (f *moduleFlags) add(cmd *cobra.Command, when string) {
 // addObserveOnly adds the flag of the commands whose sources may let modules
 // refuse something.
 func (f *moduleFlags) addObserveOnly(cmd *cobra.Command) {
+	addBestEffort(cmd, &f.bestEffort)
 	cmd.Flags().BoolVar(&f.observeOnly, "allow-observe-only", false, "take modules that want to refuse something also where\nnobody can refuse it")
 }
 
@@ -177,11 +179,19 @@ func (mods *modules) add(file *moduleFile, src source.Source, f *moduleFlags) er
 	}
 	mods.list = append(mods.list, m)
 	table := src.(interface{ Table() *kernel.Table }).Table() // no other source was opened
-	err = table.Register(m, kernel.RegisterOptions{AllowObserveOnly: f.observeOnly})
+	err = table.Register(m, kernel.RegisterOptions{AllowObserveOnly: f.observeOnly, AllowBestEffort: f.bestEffort})
 	if errors.Is(err, kernel.ErrNoVeto) {
 		return fmt.Errorf("%w; --allow-observe-only runs it all the same, and refuses nothing", err)
 	}
+	if errors.Is(err, kernel.ErrSkippable) {
+		return fmt.Errorf("%w; --allow-best-effort runs it all the same, and counts what is skipped", err)
+	}
 	return err
+}
+
+// addBestEffort adds the flag of all commands that load kernel modules.
+func addBestEffort(cmd *cobra.Command, f *bool) {
+	cmd.Flags().BoolVar(f, "allow-best-effort", false, "take modules that want to refuse something also where\nthe kernel may skip a refusal")
 }
 
 // drain returns when the modules in the sandbox have seen everything that has

@@ -39,8 +39,11 @@ type LoadRequest struct {
 	// Take a module that wants to refuse something also where nobody can refuse
 	// it.
 	AllowObserveOnly bool `protobuf:"varint,4,opt,name=allow_observe_only,json=allowObserveOnly,proto3" json:"allow_observe_only,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Take a module that wants to refuse something also where the kernel may skip
+	// a refusal now and then.
+	AllowBestEffort bool `protobuf:"varint,5,opt,name=allow_best_effort,json=allowBestEffort,proto3" json:"allow_best_effort,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *LoadRequest) Reset() {
@@ -97,6 +100,13 @@ func (x *LoadRequest) GetParams() map[string]string {
 func (x *LoadRequest) GetAllowObserveOnly() bool {
 	if x != nil {
 		return x.AllowObserveOnly
+	}
+	return false
+}
+
+func (x *LoadRequest) GetAllowBestEffort() bool {
+	if x != nil {
+		return x.AllowBestEffort
 	}
 	return false
 }
@@ -323,7 +333,15 @@ type Module struct {
 	// All its watchers together.
 	Calls *Calls `protobuf:"bytes,8,opt,name=calls,proto3" json:"calls,omitempty"`
 	// Events that found no room in the module's queue.
-	Drops         uint64 `protobuf:"varint,9,opt,name=drops,proto3" json:"drops,omitempty"`
+	Drops uint64 `protobuf:"varint,9,opt,name=drops,proto3" json:"drops,omitempty"`
+	// How its refusals are made to have an effect: "lsm", "fmod_ret", "best
+	// effort" (they can be skipped), "observe only"; "" if it refuses nothing or
+	// is no kernel module.
+	Tier string `protobuf:"bytes,10,opt,name=tier,proto3" json:"tier,omitempty"`
+	// Calls of its watchers that the kernel has passed by, and of them those at
+	// which it could have refused something.
+	Missed        uint64 `protobuf:"varint,11,opt,name=missed,proto3" json:"missed,omitempty"`
+	Skipped       uint64 `protobuf:"varint,12,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -417,6 +435,27 @@ func (x *Module) GetCalls() *Calls {
 func (x *Module) GetDrops() uint64 {
 	if x != nil {
 		return x.Drops
+	}
+	return 0
+}
+
+func (x *Module) GetTier() string {
+	if x != nil {
+		return x.Tier
+	}
+	return ""
+}
+
+func (x *Module) GetMissed() uint64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+func (x *Module) GetSkipped() uint64 {
+	if x != nil {
+		return x.Skipped
 	}
 	return 0
 }
@@ -1543,12 +1582,13 @@ var File_daemon_proto protoreflect.FileDescriptor
 
 const file_daemon_proto_rawDesc = "" +
 	"\n" +
-	"\fdaemon.proto\x12\ftaskwatch.v1\"\xdd\x01\n" +
+	"\fdaemon.proto\x12\ftaskwatch.v1\"\x89\x02\n" +
 	"\vLoadRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\fR\x04file\x12=\n" +
 	"\x06params\x18\x03 \x03(\v2%.taskwatch.v1.LoadRequest.ParamsEntryR\x06params\x12,\n" +
-	"\x12allow_observe_only\x18\x04 \x01(\bR\x10allowObserveOnly\x1a9\n" +
+	"\x12allow_observe_only\x18\x04 \x01(\bR\x10allowObserveOnly\x12*\n" +
+	"\x11allow_best_effort\x18\x05 \x01(\bR\x0fallowBestEffort\x1a9\n" +
 	"\vParamsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"<\n" +
@@ -1559,7 +1599,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x0eUnloadResponse\"\r\n" +
 	"\vListRequest\">\n" +
 	"\fListResponse\x12.\n" +
-	"\amodules\x18\x01 \x03(\v2\x14.taskwatch.v1.ModuleR\amodules\"\xef\x01\n" +
+	"\amodules\x18\x01 \x03(\v2\x14.taskwatch.v1.ModuleR\amodules\"\xb5\x02\n" +
 	"\x06Module\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -1571,7 +1611,11 @@ const file_daemon_proto_rawDesc = "" +
 	"references\x18\a \x01(\rR\n" +
 	"references\x12)\n" +
 	"\x05calls\x18\b \x01(\v2\x13.taskwatch.v1.CallsR\x05calls\x12\x14\n" +
-	"\x05drops\x18\t \x01(\x04R\x05drops\"\x93\x01\n" +
+	"\x05drops\x18\t \x01(\x04R\x05drops\x12\x12\n" +
+	"\x04tier\x18\n" +
+	" \x01(\tR\x04tier\x12\x16\n" +
+	"\x06missed\x18\v \x01(\x04R\x06missed\x12\x18\n" +
+	"\askipped\x18\f \x01(\x04R\askipped\"\x93\x01\n" +
 	"\x05Calls\x12\x14\n" +
 	"\x05timed\x18\x01 \x01(\bR\x05timed\x12\x14\n" +
 	"\x05calls\x18\x02 \x01(\x04R\x05calls\x12\x16\n" +

@@ -21,6 +21,10 @@ var (
 	// kernel lets nobody refuse.
 	ErrNoVeto = errors.New("no veto on this kernel")
 
+	// ErrSkippable says that this kernel lets some operations pass that a
+	// module would have refused.
+	ErrSkippable = errors.New("a veto can be skipped on this kernel, while another task is preempted in the hook")
+
 	// ErrVerify says that the kernel's verifier refused the module.
 	ErrVerify = errors.New("refused by the kernel's verifier")
 

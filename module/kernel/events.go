@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
@@ -12,19 +14,36 @@ import (
 type EventSupport struct {
 	Observe []string // the hooks where it is seen; none where it cannot be
 	Veto    string   // the hook where it can be refused, or ""
-	Why     string   // why it cannot be seen in full, or not be refused; "" if nothing is missing
+
+	// Skippable says that a refusal does not always come about, because the
+	// kernel passes by the hook while another task is preempted inside.
+	Skippable bool
+
+	Why string // why it cannot be seen in full, or not be refused; "" if nothing is missing
 }
 
 // Events says for every event what a table makes of the support.
 func (s *Support) Events() [taskwatch.NumKinds]EventSupport {
 	var list [taskwatch.NumKinds]EventSupport
+	var misses [taskwatch.NumKinds][]string
 	for _, h := range plan(s) {
 		for _, c := range h.calls {
+			if c.to == onceVetoed {
+				continue
+			}
 			e := &list[c.kind]
+			miss := h.interruptible() && s.Preemption.Interrupts()
+			if decides := h.veto && (c.to == deciders || c.to == everyone) && c.kind.Vetoable(); decides {
+				e.Skippable = e.Skippable || miss
+			}
+			if miss && !slices.Contains(misses[c.kind], h.name) {
+				misses[c.kind] = append(misses[c.kind], h.name)
+			}
 			switch {
-			case c.to == onceVetoed:
 			case h.veto && c.to == deciders:
-				e.Veto = h.name
+				e.Veto = cmp.Or(e.Veto, h.name)
+			case h.veto && c.to == observers:
+				e.Observe = append(e.Observe, h.name)
 			case h.veto && c.kind.Vetoable():
 				e.Veto = h.name
 				e.Observe = append(e.Observe, h.name)
@@ -44,6 +63,13 @@ func (s *Support) Events() [taskwatch.NumKinds]EventSupport {
 		}
 		if taskwatch.Kind(k) == taskwatch.UID || taskwatch.Kind(k) == taskwatch.GID {
 			why = append(why, s.idGaps()...)
+		}
+		if len(misses[k]) > 0 {
+			why = append(why, fmt.Sprintf("the kernel passes by %s while another task is preempted inside (preemption: %s): what is missed is counted",
+				strings.Join(misses[k], " and "), cmp.Or(s.Preemption, "unknown")))
+		}
+		if e.Skippable {
+			why = append(why, "a refusal can be skipped in the same way: --allow-best-effort agrees to that")
 		}
 		e.Why = strings.Join(why, "; ")
 	}

@@ -42,6 +42,7 @@ type gen struct {
 	off     *offsets
 	stash   asm.FDer // for hooks on system calls
 	last    bool     // no stage follows
+	dryRun  bool     // a veto refuses nothing
 	skip    string
 	prefix  string // of labels
 	pending string // label for the next instruction
@@ -185,21 +186,16 @@ func (g *gen) idsDone() {
 	)
 }
 
-// maxErrno is the largest number the kernel takes for an error.
-const maxErrno = 4095
+// maxErrno is the largest number of an error that programs may get to see. The
+// kernel keeps those from 512 on for itself: ERESTARTSYS is the first.
+const maxErrno = 511
 
 // watcher generates the call of one watcher of k and the handling of its
 // error. The call is counted in timing, unless that is nil.
-func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides, needsExec bool, stats, timing asm.FDer, report string, dryRun bool) {
+func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides bool, stats, timing asm.FDer, report string) {
 	next := g.label(fmt.Sprintf("next%d", w.id))
 	inRange := g.label(fmt.Sprintf("range%d", w.id))
 	later := g.label(fmt.Sprintf("later%d", w.id))
-	if needsExec {
-		g.emit(
-			asm.LoadMem(asm.R1, asm.RFP, stackCause, asm.Word),
-			asm.JNE.Imm(asm.R1, causeExec, next),
-		)
-	}
 	if timing != nil {
 		g.startTiming()
 	}
@@ -225,7 +221,7 @@ func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides, need
 	g.emit(asm.Mov.Imm(asm.R5, 0))
 	if decides {
 		flags := int64(ReportVeto)
-		if dryRun {
+		if g.dryRun {
 			flags |= ReportDryRun
 		}
 		g.emit(

@@ -23,6 +23,16 @@ type hook struct {
 	ids      ids // which, there
 }
 
+// guarded reports whether the kernel passes by the hook's program while another
+// task is inside on the same processor. What runs at tracepoints cannot be
+// preempted; what an interrupt causes there is missed as well, and counted.
+func (h *hook) guarded() bool { return h.typ != ebpf.LSM }
+
+// interruptible reports whether what is inside can be preempted.
+func (h *hook) interruptible() bool {
+	return h.attach == ebpf.AttachModifyReturn || h.attach == ebpf.AttachTraceFEntry
+}
+
 // call is one event in a dispatcher.
 type call struct {
 	kind taskwatch.Kind
@@ -40,7 +50,6 @@ const (
 	everyone   audience = iota // decision and fact are one moment
 	deciders                   // the decision
 	observers                  // the fact
-	witnesses                  // the fact: observers, and deciders where exec changed an id, which no decision hook tells
 	onceVetoed                 // everyone, after the dispatcher has refused
 )
 
@@ -122,32 +131,55 @@ func plan(s *Support) []*hook {
 	}
 	add(executed)
 
-	// uid and gid
-	decidable := add(decide("task_fix_setuid", call{taskwatch.UID, deciders, loadFixIDs(userIDs)}))
+	// uid and gid. Where a program can be preempted, fentry on commit_creds
+	// misses changes; LSM programs do not. They are asked last.
+	asked := func(k taskwatch.Kind, which ids) []call {
+		calls := []call{{k, deciders, loadFixIDs(which)}}
+		if s.LSM == nil {
+			calls = append(calls, call{k, observers, unlessVetoed(loadFixIDs(which))})
+		}
+		return calls
+	}
+	decidable := add(decide("task_fix_setuid", asked(taskwatch.UID, userIDs)...))
 	if decidable {
-		add(decide("task_fix_setgid", call{taskwatch.GID, deciders, loadFixIDs(groupIDs)}))
+		add(decide("task_fix_setgid", asked(taskwatch.GID, groupIDs)...))
+		if s.SetGroups == nil {
+			add(decide("task_fix_setgroups", call{taskwatch.GID, deciders, loadSetGroups}))
+		}
 	}
 	fact := everyone
 	if decidable {
-		fact = witnesses
+		fact = observers
 	}
-	if s.FEntry == nil {
+
+	// The decision where exec has found its last program: about the interpreter
+	// of a script, and about the ids that the program's mode changes.
+	add(decide("bprm_creds_from_file",
+		call{taskwatch.Exec, deciders, loadInterpreter},
+		call{taskwatch.UID, deciders, loadBprmIDs(userIDs)},
+		call{taskwatch.GID, deciders, loadBprmIDs(groupIDs)}))
+
+	if s.LSM == nil {
+		add(lsm("bprm_committing_creds", false,
+			call{taskwatch.UID, observers, loadBprmIDs(userIDs)},
+			call{taskwatch.GID, observers, loadBprmIDs(groupIDs)}))
+	} else if s.FEntry == nil {
 		add(fentry("commit_creds",
 			call{taskwatch.UID, fact, loadCommit(userIDs)},
 			call{taskwatch.GID, fact, loadCommit(groupIDs)}))
 	} else {
 		if s.PrepareExec == nil {
 			add(tp("sched_prepare_exec",
-				call{taskwatch.UID, everyone, loadPrepareExec(userIDs)},
-				call{taskwatch.GID, everyone, loadPrepareExec(groupIDs)}))
+				call{taskwatch.UID, fact, loadPrepareExec(userIDs)},
+				call{taskwatch.GID, fact, loadPrepareExec(groupIDs)}))
 		}
 		if s.Syscalls == nil {
 			add(&hook{name: "tp/syscalls/set*uid", typ: ebpf.TracePoint, target: "set_uid",
 				syscalls: []string{"setuid", "setreuid", "setresuid", "setfsuid"}, ids: userIDs,
-				calls: []call{{taskwatch.UID, everyone, loadSyscallIDs(userIDs)}}})
+				calls: []call{{taskwatch.UID, fact, loadSyscallIDs(userIDs)}}})
 			add(&hook{name: "tp/syscalls/set*gid", typ: ebpf.TracePoint, target: "set_gid",
 				syscalls: []string{"setgid", "setregid", "setresgid", "setfsgid"}, ids: groupIDs,
-				calls: []call{{taskwatch.GID, everyone, loadSyscallIDs(groupIDs)}}})
+				calls: []call{{taskwatch.GID, fact, loadSyscallIDs(groupIDs)}}})
 		}
 	}
 
@@ -198,6 +230,60 @@ func loadBprm(g *gen) {
 	g.emit(asm.Mov.Imm(regVal, 0))
 	g.arg(asm.R1, 0)
 	g.emit(asm.StoreMem(asm.RFP, stackDetail, asm.R1, asm.DWord))
+}
+
+// security_bprm_creds_from_file(bprm, file), where bprm->file has become an
+// interpreter: interp then is another name than that of the program.
+func loadInterpreter(g *gen) {
+	g.arg(asm.R1, 0)
+	g.emit(
+		asm.LoadMem(asm.R2, asm.R1, g.off.bprmInterp, asm.DWord),
+		asm.LoadMem(asm.R3, asm.R1, g.off.bprmFilename, asm.DWord),
+		asm.JEq.Reg(asm.R2, asm.R3, g.skip),
+	)
+	loadBprm(g)
+}
+
+// security_bprm_creds_from_file(bprm, file) and
+// security_bprm_committing_creds(bprm): the new credentials are known.
+func loadBprmIDs(which ids) func(*gen) {
+	return func(g *gen) {
+		g.current()
+		g.emit(asm.Mov.Imm(regVal, 0))
+		g.arg(asm.R1, 0)
+		g.emit(
+			asm.LoadMem(asm.R1, asm.R1, g.off.bprmCred, asm.DWord),
+			asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord),
+			asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
+		)
+		g.compareCreds(which)
+	}
+}
+
+// security_task_fix_setgroups(new, old): the four ids stay what they are.
+func loadSetGroups(g *gen) {
+	g.current()
+	g.emit(asm.Mov.Imm(regVal, 0))
+	g.arg(asm.R1, 0)
+	g.emit(asm.StoreImm(asm.RFP, stackCause, causeSyscall, asm.Word))
+	for i, off := range g.off.of(groupIDs) {
+		g.emit(
+			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
+			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
+			asm.StoreMem(asm.RFP, stackIDs+int16(4*i), asm.R3, asm.Word),
+		)
+	}
+	g.idsDone()
+}
+
+// unlessVetoed skips what will not happen because the dispatcher refuses it.
+func unlessVetoed(load func(*gen)) func(*gen) {
+	return func(g *gen) {
+		if !g.dryRun {
+			g.emit(asm.JNE.Imm(regFirst, 0, g.skip))
+		}
+		load(g)
+	}
 }
 
 // sched_process_exec(task, old_pid, bprm)

@@ -41,6 +41,9 @@ type ModuleInfo struct {
 	References int             // one per such event
 	Errors     uint64          // negative results of its watchers
 	Vetoes     uint64          // of them, those that refused an operation (or would have, in a dry run)
+	Missed     uint64          // events that passed uncalled: see [Missed]
+	Skipped    uint64          // of them, those that it could have refused
+	Tier       string          // see [Table.Tier]
 	Watchers   []WatcherStats  // in the order of the events
 }
 
@@ -65,12 +68,18 @@ func (t *Table) Modules() ([]ModuleInfo, error) {
 	if err != nil {
 		return nil, &Error{Op: "list", Err: err}
 	}
+	missed, err := t.allMissed()
+	if err != nil {
+		return nil, &Error{Op: "list", Err: err}
+	}
 	var list []ModuleInfo
 	for i, l := range append(t.builtins[:len(t.builtins):len(t.builtins)], t.modules...) {
 		info := ModuleInfo{
 			Name: l.object.Name, Module: t.owners[l], Builtin: i < len(t.builtins),
 			Kinds: l.kinds, References: len(l.kinds.List()),
 		}
+		info.Tier = t.Tier(info.Module)
+		info.Missed, info.Skipped = t.missedBy(l, missed)
 		for k := range l.watched {
 			for _, w := range l.watched[k] {
 				s := WatcherStats{

@@ -34,7 +34,8 @@ type listing struct {
 	id      uint32                     // tags records; never reused
 	kinds   taskwatch.Kinds            // listed under these
 	watched [taskwatch.NumKinds][]watcher
-	timing  *ebpf.Map // of the watchers' calls, by their index; nil if they are not counted
+	missed  map[*hook]uint64 // what the hooks had missed when it was listed
+	timing  *ebpf.Map        // of the watchers' calls, by their index; nil if they are not counted
 }
 
 // watcher is one function in a list.
@@ -149,6 +150,11 @@ func (lk *linker) divide() ([][]item, error) {
 				stage, used = nil, newUsage(lk)
 				used.add(l, c.kind)
 			}
+			if len(stage) == 0 {
+				if err := used.fits(lk, l, c.kind); err != nil {
+					return nil, err
+				}
+			}
 			stage = append(stage, item{n, l})
 		}
 	}
@@ -184,6 +190,20 @@ func (u *usage) add(l *listing, k taskwatch.Kind) bool {
 		u.reach(l, w.symbol)
 	}
 	return len(u.maps) <= maxMaps && len(u.funcs) <= maxFuncs
+}
+
+// fits returns an error if the module's watchers of one event alone, which have
+// just been counted in, are too much for one program.
+func (u *usage) fits(lk *linker, l *listing, k taskwatch.Kind) error {
+	free := newUsage(lk)
+	maps, funcs := maxMaps-len(free.maps), maxFuncs-len(free.funcs)
+	if n := len(u.maps) - len(free.maps); n > maps {
+		return invalid("module %q: its watchers of %s use %d maps (each kind of its variables is one); one event of a module can have %d here", l.object.Name, k, n, maps)
+	}
+	if n := len(u.funcs) - len(free.funcs); n > funcs {
+		return invalid("module %q: its watchers of %s are %d functions; one event of a module can have %d here: make small ones inline", l.object.Name, k, n, funcs)
+	}
+	return nil
 }
 
 // reach counts a function and everything behind it.
@@ -226,7 +246,7 @@ func (lk *linker) stage(items []item, n, of int) (asm.Instructions, error) {
 	}
 	last := n == of-1
 	carries := lk.hook.veto && of > 1
-	g := &gen{off: lk.off, stash: lk.stash, last: last}
+	g := &gen{off: lk.off, stash: lk.stash, last: last, dryRun: lk.dryRun}
 	g.emit(
 		asm.Mov.Reg(regCtx, asm.R1),
 		asm.Mov.Imm(regFirst, 0),
@@ -288,7 +308,7 @@ func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
 		if l.timing != nil {
 			timing = l.timing
 		}
-		g.watcher(symbol, w, c.kind, decides, decider && c.to == witnesses, lk.stats, timing, report, lk.dryRun)
+		g.watcher(symbol, w, c.kind, decides, lk.stats, timing, report)
 	}
 	return nil
 }

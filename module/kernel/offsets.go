@@ -12,7 +12,7 @@ import (
 type offsets struct {
 	taskPID, taskExitState, taskExitCode, taskRealCred int16
 	credUID, credGID                                   [4]int16 // real, effective, saved, fs
-	bprmCred                                           int16
+	bprmCred, bprmInterp, bprmFilename                 int16
 
 	// inExecve is the byte and the bit of task_struct.in_execve; a zero bit
 	// says that this kernel has none.
@@ -39,6 +39,8 @@ func findOffsets(kernel *btf.Spec) (*offsets, error) {
 		{&o.credGID[2], "cred", "sgid"},
 		{&o.credGID[3], "cred", "fsgid"},
 		{&o.bprmCred, "linux_binprm", "cred"},
+		{&o.bprmInterp, "linux_binprm", "interp"},
+		{&o.bprmFilename, "linux_binprm", "filename"},
 	} {
 		bits, _, err := findMember(kernel, f.strct, f.member)
 		if err != nil {

@@ -21,6 +21,9 @@ type Support struct {
 	FEntry       error // programs at the entry of kernel functions
 	PrepareExec  error // tracepoint sched_prepare_exec (Linux 6.10)
 	Syscalls     error // tracepoints of single system calls
+	SetGroups    error // security_task_fix_setgroups() (Linux 6.0)
+
+	Preemption Preemption // decides whether programs on functions miss calls
 
 	types *btf.Cache
 }
@@ -59,6 +62,11 @@ func Probe() (*Support, error) {
 	if err := kernel.TypeByName("btf_trace_sched_prepare_exec", &td); err != nil {
 		s.PrepareExec = errors.New("this kernel has no such tracepoint: it came with Linux 6.10")
 	}
+	var fn *btf.Func
+	if err := kernel.TypeByName("security_task_fix_setgroups", &fn); err != nil {
+		s.SetGroups = errors.New("this kernel asks nobody about setgroups: it does since Linux 6.0")
+	}
+	s.Preemption = probePreemption()
 	if fs, err := tracefs.Open(); err != nil {
 		s.Syscalls = err
 	} else {

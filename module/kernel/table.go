@@ -87,6 +87,7 @@ type Table struct {
 	ids      map[uint32]string      // module names by id
 	lastID   uint32
 	slots    []bool            // of the counters, in use
+	missed   map[*hook]uint64  // by hooks that are attached no more
 	ready    map[*hook]*change // what Check has verified, until the next change
 }
 
@@ -108,7 +109,7 @@ func NewTable(cfg Config) (_ *Table, err error) {
 		dryRun: cfg.DryRun, timed: cfg.CallStats, support: cfg.Support,
 		owners: map[*listing]*Module{}, attached: map[*hook]*attachment{},
 		names: map[uint32]WatcherInfo{}, ids: map[uint32]string{},
-		slots: make([]bool, maxSlots),
+		slots: make([]bool, maxSlots), missed: map[*hook]uint64{},
 	}
 	defer func() {
 		if err != nil {
@@ -174,6 +175,12 @@ type RegisterOptions struct {
 	// AllowObserveOnly accepts a module that asks for a veto where the
 	// kernel delivers none: its watchers are called and refuse nothing.
 	AllowObserveOnly bool
+
+	// AllowBestEffort accepts that the module's vetoes are skipped now and
+	// then, where the kernel may do that: see [EventSupport.Skippable]. A
+	// module that need not have any effect, or in a dry run has none, needs no
+	// such consent.
+	AllowBestEffort bool
 }
 
 // Register adds m behind the modules that are registered: on all its events
@@ -209,6 +216,10 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 	}
 	if refusals := m.object.Veto &^ t.vetoKinds(); refusals != 0 && !opts.AllowObserveOnly {
 		return fmt.Errorf("it asks for a veto on %s: %w (%s)", refusals, ErrNoVeto, t.whyNoVeto())
+	}
+	if skipped := m.object.Veto & t.skippable(); skipped != 0 && !opts.AllowBestEffort && !opts.AllowObserveOnly && !t.dryRun {
+		return fmt.Errorf("it asks for a veto on %s: %w (preemption: %s; LSM programs: %v)",
+			skipped, ErrSkippable, cmp.Or(t.support.Preemption, "unknown"), t.support.LSM)
 	}
 	if err := t.observable(m.object.Kinds()); err != nil {
 		return err
@@ -331,6 +342,9 @@ func (t *Table) list(m *Module) (*listing, error) {
 		if l.timing, err = newTiming(o.numWatchers()); err != nil {
 			return nil, err
 		}
+	}
+	if l.missed, err = t.allMissed(); err != nil {
+		return nil, errors.Join(err, l.close())
 	}
 	t.ids[l.id] = o.Name
 	t.owners[l] = m
@@ -471,6 +485,9 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		if len(c.next) > 0 {
 			t.attached[c.at.hook] = c.at
 		} else {
+			if n, err := c.at.missed(); err == nil { // or that count is lost with the hook
+				t.missed[c.at.hook] += n
+			}
 			unused = append(unused, c.at)
 			delete(t.attached, c.at.hook)
 		}

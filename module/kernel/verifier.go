@@ -2,9 +2,11 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // verifierLines is how many of the verifier's last lines an error shows. The
@@ -26,6 +28,11 @@ func refused(err error) *Error {
 	e.Log = log[max(0, len(log)-verifierLines):]
 	e.Err = ErrVerify // the errno behind it is mostly EACCES or EINVAL, and misleads
 	e.Hint = verifierHint(log)
+	if errors.Is(err, unix.EFAULT) {
+		e.Err = fmt.Errorf("%w: it failed itself (EFAULT)", ErrVerify)
+		e.Hint = "this is a fault of the kernel's, which found nothing wrong with the module. It is known of a bpf_loop() whose count is 0 for a parameter's sake: " +
+			"build the module anew with this version's header, or set another value. dmesg may say more"
+	}
 	return e
 }
 
@@ -42,8 +49,8 @@ func isStatistics(line string) bool {
 func verifierHint(log []string) string {
 	tail := strings.Join(log[max(0, len(log)-verifierLines):], "\n")
 	for _, h := range []struct{ says, hint string }{
-		{"combined stack size", "the functions use more than 512 bytes of stack together: keep buffers in a per-CPU array map"},
-		{"stack depth", "the functions use more than 512 bytes of stack together: keep buffers in a per-CPU array map"},
+		{"combined stack size", "the functions use more than 512 bytes of stack together: keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); memory by CPU is not safe, since a watcher may be preempted"},
+		{"stack depth", "the functions use more than 512 bytes of stack together: keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); memory by CPU is not safe, since a watcher may be preempted"},
 		{"the call stack of", "functions call each other more than 8 deep; recursion is not possible in the kernel"},
 		{"recursive call", "recursion is not possible in the kernel: use a loop with a fixed bound"},
 		{"too many subprogs", "more than 256 functions on one event: make small ones inline"},

@@ -5,9 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
@@ -42,7 +45,11 @@ func TestVeto(t *testing.T) {
 		{"on_uid", "22", "fork=0 exec=0 uid=22 gid=0"},
 		{"on_gid", "133", "fork=0 exec=0 uid=0 gid=133"},
 		{"on_init", "5000", "fork=1 exec=0 uid=0 gid=0"}, // no errno: EPERM
-		{"on_gid", "4095", "fork=0 exec=0 uid=0 gid=4095"},
+		{"on_gid", "511", "fork=0 exec=0 uid=0 gid=511"},
+		{"on_exec", "512", "fork=0 exec=1 uid=0 gid=0"}, // ERESTARTSYS is the kernel's own
+		{"on_init", "513", "fork=1 exec=0 uid=0 gid=0"}, // and would have the call start anew
+		{"on_gid", "4095", "fork=0 exec=0 uid=0 gid=1"},
+		{"on_uid", "1000000", "fork=0 exec=0 uid=1 gid=0"},
 		{"on_uid", "-7", "fork=0 exec=0 uid=0 gid=0"}, // a positive result is no error
 	} {
 		t.Run(c.param+"="+c.errno, func(t *testing.T) {
@@ -216,33 +223,40 @@ func TestRefusedForkIsFreed(t *testing.T) {
 	}
 }
 
-// forkguard keeps a fork bomb of one user within its limit.
+// forkguard keeps a fork bomb of one user within its limit, also if it makes
+// itself a user namespace, where the kernel counts anew.
 func TestForkguard(t *testing.T) {
 	support(t)
 	testutil.Require(t, needsVeto)
+	bomb := testutil.BuildC(t, "-static", "testdata/bomb.c")
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command(bomb, args...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s, %v", out, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
 	table := newTable(t, Config{})
 	m := loadFile(t, "forkguard", "../../modules/forkguard.c", "limit=40", "uid=12345")
 	register(t, table, m)
-	cmd := exec.Command(testutil.BuildC(t, "-static", "testdata/bomb.c"), "100")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The bomb itself is one of the 40; each of the others was refused.
-	if got, want := strings.TrimSpace(string(out)), fmt.Sprintf("39 forks, 61 refused with errno %d", syscall.EAGAIN); got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-	if got := global(t, m, "refused"); got != 61 {
-		t.Errorf("refused: got %d, want 61", got)
+	want := fmt.Sprintf("39 forks, 61 refused with errno %d", syscall.EAGAIN)
+	for i, args := range [][]string{{"100"}, {"100", "0"}, {"100", "30"}, {"100", "39"}} {
+		if got := run(args...); got != want {
+			t.Errorf("bomb %s: got %s, want %s", args, got, want)
+		}
+		if got, want := global(t, m, "refused"), uint64(61*(i+1)); got != want {
+			t.Errorf("refused: got %d, want %d", got, want)
+		}
 	}
 	if err := table.Unregister(m); err != nil {
 		t.Fatal(err)
 	}
-	cmd = exec.Command(cmd.Path, "100")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
-	if out, err := cmd.Output(); err != nil || !strings.HasPrefix(string(out), "100 forks, 0 refused") {
-		t.Errorf("without the guard: %s, %v", out, err)
+	if out := run("100"); !strings.HasPrefix(out, "100 forks, 0 refused") {
+		t.Errorf("without the guard: %s", out)
 	}
 }
 
@@ -318,5 +332,105 @@ func TestExecguard(t *testing.T) {
 	}
 	if err := run(bad, ""); err != nil {
 		t.Errorf("without the guard: %v", err)
+	}
+}
+
+// A rule by inode, by mount, or by what a path lacks holds where a path leads
+// elsewhere: each of these evades the rule by path.
+func TestExecguardRules(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	prog, err := os.ReadFile(testutil.BuildC(t, "-static", "testdata/load.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	bad := filepath.Join(dir, "bad")
+	file := filepath.Join(bad, "sub", "prog")
+	must(os.MkdirAll(filepath.Dir(file), 0o755))
+	must(os.WriteFile(file, prog, 0o755))
+	must(os.Link(file, filepath.Join(dir, "hard")))
+	must(os.WriteFile(filepath.Join(dir, "copy"), prog, 0o755))
+	bound := filepath.Join(dir, "bound")
+	must(os.Mkdir(bound, 0o755))
+	must(syscall.Mount(filepath.Join(bad, "sub"), bound, "", syscall.MS_BIND, ""))
+	defer syscall.Unmount(bound, syscall.MNT_DETACH)
+	fd, err := unix.MemfdCreate("prog", 0)
+	must(err)
+	memfd := os.NewFile(uintptr(fd), "memfd")
+	defer memfd.Close()
+	_, err = memfd.Write(prog)
+	must(err)
+	tree, err := unix.OpenTree(unix.AT_FDCWD, bad, unix.OPEN_TREE_CLONE)
+	must(err)
+	defer unix.Close(tree)
+
+	ids := func(path string) []string {
+		t.Helper()
+		var st unix.Stat_t
+		must(unix.Stat(path, &st))
+		return []string{param("major", unix.Major(st.Dev)), param("minor", unix.Minor(st.Dev)), param("ino", st.Ino)}
+	}
+	var mount unix.Statx_t
+	must(unix.Statx(unix.AT_FDCWD, bound, 0, unix.STATX_MNT_ID, &mount))
+
+	ways := map[string]func() *exec.Cmd{
+		"path":      func() *exec.Cmd { return &exec.Cmd{Path: file} },
+		"bind":      func() *exec.Cmd { return &exec.Cmd{Path: filepath.Join(bound, "prog")} },
+		"hard link": func() *exec.Cmd { return &exec.Cmd{Path: filepath.Join(dir, "hard")} },
+		"copy":      func() *exec.Cmd { return &exec.Cmd{Path: filepath.Join(dir, "copy")} },
+		"memfd":     func() *exec.Cmd { return &exec.Cmd{Path: "/proc/self/fd/3", ExtraFiles: []*os.File{memfd}} },
+		"detached":  func() *exec.Cmd { return &exec.Cmd{Path: fmt.Sprintf("/proc/%d/fd/%d/sub/prog", os.Getpid(), tree)} },
+		"user namespace": func() *exec.Cmd {
+			return &exec.Cmd{Path: filepath.Join(dir, "copy"), SysProcAttr: &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}}
+		},
+	}
+	for _, c := range []struct {
+		rule    string
+		params  []string
+		refuses string
+	}{
+		{"prefix", []string{param("prefix", bad+"/")}, "path"},
+		{"directory", ids(bad), "path,bind,detached"},
+		{"renamed directory", ids(filepath.Dir(file)), "path,bind,detached"},
+		{"file", ids(file), "path,bind,detached,hard link"},
+		{"mount", []string{param("mount", mount.Mnt_id)}, "bind"},
+		{"incomplete", []string{"deny_incomplete=y"}, "memfd,detached"},
+		{"namespaces", []string{"deny_userns=y"}, "user namespace"},
+		{"nothing", nil, ""},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			table := newTable(t, Config{})
+			m := loadFile(t, "execguard", "../../modules/execguard.c", c.params...)
+			register(t, table, m)
+			if c.rule == "renamed directory" {
+				sub := filepath.Dir(file)
+				must(os.Rename(sub, sub+"2"))
+				defer os.Rename(sub+"2", sub)
+				if err := (&exec.Cmd{Path: sub + "2/prog", Args: []string{"load", "exit"}}).Run(); !os.IsPermission(err) {
+					t.Errorf("by its new name: %v, want EACCES", err)
+				}
+				return
+			}
+			refuses := strings.Split(c.refuses, ",")
+			for name, way := range ways {
+				cmd := way()
+				cmd.Args = []string{"load", "exit"}
+				err := cmd.Run()
+				if want := slices.Contains(refuses, name); os.IsPermission(err) != want || (err != nil) != want {
+					t.Errorf("%s: %v, want refused=%v", name, err, want)
+				}
+			}
+			must(table.Unregister(m))
+		})
 	}
 }

@@ -24,6 +24,7 @@ type stream struct {
 	lost     uint32 // running counts of the kernel side that were told
 	dropped  uint32
 	owed     owed
+	misses   misses
 	resyncs  resync
 	unfreed  exits
 	overNS   int64  // when the tree was first seen to be over but for frees; 0 while it is not
@@ -73,6 +74,7 @@ func (st *stream) run(ctx context.Context) error {
 	}
 	err := st.follow(ctx)
 	st.tellOwed(0, true)
+	err = errors.Join(err, st.lookMissed(true))
 	if err != nil && st.src.cfg.Command != nil {
 		st.kill() // what can no longer be followed is not left to run on
 	}
@@ -188,6 +190,12 @@ func (st *stream) maintain() error {
 	}
 	st.overdue(at)
 	st.tellOwed(at, false)
+	if at-st.misses.lastNS > missedPause {
+		st.misses.lastNS = at
+		if err := st.lookMissed(false); err != nil {
+			return err
+		}
+	}
 	if st.resyncs.due(at) {
 		return st.resyncs.start(st)
 	}

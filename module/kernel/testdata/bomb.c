@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* bomb N: tries N forks whose children all live at the same time. */
+/*
+ * bomb N [M]: tries N forks whose children all live at the same time, after the
+ * first M of them from a new user namespace.
+ */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,14 +15,19 @@
 
 int main(int argc, char **argv)
 {
-	int n = argc == 2 ? atoi(argv[1]) : 0, forks = 0, refused = 0, err = 0, wait_here[2];
+	int n = argc > 1 ? atoi(argv[1]) : 0, away = argc > 2 ? atoi(argv[2]) : -1, forks = 0, refused = 0, err = 0, wait_here[2];
 	char c;
 
 	if (pipe(wait_here))
 		return 2;
 	while (forks + refused < n) {
-		pid_t pid = fork();
+		pid_t pid;
 
+		if (forks + refused == away && unshare(CLONE_NEWUSER)) {
+			perror("unshare");
+			return 2;
+		}
+		pid = fork();
 		if (!pid) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			close(wait_here[1]);

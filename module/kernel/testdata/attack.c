@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * attack exec|uid N MS: N processes try the same thing again and again for MS
+ * milliseconds, as fast as they can: to run this program, by vfork and execve,
+ * or to change an id. It prints how often they tried and how often it was done.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct counts {
+	long tries, done;
+} *counts;
+
+static long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void try_exec(void)
+{
+	int status;
+	pid_t pid = vfork();
+
+	if (!pid) {
+		execl("/proc/self/exe", "attack", NULL);
+		_exit(1);
+	}
+	if (pid > 0 && waitpid(pid, &status, 0) == pid) {
+		__sync_fetch_and_add(&counts->tries, 1);
+		if (status == 0)
+			__sync_fetch_and_add(&counts->done, 1);
+	}
+}
+
+static void try_uid(int n)
+{
+	__sync_fetch_and_add(&counts->tries, 1);
+	if (!setresuid(-1, n & 1 ? 1000 : 0, 0))
+		__sync_fetch_and_add(&counts->done, 1);
+}
+
+int main(int argc, char **argv)
+{
+	long end;
+	int n;
+
+	if (argc == 1)
+		return 0; /* what is run */
+	if (argc != 4)
+		return 2;
+	n = atoi(argv[2]);
+	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	prctl(PR_SET_NAME, "twattack");
+	end = now_ms() + atol(argv[3]);
+	while (n--)
+		if (!fork()) {
+			for (int i = 1; now_ms() < end; i++)
+				if (!strcmp(argv[1], "exec"))
+					try_exec();
+				else
+					try_uid(i);
+			return 0;
+		}
+	while (wait(NULL) > 0)
+		;
+	printf("%ld %ld\n", counts->tries, counts->done);
+	return 0;
+}

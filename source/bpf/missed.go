@@ -1,0 +1,80 @@
+package bpf
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// misses are what the kernel has passed by: see [kernel.Missed].
+type misses struct {
+	lastNS int64             // when the reader looked
+	told   map[string]uint64 // by hook
+}
+
+// missedPause is between two looks at the counters, a system call for each hook
+// and as good as free.
+const missedPause = int64(100 * time.Millisecond)
+
+// lookMissed delivers as lost what hooks have missed since the last look. The
+// kernel only counts, so a loss stands behind what had come when it was seen.
+// Hooks are those of the machine: in a smaller scope it is not known how many
+// of the tasks were in it.
+//
+// final waits for a change of the table to end.
+func (st *stream) lookMissed(final bool) error {
+	table := st.kernel.table
+	list, ok, err := table.TryMissed()
+	if !ok && final {
+		list, err = table.Missed()
+	}
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		n := m.Count - st.misses.told[m.Hook]
+		if n == 0 {
+			continue
+		}
+		if st.misses.told == nil {
+			st.misses.told = map[string]uint64{}
+		}
+		st.misses.told[m.Hook] = m.Count
+		if m.Seen&st.kinds&^taskwatch.KindsOf(taskwatch.Free) != 0 { // a free is inferred
+			l := &taskwatch.Loss{Seq: st.seq + 1}
+			if st.src.cfg.scope() == scopeMachine {
+				l.Count = n
+				st.seq += n
+			}
+			st.feed.Deliver(taskwatch.Item{Loss: l})
+		}
+		if m.Seen&idKinds != 0 {
+			st.resyncs.wanted = true // the ids of tasks are not what the table says
+		}
+		for _, module := range m.Deciders {
+			if err := st.skipped(module, m.Hook, m.Decided, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// skipped delivers, as a record of the module, that it was not asked.
+func (st *stream) skipped(module, hook string, kinds taskwatch.Kinds, n uint64) error {
+	data, err := json.Marshal(struct {
+		Alarm string `json:"alarm"`
+		Event string `json:"event"`
+		Hook  string `json:"hook"`
+		Count uint64 `json:"count"`
+	}{"veto skipped", kinds.String(), hook, n})
+	if err != nil {
+		return err
+	}
+	at := now()
+	st.feed.Deliver(taskwatch.Item{Record: &taskwatch.Record{
+		Module: module, Data: data, Time: st.clocks.time(at), MonoNS: at, Source: Name, Missing: taskwatch.FieldsTask,
+	}})
+	return nil
+}
