@@ -1,6 +1,7 @@
 package watchtest
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -186,7 +187,8 @@ func (c *comparison) usage(l *life, u *fact, ev *taskwatch.Event, has func(taskw
 			uint64(u.CPUNS), uint64(u.CPUNS+max(since, 0)+4*int64(tick)))
 	}
 	// Resident pages are counted per CPU and summed now and then.
-	const page, inexact = 4096, 256 * 4096
+	page := uint64(os.Getpagesize())
+	inexact := 256 * page
 	between(taskwatch.FieldMaxRSS, r.MaxRSS+inexact, u.MaxRSS, u.MaxRSS+2*inexact)
 	// After its look the task formats two lines, writes them, and leaves.
 	const few = 64

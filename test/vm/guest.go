@@ -2,12 +2,14 @@ package vm
 
 import (
 	"bufio"
+	"context"
 	"debug/elf"
 	_ "embed"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -15,8 +17,8 @@ import (
 var initScript []byte
 
 // writeInitramfs writes the guest's root file system to the host file name.
-func writeInitramfs(name string, cfg *Config, token string) error {
-	busybox, err := findBusybox()
+func writeInitramfs(ctx context.Context, name string, cfg *Config, hw *hardware, token string) error {
+	busybox, err := findBusybox(ctx, cfg.Kernel.Arch)
 	if err != nil {
 		return err
 	}
@@ -37,6 +39,7 @@ func writeInitramfs(name string, cfg *Config, token string) error {
 		{Guest: "/bin/busybox", Host: busybox, Mode: 0o755},
 		{Guest: "/init", Data: initScript, Mode: 0o755},
 		{Guest: "/.vm/token", Data: []byte(token)},
+		{Guest: "/.vm/tty", Data: []byte("/dev/" + hw.output)},
 		{Guest: "/.vm/setup", Data: []byte(cfg.Setup + "\n")},
 		{Guest: "/.vm/run", Data: runScript(cfg), Mode: 0o755},
 		{Guest: "/etc/passwd", Data: []byte("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n")},
@@ -82,7 +85,10 @@ func runScript(cfg *Config) []byte {
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // findBusybox returns the path of a busybox that runs without libraries.
-func findBusybox() (string, error) {
+func findBusybox(ctx context.Context, arch Arch) (string, error) {
+	if arch != HostArch {
+		return foreignBusybox(ctx, arch)
+	}
 	p, err := exec.LookPath("busybox")
 	if err != nil {
 		return "", missing(err)
@@ -98,4 +104,23 @@ func findBusybox() (string, error) {
 		}
 	}
 	return p, nil
+}
+
+// foreignBusybox returns the busybox of another processor. It is downloaded
+// unless the cache has it.
+func foreignBusybox(ctx context.Context, arch Arch) (string, error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	files, err := unpacked(ctx, cache, arch, packages["busybox"])
+	if err != nil {
+		return "", err
+	}
+	for _, f := range files {
+		if filepath.Base(f.Guest) == "busybox" && f.Host != "" && !f.Mode.IsDir() && strings.Contains(f.Guest, "bin/") {
+			return f.Host, nil
+		}
+	}
+	return "", fmt.Errorf("vm: the package %s for %s has no busybox", packages["busybox"], arch)
 }

@@ -23,11 +23,12 @@ ln -s /proc/self/fd/1 /dev/stdout
 ln -s /proc/self/fd/2 /dev/stderr
 hostname vm
 ip link set lo up
-stty -F /dev/ttyS1 raw -echo
+tty=$(cat /.vm/tty)
+stty -F "$tty" raw -echo
 . /.vm/setup
-/.vm/run </dev/null >/dev/ttyS1 2>&1
+/.vm/run </dev/null >"$tty" 2>&1
 status=$?
 # The port is not the guest's controlling terminal and is drained on close.
-printf '\n%s %d\n' "$(cat /.vm/token)" "$status" >/dev/ttyS1
+printf '\n%s %d\n' "$(cat /.vm/token)" "$status" >"$tty"
 sync
 poweroff -f

@@ -1,26 +1,24 @@
 package vm
 
 import (
-	"archive/tar"
-	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 )
 
 // Kernel is a kernel image in the cache.
 type Kernel struct {
-	Series  string // what was asked for: "6.1"
+	Arch    Arch   // the processor that it is for
+	Series  string // what was asked for: "6.1", or with a flavour "6.12-rt"
 	Package string // Debian's package: "linux-image-6.1.0-50-cloud-amd64"
 	Version string // the package's version: "6.1.192-2"
 	Image   string // path of the vmlinuz on the host
@@ -44,25 +42,32 @@ func CacheDir() (string, error) {
 
 // ErrUnknownKernel is the error where apt knows no kernel of a series: it has no
 // lists of packages, or its suites have none.
-var ErrUnknownKernel = errors.New("vm: no Debian cloud kernel of the series")
+var ErrUnknownKernel = errors.New("vm: no Debian kernel of the series")
 
-// FindKernel returns the current Debian cloud kernel of a series such as
-// "6.1". It asks apt which package that is and downloads it unless the cache
-// has it. Where apt cannot tell, the newest one in the cache is taken.
-func FindKernel(ctx context.Context, series string) (Kernel, error) {
-	if !regexp.MustCompile(`^[0-9]+\.[0-9]+$`).MatchString(series) {
-		return Kernel{}, fmt.Errorf("vm: bad kernel series %q: want two numbers, as in 6.1", series)
+// A series is two numbers, and perhaps a flavour of Debian's kernels.
+var seriesRE = regexp.MustCompile(`^([0-9]+\.[0-9]+)(?:-([a-z0-9]+))?$`)
+
+// FindKernel returns Debian's current kernel of a series: "6.1" is the cloud
+// kernel; "6.12-generic", "6.12-rt" and, for arm64, "6.12-16k" are the others.
+// It asks apt which package that is and downloads it unless the cache has it.
+// Where apt cannot tell, the newest one in the cache is taken. Another
+// processor than the host's takes dpkg --add-architecture.
+func FindKernel(ctx context.Context, arch Arch, series string) (Kernel, error) {
+	m := seriesRE.FindStringSubmatch(series)
+	if m == nil {
+		return Kernel{}, fmt.Errorf("vm: bad kernel series %q: want two numbers, as in 6.1, and perhaps a flavour, as in 6.12-rt", series)
 	}
-	if runtime.GOARCH != "amd64" {
-		return Kernel{}, fmt.Errorf("vm: kernels are fetched for amd64 hosts only, this is %s", runtime.GOARCH)
+	if _, err := arch.lookup(); err != nil {
+		return Kernel{}, err
 	}
 	cache, err := CacheDir()
 	if err != nil {
 		return Kernel{}, err
 	}
-	k, err := resolve(ctx, series)
+	k, err := resolve(ctx, arch, m[1], m[2])
+	k.Series = series
 	if err != nil {
-		if old, ok := newestCached(cache, series); ok {
+		if old, ok := newestCached(cache, arch, series, m[1], m[2]); ok {
 			return old, nil
 		}
 		return Kernel{}, err
@@ -72,15 +77,43 @@ func FindKernel(ctx context.Context, series string) (Kernel, error) {
 	if _, err := os.Stat(k.Image); err == nil {
 		return k, nil
 	}
-	return k, download(ctx, k, dir)
+	return k, fetch(ctx, debianName(k.Package, arch)+"="+k.Version, dir, func(name string) string {
+		kind, _, _ := strings.Cut(path.Base(name), "-")
+		if path.Dir(name) == "boot" && (kind == "vmlinuz" || kind == "config") {
+			return kind
+		}
+		return ""
+	})
+}
+
+// flavourName returns how Debian's packages name a flavour.
+func flavourName(arch Arch, flavour string) string {
+	switch flavour {
+	case "":
+		return "cloud-" + string(arch)
+	case "generic":
+		return string(arch)
+	case "16k":
+		return string(arch) + "-16k"
+	}
+	return flavour + "-" + string(arch)
+}
+
+// debianName names a package for apt.
+func debianName(pkg string, arch Arch) string {
+	if arch == HostArch || strings.Contains(pkg, ":") {
+		return pkg
+	}
+	return pkg + ":" + string(arch)
 }
 
 // resolve asks apt for the package behind the meta-packages.
-func resolve(ctx context.Context, series string) (Kernel, error) {
-	metas := []string{"linux-image-" + series + "-cloud-amd64", "linux-image-cloud-amd64"}
+func resolve(ctx context.Context, arch Arch, number, flavour string) (Kernel, error) {
+	name := flavourName(arch, flavour)
+	metas := []string{"linux-image-" + number + "-" + name, "linux-image-" + name}
 	var tried []string
 	for _, meta := range metas {
-		out, err := output(ctx, "", "apt-cache", "depends", meta)
+		out, err := output(ctx, "", "apt-cache", "depends", debianName(meta, arch))
 		if errors.Is(err, exec.ErrNotFound) {
 			return Kernel{}, err
 		}
@@ -88,22 +121,22 @@ func resolve(ctx context.Context, series string) (Kernel, error) {
 			tried = append(tried, meta+": unknown to apt")
 			continue
 		}
-		pkg := dependency(out)
-		if !strings.HasPrefix(pkg, "linux-image-"+series+".") {
+		pkg, _, _ := strings.Cut(dependency(out), ":")
+		if !strings.HasPrefix(pkg, "linux-image-"+number+".") {
 			tried = append(tried, meta+": stands for "+pkg)
 			continue
 		}
-		out, err = output(ctx, "", "apt-cache", "policy", pkg)
+		out, err = output(ctx, "", "apt-cache", "policy", debianName(pkg, arch))
 		if err != nil {
 			return Kernel{}, err
 		}
 		if version := candidate(out); version != "" {
-			return Kernel{Series: series, Package: pkg, Version: version}, nil
+			return Kernel{Arch: arch, Package: pkg, Version: version}, nil
 		}
 		tried = append(tried, pkg+": no version to install")
 	}
-	return Kernel{}, fmt.Errorf("%w %s (%s); run apt-get update, or add a suite that has it",
-		ErrUnknownKernel, series, strings.Join(tried, "; "))
+	return Kernel{}, fmt.Errorf("%w %s, %s (%s); run %sapt-get update, or add a suite that has it",
+		ErrUnknownKernel, number, name, strings.Join(tried, "; "), arch.addition())
 }
 
 // dependency returns the kernel package in the output of apt-cache depends.
@@ -127,8 +160,14 @@ func candidate(out []byte) string {
 }
 
 // newestCached returns the kernel of the series that was downloaded last.
-func newestCached(cache, series string) (Kernel, bool) {
-	images, _ := filepath.Glob(filepath.Join(cache, "linux-image-"+series+".*", "vmlinuz"))
+func newestCached(cache string, arch Arch, series, number, flavour string) (Kernel, bool) {
+	images, _ := filepath.Glob(filepath.Join(cache, "linux-image-"+number+".*", "vmlinuz"))
+	// linux-image-6.12.9+deb12-amd64 is generic, linux-image-6.12.9+deb12-rt-amd64 is not.
+	suffix := regexp.MustCompile(`^linux-image-[^-]*(-[0-9]+)?-` + regexp.QuoteMeta(flavourName(arch, flavour)) + `$`)
+	images = slices.DeleteFunc(images, func(p string) bool {
+		pkg, _, _ := strings.Cut(filepath.Base(filepath.Dir(p)), "_")
+		return !suffix.MatchString(pkg)
+	})
 	if len(images) == 0 {
 		return Kernel{}, false
 	}
@@ -139,95 +178,9 @@ func newestCached(cache, series string) (Kernel, bool) {
 		}
 		return st.ModTime().UnixNano()
 	}
-	image := slices.MaxFunc(images, func(a, b string) int { return int(age(a) - age(b)) })
+	image := slices.MaxFunc(images, func(a, b string) int { return cmp.Compare(age(a), age(b)) })
 	pkg, version, _ := strings.Cut(filepath.Base(filepath.Dir(image)), "_")
-	return Kernel{Series: series, Package: pkg, Version: version, Image: image}, true
-}
-
-// download fetches the package and keeps its image and configuration in dir.
-func download(ctx context.Context, k Kernel, dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return fmt.Errorf("vm: cache: %w", err)
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "download-")
-	if err != nil {
-		return fmt.Errorf("vm: cache: %w", err)
-	}
-	defer os.RemoveAll(tmp)
-	if _, err := output(ctx, tmp, "apt-get", "download", k.Package+"="+k.Version); err != nil {
-		return fmt.Errorf("vm: download %s: %w", k, err)
-	}
-	debs, _ := filepath.Glob(filepath.Join(tmp, "*.deb"))
-	if len(debs) != 1 {
-		return fmt.Errorf("vm: download %s: apt-get left %d packages instead of one", k, len(debs))
-	}
-	got := filepath.Join(tmp, "kernel")
-	if err := os.Mkdir(got, 0o755); err != nil {
-		return fmt.Errorf("vm: cache: %w", err)
-	}
-	if err := unpack(ctx, debs[0], got); err != nil {
-		return fmt.Errorf("vm: unpack %s: %w", debs[0], err)
-	}
-	if err := os.Rename(got, dir); err != nil {
-		if _, statErr := os.Stat(filepath.Join(dir, "vmlinuz")); statErr == nil {
-			return nil // another process was faster
-		}
-		return fmt.Errorf("vm: cache: %w", err)
-	}
-	return nil
-}
-
-// unpack writes the package's /boot/vmlinuz-* and /boot/config-* to dir as
-// vmlinuz and config.
-func unpack(ctx context.Context, deb, dir string) error {
-	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return missing(err)
-	}
-	found, err := unpackTar(bufio.NewReader(pipe), dir)
-	_, _ = io.Copy(io.Discard, pipe)
-	if werr := cmd.Wait(); err == nil && werr != nil {
-		err = fmt.Errorf("dpkg-deb: %w: %s", werr, bytes.TrimSpace(stderr.Bytes()))
-	}
-	if err == nil && !found {
-		err = errors.New("it has no /boot/vmlinuz-*")
-	}
-	return err
-}
-
-func unpackTar(r io.Reader, dir string) (found bool, err error) {
-	tr := tar.NewReader(r)
-	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			return found, nil
-		}
-		if err != nil {
-			return found, err
-		}
-		kind, _, _ := strings.Cut(path.Base(h.Name), "-")
-		if path.Dir(path.Clean(h.Name)) != "boot" || h.Typeflag != tar.TypeReg || (kind != "vmlinuz" && kind != "config") {
-			continue
-		}
-		f, err := os.Create(filepath.Join(dir, kind))
-		if err != nil {
-			return found, err
-		}
-		_, err = io.Copy(f, tr)
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			return found, err
-		}
-		found = found || kind == "vmlinuz"
-	}
+	return Kernel{Arch: arch, Series: series, Package: pkg, Version: version, Image: image}, true
 }
 
 // output runs a host command and returns its stdout. Its error holds stderr.
@@ -248,11 +201,12 @@ func output(ctx context.Context, dir, name string, args ...string) ([]byte, erro
 
 // packages names the Debian package of each command that is needed.
 var packages = map[string]string{
-	"apt-cache":          "apt",
-	"apt-get":            "apt",
-	"dpkg-deb":           "dpkg",
-	"qemu-system-x86_64": "qemu-system-x86",
-	"busybox":            "busybox-static",
+	"apt-cache":           "apt",
+	"apt-get":             "apt",
+	"dpkg-deb":            "dpkg",
+	"qemu-system-x86_64":  "qemu-system-x86",
+	"qemu-system-aarch64": "qemu-system-arm",
+	"busybox":             "busybox-static",
 }
 
 // missing adds the Debian package to the error of a command that was not

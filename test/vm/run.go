@@ -75,7 +75,14 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if len(cfg.Cmd) == 0 {
 		return Result{}, errors.New("vm: no command to run")
 	}
-	qemu, err := exec.LookPath("qemu-system-x86_64")
+	if cfg.Kernel.Arch == "" {
+		cfg.Kernel.Arch = HostArch
+	}
+	hw, err := cfg.Kernel.Arch.lookup()
+	if err != nil {
+		return Result{}, err
+	}
+	qemu, err := exec.LookPath(hw.qemu)
 	if err != nil {
 		return Result{}, missing(err)
 	}
@@ -91,7 +98,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	defer os.RemoveAll(dir)
 	token := newToken()
 	initrd := filepath.Join(dir, "initramfs")
-	if err := writeInitramfs(initrd, &cfg, token); err != nil {
+	if err := writeInitramfs(ctx, initrd, &cfg, hw, token); err != nil {
 		return Result{}, err
 	}
 	timeout := cfg.Timeout
@@ -101,7 +108,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
 		fmt.Errorf("vm: no end after %v: %w", timeout, context.DeadlineExceeded))
 	defer cancel()
-	m := &machine{cfg: &cfg, token: token}
+	m := &machine{cfg: &cfg, hw: hw, token: token}
 	start := time.Now()
 	err = m.run(ctx, qemu, initrd)
 	return m.result(time.Since(start)), err
@@ -116,6 +123,7 @@ func newToken() string {
 // machine is one running QEMU.
 type machine struct {
 	cfg   *Config
+	hw    *hardware
 	token string
 
 	console []byte
@@ -179,18 +187,20 @@ func (m *machine) args(initrd string) []string {
 	if cpus == 0 {
 		cpus = 2
 	}
-	cmdline := "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off " + m.cfg.Cmdline
-	return []string{
+	cmdline := "console=" + m.hw.console + " loglevel=5 panic=-1 oops=panic mitigations=off " + m.cfg.Cmdline
+	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		// One host thread for all processors: with a thread each, QEMU 7.2
 		// now and then runs stale code while the kernel patches a jump
 		// label or a tracepoint, and 6.12 panics ("Oops: int3").
-		"-machine", "pc", "-accel", "tcg,thread=single", "-cpu", "max",
+		"-accel", "tcg,thread=single",
 		"-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(mem),
 		"-kernel", m.cfg.Kernel.Image, "-initrd", initrd, "-append", strings.TrimSpace(cmdline),
 		"-chardev", "file,id=console,path=/dev/fd/3", "-serial", "chardev:console",
-		"-chardev", "file,id=output,path=/dev/fd/4", "-serial", "chardev:output",
+		"-chardev", "file,id=output,path=/dev/fd/4",
 	}
+	args = append(args, m.hw.machine...)
+	return append(args, m.hw.port...)
 }
 
 // cutStatus takes the status line off the output.

@@ -23,7 +23,7 @@ var series = []string{"6.1", "6.12"}
 func kernel(t *testing.T, series string) vm.Kernel {
 	t.Helper()
 	testutil.Long(t)
-	k, err := vm.FindKernel(t.Context(), series)
+	k, err := vm.FindKernel(t.Context(), vm.HostArch, series)
 	skipMissing(t, err)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 func TestMissingPrograms(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("TASKWATCH_VM_CACHE", t.TempDir())
-	_, err := vm.FindKernel(t.Context(), "6.1")
+	_, err := vm.FindKernel(t.Context(), vm.HostArch, "6.1")
 	if err == nil || !strings.Contains(err.Error(), "Debian package apt") {
 		t.Errorf("without apt: %v", err)
 	}
@@ -238,16 +238,51 @@ func TestBadConfig(t *testing.T) {
 	if _, err := vm.Run(t.Context(), vm.Config{}); err == nil {
 		t.Error("a configuration without a command was accepted")
 	}
-	for _, bad := range []string{"", "6", "6.1; reboot", "v6.1", "6.1.2"} {
-		if _, err := vm.FindKernel(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "series") {
+	for _, bad := range []string{"", "6", "6.1; reboot", "v6.1", "6.1.2", "6.1-", "6.1-rt-amd64", "6.1-../x"} {
+		if _, err := vm.FindKernel(t.Context(), vm.HostArch, bad); err == nil || !strings.Contains(err.Error(), "series") {
 			t.Errorf("series %q: %v", bad, err)
 		}
 	}
 }
 
+func TestUnknownProcessor(t *testing.T) {
+	if _, err := vm.FindKernel(t.Context(), "m68k", "6.1"); err == nil || !strings.Contains(err.Error(), `"m68k"`) {
+		t.Errorf("a kernel for m68k: %v", err)
+	}
+	if _, err := vm.Run(t.Context(), vm.Config{Kernel: vm.Kernel{Arch: "m68k"}, Cmd: []string{"true"}}); err == nil || !strings.Contains(err.Error(), `"m68k"`) {
+		t.Errorf("a machine with an m68k: %v", err)
+	}
+}
+
+// TestOtherProcessor boots an arm64 kernel, with programs out of Debian's
+// packages beside busybox.
+func TestOtherProcessor(t *testing.T) {
+	testutil.Long(t)
+	k, err := vm.FindKernel(t.Context(), vm.ARM64, "6.12")
+	skipMissing(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := vm.Packages(t.Context(), vm.ARM64, []string{"coreutils"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := run(t, vm.Config{
+		Kernel: k, Files: files, CPUs: 2,
+		Cmd: []string{"sh", "-c", "uname -m; uname -r; nproc; /bin/true --version | head -n 1"},
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, res.Console)
+	}
+	lines := strings.Split(strings.TrimSpace(string(res.Output)), "\n")
+	if len(lines) != 4 || lines[0] != "aarch64" || !strings.HasPrefix(lines[1], "6.12.") || lines[2] != "2" || !strings.HasPrefix(lines[3], "true (GNU coreutils)") {
+		t.Errorf("the guest says %q", lines)
+	}
+}
+
 func TestUnknownSeries(t *testing.T) {
 	t.Setenv("TASKWATCH_VM_CACHE", t.TempDir())
-	_, err := vm.FindKernel(t.Context(), "1.0")
+	_, err := vm.FindKernel(t.Context(), vm.HostArch, "1.0")
 	if !errors.Is(err, vm.ErrUnknownKernel) {
 		skipMissing(t, err)
 	}

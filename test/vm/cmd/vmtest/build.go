@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/taskwatch/taskwatch/test/vm"
@@ -42,6 +43,7 @@ type binary struct {
 
 // suite is everything that a guest gets.
 type suite struct {
+	arch     vm.Arch
 	binaries []binary
 	without  []string // packages that have no tests
 	files    []vm.File
@@ -49,12 +51,12 @@ type suite struct {
 
 // build compiles the test binaries of the packages, and the C programs of the
 // testdata directories that they can reach, into the host directory tmp.
-func build(ctx context.Context, packages []string, tmp string) (*suite, error) {
-	pkgs, err := goList(ctx, packages)
+func build(ctx context.Context, arch vm.Arch, packages []string, tmp string) (*suite, error) {
+	s := &suite{arch: arch}
+	pkgs, err := s.goList(ctx, packages)
 	if err != nil {
 		return nil, err
 	}
-	s := new(suite)
 	for i, p := range pkgs {
 		if len(p.TestGoFiles)+len(p.XTestGoFiles) == 0 {
 			s.without = append(s.without, p.ImportPath)
@@ -65,7 +67,7 @@ func build(ctx context.Context, packages []string, tmp string) (*suite, error) {
 			return nil, err
 		}
 		host := filepath.Join(tmp, fmt.Sprintf("%d.test", i))
-		if err := goBuildTest(ctx, p.ImportPath, host); err != nil {
+		if err := s.goBuildTest(ctx, p.ImportPath, host); err != nil {
 			return nil, err
 		}
 		b := binary{pkg: p.ImportPath, dir: dir, path: path.Join(dir, path.Base(p.ImportPath)+".test")}
@@ -96,7 +98,7 @@ func (p *listed) guestDir() (string, error) {
 // addTestdata adds the testdata directories of the packages and of all
 // packages of the module that their tests import.
 func (s *suite) addTestdata(ctx context.Context, packages []string, tmp string) error {
-	deps, err := goList(ctx, append([]string{"-deps", "-test"}, packages...))
+	deps, err := s.goList(ctx, append([]string{"-deps", "-test"}, packages...))
 	if err != nil {
 		return err
 	}
@@ -132,6 +134,23 @@ func (s *suite) addTestdata(ctx context.Context, packages []string, tmp string) 
 	return nil
 }
 
+// compilers are the commands that stand behind the guest's gcc -m64 and
+// gcc -m32. Debian cannot have gcc for arm64 beside gcc-multilib, so clang
+// builds for arm64, with Debian's cross libraries.
+var compilers = map[vm.Arch]map[string][]string{
+	vm.AMD64: {"-m64": {"gcc", "-m64"}, "-m32": {"gcc", "-m32"}},
+	vm.ARM64: {
+		"-m64": {"clang-19", "--target=aarch64-linux-gnu", "-fuse-ld=lld"},
+		"-m32": {"clang-19", "--target=arm-linux-gnueabihf", "-fuse-ld=lld"},
+	},
+}
+
+// compilerPackages are what Debian has them in.
+var compilerPackages = map[vm.Arch]string{
+	vm.AMD64: "gcc, gcc-multilib",
+	vm.ARM64: "clang-19, lld-19, libc6-dev-arm64-cross, libgcc-12-dev-arm64-cross, libc6-dev-armhf-cross, libgcc-12-dev-armhf-cross",
+}
+
 //go:embed gcc.sh
 var gccScript []byte
 
@@ -143,9 +162,10 @@ func (s *suite) addProgram(ctx context.Context, host, tmp string) error {
 	if err != nil {
 		return err
 	}
-	for _, mode := range []string{"-m64", "-m32"} {
+	for mode, compiler := range compilers[s.arch] {
 		out := filepath.Join(tmp, fmt.Sprintf("c%d", len(s.files)))
-		cmd := exec.CommandContext(ctx, "gcc", "-static", mode, "-O1", "-g", "-Wall", "-Werror", "-pthread", "-o", out, host)
+		args := append(slices.Clone(compiler[1:]), "-static", "-O1", "-g", "-Wall", "-Werror", "-pthread", "-o", out, host)
+		cmd := exec.CommandContext(ctx, compiler[0], args...)
 		said, err := cmd.CombinedOutput()
 		prebuilt := fmt.Sprintf("/prebuilt/%x%s", sha256.Sum256(text), mode)
 		var exit *exec.ExitError
@@ -156,15 +176,15 @@ func (s *suite) addProgram(ctx context.Context, host, tmp string) error {
 			// A test may want just that; whether it does is for the guest to see.
 			s.files = append(s.files, vm.File{Guest: prebuilt + ".failed", Data: said})
 		default:
-			return fmt.Errorf("build %s: %w (Debian package gcc)", host, err)
+			return fmt.Errorf("build %s: %w (Debian packages %s)", host, err, compilerPackages[s.arch])
 		}
 	}
 	return nil
 }
 
-func goList(ctx context.Context, args []string) ([]listed, error) {
+func (s *suite) goList(ctx context.Context, args []string) ([]listed, error) {
 	fields := "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles,Module"
-	out, err := goTool(ctx, append([]string{"list", fields}, args...)...)
+	out, err := s.goTool(ctx, append([]string{"list", fields}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -183,14 +203,14 @@ func goList(ctx context.Context, args []string) ([]listed, error) {
 
 // goBuildTest builds a test binary that needs no shared library. Symbols stay,
 // for the stacks; the debugging information would only make the guest larger.
-func goBuildTest(ctx context.Context, pkg, out string) error {
-	_, err := goTool(ctx, "test", "-c", "-ldflags=-w", "-o", out, pkg)
+func (s *suite) goBuildTest(ctx context.Context, pkg, out string) error {
+	_, err := s.goTool(ctx, "test", "-c", "-ldflags=-w", "-o", out, pkg)
 	return err
 }
 
-func goTool(ctx context.Context, args ...string) ([]byte, error) {
+func (s *suite) goTool(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+string(s.arch))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -10,9 +10,9 @@
 // In the guest the module's root is /src, and a test runs in its package's
 // directory with that package's testdata. There is no compiler: the C files
 // in testdata directories are built beforehand as static programs, and the
-// guest's gcc hands those out. TASKWATCH_VM holds the kernel series and
-// TASKWATCH_VM_LSM the name of the -lsm variant, for tests that know what
-// must work there.
+// guest's gcc hands those out. TASKWATCH_VM holds the kernel series,
+// TASKWATCH_VM_LSM the name of the -lsm variant and TASKWATCH_VM_PREEMPT that
+// of the model of preemption, for tests that know what must work there.
 package main
 
 import (
@@ -39,8 +39,11 @@ func main() {
 
 // options are the parsed command line.
 type options struct {
+	arch     vm.Arch
 	series   []string
 	variants []variant
+	preempt  []string
+	with     []string
 	packages []string
 	testArgs []string
 	files    []vm.File
@@ -67,7 +70,7 @@ var variants = []variant{
 var errUsage = errors.New("usage")
 
 func parse(args []string, stderr io.Writer) (*options, error) {
-	var o options
+	o := options{arch: vm.HostArch}
 	if i := slices.Index(args, "--"); i >= 0 {
 		o.testArgs = testFlags(args[i+1:])
 		args = args[:i]
@@ -78,8 +81,14 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		fmt.Fprintln(stderr, "usage: vmtest [flags] PACKAGE... [-- TEST FLAGS]")
 		fs.PrintDefaults()
 	}
-	kernels := fs.String("kernel", "6.1,6.12", "`series` of Debian kernels to boot")
+	kernels := fs.String("kernel", "6.1,6.12", "`series` of Debian kernels to boot, with a flavour as in 6.12-rt if not the cloud kernel")
 	lsm := fs.String("lsm", "bpf,none", "`variants` of the lsm= parameter: bpf, none (bpf left out)")
+	fs.Func("arch", "`processor` of the machines: amd64 or arm64 (default the host's)", func(s string) (err error) {
+		o.arch, err = vm.ParseArch(s)
+		return err
+	})
+	preempt := fs.String("preempt", "", "`models` of preemption to boot with: full, voluntary, none (default the kernel's own)")
+	with := fs.String("with", "", "Debian `packages` whose programs the guest gets, besides busybox")
 	fs.BoolVar(&o.list, "list", false, "list what would be booted, and boot nothing")
 	fs.BoolVar(&o.verbose, "v", false, "print the output of all tests, as it comes when one machine is booted")
 	fs.DurationVar(&o.timeout, "timeout", 10*time.Minute, "`time` a machine may take")
@@ -104,6 +113,13 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		}
 		o.variants = append(o.variants, variants[i])
 	}
+	for name := range strings.SplitSeq(*preempt, ",") {
+		if !slices.Contains([]string{"", "full", "voluntary", "none"}, name) {
+			return nil, fmt.Errorf("-preempt: unknown model %q: want full, voluntary or none", name)
+		}
+		o.preempt = append(o.preempt, name)
+	}
+	o.with = strings.FieldsFunc(*with, func(r rune) bool { return r == ',' })
 	o.packages = fs.Args()
 	if len(o.packages) == 0 && !o.list {
 		return nil, errors.New("no package to test; see vmtest -h")

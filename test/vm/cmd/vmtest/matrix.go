@@ -18,10 +18,27 @@ import (
 type boot struct {
 	kernel  vm.Kernel
 	variant variant
+	preempt string // "" is the kernel's own model
 }
 
 func (b boot) String() string {
-	return fmt.Sprintf("kernel %s lsm=%s (%s)", b.kernel.Series, b.variant.name, b.kernel)
+	arch := ""
+	if b.kernel.Arch != vm.HostArch {
+		arch = string(b.kernel.Arch) + " "
+	}
+	preempt := ""
+	if b.preempt != "" {
+		preempt = " preempt=" + b.preempt
+	}
+	return fmt.Sprintf("%skernel %s lsm=%s%s (%s)", arch, b.kernel.Series, b.variant.name, preempt, b.kernel)
+}
+
+// cmdline returns the kernel parameters that make the machine this one.
+func (b boot) cmdline() string {
+	if b.preempt == "" {
+		return b.variant.cmdline
+	}
+	return b.variant.cmdline + " preempt=" + b.preempt
 }
 
 // execute boots the matrix and prints what came of it. It reports whether all
@@ -29,12 +46,14 @@ func (b boot) String() string {
 func (o *options) execute(ctx context.Context, stdout io.Writer) (bool, error) {
 	var boots []boot
 	for _, series := range o.series {
-		k, err := vm.FindKernel(ctx, series)
+		k, err := vm.FindKernel(ctx, o.arch, series)
 		if err != nil {
 			return false, err
 		}
 		for _, v := range o.variants {
-			boots = append(boots, boot{k, v})
+			for _, p := range o.preempt {
+				boots = append(boots, boot{k, v, p})
+			}
 		}
 	}
 	if o.list {
@@ -48,9 +67,16 @@ func (o *options) execute(ctx context.Context, stdout io.Writer) (bool, error) {
 		return false, err
 	}
 	defer os.RemoveAll(tmp)
-	s, err := build(ctx, o.packages, tmp)
+	s, err := build(ctx, o.arch, o.packages, tmp)
 	if err != nil {
 		return false, err
+	}
+	if len(o.with) > 0 {
+		files, err := vm.Packages(ctx, o.arch, o.with)
+		if err != nil {
+			return false, err
+		}
+		s.files = append(files, s.files...) // our gcc goes before any other
 	}
 	for _, pkg := range s.without {
 		fmt.Fprintf(stdout, "no test files in %s\n", pkg)
@@ -78,10 +104,10 @@ func (o *options) execute(ctx context.Context, stdout io.Writer) (bool, error) {
 func (o *options) boot(ctx context.Context, b boot, s *suite, live io.Writer) *report {
 	res, err := vm.Run(ctx, vm.Config{
 		Kernel:  b.kernel,
-		Cmdline: b.variant.cmdline,
+		Cmdline: b.cmdline(),
 		Files:   append(append([]vm.File{}, s.files...), append(o.files, vm.File{Guest: "/.vm/tests", Data: o.script(s)})...),
 		Cmd:     []string{"sh", "/.vm/tests"},
-		Env:     append([]string{"TASKWATCH_VM=" + b.kernel.Series, "TASKWATCH_VM_LSM=" + b.variant.name}, o.env...),
+		Env:     append([]string{"TASKWATCH_VM=" + b.kernel.Series, "TASKWATCH_VM_LSM=" + b.variant.name, "TASKWATCH_VM_PREEMPT=" + b.preempt}, o.env...),
 		MemMiB:  o.memMiB, CPUs: o.cpus, Timeout: o.timeout,
 		Output: live,
 	})

@@ -28,6 +28,8 @@ func TestBadCommandLines(t *testing.T) {
 	}{
 		{nil, "no package"},
 		{[]string{"-lsm", "magic", "."}, `"magic"`},
+		{[]string{"-preempt", "some", "."}, `"some"`},
+		{[]string{"-arch", "vax", "."}, `"vax"`},
 		{[]string{"-env", "novalue", "."}, "NAME=VALUE"},
 		{[]string{"-file", "/x", "."}, "GUEST=HOST"},
 		{[]string{"-nonsense"}, "nonsense"},
@@ -49,7 +51,7 @@ func runVM(t *testing.T, args ...string) (int, string) {
 	testutil.Require(t, testutil.NeedsCompiler("gcc", "-static"), testutil.Need{
 		What: "Debian's kernels", Remedy: "run apt-get update, on a Debian that has them", Promised: true,
 		Met: func() bool {
-			_, err := vm.FindKernel(t.Context(), "6.12")
+			_, err := vm.FindKernel(t.Context(), vm.HostArch, "6.12")
 			return !errors.Is(err, vm.ErrUnknownKernel)
 		},
 	})
