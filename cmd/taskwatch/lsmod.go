@@ -24,9 +24,10 @@ func newLsmod() *cobra.Command {
 		Long: `lsmod lists the modules of the daemon in the order in which they were loaded and
 are called: what runs them, the events they are registered for (with one
 reference each), how often their watchers were called, failed, and refused
-something, by what means (with "best effort" the kernel may skip a refusal), how
-many calls the kernel has passed by, how many events were dropped because the module was too slow, how
-long a call took on average and 99 of 100 calls at most, and their state.`,
+something, by what means (with best-effort the kernel may skip a refusal), how
+many calls the kernel has passed by, how many events were dropped because the
+module was too slow, how long a call took on average and 99 of 100 calls at
+most, and their state.`,
 		Example: "  taskwatch lsmod\n  taskwatch lsmod -f json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,7 +65,7 @@ func (list moduleTable) write(w io.Writer) error {
 		}
 		tier := cmp.Or(m.Tier, "-")
 		if m.Skipped > 0 {
-			tier += fmt.Sprintf(" (%d skipped)", m.Skipped)
+			tier += fmt.Sprintf(":%d", m.Skipped)
 		}
 		state := m.State
 		if m.Reason != "" {

@@ -92,7 +92,7 @@ func (s *server) table(t testing.TB) map[string]string {
 		f := strings.Fields(line)
 		if i > 0 {
 			rows[f[0]] = strings.Join(f[1:], " ")
-		} else if line != strings.TrimRight(line, " ") || len(f) != 11 {
+		} else if line != strings.TrimRight(line, " ") || len(f) != 13 {
 			t.Errorf("the head is %q", line)
 		}
 	}

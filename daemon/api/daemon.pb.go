@@ -334,8 +334,8 @@ type Module struct {
 	Calls *Calls `protobuf:"bytes,8,opt,name=calls,proto3" json:"calls,omitempty"`
 	// Events that found no room in the module's queue.
 	Drops uint64 `protobuf:"varint,9,opt,name=drops,proto3" json:"drops,omitempty"`
-	// How its refusals are made to have an effect: "lsm", "fmod_ret", "best
-	// effort" (they can be skipped), "observe only"; "" if it refuses nothing or
+	// How its refusals are made to have an effect: "lsm", "fmod_ret",
+	// "best-effort" (they can be skipped), "observe-only"; "" if it refuses nothing or
 	// is no kernel module.
 	Tier string `protobuf:"bytes,10,opt,name=tier,proto3" json:"tier,omitempty"`
 	// Calls of its watchers that the kernel has passed by, and of them those at

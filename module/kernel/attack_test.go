@@ -108,8 +108,8 @@ func TestAttackPreempted(t *testing.T) {
 			if s.LSM == nil && (done != 0 || info.Missed != 0 || info.Tier != "lsm") {
 				t.Errorf("%d passed, %d missed, tier %q; want none, none, lsm", done, info.Missed, info.Tier)
 			}
-			if s.LSM != nil && info.Tier != "best effort" {
-				t.Errorf("tier %q, want best effort", info.Tier)
+			if s.LSM != nil && info.Tier != "best-effort" {
+				t.Errorf("tier %q, want best-effort", info.Tier)
 			}
 			if refused := global(t, m, "refused"); refused+done != tries {
 				t.Errorf("%d refused and %d passed of %d", refused, done, tries)

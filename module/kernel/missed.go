@@ -147,7 +147,7 @@ func (t *Table) skippable() taskwatch.Kinds {
 }
 
 // Tier says how a module's vetoes are made to have an effect: "lsm", "fmod_ret",
-// "best effort" where they can be skipped, "observe only" where there are none;
+// "best-effort" where they can be skipped, "observe-only" where there are none;
 // or "" for a module that asks for none.
 func (t *Table) Tier(m *Module) string {
 	veto := m.object.Veto
@@ -155,9 +155,9 @@ func (t *Table) Tier(m *Module) string {
 	case veto == 0:
 		return ""
 	case t.dryRun || veto&^t.vetoKinds() != 0:
-		return "observe only"
+		return "observe-only"
 	case veto&t.skippable() != 0:
-		return "best effort"
+		return "best-effort"
 	case t.support.LSM == nil:
 		return "lsm"
 	}
