@@ -271,11 +271,11 @@ func (q *Queue) round(batch *[]*chunk) (more, closed bool) {
 			q.free = append(q.free, c)
 		}
 	}
+	if !q.closed { // Close has told it
+		q.tellLoss() // behind what waits, and before Sync returns
+	}
 	q.items, *batch = (*batch)[:0], q.items
 	q.bytes = 0
-	if !q.closed {
-		q.tellLoss()
-	}
 	waiting := q.waiting
 	q.waiting = nil
 	closed = q.closed

@@ -23,8 +23,9 @@ import (
 // testStream is a stream with a client that keeps what it is sent.
 type testStream struct {
 	*stream
-	gate    sync.Mutex // held while the client reads nothing
-	mu      sync.Mutex // guards the fields below
+	gate    sync.Mutex    // held while the client reads nothing
+	at      chan struct{} // the client is at the gate
+	mu      sync.Mutex    // guards the fields below
 	lines   []byte
 	dropped uint64
 }
@@ -36,8 +37,12 @@ func newTestStream(t testing.TB, buffer int, r *api.EventsRequest) *testStream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ts := &testStream{stream: s}
+	ts := &testStream{stream: s, at: make(chan struct{}, 1)}
 	s.open(buffer, func(lines []byte, dropped uint64) error {
+		select {
+		case ts.at <- struct{}{}:
+		default:
+		}
 		ts.gate.Lock()
 		defer ts.gate.Unlock()
 		ts.mu.Lock()
@@ -79,7 +84,14 @@ func TestStreamLosses(t *testing.T) {
 	seq := uint64(0)
 	for range 3 {
 		s.gate.Lock() // the client hangs
-		for range 50 {
+		select {
+		case <-s.at: // since an earlier round
+		default:
+		}
+		seq++
+		notify(seq)
+		<-s.at // from here on nothing is taken out
+		for range 49 {
 			seq++
 			notify(seq)
 		}
