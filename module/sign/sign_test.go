@@ -3,6 +3,7 @@ package sign
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +25,7 @@ func pair(t *testing.T, dir string) (minisign.PrivateKey, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, public.String()[:8]+".pub")
+	file := filepath.Join(dir, fmt.Sprintf("%016x.pub", public.ID()))
 	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
