@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 
 	"github.com/taskwatch/taskwatch/module/wasm/internal/wasmfile"
 	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
@@ -38,7 +37,7 @@ func outcomeOf(t testing.TB, code []byte) *outcome {
 		o.result += fmt.Sprintln(results, err)
 	}
 	for i := range o.globals {
-		o.globals[i] = mod.ExportedGlobal(fmt.Sprintf("g%d", i)).(api.Global).Get()
+		o.globals[i] = mod.ExportedGlobal(fmt.Sprintf("g%d", i)).Get()
 	}
 	for table, fn := range []string{"at", "null"} {
 		for i := range uint64(wasmfile.RandomElements) {

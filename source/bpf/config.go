@@ -15,7 +15,7 @@ const (
 	DefaultBufferSize = 8 << 20
 )
 
-// EveryEvent, as a Latency, wakes the reader at every event. The tasks that
+// EveryEvent is a Latency: the reader is woken at every event. The tasks that
 // cause them pay dear for it: 15 to 25 µs each time.
 const EveryEvent time.Duration = -1 << 63
 
