@@ -294,7 +294,7 @@ func TestStackHungryModule(t *testing.T) {
 	m := loadFile(t, "stack", "testdata/hostile/stack.c")
 	err := table.Check(m)
 	if err != nil || !testutil.NeedsKernel(6, 13).Met() {
-		wantError(t, err, ErrVerify, "hungry", "512 bytes of stack", "per-CPU array")
+		wantError(t, err, ErrVerify, "hungry", "512 bytes of stack", "BPF_MAP_TYPE_TASK_STORAGE")
 		return
 	}
 	w := startLoad(t, 10, 0, 5)

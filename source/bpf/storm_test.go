@@ -176,12 +176,13 @@ func TestLatency(t *testing.T) {
 		cfg.PID = os.Getpid()
 		w := newWatch(t, cfg, taskwatch.KindsOf(taskwatch.Exec), func(ev *taskwatch.Event) bool { return ev.Task.Comm == "load" })
 		var took []time.Duration
+		seen := 0
 		for range 3 {
 			load(t, "exit")
-			seen := w.some(t, 1)
+			seen = w.some(t, seen+1)
 			start := time.Now()
 			load(t, "exit")
-			w.some(t, seen+1)
+			seen = w.some(t, seen+1)
 			took = append(took, time.Since(start))
 			time.Sleep(2 * latency) // the reader comes to rest
 		}
