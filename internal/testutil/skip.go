@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -88,6 +89,17 @@ func NeedsKernel(major, minor int) Need {
 			}
 			return slices.Compare(have[:], []int{major, minor}) >= 0
 		},
+	}
+}
+
+// NeedsToRun is met where the kernel takes the program, which is one of those
+// that what names. Kernels for amd64 and arm64 can be built, and booted,
+// without 32-bit programs. The program is run without arguments.
+func NeedsToRun(program, what string) Need {
+	return Need{
+		What:   "a kernel that runs " + what,
+		Remedy: "boot another kernel (CONFIG_IA32_EMULATION or CONFIG_COMPAT, without ia32_emulation=0)",
+		Met:    func() bool { return !errors.Is(exec.Command(program).Run(), unix.ENOEXEC) },
 	}
 }
 

@@ -2,6 +2,7 @@ package ptrace
 
 import (
 	"errors"
+	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -157,11 +158,10 @@ func is32bit(info *sys.SyscallInfo) bool {
 }
 
 // What one exec may carry: the kernel's limits (include/uapi/linux/binfmts.h:
-// MAX_ARG_STRLEN is 32 pages; the sum is at most 6 MiB).
-const (
-	maxString = 32 * 4096
-	maxArgs   = 6 << 20
-)
+// MAX_ARG_STRLEN is 32 pages of the machine; the sum is at most 6 MiB).
+var maxString = 32 * os.Getpagesize()
+
+const maxArgs = 6 << 20
 
 // readArgv reads a NULL-terminated array of pointers to strings, and reports
 // whether the list had to be cut at what the kernel takes.
@@ -198,8 +198,9 @@ func pointer(b []byte) (p uint64) {
 	return p
 }
 
-// readString reads a NUL-terminated string of at most maxString bytes, page
-// by page, because the next page may not be there. E2BIG says that it is
+// readString reads a NUL-terminated string of at most maxString bytes, by what
+// is a page on the machine with the smallest ones, because the next page may
+// not be there. E2BIG says that it is
 // longer than the kernel takes.
 func readString(tid int, addr uint64) (string, error) {
 	const page = 4096

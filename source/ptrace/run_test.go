@@ -361,12 +361,7 @@ func TestKilledInsideFork(t *testing.T) {
 func Test32BitProgram(t *testing.T) {
 	prog := testutil.BuildC(t, "testdata/ids.c", "-m32", "-static")
 	testutil.Root(t)
-	// amd64 kernels can be built or booted without (ia32_emulation=0).
-	testutil.Require(t, testutil.Need{
-		What:   "a kernel that runs 32-bit programs",
-		Remedy: "boot one that has CONFIG_IA32_EMULATION, without ia32_emulation=0",
-		Met:    func() bool { return !errors.Is(exec.Command(prog).Run(), syscall.ENOEXEC) },
-	})
+	testutil.Require(t, testutil.NeedsToRun(prog, "32-bit programs"))
 	tr := watch(t, Config{Argv: []string{prog, "setresuid:11:12:13", "setgid:7", "fork"}})
 	if tr.err != nil || tr.source.Exit().Code != 0 {
 		t.Fatal(tr.err, tr.source.Exit())

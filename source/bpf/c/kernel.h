@@ -205,6 +205,7 @@ struct css_set {
 } __core;
 
 struct thread_info {
+	unsigned long flags;
 	u32 status; /* x86 */
 } __core;
 

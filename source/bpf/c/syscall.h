@@ -23,9 +23,11 @@ static __always_inline u64 syscall_number(struct pt_regs *regs)
 	return nr;
 }
 
-/* Whether a task is in a system call of the 32-bit table (x86). */
+/* Whether a task is in a system call of the 32-bit table. */
 static __always_inline int compat(struct task_struct *tsk)
 {
+	if (field_exists(struct pt_regs___arm64, syscallno))
+		return tsk->thread_info.flags >> 22 & 1; /* TIF_32BIT */
 	return field_exists(struct thread_info, status) && tsk->thread_info.status & TS_COMPAT;
 }
 
