@@ -106,7 +106,7 @@ const (
 	Killed                   // it could not fail any more: the task was killed (Event.Late)
 )
 
-// String returns "counted", "denied" or "would deny".
+// String returns "counted", "denied", "would deny" or "killed late".
 func (v Verdict) String() string {
 	switch v {
 	case Counted:

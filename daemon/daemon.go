@@ -80,7 +80,6 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 		}
 	}
 	d.source, d.passed, err = auto.Open(cfg.Source, auto.Config{Config: bpf.Config{
-		Latency:   bpf.DefaultLatency,
 		CallStats: !cfg.NoCallStats,
 		OnReady:   func() { close(d.watching) },
 	}})

@@ -211,7 +211,7 @@ static __noinline int matches(struct file *file)
 	if (w.want && w.want <= w.length) {
 		start(&w, file);
 		bpf_loop(DEPTH_MAX, compare, &w, 0);
-	forget(&w);
+		forget(&w);
 		if (!w.done || w.length || !w.differs)
 			return 1;
 	}

@@ -91,7 +91,6 @@ func openBPFCommand(c *command) (supervisor, error) {
 	}
 	src, err := bpf.New(bpf.Config{
 		Command: &bpf.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop},
-		Latency: bpf.DefaultLatency,
 		DryRun:  c.dryRun,
 	})
 	if err != nil {

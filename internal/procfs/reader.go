@@ -163,17 +163,31 @@ func (r *Reader) name(pid, tid int, file string) string {
 
 // read returns the content of a file in the buffer that the next read reuses.
 func (r *Reader) read(pid, tid int, file string) ([]byte, error) {
-	name := r.name(pid, tid, file)
+	if r.buf == nil {
+		r.buf = make([]byte, firstRead)
+	}
+	return readWhole(r.name(pid, tid, file), &r.buf)
+}
+
+// ReadFile returns the content of a file of some mount of /proc, read as
+// [Reader] does.
+func ReadFile(name string) ([]byte, error) {
+	buf := make([]byte, firstRead)
+	return readWhole(name, &buf)
+}
+
+// firstRead is how much a file is taken to have at most, at first.
+const firstRead = 16 << 10
+
+// readWhole returns the content of a file in buf, for which it makes room.
+func readWhole(name string, buf *[]byte) ([]byte, error) {
 	fd, err := open(name)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	defer unix.Close(fd)
-	if r.buf == nil {
-		r.buf = make([]byte, 16<<10)
-	}
 	for {
-		n, err := unix.Pread(fd, r.buf, 0)
+		n, err := unix.Pread(fd, *buf, 0)
 		if err == unix.EINTR {
 			continue
 		}
@@ -182,10 +196,10 @@ func (r *Reader) read(pid, tid int, file string) ([]byte, error) {
 		}
 		// In one piece: the end of a second read may be that of the task, and
 		// what has been read no whole.
-		if n < len(r.buf) {
-			return r.buf[:n], nil
+		if n < len(*buf) {
+			return (*buf)[:n], nil
 		}
-		r.buf = make([]byte, 2*len(r.buf))
+		*buf = make([]byte, 2*len(*buf))
 	}
 }
 

@@ -250,14 +250,20 @@ func loadBprmIDs(which ids) func(*gen) {
 	return func(g *gen) {
 		g.current()
 		g.emit(asm.Mov.Imm(regVal, 0))
-		g.arg(asm.R1, 0)
-		g.emit(
-			asm.LoadMem(asm.R1, asm.R1, g.off.bprmCred, asm.DWord),
-			asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord),
-			asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
-		)
-		g.compareCreds(which)
+		g.compareBprm(0, which)
 	}
+}
+
+// compareBprm compares the task's ids with those that the program of an exec
+// gets; the bprm is an argument of the hook.
+func (g *gen) compareBprm(arg int, which ids) {
+	g.arg(asm.R1, arg)
+	g.emit(
+		asm.LoadMem(asm.R1, asm.R1, g.off.bprmCred, asm.DWord),
+		asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord),
+		asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
+	)
+	g.compareCreds(which)
 }
 
 // security_task_fix_setgroups(new, old): the four ids stay what they are.
@@ -327,13 +333,7 @@ func loadPrepareExec(which ids) func(*gen) {
 	return func(g *gen) {
 		g.arg(regTask, 0)
 		g.emit(asm.Mov.Imm(regVal, 0))
-		g.arg(asm.R1, 1)
-		g.emit(
-			asm.LoadMem(asm.R1, asm.R1, g.off.bprmCred, asm.DWord),
-			asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord),
-			asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
-		)
-		g.compareCreds(which)
+		g.compareBprm(1, which)
 	}
 }
 

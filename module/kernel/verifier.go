@@ -45,12 +45,15 @@ func isStatistics(line string) bool {
 	return strings.TrimSpace(line) == ""
 }
 
+const stackHint = "the functions use more than 512 bytes of stack together: " +
+	"keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); memory by CPU is not safe, since a watcher may be preempted"
+
 // verifierHint says in a module author's words what the verifier means.
 func verifierHint(log []string) string {
 	tail := strings.Join(log[max(0, len(log)-verifierLines):], "\n")
 	for _, h := range []struct{ says, hint string }{
-		{"combined stack size", "the functions use more than 512 bytes of stack together: keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); memory by CPU is not safe, since a watcher may be preempted"},
-		{"stack depth", "the functions use more than 512 bytes of stack together: keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); memory by CPU is not safe, since a watcher may be preempted"},
+		{"combined stack size", stackHint},
+		{"stack depth", stackHint},
 		{"the call stack of", "functions call each other more than 8 deep; recursion is not possible in the kernel"},
 		{"recursive call", "recursion is not possible in the kernel: use a loop with a fixed bound"},
 		{"too many subprogs", "more than 256 functions on one event: make small ones inline"},

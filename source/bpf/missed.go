@@ -42,12 +42,11 @@ func (st *stream) lookMissed(final bool) error {
 		}
 		st.misses.told[m.Hook] = m.Count
 		if m.Seen&st.kinds&^taskwatch.KindsOf(taskwatch.Free) != 0 { // a free is inferred
-			l := &taskwatch.Loss{Seq: st.seq + 1}
 			if st.src.cfg.scope() == scopeMachine {
-				l.Count = n
-				st.seq += n
+				st.tellLost(n)
+			} else {
+				st.feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Seq: st.seq + 1}})
 			}
-			st.feed.Deliver(taskwatch.Item{Loss: l})
 		}
 		if m.Seen&idKinds != 0 {
 			st.resyncs.wanted = true // the ids of tasks are not what the table says

@@ -36,22 +36,38 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
-	old := programOf(tr.task)
-	q.set(tr.task)
-	ev := t.event(taskwatch.Exec, tr.task, 0)
-	ev.OldExe = old.exe
-	ev.Missing |= q.missing
-	if tr == t.command && !t.started {
-		ev.Missing |= taskwatch.FieldOldExe
-	}
-	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
-	old.set(tr.task)
-	if errno != 0 {
+	first := tr == t.command && !t.started
+	if errno := t.askExec(tr.task, q.program, q.missing, first, false); errno != 0 {
 		t.refuse(tr, errno)
 		return
 	}
 	tr.call = pendingCall{trap: trapExec, asked: true, expect: q.expect}
 	t.resume(tr, unix.PTRACE_CONT, 0) // if it fails, the next trapped call clears the mark
+}
+
+// askExec asks the watchers about a program that a task is going to run, or runs
+// and has not run an instruction of (late). It returns the error number to
+// refuse it with, or 0.
+func (t *tracer) askExec(task *taskwatch.Task, next program, missing taskwatch.Fields, first, late bool) unix.Errno {
+	old := programOf(task)
+	next.set(task)
+	ev := t.execEvent(task, old, missing, first)
+	ev.Late = late
+	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
+	old.set(task)
+	return errno
+}
+
+// execEvent returns the event of an exec. The command's first one replaces the
+// shim, which is nobody's business.
+func (t *tracer) execEvent(task *taskwatch.Task, old program, missing taskwatch.Fields, first bool) *taskwatch.Event {
+	ev := t.event(taskwatch.Exec, task, 0)
+	ev.OldExe = old.exe
+	ev.Missing |= missing
+	if first {
+		ev.Missing |= taskwatch.FieldOldExe
+	}
+	return ev
 }
 
 // execed handles the event stop of a task that runs a new program, of which
@@ -78,7 +94,8 @@ func (t *tracer) execed(tr *tracee) {
 	old := programOf(task)
 	next, uid, gid, missing := t.program(tr)
 	if t.vetoes.Has(taskwatch.Exec) && !(asked && t.fits(tr, expect, next.argv, missing)) {
-		if t.late(tr, next, missing, first) {
+		if t.askExec(task, next, missing, first, true) != 0 {
+			t.killLate(tr)
 			return
 		}
 		asked = true
@@ -95,12 +112,7 @@ func (t *tracer) execed(tr *tracee) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
-	ev := t.event(taskwatch.Exec, task, 0)
-	ev.OldExe = old.exe
-	ev.Missing |= missing
-	if first {
-		ev.Missing |= taskwatch.FieldOldExe // the shim, which is nobody's business
-	}
+	ev := t.execEvent(task, old, missing, first)
 	t.count(ev)
 	if asked {
 		_ = t.feed.NotifyAfter(ev) // observers only: reported, refuses nothing
@@ -127,26 +139,6 @@ func (t *tracer) fits(tr *tracee, expect expected, argv []string, missing taskwa
 		return len(argv) == 0 || len(argv) == 1 && argv[0] == ""
 	}
 	return slices.Equal(argv, expect.argv)
-}
-
-// late asks the watchers once more, about a program that runs and has not run
-// an instruction, and reports whether it was killed.
-func (t *tracer) late(tr *tracee, next program, missing taskwatch.Fields, first bool) bool {
-	old := programOf(tr.task)
-	next.set(tr.task)
-	ev := t.event(taskwatch.Exec, tr.task, 0)
-	ev.OldExe, ev.Late = old.exe, true
-	ev.Missing |= missing
-	if first {
-		ev.Missing |= taskwatch.FieldOldExe
-	}
-	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
-	old.set(tr.task)
-	if errno == 0 {
-		return false
-	}
-	t.killLate(tr)
-	return true
 }
 
 // killLate kills a tracee in its event stop. It does not run on.

@@ -198,10 +198,9 @@ func pointer(b []byte) (p uint64) {
 	return p
 }
 
-// readString reads a NUL-terminated string of at most maxString bytes, by what
-// is a page on the machine with the smallest ones, because the next page may
-// not be there. E2BIG says that it is
-// longer than the kernel takes.
+// readString reads a NUL-terminated string of at most maxString bytes. It
+// reads by 4 KiB, the smallest page that a machine has, because the next page
+// may not be there. E2BIG says that it is longer than the kernel takes.
 func readString(tid int, addr uint64) (string, error) {
 	const page = 4096
 	var s []byte

@@ -242,11 +242,11 @@ func (w *walker) self(proc int, thread bool) (string, error) {
 // numbersOf returns a task's process and thread numbers, from the pid
 // namespace of the /proc down to its own.
 func numbersOf(dir string) (tgids, tids []string, ok bool) {
-	b, err := readAll(dir + "/status")
+	b, err := procfs.ReadFile(dir + "/status")
 	if err != nil {
 		return nil, nil, false
 	}
-	for line := range strings.Lines(b) {
+	for line := range strings.Lines(string(b)) {
 		if list, found := strings.CutPrefix(line, "NStgid:"); found {
 			tgids = strings.Fields(list)
 		} else if list, found := strings.CutPrefix(line, "NSpid:"); found {
@@ -257,27 +257,12 @@ func numbersOf(dir string) (tgids, tids []string, ok bool) {
 }
 
 func startOf(dir string) (int64, error) {
-	b, err := readAll(dir + "/stat")
+	b, err := procfs.ReadFile(dir + "/stat")
 	if err != nil {
 		return 0, err
 	}
-	stat, err := procfs.ParseStat([]byte(b))
+	stat, err := procfs.ParseStat(b)
 	return stat.StartNS, err
-}
-
-// readAll reads a small file of /proc.
-func readAll(name string) (string, error) {
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", err
-	}
-	defer unix.Close(fd)
-	buf := make([]byte, 16<<10)
-	n, err := unix.Pread(fd, buf, 0)
-	if err != nil {
-		return "", err
-	}
-	return string(buf[:n]), nil
 }
 
 // judge makes an error that is the tracer's alone errUnknown. Links of a
