@@ -45,27 +45,26 @@ var depRules = []depRule{
 	{"internal/sys/...", []string{"internal/sys/..."}},
 	{"internal/testutil/...", nil}, // the root's tests use it
 	{"internal/testmodule/...", []string{"module/build", "internal/..."}},
+	{"internal/watchtest/...", []string{".", "internal/...", "source", "record"}},
+	{"internal/bench/...", []string{".", "internal/...", "source/...", "module/...", "record"}},
 	{"internal/...", []string{".", "internal/..."}},
-	{"features/...", []string{".", "features/...", "internal/..."}},
 
-	{"source", []string{".", "features/...", "internal/..."}},
+	{"source", []string{".", "internal/..."}},
 	{"source/replay/...", []string{".", "source", "record", "internal/..."}},
-	{"source/auto", []string{".", "source", "source/bpf", "source/connector", "features/..."}},
+	{"source/auto", []string{".", "source", "source/bpf", "source/connector", "internal/features"}},
 	{"source/bpf/gen", []string{"."}},
-	{"source/bpf/...", []string{".", "source", "module/kernel/...", "features/...", "include", "internal/..."}},
-	{"source/...", []string{".", "source", "features/...", "internal/..."}},
+	{"source/bpf/...", []string{".", "source", "module/kernel/...", "include", "internal/..."}},
+	{"source/...", []string{".", "source", "internal/..."}},
 
-	{"module", []string{".", "features/...", "internal/..."}},
-	{"module/kernel/...", []string{".", "module", "features/...", "include", "internal/..."}},
+	{"module", []string{".", "internal/..."}},
+	{"module/kernel/...", []string{".", "module", "include", "internal/..."}},
 	{"module/wasm/rewrite", []string{".", "module/wasm/internal/..."}},
 	{"module/wasm/...", []string{".", "module", "internal/..."}},
-	{"module/...", []string{".", "module", "features/...", "include", "guest", "internal/..."}},
+	{"module/...", []string{".", "module", "include", "guest", "internal/..."}},
 
-	{"watchtest/...", []string{".", "watchtest/...", "source", "record", "internal/..."}},
-	{"doctor", []string{".", "source/...", "module/...", "features/...", "internal/..."}},
-	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
-	{"bench/...", []string{".", "bench/...", "source/...", "module/...", "record", "internal/..."}},
-	{"cmd/...", []string{".", "bench", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "features/...", "include", "record", "report", "internal/..."}},
+	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
+	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "record", "report", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "record", "report", "internal/..."}},
 	{"test/...", []string{"test/...", "internal/..."}},
 }
 
@@ -75,14 +74,15 @@ var depRules = []depRule{
 var importerRules = []importerRule{
 	{"unsafe", []string{"internal/sys/...", "guest/...", "daemon/api"}}, // the last is generated, and turns a constant string into bytes
 	{"C", nil},
-	{"testing/...", []string{"watchtest/...", "guest/guesttest", "internal/testutil/...", "internal/testmodule/...", "internal/strace/..."}},
-	{modulePath + "/watchtest/...", []string{"watchtest/..."}},
-	{modulePath + "/internal/testutil/...", []string{"watchtest/...", "test/...", "internal/strace/...", "internal/testmodule/..."}},
-	{modulePath + "/internal/strace/...", []string{"watchtest/..."}},
+	{"testing/...", []string{"internal/watchtest/...", "guest/guesttest", "internal/testutil/...", "internal/testmodule/...", "internal/strace/..."}},
+	{modulePath + "/internal/watchtest/...", []string{"internal/watchtest/..."}},
+	{modulePath + "/internal/bench/...", []string{"internal/bench/...", "cmd/..."}},
+	{modulePath + "/internal/testutil/...", []string{"internal/watchtest/...", "test/...", "internal/strace/...", "internal/testmodule/..."}},
+	{modulePath + "/internal/strace/...", []string{"internal/watchtest/..."}},
 	{"github.com/tetratelabs/wazero/...", []string{"module/wasm"}},
 	{"github.com/elastic/go-seccomp-bpf/...", []string{"source/ptrace/..."}},
 	{"github.com/mdlayher/netlink/...", []string{"source/connector/...", "internal/cnproc/..."}},
-	{"github.com/cilium/ebpf/...", []string{"bench/...", "source/bpf/...", "module/kernel/...", "features/...", "internal/..."}},
+	{"github.com/cilium/ebpf/...", []string{"source/bpf/...", "module/kernel/...", "internal/..."}},
 	{"aead.dev/minisign", []string{"module/sign", "cmd/..."}},
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "cmd/..."}},
@@ -91,8 +91,8 @@ var importerRules = []importerRule{
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
-	{"github.com/google/pprof/...", []string{"bench"}},
-	{"golang.org/x/sys/...", []string{"doctor", "record", "report", "internal/...", "source/...", "module/...", "features/...", "watchtest/...", "daemon/...", "bench/...", "cmd/...", "test/..."}},
+	{"github.com/google/pprof/...", []string{"internal/bench"}},
+	{"golang.org/x/sys/...", []string{"doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
 }
 
 func matches(pattern, path string) bool {
@@ -249,12 +249,12 @@ func TestImportRulesCatchMistakes(t *testing.T) {
 		{"daemon", own("source/bpf"), true},
 		{"daemon", own("cmd/taskwatch"), false},
 		{"cmd/taskwatch", own("daemon"), true},
-		{"cmd/taskwatch", own("watchtest"), false},
+		{"cmd/taskwatch", own("internal/watchtest"), false},
 		{"cmd/taskwatch", "testing", false},
 		{"cmd/taskwatch", "example.com/unknown", false},
-		{"watchtest", own("record"), true},
-		{"watchtest", own("source/ptrace"), false},
-		{"watchtest", "testing", true},
+		{"internal/watchtest", own("record"), true},
+		{"internal/watchtest", own("source/ptrace"), false},
+		{"internal/watchtest", "testing", true},
 		{"newfolder", "sync", false},
 		{"source", "C", false},
 	} {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/taskwatch/taskwatch/bench"
+	"github.com/taskwatch/taskwatch/internal/bench"
 )
 
 // benchFlags are the flags of bench.

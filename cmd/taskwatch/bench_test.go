@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskwatch/taskwatch/bench"
+	"github.com/taskwatch/taskwatch/internal/bench"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
-	"github.com/taskwatch/taskwatch/watchtest"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 )
 
 // The table in the kernel, with modules in C, is held to what any registry is.
@@ -80,7 +80,7 @@ func (d *driven) Make(spec watchtest.ModuleSpec) watchtest.RegistryModule {
 		param("pid", d.cmd.Process.Pid), param("quiet", spec.Quiet), param("fail_kinds", uint8(spec.Fail.Kinds)),
 		param("fail_at", spec.Fail.Watcher), param("errno", int(spec.Fail.Errno)),
 	}
-	src := fmt.Sprintf("../../watchtest/testdata/modules/conform_%s.c", spec.Shape)
+	src := fmt.Sprintf("../../internal/watchtest/testdata/modules/conform_%s.c", spec.Shape)
 	return &drivenModule{d.t, loadFile(d.t, spec.Name, src, params...)}
 }
 

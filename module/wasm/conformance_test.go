@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/watchtest"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 )
 
 // Modules in the sandbox, written in C, in a registry.
@@ -30,7 +30,7 @@ const vetoable taskwatch.Kinds = 1<<taskwatch.Init | 1<<taskwatch.Exec | 1<<task
 
 // conforming makes a module as the suite wants it.
 func conforming(t testing.TB, reg *taskwatch.Registry, log *watchtest.CallLog, spec watchtest.ModuleSpec, synchronous bool) *watchtest.HostedModule {
-	o, err := Parse(spec.Name, buildFile(t, fmt.Sprintf("../../../watchtest/testdata/modules/conform_%s.c", spec.Shape)))
+	o, err := Parse(spec.Name, buildFile(t, fmt.Sprintf("../../../internal/watchtest/testdata/modules/conform_%s.c", spec.Shape)))
 	if err != nil {
 		return &watchtest.HostedModule{Err: err}
 	}

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/taskwatch/taskwatch/features"
+	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/bpf"
 	"github.com/taskwatch/taskwatch/source/connector"

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 	"github.com/taskwatch/taskwatch/source/bpf"
-	"github.com/taskwatch/taskwatch/watchtest"
 )
 
 const maxArgv = 128 << 10

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
-	"github.com/taskwatch/taskwatch/watchtest"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 )
 
 func TestMain(m *testing.M) {

@@ -3,8 +3,8 @@ package ptrace_test
 import (
 	"testing"
 
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 	"github.com/taskwatch/taskwatch/source/ptrace"
-	"github.com/taskwatch/taskwatch/watchtest"
 )
 
 // newInstance makes a source for one command of the suite.

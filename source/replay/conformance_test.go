@@ -5,11 +5,11 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/ptrace"
 	"github.com/taskwatch/taskwatch/source/replay"
-	"github.com/taskwatch/taskwatch/watchtest"
 )
 
 // newInstance runs the suite's command, records everything, and replays it.

@@ -2,7 +2,7 @@
 // tools that people use: see package bench. It needs root, and measures the
 // tools that are installed.
 //
-//	go run ./bench/cmd/taskbench
+//	go run ./internal/bench/cmd/taskbench
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskwatch/taskwatch/bench"
+	"github.com/taskwatch/taskwatch/internal/bench"
 )
 
 // childArg has the program be one of the watchers.

@@ -281,7 +281,7 @@ func TestTablesHaveNames(t *testing.T) {
 }
 
 func TestThePageHasAPlaceForEveryTable(t *testing.T) {
-	page, err := os.ReadFile("../docs/performance.md")
+	page, err := os.ReadFile("../../docs/performance.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,5 +16,5 @@ package bench
 //
 //go:generate clang-19 --target=x86_64-linux-gnu -O2 -Wall -Werror -ffreestanding -fno-stack-protector -fno-pie -nostdlib -static -fuse-ld=lld -Wl,--build-id=none -Wl,-s -o load_amd64.elf c/load.c
 //go:generate clang-19 --target=aarch64-linux-gnu -O2 -Wall -Werror -ffreestanding -fno-stack-protector -fno-pie -nostdlib -static -fuse-ld=lld -Wl,--build-id=none -Wl,-s -o load_arm64.elf c/load.c
-//go:generate go run ../module/build/cmd/modbuild -o . c/count.c
-//go:generate go run ../cmd/taskwatch module build -o count.wasm c/count.c
+//go:generate go run ../../module/build/cmd/modbuild -o . c/count.c
+//go:generate go run ../../cmd/taskwatch module build -o count.wasm c/count.c
