@@ -15,11 +15,12 @@ type Process struct {
 	Born    bool  // the first event was its birth
 	Ended   bool  // its last thread has exited
 
-	parent *Process // that made it; nil where unknown
-	leader taskwatch.TaskID
-	freed  bool // its leader had its free event
-	gone   bool // it was taken out of the tree
-	dead   int  // with the dead ancestors in a row, as they were at its end
+	parent  *Process // that made it; nil where unknown
+	leader  taskwatch.TaskID
+	adopted bool // nothing was seen of its birth: see Tree.Adopt
+	freed   bool // its leader had its free event
+	gone    bool // it was taken out of the tree
+	dead    int  // with the dead ancestors in a row, as they were at its end
 
 	programs []*Program // never empty; the last one runs
 	earlier  int        // programs that are not kept any more

@@ -12,9 +12,13 @@ const (
 // Kinds are the events that a tree needs; it makes use of others.
 const Kinds = taskwatch.Kinds(1<<taskwatch.Clone | 1<<taskwatch.Exec | 1<<taskwatch.Exit)
 
-// Fields are the fields of those events that a tree reads, but for usage.
-const Fields = taskwatch.FieldVal | taskwatch.FieldParentID | taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldPPID |
-	taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldExitGroup
+// TreeFields are the fields of those events that tell which processes there
+// are; with Fields it is also known what they run.
+const (
+	TreeFields = taskwatch.FieldVal | taskwatch.FieldParentID | taskwatch.FieldPID | taskwatch.FieldTID |
+		taskwatch.FieldPPID | taskwatch.FieldExitGroup
+	Fields = TreeFields | taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldArgv
+)
 
 // maxTasks bounds a tree where the exits of most tasks are never told. All is
 // forgotten then, and known again as it is seen again.
@@ -166,24 +170,33 @@ func (t *Tree) forget() {
 // find returns the process of an event's task, unless its pid is used again.
 func (t *Tree) find(ev *taskwatch.Event, step *Step) *Process {
 	p := t.byPID[ev.Task.PID]
-	if p == nil || !IsLeader(ev) || p.leader == ev.Task.ID {
+	if p == nil || !IsLeader(ev) {
 		return p
 	}
-	if p.Ended && ev.Kind != taskwatch.Free {
-		t.remove(p)
-		return nil
-	}
+	id := ev.Task.ID
+	same := p.leader == id
 	switch ev.Kind {
-	case taskwatch.Clone, taskwatch.UID, taskwatch.GID, taskwatch.Exit:
-		if !p.leader.IsZero() { // the old one's exit was lost
-			step.Lost = p
-			t.remove(p)
-			return nil
-		}
+	case taskwatch.Clone:
+		// Only one that was found by other means can be born after it was
+		// known.
+		same = same && !id.IsZero() || p.adopted && p.leader.IsZero()
+	case taskwatch.UID, taskwatch.GID, taskwatch.Exit:
+		same = same || p.leader.IsZero() // only other threads were seen
 	case taskwatch.Exec:
-		p.freed = false // a thread that was not the leader has become it
+		if !same && !p.Ended {
+			p.freed, same = false, true // a thread that was not the leader has become it
+		}
+	case taskwatch.Init, taskwatch.Free:
+		same = true
 	}
-	return p
+	if same {
+		return p
+	}
+	if !p.Ended { // its exit was lost
+		step.Lost = p
+	}
+	t.remove(p)
+	return nil
 }
 
 // enter makes a process of which nothing was known.
@@ -236,24 +249,35 @@ func (t *Tree) keep(p *Process) {
 	}
 	t.byPID[p.PID] = p
 	if p.parent != nil {
-		if p.next = p.parent.first; p.next != nil {
-			p.next.prev = p
-		}
-		p.parent.first = p
-		p.parent.children++
+		p.link()
 	}
 }
 
+// link adds p to its parent's children.
+func (p *Process) link() {
+	if p.next = p.parent.first; p.next != nil {
+		p.next.prev = p
+	}
+	p.parent.first = p
+	p.parent.children++
+}
+
 // Adopt makes a process known that was there before the first item, with its
-// command and the pid of its parent. Parents come before their children. It
-// changes nothing that is known already.
+// command and the pid of its parent. Parents come before their children. Of
+// one that was seen already it sets the parent, if that is not known.
 func (t *Tree) Adopt(pid, ppid int, c Command) *Process {
-	if p := t.byPID[pid]; p != nil && !p.Ended {
+	parent := t.byPID[ppid]
+	p := t.byPID[pid]
+	if p != nil && !p.Ended {
+		if p.parent == nil && parent != nil && parent != p {
+			p.parent, p.Depth = parent, parent.Depth+1
+			p.link()
+		}
 		return p
 	}
-	p := &Process{PID: pid}
-	if parent := t.byPID[ppid]; parent != nil {
-		p.parent, p.Depth = parent, parent.Depth+1
+	p = &Process{PID: pid, parent: parent, adopted: true}
+	if parent != nil {
+		p.Depth = parent.Depth + 1
 	}
 	p.begin(&Program{Command: c, Usage: Usage{Shared: true}})
 	t.keep(p)
