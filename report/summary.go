@@ -473,6 +473,8 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 		}
 		if x.usage.MaxRSS == 0 && (x.exec || s.missing.Has(taskwatch.FieldMaxRSS)) {
 			rss = "-"
+		} else if x.usage.Shared {
+			rss = "<" + rss
 		}
 		cells := []string{wall, cpu, rss}
 		if s.opts.Sort == SortIO {

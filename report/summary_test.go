@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -40,30 +41,30 @@ summary
   watchers   1 error that refused nothing
 
 slowest commands
-   WALL      CPU  MAX RSS  PID  STATUS        COMMAND
-  1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
-  1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
-  5.0ms        -        -   14  exec          su -
-  1.0ms   <3.0ms  1.0 MiB   14  SIGKILL core  -sh
-  1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''s…
+   WALL      CPU   MAX RSS  PID  STATUS        COMMAND
+  1.26s    1.0ms   2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
+  1.24s  420.0ms    50 MiB   11  exit 1        cc 'a file.c'
+  5.0ms        -         -   14  exec          su -
+  1.0ms   <3.0ms  <1.0 MiB   14  SIGKILL core  -sh
+  1.0ms       0s   1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
 
 commands that used most CPU time
-   WALL      CPU  MAX RSS  PID  STATUS        COMMAND
-  1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
-  1.0ms   <3.0ms  1.0 MiB   14  SIGKILL core  -sh
-  1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
+   WALL      CPU   MAX RSS  PID  STATUS        COMMAND
+  1.24s  420.0ms    50 MiB   11  exit 1        cc 'a file.c'
+  1.0ms   <3.0ms  <1.0 MiB   14  SIGKILL core  -sh
+  1.26s    1.0ms   2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
 
 commands that used most memory
-   WALL      CPU  MAX RSS  PID  STATUS        COMMAND
-  1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
-  1.26s    1.0ms  2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
-  1.0ms   <3.0ms  1.0 MiB   14  SIGKILL core  -sh
-  1.0ms       0s  1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''s…
+   WALL      CPU   MAX RSS  PID  STATUS        COMMAND
+  1.24s  420.0ms    50 MiB   11  exit 1        cc 'a file.c'
+  1.26s    1.0ms   2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
+  1.0ms   <3.0ms  <1.0 MiB   14  SIGKILL core  -sh
+  1.0ms       0s   1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
 
 failed commands, in the order of their ends
-   WALL      CPU  MAX RSS  PID  STATUS        COMMAND
-  1.24s  420.0ms   50 MiB   11  exit 1        cc 'a file.c'
-  1.0ms   <3.0ms  1.0 MiB   14  SIGKILL core  -sh
+   WALL      CPU   MAX RSS  PID  STATUS        COMMAND
+  1.24s  420.0ms    50 MiB   11  exit 1        cc 'a file.c'
+  1.0ms   <3.0ms  <1.0 MiB   14  SIGKILL core  -sh
 
 critical path
      AT   WALL  PID  COMMAND
@@ -341,5 +342,36 @@ func TestCriticalPathAddsUp(t *testing.T) {
 	}
 	if want := s.lastNS - s.firstNS; sum != want || len(steps) != 3 || more == 0 {
 		t.Errorf("%d steps and %d more take %d, want the wall time %d", len(steps), more, sum, want)
+	}
+}
+
+func TestSummaryAsJSON(t *testing.T) {
+	s := NewSummary(SummaryOptions{Top: 2})
+	play(t, false, s)
+	var b bytes.Buffer
+	if err := s.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var j summaryJSON
+	dec := json.NewDecoder(&b)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&j); err != nil {
+		t.Fatal(err)
+	}
+	if j.WallNS != 1264*ms || j.UserNS != 402*ms || j.SystemNS != 22*ms || j.Processes != 4 || j.Failed != 2 || j.Lost != 3 || j.Denied != 1 || j.Errors != 1 {
+		t.Errorf("totals %+v", j)
+	}
+	if len(j.Slowest) != 2 || j.Slowest[1].Command != "cc 'a file.c'" || *j.Slowest[1].CPUNS != 420*ms || *j.Slowest[1].Code != 1 {
+		t.Errorf("slowest %+v", j.Slowest)
+	}
+	if x := j.FailedList[1]; *x.Signal != 9 || !x.Core || !x.CPUAtMost || *x.CPUNS != 3*ms {
+		t.Errorf("failed %+v", x)
+	}
+	sum := int64(0)
+	for _, x := range j.CriticalPath {
+		sum += x.WallNS
+	}
+	if sum != j.WallNS {
+		t.Errorf("the critical path takes %d, want the wall time %d", sum, j.WallNS)
 	}
 }

@@ -42,7 +42,9 @@ The exit status is:
     1    the recording cannot be read on, or the events cannot be written;
          everything before is shown
     2    the command line is wrong
-    128  plus the number of the signal that ended it`,
+    128  plus the number of the signal that ended it
+
+` + summaryHelp,
 		Example: `  taskwatch replay events.jsonl
   taskwatch replay events.jsonl --summary -o /dev/null
   taskwatch replay -e exec,exit -f json events.jsonl -o short.jsonl

@@ -73,7 +73,9 @@ stay so.
 A module given with --module is called for the events, whether they are shown
 or not; its errors, and what it sends, are shown among them. A .wasm runs in a
 sandbox, for anybody; one that refuses operations has ptrace be the default. A
-.o runs in the kernel, for every task of the machine, and needs bpf.`,
+.o runs in the kernel, for every task of the machine, and needs bpf.
+
+` + summaryHelp,
 		Example: `  taskwatch run -- make -j2
   taskwatch run -e exec -- sh -c 'cc -o hello hello.c && ./hello'
   taskwatch run -f json -o events.jsonl -- make -j2

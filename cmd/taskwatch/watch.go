@@ -58,7 +58,9 @@ The exit status is:
 
     0    watching was ended
     1    watching cannot begin or go on, or the events cannot be written
-    2    the command line is wrong`,
+    2    the command line is wrong
+
+` + summaryHelp,
 		Example: `  sudo taskwatch watch
   sudo taskwatch watch -e exec,exit -f json -o events.jsonl
   sudo taskwatch watch --cgroup /sys/fs/cgroup/system.slice
