@@ -295,7 +295,7 @@ slowest commands
   30.0ms   0s      0 B    3  exit 0  b
   20.0ms   0s      0 B    2  exit 0  a
   10.0ms    -        -    4  exec    env
-  10.0ms  <0s      0 B    4  exit 0  c
+  10.0ms  <0s     <0 B    4  exit 0  c
 
 critical path
       AT    WALL  PID  COMMAND
