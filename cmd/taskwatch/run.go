@@ -61,7 +61,8 @@ second at the start.
 
 ptrace is the default otherwise. It stops the tasks at every event, and changes
 what they may do: they cannot trace each other, and without privileges setuid
-and setgid files run with the ids of their caller.
+and setgid files run with the ids of their caller. Where it is the default, one
+line says why; --source ptrace asks for it without a word.
 
 With taskwatch killed by SIGKILL, everything it watches dies too; under bpf
 before Linux 6.16 only the command itself does, unless it has changed its ids.
@@ -140,7 +141,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		relay = newRelay()
 		told  notices
 	)
-	src, err := openCommand(f.source, &command{
+	src, passed, err := openCommand(f.source, &command{
 		argv: argv, dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
 		kernel: files.kernel(), veto: files.veto() && !f.modules.observeOnly,
 	})
@@ -163,6 +164,9 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		_ = out.close() // nothing was written
 		return runFailed(err)
+	}
+	if passed != nil {
+		say("watching with the source %s, not with a better one: %s", src.Name(), auto.OneLine(passed))
 	}
 	relay.start(src, out.flush)
 	err = src.Run(context.Background(), &reg)

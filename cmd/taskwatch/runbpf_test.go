@@ -29,7 +29,7 @@ func TestRunChoosesTheSource(t *testing.T) {
 		{ptrace.Name, command{kernel: true}, "need the source bpf"},
 	} {
 		c.c.argv = []string{"true"}
-		src, err := openCommand(c.name, &c.c)
+		src, _, err := openCommand(c.name, &c.c)
 		if err != nil {
 			if !strings.Contains(err.Error(), c.want) {
 				t.Errorf("--source %s %+v: %v, want %q", c.name, c.c, err, c.want)

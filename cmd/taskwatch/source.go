@@ -53,8 +53,9 @@ var commandSources = []struct {
 	{ptrace.Name, openPtrace},
 }
 
-// openCommand returns the source of that name, or the best that works.
-func openCommand(name string, c *command) (supervisor, error) {
+// openCommand returns the source of that name, or the best that works; then
+// passed says why not a better one.
+func openCommand(name string, c *command) (src supervisor, passed error, err error) {
 	known := false
 	var refused auto.Refusals
 	for _, s := range commandSources {
@@ -64,14 +65,14 @@ func openCommand(name string, c *command) (supervisor, error) {
 		known = true
 		src, err := s.open(c)
 		if err == nil || errors.As(err, new(startError)) { // no other would find it
-			return src, err
+			return src, refused.Err(), err
 		}
 		refused = append(refused, err)
 	}
 	if !known {
-		return nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(commandSourceNames(), ", "))
+		return nil, nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(commandSourceNames(), ", "))
 	}
-	return nil, refused.Err()
+	return nil, nil, refused.Err()
 }
 
 func commandSourceNames() []string {
