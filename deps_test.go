@@ -35,8 +35,7 @@ type importerRule struct {
 var depRules = []depRule{
 	{".", nil},
 	{"record", []string{"."}},
-	{"report", []string{".", "process", "internal/clean"}},
-	{"process", []string{"."}},
+	{"report", []string{".", "internal/clean"}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
 	{"guest/...", []string{"guest/..."}},
@@ -64,8 +63,8 @@ var depRules = []depRule{
 	{"module/...", []string{".", "module", "include", "guest", "internal/..."}},
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
-	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "process", "record", "report", "internal/..."}},
-	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "process", "record", "report", "internal/..."}},
+	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "record", "report", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "record", "report", "internal/..."}},
 	{"test/...", []string{"test/...", "internal/..."}},
 }
 

@@ -2,6 +2,7 @@ package taskwatch
 
 import (
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func ownProcess(t *testing.T) bool {
 	if os.Getenv(ownProcessEnv) == t.Name() {
 		return true
 	}
-	cmd := testutil.Self(t, "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), ownProcessEnv+"="+t.Name())
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {

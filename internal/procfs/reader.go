@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -85,15 +86,44 @@ func (r *Reader) SchedNS(pid, tid int) (int64, error) {
 	return int64(number(b)), nil
 }
 
-// Exe returns the path of the process's program as the caller's root has it. The kernel
+// Exe returns the path of the process's program in the process's own root. The kernel
 // adds " (deleted)" where there is no such file any more. Kernel threads and
 // exited processes give ENOENT.
-func (r *Reader) Exe(pid int) (string, error) { return r.link(pid, "exe") }
+func (r *Reader) Exe(pid int) (string, error) { return r.own(pid, "exe") }
 
-// Cwd returns the working directory of the process's leader as the caller's root
-// has it.
+// Cwd returns the working directory of the process's leader in its own root.
 // The kernel adds " (deleted)" where there is no such directory any more.
-func (r *Reader) Cwd(pid int) (string, error) { return r.link(pid, "cwd") }
+func (r *Reader) Cwd(pid int) (string, error) { return r.own(pid, "cwd") }
+
+// own reads a link of which the kernel says where it leads from the caller's root.
+func (r *Reader) own(pid int, file string) (string, error) {
+	root, err := r.link(pid, "root") // first: it goes with the process
+	if err != nil {
+		return "", err
+	}
+	path, err := r.link(pid, file)
+	return below(root, path), err
+}
+
+// InRoot makes a path as the caller's root has it one of a process's own root.
+func (r *Reader) InRoot(pid int, path string) (string, error) {
+	root, err := r.link(pid, "root")
+	return below(root, path), err
+}
+
+// below returns the path that a file has in a root. What is not below the root
+// keeps its path.
+func below(root, path string) string {
+	rest, ok := strings.CutPrefix(path, root)
+	switch {
+	case root == "/" || !ok:
+	case rest == "":
+		return "/"
+	case rest[0] == '/':
+		return rest
+	}
+	return path
+}
 
 // Tasks calls fn with the pid and tid of every task there is, the leader of a
 // process before its other threads. Tasks that come and go meanwhile may or
@@ -104,7 +134,7 @@ func (r *Reader) Tasks(fn func(pid, tid int) error) error {
 		return err
 	}
 	for _, pid := range pids {
-		tids, err := numbers(r.root() + "/" + strconv.Itoa(pid) + "/task")
+		tids, err := r.Threads(pid)
 		if Gone(err) || errors.Is(err, fs.ErrPermission) {
 			continue
 		}
@@ -118,6 +148,21 @@ func (r *Reader) Tasks(fn func(pid, tid int) error) error {
 		}
 	}
 	return nil
+}
+
+// Threads returns the tids of a process.
+func (r *Reader) Threads(pid int) ([]int, error) {
+	return numbers(r.root() + "/" + strconv.Itoa(pid) + "/task")
+}
+
+// Children returns the pids of the processes that a task has created and that
+// its process has not reaped. Kernels without CONFIG_PROC_CHILDREN do not say.
+func (r *Reader) Children(pid, tid int) ([]int, error) {
+	b, err := r.read(pid, tid, "children")
+	if err != nil {
+		return nil, err
+	}
+	return ParseChildren(b), nil
 }
 
 // numbers returns the entries of a directory that are numbers.

@@ -91,8 +91,21 @@ func PtraceSyscallResult(tid int, r *SyscallResult) error {
 }
 
 // PtraceKill kills a stopped tracee, whatever signals its tracer may send. It
-// does so from Linux 5.19 on; before, only where a signal can be delivered.
+// does so from Linux 5.19 on; before, it lets the tracee go on, with a SIGKILL
+// only where that stop can deliver a signal.
 func PtraceKill(tid int) error { return ptrace(unix.PTRACE_KILL, tid, 0, 0) }
+
+// PtracePeek reads eight bytes of a stopped tracee's memory.
+func PtracePeek(tid int, addr uint64) (uint64, error) {
+	var word uint64
+	err := ptrace(unix.PTRACE_PEEKDATA, tid, uintptr(addr), uintptr(unsafe.Pointer(&word)))
+	return word, err
+}
+
+// PtracePoke writes eight bytes of a stopped tracee's memory, read-only or not.
+func PtracePoke(tid int, addr, word uint64) error {
+	return ptrace(unix.PTRACE_POKEDATA, tid, uintptr(addr), uintptr(word))
+}
 
 // PtraceSetOptions replaces the options of a stopped tracee.
 func PtraceSetOptions(tid, options int) error {
@@ -138,8 +151,8 @@ func PeekWait(mode WaitMode) (Report, error) {
 	return Report{TID: int(info.pid), Dead: info.dead(), Stop: int(info.status)}, nil
 }
 
-// hasChildren reports whether the calling thread has children or tracees.
-func hasChildren() bool {
+// HasChildren reports whether the calling thread has children or tracees.
+func HasChildren() bool {
 	_, e := look(pAll, 0, unix.WEXITED|unix.WSTOPPED)
 	return e != unix.ECHILD
 }

@@ -33,7 +33,7 @@ func TestOnThread(t *testing.T) {
 		started.Wait()
 		threads := make(chan int)
 		go OnThread(func() {
-			if hasChildren() {
+			if HasChildren() {
 				t.Error("the thread has children")
 			}
 			threads <- unix.Gettid()

@@ -2,6 +2,7 @@ package watchtest
 
 import (
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -12,6 +13,20 @@ import (
 )
 
 var root = []testutil.Need{testutil.NeedsRoot}
+
+// listener is SECCOMP_USER_NOTIF_FLAG_CONTINUE, and ids to change.
+var listener = []testutil.Need{testutil.NeedsRoot, testutil.NeedsKernel(5, 5)}
+
+// needsI386 is met where a 64-bit program may make 32-bit calls.
+func needsI386(path string) testutil.Need {
+	return testutil.Need{
+		What:   "a kernel that takes system calls of i386",
+		Remedy: "boot another kernel (amd64, with CONFIG_IA32_EMULATION, without ia32_emulation=0)",
+		Met: func() bool {
+			return exec.Command(path, "i386").Run() == nil // else it is killed
+		},
+	}
+}
 
 // cases are the runs of the workload that every source is held to. The
 // numbers can be counted in testdata/workload.c.
@@ -85,6 +100,29 @@ var cases = []testCase{
 		why: "The C library changes the ids of every thread, the bare system call those of its caller."},
 	{name: "ids-exec", args: "ids-exec", made: 3, execs: 4, uids: 5, gids: 5, needs: root,
 		why: "Ids that change in an exec: by a set-id file, and saved ids that become the effective ones."},
+
+	{name: "untraced", args: "untraced", made: 4, execs: 2,
+		why: "CLONE_UNTRACED hides nobody."},
+	{name: "untraced-asked", args: "untraced", made: 4, execs: 2, asked: true,
+		why: "A child by CLONE_UNTRACED can do what others can, with watchers that are asked before."},
+	{name: "nodump", args: "nodump", made: 5, execs: 2,
+		why: "Threads and children of a process that nobody may look at are what they are."},
+	{name: "nodump-asked", args: "nodump", made: 5, execs: 2, asked: true,
+		why: "Watchers are asked about a process that nobody may look at."},
+	{name: "closed", args: "closed", made: 6, execs: 3,
+		why: "A program that may be executed and not read closes its process."},
+	{name: "roots", args: "roots", made: 2, execs: 3, needs: root,
+		why: "exe and cwd are those of the task's own root, after chroot and after pivot_root."},
+	{name: "own-filter", args: "own-filter", made: 4,
+		why: "A filter that asks for a tracer has none, and what other filters say holds."},
+	{name: "own-filter-asked", args: "own-filter", made: 4, asked: true,
+		why: "A filter that asks for a tracer has none, with watchers that are asked before."},
+	{name: "listener", args: "listener", made: 9, execs: 2, uids: 3, gids: 1, needs: listener,
+		why: "Ids that change in calls which a listener lets go on."},
+	{name: "siblings", args: "siblings 5", made: 5, siblings: true,
+		why: "CLONE_PARENT by the command makes children of its parent, which are reaped while it runs."},
+	{name: "i386", args: "i386", made: 5, execs: 2, uids: 1, gids: 1, needs: root, i386: true,
+		why: "System calls of i386 in a 64-bit program are what they are there."},
 
 	{name: "fork-fail", args: "fork-fail", made: 3, failed: 6,
 		why: "A fork that fails after init is an init and a free; a later one is not confused."},

@@ -314,6 +314,7 @@ func (r *run) settle(cmd *Command) {
 			time.Sleep(time.Millisecond)
 		}
 	}
+	r.reapSiblings()
 	r.stderr = readAll(cmd.Stderr)
 	for i, f := range []*os.File{cmd.Stdin, cmd.Stdout, cmd.Stderr} {
 		fi, err := f.Stat()
@@ -321,6 +322,21 @@ func (r *run) settle(cmd *Command) {
 			r.t.Fatal(err)
 		}
 		r.files[i] = fi
+	}
+}
+
+// reapSiblings reaps the children that the command has made for this process,
+// all of which are about to end. Who runs the command for it does that itself.
+func (r *run) reapSiblings() {
+	if r.inst.Source != nil && r.inst.Ready == nil {
+		return
+	}
+	for i, l := range r.truth.lives {
+		if i > 0 && l.pid == l.wants[0].fact.TID && l.wants[0].state.ppid == os.Getpid() {
+			if _, err := unix.Wait4(l.pid, nil, 0, nil); err != nil {
+				r.problem("%s is no child of this process: %v", l.name, err)
+			}
+		}
 	}
 }
 

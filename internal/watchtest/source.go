@@ -118,8 +118,14 @@ func Source(t *testing.T, cfg Config) {
 		t.Logf("short: %d of %d cases, and no other check", len(run), len(cases))
 	}
 	for _, c := range run {
+		if c.siblings && cfg.RealParent {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			testutil.Require(t, c.needs...)
+			if c.i386 {
+				testutil.Require(t, needsI386(path))
+			}
 			report(t, c.why, c.check(t, &cfg, path))
 		})
 	}
@@ -183,6 +189,12 @@ type testCase struct {
 	made, execs, uids, gids, failed int
 
 	needs []testutil.Need
+	i386  bool // it makes 32-bit calls
+
+	// siblings says that the command makes children of its own parent: a source
+	// that knows parents alone takes them for that one's.
+	siblings bool
+
 	asked bool       // a watcher that may refuse everything, and does not, is there too
 	extra func(*run) // more checks
 }

@@ -24,8 +24,9 @@ import (
 // maxCache is how many bytes of compiled code a cache keeps.
 var maxCache int64 = 256 << 20
 
-// compileInto compiles code, as a [Parser] has given it, into a directory.
-func compileInto(dir string, code []byte) error {
+// CompileInto compiles code, as a [Parser] has given it, into a directory. It
+// is for the process that [Parser.Compile] starts.
+func CompileInto(dir string, code []byte) error {
 	cache, err := wazero.NewCompilationCacheWithDir(dir)
 	if err != nil {
 		return err
@@ -109,7 +110,7 @@ func (p *Parser) fill(dir string, code []byte) error {
 	}
 	defer os.RemoveAll(temp)
 	if p.Compile == nil {
-		err = compileInto(temp, code)
+		err = CompileInto(temp, code)
 	} else {
 		ctx, cancel := context.WithTimeout(background, p.timeout())
 		defer cancel()

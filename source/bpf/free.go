@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,6 +81,30 @@ func (st *stream) overdue(at int64) {
 		e.waiting.checkNS = at + freeGrace
 		st.unfreed.push(e)
 	}
+}
+
+// tellUnfreed tells the frees that were waited for in vain at the end of a
+// command's tree: of tasks that nobody has reaped.
+func (st *stream) tellUnfreed() {
+	if st.src.cfg.Command == nil {
+		return
+	}
+	n := uint64(0)
+	for e := st.unfreed.head; e != nil; e = e.waiting.next {
+		if st.wants(taskwatch.Free, e) {
+			n++
+		}
+	}
+	st.owed.frees = max(st.owed.frees, n) // what is owed waits among them
+}
+
+// reap reaps the children that the command has made for this process
+// (CLONE_PARENT), which nobody else can.
+func (st *stream) reap() {
+	st.siblings = slices.DeleteFunc(st.siblings, func(pid int) bool {
+		got, err := unix.Wait4(pid, nil, unix.WNOHANG|unix.WALL, nil)
+		return got == pid || errors.Is(err, unix.ECHILD)
+	})
 }
 
 // isGone reports whether a task that has exited was reaped as well.

@@ -119,6 +119,9 @@ func (st *stream) clone(r *record) {
 	if st.killing {
 		e.killProcess()
 	}
+	if st.self != nil && r.ppid == os.Getpid() && r.pid == r.tid && st.table.at(r.creator) != nil {
+		st.siblings = append(st.siblings, r.pid) // the command's own creator is not in the table
+	}
 	if st.wants(taskwatch.Clone, e) {
 		st.deliver(st.event(taskwatch.Clone, e, r.timeNS, r.val))
 	}

@@ -27,8 +27,10 @@ type stream struct {
 	misses   misses
 	resyncs  resync
 	unfreed  exits
-	overNS   int64  // when the tree was first seen to be over but for frees; 0 while it is not
+	overNS   int64  // when the tree was seen to be over but for frees, or the last of those came; 0 while it is not
+	overDue  int    // how many were waited for then
 	killing  bool   // the tree is to die
+	siblings []int  // pids of the children that the command has made for this process, and that it has not reaped
 	self     *entry // this process, which creates the command and is out of its scope; else nil
 
 	ev      taskwatch.Event
@@ -73,6 +75,7 @@ func (st *stream) run(ctx context.Context) error {
 		f()
 	}
 	err := st.follow(ctx)
+	st.tellUnfreed()
 	st.tellOwed(0, true)
 	err = errors.Join(err, st.lookMissed(true))
 	if err != nil && st.src.cfg.Command != nil {
@@ -111,7 +114,7 @@ func (st *stream) follow(ctx context.Context) error {
 func (st *stream) rest(read, busy, rested bool) error {
 	latency := st.src.cfg.Latency
 	armed, d := uint32(armedAny), idleTick
-	if st.unfreed.len > 0 || st.resyncs.wanted {
+	if st.unfreed.len > 0 || len(st.siblings) > 0 || st.resyncs.wanted {
 		d = unfreeTick
 	}
 	switch {
@@ -188,6 +191,7 @@ func (st *stream) maintain() error {
 	if err := st.look(); err != nil {
 		return err
 	}
+	st.reap()
 	st.overdue(at)
 	st.tellOwed(at, false)
 	if at-st.misses.lastNS > missedPause {
@@ -226,16 +230,19 @@ func (st *stream) finished() bool {
 		st.overNS = 0
 		return false
 	}
-	if st.unfreed.len == 0 {
+	due := st.unfreed.len + len(st.siblings)
+	if due == 0 {
 		return true
 	}
-	if st.overNS == 0 {
+	if st.overNS == 0 || due < st.overDue {
 		st.overNS = now() // and not the time of the last exit, which a slow watcher may have been told long after
+		st.overDue = due
 	}
 	return now()-st.overNS > freeWait
 }
 
 // freeWait is how long the end of a command's tree, once all exits are told,
-// waits for frees: longer than it takes to infer those of which the kernel has
-// not told. Tasks that nobody reaps are never freed. Tests make it long.
+// waits for the next free: longer than it takes to infer those of which the
+// kernel has not told. Tasks that nobody reaps are never freed; how many there
+// are is told. Tests make it long.
 var freeWait = int64(2 * time.Second)

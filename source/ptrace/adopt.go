@@ -3,8 +3,6 @@ package ptrace
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/taskwatch/taskwatch"
 )
 
@@ -31,29 +29,30 @@ func (t *tracer) adopt(all bool) {
 			t.follow(&tracee{tid: tid, proc: t.command.proc})
 			continue
 		}
-		pid, flags := tid, uint64(0)
-		missing := taskwatch.FieldVal | taskwatch.FieldParentID
-		st, err := t.proc.Status(tid, 0)
-		if err == nil {
-			if pid = st.PID; pid != tid {
-				flags = unix.CLONE_THREAD
-			}
-		} else {
-			missing |= taskwatch.FieldPID
-		}
-		by := t.tracees[pid]
-		if by == nil {
-			by = t.tracees[st.PPID]
-		}
-		if by == nil || by.task == nil {
-			by = t.command
-		}
+		by := t.creator(tid)
 		t.adopted[tid] = stat.StartNS
-		t.created(by, tid, flags, missing)
+		child := t.child(by, birth{})
+		child.unknown |= taskwatch.FieldParentID
+		t.created(by, tid, birth{}, child, false)
 	}
 	if len(t.early) == 0 {
 		t.alarm.clear()
 	}
+}
+
+// creator returns a task that may have created the given one: one of its process,
+// its parent, or else the command's.
+func (t *tracer) creator(tid int) *tracee {
+	st, err := t.proc.Status(tid, 0)
+	if err != nil {
+		return t.command
+	}
+	for _, id := range []int{st.PID, st.PPID} {
+		if by := t.tracees[id]; by != nil && by.task != nil {
+			return by
+		}
+	}
+	return t.command
 }
 
 // adoptedBefore reports whether the task that a creator announces was adopted already:

@@ -25,8 +25,10 @@ func cloneFlags(tid int, call syscallRegs) (uint64, error) {
 		return call.args[0] & 0xffffffff &^ exitSignal, nil
 	case "clone3":
 		var flags [8]byte // the first member of struct clone_args
-		if _, err := sys.ReadMemory(tid, call.args[0], flags[:]); err != nil {
+		if n, err := sys.ReadMemory(tid, call.args[0], flags[:]); err != nil {
 			return 0, fmt.Errorf("ptrace: read the arguments of clone3: %w", err)
+		} else if n < len(flags) {
+			return 0, unix.EFAULT
 		}
 		return binary.LittleEndian.Uint64(flags[:]), nil
 	default:
@@ -34,35 +36,89 @@ func cloneFlags(tid int, call syscallRegs) (uint64, error) {
 	}
 }
 
+// birth is what is known of how a task came into being.
+type birth struct {
+	flags  uint64
+	thread bool
+	known  bool // flags are
+}
+
+func birthOf(flags uint64, err error) birth {
+	if err != nil {
+		return birth{}
+	}
+	return birth{flags, flags&unix.CLONE_THREAD != 0, true}
+}
+
+// missing is what the events of the birth miss.
+func (b birth) missing() taskwatch.Fields {
+	if b.known {
+		return 0
+	}
+	return taskwatch.FieldVal
+}
+
 // child makes the task that a fork of tr creates; it has no pid yet.
-func (t *tracer) child(tr *tracee, flags uint64) *taskwatch.Task {
+func (t *tracer) child(tr *tracee, b birth) *subject {
 	task := t.newTask()
 	from := tr.task
 	task.ParentID = from.ID
 	task.PPID = tr.proc.pid
-	if flags&(unix.CLONE_PARENT|unix.CLONE_THREAD) != 0 {
+	task.unknown = from.unknown & (fieldsProgram | taskwatch.FieldUID | taskwatch.FieldGID)
+	if b.flags&(unix.CLONE_PARENT|unix.CLONE_THREAD) != 0 {
 		task.PPID = from.PPID
+		task.unknown |= from.unknown & taskwatch.FieldPPID
+	}
+	if !b.known {
+		task.unknown |= taskwatch.FieldPPID
 	}
 	task.Comm, task.Exe, task.Argv, task.ArgvCut = from.Comm, from.Exe, from.Argv, from.ArgvCut
 	task.Cwd, task.UID, task.GID = from.Cwd, from.UID, from.GID
 	return task
 }
 
-// forking handles the seccomp stop of a fork that a watcher may veto.
-func (t *tracer) forking(tr *tracee, call syscallRegs) {
+// forking handles the seccomp stop of a fork that a watcher may veto, or whose
+// child would not be traced.
+func (t *tracer) forking(tr *tracee, info *sys.SyscallInfo) {
+	call := syscallRegs{arch: info.Arch, nr: info.Nr, args: [2]uint64{info.Args[0], info.Args[1]}}
 	flags, err := cloneFlags(tr.tid, call)
-	if err != nil { // bad memory: the kernel will say so too
+	if refusedByKernel(err) { // bad memory: the kernel will say so too
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
-	task := t.child(tr, flags)
-	if errno := taskwatch.Denial(t.notify(t.event(taskwatch.Init, task, flags))); errno != 0 {
-		t.refuse(tr, errno)
-		t.freed(task, 0, false)
-		return
+	if flags&unix.CLONE_UNTRACED != 0 {
+		// What cannot be cleared shows when the call returns: see returned.
+		_ = traceChild(tr.tid, call)
+		flags &^= unix.CLONE_UNTRACED
 	}
-	tr.call = pendingCall{trap: trapClone, child: task}
-	t.resume(tr, unix.PTRACE_SYSCALL, 0) // stops at its end only if it fails
+	b := birthOf(flags, err)
+	tr.call = pendingCall{trap: trapClone, birth: b}
+	if t.vetoes.Has(taskwatch.Init) {
+		task := t.child(tr, b)
+		ev := t.event(taskwatch.Init, task, flags)
+		ev.Missing |= b.missing()
+		if errno := taskwatch.Denial(t.notify(ev)); errno != 0 {
+			t.refuse(tr, errno)
+			t.freed(task, 0, false)
+			return
+		}
+		tr.call.child = task
+	}
+	t.resume(tr, unix.PTRACE_SYSCALL, 0) // stops at its end only if no event stop comes before
+}
+
+// traceChild clears the flag of a fork that is about to begin by which its
+// child would not be traced.
+func traceChild(tid int, call syscallRegs) error {
+	if syscallName(call.arch, call.nr) == "clone" {
+		flags := call.args[0] &^ unix.CLONE_UNTRACED
+		return changeRegs(tid, func(b []byte) error { return setArgument(b, call.arch, flags) })
+	}
+	word, err := sys.PtracePeek(tid, call.args[0])
+	if err != nil {
+		return err
+	}
+	return sys.PtracePoke(tid, call.args[0], word&^unix.CLONE_UNTRACED)
 }
 
 // cloned handles the event stop of a task that has just created another.
@@ -81,34 +137,45 @@ func (t *tracer) cloned(tr *tracee, event int) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
-	var missing taskwatch.Fields
-	var flags uint64
-	call, err := syscallAt(tr.tid)
-	if err == nil {
-		flags, err = cloneFlags(tr.tid, call)
+	t.compareIDs(tr)
+	b := tr.call.birth
+	if tr.call.trap != trapClone {
+		call, err := syscallAt(tr.tid)
+		var flags uint64
+		if err == nil {
+			flags, err = cloneFlags(tr.tid, call)
+		}
+		b = birthOf(flags, err)
 	}
-	if err != nil {
-		missing = taskwatch.FieldVal
+	task := tr.call.child
+	asked := task != nil
+	tr.call = pendingCall{}
+	if !asked {
+		task = t.child(tr, b)
 	}
-	t.created(tr, tid, flags, missing)
+	t.created(tr, tid, b, task, asked)
 	t.resume(tr, unix.PTRACE_CONT, 0)
 }
 
-// created delivers init, unless that has happened, and clone of a new task,
-// and lets the
-// task go.
-func (t *tracer) created(tr *tracee, tid int, flags uint64, missing taskwatch.Fields) {
-	task := tr.call.child
-	tr.call = pendingCall{}
-	if task == nil {
-		task = t.child(tr, flags)
-		ev := t.event(taskwatch.Init, task, flags)
-		ev.Missing |= missing
+// created delivers init, unless watchers were asked, and clone of a new task,
+// and lets the task go.
+func (t *tracer) created(tr *tracee, tid int, b birth, task *subject, asked bool) {
+	if !b.known {
+		b.thread = t.findParent(task, tid)
+	}
+	if !asked {
+		ev := t.event(taskwatch.Init, task, b.flags)
+		ev.Missing |= b.missing()
 		ev.Final = true
 		_ = t.notify(ev) // nobody may veto it, or it would have been trapped
 	}
-	child := &tracee{tid: tid, task: task, proc: tr.proc, resetOptions: tr.exitStop}
-	if flags&unix.CLONE_THREAD != 0 {
+	child := &tracee{tid: tid, task: task, proc: tr.proc}
+	if t.suspect {
+		child.exitStop = tr.exitStop // inherited
+	} else {
+		child.resetOptions = tr.exitStop
+	}
+	if b.thread {
 		tr.proc.threads = true
 		if tr.tid == tr.proc.pid {
 			t.watchExit(tr)
@@ -116,7 +183,7 @@ func (t *tracer) created(tr *tracee, tid int, flags uint64, missing taskwatch.Fi
 	} else {
 		tr.proc.forked = true
 		t.watchExit(tr)
-		child.proc = &process{pid: tid, userNS: tr.proc.userNS || flags&unix.CLONE_NEWUSER != 0}
+		child.proc = &process{pid: tid, userNS: tr.proc.userNS || !b.known || b.flags&unix.CLONE_NEWUSER != 0}
 		if task.PPID == tr.proc.pid {
 			tr.proc.children++
 		}
@@ -124,10 +191,23 @@ func (t *tracer) created(tr *tracee, tid int, flags uint64, missing taskwatch.Fi
 	child.proc.live++
 	task.PID, task.TID = child.proc.pid, tid
 	task.StartNS = t.startTime(tr, child)
-	ev := t.event(taskwatch.Clone, task, flags)
-	ev.Missing |= missing
+	ev := t.event(taskwatch.Clone, task, b.flags)
+	ev.Missing |= b.missing()
 	_ = t.notify(ev) // an error on clone refuses nothing
 	t.follow(child)
+}
+
+// findParent asks /proc for the parent of a new task, and reports whether the
+// task is a thread of a process that was there before.
+func (t *tracer) findParent(task *subject, tid int) (thread bool) {
+	st, err := t.proc.Status(tid, 0)
+	if err != nil {
+		task.unknown |= taskwatch.FieldPID
+		return false
+	}
+	task.PPID = st.PPID
+	task.know(taskwatch.FieldPPID, true)
+	return st.PID != tid
 }
 
 // follow adds a new task and lets it run, if it has stopped already.
@@ -157,7 +237,7 @@ func (t *tracer) watchesEnd() bool {
 // task of a process with threads, if it exits before them, is not reported
 // dead until they are gone, and then with the exit code of the process.
 func (t *tracer) watchExit(tr *tracee) {
-	if !tr.exitStop && t.watchesEnd() {
+	if !tr.exitStop && (t.suspect || t.watchesEnd()) {
 		tr.exitStop = sys.PtraceSetOptions(tr.tid, t.options()|unix.PTRACE_O_TRACEEXIT) == nil
 	}
 }

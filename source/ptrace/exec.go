@@ -1,6 +1,7 @@
 package ptrace
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,20 +17,26 @@ type program struct {
 	comm, exe, cwd string
 	argv           []string
 	argvCut        bool
+	unknown        taskwatch.Fields // of the fields above
 }
 
-func programOf(task *taskwatch.Task) program {
-	return program{task.Comm, task.Exe, task.Cwd, task.Argv, task.ArgvCut}
+const fieldsProgram = taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldCwd | taskwatch.FieldArgv
+
+func programOf(task *subject) program {
+	return program{task.Comm, task.Exe, task.Cwd, task.Argv, task.ArgvCut, task.unknown & fieldsProgram}
 }
 
-func (p program) set(task *taskwatch.Task) {
+func (p program) set(task *subject) {
 	task.Comm, task.Exe, task.Cwd = p.comm, p.exe, p.cwd
 	task.Argv, task.ArgvCut = p.argv, p.argvCut
+	task.unknown = task.unknown&^fieldsProgram | p.unknown
 }
 
 // executing handles the seccomp stop of an exec that a watcher may veto. The
 // watchers are asked where an LSM would be: once the file is found to be one
-// that may be executed, and before anybody knows whether it is a program.
+// that may be executed, and before anybody knows whether it is a program. Of a
+// script they are asked about its interpreter, too: two bytes would otherwise
+// run what was denied.
 func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 	q, ok := t.lookup(tr, info, name)
 	if !ok { // it will fail by itself
@@ -37,9 +44,11 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 		return
 	}
 	first := tr == t.command && !t.started
-	if errno := t.askExec(tr.task, q.program, q.missing, first, false); errno != 0 {
-		t.refuse(tr, errno)
-		return
+	for _, p := range append([]program{q.program}, q.expect.interpreters...) {
+		if errno := t.askExec(tr.task, p, first, false); errno != 0 {
+			t.refuse(tr, errno)
+			return
+		}
 	}
 	tr.call = pendingCall{trap: trapExec, asked: true, expect: q.expect}
 	t.resume(tr, unix.PTRACE_CONT, 0) // if it fails, the next trapped call clears the mark
@@ -48,10 +57,10 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 // askExec asks the watchers about a program that a task is going to run, or runs
 // and has not run an instruction of (late). It returns the error number to
 // refuse it with, or 0.
-func (t *tracer) askExec(task *taskwatch.Task, next program, missing taskwatch.Fields, first, late bool) unix.Errno {
+func (t *tracer) askExec(task *subject, next program, first, late bool) unix.Errno {
 	old := programOf(task)
 	next.set(task)
-	ev := t.execEvent(task, old, missing, first)
+	ev := t.execEvent(task, old, first)
 	ev.Late = late
 	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
 	old.set(task)
@@ -60,11 +69,10 @@ func (t *tracer) askExec(task *taskwatch.Task, next program, missing taskwatch.F
 
 // execEvent returns the event of an exec. The command's first one replaces the
 // shim, which is nobody's business.
-func (t *tracer) execEvent(task *taskwatch.Task, old program, missing taskwatch.Fields, first bool) *taskwatch.Event {
+func (t *tracer) execEvent(task *subject, old program, first bool) *taskwatch.Event {
 	ev := t.event(taskwatch.Exec, task, 0)
 	ev.OldExe = old.exe
-	ev.Missing |= missing
-	if first {
+	if first || old.unknown.Has(taskwatch.FieldExe) {
 		ev.Missing |= taskwatch.FieldOldExe
 	}
 	return ev
@@ -92,19 +100,20 @@ func (t *tracer) execed(tr *tracee) {
 
 	task := tr.task
 	old := programOf(task)
-	next, uid, gid, missing := t.program(tr)
-	if t.vetoes.Has(taskwatch.Exec) && !(asked && t.fits(tr, expect, next.argv, missing)) {
-		if t.askExec(task, next, missing, first, true) != 0 {
+	next, uid, gid, idsKnown := t.program(tr)
+	if t.vetoes.Has(taskwatch.Exec) && !(asked && t.fits(tr, expect, next)) {
+		if t.askExec(task, next, first, true) != 0 {
 			t.killLate(tr)
 			return
 		}
 		asked = true
 	}
-	if missing&taskwatch.FieldUID == 0 {
+	task.know(taskwatch.FieldUID|taskwatch.FieldGID, idsKnown)
+	if idsKnown {
 		if first {
 			task.UID, task.GID = uid, gid
 		}
-		t.idsChanged(tr, uid, gid, taskwatch.CauseExec, false)
+		t.idsChanged(tr, uid, gid, t.causeAtExec(tr, uid, gid), false)
 	}
 	next.set(task)
 	t.setIDFile(tr)
@@ -112,7 +121,7 @@ func (t *tracer) execed(tr *tracee) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
-	ev := t.execEvent(task, old, missing, first)
+	ev := t.execEvent(task, old, first)
 	t.count(ev)
 	if asked {
 		_ = t.feed.NotifyAfter(ev) // observers only: reported, refuses nothing
@@ -124,7 +133,7 @@ func (t *tracer) execed(tr *tracee) {
 }
 
 // fits reports whether what runs is what the watchers were asked about.
-func (t *tracer) fits(tr *tracee, expect expected, argv []string, missing taskwatch.Fields) bool {
+func (t *tracer) fits(tr *tracee, expect expected, next program) bool {
 	if !expect.known {
 		return false
 	}
@@ -132,21 +141,34 @@ func (t *tracer) fits(tr *tracee, expect expected, argv []string, missing taskwa
 	if err := unix.Stat("/proc/"+strconv.Itoa(tr.tid)+"/exe", &st); err != nil {
 		return expect.unreadable // the answer about that file stands
 	}
-	if idOf(&st) != expect.file || missing&taskwatch.FieldArgv != 0 {
+	if idOf(&st) != expect.file || next.unknown.Has(taskwatch.FieldArgv) {
 		return false
 	}
 	if len(expect.argv) == 0 { // newer kernels add an empty one
-		return len(argv) == 0 || len(argv) == 1 && argv[0] == ""
+		return len(next.argv) == 0 || len(next.argv) == 1 && next.argv[0] == ""
 	}
-	return slices.Equal(argv, expect.argv)
+	return slices.Equal(next.argv, expect.argv)
 }
 
-// killLate kills a tracee in its event stop. It does not run on.
+// killLate kills a tracee in the event stop of its exec, so that no instruction
+// of its program runs.
 func (t *tracer) killLate(tr *tracee) {
-	if unix.Kill(tr.proc.pid, unix.SIGKILL) == nil || sys.PtraceKill(tr.tid) == nil {
+	if unix.Kill(tr.proc.pid, unix.SIGKILL) == nil {
 		return
 	}
-	t.fail(fmt.Errorf("ptrace: a program was refused in process %d, which cannot be killed", tr.proc.pid))
+	if err := crash(tr.tid); err != nil && !errors.Is(err, unix.ESRCH) {
+		t.fail(fmt.Errorf("ptrace: a program was refused in process %d, which cannot be killed: %w", tr.proc.pid, err))
+	}
+}
+
+// crash ends a tracee, in the event stop of its exec, to which this process may
+// send no signals: it goes on where nothing can be run. A new program has no
+// handler for the signal that follows, and cannot ignore it.
+func crash(tid int) error {
+	if err := changeRegs(tid, setNowhere); err != nil {
+		return err
+	}
+	return sys.PtraceKill(tid) // which before Linux 5.19 only lets it go on
 }
 
 // takeOver makes the task that had the given tid the first one of its
@@ -175,17 +197,16 @@ func (t *tracer) takeOver(leader *tracee, former int) *tracee {
 	return tr
 }
 
-// program reads what a task runs since its exec, and names what it could not
-// read.
-func (t *tracer) program(tr *tracee) (p program, uid, gid taskwatch.IDs, missing taskwatch.Fields) {
+// program reads what a task runs since its exec, and its ids, and names what it
+// could not read.
+func (t *tracer) program(tr *tracee) (p program, uid, gid taskwatch.IDs, idsKnown bool) {
 	pid := tr.proc.pid
 	var err error
 	if p.exe, err = t.proc.Exe(pid); err != nil {
-		missing |= taskwatch.FieldExe
+		p.unknown |= taskwatch.FieldExe
 	}
-	p.exe = t.inRoot(tr.tid, p.exe)
-	if p.cwd, err = t.cwd(pid); err != nil {
-		missing |= taskwatch.FieldCwd
+	if p.cwd, err = t.proc.Cwd(pid); err != nil {
+		p.unknown |= taskwatch.FieldCwd
 	}
 	var img image
 	regs, err := syscallAt(tr.tid)
@@ -195,19 +216,20 @@ func (t *tracer) program(tr *tracee) (p program, uid, gid taskwatch.IDs, missing
 	}
 	if p.argv = img.argv; !ok {
 		if p.argv, err = t.proc.Cmdline(pid); err != nil {
-			missing |= taskwatch.FieldArgv
+			p.unknown |= taskwatch.FieldArgv
 		}
 	}
 	p.comm = commOf(img.execfn)
 	if ok && p.comm != "" && !tr.proc.userNS {
-		return p, img.uid, img.gid, missing
+		return p, img.uid, img.gid, true
 	}
 	status, err := t.proc.Status(pid, tr.tid)
 	if err != nil {
-		return p, uid, gid, missing | taskwatch.FieldComm | taskwatch.FieldUID | taskwatch.FieldGID
+		p.unknown |= taskwatch.FieldComm
+		return p, uid, gid, false
 	}
 	p.comm = status.Comm
-	return p, status.UID, status.GID, missing
+	return p, status.UID, status.GID, true
 }
 
 // setIDFile tells the user, who sees only what the program makes of it, that

@@ -14,6 +14,8 @@ func (t *tracer) exiting(tr *tracee) {
 		if err := t.parentFirst(tr); err != nil {
 			t.fail(err)
 		}
+		t.compareIDs(tr)
+		t.strays(tr)
 		t.inspect(tr)
 		if tr.ending = t.ends(tr); tr.ending {
 			tr.code = code // told in died, behind its threads' exits
@@ -133,7 +135,7 @@ func (t *tracer) processEnded(tr *tracee) {
 }
 
 // freed delivers the last event of a task.
-func (t *tracer) freed(task *taskwatch.Task, code uint64, inferred bool) {
+func (t *tracer) freed(task *subject, code uint64, inferred bool) {
 	ev := t.event(taskwatch.Free, task, code)
 	ev.Inferred = inferred
 	if task.StartNS != 0 {

@@ -13,11 +13,15 @@ import (
 type trapSet uint32
 
 const (
-	trapSetID  trapSet = 1 << iota // the calls that change user and group ids
-	trapPtrace                     // ptrace itself, which cannot work
-	trapUserNS                     // the calls that change the user namespace, and with it what ids mean
-	trapClone                      // fork and its kin, for a veto
-	trapExec                       // execve and execveat, for a veto
+	trapSetID    trapSet = 1 << iota // the calls that change user and group ids
+	trapPtrace                       // ptrace itself, which cannot work
+	trapUserNS                       // the calls that change the user namespace, and with it what ids mean
+	trapClone                        // fork and its kin, for a veto
+	trapExec                         // execve and execveat, for a veto
+	trapUntraced                     // forks whose child would not be traced: clone with the flag for it, any clone3
+	trapSeccomp                      // seccomp itself, which can keep other calls from stopping
+
+	allTraps = 1<<iota - 1
 )
 
 // trapNames lists the system calls of each family. Not every architecture
@@ -29,8 +33,11 @@ var trapNames = map[trapSet][]string{
 	},
 	trapPtrace: {"ptrace"},
 	trapUserNS: {"unshare", "setns"},
-	trapClone:  {"fork", "vfork", "clone", "clone3"},
+	trapClone:  {"fork", "vfork", "clone"},
 	trapExec:   {"execve", "execveat"},
+	// Its flags are in memory, where a filter cannot look.
+	trapUntraced: {"clone3"},
+	trapSeccomp:  {"seccomp"},
 }
 
 // x32Bit marks the calls of the x32 ABI, which otherwise look like those of
@@ -62,34 +69,51 @@ func syscallName(auditArch uint32, nr uint64) string {
 }
 
 // filter assembles a seccomp filter that traps the given families on every
-// architecture this kernel can run programs of, and allows everything else.
+// architecture this kernel can run programs of, with a mark by which its traps
+// are known, and allows everything else.
 // (elastic/go-seccomp-bpf knows the numbers, but its policies cover one
 // architecture.)
-func filter(traps trapSet) ([]unix.SockFilter, error) {
+func filter(traps trapSet, mark uint16) ([]unix.SockFilter, error) {
 	const (
 		offsetNr   = 0 // of struct seccomp_data
 		offsetArch = 4
+		offsetArg0 = 16 // its lower half
 		sizeWord   = 4
 	)
 	prog := []bpf.Instruction{bpf.LoadAbsolute{Off: offsetArch, Size: sizeWord}}
 	for _, a := range architectures {
-		numbers := trapNumbers(a, traps)
+		abis := []*seccomp.Info{a}
 		if a == seccomp.X86_64 {
-			numbers = append(numbers, trapNumbers(seccomp.X32, traps)...)
+			abis = append(abis, seccomp.X32)
 		}
-		if len(numbers)+2 > 255 {
-			return nil, fmt.Errorf("%d system calls of %s are more than a jump can span", len(numbers), a.Name)
+		var numbers, clones []uint32
+		for _, abi := range abis {
+			numbers = append(numbers, trapNumbers(abi, traps)...)
+			if traps&trapUntraced != 0 && traps&trapClone == 0 {
+				clones = append(clones, uint32(abi.SyscallNames["clone"]|abi.SeccompMask))
+			}
 		}
-		// Past this architecture's block: the load, the comparisons, two returns.
+		n := len(numbers) + len(clones)
+		if n+6 > 255 {
+			return nil, fmt.Errorf("%d system calls of %s are more than a jump can span", n, a.Name)
+		}
+		// Past this architecture's block: the load, the comparisons, and five
+		// instructions below.
 		prog = append(prog,
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.ID), SkipTrue: uint8(len(numbers) + 3)},
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.ID), SkipTrue: uint8(n + 6)},
 			bpf.LoadAbsolute{Off: offsetNr, Size: sizeWord})
 		for i, nr := range numbers {
-			prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(len(numbers) - i)})
+			prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(n + 3 - i)})
+		}
+		for i, nr := range clones {
+			prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(len(clones) - i)})
 		}
 		prog = append(prog,
 			bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
-			bpf.RetConstant{Val: unix.SECCOMP_RET_TRACE})
+			bpf.LoadAbsolute{Off: offsetArg0, Size: sizeWord},
+			bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: unix.CLONE_UNTRACED, SkipTrue: 1},
+			bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
+			bpf.RetConstant{Val: unix.SECCOMP_RET_TRACE | uint32(mark)})
 	}
 	prog = append(prog, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW})
 

@@ -11,7 +11,7 @@ import (
 
 // verdict runs a filter in user space. (Package bpf reads big-endian packets
 // where seccomp has native words, so the words are laid out for the former.)
-func verdict(t *testing.T, prog []unix.SockFilter, arch uint32, nr uint32) uint32 {
+func verdict(t *testing.T, prog []unix.SockFilter, arch, nr, arg uint32) uint32 {
 	t.Helper()
 	raw := make([]bpf.RawInstruction, len(prog))
 	for i, f := range prog {
@@ -28,6 +28,7 @@ func verdict(t *testing.T, prog []unix.SockFilter, arch uint32, nr uint32) uint3
 	var data [64]byte
 	binary.BigEndian.PutUint32(data[0:], nr)
 	binary.BigEndian.PutUint32(data[4:], arch)
+	binary.BigEndian.PutUint32(data[16:], arg)
 	got, err := vm.Run(data[:])
 	if err != nil {
 		t.Fatal(err)
@@ -42,21 +43,25 @@ func TestFilter(t *testing.T) {
 	if architectures[0] == seccomp.X86_64 {
 		archs = append(archs[:len(archs):len(archs)], seccomp.X32)
 	}
-	for _, traps := range []trapSet{0, trapSetID, trapSetID | trapPtrace | trapUserNS, trapClone, trapExec, 1<<5 - 1} {
-		prog, err := filter(traps)
+	for _, traps := range []trapSet{0, trapSetID, trapSetID | trapPtrace | trapUserNS, trapClone, trapExec, trapUntraced, trapUntraced | trapClone, allTraps} {
+		const mark = 0x1234
+		prog, err := filter(traps, mark)
 		if err != nil {
 			t.Fatal(err)
 		}
 		trapped := 0
 		for _, a := range archs {
 			for nr, name := range a.SyscallNumbers {
-				want := uint32(unix.SECCOMP_RET_ALLOW)
-				if trap := trapOf(name); trap != 0 && traps&trap != 0 {
-					want = unix.SECCOMP_RET_TRACE
-					trapped++
-				}
-				if got := verdict(t, prog, uint32(a.ID), uint32(nr|a.SeccompMask)); got != want {
-					t.Errorf("traps %b: %s %s (%d): verdict %#x, want %#x", traps, a.Name, name, nr, got, want)
+				for _, arg := range []uint32{0, ^uint32(unix.CLONE_UNTRACED), unix.CLONE_UNTRACED | unix.CLONE_VM} {
+					want := uint32(unix.SECCOMP_RET_ALLOW)
+					untraced := name == "clone" && arg&unix.CLONE_UNTRACED != 0 && traps&trapUntraced != 0
+					if untraced || traps&trapOf(name) != 0 {
+						want = unix.SECCOMP_RET_TRACE | mark
+						trapped++
+					}
+					if got := verdict(t, prog, uint32(a.ID), uint32(nr|a.SeccompMask), arg); got != want {
+						t.Errorf("traps %b: %s %s (%d) with %#x: verdict %#x, want %#x", traps, a.Name, name, nr, arg, got, want)
+					}
 				}
 				if got := syscallName(uint32(a.ID), uint64(nr|a.SeccompMask)); got != name {
 					t.Errorf("%s call %d is named %q, want %q", a.Name, nr, got, name)
@@ -66,7 +71,7 @@ func TestFilter(t *testing.T) {
 		if traps != 0 && trapped == 0 {
 			t.Errorf("traps %b: no call was trapped", traps)
 		}
-		if got := verdict(t, prog, 0xdead, 1); got != unix.SECCOMP_RET_ALLOW {
+		if got := verdict(t, prog, 0xdead, 1, 0); got != unix.SECCOMP_RET_ALLOW {
 			t.Errorf("traps %b: verdict %#x on a foreign architecture, want allow", traps, got)
 		}
 	}

@@ -1,6 +1,8 @@
 package ptrace
 
 import (
+	"strconv"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
@@ -45,9 +47,42 @@ func (t *tracer) ask(tr *tracee, kind taskwatch.Kind, st *procfs.Status, next ta
 
 // setID handles the return of a call that may have changed ids.
 func (t *tracer) setID(tr *tracee, asked bool) {
-	if st, err := t.proc.Status(tr.proc.pid, tr.tid); err == nil {
-		t.idsChanged(tr, st.UID, st.GID, taskwatch.CauseSyscall, asked)
+	st, err := t.proc.Status(tr.proc.pid, tr.tid)
+	if err != nil {
+		t.suspect = t.suspect || !procfs.Gone(err)
+		return
 	}
+	t.idsChanged(tr, st.UID, st.GID, taskwatch.CauseSyscall, asked)
+}
+
+// compareIDs delivers the changes of ids that no stop has announced.
+func (t *tracer) compareIDs(tr *tracee) {
+	if t.suspect && tr.task != nil && t.started && !tr.exited && !tr.ending {
+		t.setID(tr, false)
+	}
+}
+
+// causeAtExec tells whether ids that differ at an exec were changed by it, where
+// changes before may not have been seen: an exec never changes the real id, and
+// makes the effective one the owner's of a setuid file.
+func (t *tracer) causeAtExec(tr *tracee, uid, gid taskwatch.IDs) taskwatch.Cause {
+	if !t.suspect {
+		return taskwatch.CauseExec
+	}
+	var st unix.Stat_t
+	readable := unix.Stat("/proc/"+strconv.Itoa(tr.tid)+"/exe", &st) == nil
+	for _, ids := range []struct {
+		old, now taskwatch.IDs
+		bit      uint32
+		owner    uint32
+	}{{tr.task.UID, uid, unix.S_ISUID, st.Uid}, {tr.task.GID, gid, unix.S_ISGID, st.Gid}} {
+		const r, e = taskwatch.RealID, taskwatch.EffectiveID
+		own := readable && st.Mode&ids.bit != 0 && ids.owner == ids.now[e]
+		if ids.now[r] != ids.old[r] || ids.now[e] != ids.old[e] && !own {
+			return taskwatch.CauseSyscall
+		}
+	}
+	return taskwatch.CauseExec
 }
 
 // idsChanged delivers uid and gid for what differs from the ids known so far.
@@ -56,7 +91,7 @@ func (t *tracer) idsChanged(tr *tracee, uid, gid taskwatch.IDs, cause taskwatch.
 	t.idChanged(taskwatch.GID, tr.task, &tr.task.GID, gid, cause, asked)
 }
 
-func (t *tracer) idChanged(k taskwatch.Kind, task *taskwatch.Task, ids *taskwatch.IDs, now taskwatch.IDs, cause taskwatch.Cause, asked bool) {
+func (t *tracer) idChanged(k taskwatch.Kind, task *subject, ids *taskwatch.IDs, now taskwatch.IDs, cause taskwatch.Cause, asked bool) {
 	old := *ids
 	if old == now {
 		return

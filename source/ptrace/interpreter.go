@@ -2,6 +2,7 @@ package ptrace
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,8 @@ type expected struct {
 	file       fileID
 	unreadable bool // no look at the file's running image is granted
 	argv       []string
+
+	interpreters []program // the programs that the kernel goes on to, the one that it maps last
 }
 
 // maxInterpreters is how often the kernel goes from a file to its interpreter
@@ -29,47 +32,57 @@ const maxInterpreters = 5
 // scriptHead is how much of a file the kernel looks at (BINPRM_BUF_SIZE).
 const scriptHead = 256
 
-// follow goes from the open file that was named, through the interpreters of
-// scripts, to the file that the kernel is going to map. Name is what the
-// kernel passes to the first interpreter.
-func (w *walker) follow(fd int, name string, argv []string) expected {
+// behind goes from the open file that was named, through the interpreters of
+// scripts and of binfmt_misc, to the file that the kernel is going to map.
+// Name is what the kernel passes to the first interpreter. Refused says that
+// the kernel finds no program there that the task may run.
+func (t *tracer) behind(w *walker, tr *tracee, fd int, name string, p program) (ex expected, refused bool) {
 	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return expected{}
+		return expected{}, false
 	}
 	defer func() { _ = unix.Close(fd) }()
 	for range maxInterpreters + 1 {
 		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-			return expected{}
+		if err := unix.Fstat(fd, &st); err != nil {
+			ex.known = false
+			return ex, false
 		}
-		ex := expected{known: true, file: idOf(&st), argv: argv}
+		ex.known, ex.file, ex.argv = true, idOf(&st), p.argv
 		head, err := readHead(fd)
 		if err != nil {
 			ex.unreadable = true
-			return ex
+			return ex, false
 		}
-		interpreter, arg, ok := parseScript(head)
+		next, ok := t.formats.interpreter(head, name)
 		if !ok {
-			return ex
+			interpreter, arg, ok := parseScript(head)
+			if !ok {
+				return ex, false
+			}
+			next = scriptFormat(interpreter, arg)
 		}
-		next := []string{interpreter}
-		if arg != "" {
-			next = append(next, arg)
+		p.argv = next.argv(name, p.argv)
+		name = next.interpreter
+		from := -1
+		if next.elsewhere { // opened when it was registered
+			from, err = openPath(unix.AT_FDCWD, name, 0)
+		} else {
+			from, err = w.walk(w.cwd, name, false)
 		}
-		next = append(next, name)
-		if len(argv) > 1 {
-			next = append(next, argv[1:]...)
-		}
-		argv, name = next, interpreter
-		from, err := w.walk(w.cwd, interpreter, false)
 		if err != nil {
-			return expected{}
+			ex.known = false
+			return ex, t.refusesFile(tr, err)
 		}
 		_ = unix.Close(fd)
 		fd = from
+		if p.exe, err = t.runnable(tr, fd); err != nil {
+			ex.known = false
+			return ex, !errors.Is(err, errUnknown)
+		}
+		ex.interpreters = append(ex.interpreters, p)
 	}
-	return expected{} // the kernel is going to refuse it
+	return ex, true // too many for the kernel
 }
 
 func readHead(fd int) ([]byte, error) {

@@ -16,8 +16,7 @@ import (
 // question is what watchers are asked about an exec that has not begun.
 type question struct {
 	program
-	missing taskwatch.Fields // what could not be found out
-	expect  expected
+	expect expected
 }
 
 // lookup finds out what an exec that has not begun is going to run. It
@@ -41,14 +40,14 @@ func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (questio
 		if refusedByKernel(err) {
 			return question{}, false
 		}
-		q.missing |= taskwatch.FieldArgv
+		q.unknown |= taskwatch.FieldArgv
 	}
-	if q.cwd, err = t.cwd(tr.tid); err != nil {
-		q.missing |= taskwatch.FieldCwd
+	if q.cwd, err = t.proc.Cwd(tr.tid); err != nil {
+		q.unknown |= taskwatch.FieldCwd
 	}
 	file, err := readString(tr.tid, args[0])
 	if err != nil {
-		q.missing |= taskwatch.FieldExe | taskwatch.FieldComm
+		q.unknown |= taskwatch.FieldExe | taskwatch.FieldComm
 		return q, !refusedByKernel(err)
 	}
 	err = t.executable(tr, &q, dirfd, file, flags)
@@ -56,7 +55,7 @@ func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (questio
 	case err == nil:
 		return q, true
 	case errors.Is(err, errUnknown):
-		q.missing |= taskwatch.FieldExe | taskwatch.FieldComm
+		q.unknown |= taskwatch.FieldExe | taskwatch.FieldComm
 		return q, true
 	}
 	return question{}, false
@@ -79,27 +78,15 @@ func (t *tracer) executable(tr *tracee, q *question, dirfd int, file string, fla
 	defer w.close()
 	fd, err := w.open(dirfd, file, flags)
 	if err != nil {
-		if errors.Is(err, unix.EACCES) && (t.root || tr.proc.userNS) {
+		if !t.refusesFile(tr, err) {
 			return errUnknown
 		}
 		return err
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return errUnknown
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		return unix.EACCES
-	}
-	self := "/proc/self/fd/" + strconv.Itoa(fd)
-	if err := unix.Access(self, unix.X_OK); err != nil && !tr.proc.userNS {
+	if q.exe, err = t.runnable(tr, fd); err != nil {
 		return err
 	}
-	if q.exe, err = readlink(self); err != nil {
-		return errUnknown
-	}
-	q.exe = t.inRoot(tr.tid, q.exe)
 	passed := file // what a script's interpreter gets (alloc_bprm in fs/exec.c)
 	switch {
 	case dirfd == unix.AT_FDCWD || strings.HasPrefix(file, "/"):
@@ -113,34 +100,46 @@ func (t *tracer) executable(tr *tracee, q *question, dirfd int, file string, fla
 	}
 	q.comm = path.Base(file)
 	q.comm = q.comm[:min(len(q.comm), maxComm)]
-	if q.missing&taskwatch.FieldArgv == 0 && !q.argvCut {
-		q.expect = w.follow(fd, passed, q.argv)
+	var refused bool
+	if q.expect, refused = t.behind(w, tr, fd, passed, q.program); refused {
+		// The file that was named may be executed, and the kernel finds out
+		// later; an LSM is asked before.
+		q.expect.interpreters = nil
+	}
+	if q.unknown.Has(taskwatch.FieldArgv) || q.argvCut {
+		q.expect.known = false
 	}
 	return nil
 }
 
-// cwd returns the working directory of a task, in the task's own root.
-func (t *tracer) cwd(tid int) (string, error) {
-	cwd, err := t.proc.Cwd(tid)
-	return t.inRoot(tid, cwd), err
+// refusesFile reports whether an error of the walk to a file is the kernel's
+// answer to the tracee as well, whose rights may be others than the tracer's.
+func (t *tracer) refusesFile(tr *tracee, err error) bool {
+	return !errors.Is(err, errUnknown) && !(errors.Is(err, unix.EACCES) && (t.root || tr.proc.userNS))
 }
 
-// inRoot makes a path that /proc has shown to the tracer one of the task's. A
-// file outside of the task's root keeps its path.
-func (t *tracer) inRoot(tid int, file string) string {
-	root, err := readlink("/proc/" + strconv.Itoa(tid) + "/root")
-	if err != nil || root == "/" {
-		return file
+// runnable returns the path of an open file, in the task's own root, if it is
+// one that the task may execute.
+func (t *tracer) runnable(tr *tracee, fd int) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", errUnknown
 	}
-	if rest, ok := strings.CutPrefix(file, root); ok {
-		if rest == "" {
-			return "/"
-		}
-		if rest[0] == '/' {
-			return rest
-		}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
+		return "", unix.EACCES
 	}
-	return file
+	self := "/proc/self/fd/" + strconv.Itoa(fd)
+	if err := unix.Access(self, unix.X_OK); err != nil && !tr.proc.userNS {
+		return "", err
+	}
+	file, err := readlink(self)
+	if err != nil {
+		return "", errUnknown
+	}
+	if file, err = t.proc.InRoot(tr.tid, file); err != nil {
+		return "", errUnknown
+	}
+	return file, nil
 }
 
 func readlink(name string) (string, error) {

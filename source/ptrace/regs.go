@@ -28,25 +28,44 @@ func syscallAt(tid int) (syscallRegs, error) {
 	if err != nil {
 		return syscallRegs{}, err
 	}
-	return decodeRegs(buf[:n])
+	regs, err := decodeRegs(buf[:n])
+	if err != nil || regs.word < 8 {
+		return regs, err
+	}
+	// A 64-bit program may call as a 32-bit one does (int $0x80), which the
+	// size of its registers does not tell.
+	var info sys.SyscallInfo
+	if err := sys.PtraceSyscallInfo(tid, &info); err != nil {
+		return syscallRegs{}, err
+	}
+	return regs.as(info.Arch, buf[:n]), nil
 }
 
-// refuse makes a tracee at a seccomp stop skip its system call and return
-// -errno from it.
-func refuse(tid int, errno unix.Errno) error {
+// changeRegs changes the registers of a stopped tracee.
+func changeRegs(tid int, change func(b []byte) error) error {
 	var buf [maxRegs]byte
 	n, err := sys.PtraceRegs(tid, buf[:])
 	if err != nil {
 		return err
 	}
-	if err := setResult(buf[:n], errno); err != nil {
+	if err := change(buf[:n]); err != nil {
 		return err
 	}
-	if err := sys.PtraceSetRegs(tid, buf[:n]); err != nil {
+	return sys.PtraceSetRegs(tid, buf[:n])
+}
+
+// refuse makes a tracee at a seccomp stop skip its system call and return
+// -errno from it.
+func refuse(tid int, errno unix.Errno) error {
+	if err := changeRegs(tid, func(b []byte) error { return setResult(b, errno) }); err != nil {
 		return err
 	}
 	return skipSyscall(tid)
 }
+
+// nowhere is an address in the last page, which belongs to the kernel; so does
+// what 32 bits hold of it in a 32-bit program.
+const nowhere uint64 = 0xfffffffffffff000
 
 func errRegs(n int) error {
 	return fmt.Errorf("ptrace: a register set of %d bytes is of no known architecture", n)

@@ -30,6 +30,37 @@ func decodeRegs(b []byte) (syscallRegs, error) {
 	return syscallRegs{}, errRegs(len(b))
 }
 
+// as gives what the registers of a 64-bit program say about a system call of
+// another architecture, of which it has none.
+func (r syscallRegs) as(uint32, []byte) syscallRegs { return r }
+
+// setArgument sets the first argument of a system call that is about to begin.
+func setArgument(b []byte, _ uint32, value uint64) error {
+	switch len(b) {
+	case sizeRegs64:
+		binary.LittleEndian.PutUint64(b, value)
+	case sizeRegs32:
+		binary.LittleEndian.PutUint32(b, uint32(value))
+	default:
+		return errRegs(len(b))
+	}
+	return nil
+}
+
+// setNowhere has a program go on where no program can have anything.
+func setNowhere(b []byte) error {
+	const pc64, pc32 = 32, 15
+	switch len(b) {
+	case sizeRegs64:
+		binary.LittleEndian.PutUint64(b[pc64*8:], nowhere)
+	case sizeRegs32:
+		binary.LittleEndian.PutUint32(b[pc32*4:], uint32(nowhere&0xffffffff))
+	default:
+		return errRegs(len(b))
+	}
+	return nil
+}
+
 // setResult puts -errno where the skipped call returns its result.
 func setResult(b []byte, errno unix.Errno) error {
 	switch len(b) {

@@ -35,8 +35,9 @@ func init() {
 }
 
 // shimArgs is the command line of the shim.
-func shimArgs(traps trapSet, path string, argv []string) []string {
-	return append([]string{shimName, strconv.FormatUint(uint64(traps), 16), path}, argv...)
+func shimArgs(traps trapSet, mark uint16, path string, argv []string) []string {
+	filter := strconv.FormatUint(uint64(traps)<<16|uint64(mark), 16)
+	return append([]string{shimName, filter, path}, argv...)
 }
 
 func shim(args []string) int {
@@ -44,9 +45,9 @@ func shim(args []string) int {
 		fmt.Fprintf(os.Stderr, "%s: this name is reserved for the first stage of a traced command\n", shimName)
 		return shimFailed
 	}
-	traps, err := strconv.ParseUint(args[0], 16, 32)
+	filter, err := strconv.ParseUint(args[0], 16, 32)
 	if err == nil {
-		err = prepare(trapSet(traps))
+		err = prepare(trapSet(filter>>16), uint16(filter))
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "taskwatch: cannot prepare the command: %v\n", err)
@@ -61,7 +62,7 @@ func shim(args []string) int {
 }
 
 // prepare waits for the tracer and makes the process what the command expects.
-func prepare(traps trapSet) error {
+func prepare(traps trapSet, mark uint16) error {
 	if err := unix.Kill(unix.Getpid(), unix.SIGSTOP); err != nil {
 		return fmt.Errorf("stop for the tracer: %w", err)
 	}
@@ -73,7 +74,7 @@ func prepare(traps trapSet) error {
 	if traps == 0 {
 		return nil
 	}
-	prog, err := filter(traps)
+	prog, err := filter(traps, mark)
 	if err != nil {
 		return fmt.Errorf("assemble the seccomp filter: %w", err)
 	}

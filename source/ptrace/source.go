@@ -91,7 +91,11 @@ func (s *Source) Capabilities() source.Capabilities {
 		e.Delivered = true
 		e.Hook = hooks[k]
 		e.Missing = alwaysMissing
-		e.Why = noCgroup
+		e.MayMiss = mayMiss & taskwatch.FieldsOf(taskwatch.Kind(k))
+		if k := taskwatch.Kind(k); k != taskwatch.Init && k != taskwatch.Clone {
+			e.MayMiss &^= taskwatch.FieldVal
+		}
+		e.Why = noCgroup + "; " + closed
 		if taskwatch.Kind(k).Vetoable() {
 			e.Veto = haveSeccomp()
 			if !e.Veto {
@@ -99,9 +103,9 @@ func (s *Source) Capabilities() source.Capabilities {
 			}
 		}
 	}
-	c.Events[taskwatch.Exec].MayMiss = taskwatch.FieldOldExe
+	c.Events[taskwatch.Exec].MayMiss |= taskwatch.FieldOldExe
 	c.Events[taskwatch.Exec].Why += "; the command's own first exec replaces nothing of its"
-	c.Events[taskwatch.Exit].MayMiss = taskwatch.FieldsRusage
+	c.Events[taskwatch.Exit].MayMiss |= taskwatch.FieldsRusage
 	c.Events[taskwatch.Exit].Why += "; of a thread other than its process's first only CPU time and faults are known, of a thread ended by another's exec nothing, and of a process ended while its threads forked not the memory"
 	for _, k := range []taskwatch.Kind{taskwatch.UID, taskwatch.GID} {
 		// Without the filter only ids that change in an exec are seen: less
@@ -126,6 +130,13 @@ var hooks = [taskwatch.NumKinds]string{
 const alwaysMissing = taskwatch.FieldCgroup
 
 const noCgroup = "ptrace does not show moves between cgroups"
+
+// mayMiss is what is not known of a process that the tracer may not look at, and
+// of a task whose creator was killed before it could say what it had created.
+const mayMiss = taskwatch.FieldVal | taskwatch.FieldParentID | taskwatch.FieldPID | taskwatch.FieldPPID |
+	fieldsProgram | taskwatch.FieldUID | taskwatch.FieldGID
+
+const closed = "a process that an ordinary user may not look at shows no program, and a task whose creator was killed at its birth no origin"
 
 const noSeccomp = "the kernel is built without CONFIG_SECCOMP_FILTER"
 

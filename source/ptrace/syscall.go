@@ -1,6 +1,8 @@
 package ptrace
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/sys"
@@ -12,10 +14,17 @@ func (t *tracer) trapped(tr *tracee) {
 	tr.call = pendingCall{}
 	var info sys.SyscallInfo
 	if err := sys.PtraceSyscallInfo(tr.tid, &info); err != nil || info.Op != unix.PTRACE_SYSCALL_INFO_SECCOMP {
+		t.suspect = t.suspect || !errors.Is(err, unix.ESRCH)
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
 	name := syscallName(info.Arch, info.Nr)
+	if !t.trapsCall(&info, name) {
+		// A filter of the program's own has trapped it, for a tracer that
+		// there is not.
+		t.refuse(tr, unix.ENOSYS)
+		return
+	}
 	if tr.task == nil {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
@@ -23,12 +32,14 @@ func (t *tracer) trapped(tr *tracee) {
 	switch trapOf(name) {
 	case trapSetID:
 		t.settingID(tr, &info, name)
-	case trapClone:
-		t.forking(tr, syscallRegs{arch: info.Arch, nr: info.Nr, args: [2]uint64{info.Args[0], info.Args[1]}})
+	case trapClone, trapUntraced:
+		t.forking(tr, &info)
 	case trapExec:
 		t.executing(tr, &info, name)
 	case trapPtrace:
 		t.tracing(tr, &info)
+	case trapSeccomp:
+		t.filtering(tr, &info)
 	case trapUserNS:
 		tr.proc.userNS = true // if not now, then it only costs a little
 		t.resume(tr, unix.PTRACE_CONT, 0)
@@ -37,13 +48,35 @@ func (t *tracer) trapped(tr *tracee) {
 	}
 }
 
+// trapsCall reports whether a stop is one of the tree's own filter.
+func (t *tracer) trapsCall(info *sys.SyscallInfo, name string) bool {
+	trap := trapOf(name)
+	if name == "clone" && info.Args[0]&unix.CLONE_UNTRACED != 0 {
+		trap |= trapUntraced
+	}
+	return info.Data == uint32(t.mark) && t.traps&trap != 0
+}
+
+// filtering notes when a program installs a filter with a listener: what that
+// lets go on does not stop (its verdict outranks that of the tree's filter).
+func (t *tracer) filtering(tr *tracee, info *sys.SyscallInfo) {
+	if info.Args[0] == unix.SECCOMP_SET_MODE_FILTER && info.Args[1]&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
+		t.suspect = true
+		t.watchExit(tr)
+	}
+	t.resume(tr, unix.PTRACE_CONT, 0)
+}
+
 // returned handles the end of a trapped system call.
 func (t *tracer) returned(tr *tracee) {
 	call := tr.call
 	tr.call = pendingCall{}
 	switch call.trap {
 	case trapClone:
-		if call.child != nil {
+		var r sys.SyscallResult
+		if sys.PtraceSyscallResult(tr.tid, &r) == nil && r.Value > 0 {
+			t.untraced(tr, call.child)
+		} else if call.child != nil {
 			t.freed(call.child, 0, false)
 		}
 	case trapSetID:

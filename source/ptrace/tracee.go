@@ -12,7 +12,7 @@ import (
 // tracee is a task under supervision.
 type tracee struct {
 	tid  int
-	task *taskwatch.Task // nil for the shim's own threads, of which nobody hears
+	task *subject // nil for the shim's own threads, of which nobody hears
 	proc *process
 
 	resumedNS    int64  // CLOCK_MONOTONIC when it last ran on
@@ -28,6 +28,21 @@ type tracee struct {
 	call pendingCall
 }
 
+// subject is a task as its events show it.
+type subject struct {
+	taskwatch.Task
+	unknown taskwatch.Fields // what could not be found out about it, or about the task it has that from
+}
+
+// know notes whether fields of the task are known.
+func (s *subject) know(f taskwatch.Fields, known bool) {
+	if known {
+		s.unknown &^= f
+	} else {
+		s.unknown |= f
+	}
+}
+
 // process is a thread group under supervision.
 type process struct {
 	pid      int
@@ -40,9 +55,10 @@ type process struct {
 
 // pendingCall is a trapped system call on its way.
 type pendingCall struct {
-	trap  trapSet         // 0 when there is none
-	child *taskwatch.Task // trapClone: the task of the init event, until its clone event
-	asked bool            // trapExec, trapSetID: the watchers that may veto have been called
+	trap  trapSet  // 0 when there is none
+	birth birth    // trapClone: what it is going to create
+	child *subject // trapClone: the task of the init event, until its clone event
+	asked bool     // trapExec, trapSetID: the watchers that may veto have been called
 
 	expect expected // trapExec: what they were asked about
 }

@@ -23,7 +23,12 @@ type tracer struct {
 	src    *Source
 	feed   *taskwatch.Feed
 	traps  trapSet // fixed when the filter is installed
+	mark   uint16  // by which the filter's stops are known: programs can have filters of their own
 	vetoes taskwatch.Kinds
+
+	// suspect says that changes of ids, or new tasks, may have come without a
+	// stop: they are looked for wherever a task stops.
+	suspect bool
 
 	tracees map[int]*tracee // by tid
 	idle    bool            // the last wait was long
@@ -44,6 +49,8 @@ type tracer struct {
 	clock  clock
 	proc   procfs.Reader
 	stack  stackReader
+
+	formats formats // of binfmt_misc
 }
 
 func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
@@ -60,7 +67,8 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 	if haveSeccomp() {
 		t.vetoes = t.feed.DenyKinds()
 		t.feed.Deny, t.feed.DryRun = taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID), s.cfg.DryRun
-		t.traps = trapSetID | trapPtrace | trapUserNS
+		t.traps = trapSetID | trapPtrace | trapUserNS | trapUntraced | trapSeccomp
+		t.mark = uint16(1 + rand.UintN(1<<16-1))
 		if t.vetoes.Has(taskwatch.Init) {
 			t.traps |= trapClone
 		}
@@ -90,7 +98,7 @@ func (t *tracer) start() error {
 	if err != nil {
 		return &StartError{cfg.Path, err}
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", shimArgs(t.traps, path, cfg.Argv), &syscall.ProcAttr{
+	pid, err := syscall.ForkExec("/proc/self/exe", shimArgs(t.traps, t.mark, path, cfg.Argv), &syscall.ProcAttr{
 		Dir:   cfg.Dir,
 		Env:   cfg.Env,
 		Files: []uintptr{cfg.Stdin.Fd(), cfg.Stdout.Fd(), cfg.Stderr.Fd()},
@@ -143,7 +151,7 @@ func (t *tracer) seize(pid int) error {
 }
 
 // describe fills in what is known of the command's task before its exec.
-func (t *tracer) describe(task *taskwatch.Task) error {
+func (t *tracer) describe(task *subject) error {
 	stat, err := t.proc.Stat(task.PID, task.TID)
 	if err != nil {
 		return fmt.Errorf("ptrace: is /proc mounted? %w", err)
@@ -157,9 +165,9 @@ func (t *tracer) describe(task *taskwatch.Task) error {
 	return nil
 }
 
-func (t *tracer) newTask() *taskwatch.Task {
+func (t *tracer) newTask() *subject {
 	t.tasks++
-	return &taskwatch.Task{ID: taskwatch.TaskID{Run: t.run, N: t.tasks}}
+	return &subject{Task: taskwatch.Task{ID: taskwatch.TaskID{Run: t.run, N: t.tasks}}}
 }
 
 func (t *tracer) add(tr *tracee) {
@@ -269,6 +277,7 @@ func (t *tracer) take(report sys.Report) error {
 	if err := t.parentFirst(tr); err != nil {
 		return err
 	}
+	t.compareIDs(tr)
 	t.inspect(tr) // there is nothing left to read once it is reaped
 	var status unix.WaitStatus
 	var rusage unix.Rusage
@@ -373,13 +382,13 @@ func (t *tracer) fail(err error) {
 	t.src.kill()
 }
 
-// event starts a new event of tr.
-func (t *tracer) event(k taskwatch.Kind, task *taskwatch.Task, val uint64) *taskwatch.Event {
+// event starts a new event of a task.
+func (t *tracer) event(k taskwatch.Kind, task *subject, val uint64) *taskwatch.Event {
 	t.ev = taskwatch.Event{}
-	t.ev.Kind, t.ev.Val, t.ev.Task, t.ev.Source = k, val, task, Name
+	t.ev.Kind, t.ev.Val, t.ev.Task, t.ev.Source = k, val, &task.Task, Name
 	t.ev.Time, t.ev.MonoNS = t.clock.now()
 	t.ev.Seq = t.seq + 1
-	t.ev.Missing = alwaysMissing
+	t.ev.Missing = alwaysMissing | task.unknown&taskwatch.FieldsOf(k)
 	return &t.ev
 }
 

@@ -1,7 +1,3 @@
-//go:build amd64 || arm64
-
-// The recordings are source/ptrace's, which is for these processors.
-
 package replay_test
 
 import (

@@ -15,18 +15,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -1274,6 +1279,7 @@ static int do_stdio(void)
 	}
 	mode_t mask = umask(0);
 	note("start.umask", mask);
+	note("start.nice", getpriority(PRIO_PROCESS, 0));
 	umask(mask);
 	note("start.leads_group", getpgrp() == getpid());
 	note("start.leads_session", getsid(0) == getpid());
@@ -1386,6 +1392,302 @@ static int do_try_ids(void)
 	return 0;
 }
 
+// Tasks that would get away.
+
+static int untraced_main(void *arg)
+{
+	struct maker *m = arg;
+	fact_clone(m->by, m->ppid, THREAD, KNOWN);
+	fact_exit(gettid(), 0, GOES_ON);
+	m->tid = gettid();
+	syscall(SYS_exit, 0);
+	return 0;
+}
+
+// do_untraced makes tasks that ask not to be traced, in every way there is.
+static int do_untraced(void)
+{
+	for (int i = 0; i < 4; i++) {
+		pid_t by = gettid(), ppid = getpid(), pid;
+		struct clone_args args = { .flags = CLONE_UNTRACED, .exit_signal = SIGCHLD };
+		if (i == 2) {
+			struct maker m = { by, getppid(), 0 };
+			char *stack = malloc(256 << 10);
+			pid = clone(untraced_main, stack + (256 << 10), THREAD | CLONE_UNTRACED, &m);
+			if (pid < 0)
+				die("clone");
+			while (syscall(SYS_tgkill, ppid, pid, 0) == 0)
+				usleep(100);
+			continue;
+		}
+		pid = i % 2 ? clone3(&args) : syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
+		if (pid < 0)
+			die("clone");
+		if (pid == 0) {
+			fact_clone(by, ppid, 0, KNOWN);
+			if (i == 3)
+				exec_true(true_argv);
+			leave(i);
+		}
+		note("untraced.status", reap(pid));
+	}
+	return 0;
+}
+
+// three makes three threads, a child, and a child that runs a program.
+static void three(void)
+{
+	struct member m[3];
+	for (int i = 0; i < 3; i++) {
+		m[i] = (struct member){ .by = gettid(), .code = i };
+		if ((errno = pthread_create(&m[i].thread, NULL, member_main, &m[i])))
+			die("pthread_create");
+	}
+	for (int i = 0; i < 3; i++)
+		joined(m[i].thread, &m[i].tid);
+	for (int i = 0; i < 2; i++) {
+		pid_t pid = forked();
+		if (pid == 0 && i == 0)
+			leave(4);
+		if (pid == 0)
+			exec_true(true_argv);
+		note("three.status", reap(pid));
+	}
+}
+
+// do_nodump keeps everybody but root from looking at it.
+static int do_nodump(void)
+{
+	if (prctl(PR_SET_DUMPABLE, 0))
+		die("prctl");
+	three();
+	return 7;
+}
+
+// do_closed runs a program that may be executed and not read, which closes the
+// process like do_nodump.
+static int do_closed(void)
+{
+	copy_self("closed", -1, -1, 0111);
+	pid_t pid = forked();
+	if (pid == 0) {
+		execve("./closed", true_argv, environment("closed-body", 0, 0, 0));
+		die("execve");
+	}
+	note("closed.status", reap(pid));
+	return 0;
+}
+
+static int do_closed_body(void)
+{
+	three();
+	return 7;
+}
+
+// do_roots runs programs under a root of their own, by chroot and by pivot_root.
+// What they find there is what everybody finds, under other names.
+static int do_roots(void)
+{
+	for (int i = 0; i < 2; i++) {
+		pid_t pid = forked();
+		if (pid == 0) {
+			char **env = environment("true", 0, 0, 0);
+			if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mkdir("root", 0755) ||
+			    mount("/", "root", NULL, MS_BIND | MS_REC, NULL) || chdir("root"))
+				die("mount");
+			// There is no pivoting away from an initramfs.
+			if (i == 0 || syscall(SYS_pivot_root, ".", ".")) {
+				if (chroot("."))
+					die("chroot");
+			} else if (umount2(".", MNT_DETACH)) {
+				die("umount");
+			}
+			if (chdir("/proc"))
+				die("chdir");
+			execve(self, true_argv, env);
+			die("execve");
+		}
+		note("roots.status", reap(pid));
+		if (rmdir("root"))
+			die("rmdir");
+	}
+	return 0;
+}
+
+// install adds a filter that answers one system call.
+static int install(int nr, unsigned answer, unsigned flags)
+{
+	struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, answer),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog p = { sizeof(f) / sizeof(*f), f };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		die("prctl");
+	int r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &p);
+	if (r < 0)
+		die("seccomp");
+	return r;
+}
+
+// do_own_filter has filters of its own, which ask for a tracer that there is
+// not, and answer otherwise.
+static int do_own_filter(void)
+{
+	static const unsigned values[] = { 0, 1, 5, 0xffff };
+	for (int i = 0; i < 4; i++) {
+		pid_t pid = forked();
+		if (pid == 0) {
+			char **env = environment("true", 0, 0, 0);
+			install(SYS_times, SECCOMP_RET_TRACE | values[i], 0);
+			install(SYS_execve, SECCOMP_RET_TRACE | values[i], 0);
+			install(SYS_clone, SECCOMP_RET_TRACE | values[i], 0);
+			install(SYS_setresuid, SECCOMP_RET_ERRNO | 13, 0);
+			note("own_filter.times", syscall(SYS_times, NULL) < 0 ? errno : 0);
+			note("own_filter.execve", execve(self, true_argv, env) < 0 ? errno : 0);
+			note("own_filter.clone", syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) < 0 ? errno : 0);
+			note("own_filter.setresuid", syscall(SYS_setresuid, -1, -1, -1) < 0 ? errno : 0);
+			leave(0);
+		}
+		note("own_filter.status", reap(pid));
+	}
+	return 0;
+}
+
+// do_listener has a filter with a listener, as container runtimes do, that lets
+// calls go on which change ids.
+static int do_listener(void)
+{
+	for (int i = 0; i < 4; i++) {
+		pid_t pid = forked();
+		if (pid != 0) {
+			note("listener.status", reap(pid));
+			continue;
+		}
+		int nr = i == 3 ? SYS_setgid : SYS_setuid;
+		int fd = install(nr, SECCOMP_RET_USER_NOTIF, SECCOMP_FILTER_FLAG_NEW_LISTENER);
+		pid_t child = forked();
+		if (child == 0) {
+			struct ids old = ids_of(gettid());
+			if (syscall(nr, A))
+				die("setuid");
+			fact_ids(gettid(), old, ids_of(gettid()), "syscall");
+			if (i == 1)
+				exec_true(true_argv);
+			if (i == 2) {
+				if (forked() == 0)
+					leave(2);
+				reap(-1);
+			}
+			leave(0);
+		}
+		struct seccomp_notif n;
+		memset(&n, 0, sizeof(n));
+		if (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &n))
+			die("receive");
+		struct seccomp_notif_resp r = { .id = n.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
+		if (ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &r))
+			die("send");
+		note("listener.child", reap(child));
+		leave(0);
+	}
+	return 0;
+}
+
+// do_siblings makes children of the command's own parent.
+static int do_siblings(int n)
+{
+	int said[2];
+	char c;
+	if (pipe2(said, O_CLOEXEC))
+		die("pipe");
+	for (int i = 0; i < n; i++) {
+		pid_t by = gettid(), ppid = getppid(), pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+		if (pid < 0)
+			die("clone");
+		if (pid == 0) {
+			fact_clone(by, ppid, CLONE_PARENT, ALL);
+			if (write(said[1], "x", 1) != 1)
+				die("write");
+			leave(6);
+		}
+		if (read(said[0], &c, 1) != 1) // else the command ends before it has reported itself
+			die("read");
+	}
+	return 0;
+}
+
+// System calls of i386, which a 64-bit program can make.
+
+#ifdef __x86_64__
+static long i386(long nr, long a, long b, long c)
+{
+	long r;
+	__asm__ volatile("int $0x80" : "=a"(r) : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(0L), "D"(0L)
+			 : "memory", "r8", "r9", "r10", "r11");
+	return r;
+}
+
+static unsigned low_string(char **at, const char *s)
+{
+	unsigned p = (uintptr_t)*at;
+	*at = stpcpy(*at, s) + 1;
+	return p;
+}
+
+static int do_i386(void)
+{
+	enum { I386_FORK = 2, I386_EXECVE = 11, I386_CLONE = 120, I386_SETUID32 = 213, I386_SETGID32 = 214, I386_CLONE3 = 435 };
+	char *low = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	if (low == MAP_FAILED)
+		die("mmap");
+	struct clone_args *args = (void *)low;
+	args->flags = CLONE_FS;
+	args->exit_signal = SIGCHLD;
+	for (int i = 0; i < 5; i++) {
+		static const u64 flags[] = { 0, CLONE_FS | CLONE_FILES, CLONE_FS, 0, 0 };
+		pid_t by = gettid(), ppid = getpid(), pid;
+		switch (i) {
+		case 1: pid = i386(I386_CLONE, flags[i] | SIGCHLD, 0, 0); break;
+		case 2: pid = i386(I386_CLONE3, (long)args, sizeof(*args), 0); break;
+		default: pid = i386(I386_FORK, 0, 0, 0);
+		}
+		if (pid < 0)
+			die("i386 fork");
+		if (pid != 0) {
+			note("i386.status", reap(pid));
+			continue;
+		}
+		fact_clone(by, ppid, flags[i], ALL);
+		if (i == 3) {
+			struct ids old = ids_of(gettid()), new;
+			if (i386(I386_SETGID32, A, 0, 0))
+				die("i386 setgid32");
+			fact_ids(gettid(), old, new = ids_of(gettid()), "syscall");
+			if (i386(I386_SETUID32, B, 0, 0))
+				die("i386 setuid32");
+			fact_ids(gettid(), new, ids_of(gettid()), "syscall");
+		}
+		if (i == 4) {
+			char *at = low + 8192, **env = environment("true", 0, 0, 0);
+			unsigned *argv32 = (void *)(low + 4096), *env32 = argv32 + 8, n;
+			for (n = 0; true_argv[n]; n++)
+				argv32[n] = low_string(&at, true_argv[n]);
+			for (n = 0; env[n]; n++)
+				env32[n] = low_string(&at, env[n]);
+			i386(I386_EXECVE, low_string(&at, self), (long)argv32, (long)env32);
+			die("i386 execve");
+		}
+		leave(i);
+	}
+	return 0;
+}
+#else
+static int do_i386(void) { die("no i386"); }
+#endif
+
 static _Noreturn void do_sleep(void)
 {
 	pid_t parent = getpid();
@@ -1450,6 +1752,15 @@ int main(int argc, char **argv)
 	CASE("try-init", do_try_init());
 	CASE("try-exec", do_try_exec());
 	CASE("try-ids", do_try_ids());
+	CASE("untraced", do_untraced());
+	CASE("nodump", do_nodump());
+	CASE("closed", do_closed());
+	CASE("closed-body", do_closed_body());
+	CASE("roots", do_roots());
+	CASE("own-filter", do_own_filter());
+	CASE("listener", do_listener());
+	CASE("siblings", do_siblings(n));
+	CASE("i386", do_i386());
 	CASE("sleep", (do_sleep(), 0));
 	else
 		die("unknown case");
