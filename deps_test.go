@@ -35,7 +35,8 @@ type importerRule struct {
 var depRules = []depRule{
 	{".", nil},
 	{"record", []string{"."}},
-	{"report", []string{".", "internal/clean"}},
+	{"report", []string{".", "process", "internal/clean"}},
+	{"process", []string{"."}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
 	{"guest/...", []string{"guest/..."}},
@@ -63,8 +64,8 @@ var depRules = []depRule{
 	{"module/...", []string{".", "module", "include", "guest", "internal/..."}},
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
-	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "record", "report", "internal/..."}},
-	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "record", "report", "internal/..."}},
+	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "process", "record", "report", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "process", "record", "report", "internal/..."}},
 	{"test/...", []string{"test/...", "internal/..."}},
 }
 

@@ -2,7 +2,6 @@ package taskwatch
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -21,7 +20,7 @@ func ownProcess(t *testing.T) bool {
 	if os.Getenv(ownProcessEnv) == t.Name() {
 		return true
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd := testutil.Self(t, "-test.v", "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), ownProcessEnv+"="+t.Name())
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {

@@ -18,7 +18,8 @@ const DefaultSocket = "/run/taskwatch/taskwatch.sock"
 // Config says what a daemon is to be. The zero value is usable.
 type Config struct {
 	// Socket is the path of the socket; "" stands for DefaultSocket. Its
-	// directory is made if it is not there.
+	// directory is made where it is directly below /run or XDG_RUNTIME_DIR, and
+	// has to be there elsewhere.
 	Socket string
 
 	// Group, a name or a number, may read: list, describe, stream. Without

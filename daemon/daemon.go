@@ -40,7 +40,7 @@ type Daemon struct {
 	hub     hub
 	modules modules
 	reloads sync.Mutex    // one at a time
-	ending  chan struct{} // closed when streams are to end
+	ending  chan struct{} // closed when streams and compilers are to end
 	used    atomic.Bool
 }
 
@@ -145,6 +145,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	if d.passed != nil {
 		d.log.Warn("not the best source", "reason", auto.OneLine(d.passed))
 	}
+	stop := context.AfterFunc(ctx, func() { close(d.ending) })
 	d.loadConfigured(ctx, d.cfg.Modules)
 	if d.cfg.OnReady != nil {
 		d.cfg.OnReady()
@@ -158,7 +159,6 @@ func (d *Daemon) work(ctx context.Context) error {
 			}
 		})
 	}
-	stop := context.AfterFunc(ctx, func() { close(d.ending) })
 	err := d.serve(ctx)
 	if stop() {
 		close(d.ending) // the server has failed

@@ -182,7 +182,9 @@ func TestKernelModuleWithoutBPF(t *testing.T) {
 // taken over; what is no socket is left alone.
 func TestSocketPlace(t *testing.T) {
 	testutil.Require(t, needsConnector)
-	r := start(t, Config{Source: "connector"})
+	runtime := openDir(t)
+	t.Setenv("XDG_RUNTIME_DIR", runtime)
+	r := start(t, Config{Source: "connector", Socket: filepath.Join(runtime, "made", "taskwatch.sock")})
 	_, err := New(Config{Socket: r.socket, Source: "connector"})
 	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), r.socket) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
 		t.Fatalf("a second daemon: %v, want ErrInUse with the socket and the pid", err)

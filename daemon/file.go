@@ -58,9 +58,9 @@ func ReadFile(name string) (*File, error) {
 	return &f, nil
 }
 
-// ModuleConfigs returns the modules of a file. Paths are relative to the
+// moduleConfigs returns the modules of a file. Paths are relative to the
 // directory of the file, whose name is given.
-func (f *File) ModuleConfigs(name string) ([]ModuleConfig, error) {
+func (f *File) moduleConfigs(name string) ([]ModuleConfig, error) {
 	var list []ModuleConfig
 	for _, m := range f.Modules {
 		c := ModuleConfig{Name: m.Name, File: m.File, AllowObserveOnly: m.AllowObserveOnly, AllowBestEffort: m.AllowBestEffort, Params: map[string]string{}}
@@ -82,7 +82,7 @@ func (f *File) ModuleConfigs(name string) ([]ModuleConfig, error) {
 
 // Config returns the configuration that a file gives.
 func (f *File) Config(name string) (Config, error) {
-	modules, err := f.ModuleConfigs(name)
+	modules, err := f.moduleConfigs(name)
 	return Config{
 		Socket: f.Socket, Group: f.Group, Source: f.Source, Metrics: f.Metrics, Modules: modules,
 		NoCallStats: f.CallStats != nil && !*f.CallStats,

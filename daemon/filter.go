@@ -8,6 +8,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // filter chooses the tasks of a stream. The goroutine of the source alone uses
@@ -17,10 +18,15 @@ type filter struct {
 	uids      []uint32
 	comm, exe string
 
-	// tree holds the pids of the process and its descendants; nil where only
-	// the process itself is meant. A pid stays until somebody else gets it.
-	tree map[int]bool
+	// tree has the processes, and root is the one whose descendants are meant
+	// too; both are nil where only the process itself is.
+	tree *process.Tree
+	root *process.Process
 }
+
+// remembered is how many processes that have ended are known by their pid: a
+// module's records and failures may come after the end.
+const remembered = 1024
 
 func newFilter(f *api.Filter) (*filter, error) {
 	if f.GetPid() < 0 || f.GetTree() && f.GetPid() == 0 {
@@ -28,20 +34,25 @@ func newFilter(f *api.Filter) (*filter, error) {
 	}
 	out := &filter{pid: int(f.GetPid()), uids: f.GetUid(), comm: f.GetComm(), exe: f.GetExe()}
 	if f.GetTree() {
-		out.tree = map[int]bool{out.pid: true}
+		out.tree = &process.Tree{Remember: remembered}
+		out.root = out.tree.Adopt(out.pid, 0, process.Command{})
 	}
 	return out, nil
 }
 
 // follow brings the tree up to date with an event.
 func (f *filter) follow(ev *taskwatch.Event) {
-	if t := ev.Task; f.tree != nil && ev.Kind == taskwatch.Clone && t.PID == t.TID {
-		if f.tree[t.PPID] {
-			f.tree[t.PID] = true
-		} else {
-			delete(f.tree, t.PID) // the pid was used again
-		}
+	if f.tree != nil {
+		f.tree.Take(taskwatch.Item{Event: ev})
 	}
+}
+
+// descends reports whether a task is one of the root's or of its descendants.
+func (f *filter) descends(t *taskwatch.Task) bool {
+	p := f.tree.Of(t)
+	for ; p != nil && p != f.root; p = p.Parent() {
+	}
+	return p != nil
 }
 
 // match reports whether a task is chosen. One that has no pid yet is taken for
@@ -50,12 +61,13 @@ func (f *filter) match(t *taskwatch.Task, missing taskwatch.Fields) bool {
 	if t == nil {
 		return f.pid == 0 && f.uids == nil && f.comm == "" && f.exe == ""
 	}
-	if f.pid != 0 {
-		pid := t.PID
-		if pid == 0 {
-			pid = t.PPID
+	switch {
+	case f.tree != nil:
+		if !f.descends(t) {
+			return false
 		}
-		if f.tree != nil && !f.tree[pid] || f.tree == nil && pid != f.pid {
+	case f.pid != 0:
+		if t.PID != f.pid && (t.PID != 0 || t.PPID != f.pid) {
 			return false
 		}
 	}
@@ -63,10 +75,11 @@ func (f *filter) match(t *taskwatch.Task, missing taskwatch.Fields) bool {
 		strings.HasPrefix(t.Comm, f.comm) && strings.HasPrefix(t.Exe, f.exe)
 }
 
-// descendants returns the pids of the descendants that a process has now.
-func descendants(pid int) (map[int]bool, error) {
+// descendants returns the descendants that a process has now, each with its
+// parent, and parents before their children.
+func descendants(pid int) ([]kin, error) {
 	var r procfs.Reader
-	parents := map[int]int{}
+	children := map[int][]int{}
 	err := r.Tasks(func(pid, tid int) error {
 		if pid != tid {
 			return nil
@@ -77,23 +90,26 @@ func descendants(pid int) (map[int]bool, error) {
 		case err != nil:
 			return err
 		default:
-			parents[pid] = st.PPID
+			children[st.PPID] = append(children[st.PPID], pid)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	found := map[int]bool{}
-	for p := range parents {
-		// A chain of parents ends at pid 0; one that was read while it changed
-		// may not.
-		for at, steps := p, 0; at != 0 && steps < len(parents); at, steps = parents[at], steps+1 {
-			if parents[at] == pid {
-				found[p] = true
-				break
+	var found []kin
+	seen := map[int]bool{pid: true}
+	for next := []int{pid}; len(next) > 0; next = next[1:] {
+		for _, child := range children[next[0]] {
+			if !seen[child] { // what was read while it changed may have circles
+				seen[child] = true
+				found = append(found, kin{child, next[0]})
+				next = append(next, child)
 			}
 		}
 	}
 	return found, nil
 }
+
+// kin is a process with its parent.
+type kin struct{ pid, ppid int }

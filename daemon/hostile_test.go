@@ -47,7 +47,7 @@ func TestHalfOpenClients(t *testing.T) {
 	testutil.Root(t)
 	testutil.Require(t, needsConnector)
 	few := defaultLimits
-	few.header, few.body, few.idle, few.conns = time.Second, time.Second, time.Second, 8
+	few.header, few.body, few.idle, few.conns, few.kept = time.Second, time.Second, time.Second, 8, 0
 	r := startLimited(t, Config{Source: "connector", Group: strconv.Itoa(nobody)}, few)
 	var conns []net.Conn
 	for range 3 * few.conns {
@@ -78,7 +78,7 @@ func TestHalfOpenClients(t *testing.T) {
 		cutOff(t, fmt.Sprintf("half-open connection %d", i), c)
 	}
 	eventually(t, "root can connect again", func() bool { return r.modules(t) == nil })
-	if !strings.Contains(r.log.String(), "the user has too many") {
+	if !strings.Contains(r.log.String(), "there are too many") {
 		t.Error("the refusals are not in the log")
 	}
 }
@@ -103,7 +103,7 @@ func TestOversizedClients(t *testing.T) {
 	}{
 		{"a large List", post("List", "", 100<<20), io.LimitReader(zeros{}, 100<<20), "resource_exhausted"},
 		{"a large Load", post("Load", "", 100<<20), io.LimitReader(zeros{}, 100<<20), "resource_exhausted"},
-		{"a bomb", post("Load", "Content-Encoding: gzip\r\nConnection: close\r\n", bomb.Len()), &bomb, "resource_exhausted"},
+		{"a bomb", post("Load", "Content-Encoding: gzip\r\nConnection: close\r\n", bomb.Len()), &bomb, "unimplemented"},
 		{"a large header", "GET /events HTTP/1.1\r\nHost: x\r\nX: ", io.LimitReader(zeros{}, 1<<20), "HTTP/1.1 431 "},
 		{"no HTTP", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n", nil, "HTTP/1.1 400 "},
 		{"no procedure", post("Dance", "", 2), strings.NewReader("{}"), "HTTP/1.1 404 "},

@@ -48,7 +48,7 @@ func start(t testing.TB, cfg Config) *running {
 func startLimited(t testing.TB, cfg Config, limits limits) *running {
 	t.Helper()
 	if cfg.Socket == "" {
-		cfg.Socket = filepath.Join(openDir(t), "run", "taskwatch.sock")
+		cfg.Socket = filepath.Join(openDir(t), "taskwatch.sock")
 	}
 	r := &running{socket: cfg.Socket, log: new(logBuffer), ended: make(chan error, 1)}
 	cfg.Log = slog.New(slog.NewTextHandler(r.log, nil))

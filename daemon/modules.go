@@ -99,6 +99,49 @@ func (ms *modules) unloaded(e *entry, err error) {
 	ms.changed.Broadcast()
 }
 
+// replaced ends what take began: another module has the place, as the last
+// that came.
+func (ms *modules) replaced(e, by *entry, m loaded) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.remove(e)
+	by.module, by.state, by.since = m, stateLive, time.Now()
+	ms.list = append(ms.list, by)
+	ms.changed.Broadcast()
+}
+
+// settleTime is how long a reload waits for a module that comes or goes.
+const settleTime = 10 * time.Second
+
+// settled waits until a module neither comes nor goes, and returns what it is
+// then, or nil where there is none. An error comes with what it is all the
+// same.
+func (ms *modules) settled(ctx context.Context, name string) (*view, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		ms.mu.Lock() // or else the signal may fall between a look and a wait
+		defer ms.mu.Unlock()
+		ms.changed.Broadcast()
+	})
+	defer stop()
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for {
+		e := ms.find(name)
+		if e == nil {
+			return nil, nil
+		}
+		if e.state == stateLive {
+			return &view{*e}, nil
+		}
+		if ctx.Err() != nil {
+			return &view{*e}, ErrBusy
+		}
+		ms.changed.Wait()
+	}
+}
+
 func (ms *modules) remove(e *entry) {
 	ms.list = slices.DeleteFunc(ms.list, func(other *entry) bool { return other == e })
 }
@@ -174,15 +217,51 @@ func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (loaded, error) {
 	return m, nil
 }
 
-// try returns an error if the module of a spec could not be loaded, and leaves
-// nothing of it.
-func (d *Daemon) try(s *spec) error {
-	m, err := d.open(s)
-	if err == nil {
-		err = errors.Join(m.check(), m.close())
-	}
+// replace puts the module of a spec in the place of the one that has its name.
+// If that fails, the other one goes on as it was.
+func (d *Daemon) replace(ctx context.Context, s *spec) error {
+	err := d.exchange(ctx, s)
 	if err != nil {
 		return &Error{Op: "load", Module: s.name, Err: err}
+	}
+	return nil
+}
+
+func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
+	old, err := d.modules.take(s.name)
+	if err != nil {
+		return err
+	}
+	m, err := d.open(s)
+	if err == nil {
+		err = m.check()
+	}
+	if err == nil {
+		err = old.module.unregister()
+	}
+	if err != nil {
+		if m != nil {
+			err = errors.Join(err, m.close())
+		}
+		d.modules.unloaded(old, err) // it is there as before
+		return err
+	}
+	if err = m.register(); err == nil {
+		if err = d.refresh(context.WithoutCancel(ctx)); err != nil {
+			err = errors.Join(err, m.unregister())
+		}
+	}
+	if err != nil {
+		back := old.module.register()
+		d.modules.unloaded(old, err)
+		if back != nil {
+			back = errors.Join(fmt.Errorf("and the one before it cannot go on: %w", back), d.unload(s.name))
+		}
+		return errors.Join(err, m.close(), back)
+	}
+	d.modules.replaced(old, newEntry(s), m)
+	if err := old.module.close(); err != nil {
+		d.log.Warn("a module that was replaced is not freed yet", "module", s.name, "error", err)
 	}
 	return nil
 }
@@ -193,7 +272,7 @@ func (d *Daemon) unload(name string) error {
 	if err == nil {
 		// What was unregistered is gone from the list, whatever its end.
 		if err = e.module.unregister(); err == nil {
-			err = e.module.close()
+			err = e.module.close() // which may still be at it, and says so
 			d.modules.unloaded(e, nil)
 		} else {
 			d.modules.unloaded(e, err)

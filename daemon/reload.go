@@ -1,11 +1,15 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ReadModule reads the file of a module, up to the size that modules may have.
@@ -15,6 +19,10 @@ func ReadModule(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readUpTo(f)
+}
+
+func readUpTo(f io.Reader) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, err
@@ -25,8 +33,46 @@ func ReadModule(name string) ([]byte, error) {
 	return b, nil
 }
 
-func (c *ModuleConfig) spec() (*spec, error) {
-	b, err := ReadModule(c.File)
+// readTime is how long reading the file of a module may take: it may be on a
+// server that does not answer.
+const readTime = 10 * time.Second
+
+// readRegular is like ReadModule, but for what is no file that ends, and for
+// one that takes too long, or longer than ctx.
+func readRegular(ctx context.Context, name string) ([]byte, error) {
+	type result struct {
+		b   []byte
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO would wait for a writer
+		if err != nil {
+			done <- result{err: err}
+			return
+		}
+		defer f.Close()
+		if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+			done <- result{err: cmp.Or(err, fmt.Errorf("%q is no regular file; give the file of a module", name))}
+			return
+		}
+		b, err := readUpTo(f)
+		done <- result{b, err}
+	}()
+	late := time.NewTimer(readTime)
+	defer late.Stop()
+	select {
+	case r := <-done:
+		return r.b, r.err
+	case <-late.C:
+		return nil, fmt.Errorf("reading %q takes longer than %v", name, readTime)
+	case <-ctx.Done():
+		return nil, ErrClosing
+	}
+}
+
+func (c *ModuleConfig) spec(ctx context.Context) (*spec, error) {
+	b, err := readRegular(ctx, c.File)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +82,10 @@ func (c *ModuleConfig) spec() (*spec, error) {
 // loadConfigured loads modules of the configuration. Errors are logged.
 func (d *Daemon) loadConfigured(ctx context.Context, list []ModuleConfig) (errs []error) {
 	for i := range list {
-		s, err := list[i].spec()
+		if ctx.Err() != nil {
+			return append(errs, ErrClosing)
+		}
+		s, err := list[i].spec(ctx)
 		if err == nil {
 			err = d.load(ctx, s)
 		}
@@ -72,7 +121,7 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 	}
 	wanted := map[string]*spec{}
 	for i := range list {
-		s, err := list[i].spec()
+		s, err := list[i].spec(ctx)
 		if err != nil {
 			// What runs goes on: a missing file is no reason to lose a watcher.
 			fail(list[i].Name, err)
@@ -81,38 +130,44 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 		}
 		wanted[s.name] = s
 	}
+	known := map[string]bool{}
 	for _, v := range d.modules.views() {
-		s, stays := wanted[v.spec.name]
-		switch {
-		case v.spec.origin != fromConfig:
-			continue
-		case stays && (s == nil || s.digest() == v.digest):
-			delete(wanted, v.spec.name)
-			continue
-		case stays:
-			if err := d.try(s); err != nil {
-				fail(s.name, err)
-				delete(wanted, s.name)
-				continue
-			}
-		}
-		if err := d.unload(v.spec.name); err != nil {
+		v, err := d.modules.settled(ctx, v.spec.name)
+		if err != nil {
 			fail(v.spec.name, err)
 			delete(wanted, v.spec.name)
 			continue
 		}
-		d.log.Info("unloaded", "module", v.spec.name)
+		if v == nil || v.spec.origin != fromConfig {
+			continue // it was unloaded meanwhile, or is none of ours
+		}
+		switch s, stays := wanted[v.spec.name]; {
+		case stays && (s == nil || s.digest() == v.digest):
+			delete(wanted, v.spec.name)
+		case stays:
+			known[v.spec.name] = true
+		default:
+			if err := d.unload(v.spec.name); err != nil {
+				fail(v.spec.name, err)
+				continue
+			}
+			d.log.Info("unloaded", "module", v.spec.name)
+		}
 	}
 	for i := range list { // in the order of the configuration
 		s := wanted[list[i].Name]
 		if s == nil {
 			continue
 		}
-		if err := d.load(ctx, s); err != nil {
+		put, done := d.load, "loaded"
+		if known[s.name] {
+			put, done = d.replace, "replaced"
+		}
+		if err := put(ctx, s); err != nil {
 			fail(s.name, err)
 			continue
 		}
-		d.log.Info("loaded", "module", s.name, "file", list[i].File)
+		d.log.Info(done, "module", s.name, "file", list[i].File)
 	}
 	return errors.Join(errs...)
 }

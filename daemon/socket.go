@@ -36,12 +36,7 @@ func listen(path string, group *group) (_ *socket, err error) {
 			err = fmt.Errorf("daemon: socket %s: %w", path, errors.Join(err, s.Close()))
 		}
 	}()
-	dir := filepath.Dir(path)
-	switch err := os.Mkdir(dir, 0o755); {
-	case err == nil:
-		s.dir = dir
-	case errors.Is(err, fs.ErrExist):
-	default:
+	if err := s.makeDir(filepath.Dir(path)); err != nil {
 		return s, err
 	}
 	if err := s.acquire(); err != nil {
@@ -65,10 +60,57 @@ func listen(path string, group *group) (_ *socket, err error) {
 	if group == nil {
 		return s, nil
 	}
-	if err := os.Chown(path, -1, int(group.id)); err != nil {
-		return s, fmt.Errorf("give it to the group %s: %w", group.name, err)
+	return s, s.open(group)
+}
+
+// makeDir makes the directory of the socket where it is one that a boot takes
+// away: directly below /run, or below the user's own runtime directory. Any
+// other that is not there is more likely a slip.
+func (s *socket) makeDir(dir string) error {
+	_, err := os.Stat(dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return s, os.Chmod(path, 0o660)
+	parent := filepath.Dir(dir)
+	if own := os.Getenv("XDG_RUNTIME_DIR"); parent != "/run" && parent != "/var/run" && (own == "" || parent != filepath.Clean(own)) {
+		return fmt.Errorf("there is no directory %s; make it, or choose another path", dir)
+	}
+	switch err := os.Mkdir(dir, 0o755); {
+	case err == nil:
+		s.dir = dir
+	case !errors.Is(err, fs.ErrExist):
+		return err
+	}
+	return nil
+}
+
+// open lets the group connect. What it changes is the socket that it has
+// looked at, whatever becomes of its path meanwhile.
+func (s *socket) open(group *group) error {
+	fd, err := unix.Open(s.path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || int(st.Uid) != os.Geteuid() || st.Nlink != 1 {
+		return errors.New("somebody has put another file in its place; choose a directory that is nobody else's")
+	}
+	if err := unix.Fchownat(fd, "", -1, int(group.id), unix.AT_EMPTY_PATH); err != nil {
+		return fmt.Errorf("give it to the group %s: %w", group.name, err)
+	}
+	const mode = 0o660
+	err = unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH) // since Linux 6.6
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
+		err = os.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
+	}
+	if err != nil {
+		return fmt.Errorf("let the group %s connect: %w", group.name, err)
+	}
+	return nil
 }
 
 func (s *socket) lockPath() string { return s.path + ".lock" }

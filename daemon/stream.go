@@ -8,6 +8,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/record"
 )
 
@@ -50,8 +51,10 @@ func (s *stream) open(limit int, send sender) {
 // Wants returns the events of the stream, and those that its filter follows.
 func (s *stream) Wants() taskwatch.Wants {
 	w := taskwatch.WantAll(s.kinds)
-	if s.filter.tree != nil && !s.kinds.Has(taskwatch.Clone) {
-		w[taskwatch.Clone] = taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldPPID
+	if s.filter.tree != nil {
+		for _, k := range process.Kinds.List() {
+			w[k] |= process.TreeFields
+		}
 	}
 	return w
 }
@@ -93,11 +96,11 @@ func (s *stream) end(reg *taskwatch.Registry) {
 }
 
 // adopt makes processes that are there already descendants.
-func (s *stream) adopt(pids map[int]bool) {
+func (s *stream) adopt(list []kin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for pid := range pids {
-		s.filter.tree[pid] = true
+	for _, k := range list {
+		s.filter.tree.Adopt(k.pid, k.ppid, process.Command{})
 	}
 }
 

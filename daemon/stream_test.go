@@ -156,11 +156,18 @@ func TestStreamTree(t *testing.T) {
 	if _, ok := s.Wants()[taskwatch.Clone]; !ok {
 		t.Error("it does not see clones")
 	}
-	s.adopt(map[int]bool{11: true})
+	s.adopt([]kin{{11, 10}})
+	owner := map[int]taskwatch.TaskID{} // of a pid
+	fresh := uint64(100)
 	pids := func(want ...int) {
 		t.Helper()
 		for pid := 10; pid < 20; pid++ {
-			s.event(&taskwatch.Event{Kind: taskwatch.Exec, Task: task(pid, 1, 0, "", "")})
+			if _, ok := owner[pid]; !ok {
+				continue // it was not born
+			}
+			tk := task(pid, 1, 0, "", "")
+			tk.ID = owner[pid]
+			s.event(&taskwatch.Event{Kind: taskwatch.Exec, Task: tk})
 			lines, _ := s.take()
 			is := false
 			for _, p := range want {
@@ -173,9 +180,14 @@ func TestStreamTree(t *testing.T) {
 	}
 	clone := func(pid, tid, ppid int) {
 		tk := task(pid, ppid, 0, "", "")
-		tk.TID = tid
+		fresh++
+		tk.TID, tk.ID = tid, taskwatch.TaskID{Run: 1, N: fresh}
+		if tid == pid {
+			owner[pid] = tk.ID
+		}
 		s.event(&taskwatch.Event{Kind: taskwatch.Clone, Task: tk})
 	}
+	owner[10], owner[11] = taskwatch.TaskID{Run: 1, N: 10}, taskwatch.TaskID{Run: 1, N: 11}
 	pids(10, 11)
 	clone(12, 12, 11)
 	clone(13, 13, 12)

@@ -22,7 +22,7 @@ type wasmModule struct {
 }
 
 func (d *Daemon) openWASM(s *spec) (loaded, error) {
-	o, err := d.cfg.Sandbox.Parse(s.name, s.file)
+	o, err := d.parser().Parse(s.name, s.file)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +47,33 @@ func (d *Daemon) openWASM(s *spec) (loaded, error) {
 		d.log.Warn("a module watches events that do not come", "module", s.name, "reason", w.absent)
 	}
 	return w, nil
+}
+
+// parser returns the parser of the configuration, whose compiler ends with the
+// daemon.
+func (d *Daemon) parser() *wasm.Parser {
+	p := *d.cfg.Sandbox
+	if compile := p.Compile; compile != nil {
+		p.Compile = func(ctx context.Context, dir string, code []byte) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			done := make(chan struct{})
+			defer close(done)
+			go func() {
+				select {
+				case <-d.ending:
+					cancel()
+				case <-done:
+				}
+			}()
+			err := compile(ctx, dir, code)
+			if ctx.Err() != nil {
+				err = ErrClosing
+			}
+			return err
+		}
+	}
+	return &p
 }
 
 func (m *wasmModule) kind() string { return "wasm" }

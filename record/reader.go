@@ -44,9 +44,6 @@ func (r *Reader) Next() (taskwatch.Item, error) {
 	return l, err
 }
 
-// LineNumber returns the number of the line that Next returned last, from 1.
-func (r *Reader) LineNumber() int { return r.line }
-
 func (r *Reader) next() (taskwatch.Item, error) {
 	for {
 		text, err := r.read()

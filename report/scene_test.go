@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // scene is a small life on a registry, of which tests know every number:
@@ -41,7 +42,7 @@ func id(n int) taskwatch.TaskID { return taskwatch.TaskID{Run: 5, N: uint64(n)} 
 func (s *scene) born(parent *taskwatch.Task, pid, tid int, flags uint64) *taskwatch.Task {
 	t := parent.Clone()
 	t.ID, t.ParentID, t.PPID = id(tid), parent.ID, parent.PID
-	if flags&cloneThread != 0 {
+	if flags&process.CloneThread != 0 {
 		t.ParentID, t.PPID = parent.ParentID, parent.PPID
 	}
 	t.PID, t.TID = 0, 0
@@ -91,8 +92,8 @@ func play(t *testing.T, dryRun bool, sinks ...taskwatch.Sink) {
 
 	cc := s.born(sh, 11, 11, 17)
 	s.exec(cc, "/usr/bin/cc", "cc", "a file.c")
-	t1 := s.born(cc, 11, 12, cloneThread)
-	t2 := s.born(cc, 11, 13, cloneThread)
+	t1 := s.born(cc, 11, 12, process.CloneThread)
+	t2 := s.born(cc, 11, 13, process.CloneThread)
 	s.exit(t1, 0, false, taskwatch.Rusage{UTimeNS: 100 * ms, MaxRSS: 40 << 20})
 	s.free(t1, 0)
 	s.exit(cc, 256, false, taskwatch.Rusage{STimeNS: 20 * ms, MaxRSS: 50 << 20})
@@ -101,7 +102,7 @@ func play(t *testing.T, dryRun bool, sinks ...taskwatch.Sink) {
 	s.free(t2, 256)
 	s.free(cc, 256)
 
-	su := s.born(sh, 14, 14, cloneVfork)
+	su := s.born(sh, 14, 14, process.CloneVfork)
 	su.Exe, su.Argv = "/bin/su", []string{"su", "-"}
 	s.all(taskwatch.Event{Kind: taskwatch.Exec, Task: su, OldExe: "/bin/sh", Final: true})
 	su.UID = taskwatch.IDs{0, 7, 7, 7}

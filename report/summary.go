@@ -11,47 +11,78 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // SummaryOptions say what a [Summary] keeps and shows. The zero value is
 // ready for use.
 type SummaryOptions struct {
-	Top   int // how many lines each list has at most; 0 stands for 10
-	Width int // columns of a line, to which commands are cut with a mark; 0 stands for 160
+	Top   int    // how many lines each list has at most; 0 stands for 10
+	Width int    // columns of a line, to which commands are cut with a mark; 0 stands for 160
+	Sort  SortBy // "" stands for a list for each of SortWall, SortCPU and SortRSS
 }
 
+// SortBy is a number by which commands and programs are sorted.
+type SortBy string
+
+// The numbers to sort by.
+const (
+	SortWall SortBy = "wall"
+	SortCPU  SortBy = "cpu"
+	SortRSS  SortBy = "rss"
+	SortIO   SortBy = "io"
+	SortRuns SortBy = "runs"
+)
+
+// Sorts are all there are.
+var Sorts = []SortBy{SortWall, SortCPU, SortRSS, SortIO, SortRuns}
+
 // Summary is a sink that gathers numbers and writes them as a table at the end. It keeps
-// something for live processes, for as many programs as maxPrograms, and for
-// the lines of its lists, whatever the number of events.
+// something for live processes, for as many programs as maxPrograms, for the
+// critical path, as far as maxPath, and for the lines of its lists, whatever
+// the number of events.
+//
+// Each program of a process counts for itself, from its exec to the next one
+// or to the end of the process.
 //
 // All methods may be called from any goroutine.
 type Summary struct {
 	opts SummaryOptions
 
 	mu        sync.Mutex // guards what follows
-	processes processes
-	live      map[taskwatch.TaskID]struct{} // tasks seen and not exited
+	processes process.Tree
+	paths     paths
 
 	firstNS, lastNS int64 // CLOCK_MONOTONIC of the first and the last event
 	any             bool
 
-	tasks, births      uint64 // births: processes seen
-	execs              uint64
-	ended, failures    uint64 // processes
-	userNS, systemNS   int64
-	noCPU, noRSS       bool // some exit did not tell
-	lost               uint64
-	lostSome           bool // and nobody knows how many
-	errors             uint64
+	births           uint64 // processes seen
+	execs            uint64
+	ended, failures  uint64 // processes
+	userNS, systemNS int64
+	missing          taskwatch.Fields // that some exit did not tell
+	lost             uint64
+	lostSome         bool // and nobody knows how many
+	errors           uint64
+
 	refused, wouldHave uint64
 
-	slowest, hungriest, largest top
-	failed                      []ending
-	programs                    map[string]*program
+	working      int     // live processes without live children
+	mostWorking  int     // at once
+	workedNS     float64 // the sum of their times
+	workingSince int64
+
+	lists    []*top
+	failed   []ending
+	programs map[string]*program
 }
 
 // maxPrograms bounds the programs that are counted apart.
 const maxPrograms = 1 << 12
+
+// maxLive bounds what is kept of live processes, where the ends of most are
+// never told.
+const maxLive = 1 << 18
 
 // others stands for the programs beyond maxPrograms.
 const others = "(other programs)"
@@ -61,18 +92,38 @@ type program struct {
 	name     string
 	execs    uint64
 	failures uint64 // of processes that ended as this program
-	cpuNS    int64  // likewise
+	wallNS   int64
+	cpuNS    int64
+	shared   bool // cpuNS has in it what other programs used
+	maxRSS   uint64
+	io       uint64
 }
 
-// ending is a process that ended.
+// ending is a program that ended, or that another one followed.
 type ending struct {
 	pid     int
 	wallNS  int64
 	atLeast bool // it began before it was seen
-	cpuNS   int64
-	maxRSS  uint64
+	usage   process.Usage
+	code    taskwatch.ExitStatus
+	exec    bool // it did not end, but ran another one
 	status  string
 	command string
+}
+
+func (x *ending) io() uint64 { return x.usage.ReadBytes + x.usage.WriteBytes }
+
+// by returns the number to sort by.
+func (x *ending) by(what SortBy) int64 {
+	switch what {
+	case SortCPU:
+		return x.usage.CPUNS()
+	case SortRSS:
+		return int64(min(x.usage.MaxRSS, 1<<62))
+	case SortIO:
+		return int64(min(x.io(), 1<<62))
+	}
+	return x.wallNS
 }
 
 // NewSummary returns an empty Summary.
@@ -83,17 +134,26 @@ func NewSummary(opts SummaryOptions) *Summary {
 	if opts.Width == 0 {
 		opts.Width = 160
 	}
-	return &Summary{
-		opts:    opts,
-		live:    map[taskwatch.TaskID]struct{}{},
-		slowest: top{max: opts.Top}, hungriest: top{max: opts.Top}, largest: top{max: opts.Top},
-		programs: map[string]*program{},
+	s := &Summary{opts: opts, programs: map[string]*program{}}
+	switch opts.Sort {
+	case "":
+		for _, by := range []SortBy{SortWall, SortCPU, SortRSS} {
+			s.lists = append(s.lists, &top{by: by, max: opts.Top})
+		}
+	case SortRuns:
+	default:
+		s.lists = []*top{{by: opts.Sort, max: opts.Top}}
 	}
+	return s
 }
 
 // Wants returns clone, exec and exit.
 func (s *Summary) Wants() taskwatch.Wants {
-	return wants(tracked, taskwatch.FieldsExit|taskwatch.FieldUTime|taskwatch.FieldSTime|taskwatch.FieldMaxRSS)
+	usage := taskwatch.FieldUTime | taskwatch.FieldSTime | taskwatch.FieldMaxRSS
+	if s.opts.Sort == SortIO {
+		usage |= taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes
+	}
+	return wants(process.Kinds, taskwatch.FieldsExit|usage)
 }
 
 // Take counts an item.
@@ -134,104 +194,143 @@ func (s *Summary) event(ev *taskwatch.Event) {
 		s.lastNS = ev.MonoNS
 	}
 	s.any = true
-	s.count(ev.Task.ID)
-	p, fresh := s.processes.see(ev)
-	if fresh {
+	step := s.processes.Take(taskwatch.Item{Event: ev})
+	s.parallel(&step, ev)
+	if step.New {
 		s.births++
 	}
-	switch ev.Kind {
-	case taskwatch.Exec:
+	p := step.Process
+	if ev.Kind == taskwatch.Exit {
+		s.usage(ev)
+	}
+	if ev.Kind == taskwatch.Exec {
 		s.execs++
 		if p != nil {
-			s.program(&p.command).execs++
+			s.program(&p.Program().Command).execs++
 		}
-	case taskwatch.Exit:
-		delete(s.live, ev.Task.ID)
-		s.usage(ev, p)
-		if p != nil && endsProcess(ev) {
-			s.end(ev, p)
-		}
+	}
+	if p != nil && step.Ended != nil {
+		s.end(ev, p, step.Ended)
 	}
 }
 
-// count counts a task when it is first seen.
-func (s *Summary) count(id taskwatch.TaskID) {
-	if _, ok := s.live[id]; ok {
-		return
+// parallel takes account of how many processes are at work, and of the
+// critical path.
+func (s *Summary) parallel(step *process.Step, ev *taskwatch.Event) {
+	p, now := step.Process, ev.MonoNS
+	if lost := step.Lost; lost != nil {
+		s.idle(lost, now)
+		delete(s.paths.live, lost)
 	}
-	s.tasks++
-	if len(s.live) >= maxProcesses { // exits are not told: see maxProcesses
-		clear(s.live)
-	}
-	s.live[id] = struct{}{}
-}
-
-// usage adds what a task used to its process and to the total.
-func (s *Summary) usage(ev *taskwatch.Event, p *process) {
-	r := &ev.Rusage
-	var user, system int64
-	if ev.Missing&(taskwatch.FieldUTime|taskwatch.FieldSTime) != 0 {
-		s.noCPU = true
-	}
-	if !ev.Missing.Has(taskwatch.FieldUTime) {
-		user = r.UTimeNS
-	}
-	if !ev.Missing.Has(taskwatch.FieldSTime) {
-		system = r.STimeNS
-	}
-	s.userNS += user
-	s.systemNS += system
 	if p == nil {
 		return
 	}
-	p.cpuNS += user + system
-	if ev.Missing.Has(taskwatch.FieldMaxRSS) {
-		s.noRSS = true
-	} else {
-		p.maxRSS = max(p.maxRSS, r.MaxRSS)
+	if step.New && !p.Ended {
+		s.tick(now)
+		s.working++
+		if maker := p.Parent(); maker != nil && !maker.Ended && maker.NumChildren() == 1 {
+			s.working--
+		}
+		s.mostWorking = max(s.mostWorking, s.working)
+		s.paths.born(p, now)
+	}
+	switch {
+	case step.Ended == nil:
+	case p.Ended && step.New: // its end is all that was seen
+	case p.Ended:
+		s.idle(p, now)
+		s.paths.ended(p, now)
+	default:
+		s.paths.reach(p, step.Ended, now)
 	}
 }
 
-// end takes account of a process that ended.
-func (s *Summary) end(ev *taskwatch.Event, p *process) {
-	e := exitStatus(ev)
-	s.ended++
-	prog := s.program(&p.command)
-	prog.cpuNS += p.cpuNS
-	x := ending{
-		pid: ev.Task.PID, wallNS: ev.MonoNS - p.startNS, atLeast: !p.started,
-		cpuNS: p.cpuNS, maxRSS: p.maxRSS, status: shortStatus(e),
+// idle takes account of a process that has ended.
+func (s *Summary) idle(p *process.Process, now int64) {
+	s.tick(now)
+	if p.NumChildren() == 0 {
+		s.working--
 	}
-	if failed(e) {
-		s.failures++
-		prog.failures++
-		if len(s.failed) < s.opts.Top {
-			s.failed = append(s.failed, s.named(x, p))
+	if maker := p.Parent(); maker != nil && !maker.Ended && maker.NumChildren() == 0 {
+		s.working++
+	}
+	s.working = max(s.working, 0) // losses may have made it wrong
+}
+
+// tick adds up the time of the processes at work.
+func (s *Summary) tick(now int64) {
+	if now > s.workingSince {
+		if s.workingSince != 0 {
+			s.workedNS += float64(s.working) * float64(now-s.workingSince)
 		}
+		s.workingSince = now
 	}
-	add := func(t *top, value int64) {
-		if value > 0 && t.takes(value) {
-			x = s.named(x, p)
+}
+
+// usage adds what a task used to the total.
+func (s *Summary) usage(ev *taskwatch.Event) {
+	s.missing |= ev.Missing & taskwatch.FieldsRusage
+	if !ev.Missing.Has(taskwatch.FieldUTime) {
+		s.userNS += ev.Rusage.UTimeNS
+	}
+	if !ev.Missing.Has(taskwatch.FieldSTime) {
+		s.systemNS += ev.Rusage.STimeNS
+	}
+}
+
+func (s *Summary) noCPU() bool { return s.missing&(taskwatch.FieldUTime|taskwatch.FieldSTime) != 0 }
+
+// end takes account of a program that ended, or that ran another one.
+func (s *Summary) end(ev *taskwatch.Event, p *process.Process, g *process.Program) {
+	x := ending{
+		pid: ev.Task.PID, wallNS: ev.MonoNS - g.StartNS, atLeast: !g.Started,
+		usage: g.Usage, exec: !p.Ended, status: "exec",
+	}
+	prog := s.program(&g.Command)
+	prog.wallNS += x.wallNS
+	prog.cpuNS += x.usage.CPUNS()
+	prog.shared = prog.shared || x.usage.Shared
+	prog.maxRSS = max(prog.maxRSS, x.usage.MaxRSS)
+	prog.io += x.io()
+	if p.Ended {
+		x.code = exitStatus(ev)
+		x.status = shortStatus(x.code)
+		s.ended++
+		if failed(x.code) {
+			s.failures++
+			prog.failures++
+			if len(s.failed) < s.opts.Top {
+				s.failed = append(s.failed, s.named(x, g))
+			}
+		}
+	} else if g.Command.Forked {
+		return // a fork on its way to the program that it runs
+	}
+	for _, t := range s.lists {
+		if value := x.by(t.by); value > 0 && t.takes(value) {
+			x = s.named(x, g)
 			t.add(value, x)
 		}
 	}
-	add(&s.slowest, x.wallNS)
-	add(&s.hungriest, x.cpuNS)
-	add(&s.largest, int64(min(x.maxRSS, 1<<62)))
 }
 
 // named fills in the command line, which few processes need.
-func (s *Summary) named(x ending, p *process) ending {
+func (s *Summary) named(x ending, g *process.Program) ending {
 	if x.command == "" {
-		c := canvas{width: s.opts.Width}
-		p.command.write(&c)
-		x.command = string(c.b)
+		x.command = s.commandLine(g)
 	}
 	return x
 }
 
-func (s *Summary) program(c *command) *program {
-	name := c.program()
+// commandLine returns a command line, cut to the width with a mark.
+func (s *Summary) commandLine(g *process.Program) string {
+	c := canvas{width: s.opts.Width}
+	writeCommand(&c, &g.Command)
+	return string(c.b)
+}
+
+func (s *Summary) program(c *process.Command) *program {
+	name := c.Name()
 	prog := s.programs[name]
 	if prog == nil && len(s.programs) >= maxPrograms {
 		name = others
@@ -247,6 +346,7 @@ func (s *Summary) program(c *command) *program {
 // top keeps the endings with the greatest values; of equal ones, those that
 // came first.
 type top struct {
+	by     SortBy
 	max    int
 	values []int64
 	list   []ending
@@ -280,12 +380,20 @@ func (s *Summary) render() *bytes.Buffer {
 	defer s.mu.Unlock()
 	var b bytes.Buffer
 	s.totals(&b)
-	s.endings(&b, "slowest commands", s.slowest.list, 0)
-	s.endings(&b, "commands that used most CPU time", s.hungriest.list, 0)
-	s.endings(&b, "commands that used most memory", s.largest.list, 0)
+	for _, t := range s.lists {
+		s.endings(&b, titles[t.by], t.list, 0)
+	}
 	s.endings(&b, "failed commands, in the order of their ends", s.failed, s.failures-uint64(len(s.failed)))
+	s.criticalPath(&b)
 	s.programTable(&b)
 	return &b
+}
+
+var titles = map[SortBy]string{
+	SortWall: "slowest commands",
+	SortCPU:  "commands that used most CPU time",
+	SortRSS:  "commands that used most memory",
+	SortIO:   "commands that read and wrote most",
 }
 
 func (s *Summary) totals(b *bytes.Buffer) {
@@ -296,16 +404,19 @@ func (s *Summary) totals(b *bytes.Buffer) {
 		b.WriteByte('\n')
 	}
 	line("wall time", "%s", duration(s.lastNS-s.firstNS))
-	if s.userNS == 0 && s.systemNS == 0 && s.noCPU {
+	if s.userNS == 0 && s.systemNS == 0 && s.noCPU() {
 		line("CPU time", "unknown: the source does not tell")
 	} else {
 		least := ""
-		if s.noCPU {
+		if s.noCPU() {
 			least = "at least "
 		}
 		line("CPU time", "%s%s user, %s system", least, duration(s.userNS), duration(s.systemNS))
 	}
-	line("tasks", "%d", s.tasks)
+	if average, most := s.parallelism(); most > 0 {
+		line("parallel", "%.1f processes at work on average, %d at most", average, most)
+	}
+	line("tasks", "%d", s.processes.Tasks())
 	line("processes", "%d, of which %d ended and %d failed", s.births, s.ended, s.failures)
 	line("programs", "%d, run %s", s.programCount(), count(s.execs, "time"))
 	switch {
@@ -340,22 +451,36 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 	if len(list) == 0 {
 		return
 	}
-	t := table{width: s.opts.Width, head: []cell{right("WALL"), right("CPU"), right("MAX RSS"), right("PID"), left("STATUS"), left("COMMAND")}}
+	head := []cell{right("WALL"), right("CPU"), right("MAX RSS")}
+	if s.opts.Sort == SortIO {
+		head = append(head, right("I/O"))
+	}
+	t := table{width: s.opts.Width, head: append(head, right("PID"), left("STATUS"), left("COMMAND"))}
 	for _, x := range list {
-		wall, cpu, rss := duration(x.wallNS), duration(x.cpuNS), size(x.maxRSS)
+		wall, cpu, rss := duration(x.wallNS), duration(x.usage.CPUNS()), size(x.usage.MaxRSS)
 		switch {
 		case x.atLeast && x.wallNS == 0: // its end is all that was seen
 			wall = "-"
 		case x.atLeast:
 			wall = ">" + wall
 		}
-		if x.cpuNS == 0 && s.noCPU {
+		noCPU := x.exec && x.usage.CPUNS() == 0 || x.usage.CPUNS() == 0 && s.noCPU()
+		switch {
+		case noCPU:
 			cpu = "-"
+		case x.usage.Shared:
+			cpu = "<" + cpu
 		}
-		if x.maxRSS == 0 && s.noRSS {
+		if x.usage.MaxRSS == 0 && (x.exec || s.missing.Has(taskwatch.FieldMaxRSS)) {
 			rss = "-"
+		} else if x.usage.Shared {
+			rss = "<" + rss
 		}
-		t.row(wall, cpu, rss, fmt.Sprint(x.pid), x.status, x.command)
+		cells := []string{wall, cpu, rss}
+		if s.opts.Sort == SortIO {
+			cells = append(cells, size(x.io()))
+		}
+		t.row(append(cells, fmt.Sprint(x.pid), x.status, x.command)...)
 	}
 	fmt.Fprintf(b, "\n%s\n", title)
 	t.write(b)
@@ -365,28 +490,140 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 }
 
 func (s *Summary) programTable(b *bytes.Buffer) {
-	var list []*program
-	for _, p := range s.programs {
-		list = append(list, p)
-	}
+	list := s.sortedPrograms()
 	if len(list) == 0 {
 		return
 	}
-	slices.SortFunc(list, func(a, b *program) int {
-		return cmp.Or(cmp.Compare(b.execs, a.execs), cmp.Compare(b.cpuNS, a.cpuNS), cmp.Compare(a.name, b.name))
-	})
 	more := len(list) - s.opts.Top
-	t := table{width: s.opts.Width, head: []cell{right("RUNS"), right("FAILED"), right("CPU"), left("PROGRAM")}}
+	head := []cell{right("RUNS"), right("FAILED"), right("WALL"), right("CPU")}
+	switch s.opts.Sort {
+	case SortRSS:
+		head = append(head, right("MAX RSS"))
+	case SortIO:
+		head = append(head, right("I/O"))
+	}
+	t := table{width: s.opts.Width, head: append(head, left("PROGRAM"))}
 	for _, p := range list[:min(len(list), s.opts.Top)] {
 		cpu := duration(p.cpuNS)
-		if p.cpuNS == 0 && s.noCPU {
+		switch {
+		case p.cpuNS == 0 && s.noCPU():
 			cpu = "-"
+		case p.shared:
+			cpu = "<" + cpu
 		}
-		t.row(fmt.Sprint(p.execs), fmt.Sprint(p.failures), cpu, clean.Text(p.name))
+		cells := []string{fmt.Sprint(p.execs), fmt.Sprint(p.failures), duration(p.wallNS), cpu}
+		switch s.opts.Sort {
+		case SortRSS:
+			cells = append(cells, size(p.maxRSS))
+		case SortIO:
+			cells = append(cells, size(p.io))
+		}
+		t.row(append(cells, clean.Text(p.name))...)
 	}
 	fmt.Fprint(b, "\nprograms\n")
 	t.write(b)
 	if more > 0 {
 		fmt.Fprintf(b, "  and %d more\n", more)
+	}
+}
+
+// sortedPrograms returns the programs, those first that are to be shown first.
+func (s *Summary) sortedPrograms() []*program {
+	var list []*program
+	for _, p := range s.programs {
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b *program) int {
+		first := 0
+		switch s.opts.Sort {
+		case SortWall:
+			first = cmp.Compare(b.wallNS, a.wallNS)
+		case SortCPU:
+			first = cmp.Compare(b.cpuNS, a.cpuNS)
+		case SortRSS:
+			first = cmp.Compare(b.maxRSS, a.maxRSS)
+		case SortIO:
+			first = cmp.Compare(b.io, a.io)
+		}
+		return cmp.Or(first, cmp.Compare(b.execs, a.execs), cmp.Compare(b.cpuNS, a.cpuNS), cmp.Compare(a.name, b.name))
+	})
+	return list
+}
+
+// parallelism returns how many processes were at work on average, and at
+// most: live ones without live children. It is zero where there is no one
+// process at the top, whose time it could be about.
+func (s *Summary) parallelism() (average float64, most int) {
+	if s.paths.roots != 1 || s.lastNS == s.firstNS {
+		return 0, 0
+	}
+	worked := s.workedNS
+	if s.lastNS > s.workingSince {
+		worked += float64(s.working) * float64(s.lastNS-s.workingSince)
+	}
+	return worked / float64(s.lastNS-s.firstNS), s.mostWorking
+}
+
+// step is a line of the critical path.
+type step struct {
+	fromNS, wallNS int64 // from the first event
+	pid            int
+	command        string
+}
+
+// critical returns the critical path: its longest steps, as many as a list
+// may have, in the order of time, and how many others there are and how long
+// they took. All together they take the wall time.
+func (s *Summary) critical() (steps []step, others int, othersNS int64) {
+	list := s.paths.critical(s.lastNS)
+	if len(list) == 0 {
+		return nil, 0, 0
+	}
+	if end := list[len(list)-1]; end.to < s.lastNS {
+		list = append(list, &segment{from: end.to, to: s.lastNS})
+	}
+	longest := slices.Clone(list)
+	slices.SortStableFunc(longest, func(a, b *segment) int { return cmp.Compare(b.to-b.from, a.to-a.from) })
+	keep := map[*segment]bool{}
+	for _, g := range longest[:min(len(longest), s.opts.Top)] {
+		keep[g] = true
+	}
+	for i, g := range list {
+		if !keep[g] {
+			others++
+			othersNS += g.to - g.from
+			continue
+		}
+		x := step{fromNS: g.from - s.firstNS, wallNS: g.to - g.from, pid: g.pid}
+		switch {
+		case g.program != nil:
+			x.command = s.commandLine(g.program)
+		case i == 0:
+			x.command = "(what was before)"
+		default:
+			x.command = "(after the last exit)"
+		}
+		steps = append(steps, x)
+	}
+	return steps, others, othersNS
+}
+
+func (s *Summary) criticalPath(b *bytes.Buffer) {
+	steps, more, moreNS := s.critical()
+	if len(steps)+more < 2 {
+		return
+	}
+	fmt.Fprint(b, "\ncritical path\n")
+	t := table{width: s.opts.Width, head: []cell{right("AT"), right("WALL"), right("PID"), left("COMMAND")}}
+	for _, x := range steps {
+		pid := "-"
+		if x.pid != 0 {
+			pid = fmt.Sprint(x.pid)
+		}
+		t.row(duration(x.fromNS), duration(x.wallNS), pid, x.command)
+	}
+	t.write(b)
+	if more > 0 {
+		fmt.Fprintf(b, "  and %d shorter, %s together\n", more, duration(moreNS))
 	}
 }

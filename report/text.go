@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // DefaultKinds are the events that people are shown unless they ask for
@@ -41,7 +42,7 @@ type Text struct {
 	mu        sync.Mutex // guards what follows, and keeps lines whole and in order
 	w         io.Writer
 	err       error
-	processes processes
+	processes process.Tree
 	line      canvas
 	short     canvas // a command line that was shown in full before
 }
@@ -57,7 +58,7 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 	return &Text{
 		opts:      opts,
 		w:         w,
-		processes: processes{untilFree: opts.Kinds.Has(taskwatch.Free)},
+		processes: process.Tree{UntilFree: opts.Kinds.Has(taskwatch.Free)},
 		line:      canvas{width: opts.Width, colour: opts.Colour},
 		short:     canvas{width: shortCommand},
 	}
@@ -67,19 +68,15 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 // which Text would know neither the depth of a process nor what it runs and
 // for how long.
 func (t *Text) Wants() taskwatch.Wants {
-	return wants(t.opts.Kinds|tracked, taskwatch.FieldsExit)
+	return wants(t.opts.Kinds|process.Kinds, taskwatch.FieldsExit)
 }
-
-// tracked are the events that tell which processes there are and what they run.
-const tracked = taskwatch.Kinds(1<<taskwatch.Clone | 1<<taskwatch.Exec | 1<<taskwatch.Exit)
 
 // wants returns the fields that this package reads of some kinds, with those
 // given of exit events.
 func wants(kinds taskwatch.Kinds, exit taskwatch.Fields) taskwatch.Wants {
 	w := taskwatch.Wants{}
 	for _, k := range kinds.List() {
-		w[k] = taskwatch.FieldVal | taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldPPID |
-			taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldArgv
+		w[k] = process.Fields
 		switch k {
 		case taskwatch.UID:
 			w[k] |= taskwatch.FieldUID | taskwatch.FieldOld | taskwatch.FieldCause
@@ -123,29 +120,32 @@ func (t *Text) Err() error {
 
 // event shows one event. Callers of this and the methods below hold mu.
 func (t *Text) event(ev *taskwatch.Event) {
-	p, _ := t.processes.see(ev)
+	p := t.processes.Take(taskwatch.Item{Event: ev}).Process
 	if t.err != nil || !t.shows(ev) {
 		return
 	}
-	if p == nil {
-		p = new(process)
-		p.command.learn(ev)
-		if parent := t.processes.at(ev.Task.PPID); parent != nil && !ev.Missing.Has(taskwatch.FieldPPID) {
-			p.depth = parent.depth + 1
+	var run process.Command
+	depth := 0
+	if p != nil {
+		run, depth = p.Program().Command, p.Depth
+	} else {
+		run.Learn(ev)
+		if parent := t.processes.At(ev.Task.PPID); parent != nil && !ev.Missing.Has(taskwatch.FieldPPID) {
+			depth = parent.Depth + 1
 		}
 	}
-	c, run := &t.line, p.command
-	t.begin(ev, ev.Kind.String(), kindColours[ev.Kind], p.depth)
+	c := &t.line
+	t.begin(ev, ev.Kind.String(), kindColours[ev.Kind], depth)
 	switch ev.Kind {
 	case taskwatch.Init, taskwatch.Clone:
 		c.add(birth(ev) + ": ")
-		run.forked = false // said already
+		run.Forked = false // said already
 	case taskwatch.UID, taskwatch.GID:
 		c.add(change(ev))
 		if ev.Cause != taskwatch.CauseUnknown && !ev.Missing.Has(taskwatch.FieldCause) {
 			c.add(", by " + ev.Cause.String())
 		}
-		if !isLeader(ev) {
+		if !process.IsLeader(ev) {
 			c.add(", in thread " + strconv.Itoa(ev.Task.TID))
 		}
 		c.add(": ")
@@ -155,10 +155,10 @@ func (t *Text) event(ev *taskwatch.Event) {
 		c.add(end(ev) + ": ")
 	}
 	if ev.Kind == taskwatch.Exec || !t.opts.Kinds.Has(taskwatch.Exec) {
-		run.write(c)
+		writeCommand(c, &run)
 	} else {
 		t.short.reset()
-		run.write(&t.short)
+		writeCommand(&t.short, &run)
 		c.add(string(t.short.b))
 	}
 	t.write()
@@ -173,9 +173,9 @@ func (t *Text) shows(ev *taskwatch.Event) bool {
 	case t.opts.Threads:
 		return true
 	case ev.Kind == taskwatch.Exit:
-		return endsProcess(ev)
+		return process.EndsProcess(ev)
 	case ev.Kind == taskwatch.Init, ev.Kind == taskwatch.Clone, ev.Kind == taskwatch.Free:
-		return isLeader(ev)
+		return process.IsLeader(ev)
 	}
 	return true
 }
@@ -219,13 +219,13 @@ var kindColours = [taskwatch.NumKinds]string{
 	taskwatch.UID: yellow, taskwatch.GID: yellow, taskwatch.Exit: plainText, taskwatch.Free: dim,
 }
 
-func (t *Text) exit(ev *taskwatch.Event, p *process) {
+func (t *Text) exit(ev *taskwatch.Event, p *process.Process) {
 	c, e := &t.line, exitStatus(ev)
 	text := "ended"
 	if ev.Missing&taskwatch.FieldsExit == 0 || !ev.Missing.Has(taskwatch.FieldVal) {
 		text = status(e)
 	}
-	if !endsProcess(ev) {
+	if !process.EndsProcess(ev) {
 		text = "thread " + text
 	}
 	if failed(e) {
@@ -233,12 +233,12 @@ func (t *Text) exit(ev *taskwatch.Event, p *process) {
 	} else {
 		c.add(text)
 	}
-	if endsProcess(ev) && ev.MonoNS > p.startNS {
+	if process.EndsProcess(ev) && p != nil && ev.MonoNS > p.Program().StartNS {
 		least := ""
-		if !p.started {
+		if !p.Program().Started {
 			least = "at least "
 		}
-		c.add(" after " + least + duration(ev.MonoNS-p.startNS))
+		c.add(" after " + least + duration(ev.MonoNS-p.Program().StartNS))
 	}
 	c.add(": ")
 }
@@ -248,9 +248,9 @@ func birth(ev *taskwatch.Event) string {
 	what := "child"
 	switch {
 	case ev.Missing.Has(taskwatch.FieldVal):
-	case ev.Val&cloneThread != 0:
+	case ev.Val&process.CloneThread != 0:
 		return "thread"
-	case ev.Val&cloneVfork != 0:
+	case ev.Val&process.CloneVfork != 0:
 		what = "vfork child"
 	}
 	if ev.Missing.Has(taskwatch.FieldPPID) {
@@ -278,8 +278,8 @@ func end(ev *taskwatch.Event) string {
 func (t *Text) failure(f *taskwatch.Failure) {
 	ev, depth := f.Event, 0
 	if ev.Task != nil {
-		if p := t.processes.at(ev.Task.PID); p != nil {
-			depth = p.depth
+		if p := t.processes.At(ev.Task.PID); p != nil {
+			depth = p.Depth
 		}
 	}
 	c := &t.line
@@ -294,9 +294,9 @@ func (t *Text) failure(f *taskwatch.Failure) {
 		case taskwatch.UID, taskwatch.GID:
 			c.add(change(ev) + ": ")
 		}
-		var tried command
-		tried.learn(ev)
-		tried.write(c)
+		var tried process.Command
+		tried.Learn(ev)
+		writeCommand(c, &tried)
 	}
 	t.write()
 }
@@ -317,8 +317,8 @@ func (t *Text) record(rec *taskwatch.Record) {
 	ev := taskwatch.Event{Kind: taskwatch.Clone, Time: rec.Time, Task: rec.Task, Missing: rec.Missing}
 	depth := 0
 	if rec.Task != nil {
-		if p := t.processes.at(rec.Task.PID); p != nil {
-			depth = p.depth
+		if p := t.processes.At(rec.Task.PID); p != nil {
+			depth = p.Depth
 		}
 	}
 	t.begin(&ev, "emit", magenta, depth)

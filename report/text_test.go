@@ -23,8 +23,8 @@ func playText(t *testing.T, dryRun bool, opts TextOptions) string {
 	if err := text.Err(); err != nil {
 		t.Error(err)
 	}
-	if n := len(text.processes.byPID); n != 0 {
-		t.Errorf("%d processes are kept after their end", n)
+	if n, tasks := text.processes.Len(); n != 0 || tasks != 0 {
+		t.Errorf("%d processes and %d tasks are kept after their end", n, tasks)
 	}
 	return b.String()
 }
@@ -50,7 +50,7 @@ func TestText(t *testing.T) {
 16:30:50.255000 error      14   exec refused by guard (report.guardExec): permission denied: rm -rf /
                 lost        - 3 events lost here
 16:30:50.256000 exec       14   -sh
-16:30:50.257000 exit       14   signal 9 (SIGKILL), core dumped after 7.0ms: -sh
+16:30:50.257000 exit       14   signal 9 (SIGKILL), core dumped after 1.0ms: -sh
 16:30:50.261000 exit       15   exit 0 after 1.0ms: fork of sh -c 'cc it'\''s; su'
 16:30:50.265000 exit       10 exit 0 after 1.26s: sh -c 'cc it'\''s; su'
 `[1:])
@@ -239,23 +239,10 @@ func TestPidReuse(t *testing.T) {
 TIME exit       11       exit 0 after 2.0ms: a
 TIME exit       13   exit 0: b
 TIME exec       12     c
-TIME exit       12     exit 0 after 10.0ms: c
+TIME exit       12     exit 0 after 3.0ms: c
 `[1:], "TIME", pad))
-	if n := len(text.processes.byPID); n != 1 {
+	if n, _ := text.processes.Len(); n != 1 {
 		t.Errorf("%d processes are kept, want only that with pid 10", n)
-	}
-}
-
-func TestProcessesAreBounded(t *testing.T) {
-	var ps processes
-	for n := 1; n <= maxProcesses+10; n++ { // whose exits are never told
-		ps.see(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{ID: id(n), PID: n, TID: n}})
-		if len(ps.byPID) > maxProcesses {
-			t.Fatalf("%d processes are kept", len(ps.byPID))
-		}
-	}
-	if len(ps.byPID) != 10 {
-		t.Errorf("%d processes are kept, want the last 10", len(ps.byPID))
 	}
 }
 
@@ -326,23 +313,23 @@ func TestLongCommandsAreShownInFullOnce(t *testing.T) {
 	}
 }
 
-// The life of a process that is first seen after its exec may be longer than
+// The span of a program that is first seen after its exec may be longer than
 // what was seen of it.
 func TestLifeBeforeTheFirstEvent(t *testing.T) {
 	var b bytes.Buffer
 	text, summary := NewText(&b, TextOptions{Kinds: taskwatch.KindsOf(taskwatch.Exit)}), NewSummary(SummaryOptions{})
 	task := &taskwatch.Task{ID: id(1), PID: 5, TID: 5, Argv: []string{"q"}}
-	for ms, k := range []taskwatch.Kind{1: taskwatch.UID, 2: taskwatch.Exec, 3: taskwatch.Exit} {
+	for ms, k := range []taskwatch.Kind{1: taskwatch.UID, 2: taskwatch.Exit} {
 		ev := &taskwatch.Event{Kind: k, Task: task, MonoNS: int64(ms) * 1e6, Exit: taskwatch.ExitStatus{Group: true}}
 		if ms > 0 {
 			text.event(ev)
 			summary.event(ev)
 		}
 	}
-	if want := "exit 0 after at least 2.0ms: q\n"; !strings.HasSuffix(b.String(), want) {
+	if want := "exit 0 after at least 1.0ms: q\n"; !strings.HasSuffix(b.String(), want) {
 		t.Errorf("text %q, want %q at its end", b.String(), want)
 	}
-	if got, want := summaryText(t, summary), "  >2.0ms   0s"; !strings.Contains(got, want) {
+	if got, want := summaryText(t, summary), "  >1.0ms   0s"; !strings.Contains(got, want) {
 		t.Errorf("summary, want %q in it:\n%s", want, got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,8 @@ type outputFlags struct {
 	file    string
 	threads bool
 	summary bool
+	top     int
+	sort    string
 }
 
 func (f *outputFlags) add(cmd *cobra.Command) {
@@ -35,9 +38,52 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them: text for people, or json, a recording, one object a line")
 	flags.StringVarP(&f.file, "output", "o", "", "write the events to this `file`")
 	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json has them always")
-	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, and those that failed")
+	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
+	flags.IntVar(&f.top, "top", 0, "with --summary, show this `number` of lines of each list (default 10)")
+	flags.StringVar(&f.sort, "sort", "", "with --summary, sort commands and programs by `what`: "+sortNames())
 	complete(cmd, "event", completeEvents)
+	complete(cmd, "sort", cobra.FixedCompletions(strings.Split(sortNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "format", cobra.FixedCompletions([]string{formatText, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// summaryHelp defines the words of a summary.
+const summaryHelp = `In the summary, each program of a process counts for itself: from its exec to
+the next exec, or to the end of the process. A fork that runs no program counts
+from its birth. WALL is that time; CPU is what the tasks that ended meanwhile
+have used, user and system time together; MAX RSS is the most memory that was
+resident at once, as told at the end. A mark says where a number is only a
+bound: >1s where the beginning was not seen, <1s where earlier programs of the
+process are in it. STATUS exec: another program followed.
+
+"parallel" counts the processes that have no live child: those at work, rather
+than waiting for others. The critical path goes from the end back, always into
+the child whose exit came last before its parent's next event or exit; its
+steps add up to the wall time. It is a heuristic, since waits are not seen.
+Both are shown where all processes descend from one.`
+
+// sortNames lists the numbers to sort by.
+func sortNames() string {
+	var names []string
+	for _, s := range report.Sorts {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+// checkSummary reports what is wrong with the flags of the summary.
+func (f *outputFlags) checkSummary(cmd *cobra.Command) error {
+	for _, name := range []string{"top", "sort"} {
+		if cmd.Flags().Changed(name) && !f.summary {
+			return fmt.Errorf("--%s: it is about the summary; give --summary as well", name)
+		}
+	}
+	if cmd.Flags().Changed("top") && f.top < 1 {
+		return fmt.Errorf("--top %d: a list needs one line at least", f.top)
+	}
+	if cmd.Flags().Changed("sort") && !slices.Contains(report.Sorts, report.SortBy(f.sort)) {
+		return fmt.Errorf("--sort %q: unknown; choose one of %s", f.sort, sortNames())
+	}
+	return nil
 }
 
 // complete sets what a shell offers for a flag.
@@ -104,7 +150,7 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if f.file == "" && cmd.Flags().Changed("output") {
 		return errors.New("--output: the name of the file is empty")
 	}
-	return nil
+	return f.checkSummary(cmd)
 }
 
 // open opens the output. Without a file, events go to home. Nothing is
@@ -175,7 +221,9 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 	}
 	o.shown = sink
 	if o.flags.summary {
-		o.summary = report.NewSummary(report.SummaryOptions{Width: terminalOf(o.summaryTo).width})
+		o.summary = report.NewSummary(report.SummaryOptions{
+			Width: terminalOf(o.summaryTo).width, Top: o.flags.top, Sort: report.SortBy(o.flags.sort),
+		})
 		if err := reg.Attach(o.summary); err != nil {
 			return err
 		}
@@ -219,9 +267,17 @@ func (o *output) close() error {
 	}
 	if o.summary != nil {
 		_ = o.reg.Detach(context.Background(), o.summary)
-		if _, e := o.summary.WriteTo(o.summaryTo); e != nil && err == nil {
+		if e := o.writeSummary(); e != nil && err == nil {
 			err = fmt.Errorf("the summary in %q is not complete: %w", o.summaryTo.Name(), cause(e))
 		}
 	}
+	return err
+}
+
+func (o *output) writeSummary() error {
+	if o.flags.format == formatJSON {
+		return o.summary.WriteJSON(o.summaryTo)
+	}
+	_, err := o.summary.WriteTo(o.summaryTo)
 	return err
 }

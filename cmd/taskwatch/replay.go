@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/source/replay"
@@ -43,7 +42,9 @@ The exit status is:
     1    the recording cannot be read on, or the events cannot be written;
          everything before is shown
     2    the command line is wrong
-    128  plus the number of the signal that ended it`,
+    128  plus the number of the signal that ended it
+
+` + summaryHelp,
 		Example: `  taskwatch replay events.jsonl
   taskwatch replay events.jsonl --summary -o /dev/null
   taskwatch replay -e exec,exit -f json events.jsonl -o short.jsonl
@@ -106,11 +107,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	// A read of a terminal or a pipe may wait for ever: what is to end taskwatch
 	// does not wait for it.
 	signals := make(chan os.Signal, 1)
-	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
-		if !signal.Ignored(sig) {
-			signal.Notify(signals, sig)
-		}
-	}
+	signal.Notify(signals, endings()...)
 	done := make(chan error, 1)
 	go func() { done <- src.Run(context.Background(), &reg) }()
 	var sig os.Signal

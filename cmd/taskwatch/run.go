@@ -49,10 +49,11 @@ killed it, or:
          told at the end
 
 Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch stays until it has
-ended, and stops when it stops. SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 sent to
-taskwatch are passed on to the command, and so are SIGINT and SIGQUIT that
-cannot come from the keyboard. Once the command has ended, SIGINT, SIGQUIT,
-SIGTERM and SIGHUP kill what it left behind.
+ended, and stops when it stops. What is sent to taskwatch is passed on to the
+command: SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGXCPU, SIGIO,
+SIGPWR, SIGABRT, the real-time signals from 35 on, and SIGINT, SIGQUIT and
+SIGWINCH where they cannot come from the terminal. Once the command has ended,
+SIGINT, SIGQUIT, SIGTERM and SIGHUP kill what it left behind.
 
 There are two sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
 default where it works. It costs the command next to nothing, and an eighth of a
@@ -73,7 +74,9 @@ stay so.
 A module given with --module is called for the events, whether they are shown
 or not; its errors, and what it sends, are shown among them. A .wasm runs in a
 sandbox, for anybody; one that refuses operations has ptrace be the default. A
-.o runs in the kernel, for every task of the machine, and needs bpf.`,
+.o runs in the kernel, for every task of the machine, and needs bpf.
+
+` + summaryHelp,
 		Example: `  taskwatch run -- make -j2
   taskwatch run -e exec -- sh -c 'cc -o hello hello.c && ./hello'
   taskwatch run -f json -o events.jsonl -- make -j2

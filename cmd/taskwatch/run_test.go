@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -224,8 +225,10 @@ func testRunSummary(t *testing.T, source string) {
 	}
 
 	file := filepath.Join(t.TempDir(), "events.jsonl")
-	if r := tw(t, "run", "--source", source, "--summary", "-f", "json", "-o", file, "sh", "-c", script); !strings.HasPrefix(r.stderr, "summary\n") {
-		t.Errorf("stderr %q", r.stderr)
+	r = tw(t, "run", "--source", source, "--summary", "-f", "json", "-o", file, "sh", "-c", script)
+	var sum struct{ Tasks, Failed int }
+	if err := json.Unmarshal([]byte(r.stderr), &sum); err != nil || sum.Tasks != 5 || sum.Failed != 2 {
+		t.Errorf("as JSON %+v (%v): %q", sum, err, r.stderr)
 	}
 	eventsOf(t, file) // holds nothing else
 }
@@ -486,5 +489,65 @@ func TestRunTellsNoticesOnce(t *testing.T) {
 			t.Errorf("told twice: %q", line)
 		}
 		seen[line] = true
+	}
+}
+
+// Each program of a process counts from its exec: what ran before in the same
+// process is not its own.
+func TestSummaryOfWrappers(t *testing.T) { eachSource(t, testSummaryOfWrappers) }
+
+func testSummaryOfWrappers(t *testing.T, source string) {
+	r := tw(t, "run", "--source", source, "--summary", "-f", "json", "-o", "/dev/null", "--", "env", "sh", "-c", "sleep 0.3; exec true")
+	var sum struct {
+		Wall int64 `json:"wall_ns"`
+		By   []struct {
+			Program string
+			Wall    int64 `json:"wall_ns"`
+			Execs   int
+		} `json:"by_program"`
+		Path []struct {
+			Wall int64 `json:"wall_ns"`
+		} `json:"critical_path"`
+	}
+	if err := json.Unmarshal([]byte(r.stderr), &sum); err != nil {
+		t.Fatalf("%v: %q", err, r.stderr)
+	}
+	wall := map[string]int64{}
+	for _, p := range sum.By {
+		wall[filepath.Base(p.Program)] = p.Wall
+	}
+	sleep, ok := wall["sleep"]
+	if !ok || len(sum.By) != 4 || sleep < 300e6 {
+		t.Fatalf("programs %+v, want four, and sleep with its 300 ms", sum.By)
+	}
+	if sh := max(wall["sh"], wall["dash"], wall["bash"]); sh < sleep {
+		t.Errorf("the shell took %d, less than what it waited for, %d", sh, sleep)
+	}
+	// Whatever the load: true ran when the sleep was over.
+	if rest := sum.Wall - sleep; wall["true"] > rest || wall["env"] > rest {
+		t.Errorf("true took %d and env %d, want no more than what is left of %d without the sleep", wall["true"], wall["env"], sum.Wall)
+	}
+	var path int64
+	for _, s := range sum.Path {
+		path += s.Wall
+	}
+	if path != sum.Wall {
+		t.Errorf("the critical path takes %d, want the wall time %d", path, sum.Wall)
+	}
+}
+
+func TestSummaryFlags(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--top", "3"}, "--summary"},
+		{[]string{"--summary", "--top", "0"}, "one line at least"},
+		{[]string{"--summary", "--sort", "size"}, "wall, cpu, rss, io, runs"},
+	} {
+		r := tw(t, append(append([]string{"run"}, c.args...), "true")...)
+		if r.status != 125 || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("%q: status %d, %q, want %q", c.args, r.status, r.stderr, c.want)
+		}
 	}
 }

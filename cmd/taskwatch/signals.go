@@ -18,9 +18,9 @@ import (
 // The command is in taskwatch's own process group, so what the keyboard sends
 // (SIGINT, SIGQUIT, SIGTSTP) and what a shell sends to a job reaches both, and
 // taskwatch only has to outlive it. What was sent to taskwatch alone is passed
-// on. The two cannot be told apart in Go, which drops the sender: SIGINT and
-// SIGQUIT count as sent by the keyboard while the group is in the foreground of
-// its terminal, and the signals that stop and continue while it has one.
+// on. The two cannot be told apart in Go, which drops the sender: SIGINT,
+// SIGQUIT and SIGWINCH count as sent by the terminal while the group is in its
+// foreground, and the signals that stop and continue while it has one.
 //
 // A signal that was ignored when taskwatch started stays ignored, for the
 // command too (nohup).
@@ -41,12 +41,22 @@ type relayTarget interface {
 }
 
 var relayed = []syscall.Signal{
-	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM,
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGABRT,
 	unix.SIGUSR1, unix.SIGUSR2,
+	unix.SIGALRM, unix.SIGVTALRM, unix.SIGXCPU, unix.SIGIO, unix.SIGPWR,
+	unix.SIGWINCH,
 	unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT,
 	// Not SIGTTOU: it comes of what we write ourselves, and would come again
-	// for as long as it is caught.
+	// for as long as it is caught. Nor SIGPIPE and SIGXFSZ, which our own
+	// writes cause. SIGPROF, SIGCHLD and SIGURG are for Go's run time, which
+	// never hands out the first one.
 }
+
+// The real-time signals that Go hands out: 32 to 34 are for C libraries.
+const (
+	realtimeFirst = 35
+	realtimeLast  = 64
+)
 
 func newRelay() *relay {
 	return &relay{ch: make(chan os.Signal, 64), broken: make(chan os.Signal, 1)}
@@ -57,7 +67,11 @@ func (r *relay) start(target relayTarget, flush func()) {
 	r.target, r.flush = target, flush
 	signal.Notify(r.broken, unix.SIGPIPE)
 	ignored := ignoredSignals()
-	for _, sig := range relayed {
+	list := relayed
+	for sig := syscall.Signal(realtimeFirst); sig <= realtimeLast; sig++ {
+		list = append(list, sig)
+	}
+	for _, sig := range list {
 		if ignored&(1<<(sig-1)) == 0 {
 			signal.Notify(r.ch, sig)
 		}
@@ -92,6 +106,10 @@ func (r *relay) handle(sig syscall.Signal) {
 		r.ending.CompareAndSwap(0, int32(sig))
 		if r.target.Signal(sig) == unix.ESRCH {
 			r.killRest()
+		}
+	case unix.SIGWINCH:
+		if !foreground {
+			_ = r.target.Signal(sig)
 		}
 	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT:
 		// With a terminal, they come from it or from the shell, to the whole

@@ -64,6 +64,8 @@ func testSignalsArePassedOn(t *testing.T, source string) {
 	names := map[string]syscall.Signal{
 		"HUP": unix.SIGHUP, "INT": unix.SIGINT, "QUIT": unix.SIGQUIT, "TERM": unix.SIGTERM,
 		"USR1": unix.SIGUSR1, "USR2": unix.SIGUSR2, "TSTP": unix.SIGTSTP, "CONT": unix.SIGCONT, "TTIN": unix.SIGTTIN,
+		"ALRM": unix.SIGALRM, "VTALRM": unix.SIGVTALRM, "XCPU": unix.SIGXCPU, "IO": unix.SIGIO, "PWR": unix.SIGPWR,
+		"WINCH": unix.SIGWINCH, "ABRT": unix.SIGABRT, "35": 35, "64": 64,
 	}
 	script := ""
 	for name := range names {
@@ -227,3 +229,80 @@ type fakeTarget struct {
 
 func (f *fakeTarget) Signal(syscall.Signal) error { return f.err }
 func (f *fakeTarget) Kill() int                   { f.kills++; return 0 }
+
+// An alarm that was set before belongs to taskwatch, and rings for the command.
+func TestAlarmRingsForTheCommand(t *testing.T) { eachSource(t, testAlarmRingsForTheCommand) }
+
+func testAlarmRingsForTheCommand(t *testing.T, source string) {
+	testutil.Require(t, testutil.NeedsTool("perl"))
+	perl := func(args ...string) int {
+		c := exec.Command("perl", append([]string{"-e", "alarm 2; exec @ARGV"}, args...)...)
+		_ = c.Run() // the status is what counts
+		return shellStatusOf(c.ProcessState)
+	}
+	want := perl("sleep", "30")
+	got := perl(binary(t), "run", "--source", source, "-o", os.DevNull, "--", "sleep", "30")
+	if got != want || want != 128+int(unix.SIGALRM) {
+		t.Errorf("status %d, want that without taskwatch, %d", got, want)
+	}
+}
+
+// A shell without job control has its background jobs ignore SIGINT: a script
+// that ends one with it means it.
+func TestSIGINTEndsWhatAScriptHasStarted(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		line   string
+		status int
+	}{
+		"watch":  {`"$0" watch --source connector -e exec 2>&1 >/dev/null`, 0},
+		"replay": {`echo watching; exec "$0" replay "$1"`, 128 + int(unix.SIGINT)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keep, err := os.OpenFile(fifo, os.O_RDWR, 0) // a recording that nobody goes on with
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer keep.Close()
+			// The pid is the shell's, until it becomes taskwatch.
+			script := `(` + strings.Replace(test.line, `"$0" w`, `exec "$0" w`, 1) + `) > "$2" 2>&1 & echo $!; wait $!; echo "status $?"`
+			log := filepath.Join(t.TempDir(), "log")
+			c := exec.Command("sh", "-c", script, binary(t), fifo, log)
+			var out screen
+			c.Stdout, c.Stderr = &out, &out
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it says that it watches", func() bool {
+				b, _ := os.ReadFile(log)
+				return strings.Contains(string(b), "watching")
+			})
+			pid, err := strconv.Atoi(strings.TrimSpace(out.String()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it catches SIGINT", func() bool { return catches(pid, unix.SIGINT) })
+			if err := unix.Kill(pid, unix.SIGINT); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Wait() // the status is in what it says
+			if want := fmt.Sprintf("status %d", test.status); !strings.Contains(out.String(), want) {
+				t.Errorf("it said %q, want %s", out.String(), want)
+			}
+		})
+	}
+}
+
+// catches reports whether a process has a handler for a signal.
+func catches(pid int, sig syscall.Signal) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(status), "\nSigCgt:\t")
+	mask, err := strconv.ParseUint(strings.SplitN(rest, "\n", 2)[0], 16, 64)
+	return err == nil && mask&(1<<(sig-1)) != 0
+}

@@ -58,7 +58,9 @@ The exit status is:
 
     0    watching was ended
     1    watching cannot begin or go on, or the events cannot be written
-    2    the command line is wrong`,
+    2    the command line is wrong
+
+` + summaryHelp,
 		Example: `  sudo taskwatch watch
   sudo taskwatch watch -e exec,exit -f json -o events.jsonl
   sudo taskwatch watch --cgroup /sys/fs/cgroup/system.slice
@@ -185,18 +187,19 @@ func watching(src source.Source, passed error) string {
 // and to its group.
 const impatience = time.Second
 
+// endings returns the signals that end what has no end of its own. A shell
+// without job control starts its background jobs with SIGINT ignored, and
+// "kill -INT $!" is meant all the same; only nohup's SIGHUP stays ignored.
+func endings() []os.Signal {
+	if signal.Ignored(unix.SIGHUP) {
+		return []os.Signal{unix.SIGINT, unix.SIGTERM}
+	}
+	return []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}
+}
+
 // untilSignal returns a context that a signal ends.
 func untilSignal() (context.Context, context.CancelFunc) {
-	var list []os.Signal
-	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
-		if !signal.Ignored(sig) {
-			list = append(list, sig)
-		}
-	}
-	if list == nil {
-		return context.WithCancel(context.Background())
-	}
-	ctx, cancel := signal.NotifyContext(context.Background(), list...)
+	ctx, cancel := signal.NotifyContext(context.Background(), endings()...)
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(impatience, cancel) })
 	return ctx, func() {
 		stop()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -168,6 +169,7 @@ func (p *programs) run(ctx context.Context, l Load, n, cpu int, gap time.Duratio
 }
 
 func runLoad(ctx context.Context, cmd *exec.Cmd) (time.Duration, error) {
+	defer endsWithUs(cmd)()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -178,6 +180,18 @@ func runLoad(ctx context.Context, cmd *exec.Cmd) (time.Duration, error) {
 		return 0, fmt.Errorf("bench: the load said %q, want nanoseconds", out.String())
 	}
 	return time.Duration(ns), ctx.Err()
+}
+
+// endsWithUs has the kernel kill a command when whoever starts it is killed,
+// so that no load goes on alone. The signal comes at the end of the thread
+// that starts the command, which is kept until the function returned is called.
+func endsWithUs(cmd *exec.Cmd) (release func()) {
+	runtime.LockOSThread()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
+	return runtime.UnlockOSThread
 }
 
 // probe causes some events that count for no load.

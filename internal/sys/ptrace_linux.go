@@ -151,8 +151,8 @@ func PeekWait(mode WaitMode) (Report, error) {
 	return Report{TID: int(info.pid), Dead: info.dead(), Stop: int(info.status)}, nil
 }
 
-// HasChildren reports whether the calling thread has children or tracees.
-func HasChildren() bool {
+// hasChildren reports whether the calling thread has children or tracees.
+func hasChildren() bool {
 	_, e := look(pAll, 0, unix.WEXITED|unix.WSTOPPED)
 	return e != unix.ECHILD
 }

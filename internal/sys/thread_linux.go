@@ -14,7 +14,7 @@ import (
 // as that of 'go OnThread(fn)' does.
 func OnThread(fn func()) {
 	runtime.LockOSThread()
-	if unix.Gettid() != unix.Getpid() && !HasChildren() {
+	if unix.Gettid() != unix.Getpid() && !hasChildren() {
 		fn()
 		return // without unlocking: this ends the thread
 	}

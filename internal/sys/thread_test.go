@@ -33,7 +33,7 @@ func TestOnThread(t *testing.T) {
 		started.Wait()
 		threads := make(chan int)
 		go OnThread(func() {
-			if HasChildren() {
+			if hasChildren() {
 				t.Error("the thread has children")
 			}
 			threads <- unix.Gettid()

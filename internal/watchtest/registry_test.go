@@ -3,7 +3,6 @@ package watchtest
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // builtinEnv has this process compile in the suite's built-in, which every
@@ -43,7 +43,7 @@ func TestRegistry(t *testing.T) {
 		Registry(t, goConfig(true))
 		return
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestRegistry$")
+	cmd := testutil.Self(t, "-test.v", "-test.run=^TestRegistry$")
 	cmd.Env = append(os.Environ(), builtinEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestRegistry/storm") {

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -206,20 +205,6 @@ func versions(program string, dirs []string) []string {
 		list = append(list, fmt.Sprintf("%s-%d", program, n))
 	}
 	return list
-}
-
-// WriteHeaders writes the headers to dir, for editors and other build systems.
-func WriteHeaders(dir string) error {
-	return fs.WalkDir(include.Files, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := include.Files.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(dir, path), b, 0o644)
-	})
 }
 
 // Available returns nil if Build could make BPF objects, or why not.

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -90,7 +89,3 @@ func (s *Support) idGaps() []string {
 	}
 	return why
 }
-
-// LSMIneffective reports whether LSM programs attach here without effect,
-// because bpf is not in the list of active security modules.
-func (s *Support) LSMIneffective() bool { return errors.Is(s.LSM, ErrNoEffect) }

@@ -43,7 +43,7 @@ type ModuleInfo struct {
 	Vetoes     uint64          // of them, those that refused an operation (or would have, in a dry run)
 	Missed     uint64          // events that passed uncalled: see [Missed]
 	Skipped    uint64          // of them, those that it could have refused
-	Tier       string          // see [Table.Tier]
+	Tier       string          // "lsm", "fmod_ret", "best-effort", "observe-only", or "" if it asks for none
 	Watchers   []WatcherStats  // in the order of the events
 }
 
@@ -78,7 +78,7 @@ func (t *Table) Modules() ([]ModuleInfo, error) {
 			Name: l.object.Name, Module: t.owners[l], Builtin: i < len(t.builtins),
 			Kinds: l.kinds, References: len(l.kinds.List()),
 		}
-		info.Tier = t.Tier(info.Module)
+		info.Tier = t.tier(info.Module)
 		info.Missed, info.Skipped = t.missedBy(l, missed)
 		for k := range l.watched {
 			for _, w := range l.watched[k] {

@@ -146,10 +146,10 @@ func (t *Table) skippable() taskwatch.Kinds {
 	return s
 }
 
-// Tier says how a module's vetoes are made to have an effect: "lsm", "fmod_ret",
+// tier says how a module's vetoes are made to have an effect: "lsm", "fmod_ret",
 // "best-effort" where they can be skipped, "observe-only" where there are none;
 // or "" for a module that asks for none.
-func (t *Table) Tier(m *Module) string {
+func (t *Table) tier(m *Module) string {
 	veto := m.object.Veto
 	switch {
 	case veto == 0:

@@ -24,9 +24,8 @@ import (
 // maxCache is how many bytes of compiled code a cache keeps.
 var maxCache int64 = 256 << 20
 
-// CompileInto compiles code, as a [Parser] has given it, into a directory. It
-// is for the process that [Parser.Compile] starts.
-func CompileInto(dir string, code []byte) error {
+// compileInto compiles code, as a [Parser] has given it, into a directory.
+func compileInto(dir string, code []byte) error {
 	cache, err := wazero.NewCompilationCacheWithDir(dir)
 	if err != nil {
 		return err
@@ -110,7 +109,7 @@ func (p *Parser) fill(dir string, code []byte) error {
 	}
 	defer os.RemoveAll(temp)
 	if p.Compile == nil {
-		err = CompileInto(temp, code)
+		err = compileInto(temp, code)
 	} else {
 		ctx, cancel := context.WithTimeout(background, p.timeout())
 		defer cancel()

@@ -54,5 +54,5 @@ func CompileChild(r io.Reader, dir string) error {
 	if err != nil {
 		return err
 	}
-	return CompileInto(dir, code)
+	return compileInto(dir, code)
 }

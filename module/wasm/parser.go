@@ -16,9 +16,8 @@ type Parser struct {
 	// nothing.
 	Cache string
 
-	// Compile, if set, compiles code into a directory in another process, by
-	// calling [CompileInto] there: this one cannot stop its compiler. It needs
-	// Cache.
+	// Compile, if set, compiles code into a directory in another process, since
+	// this one cannot stop its compiler: see [CompileBy]. It needs Cache.
 	Compile func(ctx context.Context, dir string, code []byte) error
 
 	// Timeout is how long Compile may take; 0 stands for 30 s.

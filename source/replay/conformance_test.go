@@ -1,3 +1,7 @@
+//go:build amd64 || arm64
+
+// The recordings are source/ptrace's, which is for these processors.
+
 package replay_test
 
 import (

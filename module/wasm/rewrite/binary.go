@@ -237,8 +237,8 @@ func typeLetter(r *reader) byte {
 	}
 }
 
-// Params returns how many parameters a function of that type has.
-func (t FuncType) Params() int {
+// params returns how many parameters a function of that type has.
+func (t FuncType) params() int {
 	params, _, _ := strings.Cut(string(t), ">")
 	return (len(params) + 1) / 2
 }

@@ -119,7 +119,7 @@ func (m *Module) instrumentCode(h *helpers) ([]byte, error) {
 			break
 		}
 		var err error
-		if fn, err = m.instrumentFunction(fn[:0], code, m.types[m.funcs[i]].Params(), h); err != nil {
+		if fn, err = m.instrumentFunction(fn[:0], code, m.types[m.funcs[i]].params(), h); err != nil {
 			return nil, fmt.Errorf("function %d: %w", len(m.Imports)+i, err)
 		}
 		out = append(appendU32(out, uint32(len(fn))), fn...)

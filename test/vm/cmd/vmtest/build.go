@@ -208,6 +208,18 @@ func (s *suite) goBuildTest(ctx context.Context, pkg, out string) error {
 	return err
 }
 
+// addCommands builds commands, each a path in the guest and a package.
+func (s *suite) addCommands(ctx context.Context, commands [][2]string, tmp string) error {
+	for i, c := range commands {
+		host := filepath.Join(tmp, fmt.Sprintf("command%d", i))
+		if _, err := s.goTool(ctx, "build", "-ldflags=-w", "-o", host, c[1]); err != nil {
+			return err
+		}
+		s.files = append(s.files, vm.File{Guest: c[0], Host: host, Mode: 0o755})
+	}
+	return nil
+}
+
 func (s *suite) goTool(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+string(s.arch))

@@ -44,6 +44,9 @@ type options struct {
 	variants []variant
 	preempt  []string
 	with     []string
+	commands [][2]string // path in the guest, package
+	params   string      // kernel parameters
+	setup    string      // shell commands
 	packages []string
 	testArgs []string
 	files    []vm.File
@@ -95,6 +98,16 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	fs.IntVar(&o.memMiB, "mem", 1024, "memory of a machine in `MiB`")
 	fs.IntVar(&o.cpus, "cpus", 2, "processors of a machine")
 	fs.Func("file", "copy a host file or directory into the guest: `GUEST=HOST` (repeatable)", o.addFile)
+	fs.Func("command", "build a command and put it into the guest: `GUEST=PACKAGE` (repeatable)", func(s string) error {
+		guest, pkg, ok := strings.Cut(s, "=")
+		if !ok || !strings.HasPrefix(guest, "/") || pkg == "" {
+			return errors.New("want GUEST=PACKAGE, GUEST an absolute path")
+		}
+		o.commands = append(o.commands, [2]string{guest, pkg})
+		return nil
+	})
+	fs.StringVar(&o.params, "append", "", "kernel `parameters` besides those of the variant")
+	fs.StringVar(&o.setup, "setup", "", "shell `commands` that the guest runs before the tests, as root")
 	fs.Func("env", "environment of the tests: `NAME=VALUE` (repeatable)", func(s string) error {
 		if name, _, ok := strings.Cut(s, "="); !ok || name == "" {
 			return errors.New("want NAME=VALUE")

@@ -19,6 +19,7 @@ type boot struct {
 	kernel  vm.Kernel
 	variant variant
 	preempt string // "" is the kernel's own model
+	params  string // more kernel parameters
 }
 
 func (b boot) String() string {
@@ -30,15 +31,20 @@ func (b boot) String() string {
 	if b.preempt != "" {
 		preempt = " preempt=" + b.preempt
 	}
-	return fmt.Sprintf("%skernel %s lsm=%s%s (%s)", arch, b.kernel.Series, b.variant.name, preempt, b.kernel)
+	params := ""
+	if b.params != "" {
+		params = " " + b.params
+	}
+	return fmt.Sprintf("%skernel %s lsm=%s%s%s (%s)", arch, b.kernel.Series, b.variant.name, preempt, params, b.kernel)
 }
 
 // cmdline returns the kernel parameters that make the machine this one.
 func (b boot) cmdline() string {
-	if b.preempt == "" {
-		return b.variant.cmdline
+	line := b.variant.cmdline
+	if b.preempt != "" {
+		line += " preempt=" + b.preempt
 	}
-	return b.variant.cmdline + " preempt=" + b.preempt
+	return strings.TrimSpace(line + " " + b.params)
 }
 
 // execute boots the matrix and prints what came of it. It reports whether all
@@ -52,7 +58,7 @@ func (o *options) execute(ctx context.Context, stdout io.Writer) (bool, error) {
 		}
 		for _, v := range o.variants {
 			for _, p := range o.preempt {
-				boots = append(boots, boot{k, v, p})
+				boots = append(boots, boot{k, v, p, o.params})
 			}
 		}
 	}
@@ -69,6 +75,9 @@ func (o *options) execute(ctx context.Context, stdout io.Writer) (bool, error) {
 	defer os.RemoveAll(tmp)
 	s, err := build(ctx, o.arch, o.packages, tmp)
 	if err != nil {
+		return false, err
+	}
+	if err := s.addCommands(ctx, o.commands, tmp); err != nil {
 		return false, err
 	}
 	if len(o.with) > 0 {
@@ -105,6 +114,7 @@ func (o *options) boot(ctx context.Context, b boot, s *suite, live io.Writer) *r
 	res, err := vm.Run(ctx, vm.Config{
 		Kernel:  b.kernel,
 		Cmdline: b.cmdline(),
+		Setup:   o.setup,
 		Files:   append(append([]vm.File{}, s.files...), append(o.files, vm.File{Guest: "/.vm/tests", Data: o.script(s)})...),
 		Cmd:     []string{"sh", "/.vm/tests"},
 		Env:     append([]string{"TASKWATCH_VM=" + b.kernel.Series, "TASKWATCH_VM_LSM=" + b.variant.name, "TASKWATCH_VM_PREEMPT=" + b.preempt}, o.env...),

@@ -32,6 +32,7 @@ func TestBadCommandLines(t *testing.T) {
 		{[]string{"-arch", "vax", "."}, `"vax"`},
 		{[]string{"-env", "novalue", "."}, "NAME=VALUE"},
 		{[]string{"-file", "/x", "."}, "GUEST=HOST"},
+		{[]string{"-command", "./cmd/taskwatch", "."}, "GUEST=PACKAGE"},
 		{[]string{"-nonsense"}, "nonsense"},
 	} {
 		var stderr bytes.Buffer

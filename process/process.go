@@ -1,0 +1,141 @@
+package process
+
+import (
+	"iter"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// Process is a thread group, from its birth, or from the first event that was
+// seen of it, to its end. Only a [Tree] changes it.
+type Process struct {
+	PID     int
+	Depth   int   // below the topmost process seen
+	StartNS int64 // CLOCK_MONOTONIC of the first event
+	Born    bool  // the first event was its birth
+	Ended   bool  // its last thread has exited
+
+	parent  *Process // that made it; nil where unknown
+	leader  taskwatch.TaskID
+	adopted bool // nothing was seen of its birth: see Tree.Adopt
+	freed   bool // its leader had its free event
+	gone    bool // it was taken out of the tree
+	dead    int  // with the dead ancestors in a row, as they were at its end
+
+	programs []*Program // never empty; the last one runs
+	earlier  int        // programs that are not kept any more
+
+	// Children that have not ended, as a list.
+	first, next, prev *Process
+	children          int
+}
+
+// maxPrograms bounds the programs that are kept of one process.
+const maxPrograms = 16
+
+// Parent returns the process that made p, or nil where that is unknown. It
+// may have ended.
+func (p *Process) Parent() *Process { return p.parent }
+
+// Ancestors returns p's parent, its parent, and so on, as far as they are
+// known. They may have ended.
+func (p *Process) Ancestors() iter.Seq[*Process] {
+	return func(yield func(*Process) bool) {
+		for a := p.parent; a != nil; a = a.parent {
+			if !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+// Children returns the processes that p has made and that have not ended, the
+// last made first.
+func (p *Process) Children() iter.Seq[*Process] {
+	return func(yield func(*Process) bool) {
+		for c := p.first; c != nil; {
+			next := c.next
+			if !yield(c) {
+				return
+			}
+			c = next
+		}
+	}
+}
+
+// NumChildren returns how many children p has that have not ended.
+func (p *Process) NumChildren() int { return p.children }
+
+// Leader returns the id of the process's first thread, or zero where only
+// other threads were seen.
+func (p *Process) Leader() taskwatch.TaskID { return p.leader }
+
+// Program returns what p runs, or ran last.
+func (p *Process) Program() *Program { return p.programs[len(p.programs)-1] }
+
+// Programs returns the programs that p has run, in order; the last one runs
+// until the process ends. Of many, the last ones are kept: earlier is the
+// number of those before them.
+func (p *Process) Programs() (list []*Program, earlier int) { return p.programs, p.earlier }
+
+func (p *Process) begin(g *Program) {
+	if len(p.programs) == maxPrograms {
+		copy(p.programs, p.programs[1:])
+		p.programs = p.programs[:maxPrograms-1]
+		p.earlier++
+	}
+	p.programs = append(p.programs, g)
+}
+
+// Program is one program of a process: from the exec, or the birth, to the
+// next exec or the end of the process.
+type Program struct {
+	Command Command
+	StartNS int64 // CLOCK_MONOTONIC of the exec or the birth, or of the first event seen
+	Started bool  // StartNS is that of the exec or the birth
+	EndNS   int64 // of the next exec or the end; 0 while it runs
+
+	Usage Usage
+}
+
+// Usage is what the tasks that ended while a program ran have used.
+type Usage struct {
+	UserNS, SystemNS      int64 // CPU time
+	MaxRSS                uint64
+	ReadBytes, WriteBytes uint64
+
+	// Missing holds the fields that some task did not tell: the sums are too
+	// low.
+	Missing taskwatch.Fields
+
+	// Shared says that the numbers have in them what earlier programs of the
+	// process used, since nobody told how much that was. What a fork used
+	// until its first exec is left out of account.
+	Shared bool
+}
+
+// CPUNS returns the whole CPU time.
+func (u *Usage) CPUNS() int64 { return u.UserNS + u.SystemNS }
+
+// add adds what ev, an exit, says of its task.
+func (u *Usage) add(ev *taskwatch.Event) {
+	const fields = taskwatch.FieldUTime | taskwatch.FieldSTime | taskwatch.FieldMaxRSS |
+		taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes
+	r, missing := &ev.Rusage, ev.Missing&fields
+	u.Missing |= missing
+	if !missing.Has(taskwatch.FieldUTime) {
+		u.UserNS += r.UTimeNS
+	}
+	if !missing.Has(taskwatch.FieldSTime) {
+		u.SystemNS += r.STimeNS
+	}
+	if !missing.Has(taskwatch.FieldMaxRSS) {
+		u.MaxRSS = max(u.MaxRSS, r.MaxRSS)
+	}
+	if !missing.Has(taskwatch.FieldReadBytes) {
+		u.ReadBytes += r.ReadBytes
+	}
+	if !missing.Has(taskwatch.FieldWriteBytes) {
+		u.WriteBytes += r.WriteBytes
+	}
+}
