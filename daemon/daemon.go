@@ -82,6 +82,9 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 	d.source, d.passed, err = auto.Open(cfg.Source, auto.Config{Config: bpf.Config{
 		CallStats: !cfg.NoCallStats,
 		OnReady:   func() { close(d.watching) },
+		OnShortage: func(short *source.Shortage) {
+			d.log.Error("some events do not come", "events", short.Kinds.String(), "error", auto.OneLine(short.Err))
+		},
 	}})
 	if err != nil {
 		return nil, err
@@ -189,17 +192,18 @@ func (d *Daemon) closeListeners() error {
 // Alive returns nil once the source, the table in the kernel and the list of
 // modules have answered.
 func (d *Daemon) Alive(ctx context.Context) error {
-	if err := d.refresh(ctx); err != nil {
+	if err := d.refresh(ctx, 0); err != nil {
 		return err
 	}
 	_, err := d.list()
 	return err
 }
 
-// refresh returns once the source gathers what is watched now.
-func (d *Daemon) refresh(ctx context.Context) error {
+// refresh returns once the source gathers what is watched now, or an error
+// where that is not so for some of these events.
+func (d *Daemon) refresh(ctx context.Context, kinds taskwatch.Kinds) error {
 	if r, ok := d.source.(source.Refresher); ok {
-		return r.Refresh(ctx)
+		return source.ShortOf(r.Refresh(ctx), kinds)
 	}
 	return nil
 }

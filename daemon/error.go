@@ -74,6 +74,8 @@ var errorCodes = []struct {
 	{kernel.ErrNoVeto, connect.CodeFailedPrecondition},
 	{kernel.ErrClosed, connect.CodeUnavailable},
 	{syscall.ENOMEM, connect.CodeResourceExhausted},
+	{syscall.EMFILE, connect.CodeResourceExhausted},
+	{syscall.ENFILE, connect.CodeResourceExhausted},
 	{syscall.E2BIG, connect.CodeResourceExhausted},
 	{fs.ErrPermission, connect.CodeFailedPrecondition}, // the daemon's, not the caller's
 }

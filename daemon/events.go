@@ -41,14 +41,19 @@ func (d *Daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
 	endless(r.Context())
 	flush := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "application/jsonl")
+	begun := false
 	err = d.stream(r.Context(), st, func(lines []byte, _ uint64) error {
+		begun = true
 		if _, err := w.Write(lines); err != nil {
 			return err
 		}
 		return flush.Flush()
 	})
-	if errors.Is(err, ErrTooMany) {
+	switch {
+	case errors.Is(err, ErrTooMany):
 		http.Error(w, err.Error(), http.StatusTooManyRequests)
+	case err != nil && !begun:
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	}
 	// Otherwise the client is gone, or the daemon will be.
 }

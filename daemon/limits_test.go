@@ -318,6 +318,7 @@ func (m *stubborn) unregister() error {
 func (m *stubborn) close() error                      { return m.closes }
 func (m *stubborn) kind() string                      { return "wasm" }
 func (m *stubborn) stats() (stats, error)             { return stats{calls: &api.Calls{}}, nil }
+func (m *stubborn) describe() description             { return description{} }
 func (m *stubborn) globals() ([]module.Global, error) { return nil, nil }
 
 // A reload that meets a module which is busy does not cost it: it waits for one

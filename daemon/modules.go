@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // modules is the list of the daemon's modules, in the order in which they were
@@ -210,11 +211,17 @@ func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (loaded, error) {
 	if err := m.register(); err != nil {
 		return nil, errors.Join(err, m.close())
 	}
-	// Whoever asked for the module may go away; the module stays.
-	if err := d.refresh(context.WithoutCancel(ctx)); err != nil {
+	if err := d.gathered(ctx, m); err != nil {
 		return nil, errors.Join(err, m.unregister(), m.close())
 	}
 	return m, nil
+}
+
+// gathered returns once the source gathers what a module watches. Whoever has
+// asked for the module may go away; the module stays.
+func (d *Daemon) gathered(ctx context.Context, m loaded) error {
+	watchers := m.describe().watchers
+	return d.refresh(context.WithoutCancel(ctx), module.KindsOf(&watchers))
 }
 
 // replace puts the module of a spec in the place of the one that has its name.
@@ -247,7 +254,7 @@ func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
 		return err
 	}
 	if err = m.register(); err == nil {
-		if err = d.refresh(context.WithoutCancel(ctx)); err != nil {
+		if err = d.gathered(ctx, m); err != nil {
 			err = errors.Join(err, m.unregister())
 		}
 	}

@@ -164,7 +164,7 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 		return errors.Join(err, s.Close(context.Background()))
 	}
 	defer d.hub.remove(s)
-	if err := d.refresh(ctx); err != nil {
+	if err := d.refresh(ctx, s.kinds); err != nil {
 		return err
 	}
 	if s.filter.tree != nil {

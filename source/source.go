@@ -4,6 +4,8 @@ package source
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -33,8 +35,30 @@ type Refresher interface {
 
 	// Refresh returns once the source gathers what the modules watched when
 	// it was called: they get the events that happen from then on. It fails
-	// when the source has ended, or ctx has.
+	// when the source has ended, or ctx has, and with a [*Shortage] where some
+	// of it cannot be gathered; the rest is.
 	Refresh(ctx context.Context) error
+}
+
+// Shortage says which events that somebody watches do not come, because this
+// machine does not let the source attach to them now. It ends nothing.
+type Shortage struct {
+	Kinds taskwatch.Kinds
+	Err   error
+}
+
+func (s *Shortage) Error() string { return fmt.Sprintf("%s cannot be observed: %v", s.Kinds, s.Err) }
+
+// Unwrap returns the cause.
+func (s *Shortage) Unwrap() error { return s.Err }
+
+// ShortOf returns err unless it is a shortage of other events than these.
+func ShortOf(err error, kinds taskwatch.Kinds) error {
+	var s *Shortage
+	if errors.As(err, &s) && s.Kinds&kinds == 0 {
+		return nil
+	}
+	return err
 }
 
 // Capabilities declare, per kind of event, what a source delivers. What is

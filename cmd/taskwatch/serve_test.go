@@ -12,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -529,5 +532,60 @@ func TestServeWithoutRoot(t *testing.T) {
 		as("rmmod", "count")
 		return counted
 	})
+	s.stop(t)
+}
+
+// A client for which nothing can be attached gets the error. The daemon, its
+// modules and the other clients go on, and the next one gets its events where
+// there is room again.
+func TestServeWithoutDescriptors(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	_, wasm := buildBoth(t, "count", countModule)
+	s := startServe(t, filepath.Join(t.TempDir(), "s"), nil, "--source", "bpf")
+	s.must(t, "insmod", wasm, fmt.Sprintf("uid=%d", stranger))
+	pid := s.cmd.Process.Pid
+	limit := func(n uint64) (old uint64) {
+		t.Helper()
+		var was unix.Rlimit
+		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &was); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: was.Max}, nil); err != nil {
+			t.Fatal(err)
+		}
+		return was.Cur
+	}
+	c := daemon.NewClient(s.socket)
+	defer c.Close()
+	events := func() (string, error) {
+		list, err := c.List(t.Context(), connect.NewRequest(&api.ListRequest{})) // so that there is a connection
+		if err != nil || len(list.Msg.Modules) != 1 {
+			t.Fatal(list, err)
+		}
+		defer limit(limit(3))
+		r, err := c.Events(t.Context(), connect.NewRequest(&api.EventsRequest{Events: []string{"uid", "init", "free", "clone"}}))
+		if err != nil {
+			return "", err
+		}
+		defer r.Close()
+		r.Receive()
+		return r.Msg().GetLines(), r.Err()
+	}
+	for range 3 {
+		if out, err := events(); err == nil || !strings.Contains(err.Error(), "cannot be observed") || !strings.Contains(err.Error(), "too many open files") {
+			t.Fatalf("without descriptors, a client got %q, %v", out, err)
+		}
+	}
+	if rows := s.table(t); !strings.HasSuffix(rows["count"], " live") {
+		t.Errorf("lsmod: %q", rows)
+	}
+	r, err := c.Events(t.Context(), connect.NewRequest(&api.EventsRequest{Events: []string{"uid", "init", "free", "clone"}}))
+	if err != nil || !r.Receive() {
+		t.Fatalf("with descriptors again: %v, %v", err, r.Err())
+	}
+	r.Close()
+	load(t, 1)
+	eventually(t, "the module has seen what has happened", func() bool { return strings.Contains(s.must(t, "modinfo", "count"), "execs = 2 ") })
 	s.stop(t)
 }

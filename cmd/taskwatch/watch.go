@@ -129,7 +129,8 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	}
 	cfg := auto.Config{Kernel: files.kernel(), Config: bpf.Config{
 		Cgroup: f.cgroup, PID: f.pid, Latency: latency, DryRun: f.dryRun,
-		OnReady: func() { say("%s", watching(src, passed)) },
+		OnReady:    func() { say("%s", watching(src, passed)) },
+		OnShortage: func(short *source.Shortage) { say("%v", short) },
 	}}
 	if src, passed, err = auto.Open(f.source, cfg); err != nil {
 		return watchFailed(err)

@@ -445,3 +445,27 @@ func TestWatchEndsWhenNothingCanBeWritten(t *testing.T) {
 		}
 	}
 }
+
+// Where there are too few descriptors for a tracepoint of each system call, ids
+// are seen by the exits of all of them.
+func TestWatchWithFewDescriptors(t *testing.T) {
+	testutil.Root(t)
+	out := filepath.Join(t.TempDir(), "events.jsonl")
+	c := exec.Command("sh", "-c", `ulimit -n 64; exec "$@"`, "sh", binary(t), "watch", "--source", "bpf", "-e", "uid", "-f", "json", "-o", out)
+	c.Env = cmd(t).Env
+	var log screen
+	c.Stderr = &log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = c.Process.Signal(unix.SIGINT)
+		_ = c.Wait()
+	}()
+	eventually(t, "it watches: "+log.String(), func() bool { return strings.Contains(log.String(), "watching the machine") })
+	eventually(t, "a change of ids is seen", func() bool {
+		load(t, 1)
+		b, err := os.ReadFile(out)
+		return err == nil && strings.Contains(string(b), `"event":"uid"`)
+	})
+}

@@ -90,6 +90,10 @@ func hintFor(err error) string {
 	switch {
 	case errors.Is(err, syscall.EPERM):
 		return "kernel modules need root, or CAP_BPF and CAP_PERFMON"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "this process may have no more files: raise the limit (ulimit -n, or LimitNOFILE= of its unit)"
+	case errors.Is(err, syscall.ENOSYS):
+		return "the system call bpf is not there: the kernel is built without it, or a seccomp profile (of a container) denies it"
 	case errors.Is(err, syscall.E2BIG), errors.Is(err, syscall.ENOMEM):
 		return "a map is too large for this machine: see max_entries and the size of its keys and values"
 	}

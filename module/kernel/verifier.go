@@ -18,7 +18,7 @@ const verifierLines = 8
 func refused(err error) *Error {
 	e := &Error{Err: err, Hint: hintFor(err)}
 	var ve *ebpf.VerifierError
-	if !errors.As(err, &ve) {
+	if !errors.As(err, &ve) || outside(err) {
 		return e
 	}
 	log := ve.Log
@@ -34,6 +34,17 @@ func refused(err error) *Error {
 			"build the module anew with this version's header, or set another value. dmesg may say more"
 	}
 	return e
+}
+
+// outside reports whether a failed load says nothing about the program, although
+// the library shows what the verifier, or the check of types, has logged.
+func outside(err error) bool {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOSYS} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 func isStatistics(line string) bool {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // The usual values of Config.
@@ -53,6 +55,10 @@ type Config struct {
 	// OnReady, if set, is called once by the goroutine of Run when watching
 	// has begun: what happens from then on is seen.
 	OnReady func()
+
+	// OnShortage, if set, is called by the same goroutine when events that
+	// somebody watches cannot be attached to; the others come.
+	OnShortage func(*source.Shortage)
 }
 
 func (cfg *Config) check() error {

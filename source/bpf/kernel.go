@@ -15,6 +15,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // half is the half of the source that is loaded into the kernel.
@@ -31,6 +32,8 @@ type half struct {
 
 	command  bool            // the tree of a command is watched
 	gathered taskwatch.Kinds // what is attached for
+	attached taskwatch.Kinds // of it, by the table
+	instead  bool            // on_sys_exit stands in for tracepoints that cannot be attached to
 	wanted   uint32          // the groups of fields
 }
 
@@ -204,24 +207,78 @@ func (k *half) bySyscall() bool {
 
 // watch attaches what the given kinds need and detaches the rest, and has the
 // given fields gathered. fresh says that something is gathered from now on that
-// the task table does not know.
-func (k *half) watch(kinds taskwatch.Kinds, fields taskwatch.Fields) (fresh bool, err error) {
+// the task table does not know. What cannot be attached is left out: short is
+// nil, or says what is.
+func (k *half) watch(kinds taskwatch.Kinds, fields taskwatch.Fields) (fresh bool, short *source.Shortage) {
 	wanted := wantedOf(fields)
 	k.control.Store(controlKinds, uint32(kinds))
 	k.control.Store(controlWanted, wanted)
-	now := k.needed(kinds)
-	fresh = now&^k.gathered != 0 || wanted&^k.wanted != 0
-	k.gathered, k.wanted = now, wanted
-	if k.bySyscall() {
-		if err := k.watchSyscalls(now&idKinds != 0); err != nil {
-			return fresh, err
+	need := k.needed(kinds)
+	got, err := k.attach(need)
+	fresh = got&^k.gathered != 0 || wanted&^k.wanted != 0
+	k.gathered, k.wanted = got, wanted
+	if lacking := need &^ got; lacking != 0 {
+		short = &source.Shortage{Kinds: lacking, Err: err}
+	}
+	return fresh, short
+}
+
+// attach attaches what it can of the kinds, and returns what that is, and why
+// not the rest. What cannot be detached stays, which is no error: nobody asks
+// for it.
+func (k *half) attach(need taskwatch.Kinds) (got taskwatch.Kinds, err error) {
+	var errs []error
+	table := need
+	syscalls := need&idKinds != 0 && (k.bySyscall() || k.instead)
+	if syscalls {
+		table &^= idKinds
+	}
+	if err := k.watchSyscalls(syscalls); err == nil && syscalls {
+		got |= need & idKinds
+	} else if err != nil && syscalls {
+		errs = append(errs, err)
+	}
+	got |= k.attachTable(table, &errs) & table
+	if lacking := need & idKinds &^ got; lacking != 0 && !syscalls && k.support.FEntry != nil {
+		// Each system call's own tracepoints take 32 descriptors, and
+		// perf_event_open, which may be denied.
+		if err := k.watchSyscalls(true); err == nil {
+			k.instead = true
+			return got | need&idKinds, errors.Join(errs...)
 		}
-		now &^= idKinds
 	}
-	if err := k.table.SetKinds(k.module, now); err != nil {
-		return fresh, explain(err)
+	return got, errors.Join(errs...)
+}
+
+// attachTable has the table list the stream under these kinds: all at once, or
+// else one by one beside those that are there. It returns those under which it
+// is listed.
+func (k *half) attachTable(kinds taskwatch.Kinds, errs *[]error) taskwatch.Kinds {
+	if k.table.SetKinds(k.module, kinds) == nil {
+		k.attached = kinds
+		return kinds
 	}
-	return fresh, nil
+	if k.attached&^kinds != 0 && k.table.SetKinds(k.module, k.attached&kinds) == nil {
+		k.attached &= kinds
+	}
+	for _, kind := range attachOrder {
+		one := taskwatch.KindsOf(kind) & kinds &^ k.attached
+		if one == 0 {
+			continue
+		}
+		if err := k.table.SetKinds(k.module, k.attached|one); err != nil {
+			*errs = append(*errs, explain(err))
+			continue
+		}
+		k.attached |= one
+	}
+	return k.attached
+}
+
+// attachOrder is that in which kinds are attached where not all can be: first
+// those without which others are of little use.
+var attachOrder = []taskwatch.Kind{
+	taskwatch.Exec, taskwatch.Exit, taskwatch.Clone, taskwatch.UID, taskwatch.GID, taskwatch.Init, taskwatch.Free,
 }
 
 func (k *half) watchSyscalls(on bool) (err error) {

@@ -12,7 +12,7 @@ var _ source.Refresher = (*Source)(nil)
 // Refresh returns once the kernel side gathers what the registry's modules
 // watched when it was called.
 func (s *Source) Refresh(ctx context.Context) error {
-	done := make(chan struct{})
+	done := make(chan *source.Shortage, 1)
 	s.mu.Lock()
 	if s.kernel == nil {
 		s.mu.Unlock()
@@ -23,8 +23,9 @@ func (s *Source) Refresh(ctx context.Context) error {
 		s.alarm.wake()
 	}
 	s.mu.Unlock()
+	var short *source.Shortage
 	select {
-	case <-done:
+	case short = <-done:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -32,6 +33,9 @@ func (s *Source) Refresh(ctx context.Context) error {
 	defer s.mu.Unlock()
 	if s.kernel == nil {
 		return errNotRunning
+	}
+	if short != nil {
+		return short
 	}
 	return nil
 }
@@ -46,9 +50,9 @@ func (st *stream) look() error {
 	waiting := s.refreshes
 	s.refreshes = nil
 	s.mu.Unlock()
-	err := st.watch()
+	err := st.watch(waiting != nil)
 	for _, done := range waiting {
-		close(done)
+		done <- st.short
 	}
 	return err
 }

@@ -30,8 +30,8 @@ type Source struct {
 	kernel *half      // nil once closed
 	used   bool
 
-	alarm     *alarm          // of the stream, while it runs
-	refreshes []chan struct{} // to be closed once the stream has looked what is watched
+	alarm     *alarm                  // of the stream, while it runs
+	refreshes []chan *source.Shortage // to be told once the stream has looked what is watched
 }
 
 var _ source.Source = (*Source)(nil)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // stream is one run of a source. Its goroutine alone touches it.
@@ -20,6 +21,7 @@ type stream struct {
 	kinds    taskwatch.Kinds  // what somebody watches
 	fields   taskwatch.Fields // and reads
 	watching bool             // the kernel side has been told
+	short    *source.Shortage // what it could not attach, or nil
 	seq      uint64
 	lost     uint32 // running counts of the kernel side that were told
 	dropped  uint32
@@ -65,7 +67,7 @@ func (st *stream) run(ctx context.Context) error {
 	st.src.command.attend(st.alarm.wake)
 	defer st.src.command.attend(nil)
 	st.clocks.set()
-	if err := st.watch(); err != nil {
+	if err := st.watch(false); err != nil {
 		return err
 	}
 	if err := st.startCommand(); err != nil {
@@ -161,9 +163,10 @@ func (st *stream) drain() (n int, busy bool) {
 }
 
 // watch makes the kernel side gather what the registry's modules watch now.
-func (st *stream) watch() error {
+// again has it try once more what it could not attach.
+func (st *stream) watch(again bool) error {
 	kinds, fields := st.feed.Kinds(), st.feed.Fields()
-	if kinds == st.kinds && fields == st.fields && st.watching {
+	if kinds == st.kinds && fields == st.fields && st.watching && (st.short == nil || !again) {
 		return nil
 	}
 	if kinds == 0 && st.src.cfg.Command == nil { // from here on the table would rot
@@ -171,15 +174,38 @@ func (st *stream) watch() error {
 		st.table, st.unfreed, st.resyncs = newTable(run), exits{}, resync{}
 		st.table.next = next
 	}
-	fresh, err := st.kernel.watch(kinds, fields)
-	if err != nil {
-		return err
-	}
+	fresh, short := st.kernel.watch(kinds, fields)
+	first := !st.watching
 	st.kinds, st.fields, st.watching = kinds, fields, true
+	st.tellShort(short)
+	if first && short != nil && (kinds&^short.Kinds == 0 || st.src.cfg.Command != nil) {
+		return short // nobody would get anything, or a command's tree not be known
+	}
 	if fresh && (st.src.cfg.Command == nil || st.self != nil) { // else there is no tree yet
-		return st.resyncs.start(st)
+		st.resync()
 	}
 	return nil
+}
+
+// tellShort takes note of what cannot be attached, and tells it when it
+// changes.
+func (st *stream) tellShort(short *source.Shortage) {
+	was := st.short
+	st.short = short
+	if short == nil || was != nil && was.Kinds == short.Kinds {
+		return
+	}
+	if f := st.src.cfg.OnShortage; f != nil && short.Kinds&st.kinds != 0 {
+		f(short)
+	}
+}
+
+// resync looks at all tasks. If that fails, which a lack of descriptors may
+// cause, it is tried again.
+func (st *stream) resync() {
+	if err := st.resyncs.start(st); err != nil {
+		st.resyncs.wanted, st.resyncs.lastNS = true, now()
+	}
 }
 
 // maintain does what does not come from a record.
@@ -201,7 +227,7 @@ func (st *stream) maintain() error {
 		}
 	}
 	if st.resyncs.due(at) {
-		return st.resyncs.start(st)
+		st.resync()
 	}
 	return nil
 }
