@@ -11,21 +11,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/source"
-)
-
-const (
-	formatText = "text"
-	formatJSON = "json"
 )
 
 // outputFlags are the flags of every command that shows events.
 type outputFlags struct {
 	events  string
 	format  string
-	file    string
+	files   []string
 	threads bool
 	summary bool
 	top     int
@@ -35,15 +29,15 @@ type outputFlags struct {
 func (f *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.events, "event", "e", "", "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\n(default "+report.DefaultKinds.String()+" as text, all as json)")
-	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them: text for people, or json, a recording, one object a line")
-	flags.StringVarP(&f.file, "output", "o", "", "write the events to this `file`")
+	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending tells: text for people, or json, a\nrecording, one object a line")
+	flags.StringArrayVarP(&f.files, "output", "o", nil, "write the events to this `file`; may be given several times. The ending\nchooses the format: "+endingsHelp())
 	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json has them always")
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
 	flags.IntVar(&f.top, "top", 0, "with --summary, show this `number` of lines of each list (default 10)")
 	flags.StringVar(&f.sort, "sort", "", "with --summary, sort commands and programs by `what`: "+sortNames())
 	complete(cmd, "event", completeEvents)
 	complete(cmd, "sort", cobra.FixedCompletions(strings.Split(sortNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
-	complete(cmd, "format", cobra.FixedCompletions([]string{formatText, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // summaryHelp defines the words of a summary.
@@ -115,27 +109,6 @@ func (f *outputFlags) kinds() (taskwatch.Kinds, error) {
 	return kinds, nil
 }
 
-// output shows the events of one source.
-type output struct {
-	flags *outputFlags
-	kinds taskwatch.Kinds
-	name  string   // of the file, for errors
-	file  *os.File // the events
-	owned bool     // file is ours to close
-
-	// summaryTo gets the summary.
-	summaryTo *os.File
-
-	// broken, if set, is called when the events cannot be written.
-	broken func()
-
-	reg       *taskwatch.Registry
-	shown     taskwatch.Sink // what gets the items: a recording or text, or the queue to it
-	queue     *taskwatch.Queue
-	recording *record.Writer
-	summary   *report.Summary
-}
-
 // check reports what is wrong with the flags.
 func (f *outputFlags) check(cmd *cobra.Command) error {
 	if _, err := f.kinds(); err != nil {
@@ -144,40 +117,116 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if f.events == "" && cmd.Flags().Changed("event") {
 		return fmt.Errorf("--event: no event given: events are %s", taskwatch.AllKinds)
 	}
-	if err := checkFormat(f.format); err != nil {
+	named, err := formatNamed(f.format)
+	if err != nil {
 		return err
 	}
-	if f.file == "" && cmd.Flags().Changed("output") {
-		return errors.New("--output: the name of the file is empty")
+	used := len(f.files) == 0 || f.summary
+	for i, name := range f.files {
+		if name == "" {
+			return errors.New("--output: the name of the file is empty")
+		}
+		if slices.Contains(f.files[:i], name) {
+			return fmt.Errorf("--output %q: given twice; each file gets the events once", name)
+		}
+		used = used || f.formatOf(name) == named
+	}
+	if cmd.Flags().Changed("format") && !used {
+		return fmt.Errorf("--format %s: the ending of %q chooses another format; leave --format out, or change the ending", f.format, f.files[0])
 	}
 	return f.checkSummary(cmd)
 }
 
-// open opens the output. Without a file, events go to home. Nothing is
-// written yet.
+// formatOf returns the format of a file: that of its ending, or else that of
+// --format.
+func (f *outputFlags) formatOf(name string) *fileFormat {
+	if byEnding := formatOfFile(name); byEnding != nil {
+		return byEnding
+	}
+	named, _ := formatNamed(f.format) // check has seen it
+	return named
+}
+
+// output shows the items of one source.
+type output struct {
+	flags *outputFlags
+	kinds taskwatch.Kinds
+	files []*outputFile
+
+	// summaryTo gets the summary.
+	summaryTo *os.File
+
+	// broken, if set, is called when the events cannot be written.
+	broken func()
+
+	reg     *taskwatch.Registry
+	summary *report.Summary
+}
+
+// outputFile is one file that items are written to.
+type outputFile struct {
+	*os.File
+	name   string // for errors
+	owned  bool   // the file is ours to close
+	format *fileFormat
+	broken func() // or nil
+
+	attached taskwatch.Sink // or nil
+	flushers []func()       // in the order of an item's way
+}
+
+// Write writes to the file.
+func (f *outputFile) Write(b []byte) (int, error) {
+	n, err := f.File.Write(b)
+	if err != nil && f.broken != nil {
+		f.broken()
+	}
+	return n, err
+}
+
+// open opens the files. Without one, events go to home. Nothing is written
+// yet.
 func (f *outputFlags) open(home *os.File) (*output, error) {
 	kinds, err := f.kinds()
 	if err != nil {
 		return nil, err
 	}
-	o := &output{flags: f, kinds: kinds, name: home.Name(), file: home, summaryTo: home}
-	switch {
-	case f.file == "-" && home != os.Stdout:
-		return nil, errors.New("--output -: standard output belongs to the command; name a file, or leave the flag out for standard error")
-	case f.file == "-" || f.file == "":
-	default:
-		// The command that is run must not inherit the file: os.OpenFile
-		// sees to that (close-on-exec).
-		file, err := os.OpenFile(f.file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
-		if err != nil {
-			return nil, fmt.Errorf("--output %q: %w; give a file that can be written", f.file, cause(err))
+	o := &output{flags: f, kinds: kinds, summaryTo: home}
+	names := f.files
+	if len(names) == 0 {
+		names = []string{"-"}
+		if home != os.Stdout {
+			names[0] = ""
 		}
-		o.name, o.file, o.owned = f.file, file, true
 	}
-	if f.format == formatJSON && !o.owned {
-		o.summaryTo = os.Stderr // a recording holds nothing else
+	for _, name := range names {
+		file, err := f.openFile(name, home)
+		if err != nil {
+			return nil, errors.Join(err, o.close())
+		}
+		o.files = append(o.files, file)
+		if file.format.name == formatJSON && !file.owned {
+			o.summaryTo = os.Stderr // a recording holds nothing else
+		}
 	}
 	return o, nil
+}
+
+// openFile opens a file; "-" and "" stand for home.
+func (f *outputFlags) openFile(name string, home *os.File) (*outputFile, error) {
+	switch {
+	case name == "-" && home != os.Stdout:
+		return nil, errors.New("--output -: standard output belongs to the command; name a file, or leave the flag out for standard error")
+	case name == "-" || name == "":
+		return &outputFile{File: home, name: home.Name(), format: f.formatOf(name)}, nil
+	}
+	// The command that is run must not inherit the file: os.OpenFile
+	// sees to that (close-on-exec).
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("--output %q: %w; give a file that can be written", name, cause(err))
+	}
+	return &outputFile{File: file, name: name, owned: true, format: f.formatOf(name)}, nil
 }
 
 // backlog says what becomes of events that cannot be written fast enough.
@@ -198,28 +247,6 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 		}
 	}
 	o.reg = reg
-	var sink taskwatch.Sink
-	if o.flags.format == formatJSON {
-		kinds := o.kinds
-		if kinds == 0 {
-			kinds = taskwatch.AllKinds
-		}
-		o.recording = record.NewWriter(o, taskwatch.WantAll(kinds))
-		sink = o.recording
-	} else {
-		term := terminalOf(o.file)
-		sink = report.NewText(o, report.TextOptions{
-			Kinds:   o.kinds,
-			Threads: o.flags.threads,
-			Width:   term.width,
-			Colour:  term.colour,
-		})
-	}
-	if w != holdUp {
-		o.queue = taskwatch.NewQueue(sink, taskwatch.QueueOptions{Block: w == queued})
-		sink = o.queue
-	}
-	o.shown = sink
 	if o.flags.summary {
 		o.summary = report.NewSummary(report.SummaryOptions{
 			Width: terminalOf(o.summaryTo).width, Top: o.flags.top, Sort: report.SortBy(o.flags.sort),
@@ -228,50 +255,74 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 			return err
 		}
 	}
-	return reg.Attach(sink)
+	for _, f := range o.files {
+		f.broken = o.broken
+		if err := f.attach(reg, o.flags, o.kinds, w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// Write writes to the file.
-func (o *output) Write(b []byte) (int, error) {
-	n, err := o.file.Write(b)
-	if err != nil && o.broken != nil {
-		o.broken()
+func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, kinds taskwatch.Kinds, w backlog) error {
+	sink, err := f.format.open(f, formatOptions{kinds: kinds, threads: flags.threads, file: f.File})
+	if err != nil {
+		return fmt.Errorf("--output %q: %w", f.name, err)
 	}
-	return n, err
+	if s, ok := sink.(interface{ Flush() error }); ok {
+		f.flushers = append(f.flushers, func() { _ = s.Flush() }) // its error is that of Close
+	}
+	if w != holdUp {
+		queue := taskwatch.NewQueue(sink, taskwatch.QueueOptions{Block: w == queued})
+		f.flushers = slices.Insert(f.flushers, 0, func() { _ = queue.Sync(context.Background()) })
+		sink = queue
+	}
+	if err := reg.Attach(sink); err != nil {
+		return errors.Join(err, sink.Close(context.Background()))
+	}
+	f.attached = sink
+	return nil
 }
 
 // flush writes what has been gathered. Its errors are those of close.
 func (o *output) flush() {
-	if o.queue != nil {
-		_ = o.queue.Sync(context.Background())
-	}
-	if o.recording != nil {
-		_ = o.recording.Flush()
+	for _, f := range o.files {
+		for _, flush := range f.flushers {
+			flush()
+		}
 	}
 }
 
-// close writes what is left, and the summary, and closes the file. It returns
-// the first error of all that was written.
+// close writes what is left, and the summary, and closes the files. It returns
+// the first error of each file that was written.
 func (o *output) close() error {
-	var err error
-	if o.shown != nil {
-		err = o.reg.Detach(context.Background(), o.shown)
+	var errs []error
+	for _, f := range o.files {
+		errs = append(errs, f.close(o.reg))
 	}
-	if o.owned {
-		if e := o.file.Close(); err == nil {
+	if o.summary != nil {
+		_ = o.reg.Detach(context.Background(), o.summary)
+		if e := o.writeSummary(); e != nil {
+			errs = append(errs, fmt.Errorf("the summary in %q is not complete: %w", o.summaryTo.Name(), cause(e)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (f *outputFile) close(reg *taskwatch.Registry) error {
+	var err error
+	if f.attached != nil {
+		err = reg.Detach(context.Background(), f.attached)
+	}
+	if f.owned {
+		if e := f.File.Close(); err == nil {
 			err = e
 		}
 	}
 	if err != nil {
-		err = fmt.Errorf("the events in %q are not complete: %w; write them elsewhere with --output", o.name, cause(err))
+		return fmt.Errorf("the events in %q are not complete: %w; write them elsewhere with --output", f.name, cause(err))
 	}
-	if o.summary != nil {
-		_ = o.reg.Detach(context.Background(), o.summary)
-		if e := o.writeSummary(); e != nil && err == nil {
-			err = fmt.Errorf("the summary in %q is not complete: %w", o.summaryTo.Name(), cause(e))
-		}
-	}
-	return err
+	return nil
 }
 
 func (o *output) writeSummary() error {

@@ -83,9 +83,11 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 		return replayFailed(err)
 	}
 	defer in.Close()
-	if st, err := os.Stat(f.file); err == nil && st.Mode().IsRegular() {
-		if own, err := in.Stat(); err == nil && os.SameFile(st, own) {
-			return replayFailed(fmt.Errorf("--output %q: it is the recording itself; name another file", f.file))
+	for _, file := range f.files {
+		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() {
+			if own, err := in.Stat(); err == nil && os.SameFile(st, own) {
+				return replayFailed(fmt.Errorf("--output %q: it is the recording itself; name another file", file))
+			}
 		}
 	}
 	out, err := f.open(os.Stdout)

@@ -110,7 +110,7 @@ func (f *runFlags) backlog() backlog {
 	switch {
 	case f.drop:
 		return drop
-	case f.file != "" && f.file != "-":
+	case len(f.files) > 0:
 		return queued
 	}
 	return holdUp

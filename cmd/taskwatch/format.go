@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/report"
+)
+
+const (
+	formatText = "text"
+	formatJSON = "json"
+)
+
+// fileFormat is a way to write items.
+type fileFormat struct {
+	name    string   // of --format; "" where only a file's name can ask for it
+	endings []string // of the names of files; one without a dot is a whole name
+	what    string   // for the help
+
+	// open returns a sink that writes to w. Its Close ends what is written;
+	// w stays open.
+	open func(w io.Writer, o formatOptions) (taskwatch.Sink, error)
+}
+
+// formatOptions are what the command line says about all formats.
+type formatOptions struct {
+	kinds   taskwatch.Kinds // asked for, or 0
+	threads bool
+	file    *os.File // what is written to, in the end
+}
+
+// kindsOr returns the kinds that were asked for, or else others.
+func (o formatOptions) kindsOr(others taskwatch.Kinds) taskwatch.Kinds {
+	if o.kinds == 0 {
+		return others
+	}
+	return o.kinds
+}
+
+// formats are all there are. Each exporter adds a line here.
+var formats = []*fileFormat{
+	{name: formatText, endings: []string{".txt"}, what: "lines for people", open: openText},
+	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", open: openRecordingWriter},
+}
+
+func openText(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	term := terminalOf(o.file)
+	return report.NewText(w, report.TextOptions{
+		Kinds: o.kinds, Threads: o.threads, Width: term.width, Colour: term.colour,
+	}), nil
+}
+
+func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	return record.NewWriter(w, taskwatch.WantAll(o.kindsOr(taskwatch.AllKinds))), nil
+}
+
+// formatNames returns the names for --format.
+func formatNames() []string {
+	var names []string
+	for _, f := range formats {
+		if f.name != "" {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// formatNamed returns the format with a name.
+func formatNamed(name string) (*fileFormat, error) {
+	for _, f := range formats {
+		if f.name == name && name != "" {
+			return f, nil
+		}
+	}
+	return nil, fmt.Errorf("--format %q: unknown format; choose %s", name, strings.Join(formatNames(), " or "))
+}
+
+// formatOfFile returns the format that the name of a file asks for, or nil.
+func formatOfFile(name string) *fileFormat {
+	base := filepath.Base(name)
+	for _, f := range formats {
+		if slices.ContainsFunc(f.endings, func(ending string) bool {
+			return base == ending || strings.HasPrefix(ending, ".") && strings.HasSuffix(base, ending)
+		}) {
+			return f
+		}
+	}
+	return nil
+}
+
+// endingsHelp says what the endings of files ask for.
+func endingsHelp() string {
+	var list []string
+	for _, f := range formats {
+		list = append(list, strings.Join(f.endings, ", ")+" ("+f.what+")")
+	}
+	return strings.Join(list, ",\n")
+}
