@@ -37,6 +37,7 @@ var depRules = []depRule{
 	{"record", []string{"."}},
 	{"report", []string{".", "process", "internal/clean"}},
 	{"process", []string{"."}},
+	{"sink/compiledb", []string{"."}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
 	{"guest/...", []string{"guest/..."}},
@@ -65,7 +66,7 @@ var depRules = []depRule{
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "process", "record", "report", "internal/..."}},
-	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "process", "record", "report", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "process", "record", "report", "sink/...", "internal/..."}},
 	{"test/...", []string{"test/...", "internal/..."}},
 }
 

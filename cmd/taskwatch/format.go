@@ -11,6 +11,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/report"
+	"github.com/taskwatch/taskwatch/sink/compiledb"
 )
 
 const (
@@ -34,6 +35,8 @@ type formatOptions struct {
 	kinds   taskwatch.Kinds // asked for, or 0
 	threads bool
 	file    *os.File // what is written to, in the end
+
+	compilers compiledb.Options
 }
 
 // kindsOr returns the kinds that were asked for, or else others.
@@ -48,6 +51,7 @@ func (o formatOptions) kindsOr(others taskwatch.Kinds) taskwatch.Kinds {
 var formats = []*fileFormat{
 	{name: formatText, endings: []string{".txt"}, what: "lines for people", open: openText},
 	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", open: openRecordingWriter},
+	{endings: []string{"compile_commands.json"}, what: "a compilation database", open: openCompileCommands},
 }
 
 func openText(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
@@ -59,6 +63,10 @@ func openText(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 
 func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	return record.NewWriter(w, taskwatch.WantAll(o.kindsOr(taskwatch.AllKinds))), nil
+}
+
+func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	return compiledb.New(w, o.compilers), nil
 }
 
 // formatNames returns the names for --format.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/report"
+	"github.com/taskwatch/taskwatch/sink/compiledb"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -24,6 +25,9 @@ type outputFlags struct {
 	summary bool
 	top     int
 	sort    string
+
+	compilersFile string
+	compilers     compiledb.Options // read from it
 }
 
 func (f *outputFlags) add(cmd *cobra.Command) {
@@ -35,6 +39,7 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
 	flags.IntVar(&f.top, "top", 0, "with --summary, show this `number` of lines of each list (default 10)")
 	flags.StringVar(&f.sort, "sort", "", "with --summary, sort commands and programs by `what`: "+sortNames())
+	flags.StringVar(&f.compilersFile, "compilers", "", "read more rules for compile_commands.json from this `file`: see docs/export.md")
 	complete(cmd, "event", completeEvents)
 	complete(cmd, "sort", cobra.FixedCompletions(strings.Split(sortNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -121,6 +126,15 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if cmd.Flags().Changed("compilers") {
+		text, err := os.ReadFile(f.compilersFile)
+		if err != nil {
+			return fmt.Errorf("--compilers %q: %w", f.compilersFile, cause(err))
+		}
+		if f.compilers, err = compiledb.ReadOptions(text); err != nil {
+			return fmt.Errorf("--compilers %q: %s", f.compilersFile, strings.TrimPrefix(err.Error(), "compiledb: "))
+		}
+	}
 	used := len(f.files) == 0 || f.summary
 	for i, name := range f.files {
 		if name == "" {
@@ -171,8 +185,9 @@ type outputFile struct {
 	format *fileFormat
 	broken func() // or nil
 
-	attached taskwatch.Sink // or nil
-	flushers []func()       // in the order of an item's way
+	notes    interface{ Notes() []string } // of what was left out; or nil
+	attached taskwatch.Sink                // or nil
+	flushers []func()                      // in the order of an item's way
 }
 
 // Write writes to the file.
@@ -265,10 +280,11 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 }
 
 func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, kinds taskwatch.Kinds, w backlog) error {
-	sink, err := f.format.open(f, formatOptions{kinds: kinds, threads: flags.threads, file: f.File})
+	sink, err := f.format.open(f, formatOptions{kinds: kinds, threads: flags.threads, file: f.File, compilers: flags.compilers})
 	if err != nil {
 		return fmt.Errorf("--output %q: %w", f.name, err)
 	}
+	f.notes, _ = sink.(interface{ Notes() []string })
 	if s, ok := sink.(interface{ Flush() error }); ok {
 		f.flushers = append(f.flushers, func() { _ = s.Flush() }) // its error is that of Close
 	}
@@ -313,6 +329,11 @@ func (f *outputFile) close(reg *taskwatch.Registry) error {
 	var err error
 	if f.attached != nil {
 		err = reg.Detach(context.Background(), f.attached)
+		if f.notes != nil {
+			for _, note := range f.notes.Notes() {
+				say("%s: %s", f.name, note)
+			}
+		}
 	}
 	if f.owned {
 		if e := f.File.Close(); err == nil {

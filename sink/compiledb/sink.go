@@ -1,0 +1,244 @@
+package compiledb
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// Sink is a sink that writes a compilation database when it is closed. It
+// keeps the entries in memory until then.
+type Sink struct {
+	w    io.Writer
+	opts Options
+	done []pending // in the order of the calls
+
+	processes map[int]*process // by pid
+
+	failed, cut, unknown int // calls that made no entry for that reason
+	lost                 uint64
+	someLost             bool
+	notes                []string
+}
+
+// pending is a call, which may yet fail.
+type pending struct {
+	entries []Entry
+	process *process
+}
+
+// process is a process that lives, or whose entries are not settled.
+type process struct {
+	inside bool // it is a compiler or a launcher, or was started by one
+	ended  bool
+	failed bool
+}
+
+// New returns a sink that writes to w.
+func New(w io.Writer, opts Options) *Sink {
+	if opts.Files == nil {
+		opts.Files = machine{}
+	}
+	return &Sink{w: w, opts: opts, processes: map[int]*process{}}
+}
+
+// Wants returns what the sink reads.
+func (s *Sink) Wants() taskwatch.Wants {
+	task := taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldPPID
+	return taskwatch.Wants{
+		taskwatch.Clone: task | taskwatch.FieldVal,
+		taskwatch.Exec:  task | taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCwd,
+		taskwatch.Exit:  task | taskwatch.FieldExitCode | taskwatch.FieldExitSignal | taskwatch.FieldExitGroup,
+	}
+}
+
+// Take takes an item.
+func (s *Sink) Take(it taskwatch.Item) {
+	switch {
+	case it.Loss != nil:
+		s.lost += it.Loss.Count
+		s.someLost = s.someLost || it.Loss.Count == 0
+	case it.Event == nil || it.Event.Missing.Has(taskwatch.FieldPID) || it.Event.Task.PID == 0:
+	default:
+		switch it.Event.Kind {
+		case taskwatch.Clone:
+			s.clone(it.Event)
+		case taskwatch.Exec:
+			s.exec(it.Event)
+		case taskwatch.Exit:
+			s.exit(it.Event)
+		}
+	}
+}
+
+const cloneThread = 0x00010000 // CLONE_THREAD
+
+func (s *Sink) clone(ev *taskwatch.Event) {
+	if ev.Val&cloneThread == 0 && !ev.Missing.Has(taskwatch.FieldVal) || ev.Task.PID == ev.Task.TID {
+		s.processes[ev.Task.PID] = s.child(ev) // whatever had the pid before is over
+	}
+}
+
+// child returns the process of a task that is not known yet.
+func (s *Sink) child(ev *taskwatch.Event) *process {
+	parent := s.processes[ev.Task.PPID]
+	return &process{inside: parent != nil && parent.inside && !ev.Missing.Has(taskwatch.FieldPPID)}
+}
+
+func (s *Sink) exec(ev *taskwatch.Event) {
+	t, missing := ev.Task, ev.Missing
+	p := s.processes[t.PID]
+	if p == nil {
+		p = s.child(ev)
+		s.processes[t.PID] = p
+	}
+	if p.inside {
+		return
+	}
+	exe, argv := t.Exe, t.Argv
+	if missing.Has(taskwatch.FieldExe) {
+		exe = ""
+	}
+	if missing.Has(taskwatch.FieldArgv) || len(argv) == 0 {
+		if d, _ := s.opts.compiler(exe, exe); d != none && missing.Has(taskwatch.FieldArgv) {
+			p.inside = true
+			s.unknown++
+		}
+		return
+	}
+	call, ours := s.opts.recognize(exe, argv)
+	p.inside = ours
+	switch {
+	case call == nil:
+	case t.ArgvCut:
+		s.cut++
+	case missing.Has(taskwatch.FieldCwd) || !filepath.IsAbs(t.Cwd):
+		s.unknown++
+	default:
+		if entries := s.opts.entries(call, exe, t.Cwd); len(entries) > 0 {
+			s.done = append(s.done, pending{entries, p})
+		}
+	}
+}
+
+func (s *Sink) exit(ev *taskwatch.Event) {
+	p := s.processes[ev.Task.PID]
+	if p == nil {
+		return
+	}
+	if ev.Missing.Has(taskwatch.FieldExitGroup) && ev.Task.PID != ev.Task.TID ||
+		!ev.Missing.Has(taskwatch.FieldExitGroup) && !ev.Exit.Group {
+		return // of a thread
+	}
+	p.ended = true
+	p.failed = !ev.Missing.Has(taskwatch.FieldExitCode) && ev.Exit.Code != 0 ||
+		!ev.Missing.Has(taskwatch.FieldExitSignal) && ev.Exit.Signal != 0
+	delete(s.processes, ev.Task.PID)
+}
+
+// settle returns the entries that stay.
+func (s *Sink) settle() []Entry {
+	var list []Entry
+	type key struct{ file, output string }
+	seen := map[key]bool{}
+	open := 0
+	for _, c := range s.done {
+		if c.process.failed && !s.opts.Failed {
+			s.failed++
+			continue
+		}
+		if !c.process.ended {
+			open++
+		}
+		for _, e := range c.entries {
+			if k := (key{e.File, e.Output}); !seen[k] {
+				seen[k] = true
+				list = append(list, e)
+			}
+		}
+	}
+	list, gone := s.there(list)
+	s.note(s.failed, "call of a compiler failed", "calls of compilers failed", "")
+	s.note(s.cut, "call of a compiler has arguments that are cut", "calls of compilers have arguments that are cut", "")
+	s.note(s.unknown, "call of a compiler lacks its arguments or its directory", "calls of compilers lack their arguments or their directory", "")
+	s.note(gone, "entry has a source that is gone", "entries have a source that is gone", "")
+	s.note(open, "call of a compiler has not ended", "calls of compilers have not ended", "entries are there all the same")
+	if s.lost > 0 || s.someLost {
+		s.notes = append(s.notes, fmt.Sprintf("%d items or more were lost before they came here: entries may be missing", s.lost))
+	}
+	return list
+}
+
+// there leaves out entries whose source does not exist any more. Where none
+// does, the recording is of another machine, and all stay.
+func (s *Sink) there(list []Entry) (left []Entry, gone int) {
+	for _, e := range list {
+		if s.opts.Files.Exists(e.File) {
+			left = append(left, e)
+		}
+	}
+	if left == nil {
+		return list, 0
+	}
+	return left, len(list) - len(left)
+}
+
+func (s *Sink) note(n int, one, many, but string) {
+	if but == "" {
+		but = "no entry"
+	}
+	switch n {
+	case 0:
+	case 1:
+		s.notes = append(s.notes, "1 "+one+": "+but)
+	default:
+		s.notes = append(s.notes, fmt.Sprintf("%d %s: %s", n, many, but))
+	}
+}
+
+// Notes says, after Close, what was left out and why, one line each.
+func (s *Sink) Notes() []string { return s.notes }
+
+// Close writes the database.
+func (s *Sink) Close(context.Context) error {
+	list := s.settle()
+	w := bufio.NewWriter(s.w)
+	for i, e := range list {
+		sep := ",\n"
+		if i == 0 {
+			sep = "[\n"
+		}
+		if _, err := w.WriteString(sep); err != nil {
+			return err
+		}
+		if err := writeEntry(w, e); err != nil {
+			return err
+		}
+	}
+	end := "\n]\n"
+	if len(list) == 0 {
+		end = "[]\n"
+	}
+	if _, err := w.WriteString(end); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+func writeEntry(w io.Writer, e Entry) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // -D'A<B>' stays readable
+	enc.SetIndent("  ", "  ")
+	if err := enc.Encode(e); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "  %s", bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	return err
+}
