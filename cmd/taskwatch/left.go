@@ -1,58 +1,135 @@
 package main
 
 import (
-	"os"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/process"
 )
 
-// leftBehind tells a user who waits at a terminal what for, when a command
-// has ended and taskwatch still follows its descendants.
+// leftBehind knows what a command that has ended left running: it tells a user
+// who waits what for, or ends it (--kill-on-exit).
 type leftBehind struct {
-	mu    sync.Mutex // guards what follows
-	pid   int        // the command's, once it is known
-	timer *time.Timer
+	target relayTarget
+	kill   bool
+
+	mu      sync.Mutex // guards what follows
+	pid     int        // the command's, once it is known
+	tree    process.Tree
+	running map[int]*process.Process // empty where the tree is not known
+	ended   bool                     // the command has
+	timer   *time.Timer
+	done    chan struct{} // closed when nobody waits any more
+	killer  sync.WaitGroup
 }
 
 // patience is how long descendants may live on without a word.
 const patience = time.Second
 
-// watchLeftBehind attaches a leftBehind, unless nobody would read it or it
-// would make the source deliver events that nobody asked for.
-func watchLeftBehind(reg *taskwatch.Registry) (*leftBehind, error) {
-	l := new(leftBehind)
-	if needed := taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit); !isTerminal(os.Stderr) || reg.Feed().Kinds()&needed != needed {
-		return l, nil
-	}
-	return l, reg.Attach(taskwatch.NewSink(taskwatch.Wants{
+// watchLeftBehind attaches a leftBehind. That there is something left is said
+// of what is known anyhow: no event is gathered for it that nobody asked for,
+// but for --kill-on-exit, which needs the command's exit.
+func watchLeftBehind(reg *taskwatch.Registry, target relayTarget, kill bool) (*leftBehind, error) {
+	l := &leftBehind{target: target, kill: kill, running: make(map[int]*process.Process), done: make(chan struct{})}
+	kinds := reg.Feed().Kinds()
+	needed := taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)
+	wants := taskwatch.Wants{
 		taskwatch.Exec: taskwatch.FieldPID,
 		taskwatch.Exit: taskwatch.FieldPID | taskwatch.FieldExitGroup,
-	}, l.take))
+	}
+	switch {
+	case kinds&process.Kinds == process.Kinds && !kill:
+		wants = taskwatch.Wants{}
+		for _, k := range process.Kinds.List() {
+			wants[k] = process.Fields
+		}
+	case kinds&needed != needed && !kill:
+		return l, nil
+	}
+	return l, reg.Attach(taskwatch.NewSink(wants, l.take))
 }
 
 func (l *leftBehind) take(it taskwatch.Item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.kill {
+		step := l.tree.Take(it)
+		if step.New {
+			l.running[step.Process.PID] = step.Process
+		}
+		if p := step.Process; p != nil && p.Ended {
+			delete(l.running, p.PID)
+		}
+	}
 	ev := it.Event
 	if ev == nil {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.pid == 0 && ev.Kind == taskwatch.Exec {
 		l.pid = ev.Task.PID
 	}
-	if ev.Kind == taskwatch.Exit && l.timer == nil && ev.Task.PID == l.pid && ev.Exit.Group {
-		l.timer = time.AfterFunc(patience, func() {
-			say("the command has ended; waiting for what it left running (Ctrl-C kills that)")
-		})
+	if ev.Kind != taskwatch.Exit || l.ended || ev.Task.PID != l.pid || !ev.Exit.Group {
+		return
+	}
+	l.ended = true
+	if l.kill {
+		l.killer.Go(l.killRest)
+	} else {
+		l.timer = time.AfterFunc(patience, l.tell)
 	}
 }
 
-func (l *leftBehind) close() {
+// killRest ends what is left once the command is reaped: before, a kill could
+// still change its status.
+func (l *leftBehind) killRest() {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for l.target.Signal(syscall.Signal(0)) != unix.ESRCH {
+		select {
+		case <-tick.C:
+		case <-l.done:
+			return
+		}
+	}
+	l.target.Kill()
+}
+
+// named is how many of the processes left are named.
+const named = 3
+
+func (l *leftBehind) tell() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	what := "what it left running"
+	var list []string
+	for _, pid := range slices.Sorted(maps.Keys(l.running)) {
+		if len(list) < named {
+			list = append(list, fmt.Sprintf("%s (pid %d)", l.running[pid].Program().Command.Name(), pid))
+		}
+	}
+	if more := len(l.running) - len(list); more > 0 {
+		list = append(list, fmt.Sprintf("%d more", more))
+	}
+	if list != nil {
+		what += ": " + strings.Join(list, ", ")
+	}
+	say("the command has ended; waiting for %s. Ctrl-C or SIGTERM ends that, and --kill-on-exit does it by itself", what)
+}
+
+func (l *leftBehind) close() {
+	close(l.done)
+	l.mu.Lock()
 	if l.timer != nil {
 		l.timer.Stop()
 	}
+	l.mu.Unlock()
+	l.killer.Wait()
 }

@@ -22,6 +22,7 @@ type runFlags struct {
 	source  string
 	dryRun  bool
 	drop    bool
+	kill    bool
 }
 
 func newRun() *cobra.Command {
@@ -53,7 +54,9 @@ ended, and stops when it stops. What is sent to taskwatch is passed on to the
 command: SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGXCPU, SIGIO,
 SIGPWR, SIGABRT, the real-time signals from 35 on, and SIGINT, SIGQUIT and
 SIGWINCH where they cannot come from the terminal. Once the command has ended,
-SIGINT, SIGQUIT, SIGTERM and SIGHUP kill what it left behind.
+SIGINT, SIGQUIT, SIGTERM and SIGHUP kill what it left behind. So does
+--kill-on-exit, by itself; without it, run says after a second what it waits
+for.
 
 There are two sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
 default where it works. It costs the command next to nothing, and an eighth of a
@@ -101,6 +104,7 @@ sandbox, for anybody; one that refuses operations has ptrace be the default. A
 	cmd.Flags().StringVar(&f.source, "source", auto.Name, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
 	cmd.Flags().BoolVar(&f.drop, "drop", false, "with --output, lose events that cannot be written fast enough, with their\nnumber in their place, rather than hold up the command")
+	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "kill what the command left running when it ends, rather than wait for it")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -156,7 +160,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		_ = out.close() // nothing was written
 		return runFailed(errors.Join(err, closeSource(src)))
 	}
-	left, err := watchLeftBehind(&reg)
+	left, err := watchLeftBehind(&reg, src, f.kill)
 	if err != nil {
 		return runFailed(errors.Join(err, closeSource(src)))
 	}

@@ -306,3 +306,27 @@ func catches(pid int, sig syscall.Signal) bool {
 	mask, err := strconv.ParseUint(strings.SplitN(rest, "\n", 2)[0], 16, 64)
 	return err == nil && mask&(1<<(sig-1)) != 0
 }
+
+// With --kill-on-exit nothing outlives the command, whose status it is still.
+func TestKillOnExit(t *testing.T) { eachSource(t, testKillOnExit) }
+
+func testKillOnExit(t *testing.T, source string) {
+	r := tw(t, "run", "--source", source, "--kill-on-exit", "-e", "uid", "--", "sh", "-c",
+		"for i in 1 2 3; do (setsid sh -c 'trap \"\" TERM HUP INT; echo $$; exec sleep 1000' &); done; sleep 0.5; exit 7")
+	if r.status != 7 {
+		t.Errorf("status %d, want 7; %s", r.status, r.stderr)
+	}
+	left := strings.Fields(r.stdout)
+	if len(left) != 3 {
+		t.Fatalf("it left %q, want three", left)
+	}
+	for _, pid := range left {
+		n, err := strconv.Atoi(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := state(n); s != 0 && s != 'Z' { // init has yet to reap it
+			t.Errorf("process %d lives on, in state %c", n, s)
+		}
+	}
+}
