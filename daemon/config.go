@@ -35,6 +35,9 @@ type Config struct {
 	// and the others run.
 	Modules []ModuleConfig
 
+	// Trust says whose modules are loaded.
+	Trust Trust
+
 	// NoCallStats leaves the calls of kernel modules uncounted and untimed.
 	NoCallStats bool
 

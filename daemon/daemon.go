@@ -27,6 +27,7 @@ type Daemon struct {
 	started time.Time
 	limits  limits
 	access  access
+	trust   trusted
 	socket  *socket
 	metrics *metrics // or nil
 
@@ -62,6 +63,11 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 		cfg: cfg, log: cfg.Log, started: time.Now(), limits: limits, access: newAccess(group),
 		watching: make(chan struct{}), ending: make(chan struct{}),
 	}
+	keys, err := cfg.Trust.Read()
+	if err != nil {
+		return nil, fmt.Errorf("daemon: %w", err)
+	}
+	d.trust.set(keys)
 	d.modules.init()
 	defer func() {
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/sign"
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
@@ -70,6 +71,8 @@ var errorCodes = []struct {
 	{wasm.ErrClosed, connect.CodeUnavailable},
 	{kernel.ErrLicense, connect.CodeInvalidArgument},
 	{kernel.ErrVerify, connect.CodeInvalidArgument},
+	{sign.ErrUnsigned, connect.CodeFailedPrecondition},
+	{sign.ErrUntrusted, connect.CodeFailedPrecondition},
 	{ErrNoKernel, connect.CodeFailedPrecondition},
 	{kernel.ErrNoVeto, connect.CodeFailedPrecondition},
 	{kernel.ErrClosed, connect.CodeUnavailable},

@@ -21,7 +21,15 @@ type File struct {
 	// CallStats is whether the calls of kernel modules are counted and timed.
 	CallStats *bool `toml:"call_stats"`
 
+	// Trust says whose modules are loaded.
+	Trust FileTrust `toml:"trust"`
+
 	Modules []FileModule `toml:"module"`
+}
+
+// FileTrust is the table [trust] of a configuration file.
+type FileTrust struct {
+	Keys []string `toml:"keys"` // relative to the directory of the file
 }
 
 // FileModule is a module in a configuration file.
@@ -83,7 +91,15 @@ func (f *File) moduleConfigs(name string) ([]ModuleConfig, error) {
 // Config returns the configuration that a file gives.
 func (f *File) Config(name string) (Config, error) {
 	modules, err := f.moduleConfigs(name)
+	var trust Trust
+	for _, key := range f.Trust.Keys {
+		if !filepath.IsAbs(key) {
+			key = filepath.Join(filepath.Dir(name), key)
+		}
+		trust.Keys = append(trust.Keys, key)
+	}
 	return Config{
+		Trust:  trust,
 		Socket: f.Socket, Group: f.Group, Source: f.Source, Metrics: f.Metrics, Modules: modules,
 		NoCallStats: f.CallStats != nil && !*f.CallStats,
 	}, err

@@ -337,7 +337,7 @@ func TestReloadMeetsBusyModule(t *testing.T) {
 		if err := r.Daemon.modules.begin(e); err != nil {
 			t.Fatal(err)
 		}
-		r.Daemon.modules.loaded(e, m)
+		r.Daemon.modules.loaded(e, m, "")
 		return e
 	}
 	kind := func() loaded {

@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -77,6 +78,9 @@ type spec struct {
 	observeOnly bool
 	bestEffort  bool
 	origin      string
+	signature   []byte // or nil
+
+	signer string // filled in by open
 }
 
 // Where modules come from.
@@ -100,8 +104,27 @@ func (s *spec) digest() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// open loads the module of a spec, and registers nothing.
+// open loads the module of a spec, and registers nothing. A signature is asked
+// for before anything else is done with the file.
 func (d *Daemon) open(s *spec) (loaded, error) {
+	signer, err := d.trust.verify(s)
+	if err != nil {
+		return nil, err
+	}
+	m, err := d.openKind(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := signer.CheckVersion(m.describe().version); err != nil {
+		return nil, errors.Join(err, m.close())
+	}
+	if signer != nil {
+		s.signer = signer.ID
+	}
+	return m, nil
+}
+
+func (d *Daemon) openKind(s *spec) (loaded, error) {
 	switch {
 	case bytes.HasPrefix(s.file, []byte(elf.ELFMAG)):
 		return d.openKernel(s)
@@ -127,7 +150,7 @@ type entry struct {
 
 func newEntry(s *spec) *entry {
 	e := &entry{spec: *s, sum: sha256.Sum256(s.file), digest: s.digest(), state: stateLoading}
-	e.spec.file = nil
+	e.spec.file, e.spec.signature = nil, nil
 	return e
 }
 
@@ -138,7 +161,7 @@ type view struct {
 
 // proto returns the module for the interface.
 func (v *view) proto() (*api.Module, error) {
-	m := &api.Module{Name: v.spec.name, State: v.state, Origin: v.spec.origin}
+	m := &api.Module{Name: v.spec.name, State: v.state, Origin: v.spec.origin, Signer: v.spec.signer}
 	if v.module == nil {
 		return m, nil
 	}

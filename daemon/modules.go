@@ -61,13 +61,13 @@ func (ms *modules) begin(e *entry) error {
 }
 
 // loaded ends what begin began. A module that is nil was not loaded.
-func (ms *modules) loaded(e *entry, m loaded) {
+func (ms *modules) loaded(e *entry, m loaded, signer string) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	if m == nil {
 		ms.remove(e)
 	} else {
-		e.module, e.state, e.since = m, stateLive, time.Now()
+		e.module, e.state, e.since, e.spec.signer = m, stateLive, time.Now(), signer
 	}
 	ms.changed.Broadcast()
 }
@@ -163,6 +163,16 @@ func (ms *modules) close() (names []string) {
 	return names
 }
 
+// signer returns who has signed a module, or "".
+func (ms *modules) signer(name string) string {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if e := ms.find(name); e != nil {
+		return e.spec.signer
+	}
+	return ""
+}
+
 // views returns the modules as they are now.
 func (ms *modules) views() (list []*view) {
 	ms.mu.Lock()
@@ -195,7 +205,7 @@ func (d *Daemon) load(ctx context.Context, s *spec) (err error) {
 		if m, err = d.openAndRegister(ctx, s); err != nil {
 			m = nil
 		}
-		d.modules.loaded(e, m)
+		d.modules.loaded(e, m, s.signer)
 	}
 	if err != nil {
 		return &Error{Op: "load", Module: s.name, Err: err}

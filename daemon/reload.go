@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/module/sign"
 )
 
 // ReadModule reads the file of a module, up to the size that modules may have.
@@ -76,7 +79,14 @@ func (c *ModuleConfig) spec(ctx context.Context) (*spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &spec{name: c.Name, file: b, params: c.Params, observeOnly: c.AllowObserveOnly, bestEffort: c.AllowBestEffort, origin: fromConfig}, nil
+	signature, err := readRegular(ctx, c.File+sign.Suffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		signature, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &spec{name: c.Name, file: b, params: c.Params, observeOnly: c.AllowObserveOnly, bestEffort: c.AllowBestEffort, origin: fromConfig, signature: signature}, nil
 }
 
 // loadConfigured loads modules of the configuration. Errors are logged.
@@ -94,9 +104,17 @@ func (d *Daemon) loadConfigured(ctx context.Context, list []ModuleConfig) (errs 
 			errs = append(errs, err)
 			continue
 		}
-		d.log.Info("loaded", "module", list[i].Name, "file", list[i].File)
+		d.logLoaded("loaded", &list[i])
 	}
 	return errs
+}
+
+func (d *Daemon) logLoaded(done string, c *ModuleConfig) {
+	attrs := []any{"module", c.Name, "file", c.File}
+	if signer := d.modules.signer(c.Name); signer != "" {
+		attrs = append(attrs, "signer", signer)
+	}
+	d.log.Info(done, attrs...)
 }
 
 // Reload brings the modules that came from the configuration to what it is
@@ -167,7 +185,7 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 			fail(s.name, err)
 			continue
 		}
-		d.log.Info(done, "module", s.name, "file", list[i].File)
+		d.logLoaded(done, &list[i])
 	}
 	return errors.Join(errs...)
 }

@@ -20,7 +20,7 @@ var _ api.DaemonHandler = (*service)(nil)
 func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest]) (*connect.Response[api.LoadResponse], error) {
 	m := r.Msg
 	err := s.d.load(ctx, &spec{
-		name: m.Name, file: m.File, params: m.Params, observeOnly: m.AllowObserveOnly, bestEffort: m.AllowBestEffort, origin: fromAPI,
+		name: m.Name, file: m.File, params: m.Params, observeOnly: m.AllowObserveOnly, bestEffort: m.AllowBestEffort, origin: fromAPI, signature: m.Signature,
 	})
 	s.d.logChange(ctx, "load", m.Name, err)
 	if err != nil {
@@ -132,5 +132,9 @@ func (d *Daemon) logChange(ctx context.Context, op, name string, err error) {
 		d.log.Warn(op+" failed", "module", name, "error", err, "uid", p.uid, "pid", p.pid)
 		return
 	}
-	d.log.Info(op+"ed", "module", name, "uid", p.uid, "pid", p.pid)
+	attrs := []any{"module", name, "uid", p.uid, "pid", p.pid}
+	if signer := d.modules.signer(name); signer != "" {
+		attrs = append(attrs, "signer", signer)
+	}
+	d.log.Info(op+"ed", attrs...)
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
+
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/sign"
 )
 
 // addSocket adds the flag of all commands that talk to the daemon.
@@ -22,7 +25,8 @@ func newInsmod() *cobra.Command {
 		Short: "Load a module into the daemon",
 		Long: `insmod has the daemon ('taskwatch serve') load a module and register it, with
 these parameters. Its watchers are called for everything that happens after
-insmod has ended. The file is read here, so the daemon need not reach it.
+insmod has ended. The file is read here, so the daemon need not reach it, and so
+is its signature, FILE.minisig, where there is one.
 
 The exit status is 0 if the module was loaded, and 1 if it was not.`,
 		Example: `  sudo taskwatch insmod count.o
@@ -38,13 +42,17 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 			if err != nil {
 				return moduleFailed(err)
 			}
+			signature, err := sign.ReadSignature(args[0])
+			if err != nil {
+				return moduleFailed(fmt.Errorf("module %q: its signature: %w", args[0], err))
+			}
 			if name == "" {
 				name = module.NameOf(args[0])
 			}
 			c := daemon.NewClient(socket)
 			defer c.Close()
 			_, err = c.Load(cmd.Context(), connect.NewRequest(&api.LoadRequest{
-				Name: name, File: b, Params: params, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort,
+				Name: name, File: b, Params: params, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort, Signature: signature,
 			}))
 			return errDaemon(c, err)
 		},

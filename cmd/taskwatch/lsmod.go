@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,7 +28,8 @@ reference each), how often their watchers were called, failed, and refused
 something, by what means (with best-effort the kernel may skip a refusal), how
 many calls the kernel has passed by, how many events were dropped because the
 module was too slow, how long a call took on average and 99 of 100 calls at
-most, and their state.`,
+most, the key that has signed them, where the daemon asks for that, and their
+state.`,
 		Example: "  taskwatch lsmod\n  taskwatch lsmod -f json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,7 +56,12 @@ type moduleTable []listedModule
 // write writes the table for people.
 func (list moduleTable) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "MODULE\tKIND\tEVENTS\tREFS\tCALLS\tERRORS\tVETOES\tTIER\tMISSED\tDROPS\tMEAN\tP99\tSTATE")
+	signer := slices.ContainsFunc(list, func(m listedModule) bool { return m.Signer != "" })
+	head := "MODULE\tKIND\tEVENTS\tREFS\tCALLS\tERRORS\tVETOES\tTIER\tMISSED\tDROPS\tMEAN\tP99"
+	if signer {
+		head += "\tSIGNER"
+	}
+	fmt.Fprintln(t, head+"\tSTATE")
 	for _, m := range list {
 		calls, mean, p99 := "-", "-", "-"
 		if m.Calls != nil {
@@ -71,8 +78,18 @@ func (list moduleTable) write(w io.Writer) error {
 		if m.Reason != "" {
 			state += ": " + m.Reason
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\t%d\t%d\t%s\t%s\t%s\n", clean.Args([]any{m.Name, m.Kind, strings.Join(m.Events, ","), m.References,
-			calls, m.Errors, m.Vetoes, tier, m.Missed, m.Drops, mean, p99, state})...)
+		row := []any{m.Name, m.Kind, strings.Join(m.Events, ","), m.References, calls, m.Errors, m.Vetoes, tier, m.Missed, m.Drops, mean, p99}
+		if signer {
+			row = append(row, cmp.Or(m.Signer, "-"))
+		}
+		row = append(row, state)
+		for i, cell := range clean.Args(row) {
+			if i > 0 {
+				fmt.Fprint(t, "\t")
+			}
+			fmt.Fprint(t, cell)
+		}
+		fmt.Fprintln(t)
 	}
 	return t.Flush()
 }
@@ -96,6 +113,7 @@ type listedModule struct {
 	State      string   `json:"state"`
 	Reason     string   `json:"reason,omitempty"`
 	Origin     string   `json:"origin"`
+	Signer     string   `json:"signer,omitempty"`
 }
 
 func listed(modules []*api.Module) moduleTable {
@@ -105,7 +123,7 @@ func listed(modules []*api.Module) moduleTable {
 			Name: m.Name, Kind: m.Kind, Events: append([]string{}, m.Events...), References: m.References,
 			Errors: m.GetCalls().GetErrors(), Vetoes: m.GetCalls().GetVetoes(), Drops: m.Drops,
 			Tier: m.Tier, Missed: m.Missed, Skipped: m.Skipped,
-			State: m.State, Reason: m.Reason, Origin: m.Origin,
+			State: m.State, Reason: m.Reason, Origin: m.Origin, Signer: m.Signer,
 		}
 		if c := m.GetCalls(); c.GetTimed() {
 			l.Calls = &c.Calls

@@ -140,7 +140,7 @@ func (d *loadedDescription) write(w io.Writer) error {
 	line("state", "%s", d.State)
 	for _, f := range [][2]string{
 		{"reason", d.Reason}, {"description", d.Description}, {"author", d.Author}, {"version", d.Version}, {"license", d.License},
-		{"loaded", d.Loaded}, {"origin", d.Origin}, {"sha256", d.SHA256},
+		{"loaded", d.Loaded}, {"origin", d.Origin}, {"signer", d.Signer}, {"sha256", d.SHA256},
 	} {
 		if f[1] != "" {
 			line(f[0], "%s", f[1])

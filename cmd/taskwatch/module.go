@@ -37,10 +37,10 @@ task; 'taskwatch watch -m FILE.o' runs it, for root. A WebAssembly module
   sudo taskwatch watch -m count.o -e exec`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage(errors.New("which of them: taskwatch module new, build, check or info"))
+			return usage(errors.New("which of them: taskwatch module new, build, check, info, sign or verify"))
 		},
 	}
-	cmd.AddCommand(newModuleNew(), newModuleBuild(), newModuleCheck(), newModuleInfo("info"))
+	cmd.AddCommand(newModuleNew(), newModuleBuild(), newModuleCheck(), newModuleInfo("info"), newModuleSign(), newModuleVerify())
 	return cmd
 }
 

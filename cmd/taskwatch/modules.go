@@ -26,6 +26,7 @@ type moduleFlags struct {
 	observeOnly bool
 	bestEffort  bool
 	globals     bool
+	trust       trustFlags
 }
 
 // add adds the flags. when says when the variables are shown.
@@ -41,6 +42,7 @@ func (f *moduleFlags) add(cmd *cobra.Command, when string) {
 // addObserveOnly adds the flag of the commands whose sources may let modules
 // refuse something.
 func (f *moduleFlags) addObserveOnly(cmd *cobra.Command) {
+	f.trust.add(cmd)
 	addBestEffort(cmd, &f.bestEffort)
 	cmd.Flags().BoolVar(&f.observeOnly, "allow-observe-only", false, "take modules that want to refuse something also where\nnobody can refuse it")
 }
@@ -55,9 +57,13 @@ func (f *moduleFlags) check() error {
 
 // parse reads the files of -m. What it returns has to be closed.
 func (f *moduleFlags) parse() (files moduleFiles, err error) {
+	keys, err := f.trust.read()
+	if err != nil {
+		return nil, err
+	}
 	for _, spec := range f.specs {
 		file, args, _ := strings.Cut(spec, ",")
-		m, err := parseModule(file)
+		m, err := parseTrusted(keys, file)
 		if err != nil {
 			return nil, errors.Join(err, files.close())
 		}
@@ -81,11 +87,11 @@ type moduleFile struct {
 // parseModule reads one file. Its name is the module's, its content tells the
 // kind.
 func parseModule(file string) (*moduleFile, error) {
-	b, err := readModule(file)
-	if err != nil {
-		return nil, err
-	}
-	m := &moduleFile{}
+	return parseTrusted(nil, file)
+}
+
+func parseBytes(file string, b []byte) (m *moduleFile, err error) {
+	m = &moduleFile{}
 	switch {
 	case wasm.IsModule(b):
 		m.wasm, err = userParser().Parse(module.NameOf(file), b)

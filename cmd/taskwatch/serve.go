@@ -25,6 +25,7 @@ type serveFlags struct {
 	metrics string
 	log     string
 	noStats bool
+	trust   trustFlags
 }
 
 func newServe() *cobra.Command {
@@ -54,6 +55,9 @@ loaded, and those that are as they were go on.
     file    = "count.o"
     params  = { uid = 1000 }
 
+With keys that are trusted, by --trust or in [trust] of the file, only modules
+are loaded that one of them has signed: see 'taskwatch module sign'.
+
 The exit status is:
 
     0    the daemon was ended
@@ -75,6 +79,7 @@ The exit status is:
 	flags.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus at this loopback `address`: 127.0.0.1:9477")
 	flags.StringVar(&f.log, "log", formatText, "`how` to write the log, on standard error: text or json")
 	flags.BoolVar(&f.noStats, "no-call-stats", false, "do not count and time the calls of kernel modules")
+	f.trust.add(cmd)
 	complete(cmd, "source", cobra.FixedCompletions(auto.Names(), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "log", cobra.FixedCompletions([]string{formatText, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
 	if err := cmd.MarkFlagFilename("config", "toml"); err != nil {
@@ -109,6 +114,8 @@ func (f *serveFlags) read(cmd *cobra.Command) (cfg daemon.Config, file *daemon.F
 		}
 	}
 	cfg.NoCallStats = cfg.NoCallStats || f.noStats
+	cfg.Trust.Keys = append(cfg.Trust.Keys, f.trust.keys...)
+	cfg.Trust.Required = f.trust.required
 	return cfg, file, nil
 }
 
@@ -175,6 +182,10 @@ func (f *serveFlags) reload(ctx context.Context, cmd *cobra.Command, d *daemon.D
 	}
 	if keys := old.Differs(file); keys != "" {
 		log.Warn("SIGHUP: what has changed beside the modules takes a restart", "keys", keys)
+	}
+	if err := d.ReloadKeys(cfg.Trust); err != nil {
+		log.Error("SIGHUP: everything stays as it is", "error", err)
+		return
 	}
 	if err := d.Reload(ctx, cfg.Modules); err != nil {
 		log.Error("SIGHUP: not all modules are as the configuration wants them")

@@ -63,7 +63,8 @@ const (
 type DaemonClient interface {
 	// Load loads a module and registers it. already_exists: a module of that
 	// name is there. invalid_argument: the file is no module, or a parameter is
-	// wrong. failed_precondition: this machine cannot run it.
+	// wrong. failed_precondition: this machine cannot run it, or the daemon does
+	// not trust its signature.
 	Load(context.Context, *connect.Request[LoadRequest]) (*connect.Response[LoadResponse], error)
 	// Unload unregisters a module and frees it. When it returns, nothing of the
 	// module runs any more. not_found: there is none of that name.
@@ -225,7 +226,8 @@ func (c *daemonClient) Events(ctx context.Context, req *connect.Request[EventsRe
 type DaemonHandler interface {
 	// Load loads a module and registers it. already_exists: a module of that
 	// name is there. invalid_argument: the file is no module, or a parameter is
-	// wrong. failed_precondition: this machine cannot run it.
+	// wrong. failed_precondition: this machine cannot run it, or the daemon does
+	// not trust its signature.
 	Load(context.Context, *connect.Request[LoadRequest]) (*connect.Response[LoadResponse], error)
 	// Unload unregisters a module and frees it. When it returns, nothing of the
 	// module runs any more. not_found: there is none of that name.

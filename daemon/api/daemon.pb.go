@@ -42,8 +42,11 @@ type LoadRequest struct {
 	// Take a module that wants to refuse something also where the kernel may skip
 	// a refusal now and then.
 	AllowBestEffort bool `protobuf:"varint,5,opt,name=allow_best_effort,json=allowBestEffort,proto3" json:"allow_best_effort,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The signature of the file, in the format of minisign, for a daemon that
+	// trusts certain keys only.
+	Signature     []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoadRequest) Reset() {
@@ -109,6 +112,13 @@ func (x *LoadRequest) GetAllowBestEffort() bool {
 		return x.AllowBestEffort
 	}
 	return false
+}
+
+func (x *LoadRequest) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
 }
 
 type LoadResponse struct {
@@ -340,8 +350,11 @@ type Module struct {
 	Tier string `protobuf:"bytes,10,opt,name=tier,proto3" json:"tier,omitempty"`
 	// Calls of its watchers that the kernel has passed by, and of them those at
 	// which it could have refused something.
-	Missed        uint64 `protobuf:"varint,11,opt,name=missed,proto3" json:"missed,omitempty"`
-	Skipped       uint64 `protobuf:"varint,12,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	Missed  uint64 `protobuf:"varint,11,opt,name=missed,proto3" json:"missed,omitempty"`
+	Skipped uint64 `protobuf:"varint,12,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	// The id of the key that has signed it; "" where the daemon does not ask for
+	// a signature.
+	Signer        string `protobuf:"bytes,13,opt,name=signer,proto3" json:"signer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -458,6 +471,13 @@ func (x *Module) GetSkipped() uint64 {
 		return x.Skipped
 	}
 	return 0
+}
+
+func (x *Module) GetSigner() string {
+	if x != nil {
+		return x.Signer
+	}
+	return ""
 }
 
 // Calls counts calls of watchers.
@@ -1582,13 +1602,14 @@ var File_daemon_proto protoreflect.FileDescriptor
 
 const file_daemon_proto_rawDesc = "" +
 	"\n" +
-	"\fdaemon.proto\x12\ftaskwatch.v1\"\x89\x02\n" +
+	"\fdaemon.proto\x12\ftaskwatch.v1\"\xa7\x02\n" +
 	"\vLoadRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\fR\x04file\x12=\n" +
 	"\x06params\x18\x03 \x03(\v2%.taskwatch.v1.LoadRequest.ParamsEntryR\x06params\x12,\n" +
 	"\x12allow_observe_only\x18\x04 \x01(\bR\x10allowObserveOnly\x12*\n" +
-	"\x11allow_best_effort\x18\x05 \x01(\bR\x0fallowBestEffort\x1a9\n" +
+	"\x11allow_best_effort\x18\x05 \x01(\bR\x0fallowBestEffort\x12\x1c\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\x1a9\n" +
 	"\vParamsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"<\n" +
@@ -1599,7 +1620,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x0eUnloadResponse\"\r\n" +
 	"\vListRequest\">\n" +
 	"\fListResponse\x12.\n" +
-	"\amodules\x18\x01 \x03(\v2\x14.taskwatch.v1.ModuleR\amodules\"\xb5\x02\n" +
+	"\amodules\x18\x01 \x03(\v2\x14.taskwatch.v1.ModuleR\amodules\"\xcd\x02\n" +
 	"\x06Module\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -1615,7 +1636,8 @@ const file_daemon_proto_rawDesc = "" +
 	"\x04tier\x18\n" +
 	" \x01(\tR\x04tier\x12\x16\n" +
 	"\x06missed\x18\v \x01(\x04R\x06missed\x12\x18\n" +
-	"\askipped\x18\f \x01(\x04R\askipped\"\x93\x01\n" +
+	"\askipped\x18\f \x01(\x04R\askipped\x12\x16\n" +
+	"\x06signer\x18\r \x01(\tR\x06signer\"\x93\x01\n" +
 	"\x05Calls\x12\x14\n" +
 	"\x05timed\x18\x01 \x01(\bR\x05timed\x12\x14\n" +
 	"\x05calls\x18\x02 \x01(\x04R\x05calls\x12\x16\n" +

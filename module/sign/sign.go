@@ -7,7 +7,9 @@ package sign
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -32,10 +34,10 @@ var (
 	ErrUntrusted = errors.New("its signature is not to be trusted")
 )
 
-// comment is the trusted comment of a module.
-func comment(name, version string) string {
-	return fmt.Sprintf("taskwatch module %q version %q", name, version)
-}
+// format is that of a module's trusted comment.
+const format = "taskwatch module %q version %q"
+
+func comment(name, version string) string { return fmt.Sprintf(format, name, version) }
 
 // Sign returns the signature of a module's file. version may be "".
 func Sign(key minisign.PrivateKey, file []byte, name, version string) []byte {
@@ -108,31 +110,84 @@ func readOwn(file string, forbidden os.FileMode, what string) ([]byte, error) {
 	return b[:n], err
 }
 
-// Verify returns the id of the key that has signed the file under that name
-// and version. signature is nil where there is none.
-func (k *Keys) Verify(file, signature []byte, name, version string) (signer string, err error) {
+// Signer is the one of a file's signature.
+type Signer struct {
+	ID      string // of the key
+	version string // of the module, as it was signed
+}
+
+// Verify returns the signer of a file under the name of a module. It looks at
+// the file's bytes and runs nothing of it, so it comes before everything else;
+// what the file says of its version then is for [Signer.CheckVersion].
+// signature is nil where there is none.
+func (k *Keys) Verify(file, signature []byte, name string) (*Signer, error) {
 	if signature == nil {
-		return "", ErrUnsigned
+		return nil, ErrUnsigned
 	}
 	var s minisign.Signature
 	if len(signature) > maxSignature {
-		return "", fmt.Errorf("%w: it has more than %d bytes", ErrUntrusted, maxSignature)
+		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrUntrusted, maxSignature)
 	}
 	if err := s.UnmarshalText(signature); err != nil {
-		return "", fmt.Errorf("%w: it is no signature of minisign: %w", ErrUntrusted, err)
+		return nil, fmt.Errorf("%w: it is no signature of minisign: %w", ErrUntrusted, err)
 	}
 	id := fmt.Sprintf("%016X", s.KeyID)
 	for _, key := range k.keys {
 		if key.ID() != s.KeyID {
 			continue
 		}
-		switch want := comment(name, version); {
-		case !minisign.Verify(key, file, signature):
-			return "", fmt.Errorf("%w: the file is not the one that was signed, by the key %s", ErrUntrusted, id)
-		case strings.TrimSpace(s.TrustedComment) != want:
-			return "", fmt.Errorf("%w: it is of %q, not of %q", ErrUntrusted, s.TrustedComment, want)
+		if !minisign.Verify(key, file, signature) {
+			return nil, fmt.Errorf("%w: the file is not the one that was signed, by the key %s", ErrUntrusted, id)
 		}
-		return id, nil
+		var signed, version string
+		text := strings.TrimSpace(s.TrustedComment)
+		if _, err := fmt.Sscanf(text, format, &signed, &version); err != nil || comment(signed, version) != text {
+			return nil, fmt.Errorf("%w: it is not of a module, but of %.100q", ErrUntrusted, text)
+		}
+		if signed != name {
+			return nil, fmt.Errorf("%w: it is of the module %.40q, not of %q", ErrUntrusted, signed, name)
+		}
+		return &Signer{ID: id, version: version}, nil
 	}
-	return "", fmt.Errorf("%w: the key %s is not trusted", ErrUntrusted, id)
+	return nil, fmt.Errorf("%w: the key %s is not trusted", ErrUntrusted, id)
+}
+
+// CheckVersion returns an error unless the version that a module says it has
+// is the one that was signed. A nil Signer has signed nothing.
+func (s *Signer) CheckVersion(version string) error {
+	if s != nil && s.version != version {
+		return fmt.Errorf("%w: it is of the version %.40q, not of %.40q", ErrUntrusted, s.version, version)
+	}
+	return nil
+}
+
+// Has reports whether the key of that id is among the keys.
+func (k *Keys) Has(id string) bool {
+	return slices.ContainsFunc(k.keys, func(key minisign.PublicKey) bool { return fmt.Sprintf("%016X", key.ID()) == id })
+}
+
+// IsEncrypted reports whether the file of a private key needs a password.
+func IsEncrypted(file string) (bool, error) {
+	b, err := readOwn(file, 0o077, "be reached")
+	if err != nil {
+		return false, fmt.Errorf("key %s: %w", file, err)
+	}
+	return minisign.IsEncrypted(b), nil
+}
+
+// ReadSignature reads the signature beside a file, and returns nil where there
+// is none.
+func ReadSignature(file string) ([]byte, error) {
+	f, err := os.OpenFile(file+Suffix, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file", file+Suffix)
+	}
+	return io.ReadAll(io.LimitReader(f, maxSignature+1))
 }

@@ -42,7 +42,17 @@ func TestVerify(t *testing.T) {
 	}
 	file := []byte("\x00asm module")
 	good := Sign(private, file, "guard", "1.2")
-	if signer, err := keys.Verify(file, good, "guard", "1.2"); err != nil || len(signer) != 16 {
+	verify := func(file, signature []byte, name, version string) (string, error) {
+		signer, err := keys.Verify(file, signature, name)
+		if err == nil {
+			err = signer.CheckVersion(version)
+		}
+		if err != nil {
+			return "", err
+		}
+		return signer.ID, nil
+	}
+	if signer, err := verify(file, good, "guard", "1.2"); err != nil || len(signer) != 16 || !keys.Has(signer) {
 		t.Errorf("%q, %v", signer, err)
 	}
 	for what, c := range map[string]struct {
@@ -51,17 +61,18 @@ func TestVerify(t *testing.T) {
 		kind            error
 		says            string
 	}{
-		"no signature":    {file, nil, "guard", "1.2", ErrUnsigned, "not signed"},
-		"garbage":         {file, []byte("x"), "guard", "1.2", ErrUntrusted, "no signature of minisign"},
-		"a long one":      {file, bytes.Repeat([]byte("x"), maxSignature+1), "guard", "1.2", ErrUntrusted, "bytes"},
-		"an altered file": {[]byte("\x00asm other"), good, "guard", "1.2", ErrUntrusted, "not the one that was signed"},
-		"another name":    {file, good, "other", "1.2", ErrUntrusted, "not of"},
-		"another version": {file, good, "guard", "1.3", ErrUntrusted, "not of"},
-		"another key":     {file, Sign(stranger, file, "guard", "1.2"), "guard", "1.2", ErrUntrusted, "is not trusted"},
+		"no signature":         {file, nil, "guard", "1.2", ErrUnsigned, "not signed"},
+		"garbage":              {file, []byte("x"), "guard", "1.2", ErrUntrusted, "no signature of minisign"},
+		"a long one":           {file, bytes.Repeat([]byte("x"), maxSignature+1), "guard", "1.2", ErrUntrusted, "bytes"},
+		"an altered file":      {[]byte("\x00asm other"), good, "guard", "1.2", ErrUntrusted, "not the one that was signed"},
+		"another name":         {file, good, "other", "1.2", ErrUntrusted, "not of"},
+		"another version":      {file, good, "guard", "1.3", ErrUntrusted, "not of"},
+		"another key":          {file, Sign(stranger, file, "guard", "1.2"), "guard", "1.2", ErrUntrusted, "is not trusted"},
+		"a comment of its own": {file, minisign.SignWithComments(private, file, "release 7", ""), "guard", "1.2", ErrUntrusted, "not of a module"},
 		"a comment of another": {file, bytes.Replace(good, []byte("guard"), []byte("other"), 1), "other", "1.2", ErrUntrusted,
 			"not the one that was signed"},
 	} {
-		signer, err := keys.Verify(c.file, c.signature, c.name, c.version)
+		signer, err := verify(c.file, c.signature, c.name, c.version)
 		if !errors.Is(err, c.kind) || signer != "" || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %q, %v", what, signer, err)
 		}
@@ -112,14 +123,14 @@ func TestMinisign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keys.Verify(file, signature, "guard", "1"); err != nil {
+	if _, err := keys.Verify(file, signature, "guard"); err != nil {
 		t.Error(err)
 	}
 	key, err := ReadPrivateKey(filepath.Join(dir, "tool.key"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keys.Verify(file, Sign(key, file, "guard", "2"), "guard", "2"); err != nil {
+	if _, err := keys.Verify(file, Sign(key, file, "guard", "2"), "guard"); err != nil {
 		t.Errorf("with the tool's key: %v", err)
 	}
 }

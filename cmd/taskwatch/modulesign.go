@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/sign"
+)
+
+func newModuleSign() *cobra.Command {
+	var key, passwords string
+	cmd := &cobra.Command{
+		Use:   "sign --key FILE MODULE...",
+		Short: "Sign modules",
+		Long: `sign writes the signature of each module into MODULE.minisig, in the format of
+minisign: the key is one that 'minisign -G' has made, and 'minisign -V' reads
+the signature. It holds for the module's content, its name, which is that of the
+file, and its version.
+
+The password of a key that has one is asked for on the terminal, or read from
+the first line of a file.`,
+		Example: `  minisign -G -p team.pub -s team.key
+  taskwatch module sign --key team.key count.o
+  taskwatch module verify --trust team.pub count.o
+  sudo taskwatch watch --trust team.pub -m count.o`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return usage(errors.New("no module given: taskwatch module sign --key FILE MODULE..."))
+			case key == "":
+				return usage(errors.New("no key given: --key FILE names one that 'minisign -G' has made"))
+			}
+			return signModules(cmd, key, passwords, args)
+		},
+	}
+	cmd.Flags().StringVarP(&key, "key", "k", "", "the `file` of the private key")
+	cmd.Flags().StringVar(&passwords, "password-file", "", "the `file` whose first line is the password of the key")
+	return cmd
+}
+
+func signModules(cmd *cobra.Command, keyFile, passwords string, files []string) error {
+	encrypted, err := sign.IsEncrypted(keyFile)
+	if err != nil {
+		return moduleFailed(err)
+	}
+	password := ""
+	if encrypted {
+		if password, err = readPassword(passwords); err != nil {
+			return moduleFailed(fmt.Errorf("the password of %s: %w", keyFile, err))
+		}
+	}
+	key, err := sign.ReadPrivateKey(keyFile, password)
+	if err != nil {
+		return moduleFailed(err)
+	}
+	for _, file := range files {
+		b, err := readModule(file)
+		if err != nil {
+			return moduleFailed(err)
+		}
+		m, err := parseBytes(file, b)
+		if err != nil {
+			return moduleFailed(err)
+		}
+		d := m.describe()
+		if err := m.close(); err != nil {
+			return moduleFailed(err)
+		}
+		if err := os.WriteFile(file+sign.Suffix, sign.Sign(key, b, d.Name, d.Version), 0o644); err != nil {
+			return moduleFailed(fmt.Errorf("module %q: %w", file, err))
+		}
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: signed by %016X\n", file+sign.Suffix, key.ID()); err != nil {
+			return moduleFailed(err)
+		}
+	}
+	return nil
+}
+
+// readPassword reads a line of a file, or one that is typed and not shown.
+func readPassword(file string) (string, error) {
+	if file != "" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		return firstLine(f)
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return "", errors.New("there is no terminal to ask for it; give --password-file")
+	}
+	defer tty.Close()
+	fd := int(tty.Fd())
+	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return "", err
+	}
+	silent := *was
+	silent.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &silent); err != nil {
+		return "", err
+	}
+	defer func() {
+		_ = unix.IoctlSetTermios(fd, unix.TCSETS, was)
+		fmt.Fprintln(tty)
+	}()
+	fmt.Fprint(tty, "password: ")
+	return firstLine(tty)
+}
+
+func firstLine(f *os.File) (string, error) {
+	line, err := bufio.NewReader(f).ReadString('\n')
+	if err != nil && line == "" {
+		return "", err
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}
+
+func newModuleVerify() *cobra.Command {
+	var keys []string
+	cmd := &cobra.Command{
+		Use:   "verify --trust FILE MODULE...",
+		Short: "Verify the signatures of modules",
+		Long: `verify checks that each module is the one that a key has signed, under its name
+and version, as 'watch', 'run' and 'serve' do with --trust. Nothing of a module
+is run before its signature is known to be good. The exit status is 0 if all are
+good, and 1 if not.`,
+		Example: "  taskwatch module verify --trust team.pub count.o",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return usage(errors.New("no module given: taskwatch module verify --trust FILE MODULE..."))
+			case len(keys) == 0:
+				return usage(errors.New("no key given: --trust FILE names a public key"))
+			}
+			trusted, err := sign.ReadKeys(keys...)
+			if err != nil {
+				return moduleFailed(err)
+			}
+			failed := false
+			for _, file := range args {
+				line, err := verified(trusted, file)
+				if err != nil {
+					say("%v", err)
+					failed = true
+					continue
+				}
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
+					return moduleFailed(err)
+				}
+			}
+			if failed {
+				return ended(exitFailed)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringArrayVar(&keys, "trust", nil, "the `FILE` of a public key; may be given several times")
+	return cmd
+}
+
+func verified(keys *sign.Keys, file string) (line string, err error) {
+	b, err := readModule(file)
+	if err != nil {
+		return "", err
+	}
+	signer, err := verifyFile(keys, file, b)
+	if err != nil {
+		return "", err
+	}
+	m, err := parseTrusted(keys, file)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s: module %s, signed by %s", file, module.NameOf(file), signer.ID), m.close()
+}
