@@ -30,9 +30,10 @@ func TestActivityOf(t *testing.T) {
 	}
 }
 
+// Samples come a hundred times a second, so enough of them take long.
 func TestProfiles(t *testing.T) {
 	testutil.Root(t)
-	testutil.Long(t)
+	testutil.Nightly(t)
 	cfg := testConfig()
 	cfg.Operations, cfg.Run, cfg.Profiles = 40000, time.Millisecond, t.TempDir() // for some 50 samples, of which a fifth is JSON
 	results, err := Profiles(t.Context(), cfg, []*Watcher{ByName(ToJSON)})

@@ -165,10 +165,14 @@ func global(t testing.TB, m *Module, name string) any {
 	return nil
 }
 
-// eventually waits until a condition holds. The time only bounds a failure.
+// patient is how long a test waits for what must happen. It only bounds a
+// failure.
+const patient = 3 * time.Minute
+
+// eventually waits until a condition holds.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for until := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(patient); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatalf("never: %s", what)
 		}

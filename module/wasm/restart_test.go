@@ -59,6 +59,7 @@ func TestRestartInTheBackground(t *testing.T) {
 	if err := denying(&r).NotifyBefore(event(taskwatch.Exec)); !errors.Is(err, ErrTrap) {
 		t.Errorf("got %v", err)
 	}
+	eventually(t, "it starts in the background", func() bool { return m.sandbox.dog.state.Load()&paused != 0 })
 	for range 6 {
 		err := denying(&r).NotifyBefore(event(taskwatch.Exec))
 		if !errors.Is(err, ErrDeadline) || !errors.Is(err, syscall.EACCES) || !strings.Contains(err.Error(), "not ready again") {
