@@ -88,11 +88,13 @@ func escape(s string, quotes bool) string {
 	return b.String()
 }
 
-// Lines is like [Text], but for newlines, which stay.
+// Lines is like [Text], but for newlines, which stay, and tabs that indent a
+// line, which become spaces.
 func Lines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
-		lines[i] = Text(line)
+		text := strings.TrimLeft(line, "\t")
+		lines[i] = strings.Repeat("    ", len(line)-len(text)) + Text(text)
 	}
 	return strings.Join(lines, "\n")
 }

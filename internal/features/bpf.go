@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -128,7 +129,7 @@ func probeCount(t ebpf.ProgramType, at ebpf.AttachType, to string) Result {
 	if r := BTF.Probe(); r.Answer != Yes {
 		return r
 	}
-	return judge(withLocked(func() error {
+	err := withLocked(func() error {
 		counter, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 		if err != nil {
 			return err
@@ -164,7 +165,11 @@ func probeCount(t ebpf.ProgramType, at ebpf.AttachType, to string) Result {
 			}
 			return nil
 		})
-	}))
+	})
+	if at != ebpf.AttachTraceRawTp {
+		err = Trampolines(err)
+	}
+	return judge(err)
 }
 
 func attach(t ebpf.ProgramType, p *ebpf.Program) (link.Link, error) {
@@ -199,6 +204,8 @@ func withLocked(fn func() error) error {
 // judge makes a result of an attempt's error.
 func judge(err error) Result {
 	switch {
+	case errors.Is(err, ErrNoTrampolines):
+		return no("%v", err)
 	case err == nil:
 		return yes
 	case errors.Is(err, errNoEffect), errors.Is(err, errMissing):
@@ -214,6 +221,20 @@ func judge(err error) Result {
 		return unclear("not permitted (%v): it needs root, or CAP_BPF and CAP_PERFMON", errno(err))
 	}
 	return unclear("%v", err)
+}
+
+// ErrNoTrampolines says that programs cannot be attached to functions of the
+// kernel, nor to its security hooks.
+var ErrNoTrampolines = errors.New("the kernel has no BPF trampolines, which arm64 has since Linux 6.4")
+
+// Trampolines returns [ErrNoTrampolines] where err, of such an attempt, means
+// that, and else err.
+func Trampolines(err error) error {
+	const notSupported = unix.Errno(524) // ENOTSUPP, which the kernel should keep to itself
+	if runtime.GOARCH == "arm64" && (errors.Is(err, notSupported) || errors.Is(err, ebpf.ErrNotSupported)) {
+		return ErrNoTrampolines
+	}
+	return err
 }
 
 func errno(err error) error {

@@ -18,7 +18,7 @@ func preempt(t *testing.T) {
 	t.Helper()
 	before, err := readPreemption()
 	if err != nil || os.Getenv("TASKWATCH_VM") == "" {
-		testutil.Skip(t, fmt.Sprintf("needs a kernel of the test's own whose preemption can be chosen (TASKWATCH_VM; debugfs: %v)", err), func() bool {
+		testutil.Skip(t, fmt.Sprintf("a kernel of the test's own whose preemption can be chosen (TASKWATCH_VM; debugfs: %v)", err), func() bool {
 			return os.Getenv("TASKWATCH_VM") != "" && probePreemption().Interrupts() // unknown, although it is dynamic
 		})
 	}

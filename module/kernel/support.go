@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/internal/tracefs"
 )
 
@@ -119,5 +120,5 @@ func plainly(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("the kernel refuses them: %w", unix.EPERM)
 	}
-	return err
+	return features.Trampolines(err)
 }

@@ -47,6 +47,7 @@ type options struct {
 	commands [][2]string // path in the guest, package
 	params   string      // kernel parameters
 	setup    string      // shell commands
+	results  string      // a file
 	packages []string
 	testArgs []string
 	files    []vm.File
@@ -107,6 +108,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil
 	})
 	fs.StringVar(&o.params, "append", "", "kernel `parameters` besides those of the variant")
+	fs.StringVar(&o.results, "results", "", "`file` to which the result of each machine is added, a line of JSON each, with what doctor found if it was tested")
 	fs.StringVar(&o.setup, "setup", "", "shell `commands` that the guest runs before the tests, as root")
 	fs.Func("env", "environment of the tests: `NAME=VALUE` (repeatable)", func(s string) error {
 		if name, _, ok := strings.Cut(s, "="); !ok || name == "" {

@@ -106,6 +106,15 @@ func (o *options) execute(ctx context.Context, stdout io.Writer) (bool, error) {
 		})
 	}
 	running.Wait()
+	if o.results != "" {
+		var list []vm.MachineResult
+		for _, r := range reports {
+			list = append(list, r.result())
+		}
+		if err := vm.AppendResults(o.results, list); err != nil {
+			return false, err
+		}
+	}
 	return summarize(stdout, reports), nil
 }
 
@@ -117,21 +126,27 @@ func (o *options) boot(ctx context.Context, b boot, s *suite, live io.Writer) *r
 		Setup:   o.setup,
 		Files:   append(append([]vm.File{}, s.files...), append(o.files, vm.File{Guest: "/.vm/tests", Data: o.script(s)})...),
 		Cmd:     []string{"sh", "/.vm/tests"},
-		Env:     append([]string{"TASKWATCH_VM=" + b.kernel.Series, "TASKWATCH_VM_LSM=" + b.variant.name, "TASKWATCH_VM_PREEMPT=" + b.preempt}, o.env...),
+		Env:     append([]string{"TASKWATCH_VM=" + b.kernel.Series, "TASKWATCH_VM_LSM=" + b.variant.name, "TASKWATCH_VM_PREEMPT=" + b.preempt, "TASKWATCH_DIAGNOSIS=" + diagnosisFile}, o.env...),
 		MemMiB:  o.memMiB, CPUs: o.cpus, Timeout: o.timeout,
 		Output: live,
 	})
 	r := &report{boot: b, err: err, elapsed: res.Elapsed, warnings: res.Warnings, console: res.Console}
 	parseErr := r.parse(ctx, res.Output, s)
 	r.err = errors.Join(r.err, parseErr)
+	r.diagnosis = diagnosisIn(res.Output)
 	return r
 }
 
-// The lines that stand around the output of each test binary.
+// The lines that stand around the output of each test binary, and before what
+// doctor found.
 const (
-	beginMark = "@@vmtest begin "
-	endMark   = "@@vmtest end "
+	beginMark     = "@@vmtest begin "
+	endMark       = "@@vmtest end "
+	diagnosisMark = "@@vmtest diagnosis "
 )
+
+// diagnosisFile is where the test of doctor writes what it has found.
+const diagnosisFile = "/tmp/diagnosis"
 
 // script returns the guest's shell script that runs all test binaries.
 func (o *options) script(s *suite) []byte {
@@ -146,5 +161,6 @@ func (o *options) script(s *suite) []byte {
 		}
 		fmt.Fprintf(&b, "\nstatus=$?; echo; echo \"%s$status\"\n", endMark)
 	}
+	fmt.Fprintf(&b, "if [ -e %s ]; then printf '%%s\\n' \"%s$(cat %[1]s)\"; fi\n", diagnosisFile, diagnosisMark)
 	return []byte(b.String())
 }

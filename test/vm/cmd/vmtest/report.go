@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/taskwatch/taskwatch/test/vm"
 )
 
 // report is what came out of one machine.
@@ -20,6 +22,8 @@ type report struct {
 	warnings []string
 	console  []byte
 	packages []*pkgReport
+
+	diagnosis []byte // what doctor found, JSON
 }
 
 // pkgReport is what came out of one test binary.
@@ -60,6 +64,32 @@ func (r *report) problem() string {
 		return "no test ran"
 	}
 	return ""
+}
+
+// result returns what a file of results keeps.
+func (r *report) result() vm.MachineResult {
+	m := vm.MachineResult{
+		Arch: r.boot.kernel.Arch, Series: r.boot.kernel.Series, LSM: r.boot.variant.name, Params: r.boot.params,
+		Package: r.boot.kernel.String(), Problem: r.problem(), Diagnosis: r.diagnosis,
+	}
+	if r.boot.preempt != "" {
+		m.Params = strings.TrimSpace("preempt=" + r.boot.preempt + " " + m.Params)
+	}
+	for _, p := range r.packages {
+		m.Passed += p.passed
+		m.Skipped += p.skipped
+	}
+	return m
+}
+
+// diagnosisIn finds what doctor found in the guest's output.
+func diagnosisIn(output []byte) []byte {
+	_, rest, ok := bytes.Cut(output, []byte("\n"+diagnosisMark))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	if line = bytes.TrimSpace(line); !ok || !json.Valid(line) {
+		return nil
+	}
+	return line
 }
 
 // parse takes the guest's output apart.
