@@ -159,18 +159,56 @@ func dependencies(ctx context.Context, arch Arch, names []string) ([]string, err
 	if err != nil {
 		return nil, fmt.Errorf("vm: packages %s: %w; run %sapt-get update", strings.Join(names, " "), err, arch.addition())
 	}
-	var list []string
-	for line := range strings.Lines(string(out)) {
-		name := strings.TrimSpace(line)
-		// What is indented is a dependency, and stands for itself elsewhere;
-		// what is in angles is virtual. apt's own packages are for configuring.
-		bare, _, _ := strings.Cut(name, ":")
-		if line[0] == ' ' || name == "" || name[0] == '<' || unconfigured[bare] {
-			continue
-		}
-		list = append(list, name)
+	wanted := make([]string, len(names))
+	for i, name := range names {
+		wanted[i] = debianName(name, arch)
 	}
-	return list, nil
+	return closure(string(out), wanted), nil
+}
+
+// closure returns the packages and all that they need, by the output of
+// apt-cache depends --recurse. Of alternatives, and of what provides something
+// virtual, it takes the first.
+func closure(depends string, wanted []string) []string {
+	needs := map[string][]string{}
+	var of string                 // the package whose dependencies follow
+	var virtual, alternative bool // the last one has no package; the next one is an alternative to it
+	for line := range strings.Lines(depends) {
+		name := strings.TrimSpace(line)
+		kind, dependency, isDependency := strings.Cut(strings.TrimPrefix(name, "|"), ": ")
+		switch {
+		case name == "":
+		case line[0] != ' ':
+			of, virtual, alternative = name, false, false
+		case isDependency && (kind == "Depends" || kind == "PreDepends"):
+			if !alternative {
+				if virtual = dependency[0] == '<'; !virtual {
+					needs[of] = append(needs[of], dependency)
+				}
+			}
+			alternative = name[0] == '|'
+		case !isDependency && virtual: // provides it
+			needs[of], virtual = append(needs[of], name), false
+		}
+	}
+	var list []string
+	seen := map[string]bool{}
+	var walk func(string)
+	walk = func(pkg string) {
+		bare, _, _ := strings.Cut(pkg, ":")
+		if seen[pkg] || unconfigured[bare] {
+			return
+		}
+		seen[pkg] = true
+		list = append(list, pkg)
+		for _, need := range needs[pkg] {
+			walk(need)
+		}
+	}
+	for _, pkg := range wanted {
+		walk(pkg)
+	}
+	return list
 }
 
 // unconfigured are packages on which others depend for what their scripts do.
