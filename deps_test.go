@@ -38,6 +38,9 @@ var depRules = []depRule{
 	{"report", []string{".", "process", "internal/clean"}},
 	{"process", []string{"."}},
 	{"sink/compiledb", []string{"."}},
+	{"sink/lane", []string{".", "process"}},
+	{"sink/folded", []string{".", "process"}},
+	{"sink/...", []string{".", "process", "sink/lane"}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
 	{"guest/...", []string{"guest/..."}},
@@ -75,7 +78,7 @@ var depRules = []depRule{
 // for few. The first whose import matches holds; the standard library is free
 // to all but for what stands here.
 var importerRules = []importerRule{
-	{"unsafe", []string{"internal/sys/...", "guest/...", "daemon/api"}}, // the last is generated, and turns a constant string into bytes
+	{"unsafe", []string{"internal/sys/...", "guest/...", "daemon/api", "sink/perfetto"}}, // the last two are generated, and turn a constant string into bytes
 	{"C", nil},
 	{"testing/...", []string{"internal/watchtest/...", "guest/guesttest", "internal/testutil/...", "internal/testmodule/...", "internal/strace/..."}},
 	{modulePath + "/internal/watchtest/...", []string{"internal/watchtest/..."}},
@@ -92,10 +95,10 @@ var importerRules = []importerRule{
 	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/..."}},
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},
-	{"google.golang.org/protobuf/...", []string{"daemon/...", "cmd/..."}},
+	{"google.golang.org/protobuf/...", []string{"daemon/...", "sink/perfetto", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
 	{"github.com/google/pprof/...", []string{"internal/bench"}},
-	{"golang.org/x/sys/...", []string{"doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
+	{"golang.org/x/sys/...", []string{"sink/...", "doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
 }
 
 func matches(pattern, path string) bool {

@@ -11,7 +11,10 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/report"
+	"github.com/taskwatch/taskwatch/sink/chrome"
 	"github.com/taskwatch/taskwatch/sink/compiledb"
+	"github.com/taskwatch/taskwatch/sink/folded"
+	"github.com/taskwatch/taskwatch/sink/perfetto"
 )
 
 const (
@@ -37,6 +40,7 @@ type formatOptions struct {
 	file    *os.File // what is written to, in the end
 
 	compilers compiledb.Options
+	folded    folded.Weight
 }
 
 // kindsOr returns the kinds that were asked for, or else others.
@@ -51,6 +55,9 @@ func (o formatOptions) kindsOr(others taskwatch.Kinds) taskwatch.Kinds {
 var formats = []*fileFormat{
 	{name: formatText, endings: []string{".txt"}, what: "lines for people", open: openText},
 	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", open: openRecordingWriter},
+	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", open: openPerfetto},
+	{endings: []string{".trace.json"}, what: "for chrome://tracing and speedscope", open: openChrome},
+	{endings: []string{".folded"}, what: "for flame graphs, see --folded", open: openFolded},
 	{endings: []string{"compile_commands.json"}, what: "a compilation database", open: openCompileCommands},
 }
 
@@ -67,6 +74,14 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 
 func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	return compiledb.New(w, o.compilers), nil
+}
+
+func openPerfetto(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return perfetto.New(w), nil }
+
+func openChrome(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return chrome.New(w), nil }
+
+func openFolded(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	return folded.New(w, o.folded), nil
 }
 
 // formatNames returns the names for --format.

@@ -13,7 +13,14 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/sink/compiledb"
+	"github.com/taskwatch/taskwatch/sink/folded"
 	"github.com/taskwatch/taskwatch/source"
+)
+
+// The values of --folded.
+const (
+	foldedCPU  = "cpu"
+	foldedWall = "wall"
 )
 
 // outputFlags are the flags of every command that shows events.
@@ -26,6 +33,7 @@ type outputFlags struct {
 	top     int
 	sort    string
 
+	folded        string
 	compilersFile string
 	compilers     compiledb.Options // read from it
 }
@@ -39,8 +47,10 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
 	flags.IntVar(&f.top, "top", 0, "with --summary, show this `number` of lines of each list (default 10)")
 	flags.StringVar(&f.sort, "sort", "", "with --summary, sort commands and programs by `what`: "+sortNames())
+	flags.StringVar(&f.folded, "folded", foldedCPU, "`what` the lines of a .folded count, in microseconds: cpu, the CPU time, or\nwall, the time for which a process had no live child")
 	flags.StringVar(&f.compilersFile, "compilers", "", "read more rules for compile_commands.json from this `file`: see docs/export.md")
 	complete(cmd, "event", completeEvents)
+	complete(cmd, "folded", cobra.FixedCompletions([]string{foldedCPU, foldedWall}, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "sort", cobra.FixedCompletions(strings.Split(sortNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
 }
@@ -126,6 +136,9 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if f.folded != foldedCPU && f.folded != foldedWall {
+		return fmt.Errorf("--folded %q: unknown; choose %s or %s", f.folded, foldedCPU, foldedWall)
+	}
 	if cmd.Flags().Changed("compilers") {
 		text, err := os.ReadFile(f.compilersFile)
 		if err != nil {
@@ -159,6 +172,14 @@ func (f *outputFlags) formatOf(name string) *fileFormat {
 	}
 	named, _ := formatNamed(f.format) // check has seen it
 	return named
+}
+
+// weight returns what --folded asks for.
+func (f *outputFlags) weight() folded.Weight {
+	if f.folded == foldedWall {
+		return folded.Wall
+	}
+	return folded.CPU
 }
 
 // output shows the items of one source.
@@ -280,7 +301,7 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 }
 
 func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, kinds taskwatch.Kinds, w backlog) error {
-	sink, err := f.format.open(f, formatOptions{kinds: kinds, threads: flags.threads, file: f.File, compilers: flags.compilers})
+	sink, err := f.format.open(f, formatOptions{kinds: kinds, threads: flags.threads, file: f.File, compilers: flags.compilers, folded: flags.weight()})
 	if err != nil {
 		return fmt.Errorf("--output %q: %w", f.name, err)
 	}

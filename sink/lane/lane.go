@@ -1,0 +1,79 @@
+// Package lane lays processes out for viewers of traces. Each live process has
+// a lane; those of its children lie below it, and are used again when a child
+// has ended. So the lanes are few, however many processes there were, they
+// survive the reuse of pids, and what is nested shows who made whom.
+//
+// [Sink] turns items into slices, instants, flows and counts on lanes, for a
+// [Writer] that knows a format.
+package lane
+
+import (
+	"strconv"
+)
+
+// Lane is where the slices of one process after the other lie. They never
+// overlap.
+type Lane struct {
+	ID     uint64 // from 1
+	Parent *Lane  // nil at the top
+	Name   string // the path from the top: "1.3.2"
+
+	kids []*Lane
+	busy bool
+	last int64 // time of what was written last
+	open bool  // a slice has begun
+}
+
+// Slice is what a process ran for a while.
+type Slice struct {
+	Name     string
+	Category string // "program", or "fork" until the first exec
+	Args     []Arg
+	Flow     uint64 // from the maker's lane to the first slice of a process, or 0
+}
+
+// Instant is something that happened at one moment.
+type Instant struct {
+	Name     string
+	Category string // "id", "failure", "record", "loss", "exit"
+	Args     []Arg
+}
+
+// Arg is a detail. Its value is a string, an int64, a uint64, a bool, or a
+// []string.
+type Arg struct {
+	Name  string
+	Value any
+}
+
+// Writer writes a format. Times are of CLOCK_MONOTONIC, in nanoseconds, and
+// never go back on one lane. A nil lane stands for the whole trace. The first
+// error is that of the sink.
+type Writer interface {
+	Lane(*Lane) error // a new one, before anything on it
+	Begin(*Lane, int64, Slice) error
+	End(*Lane, int64, []Arg) error
+	Instant(*Lane, int64, Instant) error
+	Flow(from *Lane, ns int64, flow uint64) error // to the slice that begins with it
+	Live(ns int64, tasks int) error               // how many tasks live from then on
+	Close(ns int64) error                         // the end, at the time of the last event
+}
+
+// take returns a free lane below l, or a new one.
+func (s *Sink) take(l *Lane) (*Lane, error) {
+	kids := &s.top
+	prefix := ""
+	if l != nil {
+		kids, prefix = &l.kids, l.Name+"."
+	}
+	for _, k := range *kids {
+		if !k.busy {
+			k.busy = true
+			return k, nil
+		}
+	}
+	s.lanes++
+	k := &Lane{ID: s.lanes, Parent: l, Name: prefix + strconv.Itoa(len(*kids)+1), busy: true}
+	*kids = append(*kids, k)
+	return k, s.out.Lane(k)
+}
