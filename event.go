@@ -38,8 +38,12 @@ type Event struct {
 	LifetimeNS int64 // from the task's start to its free
 	Inferred   bool  // the kernel never reported the free; the task was seen to be gone
 
+	// Extra holds the optional fields; it is nil where there are none.
+	Extra *Extra
+
 	// Missing holds the fields that belong to this kind of event and that
-	// the source could not give; their values are meaningless.
+	// the source could not give; their values are meaningless. Of the optional
+	// ones only those are missing that somebody asked for.
 	Missing Fields
 
 	// Final says that it is too late for a veto, although the kind has one:
@@ -62,6 +66,10 @@ func (ev *Event) Clone() *Event {
 	c.sent = nil
 	if ev.Task != nil {
 		c.Task = ev.Task.Clone()
+	}
+	if ev.Extra != nil {
+		x := *ev.Extra
+		c.Extra = &x
 	}
 	return &c
 }

@@ -80,6 +80,16 @@ func (f *Feed) DenyKinds() Kinds {
 // Fields returns the fields that a watcher or a sink may read.
 func (f *Feed) Fields() Fields { return f.reg.fields() }
 
+// Optional returns the optional fields of a kind that a watcher or a sink may
+// read: the only ones to be gathered, and, where that fails, missing. See
+// [Event.Give].
+func (f *Feed) Optional(k Kind) Fields {
+	if s := f.reg.snap.Load(); s != nil && k < NumKinds {
+		return s.optional[k]
+	}
+	return f.reg.now().optional[k]
+}
+
 func (f *Feed) deliver(ev *Event, m moment) error {
 	s := f.reg.snap.Load()
 	if s == nil {

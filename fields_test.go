@@ -45,8 +45,8 @@ func TestFieldsAreThoseThatSomebodyReads(t *testing.T) {
 		}
 	}
 	for k := range Kind(NumKinds) {
-		if !AllFields.Has(FieldsOf(k)) {
-			t.Errorf("%v has fields that AllFields lacks", k)
+		if !DefaultFields.Has(FieldsOf(k)) || !OptionalFields.Has(OptionalOf(k)) || FieldsOf(k)&OptionalOf(k) != 0 {
+			t.Errorf("%v: what is optional, and what is not, is mixed up", k)
 		}
 	}
 }
@@ -54,13 +54,15 @@ func TestFieldsAreThoseThatSomebodyReads(t *testing.T) {
 // The bit of a field is part of what modules in the sandbox are built against,
 // and of what the kernel side is told: it never changes.
 func TestBitsOfFieldsArePinned(t *testing.T) {
+	pinned := 0
 	for i, f := range []Fields{
 		FieldVal, FieldParentID, FieldPID, FieldTID, FieldPPID, FieldStart, FieldComm, FieldExe, FieldArgv, FieldCwd,
 		FieldUID, FieldGID, FieldCgroup, FieldOldExe, FieldOld, FieldCause,
 		FieldExitCode, FieldExitSignal, FieldExitCore, FieldExitGroup,
 		FieldUTime, FieldSTime, FieldMaxRSS, FieldMinFlt, FieldMajFlt, FieldNVCSw, FieldNIvCSw, FieldReadBytes, FieldWriteBytes,
-		FieldLifetime,
+		FieldLifetime, FieldCgroupID,
 	} {
+		pinned++
 		if f != 1<<i {
 			t.Errorf("field %v is bit %#x, want bit %d", f, uint64(f), i)
 		}
@@ -70,5 +72,12 @@ func TestBitsOfFieldsArePinned(t *testing.T) {
 			t.Errorf("%v is number %d, want %d", k, k, i)
 		}
 	}
-	t.Logf("%d of 64 bits of Fields are left", 64-numFields)
+	if pinned != numFields {
+		t.Errorf("%d fields are pinned here, of %d", pinned, numFields)
+	}
+	if left := 64 - numFields; left < 1 {
+		t.Errorf("%d of 64 bits of Fields are left", left)
+	} else {
+		t.Logf("%d of 64 bits of Fields are left", left)
+	}
 }

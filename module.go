@@ -23,11 +23,11 @@ type watch struct {
 }
 
 // Watch adds a watcher on k, behind those that the module has. Without options
-// it may deny where that is possible, and reads every field. What is wrong
+// it may deny where that is possible, and reads every field but the optional ones. What is wrong
 // with it is an error of Register. It must not be called while the module is
 // registered.
 func (m *Module) Watch(k Kind, fn Watcher, options ...WatchOption) {
-	w := watch{fn: fn, reads: AllFields}
+	w := watch{fn: fn, reads: DefaultFields}
 	for _, o := range options {
 		o(&w)
 	}

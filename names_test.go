@@ -94,7 +94,7 @@ func TestFieldNames(t *testing.T) {
 func TestFieldsOf(t *testing.T) {
 	var all Fields
 	for k := range Kind(NumKinds) {
-		all |= FieldsOf(k)
+		all |= FieldsOf(k) | OptionalOf(k)
 	}
 	if all != 1<<numFields-1 || FieldsOf(NumKinds) != 0 {
 		t.Errorf("in no kind: %s", (1<<numFields-1)&^all)

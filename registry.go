@@ -50,8 +50,9 @@ type snapshot struct {
 	lists    [numMoments][NumKinds][]entry
 	kinds    [numMoments]Kinds // that a watcher is called for, or a sink gets
 	fields   Fields
-	attached bool  // there are sinks
-	sinks    Kinds // that they get
+	optional [NumKinds]Fields // what is read of those
+	attached bool             // there are sinks
+	sinks    Kinds            // that they get
 }
 
 type entry struct {
@@ -107,12 +108,18 @@ func (r *Registry) collect(builtins *registration) *snapshot {
 	for _, a := range r.sinks {
 		s.sinks |= a.kinds
 		for k, fields := range a.fields {
-			s.fields |= fields & FieldsOf(Kind(k))
+			s.read(Kind(k), fields)
 		}
 	}
 	s.kinds[always] |= s.sinks
 	s.kinds[after] |= s.sinks
 	return s
+}
+
+// read notes what somebody reads of a kind.
+func (s *snapshot) read(k Kind, fields Fields) {
+	s.fields |= fields & (FieldsOf(k) | OptionalOf(k))
+	s.optional[k] |= fields & OptionalOf(k)
 }
 
 func (s *snapshot) add(reg *registration) {
@@ -127,7 +134,7 @@ func (s *snapshot) add(reg *registration) {
 				s.lists[m][k] = append(s.lists[m][k], e)
 				s.kinds[m] |= 1 << k
 			}
-			s.fields |= w.reads & FieldsOf(Kind(k))
+			s.read(Kind(k), w.reads)
 		}
 	}
 }

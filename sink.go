@@ -32,11 +32,11 @@ type Sink interface {
 // [Event.Missing]. The zero value wants no events.
 type Wants map[Kind]Fields
 
-// WantAll wants the given kinds with all their fields.
+// WantAll wants the given kinds with all their fields but the optional ones.
 func WantAll(kinds Kinds) Wants {
 	w := Wants{}
 	for _, k := range kinds.List() {
-		w[k] = AllFields
+		w[k] = DefaultFields
 	}
 	return w
 }

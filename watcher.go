@@ -63,7 +63,7 @@ func builtin(fix bool) *registration {
 	reg := new(registration)
 	for k, list := range builtins.table {
 		for _, fn := range list {
-			reg.watches[k] = append(reg.watches[k], watch{fn: fn, reads: AllFields})
+			reg.watches[k] = append(reg.watches[k], watch{fn: fn, reads: DefaultFields})
 		}
 	}
 	return reg

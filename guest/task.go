@@ -43,8 +43,11 @@ func (t *Task) Time() time.Time {
 func (t *Task) Missing() Fields { return Fields(t.r.Missing) }
 
 // Has reports whether the source gave all fields of f, as far as they belong
-// to this kind of event.
-func (t *Task) Has(f Fields) bool { return t.Missing()&f == 0 }
+// to this kind of event. An optional field is there only where the module, or
+// somebody else, asks for it.
+func (t *Task) Has(f Fields) bool {
+	return t.Missing()&f == 0 && f&optionalFields&^Fields(t.r.Given) == 0
+}
 
 // Final says that it is too late for a veto, although the kind has one.
 func (t *Task) Final() bool { return t.r.Flags&flagFinal != 0 }

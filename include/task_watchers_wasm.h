@@ -212,8 +212,12 @@ static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->
 
 /* Facts that only the sandbox has. */
 
-/* task_missing - whether the source could not give any of the TASK_FIELD_* */
-static __always_inline bool task_missing(struct task_struct *tsk, __u64 fields) { return tsk->missing & fields; }
+/* task_missing - whether any of the TASK_FIELD_* is not there: the source could
+ * not give it, or, of an optional one, nobody asked for it */
+static __always_inline bool task_missing(struct task_struct *tsk, __u64 fields) 
+{
+	return tsk->missing & fields || fields & TASK_FIELDS_OPTIONAL & ~tsk->given;
+}
 
 /*
  * task_exe, task_cwd, task_cgroup, task_old_exe - copy a path to buf[size]

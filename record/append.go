@@ -10,11 +10,11 @@ import (
 
 // appendEvent appends the line of ev. A field is written when it belongs to
 // the kind of event and is not missing. Of a nil task everything is missing.
-func appendEvent(b []byte, ev *taskwatch.Event) []byte {
+func appendEvent(b []byte, ev *taskwatch.Event, optional taskwatch.Fields) []byte {
 	b = append(b, `{"event":"`...)
 	b = append(b, ev.Kind.String()...)
 	b = append(b, '"')
-	b = appendFacts(b, ev)
+	b = appendFacts(b, ev, optional)
 	return append(b, "}\n"...)
 }
 
@@ -29,7 +29,7 @@ func appendLoss(b []byte, l *taskwatch.Loss) []byte {
 	return append(b, "}\n"...)
 }
 
-func appendFailure(b []byte, f *taskwatch.Failure) []byte {
+func appendFailure(b []byte, f *taskwatch.Failure, optional taskwatch.Fields) []byte {
 	b = append(b, `{"event":"`+errorName+`","on":"`...)
 	b = append(b, f.Kind.String()...)
 	b = append(b, '"')
@@ -57,14 +57,18 @@ func appendFailure(b []byte, f *taskwatch.Failure) []byte {
 	if ev == nil {
 		ev = &taskwatch.Event{Kind: f.Kind, Missing: taskwatch.FieldsOf(f.Kind)}
 	}
-	b = appendFacts(b, ev)
+	b = appendFacts(b, ev, optional)
 	return append(b, "}\n"...)
 }
 
 // appendFacts appends everything of ev but its kind, each field with a comma
 // before it.
-func appendFacts(b []byte, ev *taskwatch.Event) []byte {
-	all := taskwatch.FieldsOf(ev.Kind)
+func appendFacts(b []byte, ev *taskwatch.Event, optional taskwatch.Fields) []byte {
+	optional &= taskwatch.OptionalOf(ev.Kind)
+	all := taskwatch.FieldsOf(ev.Kind) | ev.Missing&optional
+	if ev.Extra != nil {
+		all |= ev.Extra.Given & optional
+	}
 	has := all &^ ev.Missing
 	if ev.Task == nil {
 		has &^= taskwatch.FieldsTask
@@ -74,7 +78,7 @@ func appendFacts(b []byte, ev *taskwatch.Event) []byte {
 	}
 	b = appendOrigin(b, ev.Seq, ev.Time, ev.MonoNS, ev.Source)
 	if ev.Task != nil {
-		b = appendTask(b, ev.Task, has)
+		b = appendTask(b, ev.Task, ev.Extra, has)
 	}
 	switch ev.Kind {
 	case taskwatch.Exec:
@@ -114,57 +118,18 @@ func appendOrigin(b []byte, seq uint64, at time.Time, mono int64, source string)
 	return b
 }
 
-func appendTask(b []byte, t *taskwatch.Task, has taskwatch.Fields) []byte {
+// appendTask appends the task, and the optional fields, of which the given ones
+// are there.
+func appendTask(b []byte, t *taskwatch.Task, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 	b = append(b, `,"task":{`...)
 	start := len(b)
 	if !t.ID.IsZero() {
 		b = append(b, `,"id":"`...)
 		b = append(t.ID.Append(b), '"')
 	}
-	if has.Has(taskwatch.FieldParentID) {
-		b = append(b, `,"parent_id":"`...)
-		b = append(t.ParentID.Append(b), '"')
-	}
-	if has.Has(taskwatch.FieldPID) {
-		b = appendInt(b, `,"pid":`, int64(t.PID))
-	}
-	if has.Has(taskwatch.FieldTID) {
-		b = appendInt(b, `,"tid":`, int64(t.TID))
-	}
-	if has.Has(taskwatch.FieldPPID) {
-		b = appendInt(b, `,"ppid":`, int64(t.PPID))
-	}
-	if has.Has(taskwatch.FieldStart) {
-		b = appendInt(b, `,"start_ns":`, t.StartNS)
-	}
-	if has.Has(taskwatch.FieldComm) {
-		b = appendString(append(b, `,"comm":`...), t.Comm)
-	}
-	if has.Has(taskwatch.FieldExe) {
-		b = appendString(append(b, `,"exe":`...), t.Exe)
-	}
-	if has.Has(taskwatch.FieldArgv) {
-		b = append(b, `,"argv":[`...)
-		for i, arg := range t.Argv {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendString(b, arg)
-		}
-		b = append(b, ']')
-		b = appendMark(b, `,"argv_cut":true`, t.ArgvCut)
-	}
-	if has.Has(taskwatch.FieldCwd) {
-		b = appendString(append(b, `,"cwd":`...), t.Cwd)
-	}
-	if has.Has(taskwatch.FieldUID) {
-		b = appendIDs(b, `,"uid":`, t.UID)
-	}
-	if has.Has(taskwatch.FieldGID) {
-		b = appendIDs(b, `,"gid":`, t.GID)
-	}
-	if has.Has(taskwatch.FieldCgroup) {
-		b = appendString(append(b, `,"cgroup":`...), t.Cgroup)
+	b = appendTaskFields(b, t, has)
+	if x != nil {
+		b = appendExtra(b, x, has)
 	}
 	return append(uncomma(b, start), '}')
 }
@@ -176,69 +141,12 @@ func appendChange(b []byte, ev *taskwatch.Event, has taskwatch.Fields) []byte {
 			key = `"gid":`
 		}
 		b = append(b, `,"old":{`...)
-		b = append(appendIDs(b, key, ev.OldIDs), '}')
+		b = append(appendUints(b, key, ev.OldIDs[:]), '}')
 	}
 	if has.Has(taskwatch.FieldCause) {
 		b = appendString(append(b, `,"cause":`...), ev.Cause.String())
 	}
 	return b
-}
-
-func appendExit(b []byte, e *taskwatch.ExitStatus, has taskwatch.Fields) []byte {
-	if has&taskwatch.FieldsExit == 0 {
-		return b
-	}
-	b = append(b, `,"exit":{`...)
-	start := len(b)
-	if has.Has(taskwatch.FieldExitCode) {
-		b = appendInt(b, `,"code":`, int64(e.Code))
-	}
-	if has.Has(taskwatch.FieldExitSignal) {
-		b = appendInt(b, `,"signal":`, int64(e.Signal))
-	}
-	if has.Has(taskwatch.FieldExitCore) {
-		b = strconv.AppendBool(append(b, `,"core":`...), e.Core)
-	}
-	if has.Has(taskwatch.FieldExitGroup) {
-		b = strconv.AppendBool(append(b, `,"group":`...), e.Group)
-	}
-	return append(uncomma(b, start), '}')
-}
-
-func appendRusage(b []byte, r *taskwatch.Rusage, has taskwatch.Fields) []byte {
-	if has&taskwatch.FieldsRusage == 0 {
-		return b
-	}
-	b = append(b, `,"rusage":{`...)
-	start := len(b)
-	if has.Has(taskwatch.FieldUTime) {
-		b = appendInt(b, `,"utime_ns":`, r.UTimeNS)
-	}
-	if has.Has(taskwatch.FieldSTime) {
-		b = appendInt(b, `,"stime_ns":`, r.STimeNS)
-	}
-	if has.Has(taskwatch.FieldMaxRSS) {
-		b = appendUint(b, `,"maxrss_bytes":`, r.MaxRSS)
-	}
-	if has.Has(taskwatch.FieldMinFlt) {
-		b = appendUint(b, `,"minflt":`, r.MinFlt)
-	}
-	if has.Has(taskwatch.FieldMajFlt) {
-		b = appendUint(b, `,"majflt":`, r.MajFlt)
-	}
-	if has.Has(taskwatch.FieldNVCSw) {
-		b = appendUint(b, `,"nvcsw":`, r.NVCSw)
-	}
-	if has.Has(taskwatch.FieldNIvCSw) {
-		b = appendUint(b, `,"nivcsw":`, r.NIvCSw)
-	}
-	if has.Has(taskwatch.FieldReadBytes) {
-		b = appendUint(b, `,"read_bytes":`, r.ReadBytes)
-	}
-	if has.Has(taskwatch.FieldWriteBytes) {
-		b = appendUint(b, `,"write_bytes":`, r.WriteBytes)
-	}
-	return append(uncomma(b, start), '}')
 }
 
 // fieldNames is Fields.Names without its allocation.
@@ -286,16 +194,35 @@ func appendMark(b []byte, mark string, set bool) []byte {
 	return b
 }
 
-func appendIDs(b []byte, key string, ids taskwatch.IDs) []byte {
-	b = append(b, key...)
-	for i, id := range ids {
-		sep := byte(',')
-		if i == 0 {
-			sep = '['
+func appendStrings(b []byte, key string, list []string) []byte {
+	b = append(append(b, key...), '[')
+	for i, s := range list {
+		if i > 0 {
+			b = append(b, ',')
 		}
-		b = strconv.AppendUint(append(b, sep), uint64(id), 10)
+		b = appendString(b, s)
 	}
 	return append(b, ']')
+}
+
+func appendUints(b []byte, key string, list []uint32) []byte {
+	b = append(append(b, key...), '[')
+	for i, n := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(n), 10)
+	}
+	return append(b, ']')
+}
+
+// appendMask appends the sixteen digits that /proc/PID/status has of a mask.
+func appendMask(b []byte, key string, mask uint64) []byte {
+	b = append(append(b, key...), '"')
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, hexDigits[mask>>shift&15])
+	}
+	return append(b, '"')
 }
 
 // timeLayout is time.RFC3339Nano in UTC with all nine digits.

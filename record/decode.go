@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -65,45 +66,13 @@ type rawLine struct {
 	} `json:"old"`
 	Cause *string `json:"cause"`
 
-	Exit struct {
-		Code   *int32 `json:"code"`
-		Signal *int32 `json:"signal"`
-		Core   *bool  `json:"core"`
-		Group  *bool  `json:"group"`
-	} `json:"exit"`
-	Rusage struct {
-		UTimeNS    *int64  `json:"utime_ns"`
-		STimeNS    *int64  `json:"stime_ns"`
-		MaxRSS     *uint64 `json:"maxrss_bytes"`
-		MinFlt     *uint64 `json:"minflt"`
-		MajFlt     *uint64 `json:"majflt"`
-		NVCSw      *uint64 `json:"nvcsw"`
-		NIvCSw     *uint64 `json:"nivcsw"`
-		ReadBytes  *uint64 `json:"read_bytes"`
-		WriteBytes *uint64 `json:"write_bytes"`
-	} `json:"rusage"`
+	Exit   rawExit   `json:"exit"`
+	Rusage rawRusage `json:"rusage"`
 
 	LifetimeNS *int64 `json:"lifetime_ns"`
 	Inferred   bool   `json:"inferred"`
 
 	Missing []string `json:"missing"`
-}
-
-type rawTask struct {
-	ID       string    `json:"id"`
-	ParentID *string   `json:"parent_id"`
-	PID      *int32    `json:"pid"`
-	TID      *int32    `json:"tid"`
-	PPID     *int32    `json:"ppid"`
-	StartNS  *int64    `json:"start_ns"`
-	Comm     *string   `json:"comm"`
-	Exe      *string   `json:"exe"`
-	Argv     *[]string `json:"argv"`
-	ArgvCut  bool      `json:"argv_cut"`
-	Cwd      *string   `json:"cwd"`
-	UID      rawIDs    `json:"uid"`
-	GID      rawIDs    `json:"gid"`
-	Cgroup   *string   `json:"cgroup"`
 }
 
 // rawIDs is a slice because encoding/json takes an array of any length for
@@ -178,8 +147,25 @@ func (raw *rawLine) event(field, kind string, taskOptional bool) (*taskwatch.Eve
 	if err := raw.details(ev, &f); err != nil {
 		return nil, err
 	}
-	ev.Missing = taskwatch.FieldsOf(k) &^ f.got
-	return ev, nil
+	ev.Missing = taskwatch.FieldsOf(k)&^f.got | f.missing&taskwatch.OptionalOf(k)
+	return ev, raw.extra(ev)
+}
+
+// extra takes the optional fields, of which those are missing that are named so.
+func (raw *rawLine) extra(ev *taskwatch.Event) error {
+	if raw.Task == nil {
+		return nil
+	}
+	var x taskwatch.Extra
+	f := fields{want: taskwatch.OptionalOf(ev.Kind) &^ ev.Missing}
+	if err := raw.Task.extra(&f, &x); err != nil {
+		return err
+	}
+	if f.got != 0 {
+		x.Given = f.got
+		ev.Extra = &x
+	}
+	return nil
 }
 
 // details takes what only some kinds of event have.
@@ -199,19 +185,8 @@ func (raw *rawLine) details(ev *taskwatch.Event, f *fields) error {
 		}
 		ev.Cause = cause
 	}
-	takeInt(f, taskwatch.FieldExitCode, &ev.Exit.Code, raw.Exit.Code)
-	takeInt(f, taskwatch.FieldExitSignal, &ev.Exit.Signal, raw.Exit.Signal)
-	take(f, taskwatch.FieldExitCore, &ev.Exit.Core, raw.Exit.Core)
-	take(f, taskwatch.FieldExitGroup, &ev.Exit.Group, raw.Exit.Group)
-	take(f, taskwatch.FieldUTime, &ev.Rusage.UTimeNS, raw.Rusage.UTimeNS)
-	take(f, taskwatch.FieldSTime, &ev.Rusage.STimeNS, raw.Rusage.STimeNS)
-	take(f, taskwatch.FieldMaxRSS, &ev.Rusage.MaxRSS, raw.Rusage.MaxRSS)
-	take(f, taskwatch.FieldMinFlt, &ev.Rusage.MinFlt, raw.Rusage.MinFlt)
-	take(f, taskwatch.FieldMajFlt, &ev.Rusage.MajFlt, raw.Rusage.MajFlt)
-	take(f, taskwatch.FieldNVCSw, &ev.Rusage.NVCSw, raw.Rusage.NVCSw)
-	take(f, taskwatch.FieldNIvCSw, &ev.Rusage.NIvCSw, raw.Rusage.NIvCSw)
-	take(f, taskwatch.FieldReadBytes, &ev.Rusage.ReadBytes, raw.Rusage.ReadBytes)
-	take(f, taskwatch.FieldWriteBytes, &ev.Rusage.WriteBytes, raw.Rusage.WriteBytes)
+	raw.Exit.take(f, &ev.Exit)
+	raw.Rusage.take(f, &ev.Rusage)
 	take(f, taskwatch.FieldLifetime, &ev.LifetimeNS, raw.LifetimeNS)
 	ev.Inferred = raw.Inferred && ev.Kind == taskwatch.Free
 	return nil
@@ -222,39 +197,14 @@ func (raw *rawTask) task(f *fields) (*taskwatch.Task, error) {
 	var err error
 	if raw.ID != "" {
 		if t.ID, err = taskwatch.ParseTaskID(raw.ID); err != nil {
-			return nil, &SyntaxError{Reason: fmt.Sprintf("task.id is %q, not two base-36 numbers joined by a dash", raw.ID), Err: err}
+			return nil, badID("task.id", raw.ID, err)
 		}
 	}
-	if raw.ParentID != nil && f.takes(taskwatch.FieldParentID) {
-		if t.ParentID, err = taskwatch.ParseTaskID(*raw.ParentID); err != nil {
-			return nil, &SyntaxError{Reason: fmt.Sprintf("task.parent_id is %q, not two base-36 numbers joined by a dash", *raw.ParentID), Err: err}
-		}
-	}
-	takeInt(f, taskwatch.FieldPID, &t.PID, raw.PID)
-	takeInt(f, taskwatch.FieldTID, &t.TID, raw.TID)
-	takeInt(f, taskwatch.FieldPPID, &t.PPID, raw.PPID)
-	take(f, taskwatch.FieldStart, &t.StartNS, raw.StartNS)
-	takeString(f, taskwatch.FieldComm, &t.Comm, raw.Comm)
-	takeString(f, taskwatch.FieldExe, &t.Exe, raw.Exe)
-	if raw.Argv != nil && f.takes(taskwatch.FieldArgv) {
-		for i, arg := range *raw.Argv {
-			(*raw.Argv)[i] = decodeString(arg)
-		}
-		t.Argv, t.ArgvCut = *raw.Argv, raw.ArgvCut
-	}
-	takeString(f, taskwatch.FieldCwd, &t.Cwd, raw.Cwd)
-	if err := takeIDs(f, taskwatch.FieldUID, &t.UID, raw.UID, "task.uid"); err != nil {
-		return nil, err
-	}
-	if err := takeIDs(f, taskwatch.FieldGID, &t.GID, raw.GID, "task.gid"); err != nil {
-		return nil, err
-	}
-	takeString(f, taskwatch.FieldCgroup, &t.Cgroup, raw.Cgroup)
-	return t, nil
+	return t, raw.take(f, t)
 }
 
 // fields keeps account of what belongs to the event and what was there.
-type fields struct{ want, got taskwatch.Fields }
+type fields struct{ want, got, missing taskwatch.Fields }
 
 // takes reports whether a field that is there belongs to the event, and
 // notes it if so.
@@ -268,6 +218,7 @@ func (f *fields) leaveOut(missing []string) {
 	for _, name := range missing {
 		if m, err := taskwatch.ParseField(name); err == nil { // else a newer recorder's
 			f.want &^= m
+			f.missing |= m
 		}
 	}
 }
@@ -288,6 +239,29 @@ func takeString(f *fields, field taskwatch.Fields, to, from *string) {
 	if from != nil && f.takes(field) {
 		*to = decodeString(*from)
 	}
+}
+
+func takeStrings(f *fields, field taskwatch.Fields, to, from *[]string) bool {
+	if from == nil || !f.takes(field) {
+		return false
+	}
+	for i, s := range *from {
+		(*from)[i] = decodeString(s)
+	}
+	*to = *from
+	return true
+}
+
+// rawMask is a mask in hexadecimal digits.
+type rawMask uint64
+
+func (m *rawMask) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 16, 64)
+	if err != nil {
+		return &SyntaxError{Reason: fmt.Sprintf("a mask is %q, not up to 16 hexadecimal digits", text), Err: err}
+	}
+	*m = rawMask(n)
+	return nil
 }
 
 func takeIDs(f *fields, field taskwatch.Fields, to *taskwatch.IDs, from rawIDs, name string) error {

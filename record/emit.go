@@ -28,7 +28,7 @@ func appendRecord(b []byte, rec *taskwatch.Record) []byte {
 	}
 	b = appendOrigin(b, rec.Seq, rec.Time, rec.MonoNS, rec.Source)
 	if rec.Task != nil {
-		b = appendTask(b, rec.Task, taskwatch.FieldsTask&^missing)
+		b = appendTask(b, rec.Task, nil, taskwatch.FieldsTask&^missing)
 	}
 	return append(appendMissing(b, missing), "}\n"...)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/randevent"
 )
 
 // generator makes events that a source could deliver: what is missing is
@@ -116,6 +117,9 @@ func (g generator) event() *taskwatch.Event {
 	fill(has(taskwatch.FieldWriteBytes), &ev.Rusage.WriteBytes, g.u64)
 	fill(has(taskwatch.FieldLifetime), &ev.LifetimeNS, g.i64)
 	fill(k == taskwatch.Free, &ev.Inferred, yes)
+	if asked := taskwatch.OptionalOf(k) & taskwatch.Fields(g.Uint64()); g.IntN(2) == 0 {
+		ev.Give(asked, randevent.Extra(g.Rand, asked&taskwatch.Fields(g.Uint64()), g.text))
+	}
 	return ev
 }
 

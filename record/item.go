@@ -19,13 +19,18 @@ const (
 // Append appends the line of an item, newline included, to b. It reads the
 // item and allocates nothing but room in b.
 func Append(b []byte, it taskwatch.Item) []byte {
+	return appendItem(b, it, taskwatch.OptionalFields)
+}
+
+// appendItem is Append with no more than the given optional fields.
+func appendItem(b []byte, it taskwatch.Item, optional taskwatch.Fields) []byte {
 	switch {
 	case it.Event != nil:
-		return appendEvent(b, it.Event)
+		return appendEvent(b, it.Event, optional)
 	case it.Loss != nil:
 		return appendLoss(b, it.Loss)
 	case it.Failure != nil:
-		return appendFailure(b, it.Failure)
+		return appendFailure(b, it.Failure, optional)
 	case it.Record != nil:
 		return appendRecord(b, it.Record)
 	}

@@ -3,7 +3,10 @@ package record
 import (
 	"bytes"
 	"errors"
+	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"syscall"
@@ -145,7 +148,7 @@ func TestMissingFieldsAreNotWritten(t *testing.T) {
 		for rest := all; rest != 0; rest &= rest - 1 {
 			field := rest & -rest
 			ev := sample(t)
-			ev.Kind, ev.Missing = k, field|^all // what is none of the event's cannot be missing from it
+			ev.Kind, ev.Missing = k, field|^(all|taskwatch.OptionalOf(k)) // what is none of the event's cannot be missing from it
 			l, err := Decode(Append(nil, taskwatch.Item{Event: ev}))
 			if err != nil {
 				t.Fatal(err)
@@ -262,6 +265,35 @@ func TestTimesAreWrittenAsTheLibraryDoes(t *testing.T) {
 	for _, at := range times {
 		if got, want := string(appendTime(nil, at)), at.UTC().Format(timeLayout); got != want {
 			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// Recordings of former versions are read as they always were.
+func TestRecordingsOfFormat1(t *testing.T) {
+	files, err := filepath.Glob("testdata/format1-*.jsonl")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again []byte
+		in := NewReader(bytes.NewReader(b), file)
+		for {
+			it, err := in.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			again = Append(again, it)
+		}
+		if !bytes.Equal(again, b) {
+			t.Errorf("%s: read and written again it is\n%s", file, again)
 		}
 	}
 }

@@ -28,9 +28,10 @@ const (
 //
 // All methods may be called from any goroutine.
 type Writer struct {
-	wants  taskwatch.Wants
-	failed chan struct{}
-	timers sync.WaitGroup // armed timers whose function has not ended
+	wants    taskwatch.Wants
+	optional taskwatch.Fields // of what is wanted, those that are written where they are there
+	failed   chan struct{}
+	timers   sync.WaitGroup // armed timers whose function has not ended
 
 	mu      sync.Mutex // guards what follows; held while writing, so that lines keep their order
 	w       io.Writer
@@ -43,9 +44,14 @@ type Writer struct {
 }
 
 // NewWriter returns a Writer to w of the events that are wanted, and of every
-// loss, failure and record. It must be closed; w stays open.
+// loss, failure and record. Of the optional fields it writes those that are
+// wanted of any event. It must be closed; w stays open.
 func NewWriter(w io.Writer, wants taskwatch.Wants) *Writer {
-	return &Writer{w: w, wants: wants, failed: make(chan struct{})}
+	out := &Writer{w: w, wants: wants, failed: make(chan struct{})}
+	for _, fields := range wants {
+		out.optional |= fields & taskwatch.OptionalFields
+	}
+	return out
 }
 
 // Wants returns what NewWriter was given.
@@ -54,7 +60,7 @@ func (w *Writer) Wants() taskwatch.Wants { return w.wants }
 // Take adds the line of an item.
 func (w *Writer) Take(it taskwatch.Item) {
 	if w.begin() {
-		w.buf = Append(w.buf, it)
+		w.buf = appendItem(w.buf, it, w.optional)
 		w.added()
 	}
 	w.mu.Unlock()

@@ -24,41 +24,14 @@ func Put(b *[Size]byte, ev *taskwatch.Event) {
 	le.PutUint32(b[offEvent:], uint32(ev.Kind))
 	le.PutUint32(b[offFlags:], flagsOf(ev))
 	le.PutUint64(b[offMissing:], uint64(ev.Missing))
-	le.PutUint64(b[offVal:], ev.Val)
-	le.PutUint64(b[offSeq:], ev.Seq)
-	le.PutUint64(b[offMonoNS:], uint64(ev.MonoNS))
 	var unix int64
 	if !ev.Time.IsZero() {
 		unix = ev.Time.UnixNano()
 	}
 	le.PutUint64(b[offTimeNS:], uint64(unix))
-	le.PutUint64(b[offRun:], t.ID.Run)
-	le.PutUint64(b[offN:], t.ID.N)
-	le.PutUint64(b[offParentRun:], t.ParentID.Run)
-	le.PutUint64(b[offParentN:], t.ParentID.N)
-	le.PutUint32(b[offPID:], uint32(t.PID))
-	le.PutUint32(b[offTID:], uint32(t.TID))
-	le.PutUint32(b[offPPID:], uint32(t.PPID))
 	le.PutUint32(b[offArgc:], uint32(len(t.Argv)))
-	le.PutUint64(b[offStartNS:], uint64(t.StartNS))
-	putIDs(b[offUID:offUID+16], &t.UID)
-	putIDs(b[offGID:offGID+16], &t.GID)
-	putIDs(b[offOld:offOld+16], &ev.OldIDs)
-	le.PutUint32(b[offCause:], uint32(ev.Cause))
-	le.PutUint32(b[offExitCode:], uint32(ev.Exit.Code))
-	le.PutUint32(b[offExitSignal:], uint32(ev.Exit.Signal))
 	le.PutUint32(b[offReserved:], 0)
-	r := &ev.Rusage
-	le.PutUint64(b[offUtimeNS:], uint64(r.UTimeNS))
-	le.PutUint64(b[offStimeNS:], uint64(r.STimeNS))
-	le.PutUint64(b[offMaxrss:], r.MaxRSS)
-	le.PutUint64(b[offMinflt:], r.MinFlt)
-	le.PutUint64(b[offMajflt:], r.MajFlt)
-	le.PutUint64(b[offNvcsw:], r.NVCSw)
-	le.PutUint64(b[offNivcsw:], r.NIvCSw)
-	le.PutUint64(b[offReadBytes:], r.ReadBytes)
-	le.PutUint64(b[offWriteBytes:], r.WriteBytes)
-	le.PutUint64(b[offLifetimeNS:], uint64(ev.LifetimeNS))
+	put(b, ev)
 	comm := b[offComm : offComm+16]
 	clear(comm)
 	copy(comm[:15], t.Comm)
@@ -73,25 +46,6 @@ func putIDs(b []byte, ids *taskwatch.IDs) {
 	le.PutUint32(b[4:], ids[1])
 	le.PutUint32(b[8:], ids[2])
 	le.PutUint32(b[12:], ids[3])
-}
-
-func flagsOf(ev *taskwatch.Event) (flags uint32) {
-	for _, f := range [...]struct {
-		set bool
-		bit uint32
-	}{
-		{ev.Final, flagFinal},
-		{ev.Inferred, flagInferred},
-		{ev.Task.ArgvCut, flagArgvCut},
-		{ev.Exit.Group, flagExitGroup},
-		{ev.Exit.Core, flagCore},
-		{ev.Late, flagLate},
-	} {
-		if f.set {
-			flags |= f.bit
-		}
-	}
-	return flags
 }
 
 // Decode returns the event whose record b is. What a record does not hold is
@@ -113,47 +67,18 @@ func Decode(b []byte) (*taskwatch.Event, error) {
 	}
 	flags := le.Uint32(b[offFlags:])
 	ev := &taskwatch.Event{
-		Kind:    taskwatch.Kind(kind),
-		Val:     le.Uint64(b[offVal:]),
-		Seq:     le.Uint64(b[offSeq:]),
-		MonoNS:  int64(le.Uint64(b[offMonoNS:])),
-		Missing: taskwatch.Fields(le.Uint64(b[offMissing:])),
-		Cause:   taskwatch.Cause(le.Uint32(b[offCause:])),
-		OldIDs:  idsAt(b[offOld:]),
-		Exit: taskwatch.ExitStatus{
-			Code:   int(int32(le.Uint32(b[offExitCode:]))),
-			Signal: int(int32(le.Uint32(b[offExitSignal:]))),
-			Core:   flags&flagCore != 0,
-			Group:  flags&flagExitGroup != 0,
-		},
-		Rusage: taskwatch.Rusage{
-			UTimeNS:    int64(le.Uint64(b[offUtimeNS:])),
-			STimeNS:    int64(le.Uint64(b[offStimeNS:])),
-			MaxRSS:     le.Uint64(b[offMaxrss:]),
-			MinFlt:     le.Uint64(b[offMinflt:]),
-			MajFlt:     le.Uint64(b[offMajflt:]),
-			NVCSw:      le.Uint64(b[offNvcsw:]),
-			NIvCSw:     le.Uint64(b[offNivcsw:]),
-			ReadBytes:  le.Uint64(b[offReadBytes:]),
-			WriteBytes: le.Uint64(b[offWriteBytes:]),
-		},
-		LifetimeNS: int64(le.Uint64(b[offLifetimeNS:])),
-		Inferred:   flags&flagInferred != 0,
-		Final:      flags&flagFinal != 0,
-		Late:       flags&flagLate != 0,
-		Task: &taskwatch.Task{
-			ID:       taskwatch.TaskID{Run: le.Uint64(b[offRun:]), N: le.Uint64(b[offN:])},
-			ParentID: taskwatch.TaskID{Run: le.Uint64(b[offParentRun:]), N: le.Uint64(b[offParentN:])},
-			PID:      int(int32(le.Uint32(b[offPID:]))),
-			TID:      int(int32(le.Uint32(b[offTID:]))),
-			PPID:     int(int32(le.Uint32(b[offPPID:]))),
-			StartNS:  int64(le.Uint64(b[offStartNS:])),
-			Comm:     string(comm),
-			ArgvCut:  flags&flagArgvCut != 0,
-			UID:      idsAt(b[offUID:]),
-			GID:      idsAt(b[offGID:]),
-		},
+		Kind:     taskwatch.Kind(kind),
+		Missing:  taskwatch.Fields(le.Uint64(b[offMissing:])),
+		Exit:     taskwatch.ExitStatus{Core: flags&flagCore != 0, Group: flags&flagExitGroup != 0},
+		Inferred: flags&flagInferred != 0,
+		Final:    flags&flagFinal != 0,
+		Late:     flags&flagLate != 0,
+		Task:     &taskwatch.Task{Comm: string(comm), ArgvCut: flags&flagArgvCut != 0},
 	}
+	if given := taskwatch.Fields(le.Uint64(b[offGiven:])) & taskwatch.OptionalFields; given != 0 {
+		ev.Extra = &taskwatch.Extra{Given: given}
+	}
+	get((*[Size]byte)(b), ev)
 	if unix := int64(le.Uint64(b[offTimeNS:])); unix != 0 {
 		ev.Time = time.Unix(0, unix).UTC()
 	}

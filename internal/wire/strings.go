@@ -7,13 +7,19 @@ import "github.com/taskwatch/taskwatch"
 type Strings struct {
 	Missing                        taskwatch.Fields // of the event
 	Comm, Exe, Cwd, Cgroup, OldExe string
-	Argv                           []string // never changed in place
+	Argv                           []string         // never changed in place
+	Extra                          *taskwatch.Extra // a copy, or nil
 }
 
 // Set takes the strings of an event.
 func (s *Strings) Set(ev *taskwatch.Event) {
 	task := ev.Task
 	s.Missing, s.OldExe = ev.Missing, ev.OldExe
+	s.Extra = nil
+	if ev.Extra != nil {
+		x := *ev.Extra
+		s.Extra = &x
+	}
 	s.Comm, s.Exe, s.Argv, s.Cwd, s.Cgroup = task.Comm, task.Exe, task.Argv, task.Cwd, task.Cgroup
 }
 
@@ -38,5 +44,16 @@ func (s *Strings) Field(number, index uint32) (value string, there, known bool) 
 	case StringOldExe:
 		return s.OldExe, has(taskwatch.FieldOldExe), true
 	}
-	return "", false, false
+	value, field := extraText(s.Extra, number, index)
+	return value, field != 0 && s.Extra.Given&field != 0 && has(field), number < numStrings
+}
+
+// Give gives an event what its record has not.
+func (s *Strings) Give(ev *taskwatch.Event) {
+	t := ev.Task
+	ev.OldExe = s.OldExe
+	t.Comm, t.Exe, t.Argv, t.Cwd, t.Cgroup = s.Comm, s.Exe, s.Argv, s.Cwd, s.Cgroup
+	if ev.Extra != nil && s.Extra != nil {
+		setTexts(ev.Extra, s.Extra)
+	}
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
@@ -12,10 +13,29 @@ import (
 // event returns an event with random values in every field that a record has.
 func event(r *rand.Rand) *taskwatch.Event {
 	ev := randevent.New(r, taskwatch.Kind(r.IntN(taskwatch.NumKinds)))
-	ev.Missing = taskwatch.Fields(r.Uint64())
+	ev.Missing = taskwatch.Fields(r.Uint64()) &^ taskwatch.OptionalFields
+	if asked := taskwatch.OptionalOf(ev.Kind); r.IntN(3) > 0 {
+		ev.Give(asked, randevent.Extra(r, asked&taskwatch.Fields(r.Uint64()), func() string { return "" }))
+		dropTexts(ev.Extra)
+	}
 	t := ev.Task
 	ev.OldExe, t.Exe, t.Argv, t.Cwd, t.Cgroup = "", "", nil, "", ""
 	return ev
+}
+
+// dropTexts leaves of optional fields what a record has.
+func dropTexts(x *taskwatch.Extra) {
+	if x != nil {
+		setTexts(x, new(taskwatch.Extra))
+	}
+}
+
+// The sizes of records are what modules in binary form are built against: they
+// never change, and a new one comes before them.
+func TestSizesArePinned(t *testing.T) {
+	if want := []int{288, 272}; !slices.Equal(Sizes, want) || Size != Sizes[0] {
+		t.Errorf("sizes %v, want %v", Sizes, want)
+	}
 }
 
 // What was put is what is decoded, field by field.
@@ -41,7 +61,7 @@ func TestRoundTrip(t *testing.T) {
 func TestPut(t *testing.T) {
 	var b [Size]byte
 	Put(&b, &taskwatch.Event{Task: &taskwatch.Task{Comm: "a name of more than 15 bytes", Argv: []string{"a", "b", "c"}}})
-	if got := string(b[offComm:]); got != "a name of more \x00" {
+	if got := string(b[offComm : offComm+16]); got != "a name of more \x00" {
 		t.Errorf("comm is %q", got)
 	}
 	if got := le.Uint32(b[offArgc:]); got != 3 {

@@ -8,6 +8,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/wire"
 )
 
 // plain is a module as wazero runs it, without the sandbox's deadline, for
@@ -23,7 +24,7 @@ func plain(b *testing.B, o *Object, cfg wazero.RuntimeConfig, watcher string) (f
 	if err != nil {
 		b.Fatal(err)
 	}
-	at, err := mod.ExportedFunction(exportTask).Call(background, 272)
+	at, err := mod.ExportedFunction(exportTask).Call(background, wire.Size)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -292,7 +292,7 @@ func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure 
 		return &taskwatch.Failure{Watcher: w.name, Err: err, Crash: true}
 	}
 	inst, s := m.inst, m.sandbox
-	if !inst.memory.Write(inst.record, record[:]) {
+	if !inst.memory.Write(inst.record, record[:inst.size]) || !inst.memory.WriteUint32Le(inst.record, inst.size) {
 		return m.crashed(w, fmt.Errorf("%w: it has no record any more", ErrTrap))
 	}
 	w.calls.Add(1)

@@ -44,6 +44,7 @@ type instance struct {
 	memory api.Memory
 	stop   api.MutableGlobal
 	record uint32 // the address of the task record
+	size   uint32 // of it, as the module knows it
 	fns    [taskwatch.NumKinds][]api.Function
 }
 
@@ -142,13 +143,18 @@ func (s *sandbox) initialize(o *Object, inst *instance, params map[uint32][]byte
 		return hinted{invalid("%w: it was built for version %d of the interface, and this program has version %d", ErrABI, uint32(abi), wire.ABI),
 			"build it again, with 'taskwatch module build' of this program"}
 	}
-	record, err := s.call(inst, exportTask, wire.Size)
-	if err != nil {
-		return err
+	// The module has room for the record of its day.
+	for _, size := range wire.Sizes {
+		record, err := s.call(inst, exportTask, uint64(size))
+		if err != nil {
+			return err
+		}
+		if inst.record, inst.size = uint32(record), uint32(size); inst.record != 0 {
+			break
+		}
 	}
-	inst.record = uint32(record)
-	if _, ok := inst.memory.Read(inst.record, wire.Size); inst.record == 0 || !ok {
-		return invalid("%s(%d) returned %#x, where there is no such room in its memory", exportTask, wire.Size, inst.record)
+	if _, ok := inst.memory.Read(inst.record, inst.size); inst.record == 0 || !ok {
+		return invalid("%s(%d) returned %#x, where there is no such room in its memory", exportTask, inst.size, inst.record)
 	}
 	for address, b := range params {
 		if !inst.memory.Write(address, b) {

@@ -22,8 +22,7 @@ func (t *text) event(record *[wire.Size]byte) *taskwatch.Event {
 	if err != nil {
 		panic("wasm: " + err.Error()) // it was made by wire.Put
 	}
-	task := ev.Task
-	ev.Source, ev.OldExe = t.source, t.OldExe
-	task.Comm, task.Exe, task.Argv, task.Cwd, task.Cgroup = t.Comm, t.Exe, t.Argv, t.Cwd, t.Cgroup
+	ev.Source = t.source
+	t.Give(ev)
 	return ev
 }

@@ -52,6 +52,13 @@ func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *t
 	ev.Time = st.clocks.time(timeNS)
 	ev.Final = true
 	ev.Missing = (e.missing | st.src.caps.Events[k].Missing) & taskwatch.FieldsOf(k)
+	if asked := st.feed.Optional(k); asked != 0 {
+		st.extra = taskwatch.Extra{}
+		if e.cgroup != 0 {
+			st.extra.Given, st.extra.CgroupID = taskwatch.FieldCgroupID, e.cgroup
+		}
+		ev.Give(asked, &st.extra)
+	}
 	return ev
 }
 

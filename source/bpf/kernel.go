@@ -38,15 +38,9 @@ type half struct {
 }
 
 func wantedOf(fields taskwatch.Fields) (groups uint32) {
-	for group, members := range map[uint32]taskwatch.Fields{
-		wantExe:    taskwatch.FieldExe | taskwatch.FieldOldExe,
-		wantCwd:    taskwatch.FieldCwd,
-		wantArgv:   taskwatch.FieldArgv,
-		wantCgroup: taskwatch.FieldCgroup,
-		wantUsage:  taskwatch.FieldsRusage,
-	} {
-		if fields&members != 0 {
-			groups |= group
+	for _, g := range gathered {
+		if fields&g.fields != 0 {
+			groups |= g.group
 		}
 	}
 	return groups

@@ -36,6 +36,7 @@ type stream struct {
 	self     *entry // this process, which creates the command and is out of its scope; else nil
 
 	ev      taskwatch.Event
+	extra   taskwatch.Extra // of ev
 	rec     record
 	argv    map[uint64][]byte // pieces of long argvs, by task
 	cgroups map[uint64]string

@@ -160,5 +160,6 @@ func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing 
 	ev.MonoNS, ev.Time = r.NS, time.Unix(0, r.NS+st.clock.wall)
 	ev.Final = k.Vetoable()
 	ev.Missing = (missing | e.unknown) & taskwatch.FieldsOf(k)
+	ev.Missing |= st.feed.Optional(k)
 	_ = st.feed.Notify(ev) // nothing can be refused any more
 }

@@ -388,7 +388,7 @@ func (t *tracer) event(k taskwatch.Kind, task *subject, val uint64) *taskwatch.E
 	t.ev.Kind, t.ev.Val, t.ev.Task, t.ev.Source = k, val, &task.Task, Name
 	t.ev.Time, t.ev.MonoNS = t.clock.now()
 	t.ev.Seq = t.seq + 1
-	t.ev.Missing = alwaysMissing | task.unknown&taskwatch.FieldsOf(k)
+	t.ev.Missing = alwaysMissing | task.unknown&taskwatch.FieldsOf(k) | t.feed.Optional(k)
 	return &t.ev
 }
 
