@@ -2,6 +2,8 @@ package ptrace
 
 import (
 	"errors"
+	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -94,20 +96,39 @@ func (t *tracer) refuse(tr *tracee, errno unix.Errno) {
 	t.resume(tr, unix.PTRACE_CONT, 0)
 }
 
-// tracing says what no error of the command's own would: why it cannot trace.
+// tracing says what no error of the command's own would: why it cannot trace. A
+// task of this process is refused here: the two would wait for each other.
 func (t *tracer) tracing(tr *tracee, info *sys.SyscallInfo) {
-	var what string
-	switch info.Args[0] {
-	case unix.PTRACE_TRACEME:
-		what = "PTRACE_TRACEME"
-	case unix.PTRACE_ATTACH:
-		what = "PTRACE_ATTACH"
-	case unix.PTRACE_SEIZE:
-		what = "PTRACE_SEIZE"
+	what := map[uint64]string{unix.PTRACE_TRACEME: "PTRACE_TRACEME", unix.PTRACE_ATTACH: "PTRACE_ATTACH", unix.PTRACE_SEIZE: "PTRACE_SEIZE"}[info.Args[0]]
+	target := int(int32(info.Args[1]))
+	var own, fails bool
+	switch {
+	case what == "":
+	case info.Args[0] == unix.PTRACE_TRACEME:
+		fails = true
+	case samePIDNamespace(tr.tid):
+		_, err := os.Stat("/proc/self/task/" + strconv.Itoa(target))
+		own = err == nil
+		fails = own || t.tracees[target] != nil
 	}
-	if what != "" {
+	if fails {
 		t.src.notice("process %d (%s) calls ptrace(%s), which fails with EPERM: a task has one tracer, and here that is taskwatch; run the tracer outside, or watch with another source (--source bpf)",
 			tr.proc.pid, tr.task.Comm, what)
 	}
+	if own {
+		t.refuse(tr, unix.EPERM)
+		return
+	}
 	t.resume(tr, unix.PTRACE_CONT, 0)
+}
+
+// samePIDNamespace reports whether numbers mean to a task what they mean here.
+// What cannot be read is taken to be so.
+func samePIDNamespace(tid int) bool {
+	own, err := readlink("/proc/self/ns/pid")
+	if err != nil {
+		return true
+	}
+	its, err := readlink("/proc/" + strconv.Itoa(tid) + "/ns/pid")
+	return err != nil || its == own
 }

@@ -122,6 +122,42 @@ static int script(int levels)
 	return run(interpreter);
 }
 
+/* A script in an interpreter's place, by a name that leads through /proc. */
+static int interpreter(const char *format)
+{
+	char name[4096];
+	snprintf(name, sizeof name, format, program);
+	FILE *f = fopen("script", "w");
+	fprintf(f, "#!%s\n", name);
+	fclose(f);
+	chmod("script", 0755);
+	args[0] = "first argument, which an interpreter does not get";
+	return run("./script");
+}
+
+static int interpreter_of_interpreter(void)
+{
+	FILE *f = fopen("inner", "w");
+	fprintf(f, "#! %s\t-x y \n", program);
+	fclose(f);
+	f = fopen("outer", "w");
+	fprintf(f, "#!/proc/self/cwd/inner");
+	fclose(f);
+	chmod("inner", 0755);
+	chmod("outer", 0755);
+	return run("./outer");
+}
+
+static int emulated(void)
+{
+	/* as text: binfmt_misc runs what ends in .taskwatch by the program */
+	FILE *f = fopen("x.taskwatch", "w");
+	fprintf(f, "no program of its own\n");
+	fclose(f);
+	chmod("x.taskwatch", 0755);
+	return run("./x.taskwatch");
+}
+
 static void *in_thread(void *name)
 {
 	_exit(run(name));
@@ -303,6 +339,14 @@ int main(int argc, char **argv)
 		return script(1);
 	if (!strcmp(way, "script4"))
 		return script(4);
+	if (!strcmp(way, "interpreter"))
+		return interpreter("%s");
+	if (!strcmp(way, "interpreter-proc"))
+		return interpreter("/proc/self/root%s");
+	if (!strcmp(way, "interpreter2"))
+		return interpreter_of_interpreter();
+	if (!strcmp(way, "binfmt"))
+		return emulated();
 	if (!strcmp(way, "nodump")) {
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 		return run(program);
