@@ -219,6 +219,37 @@ func TestOnError(t *testing.T) {
 	}
 }
 
+// So is whether a program that nobody knows runs, when it is asked about for the
+// last time; before that it is asked about again.
+func TestOnErrorOfTheUnknown(t *testing.T) {
+	o := parse(t, "hostile.c")
+	for _, c := range []struct {
+		params        []string
+		late, missing bool
+		denied        bool
+	}{
+		{[]string{"mode=0", "onerror=deny"}, true, true, true},
+		{[]string{"mode=0", "onerror=open"}, true, true, false},
+		{[]string{"mode=0", "onerror=deny"}, true, false, false},
+		{[]string{"mode=0", "onerror=deny"}, false, true, false},
+		{[]string{"mode=13", "onerror=open"}, true, true, true}, // it did decide
+	} {
+		m := load(t, o, LoadOptions{Params: params(c.params...)})
+		var r taskwatch.Registry
+		tm := m.Watchers(taskwatch.KindsOf(taskwatch.Exec))
+		register(t, &r, tm)
+		ev := event(taskwatch.Exec)
+		ev.Late = c.late
+		if c.missing {
+			ev.Missing |= taskwatch.FieldExe
+		}
+		if err := denying(&r).NotifyBefore(ev); (taskwatch.Denial(err) != 0) != c.denied {
+			t.Errorf("%q, late %v, without exe %v: %v", c.params, c.late, c.missing, err)
+		}
+		unregister(t, &r, tm)
+	}
+}
+
 // Memory ends at the cap.
 func TestMemoryCap(t *testing.T) {
 	o := parse(t, "hostile.c")

@@ -225,10 +225,15 @@ func (m *Module) callInPlace(w *watcher, veto bool) taskwatch.Watcher {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		f := m.callNow(w, ev)
-		if f == nil {
+		refuses := veto && !ev.Final
+		switch {
+		case f != nil:
+		case refuses && unknown(ev) && m.opts.OnError == Deny:
+			m.veto.Add(1)
+			return &taskwatch.Failure{Watcher: w.name, Err: fmt.Errorf("%w: what program runs is not known, and onerror is deny", syscall.EACCES)}
+		default:
 			return nil // not a nil *Failure in an error
 		}
-		refuses := veto && !ev.Final
 		switch {
 		case refuses && !f.Crash:
 			m.veto.Add(1)
@@ -240,6 +245,12 @@ func (m *Module) callInPlace(w *watcher, veto bool) taskwatch.Watcher {
 		}
 		return f
 	}
+}
+
+// unknown reports whether watchers are asked for the last time about a program
+// of which nobody knows what it is.
+func unknown(ev *taskwatch.Event) bool {
+	return ev.Kind == taskwatch.Exec && ev.Late && ev.Missing.Has(taskwatch.FieldExe)
 }
 
 // errBusy is the error of a call for which there was no time.

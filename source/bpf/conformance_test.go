@@ -42,6 +42,15 @@ func TestConformanceOfTheTreeScope(t *testing.T) {
 	}})
 }
 
+// Programs that others wrote, under a source that starts them itself.
+func TestLoads(t *testing.T) {
+	testutil.Root(t)
+	watchtest.Loads(t, watchtest.Config{New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
+		src := newSource(t, bpf.Config{Command: config(cmd), Latency: bpf.DefaultLatency})
+		return watchtest.Instance{Source: src, Exit: src.Exit}
+	}})
+}
+
 // The suite starts the command, and the source watches the machine.
 func TestConformanceOfTheMachineScope(t *testing.T) {
 	testutil.Root(t)

@@ -22,6 +22,8 @@ func newInstance(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 	return watchtest.Instance{Source: src, Exit: src.Exit}
 }
 
+func TestLoads(t *testing.T) { watchtest.Loads(t, watchtest.Config{New: newInstance}) }
+
 func TestConformance(t *testing.T) {
 	watchtest.Source(t, watchtest.Config{New: newInstance, DryRun: true, Short: testing.Short()})
 }

@@ -17,6 +17,9 @@
 //   - Without CAP_SYS_ADMIN the command runs with no_new_privs, which a seccomp
 //     filter needs: a setuid or setgid file runs with the ids of its caller.
 //     The kernel refuses set-id exec under an unprivileged tracer anyway.
+//   - seccomp's strict mode cannot be entered behind a filter (EINVAL), and
+//     PR_GET_SECCOMP says that there is one. Filters of the command's own work;
+//     where they ask for a tracer, there is none (ENOSYS).
 //   - A task that dies of SIGKILL, or with its tracer, does so as ever; when
 //     the tracing process ends, the kernel kills the whole tree
 //     (PTRACE_O_EXITKILL).
@@ -24,12 +27,26 @@
 // Everything else passes through: signals, stops, job control, exit statuses,
 // open files, the environment.
 //
+// # What is not seen
+//
+//   - The workers of io_uring, which the kernel makes in a process that uses it:
+//     they are never traced. They run no code of the program's, call no program
+//     and change no ids.
+//   - What a seccomp filter of the command's own, with a listener, lets go on
+//     does not stop. From the first such filter on, ids and children are
+//     compared at each fork, exec and exit; what no stop has announced is
+//     delivered there, final.
+//   - Of a process that the user may not look at (not dumpable, or a program
+//     that may be executed and not read), exe, argv, cwd and the flags of clone3
+//     are missing, from the exec on and in its children.
+//
 // # Stops
 //
 // A fork costs two stops (parent and child), an exec one, an exit none but for
 // tasks that have created others. System calls run at full speed but for those
-// that a seccomp filter picks out: the set-id calls, ptrace, unshare and setns,
-// and fork or execve where a watcher may veto them.
+// that a seccomp filter picks out: the set-id calls, ptrace, seccomp, unshare
+// and setns; clone with CLONE_UNTRACED, which is cleared, and any clone3, whose
+// flags a filter cannot see; and fork or execve where a watcher may veto them.
 //
 // # Signals of this process
 //
