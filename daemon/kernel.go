@@ -91,6 +91,22 @@ func kernelCalls(c *kernel.CallStats, errors, vetoes uint64) *api.Calls {
 	return calls
 }
 
+// exempt keeps the vetoes of modules from stopping a client that unloads one,
+// until release is called. What keeps it from that, a client that has gone or
+// is in a pid namespace that the daemon does not see, does not matter to the
+// unloading.
+func (d *Daemon) exempt(p peer) (release func()) {
+	if d.table == nil || p.pid <= 0 {
+		return func() {}
+	}
+	release, err := d.table.Exempt(int(p.pid))
+	if err != nil {
+		d.log.Debug("a client stays subject to vetoes", "pid", p.pid, "error", err)
+		return func() {}
+	}
+	return release
+}
+
 // refusal returns the error of kernel modules where the source has no table,
 // with the reason why there is no better source.
 func refusal(source string, passed error) error {

@@ -35,6 +35,8 @@ func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest])
 }
 
 func (s *service) Unload(ctx context.Context, r *connect.Request[api.UnloadRequest]) (*connect.Response[api.UnloadResponse], error) {
+	release := s.d.exempt(peerFrom(ctx))
+	defer release()
 	err := s.d.unload(r.Msg.Name)
 	s.d.logChange(ctx, "unload", r.Msg.Name, err)
 	return respond(&api.UnloadResponse{}, err)

@@ -25,7 +25,7 @@ const (
 	stackCause  = stackIDs + 32
 	stackKey    = -64
 	stackStart  = -72 // of a watcher that is timed
-	stackResult = -80 // of it
+	stackResult = -80 // of a watcher
 )
 
 // TASK_CAUSE_* of the header.
@@ -191,8 +191,9 @@ func (g *gen) idsDone() {
 const maxErrno = 511
 
 // watcher generates the call of one watcher of k and the handling of its
-// error. The call is counted in timing, unless that is nil.
-func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides bool, stats, timing asm.FDer, report string) {
+// error, which denies nothing to exempt tasks. The call is counted in timing,
+// unless that is nil.
+func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides, exempt bool, stats, timing asm.FDer, report string) {
 	next := g.label(fmt.Sprintf("next%d", w.id))
 	inRange := g.label(fmt.Sprintf("range%d", w.id))
 	later := g.label(fmt.Sprintf("later%d", w.id))
@@ -226,6 +227,23 @@ func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides bool,
 		}
 		g.emit(
 			asm.JNE.Imm(regFirst, 0, later),
+		)
+		if exempt {
+			fork := int32(0)
+			if k == taskwatch.Init {
+				fork = 1
+			}
+			g.emit(
+				asm.StoreMem(asm.RFP, stackResult, asm.R0, asm.DWord),
+				asm.Mov.Imm(asm.R1, fork),
+				asm.Call.Label(exemptSymbol),
+				asm.Mov.Reg(asm.R1, asm.R0),
+				asm.LoadMem(asm.R0, asm.RFP, stackResult, asm.DWord),
+				asm.Mov.Imm(asm.R5, 0),
+				asm.JNE.Imm(asm.R1, 0, later),
+			)
+		}
+		g.emit(
 			asm.Mov.Reg(regFirst, asm.R0),
 			asm.LoadImm(asm.R5, flags<<reportFlags, asm.DWord),
 		)

@@ -74,10 +74,11 @@ type linker struct {
 	hook   *hook
 	off    *offsets
 	stats  asm.FDer
-	stash  asm.FDer // for hooks on system calls
-	carry  asm.FDer // for hooks that can refuse
-	slot   asm.FDer // where the stages are
-	second int      // the slot of the second stage; the others follow
+	stash  asm.FDer   // for hooks on system calls
+	carry  asm.FDer   // for hooks that can refuse
+	exempt *exemption // or nil
+	slot   asm.FDer   // where the stages are
+	second int        // the slot of the second stage; the others follow
 	dryRun bool
 	lists  []*listing // built-ins first
 
@@ -87,11 +88,11 @@ type linker struct {
 }
 
 // The kernel's limits for one program (MAX_USED_MAPS, BPF_MAX_SUBPROGS), less
-// what the dispatcher itself uses: counters, stash, carry and slots; its own
-// main function.
+// what the dispatcher itself uses: counters, stash, carry, slots and exempt
+// processes; its own main function and that about exempt tasks.
 const (
-	maxMaps  = 64 - 4
-	maxFuncs = 256 - 1
+	maxMaps  = 64 - 5
+	maxFuncs = 256 - 2
 )
 
 // item is one event for one module: what a stage is made of.
@@ -308,7 +309,12 @@ func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
 		if l.timing != nil {
 			timing = l.timing
 		}
-		g.watcher(symbol, w, c.kind, decides, lk.stats, timing, report)
+		exempt := decides && lk.exempt != nil
+		if exempt && !lk.linked[exemptSymbol] {
+			lk.linked[exemptSymbol] = true
+			lk.bodies = append(lk.bodies, lk.exempt.function(lk.off)...)
+		}
+		g.watcher(symbol, w, c.kind, decides, exempt, lk.stats, timing, report)
 	}
 	return nil
 }

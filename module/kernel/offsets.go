@@ -10,9 +10,11 @@ import (
 // in bytes, from the running kernel's own type information. Watchers find
 // theirs by CO-RE relocation.
 type offsets struct {
-	taskPID, taskExitState, taskExitCode, taskRealCred int16
-	credUID, credGID                                   [4]int16 // real, effective, saved, fs
-	bprmCred, bprmInterp, bprmFilename                 int16
+	taskPID, taskTGID, taskLeader, taskMM     int16
+	taskExitState, taskExitCode, taskRealCred int16
+	credUID, credGID                          [4]int16 // real, effective, saved, fs
+	bprmCred, bprmInterp, bprmFilename        int16
+	mmExeFile, fileInode                      int16
 
 	// inExecve is the byte and the bit of task_struct.in_execve; a zero bit
 	// says that this kernel has none.
@@ -27,6 +29,9 @@ func findOffsets(kernel *btf.Spec) (*offsets, error) {
 		strct, member string
 	}{
 		{&o.taskPID, "task_struct", "pid"},
+		{&o.taskTGID, "task_struct", "tgid"},
+		{&o.taskLeader, "task_struct", "group_leader"},
+		{&o.taskMM, "task_struct", "mm"},
 		{&o.taskExitState, "task_struct", "exit_state"},
 		{&o.taskExitCode, "task_struct", "exit_code"},
 		{&o.taskRealCred, "task_struct", "real_cred"},
@@ -41,6 +46,8 @@ func findOffsets(kernel *btf.Spec) (*offsets, error) {
 		{&o.bprmCred, "linux_binprm", "cred"},
 		{&o.bprmInterp, "linux_binprm", "interp"},
 		{&o.bprmFilename, "linux_binprm", "filename"},
+		{&o.mmExeFile, "mm_struct", "exe_file"},
+		{&o.fileInode, "file", "f_inode"},
 	} {
 		bits, _, err := findMember(kernel, f.strct, f.member)
 		if err != nil {

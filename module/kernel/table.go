@@ -76,6 +76,7 @@ type Table struct {
 	off     *offsets
 	grace   *grace
 	stats   *ebpf.Map
+	exempt  *exemption // nil where nothing can be denied
 
 	mu       sync.Mutex // guards the fields below
 	closed   bool
@@ -147,6 +148,11 @@ func NewTable(cfg Config) (_ *Table, err error) {
 	}
 	t.slots[0] = true // stays 0: see gen.tailCall
 	t.plan = plan(t.support)
+	if t.vetoKinds() != 0 {
+		if t.exempt, err = newExemption(t.off, t.types); err != nil {
+			return nil, err
+		}
+	}
 	for _, b := range cfg.Builtins {
 		if err := t.addBuiltin(b); err != nil {
 			return nil, err
@@ -310,7 +316,7 @@ func (t *Table) Close() error {
 		errs = append(errs, t.grace.wait())
 		t.grace.close()
 	}
-	errs = append(errs, t.stats.Close())
+	errs = append(errs, t.stats.Close(), t.exempt.close())
 	for l, m := range t.owners {
 		errs = append(errs, l.close())
 		m.release()
@@ -498,7 +504,7 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 
 // linker returns what links the dispatcher of a hook.
 func (t *Table) linker(h *hook, lists []*listing) *linker {
-	return &linker{hook: h, off: t.off, stats: t.stats, dryRun: t.dryRun, lists: lists}
+	return &linker{hook: h, off: t.off, stats: t.stats, exempt: t.exempt, dryRun: t.dryRun, lists: lists}
 }
 
 // each calls fn with every element, with all at once, since the kernel's

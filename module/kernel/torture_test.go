@@ -1,13 +1,16 @@
 package kernel
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,12 +116,15 @@ func TestNothingIsLeft(t *testing.T) {
 // killed: "FILE PARAM...".
 const holderEnv = "TASKWATCH_TEST_HOLDER"
 
-// held keeps the garbage collector from closing the holder's table.
-var held *Table
-
-// hold is the holder's main function.
+// hold is the holder's main function. It does what it reads.
 func hold() {
 	args := strings.Fields(os.Getenv(holderEnv))
+	if args[0] == "threads" {
+		threads()
+		return
+	}
+	var table *Table
+	var m *Module
 	err := func() error {
 		b, err := os.ReadFile(args[0])
 		if err != nil {
@@ -132,27 +138,59 @@ func hold() {
 		if err != nil {
 			return err
 		}
-		m, err := o.Load(LoadOptions{Params: params})
-		if err != nil {
+		if m, err = o.Load(LoadOptions{Params: params}); err != nil {
 			return err
 		}
-		if held, err = NewTable(Config{}); err != nil {
+		if table, err = NewTable(Config{}); err != nil {
 			return err
 		}
-		return held.Register(m, RegisterOptions{AllowObserveOnly: true})
+		return table.Register(m, RegisterOptions{AllowObserveOnly: true})
 	}()
 	if err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}
 	fmt.Println("ready")
-	for {
-		time.Sleep(time.Hour) // a select {} alone is a deadlock to the run time
+	release := func() {}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		var err error
+		switch what, rest, _ := strings.Cut(in.Text(), " "); what {
+		case "threads":
+			threads()
+		case "exempt":
+			var pid int
+			if pid, err = strconv.Atoi(rest); err == nil {
+				release, err = table.Exempt(pid)
+			}
+		case "release":
+			release()
+		case "unload":
+			err = table.Unregister(m)
+		}
+		if err != nil {
+			fmt.Println("error:", err)
+		} else {
+			fmt.Println("ok")
+		}
 	}
 }
 
+// threads starts ten threads that are there at once.
+func threads() {
+	var started, done sync.WaitGroup
+	started.Add(10)
+	for range 10 {
+		done.Go(func() {
+			runtime.LockOSThread() // and with the goroutine, the thread ends
+			started.Done()
+			started.Wait()
+		})
+	}
+	done.Wait()
+}
+
 // startHolder starts a process that has a module registered.
-func startHolder(t testing.TB, src string, params ...string) *exec.Cmd {
+func startHolder(t testing.TB, src string, params ...string) *testutil.Held {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "module.o")
 	if err := os.WriteFile(file, testmodule.Object(t, src), 0o644); err != nil {
@@ -164,10 +202,11 @@ func startHolder(t testing.TB, src string, params ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), holderEnv+"="+strings.Join(append([]string{file}, params...), " "))
-	if _, said := testutil.Hold(t, cmd); said != "ready\n" {
+	held, said := testutil.Hold(t, cmd)
+	if said != "ready\n" {
 		t.Fatalf("the holder said %q", said)
 	}
-	return cmd
+	return held
 }
 
 // A killed process takes its table with it.

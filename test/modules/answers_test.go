@@ -28,7 +28,6 @@ import (
 	"github.com/taskwatch/taskwatch/source/replay"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
 
 // answers are the variables of a module by name, and "errors": how many of
 // its calls failed.

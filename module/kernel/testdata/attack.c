@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * attack exec|uid N MS: N processes try the same thing again and again for MS
- * milliseconds, as fast as they can: to run this program, by vfork and execve,
- * or to change an id. It prints how often they tried and how often it was done.
+ * attack exec|fork|uid N MS: N processes try the same thing again and again for
+ * MS milliseconds, as fast as they can: to run this program, by vfork and execve,
+ * to fork, or to change an id. It prints how often they tried and how often it
+ * was done.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,6 +44,19 @@ static void try_exec(void)
 	}
 }
 
+static void try_fork(void)
+{
+	pid_t pid = vfork();
+
+	if (!pid)
+		_exit(0);
+	__sync_fetch_and_add(&counts->tries, 1);
+	if (pid > 0) {
+		__sync_fetch_and_add(&counts->done, 1);
+		waitpid(pid, NULL, 0);
+	}
+}
+
 static void try_uid(int n)
 {
 	__sync_fetch_and_add(&counts->tries, 1);
@@ -68,6 +82,8 @@ int main(int argc, char **argv)
 			for (int i = 1; now_ms() < end; i++)
 				if (!strcmp(argv[1], "exec"))
 					try_exec();
+				else if (!strcmp(argv[1], "fork"))
+					try_fork();
 				else
 					try_uid(i);
 			return 0;

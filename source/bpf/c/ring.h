@@ -29,7 +29,7 @@ static __always_inline void add_loss(u32 kind)
 	u64 *n = bpf_map_lookup_elem(&losses, &kind);
 
 	if (n)
-		*n += 1;
+		__sync_fetch_and_add(n, 1); /* the task may be preempted, and another one come here */
 }
 
 /* Counts a record of the given kind that found no room. */

@@ -164,14 +164,25 @@ func (s *suite) addProgram(ctx context.Context, host, tmp string) error {
 	}
 	for mode, compiler := range compilers[s.arch] {
 		out := filepath.Join(tmp, fmt.Sprintf("c%d", len(s.files)))
-		args := append(slices.Clone(compiler[1:]), "-static", "-O1", "-g", "-Wall", "-Werror", "-pthread", "-o", out, host)
-		cmd := exec.CommandContext(ctx, compiler[0], args...)
-		said, err := cmd.CombinedOutput()
+		args := append(slices.Clone(compiler[1:]), "-static", "-O1", "-g", "-Wall", "-Werror", "-pthread")
 		prebuilt := fmt.Sprintf("/prebuilt/%x%s", sha256.Sum256(text), mode)
+		kept, err := keptProgram(compiler[0], args, text)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(kept); err == nil {
+			s.files = append(s.files, vm.File{Guest: prebuilt, Host: kept, Mode: 0o755})
+			continue
+		}
+		cmd := exec.CommandContext(ctx, compiler[0], append(args, "-o", out, host)...)
+		said, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
 		switch {
 		case err == nil:
 			s.files = append(s.files, vm.File{Guest: prebuilt, Host: out, Mode: 0o755})
+			if err := keep(out, kept); err != nil {
+				return err
+			}
 		case errors.As(err, &exit):
 			// A test may want just that; whether it does is for the guest to see.
 			s.files = append(s.files, vm.File{Guest: prebuilt + ".failed", Data: said})
@@ -180,6 +191,40 @@ func (s *suite) addProgram(ctx context.Context, host, tmp string) error {
 		}
 	}
 	return nil
+}
+
+// keptProgram returns where a program stays that was built like this once.
+func keptProgram(compiler string, args []string, text []byte) (string, error) {
+	cache, err := vm.CacheDir()
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %q %s", compiler, args, text)
+	return filepath.Join(cache, "programs", fmt.Sprintf("%x", h.Sum(nil))), nil
+}
+
+// keep copies a program to where it stays, all at once.
+func keep(program, kept string) error {
+	text, err := os.ReadFile(program)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(kept), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(kept), "new")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Chmod(0o755), f.Close()); err == nil {
+		err = os.Rename(f.Name(), kept)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
 }
 
 func (s *suite) goList(ctx context.Context, args []string) ([]listed, error) {
