@@ -77,11 +77,15 @@ func (t *Table) listMissed() ([]Missed, error) {
 // Callers hold mu.
 func (t *Table) missedAt(h *hook) (uint64, error) {
 	n := t.missed[h]
-	if a := t.attached[h]; a != nil {
-		now, err := a.missed()
-		return n + now, err
+	a := t.attached[h]
+	if a == nil {
+		a = t.idle[h]
 	}
-	return n, nil
+	if a == nil {
+		return n, nil
+	}
+	now, err := a.missed()
+	return n + now, err
 }
 
 // allMissed returns missedAt for each hook that was missed. Callers hold mu.

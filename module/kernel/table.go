@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -84,12 +85,16 @@ type Table struct {
 	modules  []*listing // in the order of registration
 	owners   map[*listing]*Module
 	attached map[*hook]*attachment
+	idle     map[*hook]*attachment  // attached, and calling nobody
 	names    map[uint32]WatcherInfo // by watcher id, for reports that come late
 	ids      map[uint32]string      // module names by id
 	lastID   uint32
 	slots    []bool            // of the counters, in use
 	missed   map[*hook]uint64  // by hooks that are attached no more
 	ready    map[*hook]*change // what Check has verified, until the next change
+
+	detaching  *time.Timer    // for idle
+	background sync.WaitGroup // of what is being detached
 }
 
 // The counters of one watcher, in the map of statistics.
@@ -108,7 +113,7 @@ const (
 func NewTable(cfg Config) (_ *Table, err error) {
 	t := &Table{
 		dryRun: cfg.DryRun, timed: cfg.CallStats, support: cfg.Support,
-		owners: map[*listing]*Module{}, attached: map[*hook]*attachment{},
+		owners: map[*listing]*Module{}, attached: map[*hook]*attachment{}, idle: map[*hook]*attachment{},
 		names: map[uint32]WatcherInfo{}, ids: map[uint32]string{},
 		slots: make([]bool, maxSlots), missed: map[*hook]uint64{},
 	}
@@ -308,8 +313,13 @@ func (t *Table) Close() error {
 		return nil
 	}
 	t.closed = true
-	errs := closeAll(slices.Collect(maps.Values(t.attached)))
+	if t.detaching != nil {
+		t.detaching.Stop()
+	}
+	errs := closeAll(slices.Concat(slices.Collect(maps.Values(t.attached)), slices.Collect(maps.Values(t.idle))))
 	clear(t.attached)
+	clear(t.idle)
+	t.background.Wait() // it takes no lock
 	discard(slices.Collect(maps.Values(t.ready)))
 	t.ready = nil
 	if t.grace != nil {
@@ -435,6 +445,9 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		if c.at == nil && !t.linker(h, lists).used() || t.same(h, lists) {
 			continue
 		}
+		if c.at == nil {
+			c.at = t.idle[h]
+		}
 		if r := t.ready[h]; r != nil && c.at == nil && slices.Equal(r.calls, called(h, lists)) {
 			delete(t.ready, h)
 			c = r
@@ -490,15 +503,13 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		c.at.drop(olds[i])
 		if len(c.next) > 0 {
 			t.attached[c.at.hook] = c.at
+			delete(t.idle, c.at.hook)
 		} else {
-			if n, err := c.at.missed(); err == nil { // or that count is lost with the hook
-				t.missed[c.at.hook] += n
-			}
 			unused = append(unused, c.at)
 			delete(t.attached, c.at.hook)
 		}
 	}
-	closeAll(unused) // the slots are empty: nothing depends on it
+	t.retire(unused)
 	return nil
 }
 

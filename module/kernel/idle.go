@@ -1,0 +1,62 @@
+package kernel
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// idleTime is how long a hook that calls nobody stays attached. To detach it the
+// kernel waits for every task to leave the processor by itself, which takes many
+// seconds under load (synchronize_rcu_tasks), and makes whoever attaches
+// meanwhile wait as well. So a module that goes does not wait for it, and one
+// that comes soon after finds its hooks in place. The slots are empty: what
+// happens meanwhile costs some 20 ns an event.
+const idleTime = 10 * time.Second
+
+// retire puts attachments with empty slots aside, to be detached later. Callers
+// hold mu and do not wait.
+func (t *Table) retire(unused []*attachment) {
+	if len(unused) == 0 {
+		return
+	}
+	for _, a := range unused {
+		if len(a.hook.syscalls) == 0 {
+			t.idle[a.hook] = a
+			continue
+		}
+		// What it puts aside at the entry of a call, nobody would take away.
+		t.settleMissed(a)
+		t.background.Go(func() { a.Close() })
+	}
+	if t.detaching != nil {
+		t.detaching.Stop()
+	}
+	t.detaching = time.AfterFunc(idleTime, t.detachIdle)
+}
+
+// detachIdle detaches what has not been used again since the last module went.
+func (t *Table) detachIdle() {
+	t.mu.Lock()
+	unused := slices.Collect(maps.Values(t.idle))
+	for _, a := range unused {
+		t.settleMissed(a)
+	}
+	clear(t.idle)
+	if len(unused) == 0 || t.closed {
+		t.mu.Unlock()
+		return
+	}
+	t.background.Add(1)
+	t.mu.Unlock()
+	defer t.background.Done()
+	closeAll(unused)
+}
+
+// settleMissed keeps what a hook has missed, before it is detached. Callers hold
+// mu.
+func (t *Table) settleMissed(a *attachment) {
+	if n, err := a.missed(); err == nil { // or that count is lost with the hook
+		t.missed[a.hook] += n
+	}
+}
