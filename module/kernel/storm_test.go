@@ -1,11 +1,22 @@
 package kernel
 
 import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -53,5 +64,165 @@ func TestLoadAndUnloadInStorms(t *testing.T) {
 	t.Logf("%d pairs: %v each, at most %v", n, all/time.Duration(n), longest)
 	if len(table.attached) != 0 {
 		t.Errorf("%d hooks are attached without a module", len(table.attached))
+	}
+}
+
+// slabs returns how many objects of each kind the kernel has, of those that a
+// fork, an exec or a change of ids makes.
+func slabs(t *testing.T) map[string]int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/slabinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		switch fields[0] {
+		case "task_struct", "cred_jar", "cred", "mm_struct", "filp", "files_cache", "signal_cache", "sighand_cache", "pid", "vm_area_struct":
+			if n[fields[0]], err = strconv.Atoi(fields[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return n
+}
+
+// What is denied, however often, leaves nothing in the kernel.
+func TestDenialsLeaveNothing(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	quietKernel(t)
+	n := uint64(testutil.Size(1000, 5000, 100000))
+	table := newTable(t, Config{})
+	m := loadFile(t, "veto", vetoC, "comm=twattack", "on_init=y", "on_exec=y", "on_uid=y", "on_gid=y")
+	register(t, table, m)
+	for _, what := range []string{"fork", "uid"} { // an exec needs a fork first
+		attack(t, what, 300) // caches fill up
+		before, denied := slabs(t), uint64(0)
+		for denied < n {
+			tries, done := attack(t, what, 1000)
+			if done != 0 || tries == 0 {
+				t.Fatalf("%s: %d of %d were done", what, done, tries)
+			}
+			denied += tries
+		}
+		var grown []string
+		// An object a denial is a leak; what the test itself has open is not.
+		for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			grown = nil
+			for name, now := range slabs(t) {
+				if now-before[name] > int(n)/2 {
+					grown = append(grown, fmt.Sprintf("%s from %d to %d", name, before[name], now))
+				}
+			}
+			if grown == nil || time.Now().After(end) {
+				break
+			}
+		}
+		if grown != nil {
+			t.Errorf("after %d denials of %s: %s", denied, what, strings.Join(grown, ", "))
+		}
+	}
+	if info := moduleInfo(t, table, m); info.Vetoes != info.Errors || info.Vetoes < 2*n {
+		t.Errorf("%d vetoes and %d errors, want more than %d of each", info.Vetoes, info.Errors, 2*n)
+	}
+}
+
+// Of two owners of tables, each has its own vetoes, and takes them along.
+func TestTwoOwners(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	quietKernel(t)
+	const src = "testdata/modules/veto.c"
+	first := startHolder(t, src, "comm=twvetoed", "on_exec=y", "errno=11")
+	second := startHolder(t, src, "comm=twvetoed", "on_exec=y", "on_uid=y", "errno=12")
+	for _, c := range []struct {
+		want string
+		then *testutil.Held // ends
+	}{
+		{"fork=0 exec=11 uid=12 gid=0", first},
+		{"fork=0 exec=12 uid=12 gid=0", second},
+		{"fork=0 exec=0 uid=0 gid=0", nil},
+	} {
+		if got := attempt(t); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+		if c.then == nil {
+			break
+		}
+		if err := c.then.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		c.then.Wait()
+	}
+}
+
+// programs lists the ids of all BPF programs.
+func programs(t *testing.T) (ids []ebpf.ProgramID) {
+	t.Helper()
+	for id := ebpf.ProgramID(0); ; {
+		next, err := ebpf.ProgramGetNextID(id)
+		if errors.Is(err, os.ErrNotExist) {
+			return ids
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, id = append(ids, next), next
+	}
+}
+
+// Whenever an owner is killed, its vetoes and programs are gone.
+func TestKilledAtAnyTime(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	quietKernel(t)
+	file := filepath.Join(t.TempDir(), "module.o")
+	if err := os.WriteFile(file, testmodule.Object(t, vetoC), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := programs(t)
+	longest := time.Second // that it took one to be ready
+	for i := range testutil.Size(3, 10, 200) {
+		cmd := exec.Command(self)
+		cmd.Env = append(os.Environ(), holderEnv+"="+file+" comm=twvetoed on_init=y on_exec=y on_uid=y on_gid=y")
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			if _, err := stdout.Read(make([]byte, 100)); err != nil {
+				t.Fatal(err)
+			}
+			longest = time.Since(start)
+		}
+		delay := time.Duration(rand.Int64N(int64(longest)))
+		time.Sleep(delay)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Wait()
+		stdin.Close()
+		eventuallyGone := time.Now().Add(time.Minute) // the kernel frees them when it has time
+		for slices.ContainsFunc(programs(t), func(id ebpf.ProgramID) bool { return !slices.Contains(before, id) }) {
+			if time.Now().After(eventuallyGone) {
+				t.Fatalf("killed after %v: programs are left", delay)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		allowed(t)
 	}
 }

@@ -2,8 +2,8 @@
 /*
  * attack exec|fork|uid N MS: N processes try the same thing again and again for
  * MS milliseconds, as fast as they can: to run this program, by vfork and execve,
- * to fork, or to change an id. It prints how often they tried and how often it
- * was done.
+ * to fork, or to change an id. They are called twattack. It prints how often they
+ * tried and how often it was done.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -75,10 +75,10 @@ int main(int argc, char **argv)
 		return 2;
 	n = atoi(argv[2]);
 	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	prctl(PR_SET_NAME, "twattack");
 	end = now_ms() + atol(argv[3]);
 	while (n--)
 		if (!fork()) {
+			prctl(PR_SET_NAME, "twattack");
 			for (int i = 1; now_ms() < end; i++)
 				if (!strcmp(argv[1], "exec"))
 					try_exec();
