@@ -64,6 +64,7 @@ func TestEveryWay(t *testing.T) {
 
 func everyWay(t *testing.T, s *Support, program string) {
 	const errno = 95 // which nothing else here fails with
+	table := newTable(t, Config{Support: s})
 	for group, params := range map[string][]string{"exec": {"on_exec=y"}, "fork": {"on_init=y"}, "ids": {"on_uid=y", "on_gid=y"}} {
 		want := waysOf(t, program, group)
 		for name, result := range want {
@@ -74,7 +75,6 @@ func everyWay(t *testing.T, s *Support, program string) {
 		if n := len(slices.DeleteFunc(slices.Collect(maps.Values(want)), func(r string) bool { return r != "done" })); n < 10 {
 			t.Errorf("only %d ways of %s work here", n, group)
 		}
-		table := newTable(t, Config{Support: s})
 		m := loadFile(t, "veto", vetoC, append(params, "comm=twvetoed", param("errno", errno))...)
 		register(t, table, m)
 		got := waysOf(t, program, group)
@@ -110,10 +110,15 @@ func everyWay(t *testing.T, s *Support, program string) {
 
 // forEachPreemption runs a test with the kernel's own model of preemption, and
 // with every task preempted anywhere, where that can be chosen.
+// In short runs it is the latter alone, if it can be.
 func forEachPreemption(t *testing.T, run func(t *testing.T)) {
 	own := probePreemption()
-	t.Run(string(own)+" preemption", run)
-	if _, err := readPreemption(); err == nil && own != PreemptFull && os.Getenv("TASKWATCH_VM") != "" {
+	_, err := readPreemption()
+	choice := err == nil && own != PreemptFull && os.Getenv("TASKWATCH_VM") != ""
+	if !choice || !testing.Short() {
+		t.Run(string(own)+" preemption", run)
+	}
+	if choice {
 		t.Run("full preemption", func(t *testing.T) {
 			preempt(t)
 			run(t)
