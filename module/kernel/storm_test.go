@@ -135,14 +135,14 @@ func TestTwoOwners(t *testing.T) {
 	testutil.Require(t, needsVeto)
 	quietKernel(t)
 	const src = "testdata/modules/veto.c"
-	first := startHolder(t, src, "comm=twvetoed", "on_exec=y", "errno=11")
-	second := startHolder(t, src, "comm=twvetoed", "on_exec=y", "on_uid=y", "errno=12")
+	first := startHolder(t, src, "comm=twvetoed", "on_exec=y", "on_gid=y", "errno=11")
+	second := startHolder(t, src, "comm=twvetoed", "on_uid=y", "errno=12")
 	for _, c := range []struct {
 		want string
 		then *testutil.Held // ends
 	}{
-		{"fork=0 exec=11 uid=12 gid=0", first},
-		{"fork=0 exec=12 uid=12 gid=0", second},
+		{"fork=0 exec=11 uid=12 gid=11", first},
+		{"fork=0 exec=0 uid=12 gid=0", second},
 		{"fork=0 exec=0 uid=0 gid=0", nil},
 	} {
 		if got := attempt(t); got != c.want {

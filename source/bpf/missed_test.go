@@ -36,7 +36,8 @@ func preemptAll(t *testing.T) {
 }
 
 // On a kernel that preempts everything, what is delivered and what is told as
-// lost is together what has happened, on every tier.
+// lost is together what has happened, on every tier: what the kernel has passed
+// by, and what has found no room in the buffer.
 func TestMissedEventsAreLost(t *testing.T) {
 	testutil.Root(t)
 	preemptAll(t)
@@ -81,9 +82,6 @@ func TestMissedEventsAreLost(t *testing.T) {
 				t.Logf("%d of %d were delivered, %d were lost in %d places", got, done, lost, len(w.losses))
 				if got+lost != done {
 					t.Errorf("%d delivered and %d lost is %d, want %d", got, lost, got+lost, done)
-				}
-				if tier.name == "LSM" && lost != 0 {
-					t.Errorf("the LSM tier has lost %d", lost)
 				}
 			})
 		}

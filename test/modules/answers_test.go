@@ -28,7 +28,6 @@ import (
 	"github.com/taskwatch/taskwatch/source/replay"
 )
 
-
 // answers are the variables of a module by name, and "errors": how many of
 // its calls failed.
 type answers map[string]uint64
