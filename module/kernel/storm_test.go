@@ -37,6 +37,14 @@ func storm(t *testing.T, what string) {
 	})
 }
 
+// times are how long something took, each time.
+type times []time.Duration
+
+func (d times) String() string {
+	sorted := slices.Sorted(slices.Values(d))
+	return fmt.Sprintf("the first %v, the median %v, at most %v", d[0], sorted[len(sorted)/2], sorted[len(sorted)-1])
+}
+
 // Modules come and go while three storms are under way, and nothing is left of
 // them.
 func TestLoadAndUnloadInStorms(t *testing.T) {
@@ -48,20 +56,20 @@ func TestLoadAndUnloadInStorms(t *testing.T) {
 	table := newTable(t, Config{})
 	m := loadFile(t, "veto", vetoC, "comm=nobody")
 	n := testutil.Size(3, 10, 500)
-	var longest, all time.Duration
+	var loads, unloads times
 	for range n {
 		start := time.Now()
 		if err := table.Register(m, RegisterOptions{AllowBestEffort: true, AllowObserveOnly: true}); err != nil {
 			t.Fatal(err)
 		}
+		loads = append(loads, time.Since(start))
+		start = time.Now()
 		if err := table.Unregister(m); err != nil {
 			t.Fatal(err)
 		}
-		took := time.Since(start)
-		all += took
-		longest = max(longest, took)
+		unloads = append(unloads, time.Since(start))
 	}
-	t.Logf("%d pairs: %v each, at most %v", n, all/time.Duration(n), longest)
+	t.Logf("%d loads: %v; unloads: %v", n, loads, unloads)
 	if len(table.attached) != 0 {
 		t.Errorf("%d hooks are attached without a module", len(table.attached))
 	}

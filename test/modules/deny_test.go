@@ -87,15 +87,15 @@ func TestDenyEverybody(t *testing.T) {
 	denied := time.Duration(testutil.Size(2, 10, 60)) * time.Second
 	for _, way := range []struct {
 		name string
-		line func(socket string, pid int) string // what the shell does
-		ends bool                                // the daemon
+		line func(t *testing.T, socket string, pid int) string // what the shell does
+		ends bool                                              // the daemon
 	}{
-		{"rmmod", func(socket string, _ int) string { return "exec " + self }, false},
-		{"curl", func(socket string, _ int) string {
+		{"rmmod", func(*testing.T, string, int) string { return "exec " + self }, false},
+		{"curl", func(t *testing.T, socket string, _ int) string {
 			return "exec " + testutil.RequireTool(t, "curl") + " -sS --fail-with-body -o /dev/null -H content-type:application/json" +
 				" -d '{\"name\":\"" + denyAll + "\"}' --unix-socket " + socket + " http://localhost/taskwatch.v1.Daemon/Unload"
 		}, false},
-		{"SIGTERM", func(_ string, pid int) string { return "kill -TERM " + strconv.Itoa(pid) }, true},
+		{"SIGTERM", func(_ *testing.T, _ string, pid int) string { return "kill -TERM " + strconv.Itoa(pid) }, true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			socket := filepath.Join(t.TempDir(), "s")
@@ -107,7 +107,7 @@ func TestDenyEverybody(t *testing.T) {
 			sh := testutil.Shell()
 			sh.Env = append(os.Environ(), rmmodEnv+"="+socket)
 			root, _ := testutil.Hold(t, sh)
-			line := way.line(socket, d.Process.Pid)
+			line := way.line(t, socket, d.Process.Pid)
 
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // bounds a failure
 			defer cancel()

@@ -27,6 +27,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #ifndef __NR_clone3
@@ -224,6 +225,17 @@ static int exec_overlay(void)
 	need(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	need(!mount("o", "merged", "overlay", 0, "lowerdir=.:upper"));
 	return run("merged/copy");
+}
+
+/* What a file's capabilities allow, cap_net_raw, it gets by the exec. */
+static int exec_capabilities(void)
+{
+	static const uint32_t caps[] = { 0x02000001, 1 << 13, 0, 0, 0 }; /* version 2, effective; cap_net_raw */
+
+	close(filled(open("capable", O_WRONLY | O_CREAT | O_TRUNC, 0755)));
+	need(!setxattr("capable", "security.capability", caps, sizeof(caps), 0));
+	need(!setresuid(1000, 1000, 1000));
+	return run("capable");
 }
 
 static int exec_chroot(void)
@@ -451,6 +463,15 @@ static int exec_setuid_script(void)
 	return set_id_exec("idscript", 0755, 0, 0, text);
 }
 
+/* As su and sudo are run. */
+static int exec_setuid_root(void)
+{
+	int fd = filled(open("su", O_WRONLY | O_CREAT | O_TRUNC, 0755));
+
+	need(!fchmod(fd, 04755) && !close(fd) && !setresuid(1000, 1000, 1000));
+	return run("su");
+}
+
 static int exec_setuid_fd(void)
 {
 	int fd = filled(open("setuid2", O_WRONLY | O_CREAT | O_TRUNC, 0755));
@@ -474,7 +495,7 @@ static const struct way ways[] = {
 	W(exec, exec_symlink), W(exec, exec_hardlink), W(exec, exec_deleted), W(exec, exec_memfd), W(exec, exec_at_memfd),
 	W(exec, exec_script), W(exec, exec_script_of_script), W(exec, exec_binfmt), W(exec, exec_in_thread),
 	W(exec, exec_vfork), W(exec, exec_user_namespace), W(exec, exec_bind_mount), W(exec, exec_detached_mount),
-	W(exec, exec_overlay), W(exec, exec_chroot),
+	W(exec, exec_overlay), W(exec, exec_chroot), W(exec, exec_capabilities),
 
 	W(fork, fork_libc), W(fork, fork_vfork), W(fork, clone_plain), W(fork, clone_silent), W(fork, clone_user),
 	W(fork, clone_namespaces), W(fork, clone_shared), W(fork, clone_pid_namespace), W(fork, clone3_plain),
@@ -485,7 +506,7 @@ static const struct way ways[] = {
 
 	W(ids, set_uid), W(ids, set_reuid), W(ids, set_resuid), W(ids, set_fsuid), W(ids, set_gid), W(ids, set_regid),
 	W(ids, set_resgid), W(ids, set_fsgid), W(ids, set_groups),
-	W(ids, exec_setuid), W(ids, exec_setgid), W(ids, exec_setuid_script), W(ids, exec_setuid_fd),
+	W(ids, exec_setuid), W(ids, exec_setgid), W(ids, exec_setuid_script), W(ids, exec_setuid_fd), W(ids, exec_setuid_root),
 #if defined(__i386__) || defined(__arm__)
 	W(ids, set_uid16), W(ids, set_reuid16), W(ids, set_resuid16), W(ids, set_fsuid16), W(ids, set_gid16),
 	W(ids, set_regid16), W(ids, set_resgid16), W(ids, set_fsgid16),
