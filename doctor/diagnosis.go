@@ -75,7 +75,8 @@ type Event struct {
 	Why           string   `json:"why,omitempty"`
 }
 
-// Examine tries everything, for as long as ctx allows, and some 20 s a source.
+// Examine tries everything, for as long as ctx allows, and some minutes a
+// source where the machine is too busy.
 func Examine(ctx context.Context) *Diagnosis {
 	d := &Diagnosis{User: os.Geteuid(), Clang: Found}
 	var uts unix.Utsname

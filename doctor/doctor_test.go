@@ -3,8 +3,10 @@ package doctor
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"testing"
 
+	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -29,9 +31,14 @@ func TestExamine(t *testing.T) {
 		works[s.Name] = s.Works
 		t.Logf("%+v", s)
 	}
-	// Everybody can trace a command of his own.
-	if len(works) != 3 || !works["ptrace"] {
-		t.Errorf("the sources are %v", works)
+	// Everybody can trace a command of his own, and root has the other sources
+	// where the kernel has what they need.
+	has := func(fs ...*features.Feature) bool {
+		return !slices.ContainsFunc(fs, func(f *features.Feature) bool { return f.Probe().Answer != features.Yes })
+	}
+	bpf, connector := has(features.BTF, features.BPF, features.RingBuffer, features.TaskIter, features.TracepointBTF), has(features.Connector)
+	if len(works) != 3 || !works["ptrace"] || works["bpf"] != bpf || works["connector"] != connector {
+		t.Errorf("the sources are %v, and what they need is there for bpf %v, for connector %v", works, bpf, connector)
 	}
 	if file := os.Getenv("TASKWATCH_DIAGNOSIS"); file != "" {
 		text, err := json.Marshal(d)

@@ -36,8 +36,8 @@ var doctorObject []byte
 const refusal = unix.EXFULL
 
 const (
-	tryTime  = 20 * time.Second // bounds one attempt
-	lateTime = 2 * time.Second  // how long what follows the end of a process may take
+	tryTime  = 2 * time.Minute // bounds one attempt, which takes a second where the machine is not busy
+	lateTime = 2 * time.Second // how long what follows the end of a process may take
 )
 
 // tally counts events by kind. It is safe for concurrent use.
@@ -70,13 +70,14 @@ type trial struct {
 
 // child is doctor's own child, which waits for the word to begin.
 type child struct {
+	ctx   context.Context // kills it
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	out   bytes.Buffer
 }
 
 func startChild(ctx context.Context) (*child, error) {
-	c := &child{}
+	c := &child{ctx: ctx}
 	c.cmd = exec.CommandContext(ctx, self)
 	c.cmd.Args = childArgv(childStart)
 	c.cmd.Stdout = &c.out
@@ -96,6 +97,9 @@ func startChild(ctx context.Context) (*child, error) {
 func (c *child) run() (deeds, error) {
 	_ = c.stdin.Close() // its end is the word; a child that has gone is found by Wait
 	if err := c.cmd.Wait(); err != nil {
+		if c.ctx.Err() != nil {
+			return nil, fmt.Errorf("nothing is known: no end within %v: is the machine busy? (%w)", tryTime, c.ctx.Err())
+		}
 		return nil, fmt.Errorf("the child of doctor: %w", err)
 	}
 	return parseDeeds(c.out.String())

@@ -187,7 +187,7 @@ func (m *machine) args(initrd string) []string {
 	if cpus == 0 {
 		cpus = 2
 	}
-	cmdline := "console=" + m.hw.console + " loglevel=5 panic=-1 oops=panic mitigations=off " + m.cfg.Cmdline
+	cmdline := "console=" + m.hw.console + " loglevel=5 panic=-1 oops=panic mitigations=off " + m.hw.params + " " + m.cfg.Cmdline
 	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		// One host thread for all processors: with a thread each, QEMU 7.2

@@ -27,9 +27,10 @@ const (
 	endMark   = "<!-- end -->\n"
 )
 
-// rowOf returns the row of a machine, nil if doctor has not run there.
+// rowOf returns the row of a machine, nil if doctor has not run there, or a test
+// has failed: then nobody knows what is true.
 func rowOf(m vm.MachineResult) (row, error) {
-	if len(m.Diagnosis) == 0 {
+	if len(m.Diagnosis) == 0 || m.Problem != "" {
 		return nil, nil
 	}
 	var d doctor.Diagnosis

@@ -51,7 +51,9 @@ func TestTable(t *testing.T) {
 		}
 	}
 	kerneltable(1, "no such file")
-	if err := vm.AppendResults(results, []vm.MachineResult{{Arch: vm.AMD64, Series: "6.1"}}); err != nil {
+	failed := machine(t, vm.AMD64, "6.1", "bpf", "", "1: veto by BPF LSM")
+	failed.Problem = "FAIL doctor"
+	if err := vm.AppendResults(results, []vm.MachineResult{{Arch: vm.AMD64, Series: "6.1"}, failed}); err != nil {
 		t.Fatal(err)
 	}
 	kerneltable(1, "diagnosis")
