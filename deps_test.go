@@ -62,6 +62,7 @@ var depRules = []depRule{
 	{"source/...", []string{".", "source", "internal/..."}},
 
 	{"module", []string{".", "internal/..."}},
+	{"module/host", []string{".", "module", "module/kernel", "module/wasm", "source"}},
 	{"module/kernel/...", []string{".", "module", "include", "internal/..."}},
 	{"module/wasm/rewrite", []string{".", "module/wasm/internal/..."}},
 	{"module/wasm/...", []string{".", "module", "internal/..."}},

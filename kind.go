@@ -104,11 +104,17 @@ func (s Kinds) String() string {
 }
 
 // ParseKinds reads a comma-separated list of names, as [Kinds.String] writes
-// it. An empty list is an error.
+// it or in capitals; the name all stands for every kind. An empty list is an
+// error.
 func ParseKinds(list string) (Kinds, error) {
 	var s Kinds
 	for name := range strings.SplitSeq(list, ",") {
-		k, err := ParseKind(strings.TrimSpace(name))
+		name = strings.ToLower(strings.TrimSpace(name))
+		if name == "all" {
+			s |= AllKinds
+			continue
+		}
+		k, err := ParseKind(name)
 		if err != nil {
 			return 0, err
 		}

@@ -34,7 +34,12 @@ func TestKindsRoundTrip(t *testing.T) {
 	if got, err := ParseKinds(" exit , init,exit"); got != KindsOf(Init, Exit) || err != nil {
 		t.Errorf("spaces: %s, %v", got, err)
 	}
-	for _, bad := range []string{"", ",", "exec,", "Exec", "exec exit", "kind(7)", "all"} {
+	for list, want := range map[string]Kinds{"all": AllKinds, "exec, ALL": AllKinds, "Exec,EXIT": KindsOf(Exec, Exit)} {
+		if got, err := ParseKinds(list); got != want || err != nil {
+			t.Errorf("%q read as %s, %v", list, got, err)
+		}
+	}
+	for _, bad := range []string{"", ",", "exec,", "all,", "exec exit", "kind(7)", "alle"} {
 		if got, err := ParseKinds(bad); err == nil || got != 0 || !strings.Contains(err.Error(), "init, clone, exec, uid, gid, exit, free") {
 			t.Errorf("%q read as %s, %v", bad, got, err)
 		}

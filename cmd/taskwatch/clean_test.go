@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/module/host"
 )
 
 // FuzzTerminal has strangers name and describe things, and wants nothing of
@@ -20,10 +20,10 @@ func FuzzTerminal(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		d := moduleDescription{
-			Name: s, Description: s, Author: s, Version: s, License: s, Watchers: map[string][]string{taskwatch.Exec.String(): {s, s}},
-			Params: []moduleParam{{s, s, s, s}}, Maps: []moduleMap{{Name: s, Type: s}},
-		}
+		d := moduleDescription{host.Info{
+			Name: s, Description: s, Author: s, Version: s, License: s, Watchers: []host.Watcher{{Event: "exec", Function: s}, {Event: "exec", Function: s}},
+			Params: []host.Param{{Name: s, Type: s, Default: s, Description: s}}, Maps: []host.Map{{Name: s, Type: s}},
+		}}
 		l := loadedDescription{
 			listedModule: listedModule{Name: s, Reason: s, State: s}, Description: s, Author: s, Version: s, License: s,
 			Watchers: []loadedWatcher{{Event: "exec", Function: s}}, Params: []loadedParam{{Name: s, Type: s, Description: s}},

@@ -11,12 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
-	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/build"
-	"github.com/taskwatch/taskwatch/module/kernel"
-	"github.com/taskwatch/taskwatch/module/wasm"
+	"github.com/taskwatch/taskwatch/module/host"
 )
 
 func newModule() *cobra.Command {
@@ -127,7 +124,7 @@ in Go, are part of taskwatch.`,
 			if err != nil {
 				return moduleFailed(fmt.Errorf("%s was built, and cannot be loaded: %w", out, err))
 			}
-			return m.close()
+			return m.Close()
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default FILE.o of C, FILE.wasm of Go)")
@@ -164,58 +161,19 @@ func checkModule(w io.Writer, spec string, observeOnly, bestEffort bool) (err er
 		return err
 	}
 	file := files[0]
-	defer func() { err = errors.Join(err, file.close()) }()
-	if file.wasm == nil {
-		return checkKernelModule(w, file, observeOnly, bestEffort)
-	}
-	m, err := file.wasm.Load(wasm.LoadOptions{Params: file.params})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	_, err = fmt.Fprintf(w, "%s: the sandbox takes it\n", m.Name())
-	return err
-}
-
-func checkKernelModule(w io.Writer, file *moduleFile, observeOnly, bestEffort bool) (err error) {
-	m, err := file.kernel.Load(kernel.LoadOptions{Params: file.params})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	support, err := kernel.Probe()
-	if err != nil {
-		return err
-	}
-	table, err := kernel.NewTable(kernel.Config{Support: support})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, table.Close()) }()
-	if err := table.Check(m); err != nil {
-		return err
-	}
-	var powerless, skippable []string
-	for _, k := range m.Object().Veto.List() {
-		if e := support.Events()[k]; e.Veto == "" {
-			powerless = append(powerless, fmt.Sprintf("%s (%s)", k, e.Why))
-		} else if e.Skippable {
-			skippable = append(skippable, k.String())
-		}
-	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	limits, err := host.Check(file.File, host.Options{Params: file.params, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort})
 	switch {
-	case powerless == nil && skippable != nil && !bestEffort && !observeOnly:
-		err = fmt.Errorf("module %q: %w: it verifies, and wants to refuse %s; --allow-best-effort runs it all the same, and counts what is skipped",
-			m.Name(), kernel.ErrSkippable, strings.Join(skippable, ", "))
-	case powerless == nil && skippable != nil:
-		_, err = fmt.Fprintf(w, "%s: this kernel takes it, and may skip what it refuses of: %s\n", m.Name(), strings.Join(skippable, ", "))
-	case powerless == nil:
-		_, err = fmt.Fprintf(w, "%s: this kernel takes it\n", m.Name())
-	case observeOnly:
-		_, err = fmt.Fprintf(w, "%s: this kernel takes it, and lets it refuse nothing of: %s\n", m.Name(), strings.Join(powerless, ", "))
+	case err != nil:
+		return err
+	case file.Kind() == host.Sandbox:
+		_, err = fmt.Fprintf(w, "%s: the sandbox takes it\n", file.Name())
+	case limits.Powerless != nil:
+		_, err = fmt.Fprintf(w, "%s: this kernel takes it, and lets it refuse nothing of: %s\n", file.Name(), strings.Join(limits.Powerless, ", "))
+	case limits.Skippable != nil:
+		_, err = fmt.Fprintf(w, "%s: this kernel takes it, and may skip what it refuses of: %s\n", file.Name(), strings.Join(limits.Skippable, ", "))
 	default:
-		err = fmt.Errorf("module %q: %w: it verifies, and wants to refuse %s; --allow-observe-only runs it all the same, and refuses nothing",
-			m.Name(), kernel.ErrNoVeto, strings.Join(powerless, ", "))
+		_, err = fmt.Fprintf(w, "%s: this kernel takes it\n", file.Name())
 	}
 	return err
 }
@@ -240,7 +198,7 @@ asked. 'taskwatch modinfo' does the same, and knows modules that are loaded.`,
 				return moduleFailed(err)
 			}
 			info := m.describe()
-			if err := m.close(); err != nil {
+			if err := m.Close(); err != nil {
 				return moduleFailed(err)
 			}
 			return show(cmd, format, info)
@@ -287,66 +245,10 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 // moduleDescription is what info shows.
-type moduleDescription struct {
-	Name        string              `json:"name"`
-	Kind        string              `json:"kind"` // "kernel" or "wasm"
-	Description string              `json:"description,omitempty"`
-	Author      string              `json:"author,omitempty"`
-	Version     string              `json:"version,omitempty"`
-	License     string              `json:"license"`
-	Watchers    map[string][]string `json:"watchers"`
-	Veto        []string            `json:"veto"`
-	Params      []moduleParam       `json:"params"`
-	Maps        []moduleMap         `json:"maps"`
-	Memory      int64               `json:"memory_bytes,omitempty"` // that it begins with, in the sandbox
-}
-
-type moduleParam struct {
-	Name        string `json:"name"`
-	Type        string `json:"type"`
-	Default     any    `json:"default"`
-	Description string `json:"description,omitempty"`
-}
-
-type moduleMap struct {
-	Name       string `json:"name"`
-	Type       string `json:"type"`
-	KeySize    uint32 `json:"key_size"`
-	ValueSize  uint32 `json:"value_size"`
-	MaxEntries uint32 `json:"max_entries"`
-}
+type moduleDescription struct{ host.Info }
 
 // describe returns what info shows of a module.
-func (m *moduleFile) describe() *moduleDescription {
-	var d *moduleDescription
-	if o := m.wasm; o != nil {
-		d = &moduleDescription{Kind: "wasm", Name: o.Name, Description: o.Description, Author: o.Author, Version: o.Version,
-			License: o.License, Memory: o.Memory()}
-		d.tables(o.Kinds(), &o.Watchers, o.Veto, o.Params())
-		return d
-	}
-	o := m.kernel
-	d = &moduleDescription{Kind: "kernel", Name: o.Name, Description: o.Description, Author: o.Author, Version: o.Version,
-		License: o.License}
-	d.tables(o.Kinds(), &o.Watchers, o.Veto, o.Params())
-	for _, m := range o.Maps() {
-		d.Maps = append(d.Maps, moduleMap(m))
-	}
-	return d
-}
-
-func (d *moduleDescription) tables(kinds taskwatch.Kinds, watchers *[taskwatch.NumKinds][]string, veto taskwatch.Kinds, params []module.Param) {
-	d.Watchers, d.Veto, d.Params, d.Maps = map[string][]string{}, []string{}, []moduleParam{}, []moduleMap{}
-	for _, k := range kinds.List() {
-		d.Watchers[k.String()] = watchers[k]
-	}
-	for _, k := range veto.List() {
-		d.Veto = append(d.Veto, k.String())
-	}
-	for _, p := range params {
-		d.Params = append(d.Params, moduleParam(p))
-	}
-}
+func (m *moduleFile) describe() *moduleDescription { return &moduleDescription{m.Info()} }
 
 // factLines returns a function that writes a fact on a line.
 func factLines(b *strings.Builder) func(key, format string, args ...any) {
@@ -369,10 +271,14 @@ func (d *moduleDescription) write(w io.Writer) error {
 	if d.License != "" {
 		line("license", "%s", d.License)
 	}
-	for _, k := range taskwatch.AllKinds.List() {
-		if fns := d.Watchers[k.String()]; fns != nil {
-			line("watchers", "%s: %s", k, strings.Join(fns, ", "))
+	for _, event := range d.Events() {
+		var fns []string
+		for _, w := range d.Watchers {
+			if w.Event == event {
+				fns = append(fns, w.Function)
+			}
 		}
+		line("watchers", "%s: %s", event, strings.Join(fns, ", "))
 	}
 	if len(d.Veto) > 0 {
 		line("veto", "%s", strings.Join(d.Veto, ", "))

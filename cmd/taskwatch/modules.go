@@ -5,19 +5,19 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
+	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/module"
-	"github.com/taskwatch/taskwatch/module/kernel"
-	"github.com/taskwatch/taskwatch/module/wasm"
+	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/replay"
 )
 
 // moduleFlags are the flags of the commands that take modules.
@@ -77,122 +77,89 @@ func (f *moduleFlags) parse() (files moduleFiles, err error) {
 	return files, nil
 }
 
-// moduleFile is a module that was read, of one of the two kinds.
+// moduleFile is a module that was read, with the parameters it is to get.
 type moduleFile struct {
-	kernel *kernel.Object
-	wasm   *wasm.Object
+	*host.File
 	params map[string]string
 }
 
-// parseModule reads one file. Its name is the module's, its content tells the
-// kind.
+// parseModule reads one file. Its name is the module's.
 func parseModule(file string) (*moduleFile, error) {
 	return parseTrusted(nil, file)
 }
 
-func parseBytes(file string, b []byte) (m *moduleFile, err error) {
-	m = &moduleFile{}
-	switch {
-	case wasm.IsModule(b):
-		m.wasm, err = userParser().Parse(module.NameOf(file), b)
-	case filepath.Ext(file) == ".wasm":
-		_, err = userParser().Parse(module.NameOf(file), b) // says what is wrong with it
-	default:
-		m.kernel, err = kernel.Parse(module.NameOf(file), b)
-	}
+func parseBytes(file string, b []byte) (*moduleFile, error) {
+	f, err := host.Parse(module.NameOf(file), b, userParser())
 	if err != nil {
 		return nil, err
 	}
-	return m, nil
+	return &moduleFile{File: f}, nil
 }
 
-// readModule reads the bytes of one file, and knows sources by their names.
+// readModule reads the bytes of one file.
 func readModule(file string) ([]byte, error) {
-	b, err := daemon.ReadModule(file)
-	switch ext := filepath.Ext(file); {
-	case err == nil && (ext == ".c" || ext == ".go"):
-		return nil, fmt.Errorf("module %q: it is a source; build it with 'taskwatch module build %s'", file, file)
+	f, err := os.Open(file)
+	var b []byte
+	if err == nil {
+		defer f.Close()
+		b, err = host.Read(file, f)
+	}
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("module %q: %w; 'taskwatch module build' makes one", file, cause(err))
-	case err != nil:
+	case errors.As(err, new(*fs.PathError)):
 		return nil, fmt.Errorf("module %q: %w; give a file that can be read", file, cause(err))
+	case err != nil:
+		return nil, fmt.Errorf("module %q: %w", file, err)
 	}
 	return b, nil
-}
-
-func (m *moduleFile) close() error {
-	if m.wasm != nil {
-		return m.wasm.Close()
-	}
-	return nil
 }
 
 type moduleFiles []*moduleFile
 
 // kernel reports whether there is a module that runs in the kernel.
 func (files moduleFiles) kernel() bool {
-	return slices.ContainsFunc(files, func(m *moduleFile) bool { return m.kernel != nil })
+	return slices.ContainsFunc(files, func(m *moduleFile) bool { return m.Kind() == host.Kernel })
 }
 
 // veto reports whether there is a module outside of the kernel that wants to
-// refuse something.
+// deny something.
 func (files moduleFiles) veto() bool {
-	return slices.ContainsFunc(files, func(m *moduleFile) bool { return m.wasm != nil && m.wasm.Veto != 0 })
+	return slices.ContainsFunc(files, func(m *moduleFile) bool { return m.Kind() != host.Kernel && m.Veto() != 0 })
 }
 
 // close frees what was read. What was loaded from it stays.
 func (files moduleFiles) close() error {
 	var errs []error
 	for _, m := range files {
-		errs = append(errs, m.close())
+		errs = append(errs, m.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// runningModule is a module that was loaded.
-type runningModule interface {
-	Name() string
-	Globals() ([]module.Global, error)
-	Close() error
-}
-
 // modules are those of one run: in the order in which they were given.
-type modules struct {
-	list []runningModule
-	reg  *taskwatch.Registry
-	user []*taskwatch.Module // what is registered with reg
-}
+type modules struct{ list []host.Module }
 
-// start loads the modules and registers them: those for the kernel with the
-// source, the others with reg. If that fails, it closes the source.
+// start loads the modules and starts them. If that fails, it closes the source.
 func (files moduleFiles) start(src source.Source, reg *taskwatch.Registry, f *moduleFlags) (*modules, error) {
-	mods := &modules{reg: reg}
+	_, recorded := src.(*replay.Source)
+	h := &host.Host{Source: src, Registry: reg, Recorded: recorded, Log: func(module string, level slog.Level, text string) {
+		if level >= slog.LevelInfo {
+			say("module %s: %s", module, text)
+		}
+	}}
+	mods := &modules{}
 	for _, file := range files {
-		if err := mods.add(file, src, f); err != nil {
+		m, err := h.Load(file.File, host.Options{Params: file.params, AllowObserveOnly: f.observeOnly, AllowBestEffort: f.bestEffort})
+		if err == nil {
+			mods.list = append(mods.list, m)
+			err = m.Start()
+		}
+		if err != nil {
 			return nil, errors.Join(err, closeSource(src), mods.close())
 		}
 	}
 	return mods, nil
-}
-
-func (mods *modules) add(file *moduleFile, src source.Source, f *moduleFlags) error {
-	if file.wasm != nil {
-		return mods.addSandboxed(file, src, f)
-	}
-	m, err := file.kernel.Load(kernel.LoadOptions{Params: file.params})
-	if err != nil {
-		return err
-	}
-	mods.list = append(mods.list, m)
-	table := src.(interface{ Table() *kernel.Table }).Table() // no other source was opened
-	err = table.Register(m, kernel.RegisterOptions{AllowObserveOnly: f.observeOnly, AllowBestEffort: f.bestEffort})
-	if errors.Is(err, kernel.ErrNoVeto) {
-		return fmt.Errorf("%w; --allow-observe-only runs it all the same, and refuses nothing", err)
-	}
-	if errors.Is(err, kernel.ErrSkippable) {
-		return fmt.Errorf("%w; --allow-best-effort runs it all the same, and counts what is skipped", err)
-	}
-	return err
 }
 
 // addBestEffort adds the flag of all commands that load kernel modules.
@@ -201,13 +168,15 @@ func addBestEffort(cmd *cobra.Command, f *bool) {
 }
 
 // drain returns when the modules in the sandbox have seen everything that has
-// happened, or had the time to. None is called any more.
+// happened, or had the time to. None is called any more. Those in the kernel
+// have ended with the source.
 func (mods *modules) drain() error {
 	var errs []error
-	for _, m := range mods.user {
-		errs = append(errs, mods.reg.Unregister(m))
+	for _, m := range mods.list {
+		if m.Info().Kind != host.Kernel {
+			errs = append(errs, m.Stop())
+		}
 	}
-	mods.user = nil
 	return errors.Join(errs...)
 }
 
@@ -220,11 +189,11 @@ func (mods *modules) show(w io.Writer) error {
 		}
 		globals = slices.DeleteFunc(globals, func(g module.Global) bool { return g.Param })
 		if len(globals) == 0 {
-			_, err = fmt.Fprintf(w, "%s: no global variables\n", m.Name())
+			_, err = fmt.Fprintf(w, "%s: no global variables\n", m.Info().Name)
 		}
 		for _, g := range globals {
 			if err == nil {
-				_, err = fmt.Fprintf(w, "%s: %s = %s\n", m.Name(), clean.Text(g.Name), clean.Text(value(g.Value)))
+				_, err = fmt.Fprintf(w, "%s: %s = %s\n", m.Info().Name, clean.Text(g.Name), clean.Text(value(g.Value)))
 			}
 		}
 		if err != nil {
@@ -244,7 +213,7 @@ func value(v any) string {
 
 // close ends the modules.
 func (mods *modules) close() error {
-	errs := []error{mods.drain()}
+	var errs []error
 	for _, m := range mods.list {
 		errs = append(errs, m.Close())
 	}

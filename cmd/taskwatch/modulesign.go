@@ -70,7 +70,7 @@ func signModules(cmd *cobra.Command, keyFile, passwords string, files []string) 
 			return moduleFailed(err)
 		}
 		d := m.describe()
-		if err := m.close(); err != nil {
+		if err := m.Close(); err != nil {
 			return moduleFailed(err)
 		}
 		if err := os.WriteFile(file+sign.Suffix, sign.Sign(key, b, d.Name, d.Version), 0o644); err != nil {
@@ -180,5 +180,5 @@ func verified(keys *sign.Keys, file string) (line string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s: module %s, signed by %s", file, module.NameOf(file), signer.ID), m.close()
+	return fmt.Sprintf("%s: module %s, signed by %s", file, module.NameOf(file), signer.ID), m.Close()
 }

@@ -25,7 +25,7 @@ const (
 
 // outputFlags are the flags of every command that shows events.
 type outputFlags struct {
-	events  string
+	events  []string // lists
 	format  string
 	files   []string
 	threads bool
@@ -40,7 +40,7 @@ type outputFlags struct {
 
 func (f *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&f.events, "event", "e", "", "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\n(default "+report.DefaultKinds.String()+" as text, all as json)")
+	flags.StringArrayVarP(&f.events, "event", "e", nil, "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\nor all; may be given several times (default "+report.DefaultKinds.String()+"\nas text, all as json)")
 	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending tells: text for people, or json, a\nrecording, one object a line")
 	flags.StringArrayVarP(&f.files, "output", "o", nil, "write the events to this `file`; may be given several times. The ending\nchooses the format: "+endingsHelp())
 	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json has them always")
@@ -114,23 +114,24 @@ func completeEvents(_ *cobra.Command, _ []string, typed string) ([]string, cobra
 
 // kinds returns the kinds asked for, and 0 if none were.
 func (f *outputFlags) kinds() (taskwatch.Kinds, error) {
-	if f.events == "" {
+	if f.events == nil {
 		return 0, nil
 	}
-	kinds, err := taskwatch.ParseKinds(f.events)
+	list := strings.Join(f.events, ",")
+	kinds, err := taskwatch.ParseKinds(list)
 	if err != nil {
-		return 0, fmt.Errorf("--event %s: %s", f.events, strings.TrimPrefix(err.Error(), "taskwatch: "))
+		return 0, fmt.Errorf("--event %s: %s", list, strings.TrimPrefix(err.Error(), "taskwatch: "))
 	}
 	return kinds, nil
 }
 
 // check reports what is wrong with the flags.
 func (f *outputFlags) check(cmd *cobra.Command) error {
+	if slices.Contains(f.events, "") {
+		return fmt.Errorf("--event: no event given: events are %s", taskwatch.AllKinds)
+	}
 	if _, err := f.kinds(); err != nil {
 		return err
-	}
-	if f.events == "" && cmd.Flags().Changed("event") {
-		return fmt.Errorf("--event: no event given: events are %s", taskwatch.AllKinds)
 	}
 	named, err := formatNamed(f.format)
 	if err != nil {
@@ -278,7 +279,7 @@ const (
 func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) error {
 	caps := src.Capabilities()
 	for _, k := range o.kinds.List() {
-		if c := caps.Events[k]; !c.Delivered {
+		if c := caps.Events[k]; !c.Delivered && o.kinds != taskwatch.AllKinds { // all are all that there are
 			return fmt.Errorf("--event %s: the source %s does not deliver it: %s; leave it out or choose another source", k, src.Name(), c.Why)
 		}
 	}

@@ -133,3 +133,32 @@ func TestReplayInterrupted(t *testing.T) {
 		pw.Close()
 	}
 }
+
+// Lists of events add up, in capitals too, and all are all.
+func TestEventLists(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "r.jsonl")
+	if err := os.WriteFile(file, []byte(recording()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	shown := func(flags ...string) string {
+		r := tw(t, append([]string{"replay", "-f", "json", file}, flags...)...)
+		if r.status != 0 || r.stderr != "" {
+			t.Fatalf("%q: %+v", flags, r)
+		}
+		return r.stdout
+	}
+	both, all := shown("-e", "exec,exit"), shown()
+	if both == shown("-e", "exec") || both == shown("-e", "exit") {
+		t.Fatalf("a recording for which it makes no difference: %q", both)
+	}
+	for _, flags := range [][]string{{"-e", "exec", "-e", "exit"}, {"-e", "EXIT", "-e", "Exec"}, {"-e", "Exec,exit"}} {
+		if got := shown(flags...); got != both {
+			t.Errorf("%q shows %q, want %q", flags, got, both)
+		}
+	}
+	for _, flags := range [][]string{{"-e", "all"}, {"-e", "exec", "-e", "ALL"}} {
+		if got := shown(flags...); got != all {
+			t.Errorf("%q shows %q, want %q", flags, got, all)
+		}
+	}
+}

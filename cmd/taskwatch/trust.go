@@ -70,7 +70,7 @@ func parseTrusted(keys *sign.Keys, file string) (*moduleFile, error) {
 		return nil, err
 	}
 	if err := signer.CheckVersion(m.describe().Version); err != nil {
-		return nil, errors.Join(fmt.Errorf("module %q: %w", file, err), m.close())
+		return nil, errors.Join(fmt.Errorf("module %q: %w", file, err), m.Close())
 	}
 	return m, nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // Errors to be found with errors.Is. [taskwatch.ErrRegistered],
@@ -17,13 +18,9 @@ var (
 	// what the kernel gives to GPL programs only.
 	ErrLicense = errors.New("licence is not GPL-compatible")
 
-	// ErrNoVeto says that a module wants to refuse an operation that this
-	// kernel lets nobody refuse.
-	ErrNoVeto = errors.New("no veto on this kernel")
-
-	// ErrSkippable says that this kernel lets some operations pass that a
-	// module would have refused.
-	ErrSkippable = errors.New("a veto can be skipped on this kernel, while another task is preempted in the hook")
+	// ErrNoVeto and ErrSkippable are those of package module.
+	ErrNoVeto    = module.ErrNoVeto
+	ErrSkippable = module.ErrSkippable
 
 	// ErrVerify says that the kernel's verifier refused the module.
 	ErrVerify = errors.New("refused by the kernel's verifier")

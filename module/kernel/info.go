@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/taskwatch/taskwatch"
@@ -127,6 +128,10 @@ func (t *Table) vetoKinds() taskwatch.Kinds {
 
 func (t *Table) whyNoVeto() string {
 	return fmt.Sprintf("LSM programs: %v; fmod_ret programs: %v", t.support.LSM, t.support.ModifyReturn)
+}
+
+func (t *Table) whySkippable() string {
+	return fmt.Sprintf("preemption: %s; LSM programs: %v", cmp.Or(t.support.Preemption, "unknown"), t.support.LSM)
 }
 
 // observable returns an error if one of the events cannot be seen here.

@@ -179,11 +179,16 @@ func openELF(object []byte) (*elf.File, error) {
 			return nil, invalid("section %s has %d bytes of global variables, and a module may have %d: use a map", s.Name, s.Size, maxDataSize)
 		}
 	}
+	if !slices.ContainsFunc(file.Sections, func(s *elf.Section) bool { return s.Flags&elf.SHF_EXECINSTR != 0 && s.Size > 0 }) {
+		return nil, errNoWatchers
+	}
 	if file.Section(".BTF") == nil || file.Section(".BTF.ext") == nil {
 		return nil, invalid("it has no BTF type information: compile with -g and do not strip it; %s", fix)
 	}
 	return file, nil
 }
+
+var errNoWatchers = invalid("it has no watchers: use task_watcher_func(event, function)")
 
 // sectionData returns what the section holds, or nil where there is none.
 func sectionData(file *elf.File, name string) ([]byte, error) {
@@ -249,7 +254,7 @@ func (o *Object) collect(file *elf.File) error {
 		}
 	}
 	if !any {
-		return invalid("it has no watchers: use task_watcher_func(event, function)")
+		return errNoWatchers
 	}
 	for _, k := range o.Veto.List() {
 		if len(o.lists[k]) == 0 {

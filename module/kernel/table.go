@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 var errRegistered = taskwatch.ErrRegistered
@@ -226,11 +227,10 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 		}
 	}
 	if refusals := m.object.Veto &^ t.vetoKinds(); refusals != 0 && !opts.AllowObserveOnly {
-		return fmt.Errorf("it asks for a veto on %s: %w (%s)", refusals, ErrNoVeto, t.whyNoVeto())
+		return module.NoVeto(refusals, fmt.Sprintf("on this kernel (%s)", t.whyNoVeto()))
 	}
 	if skipped := m.object.Veto & t.skippable(); skipped != 0 && !opts.AllowBestEffort && !opts.AllowObserveOnly && !t.dryRun {
-		return fmt.Errorf("it asks for a veto on %s: %w (preemption: %s; LSM programs: %v)",
-			skipped, ErrSkippable, cmp.Or(t.support.Preemption, "unknown"), t.support.LSM)
+		return module.BestEffort(skipped, t.whySkippable())
 	}
 	if err := t.observable(m.object.Kinds()); err != nil {
 		return err

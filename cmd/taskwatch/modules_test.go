@@ -19,6 +19,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/build"
+	"github.com/taskwatch/taskwatch/module/host"
 )
 
 // rule is a module that counts execs, and tells of those of a program called
@@ -296,7 +297,7 @@ memory:        128 KiB to begin with
 	if err := json.Unmarshal([]byte(tw(t, "module", "info", "-f", "json", file).stdout), &d); err != nil {
 		t.Fatal(err)
 	}
-	if d.Kind != "wasm" || d.Memory != 128<<10 || len(d.Params) != 1 || !slices.Equal(d.Watchers["exec"], []string{"tell"}) {
+	if d.Kind != "wasm" || d.Memory != 128<<10 || len(d.Params) != 1 || !slices.Equal(d.Watchers, []host.Watcher{{Event: "exec", Function: "tell"}, {Event: "exit", Function: "fail"}}) {
 		t.Errorf("module info -f json: %+v", d)
 	}
 	if r := tw(t, "module", "check", file+",level=2,deadline=5ms"); r.status != 0 || r.stdout != "rule: the sandbox takes it\n" {

@@ -1,0 +1,133 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel"
+)
+
+// kernelModule runs in the kernel.
+type kernelModule struct {
+	info   Info
+	module *kernel.Module
+	table  *kernel.Table
+	opts   kernel.RegisterOptions
+
+	mu      sync.Mutex
+	started bool
+}
+
+// noKernel returns the error of modules for the kernel where the source has no
+// table, with the reason why there is no better source.
+func noKernel(source string, why error) error {
+	if why == nil {
+		return fmt.Errorf("%w, and not %s", ErrNoKernel, source)
+	}
+	return fmt.Errorf("%w: %w", ErrNoKernel, why)
+}
+
+func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
+	if err := h.KernelModules(); err != nil {
+		return nil, err
+	}
+	m, err := f.kernel.Load(kernel.LoadOptions{Params: opts.Params})
+	if err != nil {
+		return nil, err
+	}
+	return &kernelModule{info: f.Info(), module: m, table: h.table(), opts: kernel.RegisterOptions{AllowObserveOnly: opts.AllowObserveOnly, AllowBestEffort: opts.AllowBestEffort}}, nil
+}
+
+func (m *kernelModule) Info() Info { return m.info }
+
+func (m *kernelModule) Check() error { return m.failure("check", m.table.Check(m.module)) }
+
+func (m *kernelModule) failure(op string, err error) error { return failure(op, m.info.Name, err) }
+
+func (m *kernelModule) Start() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := m.table.Register(m.module, m.opts)
+	m.started = m.started || err == nil
+	return m.failure("start", err)
+}
+
+func (m *kernelModule) Stop() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stop()
+}
+
+func (m *kernelModule) stop() error {
+	err := m.table.Unregister(m.module)
+	m.started = m.started && err != nil
+	return m.failure("stop", err)
+}
+
+func (m *kernelModule) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	if m.started {
+		// A table that was closed has nothing registered any more.
+		if err := m.stop(); !errors.Is(err, taskwatch.ErrNotRegistered) && !errors.Is(err, kernel.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, m.failure("close", m.module.Close()))...)
+}
+
+func (m *kernelModule) Globals() ([]module.Global, error) {
+	g, err := m.module.Globals()
+	return g, m.failure("read", err)
+}
+
+func (m *kernelModule) Stats() (Stats, error) {
+	list, err := m.table.Modules()
+	if err != nil {
+		return Stats{}, m.failure("read", err)
+	}
+	for i := range list {
+		if list[i].Module == m.module {
+			return kernelStats(&list[i]), nil
+		}
+	}
+	return Stats{}, nil // it is not registered any more
+}
+
+func kernelStats(info *kernel.ModuleInfo) Stats {
+	s := Stats{Kinds: info.Kinds, Tier: info.Tier, Missed: info.Missed, Skipped: info.Skipped}
+	all := &kernel.CallStats{}
+	for _, w := range info.Watchers {
+		s.Watchers = append(s.Watchers, WatcherStats{Watcher{w.Kind.String(), w.Watcher}, kernelCalls(w.Calls, w.Errors, w.Vetoes)})
+		if w.Calls == nil {
+			all = nil
+		} else if all != nil {
+			all.Add(w.Calls)
+		}
+	}
+	s.Calls = kernelCalls(all, info.Errors, info.Vetoes)
+	return s
+}
+
+// kernelCalls returns the calls; those that were not counted are nil.
+func kernelCalls(c *kernel.CallStats, errors, vetoes uint64) Calls {
+	calls := Calls{Errors: errors, Vetoes: vetoes}
+	if c == nil {
+		return calls
+	}
+	calls.Timed, calls.Calls, calls.Time = true, c.Calls, time.Duration(c.TimeNS)
+	calls.Mean, calls.P99 = time.Duration(c.MeanNS()), time.Duration(c.P99NS())
+	for i, n := range c.Buckets {
+		b := Bucket{Below: 2 << i, Calls: n}
+		if i == kernel.NumBuckets-1 {
+			b.Below = 0
+		}
+		calls.Histogram = append(calls.Histogram, b)
+	}
+	return calls
+}

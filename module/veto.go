@@ -1,0 +1,32 @@
+package module
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// Errors of modules that want to deny something, to be found with errors.Is.
+var (
+	// ErrNoVeto says that a module wants to deny what nobody can deny here.
+	ErrNoVeto = errors.New("no veto")
+
+	// ErrSkippable says that some operations pass here that a module would
+	// have denied.
+	ErrSkippable = errors.New("a veto can be skipped on this kernel, while another task is preempted in the hook")
+)
+
+// NoVeto returns the error of a module that wants to deny kinds where nobody
+// can. where completes "no veto".
+func NoVeto(kinds taskwatch.Kinds, where string) error {
+	return fmt.Errorf("it wants to deny %s, and nobody can here: %w %s; --allow-observe-only (allow_observe_only) runs it all the same, and denies nothing",
+		kinds, ErrNoVeto, where)
+}
+
+// BestEffort returns the error of a module whose vetoes on kinds can be
+// skipped, with what decides that.
+func BestEffort(kinds taskwatch.Kinds, why string) error {
+	return fmt.Errorf("it wants to deny %s: %w (%s); --allow-best-effort (allow_best_effort) runs it all the same, and counts what is skipped",
+		kinds, ErrSkippable, why)
+}
