@@ -153,7 +153,12 @@ func fetchSource(tmp, pkg string) error {
 	if err != nil {
 		return err
 	}
-	lines := slices.Compact(slices.Sorted(strings.Lines(targets)))
+	var lines []string // in apt's order: the first archive that has a version is asked for it
+	for l := range strings.Lines(targets) {
+		if !slices.Contains(lines, l) {
+			lines = append(lines, l)
+		}
+	}
 	if err := os.WriteFile(filepath.Join(tmp, "sources.list"), []byte(strings.Join(lines, "")), 0o644); err != nil {
 		return err
 	}

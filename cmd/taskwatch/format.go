@@ -14,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/sink/chrome"
 	"github.com/taskwatch/taskwatch/sink/compiledb"
 	"github.com/taskwatch/taskwatch/sink/folded"
+	"github.com/taskwatch/taskwatch/sink/otlp"
 	"github.com/taskwatch/taskwatch/sink/perfetto"
 )
 
@@ -54,6 +55,7 @@ func (o formatOptions) kindsOr(others taskwatch.Kinds) taskwatch.Kinds {
 // formats are all there are. Each exporter adds a line here.
 var formats = []*fileFormat{
 	{name: formatText, endings: []string{".txt"}, what: "lines for people", open: openText},
+	{endings: []string{".otlp.jsonl"}, what: "spans as OTLP JSON lines", open: openOTLPFile},
 	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", open: openRecordingWriter},
 	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", open: openPerfetto},
 	{endings: []string{".trace.json"}, what: "for chrome://tracing and speedscope", open: openChrome},
@@ -74,6 +76,14 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 
 func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	return compiledb.New(w, o.compilers), nil
+}
+
+func openOTLPFile(w io.Writer, _ formatOptions) (taskwatch.Sink, error) {
+	cfg, err := otlp.FromEnv(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	return otlp.New(cfg, otlp.NewFileSender(w)), nil
 }
 
 func openPerfetto(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return perfetto.New(w), nil }

@@ -14,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/sink/compiledb"
 	"github.com/taskwatch/taskwatch/sink/folded"
+	"github.com/taskwatch/taskwatch/sink/otlp"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -33,7 +34,11 @@ type outputFlags struct {
 	top     int
 	sort    string
 
-	folded        string
+	folded    string
+	otlp      bool
+	otlpSpans int
+	exporter  *otlp.Sink // with otlp
+
 	compilersFile string
 	compilers     compiledb.Options // read from it
 }
@@ -47,6 +52,8 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
 	flags.IntVar(&f.top, "top", 0, "with --summary, show this `number` of lines of each list (default 10)")
 	flags.StringVar(&f.sort, "sort", "", "with --summary, sort commands and programs by `what`: "+sortNames())
+	flags.BoolVar(&f.otlp, "otlp", false, "at the end, send spans to where the variables OTEL_EXPORTER_OTLP_* say\n(http://localhost:4318): see docs/export.md")
+	flags.IntVar(&f.otlpSpans, "otlp-spans", otlp.DefaultMaxSpans, "with --otlp, send this `number` of spans at most")
 	flags.StringVar(&f.folded, "folded", foldedCPU, "`what` the lines of a .folded count, in microseconds: cpu, the CPU time, or\nwall, the time for which a process had no live child")
 	flags.StringVar(&f.compilersFile, "compilers", "", "read more rules for compile_commands.json from this `file`: see docs/export.md")
 	complete(cmd, "event", completeEvents)
@@ -137,6 +144,9 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := f.checkOTLP(cmd); err != nil {
+		return err
+	}
 	if f.folded != foldedCPU && f.folded != foldedWall {
 		return fmt.Errorf("--folded %q: unknown; choose %s or %s", f.folded, foldedCPU, foldedWall)
 	}
@@ -175,6 +185,26 @@ func (f *outputFlags) formatOf(name string) *fileFormat {
 	return named
 }
 
+// checkOTLP makes the exporter of spans, if there is to be one.
+func (f *outputFlags) checkOTLP(cmd *cobra.Command) error {
+	if !f.otlp {
+		if cmd.Flags().Changed("otlp-spans") {
+			return errors.New("--otlp-spans: it is about --otlp; give that as well")
+		}
+		return nil
+	}
+	if f.otlpSpans < 1 {
+		return fmt.Errorf("--otlp-spans %d: one span at least has to be sent", f.otlpSpans)
+	}
+	cfg, err := otlp.FromEnv(os.Getenv)
+	if err != nil {
+		return fmt.Errorf("--otlp: %w", err)
+	}
+	cfg.MaxSpans = f.otlpSpans
+	f.exporter = otlp.New(cfg, otlp.NewSender(cfg))
+	return nil
+}
+
 // weight returns what --folded asks for.
 func (f *outputFlags) weight() folded.Weight {
 	if f.folded == foldedWall {
@@ -197,6 +227,7 @@ type output struct {
 
 	reg     *taskwatch.Registry
 	summary *report.Summary
+	spans   *taskwatch.Queue // with --otlp: a collector holds nothing up
 }
 
 // outputFile is one file that items are written to.
@@ -292,6 +323,12 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 			return err
 		}
 	}
+	if o.flags.exporter != nil {
+		o.spans = taskwatch.NewQueue(o.flags.exporter, taskwatch.QueueOptions{})
+		if err := reg.Attach(o.spans); err != nil {
+			return err
+		}
+	}
 	for _, f := range o.files {
 		f.broken = o.broken
 		if err := f.attach(reg, o.flags, o.kinds, w); err != nil {
@@ -337,6 +374,15 @@ func (o *output) close() error {
 	var errs []error
 	for _, f := range o.files {
 		errs = append(errs, f.close(o.reg))
+	}
+	if o.spans != nil {
+		// The run is what it is, whether a collector can be reached or not.
+		if err := o.reg.Detach(context.Background(), o.spans); err != nil {
+			say("--otlp: spans were not sent: %v", err)
+		}
+		for _, note := range o.flags.exporter.Notes() {
+			say("--otlp: %s", note)
+		}
 	}
 	if o.summary != nil {
 		_ = o.reg.Detach(context.Background(), o.summary)

@@ -145,6 +145,11 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		relay = newRelay()
 		told  notices
 	)
+	if f.exporter != nil {
+		if err := os.Setenv("TRACEPARENT", f.exporter.Traceparent()); err != nil { // for the command
+			return runFailed(err)
+		}
+	}
 	src, passed, err := openCommand(f.source, &command{
 		argv: argv, dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
 		kernel: files.kernel(), veto: files.veto() && !f.modules.observeOnly,

@@ -1,0 +1,446 @@
+package otlp
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/process"
+)
+
+const (
+	schemaURL  = "https://opentelemetry.io/schemas/1.37.0"
+	scopeName  = "github.com/taskwatch/taskwatch"
+	maxEvents  = 128 // of one span
+	batchSpans = 512 // of one request
+)
+
+// Sender takes spans to where they go. Rejected is how many of them were not
+// taken.
+type Sender interface {
+	Send(context.Context, *tracepb.TracesData) (rejected int64, err error)
+}
+
+// Sink is a sink that sends spans when it is closed.
+type Sink struct {
+	cfg  Config
+	to   Sender
+	tree process.Tree
+	root *tracepb.Span
+	live map[*process.Process]*spans
+	all  []*spans
+	gone int // spans that were left out
+
+	pruneAt int
+
+	begun   bool
+	offset  int64 // of the wall clock from CLOCK_MONOTONIC
+	last    int64 // CLOCK_MONOTONIC
+	command []string
+	lost    uint64
+	notes   []string
+}
+
+// spans are those of one process.
+type spans struct {
+	parent   *spans
+	process  *tracepb.Span
+	programs []*tracepb.Span
+	ended    bool
+	failed   bool
+	keep     bool
+}
+
+func (p *spans) count() int { return 1 + len(p.programs) }
+
+// New returns a sink that sends what the configuration says.
+func New(cfg *Config, to Sender) *Sink {
+	s := &Sink{cfg: *cfg, to: to, live: map[*process.Process]*spans{}}
+	if s.cfg.MaxSpans == 0 {
+		s.cfg.MaxSpans = DefaultMaxSpans
+	}
+	if s.cfg.TraceID == [16]byte{} {
+		_, _ = rand.Read(s.cfg.TraceID[:])
+	}
+	s.root = s.newSpan("taskwatch", s.cfg.Parent[:])
+	if s.cfg.Parent == [8]byte{} {
+		s.root.ParentSpanId = nil
+	}
+	return s
+}
+
+// Traceparent returns the TRACEPARENT of the span that all others descend
+// from.
+func (s *Sink) Traceparent() string {
+	flags := "01"
+	if s.cfg.NotSampled {
+		flags = "00"
+	}
+	return "00-" + hex.EncodeToString(s.cfg.TraceID[:]) + "-" + hex.EncodeToString(s.root.SpanId) + "-" + flags
+}
+
+func (s *Sink) newSpan(name string, parent []byte) *tracepb.Span {
+	id := make([]byte, 8)
+	_, _ = rand.Read(id)
+	return &tracepb.Span{
+		TraceId: s.cfg.TraceID[:], SpanId: id, ParentSpanId: parent, Name: name,
+		Kind: tracepb.Span_SPAN_KIND_INTERNAL, Flags: 1,
+	}
+}
+
+// Wants returns what the sink reads.
+func (s *Sink) Wants() taskwatch.Wants {
+	const task = process.Fields | taskwatch.FieldCwd
+	return taskwatch.Wants{
+		taskwatch.Clone: task,
+		taskwatch.Exec:  task | taskwatch.FieldUID,
+		taskwatch.UID:   task | taskwatch.FieldUID | taskwatch.FieldOld | taskwatch.FieldCause,
+		taskwatch.GID:   task | taskwatch.FieldGID | taskwatch.FieldOld | taskwatch.FieldCause,
+		taskwatch.Exit:  task | taskwatch.FieldsExit | taskwatch.FieldsRusage,
+	}
+}
+
+// wall returns a time of the wall clock.
+func (s *Sink) wall(mono int64) uint64 { return uint64(mono + s.offset) }
+
+// Take takes an item.
+func (s *Sink) Take(it taskwatch.Item) {
+	switch {
+	case it.Event != nil:
+		if k := it.Event.Kind; k != taskwatch.Init && k != taskwatch.Free {
+			s.event(it)
+		}
+	case it.Loss != nil:
+		s.lost += max(it.Loss.Count, 1)
+	case it.Failure != nil:
+		f := it.Failure
+		s.add(s.spanOf(f.Event.Task), f.Event.MonoNS, "taskwatch.failure",
+			str("taskwatch.module", f.Module), str("taskwatch.watcher", f.Watcher), str("taskwatch.event", f.Kind.String()),
+			str("taskwatch.verdict", f.Verdict.String()), str("exception.message", f.Err.Error()))
+	case it.Record != nil:
+		s.add(s.spanOf(it.Record.Task), it.Record.MonoNS, "taskwatch.record",
+			str("taskwatch.module", it.Record.Module), str("taskwatch.data", string(it.Record.Data)))
+	}
+}
+
+func (s *Sink) spanOf(t *taskwatch.Task) *tracepb.Span {
+	if p := s.live[s.tree.Of(t)]; p != nil {
+		return p.process
+	}
+	return s.root
+}
+
+func (s *Sink) add(to *tracepb.Span, mono int64, name string, attributes ...*commonpb.KeyValue) {
+	if len(to.Events) == maxEvents {
+		to.DroppedEventsCount++
+		return
+	}
+	to.Events = append(to.Events, &tracepb.Span_Event{TimeUnixNano: s.wall(mono), Name: name, Attributes: attributes})
+}
+
+func (s *Sink) event(it taskwatch.Item) {
+	ev := it.Event
+	if !s.begun {
+		s.begun = true
+		s.offset = ev.Time.UnixNano() - ev.MonoNS
+		s.root.StartTimeUnixNano = s.wall(ev.MonoNS)
+	}
+	s.last = max(s.last, ev.MonoNS)
+	step := s.tree.Take(it)
+	if step.Lost != nil {
+		s.end(step.Lost, ev.MonoNS)
+	}
+	p := step.Process
+	if p == nil {
+		return
+	}
+	sp := s.live[p]
+	if sp == nil {
+		if ev.Kind == taskwatch.Exit {
+			return // of a thread, behind that of its process
+		}
+		sp = s.begin(p, ev)
+	}
+	switch ev.Kind {
+	case taskwatch.Exec:
+		s.endProgram(sp, ev.MonoNS)
+		s.beginProgram(sp, p, ev)
+	case taskwatch.UID:
+		s.add(sp.process, ev.MonoNS, "taskwatch.uid", ids(ev, ev.Task.UID)...)
+	case taskwatch.GID:
+		s.add(sp.process, ev.MonoNS, "taskwatch.gid", ids(ev, ev.Task.GID)...)
+	case taskwatch.Exit:
+		if p.Ended {
+			sp.failed = s.status(sp, ev)
+			if g := step.Ended; g != nil {
+				sp.process.Attributes = append(sp.process.Attributes, usage(&g.Usage)...)
+			}
+			s.end(p, ev.MonoNS)
+		}
+	}
+}
+
+func (s *Sink) begin(p *process.Process, ev *taskwatch.Event) *spans {
+	parent, sp := s.root.SpanId, &spans{}
+	for a := range p.Ancestors() {
+		if sp.parent = s.live[a]; sp.parent != nil {
+			parent = sp.parent.process.SpanId
+			break
+		}
+	}
+	sp.process = s.newSpan(nameOf(p), parent)
+	sp.process.StartTimeUnixNano = s.wall(ev.MonoNS)
+	sp.process.Attributes = append(sp.process.Attributes, num("process.pid", int64(p.PID)))
+	if m := p.Parent(); m != nil {
+		sp.process.Attributes = append(sp.process.Attributes, num("process.parent_pid", int64(m.PID)))
+	}
+	s.live[p] = sp
+	s.all = append(s.all, sp)
+	if len(s.all) > max(2*s.cfg.MaxSpans, s.pruneAt) {
+		s.prune()
+		s.pruneAt = 2 * len(s.all) // what lives stays, however much it is
+	}
+	return sp
+}
+
+func nameOf(p *process.Process) string { c := p.Program().Command; return filepath.Base(c.Name()) }
+
+func (s *Sink) beginProgram(sp *spans, p *process.Process, ev *taskwatch.Event) {
+	c := p.Program().Command
+	g := s.newSpan(nameOf(p), sp.process.SpanId)
+	sp.process.Name = g.Name // a process is called what it ran last
+	g.StartTimeUnixNano = s.wall(ev.MonoNS)
+	g.Attributes = []*commonpb.KeyValue{num("process.pid", int64(p.PID)), str("process.executable.name", g.Name)}
+	if c.Exe != "" {
+		g.Attributes = append(g.Attributes, str("process.executable.path", c.Exe))
+	}
+	if len(c.Argv) > 0 {
+		g.Attributes = append(g.Attributes, list("process.command_args", c.Argv))
+	}
+	if c.Cut {
+		g.Attributes = append(g.Attributes, flag("taskwatch.argv_cut", true))
+	}
+	if !ev.Missing.Has(taskwatch.FieldCwd) && ev.Task.Cwd != "" {
+		g.Attributes = append(g.Attributes, str("process.working_directory", ev.Task.Cwd))
+	}
+	sp.programs = append(sp.programs, g)
+	if s.command == nil && sp.parent == nil {
+		s.command = c.Argv
+	}
+}
+
+func (s *Sink) endProgram(sp *spans, mono int64) {
+	if n := len(sp.programs); n > 0 && sp.programs[n-1].EndTimeUnixNano == 0 {
+		sp.programs[n-1].EndTimeUnixNano = max(s.wall(mono), sp.programs[n-1].StartTimeUnixNano)
+	}
+}
+
+// status notes how a process ended, on its span and that of its last program,
+// and reports whether that is a failure.
+func (s *Sink) status(sp *spans, ev *taskwatch.Event) bool {
+	var attributes []*commonpb.KeyValue
+	var message, kind string
+	switch {
+	case !ev.Missing.Has(taskwatch.FieldExitSignal) && ev.Exit.Signal != 0:
+		if kind = unix.SignalName(unix.Signal(ev.Exit.Signal)); kind == "" {
+			kind = "signal " + strconv.Itoa(ev.Exit.Signal)
+		}
+		message = "killed by " + kind
+		attributes = append(attributes, num("process.exit.code", 128+int64(ev.Exit.Signal)))
+	case !ev.Missing.Has(taskwatch.FieldExitCode):
+		attributes = append(attributes, num("process.exit.code", int64(ev.Exit.Code)))
+		if ev.Exit.Code != 0 {
+			kind = strconv.Itoa(ev.Exit.Code)
+			message = "exit status " + kind
+		}
+	}
+	if message != "" {
+		attributes = append(attributes, str("error.type", kind))
+	}
+	set := func(span *tracepb.Span) {
+		span.Attributes = append(span.Attributes, attributes...)
+		if message != "" {
+			span.Status = &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR, Message: message}
+		}
+	}
+	set(sp.process)
+	if n := len(sp.programs); n > 0 {
+		set(sp.programs[n-1])
+	}
+	return message != ""
+}
+
+func (s *Sink) end(p *process.Process, mono int64) {
+	if sp := s.live[p]; sp != nil {
+		s.endProgram(sp, mono)
+		sp.process.EndTimeUnixNano = max(s.wall(mono), sp.process.StartTimeUnixNano)
+		sp.ended = true
+		delete(s.live, p)
+	}
+}
+
+// prune leaves out what is worth least, but for what lives and its ancestors.
+func (s *Sink) prune() {
+	for _, p := range s.all {
+		p.keep = false
+	}
+	room := s.cfg.MaxSpans - 1 // the root
+	keep := func(p *spans, always bool) {
+		need := 0
+		for a := p; a != nil && !a.keep; a = a.parent {
+			need += a.count()
+		}
+		if need > room && !always {
+			return
+		}
+		room -= need
+		for a := p; a != nil && !a.keep; a = a.parent {
+			a.keep = true
+		}
+	}
+	for _, p := range s.all {
+		if !p.ended {
+			keep(p, true)
+		}
+	}
+	order := slices.Clone(s.all)
+	slices.SortStableFunc(order, func(a, b *spans) int {
+		if a.failed != b.failed {
+			if a.failed {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.duration(), a.duration())
+	})
+	for _, p := range order {
+		keep(p, false)
+	}
+	s.all = slices.DeleteFunc(s.all, func(p *spans) bool {
+		if !p.keep {
+			s.gone += p.count()
+		}
+		return !p.keep
+	})
+}
+
+func (p *spans) duration() uint64 { return p.process.EndTimeUnixNano - p.process.StartTimeUnixNano }
+
+// Notes says, after Close, what was left out, one line each.
+func (s *Sink) Notes() []string { return s.notes }
+
+// Close sends the spans.
+func (s *Sink) Close(ctx context.Context) error {
+	for p := range s.live {
+		s.end(p, s.last)
+	}
+	n := 0
+	for _, p := range s.all {
+		n += p.count()
+	}
+	if n+1 > s.cfg.MaxSpans {
+		s.prune()
+	}
+	if s.gone > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%d spans were left out, of %d at most: those that failed are there, then the longest, and their ancestors", s.gone, s.cfg.MaxSpans))
+		s.root.Attributes = append(s.root.Attributes, num("taskwatch.spans_left_out", int64(s.gone)))
+	}
+	if s.lost > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%d items or more were lost before they came here", s.lost))
+		s.root.Attributes = append(s.root.Attributes, num("taskwatch.items_lost", int64(s.lost)))
+	}
+	if !s.begun || s.cfg.NotSampled {
+		return nil
+	}
+	s.root.EndTimeUnixNano = s.wall(s.last)
+	if len(s.command) > 0 {
+		s.root.Name = "taskwatch " + filepath.Base(s.command[0])
+		s.root.Attributes = append(s.root.Attributes, list("process.command_args", s.command))
+	}
+	return s.send(ctx)
+}
+
+func (s *Sink) send(ctx context.Context) error {
+	batch := []*tracepb.Span{s.root}
+	var rejected int64
+	flush := func() error {
+		n, err := s.to.Send(ctx, s.data(batch))
+		rejected += n
+		batch = batch[:0]
+		return err
+	}
+	for _, p := range s.all {
+		batch = append(batch, p.process)
+		batch = append(batch, p.programs...)
+		if len(batch) >= batchSpans {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	if len(batch) > 0 {
+		err = flush()
+	}
+	if rejected > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%d spans were rejected by the collector", rejected))
+	}
+	return err
+}
+
+func (s *Sink) data(batch []*tracepb.Span) *tracepb.TracesData {
+	attributes := host()
+	for k, v := range s.cfg.Resource {
+		attributes[k] = v
+	}
+	res := &resourcepb.Resource{}
+	keys := make([]string, 0, len(attributes))
+	for k := range attributes {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		res.Attributes = append(res.Attributes, str(k, attributes[k]))
+	}
+	return &tracepb.TracesData{ResourceSpans: []*tracepb.ResourceSpans{{
+		Resource: res, SchemaUrl: schemaURL,
+		ScopeSpans: []*tracepb.ScopeSpans{{Scope: &commonpb.InstrumentationScope{Name: scopeName}, SchemaUrl: schemaURL, Spans: batch}},
+	}}}
+}
+
+func usage(u *process.Usage) []*commonpb.KeyValue {
+	var list []*commonpb.KeyValue
+	if !u.Missing.Has(taskwatch.FieldUTime) && !u.Missing.Has(taskwatch.FieldSTime) {
+		list = append(list, num("taskwatch.cpu.user_ns", u.UserNS), num("taskwatch.cpu.system_ns", u.SystemNS))
+	}
+	if !u.Missing.Has(taskwatch.FieldMaxRSS) {
+		list = append(list, num("taskwatch.maxrss_bytes", int64(u.MaxRSS)))
+	}
+	return list
+}
+
+func ids(ev *taskwatch.Event, now taskwatch.IDs) []*commonpb.KeyValue {
+	list := []*commonpb.KeyValue{str("taskwatch.cause", ev.Cause.String())}
+	if !ev.Missing.Has(taskwatch.FieldOld) {
+		list = append(list, str("taskwatch.old", fmt.Sprint(ev.OldIDs)))
+	}
+	field := taskwatch.FieldUID
+	if ev.Kind == taskwatch.GID {
+		field = taskwatch.FieldGID
+	}
+	if !ev.Missing.Has(field) {
+		list = append(list, str("taskwatch.new", fmt.Sprint(now)))
+	}
+	return list
+}

@@ -1,0 +1,31 @@
+package otlp
+
+import (
+	"strings"
+
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+)
+
+func stringValue(s string) *commonpb.AnyValue {
+	return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: strings.ToValidUTF8(s, "\ufffd")}}
+}
+
+func str(key, value string) *commonpb.KeyValue {
+	return &commonpb.KeyValue{Key: key, Value: stringValue(value)}
+}
+
+func num(key string, value int64) *commonpb.KeyValue {
+	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: value}}}
+}
+
+func flag(key string, value bool) *commonpb.KeyValue {
+	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: value}}}
+}
+
+func list(key string, values []string) *commonpb.KeyValue {
+	a := &commonpb.ArrayValue{}
+	for _, v := range values {
+		a.Values = append(a.Values, stringValue(v))
+	}
+	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{ArrayValue: a}}}
+}
