@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
@@ -32,9 +32,8 @@ type Daemon struct {
 	metrics *metrics // or nil
 
 	source   source.Source
-	passed   error         // why not a better one
-	table    *kernel.Table // nil if the source has none
-	noKernel error         // then why not
+	passed   error // why not a better one
+	host     *host.Host
 	watching chan struct{} // closed when the source watches
 	registry taskwatch.Registry
 
@@ -95,10 +94,11 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s, ok := d.source.(interface{ Table() *kernel.Table }); ok {
-		d.table = s.Table()
-	} else {
-		d.noKernel = refusal(d.source.Name(), d.passed)
+	d.host = &host.Host{
+		Source: d.source, Registry: &d.registry, NoKernel: d.passed,
+		Log: func(module string, level slog.Level, text string) {
+			d.log.Log(context.Background(), level, text, "module", module)
+		},
 	}
 	return d, nil
 }

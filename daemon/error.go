@@ -3,26 +3,24 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"syscall"
 
 	"connectrpc.com/connect"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/sign"
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
-// Errors to be found with errors.Is, beside those of [taskwatch] and
-// [kernel].
+// Errors to be found with errors.Is, beside those of the packages taskwatch,
+// module, host, kernel and wasm.
 var (
 	// ErrBusy says that a module is just being loaded or unloaded.
 	ErrBusy = errors.New("it is just being loaded or unloaded; try again")
-
-	// ErrNoKernel says that modules cannot run in the kernel here.
-	ErrNoKernel = errors.New("it runs in the kernel, which needs the source bpf")
 
 	// ErrClosing says that the daemon is about to end.
 	ErrClosing = errors.New("the daemon is ending")
@@ -30,26 +28,6 @@ var (
 	// ErrInUse says that another daemon serves the socket.
 	ErrInUse = errors.New("another daemon serves this socket")
 )
-
-// Error is the error of an operation on a module.
-type Error struct {
-	Op     string // "load", "unload", "read"
-	Module string
-	Err    error
-}
-
-func (e *Error) Error() string {
-	// The packages below say which module it is about, too.
-	var k *kernel.Error
-	var w *wasm.Error
-	if errors.As(e.Err, &k) || errors.As(e.Err, &w) {
-		return e.Err.Error()
-	}
-	return fmt.Sprintf("%s module %q: %v", e.Op, e.Module, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
 
 // errorCodes are the codes of errors, the first that matches.
 var errorCodes = []struct {
@@ -73,8 +51,9 @@ var errorCodes = []struct {
 	{kernel.ErrVerify, connect.CodeInvalidArgument},
 	{sign.ErrUnsigned, connect.CodeFailedPrecondition},
 	{sign.ErrUntrusted, connect.CodeFailedPrecondition},
-	{ErrNoKernel, connect.CodeFailedPrecondition},
-	{kernel.ErrNoVeto, connect.CodeFailedPrecondition},
+	{host.ErrNoKernel, connect.CodeFailedPrecondition},
+	{module.ErrNoVeto, connect.CodeFailedPrecondition},
+	{module.ErrSkippable, connect.CodeFailedPrecondition},
 	{kernel.ErrClosed, connect.CodeUnavailable},
 	{syscall.ENOMEM, connect.CodeResourceExhausted},
 	{syscall.EMFILE, connect.CodeResourceExhausted},

@@ -23,6 +23,7 @@ import (
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/host"
 )
 
 // http2 returns a client that speaks HTTP/2 with the daemon, on one
@@ -303,23 +304,22 @@ func TestSocketDirectory(t *testing.T) {
 
 // stubborn is a module that behaves as it is told.
 type stubborn struct {
-	loaded
+	host.Module
 	unregisters, closes error
 	registered          atomic.Bool
 }
 
-func (m *stubborn) register() error { m.registered.Store(true); return nil }
-func (m *stubborn) unregister() error {
+func (m *stubborn) Start() error { m.registered.Store(true); return nil }
+func (m *stubborn) Stop() error {
 	if m.unregisters == nil {
 		m.registered.Store(false)
 	}
 	return m.unregisters
 }
-func (m *stubborn) close() error                      { return m.closes }
-func (m *stubborn) kind() string                      { return "wasm" }
-func (m *stubborn) stats() (stats, error)             { return stats{calls: &api.Calls{}}, nil }
-func (m *stubborn) describe() description             { return description{} }
-func (m *stubborn) globals() ([]module.Global, error) { return nil, nil }
+func (m *stubborn) Close() error                      { return m.closes }
+func (m *stubborn) Info() host.Info                   { return host.Info{Name: "count", Kind: host.Sandbox} }
+func (m *stubborn) Stats() (host.Stats, error)        { return host.Stats{}, nil }
+func (m *stubborn) Globals() ([]module.Global, error) { return nil, nil }
 
 // A reload that meets a module which is busy does not cost it: it waits for one
 // that comes or goes, and replaces one that cannot be freed at once.
@@ -340,14 +340,14 @@ func TestReloadMeetsBusyModule(t *testing.T) {
 		r.Daemon.modules.loaded(e, m, "")
 		return e
 	}
-	kind := func() loaded {
+	kind := func() host.Module {
 		v, err := r.Daemon.modules.view("count")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return v.module
 	}
-	isNew := func() bool { _, ok := kind().(*wasmModule); return ok }
+	isNew := func() bool { _, old := kind().(*stubborn); return !old }
 
 	put(&stubborn{closes: errors.New("a call of it goes on")})
 	if err := r.Reload(t.Context(), list); err != nil || !isNew() {
@@ -360,7 +360,7 @@ func TestReloadMeetsBusyModule(t *testing.T) {
 
 	stays := &stubborn{unregisters: errors.New("no memory")}
 	put(stays)
-	if err := r.Reload(t.Context(), list); err == nil || kind() != loaded(stays) || !stays.registered.Load() {
+	if err := r.Reload(t.Context(), list); err == nil || kind() != host.Module(stays) || !stays.registered.Load() {
 		t.Errorf("one that cannot be unregistered: %v, it runs: %v", err, stays.registered.Load())
 	}
 	stays.unregisters = nil

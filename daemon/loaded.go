@@ -1,9 +1,8 @@
 package daemon
 
 import (
-	"bytes"
+	"context"
 	"crypto/sha256"
-	"debug/elf"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,64 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
-	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
-
-// loaded is a module that is in memory, of either kind. All methods may be
-// called from any goroutine; register and unregister take turns, with close
-// after both.
-type loaded interface {
-	// kind is "kernel" or "wasm".
-	kind() string
-
-	// check returns an error if it could not be registered, as far as that can
-	// be told without doing it.
-	check() error
-
-	// register has its watchers called for what happens from then on.
-	register() error
-
-	// unregister returns once nothing of it runs any more.
-	unregister() error
-
-	// close frees it.
-	close() error
-
-	// describe says what the file says.
-	describe() description
-
-	// stats counts.
-	stats() (stats, error)
-
-	// globals reads the parameters and the variables.
-	globals() ([]module.Global, error)
-}
-
-// description is what a module says of itself.
-type description struct {
-	description, author, version, license string
-
-	watchers [taskwatch.NumKinds][]string
-	veto     taskwatch.Kinds
-	params   []module.Param
-}
-
-// stats is what there is to count of a module.
-type stats struct {
-	kinds    taskwatch.Kinds // it is registered for; one reference each
-	calls    *api.Calls      // of all watchers
-	drops    uint64
-	watchers []*api.WatcherStats
-
-	tier            string // of a kernel module
-	missed, skipped uint64
-
-	quarantined bool   // it is not called any more
-	reason      string // why, or what else is to be said of its state
-}
 
 // spec is a module that somebody wants loaded.
 type spec struct {
@@ -104,19 +49,24 @@ func (s *spec) digest() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// open loads the module of a spec, and registers nothing. A signature is asked
-// for before anything else is done with the file.
-func (d *Daemon) open(s *spec) (loaded, error) {
+// options returns what a spec chooses.
+func (s *spec) options() host.Options {
+	return host.Options{Params: s.params, AllowObserveOnly: s.observeOnly, AllowBestEffort: s.bestEffort}
+}
+
+// open loads the module of a spec, and starts nothing. A signature is asked for
+// before anything else is done with the file.
+func (d *Daemon) open(s *spec) (host.Module, error) {
 	signer, err := d.trust.verify(s)
 	if err != nil {
 		return nil, err
 	}
-	m, err := d.openKind(s)
+	m, err := d.openUnsigned(s)
 	if err != nil {
 		return nil, err
 	}
-	if err := signer.CheckVersion(m.describe().version); err != nil {
-		return nil, errors.Join(err, m.close())
+	if err := signer.CheckVersion(m.Info().Version); err != nil {
+		return nil, errors.Join(err, m.Close())
 	}
 	if signer != nil {
 		s.signer = signer.ID
@@ -124,16 +74,50 @@ func (d *Daemon) open(s *spec) (loaded, error) {
 	return m, nil
 }
 
-func (d *Daemon) openKind(s *spec) (loaded, error) {
-	switch {
-	case bytes.HasPrefix(s.file, []byte(elf.ELFMAG)):
-		return d.openKernel(s)
-	case wasm.IsModule(s.file):
-		return d.openWASM(s)
-	case len(s.file) == 0:
-		return nil, fmt.Errorf("%w: the file is empty", taskwatch.ErrInvalid)
+func (d *Daemon) openUnsigned(s *spec) (host.Module, error) {
+	f, err := host.Parse(s.name, s.file, d.parser())
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%w: it is neither a BPF object nor a WebAssembly module; build one with 'taskwatch module build'", taskwatch.ErrInvalid)
+	m, err := d.host.Load(f, s.options())
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	caps := d.source.Capabilities()
+	if absent := f.Kinds() &^ caps.Kinds(); absent != 0 {
+		d.log.Warn("a module watches events that do not come", "module", s.name, "events", absent.String(), "source", d.source.Name())
+	}
+	return m, nil
+}
+
+// parser returns the parser of the configuration, whose compiler ends with the
+// daemon.
+func (d *Daemon) parser() *wasm.Parser {
+	p := *d.cfg.Sandbox
+	if compile := p.Compile; compile != nil {
+		p.Compile = func(ctx context.Context, dir string, code []byte) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			done := make(chan struct{})
+			defer close(done)
+			go func() {
+				select {
+				case <-d.ending:
+					cancel()
+				case <-done:
+				}
+			}()
+			err := compile(ctx, dir, code)
+			if ctx.Err() != nil {
+				err = ErrClosing
+			}
+			return err
+		}
+	}
+	return &p
 }
 
 // entry is the place of a module in the list.
@@ -144,7 +128,7 @@ type entry struct {
 
 	// Guarded by the list's mutex:
 	state  string
-	module loaded // nil while it is loading
+	module host.Module // nil while it is loading
 	since  time.Time
 }
 
@@ -165,22 +149,32 @@ func (v *view) proto() (*api.Module, error) {
 	if v.module == nil {
 		return m, nil
 	}
-	m.Kind = v.module.kind()
-	s, err := v.module.stats()
+	m.Kind = v.module.Info().Kind
+	s, err := v.module.Stats()
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range s.kinds.List() {
+	for _, k := range s.Kinds.List() {
 		m.Events = append(m.Events, k.String())
 	}
 	m.References = uint32(len(m.Events))
-	m.Calls, m.Drops = s.calls, s.drops
-	m.Reason = s.reason
-	m.Tier, m.Missed, m.Skipped = s.tier, s.missed, s.skipped
-	if s.quarantined && v.state == stateLive {
+	m.Calls, m.Drops = protoCalls(&s.Calls), s.Drops
+	m.Reason = s.Reason
+	m.Tier, m.Missed, m.Skipped = s.Tier, s.Missed, s.Skipped
+	if s.Quarantined && v.state == stateLive {
 		m.State = stateQuarantined
 	}
 	return m, nil
+}
+
+func protoCalls(c *host.Calls) *api.Calls {
+	return &api.Calls{
+		Timed: c.Timed, Calls: c.Calls, Errors: c.Errors, Vetoes: c.Vetoes, MeanNs: uint64(c.Mean), P99Ns: uint64(c.P99),
+	}
+}
+
+func protoWatcher(w host.Watcher) *api.Watcher {
+	return &api.Watcher{Event: w.Event, Function: w.Function}
 }
 
 // info returns all that is known.
@@ -193,24 +187,28 @@ func (v *view) info() (*api.InfoResponse, error) {
 	if v.module == nil {
 		return r, nil
 	}
-	d := v.module.describe()
-	r.Description, r.Author, r.Version, r.License = d.description, d.author, d.version, d.license
+	i := v.module.Info()
+	r.Description, r.Author, r.Version, r.License, r.Veto = i.Description, i.Author, i.Version, i.License, i.Veto
 	r.Loaded = v.since.UTC().Format(time.RFC3339Nano)
-	for k, list := range d.watchers {
-		for _, fn := range list {
-			r.Watchers = append(r.Watchers, &api.Watcher{Event: taskwatch.Kind(k).String(), Function: fn})
-		}
-	}
-	for _, k := range d.veto.List() {
-		r.Veto = append(r.Veto, k.String())
+	for _, w := range i.Watchers {
+		r.Watchers = append(r.Watchers, protoWatcher(w))
 	}
 	r.Params, err = v.params()
 	return r, err
 }
 
+// watchers returns what each watcher has done.
+func (v *view) watchers() (list []*api.WatcherStats, err error) {
+	s, err := v.module.Stats()
+	for _, w := range s.Watchers {
+		list = append(list, &api.WatcherStats{Watcher: protoWatcher(w.Watcher), Calls: protoCalls(&w.Calls)})
+	}
+	return list, err
+}
+
 // params returns the parameters with their values.
 func (v *view) params() ([]*api.Param, error) {
-	globals, err := v.module.globals()
+	globals, err := v.module.Globals()
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +217,7 @@ func (v *view) params() ([]*api.Param, error) {
 		values[g.Name] = g.Value
 	}
 	var list []*api.Param
-	for _, p := range v.module.describe().params {
+	for _, p := range v.module.Info().Params {
 		list = append(list, &api.Param{
 			Name: p.Name, Type: p.Type, Default: jsonText(p.Default), Value: jsonText(values[p.Name]), Description: p.Description,
 		})
@@ -229,7 +227,7 @@ func (v *view) params() ([]*api.Param, error) {
 
 // globals returns the variables that are no parameters.
 func (v *view) globals() ([]*api.Global, error) {
-	globals, err := v.module.globals()
+	globals, err := v.module.Globals()
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/host"
 )
 
 // modules is the list of the daemon's modules, in the order in which they were
@@ -61,7 +61,7 @@ func (ms *modules) begin(e *entry) error {
 }
 
 // loaded ends what begin began. A module that is nil was not loaded.
-func (ms *modules) loaded(e *entry, m loaded, signer string) {
+func (ms *modules) loaded(e *entry, m host.Module, signer string) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	if m == nil {
@@ -102,7 +102,7 @@ func (ms *modules) unloaded(e *entry, err error) {
 
 // replaced ends what take began: another module has the place, as the last
 // that came.
-func (ms *modules) replaced(e, by *entry, m loaded) {
+func (ms *modules) replaced(e, by *entry, m host.Module) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	ms.remove(e)
@@ -201,37 +201,37 @@ func (ms *modules) view(name string) (*view, error) {
 func (d *Daemon) load(ctx context.Context, s *spec) (err error) {
 	e := newEntry(s)
 	if err = d.modules.begin(e); err == nil {
-		var m loaded
+		var m host.Module
 		if m, err = d.openAndRegister(ctx, s); err != nil {
 			m = nil
 		}
 		d.modules.loaded(e, m, s.signer)
 	}
 	if err != nil {
-		return &Error{Op: "load", Module: s.name, Err: err}
+		return &host.Error{Op: "load", Module: s.name, Err: err}
 	}
 	return nil
 }
 
-func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (loaded, error) {
+func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (host.Module, error) {
 	m, err := d.open(s)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.register(); err != nil {
-		return nil, errors.Join(err, m.close())
+	if err := m.Start(); err != nil {
+		return nil, errors.Join(err, m.Close())
 	}
 	if err := d.gathered(ctx, m); err != nil {
-		return nil, errors.Join(err, m.unregister(), m.close())
+		return nil, errors.Join(err, m.Stop(), m.Close())
 	}
 	return m, nil
 }
 
 // gathered returns once the source gathers what a module watches. Whoever has
 // asked for the module may go away; the module stays.
-func (d *Daemon) gathered(ctx context.Context, m loaded) error {
-	watchers := m.describe().watchers
-	return d.refresh(context.WithoutCancel(ctx), module.KindsOf(&watchers))
+func (d *Daemon) gathered(ctx context.Context, m host.Module) error {
+	info := m.Info()
+	return d.refresh(context.WithoutCancel(ctx), info.Kinds())
 }
 
 // replace puts the module of a spec in the place of the one that has its name.
@@ -239,7 +239,7 @@ func (d *Daemon) gathered(ctx context.Context, m loaded) error {
 func (d *Daemon) replace(ctx context.Context, s *spec) error {
 	err := d.exchange(ctx, s)
 	if err != nil {
-		return &Error{Op: "load", Module: s.name, Err: err}
+		return &host.Error{Op: "load", Module: s.name, Err: err}
 	}
 	return nil
 }
@@ -251,33 +251,33 @@ func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
 	}
 	m, err := d.open(s)
 	if err == nil {
-		err = m.check()
+		err = m.Check()
 	}
 	if err == nil {
-		err = old.module.unregister()
+		err = old.module.Stop()
 	}
 	if err != nil {
 		if m != nil {
-			err = errors.Join(err, m.close())
+			err = errors.Join(err, m.Close())
 		}
 		d.modules.unloaded(old, err) // it is there as before
 		return err
 	}
-	if err = m.register(); err == nil {
+	if err = m.Start(); err == nil {
 		if err = d.gathered(ctx, m); err != nil {
-			err = errors.Join(err, m.unregister())
+			err = errors.Join(err, m.Stop())
 		}
 	}
 	if err != nil {
-		back := old.module.register()
+		back := old.module.Start()
 		d.modules.unloaded(old, err)
 		if back != nil {
 			back = errors.Join(fmt.Errorf("and the one before it cannot go on: %w", back), d.unload(s.name))
 		}
-		return errors.Join(err, m.close(), back)
+		return errors.Join(err, m.Close(), back)
 	}
 	d.modules.replaced(old, newEntry(s), m)
-	if err := old.module.close(); err != nil {
+	if err := old.module.Close(); err != nil {
 		d.log.Warn("a module that was replaced is not freed yet", "module", s.name, "error", err)
 	}
 	return nil
@@ -288,15 +288,15 @@ func (d *Daemon) unload(name string) error {
 	e, err := d.modules.take(name)
 	if err == nil {
 		// What was unregistered is gone from the list, whatever its end.
-		if err = e.module.unregister(); err == nil {
-			err = e.module.close() // which may still be at it, and says so
+		if err = e.module.Stop(); err == nil {
+			err = e.module.Close() // which may still be at it, and says so
 			d.modules.unloaded(e, nil)
 		} else {
 			d.modules.unloaded(e, err)
 		}
 	}
 	if err != nil {
-		return &Error{Op: "unload", Module: name, Err: err}
+		return &host.Error{Op: "unload", Module: name, Err: err}
 	}
 	return nil
 }

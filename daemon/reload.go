@@ -5,43 +5,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"time"
 
+	"github.com/taskwatch/taskwatch/module/host"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/module/sign"
 )
 
-// ReadModule reads the file of a module, up to the size that modules may have.
-func ReadModule(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return readUpTo(f)
-}
-
-func readUpTo(f io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("it has more than the %d bytes that a module may have", maxFile)
-	}
-	return b, nil
-}
-
 // readTime is how long reading the file of a module may take: it may be on a
 // server that does not answer.
 const readTime = 10 * time.Second
 
-// readRegular is like ReadModule, but for what is no file that ends, and for
-// one that takes too long, or longer than ctx.
+// readRegular reads the file of a module. What is no file that ends is an
+// error, and so is one that takes too long, or longer than ctx.
 func readRegular(ctx context.Context, name string) ([]byte, error) {
 	type result struct {
 		b   []byte
@@ -59,7 +38,7 @@ func readRegular(ctx context.Context, name string) ([]byte, error) {
 			done <- result{err: cmp.Or(err, fmt.Errorf("%q is no regular file; give the file of a module", name))}
 			return
 		}
-		b, err := readUpTo(f)
+		b, err := host.Read(name, f)
 		done <- result{b, err}
 	}()
 	late := time.NewTimer(readTime)

@@ -14,8 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/taskwatch/taskwatch/daemon/api"
-	"github.com/taskwatch/taskwatch/module/kernel"
-	"github.com/taskwatch/taskwatch/module/wasm"
+	"github.com/taskwatch/taskwatch/module/host"
 )
 
 // limits are what a client may take, so that it costs the others nothing.
@@ -40,9 +39,8 @@ var defaultLimits = limits{
 
 const (
 	maxHeader = 16 << 10
-	maxBody   = 64 << 10 // of requests that have none to speak of
-	maxFile   = max(kernel.MaxObjectSize, wasm.MaxModuleSize)
-	maxLoad   = maxFile/3*4 + maxBody // of a request with one: JSON has it in base64
+	maxBody   = 64 << 10                       // of requests that have none to speak of
+	maxLoad   = host.MaxFileSize/3*4 + maxBody // of a request with one: JSON has it in base64
 
 	// Of a connection by HTTP/2: requests at a time, and bytes that were not
 	// read yet, of one and of all.

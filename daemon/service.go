@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
@@ -28,7 +29,7 @@ func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest])
 	}
 	v, err := s.d.modules.view(m.Name)
 	if err != nil {
-		return nil, rpcError(&Error{Op: "load", Module: m.Name, Err: err}) // somebody has unloaded it already
+		return nil, rpcError(&host.Error{Op: "load", Module: m.Name, Err: err}) // somebody has unloaded it already
 	}
 	p, err := v.proto()
 	return respond(&api.LoadResponse{Module: p}, err)
@@ -55,7 +56,7 @@ func (d *Daemon) list() (list []*api.Module, err error) {
 			continue
 		}
 		if err != nil {
-			return nil, &Error{Op: "read", Module: v.spec.name, Err: err}
+			return nil, &host.Error{Op: "read", Module: v.spec.name, Err: err}
 		}
 		list = append(list, m)
 	}
@@ -86,8 +87,8 @@ func (s *service) Stats(_ context.Context, r *connect.Request[api.StatsRequest])
 		if err != nil {
 			return nil, err
 		}
-		st, err := v.module.stats()
-		return &api.StatsResponse{Module: m, Watchers: st.watchers}, err
+		list, err := v.watchers()
+		return &api.StatsResponse{Module: m, Watchers: list}, err
 	})
 }
 
@@ -101,8 +102,8 @@ func (s *service) Status(context.Context, *connect.Request[api.StatusRequest]) (
 	if d.passed != nil {
 		r.PassedOver = d.passed.Error()
 	}
-	if d.table == nil {
-		r.NoKernelModules = d.noKernel.Error()
+	if err := d.host.KernelModules(); err != nil {
+		r.NoKernelModules = err.Error()
 	}
 	return connect.NewResponse(r), nil
 }
@@ -111,11 +112,11 @@ func (s *service) Status(context.Context, *connect.Request[api.StatusRequest]) (
 func read[T any](s *service, name string, fn func(*view) (*T, error)) (*connect.Response[T], error) {
 	v, err := s.d.modules.view(name)
 	if err != nil {
-		return nil, rpcError(&Error{Op: "read", Module: name, Err: err})
+		return nil, rpcError(&host.Error{Op: "read", Module: name, Err: err})
 	}
 	r, err := fn(v)
 	if err != nil {
-		return nil, rpcError(&Error{Op: "read", Module: name, Err: err})
+		return nil, rpcError(&host.Error{Op: "read", Module: name, Err: err})
 	}
 	return connect.NewResponse(r), nil
 }

@@ -135,7 +135,7 @@ func TestTorture(t *testing.T) {
 	r.unload(t, "inkernel")
 	r.unload(t, "insandbox")
 	eventually(t, "the stream is gone", func() bool { return r.hub.count() == 0 })
-	list, err := r.table.Modules()
+	list, err := r.host.Table().Modules()
 	if err != nil || len(list) != 1 || !list[0].Builtin {
 		t.Errorf("the table has %+v, %v; want the built-in alone", list, err)
 	}

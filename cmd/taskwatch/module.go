@@ -271,14 +271,14 @@ func (d *moduleDescription) write(w io.Writer) error {
 	if d.License != "" {
 		line("license", "%s", d.License)
 	}
-	for _, event := range d.Events() {
+	for _, k := range d.Kinds().List() {
 		var fns []string
 		for _, w := range d.Watchers {
-			if w.Event == event {
+			if w.Event == k.String() {
 				fns = append(fns, w.Function)
 			}
 		}
-		line("watchers", "%s: %s", event, strings.Join(fns, ", "))
+		line("watchers", "%s: %s", k, strings.Join(fns, ", "))
 	}
 	if len(d.Veto) > 0 {
 		line("veto", "%s", strings.Join(d.Veto, ", "))

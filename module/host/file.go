@@ -1,8 +1,6 @@
 package host
 
 import (
-	"slices"
-
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
@@ -158,13 +156,12 @@ func newInfo(f *File, watchers *[taskwatch.NumKinds][]string, params []module.Pa
 	return i
 }
 
-// Events returns the names of the events of the watchers, each once, in the
-// order of the events.
-func (i *Info) Events() (events []string) {
+// Kinds returns the events that the module has watchers for.
+func (i *Info) Kinds() (s taskwatch.Kinds) {
 	for _, w := range i.Watchers {
-		if !slices.Contains(events, w.Event) {
-			events = append(events, w.Event)
+		if k, err := taskwatch.ParseKind(w.Event); err == nil {
+			s |= taskwatch.KindsOf(k)
 		}
 	}
-	return events
+	return s
 }

@@ -70,8 +70,8 @@ type Module interface {
 	Close() error
 }
 
-// table returns the table in the kernel, or nil.
-func (h *Host) table() *kernel.Table {
+// Table returns the table in the kernel, or nil where the source has none.
+func (h *Host) Table() *kernel.Table {
 	if s, ok := h.Source.(interface{ Table() *kernel.Table }); ok {
 		return s.Table()
 	}
@@ -81,7 +81,7 @@ func (h *Host) table() *kernel.Table {
 // KernelModules returns nil if modules of the kernel can be loaded, and
 // otherwise why not.
 func (h *Host) KernelModules() error {
-	if h.table() != nil {
+	if h.Table() != nil {
 		return nil
 	}
 	return noKernel(h.Source.Name(), h.NoKernel)

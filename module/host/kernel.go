@@ -26,7 +26,7 @@ type kernelModule struct {
 // table, with the reason why there is no better source.
 func noKernel(source string, why error) error {
 	if why == nil {
-		return fmt.Errorf("%w, and not %s", ErrNoKernel, source)
+		return fmt.Errorf("%w; taskwatch was told to use the source %s", ErrNoKernel, source)
 	}
 	return fmt.Errorf("%w: %w", ErrNoKernel, why)
 }
@@ -39,7 +39,7 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &kernelModule{info: f.Info(), module: m, table: h.table(), opts: kernel.RegisterOptions{AllowObserveOnly: opts.AllowObserveOnly, AllowBestEffort: opts.AllowBestEffort}}, nil
+	return &kernelModule{info: f.Info(), module: m, table: h.Table(), opts: kernel.RegisterOptions{AllowObserveOnly: opts.AllowObserveOnly, AllowBestEffort: opts.AllowBestEffort}}, nil
 }
 
 func (m *kernelModule) Info() Info { return m.info }
