@@ -35,8 +35,10 @@ type importerRule struct {
 var depRules = []depRule{
 	{".", nil},
 	{"record", []string{"."}},
-	{"report", []string{".", "process", "internal/clean"}},
-	{"process", []string{"."}},
+	{"report", []string{".", "enrich", "process", "internal/clean", "internal/names"}},
+	{"process", []string{".", "internal/procfs"}},
+	{"enrich", nil},
+	{"filter", []string{".", "enrich", "process", "internal/names"}},
 	{"sink/compiledb", []string{"."}},
 	{"sink/lane", []string{".", "process"}},
 	{"sink/folded", []string{".", "process"}},
@@ -69,8 +71,8 @@ var depRules = []depRule{
 	{"module/...", []string{".", "module", "include", "guest", "internal/..."}},
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
-	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "process", "record", "report", "internal/..."}},
-	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "process", "record", "report", "sink/...", "internal/..."}},
+	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/...", "internal/..."}},
 	{"test/vm/cmd/kerneltable", []string{"test/vm", "doctor", "internal/..."}}, // makes a table of what doctor found
 	{"test/...", []string{"test/...", "internal/..."}},
 }
@@ -94,6 +96,8 @@ var importerRules = []importerRule{
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{"go.opentelemetry.io/proto/otlp/...", []string{"sink/otlp"}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "sink/otlp", "cmd/..."}},
+	{"cel.dev/cel-go/...", []string{"filter"}},
+	{"github.com/rivo/uniseg", []string{"report"}},
 	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/..."}},
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},

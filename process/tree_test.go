@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 
@@ -236,5 +237,28 @@ func BenchmarkTree(b *testing.B) {
 		l.clone(2, 1)
 		l.exec(2, "/cc")
 		l.exit(2)
+	}
+}
+
+// This process and the one that started it are found, and who is whose parent.
+func TestScan(t *testing.T) {
+	var tree Tree
+	if err := tree.Scan(); err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := tree.At(os.Getpid())
+	if p == nil || p.Parent() == nil || p.Parent().PID != os.Getppid() || p.Program().Command.Exe != exe || !slices.Equal(p.Program().Command.Argv, os.Args) {
+		t.Fatalf("this process is %+v", p)
+	}
+	var top *Process
+	for a := range p.Ancestors() {
+		top = a
+	}
+	if top.PID != 1 {
+		t.Errorf("the topmost ancestor is %d, want 1", top.PID)
 	}
 }

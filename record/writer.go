@@ -66,6 +66,17 @@ func (w *Writer) Take(it taskwatch.Item) {
 	w.mu.Unlock()
 }
 
+// TakeUnsure adds the line of an item with a mark: nobody knows whether it was
+// asked for. The mark is "unsure":true.
+func (w *Writer) TakeUnsure(it taskwatch.Item) {
+	if w.begin() {
+		w.buf = Append(w.buf, it)
+		w.buf = append(w.buf[:len(w.buf)-len("}\n")], `,"unsure":true}`+"\n"...)
+		w.added()
+	}
+	w.mu.Unlock()
+}
+
 // begin takes mu and reports whether a line can be added.
 func (w *Writer) begin() bool {
 	w.mu.Lock()

@@ -1,6 +1,6 @@
 package report
 
-import "unicode/utf8"
+import "github.com/rivo/uniseg"
 
 // The colours, as SGR sequences.
 const (
@@ -37,11 +37,17 @@ func (c *canvas) add(text string) {
 		c.b = append(c.b, text...)
 		return
 	}
-	for _, r := range text {
+	for state := -1; text != ""; {
 		if c.full {
 			return
 		}
-		w := columns(r)
+		var r string
+		var w int
+		if b := text[0]; b < 0x80 && (len(text) == 1 || text[1] < 0x80) {
+			r, text, w, state = text[:1], text[1:], 1, -1
+		} else {
+			r, text, w, state = uniseg.FirstGraphemeClusterInString(text, state)
+		}
 		if c.column+w > c.width {
 			c.b = append(c.b[:c.mark], cutMark...)
 			if c.colour { // what ended the last colour may have been cut off
@@ -50,7 +56,7 @@ func (c *canvas) add(text string) {
 			c.full = true
 			return
 		}
-		c.b = utf8.AppendRune(c.b, r)
+		c.b = append(c.b, r...)
 		c.column += w
 		if c.column < c.width { // one column is left for the mark
 			c.mark = len(c.b)
@@ -71,11 +77,12 @@ func (c *canvas) paint(colour, text string) {
 	}
 }
 
-// columns returns how many columns a character takes at most. Terminals show
-// no character below U+1100 in two.
-func columns(r rune) int {
-	if r >= 0x1100 {
-		return 2
+// textWidth returns how many columns a text takes.
+func textWidth(text string) int {
+	for i := range len(text) {
+		if text[i] >= 0x80 {
+			return uniseg.StringWidth(text)
+		}
 	}
-	return 1
+	return len(text)
 }

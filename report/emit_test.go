@@ -11,7 +11,7 @@ import (
 
 func TestTextOfEmitted(t *testing.T) {
 	var b bytes.Buffer
-	text := NewText(&b, TextOptions{Location: time.UTC, Threads: true})
+	text := NewText(&b, TextOptions{Clock: &Clock{Style: TimeUTC, Now: func() time.Time { return sceneStart }}, Threads: true})
 	at := time.Date(2026, 11, 23, 16, 30, 49, 1000, time.UTC)
 	for _, e := range []taskwatch.Record{
 		{Module: "m", Data: []byte("over the limit\n\x00"), Time: at, Task: &taskwatch.Task{PID: 7, TID: 8, Comm: "a\x1b[2J"}},

@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"strings"
-	"unicode/utf8"
 )
 
 // table aligns columns. The last one, which is as long as it likes, is cut
@@ -32,13 +31,13 @@ func (t *table) write(b *bytes.Buffer) {
 	}
 	for _, row := range t.rows {
 		for i, text := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(text))
+			widths[i] = max(widths[i], textWidth(text))
 		}
 	}
 	for _, row := range append([][]string{head}, t.rows...) {
 		c := canvas{width: t.width}
 		for i, text := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
+			pad := strings.Repeat(" ", widths[i]-textWidth(text))
 			c.add("  ")
 			switch {
 			case t.head[i].right:

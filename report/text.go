@@ -25,6 +25,8 @@ type TextOptions struct {
 	Width    int             // columns of the terminal, to which lines are cut with a mark; 0 cuts nothing
 	Colour   bool
 	Location *time.Location // of the times; nil stands for the local one
+	Clock    *Clock         // writes the times; nil stands for local ones, see Location
+	Columns  *Columns       // nil stands for the usual line, which has no columns but the first ones
 }
 
 // Text is a sink that writes a line per event: time, event, pid, and, indented by the depth
@@ -43,6 +45,8 @@ type Text struct {
 	w         io.Writer
 	err       error
 	processes process.Tree
+	headed    bool // the names of the columns are written
+	unsure    bool // the item at hand is shown with a mark
 	line      canvas
 	short     canvas // a command line that was shown in full before
 }
@@ -52,8 +56,8 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 	if opts.Kinds == 0 {
 		opts.Kinds = DefaultKinds
 	}
-	if opts.Location == nil {
-		opts.Location = time.Local
+	if opts.Clock == nil {
+		opts.Clock = &Clock{Location: opts.Location}
 	}
 	return &Text{
 		opts:      opts,
@@ -68,6 +72,9 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 // which Text would know neither the depth of a process nor what it runs and
 // for how long.
 func (t *Text) Wants() taskwatch.Wants {
+	if t.opts.Columns != nil {
+		return t.opts.Columns.wants(t.opts.Kinds)
+	}
 	return wants(t.opts.Kinds|process.Kinds, taskwatch.FieldsExit)
 }
 
@@ -91,10 +98,32 @@ func wants(kinds taskwatch.Kinds, exit taskwatch.Fields) taskwatch.Wants {
 	return w
 }
 
+// Pass takes notice of an item without showing it: of which processes there
+// are and what they run.
+func (t *Text) Pass(it taskwatch.Item) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.processes.Take(it)
+}
+
+// TakeUnsure shows an item with a mark: nobody knows whether it was asked
+// for.
+func (t *Text) TakeUnsure(it taskwatch.Item) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unsure = true
+	t.take(it)
+	t.unsure = false
+}
+
 // Take shows an item.
 func (t *Text) Take(it taskwatch.Item) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.take(it)
+}
+
+func (t *Text) take(it taskwatch.Item) {
 	switch {
 	case it.Event != nil:
 		t.event(it.Event)
@@ -122,6 +151,10 @@ func (t *Text) Err() error {
 func (t *Text) event(ev *taskwatch.Event) {
 	p := t.processes.Take(taskwatch.Item{Event: ev}).Process
 	if t.err != nil || !t.shows(ev) {
+		return
+	}
+	if t.opts.Columns != nil {
+		t.columns(ev, p)
 		return
 	}
 	var run process.Command
@@ -164,6 +197,25 @@ func (t *Text) event(ev *taskwatch.Event) {
 	t.write()
 }
 
+// columns shows an event as a row, below the names of the columns.
+func (t *Text) columns(ev *taskwatch.Event, p *process.Process) {
+	c := &t.line
+	if !t.headed {
+		t.headed = true
+		c.reset()
+		t.opts.Columns.head(c)
+		t.write()
+	}
+	c.reset()
+	if t.unsure {
+		c.paint(magenta, unsureMark)
+	}
+	r := t.opts.Columns.row(ev)
+	r.proc = p
+	t.opts.Columns.write(c, &r)
+	t.write()
+}
+
 // shows reports whether ev is one of those to show.
 func (t *Text) shows(ev *taskwatch.Event) bool {
 	if !t.opts.Kinds.Has(ev.Kind) {
@@ -186,7 +238,7 @@ func (t *Text) begin(ev *taskwatch.Event, name, colour string, depth int) {
 	c.reset()
 	clock := strings.Repeat(" ", len(clockLayout))
 	if !ev.Time.IsZero() {
-		clock = ev.Time.In(t.opts.Location).Format(clockLayout)
+		clock = t.opts.Clock.format(ev)
 	}
 	c.paint(dim, clock)
 	c.add(" ")
@@ -205,7 +257,13 @@ func (t *Text) begin(ev *taskwatch.Event, name, colour string, depth int) {
 		c.add(fmt.Sprintf("%7s ", tid))
 	}
 	c.add(strings.Repeat("  ", min(depth, maxIndent)))
+	if t.unsure {
+		c.paint(magenta, unsureMark)
+	}
 }
+
+// unsureMark stands before an item that may not have been asked for.
+const unsureMark = "? "
 
 const (
 	clockLayout = "15:04:05.000000"

@@ -11,13 +11,15 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/rivo/uniseg"
+
 	"github.com/taskwatch/taskwatch"
 )
 
 func playText(t *testing.T, dryRun bool, opts TextOptions) string {
 	t.Helper()
 	var b bytes.Buffer
-	opts.Location = time.UTC
+	opts.Clock = &Clock{Style: TimeUTC, Now: func() time.Time { return sceneStart }}
 	text := NewText(&b, opts)
 	play(t, dryRun, text)
 	if err := text.Err(); err != nil {
@@ -157,9 +159,7 @@ func TestWideCharactersFit(t *testing.T) {
 		got := string(c.b)
 		kept, cut := strings.CutSuffix(got, cutMark)
 		n := 0
-		for _, r := range kept {
-			n += columns(r)
-		}
+		n += uniseg.StringWidth(kept)
 		if cut {
 			n++
 		}
@@ -355,7 +355,8 @@ func TestTextWriteError(t *testing.T) {
 func ExampleText() {
 	var b bytes.Buffer
 	var reg taskwatch.Registry
-	text := NewText(&b, TextOptions{Location: time.UTC})
+	today := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	text := NewText(&b, TextOptions{Clock: &Clock{Style: TimeUTC, Now: func() time.Time { return today }}})
 	if err := reg.Attach(text); err != nil {
 		fmt.Println(err)
 	}

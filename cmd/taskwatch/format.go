@@ -21,6 +21,7 @@ import (
 const (
 	formatText = "text"
 	formatJSON = "json"
+	formatCSV  = "csv"
 )
 
 // fileFormat is a way to write items.
@@ -29,6 +30,10 @@ type fileFormat struct {
 	endings []string // of the names of files; one without a dot is a whole name
 	what    string   // for the help
 
+	// usual are the events that are shown unless others are asked for, and of
+	// which --where chooses; 0 where everything is needed.
+	usual taskwatch.Kinds
+
 	// open returns a sink that writes to w. Its Close ends what is written;
 	// w stays open.
 	open func(w io.Writer, o formatOptions) (taskwatch.Sink, error)
@@ -36,27 +41,21 @@ type fileFormat struct {
 
 // formatOptions are what the command line says about all formats.
 type formatOptions struct {
-	kinds   taskwatch.Kinds // asked for, or 0
+	kinds   taskwatch.Kinds // asked for, or the usual ones
 	threads bool
+	table   tableFlags
 	file    *os.File // what is written to, in the end
 
 	compilers compiledb.Options
 	folded    folded.Weight
 }
 
-// kindsOr returns the kinds that were asked for, or else others.
-func (o formatOptions) kindsOr(others taskwatch.Kinds) taskwatch.Kinds {
-	if o.kinds == 0 {
-		return others
-	}
-	return o.kinds
-}
-
 // formats are all there are. Each exporter adds a line here.
 var formats = []*fileFormat{
-	{name: formatText, endings: []string{".txt"}, what: "lines for people", open: openText},
+	{name: formatText, endings: []string{".txt"}, what: "lines for people", usual: report.DefaultKinds, open: openText},
 	{endings: []string{".otlp.jsonl"}, what: "spans as OTLP JSON lines", open: openOTLPFile},
-	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", open: openRecordingWriter},
+	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", usual: taskwatch.AllKinds, open: openRecordingWriter},
+	{name: formatCSV, endings: []string{".csv"}, what: "a table", usual: report.DefaultKinds, open: openCSV},
 	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", open: openPerfetto},
 	{endings: []string{".trace.json"}, what: "for chrome://tracing and speedscope", open: openChrome},
 	{endings: []string{".folded"}, what: "for flame graphs, see --folded", open: openFolded},
@@ -64,14 +63,40 @@ var formats = []*fileFormat{
 }
 
 func openText(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	columns, err := o.table.columns(formatText)
+	if err != nil {
+		return nil, err
+	}
 	term := terminalOf(o.file)
+	switch o.table.color {
+	case "always":
+		term.colour = true
+	case "never":
+		term.colour = false
+	}
 	return report.NewText(w, report.TextOptions{
 		Kinds: o.kinds, Threads: o.threads, Width: term.width, Colour: term.colour,
+		Clock: o.table.clock(), Columns: columns,
 	}), nil
 }
 
+func openCSV(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	columns, err := o.table.columns(formatCSV)
+	if err != nil {
+		return nil, err
+	}
+	return report.NewCSV(w, o.kinds, columns), nil
+}
+
 func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
-	return record.NewWriter(w, taskwatch.WantAll(o.kindsOr(taskwatch.AllKinds))), nil
+	columns, err := o.table.columns(formatJSON)
+	switch {
+	case err != nil:
+		return nil, err
+	case columns != nil:
+		return report.NewJSONRows(w, o.kinds, columns), nil
+	}
+	return record.NewWriter(w, taskwatch.WantAll(o.kinds)), nil
 }
 
 func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {

@@ -33,6 +33,8 @@ type outputFlags struct {
 	summary bool
 	top     int
 	sort    string
+	where   whereFlags
+	table   tableFlags
 
 	folded    string
 	otlp      bool
@@ -46,7 +48,9 @@ type outputFlags struct {
 func (f *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.events, "event", "e", nil, "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\nor all; may be given several times (default "+report.DefaultKinds.String()+"\nas text, all as json)")
-	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending tells: text for people, or json, a\nrecording, one object a line")
+	f.where.add(cmd)
+	f.table.add(cmd)
+	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending tells: text for people, json, a\nrecording, one object a line, or csv")
 	flags.StringArrayVarP(&f.files, "output", "o", nil, "write the events to this `file`; may be given several times. The ending\nchooses the format: "+endingsHelp())
 	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json has them always")
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
@@ -172,7 +176,7 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("format") && !used {
 		return fmt.Errorf("--format %s: the ending of %q chooses another format; leave --format out, or change the ending", f.format, f.files[0])
 	}
-	return f.checkSummary(cmd)
+	return errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd))
 }
 
 // formatOf returns the format of a file: that of its ending, or else that of
@@ -273,8 +277,8 @@ func (f *outputFlags) open(home *os.File) (*output, error) {
 			return nil, errors.Join(err, o.close())
 		}
 		o.files = append(o.files, file)
-		if file.format.name == formatJSON && !file.owned {
-			o.summaryTo = os.Stderr // a recording holds nothing else
+		if file.format.name != formatText && !file.owned {
+			o.summaryTo = os.Stderr // a recording and a table hold nothing else
 		}
 	}
 	return o, nil
@@ -331,26 +335,40 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 	}
 	for _, f := range o.files {
 		f.broken = o.broken
-		if err := f.attach(reg, o.flags, o.kinds, w); err != nil {
+		if err := f.attach(reg, o.flags, o.kinds, w, src.Name() != replayName); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, kinds taskwatch.Kinds, w backlog) error {
-	sink, err := f.format.open(f, formatOptions{kinds: kinds, threads: flags.threads, file: f.File, compilers: flags.compilers, folded: flags.weight()})
+func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, kinds taskwatch.Kinds, w backlog, live bool) error {
+	var err error
+	if f.format.usual != 0 {
+		if kinds, err = flags.where.kinds(kinds, f.format.usual); err != nil {
+			return err
+		}
+	}
+	sink, err := f.format.open(f, formatOptions{kinds: kinds, threads: flags.threads, table: flags.table, file: f.File, compilers: flags.compilers, folded: flags.weight()})
 	if err != nil {
 		return fmt.Errorf("--output %q: %w", f.name, err)
 	}
+	choose := choice{where: &flags.where, kinds: kinds, live: live, pass: passer(sink)}
+	choose.none = f.format.usual == 0 || flags.where.filter == nil
 	f.notes, _ = sink.(interface{ Notes() []string })
 	if s, ok := sink.(interface{ Flush() error }); ok {
 		f.flushers = append(f.flushers, func() { _ = s.Flush() }) // its error is that of Close
+	}
+	if sink, err = choose.behind(sink); err != nil {
+		return err
 	}
 	if w != holdUp {
 		queue := taskwatch.NewQueue(sink, taskwatch.QueueOptions{Block: w == queued})
 		f.flushers = slices.Insert(f.flushers, 0, func() { _ = queue.Sync(context.Background()) })
 		sink = queue
+	}
+	if sink, err = choose.before(sink); err != nil {
+		return err
 	}
 	if err := reg.Attach(sink); err != nil {
 		return errors.Join(err, sink.Close(context.Background()))

@@ -18,6 +18,7 @@ var commands = []func() *cobra.Command{
 	newRun,
 	newWatch,
 	newReplay,
+	newFilterHelp,
 	newModule,
 	newModinfo,
 	newServe,

@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/enrich"
+	"github.com/taskwatch/taskwatch/filter"
+	"github.com/taskwatch/taskwatch/process"
+	"github.com/taskwatch/taskwatch/report"
+)
+
+// whereFlags are the flags that choose items.
+type whereFlags struct {
+	expr    string
+	unknown string
+	filter  *filter.Filter // set by check; nil where everything is chosen, and else for questions about itself
+	names   *enrich.Names  // of containers, if the expression reads them
+}
+
+// replayName is the name of the source that has no processes of this machine.
+const replayName = "replay"
+
+const (
+	unknownShow = "show"
+	unknownHide = "hide"
+)
+
+func (f *whereFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.expr, "where", "", "show only events for which this `expression` is true: see 'taskwatch help filter'")
+	flags.StringVar(&f.unknown, "unknown", unknownShow, "with --where, what becomes of events of which nobody can tell: `show`, with a mark,\nor hide")
+	complete(cmd, "where", cobra.NoFileCompletions)
+	complete(cmd, "unknown", cobra.FixedCompletions([]string{unknownShow, unknownHide}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *whereFlags) check(cmd *cobra.Command) error {
+	switch {
+	case f.unknown != unknownShow && f.unknown != unknownHide:
+		return fmt.Errorf("--unknown %q: unknown; choose show or hide", f.unknown)
+	case f.expr == "" && cmd.Flags().Changed("where"):
+		return errors.New("--where: the expression is empty; see 'taskwatch help filter'")
+	case f.expr == "" && cmd.Flags().Changed("unknown"):
+		return errors.New("--unknown: it is about --where; give that as well")
+	case f.expr == "":
+		return nil
+	}
+	var err error
+	if f.filter, err = filter.Parse(f.expr, filter.Options{}); err != nil {
+		return fmt.Errorf("--where: %w", err)
+	}
+	if f.filter.Names("container") {
+		f.names = enrich.NewNames(enrich.Local()...)
+	}
+	if f.filter.Kinds() == 0 {
+		return fmt.Errorf("--where %s: no event can match, whatever happens; see 'taskwatch help filter'", f.expr)
+	}
+	return nil
+}
+
+// kinds returns the kinds to show, of those asked for, where 0 stands for the
+// usual ones. One that says itself which kinds it is about needs no -e.
+func (f *whereFlags) kinds(asked, usual taskwatch.Kinds) (taskwatch.Kinds, error) {
+	if f.filter == nil {
+		if asked == 0 {
+			return usual, nil
+		}
+		return asked, nil
+	}
+	can := f.filter.Kinds()
+	switch {
+	case asked != 0:
+		if asked&can == 0 {
+			return 0, fmt.Errorf("--where %s: only %s can match, and --event asks for %s", f.expr, can, asked)
+		}
+		return asked & can, nil
+	case f.filter.Names("kind") || usual&can == 0:
+		return can, nil
+	}
+	return usual & can, nil
+}
+
+// chooser is a sink that hands on the items that an expression chooses.
+type chooser struct {
+	taskwatch.Sink
+	filter *filter.Filter
+	kinds  taskwatch.Kinds // of events that the sink behind is about
+	hide   bool            // what nobody can tell
+
+	// pass, if set, gets the events that are not chosen.
+	pass  func(taskwatch.Item)
+	marks *marks
+	tree  process.Tree
+}
+
+// choice puts a chooser before a sink. What is chosen is chosen before the
+// queue, but for text, which has to know of the rest.
+type choice struct {
+	where *whereFlags
+	kinds taskwatch.Kinds
+	live  bool // the processes are those of this machine, now
+	none  bool // everything is chosen
+	pass  func(taskwatch.Item)
+	marks marks
+}
+
+// behind returns what stands behind the queue.
+func (c *choice) behind(sink taskwatch.Sink) (taskwatch.Sink, error) {
+	if c.none {
+		return sink, nil
+	}
+	sink = &marker{Sink: sink, marks: &c.marks}
+	if c.pass == nil {
+		return sink, nil
+	}
+	return c.chooser(sink)
+}
+
+// before returns what stands before the queue.
+func (c *choice) before(sink taskwatch.Sink) (taskwatch.Sink, error) {
+	if c.none || c.pass != nil {
+		return sink, nil
+	}
+	return c.chooser(sink)
+}
+
+func (c *choice) chooser(to taskwatch.Sink) (taskwatch.Sink, error) {
+	options := filter.Options{}
+	if c.live {
+		options.Names = c.where.names
+	}
+	f, err := filter.Parse(c.where.expr, options) // one for each goroutine
+	if err != nil {
+		return nil, err
+	}
+	ch := &chooser{Sink: to, filter: f, kinds: c.kinds, hide: c.where.unknown == unknownHide, pass: c.pass, marks: &c.marks}
+	ch.tree.Remember = 1024 // records and failures may come after the end
+	if f.Tree() && c.live {
+		if err := ch.tree.Scan(); err != nil {
+			return nil, fmt.Errorf("--where: the processes of the machine cannot be read: %w", err)
+		}
+	}
+	return ch, nil
+}
+
+// Wants returns what the sink behind wants, with what the expression reads.
+func (c *chooser) Wants() taskwatch.Wants {
+	w := taskwatch.Wants{}
+	for k, fields := range c.Sink.Wants() {
+		w[k] = fields
+		if c.kinds.Has(k) {
+			w[k] |= c.filter.Reads()
+		}
+	}
+	if c.filter.Tree() {
+		for _, k := range process.Kinds.List() {
+			w[k] |= process.Fields
+		}
+	}
+	return w
+}
+
+func (c *chooser) Take(it taskwatch.Item) {
+	var p *process.Process
+	if c.filter.Tree() {
+		if p = c.tree.Take(it).Process; p == nil {
+			p = c.tree.Of(taskOf(it))
+		}
+	}
+	answer := filter.No
+	if it.Event == nil || c.kinds.Has(it.Event.Kind) {
+		answer = c.filter.Match(it, p)
+	}
+	switch {
+	case answer == filter.No, answer == filter.Unknown && c.hide:
+		if c.pass != nil {
+			c.pass(it)
+		}
+		return
+	case answer == filter.Unknown:
+		c.marks.add(it)
+	}
+	c.Sink.Take(it)
+}
+
+func taskOf(it taskwatch.Item) *taskwatch.Task {
+	switch {
+	case it.Event != nil:
+		return it.Event.Task
+	case it.Failure != nil && it.Failure.Event != nil:
+		return it.Failure.Event.Task
+	case it.Record != nil:
+		return it.Record.Task
+	}
+	return nil
+}
+
+// marks has the items of which nobody can tell on their way through a queue.
+type marks struct {
+	mu   sync.Mutex
+	list []mark
+}
+
+type mark struct {
+	seq  uint64
+	what int
+}
+
+func markOf(it taskwatch.Item) mark {
+	m := mark{seq: it.Seq()}
+	switch {
+	case it.Failure != nil:
+		m.what = 1
+	case it.Record != nil:
+		m.what = 2
+	}
+	return m
+}
+
+func (m *marks) add(it taskwatch.Item) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.list = append(m.list, markOf(it))
+}
+
+// take reports whether an item is marked. Marks of those before it are gone:
+// they were lost in the queue.
+func (m *marks) take(it taskwatch.Item) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	want := markOf(it)
+	for i, have := range m.list {
+		if have == want {
+			m.list = m.list[i+1:]
+			return true
+		}
+		if have.seq > want.seq {
+			return false
+		}
+	}
+	return false
+}
+
+// marker is a sink that tells the one behind which items are marked.
+type marker struct {
+	taskwatch.Sink
+	marks *marks
+}
+
+// unsure is a sink that can show that nobody can tell.
+type unsure interface{ TakeUnsure(taskwatch.Item) }
+
+func (m *marker) Take(it taskwatch.Item) {
+	if u, ok := m.Sink.(unsure); ok && m.marks.take(it) {
+		u.TakeUnsure(it)
+		return
+	}
+	m.Sink.Take(it)
+}
+
+// EndBatch is for sinks behind a queue.
+func (m *marker) EndBatch() {
+	if b, ok := m.Sink.(interface{ EndBatch() }); ok {
+		b.EndBatch()
+	}
+}
+
+func (m *marker) Close(ctx context.Context) error { return m.Sink.Close(ctx) }
+
+// passer has a Text see the events that it does not show.
+func passer(sink taskwatch.Sink) func(taskwatch.Item) {
+	if text, ok := sink.(*report.Text); ok {
+		return text.Pass
+	}
+	return nil
+}
+
+func newFilterHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "filter",
+		Short: "How to choose events with --where",
+		Long: `An expression in CEL (https://cel.dev) chooses the events that are shown:
+
+  taskwatch watch --where 'kind == "exec" && user == "www-data"'
+  taskwatch replay --where 'exit.code != 0 || exit.signal != 0' build.jsonl
+  taskwatch run --where 'argv.exists(a, a == "--force")' -- make
+
+There are && || ! == != < <= > >= in, texts in quotes with startsWith, endsWith,
+contains and matches (a regular expression), lists with exists, all and size,
+duration("1.5s") and timestamp("2026-11-23T16:30:49Z"). tree(PID) is true for a
+process and all its descendants; parent and ancestors are the processes that
+made this one:
+
+  taskwatch watch --where 'tree(4711) || ancestors.exists(p, p.comm == "sshd")'
+
+An event that does not have a field, such as exit.code of an exec, does not
+match; has(exit.code) asks whether it does. What the source could not tell is
+unknown. Where the answer hangs on that, the event is shown with a question mark
+("unsure":true in JSON), unless --unknown=hide is given. Losses are always
+shown.
+
+container.name, .image and .labels are asked of docker.sock and podman.sock in
+the background, and unknown until one has told; the id follows from the cgroup.
+
+Only what the expression reads is gathered, of the kinds of event that it can
+match. The summary is of all events.
+
+The fields of an event:
+
+` + strings.Join(filter.Describe(), "\n"),
+	}
+}

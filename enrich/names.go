@@ -1,0 +1,114 @@
+package enrich
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// maxContainers bounds what is remembered of containers.
+	maxContainers = 4096
+	// lookupTime bounds one question to a runtime.
+	lookupTime = 3 * time.Second
+	// askAgain is how long a runtime that did not know is left alone: a
+	// container may run before its runtime says so.
+	askAgain = 2 * time.Second
+	// maxWaiting bounds the questions that wait. More are asked at later
+	// events.
+	maxWaiting = 256
+)
+
+// Names knows the containers by name. Of returns at once: what is not known is
+// asked in the background, once for each container. What was known stays so
+// after the container is gone, until there are too many.
+//
+// It is made by [NewNames] and ended by Close. All methods may be called from
+// any goroutine.
+type Names struct {
+	runtimes []Runtime
+	cancel   context.CancelFunc
+	ctx      context.Context
+	ask      chan string
+	done     sync.WaitGroup
+
+	mu    sync.Mutex // guards known
+	known map[string]*entry
+}
+
+type entry struct {
+	container Container
+	found     bool
+	asking    bool
+	again     time.Time
+}
+
+// NewNames returns the names that these runtimes tell.
+func NewNames(runtimes ...Runtime) *Names {
+	n := &Names{runtimes: runtimes, ask: make(chan string, maxWaiting), known: map[string]*entry{}}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.done.Go(n.work)
+	return n
+}
+
+// Of returns what is known of a container.
+func (n *Names) Of(id string) (Container, bool) {
+	if id == "" || len(n.runtimes) == 0 {
+		return Container{}, false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := n.known[id]
+	if e == nil {
+		if len(n.known) >= maxContainers {
+			n.known = map[string]*entry{}
+		}
+		e = new(entry)
+		n.known[id] = e
+	}
+	if !e.found && !e.asking && time.Now().After(e.again) {
+		select {
+		case n.ask <- id:
+			e.asking = true
+		default:
+		}
+	}
+	return e.container, e.found
+}
+
+func (n *Names) work() {
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case id := <-n.ask:
+			c, found := n.lookup(id)
+			n.mu.Lock()
+			if e := n.known[id]; e != nil {
+				e.asking, e.again = false, time.Now().Add(askAgain)
+				if found {
+					e.container, e.found = c, true
+				}
+			}
+			n.mu.Unlock()
+		}
+	}
+}
+
+func (n *Names) lookup(id string) (Container, bool) {
+	for _, r := range n.runtimes {
+		ctx, cancel := context.WithTimeout(n.ctx, lookupTime)
+		c, err := r.Lookup(ctx, id)
+		cancel()
+		if err == nil {
+			return c, true
+		}
+	}
+	return Container{}, false
+}
+
+// Close ends the questions.
+func (n *Names) Close() {
+	n.cancel()
+	n.done.Wait()
+}

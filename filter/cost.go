@@ -1,0 +1,42 @@
+package filter
+
+import (
+	"strings"
+
+	"cel.dev/cel-go/common/cost"
+)
+
+// What is taken for the usual size of things, when the cost of an expression
+// is estimated. What is larger is found while it is evaluated.
+const (
+	usualText      = 256 // characters
+	usualArgs      = 256
+	usualAncestors = 32
+)
+
+// sizes tells cel how large the values are.
+type sizes struct{}
+
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
+	return nil
+}
+
+func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
+	path := n.Path()
+	if len(path) == 0 {
+		return nil
+	}
+	upTo := func(n uint64) *cost.SizeEstimate { return &cost.SizeEstimate{Max: n} }
+	switch last := path[len(path)-1]; last {
+	case "argv":
+		return upTo(usualArgs)
+	case "ancestors":
+		return upTo(usualAncestors)
+	case "uids", "gids", "old":
+		return upTo(4)
+	}
+	return upTo(usualText)
+}
+
+// isCost reports whether an evaluation was given up as too dear.
+func isCost(err error) bool { return strings.Contains(err.Error(), "cost limit exceeded") }

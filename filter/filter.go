@@ -1,0 +1,396 @@
+package filter
+
+import (
+	"fmt"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/enrich"
+	"github.com/taskwatch/taskwatch/process"
+)
+
+// Answer is one of three.
+type Answer uint8
+
+// The answers.
+const (
+	No Answer = iota
+	Yes
+	Unknown // it hangs on what the source could not tell
+)
+
+// String returns "no", "yes" or "unknown".
+func (a Answer) String() string { return [...]string{"no", "yes", "unknown"}[a] }
+
+// Options say how a [Filter] is made. The zero value is ready for use.
+type Options struct {
+	// CostLimit bounds the work of one answer, in CEL's units, for
+	// expressions of people that are not trusted; 0 stands for none. An
+	// expression that may be dearer is refused by Parse, and the answer to an
+	// item that turns out dearer is Unknown.
+	CostLimit uint64
+
+	// Names tells the names of containers; without it they are unknown.
+	Names *enrich.Names
+}
+
+// Filter is an expression that chooses items. It is for one goroutine at a
+// time; it is made by [Parse].
+type Filter struct {
+	expr  string
+	prog  cel.Program
+	kinds taskwatch.Kinds
+	reads taskwatch.Fields
+	tree  bool
+	names map[string]bool  // of variables
+	needs taskwatch.Fields // without one of these, the kind cannot match
+	plain []plain
+	whole bool // plain is all there is
+
+	item *item
+}
+
+// env is the language, which is made once.
+var env = sync.OnceValues(func() (*cel.Env, error) {
+	options := []cel.EnvOption{
+		cel.CustomTypeAdapter(types.DefaultTypeAdapter),
+		func(e *cel.Env) (*cel.Env, error) {
+			return cel.CustomTypeProvider(provider{e.CELTypeProvider()})(e)
+		},
+		cel.Macros(append(cel.StandardMacros, cel.GlobalMacro("tree", 1, expandTree))...),
+		cel.Function("tree", cel.MemberOverload("process_tree_int", []*cel.Type{selfClass.typ, cel.IntType}, cel.BoolType, cel.BinaryBinding(inTree))),
+	}
+	for _, name := range eventClass.names {
+		options = append(options, cel.Variable(name, eventClass.fields[name].typ))
+	}
+	return cel.NewEnv(options...)
+})
+
+// expandTree makes process.tree(PID) of tree(PID): a function does not see
+// which item it is about.
+func expandTree(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+	return f.NewMemberCall("tree", f.NewIdent("process"), args...), nil
+}
+
+// Parse reads an expression. Its error is an *[Error], which has the place of
+// the mistake.
+func Parse(expr string, opts Options) (*Filter, error) {
+	e, err := env()
+	if err != nil {
+		return nil, err
+	}
+	checked, iss := e.Compile(expr)
+	if iss.Err() != nil {
+		return nil, newError(expr, iss)
+	}
+	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
+		return nil, &Error{Expr: expr, Message: "it is of type " + typeName(t.String()) + ", not true or false", Hint: "compare it with something"}
+	}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if opts.CostLimit > 0 {
+		cost, err := e.EstimateCost(checked, sizes{})
+		if err != nil {
+			return nil, &Error{Expr: expr, Message: err.Error()}
+		}
+		if cost.Max > opts.CostLimit {
+			return nil, &Error{Expr: expr, Message: "it may cost too much", Hint: "leave out what is nested in exists, all or filter"}
+		}
+		options = append(options, cel.CostLimit(opts.CostLimit))
+	}
+	prog, err := e.Program(checked, options...)
+	if err != nil {
+		return nil, &Error{Expr: expr, Message: err.Error()}
+	}
+	f := &Filter{expr: expr, prog: prog, item: newItem(), names: map[string]bool{}}
+	root := checked.NativeRep().Expr()
+	f.read(root)
+	f.item.names = opts.Names
+	f.needs = needsAll(root)
+	f.whole = f.conjuncts(root)
+	f.probe()
+	return f, nil
+}
+
+// String returns the expression.
+func (f *Filter) String() string { return f.expr }
+
+// Kinds returns the kinds of event that the expression can match.
+func (f *Filter) Kinds() taskwatch.Kinds { return f.kinds }
+
+// Reads returns the fields that the expression reads.
+func (f *Filter) Reads() taskwatch.Fields { return f.reads }
+
+// Tree reports whether the expression asks about ancestors: [Filter.Match]
+// then needs the item's process.
+func (f *Filter) Tree() bool { return f.tree }
+
+// Names reports whether the expression has a variable of that name in it.
+func (f *Filter) Names(variable string) bool { return f.names[variable] }
+
+// Describe returns a line for each name that an expression may have.
+func Describe() []string {
+	var lines []string
+	line := func(prefix string, f *field) {
+		lines = append(lines, fmt.Sprintf("  %-21s %-12s %s", prefix+f.name, typeName(f.typ.String()), f.doc))
+	}
+	for _, name := range eventClass.names {
+		f := eventClass.fields[name]
+		c := classes[f.typ.TypeName()]
+		switch {
+		case c == selfClass:
+		case c != nil:
+			for _, part := range c.names {
+				line(name+".", c.fields[part])
+			}
+		case name == "ancestors":
+			lines = append(lines, fmt.Sprintf("  %-21s %-12s %s", name, "list", f.doc))
+		default:
+			line("", f)
+		}
+	}
+	return lines
+}
+
+// Match answers whether an item is chosen. A loss always is, and a failure is
+// if the event is that it is about. p is the process of the item's task, or
+// nil where that is unknown.
+func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
+	i := f.item
+	i.proc, i.unborn = p, false
+	switch {
+	case it.Event != nil:
+		i.set(it.Event.Kind.String(), it.Event, taskwatch.FieldsOf(it.Event.Kind))
+	case it.Failure != nil && it.Failure.Event != nil:
+		ev := it.Failure.Event
+		i.set(ev.Kind.String(), ev, taskwatch.FieldsOf(ev.Kind))
+	case it.Record != nil:
+		r := it.Record
+		i.copy = taskwatch.Event{Seq: r.Seq, Time: r.Time, MonoNS: r.MonoNS, Source: r.Source, Task: r.Task, Missing: r.Missing}
+		i.set(EmitKind, &i.copy, taskwatch.FieldsTask)
+	default:
+		return Yes
+	}
+	i.unborn = i.task.PID == 0
+	if f.needs&^i.all != 0 {
+		return No
+	}
+	for n := range f.plain {
+		if f.plain[n].refuses(i) {
+			return No
+		}
+	}
+	if f.whole && f.known(i) {
+		return Yes
+	}
+	return f.eval()
+}
+
+// EmitKind is the kind of a module's record.
+const EmitKind = "emit"
+
+func (f *Filter) eval() Answer {
+	val, _, err := f.prog.Eval(f.item)
+	switch {
+	case types.IsUnknown(val):
+		return Unknown
+	case err != nil && isCost(err):
+		return Unknown
+	case err != nil:
+		return No
+	case val == types.True:
+		return Yes
+	}
+	return No
+}
+
+// probe finds the kinds that the expression can match, by asking it with
+// nothing known but the kind.
+func (f *Filter) probe() {
+	f.item.probing = true
+	for k := taskwatch.Kind(0); k < taskwatch.NumKinds; k++ {
+		ev := taskwatch.Event{Kind: k, Task: nobody}
+		f.item.set(k.String(), &ev, taskwatch.FieldsOf(k))
+		f.item.proc = nil
+		if f.needs&^f.item.all == 0 && f.eval() != No {
+			f.kinds |= taskwatch.KindsOf(k)
+		}
+	}
+	f.item.probing = false
+	f.item.ev, f.item.task = nil, nil
+}
+
+// read notes the fields that an expression reads.
+func (f *Filter) read(root ast.Expr) {
+	note := func(c *class, name string) {
+		if fd := c.fields[name]; fd != nil {
+			f.reads |= fd.bit
+			f.tree = f.tree || fd.tree
+		}
+	}
+	ast.PostOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.IdentKind:
+			note(eventClass, e.AsIdent())
+			f.names[e.AsIdent()] = true
+		case ast.SelectKind:
+			sel := e.AsSelect()
+			if op := sel.Operand(); op.Kind() == ast.IdentKind {
+				if fd := eventClass.fields[op.AsIdent()]; fd != nil && classes[fd.typ.TypeName()] != nil {
+					note(classes[fd.typ.TypeName()], sel.FieldName())
+				}
+			}
+		}
+	}))
+}
+
+// needsAll returns what the conjuncts need.
+func needsAll(e ast.Expr) (bits taskwatch.Fields) {
+	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != operators.LogicalAnd {
+		return needs(e)
+	}
+	for _, a := range e.AsCall().Args() {
+		bits |= needsAll(a)
+	}
+	return bits
+}
+
+// needs returns the fields without which an expression is an error, whatever
+// the others are, and so cannot be true. CEL would have what is unknown stand
+// before the error.
+func needs(e ast.Expr) (bits taskwatch.Fields) {
+	switch e.Kind() {
+	case ast.IdentKind:
+		if fd := eventClass.fields[e.AsIdent()]; fd != nil {
+			return fd.bit
+		}
+	case ast.SelectKind:
+		sel := e.AsSelect()
+		op := sel.Operand()
+		if sel.IsTestOnly() {
+			return 0
+		}
+		if op.Kind() == ast.IdentKind {
+			if fd := eventClass.fields[op.AsIdent()]; fd != nil && classes[fd.typ.TypeName()] != nil {
+				return classes[fd.typ.TypeName()].fields[sel.FieldName()].bit
+			}
+		}
+		return needs(op)
+	case ast.CallKind:
+		call := e.AsCall()
+		switch call.FunctionName() {
+		case operators.LogicalAnd, operators.LogicalOr, operators.NotStrictlyFalse, operators.OldNotStrictlyFalse:
+			return 0 // they absorb errors
+		case operators.Conditional:
+			return needs(call.Args()[0])
+		}
+		if call.IsMemberFunction() {
+			bits = needs(call.Target())
+		}
+		for _, a := range call.Args() {
+			bits |= needs(a)
+		}
+	case ast.ListKind:
+		for _, x := range e.AsList().Elements() {
+			bits |= needs(x)
+		}
+	case ast.ComprehensionKind:
+		return needs(e.AsComprehension().IterRange())
+	}
+	return bits
+}
+
+// plain is a conjunct that needs no evaluation: a field is one of some values.
+type plain struct {
+	field   *field
+	numbers []int64
+	texts   []string
+}
+
+// refuses reports whether an item is certainly not chosen.
+func (p *plain) refuses(it *item) bool {
+	if p.field.bit != 0 && it.has&p.field.bit == 0 {
+		return it.all&p.field.bit == 0 // an error, with which no conjunction is true
+	}
+	switch v := p.field.get(&it.root).(type) {
+	case types.Int:
+		for _, n := range p.numbers {
+			if int64(v) == n {
+				return false
+			}
+		}
+	case types.String:
+		for _, s := range p.texts {
+			if string(v) == s {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// known reports whether everything that the plain conjuncts read is known.
+func (f *Filter) known(it *item) bool {
+	for n := range f.plain {
+		if bit := f.plain[n].field.bit; bit != 0 && it.has&bit == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// conjuncts finds the plain ones, and reports whether they are all.
+func (f *Filter) conjuncts(e ast.Expr) bool {
+	if e.Kind() != ast.CallKind {
+		return false
+	}
+	call := e.AsCall()
+	args := call.Args()
+	switch call.FunctionName() {
+	case operators.LogicalAnd:
+		all := true
+		for _, a := range args {
+			all = f.conjuncts(a) && all
+		}
+		return all
+	case operators.Equals:
+		if f.addPlain(args[0], []ast.Expr{args[1]}) {
+			return true
+		}
+		return f.addPlain(args[1], []ast.Expr{args[0]})
+	case operators.In:
+		return args[1].Kind() == ast.ListKind && f.addPlain(args[0], args[1].AsList().Elements())
+	}
+	return false
+}
+
+func (f *Filter) addPlain(name ast.Expr, values []ast.Expr) bool {
+	if name.Kind() != ast.IdentKind {
+		return false
+	}
+	fd := eventClass.fields[name.AsIdent()]
+	if fd == nil || fd.tree || fd.typ != cel.IntType && fd.typ != cel.StringType {
+		return false
+	}
+	p := plain{field: fd}
+	for _, v := range values {
+		if v.Kind() != ast.LiteralKind {
+			return false
+		}
+		switch v := ref.Val(v.AsLiteral()).(type) {
+		case types.Int:
+			p.numbers = append(p.numbers, int64(v))
+		case types.String:
+			p.texts = append(p.texts, string(v))
+		default:
+			return false
+		}
+	}
+	f.plain = append(f.plain, p)
+	return true
+}

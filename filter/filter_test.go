@@ -1,0 +1,341 @@
+package filter
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/enrich"
+	"github.com/taskwatch/taskwatch/internal/randevent"
+	"github.com/taskwatch/taskwatch/process"
+)
+
+func parse(t testing.TB, expr string) *Filter {
+	t.Helper()
+	f, err := Parse(expr, Options{})
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	return f
+}
+
+// some events that differ in what a question may be about.
+func events() map[string]*taskwatch.Event {
+	task := &taskwatch.Task{
+		PID: 10, TID: 11, PPID: 5, Comm: "make", Exe: "/usr/bin/make", Argv: []string{"make", "--force", "all"}, Cwd: "/src",
+		StartNS: 5e9, UID: taskwatch.IDs{0, 1, 2, 3}, GID: taskwatch.IDs{4, 4, 4, 4}, Cgroup: "/user.slice",
+	}
+	return map[string]*taskwatch.Event{
+		"exec": {Kind: taskwatch.Exec, Task: task, OldExe: "/bin/sh", Seq: 7, Source: "bpf", Time: time.Unix(100, 0)},
+		"exit": {Kind: taskwatch.Exit, Val: 256, Task: task, Exit: taskwatch.ExitStatus{Code: 1, Group: true},
+			Rusage: taskwatch.Rusage{UTimeNS: 2e9, MaxRSS: 1 << 20}},
+		"uid":  {Kind: taskwatch.UID, Task: task, OldIDs: taskwatch.IDs{9, 9, 9, 9}, Cause: taskwatch.CauseSyscall},
+		"free": {Kind: taskwatch.Free, Task: task, LifetimeNS: 3e9},
+		"bare": {Kind: taskwatch.Exec, Task: task, Missing: taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldUID},
+	}
+}
+
+func TestMatch(t *testing.T) {
+	all := events()
+	for _, c := range []struct {
+		expr, event string
+		want        Answer
+	}{
+		{`kind == "exec" && user == "root" && !exe.startsWith("/usr/sbin/")`, "exec", Yes},
+		{`kind == "exec" && exe.startsWith("/usr/sbin/")`, "exec", No},
+		{`argv.exists(a, a == "--force")`, "exec", Yes},
+		{`argv.exists(a, a == "--none")`, "exec", No},
+		{`args.contains("--force all")`, "exec", Yes},
+		{`argv[7] == "x"`, "exec", No}, // there is none
+		{`exit.code != 0 || exit.signal != 0`, "exit", Yes},
+		{`exit.code != 0 || exit.signal != 0`, "exec", No},
+		{`exit.code == 0`, "exit", No},
+		{`exit.code != 0 || kind == "exec"`, "exec", Yes}, // || absorbs
+		{`kind == "exec" || exit.code != 0`, "exec", Yes},
+		{`!(exit.code == 0)`, "exec", No}, // not of this kind is not true
+		{`has(exit.code)`, "exec", No},
+		{`has(exit.code)`, "exit", Yes},
+		{`!has(exit.code)`, "exec", Yes},
+		{`uid == 0`, "exec", Yes},
+		{`euid == 1 && suid == 2 && fsuid == 3 && uids == [0, 1, 2, 3]`, "exec", Yes},
+		{`3 in uids`, "exec", Yes},
+		{`uid in [5, 6]`, "exec", No},
+		{`uid in [5, 0]`, "exec", Yes},
+		{`old[0] == 9 && cause == "syscall"`, "uid", Yes},
+		{`old[0] == 9`, "exec", No},
+		{`lifetime > duration("2s") && lifetime_ns == 3000000000`, "free", Yes},
+		{`rusage.utime == duration("2s") && rusage.utime_ns == 2000000000 && rusage.maxrss_bytes > 1000`, "exit", Yes},
+		{`start == duration("5s")`, "exec", Yes},
+		{`time == timestamp("1970-01-01T00:01:40Z")`, "exec", Yes},
+		{`tid != pid`, "exec", Yes},
+		{`exe == "/x"`, "bare", Unknown},
+		{`uid == 4242`, "bare", Unknown},
+		{`uid == 4242 && pid == 11`, "bare", No}, // false whatever the uid is
+		{`uid == 4242 || pid == 10`, "bare", Yes},
+		{`exe == "/x" || comm == "make"`, "bare", Yes},
+		{`exe == "/x" && comm == "other"`, "bare", No},
+		{`!(exe == "/x")`, "bare", Unknown},
+		{`argv.exists(a, a == "x")`, "bare", Unknown},
+		{`size(argv) == 0`, "bare", Unknown},
+		{`exe == "/x" ? true : true`, "bare", Unknown},
+		{`exe == "/x" && exit.code == 0`, "bare", No},         // an error and an unknown: it cannot become true
+		{`!(comm == "other" && exit.code == 0)`, "exec", Yes}, // && absorbs too
+		{`container.id == "" && unit == "" && slice == "user.slice" && container.name == ""`, "exec", Yes},
+		{`true`, "bare", Yes},
+		{`parent.exe == "/bin/sh"`, "exec", Unknown},
+		{`tree(5)`, "exec", Unknown},
+	} {
+		f := parse(t, c.expr)
+		if got := f.Match(taskwatch.Item{Event: all[c.event]}, nil); got != c.want {
+			t.Errorf("%s of %s: %v, want %v", c.expr, c.event, got, c.want)
+		}
+	}
+}
+
+func TestContainer(t *testing.T) {
+	id := strings.Repeat("ab", 32)
+	ev := &taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{PID: 1, Cgroup: "/system.slice/docker-" + id + ".scope"}}
+	names := enrich.NewNames(runtime{})
+	defer names.Close()
+	for _, c := range []struct {
+		expr           string
+		without, asked Answer
+	}{
+		{`container.id == "` + id + `" && container.runtime == "docker"`, Yes, Yes},
+		{`container.id == "" || container.runtime == "podman"`, No, No},
+		{`container.name == "web"`, Unknown, Yes},
+		{`container.labels["tier"] == "front" && container.image.startsWith("nginx")`, Unknown, Yes},
+		{`container.labels["none"] == "x"`, Unknown, No},
+		{`kind == "exit" && container.name == "web"`, No, No},
+	} {
+		it := taskwatch.Item{Event: ev}
+		if got := parse(t, c.expr).Match(it, nil); got != c.without {
+			t.Errorf("%s, and nobody to ask: %v, want %v", c.expr, got, c.without)
+		}
+		f, err := Parse(c.expr, Options{Names: names})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := f.Match(it, nil)
+		for deadline := time.Now().Add(time.Minute); got == Unknown && time.Now().Before(deadline); got = f.Match(it, nil) {
+			time.Sleep(time.Millisecond)
+		}
+		if got != c.asked {
+			t.Errorf("%s: %v, want %v", c.expr, got, c.asked)
+		}
+	}
+	gone := &taskwatch.Event{Kind: taskwatch.Exec, Task: ev.Task, Missing: taskwatch.FieldCgroup}
+	if got := parse(t, `container.id == ""`).Match(taskwatch.Item{Event: gone}, nil); got != Unknown {
+		t.Errorf("of an unknown cgroup: %v", got)
+	}
+}
+
+type runtime struct{}
+
+func (runtime) Lookup(context.Context, string) (enrich.Container, error) {
+	return enrich.Container{Name: "web", Image: "nginx:1", Labels: map[string]string{"tier": "front"}}, nil
+}
+
+func TestItemsThatAreNoEvents(t *testing.T) {
+	ev := events()["exec"]
+	for _, c := range []struct {
+		expr string
+		it   taskwatch.Item
+		want Answer
+	}{
+		{`uid == 7`, taskwatch.Item{Loss: &taskwatch.Loss{Count: 1}}, Yes},
+		{`comm == "make"`, taskwatch.Item{Failure: &taskwatch.Failure{Kind: taskwatch.Exec, Event: ev}}, Yes},
+		{`comm == "cc"`, taskwatch.Item{Failure: &taskwatch.Failure{Kind: taskwatch.Exec, Event: ev}}, No},
+		{`kind == "emit" && pid == 10`, taskwatch.Item{Record: &taskwatch.Record{Task: ev.Task}}, Yes},
+		{`kind == "exec"`, taskwatch.Item{Record: &taskwatch.Record{Task: ev.Task}}, No},
+		{`pid == 10`, taskwatch.Item{Record: &taskwatch.Record{}}, Unknown},
+		{`pid == 10`, taskwatch.Item{Record: &taskwatch.Record{Task: ev.Task, Missing: taskwatch.FieldPID}}, Unknown},
+	} {
+		if got := parse(t, c.expr).Match(c.it, nil); got != c.want {
+			t.Errorf("%s of %+v: %v, want %v", c.expr, c.it, got, c.want)
+		}
+	}
+}
+
+func TestAncestors(t *testing.T) {
+	var tree process.Tree
+	tree.Adopt(1, 0, process.Command{Exe: "/init"})
+	tree.Adopt(5, 1, process.Command{Exe: "/sshd", Argv: []string{"sshd", "-D"}})
+	p := tree.Take(taskwatch.Item{Event: &taskwatch.Event{Kind: taskwatch.Clone, Task: &taskwatch.Task{PID: 10, TID: 10, PPID: 5}}}).Process
+	var short process.Tree
+	top := short.Adopt(10, 5, process.Command{Exe: "/sh"})
+	ev := &taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{PID: 10, TID: 10, PPID: 5}}
+	for _, c := range []struct {
+		expr         string
+		whole, short Answer // with all ancestors known, and with none
+	}{
+		{`parent.exe == "/sshd"`, Yes, Unknown},
+		{`parent.argv.exists(a, a == "-D")`, Yes, Unknown},
+		{`parent.comm == "x"`, Unknown, Unknown}, // nobody told
+		{`ancestors.exists(p, p.exe == "/init")`, Yes, Unknown},
+		{`ancestors.exists(p, p.exe == "/bash")`, No, Unknown},
+		{`ancestors.exists(p, p.pid == 5)`, Yes, Unknown},
+		{`size(ancestors) == 2`, Yes, No},
+		{`tree(1) && tree(5) && tree(10)`, Yes, Unknown},
+		{`tree(10)`, Yes, Yes},
+		{`tree(6)`, No, Unknown},
+		{`tree(6) || pid == 10`, Yes, Yes},
+	} {
+		f := parse(t, c.expr)
+		if !f.Tree() && c.expr != `pid == 10` {
+			t.Errorf("%s does not ask for the tree", c.expr)
+		}
+		if got := f.Match(taskwatch.Item{Event: ev}, p); got != c.whole {
+			t.Errorf("%s: %v, want %v", c.expr, got, c.whole)
+		}
+		if got := f.Match(taskwatch.Item{Event: ev}, top); got != c.short {
+			t.Errorf("%s, of a process whose parent is unknown: %v, want %v", c.expr, got, c.short)
+		}
+	}
+	// The first process has no parent, which is no lack of knowledge.
+	first := tree.At(1)
+	if got := parse(t, `parent.exe == "/x"`).Match(taskwatch.Item{Event: ev}, first); got != No {
+		t.Errorf("the parent of init: %v", got)
+	}
+	// A task that has no pid yet is its maker's child.
+	born := &taskwatch.Event{Kind: taskwatch.Init, Task: &taskwatch.Task{PPID: 5}}
+	if got := parse(t, `parent.exe == "/sshd"`).Match(taskwatch.Item{Event: born}, tree.Of(born.Task)); got != Yes {
+		t.Errorf("the parent of what has no pid: %v", got)
+	}
+}
+
+func TestKindsAndReads(t *testing.T) {
+	for _, c := range []struct {
+		expr  string
+		kinds string
+		reads taskwatch.Fields
+		tree  bool
+	}{
+		{`kind == "exec" && exe == "/x"`, "exec", taskwatch.FieldExe, false},
+		{`kind in ["exec", "exit"]`, "exec,exit", 0, false},
+		{`exit.code != 0`, "exit", taskwatch.FieldExitCode, false},
+		{`exit.code != 0 || kind == "uid"`, "uid,exit", taskwatch.FieldExitCode, false},
+		{`has(exit.code)`, "exit", taskwatch.FieldExitCode, false},
+		{`rusage.utime > duration("1s")`, "exit", taskwatch.FieldUTime, false},
+		{`pid == 5`, "clone,exec,uid,gid,exit,free", taskwatch.FieldPID, false}, // init has none
+		{`euid == 0 || user == "x"`, "init,clone,exec,uid,gid,exit,free", taskwatch.FieldUID, false},
+		{`tree(5)`, "init,clone,exec,uid,gid,exit,free", 0, true},
+		{`kind == "exec" && kind == "exit"`, "", 0, false},
+		{`argv.exists(x, x == exe)`, "init,clone,exec,uid,gid,exit,free", taskwatch.FieldArgv | taskwatch.FieldExe, false},
+		{`parent.exe == "/x" && kind != "free"`, "init,clone,exec,uid,gid,exit", 0, true},
+	} {
+		f := parse(t, c.expr)
+		if got := f.Kinds().String(); got != c.kinds || f.Reads() != c.reads || f.Tree() != c.tree {
+			t.Errorf("%s: kinds %s, reads %s, tree %v; want %s, %s, %v", c.expr, got, f.Reads(), f.Tree(), c.kinds, c.reads, c.tree)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, c := range []struct{ expr, want string }{
+		{`exee == "/x"`, "there is no \"exee\"; did you mean exe?\n  exee == \"/x\"\n  ^"},
+		{`pid == 1 && usr == "x"`, "there is no \"usr\"; did you mean user?\n  pid == 1 && usr == \"x\"\n              ^"},
+		{`exit.cod == 1`, "there is no field \"cod\" here; did you mean code?\n  exit.cod == 1\n      ^"},
+		{`uid == "root"`, "== cannot be between int and string; a number stands without quotes"},
+		{`user == root`, `there is no "root"; `},
+		{`kind = "exec"`, "to compare is =="},
+		{`uid`, "it is of type int, not true or false"},
+		{`lifetime > 5`, `a duration is written duration("1.5s")`},
+		{`kind == "exec" &&`, "it is no expression: "},
+		{``, "it is no expression: "},
+		{`tree("5")`, "cannot be applied to"},
+		{`pid.code == 1`, "a int has no fields"},
+	} {
+		_, err := Parse(c.expr, Options{})
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.expr, err, c.want)
+		}
+	}
+}
+
+func TestCostLimit(t *testing.T) {
+	const limit = 100_000
+	for expr, ok := range map[string]bool{
+		`argv.exists(a, a == "--force")`:                         true,
+		`argv.exists(a, argv.exists(b, argv.exists(c, a == c)))`: false,
+	} {
+		if _, err := Parse(expr, Options{CostLimit: limit}); (err == nil) != ok {
+			t.Errorf("%s: %v", expr, err)
+		}
+	}
+	// What is larger than usual is found while it is evaluated.
+	f, err := Parse(`argv.exists(a, a == "x")`, Options{CostLimit: limit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev := &taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{PID: 1, Argv: make([]string, limit)}}
+	if got := f.Match(taskwatch.Item{Event: ev}, nil); got != Unknown {
+		t.Errorf("what is too dear: %v, want unknown", got)
+	}
+}
+
+// What is decided without evaluation is decided as with it, and no expression
+// lets an event through of a kind that Kinds leaves out.
+func TestPlainIsTheSame(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 1))
+	exprs := []string{
+		`kind == "exec" && uid == 4242`, `4242 == uid`, `uid in [1, 2, 3]`, `comm == "make" && pid == 5 && kind == "exec"`,
+		`old_exe == "x"`, `lifetime_ns == 5`, `ppid == 5 && comm == "fif"`, `kind == "exec" && exit.code == 0`,
+	}
+	for _, expr := range exprs {
+		f := parse(t, expr)
+		if f.plain == nil {
+			t.Errorf("%s has nothing plain", expr)
+		}
+		slow := parse(t, expr)
+		slow.plain, slow.whole = nil, false
+		for range 300 {
+			k := taskwatch.Kind(r.IntN(taskwatch.NumKinds))
+			ev := randevent.New(r, k)
+			if r.IntN(2) == 0 {
+				ev.Task.PID, ev.Task.PPID, ev.Task.UID[0], ev.Task.Comm, ev.OldExe, ev.LifetimeNS = 5, 5, []uint32{2, 4242}[r.IntN(2)], "make", "x", 5
+			}
+			ev.Missing = taskwatch.Fields(r.Uint64()) & taskwatch.Fields(r.Uint64()) & taskwatch.FieldsOf(k)
+			it := taskwatch.Item{Event: ev}
+			got, want := f.Match(it, nil), slow.Match(it, nil)
+			if got != want {
+				t.Fatalf("%s: %v, and %v by evaluation, of %+v", expr, got, want, ev)
+			}
+			if got != No && !f.Kinds().Has(k) {
+				t.Fatalf("%s matches %v, which Kinds leaves out", expr, k)
+			}
+		}
+	}
+}
+
+func BenchmarkPlain(b *testing.B) {
+	f := parse(b, `uid == 4242`)
+	it := taskwatch.Item{Event: events()["exec"]}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Match(it, nil)
+	}
+}
+
+func BenchmarkEvaluated(b *testing.B) {
+	f := parse(b, `kind == "exec" && uid == 0 && !exe.startsWith("/usr/sbin/")`)
+	it := taskwatch.Item{Event: events()["exec"]}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Match(it, nil)
+	}
+}
+
+func BenchmarkUnknown(b *testing.B) {
+	f := parse(b, `!exe.startsWith("/usr/sbin/")`)
+	it := taskwatch.Item{Event: events()["bare"]}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Match(it, nil)
+	}
+}
