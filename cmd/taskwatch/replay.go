@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -94,7 +95,9 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return replayFailed(err)
 	}
-	src, err := replay.New(in, in.Name(), replay.Options{})
+	progress := showProgress(in, !slices.ContainsFunc(out.files, func(f *outputFile) bool { return isTerminal(f.File) }))
+	defer progress.end()
+	src, err := replay.New(progress, in.Name(), replay.Options{})
 	if err != nil {
 		return replayFailed(err)
 	}
@@ -117,6 +120,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	case err = <-done:
 	case sig = <-signals:
 	}
+	progress.end()
 	if sig != nil {
 		// The source may be waiting for its next line for ever.
 		return &exitError{status: exitSignal + int(sig.(syscall.Signal)), err: out.close()}
