@@ -18,6 +18,7 @@ var commands = []func() *cobra.Command{
 	newRun,
 	newWatch,
 	newReplay,
+	newDiff,
 	newFilterHelp,
 	newModule,
 	newModinfo,

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Two builds of one project that differ in known ways, each with temporary
+// names and pids of its own.
+func TestDiff(t *testing.T) {
+	dir := t.TempDir()
+	build := func(name, script string) string {
+		t.Helper()
+		file := filepath.Join(dir, name)
+		r := tw(t, "run", "-f", "json", "-o", file, "--", "sh", "-c", script)
+		if r.status != 0 {
+			t.Fatalf("%s: %+v", name, r)
+		}
+		return file
+	}
+	const same = `f=$(mktemp /tmp/askXXXXXX.c); /bin/true cc -c $f; rm $f; /bin/true $$; `
+	before := build("before.jsonl", same+`/bin/true old; /bin/true link; /bin/true slow; exec sleep 0`)
+	after := build("after.jsonl", same+`/bin/true link; /bin/true link; /bin/true new; test -d /nowhere; /bin/test -d /nowhere; exec sleep 0`)
+	r := tw(t, "diff", "-f", "json", before, after)
+	var got struct {
+		Differences []struct {
+			Command       string
+			Changes       []string
+			Before, After struct{ Runs, Failed int }
+		}
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || r.status != 0 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	want := map[string]string{
+		"/bin/true old": "gone", "/bin/true slow": "gone", "/bin/true new": "new",
+		"/bin/true link": "more", "/bin/test -d /nowhere": "failing,new",
+	}
+	for _, d := range got.Differences {
+		if strings.HasPrefix(d.Command, "sh -c") {
+			continue // the script is its argument
+		}
+		if changes := strings.Join(d.Changes, ","); want[d.Command] != changes {
+			t.Errorf("%s: %s, want %q", d.Command, changes, want[d.Command])
+		}
+		delete(want, d.Command)
+	}
+	if len(want) > 0 {
+		t.Errorf("not found: %v in\n%s", want, r.stdout)
+	}
+	if r := tw(t, "diff", before, before); r.status != 0 || !strings.Contains(r.stdout, "no command differs") {
+		t.Errorf("a recording differs from itself: %+v", r)
+	}
+	if r := tw(t, "diff", before, after); r.status != 0 || !strings.Contains(r.stdout, "1 -> 2") {
+		t.Errorf("as text: %+v", r)
+	}
+	for on, status := range map[string]int{"more": 1, "fewer": 0, "new,fewer": 1, "failing": 1} {
+		if r := tw(t, "diff", "--fail-on", on, before, after); r.status != status {
+			t.Errorf("--fail-on %s: status %d, want %d: %s", on, r.status, status, r.stderr)
+		}
+	}
+}
+
+func TestDiffErrors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "empty.jsonl")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{file}, 2, "1 file given"},
+		{[]string{file, "/nowhere"}, 1, `recording "/nowhere"`},
+		{[]string{"--fail-on", "odd", file, file}, 2, "choose from failing, new"},
+		{[]string{"--ratio", "0.5", file, file}, 2, "below 1"},
+		{[]string{"-f", "xml", file, file}, 2, "xml"},
+	} {
+		if r := tw(t, slices.Concat([]string{"diff"}, c.args)...); r.status != c.status || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("%q: status %d, %q, want %d, %q", c.args, r.status, r.stderr, c.status, c.want)
+		}
+	}
+}
