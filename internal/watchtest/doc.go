@@ -4,6 +4,7 @@
 //	func TestConformance(t *testing.T) {
 //		watchtest.Source(t, watchtest.Config{New: ...})
 //		watchtest.Registry(t, watchtest.RegistryConfig{New: ...})
+//		watchtest.Sink(t, watchtest.SinkConfig{New: ...})
 //	}
 //
 // [Source] runs a workload, a C program that does a known number of things to
@@ -19,6 +20,9 @@
 // Unregister has returned, in a storm of events too. Each implementation makes
 // the modules in its own way: of Go functions, or of the C files in
 // testdata/modules.
+//
+// [Sink] gives a sink items of every kind, whose memory changes once they were
+// taken, has it come and go beside others, and has its disk be full.
 //
 // The suite of sources needs gcc. Its cases that change ids need root and are
 // skipped, with that reason, without it.

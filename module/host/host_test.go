@@ -1,0 +1,186 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/host"
+	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/bpf"
+)
+
+const stranger = 34577 // a user whom nothing else here runs as
+
+// made is a source whose events are made by hand.
+type made struct{ source.Source }
+
+func (made) Name() string { return "made" }
+func (made) Capabilities() (c source.Capabilities) {
+	for k := range c.Events {
+		c.Events[k].Delivered = true
+	}
+	return c
+}
+
+func newMade() (*host.Host, func(testing.TB)) {
+	reg := new(taskwatch.Registry)
+	return &host.Host{Source: made{}, Registry: reg}, func(testing.TB) {
+		reg.Feed().Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{PID: 7, TID: 7, UID: taskwatch.IDs{stranger, stranger, stranger, stranger}}})
+	}
+}
+
+// global returns the value of the variable that counts.
+func global(t testing.TB, m host.Module) uint64 {
+	t.Helper()
+	list, err := m.Globals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range list {
+		if n, ok := g.Value.(uint64); ok && g.Name == "execs" {
+			return n
+		}
+	}
+	t.Fatalf("no variable execs in %+v", list)
+	return 0
+}
+
+func parse(t testing.TB, name string, b []byte) *host.File {
+	t.Helper()
+	f, err := host.Parse(name, b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestGoModules(t *testing.T) {
+	h, exec := newMade()
+	var counter *atomic.Uint64
+	counters := map[host.Module]*atomic.Uint64{}
+	l := &loader{host: h, exec: exec}
+	l.file = func(_ testing.TB, name string) *host.File {
+		counter = new(atomic.Uint64)
+		n := counter
+		m := &taskwatch.Module{Name: name}
+		m.Watch(taskwatch.Exec, func(*taskwatch.Event) error {
+			n.Add(1)
+			return nil
+		})
+		return host.GoModule(m)
+	}
+	l.loaded = func(m host.Module) { counters[m] = counter } // of the latest file
+	l.count = func(_ testing.TB, m host.Module) uint64 { return counters[m].Load() }
+	l.suite(t, host.Go)
+}
+
+func TestSandboxModules(t *testing.T) {
+	h, exec := newMade()
+	file := testmodule.Wasm(t, "testdata/count.c")
+	l := &loader{
+		host: h, exec: exec, count: global,
+		file:   func(t testing.TB, name string) *host.File { return parse(t, name, file) },
+		params: map[string]string{"uid": strconv.Itoa(stranger)}, bad: map[string]string{"uid": "many"},
+	}
+	l.suite(t, host.Sandbox)
+}
+
+func TestKernelModules(t *testing.T) {
+	testutil.Root(t)
+	file := testmodule.Object(t, "testdata/count.c")
+	ready := make(chan struct{})
+	src, err := bpf.New(bpf.Config{OnReady: func() { close(ready) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := new(taskwatch.Registry)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- src.Run(ctx, reg) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		ended <- err
+		t.Fatal(err)
+	}
+	l := &loader{
+		host: &host.Host{Source: src, Registry: reg}, count: global,
+		file:   func(t testing.TB, name string) *host.File { return parse(t, name, file) },
+		params: map[string]string{"uid": strconv.Itoa(stranger)}, bad: map[string]string{"uid": "many"},
+		exec: func(t testing.TB) {
+			c := exec.Command("/bin/true")
+			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+			if err := c.Run(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+	l.suite(t, host.Kernel)
+}
+
+// A module that wants to deny what nobody can deny here is told the remedy, and
+// with that it is loaded.
+func TestModuleWithoutItsVeto(t *testing.T) {
+	h, _ := newMade()
+	src := t.TempDir() + "/guard.c"
+	text := `#include "task_watchers.h"
+static int guard(unsigned long val, struct task_struct *tsk) { return -TW_EACCES; }
+task_watcher_func(exec, guard);
+MODULE_VETO(exec);
+`
+	if err := os.WriteFile(src, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := parse(t, "guard", testmodule.Wasm(t, src))
+	defer f.Close()
+	_, err := h.Load(f, host.Options{})
+	if !errors.Is(err, module.ErrNoVeto) || !strings.Contains(err.Error(), "it wants to deny exec") || !strings.Contains(err.Error(), "--allow-observe-only") {
+		t.Errorf("without consent: %v", err)
+	}
+	m, err := h.Load(f, host.Options{AllowObserveOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is no module says so, and what runs nowhere here does.
+func TestFiles(t *testing.T) {
+	for text, says := range map[string]string{
+		"": "the file is empty", "#!/bin/sh\n": "neither a BPF object nor a WebAssembly module", "\x00asm": "",
+		"\x7fELF": "truncated or malformed",
+	} {
+		if _, err := host.Parse("m", []byte(text), nil); !errors.Is(err, taskwatch.ErrInvalid) || !errors.As(err, new(*host.Error)) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", text, err, says)
+		}
+	}
+	for _, name := range []string{"x.c", "x.go"} {
+		if _, err := host.Read(name, strings.NewReader("int x;")); err == nil || !strings.Contains(err.Error(), "taskwatch module build "+name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	h, _ := newMade()
+	f := parse(t, "count", testmodule.Object(t, "testdata/count.c"))
+	if _, err := h.Load(f, host.Options{}); !errors.Is(err, host.ErrNoKernel) || !errors.Is(h.KernelModules(), host.ErrNoKernel) {
+		t.Errorf("with a source that has no table in the kernel: %v", err)
+	}
+}
