@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/module"
 )
 
@@ -127,6 +128,9 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 		return nil, invalid("malformed object: %w", err)
 	}
 	if err := o.collect(file); err != nil {
+		return nil, err
+	}
+	if err := o.checkNames(); err != nil {
 		return nil, err
 	}
 	if err := o.checkFunctions(); err != nil {
@@ -259,6 +263,22 @@ func (o *Object) collect(file *elf.File) error {
 	for _, k := range o.Veto.List() {
 		if len(o.lists[k]) == 0 {
 			return invalid("MODULE_VETO(%s): it has no watcher on %s", k, k)
+		}
+	}
+	return nil
+}
+
+// checkNames refuses names that do not print: compilers make none, and they
+// would stand in tables, logs and metrics.
+func (o *Object) checkNames() error {
+	names := slices.Concat(slices.Collect(maps.Keys(o.spec.Variables)), slices.Collect(maps.Keys(o.spec.Maps)), slices.Collect(maps.Keys(o.parms)),
+		slices.Collect(maps.Keys(o.funcs)))
+	for k := range o.Watchers {
+		names = append(names, o.Watchers[k]...)
+	}
+	for _, name := range names {
+		if !clean.Prints(name) || strings.Contains(name, " ") {
+			return invalid("the name %q: names are of printable characters, without spaces", name)
 		}
 	}
 	return nil
