@@ -98,6 +98,7 @@ var importerRules = []importerRule{
 	{"connectrpc.com/connect/...", []string{"daemon/...", "sink/otlp", "cmd/..."}},
 	{"cel.dev/cel-go/...", []string{"filter"}},
 	{"github.com/rivo/uniseg", []string{"report"}},
+	{"connectrpc.com/grpcreflect", []string{"daemon"}},
 	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/..."}},
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},

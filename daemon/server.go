@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"connectrpc.com/grpcreflect"
 
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/module/host"
@@ -88,6 +89,9 @@ func (d *Daemon) newServer() *http.Server {
 		}))
 	mux.Handle(path, handler)
 	mux.HandleFunc("GET /events", d.serveEvents)
+	reflector := grpcreflect.NewStaticReflector(api.DaemonName)
+	mux.Handle(grpcreflect.NewHandlerV1(reflector, connect.WithCompression("gzip", nil, nil), connect.WithReadMaxBytes(maxBody)))
+	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, connect.WithCompression("gzip", nil, nil), connect.WithReadMaxBytes(maxBody)))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
