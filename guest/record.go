@@ -120,7 +120,7 @@ var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns
 
 const optionalFields Fields = 0 | 1<<30
 
-// The optional fields are zero unless the module asks for them: see [Info].
+// The optional fields are zero unless somebody else asks for them.
 
 // CgroupID: id of the cgroup in the unified hierarchy, the inode of its directory.
 func (t *Task) CgroupID() uint64 { return t.r.CgroupID }

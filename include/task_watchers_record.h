@@ -5,7 +5,7 @@
 
 /* The task record: what a module in the sandbox sees of an event and its task.
  * It grows at its end only. What it has behind comm is optional: 0, and missing,
- * unless the module asks for it with MODULE_FIELDS(). */
+ * unless somebody else asks for it. */
 struct task_struct {
 	__u32 size;            /* bytes of this record */
 	__u32 abi;             /* version of this layout */

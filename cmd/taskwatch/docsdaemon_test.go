@@ -61,7 +61,8 @@ exec %[2]s "$@"
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	c.Stdin = strings.NewReader(script.String() + "\nwait\n")
 	c.Dir, c.WaitDelay = t.TempDir(), time.Second
-	c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	// The directory of the socket is made, as that below /run is.
+	c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+filepath.Dir(run))
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)

@@ -41,7 +41,8 @@ type fileFormat struct {
 
 // formatOptions are what the command line says about all formats.
 type formatOptions struct {
-	kinds   taskwatch.Kinds // asked for, or the usual ones
+	kinds   taskwatch.Kinds  // asked for, or the usual ones
+	fields  taskwatch.Fields // optional ones asked for
 	threads bool
 	table   tableFlags
 	file    *os.File // what is written to, in the end
@@ -96,7 +97,11 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	case columns != nil:
 		return report.NewJSONRows(w, o.kinds, columns), nil
 	}
-	return record.NewWriter(w, taskwatch.WantAll(o.kinds)), nil
+	wants := taskwatch.WantAll(o.kinds)
+	for k := range wants {
+		wants[k] |= o.fields & taskwatch.OptionalOf(k)
+	}
+	return record.NewWriter(w, wants), nil
 }
 
 func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {

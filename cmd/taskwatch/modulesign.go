@@ -26,8 +26,7 @@ file, and its version.
 
 The password of a key that has one is asked for on the terminal, or read from
 the first line of a file.`,
-		Example: `  minisign -G -p team.pub -s team.key
-  taskwatch module sign --key team.key count.o
+		Example: `  taskwatch module sign --key team.key count.o
   taskwatch module verify --trust team.pub count.o
   sudo taskwatch watch --trust team.pub -m count.o`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -29,6 +29,7 @@ type outputFlags struct {
 	events  []string // lists
 	format  string
 	files   []string
+	fields  string
 	threads bool
 	summary bool
 	top     int
@@ -52,6 +53,7 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	f.table.add(cmd)
 	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending tells: text for people, json, a\nrecording, one object a line, or csv")
 	flags.StringArrayVarP(&f.files, "output", "o", nil, "write the events to this `file`; may be given several times. The ending\nchooses the format: "+endingsHelp())
+	flags.StringVar(&f.fields, "fields", "", "in a recording, have these optional `fields` as well, comma-separated, or all:\n"+strings.Join(taskwatch.OptionalFields.Names(), ","))
 	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json has them always")
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
 	flags.IntVar(&f.top, "top", 0, "with --summary, show this `number` of lines of each list (default 10)")
@@ -91,6 +93,18 @@ func sortNames() string {
 }
 
 // checkSummary reports what is wrong with the flags of the summary.
+// optional returns the optional fields asked for.
+func (f *outputFlags) optional() (taskwatch.Fields, error) {
+	if f.fields == "" {
+		return 0, nil
+	}
+	fields, err := taskwatch.ParseFields(f.fields)
+	if err != nil {
+		return 0, fmt.Errorf("--fields %s: %s", f.fields, strings.TrimPrefix(err.Error(), "taskwatch: "))
+	}
+	return fields & taskwatch.OptionalFields, nil // a recording has the others anyhow
+}
+
 func (f *outputFlags) checkSummary(cmd *cobra.Command) error {
 	for _, name := range []string{"top", "sort"} {
 		if cmd.Flags().Changed(name) && !f.summary {
@@ -143,6 +157,12 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	}
 	if _, err := f.kinds(); err != nil {
 		return err
+	}
+	if _, err := f.optional(); err != nil {
+		return err
+	}
+	if f.fields == "" && cmd.Flags().Changed("fields") {
+		return errors.New("--fields: no field given")
 	}
 	named, err := formatNamed(f.format)
 	if err != nil {
@@ -349,7 +369,11 @@ func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, kinds t
 			return err
 		}
 	}
-	sink, err := f.format.open(f, formatOptions{kinds: kinds, threads: flags.threads, table: flags.table, file: f.File, compilers: flags.compilers, folded: flags.weight()})
+	fields, err := flags.optional()
+	if err != nil {
+		return err
+	}
+	sink, err := f.format.open(f, formatOptions{kinds: kinds, fields: fields, threads: flags.threads, table: flags.table, file: f.File, compilers: flags.compilers, folded: flags.weight()})
 	if err != nil {
 		return fmt.Errorf("--output %q: %w", f.name, err)
 	}

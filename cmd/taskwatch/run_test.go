@@ -551,3 +551,46 @@ func TestSummaryFlags(t *testing.T) {
 		}
 	}
 }
+
+// An optional field is in a recording where --fields names it, and only there.
+func TestOptionalFieldsAreAskedFor(t *testing.T) {
+	testutil.Root(t)
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^\S+ \S+ \S+ / (\S+) .* - cgroup2 `).FindSubmatch(mounts)
+	testutil.Require(t, testutil.Need{
+		What: "a mounted cgroup2", Remedy: "mount -t cgroup2 none DIRECTORY", Met: func() bool { return found != nil },
+	})
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := regexp.MustCompile(`(?m)^0::(.*)$`).FindSubmatch(own)
+	st, err := os.Stat(filepath.Join(string(found[1]), string(path[1])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	want := fmt.Sprintf(`"cgroup_id":%d}`, st.Sys().(*syscall.Stat_t).Ino)
+	for _, c := range []struct {
+		args []string
+		want int
+	}{{nil, 0}, {[]string{"--fields", "cgroup_id"}, 2}, {[]string{"--fields", "exe,all"}, 2}} {
+		args := append([]string{"run", "--source", "bpf", "-e", "exec,exit", "-f", "json", "-o", file}, c.args...)
+		if r := tw(t, append(args, "--", "true")...); r.status != 0 {
+			t.Fatalf("%q: %+v", args, r)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), want); n != c.want {
+			t.Errorf("%q: %s is there %d times, want %d:\n%s", c.args, want, n, c.want, text)
+		}
+	}
+	if r := tw(t, "run", "--fields", "exe,nothing", "--", "true"); r.status != exitRunFailed || !strings.Contains(r.stderr, `--fields exe,nothing: unknown field "nothing"`) {
+		t.Errorf("a field that does not exist: %+v", r)
+	}
+}

@@ -300,7 +300,7 @@ func guest(pl *plan) []byte {
 			p.f(" | 1 << %d", i)
 		}
 	}
-	p.f("\n\n// The optional fields are zero unless the module asks for them: see [Info].\n\n")
+	p.f("\n\n// The optional fields are zero unless somebody else asks for them.\n\n")
 	for _, e := range pl.entries {
 		if e.field == nil || e.field.Type == schema.Strings || e.field.Type == schema.Uint32s {
 			continue
@@ -343,7 +343,7 @@ func header(pl *plan) []byte {
 	b.WriteString("/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */\n")
 	fmt.Fprintf(&b, "/* %s */\n", generated)
 	b.WriteString("#ifndef TASK_WATCHERS_RECORD_H\n#define TASK_WATCHERS_RECORD_H\n\n")
-	b.WriteString("/* The task record: what a module in the sandbox sees of an event and its task.\n * It grows at its end only. What it has behind comm is optional: 0, and missing,\n * unless the module asks for it with MODULE_FIELDS(). */\nstruct task_struct {\n")
+	b.WriteString("/* The task record: what a module in the sandbox sees of an event and its task.\n * It grows at its end only. What it has behind comm is optional: 0, and missing,\n * unless somebody else asks for it. */\nstruct task_struct {\n")
 	for _, e := range pl.entries {
 		typ := "__" + e.Type
 		if e.Type == "char" {
