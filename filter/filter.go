@@ -284,7 +284,7 @@ func needs(e ast.Expr) (bits taskwatch.Fields) {
 	case ast.CallKind:
 		call := e.AsCall()
 		switch call.FunctionName() {
-		case operators.LogicalAnd, operators.LogicalOr, operators.NotStrictlyFalse, operators.OldNotStrictlyFalse:
+		case operators.LogicalAnd, operators.LogicalOr, operators.NotStrictlyFalse:
 			return 0 // they absorb errors
 		case operators.Conditional:
 			return needs(call.Args()[0])

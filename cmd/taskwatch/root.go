@@ -20,6 +20,7 @@ var commands = []func() *cobra.Command{
 	newReplay,
 	newDiff,
 	newFilterHelp,
+	newColumnsHelp,
 	newModule,
 	newModinfo,
 	newServe,
