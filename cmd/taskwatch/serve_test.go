@@ -218,7 +218,7 @@ func TestServeAfterAKill(t *testing.T) {
 	testutil.Root(t)
 	needsClang(t)
 	object := buildModule(t, "count", countModule)
-	socket := filepath.Join(t.TempDir(), "run", "s")
+	socket := filepath.Join(t.TempDir(), "s")
 	s := startServe(t, socket, nil)
 	s.must(t, "insmod", object)
 	second := tw(t, "serve", "--socket", socket)
@@ -456,7 +456,7 @@ func TestServeRefusals(t *testing.T) {
 		{[]string{"--config", file("[[module]]\nfile = \"a.o\"\nparams = { x = [1] }\n")}, 1, "parameter x is a "},
 		{[]string{"--config", file("log = \"xml\"\n")}, 1, "choose text or json"},
 		{[]string{"--socket", filepath.Join(dir, strings.Repeat("x", 100))}, 1, "and may have 107"},
-		{[]string{"--socket", "/proc/x/s"}, 1, "no such file or directory"},
+		{[]string{"--socket", "/proc/x/s"}, 1, "there is no directory /proc/x; make it, or choose another path"},
 		{[]string{"now"}, 2, ""},
 	} {
 		r := tw(t, append([]string{"serve", "--socket", filepath.Join(dir, "s")}, c.args...)...)

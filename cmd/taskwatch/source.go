@@ -56,7 +56,7 @@ var commandSources = []struct {
 // openCommand returns the source of that name, or the best that works; then
 // passed says why not a better one.
 func openCommand(name string, c *command) (src supervisor, passed error, err error) {
-	known := false
+	known, better := false, false
 	var refused auto.Refusals
 	for _, s := range commandSources {
 		if name != s.name && name != auto.Name {
@@ -65,9 +65,13 @@ func openCommand(name string, c *command) (src supervisor, passed error, err err
 		known = true
 		src, err := s.open(c)
 		if err == nil || errors.As(err, new(startError)) { // no other would find it
-			return src, refused.Err(), err
+			if better {
+				passed = refused.Err()
+			}
+			return src, passed, err
 		}
 		refused = append(refused, err)
+		better = better || !errors.Is(err, errAfterwards)
 	}
 	if !known {
 		return nil, nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(commandSourceNames(), ", "))
@@ -83,9 +87,13 @@ func commandSourceNames() []string {
 	return names
 }
 
+// errAfterwards is no reason to call bpf the better source: it is none for such
+// modules.
+var errAfterwards = errors.New("bpf: its events arrive when all is over, and a module (-m) that refuses something outside of the kernel needs the source ptrace")
+
 func openBPFCommand(c *command) (supervisor, error) {
 	if c.veto {
-		return nil, errors.New("bpf: its events arrive when all is over, and a module (-m) that refuses something outside of the kernel needs the source ptrace")
+		return nil, errAfterwards
 	}
 	if err := auto.NeedBPF(); err != nil {
 		return nil, err

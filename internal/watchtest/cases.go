@@ -101,7 +101,7 @@ var cases = []testCase{
 	{name: "ids-exec", args: "ids-exec", made: 3, execs: 4, uids: 5, gids: 5, needs: root,
 		why: "Ids that change in an exec: by a set-id file, and saved ids that become the effective ones."},
 
-	{name: "untraced", args: "untraced", made: 4, execs: 2,
+	{name: "untraced", args: "untraced", made: 4, execs: 2, untraced: true,
 		why: "CLONE_UNTRACED hides nobody."},
 	{name: "untraced-asked", args: "untraced", made: 4, execs: 2, asked: true,
 		why: "A child by CLONE_UNTRACED can do what others can, with watchers that are asked before."},

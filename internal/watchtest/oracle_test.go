@@ -116,6 +116,11 @@ func (o *oracle) deliver(ctx context.Context, reg *taskwatch.Registry) error {
 		if len(tr.lives) > 0 && len(tr.running()) == 0 {
 			o.to = now()
 			o.tell(facts)
+			if o.ready == nil {
+				if err := tr.reapSiblings(); err != nil {
+					return err
+				}
+			}
 			break
 		}
 		if ctx.Err() != nil {

@@ -40,6 +40,7 @@ type run struct {
 	// Results.
 	denies   taskwatch.Kinds // that some module may deny
 	stopped  bool            // stop was true
+	reaped   bool            // the command's siblings were
 	inst     Instance
 	truth    *truth
 	events   []seen // of the command and its descendants
@@ -314,7 +315,12 @@ func (r *run) settle(cmd *Command) {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	r.reapSiblings()
+	if r.inst.Source == nil || r.inst.Ready != nil && !r.reaped { // else who runs the command does it
+		r.reaped = true
+		if err := r.truth.reapSiblings(); err != nil {
+			r.problem("%v", err)
+		}
+	}
 	r.stderr = readAll(cmd.Stderr)
 	for i, f := range []*os.File{cmd.Stdin, cmd.Stdout, cmd.Stderr} {
 		fi, err := f.Stat()
@@ -325,19 +331,17 @@ func (r *run) settle(cmd *Command) {
 	}
 }
 
-// reapSiblings reaps the children that the command has made for this process,
-// all of which are about to end. Who runs the command for it does that itself.
-func (r *run) reapSiblings() {
-	if r.inst.Source != nil && r.inst.Ready == nil {
-		return
-	}
-	for i, l := range r.truth.lives {
+// reapSiblings reaps the children that a command has made for this process, all
+// of which are about to end.
+func (tr *truth) reapSiblings() error {
+	for i, l := range tr.lives {
 		if i > 0 && l.pid == l.wants[0].fact.TID && l.wants[0].state.ppid == os.Getpid() {
 			if _, err := unix.Wait4(l.pid, nil, 0, nil); err != nil {
-				r.problem("%s is no child of this process: %v", l.name, err)
+				return fmt.Errorf("%s is no child of this process: %w", l.name, err)
 			}
 		}
 	}
+	return nil
 }
 
 func readAll(f *os.File) []byte {

@@ -191,6 +191,8 @@ type testCase struct {
 	needs []testutil.Need
 	i386  bool // it makes 32-bit calls
 
+	untraced bool // it makes tasks that no tracer is to see
+
 	// siblings says that the command makes children of its own parent: a source
 	// that knows parents alone takes them for that one's.
 	siblings bool
