@@ -108,7 +108,7 @@ func TestVerdictsThroughTheDaemon(t *testing.T) {
 	want := refused
 	if !can {
 		var e *connect.Error
-		if !errors.As(err, &e) || e.Code() != connect.CodeFailedPrecondition || !strings.Contains(e.Message(), "veto on init") {
+		if !errors.As(err, &e) || e.Code() != connect.CodeFailedPrecondition || !strings.Contains(e.Message(), "it wants to deny init") {
 			t.Errorf("a kernel that refuses nothing takes the module: %v", err)
 		}
 		load.AllowObserveOnly = true
