@@ -61,7 +61,7 @@ func TestVetoBinfmtMisc(t *testing.T) {
 		testutil.Root(t)
 		cmd := exec.Command("/proc/self/exe", "-test.run", "^TestVetoBinfmtMisc$", "-test.v")
 		cmd.Env = append(os.Environ(), inside+"=1", "TASKWATCH_SKIPS=")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 		out, err := cmd.CombinedOutput()
 		switch {
 		case strings.Contains(string(out), "--- SKIP"):
@@ -72,6 +72,10 @@ func TestVetoBinfmtMisc(t *testing.T) {
 		return
 	}
 	if os.Getenv(inside) != "" {
+		// Not all of / is made private, which in a chroot is no mount.
+		if err := unix.Mount("", "/proc", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
+		}
 		_ = unix.Mount("none", binfmtDir, "binfmt_misc", 0, "") // else it is missed below
 	}
 	testutil.Require(t, needsBinfmtMisc)
