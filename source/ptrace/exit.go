@@ -92,7 +92,7 @@ func (t *tracer) died(tr *tracee, status unix.WaitStatus, rusage *unix.Rusage) {
 		code := uint64(status) & 0xffff
 		if tr.ending {
 			code = tr.code
-		} else if tr.usage != nil && tr.proc.threads {
+		} else if tr.usage != nil && tr.usage.coded && tr.proc.threads {
 			code = tr.usage.code
 		}
 		t.exit(tr, code, t.used(tr, rusage))

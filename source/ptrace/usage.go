@@ -1,6 +1,8 @@
 package ptrace
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
@@ -23,9 +25,10 @@ type usage struct {
 	taskwatch.Rusage
 	missing taskwatch.Fields
 
-	// code is the exit code of a dead task of a process with threads: wait4
-	// tells the process's where that ends as a whole.
-	code uint64
+	// code is the exit code of a dead task of a process with threads, if it is
+	// known: wait4 tells the process's where that ends as a whole.
+	code  uint64
+	coded bool
 }
 
 // inspect reads from /proc what a task that is exiting, or dead and not yet
@@ -44,7 +47,12 @@ func (t *tracer) inspect(tr *tracee) {
 	u.UTimeNS, u.STimeNS, u.MinFlt, u.MajFlt = stat.UTimeNS, stat.STimeNS, stat.MinFlt, stat.MajFlt
 	tr.task.Comm = stat.Comm // prctl may have changed it
 	if stat.Exited() {
-		u.code = uint64(stat.ExitCode)
+		u.code, u.coded = uint64(stat.ExitCode), true
+		if stat.ExitCode == 0 && !t.root {
+			// The kernel says 0 as well to whom the process is closed.
+			_, err := t.proc.Exe(tr.proc.pid)
+			u.coded = !errors.Is(err, unix.EACCES)
+		}
 	}
 	if tr.tid != tr.proc.pid {
 		u.missing = taskwatch.FieldsRusage &^ (taskwatch.FieldUTime | taskwatch.FieldSTime | taskwatch.FieldMinFlt | taskwatch.FieldMajFlt)
