@@ -2,7 +2,6 @@ package host
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
@@ -10,12 +9,19 @@ import (
 
 // goModule is a module of this program.
 type goModule struct {
+	lifecycle
 	info     Info
-	module   *taskwatch.Module
 	registry *taskwatch.Registry
+}
 
-	mu      sync.Mutex
-	started bool
+// inRegistry returns the lifecycle of a module that is started by registering
+// it in this program.
+func (h *Host) inRegistry(m *taskwatch.Module) lifecycle {
+	return lifecycle{
+		name:       m.Name,
+		register:   func() error { return h.Registry.Register(m) },
+		unregister: func() error { return h.Registry.Unregister(m) },
+	}
 }
 
 // goInfo has the watchers without the names of their functions, which may have
@@ -35,41 +41,14 @@ func (h *Host) loadGo(f *File, opts Options) (Module, error) {
 	for name := range opts.Params {
 		return nil, fmt.Errorf("%w: unknown parameter %q; %s", taskwatch.ErrInvalid, name, module.DescribeParams(nil))
 	}
-	return &goModule{info: f.Info(), module: f.golang, registry: h.Registry}, nil
+	return &goModule{lifecycle: h.inRegistry(f.golang), info: f.Info(), registry: h.Registry}, nil
 }
 
 func (m *goModule) Info() Info { return m.info }
 
 func (m *goModule) Check() error { return nil }
 
-func (m *goModule) Start() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	err := m.registry.Register(m.module)
-	m.started = m.started || err == nil
-	return failure("start", m.info.Name, err)
-}
-
-func (m *goModule) Stop() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.stop()
-}
-
-func (m *goModule) stop() error {
-	err := m.registry.Unregister(m.module)
-	m.started = m.started && err != nil
-	return failure("stop", m.info.Name, err)
-}
-
-func (m *goModule) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.started {
-		return nil
-	}
-	return m.stop()
-}
+func (m *goModule) Close() error { return m.end(func() error { return nil }) }
 
 func (m *goModule) Globals() ([]module.Global, error) { return nil, nil }
 

@@ -1,9 +1,7 @@
 package host
 
 import (
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/taskwatch/taskwatch"
@@ -13,13 +11,10 @@ import (
 
 // kernelModule runs in the kernel.
 type kernelModule struct {
+	lifecycle
 	info   Info
 	module *kernel.Module
 	table  *kernel.Table
-	opts   kernel.RegisterOptions
-
-	mu      sync.Mutex
-	started bool
 }
 
 // noKernel returns the error of modules for the kernel where the source has no
@@ -39,7 +34,16 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &kernelModule{info: f.Info(), module: m, table: h.Table(), opts: kernel.RegisterOptions{AllowObserveOnly: opts.AllowObserveOnly, AllowBestEffort: opts.AllowBestEffort}}, nil
+	table := h.Table()
+	ropts := kernel.RegisterOptions{AllowObserveOnly: opts.AllowObserveOnly, AllowBestEffort: opts.AllowBestEffort}
+	return &kernelModule{
+		lifecycle: lifecycle{
+			name:       f.name,
+			register:   func() error { return table.Register(m, ropts) },
+			unregister: func() error { return table.Unregister(m) },
+		},
+		info: f.Info(), module: m, table: table,
+	}, nil
 }
 
 func (m *kernelModule) Info() Info { return m.info }
@@ -48,37 +52,9 @@ func (m *kernelModule) Check() error { return m.failure("check", m.table.Check(m
 
 func (m *kernelModule) failure(op string, err error) error { return failure(op, m.info.Name, err) }
 
-func (m *kernelModule) Start() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	err := m.table.Register(m.module, m.opts)
-	m.started = m.started || err == nil
-	return m.failure("start", err)
-}
-
-func (m *kernelModule) Stop() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.stop()
-}
-
-func (m *kernelModule) stop() error {
-	err := m.table.Unregister(m.module)
-	m.started = m.started && err != nil
-	return m.failure("stop", err)
-}
-
 func (m *kernelModule) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var errs []error
-	if m.started {
-		// A table that was closed has nothing registered any more.
-		if err := m.stop(); !errors.Is(err, taskwatch.ErrNotRegistered) && !errors.Is(err, kernel.ErrClosed) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(append(errs, m.failure("close", m.module.Close()))...)
+	// A table that was closed has nothing registered any more.
+	return m.end(m.module.Close, taskwatch.ErrNotRegistered, kernel.ErrClosed)
 }
 
 func (m *kernelModule) Globals() ([]module.Global, error) {

@@ -1,10 +1,8 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
@@ -13,14 +11,12 @@ import (
 
 // sandboxed runs in the sandbox.
 type sandboxed struct {
+	lifecycle
 	info     Info
 	module   *wasm.Module
 	registry *taskwatch.Registry
 	table    *taskwatch.Module // its place in the registry
 	absent   string            // which of its events the source does not deliver
-
-	mu      sync.Mutex
-	started bool
 }
 
 func (h *Host) loadSandboxed(f *File, opts Options) (Module, error) {
@@ -37,7 +33,8 @@ func (h *Host) loadSandboxed(f *File, opts Options) (Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sandboxed{info: f.Info(), module: m, registry: h.Registry, table: m.Watchers(caps.VetoKinds())}
+	table := m.Watchers(caps.VetoKinds())
+	s := &sandboxed{lifecycle: h.inRegistry(table), info: f.Info(), module: m, registry: h.Registry, table: table}
 	if absent := o.Kinds() &^ caps.Kinds(); absent != 0 {
 		s.absent = fmt.Sprintf("the source %s does not deliver %s", h.Source.Name(), absent)
 	}
@@ -48,35 +45,7 @@ func (m *sandboxed) Info() Info { return m.info }
 
 func (m *sandboxed) Check() error { return nil } // to load it has shown all that there is to find
 
-func (m *sandboxed) Start() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	err := m.registry.Register(m.table)
-	m.started = m.started || err == nil
-	return failure("start", m.info.Name, err)
-}
-
-func (m *sandboxed) Stop() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.stop()
-}
-
-func (m *sandboxed) stop() error {
-	err := m.registry.Unregister(m.table)
-	m.started = m.started && err != nil
-	return failure("stop", m.info.Name, err)
-}
-
-func (m *sandboxed) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var errs []error
-	if m.started {
-		errs = append(errs, m.stop())
-	}
-	return errors.Join(append(errs, failure("close", m.info.Name, m.module.Close()))...)
-}
+func (m *sandboxed) Close() error { return m.end(m.module.Close) }
 
 func (m *sandboxed) Globals() ([]module.Global, error) {
 	g, err := m.module.Globals()
