@@ -7,7 +7,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
-	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/process"
 )
 
@@ -74,42 +73,3 @@ func (f *filter) match(t *taskwatch.Task, missing taskwatch.Fields) bool {
 	return (f.uids == nil || !missing.Has(taskwatch.FieldUID) && slices.Contains(f.uids, t.UID[taskwatch.RealID])) &&
 		strings.HasPrefix(t.Comm, f.comm) && strings.HasPrefix(t.Exe, f.exe)
 }
-
-// descendants returns the descendants that a process has now, each with its
-// parent, and parents before their children.
-func descendants(pid int) ([]kin, error) {
-	var r procfs.Reader
-	children := map[int][]int{}
-	err := r.Tasks(func(pid, tid int) error {
-		if pid != tid {
-			return nil
-		}
-		st, err := r.Stat(pid, 0)
-		switch {
-		case procfs.Gone(err):
-		case err != nil:
-			return err
-		default:
-			children[st.PPID] = append(children[st.PPID], pid)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	var found []kin
-	seen := map[int]bool{pid: true}
-	for next := []int{pid}; len(next) > 0; next = next[1:] {
-		for _, child := range children[next[0]] {
-			if !seen[child] { // what was read while it changed may have circles
-				seen[child] = true
-				found = append(found, kin{child, next[0]})
-				next = append(next, child)
-			}
-		}
-	}
-	return found, nil
-}
-
-// kin is a process with its parent.
-type kin struct{ pid, ppid int }

@@ -96,11 +96,11 @@ func (s *stream) end(reg *taskwatch.Registry) {
 }
 
 // adopt makes processes that are there already descendants.
-func (s *stream) adopt(list []kin) {
+func (s *stream) adopt(list []process.Found) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, k := range list {
-		s.filter.tree.Adopt(k.pid, k.ppid, process.Command{})
+	for _, f := range list {
+		s.filter.tree.Adopt(f.PID, f.PPID, process.Command{})
 	}
 }
 
@@ -168,7 +168,7 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 		return err
 	}
 	if s.filter.tree != nil {
-		pids, err := descendants(s.filter.pid)
+		pids, err := process.Below(s.filter.pid)
 		if err != nil {
 			return fmt.Errorf("find the descendants of process %d: %w", s.filter.pid, err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
@@ -156,7 +157,7 @@ func TestStreamTree(t *testing.T) {
 	if _, ok := s.Wants()[taskwatch.Clone]; !ok {
 		t.Error("it does not see clones")
 	}
-	s.adopt([]kin{{11, 10}})
+	s.adopt([]process.Found{{PID: 11, PPID: 10}})
 	owner := map[int]taskwatch.TaskID{} // of a pid
 	fresh := uint64(100)
 	pids := func(want ...int) {
@@ -214,7 +215,7 @@ func TestStreamOfATree(t *testing.T) {
 	shell := newShell(t)
 	shell.say(t, "(read x < "+fifo+"; /bin/true below) &") // it is there before the stream
 	eventually(t, "the child is there", func() bool {
-		pids, err := descendants(shell.pid())
+		pids, err := process.Below(shell.pid())
 		return err == nil && len(pids) == 1
 	})
 	s, err := r.Client.Events(ctx, connect.NewRequest(&api.EventsRequest{

@@ -1,20 +1,18 @@
 package process
 
-import (
-	"slices"
+import "github.com/taskwatch/taskwatch/internal/procfs"
 
-	"github.com/taskwatch/taskwatch/internal/procfs"
-)
+// Found is a process that was found in /proc.
+type Found struct {
+	PID, PPID int
+	Comm      string
+}
 
-// Scan makes known the processes that the machine has now. The tree may have
-// seen events already.
-func (t *Tree) Scan() error {
-	type found struct {
-		pid, ppid int
-		command   Command
-	}
+// Below returns the descendants that a process has now, parents before their
+// children. Those of pid 0 are all processes.
+func Below(pid int) ([]Found, error) {
 	var r procfs.Reader
-	children := map[int][]found{}
+	children := map[int][]Found{}
 	err := r.Tasks(func(pid, tid int) error {
 		if pid != tid {
 			return nil
@@ -22,26 +20,44 @@ func (t *Tree) Scan() error {
 		st, err := r.Stat(pid, 0)
 		switch {
 		case procfs.Gone(err):
-			return nil
 		case err != nil:
 			return err
+		default:
+			children[st.PPID] = append(children[st.PPID], Found{PID: pid, PPID: st.PPID, Comm: st.Comm})
 		}
-		f := found{pid: pid, ppid: st.PPID, command: Command{Comm: st.Comm}}
-		// What may not be read, or is gone, stays unknown.
-		f.command.Exe, _ = r.Exe(pid)
-		f.command.Argv, _ = r.Cmdline(pid)
-		children[f.ppid] = append(children[f.ppid], f)
 		return nil
 	})
 	if err != nil {
+		return nil, err
+	}
+	var found []Found
+	seen := map[int]bool{pid: true}
+	for next := []int{pid}; len(next) > 0; next = next[1:] {
+		for _, f := range children[next[0]] {
+			if !seen[f.PID] { // what was read while it changed may have circles
+				seen[f.PID] = true
+				found = append(found, f)
+				next = append(next, f.PID)
+			}
+		}
+	}
+	return found, nil
+}
+
+// Scan makes known the processes that the machine has now, and what they run.
+// The tree may have seen events already.
+func (t *Tree) Scan() error {
+	list, err := Below(0)
+	if err != nil {
 		return err
 	}
-	next := slices.Clone(children[0])
-	for len(next) > 0 {
-		f := next[0]
-		next = append(next[1:], children[f.pid]...)
-		delete(children, f.pid) // what was read while it changed may have circles
-		t.Adopt(f.pid, f.ppid, f.command)
+	var r procfs.Reader
+	for _, f := range list {
+		c := Command{Comm: f.Comm}
+		// What may not be read, or is gone, stays unknown.
+		c.Exe, _ = r.Exe(f.PID)
+		c.Argv, _ = r.Cmdline(f.PID)
+		t.Adopt(f.PID, f.PPID, c)
 	}
 	return nil
 }

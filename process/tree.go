@@ -1,6 +1,10 @@
 package process
 
-import "github.com/taskwatch/taskwatch"
+import (
+	"iter"
+
+	"github.com/taskwatch/taskwatch"
+)
 
 // The flags of clone that matter here: CLONE_THREAD, CLONE_VFORK, CLONE_PARENT.
 const (
@@ -62,6 +66,17 @@ type Step struct {
 
 // At returns the process with a pid, or nil.
 func (t *Tree) At(pid int) *Process { return t.byPID[pid] }
+
+// Live returns the processes that have not ended, in no order.
+func (t *Tree) Live() iter.Seq[*Process] {
+	return func(yield func(*Process) bool) {
+		for _, p := range t.byPID {
+			if !p.Ended && !yield(p) {
+				return
+			}
+		}
+	}
+}
 
 // Len returns how many processes and how many tasks are kept, without those
 // that have ended and are kept for their descendants' sake.

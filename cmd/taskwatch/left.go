@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,14 +21,13 @@ type leftBehind struct {
 	target relayTarget
 	kill   bool
 
-	mu      sync.Mutex // guards what follows
-	pid     int        // the command's, once it is known
-	tree    process.Tree
-	running map[int]*process.Process // empty where the tree is not known
-	ended   bool                     // the command has
-	timer   *time.Timer
-	done    chan struct{} // closed when nobody waits any more
-	killer  sync.WaitGroup
+	mu     sync.Mutex   // guards what follows
+	pid    int          // the command's, once it is known
+	tree   process.Tree // as far as it is known
+	ended  bool         // the command has
+	timer  *time.Timer
+	done   chan struct{} // closed when nobody waits any more
+	killer sync.WaitGroup
 }
 
 // patience is how long descendants may live on without a word.
@@ -38,7 +37,7 @@ const patience = time.Second
 // of what is known anyhow: no event is gathered for it that nobody asked for,
 // but for --kill-on-exit, which needs the command's exit.
 func watchLeftBehind(reg *taskwatch.Registry, target relayTarget, kill bool) (*leftBehind, error) {
-	l := &leftBehind{target: target, kill: kill, running: make(map[int]*process.Process), done: make(chan struct{})}
+	l := &leftBehind{target: target, kill: kill, done: make(chan struct{})}
 	kinds := reg.Feed().Kinds()
 	needed := taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)
 	wants := taskwatch.Wants{
@@ -61,13 +60,7 @@ func (l *leftBehind) take(it taskwatch.Item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.kill {
-		step := l.tree.Take(it)
-		if step.New {
-			l.running[step.Process.PID] = step.Process
-		}
-		if p := step.Process; p != nil && p.Ended {
-			delete(l.running, p.PID)
-		}
+		l.tree.Take(it)
 	}
 	ev := it.Event
 	if ev == nil {
@@ -109,13 +102,12 @@ func (l *leftBehind) tell() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	what := "what it left running"
+	running := slices.SortedFunc(l.tree.Live(), func(a, b *process.Process) int { return cmp.Compare(a.PID, b.PID) })
 	var list []string
-	for _, pid := range slices.Sorted(maps.Keys(l.running)) {
-		if len(list) < named {
-			list = append(list, fmt.Sprintf("%s (pid %d)", l.running[pid].Program().Command.Name(), pid))
-		}
+	for _, p := range running[:min(named, len(running))] {
+		list = append(list, fmt.Sprintf("%s (pid %d)", p.Program().Command.Name(), p.PID))
 	}
-	if more := len(l.running) - len(list); more > 0 {
+	if more := len(running) - len(list); more > 0 {
 		list = append(list, fmt.Sprintf("%d more", more))
 	}
 	if list != nil {
