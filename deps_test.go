@@ -39,7 +39,6 @@ var depRules = []depRule{
 	{"process", []string{".", "internal/procfs"}},
 	{"enrich", nil},
 	{"filter", []string{".", "enrich", "process", "internal/names"}},
-	{"sink/compiledb", []string{"."}},
 	{"sink/lane", []string{".", "process"}},
 	{"sink/folded", []string{".", "process"}},
 	{"sink/...", []string{".", "process", "sink/lane"}},

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // disk is files of a test: by path what is in them, or "-> path" of a link.
@@ -262,7 +263,7 @@ func TestThreadsEnd(t *testing.T) {
 	b.fork(7, 1)
 	b.exec(7, "/usr/bin/clang-19", "clang", "-c", "a.c")
 	thread := b.event(taskwatch.Clone, 7, 1)
-	thread.Task.TID, thread.Val = 8, cloneThread
+	thread.Task.TID, thread.Val = 8, process.CloneThread
 	b.sink.Take(taskwatch.Item{Event: thread})
 	ended := b.event(taskwatch.Exit, 7, 1)
 	ended.Task.TID, ended.Exit.Code = 8, 1

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // Sink is a sink that writes a compilation database when it is closed. It
@@ -19,7 +20,8 @@ type Sink struct {
 	opts Options
 	done []pending // in the order of the calls
 
-	processes map[int]*process // by pid
+	tree    process.Tree
+	callers map[*process.Process]*caller // that live
 
 	failed, cut, unknown int // calls that made no entry for that reason
 	lost                 uint64
@@ -30,11 +32,11 @@ type Sink struct {
 // pending is a call, which may yet fail.
 type pending struct {
 	entries []Entry
-	process *process
+	by      *caller
 }
 
-// process is a process that lives, or whose entries are not settled.
-type process struct {
+// caller is a process, whose calls may yet fail.
+type caller struct {
 	inside bool // it is a compiler or a launcher, or was started by one
 	ended  bool
 	failed bool
@@ -45,16 +47,15 @@ func New(w io.Writer, opts Options) *Sink {
 	if opts.Files == nil {
 		opts.Files = machine{}
 	}
-	return &Sink{w: w, opts: opts, processes: map[int]*process{}}
+	return &Sink{w: w, opts: opts, callers: map[*process.Process]*caller{}}
 }
 
 // Wants returns what the sink reads.
 func (s *Sink) Wants() taskwatch.Wants {
-	task := taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldPPID
 	return taskwatch.Wants{
-		taskwatch.Clone: task | taskwatch.FieldVal,
-		taskwatch.Exec:  task | taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCwd,
-		taskwatch.Exit:  task | taskwatch.FieldExitCode | taskwatch.FieldExitSignal | taskwatch.FieldExitGroup,
+		taskwatch.Clone: process.TreeFields,
+		taskwatch.Exec:  process.TreeFields | taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCwd,
+		taskwatch.Exit:  process.TreeFields | taskwatch.FieldExitCode | taskwatch.FieldExitSignal,
 	}
 }
 
@@ -64,41 +65,46 @@ func (s *Sink) Take(it taskwatch.Item) {
 	case it.Loss != nil:
 		s.lost += it.Loss.Count
 		s.someLost = s.someLost || it.Loss.Count == 0
-	case it.Event == nil || it.Event.Missing.Has(taskwatch.FieldPID) || it.Event.Task.PID == 0:
-	default:
-		switch it.Event.Kind {
-		case taskwatch.Clone:
-			s.clone(it.Event)
-		case taskwatch.Exec:
-			s.exec(it.Event)
-		case taskwatch.Exit:
-			s.exit(it.Event)
-		}
+	case it.Event != nil:
+		s.event(it)
 	}
 }
 
-const cloneThread = 0x00010000 // CLONE_THREAD
-
-func (s *Sink) clone(ev *taskwatch.Event) {
-	if ev.Val&cloneThread == 0 && !ev.Missing.Has(taskwatch.FieldVal) || ev.Task.PID == ev.Task.TID {
-		s.processes[ev.Task.PID] = s.child(ev) // whatever had the pid before is over
+// event keeps the callers: what a compiler or a launcher runs is inside of its
+// call.
+func (s *Sink) event(it taskwatch.Item) {
+	ev := it.Event
+	step := s.tree.Take(it)
+	if step.Lost != nil {
+		delete(s.callers, step.Lost)
 	}
-}
-
-// child returns the process of a task that is not known yet.
-func (s *Sink) child(ev *taskwatch.Event) *process {
-	parent := s.processes[ev.Task.PPID]
-	return &process{inside: parent != nil && parent.inside && !ev.Missing.Has(taskwatch.FieldPPID)}
-}
-
-func (s *Sink) exec(ev *taskwatch.Event) {
-	t, missing := ev.Task, ev.Missing
-	p := s.processes[t.PID]
+	p := step.Process
 	if p == nil {
-		p = s.child(ev)
-		s.processes[t.PID] = p
+		return
 	}
-	if p.inside {
+	c := s.callers[p]
+	if c == nil {
+		if ev.Kind == taskwatch.Exit {
+			return // of a thread, behind that of its process
+		}
+		maker := s.callers[p.Parent()]
+		c = &caller{inside: maker != nil && maker.inside}
+		s.callers[p] = c
+	}
+	if ev.Kind == taskwatch.Exec {
+		s.exec(ev, c)
+	}
+	if p.Ended {
+		c.ended = true
+		c.failed = !ev.Missing.Has(taskwatch.FieldExitCode) && ev.Exit.Code != 0 ||
+			!ev.Missing.Has(taskwatch.FieldExitSignal) && ev.Exit.Signal != 0
+		delete(s.callers, p)
+	}
+}
+
+func (s *Sink) exec(ev *taskwatch.Event, c *caller) {
+	t, missing := ev.Task, ev.Missing
+	if c.inside {
 		return
 	}
 	exe, argv := t.Exe, t.Argv
@@ -107,13 +113,13 @@ func (s *Sink) exec(ev *taskwatch.Event) {
 	}
 	if missing.Has(taskwatch.FieldArgv) || len(argv) == 0 {
 		if d, _ := s.opts.compiler(exe, exe); d != none && missing.Has(taskwatch.FieldArgv) {
-			p.inside = true
+			c.inside = true
 			s.unknown++
 		}
 		return
 	}
 	call, ours := s.opts.recognize(exe, argv)
-	p.inside = ours
+	c.inside = ours
 	switch {
 	case call == nil:
 	case t.ArgvCut:
@@ -122,24 +128,9 @@ func (s *Sink) exec(ev *taskwatch.Event) {
 		s.unknown++
 	default:
 		if entries := s.opts.entries(call, exe, t.Cwd); len(entries) > 0 {
-			s.done = append(s.done, pending{entries, p})
+			s.done = append(s.done, pending{entries, c})
 		}
 	}
-}
-
-func (s *Sink) exit(ev *taskwatch.Event) {
-	p := s.processes[ev.Task.PID]
-	if p == nil {
-		return
-	}
-	if ev.Missing.Has(taskwatch.FieldExitGroup) && ev.Task.PID != ev.Task.TID ||
-		!ev.Missing.Has(taskwatch.FieldExitGroup) && !ev.Exit.Group {
-		return // of a thread
-	}
-	p.ended = true
-	p.failed = !ev.Missing.Has(taskwatch.FieldExitCode) && ev.Exit.Code != 0 ||
-		!ev.Missing.Has(taskwatch.FieldExitSignal) && ev.Exit.Signal != 0
-	delete(s.processes, ev.Task.PID)
 }
 
 // settle returns the entries that stay.
@@ -149,11 +140,11 @@ func (s *Sink) settle() []Entry {
 	seen := map[key]bool{}
 	open := 0
 	for _, c := range s.done {
-		if c.process.failed && !s.opts.Failed {
+		if c.by.failed && !s.opts.Failed {
 			s.failed++
 			continue
 		}
-		if !c.process.ended {
+		if !c.by.ended {
 			open++
 		}
 		for _, e := range c.entries {
