@@ -35,12 +35,8 @@ func TestUnprivileged(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	// What C programs the tests need is compiled in there, as nobody.
-	for _, tests := range []string{
-		"^TestUnprivileged$",
-		"^(TestVetoNames|TestVetoRaces|TestTracerIsLeftAlone|TestUntraced)$",
-		"^TestConformance$/^(true|fork|exec|thread|vfork|script-asked|untraced|untraced-asked|nodump|nodump-asked|closed|own-filter|siblings)$",
-	} {
+	asNobody := func(t *testing.T, tests string) {
+		t.Helper()
 		cmd := exec.Command(self, "-test.run", tests, "-test.v", "-test.short")
 		cmd.Env = append(os.Environ(), "TASKWATCH_TEST_SETUID="+setuid, "TMPDIR="+dir, "HOME="+dir, "TASKWATCH_SKIPS=")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -49,6 +45,13 @@ func TestUnprivileged(t *testing.T) {
 			t.Errorf("as uid %d, %s: %v\n%s", nobody, tests, err, out)
 		}
 	}
+	asNobody(t, "^TestUnprivileged$")
+	// These compile C programs in there, as nobody.
+	t.Run("C", func(t *testing.T) {
+		testutil.Require(t, testutil.NeedsCompiler("gcc"))
+		asNobody(t, "^(TestVetoNames|TestVetoRaces|TestTracerIsLeftAlone|TestUntraced)$")
+		asNobody(t, "^TestConformance$/^(true|fork|exec|thread|vfork|script-asked|untraced|untraced-asked|nodump|nodump-asked|closed|own-filter|siblings)$")
+	})
 }
 
 // A setuid file runs with its caller's ids, and the user is told.
