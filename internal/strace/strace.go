@@ -19,9 +19,6 @@ import (
 type Task struct {
 	TID int
 
-	// Made says how many tasks it made: forks, vforks and clones that
-	// succeeded.
-	Made  int
 	Execs []Exec // those that succeeded
 
 	// Ended is false where the report has no end of the task. An exec by
@@ -179,13 +176,8 @@ func (p *parser) call(t *Task, text string) error {
 	n, _, _ := strings.Cut(result, " ")
 	value, err := strconv.Atoi(n)
 	switch name {
-	case "exit_group":
-		return nil
-	case "clone", "clone3", "fork", "vfork":
-		if err == nil && value > 0 {
-			t.Made++
-		}
-		return nil
+	case "exit_group", "clone", "clone3", "fork", "vfork":
+		return nil // what they make says so itself, even if its creator was killed in the call
 	case "execve", "execveat":
 		if err != nil || value != 0 {
 			return nil // it failed, or its task was killed in it

@@ -30,7 +30,7 @@ func TestParse(t *testing.T) {
 11    +++ exited with 0 +++
 10    +++ exited with 0 +++
 `, []*Task{
-			{TID: 10, Made: 1, Ended: true},
+			{TID: 10, Ended: true},
 			{TID: 11, Execs: []Exec{{Path: "a", Argv: []string{"a"}}}, Ended: true},
 		}},
 
@@ -54,7 +54,7 @@ func TestParse(t *testing.T) {
 10    <... execve resumed>)             = 0
 10    +++ exited with 7 +++
 `, []*Task{
-			{TID: 10, Made: 1, Ended: true, Superseded: true},
+			{TID: 10, Ended: true, Superseded: true},
 			{TID: 10, Execs: []Exec{{Path: "a"}}, Ended: true, Code: 7},
 		}},
 
@@ -125,7 +125,7 @@ func TestCommand(t *testing.T) {
 		t.Fatalf("%d tasks, want 3", len(tasks))
 	}
 	sh := tasks[0]
-	if sh.Made != 2 || len(sh.Execs) != 1 || sh.Code != 5 || !sh.Ended {
+	if len(sh.Execs) != 1 || sh.Code != 5 || !sh.Ended {
 		t.Errorf("the shell: %+v", sh)
 	} else if got, want := sh.Execs[0].Argv[3:], []string{"sh", "a \"\n\xff"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("argv ends in %q, want %q", got, want)

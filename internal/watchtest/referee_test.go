@@ -39,13 +39,12 @@ func TestWorkloadIsTruthful(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			made := 0
 			seen := map[int][]string{}
 			for _, task := range tasks {
-				made += task.Made
 				seen[task.TID] = append(seen[task.TID], straceLabel(&c, task))
 			}
-			if made != r.truth.made() {
+			// Not the clones that returned: who is killed in one has made a task as well.
+			if made := len(tasks) - 1; made != r.truth.made() {
 				t.Errorf("the workload says that it made %d tasks, strace saw %d", r.truth.made(), made)
 			}
 			said := map[int][]string{}
