@@ -125,6 +125,9 @@ func (s *snapshot) holds(ev *Event) bool {
 
 // notify is the read side. Its name is known to insideWatcher.
 func (f *Feed) notify(ev *Event, m moment) error {
+	if m != before {
+		f.reg.delivered[ev.Kind].Add(1)
+	}
 	d := delivery{feed: f, ev: ev}
 	d.reading = f.reg.grace.enter(f.stripe)
 	d.snap = f.reg.snap.Load() // after entering: see grace.wait

@@ -193,6 +193,13 @@ func (q *Queue) Dropped() uint64 {
 	return q.dropped
 }
 
+// Waiting returns about how many bytes of items wait.
+func (q *Queue) Waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
+}
+
 // Sync returns when the other sink has got everything that was taken before,
 // or ctx ends.
 func (q *Queue) Sync(ctx context.Context) error {

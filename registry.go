@@ -28,6 +28,7 @@ type Registry struct {
 	snap       atomic.Pointer[snapshot] // nil until the first event
 	grace      grace
 	sinkPanics atomic.Uint64
+	delivered  [NumKinds]atomic.Uint64
 }
 
 // registration is a module's stay in a registry.

@@ -145,6 +145,15 @@ func (r *Registry) handAll(before []Item, ev *Event, after []Item) {
 	}
 }
 
+// Delivered returns how many events of each kind have happened while a watcher
+// or a sink wanted them.
+func (r *Registry) Delivered() (n [NumKinds]uint64) {
+	for k := range n {
+		n[k] = r.delivered[k].Load()
+	}
+	return n
+}
+
 // SinkPanics returns how many items were lost by panics of sinks.
 func (r *Registry) SinkPanics() uint64 { return r.sinkPanics.Load() }
 

@@ -54,6 +54,7 @@ var errorCodes = []struct {
 	{host.ErrNoKernel, connect.CodeFailedPrecondition},
 	{module.ErrNoVeto, connect.CodeFailedPrecondition},
 	{module.ErrSkippable, connect.CodeFailedPrecondition},
+	{module.ErrTooLarge, connect.CodeResourceExhausted},
 	{kernel.ErrClosed, connect.CodeUnavailable},
 	{syscall.ENOMEM, connect.CodeResourceExhausted},
 	{syscall.EMFILE, connect.CodeResourceExhausted},

@@ -76,6 +76,16 @@ func (h *hub) count() int {
 	return len(h.streams)
 }
 
+// waiting returns about how many bytes wait for the clients of all streams.
+func (h *hub) waiting() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.streams {
+		n += s.queue.Waiting()
+	}
+	return n
+}
+
 // losses returns how many events all streams have lost by being read slowly.
 func (h *hub) losses() uint64 {
 	h.mu.Lock()

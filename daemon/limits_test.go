@@ -307,6 +307,7 @@ type stubborn struct {
 	host.Module
 	unregisters, closes error
 	registered          atomic.Bool
+	variables           []module.Global
 }
 
 func (m *stubborn) Start() error { m.registered.Store(true); return nil }
@@ -319,7 +320,7 @@ func (m *stubborn) Stop() error {
 func (m *stubborn) Close() error                      { return m.closes }
 func (m *stubborn) Info() host.Info                   { return host.Info{Name: "count", Kind: host.Sandbox} }
 func (m *stubborn) Stats() (host.Stats, error)        { return host.Stats{}, nil }
-func (m *stubborn) Globals() ([]module.Global, error) { return nil, nil }
+func (m *stubborn) Globals() ([]module.Global, error) { return m.variables, nil }
 
 // A reload that meets a module which is busy does not cost it: it waits for one
 // that comes or goes, and replaces one that cannot be freed at once.
@@ -386,3 +387,37 @@ func TestReloadMeetsBusyModule(t *testing.T) {
 		t.Errorf("the registry has %+v", list)
 	}
 }
+
+// Variables that would take too much are not read, which costs nothing else of
+// the module.
+func TestLargeVariables(t *testing.T) {
+	testutil.Root(t)
+	file := filepath.Join(t.TempDir(), "large.c")
+	if err := os.WriteFile(file, []byte(largeModule), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, Config{Source: "bpf"})
+	r.load(t, "large", kernelFile(t, file), "uid=7")
+	_, err := r.Client.Globals(t.Context(), connect.NewRequest(&api.GlobalsRequest{Name: "large"}))
+	wantCode(t, err, connect.CodeResourceExhausted, "320004 bytes", "262144", "into a map")
+	info, err := r.Client.Info(t.Context(), connect.NewRequest(&api.InfoRequest{Name: "large"}))
+	if err != nil || len(info.Msg.Params) != 1 || info.Msg.Params[0].Value != "null" {
+		t.Errorf("info: %v, %v", info, err)
+	}
+	r.unload(t, "large")
+}
+
+const largeModule = `#include "task_watchers.h"
+
+module_param(uid, int, -1);
+__u64 large[40000];
+
+static int count(unsigned long val, struct task_struct *tsk)
+{
+	__sync_fetch_and_add(&large[0], 1);
+	return 0;
+}
+task_watcher_func(exec, count);
+
+MODULE_LICENSE("GPL");
+`

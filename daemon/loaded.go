@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
@@ -209,7 +210,7 @@ func (v *view) watchers() (list []*api.WatcherStats, err error) {
 // params returns the parameters with their values.
 func (v *view) params() ([]*api.Param, error) {
 	globals, err := v.module.Globals()
-	if err != nil {
+	if err != nil && !errors.Is(err, module.ErrTooLarge) { // else they are not known
 		return nil, err
 	}
 	values := map[string]any{}

@@ -7,11 +7,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module/host"
+	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
 // metrics is the endpoint for Prometheus.
@@ -50,25 +55,31 @@ func (m *metrics) serve(ctx context.Context) error {
 
 // gauges and counters of the daemon and of each module.
 var (
-	metricInfo     = newMetric("build_info", "The daemon; always 1.", "version", "source")
-	metricStarted  = newMetric("start_time_seconds", "When the daemon was started.")
-	metricLost     = newMetric("lost_events_total", "Events that the source has lost.")
-	metricStreams  = newMetric("streams", "Streams of events that are open.")
-	metricUnread   = newMetric("stream_lost_lines_total", "Lines that streams have lost because their clients read too slowly.")
-	metricModule   = newMetric("module_info", "A module; always 1.", "module", "kind", "origin", "state")
-	metricRefs     = newMetric("module_references", "Events that the module is registered for.", "module")
-	metricCalls    = newMetric("module_calls_total", "Calls of the module's watchers.", "module")
-	metricErrors   = newMetric("module_errors_total", "Errors and crashes of the module's watchers.", "module")
-	metricVetoes   = newMetric("module_vetoes_total", "Operations that the module has refused.", "module")
-	metricMissed   = newMetric("module_missed_calls_total", "Calls of the module's watchers that the kernel has passed by.", "module")
-	metricSkipped  = newMetric("module_skipped_vetoes_total", "Operations that passed although the module might have refused them.", "module")
-	metricDrops    = newMetric("module_dropped_events_total", "Events that found no room in the module's queue.", "module")
-	metricCallMean = newMetric("module_call_mean_seconds", "How long a call takes on average.", "module")
-	metricCallP99  = newMetric("module_call_p99_seconds", "How long 99 of 100 calls take at most.", "module")
+	metricInfo    = newMetric("build_info", "The daemon; always 1.", "version", "source")
+	metricStarted = newMetric("start_time_seconds", "When the daemon was started.")
+	metricLost    = newMetric("lost_events_total", "Events that the source has lost.")
+	metricStreams = newMetric("streams", "Streams of events that are open.")
+	metricUnread  = newMetric("stream_lost_lines_total", "Lines that streams have lost because their clients read too slowly.")
+	metricModule  = newMetric("module_info", "A module; always 1.", "module", "kind", "origin", "state")
+	metricRefs    = newMetric("module_references", "Events that the module is registered for.", "module")
+	metricCalls   = newMetric("module_calls_total", "Calls of the module's watchers.", "module")
+	metricErrors  = newMetric("module_errors_total", "Errors and crashes of the module's watchers.", "module")
+	metricVetoes  = newMetric("module_vetoes_total", "Operations that the module has refused.", "module")
+	metricMissed  = newMetric("module_missed_calls_total", "Calls of the module's watchers that the kernel has passed by.", "module")
+	metricSkipped = newMetric("module_skipped_vetoes_total", "Operations that passed although the module might have refused them.", "module")
+	metricDrops   = newMetric("module_dropped_events_total", "Events that found no room in the module's queue.", "module")
+	metricTime    = newMetric("module_call_duration_seconds", "How long a call takes; of a module in the sandbox every 16th is measured.", "module")
+	metricQueue   = newMetric("module_queued_events", "Events that wait in the module's queue.", "module")
+	metricGlobal  = newMetric("module_global", "A numeric variable of the module.", "module", "name")
+	metricLeftOut = newMetric("module_globals_left_out", "Numeric variables of the module that are not shown, because there are too many.", "module")
+	metricEvents  = newMetric("events_total", "Events that have come out of the kernel, for a module in the sandbox or a stream.", "event")
+	metricLosses  = newMetric("losses_total", "What was lost: by the source, by streams whose clients read too slowly, by the full queues of modules, and calls that the kernel has passed by.", "cause")
+	metricWaiting = newMetric("stream_queued_bytes", "Bytes of items that wait for the clients of streams, about.")
 
 	allMetrics = []*prometheus.Desc{
 		metricInfo, metricStarted, metricLost, metricStreams, metricUnread, metricModule, metricRefs, metricCalls,
-		metricErrors, metricVetoes, metricMissed, metricSkipped, metricDrops, metricCallMean, metricCallP99,
+		metricErrors, metricVetoes, metricMissed, metricSkipped, metricDrops, metricTime, metricQueue,
+		metricGlobal, metricLeftOut, metricEvents, metricLosses, metricWaiting,
 	}
 )
 
@@ -102,12 +113,21 @@ func (c exporter) Collect(ch chan<- prometheus.Metric) {
 	counter(metricLost, d.hub.lost.Load())
 	gauge(metricStreams, float64(d.hub.count()))
 	counter(metricUnread, d.hub.losses())
-	list, err := d.list()
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(metricModule, err)
-		return
+	gauge(metricWaiting, float64(d.hub.waiting()))
+	for k, n := range d.registry.Delivered() {
+		counter(metricEvents, n, taskwatch.Kind(k).String())
 	}
-	for _, m := range list {
+	losses := map[string]uint64{"source": d.hub.lost.Load(), "stream": d.hub.losses(), "module_queue": 0, "missed_call": 0}
+	var numbers []*numbersOf
+	for _, v := range d.modules.views() {
+		m, err := v.proto()
+		if errors.Is(err, kernel.ErrClosed) {
+			continue // it is just being unloaded
+		}
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(metricModule, err)
+			continue
+		}
 		gauge(metricModule, 1, m.Name, m.Kind, m.Origin, m.State)
 		gauge(metricRefs, float64(m.References), m.Name)
 		counter(metricErrors, m.GetCalls().GetErrors(), m.Name)
@@ -115,10 +135,99 @@ func (c exporter) Collect(ch chan<- prometheus.Metric) {
 		counter(metricMissed, m.Missed, m.Name)
 		counter(metricSkipped, m.Skipped, m.Name)
 		counter(metricDrops, m.Drops, m.Name)
-		if calls := m.GetCalls(); calls.GetTimed() {
-			counter(metricCalls, calls.Calls, m.Name)
-			gauge(metricCallMean, time.Duration(calls.MeanNs).Seconds(), m.Name)
-			gauge(metricCallP99, time.Duration(calls.P99Ns).Seconds(), m.Name)
+		losses["module_queue"] += m.Drops
+		losses["missed_call"] += m.Missed
+		if v.module == nil {
+			continue
+		}
+		if st, err := v.module.Stats(); err == nil {
+			gauge(metricQueue, float64(st.Queued), m.Name)
+			if c := &st.Calls; c.Timed {
+				counter(metricCalls, c.Calls, m.Name)
+				count, below := cumulate(c.Histogram)
+				ch <- prometheus.MustNewConstHistogram(metricTime, count, c.Time.Seconds(), below, m.Name)
+			}
+		}
+		numbers = append(numbers, &numbersOf{name: m.Name, module: v.module})
+	}
+	for cause, n := range losses {
+		counter(metricLosses, n, cause)
+	}
+	readNumbers(numbers)
+	room := maxSeries
+	for _, n := range numbers {
+		shown := n.values[:min(len(n.values), maxSeriesOfModule, room)]
+		room -= len(shown)
+		for _, v := range shown {
+			gauge(metricGlobal, v.value, n.name, v.name)
+		}
+		gauge(metricLeftOut, float64(len(n.values)-len(shown)), n.name)
+	}
+}
+
+// Every variable is a series, which Prometheus keeps.
+const (
+	maxSeriesOfModule = 64
+	maxSeries         = 512
+)
+
+// cumulate returns calls in the form of Prometheus, whose buckets hold all
+// that took less than their limit: every second power of two from 256 ns to 1 s.
+func cumulate(buckets []host.Bucket) (count uint64, below map[float64]uint64) {
+	below = map[float64]uint64{}
+	for i, b := range buckets {
+		count += b.Calls
+		if b.Below >= 256 && b.Below <= 2*time.Second && i%2 == 1 {
+			below[b.Below.Seconds()] = count
 		}
 	}
+	return count, below
+}
+
+// number is a variable that is one.
+type number struct {
+	name  string
+	value float64
+}
+
+// numbersOf are those of a module that are no parameters.
+type numbersOf struct {
+	name   string
+	module host.Module
+	values []number
+}
+
+// readNumbers reads the numeric variables of modules, all at once: one that is
+// stuck takes a second.
+func readNumbers(list []*numbersOf) {
+	var all sync.WaitGroup
+	for _, n := range list {
+		all.Go(func() {
+			globals, err := n.module.Globals()
+			if err != nil {
+				return // it is busy or gone, or they are too large
+			}
+			for _, g := range globals {
+				if v, ok := toNumber(g.Value); ok && !g.Param {
+					n.values = append(n.values, number{g.Name, v})
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func toNumber(v any) (float64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return float64(v), true
+	case uint64:
+		return float64(v), true
+	case bool:
+		if v {
+			return 1, true
+		}
+		return 0, true
+	}
+	return 0, false
 }

@@ -1,19 +1,21 @@
 package daemon
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // The metrics are in the form and under the names that Prometheus wants, and
@@ -75,20 +77,52 @@ func TestMetrics(t *testing.T) {
 		{"taskwatch_module_dropped_events_total", []string{"module=insandbox"}, 0},
 		{"taskwatch_lost_events_total", nil, 0},
 		{"taskwatch_streams", nil, 0},
+		{"taskwatch_stream_queued_bytes", nil, 0},
+		{"taskwatch_losses_total", []string{"cause=stream"}, 0},
+		{"taskwatch_module_globals_left_out", []string{"module=insandbox"}, 0},
+		{"taskwatch_module_queued_events", []string{"module=insandbox"}, 0},
 		{"taskwatch_stream_lost_lines_total", nil, 0},
 	} {
 		if got := value(c.name, c.labels...); got != c.want {
 			t.Errorf("%s%v is %v, want %v", c.name, c.labels, got, c.want)
 		}
 	}
-	for _, module := range []string{"module=inkernel", "module=insandbox"} {
-		calls, mean, p99 := value("taskwatch_module_calls_total", module), value("taskwatch_module_call_mean_seconds", module), value("taskwatch_module_call_p99_seconds", module)
-		if calls < 20 || mean <= 0 || mean > 1 || p99 <= 0 || p99 > 10 {
-			t.Errorf("%s: %v calls of %v, p99 %v", module, calls, mean, p99)
+	for _, c := range []struct {
+		module string
+		every  uint64 // of how many calls one is measured
+	}{{"inkernel", 1}, {"insandbox", 16}} {
+		calls := uint64(value("taskwatch_module_calls_total", "module="+c.module))
+		for _, m := range families["taskwatch_module_call_duration_seconds"].GetMetric() {
+			h := m.GetHistogram()
+			if m.Label[0].GetValue() != c.module {
+				continue
+			}
+			if want := (calls + c.every - 1) / c.every; calls < 20 || h.GetSampleCount() < want || h.GetSampleSum() <= 0 {
+				t.Errorf("%s: %d calls, of which %d in %v s were measured; want at least %d", c.module, calls, h.GetSampleCount(), h.GetSampleSum(), want)
+			}
+			var last uint64
+			for _, b := range h.Bucket {
+				if b.GetCumulativeCount() < last || b.GetCumulativeCount() > h.GetSampleCount() {
+					t.Errorf("%s: the buckets are %v", c.module, h.Bucket)
+				}
+				last = b.GetCumulativeCount()
+			}
+			calls = 0
+		}
+		if calls != 0 {
+			t.Errorf("%s has no histogram", c.module)
 		}
 	}
-	if at := value("taskwatch_start_time_seconds"); time.Since(time.UnixMilli(int64(at*1000))) > patient {
-		t.Errorf("started at %v", at)
+	if execs := value("taskwatch_events_total", "event=exec"); execs < 10 {
+		t.Errorf("%v execs have happened", execs)
+	}
+	for _, module := range []string{"inkernel", "insandbox"} {
+		if got := value("taskwatch_module_global", "module="+module, "name=execs"); got != 10 {
+			t.Errorf("%s: execs is %v", module, got)
+		}
+	}
+	if at := value("taskwatch_start_time_seconds"); int64(at*1000) != r.started.UnixMilli() {
+		t.Errorf("started at %v, want %v", at, r.started)
 	}
 }
 
@@ -101,5 +135,42 @@ func TestMetricsAreLocal(t *testing.T) {
 	}
 	if _, err := New(Config{Socket: openDir(t) + "/s", Metrics: "9477"}); err == nil || !strings.Contains(err.Error(), "missing port") {
 		t.Error(err)
+	}
+}
+
+// There is a bound on what modules can make Prometheus keep.
+func TestMetricsAreBounded(t *testing.T) {
+	testutil.Require(t, needsConnector)
+	r := start(t, Config{Source: "connector"})
+	for m := range 12 {
+		many := &stubborn{}
+		for i := range 100 {
+			many.variables = append(many.variables, module.Global{Name: fmt.Sprintf("v%02d", i), Value: uint64(i)})
+		}
+		e := newEntry(&spec{name: fmt.Sprintf("m%d", m)})
+		if err := r.Daemon.modules.begin(e); err != nil {
+			t.Fatal(err)
+		}
+		r.Daemon.modules.loaded(e, many, "")
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(r.Daemon.collector())
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	series, leftOut := 0, 0.0
+	for _, f := range families {
+		switch f.GetName() {
+		case "taskwatch_module_global":
+			series = len(f.Metric)
+		case "taskwatch_module_globals_left_out":
+			for _, m := range f.Metric {
+				leftOut += m.GetGauge().GetValue()
+			}
+		}
+	}
+	if series != maxSeries || leftOut != 1200-maxSeries {
+		t.Errorf("%d series, and %v left out, want %d and %d", series, leftOut, maxSeries, 1200-maxSeries)
 	}
 }

@@ -8,6 +8,13 @@ import (
 	"strings"
 )
 
+// MaxGlobals is how many bytes the variables of a module may have to be read:
+// as values in Go and in JSON they take many times as much.
+const MaxGlobals = 256 << 10
+
+// ErrTooLarge says that a module has more variables than can be read.
+var ErrTooLarge = errors.New("too large to be read")
+
 // Int is how the bytes of an integer variable are to be taken.
 type Int struct {
 	Order  binary.ByteOrder

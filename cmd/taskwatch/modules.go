@@ -184,6 +184,12 @@ func (mods *modules) drain() error {
 func (mods *modules) show(w io.Writer) error {
 	for _, m := range mods.list {
 		globals, err := m.Globals()
+		if errors.Is(err, module.ErrTooLarge) {
+			if _, err := fmt.Fprintf(w, "%s: no variables are shown: %v\n", m.Info().Name, err); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}

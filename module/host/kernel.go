@@ -98,12 +98,6 @@ func kernelCalls(c *kernel.CallStats, errors, vetoes uint64) Calls {
 	}
 	calls.Timed, calls.Calls, calls.Time = true, c.Calls, time.Duration(c.TimeNS)
 	calls.Mean, calls.P99 = time.Duration(c.MeanNS()), time.Duration(c.P99NS())
-	for i, n := range c.Buckets {
-		b := Bucket{Below: 2 << i, Calls: n}
-		if i == kernel.NumBuckets-1 {
-			b.Below = 0
-		}
-		calls.Histogram = append(calls.Histogram, b)
-	}
+	calls.Histogram = histogram(c.Buckets[:])
 	return calls
 }

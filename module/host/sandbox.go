@@ -55,7 +55,10 @@ func (m *sandboxed) Globals() ([]module.Global, error) {
 func (m *sandboxed) Stats() (Stats, error) {
 	st := m.module.Stats()
 	s := Stats{
-		Calls: Calls{Timed: true, Calls: st.Calls, Errors: st.Errors + st.Crashes, Vetoes: st.Vetoes, Mean: st.Mean, P99: st.P99},
+		Calls: Calls{
+			Timed: true, Calls: st.Calls, Errors: st.Errors + st.Crashes, Vetoes: st.Vetoes, Mean: st.Mean, P99: st.P99,
+			Histogram: histogram(st.Buckets[:]), Time: st.Sum,
+		},
 		Drops: st.Drops, Queued: st.Queued, Quarantined: st.State == wasm.Quarantined, Reason: st.Why,
 	}
 	if s.Reason == "" {

@@ -34,8 +34,8 @@ type Calls struct {
 
 	Mean, P99 time.Duration // 0 before the first call
 
-	Histogram []Bucket // of how long calls took
-	Time      time.Duration
+	Histogram []Bucket      // of how long calls took; in the sandbox of those that were measured
+	Time      time.Duration // that they took in all
 }
 
 // Bucket counts the calls that took less than Below, and no less than the
@@ -49,4 +49,17 @@ type Bucket struct {
 type WatcherStats struct {
 	Watcher
 	Calls Calls
+}
+
+// histogram returns counts by the highest bit of the time in nanoseconds; the
+// last has all that took longer, too.
+func histogram(counts []uint64) (list []Bucket) {
+	for i, n := range counts {
+		b := Bucket{Below: 2 << i, Calls: n}
+		if i == len(counts)-1 {
+			b.Below = 0
+		}
+		list = append(list, b)
+	}
+	return list
 }

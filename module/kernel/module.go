@@ -111,8 +111,24 @@ func (m *Module) Object() *Object { return m.object }
 func (m *Module) Maps() map[string]*ebpf.Map { return m.coll.Maps }
 
 // Globals reads all global variables, sorted by name, while the module runs or
-// not. Each is read as a whole; one that changes meanwhile may be torn.
+// not. Each is read as a whole; one that changes meanwhile may be torn. More
+// than [module.MaxGlobals] bytes in all are an error that matches
+// [module.ErrTooLarge].
 func (m *Module) Globals() ([]module.Global, error) {
+	size := map[string]uint64{} // of the sections, which are read as a whole
+	var all uint64
+	for _, v := range m.object.spec.Variables {
+		size[v.SectionName] = max(size[v.SectionName], uint64(v.Offset)+uint64(v.Size()))
+	}
+	for _, n := range size {
+		all += n
+	}
+	if all > module.MaxGlobals {
+		return nil, &Error{Op: "read", Module: m.Name(),
+			Err:  fmt.Errorf("its variables are %w: they have %d bytes, and may have %d", module.ErrTooLarge, all, module.MaxGlobals),
+			Hint: "put what is large into a map",
+		}
+	}
 	var list []module.Global
 	err := m.readSections(func(name string, v *ebpf.VariableSpec, b []byte) {
 		list = append(list, module.Global{

@@ -462,6 +462,7 @@ func (m *Module) Stats() Stats {
 		Emitted: m.sandbox.host.emitted.Load(), EmitsDropped: m.sandbox.host.emitsDropped.Load(),
 		LogsDropped: m.sandbox.host.logsDropped.Load(),
 		Mean:        m.times.mean(), P99: m.times.percentile(99),
+		Buckets: m.times.buckets(), Sum: time.Duration(m.times.sum.Load()),
 		State: State(m.state.Load()),
 	}
 	if why := m.why.Load(); why != nil && s.State == Quarantined {

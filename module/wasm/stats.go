@@ -39,6 +39,11 @@ type Stats struct {
 	// measured; 0 before the first. P99 is exact to an eighth.
 	Mean, P99 time.Duration
 
+	// Buckets counts the measured calls by how long they took: Buckets[i]
+	// those of 2^i to 2^(i+1)-1 ns. Sum is their time in all.
+	Buckets [64]uint64
+	Sum     time.Duration
+
 	State State
 	Why   string // why it is not running
 
@@ -95,6 +100,14 @@ func endOf(bin int) uint64 {
 		return 1<<top + (eighth+1)<<top>>3
 	}
 	return 1<<top + (eighth+1)<<(top-3)
+}
+
+// buckets returns how many calls took a time with i as its highest bit.
+func (t *times) buckets() (n [64]uint64) {
+	for i := range t.bins {
+		n[i/8] += uint64(t.bins[i].Load())
+	}
+	return n
 }
 
 func (t *times) mean() time.Duration {

@@ -55,7 +55,7 @@ const (
 	maxVars     = 1024
 	maxVarName  = 64
 	maxVarText  = 1024
-	maxVarBytes = 256 << 10 // of all variables
+	maxVarBytes = module.MaxGlobals // of all variables
 	varEntry    = 8 * 4
 )
 
