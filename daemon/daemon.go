@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -110,8 +109,8 @@ func (d *Daemon) Close() error {
 		return nil
 	}
 	var errs []error
-	if c, ok := d.source.(io.Closer); ok {
-		errs = append(errs, c.Close())
+	if d.source != nil {
+		errs = append(errs, d.source.Close())
 	}
 	return errors.Join(append(errs, d.closeListeners())...)
 }

@@ -121,12 +121,12 @@ func tryOutside(ctx context.Context, t *trial, open func(pid int, ready func()) 
 	t.caps = src.Capabilities()
 	var reg taskwatch.Registry
 	if err := reg.Register(t.seen.module()); err != nil {
-		return errors.Join(err, closeSource(src))
+		return errors.Join(err, src.Close())
 	}
 	if module != nil {
 		table := src.(*bpf.Source).Table()
 		if err := table.Register(module, kernel.RegisterOptions{AllowObserveOnly: true}); err != nil {
-			return errors.Join(err, closeSource(src))
+			return errors.Join(err, src.Close())
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -306,7 +306,7 @@ func trace(ctx context.Context, t *trial, m *taskwatch.Module) (_ deeds, err err
 	}
 	defer r.Close()
 	defer w.Close()
-	src, err := ptrace.New(ptrace.Config{Path: self, Argv: childArgv(childStart), Stdin: null, Stdout: w, Stderr: null})
+	src, err := ptrace.New(ptrace.Config{Command: &source.Command{Path: self, Argv: childArgv(childStart), Stdin: null, Stdout: w, Stderr: null}})
 	if err != nil {
 		return nil, err
 	}
@@ -324,12 +324,4 @@ func trace(ctx context.Context, t *trial, m *taskwatch.Module) (_ deeds, err err
 		return nil, err
 	}
 	return parseDeeds(string(out))
-}
-
-// closeSource gives back what a source that will not run has taken.
-func closeSource(src source.Source) error {
-	if c, ok := src.(io.Closer); ok {
-		return c.Close()
-	}
-	return nil
 }

@@ -27,6 +27,10 @@ type Source interface {
 	// everything it holds; what happens to supervised tasks is its own to
 	// document.
 	Run(ctx context.Context, reg *taskwatch.Registry) error
+
+	// Close gives back what a source that is not run has taken. It does
+	// nothing once Run was called, nor when it is called again.
+	Close() error
 }
 
 // Refresher is a source that looks only now and then what is watched.

@@ -110,7 +110,7 @@ func readRuns(name string) (*report.Runs, error) {
 		return nil, err
 	}
 	defer in.Close()
-	src, err := replay.New(in, in.Name(), replay.Options{})
+	src, err := replay.New(replay.Config{Reader: in, Name: in.Name()})
 	if err != nil {
 		return nil, err
 	}

@@ -156,7 +156,7 @@ func (files moduleFiles) start(src source.Source, reg *taskwatch.Registry, f *mo
 			err = m.Start()
 		}
 		if err != nil {
-			return nil, errors.Join(err, closeSource(src), mods.close())
+			return nil, errors.Join(err, src.Close(), mods.close())
 		}
 	}
 	return mods, nil

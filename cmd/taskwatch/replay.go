@@ -97,7 +97,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	}
 	progress := showProgress(in, !slices.ContainsFunc(out.files, func(f *outputFile) bool { return isTerminal(f.File) }))
 	defer progress.end()
-	src, err := replay.New(progress, in.Name(), replay.Options{})
+	src, err := replay.New(replay.Config{Reader: progress, Name: in.Name()})
 	if err != nil {
 		return replayFailed(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
 )
 
@@ -159,15 +160,15 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	}
 	out, err := f.open(os.Stderr)
 	if err != nil {
-		return runFailed(errors.Join(err, closeSource(src)))
+		return runFailed(errors.Join(err, src.Close()))
 	}
 	if err := out.attach(&reg, src, f.backlog()); err != nil {
 		_ = out.close() // nothing was written
-		return runFailed(errors.Join(err, closeSource(src)))
+		return runFailed(errors.Join(err, src.Close()))
 	}
 	left, err := watchLeftBehind(&reg, src, f.kill)
 	if err != nil {
-		return runFailed(errors.Join(err, closeSource(src)))
+		return runFailed(errors.Join(err, src.Close()))
 	}
 	modules, err := files.start(src, &reg, &f.modules)
 	if err != nil {
@@ -212,7 +213,7 @@ func shellStatus(e taskwatch.ExitStatus) int {
 // startFailed returns what becomes of an error of a source, in words like a
 // shell's where it is about the command.
 func startFailed(name string, err error, signal syscall.Signal) error {
-	var e startError
+	var e *source.StartError
 	if !errors.As(err, &e) {
 		return runFailed(err)
 	}

@@ -39,7 +39,7 @@ func TestRunChoosesTheSource(t *testing.T) {
 		if src.Name() != c.want {
 			t.Errorf("--source %s %+v: %s, want %q", c.name, c.c, src.Name(), c.want)
 		}
-		if err := closeSource(src); err != nil {
+		if err := src.Close(); err != nil {
 			t.Error(err)
 		}
 	}

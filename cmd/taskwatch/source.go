@@ -6,26 +6,11 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
 	"github.com/taskwatch/taskwatch/source/ptrace"
 )
-
-// supervisor is a source that runs a command.
-type supervisor interface {
-	source.Source
-	Exit() taskwatch.ExitStatus
-	Signal(syscall.Signal) error
-	Kill() int
-}
-
-// startError is the error of a command that could not be started.
-type startError interface {
-	error
-	ShellStatus() int
-}
 
 // command is what a supervisor is to run, and what is to be done to it.
 type command struct {
@@ -47,7 +32,7 @@ type command struct {
 // little, and debuggers and setuid files work.
 var commandSources = []struct {
 	name string
-	open func(*command) (supervisor, error)
+	open func(*command) (source.Supervisor, error)
 }{
 	{bpf.Name, openBPFCommand},
 	{ptrace.Name, openPtrace},
@@ -55,7 +40,7 @@ var commandSources = []struct {
 
 // openCommand returns the source of that name, or the best that works; then
 // passed says why not a better one.
-func openCommand(name string, c *command) (src supervisor, passed error, err error) {
+func openCommand(name string, c *command) (src source.Supervisor, passed error, err error) {
 	known, better := false, false
 	var refused auto.Refusals
 	for _, s := range commandSources {
@@ -64,7 +49,7 @@ func openCommand(name string, c *command) (src supervisor, passed error, err err
 		}
 		known = true
 		src, err := s.open(c)
-		if err == nil || errors.As(err, new(startError)) { // no other would find it
+		if err == nil || errors.As(err, new(*source.StartError)) { // no other would find it
 			if better {
 				passed = refused.Err()
 			}
@@ -91,7 +76,7 @@ func commandSourceNames() []string {
 // modules.
 var errAfterwards = errors.New("bpf: its events arrive when all is over, and a module (-m) that refuses something outside of the kernel needs the source ptrace")
 
-func openBPFCommand(c *command) (supervisor, error) {
+func openBPFCommand(c *command) (source.Supervisor, error) {
 	if c.veto {
 		return nil, errAfterwards
 	}
@@ -99,7 +84,7 @@ func openBPFCommand(c *command) (supervisor, error) {
 		return nil, err
 	}
 	src, err := bpf.New(bpf.Config{
-		Command: &bpf.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop},
+		Command: &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop},
 		DryRun:  c.dryRun,
 	})
 	if err != nil {
@@ -108,15 +93,13 @@ func openBPFCommand(c *command) (supervisor, error) {
 	return src, nil
 }
 
-func openPtrace(c *command) (supervisor, error) {
+func openPtrace(c *command) (source.Supervisor, error) {
 	if c.kernel {
 		return nil, errors.New("ptrace: modules for the kernel (-m FILE.o) need the source bpf")
 	}
 	return ptrace.New(ptrace.Config{
-		Path:     c.argv[0],
-		Argv:     c.argv,
+		Command:  &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop},
 		DryRun:   c.dryRun,
 		OnNotice: c.notice,
-		OnStop:   c.stop,
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -137,7 +136,7 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	}
 	out, err := f.open(os.Stdout)
 	if err != nil {
-		return watchFailed(errors.Join(err, closeSource(src)))
+		return watchFailed(errors.Join(err, src.Close()))
 	}
 	out.broken = cancel
 	err = f.follow(ctx, src, &reg, out, files)
@@ -151,7 +150,7 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 // follow runs the source, with the modules.
 func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwatch.Registry, out *output, files moduleFiles) error {
 	if err := out.attach(reg, src, drop); err != nil {
-		return errors.Join(err, closeSource(src))
+		return errors.Join(err, src.Close())
 	}
 	modules, err := files.start(src, reg, &f.modules)
 	if err != nil {
@@ -224,12 +223,4 @@ func atSignal(sig os.Signal, fn func()) (stop func()) {
 		close(ch)
 		wg.Wait()
 	}
-}
-
-// closeSource gives back what a source that will not run has taken.
-func closeSource(src source.Source) error {
-	if c, ok := src.(io.Closer); ok {
-		return c.Close()
-	}
-	return nil
 }

@@ -58,6 +58,7 @@ func allCapabilities() source.Capabilities {
 	return caps
 }
 
+func (o *oracle) Close() error                      { return nil }
 func (o *oracle) Name() string                      { return "oracle" }
 func (o *oracle) Capabilities() source.Capabilities { return o.caps }
 func (o *oracle) Exit() taskwatch.ExitStatus        { return o.exit }

@@ -44,8 +44,7 @@ func Names() []string {
 }
 
 // Open returns the source of that name, or for [Name] the best that works;
-// then passed says why not a better one. The caller must call Run, or Close
-// where the source has one.
+// then passed says why not a better one. The caller must call Run or Close.
 func Open(name string, cfg Config) (src source.Source, passed error, err error) {
 	known := false
 	var refused Refusals

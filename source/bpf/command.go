@@ -12,72 +12,22 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/lookpath"
+	"github.com/taskwatch/taskwatch/source"
 )
 
-// Command is a program to run and watch. Only Path is required.
-type Command struct {
-	Path string   // the program; searched in PATH if it holds no slash
-	Argv []string // nil stands for Path alone
-	Env  []string // nil stands for the environment of this process
-	Dir  string   // "" stands for the working directory of this process
-
-	// The command's standard files; nil stands for this process's own.
-	Stdin, Stdout, Stderr *os.File
-
-	// OnStop, if set, is called by the goroutine of Run when the command
-	// itself, its first process, has been stopped by the given signal, with
-	// the events before that delivered. The command does not wait for it.
-	OnStop func(syscall.Signal)
-}
-
-// StartError says that the command could not be started.
-type StartError struct {
-	Path string
-	Err  error
-}
-
-func (e *StartError) Error() string {
-	return fmt.Sprintf("bpf: cannot run %q: %v", e.Path, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *StartError) Unwrap() error { return e.Err }
-
-// ShellStatus is the exit status with which a shell would report the error:
-// 127 if there is no such program, 126 if it cannot be executed.
-func (e *StartError) ShellStatus() int {
-	if errors.Is(e.Err, os.ErrNotExist) {
-		return 127
-	}
-	return 126
-}
-
-// check fills in what nil and "" stand for, and finds the program.
-func (c Command) check() (*Command, error) {
-	if c.Env == nil {
-		c.Env = os.Environ()
-	}
-	if len(c.Argv) == 0 {
-		c.Argv = []string{c.Path}
-	}
+// find fills in what nil and "" stand for, and finds the program.
+func find(c source.Command) (*source.Command, error) {
+	c = c.Filled()
 	path, err := lookpath.Find(c.Path, c.Dir, c.Env)
 	if err != nil {
-		return nil, &StartError{c.Path, err}
+		return nil, &source.StartError{Source: Name, Path: c.Path, Err: err}
 	}
 	c.Path = path
-	for _, f := range []struct {
-		file **os.File
-		own  *os.File
-	}{{&c.Stdin, os.Stdin}, {&c.Stdout, os.Stdout}, {&c.Stderr, os.Stderr}} {
-		if *f.file == nil {
-			*f.file = f.own
-		}
-	}
 	return &c, nil
 }
 
-// start starts the command as a child of this thread.
-func (c *Command) start() (pid int, err error) {
+// fork starts the command as a child of this thread.
+func fork(c *source.Command) (pid int, err error) {
 	pid, err = syscall.ForkExec(c.Path, c.Argv, &syscall.ProcAttr{
 		Dir:   c.Dir,
 		Env:   c.Env,
@@ -90,7 +40,7 @@ func (c *Command) start() (pid int, err error) {
 		}
 	}
 	if err != nil {
-		return 0, &StartError{c.Path, err}
+		return 0, &source.StartError{Source: Name, Path: c.Path, Err: err}
 	}
 	return pid, nil
 }
@@ -124,7 +74,7 @@ func (r *running) attend(wake func()) {
 // ended: the kernel kills the command when this thread ends, which is when
 // this process does. seed is called with the thread's id before and with 0
 // after, to make the kernel side catch the command at its birth.
-func (r *running) start(c *Command, seed func(tid int)) error {
+func (r *running) start(c *source.Command, seed func(tid int)) error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -133,7 +83,7 @@ func (r *running) start(c *Command, seed func(tid int)) error {
 		// The command may run, and say so, before this thread knows its pid:
 		// who sends it a signal then has to wait for that.
 		r.mu.Lock()
-		pid, err := c.start()
+		pid, err := fork(c)
 		if err == nil {
 			r.pid = pid
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // Programs of either word size change ids once, and are seen to do so once,
@@ -52,7 +53,7 @@ func TestIDsOfEitherWordSize(t *testing.T) {
 						t.Errorf("%s: %d uid and %d gid events, want one of each", how, uids, gids)
 					}
 				}
-				w := newWatch(t, Config{Command: &Command{Path: prog, Argv: []string{"ids32"}}}, taskwatch.AllKinds, nil)
+				w := newWatch(t, Config{Command: &source.Command{Path: prog, Argv: []string{"ids32"}}}, taskwatch.AllKinds, nil)
 				check("started by the source", w.wait(t))
 				if mode == "-m32" && support.FEntry != nil && support.LSM != nil {
 					return // the tracepoints of system calls are silent about 32-bit programs: see doc.go

@@ -28,9 +28,9 @@ const minBufferSize = 64 << 10
 // Config says what to watch. The zero value watches the machine.
 type Config struct {
 	// At most one of these narrows the scope.
-	Cgroup  string   // directory of a cgroup in the unified hierarchy: its tasks and those of the cgroups below it
-	PID     int      // a running process: it and its descendants
-	Command *Command // to be started by Run: it, from its exec on, and its descendants
+	Cgroup  string          // directory of a cgroup in the unified hierarchy: its tasks and those of the cgroups below it
+	PID     int             // a running process: it and its descendants
+	Command *source.Command // to be started by Run: it, from its exec on, and its descendants; no task waits for its OnStop
 
 	// Latency bounds how long an event may wait in the buffer so that many
 	// can be read at once; 0 stands for DefaultLatency. EveryEvent does not

@@ -6,13 +6,14 @@ import (
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/internal/watchtest"
+	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
 const maxArgv = 128 << 10
 
-func config(cmd watchtest.Command) *bpf.Command {
-	return &bpf.Command{
+func config(cmd watchtest.Command) *source.Command {
+	return &source.Command{
 		Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir,
 		Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
 	}

@@ -122,11 +122,11 @@ func TestSourceRunsOnce(t *testing.T) {
 func TestCommandThatCannotStart(t *testing.T) {
 	testutil.Root(t)
 	for path, status := range map[string]int{"/no/such/program": 127, "no-such-program": 127, "/etc/passwd": 126, "/": 126} {
-		src, err := New(Config{Command: &Command{Path: path}})
+		src, err := New(Config{Command: &source.Command{Path: path}})
 		if err == nil {
 			err = src.Run(context.Background(), new(taskwatch.Registry))
 		}
-		var start *StartError
+		var start *source.StartError
 		if !errors.As(err, &start) || start.ShellStatus() != status {
 			t.Errorf("%s: got %v, want a *StartError with status %d", path, err, status)
 		}
@@ -135,7 +135,7 @@ func TestCommandThatCannotStart(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	for name, cfg := range map[string]Config{
-		"two scopes":       {PID: 1, Command: &Command{Path: "true"}},
+		"two scopes":       {PID: 1, Command: &source.Command{Path: "true"}},
 		"negative pid":     {PID: -1},
 		"negative latency": {Latency: -1},
 		"odd buffer":       {BufferSize: minBufferSize + 1},

@@ -38,7 +38,7 @@ var _ source.Source = (*Source)(nil)
 
 // New loads the programs for the scope of cfg, which is also the test that
 // this kernel takes them, and attaches none. It needs CAP_BPF and CAP_PERFMON.
-// A command that is not to be found is a *[StartError].
+// A command that is not to be found is a *[source.StartError].
 //
 // The caller must call Run or Close.
 func New(cfg Config) (*Source, error) {
@@ -46,7 +46,7 @@ func New(cfg Config) (*Source, error) {
 		return nil, err
 	}
 	if cfg.Command != nil {
-		cmd, err := cfg.Command.check()
+		cmd, err := find(*cfg.Command)
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +116,7 @@ func (s *Source) Losses() ([]uint64, error) {
 // the command's tree is left. If ctx ends first, the tree is killed, its last
 // events are delivered, and Run returns nil.
 //
-// It returns a *[StartError] if the command could not be started. Programs,
+// It returns a *[source.StartError] if the command could not be started. Programs,
 // maps and links are gone when it returns.
 func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	k, err := s.take()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 func TestMain(m *testing.M) {
@@ -134,9 +135,9 @@ func load(t testing.TB, args ...string) { // runs testdata/load.c
 	}
 }
 
-func command(t testing.TB, args ...string) *Command {
+func command(t testing.TB, args ...string) *source.Command {
 	t.Helper()
-	return &Command{Path: testutil.BuildC(t, "testdata/load.c"), Argv: append([]string{"load"}, args...)}
+	return &source.Command{Path: testutil.BuildC(t, "testdata/load.c"), Argv: append([]string{"load"}, args...)}
 }
 
 func count(events []*taskwatch.Event) (n [taskwatch.NumKinds]int) {

@@ -11,18 +11,19 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // storms returns a command that runs four loads at the same time and then
 // makes the file done, and how many events it causes: n tasks in each.
-func storms(t testing.TB, n int) (cmd *Command, done string, truth [taskwatch.NumKinds]int) {
+func storms(t testing.TB, n int) (cmd *source.Command, done string, truth [taskwatch.NumKinds]int) {
 	t.Helper()
 	done = filepath.Join(t.TempDir(), "done")
 	load := testutil.BuildC(t, "testdata/load.c")
 	script := fmt.Sprintf("%[1]s fork %[2]d & %[1]s exec %[2]d & %[1]s thread %[2]d & %[1]s fork %[2]d & wait; : >%[3]s", load, n, done)
 	tasks := 4 + 4*n // and the shell, of which no init and no clone is told
 	truth = [...]int{taskwatch.Init: tasks, taskwatch.Clone: tasks, taskwatch.Exec: 1 + 4 + n, taskwatch.Exit: 1 + tasks, taskwatch.Free: 1 + tasks}
-	return &Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}}, done, truth
+	return &source.Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}}, done, truth
 }
 
 // counted is a watch that counts events, and before each calls delay.

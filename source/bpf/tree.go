@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // startCommand starts the command, if there is one.
@@ -18,7 +19,7 @@ func (st *stream) startCommand() error {
 		return nil
 	}
 	if _, killed, _ := st.src.command.take(); killed {
-		return &StartError{cmd.Path, errKilled}
+		return &source.StartError{Source: Name, Path: cmd.Path, Err: errKilled}
 	}
 	st.self = st.table.add(0)
 	st.self.describeSelf()

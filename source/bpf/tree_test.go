@@ -18,6 +18,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // eventually waits until what is true.
@@ -132,7 +133,7 @@ func TestKillKeepsTheCommandFromStarting(t *testing.T) {
 	if n := src.Kill(); n != 0 {
 		t.Errorf("killed %d processes before there was one", n)
 	}
-	var start *StartError
+	var start *source.StartError
 	if err := src.Run(context.Background(), new(taskwatch.Registry)); !errors.As(err, &start) {
 		t.Errorf("got %v, want a *StartError", err)
 	}
@@ -219,7 +220,7 @@ const supervisorEnv = "TASKWATCH_TEST_SUPERVISE"
 
 // supervise runs a source until it is killed.
 func supervise() {
-	src, err := New(Config{Command: &Command{Path: os.Getenv(supervisorEnv), Argv: []string{"load", "brood", "5"}}, Latency: DefaultLatency})
+	src, err := New(Config{Command: &source.Command{Path: os.Getenv(supervisorEnv), Argv: []string{"load", "brood", "5"}}, Latency: DefaultLatency})
 	if err == nil {
 		err = src.Run(context.Background(), new(taskwatch.Registry))
 	}

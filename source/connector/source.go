@@ -61,6 +61,9 @@ func Probe() error {
 	return conn.Close()
 }
 
+// Close does nothing: New takes nothing.
+func (s *Source) Close() error { return nil }
+
 // Name returns "connector".
 func (s *Source) Name() string { return Name }
 

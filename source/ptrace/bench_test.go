@@ -14,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
@@ -80,7 +81,7 @@ func recordRun(argv []string) error {
 	if err := reg.Attach(w); err != nil {
 		return err
 	}
-	src, err := ptrace.New(ptrace.Config{Path: argv[0], Argv: argv})
+	src, err := ptrace.New(ptrace.Config{Command: &source.Command{Path: argv[0], Argv: argv}})
 	if err != nil {
 		return err
 	}

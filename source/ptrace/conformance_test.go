@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch/internal/watchtest"
+	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
@@ -11,8 +12,7 @@ import (
 func newInstance(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 	t.Helper()
 	src, err := ptrace.New(ptrace.Config{
-		Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir,
-		Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
+		Command:  &source.Command{Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir, Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr},
 		DryRun:   cmd.DryRun,
 		OnNotice: func(notice string) { t.Errorf("unexpected notice: %s", notice) },
 	})

@@ -5,6 +5,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // exiting handles the event stop of a task that has begun to exit and still
@@ -160,5 +161,5 @@ func (t *tracer) ended(status unix.WaitStatus) {
 	if !status.Exited() || status.ExitStatus() >= maxErrno {
 		cause = errFirstStage
 	}
-	t.failed = &StartError{t.src.cfg.Path, cause}
+	t.failed = &source.StartError{Source: Name, Path: t.src.cfg.Command.Path, Err: cause}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // What watchers are asked about before a call is what the kernel then does:
@@ -34,7 +35,7 @@ func TestPredictedIDsAreTheKernels(t *testing.T) {
 			changes = append(changes, describe(ev))
 			return nil
 		}
-		tr := watch(t, Config{Argv: argv},
+		tr := watch(t, Config{Command: &source.Command{Argv: argv}},
 			watching("ask", ask, nil, taskwatch.UID, taskwatch.GID),
 			watching("told", told, []taskwatch.WatchOption{taskwatch.Observe()}, taskwatch.UID, taskwatch.GID))
 		if tr.err != nil || tr.source.Exit().Code != 0 {
@@ -76,7 +77,7 @@ func TestVetoKeepsIDs(t *testing.T) {
 		}
 		return nil
 	}
-	tr := watch(t, Config{Argv: []string{prog, "setuid:1000", "setuid:1001"}},
+	tr := watch(t, Config{Command: &source.Command{Argv: []string{prog, "setuid:1000", "setuid:1001"}}},
 		watching("deny", deny, nil, taskwatch.UID))
 	if tr.err != nil {
 		t.Fatal(tr.err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // tree is one finished run of a command.
@@ -81,8 +82,8 @@ func watch(t *testing.T, cfg Config, modules ...*taskwatch.Module) *tree {
 
 func (tr *tree) run(t *testing.T, cfg Config, reg *taskwatch.Registry) {
 	t.Helper()
-	if cfg.Path == "" && len(cfg.Argv) > 0 {
-		cfg.Path = cfg.Argv[0]
+	if cmd := cfg.Command; cmd.Path == "" && len(cmd.Argv) > 0 {
+		cmd.Path = cmd.Argv[0]
 	}
 	cfg.OnNotice = func(s string) { tr.notices = append(tr.notices, s) }
 	var err error
@@ -93,14 +94,14 @@ func (tr *tree) run(t *testing.T, cfg Config, reg *taskwatch.Registry) {
 	defer cancel()
 	tr.err = tr.source.Run(ctx, reg)
 	if ctx.Err() != nil {
-		t.Fatalf("%q did not end within %v and was killed", cfg.Argv, limit)
+		t.Fatalf("%q did not end within %v and was killed", cfg.Command.Argv, limit)
 	}
 }
 
 // sh runs a shell script.
 func sh(t *testing.T, script string, modules ...*taskwatch.Module) *tree {
 	t.Helper()
-	tr := watch(t, Config{Argv: []string{"sh", "-c", script}}, modules...)
+	tr := watch(t, Config{Command: &source.Command{Argv: []string{"sh", "-c", script}}}, modules...)
 	if tr.err != nil {
 		t.Fatal(tr.err)
 	}
@@ -148,8 +149,8 @@ func TestStartErrors(t *testing.T) {
 		{dir, syscall.EACCES, 126},
 		{text, syscall.ENOEXEC, 126},
 	} {
-		tr := watch(t, Config{Path: test.path})
-		var se *StartError
+		tr := watch(t, Config{Command: &source.Command{Path: test.path}})
+		var se *source.StartError
 		if !errors.As(tr.err, &se) || !errors.Is(tr.err, test.errno) || se.ShellStatus() != test.status {
 			t.Errorf("%s: error %v; want a StartError with %v and shell status %d", test.path, tr.err, test.errno, test.status)
 		}
@@ -157,7 +158,7 @@ func TestStartErrors(t *testing.T) {
 			t.Errorf("%s: %d events of a command that never ran, first %v", test.path, len(tr.events), tr.events[0].Kind)
 		}
 	}
-	if tr := watch(t, Config{Path: "true", Dir: filepath.Join(dir, "none")}); tr.err == nil || !strings.Contains(tr.err.Error(), "working directory") {
+	if tr := watch(t, Config{Command: &source.Command{Path: "true", Dir: filepath.Join(dir, "none")}}); tr.err == nil || !strings.Contains(tr.err.Error(), "working directory") {
 		t.Errorf("a working directory that does not exist: error %v; want one that says so", tr.err)
 	}
 	if _, err := New(Config{}); err == nil {
@@ -184,8 +185,7 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := watch(t, Config{
-		Path: "sh", Argv: []string{"shell", "-c", `echo "$0 $1 $FRUIT $PWD"`, "zero", "one"},
-		Env: []string{"PATH=/usr/bin:/bin", "FRUIT=pear", testutil.Mark()}, Dir: dir, Stdout: w,
+		Command: &source.Command{Path: "sh", Argv: []string{"shell", "-c", `echo "$0 $1 $FRUIT $PWD"`, "zero", "one"}, Env: []string{"PATH=/usr/bin:/bin", "FRUIT=pear", testutil.Mark()}, Dir: dir, Stdout: w},
 	})
 	w.Close()
 	if tr.err != nil {
@@ -222,7 +222,7 @@ func TestCancelKillsTheTree(t *testing.T) {
 	if err := reg.Register(count); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Path: "sh", Argv: []string{"sh", "-c", "sleep 1000 & (sleep 1000 & setsid sleep 1000) & wait; wait"}})
+	s, err := New(Config{Command: &source.Command{Path: "sh", Argv: []string{"sh", "-c", "sleep 1000 & (sleep 1000 & setsid sleep 1000) & wait; wait"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func TestSignalAndKill(t *testing.T) {
 	}, observe, taskwatch.Exec)); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Path: "sh", Argv: []string{"sh", "-c", "trap 'exit 42' USR1; sleep 1000 & wait"}})
+	s, err := New(Config{Command: &source.Command{Path: "sh", Argv: []string{"sh", "-c", "trap 'exit 42' USR1; sleep 1000 & wait"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func TestTracerInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	tr := watch(t, Config{Path: strace, Argv: []string{"strace", "-f", "true"}, Stderr: null})
+	tr := watch(t, Config{Command: &source.Command{Path: strace, Argv: []string{"strace", "-f", "true"}, Stderr: null}})
 	if tr.err != nil {
 		t.Fatal(tr.err)
 	}
@@ -310,7 +310,7 @@ func TestManyTasksAtOnce(t *testing.T) {
 	prog := testutil.BuildC(t, "testdata/crowd.c", "-pthread")
 	for _, what := range []string{"processes", "threads"} {
 		t.Run(what, func(t *testing.T) {
-			tr := watch(t, Config{Argv: []string{prog, what, "2000"}})
+			tr := watch(t, Config{Command: &source.Command{Argv: []string{prog, what, "2000"}}})
 			if tr.err != nil || tr.source.Exit().Code != 0 {
 				t.Fatal(tr.err, tr.source.Exit())
 			}
@@ -333,7 +333,7 @@ func TestManyTasksAtOnce(t *testing.T) {
 // free, and the run ends.
 func TestKilledInsideFork(t *testing.T) {
 	prog := testutil.BuildC(t, "testdata/killfork.c")
-	tr := watch(t, Config{Argv: []string{prog, "200"}})
+	tr := watch(t, Config{Command: &source.Command{Argv: []string{prog, "200"}}})
 	if tr.err != nil || tr.source.Exit().Code != 0 {
 		t.Fatal(tr.err, tr.source.Exit())
 	}
@@ -362,7 +362,7 @@ func Test32BitProgram(t *testing.T) {
 	prog := testutil.BuildC(t, "testdata/ids.c", "-m32", "-static")
 	testutil.Root(t)
 	testutil.Require(t, testutil.NeedsToRun(prog, "32-bit programs"))
-	tr := watch(t, Config{Argv: []string{prog, "setresuid:11:12:13", "setgid:7", "fork"}})
+	tr := watch(t, Config{Command: &source.Command{Argv: []string{prog, "setresuid:11:12:13", "setgid:7", "fork"}}})
 	if tr.err != nil || tr.source.Exit().Code != 0 {
 		t.Fatal(tr.err, tr.source.Exit())
 	}
@@ -392,7 +392,7 @@ func TestProgramRunsOnWhileCommandSleeps(t *testing.T) {
 	if err := reg.Register(watching("ready", func(*taskwatch.Event) error { close(ready); return nil }, observe, taskwatch.Exec)); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Path: "sleep", Argv: []string{"sleep", "1000"}})
+	s, err := New(Config{Command: &source.Command{Path: "sleep", Argv: []string{"sleep", "1000"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -453,7 +453,7 @@ func TestEndOfContextAmongForks(t *testing.T) {
 		if err := reg.Register(m); err != nil {
 			t.Fatal(err)
 		}
-		src, err := New(Config{Path: prog, Argv: []string{prog, "1000000"}})
+		src, err := New(Config{Command: &source.Command{Path: prog, Argv: []string{prog, "1000000"}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,17 +18,10 @@ import (
 // Name is the source's name.
 const Name = "ptrace"
 
-// Config says what to run. Only Path is required.
+// Config says what to run.
 type Config struct {
-	Path string   // the program; searched in PATH if it holds no slash
-	Argv []string // nil stands for Path alone
-	Env  []string // nil stands for the environment of this process
-	Dir  string   // "" stands for the working directory of this process
-
-	// The command's standard files; nil stands for this process's own. Other
-	// files that this process inherited without close-on-exec are inherited
-	// by the command as they would be by an exec.
-	Stdin, Stdout, Stderr *os.File
+	// Command is what to run. Everything waits until its OnStop returns.
+	Command *source.Command
 
 	// DryRun asks watchers before an operation as always but refuses nothing.
 	DryRun bool
@@ -38,11 +30,6 @@ type Config struct {
 	// one sentence a time. It is called by the goroutine of Run and must not
 	// block.
 	OnNotice func(string)
-
-	// OnStop, if set, is called when the command itself, its first process,
-	// has been stopped by the given signal. Everything waits until it
-	// returns, so a program with a terminal can stop itself in it.
-	OnStop func(syscall.Signal)
 }
 
 // Source runs one command under supervision.
@@ -59,25 +46,16 @@ type Source struct {
 
 // New returns a source that runs the command of cfg. It starts nothing yet.
 func New(cfg Config) (*Source, error) {
-	if cfg.Path == "" {
-		return nil, errors.New("ptrace: no command given: set Config.Path")
+	if cfg.Command == nil || cfg.Command.Path == "" {
+		return nil, errors.New("ptrace: no command given: set the Path of Config.Command")
 	}
-	if len(cfg.Argv) == 0 {
-		cfg.Argv = []string{cfg.Path}
-	}
-	if cfg.Env == nil {
-		cfg.Env = os.Environ()
-	}
-	for _, f := range []struct {
-		file **os.File
-		own  *os.File
-	}{{&cfg.Stdin, os.Stdin}, {&cfg.Stdout, os.Stdout}, {&cfg.Stderr, os.Stderr}} {
-		if *f.file == nil {
-			*f.file = f.own
-		}
-	}
+	command := cfg.Command.Filled()
+	cfg.Command = &command
 	return &Source{cfg: cfg, pids: make(map[int]struct{})}, nil
 }
+
+// Close does nothing: New takes nothing.
+func (s *Source) Close() error { return nil }
 
 // Name returns "ptrace".
 func (s *Source) Name() string { return Name }
@@ -147,28 +125,6 @@ var haveSeccomp = sync.OnceValue(func() bool {
 	return !errors.Is(err, unix.EINVAL)
 })
 
-// StartError says that the command could not be started.
-type StartError struct {
-	Path string
-	Err  error
-}
-
-func (e *StartError) Error() string {
-	return fmt.Sprintf("ptrace: cannot run %q: %v", e.Path, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *StartError) Unwrap() error { return e.Err }
-
-// ShellStatus is the exit status with which a shell would report the error:
-// 127 if the command was not found, else 126.
-func (e *StartError) ShellStatus() int {
-	if errors.Is(e.Err, os.ErrNotExist) {
-		return 127
-	}
-	return 126
-}
-
 // Run starts the command and returns when it and all its descendants have
 // ended, daemons included. If ctx ends first, all of them are killed, their
 // last events are delivered, and Run returns nil.
@@ -176,7 +132,7 @@ func (e *StartError) ShellStatus() int {
 // Kinds that nobody watches, or that nobody may veto, when Run starts may
 // not be delivered to modules that register later.
 //
-// A command that cannot be started is a *[StartError].
+// A command that cannot be started is a *[source.StartError].
 func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	if s.used.Swap(true) {
 		return errors.New("ptrace: Run called twice: a source runs one command, once; make a new one")

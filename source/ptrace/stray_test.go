@@ -7,6 +7,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // A child that was made untraced behind the tracer's back, by a thread that
@@ -20,7 +21,7 @@ func TestUntraced(t *testing.T) {
 		if asked {
 			modules = append(modules, watching("asked", func(*taskwatch.Event) error { return nil }, nil, taskwatch.Init, taskwatch.Exec))
 		}
-		tr := watch(t, Config{Argv: []string{prog, strconv.Itoa(n)}}, modules...)
+		tr := watch(t, Config{Command: &source.Command{Argv: []string{prog, strconv.Itoa(n)}}}, modules...)
 		if tr.err != nil || tr.source.Exit().Code != 0 {
 			t.Fatal(tr.err, tr.source.Exit(), len(tr.notices))
 		}
@@ -68,7 +69,7 @@ func TestUntraced(t *testing.T) {
 // other.
 func TestTracerIsLeftAlone(t *testing.T) {
 	prog := testutil.BuildC(t, "testdata/attach.c")
-	tr := watch(t, Config{Argv: []string{prog}})
+	tr := watch(t, Config{Command: &source.Command{Argv: []string{prog}}})
 	if tr.err != nil || tr.source.Exit() != (taskwatch.ExitStatus{Group: true}) {
 		t.Fatalf("%v, %+v; want no thread seized", tr.err, tr.source.Exit())
 	}

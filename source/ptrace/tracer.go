@@ -15,6 +15,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/lookpath"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // tracer runs on one thread, which is the tracer of the whole tree and the
@@ -93,20 +94,20 @@ func (t *tracer) options() int {
 // start brings the shim to the point where it waits for its tracer, and
 // becomes that.
 func (t *tracer) start() error {
-	cfg := &t.src.cfg
-	path, err := lookpath.Find(cfg.Path, cfg.Dir, cfg.Env)
+	cmd := t.src.cfg.Command
+	path, err := lookpath.Find(cmd.Path, cmd.Dir, cmd.Env)
 	if err != nil {
-		return &StartError{cfg.Path, err}
+		return &source.StartError{Source: Name, Path: cmd.Path, Err: err}
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", shimArgs(t.traps, t.mark, path, cfg.Argv), &syscall.ProcAttr{
-		Dir:   cfg.Dir,
-		Env:   cfg.Env,
-		Files: []uintptr{cfg.Stdin.Fd(), cfg.Stdout.Fd(), cfg.Stderr.Fd()},
+	pid, err := syscall.ForkExec("/proc/self/exe", shimArgs(t.traps, t.mark, path, cmd.Argv), &syscall.ProcAttr{
+		Dir:   cmd.Dir,
+		Env:   cmd.Env,
+		Files: []uintptr{cmd.Stdin.Fd(), cmd.Stdout.Fd(), cmd.Stderr.Fd()},
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {
-		if cfg.Dir != "" {
-			if _, serr := os.Stat(cfg.Dir); serr != nil {
+		if cmd.Dir != "" {
+			if _, serr := os.Stat(cmd.Dir); serr != nil {
 				return fmt.Errorf("ptrace: working directory: %w", serr)
 			}
 		}
@@ -352,8 +353,8 @@ func (t *tracer) stopped(tr *tracee, sig unix.Signal) {
 		// PTRACE_LISTEN leaves it stopped, as its parent expects, until a
 		// SIGCONT brings the next PTRACE_EVENT_STOP.
 		t.resume(tr, unix.PTRACE_LISTEN, 0)
-		if tr == t.command && t.started && t.src.cfg.OnStop != nil {
-			t.src.cfg.OnStop(sig)
+		if tr == t.command && t.started && t.src.cfg.Command.OnStop != nil {
+			t.src.cfg.Command.OnStop(sig)
 		}
 	default:
 		if tr.resetOptions {

@@ -16,6 +16,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/strace"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
@@ -126,7 +127,7 @@ func (b *build) watched(t *testing.T) []string {
 	}
 	defer null.Close()
 	src, err := ptrace.New(ptrace.Config{
-		Path: b.argv[0], Argv: b.argv, Env: b.env, Dir: b.dir, Stdin: null, Stdout: null, Stderr: null,
+		Command: &source.Command{Path: b.argv[0], Argv: b.argv, Env: b.env, Dir: b.dir, Stdin: null, Stdout: null, Stderr: null},
 	})
 	if err != nil {
 		t.Fatal(err)

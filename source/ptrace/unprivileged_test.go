@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // nobody is a user without any privilege.
@@ -56,7 +57,7 @@ func TestUnprivileged(t *testing.T) {
 
 // A setuid file runs with its caller's ids, and the user is told.
 func testSetuidFile(t *testing.T) {
-	tr := watch(t, Config{Path: os.Getenv("TASKWATCH_TEST_SETUID")})
+	tr := watch(t, Config{Command: &source.Command{Path: os.Getenv("TASKWATCH_TEST_SETUID")}})
 	if tr.err != nil || tr.source.Exit().Code != 0 {
 		t.Fatal(tr.err, tr.source.Exit())
 	}

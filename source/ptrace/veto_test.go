@@ -17,6 +17,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // ways are those of testdata/names.c. Each is tried twice: the program is
@@ -163,7 +164,7 @@ func TestVetoRaces(t *testing.T) {
 		}
 		return nil
 	}, nil, taskwatch.Exec)
-	tr := watch(t, Config{Path: bin, Argv: []string{bin, strconv.Itoa(n), filepath.Join(dir, "denied-program"), filepath.Join(dir, "other-program"), filepath.Join(dir, "mark")}, Dir: dir}, guard)
+	tr := watch(t, Config{Command: &source.Command{Path: bin, Argv: []string{bin, strconv.Itoa(n), filepath.Join(dir, "denied-program"), filepath.Join(dir, "other-program"), filepath.Join(dir, "mark")}, Dir: dir}}, guard)
 	if tr.err != nil || tr.source.Exit().Code != 0 {
 		t.Fatal(tr.err, tr.source.Exit())
 	}
@@ -266,7 +267,7 @@ func vetoNameIn(t *testing.T, dir, bin, target, way string, deny, late bool, pre
 		}
 		return nil
 	}, nil, taskwatch.Exec)
-	tr := watch(t, Config{Path: bin, Argv: []string{bin, way, program, mark}, Dir: dir}, guard)
+	tr := watch(t, Config{Command: &source.Command{Path: bin, Argv: []string{bin, way, program, mark}, Dir: dir}}, guard)
 	if tr.err != nil {
 		t.Fatal(tr.err)
 	}

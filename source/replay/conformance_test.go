@@ -20,8 +20,7 @@ import (
 func newInstance(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 	t.Helper()
 	live, err := ptrace.New(ptrace.Config{
-		Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir,
-		Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
+		Command:  &source.Command{Path: cmd.Path, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir, Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr},
 		OnNotice: func(notice string) { t.Errorf("unexpected notice: %s", notice) },
 	})
 	if err != nil {
@@ -41,7 +40,7 @@ func newInstance(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 	if err := reg.Detach(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
-	src, err := replay.New(bytes.NewReader(recording.Bytes()), "recording", replay.Options{Scan: true})
+	src, err := replay.New(replay.Config{Reader: bytes.NewReader(recording.Bytes()), Name: "recording", Scan: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func TestRecordsOfModulesKeepTheirPlace(t *testing.T) {
 	emit := record.Append(nil, taskwatch.Item{Record: &taskwatch.Record{Module: "m", Data: []byte{0, 1}, Seq: 1, Source: "bpf", Task: &taskwatch.Task{PID: 7}}})
 	want := bytes.Join([][]byte{events[0], emit, bytes.Join(events[1:], nil)}, nil)
 	got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry) {
-		if err := run(t, reg, bytes.NewReader(want), Options{}); err != nil {
+		if err := run(t, reg, bytes.NewReader(want)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -26,8 +26,11 @@ import (
 	"github.com/taskwatch/taskwatch/source"
 )
 
-// Options say how a recording is replayed. The zero value is ready for use.
-type Options struct {
+// Config says what is replayed, and how. Only Reader is required.
+type Config struct {
+	Reader io.Reader // of the recording; it stays the caller's
+	Name   string    // the recording's, that of its file, for errors
+
 	// Scan makes New read the recording once from end to end, so that the
 	// capabilities are those of this very recording. It needs an
 	// io.ReadSeeker.
@@ -36,9 +39,7 @@ type Options struct {
 
 // Source replays one recording. It implements [source.Source].
 type Source struct {
-	in   io.Reader
-	name string
-	opts Options
+	cfg  Config
 	caps source.Capabilities
 
 	tasks tasks
@@ -46,16 +47,19 @@ type Source struct {
 
 var _ source.Source = (*Source)(nil)
 
-// New returns a source that reads a recording from r, which stays open. The
-// name, that of the file, is for errors. It fails only where Options.Scan
+// New returns a source that reads a recording. It fails only where Config.Scan
 // asks for reading that cannot be done; what is wrong with the recording is
 // left for Run to say, which delivers everything before it.
-func New(r io.Reader, name string, opts Options) (*Source, error) {
-	s := &Source{in: r, name: name, opts: opts, caps: unread()}
-	if !opts.Scan {
+func New(cfg Config) (*Source, error) {
+	s := &Source{cfg: cfg, caps: unread()}
+	if cfg.Reader == nil {
+		return nil, errors.New("replay: Config.Reader is nil; set it to the recording")
+	}
+	if !cfg.Scan {
 		return s, nil
 	}
-	seeker, ok := r.(io.ReadSeeker)
+	name := cfg.Name
+	seeker, ok := cfg.Reader.(io.ReadSeeker)
 	if !ok {
 		return nil, fmt.Errorf("replay: %q cannot be read twice; leave out the scan or give a file", name)
 	}
@@ -63,12 +67,15 @@ func New(r io.Reader, name string, opts Options) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("replay: %q cannot be read twice; leave out the scan or give a file: %w", name, err)
 	}
-	s.caps = scan(record.NewReader(r, name))
+	s.caps = scan(record.NewReader(cfg.Reader, name))
 	if _, err := seeker.Seek(start, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("replay: going back to the start of %q failed: %w", name, err)
 	}
 	return s, nil
 }
+
+// Close does nothing: the reader stays the caller's.
+func (s *Source) Close() error { return nil }
 
 // Name returns "replay". Events carry the name of the source that was
 // recorded.
@@ -91,13 +98,13 @@ func (s *Source) Forgotten() uint64 { return s.tasks.forgotten }
 // is interrupted if the reader has a SetReadDeadline that works, as pipes and
 // sockets have that package os opened, and otherwise waited for.
 func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
-	if d, ok := s.in.(interface{ SetReadDeadline(time.Time) error }); ok {
+	if d, ok := s.cfg.Reader.(interface{ SetReadDeadline(time.Time) error }); ok {
 		stop := context.AfterFunc(ctx, func() {
 			_ = d.SetReadDeadline(time.Unix(1, 0)) // files cannot, and need not
 		})
 		defer stop()
 	}
-	in, feed := record.NewReader(s.in, s.name), reg.Feed()
+	in, feed := record.NewReader(s.cfg.Reader, s.cfg.Name), reg.Feed()
 	for ctx.Err() == nil {
 		l, err := in.Next()
 		switch {

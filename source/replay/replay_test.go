@@ -90,9 +90,9 @@ func recording(t *testing.T, kinds taskwatch.Kinds) []byte {
 	return recordOf(t, kinds, guard, live)
 }
 
-func run(t *testing.T, reg *taskwatch.Registry, in io.Reader, opts Options) error {
+func run(t *testing.T, reg *taskwatch.Registry, in io.Reader) error {
 	t.Helper()
-	src, err := New(in, "x.jsonl", opts)
+	src, err := New(Config{Reader: in, Name: "x.jsonl"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestReplayedRecordingIsTheRecording(t *testing.T) {
 			t.Fatalf("the recording lacks the lines that are no events:\n%s", want)
 		}
 		got := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry) {
-			if err := run(t, reg, bytes.NewReader(want), Options{}); err != nil {
+			if err := run(t, reg, bytes.NewReader(want)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -157,7 +157,7 @@ func TestReplayEqualsLive(t *testing.T) {
 	}
 	want := observe(live)
 	got := observe(func(reg *taskwatch.Registry) {
-		if err := run(t, reg, bytes.NewReader(recording(t, taskwatch.AllKinds)), Options{}); err != nil {
+		if err := run(t, reg, bytes.NewReader(recording(t, taskwatch.AllKinds))); err != nil {
 			t.Error(err)
 		}
 	})
@@ -185,7 +185,7 @@ func TestFailuresKeepTheirPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t, &reg, bytes.NewReader(recording(t, taskwatch.AllKinds)), Options{}); err != nil {
+	if err := run(t, &reg, bytes.NewReader(recording(t, taskwatch.AllKinds))); err != nil {
 		t.Fatal(err)
 	}
 	if info := reg.Modules()[0]; info.Errors != 0 {
@@ -220,7 +220,7 @@ func TestErrorsOnAReplayAreNoVetoes(t *testing.T) {
 	if err := reg.Register(m); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t, &reg, bytes.NewReader(recording(t, taskwatch.AllKinds)), Options{}); err != nil {
+	if err := run(t, &reg, bytes.NewReader(recording(t, taskwatch.AllKinds))); err != nil {
 		t.Fatal(err)
 	}
 	if failed != 9 {
@@ -257,7 +257,7 @@ func TestTaskStorageLastsUntilFree(t *testing.T) {
 	if err := errors.Join(reg.Register(m), reg.Attach(failures)); err != nil {
 		t.Fatal(err)
 	}
-	src, err := New(bytes.NewReader(recording(t, taskwatch.AllKinds)), "x.jsonl", Options{})
+	src, err := New(Config{Reader: bytes.NewReader(recording(t, taskwatch.AllKinds)), Name: "x.jsonl"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +300,7 @@ func TestBadRecordings(t *testing.T) {
 		if err := errors.Join(reg.Register(m), reg.Attach(others)); err != nil {
 			t.Fatal(err)
 		}
-		err := run(t, &reg, strings.NewReader(string(good)+c.tail), Options{})
+		err := run(t, &reg, strings.NewReader(string(good)+c.tail))
 		var syntax *record.SyntaxError
 		if !errors.As(err, &syntax) || syntax.File != "x.jsonl" || syntax.Line != lines+1 || !strings.Contains(syntax.Reason, c.reason) {
 			t.Errorf("%s: %v", name, err)
@@ -353,7 +353,7 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func TestCapabilities(t *testing.T) {
-	src, err := New(strings.NewReader(""), "x.jsonl", Options{})
+	src, err := New(Config{Reader: strings.NewReader(""), Name: "x.jsonl"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,7 +367,7 @@ func TestCapabilities(t *testing.T) {
 	if _, err := file.Seek(int64(len("skipped\n")), io.SeekStart); err != nil {
 		t.Fatal(err)
 	}
-	src, err = New(file, "x.jsonl", Options{Scan: true})
+	src, err = New(Config{Reader: file, Name: "x.jsonl", Scan: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +415,7 @@ func TestScanNeedsAFile(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	for _, in := range []io.Reader{r, io.MultiReader()} {
-		if _, err := New(in, "a pipe", Options{Scan: true}); err == nil || !strings.Contains(err.Error(), `"a pipe"`) {
+		if _, err := New(Config{Reader: in, Name: "a pipe", Scan: true}); err == nil || !strings.Contains(err.Error(), `"a pipe"`) {
 			t.Errorf("%T: %v", in, err)
 		}
 	}
@@ -444,7 +444,7 @@ func TestContextEndsABlockedRun(t *testing.T) {
 	if err := reg.Register(m); err != nil {
 		t.Fatal(err)
 	}
-	src, err := New(r, "a pipe", Options{})
+	src, err := New(Config{Reader: r, Name: "a pipe"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -464,7 +464,7 @@ func TestContextEndsABlockedRun(t *testing.T) {
 	}
 	defer r2.Close()
 	defer w2.Close()
-	if src, err = New(r2, "a pipe", Options{}); err != nil {
+	if src, err = New(Config{Reader: r2, Name: "a pipe"}); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error)
@@ -487,7 +487,7 @@ func FuzzRun(f *testing.F) {
 		if err := reg.Attach(w); err != nil {
 			t.Fatal(err)
 		}
-		err := run(t, &reg, bytes.NewReader(text), Options{})
+		err := run(t, &reg, bytes.NewReader(text))
 		var syntax *record.SyntaxError
 		if err != nil && (!errors.As(err, &syntax) || syntax.Line < 1) {
 			t.Errorf("error %v, want one that names the line", err)
@@ -497,7 +497,7 @@ func FuzzRun(f *testing.F) {
 		}
 		// What was delivered is a recording, and its replay is the same.
 		again := recordOf(t, taskwatch.AllKinds, nil, func(reg *taskwatch.Registry) {
-			if err := run(t, reg, bytes.NewReader(out.Bytes()), Options{}); err != nil {
+			if err := run(t, reg, bytes.NewReader(out.Bytes())); err != nil {
 				t.Errorf("%v\nin %s", err, out.Bytes())
 			}
 		})

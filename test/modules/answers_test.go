@@ -268,7 +268,7 @@ func TestSameAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	replayedAnswers := sandboxed(t, &replayed)
-	tape, err := replay.New(bytes.NewReader(recording.Bytes()), "recording", replay.Options{})
+	tape, err := replay.New(replay.Config{Reader: bytes.NewReader(recording.Bytes()), Name: "recording"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
+	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
@@ -51,7 +52,7 @@ func inSandbox(t *testing.T, attempts string) (string, verdicts) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	src, err := ptrace.New(ptrace.Config{Path: attempts, Argv: []string{"attempts", fmt.Sprint(group)}, Stdin: null, Stdout: out, Stderr: out})
+	src, err := ptrace.New(ptrace.Config{Command: &source.Command{Path: attempts, Argv: []string{"attempts", fmt.Sprint(group)}, Stdin: null, Stdout: out, Stderr: out}})
 	if err != nil {
 		t.Fatal(err)
 	}

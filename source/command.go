@@ -1,0 +1,88 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// Command is a program for a [Supervisor] to run. Only Path is required.
+type Command struct {
+	Path string   // the program; searched in PATH if it holds no slash
+	Argv []string // nil stands for Path alone
+	Env  []string // nil stands for the environment of this process
+	Dir  string   // "" stands for the working directory of this process
+
+	// The command's standard files; nil stands for this process's own. Other
+	// files that this process inherited without close-on-exec are inherited
+	// by the command as they would be by an exec.
+	Stdin, Stdout, Stderr *os.File
+
+	// OnStop, if set, is called by the goroutine of Run when the command
+	// itself, its first process, has been stopped by the given signal. A
+	// program with a terminal can stop itself in it. Whether the command's
+	// tasks wait meanwhile is the source's own to document.
+	OnStop func(syscall.Signal)
+}
+
+// Filled returns the command with what nil stands for, but for Dir.
+func (c Command) Filled() Command {
+	if len(c.Argv) == 0 {
+		c.Argv = []string{c.Path}
+	}
+	if c.Env == nil {
+		c.Env = os.Environ()
+	}
+	for _, f := range []struct {
+		file **os.File
+		own  *os.File
+	}{{&c.Stdin, os.Stdin}, {&c.Stdout, os.Stdout}, {&c.Stderr, os.Stderr}} {
+		if *f.file == nil {
+			*f.file = f.own
+		}
+	}
+	return c
+}
+
+// Supervisor is a source that runs a command.
+type Supervisor interface {
+	Source
+
+	// Exit returns how the command itself ended. It is known once Run has
+	// returned nil.
+	Exit() taskwatch.ExitStatus
+
+	// Signal sends a signal to the command itself. It fails with
+	// [syscall.ESRCH] while there is none.
+	Signal(syscall.Signal) error
+
+	// Kill kills the command and all its descendants, and returns how many
+	// processes got the signal.
+	Kill() int
+}
+
+// StartError says that a command could not be started.
+type StartError struct {
+	Source string // its name
+	Path   string
+	Err    error
+}
+
+func (e *StartError) Error() string {
+	return fmt.Sprintf("%s: cannot run %q: %v", e.Source, e.Path, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// ShellStatus is the exit status with which a shell would report the error:
+// 127 if there is no such program, 126 if it cannot be executed.
+func (e *StartError) ShellStatus() int {
+	if errors.Is(e.Err, os.ErrNotExist) {
+		return 127
+	}
+	return 126
+}
