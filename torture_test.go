@@ -251,7 +251,7 @@ func TestUnregisterEndsUnderConstantLoad(t *testing.T) {
 // (Under the race detector, whose threads are stopped inside watchers instead,
 // every grace period waits for some of them, and a few must do.)
 func TestRule5TortureByPreemption(t *testing.T) {
-	stays := 20_000
+	stays := testutil.Size(500, 4000, 20_000)
 	if testutil.Race {
 		stays = 200
 	}

@@ -28,6 +28,9 @@ func needsI386(path string) testutil.Need {
 	}
 }
 
+// How many tasks there are where one is like the other.
+var some, many = size{50, 100, 300}, size{200, 400, 2000}
+
 // cases are the runs of the workload that every source is held to. The
 // numbers can be counted in testdata/workload.c.
 var cases = []testCase{
@@ -42,7 +45,7 @@ var cases = []testCase{
 	{name: "stdio", args: "stdio", extra: checkStdio,
 		why: "The command's files, limits and signal dispositions are those it was given."},
 
-	{name: "fork", args: "fork 300", made: 300,
+	{name: "fork", args: "fork", size: some,
 		why: "N forks are N inits, clones, exits and frees, each with its own exit code."},
 	{name: "exec", args: "exec 50", made: 50, execs: 51,
 		why: "N forks and execs of programs that end at once; argv, exe and cwd are complete."},
@@ -50,7 +53,7 @@ var cases = []testCase{
 		why: "Arguments: empty, with line ends, not UTF-8, 100 KiB long, 1000 of them, none."},
 	{name: "cwd", args: "cwd", made: 1, execs: 2,
 		why: "A program by a relative path and a symbolic link, in another directory: exe is absolute and resolved."},
-	{name: "thread", args: "thread 300", made: 300,
+	{name: "thread", args: "thread", size: some,
 		why: "N threads are N inits, clones, exits and frees; the process goes on."},
 	{name: "vfork", args: "vfork 20", made: 20, execs: 11,
 		why: "vfork children share the memory of a parent that waits; half run a program."},
@@ -142,10 +145,10 @@ var cases = []testCase{
 		why: "Every thread's own change, with watchers that are asked before."},
 	{name: "pid-reuse", args: "pid-reuse 20", made: 21, needs: root,
 		why: "One pid many times is as many tasks."},
-	{name: "many", args: "many 2000", made: 2000,
-		why: "Thousands of processes at the same time."},
-	{name: "many-threads", args: "many-threads 2000", made: 2000,
-		why: "Thousands of threads at the same time."},
+	{name: "many", args: "many", size: many,
+		why: "Hundreds of processes at the same time; at night thousands."},
+	{name: "many-threads", args: "many-threads", size: many,
+		why: "Hundreds of threads at the same time; at night thousands."},
 	{name: "usage", args: "usage", made: 3, extra: checkUsage,
 		why: "What a task used is what it saw itself shortly before it ended; a thread's is not its process's."},
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -188,6 +189,8 @@ type testCase struct {
 	// command itself, execs with the command's own, ids changed, failed forks.
 	made, execs, uids, gids, failed int
 
+	size size // if set, of made, and the last argument
+
 	needs []testutil.Need
 	i386  bool // it makes 32-bit calls
 
@@ -201,8 +204,23 @@ type testCase struct {
 	extra func(*run) // more checks
 }
 
+// size is what testutil.Size chooses from.
+type size [3]int
+
 func (c *testCase) argv(path string) []string {
-	return append([]string{path}, strings.Fields(c.args)...)
+	argv := append([]string{path}, strings.Fields(c.args)...)
+	if c.size != (size{}) {
+		argv = append(argv, strconv.Itoa(c.tasks()))
+	}
+	return argv
+}
+
+// tasks returns how many tasks the workload makes beside the command itself.
+func (c *testCase) tasks() int {
+	if c.size == (size{}) {
+		return c.made
+	}
+	return testutil.Size(c.size[0], c.size[1], c.size[2])
 }
 
 func (c *testCase) check(t testing.TB, cfg *Config, path string) []string {
@@ -238,7 +256,7 @@ func (c *testCase) counts(r *run) {
 		what      string
 		got, want int
 	}{
-		{"made tasks", r.truth.made(), c.made}, {"ran programs", r.truth.execs, max(c.execs, 1)},
+		{"made tasks", r.truth.made(), c.tasks()}, {"ran programs", r.truth.execs, max(c.execs, 1)},
 		{"changed user ids", r.truth.uids, c.uids}, {"changed group ids", r.truth.gids, c.gids},
 		{"failed to make tasks", len(r.truth.failed), c.failed},
 	} {

@@ -24,10 +24,7 @@ func TestConformance(t *testing.T) {
 	if s.FEntry != nil { // what is left is sched_process_free, which misses some
 		cfg.Kinds &^= taskwatch.KindsOf(taskwatch.Free)
 	}
-	cfg.Stays = 200
-	if testing.Short() { // on each of several kernels
-		cfg.Short, cfg.Stays = true, 60
-	}
+	cfg.Short, cfg.Stays = testing.Short(), testutil.Size(40, 40, 200)
 	watchtest.Registry(t, cfg)
 }
 

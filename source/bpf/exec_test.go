@@ -20,7 +20,7 @@ import (
 // Commands that live for less than a millisecond are gone from /proc before
 // anybody can look.
 func TestEveryShortExecHasExeArgvAndCwd(t *testing.T) {
-	n := testutil.Size(1000, 3000, 10000)
+	n := testutil.Size(300, 1000, 10000)
 	load := testutil.BuildC(t, "testdata/load.c")
 	cfg := Config{Command: command(t, "exec", strconv.Itoa(n)), Latency: DefaultLatency}
 	cfg.Command.Dir = t.TempDir()

@@ -230,7 +230,7 @@ func TestCgroupScope(t *testing.T) {
 // A buffer that is much too small loses events, says how many and where, and
 // what comes after is right again.
 func TestLossIsTold(t *testing.T) {
-	const n = 3000
+	n := testutil.Size(1000, 1000, 3000)
 	testutil.Root(t)
 	started := make(chan struct{})
 	var once bool
@@ -318,7 +318,7 @@ func TestTasksWhoseExitWasLostAreFreed(t *testing.T) {
 // is told and what was lost are together what happened.
 func TestLostFreesAreCountedOnce(t *testing.T) {
 	testutil.Root(t)
-	const n = 3000
+	n := testutil.Size(1000, 1000, 3000)
 	started := make(chan struct{})
 	var once bool
 	w := newWatch(t, Config{BufferSize: minBufferSize, PID: os.Getpid()}, taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free), func(ev *taskwatch.Event) bool {

@@ -71,7 +71,7 @@ func lost(w *watch) (n int) {
 }
 
 func TestStormsLoseNothing(t *testing.T) {
-	cmd, _, truth := storms(t, testutil.Size(500, 1500, 4000))
+	cmd, _, truth := storms(t, testutil.Size(200, 400, 4000))
 	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, atOnce)
 	w.wait(t)
 	if *seen != truth || len(w.losses) != 0 {
@@ -82,7 +82,7 @@ func TestStormsLoseNothing(t *testing.T) {
 // The default buffer has room for what the documentation says, however long the
 // watcher takes.
 func TestStormsFitIntoTheBuffer(t *testing.T) {
-	cmd, done, truth := storms(t, testutil.Size(300, 3000, 3000))
+	cmd, done, truth := storms(t, testutil.Size(300, 600, 3000))
 	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, until(done))
 	w.wait(t)
 	if *seen != truth || len(w.losses) != 0 {

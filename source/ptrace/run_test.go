@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -306,11 +307,11 @@ func TestTracerInside(t *testing.T) {
 
 // Thousands of tasks live at once, each with its own init, clone, exit, free.
 func TestManyTasksAtOnce(t *testing.T) {
-	const n = 2000
+	n := testutil.Size(300, 300, 2000)
 	prog := testutil.BuildC(t, "testdata/crowd.c", "-pthread")
 	for _, what := range []string{"processes", "threads"} {
 		t.Run(what, func(t *testing.T) {
-			tr := watch(t, Config{Command: &source.Command{Argv: []string{prog, what, "2000"}}})
+			tr := watch(t, Config{Command: &source.Command{Argv: []string{prog, what, strconv.Itoa(n)}}})
 			if tr.err != nil || tr.source.Exit().Code != 0 {
 				t.Fatal(tr.err, tr.source.Exit())
 			}
@@ -439,14 +440,15 @@ func spin(t *testing.T) {
 func TestEndOfContextAmongForks(t *testing.T) {
 	prog := testutil.BuildC(t, "testdata/killfork.c")
 	spin(t)
-	for i := range 100 {
+	rounds := testutil.Size(10, 30, 100)
+	for i := range rounds {
 		ctx, cancel := context.WithCancel(t.Context())
 		if i == 0 {
 			cancel() // before it has begun
 		}
 		m := &taskwatch.Module{Name: "cancel"}
 		m.Watch(taskwatch.Exec, func(*taskwatch.Event) error {
-			time.AfterFunc(time.Duration(i)*20*time.Microsecond, cancel)
+			time.AfterFunc(time.Duration(i)*2*time.Millisecond/time.Duration(rounds), cancel)
 			return nil
 		}, taskwatch.Observe())
 		var reg taskwatch.Registry

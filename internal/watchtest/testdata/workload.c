@@ -765,6 +765,7 @@ static _Noreturn void do_suicide(int sig)
 static void *group_main(void *arg)
 {
 	struct member *m = arg;
+	pthread_barrier_wait(m[0].ready); // its maker's call has returned
 	fact_clone(m[0].by, getppid(), THREAD, KNOWN);
 	for (int i = 1; i <= 2; i++)
 		fact_exit(m[i].tid, 11 << 8, TOGETHER);
@@ -781,10 +782,13 @@ static int do_exit_group(void)
 		pid_t pid = i ? 0 : forked(); // a child first, then the command itself
 		if (pid == 0) {
 			struct member m[3];
+			pthread_barrier_t ready;
+			pthread_barrier_init(&ready, NULL, 2);
 			start_members(m + 1, 2);
-			m[0] = (struct member){ .by = gettid() };
+			m[0] = (struct member){ .by = gettid(), .ready = &ready };
 			if ((errno = pthread_create(&m[0].thread, NULL, group_main, m)))
 				die("pthread_create");
+			pthread_barrier_wait(&ready);
 			for (;;)
 				pause();
 		}
