@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/taskwatch/taskwatch/sink/lane"
 )
@@ -36,12 +37,29 @@ func (m micros) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, "%d.%03d", m/1000, m%1000), nil
 }
 
+// length is how long a slice is. Readers add it to the beginning, in floating
+// point and after they have taken away the time of the first event, and the sum
+// has to be where the next slice begins: a millionth more, and speedscope takes
+// the two for nested. So it is the difference of the times as they are read.
+type length struct{ start, end micros }
+
+func (l length) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, number(l.end)-number(l.start), 'f', -1, 64), nil
+}
+
+// number returns a time as a reader has it.
+func number(m micros) float64 {
+	text, _ := m.MarshalJSON()
+	f, _ := strconv.ParseFloat(string(text), 64) // of digits alone
+	return f
+}
+
 type event struct {
 	Phase    string         `json:"ph"`
 	PID      int            `json:"pid"`
 	TID      uint64         `json:"tid"`
 	TS       *micros        `json:"ts,omitempty"`
-	Dur      *micros        `json:"dur,omitempty"`
+	Dur      *length        `json:"dur,omitempty"`
 	Name     string         `json:"name"`
 	Category string         `json:"cat,omitempty"`
 	ID       uint64         `json:"id,omitempty"`
@@ -119,7 +137,7 @@ func (w *writer) End(l *lane.Lane, ns int64, args []lane.Arg) error {
 	}
 	delete(w.open, l)
 	return w.write(event{
-		Phase: "X", TID: l.ID, TS: at(b.ns), Dur: at(ns - b.ns), Name: b.slice.Name, Category: b.slice.Category,
+		Phase: "X", TID: l.ID, TS: at(b.ns), Dur: &length{micros(b.ns), micros(ns)}, Name: b.slice.Name, Category: b.slice.Category,
 		Args: argsOf(b.slice.Args, args),
 	})
 }

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/taskwatch/taskwatch/sink/chrome"
@@ -91,8 +94,14 @@ func TestChrome(t *testing.T) {
 		phases[e.Ph]++
 		switch e.Ph {
 		case "X":
-			start := nanos(e.TS)
-			list = append(list, slice{e.TID, e.Name, int(e.Args["pid"].(float64)), start, start + nanos(e.Dur)})
+			// The end as readers see it is that of the same time elsewhere.
+			ts, err := e.TS.Float64()
+			dur, err2 := e.Dur.Float64()
+			end := nanos(json.Number(strconv.FormatFloat(ts+dur, 'f', 3, 64)))
+			if at, err3 := strconv.ParseFloat(fmt.Sprintf("%d.%03d", end/1000, end%1000), 64); errors.Join(err, err2, err3) != nil || at != ts+dur {
+				t.Errorf("%s and %s make %v, which is not %v: %v", e.TS, e.Dur, ts+dur, at, errors.Join(err, err2, err3))
+			}
+			list = append(list, slice{e.TID, e.Name, int(e.Args["pid"].(float64)), nanos(e.TS), end})
 		case "s":
 			from[e.ID] = e.TS
 		case "f":

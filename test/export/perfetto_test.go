@@ -2,6 +2,8 @@ package export
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,7 +113,56 @@ func published(t *testing.T) (dir, name string) {
 	return filepath.Dir(file), filepath.Base(file)
 }
 
-// Every message, field and value of ours is the published one.
+// numbers is a digest of all names, numbers and types of ours, as they were when
+// [TestPerfettoNumbers] found them to be the published ones (protos of
+// 2026-08-22). It is not to be changed without that.
+const numbers = "5ca5f6aa3ee289dc97e4106d5869492d609140825b315820f004e5742bf22c28"
+
+// eachNumber calls back for each field and value of ours.
+func eachNumber(field func(protoreflect.FieldDescriptor), value func(protoreflect.EnumValueDescriptor)) {
+	enum := func(e protoreflect.EnumDescriptor) {
+		for i := range e.Values().Len() {
+			value(e.Values().Get(i))
+		}
+	}
+	var message func(protoreflect.MessageDescriptor)
+	message = func(m protoreflect.MessageDescriptor) {
+		for i := range m.Fields().Len() {
+			field(m.Fields().Get(i))
+		}
+		for i := range m.Messages().Len() {
+			message(m.Messages().Get(i))
+		}
+		for i := range m.Enums().Len() {
+			enum(m.Enums().Get(i))
+		}
+	}
+	file := perfetto.File_trace_proto
+	for i := range file.Messages().Len() {
+		message(file.Messages().Get(i))
+	}
+	for i := range file.Enums().Len() {
+		enum(file.Enums().Get(i))
+	}
+}
+
+// No number has changed since they were compared with the published ones, where
+// those cannot be had.
+func TestPerfettoNumbersAreThoseCompared(t *testing.T) {
+	var lines []string
+	eachNumber(func(f protoreflect.FieldDescriptor) {
+		lines = append(lines, fmt.Sprintln(f.FullName(), f.Number(), f.Kind(), f.Cardinality()))
+	}, func(v protoreflect.EnumValueDescriptor) {
+		lines = append(lines, fmt.Sprintln(v.FullName(), v.Number()))
+	})
+	slices.Sort(lines)
+	if got := fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(lines, "")))); got != numbers {
+		t.Errorf("the digest of the schema is %s, and was %s when it was compared with the published one.\n"+
+			"Run TestPerfettoNumbers with PERFETTO_TRACE_PROTO, and if it passes, write the new digest down.", got, numbers)
+	}
+}
+
+// Every field and value of ours is the published one.
 func TestPerfettoNumbers(t *testing.T) {
 	dir, name := published(t)
 	protoc := testutil.RequireTool(t, "protoc")
@@ -131,49 +182,33 @@ func TestPerfettoNumbers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs := func(name protoreflect.FullName) protoreflect.Descriptor {
-		d, err := reg.FindDescriptorByName("perfetto.protos" + name[len("taskwatch.perfetto"):])
+	theirs := func(of protoreflect.Descriptor) protoreflect.Descriptor {
+		d, err := reg.FindDescriptorByName("perfetto.protos" + of.FullName()[len("taskwatch.perfetto"):])
 		if err != nil {
-			t.Errorf("%s is not published: %v", name, err)
+			t.Errorf("%s is not published: %v", of.FullName(), err)
 		}
 		return d
 	}
 	compared := 0
-	enum := func(e protoreflect.EnumDescriptor) {
-		other, ok := theirs(e.FullName()).(protoreflect.EnumDescriptor)
-		for i := 0; ok && i < e.Values().Len(); i++ {
-			v := e.Values().Get(i)
-			if o := other.Values().ByName(v.Name()); o == nil || o.Number() != v.Number() {
-				t.Errorf("%s = %d: published is %v", v.FullName(), v.Number(), o)
-			}
-			compared++
+	eachNumber(func(f protoreflect.FieldDescriptor) {
+		compared++
+		m, _ := theirs(f.Parent()).(protoreflect.MessageDescriptor)
+		if m == nil {
+			return
 		}
-	}
-	var message func(protoreflect.MessageDescriptor)
-	message = func(m protoreflect.MessageDescriptor) {
-		other, ok := theirs(m.FullName()).(protoreflect.MessageDescriptor)
-		for i := 0; ok && i < m.Fields().Len(); i++ {
-			f := m.Fields().Get(i)
-			o := other.Fields().ByName(f.Name())
-			if o == nil || o.Number() != f.Number() || o.Kind() != f.Kind() || o.IsList() != f.IsList() {
-				t.Errorf("%s = %d: published is %v", f.FullName(), f.Number(), o)
-			}
-			compared++
+		if o := m.Fields().ByName(f.Name()); o == nil || o.Number() != f.Number() || o.Kind() != f.Kind() || o.IsList() != f.IsList() {
+			t.Errorf("%s = %d: published is %v", f.FullName(), f.Number(), o)
 		}
-		for i := range m.Messages().Len() {
-			message(m.Messages().Get(i))
+	}, func(v protoreflect.EnumValueDescriptor) {
+		compared++
+		e, _ := theirs(v.Parent()).(protoreflect.EnumDescriptor)
+		if e == nil {
+			return
 		}
-		for i := range m.Enums().Len() {
-			enum(m.Enums().Get(i))
+		if o := e.Values().ByName(v.Name()); o == nil || o.Number() != v.Number() {
+			t.Errorf("%s = %d: published is %v", v.FullName(), v.Number(), o)
 		}
-	}
-	file := perfetto.File_trace_proto
-	for i := range file.Messages().Len() {
-		message(file.Messages().Get(i))
-	}
-	for i := range file.Enums().Len() {
-		enum(file.Enums().Get(i))
-	}
+	})
 	if compared < 30 {
 		t.Errorf("only %d fields and values were compared", compared)
 	}

@@ -41,6 +41,14 @@ func recording(t *testing.T) []byte {
 // export has a sink take the recording.
 func export(t *testing.T, sink taskwatch.Sink) {
 	t.Helper()
+	if err := exportError(t, sink); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// exportError is export, and returns the error of the sink.
+func exportError(t *testing.T, sink taskwatch.Sink) error {
+	t.Helper()
 	r := record.NewReader(bytes.NewReader(recording(t)), "bzip2.jsonl")
 	for {
 		it, err := r.Next()
@@ -52,9 +60,7 @@ func export(t *testing.T, sink taskwatch.Sink) {
 		}
 		sink.Take(it)
 	}
-	if err := sink.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	return sink.Close(t.Context())
 }
 
 // line is what the tests read of a line by themselves.
