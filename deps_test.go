@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -170,6 +171,9 @@ func importsOf(t *testing.T, dir string, tests bool) map[string][]string {
 		if d.IsDir() {
 			if file != dir && (name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
 				return filepath.SkipDir
+			}
+			if _, err := os.Stat(filepath.Join(file, "go.mod")); err == nil && file != dir {
+				return filepath.SkipDir // another module
 			}
 			return nil
 		}

@@ -20,7 +20,7 @@ import (
 func allCommands(root *cobra.Command) []*cobra.Command {
 	list := []*cobra.Command{root}
 	for _, c := range root.Commands() {
-		if c.Name() != "help" && c.Name() != "completion" && (!c.Hidden || c.Name() == "man") {
+		if c.Name() != "help" && c.Name() != "completion" && !c.Hidden {
 			list = append(list, allCommands(c)...)
 		}
 	}
@@ -122,11 +122,18 @@ func TestRootHelpAndErrors(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		{nil, 0, "Available Commands:\n  run ", ""},
-		{[]string{"--help"}, 0, "Available Commands:\n  run ", ""},
+		{nil, 0, "Watch and look back:\n  run ", ""},
+		{[]string{"--help"}, 0, "Watch and look back:\n  run ", ""},
 		{[]string{"help", "run"}, 0, "taskwatch run [flags] -- COMMAND [ARG...]", ""},
 		{[]string{"run", "--help"}, 0, "taskwatch run [flags] -- COMMAND [ARG...]", ""},
+		{[]string{"help", "filter"}, 0, "An expression in CEL", ""},
+		{[]string{"help", "module", "build"}, 0, "taskwatch module build ", ""},
+		{[]string{"help", "dance"}, 2, "", "taskwatch: no help on \"dance\": there is no such command or topic\ntaskwatch: see 'taskwatch help --help'\n"},
+		{[]string{"help", "module", "dance"}, 2, "", "taskwatch: no help on \"module dance\": there is no such command or topic\ntaskwatch: see 'taskwatch help --help'\n"},
 		{[]string{"--version"}, 0, "taskwatch ", ""},
+		{[]string{"bench", "--pairs", "x"}, 2, "", "taskwatch: --pairs \"x\": give a whole number\ntaskwatch: see 'taskwatch bench --help'\n"},
+		{[]string{"bench", "--pairs", "99999999999999999999"}, 2, "", "taskwatch: --pairs \"99999999999999999999\": that number is too large; give a whole number\ntaskwatch: see 'taskwatch bench --help'\n"},
+		{[]string{"bench", "--run", "5"}, 2, "", "taskwatch: --run \"5\": give a time with its unit, like 200ms or 1m30s\ntaskwatch: see 'taskwatch bench --help'\n"},
 		{[]string{"dance"}, 2, "", "taskwatch: unknown command \"dance\" for \"taskwatch\"\ntaskwatch: see 'taskwatch --help'\n"},
 		{[]string{"--dance"}, 2, "", "taskwatch: unknown flag: --dance\ntaskwatch: see 'taskwatch --help'\n"},
 	} {

@@ -4,57 +4,65 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch/internal/clean"
 )
 
-// commands are the commands of taskwatch, in the order of its help. Each has
-// a file of its own.
-var commands = []func() *cobra.Command{
-	newRun,
-	newWatch,
-	newReplay,
-	newDiff,
-	newFilterHelp,
-	newColumnsHelp,
-	newModule,
-	newModinfo,
-	newServe,
-	newInsmod,
-	newRmmod,
-	newLsmod,
-	newDoctor,
-	newDoctorChild,
-	newBench,
-	newBenchChild,
-	newMan,
+// groups are the headings of the help, each with its commands in their order.
+// Each command has a file of its own.
+var groups = []struct {
+	title    string
+	commands []func() *cobra.Command
+}{
+	{"Watch and look back:", []func() *cobra.Command{newRun, newWatch, newReplay, newDiff}},
+	{"Modules:", []func() *cobra.Command{newModule, newModinfo}},
+	{"The daemon:", []func() *cobra.Command{newServe, newInsmod, newRmmod, newLsmod}},
+	{"This machine and this program:", []func() *cobra.Command{newDoctor, newBench, newVersion, newMan}},
 }
 
+// ungrouped are topics of the help, and commands that taskwatch runs itself.
+var ungrouped = []func() *cobra.Command{newFilterHelp, newColumnsHelp, newDoctorChild, newBenchChild}
+
 func newRoot() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "taskwatch",
 		Short: "Watch the birth, programs, ids and end of tasks",
-		Long: `taskwatch tells what happens to the tasks of a Linux machine: that a task was
-initialised (init) or cloned (clone), ran a program (exec), changed its user or
-group ids (uid, gid), exited (exit) or was freed (free).`,
+		Long: `taskwatch shows what happens to the tasks of a Linux machine, and calls your
+code on it: a task was initialised (init) or cloned (clone), ran a program
+(exec), changed its user or group ids (uid, gid), exited (exit) or was freed
+(free).`,
 		Example: `  taskwatch run -- make -j2
   taskwatch run -f json -o events.jsonl -- make -j2
   taskwatch replay events.jsonl
   sudo taskwatch watch
   sudo taskwatch doctor`,
-		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true, // man pages are the same from the same source
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				return writeVersion(cmd.OutOrStdout())
+			}
+			return cmd.Help()
+		},
 	}
-	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	// Not cobra's: that says twice that it could not be written.
+	root.Flags().BoolVarP(&showVersion, "version", "v", false, "show the version; 'taskwatch version' shows more")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(flagError(err)) })
+	root.SetHelpCommand(newHelp())
 	cobra.EnableCommandSorting = false
-	for _, command := range commands {
+	for _, g := range groups {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, command := range g.commands {
+			c := command()
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
+	}
+	for _, command := range ungrouped {
 		root.AddCommand(command())
 	}
 	return root
@@ -85,13 +93,4 @@ func execute(args []string) int {
 func say(format string, args ...any) {
 	// There is nobody left to tell where this fails.
 	_, _ = fmt.Fprintf(os.Stderr, "taskwatch: "+format+"\n", clean.Args(args)...)
-}
-
-// version returns what the build recorded of the source.
-func version() string {
-	v := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v = info.Main.Version
-	}
-	return fmt.Sprintf("%s %s/%s %s", v, runtime.GOOS, runtime.GOARCH, runtime.Version())
 }

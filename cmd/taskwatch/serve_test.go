@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -384,7 +386,7 @@ func TestUnit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const program = "/usr/local/bin/taskwatch"
+	const program = "/usr/bin/taskwatch"
 	if !strings.Contains(string(text), "ExecStart="+program+" serve ") {
 		t.Fatal("the unit does not start taskwatch serve")
 	}
@@ -396,6 +398,18 @@ func TestUnit(t *testing.T) {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 
+	// --threshold fails beyond ten times the exposure.
+	if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=38", unit).CombinedOutput(); err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, out)
+	}
+	config, err := os.ReadFile("../../daemon/systemd/taskwatch.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), " --config /etc/taskwatch/taskwatch.toml\n") {
+		t.Error("the unit does not name the configuration that the packages install")
+	}
+
 	_, caps, _ := strings.Cut(string(text), "\nCapabilityBoundingSet=")
 	caps, _, _ = strings.Cut(caps, "\n")
 	set := "-all"
@@ -404,8 +418,12 @@ func TestUnit(t *testing.T) {
 	}
 	object, _ := buildBoth(t, "count", countModule)
 	socket := filepath.Join(t.TempDir(), "s")
+	installed := filepath.Join(t.TempDir(), "taskwatch.toml")
+	if err := os.WriteFile(installed, config, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	s := &server{cmd: cmd(t), socket: socket}
-	s.cmd.Path, s.cmd.Args = setpriv, []string{"setpriv", "--bounding-set", set, "--no-new-privs", binary(t), "serve", "--socket", socket, "--group", "65534"}
+	s.cmd.Path, s.cmd.Args = setpriv, []string{"setpriv", "--bounding-set", set, "--no-new-privs", binary(t), "serve", "--config", installed, "--socket", socket, "--group", "65534"}
 	s.cmd.Stderr = &s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -424,6 +442,35 @@ func TestUnit(t *testing.T) {
 		t.Errorf("%s\n%s", info, s.log.String())
 	}
 	s.stop(t)
+}
+
+// The configuration that the packages install says nothing, and with its
+// comments taken away everything that there is.
+func TestInstalledConfiguration(t *testing.T) {
+	const name = "../../daemon/systemd/taskwatch.toml"
+	f, err := daemon.ReadFile(name)
+	if err != nil || !reflect.DeepEqual(f, &daemon.File{}) {
+		t.Errorf("as installed: %+v, %v", f, err)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := filepath.Join(t.TempDir(), "all.toml")
+	if err := os.WriteFile(all, regexp.MustCompile(`(?m)^#(\S)`).ReplaceAll(text, []byte("$1")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = daemon.ReadFile(all); err != nil || len(f.Modules) != 1 {
+		t.Fatalf("without comments: %+v, %v", f, err)
+	}
+	for _, part := range []any{*f, f.Trust, f.Modules[0]} {
+		v := reflect.ValueOf(part)
+		for i := range v.NumField() {
+			if key := v.Type().Field(i).Tag.Get("toml"); !strings.Contains(string(text), key) {
+				t.Errorf("it does not show %s", key)
+			}
+		}
+	}
 }
 
 // What is wrong with the flags or the configuration is said before anything is

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/pflag"
+)
+
+// flagError returns the error of a flag in the words of taskwatch where the
+// flag library passes on those of package strconv or time.
+func flagError(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	flag := bad.GetFlag()
+	want, ok := map[string]string{
+		"int": "a whole number", "int32": "a whole number", "int64": "a whole number",
+		"uint": "a whole number from 0", "uint32": "a whole number from 0", "uint64": "a whole number from 0",
+		"float64": "a number", "duration": "a time with its unit, like 200ms or 1m30s", "bool": "true or false",
+	}[flag.Value.Type()]
+	if !ok {
+		return err
+	}
+	if errors.Is(bad.Unwrap(), strconv.ErrRange) {
+		return fmt.Errorf("--%s %q: that number is too large; give %s", flag.Name, bad.GetValue(), want)
+	}
+	return fmt.Errorf("--%s %q: give %s", flag.Name, bad.GetValue(), want)
+}
