@@ -82,15 +82,16 @@ func ParseFields(list string) (Fields, error) {
 			}
 		}
 		if found == 0 {
-			return 0, fmt.Errorf("taskwatch: unknown field %q: fields are all, %s", name, strings.Join(fieldGroups(AllFields), ", "))
+			return 0, fmt.Errorf("taskwatch: unknown field %q: fields are all, %s", name, strings.Join(AllFields.Groups(), ", "))
 		}
 		s |= found
 	}
 	return s, nil
 }
 
-// fieldGroups returns the names of fields, those of a group as one.
-func fieldGroups(s Fields) (names []string) {
+// Groups returns the names of the members, those of a group as one: what
+// [ParseFields] takes.
+func (s Fields) Groups() (names []string) {
 	for _, name := range s.Names() {
 		if group, _, _ := strings.Cut(name, "."); !slices.Contains(names, group) {
 			names = append(names, group)

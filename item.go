@@ -22,6 +22,8 @@ type Item struct {
 	Loss    *Loss
 	Failure *Failure
 	Record  *Record
+	Start   *Start
+	Failed  *FailedExec // only for sinks that ask for it: see [FailedExecSink]
 }
 
 // Seq returns the sequence number of the event that the item is or is about,
@@ -36,6 +38,8 @@ func (it Item) Seq() uint64 {
 		return it.Failure.Event.Seq
 	case it.Record != nil:
 		return it.Record.Seq
+	case it.Failed != nil:
+		return it.Failed.Seq
 	}
 	return 0
 }
@@ -61,6 +65,15 @@ func (it Item) Clone() Item {
 			rec.Task = rec.Task.Clone()
 		}
 		return Item{Record: &rec}
+	case it.Start != nil:
+		s := *it.Start
+		return Item{Start: &s}
+	case it.Failed != nil:
+		f := *it.Failed
+		if f.Task != nil {
+			f.Task = f.Task.Clone()
+		}
+		return Item{Failed: &f}
 	}
 	return it
 }
@@ -84,6 +97,61 @@ type Record struct {
 	// Its fields that are in Missing, of FieldsTask, are meaningless.
 	Task    *Task
 	Missing Fields
+}
+
+// Start says who watches what, and where: it is the first item of a recording,
+// and comes again where another run goes on with it. What follows is of other
+// tasks: their ids do not go on. Its slices are never changed in place.
+type Start struct {
+	Time     time.Time
+	MonoNS   int64
+	Host     string // its name
+	Machine  string // its id, of /etc/machine-id
+	Boot     string // the id of this boot
+	Kernel   string // "Linux 6.12.1 #1 SMP ... x86_64"
+	TimeZone string // "Europe/Berlin", or "+02:00" where only that is known
+	Source   string
+	Scope    string   // what the events cover, in words
+	Command  []string // that is run, or nil
+
+	Events [NumKinds]StartEvent // by kind
+}
+
+// StartEvent says what the source can tell of one kind of event.
+type StartEvent struct {
+	Delivered, Veto  bool
+	Missing, MayMiss Fields // always, and now and then
+	Hook, Why        string
+}
+
+// FailedExec is an execve that failed. It is no event: the task goes on as it
+// was, and no watcher can watch it.
+type FailedExec struct {
+	Path    string   // as the caller named it
+	Argv    []string // never changed in place
+	ArgvCut bool
+	NoArgv  bool // argv could not be read
+	NoPath  bool // and the path not
+	Errno   syscall.Errno
+
+	Seq    uint64 // of the event before it plus 1
+	Time   time.Time
+	MonoNS int64
+	Source string
+
+	Task    *Task  // who tried
+	Missing Fields // of FieldsTask
+}
+
+// FailedExecSink is a sink that may want failed execs: others do not get them.
+type FailedExecSink interface {
+	Sink
+	WantsFailedExecs() bool
+}
+
+func wantsFailedExecs(s Sink) bool {
+	f, ok := s.(FailedExecSink)
+	return ok && f.WantsFailedExecs()
 }
 
 // NewRecord returns a record that a module sends at an event, from which it

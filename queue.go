@@ -75,6 +75,8 @@ const (
 
 const waiterSize = 800 // bytes: a waiter, about, and what it refers to
 
+const extraSize = 300 // bytes of optional fields, about
+
 // lingers is how long items may wait for others, so that the goroutine is not
 // woken for each.
 const lingers = 5 * time.Millisecond
@@ -96,6 +98,9 @@ func NewQueue(to Sink, opts QueueOptions) *Queue {
 
 // Wants returns what the other sink wants.
 func (q *Queue) Wants() Wants { return q.to.Wants() }
+
+// WantsFailedExecs returns whether the other sink wants them.
+func (q *Queue) WantsFailedExecs() bool { return wantsFailedExecs(q.to) }
 
 // Take copies the item.
 func (q *Queue) Take(it Item) {
@@ -138,6 +143,11 @@ func (q *Queue) push(it Item) {
 		for _, arg := range it.Event.Task.Argv {
 			q.bytes += len(arg)
 		}
+	}
+	if it.Event != nil && it.Event.Extra != nil {
+		x := *it.Event.Extra
+		w.event.Extra = &x
+		q.bytes += extraSize
 	}
 }
 

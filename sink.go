@@ -46,6 +46,7 @@ type attachment struct {
 	sink   Sink
 	kinds  Kinds
 	fields [NumKinds]Fields
+	failed bool // it wants failed execs
 }
 
 // Attach has the sink get what happens from then on. It must not be called
@@ -54,7 +55,7 @@ func (r *Registry) Attach(s Sink) error {
 	if insideWatcher() {
 		return ErrInWatcher
 	}
-	a := &attachment{sink: s}
+	a := &attachment{sink: s, failed: wantsFailedExecs(s)}
 	for k, fields := range s.Wants() {
 		if k < NumKinds {
 			a.kinds |= KindsOf(k)
@@ -113,7 +114,7 @@ func (r *Registry) hand(it Item) {
 		r.last = it.Event.Seq
 	}
 	for _, a := range r.sinks {
-		if kind == 0 || a.kinds&kind != 0 {
+		if kind == 0 && (it.Failed == nil || a.failed) || a.kinds&kind != 0 {
 			r.take(a.sink, it)
 		}
 	}

@@ -103,6 +103,10 @@ func (t *Tree) Of(task *taskwatch.Task) *Process {
 // Take brings the tree up to date with an item. The process is not kept when
 // the item tells of its end.
 func (t *Tree) Take(it taskwatch.Item) Step {
+	if it.Start != nil { // of another run: its processes are others
+		t.byPID, t.byTask, t.ended, t.oldest = nil, nil, nil, 0
+		return Step{}
+	}
 	ev := it.Event
 	if ev == nil || ev.Task == nil {
 		return Step{}

@@ -18,22 +18,47 @@ const remedyForm = "want one JSON object a line, as `taskwatch run -f json` writ
 // trusted: every error is a *[SyntaxError], and nothing panics. What it
 // returns is independent of line.
 //
+// The item is empty for a line that this version does not know and that says
+// of itself that it is optional, as for the end of a recording.
+//
 // Every field that belongs to the event and is absent, or named in "missing",
 // is in [taskwatch.Event.Missing], and its value is zero.
 func Decode(line []byte) (taskwatch.Item, error) {
+	it, _, err := decode(line)
+	return it, err
+}
+
+// decode is Decode, and reports whether the line is the end of a recording.
+func decode(line []byte) (it taskwatch.Item, end bool, err error) {
 	if !utf8.Valid(line) {
-		return taskwatch.Item{}, notJSON(line, "the line is not valid UTF-8", nil)
+		return taskwatch.Item{}, false, notJSON(line, "the line is not valid UTF-8", nil)
 	}
 	var raw rawLine
 	if err := json.Unmarshal(line, &raw); err != nil {
-		return taskwatch.Item{}, jsonError(line, err)
+		return taskwatch.Item{}, false, jsonError(line, err)
 	}
-	return raw.item()
+	it, err = raw.item()
+	return it, raw.Event != nil && *raw.Event == endName, err
 }
 
 // rawLine is a line as it stands there: pointers tell absent from zero.
 type rawLine struct {
-	Event *string `json:"event"`
+	Event    *string `json:"event"`
+	Optional bool    `json:"optional"`
+
+	Format    int                      `json:"format"`
+	Host      string                   `json:"host"`
+	MachineID string                   `json:"machine_id"`
+	BootID    string                   `json:"boot_id"`
+	Kernel    string                   `json:"kernel"`
+	TimeZone  string                   `json:"timezone"`
+	Scope     string                   `json:"scope"`
+	Command   []string                 `json:"command"`
+	Events    map[string]rawStartEvent `json:"events"`
+
+	Path    *string   `json:"path"`
+	Argv    *[]string `json:"argv"`
+	ArgvCut bool      `json:"argv_cut"`
 
 	Count uint64 `json:"count"`
 
@@ -110,12 +135,32 @@ func (raw *rawLine) item() (taskwatch.Item, error) {
 			return taskwatch.Item{}, err
 		}
 		return taskwatch.Item{Record: l}, nil
+	case *raw.Event == startName:
+		s, err := raw.start()
+		if err != nil {
+			return taskwatch.Item{}, err
+		}
+		return taskwatch.Item{Start: s}, nil
+	case *raw.Event == failedName:
+		f, err := raw.failedExec()
+		if err != nil {
+			return taskwatch.Item{}, err
+		}
+		return taskwatch.Item{Failed: f}, nil
+	case raw.Optional && !known(*raw.Event):
+		return taskwatch.Item{}, nil
 	}
 	ev, err := raw.event("event", *raw.Event, false)
 	if err != nil {
 		return taskwatch.Item{}, err
 	}
 	return taskwatch.Item{Event: ev}, nil
+}
+
+// known reports whether a name is that of a kind of event.
+func known(name string) bool {
+	_, err := taskwatch.ParseKind(name)
+	return err == nil
 }
 
 // event builds the event whose kind has the given name, found in the given

@@ -4,10 +4,16 @@
 //
 // # Lines
 //
-// There are ten kinds of line, told apart by "event": the seven kinds of
+// There are these kinds of line, told apart by "event": the seven kinds of
 // [taskwatch.Kind], "lost" for a [taskwatch.Loss], "error" for a
-// [taskwatch.Failure] and "emit" for a [taskwatch.Record]. Broken here for reading:
+// [taskwatch.Failure], "emit" for a [taskwatch.Record], "exec-failed" for a
+// [taskwatch.FailedExec], "start" for a [taskwatch.Start] and "end". Broken here
+// for reading:
 //
+//	{"event":"start","format":2,"time":"2026-11-23T16:30:49.1Z","mono_ns":5411600000,"host":"build1",
+//	 "machine_id":"0b2f...","boot_id":"7d0c...","kernel":"Linux 6.12.57 #1 SMP x86_64","timezone":"Europe/Berlin",
+//	 "source":"bpf","scope":"the command and its descendants","command":["make","-j8"],
+//	 "events":{"exec":{"delivered":true,"missing":[],"may_miss":["exe"],"hook":"..."}, ... }}
 //	{"event":"exec","val":0,"seq":812,"time":"2026-11-23T16:30:49.123456789Z","mono_ns":5411692016,
 //	 "source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","pid":161,"tid":161,"ppid":154,
 //	 "start_ns":5411600000,"comm":"true",
@@ -23,6 +29,14 @@
 //	 "message":"operation not permitted","veto":true, ... }
 //	{"event":"emit","module":"sample","data":"2a00000001000000", ... ,"task":{ ... }}
 //	{"event":"emit","module":"rule","json":{"path":"/tmp/x"}, ... ,"task":{ ... }}
+//	{"event":"exec-failed","optional":true,"errno":2,"errno_name":"ENOENT","path":"/usr/local/bin/make",
+//	 "argv":["make"], ... ,"task":{ ... }}
+//	{"event":"end","optional":true}
+//
+// A start stands first. It says who has recorded what, and where, and stands
+// again wherever another run goes on in the same file: the ids of tasks do not
+// go on behind it. An end says that nothing is lacking before it; a recording
+// with a start and without an end has stopped early, as [Reader.EarlyEnds] tells.
 //
 // Fields stand in this order. An absent field is unknown. "missing" stands at
 // the end of a line and names those fields that belong to the event and that
@@ -63,5 +77,9 @@
 //
 // Fields that a Reader does not know are ignored: they come from a newer
 // recorder, and what is known stays true without them. A kind of line that it
-// does not know is an error: to skip it would lose an event without a word.
+// does not know is an error, for to skip it would lose an event without a word;
+// but where it says "optional":true, it is skipped.
+//
+// Recordings of before, which have no start, are of format 1, and are read as
+// ever. A start of a format above [Format] is an error.
 package record

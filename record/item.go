@@ -14,6 +14,10 @@ const (
 	lostName  = "lost"
 	errorName = "error"
 	emitName  = "emit"
+
+	startName  = "start"
+	endName    = "end"
+	failedName = "exec-failed"
 )
 
 // Append appends the line of an item, newline included, to b. It reads the
@@ -33,6 +37,10 @@ func appendItem(b []byte, it taskwatch.Item, optional taskwatch.Fields) []byte {
 		return appendFailure(b, it.Failure, optional)
 	case it.Record != nil:
 		return appendRecord(b, it.Record)
+	case it.Start != nil:
+		return appendStart(b, it.Start)
+	case it.Failed != nil:
+		return appendFailedExec(b, it.Failed)
 	}
 	return b
 }

@@ -24,7 +24,23 @@ type Reader struct {
 	line int
 	long []byte // a line that does not fit into in's buffer
 	err  error
+
+	begun, ended bool // a start was read, and the end behind it
+	early        []EarlyEnd
 }
+
+// EarlyEnd is a place where a recording stops without its end: its recorder was
+// killed, or ran out of room.
+type EarlyEnd struct {
+	Line    int  // the last one
+	Partial bool // it is not whole, and was left out
+	More    bool // another recording goes on behind it
+}
+
+// EarlyEnds returns where recordings have ended early so far: at the end of
+// the file, and wherever another one goes on behind it. Recordings of format
+// 1 do not say where they end.
+func (r *Reader) EarlyEnds() []EarlyEnd { return r.early }
 
 // NewReader returns a Reader of r. The name, that of the file, is for errors.
 func NewReader(r io.Reader, name string) *Reader {
@@ -58,14 +74,30 @@ func (r *Reader) next() (taskwatch.Item, error) {
 			if ended {
 				continue
 			}
+			r.finish(r.line-1, false)
 			return taskwatch.Item{}, io.EOF
 		}
 		if !ended {
 			text = wholeRunes(text)
 		}
-		l, err := Decode(text)
-		if err == nil {
+		l, end, err := decode(text)
+		switch {
+		case err == nil && end:
+			r.ended = true
+			continue
+		case err == nil && l == (taskwatch.Item{}):
+			continue // optional
+		case err == nil:
+			if l.Start != nil {
+				r.finish(r.line-1, true)
+				r.begun = true
+			}
+			r.ended = false
 			return l, nil
+		case ended && r.goesOn():
+			// What was cut off is lost, and what follows is another run.
+			r.early, r.begun = append(r.early, EarlyEnd{Line: r.line, Partial: true, More: true}), false
+			return taskwatch.Item{Loss: new(taskwatch.Loss)}, nil
 		}
 		var syntax *SyntaxError
 		if !errors.As(err, &syntax) {
@@ -78,6 +110,21 @@ func (r *Reader) next() (taskwatch.Item, error) {
 		syntax.File, syntax.Line = r.name, r.line
 		return taskwatch.Item{}, syntax
 	}
+}
+
+// finish notes that a recording has stopped at a line, and whether without its
+// end.
+func (r *Reader) finish(line int, more bool) {
+	if r.begun && !r.ended {
+		r.early = append(r.early, EarlyEnd{Line: line, More: more})
+	}
+	r.begun, r.ended = false, false
+}
+
+// goesOn reports whether the next line is the start of a recording.
+func (r *Reader) goesOn() bool {
+	next, _ := r.in.Peek(len(startPrefix))
+	return string(next) == startPrefix
 }
 
 // read returns the next line, which is valid until the next call. The error

@@ -2,12 +2,16 @@ package record
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -180,5 +184,79 @@ func TestReadError(t *testing.T) {
 	_, err := in.Next()
 	if !errors.Is(err, cause) || !strings.Contains(err.Error(), `"x.jsonl": line 2`) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A start tells of its run, an end that nothing is lacking; a reader says where
+// a recording has none, also where another goes on behind half a line.
+func TestRecordingsSayWhereTheyEnd(t *testing.T) {
+	start := &taskwatch.Start{
+		Time: time.Unix(5, 6).UTC(), MonoNS: 7, Host: "h\x80st", Machine: "m", Boot: "b", Kernel: "Linux 6", TimeZone: "Europe/Berlin",
+		Source: "bpf", Scope: "the machine", Command: []string{"make", "", "\x80"},
+		Events: [taskwatch.NumKinds]taskwatch.StartEvent{
+			taskwatch.Exec: {Delivered: true, Veto: true, Missing: taskwatch.FieldCgroup, MayMiss: taskwatch.FieldExe | taskwatch.FieldCgroupID, Hook: "h"},
+			taskwatch.Free: {Why: "not"},
+		},
+	}
+	failed := &taskwatch.FailedExec{Path: "/no\x80ne", Argv: []string{"a", "b"}, ArgvCut: true, Errno: syscall.ENOENT, Seq: 4, Time: time.Unix(8, 9).UTC(),
+		Source: "ptrace", Task: &taskwatch.Task{PID: 5, TID: 6}, Missing: taskwatch.FieldsTask &^ (taskwatch.FieldPID | taskwatch.FieldTID)}
+	var b bytes.Buffer
+	w := NewWriter(&b, taskwatch.WantAll(taskwatch.AllKinds), WithStart(start))
+	w.Take(taskwatch.Item{Failed: failed})
+	if err := w.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	whole := b.String()
+	lines := strings.SplitAfter(whole, "\n")
+	if len(lines) != 4 {
+		t.Fatalf("it is\n%s", whole)
+	}
+	for _, c := range []struct {
+		name, text string
+		want       []EarlyEnd
+		losses     int
+	}{
+		{"a whole one", whole, nil, 0},
+		{"two whole ones", whole + whole, nil, 0},
+		{"an empty line behind it", whole + "\n", nil, 0},
+		{"no start, as a filter may leave it", lines[1], nil, 0},
+		{"no end", lines[0] + lines[1], []EarlyEnd{{Line: 2}}, 0},
+		{"a start alone", lines[0], []EarlyEnd{{Line: 1}}, 0},
+		{"no end, and another one", lines[0] + lines[1] + whole, []EarlyEnd{{Line: 2, More: true}}, 0},
+		{"cut off, and another one", lines[0] + lines[1][:20] + "\n" + whole, []EarlyEnd{{Line: 2, Partial: true, More: true}}, 1},
+		{"a line of the future", lines[0] + `{"event":"weather","optional":true,"rain":[]}` + "\n" + lines[1] + lines[2], nil, 0},
+	} {
+		r := NewReader(strings.NewReader(c.text), c.name)
+		losses := 0
+		for {
+			it, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			switch {
+			case err != nil:
+				t.Fatalf("%s: %v", c.name, err)
+			case it.Start != nil && !reflect.DeepEqual(it.Start, start):
+				t.Errorf("%s: start %+v", c.name, it.Start)
+			case it.Failed != nil && !reflect.DeepEqual(it.Failed, failed):
+				t.Errorf("%s: failed exec %+v", c.name, it.Failed)
+			case it.Loss != nil:
+				losses++
+			}
+		}
+		if got := r.EarlyEnds(); !slices.Equal(got, c.want) || losses != c.losses {
+			t.Errorf("%s: ends early at %v, with %d losses", c.name, got, losses)
+		}
+	}
+	for _, bad := range []string{
+		`{"event":"weather"}`,                   // not known, and not optional
+		`{"event":"start","format":3}`,          // of the future
+		`{"event":"start"}`,                     //
+		`{"event":"exec","optional":true}`,      // known: it has to be right
+		`{"event":"weather","optional":"true"}`, //
+	} {
+		if it, err := Decode([]byte(bad)); err == nil {
+			t.Errorf("%s is %+v", bad, it)
+		}
 	}
 }

@@ -28,10 +28,11 @@ const (
 //
 // All methods may be called from any goroutine.
 type Writer struct {
-	wants    taskwatch.Wants
-	optional taskwatch.Fields // of what is wanted, those that are written where they are there
-	failed   chan struct{}
-	timers   sync.WaitGroup // armed timers whose function has not ended
+	wants       taskwatch.Wants
+	failedExecs bool
+	optional    taskwatch.Fields // of what is wanted, those that are written where they are there
+	failed      chan struct{}
+	timers      sync.WaitGroup // armed timers whose function has not ended
 
 	mu      sync.Mutex // guards what follows; held while writing, so that lines keep their order
 	w       io.Writer
@@ -41,18 +42,45 @@ type Writer struct {
 	closed  bool
 	err     error
 	dropped uint64
+
+	started    bool // there is a start,
+	incomplete bool // of which there is no end
 }
 
 // NewWriter returns a Writer to w of the events that are wanted, and of every
 // loss, failure and record. Of the optional fields it writes those that are
 // wanted of any event. It must be closed; w stays open.
-func NewWriter(w io.Writer, wants taskwatch.Wants) *Writer {
+func NewWriter(w io.Writer, wants taskwatch.Wants, opts ...Option) *Writer {
 	out := &Writer{w: w, wants: wants, failed: make(chan struct{})}
 	for _, fields := range wants {
 		out.optional |= fields & taskwatch.OptionalFields
 	}
+	for _, o := range opts {
+		o(out)
+	}
 	return out
 }
+
+// Option is an option of NewWriter.
+type Option func(*Writer)
+
+// WithFailedExecs has execs that failed written too.
+func WithFailedExecs() Option { return func(w *Writer) { w.failedExecs = true } }
+
+// WithStart has the recording begin with a start, and end with an end.
+func WithStart(s *taskwatch.Start) Option {
+	return func(w *Writer) { w.buf, w.started = appendStart(w.buf, s), true }
+}
+
+// Incomplete has no end written: what is recorded has stopped early.
+func (w *Writer) Incomplete() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.incomplete = true
+}
+
+// WantsFailedExecs returns what NewWriter was told.
+func (w *Writer) WantsFailedExecs() bool { return w.failedExecs }
 
 // Wants returns what NewWriter was given.
 func (w *Writer) Wants() taskwatch.Wants { return w.wants }
@@ -61,6 +89,7 @@ func (w *Writer) Wants() taskwatch.Wants { return w.wants }
 func (w *Writer) Take(it taskwatch.Item) {
 	if w.begin() {
 		w.buf = appendItem(w.buf, it, w.optional)
+		w.started = w.started || it.Start != nil
 		w.added()
 	}
 	w.mu.Unlock()
@@ -171,6 +200,9 @@ func (w *Writer) Close(context.Context) error {
 func (w *Writer) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.closed && w.started && !w.incomplete && w.err == nil {
+		w.buf = appendEnd(w.buf)
+	}
 	w.closed = true
 	w.flush()
 	if w.armed && w.timer.Stop() {

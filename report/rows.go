@@ -37,6 +37,10 @@ func NewCSV(w io.Writer, kinds taskwatch.Kinds, c *Columns) *Rows {
 	return r
 }
 
+// NoHead leaves the first line out, for rows that follow others. Call it before
+// the first row.
+func (r *Rows) NoHead() { r.headed = true }
+
 // NewJSONRows returns a sink that writes an object with the columns as its
 // keys; what is missing is left out. The writer stays open.
 func NewJSONRows(w io.Writer, kinds taskwatch.Kinds, c *Columns) *Rows {

@@ -168,6 +168,8 @@ func (s *Summary) Take(it taskwatch.Item) {
 		s.lostSome = s.lostSome || it.Loss.Count == 0
 	case it.Failure != nil:
 		s.failure(it.Failure)
+	case it.Start != nil:
+		s.processes.Take(it)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/process"
@@ -20,13 +22,14 @@ const DefaultKinds = taskwatch.Kinds(1<<taskwatch.Exec | 1<<taskwatch.UID | 1<<t
 
 // TextOptions say what [Text] shows and how. The zero value is ready for use.
 type TextOptions struct {
-	Kinds    taskwatch.Kinds // the events to show; 0 stands for DefaultKinds
-	Threads  bool            // show the birth and end of every task, not of processes only, and a column with its tid
-	Width    int             // columns of the terminal, to which lines are cut with a mark; 0 cuts nothing
-	Colour   bool
-	Location *time.Location // of the times; nil stands for the local one
-	Clock    *Clock         // writes the times; nil stands for local ones, see Location
-	Columns  *Columns       // nil stands for the usual line, which has no columns but the first ones
+	Kinds       taskwatch.Kinds // the events to show; 0 stands for DefaultKinds
+	FailedExecs bool            // show execs that failed
+	Threads     bool            // show the birth and end of every task, not of processes only, and a column with its tid
+	Width       int             // columns of the terminal, to which lines are cut with a mark; 0 cuts nothing
+	Colour      bool
+	Location    *time.Location // of the times; nil stands for the local one
+	Clock       *Clock         // writes the times; nil stands for local ones, see Location
+	Columns     *Columns       // nil stands for the usual line, which has no columns but the first ones
 }
 
 // Text is a sink that writes a line per event: time, event, pid, and, indented by the depth
@@ -134,8 +137,15 @@ func (t *Text) take(it taskwatch.Item) {
 		t.failure(it.Failure)
 	case it.Record != nil:
 		t.record(it.Record)
+	case it.Start != nil:
+		t.processes.Take(it)
+	case it.Failed != nil:
+		t.failedExec(it.Failed)
 	}
 }
+
+// WantsFailedExecs returns what TextOptions say.
+func (t *Text) WantsFailedExecs() bool { return t.opts.FailedExecs }
 
 // Close returns the first error of the underlying writer.
 func (t *Text) Close(context.Context) error { return t.Err() }
@@ -355,6 +365,37 @@ func (t *Text) failure(f *taskwatch.Failure) {
 		var tried process.Command
 		tried.Learn(ev)
 		writeCommand(c, &tried)
+	}
+	t.write()
+}
+
+// failedExec shows an exec that failed.
+func (t *Text) failedExec(f *taskwatch.FailedExec) {
+	ev := taskwatch.Event{Kind: taskwatch.Clone, Time: f.Time, Task: f.Task, Missing: f.Missing}
+	depth := 0
+	if f.Task != nil {
+		if p := t.processes.At(f.Task.PID); p != nil {
+			depth = p.Depth
+		}
+	}
+	t.begin(&ev, "exec", red, depth)
+	name := unix.ErrnoName(f.Errno)
+	if name == "" {
+		name = f.Errno.Error()
+	}
+	t.line.add("failed, " + name + ": ")
+	if !f.NoPath {
+		t.line.add(clean.Word(f.Path))
+	}
+	if !f.NoArgv {
+		for i, arg := range f.Argv {
+			if i > 0 || f.NoPath {
+				t.line.add(" " + clean.Word(arg))
+			}
+		}
+		if f.ArgvCut {
+			t.line.add(" ...")
+		}
 	}
 	t.write()
 }

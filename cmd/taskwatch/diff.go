@@ -119,5 +119,7 @@ func readRuns(name string) (*report.Runs, error) {
 	if err := reg.Attach(runs); err != nil {
 		return nil, err
 	}
-	return runs, src.Run(context.Background(), &reg)
+	err = src.Run(context.Background(), &reg)
+	sayEarly(in.Name(), src.EarlyEnds())
+	return runs, err
 }

@@ -34,6 +34,13 @@ type fileFormat struct {
 	// which --where chooses; 0 where everything is needed.
 	usual taskwatch.Kinds
 
+	// document says that it is complete at its end only: the file gets its
+	// name then.
+	document bool
+
+	// single says that a file holds one: it cannot be appended to.
+	single bool
+
 	// open returns a sink that writes to w. Its Close ends what is written;
 	// w stays open.
 	open func(w io.Writer, o formatOptions) (taskwatch.Sink, error)
@@ -43,6 +50,9 @@ type fileFormat struct {
 type formatOptions struct {
 	kinds   taskwatch.Kinds  // asked for, or the usual ones
 	fields  taskwatch.Fields // optional ones asked for
+	failed  bool             // failed execs are to be written, if there are any
+	start   *taskwatch.Start // what a recording begins with, or nil
+	behind  bool             // the file holds something already
 	threads bool
 	table   tableFlags
 	file    *os.File // what is written to, in the end
@@ -57,10 +67,10 @@ var formats = []*fileFormat{
 	{endings: []string{".otlp.jsonl"}, what: "spans as OTLP JSON lines", open: openOTLPFile},
 	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", usual: taskwatch.AllKinds, open: openRecordingWriter},
 	{name: formatCSV, endings: []string{".csv"}, what: "a table", usual: report.DefaultKinds, open: openCSV},
-	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", open: openPerfetto},
-	{endings: []string{".trace.json"}, what: "for chrome://tracing and speedscope", open: openChrome},
-	{endings: []string{".folded"}, what: "for flame graphs, see --folded", open: openFolded},
-	{endings: []string{"compile_commands.json"}, what: "a compilation database", open: openCompileCommands},
+	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", single: true, open: openPerfetto},
+	{endings: []string{".trace.json"}, what: "for chrome://tracing and speedscope", document: true, single: true, open: openChrome},
+	{endings: []string{".folded"}, what: "for flame graphs, see --folded", document: true, single: true, open: openFolded},
+	{endings: []string{"compile_commands.json"}, what: "a compilation database", document: true, single: true, open: openCompileCommands},
 }
 
 func openText(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
@@ -76,7 +86,7 @@ func openText(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 		term.colour = false
 	}
 	return report.NewText(w, report.TextOptions{
-		Kinds: o.kinds, Threads: o.threads, Width: term.width, Colour: term.colour,
+		Kinds: o.kinds, FailedExecs: o.failed, Threads: o.threads, Width: term.width, Colour: term.colour,
 		Clock: o.table.clock(), Columns: columns,
 	}), nil
 }
@@ -86,7 +96,11 @@ func openCSV(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return report.NewCSV(w, o.kinds, columns), nil
+	rows := report.NewCSV(w, o.kinds, columns)
+	if o.behind {
+		rows.NoHead()
+	}
+	return rows, nil
 }
 
 func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
@@ -101,7 +115,14 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	for k := range wants {
 		wants[k] |= o.fields & taskwatch.OptionalOf(k)
 	}
-	return record.NewWriter(w, wants), nil
+	var opts []record.Option
+	if o.start != nil {
+		opts = append(opts, record.WithStart(o.start))
+	}
+	if o.failed {
+		opts = append(opts, record.WithFailedExecs())
+	}
+	return record.NewWriter(w, wants, opts...), nil
 }
 
 func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/sink/compiledb"
 	"github.com/taskwatch/taskwatch/sink/folded"
@@ -30,6 +31,7 @@ type outputFlags struct {
 	format  string
 	files   []string
 	fields  string
+	keep    bool
 	threads bool
 	summary bool
 	top     int
@@ -53,7 +55,8 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	f.table.add(cmd)
 	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending tells: text for people, json, a\nrecording, one object a line, or csv")
 	flags.StringArrayVarP(&f.files, "output", "o", nil, "write the events to this `file`; may be given several times. The ending\nchooses the format: "+endingsHelp())
-	flags.StringVar(&f.fields, "fields", "", "in a recording, have these optional `fields` as well, comma-separated, or all:\n"+strings.Join(taskwatch.OptionalFields.Names(), ","))
+	flags.StringVar(&f.fields, "fields", "", "in a recording, have these optional `fields` as well, comma-separated, or all:\n"+strings.Join(taskwatch.OptionalFields.Groups(), ","))
+	flags.BoolVar(&f.keep, "append", false, "with --output, keep what a file holds and write behind it")
 	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json has them always")
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
 	flags.IntVar(&f.top, "top", 0, "with --summary, show this `number` of lines of each list (default 10)")
@@ -183,6 +186,9 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 			return fmt.Errorf("--compilers %q: %s", f.compilersFile, strings.TrimPrefix(err.Error(), "compiledb: "))
 		}
 	}
+	if f.keep && (len(f.files) == 0 || slices.Contains(f.files, "-")) {
+		return errors.New("--append: there is no file to append to; name one with --output")
+	}
 	used := len(f.files) == 0 || f.summary
 	for i, name := range f.files {
 		if name == "" {
@@ -192,6 +198,9 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 			return fmt.Errorf("--output %q: given twice; each file gets the events once", name)
 		}
 		used = used || f.formatOf(name) == named
+		if f.keep && f.formatOf(name).single {
+			return fmt.Errorf("--append: %q is one whole, which cannot be appended to; leave --append out", name)
+		}
 	}
 	if cmd.Flags().Changed("format") && !used {
 		return fmt.Errorf("--format %s: the ending of %q chooses another format; leave --format out, or change the ending", f.format, f.files[0])
@@ -243,6 +252,8 @@ type output struct {
 	kinds taskwatch.Kinds
 	files []*outputFile
 
+	command []string // that is run, or nil
+
 	// summaryTo gets the summary.
 	summaryTo *os.File
 
@@ -257,12 +268,15 @@ type output struct {
 // outputFile is one file that items are written to.
 type outputFile struct {
 	*os.File
-	name   string // for errors
-	owned  bool   // the file is ours to close
+	name   string            // for errors
+	owned  bool              // the file is ours to close
+	whole  *outfile.Document // the file, where it is written as a whole; or nil
+	behind bool              // it holds something already
 	format *fileFormat
 	broken func() // or nil
 
 	notes    interface{ Notes() []string } // of what was left out; or nil
+	partial  interface{ Incomplete() }     // of a recording; or nil
 	attached taskwatch.Sink                // or nil
 	flushers []func()                      // in the order of an item's way
 }
@@ -312,22 +326,34 @@ func (f *outputFlags) openFile(name string, home *os.File) (*outputFile, error) 
 	case name == "-" || name == "":
 		return &outputFile{File: home, name: home.Name(), format: f.formatOf(name)}, nil
 	}
-	// The command that is run must not inherit the file: os.OpenFile
-	// sees to that (close-on-exec).
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
-	if err != nil {
+	out := &outputFile{name: name, owned: true, format: f.formatOf(name)}
+	var err error
+	if out.format.document {
+		if out.whole, err = outfile.Create(name); err == nil {
+			out.File = out.whole.File
+		}
+	} else if out.File, err = outfile.Open(name, f.keep); err == nil {
+		st, err := out.Stat()
+		out.behind = err == nil && st.Mode().IsRegular() && st.Size() > 0
+	}
+	var locked *outfile.LockedError
+	switch {
+	case errors.As(err, &locked):
+		return nil, fmt.Errorf("--output %w; wait for its end, or write elsewhere", locked)
+	case err != nil:
 		return nil, fmt.Errorf("--output %q: %w; give a file that can be written", name, cause(err))
 	}
-	return &outputFile{File: file, name: name, owned: true, format: f.formatOf(name)}, nil
+	return out, nil
 }
 
 // backlog says what becomes of events that cannot be written fast enough.
 type backlog int
 
 const (
-	holdUp backlog = iota // they are written in place: the source waits
-	queued                // 64 MiB of them wait in memory, then the source does
-	drop                  // the same, and then they are lost, and counted in their place
+	holdUp     backlog = iota // they are written in place: the source waits
+	queued                    // 64 MiB of them wait in memory, then the source does
+	drop                      // the same, and then they are lost, and counted in their place
+	asRecorded                // as holdUp; they are those of a recording, with all that it has
 )
 
 // attach attaches what shows the events of src.
@@ -353,40 +379,51 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 			return err
 		}
 	}
+	fields, err := o.flags.optional()
+	if err != nil {
+		return err
+	}
+	opts := formatOptions{kinds: o.kinds, fields: fields, threads: o.flags.threads, table: o.flags.table, compilers: o.flags.compilers, folded: o.flags.weight()}
+	if w == asRecorded {
+		if o.flags.fields == "" {
+			opts.fields = taskwatch.OptionalFields
+		}
+		opts.failed = o.flags.events == nil
+	} else {
+		opts.start = source.NewStart(src, o.command)
+	}
 	for _, f := range o.files {
 		f.broken = o.broken
-		if err := f.attach(reg, o.flags, o.kinds, w, src.Name() != replayName); err != nil {
+		if err := f.attach(reg, &o.flags.where, opts, w); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, kinds taskwatch.Kinds, w backlog, live bool) error {
+func (f *outputFile) attach(reg *taskwatch.Registry, where *whereFlags, opts formatOptions, w backlog) error {
 	var err error
 	if f.format.usual != 0 {
-		if kinds, err = flags.where.kinds(kinds, f.format.usual); err != nil {
+		if opts.kinds, err = where.kinds(opts.kinds, f.format.usual); err != nil {
 			return err
 		}
 	}
-	fields, err := flags.optional()
-	if err != nil {
-		return err
-	}
-	sink, err := f.format.open(f, formatOptions{kinds: kinds, fields: fields, threads: flags.threads, table: flags.table, file: f.File, compilers: flags.compilers, folded: flags.weight()})
+	opts.file, opts.behind = f.File, f.behind
+	sink, err := f.format.open(f, opts)
 	if err != nil {
 		return fmt.Errorf("--output %q: %w", f.name, err)
 	}
-	choose := choice{where: &flags.where, kinds: kinds, live: live, pass: passer(sink)}
-	choose.none = f.format.usual == 0 || flags.where.filter == nil
+	choose := choice{where: where, kinds: opts.kinds, live: w != asRecorded, pass: passer(sink)}
+	choose.none = f.format.usual == 0 || where.filter == nil
 	f.notes, _ = sink.(interface{ Notes() []string })
+	f.partial, _ = sink.(interface{ Incomplete() })
 	if s, ok := sink.(interface{ Flush() error }); ok {
 		f.flushers = append(f.flushers, func() { _ = s.Flush() }) // its error is that of Close
 	}
 	if sink, err = choose.behind(sink); err != nil {
 		return err
 	}
-	if w != holdUp {
+	if w == queued || w == drop {
 		queue := taskwatch.NewQueue(sink, taskwatch.QueueOptions{Block: w == queued})
 		f.flushers = slices.Insert(f.flushers, 0, func() { _ = queue.Sync(context.Background()) })
 		sink = queue
@@ -406,6 +443,15 @@ func (o *output) flush() {
 	for _, f := range o.files {
 		for _, flush := range f.flushers {
 			flush()
+		}
+	}
+}
+
+// incomplete says that the source has stopped early. It comes before close.
+func (o *output) incomplete() {
+	for _, f := range o.files {
+		if f.partial != nil {
+			f.partial.Incomplete()
 		}
 	}
 }
@@ -445,7 +491,12 @@ func (f *outputFile) close(reg *taskwatch.Registry) error {
 			}
 		}
 	}
-	if f.owned {
+	switch {
+	case f.whole != nil && (err != nil || f.attached == nil):
+		_ = f.whole.Abort()
+	case f.whole != nil:
+		err = f.whole.Commit()
+	case f.owned:
 		if e := f.File.Close(); err == nil {
 			err = e
 		}

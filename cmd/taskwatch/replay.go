@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source/replay"
 )
 
@@ -39,7 +40,8 @@ sends, are shown among the events. However long it takes, it misses nothing.
 
 The exit status is:
 
-    0    the recording was replayed to its end
+    0    the recording was replayed to its end; where that is early, because
+         its recorder was killed, it is said on standard error
     1    the recording cannot be read on, or the events cannot be written;
          everything before is shown
     2    the command line is wrong
@@ -102,7 +104,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 		return replayFailed(err)
 	}
 	var reg taskwatch.Registry
-	if err := out.attach(&reg, src, holdUp); err != nil {
+	if err := out.attach(&reg, src, asRecorded); err != nil {
 		return replayFailed(err)
 	}
 	modules, err := files.start(src, &reg, &f.modules)
@@ -122,8 +124,13 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	}
 	progress.end()
 	if sig != nil {
+		out.incomplete()
 		// The source may be waiting for its next line for ever.
 		return &exitError{status: exitSignal + int(sig.(syscall.Signal)), err: out.close()}
+	}
+	early := src.EarlyEnds()
+	if err != nil || len(early) > 0 && !early[len(early)-1].More {
+		out.incomplete()
 	}
 	outErr := modules.drain()
 	outErr = errors.Join(outErr, out.close())
@@ -137,7 +144,23 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	case err != nil || outErr != nil:
 		return replayFailed(errors.Join(err, outErr))
 	}
+	sayEarly(in.Name(), early)
 	return nil
+}
+
+// sayEarly says where a recording ends early.
+func sayEarly(name string, early []record.EarlyEnd) {
+	for _, e := range early {
+		where := fmt.Sprintf("with line %d", e.Line)
+		if e.Partial {
+			where = fmt.Sprintf("in the middle of line %d, which is left out", e.Line)
+		}
+		if e.More {
+			say("%s: a recording ends early, %s; another goes on behind it", name, where)
+		} else {
+			say("%s: the recording ends early, %s: its recorder was killed, or could not write", name, where)
+		}
+	}
 }
 
 // openRecording opens a file, or standard input for "-".

@@ -162,6 +162,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		return runFailed(errors.Join(err, src.Close()))
 	}
+	out.command = argv
 	if err := out.attach(&reg, src, f.backlog()); err != nil {
 		_ = out.close() // nothing was written
 		return runFailed(errors.Join(err, src.Close()))
@@ -182,6 +183,9 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	err = src.Run(context.Background(), &reg)
 	relay.close()
 	left.close()
+	if err != nil {
+		out.incomplete()
+	}
 	outErr := modules.drain()
 	outErr = errors.Join(outErr, out.close())
 	if f.modules.globals && err == nil {

@@ -164,7 +164,9 @@ func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwat
 			}
 		})
 	}
-	err = src.Run(ctx, reg)
+	if err = src.Run(ctx, reg); err != nil {
+		out.incomplete()
+	}
 	stop()
 	err = errors.Join(err, modules.drain())
 	if f.modules.globals && err == nil {

@@ -43,6 +43,7 @@ type Source struct {
 	caps source.Capabilities
 
 	tasks tasks
+	early []record.EarlyEnd
 }
 
 var _ source.Source = (*Source)(nil)
@@ -90,6 +91,9 @@ func (s *Source) Capabilities() source.Capabilities { return s.caps }
 // should one be seen again, it gets a new *taskwatch.Task. Call it after Run.
 func (s *Source) Forgotten() uint64 { return s.tasks.forgotten }
 
+// EarlyEnds returns where recordings ended early. Call it after Run.
+func (s *Source) EarlyEnds() []record.EarlyEnd { return s.early }
+
 // Run delivers the recording to reg. It returns nil at the end of the
 // recording, and a *record.SyntaxError, which names file, line and reason, where the
 // recording cannot be read any further; everything before was delivered.
@@ -105,6 +109,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		defer stop()
 	}
 	in, feed := record.NewReader(s.cfg.Reader, s.cfg.Name), reg.Feed()
+	defer func() { s.early = in.EarlyEnds() }()
 	for ctx.Err() == nil {
 		l, err := in.Next()
 		switch {
@@ -114,6 +119,9 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 			return err
 		case l.Event != nil:
 			s.event(feed, l.Event)
+		case l.Start != nil:
+			s.tasks = tasks{max: s.tasks.max, forgotten: s.tasks.forgotten} // their ids do not go on
+			feed.Deliver(l)
 		default:
 			feed.Deliver(l)
 		}

@@ -1,0 +1,105 @@
+package outfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Document is a file that is written as a whole: until Commit, what had its
+// name before is there unchanged, and nothing of it is seen. A program that is
+// killed leaves nothing behind, where the file system can have files without a
+// name, and else one file that begins with a dot.
+type Document struct {
+	*os.File        // what is written to
+	target   string // "" where it is no regular file and is written in place
+	temp     string // its name until Commit, or "" while it has none
+	done     bool
+}
+
+// Create begins a document. One of Commit and Abort must follow.
+func Create(name string) (*Document, error) {
+	target := name
+	if resolved, err := filepath.EvalSymlinks(name); err == nil {
+		target = resolved // a link stays one
+	}
+	mode := os.FileMode(0o666)
+	st, err := os.Stat(target)
+	switch {
+	case err == nil && !st.Mode().IsRegular():
+		f, err := os.OpenFile(target, os.O_WRONLY, 0)
+		return &Document{File: f}, err
+	case err == nil:
+		mode = st.Mode().Perm()
+		if err := unix.Access(target, unix.W_OK); err != nil {
+			return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		}
+	}
+	dir := filepath.Dir(target)
+	d := &Document{target: target}
+	if d.File, err = os.OpenFile(dir, os.O_WRONLY|unix.O_TMPFILE, mode); err != nil {
+		d.temp = d.hidden()
+		d.File, err = os.OpenFile(d.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("a file beside %s: %w", name, err)
+	}
+	if st != nil {
+		if err := d.Chmod(mode); err != nil { // the umask is for new ones
+			return nil, errors.Join(err, d.Abort())
+		}
+	}
+	return d, nil
+}
+
+func (d *Document) hidden() string {
+	return filepath.Join(filepath.Dir(d.target), fmt.Sprintf(".%s.%d", filepath.Base(d.target), os.Getpid()))
+}
+
+// Commit ends the document and gives it its name.
+func (d *Document) Commit() error {
+	if d.done {
+		return os.ErrClosed
+	}
+	d.done = true
+	if d.target == "" {
+		return d.Close()
+	}
+	err := d.Sync()
+	if err == nil && d.temp == "" {
+		// Only a name can be renamed over another.
+		d.temp = d.hidden()
+		err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", d.Fd()), unix.AT_FDCWD, d.temp, unix.AT_SYMLINK_FOLLOW)
+	}
+	if e := d.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(d.temp, d.target)
+	}
+	if err != nil {
+		d.remove()
+		return fmt.Errorf("write %s: %w", d.target, err)
+	}
+	return nil
+}
+
+// Abort drops the document, unless it was committed.
+func (d *Document) Abort() error {
+	if d.done {
+		return nil
+	}
+	d.done = true
+	err := d.Close()
+	d.remove()
+	return err
+}
+
+func (d *Document) remove() {
+	if d.temp != "" {
+		_ = os.Remove(d.temp)
+	}
+}
