@@ -150,7 +150,8 @@ func (v *view) proto() (*api.Module, error) {
 	if v.module == nil {
 		return m, nil
 	}
-	m.Kind = v.module.Info().Kind
+	info := v.module.Info()
+	m.Kind, m.Powers = info.Kind, info.Powers
 	s, err := v.module.Stats()
 	if err != nil {
 		return nil, err

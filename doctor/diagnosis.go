@@ -18,6 +18,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/features"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/build"
 	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
@@ -38,9 +39,17 @@ type Diagnosis struct {
 	Arch     string    `json:"arch"`
 	User     int       `json:"user"` // effective id
 	Tier     string    `json:"veto_tier,omitempty"`
+	Powers   []Power   `json:"powers"`
 	Features []Feature `json:"features"`
 	Sources  []Source  `json:"sources"`
 	Clang    string    `json:"clang"` // "yes", or why not
+}
+
+// Power is what was found of a power that a module in the kernel may ask for.
+type Power struct {
+	Name   string `json:"name"`
+	Answer string `json:"answer"` // of the features
+	Reason string `json:"reason,omitempty"`
 }
 
 // Feature is what was found of a feature of the kernel.
@@ -102,6 +111,10 @@ func Examine(ctx context.Context) *Diagnosis {
 		if t.support != nil {
 			d.Tier = t.tier()
 		}
+	}
+	for _, name := range module.Powers {
+		r := probePower(name)
+		d.Powers = append(d.Powers, Power{name, r.Answer.String(), r.Reason})
 	}
 	if err := build.Available(); err != nil {
 		d.Clang = err.Error()
@@ -211,6 +224,9 @@ func (d *Diagnosis) Write(w io.Writer) error {
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, f := range d.Features {
 		fmt.Fprintf(tw, "  %s\t%s\t%s\n", f.Name, f.Answer, f.Reason)
+	}
+	for _, p := range d.Powers {
+		fmt.Fprintf(tw, "  MODULE_POWER(%s)\t%s\t%s\n", p.Name, p.Answer, p.Reason)
 	}
 	fmt.Fprintf(tw, "  clang, to build modules\t%s\n", d.Clang)
 	tw.Flush()

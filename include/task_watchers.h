@@ -99,6 +99,12 @@ enum {
 	tw_event_free = WATCH_TASK_FREE,
 };
 
+enum {
+	tw_power_signal,      /* bpf_send_signal() and its like */
+	tw_power_user_memory, /* bpf_probe_write_user() */
+	tw_power_result,      /* what changes the course of the kernel itself */
+};
+
 /* The errors that watchers return most. */
 #define TW_EPERM 1
 #define TW_EAGAIN 11
@@ -109,6 +115,19 @@ enum {
 #define TW_JOIN(a, b) TW_JOIN_(a, b)
 #define TW_STRING_(x) #x
 #define TW_STRING(x) TW_STRING_(x)
+
+/* TW_IS - whether fn has the type, or the other one */
+#define TW_IS(fn, type, other)                                                               \
+	(__builtin_types_compatible_p(__typeof__(&fn), type) || __builtin_types_compatible_p(__typeof__(&fn), other))
+
+#define TW_CHECK_WATCHER(fn)                                                                 \
+	_Static_assert(TW_IS(fn, int (*)(unsigned long, struct task_struct *),               \
+			     int (*)(unsigned long, const struct task_struct *)),            \
+		       "a watcher is a function int " #fn "(unsigned long val, struct task_struct *tsk)")
+#define TW_CHECK_IDS_WATCHER(fn)                                                             \
+	_Static_assert(TW_IS(fn, int (*)(unsigned long, struct task_struct *, const struct task_ids *), \
+			     int (*)(unsigned long, const struct task_struct *, const struct task_ids *)), \
+		       "a watcher with ids is a function int " #fn "(unsigned long val, struct task_struct *tsk, const struct task_ids *ids)")
 
 #if defined(__bpf__)
 #include "task_watchers_bpf.h"
@@ -137,6 +156,17 @@ enum {
 		       TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ||                           \
 		       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only init, exec, uid and gid can be refused"); \
 	TW_MODINFO("veto", #ev)
+
+/*
+ * MODULE_POWER - the module does more than to watch and to refuse
+ * @power: signal, user_memory or result
+ *
+ * What acts on tasks is not loaded unless the module says so, which everybody
+ * sees who looks at it. In the sandbox nothing acts.
+ */
+#define MODULE_POWER(power)                                                                  \
+	_Static_assert(TW_JOIN(tw_power_, power) >= tw_power_signal, "");                    \
+	TW_MODINFO("power", #power)
 #define MODULE_PARM_DESC(name, text) TW_MODINFO("parm", #name ":" text)
 
 #endif

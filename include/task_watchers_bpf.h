@@ -207,7 +207,7 @@ struct task_struct {
 #endif /* __VMLINUX_H__ */
 
 /* The helpers of the kernel that watchers need, by the kernel's own names and
- * numbers. A module may declare others. */
+ * numbers. A module may declare others. Those that act need MODULE_POWER. */
 #ifndef __BPF_HELPERS__
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
@@ -263,6 +263,7 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 	int __task_watcher_##ev##_##fn(unsigned long tw_val, struct task_struct *tw_tsk)     \
 	{                                                                                    \
 		_Static_assert(TW_JOIN(tw_event_, ev) < NUM_WATCH_TASK_EVENTS, "");          \
+		TW_CHECK_WATCHER(fn);                                                        \
 		return fn(tw_val, tw_tsk);                                                   \
 	}
 
@@ -278,6 +279,7 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 	{                                                                                    \
 		_Static_assert(TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ||                   \
 			       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only uid and gid have ids"); \
+		TW_CHECK_IDS_WATCHER(fn);                                                    \
 		return fn(tw_val, tw_tsk, tw_ids);                                           \
 	}
 
@@ -292,6 +294,9 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 	int __task_watcher_exec_##fn(unsigned long tw_val, struct task_struct *tw_tsk,       \
 				     struct linux_binprm *tw_bprm)                           \
 	{                                                                                    \
+		_Static_assert(TW_IS(fn, int (*)(unsigned long, struct task_struct *, struct linux_binprm *), \
+				     int (*)(unsigned long, const struct task_struct *, const struct linux_binprm *)), \
+			       "a watcher with the program is a function int " #fn "(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)"); \
 		return fn(tw_val, tw_tsk, tw_bprm);                                          \
 	}
 

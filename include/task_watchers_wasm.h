@@ -78,6 +78,7 @@ TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32
 	int __task_watcher_##ev##_##fn(__u64 tw_val, struct task_struct *tw_tsk)             \
 	{                                                                                    \
 		_Static_assert(TW_JOIN(tw_event_, ev) < NUM_WATCH_TASK_EVENTS, "");          \
+		TW_CHECK_WATCHER(fn);                                                        \
 		return fn((unsigned long)tw_val, tw_tsk);                                    \
 	}
 
@@ -92,6 +93,7 @@ TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32
 	{                                                                                    \
 		_Static_assert(TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ||                   \
 			       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only uid and gid have ids"); \
+		TW_CHECK_IDS_WATCHER(fn);                                                    \
 		const __u32 *tw_now = TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ? tw_tsk->uid : tw_tsk->gid; \
 		struct task_ids tw_ids = { .cause = tw_tsk->cause };                         \
 		for (int tw_i = 0; tw_i < 4; tw_i++) {                                       \

@@ -3,6 +3,7 @@ package module
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,7 @@ type Info struct {
 
 	Params map[string]string // descriptions by parameter
 	Veto   taskwatch.Kinds   // where a negative result is a veto
+	Powers []string          // that it asks for
 
 	api string
 }
@@ -56,6 +58,13 @@ func ParseInfo(b []byte) (*Info, error) {
 				return nil, fmt.Errorf("MODULE_VETO(%s): only init, exec, uid and gid can be refused", value)
 			}
 			info.Veto |= taskwatch.KindsOf(k)
+		case "power":
+			if err := checkPower(value); err != nil {
+				return nil, err
+			}
+			if !slices.Contains(info.Powers, value) {
+				info.Powers = append(info.Powers, value)
+			}
 		}
 	}
 	return info, nil

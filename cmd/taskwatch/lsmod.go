@@ -28,8 +28,8 @@ reference each), how often their watchers were called, failed, and refused
 something, by what means (with best-effort the kernel may skip a refusal), how
 many calls the kernel has passed by, how many events were dropped because the
 module was too slow, how long a call took on average and 99 of 100 calls at
-most, the key that has signed them, where the daemon asks for that, and their
-state.`,
+most, the powers of those that have any, the key that has signed them, where the
+daemon asks for that, and their state.`,
 		Example: "  taskwatch lsmod\n  taskwatch lsmod -f json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,7 +57,11 @@ type moduleTable []listedModule
 func (list moduleTable) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	signer := slices.ContainsFunc(list, func(m listedModule) bool { return m.Signer != "" })
+	powers := slices.ContainsFunc(list, func(m listedModule) bool { return len(m.Powers) > 0 })
 	head := "MODULE\tKIND\tEVENTS\tREFS\tCALLS\tERRORS\tVETOES\tTIER\tMISSED\tDROPS\tMEAN\tP99"
+	if powers {
+		head += "\tPOWERS"
+	}
 	if signer {
 		head += "\tSIGNER"
 	}
@@ -79,6 +83,9 @@ func (list moduleTable) write(w io.Writer) error {
 			state += ": " + m.Reason
 		}
 		row := []any{m.Name, m.Kind, strings.Join(m.Events, ","), m.References, calls, m.Errors, m.Vetoes, tier, m.Missed, m.Drops, mean, p99}
+		if powers {
+			row = append(row, cmp.Or(strings.Join(m.Powers, ","), "-"))
+		}
 		if signer {
 			row = append(row, cmp.Or(m.Signer, "-"))
 		}
@@ -114,6 +121,7 @@ type listedModule struct {
 	Reason     string   `json:"reason,omitempty"`
 	Origin     string   `json:"origin"`
 	Signer     string   `json:"signer,omitempty"`
+	Powers     []string `json:"powers"`
 }
 
 func listed(modules []*api.Module) moduleTable {
@@ -123,7 +131,7 @@ func listed(modules []*api.Module) moduleTable {
 			Name: m.Name, Kind: m.Kind, Events: append([]string{}, m.Events...), References: m.References,
 			Errors: m.GetCalls().GetErrors(), Vetoes: m.GetCalls().GetVetoes(), Drops: m.Drops,
 			Tier: m.Tier, Missed: m.Missed, Skipped: m.Skipped,
-			State: m.State, Reason: m.Reason, Origin: m.Origin, Signer: m.Signer,
+			State: m.State, Reason: m.Reason, Origin: m.Origin, Signer: m.Signer, Powers: append([]string{}, m.Powers...),
 		}
 		if c := m.GetCalls(); c.GetTimed() {
 			l.Calls = &c.Calls

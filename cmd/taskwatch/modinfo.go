@@ -68,6 +68,7 @@ type loadedDescription struct {
 	Veto        []string        `json:"veto"`
 	Params      []loadedParam   `json:"params"`
 	Globals     []loadedGlobal  `json:"globals"`
+	Unread      string          `json:"globals_unread,omitempty"` // why there are none
 }
 
 type loadedWatcher struct {
@@ -103,6 +104,10 @@ func askModule(ctx context.Context, c *daemon.Client, name string) (*loadedDescr
 		return nil, err
 	}
 	globals, err := c.Globals(ctx, connect.NewRequest(&api.GlobalsRequest{Name: name}))
+	unread := ""
+	if connect.CodeOf(err) == connect.CodeResourceExhausted { // they are too large
+		globals, unread, err = connect.NewResponse(&api.GlobalsResponse{}), err.Error(), nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +117,7 @@ func askModule(ctx context.Context, c *daemon.Client, name string) (*loadedDescr
 		Loaded:       m.Loaded, SHA256: m.Sha256,
 		Description: m.Description, Author: m.Author, Version: m.Version, License: m.License,
 		Watchers: []loadedWatcher{}, Veto: append([]string{}, m.Veto...), Params: []loadedParam{}, Globals: []loadedGlobal{},
+		Unread: unread,
 	}
 	for _, w := range stats.Msg.Watchers {
 		l := loadedWatcher{Event: w.Watcher.Event, Function: w.Watcher.Function, Errors: w.Calls.Errors, Vetoes: w.Calls.Vetoes}
@@ -156,12 +162,18 @@ func (d *loadedDescription) write(w io.Writer) error {
 	if len(d.Veto) > 0 {
 		line("veto", "%s", strings.Join(d.Veto, ", "))
 	}
+	if len(d.Powers) > 0 {
+		line("powers", "%s", strings.Join(d.Powers, ", "))
+	}
 	for _, p := range d.Params {
 		text := fmt.Sprintf("%s = %s (%s, default %s)", p.Name, p.Value, p.Type, p.Default)
 		if p.Description != "" {
 			text += ": " + p.Description
 		}
 		line("param", "%s", text)
+	}
+	if d.Unread != "" {
+		line("globals", "%s", d.Unread)
 	}
 	for _, g := range d.Globals {
 		line("global", "%s = %s (%s)", g.Name, g.Value, g.Type)

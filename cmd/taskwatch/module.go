@@ -283,6 +283,9 @@ func (d *moduleDescription) write(w io.Writer) error {
 	if len(d.Veto) > 0 {
 		line("veto", "%s", strings.Join(d.Veto, ", "))
 	}
+	if len(d.Powers) > 0 {
+		line("powers", "%s", strings.Join(d.Powers, ", "))
+	}
 	for _, p := range d.Params {
 		text := fmt.Sprintf("%s (%s, default %s)", p.Name, p.Type, value(p.Default))
 		if p.Description != "" {

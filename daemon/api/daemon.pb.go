@@ -354,7 +354,9 @@ type Module struct {
 	Skipped uint64 `protobuf:"varint,12,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	// The id of the key that has signed it; "" where the daemon does not ask for
 	// a signature.
-	Signer        string `protobuf:"bytes,13,opt,name=signer,proto3" json:"signer,omitempty"`
+	Signer string `protobuf:"bytes,13,opt,name=signer,proto3" json:"signer,omitempty"`
+	// What it may do beyond watching and refusing: MODULE_POWER.
+	Powers        []string `protobuf:"bytes,14,rep,name=powers,proto3" json:"powers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -478,6 +480,13 @@ func (x *Module) GetSigner() string {
 		return x.Signer
 	}
 	return ""
+}
+
+func (x *Module) GetPowers() []string {
+	if x != nil {
+		return x.Powers
+	}
+	return nil
 }
 
 // Calls counts calls of watchers.
@@ -1620,7 +1629,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x0eUnloadResponse\"\r\n" +
 	"\vListRequest\">\n" +
 	"\fListResponse\x12.\n" +
-	"\amodules\x18\x01 \x03(\v2\x14.taskwatch.v1.ModuleR\amodules\"\xcd\x02\n" +
+	"\amodules\x18\x01 \x03(\v2\x14.taskwatch.v1.ModuleR\amodules\"\xe5\x02\n" +
 	"\x06Module\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -1637,7 +1646,8 @@ const file_daemon_proto_rawDesc = "" +
 	" \x01(\tR\x04tier\x12\x16\n" +
 	"\x06missed\x18\v \x01(\x04R\x06missed\x12\x18\n" +
 	"\askipped\x18\f \x01(\x04R\askipped\x12\x16\n" +
-	"\x06signer\x18\r \x01(\tR\x06signer\"\x93\x01\n" +
+	"\x06signer\x18\r \x01(\tR\x06signer\x12\x16\n" +
+	"\x06powers\x18\x0e \x03(\tR\x06powers\"\x93\x01\n" +
 	"\x05Calls\x12\x14\n" +
 	"\x05timed\x18\x01 \x01(\bR\x05timed\x12\x14\n" +
 	"\x05calls\x18\x02 \x01(\x04R\x05calls\x12\x16\n" +

@@ -213,8 +213,14 @@ func judge(err error) Result {
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound):
 		return no("%v", err)
 	case errors.Is(err, unix.ENOSYS):
+		if why := denied(); why != "" {
+			return unclear("there is no system call bpf here (%v): %s", errno(err), why)
+		}
 		return no("the kernel was built without CONFIG_BPF_SYSCALL")
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		if why := Denied(); why != "" {
+			return unclear("not permitted (%v): %s", errno(err), why)
+		}
 		if privileged() {
 			return no("the kernel refuses it, whoever asks (%v)", errno(err))
 		}

@@ -136,7 +136,7 @@ func command(ctx context.Context, cmd *exec.Cmd, src string) (string, error) {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", &Error{Source: src, Err: fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err), Output: strings.TrimRight(messages.String(), "\n")}
+		return "", &Error{Source: src, Err: fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err), Output: strings.TrimRight(withHints(messages.String()), "\n")}
 	}
 	return messages.String(), nil
 }

@@ -111,6 +111,15 @@ func TestCompilerErrors(t *testing.T) {
 		{"#include \"task_watchers.h\"\nstatic int f(unsigned long v, struct task_struct *t) { return 0; }\ntask_watcher_func(reboot, f);\n", "tw_event_reboot"},
 		{"#include \"task_watchers.h\"\nMODULE_VETO(exit);\n", "only init, exec, uid and gid can be refused"},
 		{"#include <stdio.h>\n", "stdio.h"},
+		{watcherOf("int f(unsigned long v, void *t)", "exec"), "a watcher is a function int f(unsigned long val, struct task_struct *tsk)"},
+		{watcherOf("int f(int v, void *t)", "exec"), "a watcher is a function"},
+		{watcherOf("long f(unsigned long v, struct task_struct *t)", "exec"), "a watcher is a function"},
+		{watcherOf("int f(unsigned long v)", "exec"), "a watcher is a function"},
+		{watcherOf(goodWatcher, "exce"), "hint: there is no event exce: the events are init, clone, exec, uid, gid, exit, free"},
+		{watcherOf(goodWatcher, "exec") + "MODULE_POWER(kill);\n", "hint: there is no power kill: the powers are signal, user_memory, result"},
+		{"#include \"task_watchers.h\"\nstatic int f(unsigned long v, struct task_struct *t) { return t->no_such; }\n", "hint: task_watchers.h has the fields of a task"},
+		{"#include \"task_watchers.h\"\n#include <string.h>\n", "hint: a module has no C library"},
+		{"#include \"vmlinux.h\"\n", "hint: task_watchers.h stands alone"},
 	} {
 		if err := os.WriteFile(src, []byte(c.source), 0o644); err != nil {
 			t.Fatal(err)
@@ -134,6 +143,28 @@ func TestCompilerErrors(t *testing.T) {
 	}
 	if _, err := Build(ctx, src, out); !errors.Is(err, context.Canceled) {
 		t.Errorf("a build that was cancelled: %v", err)
+	}
+}
+
+const goodWatcher = "int f(unsigned long v, struct task_struct *t)"
+
+// watcherOf returns the source of a module with a function of that type.
+func watcherOf(function, event string) string {
+	return "#include \"task_watchers.h\"\nstatic " + function + " { return 0; }\ntask_watcher_func(" + event + ", f);\n"
+}
+
+// What only reads its arguments may say so.
+func TestTypesOfWatchers(t *testing.T) {
+	testutil.Require(t, needsClang)
+	dir := t.TempDir()
+	src := filepath.Join(dir, "m.c")
+	for _, function := range []string{goodWatcher, "int f(const unsigned long v, struct task_struct *const t)", "int f(unsigned long v, const struct task_struct *t)"} {
+		if err := os.WriteFile(src, []byte(watcherOf(function, "exec")+"MODULE_LICENSE(\"GPL\");\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if said, err := Build(t.Context(), src, filepath.Join(dir, "m.o")); err != nil || said != "" {
+			t.Errorf("%s: %v\n%s", function, err, said)
+		}
 	}
 }
 
@@ -240,6 +271,9 @@ func TestWasmErrors(t *testing.T) {
 		{"a.c", "#include \"task_watchers.h\"\nint f(void);\nstatic int g(unsigned long v, struct task_struct *t) { return f(); }\ntask_watcher_func(exec, g);\n",
 			"a.wasm", "undefined symbol: f"},
 		{"a.c", "#include \"task_watchers.h\"\nfloat x;\nMODULE_GLOBAL(x);\n", "a.wasm", "controlling expression type 'float' not compatible"},
+		{"a.c", watcherOf("int f(int v, void *t)", "exec"), "a.wasm", "a watcher is a function int f("},
+		{"a.c", watcherOf(goodWatcher, "exce"), "a.wasm", "hint: there is no event exce"},
+		{"a.c", "#include \"task_watchers.h\"\n#include <string.h>\n", "a.wasm", "hint: a module has no C library"},
 		{"a.c", "int x;", "a.exe", `is built to a file NAME.o, for the kernel, or NAME.wasm, for the sandbox`},
 		{"a.go", "package main\nfunc main() { x }\n", "a.wasm", "undefined: x"},
 		{"a.go", "package main\nimport \"example.com/x\"\nfunc main() { x.F() }\n", "a.wasm", "example.com/x"},

@@ -79,6 +79,7 @@ func (f *File) Info() Info {
 		o := f.kernel
 		i := newInfo(f, &o.Watchers, o.Params())
 		i.Description, i.Author, i.Version, i.License = o.Description, o.Author, o.Version, o.License
+		i.Powers = append(i.Powers, o.Powers...)
 		for _, m := range o.Maps() {
 			i.Maps = append(i.Maps, Map(m))
 		}
@@ -112,6 +113,7 @@ type Info struct {
 	License     string    `json:"license"`
 	Watchers    []Watcher `json:"watchers"`
 	Veto        []string  `json:"veto"`
+	Powers      []string  `json:"powers"`
 	Params      []Param   `json:"params"`
 	Maps        []Map     `json:"maps"`
 	Memory      int64     `json:"memory_bytes,omitempty"` // that it begins with, in the sandbox
@@ -141,7 +143,7 @@ type Map struct {
 }
 
 func newInfo(f *File, watchers *[taskwatch.NumKinds][]string, params []module.Param) Info {
-	i := Info{Name: f.name, Kind: f.kind, Watchers: []Watcher{}, Veto: []string{}, Params: []Param{}, Maps: []Map{}}
+	i := Info{Name: f.name, Kind: f.kind, Watchers: []Watcher{}, Veto: []string{}, Powers: []string{}, Params: []Param{}, Maps: []Map{}}
 	for k, list := range watchers {
 		for _, fn := range list {
 			i.Watchers = append(i.Watchers, Watcher{taskwatch.Kind(k).String(), fn})

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
 
+	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/module"
 )
 
@@ -89,6 +90,9 @@ func initVariables(spec *ebpf.CollectionSpec) {
 func hintFor(err error) string {
 	switch {
 	case errors.Is(err, syscall.EPERM):
+		if why := features.Denied(); why != "" {
+			return why
+		}
 		return "kernel modules need root, or CAP_BPF and CAP_PERFMON"
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return "this process may have no more files: raise the limit (ulimit -n, or LimitNOFILE= of its unit)"

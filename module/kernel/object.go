@@ -41,6 +41,9 @@ type Object struct {
 	// Veto holds the events that the module wants to be able to refuse.
 	Veto taskwatch.Kinds
 
+	// Powers are what it asks for beyond that: see module.Powers.
+	Powers []string
+
 	// Watchers holds the names of the module's functions, in the order in
 	// which they are called.
 	Watchers [taskwatch.NumKinds][]string
@@ -117,7 +120,7 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 		Name: name, builtin: builtin,
 		License:     string(bytes.TrimRight(license, "\x00")),
 		Description: info.Description, Author: info.Author, Version: info.Version,
-		Veto: info.Veto, parms: info.Params,
+		Veto: info.Veto, Powers: info.Powers, parms: info.Params,
 		funcs: map[string]asm.Instructions{},
 	}
 	if err := checkLicense(o.License); err != nil {
@@ -315,28 +318,13 @@ func (o *Object) checkFunctions() error {
 				return invalid("function %s calls %s, which is not defined", name, ref)
 			case ins.IsLoadFromMap() && ref != "" && o.spec.Maps[ref] == nil:
 				return invalid("function %s refers to %s, which is not a map of the object", name, ref)
-			case o.builtin:
-			case ins.IsKfuncCall() && (strings.HasPrefix(ref, "bpf_wq_") || strings.HasPrefix(ref, "bpf_task_work_")):
-				return invalid("function %s calls %s: work that is put off would run after the module is gone", name, ref)
-			case ins.IsBuiltinCall():
-				if why := refusedHelper(asm.BuiltinFunc(ins.Constant)); why != "" {
-					return invalid("function %s calls %s", name, why)
-				}
+			}
+			if err := o.checkPowers(name, ins); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
-}
-
-// refusedHelper names a helper that no watcher may call, with the reason.
-func refusedHelper(fn asm.BuiltinFunc) string {
-	switch fn {
-	case asm.FnTailCall:
-		return "bpf_tail_call: a tail call would leave out the watchers behind this one"
-	case asm.FnTimerInit, asm.FnTimerSetCallback, asm.FnTimerStart:
-		return "bpf_timer helpers: a timer would run after the module is gone"
-	}
-	return ""
 }
 
 func (o *Object) checkMaps() error {

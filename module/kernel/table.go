@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -231,6 +232,9 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 	}
 	if skipped := m.object.Veto & t.skippable(); skipped != 0 && !opts.AllowBestEffort && !opts.AllowObserveOnly && !t.dryRun {
 		return module.BestEffort(skipped, t.whySkippable())
+	}
+	if len(m.object.Powers) > 0 && t.dryRun {
+		return invalid("it has MODULE_POWER(%s), and what that does cannot be left out in a dry run: it is not loaded", strings.Join(m.object.Powers, "), MODULE_POWER("))
 	}
 	if err := t.observable(m.object.Kinds()); err != nil {
 		return err
@@ -586,7 +590,7 @@ func (t *Table) explain(op string, m *Module, err error) error {
 		return e
 	}
 	e.Module = m.Name()
-	if len(e.Log) == 0 {
+	if !errors.Is(e, ErrVerify) {
 		return e
 	}
 	if guilty := t.blame(m); guilty != nil {
@@ -621,7 +625,7 @@ func (t *Table) blame(m *Module) *Error {
 				p, err := t.load(lk, a)
 				closeAll(p)
 				a.Close()
-				if e := refused(err); err != nil && len(e.Log) > 0 {
+				if e := refused(err); err != nil && errors.Is(e, ErrVerify) {
 					e.Watcher, e.Kind = m.object.Watchers[c.kind][i], c.kind
 					return e
 				}

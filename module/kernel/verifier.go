@@ -28,7 +28,11 @@ func refused(err error) *Error {
 	e.Log = log[max(0, len(log)-verifierLines):]
 	e.Err = ErrVerify // the errno behind it is mostly EACCES or EINVAL, and misleads
 	e.Hint = verifierHint(log)
-	if errors.Is(err, unix.EFAULT) {
+	switch {
+	case errors.Is(err, unix.E2BIG) && len(log) == 0: // it has more instructions than are looked at
+		e.Err = fmt.Errorf("%w: too long (E2BIG)", ErrVerify)
+		e.Hint = "the watchers of one event and what they call are one program, of 1,000,000 instructions at most: make functions and loops shorter"
+	case errors.Is(err, unix.EFAULT):
 		e.Err = fmt.Errorf("%w: it failed itself (EFAULT)", ErrVerify)
 		e.Hint = "this is a fault of the kernel's, which found nothing wrong with the module. It is known of a bpf_loop() whose count is 0 for a parameter's sake: " +
 			"build the module anew with this version's header, or set another value. dmesg may say more"
@@ -39,7 +43,7 @@ func refused(err error) *Error {
 // outside reports whether a failed load says nothing about the program, although
 // the library shows what the verifier, or the check of types, has logged.
 func outside(err error) bool {
-	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOSYS} {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOSYS, unix.EPERM} { // the verifier's own are others
 		if errors.Is(err, errno) {
 			return true
 		}

@@ -1,0 +1,159 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
+	"github.com/taskwatch/taskwatch/module"
+)
+
+// caller returns the object of a module that calls a function of the kernel.
+func caller(t *testing.T, declaration, call, more string) []byte {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "m.c")
+	source := fmt.Sprintf("#include \"task_watchers.h\"\n%s\nstatic int f(unsigned long val, struct task_struct *tsk)\n{\n\t%s;\n\treturn 0;\n}\n"+
+		"task_watcher_func(exec, f);\nMODULE_LICENSE(\"GPL\");\n%s\n", declaration, call, more)
+	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return testmodule.Object(t, file)
+}
+
+// What acts has to be asked for, and what nobody knows is not loaded.
+func TestPowers(t *testing.T) {
+	const write = "static long (*const bpf_probe_write_user)(void *dst, const void *src, __u32 len) = (void *)36;"
+	for _, c := range []struct{ name, declaration, call, more, says string }{
+		{"asked for", "", "bpf_send_signal(0)", "MODULE_POWER(signal);", ""},
+		{"not asked for", "", "bpf_send_signal(0)", "", "function f calls bpf_send_signal, which takes a power that the module does not ask for: add MODULE_POWER(signal)"},
+		{"another was asked for", write, `bpf_probe_write_user((void *)val, "x", 1)`, "MODULE_POWER(signal);", "MODULE_POWER(user_memory)"},
+		{"a helper on no list", "static long (*const bpf_sys_close)(__u32 fd) = (void *)168;", "bpf_sys_close(3)", "MODULE_POWER(signal);", "bpf_sys_close, which is on no list"},
+		{"a helper of no name", "static long (*const bpf_new)(void) = (void *)4711;", "bpf_new()", "", "the helper of number 4711, which is on no list"},
+		{"a kernel function on no list", "extern void crash_kexec(void *regs) __attribute__((section(\".ksyms\")));", "crash_kexec(0)", "", "crash_kexec, which is on no list"},
+		{"an exception", "extern void bpf_throw(__u64 cookie) __attribute__((section(\".ksyms\")));", "bpf_throw(0)", "", "leave out the watchers behind"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, err := Parse("m", caller(t, c.declaration, c.call, c.more))
+			if c.says != "" {
+				wantError(t, err, taskwatch.ErrInvalid, strings.TrimPrefix(c.says, "function f calls "))
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(o.Powers, []string{module.PowerSignal}) {
+				t.Errorf("powers %v", o.Powers)
+			}
+		})
+	}
+	if _, err := module.ParseInfo([]byte("power=fly\x00")); err == nil || !strings.Contains(err.Error(), "the powers are signal") {
+		t.Errorf("a power that there is not: %v", err)
+	}
+}
+
+// A dry run has no effect: what acts is not part of it.
+func TestPowersInDryRun(t *testing.T) {
+	object := caller(t, "", "bpf_send_signal(0)", "MODULE_POWER(signal);")
+	table := newTable(t, Config{DryRun: true})
+	o, err := Parse("acts", object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := o.Load(LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	wantError(t, table.Register(m, RegisterOptions{}), taskwatch.ErrInvalid, `module "acts"`, "MODULE_POWER(signal)", "dry run")
+}
+
+// The lists are disjoint, and those of the document.
+func TestListsOfPowers(t *testing.T) {
+	b, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, ok := strings.Cut(string(b), "\n## What a module in the kernel may call\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	if !ok {
+		t.Fatal("docs/security.md does not say what a module may call")
+	}
+	documented := regexp.MustCompile("`((?:bpf_)[a-z0-9_]+\\*?)`").FindAllStringSubmatch(text, -1)
+	var want, got []string
+	for fn := range harmless {
+		want = append(want, HelperName(fn))
+	}
+	for power, list := range acting {
+		if !slices.Contains(module.Powers, power) || !strings.Contains(text, "`"+power+"`") {
+			t.Errorf("the power %s is not among those of the module, or the document", power)
+		}
+		for _, fn := range list {
+			want = append(want, HelperName(fn))
+		}
+	}
+	for fn := range actingKfuncs {
+		want = append(want, fn)
+	}
+	for fn := range forbidden {
+		want = append(want, fn)
+	}
+	want = append(want, harmlessKfuncs...)
+	for _, m := range documented {
+		got = append(got, m[1])
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if all := len(want); len(slices.Compact(want)) != all {
+		t.Error("something is on two lists")
+	}
+	got = slices.Compact(got)
+	for _, name := range want {
+		if !slices.Contains(got, name) {
+			t.Errorf("docs/security.md lacks %s", name)
+		}
+	}
+	for _, name := range got {
+		if !slices.Contains(want, name) {
+			t.Errorf("docs/security.md has %s, which is on no list", name)
+		}
+	}
+	if name := HelperName(asm.FnGetNsCurrentPidTgid); name != "bpf_get_ns_current_pid_tgid" {
+		t.Errorf("a helper is called %s", name)
+	}
+}
+
+// What a failed load means is told apart, with the remedy.
+func TestRefused(t *testing.T) {
+	log := []string{"0: (85) call bpf_loop#181", "invalid mem access 'scalar'", "processed 3 insns"}
+	for _, c := range []struct {
+		err      error
+		verifier bool
+		says     string
+	}{
+		{&ebpf.VerifierError{Cause: unix.EACCES, Log: log}, true, "a plain number was used as a pointer"},
+		{&ebpf.VerifierError{Cause: unix.EFAULT, Log: log}, true, "it failed itself"},
+		{&ebpf.VerifierError{Cause: unix.E2BIG}, true, "1,000,000 instructions"},
+		{&ebpf.VerifierError{Cause: unix.EMFILE, Log: log}, false, "LimitNOFILE="},
+		{&ebpf.VerifierError{Cause: unix.ENFILE}, false, "LimitNOFILE="},
+		{&ebpf.VerifierError{Cause: unix.ENOSYS}, false, "seccomp"},
+		{&ebpf.VerifierError{Cause: unix.EPERM, Log: log}, false, ""},
+		{unix.E2BIG, false, "a map is too large"},
+		{unix.ENOMEM, false, "a map is too large"},
+	} {
+		e := refused(fmt.Errorf("load: %w", c.err))
+		if errors.Is(e, ErrVerify) != c.verifier || !strings.Contains(e.Error(), c.says) || e.Hint == "" {
+			t.Errorf("%v: %v; by the verifier: %v, want %v with %q", c.err, e, errors.Is(e, ErrVerify), c.verifier, c.says)
+		}
+	}
+}
