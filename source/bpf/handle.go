@@ -139,6 +139,9 @@ func (st *stream) clone(r *record) {
 func (st *stream) entry(r *record) *entry {
 	e := st.table.find(r)
 	if e != nil {
+		if e.start == 0 { // its clone was lost
+			st.table.place(e, r.pid, r.tid, r.start)
+		}
 		return e
 	}
 	if old := st.table.at(r.task); old != nil {

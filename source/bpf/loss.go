@@ -146,7 +146,19 @@ func (rs *resync) reached(st *stream, position uint64) {
 	rs.running = false
 	for i := range rs.found {
 		r := &rs.found[i]
-		if e := st.table.find(r); e != nil && e.lastNS < r.timeNS && !e.exited {
+		e := st.table.find(r)
+		if e == nil || e.exited {
+			continue
+		}
+		if e.start == 0 { // its clone was lost
+			st.table.place(e, r.pid, r.tid, r.start)
+		}
+		if r.flags&flagExited != 0 { // its exit was lost; what reaps it may come late, or never
+			e.val = r.val
+			st.exitLost(e, r.timeNS)
+			continue
+		}
+		if e.lastNS < r.timeNS {
 			if !e.kthread {
 				st.paths(e, r)
 				st.describe(e)

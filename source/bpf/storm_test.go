@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
@@ -127,6 +129,37 @@ func TestStormsAreLostExactly(t *testing.T) {
 				t.Errorf("%d events were delivered and %d lost, which is %d; want %d", got, lost, got+lost, want)
 			}
 		})
+	}
+}
+
+// A task whose exit was lost, and which nobody has reaped when its tasks are
+// looked for, is no task that lives on.
+func TestZombieWhoseExitWasLost(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"storm", "end"} {
+		if err := unix.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := filepath.Join(dir, "done")
+	// The child is known before the storm, and ends behind what there is room
+	// for. Its parent reaps nothing.
+	script := fmt.Sprintf(`cd %s
+		(sh -c 'echo $$ >pid; read x <storm' & exec cat end) &
+		until [ -s pid ]; do sleep 0.01; done
+		%s fork %d
+		: >storm
+		until grep -q '^State:.Z' /proc/$(cat pid)/status; do sleep 0.01; done
+		: >done
+		sleep 1
+		: >end
+		wait`, dir, testutil.BuildC(t, "testdata/load.c"), testutil.Size(1500, 1500, 3000))
+	cmd := &source.Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}}
+	kinds := taskwatch.KindsOf(taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
+	w, _ := counted(t, Config{Command: cmd, Latency: DefaultLatency, BufferSize: minBufferSize}, kinds, until(done))
+	w.wait(t)
+	if lost(w) == 0 {
+		t.Error("nothing was lost")
 	}
 }
 

@@ -70,8 +70,10 @@ int iter_tasks(struct bpf_iter__task *ctx)
 		exe = clamp(store_path(s, 0, &mm->exe_file->f_path, fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
 		cwd = clamp(store_path(s, exe, &fs->pwd, fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
 	}
+	if (!mm && !(s->d.rec.flags & TW_KTHREAD))
+		flags |= TW_EXE_CUT | TW_CWD_CUT; /* it has neither any more */
 	s->d.rec.flags |= flags;
-	if (tsk->flags & PF_EXITING)
+	if (tsk->exit_state) /* PF_EXITING comes before the event, for as long as others run */
 		s->d.rec.flags |= TW_EXITED;
 	s->d.exe_len = exe;
 	s->d.cwd_len = cwd;

@@ -63,7 +63,6 @@ enum {
 #define TS_COMPAT 2 /* thread_info.status of x86 */
 
 /* task_struct.flags */
-#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 
 struct bpf_dynptr {
@@ -213,6 +212,7 @@ struct task_struct {
 	struct thread_info thread_info;
 	unsigned int flags;
 	s32 pid, tgid;
+	int exit_state;
 	int exit_code;
 	struct task_struct *real_parent, *group_leader;
 	u64 start_time, start_boottime;
