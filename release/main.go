@@ -1,0 +1,142 @@
+package main
+
+import (
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxBinary is how large a binary may be, in bytes.
+const maxBinary = 40 << 20
+
+// arches are the processors of a release.
+var arches = []string{"amd64", "arm64"}
+
+// release is what is made, and from what.
+type release struct {
+	source  string // the root of the repository
+	out     string // where the files go
+	work    string // for what is only needed meanwhile
+	version string // like v1.2.3
+	commit  string
+	time    time.Time // of the commit
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "release:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	r := &release{}
+	flag.StringVar(&r.source, "source", "..", "the `directory` of the repository")
+	flag.StringVar(&r.out, "o", "", "the `directory` to write to; it is made")
+	flag.StringVar(&r.version, "version", "", "the `version`, like v1.2.3 (default what git describes)")
+	flag.Parse()
+	if r.out == "" || flag.NArg() > 0 {
+		return fmt.Errorf("name the directory to write to with -o, and nothing else")
+	}
+	if err := r.prepare(); err != nil {
+		return err
+	}
+	defer os.RemoveAll(r.work)
+	if err := r.shared(); err != nil {
+		return err
+	}
+	for _, arch := range arches {
+		if err := r.arch(arch); err != nil {
+			return fmt.Errorf("%s: %w", arch, err)
+		}
+	}
+	if err := r.image(); err != nil {
+		return fmt.Errorf("image: %w", err)
+	}
+	return r.checksums()
+}
+
+// prepare fills in what git knows, and makes the directories.
+func (r *release) prepare() (err error) {
+	if r.source, err = filepath.Abs(r.source); err != nil {
+		return err
+	}
+	if r.out, err = filepath.Abs(r.out); err != nil {
+		return err
+	}
+	if r.commit, err = r.command("git", "rev-parse", "HEAD"); err != nil {
+		return err
+	}
+	when, err := r.command("git", "show", "-s", "--format=%cI", "HEAD")
+	if err != nil {
+		return err
+	}
+	if r.time, err = time.Parse(time.RFC3339, when); err != nil {
+		return err
+	}
+	r.time = r.time.UTC()
+	if r.version == "" {
+		if r.version, err = r.command("git", "describe", "--tags", "--match", "v[0-9]*", "--dirty"); err != nil {
+			return fmt.Errorf("there is no tag; make one (git tag v1.2.3) or give -version v1.2.3: %w", err)
+		}
+	}
+	if !strings.HasPrefix(r.version, "v") {
+		return fmt.Errorf("-version %q: a version begins with v, like v1.2.3", r.version)
+	}
+	if err := os.MkdirAll(r.out, 0o755); err != nil {
+		return err
+	}
+	r.work, err = os.MkdirTemp("", "taskwatch-release-")
+	return err
+}
+
+// base is how the names of the files begin.
+func (r *release) base(arch string) string {
+	return "taskwatch_" + strings.TrimPrefix(r.version, "v") + "_linux_" + arch
+}
+
+// arch makes the files of one processor.
+func (r *release) arch(arch string) error {
+	tree, err := r.tree(arch)
+	if err != nil {
+		return err
+	}
+	if err := r.sbom(arch); err != nil {
+		return err
+	}
+	if err := r.archive(arch, tree); err != nil {
+		return err
+	}
+	for _, kind := range []string{"deb", "rpm"} {
+		if err := r.pack(kind, arch, tree); err != nil {
+			return fmt.Errorf("%s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// checksums writes the SHA-256 sums of all files, in the form of sha256sum(1).
+func (r *release) checksums() error {
+	list, err := os.ReadDir(r.out)
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for _, e := range list {
+		if e.Name() == "SHA256SUMS" {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(r.out, e.Name()))
+		if err != nil {
+			return err
+		}
+		lines = append(lines, fmt.Sprintf("%x  %s\n", sha256.Sum256(b), e.Name()))
+	}
+	slices.Sort(lines)
+	return os.WriteFile(filepath.Join(r.out, "SHA256SUMS"), []byte(strings.Join(lines, "")), 0o644)
+}

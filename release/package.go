@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/goreleaser/nfpm/v2"
+	_ "github.com/goreleaser/nfpm/v2/deb" // registers itself
+	"github.com/goreleaser/nfpm/v2/files"
+	_ "github.com/goreleaser/nfpm/v2/rpm" // registers itself
+)
+
+// pack makes a package: kind is deb or rpm.
+func (r *release) pack(kind, arch string, tree []file) error {
+	staged := filepath.Join(r.work, kind+"-"+arch)
+	info := &nfpm.Info{
+		Name: "taskwatch", Arch: arch, Platform: "linux", Version: r.version, MTime: r.time,
+		Section: "utils", Priority: "optional", License: "Apache-2.0",
+		Maintainer: "The taskwatch developers <taskwatch@localhost>", Homepage: "https://github.com/taskwatch/taskwatch",
+		Description: "Calls watchers on the life of every task\n" +
+			"taskwatch watches tasks as they are initialised and cloned, run programs, change\n" +
+			"their ids, exit and are freed. It calls modules on these events, in the kernel or\n" +
+			"in a sandbox, and records them.",
+	}
+	info.RPM.Summary = "Calls watchers on the life of every task"
+	info.RPM.BuildHost = "localhost"
+	info.Deb.Compression = "xz"
+	for _, f := range tree {
+		from := filepath.Join(staged, f.path)
+		if err := os.MkdirAll(filepath.Dir(from), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(from, f.content, 0o644); err != nil {
+			return err
+		}
+		c := &files.Content{Source: from, Destination: f.path, FileInfo: &files.ContentFileInfo{Mode: f.mode, MTime: r.time, Owner: "root", Group: "root"}}
+		if f.config {
+			c.Type = files.TypeConfigNoReplace
+		}
+		info.Contents = append(info.Contents, c)
+	}
+	info.Contents = append(info.Contents, &files.Content{Destination: "/etc/taskwatch", Type: files.TypeDir, FileInfo: &files.ContentFileInfo{Mode: 0o755, MTime: r.time, Owner: "root", Group: "root"}})
+	scripts := filepath.Join(r.source, "release", "scripts")
+	info.Scripts = nfpm.Scripts{
+		PostInstall: filepath.Join(scripts, "postinstall"), PreRemove: filepath.Join(scripts, "preremove"), PostRemove: filepath.Join(scripts, "postremove"),
+	}
+	info = nfpm.WithDefaults(info)
+	if err := nfpm.PrepareForPackager(info, kind); err != nil {
+		return err
+	}
+	packager, err := nfpm.Get(kind)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(r.out, packager.ConventionalFileName(info)))
+	if err != nil {
+		return err
+	}
+	if err := packager.Package(info, f); err != nil {
+		f.Close()
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return f.Close()
+}
