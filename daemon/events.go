@@ -91,8 +91,12 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 		default:
 			return nil, fmt.Errorf("unknown %s=; there are events, events_only, pid, tree, uid, comm and exe", key)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("%s=%s: %w", key, value, err)
+		if err != nil { // strconv's, which speaks to programmers
+			want := "a number"
+			if key == "events_only" || key == "tree" {
+				want = "true or false"
+			}
+			return nil, fmt.Errorf("%s=%s: give %s", key, value, want)
 		}
 	}
 	return r, nil

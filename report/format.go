@@ -19,7 +19,7 @@ func duration(ns int64) string {
 	case d < 0:
 		return "-" + duration(-ns)
 	case d < time.Millisecond:
-		return fmt.Sprintf("%dus", d.Microseconds())
+		return fmt.Sprintf("%dµs", d.Microseconds())
 	case d < time.Second:
 		return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1e3)
 	case d < time.Minute:

@@ -9,7 +9,7 @@ import (
 
 func TestDuration(t *testing.T) {
 	for in, want := range map[time.Duration]string{
-		0: "0s", 999: "0us", time.Microsecond: "1us", time.Millisecond - 1: "999us",
+		0: "0s", 999: "0µs", time.Microsecond: "1µs", time.Millisecond - 1: "999µs",
 		time.Millisecond: "1.0ms", 999900 * time.Microsecond: "999.9ms",
 		time.Second: "1.00s", 59990 * time.Millisecond: "59.99s",
 		time.Minute: "1m00s", time.Hour - 1: "59m59s", time.Hour: "1h00m", 25*time.Hour + 59*time.Minute: "25h59m",

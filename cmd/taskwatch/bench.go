@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +38,9 @@ are events that the watcher was not told of, of all that the loads are known to
 have caused.
 
 The load has one processor and the watcher another, unless --shared is given.
-Other work on the machine spreads the figures.
+Other work on the machine spreads the figures. The first line is a control that
+watches nothing: its figures should be 1. Where they are not, or the machine was
+busy before, a warning follows the table.
 
 It needs root. With --with, other tools are measured, too; one that is not
 installed is named.`,
@@ -77,7 +80,7 @@ func newBenchChild() *cobra.Command {
 // watchers returns what is to be measured.
 func (f *benchFlags) watchers() ([]*bench.Watcher, error) {
 	var list []*bench.Watcher
-	for _, name := range append([]string{bench.InKernel, bench.ToGo, bench.ToJSON, bench.ToSandbox}, f.with...) {
+	for _, name := range append([]string{bench.Control, bench.InKernel, bench.ToGo, bench.ToJSON, bench.ToSandbox}, f.with...) {
 		w := bench.ByName(name)
 		if w == nil {
 			return nil, fmt.Errorf("--with %s: bench does not know that tool; it knows %s", name, strings.Join(bench.Tools(), ", "))
@@ -118,6 +121,7 @@ func (f *benchFlags) measure(ctx context.Context, out io.Writer, list []*bench.W
 	if isTerminal(os.Stderr) {
 		progress = func(text string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
 	}
+	load := bench.LoadAverage()
 	results, err := bench.Measure(ctx, bench.Config{
 		Self:  []string{"/proc/self/exe", benchChild},
 		Loads: []bench.Load{bench.Fork, bench.Exec, bench.Run, bench.Thread},
@@ -133,5 +137,14 @@ func (f *benchFlags) measure(ctx context.Context, out io.Writer, list []*bench.W
 	if _, err := fmt.Fprintf(out, "%s\n\n", bench.Machine()); err != nil {
 		return err
 	}
-	return bench.WriteText(out, results)
+	if err := bench.WriteText(out, results); err != nil {
+		return err
+	}
+	for _, doubt := range bench.Doubts(results, load, runtime.NumCPU()) {
+		if _, err := fmt.Fprintf(out, "\nwarning: do not trust these figures: %s", doubt); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(out)
+	return err
 }

@@ -22,15 +22,15 @@ func TestBench(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stdout), &results); err != nil {
 		t.Fatalf("%v in %s", err, r.stdout)
 	}
-	if len(results) != 4 {
-		t.Fatalf("%d results, want 4", len(results))
+	if len(results) != 5 || results[0].Watcher != bench.Control {
+		t.Fatalf("%d results, want a control and 4", len(results))
 	}
 	for _, result := range results {
 		if result.Missing != "" || len(result.Loads) != 4 {
 			t.Errorf("%+v", result)
 		}
 		for _, l := range result.Loads {
-			if l.Events == 0 || l.Ratio.Median <= 0 || l.Lost-l.LostOf["free"] != 0 {
+			if (l.Events == 0) != (result.Watcher == bench.Control) || l.Ratio.Median <= 0 || l.Lost-l.LostOf["free"] != 0 {
 				t.Errorf("%s: %+v", result.Watcher, l)
 			}
 		}

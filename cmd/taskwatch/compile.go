@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
@@ -23,6 +24,20 @@ func compileAsChild() {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// slowCompile is how long a module is compiled before that is said.
+const slowCompile = time.Second
+
+// sayIfSlow says on a terminal that a file is being compiled, if it takes long.
+// Its user calls done at the end.
+func sayIfSlow(file string) (done func() bool) {
+	if !isTerminal(os.Stderr) {
+		return func() bool { return true }
+	}
+	return time.AfterFunc(slowCompile, func() {
+		say("module %q: compiling it for the sandbox, which takes some seconds the first time", file)
+	}).Stop
 }
 
 // userParser compiles modules in this process, and keeps them in the user's

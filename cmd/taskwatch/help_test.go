@@ -177,6 +177,10 @@ func TestCompletion(t *testing.T) {
 		{[]string{"r"}, []string{"run", "replay"}},
 		{[]string{"run", "--format", ""}, []string{"text", "json"}},
 		{[]string{"run", "--source", "a"}, []string{"auto"}},
+		{[]string{"insmod", ""}, []string{"o", "wasm", ":8"}}, // files with these endings
+		{[]string{"insmod", "count.o", ""}, []string{":4"}},   // no files
+		{[]string{"module", "build", ""}, []string{"c", "go", ":8"}},
+		{[]string{"watch", "--cgroup", ""}, []string{":16"}}, // directories
 		{[]string{"replay", "-e", "exec,"}, []string{"exec,init", "exec,exit"}},
 	} {
 		r := tw(t, append([]string{"__complete"}, c.args...)...)

@@ -32,7 +32,8 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 		Example: `  sudo taskwatch insmod count.o
   sudo taskwatch insmod count.o uid=1000
   sudo taskwatch insmod --name count2 count.o`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeModuleFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			params, err := module.ParseParams(args[1:])
 			if err != nil {
@@ -62,6 +63,15 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 	addBestEffort(cmd, &bestEffort)
 	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "take a module that wants to refuse something also where\nnobody can refuse it")
 	return cmd
+}
+
+// completeModuleFile completes a file of a module as the first argument; what
+// follows are parameters.
+func completeModuleFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []string{"o", "wasm"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
 func newRmmod() *cobra.Command {

@@ -97,6 +97,7 @@ kernel, from C; NAME.wasm for the sandbox, from C or Go. C needs clang in PATH,
 and for the sandbox its linker (Debian, Ubuntu: apt install clang lld); Go needs
 the go command. Nothing else is needed: the headers, and the package for modules
 in Go, are part of taskwatch.`,
+		ValidArgsFunction: completeSources,
 		Example: `  taskwatch module build count.c
   taskwatch module build count.c -o /tmp/count.o
   taskwatch module build count.c -o count.wasm
@@ -114,6 +115,9 @@ in Go, are part of taskwatch.`,
 			}
 			ctx, cancel := untilSignal()
 			defer cancel()
+			if ext == ".go" && isTerminal(os.Stderr) {
+				say("building %s with the go command; the first build compiles Go's library, which takes a minute", src)
+			}
 			warnings, err := build.Build(ctx, src, out)
 			fmt.Fprint(cmd.ErrOrStderr(), warnings)
 			if err != nil {
@@ -129,6 +133,14 @@ in Go, are part of taskwatch.`,
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default FILE.o of C, FILE.wasm of Go)")
 	return cmd
+}
+
+// completeSources completes the source of a module.
+func completeSources(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []string{"c", "go"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
 func newModuleCheck() *cobra.Command {

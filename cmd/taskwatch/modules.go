@@ -89,7 +89,9 @@ func parseModule(file string) (*moduleFile, error) {
 }
 
 func parseBytes(file string, b []byte) (*moduleFile, error) {
+	done := sayIfSlow(file)
 	f, err := host.Parse(module.NameOf(file), b, userParser())
+	done()
 	if err != nil {
 		return nil, err
 	}

@@ -77,8 +77,11 @@ The exit status is:
 	flags.StringVar(&f.source, "source", auto.Name, "`where` events come from: auto, the best that works, bpf or connector")
 	flags.StringVar(&f.cgroup, "cgroup", "", "watch the tasks of the cgroup with this `directory`, and of those below")
 	flags.IntVar(&f.pid, "pid", 0, "watch the process with this `pid` and its descendants")
-	flags.DurationVar(&f.latency, "latency", bpf.DefaultLatency, "let events wait in the kernel for this `time` at most, so that\nmany are fetched at once; 0 is the dearest (source bpf)")
+	flags.DurationVar(&f.latency, "latency", bpf.DefaultLatency, "let events wait in the kernel for this `time` at most, so that\nmany are fetched at once; 0 wakes up at every event and costs most (source bpf)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
+	if err := cmd.MarkFlagDirname("cgroup"); err != nil {
+		panic(err) // no such flag
+	}
 	complete(cmd, "source", cobra.FixedCompletions(auto.Names(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

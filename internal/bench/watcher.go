@@ -48,10 +48,14 @@ const (
 	Waking    = "taskwatch, Go watcher, latency 0"
 )
 
+// Control watches nothing. Where its ratios are not near 1, other work on the
+// machine has moved all figures.
+const Control = "nothing (a control)"
+
 // controls watch nothing: what they cost is what the measurement does not see,
 // and what a processor that is busy costs the one beside it.
 var controls = []*Watcher{
-	{Name: "nothing (a control)", Does: "sleeps", args: []string{"none=sleep"}},
+	{Name: Control, Does: "sleeps", args: []string{"none=sleep"}},
 	{Name: "a busy loop (a control)", Does: "keeps its processor busy", args: []string{"none=spin"}, busy: true},
 }
 

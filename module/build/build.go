@@ -163,10 +163,10 @@ func findClang(target string) (string, error) {
 		lacking = append(lacking, path)
 	}
 	if lacking != nil {
-		return "", fmt.Errorf("%w that can compile for %s (%s cannot): install the package clang (Debian, Ubuntu: apt install clang)",
+		return "", fmt.Errorf("%w that can compile for %s (%s cannot): install the package clang, 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang)",
 			ErrNoClang, target, strings.Join(lacking, ", "))
 	}
-	return "", fmt.Errorf("%w in PATH: install the package clang (Debian, Ubuntu: apt install clang; Fedora: dnf install clang). Loading a module that is built already needs none", ErrNoClang)
+	return "", fmt.Errorf("%w in PATH: install clang 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang). Loading a module that is built already needs none", ErrNoClang)
 }
 
 // installed returns the paths of the program of that name, and of those with

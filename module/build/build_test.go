@@ -305,7 +305,7 @@ func TestMissingLinkerAndGo(t *testing.T) {
 		}
 	}
 	_, err := Build(context.Background(), filepath.Join(dir, "a.go"), filepath.Join(dir, "a.wasm"))
-	if !errors.Is(err, ErrNoGo) || !strings.Contains(err.Error(), "apt install golang") {
+	if !errors.Is(err, ErrNoGo) || !strings.Contains(err.Error(), "https://go.dev/dl") {
 		t.Errorf("without go: %v", err)
 	}
 	_, err = Build(context.Background(), filepath.Join(dir, "a.c"), filepath.Join(dir, "a.wasm"))

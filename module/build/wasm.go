@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"fmt"
+	"go/version"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -85,7 +86,10 @@ const (
 func wasmFromGo(ctx context.Context, src, out string) (string, error) {
 	tool, err := exec.LookPath("go")
 	if err != nil {
-		return "", fmt.Errorf("%w in PATH: install Go %s or later (Debian, Ubuntu: apt install golang). Loading a module that is built already needs none", ErrNoGo, goVersion)
+		return "", fmt.Errorf("%w in PATH: install Go %s or newer from https://go.dev/dl (the package golang of Debian 12 is too old; bookworm-backports has a newer one). Loading a module that is built already needs none", ErrNoGo, goVersion)
+	}
+	if err := checkGo(ctx, tool); err != nil {
+		return "", err
 	}
 	run := func(dir string, args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(ctx, tool, args...)
@@ -106,6 +110,23 @@ func wasmFromGo(ctx context.Context, src, out string) (string, error) {
 		cmd.Env = append(cmd.Env, "GOWORK=off", "GOFLAGS=", "GOPROXY=off", "GOTOOLCHAIN=local")
 	}
 	return command(ctx, cmd, src)
+}
+
+// checkGo says what is wrong with a go command that is too old, which would
+// say that it does not know wasip1, or the file go.mod.
+func checkGo(ctx context.Context, tool string) error {
+	cmd := exec.CommandContext(ctx, tool, "env", "GOVERSION")
+	cmd.Dir = os.TempDir() // not in a module, which may name another
+	out, err := cmd.Output()
+	if err != nil {
+		return nil // the build will say why
+	}
+	found, _, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	if version.IsValid(found) && version.Compare(found, "go"+goVersion) < 0 {
+		return fmt.Errorf("%w that is new enough: %s is %s, and Go %s or newer is needed: install it from https://go.dev/dl (the package golang of Debian 12 is too old; bookworm-backports has a newer one)",
+			ErrNoGo, tool, found, goVersion)
+	}
+	return nil
 }
 
 // goModule makes a directory with a Go module of the source and the package

@@ -1,0 +1,48 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// From where on figures are not to be trusted.
+const (
+	controlOff = 0.1  // how far a ratio of [Control] may be from 1
+	idleLoad   = 0.25 // the load average that a processor may have beforehand
+)
+
+// LoadAverage returns the load average of the last minute, or 0 where the
+// kernel does not say.
+func LoadAverage() float64 {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	n, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Doubts returns why results are not to be trusted, one sentence each: before
+// is the load average before they were measured, on that many processors.
+func Doubts(results []Result, before float64, processors int) (doubts []string) {
+	if before > idleLoad*float64(processors) {
+		doubts = append(doubts, fmt.Sprintf("the load average was %.2f on %d processors: other work was running", before, processors))
+	}
+	for i := range results {
+		if results[i].Watcher != Control {
+			continue
+		}
+		for _, l := range results[i].Loads {
+			if r := l.Ratio.Median; r < 1-controlOff || r > 1+controlOff {
+				doubts = append(doubts, fmt.Sprintf("the control, which watches nothing, has %.3f for %s instead of 1", r, l.Load))
+			}
+		}
+	}
+	return doubts
+}
