@@ -6,7 +6,7 @@
 // with a static binary, the man pages, completions, the unit of systemd, the
 // commented configuration and the stock modules; one OCI image for both
 // processors; a list of what the binaries are made of (SBOM, CycloneDX); and
-// checksums. It needs git, clang and lld, and neither root nor a Docker daemon.
+// checksums. It builds what is committed. It needs git, clang and lld, and neither root nor a Docker daemon.
 //
 // The version is the newest tag, as git describes it, unless -version gives it.
 // Two runs on one commit, with one version of Go and of clang, give the same

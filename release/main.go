@@ -19,7 +19,7 @@ var arches = []string{"amd64", "arm64"}
 
 // release is what is made, and from what.
 type release struct {
-	source  string // the root of the repository
+	source  string // the root of the repository, and then of a copy of the commit
 	out     string // where the files go
 	work    string // for what is only needed meanwhile
 	version string // like v1.2.3
@@ -81,7 +81,7 @@ func (r *release) prepare() (err error) {
 	}
 	r.time = r.time.UTC()
 	if r.version == "" {
-		if r.version, err = r.command("git", "describe", "--tags", "--match", "v[0-9]*", "--dirty"); err != nil {
+		if r.version, err = r.command("git", "describe", "--tags", "--match", "v[0-9]*"); err != nil {
 			return fmt.Errorf("there is no tag; make one (git tag v1.2.3) or give -version v1.2.3: %w", err)
 		}
 	}
@@ -91,8 +91,27 @@ func (r *release) prepare() (err error) {
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		return err
 	}
-	r.work, err = os.MkdirTemp("", "taskwatch-release-")
-	return err
+	if r.work, err = os.MkdirTemp("", "taskwatch-release-"); err != nil {
+		return err
+	}
+	return r.export()
+}
+
+// export copies the sources of the commit, so that nothing else can get into a
+// release, and builds from there.
+func (r *release) export() error {
+	archive, sources := filepath.Join(r.work, "source.tar"), filepath.Join(r.work, "source")
+	if err := os.Mkdir(sources, 0o755); err != nil {
+		return err
+	}
+	if _, err := r.command("git", "archive", "--format=tar", "-o", archive, r.commit); err != nil {
+		return err
+	}
+	if _, err := r.command("tar", "-xf", archive, "-C", sources); err != nil {
+		return err
+	}
+	r.source = sources
+	return nil
 }
 
 // base is how the names of the files begin.

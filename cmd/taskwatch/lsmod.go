@@ -23,8 +23,8 @@ func newLsmod() *cobra.Command {
 		Use:   "lsmod",
 		Short: "List the modules of the daemon",
 		Long: `lsmod lists the modules of the daemon in the order in which they were loaded and
-are called: what runs them, the events they are registered for (with one
-reference each), how often their watchers were called, failed, and refused
+are called: what runs them, the events they are registered for, how many those
+are (REFS: the registry holds a reference to the module for each), how often their watchers were called, failed, and refused
 something, by what means (with best-effort the kernel may skip a refusal), how
 many calls the kernel has passed by, how many events were dropped because the
 module was too slow, how long a call took on average and 99 of 100 calls at

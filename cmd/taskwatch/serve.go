@@ -15,8 +15,7 @@ import (
 	"github.com/taskwatch/taskwatch/source/auto"
 )
 
-// serveFlags are the flags of serve. One that was given goes before the
-// configuration file.
+// serveFlags are the flags of serve. They override the configuration file.
 type serveFlags struct {
 	config  string
 	socket  string
@@ -50,7 +49,7 @@ read again: modules that are no longer in it are unloaded, others replaced or
 loaded, and those that are as they were go on.
 
     socket  = "/run/taskwatch/taskwatch.sock"
-    group   = "adm"
+    group   = "taskwatch"
     [[module]]
     file    = "count.o"
     params  = { uid = 1000 }
@@ -65,7 +64,7 @@ The exit status is:
     2    the command line is wrong`,
 		Example: `  sudo taskwatch serve
   sudo taskwatch serve --group adm --metrics 127.0.0.1:9477
-  sudo taskwatch serve --config /etc/taskwatch.toml --log json
+  sudo taskwatch serve --config /etc/taskwatch/taskwatch.toml
   taskwatch serve --socket ./taskwatch.sock --source connector`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd) },
