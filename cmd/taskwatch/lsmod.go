@@ -24,12 +24,16 @@ func newLsmod() *cobra.Command {
 		Short: "List the modules of the daemon",
 		Long: `lsmod lists the modules of the daemon in the order in which they were loaded and
 are called: what runs them, the events they are registered for, how many those
-are (REFS: the registry holds a reference to the module for each), how often their watchers were called, failed, and refused
-something, by what means (with best-effort the kernel may skip a refusal), how
-many calls the kernel has passed by, how many events were dropped because the
-module was too slow, how long a call took on average and 99 of 100 calls at
-most, the powers of those that have any, the key that has signed them, where the
-daemon asks for that, and their state.`,
+are (REFS: the registry holds a reference to the module for each), how often
+their watchers were called, failed, and refused something, by what means (with
+best-effort the kernel may skip a refusal), how many calls the kernel has passed
+by, how many events were dropped because the module was too slow, how long a
+call took on average and 99 of 100 calls at most, the powers of those that have
+any, the key that has signed them, where the daemon asks for that, and their
+state.
+
+In JSON, origin is config for a module of the configuration file and api for one
+that was loaded with insmod.`,
 		Example: "  taskwatch lsmod\n  taskwatch lsmod -f json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
