@@ -42,6 +42,7 @@ var depRules = []depRule{
 	{"filter", []string{".", "enrich", "process", "internal/names"}},
 	{"sink/lane", []string{".", "process"}},
 	{"sink/folded", []string{".", "process"}},
+	{"sink/html", []string{".", "enrich", "process", "sink/lane"}},
 	{"sink/...", []string{".", "process", "sink/lane"}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},

@@ -51,7 +51,7 @@ type Summary struct {
 
 	mu        sync.Mutex // guards what follows
 	processes process.Tree
-	paths     paths
+	paths     process.Critical
 
 	firstNS, lastNS int64 // CLOCK_MONOTONIC of the first and the last event
 	any             bool
@@ -79,10 +79,6 @@ type Summary struct {
 
 // maxPrograms bounds the programs that are counted apart.
 const maxPrograms = 1 << 12
-
-// maxLive bounds what is kept of live processes, where the ends of most are
-// never told.
-const maxLive = 1 << 18
 
 // others stands for the programs beyond maxPrograms.
 const others = "(other programs)"
@@ -220,9 +216,9 @@ func (s *Summary) event(ev *taskwatch.Event) {
 // critical path.
 func (s *Summary) parallel(step *process.Step, ev *taskwatch.Event) {
 	p, now := step.Process, ev.MonoNS
+	s.paths.Take(step, now)
 	if lost := step.Lost; lost != nil {
 		s.idle(lost, now)
-		delete(s.paths.live, lost)
 	}
 	if p == nil {
 		return
@@ -234,16 +230,9 @@ func (s *Summary) parallel(step *process.Step, ev *taskwatch.Event) {
 			s.working--
 		}
 		s.mostWorking = max(s.mostWorking, s.working)
-		s.paths.born(p, now)
 	}
-	switch {
-	case step.Ended == nil:
-	case p.Ended && step.New: // its end is all that was seen
-	case p.Ended:
+	if p.Ended && step.Ended != nil && !step.New { // of a new one the end is all that was seen
 		s.idle(p, now)
-		s.paths.ended(p, now)
-	default:
-		s.paths.reach(p, step.Ended, now)
 	}
 }
 
@@ -556,7 +545,7 @@ func (s *Summary) sortedPrograms() []*program {
 // most: live ones without live children. It is zero where there is no one
 // process at the top, whose time it could be about.
 func (s *Summary) parallelism() (average float64, most int) {
-	if s.paths.roots != 1 || s.lastNS == s.firstNS {
+	if !s.paths.OneRoot() || s.lastNS == s.firstNS {
 		return 0, 0
 	}
 	worked := s.workedNS
@@ -577,29 +566,33 @@ type step struct {
 // may have, in the order of time, and how many others there are and how long
 // they took. All together they take the wall time.
 func (s *Summary) critical() (steps []step, others int, othersNS int64) {
-	list := s.paths.critical(s.lastNS)
+	list := s.paths.Path(s.lastNS)
 	if len(list) == 0 {
 		return nil, 0, 0
 	}
-	if end := list[len(list)-1]; end.to < s.lastNS {
-		list = append(list, &segment{from: end.to, to: s.lastNS})
+	if end := list[len(list)-1]; end.ToNS < s.lastNS {
+		list = append(list, process.Segment{FromNS: end.ToNS, ToNS: s.lastNS})
 	}
-	longest := slices.Clone(list)
-	slices.SortStableFunc(longest, func(a, b *segment) int { return cmp.Compare(b.to-b.from, a.to-a.from) })
-	keep := map[*segment]bool{}
-	for _, g := range longest[:min(len(longest), s.opts.Top)] {
-		keep[g] = true
+	longest := make([]int, len(list))
+	for i := range list {
+		longest[i] = i
+	}
+	wall := func(i int) int64 { return list[i].ToNS - list[i].FromNS }
+	slices.SortStableFunc(longest, func(a, b int) int { return cmp.Compare(wall(b), wall(a)) })
+	keep := map[int]bool{}
+	for _, i := range longest[:min(len(longest), s.opts.Top)] {
+		keep[i] = true
 	}
 	for i, g := range list {
-		if !keep[g] {
+		if !keep[i] {
 			others++
-			othersNS += g.to - g.from
+			othersNS += wall(i)
 			continue
 		}
-		x := step{fromNS: g.from - s.firstNS, wallNS: g.to - g.from, pid: g.pid}
+		x := step{fromNS: g.FromNS - s.firstNS, wallNS: wall(i), pid: g.PID}
 		switch {
-		case g.program != nil:
-			x.command = s.commandLine(g.program)
+		case g.Program != nil:
+			x.command = s.commandLine(g.Program)
 		case i == 0:
 			x.command = "(what was before)"
 		default:

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 func summaryText(t *testing.T, s *Summary) string {
@@ -85,8 +86,8 @@ programs
      1       1  1.24s  420.0ms  /usr/bin/cc
      1       0  5.0ms       0s  /bin/su
 `[1:])
-	if n, tasks := s.processes.Len(); n != 0 || tasks != 0 || len(s.paths.live) != 0 {
-		t.Errorf("%d processes, %d tasks and %d paths are kept after their end", n, tasks, len(s.paths.live))
+	if n, tasks := s.processes.Len(); n != 0 || tasks != 0 || s.paths.Len() != 0 {
+		t.Errorf("%d processes, %d tasks and %d paths are kept after their end", n, tasks, s.paths.Len())
 	}
 }
 
@@ -326,12 +327,12 @@ func TestCriticalPathAddsUp(t *testing.T) {
 	}
 	now := int64(5)
 	event(now, taskwatch.Exec, 1, 9)
-	for n := range 2 * maxPath {
+	for n := range 2 * process.MaxPath {
 		event(now+1, taskwatch.Clone, n+2, 1)
 		event(now+3, taskwatch.Exit, n+2, 1)
 		now += 3
-		if tip := s.paths.live[s.paths.first]; tip.length > maxPath {
-			t.Fatalf("a path of %d is kept", tip.length)
+		if n := len(s.paths.Path(now)); n > process.MaxPath {
+			t.Fatalf("a path of %d is kept", n)
 		}
 	}
 	event(now+4, taskwatch.Exit, 1, 9)

@@ -14,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/sink/chrome"
 	"github.com/taskwatch/taskwatch/sink/compiledb"
 	"github.com/taskwatch/taskwatch/sink/folded"
+	"github.com/taskwatch/taskwatch/sink/html"
 	"github.com/taskwatch/taskwatch/sink/otlp"
 	"github.com/taskwatch/taskwatch/sink/perfetto"
 )
@@ -67,6 +68,7 @@ var formats = []*fileFormat{
 	{endings: []string{".otlp.jsonl"}, what: "spans as OTLP JSON lines", open: openOTLPFile},
 	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", usual: taskwatch.AllKinds, open: openRecordingWriter},
 	{name: formatCSV, endings: []string{".csv"}, what: "a table", usual: report.DefaultKinds, open: openCSV},
+	{endings: []string{".html"}, what: "a timeline for a browser", single: true, open: openHTML},
 	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", single: true, open: openPerfetto},
 	{endings: []string{".trace.json"}, what: "for chrome://tracing and speedscope", document: true, single: true, open: openChrome},
 	{endings: []string{".folded"}, what: "for flame graphs, see --folded", document: true, single: true, open: openFolded},
@@ -140,6 +142,8 @@ func openOTLPFile(w io.Writer, _ formatOptions) (taskwatch.Sink, error) {
 func openPerfetto(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return perfetto.New(w), nil }
 
 func openChrome(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return chrome.New(w), nil }
+
+func openHTML(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return html.New(w), nil }
 
 func openFolded(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	return folded.New(w, o.folded), nil

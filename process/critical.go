@@ -1,0 +1,166 @@
+package process
+
+import "slices"
+
+// Segment is a stretch of the critical path: one program of one process.
+type Segment struct {
+	PID          int
+	Program      *Program // nil for what was before the longest path that is kept
+	FromNS, ToNS int64    // CLOCK_MONOTONIC
+}
+
+// segment is one with what was before it. It never changes, so that paths
+// share their beginnings.
+type segment struct {
+	Segment
+	before *segment
+	length int // of the path up to here
+}
+
+// MaxPath bounds a path: the older half is then one segment.
+const MaxPath = 1024
+
+// maxPaths bounds what is kept of live processes, where the ends of most are
+// never told.
+const maxPaths = 1 << 18
+
+// Critical finds the critical path while events come: for each live process, the
+// path from the beginning to what it did last. From the end back that is
+// always the child whose exit came last before its parent's next event or
+// exit. The zero value is ready.
+type Critical struct {
+	live map[*Process]*segment
+	last *segment // the path to the last exit
+
+	first *Process // the topmost process
+	roots int      // topmost processes: with more than one there is no one path
+}
+
+// Take takes account of what an item at a time has done to a tree.
+func (c *Critical) Take(step *Step, now int64) {
+	if step.Lost != nil {
+		delete(c.live, step.Lost)
+	}
+	p := step.Process
+	if p == nil {
+		return
+	}
+	if step.New && !p.Ended {
+		c.born(p, now)
+	}
+	switch {
+	case step.Ended == nil:
+	case p.Ended && step.New: // its end is all that was seen
+	case p.Ended:
+		c.ended(p, now)
+	default:
+		c.reach(p, step.Ended, now)
+	}
+}
+
+// Len returns how many paths are kept.
+func (c *Critical) Len() int { return len(c.live) }
+
+// OneRoot reports whether all processes descend from one.
+func (c *Critical) OneRoot() bool { return c.roots == 1 }
+
+// born begins the path of a process.
+func (c *Critical) born(p *Process, now int64) {
+	if c.live == nil || len(c.live) >= maxPaths {
+		c.live = map[*Process]*segment{}
+	}
+	maker := p.Parent()
+	if maker == nil {
+		if c.roots++; c.roots == 1 {
+			c.first = p
+		}
+		c.live[p] = nil
+		return
+	}
+	c.live[p] = c.reach(maker, maker.Program(), now)
+}
+
+// reach extends the path of a process until now, if it has one.
+func (c *Critical) reach(p *Process, g *Program, now int64) *segment {
+	at, ok := c.live[p]
+	if !ok {
+		return nil
+	}
+	at = extend(at, p, g, now)
+	c.live[p] = at
+	return at
+}
+
+func extend(at *segment, p *Process, g *Program, now int64) *segment {
+	next := &segment{Segment: Segment{p.PID, g, p.StartNS, now}, before: at, length: 1}
+	if at != nil {
+		if next.FromNS = at.ToNS; now <= at.ToNS {
+			return at
+		}
+		if at.Program == g && at.PID == p.PID {
+			next.before, next.FromNS = at.before, at.FromNS
+		}
+		if next.before != nil {
+			next.length = next.before.length + 1
+		}
+	}
+	if next.length > MaxPath {
+		next = shorten(next)
+	}
+	return next
+}
+
+// shorten makes one segment of the older half.
+func shorten(end *segment) *segment {
+	list := end.list()
+	half := len(list) / 2
+	at := &segment{Segment: Segment{FromNS: list[0].FromNS, ToNS: list[half-1].ToNS}, length: 1}
+	for _, s := range list[half:] {
+		next := *s
+		next.before, next.length = at, at.length+1
+		at = &next
+	}
+	return at
+}
+
+// list returns the path that ends with s, from its beginning.
+func (s *segment) list() []*segment {
+	var list []*segment
+	for ; s != nil; s = s.before {
+		list = append(list, s)
+	}
+	slices.Reverse(list)
+	return list
+}
+
+// ended takes account of a process that has ended.
+func (c *Critical) ended(p *Process, now int64) {
+	path := c.reach(p, p.Program(), now)
+	delete(c.live, p)
+	if path == nil {
+		return
+	}
+	c.last = path
+	if maker := p.Parent(); maker != nil {
+		if _, ok := c.live[maker]; ok {
+			c.live[maker] = path
+		}
+	}
+}
+
+// Path returns the path from the first event to now, or nil where there is no
+// one path.
+func (c *Critical) Path(now int64) []Segment {
+	if c.roots != 1 {
+		return nil
+	}
+	at := c.last
+	if tip, alive := c.live[c.first]; alive {
+		at = extend(tip, c.first, c.first.Program(), now)
+	}
+	var path []Segment
+	for _, s := range at.list() {
+		path = append(path, s.Segment)
+	}
+	return path
+}

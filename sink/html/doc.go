@@ -1,0 +1,23 @@
+// Package html writes a timeline: one HTML file that needs no server and no
+// network. Its script lies in page/, as ES modules without a framework; what
+// happened lies behind it, as lines ([Sink]), compressed.
+//
+// A line is a letter, numbers, and at times a tab and JSON. Times are in
+// microseconds from the first event; a slice (one program of one process) is
+// named by its place among the lines B, a program by its place among the lines
+// N, each from 0. A -1 stands for what is not known.
+//
+//	H                               JSON: time, mono_ns, source
+//	L lane parent                   a lane, below another one or 0
+//	N                               JSON: the path of a program
+//	B lane time parent pid name how a slice begins, made by that of a parent;
+//	                                how is 0 birth, 1 fork, 2 exec, which goes on
+//	                                with the last slice of the lane; JSON: argv,
+//	                                cwd, uid ...
+//	E slice time user sys rss how   it ends: how is 0 well, 1 failed, 2 exec,
+//	                                3 still running; CPU in microseconds, memory
+//	                                in bytes; JSON: status, I/O ...
+//	T slice from to cpu tid         a thread has ended; JSON: comm
+//	I slice time                    an instant; JSON: name, category, args
+//	C from to pid                   a step of the critical path
+package html

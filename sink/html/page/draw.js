@@ -1,0 +1,341 @@
+// The timeline on a canvas.
+import {bytes, duration, hue} from './format.js';
+
+const axisHeight = 22;
+const stripHeight = 34;
+const rowHeight = 18;
+const minSpan = 1; // microseconds
+
+export class View {
+  from = 0;
+  to = 1;
+  top = 0; // scrolled, in pixels
+  selected = -1;
+  hover = -1;
+  matches = null; // Uint8Array, or null where all do
+  showThreads = false;
+  frames = 0;
+  #waiting = false;
+
+  constructor(canvas, model) {
+    this.canvas = canvas;
+    this.model = model;
+    this.ctx = canvas.getContext('2d', {alpha: false});
+    this.restyle();
+  }
+
+  // restyle takes over the colours of the page.
+  restyle() {
+    const css = getComputedStyle(document.documentElement);
+    const colour = (name) => css.getPropertyValue('--' + name).trim();
+    this.dark = colour('scheme') === 'dark';
+    this.colours = {};
+    for (const name of ['bg', 'fg', 'dim', 'line', 'accent', 'bad', 'panel', 'cpu', 'work', 'memory']) this.colours[name] = colour(name);
+    this.fills = [];
+    this.draw();
+  }
+
+  fill(name) {
+    if (!this.fills[name]) {
+      const h = hue(this.model.names[name]);
+      this.fills[name] = this.dark ? `hsl(${h} 45% 38%)` : `hsl(${h} 62% 76%)`;
+    }
+    return this.fills[name];
+  }
+
+  get head() {
+    return axisHeight + 3 * (stripHeight + 4) + 4;
+  }
+  get width() {
+    return this.canvas.clientWidth;
+  }
+  get height() {
+    return this.canvas.clientHeight;
+  }
+
+  x(t) {
+    return ((t - this.from) / (this.to - this.from)) * this.width;
+  }
+  time(x) {
+    return this.from + (x / this.width) * (this.to - this.from);
+  }
+  y(i) {
+    return this.head + this.model.lane[i].row * rowHeight - this.top;
+  }
+
+  show(from, to) {
+    const all = Math.max(this.model.end, minSpan);
+    const span = Math.min(Math.max(to - from, minSpan), all * 1.1);
+    const middle = (from + to) / 2;
+    this.from = Math.min(Math.max(middle - span / 2, -0.05 * all), 1.05 * all - span);
+    this.to = this.from + span;
+    this.draw();
+  }
+  fit() {
+    this.top = 0;
+    this.show(0, this.model.end * 1.0001 || minSpan);
+  }
+  zoom(by, x) {
+    const t = this.time(x);
+    this.show(t - (t - this.from) * by, t + (this.to - t) * by);
+  }
+  pan(dx, dy) {
+    const t = (dx / this.width) * (this.to - this.from);
+    this.scroll(this.top + dy);
+    this.show(this.from + t, this.to + t);
+  }
+  scroll(top) {
+    const most = this.model.rows.length * rowHeight - (this.height - this.head) + rowHeight;
+    this.top = Math.max(0, Math.min(top, most));
+    this.draw();
+  }
+  // reveal brings a slice into sight.
+  reveal(i, zoom) {
+    const m = this.model;
+    if (zoom) {
+      const pad = Math.max(m.wall(i) * 0.5, 20);
+      this.show(m.t0[i] - pad, m.until(i) + pad);
+    } else if (m.until(i) < this.from || m.t0[i] > this.to) {
+      const half = (this.to - this.from) / 2;
+      this.show(m.t0[i] - half, m.t0[i] + half);
+    }
+    const y = this.y(i);
+    if (y < this.head || y > this.height - 2 * rowHeight) this.scroll(m.lane[i].row * rowHeight - (this.height - this.head) / 2);
+  }
+
+  // at returns the slice under a point, or -1; near ones count where they are thin.
+  at(x, y) {
+    if (y < this.head) return -1;
+    const lane = this.model.rows[Math.floor((y - this.head + this.top) / rowHeight)];
+    if (!lane) return -1;
+    const from = this.time(x - 3);
+    const to = this.time(x + 3);
+    const t = this.time(x);
+    let best = -1;
+    let near = Infinity;
+    for (let k = this.#first(lane.slices, from); k < lane.slices.length; k++) {
+      const i = lane.slices[k];
+      if (this.model.t0[i] > to) break;
+      const off = Math.max(this.model.t0[i] - t, t - this.model.until(i), 0);
+      if (off < near || (off === near && this.model.wall(i) > this.model.wall(best))) {
+        best = i;
+        near = off;
+      }
+    }
+    return best;
+  }
+
+  // #first returns the place of the first slice that ends after t.
+  #first(slices, t) {
+    let low = 0;
+    let high = slices.length;
+    while (low < high) {
+      const mid = (low + high) >> 1;
+      if (this.model.t1[slices[mid]] < t) low = mid + 1;
+      else high = mid;
+    }
+    return low;
+  }
+
+  draw() {
+    if (this.#waiting) return;
+    this.#waiting = true;
+    requestAnimationFrame(() => {
+      this.#waiting = false;
+      this.paint();
+    });
+  }
+
+  paint() {
+    const {ctx, canvas} = this;
+    const ratio = window.devicePixelRatio || 1;
+    const w = this.width;
+    const h = this.height;
+    if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) {
+      canvas.width = Math.round(w * ratio);
+      canvas.height = Math.round(h * ratio);
+    }
+    ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+    ctx.fillStyle = this.colours.bg;
+    ctx.fillRect(0, 0, w, h);
+    if (this.model.rows) {
+      this.#grid(w, h);
+      this.#lanes(w, h);
+      this.#path();
+      this.#relations();
+      this.#heads(w);
+    }
+    this.frames++;
+  }
+
+  #ticks() {
+    const want = (this.to - this.from) / Math.max(2, this.width / 110);
+    const power = 10 ** Math.floor(Math.log10(want));
+    const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= want);
+    const list = [];
+    for (let t = Math.ceil(this.from / step) * step; t <= this.to; t += step) list.push(Math.abs(t) < step / 2 ? 0 : t);
+    return list;
+  }
+
+  #grid(w, h) {
+    const {ctx} = this;
+    ctx.fillStyle = this.colours.line;
+    for (const t of this.#ticks()) ctx.fillRect(Math.round(this.x(t)), axisHeight, 1, h);
+  }
+
+  #heads(w) {
+    const {ctx} = this;
+    ctx.fillStyle = this.colours.bg;
+    ctx.fillRect(0, 0, w, this.head - 1);
+    ctx.font = '11px system-ui, sans-serif';
+    ctx.textBaseline = 'middle';
+    const ticks = this.#ticks();
+    for (const t of ticks) {
+      const x = Math.round(this.x(t));
+      ctx.fillStyle = this.colours.line;
+      ctx.fillRect(x, 4, 1, this.head - 5);
+      ctx.fillStyle = this.colours.dim;
+      ctx.fillText(t === 0 ? '0' : duration(t), x + 4, axisHeight / 2);
+    }
+    const kinds = [
+      ['CPU', this.colours.cpu, (v) => `${v.toFixed(1)} busy`],
+      ['at work', this.colours.work, (v) => `${v.toFixed(0)} processes`],
+      ['memory', this.colours.memory, (v) => bytes(v)],
+    ];
+    kinds.forEach(([name, colour, show], k) => {
+      const steps = this.model.strips[k];
+      const y = axisHeight + k * (stripHeight + 4);
+      const values = [];
+      let most = 0;
+      for (let x = 0; x < w; x++) {
+        const v = steps.average(this.time(x), this.time(x + 1));
+        values.push(v);
+        if (v > most) most = v;
+      }
+      ctx.fillStyle = colour;
+      ctx.beginPath();
+      ctx.moveTo(0, y + stripHeight);
+      values.forEach((v, x) => ctx.lineTo(x, y + stripHeight - (most ? (v / most) * (stripHeight - 2) : 0)));
+      ctx.lineTo(w, y + stripHeight);
+      ctx.fill();
+      ctx.fillStyle = this.colours.line;
+      ctx.fillRect(0, y + stripHeight, w, 1);
+      this.#tag(`${name}: ${most ? 'up to ' + show(most) : 'unknown'}`, 6, y + 9);
+    });
+  }
+
+  #tag(text, x, y) {
+    const {ctx} = this;
+    const width = ctx.measureText(text).width;
+    ctx.globalAlpha = 0.8;
+    ctx.fillStyle = this.colours.bg;
+    ctx.fillRect(x - 3, y - 8, width + 6, 16);
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = this.colours.fg;
+    ctx.fillText(text, x, y);
+  }
+
+  #lanes(w, h) {
+    const m = this.model;
+    const first = Math.max(0, Math.floor(this.top / rowHeight));
+    const last = Math.min(m.rows.length, first + Math.ceil((h - this.head) / rowHeight) + 1);
+    this.ctx.font = '11px system-ui, sans-serif';
+    this.ctx.textBaseline = 'middle';
+    const pixel = (this.to - this.from) / w;
+    for (let r = first; r < last; r++) {
+      const {slices} = m.rows[r];
+      const y = this.head + r * rowHeight - this.top;
+      for (let k = this.#first(slices, this.from); k < slices.length; k++) {
+        const i = slices[k];
+        if (m.t0[i] > this.to) break;
+        this.#slice(i, y, w);
+        // What ends within the same pixel is not seen.
+        const edge = m.until(i) + pixel * 0.7;
+        if (m.wall(i) < pixel && k + 8 < slices.length && m.t1[slices[k + 8]] < edge) k = Math.max(k, this.#first(slices, edge) - 1);
+      }
+    }
+  }
+
+  #slice(i, y, w) {
+    const {ctx, model: m} = this;
+    const x0 = Math.max(-2, this.x(m.t0[i]));
+    const x1 = Math.min(w + 2, this.x(m.until(i)));
+    const width = Math.max(1, x1 - x0);
+    ctx.globalAlpha = this.matches && !this.matches[i] ? 0.15 : 1;
+    ctx.fillStyle = m.how[i] === 1 ? this.colours.line : this.fill(m.name[i]);
+    ctx.fillRect(x0, y + 1, width > 3 ? width - 0.5 : width, rowHeight - 3);
+    if (m.failed(i)) {
+      ctx.fillStyle = this.colours.bad;
+      ctx.fillRect(x0, y + 1, width, 2);
+      ctx.fillRect(Math.max(x0, x1 - 3), y + 1, Math.min(3, width), rowHeight - 3);
+    }
+    if (width > 26) {
+      const room = Math.floor((width - 8) / 6.1);
+      let text = m.short(i);
+      if (text.length > room) text = text.slice(0, room - 1) + '…';
+      ctx.fillStyle = this.colours.fg;
+      ctx.fillText(text, x0 + 4, y + rowHeight / 2);
+    }
+    if (this.showThreads && m.threads.has(i)) {
+      ctx.fillStyle = this.colours.fg;
+      m.threads.get(i).slice(0, 64).forEach((t, n) => ctx.fillRect(this.x(t.from), y + rowHeight - 4 - (n % 5) * 3, Math.max(1, this.x(t.to) - this.x(t.from)), 1));
+    }
+    for (const instant of m.instantsOf.get(i) || []) {
+      if (instant.category === 'exit') continue;
+      const x = this.x(instant.t);
+      ctx.fillStyle = instant.category === 'failure' ? this.colours.bad : this.colours.fg;
+      ctx.beginPath();
+      ctx.moveTo(x, y + 1);
+      ctx.lineTo(x + 4, y + 6);
+      ctx.lineTo(x - 4, y + 6);
+      ctx.fill();
+    }
+    ctx.globalAlpha = 1;
+    const chosen = this.selected >= 0 && m.root[i] === m.root[this.selected];
+    if (chosen || i === this.hover) {
+      ctx.strokeStyle = this.colours.fg;
+      ctx.lineWidth = i === this.selected ? 2 : 1;
+      ctx.strokeRect(x0 + 0.5, y + 1.5, Math.max(1, width - 1), rowHeight - 4);
+    }
+  }
+
+  // #path draws the critical path below the bars that it goes through.
+  #path() {
+    const {ctx, model: m} = this;
+    ctx.strokeStyle = this.colours.accent;
+    ctx.lineWidth = 2.5;
+    ctx.beginPath();
+    let on = false;
+    for (const c of m.critical) {
+      if (c.slice < 0) {
+        on = false;
+        continue;
+      }
+      const y = this.y(c.slice) + rowHeight - 1;
+      const x0 = this.x(c.from);
+      if (on) ctx.lineTo(x0, y);
+      else ctx.moveTo(x0, y);
+      ctx.lineTo(this.x(c.to), y);
+      on = true;
+    }
+    ctx.stroke();
+  }
+
+  // #relations draws lines from the selected process to those that it made.
+  #relations() {
+    const {ctx, model: m} = this;
+    if (this.selected < 0) return;
+    const p = m.root[this.selected];
+    const link = (parent, child) => {
+      const x = this.x(m.t0[child]);
+      ctx.moveTo(x, this.y(parent) + rowHeight - 2);
+      ctx.lineTo(x, this.y(child) + 1);
+    };
+    ctx.strokeStyle = this.colours.fg;
+    ctx.lineWidth = 1;
+    ctx.beginPath();
+    if (m.parent[p] >= 0) link(m.parent[p], p);
+    for (const c of (m.children.get(p) || []).slice(0, 500)) link(p, c);
+    ctx.stroke();
+  }
+}

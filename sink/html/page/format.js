@@ -1,0 +1,55 @@
+// How numbers and texts are shown.
+
+// duration shows microseconds.
+export function duration(us) {
+  if (us < 0 || us === undefined) return '–';
+  if (us < 1000) return `${trim(us, us < 10 ? 1 : 0)} µs`;
+  if (us < 1e6) return `${trim(us / 1e3, us < 1e4 ? 2 : 1)} ms`;
+  if (us < 6e7) return `${trim(us / 1e6, 2)} s`;
+  const s = Math.round(us / 1e6);
+  const two = (n) => String(n).padStart(2, '0');
+  return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)} min` : `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)} h`;
+}
+
+function trim(n, digits) {
+  return n.toFixed(digits).replace(/\.0+$/, '');
+}
+
+// bytes shows an amount of memory or I/O.
+export function bytes(n) {
+  if (n < 0 || n === undefined) return '–';
+  let unit = 0;
+  while (n >= 1024 && unit < 4) {
+    n /= 1024;
+    unit++;
+  }
+  return `${n.toFixed(unit && n < 100 ? 1 : 0)} ${['B', 'KiB', 'MiB', 'GiB', 'TiB'][unit]}`;
+}
+
+// quoted returns a command line that a shell understands.
+export function quoted(argv) {
+  return argv.map((a) => (/^[\w@%+=:,./-]+$/.test(a) ? a : `'${a.replaceAll("'", "'\\''")}'`)).join(' ');
+}
+
+// visible shows characters that have no shape, or that change how others
+// stand, by their numbers.
+export function visible(text) {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (c) => {
+    if (c === '\n') return '\\n';
+    if (c === '\t') return '\\t';
+    return '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0');
+  });
+}
+
+// base returns the last part of a path.
+export function base(path) {
+  return visible(path.slice(path.lastIndexOf('/') + 1) || path);
+}
+
+// hue gives a program its colour.
+export function hue(text) {
+  let h = 2166136261;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 16777619);
+  h ^= h >>> 15;
+  return ((h >>> 0) * 137.508) % 360;
+}

@@ -1,0 +1,305 @@
+// What happened, as the lines tell it: see the package comment in doc.go.
+import {base, quoted, visible} from './format.js';
+
+export class Model {
+  header = {};
+  names = [];
+  lanes = new Map();
+  top = [];
+  // One entry for each slice.
+  t0 = [];
+  t1 = []; // Infinity while it runs
+  lane = [];
+  parent = [];
+  pid = [];
+  name = [];
+  how = [];
+  ended = []; // how it ended; -1 while it runs
+  user = [];
+  sys = [];
+  rss = [];
+  root = []; // the first slice of its process
+  next = []; // the slice after an exec, or -1
+  first = []; // JSON of the beginning
+  last = []; // JSON of the end
+  threads = new Map();
+  instants = [];
+  instantsOf = new Map();
+  critical = [];
+  shorts = new Map();
+  lost = 0;
+  end = 0;
+  processes = 0;
+  failures = 0;
+  atWork = {t: [], v: []};
+  // Of live processes: how many live children they have.
+  #kids = new Map();
+  #working = 0;
+  #rest = '';
+
+  // add takes text, which may end within a line.
+  add(text) {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop();
+    for (const line of lines) this.line(line);
+  }
+
+  line(line) {
+    const tab = line.indexOf('\t');
+    const n = (tab < 0 ? line : line.slice(0, tab)).split(' ').map(Number);
+    const json = tab < 0 ? '' : line.slice(tab + 1);
+    switch (line[0]) {
+      case 'H':
+        this.header = JSON.parse(json);
+        break;
+      case 'N':
+        this.names.push(JSON.parse(json));
+        break;
+      case 'L': {
+        const lane = {id: n[1], parent: this.lanes.get(n[2]), kids: [], slices: []};
+        this.lanes.set(lane.id, lane);
+        (lane.parent ? lane.parent.kids : this.top).push(lane);
+        break;
+      }
+      case 'B':
+        this.#begin(n, json);
+        break;
+      case 'E':
+        this.#ends(n, json);
+        break;
+      case 'T':
+        if (!this.threads.has(n[1])) this.threads.set(n[1], []);
+        this.threads.get(n[1]).push({from: n[2], to: n[3], cpu: n[4], tid: n[5], json});
+        break;
+      case 'I': {
+        const instant = {slice: n[1], t: n[2], ...JSON.parse(json)};
+        this.instants.push(instant);
+        if (!this.instantsOf.has(n[1])) this.instantsOf.set(n[1], []);
+        this.instantsOf.get(n[1]).push(instant);
+        break;
+      }
+      case 'C':
+        this.critical.push({from: n[1], to: n[2], pid: n[3], slice: -1});
+        break;
+    }
+  }
+
+  #begin(n, json) {
+    const i = this.t0.length;
+    const lane = this.lanes.get(n[1]);
+    const how = n[6];
+    const before = how === 2 ? lane.slices[lane.slices.length - 1] : -1;
+    this.t0.push(n[2]);
+    this.t1.push(Infinity);
+    this.lane.push(lane);
+    this.parent.push(before >= 0 ? this.parent[before] : n[3]);
+    this.pid.push(n[4]);
+    this.name.push(n[5]);
+    this.how.push(how);
+    this.ended.push(-1);
+    this.user.push(-1);
+    this.sys.push(-1);
+    this.rss.push(-1);
+    this.root.push(before >= 0 ? this.root[before] : i);
+    this.next.push(-1);
+    this.first.push(json);
+    this.last.push('');
+    lane.slices.push(i);
+    this.end = Math.max(this.end, n[2]);
+    if (before >= 0) {
+      this.next[before] = i;
+      return;
+    }
+    this.processes++;
+    this.#kids.set(i, 0);
+    const maker = n[3] < 0 ? -1 : this.root[n[3]];
+    const kids = this.#kids.get(maker);
+    if (kids !== undefined) this.#kids.set(maker, kids + 1);
+    if (kids !== 0) this.#work(n[2], 1);
+  }
+
+  #ends(n, json) {
+    const i = n[1];
+    this.t1[i] = n[2];
+    this.user[i] = n[3];
+    this.sys[i] = n[4];
+    this.rss[i] = n[5];
+    this.ended[i] = n[6];
+    this.last[i] = json;
+    this.end = Math.max(this.end, n[2]);
+    if (n[6] === 2) return;
+    if (n[6] === 1) this.failures++;
+    const p = this.root[i];
+    if (this.#kids.get(p) === 0) this.#work(n[2], -1);
+    this.#kids.delete(p);
+    const maker = this.parent[i] < 0 ? -1 : this.root[this.parent[i]];
+    const kids = this.#kids.get(maker);
+    if (kids === undefined) return;
+    this.#kids.set(maker, kids - 1);
+    if (kids === 1) this.#work(n[2], 1);
+  }
+
+  #work(t, by) {
+    this.#working += by;
+    this.atWork.t.push(t);
+    this.atWork.v.push(this.#working);
+  }
+
+  get size() {
+    return this.t0.length;
+  }
+
+  until(i) {
+    return Math.min(this.t1[i], this.end);
+  }
+  wall(i) {
+    return this.until(i) - this.t0[i];
+  }
+  cpu(i) {
+    return this.user[i] < 0 ? -1 : this.user[i] + this.sys[i];
+  }
+  failed(i) {
+    return this.ended[i] === 1;
+  }
+  path(i) {
+    return this.names[this.name[i]];
+  }
+  label(i) {
+    return (this.how[i] === 1 ? 'fork of ' : '') + base(this.path(i));
+  }
+  details(i) {
+    return {...JSON.parse(this.first[i] || '{}'), ...JSON.parse(this.last[i] || '{}')};
+  }
+  // copied returns the command line for a shell.
+  copied(i) {
+    const d = JSON.parse(this.first[i] || '{}');
+    return d.argv ? quoted(d.argv) : this.path(i);
+  }
+  command(i) {
+    return (this.how[i] === 1 ? 'fork of ' : '') + visible(this.copied(i));
+  }
+
+  // short names a program and the files that it is about, those of its
+  // arguments that look like paths and are no options: many commands begin alike.
+  short(i) {
+    let text = this.shorts.get(i);
+    if (text === undefined) {
+      const argv = JSON.parse(this.first[i] || '{}').argv || [];
+      const files = [];
+      for (const a of argv.slice(1)) {
+        if (files.length < 3 && a.length < 200 && !/^[-+]/.test(a) && /^[^\s=]*[\w)]\.[A-Za-z]\w{0,5}$/.test(a) && !files.includes(base(a))) files.push(base(a));
+      }
+      text = [this.label(i), ...(this.how[i] === 1 ? [] : files)].join(' ');
+      this.shorts.set(i, text);
+    }
+    return text;
+  }
+
+  // settle works out what needs all lines.
+  settle() {
+    this.lost = 0;
+    for (const x of this.instants) if (x.category === 'loss') this.lost++;
+    const byPID = new Map();
+    for (let i = 0; i < this.size; i++) {
+      if (!byPID.has(this.pid[i])) byPID.set(this.pid[i], []);
+      byPID.get(this.pid[i]).push(i);
+    }
+    this.onPath = new Set();
+    for (const c of this.critical) {
+      const middle = (c.from + c.to) / 2;
+      c.slice = (byPID.get(c.pid) || []).find((i) => this.t0[i] <= middle && middle <= this.t1[i]) ?? -1;
+      if (c.slice >= 0) this.onPath.add(c.slice);
+    }
+    this.rows = [];
+    const walk = (lanes, depth) => {
+      for (const lane of lanes) {
+        lane.row = this.rows.length;
+        lane.depth = depth;
+        this.rows.push(lane);
+        walk(lane.kids, depth + 1);
+      }
+    };
+    walk(this.top, 0);
+    this.children = new Map();
+    for (let i = 0; i < this.size; i++) {
+      if (this.root[i] !== i || this.parent[i] < 0) continue;
+      const maker = this.root[this.parent[i]];
+      if (!this.children.has(maker)) this.children.set(maker, []);
+      this.children.get(maker).push(i);
+    }
+    this.strips = [this.#rates((i) => (this.wall(i) > 0 ? this.cpu(i) / this.wall(i) : 0)), new Steps(this.atWork.t, this.atWork.v, this.end), this.#rates((i) => this.rss[i])];
+    this.programs = this.#programs();
+  }
+
+  // #rates adds up, over time, a number that each slice has while it lasts.
+  #rates(of) {
+    const change = [];
+    for (let i = 0; i < this.size; i++) {
+      const v = of(i);
+      if (v > 0) change.push([this.t0[i], v], [this.until(i), -v]);
+    }
+    change.sort((a, b) => a[0] - b[0]);
+    const t = [];
+    const v = [];
+    let sum = 0;
+    for (const [at, by] of change) {
+      sum += by;
+      if (t[t.length - 1] === at) v[v.length - 1] = sum;
+      else {
+        t.push(at);
+        v.push(sum);
+      }
+    }
+    return new Steps(t, v, this.end);
+  }
+
+  #programs() {
+    const all = new Map();
+    this.noCPU = true;
+    for (let i = 0; i < this.size; i++) {
+      let p = all.get(this.name[i]);
+      if (!p) {
+        p = {name: this.name[i], runs: 0, failed: 0, wall: 0, cpu: 0, rss: -1, longest: i};
+        all.set(this.name[i], p);
+      }
+      if (this.how[i] !== 1) p.runs++;
+      if (this.failed(i)) p.failed++;
+      p.wall += this.wall(i);
+      if (this.cpu(i) >= 0) {
+        this.noCPU = false;
+        p.cpu += this.cpu(i);
+      }
+      p.rss = Math.max(p.rss, this.rss[i]);
+      if (this.wall(i) > this.wall(p.longest)) p.longest = i;
+    }
+    return [...all.values()];
+  }
+}
+
+// Steps is a number that changes at some times.
+export class Steps {
+  constructor(t, v, end) {
+    this.t = t;
+    this.v = v;
+    this.end = end;
+    this.sum = new Float64Array(t.length + 1);
+    this.max = 0;
+    for (let i = 0; i < t.length; i++) {
+      this.sum[i + 1] = this.sum[i] + v[i] * ((i + 1 < t.length ? t[i + 1] : end) - t[i]);
+      if (v[i] > this.max) this.max = v[i];
+    }
+  }
+  #until(at) {
+    let low = 0;
+    let high = this.t.length;
+    while (low < high) {
+      const mid = (low + high) >> 1;
+      if (this.t[mid] <= at) low = mid + 1;
+      else high = mid;
+    }
+    return low === 0 ? 0 : this.sum[low - 1] + this.v[low - 1] * (Math.min(at, this.end) - this.t[low - 1]);
+  }
+  average(from, to) {
+    return to > from ? Math.max(0, (this.#until(to) - this.#until(from)) / (to - from)) : 0;
+  }
+}

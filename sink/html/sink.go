@@ -1,0 +1,181 @@
+package html
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/enrich"
+	"github.com/taskwatch/taskwatch/process"
+	"github.com/taskwatch/taskwatch/sink/lane"
+)
+
+// Sink writes the lines of a timeline. It keeps something for live processes,
+// for lanes and for programs.
+type Sink struct {
+	w     io.Writer
+	lanes *lane.Sink
+	line  []byte
+	err   error // the first one
+
+	tree     process.Tree // of the critical path
+	critical process.Critical
+
+	any            bool
+	firstNS, maxNS int64
+
+	now     *taskwatch.Event // that the lanes are told of
+	slices  int              // begun
+	on      map[*lane.Lane]int
+	pids    map[*lane.Lane]int
+	byPID   map[int]int // the slice that runs
+	names   map[string]int
+	threads map[taskwatch.TaskID]int64 // births
+	places  enrich.Places
+}
+
+// maxThreads bounds the threads whose ends are waited for.
+const maxThreads = 1 << 18
+
+// NewSink returns a sink that writes lines to w.
+func NewSink(w io.Writer) *Sink {
+	s := &Sink{w: w, on: map[*lane.Lane]int{}, pids: map[*lane.Lane]int{}, byPID: map[int]int{}, names: map[string]int{}, threads: map[taskwatch.TaskID]int64{}}
+	s.lanes = lane.NewSink((*writer)(s))
+	return s
+}
+
+// Wants returns what the sink reads.
+func (s *Sink) Wants() taskwatch.Wants {
+	wants := s.lanes.Wants()
+	const more = taskwatch.FieldUID | taskwatch.FieldGID | taskwatch.FieldCgroup
+	for _, k := range []taskwatch.Kind{taskwatch.Clone, taskwatch.Exec} {
+		wants[k] |= more
+	}
+	return wants
+}
+
+// Take takes an item.
+func (s *Sink) Take(it taskwatch.Item) {
+	if ev := it.Event; ev != nil {
+		if !s.any {
+			s.any, s.firstNS = true, ev.MonoNS
+			s.begin('H').json(map[string]any{"time": ev.Time.UTC().Format(time.RFC3339Nano), "mono_ns": ev.MonoNS, "source": text(ev.Source)})
+		}
+		s.maxNS = max(s.maxNS, ev.MonoNS)
+		s.now = ev
+		s.lanes.Take(it)
+		s.now = nil
+		s.thread(ev)
+		step := s.tree.Take(it)
+		s.critical.Take(&step, ev.MonoNS)
+		return
+	}
+	s.lanes.Take(it)
+}
+
+// thread writes a line when a thread ends that is not the first of its process.
+func (s *Sink) thread(ev *taskwatch.Event) {
+	if process.IsLeader(ev) || ev.Task.ID.IsZero() {
+		return
+	}
+	switch ev.Kind {
+	case taskwatch.Clone:
+		if len(s.threads) >= maxThreads {
+			clear(s.threads)
+		}
+		s.threads[ev.Task.ID] = ev.MonoNS
+	case taskwatch.Exit:
+		from, ok := s.threads[ev.Task.ID]
+		of, runs := s.byPID[ev.Task.PID]
+		delete(s.threads, ev.Task.ID)
+		if !ok || !runs {
+			return
+		}
+		cpu := int64(-1)
+		if !ev.Missing.Has(taskwatch.FieldUTime) && !ev.Missing.Has(taskwatch.FieldSTime) {
+			cpu = (ev.Rusage.UTimeNS + ev.Rusage.STimeNS) / 1000
+		}
+		s.begin('T').num(int64(of)).at(from).at(ev.MonoNS).num(cpu).num(int64(ev.Task.TID)).json(map[string]any{"comm": text(ev.Task.Comm)})
+	}
+}
+
+// Close writes the critical path and what is still open.
+func (s *Sink) Close(ctx context.Context) error {
+	err := s.lanes.Close(ctx)
+	for _, g := range s.critical.Path(s.maxNS) {
+		pid := g.PID
+		if g.Program == nil {
+			pid = -1
+		}
+		s.begin('C').at(g.FromNS).at(g.ToNS).num(int64(pid)).end()
+	}
+	return errors.Join(err, s.err)
+}
+
+// What follows makes a line.
+
+func (s *Sink) begin(letter byte) *Sink {
+	s.line = append(s.line[:0], letter)
+	return s
+}
+
+func (s *Sink) num(n int64) *Sink {
+	s.line = append(s.line, ' ')
+	s.line = strconv.AppendInt(s.line, n, 10)
+	return s
+}
+
+// at adds a time, to the nanosecond.
+func (s *Sink) at(ns int64) *Sink {
+	ns = max(ns-s.firstNS, 0)
+	s.line = append(s.line, ' ')
+	s.line = strconv.AppendInt(s.line, ns/1000, 10)
+	if ns %= 1000; ns > 0 {
+		s.line = append(s.line, '.', byte('0'+ns/100), byte('0'+ns/10%10), byte('0'+ns%10))
+	}
+	return s
+}
+
+func (s *Sink) json(v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	s.line = append(s.line, '\t')
+	s.line = append(s.line, b...)
+	s.end()
+}
+
+func (s *Sink) end() {
+	s.line = append(s.line, '\n')
+	if s.err == nil {
+		_, s.err = s.w.Write(s.line)
+	}
+}
+
+// text makes a string valid UTF-8: bytes that are none stand as \xNN.
+func text(v string) string {
+	if utf8.ValidString(v) {
+		return v
+	}
+	var b strings.Builder
+	for i := 0; i < len(v); {
+		r, n := utf8.DecodeRuneInString(v[i:])
+		if r == utf8.RuneError && n == 1 {
+			const hex = "0123456789abcdef"
+			b.WriteString(`\x`)
+			b.WriteByte(hex[v[i]>>4])
+			b.WriteByte(hex[v[i]&15])
+		} else {
+			b.WriteString(v[i : i+n])
+		}
+		i += n
+	}
+	return b.String()
+}
