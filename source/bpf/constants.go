@@ -34,6 +34,7 @@ const (
 	flagWanted   recordFlags = 1024 // report: an exec that was only asked for
 	flagArgvLeft recordFlags = 2048 // nobody wants argv
 	flagNoUsage  recordFlags = 4096 // exit: nobody wants what is behind rec, and it is not there
+	flagExiting  recordFlags = 8192 // task: it is on its way to its exit event, or just behind
 )
 
 // Which tasks are watched.

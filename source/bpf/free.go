@@ -31,6 +31,12 @@ func (st *stream) exited(e *entry, timeNS int64) {
 func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.Fields) {
 	st.table.remove(e)
 	delete(st.argv, e.addr)
+	if inferred {
+		st.owed.inferred(e)
+	}
+	if e.task.TID != 0 {
+		st.owed.freed++
+	}
 	if !st.wants(taskwatch.Free, e) {
 		return
 	}
@@ -41,9 +47,6 @@ func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.
 		ev.LifetimeNS = timeNS + st.clocks.boot - e.start
 	}
 	ev.Inferred = inferred
-	if inferred && st.owed.frees > 0 {
-		st.owed.frees-- // its record was lost, and it is not
-	}
 	ev.Missing |= missing
 	st.deliver(ev)
 }
@@ -84,9 +87,14 @@ func (st *stream) overdue(at int64) {
 }
 
 // tellUnfreed tells the frees that were waited for in vain at the end of a
-// command's tree: of tasks that nobody has reaped.
+// command's tree: of tasks that nobody has reaped, or of which neither birth
+// nor exit was told and which the kernel frees later.
 func (st *stream) tellUnfreed() {
 	if st.src.cfg.Command == nil {
+		return
+	}
+	if byKind, err := st.kernel.losses(); err == nil && st.owed.whole {
+		st.owed.frees = st.owed.rest(sum(byKind[recordClone]))
 		return
 	}
 	n := uint64(0)

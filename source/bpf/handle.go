@@ -19,6 +19,7 @@ func (st *stream) handle(r *record) {
 	case recordInit:
 		st.init(r)
 	case recordClone:
+		st.owed.born++
 		st.clone(r)
 	case recordExec:
 		st.exec(r)
@@ -31,12 +32,15 @@ func (st *stream) handle(r *record) {
 	case recordEmit:
 		st.emitted(r)
 	case recordFree:
-		if e := st.table.find(r); e != nil { // else its free was inferred
-			if !e.reported { // else the kernel may have changed it since
-				e.val = r.val
-			}
-			st.free(e, r.timeNS, false, 0)
+		e := st.table.find(r)
+		if e == nil {
+			st.strayFree(r)
+			break
 		}
+		if !e.reported { // else the kernel may have changed it since
+			e.val = r.val
+		}
+		st.free(e, r.timeNS, false, 0)
 	}
 }
 

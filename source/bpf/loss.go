@@ -22,7 +22,7 @@ func (st *stream) lossesWithoutRecord() {
 func (st *stream) loss(lost, dropped uint32) {
 	if n := int32(dropped - st.dropped); n > 0 {
 		st.dropped = dropped
-		st.resyncs.wanted = true
+		st.resyncs.want(st.kernel.ring.Produced())
 	}
 	if n := int32(lost - st.lost); n > 0 { // else the record is one that was overtaken
 		st.lost = lost
@@ -39,9 +39,68 @@ type owed struct {
 	frees   uint64
 	seen    uint64 // of the kernel side's count
 	sinceNS int64
+	fromNS  int64            // since when frees are watched, on CLOCK_BOOTTIME
+	guesses map[uint64]guess // inferred frees, the last one by address of the task
+
+	// Of a command's tree: each task that was born is freed once. whole is
+	// whether frees were watched from its first task on.
+	whole             bool
+	born, freed, told uint64
 }
 
-// owedTime is how long after a loss its frees may be inferred.
+// rest returns how many frees of a command's tree were neither delivered nor
+// told as lost, of tasks whose births were read or lost.
+func (o *owed) rest(lostBirths uint64) uint64 {
+	if all, seen := o.born+lostBirths, o.freed+o.told; all > seen {
+		return all - seen
+	}
+	return 0
+}
+
+// guess is an inferred free.
+type guess struct {
+	start int64 // of the task
+	owed  bool  // it was taken for one of the owed
+}
+
+// inferred takes note of an inferred free.
+func (o *owed) inferred(e *entry) {
+	if o.guesses == nil {
+		o.guesses = map[uint64]guess{}
+	}
+	g := guess{e.start, o.frees > 0}
+	if g.owed {
+		o.frees--
+		o.sinceNS = now()
+	}
+	o.guesses[e.addr] = g
+}
+
+// strayFree handles the free of a task that is not in the table: it was
+// inferred before the kernel told it, so its record is not among the lost
+// ones; or all other records of the task were lost, and it is lost with them.
+func (st *stream) strayFree(r *record) {
+	g, ok := st.owed.guesses[r.task]
+	switch {
+	case ok && g.start == r.start:
+		delete(st.owed.guesses, r.task)
+		if g.owed {
+			st.owed.frees++
+			st.owed.sinceNS = now()
+		}
+	case st.src.cfg.scope() == scopeCgroup: // all frees of the machine come
+	case st.kinds.Has(taskwatch.Free) && r.start > st.owed.fromNS:
+		st.tellLostFrees(1)
+	}
+}
+
+func (st *stream) tellLostFrees(n uint64) {
+	st.owed.told += n
+	st.tellLost(n)
+}
+
+// owedTime is how long after a loss, or the last of its frees to be inferred,
+// more may be.
 const owedTime = int64(2 * time.Second)
 
 // lostFrees returns how many of n lost records were frees that will be
@@ -54,21 +113,25 @@ func (st *stream) lostFrees(n uint64) uint64 {
 	if err != nil {
 		return 0 // they are told now, and perhaps once more
 	}
-	var all uint64
-	for _, cpu := range byKind[recordKind(taskwatch.Free)] {
-		all += cpu
-	}
+	all := sum(byKind[recordFree])
 	// The count may be ahead of what was read of the buffer.
 	frees := min(all-st.owed.seen, n)
 	st.owed.seen += frees
 	return frees
 }
 
+func sum(cpus []uint64) (n uint64) {
+	for _, cpu := range cpus {
+		n += cpu
+	}
+	return n
+}
+
 // tellOwed tells the frees that were not inferred, when none will be, or at
 // the end.
 func (st *stream) tellOwed(at int64, end bool) {
 	if end || at-st.owed.sinceNS > owedTime && !st.resyncs.wanted && !st.resyncs.running {
-		st.tellLost(st.owed.frees)
+		st.tellLostFrees(st.owed.frees)
 		st.owed.frees = 0
 	}
 }
@@ -88,33 +151,50 @@ func (st *stream) tellLost(n uint64) {
 // The iterator runs ahead of the buffer. Tasks that nobody knew are added at
 // once: their records may already be in the buffer. What it says of the others
 // is taken when the buffer has been read up to where the iterator ended, and
-// only of those about which no record came since. Tasks that neither the
-// iterator nor a record has seen then have gone.
+// only of those about which no record came since. Tasks that the iterator has
+// not seen, and of which no record has told since it began, are gone then. So
+// it must not begin before the table has the tasks whose exits were lost: they
+// were born in front of the loss, in a part of the buffer that may not have
+// been read when the loss was noticed. And it runs again where it has found a
+// task on its way out, whose exit may have been read just before.
 type resync struct {
 	wanted  bool
+	from    uint64 // position in the buffer up to which it has to be read first
+	again   bool   // something was lost since from was set
 	lastNS  int64
 	running bool
 	until   uint64 // position in the buffer
 	found   []record
 }
 
+// want has the table brought up to date for what was lost before a position.
+func (rs *resync) want(position uint64) {
+	if rs.wanted {
+		rs.again = true // and from stays, which losses without an end would keep out of reach
+	} else {
+		rs.wanted, rs.from = true, position
+	}
+}
+
 // resyncPause keeps losses that do not end from turning into resyncs that do
 // not end.
 const resyncPause = int64(200 * time.Millisecond)
 
-func (rs *resync) due(at int64) bool {
-	return rs.wanted && !rs.running && at-rs.lastNS > resyncPause
+func (rs *resync) due(at int64, position uint64) bool {
+	return rs.wanted && !rs.running && position >= rs.from && at-rs.lastNS > resyncPause
 }
 
 func (rs *resync) start(st *stream) error {
 	st.table.generation++
 	rs.found = rs.found[:0]
 	var added []*entry
+	exiting := false
 	err := st.kernel.tasks(func(r *record) {
 		e := st.table.find(r)
 		if e == nil {
 			if e = st.found(r); e != nil {
 				added = append(added, e)
+				exiting = exiting || r.flags&flagExiting != 0
 			}
 			return
 		}
@@ -132,8 +212,9 @@ func (rs *resync) start(st *stream) error {
 			e.killProcess()
 		}
 	}
-	rs.wanted, rs.running = false, true
 	rs.until = st.kernel.ring.Produced()
+	rs.wanted = rs.again || exiting || st.kernel.ring.Position() < rs.from
+	rs.again, rs.running, rs.from = false, true, rs.until
 	rs.lastNS = now()
 	return nil
 }
@@ -144,6 +225,7 @@ func (rs *resync) reached(st *stream, position uint64) {
 		return
 	}
 	rs.running = false
+	st.owed.sinceNS = now()
 	for i := range rs.found {
 		r := &rs.found[i]
 		e := st.table.find(r)

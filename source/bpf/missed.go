@@ -49,7 +49,7 @@ func (st *stream) lookMissed(final bool) error {
 			}
 		}
 		if m.Seen&idKinds != 0 {
-			st.resyncs.wanted = true // the ids of tasks are not what the table says
+			st.resyncs.want(st.kernel.ring.Produced()) // the ids of tasks are not what the table says
 		}
 		for _, module := range m.Deciders {
 			if err := st.skipped(module, m.Hook, m.Decided, n); err != nil {

@@ -103,13 +103,13 @@ func (s *Source) Losses() ([]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := make([]uint64, len(byKind[0]))
+	all := make([]uint64, len(byKind[0]))
 	for _, cpus := range byKind {
 		for cpu, n := range cpus {
-			sum[cpu] += n
+			all[cpu] += n
 		}
 	}
-	return sum, nil
+	return all, nil
 }
 
 // Run delivers events until ctx ends or, with Config.Command, until no task of

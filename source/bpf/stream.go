@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -176,6 +177,10 @@ func (st *stream) watch(again bool) error {
 		st.table.next = next
 	}
 	fresh, short := st.kernel.watch(kinds, fields)
+	if kinds.Has(taskwatch.Free) && !st.kinds.Has(taskwatch.Free) {
+		st.owed.fromNS = sys.BootTime()
+	}
+	st.owed.whole = kinds.Has(taskwatch.Free) && (st.owed.whole || !st.watching)
 	first := !st.watching
 	st.kinds, st.fields, st.watching = kinds, fields, true
 	st.tellShort(short)
@@ -205,7 +210,8 @@ func (st *stream) tellShort(short *source.Shortage) {
 // cause, it is tried again.
 func (st *stream) resync() {
 	if err := st.resyncs.start(st); err != nil {
-		st.resyncs.wanted, st.resyncs.lastNS = true, now()
+		st.resyncs.want(st.kernel.ring.Position())
+		st.resyncs.lastNS = now()
 	}
 }
 
@@ -227,7 +233,7 @@ func (st *stream) maintain() error {
 			return err
 		}
 	}
-	if st.resyncs.due(at) {
+	if st.resyncs.due(at, st.kernel.ring.Position()) {
 		st.resync()
 	}
 	return nil

@@ -35,6 +35,7 @@ enum tw_flags {
 	TW_WANTED = 1024, /* report: an exec that was only asked for */
 	TW_ARGV_LEFT = 2048, /* nobody wants argv */
 	TW_NO_USAGE = 4096, /* exit: nobody wants what is behind rec, and it is not there */
+	TW_EXITING = 8192, /* task: it is on its way to its exit event, or just behind */
 };
 
 /* Which tasks are watched. */

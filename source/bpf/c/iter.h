@@ -75,6 +75,8 @@ int iter_tasks(struct bpf_iter__task *ctx)
 	s->d.rec.flags |= flags;
 	if (tsk->exit_state) /* PF_EXITING comes before the event, for as long as others run */
 		s->d.rec.flags |= TW_EXITED;
+	else if (tsk->flags & PF_EXITING)
+		s->d.rec.flags |= TW_EXITING;
 	s->d.exe_len = exe;
 	s->d.cwd_len = cwd;
 	s->d.argv_len = 0;

@@ -63,6 +63,7 @@ enum {
 #define TS_COMPAT 2 /* thread_info.status of x86 */
 
 /* task_struct.flags */
+#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 
 struct bpf_dynptr {

@@ -52,6 +52,7 @@ var sets = []set{
 		{"TW_WANTED", "flagWanted", "report: an exec that was only asked for"},
 		{"TW_ARGV_LEFT", "flagArgvLeft", "nobody wants argv"},
 		{"TW_NO_USAGE", "flagNoUsage", "exit: nobody wants what is behind rec, and it is not there"},
+		{"TW_EXITING", "flagExiting", "task: it is on its way to its exit event, or just behind"},
 	}},
 	{"Which tasks are watched.", "", "", false, []constant{
 		{"SCOPE_MACHINE", "scopeMachine", ""},

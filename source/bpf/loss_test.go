@@ -1,0 +1,92 @@
+package bpf
+
+import (
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// The iterator does not run before the table has every task that was born in
+// front of a loss, and runs again for what was lost meanwhile; losses that do
+// not end do not keep it from running.
+func TestResyncWaitsForTheBuffer(t *testing.T) {
+	late := now()
+	var rs resync
+	if rs.due(late, 1000) {
+		t.Error("it is due though nothing was lost")
+	}
+	rs.want(500)
+	if rs.due(late, 499) {
+		t.Error("it is due before the buffer was read up to the loss")
+	}
+	rs.want(900)
+	if !rs.due(late, 500) {
+		t.Error("a later loss puts it off")
+	}
+	if !rs.again {
+		t.Error("the later loss is forgotten")
+	}
+}
+
+// Each free is told once, as an event or as lost: also one that the kernel tells
+// after it was inferred, and one of a task of which nothing else was told.
+func TestFreesAreCountedOnce(t *testing.T) {
+	st, cycle := forkCycle(t, taskwatch.AllKinds)
+	comm := []byte("load")
+	for n := range uint64(3) { // three more tasks, of which the frees do not come
+		r := record{kind: recordClone, pid: 10 + int(n), tid: 10 + int(n), task: 10 + n, start: 10, creator: 1, cgroup: 1, comm: comm}
+		st.handle(&r)
+		r.kind = recordExit
+		st.handle(&r)
+	}
+	st.owed.frees = 2 // of two the record was lost
+	for n := range uint64(3) {
+		st.gone(st.table.at(10+n), 20)
+	}
+	if st.owed.frees != 0 {
+		t.Fatalf("%d are owed once all are inferred, want none", st.owed.frees)
+	}
+	seq := st.seq
+	st.handle(&record{kind: recordFree, task: 10, start: 10}) // one of those that were taken for lost was not
+	if st.owed.frees != 1 || st.seq != seq {
+		t.Errorf("%d are owed and %d items came, want 1 owed and none to come", st.owed.frees, st.seq-seq)
+	}
+	st.handle(&record{kind: recordFree, task: 12, start: 10}) // the one that was not
+	if st.owed.frees != 1 || st.seq != seq {
+		t.Errorf("%d are owed and %d items came, want 1 owed and none to come", st.owed.frees, st.seq-seq)
+	}
+	st.owed.fromNS = 5
+	st.handle(&record{kind: recordFree, task: 99, start: 4}) // from before
+	if st.seq != seq {
+		t.Errorf("the free of a task from before is told")
+	}
+	st.handle(&record{kind: recordFree, task: 99, start: 6})
+	if st.seq != seq+1 {
+		t.Errorf("%d items of a free behind whose task everything was lost, want a loss of 1", st.seq-seq)
+	}
+	for i := range cycle {
+		st.handle(&cycle[i])
+	}
+	if st.owed.frees != 1 || len(st.table.byAddr) != 1 {
+		t.Errorf("%d are owed, %d tasks are left; want 1 and 1", st.owed.frees, len(st.table.byAddr))
+	}
+}
+
+// What is left of the frees of a command's tree at its end is what was born and
+// neither freed nor told as lost.
+func TestFreesOwedAtTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		owed       owed
+		lostBirths uint64
+		want       uint64
+	}{
+		{owed{born: 5, freed: 5}, 0, 0},
+		{owed{born: 5, freed: 3}, 0, 2},
+		{owed{born: 5, freed: 3, told: 1}, 4, 5},
+		{owed{born: 5, freed: 5, told: 1}, 0, 0},
+	} {
+		if got := c.owed.rest(c.lostBirths); got != c.want {
+			t.Errorf("%+v and %d births lost: %d, want %d", c.owed, c.lostBirths, got, c.want)
+		}
+	}
+}
