@@ -9,7 +9,9 @@ import (
 
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/wasm"
+	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
+	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
 // DefaultSocket is where the daemon is found unless somebody says otherwise.
@@ -26,6 +28,12 @@ type Config struct {
 	// one only root and the user that the daemon runs as may. To load and
 	// unload is always theirs alone.
 	Group string
+
+	// Open opens the source that the events come from; nil opens the one of the
+	// name Source. The source has to call ready once it watches, and short
+	// whenever there are events that somebody watches and that do not come.
+	// passed may say why it is not a better source.
+	Open func(ready func(), short func(*source.Shortage)) (src source.Source, passed error, err error)
 
 	// Source is the name of a source, as [auto.Open] takes it; "" stands for
 	// the best that works.
@@ -87,6 +95,9 @@ func (c *Config) check() error {
 	if c.Source == "" {
 		c.Source = auto.Name
 	}
+	if c.Open == nil {
+		c.Open = c.openAuto
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -98,6 +109,13 @@ func (c *Config) check() error {
 	var err error
 	c.Modules, err = checkModules(c.Modules)
 	return err
+}
+
+// openAuto opens a source of this machine.
+func (c *Config) openAuto(ready func(), short func(*source.Shortage)) (source.Source, error, error) {
+	return auto.Open(c.Source, auto.Config{Config: bpf.Config{
+		CallStats: !c.NoCallStats, OnReady: ready, OnShortage: short,
+	}})
 }
 
 // maxSocketPath is what fits into struct sockaddr_un.

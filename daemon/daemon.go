@@ -15,7 +15,6 @@ import (
 	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
-	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
 // Daemon holds modules and serves the interface. It is made by [New] and runs
@@ -83,14 +82,11 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 			return nil, err
 		}
 	}
-	d.source, d.passed, err = auto.Open(cfg.Source, auto.Config{Config: bpf.Config{
-		CallStats: !cfg.NoCallStats,
-		OnReady:   func() { close(d.watching) },
-		OnShortage: func(short *source.Shortage) {
-			d.log.Error("some events do not come", "events", short.Kinds.String(), "error", auto.OneLine(short.Err))
-		},
-	}})
+	d.source, d.passed, err = cfg.Open(sync.OnceFunc(func() { close(d.watching) }), func(short *source.Shortage) {
+		d.log.Error("some events do not come", "events", short.Kinds.String(), "error", auto.OneLine(short.Err))
+	})
 	if err != nil {
+		d.source = nil // it may be a nil pointer
 		return nil, err
 	}
 	d.host = &host.Host{

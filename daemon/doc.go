@@ -6,8 +6,8 @@
 // has returned, every module is unregistered, nothing of it is left in the
 // kernel, and the socket is gone.
 //
-// Kernel modules need the source bpf. Where there is only the connector they
-// are refused, with the reason why there is no bpf.
+// The source is whichever [Config.Open] opens. Kernel modules need the source
+// bpf; with another they are refused, with the reason why there is no bpf.
 //
 // # Who may do what
 //
