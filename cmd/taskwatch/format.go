@@ -17,6 +17,7 @@ import (
 	"github.com/taskwatch/taskwatch/sink/html"
 	"github.com/taskwatch/taskwatch/sink/otlp"
 	"github.com/taskwatch/taskwatch/sink/perfetto"
+	"github.com/taskwatch/taskwatch/sink/sqlite"
 )
 
 const (
@@ -69,6 +70,7 @@ var formats = []*fileFormat{
 	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", usual: taskwatch.AllKinds, open: openRecordingWriter},
 	{name: formatCSV, endings: []string{".csv"}, what: "a table", usual: report.DefaultKinds, open: openCSV},
 	{endings: []string{".html"}, what: "a timeline for a browser", single: true, open: openHTML},
+	{endings: []string{".sql"}, what: "statements for sqlite3", usual: taskwatch.AllKinds, single: true, open: openSQL},
 	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", single: true, open: openPerfetto},
 	{endings: []string{".trace.json"}, what: "for chrome://tracing and speedscope", document: true, single: true, open: openChrome},
 	{endings: []string{".folded"}, what: "for flame graphs, see --folded", document: true, single: true, open: openFolded},
@@ -125,6 +127,10 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 		opts = append(opts, record.WithFailedExecs())
 	}
 	return record.NewWriter(w, wants, opts...), nil
+}
+
+func openSQL(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	return sqlite.New(w, o.kinds, o.fields), nil
 }
 
 func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {

@@ -77,7 +77,7 @@ func TestExports(t *testing.T) {
 	args := []string{"run", "--source", "ptrace"}
 	begin := map[string]string{
 		"b.pftrace": "\n", "b.trace.json": `{"displayTimeUnit":"ms","traceEvents":[`, "b.folded": "", "b.otlp.jsonl": `{"resourceSpans":`,
-		"compile_commands.json": "[]", "b.jsonl": `{"`,
+		"compile_commands.json": "[]", "b.sql": "PRAGMA ", "b.jsonl": `{"`,
 	}
 	for name := range begin {
 		args = append(args, "-o", filepath.Join(dir, name))

@@ -35,6 +35,14 @@ func recording(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// All went well in it. Two processes are made to fail.
+	for _, how := range []string{`"exit":{"code":2,"signal":0,`, `"exit":{"code":0,"signal":11,`} {
+		const well = `"exit":{"code":0,"signal":0,`
+		if !bytes.Contains(text, []byte(well)) {
+			t.Fatal("no process of the recording ends well")
+		}
+		text = bytes.Replace(text, []byte(well), []byte(how), 1)
+	}
 	return text
 }
 
@@ -83,6 +91,21 @@ type line struct {
 	}
 }
 
+// lines returns the lines of the recording.
+func lines(t *testing.T) (list []line) {
+	t.Helper()
+	in := bufio.NewScanner(bytes.NewReader(recording(t)))
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		var l line
+		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, l)
+	}
+	return list
+}
+
 // span is a program of a process, as the lines tell it.
 type span struct {
 	pid        int
@@ -121,13 +144,7 @@ func truthOf(t *testing.T) truth {
 			}
 		}
 	}
-	in := bufio.NewScanner(bytes.NewReader(recording(t)))
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		var l line
-		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
-			t.Fatal(err)
-		}
+	for _, l := range lines(t) {
 		if last > 0 {
 			tr.workNS += int64(idle) * (max(l.MonoNS, last) - last)
 		}
