@@ -1,6 +1,9 @@
 package process
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Segment is a stretch of the critical path: one program of one process.
 type Segment struct {
@@ -17,7 +20,8 @@ type segment struct {
 	length int // of the path up to here
 }
 
-// MaxPath bounds a path: the older half is then one segment.
+// MaxPath bounds a path, unless Critical.Max does: the older half is then one
+// segment.
 const MaxPath = 1024
 
 // maxPaths bounds what is kept of live processes, where the ends of most are
@@ -29,6 +33,9 @@ const maxPaths = 1 << 18
 // always the child whose exit came last before its parent's next event or
 // exit. The zero value is ready.
 type Critical struct {
+	// Max bounds a path where it is not 0. It is set before the first item.
+	Max int
+
 	live map[*Process]*segment
 	last *segment // the path to the last exit
 
@@ -86,12 +93,12 @@ func (c *Critical) reach(p *Process, g *Program, now int64) *segment {
 	if !ok {
 		return nil
 	}
-	at = extend(at, p, g, now)
+	at = c.extend(at, p, g, now)
 	c.live[p] = at
 	return at
 }
 
-func extend(at *segment, p *Process, g *Program, now int64) *segment {
+func (c *Critical) extend(at *segment, p *Process, g *Program, now int64) *segment {
 	next := &segment{Segment: Segment{p.PID, g, p.StartNS, now}, before: at, length: 1}
 	if at != nil {
 		if next.FromNS = at.ToNS; now <= at.ToNS {
@@ -104,7 +111,7 @@ func extend(at *segment, p *Process, g *Program, now int64) *segment {
 			next.length = next.before.length + 1
 		}
 	}
-	if next.length > MaxPath {
+	if most := cmp.Or(c.Max, MaxPath); next.length > most {
 		next = shorten(next)
 	}
 	return next
@@ -156,7 +163,7 @@ func (c *Critical) Path(now int64) []Segment {
 	}
 	at := c.last
 	if tip, alive := c.live[c.first]; alive {
-		at = extend(tip, c.first, c.first.Program(), now)
+		at = c.extend(tip, c.first, c.first.Program(), now)
 	}
 	var path []Segment
 	for _, s := range at.list() {

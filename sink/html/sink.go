@@ -43,9 +43,13 @@ type Sink struct {
 // maxThreads bounds the threads whose ends are waited for.
 const maxThreads = 1 << 18
 
+// maxSteps bounds the critical path.
+const maxSteps = 1 << 18
+
 // NewSink returns a sink that writes lines to w.
 func NewSink(w io.Writer) *Sink {
 	s := &Sink{w: w, on: map[*lane.Lane]int{}, pids: map[*lane.Lane]int{}, byPID: map[int]int{}, names: map[string]int{}, threads: map[taskwatch.TaskID]int64{}}
+	s.critical.Max = maxSteps
 	s.lanes = lane.NewSink((*writer)(s))
 	return s
 }

@@ -94,10 +94,10 @@ func (s *Sink) where(details map[string]any, ev *taskwatch.Event) {
 		details["ppid"] = ev.Task.PPID
 	}
 	if has.Has(taskwatch.FieldUID) {
-		details["uid"] = ev.Task.UID
+		details["uid"] = ids(ev.Task.UID)
 	}
 	if has.Has(taskwatch.FieldGID) {
-		details["gid"] = ev.Task.GID
+		details["gid"] = ids(ev.Task.GID)
 	}
 	if has.Has(taskwatch.FieldCgroup) && ev.Task.Cgroup != "" {
 		details["cgroup"] = text(ev.Task.Cgroup)
@@ -105,6 +105,14 @@ func (s *Sink) where(details map[string]any, ev *taskwatch.Event) {
 			details["container"] = strings.TrimSpace(p.Runtime + " " + text(p.ID))
 		}
 	}
+}
+
+// ids are one number where all are the same.
+func ids(v taskwatch.IDs) any {
+	if v == (taskwatch.IDs{v[0], v[0], v[0], v[0]}) {
+		return v[0]
+	}
+	return v
 }
 
 // name returns the place of a program's path among the lines N.

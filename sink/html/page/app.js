@@ -15,6 +15,11 @@ function make(tag, attributes, ...content) {
   return e;
 }
 
+// ids shows real, effective, saved and file system id, or the one that all are.
+function ids(v) {
+  return Array.isArray(v) ? v.join(', ') : v;
+}
+
 const columns = [
   {name: 'start', key: (m, i) => m.t0[i], show: (m, i) => duration(m.t0[i]), number: true},
   {name: 'wall', key: (m, i) => m.wall(i), show: (m, i) => duration(m.wall(i)), number: true, down: true},
@@ -42,10 +47,12 @@ export class App {
     this.#pointer();
     this.#keys();
     this.#head();
-    this.find();
     this.view.fit();
-    requestAnimationFrame(() => {
-      this.shownAt = performance.now();
+    this.view.paint();
+    this.shownAt = performance.now();
+    setTimeout(() => {
+      this.find(); // fills the table
+      this.ready = true;
     });
     new ResizeObserver(() => this.view.draw()).observe(get('canvas'));
   }
@@ -71,7 +78,7 @@ export class App {
       ['failed', String(m.failures)],
     ];
     if (m.header.time) list.push(['began', new Date(m.header.time).toLocaleString()]);
-    get('totals').replaceChildren(...list.map(([k, v]) => make('span', {class: k === 'failed' && m.failures ? 'bad' : undefined}, `${k} `, make('b', {}, v))));
+    get('totals').replaceChildren(...list.flatMap(([k, v]) => [make('span', {class: k === 'failed' && m.failures ? 'bad' : undefined}, `${k} `, make('b', {}, v)), ' ']));
     const warnings = [];
     if (cut) warnings.push('This file was cut off: it shows what had been written.');
     if (m.lost) warnings.push('Events were lost: what is shown here is not complete.');
@@ -97,7 +104,7 @@ export class App {
         const go = () => c.slice >= 0 && this.select(c.slice, true);
         const text = c.slice >= 0 ? m.command(c.slice) : '(what was before)';
         const short = c.slice >= 0 ? [make('b', {}, m.short(c.slice)), make('span', {class: 'dim'}, `  ${text.slice(0, 400)}`)] : [text];
-        return make('tr', {onclick: go, class: c === longest[0] ? 'longest' : undefined}, n(duration(c.from)), n(duration(c.to - c.from)), bar((c.to - c.from) / most), make('td', {class: 'cut'}, make('button', {title: text.slice(0, 2000)}, ...short)));
+        return make('tr', {onclick: go, class: c === longest.find((x) => x.slice >= 0) ? 'longest' : undefined}, n(duration(c.from)), n(duration(c.to - c.from)), bar((c.to - c.from) / most), make('td', {class: 'cut'}, make('button', {title: text.slice(0, 2000)}, ...short)));
       }),
     );
     get('pathnote').textContent = !steps.length ? 'none: the processes do not all descend from one' : rest ? `the ten longest steps; ${rest} shorter ones take ${duration(m.end - longest.reduce((sum, c) => sum + c.to - c.from, 0))}` : '';
@@ -209,16 +216,18 @@ export class App {
   #rows() {
     const m = this.model;
     const {column, down} = this.sort;
-    const keyed = this.found.map((i) => [column.key(m, i), i]);
-    keyed.sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1]) * (down ? -1 : 1));
-    const rows = keyed.slice(0, this.shown).map(([, i]) =>
+    const keys = [];
+    for (const i of this.found) keys[i] = column.key(m, i);
+    const sign = down ? -1 : 1;
+    const sorted = [...this.found].sort((a, b) => (keys[a] < keys[b] ? -sign : keys[a] > keys[b] ? sign : a - b));
+    const rows = sorted.slice(0, this.shown).map((i) =>
       make('tr', {'data-slice': i, class: i === this.view.selected ? 'chosen' : undefined, onclick: () => this.select(i, false)},
         ...columns.map((c) => c.command
           ? make('td', {class: 'cut'}, make('button', {}, m.command(i).slice(0, 400)))
           : make('td', {class: (c.number ? 'n' : '') + (c.name === 'status' && m.failed(i) ? ' bad' : '')}, c.show(m, i)))));
     get('table').tBodies[0].replaceChildren(...rows);
-    get('listnote').textContent = `each program of a process has a line; ${Math.min(this.shown, keyed.length)} of ${keyed.length}`;
-    get('more').hidden = this.shown >= keyed.length;
+    get('listnote').textContent = `each program of a process has a line; ${Math.min(this.shown, sorted.length)} of ${sorted.length}`;
+    get('more').hidden = this.shown >= sorted.length;
   }
 
   select(i, zoom) {
@@ -250,8 +259,8 @@ export class App {
     if (d.minflt || d.majflt) add('page faults', `${d.minflt || 0}, ${d.majflt || 0} with I/O`);
     if (d.nvcsw || d.nivcsw) add('switches', `${d.nvcsw || 0}, ${d.nivcsw || 0} involuntary`);
     add('directory', d.cwd && visible(d.cwd));
-    add('uid', d.uid && [...new Set(d.uid)].join(', '));
-    add('gid', d.gid && [...new Set(d.gid)].join(', '));
+    add('uid', ids(d.uid));
+    add('gid', ids(d.gid));
     add('container', d.container && visible(d.container));
     add('cgroup', d.cgroup && visible(d.cgroup));
     const threads = m.threads.get(i) || [];
@@ -261,7 +270,7 @@ export class App {
     const kids = m.children.get(p) || [];
     const button = (text, go, off) => make('button', off ? {disabled: ''} : {onclick: go}, text);
     const parts = [
-      make('h2', {}, m.label(i)),
+      make('h2', {}, m.short(i)),
       make('div', {class: 'row'},
         button('copy command', (e) => this.copy(i, e.target)), button('zoom', () => this.select(i, true)),
         button('parent', () => this.select(parent, false), parent < 0), button(`children: ${kids.length}`, () => this.select(kids[0], false), !kids.length)),

@@ -21,6 +21,7 @@ export class View {
     this.canvas = canvas;
     this.model = model;
     this.ctx = canvas.getContext('2d', {alpha: false});
+    this.measure();
     this.restyle();
   }
 
@@ -46,11 +47,10 @@ export class View {
   get head() {
     return axisHeight + 3 * (stripHeight + 4) + 4;
   }
-  get width() {
-    return this.canvas.clientWidth;
-  }
-  get height() {
-    return this.canvas.clientHeight;
+  // measure takes over the size of the canvas: to ask for it is dear.
+  measure() {
+    this.width = this.canvas.clientWidth || 1;
+    this.height = this.canvas.clientHeight || 1;
   }
 
   x(t) {
@@ -148,6 +148,7 @@ export class View {
 
   paint() {
     const {ctx, canvas} = this;
+    this.measure();
     const ratio = window.devicePixelRatio || 1;
     const w = this.width;
     const h = this.height;
@@ -239,20 +240,34 @@ export class View {
     const m = this.model;
     const first = Math.max(0, Math.floor(this.top / rowHeight));
     const last = Math.min(m.rows.length, first + Math.ceil((h - this.head) / rowHeight) + 1);
-    this.ctx.font = '11px system-ui, sans-serif';
-    this.ctx.textBaseline = 'middle';
-    const pixel = (this.to - this.from) / w;
+    const {ctx} = this;
+    ctx.font = '11px system-ui, sans-serif';
+    ctx.textBaseline = 'middle';
+    const scale = w / (this.to - this.from);
     for (let r = first; r < last; r++) {
       const {slices} = m.rows[r];
       const y = this.head + r * rowHeight - this.top;
+      let drawn = -1; // the last pixel that has something
       for (let k = this.#first(slices, this.from); k < slices.length; k++) {
         const i = slices[k];
         if (m.t0[i] > this.to) break;
-        this.#slice(i, y, w);
-        // What ends within the same pixel is not seen.
-        const edge = m.until(i) + pixel * 0.7;
-        if (m.wall(i) < pixel && k + 8 < slices.length && m.t1[slices[k + 8]] < edge) k = Math.max(k, this.#first(slices, edge) - 1);
+        const x0 = (m.t0[i] - this.from) * scale;
+        const x1 = (m.until(i) - this.from) * scale;
+        if (x1 - x0 >= 3) {
+          this.#slice(i, y, w);
+          drawn = Math.floor(x1) - 1;
+        } else if (x1 >= drawn + 1 || m.failed(i) || (this.matches && this.matches[i])) {
+          // What is thin has whole pixels, and no more than one.
+          drawn = Math.max(drawn + 1, Math.floor(x0));
+          if (this.matches) ctx.globalAlpha = this.matches[i] ? 1 : 0.15;
+          ctx.fillStyle = m.failed(i) ? this.colours.bad : m.how[i] === 1 ? this.colours.line : this.fill(m.name[i]);
+          ctx.fillRect(drawn, y + 1, Math.max(1, Math.round(x1) - drawn), rowHeight - 3);
+          if (i === this.selected || i === this.hover) this.#slice(i, y, w);
+        } else if (k + 16 < slices.length && (m.until(slices[k + 16]) - this.from) * scale < drawn + 1) {
+          k = this.#first(slices, this.from + (drawn + 1) / scale) - 1; // the rest of a pixel that is full
+        }
       }
+      ctx.globalAlpha = 1;
     }
   }
 
@@ -280,7 +295,8 @@ export class View {
       ctx.fillStyle = this.colours.fg;
       m.threads.get(i).slice(0, 64).forEach((t, n) => ctx.fillRect(this.x(t.from), y + rowHeight - 4 - (n % 5) * 3, Math.max(1, this.x(t.to) - this.x(t.from)), 1));
     }
-    for (const instant of m.instantsOf.get(i) || []) {
+    const instants = m.instantsOf.size ? m.instantsOf.get(i) || [] : [];
+    for (const instant of instants) {
       if (instant.category === 'exit') continue;
       const x = this.x(instant.t);
       ctx.fillStyle = instant.category === 'failure' ? this.colours.bad : this.colours.fg;
@@ -299,26 +315,41 @@ export class View {
     }
   }
 
-  // #path draws the critical path below the bars that it goes through.
+  // #path draws the critical path below the bars that it goes through. What
+  // falls on the same pixel is drawn once; lines from one step to the next are
+  // left out where they would cover everything.
   #path() {
     const {ctx, model: m} = this;
-    ctx.strokeStyle = this.colours.accent;
-    ctx.lineWidth = 2.5;
-    ctx.beginPath();
-    let on = false;
-    for (const c of m.critical) {
+    const path = m.critical;
+    ctx.fillStyle = this.colours.accent;
+    let low = 0;
+    let high = path.length;
+    while (low < high) {
+      const mid = (low + high) >> 1;
+      if (path[mid].to < this.from) low = mid + 1;
+      else high = mid;
+    }
+    let drawn = -Infinity;
+    let link = -Infinity;
+    let before = -1;
+    for (let k = low; k < path.length && path[k].from <= this.to; k++) {
+      const c = path[k];
       if (c.slice < 0) {
-        on = false;
+        before = -1;
         continue;
       }
-      const y = this.y(c.slice) + rowHeight - 1;
-      const x0 = this.x(c.from);
-      if (on) ctx.lineTo(x0, y);
-      else ctx.moveTo(x0, y);
-      ctx.lineTo(this.x(c.to), y);
-      on = true;
+      const x1 = Math.min(this.width, this.x(c.to));
+      if (x1 - drawn < 1) continue;
+      const y = this.y(c.slice) + rowHeight - 2;
+      const x0 = Math.max(0, this.x(c.from));
+      ctx.fillRect(x0, y, Math.max(1, x1 - x0), 2);
+      drawn = x1;
+      if (before >= 0 && before !== y && x0 - link > 6) {
+        ctx.fillRect(x0, Math.min(before, y), 1, Math.abs(before - y));
+        link = x0;
+      }
+      before = y;
     }
-    ctx.stroke();
   }
 
   // #relations draws lines from the selected process to those that it made.

@@ -1,6 +1,30 @@
 // What happened, as the lines tell it: see the package comment in doc.go.
 import {base, quoted, visible} from './format.js';
 
+// numbers reads what stands behind the letter of a line, up to an end, at the
+// places 1, 2 and so on.
+function numbers(line, end) {
+  const list = [0];
+  let value = 0;
+  let unit = 0;
+  let sign = 1;
+  for (let k = 2; k <= end; k++) {
+    const c = k < end ? line.charCodeAt(k) : 32;
+    if (c === 32) {
+      list.push(unit ? (sign * value) / unit : sign * value);
+      value = 0;
+      unit = 0;
+      sign = 1;
+    } else if (c === 45) sign = -1;
+    else if (c === 46) unit = 1;
+    else {
+      value = value * 10 + c - 48;
+      unit *= 10;
+    }
+  }
+  return list;
+}
+
 export class Model {
   header = {};
   names = [];
@@ -26,6 +50,7 @@ export class Model {
   instants = [];
   instantsOf = new Map();
   critical = [];
+  order = []; // of the ends
   shorts = new Map();
   lost = 0;
   end = 0;
@@ -39,14 +64,20 @@ export class Model {
 
   // add takes text, which may end within a line.
   add(text) {
-    const lines = (this.#rest + text).split('\n');
-    this.#rest = lines.pop();
-    for (const line of lines) this.line(line);
+    text = this.#rest + text;
+    let from = 0;
+    for (;;) {
+      const to = text.indexOf('\n', from);
+      if (to < 0) break;
+      this.line(text.slice(from, to));
+      from = to + 1;
+    }
+    this.#rest = text.slice(from);
   }
 
   line(line) {
     const tab = line.indexOf('\t');
-    const n = (tab < 0 ? line : line.slice(0, tab)).split(' ').map(Number);
+    const n = numbers(line, tab < 0 ? line.length : tab);
     const json = tab < 0 ? '' : line.slice(tab + 1);
     switch (line[0]) {
       case 'H':
@@ -126,6 +157,7 @@ export class Model {
     this.rss[i] = n[5];
     this.ended[i] = n[6];
     this.last[i] = json;
+    this.order.push(i);
     this.end = Math.max(this.end, n[2]);
     if (n[6] === 2) return;
     if (n[6] === 1) this.failures++;
@@ -180,16 +212,20 @@ export class Model {
   }
 
   // short names a program and the files that it is about, those of its
-  // arguments that look like paths and are no options: many commands begin alike.
+  // arguments that look like paths and are neither options nor temporary:
+  // many commands begin alike.
   short(i) {
     let text = this.shorts.get(i);
     if (text === undefined) {
       const argv = JSON.parse(this.first[i] || '{}').argv || [];
       const files = [];
       for (const a of argv.slice(1)) {
-        if (files.length < 3 && a.length < 200 && !/^[-+]/.test(a) && /^[^\s=]*[\w)]\.[A-Za-z]\w{0,5}$/.test(a) && !files.includes(base(a))) files.push(base(a));
+        if (files.length < 3 && a.length < 200 && !/^([-+]|\/tmp\/)/.test(a) && /^[^\s=]*[\w)]\.[A-Za-z]\w{0,5}$/.test(a) && !files.includes(base(a))) files.push(base(a));
       }
-      text = [this.label(i), ...(this.how[i] === 1 ? [] : files)].join(' ');
+      // gcc is easier to read than x86_64-linux-gnu-gcc-12.
+      const called = base(argv[0] || '');
+      const name = this.how[i] !== 1 && called && this.label(i).includes(called) ? called : this.label(i);
+      text = [name, ...(this.how[i] === 1 ? [] : files)].join(' ');
       this.shorts.set(i, text);
     }
     return text;
@@ -231,25 +267,27 @@ export class Model {
     this.programs = this.#programs();
   }
 
-  // #rates adds up, over time, a number that each slice has while it lasts.
+  // #rates adds up, over time, a number that each slice has while it lasts. Both
+  // beginnings and ends are in the order of time.
   #rates(of) {
-    const change = [];
-    for (let i = 0; i < this.size; i++) {
-      const v = of(i);
-      if (v > 0) change.push([this.t0[i], v], [this.until(i), -v]);
-    }
-    change.sort((a, b) => a[0] - b[0]);
     const t = [];
     const v = [];
     let sum = 0;
-    for (const [at, by] of change) {
+    const change = (at, by) => {
+      if (!(by !== 0)) return;
       sum += by;
       if (t[t.length - 1] === at) v[v.length - 1] = sum;
       else {
         t.push(at);
         v.push(sum);
       }
+    };
+    let begun = 0;
+    for (const i of this.order) {
+      while (begun < this.size && this.t0[begun] <= this.t1[i]) change(this.t0[begun], Math.max(0, of(begun++)));
+      change(this.t1[i], -Math.max(0, of(i)));
     }
+    while (begun < this.size) change(this.t0[begun], Math.max(0, of(begun++)));
     return new Steps(t, v, this.end);
   }
 
