@@ -36,10 +36,11 @@ threads and daemons included, until the last of them has ended. Anybody may use
 it.
 
 The command keeps its standard input, output and error; events go to standard
-error, or to a file with --output, which has them all: should 64 MiB of them
-wait to be written, the command is held up, unless --drop is given. On a
-terminal, lines of text are cut to its width, with a mark. As json the events
-are a recording for 'taskwatch replay'. The summary goes to standard error.
+error, or to a file with --output. No event is lost: the command is held up
+while standard error is read slowly, or 64 MiB wait to be written to a file,
+unless --drop is given. On a terminal, lines of text are cut to its width, with
+a mark. As json the events are a recording for 'taskwatch replay'. The summary
+goes to standard error.
 
 The exit status is the command's own, or 128 plus the number of the signal that
 killed it, or:
@@ -104,7 +105,7 @@ sandbox, for anybody; one that refuses operations has ptrace be the default. A
 	f.modules.addObserveOnly(cmd)
 	cmd.Flags().StringVar(&f.source, "source", auto.Name, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
-	cmd.Flags().BoolVar(&f.drop, "drop", false, "with --output, lose events that cannot be written fast enough, with their\nnumber in their place, rather than hold up the command")
+	cmd.Flags().BoolVar(&f.drop, "drop", false, "lose events that cannot be written fast enough, with their number in\ntheir place, rather than hold up the command")
 	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "kill what the command left running when it ends, rather than wait for it")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd

@@ -3,13 +3,13 @@ package main
 import (
 	"os"
 	"os/signal"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // relay is what happens to the signals that taskwatch gets while a command
@@ -150,12 +150,9 @@ func (r *relay) endedBy() syscall.Signal { return syscall.Signal(r.ending.Load()
 // Of those that were when taskwatch started, Go's run time has kept SIGHUP and
 // SIGINT and left the stop signals alone; the others it has forgotten.
 func ignoredSignals() uint64 {
-	status, err := os.ReadFile("/proc/self/status")
+	status, err := procfs.OwnStatus(false)
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(status), "\nSigIgn:\t")
-	line, _, _ := strings.Cut(rest, "\n")
-	mask, _ := strconv.ParseUint(line, 16, 64)
-	return mask
+	return status.SigIgn
 }

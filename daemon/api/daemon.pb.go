@@ -500,10 +500,10 @@ type Calls struct {
 	Vetoes uint64 `protobuf:"varint,4,opt,name=vetoes,proto3" json:"vetoes,omitempty"`
 	// Nanoseconds per call. 0 for the single watchers of a wasm module, which are
 	// counted and not timed.
-	MeanNs uint64 `protobuf:"varint,5,opt,name=mean_ns,json=meanNs,proto3" json:"mean_ns,omitempty"`
+	MeanNs uint64 `protobuf:"varint,5,opt,name=mean_ns,proto3" json:"mean_ns,omitempty"`
 	// Of 100 calls, 99 took no longer. For kernel modules it is the next power
 	// of two.
-	P99Ns         uint64 `protobuf:"varint,6,opt,name=p99_ns,json=p99Ns,proto3" json:"p99_ns,omitempty"`
+	P99Ns         uint64 `protobuf:"varint,6,opt,name=p99_ns,proto3" json:"p99_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1647,14 +1647,14 @@ const file_daemon_proto_rawDesc = "" +
 	"\x06missed\x18\v \x01(\x04R\x06missed\x12\x18\n" +
 	"\askipped\x18\f \x01(\x04R\askipped\x12\x16\n" +
 	"\x06signer\x18\r \x01(\tR\x06signer\x12\x16\n" +
-	"\x06powers\x18\x0e \x03(\tR\x06powers\"\x93\x01\n" +
+	"\x06powers\x18\x0e \x03(\tR\x06powers\"\x95\x01\n" +
 	"\x05Calls\x12\x14\n" +
 	"\x05timed\x18\x01 \x01(\bR\x05timed\x12\x14\n" +
 	"\x05calls\x18\x02 \x01(\x04R\x05calls\x12\x16\n" +
 	"\x06errors\x18\x03 \x01(\x04R\x06errors\x12\x16\n" +
-	"\x06vetoes\x18\x04 \x01(\x04R\x06vetoes\x12\x17\n" +
-	"\amean_ns\x18\x05 \x01(\x04R\x06meanNs\x12\x15\n" +
-	"\x06p99_ns\x18\x06 \x01(\x04R\x05p99Ns\"!\n" +
+	"\x06vetoes\x18\x04 \x01(\x04R\x06vetoes\x12\x18\n" +
+	"\amean_ns\x18\x05 \x01(\x04R\amean_ns\x12\x16\n" +
+	"\x06p99_ns\x18\x06 \x01(\x04R\x06p99_ns\"!\n" +
 	"\vInfoRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\xce\x02\n" +
 	"\fInfoResponse\x12,\n" +

@@ -2,12 +2,12 @@ package features
 
 import (
 	"errors"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/cnproc"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 func probeConnector() Result {
@@ -30,7 +30,7 @@ func probePtrace() Result {
 		return yes
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		if scope, readErr := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); readErr == nil {
+		if scope, readErr := procfs.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); readErr == nil {
 			return unclear("not permitted: kernel.yama.ptrace_scope is %s; children can be traced where it is 0 or 1", strings.TrimSpace(string(scope)))
 		}
 		return unclear("not permitted, as in a container whose seccomp profile forbids ptrace: %v", err)

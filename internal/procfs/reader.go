@@ -221,6 +221,20 @@ func ReadFile(name string) ([]byte, error) {
 	return readWhole(name, &buf)
 }
 
+// OwnStatus reads the status of this process, or of its thread that calls:
+// also where /proc is that of another pid namespace.
+func OwnStatus(thread bool) (Status, error) {
+	name := "/proc/self/status"
+	if thread {
+		name = "/proc/thread-self/status"
+	}
+	b, err := ReadFile(name)
+	if err != nil {
+		return Status{}, err
+	}
+	return ParseStatus(b)
+}
+
 // firstRead is how much a file is taken to have at most, at first.
 const firstRead = 16 << 10
 

@@ -17,6 +17,7 @@ type Status struct {
 	UID, GID       taskwatch.IDs
 	HWMBytes       uint64 // high-water mark of the process's resident memory
 	CapEff         uint64
+	SigIgn         uint64 // the signals that are ignored, signal N in bit N-1
 	NVCSw, NIvCSw  uint64
 }
 
@@ -53,6 +54,8 @@ func ParseStatus(b []byte) (Status, error) {
 			s.HWMBytes = number(value) << 10
 		case "CapEff":
 			s.CapEff, _ = strconv.ParseUint(string(value), 16, 64)
+		case "SigIgn":
+			s.SigIgn, _ = strconv.ParseUint(string(value), 16, 64)
 		case "voluntary_ctxt_switches":
 			s.NVCSw = number(value)
 		case "nonvoluntary_ctxt_switches":

@@ -7,8 +7,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// NumBuckets is how many buckets a histogram of calls has.
-const NumBuckets = 32
+// numBuckets is how many buckets a histogram of calls has.
+const numBuckets = 32
 
 // CallStats counts the calls of a watcher, on all CPUs.
 type CallStats struct {
@@ -18,7 +18,7 @@ type CallStats struct {
 	// Buckets counts them by how long they took: Buckets[i] those of 2^i to
 	// 2^(i+1)-1 ns, but for the first, which has those of 0 ns, too, and the
 	// last, which has all that took longer.
-	Buckets [NumBuckets]uint64
+	Buckets [numBuckets]uint64
 }
 
 // Add adds the calls of another watcher.
@@ -55,7 +55,7 @@ func (s *CallStats) P99NS() uint64 {
 const (
 	timingNS = iota
 	timingBuckets
-	timingWords = timingBuckets + NumBuckets
+	timingWords = timingBuckets + numBuckets
 )
 
 // newTiming makes the map of a module with so many watchers.
@@ -76,7 +76,7 @@ func callStats(m *ebpf.Map, n int) (s CallStats, err error) {
 		return s, fmt.Errorf("read the map of its calls: %w", err)
 	}
 	for _, words := range cpus {
-		s.Add(&CallStats{TimeNS: words[timingNS], Buckets: [NumBuckets]uint64(words[timingBuckets:])})
+		s.Add(&CallStats{TimeNS: words[timingNS], Buckets: [numBuckets]uint64(words[timingBuckets:])})
 	}
 	for _, n := range s.Buckets {
 		s.Calls += n
@@ -133,7 +133,7 @@ func (g *gen) endTiming(m asm.FDer, n int, counted string) {
 	}
 	g.emit(
 		asm.Add.Reg(asm.R2, asm.R3),
-		asm.And.Imm(asm.R2, NumBuckets-1),
+		asm.And.Imm(asm.R2, numBuckets-1),
 		asm.LSh.Imm(asm.R2, 3),
 		asm.Add.Reg(asm.R0, asm.R2),
 		asm.Mov.Imm(asm.R2, 1),

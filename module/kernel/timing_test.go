@@ -53,7 +53,7 @@ func TestCallStats(t *testing.T) {
 		t.Errorf("%d calls for the load, and %d and %d errors, want %d, %d and 0", calls, spin.Errors, quick.Errors, execs, execs)
 	}
 	var slow uint64
-	for i := bits.Len(ns) - 1; i < NumBuckets; i++ {
+	for i := bits.Len(ns) - 1; i < numBuckets; i++ {
 		slow += spin.Calls.Buckets[i]
 	}
 	if slow < execs || spin.Calls.TimeNS < execs*ns {

@@ -2,11 +2,10 @@ package bpf
 
 import (
 	"bytes"
-	"os"
-	"strconv"
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // losses tells a loss at the first record behind it.
@@ -300,28 +299,16 @@ func (st *stream) describe(e *entry) {
 // readArgv reads the argv of a running process from /proc. start, unless it is
 // 0, is what its start time has to be.
 func readArgv(pid int, start int64) ([]string, bool) {
-	dir := "/proc/" + strconv.Itoa(pid)
-	area, err := os.ReadFile(dir + "/cmdline")
-	if err != nil || len(area) == 0 {
+	var proc procfs.Reader
+	argv, err := proc.Cmdline(pid)
+	if err != nil || len(argv) == 0 {
 		return nil, false
 	}
 	if start != 0 {
-		stat, err := os.ReadFile(dir + "/stat")
-		if err != nil || !sameTick(startOf(stat), start) {
+		stat, err := proc.Stat(pid, 0)
+		if err != nil || !sameTick(stat.StartNS, start) {
 			return nil, false
 		}
 	}
-	return splitArgs(area), true
-}
-
-// startOf returns field 22 of /proc/PID/stat in nanoseconds, or 0.
-func startOf(stat []byte) int64 {
-	// The name in parentheses may hold anything.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	const start = 22 - 3
-	if len(fields) <= start {
-		return 0
-	}
-	n, _ := strconv.ParseInt(string(fields[start]), 10, 64)
-	return n * tickNS
+	return argv, true
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -27,7 +28,7 @@ func TestTasksFromBeforeTheStartAreKnown(t *testing.T) {
 	proc := "/proc/" + strconv.Itoa(pid)
 	exe, _ := os.Readlink(proc + "/exe")
 	cwd, _ := os.Readlink(proc + "/cwd")
-	stat, err := os.ReadFile(proc + "/stat")
+	stat, err := new(procfs.Reader).Stat(pid, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func TestTasksFromBeforeTheStartAreKnown(t *testing.T) {
 	ev := events[0]
 	task := ev.Task
 	if task.Exe != exe || task.Cwd != cwd || !slices.Equal(task.Argv, cmd.Args) || task.UID[0] != 4711 || task.GID[0] != 4712 ||
-		task.PPID != os.Getpid() || !sameTick(startOf(stat), task.StartNS) {
+		task.PPID != os.Getpid() || !sameTick(stat.StartNS, task.StartNS) {
 		t.Errorf("got %+v, want exe %q, argv %q, cwd %q", task, exe, cmd.Args, cwd)
 	}
 	if ev.Missing != taskwatch.FieldParentID {

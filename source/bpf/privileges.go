@@ -3,12 +3,12 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // capability numbers (include/uapi/linux/capability.h).
@@ -37,19 +37,11 @@ func explain(err error) error {
 // missingCapabilities names what this process lacks of CAP_BPF and
 // CAP_PERFMON, for which CAP_SYS_ADMIN stands too.
 func missingCapabilities() string {
-	status, err := os.ReadFile("/proc/thread-self/status")
-	if err != nil {
+	status, err := procfs.OwnStatus(true)
+	if err != nil || status.CapEff>>capSysAdmin&1 == 1 {
 		return ""
 	}
-	_, rest, ok := strings.Cut(string(status), "\nCapEff:")
-	if !ok {
-		return ""
-	}
-	line, _, _ := strings.Cut(rest, "\n")
-	caps, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
-	if err != nil || caps>>capSysAdmin&1 == 1 {
-		return ""
-	}
+	caps := status.CapEff
 	var names []string
 	if caps>>capBPF&1 == 0 {
 		names = append(names, "CAP_BPF")

@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
@@ -190,7 +190,7 @@ func capabilities(cfg *Config, half *half) source.Capabilities {
 
 // unifiedCgroups reports whether tasks have a place in the unified hierarchy.
 func unifiedCgroups() bool {
-	b, err := os.ReadFile("/proc/self/cgroup")
+	b, err := procfs.ReadFile("/proc/self/cgroup")
 	return err == nil && (bytes.HasPrefix(b, []byte("0::")) || bytes.Contains(b, []byte("\n0::")))
 }
 

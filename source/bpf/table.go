@@ -1,6 +1,9 @@
 package bpf
 
-import "github.com/taskwatch/taskwatch"
+import (
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+)
 
 // entry is one task from the first record of it to its free.
 type entry struct {
@@ -96,11 +99,9 @@ func (t *table) find(r *record) *entry {
 }
 
 // sameTick compares a start time with one that /proc has rounded down.
-func sameTick(rounded, exact int64) bool { return rounded == exact/tickNS*tickNS }
-
-// tickNS is a clock tick of /proc in nanoseconds: USER_HZ is 100 on every
-// port of ours.
-const tickNS = 10_000_000
+func sameTick(rounded, exact int64) bool {
+	return rounded == exact/procfs.TickNS*procfs.TickNS
+}
 
 // add makes the entry of a new task without a pid.
 func (t *table) add(addr uint64) *entry {

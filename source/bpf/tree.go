@@ -3,12 +3,11 @@ package bpf
 import (
 	"errors"
 	"os"
-	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -71,8 +70,8 @@ func (e *entry) killProcess() bool {
 		return false
 	}
 	defer unix.Close(fd)
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(e.task.PID), "task", strconv.Itoa(e.task.TID), "stat"))
-	if err != nil || !sameTick(startOf(stat), e.start) {
+	stat, err := new(procfs.Reader).Stat(e.task.PID, e.task.TID)
+	if err != nil || !sameTick(stat.StartNS, e.start) {
 		return false
 	}
 	return unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/source"
 )
@@ -156,16 +157,16 @@ func TestKillSparesStrangers(t *testing.T) {
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
 	pid := cmd.Process.Pid
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := new(procfs.Reader).Stat(pid, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &entry{start: startOf(stat) + tickNS}
+	e := &entry{start: stat.StartNS + procfs.TickNS}
 	e.task.PID, e.task.TID = pid, pid
 	if e.killProcess() {
 		t.Error("killed a process that started later than the task")
 	}
-	e.start -= tickNS
+	e.start -= procfs.TickNS
 	if !e.killProcess() {
 		t.Error("spared the task's own process")
 	}

@@ -86,11 +86,6 @@ func (s *Source) Name() string { return "replay" }
 // any event may come.
 func (s *Source) Capabilities() source.Capabilities { return s.caps }
 
-// Forgotten returns how many tasks were dropped before their free event was
-// read, because the recording tells of more tasks than can be live at a time:
-// should one be seen again, it gets a new *taskwatch.Task. Call it after Run.
-func (s *Source) Forgotten() uint64 { return s.tasks.forgotten }
-
 // EarlyEnds returns where recordings ended early. Call it after Run.
 func (s *Source) EarlyEnds() []record.EarlyEnd { return s.early }
 

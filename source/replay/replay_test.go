@@ -275,8 +275,8 @@ func TestTaskStorageLastsUntilFree(t *testing.T) {
 			t.Errorf("task %s keeps its storage after free", task.ID)
 		}
 	}
-	if n := len(src.tasks.byID); n != 1 || src.Forgotten() != 0 {
-		t.Errorf("%d tasks left and %d forgotten, want the shell left", n, src.Forgotten())
+	if n := len(src.tasks.byID); n != 1 || src.tasks.forgotten != 0 {
+		t.Errorf("%d tasks left and %d forgotten, want the shell left", n, src.tasks.forgotten)
 	}
 }
 
