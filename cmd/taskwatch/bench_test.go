@@ -13,7 +13,7 @@ import (
 // bench measures, and tells of every event that its loads caused.
 func TestBench(t *testing.T) {
 	testutil.Root(t)
-	testutil.Long(t)
+	testutil.Nightly(t) // .ci/run has bench measure, too
 	r := tw(t, "bench", "--shared", "--pairs", "1", "--run", "5ms", "-f", "json")
 	if r.status != 0 || r.stderr != "" {
 		t.Fatalf("status %d, stderr %q", r.status, r.stderr)

@@ -50,14 +50,18 @@ exec "$@"
 		if len(blocks) == 0 {
 			t.Errorf("%s has no commands", page)
 		}
-		for _, block := range blocks {
-			c := exec.Command("/bin/sh", "-eu", "-c", block[1])
-			c.Dir = dir
-			c.Env = append(os.Environ(), "PATH="+strings.Join([]string{bin, filepath.Dir(binary(t)), os.Getenv("PATH")}, ":"))
-			if out, err := c.CombinedOutput(); err != nil {
-				t.Errorf("%s: %v:\n%s\n%s", filepath.Base(page), err, block[1], out)
+		path := "PATH=" + strings.Join([]string{bin, filepath.Dir(binary(t)), os.Getenv("PATH")}, ":")
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			t.Parallel() // the watches mostly wait
+			for _, block := range blocks {
+				c := exec.Command("/bin/sh", "-eu", "-c", block[1])
+				c.Dir = dir
+				c.Env = append(os.Environ(), path)
+				if out, err := c.CombinedOutput(); err != nil {
+					t.Errorf("%v:\n%s\n%s", err, block[1], out)
+				}
 			}
-		}
+		})
 	}
 }
 

@@ -100,13 +100,17 @@ func TestExecrule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	object := filepath.Join(t.TempDir(), "execrule.wasm")
+	buildSandboxed(t, string(source), object)
 	run := func(params string, flags ...string) (result, string) {
 		t.Helper()
 		args := append([]string{"run", "-f", "json", "-o", "events.jsonl"}, flags...)
 		c := cmd(t)
 		asNobody(t, c)
 		module := filepath.Join(c.Dir, "execrule.wasm")
-		buildSandboxed(t, string(source), module)
+		if err := os.WriteFile(module, readFile(t, object), 0o644); err != nil {
+			t.Fatal(err)
+		}
 		tool := filepath.Join(c.Dir, "tools", "deploy")
 		if err := os.Mkdir(filepath.Dir(tool), 0o755); err != nil {
 			t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 )
 
 func testConfig() Config {
-	return Config{Self: []string{"/proc/self/exe", childArg}, Pairs: 1, Operations: 160, Shared: true}
+	return Config{Self: []string{"/proc/self/exe", childArg}, Pairs: 1, Operations: testutil.Size(48, 48, 160), Shared: true}
 }
 
 // Every watcher of taskwatch tells of exactly what the loads did.

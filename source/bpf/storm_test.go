@@ -168,7 +168,7 @@ func TestZombieWhoseExitWasLost(t *testing.T) {
 
 // What a storm takes in memory it gives back while it goes on.
 func TestMemoryDoesNotGrowWithTheEvents(t *testing.T) {
-	n := testutil.Size(6000, 15000, 60000)
+	n := testutil.Size(6000, 10000, 60000)
 	resident := func() int { return residentKiB(t) }
 	var early, seen [taskwatch.NumKinds]int
 	first := 0

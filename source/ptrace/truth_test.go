@@ -60,7 +60,7 @@ func TestTruthMake(t *testing.T) {
 // all it needs, into an empty cache.
 func TestTruthGoBuild(t *testing.T) {
 	goPath := testutil.RequireTool(t, "go")
-	testutil.Long(t)
+	testutil.Nightly(t) // TestTruthMake asks the same of a build by make
 	dir, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

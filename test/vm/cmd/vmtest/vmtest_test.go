@@ -67,21 +67,23 @@ func TestMatrix(t *testing.T) {
 		args []string
 		code int
 		say  []string
+
+		nightly bool
 	}{
-		{"passes", []string{"./testdata/good"}, 0, []string{
-			"testdata/good: 4 passed, 0 failed, 1 skipped",
-			"skipped: TestSub/skipped: good_test.go:", ": no reason", "1 of 1 machines ok"}},
-		{"fails", []string{"./testdata/good", "./testdata/bad"}, 1, []string{
-			"ok   github.com", "testdata/bad: 1 passed, 1 failed, 0 skipped, exit status 1",
-			"failed: TestFails", "on purpose", "0 of 1 machines ok"}},
-		{"nothing ran", []string{"./testdata/none"}, 1, []string{"no test ran", "0 of 1 machines ok"}},
-		{"flags reach the tests", []string{"./testdata/bad", "--", "-run", "Passes"}, 0, []string{"bad: 1 passed, 0 failed"}},
-		{"bad status without a failed test", []string{"./testdata/exits"}, 1, []string{
-			"FAIL github.com", "exits: 1 passed, 0 failed, 0 skipped, exit status 3"}},
-		{"hangs", []string{"-timeout", "1s", "./testdata/good"}, 1, []string{"no end after 1s", "not reached", "0 of 1 machines ok"}},
-		{"does not build", []string{"./testdata/missing"}, 1, []string{"missing"}},
+		{"fails", []string{"./testdata/good", "./testdata/bad", "./testdata/exits"}, 1, []string{
+			"testdata/good: 4 passed, 0 failed, 1 skipped", "skipped: TestSub/skipped: good_test.go:", ": no reason",
+			"ok   github.com", "testdata/bad: 1 passed, 1 failed, 0 skipped, exit status 1", "failed: TestFails", "on purpose",
+			"exits: 1 passed, 0 failed, 0 skipped, exit status 3", "0 of 1 machines ok"}, false},
+		{"flags reach the tests", []string{"./testdata/bad", "--", "-run", "Passes"}, 0, []string{"bad: 1 passed, 0 failed", "1 of 1 machines ok"}, false},
+		{"nothing ran", []string{"./testdata/none"}, 1, []string{"no test ran", "0 of 1 machines ok"}, true},
+		{"bad status without a failed test", []string{"./testdata/exits"}, 1, []string{"FAIL github.com", "0 of 1 machines ok"}, true},
+		{"hangs", []string{"-timeout", "1s", "./testdata/good"}, 1, []string{"no end after 1s", "not reached", "0 of 1 machines ok"}, false},
+		{"does not build", []string{"./testdata/missing"}, 1, []string{"missing"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.nightly {
+				testutil.Nightly(t)
+			}
 			code, out := runVM(t, tt.args...)
 			if code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
