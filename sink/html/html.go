@@ -11,11 +11,14 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// New returns a sink that writes a file to w. What it has written is of use
-// only with its end, which Close writes.
+// New returns a sink that writes a file to w. Until Close has written its end
+// it is a file that was cut off, which the page shows as far as it goes.
 func New(w io.Writer) taskwatch.Sink {
 	buf := bufio.NewWriterSize(w, 64<<10)
 	_, err := buf.WriteString(head())
+	if err == nil {
+		err = buf.Flush()
+	}
 	text := base64.NewEncoder(base64.StdEncoding, buf)
 	z := gzip.NewWriter(text)
 	return &fileSink{Sink: NewSink(z), buf: buf, text: text, z: z, err: err}
@@ -27,6 +30,24 @@ type fileSink struct {
 	text io.WriteCloser
 	z    *gzip.Writer
 	err  error
+
+	flushedNS int64
+}
+
+// flushEvery is how much of a run is at most lost when taskwatch is killed. To
+// compress well takes some text at once.
+const flushEvery = 1e9
+
+// Take takes an item.
+func (f *fileSink) Take(it taskwatch.Item) {
+	f.Sink.Take(it)
+	if it.Event == nil || it.Event.MonoNS-f.flushedNS < flushEvery || f.err != nil {
+		return
+	}
+	f.flushedNS = it.Event.MonoNS
+	if f.err = f.z.Flush(); f.err == nil {
+		f.err = f.buf.Flush()
+	}
 }
 
 // Close writes what is left, and the end of the page.

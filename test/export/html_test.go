@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/sink/html"
 )
 
@@ -42,6 +43,42 @@ func micros(t *testing.T, s string) int64 {
 	}
 	ns, _ := strconv.ParseInt(part, 10, 64)
 	return us*1000 + ns
+}
+
+// What has come is in the file while the run goes on.
+func TestHTMLBeforeItsEnd(t *testing.T) {
+	var out bytes.Buffer
+	sink := html.New(&out)
+	if !strings.HasSuffix(out.String(), `id="data">`) {
+		t.Fatalf("the file of a run that has just begun ends with %q", out.String()[max(0, out.Len()-60):])
+	}
+	empty := out.Len()
+	r := record.NewReader(bytes.NewReader(recording(t)), "bzip2.jsonl")
+	for {
+		it, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink.Take(it)
+	}
+	data := out.Bytes()[empty:]
+	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(data[:len(data)/4*4])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != io.ErrUnexpectedEOF {
+		t.Errorf("the data ends with %v, want to be cut off", err)
+	}
+	if begun, want := bytes.Count(text, []byte("\nB ")), len(truthOf(t).spans); begun < want*3/4 {
+		t.Errorf("%d programs of %d are in the file before its end", begun, want)
+	}
+	if err := sink.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestHTML(t *testing.T) {
