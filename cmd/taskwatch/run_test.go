@@ -45,6 +45,7 @@ func testRunExitStatus(t *testing.T, source string) {
 		{[]string{"sh", "-c", "ulimit -c 0; kill -SEGV $$"}, 128 + 11, ""},
 
 		{[]string{"no-such-command"}, 127, "taskwatch: no-such-command: command not found\n"},
+		{[]string{""}, 127, "taskwatch: '': command not found\n"},
 		{[]string{dir + "/none"}, 127, "taskwatch: " + dir + "/none: no such file or directory\n"},
 		{[]string{noInterpreter}, 127, "the interpreter that it names"},
 		{[]string{plain}, 126, "taskwatch: " + plain + ": permission denied\n"},

@@ -30,6 +30,9 @@ func cause(err error) error {
 // what that often means.
 func shellMessage(name string, why error) string {
 	var hint string
+	if name == "" {
+		name = "''"
+	}
 	var errno syscall.Errno
 	errors.As(why, &errno)
 	switch {

@@ -242,17 +242,6 @@ func ReadMemory(tid int, addr uint64, b []byte) (int, error) {
 	return int(r), nil
 }
 
-// SeccompFilter adds a filter to the calling thread. It fails with EACCES
-// where the thread has neither CAP_SYS_ADMIN nor no_new_privs.
-func SeccompFilter(prog []unix.SockFilter) error {
-	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&fprog)))
-	if e != 0 {
-		return e
-	}
-	return nil
-}
-
 // PtraceRegs reads the general registers of a stopped tracee into b, in the
 // layout of the tracee's own architecture (NT_PRSTATUS), and returns how many
 // bytes that is: it tells 32-bit programs from 64-bit ones.

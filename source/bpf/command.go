@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/lookpath"
+	"github.com/taskwatch/taskwatch/internal/starter"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -26,19 +27,40 @@ func find(c source.Command) (*source.Command, error) {
 	return &c, nil
 }
 
-// fork starts the command as a child of this thread.
-func fork(c *source.Command) (pid int, err error) {
+// start starts the command as a child of this thread. making is called with
+// the pid of the process that is about to make the command's; die has it
+// killed when this thread ends.
+func start(c *source.Command, making func(pid int), die bool) (pid int, err error) {
+	cmd := starter.Command{
+		Path: c.Path, Argv: c.Argv, Env: c.Env, Dir: c.Dir,
+		Files:  []uintptr{c.Stdin.Fd(), c.Stdout.Fd(), c.Stderr.Fd()},
+		Making: making, Die: die,
+	}
+	pid, err = cmd.Start()
+	var exec *starter.ExecError
+	switch {
+	case err == nil:
+		return pid, nil
+	case errors.As(err, &exec):
+		return 0, &source.StartError{Source: Name, Path: c.Path, Err: exec.Errno}
+	case c.Dir != "":
+		if _, serr := os.Stat(c.Dir); serr != nil {
+			return 0, fmt.Errorf("bpf: working directory: %w", serr)
+		}
+	}
+	return startPlainly(c, making)
+}
+
+// startPlainly starts the command without a first stage, which a module in the
+// kernel may have refused: it is a program that makes a process.
+func startPlainly(c *source.Command, making func(pid int)) (pid int, err error) {
+	making(unix.Gettid())
 	pid, err = syscall.ForkExec(c.Path, c.Argv, &syscall.ProcAttr{
 		Dir:   c.Dir,
 		Env:   c.Env,
 		Files: []uintptr{c.Stdin.Fd(), c.Stdout.Fd(), c.Stderr.Fd()},
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	})
-	if err != nil && c.Dir != "" {
-		if _, serr := os.Stat(c.Dir); serr != nil {
-			return 0, fmt.Errorf("bpf: working directory: %w", serr)
-		}
-	}
 	if err != nil {
 		return 0, &source.StartError{Source: Name, Path: c.Path, Err: err}
 	}
@@ -71,19 +93,19 @@ func (r *running) attend(wake func()) {
 }
 
 // start starts the command, on a thread that stays until the command has
-// ended: the kernel kills the command when this thread ends, which is when
-// this process does. seed is called with the thread's id before and with 0
-// after, to make the kernel side catch the command at its birth.
-func (r *running) start(c *source.Command, seed func(tid int)) error {
+// ended: with die the kernel kills the command when this thread ends, which is
+// when this process does. seed is called with the pid of what makes the command's
+// process before and with 0 after, to make the kernel side catch the command at
+// its birth.
+func (r *running) start(c *source.Command, die bool, seed func(pid int)) error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		seed(unix.Gettid())
 		// The command may run, and say so, before this thread knows its pid:
 		// who sends it a signal then has to wait for that.
 		r.mu.Lock()
-		pid, err := fork(c)
+		pid, err := start(c, seed, die)
 		if err == nil {
 			r.pid = pid
 		}

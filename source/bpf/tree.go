@@ -22,7 +22,7 @@ func (st *stream) startCommand() error {
 	}
 	st.self = st.table.add(0)
 	st.self.describeSelf()
-	return st.src.command.start(cmd, func(tid int) { st.kernel.control.Store(controlSeed, uint32(tid)) })
+	return st.src.command.start(cmd, st.kernel.ownExit == nil, func(pid int) { st.kernel.control.Store(controlSeed, uint32(pid)) })
 }
 
 var errKilled = errors.New("it was killed before it ran")

@@ -285,7 +285,7 @@ func TestSignalOfACommandThatJustRuns(t *testing.T) {
 		c := command(t, "read")
 		c.Stdin, c.Stdout, c.Stderr = in, out, os.Stderr
 		started := make(chan error, 1)
-		go func() { started <- s.command.start(c, func(int) {}) }()
+		go func() { started <- s.command.start(c, true, func(int) {}) }()
 		if _, err := said.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}

@@ -25,10 +25,6 @@ func (t *tracer) adopt(all bool) {
 		if !all && err == nil && stat.StartNS > t.diedNS {
 			continue
 		}
-		if !t.started { // one of the shim's
-			t.follow(&tracee{tid: tid, proc: t.command.proc})
-			continue
-		}
 		by := t.creator(tid)
 		t.adopted[tid] = stat.StartNS
 		child := t.child(by, birth{})

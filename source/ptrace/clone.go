@@ -128,11 +128,6 @@ func (t *tracer) cloned(tr *tracee, event int) {
 		return
 	}
 	tid := int(msg)
-	if tr.task == nil || !t.started { // the shim's Go runtime at work
-		t.follow(&tracee{tid: tid, proc: tr.proc})
-		t.resume(tr, unix.PTRACE_CONT, 0)
-		return
-	}
 	if t.adoptedBefore(tid) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return

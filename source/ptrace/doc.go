@@ -5,9 +5,7 @@
 //
 // # Requirements
 //
-// Linux 5.3 (PTRACE_GET_SYSCALL_INFO) on amd64 or arm64. The program that
-// uses this package starts itself once more as the command's first stage, so
-// its package initialisation runs in that process too. Set-id calls and
+// Linux 5.3 (PTRACE_GET_SYSCALL_INFO) on amd64 or arm64. Set-id calls and
 // vetoes need seccomp in the kernel; without it they are declared absent.
 //
 // # What is different for the command

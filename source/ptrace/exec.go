@@ -68,7 +68,7 @@ func (t *tracer) askExec(task *subject, next program, first, late bool) unix.Err
 }
 
 // execEvent returns the event of an exec. The command's first one replaces the
-// shim, which is nobody's business.
+// first stage, which is nobody's business.
 func (t *tracer) execEvent(task *subject, old program, first bool) *taskwatch.Event {
 	ev := t.event(taskwatch.Exec, task, 0)
 	ev.OldExe = old.exe

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/starter"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
@@ -157,9 +158,9 @@ func (t *tracer) ended(status unix.WaitStatus) {
 	if t.failed != nil {
 		return
 	}
-	cause := error(unix.Errno(status.ExitStatus()))
-	if !status.Exited() || status.ExitStatus() >= maxErrno {
-		cause = errFirstStage
+	cause := errFirstStage
+	if errno := starter.ExecErrno(status.ExitStatus()); status.Exited() && errno != 0 {
+		cause = errno
 	}
 	t.failed = &source.StartError{Source: Name, Path: t.src.cfg.Command.Path, Err: cause}
 }

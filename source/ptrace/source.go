@@ -46,7 +46,7 @@ type Source struct {
 
 // New returns a source that runs the command of cfg. It starts nothing yet.
 func New(cfg Config) (*Source, error) {
-	if cfg.Command == nil || cfg.Command.Path == "" {
+	if cfg.Command == nil || cfg.Command.Path == "" && len(cfg.Command.Argv) == 0 {
 		return nil, errors.New("ptrace: no command given: set the Path of Config.Command")
 	}
 	command := cfg.Command.Filled()
@@ -189,5 +189,5 @@ func (s *Source) notice(format string, args ...any) {
 	}
 }
 
-// errFirstStage stands for a message that the shim has printed itself.
+// errFirstStage stands for a message that the first stage has printed itself.
 var errFirstStage = errors.New("its first stage failed")

@@ -12,7 +12,7 @@ import (
 // tracee is a task under supervision.
 type tracee struct {
 	tid  int
-	task *subject // nil for the shim's own threads, of which nobody hears
+	task *subject // nil for one that nobody has announced, which would be a defect
 	proc *process
 
 	resumedNS    int64  // CLOCK_MONOTONIC when it last ran on

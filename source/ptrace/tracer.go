@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/lookpath"
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/starter"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
@@ -38,7 +38,7 @@ type tracer struct {
 	adopted map[int]int64   // tid and start time of tasks whose creator has not announced them
 	noticed map[string]bool // setuid files the user was told of
 	command *tracee         // the command's first task
-	started bool            // the command's exec has succeeded; before, the tree is the shim's
+	started bool            // the command's exec has succeeded; before, its process is the first stage
 	failed  error           // what went wrong in the tracer itself
 
 	root   bool   // this process is root's
@@ -91,27 +91,36 @@ func (t *tracer) options() int {
 	return opts
 }
 
-// start brings the shim to the point where it waits for its tracer, and
-// becomes that.
+// start starts the command's process, which stops before it is the command,
+// and becomes its tracer.
 func (t *tracer) start() error {
-	cmd := t.src.cfg.Command
-	path, err := lookpath.Find(cmd.Path, cmd.Dir, cmd.Env)
+	c := t.src.cfg.Command
+	path, err := lookpath.Find(c.Path, c.Dir, c.Env)
 	if err != nil {
-		return &source.StartError{Source: Name, Path: cmd.Path, Err: err}
+		return &source.StartError{Source: Name, Path: c.Path, Err: err}
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", shimArgs(t.traps, t.mark, path, cmd.Argv), &syscall.ProcAttr{
-		Dir:   cmd.Dir,
-		Env:   cmd.Env,
-		Files: []uintptr{cmd.Stdin.Fd(), cmd.Stdout.Fd(), cmd.Stderr.Fd()},
-		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
-	})
+	cmd := starter.Command{
+		Path: path, Argv: c.Argv, Env: c.Env, Dir: c.Dir,
+		Files:   []uintptr{c.Stdin.Fd(), c.Stdout.Fd(), c.Stderr.Fd()},
+		Stopped: true,
+	}
+	if t.traps != 0 {
+		if cmd.Filter, err = filter(t.traps, t.mark); err != nil {
+			return fmt.Errorf("ptrace: assemble the seccomp filter: %w", err)
+		}
+	}
+	pid, err := cmd.Start()
+	var exec *starter.ExecError
+	if errors.As(err, &exec) {
+		return &source.StartError{Source: Name, Path: c.Path, Err: exec.Errno}
+	}
 	if err != nil {
-		if cmd.Dir != "" {
-			if _, serr := os.Stat(cmd.Dir); serr != nil {
+		if c.Dir != "" {
+			if _, serr := os.Stat(c.Dir); serr != nil {
 				return fmt.Errorf("ptrace: working directory: %w", serr)
 			}
 		}
-		return fmt.Errorf("ptrace: start the command's first stage from /proc/self/exe: %w", err)
+		return fmt.Errorf("ptrace: %w", err)
 	}
 	if err := t.seize(pid); err != nil {
 		_ = unix.Kill(pid, unix.SIGKILL)
@@ -122,19 +131,6 @@ func (t *tracer) start() error {
 }
 
 func (t *tracer) seize(pid int) error {
-	var status unix.WaitStatus
-	for {
-		_, err := unix.Wait4(pid, &status, unix.WUNTRACED, nil)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("ptrace: wait for the command's first stage: %w", err)
-		}
-	}
-	if !status.Stopped() {
-		return fmt.Errorf("ptrace: the command's first stage ended with status %#x before it could be traced", int(status))
-	}
 	if err := sys.PtraceSeize(pid, t.options()); err != nil {
 		return fmt.Errorf("ptrace: cannot trace a child of this process: %w; look at /proc/sys/kernel/yama/ptrace_scope (3 forbids it) and at the seccomp profile of the container", err)
 	}

@@ -1,0 +1,127 @@
+package starter
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }
+
+// start starts a command on a thread of its own and returns how it ended.
+func start(t *testing.T, c *Command) (status unix.WaitStatus, err error) {
+	t.Helper()
+	if c.Files == nil {
+		c.Files = []uintptr{0, 1, 2}
+	}
+	done := make(chan struct{})
+	go sys.OnThread(func() {
+		defer close(done)
+		var pid int
+		if pid, err = c.Start(); err != nil {
+			return
+		}
+		if c.Stopped {
+			if err = unix.Kill(pid, unix.SIGCONT); err != nil {
+				return
+			}
+		}
+		status, err = wait(pid, 0)
+	})
+	<-done
+	return status, err
+}
+
+func TestStart(t *testing.T) {
+	var maker int
+	for _, c := range []*Command{{}, {Die: true}, {Stopped: true}, {Making: func(pid int) { maker = pid }}} {
+		c.Path, c.Argv, c.Env = "/bin/sh", []string{"name", "-c", `test "$0 $1 $EMPTY-$SET" = "a b -1" && exit 7`, "a", "b"}, []string{"EMPTY=", "SET=1"}
+		status, err := start(t, c)
+		if err != nil || status.ExitStatus() != 7 {
+			t.Errorf("%+v: it ended with status %#x, %v; want 7", c, int(status), err)
+		}
+	}
+	if maker == 0 {
+		t.Error("nobody was told what makes the command's process")
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	for path, want := range map[string]syscall.Errno{
+		"/no/such/file":           unix.ENOENT,
+		"/etc":                    unix.EACCES,
+		strings.Repeat("/", 5000): unix.ENAMETOOLONG,
+	} {
+		_, err := start(t, &Command{Path: path, Argv: []string{"x"}, Making: func(int) {}})
+		var exec *ExecError
+		if !errors.As(err, &exec) || exec.Errno != want {
+			t.Errorf("%.20s: %v, want %v", path, err, want)
+		}
+		if len(path) > pathSize {
+			continue
+		}
+		status, err := start(t, &Command{Path: path, Argv: []string{"x"}, Stopped: true})
+		if err != nil || ExecErrno(status.ExitStatus()) != want {
+			t.Errorf("%.20s, stopped: status %#x, %v; want %v", path, int(status), err, want)
+		}
+	}
+}
+
+// A filter holds from the command's first instruction on.
+func TestStartWithFilter(t *testing.T) {
+	allow := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}
+	c := &Command{Path: "/bin/sh", Argv: []string{"sh", "-c", `read x </proc/self/status; while read k v; do test "$k $v" = "Seccomp: 2" && exit 3; done </proc/self/status`}}
+	for range maxFilter {
+		c.Filter = append(c.Filter, allow)
+	}
+	if status, err := start(t, c); err != nil || status.ExitStatus() != 3 {
+		t.Errorf("it ended with status %#x, %v; want 3: it has a filter", int(status), err)
+	}
+	c.Filter = append(c.Filter, allow)
+	if _, err := start(t, c); err == nil {
+		t.Error("a filter that is too long was taken")
+	}
+	c.Filter = []unix.SockFilter{{Code: 0xffff}}
+	if status, err := start(t, c); err != nil || status.ExitStatus() != Failed {
+		t.Errorf("with a filter that the kernel refuses: status %#x, %v; want %d", int(status), err, Failed)
+	}
+}
+
+// Where a machine runs nothing from memory, it is run from a file.
+func TestFiles(t *testing.T) {
+	o := orders{Flags: 0, Parent: uint32(os.Getpid())}
+	copy(o.Path[:], "/bin/true")
+	b, err := image(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, file := range map[string]func([]byte) (*os.File, error){"memory": inMemory, "directory": inDirectory} {
+		t.Run(name, func(t *testing.T) {
+			done := make(chan struct{})
+			go sys.OnThread(func() {
+				defer close(done)
+				maker, err := runFile(file, b, []string{"true"}, &syscall.ProcAttr{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				pid, err := new(Command).follow(maker)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if status, err := wait(pid, 0); err != nil || status != 0 {
+					t.Errorf("status %#x, %v", int(status), err)
+				}
+			})
+			<-done
+		})
+	}
+}
