@@ -84,7 +84,7 @@ func (s *Source) Capabilities() source.Capabilities {
 	c.Events[taskwatch.Exec].MayMiss |= taskwatch.FieldOldExe
 	c.Events[taskwatch.Exec].Why += "; the command's own first exec replaces nothing of its"
 	c.Events[taskwatch.Exit].MayMiss |= taskwatch.FieldsRusage
-	c.Events[taskwatch.Exit].Why += "; of a thread other than its process's first only CPU time and faults are known, of a thread ended by another's exec nothing, and of a process ended while its threads forked not the memory"
+	c.Events[taskwatch.Exit].Why += "; only CPU time and faults are known for a thread other than the first of its process, nothing for a thread that another thread's exec ended, and peak memory is unknown for a process that was killed while its threads forked"
 	for _, k := range []taskwatch.Kind{taskwatch.UID, taskwatch.GID} {
 		// Without the filter only ids that change in an exec are seen: less
 		// than the event promises.
