@@ -57,8 +57,8 @@ export class Model {
   processes = 0;
   failures = 0;
   atWork = {t: [], v: []};
-  // Of live processes: how many live children they have.
-  #kids = new Map();
+  // Of live processes: how many live children they have; -1 of other slices.
+  #kids = [];
   #working = 0;
   #rest = '';
 
@@ -139,13 +139,14 @@ export class Model {
     this.end = Math.max(this.end, n[2]);
     if (before >= 0) {
       this.next[before] = i;
+      this.#kids.push(-1);
       return;
     }
     this.processes++;
-    this.#kids.set(i, 0);
+    this.#kids.push(0);
     const maker = n[3] < 0 ? -1 : this.root[n[3]];
-    const kids = this.#kids.get(maker);
-    if (kids !== undefined) this.#kids.set(maker, kids + 1);
+    const kids = maker < 0 ? -1 : this.#kids[maker];
+    if (kids >= 0) this.#kids[maker]++;
     if (kids !== 0) this.#work(n[2], 1);
   }
 
@@ -162,13 +163,11 @@ export class Model {
     if (n[6] === 2) return;
     if (n[6] === 1) this.failures++;
     const p = this.root[i];
-    if (this.#kids.get(p) === 0) this.#work(n[2], -1);
-    this.#kids.delete(p);
+    if (this.#kids[p] === 0) this.#work(n[2], -1);
+    this.#kids[p] = -1;
     const maker = this.parent[i] < 0 ? -1 : this.root[this.parent[i]];
-    const kids = this.#kids.get(maker);
-    if (kids === undefined) return;
-    this.#kids.set(maker, kids - 1);
-    if (kids === 1) this.#work(n[2], 1);
+    if (maker < 0 || this.#kids[maker] < 0) return;
+    if (--this.#kids[maker] === 0) this.#work(n[2], 1);
   }
 
   #work(t, by) {
@@ -235,15 +234,18 @@ export class Model {
   settle() {
     this.lost = 0;
     for (const x of this.instants) if (x.category === 'loss') this.lost++;
-    const byPID = new Map();
+    const last = new Map(); // slices by pid, with the one before of the same pid
+    const before = new Int32Array(this.size);
     for (let i = 0; i < this.size; i++) {
-      if (!byPID.has(this.pid[i])) byPID.set(this.pid[i], []);
-      byPID.get(this.pid[i]).push(i);
+      before[i] = last.get(this.pid[i]) ?? -1;
+      last.set(this.pid[i], i);
     }
     this.onPath = new Set();
     for (const c of this.critical) {
       const middle = (c.from + c.to) / 2;
-      c.slice = (byPID.get(c.pid) || []).find((i) => this.t0[i] <= middle && middle <= this.t1[i]) ?? -1;
+      let i = last.get(c.pid) ?? -1;
+      while (i >= 0 && !(this.t0[i] <= middle && middle <= this.t1[i])) i = before[i];
+      c.slice = i;
       if (c.slice >= 0) this.onPath.add(c.slice);
     }
     this.rows = [];
