@@ -73,12 +73,12 @@ With taskwatch killed by SIGKILL, everything it watches dies too; under bpf
 before Linux 6.16 only the command itself does, unless it has changed its ids.
 
 Else the command finds what it would find alone, but for what Go's run time
-changes in taskwatch before it could be seen: a standard file that was closed is
-/dev/null; of the signals that were ignored only SIGHUP, SIGINT, SIGTSTP, SIGTTIN
-and SIGTTOU stay so; of those that were blocked SIGHUP, SIGINT, SIGQUIT, SIGTERM,
-SIGCHLD, SIGURG, SIGPROF and those of errors do not. An alarm that was set rings
-for the command and does not show in it. Under ptrace it finds its tracer
-(TracerPid), and a filter of system calls (Seccomp, NoNewPrivs).
+changes in taskwatch before it could be seen. A standard file that was closed
+is /dev/null. Of the signals that were ignored only SIGHUP, SIGINT, SIGTSTP,
+SIGTTIN and SIGTTOU stay so. Of those that were blocked SIGHUP, SIGINT, SIGQUIT,
+SIGTERM, SIGCHLD, SIGURG, SIGPROF and those of errors do not. An alarm that was
+set rings for the command and does not show in it. Under ptrace it finds its
+tracer (TracerPid), and a filter of system calls (Seccomp, NoNewPrivs).
 
 A module given with --module is called for the events, whether they are shown
 or not; its errors, and what it sends, are shown among them. A .wasm runs in a
