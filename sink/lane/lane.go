@@ -35,7 +35,7 @@ type Slice struct {
 // Instant is something that happened at one moment.
 type Instant struct {
 	Name     string
-	Category string // "id", "failure", "record", "loss", "exit"
+	Category string // "id", "failure", "record", "loss", "exit", "exec" that failed
 	Args     []Arg
 }
 

@@ -64,7 +64,30 @@ func (s *Sink) Take(it taskwatch.Item) {
 		s.err = s.instant(s.laneOf(rec.Task), rec.MonoNS, Instant{
 			Name: rec.Module, Category: "record", Args: []Arg{{"data", string(rec.Data)}},
 		})
+	case it.Failed != nil:
+		s.err = s.instant(s.laneOf(it.Failed.Task), it.Failed.MonoNS, failedExec(it.Failed))
 	}
+}
+
+// WantsFailedExecs says that failed execs are shown.
+func (s *Sink) WantsFailedExecs() bool { return true }
+
+func failedExec(f *taskwatch.FailedExec) Instant {
+	name := unix.ErrnoName(f.Errno)
+	if name == "" {
+		name = f.Errno.Error()
+	}
+	i := Instant{Name: "exec fails: " + name, Category: "exec"}
+	if !f.NoPath {
+		i.Args = append(i.Args, Arg{"path", f.Path})
+	}
+	if !f.NoArgv {
+		i.Args = append(i.Args, Arg{"argv", f.Argv})
+		if f.ArgvCut {
+			i.Args = append(i.Args, Arg{"argv_cut", true})
+		}
+	}
+	return i
 }
 
 func lossOf(l *taskwatch.Loss) Instant {

@@ -131,8 +131,25 @@ func (s *Sink) Take(it taskwatch.Item) {
 	case it.Record != nil:
 		s.add(s.spanOf(it.Record.Task), it.Record.MonoNS, "taskwatch.record",
 			str("taskwatch.module", it.Record.Module), str("taskwatch.data", string(it.Record.Data)))
+	case it.Failed != nil:
+		f := it.Failed
+		name := unix.ErrnoName(f.Errno)
+		if name == "" {
+			name = f.Errno.Error()
+		}
+		attributes := []*commonpb.KeyValue{str("error.type", name)}
+		if !f.NoPath {
+			attributes = append(attributes, str("process.executable.path", f.Path))
+		}
+		if !f.NoArgv {
+			attributes = append(attributes, list("process.command_args", f.Argv))
+		}
+		s.add(s.spanOf(f.Task), f.MonoNS, "taskwatch.exec_failed", attributes...)
 	}
 }
+
+// WantsFailedExecs says that failed execs become events of spans.
+func (s *Sink) WantsFailedExecs() bool { return true }
 
 func (s *Sink) spanOf(t *taskwatch.Task) *tracepb.Span {
 	if p := s.live[s.tree.Of(t)]; p != nil {
