@@ -276,6 +276,8 @@ func TestStreamRefusals(t *testing.T) {
 		"uid=0,x":          "uid=0,x",
 		"events_only=wine": "events_only=wine",
 		"colour=red":       "unknown colour=",
+		"where=exee==1":    "did you mean exe?",
+		"unknown=maybe":    "neither show nor hide",
 	} {
 		got := r.curl(t, "-w", " %{http_code}", "http://daemon/events?"+query)
 		if !strings.HasSuffix(got, " 400") || !strings.Contains(got, says) {

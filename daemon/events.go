@@ -88,8 +88,18 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 			r.Filter.Comm = value
 		case "exe":
 			r.Filter.Exe = value
+		case "where":
+			r.Filter.Where = value
+		case "unknown":
+			switch value {
+			case "hide":
+				r.Filter.HideUnknown = true
+			case "show":
+			default:
+				err = errors.New("it is neither show nor hide")
+			}
 		default:
-			return nil, fmt.Errorf("unknown %s=; there are events, events_only, pid, tree, uid, comm and exe", key)
+			return nil, fmt.Errorf("unknown %s=; there are events, events_only, pid, tree, uid, comm, exe, where and unknown", key)
 		}
 		if err != nil { // strconv's, which speaks to programmers
 			want := "a number"

@@ -20,8 +20,9 @@ type stream struct {
 	queue      *taskwatch.Queue
 	client     *client
 
-	mu     sync.Mutex // guards filter
+	mu     sync.Mutex // guards what follows
 	filter *filter
+	where  *question // or nil
 }
 
 func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
@@ -37,13 +38,18 @@ func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
 		}
 	}
 	var err error
-	s.filter, err = newFilter(r.Filter)
-	return s, err
+	if s.filter, err = newFilter(r.Filter); err != nil {
+		return nil, err
+	}
+	if s.where, err = newQuestion(r.Filter); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // open makes what is behind the stream.
 func (s *stream) open(limit int, send sender) {
-	s.client = &client{send: send, begun: make(chan struct{}), failed: make(chan error, 1), closed: make(chan struct{})}
+	s.client = &client{where: s.where, send: send, begun: make(chan struct{}), failed: make(chan error, 1), closed: make(chan struct{})}
 	s.queue = taskwatch.NewQueue(s.client, taskwatch.QueueOptions{Size: limit})
 	s.client.queue = s.queue
 }
@@ -55,6 +61,9 @@ func (s *stream) Wants() taskwatch.Wants {
 		for _, k := range process.Kinds.List() {
 			w[k] |= process.TreeFields
 		}
+	}
+	if s.where != nil {
+		s.where.wants(w)
 	}
 	return w
 }
@@ -69,6 +78,12 @@ func (s *stream) Take(it taskwatch.Item) {
 func (s *stream) chooses(it taskwatch.Item) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p := s.where.follow(it)
+	return s.fits(it) && s.where.chooses(it, p)
+}
+
+// fits is chooses without the expression. Callers hold mu.
+func (s *stream) fits(it taskwatch.Item) bool {
 	switch {
 	case it.Event != nil:
 		s.filter.follow(it.Event)
@@ -104,6 +119,19 @@ func (s *stream) adopt(list []process.Found) {
 	}
 }
 
+// scan tells the expression of the processes that are there already.
+func (s *stream) scan() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.where == nil || s.where.tree == nil {
+		return nil
+	}
+	if err := s.where.tree.Scan(); err != nil {
+		return fmt.Errorf("the processes of the machine cannot be read: %w", err)
+	}
+	return nil
+}
+
 // sender sends lines to a client, and how many items were dropped so far. What
 // it is given is valid until it returns.
 type sender func(lines []byte, dropped uint64) error
@@ -111,6 +139,7 @@ type sender func(lines []byte, dropped uint64) error
 // client is the sink behind a stream's queue. The goroutine of the queue calls
 // it, but for begin.
 type client struct {
+	where  *question // or nil
 	send   sender
 	queue  *taskwatch.Queue
 	begun  chan struct{} // closed when lines may be sent
@@ -131,6 +160,9 @@ func (c *client) Wants() taskwatch.Wants { return nil }
 
 func (c *client) Take(it taskwatch.Item) {
 	c.lines = record.Append(c.lines, it)
+	if c.where != nil && it.Loss == nil && c.where.marks.Take(it) {
+		c.lines = append(c.lines[:len(c.lines)-len("}\n")], `,"unsure":true}`+"\n"...)
+	}
 	if len(c.lines) >= maxBatch {
 		c.EndBatch()
 	}
@@ -173,6 +205,9 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 			return fmt.Errorf("find the descendants of process %d: %w", s.filter.pid, err)
 		}
 		s.adopt(pids)
+	}
+	if err := s.scan(); err != nil {
+		return err
 	}
 	if err := send(nil, 0); err != nil {
 		return err

@@ -421,3 +421,44 @@ func TestStreamTellsOfModules(t *testing.T) {
 		t.Errorf("calls %v, want 2 errors", m.Calls)
 	}
 }
+
+// An expression chooses as --where does; what nobody can tell has a mark, also
+// behind a queue; what would hold up the source is refused.
+func TestStreamWhere(t *testing.T) {
+	known := task(10, 5, 1000, "make", "/usr/bin/make")
+	known.Argv = []string{"make", "-j8"}
+	for _, c := range []struct {
+		where  string
+		hide   bool
+		ev     taskwatch.Event
+		want   bool
+		unsure bool
+	}{
+		{`exe.endsWith("/make") && uid == 1000`, false, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, true, false},
+		{`exe.endsWith("/make") && uid == 1001`, false, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, false, false},
+		{`argv.exists(a, a == "-j8")`, false, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, true, false},
+		{`exit.code == 0`, false, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, false, false},
+		{`uid == 0`, false, taskwatch.Event{Kind: taskwatch.Exec, Task: known, Missing: taskwatch.FieldUID}, true, true},
+		{`uid == 0`, true, taskwatch.Event{Kind: taskwatch.Exec, Task: known, Missing: taskwatch.FieldUID}, false, false},
+		{`tree(10)`, false, taskwatch.Event{Kind: taskwatch.Exec, Task: known}, true, false},
+	} {
+		s := newTestStream(t, 10000, &api.EventsRequest{Filter: &api.Filter{Where: c.where, HideUnknown: c.hide}})
+		s.event(&c.ev)
+		lines, _ := s.take()
+		if (len(lines) > 0) != c.want || bytes.HasSuffix(lines, []byte(`,"unsure":true}`+"\n")) != c.unsure {
+			t.Errorf("%s: sent %q, want %v, unsure %v", c.where, lines, c.want, c.unsure)
+		}
+	}
+	for _, c := range []struct{ where, want string }{
+		{`exee == "x"`, "did you mean exe?"},
+		{`kind == "exec" && kind == "exit"`, "no event can match"},
+		{`argv.exists(a, argv.exists(b, a == b))`, "cost too much"},
+	} {
+		if _, err := newQuestion(&api.Filter{Where: c.where}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.where, err, c.want)
+		}
+	}
+	if _, err := newQuestion(&api.Filter{HideUnknown: true}); err == nil {
+		t.Error("hide_unknown is taken without where")
+	}
+}

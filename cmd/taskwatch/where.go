@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -95,7 +94,7 @@ type chooser struct {
 
 	// pass, if set, gets the events that are not chosen.
 	pass  func(taskwatch.Item)
-	marks *marks
+	marks *filter.Marks
 	tree  process.Tree
 }
 
@@ -107,7 +106,7 @@ type choice struct {
 	live  bool // the processes are those of this machine, now
 	none  bool // everything is chosen
 	pass  func(taskwatch.Item)
-	marks marks
+	marks filter.Marks
 }
 
 // behind returns what stands behind the queue.
@@ -184,7 +183,7 @@ func (c *chooser) Take(it taskwatch.Item) {
 		}
 		return
 	case answer == filter.Unknown:
-		c.marks.add(it)
+		c.marks.Add(it)
 	}
 	c.Sink.Take(it)
 }
@@ -201,63 +200,17 @@ func taskOf(it taskwatch.Item) *taskwatch.Task {
 	return nil
 }
 
-// marks has the items of which nobody can tell on their way through a queue.
-type marks struct {
-	mu   sync.Mutex
-	list []mark
-}
-
-type mark struct {
-	seq  uint64
-	what int
-}
-
-func markOf(it taskwatch.Item) mark {
-	m := mark{seq: it.Seq()}
-	switch {
-	case it.Failure != nil:
-		m.what = 1
-	case it.Record != nil:
-		m.what = 2
-	}
-	return m
-}
-
-func (m *marks) add(it taskwatch.Item) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.list = append(m.list, markOf(it))
-}
-
-// take reports whether an item is marked. Marks of those before it are gone:
-// they were lost in the queue.
-func (m *marks) take(it taskwatch.Item) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	want := markOf(it)
-	for i, have := range m.list {
-		if have == want {
-			m.list = m.list[i+1:]
-			return true
-		}
-		if have.seq > want.seq {
-			return false
-		}
-	}
-	return false
-}
-
 // marker is a sink that tells the one behind which items are marked.
 type marker struct {
 	taskwatch.Sink
-	marks *marks
+	marks *filter.Marks
 }
 
 // unsure is a sink that can show that nobody can tell.
 type unsure interface{ TakeUnsure(taskwatch.Item) }
 
 func (m *marker) Take(it taskwatch.Item) {
-	if u, ok := m.Sink.(unsure); ok && m.marks.take(it) {
+	if u, ok := m.Sink.(unsure); ok && m.marks.Take(it) {
 		u.TakeUnsure(it)
 		return
 	}

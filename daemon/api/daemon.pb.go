@@ -1481,7 +1481,12 @@ type Filter struct {
 	// The task's name begins so.
 	Comm string `protobuf:"bytes,4,opt,name=comm,proto3" json:"comm,omitempty"`
 	// The path of its program begins so.
-	Exe           string `protobuf:"bytes,5,opt,name=exe,proto3" json:"exe,omitempty"`
+	Exe string `protobuf:"bytes,5,opt,name=exe,proto3" json:"exe,omitempty"`
+	// This expression in CEL is true: see 'taskwatch help filter'. It may not
+	// cost much. Where nobody can tell, the line has "unsure":true.
+	Where string `protobuf:"bytes,6,opt,name=where,proto3" json:"where,omitempty"`
+	// What nobody can tell is left out.
+	HideUnknown   bool `protobuf:"varint,7,opt,name=hide_unknown,json=hideUnknown,proto3" json:"hide_unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1549,6 +1554,20 @@ func (x *Filter) GetExe() string {
 		return x.Exe
 	}
 	return ""
+}
+
+func (x *Filter) GetWhere() string {
+	if x != nil {
+		return x.Where
+	}
+	return ""
+}
+
+func (x *Filter) GetHideUnknown() bool {
+	if x != nil {
+		return x.HideUnknown
+	}
+	return false
 }
 
 type EventsResponse struct {
@@ -1714,13 +1733,15 @@ const file_daemon_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x03(\tR\x06events\x12,\n" +
 	"\x06filter\x18\x02 \x01(\v2\x14.taskwatch.v1.FilterR\x06filter\x12\x1f\n" +
 	"\vevents_only\x18\x03 \x01(\bR\n" +
-	"eventsOnly\"f\n" +
+	"eventsOnly\"\x9f\x01\n" +
 	"\x06Filter\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x12\n" +
 	"\x04tree\x18\x02 \x01(\bR\x04tree\x12\x10\n" +
 	"\x03uid\x18\x03 \x03(\rR\x03uid\x12\x12\n" +
 	"\x04comm\x18\x04 \x01(\tR\x04comm\x12\x10\n" +
-	"\x03exe\x18\x05 \x01(\tR\x03exe\"@\n" +
+	"\x03exe\x18\x05 \x01(\tR\x03exe\x12\x14\n" +
+	"\x05where\x18\x06 \x01(\tR\x05where\x12!\n" +
+	"\fhide_unknown\x18\a \x01(\bR\vhideUnknown\"@\n" +
 	"\x0eEventsResponse\x12\x14\n" +
 	"\x05lines\x18\x01 \x01(\tR\x05lines\x12\x18\n" +
 	"\adropped\x18\x02 \x01(\x04R\adropped2\x83\x05\n" +
