@@ -96,7 +96,7 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 				r.Filter.HideUnknown = true
 			case "show":
 			default:
-				err = errors.New("it is neither show nor hide")
+				return nil, fmt.Errorf("unknown=%s: it is neither show nor hide", value)
 			}
 		default:
 			return nil, fmt.Errorf("unknown %s=; there are events, events_only, pid, tree, uid, comm, exe, where and unknown", key)

@@ -36,7 +36,8 @@ func testWhere(t *testing.T, source string) {
 			}
 			continue
 		}
-		if n := strings.Count(r.stdout, "\n"); r.status != 0 || n != c.want {
+		n := strings.Count(r.stdout, "\n") - strings.Count(r.stdout, `{"event":"start",`) - strings.Count(r.stdout, `{"event":"end",`)
+		if r.status != 0 || n != c.want {
 			t.Errorf("%s: status %d, %d events, want %d:\n%s", c.expr, r.status, n, c.want, r.stdout)
 		}
 	}
