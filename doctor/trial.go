@@ -215,7 +215,7 @@ func tryBPF(ctx context.Context) (*trial, error) {
 		if t.support, err = kernel.Probe(); err != nil {
 			return err
 		}
-		table, err := kernel.NewTable(kernel.Config{Support: t.support})
+		table, err := kernel.NewTable(kernel.Config{Support: t.support, OwnerAlone: true}) // the child is this program
 		if err != nil {
 			return err
 		}

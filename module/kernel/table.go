@@ -31,6 +31,11 @@ type Config struct {
 	// have been refused, and refuse nothing.
 	DryRun bool
 
+	// OwnerAlone has vetoes stop other processes of this program like any: only
+	// this process, and those that [Table.Exempt] names, are exempt. It is for a
+	// table that none of them has to be unloaded from.
+	OwnerAlone bool
+
 	// CallStats has the calls of modules' watchers counted and timed: see
 	// ModuleInfo.Watchers. It costs 100 to 200 ns a call.
 	CallStats bool
@@ -158,6 +163,9 @@ func NewTable(cfg Config) (_ *Table, err error) {
 	if t.vetoKinds() != 0 {
 		if t.exempt, err = newExemption(t.off, t.types); err != nil {
 			return nil, err
+		}
+		if cfg.OwnerAlone {
+			t.exempt.inode = 0 // no program's
 		}
 	}
 	for _, b := range cfg.Builtins {
