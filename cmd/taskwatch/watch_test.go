@@ -297,6 +297,7 @@ func TestWatchWithoutPrivileges(t *testing.T) {
 	execs, busy := 0, false // the tests of other packages run storms beside
 	for _, l := range lines(t, strings.NewReader(w.stdout.String())) {
 		switch ev := l.Event; {
+		case l.Start != nil:
 		case l.Loss != nil:
 			busy = true
 		case ev == nil || ev.Source != "connector" || ev.Kind != taskwatch.Exec:
