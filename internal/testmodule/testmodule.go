@@ -23,7 +23,16 @@ var Needs = testutil.Need{
 	Promised: true,
 }
 
-// needsWasm is the same for the sandbox.
+// NeedsCompiler is met where tests may compile what they have written
+// themselves: not where there are only modules that were compiled elsewhere.
+var NeedsCompiler = testutil.Need{
+	What:     "clang with the BPF target, and the project's files",
+	Remedy:   "install clang, and run the test in a checkout, without TASKWATCH_MODULES",
+	Met:      func() bool { return os.Getenv("TASKWATCH_MODULES") == "" && build.Available() == nil },
+	Promised: os.Getenv("TASKWATCH_MODULES") == "",
+}
+
+// needsWasm is what Needs is, for the sandbox.
 var needsWasm = testutil.Need{
 	What:   "clang and wasm-ld, or compiled modules",
 	Remedy: "install clang and lld, or set TASKWATCH_MODULES to a directory that modbuild has filled",

@@ -16,12 +16,14 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
 )
 
 // caller returns the object of a module that calls a function of the kernel.
 func caller(t *testing.T, declaration, call, more string) []byte {
 	t.Helper()
+	testutil.Require(t, testmodule.NeedsCompiler)
 	file := filepath.Join(t.TempDir(), "m.c")
 	source := fmt.Sprintf("#include \"task_watchers.h\"\n%s\nstatic int f(unsigned long val, struct task_struct *tsk)\n{\n\t%s;\n\treturn 0;\n}\n"+
 		"task_watcher_func(exec, f);\nMODULE_LICENSE(\"GPL\");\n%s\n", declaration, call, more)
@@ -80,6 +82,7 @@ func TestPowersInDryRun(t *testing.T) {
 
 // The lists are disjoint, and those of the document.
 func TestListsOfPowers(t *testing.T) {
+	testutil.Require(t, testmodule.NeedsCompiler) // where that is, the document is
 	b, err := os.ReadFile("../../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
