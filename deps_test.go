@@ -2,6 +2,7 @@ package taskwatch
 
 import (
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -279,4 +280,102 @@ func TestImportRulesCatchMistakes(t *testing.T) {
 			t.Errorf("%s imports %s: found %q", c.pkg, c.imported, wrong)
 		}
 	}
+}
+
+// The types of the BPF library are no part of what the packages show.
+func TestAPIHidesTheBPFLibrary(t *testing.T) {
+	seen := 0
+	for pkg, imported := range importsOf(t, ".", false) {
+		if strings.Contains("/"+pkg+"/", "/internal/") || !slices.ContainsFunc(imported, isBPFLibrary) {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join(filepath.FromSlash(pkg), "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen++
+			for _, shown := range bpfTypesShown(f) {
+				t.Errorf("%s shows %s", file, shown)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no file was looked at")
+	}
+	const bad = "package p\nimport \"github.com/cilium/ebpf/btf\"\nfunc (t *T) F() *btf.Cache { return nil }\nfunc (t *t) F() *btf.Cache { return nil }\ntype S struct { A btf.ID; b btf.ID }\n"
+	f, err := parser.ParseFile(token.NewFileSet(), "bad.go", bad, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown := bpfTypesShown(f); len(shown) != 2 {
+		t.Errorf("of a method and a field that show a type, %q were found", shown)
+	}
+}
+
+func isBPFLibrary(imported string) bool {
+	return matches("github.com/cilium/ebpf/...", imported)
+}
+
+// bpfTypesShown returns the types of the BPF library in exported declarations.
+func bpfTypesShown(f *ast.File) (shown []string) {
+	names := map[string]bool{}
+	for _, spec := range f.Imports {
+		if p, err := strconv.Unquote(spec.Path.Value); err == nil && isBPFLibrary(p) {
+			names[path.Base(p)] = true
+		}
+	}
+	look := func(name string, n ast.Node) {
+		ast.Inspect(n, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.Field:
+				// A parameter shows its type under any name; a field, which has
+				// one of its own, only under an exported one.
+				return len(n.Names) == 0 || name == "" || n.Names[0].IsExported()
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && names[x.Name] {
+					shown = append(shown, x.Name+"."+n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+	for _, decl := range f.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			if !d.Name.IsExported() || d.Recv != nil && !exportedReceiver(d.Recv.List[0].Type) {
+				continue
+			}
+			look("", d.Type)
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					if spec.Name.IsExported() {
+						look(spec.Name.Name, spec.Type)
+					}
+				case *ast.ValueSpec:
+					if spec.Names[0].IsExported() && spec.Type != nil {
+						look("", spec.Type)
+					}
+				}
+			}
+		}
+	}
+	return shown
+}
+
+func exportedReceiver(t ast.Expr) bool {
+	if p, ok := t.(*ast.StarExpr); ok {
+		t = p.X
+	}
+	id, ok := t.(*ast.Ident)
+	return ok && id.IsExported()
 }

@@ -190,7 +190,7 @@ func (d *driven) collect() {
 	}
 	const size, max = 32, 4096
 	kept := make([]byte, 8+size*max)
-	if err := d.builtin.Maps()["entries"].Lookup(uint32(0), kept); err != nil {
+	if err := d.builtin.coll.Maps["entries"].Lookup(uint32(0), kept); err != nil {
 		d.t.Fatal(err)
 	}
 	n := binary.NativeEndian.Uint64(kept)

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
 
+	"github.com/taskwatch/taskwatch/internal/companion"
 	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/module"
 )
@@ -33,9 +34,8 @@ type LoadOptions struct {
 	// Params holds module parameters by name.
 	Params map[string]string
 
-	// Edit, if set, may change the maps and variables before they are
-	// created: a built-in sizes its ring buffer here.
-	Edit func(*ebpf.CollectionSpec) error
+	// Companion, if set, are the programs of a built-in that are no watchers.
+	Companion *companion.Programs
 }
 
 // Load creates the module's maps and sets its parameters. It needs CAP_BPF,
@@ -49,8 +49,8 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	if err := o.setParams(spec, opts.Params); err != nil {
 		return fail(invalid("%w", err), "")
 	}
-	if opts.Edit != nil {
-		if err := opts.Edit(spec); err != nil {
+	if c := opts.Companion; c != nil && c.Edit != nil {
+		if err := c.Edit(spec); err != nil {
 			return fail(err, "")
 		}
 	}
@@ -63,6 +63,9 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
 		return fail(fmt.Errorf("create its maps: %w", err), hintFor(err))
+	}
+	if c := opts.Companion; c != nil {
+		c.Spec, c.Maps = o.spec.Copy(), coll.Maps
 	}
 	return &Module{object: o, coll: coll}, nil
 }
@@ -109,10 +112,6 @@ func (m *Module) Name() string { return m.object.Name }
 
 // Object returns what the module was loaded from.
 func (m *Module) Object() *Object { return m.object }
-
-// Maps returns the module's maps by name. They belong to the module and are
-// valid until it is closed.
-func (m *Module) Maps() map[string]*ebpf.Map { return m.coll.Maps }
 
 // Globals reads all global variables, sorted by name, while the module runs or
 // not. Each is read as a whole; one that changes meanwhile may be torn. More

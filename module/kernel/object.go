@@ -352,10 +352,6 @@ func (o *Object) numWatchers() (n int) {
 	return n
 }
 
-// Spec returns a copy of the object in the form of cilium/ebpf, for the
-// programs of a built-in that are no watchers.
-func (o *Object) Spec() *ebpf.CollectionSpec { return o.spec.Copy() }
-
 // MapInfo describes a map of an object.
 type MapInfo struct {
 	Name       string

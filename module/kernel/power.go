@@ -90,8 +90,8 @@ func helpers(list ...asm.BuiltinFunc) map[asm.BuiltinFunc]bool {
 	return m
 }
 
-// HelperName returns the kernel's name of a helper.
-func HelperName(fn asm.BuiltinFunc) string {
+// helperName returns the kernel's name of a helper.
+func helperName(fn asm.BuiltinFunc) string {
 	camel, ok := strings.CutPrefix(fn.String(), "Fn")
 	if !ok {
 		return fmt.Sprintf("the helper of number %d", int32(fn))
@@ -119,7 +119,7 @@ func powerOf(ins *asm.Instruction) (name, power string, err error) {
 		return name, power, err
 	}
 	fn := asm.BuiltinFunc(ins.Constant)
-	name = HelperName(fn)
+	name = helperName(fn)
 	for p, list := range acting {
 		if slices.Contains(list, fn) {
 			return name, p, nil

@@ -95,14 +95,14 @@ func TestListsOfPowers(t *testing.T) {
 	documented := regexp.MustCompile("`((?:bpf_)[a-z0-9_]+\\*?)`").FindAllStringSubmatch(text, -1)
 	var want, got []string
 	for fn := range harmless {
-		want = append(want, HelperName(fn))
+		want = append(want, helperName(fn))
 	}
 	for power, list := range acting {
 		if !slices.Contains(module.Powers, power) || !strings.Contains(text, "`"+power+"`") {
 			t.Errorf("the power %s is not among those of the module, or the document", power)
 		}
 		for _, fn := range list {
-			want = append(want, HelperName(fn))
+			want = append(want, helperName(fn))
 		}
 	}
 	for fn := range actingKfuncs {
@@ -131,7 +131,7 @@ func TestListsOfPowers(t *testing.T) {
 			t.Errorf("docs/security.md has %s, which is on no list", name)
 		}
 	}
-	if name := HelperName(asm.FnGetNsCurrentPidTgid); name != "bpf_get_ns_current_pid_tgid" {
+	if name := helperName(asm.FnGetNsCurrentPidTgid); name != "bpf_get_ns_current_pid_tgid" {
 		t.Errorf("a helper is called %s", name)
 	}
 }

@@ -40,7 +40,7 @@ func TestAcct(t *testing.T) {
 	type usage struct{ Forks, Execs, Exits, Killed, CPUNS uint64 }
 	get := func() (u usage) {
 		t.Helper()
-		if err := m.Maps()["users"].Lookup(uint32(user), &u); err != nil {
+		if err := m.coll.Maps["users"].Lookup(uint32(user), &u); err != nil {
 			t.Fatal(err)
 		}
 		return u

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/companion"
 	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/internal/tracefs"
 )
@@ -29,9 +30,8 @@ type Support struct {
 	types *btf.Cache
 }
 
-// Types returns the kernel's type information, which takes longer to read than
-// to use. It is safe for concurrent use.
-func (s *Support) Types() *btf.Cache { return s.types }
+// Share gives the programs beside a table what was read of the kernel already.
+func (s *Support) Share(p *companion.Programs) { p.Types = s.types }
 
 // ErrNoEffect says that a program was attached without an error and never
 // called: for LSM programs, where bpf is missing from the list of active

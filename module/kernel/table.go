@@ -141,7 +141,7 @@ func NewTable(cfg Config) (_ *Table, err error) {
 			return nil, err
 		}
 	}
-	if t.types = t.support.Types(); t.types == nil { // made by the caller
+	if t.types = t.support.types; t.types == nil { // made by the caller
 		t.types = btf.NewCache()
 	}
 	kernel, err := t.types.Kernel()

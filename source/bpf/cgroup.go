@@ -24,7 +24,7 @@ func (st *stream) forgetCgroups() {
 	for id := range st.cgroups {
 		if !used[id] {
 			delete(st.cgroups, id)
-			_ = st.kernel.module.Maps()[streamMapCgroups].Delete(id) // it may have been evicted
+			_ = st.kernel.beside.Maps[streamMapCgroups].Delete(id) // it may have been evicted
 		}
 	}
 	for word := range 2 {

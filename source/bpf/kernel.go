@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/companion"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
@@ -23,7 +24,8 @@ type half struct {
 	table   *kernel.Table
 	module  *kernel.Module // the stream, a built-in of table
 	support *kernel.Support
-	coll    *ebpf.Collection // the programs that are not the table's; its maps are module's
+	beside  companion.Programs // that are not the table's
+	coll    *ebpf.Collection   // of beside; its maps are module's
 	ring    *sys.RingBuffer
 	control *sys.SharedWords
 	syscall link.Link // on_sys_exit, while it is attached
@@ -62,7 +64,7 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 		}
 	}
 	k := &half{command: cfg.Command != nil}
-	edit := func(spec *ebpf.CollectionSpec) error {
+	k.beside.Edit = func(spec *ebpf.CollectionSpec) error {
 		spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
 		return setVariables(spec, cfg, cgroup, k.initIsEarly())
 	}
@@ -74,7 +76,8 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	if k.support, err = probe(); err != nil {
 		return nil, err
 	}
-	if k.module, err = object.Load(kernel.LoadOptions{Edit: edit}); err != nil {
+	k.support.Share(&k.beside)
+	if k.module, err = object.Load(kernel.LoadOptions{Companion: &k.beside}); err != nil {
 		return nil, err
 	}
 	k.table, err = kernel.NewTable(kernel.Config{
@@ -87,12 +90,12 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 		return nil, err
 	}
 	load := func(names ...string) (*ebpf.Collection, error) {
-		spec := object.Spec()
-		if err := edit(spec); err != nil {
+		spec := k.beside.Spec.Copy()
+		if err := k.beside.Edit(spec); err != nil {
 			return nil, err
 		}
 		maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(names, name) })
-		return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.module.Maps(), Cache: k.support.Types()})
+		return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.beside.Maps, Cache: k.beside.Types})
 	}
 	if k.coll, err = load(streamProgIterTasks, streamProgOnSysExit); err != nil {
 		return nil, err
@@ -145,10 +148,10 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early b
 }
 
 func (k *half) open(cfg *Config) (err error) {
-	if k.ring, err = sys.MapRingBuffer(k.module.Maps()[streamMapRing].FD(), cfg.BufferSize); err != nil {
+	if k.ring, err = sys.MapRingBuffer(k.beside.Maps[streamMapRing].FD(), cfg.BufferSize); err != nil {
 		return err
 	}
-	if k.control, err = sys.MapSharedWords(k.module.Maps()[".bss"].FD()); err != nil {
+	if k.control, err = sys.MapSharedWords(k.beside.Maps[".bss"].FD()); err != nil {
 		return err
 	}
 	if k.iter, err = link.AttachIter(link.IterOptions{Program: k.coll.Programs[streamProgIterTasks]}); err != nil {
@@ -316,7 +319,7 @@ func (k *half) tasks(fn func(*record)) error {
 // losses returns, by kind and CPU, how many records found no room.
 func (k *half) losses() (n [numRecordKinds][]uint64, err error) {
 	for kind := range n {
-		if err := k.module.Maps()[streamMapLosses].Lookup(uint32(kind), &n[kind]); err != nil {
+		if err := k.beside.Maps[streamMapLosses].Lookup(uint32(kind), &n[kind]); err != nil {
 			return n, fmt.Errorf("bpf: read the loss counters: %w", err)
 		}
 	}

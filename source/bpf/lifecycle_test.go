@@ -22,7 +22,7 @@ import (
 func TestNothingIsLeftInTheKernel(t *testing.T) {
 	w := newWatch(t, Config{}, taskwatch.AllKinds, func(*taskwatch.Event) bool { return false })
 	var maps []ebpf.MapID
-	for name, m := range w.src.kernel.module.Maps() {
+	for name, m := range w.src.kernel.beside.Maps {
 		info, err := m.Info()
 		if err != nil {
 			t.Fatalf("map %s: %v", name, err)

@@ -125,7 +125,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	}
 	defer s.finish()
 	st := newStream(s, k, reg)
-	if st.alarm, err = newAlarm(k.module.Maps()[streamMapRing].FD()); err != nil {
+	if st.alarm, err = newAlarm(k.beside.Maps[streamMapRing].FD()); err != nil {
 		return errors.Join(err, k.close())
 	}
 	s.start(st.alarm)
