@@ -27,7 +27,7 @@ func (f *tableFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.list, "columns", "", "show these `columns`, comma-separated: see 'taskwatch help columns'")
 	flags.BoolVar(&f.numeric, "numeric", false, "show users and groups as numbers in columns")
 	flags.StringVar(&f.time, "time", string(report.TimeLocal), "`how` to show times: "+strings.Join(timeStyles(), ", "))
-	flags.StringVar(&f.color, "color", "auto", "colours in text: auto (on a terminal), always or never `when`")
+	flags.StringVar(&f.color, "color", "auto", "`when` text has colours: auto (on a terminal), always or never")
 	complete(cmd, "columns", completeColumns)
 	complete(cmd, "time", cobra.FixedCompletions(timeStyles(), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
