@@ -23,9 +23,6 @@ type whereFlags struct {
 	names   *enrich.Names  // of containers, if the expression reads them
 }
 
-// replayName is the name of the source that has no processes of this machine.
-const replayName = "replay"
-
 const (
 	unknownShow = "show"
 	unknownHide = "hide"

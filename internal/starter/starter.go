@@ -13,7 +13,7 @@ import (
 
 // Command is what to start, and how. Argv is not empty.
 type Command struct {
-	Path  string // not searched for
+	Path  string // not searched for; /proc/self is the caller
 	Argv  []string
 	Env   []string
 	Dir   string // "" stands for the working directory of this process
@@ -62,10 +62,11 @@ func ExecErrno(status int) syscall.Errno {
 // [*ExecError], unless the process is left stopped.
 func (c *Command) Start() (pid int, err error) {
 	o := orders{Parent: uint32(os.Getpid()), Filters: uint32(len(c.Filter))}
-	if len(c.Path) >= len(o.Path) {
+	path := own(c.Path)
+	if len(path) >= len(o.Path) {
 		return 0, &ExecError{unix.ENAMETOOLONG}
 	}
-	copy(o.Path[:], c.Path)
+	copy(o.Path[:], path)
 	if copy(o.Filter[:], c.Filter) < len(c.Filter) {
 		return 0, fmt.Errorf("a seccomp filter of %d instructions is longer than the %d that there is room for", len(c.Filter), maxFilter)
 	}
@@ -85,6 +86,19 @@ func (c *Command) Start() (pid int, err error) {
 		return 0, fmt.Errorf("start the command's first stage: %w", err)
 	}
 	return c.follow(maker)
+}
+
+// own returns a path that means to another process what path means to the
+// calling thread: in /proc/self/exe the first stage would find itself.
+func own(path string) string {
+	for _, self := range []string{"/proc/self", "/proc/thread-self"} {
+		if rest, ok := strings.CutPrefix(path, self+"/"); ok {
+			if pid, err := os.Readlink(self); err == nil {
+				return "/proc/" + pid + "/" + rest
+			}
+		}
+	}
+	return path
 }
 
 // follow waits for the process that makes the command's, and then for that to

@@ -53,6 +53,18 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// What /proc/self is in a path is not the first stage.
+func TestStartOfOneself(t *testing.T) {
+	for _, path := range []string{"/proc/self/exe", "/proc/thread-self/exe"} {
+		for _, stopped := range []bool{false, true} {
+			status, err := start(t, &Command{Path: path, Argv: []string{"self", "-test.list", "^$"}, Env: os.Environ(), Stopped: stopped})
+			if err != nil || !status.Exited() || status.ExitStatus() != 0 {
+				t.Errorf("%s, stopped %v: it ended with status %#x, %v; want 0", path, stopped, int(status), err)
+			}
+		}
+	}
+}
+
 func TestStartFails(t *testing.T) {
 	for path, want := range map[string]syscall.Errno{
 		"/no/such/file":           unix.ENOENT,
