@@ -147,8 +147,8 @@ func goWatcher(log *CallLog, spec ModuleSpec, i int, count, ran *atomic.Uint64) 
 type plainRegistry struct {
 	defect  string
 	report  func(*taskwatch.Failure)
-	mu      sync.RWMutex                   // guards the fields below
-	tables  map[*taskwatch.Module]*goTable // of all that were made
+	tables  sync.Map     // of *goTable, by module: who does not wait looks without the lock
+	mu      sync.RWMutex // guards the fields below
 	modules []*taskwatch.Module
 	infos   map[*taskwatch.Module]*taskwatch.ModuleInfo
 }
@@ -159,13 +159,11 @@ func plainConfig(defect string) RegistryConfig {
 	cfg.New = func(t testing.TB, log *CallLog) RegistryInstance {
 		p := &plainRegistry{
 			defect: defect, report: log.ReportFailure,
-			tables: map[*taskwatch.Module]*goTable{}, infos: map[*taskwatch.Module]*taskwatch.ModuleInfo{},
+			infos: map[*taskwatch.Module]*taskwatch.ModuleInfo{},
 		}
 		return &hosted{t: t, log: log, reg: p, feed: func() notifier { return p }, make: func(spec ModuleSpec) *HostedModule {
 			t, m := newGoTable(log, spec), &taskwatch.Module{Name: spec.Name}
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.tables[m] = t
+			p.tables.Store(m, t)
 			return &HostedModule{Module: m, Count: t.count}
 		}}
 	}
@@ -190,7 +188,7 @@ func (p *plainRegistry) Register(m *taskwatch.Module) error {
 		}
 	}
 	var err error
-	t := p.tables[m]
+	t := p.table(m)
 	if t == nil {
 		t = new(goTable) // one that was never made
 	}
@@ -308,7 +306,7 @@ func (p *plainRegistry) walk(ev *taskwatch.Event, guards, observers bool) error 
 	var first *taskwatch.Failure
 	vetoed := false
 	for _, m := range modules {
-		t := p.tables[m]
+		t := p.table(m)
 		if t.observes && !observers || !t.observes && !guards {
 			continue
 		}
@@ -349,6 +347,12 @@ func (p *plainRegistry) walk(ev *taskwatch.Event, guards, observers bool) error 
 	return first
 }
 
+func (p *plainRegistry) table(m *taskwatch.Module) *goTable {
+	v, _ := p.tables.Load(m)
+	t, _ := v.(*goTable) // nil if m was never made
+	return t
+}
+
 func denies(f *taskwatch.Failure) bool { return f.Verdict == taskwatch.Denied }
 
 // call calls one watcher and reports its error.
@@ -362,7 +366,7 @@ func (p *plainRegistry) call(m *taskwatch.Module, fn taskwatch.Watcher, ev *task
 		}
 		we.Module, we.Kind = m.Name, ev.Kind
 		refuses := ev.Kind.Vetoable() && (!vetoed || p.defect == "two vetoes") && (!we.Crash || p.defect == "a crash refuses") &&
-			(!p.tables[m].observes || p.defect == "observers refuse") && p.defect != "refuses nothing"
+			(!p.table(m).observes || p.defect == "observers refuse") && p.defect != "refuses nothing"
 		if refuses {
 			we.Verdict = taskwatch.Denied
 		}
