@@ -344,14 +344,8 @@ func end(ev *taskwatch.Event) string {
 
 // failure shows a watcher's error, and what it was about.
 func (t *Text) failure(f *taskwatch.Failure) {
-	ev, depth := f.Event, 0
-	if ev.Task != nil {
-		if p := t.processes.At(ev.Task.PID); p != nil {
-			depth = p.Depth
-		}
-	}
-	c := &t.line
-	t.begin(ev, "error", red, depth)
+	ev, c := f.Event, &t.line
+	t.begin(ev, "error", red, t.depth(ev.Task))
 	c.paint(bold, ev.Kind.String()+verdict(f))
 	c.add(": " + clean.Text(message(f.Err)))
 	if ev.Task != nil {
@@ -369,16 +363,20 @@ func (t *Text) failure(f *taskwatch.Failure) {
 	t.write()
 }
 
+// depth is how deep in the tree the process of a task is, if that is known.
+func (t *Text) depth(task *taskwatch.Task) int {
+	if task != nil {
+		if p := t.processes.At(task.PID); p != nil {
+			return p.Depth
+		}
+	}
+	return 0
+}
+
 // failedExec shows an exec that failed.
 func (t *Text) failedExec(f *taskwatch.FailedExec) {
 	ev := taskwatch.Event{Kind: taskwatch.Clone, Time: f.Time, Task: f.Task, Missing: f.Missing}
-	depth := 0
-	if f.Task != nil {
-		if p := t.processes.At(f.Task.PID); p != nil {
-			depth = p.Depth
-		}
-	}
-	t.begin(&ev, "exec", red, depth)
+	t.begin(&ev, "exec", red, t.depth(f.Task))
 	name := unix.ErrnoName(f.Errno)
 	if name == "" {
 		name = f.Errno.Error()
@@ -414,13 +412,7 @@ func (t *Text) record(rec *taskwatch.Record) {
 	// The numbers are those of a task that exists, which an init event would
 	// not have.
 	ev := taskwatch.Event{Kind: taskwatch.Clone, Time: rec.Time, Task: rec.Task, Missing: rec.Missing}
-	depth := 0
-	if rec.Task != nil {
-		if p := t.processes.At(rec.Task.PID); p != nil {
-			depth = p.Depth
-		}
-	}
-	t.begin(&ev, "emit", magenta, depth)
+	t.begin(&ev, "emit", magenta, t.depth(rec.Task))
 	t.line.add(clean.Text(rec.Module) + ": " + payload(rec.Data))
 	if rec.Task != nil && rec.Task.Comm != "" {
 		t.line.add(": " + clean.Word(rec.Task.Comm))

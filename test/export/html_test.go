@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/sink/html"
 )
 
@@ -53,17 +52,7 @@ func TestHTMLBeforeItsEnd(t *testing.T) {
 		t.Fatalf("the file of a run that has just begun ends with %q", out.String()[max(0, out.Len()-60):])
 	}
 	empty := out.Len()
-	r := record.NewReader(bytes.NewReader(recording(t)), "bzip2.jsonl")
-	for {
-		it, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		sink.Take(it)
-	}
+	take(t, sink)
 	data := out.Bytes()[empty:]
 	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(data[:len(data)/4*4])))
 	if err != nil {

@@ -171,12 +171,7 @@ func TestQueriesWithSQLite(t *testing.T) {
 // DuckDB comes by npm, for the night.
 func TestQueriesWithDuckDB(t *testing.T) {
 	testutil.Nightly(t)
-	for _, tool := range []string{"node", "npm"} {
-		testutil.Require(t, testutil.Need{
-			What: "the tool " + tool, Remedy: "install Node.js with npm",
-			Met: func() bool { _, err := exec.LookPath(tool); return err == nil },
-		})
-	}
+	needsNPM(t)
 	dir := t.TempDir()
 	if out, err := exec.Command("npm", "install", "--prefix", dir, "--no-audit", "--no-fund", "@duckdb/node-api").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -54,20 +54,26 @@ func export(t *testing.T, sink taskwatch.Sink) {
 	}
 }
 
-// exportError is export, and returns the error of the sink.
-func exportError(t *testing.T, sink taskwatch.Sink) error {
+// take has a sink take the recording, and does not close it.
+func take(t *testing.T, sink taskwatch.Sink) {
 	t.Helper()
 	r := record.NewReader(bytes.NewReader(recording(t)), "bzip2.jsonl")
 	for {
 		it, err := r.Next()
 		if err == io.EOF {
-			break
+			return
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		sink.Take(it)
 	}
+}
+
+// exportError is export, and returns the error of the sink.
+func exportError(t *testing.T, sink taskwatch.Sink) error {
+	t.Helper()
+	take(t, sink)
 	return sink.Close(t.Context())
 }
 

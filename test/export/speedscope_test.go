@@ -21,17 +21,23 @@ import (
 //go:embed testdata/speedscope.cjs
 var speedscope []byte
 
-// speedscope's own importer reads both formats without a complaint: one
-// profile for each lane, in which all slices have their names and times, and
-// the weights of the stacks.
-func TestSpeedscope(t *testing.T) {
-	testutil.Nightly(t)
+// needsNPM is for tests that ask software which comes by npm.
+func needsNPM(t *testing.T) {
+	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		testutil.Require(t, testutil.Need{
 			What: "the tool " + tool, Remedy: "install Node.js with npm",
 			Met: func() bool { _, err := exec.LookPath(tool); return err == nil },
 		})
 	}
+}
+
+// speedscope's own importer reads both formats without a complaint: one
+// profile for each lane, in which all slices have their names and times, and
+// the weights of the stacks.
+func TestSpeedscope(t *testing.T) {
+	testutil.Nightly(t)
+	needsNPM(t)
 	dir := t.TempDir()
 	run := func(name string, args ...string) []byte {
 		t.Helper()

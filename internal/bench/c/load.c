@@ -19,11 +19,7 @@
  * standard output; live writes a 0 when all children are there. The exit status
  * is 1 where a system call has failed.
  */
-typedef unsigned long u64;
-typedef long s64;
-typedef int s32;
-
-#define NULL ((void *)0)
+#include "../../freestanding/freestanding.h"
 
 #if defined(__x86_64__)
 enum {
@@ -31,16 +27,6 @@ enum {
 	NR_setresgid = 119, NR_futex = 202, NR_sched_setaffinity = 203, NR_clock_gettime = 228,
 	NR_clock_nanosleep = 230, NR_exit_group = 231,
 };
-
-static inline s64 call(s64 nr, s64 a, s64 b, s64 c, s64 d, s64 e)
-{
-	register s64 r10 __asm__("r10") = d;
-	register s64 r8 __asm__("r8") = e;
-	s64 ret;
-
-	__asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
-	return ret;
-}
 
 /* The thread has a stack of its own and does not return: it exits. */
 static inline s64 thread(u64 flags, void *stack, s32 *tid)
@@ -59,28 +45,12 @@ static inline s64 thread(u64 flags, void *stack, s32 *tid)
 			 : "=a"(ret) : "a"(NR_clone), "D"(flags), "S"(stack), "d"(tid), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
 	return ret;
 }
-
-__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tcall begin\n");
-
 #elif defined(__aarch64__)
 enum {
 	NR_read = 63, NR_write = 64, NR_exit = 93, NR_exit_group = 94, NR_futex = 98, NR_clock_gettime = 113,
 	NR_clock_nanosleep = 115, NR_sched_setaffinity = 122, NR_setresuid = 147, NR_setresgid = 149, NR_clone = 220,
 	NR_execve = 221, NR_wait4 = 260,
 };
-
-static inline s64 call(s64 nr, s64 a, s64 b, s64 c, s64 d, s64 e)
-{
-	register s64 x8 __asm__("x8") = nr;
-	register s64 x0 __asm__("x0") = a;
-	register s64 x1 __asm__("x1") = b;
-	register s64 x2 __asm__("x2") = c;
-	register s64 x3 __asm__("x3") = d;
-	register s64 x4 __asm__("x4") = e;
-
-	__asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-	return x0;
-}
 
 static inline s64 thread(u64 flags, void *stack, s32 *tid)
 {
@@ -99,10 +69,6 @@ static inline s64 thread(u64 flags, void *stack, s32 *tid)
 			 : "+r"(x0), "+r"(x8) : "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
 	return x0;
 }
-
-__asm__(".globl _start\n_start:\n\tmov x29, #0\n\tmov x0, sp\n\tbl begin\n");
-#else
-#error "the system calls of this processor are not known"
 #endif
 
 #define call1(nr, a) call(nr, (s64)(a), 0, 0, 0, 0)
