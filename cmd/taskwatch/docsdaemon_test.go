@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
@@ -54,13 +50,7 @@ exec %[2]s "$@"
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
-	defer cancel()
-	c := exec.CommandContext(ctx, "/bin/sh", "-eu")
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that nothing of it is left
-	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
-	c.Stdin = strings.NewReader(script.String() + "\nwait\n")
-	c.Dir, c.WaitDelay = t.TempDir(), time.Second
+	c := pageShell(t, script.String()+"\nwait\n", t.TempDir())
 	// The directory of the socket is made, as that below /run is.
 	c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+filepath.Dir(run))
 	out, err := c.CombinedOutput()

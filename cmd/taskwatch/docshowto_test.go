@@ -1,15 +1,11 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,20 +35,7 @@ func TestHowtos(t *testing.T) {
 	if err != nil || len(pages) != len(howtos) {
 		t.Fatalf("pages %q, %v; the test knows %d", pages, err, len(howtos))
 	}
-	modules, err := filepath.Abs("../../modules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	sudo := `#!/bin/sh
-case "$2" in
-watch) shift 2; exec timeout --preserve-status -s INT 2 taskwatch watch --allow-observe-only "$@" ;;
-esac
-exec "$@"
-`
-	if err := os.WriteFile(filepath.Join(bin, "sudo"), []byte(sudo), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	path := pagePath(t)
 	for _, page := range pages {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			want, ok := howtos[filepath.Base(page)]
@@ -90,17 +73,9 @@ exec "$@"
 				testutil.RequireTool(t, "go")
 				testutil.Long(t)
 			}
-			dir := t.TempDir()
-			if err := os.Symlink(modules, filepath.Join(dir, "modules")); err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), patient)
-			defer cancel()
-			c := exec.CommandContext(ctx, "/bin/sh", "-eu")
-			c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that nothing of it is left
-			c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
-			c.Stdin, c.Dir, c.WaitDelay = strings.NewReader(script.String()), dir, time.Second
-			c.Env = append(os.Environ(), "PATH="+strings.Join([]string{bin, filepath.Dir(binary(t)), os.Getenv("PATH")}, ":"))
+			dir := pageDir(t)
+			c := pageShell(t, script.String(), dir)
+			c.Env = append(os.Environ(), path)
 			out, err := c.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s\n%s", err, script.String(), out)

@@ -23,34 +23,17 @@ func TestDocumentedModuleCommands(t *testing.T) {
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("pages %q, %v", pages, err)
 	}
-	modules, err := filepath.Abs("../../modules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	sudo := `#!/bin/sh
-case "$2" in
-watch) shift 2; exec timeout --preserve-status -s INT 2 taskwatch watch --allow-observe-only "$@" ;;
-esac
-exec "$@"
-`
-	if err := os.WriteFile(filepath.Join(bin, "sudo"), []byte(sudo), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	path := pagePath(t)
 	for _, page := range append(pages, "../../docs/modules.md") { // docs/sandbox.md needs no root: see TestDocumentedCommands
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
-		dir := t.TempDir()
-		if err := os.Symlink(modules, filepath.Join(dir, "modules")); err != nil {
-			t.Fatal(err)
-		}
+		dir := pageDir(t)
 		blocks := regexp.MustCompile("(?ms)^```shell\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
 		if len(blocks) == 0 {
 			t.Errorf("%s has no commands", page)
 		}
-		path := "PATH=" + strings.Join([]string{bin, filepath.Dir(binary(t)), os.Getenv("PATH")}, ":")
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			t.Parallel() // the watches mostly wait
 			for _, block := range blocks {
