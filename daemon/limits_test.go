@@ -173,12 +173,22 @@ func TestConnectionsKeptForRoot(t *testing.T) {
 	r.Client.Close()
 	var streams []*connect.ServerStreamForClient[api.EventsResponse]
 	for range few.conns {
-		c := NewClient(r.socket)
-		s, err := c.Events(t.Context(), connect.NewRequest(&api.EventsRequest{Events: []string{"exec"}}))
-		if err != nil || !s.Receive() {
-			t.Fatal(err, s.Err())
-		}
-		streams = append(streams, s)
+		// The daemon may not have seen yet that the client of before has gone.
+		eventually(t, "a stream has its place", func() bool {
+			c := NewClient(r.socket)
+			s, err := c.Events(t.Context(), connect.NewRequest(&api.EventsRequest{Events: []string{"exec"}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !s.Receive() {
+				wantCode(t, s.Err(), connect.CodeResourceExhausted, "only Unload, List and Status are answered")
+				s.Close()
+				c.Close()
+				return false
+			}
+			streams = append(streams, s)
+			return true
+		})
 	}
 	_, err := r.Client.Globals(t.Context(), connect.NewRequest(&api.GlobalsRequest{Name: "count"}))
 	wantCode(t, err, connect.CodeResourceExhausted, "only Unload, List and Status are answered")
