@@ -195,8 +195,13 @@ func (r *run) outside(cmd *Command, ctx context.Context, cancel func(), result c
 	case <-r.inst.Ready:
 	case err := <-result:
 		result <- err
-		r.problem("Run returned before the source was ready")
-		return 0
+		// A source may be ready and have ended by the time anybody looks.
+		select {
+		case <-r.inst.Ready:
+		default:
+			r.problem("Run returned before the source was ready")
+			return 0
+		}
 	case <-ctx.Done():
 		return 0
 	}

@@ -203,12 +203,14 @@ func (m *machine) args(initrd string) []string {
 	return append(args, m.hw.port...)
 }
 
-// cutStatus takes the status line off the output.
+// cutStatus takes the status line off the output, and what comes after it: the
+// system may have a last word there.
 func (m *machine) cutStatus() {
-	out, line, ok := strings.Cut(string(m.output), "\n"+m.token+" ")
+	out, rest, ok := strings.Cut(string(m.output), "\n"+m.token+" ")
 	if !ok {
 		return
 	}
+	line, _, _ := strings.Cut(rest, "\n")
 	status, err := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil {
 		return
