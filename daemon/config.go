@@ -46,6 +46,9 @@ type Config struct {
 	// Trust says whose modules are loaded.
 	Trust Trust
 
+	// OTLP says what is sent to a collector.
+	OTLP OTLP
+
 	// NoCallStats leaves the calls of kernel modules uncounted and untimed.
 	NoCallStats bool
 

@@ -36,6 +36,7 @@ type Daemon struct {
 	registry taskwatch.Registry
 
 	hub     hub
+	exports exports
 	modules modules
 	reloads sync.Mutex    // one at a time
 	ending  chan struct{} // closed when streams and compilers are to end
@@ -65,6 +66,9 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
 	d.trust.set(keys)
+	if err := d.checkOTLP(&cfg.OTLP); err != nil {
+		return nil, fmt.Errorf("daemon: %w", err)
+	}
 	d.modules.init()
 	defer func() {
 		if err != nil {
@@ -150,6 +154,9 @@ func (d *Daemon) work(ctx context.Context) error {
 		d.log.Warn("not the best source", "reason", auto.OneLine(d.passed))
 	}
 	stop := context.AfterFunc(ctx, func() { close(d.ending) })
+	if err := d.startExports(ctx, d.cfg.OTLP); err != nil {
+		d.log.Error("nothing is sent to a collector", "error", err)
+	}
 	d.loadConfigured(ctx, d.cfg.Modules)
 	if d.cfg.OnReady != nil {
 		d.cfg.OnReady()
@@ -171,6 +178,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	for _, name := range d.modules.close() {
 		errs = append(errs, d.unload(name))
 	}
+	d.endExports()
 	errs = append(errs, err, d.closeListeners())
 	metrics.Wait()
 	return errors.Join(errs...)

@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 )
@@ -24,7 +28,55 @@ type File struct {
 	// Trust says whose modules are loaded.
 	Trust FileTrust `toml:"trust"`
 
+	// OTLP says what is sent to a collector.
+	OTLP *FileOTLP `toml:"otlp"`
+
 	Modules []FileModule `toml:"module"`
+}
+
+// FileOTLP is the table [otlp] of a configuration file.
+type FileOTLP struct {
+	Logs   *bool    `toml:"logs"` // true, if it is left out
+	Spans  bool     `toml:"spans"`
+	Events []string `toml:"events"`
+	Where  string   `toml:"where"`
+
+	Endpoint    string            `toml:"endpoint"`
+	Protocol    string            `toml:"protocol"`
+	Headers     map[string]string `toml:"headers"`
+	Timeout     time.Duration     `toml:"timeout"`
+	Compression string            `toml:"compression"`
+
+	// Files, relative to the directory of the configuration.
+	Certificate       string `toml:"certificate"`
+	ClientCertificate string `toml:"client_certificate"`
+	ClientKey         string `toml:"client_key"`
+}
+
+// config returns the configuration that a table gives; dir is that of its file.
+func (f *FileOTLP) config(dir string) OTLP {
+	if f == nil {
+		return OTLP{}
+	}
+	c := OTLP{Logs: f.Logs == nil || *f.Logs, Spans: f.Spans, Events: f.Events, Where: f.Where, Settings: map[string]string{
+		"endpoint": f.Endpoint, "protocol": f.Protocol, "compression": f.Compression,
+	}}
+	var headers []string
+	for k, v := range f.Headers {
+		headers = append(headers, k+"="+url.PathEscape(v))
+	}
+	slices.Sort(headers)
+	c.Settings["headers"] = strings.Join(headers, ",")
+	if f.Timeout != 0 {
+		c.Settings["timeout"] = strconv.FormatInt(f.Timeout.Milliseconds(), 10)
+	}
+	for key, file := range map[string]string{"certificate": f.Certificate, "client_certificate": f.ClientCertificate, "client_key": f.ClientKey} {
+		if file != "" && !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		c.Settings[key] = file
+	}
+	return c
 }
 
 // FileTrust is the table [trust] of a configuration file.
@@ -99,7 +151,7 @@ func (f *File) Config(name string) (Config, error) {
 		trust.Keys = append(trust.Keys, key)
 	}
 	return Config{
-		Trust:  trust,
+		Trust: trust, OTLP: f.OTLP.config(filepath.Dir(name)),
 		Socket: f.Socket, Group: f.Group, Source: f.Source, Metrics: f.Metrics, Modules: modules,
 		NoCallStats: f.CallStats != nil && !*f.CallStats,
 	}, err

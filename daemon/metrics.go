@@ -73,13 +73,16 @@ var (
 	metricGlobal  = newMetric("module_global", "A numeric variable of the module.", "module", "name")
 	metricLeftOut = newMetric("module_globals_left_out", "Numeric variables of the module that are not shown, because there are too many.", "module")
 	metricEvents  = newMetric("events_total", "Events that have come out of the kernel, for a module in the sandbox or a stream.", "event")
-	metricLosses  = newMetric("losses_total", "What was lost: by the source, by streams whose clients read too slowly, by the full queues of modules, and calls that the kernel has passed by.", "cause")
+	metricLosses  = newMetric("losses_total", "What was lost: by the source, by streams whose clients read too slowly, by the full queues of modules, on the way to a collector, and calls that the kernel has passed by.", "cause")
+	metricSent    = newMetric("export_sent_total", "Log records or spans that a collector has taken.", "signal")
+	metricUnsent  = newMetric("export_lost_total", "What no collector has got: items that found no room in the queue, log records or spans that it has rejected, or that failed to be sent.", "signal", "cause")
+	metricToSend  = newMetric("export_queued_bytes", "Bytes of items that wait to be sent to a collector, about.", "signal")
 	metricWaiting = newMetric("stream_queued_bytes", "Bytes of items that wait for the clients of streams, about.")
 
 	allMetrics = []*prometheus.Desc{
 		metricInfo, metricStarted, metricLost, metricStreams, metricUnread, metricModule, metricRefs, metricCalls,
 		metricErrors, metricVetoes, metricMissed, metricSkipped, metricDrops, metricTime, metricQueue,
-		metricGlobal, metricLeftOut, metricEvents, metricLosses, metricWaiting,
+		metricGlobal, metricLeftOut, metricEvents, metricLosses, metricWaiting, metricSent, metricUnsent, metricToSend,
 	}
 )
 
@@ -87,20 +90,20 @@ func newMetric(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("taskwatch_"+name, help, labels, nil)
 }
 
-// exporter reads the counters when Prometheus asks.
-type exporter struct{ d *Daemon }
+// collected reads the counters when Prometheus asks.
+type collected struct{ d *Daemon }
 
-func (d *Daemon) collector() prometheus.Collector { return exporter{d} }
+func (d *Daemon) collector() prometheus.Collector { return collected{d} }
 
 // Describe implements prometheus.Collector.
-func (c exporter) Describe(ch chan<- *prometheus.Desc) {
+func (c collected) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range allMetrics {
 		ch <- m
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (c exporter) Collect(ch chan<- prometheus.Metric) {
+func (c collected) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(m *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(m, prometheus.GaugeValue, value, labels...)
 	}
@@ -118,6 +121,14 @@ func (c exporter) Collect(ch chan<- prometheus.Metric) {
 		counter(metricEvents, n, taskwatch.Kind(k).String())
 	}
 	losses := map[string]uint64{"source": d.hub.lost.Load(), "stream": d.hub.losses(), "module_queue": 0, "missed_call": 0}
+	for _, e := range d.exports.counts() {
+		counter(metricSent, e.sent, e.signal.String())
+		gauge(metricToSend, float64(e.waiting), e.signal.String())
+		for cause, n := range e.lost {
+			counter(metricUnsent, n, e.signal.String(), cause)
+			losses["export"] += n
+		}
+	}
 	var numbers []*numbersOf
 	for _, v := range d.modules.views() {
 		m, err := v.proto()

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -153,22 +152,10 @@ func TestMetricsAreBounded(t *testing.T) {
 		}
 		r.Daemon.modules.loaded(e, many, "")
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(r.Daemon.collector())
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	series, leftOut := 0, 0.0
-	for _, f := range families {
-		switch f.GetName() {
-		case "taskwatch_module_global":
-			series = len(f.Metric)
-		case "taskwatch_module_globals_left_out":
-			for _, m := range f.Metric {
-				leftOut += m.GetGauge().GetValue()
-			}
-		}
+	families := gather(t, r)
+	series, leftOut := len(families["taskwatch_module_global"].GetMetric()), 0.0
+	for _, m := range families["taskwatch_module_globals_left_out"].GetMetric() {
+		leftOut += m.GetGauge().GetValue()
 	}
 	if series != maxSeries || leftOut != 1200-maxSeries {
 		t.Errorf("%d series, and %v left out, want %d and %d", series, leftOut, maxSeries, 1200-maxSeries)

@@ -138,7 +138,7 @@ func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 }
 
 func openOTLPFile(w io.Writer, _ formatOptions) (taskwatch.Sink, error) {
-	cfg, err := otlp.FromEnv(os.Getenv)
+	cfg, err := otlp.FromEnv(os.Getenv, otlp.Traces)
 	if err != nil {
 		return nil, err
 	}

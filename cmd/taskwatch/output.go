@@ -229,7 +229,7 @@ func (f *outputFlags) checkOTLP(cmd *cobra.Command) error {
 	if f.otlpSpans < 1 {
 		return fmt.Errorf("--otlp-spans %d: one span at least has to be sent", f.otlpSpans)
 	}
-	cfg, err := otlp.FromEnv(os.Getenv)
+	cfg, err := otlp.FromEnv(os.Getenv, otlp.Traces)
 	if err != nil {
 		return fmt.Errorf("--otlp: %w", err)
 	}

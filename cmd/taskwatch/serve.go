@@ -54,6 +54,9 @@ loaded, and those that are as they were go on.
     file    = "count.o"
     params  = { uid = 1000 }
 
+A table [otlp] of the file has events sent to a collector of OpenTelemetry, as
+log records, and on request spans of processes: see docs/daemon.md.
+
 With keys that are trusted, by --trust or in [trust] of the file, only modules
 are loaded that one of them has signed: see 'taskwatch module sign'.
 
@@ -185,6 +188,9 @@ func (f *serveFlags) reload(ctx context.Context, cmd *cobra.Command, d *daemon.D
 	if err := d.ReloadKeys(cfg.Trust); err != nil {
 		log.Error("SIGHUP: everything stays as it is", "error", err)
 		return
+	}
+	if err := d.ReloadOTLP(ctx, cfg.OTLP); err != nil {
+		log.Error("SIGHUP: what is sent stays as it is", "error", err)
 	}
 	if err := d.Reload(ctx, cfg.Modules); err != nil {
 		log.Error("SIGHUP: not all modules are as the configuration wants them")

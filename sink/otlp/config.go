@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// Config says where spans go, and what they are of. [FromEnv] reads it from
+// Config says where spans or log records go, and what they are of. [FromEnv] reads it from
 // the variables that OpenTelemetry defines.
 type Config struct {
+	Signal   Signal
 	Endpoint string // URL that is posted to, or of the gRPC server
 	GRPC     bool
 	Headers  map[string]string
@@ -38,19 +39,45 @@ type Config struct {
 // DefaultMaxSpans is how many spans are sent at most.
 const DefaultMaxSpans = 10_000
 
-// FromEnv reads a configuration: OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL,
-// _HEADERS, _TIMEOUT, _COMPRESSION, _CERTIFICATE, _CLIENT_KEY and
-// _CLIENT_CERTIFICATE, each of which may be given for traces alone
+// Signal is what is sent: each has variables, a path and a service of its own.
+type Signal int
+
+// The signals.
+const (
+	Traces Signal = iota
+	Logs
+)
+
+var signals = [...]struct{ variable, path, procedure string }{
+	Traces: {"TRACES_", "traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"},
+	Logs:   {"LOGS_", "logs", "/opentelemetry.proto.collector.logs.v1.LogsService/Export"},
+}
+
+// String returns "traces" or "logs".
+func (s Signal) String() string { return signals[s].path }
+
+// FromEnv reads the configuration of a signal: OTEL_EXPORTER_OTLP_ENDPOINT,
+// _PROTOCOL, _HEADERS, _TIMEOUT, _COMPRESSION, _CERTIFICATE, _CLIENT_KEY and
+// _CLIENT_CERTIFICATE, each of which may be given for one signal alone
 // (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT), OTEL_SERVICE_NAME,
 // OTEL_RESOURCE_ATTRIBUTES, and TRACEPARENT.
-func FromEnv(getenv func(string) string) (*Config, error) {
-	c := &Config{Headers: map[string]string{}, Resource: map[string]string{}}
-	option := func(name string) (value, variable string, traces bool) {
-		if variable = "OTEL_EXPORTER_OTLP_TRACES_" + name; getenv(variable) != "" {
-			return strings.TrimSpace(getenv(variable)), variable, true
+func FromEnv(getenv func(string) string, signal Signal) (*Config, error) {
+	return Read(nil, getenv, signal)
+}
+
+// Read is FromEnv, but for settings that stand before the variables, by their
+// last words: "endpoint" before OTEL_EXPORTER_OTLP_ENDPOINT.
+func Read(settings map[string]string, getenv func(string) string, signal Signal) (*Config, error) {
+	c := &Config{Signal: signal, Headers: map[string]string{}, Resource: map[string]string{}}
+	option := func(name string) (value, from string, own bool) {
+		if v := strings.TrimSpace(settings[strings.ToLower(name)]); v != "" {
+			return v, strings.ToLower(name), false
 		}
-		variable = "OTEL_EXPORTER_OTLP_" + name
-		return strings.TrimSpace(getenv(variable)), variable, false
+		const all = "OTEL_EXPORTER_OTLP_"
+		if v := strings.TrimSpace(getenv(all + signals[signal].variable + name)); v != "" {
+			return v, all + signals[signal].variable + name, true
+		}
+		return strings.TrimSpace(getenv(all + name)), all + name, false
 	}
 	switch v, name, _ := option("PROTOCOL"); v {
 	case "", "http/protobuf":
@@ -59,7 +86,7 @@ func FromEnv(getenv func(string) string) (*Config, error) {
 	default:
 		return nil, fmt.Errorf("%s=%s: this protocol is not supported; use http/protobuf or grpc", name, v)
 	}
-	endpoint, name, traces := option("ENDPOINT")
+	endpoint, name, own := option("ENDPOINT")
 	if endpoint == "" {
 		if endpoint = "http://localhost:4318"; c.GRPC {
 			endpoint = "http://localhost:4317"
@@ -76,8 +103,8 @@ func FromEnv(getenv func(string) string) (*Config, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("%s=%s: this is no URL of a collector; give one such as http://localhost:4318", name, endpoint)
 	}
-	if !traces && !c.GRPC {
-		u = u.JoinPath("v1", "traces")
+	if !own && !c.GRPC {
+		u = u.JoinPath("v1", signals[signal].path)
 	}
 	c.Endpoint = u.String()
 	v, name, _ := option("HEADERS")
@@ -131,7 +158,7 @@ func pairs(to map[string]string, list string) error {
 func tlsOf(option func(string) (string, string, bool)) (*tls.Config, error) {
 	ca, caName, _ := option("CERTIFICATE")
 	key, keyName, _ := option("CLIENT_KEY")
-	cert, _, _ := option("CLIENT_CERTIFICATE")
+	cert, certName, _ := option("CLIENT_CERTIFICATE")
 	if ca == "" && key == "" && cert == "" {
 		return nil, nil
 	}
@@ -149,7 +176,11 @@ func tlsOf(option func(string) (string, string, bool)) (*tls.Config, error) {
 	if key != "" || cert != "" {
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", keyName, err)
+			name := keyName
+			if key == "" || cert == "" {
+				name += ", " + certName
+			}
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}

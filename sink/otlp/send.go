@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -40,12 +41,14 @@ func NewSender(cfg *Config) Sender {
 	}
 	s := &sender{cfg: cfg, client: &http.Client{Transport: transport}}
 	if cfg.GRPC {
-		opts := []connect.ClientOption{connect.WithGRPC()}
+		var opts []connect.ClientOption
 		if cfg.Gzip {
 			opts = append(opts, connect.WithSendGzip())
 		}
-		s.grpc = connect.NewClient[tracepb.TracesData, emptypb.Empty](s.client,
-			strings.TrimSuffix(cfg.Endpoint, "/")+"/opentelemetry.proto.collector.trace.v1.TraceService/Export", opts...)
+		url := strings.TrimSuffix(cfg.Endpoint, "/") + signals[cfg.Signal].procedure
+		if s.grpc = caller[tracepb.TracesData](s.client, url, opts); cfg.Signal == Logs {
+			s.grpc = caller[logspb.LogsData](s.client, url, opts)
+		}
 	}
 	return s
 }
@@ -53,7 +56,23 @@ func NewSender(cfg *Config) Sender {
 type sender struct {
 	cfg    *Config
 	client *http.Client
-	grpc   *connect.Client[tracepb.TracesData, emptypb.Empty]
+	grpc   func(context.Context, proto.Message, map[string]string) (*emptypb.Empty, error)
+}
+
+// caller returns what calls a service with messages of one type.
+func caller[T any](client *http.Client, url string, opts []connect.ClientOption) func(context.Context, proto.Message, map[string]string) (*emptypb.Empty, error) {
+	c := connect.NewClient[T, emptypb.Empty](client, url, append(opts, connect.WithGRPC())...)
+	return func(ctx context.Context, data proto.Message, headers map[string]string) (*emptypb.Empty, error) {
+		req := connect.NewRequest(any(data).(*T))
+		for k, v := range headers {
+			req.Header().Set(k, v)
+		}
+		resp, err := c.CallUnary(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		return resp.Msg, nil
+	}
 }
 
 // again is an error after which a request may be tried again, after a while.
@@ -62,9 +81,9 @@ type again struct {
 	after time.Duration
 }
 
-// Send sends spans. A message of trace data is, byte for byte, the request of
-// the protocol.
-func (s *sender) Send(ctx context.Context, data *tracepb.TracesData) (int64, error) {
+// Send sends spans or log records. A message of their data is, byte for byte,
+// the request of the protocol.
+func (s *sender) Send(ctx context.Context, data proto.Message) (int64, error) {
 	timeout := s.cfg.Timeout
 	if timeout == 0 {
 		timeout = defaultTimeout
@@ -96,7 +115,7 @@ func (s *sender) failed(err error) error {
 	return fmt.Errorf("otlp: %s: %w; see OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL", s.cfg.Endpoint, err)
 }
 
-func (s *sender) try(ctx context.Context, data *tracepb.TracesData) (int64, error) {
+func (s *sender) try(ctx context.Context, data proto.Message) (int64, error) {
 	if s.grpc != nil {
 		return s.tryGRPC(ctx, data)
 	}
@@ -146,14 +165,10 @@ func (s *sender) try(ctx context.Context, data *tracepb.TracesData) (int64, erro
 	return 0, errors.New(resp.Status)
 }
 
-func (s *sender) tryGRPC(ctx context.Context, data *tracepb.TracesData) (int64, error) {
-	req := connect.NewRequest(data)
-	for k, v := range s.cfg.Headers {
-		req.Header().Set(k, v)
-	}
-	resp, err := s.grpc.CallUnary(ctx, req)
+func (s *sender) tryGRPC(ctx context.Context, data proto.Message) (int64, error) {
+	resp, err := s.grpc(ctx, data, s.cfg.Headers)
 	if err == nil {
-		return rejectedIn(resp.Msg.ProtoReflect().GetUnknown()), nil
+		return rejectedIn(resp.ProtoReflect().GetUnknown()), nil
 	}
 	switch connect.CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeAborted, connect.CodeResourceExhausted, connect.CodeOutOfRange, connect.CodeDataLoss, connect.CodeDeadlineExceeded:
@@ -162,7 +177,7 @@ func (s *sender) tryGRPC(ctx context.Context, data *tracepb.TracesData) (int64, 
 	return 0, err
 }
 
-// rejectedIn returns how many spans a response says were rejected: field 1 of
+// rejectedIn returns how many spans or records a response says were rejected: field 1 of
 // its field 1 (partial_success).
 func rejectedIn(response []byte) int64 {
 	inner := fieldOf(response, 1)
@@ -216,7 +231,7 @@ type fileSender struct{ w io.Writer }
 
 // Send writes a line. OTLP's JSON differs from protobuf's: ids are in
 // hexadecimal digits, and enums are numbers.
-func (f fileSender) Send(_ context.Context, data *tracepb.TracesData) (int64, error) {
+func (f fileSender) Send(_ context.Context, data proto.Message) (int64, error) {
 	text, err := protojson.MarshalOptions{UseEnumNumbers: true}.Marshal(data)
 	if err != nil {
 		return 0, err

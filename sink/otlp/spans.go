@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,22 +15,22 @@ import (
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/process"
 )
 
 const (
-	schemaURL  = "https://opentelemetry.io/schemas/1.37.0"
-	scopeName  = "github.com/taskwatch/taskwatch"
-	maxEvents  = 128 // of one span
-	batchSpans = 512 // of one request
+	schemaURL = "https://opentelemetry.io/schemas/1.37.0"
+	scopeName = "github.com/taskwatch/taskwatch"
+	maxEvents = 128 // of one span
 )
 
-// Sender takes spans to where they go. Rejected is how many of them were not
-// taken.
+// Sender takes spans or log records, *tracepb.TracesData or *logspb.LogsData, to
+// where they go. Rejected is how many of them were not taken.
 type Sender interface {
-	Send(context.Context, *tracepb.TracesData) (rejected int64, err error)
+	Send(ctx context.Context, data proto.Message) (rejected int64, err error)
 }
 
 // Sink is a sink that sends spans when it is closed.
@@ -44,6 +45,8 @@ type Sink struct {
 
 	pruneAt int
 
+	ready func(*tracepb.Span) // of [Live]: gets each span as soon as it has ended
+
 	begun   bool
 	offset  int64 // of the wall clock from CLOCK_MONOTONIC
 	last    int64 // CLOCK_MONOTONIC
@@ -55,11 +58,18 @@ type Sink struct {
 // spans are those of one process.
 type spans struct {
 	parent   *spans
+	trace    *trace
 	process  *tracepb.Span
 	programs []*tracepb.Span
 	ended    bool
 	failed   bool
 	keep     bool
+}
+
+// trace is one of several, of [Live].
+type trace struct {
+	id    []byte
+	spans int // of processes
 }
 
 func (p *spans) count() int { return 1 + len(p.programs) }
@@ -73,7 +83,7 @@ func New(cfg *Config, to Sender) *Sink {
 	if s.cfg.TraceID == [16]byte{} {
 		_, _ = rand.Read(s.cfg.TraceID[:])
 	}
-	s.root = s.newSpan("taskwatch", s.cfg.Parent[:])
+	s.root = newSpan("taskwatch", s.cfg.TraceID[:], s.cfg.Parent[:])
 	if s.cfg.Parent == [8]byte{} {
 		s.root.ParentSpanId = nil
 	}
@@ -90,13 +100,17 @@ func (s *Sink) Traceparent() string {
 	return "00-" + hex.EncodeToString(s.cfg.TraceID[:]) + "-" + hex.EncodeToString(s.root.SpanId) + "-" + flags
 }
 
-func (s *Sink) newSpan(name string, parent []byte) *tracepb.Span {
-	id := make([]byte, 8)
-	_, _ = rand.Read(id)
+func newSpan(name string, trace, parent []byte) *tracepb.Span {
 	return &tracepb.Span{
-		TraceId: s.cfg.TraceID[:], SpanId: id, ParentSpanId: parent, Name: name,
+		TraceId: trace, SpanId: random(8), ParentSpanId: parent, Name: name,
 		Kind: tracepb.Span_SPAN_KIND_INTERNAL, Flags: 1,
 	}
+}
+
+func random(n int) []byte {
+	id := make([]byte, n)
+	_, _ = rand.Read(id)
+	return id
 }
 
 // Wants returns what the sink reads.
@@ -168,9 +182,11 @@ func (s *Sink) add(to *tracepb.Span, mono int64, name string, attributes ...*com
 
 func (s *Sink) event(it taskwatch.Item) {
 	ev := it.Event
+	if !s.begun || s.ready != nil { // in the long run the clocks drift apart
+		s.offset = ev.Time.UnixNano() - ev.MonoNS
+	}
 	if !s.begun {
 		s.begun = true
-		s.offset = ev.Time.UnixNano() - ev.MonoNS
 		s.root.StartTimeUnixNano = s.wall(ev.MonoNS)
 	}
 	s.last = max(s.last, ev.MonoNS)
@@ -184,8 +200,8 @@ func (s *Sink) event(it taskwatch.Item) {
 	}
 	sp := s.live[p]
 	if sp == nil {
-		if ev.Kind == taskwatch.Exit {
-			return // of a thread, behind that of its process
+		if ev.Kind == taskwatch.Exit || s.ready != nil && !p.Born {
+			return // of a thread, behind that of its process; or it was there before
 		}
 		sp = s.begin(p, ev)
 	}
@@ -209,20 +225,29 @@ func (s *Sink) event(it taskwatch.Item) {
 }
 
 func (s *Sink) begin(p *process.Process, ev *taskwatch.Event) *spans {
-	parent, sp := s.root.SpanId, &spans{}
+	sp := &spans{}
 	for a := range p.Ancestors() {
 		if sp.parent = s.live[a]; sp.parent != nil {
-			parent = sp.parent.process.SpanId
 			break
 		}
 	}
-	sp.process = s.newSpan(nameOf(p), parent)
+	switch {
+	case s.ready != nil:
+		s.join(sp, nameOf(p))
+	case sp.parent != nil:
+		sp.process = newSpan(nameOf(p), s.cfg.TraceID[:], sp.parent.process.SpanId)
+	default:
+		sp.process = newSpan(nameOf(p), s.cfg.TraceID[:], s.root.SpanId)
+	}
 	sp.process.StartTimeUnixNano = s.wall(ev.MonoNS)
 	sp.process.Attributes = append(sp.process.Attributes, num("process.pid", int64(p.PID)))
 	if m := p.Parent(); m != nil {
 		sp.process.Attributes = append(sp.process.Attributes, num("process.parent_pid", int64(m.PID)))
 	}
 	s.live[p] = sp
+	if s.ready != nil {
+		return sp
+	}
 	s.all = append(s.all, sp)
 	if len(s.all) > max(2*s.cfg.MaxSpans, s.pruneAt) {
 		s.prune()
@@ -235,7 +260,7 @@ func nameOf(p *process.Process) string { c := p.Program().Command; return filepa
 
 func (s *Sink) beginProgram(sp *spans, p *process.Process, ev *taskwatch.Event) {
 	c := p.Program().Command
-	g := s.newSpan(nameOf(p), sp.process.SpanId)
+	g := newSpan(nameOf(p), sp.process.TraceId, sp.process.SpanId)
 	sp.process.Name = g.Name // a process is called what it ran last
 	g.StartTimeUnixNano = s.wall(ev.MonoNS)
 	g.Attributes = []*commonpb.KeyValue{num("process.pid", int64(p.PID)), str("process.executable.name", g.Name)}
@@ -258,8 +283,15 @@ func (s *Sink) beginProgram(sp *spans, p *process.Process, ev *taskwatch.Event) 
 }
 
 func (s *Sink) endProgram(sp *spans, mono int64) {
-	if n := len(sp.programs); n > 0 && sp.programs[n-1].EndTimeUnixNano == 0 {
-		sp.programs[n-1].EndTimeUnixNano = max(s.wall(mono), sp.programs[n-1].StartTimeUnixNano)
+	n := len(sp.programs)
+	if n == 0 || sp.programs[n-1].EndTimeUnixNano != 0 {
+		return
+	}
+	g := sp.programs[n-1]
+	g.EndTimeUnixNano = max(s.wall(mono), g.StartTimeUnixNano)
+	if s.ready != nil {
+		sp.programs = sp.programs[:0]
+		s.ready(g)
 	}
 }
 
@@ -304,6 +336,9 @@ func (s *Sink) end(p *process.Process, mono int64) {
 		sp.process.EndTimeUnixNano = max(s.wall(mono), sp.process.StartTimeUnixNano)
 		sp.ended = true
 		delete(s.live, p)
+		if s.ready != nil {
+			s.ready(sp.process)
+		}
 	}
 }
 
@@ -389,51 +424,42 @@ func (s *Sink) Close(ctx context.Context) error {
 }
 
 func (s *Sink) send(ctx context.Context) error {
-	batch := []*tracepb.Span{s.root}
-	var rejected int64
-	flush := func() error {
-		n, err := s.to.Send(ctx, s.data(batch))
-		rejected += n
-		batch = batch[:0]
-		return err
-	}
+	batch := batch[*tracepb.Span]{to: s.to, data: s.cfg.spanData}
+	err := batch.add(ctx, s.root)
 	for _, p := range s.all {
-		batch = append(batch, p.process)
-		batch = append(batch, p.programs...)
-		if len(batch) >= batchSpans {
-			if err := flush(); err != nil {
-				return err
-			}
+		if err == nil {
+			err = batch.add(ctx, append([]*tracepb.Span{p.process}, p.programs...)...)
 		}
 	}
-	var err error
-	if len(batch) > 0 {
-		err = flush()
+	if err == nil {
+		err = batch.flush(ctx)
 	}
-	if rejected > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("%d spans were rejected by the collector", rejected))
+	if batch.rejected > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%d spans were rejected by the collector", batch.rejected))
 	}
 	return err
 }
 
-func (s *Sink) data(batch []*tracepb.Span) *tracepb.TracesData {
+func (c *Config) spanData(list []*tracepb.Span) proto.Message {
+	return &tracepb.TracesData{ResourceSpans: []*tracepb.ResourceSpans{{
+		Resource: c.resource(), SchemaUrl: schemaURL,
+		ScopeSpans: []*tracepb.ScopeSpans{{Scope: scope(), SchemaUrl: schemaURL, Spans: list}},
+	}}}
+}
+
+func scope() *commonpb.InstrumentationScope {
+	return &commonpb.InstrumentationScope{Name: scopeName}
+}
+
+// resource describes where the data come from.
+func (c *Config) resource() *resourcepb.Resource {
 	attributes := host()
-	for k, v := range s.cfg.Resource {
-		attributes[k] = v
-	}
+	maps.Copy(attributes, c.Resource)
 	res := &resourcepb.Resource{}
-	keys := make([]string, 0, len(attributes))
-	for k := range attributes {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
+	for _, k := range slices.Sorted(maps.Keys(attributes)) {
 		res.Attributes = append(res.Attributes, str(k, attributes[k]))
 	}
-	return &tracepb.TracesData{ResourceSpans: []*tracepb.ResourceSpans{{
-		Resource: res, SchemaUrl: schemaURL,
-		ScopeSpans: []*tracepb.ScopeSpans{{Scope: &commonpb.InstrumentationScope{Name: scopeName}, SchemaUrl: schemaURL, Spans: batch}},
-	}}}
+	return res
 }
 
 func usage(u *process.Usage) []*commonpb.KeyValue {

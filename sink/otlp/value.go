@@ -22,10 +22,12 @@ func flag(key string, value bool) *commonpb.KeyValue {
 	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: value}}}
 }
 
-func list(key string, values []string) *commonpb.KeyValue {
+func list(key string, values []string) *commonpb.KeyValue { return listOf(key, values, stringValue) }
+
+func listOf[T any](key string, values []T, value func(T) *commonpb.AnyValue) *commonpb.KeyValue {
 	a := &commonpb.ArrayValue{}
 	for _, v := range values {
-		a.Values = append(a.Values, stringValue(v))
+		a.Values = append(a.Values, value(v))
 	}
 	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{ArrayValue: a}}}
 }

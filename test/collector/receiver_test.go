@@ -2,6 +2,7 @@
 package collector
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -293,4 +294,88 @@ func TestFile(t *testing.T) {
 		all = append(all, td)
 	}
 	check(t, spansOf(all...), want)
+}
+
+// The daemon sends a log record of each event and, where that is asked for, a
+// span of each process that has ended, and at its end what waits.
+func TestDaemon(t *testing.T) {
+	testutil.Root(t) // a source that sees every process at once
+	each(t, func(t *testing.T, protocol, compression string) {
+		const jobs = 400
+		r, dir := receive(t, protocol), t.TempDir()
+		job := filepath.Join(dir, "job")
+		text, err := os.ReadFile("/bin/true")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(job, text, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		config := filepath.Join(dir, "taskwatch.toml")
+		table := fmt.Sprintf("[otlp]\nendpoint = %q\nprotocol = %q\ncompression = %q\nevents = [\"exec\"]\nwhere = 'exe == %q'\nspans = true\n", r.endpoint, protocol, compression, job)
+		if err := os.WriteFile(config, []byte(table), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		socket := filepath.Join(dir, "s")
+		daemon := exec.Command(program, "serve", "--config", config, "--socket", socket)
+		daemon.Env = append(os.Environ(), "OTEL_SERVICE_NAME=build")
+		log, err := daemon.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := daemon.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var said strings.Builder
+		lines := bufio.NewScanner(log)
+		for ready := 0; ready < 2 && lines.Scan(); { // both signals
+			fmt.Fprintln(&said, lines.Text())
+			if strings.Contains(lines.Text(), "otlp: sending") {
+				ready++
+			}
+		}
+		script := fmt.Sprintf("i=0; while [ $i -lt %d ]; do %s; i=$((i+1)); done; exit 0", jobs, job)
+		if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		if err := daemon.Process.Signal(os.Interrupt); err != nil {
+			t.Error(err)
+		}
+		for lines.Scan() {
+			fmt.Fprintln(&said, lines.Text())
+		}
+		if err := daemon.Wait(); err != nil {
+			t.Fatalf("%v\n%s", err, said.String())
+		}
+		records := 0
+		for _, ld := range r.logs.AllLogs() {
+			for _, rl := range ld.ResourceLogs().All() {
+				for _, sl := range rl.ScopeLogs().All() {
+					for _, l := range sl.LogRecords().All() {
+						path, _ := l.Attributes().Get("process.executable.path")
+						if l.EventName() != "taskwatch.exec" || path.AsString() != job {
+							t.Errorf("record %q of %q", l.EventName(), path.AsString())
+						}
+						records++
+					}
+				}
+			}
+		}
+		var processes, programs int
+		traces := map[[16]byte]bool{}
+		for _, s := range r.spans(t) {
+			if s.Name() != "job" {
+				continue
+			}
+			traces[s.TraceID()] = true
+			if _, program := s.Attributes().Get("process.executable.name"); program {
+				programs++
+			} else {
+				processes++
+			}
+		}
+		if records != jobs || processes != jobs || programs != jobs || len(traces) != 1 {
+			t.Errorf("%d records, %d spans of processes and %d of programs in %d traces; want %d of each in one\n%s", records, processes, programs, len(traces), jobs, said.String())
+		}
+	})
 }

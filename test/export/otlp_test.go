@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -25,6 +26,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/sink/otlp"
 )
 
@@ -95,7 +97,7 @@ const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 func config(t *testing.T, env map[string]string) *otlp.Config {
 	t.Helper()
-	cfg, err := otlp.FromEnv(func(name string) string { return env[name] })
+	cfg, err := otlp.FromEnv(func(name string) string { return env[name] }, otlp.Traces)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +264,7 @@ func TestOTLPVariables(t *testing.T) {
 		{map[string]string{"OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"}, "compression is not supported"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nosuch"}, "/nosuch"},
 	} {
-		cfg, err := otlp.FromEnv(func(name string) string { return c.env[name] })
+		cfg, err := otlp.FromEnv(func(name string) string { return c.env[name] }, otlp.Traces)
 		if err != nil {
 			if !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v: %v, want %q", c.env, err, c.want)
@@ -276,5 +278,31 @@ func TestOTLPVariables(t *testing.T) {
 		if cfg := config(t, map[string]string{"TRACEPARENT": wrong}); cfg.Parent != [8]byte{} {
 			t.Errorf("TRACEPARENT=%s counts", wrong)
 		}
+	}
+}
+
+// Long command lines are sent in requests that a collector takes: servers of
+// gRPC refuse more than 4 MiB.
+func TestOTLPLongCommands(t *testing.T) {
+	c := &collector{requests: 1}
+	cfg := config(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": serve(t, c, "grpc"), "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TIMEOUT": "60000"})
+	sink := otlp.New(cfg, otlp.NewSender(cfg))
+	argv := []string{"ld", strings.Repeat("x", 100<<10)}
+	const calls = 100
+	seq := uint64(0)
+	for pid := 2; pid < calls+2; pid++ {
+		for _, kind := range []taskwatch.Kind{taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
+			seq++
+			sink.Take(taskwatch.Item{Event: &taskwatch.Event{
+				Kind: kind, Seq: seq, MonoNS: int64(seq), Time: time.Unix(1e9, int64(seq)), Exit: taskwatch.ExitStatus{Group: true},
+				Task: &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: uint64(pid)}, PID: pid, TID: pid, PPID: 1, Exe: "/bin/ld", Argv: argv},
+			}})
+		}
+	}
+	if err := sink.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.spans) != 1+2*calls || c.requests < 1+calls/40 {
+		t.Errorf("%d spans in %d requests, want %d spans", len(c.spans), c.requests-1, 1+2*calls)
 	}
 }

@@ -1,0 +1,60 @@
+package otlp
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// What one request has at most, but for a single part that is larger. Servers
+// of gRPC take no more than 4 MiB unless they are told to.
+const (
+	maxParts = 512
+	maxBytes = 2 << 20
+)
+
+// batch gathers spans or log records, and sends them in requests of a size
+// that collectors take.
+type batch[T proto.Message] struct {
+	to   Sender
+	data func([]T) proto.Message
+
+	parts []T
+	bytes int
+
+	sent, rejected, failed uint64 // parts
+}
+
+// add adds parts, and sends what would be too much with them.
+func (b *batch[T]) add(ctx context.Context, parts ...T) error {
+	for _, part := range parts {
+		size := proto.Size(part)
+		if len(b.parts) > 0 && (len(b.parts) == maxParts || b.bytes+size > maxBytes) {
+			if err := b.flush(ctx); err != nil {
+				return err
+			}
+		}
+		b.parts = append(b.parts, part)
+		b.bytes += size
+	}
+	return nil
+}
+
+// flush sends what there is. What cannot be sent is given up.
+func (b *batch[T]) flush(ctx context.Context) error {
+	n := uint64(len(b.parts))
+	if n == 0 {
+		return nil
+	}
+	rejected, err := b.to.Send(ctx, b.data(b.parts))
+	clear(b.parts)
+	b.parts, b.bytes = b.parts[:0], 0
+	if err != nil {
+		b.failed += n
+		return err
+	}
+	refused := min(uint64(max(rejected, 0)), n)
+	b.rejected += refused
+	b.sent += n - refused
+	return nil
+}

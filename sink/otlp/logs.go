@@ -1,0 +1,167 @@
+package otlp
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// LogSink is a sink that sends a log record of each item: an event with all its
+// fields, under the names of the semantic conventions where those have one,
+// and else behind "taskwatch.". Events have the severity INFO; losses and
+// failures of watchers WARN.
+//
+// It belongs behind a [taskwatch.Queue].
+type LogSink struct {
+	*outbox[*logspb.LogRecord]
+	kinds taskwatch.Kinds
+}
+
+// NewLogs returns a sink that sends log records of events of those kinds, and
+// of all else. Of failures in a row report gets the first, and nil when sending
+// goes on; it may be nil.
+func NewLogs(cfg *Config, kinds taskwatch.Kinds, to Sender, report func(error)) *LogSink {
+	return &LogSink{outbox: newOutbox(to, cfg.logData, report), kinds: kinds}
+}
+
+func (c *Config) logData(list []*logspb.LogRecord) proto.Message {
+	return &logspb.LogsData{ResourceLogs: []*logspb.ResourceLogs{{
+		Resource: c.resource(), SchemaUrl: schemaURL,
+		ScopeLogs: []*logspb.ScopeLogs{{Scope: scope(), SchemaUrl: schemaURL, LogRecords: list}},
+	}}}
+}
+
+// Wants returns all fields of the events.
+func (l *LogSink) Wants() taskwatch.Wants { return taskwatch.WantAll(l.kinds) }
+
+// Take takes an item.
+func (l *LogSink) Take(it taskwatch.Item) { l.TakeMarked(it, false) }
+
+// TakeMarked is Take for an item of which it may be unsure whether it was asked
+// for: its record has taskwatch.unsure then.
+func (l *LogSink) TakeMarked(it taskwatch.Item, unsure bool) {
+	r := logRecord(it)
+	if r == nil {
+		return
+	}
+	if unsure {
+		r.Attributes = append(r.Attributes, flag("taskwatch.unsure", true))
+	}
+	l.add(r)
+}
+
+// Close sends what there is, until ctx ends.
+func (l *LogSink) Close(ctx context.Context) error { return l.close(ctx) }
+
+func logRecord(it taskwatch.Item) *logspb.LogRecord {
+	r := &logspb.LogRecord{SeverityNumber: logspb.SeverityNumber_SEVERITY_NUMBER_INFO, SeverityText: "INFO"}
+	say := func(name, format string, args ...any) {
+		r.EventName = "taskwatch." + name
+		r.Body = stringValue(fmt.Sprintf(format, args...))
+	}
+	switch {
+	case it.Event != nil:
+		ev := it.Event
+		r.TimeUnixNano = uint64(ev.Time.UnixNano())
+		say(ev.Kind.String(), "%s %s", ev.Kind, taskName(ev.Task))
+		r.Attributes = attributesOf(ev, ev.Fields())
+	case it.Loss != nil:
+		warn(r)
+		say("lost", "%d events were lost", it.Loss.Count)
+		r.Attributes = []*commonpb.KeyValue{num("taskwatch.count", int64(it.Loss.Count))}
+	case it.Failure != nil:
+		f := it.Failure
+		warn(r)
+		r.TimeUnixNano = uint64(f.Event.Time.UnixNano())
+		say("failure", "%s", f.Error())
+		r.Attributes = append(attributesOf(f.Event, f.Event.Fields()&taskwatch.FieldsTask),
+			str("taskwatch.module", f.Module), str("taskwatch.watcher", f.Watcher), str("taskwatch.event", f.Kind.String()),
+			str("taskwatch.verdict", f.Verdict.String()), str("exception.message", f.Err.Error()))
+	case it.Record != nil:
+		rec := it.Record
+		r.TimeUnixNano = uint64(rec.Time.UnixNano())
+		say("record", "%s", rec.Data)
+		r.Attributes = append([]*commonpb.KeyValue(nil), str("taskwatch.module", rec.Module))
+		if t := rec.Task; t != nil && !rec.Missing.Has(taskwatch.FieldPID) {
+			r.Attributes = append(r.Attributes, num("process.pid", int64(t.PID)))
+		}
+	default:
+		return nil // a start, which is of a recording; or a failed exec
+	}
+	r.ObservedTimeUnixNano = r.TimeUnixNano
+	return r
+}
+
+func warn(r *logspb.LogRecord) {
+	r.SeverityNumber, r.SeverityText = logspb.SeverityNumber_SEVERITY_NUMBER_WARN, "WARN"
+}
+
+func taskName(t *taskwatch.Task) string {
+	switch {
+	case t == nil:
+		return ""
+	case t.Exe != "":
+		return t.Exe
+	}
+	return t.Comm
+}
+
+// conventional are the names of the semantic conventions, where they have one.
+var conventional = map[taskwatch.Fields]string{
+	taskwatch.FieldPID: "process.pid", taskwatch.FieldPPID: "process.parent_pid", taskwatch.FieldTID: "thread.id",
+	taskwatch.FieldComm: "thread.name", taskwatch.FieldExe: "process.executable.path", taskwatch.FieldArgv: "process.command_args",
+	taskwatch.FieldCwd: "process.working_directory", taskwatch.FieldCgroup: "process.linux.cgroup", taskwatch.FieldExitCode: "process.exit.code",
+}
+
+// attributesOf returns fields of an event, and which are missing.
+func attributesOf(ev *taskwatch.Event, fields taskwatch.Fields) (list []*commonpb.KeyValue) {
+	for _, f := range fields.List() {
+		v, ok := ev.Value(f)
+		if !ok {
+			continue
+		}
+		name := conventional[f]
+		if name == "" {
+			name = "taskwatch." + f.Info().Name
+		}
+		list = append(list, attribute(name, v))
+		switch {
+		case f == taskwatch.FieldExe:
+			list = append(list, str("process.executable.name", filepath.Base(v.Text())))
+		case f == taskwatch.FieldUID && len(v.Uints()) > 2:
+			ids := v.Uints()
+			list = append(list, num("process.real_user.id", int64(ids[0])), num("process.user.id", int64(ids[1])), num("process.saved_user.id", int64(ids[2])))
+		case f == taskwatch.FieldArgv && ev.Task.ArgvCut:
+			list = append(list, flag("taskwatch.argv_cut", true))
+		}
+	}
+	if missing := (taskwatch.FieldsOf(ev.Kind) & ev.Missing).Names(); len(missing) > 0 {
+		list = append(list, str("taskwatch.missing", strings.Join(missing, ",")))
+	}
+	return list
+}
+
+func attribute(name string, v taskwatch.Value) *commonpb.KeyValue {
+	switch v.Type() {
+	case taskwatch.TypeInt:
+		return num(name, v.Int())
+	case taskwatch.TypeUint:
+		return num(name, int64(v.Uint()))
+	case taskwatch.TypeBool:
+		return flag(name, v.Bool())
+	case taskwatch.TypeStrings:
+		return listOf(name, v.Strings(), stringValue)
+	case taskwatch.TypeUints:
+		return listOf(name, v.Uints(), func(n uint32) *commonpb.AnyValue {
+			return &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: int64(n)}}
+		})
+	}
+	return str(name, v.String())
+}
