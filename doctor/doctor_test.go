@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -40,6 +41,27 @@ func TestExamine(t *testing.T) {
 	if len(works) != 3 || !works["ptrace"] || works["bpf"] != bpf || works["connector"] != connector {
 		t.Errorf("the sources are %v, and what they need is there for bpf %v, for connector %v", works, bpf, connector)
 	}
+	// Vetoes that the kernel allows must be found to work: by the best of its
+	// two ways, for every event that can be denied in that way.
+	tier := ""
+	switch {
+	case !bpf:
+	case has(features.LSM):
+		tier = "1: veto by BPF LSM"
+	case has(features.FmodRet):
+		tier = "2: veto by fmod_ret"
+	default:
+		tier = "3: observe only"
+	}
+	if d.Tier != tier {
+		t.Errorf("the tier is %q, and by what the kernel has it is %q", d.Tier, tier)
+	}
+	if vm := os.Getenv("TASKWATCH_VM"); vm != "" && bpf {
+		lsm := os.Getenv("TASKWATCH_VM_LSM")
+		if want := knownTier(runtime.GOARCH, vm, lsm); d.Tier != want {
+			t.Errorf("the tier of Debian's kernel %s for %s with lsm=%s is %q, want %q", vm, runtime.GOARCH, lsm, d.Tier, want)
+		}
+	}
 	if file := os.Getenv("TASKWATCH_DIAGNOSIS"); file != "" {
 		text, err := json.Marshal(d)
 		if err != nil {
@@ -49,4 +71,15 @@ func TestExamine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// knownTier is the tier of a machine of the kernel matrix.
+func knownTier(arch, series, lsm string) string {
+	switch {
+	case arch == "arm64" && series == "6.1": // no BPF trampolines
+		return "3: observe only"
+	case lsm == "none":
+		return "2: veto by fmod_ret"
+	}
+	return "1: veto by BPF LSM"
 }

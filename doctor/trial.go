@@ -36,8 +36,8 @@ var doctorObject []byte
 const refusal = unix.EXFULL
 
 const (
-	tryTime  = 2 * time.Minute // bounds one attempt, which takes a second where the machine is not busy
-	lateTime = 2 * time.Second // how long what follows the end of a process may take
+	tryTime  = 2 * time.Minute  // bounds one attempt, which takes a second where the machine is not busy
+	lateTime = 10 * time.Second // how long what follows the end of a process may take
 )
 
 // tally counts events by kind. It is safe for concurrent use.
