@@ -33,7 +33,7 @@ func (r *release) image() error {
 	dir := filepath.Join(r.work, "oci")
 	if _, err := layout.Write(dir, mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{
 		Add: index, Descriptor: v1.Descriptor{Annotations: map[string]string{
-			"org.opencontainers.image.ref.name": strings.TrimPrefix(r.version, "v"),
+			"org.opencontainers.image.ref.name": "taskwatch:" + strings.TrimPrefix(r.version, "v"), // the name after "podman load"
 		}},
 	})); err != nil {
 		return err

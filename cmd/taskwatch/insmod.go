@@ -71,6 +71,10 @@ func completeModuleFile(_ *cobra.Command, args []string, _ string) ([]string, co
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	return completeModuleFiles(nil, args, "")
+}
+
+func completeModuleFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return []string{"o", "wasm"}, cobra.ShellCompDirectiveFilterFileExt
 }
 

@@ -146,8 +146,9 @@ func completeSources(_ *cobra.Command, args []string, _ string) ([]string, cobra
 func newModuleCheck() *cobra.Command {
 	var observeOnly, bestEffort bool
 	cmd := &cobra.Command{
-		Use:   "check FILE[,key=value...]",
-		Short: "Check that a module would be taken, and call nothing of it",
+		Use:               "check FILE[,key=value...]",
+		Short:             "Check that a module would be taken, and call nothing of it",
+		ValidArgsFunction: completeModuleFile,
 		Long: `check has the kernel's verifier judge a module for the kernel as it would be
 linked when it is registered, and attaches nothing; that needs the privileges of
 'watch -m'. One for the sandbox is compiled, and initialised with the
@@ -194,8 +195,9 @@ func checkModule(w io.Writer, spec string, observeOnly, bestEffort bool) (err er
 func newModuleInfo(name string) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use:   name + " FILE",
-		Short: "Show what a module is: licence, events, parameters, maps",
+		Use:               name + " FILE",
+		Short:             "Show what a module is: licence, events, parameters, maps",
+		ValidArgsFunction: completeModuleFile,
 		Long: `info shows what a module file says of itself. It loads nothing into the kernel
 and needs no privileges; a module for the sandbox is initialised there, to be
 asked. 'taskwatch modinfo' does the same, and knows modules that are loaded.`,

@@ -17,8 +17,9 @@ import (
 func newModuleSign() *cobra.Command {
 	var key, passwords string
 	cmd := &cobra.Command{
-		Use:   "sign --key FILE MODULE...",
-		Short: "Sign modules",
+		Use:               "sign --key FILE MODULE...",
+		Short:             "Sign modules",
+		ValidArgsFunction: completeModuleFiles,
 		Long: `sign writes the signature of each module into MODULE.minisig, in the format of
 minisign: the key is one that 'minisign -G' has made, and 'minisign -V' reads
 the signature. It holds for the module's content, its name, which is that of the
@@ -126,8 +127,9 @@ func firstLine(f *os.File) (string, error) {
 func newModuleVerify() *cobra.Command {
 	var keys []string
 	cmd := &cobra.Command{
-		Use:   "verify --trust FILE MODULE...",
-		Short: "Verify the signatures of modules",
+		Use:               "verify --trust FILE MODULE...",
+		Short:             "Verify the signatures of modules",
+		ValidArgsFunction: completeModuleFiles,
 		Long: `verify checks that each module is the one that a key has signed, under its name
 and version, as 'watch', 'run' and 'serve' do with --trust. Nothing of a module
 is run before its signature is known to be good. The exit status is 0 if all are

@@ -2,6 +2,7 @@
 package tracefs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,10 +17,16 @@ import (
 // sees: nothing has to be mounted beforehand, and nothing stays mounted.
 type FS struct{ root int }
 
-// Open needs CAP_SYS_ADMIN and Linux 5.2. Close the result; what was attached
-// by it stays.
+// Open needs CAP_SYS_ADMIN and Linux 5.2, or a tracefs that is mounted in its
+// usual place, as a container without that capability may have. Close the result;
+// what was attached by it stays.
 func Open() (*FS, error) {
 	fs, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
+	if errors.Is(err, unix.EPERM) {
+		if t := mounted("/sys/kernel/tracing"); t != nil {
+			return t, nil
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open tracefs: %w", err)
 	}
@@ -32,6 +39,20 @@ func Open() (*FS, error) {
 		return nil, fmt.Errorf("mount tracefs: %w", err)
 	}
 	return &FS{root}, nil
+}
+
+// mounted returns the tracefs at dir; nil if there is none.
+func mounted(dir string) *FS {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	var st unix.Statfs_t
+	if unix.Fstatfs(root, &st) != nil || st.Type != unix.TRACEFS_MAGIC {
+		unix.Close(root)
+		return nil
+	}
+	return &FS{root}
 }
 
 // Close gives the mount back.
