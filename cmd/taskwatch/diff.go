@@ -110,7 +110,9 @@ func readRuns(name string) (*report.Runs, error) {
 		return nil, err
 	}
 	defer in.Close()
-	src, err := replay.New(replay.Config{Reader: in, Name: in.Name()})
+	progress := showReading(in, true)
+	defer progress.end()
+	src, err := replay.New(replay.Config{Reader: progress, Name: in.Name()})
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +122,7 @@ func readRuns(name string) (*report.Runs, error) {
 		return nil, err
 	}
 	err = src.Run(context.Background(), &reg)
+	progress.end()
 	sayEarly(in.Name(), src.EarlyEnds())
 	return runs, err
 }

@@ -115,10 +115,13 @@ in Go, are part of taskwatch.`,
 			}
 			ctx, cancel := untilSignal()
 			defer cancel()
-			if ext == ".go" && isTerminal(os.Stderr) {
-				say("building %s with the go command; the first build compiles Go's library, which takes a minute", src)
+			what := "building " + clean.Text(filepath.Base(src))
+			if ext == ".go" {
+				what += ", which takes a minute the first time"
 			}
+			progress := showWaiting(true, what)
 			warnings, err := build.Build(ctx, src, out)
+			progress.end()
 			fmt.Fprint(cmd.ErrOrStderr(), warnings)
 			if err != nil {
 				return moduleFailed(err)

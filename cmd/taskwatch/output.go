@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/sink/compiledb"
@@ -460,12 +462,16 @@ func (o *output) incomplete() {
 // the first error of each file that was written.
 func (o *output) close() error {
 	var errs []error
+	alone := o.alone()
 	for _, f := range o.files {
-		errs = append(errs, f.close(o.reg))
+		errs = append(errs, f.close(o.reg, alone))
 	}
 	if o.spans != nil {
 		// The run is what it is, whether a collector can be reached or not.
-		if err := o.reg.Detach(context.Background(), o.spans); err != nil {
+		progress := showWaiting(alone, "sending spans")
+		err := o.reg.Detach(context.Background(), o.spans)
+		progress.end()
+		if err != nil {
 			say("--otlp: spans were not sent: %v", err)
 		}
 		for _, note := range o.flags.exporter.Notes() {
@@ -481,10 +487,17 @@ func (o *output) close() error {
 	return errors.Join(errs...)
 }
 
-func (f *outputFile) close(reg *taskwatch.Registry) error {
+// alone reports whether no events go to a terminal.
+func (o *output) alone() bool {
+	return !slices.ContainsFunc(o.files, func(f *outputFile) bool { return isTerminal(f.File) })
+}
+
+func (f *outputFile) close(reg *taskwatch.Registry, alone bool) error {
 	var err error
 	if f.attached != nil {
+		progress := showWaiting(alone, "finishing "+clean.Text(filepath.Base(f.name)))
 		err = reg.Detach(context.Background(), f.attached)
+		progress.end()
 		if f.notes != nil {
 			for _, note := range f.notes.Notes() {
 				say("%s: %s", f.name, note)

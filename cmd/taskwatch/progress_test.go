@@ -5,32 +5,39 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What takes long says how far it is, and takes that away; what does not says
 // nothing.
 func TestProgress(t *testing.T) {
-	p := &progress{total: 200 << 20, stop: make(chan struct{})}
-	p.read.Store(50 << 20)
+	p := &progress{text: func(taken time.Duration) string {
+		if taken < progressAfter {
+			t.Errorf("it is shown after %v", taken)
+		}
+		return "half of it"
+	}, stop: make(chan struct{})}
 	var line screen
-	p.wg.Go(func() { p.show(&line) })
-	eventually(t, "the progress is shown", line.has("\r 25 % of 200 MB "))
+	p.wg.Go(func() { p.show(&line, 5) })
+	eventually(t, "the progress is shown", line.has("\rhalf\x1b[K"))
 	p.end()
 	p.end()
 	if text := line.String(); !strings.HasSuffix(text, "\r\x1b[K") {
 		t.Errorf("the line stays: %q", text)
 	}
 
-	quick := &progress{total: 1, stop: make(chan struct{})}
+	quick := &progress{stop: make(chan struct{})}
 	var none screen
-	quick.wg.Go(func() { quick.show(&none) })
+	quick.wg.Go(func() { quick.show(&none, 0) })
 	quick.end()
 	if none.String() != "" {
 		t.Errorf("what took no time says %q", none.String())
 	}
+}
 
+func TestReading(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "f")
-	if err := os.WriteFile(file, []byte("abc"), 0o644); err != nil {
+	if err := os.WriteFile(file, make([]byte, 3<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(file)
@@ -38,9 +45,13 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	read := showProgress(f, false)
-	defer read.end()
-	if n, err := read.Read(make([]byte, 9)); n != 3 || err != nil || read.read.Load() != 3 {
-		t.Errorf("%d bytes, %v, counted %d", n, err, read.read.Load())
+	r := showReading(f, false)
+	defer r.end()
+	if n, err := r.Read(make([]byte, 1<<20)); n != 1<<20 || err != nil || r.say(0) != " 33 % of 3 MB" {
+		t.Errorf("%d bytes, %v: %q", n, err, r.say(0))
+	}
+	r.total = 0 // as of a pipe
+	if got := r.say(0); got != "1 MB" {
+		t.Errorf("where the end is not known it says %q", got)
 	}
 }

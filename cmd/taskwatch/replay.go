@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -97,7 +96,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return replayFailed(err)
 	}
-	progress := showProgress(in, !slices.ContainsFunc(out.files, func(f *outputFile) bool { return isTerminal(f.File) }))
+	progress := showReading(in, out.alone())
 	defer progress.end()
 	src, err := replay.New(replay.Config{Reader: progress, Name: in.Name()})
 	if err != nil {

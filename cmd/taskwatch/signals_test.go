@@ -280,6 +280,7 @@ func TestSIGINTEndsWhatAScriptHasStarted(t *testing.T) {
 				b, _ := os.ReadFile(log)
 				return strings.Contains(string(b), "watching")
 			})
+			eventually(t, "the shell has said the pid", out.has("\n")) // taskwatch may be faster
 			pid, err := strconv.Atoi(strings.TrimSpace(out.String()))
 			if err != nil {
 				t.Fatal(err)
