@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -248,6 +249,62 @@ func TestOTLPLimit(t *testing.T) {
 	}
 }
 
+// Those that failed stay before those that took longer, each with its ancestors.
+func TestOTLPLimitKeepsFailures(t *testing.T) {
+	c := &collector{requests: 1}
+	cfg := config(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": serve(t, c, "http/protobuf")})
+	cfg.MaxSpans = 9
+	sink := otlp.New(cfg, otlp.NewSender(cfg))
+	now := int64(0)
+	event := func(k taskwatch.Kind, pid, ppid, code int) {
+		now += 1000
+		sink.Take(taskwatch.Item{Event: &taskwatch.Event{
+			Kind: k, Seq: uint64(now), MonoNS: now, Time: time.Unix(1e9, now), Exit: taskwatch.ExitStatus{Code: code, Group: true},
+			Task: &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: uint64(pid)}, ParentID: taskwatch.TaskID{Run: 1, N: uint64(ppid)}, PID: pid, TID: pid, PPID: ppid},
+		}})
+	}
+	event(taskwatch.Clone, 2, 1, 0)
+	for pid := 10; pid < 30; pid++ { // each lives longer than the one before
+		event(taskwatch.Clone, pid, 2, 0)
+		now += int64(pid) * 1e6
+		event(taskwatch.Exit, pid, 2, 0)
+	}
+	event(taskwatch.Clone, 40, 2, 0) // lives for a moment, as does what fails below it
+	event(taskwatch.Clone, 41, 40, 0)
+	event(taskwatch.Exit, 41, 40, 3)
+	event(taskwatch.Exit, 40, 2, 0)
+	event(taskwatch.Clone, 50, 2, 0)
+	event(taskwatch.Exit, 50, 2, 1)
+	event(taskwatch.Exit, 2, 1, 0)
+	if err := sink.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got []int64
+	for _, s := range c.spans {
+		for _, a := range s.Attributes {
+			if a.Key == "process.pid" {
+				got = append(got, a.Value.GetIntValue())
+			}
+		}
+	}
+	slices.Sort(got)
+	if want := []int64{2, 26, 27, 28, 29, 40, 41, 50}; !slices.Equal(got, want) {
+		t.Errorf("spans of %v, want %v", got, want)
+	}
+}
+
+// Of a trace that is not sampled nothing is sent, and what the command inherits
+// says so.
+func TestOTLPNotSampled(t *testing.T) {
+	c := &collector{requests: 1}
+	cfg := config(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": serve(t, c, "http/protobuf"), "TRACEPARENT": strings.TrimSuffix(traceparent, "1") + "0"})
+	sink := otlp.New(cfg, otlp.NewSender(cfg))
+	export(t, sink)
+	if c.requests != 1 || !strings.HasPrefix(sink.Traceparent(), traceparent[:36]) || !strings.HasSuffix(sink.Traceparent(), "-00") {
+		t.Errorf("%d requests; TRACEPARENT=%s", c.requests-1, sink.Traceparent())
+	}
+}
+
 func TestOTLPVariables(t *testing.T) {
 	for _, c := range []struct {
 		env  map[string]string
@@ -257,12 +314,17 @@ func TestOTLPVariables(t *testing.T) {
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://x/y/"}, "https://x/y/v1/traces"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://x/y"}, "https://x/y"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http://localhost:4317"},
+		{map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, "http://localhost:4318/v1/traces"},
+		{map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "x:1"}, "https://x:1"},
+		{map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "x:1", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, "http://x:1"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "is not supported"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://x"}, "no URL of a collector"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "x"}, `"x" is no key=value`},
 		{map[string]string{"OTEL_EXPORTER_OTLP_TIMEOUT": "10s"}, "no number of milliseconds"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"}, "compression is not supported"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nosuch"}, "/nosuch"},
+		{map[string]string{"OTEL_EXPORTER_OTLP_CLIENT_KEY": "/nosuch"}, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
+		{map[string]string{"OTEL_RESOURCE_ATTRIBUTES": "a=%zz"}, "OTEL_RESOURCE_ATTRIBUTES"},
 	} {
 		cfg, err := otlp.FromEnv(func(name string) string { return c.env[name] }, otlp.Traces)
 		if err != nil {
@@ -272,6 +334,20 @@ func TestOTLPVariables(t *testing.T) {
 		} else if cfg.Endpoint != c.want {
 			t.Errorf("%v: endpoint %q, want %q", c.env, cfg.Endpoint, c.want)
 		}
+	}
+	own := config(t, map[string]string{
+		"OTEL_EXPORTER_OTLP_HEADERS": "a=all", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=own",
+		"OTEL_EXPORTER_OTLP_TIMEOUT": "1", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "2500", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "gzip",
+		"OTEL_RESOURCE_ATTRIBUTES": "service.name=a,b=c%20d", "OTEL_SERVICE_NAME": "s",
+	})
+	if own.Headers["a"] != "own" || own.Timeout != 2500*time.Millisecond || !own.Gzip || own.Resource["service.name"] != "s" || own.Resource["b"] != "c d" {
+		t.Errorf("what is said for traces alone: %+v", own)
+	}
+	logs, err := otlp.FromEnv(func(name string) string {
+		return map[string]string{"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "https://l/x", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://t"}[name]
+	}, otlp.Logs)
+	if err != nil || logs.Endpoint != "https://l/x" {
+		t.Errorf("what is said for logs alone: %+v, %v", logs, err)
 	}
 	for _, wrong := range []string{"", "x", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", "00-00000000000000000000000000000000-b7ad6b7169203331-01",
 		"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01"} {
