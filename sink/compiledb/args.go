@@ -220,6 +220,22 @@ func (p *parsed) of(source int) []string {
 	return words
 }
 
+// unexpanded returns a function as of is, whose words are those of the call as
+// it was, which q has: response files stay, also those that name the source.
+func (p *parsed) unexpanded(q *parsed) func(source int) []string {
+	q.links = p.links
+	return func(source int) []string {
+		name := p.kept[source].words[0]
+		own := -1 // of no source
+		for _, i := range q.sources {
+			if q.kept[i].words[0] == name {
+				own = i
+			}
+		}
+		return q.of(own)
+	}
+}
+
 // sourceEndings are those of files that compilers compile, headers among them.
 var sourceEndings = strings.Fields(`
 	.h .hh .H .hp .hxx .hpp .HPP .h++ .tcc

@@ -328,7 +328,7 @@ func TestWhichStay(t *testing.T) {
 
 func TestResponseFiles(t *testing.T) {
 	with := maps.Clone(tools)
-	with["/src/c d.c"] = ""
+	with["/src/c d.c"], with["/src/objects"] = "", "-c x.o y.o"
 	for _, c := range []struct {
 		expand bool
 		call   []string
@@ -336,6 +336,7 @@ func TestResponseFiles(t *testing.T) {
 	}{
 		{false, []string{"gcc", "-c", "a.c", "@args"}, []string{"/usr/bin/gcc", "-c", "a.c", "@args"}},
 		{true, []string{"gcc", "-c", "a.c", "@args"}, []string{"/usr/bin/gcc", "-c", "a.c", "-DX=a b", "-DMORE", "@gone", "-I y"}},
+		{false, []string{"gcc", "a.c", "-Wall", "@objects"}, []string{"/usr/bin/gcc", "a.c", "-Wall", "@objects"}},
 		{true, []string{"gcc", "-c", "a.c", "@nothere"}, []string{"/usr/bin/gcc", "-c", "a.c", "@nothere"}},
 	} {
 		b := newBuild(t, Options{Expand: c.expand, Files: with})
@@ -344,9 +345,31 @@ func TestResponseFiles(t *testing.T) {
 		if len(got) == 0 || !slices.Equal(got[0].Arguments, c.want) {
 			t.Errorf("expand %v, %q: entries %q, want %q", c.expand, c.call, got, c.want)
 		}
-		if both := slices.Contains(files(got), "/src/c d.c"); both != (c.expand && c.call[3] == "@args") {
+		if both := slices.Contains(files(got), "/src/c d.c"); both != (c.call[3] == "@args") {
 			t.Errorf("expand %v, %q: entries of %q", c.expand, c.call, files(got))
 		}
+	}
+}
+
+// A source may stand in a response file alone, and so may the option that says
+// that nothing is compiled.
+func TestSourcesInResponseFiles(t *testing.T) {
+	with := maps.Clone(tools)
+	with["/src/both"], with["/src/preprocess"], with["/src/out"] = "a.c b.c -c", "-E a.c", "-o a.o"
+	b := newBuild(t, Options{Files: with})
+	b.ran(7, "/usr/bin/gcc-12", "gcc", "-O1", "@both")
+	b.ran(8, "/usr/bin/gcc-12", "gcc", "@preprocess")
+	b.ran(9, "/usr/bin/gcc-12", "gcc", "-c", "d.S", "@out")
+	b.ran(10, "/usr/bin/gcc-12", "gcc", "-o", "prog", "@gone")
+	want := []Entry{
+		entry("/src/a.c", "", "/usr/bin/gcc -O1 @both"), entry("/src/b.c", "", "/usr/bin/gcc -O1 @both"),
+		entry("/src/d.S", "/src/a.o", "/usr/bin/gcc -c d.S @out"),
+	}
+	if got := b.end(t); !reflect.DeepEqual(got, want) {
+		t.Errorf("entries %q\nwant    %q", got, want)
+	}
+	if got := b.sink.Notes(); !slices.Equal(got, []string{"1 call of a compiler names a response file that cannot be read: an entry may be missing"}) {
+		t.Errorf("notes %q", got)
 	}
 }
 

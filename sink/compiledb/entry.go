@@ -17,20 +17,24 @@ type Entry struct {
 }
 
 // entries returns the entries of a call that was made in a directory by a
-// program with that path.
-func (o *Options) entries(c *call, exe, dir string) []Entry {
-	args := c.args
-	if o.Expand {
-		args = o.expand(args, dir, 0)
+// program with that path. unread says that there are none, and that a response
+// file which cannot be read may be the reason.
+func (o *Options) entries(c *call, exe, dir string) (list []Entry, unread bool) {
+	args := o.expand(c.args, dir, 0)
+	p := parse(c.dialect, args) // what is in response files counts
+	if p.nothing {
+		return nil, false
 	}
-	p := parse(c.dialect, args)
-	if p.nothing || len(p.sources) == 0 {
-		return nil
+	if len(p.sources) == 0 {
+		return nil, slices.ContainsFunc(p.kept, func(a argument) bool { return strings.HasPrefix(a.words[0], "@") })
+	}
+	words := p.of
+	if !o.Expand && !slices.Equal(args, c.args) {
+		words = p.unexpanded(parse(c.dialect, c.args))
 	}
 	compiler := o.pathOf(c.compiler, exe, dir)
-	list := make([]Entry, 0, len(p.sources))
 	for _, i := range p.sources {
-		words := p.of(i)
+		words := words(i)
 		if c.own != nil {
 			words = slices.DeleteFunc(words, func(w string) bool { return slices.Contains(c.own.Remove, w) })
 			words = append(words, c.own.Add...)
@@ -45,7 +49,7 @@ func (o *Options) entries(c *call, exe, dir string) []Entry {
 		}
 		list = append(list, e)
 	}
-	return list
+	return list, false
 }
 
 func absolute(path, dir string) string {

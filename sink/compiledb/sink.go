@@ -23,10 +23,10 @@ type Sink struct {
 	tree    process.Tree
 	callers map[*process.Process]*caller // that live
 
-	failed, cut, unknown int // calls that made no entry for that reason
-	lost                 uint64
-	someLost             bool
-	notes                []string
+	failed, cut, unknown, unread int // calls that made no entry for that reason
+	lost                         uint64
+	someLost                     bool
+	notes                        []string
 }
 
 // pending is a call, which may yet fail.
@@ -127,7 +127,11 @@ func (s *Sink) exec(ev *taskwatch.Event, c *caller) {
 	case missing.Has(taskwatch.FieldCwd) || !filepath.IsAbs(t.Cwd):
 		s.unknown++
 	default:
-		if entries := s.opts.entries(call, exe, t.Cwd); len(entries) > 0 {
+		entries, unread := s.opts.entries(call, exe, t.Cwd)
+		if unread {
+			s.unread++
+		}
+		if len(entries) > 0 {
 			s.done = append(s.done, pending{entries, c})
 		}
 	}
@@ -158,6 +162,7 @@ func (s *Sink) settle() []Entry {
 	s.note(s.failed, "call of a compiler failed", "calls of compilers failed", "")
 	s.note(s.cut, "call of a compiler has arguments that are cut", "calls of compilers have arguments that are cut", "")
 	s.note(s.unknown, "call of a compiler lacks its arguments or its directory", "calls of compilers lack their arguments or their directory", "")
+	s.note(s.unread, "call of a compiler names a response file that cannot be read", "calls of compilers name response files that cannot be read", "an entry may be missing")
 	s.note(gone, "entry has a source that is gone", "entries have a source that is gone", "")
 	s.note(open, "call of a compiler has not ended", "calls of compilers have not ended", "entries are there all the same")
 	if s.lost > 0 || s.someLost {
