@@ -155,7 +155,7 @@ func dependencies(ctx context.Context, arch Arch, names []string) ([]string, err
 	for _, name := range names {
 		args = append(args, debianName(name, arch))
 	}
-	out, err := output(ctx, "", "apt-cache", args...)
+	out, err := aptCache(ctx, args...)
 	if err != nil {
 		return nil, fmt.Errorf("vm: packages %s: %w; run %sapt-get update", strings.Join(names, " "), err, arch.addition())
 	}
@@ -218,7 +218,7 @@ var unconfigured = map[string]bool{"debconf": true, "debconf-2.0": true, "cdebco
 // unpacked returns the files of one package.
 func unpacked(ctx context.Context, cache string, arch Arch, pkg string) ([]File, error) {
 	pkg = debianName(pkg, arch)
-	out, err := output(ctx, "", "apt-cache", "policy", pkg)
+	out, err := aptCache(ctx, "policy", pkg)
 	if err != nil {
 		return nil, err
 	}

@@ -113,7 +113,7 @@ func resolve(ctx context.Context, arch Arch, number, flavour string) (Kernel, er
 	metas := []string{"linux-image-" + number + "-" + name, "linux-image-" + name}
 	var tried []string
 	for _, meta := range metas {
-		out, err := output(ctx, "", "apt-cache", "depends", debianName(meta, arch))
+		out, err := aptCache(ctx, "depends", debianName(meta, arch))
 		if errors.Is(err, exec.ErrNotFound) {
 			return Kernel{}, err
 		}
@@ -126,7 +126,7 @@ func resolve(ctx context.Context, arch Arch, number, flavour string) (Kernel, er
 			tried = append(tried, meta+": stands for "+pkg)
 			continue
 		}
-		out, err = output(ctx, "", "apt-cache", "policy", debianName(pkg, arch))
+		out, err = aptCache(ctx, "policy", debianName(pkg, arch))
 		if err != nil {
 			return Kernel{}, err
 		}
@@ -181,6 +181,20 @@ func newestCached(cache string, arch Arch, series, number, flavour string) (Kern
 	image := slices.MaxFunc(images, func(a, b string) int { return cmp.Compare(age(a), age(b)) })
 	pkg, version, _ := strings.Cut(filepath.Base(filepath.Dir(image)), "_")
 	return Kernel{Arch: arch, Series: series, Package: pkg, Version: version, Image: image}, true
+}
+
+// aptCache asks apt. Systems made for containers tell apt to keep nothing of what
+// it has read, and then each question takes seconds; so it is kept with ours. apt
+// sees for itself when its lists are newer.
+func aptCache(ctx context.Context, args ...string) ([]byte, error) {
+	dir, err := CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("vm: cache: %w", err)
+	}
+	return output(ctx, "", "apt-cache", append([]string{"-o", "Dir::Cache::pkgcache=" + filepath.Join(dir, "pkgcache.bin")}, args...)...)
 }
 
 // output runs a host command and returns its stdout. Its error holds stderr.
