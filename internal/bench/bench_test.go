@@ -75,7 +75,7 @@ func TestNothingIsLost(t *testing.T) {
 // Of a tool that is there, the output is understood; one that is not is named.
 func TestOtherTools(t *testing.T) {
 	testutil.Root(t)
-	testutil.Long(t)
+	testutil.Nightly(t) // five tools that seldom change
 	cfg := testConfig()
 	cfg.Loads = []Load{Exec}
 	before := tracingMounts(t)

@@ -112,7 +112,7 @@ func TestStormsWaitForASlowWatcher(t *testing.T) {
 func TestStormsAreLostExactly(t *testing.T) {
 	for _, watcher := range []string{"held", "slow", "frees"} {
 		t.Run(watcher, func(t *testing.T) {
-			cmd, done, truth := storms(t, testutil.Size(500, 700, 2000))
+			cmd, done, truth := storms(t, testutil.Size(500, 500, 2000))
 			delay := until(done)
 			if watcher == "slow" {
 				delay = slowly(done, 100)
