@@ -35,10 +35,12 @@ var doctorObject []byte
 // refusal is the error that doctor refuses with: one that nothing else gives.
 const refusal = unix.EXFULL
 
-const (
-	tryTime  = 2 * time.Minute  // bounds one attempt, which takes a second where the machine is not busy
-	lateTime = 10 * time.Second // how long what follows the end of a process may take
-)
+// tryTime bounds one attempt, which takes a second where the machine is not busy.
+// The test sets it: machines that are emulated on a busy one take minutes.
+var tryTime = 2 * time.Minute
+
+// lateTime is how long what follows the end of a process may take.
+const lateTime = 10 * time.Second
 
 // tally counts events by kind. It is safe for concurrent use.
 type tally [taskwatch.NumKinds]atomic.Uint64
