@@ -66,7 +66,7 @@ func TestDocumentedCommands(t *testing.T) {
 				Remedy: "run the tests as its owner",
 				Met:    func() bool { return unix.Access(root, unix.W_OK) == nil },
 			})
-			testutil.Long(t)
+			testutil.Nightly(t) // the gate runs them in an empty root
 			keepFile(t, filepath.Join(root, "events.jsonl"))
 			before := entries(t, root)
 			runBlocks(t, root, run)
