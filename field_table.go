@@ -4,37 +4,56 @@ package taskwatch
 
 // The fields of events. Their names are those of the JSON recording.
 const (
-	FieldVal        Fields = 1 << iota // val: the clone flags at init and clone, the wait status at exit and free, else 0
-	FieldParentID                      // parent_id: id of the task that created it
-	FieldPID                           // pid: process id (thread group id)
-	FieldTID                           // tid: the task's own id
-	FieldPPID                          // ppid: process id of the real parent
-	FieldStart                         // start_ns: when the task started, on CLOCK_BOOTTIME
-	FieldComm                          // comm: the kernel's name for the task, at most 15 bytes
-	FieldExe                           // exe: path of the program, in the task's own root
-	FieldArgv                          // argv: its arguments
-	FieldCwd                           // cwd: working directory
-	FieldUID                           // uid: user ids: real, effective, saved, file system
-	FieldGID                           // gid: group ids, as uid
-	FieldCgroup                        // cgroup: path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1
-	FieldOldExe                        // old_exe: the program that was replaced
-	FieldOld                           // old: the ids before
-	FieldCause                         // cause: what changed them: syscall, exec, or unknown
-	FieldExitCode                      // exit.code: what the task passed to exit, 0 when a signal killed it
-	FieldExitSignal                    // exit.signal: the signal that killed it, or 0
-	FieldExitCore                      // exit.core: a core dump was written
-	FieldExitGroup                     // exit.group: the whole process ends
-	FieldUTime                         // rusage.utime_ns: user CPU time of the task
-	FieldSTime                         // rusage.stime_ns: system CPU time of the task
-	FieldMaxRSS                        // rusage.maxrss_bytes: most memory that the process had
-	FieldMinFlt                        // rusage.minflt: page faults without I/O
-	FieldMajFlt                        // rusage.majflt: page faults with I/O
-	FieldNVCSw                         // rusage.nvcsw: voluntary context switches
-	FieldNIvCSw                        // rusage.nivcsw: involuntary context switches
-	FieldReadBytes                     // rusage.read_bytes: read from storage
-	FieldWriteBytes                    // rusage.write_bytes: written to storage
-	FieldLifetime                      // lifetime_ns: from the task's start to its free
-	FieldCgroupID                      // cgroup_id: id of the cgroup in the unified hierarchy, the inode of its directory
+	FieldVal             Fields = 1 << iota // val: the clone flags at init and clone, the wait status at exit and free, else 0
+	FieldParentID                           // parent_id: id of the task that created it
+	FieldPID                                // pid: process id (thread group id)
+	FieldTID                                // tid: the task's own id
+	FieldPPID                               // ppid: process id of the real parent
+	FieldStart                              // start_ns: when the task started, on CLOCK_BOOTTIME
+	FieldComm                               // comm: the kernel's name for the task, at most 15 bytes
+	FieldExe                                // exe: path of the program, in the task's own root
+	FieldArgv                               // argv: its arguments
+	FieldCwd                                // cwd: working directory
+	FieldUID                                // uid: user ids: real, effective, saved, file system
+	FieldGID                                // gid: group ids, as uid
+	FieldCgroup                             // cgroup: path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1
+	FieldOldExe                             // old_exe: the program that was replaced
+	FieldOld                                // old: the ids before
+	FieldCause                              // cause: what changed them: syscall, exec, or unknown
+	FieldExitCode                           // exit.code: what the task passed to exit, 0 when a signal killed it
+	FieldExitSignal                         // exit.signal: the signal that killed it, or 0
+	FieldExitCore                           // exit.core: a core dump was written
+	FieldExitGroup                          // exit.group: the whole process ends
+	FieldUTime                              // rusage.utime_ns: user CPU time of the task
+	FieldSTime                              // rusage.stime_ns: system CPU time of the task
+	FieldMaxRSS                             // rusage.maxrss_bytes: most memory that the process had
+	FieldMinFlt                             // rusage.minflt: page faults without I/O
+	FieldMajFlt                             // rusage.majflt: page faults with I/O
+	FieldNVCSw                              // rusage.nvcsw: voluntary context switches
+	FieldNIvCSw                             // rusage.nivcsw: involuntary context switches
+	FieldReadBytes                          // rusage.read_bytes: read from storage
+	FieldWriteBytes                         // rusage.write_bytes: written to storage
+	FieldLifetime                           // lifetime_ns: from the task's start to its free
+	FieldCgroupID                           // cgroup_id: inode of the cgroup's directory
+	FieldAUID                               // auid: who logged in, or 4294967295
+	FieldSessionID                          // sessionid: login session, or 4294967295
+	FieldTTY                                // tty: controlling terminal: pts/0; or empty
+	FieldCapsEffective                      // caps.effective: effective capabilities
+	FieldCapsPermitted                      // caps.permitted: permitted capabilities
+	FieldCapsInheritable                    // caps.inheritable: inheritable capabilities
+	FieldCapsBounding                       // caps.bounding: bounding set
+	FieldCapsAmbient                        // caps.ambient: ambient capabilities
+	FieldGroups                             // groups: supplementary groups
+	FieldVPID                               // ns.vpid: tid of the task in its own pid namespace
+	FieldNSMnt                              // ns.mnt: id of its mount namespace
+	FieldNSPID                              // ns.pid: id of its pid namespace
+	FieldNSNet                              // ns.net: id of its network namespace
+	FieldNSUser                             // ns.user: id of its user namespace
+	FieldExeHost                            // exe_host: program's path, whatever the task's root
+	FieldExeDev                             // exe_dev: device of the program's file
+	FieldExeIno                             // exe_ino: inode of the program's file
+	FieldEnv                                // env: environment at its start; 64 KiB, bpf 16
+	FieldCapsSecure                         // caps.secure: AT_SECURE: rights its user does not have
 
 	numFields = iota
 )
@@ -43,7 +62,26 @@ const (
 // and OptionalFields only for those who name them: see [Extra].
 const (
 	DefaultFields  Fields = AllFields &^ OptionalFields
-	OptionalFields Fields = FieldCgroupID
+	OptionalFields Fields = FieldCgroupID |
+		FieldAUID |
+		FieldSessionID |
+		FieldTTY |
+		FieldCapsEffective |
+		FieldCapsPermitted |
+		FieldCapsInheritable |
+		FieldCapsBounding |
+		FieldCapsAmbient |
+		FieldGroups |
+		FieldVPID |
+		FieldNSMnt |
+		FieldNSPID |
+		FieldNSNet |
+		FieldNSUser |
+		FieldExeHost |
+		FieldExeDev |
+		FieldExeIno |
+		FieldEnv |
+		FieldCapsSecure
 )
 
 // FieldsExit and FieldsRusage are the fields of an exit event's two groups.
@@ -191,13 +229,65 @@ var fieldsOf = [NumKinds]Fields{
 
 // optionalOf are the optional ones.
 var optionalOf = [NumKinds]Fields{
-	Init:  0,
-	Clone: FieldCgroupID,
-	Exec:  FieldCgroupID,
-	UID:   FieldCgroupID,
-	GID:   FieldCgroupID,
-	Exit:  FieldCgroupID,
-	Free:  0,
+	Init: 0,
+	Clone: FieldCgroupID |
+		FieldAUID |
+		FieldSessionID |
+		FieldTTY |
+		FieldVPID |
+		FieldNSMnt |
+		FieldNSPID |
+		FieldNSNet |
+		FieldNSUser,
+	Exec: FieldCgroupID |
+		FieldAUID |
+		FieldSessionID |
+		FieldTTY |
+		FieldCapsEffective |
+		FieldCapsPermitted |
+		FieldCapsInheritable |
+		FieldCapsBounding |
+		FieldCapsAmbient |
+		FieldGroups |
+		FieldVPID |
+		FieldNSMnt |
+		FieldNSPID |
+		FieldNSNet |
+		FieldNSUser |
+		FieldExeHost |
+		FieldExeDev |
+		FieldExeIno |
+		FieldEnv |
+		FieldCapsSecure,
+	UID: FieldCgroupID |
+		FieldAUID |
+		FieldSessionID |
+		FieldTTY |
+		FieldVPID |
+		FieldNSMnt |
+		FieldNSPID |
+		FieldNSNet |
+		FieldNSUser,
+	GID: FieldCgroupID |
+		FieldAUID |
+		FieldSessionID |
+		FieldTTY |
+		FieldGroups |
+		FieldVPID |
+		FieldNSMnt |
+		FieldNSPID |
+		FieldNSNet |
+		FieldNSUser,
+	Exit: FieldCgroupID |
+		FieldAUID |
+		FieldSessionID |
+		FieldTTY |
+		FieldVPID |
+		FieldNSMnt |
+		FieldNSPID |
+		FieldNSNet |
+		FieldNSUser,
+	Free: 0,
 }
 
 var fieldTable = [numFields]FieldInfo{
@@ -231,7 +321,26 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldReadBytes, Name: "rusage.read_bytes", Type: TypeUint, Unit: "bytes", Kinds: 1 << Exit, Optional: false, Doc: "read from storage", Cost: ""},
 	{Field: FieldWriteBytes, Name: "rusage.write_bytes", Type: TypeUint, Unit: "bytes", Kinds: 1 << Exit, Optional: false, Doc: "written to storage", Cost: ""},
 	{Field: FieldLifetime, Name: "lifetime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Free, Optional: false, Doc: "from the task's start to its free", Cost: ""},
-	{Field: FieldCgroupID, Name: "cgroup_id", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "id of the cgroup in the unified hierarchy, the inode of its directory", Cost: ""},
+	{Field: FieldCgroupID, Name: "cgroup_id", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "inode of the cgroup's directory", Cost: "nothing under bpf; under ptrace two files"},
+	{Field: FieldAUID, Name: "auid", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "who logged in, or 4294967295", Cost: "bpf: a record of its own; ptrace: a file"},
+	{Field: FieldSessionID, Name: "sessionid", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "login session, or 4294967295", Cost: "as auid"},
+	{Field: FieldTTY, Name: "tty", Type: TypeString, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "controlling terminal: pts/0; or empty", Cost: "as auid"},
+	{Field: FieldCapsEffective, Name: "caps.effective", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "effective capabilities", Cost: "as auid; one file for all that are called caps, groups, and ns.vpid"},
+	{Field: FieldCapsPermitted, Name: "caps.permitted", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "permitted capabilities", Cost: "as caps.effective"},
+	{Field: FieldCapsInheritable, Name: "caps.inheritable", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "inheritable capabilities", Cost: "as caps.effective"},
+	{Field: FieldCapsBounding, Name: "caps.bounding", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "bounding set", Cost: "as caps.effective"},
+	{Field: FieldCapsAmbient, Name: "caps.ambient", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "ambient capabilities", Cost: "as caps.effective"},
+	{Field: FieldGroups, Name: "groups", Type: TypeUints, Unit: "", Kinds: 1<<Exec | 1<<GID, Optional: true, Doc: "supplementary groups", Cost: "as caps.effective"},
+	{Field: FieldVPID, Name: "ns.vpid", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "tid of the task in its own pid namespace", Cost: "as caps.effective"},
+	{Field: FieldNSMnt, Name: "ns.mnt", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "id of its mount namespace", Cost: "as auid; ptrace: a link"},
+	{Field: FieldNSPID, Name: "ns.pid", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "id of its pid namespace", Cost: "as ns.mnt"},
+	{Field: FieldNSNet, Name: "ns.net", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "id of its network namespace", Cost: "as ns.mnt"},
+	{Field: FieldNSUser, Name: "ns.user", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "id of its user namespace", Cost: "as ns.mnt"},
+	{Field: FieldExeHost, Name: "exe_host", Type: TypeString, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "program's path, whatever the task's root", Cost: "bpf: a record of its size; ptrace: a link"},
+	{Field: FieldExeDev, Name: "exe_dev", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "device of the program's file", Cost: "as auid; ptrace: a system call"},
+	{Field: FieldExeIno, Name: "exe_ino", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "inode of the program's file", Cost: "as exe_dev"},
+	{Field: FieldEnv, Name: "env", Type: TypeStrings, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "environment at its start; 64 KiB, bpf 16", Cost: "bpf: a record of its size; ptrace: a file; much room in a recording, and secrets: see --env, --env-redact"},
+	{Field: FieldCapsSecure, Name: "caps.secure", Type: TypeBool, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "AT_SECURE: rights its user does not have", Cost: "as auid; ptrace: a file"},
 }
 
 // Extra holds the optional fields of one event. Its slices are never changed in
@@ -239,7 +348,27 @@ var fieldTable = [numFields]FieldInfo{
 type Extra struct {
 	Given Fields // those that are there
 
-	CgroupID uint64 // id of the cgroup in the unified hierarchy, the inode of its directory
+	CgroupID        uint64   // inode of the cgroup's directory
+	AUID            uint32   // who logged in, or 4294967295
+	SessionID       uint32   // login session, or 4294967295
+	TTY             string   // controlling terminal: pts/0; or empty
+	CapsEffective   uint64   // effective capabilities
+	CapsPermitted   uint64   // permitted capabilities
+	CapsInheritable uint64   // inheritable capabilities
+	CapsBounding    uint64   // bounding set
+	CapsAmbient     uint64   // ambient capabilities
+	Groups          []uint32 // supplementary groups
+	VPID            int      // tid of the task in its own pid namespace
+	NSMnt           uint32   // id of its mount namespace
+	NSPID           uint32   // id of its pid namespace
+	NSNet           uint32   // id of its network namespace
+	NSUser          uint32   // id of its user namespace
+	ExeHost         string   // program's path, whatever the task's root
+	ExeDev          uint64   // device of the program's file
+	ExeIno          uint64   // inode of the program's file
+	Env             []string // environment at its start; 64 KiB, bpf 16
+	EnvCut          bool     // it is not complete
+	CapsSecure      bool     // AT_SECURE: rights its user does not have
 }
 
 // value returns the value of a field that is there.
@@ -307,6 +436,44 @@ func (ev *Event) value(f Fields) Value {
 		return Value{typ: TypeInt, num: uint64(ev.LifetimeNS)}
 	case FieldCgroupID:
 		return Value{typ: TypeUint, num: ev.Extra.CgroupID}
+	case FieldAUID:
+		return Value{typ: TypeUint, num: uint64(ev.Extra.AUID)}
+	case FieldSessionID:
+		return Value{typ: TypeUint, num: uint64(ev.Extra.SessionID)}
+	case FieldTTY:
+		return Value{typ: TypeString, text: ev.Extra.TTY}
+	case FieldCapsEffective:
+		return Value{typ: TypeUint, num: ev.Extra.CapsEffective}
+	case FieldCapsPermitted:
+		return Value{typ: TypeUint, num: ev.Extra.CapsPermitted}
+	case FieldCapsInheritable:
+		return Value{typ: TypeUint, num: ev.Extra.CapsInheritable}
+	case FieldCapsBounding:
+		return Value{typ: TypeUint, num: ev.Extra.CapsBounding}
+	case FieldCapsAmbient:
+		return Value{typ: TypeUint, num: ev.Extra.CapsAmbient}
+	case FieldGroups:
+		return Value{typ: TypeUints, nums: ev.Extra.Groups}
+	case FieldVPID:
+		return Value{typ: TypeInt, num: uint64(ev.Extra.VPID)}
+	case FieldNSMnt:
+		return Value{typ: TypeUint, num: uint64(ev.Extra.NSMnt)}
+	case FieldNSPID:
+		return Value{typ: TypeUint, num: uint64(ev.Extra.NSPID)}
+	case FieldNSNet:
+		return Value{typ: TypeUint, num: uint64(ev.Extra.NSNet)}
+	case FieldNSUser:
+		return Value{typ: TypeUint, num: uint64(ev.Extra.NSUser)}
+	case FieldExeHost:
+		return Value{typ: TypeString, text: ev.Extra.ExeHost}
+	case FieldExeDev:
+		return Value{typ: TypeUint, num: ev.Extra.ExeDev}
+	case FieldExeIno:
+		return Value{typ: TypeUint, num: ev.Extra.ExeIno}
+	case FieldEnv:
+		return Value{typ: TypeStrings, texts: ev.Extra.Env}
+	case FieldCapsSecure:
+		return Value{typ: TypeBool, num: bit(ev.Extra.CapsSecure)}
 	}
 	return Value{}
 }

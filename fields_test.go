@@ -60,7 +60,9 @@ func TestBitsOfFieldsArePinned(t *testing.T) {
 		FieldUID, FieldGID, FieldCgroup, FieldOldExe, FieldOld, FieldCause,
 		FieldExitCode, FieldExitSignal, FieldExitCore, FieldExitGroup,
 		FieldUTime, FieldSTime, FieldMaxRSS, FieldMinFlt, FieldMajFlt, FieldNVCSw, FieldNIvCSw, FieldReadBytes, FieldWriteBytes,
-		FieldLifetime, FieldCgroupID,
+		FieldLifetime, FieldCgroupID, FieldAUID, FieldSessionID, FieldTTY,
+		FieldCapsEffective, FieldCapsPermitted, FieldCapsInheritable, FieldCapsBounding, FieldCapsAmbient, FieldGroups,
+		FieldVPID, FieldNSMnt, FieldNSPID, FieldNSNet, FieldNSUser, FieldExeHost, FieldExeDev, FieldExeIno, FieldEnv, FieldCapsSecure,
 	} {
 		pinned++
 		if f != 1<<i {

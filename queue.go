@@ -148,6 +148,9 @@ func (q *Queue) push(it Item) {
 		x := *it.Event.Extra
 		w.event.Extra = &x
 		q.bytes += extraSize
+		for _, v := range x.Env {
+			q.bytes += len(v)
+		}
 	}
 }
 

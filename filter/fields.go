@@ -186,6 +186,7 @@ func init() {
 		field{name: "ancestors", typ: cel.ListType(processClass.typ), bit: 0, tree: true, doc: "the parent, its parent, and so on",
 			get: ancestorsOf},
 	)
+	addOptional(eventClass)
 	for _, c := range []*class{eventClass, exitClass, rusageClass, selfClass, containerClass, processClass} {
 		classes[c.name] = c
 	}

@@ -157,6 +157,11 @@ func Describe() []string {
 	return lines
 }
 
+// fieldsOf returns the fields that an event can have.
+func fieldsOf(k taskwatch.Kind) taskwatch.Fields {
+	return taskwatch.FieldsOf(k) | taskwatch.OptionalOf(k)
+}
+
 // Match answers whether an item is chosen. A loss always is, and a failure is
 // if the event is that it is about. p is the process of the item's task, or
 // nil where that is unknown.
@@ -165,10 +170,10 @@ func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 	i.proc, i.unborn = p, false
 	switch {
 	case it.Event != nil:
-		i.set(it.Event.Kind.String(), it.Event, taskwatch.FieldsOf(it.Event.Kind))
+		i.set(it.Event.Kind.String(), it.Event, fieldsOf(it.Event.Kind))
 	case it.Failure != nil && it.Failure.Event != nil:
 		ev := it.Failure.Event
-		i.set(ev.Kind.String(), ev, taskwatch.FieldsOf(ev.Kind))
+		i.set(ev.Kind.String(), ev, fieldsOf(ev.Kind))
 	case it.Record != nil:
 		r := it.Record
 		i.copy = taskwatch.Event{Seq: r.Seq, Time: r.Time, MonoNS: r.MonoNS, Source: r.Source, Task: r.Task, Missing: r.Missing}
@@ -215,7 +220,7 @@ func (f *Filter) probe() {
 	f.item.probing = true
 	for k := taskwatch.Kind(0); k < taskwatch.NumKinds; k++ {
 		ev := taskwatch.Event{Kind: k, Task: nobody}
-		f.item.set(k.String(), &ev, taskwatch.FieldsOf(k))
+		f.item.set(k.String(), &ev, fieldsOf(k))
 		f.item.proc = nil
 		if f.needs&^f.item.all == 0 && f.eval() != No {
 			f.kinds |= taskwatch.KindsOf(k)

@@ -27,6 +27,7 @@ type item struct {
 	names  *enrich.Names // nil where no runtime is asked
 
 	root, exit, rusage, self, parent, container object
+	groups                                      []object        // of optional fields, as groupClasses
 	copy                                        taskwatch.Event // for what is no event
 }
 
@@ -38,6 +39,9 @@ func newItem() *item {
 	it.self = object{class: selfClass, item: it}
 	it.container = object{class: containerClass, item: it}
 	it.parent = object{class: processClass, item: it}
+	for _, c := range groupClasses {
+		it.groups = append(it.groups, object{class: c, item: it})
+	}
 	return it
 }
 
@@ -49,6 +53,12 @@ func (it *item) set(kind string, ev *taskwatch.Event, all taskwatch.Fields) {
 	it.ev, it.task, it.kind = ev, ev.Task, kind
 	it.all = all
 	it.has = all &^ ev.Missing
+	if optional := all & taskwatch.OptionalFields; optional != 0 {
+		it.has &^= optional
+		if ev.Extra != nil {
+			it.has |= ev.Extra.Given & optional &^ ev.Missing
+		}
+	}
 	if it.task == nil {
 		it.task = nobody
 		it.has &^= taskwatch.FieldsTask

@@ -9,72 +9,95 @@ import (
 )
 
 // recordSize is the size of a record in bytes.
-const recordSize = 288
+const recordSize = 384
 
 // record is the task record as the host writes it.
 type record struct {
 	_ structs.HostLayout
 
-	Size       uint32 // bytes of this record
-	ABI        uint32 // version of this layout
-	Event      uint32 // WATCH_TASK_*
-	Flags      uint32 // TASK_FLAG_*
-	Missing    uint64 // TASK_FIELD_*: what is not there
-	Val        uint64 // in full, where unsigned long has 32 bits
-	Seq        uint64 // number of the event in its run
-	MonoNS     int64  // CLOCK_MONOTONIC
-	TimeNS     int64  // since 1970, or 0
-	Run        uint64 // the task's id: (run, n) is never used again
-	N          uint64
-	ParentRun  uint64 // the id of the task that created it, or 0
-	ParentN    uint64
-	PID        int32 // of the process; 0 at init
-	TID        int32 // of the task; 0 at init
-	PPID       int32
-	Argc       uint32    // number of arguments
-	StartNS    int64     // CLOCK_BOOTTIME; 0 at init
-	UID        [4]uint32 // real, effective, saved, file system
-	GID        [4]uint32
-	Old        [4]uint32 // uid and gid: the ids before
-	Cause      uint32    // uid and gid: TASK_CAUSE_*
-	ExitCode   int32     // exit only, as what follows
-	ExitSignal int32
-	Reserved   uint32
-	UtimeNS    int64
-	StimeNS    int64
-	Maxrss     uint64 // bytes
-	Minflt     uint64
-	Majflt     uint64
-	Nvcsw      uint64
-	Nivcsw     uint64
-	ReadBytes  uint64
-	WriteBytes uint64
-	LifetimeNS int64    // free only
-	Comm       [16]byte // ends with a NUL
-	Given      uint64   // TASK_FIELD_*: the optional fields that are there
-	CgroupID   uint64   // id of the cgroup in the unified hierarchy, the inode of its directory
+	Size            uint32 // bytes of this record
+	ABI             uint32 // version of this layout
+	Event           uint32 // WATCH_TASK_*
+	Flags           uint32 // TASK_FLAG_*
+	Missing         uint64 // TASK_FIELD_*: what is not there
+	Val             uint64 // in full, where unsigned long has 32 bits
+	Seq             uint64 // number of the event in its run
+	MonoNS          int64  // CLOCK_MONOTONIC
+	TimeNS          int64  // since 1970, or 0
+	Run             uint64 // the task's id: (run, n) is never used again
+	N               uint64
+	ParentRun       uint64 // the id of the task that created it, or 0
+	ParentN         uint64
+	PID             int32 // of the process; 0 at init
+	TID             int32 // of the task; 0 at init
+	PPID            int32
+	Argc            uint32    // number of arguments
+	StartNS         int64     // CLOCK_BOOTTIME; 0 at init
+	UID             [4]uint32 // real, effective, saved, file system
+	GID             [4]uint32
+	Old             [4]uint32 // uid and gid: the ids before
+	Cause           uint32    // uid and gid: TASK_CAUSE_*
+	ExitCode        int32     // exit only, as what follows
+	ExitSignal      int32
+	Reserved        uint32
+	UtimeNS         int64
+	StimeNS         int64
+	Maxrss          uint64 // bytes
+	Minflt          uint64
+	Majflt          uint64
+	Nvcsw           uint64
+	Nivcsw          uint64
+	ReadBytes       uint64
+	WriteBytes      uint64
+	LifetimeNS      int64    // free only
+	Comm            [16]byte // ends with a NUL
+	Given           uint64   // TASK_FIELD_*: the optional fields that are there
+	CgroupID        uint64   // inode of the cgroup's directory
+	AUID            uint32   // who logged in, or 4294967295
+	Sessionid       uint32   // login session, or 4294967295
+	CapsEffective   uint64   // effective capabilities
+	CapsPermitted   uint64   // permitted capabilities
+	CapsInheritable uint64   // inheritable capabilities
+	CapsBounding    uint64   // bounding set
+	CapsAmbient     uint64   // ambient capabilities
+	GroupsCount     uint32   // elements of groups
+	NSVPID          int32    // tid of the task in its own pid namespace
+	NSMnt           uint32   // id of its mount namespace
+	NSPID           uint32   // id of its pid namespace
+	NSNet           uint32   // id of its network namespace
+	NSUser          uint32   // id of its user namespace
+	ExeDev          uint64   // device of the program's file
+	ExeIno          uint64   // inode of the program's file
+	EnvCount        uint32   // elements of env
+	Reserved380     uint32
 }
 
 var _ [recordSize]byte = [unsafe.Sizeof(record{})]byte{}
 
 // The bits of a record's flags.
 const (
-	flagFinal     = 1 << 0
-	flagInferred  = 1 << 1
-	flagArgvCut   = 1 << 2
-	flagExitGroup = 1 << 3
-	flagCore      = 1 << 4
-	flagLate      = 1 << 5
+	flagFinal      = 1 << 0
+	flagInferred   = 1 << 1
+	flagArgvCut    = 1 << 2
+	flagExitGroup  = 1 << 3
+	flagCore       = 1 << 4
+	flagLate       = 1 << 5
+	flagEnvCut     = 1 << 6
+	flagCapsSecure = 1 << 7
 )
 
 // The strings of an event, as the host numbers them.
 const (
-	stringComm   = 0
-	stringExe    = 1
-	stringArgv   = 2
-	stringCwd    = 3
-	stringCgroup = 4
-	stringOldExe = 5
+	stringComm    = 0
+	stringExe     = 1
+	stringArgv    = 2
+	stringCwd     = 3
+	stringCgroup  = 4
+	stringOldExe  = 5
+	stringTTY     = 6
+	stringGroups  = 7
+	stringExeHost = 8
+	stringEnv     = 9
 )
 
 // Fields is a set of fields of an event.
@@ -113,16 +136,108 @@ const (
 	FieldRusageWriteBytes  Fields = 1 << 28 // rusage.write_bytes
 	FieldLifetime          Fields = 1 << 29 // lifetime_ns
 	FieldCgroupID          Fields = 1 << 30 // cgroup_id
+	FieldAUID              Fields = 1 << 31 // auid
+	FieldSessionid         Fields = 1 << 32 // sessionid
+	FieldTTY               Fields = 1 << 33 // tty
+	FieldCapsEffective     Fields = 1 << 34 // caps.effective
+	FieldCapsPermitted     Fields = 1 << 35 // caps.permitted
+	FieldCapsInheritable   Fields = 1 << 36 // caps.inheritable
+	FieldCapsBounding      Fields = 1 << 37 // caps.bounding
+	FieldCapsAmbient       Fields = 1 << 38 // caps.ambient
+	FieldGroups            Fields = 1 << 39 // groups
+	FieldNSVPID            Fields = 1 << 40 // ns.vpid
+	FieldNSMnt             Fields = 1 << 41 // ns.mnt
+	FieldNSPID             Fields = 1 << 42 // ns.pid
+	FieldNSNet             Fields = 1 << 43 // ns.net
+	FieldNSUser            Fields = 1 << 44 // ns.user
+	FieldExeHost           Fields = 1 << 45 // exe_host
+	FieldExeDev            Fields = 1 << 46 // exe_dev
+	FieldExeIno            Fields = 1 << 47 // exe_ino
+	FieldEnv               Fields = 1 << 48 // env
+	FieldCapsSecure        Fields = 1 << 49 // caps.secure
 )
 
 // fieldNames are the names of the fields, by their bits.
-var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns", "comm", "exe", "argv", "cwd", "uid", "gid", "cgroup", "old_exe", "old", "cause", "exit.code", "exit.signal", "exit.core", "exit.group", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes", "rusage.minflt", "rusage.majflt", "rusage.nvcsw", "rusage.nivcsw", "rusage.read_bytes", "rusage.write_bytes", "lifetime_ns", "cgroup_id"}
+var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns", "comm", "exe", "argv", "cwd", "uid", "gid", "cgroup", "old_exe", "old", "cause", "exit.code", "exit.signal", "exit.core", "exit.group", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes", "rusage.minflt", "rusage.majflt", "rusage.nvcsw", "rusage.nivcsw", "rusage.read_bytes", "rusage.write_bytes", "lifetime_ns", "cgroup_id", "auid", "sessionid", "tty", "caps.effective", "caps.permitted", "caps.inheritable", "caps.bounding", "caps.ambient", "groups", "ns.vpid", "ns.mnt", "ns.pid", "ns.net", "ns.user", "exe_host", "exe_dev", "exe_ino", "env", "caps.secure"}
 
-const optionalFields Fields = 0 | 1<<30
+const optionalFields Fields = 0 | 1<<30 | 1<<31 | 1<<32 | 1<<33 | 1<<34 | 1<<35 | 1<<36 | 1<<37 | 1<<38 | 1<<39 | 1<<40 | 1<<41 | 1<<42 | 1<<43 | 1<<44 | 1<<45 | 1<<46 | 1<<47 | 1<<48 | 1<<49
 
 // The optional fields are zero unless somebody else asks for them.
 
-// CgroupID: id of the cgroup in the unified hierarchy, the inode of its directory.
+// CgroupID: inode of the cgroup's directory.
 func (t *Task) CgroupID() uint64 { return t.r.CgroupID }
+
+// AUID: who logged in, or 4294967295.
+func (t *Task) AUID() uint32 { return t.r.AUID }
+
+// SessionID: login session, or 4294967295.
+func (t *Task) SessionID() uint32 { return t.r.Sessionid }
+
+// CapsEffective: effective capabilities.
+func (t *Task) CapsEffective() uint64 { return t.r.CapsEffective }
+
+// CapsPermitted: permitted capabilities.
+func (t *Task) CapsPermitted() uint64 { return t.r.CapsPermitted }
+
+// CapsInheritable: inheritable capabilities.
+func (t *Task) CapsInheritable() uint64 { return t.r.CapsInheritable }
+
+// CapsBounding: bounding set.
+func (t *Task) CapsBounding() uint64 { return t.r.CapsBounding }
+
+// CapsAmbient: ambient capabilities.
+func (t *Task) CapsAmbient() uint64 { return t.r.CapsAmbient }
+
+// VPID: tid of the task in its own pid namespace.
+func (t *Task) VPID() int { return int(t.r.NSVPID) }
+
+// NSMnt: id of its mount namespace.
+func (t *Task) NSMnt() uint32 { return t.r.NSMnt }
+
+// NSPID: id of its pid namespace.
+func (t *Task) NSPID() uint32 { return t.r.NSPID }
+
+// NSNet: id of its network namespace.
+func (t *Task) NSNet() uint32 { return t.r.NSNet }
+
+// NSUser: id of its user namespace.
+func (t *Task) NSUser() uint32 { return t.r.NSUser }
+
+// ExeDev: device of the program's file.
+func (t *Task) ExeDev() uint64 { return t.r.ExeDev }
+
+// ExeIno: inode of the program's file.
+func (t *Task) ExeIno() uint64 { return t.r.ExeIno }
+
+// TTY: controlling terminal: pts/0; or empty.
+func (t *Task) TTY() string { return text(stringTTY, 0) }
+
+// Groups: supplementary groups.
+func (t *Task) Groups() []uint32 {
+	list := make([]uint32, t.r.GroupsCount)
+	for i := range list {
+		n, _ := strconv.ParseUint(text(stringGroups, uint32(i)), 10, 32)
+		list[i] = uint32(n)
+	}
+	return list
+}
+
+// ExeHost: program's path, whatever the task's root.
+func (t *Task) ExeHost() string { return text(stringExeHost, 0) }
+
+// Env: environment at its start; 64 KiB, bpf 16.
+func (t *Task) Env() []string {
+	list := make([]string, t.r.EnvCount)
+	for i := range list {
+		list[i] = text(stringEnv, uint32(i))
+	}
+	return list
+}
+
+// EnvCut says that it is not complete.
+func (t *Task) EnvCut() bool { return t.r.Flags&flagEnvCut != 0 }
+
+// CapsSecure: AT_SECURE: rights its user does not have.
+func (t *Task) CapsSecure() bool { return t.r.Flags&flagCapsSecure != 0 }
 
 var _ = strconv.ParseUint

@@ -44,10 +44,27 @@ struct task_struct {
 	__s64 lifetime_ns;     /* free only */
 	char comm[16];         /* ends with a NUL */
 	__u64 given;           /* TASK_FIELD_*: the optional fields that are there */
-	__u64 cgroup_id;       /* id of the cgroup in the unified hierarchy, the inode of its directory */
+	__u64 cgroup_id;       /* inode of the cgroup's directory */
+	__u32 auid;            /* who logged in, or 4294967295 */
+	__u32 sessionid;       /* login session, or 4294967295 */
+	__u64 caps_effective;  /* effective capabilities */
+	__u64 caps_permitted;  /* permitted capabilities */
+	__u64 caps_inheritable;/* inheritable capabilities */
+	__u64 caps_bounding;   /* bounding set */
+	__u64 caps_ambient;    /* ambient capabilities */
+	__u32 groups_count;    /* elements of groups */
+	__s32 ns_vpid;         /* tid of the task in its own pid namespace */
+	__u32 ns_mnt;          /* id of its mount namespace */
+	__u32 ns_pid;          /* id of its pid namespace */
+	__u32 ns_net;          /* id of its network namespace */
+	__u32 ns_user;         /* id of its user namespace */
+	__u64 exe_dev;         /* device of the program's file */
+	__u64 exe_ino;         /* inode of the program's file */
+	__u32 env_count;       /* elements of env */
+	__u32 reserved380;
 };
 
-_Static_assert(sizeof(struct task_struct) == 288, "the host writes a record of 288 bytes");
+_Static_assert(sizeof(struct task_struct) == 384, "the host writes a record of 384 bytes");
 
 /* The bits of flags. */
 #define TASK_FLAG_FINAL 1u
@@ -56,6 +73,8 @@ _Static_assert(sizeof(struct task_struct) == 288, "the host writes a record of 2
 #define TASK_FLAG_EXIT_GROUP 8u
 #define TASK_FLAG_CORE 16u
 #define TASK_FLAG_LATE 32u
+#define TASK_FLAG_ENV_CUT 64u
+#define TASK_FLAG_CAPS_SECURE 128u
 
 /* The bits of missing. */
 #define TASK_FIELD_VAL (1ull << 0)
@@ -89,9 +108,28 @@ _Static_assert(sizeof(struct task_struct) == 288, "the host writes a record of 2
 #define TASK_FIELD_RUSAGE_WRITE_BYTES (1ull << 28)
 #define TASK_FIELD_LIFETIME (1ull << 29)
 #define TASK_FIELD_CGROUP_ID (1ull << 30)
+#define TASK_FIELD_AUID (1ull << 31)
+#define TASK_FIELD_SESSIONID (1ull << 32)
+#define TASK_FIELD_TTY (1ull << 33)
+#define TASK_FIELD_CAPS_EFFECTIVE (1ull << 34)
+#define TASK_FIELD_CAPS_PERMITTED (1ull << 35)
+#define TASK_FIELD_CAPS_INHERITABLE (1ull << 36)
+#define TASK_FIELD_CAPS_BOUNDING (1ull << 37)
+#define TASK_FIELD_CAPS_AMBIENT (1ull << 38)
+#define TASK_FIELD_GROUPS (1ull << 39)
+#define TASK_FIELD_NS_VPID (1ull << 40)
+#define TASK_FIELD_NS_MNT (1ull << 41)
+#define TASK_FIELD_NS_PID (1ull << 42)
+#define TASK_FIELD_NS_NET (1ull << 43)
+#define TASK_FIELD_NS_USER (1ull << 44)
+#define TASK_FIELD_EXE_HOST (1ull << 45)
+#define TASK_FIELD_EXE_DEV (1ull << 46)
+#define TASK_FIELD_EXE_INO (1ull << 47)
+#define TASK_FIELD_ENV (1ull << 48)
+#define TASK_FIELD_CAPS_SECURE (1ull << 49)
 
 /* The optional ones of these. */
-#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30)
+#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49)
 
 /* The strings that the host gives. The numbers of a list are text, too. */
 #define TASK_STRING_COMM 0
@@ -100,5 +138,9 @@ _Static_assert(sizeof(struct task_struct) == 288, "the host writes a record of 2
 #define TASK_STRING_CWD 3
 #define TASK_STRING_CGROUP 4
 #define TASK_STRING_OLD_EXE 5
+#define TASK_STRING_TTY 6
+#define TASK_STRING_GROUPS 7
+#define TASK_STRING_EXE_HOST 8
+#define TASK_STRING_ENV 9
 
 #endif

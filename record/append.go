@@ -216,6 +216,15 @@ func appendUints(b []byte, key string, list []uint32) []byte {
 	return append(b, ']')
 }
 
+// appendMask appends the sixteen digits that /proc/PID/status has of a mask.
+func appendMask(b []byte, key string, mask uint64) []byte {
+	b = append(append(b, key...), '"')
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, hexDigits[mask>>shift&15])
+	}
+	return append(b, '"')
+}
+
 // timeLayout is time.RFC3339Nano in UTC with all nine digits.
 const timeLayout = "2006-01-02T15:04:05.000000000Z"
 

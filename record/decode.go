@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -294,6 +295,18 @@ func takeStrings(f *fields, field taskwatch.Fields, to, from *[]string) bool {
 	}
 	*to = *from
 	return true
+}
+
+// rawMask is a mask in hexadecimal digits.
+type rawMask uint64
+
+func (m *rawMask) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 16, 64)
+	if err != nil {
+		return &SyntaxError{Reason: fmt.Sprintf("a mask is %q, not up to 16 hexadecimal digits", text), Err: err}
+	}
+	*m = rawMask(n)
+	return nil
 }
 
 func takeIDs(f *fields, field taskwatch.Fields, to *taskwatch.IDs, from rawIDs, name string) error {

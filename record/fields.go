@@ -114,25 +114,126 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 	if has.Has(taskwatch.FieldCgroupID) {
 		b = appendUint(b, `,"cgroup_id":`, x.CgroupID)
 	}
+	if has.Has(taskwatch.FieldAUID) {
+		b = appendUint(b, `,"auid":`, uint64(x.AUID))
+	}
+	if has.Has(taskwatch.FieldSessionID) {
+		b = appendUint(b, `,"sessionid":`, uint64(x.SessionID))
+	}
+	if has.Has(taskwatch.FieldTTY) {
+		b = appendString(append(b, `,"tty":`...), x.TTY)
+	}
+	if has.Has(taskwatch.FieldGroups) {
+		b = appendUints(b, `,"groups":`, x.Groups)
+	}
+	if has.Has(taskwatch.FieldExeHost) {
+		b = appendString(append(b, `,"exe_host":`...), x.ExeHost)
+	}
+	if has.Has(taskwatch.FieldExeDev) {
+		b = appendUint(b, `,"exe_dev":`, x.ExeDev)
+	}
+	if has.Has(taskwatch.FieldExeIno) {
+		b = appendUint(b, `,"exe_ino":`, x.ExeIno)
+	}
+	if has.Has(taskwatch.FieldEnv) {
+		b = appendStrings(b, `,"env":`, x.Env)
+		b = appendMark(b, `,"env_cut":true`, x.EnvCut)
+	}
+	if has&(taskwatch.FieldCapsEffective|
+		taskwatch.FieldCapsPermitted|
+		taskwatch.FieldCapsInheritable|
+		taskwatch.FieldCapsBounding|
+		taskwatch.FieldCapsAmbient|
+		taskwatch.FieldCapsSecure) != 0 {
+		b = append(b, `,"caps":{`...)
+		start := len(b)
+		if has.Has(taskwatch.FieldCapsEffective) {
+			b = appendMask(b, `,"effective":`, x.CapsEffective)
+		}
+		if has.Has(taskwatch.FieldCapsPermitted) {
+			b = appendMask(b, `,"permitted":`, x.CapsPermitted)
+		}
+		if has.Has(taskwatch.FieldCapsInheritable) {
+			b = appendMask(b, `,"inheritable":`, x.CapsInheritable)
+		}
+		if has.Has(taskwatch.FieldCapsBounding) {
+			b = appendMask(b, `,"bounding":`, x.CapsBounding)
+		}
+		if has.Has(taskwatch.FieldCapsAmbient) {
+			b = appendMask(b, `,"ambient":`, x.CapsAmbient)
+		}
+		if has.Has(taskwatch.FieldCapsSecure) {
+			b = strconv.AppendBool(append(b, `,"secure":`...), x.CapsSecure)
+		}
+		b = append(uncomma(b, start), '}')
+	}
+	if has&(taskwatch.FieldVPID|
+		taskwatch.FieldNSMnt|
+		taskwatch.FieldNSPID|
+		taskwatch.FieldNSNet|
+		taskwatch.FieldNSUser) != 0 {
+		b = append(b, `,"ns":{`...)
+		start := len(b)
+		if has.Has(taskwatch.FieldVPID) {
+			b = appendInt(b, `,"vpid":`, int64(x.VPID))
+		}
+		if has.Has(taskwatch.FieldNSMnt) {
+			b = appendUint(b, `,"mnt":`, uint64(x.NSMnt))
+		}
+		if has.Has(taskwatch.FieldNSPID) {
+			b = appendUint(b, `,"pid":`, uint64(x.NSPID))
+		}
+		if has.Has(taskwatch.FieldNSNet) {
+			b = appendUint(b, `,"net":`, uint64(x.NSNet))
+		}
+		if has.Has(taskwatch.FieldNSUser) {
+			b = appendUint(b, `,"user":`, uint64(x.NSUser))
+		}
+		b = append(uncomma(b, start), '}')
+	}
 	return b
 }
 
 type rawTask struct {
-	ID       string    `json:"id"`
-	ParentID *string   `json:"parent_id"`
-	PID      *int32    `json:"pid"`
-	TID      *int32    `json:"tid"`
-	PPID     *int32    `json:"ppid"`
-	StartNS  *int64    `json:"start_ns"`
-	Comm     *string   `json:"comm"`
-	Exe      *string   `json:"exe"`
-	Argv     *[]string `json:"argv"`
-	ArgvCut  bool      `json:"argv_cut"`
-	Cwd      *string   `json:"cwd"`
-	UID      rawIDs    `json:"uid"`
-	GID      rawIDs    `json:"gid"`
-	Cgroup   *string   `json:"cgroup"`
-	CgroupID *uint64   `json:"cgroup_id"`
+	ID        string    `json:"id"`
+	ParentID  *string   `json:"parent_id"`
+	PID       *int32    `json:"pid"`
+	TID       *int32    `json:"tid"`
+	PPID      *int32    `json:"ppid"`
+	StartNS   *int64    `json:"start_ns"`
+	Comm      *string   `json:"comm"`
+	Exe       *string   `json:"exe"`
+	Argv      *[]string `json:"argv"`
+	ArgvCut   bool      `json:"argv_cut"`
+	Cwd       *string   `json:"cwd"`
+	UID       rawIDs    `json:"uid"`
+	GID       rawIDs    `json:"gid"`
+	Cgroup    *string   `json:"cgroup"`
+	CgroupID  *uint64   `json:"cgroup_id"`
+	AUID      *uint32   `json:"auid"`
+	Sessionid *uint32   `json:"sessionid"`
+	TTY       *string   `json:"tty"`
+	Groups    *[]uint32 `json:"groups"`
+	ExeHost   *string   `json:"exe_host"`
+	ExeDev    *uint64   `json:"exe_dev"`
+	ExeIno    *uint64   `json:"exe_ino"`
+	Env       *[]string `json:"env"`
+	EnvCut    bool      `json:"env_cut"`
+	Caps      struct {
+		Effective   *rawMask `json:"effective"`
+		Permitted   *rawMask `json:"permitted"`
+		Inheritable *rawMask `json:"inheritable"`
+		Bounding    *rawMask `json:"bounding"`
+		Ambient     *rawMask `json:"ambient"`
+		Secure      *bool    `json:"secure"`
+	} `json:"caps"`
+	NS struct {
+		VPID *int32  `json:"vpid"`
+		Mnt  *uint32 `json:"mnt"`
+		PID  *uint32 `json:"pid"`
+		Net  *uint32 `json:"net"`
+		User *uint32 `json:"user"`
+	} `json:"ns"`
 }
 
 type rawExit struct {
@@ -186,6 +287,27 @@ func (raw *rawTask) take(f *fields, t *taskwatch.Task) error {
 // extra takes the optional fields.
 func (raw *rawTask) extra(f *fields, x *taskwatch.Extra) error {
 	take(f, taskwatch.FieldCgroupID, &x.CgroupID, raw.CgroupID)
+	take(f, taskwatch.FieldAUID, &x.AUID, raw.AUID)
+	take(f, taskwatch.FieldSessionID, &x.SessionID, raw.Sessionid)
+	takeString(f, taskwatch.FieldTTY, &x.TTY, raw.TTY)
+	take(f, taskwatch.FieldGroups, &x.Groups, raw.Groups)
+	takeString(f, taskwatch.FieldExeHost, &x.ExeHost, raw.ExeHost)
+	take(f, taskwatch.FieldExeDev, &x.ExeDev, raw.ExeDev)
+	take(f, taskwatch.FieldExeIno, &x.ExeIno, raw.ExeIno)
+	if takeStrings(f, taskwatch.FieldEnv, &x.Env, raw.Env) {
+		x.EnvCut = raw.EnvCut
+	}
+	take(f, taskwatch.FieldCapsEffective, &x.CapsEffective, (*uint64)(raw.Caps.Effective))
+	take(f, taskwatch.FieldCapsPermitted, &x.CapsPermitted, (*uint64)(raw.Caps.Permitted))
+	take(f, taskwatch.FieldCapsInheritable, &x.CapsInheritable, (*uint64)(raw.Caps.Inheritable))
+	take(f, taskwatch.FieldCapsBounding, &x.CapsBounding, (*uint64)(raw.Caps.Bounding))
+	take(f, taskwatch.FieldCapsAmbient, &x.CapsAmbient, (*uint64)(raw.Caps.Ambient))
+	take(f, taskwatch.FieldCapsSecure, &x.CapsSecure, raw.Caps.Secure)
+	takeInt(f, taskwatch.FieldVPID, &x.VPID, raw.NS.VPID)
+	take(f, taskwatch.FieldNSMnt, &x.NSMnt, raw.NS.Mnt)
+	take(f, taskwatch.FieldNSPID, &x.NSPID, raw.NS.PID)
+	take(f, taskwatch.FieldNSNet, &x.NSNet, raw.NS.Net)
+	take(f, taskwatch.FieldNSUser, &x.NSUser, raw.NS.User)
 	return nil
 }
 

@@ -127,6 +127,39 @@ var allColumns = []*column{
 	{name: "source", doc: "the name of the source", width: 9, value: func(r *row) any { return r.ev.Source }},
 }
 
+// The optional fields are columns, too. To name one is to have it gathered.
+func init() {
+	for _, bit := range taskwatch.OptionalFields.List() {
+		info := bit.Info()
+		number := info.Type == taskwatch.TypeInt || info.Type == taskwatch.TypeUint
+		allColumns = append(allColumns, &column{
+			name: info.Name, doc: info.Doc, width: 10, right: number, reads: bit,
+			value: known(bit, func(r *row) any { return optionalValue(r.ev, bit) }),
+		})
+	}
+}
+
+// optionalValue returns the value of an optional field that is there. A set of
+// capabilities is in hexadecimal, as recordings and /proc have it.
+func optionalValue(ev *taskwatch.Event, bit taskwatch.Fields) any {
+	v, ok := ev.Value(bit)
+	switch {
+	case !ok:
+		return nil
+	case strings.HasPrefix(bit.Info().Name, "caps."):
+		return fmt.Sprintf("%016x", v.Uint())
+	}
+	switch v.Type() {
+	case taskwatch.TypeInt:
+		return v.Int()
+	case taskwatch.TypeUint:
+		return int64(min(v.Uint(), 1<<62))
+	case taskwatch.TypeStrings:
+		return v.Strings()
+	}
+	return v.String()
+}
+
 func (r *row) place() enrich.Place { return r.c.places.Locate(r.ev.Task.Cgroup) }
 
 // ColumnNames returns the columns that there are, each with what it says.
@@ -185,7 +218,7 @@ func (c *Columns) wants(kinds taskwatch.Kinds) taskwatch.Wants {
 	for _, k := range kinds.List() {
 		w[k] = 0
 		for _, col := range c.list {
-			w[k] |= col.reads & taskwatch.FieldsOf(k)
+			w[k] |= col.reads & (taskwatch.FieldsOf(k) | taskwatch.OptionalOf(k))
 		}
 		if k == taskwatch.Exit { // threads are told from processes by it
 			w[k] |= taskwatch.FieldExitGroup
@@ -202,7 +235,7 @@ func (c *Columns) wants(kinds taskwatch.Kinds) taskwatch.Wants {
 
 // row returns the row of an event.
 func (c *Columns) row(ev *taskwatch.Event) row {
-	r := row{c: c, ev: ev, has: taskwatch.FieldsOf(ev.Kind) &^ ev.Missing}
+	r := row{c: c, ev: ev, has: ev.Fields()}
 	if ev.Task == nil {
 		r.has &^= taskwatch.FieldsTask
 	}

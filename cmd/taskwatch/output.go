@@ -33,6 +33,7 @@ type outputFlags struct {
 	format  string
 	files   []string
 	fields  string
+	env     envFlags
 	keep    bool
 	threads bool
 	summary bool
@@ -58,6 +59,7 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending tells: text for people, json, a\nrecording, one object a line, or csv")
 	flags.StringArrayVarP(&f.files, "output", "o", nil, "write the events to this `file`; may be given several times. The ending\nchooses the format: "+endingsHelp())
 	flags.StringVar(&f.fields, "fields", "", "in a recording, have these optional `fields` as well, comma-separated, or all:\n"+strings.Join(taskwatch.OptionalFields.Groups(), ","))
+	f.env.add(cmd)
 	flags.BoolVar(&f.keep, "append", false, "with --output, keep what a file holds and write behind it")
 	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json has them always")
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
@@ -207,7 +209,7 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("format") && !used {
 		return fmt.Errorf("--format %s: the ending of %q chooses another format; leave --format out, or change the ending", f.format, f.files[0])
 	}
-	return errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd))
+	return errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd), f.env.check(cmd))
 }
 
 // formatOf returns the format of a file: that of its ending, or else that of
@@ -396,14 +398,15 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 	}
 	for _, f := range o.files {
 		f.broken = o.broken
-		if err := f.attach(reg, &o.flags.where, opts, w); err != nil {
+		if err := f.attach(reg, o.flags, opts, w); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *outputFile) attach(reg *taskwatch.Registry, where *whereFlags, opts formatOptions, w backlog) error {
+func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, opts formatOptions, w backlog) error {
+	where := &flags.where
 	var err error
 	if f.format.usual != 0 {
 		if opts.kinds, err = where.kinds(opts.kinds, f.format.usual); err != nil {
@@ -433,6 +436,7 @@ func (f *outputFile) attach(reg *taskwatch.Registry, where *whereFlags, opts for
 	if sink, err = choose.before(sink); err != nil {
 		return err
 	}
+	sink = flags.env.before(sink)
 	if err := reg.Attach(sink); err != nil {
 		return errors.Join(err, sink.Close(context.Background()))
 	}

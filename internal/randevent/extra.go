@@ -16,5 +16,68 @@ func Extra(r *rand.Rand, given taskwatch.Fields, text func() string) *taskwatch.
 	if given.Has(taskwatch.FieldCgroupID) {
 		x.CgroupID = r.Uint64()
 	}
+	if given.Has(taskwatch.FieldAUID) {
+		x.AUID = r.Uint32()
+	}
+	if given.Has(taskwatch.FieldSessionID) {
+		x.SessionID = r.Uint32()
+	}
+	if given.Has(taskwatch.FieldTTY) {
+		x.TTY = text()
+	}
+	if given.Has(taskwatch.FieldCapsEffective) {
+		x.CapsEffective = r.Uint64()
+	}
+	if given.Has(taskwatch.FieldCapsPermitted) {
+		x.CapsPermitted = r.Uint64()
+	}
+	if given.Has(taskwatch.FieldCapsInheritable) {
+		x.CapsInheritable = r.Uint64()
+	}
+	if given.Has(taskwatch.FieldCapsBounding) {
+		x.CapsBounding = r.Uint64()
+	}
+	if given.Has(taskwatch.FieldCapsAmbient) {
+		x.CapsAmbient = r.Uint64()
+	}
+	if given.Has(taskwatch.FieldGroups) {
+		x.Groups = make([]uint32, r.IntN(4))
+		for i := range x.Groups {
+			x.Groups[i] = r.Uint32()
+		}
+	}
+	if given.Has(taskwatch.FieldVPID) {
+		x.VPID = int(r.Int32())
+	}
+	if given.Has(taskwatch.FieldNSMnt) {
+		x.NSMnt = r.Uint32()
+	}
+	if given.Has(taskwatch.FieldNSPID) {
+		x.NSPID = r.Uint32()
+	}
+	if given.Has(taskwatch.FieldNSNet) {
+		x.NSNet = r.Uint32()
+	}
+	if given.Has(taskwatch.FieldNSUser) {
+		x.NSUser = r.Uint32()
+	}
+	if given.Has(taskwatch.FieldExeHost) {
+		x.ExeHost = text()
+	}
+	if given.Has(taskwatch.FieldExeDev) {
+		x.ExeDev = r.Uint64()
+	}
+	if given.Has(taskwatch.FieldExeIno) {
+		x.ExeIno = r.Uint64()
+	}
+	if given.Has(taskwatch.FieldEnv) {
+		x.Env, x.EnvCut = make([]string, r.IntN(4)), flag()
+		for i := range x.Env {
+			x.Env[i] = text()
+		}
+	}
+	if given.Has(taskwatch.FieldCapsSecure) {
+		x.CapsSecure = flag()
+	}
 	return x
 }

@@ -9,73 +9,96 @@ import (
 
 // Size is the size of a record in bytes, and Sizes are all that it ever had, the
 // newest first: each is the beginning of the one before.
-const Size = 288
+const Size = 384
 
-var Sizes = []int{288, 272}
+var Sizes = []int{384, 272}
 
 // first is the size of the part that every record has.
 const first = 272
 
 // Where the fields of a record are.
 const (
-	offSize       = 0   // u32
-	offABI        = 4   // u32
-	offEvent      = 8   // u32
-	offFlags      = 12  // u32
-	offMissing    = 16  // u64
-	offVal        = 24  // u64
-	offSeq        = 32  // u64
-	offMonoNS     = 40  // s64
-	offTimeNS     = 48  // s64
-	offRun        = 56  // u64
-	offN          = 64  // u64
-	offParentRun  = 72  // u64
-	offParentN    = 80  // u64
-	offPID        = 88  // s32
-	offTID        = 92  // s32
-	offPPID       = 96  // s32
-	offArgc       = 100 // u32
-	offStartNS    = 104 // s64
-	offUID        = 112 // u32[4]
-	offGID        = 128 // u32[4]
-	offOld        = 144 // u32[4]
-	offCause      = 160 // u32
-	offExitCode   = 164 // s32
-	offExitSignal = 168 // s32
-	offReserved   = 172 // u32
-	offUtimeNS    = 176 // s64
-	offStimeNS    = 184 // s64
-	offMaxrss     = 192 // u64
-	offMinflt     = 200 // u64
-	offMajflt     = 208 // u64
-	offNvcsw      = 216 // u64
-	offNivcsw     = 224 // u64
-	offReadBytes  = 232 // u64
-	offWriteBytes = 240 // u64
-	offLifetimeNS = 248 // s64
-	offComm       = 256 // char[16]
-	offGiven      = 272 // u64
-	offCgroupID   = 280 // u64
+	offSize            = 0   // u32
+	offABI             = 4   // u32
+	offEvent           = 8   // u32
+	offFlags           = 12  // u32
+	offMissing         = 16  // u64
+	offVal             = 24  // u64
+	offSeq             = 32  // u64
+	offMonoNS          = 40  // s64
+	offTimeNS          = 48  // s64
+	offRun             = 56  // u64
+	offN               = 64  // u64
+	offParentRun       = 72  // u64
+	offParentN         = 80  // u64
+	offPID             = 88  // s32
+	offTID             = 92  // s32
+	offPPID            = 96  // s32
+	offArgc            = 100 // u32
+	offStartNS         = 104 // s64
+	offUID             = 112 // u32[4]
+	offGID             = 128 // u32[4]
+	offOld             = 144 // u32[4]
+	offCause           = 160 // u32
+	offExitCode        = 164 // s32
+	offExitSignal      = 168 // s32
+	offReserved        = 172 // u32
+	offUtimeNS         = 176 // s64
+	offStimeNS         = 184 // s64
+	offMaxrss          = 192 // u64
+	offMinflt          = 200 // u64
+	offMajflt          = 208 // u64
+	offNvcsw           = 216 // u64
+	offNivcsw          = 224 // u64
+	offReadBytes       = 232 // u64
+	offWriteBytes      = 240 // u64
+	offLifetimeNS      = 248 // s64
+	offComm            = 256 // char[16]
+	offGiven           = 272 // u64
+	offCgroupID        = 280 // u64
+	offAUID            = 288 // u32
+	offSessionid       = 292 // u32
+	offCapsEffective   = 296 // u64
+	offCapsPermitted   = 304 // u64
+	offCapsInheritable = 312 // u64
+	offCapsBounding    = 320 // u64
+	offCapsAmbient     = 328 // u64
+	offGroupsCount     = 336 // u32
+	offNSVPID          = 340 // s32
+	offNSMnt           = 344 // u32
+	offNSPID           = 348 // u32
+	offNSNet           = 352 // u32
+	offNSUser          = 356 // u32
+	offExeDev          = 360 // u64
+	offExeIno          = 368 // u64
+	offEnvCount        = 376 // u32
+	offReserved380     = 380 // u32
 )
 
 // The bits of a record's flags.
 const (
-	flagFinal     = 1 << 0
-	flagInferred  = 1 << 1
-	flagArgvCut   = 1 << 2
-	flagExitGroup = 1 << 3
-	flagCore      = 1 << 4
-	flagLate      = 1 << 5
+	flagFinal      = 1 << 0
+	flagInferred   = 1 << 1
+	flagArgvCut    = 1 << 2
+	flagExitGroup  = 1 << 3
+	flagCore       = 1 << 4
+	flagLate       = 1 << 5
+	flagEnvCut     = 1 << 6
+	flagCapsSecure = 1 << 7
 )
 
 // The strings of an event that a module may ask for.
 const (
-	StringComm   = 0
-	StringExe    = 1
-	StringArgv   = 2
-	StringCwd    = 3
-	StringCgroup = 4
-	StringOldExe = 5
+	StringComm    = 0
+	StringExe     = 1
+	StringArgv    = 2
+	StringCwd     = 3
+	StringCgroup  = 4
+	StringOldExe  = 5
+	StringTTY     = 6
+	StringGroups  = 7
+	StringExeHost = 8
+	StringEnv     = 9
 )
 
 // put writes the facts of an event that need no thought.
@@ -115,6 +138,23 @@ func put(b *[Size]byte, ev *taskwatch.Event) {
 	}
 	le.PutUint64(b[offGiven:], uint64(x.Given))
 	le.PutUint64(b[offCgroupID:], uint64(x.CgroupID))
+	le.PutUint32(b[offAUID:], uint32(x.AUID))
+	le.PutUint32(b[offSessionid:], uint32(x.SessionID))
+	le.PutUint64(b[offCapsEffective:], uint64(x.CapsEffective))
+	le.PutUint64(b[offCapsPermitted:], uint64(x.CapsPermitted))
+	le.PutUint64(b[offCapsInheritable:], uint64(x.CapsInheritable))
+	le.PutUint64(b[offCapsBounding:], uint64(x.CapsBounding))
+	le.PutUint64(b[offCapsAmbient:], uint64(x.CapsAmbient))
+	le.PutUint32(b[offGroupsCount:], uint32(len(x.Groups)))
+	le.PutUint32(b[offNSVPID:], uint32(x.VPID))
+	le.PutUint32(b[offNSMnt:], uint32(x.NSMnt))
+	le.PutUint32(b[offNSPID:], uint32(x.NSPID))
+	le.PutUint32(b[offNSNet:], uint32(x.NSNet))
+	le.PutUint32(b[offNSUser:], uint32(x.NSUser))
+	le.PutUint64(b[offExeDev:], uint64(x.ExeDev))
+	le.PutUint64(b[offExeIno:], uint64(x.ExeIno))
+	le.PutUint32(b[offEnvCount:], uint32(len(x.Env)))
+	le.PutUint32(b[offReserved380:], 0)
 }
 
 // get is the reverse of put.
@@ -152,8 +192,24 @@ func get(b *[Size]byte, ev *taskwatch.Event) {
 	}
 	x := ev.Extra
 	x.CgroupID = le.Uint64(b[offCgroupID:])
+	x.AUID = le.Uint32(b[offAUID:])
+	x.SessionID = le.Uint32(b[offSessionid:])
+	x.CapsEffective = le.Uint64(b[offCapsEffective:])
+	x.CapsPermitted = le.Uint64(b[offCapsPermitted:])
+	x.CapsInheritable = le.Uint64(b[offCapsInheritable:])
+	x.CapsBounding = le.Uint64(b[offCapsBounding:])
+	x.CapsAmbient = le.Uint64(b[offCapsAmbient:])
+	x.VPID = int(int32(le.Uint32(b[offNSVPID:])))
+	x.NSMnt = le.Uint32(b[offNSMnt:])
+	x.NSPID = le.Uint32(b[offNSPID:])
+	x.NSNet = le.Uint32(b[offNSNet:])
+	x.NSUser = le.Uint32(b[offNSUser:])
+	x.ExeDev = le.Uint64(b[offExeDev:])
+	x.ExeIno = le.Uint64(b[offExeIno:])
 	flags := le.Uint32(b[offFlags:])
 	_ = flags
+	x.EnvCut = flags&flagEnvCut != 0
+	x.CapsSecure = flags&flagCapsSecure != 0
 }
 
 // flagsOf returns the flags of an event.
@@ -177,6 +233,14 @@ func flagsOf(ev *taskwatch.Event) (flags uint32) {
 	if ev.Late {
 		flags |= flagLate
 	}
+	if x := ev.Extra; x != nil {
+		if x.EnvCut {
+			flags |= flagEnvCut
+		}
+		if x.CapsSecure {
+			flags |= flagCapsSecure
+		}
+	}
 	return flags
 }
 
@@ -187,15 +251,31 @@ func extraText(x *taskwatch.Extra, number, index uint32) (value string, field ta
 		return "", 0
 	}
 	switch number {
+	case StringTTY:
+		return x.TTY, taskwatch.FieldTTY
+	case StringGroups:
+		if uint64(index) < uint64(len(x.Groups)) {
+			return strconv.FormatUint(uint64(x.Groups[index]), 10), taskwatch.FieldGroups
+		}
+	case StringExeHost:
+		return x.ExeHost, taskwatch.FieldExeHost
+	case StringEnv:
+		if uint64(index) < uint64(len(x.Env)) {
+			return x.Env[index], taskwatch.FieldEnv
+		}
 	}
 	return "", 0
 }
 
 // numStrings is how many strings there are.
-const numStrings = 6
+const numStrings = 10
 
 var _ = strconv.FormatUint
 
 // setTexts gives an event the optional fields that a record has not.
 func setTexts(x, from *taskwatch.Extra) {
+	x.TTY = from.TTY
+	x.Groups = from.Groups
+	x.ExeHost = from.ExeHost
+	x.Env = from.Env
 }

@@ -64,3 +64,11 @@ func TestConformanceOfTheMachineScope(t *testing.T) {
 		return watchtest.Instance{Source: src, Ready: ready}
 	}})
 }
+
+func TestOptionalFieldsAreTrue(t *testing.T) {
+	testutil.Root(t)
+	watchtest.Optional(t, func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
+		src := newSource(t, bpf.Config{Command: config(cmd), Latency: bpf.DefaultLatency})
+		return watchtest.Instance{Source: src, Exit: src.Exit}
+	}, 0)
+}

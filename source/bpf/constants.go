@@ -16,7 +16,10 @@ const (
 	recordTask     recordKind = 9  // a task found by the iterator
 	recordReport   recordKind = 10 // an error of a watcher in the kernel
 	recordEmit     recordKind = 11 // a module's own record: val is the module's id
-	numRecordKinds recordKind = 12
+	recordExtra    recordKind = 12 // the optional fields of the record that follows of the same task
+	recordCwd      recordKind = 13 // the working directory of the task of the record that follows
+	recordProgram  recordKind = 14 // path from the outermost root, and environment, of the exec that follows
+	numRecordKinds recordKind = 15
 )
 
 // What else is known of a record.
@@ -32,9 +35,19 @@ const (
 	flagKthread  recordFlags = 256
 	flagExited   recordFlags = 512  // task: it is past its exit event
 	flagWanted   recordFlags = 1024 // report: an exec that was only asked for
-	flagArgvLeft recordFlags = 2048 // nobody wants argv
+	flagArgvLeft recordFlags = 2048 // nobody wants argv, or it cannot be read
 	flagNoUsage  recordFlags = 4096 // exit: nobody wants what is behind rec, and it is not there
 	flagExiting  recordFlags = 8192 // task: it is on its way to its exit event, or just behind
+)
+
+// What a TW_EXTRA has.
+const (
+	hasAudit  = 1  // auid and sessionid
+	hasNS     = 2  // ns_mnt and ns_net
+	hasPID    = 4  // ns_pid and vpid
+	hasExe    = 8  // exe_ino and exe_dev
+	hasGroups = 16 // ngroups and groups
+	hasSecure = 32 // secure
 )
 
 // Which tasks are watched.
@@ -58,9 +71,13 @@ const (
 	wantArgv   = 4
 	wantCgroup = 8
 	wantUsage  = 16
+	wantExtra  = 32
+	wantEnv    = 64
+	wantHost   = 128
 )
 
 const (
+	maxGroups    = 64    // supplementary groups that a TW_EXTRA has room for
 	argvChunk    = 16384 // bytes of argv in one record
 	argvChunks   = 8     // pieces before the last that a long argv is sent in
 	syscallWords = 8     // of 64 bits, in a set of system call numbers

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // recordKind is enum tw_kind of c/constants.h.
@@ -43,6 +46,7 @@ type record struct {
 	// Exec, argv, cgroup and task only. Paths are as the kernel side wrote
 	// them: see appendPath. A cgroup's path is in exe.
 	exe, cwd, argv []byte
+	extra          taskwatch.Extra
 	argvOff        int // how much of argv was in the pieces before; of a report, the error number
 }
 
@@ -54,6 +58,8 @@ const (
 	idsSize  = recSize + 24
 	exitSize = recSize + 80
 	dataSize = recSize + 16
+
+	extraSize = recSize + 96 + 4*maxGroups
 )
 
 // minSize returns how long a record with such flags is at least.
@@ -66,8 +72,10 @@ func (k recordKind) minSize(flags recordFlags) int {
 			return recSize
 		}
 		return exitSize
-	case recordExec, recordArgv, recordCgroup, recordTask, recordReport, recordEmit:
+	case recordExec, recordArgv, recordCgroup, recordTask, recordCwd, recordProgram, recordReport, recordEmit:
 		return dataSize
+	case recordExtra:
+		return extraSize
 	case recordFree:
 		return freeSize
 	}
@@ -115,6 +123,8 @@ func (r *record) decode(b []byte) error {
 		r.cause = decodeCause(b[recSize+16:])
 	case exitSize:
 		r.decodeExit(b[recSize:exitSize])
+	case extraSize:
+		r.decodeExtra(b[recSize:extraSize])
 	case dataSize:
 		return r.decodeData(b[recSize:])
 	}
@@ -144,6 +154,43 @@ func (r *record) decodeExit(b []byte) {
 	r.nivcsw = le.Uint64(b[56:])
 	r.readBytes = le.Uint64(b[64:])
 	r.writeBytes = le.Uint64(b[72:])
+}
+
+// decodeExtra reads struct tw_extra.
+func (r *record) decodeExtra(b []byte) {
+	le := binary.NativeEndian
+	dev, tty, groups := le.Uint32(b[80:]), le.Uint32(b[84:]), le.Uint32(b[92:])
+	x := &r.extra
+	*x = taskwatch.Extra{
+		AUID: le.Uint32(b[4:]), SessionID: le.Uint32(b[8:]),
+		NSMnt: le.Uint32(b[12:]), NSPID: le.Uint32(b[16:]), NSNet: le.Uint32(b[20:]), NSUser: le.Uint32(b[24:]),
+		VPID:          int(le.Uint32(b[28:])),
+		CapsEffective: le.Uint64(b[32:]), CapsPermitted: le.Uint64(b[40:]), CapsInheritable: le.Uint64(b[48:]),
+		CapsBounding: le.Uint64(b[56:]), CapsAmbient: le.Uint64(b[64:]),
+		ExeIno: le.Uint64(b[72:]), ExeDev: unix.Mkdev(dev>>20, dev&(1<<20-1)),
+		TTY: procfs.TTYName(tty>>20, tty&(1<<20-1)), CapsSecure: le.Uint32(b[88:]) != 0,
+		Given: taskwatch.FieldCapsEffective | taskwatch.FieldCapsPermitted | taskwatch.FieldCapsInheritable |
+			taskwatch.FieldCapsBounding | taskwatch.FieldCapsAmbient | taskwatch.FieldNSUser | taskwatch.FieldTTY,
+	}
+	has := le.Uint32(b)
+	for bit, fields := range map[uint32]taskwatch.Fields{
+		hasAudit:  taskwatch.FieldAUID | taskwatch.FieldSessionID,
+		hasNS:     taskwatch.FieldNSMnt | taskwatch.FieldNSNet,
+		hasPID:    taskwatch.FieldNSPID | taskwatch.FieldVPID,
+		hasExe:    taskwatch.FieldExeDev | taskwatch.FieldExeIno,
+		hasSecure: taskwatch.FieldCapsSecure,
+		hasGroups: taskwatch.FieldGroups,
+	} {
+		if has&bit != 0 {
+			x.Given |= fields
+		}
+	}
+	if has&hasGroups != 0 {
+		x.Groups = make([]uint32, min(groups, maxGroups))
+		for i := range x.Groups {
+			x.Groups[i] = le.Uint32(b[96+4*i:])
+		}
+	}
 }
 
 func (r *record) decodeData(b []byte) error {

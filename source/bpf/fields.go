@@ -26,4 +26,23 @@ var gathered = [...]struct {
 		taskwatch.FieldNIvCSw |
 		taskwatch.FieldReadBytes |
 		taskwatch.FieldWriteBytes},
+	{wantExtra, taskwatch.FieldAUID |
+		taskwatch.FieldSessionID |
+		taskwatch.FieldTTY |
+		taskwatch.FieldCapsEffective |
+		taskwatch.FieldCapsPermitted |
+		taskwatch.FieldCapsInheritable |
+		taskwatch.FieldCapsBounding |
+		taskwatch.FieldCapsAmbient |
+		taskwatch.FieldGroups |
+		taskwatch.FieldVPID |
+		taskwatch.FieldNSMnt |
+		taskwatch.FieldNSPID |
+		taskwatch.FieldNSNet |
+		taskwatch.FieldNSUser |
+		taskwatch.FieldExeDev |
+		taskwatch.FieldExeIno |
+		taskwatch.FieldCapsSecure},
+	{wantHost, taskwatch.FieldExeHost},
+	{wantEnv, taskwatch.FieldEnv},
 }

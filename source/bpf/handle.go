@@ -11,6 +11,32 @@ var pageSize = uint64(os.Getpagesize())
 // handle turns one record into events.
 func (st *stream) handle(r *record) {
 	st.losses(r)
+	if st.before != r.dropped {
+		st.before = r.dropped
+		clear(st.extras) // what they were of may be lost
+		clear(st.cwds)
+	}
+	switch r.kind {
+	case recordExtra:
+		st.extras[r.task] = r.extra
+		return
+	case recordProgram:
+		st.moreOfProgram(r)
+		return
+	case recordCwd:
+		p := place{cut: r.flags&flagCwdCut != 0}
+		if !p.cut {
+			p.path = st.path(r.cwd, r.flags&flagCwdGone != 0)
+		}
+		st.cwds[r.task] = p
+		return
+	case recordArgv, recordCgroup:
+	default:
+		if len(st.extras) > 0 {
+			defer delete(st.extras, r.task)
+		}
+		defer delete(st.cwds, r.task)
+	}
 	switch r.kind {
 	case recordCgroup:
 		st.cgroup(r)
@@ -44,6 +70,41 @@ func (st *stream) handle(r *record) {
 	}
 }
 
+// moreOfProgram takes what a record before an exec tells of the program.
+func (st *stream) moreOfProgram(r *record) {
+	x := st.extras[r.task]
+	if r.flags&flagExeCut == 0 {
+		x.ExeHost = st.path(r.exe, r.flags&flagExeGone != 0)
+		x.Given |= taskwatch.FieldExeHost
+	}
+	if r.flags&flagArgvLeft == 0 {
+		x.Env, x.EnvCut = splitArgs(r.argv), r.flags&flagArgvCut != 0
+		x.Given |= taskwatch.FieldEnv
+	}
+	st.extras[r.task] = x
+}
+
+// place is a path that was told before the record of the event.
+type place struct {
+	path string
+	cut  bool // it could not be read
+}
+
+// cwd takes the working directory that was told before a record. It is not what
+// it was at the last event, for nobody tells of chdir.
+func (st *stream) cwd(e *entry, r *record) {
+	if e.kthread {
+		return
+	}
+	p, ok := st.cwds[r.task]
+	e.task.Cwd = p.path
+	if !ok || p.cut {
+		e.missing |= taskwatch.FieldCwd
+	} else {
+		e.missing &^= taskwatch.FieldCwd
+	}
+}
+
 // wants reports whether an event of e is to be delivered.
 func (st *stream) wants(k taskwatch.Kind, e *entry) bool { return st.feed.Enabled(k) && !e.silent }
 
@@ -57,9 +118,10 @@ func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *t
 	ev.Final = true
 	ev.Missing = (e.missing | st.src.caps.Events[k].Missing) & taskwatch.FieldsOf(k)
 	if asked := st.feed.Optional(k); asked != 0 {
-		st.extra = taskwatch.Extra{}
+		st.extra = st.extras[e.addr]
 		if e.cgroup != 0 {
-			st.extra.Given, st.extra.CgroupID = taskwatch.FieldCgroupID, e.cgroup
+			st.extra.Given |= taskwatch.FieldCgroupID
+			st.extra.CgroupID = e.cgroup
 		}
 		ev.Give(asked, &st.extra)
 	}
@@ -89,6 +151,7 @@ func (st *stream) fresh(r *record) *entry {
 		e.asKthread()
 	}
 	e.task.UID, e.task.GID = r.uid, r.gid
+	st.cwd(e, r)
 	st.refresh(e, r)
 	return e
 }
@@ -126,6 +189,7 @@ func (st *stream) clone(r *record) {
 		}
 	}
 	e.task.UID, e.task.GID = r.uid, r.gid
+	st.cwd(e, r)
 	st.refresh(e, r)
 	if st.killing {
 		e.killProcess()
@@ -199,6 +263,7 @@ func (st *stream) exec(r *record) {
 		}
 		st.table.move(e, r.tid, r.start)
 	}
+	st.cwdOf(e, r)
 	st.ids(e, r, taskwatch.CauseExec)
 	old, oldMissing := e.task.Exe, e.missing&taskwatch.FieldExe != 0
 	st.program(e, r)
@@ -247,12 +312,18 @@ func (st *stream) program(e *entry, r *record) {
 // paths takes exe and cwd from a record.
 func (st *stream) paths(e *entry, r *record) {
 	e.task.Exe = st.path(r.exe, r.flags&flagExeGone != 0)
-	e.task.Cwd = st.path(r.cwd, r.flags&flagCwdGone != 0)
-	e.missing &^= taskwatch.FieldExe | taskwatch.FieldCwd
+	e.missing &^= taskwatch.FieldExe
 	if r.flags&flagExeCut != 0 {
 		e.task.Exe = ""
 		e.missing |= taskwatch.FieldExe
 	}
+	st.cwdOf(e, r)
+}
+
+// cwdOf takes cwd from a record that has it.
+func (st *stream) cwdOf(e *entry, r *record) {
+	e.task.Cwd = st.path(r.cwd, r.flags&flagCwdGone != 0)
+	e.missing &^= taskwatch.FieldCwd
 	if r.flags&flagCwdCut != 0 {
 		e.task.Cwd = ""
 		e.missing |= taskwatch.FieldCwd
@@ -285,6 +356,7 @@ func (st *stream) piece(r *record) {
 // changed handles a change of ids, or a system call that may have made one.
 func (st *stream) changed(r *record) {
 	e := st.entry(r)
+	st.cwd(e, r)
 	st.refresh(e, r)
 	if r.cause == taskwatch.CauseUnknown {
 		st.ids(e, r, taskwatch.CauseSyscall)
@@ -332,6 +404,7 @@ func (st *stream) exit(r *record) {
 		}
 		e.replaced = nil
 	}
+	st.cwd(e, r)
 	last := st.table.exit(e)
 	e.reported, e.val = true, r.val
 	e.task.UID, e.task.GID = r.uid, r.gid

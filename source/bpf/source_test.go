@@ -36,7 +36,7 @@ type watch struct {
 
 func newWatch(t testing.TB, cfg Config, kinds taskwatch.Kinds, keep func(*taskwatch.Event) bool) *watch {
 	t.Helper()
-	return newWatchOf(t, cfg, kinds, taskwatch.AllFields, nil, keep)
+	return newWatchOf(t, cfg, kinds, taskwatch.DefaultFields, nil, keep)
 }
 
 // newWatchOf is newWatch for a module that reads some fields, and with a sink
@@ -159,7 +159,7 @@ func TestCommandEventsAreComplete(t *testing.T) {
 		{"ids", [...]int{0, 0, 1, n / 2, n / 2, 1, 1}},
 	} {
 		t.Run(c.load, func(t *testing.T) {
-			w := newWatch(t, Config{Command: command(t, c.load, strconv.Itoa(n)), Latency: DefaultLatency}, taskwatch.AllKinds, nil)
+			w := newWatchOf(t, Config{Command: command(t, c.load, strconv.Itoa(n)), Latency: DefaultLatency}, taskwatch.AllKinds, taskwatch.AllFields, nil, nil)
 			events := w.wait(t)
 			if got := count(events); got != c.want {
 				t.Errorf("got %v events, want %v", got, c.want)

@@ -8,6 +8,11 @@ import (
 // What of a task is told only at an exec.
 const execOnly = taskwatch.FieldCwd | taskwatch.FieldCgroup
 
+// lasting are the optional fields that stay what they were at an exec until the
+// next. The others a task may have changed before its files are read.
+const lasting = taskwatch.FieldVPID | taskwatch.FieldNSPID | taskwatch.FieldExeHost | taskwatch.FieldExeDev | taskwatch.FieldExeIno |
+	taskwatch.FieldEnv | taskwatch.FieldCapsSecure
+
 // What may be unknown of a task: all but its ids, because a loss may have hit
 // the event that told it, /proc may have been too late, and another user's
 // task may not be readable.

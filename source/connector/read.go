@@ -102,6 +102,7 @@ func (st *stream) readStatus(e *entry, ns int64) {
 // returns what of the latter is missing.
 func (st *stream) readProgram(e *entry, r *cnproc.Record) (missing taskwatch.Fields) {
 	t := e.task
+	st.extra = taskwatch.Extra{}
 	t.Exe, t.Argv, t.Cwd, t.Cgroup = "", nil, "", ""
 	e.unknown |= fieldsProgram
 	if st.queue.changed(r.TID, r.NS).exec != 0 {
@@ -120,6 +121,9 @@ func (st *stream) readProgram(e *entry, r *cnproc.Record) (missing taskwatch.Fie
 	if t.Cwd, err = st.proc.Cwd(r.PID); err != nil {
 		missing |= taskwatch.FieldCwd
 	}
+	if asked := st.feed.Optional(taskwatch.Exec) & lasting; asked != 0 {
+		st.extra = st.proc.Extra(r.PID, 0, asked)
+	}
 	if t.Cgroup, err = st.proc.Cgroup(r.PID, 0); err != nil || t.Cgroup == "" {
 		missing |= taskwatch.FieldCgroup
 	}
@@ -127,6 +131,7 @@ func (st *stream) readProgram(e *entry, r *cnproc.Record) (missing taskwatch.Fie
 	c := st.queue.changed(r.TID, r.NS)
 	if c.exec != 0 {
 		e.unknown |= fieldsProgram
+		st.extra = taskwatch.Extra{}
 		return execOnly
 	}
 	t.Comm = s.Comm

@@ -21,6 +21,7 @@ type stream struct {
 	proc  procfs.Reader
 	clock clock
 	ev    taskwatch.Event
+	extra taskwatch.Extra // of an exec
 	seq   uint64
 
 	records []cnproc.Record // taken from the queue
@@ -160,6 +161,11 @@ func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing 
 	ev.MonoNS, ev.Time = r.NS, time.Unix(0, r.NS+st.clock.wall)
 	ev.Final = k.Vetoable()
 	ev.Missing = (missing | e.unknown) & taskwatch.FieldsOf(k)
-	ev.Missing |= st.feed.Optional(k)
+	if asked := st.feed.Optional(k); asked != 0 {
+		if k != taskwatch.Exec {
+			st.extra = taskwatch.Extra{}
+		}
+		ev.Give(asked, &st.extra)
+	}
 	_ = st.feed.Notify(ev) // nothing can be refused any more
 }

@@ -73,7 +73,8 @@ func (t *tracer) child(tr *tracee, b birth) *subject {
 		task.unknown |= taskwatch.FieldPPID
 	}
 	task.Comm, task.Exe, task.Argv, task.ArgvCut = from.Comm, from.Exe, from.Argv, from.ArgvCut
-	task.Cwd, task.UID, task.GID = from.Cwd, from.UID, from.GID
+	task.UID, task.GID = from.UID, from.GID
+	t.readCwd(task, tr.tid)
 	return task
 }
 
@@ -165,7 +166,7 @@ func (t *tracer) created(tr *tracee, tid int, b birth, task *subject, asked bool
 		_ = t.notify(ev) // nobody may veto it, or it would have been trapped
 	}
 	child := &tracee{tid: tid, task: task, proc: tr.proc}
-	if t.suspect {
+	if t.exitStops() {
 		child.exitStop = tr.exitStop // inherited
 	} else {
 		child.resetOptions = tr.exitStop
@@ -188,6 +189,7 @@ func (t *tracer) created(tr *tracee, tid int, b birth, task *subject, asked bool
 	task.StartNS = t.startTime(tr, child)
 	ev := t.event(taskwatch.Clone, task, b.flags)
 	ev.Missing |= b.missing()
+	t.addExtra(ev, task.PID, task.TID)
 	_ = t.notify(ev) // an error on clone refuses nothing
 	t.follow(child)
 }
@@ -226,13 +228,18 @@ func (t *tracer) watchesEnd() bool {
 	return t.feed.Kinds()&taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free) != 0
 }
 
+// exitStops reports whether every task is to stop at the start of its exit: where
+// changes may have come without a stop, and where optional fields are asked for,
+// which a task that has died does not have.
+func (t *tracer) exitStops() bool { return t.suspect || t.feed.Optional(taskwatch.Exit) != 0 }
+
 // watchExit makes a tracee that creates a task stop at the start of its exit.
 // Of other tasks their death tells enough, and costs no stop. But what wait4
 // tells of a process with children includes what they used, and the first
 // task of a process with threads, if it exits before them, is not reported
 // dead until they are gone, and then with the exit code of the process.
 func (t *tracer) watchExit(tr *tracee) {
-	if !tr.exitStop && (t.suspect || t.watchesEnd()) {
+	if !tr.exitStop && (t.exitStops() || t.watchesEnd()) {
 		tr.exitStop = sys.PtraceSetOptions(tr.tid, t.options()|unix.PTRACE_O_TRACEEXIT) == nil
 	}
 }

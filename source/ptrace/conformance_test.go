@@ -27,3 +27,5 @@ func TestLoads(t *testing.T) { watchtest.Loads(t, watchtest.Config{New: newInsta
 func TestConformance(t *testing.T) {
 	watchtest.Source(t, watchtest.Config{New: newInstance, DryRun: true, Short: testing.Short()})
 }
+
+func TestOptionalFieldsAreTrue(t *testing.T) { watchtest.Optional(t, newInstance, 0) }

@@ -96,6 +96,9 @@ func (t *tracer) execed(tr *tracee) {
 	tr.call = pendingCall{}
 	if first {
 		t.started = true
+		if t.exitStops() {
+			t.watchExit(tr)
+		}
 	}
 
 	task := tr.task
@@ -122,6 +125,7 @@ func (t *tracer) execed(tr *tracee) {
 		return
 	}
 	ev := t.execEvent(task, old, first)
+	t.addExtra(ev, task.PID, task.TID)
 	t.count(ev)
 	if asked {
 		_ = t.feed.NotifyAfter(ev) // observers only: reported, refuses nothing

@@ -18,6 +18,7 @@ func (t *tracer) exiting(tr *tracee) {
 		}
 		t.compareIDs(tr)
 		t.strays(tr)
+		t.askLast(tr)
 		t.inspect(tr)
 		if tr.ending = t.ends(tr); tr.ending {
 			tr.code = code // told in died, behind its threads' exits
@@ -26,6 +27,18 @@ func (t *tracer) exiting(tr *tracee) {
 		}
 	}
 	t.resume(tr, unix.PTRACE_CONT, 0)
+}
+
+// askLast reads of a task that is about to exit what its death does not tell.
+func (t *tracer) askLast(tr *tracee) {
+	if tr.task == nil || tr.exited || tr.ending {
+		return
+	}
+	tr.asked = true
+	t.readCwd(tr.task, tr.tid)
+	if asked := t.feed.Optional(taskwatch.Exit); asked != 0 {
+		tr.extra = t.proc.Extra(tr.proc.pid, tr.tid, asked)
+	}
 }
 
 // exit delivers the exit event of a task. Nothing is known of what it used if
@@ -43,7 +56,12 @@ func (t *tracer) exit(tr *tracee, code uint64, used *usage) {
 	if !t.feed.Enabled(taskwatch.Exit) || !t.started {
 		return
 	}
+	if !tr.asked { // no stop came before its death
+		tr.task.Cwd = ""
+		tr.task.know(taskwatch.FieldCwd, false)
+	}
 	ev := t.event(taskwatch.Exit, tr.task, code)
+	t.give(ev, &tr.extra)
 	ev.Exit = taskwatch.DecodeExit(code)
 	ev.Exit.Group = tr.proc.live == 0
 	if used == nil {

@@ -97,8 +97,12 @@ func (t *tracer) idChanged(k taskwatch.Kind, task *subject, ids *taskwatch.IDs, 
 		return
 	}
 	*ids = now
+	if t.feed.Enabled(k) {
+		t.readCwd(task, task.TID)
+	}
 	ev := t.event(k, task, 0)
 	ev.OldIDs, ev.Cause = old, cause
+	t.addExtra(ev, task.PID, task.TID)
 	t.count(ev)
 	if asked {
 		_ = t.feed.NotifyAfter(ev) // observers only

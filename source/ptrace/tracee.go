@@ -23,6 +23,10 @@ type tracee struct {
 	resetOptions bool   // it has inherited PTRACE_O_TRACEEXIT, which is not for it
 	usage        *usage
 
+	// Once it has stopped at the start of its exit: what it can be asked then.
+	asked bool
+	extra taskwatch.Extra
+
 	// What was said and asked at the seccomp stop of the system call that the
 	// tracee is in.
 	call pendingCall

@@ -389,6 +389,38 @@ func (t *tracer) event(k taskwatch.Kind, task *subject, val uint64) *taskwatch.E
 	return &t.ev
 }
 
+// readCwd takes the working directory that a task, which does not run, has now:
+// the new task of its creator, or the task itself. No stop tells of chdir.
+func (t *tracer) readCwd(task *subject, tid int) {
+	task.Cwd = ""
+	task.know(taskwatch.FieldCwd, false)
+	if !t.feed.Fields().Has(taskwatch.FieldCwd) {
+		return
+	}
+	if cwd, err := t.proc.Cwd(tid); err == nil {
+		task.Cwd = cwd
+		task.know(taskwatch.FieldCwd, true)
+	}
+}
+
+// addExtra adds to an event the optional fields of a task that does not run.
+func (t *tracer) addExtra(ev *taskwatch.Event, pid, tid int) {
+	asked := t.feed.Optional(ev.Kind)
+	if asked == 0 || tid == 0 {
+		return
+	}
+	x := t.proc.Extra(pid, tid, asked)
+	t.give(ev, &x)
+}
+
+// give adds to an event the optional fields that somebody reads.
+func (t *tracer) give(ev *taskwatch.Event, x *taskwatch.Extra) {
+	if asked := t.feed.Optional(ev.Kind); asked != 0 {
+		ev.Missing &^= x.Given
+		ev.Give(asked, x)
+	}
+}
+
 // notify delivers an event whose decision and fact are one moment.
 func (t *tracer) notify(ev *taskwatch.Event) error {
 	t.count(ev)

@@ -34,7 +34,7 @@ type usage struct {
 // inspect reads from /proc what a task that is exiting, or dead and not yet
 // reaped, has used, unless wait4 is going to tell.
 func (t *tracer) inspect(tr *tracee) {
-	if tr.exited || tr.ending || tr.task == nil || !tr.proc.threads && !tr.proc.forked || !t.watchesEnd() {
+	if tr.exited || tr.ending || tr.task == nil || !tr.proc.threads && !tr.proc.forked && !tr.asked || !t.watchesEnd() {
 		return
 	}
 	u := &usage{}

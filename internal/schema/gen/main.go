@@ -118,7 +118,7 @@ func camel(name string) string {
 	var b strings.Builder
 	for _, word := range strings.FieldsFunc(name, func(r rune) bool { return r == '_' || r == '.' }) {
 		switch word {
-		case "ns", "id", "uid", "gid", "pid", "tid", "abi", "ppid", "vpid", "auid", "tty":
+		case "ns", "id", "uid", "gid", "pid", "tid", "abi", "ppid", "vpid", "auid", "tty", "nspid":
 			b.WriteString(strings.ToUpper(word))
 		default:
 			b.WriteString(strings.ToUpper(word[:1]) + word[1:])

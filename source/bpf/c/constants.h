@@ -17,7 +17,10 @@ enum tw_kind {
 	TW_TASK = 9, /* a task found by the iterator */
 	TW_REPORT = 10, /* an error of a watcher in the kernel */
 	TW_EMIT = 11, /* a module's own record: val is the module's id */
-	TW_KINDS = 12,
+	TW_EXTRA = 12, /* the optional fields of the record that follows of the same task */
+	TW_CWD = 13, /* the working directory of the task of the record that follows */
+	TW_PROGRAM = 14, /* path from the outermost root, and environment, of the exec that follows */
+	TW_KINDS = 15,
 };
 
 /* What else is known of a record. */
@@ -33,9 +36,19 @@ enum tw_flags {
 	TW_KTHREAD = 256,
 	TW_EXITED = 512, /* task: it is past its exit event */
 	TW_WANTED = 1024, /* report: an exec that was only asked for */
-	TW_ARGV_LEFT = 2048, /* nobody wants argv */
+	TW_ARGV_LEFT = 2048, /* nobody wants argv, or it cannot be read */
 	TW_NO_USAGE = 4096, /* exit: nobody wants what is behind rec, and it is not there */
 	TW_EXITING = 8192, /* task: it is on its way to its exit event, or just behind */
+};
+
+/* What a TW_EXTRA has. */
+enum {
+	TW_HAS_AUDIT = 1, /* auid and sessionid */
+	TW_HAS_NS = 2, /* ns_mnt and ns_net */
+	TW_HAS_PID = 4, /* ns_pid and vpid */
+	TW_HAS_EXE = 8, /* exe_ino and exe_dev */
+	TW_HAS_GROUPS = 16, /* ngroups and groups */
+	TW_HAS_SECURE = 32, /* secure */
 };
 
 /* Which tasks are watched. */
@@ -59,8 +72,12 @@ enum {
 	WANT_ARGV = 4,
 	WANT_CGROUP = 8,
 	WANT_USAGE = 16,
+	WANT_EXTRA = 32,
+	WANT_ENV = 64,
+	WANT_HOST = 128,
 };
 
+#define TW_GROUPS 64 /* supplementary groups that a TW_EXTRA has room for */
 #define ARGV_CHUNK 16384 /* bytes of argv in one record */
 #define ARGV_CHUNKS 8 /* pieces before the last that a long argv is sent in */
 #define SYSCALL_WORDS 8 /* of 64 bits, in a set of system call numbers */

@@ -5,6 +5,7 @@
 
 #include "arguments.h"
 #include "cgroup.h"
+#include "extra.h"
 #include "fill.h"
 #include "path.h"
 #include "ring.h"
@@ -22,9 +23,11 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	if (!mm || !in_scope(tsk))
 		return 0;
 	name_cgroup(tsk);
+	send_extra(tsk, TW_EXEC);
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s)
 		return 0;
+	send_program(tsk, mm, s);
 
 	argv.s = s;
 	argv.from = mm->arg_start;

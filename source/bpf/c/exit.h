@@ -3,6 +3,7 @@
 #ifndef TASKWATCH_STREAM_EXIT_H
 #define TASKWATCH_STREAM_EXIT_H
 
+#include "extra.h"
 #include "fill.h"
 #include "ring.h"
 #include "scope.h"
@@ -75,6 +76,8 @@ static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
 
 	if (!in_scope(tsk))
 		return 0;
+	send_extra(tsk, TW_EXIT);
+	send_cwd(tsk, tsk);
 	if (!(control.wanted & WANT_USAGE) || !(control.kinds & 1u << TW_EXIT))
 		return stream_short_exit(code, tsk, group);
 	x = bpf_ringbuf_reserve(&ring, sizeof(*x), 0);

@@ -4,6 +4,7 @@
 #define TASKWATCH_STREAM_FORK_H
 
 #include "cgroup.h"
+#include "extra.h"
 #include "fill.h"
 #include "ring.h"
 #include "scope.h"
@@ -32,6 +33,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 		return 0;
 	}
 	name_cgroup(placed);
+	send_cwd(tsk, creator);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_INIT);
@@ -70,6 +72,8 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 		return 0;
 	}
 	name_cgroup(tsk);
+	send_extra(tsk, TW_CLONE);
+	send_cwd(tsk, tsk);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_CLONE);

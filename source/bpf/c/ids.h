@@ -4,6 +4,7 @@
 #define TASKWATCH_STREAM_IDS_H
 
 #include "constants.h"
+#include "extra.h"
 #include "fill.h"
 #include "ring.h"
 #include "scope.h"
@@ -43,6 +44,8 @@ static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct 
 
 	if (!in_scope(tsk))
 		return 0;
+	send_extra(tsk, kind);
+	send_cwd(tsk, tsk);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(kind);

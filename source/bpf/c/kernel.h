@@ -98,9 +98,51 @@ typedef struct { u32 val; } kgid_t;
 typedef struct { int counter; } atomic_t;
 typedef struct { s64 counter; } __core atomic64_t;
 
+typedef struct { u64 val; } kernel_cap_t; /* before Linux 6.3 two words of 32 bits, the lower first */
+
+struct ns_common {
+	unsigned int inum;
+} __core;
+
+struct user_namespace {
+	struct ns_common ns;
+} __core;
+
+struct mnt_namespace {
+	struct ns_common ns;
+} __core;
+
+struct net {
+	struct ns_common ns;
+} __core;
+
+struct pid_namespace {
+	struct ns_common ns;
+} __core;
+
+struct upid { /* as it is: elements of an array are not relocated */
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+} __core;
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+	struct net *net_ns;
+} __core;
+
+struct group_info;
+
 struct cred {
 	kuid_t uid, suid, euid, fsuid;
 	kgid_t gid, sgid, egid, fsgid;
+	kernel_cap_t cap_inheritable, cap_permitted, cap_effective, cap_bset, cap_ambient;
+	struct user_namespace *user_ns;
+	struct group_info *group_info;
 } __core;
 
 struct qstr {
@@ -147,8 +189,18 @@ struct fs_struct {
 	struct path root, pwd;
 } __core;
 
+struct super_block {
+	u32 s_dev;
+} __core;
+
+struct inode {
+	unsigned long i_ino;
+	struct super_block *i_sb;
+} __core;
+
 struct file {
 	struct path f_path;
+	struct inode *f_inode;
 } __core;
 
 struct percpu_counter {
@@ -163,6 +215,8 @@ struct mm_rss_stat {
 struct mm_struct {
 	unsigned long hiwater_rss;
 	unsigned long arg_start, arg_end;
+	unsigned long env_start, env_end;
+	unsigned long saved_auxv[1];
 	struct file *exe_file;
 	struct percpu_counter rss_stat[4];
 } __core;
@@ -171,8 +225,23 @@ struct mm_struct___before_6_2 {
 	struct mm_rss_stat rss_stat;
 } __core;
 
+struct tty_driver {
+	int major, minor_start;
+} __core;
+
+struct tty_struct {
+	struct tty_driver *driver;
+	int index;
+} __core;
+
+struct group_info {
+	int ngroups;
+	kgid_t gid[1];
+} __core;
+
 struct signal_struct {
 	atomic_t live;
+	struct tty_struct *tty;
 	unsigned long maxrss;
 } __core;
 
@@ -221,6 +290,10 @@ struct task_struct {
 	unsigned long nvcsw, nivcsw, min_flt, maj_flt;
 	struct sched_entity se;
 	const struct cred *cred;
+	kuid_t loginuid; /* with CONFIG_AUDIT */
+	unsigned int sessionid;
+	struct nsproxy *nsproxy;
+	struct pid *thread_pid;
 	char comm[16];
 	struct mm_struct *mm;
 	struct fs_struct *fs;

@@ -154,11 +154,13 @@ static __always_inline u32 walk(struct scratch *s, u32 off, struct path *path, s
 		walk_typed(&w, dentry);
 	} else {
 		READ(mnt, path, struct path, mnt);
-		READ(root_mnt, &fs->root, struct path, mnt);
 		w.mnt = mnt - field_offset(struct mount, mnt);
-		w.root_mnt = root_mnt - field_offset(struct mount, mnt);
 		READ(w.dentry, path, struct path, dentry);
-		READ(w.root, &fs->root, struct path, dentry);
+		if (fs) {
+			READ(root_mnt, &fs->root, struct path, mnt);
+			w.root_mnt = root_mnt - field_offset(struct mount, mnt);
+			READ(w.root, &fs->root, struct path, dentry);
+		}
 		READ(w.mnt_root, mnt, struct vfsmount, mnt_root);
 		READ(pprev, w.dentry, struct dentry, d_hash.pprev);
 		READ(up, w.dentry, struct dentry, d_parent);
@@ -175,7 +177,9 @@ static __always_inline u32 walk(struct scratch *s, u32 off, struct path *path, s
 /*
  * Stores the names of path at s->data[off] and returns how many bytes they
  * take. gone and cut are what to set in flags. The other one is for a path
- * that the verifier does not know to be one.
+ * that the verifier does not know to be one, or where the time that it takes to
+ * verify matters more than that to run; without fs its way goes on to the root of
+ * the mount namespace.
  */
 static __always_inline u32 store_path(struct scratch *s, u32 off, struct path *path, struct fs_struct *fs,
 				      u16 gone, u16 cut, u16 *flags)

@@ -39,6 +39,27 @@ struct tw_ids {
 	u32 reserved;
 };
 
+/* The optional fields of the task of the record that follows. */
+struct tw_extra {
+	struct tw_rec rec;
+	u32 has; /* TW_HAS_*: which of the parts could be read */
+	u32 auid, sessionid;
+	u32 ns_mnt, ns_pid, ns_net, ns_user;
+	u32 vpid;
+	u64 effective, permitted, inheritable, bounding, ambient;
+	u64 exe_ino;
+	u32 exe_dev, tty; /* the kernel's encoding: 12 bits of major, 20 of minor; tty is 0 where there is none */
+	u32 secure;
+	u32 ngroups;
+	u32 groups[TW_GROUPS];
+};
+
+/*
+ * A TW_CWD and a TW_PROGRAM are a struct tw_data, whose rec has no more than a
+ * TW_FREE has. The first has cwd; the second the path outside of its own root as
+ * exe, and the environment as argv.
+ */
+
 /*
  * A record with data behind it: first exe, then cwd, then argv, as far as its
  * kind has them. Paths are written from the leaf to the root, each name ended

@@ -27,6 +27,7 @@ enum {
 	SCRATCH_EXEC,
 	SCRATCH_ITER, /* it can be preempted */
 	SCRATCH_REPORT,
+	SCRATCH_CWD, /* of whoever has it busy */
 	SCRATCHES,
 };
 

@@ -36,6 +36,9 @@ var sets = []set{
 		{"TW_TASK", "recordTask", "a task found by the iterator"},
 		{"TW_REPORT", "recordReport", "an error of a watcher in the kernel"},
 		{"TW_EMIT", "recordEmit", "a module's own record: val is the module's id"},
+		{"TW_EXTRA", "recordExtra", "the optional fields of the record that follows of the same task"},
+		{"TW_CWD", "recordCwd", "the working directory of the task of the record that follows"},
+		{"TW_PROGRAM", "recordProgram", "path from the outermost root, and environment, of the exec that follows"},
 		{"TW_KINDS", "numRecordKinds", ""},
 	}...)},
 	{"What else is known of a record.", "tw_flags", "recordFlags", true, []constant{
@@ -50,9 +53,17 @@ var sets = []set{
 		{"TW_KTHREAD", "flagKthread", ""},
 		{"TW_EXITED", "flagExited", "task: it is past its exit event"},
 		{"TW_WANTED", "flagWanted", "report: an exec that was only asked for"},
-		{"TW_ARGV_LEFT", "flagArgvLeft", "nobody wants argv"},
+		{"TW_ARGV_LEFT", "flagArgvLeft", "nobody wants argv, or it cannot be read"},
 		{"TW_NO_USAGE", "flagNoUsage", "exit: nobody wants what is behind rec, and it is not there"},
 		{"TW_EXITING", "flagExiting", "task: it is on its way to its exit event, or just behind"},
+	}},
+	{"What a TW_EXTRA has.", "", "", true, []constant{
+		{"TW_HAS_AUDIT", "hasAudit", "auid and sessionid"},
+		{"TW_HAS_NS", "hasNS", "ns_mnt and ns_net"},
+		{"TW_HAS_PID", "hasPID", "ns_pid and vpid"},
+		{"TW_HAS_EXE", "hasExe", "exe_ino and exe_dev"},
+		{"TW_HAS_GROUPS", "hasGroups", "ngroups and groups"},
+		{"TW_HAS_SECURE", "hasSecure", "secure"},
 	}},
 	{"Which tasks are watched.", "", "", false, []constant{
 		{"SCOPE_MACHINE", "scopeMachine", ""},
@@ -70,6 +81,9 @@ var sets = []set{
 		{"WANT_ARGV", "wantArgv", ""},
 		{"WANT_CGROUP", "wantCgroup", ""},
 		{"WANT_USAGE", "wantUsage", ""},
+		{"WANT_EXTRA", "wantExtra", ""},
+		{"WANT_ENV", "wantEnv", ""},
+		{"WANT_HOST", "wantHost", ""},
 	}},
 }
 
@@ -78,6 +92,7 @@ var sizes = []struct {
 	constant
 	value int
 }{
+	{constant{"TW_GROUPS", "maxGroups", "supplementary groups that a TW_EXTRA has room for"}, 64},
 	{constant{"ARGV_CHUNK", "argvChunk", "bytes of argv in one record"}, 16384},
 	{constant{"ARGV_CHUNKS", "argvChunks", "pieces before the last that a long argv is sent in"}, 8},
 	{constant{"SYSCALL_WORDS", "syscallWords", "of 64 bits, in a set of system call numbers"}, 8},

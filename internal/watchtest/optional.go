@@ -1,0 +1,239 @@
+package watchtest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// truthEnv has a test binary say what is true of itself, and end.
+const truthEnv = "TASKWATCH_TEST_TRUTH"
+
+func init() {
+	if os.Getenv(truthEnv) != "" {
+		tellTruth()
+	}
+}
+
+// ownTruth is what a program finds out about itself: by system calls where there are
+// any, and else from /proc. What this kernel does not tell is nil.
+type ownTruth struct {
+	AUID, SessionID   *uint32
+	Caps              [3]uint64 // effective, permitted, inheritable: capget
+	Bounding, Ambient uint64    // prctl
+	Groups            []int     // getgroups
+	VPID              int       // gettid
+	NS                map[string]string
+	ExeHost           string
+	ExeDev, ExeIno    uint64
+	Env               []string
+	Secure            bool
+	CgroupID          uint64
+	Cwd               string
+	TTY               int // tty_nr of stat
+}
+
+func tellTruth() {
+	var w ownTruth
+	number := func(file string) *uint32 {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil
+		}
+		n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32)
+		must(err)
+		v := uint32(n)
+		return &v
+	}
+	w.AUID, w.SessionID = number("/proc/self/loginuid"), number("/proc/self/sessionid")
+	var data [2]unix.CapUserData
+	must(unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0]))
+	w.Caps = [3]uint64{
+		uint64(data[1].Effective)<<32 | uint64(data[0].Effective),
+		uint64(data[1].Permitted)<<32 | uint64(data[0].Permitted),
+		uint64(data[1].Inheritable)<<32 | uint64(data[0].Inheritable),
+	}
+	for c := range 64 {
+		if on, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0); err == nil && on == 1 {
+			w.Bounding |= 1 << c
+		}
+		if on, err := unix.PrctlRetInt(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_IS_SET, uintptr(c), 0, 0); err == nil && on == 1 {
+			w.Ambient |= 1 << c
+		}
+	}
+	var err error
+	w.Groups, err = os.Getgroups()
+	must(err)
+	w.VPID = os.Getpid()
+	w.NS = make(map[string]string)
+	for _, name := range []string{"mnt", "pid", "net", "user"} {
+		w.NS[name], err = os.Readlink("/proc/self/ns/" + name)
+		must(err)
+	}
+	w.ExeHost, err = os.Readlink("/proc/self/exe")
+	must(err)
+	var st unix.Stat_t
+	must(unix.Stat("/proc/self/exe", &st))
+	w.ExeDev, w.ExeIno = uint64(st.Dev), st.Ino
+	w.Env = os.Environ()
+	w.Secure = unix.Geteuid() != unix.Getuid() || unix.Getegid() != unix.Getgid()
+	w.Cwd, err = os.Getwd()
+	must(err)
+	stat, err := os.ReadFile("/proc/self/stat")
+	must(err)
+	_, err = fmt.Sscan(string(bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])[4]), &w.TTY)
+	must(err)
+	w.CgroupID = ownCgroupID()
+	must(json.NewEncoder(os.Stdout).Encode(&w))
+	os.Exit(0)
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "what is true cannot be told:", err)
+		os.Exit(1)
+	}
+}
+
+// ownCgroupID returns the inode of the directory of this process's cgroup, or 0
+// where there is no unified hierarchy to be seen.
+func ownCgroupID() uint64 {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	must(err)
+	for lines := bufio.NewScanner(bytes.NewReader(b)); lines.Scan(); {
+		path, ok := strings.CutPrefix(lines.Text(), "0::")
+		if !ok {
+			continue
+		}
+		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+			var fs unix.Statfs_t
+			var st unix.Stat_t
+			if unix.Statfs(mount, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC && unix.Stat(mount+path, &st) == nil {
+				return st.Ino
+			}
+		}
+	}
+	return 0
+}
+
+// Optional checks a source's optional fields, each of them asked for, against
+// what a program finds out about itself. Fields in lacks are those that the source
+// never has.
+func Optional(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance, lacks taskwatch.Fields) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{t: t, cfg: &Config{New: newInstance}}
+	cmd := r.newCommand([]string{self, "argument"})
+	cmd.Env = append(cmd.Env, truthEnv+"=1", "EMPTY=", "NAME=a value")
+	inst := newInstance(t, cmd)
+	var reg taskwatch.Registry
+	var got []*taskwatch.Event
+	m := &taskwatch.Module{Name: "all fields"}
+	for _, k := range taskwatch.AllKinds.List() {
+		m.Watch(k, func(ev *taskwatch.Event) error { got = append(got, ev.Clone()); return nil }, taskwatch.Observe(), taskwatch.Reads(taskwatch.AllFields))
+	}
+	if err := reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := inst.Source.Run(t.Context(), &reg); err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.ReadFile(cmd.Stdout.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w ownTruth
+	if err := json.Unmarshal(out, &w); err != nil {
+		text, _ := os.ReadFile(cmd.Stderr.Name())
+		t.Fatalf("%v: %s%s", err, out, text)
+	}
+	if w.AUID == nil {
+		lacks |= taskwatch.FieldAUID | taskwatch.FieldSessionID
+	}
+	if w.CgroupID == 0 {
+		lacks |= taskwatch.FieldCgroupID
+	}
+	execs := 0
+	for _, ev := range got {
+		want := taskwatch.OptionalOf(ev.Kind)
+		var given taskwatch.Fields
+		if ev.Extra != nil {
+			given = ev.Extra.Given
+		}
+		if given&ev.Missing != 0 || (given|ev.Missing)&want != want || given&^want != 0 {
+			t.Errorf("%v: %v given, %v missing, of %v", ev.Kind, given, ev.Missing, want)
+		}
+		if less := want &^ given &^ lacks; less != 0 {
+			t.Errorf("%v lacks %v", ev.Kind, less)
+		}
+		if len(ev.Task.Argv) == 2 && ev.Task.Argv[1] == "argument" && ev.Extra != nil {
+			if ev.Kind == taskwatch.Exec {
+				execs++
+			}
+			w.check(t, ev, cmd.Env)
+		}
+	}
+	if execs != 1 {
+		t.Errorf("%d execs of the program", execs)
+	}
+}
+
+// check compares what an event of the program has. What is of a task and not of
+// its process is that of the first one.
+func (w *ownTruth) check(t *testing.T, ev *taskwatch.Event, env []string) {
+	x := ev.Extra
+	same := func(f taskwatch.Fields, got, want any) {
+		t.Helper()
+		if x.Given.Has(f) && fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%v: %v is %v, and the program itself finds %v", ev.Kind, f, got, want)
+		}
+	}
+	if w.AUID != nil {
+		same(taskwatch.FieldAUID, x.AUID, *w.AUID)
+		same(taskwatch.FieldSessionID, x.SessionID, *w.SessionID)
+	}
+	same(taskwatch.FieldCapsEffective, x.CapsEffective, w.Caps[0])
+	same(taskwatch.FieldCapsPermitted, x.CapsPermitted, w.Caps[1])
+	same(taskwatch.FieldCapsInheritable, x.CapsInheritable, w.Caps[2])
+	same(taskwatch.FieldCapsBounding, x.CapsBounding, w.Bounding)
+	same(taskwatch.FieldCapsAmbient, x.CapsAmbient, w.Ambient)
+	same(taskwatch.FieldCapsSecure, x.CapsSecure, w.Secure)
+	groups, has := slices.Clone(w.Groups), x.Groups
+	slices.Sort(groups)
+	same(taskwatch.FieldGroups, has, groups)
+	if ev.Task.TID == ev.Task.PID {
+		same(taskwatch.FieldVPID, x.VPID, w.VPID)
+	}
+	for name, f := range map[string]struct {
+		field taskwatch.Fields
+		got   uint32
+	}{
+		"mnt": {taskwatch.FieldNSMnt, x.NSMnt}, "pid": {taskwatch.FieldNSPID, x.NSPID},
+		"net": {taskwatch.FieldNSNet, x.NSNet}, "user": {taskwatch.FieldNSUser, x.NSUser},
+	} {
+		same(f.field, fmt.Sprintf("%s:[%d]", name, f.got), w.NS[name])
+	}
+	same(taskwatch.FieldExeHost, x.ExeHost, w.ExeHost)
+	same(taskwatch.FieldExeDev, x.ExeDev, w.ExeDev)
+	same(taskwatch.FieldExeIno, x.ExeIno, w.ExeIno)
+	same(taskwatch.FieldEnv, strings.Join(x.Env, "\n"), strings.Join(env, "\n"))
+	same(taskwatch.FieldCgroupID, x.CgroupID, w.CgroupID)
+	if w.TTY == 0 {
+		same(taskwatch.FieldTTY, x.TTY, "")
+	}
+	if !ev.Missing.Has(taskwatch.FieldCwd) && ev.Task.Cwd != w.Cwd {
+		t.Errorf("%v: cwd is %s, and the program itself finds %s", ev.Kind, ev.Task.Cwd, w.Cwd)
+	}
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The optional fields of a task: a record before that of the event. */
+#ifndef TASKWATCH_STREAM_EXTRA_H
+#define TASKWATCH_STREAM_EXTRA_H
+
+#include "fill.h"
+#include "path.h"
+#include "ring.h"
+#include "scratch.h"
+
+#define AT_SECURE 23
+
+static __always_inline u64 caps(const struct cred *cred, u32 offset)
+{
+	u64 set = 0;
+
+	bpf_probe_read_kernel(&set, sizeof(set), (void *)cred + offset);
+	return set;
+}
+
+/* Sends the working directory that fs has. A loss shows as missing. */
+static __noinline void send_cwd(struct task_struct *tsk, struct task_struct *owner)
+{
+	u32 slot = SCRATCH_CWD, cwd, size;
+	struct fs_struct *fs = owner->fs;
+	struct scratch *s;
+	u16 flags = 0;
+
+	if (!(control.wanted & WANT_CWD) || !fs || owner->flags & PF_KTHREAD)
+		return;
+	s = bpf_map_lookup_elem(&scratch, &slot);
+	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
+		return;
+	fill_head(&s->d.rec, TW_CWD, 0, 0, tsk);
+	cwd = clamp(store_untyped_path(s, 0, &fs->pwd, fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	s->d.rec.flags = flags;
+	s->d.exe_len = 0;
+	s->d.cwd_len = cwd;
+	s->d.argv_len = 0;
+	s->d.argv_off = 0;
+	size = clamp(sizeof(s->d) + cwd, sizeof(s->d) + PATH_ROOM);
+	if (bpf_ringbuf_output(&ring, s, size, BPF_RB_NO_WAKEUP))
+		lose(TW_CWD);
+	s->busy = 0;
+}
+
+/*
+ * Sends the path of a program from the root of its mount namespace, and of its
+ * environment as much as fits into a piece. What cannot be read, or is lost,
+ * shows as missing.
+ */
+static __noinline void send_program(struct task_struct *tsk, struct mm_struct *mm, struct scratch *s)
+{
+	u32 wanted = control.wanted, exe = 0, len, size;
+	u16 flags = 0;
+	u64 n = 0;
+
+	if (!(wanted & (WANT_ENV | WANT_HOST)))
+		return;
+	fill_head(&s->d.rec, TW_PROGRAM, 0, 0, tsk);
+	if (wanted & WANT_HOST)
+		exe = clamp(store_untyped_path(s, 0, &mm->exe_file->f_path, NULL, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+	else
+		flags |= TW_EXE_CUT;
+	if (wanted & WANT_ENV)
+		n = mm->env_end - mm->env_start;
+	else
+		flags |= TW_ARGV_LEFT;
+	if (n > ARGV_CHUNK) {
+		flags |= TW_ARGV_CUT;
+		n = ARGV_CHUNK;
+	}
+	len = clamp(n, ARGV_CHUNK);
+	if (bpf_probe_read_user(s->data + exe, len, (void *)mm->env_start)) {
+		flags |= TW_ARGV_LEFT;
+		len = 0;
+	}
+	s->d.rec.flags = flags;
+	s->d.exe_len = exe;
+	s->d.cwd_len = 0;
+	s->d.argv_len = len;
+	s->d.argv_off = 0;
+	size = clamp(sizeof(s->d) + exe + len, sizeof(s->d) + PATH_ROOM + ARGV_CHUNK);
+	if (bpf_ringbuf_output(&ring, s, size, BPF_RB_NO_WAKEUP))
+		lose(TW_PROGRAM);
+}
+
+/* Looks for AT_SECURE in what a program of the machine's own word size was given. */
+static __always_inline void fill_secure(struct tw_extra *x, struct mm_struct *mm)
+{
+	void *from = (void *)mm + field_offset(struct mm_struct, saved_auxv);
+
+	for (int i = 0; i < 24; i++) {
+		u64 pair[2];
+
+		if (bpf_probe_read_kernel(pair, sizeof(pair), from + i * sizeof(pair)) || !pair[0])
+			break;
+		if (pair[0] == AT_SECURE) {
+			x->secure = pair[1] != 0;
+			x->has |= TW_HAS_SECURE;
+			break;
+		}
+	}
+}
+
+static __always_inline void fill_groups(struct tw_extra *x, const struct cred *cred)
+{
+	struct group_info *groups = cred->group_info;
+	u32 n = groups->ngroups;
+
+	x->ngroups = n;
+	if (n > TW_GROUPS)
+		return;
+	asm volatile("" : "+r"(n));
+	if (n > TW_GROUPS) /* for the verifier */
+		return;
+	if (!bpf_probe_read_kernel(x->groups, n * sizeof(u32), (void *)groups + field_offset(struct group_info, gid)))
+		x->has |= TW_HAS_GROUPS;
+}
+
+static __always_inline u32 terminal(struct task_struct *tsk)
+{
+	struct tty_struct *tty = tsk->signal->tty;
+
+	if (!tty)
+		return 0;
+	return tty->driver->major << 20 | (tty->driver->minor_start + tty->index);
+}
+
+/*
+ * Sends what somebody reads of the optional fields. A loss shows as missing. What
+ * only an exec has is no part of the other programs, which load the faster.
+ */
+static __noinline void send_extra(struct task_struct *tsk, u16 kind)
+{
+	const struct cred *cred;
+	struct nsproxy *ns;
+	struct mm_struct *mm;
+	struct tw_extra *x;
+	struct upid upid = {};
+	struct pid *pid;
+
+	if (!(control.wanted & WANT_EXTRA))
+		return;
+	x = bpf_ringbuf_reserve(&ring, sizeof(*x), 0);
+	if (!x) {
+		lose(TW_EXTRA);
+		return;
+	}
+	fill(&x->rec, TW_EXTRA, 0, tsk);
+	cred = tsk->cred;
+	x->auid = 0;
+	x->sessionid = 0;
+	x->has = 0;
+	if (field_exists(struct task_struct, loginuid)) {
+		x->auid = tsk->loginuid.val;
+		x->sessionid = tsk->sessionid;
+		x->has |= TW_HAS_AUDIT;
+	}
+	x->effective = caps(cred, field_offset(struct cred, cap_effective));
+	x->permitted = caps(cred, field_offset(struct cred, cap_permitted));
+	x->inheritable = caps(cred, field_offset(struct cred, cap_inheritable));
+	x->bounding = caps(cred, field_offset(struct cred, cap_bset));
+	x->ambient = caps(cred, field_offset(struct cred, cap_ambient));
+	x->ns_user = cred->user_ns->ns.inum;
+	x->ns_mnt = 0;
+	x->ns_net = 0;
+	ns = tsk->nsproxy;
+	if (ns) { /* an exiting task may have left them */
+		x->ns_mnt = ns->mnt_ns->ns.inum;
+		x->ns_net = ns->net_ns->ns.inum;
+		x->has |= TW_HAS_NS;
+	}
+	x->ns_pid = 0;
+	x->vpid = 0;
+	pid = tsk->thread_pid;
+	if (pid) {
+		u32 level = pid->level;
+		struct pid_namespace *in;
+
+		bpf_probe_read_kernel(&upid, sizeof(upid),
+				      (void *)pid + field_offset(struct pid, numbers) + (u64)(level & 63) * sizeof(upid));
+		x->vpid = upid.nr;
+		in = upid.ns;
+		if (in && !READ(x->ns_pid, in, struct pid_namespace, ns.inum))
+			x->has |= TW_HAS_PID;
+	}
+	x->exe_dev = 0;
+	x->exe_ino = 0;
+	mm = kind == TW_EXEC ? tsk->mm : NULL;
+	if (mm && mm->exe_file) {
+		x->exe_ino = mm->exe_file->f_inode->i_ino;
+		x->exe_dev = mm->exe_file->f_inode->i_sb->s_dev;
+		x->has |= TW_HAS_EXE;
+	}
+	x->tty = terminal(tsk);
+	x->secure = 0;
+	if (mm)
+		fill_secure(x, mm);
+	x->ngroups = 0;
+	if (kind == TW_EXEC || kind == TW_GID)
+		fill_groups(x, cred);
+	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
+}
+
+#endif
