@@ -344,7 +344,7 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 	}
 	body := slices.Clone(l.object.funcs[symbol])
 	if len(body) == 0 {
-		return "", fmt.Errorf("function %s is not defined", symbol)
+		return "", fmt.Errorf("%s is not defined", inWords(symbol))
 	}
 	fn := *btf.FuncMetadata(&body[0])
 	fn.Name = name
@@ -365,10 +365,10 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 		case ins.IsLoadFromMap():
 			m := l.maps(ref)
 			if m == nil {
-				return "", fmt.Errorf("function %s refers to map %s, which was not created", symbol, ref)
+				return "", fmt.Errorf("%s refers to map %s, which was not created", inWords(symbol), ref)
 			}
 			if err := ins.AssociateMap(m); err != nil {
-				return "", fmt.Errorf("function %s: map %s: %w", symbol, ref, err)
+				return "", fmt.Errorf("%s: map %s: %w", inWords(symbol), ref, err)
 			}
 			lk.bodies[at+i] = ins.WithReference("") // found
 		}

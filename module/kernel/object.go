@@ -315,9 +315,9 @@ func (o *Object) checkFunctions() error {
 			ref := ins.Reference()
 			switch {
 			case ins.IsFunctionReference() && ref != emitSymbol && o.funcs[ref] == nil:
-				return invalid("function %s calls %s, which is not defined", name, ref)
+				return invalid("%s calls %s, which is not defined", inWords(name), ref)
 			case ins.IsLoadFromMap() && ref != "" && o.spec.Maps[ref] == nil:
-				return invalid("function %s refers to %s, which is not a map of the object", name, ref)
+				return invalid("%s refers to %s, which is not a map of the object", inWords(name), ref)
 			}
 			if err := o.checkPowers(name, ins); err != nil {
 				return err
@@ -325,6 +325,18 @@ func (o *Object) checkFunctions() error {
 		}
 	}
 	return nil
+}
+
+// inWords names a function as its author does: the compiler has put what a
+// watcher calls into the function that the macro has made of it.
+func inWords(symbol string) string {
+	if rest, ok := strings.CutPrefix(symbol, watcherSymbol); ok {
+		event, fn, _ := strings.Cut(rest, "_")
+		if _, err := taskwatch.ParseKind(event); err == nil {
+			return fmt.Sprintf("watcher %s on %s", fn, event)
+		}
+	}
+	return "function " + symbol
 }
 
 func (o *Object) checkMaps() error {

@@ -153,10 +153,10 @@ func (o *Object) checkPowers(function string, ins *asm.Instruction) error {
 	}
 	name, power, err := powerOf(ins)
 	if err != nil {
-		return invalid("function %s calls %w", function, err)
+		return invalid("%s calls %w", inWords(function), err)
 	}
 	if power != "" && !slices.Contains(o.Powers, power) {
-		return invalid("function %s calls %s, which takes a power that the module does not ask for: add MODULE_POWER(%s), so that whoever loads it sees it", function, name, power)
+		return invalid("%s calls %s, which takes a power that the module does not ask for: add MODULE_POWER(%s), so that whoever loads it sees it", inWords(function), name, power)
 	}
 	return nil
 }
