@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -327,10 +328,10 @@ func (m *stubborn) Stop() error {
 	}
 	return m.unregisters
 }
-func (m *stubborn) Close() error                      { return m.closes }
-func (m *stubborn) Info() host.Info                   { return host.Info{Name: "count", Kind: host.Sandbox} }
-func (m *stubborn) Stats() (host.Stats, error)        { return host.Stats{}, nil }
-func (m *stubborn) Globals() ([]module.Global, error) { return m.variables, nil }
+func (m *stubborn) Close() error                                     { return m.closes }
+func (m *stubborn) Info() host.Info                                  { return host.Info{Name: "count", Kind: host.Sandbox} }
+func (m *stubborn) Stats() (host.Stats, error)                       { return host.Stats{}, nil }
+func (m *stubborn) Globals(context.Context) ([]module.Global, error) { return m.variables, nil }
 
 // A reload that meets a module which is busy does not cost it: it waits for one
 // that comes or goes, and replaces one that cannot be freed at once.

@@ -180,7 +180,7 @@ func protoWatcher(w host.Watcher) *api.Watcher {
 }
 
 // info returns all that is known.
-func (v *view) info() (*api.InfoResponse, error) {
+func (v *view) info(ctx context.Context) (*api.InfoResponse, error) {
 	m, err := v.proto()
 	if err != nil {
 		return nil, err
@@ -195,7 +195,7 @@ func (v *view) info() (*api.InfoResponse, error) {
 	for _, w := range i.Watchers {
 		r.Watchers = append(r.Watchers, protoWatcher(w))
 	}
-	r.Params, err = v.params()
+	r.Params, err = v.params(ctx)
 	return r, err
 }
 
@@ -209,8 +209,8 @@ func (v *view) watchers() (list []*api.WatcherStats, err error) {
 }
 
 // params returns the parameters with their values.
-func (v *view) params() ([]*api.Param, error) {
-	globals, err := v.module.Globals()
+func (v *view) params(ctx context.Context) ([]*api.Param, error) {
+	globals, err := v.module.Globals(ctx)
 	if err != nil && !errors.Is(err, module.ErrTooLarge) { // else they are not known
 		return nil, err
 	}
@@ -228,8 +228,8 @@ func (v *view) params() ([]*api.Param, error) {
 }
 
 // globals returns the variables that are no parameters.
-func (v *view) globals() ([]*api.Global, error) {
-	globals, err := v.module.Globals()
+func (v *view) globals(ctx context.Context) ([]*api.Global, error) {
+	globals, err := v.module.Globals(ctx)
 	if err != nil {
 		return nil, err
 	}

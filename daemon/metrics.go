@@ -214,7 +214,7 @@ func readNumbers(list []*numbersOf) {
 	var all sync.WaitGroup
 	for _, n := range list {
 		all.Go(func() {
-			globals, err := n.module.Globals()
+			globals, err := n.module.Globals(context.Background())
 			if err != nil {
 				return // it is busy or gone, or they are too large
 			}

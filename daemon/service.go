@@ -63,20 +63,20 @@ func (d *Daemon) list() (list []*api.Module, err error) {
 	return list, nil
 }
 
-func (s *service) Info(_ context.Context, r *connect.Request[api.InfoRequest]) (*connect.Response[api.InfoResponse], error) {
-	return read(s, r.Msg.Name, (*view).info)
+func (s *service) Info(ctx context.Context, r *connect.Request[api.InfoRequest]) (*connect.Response[api.InfoResponse], error) {
+	return read(s, r.Msg.Name, func(v *view) (*api.InfoResponse, error) { return v.info(ctx) })
 }
 
-func (s *service) Params(_ context.Context, r *connect.Request[api.ParamsRequest]) (*connect.Response[api.ParamsResponse], error) {
+func (s *service) Params(ctx context.Context, r *connect.Request[api.ParamsRequest]) (*connect.Response[api.ParamsResponse], error) {
 	return read(s, r.Msg.Name, func(v *view) (*api.ParamsResponse, error) {
-		list, err := v.params()
+		list, err := v.params(ctx)
 		return &api.ParamsResponse{Params: list}, err
 	})
 }
 
-func (s *service) Globals(_ context.Context, r *connect.Request[api.GlobalsRequest]) (*connect.Response[api.GlobalsResponse], error) {
+func (s *service) Globals(ctx context.Context, r *connect.Request[api.GlobalsRequest]) (*connect.Response[api.GlobalsResponse], error) {
 	return read(s, r.Msg.Name, func(v *view) (*api.GlobalsResponse, error) {
-		list, err := v.globals()
+		list, err := v.globals(ctx)
 		return &api.GlobalsResponse{Globals: list}, err
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -185,7 +186,7 @@ func (mods *modules) drain() error {
 // show writes the global variables of the modules that are no parameters.
 func (mods *modules) show(w io.Writer) error {
 	for _, m := range mods.list {
-		globals, err := m.Globals()
+		globals, err := m.Globals(context.Background())
 		if errors.Is(err, module.ErrTooLarge) {
 			if _, err := fmt.Fprintf(w, "%s: no variables are shown: %v\n", m.Info().Name, err); err != nil {
 				return err

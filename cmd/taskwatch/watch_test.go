@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
@@ -320,60 +319,19 @@ func TestNothingOutlivesAKilledWatch(t *testing.T) {
 	needsClang(t)
 	object := buildModule(t, "talker", talker)
 	w := startWatch(t, 0, "-m", object+",uid="+strconv.Itoa(stranger), "-e", "exec")
-	programs, maps := bpfIDs(t, w.cmd.Process.Pid)
-	if len(programs) == 0 || len(maps) == 0 {
-		t.Fatalf("taskwatch holds %d programs and %d maps while it watches", len(programs), len(maps))
+	held := bpfIDs(t, w.cmd.Process.Pid)
+	if len(held["prog"]) == 0 || len(held["map"]) == 0 {
+		t.Fatalf("taskwatch holds %v while it watches", held)
 	}
 	if err := w.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = w.cmd.Wait()
-	for id := range programs {
-		eventually(t, fmt.Sprintf("program %d is gone", id), func() bool {
-			p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
-			if err == nil {
-				p.Close()
-			}
-			return errors.Is(err, os.ErrNotExist)
-		})
-	}
-	for id := range maps {
-		eventually(t, fmt.Sprintf("map %d is gone", id), func() bool {
-			m, err := ebpf.NewMapFromID(ebpf.MapID(id))
-			if err == nil {
-				m.Close()
-			}
-			return errors.Is(err, os.ErrNotExist)
-		})
-	}
-}
-
-// bpfIDs returns the ids of the programs and maps that a process holds.
-func bpfIDs(t testing.TB, pid int) (programs, maps map[int]bool) {
-	t.Helper()
-	programs, maps = map[int]bool{}, map[int]bool{}
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(b)) {
-			key, value, _ := strings.Cut(line, ":")
-			id, err := strconv.Atoi(strings.TrimSpace(value))
-			switch {
-			case err != nil:
-			case key == "prog_id":
-				programs[id] = true
-			case key == "map_id":
-				maps[id] = true
-			}
+	for kind, ids := range held {
+		for _, id := range ids {
+			eventually(t, fmt.Sprintf("the %s %d is gone", kind, id), func() bool { return bpfGone(kind, id) })
 		}
 	}
-	return programs, maps
 }
 
 // TestWatchEndsOnce sends the signal twice, as timeout(1) does.

@@ -214,7 +214,7 @@ func toSandbox(o order) (_ *childReport, err error) {
 	for end := time.Now().Add(startTimeout); modules[0].Stats().Queued > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	report, err := counted(modules[0].Globals())
+	report, err := counted(modules[0].Globals(context.Background()))
 	if err == nil {
 		for _, m := range modules {
 			report.Lost += m.Stats().Drops

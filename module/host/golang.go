@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/taskwatch/taskwatch"
@@ -50,7 +51,7 @@ func (m *goModule) Check() error { return nil }
 
 func (m *goModule) Close() error { return m.end(func() error { return nil }) }
 
-func (m *goModule) Globals() ([]module.Global, error) { return nil, nil }
+func (m *goModule) Globals(context.Context) ([]module.Global, error) { return nil, nil }
 
 func (m *goModule) Stats() (Stats, error) {
 	for _, info := range m.registry.Modules() {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/taskwatch/taskwatch"
@@ -63,8 +64,9 @@ type Module interface {
 	Stats() (Stats, error)
 
 	// Globals returns the global variables, parameters included, with their
-	// values.
-	Globals() ([]module.Global, error)
+	// values. It waits for a module that is busy, until ctx ends, and no longer
+	// than a second.
+	Globals(ctx context.Context) ([]module.Global, error)
 
 	// Close stops the module if it was not stopped, and frees it.
 	Close() error

@@ -43,7 +43,7 @@ func newMade() (*host.Host, func(testing.TB)) {
 // global returns the value of the variable that counts.
 func global(t testing.TB, m host.Module) uint64 {
 	t.Helper()
-	list, err := m.Globals()
+	list, err := m.Globals(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

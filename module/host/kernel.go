@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -57,7 +58,7 @@ func (m *kernelModule) Close() error {
 	return m.end(m.module.Close, taskwatch.ErrNotRegistered, kernel.ErrClosed)
 }
 
-func (m *kernelModule) Globals() ([]module.Global, error) {
+func (m *kernelModule) Globals(context.Context) ([]module.Global, error) {
 	g, err := m.module.Globals()
 	return g, m.failure("read", err)
 }

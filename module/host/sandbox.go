@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -47,8 +48,8 @@ func (m *sandboxed) Check() error { return nil } // to load it has shown all tha
 
 func (m *sandboxed) Close() error { return m.end(m.module.Close) }
 
-func (m *sandboxed) Globals() ([]module.Global, error) {
-	g, err := m.module.Globals()
+func (m *sandboxed) Globals(ctx context.Context) ([]module.Global, error) {
+	g, err := m.module.Globals(ctx)
 	return g, failure("read", m.info.Name, err)
 }
 

@@ -51,7 +51,7 @@ func conforming(t testing.TB, reg *taskwatch.Registry, log *watchtest.CallLog, s
 		})
 	})
 	globals := func() map[string]any {
-		list, err := m.Globals()
+		list, err := m.Globals(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -114,7 +114,7 @@ func TestGuestInGo(t *testing.T) {
 			t.Fatalf("got  %+v %+v\nwant %+v %+v", have, have.Task, ev, ev.Task)
 		}
 	}
-	globals, err := m.Globals()
+	globals, err := m.Globals(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

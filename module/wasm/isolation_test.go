@@ -160,7 +160,7 @@ func TestQuarantine(t *testing.T) {
 	if s := m.Stats(); s.Calls != maxCrashes || s.Drops != 6 || s.Queued != 0 {
 		t.Errorf("%+v", s)
 	}
-	if _, err := m.Globals(); !errors.Is(err, ErrQuarantined) {
+	if _, err := m.Globals(t.Context()); !errors.Is(err, ErrQuarantined) {
 		t.Errorf("globals: %v", err)
 	}
 	if err := m.Reload(); err != nil {
@@ -536,7 +536,7 @@ func TestHammer(t *testing.T) {
 	}
 	for _, fn := range []func(){
 		func() { m.Stats() },
-		func() { m.Globals() },
+		func() { m.Globals(t.Context()) },
 		func() { m.Reload() },
 		func() {
 			tm := m.Watchers(taskwatch.KindsOf(taskwatch.Exec))

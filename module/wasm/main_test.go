@@ -152,7 +152,7 @@ func event(k taskwatch.Kind) *taskwatch.Event {
 // global returns the value of a module's variable.
 func global(t testing.TB, m *Module, name string) any {
 	t.Helper()
-	list, err := m.Globals()
+	list, err := m.Globals(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,11 @@ package wasm
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -49,7 +49,7 @@ type Module struct {
 
 	runs atomic.Pointer[watcher] // that is called, for those that wait for it
 
-	mu      sync.Mutex // guards the fields below, and is held in every call
+	mu      lock // guards the fields below, and is held in every call
 	sandbox *sandbox
 	inst    *instance // nil after a crash, and once closed
 	restart *restart  // where one is being made
@@ -257,7 +257,7 @@ func unknown(ev *taskwatch.Event) bool {
 var errBusy = fmt.Errorf("%w: the events before it took all of its time", ErrDeadline)
 
 func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
-	if State(m.state.Load()) == Running && !m.await(m.opts.Deadline) && State(m.state.Load()) == Running {
+	if State(m.state.Load()) == Running && !m.await(context.Background(), m.opts.Deadline) && State(m.state.Load()) == Running {
 		m.drops.Add(1)
 		return &taskwatch.Failure{Watcher: w.name, Err: errRestarting, Crash: true}
 	}
@@ -284,7 +284,7 @@ func (m *Module) catchUp() bool {
 	if m.queue.len() == 0 {
 		return true
 	}
-	for until := time.Now().Add(m.opts.Deadline); m.next() || m.inst == nil && m.await(m.opts.Deadline); {
+	for until := time.Now().Add(m.opts.Deadline); m.next() || m.inst == nil && m.await(context.Background(), m.opts.Deadline); {
 		if time.Now().After(until) {
 			return false
 		}
@@ -294,7 +294,7 @@ func (m *Module) catchUp() bool {
 
 // invoke calls a watcher with the record. Callers hold mu.
 func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure {
-	if m.inst == nil && !m.await(m.opts.Deadline) { // it has crashed a moment ago
+	if m.inst == nil && !m.await(context.Background(), m.opts.Deadline) { // it has crashed a moment ago
 		m.drops.Add(1)
 		err := errRestarting
 		if State(m.state.Load()) != Running {
@@ -398,14 +398,14 @@ func (m *Module) drop() { m.drops.Add(uint64(m.queue.clear())) }
 
 // drain returns when no event waits any more and no watcher runs.
 func (m *Module) drain() {
-	if !m.lockWithin(drainTime) {
+	if !m.mu.within(context.Background(), drainTime) {
 		m.log(slog.LevelError, "unregistering: "+m.busy(drainTime).Error()+"; it is stopped")
 		m.sandbox.dog.stopNow()
 		m.mu.Lock()
 	}
 	defer m.mu.Unlock()
 	for until := time.Now().Add(drainTime); time.Now().Before(until); {
-		if !m.next() && (m.inst != nil || m.queue.len() == 0 || !m.await(drainTime)) {
+		if !m.next() && (m.inst != nil || m.queue.len() == 0 || !m.await(context.Background(), drainTime)) {
 			break
 		}
 	}
@@ -425,14 +425,14 @@ func (m *Module) emit(data []byte) {
 }
 
 // Globals reads all variables that the module has listed, sorted by name. It
-// waits for a call that runs, or for the module to start anew, for a second at
-// most, and then fails with [ErrBusy].
-func (m *Module) Globals() ([]module.Global, error) {
-	if !m.lockWithin(readTime) {
+// waits for a call that runs, or for the module to start anew, until ctx ends,
+// for a second at most, and then fails with [ErrBusy].
+func (m *Module) Globals(ctx context.Context) ([]module.Global, error) {
+	if !m.mu.within(ctx, readTime) {
 		return nil, failure("read", m.Name(), m.busy(readTime))
 	}
 	defer m.mu.Unlock()
-	if !m.await(readTime) {
+	if !m.await(ctx, readTime) {
 		err := fmt.Errorf("%w: it crashed, and is starting anew", ErrBusy)
 		switch State(m.state.Load()) {
 		case Quarantined:
@@ -510,10 +510,10 @@ func (m *Module) Close() error {
 	if State(m.state.Swap(uint32(Closed))) == Closed {
 		return nil
 	}
-	locked := m.lockWithin(closeTime)
+	locked := m.mu.within(context.Background(), closeTime)
 	if !locked {
 		m.sandbox.dog.stopNow()
-		locked = m.lockWithin(closeTime)
+		locked = m.mu.within(context.Background(), closeTime)
 	}
 	if !locked || !m.endRestart(closeTime) {
 		err := failure("close", m.Name(), m.busy(closeTime))

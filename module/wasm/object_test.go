@@ -258,7 +258,7 @@ func TestCloseObject(t *testing.T) {
 	if err := m.Reload(); !errors.Is(err, ErrClosed) {
 		t.Errorf("reloading of a closed module: %v", err)
 	}
-	if _, err := m.Globals(); !errors.Is(err, ErrClosed) {
+	if _, err := m.Globals(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("globals of a closed module: %v", err)
 	}
 }

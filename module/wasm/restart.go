@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -72,9 +73,9 @@ func (m *Module) restarted(got made) {
 }
 
 // await waits until there is an instance, and reports whether there is one.
-// It waits no longer than so long after the crash, however many callers wait
+// It waits no longer than ctx, and so long after the crash, however many callers wait
 // in turn, and keeps mu, which callers hold.
-func (m *Module) await(most time.Duration) bool {
+func (m *Module) await(ctx context.Context, most time.Duration) bool {
 	m.revive()
 	if m.restart == nil {
 		return m.inst != nil
@@ -86,6 +87,8 @@ func (m *Module) await(most time.Duration) bool {
 		case got := <-m.restart.done:
 			m.restarted(got)
 		case <-timeout.C:
+			return false
+		case <-ctx.Done():
 			return false
 		}
 	}
@@ -110,32 +113,6 @@ func (m *Module) endRestart(most time.Duration) bool {
 		}
 		return true
 	case <-timeout.C:
-		return false
-	}
-}
-
-// lockWithin locks mu, which a call holds, and reports false where that takes
-// too long.
-func (m *Module) lockWithin(most time.Duration) bool {
-	if m.mu.TryLock() {
-		return true
-	}
-	got, late := make(chan struct{}), make(chan struct{})
-	go func() {
-		m.mu.Lock()
-		select {
-		case got <- struct{}{}:
-		case <-late:
-			m.mu.Unlock()
-		}
-	}()
-	timeout := time.NewTimer(most)
-	defer timeout.Stop()
-	select {
-	case <-got:
-		return true
-	case <-timeout.C:
-		close(late)
 		return false
 	}
 }

@@ -66,7 +66,7 @@ func TestRestartInTheBackground(t *testing.T) {
 			t.Errorf("while it starts: %v", err)
 		}
 	}
-	if _, err := m.Globals(); !errors.Is(err, ErrBusy) {
+	if _, err := m.Globals(t.Context()); !errors.Is(err, ErrBusy) {
 		t.Errorf("variables of a module that starts: %v", err)
 	}
 	if err := m.Reload(); !errors.Is(err, ErrBusy) {

@@ -169,7 +169,7 @@ func sandboxed(t testing.TB, reg *taskwatch.Registry) (ended func() answers) {
 		if s.Drops != 0 || s.Crashes != 0 {
 			t.Errorf("the sandbox dropped %d events and saw %d crashes", s.Drops, s.Crashes)
 		}
-		globals, err := m.Globals()
+		globals, err := m.Globals(t.Context())
 		return answersOf(t, globals, err, s.Errors)
 	}
 }

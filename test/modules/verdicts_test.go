@@ -72,7 +72,7 @@ func inSandbox(t *testing.T, attempts string) (string, verdicts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	globals, err := m.Globals()
+	globals, err := m.Globals(t.Context())
 	return string(text), verdictsOf(answersOf(t, globals, err, 0))
 }
 
