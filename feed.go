@@ -90,6 +90,10 @@ func (f *Feed) Optional(k Kind) Fields {
 	return f.reg.now().optional[k]
 }
 
+// FailedExecs reports whether a sink wants execs that failed, which a source then
+// gives to [Feed.Deliver].
+func (f *Feed) FailedExecs() bool { return f.reg.now().failed }
+
 func (f *Feed) deliver(ev *Event, m moment) error {
 	s := f.reg.snap.Load()
 	if s == nil {

@@ -54,6 +54,7 @@ type snapshot struct {
 	optional [NumKinds]Fields // what is read of those
 	attached bool             // there are sinks
 	sinks    Kinds            // that they get
+	failed   bool             // one of them wants execs that failed
 }
 
 type entry struct {
@@ -108,6 +109,7 @@ func (r *Registry) collect(builtins *registration) *snapshot {
 	}
 	for _, a := range r.sinks {
 		s.sinks |= a.kinds
+		s.failed = s.failed || a.failed
 		for k, fields := range a.fields {
 			s.read(Kind(k), fields)
 		}

@@ -178,6 +178,10 @@ func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 		r := it.Record
 		i.copy = taskwatch.Event{Seq: r.Seq, Time: r.Time, MonoNS: r.MonoNS, Source: r.Source, Task: r.Task, Missing: r.Missing}
 		i.set(EmitKind, &i.copy, taskwatch.FieldsTask)
+	case it.Failed != nil:
+		x := it.Failed
+		i.copy = taskwatch.Event{Seq: x.Seq, Time: x.Time, MonoNS: x.MonoNS, Source: x.Source, Task: x.Task, Missing: x.Missing}
+		i.set(FailedKind, &i.copy, taskwatch.FieldsTask)
 	default:
 		return Yes
 	}
@@ -195,6 +199,9 @@ func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 	}
 	return f.eval()
 }
+
+// FailedKind is the kind of an exec that failed.
+const FailedKind = "exec-failed"
 
 // EmitKind is the kind of a module's record.
 const EmitKind = "emit"

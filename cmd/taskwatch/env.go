@@ -67,6 +67,9 @@ type envRedactor struct {
 	flags *envFlags
 }
 
+// WantsFailedExecs returns whether the sink behind wants them.
+func (r *envRedactor) WantsFailedExecs() bool { return wantsFailedExecs(r.Sink) }
+
 func (r *envRedactor) Take(it taskwatch.Item) {
 	switch {
 	case it.Event != nil && it.Event.Extra != nil:

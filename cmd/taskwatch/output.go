@@ -53,7 +53,7 @@ type outputFlags struct {
 
 func (f *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.events, "event", "e", nil, "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\nor all; may be given several times (default "+report.DefaultKinds.String()+"\nas text, all as json)")
+	flags.StringArrayVarP(&f.events, "event", "e", nil, "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\nor all; may be given several times (default "+report.DefaultKinds.String()+"\nas text, all as json). exec-failed adds execs that failed (alone, to exec):\nunder bpf each system call of the machine takes some ns longer, under ptrace\neach exec stops twice more")
 	f.where.add(cmd)
 	f.table.add(cmd)
 	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending tells: text for people, json, a\nrecording, one object a line, or csv")
@@ -141,7 +141,25 @@ func completeEvents(_ *cobra.Command, _ []string, typed string) ([]string, cobra
 	for _, k := range taskwatch.AllKinds.List() {
 		list = append(list, before+k.String())
 	}
+	list = append(list, before+failedExecs)
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// failedExecs is what --event calls execs that failed, which are no kind of event.
+const failedExecs = "exec-failed"
+
+// failed reports whether execs that failed are asked for.
+func (f *outputFlags) failed() bool {
+	asked, _ := cutFailed(strings.Join(f.events, ","))
+	return asked
+}
+
+// cutFailed reports whether a list of events names execs that failed, and returns
+// the list without them.
+func cutFailed(list string) (asked bool, rest string) {
+	names := strings.Split(list, ",")
+	kept := slices.DeleteFunc(names, func(name string) bool { return strings.EqualFold(strings.TrimSpace(name), failedExecs) })
+	return len(kept) < len(strings.Split(list, ",")), strings.Join(kept, ",")
 }
 
 // kinds returns the kinds asked for, and 0 if none were.
@@ -150,6 +168,11 @@ func (f *outputFlags) kinds() (taskwatch.Kinds, error) {
 		return 0, nil
 	}
 	list := strings.Join(f.events, ",")
+	if failed, rest := cutFailed(list); failed {
+		if list = rest; list == "" {
+			return taskwatch.KindsOf(taskwatch.Exec), nil
+		}
+	}
 	kinds, err := taskwatch.ParseKinds(list)
 	if err != nil {
 		return 0, fmt.Errorf("--event %s: %s", list, strings.TrimPrefix(err.Error(), "taskwatch: "))
@@ -392,8 +415,9 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 		if o.flags.fields == "" {
 			opts.fields = taskwatch.OptionalFields
 		}
-		opts.failed = o.flags.events == nil
+		opts.failed = o.flags.events == nil || o.flags.failed()
 	} else {
+		opts.failed = o.flags.failed()
 		opts.start = source.NewStart(src, o.command)
 	}
 	for _, f := range o.files {

@@ -185,6 +185,15 @@ func (c *chooser) Take(it taskwatch.Item) {
 	c.Sink.Take(it)
 }
 
+// wantsFailedExecs is what the sink behind another answers.
+func wantsFailedExecs(s taskwatch.Sink) bool {
+	f, ok := s.(taskwatch.FailedExecSink)
+	return ok && f.WantsFailedExecs()
+}
+
+// WantsFailedExecs returns whether the sink behind wants them.
+func (c *chooser) WantsFailedExecs() bool { return wantsFailedExecs(c.Sink) }
+
 func taskOf(it taskwatch.Item) *taskwatch.Task {
 	switch {
 	case it.Event != nil:
@@ -193,6 +202,8 @@ func taskOf(it taskwatch.Item) *taskwatch.Task {
 		return it.Failure.Event.Task
 	case it.Record != nil:
 		return it.Record.Task
+	case it.Failed != nil:
+		return it.Failed.Task
 	}
 	return nil
 }
@@ -213,6 +224,9 @@ func (m *marker) Take(it taskwatch.Item) {
 	}
 	m.Sink.Take(it)
 }
+
+// WantsFailedExecs returns whether the sink behind wants them.
+func (m *marker) WantsFailedExecs() bool { return wantsFailedExecs(m.Sink) }
 
 // EndBatch is for sinks behind a queue.
 func (m *marker) EndBatch() {

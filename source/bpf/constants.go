@@ -19,7 +19,8 @@ const (
 	recordExtra    recordKind = 12 // the optional fields of the record that follows of the same task
 	recordCwd      recordKind = 13 // the working directory of the task of the record that follows
 	recordProgram  recordKind = 14 // path from the outermost root, and environment, of the exec that follows
-	numRecordKinds recordKind = 15
+	recordFailed   recordKind = 15 // an exec that failed: val is the error number, exe the path as it was given
+	numRecordKinds recordKind = 16
 )
 
 // What else is known of a record.

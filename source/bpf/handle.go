@@ -57,6 +57,8 @@ func (st *stream) handle(r *record) {
 		st.report(r)
 	case recordEmit:
 		st.emitted(r)
+	case recordFailed:
+		st.execFailed(r)
 	case recordFree:
 		e := st.table.find(r)
 		if e == nil {

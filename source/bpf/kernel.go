@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -29,6 +30,7 @@ type half struct {
 	ring    *sys.RingBuffer
 	control *sys.SharedWords
 	syscall link.Link // on_sys_exit, while it is attached
+	failed  link.Link // on_exec_exit, likewise
 	iter    *link.Iter
 	ownExit link.Link // on_own_exit, for a command, or nil
 
@@ -89,29 +91,31 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	if err := k.table.Check(k.module); err != nil {
 		return nil, err
 	}
-	load := func(names ...string) (*ebpf.Collection, error) {
-		spec := k.beside.Spec.Copy()
-		if err := k.beside.Edit(spec); err != nil {
-			return nil, err
-		}
-		maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(names, name) })
-		return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.beside.Maps, Cache: k.beside.Types})
-	}
-	if k.coll, err = load(streamProgIterTasks, streamProgOnSysExit); err != nil {
+	if k.coll, err = k.load(streamProgIterTasks, streamProgOnSysExit); err != nil {
 		return nil, err
 	}
 	if k.command {
-		if err := k.hold(load); err != nil {
+		if err := k.hold(); err != nil {
 			return nil, err
 		}
 	}
 	return k, k.open(cfg)
 }
 
+// load loads programs that are not the table's.
+func (k *half) load(names ...string) (*ebpf.Collection, error) {
+	spec := k.beside.Spec.Copy()
+	if err := k.beside.Edit(spec); err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(names, name) })
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.beside.Maps, Cache: k.beside.Types})
+}
+
 // hold has the kernel kill the tree when this process ends, where the kernel
 // can: since Linux 6.16.
-func (k *half) hold(load func(...string) (*ebpf.Collection, error)) error {
-	coll, err := load(streamProgOnOwnExit)
+func (k *half) hold() error {
+	coll, err := k.load(streamProgOnOwnExit)
 	if err != nil {
 		return nil // the death of the thread that starts the command has to do
 	}
@@ -126,19 +130,21 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early b
 		initEarly, cloneIsInit = 1, 0
 	}
 	for name, value := range map[string]any{
-		streamVarScope:           cfg.scope(),
-		streamVarScopePid:        int32(cfg.PID),
-		streamVarScopeCgroup:     cgroup,
-		streamVarOwnPid:          int32(os.Getpid()),
-		streamVarInitEarly:       initEarly,
-		streamVarCloneIsInit:     cloneIsInit,
-		streamVarWakeBytes:       uint32(cfg.BufferSize / 4),
-		streamVarExecveSyscall:   uint64(unix.SYS_EXECVE),
-		streamVarExecveatSyscall: uint64(unix.SYS_EXECVEAT),
-		streamVarUidSyscalls:     bitSet(unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID),
-		streamVarGidSyscalls:     bitSet(unix.SYS_SETGID, unix.SYS_SETREGID, unix.SYS_SETRESGID, unix.SYS_SETFSGID),
-		streamVarUidSyscalls32:   bitSet(23, 70, 138, 164, 203, 208, 213, 215), // setuid, setreuid, setfsuid, setresuid, and with suffix 32
-		streamVarGidSyscalls32:   bitSet(46, 71, 139, 170, 204, 210, 214, 216),
+		streamVarScope:             cfg.scope(),
+		streamVarScopePid:          int32(cfg.PID),
+		streamVarScopeCgroup:       cgroup,
+		streamVarOwnPid:            int32(os.Getpid()),
+		streamVarInitEarly:         initEarly,
+		streamVarCloneIsInit:       cloneIsInit,
+		streamVarWakeBytes:         uint32(cfg.BufferSize / 4),
+		streamVarExecveSyscall:     uint64(unix.SYS_EXECVE),
+		streamVarExecveatSyscall:   uint64(unix.SYS_EXECVEAT),
+		streamVarExecveSyscall32:   uint64(11),
+		streamVarExecveatSyscall32: uint64(execveat32[runtime.GOARCH]),
+		streamVarUidSyscalls:       bitSet(unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID),
+		streamVarGidSyscalls:       bitSet(unix.SYS_SETGID, unix.SYS_SETREGID, unix.SYS_SETRESGID, unix.SYS_SETFSGID),
+		streamVarUidSyscalls32:     bitSet(23, 70, 138, 164, 203, 208, 213, 215), // setuid, setreuid, setfsuid, setresuid, and with suffix 32
+		streamVarGidSyscalls32:     bitSet(46, 71, 139, 170, 204, 210, 214, 216),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
@@ -333,7 +339,7 @@ func (k *half) detach() error {
 
 func (k *half) close() error {
 	var errs []error
-	for _, l := range []link.Link{k.syscall, k.ownExit} {
+	for _, l := range []link.Link{k.syscall, k.failed, k.ownExit} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

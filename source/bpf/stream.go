@@ -21,6 +21,7 @@ type stream struct {
 
 	kinds    taskwatch.Kinds  // what somebody watches
 	fields   taskwatch.Fields // and reads
+	failing  bool             // execs that fail, too
 	watching bool             // the kernel side has been told
 	short    *source.Shortage // what it could not attach, or nil
 	seq      uint64
@@ -172,8 +173,8 @@ func (st *stream) drain() (n int, busy bool) {
 // watch makes the kernel side gather what the registry's modules watch now.
 // again has it try once more what it could not attach.
 func (st *stream) watch(again bool) error {
-	kinds, fields := st.feed.Kinds(), st.feed.Fields()
-	if kinds == st.kinds && fields == st.fields && st.watching && (st.short == nil || !again) {
+	kinds, fields, failed := st.feed.Kinds(), st.feed.Fields(), st.feed.FailedExecs()
+	if kinds == st.kinds && fields == st.fields && failed == st.failing && st.watching && (st.short == nil || !again) {
 		return nil
 	}
 	if kinds == 0 && st.src.cfg.Command == nil { // from here on the table would rot
@@ -182,6 +183,10 @@ func (st *stream) watch(again bool) error {
 		st.table.next = next
 	}
 	fresh, short := st.kernel.watch(kinds, fields)
+	if err := st.kernel.watchFailed(failed); err != nil {
+		return err
+	}
+	st.failing = failed
 	if kinds.Has(taskwatch.Free) && !st.kinds.Has(taskwatch.Free) {
 		st.owed.fromNS = sys.BootTime()
 	}

@@ -30,13 +30,16 @@ const (
 	streamProgTaskWatcherUidStream   = "__task_watcher_uid_stream"
 	streamProgEmit                   = "emit"
 	streamProgIterTasks              = "iter_tasks"
+	streamProgOnExecExit             = "on_exec_exit"
 	streamProgOnOwnExit              = "on_own_exit"
 	streamProgOnSysExit              = "on_sys_exit"
 	streamProgReport                 = "report"
 	streamVarCloneIsInit             = "clone_is_init"
 	streamVarControl                 = "control"
 	streamVarExecveSyscall           = "execve_syscall"
+	streamVarExecveSyscall32         = "execve_syscall32"
 	streamVarExecveatSyscall         = "execveat_syscall"
+	streamVarExecveatSyscall32       = "execveat_syscall32"
 	streamVarGidSyscalls             = "gid_syscalls"
 	streamVarGidSyscalls32           = "gid_syscalls32"
 	streamVarInitEarly               = "init_early"
@@ -100,6 +103,7 @@ type streamProgramSpecs struct {
 	TaskWatcherUidStream   *ebpf.ProgramSpec `ebpf:"__task_watcher_uid_stream"`
 	Emit                   *ebpf.ProgramSpec `ebpf:"emit"`
 	IterTasks              *ebpf.ProgramSpec `ebpf:"iter_tasks"`
+	OnExecExit             *ebpf.ProgramSpec `ebpf:"on_exec_exit"`
 	OnOwnExit              *ebpf.ProgramSpec `ebpf:"on_own_exit"`
 	OnSysExit              *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 	Report                 *ebpf.ProgramSpec `ebpf:"report"`
@@ -120,20 +124,22 @@ type streamMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type streamVariableSpecs struct {
-	CloneIsInit     *ebpf.VariableSpec `ebpf:"clone_is_init"`
-	Control         *ebpf.VariableSpec `ebpf:"control"`
-	ExecveSyscall   *ebpf.VariableSpec `ebpf:"execve_syscall"`
-	ExecveatSyscall *ebpf.VariableSpec `ebpf:"execveat_syscall"`
-	GidSyscalls     *ebpf.VariableSpec `ebpf:"gid_syscalls"`
-	GidSyscalls32   *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
-	InitEarly       *ebpf.VariableSpec `ebpf:"init_early"`
-	OwnPid          *ebpf.VariableSpec `ebpf:"own_pid"`
-	Scope           *ebpf.VariableSpec `ebpf:"scope"`
-	ScopeCgroup     *ebpf.VariableSpec `ebpf:"scope_cgroup"`
-	ScopePid        *ebpf.VariableSpec `ebpf:"scope_pid"`
-	UidSyscalls     *ebpf.VariableSpec `ebpf:"uid_syscalls"`
-	UidSyscalls32   *ebpf.VariableSpec `ebpf:"uid_syscalls32"`
-	WakeBytes       *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	CloneIsInit       *ebpf.VariableSpec `ebpf:"clone_is_init"`
+	Control           *ebpf.VariableSpec `ebpf:"control"`
+	ExecveSyscall     *ebpf.VariableSpec `ebpf:"execve_syscall"`
+	ExecveSyscall32   *ebpf.VariableSpec `ebpf:"execve_syscall32"`
+	ExecveatSyscall   *ebpf.VariableSpec `ebpf:"execveat_syscall"`
+	ExecveatSyscall32 *ebpf.VariableSpec `ebpf:"execveat_syscall32"`
+	GidSyscalls       *ebpf.VariableSpec `ebpf:"gid_syscalls"`
+	GidSyscalls32     *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
+	InitEarly         *ebpf.VariableSpec `ebpf:"init_early"`
+	OwnPid            *ebpf.VariableSpec `ebpf:"own_pid"`
+	Scope             *ebpf.VariableSpec `ebpf:"scope"`
+	ScopeCgroup       *ebpf.VariableSpec `ebpf:"scope_cgroup"`
+	ScopePid          *ebpf.VariableSpec `ebpf:"scope_pid"`
+	UidSyscalls       *ebpf.VariableSpec `ebpf:"uid_syscalls"`
+	UidSyscalls32     *ebpf.VariableSpec `ebpf:"uid_syscalls32"`
+	WakeBytes         *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
 // streamObjects contains all objects after they have been loaded into the kernel.
@@ -177,20 +183,22 @@ func (m *streamMaps) Close() error {
 //
 // It can be passed to loadStreamObjects or ebpf.CollectionSpec.LoadAndAssign.
 type streamVariables struct {
-	CloneIsInit     *ebpf.Variable `ebpf:"clone_is_init"`
-	Control         *ebpf.Variable `ebpf:"control"`
-	ExecveSyscall   *ebpf.Variable `ebpf:"execve_syscall"`
-	ExecveatSyscall *ebpf.Variable `ebpf:"execveat_syscall"`
-	GidSyscalls     *ebpf.Variable `ebpf:"gid_syscalls"`
-	GidSyscalls32   *ebpf.Variable `ebpf:"gid_syscalls32"`
-	InitEarly       *ebpf.Variable `ebpf:"init_early"`
-	OwnPid          *ebpf.Variable `ebpf:"own_pid"`
-	Scope           *ebpf.Variable `ebpf:"scope"`
-	ScopeCgroup     *ebpf.Variable `ebpf:"scope_cgroup"`
-	ScopePid        *ebpf.Variable `ebpf:"scope_pid"`
-	UidSyscalls     *ebpf.Variable `ebpf:"uid_syscalls"`
-	UidSyscalls32   *ebpf.Variable `ebpf:"uid_syscalls32"`
-	WakeBytes       *ebpf.Variable `ebpf:"wake_bytes"`
+	CloneIsInit       *ebpf.Variable `ebpf:"clone_is_init"`
+	Control           *ebpf.Variable `ebpf:"control"`
+	ExecveSyscall     *ebpf.Variable `ebpf:"execve_syscall"`
+	ExecveSyscall32   *ebpf.Variable `ebpf:"execve_syscall32"`
+	ExecveatSyscall   *ebpf.Variable `ebpf:"execveat_syscall"`
+	ExecveatSyscall32 *ebpf.Variable `ebpf:"execveat_syscall32"`
+	GidSyscalls       *ebpf.Variable `ebpf:"gid_syscalls"`
+	GidSyscalls32     *ebpf.Variable `ebpf:"gid_syscalls32"`
+	InitEarly         *ebpf.Variable `ebpf:"init_early"`
+	OwnPid            *ebpf.Variable `ebpf:"own_pid"`
+	Scope             *ebpf.Variable `ebpf:"scope"`
+	ScopeCgroup       *ebpf.Variable `ebpf:"scope_cgroup"`
+	ScopePid          *ebpf.Variable `ebpf:"scope_pid"`
+	UidSyscalls       *ebpf.Variable `ebpf:"uid_syscalls"`
+	UidSyscalls32     *ebpf.Variable `ebpf:"uid_syscalls32"`
+	WakeBytes         *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
 // streamPrograms contains all programs after they have been loaded into the kernel.
@@ -206,6 +214,7 @@ type streamPrograms struct {
 	TaskWatcherUidStream   *ebpf.Program `ebpf:"__task_watcher_uid_stream"`
 	Emit                   *ebpf.Program `ebpf:"emit"`
 	IterTasks              *ebpf.Program `ebpf:"iter_tasks"`
+	OnExecExit             *ebpf.Program `ebpf:"on_exec_exit"`
 	OnOwnExit              *ebpf.Program `ebpf:"on_own_exit"`
 	OnSysExit              *ebpf.Program `ebpf:"on_sys_exit"`
 	Report                 *ebpf.Program `ebpf:"report"`
@@ -222,6 +231,7 @@ func (p *streamPrograms) Close() error {
 		p.TaskWatcherUidStream,
 		p.Emit,
 		p.IterTasks,
+		p.OnExecExit,
 		p.OnOwnExit,
 		p.OnSysExit,
 		p.Report,

@@ -38,20 +38,30 @@ func (p program) set(task *subject) {
 // script they are asked about its interpreter, too: two bytes would otherwise
 // run what was denied.
 func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
-	q, ok := t.lookup(tr, info, name)
-	if !ok { // it will fail by itself
-		t.resume(tr, unix.PTRACE_CONT, 0)
+	first := tr == t.command && !t.started
+	goOn := unix.PTRACE_CONT
+	if t.feed.FailedExecs() && !first {
+		tr.call = pendingCall{trap: trapExec, tried: t.tried(tr, info, name)}
+		goOn = unix.PTRACE_SYSCALL // to its end, if it fails
+	}
+	if !t.vetoes.Has(taskwatch.Exec) {
+		t.resume(tr, goOn, 0)
 		return
 	}
-	first := tr == t.command && !t.started
+	q, ok := t.lookup(tr, info, name)
+	if !ok { // it will fail by itself
+		t.resume(tr, goOn, 0)
+		return
+	}
 	for _, p := range append([]program{q.program}, q.expect.interpreters...) {
 		if errno := t.askExec(tr.task, p, first, false); errno != 0 {
+			t.execFailed(tr, errno)
 			t.refuse(tr, errno)
 			return
 		}
 	}
-	tr.call = pendingCall{trap: trapExec, asked: true, expect: q.expect}
-	t.resume(tr, unix.PTRACE_CONT, 0) // if it fails, the next trapped call clears the mark
+	tr.call.trap, tr.call.asked, tr.call.expect = trapExec, true, q.expect
+	t.resume(tr, goOn, 0) // if it fails, the next trapped call clears the mark
 }
 
 // askExec asks the watchers about a program that a task is going to run, or runs

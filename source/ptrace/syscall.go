@@ -83,6 +83,13 @@ func (t *tracer) returned(tr *tracee) {
 		}
 	case trapSetID:
 		t.setID(tr, call.asked)
+	case trapExec:
+		var r sys.SyscallResult
+		if sys.PtraceSyscallResult(tr.tid, &r) == nil && r.Value < 0 && tr.task != nil {
+			tr.call = call
+			t.execFailed(tr, unix.Errno(-r.Value))
+			tr.call = pendingCall{}
+		}
 	}
 	t.resume(tr, unix.PTRACE_CONT, 0)
 }

@@ -64,7 +64,8 @@ type pendingCall struct {
 	child *subject // trapClone: the task of the init event, until its clone event
 	asked bool     // trapExec, trapSetID: the watchers that may veto have been called
 
-	expect expected // trapExec: what they were asked about
+	expect expected              // trapExec: what they were asked about
+	tried  *taskwatch.FailedExec // trapExec: what it is if it fails, where somebody wants that
 }
 
 // earlyStop is what was reported of a task before the event stop of the task

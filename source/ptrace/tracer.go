@@ -73,7 +73,7 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 		if t.vetoes.Has(taskwatch.Init) {
 			t.traps |= trapClone
 		}
-		if t.vetoes.Has(taskwatch.Exec) {
+		if t.vetoes.Has(taskwatch.Exec) || t.feed.FailedExecs() {
 			t.traps |= trapExec
 		}
 	}

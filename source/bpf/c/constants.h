@@ -20,7 +20,8 @@ enum tw_kind {
 	TW_EXTRA = 12, /* the optional fields of the record that follows of the same task */
 	TW_CWD = 13, /* the working directory of the task of the record that follows */
 	TW_PROGRAM = 14, /* path from the outermost root, and environment, of the exec that follows */
-	TW_KINDS = 15,
+	TW_FAILED = 15, /* an exec that failed: val is the error number, exe the path as it was given */
+	TW_KINDS = 16,
 };
 
 /* What else is known of a record. */

@@ -341,11 +341,12 @@ struct task_ids {
 
 /* A system call's number, and its arguments. */
 struct pt_regs {
-	unsigned long orig_ax, si, dx; /* x86 */
+	unsigned long orig_ax, di, si, dx; /* x86 */
 } __core;
 
 struct pt_regs___arm64 {
 	u64 regs[31];
+	u64 orig_x0;
 	s32 syscallno;
 } __core;
 

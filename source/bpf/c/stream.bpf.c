@@ -16,6 +16,7 @@ static const char api[] SEC(".modinfo") = "task_watchers=1"; /* see include/task
 #include "exec.h"
 #include "exit.h"
 #include "ids.h"
+#include "failed.h"
 #include "report.h"
 #include "hold.h"
 #include "iter.h"

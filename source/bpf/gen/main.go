@@ -39,6 +39,7 @@ var sets = []set{
 		{"TW_EXTRA", "recordExtra", "the optional fields of the record that follows of the same task"},
 		{"TW_CWD", "recordCwd", "the working directory of the task of the record that follows"},
 		{"TW_PROGRAM", "recordProgram", "path from the outermost root, and environment, of the exec that follows"},
+		{"TW_FAILED", "recordFailed", "an exec that failed: val is the error number, exe the path as it was given"},
 		{"TW_KINDS", "numRecordKinds", ""},
 	}...)},
 	{"What else is known of a record.", "tw_flags", "recordFlags", true, []constant{

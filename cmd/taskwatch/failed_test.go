@@ -1,0 +1,82 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// Execs that fail are those that strace sees fail, with their error.
+func TestFailedExecs(t *testing.T) { eachSource(t, testFailedExecs) }
+
+const failingScript = `./nothing a b; ./notexecutable; ./noformat; ./nointerpreter; ./directory
+PATH=/no/such:.:/usr/bin /usr/bin/env printf x
+/bin/echo $(head -c 200000 /dev/zero | tr '\0' a); :`
+
+func testFailedExecs(t *testing.T, source string) {
+	strace := testutil.RequireTool(t, "strace")
+	dir := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"notexecutable": 0o644, "noformat": 0o755, "nointerpreter": 0o755} {
+		text := map[string]string{"nointerpreter": "#!/no/such/interpreter\n"}[name]
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	truth := exec.Command(strace, "-f", "-Z", "-qq", "-s", "4096", "-e", "trace=execve,execveat", "-e", "signal=none", "-o", dir+"/truth", "sh", "-c", failingScript)
+	truth.Dir = dir
+	if out, err := truth.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(dir + "/truth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	find := func(pattern string, text []byte) (list []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(text, -1) {
+			list = append(list, string(m[1])+" "+string(m[2]))
+		}
+		return list
+	}
+	want := find(`(?m)execve\("([^"]*)", .* = -1 (E\w+) `, text)
+	slices.Sort(want)
+	if len(want) < 6 || !slices.ContainsFunc(want, func(s string) bool { return strings.HasSuffix(s, " E2BIG") }) {
+		t.Fatalf("strace sees %q:\n%s", want, text)
+	}
+	for _, c := range []struct {
+		flags []string
+		want  []string
+	}{
+		{[]string{"-e", "exec-failed"}, want},
+		{[]string{"-e", "exec-failed", "--where", `comm == "sh" || comm == "env"`, "--fields", "env", "--env", "names"}, want},
+		{[]string{"-e", "exec-failed", "--where", `comm == "nobody"`}, nil},
+		{nil, nil},
+		{[]string{"-e", "all"}, nil},
+	} {
+		file := filepath.Join(dir, "events.jsonl")
+		r := cmd(t, append(append([]string{"run", "--source", source, "-o", file}, c.flags...), "--", "sh", "-c", failingScript)...)
+		r.Dir = dir
+		finish(t, r)
+		lines, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := find(`(?m)^\{"event":"exec-failed","optional":true,"errno":\d+,"errno_name":"(E\w+)","path":"([^"]*)"`, lines)
+		for i, s := range got {
+			errno, path, _ := strings.Cut(s, " ")
+			got[i] = path + " " + errno
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q fail, and strace sees %q", c.flags, got, c.want)
+		}
+	}
+}

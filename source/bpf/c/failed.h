@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Execs that fail. */
+#ifndef TASKWATCH_STREAM_FAILED_H
+#define TASKWATCH_STREAM_FAILED_H
+
+#include "arguments.h"
+#include "fill.h"
+#include "ring.h"
+#include "scope.h"
+#include "scratch.h"
+#include "syscall.h"
+
+/* Set before the load: numbers in the 32-bit table. */
+const volatile u64 execve_syscall32, execveat_syscall32;
+
+/* Where the path is that an execve or execveat was called with, or 0 where it cannot be told. */
+static __always_inline u64 path_wanted(struct pt_regs *regs, int at)
+{
+	u64 path = 0;
+
+	if (field_exists(struct pt_regs, si)) {
+		if (at)
+			READ(path, regs, struct pt_regs, si);
+		else
+			READ(path, regs, struct pt_regs, di);
+	}
+	if (field_exists(struct pt_regs___arm64, regs)) {
+		if (at)
+			READ(path, regs, struct pt_regs___arm64, regs[1]);
+		else
+			READ(path, regs, struct pt_regs___arm64, orig_x0); /* the result is where it was */
+	}
+	return path;
+}
+
+/*
+ * What an exec that failed has tried, as its caller has it in memory: the path as
+ * exe, and the arguments. Nothing is read of a 32-bit program.
+ */
+static __always_inline void store_failed(struct scratch *s, struct task_struct *tsk, struct pt_regs *regs, int at, int wide)
+{
+	struct arg_walk args = {.s = s};
+	u64 path = wide ? path_wanted(regs, at) : 0;
+	u16 flags = TW_EXE_CUT | TW_ARGV_CUT | TW_ARGV_LEFT;
+	u32 exe = 0, len = 0;
+	long n = 0;
+
+	if (path)
+		n = bpf_probe_read_user_str(s->data, PATH_ROOM, (void *)path);
+	if (n > 0) {
+		exe = clamp(n - 1, PATH_ROOM);
+		flags &= ~TW_EXE_CUT;
+	}
+	s->off = exe;
+	args.argv = wide ? argv_wanted(tsk) : 0;
+	if (args.argv) {
+		flags &= ~TW_ARGV_LEFT;
+		bpf_loop(ARGV_CHUNK, next_arg, &args, 0);
+		len = clamp(s->off - exe, sizeof(s->data));
+		if (args.done)
+			flags &= ~TW_ARGV_CUT;
+	}
+	s->d.rec.flags |= flags;
+	s->d.exe_len = exe;
+	s->d.cwd_len = 0;
+	s->d.argv_len = len;
+}
+
+SEC("tp_btf/sys_exit")
+int on_exec_exit(u64 *ctx)
+{
+	struct pt_regs *regs = (struct pt_regs *)ctx[0];
+	struct task_struct *tsk;
+	struct scratch *s;
+	u32 slot = SCRATCH_REPORT, size;
+	s64 result = ctx[1];
+	u64 nr;
+	int at, narrow;
+
+	if (result >= 0)
+		return 0;
+	tsk = bpf_get_current_task_btf();
+	nr = syscall_number(regs);
+	narrow = compat(tsk);
+	if (narrow) {
+		nr = (u32)nr;
+		at = nr == execveat_syscall32;
+		if (nr != execve_syscall32 && !at)
+			return 0;
+	} else {
+		at = nr == execveat_syscall;
+		if (nr != execve_syscall && !at)
+			return 0;
+	}
+	if (!in_scope(tsk))
+		return 0;
+	s = bpf_map_lookup_elem(&scratch, &slot);
+	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1)) {
+		lose(TW_FAILED);
+		return 0;
+	}
+	fill(&s->d.rec, TW_FAILED, -result, tsk);
+	s->d.argv_off = 0;
+	store_failed(s, tsk, regs, at, !narrow);
+	size = clamp(sizeof(s->d) + s->d.exe_len + s->d.argv_len, sizeof(*s));
+	if (bpf_ringbuf_output(&ring, s, size, wake(1)))
+		lose(TW_FAILED);
+	s->busy = 0;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,56 @@
+package bpf
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/cilium/ebpf/link"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// execveat32 are the numbers of execveat in the 32-bit tables of i386 and of ARM.
+var execveat32 = map[string]int{"amd64": 358, "arm64": 387}
+
+// watchFailed attaches to the end of every system call, or detaches.
+func (k *half) watchFailed(on bool) error {
+	switch {
+	case on && k.failed == nil:
+		coll, err := k.load(streamProgOnExecExit)
+		if err != nil {
+			return err
+		}
+		defer coll.Close() // the link holds the program
+		if k.failed, err = link.AttachTracing(link.TracingOptions{Program: coll.Programs[streamProgOnExecExit]}); err != nil {
+			return explain(fmt.Errorf("attach to sys_exit for execs that fail: %w", err))
+		}
+	case !on && k.failed != nil:
+		l := k.failed
+		k.failed = nil
+		if err := l.Close(); err != nil {
+			return fmt.Errorf("bpf: detach from sys_exit: %w", err)
+		}
+	}
+	return nil
+}
+
+// execFailed tells of an exec that failed.
+func (st *stream) execFailed(r *record) {
+	e := st.entry(r)
+	st.refresh(e, r)
+	if e.silent {
+		return
+	}
+	f := &taskwatch.FailedExec{
+		Errno: syscall.Errno(r.val), NoPath: r.flags&flagExeCut != 0, NoArgv: r.flags&flagArgvLeft != 0,
+		Seq: st.seq + 1, Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Source: Name,
+		Task: &e.task, Missing: e.missing & taskwatch.FieldsTask,
+	}
+	if !f.NoPath {
+		f.Path = string(r.exe)
+	}
+	if !f.NoArgv {
+		f.Argv, f.ArgvCut = splitArgs(r.argv), r.flags&flagArgvCut != 0
+	}
+	st.feed.Deliver(taskwatch.Item{Failed: f})
+}
