@@ -53,20 +53,21 @@ func bpfIDs(t testing.TB, pid int) map[string][]uint32 {
 	return ids
 }
 
-// bpfGone reports whether an object is no longer in the kernel.
+// bpfGone reports whether an object is no longer in the kernel. Programs and
+// maps are not opened for that: a map would live on as long as its memory is
+// mapped, which is until the next garbage collection.
 func bpfGone(kind string, id uint32) bool {
-	var o io.Closer
-	var err error
 	switch kind {
 	case "map":
-		o, err = ebpf.NewMapFromID(ebpf.MapID(id))
+		next, err := ebpf.MapGetNextID(ebpf.MapID(id - 1))
+		return errors.Is(err, os.ErrNotExist) || err == nil && next != ebpf.MapID(id)
 	case "prog":
-		o, err = ebpf.NewProgramFromID(ebpf.ProgramID(id))
-	default:
-		o, err = link.NewFromID(link.ID(id))
+		next, err := ebpf.ProgramGetNextID(ebpf.ProgramID(id - 1))
+		return errors.Is(err, os.ErrNotExist) || err == nil && next != ebpf.ProgramID(id)
 	}
+	l, err := link.NewFromID(link.ID(id))
 	if err == nil {
-		o.Close()
+		l.Close()
 	}
 	return errors.Is(err, os.ErrNotExist)
 }
