@@ -54,6 +54,7 @@ const (
 	FieldExeIno                             // exe_ino: inode of the program's file
 	FieldEnv                                // env: environment at its start; 64 KiB, bpf 16
 	FieldCapsSecure                         // caps.secure: AT_SECURE: rights its user does not have
+	FieldNice                               // nice: nice value, from -20 to 19
 
 	numFields = iota
 )
@@ -81,7 +82,8 @@ const (
 		FieldExeDev |
 		FieldExeIno |
 		FieldEnv |
-		FieldCapsSecure
+		FieldCapsSecure |
+		FieldNice
 )
 
 // FieldsExit and FieldsRusage are the fields of an exit event's two groups.
@@ -238,7 +240,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSMnt |
 		FieldNSPID |
 		FieldNSNet |
-		FieldNSUser,
+		FieldNSUser |
+		FieldNice,
 	Exec: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -258,7 +261,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldExeDev |
 		FieldExeIno |
 		FieldEnv |
-		FieldCapsSecure,
+		FieldCapsSecure |
+		FieldNice,
 	UID: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -267,7 +271,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSMnt |
 		FieldNSPID |
 		FieldNSNet |
-		FieldNSUser,
+		FieldNSUser |
+		FieldNice,
 	GID: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -277,7 +282,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSMnt |
 		FieldNSPID |
 		FieldNSNet |
-		FieldNSUser,
+		FieldNSUser |
+		FieldNice,
 	Exit: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -286,7 +292,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSMnt |
 		FieldNSPID |
 		FieldNSNet |
-		FieldNSUser,
+		FieldNSUser |
+		FieldNice,
 	Free: 0,
 }
 
@@ -341,6 +348,7 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldExeIno, Name: "exe_ino", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "inode of the program's file", Cost: "as exe_dev"},
 	{Field: FieldEnv, Name: "env", Type: TypeStrings, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "environment at its start; 64 KiB, bpf 16", Cost: "bpf: a record of its size; ptrace: a file; much room in a recording, and secrets: see --env, --env-redact"},
 	{Field: FieldCapsSecure, Name: "caps.secure", Type: TypeBool, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "AT_SECURE: rights its user does not have", Cost: "as auid; ptrace: a file"},
+	{Field: FieldNice, Name: "nice", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "nice value, from -20 to 19", Cost: "as tty"},
 }
 
 // Extra holds the optional fields of one event. Its slices are never changed in
@@ -369,6 +377,7 @@ type Extra struct {
 	Env             []string // environment at its start; 64 KiB, bpf 16
 	EnvCut          bool     // it is not complete
 	CapsSecure      bool     // AT_SECURE: rights its user does not have
+	Nice            int      // nice value, from -20 to 19
 }
 
 // value returns the value of a field that is there.
@@ -474,6 +483,8 @@ func (ev *Event) value(f Fields) Value {
 		return Value{typ: TypeStrings, texts: ev.Extra.Env}
 	case FieldCapsSecure:
 		return Value{typ: TypeBool, num: bit(ev.Extra.CapsSecure)}
+	case FieldNice:
+		return Value{typ: TypeInt, num: uint64(ev.Extra.Nice)}
 	}
 	return Value{}
 }

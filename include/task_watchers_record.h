@@ -62,9 +62,11 @@ struct task_struct {
 	__u64 exe_ino;         /* inode of the program's file */
 	__u32 env_count;       /* elements of env */
 	__u32 reserved380;
+	__s32 nice;            /* nice value, from -20 to 19 */
+	__u32 reserved388;
 };
 
-_Static_assert(sizeof(struct task_struct) == 384, "the host writes a record of 384 bytes");
+_Static_assert(sizeof(struct task_struct) == 392, "the host writes a record of 392 bytes");
 
 /* The bits of flags. */
 #define TASK_FLAG_FINAL 1u
@@ -127,9 +129,10 @@ _Static_assert(sizeof(struct task_struct) == 384, "the host writes a record of 3
 #define TASK_FIELD_EXE_INO (1ull << 47)
 #define TASK_FIELD_ENV (1ull << 48)
 #define TASK_FIELD_CAPS_SECURE (1ull << 49)
+#define TASK_FIELD_NICE (1ull << 50)
 
 /* The optional ones of these. */
-#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49)
+#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50)
 
 /* The strings that the host gives. The numbers of a list are text, too. */
 #define TASK_STRING_COMM 0

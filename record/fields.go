@@ -139,6 +139,9 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		b = appendStrings(b, `,"env":`, x.Env)
 		b = appendMark(b, `,"env_cut":true`, x.EnvCut)
 	}
+	if has.Has(taskwatch.FieldNice) {
+		b = appendInt(b, `,"nice":`, int64(x.Nice))
+	}
 	if has&(taskwatch.FieldCapsEffective|
 		taskwatch.FieldCapsPermitted|
 		taskwatch.FieldCapsInheritable|
@@ -219,6 +222,7 @@ type rawTask struct {
 	ExeIno    *uint64   `json:"exe_ino"`
 	Env       *[]string `json:"env"`
 	EnvCut    bool      `json:"env_cut"`
+	Nice      *int32    `json:"nice"`
 	Caps      struct {
 		Effective   *rawMask `json:"effective"`
 		Permitted   *rawMask `json:"permitted"`
@@ -297,6 +301,7 @@ func (raw *rawTask) extra(f *fields, x *taskwatch.Extra) error {
 	if takeStrings(f, taskwatch.FieldEnv, &x.Env, raw.Env) {
 		x.EnvCut = raw.EnvCut
 	}
+	takeInt(f, taskwatch.FieldNice, &x.Nice, raw.Nice)
 	take(f, taskwatch.FieldCapsEffective, &x.CapsEffective, (*uint64)(raw.Caps.Effective))
 	take(f, taskwatch.FieldCapsPermitted, &x.CapsPermitted, (*uint64)(raw.Caps.Permitted))
 	take(f, taskwatch.FieldCapsInheritable, &x.CapsInheritable, (*uint64)(raw.Caps.Inheritable))

@@ -64,6 +64,16 @@ func (r *Reader) Extra(pid, tid int, want taskwatch.Fields) taskwatch.Extra {
 			}
 		}
 	}
+	if want.Has(taskwatch.FieldNice) {
+		if b, err := r.read(pid, tid, "stat"); err == nil {
+			if words := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]); len(words) > 16 {
+				if n, err := strconv.Atoi(string(words[16])); err == nil {
+					x.Nice = n
+					x.Given |= taskwatch.FieldNice
+				}
+			}
+		}
+	}
 	if want&(taskwatch.FieldExeDev|taskwatch.FieldExeIno) != 0 {
 		var st unix.Stat_t
 		if unix.Stat(r.name(pid, tid, "exe"), &st) == nil {

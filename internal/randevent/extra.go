@@ -79,5 +79,8 @@ func Extra(r *rand.Rand, given taskwatch.Fields, text func() string) *taskwatch.
 	if given.Has(taskwatch.FieldCapsSecure) {
 		x.CapsSecure = flag()
 	}
+	if given.Has(taskwatch.FieldNice) {
+		x.Nice = int(r.Int32())
+	}
 	return x
 }

@@ -131,6 +131,8 @@ var Table = []Field{
 		Doc: "environment at its start; 64 KiB, bpf 16", Cost: "bpf: a record of its size; ptrace: a file; much room in a recording, and secrets: see --env, --env-redact"},
 	{Name: "caps.secure", Const: "CapsSecure", Go: "CapsSecure", Type: Bool, Kinds: "exec", Optional: true, Record: 2, Gather: "extra",
 		Doc: "AT_SECURE: rights its user does not have", Cost: "as auid; ptrace: a file"},
+	{Name: "nice", Const: "Nice", Go: "Nice", Type: Int, Kinds: alive, Optional: true, Record: 3, Gather: "extra",
+		Doc: "nice value, from -20 to 19", Cost: "as tty"},
 }
 
 // Entry is one entry of the record of the sandbox. Each is aligned to its own

@@ -40,6 +40,7 @@ type ownTruth struct {
 	Secure            bool
 	CgroupID          uint64
 	Cwd               string
+	Nice              int
 	TTY               int // tty_nr of stat
 }
 
@@ -94,6 +95,9 @@ func tellTruth() {
 	_, err = fmt.Sscan(string(bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])[4]), &w.TTY)
 	must(err)
 	w.CgroupID = ownCgroupID()
+	prio, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	must(err)
+	w.Nice = 20 - prio // what the system call returns is never negative
 	must(json.NewEncoder(os.Stdout).Encode(&w))
 	os.Exit(0)
 }
@@ -230,6 +234,7 @@ func (w *ownTruth) check(t *testing.T, ev *taskwatch.Event, env []string) {
 	same(taskwatch.FieldExeIno, x.ExeIno, w.ExeIno)
 	same(taskwatch.FieldEnv, strings.Join(x.Env, "\n"), strings.Join(env, "\n"))
 	same(taskwatch.FieldCgroupID, x.CgroupID, w.CgroupID)
+	same(taskwatch.FieldNice, x.Nice, w.Nice)
 	if w.TTY == 0 {
 		same(taskwatch.FieldTTY, x.TTY, "")
 	}

@@ -9,9 +9,9 @@ import (
 
 // Size is the size of a record in bytes, and Sizes are all that it ever had, the
 // newest first: each is the beginning of the one before.
-const Size = 384
+const Size = 392
 
-var Sizes = []int{384, 272}
+var Sizes = []int{392, 384, 272}
 
 // first is the size of the part that every record has.
 const first = 272
@@ -73,6 +73,8 @@ const (
 	offExeIno          = 368 // u64
 	offEnvCount        = 376 // u32
 	offReserved380     = 380 // u32
+	offNice            = 384 // s32
+	offReserved388     = 388 // u32
 )
 
 // The bits of a record's flags.
@@ -155,6 +157,8 @@ func put(b *[Size]byte, ev *taskwatch.Event) {
 	le.PutUint64(b[offExeIno:], uint64(x.ExeIno))
 	le.PutUint32(b[offEnvCount:], uint32(len(x.Env)))
 	le.PutUint32(b[offReserved380:], 0)
+	le.PutUint32(b[offNice:], uint32(x.Nice))
+	le.PutUint32(b[offReserved388:], 0)
 }
 
 // get is the reverse of put.
@@ -206,6 +210,7 @@ func get(b *[Size]byte, ev *taskwatch.Event) {
 	x.NSUser = le.Uint32(b[offNSUser:])
 	x.ExeDev = le.Uint64(b[offExeDev:])
 	x.ExeIno = le.Uint64(b[offExeIno:])
+	x.Nice = int(int32(le.Uint32(b[offNice:])))
 	flags := le.Uint32(b[offFlags:])
 	_ = flags
 	x.EnvCut = flags&flagEnvCut != 0

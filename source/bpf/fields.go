@@ -42,7 +42,8 @@ var gathered = [...]struct {
 		taskwatch.FieldNSUser |
 		taskwatch.FieldExeDev |
 		taskwatch.FieldExeIno |
-		taskwatch.FieldCapsSecure},
+		taskwatch.FieldCapsSecure |
+		taskwatch.FieldNice},
 	{wantHost, taskwatch.FieldExeHost},
 	{wantEnv, taskwatch.FieldEnv},
 }

@@ -197,6 +197,8 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind)
 	x->secure = 0;
 	if (mm)
 		fill_secure(x, mm);
+	x->nice = tsk->static_prio - 120; /* MAX_RT_PRIO and half of NICE_WIDTH */
+	x->reserved = 0;
 	x->ngroups = 0;
 	if (kind == TW_EXEC || kind == TW_GID)
 		fill_groups(x, cred);

@@ -284,6 +284,7 @@ struct task_struct {
 	s32 pid, tgid;
 	int exit_state;
 	int exit_code;
+	int static_prio;
 	struct task_struct *real_parent, *group_leader;
 	u64 start_time, start_boottime;
 	u64 utime, stime;

@@ -52,6 +52,8 @@ struct tw_extra {
 	u32 secure;
 	u32 ngroups;
 	u32 groups[TW_GROUPS];
+	s32 nice;
+	u32 reserved;
 };
 
 /*
