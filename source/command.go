@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -59,10 +60,28 @@ type Supervisor interface {
 	// [syscall.ESRCH] while there is none.
 	Signal(syscall.Signal) error
 
+	// Reached reports whether a signal that this process has caught is not to
+	// be passed on: because the command has had it as well, as one that was
+	// sent to both or to their process group, or because a task of the tree
+	// has sent it. It waits up to patience for the command to have it. Each
+	// signal is asked about once, in the order in which they came. known is
+	// false where the source cannot tell.
+	Reached(got Signal, patience time.Duration) (had, known bool)
+
 	// Kill kills the command and all its descendants, and returns how many
 	// processes got the signal.
 	Kill() int
 }
+
+// Signal is a signal and where it came from, as in siginfo_t.
+type Signal struct {
+	Number syscall.Signal
+	Code   int // SI_*
+	Sender int // the pid of the process that has sent it, or 0: with codes of the kernel it may be anything
+}
+
+// FromTask reports whether a task has sent the signal, and not the kernel.
+func (s Signal) FromTask() bool { return s.Code <= 0 }
 
 // StartError says that a command could not be started.
 type StartError struct {

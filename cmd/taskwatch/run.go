@@ -52,10 +52,13 @@ killed it, or:
          told at the end
 
 Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch stays until it has
-ended, and stops when it stops. What is sent to taskwatch is passed on to the
-command: SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGXCPU, SIGIO,
-SIGPWR, SIGABRT, the real-time signals from 35 on, and SIGINT, SIGQUIT and
-SIGWINCH where they cannot come from the terminal. Once the command has ended,
+ended, and stops when it stops. What is sent to taskwatch alone is passed on to
+the command: SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM,
+SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGABRT, SIGWINCH and the real-time
+signals from 35 on. What is sent to the process group reaches the command
+anyway, and comes once; but under ptrace twice to a command that blocks it and
+fetches it with signalfd or sigwait. What the command's own tree sends to
+taskwatch is not for the command. Once the command has ended,
 SIGINT, SIGQUIT, SIGTERM and SIGHUP kill what it left behind. So does
 --kill-on-exit, by itself; without it, run says after a second what it waits
 for.
@@ -136,6 +139,9 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err := errors.Join(f.check(cmd), f.modules.check()); err != nil {
 		return runFailed(err)
 	}
+	if err := checkLimits(); err != nil {
+		return runFailed(err)
+	}
 	files, err := f.modules.parse()
 	if err != nil {
 		return runFailed(err) // before anything is tried that needs privileges
@@ -184,9 +190,12 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if passed != nil {
 		say("watching with the source %s, not with a better one: %s", src.Name(), auto.OneLine(passed))
 	}
-	relay.start(src, out.flush)
+	if err := relay.start(src, out.flush); err != nil {
+		_ = out.close() // nothing was written
+		return runFailed(errors.Join(err, modules.close(), src.Close()))
+	}
 	err = src.Run(context.Background(), &reg)
-	relay.close()
+	err = errors.Join(err, relay.close())
 	left.close()
 	if err != nil {
 		out.incomplete()

@@ -3,13 +3,17 @@ package main
 import (
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // relay is what happens to the signals that taskwatch gets while a command
@@ -18,52 +22,62 @@ import (
 // The command is in taskwatch's own process group, so what the keyboard sends
 // (SIGINT, SIGQUIT, SIGTSTP) and what a shell sends to a job reaches both, and
 // taskwatch only has to outlive it. What was sent to taskwatch alone is passed
-// on. The two cannot be told apart in Go, which drops the sender: SIGINT,
-// SIGQUIT and SIGWINCH count as sent by the terminal while the group is in its
-// foreground, and the signals that stop and continue while it has one.
+// on, unless the command's own tree has sent it. Which of them it was, the source
+// knows. Where it does not, SIGINT, SIGQUIT and SIGWINCH count as sent by the
+// terminal while the group is in its foreground; the signals that stop and
+// continue always do while it has one.
 //
 // A signal that was ignored when taskwatch started stays ignored, for the
 // command too (nohup).
 type relay struct {
 	target relayTarget
 	flush  func() // writes what has to be seen while taskwatch is stopped
-	ch     chan os.Signal
+	caught *sys.Catcher
+	queue  chan caught
 	broken chan os.Signal // SIGPIPE, which would kill us when nobody reads the events
 	done   sync.WaitGroup
 	ending atomic.Int32 // the first signal that asked for the end
 }
 
-// relayTarget is the command, as in package ptrace: Signal fails with ESRCH
-// before it started and once it has ended.
+// caught is a signal and when it came.
+type caught struct {
+	source.Signal
+	at time.Time
+}
+
+// holdBack is how long a signal waits to be seen at the command as well.
+const holdBack = 50 * time.Millisecond
+
+// relayTarget is what a relay needs of a [source.Supervisor].
 type relayTarget interface {
 	Signal(syscall.Signal) error
+	Reached(got source.Signal, patience time.Duration) (had, known bool)
 	Kill() int
 }
 
 var relayed = []syscall.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGABRT,
 	unix.SIGUSR1, unix.SIGUSR2,
-	unix.SIGALRM, unix.SIGVTALRM, unix.SIGXCPU, unix.SIGIO, unix.SIGPWR,
+	unix.SIGALRM, unix.SIGVTALRM, unix.SIGPROF, unix.SIGXCPU, unix.SIGIO, unix.SIGPWR,
 	unix.SIGWINCH,
 	unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT,
 	// Not SIGTTOU: it comes of what we write ourselves, and would come again
 	// for as long as it is caught. Nor SIGPIPE and SIGXFSZ, which our own
-	// writes cause. SIGPROF, SIGCHLD and SIGURG are for Go's run time, which
-	// never hands out the first one.
+	// writes cause. SIGCHLD and SIGURG are for Go's run time.
 }
 
-// The real-time signals that Go hands out: 32 to 34 are for C libraries.
+// The real-time signals but 32 to 34, which are for C libraries.
 const (
 	realtimeFirst = 35
 	realtimeLast  = 64
 )
 
 func newRelay() *relay {
-	return &relay{ch: make(chan os.Signal, 64), broken: make(chan os.Signal, 1)}
+	return &relay{queue: make(chan caught, 1<<12), broken: make(chan os.Signal, 1)}
 }
 
 // start begins to catch signals and to pass them on to target.
-func (r *relay) start(target relayTarget, flush func()) {
+func (r *relay) start(target relayTarget, flush func()) error {
 	r.target, r.flush = target, flush
 	signal.Notify(r.broken, unix.SIGPIPE)
 	ignored := ignoredSignals()
@@ -71,55 +85,65 @@ func (r *relay) start(target relayTarget, flush func()) {
 	for sig := syscall.Signal(realtimeFirst); sig <= realtimeLast; sig++ {
 		list = append(list, sig)
 	}
-	for _, sig := range list {
-		if ignored&(1<<(sig-1)) == 0 {
-			signal.Notify(r.ch, sig)
-		}
+	list = slices.DeleteFunc(list, func(sig syscall.Signal) bool { return ignored&(1<<(sig-1)) != 0 })
+	var err error
+	if r.caught, err = sys.NewCatcher(list); err != nil {
+		return err
 	}
 	r.done.Go(func() {
-		for sig := range r.ch {
-			r.handle(sig.(syscall.Signal))
+		defer close(r.queue)
+		for {
+			got, err := r.caught.Next()
+			if err != nil {
+				return // closed
+			}
+			r.queue <- caught{source.Signal{Number: syscall.Signal(got.Signal), Code: int(got.Code), Sender: int(got.PID)}, time.Now()}
 		}
 	})
+	r.done.Go(func() {
+		for got := range r.queue {
+			r.handle(got)
+		}
+	})
+	return nil
 }
 
 // close stops it all. Signals mean to taskwatch what they meant before, but
 // for SIGPIPE: there is more to write.
-func (r *relay) close() {
-	signal.Stop(r.ch)
-	close(r.ch)
+func (r *relay) close() error {
+	err := r.caught.Close()
 	r.done.Wait()
+	return err
 }
 
-func (r *relay) handle(sig syscall.Signal) {
+func (r *relay) handle(got caught) {
 	has, foreground := controlling()
+	sig := got.Number
 	switch sig {
-	case unix.SIGINT, unix.SIGQUIT:
+	case unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM:
 		r.ending.CompareAndSwap(0, int32(sig))
-		if foreground {
-			sig = 0 // it has the signal; only look whether it lives
-		}
-		if r.target.Signal(sig) == unix.ESRCH {
-			r.killRest()
-		}
-	case unix.SIGHUP, unix.SIGTERM:
-		r.ending.CompareAndSwap(0, int32(sig))
-		if r.target.Signal(sig) == unix.ESRCH {
-			r.killRest()
-		}
-	case unix.SIGWINCH:
-		if !foreground {
-			_ = r.target.Signal(sig)
-		}
 	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT:
 		// With a terminal, they come from it or from the shell, to the whole
 		// job. Whether it is in the foreground says nothing: this may run
 		// after the job was stopped by the signal and continued elsewhere.
-		if !has {
-			_ = r.target.Signal(sig)
+		if has {
+			return
 		}
-	default:
-		_ = r.target.Signal(sig) // a command that has ended has no use for it
+	}
+	had, known := r.target.Reached(got.Signal, holdBack-time.Since(got.at))
+	if !had && foreground && (!known || !got.FromTask()) {
+		switch sig {
+		case unix.SIGINT, unix.SIGQUIT, unix.SIGWINCH:
+			sig = 0 // the terminal's, and for all; only look whether the command lives
+		}
+	}
+	// A command that has ended has no use for it, and who wants taskwatch to
+	// end wants the rest to.
+	if !had && r.target.Signal(sig) == unix.ESRCH {
+		switch got.Number {
+		case unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM:
+			r.killRest()
+		}
 	}
 }
 

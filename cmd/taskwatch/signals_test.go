@@ -10,10 +10,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
@@ -65,7 +67,7 @@ func testSignalsArePassedOn(t *testing.T, source string) {
 		"HUP": unix.SIGHUP, "INT": unix.SIGINT, "QUIT": unix.SIGQUIT, "TERM": unix.SIGTERM,
 		"USR1": unix.SIGUSR1, "USR2": unix.SIGUSR2, "TSTP": unix.SIGTSTP, "CONT": unix.SIGCONT, "TTIN": unix.SIGTTIN,
 		"ALRM": unix.SIGALRM, "VTALRM": unix.SIGVTALRM, "XCPU": unix.SIGXCPU, "IO": unix.SIGIO, "PWR": unix.SIGPWR,
-		"WINCH": unix.SIGWINCH, "ABRT": unix.SIGABRT, "35": 35, "64": 64,
+		"WINCH": unix.SIGWINCH, "PROF": unix.SIGPROF, "ABRT": unix.SIGABRT, "35": 35, "64": 64,
 	}
 	script := "sleep 100 &\n" // it is left behind, wherever the kill below meets the shell
 	for name := range names {
@@ -212,7 +214,7 @@ func TestStartIsCancelled(t *testing.T) {
 	r := newRelay()
 	r.target = target
 	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGUSR1} {
-		r.handle(sig)
+		r.handle(caught{source.Signal{Number: sig}, time.Now()})
 	}
 	if target.kills != 2 {
 		t.Errorf("killed %d times, want 2: not for SIGUSR1", target.kills)
@@ -228,7 +230,10 @@ type fakeTarget struct {
 }
 
 func (f *fakeTarget) Signal(syscall.Signal) error { return f.err }
-func (f *fakeTarget) Kill() int                   { f.kills++; return 0 }
+func (f *fakeTarget) Reached(source.Signal, time.Duration) (had, known bool) {
+	return false, true
+}
+func (f *fakeTarget) Kill() int { f.kills++; return 0 }
 
 // An alarm that was set before belongs to taskwatch, and rings for the command.
 func TestAlarmRingsForTheCommand(t *testing.T) { eachSource(t, testAlarmRingsForTheCommand) }

@@ -39,12 +39,12 @@ func TestParseStat(t *testing.T) {
 func TestParseStatus(t *testing.T) {
 	const text = "Name:\ta\\nb\\\\n\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t17\nNgid:\t0\nPid:\t18\nPPid:\t1\n" +
 		"TracerPid:\t5\nUid:\t1\t2\t3\t4294967294\nGid:\t5\t6\t7\t8\nVmHWM:\t     100 kB\n" +
-		"SigIgn:\t0000000000001003\nCapEff:\t000001ffffffffff\nvoluntary_ctxt_switches:\t9\nnonvoluntary_ctxt_switches:\t10\n"
+		"ShdPnd:\t8000000000004000\nSigIgn:\t0000000000001003\nCapEff:\t000001ffffffffff\nvoluntary_ctxt_switches:\t9\nnonvoluntary_ctxt_switches:\t10\n"
 	got, err := ParseStatus([]byte(text))
 	want := Status{
 		Comm: "a\nb\\n", PID: 17, TID: 18, PPID: 1, TracerPID: 5,
 		UID: taskwatch.IDs{1, 2, 3, 4294967294}, GID: taskwatch.IDs{5, 6, 7, 8},
-		HWMBytes: 100 << 10, CapEff: 0x1ffffffffff, SigIgn: 0x1003, NVCSw: 9, NIvCSw: 10,
+		HWMBytes: 100 << 10, CapEff: 0x1ffffffffff, SigIgn: 0x1003, ShdPnd: 0x8000000000004000, NVCSw: 9, NIvCSw: 10,
 	}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)

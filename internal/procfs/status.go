@@ -18,6 +18,7 @@ type Status struct {
 	HWMBytes       uint64 // high-water mark of the process's resident memory
 	CapEff         uint64
 	SigIgn         uint64 // the signals that are ignored, signal N in bit N-1
+	ShdPnd         uint64 // those that wait for any task of the process
 	NVCSw, NIvCSw  uint64
 }
 
@@ -54,6 +55,8 @@ func ParseStatus(b []byte) (Status, error) {
 			s.HWMBytes = number(value) << 10
 		case "CapEff":
 			s.CapEff, _ = strconv.ParseUint(string(value), 16, 64)
+		case "ShdPnd":
+			s.ShdPnd, _ = strconv.ParseUint(string(value), 16, 64)
 		case "SigIgn":
 			s.SigIgn, _ = strconv.ParseUint(string(value), 16, 64)
 		case "voluntary_ctxt_switches":

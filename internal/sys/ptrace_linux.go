@@ -39,17 +39,25 @@ func PtraceEventMessage(tid, event int) (uint64, error) {
 	if err := ptrace(unix.PTRACE_GETEVENTMSG, tid, 0, uintptr(unsafe.Pointer(&msg))); err != nil {
 		return 0, err
 	}
-	var info struct { // siginfo_t
-		signo, errno, code int32
-		_                  [116]byte
-	}
-	if err := ptrace(unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&info))); err != nil {
+	info, err := PtraceSignal(tid)
+	if err != nil {
 		return 0, err
 	}
-	if int(info.code)>>8 != event {
+	if int(info.Code)>>8 != event {
 		return 0, unix.ESRCH
 	}
 	return msg, nil
+}
+
+// PtraceSignal returns what is known of the signal that a tracee has stopped
+// for.
+func PtraceSignal(tid int) (Caught, error) {
+	var info struct { // siginfo_t
+		Caught
+		_ [104]byte
+	}
+	err := ptrace(unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&info)))
+	return info.Caught, err
 }
 
 // SyscallInfo is struct ptrace_syscall_info (include/uapi/linux/ptrace.h) for

@@ -3,30 +3,35 @@ package kernel
 import (
 	"maps"
 	"slices"
+
+	"github.com/taskwatch/taskwatch"
 )
 
 // Check has the kernel verify m together with all that is registered, and
 // attaches nothing. m may be unregistered or not. What it has verified of a
 // built-in is kept for the next SetKinds.
-func (t *Table) Check(m *Module) error {
+func (t *Table) Check(m *Module) error { return t.CheckKinds(m, m.object.Kinds()) }
+
+// CheckKinds is Check for a part of the kinds that m watches.
+func (t *Table) CheckKinds(m *Module, kinds taskwatch.Kinds) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.check(m); err != nil {
+	if err := t.check(m, kinds&m.object.Kinds()); err != nil {
 		return t.explain("check", m, err)
 	}
 	return nil
 }
 
-func (t *Table) check(m *Module) error {
+func (t *Table) check(m *Module, kinds taskwatch.Kinds) error {
 	if t.closed {
 		return ErrClosed
 	}
-	if err := t.observable(m.object.Kinds()); err != nil {
+	if err := t.observable(kinds); err != nil {
 		return err
 	}
 	if i := slices.IndexFunc(t.builtins, func(l *listing) bool { return t.owners[l] == m }); i >= 0 {
 		builtins := slices.Clone(t.builtins)
-		builtins[i] = builtins[i].under(m.object.Kinds())
+		builtins[i] = builtins[i].under(kinds)
 		return t.verify(builtins[i], slices.Concat(builtins, t.modules), true)
 	}
 	l, err := t.list(m)
@@ -34,6 +39,7 @@ func (t *Table) check(m *Module) error {
 		return err
 	}
 	defer t.unlist(l)
+	l.kinds = kinds
 	lists := slices.DeleteFunc(slices.Concat(t.builtins, t.modules), func(l *listing) bool { return t.owners[l] == m })
 	return t.verify(l, append(lists, l), false)
 }

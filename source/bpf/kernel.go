@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -33,6 +34,7 @@ type half struct {
 	failed  link.Link // on_exec_exit, likewise
 	iter    *link.Iter
 	ownExit link.Link // on_own_exit, for a command, or nil
+	signals signals
 
 	command  bool            // the tree of a command is watched
 	gathered taskwatch.Kinds // what is attached for
@@ -88,16 +90,21 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := k.table.Check(k.module); err != nil {
-		return nil, err
-	}
-	if k.coll, err = k.load(streamProgIterTasks, streamProgOnSysExit); err != nil {
-		return nil, err
+	// The verifier takes its time: all at once.
+	steps := []func() error{
+		func() error { return k.table.CheckKinds(k.module, k.checked()) },
+		func() (err error) {
+			k.coll, err = k.load(streamProgIterTasks, streamProgOnSysExit)
+			return err
+		},
 	}
 	if k.command {
-		if err := k.hold(); err != nil {
-			return nil, err
-		}
+		steps = append(steps,
+			k.hold,
+			func() error { k.signals.open(k.load); return nil })
+	}
+	if err := sideBySide(steps); err != nil {
+		return nil, err
 	}
 	return k, k.open(cfg)
 }
@@ -110,6 +117,26 @@ func (k *half) load(names ...string) (*ebpf.Collection, error) {
 	}
 	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(names, name) })
 	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.beside.Maps, Cache: k.beside.Types})
+}
+
+// sideBySide does all steps at the same time, and returns their errors.
+func sideBySide(steps []func() error) error {
+	errs := make([]error, len(steps))
+	var wg sync.WaitGroup
+	for i, step := range steps {
+		wg.Go(func() { errs[i] = step() })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// checked returns the kinds that the table is likely to be listed under: for a
+// command not those that on_sys_exit tells of.
+func (k *half) checked() taskwatch.Kinds {
+	if k.command && k.bySyscall() {
+		return taskwatch.AllKinds &^ idKinds
+	}
+	return taskwatch.AllKinds
 }
 
 // hold has the kernel kill the tree when this process ends, where the kernel
@@ -338,15 +365,17 @@ func (k *half) detach() error {
 }
 
 func (k *half) close() error {
-	var errs []error
+	// What is detached may be waited for by the kernel: all at once.
+	steps := []func() error{k.signals.close}
 	for _, l := range []link.Link{k.syscall, k.failed, k.ownExit} {
 		if l != nil {
-			errs = append(errs, l.Close())
+			steps = append(steps, l.Close)
 		}
 	}
 	if k.table != nil {
-		errs = append(errs, k.table.Close())
+		steps = append(steps, k.table.Close)
 	}
+	errs := []error{sideBySide(steps)}
 	if k.iter != nil {
 		errs = append(errs, k.iter.Close())
 	}

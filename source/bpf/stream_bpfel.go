@@ -20,6 +20,7 @@ const (
 	streamMapLosses                  = "losses"
 	streamMapRing                    = "ring"
 	streamMapScratch                 = "scratch"
+	streamMapSignals                 = "signals"
 	streamMapTree                    = "tree"
 	streamProgTaskWatcherCloneStream = "__task_watcher_clone_stream"
 	streamProgTaskWatcherExecStream  = "__task_watcher_exec_stream"
@@ -32,6 +33,7 @@ const (
 	streamProgIterTasks              = "iter_tasks"
 	streamProgOnExecExit             = "on_exec_exit"
 	streamProgOnOwnExit              = "on_own_exit"
+	streamProgOnSignal               = "on_signal"
 	streamProgOnSysExit              = "on_sys_exit"
 	streamProgReport                 = "report"
 	streamVarCloneIsInit             = "clone_is_init"
@@ -105,6 +107,7 @@ type streamProgramSpecs struct {
 	IterTasks              *ebpf.ProgramSpec `ebpf:"iter_tasks"`
 	OnExecExit             *ebpf.ProgramSpec `ebpf:"on_exec_exit"`
 	OnOwnExit              *ebpf.ProgramSpec `ebpf:"on_own_exit"`
+	OnSignal               *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnSysExit              *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 	Report                 *ebpf.ProgramSpec `ebpf:"report"`
 }
@@ -117,6 +120,7 @@ type streamMapSpecs struct {
 	Losses  *ebpf.MapSpec `ebpf:"losses"`
 	Ring    *ebpf.MapSpec `ebpf:"ring"`
 	Scratch *ebpf.MapSpec `ebpf:"scratch"`
+	Signals *ebpf.MapSpec `ebpf:"signals"`
 	Tree    *ebpf.MapSpec `ebpf:"tree"`
 }
 
@@ -166,6 +170,7 @@ type streamMaps struct {
 	Losses  *ebpf.Map `ebpf:"losses"`
 	Ring    *ebpf.Map `ebpf:"ring"`
 	Scratch *ebpf.Map `ebpf:"scratch"`
+	Signals *ebpf.Map `ebpf:"signals"`
 	Tree    *ebpf.Map `ebpf:"tree"`
 }
 
@@ -175,6 +180,7 @@ func (m *streamMaps) Close() error {
 		m.Losses,
 		m.Ring,
 		m.Scratch,
+		m.Signals,
 		m.Tree,
 	)
 }
@@ -216,6 +222,7 @@ type streamPrograms struct {
 	IterTasks              *ebpf.Program `ebpf:"iter_tasks"`
 	OnExecExit             *ebpf.Program `ebpf:"on_exec_exit"`
 	OnOwnExit              *ebpf.Program `ebpf:"on_own_exit"`
+	OnSignal               *ebpf.Program `ebpf:"on_signal"`
 	OnSysExit              *ebpf.Program `ebpf:"on_sys_exit"`
 	Report                 *ebpf.Program `ebpf:"report"`
 }
@@ -233,6 +240,7 @@ func (p *streamPrograms) Close() error {
 		p.IterTasks,
 		p.OnExecExit,
 		p.OnOwnExit,
+		p.OnSignal,
 		p.OnSysExit,
 		p.Report,
 	)

@@ -12,15 +12,22 @@
 //
 //   - A task has one tracer. A command that traces others itself (strace, gdb)
 //     gets EPERM from ptrace; Config.OnNotice is told.
+//
 //   - Without CAP_SYS_ADMIN the command runs with no_new_privs, which a seccomp
 //     filter needs: a setuid or setgid file runs with the ids of its caller.
 //     The kernel refuses set-id exec under an unprivileged tracer anyway.
+//
 //   - seccomp's strict mode cannot be entered behind a filter (EINVAL), and
 //     PR_GET_SECCOMP says that there is one. Filters of the command's own work;
 //     where they ask for a tracer, there is none (ENOSYS).
+//
 //   - A task that dies of SIGKILL, or with its tracer, does so as ever; when
 //     the tracing process ends, the kernel kills the whole tree
 //     (PTRACE_O_EXITKILL).
+//
+//   - A signal to this process that is to be passed on waits for a moment: see
+//     Reached. A command that blocks a signal and fetches it (sigwaitinfo,
+//     signalfd) does not stop for it, so that Reached does not know of it.
 //
 // Everything else passes through: signals, stops, job control, exit statuses,
 // open files, the environment.

@@ -19,7 +19,7 @@ const (
 	trapClone                        // fork and its kin, for a veto
 	trapExec                         // execve and execveat, for a veto
 	trapUntraced                     // forks whose child would not be traced: clone with the flag for it, any clone3
-	trapSeccomp                      // seccomp itself, which can keep other calls from stopping
+	trapSeccomp                      // seccomp itself, by either call, which can keep other calls from stopping
 
 	allTraps = 1<<iota - 1
 )
@@ -86,32 +86,41 @@ func filter(traps trapSet, mark uint16) ([]unix.SockFilter, error) {
 		if a == seccomp.X86_64 {
 			abis = append(abis, seccomp.X32)
 		}
-		var numbers, clones []uint32
+		var numbers, clones, controls []uint32
 		for _, abi := range abis {
 			numbers = append(numbers, trapNumbers(abi, traps)...)
 			if traps&trapUntraced != 0 && traps&trapClone == 0 {
 				clones = append(clones, uint32(abi.SyscallNames["clone"]|abi.SeccompMask))
 			}
+			if traps&trapSeccomp != 0 {
+				controls = append(controls, uint32(abi.SyscallNames["prctl"]|abi.SeccompMask))
+			}
 		}
-		n := len(numbers) + len(clones)
-		if n+6 > 255 {
+		n := len(numbers) + len(clones) + len(controls)
+		if n+9 > 255 {
 			return nil, fmt.Errorf("%d system calls of %s are more than a jump can span", n, a.Name)
 		}
-		// Past this architecture's block: the load, the comparisons, and five
+		// Past this architecture's block: the load, the comparisons, and eight
 		// instructions below.
 		prog = append(prog,
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.ID), SkipTrue: uint8(n + 6)},
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.ID), SkipTrue: uint8(n + 9)},
 			bpf.LoadAbsolute{Off: offsetNr, Size: sizeWord})
 		for i, nr := range numbers {
-			prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(n + 3 - i)})
+			prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(n + 6 - i)})
 		}
 		for i, nr := range clones {
-			prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(len(clones) - i)})
+			prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(len(clones) + len(controls) - i)})
+		}
+		for i, nr := range controls {
+			prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(len(controls) + 3 - i)})
 		}
 		prog = append(prog,
 			bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
 			bpf.LoadAbsolute{Off: offsetArg0, Size: sizeWord},
-			bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: unix.CLONE_UNTRACED, SkipTrue: 1},
+			bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: unix.CLONE_UNTRACED, SkipTrue: 4},
+			bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
+			bpf.LoadAbsolute{Off: offsetArg0, Size: sizeWord},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PR_SET_SECCOMP, SkipTrue: 1},
 			bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
 			bpf.RetConstant{Val: unix.SECCOMP_RET_TRACE | uint32(mark)})
 	}

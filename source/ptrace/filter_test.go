@@ -52,10 +52,11 @@ func TestFilter(t *testing.T) {
 		trapped := 0
 		for _, a := range archs {
 			for nr, name := range a.SyscallNumbers {
-				for _, arg := range []uint32{0, ^uint32(unix.CLONE_UNTRACED), unix.CLONE_UNTRACED | unix.CLONE_VM} {
+				for _, arg := range []uint32{0, ^uint32(unix.CLONE_UNTRACED), unix.CLONE_UNTRACED | unix.CLONE_VM, unix.PR_SET_SECCOMP} {
 					want := uint32(unix.SECCOMP_RET_ALLOW)
 					untraced := name == "clone" && arg&unix.CLONE_UNTRACED != 0 && traps&trapUntraced != 0
-					if untraced || traps&trapOf(name) != 0 {
+					filters := name == "prctl" && arg == unix.PR_SET_SECCOMP && traps&trapSeccomp != 0
+					if untraced || filters || traps&trapOf(name) != 0 {
 						want = unix.SECCOMP_RET_TRACE | mark
 						trapped++
 					}

@@ -42,6 +42,7 @@ type Source struct {
 	command int        // the command's pid while it lives, else 0
 	pids    map[int]struct{}
 	killed  bool
+	signals signals
 }
 
 // New returns a source that runs the command of cfg. It starts nothing yet.
@@ -51,7 +52,7 @@ func New(cfg Config) (*Source, error) {
 	}
 	command := cfg.Command.Filled()
 	cfg.Command = &command
-	return &Source{cfg: cfg, pids: make(map[int]struct{})}, nil
+	return &Source{cfg: cfg, pids: make(map[int]struct{}), signals: signals{came: make(chan struct{}, 1)}}, nil
 }
 
 // Close does nothing: New takes nothing.

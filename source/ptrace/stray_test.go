@@ -77,3 +77,15 @@ func TestTracerIsLeftAlone(t *testing.T) {
 		t.Errorf("notices %q; want one about PTRACE_SEIZE", tr.notices)
 	}
 }
+
+// Strict mode cannot be entered behind a filter, which is told.
+func TestStrictModeIsTold(t *testing.T) {
+	prog := testutil.BuildC(t, "testdata/strict.c")
+	tr := watch(t, Config{Command: &source.Command{Argv: []string{prog}}})
+	if tr.err != nil || tr.source.Exit() != (taskwatch.ExitStatus{Group: true}) {
+		t.Fatalf("%v, %+v; want EINVAL from both calls", tr.err, tr.source.Exit())
+	}
+	if len(tr.notices) != 2 || !strings.Contains(tr.notices[0], "strict mode") || !strings.Contains(tr.notices[1], "strict mode") {
+		t.Errorf("notices %q; want two about strict mode", tr.notices)
+	}
+}

@@ -31,6 +31,10 @@ func (t *tracer) trapped(tr *tracee) {
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
+	if name == "prctl" {
+		t.filtering(tr, &info, info.Args[1] == unix.SECCOMP_MODE_STRICT)
+		return
+	}
 	switch trapOf(name) {
 	case trapSetID:
 		t.settingID(tr, &info, name)
@@ -41,7 +45,7 @@ func (t *tracer) trapped(tr *tracee) {
 	case trapPtrace:
 		t.tracing(tr, &info)
 	case trapSeccomp:
-		t.filtering(tr, &info)
+		t.filtering(tr, &info, info.Args[0] == unix.SECCOMP_SET_MODE_STRICT)
 	case trapUserNS:
 		tr.proc.userNS = true // if not now, then it only costs a little
 		t.resume(tr, unix.PTRACE_CONT, 0)
@@ -56,13 +60,20 @@ func (t *tracer) trapsCall(info *sys.SyscallInfo, name string) bool {
 	if name == "clone" && info.Args[0]&unix.CLONE_UNTRACED != 0 {
 		trap |= trapUntraced
 	}
+	if name == "prctl" && uint32(info.Args[0]) == unix.PR_SET_SECCOMP {
+		trap |= trapSeccomp
+	}
 	return info.Data == uint32(t.mark) && t.traps&trap != 0
 }
 
 // filtering notes when a program installs a filter with a listener: what that
 // lets go on does not stop (its verdict outranks that of the tree's filter).
-func (t *tracer) filtering(tr *tracee, info *sys.SyscallInfo) {
-	if info.Args[0] == unix.SECCOMP_SET_MODE_FILTER && info.Args[1]&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
+func (t *tracer) filtering(tr *tracee, info *sys.SyscallInfo, strict bool) {
+	switch {
+	case strict:
+		t.src.notice("process %d (%s) asks for seccomp's strict mode, which fails with EINVAL behind the filter by which taskwatch sees system calls; watch with another source (--source bpf)",
+			tr.proc.pid, tr.task.Comm)
+	case info.Args[0] == unix.SECCOMP_SET_MODE_FILTER && info.Args[1]&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0:
 		t.suspect = true
 		t.watchExit(tr)
 	}

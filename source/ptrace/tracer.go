@@ -312,6 +312,7 @@ func (t *tracer) reap(tid int, status *unix.WaitStatus, rusage *unix.Rusage) (in
 	tid, err := sys.TakeWait(tid, status, rusage)
 	if err == nil && tid != 0 && !status.Stopped() {
 		delete(t.src.pids, tid)
+		t.src.signals.left(tid)
 		if tid == t.src.command {
 			t.src.command = 0
 		}
@@ -334,6 +335,7 @@ func (t *tracer) stop(tr *tracee, stop int) {
 	case sig == unix.SIGTRAP|syscallStop:
 		t.returned(tr)
 	default:
+		t.signalled(tr, sig)
 		t.resume(tr, unix.PTRACE_CONT, int(sig))
 	}
 }

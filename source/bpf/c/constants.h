@@ -93,7 +93,7 @@ struct control {
 	u32 killing; /* SCOPE_TREE is to die */
 	u64 named; /* the cgroup that was looked up last and is among cgroups */
 	u32 wanted; /* the groups of fields that somebody reads */
-	u32 reserved;
+	u32 command; /* the process that the seed has made: the root of SCOPE_TREE */
 };
 
 #endif

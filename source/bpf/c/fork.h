@@ -61,6 +61,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 		if (!in_tree(creator)) {
 			if ((u32)creator->pid != control.seed_tid)
 				return 0;
+			control.command = (u32)tsk->tgid;
 		} else if (control.killing) {
 			bpf_send_signal(SIGKILL); /* or it would outrun the reader */
 		}

@@ -40,6 +40,7 @@ typedef long long s64;
 
 enum {
 	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -73,6 +74,7 @@ struct bpf_dynptr {
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
+static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
 static u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
 static long (*bpf_send_signal)(u32 sig) = (void *)109;
 static long (*bpf_probe_read_user)(void *dst, u32 size, const void *src) = (void *)112;

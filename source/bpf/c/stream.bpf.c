@@ -19,4 +19,5 @@ static const char api[] SEC(".modinfo") = "task_watchers=1"; /* see include/task
 #include "failed.h"
 #include "report.h"
 #include "hold.h"
+#include "signal.h"
 #include "iter.h"

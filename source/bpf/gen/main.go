@@ -114,7 +114,7 @@ var control = []struct {
 	{"killing", "controlKilling", false, "SCOPE_TREE is to die"},
 	{"named", "controlNamed", true, "the cgroup that was looked up last and is among cgroups"},
 	{"wanted", "controlWanted", false, "the groups of fields that somebody reads"},
-	{"reserved", "", false, ""},
+	{"command", "", false, "the process that the seed has made: the root of SCOPE_TREE"},
 }
 
 // kinds are those of the library, in its order.

@@ -1,0 +1,92 @@
+package sys
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Catcher catches signals with a handler of its own, which Go's run time does
+// not hear of: Go tells neither where a signal came from, nor that the same
+// one came twice, nor of SIGPROF at all. There can be one at a time.
+type Catcher struct {
+	read *os.File
+	old  map[syscall.Signal]sigaction
+}
+
+// Caught is the beginning of a siginfo_t, up to the union's first member.
+type Caught struct {
+	Signal, Errno, Code, _, PID, UID int32
+}
+
+// The flags are those of include/uapi/asm-generic/signal-defs.h.
+const (
+	saSigInfo = 0x00000004
+	saOnStack = 0x08000000
+)
+
+// caughtFD is where the handler writes to, -1 while there is no catcher, and
+// catching how many threads are in the handler.
+var caughtFD, catching int32 = -1, 0
+
+// handlerPC and restorerPC return the addresses of the handler and of what it
+// returns to (0 where the kernel has that itself).
+func handlerPC() uintptr
+func restorerPC() uintptr
+
+// NewCatcher catches the given signals until Close.
+func NewCatcher(signals []syscall.Signal) (*Catcher, error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, fmt.Errorf("sys: pipe2: %w", err)
+	}
+	// Not to lose signals while nobody reads; what an unprivileged user may
+	// have of it is enough, too.
+	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, 1<<20)
+	if !atomic.CompareAndSwapInt32(&caughtFD, -1, int32(fds[1])) {
+		return nil, errors.Join(errors.New("sys: signals are caught already"), unix.Close(fds[0]), unix.Close(fds[1]))
+	}
+	c := &Catcher{read: os.NewFile(uintptr(fds[0]), "signals"), old: make(map[syscall.Signal]sigaction)}
+	for _, sig := range signals {
+		action := sigaction{handler: handlerPC(), flags: saSigInfo | saOnStack | saRestart | restorerFlag, restorer: restorerPC(), mask: ^uint64(0)}
+		old, err := swapSigaction(sig, &action)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("sys: rt_sigaction of signal %d: %w", sig, err), c.Close())
+		}
+		c.old[sig] = old
+	}
+	return c, nil
+}
+
+// Next returns the next signal, and an error once Close was called and all are
+// read; that ends it.
+func (c *Catcher) Next() (Caught, error) {
+	var got Caught
+	var b [24]byte
+	if _, err := io.ReadFull(c.read, b[:]); err != nil {
+		return got, errors.Join(err, c.read.Close())
+	}
+	_, err := binary.Decode(b[:], binary.NativeEndian, &got)
+	return got, err
+}
+
+// Close has signals mean what they meant before.
+func (c *Catcher) Close() error {
+	var errs []error
+	for sig, old := range c.old {
+		_, err := swapSigaction(sig, &old)
+		errs = append(errs, err)
+	}
+	fd := atomic.SwapInt32(&caughtFD, -1)
+	for atomic.LoadInt32(&catching) != 0 { // one of them may be about to write
+		runtime.Gosched()
+	}
+	return errors.Join(append(errs, unix.Close(int(fd)))...)
+}

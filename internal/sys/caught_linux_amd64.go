@@ -1,0 +1,4 @@
+package sys
+
+// restorerFlag is SA_RESTORER, which amd64 needs.
+const restorerFlag = 0x04000000

@@ -1,0 +1,4 @@
+package sys
+
+// restorerFlag would be SA_RESTORER, which arm64 does not need.
+const restorerFlag = 0

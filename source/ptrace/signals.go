@@ -1,0 +1,149 @@
+package ptrace
+
+import (
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/source"
+)
+
+// signals are those that the command has had lately, and the processes of the
+// tree that have ended lately and may have sent some. The source's lock guards
+// all but came.
+type signals struct {
+	had    []had
+	former [256]former // a ring
+	next   int
+	came   chan struct{} // something was added to had
+}
+
+type had struct {
+	source.Signal
+	at time.Time
+}
+
+type former struct {
+	pid int
+	at  time.Time
+}
+
+// lately is how long a signal that the command has had, or a process that has
+// ended, may have to do with a signal that this process catches.
+const lately = time.Second
+
+// signalled takes note of a signal that a task stops for, if it is one of the
+// command's own process.
+func (t *tracer) signalled(tr *tracee, sig unix.Signal) {
+	if t.command == nil || tr.proc != t.command.proc || !t.started || sig == unix.SIGCHLD {
+		return
+	}
+	info, err := sys.PtraceSignal(tr.tid)
+	if err != nil { // killed
+		return
+	}
+	s := source.Signal{Number: sig, Code: int(info.Code), Sender: int(info.PID)}
+	if s.FromTask() && s.Sender == unix.Getpid() {
+		return // it was passed on
+	}
+	t.src.mu.Lock()
+	now := time.Now()
+	list := slices.DeleteFunc(t.src.signals.had, func(h had) bool { return now.Sub(h.at) > lately })
+	t.src.signals.had = append(list, had{s, now})
+	t.src.mu.Unlock()
+	select {
+	case t.src.signals.came <- struct{}{}:
+	default:
+	}
+}
+
+// left remembers a process that has ended. The source's lock is held.
+func (s *signals) left(pid int) {
+	s.former[s.next%len(s.former)] = former{pid, time.Now()}
+	s.next++
+}
+
+// take reports whether the command has had a signal, and forgets that.
+func (s *signals) take(got source.Signal) bool {
+	now := time.Now()
+	for i, h := range s.had {
+		if h.Number == got.Number && h.Code == got.Code && (!h.FromTask() || h.Sender == got.Sender) && now.Sub(h.at) <= lately {
+			s.had = slices.Delete(s.had, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+// Reached is that of [source.Supervisor]. The command stops for each signal
+// that it has, unless it blocks it and fetches it itself (sigwaitinfo, signalfd).
+func (s *Source) Reached(got source.Signal, patience time.Duration) (had, known bool) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for end := time.Now().Add(patience + lately); ; {
+		// Before the look at what came: what is on its way now, has come then.
+		late := time.Until(end) <= lately
+		pending, stopped := s.onItsWay(got.Number, late)
+		if s.has(got) {
+			return true, true
+		}
+		switch {
+		case late && !pending && !stopped:
+			return false, true
+		case time.Now().After(end):
+			return pending && got.Number < realtime, true // it would come as one with that
+		case late:
+			timer.Reset(5 * time.Millisecond)
+		}
+		select {
+		case <-s.signals.came:
+		case <-timer.C:
+		}
+	}
+}
+
+// realtime is the first of the signals of which several can wait.
+const realtime = 32
+
+func (s *Source) has(got source.Signal) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return got.FromTask() && s.ofTree(got.Sender) || s.signals.take(got)
+}
+
+// onItsWay reports whether a signal waits for the command, and whether one of
+// the command's tasks is stopped and has yet to say for what: on a busy machine
+// either may take long. It does not look unless asked to.
+func (s *Source) onItsWay(sig syscall.Signal, look bool) (pending, stopped bool) {
+	s.mu.Lock()
+	pid := s.command
+	s.mu.Unlock()
+	if !look || pid == 0 {
+		return false, false
+	}
+	var proc procfs.Reader
+	status, err := proc.Status(pid, 0)
+	if err != nil {
+		return false, false
+	}
+	tids, _ := proc.Threads(pid) // of one that is gone there are none
+	for _, tid := range tids {
+		stat, err := proc.Stat(pid, tid)
+		stopped = stopped || err == nil && stat.State == 't'
+	}
+	return status.ShdPnd>>(sig-1)&1 == 1, stopped
+}
+
+// ofTree reports whether a process is one of the tree, or has been lately. The
+// lock is held.
+func (s *Source) ofTree(pid int) bool {
+	if _, lives := s.pids[pid]; lives {
+		return true
+	}
+	now := time.Now()
+	return slices.ContainsFunc(s.signals.former[:], func(f former) bool { return f.pid == pid && pid != 0 && now.Sub(f.at) <= lately })
+}
