@@ -333,6 +333,35 @@ func (m *stubborn) Info() host.Info                                  { return ho
 func (m *stubborn) Stats() (host.Stats, error)                       { return host.Stats{}, nil }
 func (m *stubborn) Globals(context.Context) ([]module.Global, error) { return m.variables, nil }
 
+// slow takes its time for an answer.
+type slow struct {
+	stubborn
+	time time.Duration
+}
+
+func (m *slow) Globals(context.Context) ([]module.Global, error) {
+	time.Sleep(m.time)
+	return nil, nil
+}
+
+// A call that takes longer than a client may take for its request is answered.
+func TestSlowCallIsAnswered(t *testing.T) {
+	testutil.Require(t, needsConnector)
+	short := defaultLimits
+	short.body = time.Second
+	r := startLimited(t, Config{Source: "connector"}, short)
+	m := &slow{time: 2 * short.body}
+	m.registered.Store(true)
+	e := newEntry(&spec{name: "slow"})
+	if err := r.Daemon.modules.begin(e); err != nil {
+		t.Fatal(err)
+	}
+	r.Daemon.modules.loaded(e, m, "")
+	if _, err := r.Client.Globals(t.Context(), connect.NewRequest(&api.GlobalsRequest{Name: "slow"})); err != nil {
+		t.Error(err)
+	}
+}
+
 // A reload that meets a module which is busy does not cost it: it waits for one
 // that comes or goes, and replaces one that cannot be freed at once.
 func TestReloadMeetsBusyModule(t *testing.T) {

@@ -84,6 +84,7 @@ func (d *Daemon) newServer() *http.Server {
 	mux := http.NewServeMux()
 	path, handler := api.NewDaemonHandler(&service{d},
 		connect.WithCompression("gzip", nil, nil), // a few bytes of it are gigabytes
+		connect.WithInterceptors(connect.UnaryInterceptorFunc(d.untimed)),
 		connect.WithConditionalHandlerOptions(func(spec connect.Spec) []connect.HandlerOption {
 			p := procedures[spec.Procedure]
 			return []connect.HandlerOption{connect.WithReadMaxBytes(int(cmp.Or(p.body, maxBody)))}
@@ -208,6 +209,24 @@ func endless(ctx context.Context) {
 	if c, ok := ctx.Value(controllerKey{}).(*http.ResponseController); ok {
 		_ = c.SetReadDeadline(time.Time{})
 		_ = c.SetWriteDeadline(time.Time{})
+	}
+}
+
+// untimed takes the deadlines off a call whose request has been read: they are
+// for clients that are slow, and not for a machine that takes long to verify a
+// module. The answer has a deadline of its own.
+func (d *Daemon) untimed(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		c, ok := ctx.Value(controllerKey{}).(*http.ResponseController)
+		if !ok {
+			return next(ctx, req)
+		}
+		err := errors.Join(c.SetReadDeadline(time.Time{}), c.SetWriteDeadline(time.Time{}))
+		answer, failure := next(ctx, req)
+		if err = errors.Join(err, c.SetWriteDeadline(time.Now().Add(d.limits.body))); err != nil {
+			d.log.Debug("no deadline for an answer", "error", err)
+		}
+		return answer, failure
 	}
 }
 

@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package sys
 
 import (
@@ -19,11 +21,6 @@ import (
 type Catcher struct {
 	read *os.File
 	old  map[syscall.Signal]sigaction
-}
-
-// Caught is the beginning of a siginfo_t, up to the union's first member.
-type Caught struct {
-	Signal, Errno, Code, _, PID, UID int32
 }
 
 // The flags are those of include/uapi/asm-generic/signal-defs.h.

@@ -49,6 +49,11 @@ func PtraceEventMessage(tid, event int) (uint64, error) {
 	return msg, nil
 }
 
+// Caught is the beginning of a siginfo_t, up to the union's first member.
+type Caught struct {
+	Signal, Errno, Code, _, PID, UID int32
+}
+
 // PtraceSignal returns what is known of the signal that a tracee has stopped
 // for.
 func PtraceSignal(tid int) (Caught, error) {

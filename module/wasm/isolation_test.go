@@ -254,7 +254,7 @@ func TestOnErrorOfTheUnknown(t *testing.T) {
 func TestMemoryCap(t *testing.T) {
 	o := parse(t, "hostile.c")
 	for _, pages := range []int{4, 32, 256} {
-		m := load(t, o, LoadOptions{Params: params("mode=8", "deadline=10s"), Memory: int64(pages) << 16})
+		m := load(t, o, LoadOptions{Params: params("mode=8", "deadline=10s"), Memory: int64(pages) << 16, Synchronous: true})
 		var r taskwatch.Registry
 		tm := m.Watchers(0)
 		register(t, &r, tm)
