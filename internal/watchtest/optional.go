@@ -229,8 +229,8 @@ func (w *ownTruth) check(t *testing.T, ev *taskwatch.Event, env []string) {
 	} {
 		same(f.field, fmt.Sprintf("%s:[%d]", name, f.got), w.NS[name])
 	}
-	// The host has another path where the tests run in a chroot of its own.
-	if x.ExeHost != w.ExeHost && sameFile("/proc/1/root"+x.ExeHost, w.ExeHost) {
+	// The host has another path where the tests run in a chroot.
+	if x.ExeHost != w.ExeHost && outsideIs(x.ExeHost, w.ExeHost) {
 		w.ExeHost = x.ExeHost
 	}
 	same(taskwatch.FieldExeHost, x.ExeHost, w.ExeHost)
@@ -247,9 +247,23 @@ func (w *ownTruth) check(t *testing.T, ev *taskwatch.Event, env []string) {
 	}
 }
 
-// sameFile reports whether both paths lead to one file.
-func sameFile(a, b string) bool {
-	x, errX := os.Stat(a)
-	y, errY := os.Stat(b)
-	return errX == nil && errY == nil && os.SameFile(x, y)
+// outsideIs reports whether outer is the name of the file inner for a process
+// that has started this one, as it is for what has made a chroot.
+func outsideIs(outer, inner string) bool {
+	file, err := os.Stat(inner)
+	if err != nil {
+		return false
+	}
+	for pid := os.Getppid(); pid > 1; {
+		if same, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", pid, outer)); err == nil && os.SameFile(same, file) {
+			return true
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		_, rest, has := strings.Cut(string(status), "\nPPid:\t")
+		if err != nil || !has {
+			return false
+		}
+		pid, _ = strconv.Atoi(strings.SplitN(rest, "\n", 2)[0])
+	}
+	return false
 }
