@@ -149,7 +149,9 @@ type FailedExecSink interface {
 	WantsFailedExecs() bool
 }
 
-func wantsFailedExecs(s Sink) bool {
+// WantsFailedExecs reports whether a sink wants failed execs. A sink that hands
+// on to another one answers with it.
+func WantsFailedExecs(s Sink) bool {
 	f, ok := s.(FailedExecSink)
 	return ok && f.WantsFailedExecs()
 }

@@ -100,7 +100,7 @@ func NewQueue(to Sink, opts QueueOptions) *Queue {
 func (q *Queue) Wants() Wants { return q.to.Wants() }
 
 // WantsFailedExecs returns whether the other sink wants them.
-func (q *Queue) WantsFailedExecs() bool { return wantsFailedExecs(q.to) }
+func (q *Queue) WantsFailedExecs() bool { return WantsFailedExecs(q.to) }
 
 // Take copies the item.
 func (q *Queue) Take(it Item) {

@@ -55,7 +55,7 @@ func (r *Registry) Attach(s Sink) error {
 	if insideWatcher() {
 		return ErrInWatcher
 	}
-	a := &attachment{sink: s, failed: wantsFailedExecs(s)}
+	a := &attachment{sink: s, failed: WantsFailedExecs(s)}
 	for k, fields := range s.Wants() {
 		if k < NumKinds {
 			a.kinds |= KindsOf(k)

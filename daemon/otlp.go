@@ -47,10 +47,7 @@ type exporter struct {
 }
 
 // WantsFailedExecs returns whether the sink wants them.
-func (x *exporter) WantsFailedExecs() bool {
-	s, ok := x.Sink.(taskwatch.FailedExecSink)
-	return ok && s.WantsFailedExecs()
-}
+func (x *exporter) WantsFailedExecs() bool { return taskwatch.WantsFailedExecs(x.Sink) }
 
 // lost returns what did not reach the collector, by cause.
 func (x *exporter) lost() map[string]uint64 {

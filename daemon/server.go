@@ -206,10 +206,18 @@ func endless(ctx context.Context) {
 	if leave, ok := ctx.Value(leaveKey{}).(func()); ok {
 		leave()
 	}
-	if c, ok := ctx.Value(controllerKey{}).(*http.ResponseController); ok {
+	unhurried(ctx)
+}
+
+// unhurried takes the deadlines off a request, and returns what may set others;
+// nil if there is nothing.
+func unhurried(ctx context.Context) *http.ResponseController {
+	c, ok := ctx.Value(controllerKey{}).(*http.ResponseController)
+	if ok {
 		_ = c.SetReadDeadline(time.Time{})
 		_ = c.SetWriteDeadline(time.Time{})
 	}
+	return c
 }
 
 // untimed takes the deadlines off a call whose request has been read: they are
@@ -217,14 +225,12 @@ func endless(ctx context.Context) {
 // module. The answer has a deadline of its own.
 func (d *Daemon) untimed(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		c, ok := ctx.Value(controllerKey{}).(*http.ResponseController)
-		if !ok {
-			return next(ctx, req)
-		}
-		err := errors.Join(c.SetReadDeadline(time.Time{}), c.SetWriteDeadline(time.Time{}))
+		c := unhurried(ctx)
 		answer, failure := next(ctx, req)
-		if err = errors.Join(err, c.SetWriteDeadline(time.Now().Add(d.limits.body))); err != nil {
-			d.log.Debug("no deadline for an answer", "error", err)
+		if c != nil {
+			if err := c.SetWriteDeadline(time.Now().Add(d.limits.body)); err != nil {
+				d.log.Debug("no deadline for an answer", "error", err)
+			}
 		}
 		return answer, failure
 	}

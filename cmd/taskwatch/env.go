@@ -68,7 +68,7 @@ type envRedactor struct {
 }
 
 // WantsFailedExecs returns whether the sink behind wants them.
-func (r *envRedactor) WantsFailedExecs() bool { return wantsFailedExecs(r.Sink) }
+func (r *envRedactor) WantsFailedExecs() bool { return taskwatch.WantsFailedExecs(r.Sink) }
 
 func (r *envRedactor) Take(it taskwatch.Item) {
 	switch {

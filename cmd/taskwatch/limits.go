@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -52,17 +51,13 @@ func checkLimits() error {
 
 // ownThreads counts the threads of this process's user, but for its own.
 func ownThreads() (n uint64) {
-	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails only for a wrong pattern
 	var proc procfs.Reader
-	for _, dir := range dirs {
+	_ = proc.Tasks(func(pid, tid int) error { // what cannot be read is not counted
 		var st syscall.Stat_t
-		if syscall.Stat(dir, &st) != nil || int(st.Uid) != os.Getuid() || filepath.Base(dir) == fmt.Sprint(os.Getpid()) {
-			continue
+		if pid != os.Getpid() && syscall.Stat(fmt.Sprintf("/proc/%d/task/%d", pid, tid), &st) == nil && int(st.Uid) == os.Getuid() {
+			n++
 		}
-		var pid int
-		_, _ = fmt.Sscan(filepath.Base(dir), &pid) // it is a number
-		threads, _ := proc.Threads(pid)            // none, if it is gone
-		n += uint64(len(threads))
-	}
+		return nil
+	})
 	return n
 }

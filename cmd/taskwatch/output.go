@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/report"
@@ -141,12 +142,9 @@ func completeEvents(_ *cobra.Command, _ []string, typed string) ([]string, cobra
 	for _, k := range taskwatch.AllKinds.List() {
 		list = append(list, before+k.String())
 	}
-	list = append(list, before+failedExecs)
+	list = append(list, before+filter.FailedKind)
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
-
-// failedExecs is what --event calls execs that failed, which are no kind of event.
-const failedExecs = "exec-failed"
 
 // failed reports whether execs that failed are asked for.
 func (f *outputFlags) failed() bool {
@@ -154,12 +152,12 @@ func (f *outputFlags) failed() bool {
 	return asked
 }
 
-// cutFailed reports whether a list of events names execs that failed, and returns
-// the list without them.
+// cutFailed reports whether a list of events names execs that failed, which are
+// no kind of event, and returns the list without them.
 func cutFailed(list string) (asked bool, rest string) {
 	names := strings.Split(list, ",")
-	kept := slices.DeleteFunc(names, func(name string) bool { return strings.EqualFold(strings.TrimSpace(name), failedExecs) })
-	return len(kept) < len(strings.Split(list, ",")), strings.Join(kept, ",")
+	kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.EqualFold(strings.TrimSpace(name), filter.FailedKind) })
+	return len(kept) < len(names), strings.Join(kept, ",")
 }
 
 // kinds returns the kinds asked for, and 0 if none were.

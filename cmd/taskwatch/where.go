@@ -185,14 +185,8 @@ func (c *chooser) Take(it taskwatch.Item) {
 	c.Sink.Take(it)
 }
 
-// wantsFailedExecs is what the sink behind another answers.
-func wantsFailedExecs(s taskwatch.Sink) bool {
-	f, ok := s.(taskwatch.FailedExecSink)
-	return ok && f.WantsFailedExecs()
-}
-
 // WantsFailedExecs returns whether the sink behind wants them.
-func (c *chooser) WantsFailedExecs() bool { return wantsFailedExecs(c.Sink) }
+func (c *chooser) WantsFailedExecs() bool { return taskwatch.WantsFailedExecs(c.Sink) }
 
 func taskOf(it taskwatch.Item) *taskwatch.Task {
 	switch {
@@ -226,7 +220,7 @@ func (m *marker) Take(it taskwatch.Item) {
 }
 
 // WantsFailedExecs returns whether the sink behind wants them.
-func (m *marker) WantsFailedExecs() bool { return wantsFailedExecs(m.Sink) }
+func (m *marker) WantsFailedExecs() bool { return taskwatch.WantsFailedExecs(m.Sink) }
 
 // EndBatch is for sinks behind a queue.
 func (m *marker) EndBatch() {

@@ -56,22 +56,9 @@ func (r *Reader) Extra(pid, tid int, want taskwatch.Fields) taskwatch.Extra {
 			}
 		}
 	}
-	if want.Has(taskwatch.FieldTTY) {
+	if want&(taskwatch.FieldTTY|taskwatch.FieldNice) != 0 {
 		if b, err := r.read(pid, tid, "stat"); err == nil {
-			if name, ok := ttyOfStat(b); ok {
-				x.TTY = name
-				x.Given |= taskwatch.FieldTTY
-			}
-		}
-	}
-	if want.Has(taskwatch.FieldNice) {
-		if b, err := r.read(pid, tid, "stat"); err == nil {
-			if words := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]); len(words) > 16 {
-				if n, err := strconv.Atoi(string(words[16])); err == nil {
-					x.Nice = n
-					x.Given |= taskwatch.FieldNice
-				}
-			}
+			extraOfStat(&x, b)
 		}
 	}
 	if want&(taskwatch.FieldExeDev|taskwatch.FieldExeIno) != 0 {
@@ -163,19 +150,23 @@ func (r *Reader) namespace(pid, tid int, file string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
-// ttyOfStat returns the controlling terminal, "" where there is none.
-func ttyOfStat(b []byte) (string, bool) {
+// extraOfStat takes what a stat file has: the controlling terminal, "" where
+// there is none, and the nice value.
+func extraOfStat(x *taskwatch.Extra, b []byte) {
 	end := bytes.LastIndexByte(b, ')')
 	words := bytes.Fields(b[end+1:])
-	if end < 0 || len(words) < 5 {
-		return "", false
+	if end < 0 || len(words) < 17 {
+		return
 	}
-	n, err := strconv.ParseInt(string(words[4]), 10, 64)
-	if err != nil {
-		return "", false
+	if n, err := strconv.ParseInt(string(words[4]), 10, 64); err == nil {
+		dev := uint32(n) // the kernel's own encoding: 12 bits of major, 20 of minor in two pieces
+		x.TTY = TTYName(dev>>8&0xfff, dev&0xff|dev>>12&0xfff00)
+		x.Given |= taskwatch.FieldTTY
 	}
-	dev := uint32(n) // the kernel's own encoding: 12 bits of major, 20 of minor in two pieces
-	return TTYName(dev>>8&0xfff, dev&0xff|dev>>12&0xfff00), true
+	if n, err := strconv.Atoi(string(words[16])); err == nil {
+		x.Nice = n
+		x.Given |= taskwatch.FieldNice
+	}
 }
 
 // TTYName returns the name that a terminal has in /dev.

@@ -156,6 +156,19 @@ func (r *record) decodeExit(b []byte) {
 	r.writeBytes = le.Uint64(b[72:])
 }
 
+// extraParts are the fields that a TW_EXTRA may lack.
+var extraParts = [...]struct {
+	bit    uint32
+	fields taskwatch.Fields
+}{
+	{hasAudit, taskwatch.FieldAUID | taskwatch.FieldSessionID},
+	{hasNS, taskwatch.FieldNSMnt | taskwatch.FieldNSNet},
+	{hasPID, taskwatch.FieldNSPID | taskwatch.FieldVPID},
+	{hasExe, taskwatch.FieldExeDev | taskwatch.FieldExeIno},
+	{hasSecure, taskwatch.FieldCapsSecure},
+	{hasGroups, taskwatch.FieldGroups},
+}
+
 // decodeExtra reads struct tw_extra.
 func (r *record) decodeExtra(b []byte) {
 	le := binary.NativeEndian
@@ -174,16 +187,9 @@ func (r *record) decodeExtra(b []byte) {
 			taskwatch.FieldCapsBounding | taskwatch.FieldCapsAmbient | taskwatch.FieldNSUser | taskwatch.FieldTTY | taskwatch.FieldNice,
 	}
 	has := le.Uint32(b)
-	for bit, fields := range map[uint32]taskwatch.Fields{
-		hasAudit:  taskwatch.FieldAUID | taskwatch.FieldSessionID,
-		hasNS:     taskwatch.FieldNSMnt | taskwatch.FieldNSNet,
-		hasPID:    taskwatch.FieldNSPID | taskwatch.FieldVPID,
-		hasExe:    taskwatch.FieldExeDev | taskwatch.FieldExeIno,
-		hasSecure: taskwatch.FieldCapsSecure,
-		hasGroups: taskwatch.FieldGroups,
-	} {
-		if has&bit != 0 {
-			x.Given |= fields
+	for _, part := range extraParts {
+		if has&part.bit != 0 {
+			x.Given |= part.fields
 		}
 	}
 	if has&hasGroups != 0 {

@@ -14,24 +14,18 @@ var execveat32 = map[string]int{"amd64": 358, "arm64": 387}
 
 // watchFailed attaches to the end of every system call, or detaches.
 func (k *half) watchFailed(on bool) error {
-	switch {
-	case on && k.failed == nil:
+	return whileOn(&k.failed, on, func() (link.Link, error) {
 		coll, err := k.load(streamProgOnExecExit)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer coll.Close() // the link holds the program
-		if k.failed, err = link.AttachTracing(link.TracingOptions{Program: coll.Programs[streamProgOnExecExit]}); err != nil {
-			return explain(fmt.Errorf("attach to sys_exit for execs that fail: %w", err))
+		l, err := link.AttachTracing(link.TracingOptions{Program: coll.Programs[streamProgOnExecExit]})
+		if err != nil {
+			return nil, explain(fmt.Errorf("attach to sys_exit for execs that fail: %w", err))
 		}
-	case !on && k.failed != nil:
-		l := k.failed
-		k.failed = nil
-		if err := l.Close(); err != nil {
-			return fmt.Errorf("bpf: detach from sys_exit: %w", err)
-		}
-	}
-	return nil
+		return l, nil
+	})
 }
 
 // execFailed tells of an exec that failed.

@@ -311,20 +311,29 @@ var attachOrder = []taskwatch.Kind{
 	taskwatch.Exec, taskwatch.Exit, taskwatch.Clone, taskwatch.UID, taskwatch.GID, taskwatch.Init, taskwatch.Free,
 }
 
-func (k *half) watchSyscalls(on bool) (err error) {
-	switch {
-	case on && k.syscall == nil:
-		if k.syscall, err = link.AttachTracing(link.TracingOptions{Program: k.coll.Programs[streamProgOnSysExit]}); err != nil {
-			return explain(fmt.Errorf("attach to sys_exit: %w", err))
+func (k *half) watchSyscalls(on bool) error {
+	return whileOn(&k.syscall, on, func() (link.Link, error) {
+		l, err := link.AttachTracing(link.TracingOptions{Program: k.coll.Programs[streamProgOnSysExit]})
+		if err != nil {
+			return nil, explain(fmt.Errorf("attach to sys_exit: %w", err))
 		}
-	case !on && k.syscall != nil:
-		l := k.syscall
-		k.syscall = nil
-		if err := l.Close(); err != nil {
-			return fmt.Errorf("bpf: detach from sys_exit: %w", err)
+		return l, nil
+	})
+}
+
+// whileOn attaches to the end of every system call, or detaches, as l is not yet.
+func whileOn(l *link.Link, on bool, attach func() (link.Link, error)) (err error) {
+	switch {
+	case on && *l == nil:
+		*l, err = attach()
+	case !on && *l != nil:
+		gone := *l
+		*l = nil
+		if err = gone.Close(); err != nil {
+			err = fmt.Errorf("bpf: detach from sys_exit: %w", err)
 		}
 	}
-	return nil
+	return err
 }
 
 // tasks calls fn with a record of every task in scope that exists now.
