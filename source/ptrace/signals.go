@@ -82,11 +82,12 @@ func (s *signals) take(got source.Signal) bool {
 // Reached is that of [source.Supervisor]. The command stops for each signal
 // that it has, unless it blocks it and fetches it itself (sigwaitinfo, signalfd).
 func (s *Source) Reached(got source.Signal, patience time.Duration) (had, known bool) {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	for end := time.Now().Add(patience + lately); ; {
+	patient := time.Now().Add(patience)
+	end := patient.Add(lately)
+	for {
 		// Before the look at what came: what is on its way now, has come then.
-		late := time.Until(end) <= lately
+		wait := time.Until(patient)
+		late := wait <= 0
 		pending, stopped := s.onItsWay(got.Number, late)
 		if s.has(got) {
 			return true, true
@@ -97,11 +98,11 @@ func (s *Source) Reached(got source.Signal, patience time.Duration) (had, known 
 		case time.Now().After(end):
 			return pending && got.Number < realtime, true // it would come as one with that
 		case late:
-			timer.Reset(5 * time.Millisecond)
+			wait = 5 * time.Millisecond
 		}
 		select {
 		case <-s.signals.came:
-		case <-timer.C:
+		case <-time.After(wait):
 		}
 	}
 }
