@@ -35,7 +35,9 @@ func newWatch() *cobra.Command {
 		Use:   "watch [flags]",
 		Short: "Watch the whole machine, and run modules",
 		Long: `watch shows what happens to all tasks of the machine, or to those of a cgroup
-or a process tree, until it is ended by Ctrl-C, SIGTERM or SIGHUP.
+or a process tree, until it is ended by Ctrl-C, SIGTERM or SIGHUP, or the tree's
+last task has ended. A task that was seen in the cgroup is shown to its end, also
+where it moves out; a cgroup that is removed and made again is watched again.
 
 Events go to standard output, or to a file with --output. As json they are a
 recording for 'taskwatch replay'. What else there is to say goes to standard
@@ -109,8 +111,8 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	if err := f.check(cmd); err != nil {
 		return &exitError{status: exitUsage, err: err}
 	}
-	if f.pid != 0 && errors.Is(unix.Kill(f.pid, 0), unix.ESRCH) {
-		return watchFailed(fmt.Errorf("--pid %d: there is no such process", f.pid))
+	if err := f.findProcess(); err != nil {
+		return watchFailed(err)
 	}
 	files, err := f.modules.parse()
 	if err != nil {
@@ -132,6 +134,7 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	cfg := auto.Config{Kernel: files.kernel(), Config: bpf.Config{
 		Cgroup: f.cgroup, PID: f.pid, Latency: latency, DryRun: f.dryRun,
 		OnReady:    func() { say("%s", watching(src, passed)) },
+		OnNotice:   func(text string) { say("%s", text) },
 		OnShortage: func(short *source.Shortage) { say("%v", short) },
 	}}
 	if src, passed, err = auto.Open(f.source, cfg); err != nil {
@@ -146,6 +149,24 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	outErr := out.close()
 	if err != nil || outErr != nil {
 		return watchFailed(errors.Join(err, outErr))
+	}
+	return nil
+}
+
+// findProcess turns the id of a thread into that of its process.
+func (f *watchFlags) findProcess() error {
+	if f.pid == 0 {
+		return nil
+	}
+	pid, err := source.ProcessOf("--pid", f.pid)
+	switch {
+	case errors.As(err, new(*source.NoProcessError)):
+		return fmt.Errorf("--pid %d: there is no such process", f.pid)
+	case err != nil:
+		return err
+	case pid != f.pid:
+		say("--pid %d is a thread of the process %d, which is watched", f.pid, pid)
+		f.pid = pid
 	}
 	return nil
 }

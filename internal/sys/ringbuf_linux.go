@@ -120,6 +120,11 @@ func (w *SharedWords) Load(i int) uint32 { return atomic.LoadUint32(w.word(i)) }
 // Store writes word i, and is a full memory barrier.
 func (w *SharedWords) Store(i int, v uint32) { atomic.StoreUint32(w.word(i), v) }
 
+// Store64 writes words i, which is even, and i+1 as one number.
+func (w *SharedWords) Store64(i int, v uint64) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(w.word(i))), v)
+}
+
 // Close unmaps the words.
 func (w *SharedWords) Close() error {
 	err := unix.Munmap(w.mem)

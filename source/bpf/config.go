@@ -6,8 +6,6 @@ import (
 	"math/bits"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -28,8 +26,16 @@ const minBufferSize = 64 << 10
 // Config says what to watch. The zero value watches the machine.
 type Config struct {
 	// At most one of these narrows the scope.
-	Cgroup  string          // directory of a cgroup in the unified hierarchy: its tasks and those of the cgroups below it
-	PID     int             // a running process: it and its descendants
+	//
+	// Cgroup is the directory of a cgroup in the unified hierarchy. Its tasks are
+	// watched and those of the cgroups below it. A task that was seen there is
+	// watched to its end, wherever it moves. A cgroup that is made again under
+	// this path is the one that is meant.
+	//
+	// PID is a running process, or a thread of it: the process and its
+	// descendants. Run returns when all of them have ended.
+	Cgroup  string
+	PID     int
 	Command *source.Command // to be started by Run: it, from its exec on, and its descendants; no task waits for its OnStop
 
 	// Latency bounds how long an event may wait in the buffer so that many
@@ -55,6 +61,10 @@ type Config struct {
 	// OnReady, if set, is called once by the goroutine of Run when watching
 	// has begun: what happens from then on is seen.
 	OnReady func()
+
+	// OnNotice, if set, is called by the same goroutine with what a user should
+	// know: that Cgroup was removed, or made again.
+	OnNotice func(string)
 
 	// OnShortage, if set, is called by the same goroutine when events that
 	// somebody watches cannot be attached to; the others come.
@@ -109,21 +119,4 @@ func (cfg *Config) scopeText() string {
 		return "one command and its descendants"
 	}
 	return "the machine"
-}
-
-// cgroupID returns the id of a cgroup, which is the inode number of its
-// directory.
-func cgroupID(dir string) (uint64, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return 0, fmt.Errorf("bpf: cgroup %s: %w", dir, err)
-	}
-	if fs.Type != unix.CGROUP2_SUPER_MAGIC {
-		return 0, fmt.Errorf("bpf: %s is no cgroup of the unified hierarchy (cgroup v2); give a directory below its mount point", dir)
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return 0, fmt.Errorf("bpf: cgroup %s: %w", dir, err)
-	}
-	return st.Ino, nil
 }

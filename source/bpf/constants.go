@@ -90,8 +90,10 @@ const (
 	controlArmed   = 1 // what wakes the reader up
 	controlLost    = 2
 	controlDropped = 3
-	controlSeed    = 4 // children of this task are roots of SCOPE_TREE
-	controlKilling = 5 // SCOPE_TREE is to die
-	controlNamed   = 6 // the cgroup that was looked up last and is among cgroups
-	controlWanted  = 8 // the groups of fields that somebody reads
+	controlSeed    = 4  // children of this task are roots of SCOPE_TREE
+	controlKilling = 5  // SCOPE_TREE is to die
+	controlNamed   = 6  // the cgroup that was looked up last and is among cgroups
+	controlWanted  = 8  // the groups of fields that somebody reads
+	controlCgroup  = 10 // the id of the cgroup of SCOPE_CGROUP
+	controlEntered = 12 // tasks that the iterator has found to be of SCOPE_TREE
 )

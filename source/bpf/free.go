@@ -90,7 +90,7 @@ func (st *stream) overdue(at int64) {
 // command's tree: of tasks that nobody has reaped, or of which neither birth
 // nor exit was told and which the kernel frees later.
 func (st *stream) tellUnfreed() {
-	if st.src.cfg.Command == nil {
+	if !st.kernel.tree {
 		return
 	}
 	if byKind, err := st.kernel.losses(); err == nil && st.owed.whole {

@@ -34,9 +34,12 @@ type half struct {
 	failed  link.Link // on_exec_exit, likewise
 	iter    *link.Iter
 	ownExit link.Link // on_own_exit, for a command, or nil
+	mkdir   link.Link // on_cgroup_mkdir, for a cgroup, or nil
 	signals signals
 
 	command  bool            // the tree of a command is watched
+	tree     bool            // or that of a process
+	cgroup   uint64          // the id of Config.Cgroup, as of New
 	gathered taskwatch.Kinds // what is attached for
 	attached taskwatch.Kinds // of it, by the table
 	instead  bool            // on_sys_exit stands in for tracepoints that cannot be attached to
@@ -67,10 +70,10 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 			return nil, err
 		}
 	}
-	k := &half{command: cfg.Command != nil}
+	k := &half{command: cfg.Command != nil, tree: cfg.scope() == scopeTree}
 	k.beside.Edit = func(spec *ebpf.CollectionSpec) error {
 		spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
-		return setVariables(spec, cfg, cgroup, k.initIsEarly())
+		return setVariables(spec, cfg, k.initIsEarly())
 	}
 	defer func() {
 		if err != nil {
@@ -103,10 +106,18 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 			k.hold,
 			func() error { k.signals.open(k.load); return nil })
 	}
+	if cfg.Cgroup != "" {
+		steps = append(steps, k.followCgroup)
+	}
 	if err := sideBySide(steps); err != nil {
 		return nil, err
 	}
-	return k, k.open(cfg)
+	if err = k.open(cfg); err != nil {
+		return nil, err
+	}
+	k.control.Store64(controlCgroup, cgroup)
+	k.cgroup = cgroup
+	return k, nil
 }
 
 // load loads programs that are not the table's.
@@ -151,7 +162,21 @@ func (k *half) hold() error {
 	return err
 }
 
-func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early bool) error {
+// followCgroup has the kernel side see it when the cgroup is made again. Where
+// it cannot, the reader does, a little later.
+func (k *half) followCgroup() error {
+	coll, err := k.load(streamProgOnCgroupMkdir)
+	if err != nil {
+		return nil
+	}
+	defer coll.Close()
+	if l, err := link.AttachTracing(link.TracingOptions{Program: coll.Programs[streamProgOnCgroupMkdir]}); err == nil {
+		k.mkdir = l
+	}
+	return nil
+}
+
+func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool) error {
 	var initEarly, cloneIsInit uint32 = 0, 1
 	if early {
 		initEarly, cloneIsInit = 1, 0
@@ -159,7 +184,7 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, cgroup uint64, early b
 	for name, value := range map[string]any{
 		streamVarScope:             cfg.scope(),
 		streamVarScopePid:          int32(cfg.PID),
-		streamVarScopeCgroup:       cgroup,
+		streamVarScopePath:         scopePath(cfg.Cgroup),
 		streamVarOwnPid:            int32(os.Getpid()),
 		streamVarInitEarly:         initEarly,
 		streamVarCloneIsInit:       cloneIsInit,
@@ -206,7 +231,7 @@ const idKinds = taskwatch.Kinds(1<<taskwatch.UID | 1<<taskwatch.GID)
 // needed returns the kinds that the kernel side has to gather so that the
 // given ones can be delivered with every field, and a command's tree is known.
 func (k *half) needed(kinds taskwatch.Kinds) taskwatch.Kinds {
-	if kinds == 0 && !k.command {
+	if kinds == 0 && !k.tree {
 		return 0
 	}
 	kinds |= taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
@@ -336,16 +361,30 @@ func whileOn(l *link.Link, on bool, attach func() (link.Link, error)) (err error
 	return err
 }
 
+// iterate returns the records of all tasks in scope that exist now. Of a
+// process's tree it finds more with each pass, as long as there are more.
+func (k *half) iterate() ([]byte, error) {
+	for {
+		entered := k.control.Load(controlEntered)
+		rd, err := k.iter.Open()
+		if err != nil {
+			return nil, explain(fmt.Errorf("read the task iterator: %w", err))
+		}
+		b, err := io.ReadAll(rd)
+		if err = errors.Join(err, rd.Close()); err != nil {
+			return nil, fmt.Errorf("bpf: read the task iterator: %w", err)
+		}
+		if k.control.Load(controlEntered) == entered {
+			return b, nil
+		}
+	}
+}
+
 // tasks calls fn with a record of every task in scope that exists now.
 func (k *half) tasks(fn func(*record)) error {
-	rd, err := k.iter.Open()
+	b, err := k.iterate()
 	if err != nil {
-		return explain(fmt.Errorf("read the task iterator: %w", err))
-	}
-	defer rd.Close()
-	b, err := io.ReadAll(rd)
-	if err != nil {
-		return fmt.Errorf("bpf: read the task iterator: %w", err)
+		return err
 	}
 	var r record
 	for len(b) > 0 {
@@ -376,7 +415,7 @@ func (k *half) detach() error {
 func (k *half) close() error {
 	// What is detached may be waited for by the kernel: all at once.
 	steps := []func() error{k.signals.close}
-	for _, l := range []link.Link{k.syscall, k.failed, k.ownExit} {
+	for _, l := range []link.Link{k.syscall, k.failed, k.ownExit, k.mkdir} {
 		if l != nil {
 			steps = append(steps, l.Close)
 		}

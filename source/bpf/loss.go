@@ -87,7 +87,6 @@ func (st *stream) strayFree(r *record) {
 			st.owed.frees++
 			st.owed.sinceNS = now()
 		}
-	case st.src.cfg.scope() == scopeCgroup: // all frees of the machine come
 	case st.kinds.Has(taskwatch.Free) && r.start > st.owed.fromNS:
 		st.tellLostFrees(1)
 	}

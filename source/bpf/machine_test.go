@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -159,72 +158,6 @@ func TestIDsChangedBySystemCalls(t *testing.T) {
 			t.Fatalf("event %d: %v by %v from %v to %v, want %v by syscall from %v to %v", i, ev.Kind, ev.Cause, ev.OldIDs, task, kind, *old, now)
 		}
 		*old = now
-	}
-}
-
-// cgroupMount returns where the unified hierarchy is mounted.
-func cgroupMount(t *testing.T) string {
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
-			return f[1]
-		}
-	}
-	testutil.Skip(t, "no cgroup2 hierarchy is mounted", func() bool { return false })
-	return ""
-}
-
-func TestCgroupScope(t *testing.T) {
-	testutil.Root(t)
-	dir := filepath.Join(cgroupMount(t), "taskwatch-test-"+strconv.Itoa(os.Getpid()))
-	sub := filepath.Join(dir, "sub group")
-	if err := os.MkdirAll(sub, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		for _, d := range []string{sub, dir} {
-			if err := os.Remove(d); err != nil {
-				t.Error(err)
-			}
-		}
-	}()
-	w := newWatch(t, Config{Cgroup: dir}, taskwatch.AllKinds, nil)
-	support := w.src.kernel
-	load(t, "fork", "10") // outside
-	for _, d := range []string{dir, sub} {
-		f, err := os.Open(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(testutil.BuildC(t, "testdata/load.c"), "fork", "10")
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
-		out, err := cmd.CombinedOutput()
-		f.Close()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	w.until(t, func() bool { return count(w.events)[taskwatch.Free] == 22 })
-	events := w.stop(t)
-	// The fork of a task into another cgroup than its creator's is seen at init
-	// only where init comes late enough.
-	inits := 22
-	if support.initIsEarly() {
-		inits = 20
-	}
-	if got, want := count(events), [...]int{inits, 22, 2, 0, 0, 22, 22}; got != want {
-		t.Errorf("got %v events, want %v", got, want)
-	}
-	paths := map[string]int{}
-	for _, ev := range events {
-		paths[ev.Task.Cgroup]++
-	}
-	a := "/" + filepath.Base(dir)
-	if b := a + "/sub group"; len(paths) != 2 || paths[a] != paths[b] {
-		t.Errorf("events by cgroup: %v, want as many in %s as in %s", paths, a, b)
 	}
 }
 

@@ -52,6 +52,13 @@ func New(cfg Config) (*Source, error) {
 		}
 		cfg.Command = cmd
 	}
+	if cfg.PID != 0 {
+		pid, err := source.ProcessOf(Name, cfg.PID)
+		if err != nil {
+			return nil, err
+		}
+		cfg.PID = pid
+	}
 	if !initialPIDNamespace() {
 		return nil, errors.New("bpf: this process is in a pid namespace of its own, so that its pids are not the kernel's; run it in the host's (--pid=host)")
 	}

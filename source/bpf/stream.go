@@ -30,6 +30,7 @@ type stream struct {
 	owed     owed
 	misses   misses
 	resyncs  resync
+	scope    cgroupScope
 	unfreed  exits
 	overNS   int64  // when the tree was seen to be over but for frees, or the last of those came; 0 while it is not
 	overDue  int    // how many were waited for then
@@ -54,6 +55,7 @@ func newStream(s *Source, k *half, reg *taskwatch.Registry) *stream {
 	return &stream{
 		src: s, kernel: k, feed: reg.Feed(),
 		table:   newTable(newRun()),
+		scope:   cgroupScope{id: k.cgroup},
 		argv:    make(map[uint64][]byte),
 		cgroups: make(map[uint64]string),
 		strings: make(interner),
@@ -106,7 +108,7 @@ func (st *stream) follow(ctx context.Context) error {
 			if st.tend(ctx.Err() != nil) {
 				return st.failed
 			}
-		} else if ctx.Err() != nil {
+		} else if ctx.Err() != nil || st.src.cfg.PID != 0 && st.finished() {
 			err := st.kernel.detach()
 			st.drain() // what happened before the end
 			return errors.Join(err, st.failed)
@@ -177,7 +179,7 @@ func (st *stream) watch(again bool) error {
 	if kinds == st.kinds && fields == st.fields && failed == st.failing && st.watching && (st.short == nil || !again) {
 		return nil
 	}
-	if kinds == 0 && st.src.cfg.Command == nil { // from here on the table would rot
+	if kinds == 0 && !st.kernel.tree { // from here on the table would rot
 		run, next := st.table.run, st.table.next
 		st.table, st.unfreed, st.resyncs = newTable(run), exits{}, resync{}
 		st.table.next = next
@@ -234,6 +236,7 @@ func (st *stream) maintain() error {
 	if err := st.look(); err != nil {
 		return err
 	}
+	st.followCgroup(at)
 	st.reap()
 	st.overdue(at)
 	st.tellOwed(at, false)
@@ -266,10 +269,10 @@ func (st *stream) tend(cancelled bool) (finished bool) {
 	return st.finished()
 }
 
-// finished reports whether a command's tree is gone and every event of it
-// delivered.
+// finished reports whether the tree of a command, or of a process, is gone and
+// every event of it delivered.
 func (st *stream) finished() bool {
-	if !st.src.command.hasEnded() || len(st.table.live) > 0 || st.resyncs.wanted || st.resyncs.running {
+	if !st.isKnown() || len(st.table.live) > 0 || st.resyncs.wanted || st.resyncs.running {
 		st.overNS = 0
 		return false
 	}
@@ -282,6 +285,14 @@ func (st *stream) finished() bool {
 		st.overDue = due
 	}
 	return now()-st.overNS > freeWait
+}
+
+// isKnown reports whether no task can be in the tree that the table lacks.
+func (st *stream) isKnown() bool {
+	if st.src.cfg.Command != nil {
+		return st.src.command.hasEnded()
+	}
+	return st.table.generation > 0 // it was looked for
 }
 
 // freeWait is how long the end of a command's tree, once all exits are told,

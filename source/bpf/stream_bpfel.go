@@ -17,11 +17,12 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	streamMapCgroups                 = "cgroups"
+	streamMapInsides                 = "insides"
 	streamMapLosses                  = "losses"
+	streamMapMarked                  = "marked"
 	streamMapRing                    = "ring"
 	streamMapScratch                 = "scratch"
 	streamMapSignals                 = "signals"
-	streamMapTree                    = "tree"
 	streamProgTaskWatcherCloneStream = "__task_watcher_clone_stream"
 	streamProgTaskWatcherExecStream  = "__task_watcher_exec_stream"
 	streamProgTaskWatcherExitStream  = "__task_watcher_exit_stream"
@@ -31,6 +32,7 @@ const (
 	streamProgTaskWatcherUidStream   = "__task_watcher_uid_stream"
 	streamProgEmit                   = "emit"
 	streamProgIterTasks              = "iter_tasks"
+	streamProgOnCgroupMkdir          = "on_cgroup_mkdir"
 	streamProgOnExecExit             = "on_exec_exit"
 	streamProgOnOwnExit              = "on_own_exit"
 	streamProgOnSignal               = "on_signal"
@@ -47,7 +49,7 @@ const (
 	streamVarInitEarly               = "init_early"
 	streamVarOwnPid                  = "own_pid"
 	streamVarScope                   = "scope"
-	streamVarScopeCgroup             = "scope_cgroup"
+	streamVarScopePath               = "scope_path"
 	streamVarScopePid                = "scope_pid"
 	streamVarUidSyscalls             = "uid_syscalls"
 	streamVarUidSyscalls32           = "uid_syscalls32"
@@ -105,6 +107,7 @@ type streamProgramSpecs struct {
 	TaskWatcherUidStream   *ebpf.ProgramSpec `ebpf:"__task_watcher_uid_stream"`
 	Emit                   *ebpf.ProgramSpec `ebpf:"emit"`
 	IterTasks              *ebpf.ProgramSpec `ebpf:"iter_tasks"`
+	OnCgroupMkdir          *ebpf.ProgramSpec `ebpf:"on_cgroup_mkdir"`
 	OnExecExit             *ebpf.ProgramSpec `ebpf:"on_exec_exit"`
 	OnOwnExit              *ebpf.ProgramSpec `ebpf:"on_own_exit"`
 	OnSignal               *ebpf.ProgramSpec `ebpf:"on_signal"`
@@ -117,11 +120,12 @@ type streamProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type streamMapSpecs struct {
 	Cgroups *ebpf.MapSpec `ebpf:"cgroups"`
+	Insides *ebpf.MapSpec `ebpf:"insides"`
 	Losses  *ebpf.MapSpec `ebpf:"losses"`
+	Marked  *ebpf.MapSpec `ebpf:"marked"`
 	Ring    *ebpf.MapSpec `ebpf:"ring"`
 	Scratch *ebpf.MapSpec `ebpf:"scratch"`
 	Signals *ebpf.MapSpec `ebpf:"signals"`
-	Tree    *ebpf.MapSpec `ebpf:"tree"`
 }
 
 // streamVariableSpecs contains global variables before they are loaded into the kernel.
@@ -139,7 +143,7 @@ type streamVariableSpecs struct {
 	InitEarly         *ebpf.VariableSpec `ebpf:"init_early"`
 	OwnPid            *ebpf.VariableSpec `ebpf:"own_pid"`
 	Scope             *ebpf.VariableSpec `ebpf:"scope"`
-	ScopeCgroup       *ebpf.VariableSpec `ebpf:"scope_cgroup"`
+	ScopePath         *ebpf.VariableSpec `ebpf:"scope_path"`
 	ScopePid          *ebpf.VariableSpec `ebpf:"scope_pid"`
 	UidSyscalls       *ebpf.VariableSpec `ebpf:"uid_syscalls"`
 	UidSyscalls32     *ebpf.VariableSpec `ebpf:"uid_syscalls32"`
@@ -167,21 +171,23 @@ func (o *streamObjects) Close() error {
 // It can be passed to loadStreamObjects or ebpf.CollectionSpec.LoadAndAssign.
 type streamMaps struct {
 	Cgroups *ebpf.Map `ebpf:"cgroups"`
+	Insides *ebpf.Map `ebpf:"insides"`
 	Losses  *ebpf.Map `ebpf:"losses"`
+	Marked  *ebpf.Map `ebpf:"marked"`
 	Ring    *ebpf.Map `ebpf:"ring"`
 	Scratch *ebpf.Map `ebpf:"scratch"`
 	Signals *ebpf.Map `ebpf:"signals"`
-	Tree    *ebpf.Map `ebpf:"tree"`
 }
 
 func (m *streamMaps) Close() error {
 	return _StreamClose(
 		m.Cgroups,
+		m.Insides,
 		m.Losses,
+		m.Marked,
 		m.Ring,
 		m.Scratch,
 		m.Signals,
-		m.Tree,
 	)
 }
 
@@ -200,7 +206,7 @@ type streamVariables struct {
 	InitEarly         *ebpf.Variable `ebpf:"init_early"`
 	OwnPid            *ebpf.Variable `ebpf:"own_pid"`
 	Scope             *ebpf.Variable `ebpf:"scope"`
-	ScopeCgroup       *ebpf.Variable `ebpf:"scope_cgroup"`
+	ScopePath         *ebpf.Variable `ebpf:"scope_path"`
 	ScopePid          *ebpf.Variable `ebpf:"scope_pid"`
 	UidSyscalls       *ebpf.Variable `ebpf:"uid_syscalls"`
 	UidSyscalls32     *ebpf.Variable `ebpf:"uid_syscalls32"`
@@ -220,6 +226,7 @@ type streamPrograms struct {
 	TaskWatcherUidStream   *ebpf.Program `ebpf:"__task_watcher_uid_stream"`
 	Emit                   *ebpf.Program `ebpf:"emit"`
 	IterTasks              *ebpf.Program `ebpf:"iter_tasks"`
+	OnCgroupMkdir          *ebpf.Program `ebpf:"on_cgroup_mkdir"`
 	OnExecExit             *ebpf.Program `ebpf:"on_exec_exit"`
 	OnOwnExit              *ebpf.Program `ebpf:"on_own_exit"`
 	OnSignal               *ebpf.Program `ebpf:"on_signal"`
@@ -238,6 +245,7 @@ func (p *streamPrograms) Close() error {
 		p.TaskWatcherUidStream,
 		p.Emit,
 		p.IterTasks,
+		p.OnCgroupMkdir,
 		p.OnExecExit,
 		p.OnOwnExit,
 		p.OnSignal,

@@ -8,8 +8,9 @@ const DefaultBufferSize = 16 << 20
 
 // Config says what to watch. The zero value watches the machine.
 type Config struct {
-	// PID, if not 0, narrows the scope to a running process and its
-	// descendants; Run then returns when all of them have ended.
+	// PID, if not 0, narrows the scope to a running process, or that of which it
+	// is a thread, and its descendants; Run then returns when all of them have
+	// ended.
 	PID int
 
 	// BufferSize is the size in bytes that is asked for the socket's buffer;

@@ -359,7 +359,7 @@ func TestNoSuchProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var gone *NoProcessError
+	var gone *source.NoProcessError
 	if err := s.Run(t.Context(), new(taskwatch.Registry)); !errors.As(err, &gone) || gone.PID != cmd.Process.Pid {
 		t.Errorf("Run says %v", err)
 	}

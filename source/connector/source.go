@@ -46,6 +46,13 @@ func New(cfg Config) (*Source, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	if cfg.PID != 0 {
+		pid, err := source.ProcessOf(Name, cfg.PID)
+		if err != nil {
+			return nil, err
+		}
+		cfg.PID = pid
+	}
 	if err := Probe(); err != nil {
 		return nil, err
 	}

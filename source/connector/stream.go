@@ -7,6 +7,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/cnproc"
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // stream is one run of a source.
@@ -42,7 +43,7 @@ func (st *stream) run() error {
 		return err
 	}
 	if pid := st.src.cfg.PID; pid != 0 && st.table.tree == 0 {
-		return &NoProcessError{pid}
+		return &source.NoProcessError{Source: Name, PID: pid}
 	}
 	st.publish()
 	if ready := st.src.cfg.OnReady; ready != nil {

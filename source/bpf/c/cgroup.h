@@ -17,33 +17,47 @@ struct {
 
 #define CGROUP_ROOM 4096
 
+struct names {
+	struct kernfs_node *kn;
+	u8 *data;
+	u32 off, cut;
+};
+
+static long store_up(u64 i, struct names *w)
+{
+	struct kernfs_node *up = NULL;
+	const char *name;
+	u32 off = w->off;
+	long n;
+
+	if (field_exists(struct kernfs_node, __parent))
+		READ(up, w->kn, struct kernfs_node, __parent);
+	else
+		READ(up, w->kn, struct kernfs_node___before_6_15, parent);
+	if (!up)
+		return 1;
+	w->cut = 1;
+	READ(name, w->kn, struct kernfs_node, name);
+	if (off > CGROUP_ROOM - NAME_MAX_NUL)
+		return 1;
+	n = bpf_probe_read_kernel_str(w->data + off, NAME_MAX_NUL, name);
+	if (n <= 0)
+		return 1;
+	w->off = off + ((u32)n & (2 * NAME_MAX_NUL - 1));
+	w->cut = 0;
+	w->kn = up;
+	return 0;
+}
+
 /* Stores from the leaf to the root the names of a cgroup. */
 static __always_inline u32 cgroup_names(struct tw_data *d, u8 *data, struct kernfs_node *kn)
 {
-	u32 off = 0;
+	struct names w = {.kn = kn, .data = data};
 
-	for (int i = 0; i < CGROUP_DEPTH; i++) {
-		struct kernfs_node *up = NULL;
-		const char *name;
-		long n;
-
-		if (field_exists(struct kernfs_node, __parent))
-			bpf_probe_read_kernel(&up, sizeof(up), (void *)kn + field_offset(struct kernfs_node, __parent));
-		else
-			bpf_probe_read_kernel(&up, sizeof(up), (void *)kn + field_offset(struct kernfs_node___before_6_15, parent));
-		if (!up)
-			return off;
-		bpf_probe_read_kernel(&name, sizeof(name), (void *)kn + field_offset(struct kernfs_node, name));
-		if (off > CGROUP_ROOM - NAME_MAX_NUL)
-			break;
-		n = bpf_probe_read_kernel_str(data + off, NAME_MAX_NUL, name);
-		if (n <= 0)
-			break;
-		off += n & (2 * NAME_MAX_NUL - 1);
-		kn = up;
-	}
-	d->rec.flags |= TW_EXE_CUT;
-	return off;
+	bpf_loop(CGROUP_ROOM, store_up, &w, 0);
+	if (w.cut)
+		d->rec.flags |= TW_EXE_CUT;
+	return w.off;
 }
 
 struct cgroup_record {

@@ -94,6 +94,8 @@ struct control {
 	u64 named; /* the cgroup that was looked up last and is among cgroups */
 	u32 wanted; /* the groups of fields that somebody reads */
 	u32 command; /* the process that the seed has made: the root of SCOPE_TREE */
+	u64 cgroup; /* the id of the cgroup of SCOPE_CGROUP */
+	u32 entered; /* tasks that the iterator has found to be of SCOPE_TREE */
 };
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef TASKWATCH_STREAM_EXIT_H
 #define TASKWATCH_STREAM_EXIT_H
 
+#include "cgroup.h"
 #include "extra.h"
 #include "fill.h"
 #include "ring.h"
@@ -76,6 +77,7 @@ static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
 
 	if (!in_scope(tsk))
 		return 0;
+	name_cgroup(tsk);
 	send_extra(tsk, TW_EXIT);
 	send_cwd(tsk, tsk);
 	if (!(control.wanted & WANT_USAGE) || !(control.kinds & 1u << TW_EXIT))
@@ -118,7 +120,7 @@ watcher(free)(unsigned long code, struct task_struct *tsk)
 {
 	struct tw_rec *r;
 
-	if (scope == SCOPE_TREE && !in_tree(tsk))
+	if (scope != SCOPE_MACHINE && !is_marked(tsk))
 		return 0;
 	r = bpf_ringbuf_reserve(&ring, offsetof(struct tw_rec, creator), 0);
 	if (!r) {

@@ -23,13 +23,13 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	struct tw_rec *r;
 
 	if (scope == SCOPE_TREE) {
-		if (!in_tree(creator) && (u32)creator->pid != control.seed_tid)
+		if (!is_marked(creator) && (u32)creator->pid != control.seed_tid)
 			return 0;
-		if (!enter_tree(tsk)) {
+		if (!mark(tsk)) {
 			lose(TW_INIT);
 			return 0;
 		}
-	} else if (!in_scope(placed)) {
+	} else if (scope == SCOPE_CGROUP && !of_cgroup(tsk, placed)) {
 		return 0;
 	}
 	name_cgroup(placed);
@@ -58,14 +58,14 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 	struct tw_rec *r;
 
 	if (scope == SCOPE_TREE) {
-		if (!in_tree(creator)) {
+		if (!is_marked(creator)) {
 			if ((u32)creator->pid != control.seed_tid)
 				return 0;
 			control.command = (u32)tsk->tgid;
 		} else if (control.killing) {
 			bpf_send_signal(SIGKILL); /* or it would outrun the reader */
 		}
-		if (!enter_tree(tsk)) {
+		if (!mark(tsk)) {
 			lose(TW_CLONE);
 			return 0;
 		}

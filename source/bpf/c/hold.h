@@ -29,7 +29,7 @@ int on_own_exit(u64 *ctx)
 	bpf_iter_task_new(&it, NULL, BPF_TASK_ITER_ALL_THREADS);
 	while ((tsk = bpf_iter_task_next(&it))) {
 		/* One that is not quite born is not in the tree yet. */
-		if (!in_tree(tsk) && !in_tree(tsk->real_parent))
+		if (!is_marked(tsk) && !is_marked(tsk->real_parent))
 			continue;
 		tsk = bpf_task_acquire(tsk);
 		if (!tsk)

@@ -3,6 +3,7 @@
 #ifndef TASKWATCH_STREAM_IDS_H
 #define TASKWATCH_STREAM_IDS_H
 
+#include "cgroup.h"
 #include "constants.h"
 #include "extra.h"
 #include "fill.h"
@@ -44,6 +45,7 @@ static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct 
 
 	if (!in_scope(tsk))
 		return 0;
+	name_cgroup(tsk);
 	send_extra(tsk, kind);
 	send_cwd(tsk, tsk);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);

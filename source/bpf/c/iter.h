@@ -12,25 +12,18 @@
 /* Set before the load: the process, already running, of SCOPE_TREE; or 0. */
 const volatile s32 scope_pid;
 
-/* Whether tsk descends from scope_pid. */
-struct ancestry {
-	struct task_struct *tsk;
-	int found;
-};
-
-static long climb(u64 i, struct ancestry *a)
+/*
+ * Whether a task is in the tree. A child that comes before its parent is found
+ * the next time: the reader looks until nothing new is found.
+ */
+static __always_inline int of_tree(struct task_struct *tsk)
 {
-	s32 pid;
-
-	READ(pid, a->tsk, struct task_struct, tgid);
-	if (pid == scope_pid) {
-		a->found = 1;
+	if (is_marked(tsk))
 		return 1;
-	}
-	if (pid <= 1)
-		return 1;
-	READ(a->tsk, a->tsk, struct task_struct, real_parent);
-	return 0;
+	if (!scope_pid || (tsk->tgid != scope_pid && !is_marked(tsk->group_leader) && !is_marked(tsk->real_parent)))
+		return 0;
+	control.entered++;
+	return mark(tsk);
 }
 
 SEC("iter/task")
@@ -46,19 +39,8 @@ int iter_tasks(struct bpf_iter__task *ctx)
 
 	if (!tsk)
 		return 0;
-	if (scope == SCOPE_TREE) {
-		struct ancestry a = {.tsk = tsk};
-
-		if (!in_tree(tsk)) {
-			if (!scope_pid)
-				return 0;
-			bpf_loop(64, climb, &a, 0);
-			if (!a.found || !enter_tree(tsk))
-				return 0;
-		}
-	} else if (!in_scope(tsk)) {
+	if (scope == SCOPE_TREE ? !of_tree(tsk) : !in_scope(tsk))
 		return 0;
-	}
 	name_cgroup(tsk);
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s)

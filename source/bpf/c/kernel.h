@@ -94,6 +94,7 @@ static void (*bpf_ringbuf_submit_dynptr)(struct bpf_dynptr *ptr, u64 flags) = (v
 static void (*bpf_ringbuf_discard_dynptr)(struct bpf_dynptr *ptr, u64 flags) = (void *)200;
 static long (*bpf_dynptr_write)(struct bpf_dynptr *dst, u32 off, void *src, u32 len, u64 flags) = (void *)202;
 static long (*bpf_loop)(u32 n, void *callback, void *ctx, u64 flags) = (void *)181;
+static long (*bpf_strncmp)(const char *s1, u32 size, const char *s2) = (void *)182;
 
 typedef struct { u32 val; } kuid_t;
 typedef struct { u32 val; } kgid_t;
@@ -265,7 +266,12 @@ struct kernfs_node___before_6_15 {
 	struct kernfs_node *parent;
 } __core;
 
+struct cgroup_root {
+	int hierarchy_id; /* 0 is the unified one */
+} __core;
+
 struct cgroup {
+	struct cgroup_root *root;
 	struct kernfs_node *kn;
 	int level;
 	struct cgroup *ancestors[]; /* since 6.1 */

@@ -6,59 +6,115 @@
 #include "kernel.h"
 #include "record.h"
 #include "control.h"
+#include "scratch.h"
 
 /* Set before the load. */
 const volatile u32 scope = SCOPE_MACHINE;
-const volatile u64 scope_cgroup;     /* the id of the cgroup of SCOPE_CGROUP */
+const volatile char scope_path[4096]; /* of the cgroup of SCOPE_CGROUP, from the root of the hierarchy, or "" */
 
-/* Marks the tasks in SCOPE_TREE. */
+/* Marks the tasks in SCOPE_TREE, and those that were seen in SCOPE_CGROUP. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, u32);
-} tree SEC(".maps");
+} marked SEC(".maps");
 
-#define CGROUP_DEPTH 32
-
-static __always_inline int in_tree(struct task_struct *tsk)
+static __always_inline int is_marked(struct task_struct *tsk)
 {
-	return bpf_task_storage_get(&tree, tsk, NULL, 0) != NULL;
+	return bpf_task_storage_get(&marked, tsk, NULL, 0) != NULL;
 }
 
-static __always_inline int enter_tree(struct task_struct *tsk)
+static __always_inline int mark(struct task_struct *tsk)
 {
-	return bpf_task_storage_get(&tree, tsk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE) != NULL;
+	return bpf_task_storage_get(&marked, tsk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE) != NULL;
 }
 
-static __always_inline int in_cgroup(struct task_struct *tsk)
+/* Whether a cgroup is within another one: that does not change while both last. */
+struct inside {
+	u64 scope; /* the id of the other one */
+	u32 is, reserved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, struct inside);
+} insides SEC(".maps");
+
+struct lineage {
+	u64 ancestors; /* an address, which is a mere number to the verifier */
+	struct inside in;
+};
+
+static long is_ancestor(u64 i, struct lineage *l)
+{
+	struct cgroup *at;
+	struct kernfs_node *kn;
+	u64 id;
+
+	if (bpf_probe_read_kernel(&at, sizeof(at), (void *)(l->ancestors + i * sizeof(at))))
+		return 1;
+	READ(kn, at, struct cgroup, kn);
+	READ(id, kn, struct kernfs_node, id);
+	l->in.is = id == l->in.scope;
+	return l->in.is;
+}
+
+static __noinline int in_cgroup(struct task_struct *tsk)
 {
 	struct cgroup *cgrp = tsk->cgroups->dfl_cgrp;
-	int level = cgrp->level;
+	struct lineage l = {.in.scope = control.cgroup};
+	u64 id = cgrp->kn->id;
+	struct inside *known = bpf_map_lookup_elem(&insides, &id);
 
-	for (int i = 0; i < CGROUP_DEPTH; i++) {
-		struct cgroup *anc;
+	if (known && known->scope == l.in.scope)
+		return known->is;
+	READ(l.ancestors, tsk->cgroups, struct css_set, dfl_cgrp);
+	l.ancestors += field_offset(struct cgroup, ancestors);
+	bpf_loop(cgrp->level + 1, is_ancestor, &l, 0);
+	bpf_map_update_elem(&insides, &id, &l.in, 0);
+	return l.in.is;
+}
 
-		if (i > level)
-			break;
-		if (bpf_probe_read_kernel(&anc, sizeof(anc), (void *)cgrp + field_offset(struct cgroup, ancestors) + i * sizeof(anc)))
-			break;
-		struct kernfs_node *kn;
-		u64 id;
-		bpf_probe_read_kernel(&kn, sizeof(kn), (void *)anc + field_offset(struct cgroup, kn));
-		bpf_probe_read_kernel(&id, sizeof(id), (void *)kn + field_offset(struct kernfs_node, id));
-		if (id == scope_cgroup)
-			return 1;
-	}
+/*
+ * Whether a task is in the cgroup, where at least: it is marked then, to be
+ * followed to its end wherever it goes.
+ */
+static __always_inline int of_cgroup(struct task_struct *tsk, struct task_struct *where)
+{
+	if (is_marked(tsk))
+		return 1;
+	return in_cgroup(where) && mark(tsk);
+}
+
+/*
+ * A cgroup that is removed and made again, as that of a service, has another id.
+ * Nothing can be in it yet.
+ */
+SEC("tp_btf/cgroup_mkdir")
+int on_cgroup_mkdir(u64 *ctx)
+{
+	struct cgroup *cgrp = (struct cgroup *)ctx[0];
+	u32 slot = SCRATCH_CGROUP;
+	struct scratch *s = bpf_map_lookup_elem(&scratch, &slot);
+
+	if (!s || cgrp->root->hierarchy_id != 0)
+		return 0;
+	if (bpf_probe_read_kernel_str(s->data, sizeof(scope_path), (void *)ctx[1]) <= 0)
+		return 0;
+	if (bpf_strncmp((char *)s->data, sizeof(scope_path), (const char *)scope_path) == 0)
+		control.cgroup = cgrp->kn->id;
 	return 0;
 }
 
 static __always_inline int in_scope(struct task_struct *tsk)
 {
 	if (scope == SCOPE_TREE)
-		return in_tree(tsk);
+		return is_marked(tsk);
 	if (scope == SCOPE_CGROUP)
-		return in_cgroup(tsk);
+		return of_cgroup(tsk, tsk);
 	return 1;
 }
 

@@ -28,6 +28,7 @@ enum {
 	SCRATCH_ITER, /* it can be preempted */
 	SCRATCH_REPORT,
 	SCRATCH_CWD, /* of whoever has it busy */
+	SCRATCH_CGROUP,
 	SCRATCHES,
 };
 

@@ -69,7 +69,7 @@ int on_signal(u64 *ctx)
 		s->at = bpf_ktime_get_ns();
 		return 0;
 	}
-	had = (sent_by_task((void *)ctx[1]) && in_tree(bpf_get_current_task_btf())) ||
+	had = (sent_by_task((void *)ctx[1]) && is_marked(bpf_get_current_task_btf())) ||
 	      (s->by == by && bpf_ktime_get_ns() - s->at < ONE_SIGNAL);
 	if (result == SIGNAL_DELIVERED || result == SIGNAL_WITHOUT_INFO) {
 		if (had)

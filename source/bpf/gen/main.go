@@ -115,6 +115,8 @@ var control = []struct {
 	{"named", "controlNamed", true, "the cgroup that was looked up last and is among cgroups"},
 	{"wanted", "controlWanted", false, "the groups of fields that somebody reads"},
 	{"command", "", false, "the process that the seed has made: the root of SCOPE_TREE"},
+	{"cgroup", "controlCgroup", true, "the id of the cgroup of SCOPE_CGROUP"},
+	{"entered", "controlEntered", false, "tasks that the iterator has found to be of SCOPE_TREE"},
 }
 
 // kinds are those of the library, in its order.
