@@ -8,11 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +28,9 @@ const (
 	Found    = "yes"
 	NotFound = "no"
 	Untried  = "not tried"
+
+	// Inconclusive says that the machine was too busy to find out.
+	Inconclusive = "inconclusive"
 )
 
 // Diagnosis is what was found.
@@ -64,6 +64,7 @@ type Feature struct {
 type Source struct {
 	Name   string  `json:"name"`
 	Works  bool    `json:"works"`
+	Answer string  `json:"answer"` // Found, NotFound or Inconclusive
 	Why    string  `json:"why,omitempty"`
 	Scope  string  `json:"scope,omitempty"`
 	Events []Event `json:"events,omitempty"`
@@ -104,7 +105,11 @@ func Examine(ctx context.Context) *Diagnosis {
 	} {
 		t, err := s.try(ctx)
 		if err != nil {
-			d.Sources = append(d.Sources, Source{Name: s.name, Why: auto.OneLine(err)})
+			failed := Source{Name: s.name, Answer: NotFound, Why: auto.OneLine(err)}
+			if errors.Is(err, errBusy) {
+				failed.Answer = Inconclusive
+			}
+			d.Sources = append(d.Sources, failed)
 			continue
 		}
 		d.Sources = append(d.Sources, t.describe(s.name))
@@ -134,7 +139,7 @@ func (t *trial) tier() string {
 }
 
 func (t *trial) describe(name string) Source {
-	s := Source{Name: name, Works: true, Scope: t.caps.Scope}
+	s := Source{Name: name, Works: true, Answer: Found, Scope: t.caps.Scope}
 	if t.support != nil {
 		s.Scope = "the machine, a cgroup, or a process tree" // and not that of the trial
 	}
@@ -208,66 +213,4 @@ func (d *Diagnosis) Err() error {
 		return fmt.Errorf("doctor: not as declared: %s; please report this with the output of 'taskwatch doctor -f json'", strings.Join(wrong, ", "))
 	}
 	return nil
-}
-
-// Write writes it as text.
-func (d *Diagnosis) Write(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Linux %s (%s), as user %d\n", d.Kernel, d.Arch, d.User)
-	if d.Tier != "" {
-		fmt.Fprintf(&b, "tier of vetoes in the kernel: %s\n", d.Tier)
-	}
-	for _, s := range d.Sources {
-		s.write(&b)
-	}
-	b.WriteString("\nthe kernel\n")
-	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, f := range d.Features {
-		fmt.Fprintf(tw, "  %s\t%s\t%s\n", f.Name, f.Answer, f.Reason)
-	}
-	for _, p := range d.Powers {
-		fmt.Fprintf(tw, "  MODULE_POWER(%s)\t%s\t%s\n", p.Name, p.Answer, p.Reason)
-	}
-	fmt.Fprintf(tw, "  clang, to build modules\t%s\n", d.Clang)
-	tw.Flush()
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (s *Source) write(b *strings.Builder) {
-	if !s.Works {
-		fmt.Fprintf(b, "\nsource %s: does not work: %s\n", s.Name, s.Why)
-		return
-	}
-	fmt.Fprintf(b, "\nsource %s: %s\n", s.Name, s.Scope)
-	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "  EVENT\tSEEN\tVETO\tKERNEL MODULES\tHOOK\tMISSING\n")
-	for _, e := range s.Events {
-		veto := e.Veto
-		if e.VetoHook != "" && e.VetoHook != e.Hook {
-			veto += ": " + e.VetoHook
-		}
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\t%s\n", e.Event, e.Seen, veto, e.KernelModules, dash(e.Hook), dash(strings.Join(e.Missing, ",")))
-	}
-	tw.Flush()
-	for i, e := range s.Events {
-		same := func(other Event) bool { return other.Why == e.Why }
-		if e.Why == "" || slices.ContainsFunc(s.Events[:i], same) {
-			continue // it was said
-		}
-		var events []string
-		for _, other := range s.Events[i:] {
-			if same(other) {
-				events = append(events, other.Event)
-			}
-		}
-		fmt.Fprintf(b, "  %s: %s\n", strings.Join(events, ", "), e.Why)
-	}
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,4 +86,50 @@ func knownTier(arch, series, lsm string) string {
 		return "2: veto by fmod_ret"
 	}
 	return "1: veto by BPF LSM"
+}
+
+// What takes too long is neither yes nor no, and says so.
+func TestBusy(t *testing.T) {
+	testutil.Root(t)
+	defer func(d time.Duration) { tryTime = d }(tryTime)
+	tryTime = time.Millisecond
+	d := Examine(t.Context())
+	var text strings.Builder
+	if err := d.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range d.Sources {
+		if s.Works || s.Answer != Inconclusive || !strings.Contains(s.Why, "too busy") {
+			t.Errorf("%+v, want that nothing was found out", s)
+		}
+	}
+	if !strings.HasPrefix(text.String(), "watch:          inconclusive: ") {
+		t.Errorf("it says:\n%s", text.String())
+	}
+}
+
+// Three answers come first, each with its reason and what would change it.
+func TestAnswers(t *testing.T) {
+	events := func(veto, module string) []Event {
+		return []Event{{Event: "exec", Seen: Found, Veto: veto, KernelModules: module}}
+	}
+	lsm := Feature{Name: features.LSM.Name, Answer: NotFound, Reason: "bpf is not among the active security modules (yama): add it to lsm= on the kernel's command line"}
+	ptrace := Source{Name: "ptrace", Works: true, Answer: Found}
+	for _, c := range []struct {
+		d    Diagnosis
+		want [3]string
+	}{
+		{Diagnosis{Tier: "1: veto by BPF LSM", Sources: []Source{{Name: "bpf", Works: true, Answer: Found, Events: events(Found, Found)}}},
+			[3]string{"yes, with the source bpf", "yes", "yes, exec, by BPF LSM"}},
+		{Diagnosis{Features: []Feature{lsm}, Sources: []Source{{Name: "bpf", Works: true, Answer: Found, Events: events(NotFound, Found)}, ptrace}},
+			[3]string{"yes, with the source bpf", "yes", "no, in the kernel, because " + lsm.Reason + " (boot with lsm=...,bpf); 'taskwatch run' can, by ptrace"}},
+		{Diagnosis{Sources: []Source{{Name: "bpf", Answer: NotFound, Why: "bpf: no"}, {Name: "connector", Works: true, Answer: Found}, ptrace}},
+			[3]string{"yes, with the source connector (not with bpf: no)", "no: no", "no, in the kernel, where no module runs; 'taskwatch run' can, by ptrace"}},
+		{Diagnosis{Sources: []Source{{Name: "bpf", Answer: Inconclusive, Why: "late"}, {Name: "connector", Answer: NotFound, Why: "connector: none"}}},
+			[3]string{"inconclusive: not with bpf: late; not with connector: none", "inconclusive: late", "inconclusive, in the kernel, where no module runs; by nobody"}},
+	} {
+		if got := [3]string{c.d.watch(), c.d.kernelModules(), c.d.deny()}; got != c.want {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
 }

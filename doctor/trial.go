@@ -39,6 +39,17 @@ const refusal = unix.EXFULL
 // The test sets it: machines that are emulated on a busy one take minutes.
 var tryTime = 2 * time.Minute
 
+// errBusy says that nothing was found out.
+var errBusy = errors.New("the machine is too busy: the trial did not end")
+
+// busy tells an attempt whose time was over from one that has failed.
+func busy(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w within %v (%w)", errBusy, tryTime, err)
+}
+
 // lateTime is how long what follows the end of a process may take.
 const lateTime = 10 * time.Second
 
@@ -99,9 +110,6 @@ func startChild(ctx context.Context) (*child, error) {
 func (c *child) run() (deeds, error) {
 	_ = c.stdin.Close() // its end is the word; a child that has gone is found by Wait
 	if err := c.cmd.Wait(); err != nil {
-		if c.ctx.Err() != nil {
-			return nil, fmt.Errorf("nothing is known: no end within %v: is the machine busy? (%w)", tryTime, c.ctx.Err())
-		}
 		return nil, fmt.Errorf("the child of doctor: %w", err)
 	}
 	return parseDeeds(c.out.String())
@@ -250,7 +258,7 @@ func withChild(ctx context.Context, refuse syscall.Errno, fn func(context.Contex
 		return err
 	}
 	err = fn(ctx, c, m)
-	return errors.Join(err, m.Close())
+	return busy(ctx, errors.Join(err, m.Close()))
 }
 
 func tryConnector(ctx context.Context) (*trial, error) {
@@ -265,7 +273,7 @@ func tryConnector(ctx context.Context) (*trial, error) {
 	open := func(pid int, ready func()) (source.Source, error) {
 		return openFor(connector.Name, pid, ready)
 	}
-	return t, tryOutside(ctx, t, open, nil, c)
+	return t, busy(ctx, tryOutside(ctx, t, open, nil, c))
 }
 
 func tryPtrace(ctx context.Context) (*trial, error) {
@@ -318,12 +326,13 @@ func trace(ctx context.Context, t *trial, m *taskwatch.Module) (_ deeds, err err
 		return nil, err
 	}
 	if err := src.Run(ctx, &reg); err != nil {
-		return nil, err
+		return nil, busy(ctx, err)
 	}
 	w.Close()
 	out, err := io.ReadAll(r) // what the child writes fits into a pipe
 	if err != nil {
 		return nil, err
 	}
-	return parseDeeds(string(out))
+	did, err := parseDeeds(string(out))
+	return did, busy(ctx, err)
 }

@@ -88,15 +88,21 @@ func TestDoctorAsText(t *testing.T) {
 		t.Fatalf("doctor: %+v", r)
 	}
 	for _, want := range []string{
+		`^watch: +yes, with the source bpf\nkernel modules: yes\ndeny: +(yes, init, exec|no, in the kernel, because )`,
 		`(?m)^Linux \d+\.\d+\S* \(\w+\), as user 0$`,
 		`(?m)^tier of vetoes in the kernel: [123]: `,
-		`(?m)^source bpf: the machine, a cgroup, or a process tree\n  EVENT +SEEN +VETO +KERNEL MODULES +HOOK +MISSING\n  init +yes `,
+		`(?m)^source bpf: the machine, a cgroup, or a process tree\n  EVENT +SEEN +VETO +KERNEL MODULES +HOOK\n  init +yes `,
 		`(?m)^source connector: `,
 		`(?m)^source ptrace: one command and its descendants\n.*\n  init +yes +yes +no `,
 		`(?m)^  kernel BTF +yes`,
 	} {
 		if !regexp.MustCompile(want).MatchString(r.stdout) {
 			t.Errorf("nothing like %s in\n%s", want, r.stdout)
+		}
+	}
+	for line := range strings.Lines(r.stdout) {
+		if n := len(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
 		}
 	}
 }
