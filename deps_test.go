@@ -99,7 +99,7 @@ var importerRules = []importerRule{
 	{"go.opentelemetry.io/proto/otlp/...", []string{"sink/otlp"}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "sink/otlp", "cmd/..."}},
 	{"cel.dev/cel-go/...", []string{"filter"}},
-	{"github.com/rivo/uniseg", []string{"report"}},
+	{"github.com/rivo/uniseg", []string{"report", "doctor"}},
 	{"connectrpc.com/grpcreflect", []string{"daemon"}},
 	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/..."}},

@@ -28,7 +28,7 @@ type Task struct {
 	Comm    string   // at most 15 bytes, the kernel's name for the task
 	Exe     string   // absolute path of the program, in the task's own root
 	Argv    []string // never changed in place: an exec brings a new slice
-	ArgvCut bool     // Argv is not complete
+	ArgvCut bool     // Argv is not complete, or the program has overwritten it before it was read
 	Cwd     string
 	UID     IDs
 	GID     IDs

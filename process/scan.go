@@ -56,7 +56,7 @@ func (t *Tree) Scan() error {
 		c := Command{Comm: f.Comm}
 		// What may not be read, or is gone, stays unknown.
 		c.Exe, _ = r.Exe(f.PID)
-		c.Argv, _ = r.Cmdline(f.PID)
+		c.Argv, c.Cut, _ = r.Title(f.PID)
 		t.Adopt(f.PID, f.PPID, c)
 	}
 	return nil

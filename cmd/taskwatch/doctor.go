@@ -33,6 +33,9 @@ The exit status is:
 			if err := checkFormat(format); err != nil {
 				return &exitError{status: exitUsage, err: err}
 			}
+			if err := checkProc(); err != nil {
+				return &exitError{status: exitFailed, err: err}
+			}
 			ctx, cancel := untilSignal()
 			defer cancel()
 			d := doctor.Examine(ctx)

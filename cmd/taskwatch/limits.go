@@ -61,3 +61,12 @@ func ownThreads() (n uint64) {
 	})
 	return n
 }
+
+// checkProc returns an error where /proc is not what it has to be: every source
+// reads it, and says only that something is not there.
+func checkProc() error {
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		return fmt.Errorf("/proc is not mounted here, and nothing can be known of processes without it: mount -t proc proc /proc (%w)", cause(err))
+	}
+	return nil
+}

@@ -139,7 +139,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err := errors.Join(f.check(cmd), f.modules.check()); err != nil {
 		return runFailed(err)
 	}
-	if err := checkLimits(); err != nil {
+	if err := errors.Join(checkProc(), checkLimits()); err != nil {
 		return runFailed(err)
 	}
 	files, err := f.modules.parse()

@@ -111,6 +111,9 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	if err := f.check(cmd); err != nil {
 		return &exitError{status: exitUsage, err: err}
 	}
+	if err := checkProc(); err != nil {
+		return watchFailed(err)
+	}
 	if err := f.findProcess(); err != nil {
 		return watchFailed(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -26,11 +27,18 @@ var (
 	// ErrPermission says that the kernel lets only the privileged subscribe.
 	ErrPermission = errors.New("not permitted: it needs CAP_NET_ADMIN, or Linux 6.6 or newer, where anybody may subscribe")
 
-	// ErrSilent says that the subscription was not answered.
-	ErrSilent = errors.New("the kernel does not answer: the connector serves only the initial user and pid namespaces, so run it on the host and not in a container (--pid=host --userns=host), on a kernel with CONFIG_PROC_EVENTS=y")
+	// ErrNamespace says that the kernel's connector is in another network.
+	ErrNamespace = errors.New("this process is in a network namespace of its own, and the kernel's connector is in the first one: run it there (docker, podman: --network=host; otherwise: nsenter -t 1 -n)")
+
+	// ErrSilent says that the subscription was not answered, as in namespaces of
+	// users or pids.
+	ErrSilent = errors.New("the kernel does not answer: the connector serves only the initial user and pid namespaces, so run it on the host and not in a container (--pid=host --userns=host)")
 
 	// ErrMissing says that the kernel was built without it.
 	ErrMissing = errors.New("the kernel has no process connector: it needs CONFIG_CONNECTOR=y and CONFIG_PROC_EVENTS=y")
+
+	// ErrDenied says that there is no socket to be had.
+	ErrDenied = errors.New("a netlink socket is denied to this process: a seccomp filter (of a container or a service) may do so; allow it (systemd: RestrictAddressFamilies=AF_NETLINK; docker, podman: --security-opt seccomp=PROFILE or unconfined)")
 )
 
 // ErrOverrun is what Receive returns where the socket's buffer was full and
@@ -59,11 +67,15 @@ const answerTime = 2 * time.Second
 // has CAP_NET_ADMIN, else what net.core.rmem_max allows: see BufferSize.
 func Open(bufferSize int) (*Conn, error) {
 	nl, err := netlink.Dial(unix.NETLINK_CONNECTOR, &netlink.Config{Groups: idxProc})
+	var failed *os.SyscallError
+	errors.As(err, &failed)
 	switch {
-	case errors.Is(err, unix.EPERM):
-		return nil, fmt.Errorf("connector: %w", ErrPermission)
 	case errors.Is(err, unix.EPROTONOSUPPORT):
 		return nil, fmt.Errorf("connector: %w", ErrMissing)
+	case failed != nil && (failed.Syscall == "socket" || errors.Is(err, unix.EPERM) && isAdmin()): // the kernel alone denies neither
+		return nil, fmt.Errorf("connector: %w (%w)", ErrDenied, failed.Err)
+	case errors.Is(err, unix.EPERM):
+		return nil, fmt.Errorf("connector: %w", ErrPermission)
 	case err != nil:
 		return nil, fmt.Errorf("connector: open a socket: %w", err)
 	}
@@ -83,7 +95,7 @@ func (c *Conn) subscribe(bufferSize int) error {
 	number := rand.Uint32()
 	if err := c.send(number, listen); err != nil {
 		if errors.Is(err, unix.ECONNREFUSED) {
-			return ErrMissing
+			return ErrNamespace // a kernel without a connector has no such socket
 		}
 		return err
 	}
@@ -138,7 +150,7 @@ func (c *Conn) await(number uint32) error {
 			}
 			return answer
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return ErrSilent
+			return silent()
 		case errors.Is(err, ErrOverrun):
 			// The answer may be among what was lost. Old kernels count
 			// subscriptions, so the first is taken back.
@@ -221,4 +233,26 @@ func (c *Conn) Close() error {
 	// would go on making messages for nobody.
 	err := c.send(rand.Uint32(), ignore)
 	return errors.Join(err, c.nl.Close())
+}
+
+// isAdmin reports whether this process has CAP_NET_ADMIN (bit 12).
+func isAdmin() bool {
+	status, err := procfs.OwnStatus(true)
+	return err == nil && status.CapEff>>12&1 == 1
+}
+
+// The initial namespaces of users and pids (include/linux/proc_ns.h).
+const (
+	initialUsers = "user:[4026531837]"
+	initialPIDs  = "pid:[4026531836]"
+)
+
+// silent says why the subscription was not answered.
+func silent() error {
+	users, errUsers := os.Readlink("/proc/self/ns/user")
+	pids, errPIDs := os.Readlink("/proc/self/ns/pid")
+	if errUsers == nil && errPIDs == nil && users == initialUsers && pids == initialPIDs {
+		return ErrMissing // it has the connector, and no processes' events
+	}
+	return ErrSilent
 }

@@ -1,6 +1,7 @@
 package procfs
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
 // Reader reads the files of tasks. The zero value reads /proc. It reuses its
@@ -36,7 +39,9 @@ func (r *Reader) Stat(pid, tid int) (Stat, error) {
 	if err != nil {
 		return Stat{}, err
 	}
-	return ParseStat(b)
+	s, err := ParseStat(b)
+	s.StartNS -= sys.BootOffset()
+	return s, err
 }
 
 // Status reads status.
@@ -56,6 +61,23 @@ func (r *Reader) Cmdline(pid int) ([]string, error) {
 		return nil, err
 	}
 	return ParseCmdline(b), nil
+}
+
+// Title is Cmdline for a process that may have run for long: overwritten says
+// that the process has put something else there, as far as that shows. What it
+// has written has another length, or leaves more than one NUL at its end.
+func (r *Reader) Title(pid int) (argv []string, overwritten bool, err error) {
+	b, err := r.read(pid, 0, "cmdline")
+	if err != nil {
+		return nil, false, err
+	}
+	argv = ParseCmdline(bytes.TrimRight(b, "\x00"))
+	padded, n := bytes.HasSuffix(b, []byte{0, 0}), uint64(len(b))
+	stat, err := r.Stat(pid, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	return argv, padded || stat.ArgLen != 0 && stat.ArgLen != n, nil
 }
 
 // Cgroup reads cgroup, see [ParseCgroup].

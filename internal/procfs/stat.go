@@ -21,6 +21,10 @@ type Stat struct {
 	// that had the same id.
 	StartNS int64
 
+	// ArgLen is how many bytes the arguments took that the program was given; 0
+	// where the caller may not know it.
+	ArgLen uint64
+
 	// Pending holds the signals 1 to 31 that wait for this task alone, signal
 	// N in bit N-1. The kernel puts SIGKILL there to end a process's threads.
 	Pending uint32
@@ -84,6 +88,7 @@ func ParseStat(b []byte) (Stat, error) {
 	s.MinFlt, s.MajFlt = fields[10-first], fields[12-first]
 	s.UTimeNS, s.STimeNS = int64(fields[14-first]*TickNS), int64(fields[15-first]*TickNS)
 	s.StartNS = int64(fields[22-first] * TickNS)
+	s.ArgLen = fields[49-first] - fields[48-first]
 	s.Pending = uint32(fields[31-first])
 	s.ExitCode = int(fields[52-first])
 	return s, nil

@@ -28,7 +28,7 @@ type record struct {
 	task           uint64 // address: identifies the task as long as it is not freed
 	start          int64  // CLOCK_BOOTTIME
 	val            uint64
-	creator        uint64 // init and clone: address of the task that called fork
+	creator        uint64 // init and clone: address of the task that called fork; exec, exit and task: how many execs led to its program
 	cgroup         uint64 // id
 	uid, gid       taskwatch.IDs
 	comm           []byte

@@ -313,6 +313,7 @@ func (st *stream) program(e *entry, r *record) {
 
 // paths takes exe and cwd from a record.
 func (st *stream) paths(e *entry, r *record) {
+	e.execs = r.creator
 	e.task.Exe = st.path(r.exe, r.flags&flagExeGone != 0)
 	e.missing &^= taskwatch.FieldExe
 	if r.flags&flagExeCut != 0 {
@@ -411,6 +412,11 @@ func (st *stream) exit(r *record) {
 	e.reported, e.val = true, r.val
 	e.task.UID, e.task.GID = r.uid, r.gid
 	st.refresh(e, r)
+	if e.execs != r.creator {
+		// It died in an exec that could not fail any more, or one was lost.
+		e.task.Exe, e.task.Argv = "", nil
+		e.missing |= taskwatch.FieldExe | taskwatch.FieldArgv
+	}
 	if st.wants(taskwatch.Exit, e) {
 		ev := st.event(taskwatch.Exit, e, r.timeNS, r.val)
 		ev.Exit = taskwatch.DecodeExit(r.val)

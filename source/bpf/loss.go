@@ -289,25 +289,24 @@ func (st *stream) describe(e *entry) {
 		e.share(leader)
 		return
 	}
-	if argv, ok := readArgv(e.task.PID, 0); ok {
-		e.task.Argv, e.task.ArgvCut = argv, false
+	argv, overwritten, err := new(procfs.Reader).Title(e.task.PID)
+	if err == nil && len(argv) > 0 {
+		e.task.Argv, e.task.ArgvCut = argv, overwritten
 		e.missing &^= taskwatch.FieldArgv
 	}
 }
 
-// readArgv reads the argv of a running process from /proc. start, unless it is
-// 0, is what its start time has to be.
+// readArgv reads the argv of a process that has just run a program from /proc,
+// if it is still the one that started then.
 func readArgv(pid int, start int64) ([]string, bool) {
 	var proc procfs.Reader
 	argv, err := proc.Cmdline(pid)
 	if err != nil || len(argv) == 0 {
 		return nil, false
 	}
-	if start != 0 {
-		stat, err := proc.Stat(pid, 0)
-		if err != nil || !sameTick(stat.StartNS, start) {
-			return nil, false
-		}
+	stat, err := proc.Stat(pid, 0)
+	if err != nil || !sameTick(stat.StartNS, start) {
+		return nil, false
 	}
 	return argv, true
 }

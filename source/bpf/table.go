@@ -13,6 +13,7 @@ type entry struct {
 	start   int64            // CLOCK_BOOTTIME; 0 from init to clone
 	missing taskwatch.Fields // what is not known of the task
 	kthread bool
+	execs   uint64 // how many led to its program
 	silent  bool   // the command before its first exec, when it is this process's copy
 	cgroup  uint64 // id
 	lastNS  int64  // time of the last record about it
@@ -173,6 +174,7 @@ func (e *entry) inherit(from *entry) {
 		return
 	}
 	e.task.ParentID = from.task.ID
+	e.execs = from.execs
 	e.task.Exe, e.task.Cwd = from.task.Exe, from.task.Cwd
 	e.task.Argv, e.task.ArgvCut = from.task.Argv, from.task.ArgvCut
 	e.missing = from.missing &^ (taskwatch.FieldParentID | taskwatch.FieldCgroup)
@@ -190,6 +192,7 @@ func (e *entry) asKthread() {
 
 // share gives a task the program of the first task of its process.
 func (e *entry) share(leader *entry) {
+	e.execs = leader.execs
 	e.task.Exe, e.task.Cwd = leader.task.Exe, leader.task.Cwd
 	e.task.Argv, e.task.ArgvCut = leader.task.Argv, leader.task.ArgvCut
 	e.missing = e.missing&^unknown | leader.missing&unknown

@@ -19,6 +19,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // collector keeps copies of what a source delivers.

@@ -38,7 +38,7 @@ func (st *stream) read(e *entry, ns int64) {
 // readExe reads exe and argv.
 func (st *stream) readExe(e *entry) {
 	if st.readLink(e) {
-		st.readArgv(e)
+		st.readArgv(e, false)
 	}
 }
 
@@ -51,8 +51,17 @@ func (st *stream) readLink(e *entry) bool {
 	return !procfs.Gone(err)
 }
 
-func (st *stream) readArgv(e *entry) {
-	argv, err := st.proc.Cmdline(e.task.TID)
+// readArgv reads argv: as it was given, or as what may be left of it, of a process
+// that has run for some time.
+func (st *stream) readArgv(e *entry, given bool) {
+	var argv []string
+	var overwritten bool
+	var err error
+	if given {
+		argv, err = st.proc.Cmdline(e.task.TID)
+	} else {
+		argv, overwritten, err = st.proc.Title(e.task.TID)
+	}
 	if err != nil {
 		return
 	}
@@ -62,7 +71,7 @@ func (st *stream) readArgv(e *entry) {
 			return
 		}
 	}
-	e.task.Argv = argv
+	e.task.Argv, e.task.ArgvCut = argv, overwritten
 	e.know(taskwatch.FieldArgv, true)
 }
 
@@ -116,7 +125,7 @@ func (st *stream) readProgram(e *entry, r *cnproc.Record) (missing taskwatch.Fie
 		return execOnly
 	}
 	if alive {
-		st.readArgv(e)
+		st.readArgv(e, true)
 	}
 	if t.Cwd, err = st.proc.Cwd(r.PID); err != nil {
 		missing |= taskwatch.FieldCwd

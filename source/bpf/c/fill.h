@@ -34,7 +34,7 @@ static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 tim
 	r->pid = tsk->tgid;
 	r->tid = tsk->pid;
 	r->ppid = tsk->real_parent->tgid;
-	r->creator = 0;
+	r->creator = tsk->self_exec_id;
 	r->cgroup = control.wanted & WANT_CGROUP ? tsk->cgroups->dfl_cgrp->kn->id : 0;
 	r->uid[0] = cred->uid.val;
 	r->uid[1] = cred->euid.val;

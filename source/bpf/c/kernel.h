@@ -293,6 +293,7 @@ struct task_struct {
 	int exit_state;
 	int exit_code;
 	int static_prio;
+	u64 self_exec_id;
 	struct task_struct *real_parent, *group_leader;
 	u64 start_time, start_boottime;
 	u64 utime, stime;

@@ -18,7 +18,7 @@ struct tw_rec {
 	u64 start;   /* CLOCK_BOOTTIME */
 	u64 val;
 	/* A TW_FREE ends here. */
-	u64 creator; /* init, clone: address of the task that called fork */
+	u64 creator; /* init, clone: address of the task that called fork; exec, exit, task: how many execs led to its program */
 	u64 cgroup;  /* id in the unified hierarchy */
 	u32 uid[4], gid[4]; /* real, effective, saved, fs */
 	char comm[16];
