@@ -35,15 +35,19 @@ func newWatch() *cobra.Command {
 		Use:   "watch [flags]",
 		Short: "Watch the whole machine, and run modules",
 		Long: `watch shows what happens to all tasks of the machine, or to those of a cgroup
-or a process tree, until it is ended by Ctrl-C, SIGTERM or SIGHUP, or the tree's
-last task has ended. A task that was seen in the cgroup is shown to its end, also
-where it moves out; a cgroup that is removed and made again is watched again.
+or a process tree, until it is ended by Ctrl-C, SIGTERM or SIGHUP, or the last
+task of the tree has ended. A task that was seen in the cgroup is shown to its
+end, even if it moves out; a cgroup that is removed and made again is watched
+again.
 
 Events go to standard output, or to a file with --output. As json they are a
 recording for 'taskwatch replay'. What else there is to say goes to standard
 error, once watching has begun: which source is used, and why not a better one.
 The summary and the variables of modules go to standard output, but for the json
 format, where they go to standard error unless the events go to a file.
+
+A ? in text stands for what is not known: of a program that the source could not
+read in time, or may not read.
 
 The source bpf has all events. It needs root, or CAP_BPF and CAP_PERFMON. The
 source connector has no init and no free; since Linux 6.6 anybody may use it.

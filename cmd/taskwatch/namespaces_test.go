@@ -1,0 +1,78 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// needsUnshare is what util-linux has; busybox's knows less.
+var needsUnshare = testutil.Need{What: "unshare of util-linux", Remedy: "apt install util-linux", Met: func() bool {
+	help, err := exec.Command("unshare", "--help").CombinedOutput()
+	return err == nil && strings.Contains(string(help), "--time")
+}}
+
+// What a namespace takes away is told by its name, and not as the kernel's.
+func TestWordsInNamespaces(t *testing.T) {
+	testutil.Root(t)
+	testutil.Require(t, needsUnshare)
+	network, ptrace := "in a network namespace of its own", []string{"run", "--source", "ptrace", "--", "true"}
+	for _, c := range []struct {
+		unshare []string
+		args    []string
+		status  int
+		says    string
+	}{
+		{[]string{"--net"}, []string{"watch", "--source", "connector"}, 1, network},
+		{[]string{"--user", "--map-root-user"}, []string{"watch", "--source", "bpf"}, 1, "this process is in a user namespace"},
+		{[]string{"--user", "--map-root-user"}, []string{"watch", "--source", "connector"}, 1, "only the initial user and pid namespaces"},
+		{[]string{"--pid", "--fork"}, []string{"watch", "--source", "connector"}, 1, "only the initial user and pid namespaces"},
+		{[]string{"--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh"}, []string{"watch"}, 1, "/proc is not mounted here"},
+		{[]string{"--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh"}, []string{"doctor"}, 1, "/proc is not mounted here"},
+		{[]string{"--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh"}, ptrace, 125, "/proc is not mounted here"},
+	} {
+		program := cmd(t, c.args...)
+		argv := append(append([]string{}, c.unshare...), program.Args...)
+		r := finish(t, exec.CommandContext(t.Context(), "unshare", argv...))
+		if r.status != c.status || !strings.Contains(r.stderr, c.says) || strings.Contains(r.stderr, "CONFIG_") {
+			t.Errorf("unshare %q: status %d, %s; want %d and %q", argv, r.status, r.stderr, c.status, c.says)
+		}
+	}
+}
+
+// In a time namespace, times are the machine's all the same.
+func TestTimeNamespace(t *testing.T) {
+	testutil.Root(t)
+	testutil.Require(t, needsUnshare)
+	for _, source := range []string{"bpf", "ptrace"} {
+		program := cmd(t, "run", "--source", source, "-f", "json", "--", "sh", "-c", "true & wait")
+		argv := append([]string{"--time", "--monotonic", "864000", "--boottime", "86400"}, program.Args...)
+		before := time.Now()
+		r := finish(t, exec.CommandContext(t.Context(), "unshare", argv...))
+		after := time.Now()
+		if r.status != 0 {
+			t.Fatalf("%s: %+v", source, r)
+		}
+		events := 0
+		for _, it := range lines(t, strings.NewReader(r.stderr)) {
+			ev := it.Event
+			if ev == nil || ev.Kind != taskwatch.Exit {
+				continue
+			}
+			events++
+			lived := time.Duration(ev.MonoNS + sys.BootTime() - sys.Monotonic() - ev.Task.StartNS)
+			if ev.Time.Before(before) || ev.Time.After(after) || lived < 0 || lived > after.Sub(before)+procfs.TickNS {
+				t.Errorf("%s: an exit at %v after %v, in a run from %v to %v", source, ev.Time, lived, before, after)
+			}
+		}
+		if events != 2 {
+			t.Errorf("%s: %d exits, want 2", source, events)
+		}
+	}
+}
