@@ -101,7 +101,7 @@ func startChild(ctx context.Context) (*child, error) {
 		return nil, err
 	}
 	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start a child to watch: %w", err)
+		return nil, busy(ctx, fmt.Errorf("start a child to watch: %w", err))
 	}
 	return c, nil
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // A free that the kernel does not tell is inferred before a command's end is
@@ -19,6 +20,7 @@ func TestFreesAreInferredBeforeTheEnd(t *testing.T) {
 		t.Fatalf("a task %d: %v", gone, err)
 	}
 	st, _ := forkCycle(t, taskwatch.AllKinds)
+	st.src.cfg.Command = new(source.Command)
 	var frees []bool
 	m := &taskwatch.Module{Name: "frees"}
 	m.Watch(taskwatch.Free, func(ev *taskwatch.Event) error {

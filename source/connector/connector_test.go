@@ -352,15 +352,23 @@ func TestTree(t *testing.T) {
 
 func TestNoSuchProcess(t *testing.T) {
 	requireConnector(t)
-	cmd := exec.Command("true")
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(Config{PID: cmd.Process.Pid})
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{PID: cmd.Process.Pid})
+	if err := errors.Join(err, in.Close(), cmd.Wait()); err != nil {
+		t.Fatal(err)
+	}
 	var gone *source.NoProcessError
+	if _, err := New(Config{PID: cmd.Process.Pid}); !errors.As(err, &gone) || gone.PID != cmd.Process.Pid {
+		t.Errorf("New says %v", err)
+	}
+	gone = nil
 	if err := s.Run(t.Context(), new(taskwatch.Registry)); !errors.As(err, &gone) || gone.PID != cmd.Process.Pid {
 		t.Errorf("Run says %v", err)
 	}
