@@ -124,6 +124,10 @@ type StartEvent struct {
 	Hook, Why        string
 }
 
+// FailedExecName is the name of a [FailedExec] in recordings, expressions and
+// lists of events.
+const FailedExecName = "exec-failed"
+
 // FailedExec is an execve that failed. It is no event: the task goes on as it
 // was, and no watcher can watch it.
 type FailedExec struct {

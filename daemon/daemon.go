@@ -201,7 +201,7 @@ func (d *Daemon) closeListeners() error {
 // Alive returns nil once the source, the table in the kernel and the list of
 // modules have answered.
 func (d *Daemon) Alive(ctx context.Context) error {
-	if err := d.refresh(ctx, 0); err != nil {
+	if err := d.refresh(ctx, 0, false); err != nil {
 		return err
 	}
 	_, err := d.list()
@@ -210,9 +210,9 @@ func (d *Daemon) Alive(ctx context.Context) error {
 
 // refresh returns once the source gathers what is watched now, or an error
 // where that is not so for some of these events.
-func (d *Daemon) refresh(ctx context.Context, kinds taskwatch.Kinds) error {
+func (d *Daemon) refresh(ctx context.Context, kinds taskwatch.Kinds, failedExecs bool) error {
 	if r, ok := d.source.(source.Refresher); ok {
-		return source.ShortOf(r.Refresh(ctx), kinds)
+		return source.ShortOf(r.Refresh(ctx), kinds, failedExecs)
 	}
 	return nil
 }

@@ -231,7 +231,7 @@ func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (host.Module, err
 // asked for the module may go away; the module stays.
 func (d *Daemon) gathered(ctx context.Context, m host.Module) error {
 	info := m.Info()
-	return d.refresh(context.WithoutCancel(ctx), info.Kinds())
+	return d.refresh(context.WithoutCancel(ctx), info.Kinds(), false)
 }
 
 // replace puts the module of a spec in the place of the one that has its name.

@@ -231,7 +231,7 @@ func (d *Daemon) startExport(ctx context.Context, x *exporter) error {
 	for k := range x.Wants() {
 		kinds |= taskwatch.KindsOf(k)
 	}
-	err := d.refresh(ctx, kinds)
+	err := d.refresh(ctx, kinds, x.WantsFailedExecs())
 	if s, ok := x.Sink.(*stream); ok && err == nil {
 		err = s.scan()
 	}
@@ -250,7 +250,7 @@ func (d *Daemon) endExport(x *exporter) {
 	// What has happened is delivered behind the first round of the source that
 	// begins from here on. One may be under way.
 	for range 2 {
-		_ = d.refresh(ctx, 0) // if the source has failed, there is no more to come
+		_ = d.refresh(ctx, 0, false) // if the source has failed, there is no more to come
 	}
 	if err := d.registry.Detach(ctx, x); err != nil {
 		d.log.Warn("otlp: not all was sent", "signal", x.signal.String(), "error", err)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -149,7 +150,9 @@ func (a *actors) job(pid, ppid, code int) {
 	})
 }
 
-func perform() *actors { return &actors{src: &script{events: make(chan *taskwatch.Event)}} }
+func perform() *actors {
+	return &actors{src: &script{events: make(chan *taskwatch.Event), items: make(chan taskwatch.Item)}}
+}
 
 // Events become log records with all their fields, once each, and the end of
 // the daemon sends what waits.
@@ -180,6 +183,39 @@ func TestLogs(t *testing.T) {
 	}
 	if got := value(exits[1].Attributes, "process.exit.code"); got != "1" {
 		t.Errorf("the exit code is %s", got)
+	}
+}
+
+// An exec that failed becomes a log record where it is asked for.
+func TestFailedExecLogs(t *testing.T) {
+	for _, c := range []struct {
+		events []string
+		want   int
+	}{{[]string{"exit", "exec-failed"}, 1}, {[]string{"exit"}, 0}} {
+		to, a := newReceiver(t), perform()
+		r := start(t, Config{Open: a.src.open(nil), OTLP: to.to(OTLP{Logs: true, Events: c.events})})
+		a.src.items <- taskwatch.Item{Failed: &taskwatch.FailedExec{
+			Seq: 1, Time: time.Unix(3, 4), Path: "/nosuch", Argv: []string{"no", "such"}, ArgvCut: true, Errno: syscall.ENOENT,
+			Task: &taskwatch.Task{PID: 5, TID: 5, PPID: 4, Comm: "sh", Exe: "/bin/sh"}, Missing: taskwatch.FieldExe | taskwatch.FieldCwd,
+		}}
+		r.stop(t)
+		got := to.got("taskwatch.exec_failed")
+		if len(got) != c.want {
+			t.Fatalf("%q: %d records, want %d", c.events, len(got), c.want)
+		}
+		for _, rec := range got {
+			for key, want := range map[string]string{
+				"process.pid": "5", "thread.name": "sh", "process.executable.path": "/nosuch", "process.command_args": "no such",
+				"error.type": "ENOENT", "taskwatch.argv_cut": "true", "taskwatch.missing": "cwd",
+			} {
+				if v := value(rec.Attributes, key); v != want {
+					t.Errorf("%s is %q, want %q", key, v, want)
+				}
+			}
+			if rec.TimeUnixNano != 3e9+4 || rec.Body.GetStringValue() != `exec "/nosuch" failed: ENOENT` {
+				t.Errorf("the record is %v", rec)
+			}
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 type script struct {
 	ready  func()
 	events chan *taskwatch.Event
+	items  chan taskwatch.Item // others
 	closed bool
 }
 
@@ -36,6 +37,8 @@ func (s *script) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		select {
 		case ev := <-s.events:
 			_ = reg.Feed().Notify(ev)
+		case it := <-s.items:
+			reg.Feed().Deliver(it)
 		case <-ctx.Done():
 			return nil
 		}

@@ -16,6 +16,7 @@ import (
 // behind it, so that the source never waits for the client.
 type stream struct {
 	kinds      taskwatch.Kinds
+	failed     bool // execs that failed, too
 	eventsOnly bool
 	queue      *taskwatch.Queue
 	client     *client
@@ -30,11 +31,18 @@ func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
 	if len(r.Events) > 0 {
 		s.kinds = 0
 		for _, name := range r.Events {
+			if name == taskwatch.FailedExecName {
+				s.failed = true
+				continue
+			}
 			k, err := taskwatch.ParseKind(name)
 			if err != nil {
 				return nil, err
 			}
 			s.kinds |= taskwatch.KindsOf(k)
+		}
+		if s.kinds == 0 { // execs that failed alone, which come with those that did not
+			s.kinds = taskwatch.KindsOf(taskwatch.Exec)
 		}
 	}
 	var err error
@@ -93,9 +101,14 @@ func (s *stream) fits(it taskwatch.Item) bool {
 		return !s.eventsOnly && s.kinds.Has(it.Failure.Kind) && s.filter.match(ev.Task, ev.Missing)
 	case it.Record != nil:
 		return !s.eventsOnly && s.filter.match(it.Record.Task, it.Record.Missing)
+	case it.Failed != nil:
+		return s.failed && s.filter.match(it.Failed.Task, it.Failed.Missing)
 	}
 	return it.Loss != nil
 }
+
+// WantsFailedExecs returns whether the client has asked for them.
+func (s *stream) WantsFailedExecs() bool { return s.failed }
 
 // Close ends the queue.
 func (s *stream) Close(ctx context.Context) error { return s.queue.Close(ctx) }
@@ -196,7 +209,7 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 		return errors.Join(err, s.Close(context.Background()))
 	}
 	defer d.hub.remove(s)
-	if err := d.refresh(ctx, s.kinds); err != nil {
+	if err := d.refresh(ctx, s.kinds, s.failed); err != nil {
 		return err
 	}
 	if s.filter.tree != nil {

@@ -422,6 +422,43 @@ func TestStreamTellsOfModules(t *testing.T) {
 	}
 }
 
+// A client that asks for execs that failed gets those of its tasks, and others
+// none.
+func TestStreamFailedExecs(t *testing.T) {
+	for _, c := range []struct {
+		events []string
+		filter *api.Filter
+		want   bool
+	}{
+		{[]string{"exec-failed"}, nil, true},
+		{[]string{"exit", "exec-failed"}, &api.Filter{Where: `comm == "sh"`}, true},
+		{[]string{"exec-failed"}, &api.Filter{Where: `comm == "bash"`}, false},
+		{[]string{"exec-failed"}, &api.Filter{Where: `tree(10)`}, true},
+		{[]string{"exec-failed"}, &api.Filter{Uid: []uint32{1}}, false},
+		{[]string{"exec"}, nil, false},
+		{nil, nil, false},
+	} {
+		s := newTestStream(t, 10000, &api.EventsRequest{Events: c.events, Filter: c.filter})
+		reg := new(taskwatch.Registry)
+		if err := reg.Attach(s); err != nil {
+			t.Fatal(err)
+		}
+		shell := task(10, 5, 1000, "sh", "/bin/sh")
+		if err := reg.Feed().Notify(&taskwatch.Event{Kind: taskwatch.Exec, Task: shell}); err != nil {
+			t.Fatal(err)
+		}
+		s.take()
+		reg.Feed().Deliver(taskwatch.Item{Failed: &taskwatch.FailedExec{Seq: 1, Path: "/nosuch", Errno: syscall.ENOENT, Task: shell}})
+		lines, _ := s.take()
+		if (len(lines) > 0) != c.want || c.want && !bytes.HasPrefix(lines, []byte(`{"event":"exec-failed",`)) {
+			t.Errorf("%q of %v: sent %q, want it: %v", c.events, c.filter, lines, c.want)
+		}
+		if err := reg.Detach(t.Context(), s); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // An expression chooses as --where does; what nobody can tell has a mark, also
 // behind a queue; what would hold up the source is refused.
 func TestStreamWhere(t *testing.T) {

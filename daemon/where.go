@@ -74,6 +74,8 @@ func (q *question) follow(it taskwatch.Item) *process.Process {
 		return q.tree.Of(it.Failure.Event.Task)
 	case it.Record != nil:
 		return q.tree.Of(it.Record.Task)
+	case it.Failed != nil:
+		return q.tree.Of(it.Failed.Task)
 	}
 	return nil
 }

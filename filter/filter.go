@@ -181,7 +181,7 @@ func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 	case it.Failed != nil:
 		x := it.Failed
 		i.copy = taskwatch.Event{Seq: x.Seq, Time: x.Time, MonoNS: x.MonoNS, Source: x.Source, Task: x.Task, Missing: x.Missing}
-		i.set(FailedKind, &i.copy, taskwatch.FieldsTask)
+		i.set(taskwatch.FailedExecName, &i.copy, taskwatch.FieldsTask)
 	default:
 		return Yes
 	}
@@ -199,9 +199,6 @@ func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 	}
 	return f.eval()
 }
-
-// FailedKind is the kind of an exec that failed.
-const FailedKind = "exec-failed"
 
 // EmitKind is the kind of a module's record.
 const EmitKind = "emit"

@@ -26,6 +26,8 @@ func markOf(it taskwatch.Item) mark {
 		m.what = 1
 	case it.Record != nil:
 		m.what = 2
+	case it.Failed != nil:
+		m.what = 3
 	}
 	return m
 }

@@ -17,7 +17,7 @@ const (
 
 	startName  = "start"
 	endName    = "end"
-	failedName = "exec-failed"
+	failedName = taskwatch.FailedExecName
 )
 
 // Append appends the line of an item, newline included, to b. It reads the

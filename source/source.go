@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -47,19 +48,30 @@ type Refresher interface {
 // Shortage says which events that somebody watches do not come, because this
 // machine does not let the source attach to them now. It ends nothing.
 type Shortage struct {
-	Kinds taskwatch.Kinds
-	Err   error
+	Kinds       taskwatch.Kinds
+	FailedExecs bool // execs that failed do not come either
+	Err         error
 }
 
-func (s *Shortage) Error() string { return fmt.Sprintf("%s cannot be observed: %v", s.Kinds, s.Err) }
+func (s *Shortage) Error() string {
+	var what []string
+	if s.Kinds != 0 {
+		what = append(what, s.Kinds.String())
+	}
+	if s.FailedExecs {
+		what = append(what, taskwatch.FailedExecName)
+	}
+	return fmt.Sprintf("%s cannot be observed: %v", strings.Join(what, ","), s.Err)
+}
 
 // Unwrap returns the cause.
 func (s *Shortage) Unwrap() error { return s.Err }
 
-// ShortOf returns err unless it is a shortage of other events than these.
-func ShortOf(err error, kinds taskwatch.Kinds) error {
+// ShortOf returns err unless it is a shortage of other events than these kinds
+// and, where they are meant too, execs that failed.
+func ShortOf(err error, kinds taskwatch.Kinds, failedExecs bool) error {
 	var s *Shortage
-	if errors.As(err, &s) && s.Kinds&kinds == 0 {
+	if errors.As(err, &s) && s.Kinds&kinds == 0 && !(s.FailedExecs && failedExecs) {
 		return nil
 	}
 	return err

@@ -96,8 +96,8 @@ func newColumnsHelp() *cobra.Command {
 		Long: `With --columns, events are shown as a table: in text, with a dash where there is
 no value; with -f csv, whose first line has the names; and with -f json, as
 objects with these keys, where what is missing is left out. Such objects are no
-recording. Losses, errors and what modules send are lines of their own in text,
-and not in csv and json.
+recording. Losses, errors, execs that failed and what modules send are lines of
+their own in text, and not in csv and json.
 
 Users and groups have the names of this machine's local files; with --numeric
 they are numbers. Times are the day's, with the date where it is not today's;

@@ -12,6 +12,27 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
+// A table has no rows for execs that failed, which is said where it is all that
+// is written.
+func TestFailedExecsWithoutRows(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		flags []string
+		bad   bool
+	}{
+		{[]string{"-f", "csv"}, true},
+		{[]string{"-o", dir + "/a.csv"}, true},
+		{[]string{"-f", "json", "--columns", "pid"}, true},
+		{[]string{"-o", dir + "/b.csv", "-o", dir + "/b.jsonl"}, false},
+		{[]string{"--columns", "pid"}, false},
+	} {
+		r := tw(t, append(append([]string{"run", "--source", "ptrace", "-e", "exec-failed"}, c.flags...), "--", "true")...)
+		if bad := r.status == exitRunFailed && strings.Contains(r.stderr, "no rows for execs that failed"); bad != c.bad || !bad && r.status != 0 {
+			t.Errorf("%q: %+v", c.flags, r)
+		}
+	}
+}
+
 // Execs that fail are those that strace sees fail, with their error.
 func TestFailedExecs(t *testing.T) { eachSource(t, testFailedExecs) }
 

@@ -130,7 +130,11 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 }
 
 func openSQL(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
-	return sqlite.New(w, o.kinds, o.fields), nil
+	s := sqlite.New(w, o.kinds, o.fields)
+	if o.failed {
+		s.WithFailedExecs()
+	}
+	return s, nil
 }
 
 func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/report"
@@ -142,7 +141,7 @@ func completeEvents(_ *cobra.Command, _ []string, typed string) ([]string, cobra
 	for _, k := range taskwatch.AllKinds.List() {
 		list = append(list, before+k.String())
 	}
-	list = append(list, before+filter.FailedKind)
+	list = append(list, before+taskwatch.FailedExecName)
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
@@ -156,7 +155,7 @@ func (f *outputFlags) failed() bool {
 // no kind of event, and returns the list without them.
 func cutFailed(list string) (asked bool, rest string) {
 	names := strings.Split(list, ",")
-	kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.EqualFold(strings.TrimSpace(name), filter.FailedKind) })
+	kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.EqualFold(strings.TrimSpace(name), taskwatch.FailedExecName) })
 	return len(kept) < len(names), strings.Join(kept, ",")
 }
 
@@ -230,7 +229,27 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("format") && !used {
 		return fmt.Errorf("--format %s: the ending of %q chooses another format; leave --format out, or change the ending", f.format, f.files[0])
 	}
+	if err := f.checkFailed(); err != nil {
+		return err
+	}
 	return errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd), f.env.check(cmd))
+}
+
+// checkFailed reports that execs that failed are asked for and nothing shows
+// them.
+func (f *outputFlags) checkFailed() error {
+	outputs := f.files
+	if len(outputs) == 0 {
+		outputs = []string{"-"}
+	}
+	rows := func(name string) bool {
+		format := f.formatOf(name).name
+		return format == formatCSV || format == formatJSON && f.table.list != ""
+	}
+	if !f.failed() || slices.ContainsFunc(outputs, func(name string) bool { return !rows(name) }) {
+		return nil
+	}
+	return fmt.Errorf("--event %s: a table in csv or json has no rows for execs that failed; leave it out, or have text or a recording written", taskwatch.FailedExecName)
 }
 
 // formatOf returns the format of a file: that of its ending, or else that of

@@ -605,13 +605,13 @@ func TestServeWithoutDescriptors(t *testing.T) {
 	}
 	c := daemon.NewClient(s.socket)
 	defer c.Close()
-	events := func() (string, error) {
+	events := func(kinds ...string) (string, error) {
 		list, err := c.List(t.Context(), connect.NewRequest(&api.ListRequest{})) // so that there is a connection
 		if err != nil || len(list.Msg.Modules) != 1 {
 			t.Fatal(list, err)
 		}
 		defer limit(limit(3))
-		r, err := c.Events(t.Context(), connect.NewRequest(&api.EventsRequest{Events: []string{"uid", "init", "free", "clone"}}))
+		r, err := c.Events(t.Context(), connect.NewRequest(&api.EventsRequest{Events: kinds}))
 		if err != nil {
 			return "", err
 		}
@@ -620,8 +620,11 @@ func TestServeWithoutDescriptors(t *testing.T) {
 		return r.Msg().GetLines(), r.Err()
 	}
 	for range 3 {
-		if out, err := events(); err == nil || !strings.Contains(err.Error(), "cannot be observed") || !strings.Contains(err.Error(), "too many open files") {
+		if out, err := events("uid", "init", "free", "clone"); err == nil || !strings.Contains(err.Error(), "cannot be observed") || !strings.Contains(err.Error(), "too many open files") {
 			t.Fatalf("without descriptors, a client got %q, %v", out, err)
+		}
+		if out, err := events("exec", "exec-failed"); err == nil || !strings.Contains(err.Error(), ": exec-failed cannot be observed") || !strings.Contains(err.Error(), "too many open files") {
+			t.Fatalf("without descriptors, a client of execs that fail got %q, %v", out, err)
 		}
 	}
 	if rows := s.table(t); !strings.HasSuffix(rows["count"], " live") {

@@ -1409,7 +1409,7 @@ func (x *StatusResponse) GetStreams() uint32 {
 
 type EventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which events; none means all.
+	// Which events; none means all. exec-failed adds execs that failed.
 	Events []string `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	// Of these, only those whose task fits all that is set.
 	Filter *Filter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`

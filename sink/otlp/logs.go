@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -15,8 +16,9 @@ import (
 
 // LogSink is a sink that sends a log record of each item: an event with all its
 // fields, under the names of the semantic conventions where those have one,
-// and else behind "taskwatch.". Events have the severity INFO; losses and
-// failures of watchers WARN.
+// and else behind "taskwatch.". Events have the severity INFO, and so have execs
+// that failed, whose path and arguments are those that were tried; losses and
+// failures of watchers have WARN.
 //
 // It belongs behind a [taskwatch.Queue].
 type LogSink struct {
@@ -92,8 +94,15 @@ func logRecord(it taskwatch.Item) *logspb.LogRecord {
 		if t := rec.Task; t != nil && !rec.Missing.Has(taskwatch.FieldPID) {
 			r.Attributes = append(r.Attributes, num("process.pid", int64(t.PID)))
 		}
+	case it.Failed != nil:
+		f := it.Failed
+		r.TimeUnixNano = uint64(f.Time.UnixNano())
+		what := taskwatch.FieldsTask &^ (taskwatch.FieldExe | taskwatch.FieldArgv) // those are of what was tried
+		ev := taskwatch.Event{Kind: taskwatch.Exec, Task: f.Task, Missing: f.Missing & what}
+		say("exec_failed", "exec %s failed: %s", strconv.Quote(f.Path), errnoName(f.Errno))
+		r.Attributes = append(attributesOf(&ev, what), attemptOf(f)...)
 	default:
-		return nil // a start, which is of a recording; or a failed exec
+		return nil // a start, which is of a recording
 	}
 	r.ObservedTimeUnixNano = r.TimeUnixNano
 	return r

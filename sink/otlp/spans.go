@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
@@ -146,20 +147,30 @@ func (s *Sink) Take(it taskwatch.Item) {
 		s.add(s.spanOf(it.Record.Task), it.Record.MonoNS, "taskwatch.record",
 			str("taskwatch.module", it.Record.Module), str("taskwatch.data", string(it.Record.Data)))
 	case it.Failed != nil:
-		f := it.Failed
-		name := unix.ErrnoName(f.Errno)
-		if name == "" {
-			name = f.Errno.Error()
-		}
-		attributes := []*commonpb.KeyValue{str("error.type", name)}
-		if !f.NoPath {
-			attributes = append(attributes, str("process.executable.path", f.Path))
-		}
-		if !f.NoArgv {
-			attributes = append(attributes, list("process.command_args", f.Argv))
-		}
-		s.add(s.spanOf(f.Task), f.MonoNS, "taskwatch.exec_failed", attributes...)
+		s.add(s.spanOf(it.Failed.Task), it.Failed.MonoNS, "taskwatch.exec_failed", attemptOf(it.Failed)...)
 	}
+}
+
+// attemptOf returns what an exec that failed has tried.
+func attemptOf(f *taskwatch.FailedExec) []*commonpb.KeyValue {
+	attributes := []*commonpb.KeyValue{str("error.type", errnoName(f.Errno))}
+	if !f.NoPath {
+		attributes = append(attributes, str("process.executable.path", f.Path))
+	}
+	if !f.NoArgv {
+		attributes = append(attributes, list("process.command_args", f.Argv))
+		if f.ArgvCut {
+			attributes = append(attributes, flag("taskwatch.argv_cut", true))
+		}
+	}
+	return attributes
+}
+
+func errnoName(errno syscall.Errno) string {
+	if name := unix.ErrnoName(errno); name != "" {
+		return name
+	}
+	return errno.Error()
 }
 
 // WantsFailedExecs says that failed execs become events of spans.

@@ -1,5 +1,5 @@
 // Package sqlite writes items as SQL statements for sqlite3: a table of events,
-// one of processes, and one of losses.
+// one of processes, one of execs that failed, and one of losses.
 package sqlite
 
 import (
@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/taskwatch/taskwatch"
@@ -32,6 +33,7 @@ type Sink struct {
 	tree    process.Tree
 	of      map[*process.Process]*row
 	next    int64 // id of the next process
+	failed  bool  // execs that failed are asked for
 	rows    int   // since the last commit
 	begun   bool
 	scratch []byte
@@ -82,6 +84,13 @@ func (s *Sink) Wants() taskwatch.Wants {
 	return w
 }
 
+// WithFailedExecs asks for execs that failed. Call it before the sink is
+// attached.
+func (s *Sink) WithFailedExecs() { s.failed = true }
+
+// WantsFailedExecs reports whether they were asked for.
+func (s *Sink) WantsFailedExecs() bool { return s.failed }
+
 // idNames are the columns of a field that is four ids.
 var idNames = [...]string{"", "e", "s", "fs"}
 
@@ -127,7 +136,9 @@ func (s *Sink) head() {
 			s.print(", " + name + kind)
 		}
 	}
-	s.print(");\nCREATE TABLE losses (seq INTEGER, count INTEGER);\n")
+	s.print(");\nCREATE TABLE failed_execs (seq INTEGER, time TEXT, mono_ns INTEGER, source TEXT, process INTEGER, " +
+		"errno INTEGER, path TEXT, argv TEXT);\n" +
+		"CREATE TABLE losses (seq INTEGER, count INTEGER);\n")
 }
 
 func (s *Sink) print(text string) { _, _ = s.w.WriteString(text) } // its error is that of Flush
@@ -190,6 +201,9 @@ func (s *Sink) Take(it taskwatch.Item) {
 	if it.Loss != nil {
 		s.insert("losses", int64(it.Loss.Seq), int64(it.Loss.Count))
 	}
+	if it.Failed != nil {
+		s.failedExec(it.Failed)
+	}
 	ev := it.Event
 	if ev == nil {
 		return
@@ -232,6 +246,34 @@ func (s *Sink) Take(it taskwatch.Item) {
 	}
 }
 
+func (s *Sink) failedExec(f *taskwatch.FailedExec) {
+	var path, argv any
+	if !f.NoPath {
+		path = f.Path
+	}
+	if !f.NoArgv {
+		argv = f.Argv
+	}
+	r := s.of[s.tree.Of(f.Task)]
+	s.insert("failed_execs", int64(f.Seq), timeOf(f.Time), f.MonoNS, f.Source, r.reference(), int64(f.Errno), path, argv)
+}
+
+// timeOf returns a time for a column.
+func timeOf(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000000000Z")
+}
+
+// reference returns the id of the row, or NULL where there is none.
+func (r *row) reference() any {
+	if r == nil {
+		return nil
+	}
+	return r.id
+}
+
 func (r *row) add(u *process.Usage) {
 	if u.Missing.Has(taskwatch.FieldUTime) || u.Missing.Has(taskwatch.FieldSTime) {
 		r.noCPU = true
@@ -241,13 +283,7 @@ func (r *row) add(u *process.Usage) {
 }
 
 func (s *Sink) event(ev *taskwatch.Event, r *row) {
-	values := []any{int64(ev.Seq), ev.Kind.String(), nil, ev.MonoNS, ev.Source, nil}
-	if !ev.Time.IsZero() {
-		values[2] = ev.Time.UTC().Format("2006-01-02T15:04:05.000000000Z")
-	}
-	if r != nil {
-		values[5] = r.id
-	}
+	values := []any{int64(ev.Seq), ev.Kind.String(), timeOf(ev.Time), ev.MonoNS, ev.Source, r.reference()}
 	for _, f := range s.fields {
 		v, ok := ev.Value(f)
 		switch {

@@ -185,8 +185,11 @@ func (st *stream) watch(again bool) error {
 		st.table.next = next
 	}
 	fresh, short := st.kernel.watch(kinds, fields)
-	if err := st.kernel.watchFailed(failed); err != nil {
-		return err
+	if err := st.kernel.watchFailed(failed); err != nil && failed { // what stays attached, nobody asks for
+		if short == nil {
+			short = &source.Shortage{}
+		}
+		short.FailedExecs, short.Err = true, errors.Join(short.Err, err)
 	}
 	st.failing = failed
 	if kinds.Has(taskwatch.Free) && !st.kinds.Has(taskwatch.Free) {
@@ -210,10 +213,10 @@ func (st *stream) watch(again bool) error {
 func (st *stream) tellShort(short *source.Shortage) {
 	was := st.short
 	st.short = short
-	if short == nil || was != nil && was.Kinds == short.Kinds {
+	if short == nil || was != nil && was.Kinds == short.Kinds && was.FailedExecs == short.FailedExecs {
 		return
 	}
-	if f := st.src.cfg.OnShortage; f != nil && short.Kinds&st.kinds != 0 {
+	if f := st.src.cfg.OnShortage; f != nil && (short.Kinds&st.kinds != 0 || short.FailedExecs) {
 		f(short)
 	}
 }

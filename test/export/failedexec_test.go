@@ -12,9 +12,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/sink/chrome"
 	"github.com/taskwatch/taskwatch/sink/otlp"
 	"github.com/taskwatch/taskwatch/sink/perfetto"
+	"github.com/taskwatch/taskwatch/sink/sqlite"
 )
 
 // An exec that failed is told where the process is that tried it.
@@ -22,7 +24,7 @@ func TestFailedExecs(t *testing.T) {
 	task := &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: 1}, PID: 5, TID: 5, Exe: "/bin/sh", Argv: []string{"sh"}}
 	feed := func(sink taskwatch.Sink) {
 		t.Helper()
-		if f, ok := sink.(taskwatch.FailedExecSink); !ok || !f.WantsFailedExecs() {
+		if !taskwatch.WantsFailedExecs(sink) {
 			t.Errorf("%T does not ask for failed execs", sink)
 		}
 		now := time.Unix(1, 0)
@@ -108,5 +110,20 @@ func TestFailedExecs(t *testing.T) {
 	}
 	if found != 1 {
 		t.Errorf("otlp has it %d times:\n%s", found, text)
+	}
+
+	sqlite3 := testutil.RequireTool(t, "sqlite3")
+	out.Reset()
+	tables := sqlite.New(&out, taskwatch.AllKinds, 0)
+	if taskwatch.WantsFailedExecs(tables) {
+		t.Error("tables ask for failed execs, and nobody has")
+	}
+	tables.WithFailedExecs()
+	feed(tables)
+	dir := t.TempDir()
+	command(t, dir, out.Bytes(), sqlite3, "-bail", "a.db")
+	const question = "SELECT p.pid, f.seq, f.mono_ns, f.errno, f.path, f.argv FROM failed_execs f JOIN processes p ON p.id = f.process"
+	if got := string(command(t, dir, nil, sqlite3, "a.db", question)); got != "5|2|2000|2|/nosuch|[\"no\",\"such\"]\n" {
+		t.Errorf("sqlite3 has %q", got)
 	}
 }
