@@ -47,7 +47,8 @@ func (d disk) Read(path string) ([]byte, error) {
 var tools = disk{
 	"/usr/bin/gcc-12": "", "/usr/bin/gcc": "-> /usr/bin/gcc-12", "/usr/bin/cc": "-> /usr/bin/gcc",
 	"/usr/bin/ccache": "", "/usr/lib/ccache/gcc": "-> /usr/bin/ccache",
-	"/usr/bin/clang-19": "", "/usr/bin/clang": "-> /usr/bin/clang-19",
+	"/usr/lib/ccache/gcc-9": "-> /usr/bin/ccache",
+	"/usr/bin/clang-19":     "", "/usr/bin/clang": "-> /usr/bin/clang-19",
 	"/src/a.c": "", "/src/b.c": "", "/src/sub/c.cc": "", "/src/d.S": "", "/src/weird.inc": "",
 	"/src/args": `-DX="a b" 'c d'.c @more -I\ y`, "/src/more": "-DMORE\n@gone",
 }
@@ -150,6 +151,9 @@ func TestCalls(t *testing.T) {
 		{"ccache", "/usr/bin/ccache", "ccache gcc -c a.c", []Entry{entry("/src/a.c", "", "/usr/bin/gcc -c a.c")}},
 		{"ccache with settings", "/usr/bin/ccache", "ccache debug=true cache_dir=/x gcc -c a.c", []Entry{entry("/src/a.c", "", "/usr/bin/gcc -c a.c")}},
 		{"ccache linked as gcc", "/usr/bin/ccache", "gcc -c a.c", []Entry{entry("/src/a.c", "", "/usr/bin/gcc -c a.c")}},
+		{"ccache linked as gcc, by its path", "/usr/bin/ccache", "/usr/lib/ccache/gcc -c a.c", []Entry{entry("/src/a.c", "", "/usr/bin/gcc -c a.c")}},
+		{"a link to ccache behind a launcher", "/usr/bin/sccache", "sccache /usr/lib/ccache/gcc -c a.c", []Entry{entry("/src/a.c", "", "/usr/bin/gcc -c a.c")}},
+		{"a link to ccache that stands for nothing", "/usr/bin/ccache", "/usr/lib/ccache/gcc-9 -c a.c", []Entry{entry("/src/a.c", "", "/usr/lib/ccache/gcc-9 -c a.c")}},
 		{"ccache before distcc", "/usr/bin/ccache", "ccache distcc gcc -c a.c", []Entry{entry("/src/a.c", "", "/usr/bin/gcc -c a.c")}},
 		{"distcc without a compiler", "/usr/bin/distcc", "distcc -c a.c", []Entry{entry("/src/a.c", "", "/usr/bin/cc -c a.c")}},
 		{"sccache", "/usr/bin/sccache", "sccache /usr/bin/clang -c a.c", []Entry{entry("/src/a.c", "", "/usr/bin/clang -c a.c")}},

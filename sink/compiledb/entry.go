@@ -64,13 +64,18 @@ func absolute(path, dir string) string {
 // found any more, it returns the name that it was called by. exe is the file
 // that the kernel ran.
 func (o *Options) pathOf(name, exe, dir string) string {
+	launched := o.isLauncher(filepath.Base(exe)) // the compiler is another file, behind it
+	called := name
 	if strings.Contains(name, "/") {
-		return absolute(name, dir)
+		called = absolute(name, dir)
+		if target, err := o.Files.Resolve(called); err != nil || !o.isLauncher(filepath.Base(target)) {
+			return called
+		}
+		launched, name = true, filepath.Base(name) // a link to a launcher, which looks for what has its name
 	}
 	if filepath.Base(exe) == name {
 		return exe
 	}
-	launched := o.isLauncher(filepath.Base(exe)) // the compiler is another file, behind it
 	for _, in := range append([]string{filepath.Dir(exe)}, filepath.SplitList(os.Getenv("PATH"))...) {
 		path := filepath.Join(in, name)
 		if !filepath.IsAbs(path) {
@@ -84,7 +89,7 @@ func (o *Options) pathOf(name, exe, dir string) string {
 			return path
 		}
 	}
-	return name
+	return called
 }
 
 const maxNested = 10 // response files that name response files
