@@ -31,19 +31,18 @@ func newBench() *cobra.Command {
 		Use:   "bench [flags]",
 		Short: "Measure what watching costs on this machine",
 		Long: `bench runs loads that fork, run programs and start threads as fast as they can,
-alone and watched in turns, and shows how fast they are while they are watched:
-1.00 is as fast as alone. Each figure is the median of some pairs of runs, with
-the quartiles. The CPU time is the watcher's, for one event, load by load. Lost
-are events that the watcher was not told of, of all that the loads are known to
-have caused.
+alone and watched in turns. It shows how fast they are while they are watched:
+1.00 is as fast as alone. Each figure is the median of several pairs of runs,
+with the quartiles. The CPU time is what the watcher uses per event, for each
+load. Lost are the events that the loads caused and the watcher did not get.
 
 The load has one processor and the watcher another, unless --shared is given.
 Other work on the machine spreads the figures. The first line is a control that
-watches nothing: its figures should be 1. Where they are not, or the machine was
+watches nothing: its figures should be 1. If they are not, or if the machine was
 busy before, a warning follows the table.
 
-It needs root. With --with, other tools are measured, too; one that is not
-installed is named.`,
+It needs root. With --with, bench measures other tools too, and names those that
+are not installed.`,
 		Example: `  sudo taskwatch bench
   sudo taskwatch bench --pairs 12 --with forkstat,bpftrace,strace`,
 		Args: cobra.NoArgs,
@@ -55,7 +54,7 @@ installed is named.`,
 	flags.IntVar(&f.pairs, "pairs", 4, "how many `times` each watcher is measured")
 	flags.DurationVar(&f.run, "run", 200*time.Millisecond, "how `long` one run of a load takes, about")
 	flags.StringSliceVar(&f.with, "with", nil, "measure these `tools`, too: "+strings.Join(bench.Tools(), ", "))
-	flags.BoolVar(&f.shared, "shared", false, "leave it to the kernel where load and watcher run")
+	flags.BoolVar(&f.shared, "shared", false, "let the kernel choose where load and watcher run")
 	complete(cmd, "with", cobra.FixedCompletions(bench.Tools(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

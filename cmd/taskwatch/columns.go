@@ -93,16 +93,16 @@ func newColumnsHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "columns",
 		Short: "The columns that --columns can show",
-		Long: `With --columns, events are shown as a table: in text, with a dash where there is
-no value; with -f csv, whose first line has the names; and with -f json, as
-objects with these keys, where what is missing is left out. Such objects are no
-recording. Losses, errors, execs that failed and what modules send are lines of
-their own in text, and not in csv and json.
+		Long: `With --columns, events are shown as a table. In text, a dash stands for a value
+that is missing. With -f csv, the first line has the names of the columns. With
+-f json, each row is an object with these keys, without those that are missing;
+such objects are not a recording. Losses, errors, execs that failed and records
+of modules are lines of their own in text; csv and json leave them out.
 
-Users and groups have the names of this machine's local files; with --numeric
-they are numbers. Times are the day's, with the date where it is not today's;
+Users and groups are shown by the names in this machine's local files; with
+--numeric they are numbers. Times are local, with the date if it is not today;
 --time=utc is the same in UTC, unix is seconds since 1970, relative is seconds
-since the first event, delta since the event before.
+since the first event, delta is seconds since the event before.
 
 ` + strings.TrimSuffix(b.String(), "\n"),
 	}

@@ -25,9 +25,10 @@ func newDiff() *cobra.Command {
 commands are new or gone, are run more or fewer times, fail, are slower, or use
 more CPU time or memory.
 
-Commands are the same if their arguments are, but for the names of temporary
-files and the pids of the process and of those that made it. WALL and CPU are of
-all runs of a command together; slower and hungrier are by the run.
+Two commands are the same if their arguments are the same, apart from the names
+of temporary files and the pids of the process and its ancestors. WALL and CPU
+are sums over all runs of a command; "slower" and "hungrier" compare single
+runs.
 
 The exit status is:
 

@@ -13,19 +13,19 @@ func newDoctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Show what this kernel can deliver, by trying it",
-		Long: `doctor tries what taskwatch can do on this machine, with the privileges that it
-has: for each source, it watches a child of its own that forks, runs a program,
-changes its ids and exits, and has a watcher refuse all of that to another one.
-Nothing else on the machine is refused anything, and nothing is left behind.
+		Long: `doctor tries what taskwatch can do on this machine with its present privileges.
+For each source it watches a child of its own that forks, runs a program,
+changes its ids and exits, and a watcher refuses all of that to a second child.
+Nothing is refused to any other task, and nothing is left behind.
 
 For each event it shows whether it was seen, whether it was refused, whether a
 module in the kernel was called (source bpf), the hook, and the fields that are
-always missing; below, why something is not there.
+always missing. Below the table it says why something does not work.
 
 The exit status is:
 
-    0    everything that was declared was seen
-    1    something was declared and not seen, or no source works`,
+    0    every event that a source declares was seen
+    1    an event that a source declares was not seen, or no source works`,
 		Example: `  sudo taskwatch doctor
   taskwatch doctor -f json`,
 		Args: cobra.NoArgs,

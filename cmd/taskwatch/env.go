@@ -30,7 +30,7 @@ const redacted = "[redacted]"
 func (f *envFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.what, "env", envAll, "`what` the field env has: all, or names, which leaves the values out")
-	flags.StringVar(&f.redact, "env-redact", "", "leave the value of variables out whose NAME=VALUE matches this `regexp`")
+	flags.StringVar(&f.redact, "env-redact", "", "leave out the value of variables whose NAME=VALUE matches this `regexp`")
 	complete(cmd, "env", cobra.FixedCompletions([]string{envAll, envNames}, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "env-redact", cobra.NoFileCompletions)
 }

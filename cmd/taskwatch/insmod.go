@@ -23,10 +23,10 @@ func newInsmod() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "insmod FILE [key=value...]",
 		Short: "Load a module into the daemon",
-		Long: `insmod has the daemon ('taskwatch serve') load a module and register it, with
+		Long: `insmod asks the daemon ('taskwatch serve') to load and register a module with
 these parameters. Its watchers are called for everything that happens after
-insmod has ended. The file is read here, so the daemon need not reach it, and so
-is its signature, FILE.minisig, where there is one.
+insmod has ended. insmod reads the file itself, and its signature FILE.minisig
+if there is one, so the daemon need not be able to reach them.
 
 The exit status is 0 if the module was loaded, and 1 if it was not.`,
 		Example: `  sudo taskwatch insmod count.o
@@ -61,7 +61,7 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 	addSocket(cmd, &socket)
 	cmd.Flags().StringVar(&name, "name", "", "the `name` to load it under (default that of the file, without what follows the dot)")
 	addBestEffort(cmd, &bestEffort)
-	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "take a module that wants to refuse something also where\nnobody can refuse it")
+	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "load a module that wants to refuse something even if\nnothing can be refused here")
 	return cmd
 }
 
@@ -83,8 +83,9 @@ func newRmmod() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rmmod NAME...",
 		Short: "Unload modules from the daemon",
-		Long: `rmmod has the daemon unregister modules and free them. When it has ended,
-nothing of them runs any more. It goes on after one that cannot be unloaded.
+		Long: `rmmod asks the daemon to unregister modules and free them. When it has ended,
+no part of them runs any more. If one cannot be unloaded, it goes on with the
+next.
 
 The exit status is 0 if all were unloaded, and 1 if not.`,
 		Example:           "  sudo taskwatch rmmod count",

@@ -23,14 +23,21 @@ func newLsmod() *cobra.Command {
 		Use:   "lsmod",
 		Short: "List the modules of the daemon",
 		Long: `lsmod lists the modules of the daemon in the order in which they were loaded and
-are called: what runs them, the events they are registered for, how many those
-are (REFS: the registry holds a reference to the module for each), how often
-their watchers were called, failed, and refused something, by what means (with
-best-effort the kernel may skip a refusal), how many calls the kernel has passed
-by, how many events were dropped because the module was too slow, how long a
-call took on average and 99 of 100 calls at most, the powers of those that have
-any, the key that has signed them, where the daemon asks for that, and their
-state.
+are called. The columns are:
+
+    KIND       what runs it: the kernel or the sandbox
+    EVENTS     the events that it is registered for
+    REFS       how many those are; the registry holds a reference for each
+    CALLS, ERRORS, VETOES
+               how often its watchers were called, failed, refused something
+    TIER       how it refuses; with best-effort the kernel may skip a refusal
+    MISSED     calls that the kernel skipped
+    DROPS      events that were dropped because the module was too slow
+    MEAN, P99  how long a call took on average, and 99 of 100 calls at most
+    STATE      loading, live, unloading or quarantined
+
+POWERS, what modules may do in the kernel, and SIGNER, the key that signed them,
+are there if a module has any.
 
 In JSON, origin is config for a module of the configuration file and api for one
 that was loaded with insmod.`,

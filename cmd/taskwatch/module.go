@@ -20,11 +20,11 @@ func newModule() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "module",
 		Short: "Make and inspect modules",
-		Long: `module makes and inspects modules, of which there are two kinds. A BPF object
-(.o), built from C, has its watchers run inside the kernel in the context of the
-task; 'taskwatch watch -m FILE.o' runs it, for root. A WebAssembly module
-(.wasm), built from C or Go, runs in a sandbox inside taskwatch, for anybody;
-'taskwatch run -m FILE.wasm' runs it.`,
+		Long: `module makes and inspects modules. There are two kinds. A BPF object (.o) is
+built from C, and its watchers run inside the kernel in the context of the task.
+'taskwatch watch -m FILE.o' runs it and needs root. A WebAssembly module (.wasm)
+is built from C or Go and runs in a sandbox inside taskwatch.
+'taskwatch run -m FILE.wasm' runs it and needs no privileges.`,
 		Example: `  taskwatch module new count.c
   taskwatch module build count.c -o count.wasm
   taskwatch module info count.wasm
@@ -57,8 +57,8 @@ func newModuleNew() *cobra.Command {
 	return &cobra.Command{
 		Use:   "new NAME.c|NAME.go|DIR",
 		Short: "Write the source of a small module to begin with",
-		Long: `new writes the source of a small module, which counts execs, to the file NAME.c
-or NAME.go, or to the file DIR/DIR.c in the directory DIR, which is made. It
+		Long: `new writes the source of a small module that counts execs. It writes the file
+NAME.c or NAME.go, or makes the directory DIR and writes DIR/DIR.c. It
 overwrites nothing.`,
 		Example: "  taskwatch module new count.c\n  taskwatch module new rule.go",
 		Args:    oneFile("NAME.c|NAME.go|DIR"),
@@ -152,10 +152,10 @@ func newModuleCheck() *cobra.Command {
 		Use:               "check FILE[,key=value...]",
 		Short:             "Check that a module would be taken, and call nothing of it",
 		ValidArgsFunction: completeModuleFile,
-		Long: `check has the kernel's verifier judge a module for the kernel as it would be
-linked when it is registered, and attaches nothing; that needs the privileges of
-'watch -m'. One for the sandbox is compiled, and initialised with the
-parameters. The exit status is 0 if the module would be taken.`,
+		Long: `check lets the kernel's verifier judge a module for the kernel, linked as if it
+were being registered, and attaches nothing. That needs the privileges of
+'watch -m'. It compiles a module for the sandbox, and initialises it with the
+parameters. The exit status is 0 if the module would be accepted.`,
 		Example: "  sudo taskwatch module check count.o\n  taskwatch module check rule.wasm,level=2",
 		Args:    oneFile("FILE[,key=value...]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -166,7 +166,7 @@ parameters. The exit status is 0 if the module would be taken.`,
 		},
 	}
 	addBestEffort(cmd, &bestEffort)
-	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "accept that it cannot refuse what it wants to")
+	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "accept that nothing can be refused here")
 	return cmd
 }
 
@@ -201,9 +201,9 @@ func newModuleInfo(name string) *cobra.Command {
 		Use:               name + " FILE",
 		Short:             "Show what a module is: licence, events, parameters, maps",
 		ValidArgsFunction: completeModuleFile,
-		Long: `info shows what a module file says of itself. It loads nothing into the kernel
-and needs no privileges; a module for the sandbox is initialised there, to be
-asked. 'taskwatch modinfo' does the same, and knows modules that are loaded.`,
+		Long: `info shows what a module file says about itself. It loads nothing into the
+kernel and needs no privileges. To ask a module for the sandbox, it initialises
+it there. 'taskwatch modinfo' does the same, and also knows loaded modules.`,
 		Example: "  taskwatch module info count.o\n  taskwatch modinfo -f json rule.wasm",
 		Args:    oneFile("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -45,7 +45,7 @@ func (f *moduleFlags) add(cmd *cobra.Command, when string) {
 func (f *moduleFlags) addObserveOnly(cmd *cobra.Command) {
 	f.trust.add(cmd)
 	addBestEffort(cmd, &f.bestEffort)
-	cmd.Flags().BoolVar(&f.observeOnly, "allow-observe-only", false, "take modules that want to refuse something also where\nnobody can refuse it")
+	cmd.Flags().BoolVar(&f.observeOnly, "allow-observe-only", false, "load modules that want to refuse something even if\nnothing can be refused here")
 }
 
 // check says what is wrong with the flags.
@@ -167,7 +167,7 @@ func (files moduleFiles) start(src source.Source, reg *taskwatch.Registry, f *mo
 
 // addBestEffort adds the flag of all commands that load kernel modules.
 func addBestEffort(cmd *cobra.Command, f *bool) {
-	cmd.Flags().BoolVar(f, "allow-best-effort", false, "take modules that want to refuse something also where\nthe kernel may skip a refusal")
+	cmd.Flags().BoolVar(f, "allow-best-effort", false, "load modules that want to refuse something even if\nthe kernel may skip a refusal")
 }
 
 // drain returns when the modules in the sandbox have seen everything that has

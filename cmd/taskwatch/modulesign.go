@@ -21,11 +21,11 @@ func newModuleSign() *cobra.Command {
 		Short:             "Sign modules",
 		ValidArgsFunction: completeModuleFiles,
 		Long: `sign writes the signature of each module into MODULE.minisig, in the format of
-minisign: the key is one that 'minisign -G' has made, and 'minisign -V' reads
-the signature. It holds for the module's content, its name, which is that of the
-file, and its version.
+minisign: 'minisign -G' makes the key, and 'minisign -V' checks the signature.
+It covers the module's content, its name, which is that of the file, and its
+version.
 
-The password of a key that has one is asked for on the terminal, or read from
+If the key has a password, sign asks for it on the terminal, or reads it from
 the first line of a file.`,
 		Example: `  taskwatch module sign --key team.key count.o
   taskwatch module verify --trust team.pub count.o
@@ -131,8 +131,8 @@ func newModuleVerify() *cobra.Command {
 		Short:             "Verify the signatures of modules",
 		ValidArgsFunction: completeModuleFiles,
 		Long: `verify checks that each module is the one that a key has signed, under its name
-and version, as 'watch', 'run' and 'serve' do with --trust. Nothing of a module
-is run before its signature is known to be good. The exit status is 0 if all are
+and version, as 'watch', 'run' and 'serve' do with --trust. No part of a module
+runs before its signature has been checked. The exit status is 0 if all are
 good, and 1 if not.`,
 		Example: "  taskwatch module verify --trust team.pub count.o",
 		RunE: func(cmd *cobra.Command, args []string) error {

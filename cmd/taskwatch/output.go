@@ -56,12 +56,12 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVarP(&f.events, "event", "e", nil, "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\nor all; may be given several times (default "+report.DefaultKinds.String()+"\nas text, all as json). exec-failed adds execs that failed (alone, to exec):\nunder bpf each system call of the machine takes some ns longer, under ptrace\neach exec stops twice more")
 	f.where.add(cmd)
 	f.table.add(cmd)
-	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending tells: text for people, json, a\nrecording, one object a line, or csv")
+	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending says so: text for people, json, a\nrecording, one object a line, or csv")
 	flags.StringArrayVarP(&f.files, "output", "o", nil, "write the events to this `file`; may be given several times. The ending\nchooses the format: "+endingsHelp())
-	flags.StringVar(&f.fields, "fields", "", "in a recording, have these optional `fields` as well, comma-separated, or all:\n"+strings.Join(taskwatch.OptionalFields.Groups(), ","))
+	flags.StringVar(&f.fields, "fields", "", "in a recording, write these optional `fields` too, comma-separated, or all:\n"+strings.Join(taskwatch.OptionalFields.Groups(), ","))
 	f.env.add(cmd)
-	flags.BoolVar(&f.keep, "append", false, "with --output, keep what a file holds and write behind it")
-	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json has them always")
+	flags.BoolVar(&f.keep, "append", false, "with --output, keep the contents of a file and write behind them")
+	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json always has them")
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
 	flags.IntVar(&f.top, "top", 0, "with --summary, show this `number` of lines of each list (default 10)")
 	flags.StringVar(&f.sort, "sort", "", "with --summary, sort commands and programs by `what`: "+sortNames())
@@ -78,17 +78,17 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 // summaryHelp defines the words of a summary.
 const summaryHelp = `In the summary, each program of a process counts for itself: from its exec to
 the next exec, or to the end of the process. A fork that runs no program counts
-from its birth. WALL is that time; CPU is what the tasks that ended meanwhile
-have used, user and system time together; MAX RSS is the most memory that was
-resident at once, as told at the end. A mark says where a number is only a
-bound: >1s where the beginning was not seen, <1s where earlier programs of the
-process are in it. STATUS exec: another program followed.
+from its birth. WALL is that time. CPU is the user and system time of the tasks
+that ended meanwhile. MAX RSS is the most memory that was resident at once, as
+the kernel reports it at the end. A mark shows that a number is only a bound:
+>1s where the beginning was not seen, <1s where it includes earlier programs of
+the process. STATUS exec means that another program followed.
 
-"parallel" counts the processes that have no live child: those at work, rather
-than waiting for others. The critical path goes from the end back, always into
-the child whose exit came last before its parent's next event or exit; its
-steps add up to the wall time. It is a heuristic, since waits are not seen.
-Both are shown where all processes descend from one.`
+"parallel" counts the processes that have no live child: those that work rather
+than wait for others. The critical path goes backwards from the end, always into
+the child whose exit came last before its parent's next event or exit. Its steps
+add up to the wall time. It is a heuristic, since taskwatch does not see waits.
+Both are shown only if all processes descend from one.`
 
 // sortNames lists the numbers to sort by.
 func sortNames() string {

@@ -29,20 +29,19 @@ func newReplay() *cobra.Command {
 		Long: `replay reads the recording FILE, as 'taskwatch run -f json' writes it, and shows
 its events as if they happened now. A FILE of - is standard input.
 
-Events go to standard output, or to a file with --output; so do the summary and
-the variables of modules, but for the json format, where they go to standard
-error.
+Events go to standard output, or to a file with --output. So do the summary and
+the variables of modules; with the json format they go to standard error.
 
 A module for the sandbox (--module FILE.wasm) is called for every event of the
-recording, as if it happened now, and can refuse none: its errors, and what it
-sends, are shown among the events. However long it takes, it misses nothing.
+recording, as if it happened now, and can refuse nothing. Its errors and its
+records are shown among the events. However long it takes, it misses no event.
 
 The exit status is:
 
-    0    the recording was replayed to its end; where that is early, because
-         its recorder was killed, it is said on standard error
-    1    the recording cannot be read on, or the events cannot be written;
-         everything before is shown
+    0    the recording was replayed to its end; if it ends early, because its
+         recorder was killed, a message says so
+    1    the rest of the recording cannot be read, or the events cannot be
+         written; everything before that is shown
     2    the command line is wrong
     128  plus the number of the signal that ended it
 

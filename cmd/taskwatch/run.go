@@ -32,60 +32,62 @@ func newRun() *cobra.Command {
 		Use:   "run [flags] -- COMMAND [ARG...]",
 		Short: "Watch one command and all its descendants",
 		Long: `run starts COMMAND and shows what happens to it and to all its descendants,
-threads and daemons included, until the last of them has ended. Anybody may use
-it.
+threads and daemons included, until the last of them has ended. It needs no
+privileges.
 
-The command keeps its standard input, output and error; events go to standard
-error, or to a file with --output. No event is lost: the command is held up
-while standard error is read slowly, or 64 MiB wait to be written to a file,
-unless --drop is given. On a terminal, lines of text are cut to its width, with
-a mark. As json the events are a recording for 'taskwatch replay'. The summary
-goes to standard error.
+The command keeps its standard input, output and error. Events go to standard
+error, or to a file with --output. No event is lost: if standard error is read
+slowly, or 64 MiB wait to be written to a file, the command waits, unless --drop
+is given. On a terminal, lines of text are cut to its width and marked. As json
+the events are a recording for 'taskwatch replay'. The summary goes to standard
+error.
 
 The exit status is the command's own, or 128 plus the number of the signal that
 killed it, or:
 
     127  the command was not found
     126  the command could not be executed
-    125  taskwatch itself failed; also where the command ended with 0 but not
-         all events could be written, which does nothing to the command and is
-         told at the end
+    125  taskwatch itself failed, or the command ended with 0 but not all
+         events could be written; the command runs on in that case, and a
+         message follows at the end
 
-Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch stays until it has
-ended, and stops when it stops. What is sent to taskwatch alone is passed on to
+Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch ends after it, and
+stops when it stops. Signals that are sent to taskwatch alone are passed on to
 the command: SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM,
 SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGABRT, SIGWINCH and the real-time
-signals from 35 on. What is sent to the process group reaches the command
-anyway, and comes once; but under ptrace twice to a command that blocks it and
-fetches it with signalfd or sigwait. What the command's own tree sends to
-taskwatch is not for the command. Once the command has ended,
-SIGINT, SIGQUIT, SIGTERM and SIGHUP kill what it left behind. So does
---kill-on-exit, by itself; without it, run says after a second what it waits
-for.
+signals from 35 on. A signal that is sent to the process group reaches the
+command anyway, and only once; under ptrace it comes twice to a command that
+blocks it and fetches it with signalfd or sigwait. Signals that the command's
+own tree sends to taskwatch are not passed on. Once the command has ended,
+SIGINT, SIGQUIT, SIGTERM and SIGHUP kill the processes that it left running;
+--kill-on-exit kills them at once. Without it, run says after a second what it
+waits for.
 
 There are two sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
 default where it works. It costs the command next to nothing, and an eighth of a
 second at the start.
 
-ptrace is the default otherwise. It stops the tasks at every event, and changes
-what they may do: they cannot trace each other, and without privileges setuid
-and setgid files run with the ids of their caller. Where it is the default, one
-line says why; --source ptrace asks for it without a word.
+Where bpf does not work, ptrace is the default, and one line says why;
+--source ptrace asks for it without that line. It stops the tasks at every
+event, and restricts them: they cannot trace each other, and without privileges
+setuid and setgid files run with the ids of their caller.
 
-With taskwatch killed by SIGKILL, everything it watches dies too; under bpf
-before Linux 6.16 only the command itself does, unless it has changed its ids.
+If taskwatch is killed by SIGKILL, everything that it watches dies too. Under
+bpf before Linux 6.16 only the command itself dies, unless it has changed its
+ids.
 
-Else the command finds what it would find alone, but for what Go's run time
-changes in taskwatch before it could be seen. A standard file that was closed
-is /dev/null. Of the signals that were ignored only SIGHUP, SIGINT, SIGTSTP,
-SIGTTIN and SIGTTOU stay so. Of those that were blocked SIGHUP, SIGINT, SIGQUIT,
-SIGTERM, SIGCHLD, SIGURG, SIGPROF and those of errors do not. An alarm that was
-set rings for the command and does not show in it. Under ptrace it finds its
-tracer (TracerPid), and a filter of system calls (Seccomp, NoNewPrivs).
+Otherwise the command finds the same environment as without taskwatch, except
+for what Go's run time changes before taskwatch can see it. A standard file that
+was closed is /dev/null. Signals that were ignored are no longer ignored, except
+SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU. Signals that were blocked stay
+blocked, except SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD, SIGURG, SIGPROF and
+those of errors. An alarm that was set still goes off, but the command cannot
+query it. Under ptrace the command can see its tracer (TracerPid) and a filter
+of system calls (Seccomp, NoNewPrivs).
 
-A module given with --module is called for the events, whether they are shown
-or not; its errors, and what it sends, are shown among them. A .wasm runs in a
-sandbox, for anybody; one that refuses operations has ptrace be the default. A
+A module given with --module is called for all events, shown or not. Its errors
+and its records are shown among the events. A .wasm runs in a sandbox and needs
+no privileges; if it wants to refuse operations, ptrace becomes the default. A
 .o runs in the kernel, for every task of the machine, and needs bpf.
 
 ` + summaryHelp,
@@ -112,8 +114,8 @@ sandbox, for anybody; one that refuses operations has ptrace be the default. A
 	f.modules.addObserveOnly(cmd)
 	cmd.Flags().StringVar(&f.source, "source", auto.Name, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
-	cmd.Flags().BoolVar(&f.drop, "drop", false, "lose events that cannot be written fast enough, with their number in\ntheir place, rather than hold up the command")
-	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "kill what the command left running when it ends, rather than wait for it")
+	cmd.Flags().BoolVar(&f.drop, "drop", false, "drop events that cannot be written fast enough, and write how many,\nrather than hold up the command")
+	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "when the command ends, kill what it left running rather than wait for it")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

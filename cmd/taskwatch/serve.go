@@ -34,19 +34,18 @@ func newServe() *cobra.Command {
 		Short: "Hold modules, and serve the control interface",
 		Long: `serve is the daemon. It holds modules that come and go while it runs, and serves
 a control interface on a Unix socket, which 'taskwatch insmod', 'rmmod', 'lsmod'
-and 'modinfo' use, and gRPC clients and curl can: see docs/daemon.md. It runs
-until it is ended by Ctrl-C or SIGTERM, and leaves nothing behind, however it
-ends.
+and 'modinfo' use, as can gRPC clients and curl: see docs/daemon.md. It runs
+until Ctrl-C or SIGTERM ends it, and leaves nothing behind, however it ends.
 
-Modules of both kinds need events: kernel modules the source bpf, which needs
-root, or CAP_BPF and CAP_PERFMON; without it they are refused.
+Kernel modules need the source bpf, which needs root, or CAP_BPF and
+CAP_PERFMON. Without it they are refused.
 
 Root and the user that the daemon runs as may load and unload modules. Members
-of the group given with --group may look, and get the events.
+of the group given with --group may read everything, the events included.
 
-A configuration file has the same names as the flags, and modules. SIGHUP has it
-read again: modules that are no longer in it are unloaded, others replaced or
-loaded, and those that are as they were go on.
+A configuration file has the same names as the flags, and lists modules. On
+SIGHUP the daemon reads it again: it unloads modules that are no longer listed,
+replaces those that have changed, loads new ones, and leaves the rest alone.
 
     socket  = "/run/taskwatch/taskwatch.sock"
     group   = "taskwatch"
@@ -54,16 +53,16 @@ loaded, and those that are as they were go on.
     file    = "count.o"
     params  = { uid = 1000 }
 
-A table [otlp] of the file has events sent to a collector of OpenTelemetry, as
-log records, and on request spans of processes: see docs/daemon.md.
+With a table [otlp] in the file, the daemon sends events to an OpenTelemetry
+collector as log records, and on request spans of processes: see docs/daemon.md.
 
-With keys that are trusted, by --trust or in [trust] of the file, only modules
-are loaded that one of them has signed: see 'taskwatch module sign'.
+With trusted keys, given by --trust or in [trust] of the file, the daemon loads
+only modules that one of them has signed: see 'taskwatch module sign'.
 
 The exit status is:
 
-    0    the daemon was ended
-    1    it cannot begin or go on
+    0    a signal ended it
+    1    it cannot start or go on
     2    the command line is wrong`,
 		Example: `  sudo taskwatch serve
   sudo taskwatch serve --group adm --metrics 127.0.0.1:9477

@@ -35,33 +35,32 @@ func newWatch() *cobra.Command {
 		Use:   "watch [flags]",
 		Short: "Watch the whole machine, and run modules",
 		Long: `watch shows what happens to all tasks of the machine, or to those of a cgroup
-or a process tree, until it is ended by Ctrl-C, SIGTERM or SIGHUP, or the last
-task of the tree has ended. A task that was seen in the cgroup is shown to its
-end, even if it moves out; a cgroup that is removed and made again is watched
-again.
+or a process tree, until Ctrl-C, SIGTERM or SIGHUP ends it, or the last task of
+the tree has ended. A task that was seen in the cgroup is shown to its end, even
+if it moves out. A cgroup that is removed and made again is watched again.
 
 Events go to standard output, or to a file with --output. As json they are a
-recording for 'taskwatch replay'. What else there is to say goes to standard
-error, once watching has begun: which source is used, and why not a better one.
-The summary and the variables of modules go to standard output, but for the json
-format, where they go to standard error unless the events go to a file.
+recording for 'taskwatch replay'. Once watching has begun, a message on standard
+error names the source, and why a better one was not used. The summary and the
+variables of modules go to standard output; with the json format they go to
+standard error, unless the events go to a file.
 
 A ? in text stands for what is not known: of a program that the source could not
 read in time, or may not read.
 
 The source bpf has all events. It needs root, or CAP_BPF and CAP_PERFMON. The
-source connector has no init and no free; since Linux 6.6 anybody may use it.
+source connector has no init and no free; since Linux 6.6 it needs no
+privileges.
 
-A module given with --module is called for the events, whether they are shown
-or not; its errors, and what it sends, are shown among them. A .o runs in the
-kernel, for every task of the machine, whatever the scope of the events; only
-the source bpf can do that. A .wasm runs in a sandbox, with either source, and
-can refuse nothing here. Nothing of a module is left when taskwatch ends,
-however it ends.
+A module given with --module is called for all events, shown or not. Its errors
+and its records are shown among the events. A .o runs in the kernel, for every
+task of the machine, whatever the scope of the events, and needs the source bpf.
+A .wasm runs in a sandbox, with either source, and can refuse nothing here. When
+taskwatch ends, for whatever reason, nothing of a module is left.
 
 The exit status is:
 
-    0    watching was ended
+    0    a signal ended it
     1    watching cannot begin or go on, or the events cannot be written
     2    the command line is wrong
 

@@ -31,7 +31,7 @@ const (
 func (f *whereFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.expr, "where", "", "show only events for which this `expression` is true: see 'taskwatch help filter'")
-	flags.StringVar(&f.unknown, "unknown", unknownShow, "with --where, what becomes of events of which nobody can tell: `show`, with a mark,\nor hide")
+	flags.StringVar(&f.unknown, "unknown", unknownShow, "with --where, what to do with events that lack a fact it asks for: `show`, with a\nmark, or hide")
 	complete(cmd, "where", cobra.NoFileCompletions)
 	complete(cmd, "unknown", cobra.FixedCompletions([]string{unknownShow, unknownHide}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -258,16 +258,17 @@ made this one:
   taskwatch watch --where 'tree(4711) || ancestors.exists(p, p.comm == "sshd")'
 
 An event that does not have a field, such as exit.code of an exec, does not
-match; has(exit.code) asks whether it does. What the source could not tell is
-unknown. Where the answer hangs on that, the event is shown with a question mark
-("unsure":true in JSON), unless --unknown=hide is given. Losses are always
-shown.
+match; has(exit.code) asks whether it has it. A fact that the source could not
+obtain is unknown. If the answer depends on such a fact, the event is shown with
+a question mark ("unsure":true in JSON), unless --unknown=hide is given. Losses
+are always shown.
 
-container.name, .image and .labels are asked of docker.sock and podman.sock in
-the background, and unknown until one has told; the id follows from the cgroup.
+taskwatch asks docker.sock and podman.sock for container.name, .image and
+.labels in the background; they are unknown until one has answered. The id
+follows from the cgroup.
 
-Only what the expression reads is gathered, of the kinds of event that it can
-match. The summary is of all events.
+taskwatch gathers only the fields that the expression reads, and only the kinds
+of event that it can match. The summary covers all events.
 
 The fields of an event:
 
