@@ -53,7 +53,7 @@ type Event struct {
 	// Late says that the kernel has done the operation already: what it runs is
 	// not what watchers were asked about before, or nobody could be asked. An
 	// error kills the task, which has not run an instruction of the new
-	// program. Whoever counts should not count such an event.
+	// program. Watchers that count events should skip it.
 	Late bool
 
 	sent []Item // by the watchers, for the place behind the event

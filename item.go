@@ -117,7 +117,7 @@ type Start struct {
 	Events [NumKinds]StartEvent // by kind
 }
 
-// StartEvent says what the source can tell of one kind of event.
+// StartEvent says what the source delivers of one kind of event.
 type StartEvent struct {
 	Delivered, Veto  bool
 	Missing, MayMiss Fields // always, and now and then
@@ -143,7 +143,7 @@ type FailedExec struct {
 	MonoNS int64
 	Source string
 
-	Task    *Task  // who tried
+	Task    *Task  // the one that tried
 	Missing Fields // of FieldsTask
 }
 

@@ -11,9 +11,9 @@ type QueueOptions struct {
 	// Size is about how many bytes may wait; 0 stands for DefaultQueueSize.
 	Size int
 
-	// Block has Take wait for room, so that nothing is lost and the source is
-	// held up. Without it, what finds no room is lost, and counted in its
-	// place.
+	// Block makes Take wait for room: nothing is lost, and the source waits.
+	// Without it, items that find no room are lost, and a loss in their place
+	// counts them.
 	Block bool
 }
 
@@ -21,9 +21,9 @@ type QueueOptions struct {
 const DefaultQueueSize = 64 << 20
 
 // Queue is a sink that hands copies of its items on to another one, on a
-// goroutine of its own: whoever delivers does not wait for the other sink. The
-// other sees a loss where items found no room. Of the tasks that it sees, the
-// ids tell which are the same; the pointers do not.
+// goroutine of its own, so that the source does not wait for the other sink. The
+// other sink gets a loss in place of items that found no room. It must compare
+// tasks by their ids, not by their pointers.
 //
 // It is made by [NewQueue], and ended by Close.
 type Queue struct {
@@ -81,8 +81,9 @@ const extraSize = 300 // bytes of optional fields, about
 // woken for each.
 const lingers = 5 * time.Millisecond
 
-// NewQueue returns a queue to a sink, which it closes at its own end. A sink
-// with a method EndBatch() has it called when it was given all there was.
+// NewQueue returns a queue in front of a sink, and closes the sink at its own
+// end. If the sink has a method EndBatch(), the queue calls it after it has
+// handed on everything that waited.
 func NewQueue(to Sink, opts QueueOptions) *Queue {
 	if opts.Size == 0 {
 		opts.Size = DefaultQueueSize

@@ -14,14 +14,14 @@ import (
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
-// DefaultSocket is where the daemon is found unless somebody says otherwise.
+// DefaultSocket is the path of the socket where no other is given.
 const DefaultSocket = "/run/taskwatch/taskwatch.sock"
 
-// Config says what a daemon is to be. The zero value is usable.
+// Config configures a daemon. The zero value is usable.
 type Config struct {
 	// Socket is the path of the socket; "" stands for DefaultSocket. Its
-	// directory is made where it is directly below /run or XDG_RUNTIME_DIR, and
-	// has to be there elsewhere.
+	// directory is created only if it is directly below /run or XDG_RUNTIME_DIR;
+	// any other has to exist.
 	Socket string
 
 	// Group, a name or a number, may read: list, describe, stream. Without
@@ -43,10 +43,10 @@ type Config struct {
 	// and the others run.
 	Modules []ModuleConfig
 
-	// Trust says whose modules are loaded.
+	// Trust has the keys that modules must be signed by.
 	Trust Trust
 
-	// OTLP says what is sent to a collector.
+	// OTLP configures what the daemon sends to a collector.
 	OTLP OTLP
 
 	// NoCallStats leaves the calls of kernel modules uncounted and untimed.
@@ -60,7 +60,7 @@ type Config struct {
 	// Prometheus are served; "" is nowhere.
 	Metrics string
 
-	// Log gets what happens; nil discards it.
+	// Log gets the daemon's messages; nil discards them.
 	Log *slog.Logger
 
 	// Version is what the daemon says it is.
@@ -77,11 +77,11 @@ type ModuleConfig struct {
 	File   string            // absolute, or relative to the working directory
 	Params map[string]string // by name
 
-	// AllowObserveOnly takes a module that wants to refuse something also
-	// where nobody can refuse it.
+	// AllowObserveOnly loads a module that wants to refuse something even if
+	// nothing can be refused.
 	AllowObserveOnly bool
 
-	// AllowBestEffort takes it also where its refusals may be skipped.
+	// AllowBestEffort loads it even if the kernel may skip its refusals.
 	AllowBestEffort bool
 }
 

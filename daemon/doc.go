@@ -9,17 +9,17 @@
 // The source is whichever [Config.Open] opens. Kernel modules need the source
 // bpf; with another they are refused, with the reason why there is no bpf.
 //
-// # Who may do what
+// # Access
 //
-// The kernel tells who is at the other end of a Unix socket, and each request
-// is judged by that: see [Config.Group]. The mode of the socket says the same,
-// so that others do not even get a connection.
+// The kernel names the user at the other end of a Unix socket, and the daemon
+// checks each request against that: see [Config.Group]. The mode of the socket
+// already keeps other users from connecting.
 //
 // # Locking
 //
-// The list of modules has a mutex that is held for moments only; a module that
-// comes or goes is marked in the list meanwhile, so that a second request for
-// the same name is refused and none for another waits. The set of streams has
+// The list of modules has a mutex that is held only briefly. A module that is
+// being loaded or unloaded is marked in the list, so that a second request for
+// the same name is refused and requests for other modules do not wait. The set of streams has
 // a mutex, and each stream one of its own, taken in this order; the goroutine
 // of the source takes both, and waits for no client.
 package daemon

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Container is what a runtime tells of a container.
+// Container is what a runtime knows about a container.
 type Container struct {
 	Name   string
 	Image  string

@@ -32,7 +32,7 @@ const maxTasks = 1 << 18
 // and exits, as its child does, and so on, must not leave a chain without end.
 const maxDead = 64
 
-// Tree holds the live processes. A source tells of an exit before the pid can
+// Tree holds the live processes. A source reports an exit before the pid can
 // be used again; where that was lost, the new process is known by the id of
 // its leader. The zero value is ready.
 type Tree struct {

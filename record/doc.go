@@ -1,6 +1,5 @@
 // Package record is the recorded form of events: JSON lines, one object a
-// line. What a recorder writes with a [Writer] a [Reader] reads back, and
-// nothing is lost on the way.
+// line. A [Reader] reads back everything that a [Writer] has written.
 //
 // # Lines
 //
@@ -33,10 +32,10 @@
 //	 "argv":["make"], ... ,"task":{ ... }}
 //	{"event":"end","optional":true}
 //
-// A start stands first. It says who has recorded what, and where, and stands
-// again wherever another run goes on in the same file: the ids of tasks do not
-// go on behind it. An end says that nothing is lacking before it; a recording
-// with a start and without an end has stopped early, as [Reader.EarlyEnds] tells.
+// A start line comes first. It says what was recorded, where and by what source.
+// If the file holds several runs, each begins with a start; ids of tasks are
+// unique only within a run. An end line says that the run before it is complete;
+// a run without one has stopped early: see [Reader.EarlyEnds].
 //
 // Fields stand in this order. An absent field is unknown. "missing" stands at
 // the end of a line and names those fields that belong to the event and that
@@ -76,10 +75,10 @@
 // # Compatibility
 //
 // Fields that a Reader does not know are ignored: they come from a newer
-// recorder, and what is known stays true without them. A kind of line that it
-// does not know is an error, for to skip it would lose an event without a word;
-// but where it says "optional":true, it is skipped.
+// recorder, and the known fields stay true without them. An unknown kind of line
+// is an error, because skipping it would lose an event silently; if it has
+// "optional":true, it is skipped.
 //
-// Recordings of before, which have no start, are of format 1, and are read as
-// ever. A start of a format above [Format] is an error.
+// Older recordings, which have no start line, are of format 1 and are still
+// read. A start of a format above [Format] is an error.
 package record

@@ -3,5 +3,5 @@
 //
 // Nothing that a watched program chooses - its name, arguments, paths -
 // reaches the output unescaped, so that no program can send commands to the
-// terminal of whoever watches it.
+// terminal of the user.
 package report

@@ -34,7 +34,7 @@ type Source interface {
 	Close() error
 }
 
-// Refresher is a source that looks only now and then what is watched.
+// Refresher is a source that checks only from time to time what is watched.
 type Refresher interface {
 	Source
 
@@ -45,8 +45,8 @@ type Refresher interface {
 	Refresh(ctx context.Context) error
 }
 
-// Shortage says which events that somebody watches do not come, because this
-// machine does not let the source attach to them now. It ends nothing.
+// Shortage names watched events that do not come, because this machine does not
+// let the source attach to their hooks now. The source goes on without them.
 type Shortage struct {
 	Kinds       taskwatch.Kinds
 	FailedExecs bool // execs that failed do not come either
@@ -67,8 +67,8 @@ func (s *Shortage) Error() string {
 // Unwrap returns the cause.
 func (s *Shortage) Unwrap() error { return s.Err }
 
-// ShortOf returns err unless it is a shortage of other events than these kinds
-// and, where they are meant too, execs that failed.
+// ShortOf returns err, or nil if it is only a shortage of events that were not
+// asked for: neither of these kinds nor, with failedExecs, execs that failed.
 func ShortOf(err error, kinds taskwatch.Kinds, failedExecs bool) error {
 	var s *Shortage
 	if errors.As(err, &s) && s.Kinds&kinds == 0 && !(s.FailedExecs && failedExecs) {

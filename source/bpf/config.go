@@ -15,8 +15,8 @@ const (
 	DefaultBufferSize = 8 << 20
 )
 
-// EveryEvent is a Latency: the reader is woken at every event. The tasks that
-// cause them pay dear for it: 15 to 25 µs each time.
+// EveryEvent is a Latency that wakes the reader at every event. It costs the
+// tasks that cause the events 15 to 25 µs each time.
 const EveryEvent time.Duration = -1 << 63
 
 // minBufferSize has room for the longest record (struct scratch of
@@ -45,29 +45,29 @@ type Config struct {
 
 	// BufferSize is the size of the ring buffer in bytes, a power of two of
 	// at least 64 KiB; 0 stands for DefaultBufferSize. When it is full, new
-	// events are lost, and the loss is told where it happened. A task that
-	// is born, exits and is freed takes 400 bytes where init is no hook of
-	// its own, else 528, and an exec some 200 and its arguments: 8 MiB have
-	// room for 15,000 tasks between two looks of the reader.
+	// events are lost, and the loss is reported in their place. A task from its
+	// birth to its free takes 400 bytes where init has no hook of its own, else
+	// 528; an exec takes about 200 bytes and its arguments. So 8 MiB have room
+	// for 15,000 tasks between two reads.
 	BufferSize int
 
-	// DryRun has the table in the kernel refuse nothing: see Source.Table.
+	// DryRun makes the table in the kernel refuse nothing: see Source.Table.
 	DryRun bool
 
-	// CallStats has the table in the kernel count and time the calls of
+	// CallStats makes the table in the kernel count and time the calls of
 	// watchers.
 	CallStats bool
 
 	// OnReady, if set, is called once by the goroutine of Run when watching
-	// has begun: what happens from then on is seen.
+	// has begun: every event from then on is seen.
 	OnReady func()
 
 	// OnNotice, if set, is called by the same goroutine with what a user should
 	// know: that Cgroup was removed, or made again.
 	OnNotice func(string)
 
-	// OnShortage, if set, is called by the same goroutine when events that
-	// somebody watches cannot be attached to; the others come.
+	// OnShortage, if set, is called by the same goroutine when the hooks of
+	// watched events cannot be attached; all other events come.
 	OnShortage func(*source.Shortage)
 }
 

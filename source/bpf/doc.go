@@ -17,44 +17,42 @@
 //
 // # What is attached
 //
-// While anybody watches anything, the hooks of clone, exec and exit are:
-// without them there is no table of tasks. Those of init, uid, gid and free
-// are attached only while somebody watches these kinds. (Where init comes so
-// early that the fork may still fail, it brings free along.) A module that
-// comes or goes is noticed within half a second.
+// While any event is watched, the hooks of clone, exec and exit are attached:
+// the table of tasks needs them. The hooks of init, uid, gid and free are
+// attached only while these kinds are watched. (Where init comes so early that
+// the fork may still fail, free is attached with it.) The source notices within
+// half a second that a module has come or gone.
 //
-// Changes of ids are told by the table: by fentry on commit_creds, which sees
-// all of them, else by the tracepoints of the system calls in question, which
-// do not see those of 32-bit programs; and by comparison at exec. Where there
-// is neither, and for a command, a program on the exit of all system calls
-// does it.
+// Changes of ids are seen by fentry on commit_creds, which sees all of them;
+// otherwise by the tracepoints of the system calls in question, which miss those
+// of 32-bit programs; and by comparison at exec. Where neither can be attached,
+// and for a command, a program at the exit of all system calls sees them.
 //
 // # Commands
 //
-// A command dies with this process, however that ends, and so do its
-// descendants: since Linux 6.16 all of them, before only the command itself,
-// unless it has changed its ids or capabilities by then.
+// When this process ends, however it ends, the command dies. Since Linux 6.16
+// all of its descendants die too; before, only the command itself dies, unless
+// it has changed its ids or capabilities by then.
 //
 // # Frees
 //
-// Some kernels do not tell every free. A task that has exited and is gone, but
-// was not told to be freed for half a second, gets a free marked
-// [taskwatch.Event.Inferred]. One of a process's tasks that was replaced in an
-// exec gets it before its replacement exits.
+// Some kernels do not report every free. If a task has exited and is gone, and
+// no free was reported for half a second, the source delivers a free marked
+// [taskwatch.Event.Inferred]. A task that was replaced in an exec gets its free
+// before its replacement exits.
 //
 // # Losses
 //
-// When the buffer is full, events are lost. The loss is told before the first
-// event behind it, and the table of tasks is brought up to date with the
-// kernel's task iterator; a task whose exit was lost gets an inferred free.
+// When the buffer is full, events are lost. The source reports the loss before
+// the next event, and brings the table of tasks up to date with the kernel's
+// task iterator; a task whose exit was lost gets an inferred free.
 //
 // # Known limits
 //
 // CPU time at exit is what the scheduler had accounted by then, up to a clock
 // tick less than wait4 reports afterwards. Cwd is that at the last exec: no
-// event tells of chdir. The argv of an exec that a module refuses is read where
-// the caller keeps it: up to about 20 KB of it, and nothing of a 32-bit
-// program's. An id that a 32-bit program has changed shows up late, at the
+// event reports chdir. The argv of an exec that a module refuses is read from
+// the caller's memory: up to about 20 KB, and nothing of a 32-bit program. An id that a 32-bit program has changed shows up late, at the
 // task's next exec, where fentry programs are refused.
 //
 // # Time and wake-ups

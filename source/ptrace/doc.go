@@ -11,7 +11,7 @@
 // # What is different for the command
 //
 //   - A task has one tracer. A command that traces others itself (strace, gdb)
-//     gets EPERM from ptrace; Config.OnNotice is told.
+//     gets EPERM from ptrace, and Config.OnNotice is called.
 //
 //   - Without CAP_SYS_ADMIN the command runs with no_new_privs, which a seccomp
 //     filter needs: a setuid or setgid file runs with the ids of its caller.
@@ -21,13 +21,12 @@
 //     PR_GET_SECCOMP says that there is one. Filters of the command's own work;
 //     where they ask for a tracer, there is none (ENOSYS).
 //
-//   - A task that dies of SIGKILL, or with its tracer, does so as ever; when
-//     the tracing process ends, the kernel kills the whole tree
+//   - When the tracing process ends, the kernel kills the whole tree
 //     (PTRACE_O_EXITKILL).
 //
-//   - A signal to this process that is to be passed on waits for a moment: see
-//     Reached. A command that blocks a signal and fetches it (sigwaitinfo,
-//     signalfd) does not stop for it, so that Reached does not know of it.
+//   - A signal that this process passes on waits for a moment: see Reached. A
+//     command that blocks a signal and fetches it (sigwaitinfo, signalfd) does
+//     not stop for it, so Reached cannot see it.
 //
 // Everything else passes through: signals, stops, job control, exit statuses,
 // open files, the environment.
@@ -37,25 +36,25 @@
 //   - The workers of io_uring, which the kernel makes in a process that uses it:
 //     they are never traced. They run no code of the program's, call no program
 //     and change no ids.
-//   - What a seccomp filter of the command's own, with a listener, lets go on
-//     does not stop. From the first such filter on, ids and children are
-//     compared at each fork, exec and exit; what no stop has announced is
-//     delivered there, final.
+//   - System calls that a seccomp filter of the command's own, with a listener,
+//     lets go on do not stop. From the first such filter on, the source compares
+//     ids and children at each fork, exec and exit, and delivers there, as
+//     final, what no stop has shown.
 //   - Of a process that the user may not look at (not dumpable, or a program
 //     that may be executed and not read), exe, argv, cwd and the flags of clone3
 //     are missing, from the exec on and in its children.
 //
 // # Stops
 //
-// A fork costs two stops (parent and child), an exec one, an exit none but for
-// tasks that have created others. System calls run at full speed but for those
-// that a seccomp filter picks out: the set-id calls, ptrace, seccomp, unshare
+// A fork costs two stops (parent and child), an exec one, and an exit none,
+// except for tasks that have created others. System calls run at full speed,
+// except those that a seccomp filter picks out: the set-id calls, ptrace, seccomp, unshare
 // and setns; clone with CLONE_UNTRACED, which is cleared, and any clone3, whose
 // flags a filter cannot see; and fork or execve where a watcher may veto them.
 //
 // # Signals of this process
 //
-// While the program runs, SIGCHLD does not tell of children that stop, and
+// While the program runs, SIGCHLD does not report children that stop, and
 // SIGURG, with which the Go runtime preempts threads, interrupts system calls
 // instead of restarting them; Go's own libraries cope, cgo code may notice.
 package ptrace
