@@ -52,6 +52,9 @@ func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
 	if s.where, err = newQuestion(r.Filter); err != nil {
 		return nil, err
 	}
+	if q := s.where; q != nil && q.Kinds() == 0 && q.FailedExecs() { // it is about nothing else
+		s.failed = true
+	}
 	return s, nil
 }
 

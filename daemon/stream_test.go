@@ -434,6 +434,7 @@ func TestStreamFailedExecs(t *testing.T) {
 		{[]string{"exit", "exec-failed"}, &api.Filter{Where: `comm == "sh"`}, true},
 		{[]string{"exec-failed"}, &api.Filter{Where: `comm == "bash"`}, false},
 		{[]string{"exec-failed"}, &api.Filter{Where: `tree(10)`}, true},
+		{nil, &api.Filter{Where: `kind == "exec-failed"`}, true},
 		{[]string{"exec-failed"}, &api.Filter{Uid: []uint32{1}}, false},
 		{[]string{"exec"}, nil, false},
 		{nil, nil, false},

@@ -36,7 +36,7 @@ func newQuestion(f *api.Filter) (*question, error) {
 	if err != nil {
 		return nil, fmt.Errorf("filter: where: %w", err)
 	}
-	if parsed.Kinds() == 0 {
+	if parsed.Never() {
 		return nil, fmt.Errorf("filter: where: %s: no event can match, whatever happens", f.GetWhere())
 	}
 	q := &question{Filter: parsed, hide: f.GetHideUnknown()}

@@ -85,7 +85,7 @@ var (
 
 func init() {
 	eventClass = newClass("taskwatch.Event",
-		field{name: "kind", typ: cel.StringType, bit: 0, doc: "the kind of event; emit: a module sent it",
+		field{name: "kind", typ: cel.StringType, bit: 0, doc: "the kind of event; emit and exec-failed too",
 			get: text(func(it *item) string { return it.kind })},
 		field{name: "seq", typ: cel.IntType, bit: 0, doc: "the number of the event",
 			get: number(func(it *item) int64 { return int64(it.ev.Seq) })},

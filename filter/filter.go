@@ -46,6 +46,8 @@ type Filter struct {
 	expr  string
 	prog  cel.Program
 	kinds taskwatch.Kinds
+	emits bool // it can match records of modules
+	fails bool // and execs that failed
 	reads taskwatch.Fields
 	tree  bool
 	names map[string]bool  // of variables
@@ -122,6 +124,15 @@ func (f *Filter) String() string { return f.expr }
 
 // Kinds returns the kinds of event that the expression can match.
 func (f *Filter) Kinds() taskwatch.Kinds { return f.kinds }
+
+// Records reports whether the expression can match records of modules.
+func (f *Filter) Records() bool { return f.emits }
+
+// FailedExecs reports whether the expression can match execs that failed.
+func (f *Filter) FailedExecs() bool { return f.fails }
+
+// Never reports whether the expression matches nothing, whatever happens.
+func (f *Filter) Never() bool { return f.kinds == 0 && !f.emits && !f.fails }
 
 // Reads returns the fields that the expression reads.
 func (f *Filter) Reads() taskwatch.Fields { return f.reads }
@@ -222,14 +233,19 @@ func (f *Filter) eval() Answer {
 // nothing known but the kind.
 func (f *Filter) probe() {
 	f.item.probing = true
-	for k := taskwatch.Kind(0); k < taskwatch.NumKinds; k++ {
+	can := func(name string, k taskwatch.Kind, has taskwatch.Fields) bool {
 		ev := taskwatch.Event{Kind: k, Task: nobody}
-		f.item.set(k.String(), &ev, fieldsOf(k))
+		f.item.set(name, &ev, has)
 		f.item.proc = nil
-		if f.needs&^f.item.all == 0 && f.eval() != No {
+		return f.needs&^f.item.all == 0 && f.eval() != No
+	}
+	for k := taskwatch.Kind(0); k < taskwatch.NumKinds; k++ {
+		if can(k.String(), k, fieldsOf(k)) {
 			f.kinds |= taskwatch.KindsOf(k)
 		}
 	}
+	f.emits = can(EmitKind, 0, taskwatch.FieldsTask)
+	f.fails = can(taskwatch.FailedExecName, 0, taskwatch.FieldsTask)
 	f.item.probing = false
 	f.item.ev, f.item.task = nil, nil
 }

@@ -235,6 +235,25 @@ func TestKindsAndReads(t *testing.T) {
 	}
 }
 
+// What is no event can be all that an expression is about.
+func TestOtherItems(t *testing.T) {
+	for _, c := range []struct {
+		expr                   string
+		emits, failed, nothing bool
+	}{
+		{`kind == "emit"`, true, false, false},
+		{`kind == "exec-failed" && comm == "sh"`, false, true, false},
+		{`comm == "sh"`, true, true, false},
+		{`exit.code == 0`, false, false, false},
+		{`kind == "exec" && kind == "exit"`, false, false, true},
+	} {
+		f := parse(t, c.expr)
+		if f.Records() != c.emits || f.FailedExecs() != c.failed || f.Never() != c.nothing {
+			t.Errorf("%s: records %v, failed execs %v, nothing %v; want %v, %v, %v", c.expr, f.Records(), f.FailedExecs(), f.Never(), c.emits, c.failed, c.nothing)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for _, c := range []struct{ expr, want string }{
 		{`exee == "/x"`, "there is no \"exee\"; did you mean exe?\n  exee == \"/x\"\n  ^"},

@@ -27,7 +27,7 @@ func TestFailedExecsWithoutRows(t *testing.T) {
 		{[]string{"--columns", "pid"}, false},
 	} {
 		r := tw(t, append(append([]string{"run", "--source", "ptrace", "-e", "exec-failed"}, c.flags...), "--", "true")...)
-		if bad := r.status == exitRunFailed && strings.Contains(r.stderr, "no rows for execs that failed"); bad != c.bad || !bad && r.status != 0 {
+		if bad := r.status == exitRunFailed && strings.Contains(r.stderr, "execs that failed have no rows"); bad != c.bad || !bad && r.status != 0 {
 			t.Errorf("%q: %+v", c.flags, r)
 		}
 	}
@@ -79,6 +79,8 @@ func testFailedExecs(t *testing.T, source string) {
 		{[]string{"-e", "exec-failed"}, want},
 		{[]string{"-e", "exec-failed", "--where", `comm == "sh" || comm == "env"`, "--fields", "env", "--env", "names"}, want},
 		{[]string{"-e", "exec-failed", "--where", `comm == "nobody"`}, nil},
+		{[]string{"-e", "exec-failed", "--where", `kind == "exec-failed"`}, want},
+		{[]string{"--where", `kind == "exec-failed"`}, want},
 		{nil, nil},
 		{[]string{"-e", "all"}, nil},
 	} {

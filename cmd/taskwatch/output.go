@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,7 +149,7 @@ func completeEvents(_ *cobra.Command, _ []string, typed string) ([]string, cobra
 // failed reports whether execs that failed are asked for.
 func (f *outputFlags) failed() bool {
 	asked, _ := cutFailed(strings.Join(f.events, ","))
-	return asked
+	return asked || f.where.failed()
 }
 
 // cutFailed reports whether a list of events names execs that failed, which are
@@ -229,10 +230,7 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("format") && !used {
 		return fmt.Errorf("--format %s: the ending of %q chooses another format; leave --format out, or change the ending", f.format, f.files[0])
 	}
-	if err := f.checkFailed(); err != nil {
-		return err
-	}
-	return errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd), f.env.check(cmd))
+	return cmp.Or(errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd), f.env.check(cmd)), f.checkFailed())
 }
 
 // checkFailed reports that execs that failed are asked for and nothing shows
@@ -249,7 +247,7 @@ func (f *outputFlags) checkFailed() error {
 	if !f.failed() || slices.ContainsFunc(outputs, func(name string) bool { return !rows(name) }) {
 		return nil
 	}
-	return fmt.Errorf("--event %s: a table in csv or json has no rows for execs that failed; leave it out, or have text or a recording written", taskwatch.FailedExecName)
+	return errors.New("execs that failed have no rows in a table of csv or json; leave them out of --event and --where, or write text or a recording")
 }
 
 // formatOf returns the format of a file: that of its ending, or else that of

@@ -54,10 +54,15 @@ func (f *whereFlags) check(cmd *cobra.Command) error {
 	if f.filter.Names("container") {
 		f.names = enrich.NewNames(enrich.Local()...)
 	}
-	if f.filter.Kinds() == 0 {
+	if f.filter.Never() {
 		return fmt.Errorf("--where %s: no event can match, whatever happens; see 'taskwatch help filter'", f.expr)
 	}
 	return nil
+}
+
+// failed reports whether the expression is about execs that failed and no event.
+func (f *whereFlags) failed() bool {
+	return f.filter != nil && f.filter.Kinds() == 0 && f.filter.FailedExecs()
 }
 
 // kinds returns the kinds to show, of those asked for, where 0 stands for the
@@ -71,6 +76,8 @@ func (f *whereFlags) kinds(asked, usual taskwatch.Kinds) (taskwatch.Kinds, error
 	}
 	can := f.filter.Kinds()
 	switch {
+	case can == 0:
+		return 0, nil
 	case asked != 0:
 		if asked&can == 0 {
 			return 0, fmt.Errorf("--where %s: only %s can match, and --event asks for %s", f.expr, can, asked)
