@@ -82,7 +82,7 @@ func TestServeKilledAtAnyTime(t *testing.T) {
 	object, wasm := buildBoth(t, "count", countModule)
 	socket := filepath.Join(t.TempDir(), "s")
 	seen, served := map[string]bool{}, 0
-	for range testutil.Size(2, 3, 200) {
+	for round := range testutil.Size(2, 4, 200) {
 		s := cmd(t, "serve", "--socket", socket)
 		var log screen
 		s.Stderr = &log
@@ -109,7 +109,18 @@ func TestServeKilledAtAnyTime(t *testing.T) {
 			}
 		})
 		held := map[string]map[uint32]bool{}
-		for end := time.Now().Add(rand.N(3 * time.Second)); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		// Every other one is killed while it serves, however long its start takes.
+		var end time.Time
+		if round%2 == 0 {
+			end = time.Now().Add(rand.N(3 * time.Second))
+		}
+		for ; end.IsZero() || time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			if state(s.Process.Pid) == 'Z' {
+				t.Fatal("serve has ended: ", log.String())
+			}
+			if end.IsZero() && log.has("serving")() {
+				end = time.Now().Add(rand.N(3 * time.Second))
+			}
 			for kind, ids := range bpfIDs(t, s.Process.Pid) {
 				for _, id := range ids {
 					if held[kind] == nil {
@@ -136,6 +147,9 @@ func TestServeKilledAtAnyTime(t *testing.T) {
 		}
 	}
 	t.Logf("%d daemons served when they were killed; they held %v", served, seen)
+	if served == 0 || !seen["map"] || !seen["prog"] || !seen["link"] {
+		t.Errorf("%d daemons served when they were killed, which held %v: that shows nothing", served, seen)
+	}
 	last := startServe(t, socket, nil)
 	last.must(t, "insmod", object)
 	last.stop(t) // and the socket is gone
