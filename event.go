@@ -85,12 +85,13 @@ type Cause uint8
 
 // The causes of a uid or gid event.
 const (
-	CauseUnknown Cause = iota
-	CauseSyscall       // one of the set*id system calls
-	CauseExec          // exec of a setuid or setgid file, or exec copying the effective to the saved id
+	CauseUnknown   Cause = iota
+	CauseSyscall         // one of the set*id system calls
+	CauseExec            // exec of a setuid or setgid file, or exec copying the effective to the saved id
+	CauseSetGroups       // gid only: a setgroups that succeeded; the four ids are what they were, the field groups has the list
 )
 
-// String returns "unknown", "syscall" or "exec".
+// String returns "unknown", "syscall", "exec" or "setgroups".
 func (c Cause) String() string {
 	switch c {
 	case CauseUnknown:
@@ -99,6 +100,8 @@ func (c Cause) String() string {
 		return "syscall"
 	case CauseExec:
 		return "exec"
+	case CauseSetGroups:
+		return "setgroups"
 	}
 	return fmt.Sprintf("cause(%d)", uint8(c))
 }

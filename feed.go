@@ -84,10 +84,18 @@ func (f *Feed) Fields() Fields { return f.reg.fields() }
 // read: the only ones to be gathered, and, where that fails, missing. See
 // [Event.Give].
 func (f *Feed) Optional(k Kind) Fields {
-	if s := f.reg.snap.Load(); s != nil && k < NumKinds {
-		return s.optional[k]
+	return f.Reads(k) & OptionalFields
+}
+
+// Reads returns the fields of events of a kind that a watcher or a sink may read.
+func (f *Feed) Reads(k Kind) Fields {
+	if k >= NumKinds {
+		return 0
 	}
-	return f.reg.now().optional[k]
+	if s := f.reg.snap.Load(); s != nil {
+		return s.reads[k]
+	}
+	return f.reg.now().reads[k]
 }
 
 // FailedExecs reports whether a sink wants execs that failed, which a source then

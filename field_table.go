@@ -19,7 +19,7 @@ const (
 	FieldCgroup                             // cgroup: path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1
 	FieldOldExe                             // old_exe: the program that was replaced
 	FieldOld                                // old: the ids before
-	FieldCause                              // cause: what changed them: syscall, exec, or unknown
+	FieldCause                              // cause: what changed them: syscall, exec, setgroups (the list of supplementary groups alone), or unknown
 	FieldExitCode                           // exit.code: what the task passed to exit, 0 when a signal killed it
 	FieldExitSignal                         // exit.signal: the signal that killed it, or 0
 	FieldExitCore                           // exit.core: a core dump was written
@@ -55,6 +55,7 @@ const (
 	FieldEnv                                // env: environment at its start; 64 KiB, bpf 16
 	FieldCapsSecure                         // caps.secure: AT_SECURE: rights its user does not have
 	FieldNice                               // nice: nice value, from -20 to 19
+	FieldCapsGained                         // caps.gained: permitted since this exec, by a set-id file or the file's capabilities
 
 	numFields = iota
 )
@@ -83,7 +84,8 @@ const (
 		FieldExeIno |
 		FieldEnv |
 		FieldCapsSecure |
-		FieldNice
+		FieldNice |
+		FieldCapsGained
 )
 
 // FieldsExit and FieldsRusage are the fields of an exit event's two groups.
@@ -262,7 +264,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldExeIno |
 		FieldEnv |
 		FieldCapsSecure |
-		FieldNice,
+		FieldNice |
+		FieldCapsGained,
 	UID: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -313,7 +316,7 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldCgroup, Name: "cgroup", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1", Cost: ""},
 	{Field: FieldOldExe, Name: "old_exe", Type: TypeString, Unit: "", Kinds: 1 << Exec, Optional: false, Doc: "the program that was replaced", Cost: ""},
 	{Field: FieldOld, Name: "old", Type: TypeUints, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "the ids before", Cost: ""},
-	{Field: FieldCause, Name: "cause", Type: TypeString, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "what changed them: syscall, exec, or unknown", Cost: ""},
+	{Field: FieldCause, Name: "cause", Type: TypeString, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "what changed them: syscall, exec, setgroups (the list of supplementary groups alone), or unknown", Cost: ""},
 	{Field: FieldExitCode, Name: "exit.code", Type: TypeInt, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "what the task passed to exit, 0 when a signal killed it", Cost: ""},
 	{Field: FieldExitSignal, Name: "exit.signal", Type: TypeInt, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "the signal that killed it, or 0", Cost: ""},
 	{Field: FieldExitCore, Name: "exit.core", Type: TypeBool, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "a core dump was written", Cost: ""},
@@ -349,6 +352,7 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldEnv, Name: "env", Type: TypeStrings, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "environment at its start; 64 KiB, bpf 16", Cost: "bpf: a record of its size; ptrace: a file; much room in a recording, and secrets: see --env, --env-redact"},
 	{Field: FieldCapsSecure, Name: "caps.secure", Type: TypeBool, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "AT_SECURE: rights its user does not have", Cost: "as auid; ptrace: a file"},
 	{Field: FieldNice, Name: "nice", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "nice value, from -20 to 19", Cost: "as tty"},
+	{Field: FieldCapsGained, Name: "caps.gained", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "permitted since this exec, by a set-id file or the file's capabilities", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
 }
 
 // Extra holds the optional fields of one event. Its slices are never changed in
@@ -378,6 +382,7 @@ type Extra struct {
 	EnvCut          bool     // it is not complete
 	CapsSecure      bool     // AT_SECURE: rights its user does not have
 	Nice            int      // nice value, from -20 to 19
+	CapsGained      uint64   // permitted since this exec, by a set-id file or the file's capabilities
 }
 
 // value returns the value of a field that is there.
@@ -485,6 +490,8 @@ func (ev *Event) value(f Fields) Value {
 		return Value{typ: TypeBool, num: bit(ev.Extra.CapsSecure)}
 	case FieldNice:
 		return Value{typ: TypeInt, num: uint64(ev.Extra.Nice)}
+	case FieldCapsGained:
+		return Value{typ: TypeUint, num: ev.Extra.CapsGained}
 	}
 	return Value{}
 }

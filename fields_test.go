@@ -62,7 +62,7 @@ func TestBitsOfFieldsArePinned(t *testing.T) {
 		FieldUTime, FieldSTime, FieldMaxRSS, FieldMinFlt, FieldMajFlt, FieldNVCSw, FieldNIvCSw, FieldReadBytes, FieldWriteBytes,
 		FieldLifetime, FieldCgroupID, FieldAUID, FieldSessionID, FieldTTY,
 		FieldCapsEffective, FieldCapsPermitted, FieldCapsInheritable, FieldCapsBounding, FieldCapsAmbient, FieldGroups,
-		FieldVPID, FieldNSMnt, FieldNSPID, FieldNSNet, FieldNSUser, FieldExeHost, FieldExeDev, FieldExeIno, FieldEnv, FieldCapsSecure, FieldNice,
+		FieldVPID, FieldNSMnt, FieldNSPID, FieldNSNet, FieldNSUser, FieldExeHost, FieldExeDev, FieldExeIno, FieldEnv, FieldCapsSecure, FieldNice, FieldCapsGained,
 	} {
 		pinned++
 		if f != 1<<i {

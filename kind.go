@@ -22,7 +22,8 @@ const (
 	Exec
 	// UID comes when a real, effective, saved or file system user id changes.
 	UID
-	// GID is the same for group ids.
+	// GID is the same for group ids, and comes when setgroups has replaced the
+	// supplementary groups: see CauseSetGroups.
 	GID
 	// Exit comes at the start of exit, whatever the reason. Val is the exit
 	// code as the kernel keeps it, which is the wait status.

@@ -197,10 +197,10 @@ func TestDecodeExit(t *testing.T) {
 
 func TestCauseNames(t *testing.T) {
 	var b bytes.Buffer
-	for c := range Cause(4) {
+	for c := range Cause(5) {
 		fmt.Fprint(&b, c, " ")
 	}
-	if got := b.String(); got != "unknown syscall exec cause(3) " {
+	if got := b.String(); got != "unknown syscall exec setgroups cause(4) " {
 		t.Error(got)
 	}
 }

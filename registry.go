@@ -51,7 +51,7 @@ type snapshot struct {
 	lists    [numMoments][NumKinds][]entry
 	kinds    [numMoments]Kinds // that a watcher is called for, or a sink gets
 	fields   Fields
-	optional [NumKinds]Fields // what is read of those
+	reads    [NumKinds]Fields // what of each kind
 	attached bool             // there are sinks
 	sinks    Kinds            // that they get
 	failed   bool             // one of them wants execs that failed
@@ -121,8 +121,9 @@ func (r *Registry) collect(builtins *registration) *snapshot {
 
 // read notes what somebody reads of a kind.
 func (s *snapshot) read(k Kind, fields Fields) {
-	s.fields |= fields & (FieldsOf(k) | OptionalOf(k))
-	s.optional[k] |= fields & OptionalOf(k)
+	fields &= FieldsOf(k) | OptionalOf(k)
+	s.fields |= fields
+	s.reads[k] |= fields
 }
 
 func (s *snapshot) add(reg *registration) {

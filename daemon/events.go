@@ -20,6 +20,9 @@ func (s *service) Events(ctx context.Context, r *connect.Request[api.EventsReque
 	if err != nil {
 		return connect.NewError(connect.CodeInvalidArgument, err)
 	}
+	if err := s.d.access.checkFields(peerFrom(ctx), st.reads()); err != nil {
+		return connect.NewError(connect.CodePermissionDenied, err)
+	}
 	endless(ctx)
 	return rpcError(s.d.stream(ctx, st, func(lines []byte, dropped uint64) error {
 		return out.Send(&api.EventsResponse{Lines: string(lines), Dropped: dropped})
@@ -36,6 +39,10 @@ func (d *Daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := d.access.checkFields(peerFrom(r.Context()), st.reads()); err != nil {
+		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	}
 	endless(r.Context())
@@ -58,7 +65,7 @@ func (d *Daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
 	// Otherwise the client is gone, or the daemon will be.
 }
 
-// eventsRequest reads a query: events=exec,exit&pid=1&tree=true&uid=0,1000.
+// eventsRequest reads a query: events=exec,exit&fields=caps&pid=1&tree=true&uid=0,1000.
 func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 	r := &api.EventsRequest{Filter: &api.Filter{}}
 	for key, values := range q {
@@ -70,6 +77,11 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 				return nil, errors.New("events= names no event")
 			}
 			r.Events = strings.Split(value, ",")
+		case "fields":
+			if value == "" {
+				return nil, errors.New("fields= names no field")
+			}
+			r.Fields = strings.Split(value, ",")
 		case "events_only":
 			r.EventsOnly, err = strconv.ParseBool(value)
 		case "pid":
@@ -99,7 +111,7 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 				return nil, fmt.Errorf("unknown=%s: it is neither show nor hide", value)
 			}
 		default:
-			return nil, fmt.Errorf("unknown %s=; there are events, events_only, pid, tree, uid, comm, exe, where and unknown", key)
+			return nil, fmt.Errorf("unknown %s=; there are events, fields, events_only, pid, tree, uid, comm, exe, where and unknown", key)
 		}
 		if err != nil { // strconv's, which speaks to programmers
 			want := "a number"

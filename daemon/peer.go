@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -67,12 +68,28 @@ func (a access) mayRead(p peer) bool {
 		a.group != nil && (p.gid == a.group.id || slices.Contains(p.groups, a.group.id))
 }
 
+// checkFields returns an error that says who may, unless the peer may be told
+// these optional fields of all tasks. The kernel shows the environment of a process to
+// its own user and to root, and it often holds secrets, so that reading is not
+// enough.
+func (a access) checkFields(p peer, fields taskwatch.Fields) error {
+	if fields&taskwatch.FieldEnv == 0 || a.mayChange(p) {
+		return nil
+	}
+	return fmt.Errorf("user %d may not read the field env, the environment of programs; only %s may; name the other fields (fields=caps,ns)", p.uid, a.who())
+}
+
+// who names those who may do everything.
+func (a access) who() string {
+	if a.owner != 0 {
+		return fmt.Sprintf("root and the user %d", a.owner)
+	}
+	return "root"
+}
+
 // check returns an error that says who may, unless the peer may.
 func (a access) check(p peer, change bool) error {
-	who := "root"
-	if a.owner != 0 {
-		who = fmt.Sprintf("root and the user %d", a.owner)
-	}
+	who := a.who()
 	switch {
 	case change && !a.mayChange(p):
 		return fmt.Errorf("user %d may not load or unload modules; only %s may", p.uid, who)

@@ -4,19 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 // stream is a client that is sent items: a sink that chooses, with a queue
 // behind it, so that the source never waits for the client.
 type stream struct {
 	kinds      taskwatch.Kinds
-	failed     bool // execs that failed, too
+	failed     bool             // execs that failed, too
+	optional   taskwatch.Fields // that the client is told, beside the default ones
 	eventsOnly bool
 	queue      *taskwatch.Queue
 	client     *client
@@ -46,6 +49,13 @@ func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
 		}
 	}
 	var err error
+	if len(r.Fields) > 0 {
+		fields, err := taskwatch.ParseFields(strings.Join(r.Fields, ","))
+		if err != nil {
+			return nil, fmt.Errorf("fields: %s", strings.TrimPrefix(err.Error(), "taskwatch: "))
+		}
+		s.optional = fields & taskwatch.OptionalFields
+	}
 	if s.filter, err = newFilter(r.Filter); err != nil {
 		return nil, err
 	}
@@ -60,7 +70,7 @@ func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
 
 // open makes what is behind the stream.
 func (s *stream) open(limit int, send sender) {
-	s.client = &client{where: s.where, send: send, begun: make(chan struct{}), failed: make(chan error, 1), closed: make(chan struct{})}
+	s.client = &client{where: s.where, optional: s.optional, send: send, begun: make(chan struct{}), failed: make(chan error, 1), closed: make(chan struct{})}
 	s.queue = taskwatch.NewQueue(s.client, taskwatch.QueueOptions{Size: limit})
 	s.client.queue = s.queue
 }
@@ -68,6 +78,9 @@ func (s *stream) open(limit int, send sender) {
 // Wants returns the events of the stream, and those that its filter follows.
 func (s *stream) Wants() taskwatch.Wants {
 	w := taskwatch.WantAll(s.kinds)
+	for k := range w {
+		w[k] |= s.optional & taskwatch.OptionalOf(k)
+	}
 	if s.filter.tree != nil {
 		for _, k := range process.Kinds.List() {
 			w[k] |= process.TreeFields
@@ -155,13 +168,14 @@ type sender func(lines []byte, dropped uint64) error
 // client is the sink behind a stream's queue. The goroutine of the queue calls
 // it, but for begin.
 type client struct {
-	where  *question // or nil
-	send   sender
-	queue  *taskwatch.Queue
-	begun  chan struct{} // closed when lines may be sent
-	once   sync.Once
-	failed chan error // has the first error of send
-	closed chan struct{}
+	where    *question // or nil
+	optional taskwatch.Fields
+	send     sender
+	queue    *taskwatch.Queue
+	begun    chan struct{} // closed when lines may be sent
+	once     sync.Once
+	failed   chan error // has the first error of send
+	closed   chan struct{}
 
 	lines  []byte
 	broken bool
@@ -175,7 +189,7 @@ func (c *client) begin() { c.once.Do(func() { close(c.begun) }) }
 func (c *client) Wants() taskwatch.Wants { return nil }
 
 func (c *client) Take(it taskwatch.Item) {
-	c.lines = record.Append(c.lines, it)
+	c.lines = record.AppendFields(c.lines, it, c.optional)
 	if c.where != nil && it.Loss == nil && c.where.marks.Take(it) {
 		c.lines = append(c.lines[:len(c.lines)-len("}\n")], `,"unsure":true}`+"\n"...)
 	}
@@ -203,8 +217,18 @@ func (c *client) Close(context.Context) error {
 	return nil
 }
 
+// reads returns the optional fields that the client learns something of: an
+// expression tells of what it asks for by what it chooses.
+func (s *stream) reads() taskwatch.Fields {
+	fields := s.optional
+	if s.where != nil {
+		fields |= s.where.Reads() & taskwatch.OptionalFields
+	}
+	return fields
+}
+
 // stream sends items until ctx or the daemon ends, or send fails. The first
-// call of send has no lines: from then on the events are complete.
+// call of send has the start alone: from then on the events are complete.
 func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 	s.open(d.limits.buffer, send)
 	if err := d.hub.add(s, peerFrom(ctx).uid); err != nil {
@@ -225,7 +249,8 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 	if err := s.scan(); err != nil {
 		return err
 	}
-	if err := send(nil, 0); err != nil {
+	start := source.NewStart(d.source, nil)
+	if err := send(record.Append(nil, taskwatch.Item{Start: start}), 0); err != nil {
 		return err
 	}
 	s.client.begin()

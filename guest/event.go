@@ -83,9 +83,10 @@ type Cause uint32
 
 // The causes of a uid or gid event.
 const (
-	CauseUnknown Cause = iota
-	CauseSyscall       // one of the set*id system calls
-	CauseExec          // exec of a setuid or setgid file
+	CauseUnknown   Cause = iota
+	CauseSyscall         // one of the set*id system calls
+	CauseExec            // exec of a setuid or setgid file
+	CauseSetGroups       // gid only: setgroups; the four ids are what they were
 )
 
 // ExitStatus is how a task ended.

@@ -74,6 +74,7 @@ enum { false = 0, true = 1 };
 #define TASK_CAUSE_UNKNOWN 0
 #define TASK_CAUSE_SYSCALL 1 /* one of the set*id system calls */
 #define TASK_CAUSE_EXEC 2    /* exec, for one of a setuid file */
+#define TASK_CAUSE_SETGROUPS 3 /* on gid: setgroups; the four ids are what they were */
 
 /* Places in the arrays of struct task_ids. */
 #define TASK_ID_REAL 0

@@ -64,9 +64,10 @@ struct task_struct {
 	__u32 reserved380;
 	__s32 nice;            /* nice value, from -20 to 19 */
 	__u32 reserved388;
+	__u64 caps_gained;     /* permitted since this exec, by a set-id file or the file's capabilities */
 };
 
-_Static_assert(sizeof(struct task_struct) == 392, "the host writes a record of 392 bytes");
+_Static_assert(sizeof(struct task_struct) == 400, "the host writes a record of 400 bytes");
 
 /* The bits of flags. */
 #define TASK_FLAG_FINAL 1u
@@ -130,9 +131,10 @@ _Static_assert(sizeof(struct task_struct) == 392, "the host writes a record of 3
 #define TASK_FIELD_ENV (1ull << 48)
 #define TASK_FIELD_CAPS_SECURE (1ull << 49)
 #define TASK_FIELD_NICE (1ull << 50)
+#define TASK_FIELD_CAPS_GAINED (1ull << 51)
 
 /* The optional ones of these. */
-#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50)
+#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50 | 1ull << 51)
 
 /* The strings that the host gives. The numbers of a list are text, too. */
 #define TASK_STRING_COMM 0

@@ -332,12 +332,12 @@ func decodeTime(s string) (time.Time, error) {
 }
 
 func decodeCause(s string) (taskwatch.Cause, error) {
-	for _, c := range []taskwatch.Cause{taskwatch.CauseUnknown, taskwatch.CauseSyscall, taskwatch.CauseExec} {
+	for _, c := range []taskwatch.Cause{taskwatch.CauseUnknown, taskwatch.CauseSyscall, taskwatch.CauseExec, taskwatch.CauseSetGroups} {
 		if c.String() == s {
 			return c, nil
 		}
 	}
-	return 0, &SyntaxError{Reason: fmt.Sprintf("cause is %q, neither syscall, exec nor unknown", s)}
+	return 0, &SyntaxError{Reason: fmt.Sprintf("cause is %q, neither syscall, exec, setgroups nor unknown", s)}
 }
 
 // unexpectedEnd is what encoding/json says of text that is cut off; it has no

@@ -147,7 +147,8 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		taskwatch.FieldCapsInheritable|
 		taskwatch.FieldCapsBounding|
 		taskwatch.FieldCapsAmbient|
-		taskwatch.FieldCapsSecure) != 0 {
+		taskwatch.FieldCapsSecure|
+		taskwatch.FieldCapsGained) != 0 {
 		b = append(b, `,"caps":{`...)
 		start := len(b)
 		if has.Has(taskwatch.FieldCapsEffective) {
@@ -167,6 +168,9 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		}
 		if has.Has(taskwatch.FieldCapsSecure) {
 			b = strconv.AppendBool(append(b, `,"secure":`...), x.CapsSecure)
+		}
+		if has.Has(taskwatch.FieldCapsGained) {
+			b = appendMask(b, `,"gained":`, x.CapsGained)
 		}
 		b = append(uncomma(b, start), '}')
 	}
@@ -230,6 +234,7 @@ type rawTask struct {
 		Bounding    *rawMask `json:"bounding"`
 		Ambient     *rawMask `json:"ambient"`
 		Secure      *bool    `json:"secure"`
+		Gained      *rawMask `json:"gained"`
 	} `json:"caps"`
 	NS struct {
 		VPID *int32  `json:"vpid"`
@@ -308,6 +313,7 @@ func (raw *rawTask) extra(f *fields, x *taskwatch.Extra) error {
 	take(f, taskwatch.FieldCapsBounding, &x.CapsBounding, (*uint64)(raw.Caps.Bounding))
 	take(f, taskwatch.FieldCapsAmbient, &x.CapsAmbient, (*uint64)(raw.Caps.Ambient))
 	take(f, taskwatch.FieldCapsSecure, &x.CapsSecure, raw.Caps.Secure)
+	take(f, taskwatch.FieldCapsGained, &x.CapsGained, (*uint64)(raw.Caps.Gained))
 	takeInt(f, taskwatch.FieldVPID, &x.VPID, raw.NS.VPID)
 	take(f, taskwatch.FieldNSMnt, &x.NSMnt, raw.NS.Mnt)
 	take(f, taskwatch.FieldNSPID, &x.NSPID, raw.NS.PID)

@@ -23,11 +23,12 @@ const (
 // Append appends the line of an item, newline included, to b. It reads the
 // item and allocates nothing but room in b.
 func Append(b []byte, it taskwatch.Item) []byte {
-	return appendItem(b, it, taskwatch.OptionalFields)
+	return AppendFields(b, it, taskwatch.OptionalFields)
 }
 
-// appendItem is Append with no more than the given optional fields.
-func appendItem(b []byte, it taskwatch.Item, optional taskwatch.Fields) []byte {
+// AppendFields is Append with no more than the given optional fields of events:
+// whatever others have asked for is neither there nor missing.
+func AppendFields(b []byte, it taskwatch.Item, optional taskwatch.Fields) []byte {
 	switch {
 	case it.Event != nil:
 		return appendEvent(b, it.Event, optional)

@@ -43,8 +43,9 @@ type Writer struct {
 	err     error
 	dropped uint64
 
-	started    bool // there is a start,
-	incomplete bool // of which there is no end
+	again      func() *taskwatch.Start // or nil
+	started    bool                    // there is a start,
+	incomplete bool                    // of which there is no end
 }
 
 // NewWriter returns a Writer to w of the events that are wanted, and of every
@@ -72,6 +73,13 @@ func WithStart(s *taskwatch.Start) Option {
 	return func(w *Writer) { w.buf, w.started = appendStart(w.buf, s), true }
 }
 
+// WithRestart has the recording begin anew where what was written so far is not
+// there any more: again is called before each write, of one byte at least, and
+// returns the start of what follows, or nil. It must not call the Writer.
+func WithRestart(again func() *taskwatch.Start) Option {
+	return func(w *Writer) { w.again = again }
+}
+
 // Incomplete has no end written: what is recorded has stopped early.
 func (w *Writer) Incomplete() {
 	w.mu.Lock()
@@ -88,7 +96,7 @@ func (w *Writer) Wants() taskwatch.Wants { return w.wants }
 // Take adds the line of an item.
 func (w *Writer) Take(it taskwatch.Item) {
 	if w.begin() {
-		w.buf = appendItem(w.buf, it, w.optional)
+		w.buf = AppendFields(w.buf, it, w.optional)
 		w.started = w.started || it.Start != nil
 		w.added()
 	}
@@ -99,7 +107,7 @@ func (w *Writer) Take(it taskwatch.Item) {
 // asked for. The mark is "unsure":true.
 func (w *Writer) TakeUnsure(it taskwatch.Item) {
 	if w.begin() {
-		w.buf = Append(w.buf, it)
+		w.buf = AppendFields(w.buf, it, w.optional)
 		w.buf = append(w.buf[:len(w.buf)-len("}\n")], `,"unsure":true}`+"\n"...)
 		w.added()
 	}
@@ -146,6 +154,11 @@ func (w *Writer) expired() {
 func (w *Writer) flush() {
 	if len(w.buf) == 0 || w.err != nil {
 		return
+	}
+	if w.again != nil {
+		if s := w.again(); s != nil {
+			w.buf = append(appendStart(nil, s), w.buf...)
+		}
 	}
 	n, err := w.w.Write(w.buf)
 	if err == nil && n != len(w.buf) {

@@ -111,7 +111,7 @@ var allColumns = []*column{
 	textColumn("unit", "the systemd unit", 20, taskwatch.FieldCgroup, func(r *row) string { return r.place().Unit }),
 	textColumn("slice", "the systemd slice", 16, taskwatch.FieldCgroup, func(r *row) string { return r.place().Slice }),
 	textColumn("old_exe", "the program that an exec replaced", 24, taskwatch.FieldOldExe, func(r *row) string { return r.ev.OldExe }),
-	textColumn("cause", "what changed an id", 8, taskwatch.FieldCause, func(r *row) string { return r.ev.Cause.String() }),
+	textColumn("cause", "what changed an id", 9, taskwatch.FieldCause, func(r *row) string { return r.ev.Cause.String() }),
 	numberColumn("code", "what was passed to exit", 4, taskwatch.FieldExitCode, func(r *row) int64 { return int64(r.ev.Exit.Code) }),
 	numberColumn("signal", "the signal that killed the task, or 0", 6, taskwatch.FieldExitSignal, func(r *row) int64 { return int64(r.ev.Exit.Signal) }),
 	numberColumn("utime_ns", "user CPU time", 12, taskwatch.FieldUTime, func(r *row) int64 { return r.ev.Rusage.UTimeNS }),

@@ -39,6 +39,13 @@ func NewStart(s Source, command []string) *taskwatch.Start {
 	return start
 }
 
+// StartAgain returns a start for what follows of the same run.
+func StartAgain(s *taskwatch.Start) *taskwatch.Start {
+	again := *s
+	again.Time, again.MonoNS = time.Now(), sys.Monotonic()
+	return &again
+}
+
 func firstLine(file string) string {
 	b, err := os.ReadFile(file)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
@@ -110,5 +111,53 @@ func TestEarlyEndIsSaid(t *testing.T) {
 		}
 		short = again
 		again += ".jsonl"
+	}
+}
+
+// A recording that somebody cuts while it is written, as logrotate's
+// copytruncate does, begins anew.
+func TestCutRecordingBeginsAnew(t *testing.T) {
+	dir := t.TempDir()
+	file, fifo := filepath.Join(dir, "events.jsonl"), filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := cmd(t, "run", "--source", "ptrace", "-o", file, "--", "sh", "-c", "/bin/true before; read x <"+fifo+"; /bin/true between; read x <"+fifo+"; /bin/true after")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	has := func(text string) func() bool {
+		return func() bool {
+			b, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(b), text)
+		}
+	}
+	var parts []string
+	for _, text := range []string{`"before"`, `"between"`} {
+		eventually(t, "what happened "+text+" is in the file", has(text))
+		parts = append(parts, string(readFile(t, file)))
+		if err := os.Truncate(file, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(fifo, []byte("go on\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range append(parts, string(readFile(t, file))) {
+		items := lines(t, strings.NewReader(text))
+		if len(items) < 2 || items[0].Start == nil || strings.Join(items[0].Start.Command[:2], " ") != "sh -c" {
+			t.Errorf("part %d begins with\n%.300s", i, text)
+		}
+		for _, it := range items[1:] {
+			if it.Start != nil {
+				t.Errorf("part %d has a second start", i)
+			}
+		}
+	}
+	if r := tw(t, "replay", file); r.status != 0 || r.stderr != "" || !strings.Contains(r.stdout, "true after") {
+		t.Errorf("the last part: status %d, %s%s", r.status, r.stdout, r.stderr)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/taskwatch/taskwatch/sink/otlp"
 	"github.com/taskwatch/taskwatch/sink/perfetto"
 	"github.com/taskwatch/taskwatch/sink/sqlite"
+	"github.com/taskwatch/taskwatch/source"
 )
 
 const (
@@ -107,6 +108,31 @@ func openCSV(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	return rows, nil
 }
 
+// restart returns what is called before each write to a file, and returns a new
+// start where the file is not longer than at the call before: somebody has cut it,
+// as logrotate's copytruncate does. For what is no regular file it returns nil.
+func restart(f *os.File, start *taskwatch.Start) func() *taskwatch.Start {
+	if f == nil {
+		return nil
+	}
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return nil
+	}
+	size := int64(-1)
+	return func() *taskwatch.Start {
+		st, err := f.Stat()
+		if err != nil {
+			return nil // the write will say so
+		}
+		cut := st.Size() <= size
+		if size = st.Size(); cut {
+			return source.StartAgain(start)
+		}
+		return nil
+	}
+}
+
 func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	columns, err := o.table.columns(formatJSON)
 	switch {
@@ -122,6 +148,9 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	var opts []record.Option
 	if o.start != nil {
 		opts = append(opts, record.WithStart(o.start))
+		if again := restart(o.file, o.start); again != nil {
+			opts = append(opts, record.WithRestart(again))
+		}
 	}
 	if o.failed {
 		opts = append(opts, record.WithFailedExecs())

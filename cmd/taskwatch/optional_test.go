@@ -97,3 +97,39 @@ func testCwdIsRightOrMissing(t *testing.T, source string) {
 		}
 	}
 }
+
+// The terminal of a program in one, and the session that leads it.
+func TestTerminalOfEachSource(t *testing.T) { eachSource(t, testTerminalOfEachSource) }
+
+func testTerminalOfEachSource(t *testing.T, source string) {
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	p := openPTY(t, []string{binary(t), "run", "--source", source, "--fields", "tty", "-o", file, "--", "sh", "-c", "true; setsid true; :"})
+	if err := p.shell.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, p.screen.String())
+	}
+	p.keyboard.Close()
+	<-p.done
+	var seen []string
+	for _, ev := range eventsOf(t, file) {
+		if ev.Kind != taskwatch.Exec && ev.Kind != taskwatch.Exit {
+			continue
+		}
+		if ev.Extra == nil {
+			t.Fatalf("%v misses %v", ev.Kind, ev.Missing)
+		}
+		seen = append(seen, ev.Extra.TTY)
+	}
+	// The shell and setsid have it, and what setsid runs has none any more.
+	have, none := 0, 0
+	for _, tty := range seen {
+		switch tty {
+		case p.name:
+			have++
+		case "":
+			none++
+		}
+	}
+	if have+none != len(seen) || have == 0 || none == 0 {
+		t.Errorf("the terminals are %q, want %s and none", seen, p.name)
+	}
+}

@@ -22,6 +22,7 @@ import (
 type pty struct {
 	keyboard *os.File
 	screen   screen
+	name     string // as it is in /dev
 	shell    *exec.Cmd
 	done     chan struct{}
 }
@@ -50,7 +51,7 @@ func openPTY(t *testing.T, argv []string, env ...string) *pty {
 		t.Fatal(err)
 	}
 	defer tty.Close()
-	p := &pty{keyboard: keyboard, done: make(chan struct{}), shell: cmd(t)}
+	p := &pty{keyboard: keyboard, name: fmt.Sprintf("pts/%d", n), done: make(chan struct{}), shell: cmd(t)}
 	p.shell.Path, p.shell.Args = argv[0], argv
 	p.shell.Env = append(os.Environ(), append([]string{"PS1=$ ", "TERM=xterm", "NO_COLOR=", "ENV="}, env...)...)
 	p.shell.Stdin, p.shell.Stdout, p.shell.Stderr = tty, tty, tty

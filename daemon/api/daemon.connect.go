@@ -83,8 +83,8 @@ type DaemonClient interface {
 	// Status says what the daemon is and what it watches with.
 	Status(context.Context, *connect.Request[StatusRequest]) (*connect.Response[StatusResponse], error)
 	// Events streams events, errors of watchers, records that modules send, and
-	// losses, as the lines of a recording. The first message comes, without
-	// lines, when the events that follow are complete.
+	// losses, as the lines of a recording. The first message comes when the events
+	// that follow are complete, with the line {"event":"start",...} alone.
 	//
 	// 'GET /events' is the same for programs that speak plain HTTP.
 	Events(context.Context, *connect.Request[EventsRequest]) (*connect.ServerStreamForClient[EventsResponse], error)
@@ -246,8 +246,8 @@ type DaemonHandler interface {
 	// Status says what the daemon is and what it watches with.
 	Status(context.Context, *connect.Request[StatusRequest]) (*connect.Response[StatusResponse], error)
 	// Events streams events, errors of watchers, records that modules send, and
-	// losses, as the lines of a recording. The first message comes, without
-	// lines, when the events that follow are complete.
+	// losses, as the lines of a recording. The first message comes when the events
+	// that follow are complete, with the line {"event":"start",...} alone.
 	//
 	// 'GET /events' is the same for programs that speak plain HTTP.
 	Events(context.Context, *connect.Request[EventsRequest], *connect.ServerStream[EventsResponse]) error

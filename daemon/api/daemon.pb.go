@@ -1414,7 +1414,11 @@ type EventsRequest struct {
 	// Of these, only those whose task fits all that is set.
 	Filter *Filter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Leave out errors of watchers and records of modules.
-	EventsOnly    bool `protobuf:"varint,3,opt,name=events_only,json=eventsOnly,proto3" json:"events_only,omitempty"`
+	EventsOnly bool `protobuf:"varint,3,opt,name=events_only,json=eventsOnly,proto3" json:"events_only,omitempty"`
+	// These optional fields, too: names, groups ("caps", "ns"), or "all". They are
+	// gathered for those who name them, here or in where. The field env is told to
+	// those who may load modules; others get permission_denied.
+	Fields        []string `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1468,6 +1472,13 @@ func (x *EventsRequest) GetEventsOnly() bool {
 		return x.EventsOnly
 	}
 	return false
+}
+
+func (x *EventsRequest) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
 }
 
 type Filter struct {
@@ -1728,12 +1739,13 @@ const file_daemon_proto_rawDesc = "" +
 	"passedOver\x12*\n" +
 	"\x11no_kernel_modules\x18\a \x01(\tR\x0fnoKernelModules\x12\x12\n" +
 	"\x04lost\x18\b \x01(\x04R\x04lost\x12\x18\n" +
-	"\astreams\x18\t \x01(\rR\astreams\"v\n" +
+	"\astreams\x18\t \x01(\rR\astreams\"\x8e\x01\n" +
 	"\rEventsRequest\x12\x16\n" +
 	"\x06events\x18\x01 \x03(\tR\x06events\x12,\n" +
 	"\x06filter\x18\x02 \x01(\v2\x14.taskwatch.v1.FilterR\x06filter\x12\x1f\n" +
 	"\vevents_only\x18\x03 \x01(\bR\n" +
-	"eventsOnly\"\x9f\x01\n" +
+	"eventsOnly\x12\x16\n" +
+	"\x06fields\x18\x04 \x03(\tR\x06fields\"\x9f\x01\n" +
 	"\x06Filter\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x12\n" +
 	"\x04tree\x18\x02 \x01(\bR\x04tree\x12\x10\n" +

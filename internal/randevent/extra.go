@@ -82,5 +82,8 @@ func Extra(r *rand.Rand, given taskwatch.Fields, text func() string) *taskwatch.
 	if given.Has(taskwatch.FieldNice) {
 		x.Nice = int(r.Int32())
 	}
+	if given.Has(taskwatch.FieldCapsGained) {
+		x.CapsGained = r.Uint64()
+	}
 	return x
 }

@@ -23,7 +23,7 @@ func New(r *rand.Rand, k taskwatch.Kind) *taskwatch.Event {
 	}
 	return &taskwatch.Event{
 		Kind: k, Val: r.Uint64(), Seq: r.Uint64(), Time: time.Unix(0, 1+r.Int64()).UTC(), MonoNS: r.Int64(),
-		OldExe: text(9), OldIDs: ids(), Cause: taskwatch.Cause(r.IntN(3)),
+		OldExe: text(9), OldIDs: ids(), Cause: taskwatch.Cause(r.IntN(4)),
 		Exit: taskwatch.ExitStatus{Code: r.IntN(256), Signal: r.IntN(65), Core: flag(), Group: flag()},
 		Rusage: taskwatch.Rusage{
 			UTimeNS: r.Int64(), STimeNS: r.Int64(), MaxRSS: r.Uint64(), MinFlt: r.Uint64(), MajFlt: r.Uint64(),

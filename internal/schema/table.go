@@ -75,7 +75,7 @@ var Table = []Field{
 	{Name: "cgroup", Const: "Cgroup", Go: "Task.Cgroup", Type: String, Kinds: all, Gather: "cgroup", Doc: "path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1"},
 	{Name: "old_exe", Const: "OldExe", Go: "OldExe", Type: String, Kinds: "exec", Gather: "exe", Doc: "the program that was replaced"},
 	{Name: "old", Const: "Old", Go: "OldIDs", Type: IDs, Kinds: ids, Doc: "the ids before"},
-	{Name: "cause", Const: "Cause", Go: "Cause", Type: Cause, Kinds: ids, Doc: "what changed them: syscall, exec, or unknown"},
+	{Name: "cause", Const: "Cause", Go: "Cause", Type: Cause, Kinds: ids, Doc: "what changed them: syscall, exec, setgroups (the list of supplementary groups alone), or unknown"},
 	{Name: "exit.code", Const: "ExitCode", Go: "Exit.Code", Type: Int, Kinds: "exit", Doc: "what the task passed to exit, 0 when a signal killed it"},
 	{Name: "exit.signal", Const: "ExitSignal", Go: "Exit.Signal", Type: Int, Kinds: "exit", Doc: "the signal that killed it, or 0"},
 	{Name: "exit.core", Const: "ExitCore", Go: "Exit.Core", Type: Bool, Kinds: "exit", Doc: "a core dump was written"},
@@ -133,6 +133,8 @@ var Table = []Field{
 		Doc: "AT_SECURE: rights its user does not have", Cost: "as auid; ptrace: a file"},
 	{Name: "nice", Const: "Nice", Go: "Nice", Type: Int, Kinds: alive, Optional: true, Record: 3, Gather: "extra",
 		Doc: "nice value, from -20 to 19", Cost: "as tty"},
+	{Name: "caps.gained", Const: "CapsGained", Go: "CapsGained", Type: Mask, Kinds: "exec", Optional: true, Record: 4, Gather: "gained",
+		Doc: "permitted since this exec, by a set-id file or the file's capabilities", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
 }
 
 // Entry is one entry of the record of the sandbox. Each is aligned to its own

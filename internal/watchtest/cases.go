@@ -97,10 +97,12 @@ var cases = []testCase{
 
 	{name: "ids-none", args: "ids-none",
 		why: "set*id calls that change nothing are no events."},
-	{name: "ids", args: "ids", made: 11, uids: 13, gids: 7, needs: root,
+	{name: "ids", args: "ids", made: 11, uids: 13, gids: 8, needs: root,
 		why: "Every set*id call: old and new ids, and nothing where nothing changed or the call failed."},
 	{name: "ids-threads", args: "ids-threads", made: 16, uids: 5, gids: 5, needs: root,
 		why: "The C library changes the ids of every thread, the bare system call those of its caller."},
+	{name: "setgroups", args: "setgroups", made: 5, uids: 1, gids: 11, needs: root,
+		why: "Each setgroups that succeeds is a gid event with a cause of its own and the ids as they were; one that fails is none."},
 	{name: "ids-exec", args: "ids-exec", made: 3, execs: 4, uids: 5, gids: 5, needs: root,
 		why: "Ids that change in an exec: by a set-id file, and saved ids that become the effective ones."},
 
@@ -139,8 +141,10 @@ var cases = []testCase{
 		why: "A vforked child execs while its parent waits, with watchers that are asked before."},
 	{name: "script-asked", args: "script", made: 2, execs: 3, asked: true,
 		why: "Watchers are asked about a script once, and observers see it once."},
-	{name: "ids-asked", args: "ids", made: 11, uids: 13, gids: 7, asked: true, needs: root,
+	{name: "ids-asked", args: "ids", made: 11, uids: 13, gids: 8, asked: true, needs: root,
 		why: "Calls that change nothing or fail are no events, with watchers that are asked before."},
+	{name: "setgroups-asked", args: "setgroups", made: 5, uids: 1, gids: 11, asked: true, needs: root,
+		why: "Each setgroups that succeeds is an event, with watchers that are asked before."},
 	{name: "ids-threads-asked", args: "ids-threads", made: 16, uids: 5, gids: 5, asked: true, needs: root,
 		why: "Every thread's own change, with watchers that are asked before."},
 	{name: "pid-reuse", args: "pid-reuse 20", made: 21, needs: root,
@@ -157,14 +161,14 @@ var cases = []testCase{
 // places of the kernel, or in an order that changed between versions.
 func short() []testCase {
 	return named("exec", "vfork", "clone3", "exec-thread", "leader-first", "exit-group",
-		"ids", "ids-threads", "ids-exec", "fork-fail", "usage")
+		"ids", "ids-threads", "setgroups", "ids-exec", "fork-fail", "usage")
 }
 
 // mixed are the cases that are run once more for every kind alone.
 func mixed() []testCase {
 	names := []string{"exec-thread", "vfork", "leader-first", "fork-fail", "autoreap"}
 	if os.Geteuid() == 0 {
-		names = append(names, "ids-threads", "ids-exec")
+		names = append(names, "ids-threads", "setgroups", "ids-exec")
 	}
 	return named(names...)
 }

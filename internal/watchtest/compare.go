@@ -325,7 +325,7 @@ func (w want) label() string {
 	case taskwatch.Exec:
 		return "exec " + w.state.exe
 	case taskwatch.UID, taskwatch.GID:
-		return fmt.Sprintf("%s %v", w.kind, w.fact.New)
+		return idsLabel(w.kind, w.fact.New, w.fact.Cause == taskwatch.CauseSetGroups.String())
 	case taskwatch.Exit:
 		return fmt.Sprintf("exit %#x", w.fact.Status)
 	}
@@ -345,14 +345,21 @@ func labelFields(k taskwatch.Kind) taskwatch.Fields {
 	return 0
 }
 
+func idsLabel(k taskwatch.Kind, ids taskwatch.IDs, groups bool) string {
+	if groups {
+		return fmt.Sprintf("%s %v setgroups", k, ids)
+	}
+	return fmt.Sprintf("%s %v", k, ids)
+}
+
 func label(ev *taskwatch.Event) string {
 	switch ev.Kind {
 	case taskwatch.Exec:
 		return "exec " + ev.Task.Exe
 	case taskwatch.UID:
-		return fmt.Sprintf("uid %v", ev.Task.UID)
+		return idsLabel(ev.Kind, ev.Task.UID, false)
 	case taskwatch.GID:
-		return fmt.Sprintf("gid %v", ev.Task.GID)
+		return idsLabel(ev.Kind, ev.Task.GID, ev.Cause == taskwatch.CauseSetGroups)
 	case taskwatch.Exit:
 		return fmt.Sprintf("exit %#x", ev.Val)
 	}

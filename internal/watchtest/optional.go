@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,16 +15,34 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // truthEnv has a test binary say what is true of itself, and end.
 const truthEnv = "TASKWATCH_TEST_TRUTH"
 
 func init() {
-	if os.Getenv(truthEnv) != "" {
+	switch os.Getenv(truthEnv) {
+	case "":
+	case "groups":
+		must(unix.Setgroups(setGroups)) // in each thread
+		os.Exit(0)
+	case "chroot":
+		must(unix.Chroot(os.Args[2]))
+		must(os.Chdir("/"))
+		must(unix.Exec("/program", []string{"/program", "inside"}, os.Environ()))
+	case "gain":
+		runWithRights(os.Args[2], os.Args[3])
+	case "rights":
+		tellRights()
+		os.Exit(0)
+	default:
 		tellTruth()
 	}
 }
+
+// setGroups is what a program sets its groups to; the kernel sorts them.
+var setGroups = []int{61003, 61001, 61002}
 
 // ownTruth is what a program finds out about itself: by system calls where there are
 // any, and else from /proc. What this kernel does not tell is nil.
@@ -134,26 +153,7 @@ func ownCgroupID() uint64 {
 // what a program finds out about itself. Fields in lacks are those that the source
 // never has.
 func Optional(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance, lacks taskwatch.Fields) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &run{t: t, cfg: &Config{New: newInstance}}
-	cmd := r.newCommand([]string{self, "argument"})
-	cmd.Env = append(cmd.Env, truthEnv+"=1", "EMPTY=", "NAME=a value")
-	inst := newInstance(t, cmd)
-	var reg taskwatch.Registry
-	var got []*taskwatch.Event
-	m := &taskwatch.Module{Name: "all fields"}
-	for _, k := range taskwatch.AllKinds.List() {
-		m.Watch(k, func(ev *taskwatch.Event) error { got = append(got, ev.Clone()); return nil }, taskwatch.Observe(), taskwatch.Reads(taskwatch.AllFields))
-	}
-	if err := reg.Register(m); err != nil {
-		t.Fatal(err)
-	}
-	if err := inst.Source.Run(t.Context(), &reg); err != nil {
-		t.Fatal(err)
-	}
+	cmd, got := toldOf(t, newInstance, "1")
 	out, err := os.ReadFile(cmd.Stdout.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -191,6 +191,99 @@ func Optional(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance
 	}
 	if execs != 1 {
 		t.Errorf("%d execs of the program", execs)
+	}
+	if os.Geteuid() == 0 {
+		checkSetGroups(t, newInstance)
+		t.Run("chroot", func(t *testing.T) { checkChroot(t, newInstance) })
+		dir, err := os.MkdirTemp("", "watchtest-gains-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		MakeGains(t, dir)
+		for _, user := range []int{0, nobody} {
+			Gains(t, newInstance, dir, user, false)
+		}
+	}
+}
+
+// toldOf returns all events of a program that tells a truth about itself.
+func toldOf(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance, truth string, args ...string) (cmd Command, got []*taskwatch.Event) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{t: t, cfg: &Config{New: newInstance}}
+	cmd = r.newCommand(append([]string{self, "argument"}, args...))
+	cmd.Env = append(cmd.Env, truthEnv+"="+truth, "EMPTY=", "NAME=a value")
+	inst := newInstance(t, cmd)
+	var reg taskwatch.Registry
+	m := &taskwatch.Module{Name: "all fields"}
+	for _, k := range taskwatch.AllKinds.List() {
+		m.Watch(k, func(ev *taskwatch.Event) error { got = append(got, ev.Clone()); return nil }, taskwatch.Observe(), taskwatch.Reads(taskwatch.AllFields))
+	}
+	if err := reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := inst.Source.Run(t.Context(), &reg); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, got
+}
+
+// checkChroot checks the two paths of a program in a chroot.
+func checkChroot(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "program")
+	source := filepath.Join(dir, "program.c")
+	if err := os.WriteFile(source, []byte("int main(void) { return 0; }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	static, err := os.ReadFile(testutil.BuildC(t, source, "-static")) // there are no libraries inside
+	if err == nil {
+		err = os.WriteFile(program, static, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, got := toldOf(t, newInstance, "chroot", dir)
+	execs := 0
+	for _, ev := range got {
+		if ev.Kind != taskwatch.Exec || !slices.Contains(ev.Task.Argv, "inside") {
+			continue
+		}
+		execs++
+		if ev.Task.Exe != "/program" || ev.Task.Cwd != "/" {
+			t.Errorf("in the chroot: exe %q, cwd %q, want /program in /", ev.Task.Exe, ev.Task.Cwd)
+		}
+		if x := ev.Extra; x == nil || x.ExeHost != program && !outsideIs(x.ExeHost, program) {
+			t.Errorf("in the chroot: the path of the host is %+v (%v missing), want %s", x, ev.Missing, program)
+		}
+	}
+	if execs != 1 {
+		t.Errorf("%d execs in the chroot", execs)
+	}
+}
+
+// checkSetGroups checks that the event of a setgroups has the groups that it
+// sets, and not those of before.
+func checkSetGroups(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance) {
+	want := slices.Sorted(slices.Values(setGroups))
+	n := 0
+	_, got := toldOf(t, newInstance, "groups")
+	for _, ev := range got {
+		if ev.Cause != taskwatch.CauseSetGroups {
+			continue
+		}
+		if n++; ev.Extra == nil || fmt.Sprint(ev.Extra.Groups) != fmt.Sprint(want) {
+			t.Errorf("setgroups: %+v, %v missing, want the groups %v", ev.Extra, ev.Missing&taskwatch.FieldGroups, want)
+		}
+	}
+	if n == 0 {
+		t.Error("setgroups was not told")
 	}
 }
 

@@ -206,8 +206,11 @@ func (o *oracle) tell(facts []*fact) {
 			*ids = f.New
 			ev := o.event(k, t, 0)
 			ev.OldIDs, ev.Cause = f.Old, taskwatch.CauseSyscall
-			if f.Cause == "exec" {
+			switch f.Cause {
+			case "exec":
 				ev.Cause = taskwatch.CauseExec
+			case "setgroups":
+				ev.Cause = taskwatch.CauseSetGroups
 			}
 		case "usage":
 			o.tasks[f.TID].usage = f

@@ -326,6 +326,9 @@ func (r *run) settle(cmd *Command) {
 			r.problem("%v", err)
 		}
 	}
+	if r.cfg.NoSetGroups {
+		r.truth.forgetSetGroups()
+	}
 	r.stderr = readAll(cmd.Stderr)
 	for i, f := range []*os.File{cmd.Stdin, cmd.Stdout, cmd.Stderr} {
 		fi, err := f.Stat()

@@ -38,6 +38,9 @@ type Config struct {
 	// process and not its maker, which differ after CLONE_PARENT.
 	RealParent bool
 
+	// NoSetGroups says that the source is not told of setgroups.
+	NoSetGroups bool
+
 	// LeaderExecs says that the source may take an exec by a thread for one by
 	// the leader, with the ends of the two exchanged: rarely, so that more than
 	// one in a run is a failure all the same.

@@ -2,6 +2,7 @@ package watchtest
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -159,6 +160,14 @@ func (tr *truth) running() []*life {
 		}
 	}
 	return list
+}
+
+// forgetSetGroups leaves out the events that a source which is not told of
+// setgroups cannot have.
+func (tr *truth) forgetSetGroups() {
+	for _, l := range tr.lives {
+		l.wants = slices.DeleteFunc(l.wants, func(w want) bool { return w.fact.Cause == taskwatch.CauseSetGroups.String() })
+	}
 }
 
 // made is how many tasks the workload made, without the command's own.

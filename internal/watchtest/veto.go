@@ -58,15 +58,15 @@ var vetoes = func() []vetoCase {
 			notes:  strings.Fields("try.exec=0 try.exec=%d try.exec=0 try.exec=%d try.exec=0 try.exec=%d"),
 		},
 		{
-			kind: taskwatch.UID, args: "try-ids", refused: 3, keepU: 1, keepG: 4, execsIfAll: 1, execsIfVetoed: 1, needs: root,
+			kind: taskwatch.UID, args: "try-ids", refused: 3, keepU: 1, keepG: 5, execsIfAll: 1, execsIfVetoed: 1, needs: root,
 			// All but seteuid. setfsuid cannot say that it failed.
 			refuse: func(ev *taskwatch.Event, _ int) bool { return ev.Task.UID != taskwatch.IDs{0, 61001, 0, 61001} },
-			notes:  strings.Fields("ids.3=%d ids.8=0 ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=%d ids.15=0"),
+			notes:  strings.Fields("ids.3=%d ids.8=0 ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=%d ids.15=0 ids.22=0"),
 		},
 		{
-			kind: taskwatch.GID, args: "try-ids", refused: 3, keepU: 4, keepG: 1, execsIfAll: 1, execsIfVetoed: 1, needs: root,
+			kind: taskwatch.GID, args: "try-ids", refused: 4, keepU: 4, keepG: 1, execsIfAll: 1, execsIfVetoed: 1, needs: root,
 			refuse: func(ev *taskwatch.Event, _ int) bool { return ev.Task.GID != taskwatch.IDs{0, 61001, 0, 61001} },
-			notes:  strings.Fields("ids.3=0 ids.8=%d ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=0 ids.15=%d"),
+			notes:  strings.Fields("ids.3=0 ids.8=%d ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=0 ids.15=%d ids.22=%d"),
 		},
 	}
 	var list []vetoCase
@@ -160,8 +160,11 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 	if !vetoed {
 		errno, execs = 0, v.execsIfAll
 		if v.needs != nil {
-			u, g = 4, 4
+			u, g = 4, 5
 		}
+	}
+	if r.cfg.NoSetGroups && v.kind == taskwatch.GID {
+		refused-- // that of setgroups
 	}
 	if !caps.Delivered {
 		refused = 0

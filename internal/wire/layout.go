@@ -9,9 +9,9 @@ import (
 
 // Size is the size of a record in bytes, and Sizes are all that it ever had, the
 // newest first: each is the beginning of the one before.
-const Size = 392
+const Size = 400
 
-var Sizes = []int{392, 384, 272}
+var Sizes = []int{400, 392, 384, 272}
 
 // first is the size of the part that every record has.
 const first = 272
@@ -75,6 +75,7 @@ const (
 	offReserved380     = 380 // u32
 	offNice            = 384 // s32
 	offReserved388     = 388 // u32
+	offCapsGained      = 392 // u64
 )
 
 // The bits of a record's flags.
@@ -159,6 +160,7 @@ func put(b *[Size]byte, ev *taskwatch.Event) {
 	le.PutUint32(b[offReserved380:], 0)
 	le.PutUint32(b[offNice:], uint32(x.Nice))
 	le.PutUint32(b[offReserved388:], 0)
+	le.PutUint64(b[offCapsGained:], uint64(x.CapsGained))
 }
 
 // get is the reverse of put.
@@ -211,6 +213,7 @@ func get(b *[Size]byte, ev *taskwatch.Event) {
 	x.ExeDev = le.Uint64(b[offExeDev:])
 	x.ExeIno = le.Uint64(b[offExeIno:])
 	x.Nice = int(int32(le.Uint32(b[offNice:])))
+	x.CapsGained = le.Uint64(b[offCapsGained:])
 	flags := le.Uint32(b[offFlags:])
 	_ = flags
 	x.EnvCut = flags&flagEnvCut != 0

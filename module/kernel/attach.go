@@ -36,7 +36,7 @@ func prepare(h *hook) (*attachment, error) {
 	if err == nil && h.veto {
 		a.carry, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_carry", Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16384})
 	}
-	if err == nil && len(h.syscalls) > 0 {
+	if err == nil && len(h.syscalls) > 0 && !h.stateless {
 		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.Hash, KeySize: 4, ValueSize: 16, MaxEntries: 16384})
 	}
 	if err != nil {
@@ -80,26 +80,32 @@ func attachTo(h *hook, p *ebpf.Program) (link.Link, error) {
 	return link.AttachTracing(link.TracingOptions{Program: p, AttachType: h.attach})
 }
 
-// attachSyscalls attaches to the entry and the exit of each system call.
+// attachSyscalls attaches to the exit of each system call, and to its entry where
+// something is put aside there.
 func (a *attachment) attachSyscalls(off *offsets, types *btf.Cache) error {
-	g := &gen{off: off, stash: a.stash}
-	g.storeStash(a.hook.ids)
-	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
-	enter, err := loadProgram("tw_enter", a.hook, g.insns, types)
-	if err != nil {
-		return err
+	type place struct {
+		prefix string
+		prog   *ebpf.Program
 	}
-	defer enter.Close() // the tracepoints hold it
+	places := []place{{"sys_exit_", a.entry}}
+	if a.stash != nil {
+		g := &gen{off: off, stash: a.stash}
+		g.storeStash(a.hook.ids)
+		g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
+		enter, err := loadProgram("tw_enter", a.hook, g.insns, types)
+		if err != nil {
+			return err
+		}
+		defer enter.Close() // the tracepoints hold it
+		places = append(places, place{"sys_enter_", enter})
+	}
 	fs, err := tracefs.Open()
 	if err != nil {
 		return err
 	}
 	defer fs.Close()
 	for _, name := range a.hook.syscalls {
-		for _, at := range []struct {
-			prefix string
-			prog   *ebpf.Program
-		}{{"sys_exit_", a.entry}, {"sys_enter_", enter}} {
+		for _, at := range places {
 			tp, err := fs.Attach("syscalls", at.prefix+name, at.prog)
 			if err != nil {
 				return err

@@ -19,7 +19,7 @@ const (
 // The stack of a dispatcher, as offsets from the frame pointer.
 const (
 	stackDetail = -8  // the third argument of watchers: bprm, struct task_ids *, or 0
-	stackExtra  = -16 // the fourth: on exec the task's id before it, or 0
+	stackExtra  = -16 // the fourth: on exec the task's id before it, of a setgroups that is not done yet the list, or 0
 	stackIDs    = -56 // struct task_ids
 	stackNow    = stackIDs + 16
 	stackCause  = stackIDs + 32
@@ -30,8 +30,9 @@ const (
 
 // TASK_CAUSE_* of the header.
 const (
-	causeSyscall = 1
-	causeExec    = 2
+	causeSyscall   = 1
+	causeExec      = 2
+	causeSetGroups = 3
 )
 
 // gen collects the instructions of one dispatcher. A loader leaves the event

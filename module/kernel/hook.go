@@ -19,8 +19,9 @@ type hook struct {
 
 	// syscalls are the system calls whose tracepoints the hook consists of;
 	// for others it is empty. At their entry the old ids are put aside.
-	syscalls []string
-	ids      ids // which, there
+	syscalls  []string
+	ids       ids  // which, there
+	stateless bool // nothing is put aside: their results say enough
 }
 
 // guarded reports whether the kernel passes by the hook's program while another
@@ -144,7 +145,11 @@ func plan(s *Support) []*hook {
 	if decidable {
 		add(decide("task_fix_setgid", asked(taskwatch.GID, groupIDs)...))
 		if s.SetGroups == nil {
-			add(decide("task_fix_setgroups", call{taskwatch.GID, deciders, loadSetGroups}))
+			calls := []call{{taskwatch.GID, deciders, loadSetGroups}}
+			if s.LSM == nil {
+				calls = append(calls, call{taskwatch.GID, observers, unlessVetoed(loadSetGroups)})
+			}
+			add(decide("task_fix_setgroups", calls...))
 		}
 	}
 	fact := everyone
@@ -166,7 +171,8 @@ func plan(s *Support) []*hook {
 	} else if s.FEntry == nil {
 		add(fentry("commit_creds",
 			call{taskwatch.UID, fact, loadCommit(userIDs)},
-			call{taskwatch.GID, fact, loadCommit(groupIDs)}))
+			call{taskwatch.GID, fact, loadCommit(groupIDs)},
+			call{taskwatch.GID, fact, loadCommitGroups}))
 	} else {
 		if s.PrepareExec == nil {
 			add(tp("sched_prepare_exec",
@@ -180,6 +186,9 @@ func plan(s *Support) []*hook {
 			add(&hook{name: "tp/syscalls/set*gid", typ: ebpf.TracePoint, target: "set_gid",
 				syscalls: []string{"setgid", "setregid", "setresgid", "setfsgid"}, ids: groupIDs,
 				calls: []call{{taskwatch.GID, fact, loadSyscallIDs(groupIDs)}}})
+			add(&hook{name: "tp/syscalls/setgroups", typ: ebpf.TracePoint, target: "set_groups",
+				syscalls: []string{"setgroups"}, stateless: true,
+				calls: []call{{taskwatch.GID, fact, loadSyscallGroups}}})
 		}
 	}
 
@@ -266,12 +275,47 @@ func (g *gen) compareBprm(arg int, which ids) {
 	g.compareCreds(which)
 }
 
-// security_task_fix_setgroups(new, old): the four ids stay what they are.
+// security_task_fix_setgroups(new, old)
 func loadSetGroups(g *gen) {
 	g.current()
-	g.emit(asm.Mov.Imm(regVal, 0))
 	g.arg(asm.R1, 0)
-	g.emit(asm.StoreImm(asm.RFP, stackCause, causeSyscall, asm.Word))
+	g.emit(
+		asm.LoadMem(asm.R1, asm.R1, g.off.credGroups, asm.DWord),
+		asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
+	)
+	g.setGroups()
+}
+
+// commit_creds(new): nothing but setgroups puts another list into credentials,
+// and it always makes a new one.
+func loadCommitGroups(g *gen) {
+	g.current()
+	g.arg(asm.R1, 0)
+	g.emit(
+		asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R1, g.off.credGroups, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R2, g.off.credGroups, asm.DWord),
+		asm.JEq.Reg(asm.R1, asm.R2, g.skip),
+		asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
+	)
+	g.setGroups()
+}
+
+// The exit of setgroups, whose result stands behind the number of the call.
+func loadSyscallGroups(g *gen) {
+	g.arg(asm.R1, 2)
+	g.emit(asm.JNE.Imm(asm.R1, 0, g.skip))
+	g.current()
+	g.setGroups()
+}
+
+// setGroups fills in the ids of the running task, which setgroups leaves alone.
+func (g *gen) setGroups() {
+	g.emit(
+		asm.Mov.Imm(regVal, 0),
+		asm.StoreImm(asm.RFP, stackCause, causeSetGroups, asm.Word),
+		asm.LoadMem(asm.R1, regTask, g.off.taskRealCred, asm.DWord),
+	)
 	for i, off := range g.off.of(groupIDs) {
 		g.emit(
 			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),

@@ -13,6 +13,7 @@ type offsets struct {
 	taskPID, taskTGID, taskLeader, taskMM     int16
 	taskExitState, taskExitCode, taskRealCred int16
 	credUID, credGID                          [4]int16 // real, effective, saved, fs
+	credGroups                                int16
 	bprmCred, bprmInterp, bprmFilename        int16
 	mmExeFile, fileInode                      int16
 
@@ -43,6 +44,7 @@ func findOffsets(kernel *btf.Spec) (*offsets, error) {
 		{&o.credGID[1], "cred", "egid"},
 		{&o.credGID[2], "cred", "sgid"},
 		{&o.credGID[3], "cred", "fsgid"},
+		{&o.credGroups, "cred", "group_info"},
 		{&o.bprmCred, "linux_binprm", "cred"},
 		{&o.bprmInterp, "linux_binprm", "interp"},
 		{&o.bprmFilename, "linux_binprm", "filename"},

@@ -33,10 +33,10 @@ func NewSink(out Writer) *Sink { return &Sink{out: out, of: map[*process.Process
 
 // Wants returns what the sink reads.
 func (s *Sink) Wants() taskwatch.Wants {
-	const task = process.Fields | taskwatch.FieldCwd
+	const task = process.Fields
 	return taskwatch.Wants{
 		taskwatch.Clone: task,
-		taskwatch.Exec:  task,
+		taskwatch.Exec:  task | taskwatch.FieldCwd,
 		taskwatch.UID:   task | taskwatch.FieldUID | taskwatch.FieldOld | taskwatch.FieldCause,
 		taskwatch.GID:   task | taskwatch.FieldGID | taskwatch.FieldOld | taskwatch.FieldCause,
 		taskwatch.Exit:  task | taskwatch.FieldsExit | taskwatch.FieldsRusage,

@@ -116,10 +116,10 @@ func random(n int) []byte {
 
 // Wants returns what the sink reads.
 func (s *Sink) Wants() taskwatch.Wants {
-	const task = process.Fields | taskwatch.FieldCwd
+	const task = process.Fields
 	return taskwatch.Wants{
-		taskwatch.Clone: task,
-		taskwatch.Exec:  task | taskwatch.FieldUID,
+		taskwatch.Clone: task | taskwatch.FieldCwd,
+		taskwatch.Exec:  task | taskwatch.FieldCwd | taskwatch.FieldUID,
 		taskwatch.UID:   task | taskwatch.FieldUID | taskwatch.FieldOld | taskwatch.FieldCause,
 		taskwatch.GID:   task | taskwatch.FieldGID | taskwatch.FieldOld | taskwatch.FieldCause,
 		taskwatch.Exit:  task | taskwatch.FieldsExit | taskwatch.FieldsRusage,

@@ -47,8 +47,10 @@ type Config struct {
 	// at least 64 KiB; 0 stands for DefaultBufferSize. When it is full, new
 	// events are lost, and the loss is reported in their place. A task from its
 	// birth to its free takes 400 bytes where init has no hook of its own, else
-	// 528; an exec takes about 200 bytes and its arguments. So 8 MiB have room
-	// for 15,000 tasks between two reads.
+	// 528; an exec takes about 200 bytes and its arguments. Where somebody reads
+	// cwd of init, clone and exit, each takes 150 bytes and the path more. So
+	// 8 MiB have room for 7,000 tasks between two reads, and without cwd for
+	// 15,000.
 	BufferSize int
 
 	// DryRun makes the table in the kernel refuse nothing: see Source.Table.

@@ -49,6 +49,7 @@ const (
 	hasExe    = 8  // exe_ino and exe_dev
 	hasGroups = 16 // ngroups and groups
 	hasSecure = 32 // secure
+	hasGained = 64 // gained
 )
 
 // Which tasks are watched.
@@ -75,6 +76,7 @@ const (
 	wantExtra  = 32
 	wantEnv    = 64
 	wantHost   = 128
+	wantGained = 256
 )
 
 const (
@@ -93,7 +95,8 @@ const (
 	controlSeed    = 4  // children of this task are roots of SCOPE_TREE
 	controlKilling = 5  // SCOPE_TREE is to die
 	controlNamed   = 6  // the cgroup that was looked up last and is among cgroups
-	controlWanted  = 8  // the groups of fields that somebody reads
-	controlCgroup  = 10 // the id of the cgroup of SCOPE_CGROUP
-	controlEntered = 12 // tasks that the iterator has found to be of SCOPE_TREE
+	controlCgroup  = 8  // the id of the cgroup of SCOPE_CGROUP
+	controlWanted  = 10 // the groups of fields that somebody reads
+	controlPlaced  = 11 // the kinds of record of which somebody reads cwd
+	controlEntered = 13 // tasks that the iterator has found to be of SCOPE_TREE
 )

@@ -59,7 +59,7 @@ const (
 	exitSize = recSize + 80
 	dataSize = recSize + 16
 
-	extraSize = recSize + 96 + 4*maxGroups + 8
+	extraSize = recSize + 96 + 4*maxGroups + 16
 )
 
 // minSize returns how long a record with such flags is at least.
@@ -139,7 +139,7 @@ func decodeIDs(b []byte) (ids taskwatch.IDs) {
 }
 
 func decodeCause(b []byte) taskwatch.Cause {
-	return taskwatch.Cause(min(binary.NativeEndian.Uint32(b), uint32(taskwatch.CauseExec)))
+	return taskwatch.Cause(min(binary.NativeEndian.Uint32(b), uint32(taskwatch.CauseSetGroups)))
 }
 
 func (r *record) decodeExit(b []byte) {
@@ -167,6 +167,7 @@ var extraParts = [...]struct {
 	{hasExe, taskwatch.FieldExeDev | taskwatch.FieldExeIno},
 	{hasSecure, taskwatch.FieldCapsSecure},
 	{hasGroups, taskwatch.FieldGroups},
+	{hasGained, taskwatch.FieldCapsGained},
 }
 
 // decodeExtra reads struct tw_extra.
@@ -180,7 +181,7 @@ func (r *record) decodeExtra(b []byte) {
 		VPID:          int(le.Uint32(b[28:])),
 		CapsEffective: le.Uint64(b[32:]), CapsPermitted: le.Uint64(b[40:]), CapsInheritable: le.Uint64(b[48:]),
 		CapsBounding: le.Uint64(b[56:]), CapsAmbient: le.Uint64(b[64:]),
-		Nice:   int(int32(le.Uint32(b[96+4*maxGroups:]))),
+		Nice: int(int32(le.Uint32(b[96+4*maxGroups:]))), CapsGained: le.Uint64(b[104+4*maxGroups:]),
 		ExeIno: le.Uint64(b[72:]), ExeDev: unix.Mkdev(dev>>20, dev&(1<<20-1)),
 		TTY: procfs.TTYName(tty>>20, tty&(1<<20-1)), CapsSecure: le.Uint32(b[88:]) != 0,
 		Given: taskwatch.FieldCapsEffective | taskwatch.FieldCapsPermitted | taskwatch.FieldCapsInheritable |

@@ -25,7 +25,8 @@
 //
 // Changes of ids are seen by fentry on commit_creds, which sees all of them;
 // otherwise by the tracepoints of the system calls in question, which miss those
-// of 32-bit programs; and by comparison at exec. Where neither can be attached,
+// of 32-bit programs; and by comparison at exec. (A setgroups
+// changes no id that could be compared.) Where neither can be attached,
 // and for a command, a program at the exit of all system calls sees them.
 //
 // # Commands
@@ -50,8 +51,8 @@
 // # Known limits
 //
 // CPU time at exit is what the scheduler had accounted by then, up to a clock
-// tick less than wait4 reports afterwards. Cwd is that at the last exec: no
-// event reports chdir. The argv of an exec that a module refuses is read from
+// tick less than wait4 reports afterwards. Cwd is looked
+// at where somebody reads it, and missing elsewhere. The argv of an exec that a module refuses is read from
 // the caller's memory: up to about 20 KB, and nothing of a 32-bit program. An id that a 32-bit program has changed shows up late, at the
 // task's next exec, where fentry programs are refused.
 //

@@ -31,6 +31,7 @@ func (k *half) watchFailed(on bool) error {
 // execFailed tells of an exec that failed.
 func (st *stream) execFailed(r *record) {
 	e := st.entry(r)
+	st.cwd(e, r)
 	st.refresh(e, r)
 	if e.silent {
 		return

@@ -46,4 +46,5 @@ var gathered = [...]struct {
 		taskwatch.FieldNice},
 	{wantHost, taskwatch.FieldExeHost},
 	{wantEnv, taskwatch.FieldEnv},
+	{wantGained, taskwatch.FieldCapsGained},
 }

@@ -67,6 +67,61 @@ func TestTerminalGathersLess(t *testing.T) {
 	}
 }
 
+// cwdAt wants the working directory at some kinds of event, and nothing else.
+type cwdAt struct {
+	meter
+	kinds  taskwatch.Kinds
+	got    taskwatch.Kinds // that have had one
+	lacked taskwatch.Kinds
+}
+
+func (c *cwdAt) Wants() taskwatch.Wants {
+	w := taskwatch.Wants{taskwatch.Clone: 0, taskwatch.Exec: 0, taskwatch.Exit: 0}
+	for _, k := range c.kinds.List() {
+		w[k] = taskwatch.FieldCwd
+	}
+	return w
+}
+
+func (c *cwdAt) Take(it taskwatch.Item) {
+	if ev := it.Event; ev != nil && ev.Missing.Has(taskwatch.FieldCwd) {
+		c.lacked |= taskwatch.KindsOf(ev.Kind)
+	} else if ev != nil {
+		c.got |= taskwatch.KindsOf(ev.Kind)
+	}
+	c.meter.Take(it)
+}
+
+// The working directory is looked at where somebody reads it, and is missing
+// elsewhere: it is never that of an event before.
+func TestCwdIsGatheredWhereItIsRead(t *testing.T) {
+	testutil.Root(t)
+	sent := map[taskwatch.Kinds]uint64{}
+	exec, all := taskwatch.KindsOf(taskwatch.Exec), taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
+	for _, kinds := range []taskwatch.Kinds{exec, all, all &^ taskwatch.KindsOf(taskwatch.Clone)} {
+		src, err := New(Config{Command: command(t, "exec", "20")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reg taskwatch.Registry
+		c := &cwdAt{meter: meter{src: src, Sink: taskwatch.NewSink(nil, func(taskwatch.Item) {})}, kinds: kinds}
+		if err := reg.Attach(c); err != nil {
+			t.Fatal(err)
+		}
+		if err := src.Run(t.Context(), &reg); err != nil {
+			t.Fatal(err)
+		}
+		// An exec's record has it anyhow, where somebody reads it at all.
+		if want := kinds | exec; c.got != want || c.lacked != all&^want {
+			t.Errorf("read at %v: it is there at %v and missing at %v", kinds, c.got, c.lacked)
+		}
+		sent[kinds] = c.sent
+	}
+	if sent[exec] >= sent[all] {
+		t.Errorf("%d bytes are sent where execs alone are asked about, and %d for all", sent[exec], sent[all])
+	}
+}
+
 // BenchmarkGathered measures what the kernel side sends for 'watch -e exit' on
 // a terminal, and for a sink that wants all fields of the same events.
 func BenchmarkGathered(b *testing.B) {

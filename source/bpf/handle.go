@@ -365,6 +365,11 @@ func (st *stream) changed(r *record) {
 		st.ids(e, r, taskwatch.CauseSyscall)
 		return
 	}
+	if r.cause == taskwatch.CauseSetGroups {
+		st.ids(e, r, taskwatch.CauseSyscall) // whose record was lost
+		st.idsChanged(taskwatch.GID, r.gid, e, r, r.cause)
+		return
+	}
 	if r.kind == recordUID {
 		e.task.UID = r.old
 		st.idsOf(taskwatch.UID, &e.task.UID, r.uid, e, r, r.cause)
@@ -386,6 +391,11 @@ func (st *stream) idsOf(k taskwatch.Kind, ids *taskwatch.IDs, now taskwatch.IDs,
 		return
 	}
 	*ids = now
+	st.idsChanged(k, old, e, r, cause)
+}
+
+// idsChanged delivers uid or gid, of a task that has its new ids.
+func (st *stream) idsChanged(k taskwatch.Kind, old taskwatch.IDs, e *entry, r *record, cause taskwatch.Cause) {
 	if !st.wants(k, e) {
 		return
 	}

@@ -32,6 +32,7 @@ type half struct {
 	control *sys.SharedWords
 	syscall link.Link // on_sys_exit, while it is attached
 	failed  link.Link // on_exec_exit, likewise
+	before  link.Link // on_prepare_exec or on_exec_enter, likewise
 	iter    *link.Iter
 	ownExit link.Link // on_own_exit, for a command, or nil
 	mkdir   link.Link // on_cgroup_mkdir, for a cgroup, or nil
@@ -182,21 +183,23 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool) error {
 		initEarly, cloneIsInit = 1, 0
 	}
 	for name, value := range map[string]any{
-		streamVarScope:             cfg.scope(),
-		streamVarScopePid:          int32(cfg.PID),
-		streamVarScopePath:         scopePath(cfg.Cgroup),
-		streamVarOwnPid:            int32(os.Getpid()),
-		streamVarInitEarly:         initEarly,
-		streamVarCloneIsInit:       cloneIsInit,
-		streamVarWakeBytes:         uint32(cfg.BufferSize / 4),
-		streamVarExecveSyscall:     uint64(unix.SYS_EXECVE),
-		streamVarExecveatSyscall:   uint64(unix.SYS_EXECVEAT),
-		streamVarExecveSyscall32:   uint64(11),
-		streamVarExecveatSyscall32: uint64(execveat32[runtime.GOARCH]),
-		streamVarUidSyscalls:       bitSet(unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID),
-		streamVarGidSyscalls:       bitSet(unix.SYS_SETGID, unix.SYS_SETREGID, unix.SYS_SETRESGID, unix.SYS_SETFSGID),
-		streamVarUidSyscalls32:     bitSet(23, 70, 138, 164, 203, 208, 213, 215), // setuid, setreuid, setfsuid, setresuid, and with suffix 32
-		streamVarGidSyscalls32:     bitSet(46, 71, 139, 170, 204, 210, 214, 216),
+		streamVarScope:               cfg.scope(),
+		streamVarScopePid:            int32(cfg.PID),
+		streamVarScopePath:           scopePath(cfg.Cgroup),
+		streamVarOwnPid:              int32(os.Getpid()),
+		streamVarInitEarly:           initEarly,
+		streamVarCloneIsInit:         cloneIsInit,
+		streamVarWakeBytes:           uint32(cfg.BufferSize / 4),
+		streamVarExecveSyscall:       uint64(unix.SYS_EXECVE),
+		streamVarExecveatSyscall:     uint64(unix.SYS_EXECVEAT),
+		streamVarExecveSyscall32:     uint64(11),
+		streamVarExecveatSyscall32:   uint64(execveat32[runtime.GOARCH]),
+		streamVarUidSyscalls:         bitSet(unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID),
+		streamVarGidSyscalls:         bitSet(unix.SYS_SETGID, unix.SYS_SETREGID, unix.SYS_SETRESGID, unix.SYS_SETFSGID),
+		streamVarUidSyscalls32:       bitSet(23, 70, 138, 164, 203, 208, 213, 215), // setuid, setreuid, setfsuid, setresuid, and with suffix 32
+		streamVarGidSyscalls32:       bitSet(46, 71, 139, 170, 204, 210, 214, 216),
+		streamVarSetgroupsSyscalls:   bitSet(unix.SYS_SETGROUPS),
+		streamVarSetgroupsSyscalls32: bitSet(81, 206),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
@@ -270,6 +273,9 @@ func (k *half) watch(kinds taskwatch.Kinds, fields taskwatch.Fields) (fresh bool
 	k.control.Store(controlWanted, wanted)
 	need := k.needed(kinds)
 	got, err := k.attach(need)
+	if e := k.watchGained(wanted&wantGained != 0); e != nil {
+		err = errors.Join(err, e) // the field is missing
+	}
 	fresh = got&^k.gathered != 0 || wanted&^k.wanted != 0
 	k.gathered, k.wanted = got, wanted
 	if lacking := need &^ got; lacking != 0 {
@@ -415,7 +421,7 @@ func (k *half) detach() error {
 func (k *half) close() error {
 	// What is detached may be waited for by the kernel: all at once.
 	steps := []func() error{k.signals.close}
-	for _, l := range []link.Link{k.syscall, k.failed, k.ownExit, k.mkdir} {
+	for _, l := range []link.Link{k.syscall, k.failed, k.before, k.ownExit, k.mkdir} {
 		if l != nil {
 			steps = append(steps, l.Close)
 		}

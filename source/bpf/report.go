@@ -63,6 +63,9 @@ func (st *stream) reported(k taskwatch.Kind, r *record) *taskwatch.Event {
 		ev.Exit = taskwatch.DecodeExit(ev.Val)
 		ev.Missing &^= taskwatch.FieldsExit &^ taskwatch.FieldExitGroup
 	}
+	if k != taskwatch.Exec {
+		ev.Missing |= taskwatch.FieldCwd // that of another moment
+	}
 	ev.Missing |= unknownOf(t) & taskwatch.FieldsOf(k)
 	return ev
 }
@@ -88,7 +91,7 @@ func (st *stream) emitted(r *record) {
 	t := st.context(r)
 	st.feed.Deliver(taskwatch.Item{Record: &taskwatch.Record{
 		Module: name, Data: r.argv, Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Source: Name,
-		Task: t, Missing: unknownOf(t),
+		Task: t, Missing: unknownOf(t) | taskwatch.FieldCwd, // that of another moment
 	}})
 }
 

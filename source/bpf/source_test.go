@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(supervisorEnv) != "" {
 		supervise()
 	}
+	if dir := os.Getenv(failingEnv); dir != "" {
+		failExecs(dir)
+	}
 	testutil.Main(m)
 }
 

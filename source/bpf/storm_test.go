@@ -84,7 +84,7 @@ func TestStormsLoseNothing(t *testing.T) {
 // The default buffer has room for what the documentation says, however long the
 // watcher takes.
 func TestStormsFitIntoTheBuffer(t *testing.T) {
-	cmd, done, truth := storms(t, testutil.Size(300, 600, 3000))
+	cmd, done, truth := storms(t, testutil.Size(300, 600, 1500)) // each is four tasks, with all fields
 	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, until(done))
 	w.wait(t)
 	if *seen != truth || len(w.losses) != 0 {

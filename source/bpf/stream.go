@@ -21,6 +21,7 @@ type stream struct {
 
 	kinds    taskwatch.Kinds  // what somebody watches
 	fields   taskwatch.Fields // and reads
+	placed   uint32           // records of which somebody reads cwd
 	failing  bool             // execs that fail, too
 	watching bool             // the kernel side has been told
 	short    *source.Shortage // what it could not attach, or nil
@@ -176,7 +177,8 @@ func (st *stream) drain() (n int, busy bool) {
 // again has it try once more what it could not attach.
 func (st *stream) watch(again bool) error {
 	kinds, fields, failed := st.feed.Kinds(), st.feed.Fields(), st.feed.FailedExecs()
-	if kinds == st.kinds && fields == st.fields && failed == st.failing && st.watching && (st.short == nil || !again) {
+	placed := st.placedRecords(failed)
+	if kinds == st.kinds && fields == st.fields && placed == st.placed && failed == st.failing && st.watching && (st.short == nil || !again) {
 		return nil
 	}
 	if kinds == 0 && !st.kernel.tree { // from here on the table would rot
@@ -184,6 +186,8 @@ func (st *stream) watch(again bool) error {
 		st.table, st.unfreed, st.resyncs = newTable(run), exits{}, resync{}
 		st.table.next = next
 	}
+	st.placed = placed
+	st.kernel.control.Store(controlPlaced, placed)
 	fresh, short := st.kernel.watch(kinds, fields)
 	if err := st.kernel.watchFailed(failed); err != nil && failed { // what stays attached, nobody asks for
 		if short == nil {
@@ -206,6 +210,30 @@ func (st *stream) watch(again bool) error {
 		st.resync()
 	}
 	return nil
+}
+
+// placedRecords returns the kinds of record that need a working directory: of one
+// kind may be the events of another. An exec has it anyhow.
+func (st *stream) placedRecords(failed bool) (records uint32) {
+	for _, c := range [...]struct {
+		record recordKind
+		events taskwatch.Kinds
+	}{
+		{recordInit, 1 << taskwatch.Init},
+		{recordClone, 1<<taskwatch.Init | 1<<taskwatch.Clone},
+		{recordUID, idKinds}, {recordGID, idKinds},
+		{recordExit, 1<<taskwatch.Exit | 1<<taskwatch.Free},
+	} {
+		for _, k := range c.events.List() {
+			if st.feed.Reads(k).Has(taskwatch.FieldCwd) {
+				records |= 1 << c.record
+			}
+		}
+	}
+	if failed {
+		records |= 1 << recordFailed
+	}
+	return records
 }
 
 // tellShort takes note of what cannot be attached, and tells it when it

@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	streamMapBefore                  = "before"
 	streamMapCgroups                 = "cgroups"
 	streamMapInsides                 = "insides"
 	streamMapLosses                  = "losses"
@@ -33,8 +34,10 @@ const (
 	streamProgEmit                   = "emit"
 	streamProgIterTasks              = "iter_tasks"
 	streamProgOnCgroupMkdir          = "on_cgroup_mkdir"
+	streamProgOnExecEnter            = "on_exec_enter"
 	streamProgOnExecExit             = "on_exec_exit"
 	streamProgOnOwnExit              = "on_own_exit"
+	streamProgOnPrepareExec          = "on_prepare_exec"
 	streamProgOnSignal               = "on_signal"
 	streamProgOnSysExit              = "on_sys_exit"
 	streamProgReport                 = "report"
@@ -51,6 +54,8 @@ const (
 	streamVarScope                   = "scope"
 	streamVarScopePath               = "scope_path"
 	streamVarScopePid                = "scope_pid"
+	streamVarSetgroupsSyscalls       = "setgroups_syscalls"
+	streamVarSetgroupsSyscalls32     = "setgroups_syscalls32"
 	streamVarUidSyscalls             = "uid_syscalls"
 	streamVarUidSyscalls32           = "uid_syscalls32"
 	streamVarWakeBytes               = "wake_bytes"
@@ -108,8 +113,10 @@ type streamProgramSpecs struct {
 	Emit                   *ebpf.ProgramSpec `ebpf:"emit"`
 	IterTasks              *ebpf.ProgramSpec `ebpf:"iter_tasks"`
 	OnCgroupMkdir          *ebpf.ProgramSpec `ebpf:"on_cgroup_mkdir"`
+	OnExecEnter            *ebpf.ProgramSpec `ebpf:"on_exec_enter"`
 	OnExecExit             *ebpf.ProgramSpec `ebpf:"on_exec_exit"`
 	OnOwnExit              *ebpf.ProgramSpec `ebpf:"on_own_exit"`
+	OnPrepareExec          *ebpf.ProgramSpec `ebpf:"on_prepare_exec"`
 	OnSignal               *ebpf.ProgramSpec `ebpf:"on_signal"`
 	OnSysExit              *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 	Report                 *ebpf.ProgramSpec `ebpf:"report"`
@@ -119,6 +126,7 @@ type streamProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type streamMapSpecs struct {
+	Before  *ebpf.MapSpec `ebpf:"before"`
 	Cgroups *ebpf.MapSpec `ebpf:"cgroups"`
 	Insides *ebpf.MapSpec `ebpf:"insides"`
 	Losses  *ebpf.MapSpec `ebpf:"losses"`
@@ -132,22 +140,24 @@ type streamMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type streamVariableSpecs struct {
-	CloneIsInit       *ebpf.VariableSpec `ebpf:"clone_is_init"`
-	Control           *ebpf.VariableSpec `ebpf:"control"`
-	ExecveSyscall     *ebpf.VariableSpec `ebpf:"execve_syscall"`
-	ExecveSyscall32   *ebpf.VariableSpec `ebpf:"execve_syscall32"`
-	ExecveatSyscall   *ebpf.VariableSpec `ebpf:"execveat_syscall"`
-	ExecveatSyscall32 *ebpf.VariableSpec `ebpf:"execveat_syscall32"`
-	GidSyscalls       *ebpf.VariableSpec `ebpf:"gid_syscalls"`
-	GidSyscalls32     *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
-	InitEarly         *ebpf.VariableSpec `ebpf:"init_early"`
-	OwnPid            *ebpf.VariableSpec `ebpf:"own_pid"`
-	Scope             *ebpf.VariableSpec `ebpf:"scope"`
-	ScopePath         *ebpf.VariableSpec `ebpf:"scope_path"`
-	ScopePid          *ebpf.VariableSpec `ebpf:"scope_pid"`
-	UidSyscalls       *ebpf.VariableSpec `ebpf:"uid_syscalls"`
-	UidSyscalls32     *ebpf.VariableSpec `ebpf:"uid_syscalls32"`
-	WakeBytes         *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	CloneIsInit         *ebpf.VariableSpec `ebpf:"clone_is_init"`
+	Control             *ebpf.VariableSpec `ebpf:"control"`
+	ExecveSyscall       *ebpf.VariableSpec `ebpf:"execve_syscall"`
+	ExecveSyscall32     *ebpf.VariableSpec `ebpf:"execve_syscall32"`
+	ExecveatSyscall     *ebpf.VariableSpec `ebpf:"execveat_syscall"`
+	ExecveatSyscall32   *ebpf.VariableSpec `ebpf:"execveat_syscall32"`
+	GidSyscalls         *ebpf.VariableSpec `ebpf:"gid_syscalls"`
+	GidSyscalls32       *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
+	InitEarly           *ebpf.VariableSpec `ebpf:"init_early"`
+	OwnPid              *ebpf.VariableSpec `ebpf:"own_pid"`
+	Scope               *ebpf.VariableSpec `ebpf:"scope"`
+	ScopePath           *ebpf.VariableSpec `ebpf:"scope_path"`
+	ScopePid            *ebpf.VariableSpec `ebpf:"scope_pid"`
+	SetgroupsSyscalls   *ebpf.VariableSpec `ebpf:"setgroups_syscalls"`
+	SetgroupsSyscalls32 *ebpf.VariableSpec `ebpf:"setgroups_syscalls32"`
+	UidSyscalls         *ebpf.VariableSpec `ebpf:"uid_syscalls"`
+	UidSyscalls32       *ebpf.VariableSpec `ebpf:"uid_syscalls32"`
+	WakeBytes           *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
 // streamObjects contains all objects after they have been loaded into the kernel.
@@ -170,6 +180,7 @@ func (o *streamObjects) Close() error {
 //
 // It can be passed to loadStreamObjects or ebpf.CollectionSpec.LoadAndAssign.
 type streamMaps struct {
+	Before  *ebpf.Map `ebpf:"before"`
 	Cgroups *ebpf.Map `ebpf:"cgroups"`
 	Insides *ebpf.Map `ebpf:"insides"`
 	Losses  *ebpf.Map `ebpf:"losses"`
@@ -181,6 +192,7 @@ type streamMaps struct {
 
 func (m *streamMaps) Close() error {
 	return _StreamClose(
+		m.Before,
 		m.Cgroups,
 		m.Insides,
 		m.Losses,
@@ -195,22 +207,24 @@ func (m *streamMaps) Close() error {
 //
 // It can be passed to loadStreamObjects or ebpf.CollectionSpec.LoadAndAssign.
 type streamVariables struct {
-	CloneIsInit       *ebpf.Variable `ebpf:"clone_is_init"`
-	Control           *ebpf.Variable `ebpf:"control"`
-	ExecveSyscall     *ebpf.Variable `ebpf:"execve_syscall"`
-	ExecveSyscall32   *ebpf.Variable `ebpf:"execve_syscall32"`
-	ExecveatSyscall   *ebpf.Variable `ebpf:"execveat_syscall"`
-	ExecveatSyscall32 *ebpf.Variable `ebpf:"execveat_syscall32"`
-	GidSyscalls       *ebpf.Variable `ebpf:"gid_syscalls"`
-	GidSyscalls32     *ebpf.Variable `ebpf:"gid_syscalls32"`
-	InitEarly         *ebpf.Variable `ebpf:"init_early"`
-	OwnPid            *ebpf.Variable `ebpf:"own_pid"`
-	Scope             *ebpf.Variable `ebpf:"scope"`
-	ScopePath         *ebpf.Variable `ebpf:"scope_path"`
-	ScopePid          *ebpf.Variable `ebpf:"scope_pid"`
-	UidSyscalls       *ebpf.Variable `ebpf:"uid_syscalls"`
-	UidSyscalls32     *ebpf.Variable `ebpf:"uid_syscalls32"`
-	WakeBytes         *ebpf.Variable `ebpf:"wake_bytes"`
+	CloneIsInit         *ebpf.Variable `ebpf:"clone_is_init"`
+	Control             *ebpf.Variable `ebpf:"control"`
+	ExecveSyscall       *ebpf.Variable `ebpf:"execve_syscall"`
+	ExecveSyscall32     *ebpf.Variable `ebpf:"execve_syscall32"`
+	ExecveatSyscall     *ebpf.Variable `ebpf:"execveat_syscall"`
+	ExecveatSyscall32   *ebpf.Variable `ebpf:"execveat_syscall32"`
+	GidSyscalls         *ebpf.Variable `ebpf:"gid_syscalls"`
+	GidSyscalls32       *ebpf.Variable `ebpf:"gid_syscalls32"`
+	InitEarly           *ebpf.Variable `ebpf:"init_early"`
+	OwnPid              *ebpf.Variable `ebpf:"own_pid"`
+	Scope               *ebpf.Variable `ebpf:"scope"`
+	ScopePath           *ebpf.Variable `ebpf:"scope_path"`
+	ScopePid            *ebpf.Variable `ebpf:"scope_pid"`
+	SetgroupsSyscalls   *ebpf.Variable `ebpf:"setgroups_syscalls"`
+	SetgroupsSyscalls32 *ebpf.Variable `ebpf:"setgroups_syscalls32"`
+	UidSyscalls         *ebpf.Variable `ebpf:"uid_syscalls"`
+	UidSyscalls32       *ebpf.Variable `ebpf:"uid_syscalls32"`
+	WakeBytes           *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
 // streamPrograms contains all programs after they have been loaded into the kernel.
@@ -227,8 +241,10 @@ type streamPrograms struct {
 	Emit                   *ebpf.Program `ebpf:"emit"`
 	IterTasks              *ebpf.Program `ebpf:"iter_tasks"`
 	OnCgroupMkdir          *ebpf.Program `ebpf:"on_cgroup_mkdir"`
+	OnExecEnter            *ebpf.Program `ebpf:"on_exec_enter"`
 	OnExecExit             *ebpf.Program `ebpf:"on_exec_exit"`
 	OnOwnExit              *ebpf.Program `ebpf:"on_own_exit"`
+	OnPrepareExec          *ebpf.Program `ebpf:"on_prepare_exec"`
 	OnSignal               *ebpf.Program `ebpf:"on_signal"`
 	OnSysExit              *ebpf.Program `ebpf:"on_sys_exit"`
 	Report                 *ebpf.Program `ebpf:"report"`
@@ -246,8 +262,10 @@ func (p *streamPrograms) Close() error {
 		p.Emit,
 		p.IterTasks,
 		p.OnCgroupMkdir,
+		p.OnExecEnter,
 		p.OnExecExit,
 		p.OnOwnExit,
+		p.OnPrepareExec,
 		p.OnSignal,
 		p.OnSysExit,
 		p.Report,

@@ -48,6 +48,7 @@ func capabilities(cfg *Config) source.Capabilities {
 	}
 	caps.Events[taskwatch.GID] = caps.Events[taskwatch.UID]
 	caps.Events[taskwatch.GID].Hook = "PROC_EVENT_GID and /proc"
+	caps.Events[taskwatch.GID].Why += "; setgroups has no message"
 	caps.Events[taskwatch.Exit] = source.Capability{
 		Delivered: true,
 		Hook:      "PROC_EVENT_EXIT",

@@ -21,6 +21,7 @@
 //   - uid, gid: saved and file system ids are read from /proc; if the task
 //     has ended or changed its ids again by then, the ids are missing until an
 //     exec, which sets them to the effective ones that the kernel reports.
+//   - gid: the kernel has no message for setgroups, so it is no event here.
 //   - cwd and cgroup can change without an event, so only an exec has them.
 //   - start_ns is read from /proc, in steps of 10 ms, and missing if the task is
 //     gone by then.

@@ -20,6 +20,7 @@ func TestConformance(t *testing.T) {
 	watchtest.Source(t, watchtest.Config{
 		RealParent:  true,
 		LeaderExecs: true,
+		NoSetGroups: true,
 		Short:       testing.Short(),
 		New: func(t testing.TB, _ watchtest.Command) watchtest.Instance {
 			ready := make(chan struct{})

@@ -1,8 +1,6 @@
 package ptrace_test
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,11 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
-	"github.com/taskwatch/taskwatch/record"
-	"github.com/taskwatch/taskwatch/source"
-	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
 // benchRounds is how often each of the three is run, in turns.
@@ -70,29 +64,7 @@ func BenchmarkAgainstStrace(b *testing.B) {
 }
 
 // recordRun runs a command under the source and records all its events.
-func recordRun(argv []string) error {
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
-	w := taskwatch.NewQueue(record.NewWriter(null, taskwatch.WantAll(taskwatch.AllKinds)), taskwatch.QueueOptions{Block: true}) // as run -o does
-	var reg taskwatch.Registry
-	if err := reg.Attach(w); err != nil {
-		return err
-	}
-	src, err := ptrace.New(ptrace.Config{Command: &source.Command{Path: argv[0], Argv: argv}})
-	if err != nil {
-		return err
-	}
-	if err := src.Run(context.Background(), &reg); err != nil {
-		return err
-	}
-	if e := src.Exit(); e.Code != 0 || e.Signal != 0 {
-		return fmt.Errorf("%q ended with %+v", argv, e)
-	}
-	return reg.Detach(context.Background(), w)
-}
+func recordRun(argv []string) error { return recordFields(argv, 0) }
 
 func readNS(b *testing.B, file string) float64 {
 	b.Helper()

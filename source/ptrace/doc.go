@@ -39,7 +39,7 @@
 //   - System calls that a seccomp filter of the command's own, with a listener,
 //     lets go on do not stop. From the first such filter on, the source compares
 //     ids and children at each fork, exec and exit, and delivers there, as
-//     final, what no stop has shown.
+//     final, what no stop has shown, but for setgroups.
 //   - Of a process that the user may not look at (not dumpable, or a program
 //     that may be executed and not read), exe, argv, cwd and the flags of clone3
 //     are missing, from the exec on and in its children.

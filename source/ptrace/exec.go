@@ -44,6 +44,12 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 		tr.call = pendingCall{trap: trapExec, tried: t.tried(tr, info, name)}
 		goOn = unix.PTRACE_SYSCALL // to its end, if it fails
 	}
+	if t.feed.Optional(taskwatch.Exec).Has(taskwatch.FieldCapsGained) {
+		x := t.proc.Extra(tr.proc.pid, tr.tid, taskwatch.FieldCapsPermitted)
+		if x.Given != 0 {
+			tr.call.trap, tr.call.caps = trapExec, &x.CapsPermitted
+		}
+	}
 	if !t.vetoes.Has(taskwatch.Exec) {
 		t.resume(tr, goOn, 0)
 		return
@@ -102,7 +108,7 @@ func (t *tracer) execed(tr *tracee) {
 		return
 	}
 	asked := tr.call.asked && tr.call.trap == trapExec
-	expect := tr.call.expect
+	expect, before := tr.call.expect, tr.call.caps
 	tr.call = pendingCall{}
 	if first {
 		t.started = true
@@ -135,7 +141,7 @@ func (t *tracer) execed(tr *tracee) {
 		return
 	}
 	ev := t.execEvent(task, old, first)
-	t.addExtra(ev, task.PID, task.TID)
+	t.addExecExtra(ev, task, before)
 	t.count(ev)
 	if asked {
 		_ = t.feed.NotifyAfter(ev) // observers only: reported, refuses nothing

@@ -30,6 +30,7 @@ var trapNames = map[trapSet][]string{
 	trapSetID: {
 		"setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid",
 		"setuid32", "setgid32", "setreuid32", "setregid32", "setresuid32", "setresgid32", "setfsuid32", "setfsgid32",
+		"setgroups", "setgroups32",
 	},
 	trapPtrace: {"ptrace"},
 	trapUserNS: {"unshare", "setns"},

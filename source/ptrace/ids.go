@@ -14,11 +14,17 @@ import (
 // changed is read when it returns; watchers that may veto are asked now, with
 // the ids that the call is going to set.
 func (t *tracer) settingID(tr *tracee, info *sys.SyscallInfo, name string) {
-	tr.call = pendingCall{trap: trapSetID}
+	tr.call = pendingCall{trap: trapSetID, groups: isSetGroups(name)}
 	if t.vetoes.Has(taskwatch.UID) || t.vetoes.Has(taskwatch.GID) {
 		if st, err := t.proc.Status(tr.proc.pid, tr.tid); err == nil {
-			kind, next := predictIDs(&st, name, info.Args)
-			if errno := t.ask(tr, kind, &st, next); errno != 0 {
+			var errno unix.Errno
+			if tr.call.groups {
+				errno = t.askGroups(tr, &st, uint32(info.Args[0]))
+			} else {
+				kind, next := predictIDs(&st, name, info.Args)
+				errno = t.ask(tr, kind, &st, next)
+			}
+			if errno != 0 {
 				t.refuse(tr, errno)
 				return
 			}
@@ -36,9 +42,14 @@ func (t *tracer) ask(tr *tracee, kind taskwatch.Kind, st *procfs.Status, next ta
 	if next == now || !t.vetoes.Has(kind) {
 		return 0
 	}
+	return t.askIDs(tr, kind, ids, now, next, taskwatch.CauseSyscall)
+}
+
+// askIDs calls the watchers that may veto.
+func (t *tracer) askIDs(tr *tracee, kind taskwatch.Kind, ids *taskwatch.IDs, now, next taskwatch.IDs, cause taskwatch.Cause) unix.Errno {
 	*ids = next
 	ev := t.event(kind, tr.task, 0)
-	ev.OldIDs, ev.Cause = now, taskwatch.CauseSyscall
+	ev.OldIDs, ev.Cause = now, cause
 	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
 	*ids = now
 	tr.call.asked = true
@@ -46,19 +57,27 @@ func (t *tracer) ask(tr *tracee, kind taskwatch.Kind, st *procfs.Status, next ta
 }
 
 // setID handles the return of a call that may have changed ids.
-func (t *tracer) setID(tr *tracee, asked bool) {
+func (t *tracer) setID(tr *tracee, call pendingCall) {
 	st, err := t.proc.Status(tr.proc.pid, tr.tid)
 	if err != nil {
 		t.suspect = t.suspect || !procfs.Gone(err)
 		return
 	}
-	t.idsChanged(tr, st.UID, st.GID, taskwatch.CauseSyscall, asked)
+	if !call.groups {
+		t.idsChanged(tr, st.UID, st.GID, taskwatch.CauseSyscall, call.asked)
+		return
+	}
+	t.idsChanged(tr, st.UID, st.GID, taskwatch.CauseSyscall, false) // that no stop has announced
+	var r sys.SyscallResult
+	if sys.PtraceSyscallResult(tr.tid, &r) == nil && r.Value == 0 {
+		t.tellIDs(taskwatch.GID, tr.task, tr.task.GID, taskwatch.CauseSetGroups, call.asked)
+	}
 }
 
 // compareIDs delivers the changes of ids that no stop has announced.
 func (t *tracer) compareIDs(tr *tracee) {
 	if t.suspect && tr.task != nil && t.started && !tr.exited && !tr.ending {
-		t.setID(tr, false)
+		t.setID(tr, pendingCall{})
 	}
 }
 
@@ -97,6 +116,11 @@ func (t *tracer) idChanged(k taskwatch.Kind, task *subject, ids *taskwatch.IDs, 
 		return
 	}
 	*ids = now
+	t.tellIDs(k, task, old, cause, asked)
+}
+
+// tellIDs delivers uid or gid of a task that has its new ids.
+func (t *tracer) tellIDs(k taskwatch.Kind, task *subject, old taskwatch.IDs, cause taskwatch.Cause, asked bool) {
 	if t.feed.Enabled(k) {
 		t.readCwd(task, task.TID)
 	}

@@ -93,7 +93,7 @@ func (t *tracer) returned(tr *tracee) {
 			t.freed(call.child, 0, false)
 		}
 	case trapSetID:
-		t.setID(tr, call.asked)
+		t.setID(tr, call)
 	case trapExec:
 		var r sys.SyscallResult
 		if sys.PtraceSyscallResult(tr.tid, &r) == nil && r.Value < 0 && tr.task != nil {

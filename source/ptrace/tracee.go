@@ -59,11 +59,13 @@ type process struct {
 
 // pendingCall is a trapped system call on its way.
 type pendingCall struct {
-	trap  trapSet  // 0 when there is none
-	birth birth    // trapClone: what it is going to create
-	child *subject // trapClone: the task of the init event, until its clone event
-	asked bool     // trapExec, trapSetID: the watchers that may veto have been called
+	trap   trapSet  // 0 when there is none
+	birth  birth    // trapClone: what it is going to create
+	child  *subject // trapClone: the task of the init event, until its clone event
+	groups bool     // trapSetID: it is setgroups
+	asked  bool     // trapExec, trapSetID: the watchers that may veto have been called
 
+	caps   *uint64               // trapExec: the permitted capabilities, where somebody asks what it gains
 	expect expected              // trapExec: what they were asked about
 	tried  *taskwatch.FailedExec // trapExec: what it is if it fails, where somebody wants that
 }

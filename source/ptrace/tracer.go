@@ -73,7 +73,7 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 		if t.vetoes.Has(taskwatch.Init) {
 			t.traps |= trapClone
 		}
-		if t.vetoes.Has(taskwatch.Exec) || t.feed.FailedExecs() {
+		if t.vetoes.Has(taskwatch.Exec) || t.feed.FailedExecs() || t.feed.Optional(taskwatch.Exec).Has(taskwatch.FieldCapsGained) {
 			t.traps |= trapExec
 		}
 	}
@@ -412,6 +412,25 @@ func (t *tracer) addExtra(ev *taskwatch.Event, pid, tid int) {
 		return
 	}
 	x := t.proc.Extra(pid, tid, asked)
+	t.give(ev, &x)
+}
+
+// addExecExtra is addExtra for an exec, before which the task was permitted the
+// given capabilities, or it is not known which.
+func (t *tracer) addExecExtra(ev *taskwatch.Event, task *subject, before *uint64) {
+	asked := t.feed.Optional(taskwatch.Exec)
+	if asked == 0 {
+		return
+	}
+	if before == nil || !asked.Has(taskwatch.FieldCapsGained) {
+		t.addExtra(ev, task.PID, task.TID)
+		return
+	}
+	x := t.proc.Extra(task.PID, task.TID, asked|taskwatch.FieldCapsPermitted)
+	if x.Given.Has(taskwatch.FieldCapsPermitted) {
+		x.CapsGained = x.CapsPermitted &^ *before
+		x.Given |= taskwatch.FieldCapsGained
+	}
 	t.give(ev, &x)
 }
 

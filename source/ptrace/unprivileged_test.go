@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -47,6 +48,11 @@ func TestUnprivileged(t *testing.T) {
 		}
 	}
 	asNobody(t, "^TestUnprivileged$")
+	if err := os.Mkdir(filepath.Join(dir, "gains"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	watchtest.MakeGains(t, filepath.Join(dir, "gains"))
+	asNobody(t, "^TestGainsUnderAnOrdinaryTracer$")
 	// These compile C programs in there, as nobody.
 	t.Run("C", func(t *testing.T) {
 		testutil.Require(t, testutil.NeedsCompiler("gcc"))

@@ -125,6 +125,13 @@ static void fact_ids(pid_t tid, struct ids o, struct ids n, const char *cause)
 	}
 }
 
+static void fact_groups(pid_t tid, struct ids ids)
+{
+	unsigned *g = ids.g;
+	emit("{\"fact\":\"gid\",\"tid\":%d,\"old\":[%u,%u,%u,%u],\"new\":[%u,%u,%u,%u],\"cause\":\"setgroups\"}",
+	     tid, g[0], g[1], g[2], g[3], g[0], g[1], g[2], g[3]);
+}
+
 // fact_clone reports the calling task. by is the task that made it.
 static void fact_clone(pid_t by, pid_t ppid, u64 flags, u64 known)
 {
@@ -924,6 +931,8 @@ static int do_signals(int n)
 
 enum { A = 61001, B, C };
 
+static gid_t groups[] = { C, A, B };
+
 static int change_ids(int op)
 {
 	switch (op) {
@@ -943,14 +952,24 @@ static int change_ids(int op)
 	case 13: return seteuid(0);
 	case 14: return syscall(SYS_setresuid, A, B, C); // this thread only
 	case 15: return syscall(SYS_setresgid, A, B, C);
-	case 16: return setgroups(0, NULL); // these are not the ids of an event
+	case 16: return setgroups(0, NULL);
 	case 17: return setuid(getuid());   // from here on, nothing changes
 	case 18: return setresuid(-1, -1, -1);
 	case 19: return setresgid(getgid(), -1, getegid());
 	case 20: return setfsuid(-1), 0;
 	case 21: return setegid(getegid());
+	case 22: return setgroups(3, groups);
+	case 23: return syscall(SYS_setgroups, 2, groups); // this thread only
+	case 24: return setgroups(3, (gid_t *)1);
 	}
 	return -1;
+}
+
+// sets_groups tells which of n tasks the call gives another list: the four ids
+// stay what they are.
+static int sets_groups(int op, int n)
+{
+	return op == 23 ? 1 : op == 16 || op == 22 || op == 24 ? n : 0;
 }
 
 // try_ids changes ids and reports what changed in which of the tasks.
@@ -963,6 +982,8 @@ static void try_ids(int op, pid_t *tids, int n)
 	for (int i = 0; i < n; i++) {
 		new = ids_of(tids[i]);
 		fact_ids(tids[i], old[i], new, "syscall");
+		if (i < sets_groups(op, n) && !e)
+			fact_groups(tids[i], new);
 	}
 	char key[32];
 	snprintf(key, sizeof(key), "ids.%d", op);
@@ -1004,6 +1025,32 @@ static int do_ids(void)
 		}
 		reap(pid);
 	}
+	return 0;
+}
+
+// do_setgroups sets the supplementary groups: another list, the same one, none,
+// one that cannot be read, one of a user who may not; and those of four threads.
+static int do_setgroups(void)
+{
+	static const int ops[] = { 22, 22, 16, 23, 24, 5, 22, 0, 16 }, of_threads[] = { 22, 23 };
+	pid_t pid = forked();
+	if (pid == 0) {
+		pid_t tid = gettid();
+		for (unsigned i = 0; i < sizeof(ops) / sizeof(*ops); i++)
+			try_ids(ops[i], &tid, 1);
+		leave(0);
+	}
+	reap(pid);
+	pid = forked();
+	if (pid == 0) {
+		struct member m[3];
+		start_members(m, 3);
+		pid_t tids[4] = { gettid(), m[0].tid, m[1].tid, m[2].tid };
+		for (unsigned i = 0; i < 2; i++)
+			try_ids(of_threads[i], tids, 4);
+		leave_with(m, 3, 0);
+	}
+	reap(pid);
 	return 0;
 }
 
@@ -1383,7 +1430,7 @@ static int do_try_exec(void)
 // do_try_ids makes changes of which a watcher may refuse some.
 static int do_try_ids(void)
 {
-	static const int runs[] = { 3, 8, 1, 6, 4, 9, 14, 15 };
+	static const int runs[] = { 3, 8, 1, 6, 4, 9, 14, 15, 22 };
 	for (unsigned i = 0; i < sizeof(runs) / sizeof(*runs); i++) {
 		pid_t pid = forked();
 		if (pid == 0) {
@@ -1746,6 +1793,7 @@ int main(int argc, char **argv)
 	CASE("ids-none", do_ids_none());
 	CASE("ids", do_ids());
 	CASE("ids-threads", do_ids_threads());
+	CASE("setgroups", do_setgroups());
 	CASE("ids-exec", do_ids_exec());
 	CASE("fork-fail", do_fork_fail());
 	CASE("pid-reuse", do_pid_reuse(n));

@@ -50,6 +50,7 @@ enum {
 	TW_HAS_EXE = 8, /* exe_ino and exe_dev */
 	TW_HAS_GROUPS = 16, /* ngroups and groups */
 	TW_HAS_SECURE = 32, /* secure */
+	TW_HAS_GAINED = 64, /* gained */
 };
 
 /* Which tasks are watched. */
@@ -76,6 +77,7 @@ enum {
 	WANT_EXTRA = 32,
 	WANT_ENV = 64,
 	WANT_HOST = 128,
+	WANT_GAINED = 256,
 };
 
 #define TW_GROUPS 64 /* supplementary groups that a TW_EXTRA has room for */
@@ -92,9 +94,10 @@ struct control {
 	u32 seed_tid; /* children of this task are roots of SCOPE_TREE */
 	u32 killing; /* SCOPE_TREE is to die */
 	u64 named; /* the cgroup that was looked up last and is among cgroups */
-	u32 wanted; /* the groups of fields that somebody reads */
-	u32 command; /* the process that the seed has made: the root of SCOPE_TREE */
 	u64 cgroup; /* the id of the cgroup of SCOPE_CGROUP */
+	u32 wanted; /* the groups of fields that somebody reads */
+	u32 placed; /* the kinds of record of which somebody reads cwd */
+	u32 command; /* the process that the seed has made: the root of SCOPE_TREE */
 	u32 entered; /* tasks that the iterator has found to be of SCOPE_TREE */
 };
 

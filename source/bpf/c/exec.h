@@ -23,7 +23,7 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	if (!mm || !in_scope(tsk))
 		return 0;
 	name_cgroup(tsk);
-	send_extra(tsk, TW_EXEC);
+	send_extra(tsk, TW_EXEC, NULL);
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s)
 		return 0;

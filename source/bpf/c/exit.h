@@ -78,8 +78,8 @@ static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
 	if (!in_scope(tsk))
 		return 0;
 	name_cgroup(tsk);
-	send_extra(tsk, TW_EXIT);
-	send_cwd(tsk, tsk);
+	send_extra(tsk, TW_EXIT, NULL);
+	send_cwd(tsk, tsk, TW_EXIT);
 	if (!(control.wanted & WANT_USAGE) || !(control.kinds & 1u << TW_EXIT))
 		return stream_short_exit(code, tsk, group);
 	x = bpf_ringbuf_reserve(&ring, sizeof(*x), 0);

@@ -4,29 +4,25 @@
 #define TASKWATCH_STREAM_EXTRA_H
 
 #include "fill.h"
+#include "gained.h"
 #include "path.h"
 #include "ring.h"
 #include "scratch.h"
 
 #define AT_SECURE 23
 
-static __always_inline u64 caps(const struct cred *cred, u32 offset)
-{
-	u64 set = 0;
-
-	bpf_probe_read_kernel(&set, sizeof(set), (void *)cred + offset);
-	return set;
-}
-
-/* Sends the working directory that fs has. A loss shows as missing. */
-static __noinline void send_cwd(struct task_struct *tsk, struct task_struct *owner)
+/*
+ * Sends the working directory of owner for a record of tsk, where somebody reads
+ * it there: it takes about as long as the record itself. A loss shows as missing.
+ */
+static __noinline void send_cwd(struct task_struct *tsk, struct task_struct *owner, u16 kind)
 {
 	u32 slot = SCRATCH_CWD, cwd, size;
 	struct fs_struct *fs = owner->fs;
 	struct scratch *s;
 	u16 flags = 0;
 
-	if (!(control.wanted & WANT_CWD) || !fs || owner->flags & PF_KTHREAD)
+	if (!(control.placed & 1u << kind) || !fs || owner->flags & PF_KTHREAD)
 		return;
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
@@ -103,18 +99,19 @@ static __always_inline void fill_secure(struct tw_extra *x, struct mm_struct *mm
 	}
 }
 
-static __always_inline void fill_groups(struct tw_extra *x, const struct cred *cred)
+static __always_inline void fill_groups(struct tw_extra *x, void *groups)
 {
-	struct group_info *groups = cred->group_info;
-	u32 n = groups->ngroups;
+	u32 n;
 
+	if (READ(n, groups, struct group_info, ngroups))
+		return;
 	x->ngroups = n;
 	if (n > TW_GROUPS)
 		return;
 	asm volatile("" : "+r"(n));
 	if (n > TW_GROUPS) /* for the verifier */
 		return;
-	if (!bpf_probe_read_kernel(x->groups, n * sizeof(u32), (void *)groups + field_offset(struct group_info, gid)))
+	if (!bpf_probe_read_kernel(x->groups, n * sizeof(u32), groups + field_offset(struct group_info, gid)))
 		x->has |= TW_HAS_GROUPS;
 }
 
@@ -129,9 +126,10 @@ static __always_inline u32 terminal(struct task_struct *tsk)
 
 /*
  * Sends what somebody reads of the optional fields. A loss shows as missing. What
- * only an exec has is no part of the other programs, which load the faster.
+ * only an exec has is no part of the other programs, which load the faster. groups
+ * is the list that the task is going to have, or NULL for the one that it has.
  */
-static __noinline void send_extra(struct task_struct *tsk, u16 kind)
+static __noinline void send_extra(struct task_struct *tsk, u16 kind, void *groups)
 {
 	const struct cred *cred;
 	struct nsproxy *ns;
@@ -140,7 +138,7 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind)
 	struct upid upid = {};
 	struct pid *pid;
 
-	if (!(control.wanted & WANT_EXTRA))
+	if (!(control.wanted & (WANT_EXTRA | WANT_GAINED)))
 		return;
 	x = bpf_ringbuf_reserve(&ring, sizeof(*x), 0);
 	if (!x) {
@@ -199,9 +197,12 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind)
 		fill_secure(x, mm);
 	x->nice = tsk->static_prio - 120; /* MAX_RT_PRIO and half of NICE_WIDTH */
 	x->reserved = 0;
+	x->gained = 0;
+	if (kind == TW_EXEC && control.wanted & WANT_GAINED)
+		fill_gained(x, tsk);
 	x->ngroups = 0;
 	if (kind == TW_EXEC || kind == TW_GID)
-		fill_groups(x, cred);
+		fill_groups(x, groups ? groups : cred->group_info);
 	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
 }
 

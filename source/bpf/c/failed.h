@@ -4,14 +4,12 @@
 #define TASKWATCH_STREAM_FAILED_H
 
 #include "arguments.h"
+#include "extra.h"
 #include "fill.h"
 #include "ring.h"
 #include "scope.h"
 #include "scratch.h"
 #include "syscall.h"
-
-/* Set before the load: numbers in the 32-bit table. */
-const volatile u64 execve_syscall32, execveat_syscall32;
 
 /* Where the path is that an execve or execveat was called with, or 0 where it cannot be told. */
 static __always_inline u64 path_wanted(struct pt_regs *regs, int at)
@@ -94,6 +92,7 @@ int on_exec_exit(u64 *ctx)
 	}
 	if (!in_scope(tsk))
 		return 0;
+	send_cwd(tsk, tsk, TW_FAILED);
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1)) {
 		lose(TW_FAILED);

@@ -33,7 +33,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 		return 0;
 	}
 	name_cgroup(placed);
-	send_cwd(tsk, creator);
+	send_cwd(tsk, creator, TW_INIT);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_INIT);
@@ -73,8 +73,8 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 		return 0;
 	}
 	name_cgroup(tsk);
-	send_extra(tsk, TW_CLONE);
-	send_cwd(tsk, tsk);
+	send_extra(tsk, TW_CLONE, NULL);
+	send_cwd(tsk, tsk, TW_CLONE);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_CLONE);

@@ -11,11 +11,13 @@
 #include "scope.h"
 #include "syscall.h"
 
-/* Set before the load: sets of system call numbers, of which the last two are in the 32-bit table. */
+/* Set before the load: sets of system call numbers, of which those called 32 are in the 32-bit table. */
 const volatile u64 uid_syscalls[SYSCALL_WORDS];
 const volatile u64 gid_syscalls[SYSCALL_WORDS];
 const volatile u64 uid_syscalls32[SYSCALL_WORDS];
 const volatile u64 gid_syscalls32[SYSCALL_WORDS];
+const volatile u64 setgroups_syscalls[SYSCALL_WORDS];
+const volatile u64 setgroups_syscalls32[SYSCALL_WORDS];
 
 static __noinline void store_ids(struct tw_ids *r, u16 kind, struct task_ids *ids)
 {
@@ -37,17 +39,18 @@ static __noinline void store_ids(struct tw_ids *r, u16 kind, struct task_ids *id
 
 /*
  * The credentials of tsk may still be the old ones, so that a record of uid
- * tells nothing about group ids, and the other way round.
+ * tells nothing about group ids, and the other way round. groups are those of a
+ * setgroups that is not done yet, or NULL.
  */
-static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct task_ids *ids)
+static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct task_ids *ids, void *groups)
 {
 	struct tw_ids *r;
 
 	if (!in_scope(tsk))
 		return 0;
 	name_cgroup(tsk);
-	send_extra(tsk, kind);
-	send_cwd(tsk, tsk);
+	send_extra(tsk, kind, groups);
+	send_cwd(tsk, tsk, kind);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(kind);
@@ -61,17 +64,32 @@ static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct 
 
 watcher(uid)(unsigned long val, struct task_struct *tsk, struct task_ids *ids)
 {
-	return stream_ids(TW_UID, tsk, ids);
+	return stream_ids(TW_UID, tsk, ids, NULL);
 }
 
-watcher(gid)(unsigned long val, struct task_struct *tsk, struct task_ids *ids)
+watcher(gid)(unsigned long val, struct task_struct *tsk, struct task_ids *ids, void *groups)
 {
-	return stream_ids(TW_GID, tsk, ids);
+	return stream_ids(TW_GID, tsk, ids, groups);
 }
 
 static __always_inline int has(const volatile u64 *set, u64 nr)
 {
 	return nr < 64 * SYSCALL_WORDS && set[nr >> 6 & (SYSCALL_WORDS - 1)] >> (nr & 63) & 1;
+}
+
+/* A setgroups that has succeeded: the four ids are what they were. */
+static __noinline int stream_groups(struct task_struct *tsk)
+{
+	const struct cred *cred = tsk->cred;
+	struct task_ids ids = {.cause = TASK_CAUSE_SETGROUPS};
+
+	ids.old[0] = cred->gid.val;
+	ids.old[1] = cred->egid.val;
+	ids.old[2] = cred->sgid.val;
+	ids.old[3] = cred->fsgid.val;
+	for (int i = 0; i < 4; i++)
+		ids.now[i] = ids.old[i];
+	return stream_ids(TW_GID, tsk, &ids, NULL);
 }
 
 /*
@@ -84,21 +102,23 @@ int on_sys_exit(u64 *ctx)
 	struct pt_regs *regs = (struct pt_regs *)ctx[0];
 	struct task_struct *tsk = bpf_get_current_task_btf();
 	u64 nr = syscall_number(regs);
-	int uid, gid;
+	int uid, gid, groups;
 
 	if (compat(tsk)) {
 		nr = (u32)nr;
 		uid = has(uid_syscalls32, nr);
 		gid = has(gid_syscalls32, nr);
+		groups = has(setgroups_syscalls32, nr);
 	} else {
 		uid = has(uid_syscalls, nr);
 		gid = has(gid_syscalls, nr);
+		groups = has(setgroups_syscalls, nr);
 	}
-	if (!uid && !gid)
+	if (!uid && !gid && !(groups && !ctx[1]))
 		return 0;
 	if (!in_scope(tsk))
 		return 0;
-	return stream_ids(uid ? TW_UID : TW_GID, tsk, NULL);
+	return groups ? stream_groups(tsk) : stream_ids(uid ? TW_UID : TW_GID, tsk, NULL, NULL);
 }
 
 #endif

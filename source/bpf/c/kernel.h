@@ -344,6 +344,8 @@ struct linux_binprm {
 } __core;
 
 /* As in include/task_watchers.h. */
+#define TASK_CAUSE_SETGROUPS 3
+
 struct task_ids {
 	u32 old[4], now[4];
 	u32 cause, reserved;

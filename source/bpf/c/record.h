@@ -54,6 +54,7 @@ struct tw_extra {
 	u32 groups[TW_GROUPS];
 	s32 nice;
 	u32 reserved;
+	u64 gained;
 };
 
 /*

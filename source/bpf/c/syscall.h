@@ -5,8 +5,9 @@
 
 #include "kernel.h"
 
-/* Set before the load: numbers. */
+/* Set before the load: numbers, and those in the 32-bit table. */
 const volatile u64 execve_syscall, execveat_syscall;
+const volatile u64 execve_syscall32, execveat_syscall32;
 
 static __always_inline u64 syscall_number(struct pt_regs *regs)
 {

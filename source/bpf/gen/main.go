@@ -65,6 +65,7 @@ var sets = []set{
 		{"TW_HAS_EXE", "hasExe", "exe_ino and exe_dev"},
 		{"TW_HAS_GROUPS", "hasGroups", "ngroups and groups"},
 		{"TW_HAS_SECURE", "hasSecure", "secure"},
+		{"TW_HAS_GAINED", "hasGained", "gained"},
 	}},
 	{"Which tasks are watched.", "", "", false, []constant{
 		{"SCOPE_MACHINE", "scopeMachine", ""},
@@ -85,6 +86,7 @@ var sets = []set{
 		{"WANT_EXTRA", "wantExtra", ""},
 		{"WANT_ENV", "wantEnv", ""},
 		{"WANT_HOST", "wantHost", ""},
+		{"WANT_GAINED", "wantGained", ""},
 	}},
 }
 
@@ -113,9 +115,10 @@ var control = []struct {
 	{"seed_tid", "controlSeed", false, "children of this task are roots of SCOPE_TREE"},
 	{"killing", "controlKilling", false, "SCOPE_TREE is to die"},
 	{"named", "controlNamed", true, "the cgroup that was looked up last and is among cgroups"},
-	{"wanted", "controlWanted", false, "the groups of fields that somebody reads"},
-	{"command", "", false, "the process that the seed has made: the root of SCOPE_TREE"},
 	{"cgroup", "controlCgroup", true, "the id of the cgroup of SCOPE_CGROUP"},
+	{"wanted", "controlWanted", false, "the groups of fields that somebody reads"},
+	{"placed", "controlPlaced", false, "the kinds of record of which somebody reads cwd"},
+	{"command", "", false, "the process that the seed has made: the root of SCOPE_TREE"},
 	{"entered", "controlEntered", false, "tasks that the iterator has found to be of SCOPE_TREE"},
 }
 
