@@ -16,7 +16,7 @@ import (
 
 // BenchmarkOptionalFields measures what optional fields add to the life of a
 // process, which runs one program: fork, exec and exit. The sets take turns; the
-// figures are the medians of 15 runs of 200 processes.
+// figures are the medians of 7 runs of 100 processes.
 //
 //	go test -run '^$' -bench OptionalFields -benchtime 1x ./source/ptrace
 func BenchmarkOptionalFields(b *testing.B) {
@@ -25,13 +25,13 @@ func BenchmarkOptionalFields(b *testing.B) {
 	sets := []string{"comm", "auid", "tty", "caps.effective", "groups", "ns", "exe_ino", "exe_host", "caps.secure", "cgroup_id", "env", "caps.gained", "all"}
 	ns := make([][]float64, len(sets))
 	for b.Loop() {
-		for range benchRounds {
+		for range 7 {
 			for i, set := range sets {
 				fields, err := taskwatch.ParseFields(set)
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := recordFields([]string{load, "exec", strconv.Itoa(200), out}, fields&taskwatch.OptionalFields); err != nil {
+				if err := recordFields([]string{load, "exec", strconv.Itoa(100), out}, fields&taskwatch.OptionalFields); err != nil {
 					b.Fatal(err)
 				}
 				ns[i] = append(ns[i], readNS(b, out))
