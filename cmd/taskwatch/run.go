@@ -19,18 +19,20 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	outputFlags
-	modules moduleFlags
-	source  string
-	dryRun  bool
-	drop    bool
-	kill    bool
+	modules  moduleFlags
+	source   string
+	pid      int
+	attaches func() bool // to a process, rather than run a command
+	dryRun   bool
+	drop     bool
+	kill     bool
 }
 
 func newRun() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run [flags] -- COMMAND [ARG...]",
-		Short: "Watch one command and all its descendants",
+		Use:   "run [flags] -- COMMAND [ARG...]\n  taskwatch run [flags] -p PID",
+		Short: "Watch one command, or one process, and all its descendants",
 		Long: `run starts COMMAND and shows what happens to it and to all its descendants,
 threads and daemons included, until the last of them has ended. It needs no
 privileges.
@@ -76,6 +78,16 @@ If taskwatch is killed by SIGKILL, everything that it watches dies too. Under
 bpf before Linux 6.16 only the command itself dies, unless it has changed its
 ids.
 
+With -p PID there is no command: run watches a process that is running, with its
+threads and its descendants, and ends when the last of them has ended. Ctrl-C,
+SIGTERM and SIGHUP leave it, and so does whatever else ends taskwatch: the
+process goes on unharmed. Events go to standard output. The exit status is that
+of the process, as with a command, if it has ended, and else 0. bpf needs root
+and is as 'watch --pid'. ptrace needs the process to be one's own, and Yama to
+allow it; nothing is put into the process, so that nothing can be refused, and a
+change of ids is told at the next fork, exec or exit. As with strace -p, a call
+that waits may be interrupted once at the beginning and at the end (EINTR).
+
 Otherwise the command finds the same environment as without taskwatch, except
 for what Go's run time changes before taskwatch can see it. A standard file that
 was closed is /dev/null. Signals that were ignored are no longer ignored, except
@@ -96,16 +108,18 @@ no privileges; if it wants to refuse operations, ptrace becomes the default. A
   taskwatch run -f json -o events.jsonl -- make -j2
   taskwatch run --summary -o /dev/null -- make -j2
   taskwatch run -m rule.wasm -- make -j2
+  sudo taskwatch run -e exec -p 1234
   sudo taskwatch run -m count.o --globals -- make -j2
   taskwatch run -e clone,exit --threads -- cc -o hello hello.c`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return runUsage(errors.New("no command given: taskwatch run [flags] -- COMMAND [ARG...]"))
+			if len(args) == 0 && !f.attaches() {
+				return runUsage(errors.New("no command given: taskwatch run [flags] -- COMMAND [ARG...], or -p PID"))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
+	f.attaches = func() bool { return cmd.Flags().Changed("pid") }
 	cmd.Flags().SetInterspersed(false) // what follows the command is the command's
 	cmd.Flags().SortFlags = false
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return runUsage(err) })
@@ -113,6 +127,7 @@ no privileges; if it wants to refuse operations, ptrace becomes the default. A
 	f.modules.add(cmd, "at the end")
 	f.modules.addObserveOnly(cmd)
 	cmd.Flags().StringVar(&f.source, "source", auto.Name, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
+	cmd.Flags().IntVarP(&f.pid, "pid", "p", 0, "watch the running process with this `pid` and its descendants")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
 	cmd.Flags().BoolVar(&f.drop, "drop", false, "drop events that cannot be written fast enough, and write how many,\nrather than hold up the command")
 	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "when the command ends, kill what it left running rather than wait for it")
@@ -144,6 +159,11 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err := errors.Join(checkProc(), checkLimits()); err != nil {
 		return runFailed(err)
 	}
+	if f.attaches() {
+		if err := f.checkPID(argv); err != nil {
+			return runFailed(err)
+		}
+	}
 	files, err := f.modules.parse()
 	if err != nil {
 		return runFailed(err) // before anything is tried that needs privileges
@@ -153,6 +173,9 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		// The tracing thread blocks in wait; with one P, each wait would have
 		// to hand it over and get it back.
 		runtime.GOMAXPROCS(2)
+	}
+	if f.attaches() {
+		return f.attach(files)
 	}
 	var (
 		reg   taskwatch.Registry

@@ -12,9 +12,13 @@ import (
 	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
-// command is what a supervisor is to run, and what is to be done to it.
+// command is what a supervisor is to run, or to attach to, and what is to be done
+// to it.
 type command struct {
 	argv   []string
+	pid    int    // of a process to attach to, instead of argv
+	ready  func() // called when it is watched
+	failed bool   // execs that fail are asked for
 	dryRun bool
 	notice func(string)
 	stop   func(syscall.Signal)
@@ -83,10 +87,13 @@ func openBPFCommand(c *command) (source.Supervisor, error) {
 	if err := auto.NeedBPF(); err != nil {
 		return nil, err
 	}
-	src, err := bpf.New(bpf.Config{
-		Command: &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop},
-		DryRun:  c.dryRun,
-	})
+	cfg := bpf.Config{DryRun: c.dryRun, OnReady: c.ready}
+	if c.pid != 0 {
+		cfg.PID = c.pid
+	} else {
+		cfg.Command = &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop}
+	}
+	src, err := bpf.New(cfg)
 	if err != nil {
 		return nil, err // and no supervisor: src is a nil pointer
 	}
@@ -97,9 +104,15 @@ func openPtrace(c *command) (source.Supervisor, error) {
 	if c.kernel {
 		return nil, errors.New("ptrace: modules for the kernel (-m FILE.o) need the source bpf")
 	}
-	return ptrace.New(ptrace.Config{
-		Command:  &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop},
-		DryRun:   c.dryRun,
-		OnNotice: c.notice,
-	})
+	cfg := ptrace.Config{PID: c.pid, DryRun: c.dryRun, OnNotice: c.notice, OnReady: c.ready}
+	if c.pid == 0 {
+		cfg.Command = &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop}
+	} else if c.failed {
+		return nil, errors.New("ptrace: execs that fail (-e exec-failed) are not seen in a process that was running; the source bpf sees them")
+	}
+	src, err := ptrace.New(cfg)
+	if err != nil {
+		return nil, err // and no supervisor: src is a nil pointer
+	}
+	return src, nil
 }

@@ -24,6 +24,12 @@ func PtraceSeize(tid, options int) error {
 	return ptrace(unix.PTRACE_SEIZE, tid, 0, uintptr(options))
 }
 
+// PtraceInterrupt has a tracee that was seized stop (PTRACE_EVENT_STOP).
+func PtraceInterrupt(tid int) error { return ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0) }
+
+// PtraceDetach lets a stopped tracee go; signal is delivered first if not 0.
+func PtraceDetach(tid, signal int) error { return ptrace(unix.PTRACE_DETACH, tid, 0, uintptr(signal)) }
+
 // PtraceResume lets a stopped tracee run on. Request is PTRACE_CONT,
 // PTRACE_SYSCALL or PTRACE_LISTEN; signal is delivered first if not 0.
 func PtraceResume(request, tid, signal int) error {

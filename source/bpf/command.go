@@ -161,10 +161,23 @@ func (r *running) hasEnded() bool {
 	return r.ended
 }
 
-// Exit returns how the command ended, once Run has returned.
+// told takes how a process ended that is no child of this one.
+func (r *running) told(code uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended { // else another process has got its pid
+		r.ended, r.status = true, syscall.WaitStatus(code)
+	}
+}
+
+// Exit returns how the command, or the process of Config.PID, ended, once Run
+// has returned: zero of a process that has not ended.
 func (s *Source) Exit() taskwatch.ExitStatus {
 	s.command.mu.Lock()
 	defer s.command.mu.Unlock()
+	if !s.command.ended {
+		return taskwatch.ExitStatus{}
+	}
 	exit := taskwatch.DecodeExit(uint64(s.command.status))
 	exit.Group = true
 	return exit
@@ -183,13 +196,14 @@ func (s *Source) Signal(sig syscall.Signal) error {
 }
 
 // Kill kills the command and all its descendants, or keeps the command from
-// starting, and returns how many processes it found. It may be called from any
+// starting, and returns how many processes it found. Without a command it does
+// nothing. It may be called from any
 // goroutine but that of Run: not by a watcher.
 //
 // Who forks meanwhile is killed by the kernel side, so that nothing escapes.
 func (s *Source) Kill() int {
 	reply := make(chan int, 1)
-	if !s.command.kill(reply) {
+	if s.cfg.Command == nil || !s.command.kill(reply) {
 		return 0
 	}
 	return <-reply

@@ -419,6 +419,9 @@ func (st *stream) exit(r *record) {
 	}
 	st.cwd(e, r)
 	last := st.table.exit(e)
+	if last && e.task.PID == st.src.cfg.PID {
+		st.src.command.told(r.val)
+	}
 	e.reported, e.val = true, r.val
 	e.task.UID, e.task.GID = r.uid, r.gid
 	st.refresh(e, r)

@@ -119,9 +119,9 @@ func (s *Source) Losses() ([]uint64, error) {
 	return all, nil
 }
 
-// Run delivers events until ctx ends or, with Config.Command, until no task of
-// the command's tree is left. If ctx ends first, the tree is killed, its last
-// events are delivered, and Run returns nil.
+// Run delivers events until ctx ends or, with Config.Command or PID, until
+// no task of the tree is left. If ctx ends first, a command's tree is killed, its
+// last events are delivered, and Run returns nil.
 //
 // It returns a *[source.StartError] if the command could not be started. Programs,
 // maps and links are gone when it returns.

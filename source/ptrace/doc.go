@@ -1,5 +1,5 @@
-// Package ptrace watches one command and all its descendants, threads
-// included, through ptrace. It needs no privileges and loses nothing: every
+// Package ptrace watches one command, or one process that runs already, and all
+// its descendants, threads included, through ptrace. It needs no privileges and loses nothing: every
 // task waits at its events until the watchers have returned, so a watcher's
 // error on init, exec, uid or gid can refuse the operation.
 //
@@ -51,6 +51,18 @@
 // except those that a seccomp filter picks out: the set-id calls, ptrace, seccomp, unshare
 // and setns; clone with CLONE_UNTRACED, which is cleared, and any clone3, whose
 // flags a filter cannot see; and fork or execve where a watcher may veto them.
+//
+// # A process that runs already
+//
+// With Config.PID nothing is put into the process: no filter, no
+// no_new_privs. So nothing can be refused, a change of ids is found by comparison
+// at the next fork, exec or exit, a failed exec is not seen, nor is a task made
+// with CLONE_UNTRACED. Each task stops once when it is seized, to end a fork that
+// began before, and once to be let go; a system call that waits may return EINTR
+// then, as after SIGSTOP and SIGCONT (signal(7)). If this process dies, the kernel
+// lets the tree go. Descendants are found by /proc/PID/task/TID/children
+// (CONFIG_PROC_CHILDREN); those whose parents had ended before are not found.
+// One that belongs to another user is left out, and Config.OnNotice told.
 //
 // # Signals of this process
 //

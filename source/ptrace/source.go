@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -11,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
@@ -18,10 +21,20 @@ import (
 // Name is the source's name.
 const Name = "ptrace"
 
-// Config says what to run.
+// Config says what to run, or which process to attach to: one of both.
 type Config struct {
 	// Command is what to run. Everything waits until its OnStop returns.
 	Command *source.Command
+
+	// PID is a running process, no child of this one: it is watched with its threads and its
+	// descendants. It is the caller's, unless the caller is root, and no other
+	// tracer's. Nothing it does can be refused, and it goes on unharmed when
+	// watching ends, however it ends.
+	PID int
+
+	// OnReady, if set, is called once by the goroutine that watches when all
+	// tasks of PID are traced: what happens from then on is seen.
+	OnReady func()
 
 	// DryRun asks watchers before an operation as always but refuses nothing.
 	DryRun bool
@@ -32,7 +45,7 @@ type Config struct {
 	OnNotice func(string)
 }
 
-// Source runs one command under supervision.
+// Source runs one command under supervision, or attaches to one process.
 type Source struct {
 	cfg  Config
 	used atomic.Bool
@@ -45,14 +58,28 @@ type Source struct {
 	signals signals
 }
 
-// New returns a source that runs the command of cfg. It starts nothing yet.
+// New returns a source that runs the command of cfg, or attaches to its
+// process. It starts nothing yet.
 func New(cfg Config) (*Source, error) {
+	s := &Source{cfg: cfg, pids: make(map[int]struct{}), signals: signals{came: make(chan struct{}, 1)}}
+	if cfg.PID != 0 {
+		if cfg.Command != nil {
+			return nil, errors.New("ptrace: Config.Command and PID exclude each other; set one of them")
+		}
+		if err := source.CheckPID(cfg.PID); err != nil {
+			return nil, fmt.Errorf("ptrace: %w", err)
+		}
+		if status, err := new(procfs.Reader).Status(cfg.PID, 0); err == nil && status.PPID == os.Getpid() {
+			return nil, fmt.Errorf("ptrace: process %d is a child of this process, whose waits for it would take its stops; set Config.Command", cfg.PID)
+		}
+		return s, nil
+	}
 	if cfg.Command == nil || cfg.Command.Path == "" && len(cfg.Command.Argv) == 0 {
 		return nil, errors.New("ptrace: no command given: set the Path of Config.Command")
 	}
 	command := cfg.Command.Filled()
-	cfg.Command = &command
-	return &Source{cfg: cfg, pids: make(map[int]struct{}), signals: signals{came: make(chan struct{}, 1)}}, nil
+	s.cfg.Command = &command
+	return s, nil
 }
 
 // Close does nothing: New takes nothing.
@@ -62,7 +89,8 @@ func (s *Source) Close() error { return nil }
 func (s *Source) Name() string { return Name }
 
 // Capabilities declares all seven events with every field, and a veto for
-// init, exec, uid and gid, of one command and its descendants.
+// init, exec, uid and gid, of one command and its descendants. Of a process that
+// was running there is no veto.
 func (s *Source) Capabilities() source.Capabilities {
 	c := source.Capabilities{Scope: "one command and its descendants"}
 	for k := range c.Events {
@@ -86,12 +114,35 @@ func (s *Source) Capabilities() source.Capabilities {
 	c.Events[taskwatch.Exec].Why += "; the command's own first exec replaces nothing of its"
 	c.Events[taskwatch.Exit].MayMiss |= taskwatch.FieldsRusage
 	c.Events[taskwatch.Exit].Why += "; only CPU time and faults are known for a thread other than the first of its process, nothing for a thread that another thread's exec ended, and peak memory is unknown for a process that was killed while its threads forked"
+	if s.cfg.PID != 0 {
+		capabilitiesAttached(&c)
+		return c
+	}
 	for _, k := range []taskwatch.Kind{taskwatch.UID, taskwatch.GID} {
 		// Without the filter only ids that change in an exec are seen: less
 		// than the event promises.
 		c.Events[k].Delivered = haveSeccomp()
 	}
 	return c
+}
+
+// capabilitiesAttached takes from c what takes a filter, which a process that was
+// running does not get.
+func capabilitiesAttached(c *source.Capabilities) {
+	c.Scope = "one process and its descendants"
+	for k := range c.Events {
+		e := &c.Events[k]
+		e.Veto = false
+		e.Hook, _, _ = strings.Cut(e.Hook, "; SECCOMP")
+		// Of a task from before the start it is not known who created it, and of
+		// one that was about to end hardly anything.
+		e.MayMiss |= (taskwatch.FieldParentID | taskwatch.FieldStart) & taskwatch.FieldsOf(taskwatch.Kind(k))
+		e.Why += "; nothing is put into a process that was running, so that nothing can be refused, and a task that is made with CLONE_UNTRACED is not seen"
+	}
+	for _, k := range []taskwatch.Kind{taskwatch.UID, taskwatch.GID} {
+		c.Events[k].Hook = "/proc, at the next fork, exec or exit"
+		c.Events[k].Why += "; a change is told when the task next forks, runs another program or exits, and several as one"
+	}
 }
 
 var hooks = [taskwatch.NumKinds]string{
@@ -128,7 +179,8 @@ var haveSeccomp = sync.OnceValue(func() bool {
 
 // Run starts the command and returns when it and all its descendants have
 // ended, daemons included. If ctx ends first, all of them are killed, their
-// last events are delivered, and Run returns nil.
+// last events are delivered, and Run returns nil. With Config.PID they are left
+// then, and go on as if nobody had watched them.
 //
 // Kinds that nobody watches, or that nobody may veto, when Run starts may
 // not be delivered to modules that register later.
@@ -140,11 +192,14 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	}
 	result := make(chan error, 1)
 	// The tracer is a thread, not the process.
-	go sys.OnThread(func() { result <- newTracer(s, reg).supervise() })
+	go sys.OnThread(func() { result <- newTracer(s, reg).supervise(ctx) })
 	select {
 	case err := <-result:
 		return err
 	case <-ctx.Done():
+		if s.cfg.PID != 0 {
+			return <-result
+		}
 		s.kill()
 		err := <-result
 		if errors.Is(err, errFirstStage) {
@@ -154,8 +209,8 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	}
 }
 
-// Exit returns how the command itself ended. It is valid once Run has
-// returned nil.
+// Exit returns how the command itself, or the process of Config.PID, ended. It
+// is valid once Run has returned nil, and zero of a process that has not ended.
 func (s *Source) Exit() taskwatch.ExitStatus { return s.exit }
 
 // Signal sends sig to the command's own process. It may be called from any

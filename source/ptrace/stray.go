@@ -26,7 +26,7 @@ func (t *tracer) untraced(by *tracee, asked *subject) {
 
 // strays looks for tasks that were created without a stop.
 func (t *tracer) strays(tr *tracee) {
-	if t.suspect && tr.task != nil && t.started {
+	if t.attached == nil && t.suspect && tr.task != nil && t.started {
 		t.takeStrays(tr, nil)
 	}
 }

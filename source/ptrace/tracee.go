@@ -20,6 +20,7 @@ type tracee struct {
 	ending       bool   // its process ends with it: its exit is told last
 	code         uint64 // its exit code, once ending or exited
 	exitStop     bool   // PTRACE_O_TRACEEXIT is set
+	unsure       bool   // it was there before, and has not stopped since it was seized
 	resetOptions bool   // it has inherited PTRACE_O_TRACEEXIT, which is not for it
 	usage        *usage
 

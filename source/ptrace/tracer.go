@@ -1,6 +1,7 @@
 package ptrace
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -41,6 +42,8 @@ type tracer struct {
 	started bool            // the command's exec has succeeded; before, its process is the first stage
 	failed  error           // what went wrong in the tracer itself
 
+	attached *attachment // nil for a command
+
 	root   bool   // this process is root's
 	run    uint64 // the first half of task ids
 	tasks  uint64 // the second half of the last one
@@ -65,6 +68,10 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 		run:     rand.Uint64N(1 << 40),
 		clock:   newClock(),
 	}
+	if s.cfg.PID != 0 {
+		t.attached = &attachment{}
+		return t
+	}
 	if haveSeccomp() {
 		t.vetoes = t.feed.DenyKinds()
 		t.feed.Deny, t.feed.DryRun = taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID), s.cfg.DryRun
@@ -83,8 +90,11 @@ func newTracer(s *Source, reg *taskwatch.Registry) *tracer {
 // options are the ptrace options of a tracee; the tasks it creates inherit
 // them.
 func (t *tracer) options() int {
-	opts := unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEEXEC |
+	opts := unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEEXEC |
 		unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK
+	if t.attached == nil {
+		opts |= unix.PTRACE_O_EXITKILL
+	}
 	if t.traps != 0 {
 		opts |= unix.PTRACE_O_TRACESECCOMP
 	}
@@ -191,12 +201,20 @@ func (t *tracer) forget(tid int) {
 	delete(t.src.pids, tid)
 }
 
-// supervise starts the command and handles stops until no tracee is left.
-func (t *tracer) supervise() error {
+// supervise starts the command, or attaches to the process, and handles stops
+// until no tracee is left. A process is left when ctx ends.
+func (t *tracer) supervise(ctx context.Context) error {
 	_ = sys.QuietStops() // without it, only slower
 	t.alarm = newAlarm(unix.Gettid())
 	defer t.alarm.clear()
-	if err := t.start(); err != nil {
+	begin := t.start
+	if a := t.attached; a != nil {
+		begin = t.attach
+		a.wake = newAlarm(unix.Gettid())
+		defer a.wake.clear()
+		defer context.AfterFunc(ctx, func() { a.leave.Store(true); a.wake.set(); a.wake.ring() })()
+	}
+	if err := begin(); err != nil {
 		return err
 	}
 	if err := t.loop(); err != nil {
@@ -208,6 +226,8 @@ func (t *tracer) supervise() error {
 // loop handles reports until no tracee is left.
 func (t *tracer) loop() error {
 	for {
+		t.announce(false)
+		t.part()
 		report, err := t.wait()
 		switch {
 		case errors.Is(err, unix.ECHILD) && len(t.early) > 0:
@@ -216,6 +236,7 @@ func (t *tracer) loop() error {
 			return nil
 		case errors.Is(err, unix.EINTR):
 			t.idle = true
+			t.announce(true)
 			t.adopt(false)
 		case err != nil:
 			return fmt.Errorf("ptrace: wait: %w", err)
@@ -251,6 +272,10 @@ func (t *tracer) take(report sys.Report) error {
 	switch {
 	case tr == nil:
 		return t.takeEarly(report)
+	case tr.unsure:
+		t.settle(tr, report.Dead)
+	}
+	switch {
 	case !report.Dead && report.Stop>>8 == unix.PTRACE_EVENT_EXEC:
 		// A task that has changed its tid cannot be resumed until its new tid
 		// was taken (looks_like_a_spurious_pid in kernel/ptrace.c).
@@ -351,7 +376,7 @@ func (t *tracer) stopped(tr *tracee, sig unix.Signal) {
 		// PTRACE_LISTEN leaves it stopped, as its parent expects, until a
 		// SIGCONT brings the next PTRACE_EVENT_STOP.
 		t.resume(tr, unix.PTRACE_LISTEN, 0)
-		if tr == t.command && t.started && t.src.cfg.Command.OnStop != nil {
+		if tr == t.command && t.started && t.attached == nil && t.src.cfg.Command.OnStop != nil {
 			t.src.cfg.Command.OnStop(sig)
 		}
 	default:
@@ -366,6 +391,10 @@ func (t *tracer) stopped(tr *tracee, sig unix.Signal) {
 // resume lets a tracee run on. A tracee that was killed meanwhile (ESRCH)
 // reports its death next; there is nothing else to do about it.
 func (t *tracer) resume(tr *tracee, request, sig int) {
+	if t.attached != nil && t.attached.leaving {
+		t.let(tr, sig)
+		return
+	}
 	_, tr.resumedNS = t.clock.now()
 	if err := sys.PtraceResume(request, tr.tid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
 		t.fail(fmt.Errorf("ptrace: resume task %d: %w", tr.tid, err))
@@ -373,10 +402,15 @@ func (t *tracer) resume(tr *tracee, request, sig int) {
 }
 
 // fail ends the supervision on an error that should not be: a tree that can
-// no longer be followed is not left half watched.
+// no longer be followed is not left half watched. A process that was running
+// before is left.
 func (t *tracer) fail(err error) {
 	if t.failed == nil {
 		t.failed = err
+	}
+	if t.attached != nil {
+		t.attached.leave.Store(true)
+		return
 	}
 	t.src.kill()
 }

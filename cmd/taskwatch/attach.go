@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/auto"
+)
+
+// checkPID reports what is wrong with -p.
+func (f *runFlags) checkPID(argv []string) error {
+	switch {
+	case len(argv) > 0:
+		return fmt.Errorf("-p and a command (%s) exclude each other; give one of them", argv[0])
+	case f.kill:
+		return errors.New("--kill-on-exit: it is about a command; a process that was running (-p) is left as it is")
+	}
+	if err := source.CheckPID(f.pid); err != nil {
+		return fmt.Errorf("-p: %w", err)
+	}
+	return nil
+}
+
+// attach watches a running process until its tree has gone, or a signal has it
+// left.
+func (f *runFlags) attach(files moduleFiles) error {
+	if f.dryRun && !files.kernel() {
+		return runFailed(errors.New("--dry-run: nothing is refused to a process that was running (-p) but by modules in the kernel (-m FILE.o); leave it out"))
+	}
+	ctx, cancel := untilSignal()
+	defer cancel()
+	var (
+		reg    taskwatch.Registry
+		told   notices
+		src    source.Supervisor
+		passed error
+		err    error
+	)
+	src, passed, err = openCommand(f.source, &command{
+		pid: f.pid, dryRun: f.dryRun, notice: told.tell, kernel: files.kernel(), failed: f.failed(),
+		ready: func() {
+			text := fmt.Sprintf("watching process %d and its descendants with the source %s", f.pid, src.Name())
+			if passed != nil {
+				text += fmt.Sprintf(" (not with a better one: %s)", auto.OneLine(passed))
+			}
+			say("%s; Ctrl-C leaves it", text)
+		},
+	})
+	if err != nil {
+		return runFailed(err)
+	}
+	out, err := f.open(os.Stdout)
+	if err != nil {
+		return runFailed(errors.Join(err, src.Close()))
+	}
+	out.broken = cancel
+	if err := out.attach(&reg, src, f.backlog()); err != nil {
+		return runFailed(errors.Join(err, out.close(), src.Close()))
+	}
+	modules, err := files.start(src, &reg, &f.modules)
+	if err != nil {
+		_ = out.close() // nothing was written
+		return runFailed(err)
+	}
+	if err = src.Run(ctx, &reg); err != nil {
+		out.incomplete()
+	}
+	err = errors.Join(err, modules.drain(), out.close())
+	if f.modules.globals && err == nil {
+		err = modules.show(os.Stdout)
+	}
+	if err = errors.Join(err, modules.close()); err != nil {
+		return runFailed(err)
+	}
+	return ended(shellStatus(src.Exit()))
+}

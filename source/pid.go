@@ -1,0 +1,44 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
+)
+
+// CheckPID says why there is nothing to be watched of a running process: that
+// there is none with this pid or that it has ended, that the number is one of
+// a thread, or that it is this process or one of the kernel's. It needs no
+// privileges; whether the process may be watched is not asked.
+func CheckPID(pid int) error {
+	if pid <= 0 {
+		return fmt.Errorf("%d: a pid is above 0", pid)
+	}
+	if pid == os.Getpid() {
+		return fmt.Errorf("process %d is taskwatch itself; give another pid", pid)
+	}
+	var proc procfs.Reader
+	status, err := proc.Status(pid, 0)
+	switch {
+	case procfs.Gone(err) && !errors.Is(unix.Kill(pid, 0), unix.ESRCH):
+		return fmt.Errorf("process %d cannot be looked at: /proc hides it (hidepid) or is not mounted; run taskwatch as root", pid)
+	case procfs.Gone(err):
+		return fmt.Errorf("there is no process %d; 'pgrep NAME' finds pids", pid)
+	case err != nil:
+		return fmt.Errorf("process %d: %w", pid, err)
+	case status.PID != pid:
+		return fmt.Errorf("%d is a thread of process %d; give the pid of the process, all its threads are watched", pid, status.PID)
+	}
+	stat, err := proc.Stat(pid, 0)
+	if err == nil && stat.Kthread() {
+		return fmt.Errorf("process %d (%s) is a thread of the kernel, which runs no program; give another pid", pid, status.Comm)
+	}
+	if tids, _ := proc.Threads(pid); err != nil || stat.Exited() && len(tids) <= 1 {
+		return fmt.Errorf("process %d (%s) has ended already", pid, status.Comm)
+	}
+	return nil
+}
