@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -72,5 +74,45 @@ func TestRunWithAModule(t *testing.T) {
 	r = tw(t, "run", "--globals", "--", "true")
 	if r.status != exitRunFailed || !strings.Contains(r.stderr, "no module is given") {
 		t.Errorf("run --globals: %+v", r)
+	}
+}
+
+// What a module says of other tasks than the command's is left out: it is called
+// for every task of the machine.
+func TestRunShowsWhatModulesSayOfItsOwnTree(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	object := buildModule(t, "talker", talker)
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	held, _ := testutil.Hold(t, cmd(t, "run", "-m", object+",uid=0", "-o", file, "--", "sh", "-c", "echo up; read x; /bin/true"))
+	for range 3 { // which the module talks about, too
+		if err := exec.Command("true").Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held.Release(t)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, emits, failures := map[int]bool{}, 0, 0
+	for _, l := range lines(t, strings.NewReader(string(text))) {
+		switch {
+		case l.Event != nil:
+			tree[l.Event.Task.PID] = true
+		case l.Record != nil:
+			emits++
+			if !tree[l.Record.Task.PID] {
+				t.Errorf("a record about process %d", l.Record.Task.PID)
+			}
+		case l.Failure != nil:
+			failures++
+			if !tree[l.Failure.Event.Task.PID] {
+				t.Errorf("a failure about process %d", l.Failure.Event.Task.PID)
+			}
+		}
+	}
+	if emits != 2 || failures != 2 {
+		t.Errorf("%d records and %d failures, want one of each for sh and true, in\n%s", emits, failures, text)
 	}
 }

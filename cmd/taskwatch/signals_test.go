@@ -336,3 +336,70 @@ func testKillOnExit(t *testing.T, source string) {
 		}
 	}
 }
+
+// A shell without job control starts its background jobs with SIGINT ignored, and
+// "kill -INT $!" is meant all the same. SIGHUP stays ignored, as behind nohup.
+func TestSIGINTEndsWhatHasNoEnd(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ends := func(t *testing.T, started string, args ...string) {
+		t.Helper()
+		var stderr screen
+		c := cmd(t)
+		c.Path, c.Stderr = "/bin/sh", &stderr
+		c.Args = append([]string{"sh", "-c", `trap "" INT HUP; exec "$0" "$@"`, binary(t)}, args...)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, started, stderr.has(started))
+		if err := c.Process.Signal(unix.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Process.Signal(unix.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Wait(); err != nil {
+			t.Errorf("%q: %v: %s", args, err, stderr.String())
+		}
+	}
+	sh, _ := testutil.Hold(t, testutil.Shell())
+	t.Run("attach", func(t *testing.T) {
+		ends(t, "Ctrl-C leaves it", "run", "--source", "ptrace", "-p", strconv.Itoa(sh.Process.Pid))
+	})
+	sh.Release(t)
+	t.Run("watch", func(t *testing.T) {
+		testutil.Root(t)
+		ends(t, "Ctrl-C ends it", "watch", "--source", "connector")
+	})
+	t.Run("serve", func(t *testing.T) {
+		testutil.Root(t)
+		ends(t, "serving", "serve", "--socket", filepath.Join(t.TempDir(), "socket"))
+	})
+	t.Run("replay", func(t *testing.T) {
+		in, err := os.OpenFile(pipe, os.O_RDWR, 0) // which never ends
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		if _, err := in.WriteString(recording()); err != nil {
+			t.Fatal(err)
+		}
+		var stdout screen
+		c := cmd(t)
+		c.Path, c.Stdin, c.Stdout = "/bin/sh", in, &stdout
+		c.Args = []string{"sh", "-c", `trap "" INT; exec "$0" replay -f json -`, binary(t)}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "an event is replayed", stdout.has(`"exec"`))
+		if err := c.Process.Signal(unix.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Wait()
+		if got := shellStatusOf(c.ProcessState); got != 128+2 {
+			t.Errorf("replay ended with %d, want %d", got, 128+2)
+		}
+	})
+}

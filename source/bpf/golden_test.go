@@ -116,6 +116,9 @@ func captureRecords(t *testing.T) {
 		argv, ok := readArgv(stays.Process.Pid, 0)
 		return ok && argv[0] == program
 	})
+	if err := k.loadIter(); err != nil {
+		t.Fatal(err)
+	}
 	it, err := k.iter.Open() // which also puts us into the tree
 	if err != nil {
 		t.Fatal(err)

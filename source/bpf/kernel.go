@@ -27,15 +27,15 @@ type half struct {
 	module  *kernel.Module // the stream, a built-in of table
 	support *kernel.Support
 	beside  companion.Programs // that are not the table's
-	coll    *ebpf.Collection   // of beside; its maps are module's
 	ring    *sys.RingBuffer
 	control *sys.SharedWords
-	syscall link.Link // on_sys_exit, while it is attached
-	failed  link.Link // on_exec_exit, likewise
-	before  link.Link // on_prepare_exec or on_exec_enter, likewise
-	iter    *link.Iter
-	ownExit link.Link // on_own_exit, for a command, or nil
-	mkdir   link.Link // on_cgroup_mkdir, for a cgroup, or nil
+	sysExit *ebpf.Program // on_sys_exit; a command's is loaded when it is needed
+	syscall link.Link     // while it is attached
+	failed  link.Link     // on_exec_exit, likewise
+	before  link.Link     // on_prepare_exec or on_exec_enter, likewise
+	iter    *link.Iter    // loaded like sysExit
+	ownExit link.Link     // on_own_exit, for a command, or nil
+	mkdir   link.Link     // on_cgroup_mkdir, for a cgroup, or nil
 	signals signals
 
 	command  bool            // the tree of a command is watched
@@ -97,15 +97,13 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	// The verifier takes its time: all at once.
 	steps := []func() error{
 		func() error { return k.table.CheckKinds(k.module, k.checked()) },
-		func() (err error) {
-			k.coll, err = k.load(streamProgIterTasks, streamProgOnSysExit)
-			return err
-		},
 	}
 	if k.command {
 		steps = append(steps,
 			k.hold,
 			func() error { k.signals.open(k.load); return nil })
+	} else {
+		steps = append(steps, k.loadIter, k.loadSysExit)
 	}
 	if cfg.Cgroup != "" {
 		steps = append(steps, k.followCgroup)
@@ -131,6 +129,37 @@ func (k *half) load(names ...string) (*ebpf.Collection, error) {
 	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.beside.Maps, Cache: k.beside.Types})
 }
 
+// loadIter loads the task iterator, if it is not there. That of a command is only
+// needed after a loss: at the start its tree is empty.
+func (k *half) loadIter() error {
+	if k.iter != nil {
+		return nil
+	}
+	coll, err := k.load(streamProgIterTasks)
+	if err != nil {
+		return err
+	}
+	defer coll.Close() // the link holds the program
+	if k.iter, err = link.AttachIter(link.IterOptions{Program: coll.Programs[streamProgIterTasks]}); err != nil {
+		return fmt.Errorf("attach the task iterator: %w", err)
+	}
+	return nil
+}
+
+// loadSysExit loads on_sys_exit, if it is not there.
+func (k *half) loadSysExit() error {
+	if k.sysExit != nil {
+		return nil
+	}
+	coll, err := k.load(streamProgOnSysExit)
+	if err != nil {
+		return err
+	}
+	k.sysExit = coll.DetachProgram(streamProgOnSysExit)
+	coll.Close()
+	return nil
+}
+
 // sideBySide does all steps at the same time, and returns their errors.
 func sideBySide(steps []func() error) error {
 	errs := make([]error, len(steps))
@@ -142,13 +171,19 @@ func sideBySide(steps []func() error) error {
 	return errors.Join(errs...)
 }
 
-// checked returns the kinds that the table is likely to be listed under: for a
-// command not those that on_sys_exit tells of.
+// checked returns the kinds that the table is likely to be listed under: without
+// init where clone stands for it, and for a command without those that
+// on_sys_exit tells of. A program that is for one kind too many would be loaded
+// twice.
 func (k *half) checked() taskwatch.Kinds {
-	if k.command && k.bySyscall() {
-		return taskwatch.AllKinds &^ idKinds
+	kinds := taskwatch.AllKinds
+	if !k.initIsEarly() {
+		kinds &^= taskwatch.KindsOf(taskwatch.Init)
 	}
-	return taskwatch.AllKinds
+	if k.command && k.bySyscall() {
+		kinds &^= idKinds
+	}
+	return kinds
 }
 
 // hold has the kernel kill the tree when this process ends, where the kernel
@@ -178,9 +213,12 @@ func (k *half) followCgroup() error {
 }
 
 func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool) error {
-	var initEarly, cloneIsInit uint32 = 0, 1
+	var initEarly, cloneIsInit, ownOnly uint32 = 0, 1, 0
 	if early {
 		initEarly, cloneIsInit = 1, 0
+	}
+	if cfg.Command != nil {
+		ownOnly = 1
 	}
 	for name, value := range map[string]any{
 		streamVarScope:               cfg.scope(),
@@ -189,6 +227,7 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool) error {
 		streamVarOwnPid:              int32(os.Getpid()),
 		streamVarInitEarly:           initEarly,
 		streamVarCloneIsInit:         cloneIsInit,
+		streamVarOwnOnly:             ownOnly,
 		streamVarWakeBytes:           uint32(cfg.BufferSize / 4),
 		streamVarExecveSyscall:       uint64(unix.SYS_EXECVE),
 		streamVarExecveatSyscall:     uint64(unix.SYS_EXECVEAT),
@@ -212,13 +251,8 @@ func (k *half) open(cfg *Config) (err error) {
 	if k.ring, err = sys.MapRingBuffer(k.beside.Maps[streamMapRing].FD(), cfg.BufferSize); err != nil {
 		return err
 	}
-	if k.control, err = sys.MapSharedWords(k.beside.Maps[".bss"].FD()); err != nil {
-		return err
-	}
-	if k.iter, err = link.AttachIter(link.IterOptions{Program: k.coll.Programs[streamProgIterTasks]}); err != nil {
-		return fmt.Errorf("attach the task iterator: %w", err)
-	}
-	return nil
+	k.control, err = sys.MapSharedWords(k.beside.Maps[".bss"].FD())
+	return err
 }
 
 // bitSet returns the set of the given numbers as the programs read it.
@@ -294,12 +328,19 @@ func (k *half) attach(need taskwatch.Kinds) (got taskwatch.Kinds, err error) {
 	if syscalls {
 		table &^= idKinds
 	}
-	if err := k.watchSyscalls(syscalls); err == nil && syscalls {
+	var inTable taskwatch.Kinds
+	var tableErrs []error
+	err = sideBySide([]func() error{
+		func() error { return k.watchSyscalls(syscalls) },
+		func() error { inTable = k.attachTable(table, &tableErrs) & table; return nil },
+	})
+	if err == nil && syscalls {
 		got |= need & idKinds
 	} else if err != nil && syscalls {
 		errs = append(errs, err)
 	}
-	got |= k.attachTable(table, &errs) & table
+	got |= inTable
+	errs = append(errs, tableErrs...)
 	if lacking := need & idKinds &^ got; lacking != 0 && !syscalls && k.support.FEntry != nil {
 		// Each system call's own tracepoints take 32 descriptors, and
 		// perf_event_open, which may be denied.
@@ -344,7 +385,10 @@ var attachOrder = []taskwatch.Kind{
 
 func (k *half) watchSyscalls(on bool) error {
 	return whileOn(&k.syscall, on, func() (link.Link, error) {
-		l, err := link.AttachTracing(link.TracingOptions{Program: k.coll.Programs[streamProgOnSysExit]})
+		if err := k.loadSysExit(); err != nil {
+			return nil, explain(err)
+		}
+		l, err := link.AttachTracing(link.TracingOptions{Program: k.sysExit})
 		if err != nil {
 			return nil, explain(fmt.Errorf("attach to sys_exit: %w", err))
 		}
@@ -370,6 +414,9 @@ func whileOn(l *link.Link, on bool, attach func() (link.Link, error)) (err error
 // iterate returns the records of all tasks in scope that exist now. Of a
 // process's tree it finds more with each pass, as long as there are more.
 func (k *half) iterate() ([]byte, error) {
+	if err := k.loadIter(); err != nil {
+		return nil, explain(err)
+	}
 	for {
 		entered := k.control.Load(controlEntered)
 		rd, err := k.iter.Open()
@@ -439,8 +486,8 @@ func (k *half) close() error {
 	if k.ring != nil {
 		errs = append(errs, k.ring.Close())
 	}
-	if k.coll != nil {
-		k.coll.Close()
+	if k.sysExit != nil {
+		errs = append(errs, k.sysExit.Close())
 	}
 	if k.module != nil {
 		errs = append(errs, k.module.Close())

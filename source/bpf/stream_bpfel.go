@@ -50,6 +50,7 @@ const (
 	streamVarGidSyscalls             = "gid_syscalls"
 	streamVarGidSyscalls32           = "gid_syscalls32"
 	streamVarInitEarly               = "init_early"
+	streamVarOwnOnly                 = "own_only"
 	streamVarOwnPid                  = "own_pid"
 	streamVarScope                   = "scope"
 	streamVarScopePath               = "scope_path"
@@ -149,6 +150,7 @@ type streamVariableSpecs struct {
 	GidSyscalls         *ebpf.VariableSpec `ebpf:"gid_syscalls"`
 	GidSyscalls32       *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
 	InitEarly           *ebpf.VariableSpec `ebpf:"init_early"`
+	OwnOnly             *ebpf.VariableSpec `ebpf:"own_only"`
 	OwnPid              *ebpf.VariableSpec `ebpf:"own_pid"`
 	Scope               *ebpf.VariableSpec `ebpf:"scope"`
 	ScopePath           *ebpf.VariableSpec `ebpf:"scope_path"`
@@ -216,6 +218,7 @@ type streamVariables struct {
 	GidSyscalls         *ebpf.Variable `ebpf:"gid_syscalls"`
 	GidSyscalls32       *ebpf.Variable `ebpf:"gid_syscalls32"`
 	InitEarly           *ebpf.Variable `ebpf:"init_early"`
+	OwnOnly             *ebpf.Variable `ebpf:"own_only"`
 	OwnPid              *ebpf.Variable `ebpf:"own_pid"`
 	Scope               *ebpf.Variable `ebpf:"scope"`
 	ScopePath           *ebpf.Variable `ebpf:"scope_path"`

@@ -3,6 +3,7 @@
 #ifndef TASKWATCH_STREAM_CGROUP_H
 #define TASKWATCH_STREAM_CGROUP_H
 
+#include "fill.h"
 #include "ring.h"
 #include "scope.h"
 #include "scratch.h"
@@ -68,12 +69,16 @@ struct cgroup_record {
 /* Sends the path of a cgroup when its id is new. */
 static __noinline int name_cgroup(struct task_struct *tsk)
 {
-	struct kernfs_node *kn = tsk->cgroups->dfl_cgrp->kn;
-	u64 id = kn->id;
+	struct kernfs_node *kn;
 	struct cgroup_record *c;
 	u8 yes = 1;
+	u64 id;
 
-	if (control.named == id || !(control.wanted & WANT_CGROUP))
+	if (!(control.wanted & WANT_CGROUP))
+		return 0;
+	kn = cgroup_node(tsk);
+	id = GET(kn, struct kernfs_node, id);
+	if (control.named == id)
 		return 0;
 	if (bpf_map_lookup_elem(&cgroups, &id)) {
 		control.named = id;

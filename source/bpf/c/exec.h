@@ -14,7 +14,8 @@
 
 static __always_inline int stream_exec(struct task_struct *tsk)
 {
-	struct mm_struct *mm = tsk->mm;
+	struct mm_struct *mm = GET(tsk, struct task_struct, mm);
+	struct fs_struct *fs = GET(tsk, struct task_struct, fs);
 	struct argv_walk argv = {};
 	struct scratch *s;
 	u32 slot = SCRATCH_EXEC, exe = 0, cwd = 0, len, size, wanted = control.wanted;
@@ -30,8 +31,8 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	send_program(tsk, mm, s);
 
 	argv.s = s;
-	argv.from = mm->arg_start;
-	argv.to = mm->arg_end;
+	argv.from = GET(mm, struct mm_struct, arg_start);
+	argv.to = GET(mm, struct mm_struct, arg_end);
 	if (!(wanted & WANT_ARGV)) {
 		argv.to = argv.from;
 		flags |= TW_ARGV_LEFT;
@@ -47,11 +48,11 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 
 	fill(&s->d.rec, TW_EXEC, 0, tsk);
 	if (wanted & WANT_EXE)
-		exe = clamp(store_path(s, 0, &mm->exe_file->f_path, tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+		exe = clamp(store_path(s, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
 	else
 		flags |= TW_EXE_CUT;
 	if (wanted & WANT_CWD)
-		cwd = clamp(store_path(s, exe, &tsk->fs->pwd, tsk->fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+		cwd = clamp(store_path(s, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
 	else
 		flags |= TW_CWD_CUT;
 	len = argv.failed ? 0 : clamp(argv.to - argv.from, ARGV_CHUNK);

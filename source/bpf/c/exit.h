@@ -16,7 +16,7 @@
 		if (type_exists(struct mm_rss_stat))                                 \
 			READ(n, mm, struct mm_struct___before_6_2, rss_stat.count[i].counter); \
 		else                                                                 \
-			n = mm->rss_stat[i].count;                                   \
+			READ(n, mm, struct mm_struct, rss_stat[i].count);            \
 		n > 0 ? n : 0;                                                       \
 	})
 
@@ -33,18 +33,18 @@ static __always_inline u64 rss(struct mm_struct *mm)
  */
 static __noinline void maxrss(struct tw_exit *x, struct task_struct *tsk, int group)
 {
-	u64 mark = tsk->signal->maxrss;
+	u64 mark = GET(GET(tsk, struct task_struct, signal), struct signal_struct, maxrss);
 	struct mm_struct *mm;
 
 	if (!group) {
-		mm = tsk->mm;
+		mm = GET(tsk, struct task_struct, mm);
 		if (!mm)
-			mm = tsk->group_leader->mm;
+			mm = GET(GET(tsk, struct task_struct, group_leader), struct task_struct, mm);
 		if (!mm) {
 			x->rec.flags |= TW_NO_MAXRSS;
 			return;
 		}
-		u64 high = mm->hiwater_rss, now = rss(mm);
+		u64 high = GET(mm, struct mm_struct, hiwater_rss), now = rss(mm);
 		if (mark < high)
 			mark = high;
 		if (mark < now)
@@ -72,7 +72,7 @@ static __always_inline int stream_short_exit(u64 code, struct task_struct *tsk, 
 
 static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
 {
-	int group = tsk->signal->live.counter == 0;
+	int group = GET(GET(tsk, struct task_struct, signal), struct signal_struct, live.counter) == 0;
 	struct tw_exit *x;
 
 	if (!in_scope(tsk))

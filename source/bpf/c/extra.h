@@ -18,7 +18,7 @@
 static __noinline void send_cwd(struct task_struct *tsk, struct task_struct *owner, u16 kind)
 {
 	u32 slot = SCRATCH_CWD, cwd, size;
-	struct fs_struct *fs = owner->fs;
+	struct fs_struct *fs = GET(owner, struct task_struct, fs);
 	struct scratch *s;
 	u16 flags = 0;
 
@@ -28,7 +28,7 @@ static __noinline void send_cwd(struct task_struct *tsk, struct task_struct *own
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
 		return;
 	fill_head(&s->d.rec, TW_CWD, 0, 0, tsk);
-	cwd = clamp(store_untyped_path(s, 0, &fs->pwd, fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	cwd = clamp(store_path(s, 0, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
 	s->d.rec.flags = flags;
 	s->d.exe_len = 0;
 	s->d.cwd_len = cwd;
@@ -55,11 +55,11 @@ static __noinline void send_program(struct task_struct *tsk, struct mm_struct *m
 		return;
 	fill_head(&s->d.rec, TW_PROGRAM, 0, 0, tsk);
 	if (wanted & WANT_HOST)
-		exe = clamp(store_untyped_path(s, 0, &mm->exe_file->f_path, NULL, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+		exe = clamp(store_path(s, 0, program_path(mm), NULL, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
 	else
 		flags |= TW_EXE_CUT;
 	if (wanted & WANT_ENV)
-		n = mm->env_end - mm->env_start;
+		n = GET(mm, struct mm_struct, env_end) - GET(mm, struct mm_struct, env_start);
 	else
 		flags |= TW_ARGV_LEFT;
 	if (n > ARGV_CHUNK) {
@@ -67,7 +67,7 @@ static __noinline void send_program(struct task_struct *tsk, struct mm_struct *m
 		n = ARGV_CHUNK;
 	}
 	len = clamp(n, ARGV_CHUNK);
-	if (bpf_probe_read_user(s->data + exe, len, (void *)mm->env_start)) {
+	if (bpf_probe_read_user(s->data + exe, len, (void *)GET(mm, struct mm_struct, env_start))) {
 		flags |= TW_ARGV_LEFT;
 		len = 0;
 	}
@@ -117,11 +117,14 @@ static __always_inline void fill_groups(struct tw_extra *x, void *groups)
 
 static __always_inline u32 terminal(struct task_struct *tsk)
 {
-	struct tty_struct *tty = tsk->signal->tty;
+	struct tty_struct *tty = GET(GET(tsk, struct task_struct, signal), struct signal_struct, tty);
+	struct tty_driver *driver;
 
 	if (!tty)
 		return 0;
-	return tty->driver->major << 20 | (tty->driver->minor_start + tty->index);
+	driver = GET(tty, struct tty_struct, driver);
+	return GET(driver, struct tty_driver, major) << 20 |
+	       (GET(driver, struct tty_driver, minor_start) + GET(tty, struct tty_struct, index));
 }
 
 /*
@@ -134,6 +137,7 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind, void *group
 	const struct cred *cred;
 	struct nsproxy *ns;
 	struct mm_struct *mm;
+	struct file *exe;
 	struct tw_extra *x;
 	struct upid upid = {};
 	struct pid *pid;
@@ -146,7 +150,7 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind, void *group
 		return;
 	}
 	fill(&x->rec, TW_EXTRA, 0, tsk);
-	cred = tsk->cred;
+	cred = GET(tsk, struct task_struct, cred);
 	x->auid = 0;
 	x->sessionid = 0;
 	x->has = 0;
@@ -160,20 +164,20 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind, void *group
 	x->inheritable = caps(cred, field_offset(struct cred, cap_inheritable));
 	x->bounding = caps(cred, field_offset(struct cred, cap_bset));
 	x->ambient = caps(cred, field_offset(struct cred, cap_ambient));
-	x->ns_user = cred->user_ns->ns.inum;
+	x->ns_user = GET(GET(cred, struct cred, user_ns), struct user_namespace, ns.inum);
 	x->ns_mnt = 0;
 	x->ns_net = 0;
-	ns = tsk->nsproxy;
+	ns = GET(tsk, struct task_struct, nsproxy);
 	if (ns) { /* an exiting task may have left them */
-		x->ns_mnt = ns->mnt_ns->ns.inum;
-		x->ns_net = ns->net_ns->ns.inum;
+		x->ns_mnt = GET(GET(ns, struct nsproxy, mnt_ns), struct mnt_namespace, ns.inum);
+		x->ns_net = GET(GET(ns, struct nsproxy, net_ns), struct net, ns.inum);
 		x->has |= TW_HAS_NS;
 	}
 	x->ns_pid = 0;
 	x->vpid = 0;
-	pid = tsk->thread_pid;
+	pid = GET(tsk, struct task_struct, thread_pid);
 	if (pid) {
-		u32 level = pid->level;
+		u32 level = GET(pid, struct pid, level);
 		struct pid_namespace *in;
 
 		bpf_probe_read_kernel(&upid, sizeof(upid),
@@ -185,10 +189,13 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind, void *group
 	}
 	x->exe_dev = 0;
 	x->exe_ino = 0;
-	mm = kind == TW_EXEC ? tsk->mm : NULL;
-	if (mm && mm->exe_file) {
-		x->exe_ino = mm->exe_file->f_inode->i_ino;
-		x->exe_dev = mm->exe_file->f_inode->i_sb->s_dev;
+	mm = kind == TW_EXEC ? GET(tsk, struct task_struct, mm) : NULL;
+	exe = mm ? GET(mm, struct mm_struct, exe_file) : NULL;
+	if (exe) {
+		struct inode *inode = GET(exe, struct file, f_inode);
+
+		x->exe_ino = GET(inode, struct inode, i_ino);
+		x->exe_dev = GET(GET(inode, struct inode, i_sb), struct super_block, s_dev);
 		x->has |= TW_HAS_EXE;
 	}
 	x->tty = terminal(tsk);
@@ -202,7 +209,7 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind, void *group
 		fill_gained(x, tsk);
 	x->ngroups = 0;
 	if (kind == TW_EXEC || kind == TW_GID)
-		fill_groups(x, groups ? groups : cred->group_info);
+		fill_groups(x, groups ? groups : (void *)GET(cred, struct cred, group_info));
 	bpf_ringbuf_submit(x, BPF_RB_NO_WAKEUP);
 }
 

@@ -23,27 +23,41 @@ static __always_inline void fill_head(struct tw_rec *r, u16 kind, u64 val, u64 t
 	r->val = val;
 }
 
+/* The directory of a task's cgroup in the unified hierarchy. */
+static __always_inline struct kernfs_node *cgroup_node(struct task_struct *tsk)
+{
+	struct css_set *set = GET(tsk, struct task_struct, cgroups);
+
+	return GET(GET(set, struct css_set, dfl_cgrp), struct cgroup, kn);
+}
+
+static __always_inline u64 cgroup_of(struct task_struct *tsk)
+{
+	return GET(cgroup_node(tsk), struct kernfs_node, id);
+}
+
 /* Fills in what every other record has. */
 static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 time, struct task_struct *tsk)
 {
-	const struct cred *cred = tsk->cred;
+	u32 ids[8] = {}; /* in the order of struct cred: uid, gid, suid, sgid, euid, egid, fsuid, fsgid */
 	const u64 *comm = (void *)tsk + field_offset(struct task_struct, comm);
 
 	fill_head(r, kind, val, time, tsk);
 	r->flags = tsk->flags & PF_KTHREAD ? TW_KTHREAD : 0;
 	r->pid = tsk->tgid;
 	r->tid = tsk->pid;
-	r->ppid = tsk->real_parent->tgid;
+	r->ppid = GET(GET(tsk, struct task_struct, real_parent), struct task_struct, tgid);
 	r->creator = tsk->self_exec_id;
-	r->cgroup = control.wanted & WANT_CGROUP ? tsk->cgroups->dfl_cgrp->kn->id : 0;
-	r->uid[0] = cred->uid.val;
-	r->uid[1] = cred->euid.val;
-	r->uid[2] = cred->suid.val;
-	r->uid[3] = cred->fsuid.val;
-	r->gid[0] = cred->gid.val;
-	r->gid[1] = cred->egid.val;
-	r->gid[2] = cred->sgid.val;
-	r->gid[3] = cred->fsgid.val;
+	r->cgroup = control.wanted & WANT_CGROUP ? cgroup_of(tsk) : 0;
+	bpf_probe_read_kernel(ids, sizeof(ids), (void *)GET(tsk, struct task_struct, cred) + field_offset(struct cred, uid));
+	r->uid[0] = ids[0];
+	r->uid[1] = ids[4];
+	r->uid[2] = ids[2];
+	r->uid[3] = ids[6];
+	r->gid[0] = ids[1];
+	r->gid[1] = ids[5];
+	r->gid[2] = ids[3];
+	r->gid[3] = ids[7];
 	((u64 *)r->comm)[0] = comm[0];
 	((u64 *)r->comm)[1] = comm[1];
 }

@@ -23,7 +23,7 @@ int on_own_exit(u64 *ctx)
 	struct bpf_iter_num tries;
 	struct task_struct *tsk;
 
-	if (own->tgid != own_pid || own->signal->live.counter != 0)
+	if (own->tgid != own_pid || GET(GET(own, struct task_struct, signal), struct signal_struct, live.counter) != 0)
 		return 0;
 	control.killing = 1;
 	bpf_iter_task_new(&it, NULL, BPF_TASK_ITER_ALL_THREADS);

@@ -38,6 +38,18 @@ typedef long long s64;
 #define READ(dst, src, type, field) \
 	bpf_probe_read_kernel(&(dst), sizeof(dst), (void *)(src) + field_offset(type, field))
 
+/*
+ * A member, by READ. A plain load of a pointer, of a type that the verifier knows,
+ * has it search all type names of the kernel, up to four times for each way to the
+ * load, which takes a millisecond.
+ */
+#define GET(src, type, field)                                   \
+	({                                                      \
+		typeof(((type *)0)->field) got_ = {};           \
+		READ(got_, src, type, field);                   \
+		got_;                                           \
+	})
+
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
@@ -157,20 +169,10 @@ struct hlist_bl_node {
 	void **pprev;
 } __core;
 
-/* Where a short name is, with its NUL. It has 32 bytes at least. */
-union shortname_store {
-	unsigned char string[32];
-} __core;
-
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct hlist_bl_node d_hash;
-	union shortname_store d_shortname; /* since 6.14 */
-} __core;
-
-struct dentry___before_6_14 {
-	unsigned char d_iname[32];
 } __core;
 
 struct vfsmount {

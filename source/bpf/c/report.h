@@ -7,6 +7,7 @@
 #include "fill.h"
 #include "path.h"
 #include "ring.h"
+#include "scope.h"
 #include "scratch.h"
 #include "syscall.h"
 
@@ -21,6 +22,7 @@ static __always_inline void store_exec(struct scratch *s, struct task_struct *ts
 	struct mm_struct *mm = NULL;
 	struct file *file = NULL;
 	u16 flags = 0;
+	struct fs_struct *fs = GET(tsk, struct task_struct, fs);
 	u32 exe, cwd, len;
 
 	READ(mm, bprm, struct linux_binprm, mm);
@@ -28,15 +30,15 @@ static __always_inline void store_exec(struct scratch *s, struct task_struct *ts
 		READ(file, bprm, struct linux_binprm, file);
 		flags |= TW_WANTED;
 	} else {
-		mm = tsk->mm;
+		mm = GET(tsk, struct task_struct, mm);
 		if (!mm) {
 			s->d.rec.flags |= TW_EXE_CUT | TW_CWD_CUT | TW_ARGV_CUT;
 			return;
 		}
 		READ(file, mm, struct mm_struct, exe_file);
 	}
-	exe = clamp(store_untyped_path(s, 0, (void *)file + field_offset(struct file, f_path), tsk->fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
-	cwd = clamp(store_path(s, exe, &tsk->fs->pwd, tsk->fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	exe = clamp(store_path(s, 0, (void *)file + field_offset(struct file, f_path), fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+	cwd = clamp(store_path(s, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
 	s->off = exe + cwd;
 	if (flags & TW_WANTED) {
 		args.argv = argv_wanted(tsk);
@@ -92,6 +94,14 @@ struct plain_report {
 	struct task_ids ids;
 };
 
+/* Set before the load: what modules say about tasks out of scope is left out. */
+const volatile u32 own_only;
+
+static __always_inline int left_out(struct task_struct *tsk)
+{
+	return own_only && !is_marked(tsk) && !is_marked(bpf_get_current_task_btf());
+}
+
 /* Called by the table behind each watcher that failed. */
 SEC(".task_watchers.report")
 int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *detail)
@@ -99,6 +109,8 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 	u32 event = who >> 40;
 	struct plain_report *r;
 
+	if (left_out(tsk))
+		return 0;
 	if (event == TW_EXEC && report_exec(who, err, tsk, detail))
 		return 0;
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
@@ -131,6 +143,8 @@ long emit(u32 module, void *data, u32 size)
 
 	if (size > EMIT_MAX)
 		return -E2BIG;
+	if (left_out(bpf_get_current_task_btf()))
+		return 0;
 	fill(&d.rec, TW_EMIT, module, bpf_get_current_task_btf());
 	d.argv_len = size;
 	if (bpf_ringbuf_reserve_dynptr(&ring, sizeof(d) + size, 0, &ptr)) {
