@@ -55,7 +55,7 @@ const (
 	FieldEnv                                // env: environment at its start; 64 KiB, bpf 16
 	FieldCapsSecure                         // caps.secure: AT_SECURE: rights its user does not have
 	FieldNice                               // nice: nice value, from -20 to 19
-	FieldCapsGained                         // caps.gained: permitted since this exec, by a set-id file or the file's capabilities
+	FieldCapsGained                         // caps.gained: permitted since this exec, and not before
 
 	numFields = iota
 )
@@ -352,7 +352,7 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldEnv, Name: "env", Type: TypeStrings, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "environment at its start; 64 KiB, bpf 16", Cost: "bpf: a record of its size; ptrace: a file; much room in a recording, and secrets: see --env, --env-redact"},
 	{Field: FieldCapsSecure, Name: "caps.secure", Type: TypeBool, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "AT_SECURE: rights its user does not have", Cost: "as auid; ptrace: a file"},
 	{Field: FieldNice, Name: "nice", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "nice value, from -20 to 19", Cost: "as tty"},
-	{Field: FieldCapsGained, Name: "caps.gained", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "permitted since this exec, by a set-id file or the file's capabilities", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
+	{Field: FieldCapsGained, Name: "caps.gained", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "permitted since this exec, and not before", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
 }
 
 // Extra holds the optional fields of one event. Its slices are never changed in
@@ -382,7 +382,7 @@ type Extra struct {
 	EnvCut          bool     // it is not complete
 	CapsSecure      bool     // AT_SECURE: rights its user does not have
 	Nice            int      // nice value, from -20 to 19
-	CapsGained      uint64   // permitted since this exec, by a set-id file or the file's capabilities
+	CapsGained      uint64   // permitted since this exec, and not before
 }
 
 // value returns the value of a field that is there.

@@ -133,7 +133,7 @@ func init() {
 			get: text(func(it *item) string { return it.place().Slice })},
 		field{name: "old_exe", typ: cel.StringType, bit: taskwatch.FieldOldExe, doc: "the program that an exec replaced",
 			get: text(func(it *item) string { return it.ev.OldExe })},
-		field{name: "cause", typ: cel.StringType, bit: taskwatch.FieldCause, doc: "what changed an id: syscall, exec or setgroups",
+		field{name: "cause", typ: cel.StringType, bit: taskwatch.FieldCause, doc: "the change is by syscall, exec or setgroups",
 			get: text(func(it *item) string { return it.ev.Cause.String() })},
 		field{name: "argv", typ: cel.ListType(cel.StringType), bit: taskwatch.FieldArgv, doc: "the arguments",
 			get: func(o *object) ref.Val { return types.NewStringList(types.DefaultTypeAdapter, o.item.task.Argv) }},

@@ -72,7 +72,7 @@ type record struct {
 	Reserved380     uint32
 	Nice            int32 // nice value, from -20 to 19
 	Reserved388     uint32
-	CapsGained      uint64 // permitted since this exec, by a set-id file or the file's capabilities
+	CapsGained      uint64 // permitted since this exec, and not before
 }
 
 var _ [recordSize]byte = [unsafe.Sizeof(record{})]byte{}
@@ -217,7 +217,7 @@ func (t *Task) ExeIno() uint64 { return t.r.ExeIno }
 // Nice: nice value, from -20 to 19.
 func (t *Task) Nice() int { return int(t.r.Nice) }
 
-// CapsGained: permitted since this exec, by a set-id file or the file's capabilities.
+// CapsGained: permitted since this exec, and not before.
 func (t *Task) CapsGained() uint64 { return t.r.CapsGained }
 
 // TTY: controlling terminal: pts/0; or empty.

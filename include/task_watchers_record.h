@@ -64,7 +64,7 @@ struct task_struct {
 	__u32 reserved380;
 	__s32 nice;            /* nice value, from -20 to 19 */
 	__u32 reserved388;
-	__u64 caps_gained;     /* permitted since this exec, by a set-id file or the file's capabilities */
+	__u64 caps_gained;     /* permitted since this exec, and not before */
 };
 
 _Static_assert(sizeof(struct task_struct) == 400, "the host writes a record of 400 bytes");

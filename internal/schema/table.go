@@ -134,7 +134,7 @@ var Table = []Field{
 	{Name: "nice", Const: "Nice", Go: "Nice", Type: Int, Kinds: alive, Optional: true, Record: 3, Gather: "extra",
 		Doc: "nice value, from -20 to 19", Cost: "as tty"},
 	{Name: "caps.gained", Const: "CapsGained", Go: "CapsGained", Type: Mask, Kinds: "exec", Optional: true, Record: 4, Gather: "gained",
-		Doc: "permitted since this exec, by a set-id file or the file's capabilities", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
+		Doc: "permitted since this exec, and not before", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
 }
 
 // Entry is one entry of the record of the sandbox. Each is aligned to its own
