@@ -18,6 +18,10 @@ func (f *runFlags) checkPID(argv []string) error {
 	case f.kill:
 		return errors.New("--kill-on-exit: it is about a command; a process that was running (-p) is left as it is")
 	}
+	if pid, err := source.ProcessOf("-p", f.pid); err == nil && pid != f.pid {
+		say("-p %d is a thread of the process %d, which is watched", f.pid, pid)
+		f.pid = pid
+	}
 	if err := source.CheckPID(f.pid); err != nil {
 		return fmt.Errorf("-p: %w", err)
 	}

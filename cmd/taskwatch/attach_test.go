@@ -140,7 +140,7 @@ func TestAttachErrors(t *testing.T) {
 		{[]string{"-p", pid, "--source", "ptrace"}, "ptrace: process " + pid + " is traced already, by process "},
 		{[]string{"-p", strconv.Itoa(gone.Process.Pid)}, "there is no process " + strconv.Itoa(gone.Process.Pid)},
 		{[]string{"-p", strconv.Itoa(zombie.Process.Pid)}, "has ended already"},
-		{[]string{"-p", thread}, thread + " is a thread of process " + strconv.Itoa(os.Getpid())},
+		{[]string{"-p", thread, "--source", "ptrace", "-e", "exec-failed"}, "-p " + thread + " is a thread of the process " + strconv.Itoa(os.Getpid()) + ", which is watched"},
 		{[]string{"-p", "0"}, "a pid is above 0"},
 		{[]string{"-p", "-4"}, "a pid is above 0"},
 		{[]string{"-p", "sh"}, `invalid argument "sh" for "-p, --pid" flag`},

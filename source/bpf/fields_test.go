@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"os"
 	"slices"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 func TestFieldsThatNobodyReadsAreNotGathered(t *testing.T) {
 	const ignored = taskwatch.FieldExe | taskwatch.FieldOldExe | taskwatch.FieldCwd | taskwatch.FieldArgv | taskwatch.FieldCgroup | taskwatch.FieldsRusage
 	kinds := taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)
-	w := newWatchOf(t, Config{}, kinds, taskwatch.DefaultFields&^ignored, nil, func(ev *taskwatch.Event) bool { return ev.Task.Comm == "load" })
+	w := newWatchOf(t, Config{PID: os.Getpid()}, kinds, taskwatch.DefaultFields&^ignored, nil, func(ev *taskwatch.Event) bool { return ev.Task.Comm == "load" })
 	check := func(events []*taskwatch.Event, missing taskwatch.Fields) {
 		t.Helper()
 		if got := count(events); got != [taskwatch.NumKinds]int{taskwatch.Exec: 1, taskwatch.Exit: 1} {
