@@ -114,7 +114,7 @@ func Gains(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance, d
 			}
 			var before, after rights
 			d := json.NewDecoder(bytes.NewReader(out))
-			if err := d.Decode(&before); err == nil {
+			if err = d.Decode(&before); err == nil {
 				err = d.Decode(&after)
 			}
 			if err != nil {
