@@ -147,7 +147,7 @@ func (t *tracer) describeFound(task *subject) {
 	task.know(taskwatch.FieldComm|taskwatch.FieldPPID|taskwatch.FieldUID|taskwatch.FieldGID, err == nil)
 	task.Exe, err = t.proc.Exe(pid)
 	task.know(taskwatch.FieldExe, err == nil)
-	task.Argv, err = t.proc.Cmdline(pid)
+	task.Argv, task.ArgvCut, err = t.proc.Title(pid)
 	task.know(taskwatch.FieldArgv, err == nil)
 	t.readCwd(task, tid)
 }
