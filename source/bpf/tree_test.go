@@ -96,10 +96,8 @@ func TestKillReachesTheWholeTree(t *testing.T) {
 		if kinds != 0 && killed != 6 {
 			t.Errorf("%d ends by SIGKILL, want 6", killed)
 		}
-		for _, pid := range pids {
-			if alive(pid) {
-				t.Errorf("process %d is alive", pid)
-			}
+		for _, pid := range pids { // an exit is told before the process is a zombie
+			eventually(t, fmt.Sprintf("process %d is dead", pid), func() bool { return !alive(pid) })
 		}
 	}
 }
