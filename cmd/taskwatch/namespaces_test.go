@@ -2,6 +2,7 @@ package main
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,31 +19,43 @@ var needsUnshare = testutil.Need{What: "unshare of util-linux", Remedy: "apt ins
 	return err == nil && strings.Contains(string(help), "--time")
 }}
 
+// needsNamespace is met where such a namespace can be made: in a chroot some cannot.
+func needsNamespace(flags []string) testutil.Need {
+	return testutil.Need{
+		What: "namespaces by unshare " + strings.Join(flags, " "), Remedy: "run it outside of a chroot",
+		Met: func() bool { return exec.Command("unshare", append(slices.Clone(flags), "true")...).Run() == nil },
+	}
+}
+
 // What a namespace takes away is told by its name, and not as the kernel's.
 func TestWordsInNamespaces(t *testing.T) {
 	testutil.Root(t)
 	testutil.Require(t, needsUnshare)
 	network, ptrace := "in a network namespace of its own", []string{"run", "--source", "ptrace", "--", "true"}
+	noProc := []string{"sh", "-c", `umount -l /proc; exec "$@"`, "sh"}
 	for _, c := range []struct {
 		unshare []string
+		within  []string // runs taskwatch
 		args    []string
 		status  int
 		says    string
 	}{
-		{[]string{"--net"}, []string{"watch", "--source", "connector"}, 1, network},
-		{[]string{"--user", "--map-root-user"}, []string{"watch", "--source", "bpf"}, 1, "this process is in a user namespace"},
-		{[]string{"--user", "--map-root-user"}, []string{"watch", "--source", "connector"}, 1, "only the initial user and pid namespaces"},
-		{[]string{"--pid", "--fork"}, []string{"watch", "--source", "connector"}, 1, "only the initial user and pid namespaces"},
-		{[]string{"--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh"}, []string{"watch"}, 1, "/proc is not mounted here"},
-		{[]string{"--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh"}, []string{"doctor"}, 1, "/proc is not mounted here"},
-		{[]string{"--mount", "sh", "-c", `umount -l /proc; exec "$@"`, "sh"}, ptrace, 125, "/proc is not mounted here"},
+		{[]string{"--net"}, nil, []string{"watch", "--source", "connector"}, 1, network},
+		{[]string{"--user", "--map-root-user"}, nil, []string{"watch", "--source", "bpf"}, 1, "this process is in a user namespace"},
+		{[]string{"--user", "--map-root-user"}, nil, []string{"watch", "--source", "connector"}, 1, "only the initial user and pid namespaces"},
+		{[]string{"--pid", "--fork"}, nil, []string{"watch", "--source", "connector"}, 1, "only the initial user and pid namespaces"},
+		{[]string{"--mount"}, noProc, []string{"watch"}, 1, "/proc is not mounted here"},
+		{[]string{"--mount"}, noProc, []string{"doctor"}, 1, "/proc is not mounted here"},
+		{[]string{"--mount"}, noProc, ptrace, 125, "/proc is not mounted here"},
 	} {
-		program := cmd(t, c.args...)
-		argv := append(append([]string{}, c.unshare...), program.Args...)
-		r := finish(t, exec.CommandContext(t.Context(), "unshare", argv...))
-		if r.status != c.status || !strings.Contains(r.stderr, c.says) || strings.Contains(r.stderr, "CONFIG_") {
-			t.Errorf("unshare %q: status %d, %s; want %d and %q", argv, r.status, r.stderr, c.status, c.says)
-		}
+		t.Run(strings.Join(append(c.unshare, c.args...), " "), func(t *testing.T) {
+			testutil.Require(t, needsNamespace(c.unshare))
+			argv := slices.Concat(c.unshare, c.within, cmd(t, c.args...).Args)
+			r := finish(t, exec.CommandContext(t.Context(), "unshare", argv...))
+			if r.status != c.status || !strings.Contains(r.stderr, c.says) || strings.Contains(r.stderr, "CONFIG_") {
+				t.Errorf("unshare %q: status %d, %s; want %d and %q", argv, r.status, r.stderr, c.status, c.says)
+			}
+		})
 	}
 }
 
@@ -51,6 +64,7 @@ func TestTimeNamespace(t *testing.T) {
 	testutil.Root(t)
 	testutil.Require(t, needsUnshare)
 	for _, source := range []string{"bpf", "ptrace"} {
+		testutil.Require(t, needsNamespace([]string{"--time"}))
 		program := cmd(t, "run", "--source", source, "-f", "json", "--", "sh", "-c", "true & wait")
 		argv := append([]string{"--time", "--monotonic", "864000", "--boottime", "86400"}, program.Args...)
 		before := time.Now()
