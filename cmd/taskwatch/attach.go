@@ -7,7 +7,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/source"
-	"github.com/taskwatch/taskwatch/source/auto"
 )
 
 // checkPID reports what is wrong with -p.
@@ -18,8 +17,7 @@ func (f *runFlags) checkPID(argv []string) error {
 	case f.kill:
 		return errors.New("--kill-on-exit: it is about a command; a process that was running (-p) is left as it is")
 	}
-	if pid, err := source.ProcessOf("-p", f.pid); err == nil && pid != f.pid {
-		say("-p %d is a thread of the process %d, which is watched", f.pid, pid)
+	if pid, err := processOf("-p", f.pid); err == nil { // else CheckPID says what is wrong
 		f.pid = pid
 	}
 	if err := source.CheckPID(f.pid); err != nil {
@@ -46,11 +44,7 @@ func (f *runFlags) attach(files moduleFiles) error {
 	src, passed, err = openCommand(f.source, &command{
 		pid: f.pid, dryRun: f.dryRun, notice: told.tell, kernel: files.kernel(), failed: f.failed(),
 		ready: func() {
-			text := fmt.Sprintf("watching process %d and its descendants with the source %s", f.pid, src.Name())
-			if passed != nil {
-				text += fmt.Sprintf(" (not with a better one: %s)", auto.OneLine(passed))
-			}
-			say("%s; Ctrl-C leaves it", text)
+			say("%s; Ctrl-C leaves it", watching(fmt.Sprintf("process %d and its descendants", f.pid), src, passed))
 		},
 	})
 	if err != nil {

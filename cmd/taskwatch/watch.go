@@ -139,7 +139,7 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	}
 	cfg := auto.Config{Kernel: files.kernel(), Config: bpf.Config{
 		Cgroup: f.cgroup, PID: f.pid, Latency: latency, DryRun: f.dryRun,
-		OnReady:    func() { say("%s", watching(src, passed)) },
+		OnReady:    func() { say("%s; Ctrl-C ends it", watching(src.Capabilities().Scope, src, passed)) },
 		OnNotice:   func(text string) { say("%s", text) },
 		OnShortage: func(short *source.Shortage) { say("%v", short) },
 	}}
@@ -159,21 +159,28 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	return nil
 }
 
+// processOf returns the process of a task, and says so where the flag names a
+// thread.
+func processOf(flag string, tid int) (pid int, err error) {
+	if pid, err = source.ProcessOf(flag, tid); err == nil && pid != tid {
+		say("%s %d is a thread of the process %d, which is watched", flag, tid, pid)
+	}
+	return pid, err
+}
+
 // findProcess turns the id of a thread into that of its process.
 func (f *watchFlags) findProcess() error {
 	if f.pid == 0 {
 		return nil
 	}
-	pid, err := source.ProcessOf("--pid", f.pid)
+	pid, err := processOf("--pid", f.pid)
 	switch {
 	case errors.As(err, new(*source.NoProcessError)):
 		return fmt.Errorf("--pid %d: there is no such process", f.pid)
 	case err != nil:
 		return err
-	case pid != f.pid:
-		say("--pid %d is a thread of the process %d, which is watched", f.pid, pid)
-		f.pid = pid
 	}
+	f.pid = pid
 	return nil
 }
 
@@ -206,12 +213,12 @@ func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwat
 }
 
 // watching says what is watched by which source, and why not by a better one.
-func watching(src source.Source, passed error) string {
-	text := fmt.Sprintf("watching %s with the source %s", src.Capabilities().Scope, src.Name())
+func watching(what string, src source.Source, passed error) string {
+	text := fmt.Sprintf("watching %s with the source %s", what, src.Name())
 	if passed != nil {
 		text += fmt.Sprintf(" (not with a better one: %s)", auto.OneLine(passed))
 	}
-	return text + "; Ctrl-C ends it"
+	return text
 }
 
 // impatience is how long after the first signal another one kills, as it would
