@@ -92,22 +92,7 @@ func TestServeWithoutPerfEvents(t *testing.T) {
 	s := &server{cmd: cmd(t, "serve", "--source", "bpf", "--socket", filepath.Join(t.TempDir(), "s"))}
 	s.socket = s.cmd.Args[len(s.cmd.Args)-1]
 	withoutPerf(t, s.cmd)
-	s.cmd.Stderr = &s.log
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if s.cmd.ProcessState == nil {
-			_ = s.cmd.Process.Kill()
-			_ = s.cmd.Wait()
-		}
-	}()
-	eventually(t, "it serves", func() bool {
-		if state(s.cmd.Process.Pid) == 'Z' {
-			t.Fatal("it has ended: ", s.log.String())
-		}
-		return strings.Contains(s.log.String(), "serving")
-	})
+	s.begin(t)
 	s.must(t, "insmod", wasm, fmt.Sprintf("uid=%d", stranger))
 	client := daemon.NewClient(s.socket)
 	defer client.Close()

@@ -33,8 +33,15 @@ type server struct {
 func startServe(t testing.TB, socket string, env []string, args ...string) *server {
 	t.Helper()
 	s := &server{cmd: cmd(t, append([]string{"serve", "--socket", socket}, args...)...), socket: socket}
-	s.cmd.Stderr = &s.log
 	s.cmd.Env = append(os.Environ(), env...)
+	s.begin(t)
+	return s
+}
+
+// begin starts it, and waits until it serves.
+func (s *server) begin(t testing.TB) {
+	t.Helper()
+	s.cmd.Stderr = &s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -50,13 +57,12 @@ func startServe(t testing.TB, socket string, env []string, args ...string) *serv
 	eventually(t, "taskwatch serves", func() bool {
 		if state(s.cmd.Process.Pid) == 'Z' {
 			_ = s.cmd.Wait()
-			t.Fatalf("serve %q ended: %s", args, s.log.String())
+			t.Fatalf("%q ended: %s", s.cmd.Args, s.log.String())
 		}
 		// Not by connecting: the connections would wait for the daemon to begin,
 		// and then be more than a user may have.
 		return strings.Contains(s.log.String(), "serving")
 	})
-	return s
 }
 
 // stop ends it as a service manager does.
@@ -424,17 +430,8 @@ func TestUnit(t *testing.T) {
 	}
 	s := &server{cmd: cmd(t), socket: socket}
 	s.cmd.Path, s.cmd.Args = setpriv, []string{"setpriv", "--bounding-set", set, "--no-new-privs", binary(t), "serve", "--config", installed, "--socket", socket, "--group", "65534"}
-	s.cmd.Stderr = &s.log
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if s.cmd.ProcessState == nil {
-			_ = s.cmd.Process.Kill()
-			_ = s.cmd.Wait()
-		}
-	}()
-	eventually(t, "it serves: "+s.log.String(), func() bool { return strings.Contains(s.log.String(), "source=bpf") })
+	s.begin(t)
+	eventually(t, "it has the source bpf", func() bool { return strings.Contains(s.log.String(), "source=bpf") })
 	eventually(t, "it answers", func() bool { return s.tw(t, "lsmod").status == 0 })
 	s.must(t, "insmod", object, fmt.Sprintf("uid=%d", stranger))
 	load(t, 1)

@@ -241,17 +241,11 @@ func isAdmin() bool {
 	return err == nil && status.CapEff>>12&1 == 1
 }
 
-// The initial namespaces of users and pids (include/linux/proc_ns.h).
-const (
-	initialUsers = "user:[4026531837]"
-	initialPIDs  = "pid:[4026531836]"
-)
-
 // silent says why the subscription was not answered.
 func silent() error {
-	users, errUsers := os.Readlink("/proc/self/ns/user")
-	pids, errPIDs := os.Readlink("/proc/self/ns/pid")
-	if errUsers == nil && errPIDs == nil && users == initialUsers && pids == initialPIDs {
+	users, errUsers := procfs.InInitialNamespace(procfs.UserNamespace)
+	pids, errPIDs := procfs.InInitialNamespace(procfs.PIDNamespace)
+	if errUsers == nil && errPIDs == nil && users && pids {
 		return ErrMissing // it has the connector, and no processes' events
 	}
 	return ErrSilent

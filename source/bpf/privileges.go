@@ -54,7 +54,6 @@ func missingCapabilities() string {
 
 // initialPIDNamespace reports whether pids of the kernel mean the same here.
 func initialPIDNamespace() bool {
-	const inode = 0xEFFFFFFC // PROC_PID_INIT_INO
-	var st unix.Stat_t
-	return unix.Stat("/proc/self/ns/pid", &st) != nil || st.Ino == inode
+	initial, err := procfs.InInitialNamespace(procfs.PIDNamespace)
+	return err != nil || initial
 }
