@@ -30,6 +30,7 @@ const (
 type orders struct {
 	Mark                            [16]byte
 	Flags, Parent, Filters, Padding uint32
+	Mask                            uint64
 	Path                            [pathSize]byte
 	Filter                          [maxFilter]unix.SockFilter
 }

@@ -48,6 +48,14 @@ func (e *ExecError) Error() string { return e.Errno.Error() }
 // Unwrap returns the error number.
 func (e *ExecError) Unwrap() error { return e.Errno }
 
+// NotMadeError says that there is no command's process, and never was one.
+type NotMadeError struct{ Err error }
+
+func (e *NotMadeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what it says.
+func (e *NotMadeError) Unwrap() error { return e.Err }
+
 // ExecErrno is the error number that the exit status of a command's process
 // stands for that was left stopped, or 0.
 func ExecErrno(status int) syscall.Errno {
@@ -57,9 +65,9 @@ func ExecErrno(status int) syscall.Errno {
 	return syscall.Errno(status)
 }
 
-// Start starts the command as a child of the calling thread, and returns once
-// it runs, or is stopped. A program that cannot be executed is an
-// [*ExecError], unless the process is left stopped.
+// Start starts the command as a child of the calling thread, to which the
+// calling goroutine is locked, and returns once it runs, or is stopped. A program
+// that cannot be executed is an [*ExecError], unless the process is left stopped.
 func (c *Command) Start() (pid int, err error) {
 	o := orders{Parent: uint32(os.Getpid()), Filters: uint32(len(c.Filter))}
 	path := own(c.Path)
@@ -75,17 +83,37 @@ func (c *Command) Start() (pid int, err error) {
 			o.Flags |= flag
 		}
 	}
-	b, err := image(&o)
+	maker, err := c.run(&o)
+	if err != nil {
+		return 0, &NotMadeError{fmt.Errorf("start the command's first stage: %w", err)}
+	}
+	return c.follow(maker)
+}
+
+// run starts the first stage. It inherits that this thread blocks all signals
+// for now, and gives the command's process back the mask of before: what the
+// process group is sent must not end the one and leave the other.
+func (c *Command) run(o *orders) (pid int, err error) {
+	var all, mask unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &mask); err != nil {
+		return 0, os.NewSyscallError("rt_sigprocmask", err)
+	}
+	defer func() {
+		if again := unix.PthreadSigmask(unix.SIG_SETMASK, &mask, nil); again != nil {
+			err = errors.Join(err, os.NewSyscallError("rt_sigprocmask", again))
+		}
+	}()
+	o.Mask = uint64(mask.Val[0])
+	b, err := image(o)
 	if err != nil {
 		return 0, err
 	}
-	maker, err := run(b, c.Argv, &syscall.ProcAttr{
+	return run(b, c.Argv, &syscall.ProcAttr{
 		Dir: c.Dir, Env: c.Env, Files: c.Files, Sys: &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL},
 	})
-	if err != nil {
-		return 0, fmt.Errorf("start the command's first stage: %w", err)
-	}
-	return c.follow(maker)
 }
 
 // own returns a path that means to another process what path means to the
@@ -110,7 +138,7 @@ func (c *Command) follow(maker int) (pid int, err error) {
 			return 0, err
 		}
 		if !status.Stopped() {
-			return 0, fmt.Errorf("the command's first stage ended with status %#x", int(status))
+			return 0, &NotMadeError{fmt.Errorf("the command's first stage ended with status %#x", int(status))}
 		}
 		c.Making(maker)
 		if err := unix.Kill(maker, unix.SIGCONT); err != nil {
@@ -133,7 +161,7 @@ func (c *Command) follow(maker int) (pid int, err error) {
 	case !status.Exited() || made && err != nil || !made && errno == 0:
 		return 0, fmt.Errorf("the command's first stage ended with status %#x", int(status))
 	case !made:
-		return 0, fmt.Errorf("make the command's process: %w", errno)
+		return 0, &NotMadeError{fmt.Errorf("make the command's process: %w", errno)}
 	case c.Stopped:
 		if status, err = wait(pid, unix.WUNTRACED); err == nil && !status.Stopped() {
 			err = fmt.Errorf("the command's first stage ended with status %#x before it could be traced", int(status))

@@ -2,6 +2,7 @@ package starter
 
 import (
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -50,6 +51,37 @@ func TestStart(t *testing.T) {
 	}
 	if maker == 0 {
 		t.Error("nobody was told what makes the command's process")
+	}
+}
+
+// The process group may be sent anything while the first stage is at work: the
+// command starts all the same, and has neither its signals nor its mask.
+func TestStartAmongSignals(t *testing.T) {
+	c := &Command{
+		Path: "/bin/sh", Argv: []string{"sh", "-c", `grep -cE '^(SigBlk|ShdPnd|SigPnd):[[:space:]]0+$' /proc/self/status`},
+		Making: func(pid int) {
+			for sig := unix.Signal(1); sig <= 64; sig++ {
+				if sig == unix.SIGKILL || sig == unix.SIGSTOP {
+					continue
+				}
+				if err := unix.Kill(pid, sig); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c.Files = []uintptr{0, w.Fd(), 2}
+	status, err := start(t, c)
+	if err := errors.Join(err, w.Close()); err != nil || status != 0 {
+		t.Fatalf("it ended with status %#x, %v", int(status), err)
+	}
+	if said, err := io.ReadAll(r); err != nil || string(said) != "3\n" {
+		t.Errorf("of its mask and of what waits for it, %q are empty; want 3 (%v)", said, err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/lookpath"
 	"github.com/taskwatch/taskwatch/internal/starter"
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -38,9 +38,12 @@ func start(c *source.Command, making func(pid int), die bool) (pid int, err erro
 	}
 	pid, err = cmd.Start()
 	var exec *starter.ExecError
+	var notMade *starter.NotMadeError
 	switch {
 	case err == nil:
 		return pid, nil
+	case !errors.As(err, &exec) && !errors.As(err, &notMade):
+		return 0, fmt.Errorf("bpf: %w", err) // it may run: not a second one
 	case errors.As(err, &exec):
 		return 0, &source.StartError{Source: Name, Path: c.Path, Err: exec.Errno}
 	case c.Dir != "":
@@ -99,9 +102,7 @@ func (r *running) attend(wake func()) {
 // its birth.
 func (r *running) start(c *source.Command, die bool, seed func(pid int)) error {
 	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+	go sys.OnThread(func() { // which ends with it, and with it a command that was lost sight of
 		// The command may run, and say so, before this thread knows its pid:
 		// who sends it a signal then has to wait for that.
 		r.mu.Lock()
@@ -114,7 +115,7 @@ func (r *running) start(c *source.Command, die bool, seed func(pid int)) error {
 		started <- err
 		for err == nil && r.follow(pid) {
 		}
-	}()
+	})
 	return <-started
 }
 

@@ -11,18 +11,22 @@
  * it waits for the exec, the error number of that. Without that name it is the
  * error number of making the process.
  *
+ * It blocks all signals from its start, and the command's process blocks them
+ * until it is about to become the command: what is sent to the process group
+ * meanwhile must not end the one that the caller waits for.
+ *
  * What to do is in orders, which Go writes into the file before it runs.
  */
 #include "../../freestanding/freestanding.h"
 
 #if defined(__x86_64__)
 enum {
-	NR_write = 1, NR_getpid = 39, NR_clone = 56, NR_execve = 59, NR_kill = 62, NR_getppid = 110, NR_prctl = 157,
+	NR_write = 1, NR_rt_sigprocmask = 14, NR_getpid = 39, NR_clone = 56, NR_execve = 59, NR_kill = 62, NR_getppid = 110, NR_prctl = 157,
 	NR_exit_group = 231, NR_seccomp = 317,
 };
 #elif defined(__aarch64__)
 enum {
-	NR_write = 64, NR_exit_group = 94, NR_kill = 129, NR_prctl = 167, NR_getpid = 172, NR_getppid = 173, NR_clone = 220,
+	NR_write = 64, NR_exit_group = 94, NR_kill = 129, NR_rt_sigprocmask = 135, NR_prctl = 167, NR_getpid = 172, NR_getppid = 173, NR_clone = 220,
 	NR_execve = 221, NR_seccomp = 277,
 };
 #endif
@@ -34,6 +38,7 @@ enum {
 	MAX_ERRNO = 200,
 
 	SIGKILL = 9, SIGCHLD = 17, SIGSTOP = 19,
+	SIG_SETMASK = 2,
 	EACCES = 13,
 	CLONE_VM = 0x100, CLONE_VFORK = 0x4000, CLONE_PARENT = 0x8000,
 	PR_SET_PDEATHSIG = 1, PR_SET_NAME = 15, PR_SET_NO_NEW_PRIVS = 38,
@@ -59,6 +64,7 @@ struct orders {
 	u32 parent; /* the pid of the process that starts this one */
 	u32 filters;
 	u32 unused;
+	u64 mask; /* the signals that the command's process blocks */
 	char path[PATH_SIZE];
 	struct filter filter[MAX_FILTER];
 };
@@ -115,6 +121,7 @@ static __attribute__((noinline)) void become(char **argv, char **envp)
 		/* From here on PTRACE_O_EXITKILL sees to what the signal was for. */
 		call(NR_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	}
+	call(NR_rt_sigprocmask, SIG_SETMASK, (s64)&orders.mask, 0, sizeof(orders.mask), 0);
 	if (orders.filters)
 		install();
 	err = -call(NR_execve, (s64)orders.path, (s64)argv, (s64)envp, 0, 0);
