@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,6 +133,7 @@ func TestRootHelpAndErrors(t *testing.T) {
 		{[]string{"help", "module", "dance"}, 2, "", "taskwatch: no help on \"module dance\": there is no such command or topic\ntaskwatch: see 'taskwatch help --help'\n"},
 		{[]string{"--version"}, 0, "taskwatch ", ""},
 		{[]string{"bench", "--pairs", "x"}, 2, "", "taskwatch: --pairs \"x\": give a whole number\ntaskwatch: see 'taskwatch bench --help'\n"},
+		{[]string{"run", "-p", "x"}, 125, "", "taskwatch: --pid \"x\": give a whole number\ntaskwatch: see 'taskwatch run --help'\n"},
 		{[]string{"bench", "--pairs", "99999999999999999999"}, 2, "", "taskwatch: --pairs \"99999999999999999999\": that number is too large; give a whole number\ntaskwatch: see 'taskwatch bench --help'\n"},
 		{[]string{"bench", "--run", "5"}, 2, "", "taskwatch: --run \"5\": give a time with its unit, like 200ms or 1m30s\ntaskwatch: see 'taskwatch bench --help'\n"},
 		{[]string{"dance"}, 2, "", "taskwatch: unknown command \"dance\" for \"taskwatch\"\ntaskwatch: see 'taskwatch --help'\n"},
@@ -201,5 +203,26 @@ func TestCompletion(t *testing.T) {
 	check.Stdin = strings.NewReader(script)
 	if out, err := check.CombinedOutput(); err != nil || script == "" {
 		t.Errorf("bash does not take its completion script: %v\n%s", err, out)
+	}
+}
+
+// A value that a flag cannot have is explained in the words of taskwatch, and
+// not in those of package strconv, whichever command has the flag.
+func TestFlagValues(t *testing.T) {
+	for _, c := range allCommands(newRoot()) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			switch f.Value.Type() {
+			case "int", "int32", "int64", "uint", "uint32", "uint64", "float64", "duration", "bool":
+			default:
+				return
+			}
+			err := c.ParseFlags([]string{"--" + f.Name + "=many"})
+			if err == nil {
+				t.Fatalf("%s takes --%s=many", c.CommandPath(), f.Name)
+			}
+			if msg := c.FlagErrorFunc()(c, err).Error(); !strings.HasPrefix(msg, fmt.Sprintf(`--%s "many": give `, f.Name)) {
+				t.Errorf("%s says %q", c.CommandPath(), msg)
+			}
+		})
 	}
 }

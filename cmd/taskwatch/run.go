@@ -123,7 +123,7 @@ it says of others than the command's is not shown.
 	f.attaches = func() bool { return cmd.Flags().Changed("pid") }
 	cmd.Flags().SetInterspersed(false) // what follows the command is the command's
 	cmd.Flags().SortFlags = false
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return runUsage(err) })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return runUsage(flagError(err)) })
 	f.outputFlags.add(cmd)
 	f.modules.add(cmd, "at the end")
 	f.modules.addObserveOnly(cmd)
