@@ -74,7 +74,7 @@ type Config struct {
 // ModuleConfig is a module that the configuration wants loaded.
 type ModuleConfig struct {
 	Name   string            // "" stands for the name of the file
-	File   string            // absolute, or relative to the working directory
+	File   string            // absolute, or relative to the working directory; or the name of a stock module
 	Params map[string]string // by name
 
 	// AllowObserveOnly loads a module that wants to refuse something even if

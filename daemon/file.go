@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // File is a configuration file (TOML). What it leaves out is empty.
@@ -125,7 +128,10 @@ func (f *File) moduleConfigs(name string) ([]ModuleConfig, error) {
 	for _, m := range f.Modules {
 		c := ModuleConfig{Name: m.Name, File: m.File, AllowObserveOnly: m.AllowObserveOnly, AllowBestEffort: m.AllowBestEffort, Params: map[string]string{}}
 		if c.File != "" && !filepath.IsAbs(c.File) {
-			c.File = filepath.Join(filepath.Dir(name), c.File)
+			file := filepath.Join(filepath.Dir(name), c.File)
+			if _, err := os.Lstat(file); err == nil || stock.Find(c.File) == nil {
+				c.File = file
+			}
 		}
 		for key, value := range m.Params {
 			switch value.(type) {

@@ -14,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/module/wasm"
+	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // spec is a module that somebody wants loaded.
@@ -27,6 +28,7 @@ type spec struct {
 	signature   []byte // or nil
 
 	signer string // filled in by open
+	stock  bool   // the file is a stock module's; filled in by newEntry
 }
 
 // Where modules come from.
@@ -135,6 +137,7 @@ type entry struct {
 
 func newEntry(s *spec) *entry {
 	e := &entry{spec: *s, sum: sha256.Sum256(s.file), digest: s.digest(), state: stateLoading}
+	e.spec.stock = stock.IsStock(s.file)
 	e.spec.file, e.spec.signature = nil, nil
 	return e
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/module/sign"
+	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // readTime is how long reading the file of a module may take: it may be on a
@@ -55,6 +56,11 @@ func readRegular(ctx context.Context, name string) ([]byte, error) {
 
 func (c *ModuleConfig) spec(ctx context.Context) (*spec, error) {
 	b, err := readRegular(ctx, c.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		if m := stock.Find(c.File); m != nil && m.Object() != nil {
+			b, err = m.Object(), nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

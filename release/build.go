@@ -14,9 +14,9 @@ import (
 
 // stock are the modules of a release, by the files that they are built to.
 var stock = map[string]string{
-	"acct.o":        "modules/acct.c",
-	"execguard.o":   "modules/execguard.c",
-	"forkguard.o":   "modules/forkguard.c",
+	"acct.o":        "modules/acct/acct.c",
+	"execguard.o":   "modules/execguard/execguard.c",
+	"forkguard.o":   "modules/forkguard/forkguard.c",
 	"execrule.wasm": "modules/execrule/execrule.c",
 	"slowexec.wasm": "modules/slowexec/slowexec.go",
 }

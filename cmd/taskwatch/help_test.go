@@ -181,6 +181,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"run", "--source", "a"}, []string{"auto"}},
 		{[]string{"insmod", ""}, []string{"o", "wasm", ":8"}}, // files with these endings
 		{[]string{"insmod", "count.o", ""}, []string{":4"}},   // no files
+		{[]string{"insmod", "fork"}, []string{"forkguard", ":4"}},
+		{[]string{"module", "new", "--from", "exec"}, []string{"execguard", "execrule"}},
 		{[]string{"module", "build", ""}, []string{"c", "go", ":8"}},
 		{[]string{"watch", "--cgroup", ""}, []string{":16"}}, // directories
 		{[]string{"replay", "-e", "exec,"}, []string{"exec,init", "exec,exit"}},

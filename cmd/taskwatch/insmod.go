@@ -10,6 +10,7 @@ import (
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/sign"
+	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // addSocket adds the flag of all commands that talk to the daemon.
@@ -21,17 +22,19 @@ func newInsmod() *cobra.Command {
 	var socket, name string
 	var observeOnly, bestEffort bool
 	cmd := &cobra.Command{
-		Use:   "insmod FILE [key=value...]",
+		Use:   "insmod FILE|NAME [key=value...]",
 		Short: "Load a module into the daemon",
 		Long: `insmod asks the daemon ('taskwatch serve') to load and register a module with
 these parameters. Its watchers are called for everything that happens after
 insmod has ended. insmod reads the file itself, and its signature FILE.minisig
-if there is one, so the daemon need not be able to reach them.
+if there is one, so the daemon need not be able to reach them. Where there is no
+file of that name, NAME is one of 'taskwatch module list'.
 
 The exit status is 0 if the module was loaded, and 1 if it was not.`,
 		Example: `  sudo taskwatch insmod count.o
   sudo taskwatch insmod count.o uid=1000
-  sudo taskwatch insmod --name count2 count.o`,
+  sudo taskwatch insmod --name count2 count.o
+  sudo taskwatch insmod acct`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeModuleFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,7 +46,10 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 			if err != nil {
 				return moduleFailed(err)
 			}
-			signature, err := sign.ReadSignature(args[0])
+			var signature []byte
+			if !stock.IsStock(b) {
+				signature, err = sign.ReadSignature(args[0])
+			}
 			if err != nil {
 				return moduleFailed(fmt.Errorf("module %q: its signature: %w", args[0], err))
 			}
@@ -65,11 +71,14 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 	return cmd
 }
 
-// completeModuleFile completes a file of a module as the first argument; what
-// follows are parameters.
-func completeModuleFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// completeModuleFile completes a module as the first argument, the name of a
+// stock module that was begun or else a file; what follows are parameters.
+func completeModuleFile(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	if names := completeStock(begun); begun != "" && len(names) > 0 {
+		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 	return completeModuleFiles(nil, args, "")
 }

@@ -26,7 +26,8 @@ func newModinfo() *cobra.Command {
 	cmd.Long = `modinfo shows what a module file says of itself, like 'taskwatch module info'.
 Where there is no file of that name, it asks the daemon for the module that is
 loaded under the name, and shows also the values of its parameters and global
-variables at this moment, and what its watchers have done.`
+variables at this moment, and what its watchers have done. If none is loaded,
+the name may be that of a stock module: see 'taskwatch module list'.`
 	cmd.Example = "  taskwatch modinfo count.o\n  taskwatch modinfo count\n  taskwatch modinfo -f json count"
 	cmd.Args = oneFile("FILE|NAME")
 	cmd.ValidArgsFunction = completeModules(&socket)
@@ -47,8 +48,11 @@ variables at this moment, and what its watchers have done.`
 		c := daemon.NewClient(socket)
 		defer c.Close()
 		info, err := askModule(cmd.Context(), c, args[0])
+		if err != nil && stockModule(args[0]) != nil {
+			return ofFile(cmd, args)
+		}
 		if err != nil {
-			return moduleFailed(fmt.Errorf("there is no file %s, and no such module: %w", args[0], c.Explain(err)))
+			return moduleFailed(fmt.Errorf("there is no file %s, no stock module of that name, and no such module: %w", args[0], c.Explain(err)))
 		}
 		return show(cmd, format, info)
 	}

@@ -25,7 +25,8 @@ built from C, and its watchers run inside the kernel in the context of the task.
 'taskwatch watch -m FILE.o' runs it and needs root. A WebAssembly module (.wasm)
 is built from C or Go and runs in a sandbox inside taskwatch.
 'taskwatch run -m FILE.wasm' runs it and needs no privileges.`,
-		Example: `  taskwatch module new count.c
+		Example: `  taskwatch module list
+  taskwatch module new count.c
   taskwatch module build count.c -o count.wasm
   taskwatch module info count.wasm
   taskwatch run -m count.wasm --globals -- make
@@ -34,10 +35,10 @@ is built from C or Go and runs in a sandbox inside taskwatch.
   sudo taskwatch watch -m count.o -e exec`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage(errors.New("which of them: taskwatch module new, build, check, info, sign or verify"))
+			return usage(errors.New("which of them: taskwatch module list, new, build, check, info, sign or verify"))
 		},
 	}
-	cmd.AddCommand(newModuleNew(), newModuleBuild(), newModuleCheck(), newModuleInfo("info"), newModuleSign(), newModuleVerify())
+	cmd.AddCommand(newModuleList(), newModuleNew(), newModuleBuild(), newModuleCheck(), newModuleInfo("info"), newModuleSign(), newModuleVerify())
 	return cmd
 }
 
@@ -54,15 +55,25 @@ func oneFile(what string) cobra.PositionalArgs {
 }
 
 func newModuleNew() *cobra.Command {
-	return &cobra.Command{
+	var from string
+	cmd := &cobra.Command{
 		Use:   "new NAME.c|NAME.go|DIR",
 		Short: "Write the source of a small module to begin with",
 		Long: `new writes the source of a small module that counts execs. It writes the file
-NAME.c or NAME.go, or makes the directory DIR and writes DIR/DIR.c. It
-overwrites nothing.`,
-		Example: "  taskwatch module new count.c\n  taskwatch module new rule.go",
-		Args:    oneFile("NAME.c|NAME.go|DIR"),
+NAME.c or NAME.go, or makes the directory DIR and writes DIR/DIR.c. With --from
+it writes the source of a stock module instead, by default to a file of its
+name. It overwrites nothing.`,
+		Example: "  taskwatch module new count.c\n  taskwatch module new rule.go\n  taskwatch module new --from forkguard myguard.c",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if from != "" && len(args) == 0 {
+				return nil
+			}
+			return oneFile("NAME.c|NAME.go|DIR")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if from != "" {
+				return copyStock(cmd.OutOrStdout(), from, args)
+			}
 			file := args[0]
 			switch ext := filepath.Ext(file); ext {
 			case ".c", ".go":
@@ -81,10 +92,17 @@ overwrites nothing.`,
 			if err := build.New(file); err != nil {
 				return moduleFailed(err)
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: build it with 'taskwatch module build %s'\n", file, file)
-			return err
+			return sayBuild(cmd.OutOrStdout(), file)
 		},
 	}
+	cmd.Flags().StringVar(&from, "from", "", "copy the source of the stock module of this `name`")
+	complete(cmd, "from", cobra.FixedCompletions(completeStock(""), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func sayBuild(w io.Writer, file string) error {
+	_, err := fmt.Fprintf(w, "%s: build it with 'taskwatch module build %s'\n", file, file)
+	return err
 }
 
 func newModuleBuild() *cobra.Command {

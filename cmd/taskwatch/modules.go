@@ -33,7 +33,7 @@ type moduleFlags struct {
 // add adds the flags. when says when the variables are shown.
 func (f *moduleFlags) add(cmd *cobra.Command, when string) {
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.specs, "module", "m", nil, "register the module `FILE[,key=value...]`, a .o for the kernel or\na .wasm for the sandbox; may be given several times")
+	flags.StringArrayVarP(&f.specs, "module", "m", nil, "register the module `FILE[,key=value...]`, a .o for the kernel or\na .wasm for the sandbox, or a stock module by its name; may be\ngiven several times")
 	flags.BoolVar(&f.globals, "globals", false, when+", show the global variables of the modules,\nwhere the summary goes")
 	if err := cmd.MarkFlagFilename("module", "o", "wasm"); err != nil {
 		panic(err) // no such flag
@@ -99,8 +99,16 @@ func parseBytes(file string, b []byte) (*moduleFile, error) {
 	return &moduleFile{File: f}, nil
 }
 
-// readModule reads the bytes of one file.
+// readModule reads the bytes of one file, or of a stock module, if there is no
+// file of that name.
 func readModule(file string) ([]byte, error) {
+	if m := stockModule(file); m != nil {
+		if m.Object() == nil {
+			src, _ := m.Source()
+			return nil, fmt.Errorf("module %q is in Go, and has to be built: 'taskwatch module new --from %s' writes %s, which 'taskwatch module build' builds", file, file, src)
+		}
+		return m.Object(), nil
+	}
 	f, err := os.Open(file)
 	var b []byte
 	if err == nil {
@@ -109,6 +117,9 @@ func readModule(file string) ([]byte, error) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if module.CheckName(file) == nil {
+			return nil, fmt.Errorf("module %q: %w, and no stock module has that name; 'taskwatch module list' shows those", file, cause(err))
+		}
 		return nil, fmt.Errorf("module %q: %w; 'taskwatch module build' makes one", file, cause(err))
 	case errors.As(err, new(*fs.PathError)):
 		return nil, fmt.Errorf("module %q: %w; give a file that can be read", file, cause(err))

@@ -160,6 +160,8 @@ func TestServeTrusts(t *testing.T) {
 		t.Error("the log does not say who has signed it")
 	}
 	s.must(t, "rmmod", "count")
+	s.must(t, "insmod", "--name", "counter", "acct") // a stock module is a part of the daemon
+	s.must(t, "rmmod", "counter")
 
 	hup := func(says string) {
 		t.Helper()

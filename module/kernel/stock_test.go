@@ -10,7 +10,7 @@ import (
 
 func TestTwbench(t *testing.T) {
 	table := newTable(t, Config{})
-	m := loadFile(t, "twbench", "../../modules/twbench.c")
+	m := loadFile(t, "twbench", "../../modules/twbench/twbench.c")
 	register(t, table, m)
 	startLoad(t, 200, 0, 50).run()
 	if err := table.Unregister(m); err != nil {
@@ -29,7 +29,7 @@ func TestTwbench(t *testing.T) {
 
 func TestAcct(t *testing.T) {
 	table := newTable(t, Config{})
-	m := loadFile(t, "acct", "../../modules/acct.c")
+	m := loadFile(t, "acct", "../../modules/acct/acct.c")
 	register(t, table, m)
 	const user = 23456 // nobody else runs as it
 	cmd := exec.Command(testutil.BuildC(t, "-static", "testdata/burn.c"), "20", "10")

@@ -184,7 +184,7 @@ func TestClosedTable(t *testing.T) {
 // Hooks of events that nobody watches stay detached.
 func TestAttachedOnlyWhereWatched(t *testing.T) {
 	table := newTable(t, Config{})
-	m := loadFile(t, "twbench", "../../modules/twbench.c")
+	m := loadFile(t, "twbench", "../../modules/twbench/twbench.c")
 	register(t, table, m)
 	hooks := map[string]bool{}
 	for h := range table.attached {

@@ -240,7 +240,7 @@ func TestForkguard(t *testing.T) {
 		return strings.TrimSpace(string(out))
 	}
 	table := newTable(t, Config{})
-	m := loadFile(t, "forkguard", "../../modules/forkguard.c", "limit=40", "uid=12345")
+	m := loadFile(t, "forkguard", "../../modules/forkguard/forkguard.c", "limit=40", "uid=12345")
 	register(t, table, m)
 	// The bomb itself is one of the 40; each of the others was refused.
 	want := fmt.Sprintf("39 forks, 61 refused with errno %d", syscall.EAGAIN)
@@ -302,7 +302,7 @@ func TestExecguard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := loadFile(t, "execguard", "../../modules/execguard.c", "prefix="+real+"/")
+	m := loadFile(t, "execguard", "../../modules/execguard/execguard.c", "prefix="+real+"/")
 	register(t, table, m)
 	run := func(path, cwd string) error {
 		cmd := &exec.Cmd{Path: path, Args: []string{"load", "exit"}, Dir: cwd}
@@ -410,7 +410,7 @@ func TestExecguardRules(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			table := newTable(t, Config{})
-			m := loadFile(t, "execguard", "../../modules/execguard.c", c.params...)
+			m := loadFile(t, "execguard", "../../modules/execguard/execguard.c", c.params...)
 			register(t, table, m)
 			if c.rule == "renamed directory" {
 				sub := filepath.Dir(file)
