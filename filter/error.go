@@ -53,34 +53,90 @@ func newError(expr string, iss *cel.Issues) *Error {
 	e := &Error{Expr: expr, Message: first.Message, Line: first.Location.Line(), Column: first.Location.Column()}
 	switch m := first.Message; {
 	case undeclared.MatchString(m):
-		name := undeclared.FindStringSubmatch(m)[1]
-		e.Message = fmt.Sprintf("there is no %q", name)
-		e.Hint = near(name, eventClass.names)
-		if e.Hint == "" {
-			e.Hint = "'taskwatch help filter' lists the names; a text stands in quotes"
-		}
+		e.undeclared(undeclared.FindStringSubmatch(m)[1])
 	case noField.MatchString(m):
 		name := noField.FindStringSubmatch(m)[1]
 		e.Message = fmt.Sprintf("there is no field %q here", name)
-		var all []string
-		for _, c := range []*class{exitClass, rusageClass, containerClass, processClass} {
-			if owner := ownerOf(expr, e); owner == nil || owner == c {
-				all = append(all, c.names...)
-			}
+		owner := ownerOf(expr, e)
+		if e.Hint = near(name, fieldsNear(owner)); e.Hint == "" && owner != nil {
+			e.Hint = "there are " + strings.Join(owner.names, ", ")
 		}
-		e.Hint = near(name, all)
 	case noOverload.MatchString(m):
 		found := noOverload.FindStringSubmatch(m)
 		e.Message, e.Hint = overload(found[1], found[2])
 	case noSelect.MatchString(m):
-		e.Message = fmt.Sprintf("a %s has no fields", typeName(noSelect.FindStringSubmatch(m)[1]))
+		e.Message = "what is " + withArticle(typeName(noSelect.FindStringSubmatch(m)[1])) + " has no fields"
 	case strings.HasPrefix(m, "Syntax error"):
 		e.Message = "it is no expression: " + strings.TrimPrefix(m, "Syntax error: ")
-		if strings.Contains(m, "'='") || strings.Contains(expr, "=") && !strings.Contains(expr, "==") && !strings.ContainsAny(expr, "<>!") {
-			e.Hint = "to compare is =="
-		}
+		e.Hint = syntaxHint(m, expr)
 	}
 	return e
+}
+
+// fieldsNear returns the fields of a class, or those of all parts of an event
+// where the class is not known.
+func fieldsNear(owner *class) (all []string) {
+	if owner != nil {
+		return owner.names
+	}
+	for _, c := range append(slices.Clone(parts), processClass) {
+		all = append(all, c.names...)
+	}
+	return all
+}
+
+// functions are those of CEL that an expression about events may need.
+var functions = []string{"startsWith", "endsWith", "contains", "matches", "size", "exists", "exists_one", "all", "filter", "map", "has", "duration", "timestamp", "tree", "string", "int"}
+
+// undeclared says that a variable or a function does not exist.
+func (e *Error) undeclared(name string) {
+	e.Message = fmt.Sprintf("there is no %q", name)
+	known := eventClass.names
+	if before := []rune(e.before()); strings.HasSuffix(string(before), name) { // the place of a call is its parenthesis
+		e.Column = len(before) - utf8.RuneCountInString(name)
+		e.Message = fmt.Sprintf("there is no function %q", name)
+		known = functions
+	}
+	if e.Hint = near(name, known); slices.Contains(kindNames(), name) {
+		e.Hint = fmt.Sprintf("a text stands in quotes: kind == %q", name)
+	}
+	if e.Hint == "" {
+		e.Hint = "'taskwatch help filter' lists the names; a text stands in quotes"
+	}
+}
+
+// syntaxHint tells people that come from other languages how CEL has it.
+func syntaxHint(message, expr string) string {
+	says := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool {
+			return strings.Contains(message, "'"+w+"'") || strings.Contains(message, "error at: '"+w)
+		})
+	}
+	switch {
+	case says("and", "AND", "& "):
+		return "that both are true is &&"
+	case says("or", "OR", "| "):
+		return "that one of two is true is ||"
+	case says("not", "NOT") || strings.HasPrefix(strings.TrimSpace(expr), "not "):
+		return "to negate is !: !(uid == 0)"
+	case says("like", "LIKE", "~", "=~"):
+		return "to compare with a pattern is matches: comm.matches(\"^ssh\")"
+	case says("\"", "''") || strings.Contains(message, "error at: ''"):
+		return "a quote is not closed"
+	case says("=", "= "):
+		return "to compare is =="
+	}
+	return ""
+}
+
+// before returns what stands before the place of the error in its line.
+func (e *Error) before() string {
+	lines := strings.Split(e.Expr, "\n")
+	if e.Line < 1 || e.Line > len(lines) {
+		return ""
+	}
+	line := []rune(lines[e.Line-1])
+	return string(line[:max(0, min(e.Column, len(line)))])
 }
 
 var lastName = regexp.MustCompile(`(\w+)\s*$`)
@@ -88,12 +144,7 @@ var lastName = regexp.MustCompile(`(\w+)\s*$`)
 // ownerOf returns the class of what stands before the place of an error, or
 // nil.
 func ownerOf(expr string, e *Error) *class {
-	lines := strings.Split(expr, "\n")
-	if e.Line < 1 || e.Line > len(lines) {
-		return nil
-	}
-	line := []rune(lines[e.Line-1])
-	m := lastName.FindStringSubmatch(string(line[:max(0, min(e.Column, len(line)))]))
+	m := lastName.FindStringSubmatch(e.before())
 	if m == nil || eventClass.fields[m[1]] == nil {
 		return nil
 	}
@@ -102,9 +153,16 @@ func ownerOf(expr string, e *Error) *class {
 
 // overload says what cannot be done with which types.
 func overload(function, types string) (message, hint string) {
-	args := strings.Split(strings.Trim(types, "()"), ", ")
-	for i := range args {
-		args[i] = typeName(args[i])
+	args := arguments(types)
+	if function == "tree" {
+		return "tree() is about the number of one process", "write tree(4711)"
+	}
+	if function == operators.Index && len(args) == 2 {
+		message = fmt.Sprintf("what is %s is not indexed by %s", withArticle(args[0]), withArticle(args[1]))
+		if args[0] == "list(string)" {
+			hint = "ask the list: env.exists(v, v.startsWith(\"HOME=\"))"
+		}
+		return message, hint
 	}
 	if op, ok := operators.FindReverseBinaryOperator(function); ok && len(args) == 2 {
 		message = fmt.Sprintf("%s cannot be between %s and %s", op, args[0], args[1])
@@ -114,6 +172,8 @@ func overload(function, types string) (message, hint string) {
 		message = fmt.Sprintf("%s() cannot be applied to %s", function, strings.Join(args, ", "))
 	}
 	switch {
+	case slices.ContainsFunc(args, func(t string) bool { return t == "process" || t == "list(process)" }):
+		hint = "compare a field of it: parent.pid, parent.exe, parent.comm, parent.argv"
 	case slices.Contains(args, "string") && slices.Contains(args, "int"):
 		hint = "a number stands without quotes, a name in quotes: uid == 0, user == \"root\""
 	case slices.Contains(args, "duration"):
@@ -122,6 +182,41 @@ func overload(function, types string) (message, hint string) {
 		hint = "a time is written timestamp(\"2026-11-23T16:30:49Z\")"
 	}
 	return message, hint
+}
+
+// arguments returns the types of a call in short: of "int.(string, list(int))",
+// which is how cel writes a method's, int, string and list(int).
+func arguments(types string) (args []string) {
+	if target, rest, method := strings.Cut(types, ".("); method && !strings.ContainsAny(target, "( ") {
+		args, types = append(args, typeName(target)), "("+rest
+	} else if i := strings.Index(types, ").("); i > 0 && !strings.HasPrefix(types, "(") {
+		args, types = append(args, typeName(types[:i+1])), types[i+2:]
+	}
+	types = strings.TrimSuffix(strings.TrimPrefix(types, "("), ")")
+	depth, from := 0, 0
+	for i, r := range types {
+		switch {
+		case r == '(':
+			depth++
+		case r == ')':
+			depth--
+		case r == ',' && depth == 0:
+			args = append(args, typeName(strings.TrimSpace(types[from:i])))
+			from = i + 1
+		}
+	}
+	if from < len(types) {
+		args = append(args, typeName(strings.TrimSpace(types[from:])))
+	}
+	return args
+}
+
+// withArticle returns a type with its article.
+func withArticle(t string) string {
+	if strings.HasPrefix(t, "int") || strings.HasPrefix(t, "exit") {
+		return "an " + t
+	}
+	return "a " + t
 }
 
 // typeName returns a type in short.

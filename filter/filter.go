@@ -94,6 +94,9 @@ func Parse(expr string, opts Options) (*Filter, error) {
 	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
 		return nil, &Error{Expr: expr, Message: "it is of type " + typeName(t.String()) + ", not true or false", Hint: "compare it with something"}
 	}
+	if err := checkKinds(expr, checked.NativeRep()); err != nil {
+		return nil, err
+	}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if opts.CostLimit > 0 {
 		cost, err := e.EstimateCost(checked, sizes{})

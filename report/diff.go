@@ -89,6 +89,7 @@ func (r *Runs) run(g *process.Program, p *process.Process) *Run {
 
 var (
 	temporary = regexp.MustCompile(`((?:/tmp|/var/tmp|/dev/shm)/)[^/\s:,;'"]+`)
+	extension = regexp.MustCompile(`^\.(?:[a-z][a-z0-9]{0,4}|[A-Z])$`) // not what mktemp puts behind a dot
 	mktemp    = regexp.MustCompile(`\btmp[._-][A-Za-z0-9_]{6,}`)
 	digits    = regexp.MustCompile(`[0-9]+`)
 )
@@ -108,7 +109,7 @@ func normal(g *process.Program, p *process.Process) string {
 	for i, arg := range command.Argv {
 		arg = temporary.ReplaceAllStringFunc(arg, func(s string) string {
 			base := s[strings.LastIndexByte(s, '/')+1:]
-			return strings.TrimSuffix(s, base) + "*" + filepath.Ext(strings.TrimPrefix(base, "."))
+			return strings.TrimSuffix(s, base) + "*" + extension.FindString(filepath.Ext(strings.TrimPrefix(base, ".")))
 		})
 		arg = mktemp.ReplaceAllString(arg, "tmp*")
 		command.Argv[i] = digits.ReplaceAllStringFunc(arg, func(s string) string {

@@ -22,7 +22,7 @@ func TestDiff(t *testing.T) {
 		}
 		return file
 	}
-	const same = `f=$(mktemp /tmp/askXXXXXX.c); /bin/true cc -c $f; rm $f; /bin/true $$; `
+	const same = `f=$(mktemp /tmp/askXXXXXX.c); /bin/true cc -c $f; rm $f; /bin/true $$; d=$(mktemp -d); /bin/true $d/a.o $(mktemp -u build.XXXXXX -t); rmdir $d; `
 	before := build("before.jsonl", same+`/bin/true old; /bin/true link; /bin/true slow; exec sleep 0`)
 	after := build("after.jsonl", same+`/bin/true link; /bin/true link; /bin/true new; test -d /nowhere; /bin/test -d /nowhere; exec sleep 0`)
 	r := tw(t, "diff", "-f", "json", before, after)
