@@ -133,6 +133,9 @@ func (p provider) FindStructFieldType(name, fieldName string) (*types.FieldType,
 			return ok && f.is(o)
 		},
 		GetFrom: func(v any) (any, error) {
+			if u, ok := v.(*types.Unknown); ok { // an element of a list that is not known
+				return u, nil
+			}
 			o, ok := v.(*object)
 			if !ok {
 				return nil, fmt.Errorf("filter: %s of a %T", f.name, v)

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"cel.dev/cel-go/cel"
@@ -65,7 +66,8 @@ var env = sync.OnceValues(func() (*cel.Env, error) {
 		func(e *cel.Env) (*cel.Env, error) {
 			return cel.CustomTypeProvider(provider{e.CELTypeProvider()})(e)
 		},
-		cel.Macros(append(cel.StandardMacros, cel.GlobalMacro("tree", 1, expandTree))...),
+		cel.Macros(slices.Concat(cel.StandardMacros, countAncestors, []cel.Macro{cel.GlobalMacro("tree", 1, expandTree)})...),
+		cel.Function("depth", cel.MemberOverload("process_depth", []*cel.Type{selfClass.typ}, cel.IntType, cel.UnaryBinding(depth))),
 		cel.Function("tree", cel.MemberOverload("process_tree_int", []*cel.Type{selfClass.typ, cel.IntType}, cel.BoolType, cel.BinaryBinding(inTree))),
 	}
 	for _, name := range eventClass.names {

@@ -165,26 +165,9 @@ func parentOf(o *object) ref.Val {
 }
 
 var (
-	unknownParent    = types.NewUnknown(1, types.NewAttributeTrail("parent"))
-	unknownAncestors = types.NewUnknown(1, types.NewAttributeTrail("ancestors"))
-	unknownTree      = types.NewUnknown(1, types.NewAttributeTrail("tree"))
+	unknownParent = types.NewUnknown(1, types.NewAttributeTrail("parent"))
+	unknownTree   = types.NewUnknown(1, types.NewAttributeTrail("tree"))
 )
-
-// ancestorsOf returns the ancestors, with an unknown one at the end where the
-// last of them is not the first process.
-func ancestorsOf(o *object) ref.Val {
-	p, has := o.item.maker()
-	var list []ref.Val
-	for has && p != nil {
-		list = append(list, &object{class: processClass, item: o.item, proc: p})
-		has = p.PID != 1
-		p = p.Parent()
-	}
-	if has {
-		list = append(list, unknownAncestors)
-	}
-	return types.NewRefValList(types.DefaultTypeAdapter, list)
-}
 
 // inTree answers whether the item's process, or one of its ancestors, has a
 // pid.
