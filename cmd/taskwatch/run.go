@@ -101,7 +101,7 @@ A module given with --module is called for all events, shown or not. Its errors
 and its records are shown among the events. A .wasm runs in a sandbox and needs
 no privileges; if it wants to refuse operations, ptrace becomes the default. A
 .o runs in the kernel, for every task of the machine, and needs bpf. What
-it says of others than the command's is not shown.
+it says of tasks outside the tree is not shown.
 
 ` + summaryHelp,
 		Example: `  taskwatch run -- make -j2

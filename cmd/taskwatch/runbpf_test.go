@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,20 +78,54 @@ func TestRunWithAModule(t *testing.T) {
 	}
 }
 
-// What a module says of other tasks than the command's is left out: it is called
-// for every task of the machine.
+// What a module says of tasks outside the tree is left out: it is called for
+// every task of the machine.
 func TestRunShowsWhatModulesSayOfItsOwnTree(t *testing.T) {
 	testutil.Root(t)
 	needsClang(t)
 	object := buildModule(t, "talker", talker)
-	file := filepath.Join(t.TempDir(), "events.jsonl")
-	held, _ := testutil.Hold(t, cmd(t, "run", "-m", object+",uid=0", "-o", file, "--", "sh", "-c", "echo up; read x; /bin/true"))
-	for range 3 { // which the module talks about, too
-		if err := exec.Command("true").Run(); err != nil {
-			t.Fatal(err)
+	others := func() {
+		for range 3 { // which the module talks about, too
+			if err := exec.Command("true").Run(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	held.Release(t)
+	const script = "echo up; read x; /bin/true"
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	t.Run("command", func(t *testing.T) {
+		held, _ := testutil.Hold(t, cmd(t, "run", "-m", object+",uid=0", "-o", file, "--", "sh", "-c", script))
+		others()
+		held.Release(t)
+		checkSaidOfTree(t, file, 2) // sh and true
+	})
+	t.Run("pid", func(t *testing.T) {
+		held, _ := testutil.Hold(t, exec.Command("sh", "-c", script))
+		c := cmd(t, "run", "--source", "bpf", "-m", object+",uid=0", "-o", file, "-p", strconv.Itoa(held.Process.Pid))
+		stderr, err := c.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		watched := bufio.NewScanner(stderr)
+		if !watched.Scan() {
+			t.Fatal("it does not say that it watches")
+		}
+		others()
+		held.Release(t)
+		for watched.Scan() {
+		}
+		if err := c.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		checkSaidOfTree(t, file, 1)
+	})
+}
+
+func checkSaidOfTree(t *testing.T, file string, execs int) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +147,7 @@ func TestRunShowsWhatModulesSayOfItsOwnTree(t *testing.T) {
 			}
 		}
 	}
-	if emits != 2 || failures != 2 {
-		t.Errorf("%d records and %d failures, want one of each for sh and true, in\n%s", emits, failures, text)
+	if emits != execs || failures != execs {
+		t.Errorf("%d records and %d failures, want %d of each, in\n%s", emits, failures, execs, text)
 	}
 }

@@ -55,6 +55,7 @@ privileges.
 A module given with --module is called for all events, shown or not. Its errors
 and its records are shown among the events. A .o runs in the kernel, for every
 task of the machine, whatever the scope of the events, and needs the source bpf.
+With --pid, what it says of tasks outside that tree is not shown.
 A .wasm runs in a sandbox, with either source, and can refuse nothing here. When
 taskwatch ends, for whatever reason, nothing of a module is left.
 

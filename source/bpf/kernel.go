@@ -217,7 +217,7 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool) error {
 	if early {
 		initEarly, cloneIsInit = 1, 0
 	}
-	if cfg.Command != nil {
+	if cfg.scope() == scopeTree {
 		ownOnly = 1
 	}
 	for name, value := range map[string]any{
