@@ -52,6 +52,25 @@ func String(name string, size int, value, help string) *Text {
 	return t
 }
 
+// Uint64s makes a parameter that is a list of at most room numbers, room > 1:
+// the user gives it as name=1:2:3. Without that it is empty.
+func Uint64s(name string, room int, help string) *List {
+	l := &List{values: make([]uint64, room)}
+	variables = append(variables, variable{name, help, typeU64, true, unsafe.Pointer(&l.values[0]), room})
+	l.count = add[uint64](name+"_count", "", typeU64, true, 0)
+	return l
+}
+
+// List is the value of a parameter made by [Uint64s].
+type List struct {
+	values []uint64
+	count  *uint64
+}
+
+// Values returns the numbers, which are not to be changed. It allocates
+// nothing.
+func (l *List) Values() []uint64 { return l.values[:*l.count] }
+
 // Text is the value of a parameter made by [String].
 type Text struct{ bytes []byte } // ends with a NUL
 

@@ -138,6 +138,15 @@ enum {
 #error "task_watchers.h: compile for --target=bpf (the kernel) or --target=wasm32 (the sandbox)"
 #endif
 
+/* The names of the series' last draft (14 December 2006). */
+#define DEFINE_TASK_INITCALL(fn) task_watcher_func(init, fn)
+#define DEFINE_TASK_CLONECALL(fn) task_watcher_func(clone, fn)
+#define DEFINE_TASK_EXECCALL(fn) task_watcher_func(exec, fn)
+#define DEFINE_TASK_UIDCALL(fn) task_watcher_func(uid, fn)
+#define DEFINE_TASK_GIDCALL(fn) task_watcher_func(gid, fn)
+#define DEFINE_TASK_EXITCALL(fn) task_watcher_func(exit, fn)
+#define DEFINE_TASK_FREECALL(fn) task_watcher_func(free, fn)
+
 #define MODULE_AUTHOR(author) TW_MODINFO("author", author)
 #define MODULE_DESCRIPTION(text) TW_MODINFO("description", text)
 #define MODULE_VERSION(version) TW_MODINFO("version", version)

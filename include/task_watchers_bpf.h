@@ -321,6 +321,18 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 #define module_param(name, type, value) const volatile type name = value
 #define module_param_string(name, size, value) const volatile char name[size] = value
 
+/*
+ * module_param_array - a list that the user may set, as name=1:2:3
+ * @room: how many values it may have, at least 2
+ *
+ * name##_count says how many it has; the rest is 0. A loop over it runs to room,
+ * and ends at the count: the verifier has to see its end.
+ */
+#define module_param_array(name, type, room)                                                 \
+	_Static_assert((room) > 1, "a list has room for two at least");                      \
+	const volatile type name[room] = {};                                                 \
+	const volatile __u32 name##_count = 0
+
 /* MODULE_GLOBAL - for the sandbox; here all variables can be read from outside */
 #define MODULE_GLOBAL(name) _Static_assert(sizeof(name) > 0, "")
 

@@ -122,7 +122,11 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 		 volatile unsigned long *: 3, volatile unsigned long long *: 4, volatile signed char *: 5, \
 		 volatile short *: 6, volatile int *: 7, volatile long *: 7, volatile long long *: 8, \
 		 volatile bool *: 9, volatile char *: 10,                                    \
-		 const volatile char *: 10,                                                  \
+		 const volatile unsigned char *: 1, const volatile unsigned short *: 2,      \
+		 const volatile unsigned int *: 3, const volatile unsigned long *: 3,        \
+		 const volatile unsigned long long *: 4, const volatile signed char *: 5,    \
+		 const volatile short *: 6, const volatile int *: 7, const volatile long *: 7, \
+		 const volatile long long *: 8, const volatile bool *: 9, const volatile char *: 10, \
 		 unsigned char *: 1, unsigned short *: 2, unsigned int *: 3, unsigned long *: 3, \
 		 unsigned long long *: 4, signed char *: 5, short *: 6, int *: 7, long *: 7, \
 		 long long *: 8, bool *: 9, char *: 10)
@@ -147,6 +151,19 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 #define module_param_string(name, size, value)                                               \
 	const volatile char name[size] = value;                                              \
 	TW_VAR(name, 1)
+
+/*
+ * module_param_array - a list that the user may set, as name=1:2:3
+ * @room: how many values it may have, at least 2
+ *
+ * name##_count says how many it has; the rest is 0.
+ */
+#define module_param_array(name, type, room)                                                 \
+	const volatile type name[room];                                                      \
+	const volatile __u32 name##_count;                                                   \
+	_Static_assert((room) > 1, "a list has room for two at least");                      \
+	TW_VAR(name, 1);                                                                     \
+	TW_VAR(name##_count, 1)
 
 /*
  * MODULE_GLOBAL - have a global variable be read from outside

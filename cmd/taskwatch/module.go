@@ -35,10 +35,10 @@ is built from C or Go and runs in a sandbox inside taskwatch.
   sudo taskwatch watch -m count.o -e exec`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage(errors.New("which of them: taskwatch module list, new, build, check, info, sign or verify"))
+			return usage(errors.New("which of them: taskwatch module list, new, build, headers, check, info, sign or verify"))
 		},
 	}
-	cmd.AddCommand(newModuleList(), newModuleNew(), newModuleBuild(), newModuleCheck(), newModuleInfo("info"), newModuleSign(), newModuleVerify())
+	cmd.AddCommand(newModuleList(), newModuleNew(), newModuleBuild(), newModuleHeaders(), newModuleCheck(), newModuleInfo("info"), newModuleSign(), newModuleVerify())
 	return cmd
 }
 
@@ -107,6 +107,7 @@ func sayBuild(w io.Writer, file string) error {
 
 func newModuleBuild() *cobra.Command {
 	var out string
+	var defines []string
 	cmd := &cobra.Command{
 		Use:   "build FILE.c|FILE.go [-o FILE.o|FILE.wasm]",
 		Short: "Build a module",
@@ -119,6 +120,7 @@ in Go, are part of taskwatch.`,
 		Example: `  taskwatch module build count.c
   taskwatch module build count.c -o /tmp/count.o
   taskwatch module build count.c -o count.wasm
+  taskwatch module build -D DEBUG -D LEVELS=3 count.c
   taskwatch module build rule.go`,
 		Args: oneFile("FILE.c|FILE.go [-o FILE.o|FILE.wasm]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -138,7 +140,7 @@ in Go, are part of taskwatch.`,
 				what += ", which takes a minute the first time"
 			}
 			progress := showWaiting(true, what)
-			warnings, err := build.Build(ctx, src, out)
+			warnings, err := build.Build(ctx, src, out, defines...)
 			progress.end()
 			fmt.Fprint(cmd.ErrOrStderr(), warnings)
 			if err != nil {
@@ -153,6 +155,7 @@ in Go, are part of taskwatch.`,
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default FILE.o of C, FILE.wasm of Go)")
+	cmd.Flags().StringArrayVarP(&defines, "define", "D", nil, "define the macro `NAME[=VALUE]` for a source in C; may be given several times")
 	return cmd
 }
 

@@ -88,6 +88,9 @@ func (h *Host) Set(name, value string) {
 func set(v bridge.Var, value string) (err error) {
 	switch v.Type {
 	case bridge.U64:
+		if v.Count > 1 {
+			return setList(v, value)
+		}
 		*(*uint64)(v.Address), err = strconv.ParseUint(value, 0, 64)
 	case bridge.S64:
 		*(*int64)(v.Address), err = strconv.ParseInt(value, 0, 64)
@@ -102,6 +105,32 @@ func set(v bridge.Var, value string) (err error) {
 		copy(b, value)
 	}
 	return err
+}
+
+// setList sets a list and its count.
+func setList(v bridge.Var, value string) error {
+	var list []uint64
+	for text := range strings.SplitSeq(value, ":") {
+		if value == "" {
+			break
+		}
+		n, err := strconv.ParseUint(text, 0, 64)
+		if err != nil {
+			return err
+		}
+		list = append(list, n)
+	}
+	values := unsafe.Slice((*uint64)(v.Address), v.Count)
+	if len(list) > len(values) {
+		return fmt.Errorf("there are %d values, and there is room for %d", len(list), len(values))
+	}
+	clear(values[copy(values, list):])
+	for _, c := range bridge.Vars() {
+		if c.Name == v.Name+"_count" {
+			*(*uint64)(c.Address) = uint64(len(list))
+		}
+	}
+	return nil
 }
 
 // Get returns the value of a parameter or variable as text.

@@ -23,7 +23,18 @@ var (
 	count  = guest.Counter("count", "")
 	gauge  = guest.Gauge("gauge", "")
 	counts = guest.Counters("counts", "", 3)
+	list   = guest.Uint64s("list", 3, "")
 )
+
+func TestList(t *testing.T) {
+	h := New(t)
+	for text, want := range map[string][]uint64{"": {}, "7": {7}, "1:0x10:3": {1, 16, 3}, "0:0": {0, 0}} {
+		h.Set("list", text)
+		if got := list.Values(); !slices.Equal(got, want) {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
 
 // What a watcher reads is what the event holds, field by field, for every
 // kind of event.

@@ -49,8 +49,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // is called NAME.o, WebAssembly if it is NAME.wasm. The compiler is found in
 // PATH, and is a child that ends with ctx. The result appears under its name
 // only once it is complete. Warnings of the compiler are returned.
-func Build(ctx context.Context, src, out string) (warnings string, err error) {
-	warnings, err = build(ctx, src, out)
+//
+// defines are macros for C, NAME or NAME=VALUE.
+func Build(ctx context.Context, src, out string, defines ...string) (warnings string, err error) {
+	warnings, err = build(ctx, src, out, defines)
 	if err != nil {
 		var e *Error
 		if !errors.As(err, &e) {
@@ -60,16 +62,22 @@ func Build(ctx context.Context, src, out string) (warnings string, err error) {
 	return warnings, err
 }
 
-func build(ctx context.Context, src, out string) (string, error) {
+func build(ctx context.Context, src, out string, defines []string) (string, error) {
 	if _, err := os.Stat(src); err != nil {
 		return "", err
 	}
-	var run func(context.Context, string, string) (string, error)
+	flags, err := macros(defines)
+	if err != nil {
+		return "", err
+	}
+	var run func(context.Context, string, string, ...string) (string, error)
 	switch from, to := filepath.Ext(src), filepath.Ext(out); {
 	case from == ".c" && to == ".o":
 		run = bpf
 	case from == ".c" && to == ".wasm":
 		run = wasmFromC
+	case from == ".go" && flags != nil:
+		return "", fmt.Errorf("-D %s: macros are for C; give a module in Go a parameter instead", defines[0])
 	case from == ".go" && to == ".wasm":
 		run = wasmFromGo
 	case from == ".go":
@@ -89,7 +97,7 @@ func build(ctx context.Context, src, out string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	warnings, err := run(ctx, src, result)
+	warnings, err := run(ctx, src, result, flags...)
 	if err != nil {
 		return "", err
 	}
@@ -99,14 +107,26 @@ func build(ctx context.Context, src, out string) (string, error) {
 	return warnings, os.Rename(result, out)
 }
 
+// macros returns the flags of clang that define what is NAME or NAME=VALUE.
+func macros(defines []string) (flags []string, err error) {
+	for _, d := range defines {
+		name, _, _ := strings.Cut(d, "=")
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" || name == "" || name[0] >= '0' && name[0] <= '9' {
+			return nil, fmt.Errorf("-D %s: %q is no name of a macro; give NAME or NAME=VALUE", d, name)
+		}
+		flags = append(flags, "-D"+d)
+	}
+	return flags, nil
+}
+
 // bpf compiles C for the kernel. -g is for the type information that linking
 // and CO-RE need.
-func bpf(ctx context.Context, src, out string) (string, error) {
+func bpf(ctx context.Context, src, out string, flags ...string) (string, error) {
 	clang, err := findClang("bpfel")
 	if err != nil {
 		return "", err
 	}
-	return compile(ctx, clang, src, out, "-g", "--target="+target(), "-mcpu=v3")
+	return compile(ctx, clang, src, out, append(flags, "-g", "--target="+target(), "-mcpu=v3")...)
 }
 
 // compile runs clang. It runs in the directory of the source, so that the

@@ -16,7 +16,7 @@ import (
 // wasmFromC compiles and links C for the sandbox. The instructions are named
 // one by one, so that newer compilers use no others. The stack comes first in
 // memory: one that overflows traps, and does not run into the variables.
-func wasmFromC(ctx context.Context, src, out string) (string, error) {
+func wasmFromC(ctx context.Context, src, out string, flags ...string) (string, error) {
 	clang, err := findClang("wasm32")
 	if err != nil {
 		return "", err
@@ -32,8 +32,8 @@ func wasmFromC(ctx context.Context, src, out string) (string, error) {
 	defer os.RemoveAll(dir)
 	// The linker writes the name of its output into it.
 	object, linked := filepath.Join(dir, "module.o"), filepath.Join(dir, "module.wasm")
-	warnings, err := compile(ctx, clang, src, object, "--target=wasm32", "-ffreestanding", "-fno-builtin",
-		"-mcpu=mvp", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint", "-mmutable-globals")
+	warnings, err := compile(ctx, clang, src, object, append(flags, "--target=wasm32", "-ffreestanding", "-fno-builtin",
+		"-mcpu=mvp", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint", "-mmutable-globals")...)
 	if err != nil {
 		return "", err
 	}
@@ -83,7 +83,7 @@ const (
 
 // wasmFromGo builds a Go file for the sandbox: in the Go module of its
 // directory, or, where that has not the package guest, in one made for it.
-func wasmFromGo(ctx context.Context, src, out string) (string, error) {
+func wasmFromGo(ctx context.Context, src, out string, _ ...string) (string, error) {
 	tool, err := exec.LookPath("go")
 	if err != nil {
 		return "", fmt.Errorf("%w in PATH: install Go %s or newer from https://go.dev/dl (the package golang of Debian 12 is too old; bookworm-backports has a newer one). Loading a module that is built already needs none", ErrNoGo, goVersion)

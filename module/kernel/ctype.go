@@ -113,13 +113,13 @@ func intOf(enc btf.IntEncoding) module.Int {
 }
 
 // writeValue turns text into the bytes of a variable of type t, of the given
-// size.
-func writeValue(t btf.Type, size int, text string) ([]byte, error) {
-	b := make([]byte, size)
+// size. n is how many elements of a list the text has, else -1.
+func writeValue(t btf.Type, size int, text string) (b []byte, n int, err error) {
+	b = make([]byte, size)
 	switch u := btf.UnderlyingType(t).(type) {
 	case *btf.Int:
 		if int(u.Size) == size {
-			return b, intOf(u.Encoding).Write(b, text)
+			return b, -1, intOf(u.Encoding).Write(b, text)
 		}
 	case *btf.Enum:
 		if int(u.Size) != size {
@@ -134,12 +134,15 @@ func writeValue(t btf.Type, size int, text string) ([]byte, error) {
 		if u.Signed {
 			enc = btf.Signed
 		}
-		return b, intOf(enc).Write(b, text)
+		return b, -1, intOf(enc).Write(b, text)
 	case *btf.Array:
-		if !isString(u) || int(u.Nelems) != size {
-			break
+		if isString(u) && int(u.Nelems) == size {
+			return b, -1, module.WriteString(b, text)
 		}
-		return b, module.WriteString(b, text)
+		if e, ok := btf.UnderlyingType(u.Type).(*btf.Int); ok && int(e.Size)*int(u.Nelems) == size {
+			n, err = intOf(e.Encoding).WriteList(b, int(e.Size), text)
+			return b, n, err
+		}
 	}
-	return nil, fmt.Errorf("parameters of type %s cannot be set", typeName(t))
+	return nil, -1, fmt.Errorf("parameters of type %s cannot be set", typeName(t))
 }

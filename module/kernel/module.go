@@ -142,7 +142,7 @@ func (m *Module) Globals() ([]module.Global, error) {
 		return nil, &Error{Op: "read", Module: m.Name(), Err: err}
 	}
 	slices.SortFunc(list, func(a, b module.Global) int { return cmp.Compare(a.Name, b.Name) })
-	return list, nil
+	return module.FoldGlobals(list), nil
 }
 
 // readSections calls fn with the bytes of every variable that has a type.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -24,7 +25,7 @@ func (o *Object) Params() []module.Param {
 		}
 	}
 	slices.SortFunc(list, func(a, b module.Param) int { return cmp.Compare(a.Name, b.Name) })
-	return list
+	return module.FoldParams(list)
 }
 
 // isParam reports whether v is const volatile: a constant to the compiled
@@ -48,14 +49,29 @@ func isParam(v *ebpf.VariableSpec) bool {
 	}
 }
 
+// countOf returns the list that name is the count of, or nil.
+func (o *Object) countOf(name string) *ebpf.VariableSpec {
+	list := o.spec.Variables[strings.TrimSuffix(name, module.CountOf(""))]
+	if list == nil || !strings.HasSuffix(name, module.CountOf("")) || !isParam(list) {
+		return nil
+	}
+	if a, ok := btf.UnderlyingType(list.Type.Type).(*btf.Array); !ok || isString(a) {
+		return nil
+	}
+	return list
+}
+
 // setParams writes the values into the variables of spec.
 func (o *Object) setParams(spec *ebpf.CollectionSpec, values map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		v := spec.Variables[name]
-		if v == nil || !isParam(v) {
+		if v == nil || !isParam(v) || o.countOf(name) != nil {
 			return fmt.Errorf("it has no parameter %q; %s", name, module.DescribeParams(o.Params()))
 		}
-		b, err := writeValue(v.Type.Type, int(v.Size()), values[name])
+		b, n, err := writeValue(v.Type.Type, int(v.Size()), values[name])
+		if count := spec.Variables[module.CountOf(name)]; err == nil && n >= 0 && count != nil && isParam(count) {
+			err = count.Set(uint32(n))
+		}
 		if err != nil {
 			return fmt.Errorf("parameter %s=%s: it is of type %s: %w; %s", name, values[name], typeName(v.Type.Type), err, module.DescribeParams(o.Params()))
 		}

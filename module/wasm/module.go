@@ -452,7 +452,7 @@ func (m *Module) Globals(ctx context.Context) ([]module.Global, error) {
 		list = append(list, module.Global{Name: v.name, Type: v.typeName(), Param: v.param, Value: v.value(b)})
 	}
 	slices.SortFunc(list, func(a, b module.Global) int { return cmp.Compare(a.Name, b.Name) })
-	return list, nil
+	return module.FoldGlobals(list), nil
 }
 
 // Stats returns what the module has done so far. It waits for nothing.

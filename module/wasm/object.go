@@ -241,6 +241,7 @@ func (o *Object) ask(s *sandbox) error {
 		})
 	}
 	slices.SortFunc(o.params, func(a, b module.Param) int { return cmp.Compare(a.Name, b.Name) })
+	o.params = module.FoldParams(o.params)
 	return nil
 }
 

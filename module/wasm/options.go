@@ -163,16 +163,34 @@ func (opts LoadOptions) resolve() (LoadOptions, error) {
 func (o *Object) encodeParams(values map[string]string) (map[uint32][]byte, error) {
 	encoded := map[uint32][]byte{}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		i := slices.IndexFunc(o.vars, func(v variable) bool { return v.param && v.name == name })
-		if i < 0 {
+		v := o.param(name)
+		if v == nil || o.param(strings.TrimSuffix(name, module.CountOf(""))).counts(name) {
 			return nil, invalid("it has no parameter %q; %s", name, module.DescribeParams(o.Params()))
 		}
-		v := &o.vars[i]
-		b, err := v.encode(values[name])
+		b, n, err := v.encode(values[name])
 		if err != nil {
 			return nil, invalid("parameter %s=%s: it is of type %s: %w; %s", name, values[name], v.typeName(), err, module.DescribeParams(o.Params()))
 		}
 		encoded[v.address] = b
+		if count := o.param(module.CountOf(name)); n >= 0 && count != nil && !count.isList() {
+			if encoded[count.address], _, err = count.encode(strconv.Itoa(n)); err != nil {
+				return nil, invalid("parameter %s: its count is of type %s: %w", name, count.typeName(), err)
+			}
+		}
 	}
 	return encoded, nil
+}
+
+// param returns the parameter of that name, or nil.
+func (o *Object) param(name string) *variable {
+	i := slices.IndexFunc(o.vars, func(v variable) bool { return v.param && v.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &o.vars[i]
+}
+
+// counts reports whether v is a list, and name that of its count.
+func (v *variable) counts(name string) bool {
+	return v != nil && v.isList() && name == module.CountOf(v.name)
 }

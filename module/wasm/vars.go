@@ -121,8 +121,6 @@ func decodeVar(read readMemory, entry []byte) (v variable, err error) {
 		return v, fmt.Errorf("%s: unknown type %d", v.name, v.typ)
 	case v.count == 0 || uint64(v.count)*uint64(typ.size) > maxVarBytes:
 		return v, fmt.Errorf("%s: %d elements", v.name, v.count)
-	case v.param && v.count != 1 && v.typ != typeChar:
-		return v, fmt.Errorf("%s: a parameter is no array", v.name)
 	case v.param && reserved(v.name):
 		return v, fmt.Errorf("%s: a parameter of that name belongs to the sandbox: choose another", v.name)
 	}
@@ -165,11 +163,20 @@ func (v *variable) value(b []byte) any {
 	return list
 }
 
-// encode returns the bytes that text stands for.
-func (v *variable) encode(text string) ([]byte, error) {
-	b := make([]byte, v.size())
-	if v.typ == typeChar {
-		return b, module.WriteString(b, text)
+// encode returns the bytes that text stands for. n is how many elements of a
+// list it has, else -1.
+func (v *variable) encode(text string) (b []byte, n int, err error) {
+	b = make([]byte, v.size())
+	typ := varTypes[v.typ]
+	switch {
+	case v.typ == typeChar:
+		return b, -1, module.WriteString(b, text)
+	case v.isList():
+		n, err = typ.int.WriteList(b, int(typ.size), text)
+		return b, n, err
 	}
-	return b, varTypes[v.typ].int.Write(b, text)
+	return b, -1, typ.int.Write(b, text)
 }
+
+// isList reports whether it is an array, but of a string.
+func (v *variable) isList() bool { return v.count > 1 && v.typ != typeChar }
