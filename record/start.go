@@ -56,8 +56,8 @@ func appendStart(b []byte, s *taskwatch.Start) []byte {
 	return append(b, "}}\n"...)
 }
 
-// appendEnd appends the line that says that nothing is lacking before it.
-func appendEnd(b []byte) []byte { return append(b, `{"event":"`+endName+`","optional":true}`+"\n"...) }
+// AppendEnd appends the line that says that nothing is lacking before it.
+func AppendEnd(b []byte) []byte { return append(b, `{"event":"`+endName+`","optional":true}`+"\n"...) }
 
 // rawStartEvent is what a start says of one kind of event.
 type rawStartEvent struct {

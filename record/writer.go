@@ -43,9 +43,8 @@ type Writer struct {
 	err     error
 	dropped uint64
 
-	again      func() *taskwatch.Start // or nil
-	started    bool                    // there is a start,
-	incomplete bool                    // of which there is no end
+	started    bool // there is a start,
+	incomplete bool // of which there is no end
 }
 
 // NewWriter returns a Writer to w of the events that are wanted, and of every
@@ -71,13 +70,6 @@ func WithFailedExecs() Option { return func(w *Writer) { w.failedExecs = true } 
 // WithStart has the recording begin with a start, and end with an end.
 func WithStart(s *taskwatch.Start) Option {
 	return func(w *Writer) { w.buf, w.started = appendStart(w.buf, s), true }
-}
-
-// WithRestart has the recording begin anew where what was written so far is not
-// there any more: again is called before each write, of one byte at least, and
-// returns the start of what follows, or nil. It must not call the Writer.
-func WithRestart(again func() *taskwatch.Start) Option {
-	return func(w *Writer) { w.again = again }
 }
 
 // Incomplete has no end written: what is recorded has stopped early.
@@ -155,11 +147,6 @@ func (w *Writer) flush() {
 	if len(w.buf) == 0 || w.err != nil {
 		return
 	}
-	if w.again != nil {
-		if s := w.again(); s != nil {
-			w.buf = append(appendStart(nil, s), w.buf...)
-		}
-	}
 	n, err := w.w.Write(w.buf)
 	if err == nil && n != len(w.buf) {
 		err = io.ErrShortWrite
@@ -214,7 +201,7 @@ func (w *Writer) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.closed && w.started && !w.incomplete && w.err == nil {
-		w.buf = appendEnd(w.buf)
+		w.buf = AppendEnd(w.buf)
 	}
 	w.closed = true
 	w.flush()

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -40,6 +41,15 @@ func NewCSV(w io.Writer, kinds taskwatch.Kinds, c *Columns) *Rows {
 // NoHead leaves the first line out, for rows that follow others. Call it before
 // the first row.
 func (r *Rows) NoHead() { r.headed = true }
+
+// Head returns the first line of CSV, for a file that is begun anew.
+func (r *Rows) Head() []byte {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	_ = w.Write(r.columns.names()) // into memory
+	w.Flush()
+	return b.Bytes()
+}
 
 // NewJSONRows returns a sink that writes an object with the columns as its
 // keys; what is missing is left out. The writer stays open.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/sink/chrome"
@@ -58,7 +59,8 @@ type formatOptions struct {
 	behind  bool             // the file holds something already
 	threads bool
 	table   tableFlags
-	file    *os.File // what is written to, in the end
+	file    *os.File     // what is written to, in the end
+	log     *outfile.Log // the same, where others may rotate it; or nil
 
 	compilers compiledb.Options
 	folded    folded.Weight
@@ -105,32 +107,10 @@ func openCSV(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	if o.behind {
 		rows.NoHead()
 	}
+	if o.log != nil {
+		o.log.Begin(rows.Head, nil)
+	}
 	return rows, nil
-}
-
-// restart returns what is called before each write to a file, and returns a new
-// start where the file is not longer than at the call before: somebody has cut it,
-// as logrotate's copytruncate does. For what is no regular file it returns nil.
-func restart(f *os.File, start *taskwatch.Start) func() *taskwatch.Start {
-	if f == nil {
-		return nil
-	}
-	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() {
-		return nil
-	}
-	size := int64(-1)
-	return func() *taskwatch.Start {
-		st, err := f.Stat()
-		if err != nil {
-			return nil // the write will say so
-		}
-		cut := st.Size() <= size
-		if size = st.Size(); cut {
-			return source.StartAgain(start)
-		}
-		return nil
-	}
 }
 
 func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
@@ -148,8 +128,10 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	var opts []record.Option
 	if o.start != nil {
 		opts = append(opts, record.WithStart(o.start))
-		if again := restart(o.file, o.start); again != nil {
-			opts = append(opts, record.WithRestart(again))
+		if o.log != nil {
+			o.log.Begin(func() []byte {
+				return record.Append(nil, taskwatch.Item{Start: source.StartAgain(o.start)})
+			}, record.AppendEnd(nil))
 		}
 	}
 	if o.failed {

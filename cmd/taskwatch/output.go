@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -313,6 +314,7 @@ type outputFile struct {
 	name   string            // for errors
 	owned  bool              // the file is ours to close
 	whole  *outfile.Document // the file, where it is written as a whole; or nil
+	log    *outfile.Log      // the file, where it is lines, and others may rotate it; or nil
 	behind bool              // it holds something already
 	format *fileFormat
 	broken func() // or nil
@@ -325,7 +327,11 @@ type outputFile struct {
 
 // Write writes to the file.
 func (f *outputFile) Write(b []byte) (int, error) {
-	n, err := f.File.Write(b)
+	to := io.Writer(f.File)
+	if f.log != nil {
+		to = f.log
+	}
+	n, err := to.Write(b)
 	if err != nil && f.broken != nil {
 		f.broken()
 	}
@@ -374,7 +380,12 @@ func (f *outputFlags) openFile(name string, home *os.File) (*outputFile, error) 
 		if out.whole, err = outfile.Create(name); err == nil {
 			out.File = out.whole.File
 		}
-	} else if out.File, err = outfile.Open(name, f.keep); err == nil {
+	} else if out.format.single {
+		out.File, err = outfile.Open(name, f.keep)
+	} else if out.log, err = outfile.OpenLog(name, f.keep, outfile.LogOptions{Report: func(err error) {
+		say("--output %q: %v; lines go on to the file that is open", name, cause(err))
+	}}); err == nil {
+		out.File = out.log.File()
 		st, err := out.Stat()
 		out.behind = err == nil && st.Mode().IsRegular() && st.Size() > 0
 	}
@@ -452,7 +463,7 @@ func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, opts fo
 			return err
 		}
 	}
-	opts.file, opts.behind = f.File, f.behind
+	opts.file, opts.log, opts.behind = f.File, f.log, f.behind
 	sink, err := f.format.open(f, opts)
 	if err != nil {
 		return fmt.Errorf("--output %q: %w", f.name, err)
@@ -552,6 +563,10 @@ func (f *outputFile) close(reg *taskwatch.Registry, alone bool) error {
 		_ = f.whole.Abort()
 	case f.whole != nil:
 		err = f.whole.Commit()
+	case f.log != nil:
+		if e := f.log.Close(); err == nil {
+			err = e
+		}
 	case f.owned:
 		if e := f.File.Close(); err == nil {
 			err = e

@@ -37,11 +37,14 @@ func (e *LockedError) Error() string {
 // others cut or write to gets no holes.
 //
 // Processes that are started do not inherit the file.
-func Open(name string, keep bool) (*os.File, error) {
+func Open(name string, keep bool) (*os.File, error) { return open(name, keep, 0o666) }
+
+// open is Open with the mode of a file that is made.
+func open(name string, keep bool, mode os.FileMode) (*os.File, error) {
 	for {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, mode)
 		if errors.Is(err, os.ErrPermission) {
-			f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666) // one that may not be read
+			f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, mode) // one that may not be read
 		}
 		if err != nil {
 			return nil, err

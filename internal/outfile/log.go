@@ -1,0 +1,383 @@
+package outfile
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"sync"
+	"time"
+)
+
+// Sync says when what was written to a [Log] is brought to the disk.
+type Sync int
+
+// The values of Sync.
+const (
+	SyncNever  Sync = iota // when the kernel likes
+	SyncSecond             // a second later at most
+	SyncAlways             // before Write returns
+)
+
+// LogOptions say how a [Log] writes. The zero value follows its file and rotates
+// nothing.
+type LogOptions struct {
+	// Mode is that of the file, whoever made it; 0 leaves it to the umask and
+	// to whoever made it. GID is its group then; 0 leaves it as it is.
+	Mode os.FileMode
+	GID  int
+
+	// MaxSize is the number of bytes, and MaxAge the time, after which a file
+	// is rotated: it is renamed to its name, a dot and the time, and another is
+	// begun. 0 is no bound. A line longer than MaxSize gets a file of its own.
+	MaxSize int64
+	MaxAge  time.Duration
+
+	Keep int  // rotated files that are kept; 0 keeps all
+	Gzip bool // rotated files are compressed
+
+	Sync Sync
+
+	// Head, if set, returns the lines that a file begins with that was begun
+	// anew, and Tail has those that end a file that is left. The first file has
+	// neither, but by its writer.
+	Head func() []byte
+	Tail []byte
+
+	// Report, if set, is called with what went wrong without an effect on the
+	// lines: a rotation, a compression. It may be called from any goroutine.
+	Report func(error)
+}
+
+// absent is how long no file may have the name before one is made. Whoever
+// rotates a file renames it first and makes another one then.
+const absent = time.Second
+
+// Log writes lines at the end of a file, which others may rename, remove or cut
+// meanwhile: before each write it looks whether its file still has the name, and
+// opens the one that has. No line is torn: what a full disk has taken half of is
+// cut off again. All methods may be called from any goroutine.
+type Log struct {
+	name string
+	opts LogOptions
+
+	tidying sync.WaitGroup // compression and removal of rotated files
+	tidy    sync.Mutex     // one at a time
+
+	mu     sync.Mutex // guards what follows
+	f      *os.File
+	rest   []byte // the beginning of a line whose end was not written yet
+	end    int64  // of the file, as far as it is known
+	lines  bool   // there is more in it than its head
+	begun  bool   // it is to get a head
+	born   time.Time
+	gone   time.Time // since when no file has the name; zero where one has
+	retry  time.Time // of the next try to rotate or to open, after one that failed
+	synced *time.Timer
+	closed bool
+}
+
+// OpenLog opens a file as [Open] does, with what it holds kept or not. What is
+// there and no regular file is written to as it is, and not followed.
+func OpenLog(name string, keep bool, opts LogOptions) (*Log, error) {
+	l := &Log{name: name, opts: opts}
+	f, err := l.open(keep)
+	if err != nil {
+		return nil, err
+	}
+	l.use(f)
+	l.clean() // what an earlier process did not come to
+	return l, nil
+}
+
+// open opens the file of that name, with the mode and the group that it is to
+// have.
+func (l *Log) open(keep bool) (*os.File, error) {
+	mode := l.opts.Mode
+	if mode == 0 {
+		mode = 0o666
+	} else if l.opts.GID != 0 {
+		mode &= 0o600 // until it has its group
+	}
+	f, err := open(l.name, keep, mode)
+	if err != nil || l.opts.Mode == 0 {
+		return f, err
+	}
+	if err := l.protect(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// protect gives a file its group and its mode.
+func (l *Log) protect(f *os.File) error {
+	if l.opts.GID != 0 {
+		if err := f.Chown(-1, l.opts.GID); err != nil {
+			return err
+		}
+	}
+	return f.Chmod(l.opts.Mode)
+}
+
+// use has lines written to a file. Callers hold mu, or have l alone.
+func (l *Log) use(f *os.File) {
+	l.f, l.end, l.lines, l.gone, l.born = f, 0, false, time.Time{}, time.Now()
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
+		l.end, l.lines = st.Size(), true
+		l.born = born(f, l.born)
+	}
+}
+
+// File returns the file that is written to now. A rotation closes it.
+func (l *Log) File() *os.File {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.f
+}
+
+// Begin sets what files begin and end with that are begun anew: see [LogOptions].
+func (l *Log) Begin(head func() []byte, tail []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.opts.Head, l.opts.Tail = head, tail
+}
+
+// Write writes whole lines, and keeps back the beginning of the last one where
+// its end is not there yet. Where it fails, n is the end of the last whole line
+// that is in the file.
+func (l *Log) Write(b []byte) (n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0, os.ErrClosed
+	}
+	whole := bytes.LastIndexByte(b, '\n') + 1
+	if whole == 0 {
+		l.rest = append(l.rest, b...)
+		return len(b), nil
+	}
+	text, before := b[:whole], len(l.rest)
+	if before > 0 {
+		text = append(l.rest, text...)
+	}
+	n, err = l.put(text)
+	if n = max(n-before, 0); err != nil {
+		l.rest = nil
+		return n, err
+	}
+	l.rest = append(l.rest[:0], b[whole:]...)
+	return len(b), nil
+}
+
+// put writes whole lines. Callers hold mu.
+func (l *Log) put(b []byte) (n int, err error) {
+	for len(b) > 0 {
+		if err := l.follow(); err != nil {
+			return n, err
+		}
+		if l.begun && l.opts.Head != nil {
+			if _, err := l.append(l.opts.Head()); err != nil {
+				return n, err
+			}
+		}
+		l.begun = false
+		piece := l.piece(b)
+		if piece == nil {
+			l.rotate()
+			continue
+		}
+		k, err := l.append(piece)
+		n, l.lines = n+k, l.lines || k > 0
+		if err != nil {
+			return n, err
+		}
+		b = b[len(piece):]
+	}
+	return n, l.sync()
+}
+
+// piece returns how much of some lines the file has room for, and nil where it
+// is to be rotated first. Callers hold mu.
+func (l *Log) piece(b []byte) []byte {
+	if !l.regular() || time.Now().Before(l.retry) {
+		return b
+	}
+	if l.lines && l.opts.MaxAge > 0 && time.Since(l.born) >= l.opts.MaxAge {
+		return nil
+	}
+	room := l.opts.MaxSize - l.end
+	if l.opts.MaxSize == 0 || int64(len(b)) <= room {
+		return b
+	}
+	if fit := bytes.LastIndexByte(b[:max(room, 0)], '\n') + 1; fit > 0 {
+		return b[:fit]
+	}
+	if l.lines {
+		return nil
+	}
+	return b[:bytes.IndexByte(b, '\n')+1]
+}
+
+func (l *Log) regular() bool {
+	st, err := l.f.Stat()
+	return err == nil && st.Mode().IsRegular()
+}
+
+// append writes lines at the end of the file, which follow has looked up, and
+// leaves no part of a line there. It returns the end of the last whole one.
+// Callers hold mu.
+func (l *Log) append(b []byte) (n int, err error) {
+	n, err = l.f.Write(b)
+	if err != nil && l.regular() {
+		n = bytes.LastIndexByte(b[:n], '\n') + 1
+		err = errors.Join(err, l.f.Truncate(l.end+int64(n)))
+	}
+	l.end += int64(n)
+	return n, err
+}
+
+// follow looks where the file ends, and opens the one that has the name now.
+// Callers hold mu.
+func (l *Log) follow() error {
+	st, err := l.f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return err
+	}
+	if st.Size() < l.end { // cut, as by logrotate's copytruncate
+		l.begun, l.lines, l.born = true, false, time.Now()
+	}
+	l.end = st.Size()
+	now, err := os.Stat(l.name)
+	switch {
+	case err == nil && os.SameFile(st, now):
+		l.gone = time.Time{}
+		return nil
+	case err == nil:
+	case !errors.Is(err, os.ErrNotExist):
+		return nil // nobody can say; the file is as good as before
+	case l.gone.IsZero():
+		l.gone = time.Now()
+		return nil
+	case time.Since(l.gone) < absent:
+		return nil
+	}
+	if time.Now().Before(l.retry) {
+		return nil
+	}
+	l.move()
+	return nil
+}
+
+// move leaves the file for the one that has the name. If that cannot be opened,
+// it goes on. Callers hold mu.
+func (l *Log) move() {
+	f, err := l.open(true)
+	if err != nil {
+		l.failed(err)
+		return
+	}
+	l.leave()
+	l.use(f)
+	l.begun = true
+}
+
+// leave ends the file. Callers hold mu.
+func (l *Log) leave() {
+	if len(l.opts.Tail) > 0 {
+		_, _ = l.append(l.opts.Tail) // it is said to end early otherwise
+	}
+	if l.opts.Sync != SyncNever {
+		l.failedIf(l.f.Sync())
+	}
+	l.failedIf(l.f.Close())
+}
+
+// failed reports an error, and has the next try wait. Callers hold mu.
+func (l *Log) failed(err error) {
+	l.retry = time.Now().Add(absent)
+	l.report(err)
+}
+
+func (l *Log) failedIf(err error) {
+	if err != nil {
+		l.report(err)
+	}
+}
+
+func (l *Log) report(err error) {
+	if l.opts.Report != nil {
+		l.opts.Report(err)
+	}
+}
+
+// Reopen opens the file that has the name now, if that is another one, at once:
+// whoever has renamed the file says so.
+func (l *Log) Reopen() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return os.ErrClosed
+	}
+	st, err := l.f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return err
+	}
+	if now, err := os.Stat(l.name); err == nil && os.SameFile(st, now) {
+		return nil
+	}
+	f, err := l.open(true)
+	if err != nil {
+		return err
+	}
+	l.end = st.Size()
+	l.leave()
+	l.use(f)
+	l.begun = true
+	return nil
+}
+
+// sync brings what was written to the disk, as it is to be. Callers hold mu.
+func (l *Log) sync() error {
+	switch {
+	case l.opts.Sync == SyncAlways:
+		return l.f.Sync()
+	case l.opts.Sync == SyncSecond && l.synced == nil:
+		l.synced = time.AfterFunc(time.Second, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.synced = nil
+			if !l.closed {
+				l.failedIf(l.f.Sync())
+			}
+		})
+	}
+	return nil
+}
+
+// Close closes the file, and waits until rotated ones are what they are to be.
+// A line without an end is written as it is.
+func (l *Log) Close() error {
+	err := l.close()
+	l.tidying.Wait()
+	return err
+}
+
+func (l *Log) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	var errs []error
+	if len(l.rest) > 0 {
+		_, err := l.f.Write(l.rest)
+		errs = append(errs, err)
+	}
+	if l.synced != nil {
+		l.synced.Stop()
+	}
+	if l.opts.Sync != SyncNever {
+		errs = append(errs, l.f.Sync())
+	}
+	return errors.Join(append(errs, l.f.Close())...)
+}
