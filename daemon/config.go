@@ -46,6 +46,9 @@ type Config struct {
 	// Trust has the keys that modules must be signed by.
 	Trust Trust
 
+	// Logs are the files that items are written to.
+	Logs []LogConfig
+
 	// OTLP configures what the daemon sends to a collector.
 	OTLP OTLP
 

@@ -37,9 +37,11 @@ type Daemon struct {
 
 	hub     hub
 	exports exports
+	logs    logs
 	modules modules
 	reloads sync.Mutex    // one at a time
 	ending  chan struct{} // closed when streams and compilers are to end
+	failed  chan error    // what ends it
 	used    atomic.Bool
 }
 
@@ -59,7 +61,7 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 	}
 	d := &Daemon{
 		cfg: cfg, log: cfg.Log, started: time.Now(), limits: limits, access: newAccess(group),
-		watching: make(chan struct{}), ending: make(chan struct{}),
+		watching: make(chan struct{}), ending: make(chan struct{}), failed: make(chan error, 1),
 	}
 	keys, err := cfg.Trust.Read()
 	if err != nil {
@@ -85,6 +87,9 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 		if d.metrics, err = d.listenMetrics(cfg.Metrics); err != nil {
 			return nil, err
 		}
+	}
+	if err := d.openLogs(cfg.Logs); err != nil {
+		return nil, fmt.Errorf("daemon: %w", err)
 	}
 	d.source, d.passed, err = cfg.Open(sync.OnceFunc(func() { close(d.watching) }), func(short *source.Shortage) {
 		d.log.Error("some events do not come", "events", short.Kinds.String(), "error", auto.OneLine(short.Err))
@@ -112,7 +117,15 @@ func (d *Daemon) Close() error {
 	if d.source != nil {
 		errs = append(errs, d.source.Close())
 	}
-	return errors.Join(append(errs, d.closeListeners())...)
+	return errors.Join(append(errs, d.closeOpened(), d.closeListeners())...)
+}
+
+// fail has the daemon end with an error. The first one counts.
+func (d *Daemon) fail(err error) {
+	select {
+	case d.failed <- err:
+	default:
+	}
 }
 
 // Run loads the modules of the configuration and serves until ctx ends. It
@@ -139,7 +152,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	case <-d.watching:
 		err = d.work(ctx)
 	case <-ctx.Done():
-		err = d.closeListeners()
+		err = errors.Join(d.closeOpened(), d.closeListeners())
 	}
 	stop()
 	err = errors.Join(<-ended, err)
@@ -153,7 +166,22 @@ func (d *Daemon) work(ctx context.Context) error {
 	if d.passed != nil {
 		d.log.Warn("not the best source", "reason", auto.OneLine(d.passed))
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var failure error
+	watcher := make(chan struct{})
+	go func() {
+		defer close(watcher)
+		select {
+		case failure = <-d.failed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	stop := context.AfterFunc(ctx, func() { close(d.ending) })
+	if err := d.startLogs(ctx); err != nil {
+		d.log.Error("not all logs are written", "error", err)
+	}
 	if err := d.startExports(ctx, d.cfg.OTLP); err != nil {
 		d.log.Error("nothing is sent to a collector", "error", err)
 	}
@@ -179,7 +207,10 @@ func (d *Daemon) work(ctx context.Context) error {
 		errs = append(errs, d.unload(name))
 	}
 	d.endExports()
-	errs = append(errs, err, d.closeListeners())
+	d.endLogs()
+	cancel()
+	<-watcher
+	errs = append(errs, failure, err, d.closeListeners())
 	metrics.Wait()
 	return errors.Join(errs...)
 }

@@ -16,7 +16,7 @@ import (
 
 // Events is the stream of the interface.
 func (s *service) Events(ctx context.Context, r *connect.Request[api.EventsRequest], out *connect.ServerStream[api.EventsResponse]) error {
-	st, err := s.d.newStream(r.Msg)
+	st, err := newStream(r.Msg)
 	if err != nil {
 		return connect.NewError(connect.CodeInvalidArgument, err)
 	}
@@ -35,7 +35,7 @@ func (d *Daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
 	req, err := eventsRequest(r.URL.Query())
 	var st *stream
 	if err == nil {
-		st, err = d.newStream(req)
+		st, err = newStream(req)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

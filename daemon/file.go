@@ -1,12 +1,13 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +24,10 @@ type File struct {
 	Group   string `toml:"group"`
 	Source  string `toml:"source"`
 	Metrics string `toml:"metrics"`
-	Log     string `toml:"log"` // "text" or "json"
+
+	// LogFormat is that of the daemon's messages: "text" or "json". A file that
+	// has no tables [[log]] may say log = "json" instead.
+	LogFormat string `toml:"log_format"`
 
 	// CallStats is whether the calls of kernel modules are counted and timed.
 	CallStats *bool `toml:"call_stats"`
@@ -34,7 +38,50 @@ type File struct {
 	// OTLP says what is sent to a collector.
 	OTLP *FileOTLP `toml:"otlp"`
 
+	// Logs are the files that items are written to.
+	Logs []FileLog `toml:"log"`
+
 	Modules []FileModule `toml:"module"`
+
+	logLines []int // where the tables [[log]] begin
+}
+
+// FileLog is a table [[log]] of a configuration file.
+type FileLog struct {
+	File    string        `toml:"file"` // relative to the directory of the configuration
+	Format  string        `toml:"format"`
+	Events  []string      `toml:"events"`
+	Fields  []string      `toml:"fields"`
+	Where   string        `toml:"where"`
+	MaxSize Size          `toml:"max_size"`
+	MaxAge  time.Duration `toml:"max_age"`
+	Keep    int           `toml:"keep"`
+	Gzip    bool          `toml:"gzip"`
+	Fsync   string        `toml:"fsync"`
+	OnFull  string        `toml:"on_full"`
+	Group   string        `toml:"group"`
+}
+
+// logConfigs returns the logs of a file, whose name is given.
+func (f *File) logConfigs(name string) (list []LogConfig, err error) {
+	for i, l := range f.Logs {
+		c := LogConfig{
+			File: l.File, Format: l.Format, Events: l.Events, Fields: l.Fields, Where: l.Where, MaxSize: int64(l.MaxSize), MaxAge: l.MaxAge,
+			Keep: l.Keep, Gzip: l.Gzip, Sync: l.Fsync, OnFull: l.OnFull, Group: l.Group,
+		}
+		if c.File != "" && !filepath.IsAbs(c.File) {
+			c.File = filepath.Join(filepath.Dir(name), c.File)
+		}
+		if err := c.check(); err != nil {
+			place := name
+			if i < len(f.logLines) {
+				place = fmt.Sprintf("%s:%d", name, f.logLines[i])
+			}
+			return nil, fmt.Errorf("configuration %s: [[log]] %q: %w", place, l.File, err)
+		}
+		list = append(list, c)
+	}
+	return list, nil
 }
 
 // FileOTLP is the table [otlp] of a configuration file.
@@ -99,26 +146,57 @@ type FileModule struct {
 // ReadFile reads a configuration file. A key that it does not know is an
 // error.
 func ReadFile(name string) (*File, error) {
-	var f File
-	meta, err := toml.DecodeFile(name, &f)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", name, bare(err))
+	}
+	f, meta, err := decodeFile(string(text))
 	if err != nil {
 		var syntax toml.ParseError
 		if errors.As(err, &syntax) {
 			return nil, fmt.Errorf("configuration %s:%d: %s", name, syntax.Position.Line, syntax.Message)
-		}
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			return nil, fmt.Errorf("configuration %s: %w", name, path.Err)
 		}
 		return nil, fmt.Errorf("configuration %s: %s", name, strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return nil, fmt.Errorf("configuration %s: unknown key %q", name, unknown[0].String())
 	}
-	if f.Log != "" && f.Log != "text" && f.Log != "json" {
-		return nil, fmt.Errorf("configuration %s: log = %q; choose text or json", name, f.Log)
+	if f.LogFormat != "" && f.LogFormat != "text" && f.LogFormat != "json" {
+		return nil, fmt.Errorf("configuration %s: log_format = %q; choose text or json", name, f.LogFormat)
 	}
-	return &f, nil
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		if logTable.MatchString(line) {
+			f.logLines = append(f.logLines, n)
+		}
+	}
+	return f, nil
+}
+
+// logTable matches the line that begins a log.
+var logTable = regexp.MustCompile(`^\s*\[\[\s*log\s*\]\]`)
+
+// decodeFile decodes a file. Its log is a list of tables, or the format of the
+// messages.
+func decodeFile(text string) (*File, toml.MetaData, error) {
+	var shape struct {
+		Log any `toml:"log"`
+	}
+	if _, err := toml.Decode(text, &shape); err == nil {
+		if _, ok := shape.Log.(string); ok {
+			var f struct {
+				File
+				Log string `toml:"log"`
+			}
+			meta, err := toml.Decode(text, &f)
+			f.LogFormat = cmp.Or(f.LogFormat, f.Log)
+			return &f.File, meta, err
+		}
+	}
+	var f File
+	meta, err := toml.Decode(text, &f)
+	return &f, meta, err
 }
 
 // moduleConfigs returns the modules of a file. Paths are relative to the
@@ -149,6 +227,10 @@ func (f *File) moduleConfigs(name string) ([]ModuleConfig, error) {
 // Config returns the configuration that a file gives.
 func (f *File) Config(name string) (Config, error) {
 	modules, err := f.moduleConfigs(name)
+	if err != nil {
+		return Config{}, err
+	}
+	logs, err := f.logConfigs(name)
 	var trust Trust
 	for _, key := range f.Trust.Keys {
 		if !filepath.IsAbs(key) {
@@ -158,19 +240,19 @@ func (f *File) Config(name string) (Config, error) {
 	}
 	return Config{
 		Trust: trust, OTLP: f.OTLP.config(filepath.Dir(name)),
-		Socket: f.Socket, Group: f.Group, Source: f.Source, Metrics: f.Metrics, Modules: modules,
+		Socket: f.Socket, Group: f.Group, Source: f.Source, Metrics: f.Metrics, Modules: modules, Logs: logs,
 		NoCallStats: f.CallStats != nil && !*f.CallStats,
 	}, err
 }
 
-// Differs returns the keys, other than the modules, that two files do not have
+// Differs returns the keys, other than the modules, the logs and the like, that two files do not have
 // alike: those that take a restart.
 func (f *File) Differs(other *File) string {
 	var keys []string
 	stats := func(f *File) bool { return f.CallStats == nil || *f.CallStats }
 	for key, same := range map[string]bool{
 		"socket": f.Socket == other.Socket, "group": f.Group == other.Group, "source": f.Source == other.Source,
-		"metrics": f.Metrics == other.Metrics, "log": f.Log == other.Log, "call_stats": stats(f) == stats(other),
+		"metrics": f.Metrics == other.Metrics, "log_format": f.LogFormat == other.LogFormat, "call_stats": stats(f) == stats(other),
 	} {
 		if !same {
 			keys = append(keys, key)

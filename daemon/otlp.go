@@ -145,7 +145,7 @@ func (d *Daemon) chosen(c *OTLP) (*stream, error) {
 	if len(events) == 0 {
 		events = usualEvents()
 	}
-	return d.newStream(&api.EventsRequest{Events: events, Filter: &api.Filter{Where: c.Where}})
+	return newStream(&api.EventsRequest{Events: events, Filter: &api.Filter{Where: c.Where}})
 }
 
 func (d *Daemon) newLogs(c *OTLP, report func(error)) (*exporter, error) {

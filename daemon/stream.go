@@ -29,7 +29,7 @@ type stream struct {
 	where  *question // or nil
 }
 
-func (d *Daemon) newStream(r *api.EventsRequest) (*stream, error) {
+func newStream(r *api.EventsRequest) (*stream, error) {
 	s := &stream{kinds: taskwatch.AllKinds, eventsOnly: r.EventsOnly}
 	if len(r.Events) > 0 {
 		s.kinds = 0

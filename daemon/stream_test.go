@@ -34,7 +34,7 @@ type testStream struct {
 // newTestStream returns a stream with so many bytes of buffer.
 func newTestStream(t testing.TB, buffer int, r *api.EventsRequest) *testStream {
 	t.Helper()
-	s, err := new(Daemon).newStream(r)
+	s, err := newStream(r)
 	if err != nil {
 		t.Fatal(err)
 	}

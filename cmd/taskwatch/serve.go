@@ -53,7 +53,8 @@ replaces those that have changed, loads new ones, and leaves the rest alone.
     file    = "count.o"
     params  = { uid = 1000 }
 
-With a table [otlp] in the file, the daemon sends events to an OpenTelemetry
+With tables [[log]] in the file, the daemon writes items to files that it rotates;
+SIGHUP opens again those that others have renamed. With a table [otlp], the daemon sends events to an OpenTelemetry
 collector as log records, and on request spans of processes: see docs/daemon.md.
 
 With trusted keys, given by --trust or in [trust] of the file, the daemon loads
@@ -108,7 +109,7 @@ func (f *serveFlags) read(cmd *cobra.Command) (cfg daemon.Config, file *daemon.F
 		to    *string
 	}{
 		{"socket", f.socket, &cfg.Socket}, {"group", f.group, &cfg.Group}, {"source", f.source, &cfg.Source},
-		{"metrics", f.metrics, &cfg.Metrics}, {"log", f.log, &file.Log},
+		{"metrics", f.metrics, &cfg.Metrics}, {"log", f.log, &file.LogFormat},
 	} {
 		if cmd.Flags().Changed(o.flag) {
 			*o.to = o.value
@@ -136,7 +137,7 @@ func (f *serveFlags) serve(cmd *cobra.Command) error {
 	if err != nil {
 		return serveFailed(err)
 	}
-	cfg.Log, cfg.Version = logger(cmd.ErrOrStderr(), file.Log), version()
+	cfg.Log, cfg.Version = logger(cmd.ErrOrStderr(), file.LogFormat), version()
 	manager := notifier{cfg.Log}
 	cfg.OnReady = manager.ready
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
@@ -178,6 +179,9 @@ func (f *serveFlags) reload(ctx context.Context, cmd *cobra.Command, d *daemon.D
 	}
 	cfg, file, err := f.read(cmd)
 	if err != nil {
+		if e := d.ReopenLogs(); e != nil { // whoever has rotated them waits for that
+			log.Error("SIGHUP: not all logs are open", "error", e)
+		}
 		log.Error("SIGHUP: everything stays as it is", "error", err)
 		return
 	}
@@ -190,6 +194,9 @@ func (f *serveFlags) reload(ctx context.Context, cmd *cobra.Command, d *daemon.D
 	}
 	if err := d.ReloadOTLP(ctx, cfg.OTLP); err != nil {
 		log.Error("SIGHUP: what is sent stays as it is", "error", err)
+	}
+	if err := d.ReloadLogs(ctx, cfg.Logs); err != nil {
+		log.Error("SIGHUP: not all logs are as the configuration wants them", "error", err)
 	}
 	if err := d.Reload(ctx, cfg.Modules); err != nil {
 		log.Error("SIGHUP: not all modules are as the configuration wants them")

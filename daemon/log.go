@@ -1,0 +1,177 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/internal/outfile"
+)
+
+// LogConfig is a file that the daemon writes items to.
+type LogConfig struct {
+	File   string // absolute, or relative to the working directory
+	Format string // LogJSON or LogText; "" stands for the first
+
+	// What is written: as of a stream of the interface. Events that is empty
+	// stands for exec, uid, gid and exit; Where is an expression as of --where.
+	Events []string
+	Fields []string
+	Where  string
+
+	// A file is rotated once it has MaxSize bytes or is as old as MaxAge; 0 is no
+	// bound. Of rotated files Keep are kept, all if it is 0; Gzip compresses them.
+	MaxSize int64
+	MaxAge  time.Duration
+	Keep    int
+	Gzip    bool
+
+	Sync   string // LogSyncNever, LogSyncSecond or LogSyncAlways; "" stands for the first
+	OnFull string // what becomes of items that cannot be written: LogDrop, LogStop or LogEnd; "" stands for the first
+
+	// Group may read the file: its mode is 0640 then, and 0600 otherwise.
+	Group string
+}
+
+// The values of [LogConfig].
+const (
+	LogJSON = "json" // a recording
+	LogText = "text" // lines for people
+
+	LogSyncNever  = "never"
+	LogSyncSecond = "second"
+	LogSyncAlways = "always"
+
+	LogDrop = "drop" // they are dropped and counted, until writing works again
+	LogStop = "stop" // nothing more is written until SIGHUP
+	LogEnd  = "end"  // the daemon ends
+)
+
+var (
+	logFormats = []string{LogJSON, LogText}
+	logSyncs   = []string{LogSyncNever, LogSyncSecond, LogSyncAlways}
+	logOnFulls = []string{LogDrop, LogStop, LogEnd}
+)
+
+// check returns an error if nothing can be written by that configuration. The
+// error does not name the file.
+func (c *LogConfig) check() error {
+	if c.File == "" {
+		return errors.New("it has no file; give file = \"/var/log/taskwatch/events.jsonl\"")
+	}
+	for _, one := range []struct {
+		key, value string
+		known      []string
+	}{{"format", c.Format, logFormats}, {"fsync", c.Sync, logSyncs}, {"on_full", c.OnFull, logOnFulls}} {
+		if one.value != "" && !slices.Contains(one.known, one.value) {
+			return fmt.Errorf("%s = %q is unknown; choose %s", one.key, one.value, strings.Join(one.known, " or "))
+		}
+	}
+	switch {
+	case c.MaxSize < 0:
+		return fmt.Errorf("max_size = %d: a size cannot be negative; leave it out for files without a bound", c.MaxSize)
+	case c.MaxAge < 0:
+		return fmt.Errorf("max_age = %q: an age cannot be negative; leave it out for files without a bound", c.MaxAge)
+	case c.Keep < 0:
+		return fmt.Errorf("keep = %d: a number of files cannot be negative; leave it out to keep all", c.Keep)
+	case c.MaxSize == 0 && c.MaxAge == 0 && (c.Keep > 0 || c.Gzip):
+		return errors.New("keep and gzip are about rotated files, and nothing rotates them; give max_size or max_age")
+	case len(c.Fields) > 0 && c.Format == LogText:
+		return errors.New("fields are added to a recording, and the format is text; leave fields out, or write json")
+	}
+	if _, err := c.chosen(); err != nil {
+		return err
+	}
+	_, err := findGroup(c.Group)
+	if err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "daemon: "))
+	}
+	return nil
+}
+
+// chosen returns a stream that chooses what is written. It is not open.
+func (c *LogConfig) chosen() (*stream, error) {
+	events := c.Events
+	if len(events) == 0 {
+		events = usualEvents()
+	}
+	return newStream(&api.EventsRequest{Events: events, Fields: c.Fields, Filter: &api.Filter{Where: c.Where}})
+}
+
+// checkLogs returns an error if a list has one that cannot be.
+func checkLogs(list []LogConfig) error {
+	for i, c := range list {
+		if err := c.check(); err != nil {
+			return fmt.Errorf("log %q: %w", c.File, err)
+		}
+		if slices.ContainsFunc(list[:i], func(o LogConfig) bool { return filepath.Clean(o.File) == filepath.Clean(c.File) }) {
+			return fmt.Errorf("log %q is twice in the configuration; give one of them another file", c.File)
+		}
+	}
+	return nil
+}
+
+// options returns how the file is written.
+func (c *LogConfig) options(report func(error)) (outfile.LogOptions, error) {
+	o := outfile.LogOptions{
+		Mode: 0o600, MaxSize: c.MaxSize, MaxAge: c.MaxAge, Keep: c.Keep, Gzip: c.Gzip, Report: report,
+		Sync: outfile.Sync(max(slices.Index(logSyncs, c.Sync), 0)), // in the same order
+	}
+	g, err := findGroup(c.Group)
+	if g != nil {
+		o.Mode, o.GID = 0o640, int(g.id)
+	}
+	return o, err
+}
+
+// open opens the file.
+func (c *LogConfig) open(report func(error)) (*outfile.Log, error) {
+	o, err := c.options(report)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := os.Stat(c.File); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("log %q: it is no regular file; give the name of one, or of none", c.File)
+	}
+	f, err := outfile.OpenLog(c.File, true, o)
+	if err != nil {
+		return nil, fmt.Errorf("log %q: %w; give a file that can be written, in a directory that there is", c.File, bare(err))
+	}
+	return f, nil
+}
+
+// bare returns the cause of an error about a file that is named already.
+func bare(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// Size is a number of bytes in a configuration file: 1048576, "64KiB", "100MiB"
+// or "1GiB".
+type Size int64
+
+// UnmarshalText reads a size.
+func (s *Size) UnmarshalText(text []byte) error {
+	digits, shift := string(text), 0
+	for i, unit := range []string{"KiB", "MiB", "GiB"} {
+		if rest, ok := strings.CutSuffix(digits, unit); ok {
+			digits, shift = rest, 10*(i+1)
+			break
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n<<shift>>shift != n {
+		return fmt.Errorf("%q is no size; give a number of bytes, or one with KiB, MiB or GiB: \"100MiB\"", text)
+	}
+	*s = Size(n << shift)
+	return nil
+}

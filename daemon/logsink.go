@@ -1,0 +1,200 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/outfile"
+	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/report"
+	"github.com/taskwatch/taskwatch/source"
+)
+
+// logSink writes items to a file: the sink behind a log's queue. The goroutine
+// of the queue calls it, but for reopen and dropped.
+type logSink struct {
+	cfg    LogConfig
+	choice *stream // with its marks of what nobody can tell
+	file   *outfile.Log
+	text   *report.Text // or nil: a recording
+	log    *slog.Logger
+	end    func(error) // ends the daemon
+
+	buf   []byte
+	items []logItem // of buf
+
+	lost    uint64 // that the file has not been told of
+	lostSeq uint64 // of the first of them
+	failing bool   // the last write has failed
+	stopped atomic.Bool
+	dropped atomic.Uint64 // in all
+}
+
+// logItem is an item in the buffer.
+type logItem struct {
+	end  int    // of its lines
+	n    uint64 // items that it stands for
+	seq  uint64
+	loss bool
+}
+
+func newLogSink(c *LogConfig, choice *stream, file *outfile.Log, start *taskwatch.Start, log *slog.Logger, end func(error)) *logSink {
+	s := &logSink{cfg: *c, choice: choice, file: file, log: log.With("log", c.File), end: end}
+	if c.Format == LogText {
+		s.text = report.NewText((*logBuffered)(s), report.TextOptions{Kinds: choice.kinds, FailedExecs: choice.failed})
+		return s
+	}
+	head := func() []byte {
+		return record.Append(nil, taskwatch.Item{Start: source.StartAgain(start)})
+	}
+	file.Begin(head, record.AppendEnd(nil))
+	s.buf = head() // this run's, behind what is there
+	s.items = append(s.items, logItem{end: len(s.buf)})
+	return s
+}
+
+// logBuffered is the writer that puts text into the buffer of a sink.
+type logBuffered logSink
+
+func (s *logBuffered) Write(b []byte) (int, error) {
+	s.buf = append(s.buf, b...)
+	return len(b), nil
+}
+
+// Wants returns what the lines read.
+func (s *logSink) Wants() taskwatch.Wants {
+	if s.text != nil {
+		return s.text.Wants()
+	}
+	return nil
+}
+
+// Take adds the lines of an item to the buffer.
+func (s *logSink) Take(it taskwatch.Item) {
+	if s.text != nil && !s.choice.chooses(it) {
+		s.text.Pass(it)
+		return
+	}
+	s.add(it)
+	if len(s.buf) >= maxBatch {
+		s.EndBatch()
+	}
+}
+
+func (s *logSink) add(it taskwatch.Item) {
+	unsure := s.choice.where != nil && it.Loss == nil && s.choice.where.marks.Take(it)
+	switch {
+	case s.text != nil && unsure:
+		s.text.TakeUnsure(it)
+	case s.text != nil:
+		s.text.Take(it)
+	default:
+		s.buf = record.AppendFields(s.buf, it, s.choice.optional)
+		if unsure {
+			s.buf = append(s.buf[:len(s.buf)-len("}\n")], `,"unsure":true}`+"\n"...)
+		}
+	}
+	one := logItem{end: len(s.buf), n: 1, seq: it.Seq()}
+	if it.Loss != nil {
+		one.n, one.loss = it.Loss.Count, true
+	}
+	s.items = append(s.items, one)
+}
+
+// EndBatch writes what was taken.
+func (s *logSink) EndBatch() {
+	if len(s.items) == 0 {
+		return
+	}
+	written := 0
+	var err error
+	if !s.stopped.Load() {
+		s.tellLoss()
+		written, err = s.file.Write(s.buf)
+	}
+	for _, it := range s.items {
+		if it.end > written {
+			s.lose(it)
+		}
+	}
+	s.buf, s.items = s.buf[:0], s.items[:0]
+	if cap(s.buf) > 2*maxBatch { // one long line must not be kept for ever
+		s.buf = nil
+	}
+	switch {
+	case err != nil && !s.failing:
+		s.failing = true
+		s.fail(err)
+	case err == nil && s.failing && !s.stopped.Load():
+		s.failing = false
+		s.log.Info("the log is written again", "dropped", s.dropped.Load())
+	}
+}
+
+// tellLoss puts what was lost before what is in the buffer.
+func (s *logSink) tellLoss() {
+	if s.lost == 0 {
+		return
+	}
+	behind, items := s.buf, s.items
+	s.buf, s.items = nil, nil
+	s.add(taskwatch.Item{Loss: &taskwatch.Loss{Count: s.lost, Seq: s.lostSeq}})
+	by := len(s.buf)
+	s.buf = append(s.buf, behind...)
+	for _, it := range items {
+		it.end += by
+		s.items = append(s.items, it)
+	}
+	s.lost, s.lostSeq = 0, 0
+}
+
+// lose counts an item that is not in the file.
+func (s *logSink) lose(it logItem) {
+	if s.lost == 0 {
+		s.lostSeq = it.seq
+	}
+	s.lost += it.n
+	if !it.loss {
+		s.dropped.Add(it.n)
+	}
+}
+
+// fail does what is to be done where the file cannot be written.
+func (s *logSink) fail(err error) {
+	err = bare(err)
+	switch s.cfg.OnFull {
+	case LogStop:
+		s.stopped.Store(true)
+		s.log.Error("the log cannot be written: it is stopped until SIGHUP", "error", err)
+	case LogEnd:
+		s.stopped.Store(true)
+		s.end(fmt.Errorf("log %q: %w; make room, or choose on_full = %q", s.cfg.File, err, LogDrop))
+	default:
+		s.log.Error("the log cannot be written: items are dropped until it can", "error", err)
+	}
+}
+
+// reopen has lines go to the file that has the name now, and goes on with a log
+// that was stopped.
+func (s *logSink) reopen() error {
+	if err := s.file.Reopen(); err != nil {
+		return fmt.Errorf("log %q: %w; lines go on to the file that is open", s.cfg.File, bare(err))
+	}
+	s.stopped.Store(false)
+	return nil
+}
+
+// Close writes what is left, and closes the file.
+func (s *logSink) Close(context.Context) error {
+	if s.lost > 0 && len(s.items) == 0 && !s.stopped.Load() {
+		s.tellLoss()
+	}
+	s.EndBatch()
+	if s.text == nil && !s.failing {
+		_, _ = s.file.Write(record.AppendEnd(nil)) // it is said to end early otherwise
+	}
+	return s.file.Close()
+}
