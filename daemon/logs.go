@@ -103,9 +103,10 @@ func (d *Daemon) startLog(ctx context.Context, c LogConfig, f *outfile.Log) erro
 	}
 	l := &logFile{stream: s, cfg: c}
 	l.sink = newLogSink(&c, s, f, source.NewStart(d.source, nil), d.log, d.fail)
-	l.sink.EndBatch() // the start
 	s.queue = taskwatch.NewQueue(l.sink, taskwatch.QueueOptions{Size: d.limits.logs})
+	defer l.sink.begin(s.queue)
 	if err := d.registry.Attach(l); err != nil {
+		l.sink.begin(s.queue)
 		return errors.Join(err, s.queue.Close(context.Background()))
 	}
 	d.logs.current = append(d.logs.current, l)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/taskwatch/taskwatch"
@@ -22,6 +23,8 @@ type logSink struct {
 	text   *report.Text // or nil: a recording
 	log    *slog.Logger
 	end    func(error) // ends the daemon
+	begun  chan struct{}
+	once   sync.Once // closes begun
 
 	buf   []byte
 	items []logItem // of buf
@@ -42,7 +45,7 @@ type logItem struct {
 }
 
 func newLogSink(c *LogConfig, choice *stream, file *outfile.Log, start *taskwatch.Start, log *slog.Logger, end func(error)) *logSink {
-	s := &logSink{cfg: *c, choice: choice, file: file, log: log.With("log", c.File), end: end}
+	s := &logSink{cfg: *c, choice: choice, file: file, log: log.With("log", c.File), end: end, begun: make(chan struct{})}
 	if c.Format == LogText {
 		s.text = report.NewText((*logBuffered)(s), report.TextOptions{Kinds: choice.kinds, FailedExecs: choice.failed})
 		return s
@@ -104,9 +107,18 @@ func (s *logSink) add(it taskwatch.Item) {
 	s.items = append(s.items, one)
 }
 
+// begin has lines written: from here on the events are complete, and the start
+// says so.
+func (s *logSink) begin(queue *taskwatch.Queue) {
+	s.once.Do(func() { close(s.begun) })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = queue.Sync(ctx) // have the start written, and wait for no disk
+}
+
 // EndBatch writes what was taken.
 func (s *logSink) EndBatch() {
-	if len(s.items) == 0 {
+	if <-s.begun; len(s.items) == 0 {
 		return
 	}
 	written := 0

@@ -53,9 +53,10 @@ replaces those that have changed, loads new ones, and leaves the rest alone.
     file    = "count.o"
     params  = { uid = 1000 }
 
-With tables [[log]] in the file, the daemon writes items to files that it rotates;
-SIGHUP opens again those that others have renamed. With a table [otlp], the daemon sends events to an OpenTelemetry
-collector as log records, and on request spans of processes: see docs/daemon.md.
+With tables [[log]] in the file, the daemon writes items to files and rotates
+them; SIGHUP opens again those that others have renamed. With a table [otlp], it
+sends events to an OpenTelemetry collector as log records, and on request spans
+of processes: see docs/daemon.md.
 
 With trusted keys, given by --trust or in [trust] of the file, the daemon loads
 only modules that one of them has signed: see 'taskwatch module sign'.
