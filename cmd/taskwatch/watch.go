@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
@@ -23,6 +24,7 @@ type watchFlags struct {
 	outputFlags
 	modules moduleFlags
 	source  string
+	socket  string
 	cgroup  string
 	pid     int
 	latency time.Duration
@@ -47,6 +49,9 @@ standard error, unless the events go to a file.
 
 A ? in text stands for what is not known: of a program that the source could not
 read in time, or may not read.
+
+The source daemon shows what the daemon ('taskwatch serve') sees, to members of
+its group as well; it takes no --cgroup and no module for the kernel.
 
 The source bpf has all events. It needs root, or CAP_BPF and CAP_PERFMON. The
 source connector has no init and no free; since Linux 6.6 it needs no
@@ -80,7 +85,8 @@ The exit status is:
 	f.outputFlags.add(cmd)
 	f.modules.add(cmd, "at the end, and at SIGUSR1")
 	f.modules.addObserveOnly(cmd)
-	flags.StringVar(&f.source, "source", auto.Name, "`where` events come from: auto, the best that works, bpf or connector")
+	flags.StringVar(&f.source, "source", auto.Name, "`where` events come from: auto, the best that works, bpf, connector or daemon")
+	flags.StringVar(&f.socket, "socket", daemon.DefaultSocket, "the daemon of --source daemon serves at this `path`")
 	flags.StringVar(&f.cgroup, "cgroup", "", "watch the tasks of the cgroup with this `directory`, and of those below")
 	flags.IntVar(&f.pid, "pid", 0, "watch the process with this `pid` and its descendants")
 	flags.DurationVar(&f.latency, "latency", bpf.DefaultLatency, "let events wait in the kernel for this `time` at most, so that\nmany are fetched at once; 0 wakes up at every event and costs most (source bpf)")
@@ -88,7 +94,7 @@ The exit status is:
 	if err := cmd.MarkFlagDirname("cgroup"); err != nil {
 		panic(err) // no such flag
 	}
-	complete(cmd, "source", cobra.FixedCompletions(auto.Names(), cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "source", cobra.FixedCompletions(append(auto.Names(), daemon.SourceName), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -108,7 +114,43 @@ func (f *watchFlags) check(cmd *cobra.Command) error {
 	case f.latency < 0:
 		return fmt.Errorf("--latency %v: a time cannot be negative", f.latency)
 	}
+	switch ofDaemon := f.source == daemon.SourceName; {
+	case !ofDaemon && f.source != auto.Name && cmd.Flags().Changed("socket"):
+		return errors.New("--socket: it is about the daemon; give --source daemon as well")
+	case ofDaemon && f.cgroup != "":
+		return errors.New("--cgroup: a daemon's stream is not chosen by cgroup; leave it out, or choose another source")
+	case ofDaemon && cmd.Flags().Changed("latency"):
+		return errors.New("--latency: it is the daemon that waits for events; leave it out, or choose another source")
+	}
 	return f.modules.check()
+}
+
+// openSource opens the source. The function that it returns gives back what is behind
+// it.
+func (f *watchFlags) openSource(ctx context.Context, cfg auto.Config) (src source.Source, passed error, done func(), err error) {
+	if f.source != daemon.SourceName {
+		src, passed, err = auto.Open(f.source, cfg)
+		if os.Geteuid() != 0 && f.cgroup == "" && unix.Access(f.socket, unix.R_OK|unix.W_OK) == nil {
+			const hint = "a daemon runs that may see more: --source daemon"
+			switch {
+			case err != nil:
+				err = fmt.Errorf("%w; %s", err, hint)
+			case passed != nil:
+				passed = fmt.Errorf("%w; %s", passed, hint)
+			}
+		}
+		return src, passed, func() {}, err
+	}
+	if cfg.Kernel {
+		return nil, nil, nil, errors.New("modules for the kernel (-m FILE.o) run in the daemon: load them with 'taskwatch insmod', which is for root")
+	}
+	client := daemon.NewClient(f.socket)
+	s, err := client.Source(ctx, f.pid, cfg.OnReady)
+	if err != nil {
+		client.Close()
+		return nil, nil, nil, err
+	}
+	return s, nil, client.Close, nil
 }
 
 func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
@@ -144,9 +186,11 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 		OnNotice:   func(text string) { say("%s", text) },
 		OnShortage: func(short *source.Shortage) { say("%v", short) },
 	}}
-	if src, passed, err = auto.Open(f.source, cfg); err != nil {
+	var done func()
+	if src, passed, done, err = f.openSource(ctx, cfg); err != nil {
 		return watchFailed(err)
 	}
+	defer done()
 	out, err := f.open(os.Stdout)
 	if err != nil {
 		return watchFailed(errors.Join(err, src.Close()))
