@@ -105,7 +105,7 @@ func TestAccess(t *testing.T) {
 	if out != "{}" {
 		t.Errorf("HTTP/2, nobody listed: %q", out)
 	}
-	if !strings.Contains(r.log.String(), "request refused") {
+	if !strings.Contains(r.log.String(), "request rejected") {
 		t.Error("the refusals are not in the log")
 	}
 }

@@ -160,5 +160,5 @@ func checkLoopback(address string) error {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return errors.New("it is not on the loopback interface, and the metrics have no access control; use 127.0.0.1 or [::1], and a proxy that has it")
+	return errors.New("it is not on the loopback interface, and the metrics have no access control; use 127.0.0.1 or [::1], with a proxy that controls access")
 }

@@ -55,14 +55,14 @@ func (l *conns) Accept() (net.Conn, error) {
 		uc := c.(*net.UnixConn)
 		p, err := peerOf(uc)
 		if err != nil {
-			l.log.Warn("cannot tell who has connected", "error", err)
+			l.log.Warn("the user of a connection cannot be found out; the connection is closed", "error", err)
 			uc.Close()
 			continue
 		}
 		trusted := l.trusted(p)
 		ok, kept, first := l.enter(p.uid, trusted)
 		if first {
-			l.log.Warn("connections refused: there are too many", "uid", p.uid, "pid", p.pid, "of_a_user", l.limits.conns, "of_all", l.total)
+			l.log.Warn("connections rejected: there are too many", "uid", p.uid, "pid", p.pid, "of_a_user", l.limits.conns, "of_all", l.total)
 		}
 		if !ok {
 			uc.Close()

@@ -133,7 +133,7 @@ func (d *Daemon) fail(err error) {
 // has returned, nothing of the daemon and its modules is left.
 func (d *Daemon) Run(ctx context.Context) error {
 	if d.used.Swap(true) {
-		return errors.New("daemon: it runs once; make another with New")
+		return errors.New("daemon: it can run only once; make another with New")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

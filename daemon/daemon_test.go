@@ -168,7 +168,7 @@ func TestKernelModuleWithoutBPF(t *testing.T) {
 	file := kernelFile(t, execCounter)
 	testutil.Require(t, needsConnector)
 	r := start(t, Config{Source: "connector"})
-	wantCode(t, r.tryLoad(t.Context(), "count", file), connect.CodeFailedPrecondition, "count", "needs the source bpf", "told to use the source connector")
+	wantCode(t, r.tryLoad(t.Context(), "count", file), connect.CodeFailedPrecondition, "count", "needs the source bpf", "taskwatch uses the source connector")
 	s, err := r.Client.Status(t.Context(), connect.NewRequest(&api.StatusRequest{}))
 	if err != nil {
 		t.Fatal(err)

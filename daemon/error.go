@@ -20,7 +20,7 @@ import (
 // module, host, kernel and wasm.
 var (
 	// ErrBusy says that a module is just being loaded or unloaded.
-	ErrBusy = errors.New("it is just being loaded or unloaded; try again")
+	ErrBusy = errors.New("it is being loaded or unloaded at the moment; try again")
 
 	// ErrClosing says that the daemon is about to end.
 	ErrClosing = errors.New("the daemon is ending")

@@ -74,7 +74,7 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 		switch key {
 		case "events":
 			if value == "" {
-				return nil, errors.New("events= names no event")
+				return nil, errors.New("events= names no events")
 			}
 			r.Events = strings.Split(value, ",")
 		case "fields":

@@ -91,7 +91,7 @@ func (d *Daemon) openUnsigned(s *spec) (host.Module, error) {
 	}
 	caps := d.source.Capabilities()
 	if absent := f.Kinds() &^ caps.Kinds(); absent != 0 {
-		d.log.Warn("a module watches events that do not come", "module", s.name, "events", absent.String(), "source", d.source.Name())
+		d.log.Warn("a module watches events that the source does not deliver", "module", s.name, "events", absent.String(), "source", d.source.Name())
 	}
 	return m, nil
 }

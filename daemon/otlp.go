@@ -82,7 +82,7 @@ func (d *Daemon) newExporters(c *OTLP) (list []*exporter, err error) {
 			if err != nil {
 				d.log.Error("otlp: nothing is sent", "signal", signal.String(), "error", err)
 			} else {
-				d.log.Info("otlp: sending goes on", "signal", signal.String())
+				d.log.Info("otlp: sending works again", "signal", signal.String())
 			}
 		}
 	}
@@ -119,7 +119,7 @@ func (c *OTLP) read(signal otlp.Signal) (*otlp.Config, error) {
 // check returns an error if nothing can be sent by that configuration.
 func (d *Daemon) checkOTLP(c *OTLP) error {
 	if !c.Logs && (len(c.Events) > 0 || c.Where != "") {
-		return errors.New("otlp: events and where choose log records, and logs is false")
+		return errors.New("otlp: events and where choose log records, but logs is false")
 	}
 	var errs []error
 	if c.Logs {
@@ -253,7 +253,7 @@ func (d *Daemon) endExport(x *exporter) {
 		_ = d.refresh(ctx, 0, false) // if the source has failed, there is no more to come
 	}
 	if err := d.registry.Detach(ctx, x); err != nil {
-		d.log.Warn("otlp: not all was sent", "signal", x.signal.String(), "error", err)
+		d.log.Warn("otlp: not everything was sent", "signal", x.signal.String(), "error", err)
 	}
 	e := &d.exports
 	e.mu.Lock()

@@ -119,7 +119,7 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 	}
 	var errs []error
 	fail := func(name string, err error) {
-		d.log.Error("a module is not as the configuration wants it", "module", name, "error", err)
+		d.log.Error("a module differs from the configuration", "module", name, "error", err)
 		errs = append(errs, err)
 	}
 	wanted := map[string]*spec{}

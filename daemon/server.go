@@ -126,7 +126,7 @@ func (d *Daemon) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, peer := procedures[r.URL.Path], peerFrom(r.Context())
 		refuse := func(code connect.Code, status int, err error) {
-			d.log.Warn("request refused", "path", r.URL.Path, "error", err, "uid", peer.uid, "pid", peer.pid)
+			d.log.Warn("request rejected", "path", r.URL.Path, "error", err, "uid", peer.uid, "pid", peer.pid)
 			if r.ProtoMajor == 1 || isKept(r.Context()) {
 				w.Header().Set("Connection", "close") // with a body that nobody will read
 			}
@@ -170,7 +170,7 @@ func (d *Daemon) guard(next http.Handler) http.Handler {
 		deadlines := http.NewResponseController(w)
 		at := time.Now().Add(d.limits.body)
 		if err := errors.Join(deadlines.SetReadDeadline(at), deadlines.SetWriteDeadline(at)); err != nil {
-			d.log.Debug("no deadline for a request", "error", err)
+			d.log.Debug("the deadline of a request cannot be set", "error", err)
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), controllerKey{}, deadlines)))
 	})
@@ -230,7 +230,7 @@ func (d *Daemon) untimed(next connect.UnaryFunc) connect.UnaryFunc {
 		answer, failure := next(ctx, req)
 		if c != nil {
 			if err := c.SetWriteDeadline(time.Now().Add(d.limits.body)); err != nil {
-				d.log.Debug("no deadline for an answer", "error", err)
+				d.log.Debug("the deadline of an answer cannot be set", "error", err)
 			}
 		}
 		return answer, failure
@@ -253,7 +253,7 @@ func (d *Daemon) serve(ctx context.Context) error {
 	defer cancel()
 	err := server.Shutdown(late)
 	if errors.Is(err, context.DeadlineExceeded) {
-		d.log.Warn("some clients had to be cut off")
+		d.log.Warn("some clients were disconnected")
 		err = server.Close()
 	}
 	if e := <-ended; !errors.Is(e, http.ErrServerClosed) {

@@ -97,7 +97,7 @@ func (s *socket) open(group *group) error {
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || int(st.Uid) != os.Geteuid() || st.Nlink != 1 {
-		return errors.New("somebody has put another file in its place; choose a directory that is nobody else's")
+		return errors.New("another process has put another file in its place; choose a directory to which only you can write")
 	}
 	if err := unix.Fchownat(fd, "", -1, int(group.id), unix.AT_EMPTY_PATH); err != nil {
 		return fmt.Errorf("give it to the group %s: %w", group.name, err)
@@ -155,7 +155,7 @@ func (s *socket) clear() error {
 	case err != nil:
 		return err
 	case st.Mode().Type() != fs.ModeSocket:
-		return errors.New("there is a file that is no socket; remove it, or choose another path")
+		return errors.New("there is a file that is not a socket; remove it, or choose another path")
 	}
 	return os.Remove(s.path)
 }

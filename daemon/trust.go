@@ -26,7 +26,7 @@ type Trust struct {
 func (t *Trust) Read() (*sign.Keys, error) {
 	if len(t.Keys) == 0 {
 		if t.Required {
-			return nil, errors.New("signatures are required, and no key is trusted; give one with --trust, or keys in [trust] of the configuration")
+			return nil, errors.New("signatures are required, but no key is trusted; give a key with --trust, or with keys in [trust] of the configuration")
 		}
 		return nil, nil
 	}
@@ -84,7 +84,7 @@ func (d *Daemon) ReloadKeys(t Trust) error {
 		}
 	}
 	if slices.Sort(strangers); strangers != nil {
-		d.log.Warn("modules are loaded whose signers are not trusted any more", "modules", strangers)
+		d.log.Warn("modules are loaded whose signers are no longer trusted", "modules", strangers)
 	}
 	return nil
 }

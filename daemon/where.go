@@ -28,7 +28,7 @@ type question struct {
 func newQuestion(f *api.Filter) (*question, error) {
 	if f.GetWhere() == "" {
 		if f.GetHideUnknown() {
-			return nil, errors.New("filter: hide_unknown is about where, which is empty")
+			return nil, errors.New("filter: hide_unknown works only with where, which is empty")
 		}
 		return nil, nil
 	}

@@ -173,7 +173,7 @@ func (t *trial) describe(name string) Source {
 			case t.refused[k] == t.done[k] && t.done[k] != 0: // the child may not do it anyway
 				e.Veto = Untried
 			default:
-				e.Why = strings.TrimPrefix(e.Why+"; a refusal at "+veto+" had no effect", "; ")
+				e.Why = strings.TrimPrefix(e.Why+"; a denial at "+veto+" had no effect", "; ")
 			}
 		}
 		s.Events = append(s.Events, e)

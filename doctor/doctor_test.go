@@ -126,7 +126,7 @@ func TestAnswers(t *testing.T) {
 		{Diagnosis{Sources: []Source{{Name: "bpf", Answer: NotFound, Why: "bpf: no"}, {Name: "connector", Works: true, Answer: Found}, ptrace}},
 			[3]string{"yes, with the source connector (not with bpf: no)", "no: no", "no, in the kernel, where no module runs; 'taskwatch run' can, by ptrace"}},
 		{Diagnosis{Sources: []Source{{Name: "bpf", Answer: Inconclusive, Why: "late"}, {Name: "connector", Answer: NotFound, Why: "connector: none"}}},
-			[3]string{"inconclusive: not with bpf: late; not with connector: none", "inconclusive: late", "inconclusive, in the kernel, where no module runs; by nobody"}},
+			[3]string{"inconclusive: not with bpf: late; not with connector: none", "inconclusive: late", "inconclusive, in the kernel, where no module runs; ptrace does not work either"}},
 	} {
 		if got := [3]string{c.d.watch(), c.d.kernelModules(), c.d.deny()}; got != c.want {
 			t.Errorf("got  %q\nwant %q", got, c.want)

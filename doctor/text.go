@@ -91,7 +91,7 @@ func (d *Diagnosis) kernelModules() string {
 	case len(not) == len(s.Events):
 		return "no: none was called"
 	case not != nil:
-		return "yes, but for " + strings.Join(not, ", ")
+		return "yes, except for " + strings.Join(not, ", ")
 	}
 	return Found
 }
@@ -105,7 +105,7 @@ func (d *Diagnosis) deny() string {
 			can = append(can, e.Event)
 		}
 	}
-	run := "by nobody"
+	run := "ptrace does not work either"
 	if d.source(ptrace.Name).Works {
 		run = "'taskwatch run' can, by ptrace"
 	}

@@ -164,7 +164,7 @@ enum {
 	_Static_assert(TW_JOIN(tw_event_, ev) == WATCH_TASK_INIT ||                          \
 		       TW_JOIN(tw_event_, ev) == WATCH_TASK_EXEC ||                          \
 		       TW_JOIN(tw_event_, ev) == WATCH_TASK_UID ||                           \
-		       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only init, exec, uid and gid can be refused"); \
+		       TW_JOIN(tw_event_, ev) == WATCH_TASK_GID, "only init, exec, uid and gid can be denied"); \
 	TW_MODINFO("veto", #ev)
 
 /*

@@ -55,7 +55,7 @@ func ParseInfo(b []byte) (*Info, error) {
 		case "veto":
 			k, err := taskwatch.ParseKind(value)
 			if err != nil || !k.Vetoable() {
-				return nil, fmt.Errorf("MODULE_VETO(%s): only init, exec, uid and gid can be refused", value)
+				return nil, fmt.Errorf("MODULE_VETO(%s): only init, exec, uid and gid can be denied", value)
 			}
 			info.Veto |= taskwatch.KindsOf(k)
 		case "power":
@@ -79,7 +79,7 @@ func (i *Info) CheckAPI() error {
 	if n, err := strconv.Atoi(i.api); err != nil || n < 1 {
 		return fmt.Errorf("section .modinfo: bad interface version %q", i.api)
 	} else if n > apiVersion {
-		return fmt.Errorf("it was built with version %d of task_watchers.h and this program knows %d: use a newer taskwatch", n, apiVersion)
+		return fmt.Errorf("it was built with version %d of task_watchers.h, but this program knows only version %d: use a newer taskwatch", n, apiVersion)
 	}
 	return nil
 }

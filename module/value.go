@@ -90,7 +90,7 @@ func (i Int) Write(b []byte, text string) error {
 // WriteString puts text and a NUL into b, and zeros behind them.
 func WriteString(b []byte, text string) error {
 	if len(text) >= len(b) {
-		return fmt.Errorf("it has %d bytes, and there is room for %d", len(text), len(b)-1)
+		return fmt.Errorf("it has %d bytes, but there is room for %d", len(text), len(b)-1)
 	}
 	if strings.IndexByte(text, 0) >= 0 {
 		return errors.New("it has a NUL byte")

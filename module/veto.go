@@ -20,13 +20,13 @@ var (
 // NoVeto returns the error of a module that wants to deny kinds where nobody
 // can. where completes "no veto".
 func NoVeto(kinds taskwatch.Kinds, where string) error {
-	return fmt.Errorf("it wants to deny %s, and nobody can here: %w %s; --allow-observe-only (allow_observe_only) runs it all the same, and denies nothing",
+	return fmt.Errorf("it wants to deny %s, which is impossible here: %w %s; with --allow-observe-only (allow_observe_only) it runs anyway, and denies nothing",
 		kinds, ErrNoVeto, where)
 }
 
 // BestEffort returns the error of a module whose vetoes on kinds can be
 // skipped, with what decides that.
 func BestEffort(kinds taskwatch.Kinds, why string) error {
-	return fmt.Errorf("it wants to deny %s: %w (%s); --allow-best-effort (allow_best_effort) runs it all the same, and counts what is skipped",
+	return fmt.Errorf("it wants to deny %s: %w (%s); with --allow-best-effort (allow_best_effort) it runs anyway, and skipped denials are counted",
 		kinds, ErrSkippable, why)
 }

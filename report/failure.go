@@ -12,11 +12,11 @@ import (
 func verdict(f *taskwatch.Failure) string {
 	switch {
 	case f.Verdict == taskwatch.Denied:
-		return " refused by " + watcher(f)
+		return " denied by " + watcher(f)
 	case f.Verdict == taskwatch.Killed:
 		return " killed late by " + watcher(f)
 	case f.Verdict == taskwatch.WouldDeny:
-		return " would be refused (dry run) by " + watcher(f)
+		return " would be denied (dry run) by " + watcher(f)
 	case f.Crash:
 		return ": crash of " + watcher(f)
 	}

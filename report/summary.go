@@ -417,13 +417,13 @@ func (s *Summary) totals(b *bytes.Buffer) {
 		line("lost", "%s: the numbers here are too low", count(s.lost, "event"))
 	}
 	if s.refused > 0 {
-		line("refused", "%s", count(s.refused, "operation"))
+		line("denied", "%s", count(s.refused, "operation"))
 	}
 	if s.wouldHave > 0 {
-		line("dry run", "%s would have been refused", count(s.wouldHave, "operation"))
+		line("dry run", "%s would have been denied", count(s.wouldHave, "operation"))
 	}
 	if s.errors > 0 {
-		line("watchers", "%s that refused nothing", count(s.errors, "error"))
+		line("watchers", "%s that denied nothing", count(s.errors, "error"))
 	}
 }
 

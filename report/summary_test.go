@@ -38,8 +38,8 @@ summary
   processes  4, of which 4 ended and 2 failed
   programs   3, run 4 times
   lost       3 events: the numbers here are too low
-  refused    1 operation
-  watchers   1 error that refused nothing
+  denied     1 operation
+  watchers   1 error that denied nothing
 
 slowest commands
    WALL      CPU   MAX RSS  PID  STATUS        COMMAND
@@ -166,7 +166,7 @@ summary
   processes  1, of which 1 ended and 1 failed
   programs   0, run 0 times
   lost       at least 1 event: the numbers here are too low
-  dry run    1 operation would have been refused
+  dry run    1 operation would have been denied
 
 failed commands, in the order of their ends
   WALL  CPU  MAX RSS  PID  STATUS  COMMAND

@@ -424,7 +424,7 @@ func (t *Text) record(rec *taskwatch.Record) {
 func (t *Text) lost(l *taskwatch.Loss) {
 	t.begin(&taskwatch.Event{}, "lost", magenta, 0)
 	if l.Count == 0 {
-		t.line.add("events lost here, nobody knows how many")
+		t.line.add("events lost here; the number is unknown")
 	} else {
 		t.line.add(count(l.Count, "event") + " lost here")
 	}

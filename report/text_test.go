@@ -49,7 +49,7 @@ func TestText(t *testing.T) {
 16:30:50.252000 uid        14   effective 0 -> 7, saved 0 -> 7, fs 0 -> 7, by syscall: su -
 16:30:50.253000 uid        14   real 0 -> 7, by syscall: su -
 16:30:50.254000 gid        14   0 -> 8, by exec: su -
-16:30:50.255000 error      14   exec refused by guard (report.guardExec): permission denied: rm -rf /
+16:30:50.255000 error      14   exec denied by guard (report.guardExec): permission denied: rm -rf /
                 lost        - 3 events lost here
 16:30:50.256000 exec       14   -sh
 16:30:50.257000 exit       14   signal 9 (SIGKILL), core dumped after 1.0ms: -sh
@@ -82,7 +82,7 @@ func TestTextOfEverything(t *testing.T) {
 16:30:50.253000 uid        14      14   real 0 -> 7, by syscall: su -
 16:30:50.254000 gid        14      14   0 -> 8, by exec: su -
                 lost        -       - 3 events lost here
-16:30:50.255000 error      14      14   exec would be refused (dry run) by gua…
+16:30:50.255000 error      14      14   exec would be denied (dry run) by guar…
 16:30:50.256000 exec       14      14   -sh
 16:30:50.257000 exit       14      14   signal 9 (SIGKILL), core dumped after …
 16:30:50.258000 free       14      14   freed after 1.00s: -sh
@@ -103,7 +103,7 @@ func TestTextShowsWhatIsAskedFor(t *testing.T) {
 16:30:50.248000 free       11   freed after 1.00s: cc 'a file.c'
 16:30:50.250000 clone      14   vfork child of 10: sh -c 'cc it'\''s; su'
 16:30:50.251000 error      14   exec: error of guard (report.guardExec): odd\033[2J: su -
-16:30:50.255000 error      14   exec refused by guard (report.guardExec): permission denied: rm -rf /
+16:30:50.255000 error      14   exec denied by guard (report.guardExec): permission denied: rm -rf /
                 lost        - 3 events lost here
 16:30:50.258000 free       14   freed after 1.00s: -sh
 16:30:50.260000 clone      15   child of 10: sh -c 'cc it'\''s; su'
@@ -279,7 +279,7 @@ TIME clone       5 child: q
 TIME exit        5 exit 1: q
 TIME exit        - ended: ?
 TIME free        5 freed: q
-TIME lost        - events lost here, nobody knows how many
+TIME lost        - events lost here; the number is unknown
 TIME error       - exec: crash of a built-in: m
 `[1:], "TIME", pad))
 }

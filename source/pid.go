@@ -16,7 +16,7 @@ import (
 // privileges; whether the process may be watched is not asked.
 func CheckPID(pid int) error {
 	if pid <= 0 {
-		return fmt.Errorf("%d: a pid is above 0", pid)
+		return fmt.Errorf("%d: a pid must be above 0", pid)
 	}
 	if pid == os.Getpid() {
 		return fmt.Errorf("process %d is taskwatch itself; give another pid", pid)
@@ -31,11 +31,11 @@ func CheckPID(pid int) error {
 	case err != nil:
 		return fmt.Errorf("process %d: %w", pid, err)
 	case status.PID != pid:
-		return fmt.Errorf("%d is a thread of process %d; give the pid of the process, all its threads are watched", pid, status.PID)
+		return fmt.Errorf("%d is a thread of process %d; give the pid of the process to watch all its threads", pid, status.PID)
 	}
 	stat, err := proc.Stat(pid, 0)
 	if err == nil && stat.Kthread() {
-		return fmt.Errorf("process %d (%s) is a thread of the kernel, which runs no program; give another pid", pid, status.Comm)
+		return fmt.Errorf("process %d (%s) is a kernel thread, which runs no program; give another pid", pid, status.Comm)
 	}
 	if tids, _ := proc.Threads(pid); err != nil || stat.Exited() && len(tids) <= 1 {
 		return fmt.Errorf("process %d (%s) has ended already", pid, status.Comm)

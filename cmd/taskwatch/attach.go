@@ -15,7 +15,7 @@ func (f *runFlags) checkPID(argv []string) error {
 	case len(argv) > 0:
 		return fmt.Errorf("-p and a command (%s) exclude each other; give one of them", argv[0])
 	case f.kill:
-		return errors.New("--kill-on-exit: it is about a command; a process that was running (-p) is left as it is")
+		return errors.New("--kill-on-exit works only with a command; run -p leaves the process running")
 	}
 	if pid, err := processOf("-p", f.pid); err == nil { // else CheckPID says what is wrong
 		f.pid = pid
@@ -30,7 +30,7 @@ func (f *runFlags) checkPID(argv []string) error {
 // left.
 func (f *runFlags) attach(files moduleFiles) error {
 	if f.dryRun && !files.kernel() {
-		return runFailed(errors.New("--dry-run: nothing is refused to a process that was running (-p) but by modules in the kernel (-m FILE.o); leave it out"))
+		return runFailed(errors.New("--dry-run: with -p only modules in the kernel (-m FILE.o) can deny something; leave --dry-run out"))
 	}
 	ctx, cancel := untilSignal()
 	defer cancel()
@@ -44,7 +44,7 @@ func (f *runFlags) attach(files moduleFiles) error {
 	src, passed, err = openCommand(f.source, &command{
 		pid: f.pid, dryRun: f.dryRun, notice: told.tell, kernel: files.kernel(), failed: f.failed(),
 		ready: func() {
-			say("%s; Ctrl-C leaves it", watching(fmt.Sprintf("process %d and its descendants", f.pid), src, passed))
+			say("%s; Ctrl-C ends the watching", watching(fmt.Sprintf("process %d and its descendants", f.pid), src, passed))
 		},
 	})
 	if err != nil {

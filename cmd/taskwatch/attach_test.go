@@ -134,15 +134,15 @@ func TestAttachErrors(t *testing.T) {
 		says string
 	}{
 		{[]string{"-p", pid, "--", "true"}, "-p and a command (true) exclude each other; give one of them"},
-		{[]string{"-p", pid, "--kill-on-exit"}, "--kill-on-exit: it is about a command"},
-		{[]string{"-p", pid, "--dry-run"}, "--dry-run: nothing is refused to a process that was running (-p)"},
-		{[]string{"-p", pid, "--source", "ptrace", "-e", "exec-failed"}, "the source bpf sees them"},
-		{[]string{"-p", pid, "--source", "ptrace"}, "ptrace: process " + pid + " is traced already, by process "},
+		{[]string{"-p", pid, "--kill-on-exit"}, "--kill-on-exit works only with a command"},
+		{[]string{"-p", pid, "--dry-run"}, "--dry-run: with -p only modules in the kernel"},
+		{[]string{"-p", pid, "--source", "ptrace", "-e", "exec-failed"}, "the source bpf can"},
+		{[]string{"-p", pid, "--source", "ptrace"}, "ptrace: process " + pid + " is already traced by process "},
 		{[]string{"-p", strconv.Itoa(gone.Process.Pid)}, "there is no process " + strconv.Itoa(gone.Process.Pid)},
 		{[]string{"-p", strconv.Itoa(zombie.Process.Pid)}, "has ended already"},
 		{[]string{"-p", thread, "--source", "ptrace", "-e", "exec-failed"}, "-p " + thread + " is a thread of the process " + strconv.Itoa(os.Getpid()) + ", which is watched"},
-		{[]string{"-p", "0"}, "a pid is above 0"},
-		{[]string{"-p", "-4"}, "a pid is above 0"},
+		{[]string{"-p", "0"}, "a pid must be above 0"},
+		{[]string{"-p", "-4"}, "a pid must be above 0"},
 		{[]string{"-p", "sh"}, `invalid argument "sh" for "-p, --pid" flag`},
 	} {
 		r := tw(t, append([]string{"run"}, c.args...)...)
@@ -169,7 +169,7 @@ func TestAttachRefusesNothing(t *testing.T) {
 	buildSandboxed(t, forbid, rule)
 	sh, _ := testutil.Hold(t, testutil.Shell())
 	r := tw(t, "run", "--source", "ptrace", "-p", strconv.Itoa(sh.Process.Pid), "-m", rule)
-	if r.status != exitRunFailed || !strings.Contains(r.stderr, "the source ptrace refuses nothing outside of the kernel") {
+	if r.status != exitRunFailed || !strings.Contains(r.stderr, "with the source ptrace only modules in the kernel can deny") {
 		t.Errorf("%+v", r)
 	}
 	sh.Release(t)

@@ -31,15 +31,15 @@ func newBench() *cobra.Command {
 		Use:   "bench [flags]",
 		Short: "Measure what watching costs on this machine",
 		Long: `bench runs loads that fork, run programs and start threads as fast as they can,
-alone and watched in turns. It shows how fast they are while they are watched:
+in turns alone and watched. It shows how fast they are while they are watched:
 1.00 is as fast as alone. Each figure is the median of several pairs of runs,
 with the quartiles. The CPU time is what the watcher uses per event, for each
-load. Lost are the events that the loads caused and the watcher did not get.
+load. Events lost are those that the loads caused and the watcher did not get.
 
 The load has one processor and the watcher another, unless --shared is given.
-Other work on the machine spreads the figures. The first line is a control that
-watches nothing: its figures should be 1. If they are not, or if the machine was
-busy before, a warning follows the table.
+Other work on the machine makes the figures vary. The first line is a control
+that watches nothing: its figures should be 1. If they are not, or if the
+machine was busy before, a warning follows the table.
 
 It needs root. With --with, bench measures other tools too, and names those that
 are not installed.`,
@@ -95,9 +95,9 @@ func (f *benchFlags) bench(cmd *cobra.Command) error {
 	list, err := f.watchers()
 	switch {
 	case err == nil && f.pairs < 1:
-		err = fmt.Errorf("--pairs %d: measure at least once", f.pairs)
+		err = fmt.Errorf("--pairs %d: give at least 1", f.pairs)
 	case err == nil && f.run <= 0:
-		err = fmt.Errorf("--run %v: a run takes some time", f.run)
+		err = fmt.Errorf("--run %v: give a time above 0", f.run)
 	case err == nil:
 		err = checkFormat(f.format)
 	}

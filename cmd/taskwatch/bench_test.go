@@ -42,8 +42,8 @@ func TestBenchRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--pairs", "0"}, "at least once"},
-		{[]string{"--run", "-1s"}, "takes some time"},
+		{[]string{"--pairs", "0"}, "give at least 1"},
+		{[]string{"--run", "-1s"}, "give a time above 0"},
 		{[]string{"--with", "nonsense"}, "it knows forkstat"},
 		{[]string{"-f", "xml"}, "unknown format"},
 	} {

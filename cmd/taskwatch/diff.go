@@ -55,7 +55,7 @@ The exit status is:
 				}
 			}
 			if opts.Ratio < 1 {
-				return usage(fmt.Errorf("--ratio %v: it is below 1, so that what is the same would differ", opts.Ratio))
+				return usage(fmt.Errorf("--ratio %v: it is below 1, so equal commands would differ", opts.Ratio))
 			}
 			return compare(args[0], args[1], format, failOn, opts)
 		},

@@ -14,11 +14,11 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Show what this kernel can deliver, by trying it",
 		Long: `doctor tries what taskwatch can do on this machine with its present privileges.
-For each source it watches a child of its own that forks, runs a program,
-changes its ids and exits, and a watcher refuses all of that to a second child.
-Nothing is refused to any other task, and nothing is left behind.
+For each source it watches a child process that forks, runs a program, changes
+its ids and exits. For a second child, a watcher denies all of that. doctor
+denies nothing to other tasks, and leaves nothing behind.
 
-For each event it shows whether it was seen, whether it was refused, whether a
+For each event it shows whether it was seen, whether it was denied, whether a
 module in the kernel was called (source bpf), the hook, and the fields that are
 always missing. Below the table it says why something does not work.
 

@@ -41,7 +41,7 @@ func (f *envFlags) check(cmd *cobra.Command) error {
 	}
 	if f.redact == "" {
 		if cmd.Flags().Changed("env-redact") {
-			return errors.New("--env-redact: the expression is empty, and would match everything; use --env names")
+			return errors.New("--env-redact: the expression is empty and would match everything; use --env names")
 		}
 		return nil
 	}

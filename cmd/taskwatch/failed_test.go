@@ -27,7 +27,7 @@ func TestFailedExecsWithoutRows(t *testing.T) {
 		{[]string{"--columns", "pid"}, false},
 	} {
 		r := tw(t, append(append([]string{"run", "--source", "ptrace", "-e", "exec-failed"}, c.flags...), "--", "true")...)
-		if bad := r.status == exitRunFailed && strings.Contains(r.stderr, "execs that failed have no rows"); bad != c.bad || !bad && r.status != 0 {
+		if bad := r.status == exitRunFailed && strings.Contains(r.stderr, "no rows for execs that failed"); bad != c.bad || !bad && r.status != 0 {
 			t.Errorf("%q: %+v", c.flags, r)
 		}
 	}

@@ -25,10 +25,10 @@ func newInsmod() *cobra.Command {
 		Use:   "insmod FILE|NAME [key=value...]",
 		Short: "Load a module into the daemon",
 		Long: `insmod asks the daemon ('taskwatch serve') to load and register a module with
-these parameters. Its watchers are called for everything that happens after
-insmod has ended. insmod reads the file itself, and its signature FILE.minisig
-if there is one, so the daemon need not be able to reach them. Where there is no
-file of that name, NAME is one of 'taskwatch module list'.
+these parameters. Its watchers are called for every event that happens after
+insmod has ended. insmod itself reads the file, and its signature FILE.minisig
+if there is one, so the daemon need not be able to reach them. If there is no
+file of that name, NAME is one of the stock modules of 'taskwatch module list'.
 
 The exit status is 0 if the module was loaded, and 1 if it was not.`,
 		Example: `  sudo taskwatch insmod count.o
@@ -65,9 +65,9 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 		},
 	}
 	addSocket(cmd, &socket)
-	cmd.Flags().StringVar(&name, "name", "", "the `name` to load it under (default that of the file, without what follows the dot)")
+	cmd.Flags().StringVar(&name, "name", "", "load it under this `name` (default the name of the file, up to the dot)")
 	addBestEffort(cmd, &bestEffort)
-	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "load a module that wants to refuse something even if\nnothing can be refused here")
+	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "load a module that asks for a veto even if\nnothing can be denied here")
 	return cmd
 }
 
@@ -92,9 +92,9 @@ func newRmmod() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rmmod NAME...",
 		Short: "Unload modules from the daemon",
-		Long: `rmmod asks the daemon to unregister modules and free them. When it has ended,
-no part of them runs any more. If one cannot be unloaded, it goes on with the
-next.
+		Long: `rmmod asks the daemon to unregister modules and free them. When it has ended, no
+part of them runs any more. If one module cannot be unloaded, rmmod continues
+with the next.
 
 The exit status is 0 if all were unloaded, and 1 if not.`,
 		Example:           "  sudo taskwatch rmmod count",

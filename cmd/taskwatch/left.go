@@ -101,7 +101,7 @@ const named = 3
 func (l *leftBehind) tell() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	what := "what it left running"
+	what := "the processes that it left running"
 	running := slices.SortedFunc(l.tree.Live(), func(a, b *process.Process) int { return cmp.Compare(a.PID, b.PID) })
 	var list []string
 	for _, p := range running[:min(named, len(running))] {
@@ -113,7 +113,7 @@ func (l *leftBehind) tell() {
 	if list != nil {
 		what += ": " + strings.Join(list, ", ")
 	}
-	say("the command has ended; waiting for %s. Ctrl-C or SIGTERM ends that, and --kill-on-exit does it by itself", what)
+	say("the command has ended; waiting for %s. Ctrl-C or SIGTERM kills these processes; --kill-on-exit would have done so at once", what)
 }
 
 func (l *leftBehind) close() {

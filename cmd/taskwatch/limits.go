@@ -44,7 +44,7 @@ func checkLimits() error {
 		return nil // to count is not worth its time
 	}
 	if threads := ownThreads(); limit.Cur < threads+needThreads {
-		return fmt.Errorf("ulimit -u is %d, which is too low: user %d has %d threads, and taskwatch needs %d more, beside those of the command", limit.Cur, os.Getuid(), threads, needThreads)
+		return fmt.Errorf("ulimit -u is %d, which is too low: user %d has %d threads, and taskwatch needs %d more, not counting those of the command", limit.Cur, os.Getuid(), threads, needThreads)
 	}
 	return nil
 }
@@ -66,7 +66,7 @@ func ownThreads() (n uint64) {
 // reads it, and says only that something is not there.
 func checkProc() error {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
-		return fmt.Errorf("/proc is not mounted here, and nothing can be known of processes without it: mount -t proc proc /proc (%w)", cause(err))
+		return fmt.Errorf("/proc is not mounted here, and taskwatch needs it to read facts about processes: mount -t proc proc /proc (%w)", cause(err))
 	}
 	return nil
 }

@@ -25,22 +25,23 @@ func newLsmod() *cobra.Command {
 		Long: `lsmod lists the modules of the daemon in the order in which they were loaded and
 are called. The columns are:
 
-    KIND       what runs it: the kernel or the sandbox
+        KIND       where it runs: in the kernel or in the sandbox (wasm)
     EVENTS     the events that it is registered for
-    REFS       how many those are; the registry holds a reference for each
+    REFS       the number of those events: the registry holds a reference to the
+               module for each, and drops them when the module is unloaded
     CALLS, ERRORS, VETOES
-               how often its watchers were called, failed, refused something
-    TIER       how it refuses; with best-effort the kernel may skip a refusal
+               how often its watchers were called, failed, denied something
+    TIER       how it denies; with best-effort the kernel may skip a denial
     MISSED     calls that the kernel skipped
     DROPS      events that were dropped because the module was too slow
-    MEAN, P99  how long a call took on average, and 99 of 100 calls at most
+    MEAN, P99  how long a call took: the mean, and the 99th percentile
     STATE      loading, live, unloading or quarantined
 
-POWERS, what modules may do in the kernel, and SIGNER, the key that signed them,
-are there if a module has any.
+The columns POWERS (what modules may do in the kernel) and SIGNER (the key that
+signed them) appear if a module has any.
 
-In JSON, origin is config for a module of the configuration file and api for one
-that was loaded with insmod.`,
+In JSON, origin is config for a module of the configuration file, and api for a
+module that was loaded with insmod.`,
 		Example: "  taskwatch lsmod\n  taskwatch lsmod -f json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

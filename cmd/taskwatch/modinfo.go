@@ -23,11 +23,12 @@ func newModinfo() *cobra.Command {
 	cmd := newModuleInfo("modinfo")
 	cmd.Use = "modinfo FILE|NAME"
 	cmd.Short = "Show what a module is, and what one that is loaded does"
-	cmd.Long = `modinfo shows what a module file says of itself, like 'taskwatch module info'.
-Where there is no file of that name, it asks the daemon for the module that is
-loaded under the name, and shows also the values of its parameters and global
-variables at this moment, and what its watchers have done. If none is loaded,
-the name may be that of a stock module: see 'taskwatch module list'.`
+	cmd.Long = `modinfo shows what a module file says about itself, like 'taskwatch module
+info'. If there is no file with that name, it asks the daemon for the loaded
+module with that name. It then also shows the current values of the module's
+parameters and global variables, and what its watchers have done. If no such
+module is loaded, the name may be that of a stock module: see 'taskwatch module
+list'.`
 	cmd.Example = "  taskwatch modinfo count.o\n  taskwatch modinfo count\n  taskwatch modinfo -f json count"
 	cmd.Args = oneFile("FILE|NAME")
 	cmd.ValidArgsFunction = completeModules(&socket)

@@ -35,7 +35,7 @@ is built from C or Go and runs in a sandbox inside taskwatch.
   sudo taskwatch watch -m count.o -e exec`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage(errors.New("which of them: taskwatch module list, new, build, headers, check, info, sign or verify"))
+			return usage(errors.New("no command given: taskwatch module list, new, build, headers, check, info, sign or verify"))
 		},
 	}
 	cmd.AddCommand(newModuleList(), newModuleNew(), newModuleBuild(), newModuleHeaders(), newModuleCheck(), newModuleInfo("info"), newModuleSign(), newModuleVerify())
@@ -111,11 +111,11 @@ func newModuleBuild() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build FILE.c|FILE.go [-o FILE.o|FILE.wasm]",
 		Short: "Build a module",
-		Long: `build compiles a module. The name of the output says for what: NAME.o for the
-kernel, from C; NAME.wasm for the sandbox, from C or Go. C needs clang in PATH,
-and for the sandbox its linker (Debian, Ubuntu: apt install clang lld); Go needs
-the go command. Nothing else is needed: the headers, and the package for modules
-in Go, are part of taskwatch.`,
+		Long: `build compiles a module. The name of the output chooses where it will run:
+NAME.o in the kernel, from C; NAME.wasm in the sandbox, from C or Go. C needs
+clang in PATH, and for the sandbox its linker (Debian, Ubuntu: apt install clang
+lld); Go needs the go command. Nothing else is needed: the headers, and the
+package for modules in Go, are part of taskwatch.`,
 		ValidArgsFunction: completeSources,
 		Example: `  taskwatch module build count.c
   taskwatch module build count.c -o /tmp/count.o
@@ -149,12 +149,12 @@ in Go, are part of taskwatch.`,
 			// It may still be none that can be loaded: no licence, say.
 			m, err := parseModule(out)
 			if err != nil {
-				return moduleFailed(fmt.Errorf("%s was built, and cannot be loaded: %w", out, err))
+				return moduleFailed(fmt.Errorf("%s was built, but cannot be loaded: %w", out, err))
 			}
 			return m.Close()
 		},
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default FILE.o of C, FILE.wasm of Go)")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default FILE.o for C, FILE.wasm for Go)")
 	cmd.Flags().StringArrayVarP(&defines, "define", "D", nil, "define the macro `NAME[=VALUE]` for a source in C; may be given several times")
 	return cmd
 }
@@ -171,12 +171,13 @@ func newModuleCheck() *cobra.Command {
 	var observeOnly, bestEffort bool
 	cmd := &cobra.Command{
 		Use:               "check FILE[,key=value...]",
-		Short:             "Check that a module would be taken, and call nothing of it",
+		Short:             "Check that a module would be accepted, without calling its watchers",
 		ValidArgsFunction: completeModuleFile,
-		Long: `check lets the kernel's verifier judge a module for the kernel, linked as if it
-were being registered, and attaches nothing. That needs the privileges of
-'watch -m'. It compiles a module for the sandbox, and initialises it with the
-parameters. The exit status is 0 if the module would be accepted.`,
+		Long: `For a module for the kernel, check links the module as if it were being
+registered, and has the kernel's verifier check it, but attaches nothing. This
+needs the same privileges as 'watch -m'. A module for the sandbox is compiled
+and initialised with the parameters. The exit status is 0 if the module would be
+accepted.`,
 		Example: "  sudo taskwatch module check count.o\n  taskwatch module check rule.wasm,level=2",
 		Args:    oneFile("FILE[,key=value...]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -187,7 +188,7 @@ parameters. The exit status is 0 if the module would be accepted.`,
 		},
 	}
 	addBestEffort(cmd, &bestEffort)
-	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "accept that nothing can be refused here")
+	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "accept that nothing can be denied here")
 	return cmd
 }
 
@@ -204,13 +205,13 @@ func checkModule(w io.Writer, spec string, observeOnly, bestEffort bool) (err er
 	case err != nil:
 		return err
 	case file.Kind() == host.Sandbox:
-		_, err = fmt.Fprintf(w, "%s: the sandbox takes it\n", file.Name())
+		_, err = fmt.Fprintf(w, "%s: the sandbox accepts it\n", file.Name())
 	case limits.Powerless != nil:
-		_, err = fmt.Fprintf(w, "%s: this kernel takes it, and lets it refuse nothing of: %s\n", file.Name(), strings.Join(limits.Powerless, ", "))
+		_, err = fmt.Fprintf(w, "%s: this kernel accepts it, but does not let it deny: %s\n", file.Name(), strings.Join(limits.Powerless, ", "))
 	case limits.Skippable != nil:
-		_, err = fmt.Fprintf(w, "%s: this kernel takes it, and may skip what it refuses of: %s\n", file.Name(), strings.Join(limits.Skippable, ", "))
+		_, err = fmt.Fprintf(w, "%s: this kernel accepts it, but may skip its denials of: %s\n", file.Name(), strings.Join(limits.Skippable, ", "))
 	default:
-		_, err = fmt.Fprintf(w, "%s: this kernel takes it\n", file.Name())
+		_, err = fmt.Fprintf(w, "%s: this kernel accepts it\n", file.Name())
 	}
 	return err
 }

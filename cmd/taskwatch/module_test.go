@@ -38,8 +38,8 @@ param:         uid (int, default -1): the user to count for; -1 is everybody
 	step(info, "module", "info", "counter/counter.o")
 	step(info, "modinfo", "counter/counter.o")
 	if os.Geteuid() == 0 {
-		step("counter: this kernel takes it\n", "module", "check", "counter/counter.o")
-		step("counter: this kernel takes it\n", "module", "check", "counter/counter.o,uid=7")
+		step("counter: this kernel accepts it\n", "module", "check", "counter/counter.o")
+		step("counter: this kernel accepts it\n", "module", "check", "counter/counter.o,uid=7")
 	}
 }
 
@@ -87,10 +87,10 @@ func TestStockModulesAreTaken(t *testing.T) {
 		switch {
 		case powerless && (r.status != 1 || !strings.Contains(r.stderr, "no veto on this kernel") || !strings.Contains(r.stderr, "--allow-observe-only")):
 			t.Errorf("%s wants a veto that this kernel has not, and check says %+v", file, r)
-		case !powerless && (r.status != 0 || r.stdout != m.Name()+": this kernel takes it\n"):
+		case !powerless && (r.status != 0 || r.stdout != m.Name()+": this kernel accepts it\n"):
 			t.Errorf("check of %s: %+v", file, r)
 		}
-		if r := tw(t, "module", "check", "--allow-observe-only", file); r.status != 0 || !strings.HasPrefix(r.stdout, m.Name()+": this kernel takes it") {
+		if r := tw(t, "module", "check", "--allow-observe-only", file); r.status != 0 || !strings.HasPrefix(r.stdout, m.Name()+": this kernel accepts it") {
 			t.Errorf("check of %s as an observer: %+v", file, r)
 		}
 		if powerless {

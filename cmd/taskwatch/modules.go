@@ -45,7 +45,7 @@ func (f *moduleFlags) add(cmd *cobra.Command, when string) {
 func (f *moduleFlags) addObserveOnly(cmd *cobra.Command) {
 	f.trust.add(cmd)
 	addBestEffort(cmd, &f.bestEffort)
-	cmd.Flags().BoolVar(&f.observeOnly, "allow-observe-only", false, "load modules that want to refuse something even if\nnothing can be refused here")
+	cmd.Flags().BoolVar(&f.observeOnly, "allow-observe-only", false, "load modules that ask for a veto even if\nnothing can be denied here")
 }
 
 // check says what is wrong with the flags.
@@ -178,7 +178,7 @@ func (files moduleFiles) start(src source.Source, reg *taskwatch.Registry, f *mo
 
 // addBestEffort adds the flag of all commands that load kernel modules.
 func addBestEffort(cmd *cobra.Command, f *bool) {
-	cmd.Flags().BoolVar(f, "allow-best-effort", false, "load modules that want to refuse something even if\nthe kernel may skip a refusal")
+	cmd.Flags().BoolVar(f, "allow-best-effort", false, "load modules that ask for a veto even if\nthe kernel may skip a denial")
 }
 
 // drain returns when the modules in the sandbox have seen everything that has
@@ -199,7 +199,7 @@ func (mods *modules) show(w io.Writer) error {
 	for _, m := range mods.list {
 		globals, err := m.Globals(context.Background())
 		if errors.Is(err, module.ErrTooLarge) {
-			if _, err := fmt.Fprintf(w, "%s: no variables are shown: %v\n", m.Info().Name, err); err != nil {
+			if _, err := fmt.Fprintf(w, "%s: its variables cannot be shown: %v\n", m.Info().Name, err); err != nil {
 				return err
 			}
 			continue

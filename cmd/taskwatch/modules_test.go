@@ -159,7 +159,7 @@ func linesOf(t *testing.T, file string) (told, failed []string) {
 func TestSandboxedModuleRefuses(t *testing.T) {
 	module := filepath.Join(t.TempDir(), "forbid.wasm")
 	buildSandboxed(t, forbid, module)
-	const refused = "exec refused by forbid (forbid): permission denied: /bin/true"
+	const refused = "exec denied by forbid (forbid): permission denied: /bin/true"
 	r := tw(t, "run", "-m", module, "--", "sh", "-c", "/bin/true; exit $?")
 	if r.status != 126 || strings.Count(r.stderr, refused) != 1 {
 		t.Errorf("run: %+v", r)
@@ -306,7 +306,7 @@ memory:        128 KiB to begin with
 	if d.Kind != "wasm" || d.Memory != 128<<10 || len(d.Params) != 1 || !slices.Equal(d.Watchers, []host.Watcher{{Event: "exec", Function: "tell"}, {Event: "exit", Function: "fail"}}) {
 		t.Errorf("module info -f json: %+v", d)
 	}
-	if r := tw(t, "module", "check", file+",level=2,deadline=5ms"); r.status != 0 || r.stdout != "rule: the sandbox takes it\n" {
+	if r := tw(t, "module", "check", file+",level=2,deadline=5ms"); r.status != 0 || r.stdout != "rule: the sandbox accepts it\n" {
 		t.Errorf("module check: %+v", r)
 	}
 	for param, says := range map[string]string{

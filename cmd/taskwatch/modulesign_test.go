@@ -94,7 +94,7 @@ func TestSignedModules(t *testing.T) {
 		{"altered", place("count.wasm", altered, signature), "not the one that was signed"},
 		{"renamed", place("other.wasm", b, signature), `it is of the module "count", not of "other"`},
 		{"foreign", foreign, "is not trusted"},
-		{"garbage", place("count.wasm", b, []byte("nonsense")), "no signature of minisign"},
+		{"garbage", place("count.wasm", b, []byte("nonsense")), "not a signature of minisign"},
 		{"no module at all", place("count.wasm", []byte("x"), nil), "it is not signed"},
 	} {
 		for _, args := range [][]string{

@@ -31,7 +31,7 @@ func needsNamespace(flags []string) testutil.Need {
 func TestWordsInNamespaces(t *testing.T) {
 	testutil.Root(t)
 	testutil.Require(t, needsUnshare)
-	network, ptrace := "in a network namespace of its own", []string{"run", "--source", "ptrace", "--", "true"}
+	network, ptrace := "in its own network namespace", []string{"run", "--source", "ptrace", "--", "true"}
 	noProc := []string{"sh", "-c", `umount -l /proc; exec "$@"`, "sh"}
 	for _, c := range []struct {
 		unshare []string

@@ -18,7 +18,7 @@ type notifier struct{ log *slog.Logger }
 
 func (n notifier) say(state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
-		n.log.Warn("the service manager cannot be told", "state", state, "error", err)
+		n.log.Warn("the service manager cannot be notified", "state", state, "error", err)
 	}
 }
 
@@ -49,7 +49,7 @@ func (n notifier) watch(ctx context.Context, d *daemon.Daemon) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			n.log.Error("the daemon does not answer itself; the watchdog is not told that it is well", "error", err)
+			n.log.Error("the daemon does not answer its own call; the watchdog is not notified", "error", err)
 		default:
 			n.say(systemd.SdNotifyWatchdog)
 		}

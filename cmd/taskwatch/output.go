@@ -58,17 +58,17 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVarP(&f.events, "event", "e", nil, "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\nor all; may be given several times (default "+report.DefaultKinds.String()+"\nas text, all as json). exec-failed adds execs that failed (alone, to exec):\nunder bpf each system call of the machine takes some ns longer, under ptrace\neach exec stops twice more")
 	f.where.add(cmd)
 	f.table.add(cmd)
-	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them where no ending says so: text for people, json, a\nrecording, one object a line, or csv")
+	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them if no file ending says so: text for people, json, a\nrecording, one object a line, or csv")
 	flags.StringArrayVarP(&f.files, "output", "o", nil, "write the events to this `file`; may be given several times. The ending\nchooses the format: "+endingsHelp())
 	flags.StringVar(&f.fields, "fields", "", "in a recording, write these optional `fields` too, comma-separated, or all:\n"+strings.Join(taskwatch.OptionalFields.Groups(), ","))
 	f.env.add(cmd)
-	flags.BoolVar(&f.keep, "append", false, "with --output, keep the contents of a file and write behind them")
+	flags.BoolVar(&f.keep, "append", false, "with --output, keep the contents of a file and append to them")
 	flags.BoolVar(&f.threads, "threads", false, "show threads in text, not processes only; json always has them")
 	flags.BoolVar(&f.summary, "summary", false, "at the end, show totals, the slowest and hungriest commands, those that failed,\nand the critical path (see below); as one JSON object with -f json")
 	flags.IntVar(&f.top, "top", 0, "with --summary, show this `number` of lines of each list (default 10)")
 	flags.StringVar(&f.sort, "sort", "", "with --summary, sort commands and programs by `what`: "+sortNames())
 	flags.BoolVar(&f.otlp, "otlp", false, "at the end, send spans to where the variables OTEL_EXPORTER_OTLP_* say\n(http://localhost:4318): see docs/export.md")
-	flags.IntVar(&f.otlpSpans, "otlp-spans", otlp.DefaultMaxSpans, "with --otlp, send this `number` of spans at most")
+	flags.IntVar(&f.otlpSpans, "otlp-spans", otlp.DefaultMaxSpans, "with --otlp, send at most this `number` of spans")
 	flags.StringVar(&f.folded, "folded", foldedCPU, "`what` the lines of a .folded count, in microseconds: cpu, the CPU time, or\nwall, the time for which a process had no live child")
 	flags.StringVar(&f.compilersFile, "compilers", "", "read more rules for compile_commands.json from this `file`: see docs/export.md")
 	complete(cmd, "event", completeEvents)
@@ -117,11 +117,11 @@ func (f *outputFlags) optional() (taskwatch.Fields, error) {
 func (f *outputFlags) checkSummary(cmd *cobra.Command) error {
 	for _, name := range []string{"top", "sort"} {
 		if cmd.Flags().Changed(name) && !f.summary {
-			return fmt.Errorf("--%s: it is about the summary; give --summary as well", name)
+			return fmt.Errorf("--%s: it works only with --summary; give that as well", name)
 		}
 	}
 	if cmd.Flags().Changed("top") && f.top < 1 {
-		return fmt.Errorf("--top %d: a list needs one line at least", f.top)
+		return fmt.Errorf("--top %d: a list needs at least one line", f.top)
 	}
 	if cmd.Flags().Changed("sort") && !slices.Contains(report.Sorts, report.SortBy(f.sort)) {
 		return fmt.Errorf("--sort %q: unknown; choose one of %s", f.sort, sortNames())
@@ -225,7 +225,7 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 		}
 		used = used || f.formatOf(name) == named
 		if f.keep && f.formatOf(name).single {
-			return fmt.Errorf("--append: %q is one whole, which cannot be appended to; leave --append out", name)
+			return fmt.Errorf("--append: %q is a whole document, which cannot be appended to; leave --append out", name)
 		}
 	}
 	if cmd.Flags().Changed("format") && !used {
@@ -248,7 +248,7 @@ func (f *outputFlags) checkFailed() error {
 	if !f.failed() || slices.ContainsFunc(outputs, func(name string) bool { return !rows(name) }) {
 		return nil
 	}
-	return errors.New("execs that failed have no rows in a table of csv or json; leave them out of --event and --where, or write text or a recording")
+	return errors.New("tables of csv or json have no rows for execs that failed; leave them out of --event and --where, or write text or a recording")
 }
 
 // formatOf returns the format of a file: that of its ending, or else that of
@@ -265,12 +265,12 @@ func (f *outputFlags) formatOf(name string) *fileFormat {
 func (f *outputFlags) checkOTLP(cmd *cobra.Command) error {
 	if !f.otlp {
 		if cmd.Flags().Changed("otlp-spans") {
-			return errors.New("--otlp-spans: it is about --otlp; give that as well")
+			return errors.New("--otlp-spans works only with --otlp; give that as well")
 		}
 		return nil
 	}
 	if f.otlpSpans < 1 {
-		return fmt.Errorf("--otlp-spans %d: one span at least has to be sent", f.otlpSpans)
+		return fmt.Errorf("--otlp-spans %d: give at least 1", f.otlpSpans)
 	}
 	cfg, err := otlp.FromEnv(os.Getenv, otlp.Traces)
 	if err != nil {
@@ -392,7 +392,7 @@ func (f *outputFlags) openFile(name string, home *os.File) (*outputFile, error) 
 	var locked *outfile.LockedError
 	switch {
 	case errors.As(err, &locked):
-		return nil, fmt.Errorf("--output %w; wait for its end, or write elsewhere", locked)
+		return nil, fmt.Errorf("--output %w; wait until it ends, or write elsewhere", locked)
 	case err != nil:
 		return nil, fmt.Errorf("--output %q: %w; give a file that can be written", name, cause(err))
 	}

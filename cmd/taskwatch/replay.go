@@ -33,8 +33,8 @@ Events go to standard output, or to a file with --output. So do the summary and
 the variables of modules; with the json format they go to standard error.
 
 A module for the sandbox (--module FILE.wasm) is called for every event of the
-recording, as if it happened now, and can refuse nothing. Its errors and its
-records are shown among the events. However long it takes, it misses no event.
+recording, as if it happened now, but cannot deny anything. Its errors and its
+records are shown among the events. However slow it is, it misses no event.
 
 The exit status is:
 
@@ -77,7 +77,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	}
 	defer files.close()
 	if files.kernel() {
-		return replayFailed(errors.New("modules for the kernel (-m FILE.o) run in the kernel only, where a recording does not come by; build a FILE.wasm"))
+		return replayFailed(errors.New("modules for the kernel (-m FILE.o) cannot be called for a recording; build a FILE.wasm"))
 	}
 	in, err := openRecording(name)
 	if err != nil {

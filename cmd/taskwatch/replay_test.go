@@ -40,9 +40,9 @@ func TestReplay(t *testing.T) {
 		args []string
 		want []string // on standard output
 	}{
-		{[]string{file}, []string{"exec        7 a 'b c'\n", "exec refused by guard (main.deny): not today: a 'b c'\n", "exit        7 exit 1"}},
+		{[]string{file}, []string{"exec        7 a 'b c'\n", "exec denied by guard (main.deny): not today: a 'b c'\n", "exit        7 exit 1"}},
 		{[]string{"-"}, []string{"exec        7 a 'b c'\n"}},
-		{[]string{file, "--summary"}, []string{"exec        7 a 'b c'\n", "\n  refused    1 operation\n"}},
+		{[]string{file, "--summary"}, []string{"exec        7 a 'b c'\n", "\n  denied     1 operation\n"}},
 		{[]string{file, "-o", "-"}, []string{"exec        7 a 'b c'\n"}},
 	} {
 		cmd := cmd(t, append([]string{"replay"}, c.args...)...)

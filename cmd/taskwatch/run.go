@@ -40,9 +40,9 @@ privileges.
 The command keeps its standard input, output and error. Events go to standard
 error, or to a file with --output. No event is lost: if standard error is read
 slowly, or 64 MiB wait to be written to a file, the command waits, unless --drop
-is given. On a terminal, lines of text are cut to its width and marked. As json
-the events are a recording for 'taskwatch replay'. The summary goes to standard
-error.
+is given. On a terminal, taskwatch cuts long lines of text to its width and
+marks the cut. With the format json, the events are a recording for 'taskwatch
+replay'. The summary goes to standard error.
 
 The exit status is the command's own, or 128 plus the number of the signal that
 killed it, or:
@@ -54,39 +54,40 @@ killed it, or:
          message follows at the end
 
 Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch ends after it, and
-stops when it stops. Signals that are sent to taskwatch alone are passed on to
+stops when it stops. taskwatch passes signals that are sent to it alone on to
 the command: SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM,
 SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGABRT, SIGWINCH and the real-time
 signals from 35 on. A signal that is sent to the process group reaches the
-command anyway, and only once; under ptrace it comes twice to a command that
-blocks it and fetches it with signalfd or sigwait. Signals that the command's
-own tree sends to taskwatch are not passed on. Once the command has ended,
+command anyway, and only once. Under ptrace it arrives twice if the command
+blocks it and fetches it with signalfd or sigwait. taskwatch does not pass on
+signals that the command's own tree sends to it. Once the command has ended,
 SIGINT, SIGQUIT, SIGTERM and SIGHUP kill the processes that it left running;
 --kill-on-exit kills them at once. Without it, run says after a second what it
 waits for.
 
 There are two sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
-default where it works. It costs the command next to nothing, and an eighth of a
+default if it works. It costs the command almost nothing, except an eighth of a
 second at the start.
 
-Where bpf does not work, ptrace is the default, and one line says why;
---source ptrace asks for it without that line. It stops the tasks at every
-event, and restricts them: they cannot trace each other, and without privileges
-setuid and setgid files run with the ids of their caller.
+If bpf does not work, ptrace is the default, and one line says why; --source
+ptrace avoids that line. ptrace stops the tasks at every event, and restricts
+them: they cannot trace each other, and without privileges setuid and setgid
+files run with the ids of their caller.
 
 If taskwatch is killed by SIGKILL, everything that it watches dies too. Under
 bpf before Linux 6.16 only the command itself dies, unless it has changed its
 ids.
 
-With -p PID there is no command: run watches a process that is running, with its
-threads and its descendants, and ends when the last of them has ended. Ctrl-C,
-SIGTERM and SIGHUP leave it, and so does whatever else ends taskwatch: the
-process goes on unharmed. Events go to standard output. The exit status is that
-of the process, as with a command, if it has ended, and else 0. bpf needs root
-and is as 'watch --pid'. ptrace needs the process to be one's own, and Yama to
-allow it; nothing is put into the process, so that nothing can be refused, and a
-change of ids is told at the next fork, exec or exit. As with strace -p, a call
-that waits may be interrupted once at the beginning and at the end (EINTR).
+With -p PID there is no command: run watches a running process with its threads
+and its descendants, and ends when the last of them has ended. Ctrl-C, SIGTERM,
+SIGHUP, or any other end of taskwatch leaves the process running unharmed.
+Events go to standard output. If the process has ended, the exit status is that
+of the process, as with a command; otherwise it is 0. bpf needs root and works
+like 'watch --pid'. ptrace works for your own processes, if Yama allows it. It
+puts nothing into the process, so modules cannot deny anything, and it reports a
+change of ids at the next fork, exec or exit. As with strace -p, a waiting
+system call may be interrupted (EINTR), once at the beginning and once at the
+end.
 
 Otherwise the command finds the same environment as without taskwatch, except
 for what Go's run time changes before taskwatch can see it. A standard file that
@@ -99,9 +100,9 @@ of system calls (Seccomp, NoNewPrivs).
 
 A module given with --module is called for all events, shown or not. Its errors
 and its records are shown among the events. A .wasm runs in a sandbox and needs
-no privileges; if it wants to refuse operations, ptrace becomes the default. A
-.o runs in the kernel, for every task of the machine, and needs bpf. What
-it says of tasks outside the tree is not shown.
+no privileges; if it asks for a veto, ptrace becomes the default. A .o runs in
+the kernel, for every task of the machine, and needs bpf. Its errors and records
+are shown only for tasks of the tree.
 
 ` + summaryHelp,
 		Example: `  taskwatch run -- make -j2
@@ -129,9 +130,9 @@ it says of tasks outside the tree is not shown.
 	f.modules.addObserveOnly(cmd)
 	cmd.Flags().StringVar(&f.source, "source", auto.Name, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
 	cmd.Flags().IntVarP(&f.pid, "pid", "p", 0, "watch the running process with this `pid` and its descendants")
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
-	cmd.Flags().BoolVar(&f.drop, "drop", false, "drop events that cannot be written fast enough, and write how many,\nrather than hold up the command")
-	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "when the command ends, kill what it left running rather than wait for it")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would deny, and deny nothing")
+	cmd.Flags().BoolVar(&f.drop, "drop", false, "drop events that cannot be written fast enough, and write how many,\ninstead of making the command wait")
+	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "when the command ends, kill the processes that it left running,\ninstead of waiting for them")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -481,7 +481,7 @@ func makeProject(t *testing.T, dir string) {
 func TestRunTellsNoticesOnce(t *testing.T) {
 	strace := testutil.RequireTool(t, "strace")
 	r := tw(t, "run", "--source", "ptrace", "-o", "/dev/null", "--", strace, "-o", "/dev/null", "true")
-	if !strings.Contains(r.stderr, "taskwatch: process ") || !strings.Contains(r.stderr, "a task has one tracer") {
+	if !strings.Contains(r.stderr, "taskwatch: process ") || !strings.Contains(r.stderr, "a task can have only one tracer") {
 		t.Errorf("no word of why strace fails: %q", r.stderr)
 	}
 	seen := map[string]bool{}
@@ -543,7 +543,7 @@ func TestSummaryFlags(t *testing.T) {
 		want string
 	}{
 		{[]string{"--top", "3"}, "--summary"},
-		{[]string{"--summary", "--top", "0"}, "one line at least"},
+		{[]string{"--summary", "--top", "0"}, "at least one line"},
 		{[]string{"--summary", "--sort", "size"}, "wall, cpu, rss, io, runs"},
 	} {
 		r := tw(t, append(append([]string{"run"}, c.args...), "true")...)

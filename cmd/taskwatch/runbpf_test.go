@@ -27,7 +27,7 @@ func TestRunChoosesTheSource(t *testing.T) {
 		{auto.Name, command{}, bpf.Name},
 		{auto.Name, command{veto: true}, ptrace.Name},
 		{auto.Name, command{kernel: true}, bpf.Name},
-		{auto.Name, command{kernel: true, veto: true}, "bpf: its events arrive when all is over"},
+		{auto.Name, command{kernel: true, veto: true}, "bpf: its events arrive after the fact"},
 		{bpf.Name, command{veto: true}, "needs the source ptrace"},
 		{ptrace.Name, command{kernel: true}, "need the source bpf"},
 	} {

@@ -32,13 +32,14 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Hold modules, and serve the control interface",
-		Long: `serve is the daemon. It holds modules that come and go while it runs, and serves
-a control interface on a Unix socket, which 'taskwatch insmod', 'rmmod', 'lsmod'
-and 'modinfo' use, as can gRPC clients and curl: see docs/daemon.md. It runs
-until Ctrl-C or SIGTERM ends it, and leaves nothing behind, however it ends.
+		Long: `serve is the daemon. It loads and unloads modules while it runs, and serves a
+control interface on a Unix socket. 'taskwatch insmod', 'rmmod', 'lsmod' and
+'modinfo' use that socket; gRPC clients and curl can use it too: see
+docs/daemon.md. serve runs until Ctrl-C or SIGTERM ends it, and leaves nothing
+behind, however it ends.
 
 Kernel modules need the source bpf, which needs root, or CAP_BPF and
-CAP_PERFMON. Without it they are refused.
+CAP_PERFMON. Without it the daemon rejects them.
 
 Root and the user that the daemon runs as may load and unload modules. Members
 of the group given with --group may read everything, the events included.

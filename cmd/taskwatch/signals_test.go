@@ -366,7 +366,7 @@ func TestSIGINTEndsWhatHasNoEnd(t *testing.T) {
 	}
 	sh, _ := testutil.Hold(t, testutil.Shell())
 	t.Run("attach", func(t *testing.T) {
-		ends(t, "Ctrl-C leaves it", "run", "--source", "ptrace", "-p", strconv.Itoa(sh.Process.Pid))
+		ends(t, "Ctrl-C ends the watching", "run", "--source", "ptrace", "-p", strconv.Itoa(sh.Process.Pid))
 	})
 	sh.Release(t)
 	t.Run("watch", func(t *testing.T) {

@@ -78,7 +78,7 @@ func commandSourceNames() []string {
 
 // errAfterwards is no reason to call bpf the better source: it is none for such
 // modules.
-var errAfterwards = errors.New("bpf: its events arrive when all is over, and a module (-m) that refuses something outside of the kernel needs the source ptrace")
+var errAfterwards = errors.New("bpf: its events arrive after the fact; a module (-m) that denies operations outside of the kernel needs the source ptrace")
 
 func openBPFCommand(c *command) (source.Supervisor, error) {
 	if c.veto {
@@ -108,7 +108,7 @@ func openPtrace(c *command) (source.Supervisor, error) {
 	if c.pid == 0 {
 		cfg.Command = &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop}
 	} else if c.failed {
-		return nil, errors.New("ptrace: execs that fail (-e exec-failed) are not seen in a process that was running; the source bpf sees them")
+		return nil, errors.New("ptrace: it cannot see failed execs (-e exec-failed) of a process that was already running (-p); the source bpf can")
 	}
 	src, err := ptrace.New(cfg)
 	if err != nil {

@@ -239,7 +239,7 @@ func testLeftBehindAtATerminal(t *testing.T, source string) {
 	p := openShell(t)
 	p.press(t, binary(t)+" run --source "+source+" -- sh -c 'sleep 1000 & exit 4'\n")
 	eventually(t, "a word of what it waits for", func() bool {
-		return regexp.MustCompile(`waiting for what it left running: \S+/sleep \(pid \d+\)\. `).MatchString(p.screen.String())
+		return regexp.MustCompile(`waiting for the processes that it left running: \S+/sleep \(pid \d+\)\. `).MatchString(p.screen.String())
 	})
 	p.press(t, "\x03")
 	eventually(t, "a word of what was killed", p.screen.has("killed 1 process left behind"))

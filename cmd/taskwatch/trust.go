@@ -19,7 +19,7 @@ type trustFlags struct {
 }
 
 func (f *trustFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.keys, "trust", nil, "take only modules that are signed by the public key in this `FILE`;\nmay be given several times")
+	cmd.Flags().StringArrayVar(&f.keys, "trust", nil, "load only modules that are signed with the public key in this `FILE`;\nmay be given several times")
 	cmd.Flags().BoolVar(&f.required, "require-signature", false, "load no module without a trusted signature, even if\nno key is given")
 	if err := cmd.MarkFlagFilename("trust", "pub"); err != nil {
 		panic(err) // no such flag

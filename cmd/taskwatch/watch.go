@@ -36,10 +36,11 @@ func newWatch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch [flags]",
 		Short: "Watch the whole machine, and run modules",
-		Long: `watch shows what happens to all tasks of the machine, or to those of a cgroup
-or a process tree, until Ctrl-C, SIGTERM or SIGHUP ends it, or the last task of
-the tree has ended. A task that was seen in the cgroup is shown to its end, even
-if it moves out. A cgroup that is removed and made again is watched again.
+		Long: `watch shows what happens to all tasks of the machine, or to those of a cgroup or
+a process tree, until Ctrl-C, SIGTERM or SIGHUP ends it, or the last task of the
+tree has ended. It follows a task that it has seen in the cgroup to its end,
+even if the task moves out. If a cgroup is removed and created again, watch
+watches the new one.
 
 Events go to standard output, or to a file with --output. As json they are a
 recording for 'taskwatch replay'. Once watching has begun, a message on standard
@@ -47,8 +48,8 @@ error names the source, and why a better one was not used. The summary and the
 variables of modules go to standard output; with the json format they go to
 standard error, unless the events go to a file.
 
-A ? in text stands for what is not known: of a program that the source could not
-read in time, or may not read.
+A ? in text marks a fact that the source could not read in time, or may not
+read.
 
 The source daemon shows what the daemon ('taskwatch serve') sees, to members of
 its group as well; it takes no --cgroup and no module for the kernel.
@@ -60,9 +61,9 @@ privileges.
 A module given with --module is called for all events, shown or not. Its errors
 and its records are shown among the events. A .o runs in the kernel, for every
 task of the machine, whatever the scope of the events, and needs the source bpf.
-With --pid, what it says of tasks outside that tree is not shown.
-A .wasm runs in a sandbox, with either source, and can refuse nothing here. When
-taskwatch ends, for whatever reason, nothing of a module is left.
+With --pid, its errors and records are shown only for tasks of that tree.
+A .wasm runs in a sandbox, with either source, and cannot deny anything here.
+When taskwatch ends, for whatever reason, no part of a module remains.
 
 The exit status is:
 
@@ -90,7 +91,7 @@ The exit status is:
 	flags.StringVar(&f.cgroup, "cgroup", "", "watch the tasks of the cgroup with this `directory`, and of those below")
 	flags.IntVar(&f.pid, "pid", 0, "watch the process with this `pid` and its descendants")
 	flags.DurationVar(&f.latency, "latency", bpf.DefaultLatency, "let events wait in the kernel for this `time` at most, so that\nmany are fetched at once; 0 wakes up at every event and costs most (source bpf)")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "show what modules would refuse, and refuse nothing")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "show what modules would deny, and deny nothing")
 	if err := cmd.MarkFlagDirname("cgroup"); err != nil {
 		panic(err) // no such flag
 	}

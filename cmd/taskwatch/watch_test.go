@@ -372,7 +372,7 @@ func TestWatchErrors(t *testing.T) {
 		{[]string{"-m", object, "-m", object}, 1, "another module of that name", true},
 		{[]string{"-m", object, "--source", "connector"}, 1, "need the source bpf", false},
 		{[]string{"--cgroup", "/sys/fs/cgroup", "--source", "connector"}, 1, "cannot watch one cgroup", false},
-		{[]string{"--cgroup", "/proc"}, 1, "no cgroup of the unified hierarchy", true},
+		{[]string{"--cgroup", "/proc"}, 1, "not a cgroup of the unified hierarchy", true},
 		{[]string{"-e", "free", "--source", "connector"}, 1, "--event free: the source connector does not deliver it", false},
 		{[]string{"--pid", "4194304"}, 1, "there is no such process", false},
 		{[]string{"--pid", "0"}, 2, "no process has that pid", false},

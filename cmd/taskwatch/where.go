@@ -43,7 +43,7 @@ func (f *whereFlags) check(cmd *cobra.Command) error {
 	case f.expr == "" && cmd.Flags().Changed("where"):
 		return errors.New("--where: the expression is empty; see 'taskwatch help filter'")
 	case f.expr == "" && cmd.Flags().Changed("unknown"):
-		return errors.New("--unknown: it is about --where; give that as well")
+		return errors.New("--unknown works only with --where; give that as well")
 	case f.expr == "":
 		return nil
 	}
@@ -55,7 +55,7 @@ func (f *whereFlags) check(cmd *cobra.Command) error {
 		f.names = enrich.NewNames(enrich.Local()...)
 	}
 	if f.filter.Never() {
-		return fmt.Errorf("--where %s: no event can match, whatever happens; see 'taskwatch help filter'", f.expr)
+		return fmt.Errorf("--where %s: no event can ever match; see 'taskwatch help filter'", f.expr)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (f *whereFlags) kinds(asked, usual taskwatch.Kinds) (taskwatch.Kinds, error
 		return 0, nil
 	case asked != 0:
 		if asked&can == 0 {
-			return 0, fmt.Errorf("--where %s: only %s can match, and --event asks for %s", f.expr, can, asked)
+			return 0, fmt.Errorf("--where %s: only %s can match, but --event asks for %s", f.expr, can, asked)
 		}
 		return asked & can, nil
 	case f.filter.Names("kind") || usual&can == 0:

@@ -41,7 +41,7 @@ func shellMessage(name string, why error) string {
 	case errors.Is(why, fs.ErrNotExist):
 		why = syscall.ENOENT
 		if _, err := os.Stat(name); err == nil {
-			hint = " (the file exists: what does not is the interpreter that it names)"
+			hint = " (the file exists, but not the interpreter that it names)"
 		}
 	case errors.Is(why, syscall.EACCES):
 		if st, err := os.Stat(name); err == nil && st.IsDir() {

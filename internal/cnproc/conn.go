@@ -25,10 +25,10 @@ const (
 // Errors of Open, to be found with errors.Is.
 var (
 	// ErrPermission says that the kernel lets only the privileged subscribe.
-	ErrPermission = errors.New("not permitted: it needs CAP_NET_ADMIN, or Linux 6.6 or newer, where anybody may subscribe")
+	ErrPermission = errors.New("not permitted: it needs CAP_NET_ADMIN, or Linux 6.6 or newer, where every user may subscribe")
 
 	// ErrNamespace says that the kernel's connector is in another network.
-	ErrNamespace = errors.New("this process is in a network namespace of its own, and the kernel's connector is in the first one: run it there (docker, podman: --network=host; otherwise: nsenter -t 1 -n)")
+	ErrNamespace = errors.New("this process is in its own network namespace, but the kernel's connector is in the first one: run it there (docker, podman: --network=host; otherwise: nsenter -t 1 -n)")
 
 	// ErrSilent says that the subscription was not answered, as in namespaces of
 	// users or pids.

@@ -222,7 +222,7 @@ func judge(err error) Result {
 			return unclear("not permitted (%v): %s", errno(err), why)
 		}
 		if privileged() {
-			return no("the kernel refuses it, whoever asks (%v)", errno(err))
+			return no("the kernel allows it to nobody, not even root (%v)", errno(err))
 		}
 		return unclear("not permitted (%v): it needs root, or CAP_BPF and CAP_PERFMON", errno(err))
 	}

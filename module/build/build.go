@@ -81,9 +81,9 @@ func build(ctx context.Context, src, out string, defines []string) (string, erro
 	case from == ".go" && to == ".wasm":
 		run = wasmFromGo
 	case from == ".go":
-		return "", fmt.Errorf("a module in Go runs in the sandbox only: it is built to a file NAME.wasm, not %q", out)
+		return "", fmt.Errorf("a module in Go runs only in the sandbox: its output is a file NAME.wasm, not %q", out)
 	case from == ".c":
-		return "", fmt.Errorf("%q: a module in C is built to a file NAME.o, for the kernel, or NAME.wasm, for the sandbox", out)
+		return "", fmt.Errorf("%q: the output of a module in C is a file NAME.o, for the kernel, or NAME.wasm, for the sandbox", out)
 	default:
 		return "", errors.New("the source of a module is a file NAME.c or NAME.go")
 	}
@@ -186,7 +186,7 @@ func findClang(target string) (string, error) {
 		return "", fmt.Errorf("%w that can compile for %s (%s cannot): install the package clang, 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang)",
 			ErrNoClang, target, strings.Join(lacking, ", "))
 	}
-	return "", fmt.Errorf("%w in PATH: install clang 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang). Loading a module that is built already needs none", ErrNoClang)
+	return "", fmt.Errorf("%w in PATH: install clang 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang). You do not need it to load a module that is already built", ErrNoClang)
 }
 
 // installed returns the paths of the program of that name, and of those with

@@ -113,7 +113,7 @@ func TestCompilerErrors(t *testing.T) {
 	for _, c := range []struct{ source, says string }{
 		{"#include \"task_watchers.h\"\nint x = nothing;\n", "bad.c:2"},
 		{"#include \"task_watchers.h\"\nstatic int f(unsigned long v, struct task_struct *t) { return 0; }\ntask_watcher_func(reboot, f);\n", "tw_event_reboot"},
-		{"#include \"task_watchers.h\"\nMODULE_VETO(exit);\n", "only init, exec, uid and gid can be refused"},
+		{"#include \"task_watchers.h\"\nMODULE_VETO(exit);\n", "only init, exec, uid and gid can be denied"},
 		{"#include <stdio.h>\n", "stdio.h"},
 		{watcherOf("int f(unsigned long v, void *t)", "exec"), "a watcher is a function int f(unsigned long val, struct task_struct *tsk)"},
 		{watcherOf("int f(int v, void *t)", "exec"), "a watcher is a function"},
@@ -278,10 +278,10 @@ func TestWasmErrors(t *testing.T) {
 		{"a.c", watcherOf("int f(int v, void *t)", "exec"), "a.wasm", "a watcher is a function int f("},
 		{"a.c", watcherOf(goodWatcher, "exce"), "a.wasm", "hint: there is no event exce"},
 		{"a.c", "#include \"task_watchers.h\"\n#include <string.h>\n", "a.wasm", "hint: a module has no C library"},
-		{"a.c", "int x;", "a.exe", `is built to a file NAME.o, for the kernel, or NAME.wasm, for the sandbox`},
+		{"a.c", "int x;", "a.exe", `is a file NAME.o, for the kernel, or NAME.wasm, for the sandbox`},
 		{"a.go", "package main\nfunc main() { x }\n", "a.wasm", "undefined: x"},
 		{"a.go", "package main\nimport \"example.com/x\"\nfunc main() { x.F() }\n", "a.wasm", "example.com/x"},
-		{"a.go", "package main\n", "a.o", "a module in Go runs in the sandbox only"},
+		{"a.go", "package main\n", "a.o", "a module in Go runs only in the sandbox"},
 		{"a.rs", "", "a.wasm", "a file NAME.c or NAME.go"},
 	} {
 		src, out := filepath.Join(dir, c.src), filepath.Join(dir, c.out)

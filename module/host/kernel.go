@@ -22,7 +22,7 @@ type kernelModule struct {
 // table, with the reason why there is no better source.
 func noKernel(source string, why error) error {
 	if why == nil {
-		return fmt.Errorf("%w; taskwatch was told to use the source %s", ErrNoKernel, source)
+		return fmt.Errorf("%w, but taskwatch uses the source %s", ErrNoKernel, source)
 	}
 	return fmt.Errorf("%w: %w", ErrNoKernel, why)
 }

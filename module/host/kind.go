@@ -47,7 +47,7 @@ func Read(name string, r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > MaxFileSize {
-		return nil, fmt.Errorf("it has more than the %d bytes that a module may have", MaxFileSize)
+		return nil, fmt.Errorf("it has more than %d bytes, the limit for modules", MaxFileSize)
 	}
 	return b, nil
 }

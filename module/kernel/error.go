@@ -23,7 +23,7 @@ var (
 	ErrSkippable = module.ErrSkippable
 
 	// ErrVerify says that the kernel's verifier refused the module.
-	ErrVerify = errors.New("refused by the kernel's verifier")
+	ErrVerify = errors.New("rejected by the kernel's verifier")
 
 	// ErrClosed says that the table or the module was closed.
 	ErrClosed = errors.New("already closed")

@@ -55,20 +55,20 @@ func (s *Support) Events() [taskwatch.NumKinds]EventSupport {
 		e := &list[k]
 		var why []string
 		if taskwatch.Kind(k).Vetoable() && e.Veto == "" {
-			why = append(why, fmt.Sprintf("cannot be refused: LSM programs: %v; fmod_ret programs: %v", s.LSM, s.ModifyReturn))
+			why = append(why, fmt.Sprintf("cannot be denied: LSM programs: %v; fmod_ret programs: %v", s.LSM, s.ModifyReturn))
 		}
 		if taskwatch.Kind(k) == taskwatch.Free && s.LSM != nil && s.FEntry != nil {
-			why = append(why, "not every free is told to modules: kernels hold back those of whole bursts of threads; the source infers them")
+			why = append(why, "modules do not see every free: kernels hold back those of whole bursts of threads; the source infers them")
 		}
 		if taskwatch.Kind(k) == taskwatch.UID || taskwatch.Kind(k) == taskwatch.GID {
 			why = append(why, s.idGaps()...)
 		}
 		if len(misses[k]) > 0 {
-			why = append(why, fmt.Sprintf("the kernel passes by %s while another task is preempted inside (preemption: %s): what is missed is counted",
+			why = append(why, fmt.Sprintf("the kernel skips %s while another task is preempted inside (preemption: %s); missed events are counted",
 				strings.Join(misses[k], " and "), cmp.Or(s.Preemption, "unknown")))
 		}
 		if e.Skippable {
-			why = append(why, "a refusal can be skipped in the same way: --allow-best-effort agrees to that")
+			why = append(why, "a denial can be skipped in the same way; --allow-best-effort accepts that")
 		}
 		e.Why = strings.Join(why, "; ")
 	}

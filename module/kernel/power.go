@@ -142,7 +142,7 @@ func errPower(name string) error {
 	if why := forbidden[name]; why != "" {
 		return fmt.Errorf("%s: %s", name, why)
 	}
-	return fmt.Errorf("%s, which is on no list of what modules may call (docs/security.md has the lists)", name)
+	return fmt.Errorf("%s, which is not on the lists of functions that modules may call (see docs/security.md)", name)
 }
 
 // checkPowers refuses calls that no module may make, or that this one has not
@@ -156,7 +156,7 @@ func (o *Object) checkPowers(function string, ins *asm.Instruction) error {
 		return invalid("%s calls %w", inWords(function), err)
 	}
 	if power != "" && !slices.Contains(o.Powers, power) {
-		return invalid("%s calls %s, which takes a power that the module does not ask for: add MODULE_POWER(%s), so that whoever loads it sees it", inWords(function), name, power)
+		return invalid("%s calls %s, which needs a power that the module does not ask for: add MODULE_POWER(%s), which is shown to the users who load it", inWords(function), name, power)
 	}
 	return nil
 }

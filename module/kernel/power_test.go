@@ -38,11 +38,11 @@ func TestPowers(t *testing.T) {
 	const write = "static long (*const bpf_probe_write_user)(void *dst, const void *src, __u32 len) = (void *)36;"
 	for _, c := range []struct{ name, declaration, call, more, says string }{
 		{"asked for", "", "bpf_send_signal(0)", "MODULE_POWER(signal);", ""},
-		{"not asked for", "", "bpf_send_signal(0)", "", "watcher f on exec calls bpf_send_signal, which takes a power that the module does not ask for: add MODULE_POWER(signal)"},
+		{"not asked for", "", "bpf_send_signal(0)", "", "watcher f on exec calls bpf_send_signal, which needs a power that the module does not ask for: add MODULE_POWER(signal)"},
 		{"another was asked for", write, `bpf_probe_write_user((void *)val, "x", 1)`, "MODULE_POWER(signal);", "MODULE_POWER(user_memory)"},
-		{"a helper on no list", "static long (*const bpf_sys_close)(__u32 fd) = (void *)168;", "bpf_sys_close(3)", "MODULE_POWER(signal);", "watcher f on exec calls bpf_sys_close, which is on no list"},
-		{"a helper of no name", "static long (*const bpf_new)(void) = (void *)4711;", "bpf_new()", "", "the helper of number 4711, which is on no list"},
-		{"a kernel function on no list", "extern void crash_kexec(void *regs) __attribute__((section(\".ksyms\")));", "crash_kexec(0)", "", "crash_kexec, which is on no list"},
+		{"a helper on no list", "static long (*const bpf_sys_close)(__u32 fd) = (void *)168;", "bpf_sys_close(3)", "MODULE_POWER(signal);", "watcher f on exec calls bpf_sys_close, which is not on the lists"},
+		{"a helper of no name", "static long (*const bpf_new)(void) = (void *)4711;", "bpf_new()", "", "the helper of number 4711, which is not on the lists"},
+		{"a kernel function on no list", "extern void crash_kexec(void *regs) __attribute__((section(\".ksyms\")));", "crash_kexec(0)", "", "crash_kexec, which is not on the lists"},
 		{"an exception", "extern void bpf_throw(__u64 cookie) __attribute__((section(\".ksyms\")));", "bpf_throw(0)", "", "leave out the watchers behind"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestListsOfPowers(t *testing.T) {
 	}
 	for _, name := range got {
 		if !slices.Contains(want, name) {
-			t.Errorf("docs/security.md has %s, which is on no list", name)
+			t.Errorf("docs/security.md has %s, which is not on the lists", name)
 		}
 	}
 	if name := helperName(asm.FnGetNsCurrentPidTgid); name != "bpf_get_ns_current_pid_tgid" {
@@ -145,7 +145,7 @@ func TestRefused(t *testing.T) {
 		says     string
 	}{
 		{&ebpf.VerifierError{Cause: unix.EACCES, Log: log}, true, "a plain number was used as a pointer"},
-		{&ebpf.VerifierError{Cause: unix.EFAULT, Log: log}, true, "it failed itself"},
+		{&ebpf.VerifierError{Cause: unix.EFAULT, Log: log}, true, "the verifier itself failed"},
 		{&ebpf.VerifierError{Cause: unix.E2BIG}, true, "1,000,000 instructions"},
 		{&ebpf.VerifierError{Cause: unix.EMFILE, Log: log}, false, "LimitNOFILE="},
 		{&ebpf.VerifierError{Cause: unix.ENFILE}, false, "LimitNOFILE="},

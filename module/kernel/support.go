@@ -36,7 +36,7 @@ func (s *Support) Share(p *companion.Programs) { p.Types = s.types }
 // ErrNoEffect says that a program was attached without an error and never
 // called: for LSM programs, where bpf is missing from the list of active
 // security modules (the lsm= boot parameter).
-var ErrNoEffect = errors.New("attached without an error, and was never called")
+var ErrNoEffect = errors.New("attached without an error, but was never called")
 
 // Probe finds out what the running kernel supports, by trying: it attaches
 // programs that do nothing but note that they ran, calls getpgid, which passes
@@ -65,7 +65,7 @@ func Probe() (*Support, error) {
 	}
 	var fn *btf.Func
 	if err := kernel.TypeByName("security_task_fix_setgroups", &fn); err != nil {
-		s.SetGroups = errors.New("this kernel asks nobody about setgroups: it does since Linux 6.0")
+		s.SetGroups = errors.New("this kernel has no hook for setgroups; Linux 6.0 added it")
 	}
 	s.Preemption = probePreemption()
 	if fs, err := tracefs.Open(); err != nil {

@@ -228,7 +228,7 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 		return ErrClosed
 	}
 	if m.object.builtin {
-		return invalid("it is a built-in, which stands in the Config of a table")
+		return invalid("it is a built-in; list it in the Config of the table")
 	}
 	for _, l := range t.modules {
 		if t.owners[l] != m && l.object.Name == m.Name() {
@@ -242,7 +242,7 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 		return module.BestEffort(skipped, t.whySkippable())
 	}
 	if len(m.object.Powers) > 0 && t.dryRun {
-		return invalid("it has MODULE_POWER(%s), and what that does cannot be left out in a dry run: it is not loaded", strings.Join(m.object.Powers, "), MODULE_POWER("))
+		return invalid("it has MODULE_POWER(%s), whose effects cannot be left out in a dry run; it is not loaded", strings.Join(m.object.Powers, "), MODULE_POWER("))
 	}
 	if err := t.observable(m.object.Kinds()); err != nil {
 		return err
@@ -605,7 +605,7 @@ func (t *Table) explain(op string, m *Module, err error) error {
 		guilty.Op, guilty.Module = op, m.Name()
 		return guilty
 	}
-	e.Hint = "each of its watchers passes alone; together with the other watchers of the event they are too much: " + e.Hint
+	e.Hint = "each of its watchers passes alone; together with the other watchers of the event they are too large: " + e.Hint
 	return e
 }
 

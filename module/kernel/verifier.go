@@ -33,9 +33,9 @@ func refused(err error) *Error {
 		e.Err = fmt.Errorf("%w: too long (E2BIG)", ErrVerify)
 		e.Hint = "the watchers of one event and what they call are one program, of 1,000,000 instructions at most: make functions and loops shorter"
 	case errors.Is(err, unix.EFAULT):
-		e.Err = fmt.Errorf("%w: it failed itself (EFAULT)", ErrVerify)
-		e.Hint = "this is a fault of the kernel's, which found nothing wrong with the module. It is known of a bpf_loop() whose count is 0 for a parameter's sake: " +
-			"build the module anew with this version's header, or set another value. dmesg may say more"
+		e.Err = fmt.Errorf("%w: the verifier itself failed (EFAULT)", ErrVerify)
+		e.Hint = "this is a bug of the kernel, which found nothing wrong with the module. It is known to happen for a bpf_loop() whose count is 0 because of a parameter: " +
+			"build the module again with the header of this version, or set another value. dmesg may say more"
 	}
 	return e
 }
@@ -61,7 +61,7 @@ func isStatistics(line string) bool {
 }
 
 const stackHint = "the functions use more than 512 bytes of stack together: " +
-	"keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); memory by CPU is not safe, since a watcher may be preempted"
+	"keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); per-CPU memory is not safe, because a watcher may be preempted"
 
 // verifierHint says in a module author's words what the verifier means.
 func verifierHint(log []string) string {

@@ -31,7 +31,7 @@ var (
 
 	// ErrUntrusted says that a signature is of no key that is trusted, or of
 	// another file, name or version.
-	ErrUntrusted = errors.New("its signature is not to be trusted")
+	ErrUntrusted = errors.New("its signature cannot be trusted")
 )
 
 // format is that of a module's trusted comment.
@@ -61,7 +61,7 @@ func ReadKeys(files ...string) (*Keys, error) {
 		}
 		var key minisign.PublicKey
 		if err := key.UnmarshalText(b); err != nil {
-			return nil, fmt.Errorf("key %s: it is no public key of minisign: %w", file, err)
+			return nil, fmt.Errorf("key %s: it is not a public key of minisign: %w", file, err)
 		}
 		k.keys = append(k.keys, key)
 	}
@@ -99,11 +99,11 @@ func readOwn(file string, forbidden os.FileMode, what string) ([]byte, error) {
 	owner := int(info.Sys().(*syscall.Stat_t).Uid)
 	switch {
 	case !info.Mode().IsRegular() || info.Size() > maxKey:
-		return nil, errors.New("it is no file of a key")
+		return nil, errors.New("it is not a regular file with a key")
 	case owner != 0 && owner != os.Geteuid():
-		return nil, fmt.Errorf("it belongs to the user %d; it has to be root's, or of the user %d", owner, os.Geteuid())
+		return nil, fmt.Errorf("it belongs to user %d; it must belong to root or to user %d", owner, os.Geteuid())
 	case info.Mode().Perm()&forbidden != 0:
-		return nil, fmt.Errorf("it has the mode %#o, and may not %s by others: chmod go-rwx", info.Mode().Perm(), what)
+		return nil, fmt.Errorf("it has the mode %#o, but may not %s by others: chmod go-rwx", info.Mode().Perm(), what)
 	}
 	b := make([]byte, info.Size())
 	n, err := f.Read(b)
@@ -129,7 +129,7 @@ func (k *Keys) Verify(file, signature []byte, name string) (*Signer, error) {
 		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrUntrusted, maxSignature)
 	}
 	if err := s.UnmarshalText(signature); err != nil {
-		return nil, fmt.Errorf("%w: it is no signature of minisign: %w", ErrUntrusted, err)
+		return nil, fmt.Errorf("%w: it is not a signature of minisign: %w", ErrUntrusted, err)
 	}
 	id := fmt.Sprintf("%016X", s.KeyID)
 	for _, key := range k.keys {
@@ -137,15 +137,15 @@ func (k *Keys) Verify(file, signature []byte, name string) (*Signer, error) {
 			continue
 		}
 		if !minisign.Verify(key, file, signature) {
-			return nil, fmt.Errorf("%w: the file is not the one that was signed, by the key %s", ErrUntrusted, id)
+			return nil, fmt.Errorf("%w: the file is not the one that was signed with the key %s", ErrUntrusted, id)
 		}
 		var signed, version string
 		text := strings.TrimSpace(s.TrustedComment)
 		if _, err := fmt.Sscanf(text, format, &signed, &version); err != nil || comment(signed, version) != text {
-			return nil, fmt.Errorf("%w: it is not of a module, but of %.100q", ErrUntrusted, text)
+			return nil, fmt.Errorf("%w: it is not the signature of a module, but of %.100q", ErrUntrusted, text)
 		}
 		if signed != name {
-			return nil, fmt.Errorf("%w: it is of the module %.40q, not of %q", ErrUntrusted, signed, name)
+			return nil, fmt.Errorf("%w: it is the signature of the module %.40q, not of %q", ErrUntrusted, signed, name)
 		}
 		return &Signer{ID: id, version: version}, nil
 	}
@@ -156,7 +156,7 @@ func (k *Keys) Verify(file, signature []byte, name string) (*Signer, error) {
 // is the one that was signed. A nil Signer has signed nothing.
 func (s *Signer) CheckVersion(version string) error {
 	if s != nil && s.version != version {
-		return fmt.Errorf("%w: it is of the version %.40q, not of %.40q", ErrUntrusted, s.version, version)
+		return fmt.Errorf("%w: it is the signature of version %.40q, not of %.40q", ErrUntrusted, s.version, version)
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func ReadSignature(file string) ([]byte, error) {
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no file", file+Suffix)
+		return nil, fmt.Errorf("%s is not a regular file", file+Suffix)
 	}
 	return io.ReadAll(io.LimitReader(f, maxSignature+1))
 }

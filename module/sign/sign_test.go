@@ -62,13 +62,13 @@ func TestVerify(t *testing.T) {
 		says            string
 	}{
 		"no signature":         {file, nil, "guard", "1.2", ErrUnsigned, "not signed"},
-		"garbage":              {file, []byte("x"), "guard", "1.2", ErrUntrusted, "no signature of minisign"},
+		"garbage":              {file, []byte("x"), "guard", "1.2", ErrUntrusted, "not a signature of minisign"},
 		"a long one":           {file, bytes.Repeat([]byte("x"), maxSignature+1), "guard", "1.2", ErrUntrusted, "bytes"},
 		"an altered file":      {[]byte("\x00asm other"), good, "guard", "1.2", ErrUntrusted, "not the one that was signed"},
 		"another name":         {file, good, "other", "1.2", ErrUntrusted, "not of"},
 		"another version":      {file, good, "guard", "1.3", ErrUntrusted, "not of"},
 		"another key":          {file, Sign(stranger, file, "guard", "1.2"), "guard", "1.2", ErrUntrusted, "is not trusted"},
-		"a comment of its own": {file, minisign.SignWithComments(private, file, "release 7", ""), "guard", "1.2", ErrUntrusted, "not of a module"},
+		"a comment of its own": {file, minisign.SignWithComments(private, file, "release 7", ""), "guard", "1.2", ErrUntrusted, "not the signature of a module"},
 		"a comment of another": {file, bytes.Replace(good, []byte("guard"), []byte("other"), 1), "other", "1.2", ErrUntrusted,
 			"not the one that was signed"},
 	} {
@@ -88,7 +88,7 @@ func TestKeysOfOthers(t *testing.T) {
 	if _, err := ReadKeys(public); err == nil || !strings.Contains(err.Error(), "mode 0666") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := ReadKeys(filepath.Dir(public)); err == nil || !strings.Contains(err.Error(), "no file of a key") {
+	if _, err := ReadKeys(filepath.Dir(public)); err == nil || !strings.Contains(err.Error(), "not a regular file with a key") {
 		t.Errorf("got %v", err)
 	}
 }

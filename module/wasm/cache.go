@@ -58,9 +58,9 @@ func CheckCache(dir string) error {
 	case !info.IsDir():
 		return fmt.Errorf("the cache %s is no directory; remove it", dir)
 	case int(owner) != os.Geteuid():
-		return fmt.Errorf("the cache %s belongs to the user %d and not to %d: what is in it would be run; choose another", dir, owner, os.Geteuid())
+		return fmt.Errorf("the cache %s belongs to user %d and not to user %d, but its contents would be executed; choose another directory", dir, owner, os.Geteuid())
 	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("the cache %s has the mode %#o, and others may not reach it: what is in it would be run; remove it, or set the mode 0700 if nobody has changed it",
+		return fmt.Errorf("the cache %s has the mode %#o, which gives others access, but its contents would be executed; remove it, or set the mode 0700 if nobody has changed it",
 			dir, info.Mode().Perm())
 	}
 	return nil

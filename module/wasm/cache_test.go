@@ -89,7 +89,7 @@ func TestCacheOfOthers(t *testing.T) {
 		if err := errors.Join(os.Mkdir(foreign, 0o700), os.Chown(foreign, 12345, 12345)); err != nil {
 			t.Fatal(err)
 		}
-		cases[foreign] = "belongs to the user 12345"
+		cases[foreign] = "belongs to user 12345"
 	}
 	for dir, says := range cases {
 		_, err := (&Parser{Cache: dir}).Parse("good", wasmfile.Good().Bytes())

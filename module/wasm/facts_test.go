@@ -191,7 +191,7 @@ func TestParams(t *testing.T) {
 		{"deadline=1h", "a deadline of 1h0m0s: it may be 1ms to 1m0s"},
 		{"memory=2T", "want a number of bytes like 16M"},
 		{"memory=1", "a memory of 1 bytes"},
-		{"memory=64K", "it begins with 128 KiB of memory, and may have 64 KiB; memory=128K gives it as much"},
+		{"memory=64K", "it begins with 128 KiB of memory, but may have only 64 KiB; memory=128K gives it as much"},
 		{"queue=0", "want a number of events"},
 		{"queue=10000000", "it may be 1 to"},
 		{"onerror=maybe", "want open or deny"},

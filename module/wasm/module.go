@@ -87,7 +87,7 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 		wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
 	m.queue.most = opts.Queue
 	if opts.Memory < o.Memory() {
-		err := hinted{invalid("it begins with %d KiB of memory, and may have %d KiB", o.Memory()>>10, opts.Memory>>10),
+		err := hinted{invalid("it begins with %d KiB of memory, but may have only %d KiB", o.Memory()>>10, opts.Memory>>10),
 			fmt.Sprintf("memory=%dK gives it as much", o.Memory()>>10)}
 		return nil, errors.Join(err, o.unuse())
 	}
@@ -230,7 +230,7 @@ func (m *Module) callInPlace(w *watcher, veto bool) taskwatch.Watcher {
 		case f != nil:
 		case refuses && unknown(ev) && m.opts.OnError == Deny:
 			m.veto.Add(1)
-			return &taskwatch.Failure{Watcher: w.name, Err: fmt.Errorf("%w: what program runs is not known, and onerror is deny", syscall.EACCES)}
+			return &taskwatch.Failure{Watcher: w.name, Err: fmt.Errorf("%w: the program is not known, and onerror is deny", syscall.EACCES)}
 		default:
 			return nil // not a nil *Failure in an error
 		}
@@ -254,7 +254,7 @@ func unknown(ev *taskwatch.Event) bool {
 }
 
 // errBusy is the error of a call for which there was no time.
-var errBusy = fmt.Errorf("%w: the events before it took all of its time", ErrDeadline)
+var errBusy = fmt.Errorf("%w: the events before it used up its time", ErrDeadline)
 
 func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
 	if State(m.state.Load()) == Running && !m.await(context.Background(), m.opts.Deadline) && State(m.state.Load()) == Running {
@@ -304,7 +304,7 @@ func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure 
 	}
 	inst, s := m.inst, m.sandbox
 	if !inst.memory.Write(inst.record, record[:inst.size]) || !inst.memory.WriteUint32Le(inst.record, inst.size) {
-		return m.crashed(w, fmt.Errorf("%w: it has no record any more", ErrTrap))
+		return m.crashed(w, fmt.Errorf("%w: its record is no longer there", ErrTrap))
 	}
 	w.calls.Add(1)
 	m.calls++
@@ -368,7 +368,7 @@ func (m *Module) note(err error) {
 		m.crashes = m.crashes[1:]
 	}
 	if len(m.crashes) == maxCrashes && now.Sub(m.crashes[0]) < crashWindow {
-		why := fmt.Sprintf("it crashed %d times in %v, the last time by: %v", maxCrashes, now.Sub(m.crashes[0]).Round(time.Millisecond), err)
+		why := fmt.Sprintf("it crashed %d times in %v, the last time with: %v", maxCrashes, now.Sub(m.crashes[0]).Round(time.Millisecond), err)
 		m.why.Store(&why)
 		m.state.Store(uint32(Quarantined))
 		m.log(slog.LevelError, "quarantined: "+why)
@@ -433,7 +433,7 @@ func (m *Module) Globals(ctx context.Context) ([]module.Global, error) {
 	}
 	defer m.mu.Unlock()
 	if !m.await(ctx, readTime) {
-		err := fmt.Errorf("%w: it crashed, and is starting anew", ErrBusy)
+		err := fmt.Errorf("%w: it crashed, and is restarting", ErrBusy)
 		switch State(m.state.Load()) {
 		case Quarantined:
 			err = ErrQuarantined
@@ -447,7 +447,7 @@ func (m *Module) Globals(ctx context.Context) ([]module.Global, error) {
 		v := &m.object.vars[i]
 		b, ok := m.inst.memory.Read(v.address, v.size())
 		if !ok {
-			return nil, failure("read", m.Name(), fmt.Errorf("%s is not in its memory any more", v.name))
+			return nil, failure("read", m.Name(), fmt.Errorf("%s is no longer in its memory", v.name))
 		}
 		list = append(list, module.Global{Name: v.name, Type: v.typeName(), Param: v.param, Value: v.value(b)})
 	}

@@ -101,17 +101,17 @@ func (o *Object) checkImports() error {
 		case hostModule:
 			want, ok := hostFuncs[imp.Name]
 			if !ok {
-				return invalid("it imports %s.%s, which the sandbox has not", imp.Module, imp.Name)
+				return invalid("it imports %s.%s, which the sandbox does not have", imp.Module, imp.Name)
 			}
 			if imp.Type != want {
-				return invalid("it imports %s.%s as %s, and it is %s", imp.Module, imp.Name, imp.Type, want)
+				return invalid("it imports %s.%s as %s, but its type is %s", imp.Module, imp.Name, imp.Type, want)
 			}
 		case wasiModule:
 			if err := checkWASI(&imp); err != nil {
 				return err
 			}
 		default:
-			return hinted{invalid("it imports %s.%s, which the sandbox has not", imp.Module, imp.Name),
+			return hinted{invalid("it imports %s.%s, which the sandbox does not have", imp.Module, imp.Name),
 				"a module may import from " + hostModule + " and " + wasiModule}
 		}
 	}
@@ -121,11 +121,11 @@ func (o *Object) checkImports() error {
 func (o *Object) checkExports() error {
 	m := o.binary
 	if _, ok := m.Export("_start"); ok {
-		return hinted{invalid("it is a program, which has a _start, not a module that is called"),
+		return hinted{invalid("it is a program with a _start, and not a module with watchers"),
 			"build it as a reactor (clang: --no-entry, Go: -buildmode=c-shared), or with 'taskwatch module build'"}
 	}
 	if e, ok := m.Export(exportMemory); !ok || e.Kind != rewrite.ExternMemory || m.Memories != 1 {
-		return invalid("it does not export its memory, under the name %s", exportMemory)
+		return invalid("it does not export its memory under the name %s", exportMemory)
 	}
 	for _, f := range []struct {
 		name     string
@@ -158,7 +158,7 @@ func checkType(m *rewrite.Module, e rewrite.Export, want rewrite.FuncType) error
 		return err
 	}
 	if typ != want {
-		return invalid("its function %s is %s, and must be %s", e.Name, typ, want)
+		return invalid("its function %s has the type %s, but must have %s", e.Name, typ, want)
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (o *Object) collect() error {
 			return invalid("its function %s: %s", e.Name, strings.TrimPrefix(err.Error(), "taskwatch: "))
 		}
 		if fn == "" || len(fn) > maxWatcherName {
-			return invalid("its function %s: a watcher is called %s%s_NAME, with a NAME of 1 to %d bytes", e.Name, watcherPrefix, event, maxWatcherName)
+			return invalid("its function %s: the name of a watcher is %s%s_NAME, with a NAME of 1 to %d bytes", e.Name, watcherPrefix, event, maxWatcherName)
 		}
 		if strings.TrimFunc(fn, func(r rune) bool { return r > ' ' && r < 0x7f }) != "" {
 			return invalid("its function %q: the name of a watcher is printable ASCII, without spaces", e.Name)
@@ -209,11 +209,11 @@ func (o *Object) ask(s *sandbox) error {
 	}
 	address, n := uint32(at>>32), uint32(at)
 	if n > maxInfo {
-		return invalid("%s: it says %d bytes of itself, and may say %d", exportInfo, n, maxInfo)
+		return invalid("%s: it returns %d bytes, but may return only %d", exportInfo, n, maxInfo)
 	}
 	b, ok := inst.memory.Read(address, n)
 	if !ok {
-		return invalid("%s: what it says of itself is not in its memory", exportInfo)
+		return invalid("%s: it returns a text that is not in its memory", exportInfo)
 	}
 	info, err := module.ParseInfo(b)
 	if err != nil {

@@ -85,8 +85,8 @@ func TestRefused(t *testing.T) {
 		}, "does not export its memory"},
 		"two memories":                  {func(f *wasmfile.File) { f.Memory = append(f.Memory, "\x00\x01") }, "does not export its memory"},
 		"shared memory":                 {func(f *wasmfile.File) { f.Memory[0] = "\x03\x01\x01" }, "shared"},
-		"much memory":                   {func(f *wasmfile.File) { f.Memory[0] = "\x00" + "\x80\x80\x01" }, "it begins with 1048576 KiB of memory, and may have 262144 KiB"},
-		"more than all memory":          {func(f *wasmfile.File) { f.Memory[0] = "\x00" + "\xff\xff\xff\xff\x0f" }, "of memory, and may have"},
+		"much memory":                   {func(f *wasmfile.File) { f.Memory[0] = "\x00" + "\x80\x80\x01" }, "it begins with 1048576 KiB of memory, but may have only 262144 KiB"},
+		"more than all memory":          {func(f *wasmfile.File) { f.Memory[0] = "\x00" + "\xff\xff\xff\xff\x0f" }, "of memory, but may have only"},
 		"a huge table":                  {func(f *wasmfile.File) { f.Tables = []string{"\x70\x00\xff\xff\xff\xff\x0f"} }, "its tables have 4294967295 elements, and may have 131072"},
 		"huge tables":                   {func(f *wasmfile.File) { f.Tables = []string{"\x70\x00\x80\x80\x06", "\x70\x00\x80\x80\x06"} }, "its tables have"},
 		"no version":                    {func(f *wasmfile.File) { f.Without(exportABI) }, "it does not export __task_watchers_abi"},
@@ -96,9 +96,9 @@ func TestRefused(t *testing.T) {
 		"a watcher of nothing":          {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Str("__task_watcher_boot_fn") + "\x00\x04" }, `its function __task_watcher_boot_fn: unknown event "boot": events are init`},
 		"a watcher's odd name":          {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Export("__task_watcher_exec_\x1b[31m", 0, 4) }, "does not print"},
 		"a watcher's name with a space": {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Export("__task_watcher_exec_a b", 0, 4) }, "is printable ASCII"},
-		"a watcher, no name":            {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Str("__task_watcher_exec_") + "\x00\x04" }, "is called __task_watcher_exec_NAME"},
-		"a watcher's signature":         {func(f *wasmfile.File) { f.Funcs[4] = wasmfile.Func{Type: wasmfile.TypeI32, Code: "\x41\x00"} }, "its function __task_watcher_exec_fn is () -> i32, and must be (i64, i32) -> i32"},
-		"info's signature":              {func(f *wasmfile.File) { f.Funcs[1] = wasmfile.Func{Type: wasmfile.TypeI32, Code: "\x41\x00"} }, "__task_watchers_info is () -> i32, and must be () -> i64"},
+		"a watcher, no name":            {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Str("__task_watcher_exec_") + "\x00\x04" }, "the name of a watcher is __task_watcher_exec_NAME"},
+		"a watcher's signature":         {func(f *wasmfile.File) { f.Funcs[4] = wasmfile.Func{Type: wasmfile.TypeI32, Code: "\x41\x00"} }, "its function __task_watcher_exec_fn has the type () -> i32, but must have (i64, i32) -> i32"},
+		"info's signature":              {func(f *wasmfile.File) { f.Funcs[1] = wasmfile.Func{Type: wasmfile.TypeI32, Code: "\x41\x00"} }, "__task_watchers_info has the type () -> i32, but must have () -> i64"},
 		"a global as watcher": {func(f *wasmfile.File) {
 			f.Globals = []string{"\x7f\x00\x41\x00\x0b"}
 			f.Exports[4] = wasmfile.Str("__task_watcher_exec_fn") + "\x03\x00"
@@ -108,11 +108,11 @@ func TestRefused(t *testing.T) {
 		"a start section":             {func(f *wasmfile.File) { f.Start = "\x00" }, "it has a start section"},
 		"the sandbox's own export":    {func(f *wasmfile.File) { f.Exports = append(f.Exports, wasmfile.Str(rewrite.StopGlobal)+"\x00\x00") }, "the sandbox's own name"},
 		"an export twice":             {func(f *wasmfile.File) { f.Exports = append(f.Exports, f.Exports[0]) }, "malformed module"},
-		"another version":             {func(f *wasmfile.File) { f.Funcs[0].Code = "\x41\x02" }, "it was built for version 2 of the interface, and this program has version 1"},
+		"another version":             {func(f *wasmfile.File) { f.Funcs[0].Code = "\x41\x02" }, "it was built for version 2 of the interface, but this program has version 1"},
 
-		"an import of nobody":         {imports(wasmfile.Str("env") + wasmfile.Str("puts") + "\x00\x00"), "it imports env.puts, which the sandbox has not; a module may import from taskwatch"},
-		"an unknown import":           {imports(wasmfile.Str("taskwatch") + wasmfile.Str("kill") + "\x00\x00"), "it imports taskwatch.kill, which the sandbox has not"},
-		"an import's signature":       {imports(wasmfile.Str("taskwatch") + wasmfile.Str("emit") + "\x00\x05"), "it imports taskwatch.emit as (i32, i32, i32, i32) -> i32, and it is (i32, i32) -> i32"},
+		"an import of nobody":         {imports(wasmfile.Str("env") + wasmfile.Str("puts") + "\x00\x00"), "it imports env.puts, which the sandbox does not have; a module may import from taskwatch"},
+		"an unknown import":           {imports(wasmfile.Str("taskwatch") + wasmfile.Str("kill") + "\x00\x00"), "it imports taskwatch.kill, which the sandbox does not have"},
+		"an import's signature":       {imports(wasmfile.Str("taskwatch") + wasmfile.Str("emit") + "\x00\x05"), "it imports taskwatch.emit as (i32, i32, i32, i32) -> i32, but its type is (i32, i32) -> i32"},
 		"an unknown import, WASI":     {imports(wasmfile.Str("wasi_snapshot_preview1") + wasmfile.Str("fork") + "\x00\x00"), "fork"},
 		"an import's signature, WASI": {imports(wasmfile.Str("wasi_snapshot_preview1") + wasmfile.Str("fd_write") + "\x00\x00"), "fd_write"},
 		"an import of memory": {func(f *wasmfile.File) {
@@ -135,15 +135,15 @@ func TestRefused(t *testing.T) {
 		"a call of nobody":         {code("\x10\x63"), "malformed module"},
 
 		"info outside of memory": {func(f *wasmfile.File) { f.Funcs[1].Code = "\x42" + wasmfile.LEB(-16<<32|100) }, "not in its memory"},
-		"much info":              {func(f *wasmfile.File) { f.Funcs[1].Code = "\x42" + wasmfile.LEB(1<<20) }, "it says 1048576 bytes of itself"},
+		"much info":              {func(f *wasmfile.File) { f.Funcs[1].Code = "\x42" + wasmfile.LEB(1<<20) }, "it returns 1048576 bytes"},
 		"info that is none":      {info("hello"), `"hello" is not key=value`},
-		"a veto of exit":         {info("veto=exit"), "MODULE_VETO(exit): only init, exec, uid and gid can be refused"},
+		"a veto of exit":         {info("veto=exit"), "MODULE_VETO(exit): only init, exec, uid and gid can be denied"},
 		"a veto without watcher": {info("veto=uid"), "MODULE_VETO(uid): it has no watcher on uid"},
 		"variables outside":      {func(f *wasmfile.File) { f.Funcs[2].Code = "\x42" + wasmfile.LEB(-16<<32|1) }, "not in its memory"},
-		"many variables to read": {func(f *wasmfile.File) { f.Funcs[2].Code = "\x42" + wasmfile.LEB(0xffffffff) }, "4294967295 entries, and may have 1024"},
+		"many variables to read": {func(f *wasmfile.File) { f.Funcs[2].Code = "\x42" + wasmfile.LEB(0xffffffff) }, "4294967295 entries, but may have only 1024"},
 		"a name outside":         {vars(wasmfile.Words(0xfffffff0, 32, 0, 0, 3, 0, 600, 1)), "not in the module's memory"},
 		"a long name":            {vars(wasmfile.Words(300, 65, 0, 0, 3, 0, 600, 1)), "a text of 65 bytes"},
-		"no name":                {vars(wasmfile.Words(300, 0, 0, 0, 3, 0, 600, 1)), `"" is no name`},
+		"no name":                {vars(wasmfile.Words(300, 0, 0, 0, 3, 0, 600, 1)), `"" is not a valid name`},
 		"an unknown type":        {vars(wasmfile.Words(300, 4, 0, 0, 11, 0, 600, 1)), "name: unknown type 11"},
 		"no elements":            {vars(wasmfile.Words(300, 4, 0, 0, 3, 0, 600, 0)), "name: 0 elements"},
 		"many elements":          {vars(wasmfile.Words(300, 4, 0, 0, 4, 0, 0, 0x20000001)), "elements"},
@@ -153,9 +153,9 @@ func TestRefused(t *testing.T) {
 		"a reserved name": {func(f *wasmfile.File) {
 			vars(wasmfile.Words(3000, 8, 0, 0, 4, 1, 600, 1))(f)
 			f.Data = append(f.Data, wasmfile.Data(3000, "deadline"))
-		}, "deadline: a parameter of that name belongs to the sandbox"},
+		}, "deadline: the sandbox has a parameter with that name"},
 		"no room for the record": {func(f *wasmfile.File) { f.Funcs[3].Code = "\x41\x00" }, "__task_watchers_task(272) returned 0x0"},
-		"a record outside":       {func(f *wasmfile.File) { f.Funcs[3].Code = "\x41" + wasmfile.LEB(65530) }, "where there is no such room"},
+		"a record outside":       {func(f *wasmfile.File) { f.Funcs[3].Code = "\x41" + wasmfile.LEB(65530) }, "its memory has no such room there"},
 		"a trap at the start":    {initialize("\x00"), "_initialize: trap: unreachable"},
 		"no end of the start":    {initialize("\x03\x40\x0c\x00\x0b"), "_initialize: deadline exceeded: it took more than"},
 		"no end of the version":  {func(f *wasmfile.File) { f.Funcs[0].Code = "\x03\x40\x0c\x00\x0b\x41\x01" }, "__task_watchers_abi: deadline exceeded"},

@@ -23,7 +23,7 @@ var ErrBusy = errors.New("busy")
 
 // errRestarting is the error of a call for which there was no instance in
 // time.
-var errRestarting = fmt.Errorf("%w: it crashed, and is not ready again", ErrDeadline)
+var errRestarting = fmt.Errorf("%w: it crashed, and is not ready yet", ErrDeadline)
 
 // restart is an instance that is being made in the background. Nothing else
 // uses the sandbox meanwhile: there is no instance to call.
@@ -124,7 +124,7 @@ func (m *Module) busy(waited time.Duration) error {
 	case w == nil:
 		return fmt.Errorf("%w: waited %v for it", ErrBusy, waited)
 	case m.sandbox.dog.state.Load()&paused != 0:
-		return fmt.Errorf("%w: waited %v for its watcher %s on %s, of which a line or record is not taken", ErrBusy, waited, w.name, w.kind)
+		return fmt.Errorf("%w: waited %v for its watcher %s on %s, whose line or record cannot be written", ErrBusy, waited, w.name, w.kind)
 	}
 	return fmt.Errorf("%w: waited %v for its watcher %s on %s", ErrBusy, waited, w.name, w.kind)
 }

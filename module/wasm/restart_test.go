@@ -62,7 +62,7 @@ func TestRestartInTheBackground(t *testing.T) {
 	eventually(t, "it starts in the background", func() bool { return m.sandbox.dog.state.Load()&paused != 0 })
 	for range 6 {
 		err := denying(&r).NotifyBefore(event(taskwatch.Exec))
-		if !errors.Is(err, ErrDeadline) || !errors.Is(err, syscall.EACCES) || !strings.Contains(err.Error(), "not ready again") {
+		if !errors.Is(err, ErrDeadline) || !errors.Is(err, syscall.EACCES) || !strings.Contains(err.Error(), "not ready yet") {
 			t.Errorf("while it starts: %v", err)
 		}
 	}

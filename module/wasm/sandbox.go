@@ -53,7 +53,7 @@ type instance struct {
 func newSandbox(o *Object, memory int64, deadline time.Duration) (*sandbox, error) {
 	pages := uint32((memory + pageSize - 1) / pageSize)
 	if need := o.binary.Memory.Min; need > pages {
-		return nil, invalid("it begins with %d KiB of memory, and may have %d KiB", need*(pageSize>>10), pages*(pageSize>>10))
+		return nil, invalid("it begins with %d KiB of memory, but may have only %d KiB", need*(pageSize>>10), pages*(pageSize>>10))
 	}
 	s := &sandbox{}
 	s.rt = wazero.NewRuntimeWithConfig(background, runtimeConfig().
@@ -140,7 +140,7 @@ func (s *sandbox) initialize(o *Object, inst *instance, params map[uint32][]byte
 		return err
 	}
 	if uint32(abi) != wire.ABI {
-		return hinted{invalid("%w: it was built for version %d of the interface, and this program has version %d", ErrABI, uint32(abi), wire.ABI),
+		return hinted{invalid("%w: it was built for version %d of the interface, but this program has version %d", ErrABI, uint32(abi), wire.ABI),
 			"build it again, with 'taskwatch module build' of this program"}
 	}
 	// The module has room for the record of its day.
@@ -154,11 +154,11 @@ func (s *sandbox) initialize(o *Object, inst *instance, params map[uint32][]byte
 		}
 	}
 	if _, ok := inst.memory.Read(inst.record, inst.size); inst.record == 0 || !ok {
-		return invalid("%s(%d) returned %#x, where there is no such room in its memory", exportTask, inst.size, inst.record)
+		return invalid("%s(%d) returned %#x, but its memory has no such room there", exportTask, inst.size, inst.record)
 	}
 	for address, b := range params {
 		if !inst.memory.Write(address, b) {
-			return invalid("a parameter is not in its memory any more")
+			return invalid("a parameter is no longer in its memory")
 		}
 	}
 	for k := range o.Watchers {
@@ -198,7 +198,7 @@ func crash(err error, late bool, limit time.Duration) error {
 	case late:
 		return fmt.Errorf("%w: it took more than %v", ErrDeadline, limit)
 	case errors.As(err, &exit):
-		return fmt.Errorf("%w: it ended itself with status %d", ErrTrap, exit.ExitCode())
+		return fmt.Errorf("%w: it exited with status %d", ErrTrap, exit.ExitCode())
 	}
 	return fmt.Errorf("%w: %s", ErrTrap, strings.TrimPrefix(firstLine(err), "wasm error: "))
 }

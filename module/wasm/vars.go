@@ -66,7 +66,7 @@ type readMemory func(address, n uint32) ([]byte, bool)
 // decodeVars reads the table of count entries at an address.
 func decodeVars(read readMemory, address, count uint32) ([]variable, error) {
 	if count > maxVars {
-		return nil, invalid("its table of variables has %d entries, and may have %d", count, maxVars)
+		return nil, invalid("its table of variables has %d entries, but may have only %d", count, maxVars)
 	}
 	table, ok := read(address, count*varEntry)
 	if !ok {
@@ -97,7 +97,7 @@ func decodeVar(read readMemory, entry []byte) (v variable, err error) {
 	text := func(i int, most uint32) (string, error) {
 		n := word(i + 1)
 		if n > most {
-			return "", fmt.Errorf("a text of %d bytes, and it may have %d", n, most)
+			return "", fmt.Errorf("a text of %d bytes, but it may have only %d", n, most)
 		}
 		b, ok := read(word(i), n)
 		if !ok {
@@ -109,7 +109,7 @@ func decodeVar(read readMemory, entry []byte) (v variable, err error) {
 		return v, err
 	}
 	if !isIdentifier(v.name) {
-		return v, fmt.Errorf("%q is no name", v.name)
+		return v, fmt.Errorf("%q is not a valid name", v.name)
 	}
 	if v.description, err = text(2, maxVarText); err != nil {
 		return v, fmt.Errorf("%s: %w", v.name, err)
@@ -122,7 +122,7 @@ func decodeVar(read readMemory, entry []byte) (v variable, err error) {
 	case v.count == 0 || uint64(v.count)*uint64(typ.size) > maxVarBytes:
 		return v, fmt.Errorf("%s: %d elements", v.name, v.count)
 	case v.param && reserved(v.name):
-		return v, fmt.Errorf("%s: a parameter of that name belongs to the sandbox: choose another", v.name)
+		return v, fmt.Errorf("%s: the sandbox has a parameter with that name; choose another name", v.name)
 	}
 	if _, ok := read(v.address, v.size()); !ok {
 		return v, fmt.Errorf("%s: it is not in the module's memory", v.name)

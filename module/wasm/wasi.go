@@ -105,9 +105,9 @@ func checkWASI(imp *rewrite.Import) error {
 	known, ok := wasi[imp.Name]
 	switch {
 	case ok && imp.Type != known.typ:
-		return invalid("it imports %s.%s as %s, and it is %s", imp.Module, imp.Name, imp.Type, known.typ)
+		return invalid("it imports %s.%s as %s, but its type is %s", imp.Module, imp.Name, imp.Type, known.typ)
 	case !ok && !strings.HasSuffix(string(imp.Type), ">i"):
-		return invalid("it imports %s.%s as %s, which the sandbox has not, and which could not return an error", imp.Module, imp.Name, imp.Type)
+		return invalid("it imports %s.%s as %s, which the sandbox does not have, and which could not return an error", imp.Module, imp.Name, imp.Type)
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func TestWASIAnswers(t *testing.T) {
 		}
 	}
 	if err := notifyOnce(t, importing(number(3)+"\x10\x00\x41\x00", "proc_exit"), LoadOptions{}); !errors.Is(err, ErrTrap) ||
-		!strings.Contains(err.Error(), "it ended itself with status 3") {
+		!strings.Contains(err.Error(), "it exited with status 3") {
 		t.Errorf("exit: %v", err)
 	}
 }

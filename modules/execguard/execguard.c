@@ -24,19 +24,19 @@
 #define DEPTH_MAX 64
 
 module_param_string(prefix, 128, ""); /* PREFIX_MAX */
-MODULE_PARM_DESC(prefix, "refuse programs whose path begins so; end it with / to mean a directory");
+MODULE_PARM_DESC(prefix, "deny programs whose path begins with this; end it with / to mean a directory");
 module_param(major, __u32, 0);
 MODULE_PARM_DESC(major, "major number of the device of ino");
 module_param(minor, __u32, 0);
 MODULE_PARM_DESC(minor, "minor number of the device of ino");
 module_param(ino, __u64, 0);
-MODULE_PARM_DESC(ino, "refuse the file with this inode number, or all below the directory that has it");
+MODULE_PARM_DESC(ino, "deny the file with this inode number, or all files below the directory with it");
 module_param(mount, __u32, 0);
-MODULE_PARM_DESC(mount, "refuse programs on this mount, by its number in /proc/PID/mountinfo");
+MODULE_PARM_DESC(mount, "deny programs on the mount with this number in /proc/PID/mountinfo");
 module_param(deny_incomplete, bool, false);
-MODULE_PARM_DESC(deny_incomplete, "refuse programs that are on no mount of their process's namespace: memfds, detached mounts");
+MODULE_PARM_DESC(deny_incomplete, "deny programs that are on no mount of their process's namespace: memfds, detached mounts");
 module_param(deny_userns, bool, false);
-MODULE_PARM_DESC(deny_userns, "refuse programs in mount namespaces that belong to a user namespace: their owner mounts what he likes");
+MODULE_PARM_DESC(deny_userns, "deny programs in mount namespaces that belong to a user namespace, because its owner chooses the mounts");
 
 __u64 asked, refused, incomplete;
 
@@ -254,4 +254,4 @@ task_exec_watcher_func(guard);
 
 MODULE_VETO(exec);
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("refuses programs by path, file, directory or mount");
+MODULE_DESCRIPTION("denies programs by path, file, directory or mount");

@@ -14,11 +14,11 @@
 #define ARG_MAX 128
 
 module_param_string(program, 256, ""); /* PROGRAM_MAX */
-MODULE_PARM_DESC(program, "refuse this program, by its absolute path; or all below a directory, with / at its end");
+MODULE_PARM_DESC(program, "deny the program with this absolute path; with / at its end, all programs below this directory");
 module_param_string(arg, 128, ""); /* ARG_MAX */
-MODULE_PARM_DESC(arg, "refuse commands with this argument; with a program too, only if both fit");
+MODULE_PARM_DESC(arg, "deny execs with this argument; together with a program, both must match");
 module_param(errno, int, TW_EACCES);
-MODULE_PARM_DESC(errno, "the error of what is refused");
+MODULE_PARM_DESC(errno, "the error with which a denied exec fails");
 
 __u64 asked, refused;
 MODULE_GLOBAL(asked);
@@ -78,4 +78,4 @@ task_watcher_func(exec, decide);
 
 MODULE_VETO(exec);
 MODULE_LICENSE("Dual BSD/GPL");
-MODULE_DESCRIPTION("refuses commands by program and argument");
+MODULE_DESCRIPTION("denies execs by program and argument");

@@ -60,4 +60,4 @@ task_watcher_func(init, guard);
 
 MODULE_VETO(init);
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("refuses forks of users with too many live tasks");
+MODULE_DESCRIPTION("denies forks of users with too many live tasks");

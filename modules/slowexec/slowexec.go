@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	slowMS = guest.Uint64("slow_ms", 1000, "tell of commands that run at least so many milliseconds; 0 tells of none")
+	slowMS = guest.Uint64("slow_ms", 1000, "report commands that run for at least this many milliseconds; 0 reports none")
 	fails  = guest.Bool("failed", true, "tell of commands that fail")
 
 	commands = guest.Counter("commands", "that have ended")
@@ -25,7 +25,7 @@ var (
 func init() {
 	guest.Describe(guest.Info{
 		License:     "Apache-2.0",
-		Description: "tells which commands fail or take long",
+		Description: "reports commands that fail or take long",
 	})
 }
 
@@ -85,7 +85,7 @@ func ended(t *guest.Task, began int64, exit guest.ExitStatus, exe string) {
 		return
 	}
 	if err := guest.EmitJSON(r); err != nil && !errors.Is(err, guest.Errno(guest.ENOENT)) { // nobody listens
-		guest.Logf(guest.LevelWarn, "not told of %s: %v", exe, err)
+		guest.Logf(guest.LevelWarn, "%s is not reported: %v", exe, err)
 	}
 }
 

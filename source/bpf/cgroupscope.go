@@ -22,7 +22,7 @@ func cgroupID(dir string) (uint64, error) {
 		return 0, fmt.Errorf("bpf: cgroup %s: %w", dir, err)
 	}
 	if fs.Type != unix.CGROUP2_SUPER_MAGIC {
-		return 0, fmt.Errorf("bpf: %s is no cgroup of the unified hierarchy (cgroup v2); give a directory below its mount point", dir)
+		return 0, fmt.Errorf("bpf: %s is not a cgroup of the unified hierarchy (cgroup v2); give a directory below its mount point", dir)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return 0, fmt.Errorf("bpf: %s is a file of a cgroup, not the cgroup; give its directory, %s", dir, filepath.Dir(dir))
@@ -92,11 +92,11 @@ func (st *stream) followCgroup(at int64) {
 	case err == nil:
 		st.kernel.control.Store64(controlCgroup, id)
 		st.scope.id = id
-		st.notice(fmt.Sprintf("the cgroup %s was made again; it is watched", dir))
+		st.notice(fmt.Sprintf("the cgroup %s was created again; watching it", dir))
 		st.resync()
 	case errors.Is(err, fs.ErrNotExist) && st.scope.id != 0:
 		st.scope.id = 0
-		st.notice(fmt.Sprintf("the cgroup %s was removed; it will be watched when it is made again", dir))
+		st.notice(fmt.Sprintf("the cgroup %s was removed; if it is created again, it will be watched", dir))
 	}
 }
 

@@ -29,7 +29,7 @@ func explain(err error) error {
 		}
 		return fmt.Errorf("bpf: %w: this process has the capabilities, so a seccomp profile, an LSM or kernel lockdown forbids it; see the journal", err)
 	case errors.As(err, &ve):
-		return fmt.Errorf("bpf: this kernel's verifier refuses a program: %w", err)
+		return fmt.Errorf("bpf: this kernel's verifier rejects a program: %w", err)
 	}
 	return fmt.Errorf("bpf: %w", err)
 }

@@ -193,7 +193,7 @@ func TestCgroupScopeMadeAgain(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is told that the cgroup is there again", func() bool { return heard("was made again") })
+	eventually(t, "it is told that the cgroup is there again", func() bool { return heard("was created again") })
 	runIn(t, dir, program, "fork", "1")
 	w.until(t, func() bool { return len(w.events) == 8 })
 	if n := len(w.stop(t)); n != 8 {

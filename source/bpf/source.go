@@ -60,7 +60,7 @@ func New(cfg Config) (*Source, error) {
 		cfg.PID = pid
 	}
 	if !initialPIDNamespace() {
-		return nil, errors.New("bpf: this process is in a pid namespace of its own, so that its pids are not the kernel's; run it in the host's (--pid=host)")
+		return nil, errors.New("bpf: this process is in its own pid namespace, so its pids are not the kernel's; run it in the host's pid namespace (--pid=host)")
 	}
 	k, err := loadHalf(&cfg)
 	if err != nil {
@@ -174,7 +174,7 @@ func capabilities(cfg *Config, half *half) source.Capabilities {
 			e.MayMiss |= taskwatch.FieldMaxRSS | taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes
 		case taskwatch.Free:
 			e.MayMiss |= taskwatch.FieldVal | taskwatch.FieldLifetime | taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart
-			why = append(why, "a free that the kernel does not tell is inferred")
+			why = append(why, "a free that the kernel does not report is inferred")
 		}
 		if idKinds.Has(taskwatch.Kind(k)) {
 			if half.bySyscall() {
@@ -184,7 +184,7 @@ func capabilities(cfg *Config, half *half) source.Capabilities {
 			}
 		}
 		if taskwatch.Kind(k).Vetoable() {
-			why = append(why, "events arrive when all is over; only modules in the kernel can refuse")
+			why = append(why, "events arrive after the fact; only modules in the kernel can deny")
 		}
 		if !unifiedCgroups() {
 			e.Missing |= taskwatch.FieldCgroup

@@ -20,7 +20,7 @@ const mayMiss = taskwatch.FieldParentID | taskwatch.FieldPPID | taskwatch.FieldS
 	taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldUID | taskwatch.FieldGID
 
 func capabilities(cfg *Config) source.Capabilities {
-	const noVeto = "the connector tells what has already happened"
+	const noVeto = "the connector reports only what has already happened"
 	caps := source.Capabilities{Scope: "the machine"}
 	if cfg.PID != 0 {
 		caps.Scope = "one process and its descendants"
@@ -31,7 +31,7 @@ func capabilities(cfg *Config) source.Capabilities {
 		Hook:      "PROC_EVENT_FORK",
 		Missing:   taskwatch.FieldVal | execOnly,
 		MayMiss:   mayMiss,
-		Why:       "the message has no clone flags; cwd and cgroup are read at an exec only; parent_id is that of the real parent",
+		Why:       "the message has no clone flags; cwd and cgroup are read only at an exec; parent_id is that of the real parent",
 	}
 	caps.Events[taskwatch.Exec] = source.Capability{
 		Delivered: true,
@@ -44,7 +44,7 @@ func capabilities(cfg *Config) source.Capabilities {
 		Hook:      "PROC_EVENT_UID and /proc",
 		Missing:   taskwatch.FieldCause | execOnly,
 		MayMiss:   mayMiss | taskwatch.FieldOld,
-		Why:       noVeto + ", and not what caused it; cwd and cgroup are read at an exec only",
+		Why:       noVeto + ", and not what caused it; cwd and cgroup are read only at an exec",
 	}
 	caps.Events[taskwatch.GID] = caps.Events[taskwatch.UID]
 	caps.Events[taskwatch.GID].Hook = "PROC_EVENT_GID and /proc"
@@ -54,7 +54,7 @@ func capabilities(cfg *Config) source.Capabilities {
 		Hook:      "PROC_EVENT_EXIT",
 		Missing:   taskwatch.FieldsRusage | execOnly,
 		MayMiss:   mayMiss | taskwatch.FieldExitGroup,
-		Why:       "the message has no rusage, and the task is gone when it comes; cwd and cgroup are read at an exec only",
+		Why:       "the message has no rusage, and the task is gone when it arrives; cwd and cgroup are read only at an exec",
 	}
 	caps.Events[taskwatch.Free] = source.Capability{Why: "the connector has no message for it"}
 	return caps

@@ -227,7 +227,7 @@ func (t *tracer) whyNot(pid int, err error) error {
 		if by, err := t.proc.Status(status.TracerPID, 0); err == nil {
 			name = " (" + by.Comm + ")"
 		}
-		return fmt.Errorf("ptrace: process %d is traced already, by process %d%s: a task has one tracer; end that one, or watch as root with another source (--source bpf)",
+		return fmt.Errorf("ptrace: process %d is already traced by process %d%s, and a task can have only one tracer; end that tracer, or watch as root with another source (--source bpf)",
 			pid, status.TracerPID, name)
 	}
 	own, _ := procfs.OwnStatus(false)
@@ -252,9 +252,9 @@ type refusal struct {
 func (r refusal) String() string {
 	switch {
 	case r.scope >= 3:
-		return "Yama forbids it to everybody until the next boot (/proc/sys/kernel/yama/ptrace_scope is 3); watch as root with the source bpf"
+		return "Yama forbids it for everybody until the next boot (/proc/sys/kernel/yama/ptrace_scope is 3); watch as root with the source bpf"
 	case r.privileged:
-		return "the kernel refuses it (EPERM); look at the seccomp profile of the container and at the security modules, or watch with another source (--source bpf)"
+		return "the kernel does not allow it (EPERM); check the seccomp profile of the container and the security modules, or watch with another source (--source bpf)"
 	case r.otherUser:
 		return "it belongs to another user; run taskwatch as root or as that user"
 	case r.scope == 2:
@@ -262,5 +262,5 @@ func (r refusal) String() string {
 	case r.scope == 1:
 		return "Yama allows it only to ancestors of a process (/proc/sys/kernel/yama/ptrace_scope is 1); run taskwatch as root, or have root run 'sysctl kernel.yama.ptrace_scope=0'"
 	}
-	return "the kernel refuses it (EPERM), as where a process has changed its ids, has capabilities, or runs a program that may not be read; run taskwatch as root"
+	return "the kernel does not allow it (EPERM), for example because the process has changed its ids, has capabilities, or runs a program that may not be read; run taskwatch as root"
 }

@@ -296,7 +296,7 @@ func TestAttachErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("ptrace: process %d is traced already, by process %d (", pid, os.Getpid())
+	want := fmt.Sprintf("ptrace: process %d is already traced by process %d (", pid, os.Getpid())
 	if err := other.Run(t.Context(), new(taskwatch.Registry)); err == nil || !strings.HasPrefix(strings.Replace(err.Error(), tracerIn(err.Error()), strconv.Itoa(os.Getpid()), 1), want) {
 		t.Errorf("a process that is traced: %v, want %s", err, want)
 	}

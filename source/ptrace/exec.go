@@ -177,7 +177,7 @@ func (t *tracer) killLate(tr *tracee) {
 		return
 	}
 	if err := crash(tr.tid); err != nil && !errors.Is(err, unix.ESRCH) {
-		t.fail(fmt.Errorf("ptrace: a program was refused in process %d, which cannot be killed: %w", tr.proc.pid, err))
+		t.fail(fmt.Errorf("ptrace: an exec was denied in process %d, but the process cannot be killed: %w", tr.proc.pid, err))
 	}
 }
 
@@ -273,6 +273,6 @@ func (t *tracer) setIDFile(tr *tracee) {
 		return
 	}
 	t.noticed[task.Exe] = true
-	t.src.notice("process %d runs %s, a setuid or setgid file, with the ids of its caller: the kernel grants no others under an unprivileged tracer; run taskwatch as root if it needs them",
+	t.src.notice("process %d runs %s, a setuid or setgid file, with the ids of its caller, because its tracer has no privileges; run taskwatch as root if it needs them",
 		tr.proc.pid, task.Exe)
 }

@@ -111,7 +111,7 @@ func (s *Source) Capabilities() source.Capabilities {
 		}
 	}
 	c.Events[taskwatch.Exec].MayMiss |= taskwatch.FieldOldExe
-	c.Events[taskwatch.Exec].Why += "; the command's own first exec replaces nothing of its"
+	c.Events[taskwatch.Exec].Why += "; the first exec of the command replaces no program of the command"
 	c.Events[taskwatch.Exit].MayMiss |= taskwatch.FieldsRusage
 	c.Events[taskwatch.Exit].Why += "; only CPU time and faults are known for a thread other than the first of its process, nothing for a thread that another thread's exec ended, and peak memory is unknown for a process that was killed while its threads forked"
 	if s.cfg.PID != 0 {
@@ -137,11 +137,11 @@ func capabilitiesAttached(c *source.Capabilities) {
 		// Of a task from before the start it is not known who created it, and of
 		// one that was about to end hardly anything.
 		e.MayMiss |= (taskwatch.FieldParentID | taskwatch.FieldStart) & taskwatch.FieldsOf(taskwatch.Kind(k))
-		e.Why += "; nothing is put into a process that was running, so that nothing can be refused, and a task that is made with CLONE_UNTRACED is not seen"
+		e.Why += "; with -p nothing is put into the process, so nothing can be denied, and tasks created with CLONE_UNTRACED are not seen"
 	}
 	for _, k := range []taskwatch.Kind{taskwatch.UID, taskwatch.GID} {
 		c.Events[k].Hook = "/proc, at the next fork, exec or exit"
-		c.Events[k].Why += "; a change is told when the task next forks, runs another program or exits, and several as one"
+		c.Events[k].Why += "; a change is reported when the task next forks, runs another program or exits, and several changes are reported as one"
 	}
 }
 
@@ -151,7 +151,7 @@ var hooks = [taskwatch.NumKinds]string{
 	taskwatch.Exec:  "PTRACE_EVENT_EXEC; SECCOMP_RET_TRACE for a veto",
 	taskwatch.UID:   "SECCOMP_RET_TRACE and syscall exit; PTRACE_EVENT_EXEC",
 	taskwatch.GID:   "SECCOMP_RET_TRACE and syscall exit; PTRACE_EVENT_EXEC",
-	taskwatch.Exit:  "wait4; PTRACE_EVENT_EXIT of who created others",
+	taskwatch.Exit:  "wait4; PTRACE_EVENT_EXIT of tasks that created others",
 	taskwatch.Free:  "wait4",
 }
 
@@ -166,7 +166,7 @@ const noCgroup = "ptrace does not show moves between cgroups"
 const mayMiss = taskwatch.FieldVal | taskwatch.FieldParentID | taskwatch.FieldPID | taskwatch.FieldPPID |
 	fieldsProgram | taskwatch.FieldUID | taskwatch.FieldGID
 
-const closed = "a process that an ordinary user may not look at shows no program, and a task whose creator was killed at its birth no origin"
+const closed = "the program is missing for a process that an ordinary user may not look at, and the origin for a task whose creator was killed at its birth"
 
 const noSeccomp = "the kernel is built without CONFIG_SECCOMP_FILTER"
 

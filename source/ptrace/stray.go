@@ -20,7 +20,7 @@ func (t *tracer) untraced(by *tracee, asked *subject) {
 		if asked != nil {
 			t.freed(asked, 0, false)
 		}
-		t.src.notice("process %d has created a task with CLONE_UNTRACED that is not to be found, or gone: its events are missing", by.proc.pid)
+		t.src.notice("process %d has created a task with CLONE_UNTRACED that cannot be found or is gone: its events are missing", by.proc.pid)
 	}
 }
 
@@ -71,7 +71,7 @@ func (t *tracer) takeStray(by *tracee, tid int, asked *subject) {
 	if err := sys.PtraceSeize(tid, t.options()); err != nil {
 		end := "it is not watched"
 		if t.vetoes != 0 && unix.Kill(tid, unix.SIGKILL) == nil {
-			end = "it was killed, because watchers may deny what it does"
+			end = "it was killed, because watchers may deny its operations"
 		}
 		t.src.notice("process %d has created task %d with CLONE_UNTRACED, which cannot be traced (%v): %s", by.proc.pid, tid, err, end)
 		if asked != nil {
@@ -79,7 +79,7 @@ func (t *tracer) takeStray(by *tracee, tid int, asked *subject) {
 		}
 		return
 	}
-	t.src.notice("process %d has created task %d with CLONE_UNTRACED: it is watched from here on, and what it did before is not known", by.proc.pid, tid)
+	t.src.notice("process %d has created task %d with CLONE_UNTRACED: it is watched from now on, and its earlier events are not known", by.proc.pid, tid)
 	// It may run another program since then, as somebody else.
 	now, uid, gid, idsKnown := t.program(&tracee{tid: tid, proc: &process{pid: tid, userNS: true}})
 	now.set(task)

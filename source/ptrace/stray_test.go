@@ -47,7 +47,7 @@ func TestUntraced(t *testing.T) {
 		found, gone := 0, 0
 		for _, notice := range tr.notices {
 			switch {
-			case strings.Contains(notice, "watched from here on"):
+			case strings.Contains(notice, "watched from now on"):
 				found++
 			case strings.Contains(notice, "its events are missing"), strings.Contains(notice, "cannot be traced"):
 				gone++

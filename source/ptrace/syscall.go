@@ -71,7 +71,7 @@ func (t *tracer) trapsCall(info *sys.SyscallInfo, name string) bool {
 func (t *tracer) filtering(tr *tracee, info *sys.SyscallInfo, strict bool) {
 	switch {
 	case strict:
-		t.src.notice("process %d (%s) asks for seccomp's strict mode, which fails with EINVAL behind the filter by which taskwatch sees system calls; watch with another source (--source bpf)",
+		t.src.notice("process %d (%s) asks for seccomp's strict mode, which fails with EINVAL because of the filter that shows system calls to taskwatch; watch with another source (--source bpf)",
 			tr.proc.pid, tr.task.Comm)
 	case info.Args[0] == unix.SECCOMP_SET_MODE_FILTER && info.Args[1]&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0:
 		t.suspect = true
@@ -130,7 +130,7 @@ func (t *tracer) tracing(tr *tracee, info *sys.SyscallInfo) {
 		fails = own || t.tracees[target] != nil
 	}
 	if fails {
-		t.src.notice("process %d (%s) calls ptrace(%s), which fails with EPERM: a task has one tracer, and here that is taskwatch; run the tracer outside, or watch with another source (--source bpf)",
+		t.src.notice("process %d (%s) calls ptrace(%s), which fails with EPERM: a task can have only one tracer, which is taskwatch here; run the other tracer outside, or watch with another source (--source bpf)",
 			tr.proc.pid, tr.task.Comm, what)
 	}
 	if own {

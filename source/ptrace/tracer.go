@@ -142,7 +142,7 @@ func (t *tracer) start() error {
 
 func (t *tracer) seize(pid int) error {
 	if err := sys.PtraceSeize(pid, t.options()); err != nil {
-		return fmt.Errorf("ptrace: cannot trace a child of this process: %w; look at /proc/sys/kernel/yama/ptrace_scope (3 forbids it) and at the seccomp profile of the container", err)
+		return fmt.Errorf("ptrace: cannot trace a child of this process: %w; check /proc/sys/kernel/yama/ptrace_scope (3 forbids it) and the seccomp profile of the container", err)
 	}
 	task := t.newTask()
 	task.PID, task.TID, task.PPID = pid, pid, os.Getpid()

@@ -11,7 +11,7 @@ import (
 const (
 	hook   = "recording"
 	scope  = "a recording"
-	noVeto = "what already happened cannot be vetoed"
+	noVeto = "what has already happened cannot be denied"
 )
 
 // unread is what can be said of a recording that was not read: nothing that

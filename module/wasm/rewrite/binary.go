@@ -231,7 +231,7 @@ func typeLetter(r *reader) byte {
 		return 'r'
 	default:
 		if r.err == nil {
-			r.fail("it has values of type %#x, which the sandbox has not", t)
+			r.fail("it has values of type %#x, which the sandbox does not have", t)
 		}
 		return '?'
 	}
@@ -257,7 +257,7 @@ func readLimits(r *reader) Limits {
 	var l Limits
 	flags := r.byte()
 	if flags > 1 {
-		r.fail("it has shared or 64-bit memory, which the sandbox has not")
+		r.fail("it has shared or 64-bit memory, which the sandbox does not have")
 		return l
 	}
 	l.Min = r.u32()
@@ -274,7 +274,7 @@ func (m *Module) readImport(r *reader) {
 		return
 	}
 	if kind != ExternFunc {
-		r.fail("it imports the %s %s.%s, which the sandbox has not", externName(kind), imp.Module, imp.Name)
+		r.fail("it imports the %s %s.%s, which the sandbox does not have", externName(kind), imp.Module, imp.Name)
 		return
 	}
 	t := r.u32()

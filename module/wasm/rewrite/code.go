@@ -119,11 +119,11 @@ func (m *Module) instruction(r *reader) (in instruction) {
 	case op == opMore:
 		m.moreInstruction(r, &in)
 	case op == opSIMD:
-		r.fail("SIMD instructions, which the sandbox has not; build it without them")
+		r.fail("SIMD instructions, which the sandbox does not have; build it without them")
 	case op == opAtomic:
-		r.fail("atomic instructions, which the sandbox has not; build it without threads")
+		r.fail("atomic instructions, which the sandbox does not have; build it without threads")
 	default:
-		r.fail("instruction %#x, which the sandbox has not", op)
+		r.fail("instruction %#x, which the sandbox does not have", op)
 	}
 	in.length = r.off - start
 	return in
@@ -141,10 +141,10 @@ func (m *Module) moreInstruction(r *reader, in *instruction) {
 	case 9, 13, 16: // data.drop, elem.drop, table.size
 		r.u32()
 	case 15:
-		r.fail("table.grow, which the sandbox has not")
+		r.fail("table.grow, which the sandbox does not have")
 	default:
 		if r.err == nil {
-			r.fail("instruction 0xfc %d, which the sandbox has not", in.more)
+			r.fail("instruction 0xfc %d, which the sandbox does not have", in.more)
 		}
 	}
 }
