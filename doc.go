@@ -6,14 +6,15 @@
 // unregistered again while events arrive. [Builtin] adds watchers that are
 // compiled in; every registry calls them before any module.
 //
-// Events come from a source (the packages below source/): a source decides
-// what it can deliver, fills in an [Event] and calls [Feed.Notify]. Some
-// sources can make the kernel refuse an operation; there, the error of a
-// watcher on [Init], [Exec], [UID] or [GID] denies it.
+// Events come from a source (the packages below source/): a source decides what
+// it can deliver, fills in an [Event] and calls [Feed.Notify]. Some sources can
+// make an operation fail; with these, the error of a watcher on [Init], [Exec],
+// [UID] or [GID] denies it.
 //
-// Whatever is reported is an [Item]: an event, a loss, a failure of a watcher,
-// or a record that a module has sent. A [Sink] gets them, in one order.
+// Everything that is reported is an [Item]: an event, a loss, the failure of a
+// watcher, or a record that a module has sent. A [Sink] gets all items in one
+// order.
 //
-// This package imports nothing outside the standard library and runs no
-// system call: it works without privileges and on every kernel.
+// This package imports only the standard library and makes no system calls: it
+// works without privileges and on every kernel.
 package taskwatch

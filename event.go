@@ -41,19 +41,20 @@ type Event struct {
 	// Extra holds the optional fields; it is nil where there are none.
 	Extra *Extra
 
-	// Missing holds the fields that belong to this kind of event and that
-	// the source could not give; their values are meaningless. Of the optional
-	// ones only those are missing that somebody asked for.
+	// Missing holds the fields that belong to this kind of event, but that the
+	// source could not give; their values are meaningless. An optional field is
+	// missing only if somebody asked for it.
 	Missing Fields
 
 	// Final says that it is too late for a veto, although the kind has one:
 	// the ids of a setuid file, say, are set when the exec can no longer fail.
 	Final bool
 
-	// Late says that the kernel has done the operation already: what it runs is
-	// not what watchers were asked about before, or nobody could be asked. An
-	// error kills the task, which has not run an instruction of the new
-	// program. Watchers that count events should skip it.
+	// Late says that the kernel has already done the operation: it runs another
+	// program than the one for which watchers were called before, or no watcher
+	// could be called. An error kills the task, which has not run an
+	// instruction of the new program. Watchers that count events should skip
+	// late events.
 	Late bool
 
 	sent []Item // by the watchers, for the place behind the event
@@ -74,8 +75,8 @@ func (ev *Event) Clone() *Event {
 	return &c
 }
 
-// Send has a record of a module's own delivered behind the event, while its
-// watcher runs; nobody else may call it. The data is copied.
+// Send delivers a record of a module after the event. Only a watcher that is
+// called with the event may call it, until it returns. The data is copied.
 func (ev *Event) Send(module string, data []byte) {
 	ev.sent = append(ev.sent, Item{Record: NewRecord(module, slices.Clone(data), ev)})
 }

@@ -6,10 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// Feed is the side of a registry that sources and the modules' hosts see: it
-// says what is wanted, and takes what happens. Each goroutine that delivers
-// events had better have a feed of its own; all methods may be called from
-// any goroutine. It is made by [Registry.Feed].
+// Feed is a registry as sources and the hosts of modules see it: it says which
+// events are wanted, and takes the events that happen. Each goroutine that
+// delivers events should have its own feed, to be fast; all methods may be
+// called from any goroutine. It is made by [Registry.Feed].
 type Feed struct {
 	// Deny holds the kinds of event whose operation the source makes fail by
 	// a watcher's error. With DryRun it does not do so, and would. Both are
@@ -25,10 +25,9 @@ type Feed struct {
 func (r *Registry) Feed() *Feed { return &Feed{reg: r, stripe: r.grace.stripe()} }
 
 // Notify calls the watchers of ev.Kind: built-ins first, then the modules in
-// the order in which they registered. All are called; the result is the first
-// error, as a *[Failure], or nil. One that denies stands before errors that do
-// not, so that the source does not miss it: see [Denial]. Then the event goes
-// to the sinks, and the failures behind it.
+// the order in which they registered. All are called. The result is the first
+// error that denies, or else the first error, as a *[Failure], or nil: see
+// [Denial]. Then the sinks get the event, and after it the failures.
 //
 // Notify may be called before anything is registered and while modules come
 // and go. It allocates nothing unless a watcher fails, and takes no lock after
@@ -44,14 +43,14 @@ func (f *Feed) Notify(ev *Event) error { return f.deliver(ev, always) }
 // now if they deny, else behind the event.
 func (f *Feed) NotifyBefore(ev *Event) error { return f.deliver(ev, before) }
 
-// NotifyAfter calls the watchers that observe, and hands the event to the
+// NotifyAfter calls the watchers that observe, and passes the event to the
 // sinks: the second half of NotifyBefore.
 func (f *Feed) NotifyAfter(ev *Event) error { return f.deliver(ev, after) }
 
-// Deliver hands an item that is no event to the sinks: a loss of the source,
-// or what comes from elsewhere, as the failure of a watcher that was called
-// later does. It takes the next place. A loss without a sequence number gets
-// the next one.
+// Deliver passes an item that is not an event to the sinks: a loss of the
+// source, or an item from elsewhere, such as the failure of a watcher that was
+// called later. The item takes the next place. A loss without a sequence number
+// gets the next one.
 func (f *Feed) Deliver(it Item) {
 	r := f.reg
 	if s := r.snap.Load(); it.Event != nil || s != nil && !s.attached {
@@ -65,14 +64,14 @@ func (f *Feed) Deliver(it Item) {
 	r.hand(it)
 }
 
-// Enabled reports whether anybody wants k. A source asks it before it gathers
-// the facts of an event.
+// Enabled reports whether a watcher or a sink wants k. A source asks it before
+// it gathers the facts of an event.
 func (f *Feed) Enabled(k Kind) bool { return f.Kinds().Has(k) }
 
 // Kinds returns the kinds that a watcher or a sink wants.
 func (f *Feed) Kinds() Kinds { return f.reg.kinds(always) }
 
-// DenyKinds returns the kinds watched by somebody whose error would deny.
+// DenyKinds returns the kinds that have a watcher whose error would deny.
 func (f *Feed) DenyKinds() Kinds {
 	return f.reg.kinds(before) & vetoable
 }

@@ -66,9 +66,9 @@ func ParseField(name string) (Fields, error) {
 	return 0, fmt.Errorf("taskwatch: unknown field %q", name)
 }
 
-// ParseFields reads a comma-separated list of fields. A group, which is what
-// stands before the dot of names, stands for all of its fields, and "all" for
-// every field.
+// ParseFields reads a comma-separated list of fields. The name of a group,
+// which is the part before the dot of names, stands for all of its fields, and
+// "all" for every field.
 func ParseFields(list string) (Fields, error) {
 	var s Fields
 	for name := range strings.SplitSeq(list, ",") {

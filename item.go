@@ -10,11 +10,11 @@ import (
 
 // Item is one thing that is reported. Exactly one of its pointers is set.
 //
-// A registry delivers all items to its sinks in one order. Of one event that
-// is: first the watchers are called, then the source decides what becomes of
-// the operation, then comes the event, if it happened, and then what its
-// watchers gave cause for, records and failures, with their verdicts. Items
-// from elsewhere take the next place and name the event that they are about.
+// A registry delivers all items to its sinks in one order. For one event the
+// order is this: first the watchers are called, and the source decides what
+// becomes of the operation. Then comes the event, if it happened, and after it
+// the records and failures of its watchers, with their verdicts. Items from
+// elsewhere take the next place and name the event that they are about.
 //
 // What an item points to is borrowed: it is valid until [Sink.Take] returns.
 type Item struct {
@@ -84,7 +84,7 @@ type Loss struct {
 	Seq   uint64 // the sequence number of the first one, or of the event behind which they were lost plus 1
 }
 
-// Record is what a module has sent of its own.
+// Record is data that a module has sent.
 type Record struct {
 	Module string
 	Data   []byte // JSON text, or what only the module knows the meaning of
@@ -170,7 +170,7 @@ func NewRecord(module string, data []byte, ev *Event) *Record {
 	}
 }
 
-// Verdict says what became of an operation by the error of a watcher.
+// Verdict says what the error of a watcher did to the operation.
 type Verdict uint8
 
 const (
@@ -242,8 +242,8 @@ func Errno(err error) syscall.Errno {
 	return syscall.EPERM
 }
 
-// Denial returns the error number with which a source has to have an
-// operation fail after its watchers returned err, or 0 if it may go on.
+// Denial returns the error number with which a source must make an operation
+// fail after its watchers returned err, or 0 if the operation may go on.
 func Denial(err error) syscall.Errno {
 	var f *Failure
 	if errors.As(err, &f) && (f.Verdict == Denied || f.Verdict == Killed) {

@@ -17,8 +17,8 @@ const (
 	// Clone comes just before fork or clone returns success and before the
 	// child runs. Val holds the clone flags.
 	Clone
-	// Exec comes when execve is about to return success; watchers that may
-	// veto are asked before the old program is gone. Val is 0.
+	// Exec comes when execve is about to return success. Watchers that may veto
+	// are called before the old program is gone. Val is 0.
 	Exec
 	// UID comes when a real, effective, saved or file system user id changes.
 	UID
@@ -47,8 +47,8 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// Vetoable reports whether a watcher's error on k may refuse the operation,
-// on a source that can deliver a veto at all.
+// Vetoable reports whether a watcher's error on k can deny the operation, with
+// a source that can deny at all.
 func (k Kind) Vetoable() bool {
 	return vetoable.Has(k)
 }

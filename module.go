@@ -8,8 +8,8 @@ type Module struct {
 	Name string
 
 	// OnUnregister, if set, is called by Unregister when no watcher of the
-	// module is running any more and none will be. A module whose watchers
-	// hand events on waits here until these are dealt with.
+	// module is running any more and none will be. A module whose watchers pass
+	// events on waits here until these have been handled.
 	OnUnregister func()
 
 	watches [NumKinds][]watch
@@ -22,10 +22,10 @@ type watch struct {
 	reads    Fields
 }
 
-// Watch adds a watcher on k, behind those that the module has. Without options
-// it may deny where that is possible, and reads every field but the optional ones. What is wrong
-// with it is an error of Register. It must not be called while the module is
-// registered.
+// Watch adds a watcher on k, after those that the module already has. Without
+// options the watcher may deny if that is possible, and reads every field
+// except the optional ones. If something is wrong with it, Register returns the
+// error. Watch must not be called while the module is registered.
 func (m *Module) Watch(k Kind, fn Watcher, options ...WatchOption) {
 	w := watch{fn: fn, reads: DefaultFields}
 	for _, o := range options {
@@ -50,15 +50,15 @@ func (m *Module) Kinds() (s Kinds) {
 // WatchOption is something that a watcher declares.
 type WatchOption func(*watch)
 
-// Observe declares that the watcher never denies. Where the decision about an
-// operation and its success are two moments (Exec, UID and GID on a source
-// that can deny), one that observes is called once it has succeeded and others
-// before it is tried; so it sees exactly what happened, and costs a
-// synchronous source less. Its error is reported and denies nothing.
+// Observe declares that the watcher never denies. With a source that can deny,
+// the decision about Exec, UID and GID comes before the operation. A watcher
+// that observes is called after the operation has succeeded, others before it
+// is tried. So it sees exactly what happened, and costs a synchronous source
+// less. Its error is reported and denies nothing.
 func Observe() WatchOption { return func(w *watch) { w.observes = true } }
 
-// Reads declares which fields of the event the watcher reads. A source need
-// not gather what nobody reads; it is then in [Event.Missing].
+// Reads declares which fields of the event the watcher reads. A source need not
+// gather fields that nobody reads; they are then in [Event.Missing].
 func Reads(fields Fields) WatchOption { return func(w *watch) { w.reads = fields } }
 
 // ModuleInfo describes a registered module.

@@ -8,7 +8,7 @@ import (
 
 // QueueOptions say how a [Queue] holds what waits. The zero value is ready.
 type QueueOptions struct {
-	// Size is about how many bytes may wait; 0 stands for DefaultQueueSize.
+	// Size is about how many bytes may wait; 0 means DefaultQueueSize.
 	Size int
 
 	// Block makes Take wait for room: nothing is lost, and the source waits.
@@ -20,8 +20,8 @@ type QueueOptions struct {
 // DefaultQueueSize is the usual size of a queue, in bytes.
 const DefaultQueueSize = 64 << 20
 
-// Queue is a sink that hands copies of its items on to another one, on a
-// goroutine of its own, so that the source does not wait for the other sink. The
+// Queue is a sink that passes copies of its items to another sink, on a
+// separate goroutine, so that the source does not wait for the other sink. The
 // other sink gets a loss in place of items that found no room. It must compare
 // tasks by their ids, not by their pointers.
 //
@@ -237,9 +237,9 @@ func (q *Queue) Sync(ctx context.Context) error {
 	}
 }
 
-// Close hands on what waits, until ctx ends, and then closes the other sink,
-// whose error it returns. If the other is still busy when ctx ends, it is
-// closed as soon as it is not.
+// Close passes on the items that wait, until ctx ends. Then it closes the other
+// sink and returns its error. If the other sink is still busy when ctx ends, it
+// is closed as soon as it is no longer busy.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.closed {

@@ -10,13 +10,15 @@ import (
 )
 
 // Registry holds the tables of modules, which a [Feed] notifies, and the sinks
-// to which it hands what is to be reported. The zero value is ready and holds
-// nothing but the built-ins. It must not be copied.
+// to which it passes all items. The zero value is ready and holds nothing but
+// the built-ins. It must not be copied.
 //
-// All methods may be called from any goroutine at any time, also from inside
-// a watcher, but for Unregister, Attach and Detach, which say so with an
-// error. Lock order: out, mu, then that of the built-ins; grace.mu is taken
-// alone. No watcher is called with a lock held, and sinks with out.
+// All methods may be called from any goroutine at any time, even from inside a
+// watcher. The exceptions are Unregister, Attach and Detach, which then return
+// an error.
+//
+// Lock order: out, mu, then that of the built-ins; grace.mu is taken alone. No
+// watcher is called with a lock held, and sinks with out.
 type Registry struct {
 	out   sync.Mutex    // held while items are handed out: their order
 	sinks []*attachment // changed with out and mu, read with either

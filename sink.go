@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// Sink is where items go: a recording, a terminal, a client. It comes and
-// goes at run time, with [Registry.Attach] and [Registry.Detach].
+// Sink is where items go: a recording, a terminal, a client. It comes and goes
+// at run time, with [Registry.Attach] and [Registry.Detach].
 //
-// One that may take long belongs behind a [Queue]: until Take returns, no
-// other sink gets the item, and the source waits.
+// Put a sink that may be slow behind a [Queue]: until Take returns, no other
+// sink gets the item, and the source waits.
 type Sink interface {
 	// Wants says which events the sink gets and which of their fields it
 	// reads. It is called once, by Attach. Losses, failures and records of
@@ -21,9 +21,9 @@ type Sink interface {
 	// its feeds. A panic is the sink's own loss.
 	Take(Item)
 
-	// Close ends the sink, once: it is called by Detach, after the last
-	// Take. What is not dealt with when ctx ends is given up. It returns the
-	// first error that there was in the sink's whole life.
+	// Close ends the sink. Detach calls it once, after the last Take. The sink
+	// gives up whatever it has not finished when ctx ends. Close returns the
+	// first error in the sink's whole life.
 	Close(ctx context.Context) error
 }
 

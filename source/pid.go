@@ -10,10 +10,10 @@ import (
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
-// CheckPID says why there is nothing to be watched of a running process: that
-// there is none with this pid or that it has ended, that the number is one of
-// a thread, or that it is this process or one of the kernel's. It needs no
-// privileges; whether the process may be watched is not asked.
+// CheckPID returns an error if a process cannot be watched at all: there is no
+// process with this pid, it has ended, the number belongs to a thread, or it is
+// this process or a kernel thread. It needs no privileges, and does not check
+// whether the process may be watched.
 func CheckPID(pid int) error {
 	if pid <= 0 {
 		return fmt.Errorf("%d: a pid must be above 0", pid)

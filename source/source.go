@@ -16,21 +16,20 @@ type Source interface {
 	// Name returns the source's name as it stands in recordings.
 	Name() string
 
-	// Capabilities returns what the source can deliver, of everything that
-	// could be asked of it. It may be called at any time and costs nothing.
+	// Capabilities returns everything that the source can deliver. It may be
+	// called at any time and costs nothing.
 	Capabilities() Capabilities
 
 	// Run delivers events until the source has no more of them, ctx ends, or
 	// the source fails. It gathers only what reg's modules watch. A source
 	// runs once.
 	//
-	// A source that ends because ctx did returns nil after having released
-	// everything it holds; what happens to supervised tasks is its own to
-	// document.
+	// If ctx ends, the source releases everything that it holds, and Run
+	// returns nil. Each source documents what then happens to supervised tasks.
 	Run(ctx context.Context, reg *taskwatch.Registry) error
 
-	// Close gives back what a source that is not run has taken. It does
-	// nothing once Run was called, nor when it is called again.
+	// Close releases what a source that is not run has acquired. It does
+	// nothing once Run was called, or when it is called again.
 	Close() error
 }
 
@@ -87,7 +86,7 @@ type Capabilities struct {
 	Scope string
 }
 
-// Capability is what a source can do about one kind of event.
+// Capability is what a source can do for one kind of event.
 type Capability struct {
 	Delivered bool             // the event is delivered
 	Veto      bool             // the error of a watcher refuses the operation

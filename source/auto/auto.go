@@ -1,5 +1,5 @@
-// Package auto opens the best source that works, of those that watch what
-// others have started: the machine, a cgroup or a process tree.
+// Package auto opens the best source that works, among the sources that watch
+// running tasks: the machine, a cgroup or a process tree.
 package auto
 
 import (
@@ -65,7 +65,7 @@ func Open(name string, cfg Config) (src source.Source, passed error, err error) 
 	return nil, nil, refused.Err()
 }
 
-// Refusals say of several sources why they cannot be used.
+// Refusals are the reasons why several sources cannot be used.
 type Refusals []error
 
 // Err returns them as one error: nil for none, and one line for several.
@@ -89,8 +89,9 @@ func OneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
 }
 
-// NeedBPF says in short why there is no BPF, where the packages would go into
-// what failed first. It returns nil where there is.
+// NeedBPF says in short why BPF is not available; the errors of the packages
+// would describe the details that failed first. It returns nil if BPF is
+// available.
 func NeedBPF() error {
 	if r := features.BPF.Probe(); r.Answer != features.Yes {
 		return fmt.Errorf("bpf: %s", r.Reason)

@@ -27,10 +27,10 @@ const minBufferSize = 64 << 10
 type Config struct {
 	// At most one of these narrows the scope.
 	//
-	// Cgroup is the directory of a cgroup in the unified hierarchy. Its tasks are
-	// watched and those of the cgroups below it. A task that was seen there is
-	// watched to its end, wherever it moves. A cgroup that is made again under
-	// this path is the one that is meant.
+	// Cgroup is the directory of a cgroup in the unified hierarchy. The source
+	// watches the tasks of this cgroup and of those below it. It watches a task
+	// that it has seen there to its end, wherever the task moves. If a cgroup
+	// is created again under this path, the source watches the new one.
 	//
 	// PID is a running process, or a thread of it: the process and its
 	// descendants. Run returns when all of them have ended.
@@ -38,22 +38,21 @@ type Config struct {
 	PID     int
 	Command *source.Command // to be started by Run: it, from its exec on, and its descendants; no task waits for its OnStop
 
-	// Latency bounds how long an event may wait in the buffer so that many
-	// can be read at once; 0 stands for DefaultLatency. EveryEvent does not
-	// let it wait.
+	// Latency limits how long an event may wait in the buffer so that many can
+	// be read at once; 0 means DefaultLatency. With EveryEvent no event waits.
 	Latency time.Duration
 
-	// BufferSize is the size of the ring buffer in bytes, a power of two of
-	// at least 64 KiB; 0 stands for DefaultBufferSize. When it is full, new
-	// events are lost, and the loss is reported in their place. A task from its
-	// birth to its free takes 400 bytes where init has no hook of its own, else
-	// 528; an exec takes about 200 bytes and its arguments. Where somebody reads
-	// cwd of init, clone and exit, each takes 150 bytes and the path more. So
-	// 8 MiB have room for 7,000 tasks between two reads, and without cwd for
-	// 15,000.
+	// BufferSize is the size of the ring buffer in bytes, a power of two of at
+	// least 64 KiB; 0 stands for DefaultBufferSize. When it is full, new events
+	// are lost, and the loss is reported in their place. A task from its birth
+	// to its free takes 400 bytes, or 528 if init has its own hook. An exec
+	// takes about 200 bytes plus its arguments. If somebody reads cwd at init,
+	// clone and exit, each of these takes 150 bytes plus the path more. So 8
+	// MiB have room for 7,000 tasks between two reads, and for 15,000 without
+	// cwd.
 	BufferSize int
 
-	// DryRun makes the table in the kernel refuse nothing: see Source.Table.
+	// DryRun makes the table in the kernel deny nothing: see Source.Table.
 	DryRun bool
 
 	// CallStats makes the table in the kernel count and time the calls of

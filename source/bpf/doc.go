@@ -2,15 +2,15 @@
 // process tree with eBPF programs.
 //
 // The programs (c/stream.bpf.c) are a built-in of the table of module/kernel,
-// so that modules in the kernel and the events here share hooks and order:
+// so modules in the kernel and this source's events share hooks and order:
 // [Source.Table] registers modules, whose failures and records are items like
 // the events.
 //
-// The stream puts one record per event into one ring buffer, which keeps
-// causal order by itself: the record of a clone is reserved before the child
-// can run. Here the records are decoded in place and joined with a table of
-// all tasks, which gives each event the facts that the kernel does not have
-// at hand, such as the argv of a task that exits.
+// The stream puts one record per event into one ring buffer. This keeps the
+// causal order, because the record of a clone is reserved before the child can
+// run. The source decodes the records in place and joins them with a table of
+// all tasks, which adds facts that the kernel does not have at hand, such as
+// the argv of a task that exits.
 //
 // The source needs CAP_BPF and CAP_PERFMON (or root), the initial pid
 // namespace, and Linux 6.1 or newer with BTF (CONFIG_DEBUG_INFO_BTF).
@@ -24,10 +24,10 @@
 // half a second that a module has come or gone.
 //
 // Changes of ids are seen by fentry on commit_creds, which sees all of them;
-// otherwise by the tracepoints of the system calls in question, which miss those
-// of 32-bit programs; and by comparison at exec. (A setgroups
-// changes no id that could be compared.) Where neither can be attached,
-// and for a command, a program at the exit of all system calls sees them.
+// otherwise by the tracepoints of the system calls in question, which miss
+// those of 32-bit programs; and by comparison at exec. (A setgroups changes no
+// id that could be compared.) If neither can be attached, and for a command, a
+// program at the exit of all system calls sees them.
 //
 // # Commands
 //
@@ -51,10 +51,11 @@
 // # Known limits
 //
 // CPU time at exit is what the scheduler had accounted by then, up to a clock
-// tick less than wait4 reports afterwards. Cwd is looked
-// at where somebody reads it, and missing elsewhere. The argv of an exec that a module refuses is read from
-// the caller's memory: up to about 20 KB, and nothing of a 32-bit program. An id that a 32-bit program has changed shows up late, at the
-// task's next exec, where fentry programs are refused.
+// tick less than wait4 reports afterwards. Cwd is read only at kinds for which
+// somebody reads it, and is missing at others. The argv of an exec that a
+// module denies is read from the caller's memory: up to about 20 KB, and
+// nothing for a 32-bit program. On a kernel that rejects fentry programs, an id
+// that a 32-bit program has changed shows up late, at the task's next exec.
 //
 // # Time and wake-ups
 //

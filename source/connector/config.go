@@ -13,9 +13,9 @@ type Config struct {
 	// ended.
 	PID int
 
-	// BufferSize is the size in bytes that is asked for the socket's buffer;
-	// 0 stands for DefaultBufferSize. Without CAP_NET_ADMIN the kernel gives
-	// no more than net.core.rmem_max: see Stats.
+	// BufferSize is the requested size of the socket's buffer in bytes; 0 means
+	// DefaultBufferSize. Without CAP_NET_ADMIN the kernel gives at most
+	// net.core.rmem_max: see Stats.
 	BufferSize int
 
 	// OnReady, if set, is called once by the goroutine of Run when watching

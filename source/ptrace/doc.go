@@ -1,7 +1,8 @@
 // Package ptrace watches one command, or one process that runs already, and all
-// its descendants, threads included, through ptrace. It needs no privileges and loses nothing: every
-// task waits at its events until the watchers have returned, so a watcher's
-// error on init, exec, uid or gid can refuse the operation.
+// its descendants, threads included, through ptrace. It needs no privileges and
+// loses no events: every task waits at its events until the watchers have
+// returned, so a watcher's error on init, exec, uid or gid can deny the
+// operation.
 //
 // # Requirements
 //
@@ -15,11 +16,10 @@
 //
 //   - Without CAP_SYS_ADMIN the command runs with no_new_privs, which a seccomp
 //     filter needs: a setuid or setgid file runs with the ids of its caller.
-//     The kernel refuses set-id exec under an unprivileged tracer anyway.
+//     The kernel ignores set-id files under an unprivileged tracer anyway.
 //
 //   - seccomp's strict mode cannot be entered behind a filter (EINVAL), and
-//     PR_GET_SECCOMP says that there is one. Filters of the command's own work;
-//     where they ask for a tracer, there is none (ENOSYS).
+//     PR_GET_SECCOMP says that there is one. The command's own filters work; if they ask for a tracer, there is none (ENOSYS).
 //
 //   - When the tracing process ends, the kernel kills the whole tree
 //     (PTRACE_O_EXITKILL).
@@ -54,15 +54,16 @@
 //
 // # A process that runs already
 //
-// With Config.PID nothing is put into the process: no filter, no
-// no_new_privs. So nothing can be refused, a change of ids is found by comparison
-// at the next fork, exec or exit, a failed exec is not seen, nor is a task made
-// with CLONE_UNTRACED. Each task stops once when it is seized, to end a fork that
-// began before, and once to be let go; a system call that waits may return EINTR
-// then, as after SIGSTOP and SIGCONT (signal(7)). If this process dies, the kernel
-// lets the tree go. Descendants are found by /proc/PID/task/TID/children
-// (CONFIG_PROC_CHILDREN); those whose parents had ended before are not found.
-// One that belongs to another user is left out, and Config.OnNotice told.
+// With Config.PID nothing is put into the process: no filter, no no_new_privs.
+// So nothing can be denied. The source finds a change of ids by comparison at
+// the next fork, exec or exit. It does not see failed execs, or tasks created
+// with CLONE_UNTRACED. Each task stops once when it is seized, to complete a
+// fork that began before, and once when it is detached. A waiting system call
+// may then return EINTR, as after SIGSTOP and SIGCONT (signal(7)). If this
+// process dies, the kernel detaches the tree. Descendants are found in
+// /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN); those whose parents had
+// already ended are not found. A descendant that belongs to another user is
+// left out, and Config.OnNotice is called.
 //
 // # Signals of this process
 //

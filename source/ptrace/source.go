@@ -26,22 +26,23 @@ type Config struct {
 	// Command is what to run. Everything waits until its OnStop returns.
 	Command *source.Command
 
-	// PID is a running process, no child of this one: it is watched with its threads and its
-	// descendants. It is the caller's, unless the caller is root, and no other
-	// tracer's. Nothing it does can be refused, and it goes on unharmed when
-	// watching ends, however it ends.
+	// PID is a running process that is not a child of this process. It is
+	// watched with its threads and its descendants. It must belong to the
+	// caller, unless the caller is root, and must not have another tracer.
+	// Nothing can be denied to it, and it continues unharmed when watching ends
+	// for any reason.
 	PID int
 
 	// OnReady, if set, is called once by the goroutine that watches when all
 	// tasks of PID are traced: what happens from then on is seen.
 	OnReady func()
 
-	// DryRun asks watchers before an operation as always but refuses nothing.
+	// DryRun calls watchers before an operation as usual, but denies nothing.
 	DryRun bool
 
-	// OnNotice, if set, is told what a user should know and no event says,
-	// one sentence a time. It is called by the goroutine of Run and must not
-	// block.
+	// OnNotice, if set, is called with what a user should know and no event
+	// says, one sentence per call. It is called by the goroutine of Run and
+	// must not block.
 	OnNotice func(string)
 }
 
@@ -179,8 +180,8 @@ var haveSeccomp = sync.OnceValue(func() bool {
 
 // Run starts the command and returns when it and all its descendants have
 // ended, daemons included. If ctx ends first, all of them are killed, their
-// last events are delivered, and Run returns nil. With Config.PID they are left
-// then, and go on as if nobody had watched them.
+// last events are delivered, and Run returns nil. With Config.PID they are
+// detached instead, and continue as if nobody had watched them.
 //
 // Kinds that nobody watches, or that nobody may veto, when Run starts may
 // not be delivered to modules that register later.

@@ -48,9 +48,9 @@ type Source struct {
 
 var _ source.Source = (*Source)(nil)
 
-// New returns a source that reads a recording. It fails only where Config.Scan
-// asks for reading that cannot be done; what is wrong with the recording is
-// left for Run to say, which delivers everything before it.
+// New returns a source that reads a recording. It fails only if Config.Scan is
+// set and the recording cannot be read twice. Errors in the recording are
+// returned by Run, which delivers everything before them.
 func New(cfg Config) (*Source, error) {
 	s := &Source{cfg: cfg, caps: unread()}
 	if cfg.Reader == nil {
