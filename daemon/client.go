@@ -42,8 +42,8 @@ func NewClient(socket string) *Client {
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// Explain says what an error of a call means to somebody who has no daemon, or
-// may not use it. The others are told as the daemon told them.
+// Explain says what an error of a call means if there is no daemon, or the user
+// may not use it. It returns other errors in the daemon's words.
 func (c *Client) Explain(err error) error {
 	var rpc *connect.Error
 	switch {

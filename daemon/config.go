@@ -24,15 +24,15 @@ type Config struct {
 	// any other has to exist.
 	Socket string
 
-	// Group, a name or a number, may read: list, describe, stream. Without
-	// one only root and the user that the daemon runs as may. To load and
-	// unload is always theirs alone.
+	// Group is the name or the number of the group that may read: list,
+	// describe, stream. Without it only root and the daemon's user may. Only
+	// these two may load and unload.
 	Group string
 
 	// Open opens the source that the events come from; nil opens the one of the
-	// name Source. The source has to call ready once it watches, and short
-	// whenever there are events that somebody watches and that do not come.
-	// passed may say why it is not a better source.
+	// name Source. The source must call ready once it watches, and short
+	// whenever watched events cannot be delivered. passed may say why a better
+	// source was not used.
 	Open func(ready func(), short func(*source.Shortage)) (src source.Source, passed error, err error)
 
 	// Source is the name of a source, as [auto.Open] takes it; "" stands for

@@ -1,4 +1,4 @@
-// Package daemon is 'taskwatch serve' as a value: it owns a source of events
+// Package daemon is 'taskwatch serve' as a library: it owns a source of events
 // and the modules of a machine, of both kinds, and serves the interface of
 // package api on a Unix socket.
 //
@@ -7,7 +7,8 @@
 // kernel, and the socket is gone.
 //
 // The source is whichever [Config.Open] opens. Kernel modules need the source
-// bpf; with another they are refused, with the reason why there is no bpf.
+// bpf; with another source the daemon rejects them, and says why there is no
+// bpf.
 //
 // # Access
 //
@@ -18,8 +19,8 @@
 // # Locking
 //
 // The list of modules has a mutex that is held only briefly. A module that is
-// being loaded or unloaded is marked in the list, so that a second request for
-// the same name is refused and requests for other modules do not wait. The set of streams has
-// a mutex, and each stream one of its own, taken in this order; the goroutine
-// of the source takes both, and waits for no client.
+// being loaded or unloaded is marked in the list, so a second request for the
+// same name is rejected, and requests for other modules do not wait. The set of
+// streams has a mutex, and each stream one of its own, taken in this order; the
+// goroutine of the source takes both, and waits for no client.
 package daemon

@@ -102,11 +102,11 @@ func (d *Daemon) logLoaded(done string, c *ModuleConfig) {
 	d.log.Info(done, attrs...)
 }
 
-// Reload brings the modules that came from the configuration to what it is
-// now: those that are no longer in it are unloaded, those whose file or
-// parameters are others are replaced, new ones are loaded, and the rest go on
-// undisturbed. One whose new file or parameters cannot be loaded goes on as it
-// was. Modules that came through the interface are left alone.
+// Reload brings the modules of the configuration up to date: it unloads those
+// that are no longer in it, replaces those whose file or parameters have
+// changed, loads new ones, and does not disturb the rest. If the new file or
+// parameters of a module cannot be loaded, the module continues as it was.
+// Modules that were loaded through the interface are left alone.
 //
 // It returns the errors of all modules that are not as the configuration wants
 // them; they are logged, too.

@@ -1,5 +1,5 @@
-// Package guest is what modules in Go are written against: modules that
-// taskwatch runs in its sandbox.
+// Package guest is the API for modules in Go, which taskwatch runs in its
+// sandbox.
 //
 // A module is a program whose main does nothing. Its watchers are exported
 // under names that say the event, __task_watcher_EVENT_NAME:
@@ -29,17 +29,17 @@
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o count.wasm
 //
 // The events are init, clone, exec, uid, gid, exit and free. A watcher returns
-// 0, or an error number from this package, which are negative: it is reported
-// and, where the module asked for a veto ([Info]) and the source can deliver
-// one, refuses the operation. A watcher that panics is reported too and
-// refuses nothing; the module then starts anew, with its variables as they
-// were at first.
+// 0, or one of the error numbers of this package, which are negative. An error
+// is reported. If the module asks for a veto ([Info]) and the source can deny,
+// it also denies the operation. A watcher that panics is reported too, and
+// denies nothing; the module then restarts, with the initial values of its
+// variables.
 //
-// The host calls one watcher at a time, so that nothing needs a lock.
-// Goroutines run only while a watcher does. A call has a deadline (100 ms) and
-// the module a limit of memory (16 MiB), both settable when it is loaded. There
-// are no files, no network and no environment; what is printed goes to the log
-// of the host. Global variables live as long as the module.
+// The host calls one watcher at a time, so nothing needs a lock. Goroutines run
+// only while a watcher runs. A call has a deadline (100 ms) and the module a
+// limit of memory (16 MiB); both can be set when it is loaded. There are no
+// files, no network and no environment. Printed text goes to the log of the
+// host. Global variables live as long as the module.
 //
 // On other systems the package builds too, so that watchers can be tested with
 // 'go test': see the package guesttest.

@@ -1,16 +1,15 @@
 package guest
 
-// Info is what a module says of itself. All of it is optional.
+// Info is what a module says about itself. All of it is optional.
 type Info struct {
 	License     string
 	Description string
 	Author      string
 	Version     string
 
-	// Veto lists the events on which an error of the module's watchers
-	// refuses the operation: Init, Exec, UID and GID. Its watchers on them
-	// are called in place, while the task waits; those on other events have
-	// a queue.
+	// Veto lists the events on which an error of the module's watchers denies
+	// the operation: Init, Exec, UID and GID. Watchers on these events are
+	// called in place, while the task waits; other events go through a queue.
 	Veto []Kind
 }
 

@@ -152,13 +152,13 @@ enum {
 #define MODULE_VERSION(version) TW_MODINFO("version", version)
 
 /*
- * MODULE_VETO - a negative result of this module's watchers on ev refuses the
+ * MODULE_VETO - a negative result of this module's watchers on ev denies the
  * operation
  * @ev: init, exec, uid or gid
  *
- * Without it, their errors are counted and reported, and refuse nothing. Where
- * the kernel cannot deliver a veto, a module with MODULE_VETO is not loaded
- * unless the user agrees to that.
+ * Without it, their errors are counted and reported, and deny nothing. If the
+ * kernel cannot deny, a module with MODULE_VETO is not loaded unless the user
+ * accepts that.
  */
 #define MODULE_VETO(ev)                                                                      \
 	_Static_assert(TW_JOIN(tw_event_, ev) == WATCH_TASK_INIT ||                          \
@@ -168,11 +168,11 @@ enum {
 	TW_MODINFO("veto", #ev)
 
 /*
- * MODULE_POWER - the module does more than to watch and to refuse
+ * MODULE_POWER - the module does more than watch and deny
  * @power: signal, user_memory or result
  *
- * What acts on tasks is not loaded unless the module says so, which everybody
- * sees who looks at it. In the sandbox nothing acts.
+ * A module that acts on tasks is not loaded unless it declares the power, which
+ * is shown wherever the module is described. In the sandbox no module can act.
  */
 #define MODULE_POWER(power)                                                                  \
 	_Static_assert(TW_JOIN(tw_power_, power) >= tw_power_signal, "");                    \

@@ -1,4 +1,4 @@
-// Package module has what modules are of every kind: names, parameters and
-// global variables. The kinds are below it: kernel (BPF) and wasm (the
-// sandbox).
+// Package module has what all kinds of modules share: names, parameters and
+// global variables. The kinds are in the packages below it: kernel (BPF) and
+// wasm (the sandbox).
 package module

@@ -13,7 +13,7 @@ import (
 // apiVersion is TASK_WATCHERS_API of the header.
 const apiVersion = 1
 
-// Info is what a module says of itself.
+// Info is what a module says about itself.
 type Info struct {
 	License, Description, Author, Version string
 
@@ -25,7 +25,7 @@ type Info struct {
 }
 
 // ParseInfo reads NUL-separated key=value strings, as in the section .modinfo
-// of modules of the kernel itself. Keys it does not know are passed over.
+// of modules of the kernel itself. Unknown keys are skipped.
 func ParseInfo(b []byte) (*Info, error) {
 	info := &Info{Params: map[string]string{}}
 	for len(b) > 0 {

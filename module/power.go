@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The powers that a module in the kernel can ask for with MODULE_POWER: to do
-// more than to watch, and to deny.
+// The powers that a module in the kernel can ask for with MODULE_POWER, to do
+// more than watch and deny.
 const (
 	PowerSignal     = "signal"      // send signals to tasks
 	PowerUserMemory = "user_memory" // write to the memory of tasks

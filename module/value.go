@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// MaxGlobals is how many bytes the variables of a module may have to be read:
-// as values in Go and in JSON they take many times as much.
+// MaxGlobals is the largest size in bytes of a module's variables that can be
+// read: as values in Go and in JSON they take many times as much.
 const MaxGlobals = 256 << 10
 
 // ErrTooLarge says that a module has more variables than can be read.

@@ -9,7 +9,8 @@ import (
 
 // Errors of modules that want to deny something, to be found with errors.Is.
 var (
-	// ErrNoVeto says that a module wants to deny what nobody can deny here.
+	// ErrNoVeto says that a module wants to deny operations that cannot be
+	// denied here.
 	ErrNoVeto = errors.New("no veto")
 
 	// ErrSkippable says that some operations pass here that a module would
@@ -17,8 +18,8 @@ var (
 	ErrSkippable = errors.New("a veto can be skipped on this kernel, while another task is preempted in the hook")
 )
 
-// NoVeto returns the error of a module that wants to deny kinds where nobody
-// can. where completes "no veto".
+// NoVeto returns the error of a module that wants to deny kinds that cannot be
+// denied. where completes "no veto".
 func NoVeto(kinds taskwatch.Kinds, where string) error {
 	return fmt.Errorf("it wants to deny %s, which is impossible here: %w %s; with --allow-observe-only (allow_observe_only) it runs anyway, and denies nothing",
 		kinds, ErrNoVeto, where)

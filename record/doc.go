@@ -1,13 +1,12 @@
-// Package record is the recorded form of events: JSON lines, one object a
-// line. A [Reader] reads back everything that a [Writer] has written.
+// Package record reads and writes recordings: JSON lines, one object per line.
+// A [Reader] reads back everything that a [Writer] has written.
 //
 // # Lines
 //
-// There are these kinds of line, told apart by "event": the seven kinds of
-// [taskwatch.Kind], "lost" for a [taskwatch.Loss], "error" for a
-// [taskwatch.Failure], "emit" for a [taskwatch.Record], "exec-failed" for a
-// [taskwatch.FailedExec], "start" for a [taskwatch.Start] and "end". Broken here
-// for reading:
+// "event" says which kind of line it is: the seven kinds of [taskwatch.Kind],
+// "lost" for a [taskwatch.Loss], "error" for a [taskwatch.Failure], "emit" for
+// a [taskwatch.Record], "exec-failed" for a [taskwatch.FailedExec], "start" for
+// a [taskwatch.Start] and "end". Broken here for reading:
 //
 //	{"event":"start","format":2,"time":"2026-11-23T16:30:49.1Z","mono_ns":5411600000,"host":"build1",
 //	 "machine_id":"0b2f...","boot_id":"7d0c...","kernel":"Linux 6.12.57 #1 SMP x86_64","timezone":"Europe/Berlin",
@@ -47,19 +46,19 @@
 // gid are [real, effective, saved, fs]. A "count" is absent from a lost line
 // whose source knows only that something was lost.
 //
-// An error line says which event failed ("on") and then holds all of that
-// event, so that of a refused exec it tells what was refused (task.exe,
-// task.argv), and of a refused uid change the ids asked for (task.uid) and
-// those still in force (old.uid). "veto":true says that the operation was
-// refused, "dry_run":true that it would have been, had vetoes been applied;
-// "panic":true that the watcher crashed. Errors that carry no error number
-// and refuse nothing have no errno. What a watcher in the kernel refuses is an
-// exec of the file that was named, so that task.exe may be a script.
+// An error line says which event failed ("on") and then holds all fields of
+// that event. So for a denied exec it has the program that was denied
+// (task.exe, task.argv), and for a denied change of ids the requested ids
+// (task.uid) and those still in force (old.uid). "veto":true says that the
+// operation was denied, "dry_run":true that it would have been denied without
+// the dry run, "panic":true that the watcher crashed. Errors without an error
+// number that deny nothing have no errno. A watcher in the kernel denies an
+// exec of the file that was named, so task.exe may be a script.
 //
-// What a module has sent is the "json" of an emit line where it is a JSON
-// object or array, and else its "data", in hexadecimal; only the module knows
-// what that means. The task is the one in whose context it was sent, and "seq", where
-// there is one, the event at which it was.
+// An emit line holds what a module has sent: as "json" if it is a JSON object
+// or array, otherwise as "data" in hexadecimal, whose meaning only the module
+// knows. The task is the one in whose context it was sent; "seq", if present,
+// is the event at which it was sent.
 //
 // # Strings
 //

@@ -29,8 +29,8 @@ type Reader struct {
 	early        []EarlyEnd
 }
 
-// EarlyEnd is a place where a recording stops without its end: its recorder was
-// killed, or ran out of room.
+// EarlyEnd is a place where a recording stops without an end line: its recorder
+// was killed, or the disk was full.
 type EarlyEnd struct {
 	Line    int  // the last one
 	Partial bool // it is not whole, and was left out

@@ -1,7 +1,7 @@
-// Package build makes modules from their sources: BPF objects, which run in the
-// kernel, and WebAssembly, which runs in the sandbox, from C, and WebAssembly
-// from Go. It runs clang, and wasm-ld, or the go command, and needs nothing
-// else: the headers are part of the program.
+// Package build makes modules from their sources: from C, BPF objects for the
+// kernel and WebAssembly for the sandbox; from Go, WebAssembly. It runs clang
+// and wasm-ld, or the go command, and needs nothing else, because the headers
+// are part of the program.
 package build
 
 import (

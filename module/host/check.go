@@ -10,16 +10,16 @@ import (
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
-// Limits say what a module that is taken cannot do all the same.
+// Limits say what an accepted module still cannot do.
 type Limits struct {
 	Powerless []string // events that it cannot deny, each with the reason
 	Skippable []string // events of which some pass that it denies
 }
 
-// Check judges a module where there is no source. One for the kernel is shown
-// to the verifier as it would be linked, and nothing is attached; one for the
-// sandbox is loaded, with its parameters. What a module wants to deny and
-// cannot is an error unless the options accept it.
+// Check checks a module without a source. The verifier checks a module for the
+// kernel as it would be linked, and nothing is attached. A module for the
+// sandbox is loaded with its parameters. If a module wants to deny what it
+// cannot, that is an error, unless the options accept it.
 func Check(f *File, opts Options) (limits Limits, err error) {
 	switch f.kind {
 	case Kernel:

@@ -1,5 +1,5 @@
-// Package host loads modules of every kind, for everything that loads any:
-// what a module is made of decides what runs it, and nothing else differs.
+// Package host loads modules of every kind, for all commands and the daemon.
+// The content of its file decides where a module runs; nothing else differs.
 //
 // [Parse] takes a file, [Host.Load] makes a [Module] of it, and [Module.Start]
 // has its watchers called. A [Host] is a source with its registry, and the

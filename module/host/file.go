@@ -7,7 +7,7 @@ import (
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
-// File is a module that was read and is loaded nowhere.
+// File is a module that was read, but not loaded.
 type File struct {
 	kind   string
 	name   string
@@ -60,8 +60,8 @@ func (f *File) Kinds() taskwatch.Kinds {
 	return f.golang.Kinds()
 }
 
-// Veto returns the events that the module wants to deny. Those of a module in
-// this program are not declared: whatever the source asks about.
+// Veto returns the events that the module wants to deny. A module in this
+// program declares none: it can deny everything that the source can.
 func (f *File) Veto() taskwatch.Kinds {
 	switch f.kind {
 	case Kernel:
@@ -72,7 +72,7 @@ func (f *File) Veto() taskwatch.Kinds {
 	return 0
 }
 
-// Info returns what the file says of itself.
+// Info returns what the file says about itself.
 func (f *File) Info() Info {
 	switch f.kind {
 	case Kernel:

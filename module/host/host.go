@@ -21,8 +21,8 @@ type Host struct {
 	// kernel. It becomes part of the error.
 	NoKernel error
 
-	// Recorded is whether the events have happened long ago: sandboxed
-	// watchers are then waited for, and all know that nothing can be denied.
+	// Recorded says that the events happened long ago. The host then waits for
+	// watchers in the sandbox, and nothing can be denied.
 	Recorded bool
 
 	// Log, if set, gets what modules of the sandbox log. It must not wait.

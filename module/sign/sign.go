@@ -1,7 +1,7 @@
 // Package sign signs module files and verifies their signatures: Ed25519, in
-// the format of minisign, whose tool reads what is written here and writes
-// what is read. A signature stands in FILE.minisig. Its trusted comment, which
-// is signed too, binds the name and the version of the module.
+// the format of minisign, so the tool minisign can be used instead. The
+// signature is in FILE.minisig. Its trusted comment, which is signed too,
+// contains the name and the version of the module.
 package sign
 
 import (
@@ -29,8 +29,8 @@ var (
 	// ErrUnsigned says that there is no signature.
 	ErrUnsigned = errors.New("it is not signed")
 
-	// ErrUntrusted says that a signature is of no key that is trusted, or of
-	// another file, name or version.
+	// ErrUntrusted says that a signature was made with a key that is not
+	// trusted, or for another file, name or version.
 	ErrUntrusted = errors.New("its signature cannot be trusted")
 )
 
@@ -116,10 +116,10 @@ type Signer struct {
 	version string // of the module, as it was signed
 }
 
-// Verify returns the signer of a file under the name of a module. It looks at
-// the file's bytes and runs nothing of it, so it comes before everything else;
-// what the file says of its version then is for [Signer.CheckVersion].
-// signature is nil where there is none.
+// Verify returns the signer of a file under the name of a module. It reads only
+// the file's bytes and runs nothing of it, so call it first. Then check the
+// version that the file claims with [Signer.CheckVersion]. signature is nil if
+// there is none.
 func (k *Keys) Verify(file, signature []byte, name string) (*Signer, error) {
 	if signature == nil {
 		return nil, ErrUnsigned

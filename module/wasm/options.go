@@ -35,8 +35,8 @@ const (
 // the runtime of a language starts there, perhaps on a busy machine.
 var startDeadline = 10 * time.Second
 
-// OnError says what becomes of an operation that the module could have
-// refused, when it crashed instead.
+// OnError says what happens to an operation that the module could have denied,
+// if the module crashed instead.
 type OnError uint8
 
 const (
@@ -48,8 +48,8 @@ const (
 // use.
 type LoadOptions struct {
 	// Params holds module parameters by name. The names deadline (100ms),
-	// memory (16M), queue (4096) and onerror (open or deny) are the
-	// sandbox's: they stand for the fields below and go before them.
+	// memory (16M), queue (4096) and onerror (open or deny) belong to the
+	// sandbox: they set the fields below and override them.
 	Params map[string]string
 
 	Deadline time.Duration // of one call; 0 stands for DefaultDeadline
@@ -57,12 +57,12 @@ type LoadOptions struct {
 	Queue    int           // events that may wait; 0 stands for DefaultQueue
 	OnError  OnError
 
-	// Synchronous has every watcher called in place, by whoever notifies, and
-	// nothing queued, dropped or limited per second: for recordings, which
-	// can wait.
+	// Synchronous makes the goroutine that notifies call every watcher in
+	// place; nothing is queued, dropped or limited per second. It is for
+	// recordings, which can wait.
 	Synchronous bool
 
-	// Log, if set, gets what the module logs, prints, or is noted for.
+	// Log, if set, gets what the module logs and prints, and messages about it.
 	Log func(level slog.Level, text string)
 
 	// Feed, if set, gets the records that the module sends, and the errors and

@@ -11,9 +11,9 @@ import (
 // Parser may be used from any goroutine once its fields are set.
 type Parser struct {
 	// Cache is a directory for compiled code, which is native code of this
-	// machine. It is made if it is not there, has to belong to the effective
-	// user and be open to nobody else, and is kept below 256 MiB. "" keeps
-	// nothing.
+	// machine. It is created if it does not exist. It must belong to the
+	// effective user and be closed to everybody else, and is kept below 256
+	// MiB. "" keeps nothing.
 	Cache string
 
 	// Compile, if set, compiles code into a directory in another process, since
