@@ -225,7 +225,7 @@ func TestSocketPlace(t *testing.T) {
 	if err := os.WriteFile(r.socket, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(Config{Socket: r.socket, Source: "connector"}); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if _, err := New(Config{Socket: r.socket, Source: "connector"}); err == nil || !strings.Contains(err.Error(), "not a socket") {
 		t.Errorf("a file in the place of the socket: %v", err)
 	}
 	if b, err := os.ReadFile(r.socket); err != nil || string(b) != "precious" {
@@ -238,7 +238,7 @@ func TestModuleWithoutItsVeto(t *testing.T) {
 	testutil.Require(t, needsConnector)
 	file := wasmFile(t, "testdata/refuse.c")
 	r := start(t, Config{Source: "connector"})
-	wantCode(t, r.tryLoad(t.Context(), "refuse", file), connect.CodeFailedPrecondition, `"refuse"`, "veto on exec", "the source connector refuses nothing")
+	wantCode(t, r.tryLoad(t.Context(), "refuse", file), connect.CodeFailedPrecondition, `"refuse"`, "veto on exec", "the source connector denies nothing")
 	_, err := r.Client.Load(t.Context(), connect.NewRequest(&api.LoadRequest{Name: "refuse", File: file, AllowObserveOnly: true}))
 	if err != nil || len(r.modules(t)) != 1 {
 		t.Errorf("on request: %v", err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * task_watchers.h: what a taskwatch module is written against.
+ * task_watchers.h: the API for taskwatch modules.
  *
  *	#include "task_watchers.h"
  *
@@ -14,10 +14,10 @@
  *	task_watcher_func(exec, count_exec);
  *	MODULE_LICENSE("GPL");
  *
- * The header stands alone: it includes nothing of the system. The same source
- * may be compiled for the kernel (clang --target=bpf) and for the sandbox
- * (clang --target=wasm32) as long as it reaches a task through the task_*()
- * functions only.
+ * The header is self-contained: it includes no system headers. The same source
+ * can be compiled for the kernel (clang --target=bpf) and for the sandbox
+ * (clang --target=wasm32) as long as it uses only the task_*() functions to
+ * read a task.
  *
  * Events, their val, and what a negative result (an errno) does:
  *
@@ -31,14 +31,14 @@
  *
  * The clone flags are without the exit signal, which the kernel keeps apart.
  *
- * A veto has to be asked for with MODULE_VETO(ev). All watchers of an event
- * are called whatever the others return; the first veto is what the caller of
- * the system call gets.
+ * A module asks for a veto with MODULE_VETO(ev). All watchers of an event are
+ * called, whatever the others return. The system call fails with the first
+ * error that denies.
  *
  * A module with MODULE_VETO(exec) has its exec watchers called when the kernel
  * decides, before the old program is gone: the exec may still fail for another
- * reason. Watchers of other modules are called once it has succeeded. The same
- * goes for uid and gid. Every watcher is called once per event.
+ * reason. Watchers of other modules are called after it has succeeded. The same
+ * is true of uid and gid. Every watcher is called once per event.
  */
 #ifndef TASK_WATCHERS_H
 #define TASK_WATCHERS_H
@@ -103,7 +103,7 @@ enum {
 enum {
 	tw_power_signal,      /* bpf_send_signal() and its like */
 	tw_power_user_memory, /* bpf_probe_write_user() */
-	tw_power_result,      /* what changes the course of the kernel itself */
+	tw_power_result,      /* functions that change what the kernel itself does */
 };
 
 /* The errors that watchers return most. */

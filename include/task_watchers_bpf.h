@@ -337,11 +337,11 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 #define MODULE_GLOBAL(name) _Static_assert(sizeof(name) > 0, "")
 
 /*
- * task_watcher_emit - send a record of the module's own to user space
+ * task_watcher_emit - send a record to user space
  * @data: on the stack or in a map
  * @size: a constant, at most 4096
  *
- * Returns 0, or a negative errno when there was no room or nobody listens. The
+ * Returns 0, or a negative errno if there was no room or nobody listens. The
  * record arrives tagged with the module's name, in order with the events.
  */
 long __task_watcher_emit(const void *data, __u32 size);

@@ -112,8 +112,8 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  * sandbox links nothing, and takes any or none. */
 #define MODULE_LICENSE(license) TW_MODINFO("license", license)
 
-/* The type of a variable, as the host numbers them. The elements of an array
- * are told by the pointer that its name turns into. */
+/* The type of a variable, as the host numbers them. For an array, the
+ * type of its elements follows from the pointer that its name turns into. */
 #define TW_TYPE(x)                                                                           \
 	_Generic((x),                                                                        \
 		 unsigned char: 1, unsigned short: 2, unsigned int: 3, unsigned long: 3, unsigned long long: 4, \
@@ -232,7 +232,7 @@ static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->
 /* Facts that only the sandbox has. */
 
 /* task_missing - whether any of the TASK_FIELD_* is not there: the source could
- * not give it, or, of an optional one, nobody asked for it */
+ * not give it, or nobody asked for it, if it is optional */
 static __always_inline bool task_missing(struct task_struct *tsk, __u64 fields) 
 {
 	return tsk->missing & fields || fields & TASK_FIELDS_OPTIONAL & ~tsk->given;
@@ -242,9 +242,9 @@ static __always_inline bool task_missing(struct task_struct *tsk, __u64 fields)
  * task_exe, task_cwd, task_cgroup, task_old_exe - copy a path to buf[size]
  * task_argv - copy the argument with that index, of tsk->argc
  *
- * The copy ends with a NUL. They return the length in full, which is more than
- * was copied if it is not less than size, or a negative errno: -TW_ENOENT
- * where the source could not give it.
+ * The copy ends with a NUL. They return the full length, which is more than was
+ * copied if it is not less than size, or a negative errno: -TW_ENOENT if the
+ * source could not give it.
  */
 #define TW_ENOENT 2
 

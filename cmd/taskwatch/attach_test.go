@@ -143,7 +143,7 @@ func TestAttachErrors(t *testing.T) {
 		{[]string{"-p", thread, "--source", "ptrace", "-e", "exec-failed"}, "-p " + thread + " is a thread of the process " + strconv.Itoa(os.Getpid()) + ", which is watched"},
 		{[]string{"-p", "0"}, "a pid must be above 0"},
 		{[]string{"-p", "-4"}, "a pid must be above 0"},
-		{[]string{"-p", "sh"}, `invalid argument "sh" for "-p, --pid" flag`},
+		{[]string{"-p", "sh"}, `--pid "sh": give a whole number`},
 	} {
 		r := tw(t, append([]string{"run"}, c.args...)...)
 		if r.status != exitRunFailed || !strings.Contains(r.stderr, c.says) || r.stdout != "" {
@@ -169,7 +169,7 @@ func TestAttachRefusesNothing(t *testing.T) {
 	buildSandboxed(t, forbid, rule)
 	sh, _ := testutil.Hold(t, testutil.Shell())
 	r := tw(t, "run", "--source", "ptrace", "-p", strconv.Itoa(sh.Process.Pid), "-m", rule)
-	if r.status != exitRunFailed || !strings.Contains(r.stderr, "with the source ptrace only modules in the kernel can deny") {
+	if r.status != exitRunFailed || !strings.Contains(r.stderr, "the source ptrace denies nothing outside of the kernel") {
 		t.Errorf("%+v", r)
 	}
 	sh.Release(t)

@@ -92,7 +92,7 @@ func TestSignedModules(t *testing.T) {
 	for _, c := range []struct{ what, file, says string }{
 		{"unsigned", place("count.wasm", b, nil), "it is not signed"},
 		{"altered", place("count.wasm", altered, signature), "not the one that was signed"},
-		{"renamed", place("other.wasm", b, signature), `it is of the module "count", not of "other"`},
+		{"renamed", place("other.wasm", b, signature), `it is the signature of the module "count", not of "other"`},
 		{"foreign", foreign, "is not trusted"},
 		{"garbage", place("count.wasm", b, []byte("nonsense")), "not a signature of minisign"},
 		{"no module at all", place("count.wasm", []byte("x"), nil), "it is not signed"},

@@ -24,7 +24,7 @@ func (h *Host) loadSandboxed(f *File, opts Options) (Module, error) {
 	o := f.wasm
 	caps := h.Source.Capabilities()
 	if lacks := o.Veto &^ caps.VetoKinds(); lacks != 0 && !opts.AllowObserveOnly && !h.Recorded {
-		return nil, module.NoVeto(lacks, fmt.Sprintf("on %s: with the source %s only modules in the kernel can deny", lacks, h.Source.Name()))
+		return nil, module.NoVeto(lacks, fmt.Sprintf("on %s: the source %s denies nothing outside of the kernel", lacks, h.Source.Name()))
 	}
 	wopts := wasm.LoadOptions{Params: opts.Params, Synchronous: h.Recorded, Feed: h.Registry.Feed()}
 	if h.Log != nil {

@@ -152,7 +152,7 @@ var hooks = [taskwatch.NumKinds]string{
 	taskwatch.Exec:  "PTRACE_EVENT_EXEC; SECCOMP_RET_TRACE for a veto",
 	taskwatch.UID:   "SECCOMP_RET_TRACE and syscall exit; PTRACE_EVENT_EXEC",
 	taskwatch.GID:   "SECCOMP_RET_TRACE and syscall exit; PTRACE_EVENT_EXEC",
-	taskwatch.Exit:  "wait4; PTRACE_EVENT_EXIT of tasks that created others",
+	taskwatch.Exit:  "wait4; PTRACE_EVENT_EXIT of tasks that forked",
 	taskwatch.Free:  "wait4",
 }
 
