@@ -19,14 +19,14 @@ const (
 	FieldCgroup                             // cgroup: path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1
 	FieldOldExe                             // old_exe: the program that was replaced
 	FieldOld                                // old: the ids before
-	FieldCause                              // cause: what changed them: syscall, exec, setgroups (the list of supplementary groups alone), or unknown
+	FieldCause                              // cause: what changed them: syscall, exec, setgroups (only the supplementary groups), or unknown
 	FieldExitCode                           // exit.code: what the task passed to exit, 0 when a signal killed it
 	FieldExitSignal                         // exit.signal: the signal that killed it, or 0
 	FieldExitCore                           // exit.core: a core dump was written
 	FieldExitGroup                          // exit.group: the whole process ends
 	FieldUTime                              // rusage.utime_ns: user CPU time of the task
 	FieldSTime                              // rusage.stime_ns: system CPU time of the task
-	FieldMaxRSS                             // rusage.maxrss_bytes: most memory that the process had
+	FieldMaxRSS                             // rusage.maxrss_bytes: peak memory of the process
 	FieldMinFlt                             // rusage.minflt: page faults without I/O
 	FieldMajFlt                             // rusage.majflt: page faults with I/O
 	FieldNVCSw                              // rusage.nvcsw: voluntary context switches
@@ -35,7 +35,7 @@ const (
 	FieldWriteBytes                         // rusage.write_bytes: written to storage
 	FieldLifetime                           // lifetime_ns: from the task's start to its free
 	FieldCgroupID                           // cgroup_id: inode of the cgroup's directory
-	FieldAUID                               // auid: who logged in, or 4294967295
+	FieldAUID                               // auid: user who logged in, or 4294967295
 	FieldSessionID                          // sessionid: login session, or 4294967295
 	FieldTTY                                // tty: controlling terminal: pts/0; or empty
 	FieldCapsEffective                      // caps.effective: effective capabilities
@@ -52,8 +52,8 @@ const (
 	FieldExeHost                            // exe_host: program's path, whatever the task's root
 	FieldExeDev                             // exe_dev: device of the program's file
 	FieldExeIno                             // exe_ino: inode of the program's file
-	FieldEnv                                // env: environment at its start; 64 KiB, bpf 16
-	FieldCapsSecure                         // caps.secure: AT_SECURE: rights its user does not have
+	FieldEnv                                // env: its environment at start: 64 KiB, bpf 16
+	FieldCapsSecure                         // caps.secure: AT_SECURE: more rights than its user has
 	FieldNice                               // nice: nice value, from -20 to 19
 	FieldCapsGained                         // caps.gained: permitted since this exec, and not before
 
@@ -316,14 +316,14 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldCgroup, Name: "cgroup", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1", Cost: ""},
 	{Field: FieldOldExe, Name: "old_exe", Type: TypeString, Unit: "", Kinds: 1 << Exec, Optional: false, Doc: "the program that was replaced", Cost: ""},
 	{Field: FieldOld, Name: "old", Type: TypeUints, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "the ids before", Cost: ""},
-	{Field: FieldCause, Name: "cause", Type: TypeString, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "what changed them: syscall, exec, setgroups (the list of supplementary groups alone), or unknown", Cost: ""},
+	{Field: FieldCause, Name: "cause", Type: TypeString, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "what changed them: syscall, exec, setgroups (only the supplementary groups), or unknown", Cost: ""},
 	{Field: FieldExitCode, Name: "exit.code", Type: TypeInt, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "what the task passed to exit, 0 when a signal killed it", Cost: ""},
 	{Field: FieldExitSignal, Name: "exit.signal", Type: TypeInt, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "the signal that killed it, or 0", Cost: ""},
 	{Field: FieldExitCore, Name: "exit.core", Type: TypeBool, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "a core dump was written", Cost: ""},
 	{Field: FieldExitGroup, Name: "exit.group", Type: TypeBool, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "the whole process ends", Cost: ""},
 	{Field: FieldUTime, Name: "rusage.utime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Exit, Optional: false, Doc: "user CPU time of the task", Cost: ""},
 	{Field: FieldSTime, Name: "rusage.stime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Exit, Optional: false, Doc: "system CPU time of the task", Cost: ""},
-	{Field: FieldMaxRSS, Name: "rusage.maxrss_bytes", Type: TypeUint, Unit: "bytes", Kinds: 1 << Exit, Optional: false, Doc: "most memory that the process had", Cost: ""},
+	{Field: FieldMaxRSS, Name: "rusage.maxrss_bytes", Type: TypeUint, Unit: "bytes", Kinds: 1 << Exit, Optional: false, Doc: "peak memory of the process", Cost: ""},
 	{Field: FieldMinFlt, Name: "rusage.minflt", Type: TypeUint, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "page faults without I/O", Cost: ""},
 	{Field: FieldMajFlt, Name: "rusage.majflt", Type: TypeUint, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "page faults with I/O", Cost: ""},
 	{Field: FieldNVCSw, Name: "rusage.nvcsw", Type: TypeUint, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "voluntary context switches", Cost: ""},
@@ -332,10 +332,10 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldWriteBytes, Name: "rusage.write_bytes", Type: TypeUint, Unit: "bytes", Kinds: 1 << Exit, Optional: false, Doc: "written to storage", Cost: ""},
 	{Field: FieldLifetime, Name: "lifetime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Free, Optional: false, Doc: "from the task's start to its free", Cost: ""},
 	{Field: FieldCgroupID, Name: "cgroup_id", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "inode of the cgroup's directory", Cost: "nothing under bpf; under ptrace two files"},
-	{Field: FieldAUID, Name: "auid", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "who logged in, or 4294967295", Cost: "bpf: a record of its own; ptrace: a file"},
+	{Field: FieldAUID, Name: "auid", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "user who logged in, or 4294967295", Cost: "bpf: a separate record; ptrace: a file"},
 	{Field: FieldSessionID, Name: "sessionid", Type: TypeUint, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "login session, or 4294967295", Cost: "as auid"},
 	{Field: FieldTTY, Name: "tty", Type: TypeString, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "controlling terminal: pts/0; or empty", Cost: "as auid"},
-	{Field: FieldCapsEffective, Name: "caps.effective", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "effective capabilities", Cost: "as auid; one file for all that are called caps, groups, and ns.vpid"},
+	{Field: FieldCapsEffective, Name: "caps.effective", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "effective capabilities", Cost: "as auid; ptrace: one file for all of caps, groups and ns.vpid"},
 	{Field: FieldCapsPermitted, Name: "caps.permitted", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "permitted capabilities", Cost: "as caps.effective"},
 	{Field: FieldCapsInheritable, Name: "caps.inheritable", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "inheritable capabilities", Cost: "as caps.effective"},
 	{Field: FieldCapsBounding, Name: "caps.bounding", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "bounding set", Cost: "as caps.effective"},
@@ -349,8 +349,8 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldExeHost, Name: "exe_host", Type: TypeString, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "program's path, whatever the task's root", Cost: "bpf: a record of its size; ptrace: a link"},
 	{Field: FieldExeDev, Name: "exe_dev", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "device of the program's file", Cost: "as auid; ptrace: a system call"},
 	{Field: FieldExeIno, Name: "exe_ino", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "inode of the program's file", Cost: "as exe_dev"},
-	{Field: FieldEnv, Name: "env", Type: TypeStrings, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "environment at its start; 64 KiB, bpf 16", Cost: "bpf: a record of its size; ptrace: a file; much room in a recording, and secrets: see --env, --env-redact"},
-	{Field: FieldCapsSecure, Name: "caps.secure", Type: TypeBool, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "AT_SECURE: rights its user does not have", Cost: "as auid; ptrace: a file"},
+	{Field: FieldEnv, Name: "env", Type: TypeStrings, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "its environment at start: 64 KiB, bpf 16", Cost: "bpf: a record of its size; ptrace: a file; makes recordings large, and contains secrets: see --env, --env-redact"},
+	{Field: FieldCapsSecure, Name: "caps.secure", Type: TypeBool, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "AT_SECURE: more rights than its user has", Cost: "as auid; ptrace: a file"},
 	{Field: FieldNice, Name: "nice", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "nice value, from -20 to 19", Cost: "as tty"},
 	{Field: FieldCapsGained, Name: "caps.gained", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "permitted since this exec, and not before", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
 }
@@ -361,7 +361,7 @@ type Extra struct {
 	Given Fields // those that are there
 
 	CgroupID        uint64   // inode of the cgroup's directory
-	AUID            uint32   // who logged in, or 4294967295
+	AUID            uint32   // user who logged in, or 4294967295
 	SessionID       uint32   // login session, or 4294967295
 	TTY             string   // controlling terminal: pts/0; or empty
 	CapsEffective   uint64   // effective capabilities
@@ -378,9 +378,9 @@ type Extra struct {
 	ExeHost         string   // program's path, whatever the task's root
 	ExeDev          uint64   // device of the program's file
 	ExeIno          uint64   // inode of the program's file
-	Env             []string // environment at its start; 64 KiB, bpf 16
+	Env             []string // its environment at start: 64 KiB, bpf 16
 	EnvCut          bool     // it is not complete
-	CapsSecure      bool     // AT_SECURE: rights its user does not have
+	CapsSecure      bool     // AT_SECURE: more rights than its user has
 	Nice            int      // nice value, from -20 to 19
 	CapsGained      uint64   // permitted since this exec, and not before
 }

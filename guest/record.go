@@ -53,7 +53,7 @@ type record struct {
 	Comm            [16]byte // ends with a NUL
 	Given           uint64   // TASK_FIELD_*: the optional fields that are there
 	CgroupID        uint64   // inode of the cgroup's directory
-	AUID            uint32   // who logged in, or 4294967295
+	AUID            uint32   // user who logged in, or 4294967295
 	Sessionid       uint32   // login session, or 4294967295
 	CapsEffective   uint64   // effective capabilities
 	CapsPermitted   uint64   // permitted capabilities
@@ -172,7 +172,7 @@ const optionalFields Fields = 0 | 1<<30 | 1<<31 | 1<<32 | 1<<33 | 1<<34 | 1<<35 
 // CgroupID: inode of the cgroup's directory.
 func (t *Task) CgroupID() uint64 { return t.r.CgroupID }
 
-// AUID: who logged in, or 4294967295.
+// AUID: user who logged in, or 4294967295.
 func (t *Task) AUID() uint32 { return t.r.AUID }
 
 // SessionID: login session, or 4294967295.
@@ -236,7 +236,7 @@ func (t *Task) Groups() []uint32 {
 // ExeHost: program's path, whatever the task's root.
 func (t *Task) ExeHost() string { return text(stringExeHost, 0) }
 
-// Env: environment at its start; 64 KiB, bpf 16.
+// Env: its environment at start: 64 KiB, bpf 16.
 func (t *Task) Env() []string {
 	list := make([]string, t.r.EnvCount)
 	for i := range list {
@@ -248,7 +248,7 @@ func (t *Task) Env() []string {
 // EnvCut says that it is not complete.
 func (t *Task) EnvCut() bool { return t.r.Flags&flagEnvCut != 0 }
 
-// CapsSecure: AT_SECURE: rights its user does not have.
+// CapsSecure: AT_SECURE: more rights than its user has.
 func (t *Task) CapsSecure() bool { return t.r.Flags&flagCapsSecure != 0 }
 
 var _ = strconv.ParseUint

@@ -45,7 +45,7 @@ struct task_struct {
 	char comm[16];         /* ends with a NUL */
 	__u64 given;           /* TASK_FIELD_*: the optional fields that are there */
 	__u64 cgroup_id;       /* inode of the cgroup's directory */
-	__u32 auid;            /* who logged in, or 4294967295 */
+	__u32 auid;            /* user who logged in, or 4294967295 */
 	__u32 sessionid;       /* login session, or 4294967295 */
 	__u64 caps_effective;  /* effective capabilities */
 	__u64 caps_permitted;  /* permitted capabilities */
