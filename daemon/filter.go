@@ -29,7 +29,7 @@ const remembered = 1024
 
 func newFilter(f *api.Filter) (*filter, error) {
 	if f.GetPid() < 0 || f.GetTree() && f.GetPid() == 0 {
-		return nil, fmt.Errorf("filter: pid %d is no process", f.GetPid())
+		return nil, fmt.Errorf("filter: %d is not a pid", f.GetPid())
 	}
 	out := &filter{pid: int(f.GetPid()), uids: f.GetUid(), comm: f.GetComm(), exe: f.GetExe()}
 	if f.GetTree() {

@@ -255,7 +255,7 @@ func TestModuleThatIsNoFile(t *testing.T) {
 	if err := r.Reload(t.Context(), list); err == nil {
 		t.Error("the reload has loaded a FIFO")
 	}
-	if got := strings.Count(r.log.String(), "is no regular file"); got < 2*len(list) {
+	if got := strings.Count(r.log.String(), "is not a regular file"); got < 2*len(list) {
 		t.Errorf("the log says of %d of %d that they are no files", got, 2*len(list))
 	}
 	r.stop(t)

@@ -36,7 +36,7 @@ func readRegular(ctx context.Context, name string) ([]byte, error) {
 		}
 		defer f.Close()
 		if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-			done <- result{err: cmp.Or(err, fmt.Errorf("%q is no regular file; give the file of a module", name))}
+			done <- result{err: cmp.Or(err, fmt.Errorf("%q is not a regular file; give the file of a module", name))}
 			return
 		}
 		b, err := host.Read(name, f)

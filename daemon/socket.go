@@ -73,7 +73,7 @@ func (s *socket) makeDir(dir string) error {
 	}
 	parent := filepath.Dir(dir)
 	if own := os.Getenv("XDG_RUNTIME_DIR"); parent != "/run" && parent != "/var/run" && (own == "" || parent != filepath.Clean(own)) {
-		return fmt.Errorf("there is no directory %s; make it, or choose another path", dir)
+		return fmt.Errorf("there is no directory %s; create it, or choose another path", dir)
 	}
 	switch err := os.Mkdir(dir, 0o755); {
 	case err == nil:
@@ -204,7 +204,7 @@ func findGroup(name string) (*group, error) {
 	}
 	n, err := strconv.ParseUint(id, 10, 32)
 	if err != nil {
-		return nil, fmt.Errorf("daemon: group %q has the id %q, which is no number", name, id)
+		return nil, fmt.Errorf("daemon: group %q has the id %q, which is not a number", name, id)
 	}
 	return &group{name: name, id: uint32(n)}, nil
 }

@@ -67,7 +67,7 @@ func newError(expr string, iss *cel.Issues) *Error {
 	case noSelect.MatchString(m):
 		e.Message = "what is " + withArticle(typeName(noSelect.FindStringSubmatch(m)[1])) + " has no fields"
 	case strings.HasPrefix(m, "Syntax error"):
-		e.Message = "it is no expression: " + strings.TrimPrefix(m, "Syntax error: ")
+		e.Message = "it is not an expression: " + strings.TrimPrefix(m, "Syntax error: ")
 		e.Hint = syntaxHint(m, expr)
 	}
 	return e

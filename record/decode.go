@@ -391,7 +391,7 @@ func notJSON(line []byte, reason string, cause error) error {
 	case bytes.HasPrefix(text, []byte("[")):
 		e.Remedy = "want one object a line, not a list: jq -c '.[]' makes lines of it"
 	case string(text) == "{":
-		e.Remedy = "want each object on a line of its own: jq -c . makes lines of it"
+		e.Remedy = "put each object on a separate line: jq -c . does that"
 	}
 	return e
 }

@@ -59,7 +59,7 @@ func daemonParser(log *slog.Logger) (p *wasm.Parser, done func(), err error) {
 	}
 	done = func() {}
 	if err := wasm.CheckCache(dir); err != nil {
-		log.Warn("modules are compiled anew at each start", "reason", err)
+		log.Warn("modules are compiled again at each start", "reason", err)
 		if dir, err = os.MkdirTemp("", "taskwatch-cache-"); err != nil {
 			return nil, nil, fmt.Errorf("a directory for compiled modules: %w", err)
 		}

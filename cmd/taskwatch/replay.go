@@ -154,7 +154,7 @@ func sayEarly(name string, early []record.EarlyEnd) {
 			where = fmt.Sprintf("in the middle of line %d, which is left out", e.Line)
 		}
 		if e.More {
-			say("%s: a recording ends early, %s; another goes on behind it", name, where)
+			say("%s: a recording ends early, %s; another one follows", name, where)
 		} else {
 			say("%s: the recording ends early, %s: its recorder was killed, or could not write", name, where)
 		}

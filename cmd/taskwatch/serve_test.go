@@ -500,7 +500,7 @@ func TestServeRefusals(t *testing.T) {
 		{[]string{"--config", file("[[module]]\nfile = \"a.o\"\nparams = { x = [1] }\n")}, 1, "parameter x is a "},
 		{[]string{"--config", file("log = \"xml\"\n")}, 1, "choose text or json"},
 		{[]string{"--socket", filepath.Join(dir, strings.Repeat("x", 100))}, 1, "and may have 107"},
-		{[]string{"--socket", "/proc/x/s"}, 1, "there is no directory /proc/x; make it, or choose another path"},
+		{[]string{"--socket", "/proc/x/s"}, 1, "there is no directory /proc/x; create it, or choose another path"},
 		{[]string{"now"}, 2, ""},
 	} {
 		r := tw(t, append([]string{"serve", "--socket", filepath.Join(dir, "s")}, c.args...)...)

@@ -24,8 +24,8 @@ var hints = []struct {
 			"In the kernel a module may declare others: struct task_struct___mine { TYPE %[1]s; } __attribute__((preserve_access_index)); " +
 			"and read ((struct task_struct___mine *)tsk)->%[1]s"},
 	{regexp.MustCompile(`no member named '(\w+)' in 'struct \w+'`),
-		"task_watchers.h has the fields that watchers need most, and %[1]s is not among them. In the kernel a module may declare others, in a structure of its own with " +
-			"___mine behind the name and __attribute__((preserve_access_index)); see docs/modules.md"},
+		"task_watchers.h has the fields that watchers need most, and %[1]s is not among them. In the kernel a module may declare others, in its own structure with " +
+			"___mine after the name and __attribute__((preserve_access_index)); see docs/modules.md"},
 	{regexp.MustCompile(`incomplete definition of type 'struct (\w+)'`),
 		"task_watchers.h does not have this structure. In the kernel a module may declare the fields that it needs: " +
 			"struct %s { ... } __attribute__((preserve_access_index)); the loader finds their places in the running kernel"},

@@ -232,7 +232,7 @@ func (o *Object) collect(file *elf.File) error {
 		case !ours && o.builtin:
 			continue
 		case !ours:
-			return invalid("section %s holds a program that is no watcher; a module has watchers only (task_watcher_func)", p.SectionName)
+			return invalid("section %s holds a program that is not a watcher; a module has only watchers (task_watcher_func)", p.SectionName)
 		case o.builtin && p.SectionName == reportSection:
 			if o.report != "" {
 				return invalid("two report functions: %s and %s", o.report, p.Name)

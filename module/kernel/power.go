@@ -53,8 +53,8 @@ var acting = map[string][]asm.BuiltinFunc{
 
 // forbidden are those that no module may call, with the reason.
 var forbidden = map[string]string{
-	"bpf_tail_call":                 "a tail call would leave out the watchers behind this one",
-	"bpf_throw":                     "an exception would leave out the watchers behind this one",
+	"bpf_tail_call":                 "a tail call would skip the watchers after this one",
+	"bpf_throw":                     "an exception would skip the watchers after this one",
 	"bpf_timer_init":                "a timer would run after the module is gone",
 	"bpf_timer_set_callback":        "a timer would run after the module is gone",
 	"bpf_timer_start":               "a timer would run after the module is gone",

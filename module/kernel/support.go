@@ -118,7 +118,7 @@ func tryHook(ran *ebpf.Map, types *btf.Cache, typ ebpf.ProgramType, at ebpf.Atta
 // plainly drops the library's guesses from a refusal.
 func plainly(err error) error {
 	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("the kernel refuses them: %w", unix.EPERM)
+		return fmt.Errorf("the kernel does not allow them: %w", unix.EPERM)
 	}
 	return features.Trampolines(err)
 }

@@ -304,7 +304,7 @@ func (t *Table) SetKinds(m *Module, kinds taskwatch.Kinds) error {
 	}
 	i := slices.IndexFunc(t.builtins, func(l *listing) bool { return t.owners[l] == m })
 	if i < 0 {
-		return &Error{Op: "register", Module: m.Name(), Err: invalid("it is no built-in of this table")}
+		return &Error{Op: "register", Module: m.Name(), Err: invalid("it is not a built-in of this table")}
 	}
 	kinds &= m.object.Kinds()
 	builtins := slices.Clone(t.builtins)

@@ -56,7 +56,7 @@ func CheckCache(dir string) error {
 	owner := info.Sys().(*syscall.Stat_t).Uid
 	switch {
 	case !info.IsDir():
-		return fmt.Errorf("the cache %s is no directory; remove it", dir)
+		return fmt.Errorf("the cache %s is not a directory; remove it", dir)
 	case int(owner) != os.Geteuid():
 		return fmt.Errorf("the cache %s belongs to user %d and not to user %d, but its contents would be executed; choose another directory", dir, owner, os.Geteuid())
 	case info.Mode().Perm()&0o077 != 0:

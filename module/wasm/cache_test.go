@@ -83,7 +83,7 @@ func TestCacheOfOthers(t *testing.T) {
 	if err := errors.Join(os.Symlink(t.TempDir(), link), os.WriteFile(file, nil, 0o600), os.Mkdir(open, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	cases := map[string]string{link: "is no directory", file: "is no directory", open: "has the mode 0755"}
+	cases := map[string]string{link: "is not a directory", file: "is not a directory", open: "has the mode 0755"}
 	if os.Geteuid() == 0 {
 		foreign := filepath.Join(t.TempDir(), "foreign")
 		if err := errors.Join(os.Mkdir(foreign, 0o700), os.Chown(foreign, 12345, 12345)); err != nil {

@@ -339,7 +339,7 @@ func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure 
 func errnoOf(result int32) error {
 	const maxErrno = 4095
 	if result < -maxErrno {
-		return fmt.Errorf("%w: it returned %d, which is no error number", syscall.EINVAL, result)
+		return fmt.Errorf("%w: it returned %d, which is not an error number", syscall.EINVAL, result)
 	}
 	return syscall.Errno(-result)
 }

@@ -114,7 +114,7 @@ func Read(settings map[string]string, getenv func(string) string, signal Signal)
 	if v, name, _ := option("TIMEOUT"); v != "" {
 		ms, err := strconv.Atoi(v)
 		if err != nil || ms < 0 {
-			return nil, fmt.Errorf("%s=%s: this is no number of milliseconds", name, v)
+			return nil, fmt.Errorf("%s=%s: this is not a number of milliseconds", name, v)
 		}
 		c.Timeout = time.Duration(ms) * time.Millisecond
 	}
@@ -148,7 +148,7 @@ func pairs(to map[string]string, list string) error {
 		k = strings.TrimSpace(k)
 		value, err := url.PathUnescape(strings.TrimSpace(v))
 		if !ok || k == "" || err != nil {
-			return fmt.Errorf("%q is no key=value; write a list such as a=b,c=d", part)
+			return fmt.Errorf("%q is not key=value; write a list such as a=b,c=d", part)
 		}
 		to[k] = value
 	}

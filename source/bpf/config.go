@@ -83,7 +83,7 @@ func (cfg *Config) check() error {
 		return errors.New("bpf: Config.Cgroup, PID and Command exclude each other; set one of them")
 	}
 	if cfg.PID < 0 {
-		return fmt.Errorf("bpf: Config.PID is %d, which is no process", cfg.PID)
+		return fmt.Errorf("bpf: Config.PID is %d, which is not a pid", cfg.PID)
 	}
 	if cfg.Latency < 0 && cfg.Latency != EveryEvent {
 		return fmt.Errorf("bpf: Config.Latency is %v; it cannot be negative", cfg.Latency)

@@ -25,7 +25,7 @@ type Config struct {
 
 func (cfg *Config) check() error {
 	if cfg.PID < 0 {
-		return fmt.Errorf("connector: Config.PID is %d, which is no process", cfg.PID)
+		return fmt.Errorf("connector: Config.PID is %d, which is not a pid", cfg.PID)
 	}
 	if cfg.BufferSize < 0 || cfg.BufferSize > 1<<30 {
 		return fmt.Errorf("connector: Config.BufferSize is %d; it must be from 0 to %d", cfg.BufferSize, 1<<30)
