@@ -37,7 +37,7 @@ func newQuestion(f *api.Filter) (*question, error) {
 		return nil, fmt.Errorf("filter: where: %w", err)
 	}
 	if parsed.Never() {
-		return nil, fmt.Errorf("filter: where: %s: no event can match, whatever happens", f.GetWhere())
+		return nil, fmt.Errorf("filter: where: %s: no event can match", f.GetWhere())
 	}
 	q := &question{Filter: parsed, hide: f.GetHideUnknown()}
 	if parsed.Tree() {

@@ -55,7 +55,7 @@ func (f *whereFlags) check(cmd *cobra.Command) error {
 		f.names = enrich.NewNames(enrich.Local()...)
 	}
 	if f.filter.Never() {
-		return fmt.Errorf("--where %s: no event can ever match; see 'taskwatch help filter'", f.expr)
+		return fmt.Errorf("--where %s: no event can match; see 'taskwatch help filter'", f.expr)
 	}
 	return nil
 }
