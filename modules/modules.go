@@ -28,10 +28,10 @@ type Module struct {
 
 var all = []*Module{
 	{"acct", "counts and CPU time per user", "acct/acct.c", "built/acct.o"},
-	{"execguard", "refuses programs by path, file, directory or mount", "execguard/execguard.c", "built/execguard.o"},
-	{"execrule", "refuses commands by program and argument", "execrule/execrule.c", "built/execrule.wasm"},
-	{"forkguard", "refuses forks of users with too many live tasks", "forkguard/forkguard.c", "built/forkguard.o"},
-	{"slowexec", "tells which commands fail or take long", "slowexec/slowexec.go", ""},
+	{"execguard", "denies programs by path, file, directory or mount", "execguard/execguard.c", "built/execguard.o"},
+	{"execrule", "denies execs by program and argument", "execrule/execrule.c", "built/execrule.wasm"},
+	{"forkguard", "denies forks of users with too many live tasks", "forkguard/forkguard.c", "built/forkguard.o"},
+	{"slowexec", "reports commands that fail or take long", "slowexec/slowexec.go", ""},
 	{"twbench", "fork and exit rates of the machine", "twbench/twbench.c", "built/twbench.o"},
 }
 

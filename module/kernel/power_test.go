@@ -43,7 +43,7 @@ func TestPowers(t *testing.T) {
 		{"a helper on no list", "static long (*const bpf_sys_close)(__u32 fd) = (void *)168;", "bpf_sys_close(3)", "MODULE_POWER(signal);", "watcher f on exec calls bpf_sys_close, which is not on the lists"},
 		{"a helper of no name", "static long (*const bpf_new)(void) = (void *)4711;", "bpf_new()", "", "the helper of number 4711, which is not on the lists"},
 		{"a kernel function on no list", "extern void crash_kexec(void *regs) __attribute__((section(\".ksyms\")));", "crash_kexec(0)", "", "crash_kexec, which is not on the lists"},
-		{"an exception", "extern void bpf_throw(__u64 cookie) __attribute__((section(\".ksyms\")));", "bpf_throw(0)", "", "leave out the watchers behind"},
+		{"an exception", "extern void bpf_throw(__u64 cookie) __attribute__((section(\".ksyms\")));", "bpf_throw(0)", "", "skip the watchers after"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o, err := Parse("m", caller(t, c.declaration, c.call, c.more))
