@@ -45,6 +45,7 @@ var depRules = []depRule{
 	{"sink/folded", []string{".", "process"}},
 	{"sink/html", []string{".", "enrich", "process", "sink/lane"}},
 	{"sink/...", []string{".", "process", "sink/lane"}},
+	{"top", []string{".", "enrich", "filter", "process", "internal/clean", "internal/names", "internal/procfs"}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
 	{"guest/...", []string{"guest/..."}},
@@ -74,7 +75,7 @@ var depRules = []depRule{
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/otlp", "internal/..."}},
-	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/...", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/...", "top", "internal/..."}},
 	{"test/vm/cmd/kerneltable", []string{"test/vm", "doctor", "internal/..."}}, // makes a table of what doctor found
 	{"test/...", []string{"test/...", "internal/..."}},
 }
@@ -99,7 +100,8 @@ var importerRules = []importerRule{
 	{"go.opentelemetry.io/proto/otlp/...", []string{"sink/otlp"}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "sink/otlp", "cmd/..."}},
 	{"cel.dev/cel-go/...", []string{"filter"}},
-	{"github.com/rivo/uniseg", []string{"report", "doctor"}},
+	{"github.com/rivo/uniseg", []string{"report", "doctor", "top"}},
+	{"github.com/gdamore/tcell/v3/...", []string{"cmd/..."}},
 	{"connectrpc.com/grpcreflect", []string{"daemon"}},
 	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/..."}},
@@ -107,7 +109,7 @@ var importerRules = []importerRule{
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "sink/perfetto", "sink/otlp", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
 	{"github.com/google/pprof/...", []string{"internal/bench"}},
-	{"golang.org/x/sys/...", []string{"sink/...", "doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
+	{"golang.org/x/sys/...", []string{"top", "sink/...", "doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
 }
 
 func matches(pattern, path string) bool {

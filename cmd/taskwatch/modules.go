@@ -32,9 +32,13 @@ type moduleFlags struct {
 
 // add adds the flags. when says when the variables are shown.
 func (f *moduleFlags) add(cmd *cobra.Command, when string) {
-	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.specs, "module", "m", nil, "register the module `FILE[,key=value...]`, a .o for the kernel or\na .wasm for the sandbox, or a stock module by its name; may be\ngiven several times")
-	flags.BoolVar(&f.globals, "globals", false, when+", show the global variables of the modules,\nwhere the summary goes")
+	f.addSpecs(cmd)
+	cmd.Flags().BoolVar(&f.globals, "globals", false, when+", show the global variables of the modules,\nwhere the summary goes")
+}
+
+// addSpecs adds the flag that names modules alone.
+func (f *moduleFlags) addSpecs(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVarP(&f.specs, "module", "m", nil, "register the module `FILE[,key=value...]`, a .o for the kernel or\na .wasm for the sandbox, or a stock module by its name; may be\ngiven several times")
 	if err := cmd.MarkFlagFilename("module", "o", "wasm"); err != nil {
 		panic(err) // no such flag
 	}

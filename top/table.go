@@ -1,0 +1,307 @@
+package top
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/process"
+)
+
+// Tab is one of the tables that a view can show.
+type Tab int
+
+// The tables.
+const (
+	Tree Tab = iota
+	Programs
+	Users
+	Containers
+	Slow
+	Failures
+	Modules
+	NumTabs
+)
+
+var tabNames = [NumTabs]string{"Tree", "Programs", "Users", "Containers", "Slow", "Failed", "Modules"}
+
+// String returns the name on the screen.
+func (t Tab) String() string { return tabNames[t] }
+
+// column is one of a table. Those with a width of 0 share what is left.
+type column struct {
+	name  string
+	width int
+	right bool
+}
+
+// Nothing is known of a process's CPU time before its tasks end: so the tree has
+// none.
+var columnsOf = [NumTabs][]column{
+	Tree:       {{"PID", 8, true}, {"USER", 9, false}, {"SEEN", 8, false}, {"STATUS", 9, false}, {"COMMAND", 0, false}},
+	Programs:   groupColumns("PROGRAM"),
+	Users:      groupColumns("USER"),
+	Containers: groupColumns("CONTAINER"),
+	Slow:       {{"TIME", 9, true}, {"CPU", 9, true}, {"PID", 8, true}, {"USER", 9, false}, {"ENDED", 9, false}, {"COMMAND", 0, false}},
+	Failures:   {{"WHEN", 8, false}, {"PID", 8, true}, {"USER", 9, false}, {"STATUS", 14, false}, {"COMMAND", 0, false}},
+	Modules:    {{"MODULE", 12, false}, {"WATCHER", 12, false}, {"EVENT", 5, false}, {"WHAT", 11, false}, {"COUNT", 7, true}, {"/s", 6, true}, {"LAST", 0, false}},
+}
+
+func groupColumns(name string) []column {
+	return []column{{"/s", 6, true}, {"STARTS", 8, true}, {"LIVE", 6, true}, {"FAILED", 7, true}, {"CPU", 10, true}, {name, 0, false}}
+}
+
+// row is a line of a table. Its cells are made when they are shown.
+type row struct {
+	key    any
+	proc   *Proc // or nil
+	style  Style
+	argv   []string
+	indent int
+	cells  func() []string
+}
+
+// rows returns the lines of a table, as they are now.
+func (m *Model) rows(tab Tab) []row {
+	switch tab {
+	case Tree:
+		return m.treeRows()
+	case Programs:
+		return m.groupRows(&m.programs)
+	case Users:
+		return m.groupRows(&m.users)
+	case Containers:
+		return m.groupRows(&m.containers)
+	case Slow:
+		return m.slowRows()
+	case Failures:
+		return m.failedRows()
+	}
+	return m.watcherRows()
+}
+
+func (m *Model) justNow(ns int64) bool { return m.nowNS-ns < int64(JustNow) }
+
+// treeRows returns the live processes and those that died just now, each below
+// the next ancestor that is shown.
+func (m *Model) treeRows() []row {
+	var list []*Proc
+	shown := map[*process.Process]*Proc{}
+	add := func(p *Proc) {
+		if m.matches(p) {
+			list = append(list, p)
+			shown[p.Process] = p
+		}
+	}
+	for p := range m.ended.newest() {
+		if !m.justNow(p.EndNS) {
+			break
+		}
+		add(p)
+	}
+	for _, p := range m.procs {
+		add(p)
+	}
+	slices.SortFunc(list, func(a, b *Proc) int { return compare(a.n, b.n) })
+	below := map[*Proc][]*Proc{}
+	for _, p := range list {
+		var parent *Proc
+		for a := range p.Ancestors() {
+			if parent = shown[a]; parent != nil {
+				break
+			}
+		}
+		below[parent] = append(below[parent], p)
+	}
+	rows := make([]row, 0, len(list))
+	type level struct{ left []*Proc }
+	stack := []level{{below[nil]}}
+	for len(stack) > 0 {
+		top := &stack[len(stack)-1]
+		if len(top.left) == 0 {
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		p := top.left[0]
+		top.left = top.left[1:]
+		rows = append(rows, m.treeRow(p, len(stack)-1))
+		if kids := below[p]; len(kids) > 0 {
+			stack = append(stack, level{kids})
+		}
+	}
+	return rows
+}
+
+// maxIndent is how deep a tree is indented: below that nothing would be left of
+// the commands.
+const maxIndent = 16
+
+func (m *Model) treeRow(p *Proc, depth int) row {
+	r := row{key: p, proc: p, argv: p.Program().Command.Argv, indent: min(depth, maxIndent)}
+	switch {
+	case p.EndNS != 0 && p.Failed():
+		r.style = Bad
+	case p.EndNS != 0:
+		r.style = Died
+	case p.Born && m.justNow(p.StartNS):
+		r.style = Born
+	}
+	r.cells = func() []string {
+		seen, status := "", p.Status()
+		if !p.Seen.IsZero() {
+			seen = m.hour(p.Seen)
+		}
+		switch {
+		case r.style == Born:
+			status = "+ new"
+		case p.EndNS != 0:
+			status = strings.TrimRight("- "+status, " ")
+		}
+		return []string{fmt.Sprint(p.PID), unknown(p.User), seen, status, strings.Repeat("  ", r.indent) + commandOf(&p.Program().Command)}
+	}
+	return r
+}
+
+func unknown(s string) string {
+	if s == "" {
+		return "?"
+	}
+	return s
+}
+
+// commandOf returns a command line for people. A fork that has run nothing is
+// marked.
+func commandOf(c *process.Command) string {
+	text := line(c.Argv, c.Name())
+	if c.Cut {
+		text += " …"
+	}
+	if c.Forked {
+		return "(" + text + ")"
+	}
+	return text
+}
+
+// maxLine bounds what of a command line is looked at.
+const maxLine = 4096
+
+// line returns a command line as a shell would read it.
+func line(argv []string, name string) string {
+	if len(argv) == 0 {
+		return name
+	}
+	var b strings.Builder
+	for i, a := range argv {
+		if b.Len() > maxLine {
+			return b.String() + " …"
+		}
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(clean.Word(a))
+	}
+	return b.String()
+}
+
+func (m *Model) groupRows(gs *groups) []row {
+	list := gs.list(m.nowNS)
+	rows := make([]row, len(list))
+	for i, g := range list {
+		rows[i] = row{key: g.Name, cells: func() []string {
+			cpu := seconds(g.CPUNS)
+			if g.CPUUnknown {
+				cpu = "?"
+			}
+			return []string{perSecond(&g.starts, m.nowNS), fmt.Sprint(g.Starts), fmt.Sprint(g.Live), fmt.Sprint(g.Failed), cpu, g.Name}
+		}}
+		if g.Live == 0 {
+			rows[i].style = Faint
+		}
+	}
+	return rows
+}
+
+func perSecond(r *rate, ns int64) string {
+	if v := r.perSecond(ns); v != 0 {
+		return fmt.Sprintf("%.1f", v)
+	}
+	return "0"
+}
+
+// seconds returns a time span in at most 8 columns.
+func seconds(ns int64) string {
+	d := time.Duration(ns)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.3fs", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+}
+
+func (m *Model) slowRows() []row {
+	rows := make([]row, len(m.slow))
+	for i := range m.slow {
+		r := m.slow[i]
+		rows[i] = row{key: [2]any{r.Proc, r.End}, proc: r.Proc, argv: r.Command.Argv}
+		if r.Status != "exec" && r.Proc.Failed() {
+			rows[i].style = Bad
+		}
+		rows[i].cells = func() []string {
+			cpu := seconds(r.Usage.CPUNS())
+			if r.Usage.Missing.Has(taskwatch.FieldUTime) {
+				cpu = "?"
+			}
+			if r.Usage.Shared {
+				cpu = "<" + cpu
+			}
+			return []string{seconds(r.WallNS), cpu, fmt.Sprint(r.Proc.PID), unknown(r.Proc.User), r.Status, commandOf(&r.Command)}
+		}
+	}
+	return rows
+}
+
+func (m *Model) failedRows() []row {
+	var rows []row
+	for f := range m.failed.newest() {
+		if f.Proc != nil && !m.matches(f.Proc) {
+			continue
+		}
+		rows = append(rows, row{key: [3]any{f.PID, f.Time, f.Status}, proc: f.Proc, argv: f.Argv, cells: func() []string {
+			pid := "?"
+			if f.PID != 0 {
+				pid = fmt.Sprint(f.PID)
+			}
+			return []string{m.hour(f.Time), pid, unknown(f.User), f.Status, line(f.Argv, f.Name)}
+		}})
+	}
+	return rows
+}
+
+func (m *Model) watcherRows() []row {
+	var rows []row
+	for _, w := range m.listWatchers() {
+		r := row{key: w, proc: w.Proc}
+		if w.Proc != nil {
+			r.argv = w.Proc.Program().Command.Argv
+		}
+		switch w.What {
+		case "record":
+		default:
+			r.style = Bad
+		}
+		r.cells = func() []string {
+			last := w.Text
+			if w.Proc != nil {
+				last = fmt.Sprintf("%s (%d %s)", last, w.Proc.PID, w.Proc.Program().Command.Name())
+			}
+			return []string{w.Module, w.Name, w.Event, w.What, fmt.Sprint(w.Count), perSecond(&w.recent, m.nowNS), last}
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
