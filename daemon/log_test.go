@@ -177,10 +177,17 @@ func TestLogOnAFullDisk(t *testing.T) {
 			logs := []LogConfig{{File: name, Events: []string{"exec"}, OnFull: what}}
 			r := start(t, Config{Open: a.src.open(nil), Logs: logs})
 			const many = 500 // of 300 bytes each: more than there is room for
-			for range many {
-				a.event(taskwatch.Exec, 9, 1, nil)
-			}
 			if what == LogEnd {
+				for sent := 0; sent < many; sent++ { // the source ends meanwhile, and takes no more then
+					a.seq++
+					ev := &taskwatch.Event{Kind: taskwatch.Exec, Seq: a.seq, Task: &taskwatch.Task{PID: 9, TID: 9, PPID: 1, Argv: []string{strings.Repeat("x", 200)}}}
+					select {
+					case a.src.events <- ev:
+					case err := <-r.ended:
+						r.ended <- err
+						sent = many
+					}
+				}
 				select {
 				case err := <-r.ended:
 					r.ended <- nil
@@ -191,6 +198,9 @@ func TestLogOnAFullDisk(t *testing.T) {
 					t.Fatal("the daemon goes on")
 				}
 				return
+			}
+			for range many {
+				a.event(taskwatch.Exec, 9, 1, nil)
 			}
 			eventually(t, "it is said", func() bool { return strings.Contains(r.log.String(), "the log cannot be written") })
 			a.settle()
