@@ -160,7 +160,7 @@ func (t *tracer) settle(tr *tracee, dead bool) {
 	}
 	tr.unsure = false
 	t.attached.unsure--
-	if dead {
+	if dead || t.attached.leaving { // those that were let go already are no new ones
 		return
 	}
 	tids, _ := t.proc.Threads(tr.proc.pid)

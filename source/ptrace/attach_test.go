@@ -65,7 +65,11 @@ func attach(t *testing.T, pid int) *attached {
 // end waits for the end of the run.
 func (a *attached) end(t *testing.T) {
 	t.Helper()
-	<-a.ended
+	select {
+	case <-a.ended:
+	case <-time.After(5 * time.Minute):
+		t.Fatal("it watches still")
+	}
 	if a.err != nil {
 		t.Fatal(a.err)
 	}
@@ -185,6 +189,34 @@ func TestAttachWhileItForks(t *testing.T) {
 	}
 	if len(born) > 0 {
 		t.Errorf("%d tasks were born and did not exit", len(born))
+	}
+}
+
+// Threads that do not stop before the process is left, because the children of
+// their vforks hold them up, are let go one after the other: each once.
+func TestLeaveThreadsThatStopLate(t *testing.T) {
+	held, pid := hold(t, testutil.BuildC(t, "testdata/running.c", "-pthread"), "vforks")
+	vforks := func() (n int) {
+		tids, _ := new(procfs.Reader).Threads(pid)
+		for _, tid := range tids {
+			children, _ := new(procfs.Reader).Children(pid, tid)
+			n += len(children)
+		}
+		return n
+	}
+	eventually(t, "both threads have a child", func() bool { return vforks() == 2 })
+	a := attach(t, pid)
+	a.leave()
+	if _, err := held.In.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	a.end(t)
+	left(t, pid)
+	if err := held.In.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if said := rest(t, held); said != "ended 0\n" {
+		t.Errorf("it said %q", said)
 	}
 }
 

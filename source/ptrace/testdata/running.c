@@ -3,6 +3,8 @@
 // running forks N: two threads fork without a pause, for as long as there is
 // input; at its end each forks N times more. Then it says how many children those
 // were that nobody traced.
+// running vforks: two threads, each in a vfork whose child ends when it reads a
+// line; they end with the input.
 // running ids: at the end of the input it takes other ids, and ends.
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -50,6 +52,25 @@ static void *waits(void *arg)
 	return arg;
 }
 
+static void *vforks(void *arg)
+{
+	int status;
+	char c;
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		close(gate[1]);
+		while (read(gate[0], &c, 1) > 0)
+			;
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		exit(3);
+	while (!over)
+		usleep(1000);
+	return arg;
+}
+
 static void *forks(void *arg)
 {
 	while (!over)
@@ -63,6 +84,7 @@ static void *forks(void *arg)
 int main(int argc, char **argv)
 {
 	pthread_t t[64];
+	void *(*task)(void *) = waits;
 	char c;
 	int n = 2;
 
@@ -74,13 +96,16 @@ int main(int argc, char **argv)
 		n = count;
 	else if (!strcmp(argv[1], "ids"))
 		n = 0;
+	else
+		task = strcmp(argv[1], "vforks") ? forks : vforks;
 	for (int i = 0; i < n; i++)
-		if (pthread_create(&t[i], NULL, n == 2 ? forks : waits, NULL))
+		if (pthread_create(&t[i], NULL, task, NULL))
 			return 3;
 	printf("%d\n", getpid());
 	fflush(stdout);
 	while (read(0, &c, 1) > 0)
-		;
+		if (c == '\n')
+			close(gate[1]);
 	over = 1;
 	close(gate[1]);
 	for (int i = 0; i < n; i++)
