@@ -27,9 +27,11 @@ type TextOptions struct {
 	Threads     bool            // show the birth and end of every task, not of processes only, and a column with its tid
 	Width       int             // columns of the terminal, to which lines are cut with a mark; 0 cuts nothing
 	Colour      bool
-	Location    *time.Location // of the times; nil stands for the local one
-	Clock       *Clock         // writes the times; nil stands for local ones, see Location
-	Columns     *Columns       // nil stands for the usual line, which has no columns but the first ones
+	Location    *time.Location         // of the times; nil stands for the local one
+	Clock       *Clock                 // writes the times; nil stands for local ones, see Location
+	EnvDiff     bool                   // below each exec, show what its environment has other than its parent's
+	Environ     func(pid int) []string // with EnvDiff: see ShellOptions
+	Columns     *Columns               // nil stands for the usual line, which has no columns but the first ones
 }
 
 // Text is a sink that writes a line per event: time, event, pid, and, indented by the depth
@@ -48,6 +50,7 @@ type Text struct {
 	w         io.Writer
 	err       error
 	processes process.Tree
+	envs      environments
 	headed    bool // the names of the columns are written
 	unsure    bool // the item at hand is shown with a mark
 	line      canvas
@@ -65,6 +68,7 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 	return &Text{
 		opts:      opts,
 		w:         w,
+		envs:      environments{outside: opts.Environ},
 		processes: process.Tree{UntilFree: opts.Kinds.Has(taskwatch.Free)},
 		line:      canvas{width: opts.Width, colour: opts.Colour},
 		short:     canvas{width: shortCommand},
@@ -78,7 +82,11 @@ func (t *Text) Wants() taskwatch.Wants {
 	if t.opts.Columns != nil {
 		return t.opts.Columns.wants(t.opts.Kinds)
 	}
-	return wants(t.opts.Kinds|process.Kinds, taskwatch.FieldsExit)
+	w := wants(t.opts.Kinds|process.Kinds, taskwatch.FieldsExit)
+	if t.opts.EnvDiff {
+		w[taskwatch.Exec] |= taskwatch.FieldEnv
+	}
+	return w
 }
 
 // wants returns the fields that this package reads of some kinds, with those
@@ -106,7 +114,19 @@ func wants(kinds taskwatch.Kinds, exit taskwatch.Fields) taskwatch.Wants {
 func (t *Text) Pass(it taskwatch.Item) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.processes.Take(it)
+	t.follow(it)
+}
+
+// follow brings up to date what is known of processes.
+func (t *Text) follow(it taskwatch.Item) (*process.Process, *started) {
+	if it.Start != nil {
+		t.envs.of = nil
+	}
+	step := t.processes.Take(it)
+	if !t.opts.EnvDiff || it.Event == nil {
+		return step.Process, nil
+	}
+	return step.Process, t.envs.take(it.Event, step)
 }
 
 // TakeUnsure shows an item with a mark: nobody knows whether it was asked
@@ -138,7 +158,7 @@ func (t *Text) take(it taskwatch.Item) {
 	case it.Record != nil:
 		t.record(it.Record)
 	case it.Start != nil:
-		t.processes.Take(it)
+		t.follow(it)
 	case it.Failed != nil:
 		t.failedExec(it.Failed)
 	}
@@ -159,7 +179,7 @@ func (t *Text) Err() error {
 
 // event shows one event. Callers of this and the methods below hold mu.
 func (t *Text) event(ev *taskwatch.Event) {
-	p := t.processes.Take(taskwatch.Item{Event: ev}).Process
+	p, started := t.follow(taskwatch.Item{Event: ev})
 	if t.err != nil || !t.shows(ev) {
 		return
 	}
@@ -205,6 +225,38 @@ func (t *Text) event(ev *taskwatch.Event) {
 		c.add(string(t.short.b))
 	}
 	t.write()
+	if ev.Kind == taskwatch.Exec && t.opts.EnvDiff {
+		t.envDiff(started, depth)
+	}
+}
+
+// envDiff writes what the environment of a program has other than its parent's.
+func (t *Text) envDiff(s *started, depth int) {
+	changes, ok := s.diff()
+	line := func(colour, text string) {
+		c := &t.line
+		c.reset()
+		c.add(strings.Repeat(" ", len(clockLayout)+len(" exec  1234567 ")))
+		if t.opts.Threads {
+			c.add(strings.Repeat(" ", len("1234567 ")))
+		}
+		c.add(strings.Repeat("  ", min(depth+1, maxIndent)))
+		c.paint(colour, text)
+		t.write()
+	}
+	if !ok {
+		line(dim, "the environment, or that of its parent, is not known")
+	}
+	for _, change := range changes {
+		if t.err != nil {
+			return
+		}
+		text := clean.Word(change.variable)
+		if name, value, valued := strings.Cut(change.variable, "="); valued && identifier.MatchString(name) {
+			text = name + "=" + clean.Word(value)
+		}
+		line(map[byte]string{'+': green, '-': red, '~': yellow}[change.sign], string(change.sign)+" "+text)
+	}
 }
 
 // columns shows an event as a row, below the names of the columns.

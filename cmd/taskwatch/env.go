@@ -9,12 +9,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/report"
 )
 
 // envFlags say what is shown of the environment of programs.
 type envFlags struct {
 	what   string
 	redact string
+	diff   bool
 
 	secret *regexp.Regexp // set by check; nil where nothing is
 }
@@ -24,13 +27,11 @@ const (
 	envNames = "names"
 )
 
-// redacted stands for a value that is not shown.
-const redacted = "[redacted]"
-
 func (f *envFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.what, "env", envAll, "`what` the field env has: all, or names, which leaves the values out")
 	flags.StringVar(&f.redact, "env-redact", "", "leave out the value of variables whose NAME=VALUE matches this `regexp`")
+	flags.BoolVar(&f.diff, "env-diff", false, "below each exec in text, show what its environment has other than its parent's:\n+ added, - removed, ~ changed; in lines for a shell, write only that")
 	complete(cmd, "env", cobra.FixedCompletions([]string{envAll, envNames}, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "env-redact", cobra.NoFileCompletions)
 }
@@ -50,6 +51,12 @@ func (f *envFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--env-redact %q: %s", f.redact, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
 	return nil
+}
+
+// environ returns the environment of a process of this machine, or nil.
+func environ(pid int) []string {
+	var r procfs.Reader
+	return r.Extra(pid, 0, taskwatch.FieldEnv).Env
 }
 
 // before puts what leaves values out before a sink, where there is anything to
@@ -95,7 +102,7 @@ func (r *envRedactor) event(ev *taskwatch.Event) *taskwatch.Event {
 		case !valued, r.flags.what == envNames:
 			v = name
 		case r.flags.secret.MatchString(v):
-			v = name + "=" + redacted
+			v = name + "=" + report.Redacted
 		}
 		x.Env[i] = v
 	}

@@ -26,6 +26,8 @@ const (
 	formatText = "text"
 	formatJSON = "json"
 	formatCSV  = "csv"
+
+	formatShell = "shell"
 )
 
 // fileFormat is a way to write items.
@@ -59,8 +61,10 @@ type formatOptions struct {
 	behind  bool             // the file holds something already
 	threads bool
 	table   tableFlags
-	file    *os.File     // what is written to, in the end
-	log     *outfile.Log // the same, where others may rotate it; or nil
+	envDiff bool
+	environ func(pid int) []string // of a process that ran before; or nil
+	file    *os.File               // what is written to, in the end
+	log     *outfile.Log           // the same, where others may rotate it; or nil
 
 	compilers compiledb.Options
 	folded    folded.Weight
@@ -72,6 +76,7 @@ var formats = []*fileFormat{
 	{endings: []string{".otlp.jsonl"}, what: "spans as OTLP JSON lines", open: openOTLPFile},
 	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", usual: taskwatch.AllKinds, open: openRecordingWriter},
 	{name: formatCSV, endings: []string{".csv"}, what: "a table", usual: report.DefaultKinds, open: openCSV},
+	{name: formatShell, endings: []string{".sh"}, what: "each exec as a line to be run again", usual: taskwatch.KindsOf(taskwatch.Exec), open: openShellLines},
 	{endings: []string{".html"}, what: "a timeline for a browser", single: true, open: openHTML},
 	{endings: []string{".sql"}, what: "statements for sqlite3", usual: taskwatch.AllKinds, single: true, open: openSQL},
 	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", single: true, open: openPerfetto},
@@ -94,8 +99,15 @@ func openText(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	}
 	return report.NewText(w, report.TextOptions{
 		Kinds: o.kinds, FailedExecs: o.failed, Threads: o.threads, Width: term.width, Colour: term.colour,
-		Clock: o.table.clock(), Columns: columns,
+		Clock: o.table.clock(), Columns: columns, EnvDiff: o.envDiff, Environ: o.environ,
 	}), nil
+}
+
+func openShellLines(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	if !o.kinds.Has(taskwatch.Exec) {
+		return nil, fmt.Errorf("lines for a shell are of execs, and --event and --where leave exec out; put it in, or choose another format")
+	}
+	return report.NewShell(w, report.ShellOptions{Env: o.fields.Has(taskwatch.FieldEnv), EnvDiff: o.envDiff, Environ: o.environ}), nil
 }
 
 func openCSV(w io.Writer, o formatOptions) (taskwatch.Sink, error) {

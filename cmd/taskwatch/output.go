@@ -33,6 +33,7 @@ const (
 type outputFlags struct {
 	events  []string // lists
 	format  string
+	shell   bool // the format is to be shell
 	files   []string
 	fields  string
 	env     envFlags
@@ -58,7 +59,8 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVarP(&f.events, "event", "e", nil, "show only these `events`, comma-separated: "+taskwatch.AllKinds.String()+"\nor all; may be given several times (default "+report.DefaultKinds.String()+"\nas text, all as json). exec-failed adds execs that failed (alone, to exec):\nunder bpf each system call of the machine takes some ns longer, under ptrace\neach exec stops twice more")
 	f.where.add(cmd)
 	f.table.add(cmd)
-	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them if no file ending says so: text for people, json, a\nrecording, one object a line, or csv")
+	flags.StringVarP(&f.format, "format", "f", formatText, "`how` to write them if no file ending says so: text for people, json, a\nrecording, one object a line, csv, or shell, each exec as a line to be run again")
+	flags.BoolVar(&f.shell, "shell", false, "the same as --format shell: cd, the environment if it is recorded, and the\narguments, quoted for bash, zsh and ksh")
 	flags.StringArrayVarP(&f.files, "output", "o", nil, "write the events to this `file`; may be given several times. The ending\nchooses the format: "+endingsHelp())
 	flags.StringVar(&f.fields, "fields", "", "in a recording, write these optional `fields` too, comma-separated, or all:\n"+strings.Join(taskwatch.OptionalFields.Groups(), ","))
 	f.env.add(cmd)
@@ -101,7 +103,6 @@ func sortNames() string {
 	return strings.Join(names, ", ")
 }
 
-// checkSummary reports what is wrong with the flags of the summary.
 // optional returns the optional fields asked for.
 func (f *outputFlags) optional() (taskwatch.Fields, error) {
 	if f.fields == "" {
@@ -114,6 +115,7 @@ func (f *outputFlags) optional() (taskwatch.Fields, error) {
 	return fields & taskwatch.OptionalFields, nil // a recording has the others anyhow
 }
 
+// checkSummary reports what is wrong with the flags of the summary.
 func (f *outputFlags) checkSummary(cmd *cobra.Command) error {
 	for _, name := range []string{"top", "sort"} {
 		if cmd.Flags().Changed(name) && !f.summary {
@@ -193,6 +195,12 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if f.fields == "" && cmd.Flags().Changed("fields") {
 		return errors.New("--fields: no field given")
 	}
+	if f.shell {
+		if cmd.Flags().Changed("format") && f.format != formatShell {
+			return fmt.Errorf("--shell: --format %s asks for another format; leave one of the two out", f.format)
+		}
+		f.format = formatShell
+	}
 	named, err := formatNamed(f.format)
 	if err != nil {
 		return err
@@ -228,10 +236,13 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 			return fmt.Errorf("--append: %q is a whole document, which cannot be appended to; leave --append out", name)
 		}
 	}
+	if f.shell && !used {
+		return fmt.Errorf("--shell: the ending of %q chooses another format; leave --shell out, or end the name in .sh", f.files[0])
+	}
 	if cmd.Flags().Changed("format") && !used {
 		return fmt.Errorf("--format %s: the ending of %q chooses another format; leave --format out, or change the ending", f.format, f.files[0])
 	}
-	return cmp.Or(errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd), f.env.check(cmd)), f.checkFailed())
+	return cmp.Or(errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd), f.env.check(cmd)), f.checkFailed(), f.checkEnvDiff())
 }
 
 // checkFailed reports that execs that failed are asked for and nothing shows
@@ -249,6 +260,23 @@ func (f *outputFlags) checkFailed() error {
 		return nil
 	}
 	return errors.New("tables of csv or json have no rows for execs that failed; leave them out of --event and --where, or write text or a recording")
+}
+
+// checkEnvDiff reports that differences of environments are asked for and nothing
+// shows them.
+func (f *outputFlags) checkEnvDiff() error {
+	outputs := f.files
+	if len(outputs) == 0 {
+		outputs = []string{"-"}
+	}
+	shows := func(name string) bool {
+		format := f.formatOf(name).name
+		return format == formatShell || format == formatText && f.table.list == ""
+	}
+	if !f.env.diff || slices.ContainsFunc(outputs, shows) {
+		return nil
+	}
+	return errors.New("--env-diff: only text without --columns, and lines for a shell, show it; choose one of these")
 }
 
 // formatOf returns the format of a file: that of its ending, or else that of
@@ -436,7 +464,7 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 	if err != nil {
 		return err
 	}
-	opts := formatOptions{kinds: o.kinds, fields: fields, threads: o.flags.threads, table: o.flags.table, compilers: o.flags.compilers, folded: o.flags.weight()}
+	opts := formatOptions{kinds: o.kinds, fields: fields, threads: o.flags.threads, table: o.flags.table, compilers: o.flags.compilers, folded: o.flags.weight(), envDiff: o.flags.env.diff}
 	if w == asRecorded {
 		if o.flags.fields == "" {
 			opts.fields = taskwatch.OptionalFields
@@ -445,6 +473,7 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 	} else {
 		opts.failed = o.flags.failed()
 		opts.start = source.NewStart(src, o.command)
+		opts.environ = environ
 	}
 	for _, f := range o.files {
 		f.broken = o.broken

@@ -12,7 +12,6 @@ import (
 	"github.com/taskwatch/taskwatch/enrich"
 	"github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/process"
-	"github.com/taskwatch/taskwatch/report"
 )
 
 // whereFlags are the flags that choose items.
@@ -238,10 +237,11 @@ func (m *marker) EndBatch() {
 
 func (m *marker) Close(ctx context.Context) error { return m.Sink.Close(ctx) }
 
-// passer has a Text see the events that it does not show.
+// passer has a sink that follows the processes see the events that it does not
+// show.
 func passer(sink taskwatch.Sink) func(taskwatch.Item) {
-	if text, ok := sink.(*report.Text); ok {
-		return text.Pass
+	if s, ok := sink.(interface{ Pass(taskwatch.Item) }); ok {
+		return s.Pass
 	}
 	return nil
 }

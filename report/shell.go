@@ -1,0 +1,248 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/process"
+)
+
+// ShellOptions say what [Shell] writes. The zero value is ready for use.
+type ShellOptions struct {
+	// Env has the environment written, where the events have it.
+	Env bool
+
+	// EnvDiff has only what it has other than the parent's written. It goes
+	// before Env.
+	EnvDiff bool
+
+	// Environ returns the environment of a process that ran before the first
+	// event, or nil where that is not known; it may be nil. It is called
+	// while an event is taken.
+	Environ func(pid int) []string
+}
+
+// Shell is a sink that writes each exec as a line that a shell runs again: the
+// working directory, the environment where it is known and asked for, and the
+// program with its arguments, quoted for bash, zsh and ksh. What is not known is
+// said in a comment.
+//
+// Every line is one write. After the first error of the underlying writer
+// nothing more is written. All methods may be called from any goroutine.
+type Shell struct {
+	opts ShellOptions
+
+	mu   sync.Mutex // guards what follows
+	w    io.Writer
+	err  error
+	tree process.Tree
+	envs environments
+}
+
+// NewShell returns a Shell that writes to w, which stays open.
+func NewShell(w io.Writer, opts ShellOptions) *Shell {
+	return &Shell{opts: opts, w: w, envs: environments{outside: opts.Environ}}
+}
+
+// Wants returns exec, and with EnvDiff also clone and exit.
+func (s *Shell) Wants() taskwatch.Wants {
+	w := taskwatch.Wants{taskwatch.Exec: taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCwd | taskwatch.FieldPID}
+	if s.opts.EnvDiff {
+		for _, k := range process.Kinds.List() {
+			w[k] |= process.TreeFields
+		}
+	}
+	if s.opts.Env || s.opts.EnvDiff {
+		w[taskwatch.Exec] |= taskwatch.FieldEnv
+	}
+	return w
+}
+
+// Pass takes notice of an item without writing it.
+func (s *Shell) Pass(it taskwatch.Item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.follow(it)
+}
+
+// Take writes an item.
+func (s *Shell) Take(it taskwatch.Item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.take(it, "")
+}
+
+// TakeUnsure writes an item with a mark: nobody knows whether it was asked for.
+func (s *Shell) TakeUnsure(it taskwatch.Item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.take(it, "not known whether it was asked for")
+}
+
+// Close returns the first error of the underlying writer.
+func (s *Shell) Close(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *Shell) follow(it taskwatch.Item) *started {
+	if !s.opts.EnvDiff {
+		return nil
+	}
+	if it.Start != nil {
+		s.envs.of = nil
+	}
+	step := s.tree.Take(it)
+	if it.Event == nil {
+		return nil
+	}
+	return s.envs.take(it.Event, step)
+}
+
+func (s *Shell) take(it taskwatch.Item, note string) {
+	started := s.follow(it)
+	if s.err != nil {
+		return
+	}
+	var line string
+	switch {
+	case it.Loss != nil && it.Loss.Count == 0:
+		line = "# events lost here, nobody knows how many"
+	case it.Loss != nil:
+		line = "# " + count(it.Loss.Count, "event") + " lost here"
+	case it.Event != nil && it.Event.Kind == taskwatch.Exec && it.Event.Task != nil:
+		line = s.line(it.Event, started, note)
+	default:
+		return
+	}
+	if _, err := io.WriteString(s.w, line+"\n"); err != nil {
+		s.err = fmt.Errorf("report: writing failed: %w", err)
+	}
+}
+
+// identifier is a name that a shell can have a variable of.
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// pathName is a name that is a path, and no title that has a slash in it.
+var pathName = regexp.MustCompile(`^(?:\.{0,2}/[^=]+|[^= /]+/[^= ]+)$`)
+
+// commandName is a name that a shell or env looks up in PATH.
+var commandName = regexp.MustCompile(`^[A-Za-z0-9_.+][A-Za-z0-9_.+-]*$`)
+
+// line returns the line of an exec.
+func (s *Shell) line(ev *taskwatch.Event, started *started, note string) string {
+	t, has := ev.Task, ev.Fields()
+	var notes []string
+	if note != "" {
+		notes = append(notes, note)
+	}
+	if !has.Has(taskwatch.FieldArgv) || len(t.Argv) == 0 {
+		name := "a program"
+		if has.Has(taskwatch.FieldExe) {
+			name = clean.Word(t.Exe)
+		}
+		return "# process " + strconv.Itoa(t.PID) + " ran " + name + ": its arguments are not known"
+	}
+	env, notes := s.env(ev, started, notes)
+	exe := ""
+	if has.Has(taskwatch.FieldExe) {
+		exe = t.Exe
+	}
+	words := append(env, invocation(t.Argv[0], exe, env != nil)...)
+	for _, arg := range t.Argv[1:] {
+		words = append(words, clean.Word(arg))
+	}
+	command := strings.Join(words, " ")
+	if has.Has(taskwatch.FieldCwd) && t.Cwd != "" {
+		dir := clean.Word(t.Cwd)
+		if strings.HasPrefix(t.Cwd, "-") {
+			dir = "./" + dir
+		}
+		command = "cd " + dir + " && " + command
+	} else {
+		notes = append(notes, "working directory not known")
+	}
+	if t.ArgvCut {
+		notes = append(notes, "more arguments, which were not recorded")
+	}
+	line := "(" + command + ")"
+	if len(notes) > 0 {
+		line += " # " + strings.Join(notes, "; ")
+	}
+	return line
+}
+
+// invocation returns the words that run a program under the name that it was
+// called by: programs such as busybox and ccache look at it. Behind env, the name
+// has to be a path, or one that PATH leads to the program by.
+func invocation(name, exe string, behindEnv bool) []string {
+	switch {
+	case exe == "", path.Base(name) == path.Base(exe) && strings.Contains(name, "/"):
+		return []string{clean.Word(name)}
+	case path.Base(name) == path.Base(exe):
+		return []string{clean.Word(exe)}
+	case !behindEnv:
+		return []string{"exec", "-a", clean.Word(name), clean.Word(exe)}
+	case pathName.MatchString(name), commandName.MatchString(name):
+		return []string{clean.Word(name)}
+	}
+	return []string{clean.Word(exe)}
+}
+
+// env returns the words that give a command its environment, or nil.
+func (s *Shell) env(ev *taskwatch.Event, started *started, notes []string) ([]string, []string) {
+	var words, variables []string
+	own := environmentOf(ev)
+	changes, ok := started.diff()
+	switch {
+	case s.opts.EnvDiff && ok:
+		for _, c := range changes {
+			if c.sign == '-' {
+				words = append(words, "-u", clean.Word(c.variable))
+			} else {
+				variables = append(variables, c.variable)
+			}
+		}
+	case !s.opts.Env && !s.opts.EnvDiff:
+		return nil, notes
+	case !own.known:
+		return nil, append(notes, "environment not known")
+	default:
+		if s.opts.EnvDiff {
+			notes = append(notes, "the parent's environment is not known")
+		}
+		words, variables = []string{"-i"}, own.list
+	}
+	if own.cut {
+		notes = append(notes, "more variables, which were not recorded")
+	}
+	if slices.ContainsFunc(variables, func(v string) bool { return strings.HasPrefix(v, "-") }) {
+		words = append(words, "--")
+	}
+	for _, v := range variables {
+		name, value, valued := strings.Cut(v, "=")
+		switch {
+		case valued && value != Redacted:
+			words = append(words, clean.Word(v))
+		case identifier.MatchString(name): // left out: that of the shell has to do
+			words = append(words, name+`="$`+name+`"`)
+		}
+	}
+	if words == nil {
+		return nil, notes
+	}
+	return append([]string{"env"}, words...), notes
+}
+
+// Redacted stands for the value of a variable that is not to be shown.
+const Redacted = "[redacted]"
