@@ -47,7 +47,7 @@ The keys:
     tab, 1 to 7                   the other tables
     /  n  N                       search, the next one, the one before
     w                             show and count only processes for which an
-                                  expression is true: see 'taskwatch help filter'
+                                  expression is true ('taskwatch help filter')
     f                             in the tree, stay with the newest process
     p                             pause
     P                             in the tree, go to the parent
