@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -182,7 +183,7 @@ func (f *topFlags) recording(s *display, name string, files moduleFiles) error {
 	if err != nil {
 		return err
 	}
-	s.view.Source = in.Name()
+	s.view.Source = filepath.Base(in.Name()) // the state has to fit behind it
 	s.pacer = newPacer(s.ctx, s.sink, f.factor)
 	s.over = "the recording has ended"
 	if err := f.show(s, src, s.pacer, files); err != nil {
