@@ -26,7 +26,7 @@ func ancestorsOf(o *object) ref.Val {
 	}
 	known := len(list)
 	list = append(list, unknownAncestors)
-	return &topless{Lister: types.NewRefValList(types.DefaultTypeAdapter, list).(traits.Lister), known: known}
+	return &topless{Lister: types.NewRefValList(types.DefaultTypeAdapter, list), known: known}
 }
 
 // topless is a list of ancestors that goes on, nobody knows how far: its last
