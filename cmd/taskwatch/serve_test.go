@@ -200,7 +200,7 @@ func TestServe(t *testing.T) {
 		{[]string{"insmod", "--name", "x", object, "uid=many"}, "uid=many"},
 		{[]string{"insmod", object + ".none"}, "no such file or directory; 'taskwatch module build' makes one"},
 		{[]string{"rmmod", "none", "neither"}, "taskwatch: unload module \"none\": not registered; 'taskwatch lsmod' lists what is\ntaskwatch: unload module \"neither\""},
-		{[]string{"modinfo", "none"}, "there is no file none, and no such module: read module \"none\": not registered"},
+		{[]string{"modinfo", "none"}, "there is no file none, no stock module of that name, and no such module: read module \"none\": not registered"},
 	} {
 		if r := s.tw(t, c.args...); r.status != exitFailed || !strings.Contains(r.stderr, c.says) {
 			t.Errorf("%q: %+v, want %q", c.args, r, c.says)
