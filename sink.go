@@ -41,6 +41,16 @@ func WantAll(kinds Kinds) Wants {
 	return w
 }
 
+// Kinds returns the kinds of event that are wanted.
+func (w Wants) Kinds() (kinds Kinds) {
+	for k := range w {
+		if k < NumKinds {
+			kinds |= KindsOf(k)
+		}
+	}
+	return kinds
+}
+
 // attachment is a sink's stay in a registry.
 type attachment struct {
 	sink   Sink

@@ -239,6 +239,16 @@ func (d *Daemon) Alive(ctx context.Context) error {
 	return err
 }
 
+// detach has what has happened delivered to a sink, and detaches it.
+func (d *Daemon) detach(ctx context.Context, s taskwatch.Sink) error {
+	// It is delivered behind the first round of the source that begins from here
+	// on. One may be under way.
+	for range 2 {
+		_ = d.refresh(ctx, 0, false) // if the source has failed, there is no more to come
+	}
+	return d.registry.Detach(ctx, s)
+}
+
 // refresh returns once the source gathers what is watched now, or an error
 // where that is not so for some of these events.
 func (d *Daemon) refresh(ctx context.Context, kinds taskwatch.Kinds, failedExecs bool) error {

@@ -66,11 +66,8 @@ type FileLog struct {
 func (f *File) logConfigs(name string) (list []LogConfig, err error) {
 	for i, l := range f.Logs {
 		c := LogConfig{
-			File: l.File, Format: l.Format, Events: l.Events, Fields: l.Fields, Where: l.Where, MaxSize: int64(l.MaxSize), MaxAge: l.MaxAge,
+			File: beside(filepath.Dir(name), l.File), Format: l.Format, Events: l.Events, Fields: l.Fields, Where: l.Where, MaxSize: int64(l.MaxSize), MaxAge: l.MaxAge,
 			Keep: l.Keep, Gzip: l.Gzip, Sync: l.Fsync, OnFull: l.OnFull, Group: l.Group,
-		}
-		if c.File != "" && !filepath.IsAbs(c.File) {
-			c.File = filepath.Join(filepath.Dir(name), c.File)
 		}
 		if err := c.check(); err != nil {
 			place := name
@@ -82,6 +79,15 @@ func (f *File) logConfigs(name string) (list []LogConfig, err error) {
 		list = append(list, c)
 	}
 	return list, nil
+}
+
+// beside returns the path that a configuration file in dir means by path, which is
+// relative to dir. "" stays.
+func beside(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
 }
 
 // FileOTLP is the table [otlp] of a configuration file.
@@ -121,10 +127,7 @@ func (f *FileOTLP) config(dir string) OTLP {
 		c.Settings["timeout"] = strconv.FormatInt(f.Timeout.Milliseconds(), 10)
 	}
 	for key, file := range map[string]string{"certificate": f.Certificate, "client_certificate": f.ClientCertificate, "client_key": f.ClientKey} {
-		if file != "" && !filepath.IsAbs(file) {
-			file = filepath.Join(dir, file)
-		}
-		c.Settings[key] = file
+		c.Settings[key] = beside(dir, file)
 	}
 	return c
 }
@@ -205,11 +208,9 @@ func (f *File) moduleConfigs(name string) ([]ModuleConfig, error) {
 	var list []ModuleConfig
 	for _, m := range f.Modules {
 		c := ModuleConfig{Name: m.Name, File: m.File, AllowObserveOnly: m.AllowObserveOnly, AllowBestEffort: m.AllowBestEffort, Params: map[string]string{}}
-		if c.File != "" && !filepath.IsAbs(c.File) {
-			file := filepath.Join(filepath.Dir(name), c.File)
-			if _, err := os.Lstat(file); err == nil || stock.Find(c.File) == nil {
-				c.File = file
-			}
+		file := beside(filepath.Dir(name), c.File)
+		if _, err := os.Lstat(file); err == nil || stock.Find(c.File) == nil {
+			c.File = file
 		}
 		for key, value := range m.Params {
 			switch value.(type) {
@@ -233,10 +234,7 @@ func (f *File) Config(name string) (Config, error) {
 	logs, err := f.logConfigs(name)
 	var trust Trust
 	for _, key := range f.Trust.Keys {
-		if !filepath.IsAbs(key) {
-			key = filepath.Join(filepath.Dir(name), key)
-		}
-		trust.Keys = append(trust.Keys, key)
+		trust.Keys = append(trust.Keys, beside(filepath.Dir(name), cmp.Or(key, ".")))
 	}
 	return Config{
 		Trust: trust, OTLP: f.OTLP.config(filepath.Dir(name)),

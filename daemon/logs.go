@@ -110,11 +110,7 @@ func (d *Daemon) startLog(ctx context.Context, c LogConfig, f *outfile.Log) erro
 		return errors.Join(err, s.queue.Close(context.Background()))
 	}
 	d.logs.current = append(d.logs.current, l)
-	var kinds taskwatch.Kinds
-	for k := range l.Wants() {
-		kinds |= taskwatch.KindsOf(k)
-	}
-	if err := errors.Join(d.refresh(ctx, kinds, s.failed), s.scan()); err != nil {
+	if err := errors.Join(d.refresh(ctx, l.Wants().Kinds(), s.failed), s.scan()); err != nil {
 		d.log.Error("the log has not all events", "log", c.File, "error", err)
 	}
 	d.log.Info("writing a log", "log", c.File)
@@ -125,12 +121,7 @@ func (d *Daemon) startLog(ctx context.Context, c LogConfig, f *outfile.Log) erro
 func (d *Daemon) endLog(l *logFile) {
 	ctx, cancel := context.WithTimeout(context.Background(), logEnd)
 	defer cancel()
-	// What has happened is delivered behind the first round of the source that
-	// begins from here on. One may be under way.
-	for range 2 {
-		_ = d.refresh(ctx, 0, false) // if the source has failed, there is no more to come
-	}
-	if err := d.registry.Detach(ctx, l); err != nil {
+	if err := d.detach(ctx, l); err != nil {
 		d.log.Error("the log is not complete", "log", l.cfg.File, "error", err)
 	}
 	if n := l.queue.Dropped() + l.sink.dropped.Load(); n > 0 {

@@ -97,7 +97,7 @@ func (s *logSink) add(it taskwatch.Item) {
 	default:
 		s.buf = record.AppendFields(s.buf, it, s.choice.optional)
 		if unsure {
-			s.buf = append(s.buf[:len(s.buf)-len("}\n")], `,"unsure":true}`+"\n"...)
+			s.buf = record.MarkUnsure(s.buf)
 		}
 	}
 	one := logItem{end: len(s.buf), n: 1, seq: it.Seq()}

@@ -227,11 +227,7 @@ func (d *Daemon) startExport(ctx context.Context, x *exporter) error {
 	d.exports.mu.Lock()
 	d.exports.current = append(d.exports.current, x)
 	d.exports.mu.Unlock()
-	var kinds taskwatch.Kinds
-	for k := range x.Wants() {
-		kinds |= taskwatch.KindsOf(k)
-	}
-	err := d.refresh(ctx, kinds, x.WantsFailedExecs())
+	err := d.refresh(ctx, x.Wants().Kinds(), x.WantsFailedExecs())
 	if s, ok := x.Sink.(*stream); ok && err == nil {
 		err = s.scan()
 	}
@@ -247,12 +243,7 @@ func (d *Daemon) startExport(ctx context.Context, x *exporter) error {
 func (d *Daemon) endExport(x *exporter) {
 	ctx, cancel := context.WithTimeout(context.Background(), exportEnd)
 	defer cancel()
-	// What has happened is delivered behind the first round of the source that
-	// begins from here on. One may be under way.
-	for range 2 {
-		_ = d.refresh(ctx, 0, false) // if the source has failed, there is no more to come
-	}
-	if err := d.registry.Detach(ctx, x); err != nil {
+	if err := d.detach(ctx, x); err != nil {
 		d.log.Warn("otlp: not everything was sent", "signal", x.signal.String(), "error", err)
 	}
 	e := &d.exports

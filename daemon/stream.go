@@ -191,7 +191,7 @@ func (c *client) Wants() taskwatch.Wants { return nil }
 func (c *client) Take(it taskwatch.Item) {
 	c.lines = record.AppendFields(c.lines, it, c.optional)
 	if c.where != nil && it.Loss == nil && c.where.marks.Take(it) {
-		c.lines = append(c.lines[:len(c.lines)-len("}\n")], `,"unsure":true}`+"\n"...)
+		c.lines = record.MarkUnsure(c.lines)
 	}
 	if len(c.lines) >= maxBatch {
 		c.EndBatch()

@@ -95,12 +95,17 @@ func (w *Writer) Take(it taskwatch.Item) {
 	w.mu.Unlock()
 }
 
-// TakeUnsure adds the line of an item with a mark: nobody knows whether it was
-// asked for. The mark is "unsure":true.
+// MarkUnsure marks the line at the end of b: nobody knows whether it was asked
+// for. The mark is "unsure":true.
+func MarkUnsure(b []byte) []byte {
+	return append(b[:len(b)-len("}\n")], `,"unsure":true}`+"\n"...)
+}
+
+// TakeUnsure adds the line of an item with the mark of [MarkUnsure].
 func (w *Writer) TakeUnsure(it taskwatch.Item) {
 	if w.begin() {
 		w.buf = AppendFields(w.buf, it, w.optional)
-		w.buf = append(w.buf[:len(w.buf)-len("}\n")], `,"unsure":true}`+"\n"...)
+		w.buf = MarkUnsure(w.buf)
 		w.added()
 	}
 	w.mu.Unlock()

@@ -178,14 +178,23 @@ func (v *View) find(step int) {
 	v.Message = fmt.Sprintf("%q is not found in this table", v.search)
 }
 
+// chosen returns the process of the line that is chosen, or says that there is
+// none.
+func (v *View) chosen() *Proc {
+	rows, at := v.rows[v.tab], v.at[v.tab]
+	if at.index < len(rows) && rows[at.index].proc != nil {
+		return rows[at.index].proc
+	}
+	v.Message = "no process is chosen"
+	return nil
+}
+
 // parent goes to the next ancestor that is shown.
 func (v *View) parent() {
-	rows, at := v.rows[v.tab], v.at[v.tab]
-	if at.index >= len(rows) || rows[at.index].proc == nil {
-		v.Message = "no process is chosen"
+	p := v.chosen()
+	if p == nil {
 		return
 	}
-	p := rows[at.index].proc
 	v.tab = Tree
 	v.refresh(Tree)
 	for a := range p.Ancestors() {
@@ -201,12 +210,10 @@ func (v *View) parent() {
 
 // inTree shows the chosen process in the tree.
 func (v *View) inTree() {
-	rows, at := v.rows[v.tab], v.at[v.tab]
-	if at.index >= len(rows) || rows[at.index].proc == nil {
-		v.Message = "no process is chosen"
+	p := v.chosen()
+	if p == nil {
 		return
 	}
-	p := rows[at.index].proc
 	v.refresh(Tree)
 	for i, r := range v.rows[Tree] {
 		if r.proc == p {

@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -217,18 +218,8 @@ func (m *Model) sorted() []*Proc {
 	for _, p := range m.procs {
 		list = append(list, p)
 	}
-	slices.SortFunc(list, func(a, b *Proc) int { return compare(a.n, b.n) })
+	slices.SortFunc(list, func(a, b *Proc) int { return cmp.Compare(a.n, b.n) })
 	return list
-}
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func (m *Model) event(it taskwatch.Item) {

@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -105,7 +106,7 @@ func (m *Model) treeRows() []row {
 	for _, p := range m.procs {
 		add(p)
 	}
-	slices.SortFunc(list, func(a, b *Proc) int { return compare(a.n, b.n) })
+	slices.SortFunc(list, func(a, b *Proc) int { return cmp.Compare(a.n, b.n) })
 	below := map[*Proc][]*Proc{}
 	for _, p := range list {
 		var parent *Proc
@@ -117,20 +118,17 @@ func (m *Model) treeRows() []row {
 		below[parent] = append(below[parent], p)
 	}
 	rows := make([]row, 0, len(list))
-	type level struct{ left []*Proc }
-	stack := []level{{below[nil]}}
-	for len(stack) > 0 {
-		top := &stack[len(stack)-1]
-		if len(top.left) == 0 {
-			stack = stack[:len(stack)-1]
+	left := [][]*Proc{below[nil]} // at each level that is under way
+	for len(left) > 0 {
+		depth := len(left) - 1
+		if len(left[depth]) == 0 {
+			left = left[:depth]
 			continue
 		}
-		p := top.left[0]
-		top.left = top.left[1:]
-		rows = append(rows, m.treeRow(p, len(stack)-1))
-		if kids := below[p]; len(kids) > 0 {
-			stack = append(stack, level{kids})
-		}
+		p := left[depth][0]
+		left[depth] = left[depth][1:]
+		rows = append(rows, m.treeRow(p, depth))
+		left = append(left, below[p])
 	}
 	return rows
 }

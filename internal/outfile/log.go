@@ -65,6 +65,7 @@ type Log struct {
 
 	mu     sync.Mutex // guards what follows
 	f      *os.File
+	plain  bool   // it is a regular file
 	rest   []byte // the beginning of a line whose end was not written yet
 	end    int64  // of the file, as far as it is known
 	lines  bool   // there is more in it than its head
@@ -120,8 +121,10 @@ func (l *Log) protect(f *os.File) error {
 
 // use has lines written to a file. Callers hold mu, or have l alone.
 func (l *Log) use(f *os.File) {
-	l.f, l.end, l.lines, l.gone, l.born = f, 0, false, time.Time{}, time.Now()
-	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
+	st, err := f.Stat()
+	l.f, l.plain = f, err == nil && st.Mode().IsRegular()
+	l.end, l.lines, l.gone, l.born = 0, false, time.Time{}, time.Now()
+	if l.plain && st.Size() > 0 {
 		l.end, l.lines = st.Size(), true
 		l.born = born(f, l.born)
 	}
@@ -198,7 +201,7 @@ func (l *Log) put(b []byte) (n int, err error) {
 // piece returns how much of some lines the file has room for, and nil where it
 // is to be rotated first. Callers hold mu.
 func (l *Log) piece(b []byte) []byte {
-	if !l.regular() || time.Now().Before(l.retry) {
+	if !l.plain || l.opts.MaxSize == 0 && l.opts.MaxAge == 0 || time.Now().Before(l.retry) {
 		return b
 	}
 	if l.lines && l.opts.MaxAge > 0 && time.Since(l.born) >= l.opts.MaxAge {
@@ -217,17 +220,12 @@ func (l *Log) piece(b []byte) []byte {
 	return b[:bytes.IndexByte(b, '\n')+1]
 }
 
-func (l *Log) regular() bool {
-	st, err := l.f.Stat()
-	return err == nil && st.Mode().IsRegular()
-}
-
 // append writes lines at the end of the file, which follow has looked up, and
 // leaves no part of a line there. It returns the end of the last whole one.
 // Callers hold mu.
 func (l *Log) append(b []byte) (n int, err error) {
 	n, err = l.f.Write(b)
-	if err != nil && l.regular() {
+	if err != nil && l.plain {
 		n = bytes.LastIndexByte(b[:n], '\n') + 1
 		err = errors.Join(err, l.f.Truncate(l.end+int64(n)))
 	}
@@ -238,8 +236,11 @@ func (l *Log) append(b []byte) (n int, err error) {
 // follow looks where the file ends, and opens the one that has the name now.
 // Callers hold mu.
 func (l *Log) follow() error {
+	if !l.plain {
+		return nil
+	}
 	st, err := l.f.Stat()
-	if err != nil || !st.Mode().IsRegular() {
+	if err != nil {
 		return err
 	}
 	if st.Size() < l.end { // cut, as by logrotate's copytruncate
@@ -263,21 +264,26 @@ func (l *Log) follow() error {
 	if time.Now().Before(l.retry) {
 		return nil
 	}
-	l.move()
+	if err := l.move(); err != nil {
+		l.failed(err)
+	}
 	return nil
 }
 
 // move leaves the file for the one that has the name. If that cannot be opened,
 // it goes on. Callers hold mu.
-func (l *Log) move() {
+func (l *Log) move() error {
 	f, err := l.open(true)
 	if err != nil {
-		l.failed(err)
-		return
+		return err
+	}
+	if st, err := l.f.Stat(); err == nil {
+		l.end = st.Size()
 	}
 	l.leave()
 	l.use(f)
 	l.begun = true
+	return nil
 }
 
 // leave ends the file. Callers hold mu.
@@ -317,22 +323,17 @@ func (l *Log) Reopen() error {
 	if l.closed {
 		return os.ErrClosed
 	}
+	if !l.plain {
+		return nil
+	}
 	st, err := l.f.Stat()
-	if err != nil || !st.Mode().IsRegular() {
+	if err != nil {
 		return err
 	}
 	if now, err := os.Stat(l.name); err == nil && os.SameFile(st, now) {
 		return nil
 	}
-	f, err := l.open(true)
-	if err != nil {
-		return err
-	}
-	l.end = st.Size()
-	l.leave()
-	l.use(f)
-	l.begun = true
-	return nil
+	return l.move()
 }
 
 // sync brings what was written to the disk, as it is to be. Callers hold mu.
