@@ -1,5 +1,5 @@
-// Package enrich adds to events what the kernel does not know: the container
-// that a task is in. Its id, the runtime and the pod follow from the path of
-// the cgroup alone; its name, image and labels are asked of the runtimes, and
-// are unknown until they have answered. No event ever waits for that.
+// Package enrich adds what the kernel does not know: the container of a task.
+// The path of the cgroup is enough for its id, the runtime and the pod. Name,
+// image and labels come from the runtime, and are unknown until it answers. No
+// event waits for the answer.
 package enrich

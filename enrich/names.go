@@ -7,21 +7,21 @@ import (
 )
 
 const (
-	// maxContainers bounds what is remembered of containers.
+	// maxContainers limits how many containers are remembered.
 	maxContainers = 4096
-	// lookupTime bounds one question to a runtime.
+	// lookupTime limits the time of one query to a runtime.
 	lookupTime = 3 * time.Second
-	// askAgain is how long a runtime that did not know is left alone: a
-	// container may run before its runtime says so.
+	// askAgain is the time until a runtime that did not know a container is
+	// queried again: a container may run before its runtime knows it.
 	askAgain = 2 * time.Second
-	// maxWaiting bounds the questions that wait. More are asked at later
+	// maxWaiting limits the queries that wait. Further ones are made at later
 	// events.
 	maxWaiting = 256
 )
 
-// Names knows the containers by name. Of returns at once: what is not known is
-// asked in the background, once for each container. What was known stays so
-// after the container is gone, until there are too many.
+// Names looks up the names of containers. Of returns immediately. What is
+// unknown is queried in the background, once for each container. The answer is
+// kept after the container has gone, until there are too many.
 //
 // It is made by [NewNames] and ended by Close. All methods may be called from
 // any goroutine.
@@ -43,7 +43,7 @@ type entry struct {
 	again     time.Time
 }
 
-// NewNames returns the names that these runtimes tell.
+// NewNames returns a Names that queries these runtimes.
 func NewNames(runtimes ...Runtime) *Names {
 	n := &Names{runtimes: runtimes, ask: make(chan string, maxWaiting), known: map[string]*entry{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -51,7 +51,7 @@ func NewNames(runtimes ...Runtime) *Names {
 	return n
 }
 
-// Of returns what is known of a container.
+// Of returns what is known about a container.
 func (n *Names) Of(id string) (Container, bool) {
 	if id == "" || len(n.runtimes) == 0 {
 		return Container{}, false
@@ -107,7 +107,7 @@ func (n *Names) lookup(id string) (Container, bool) {
 	return Container{}, false
 }
 
-// Close ends the questions.
+// Close stops the queries.
 func (n *Names) Close() {
 	n.cancel()
 	n.done.Wait()

@@ -6,21 +6,21 @@ import (
 	"sync"
 )
 
-// Place is what the path of a cgroup says of where a task is.
+// Place is where a task is, as the path of its cgroup says.
 type Place struct {
 	// ID is the id of the innermost container, whole, or the name of a
 	// machine of systemd-nspawn or LXC; "" outside of containers.
 	ID string
 
-	// Runtime is what made the container: docker, containerd, cri-o, podman,
-	// systemd-nspawn or lxc; "" where the path does not tell.
+	// Runtime is what created the container: docker, containerd, cri-o, podman,
+	// systemd-nspawn or lxc; "" if the path does not show it.
 	Runtime string
 
 	// PodUID is the uid of the Kubernetes pod around it.
 	PodUID string
 
-	// Unit and Slice are those of systemd, outside of the container: a unit of
-	// a systemd that runs in it is its own affair.
+	// Unit and Slice are those of the host's systemd. Units of a systemd inside
+	// the container are ignored.
 	Unit, Slice string
 }
 
@@ -45,7 +45,8 @@ var prefixes = []struct{ prefix, runtime string }{
 	{"libpod-", Podman},
 }
 
-// Locate reads the path of a cgroup, as Task.Cgroup has it. It is pure.
+// Locate interprets the path of a cgroup, as in Task.Cgroup. It only looks at
+// the text.
 func Locate(cgroup string) Place {
 	var p Place
 	parts := strings.Split(cgroup, "/")
@@ -209,17 +210,17 @@ func unescape(name string) string {
 	return b.String()
 }
 
-// maxPlaces bounds the paths that are remembered.
+// maxPlaces limits how many paths are remembered.
 const maxPlaces = 4096
 
-// Places remembers what paths say. The zero value is ready; all methods may be
-// called from any goroutine.
+// Places caches the results of [Locate]. The zero value is ready for use. All
+// methods may be called from any goroutine.
 type Places struct {
 	mu    sync.Mutex
 	known map[string]Place
 }
 
-// Locate is the function of that name, with a memory.
+// Locate is the function Locate with a cache.
 func (p *Places) Locate(cgroup string) Place {
 	p.mu.Lock()
 	defer p.mu.Unlock()

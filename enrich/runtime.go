@@ -20,9 +20,9 @@ type Container struct {
 	Labels map[string]string
 }
 
-// Runtime knows containers by their ids.
+// Runtime looks up containers by id.
 type Runtime interface {
-	// Lookup returns a container, or errNoContainer. It may take long.
+	// Lookup returns a container, or errNoContainer. It may take a long time.
 	Lookup(ctx context.Context, id string) (Container, error)
 }
 
@@ -34,7 +34,7 @@ type docker struct {
 	socket string
 }
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer limits how much of an answer is read.
 const maxAnswer = 4 << 20
 
 // NewDocker returns the runtime behind docker.sock or podman.sock.

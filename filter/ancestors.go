@@ -29,8 +29,8 @@ func ancestorsOf(o *object) ref.Val {
 	return &topless{Lister: types.NewRefValList(types.DefaultTypeAdapter, list), known: known}
 }
 
-// topless is a list of ancestors that goes on, nobody knows how far: its last
-// element is unknown. CEL asks for its size to see whether an index is within.
+// topless is a list of ancestors with an unknown end: its last element is
+// unknown. CEL asks for its size to check an index.
 type topless struct {
 	traits.Lister
 	known int
@@ -45,11 +45,11 @@ func (l *topless) Get(index ref.Val) ref.Val {
 
 func (l *topless) Size() ref.Val { return types.Int(math.MaxInt32) }
 
-// Fold goes through what there is, and not through as many as Size says.
+// Fold visits the known elements, and not as many as Size says.
 func (l *topless) Fold(f traits.Folder) { l.Lister.(traits.Foldable).Fold(f) }
 
-// countAncestors makes process.depth() of size(ancestors): to CEL every list has
-// a size.
+// countAncestors turns size(ancestors) into process.depth(), because for CEL
+// every list has a known size.
 var countAncestors = []cel.Macro{
 	cel.GlobalMacro("size", 1, func(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
 		return expandSize(f, args[0])
@@ -66,7 +66,7 @@ func expandSize(f cel.MacroExprFactory, of ast.Expr) (ast.Expr, *cel.Error) {
 	return f.NewMemberCall("depth", f.NewIdent("process")), nil
 }
 
-// depth answers how many ancestors the item's process has.
+// depth returns how many ancestors the item's process has.
 func depth(self ref.Val) ref.Val {
 	o, ok := self.(*object)
 	if !ok {

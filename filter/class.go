@@ -67,7 +67,7 @@ func (f *field) value(o *object) ref.Val {
 	return f.get(o)
 }
 
-// is reports whether the object has the field at all.
+// is reports whether objects of this kind have the field.
 func (f *field) is(o *object) bool {
 	return o.proc != nil || f.bit == 0 || o.item.all&f.bit != 0
 }

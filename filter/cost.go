@@ -6,8 +6,8 @@ import (
 	"cel.dev/cel-go/common/cost"
 )
 
-// What is taken for the usual size of things, when the cost of an expression
-// is estimated. What is larger is found while it is evaluated.
+// Typical sizes, for the estimated cost of an expression. Larger values show
+// during the evaluation.
 const (
 	usualText      = 256 // characters
 	usualArgs      = 256
@@ -38,5 +38,5 @@ func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 	return upTo(usualText)
 }
 
-// isCost reports whether an evaluation was given up as too dear.
+// isCost reports whether an evaluation was stopped as too expensive.
 func isCost(err error) bool { return strings.Contains(err.Error(), "cost limit exceeded") }

@@ -47,7 +47,7 @@ var (
 	ownType    = regexp.MustCompile(`taskwatch\.(\w+)`)
 )
 
-// newError makes an error of the first of cel's.
+// newError returns an Error for the first of cel's errors.
 func newError(expr string, iss *cel.Issues) *Error {
 	first := iss.Errors()[0]
 	e := &Error{Expr: expr, Message: first.Message, Line: first.Location.Line(), Column: first.Location.Column()}
@@ -105,7 +105,7 @@ func (e *Error) undeclared(name string) {
 	}
 }
 
-// syntaxHint tells people that come from other languages how CEL has it.
+// syntaxHint explains CEL's syntax to people who know other languages.
 func syntaxHint(message, expr string) string {
 	says := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool {
@@ -129,7 +129,7 @@ func syntaxHint(message, expr string) string {
 	return ""
 }
 
-// before returns what stands before the place of the error in its line.
+// before returns the text before the error in its line.
 func (e *Error) before() string {
 	lines := strings.Split(e.Expr, "\n")
 	if e.Line < 1 || e.Line > len(lines) {
@@ -228,7 +228,7 @@ func typeName(t string) string {
 	return strings.NewReplacer("Timestamp", "timestamp", "Duration", "duration").Replace(t)
 }
 
-// near returns a hint with the names that are most like one.
+// near returns a hint with the most similar names.
 func near(name string, names []string) string {
 	best, found := 3, []string(nil)
 	if n := utf8.RuneCountInString(name); n < 4 {
@@ -249,8 +249,8 @@ func near(name string, names []string) string {
 	return "did you mean " + strings.Join(found, " or ") + "?"
 }
 
-// distance returns how many characters have to be put in, taken out, changed
-// or swapped with the next one.
+// distance returns how many characters must be inserted, removed, changed or
+// swapped with the next one.
 func distance(a, b string) int {
 	x, y := []rune(a), []rune(b)
 	d := make([][]int, len(x)+1)

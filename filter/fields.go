@@ -192,8 +192,7 @@ func init() {
 	}
 }
 
-// commandText returns a string of what a process runs, which is unknown where
-// it is empty.
+// commandText returns a string of a process's command. An empty one is unknown.
 func commandText(name string, get func(*process.Command) string) func(*object) ref.Val {
 	unknown := types.NewUnknown(1, types.NewAttributeTrail(name))
 	return func(o *object) ref.Val {

@@ -16,7 +16,7 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// Answer is one of three.
+// Answer is the answer of a filter: No, Yes or Unknown.
 type Answer uint8
 
 // The answers.
@@ -31,18 +31,17 @@ func (a Answer) String() string { return [...]string{"no", "yes", "unknown"}[a] 
 
 // Options say how a [Filter] is made. The zero value is ready for use.
 type Options struct {
-	// CostLimit bounds the work of one answer, in CEL's units, for
-	// expressions of people that are not trusted; 0 stands for none. An
-	// expression that may be dearer is refused by Parse, and the answer to an
-	// item that turns out dearer is Unknown.
+	// CostLimit limits the work for one answer, in CEL's units, for untrusted
+	// expressions; 0 means no limit. Parse refuses an expression that may cost
+	// more. If an item turns out to cost more, the answer is Unknown.
 	CostLimit uint64
 
-	// Names tells the names of containers; without it they are unknown.
+	// Names looks up the names of containers; without it they are unknown.
 	Names *enrich.Names
 }
 
-// Filter is an expression that chooses items. It is for one goroutine at a
-// time; it is made by [Parse].
+// Filter is an expression that selects items. It is made by [Parse]. Only one
+// goroutine at a time may use it.
 type Filter struct {
 	expr  string
 	prog  cel.Program
@@ -59,7 +58,7 @@ type Filter struct {
 	item *item
 }
 
-// env is the language, which is made once.
+// env returns the environment of the language. It is built once.
 var env = sync.OnceValues(func() (*cel.Env, error) {
 	options := []cel.EnvOption{
 		cel.CustomTypeAdapter(types.DefaultTypeAdapter),
@@ -76,14 +75,14 @@ var env = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(options...)
 })
 
-// expandTree makes process.tree(PID) of tree(PID): a function does not see
-// which item it is about.
+// expandTree turns tree(PID) into process.tree(PID), because a function does not
+// see the item.
 func expandTree(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
 	return f.NewMemberCall("tree", f.NewIdent("process"), args...), nil
 }
 
-// Parse reads an expression. Its error is an *[Error], which has the place of
-// the mistake.
+// Parse reads an expression. Its error is an *[Error] with the place of the
+// mistake.
 func Parse(expr string, opts Options) (*Filter, error) {
 	e, err := env()
 	if err != nil {
@@ -136,7 +135,7 @@ func (f *Filter) Records() bool { return f.emits }
 // FailedExecs reports whether the expression can match execs that failed.
 func (f *Filter) FailedExecs() bool { return f.fails }
 
-// Never reports whether the expression matches nothing, whatever happens.
+// Never reports whether the expression can match nothing at all.
 func (f *Filter) Never() bool { return f.kinds == 0 && !f.emits && !f.fails }
 
 // Reads returns the fields that the expression reads.
@@ -178,9 +177,8 @@ func fieldsOf(k taskwatch.Kind) taskwatch.Fields {
 	return taskwatch.FieldsOf(k) | taskwatch.OptionalOf(k)
 }
 
-// Match answers whether an item is chosen. A loss always is, and a failure is
-// if the event is that it is about. p is the process of the item's task, or
-// nil where that is unknown.
+// Match returns whether the item is selected. A loss always is. A failure is if
+// its event is. p is the process of the item's task, or nil if it is unknown.
 func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 	i := f.item
 	i.proc, i.unborn = p, false
@@ -234,8 +232,8 @@ func (f *Filter) eval() Answer {
 	return No
 }
 
-// probe finds the kinds that the expression can match, by asking it with
-// nothing known but the kind.
+// probe finds the kinds that the expression can match: it evaluates the
+// expression with only the kind known.
 func (f *Filter) probe() {
 	f.item.probing = true
 	can := func(name string, k taskwatch.Kind, has taskwatch.Fields) bool {
@@ -255,7 +253,7 @@ func (f *Filter) probe() {
 	f.item.ev, f.item.task = nil, nil
 }
 
-// read notes the fields that an expression reads.
+// read collects the fields that an expression reads.
 func (f *Filter) read(root ast.Expr) {
 	note := func(c *class, name string) {
 		if fd := c.fields[name]; fd != nil {
@@ -290,9 +288,8 @@ func needsAll(e ast.Expr) (bits taskwatch.Fields) {
 	return bits
 }
 
-// needs returns the fields without which an expression is an error, whatever
-// the others are, and so cannot be true. CEL would have what is unknown stand
-// before the error.
+// needs returns the fields without which an expression is an error, whatever the
+// others are, and so cannot be true. In CEL, unknown would win over the error.
 func needs(e ast.Expr) (bits taskwatch.Fields) {
 	switch e.Kind() {
 	case ast.IdentKind:
@@ -335,14 +332,15 @@ func needs(e ast.Expr) (bits taskwatch.Fields) {
 	return bits
 }
 
-// plain is a conjunct that needs no evaluation: a field is one of some values.
+// plain is a conjunct that needs no evaluation: a field must have one of some
+// values.
 type plain struct {
 	field   *field
 	numbers []int64
 	texts   []string
 }
 
-// refuses reports whether an item is certainly not chosen.
+// refuses reports whether an item is certainly not selected.
 func (p *plain) refuses(it *item) bool {
 	if p.field.bit != 0 && it.has&p.field.bit == 0 {
 		return it.all&p.field.bit == 0 // an error, with which no conjunction is true
@@ -364,7 +362,7 @@ func (p *plain) refuses(it *item) bool {
 	return true
 }
 
-// known reports whether everything that the plain conjuncts read is known.
+// known reports whether all fields of the plain conjuncts are known.
 func (f *Filter) known(it *item) bool {
 	for n := range f.plain {
 		if bit := f.plain[n].field.bit; bit != 0 && it.has&bit == 0 {

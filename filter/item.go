@@ -13,7 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// item is what an expression is about: the variables by their names.
+// item is the item of an expression: the variables by name.
 type item struct {
 	ev       *taskwatch.Event
 	task     *taskwatch.Task
@@ -45,10 +45,10 @@ func newItem() *item {
 	return it
 }
 
-// nobody is the task of an item that has none: all of it is missing.
+// nobody is the task of an item without one: all its fields are missing.
 var nobody = new(taskwatch.Task)
 
-// set has the item be about an event, or what is like one.
+// set makes the item refer to an event, or something similar.
 func (it *item) set(kind string, ev *taskwatch.Event, all taskwatch.Fields) {
 	it.ev, it.task, it.kind = ev, ev.Task, kind
 	it.all = all
@@ -82,8 +82,8 @@ func (it *item) place() enrich.Place { return it.places.Locate(it.task.Cgroup) }
 
 var unknownName = types.NewUnknown(1, types.NewAttributeTrail("container"))
 
-// named returns something that a runtime tells of a container; of none there
-// is nothing to tell.
+// named returns something that the runtime knows about a container. Outside of
+// containers it is empty.
 func named(get func(enrich.Container) ref.Val) func(*object) ref.Val {
 	return func(o *object) ref.Val {
 		id := o.item.place().ID
@@ -135,8 +135,8 @@ func group(get func(*item) uint32) func(*object) ref.Val {
 	return func(o *object) ref.Val { return types.String(names.Host.Group.Of(get(o.item))) }
 }
 
-// maker returns the process that made that of the item, and whether the item
-// can have one.
+// maker returns the creator of the item's process, and whether the item can have
+// one.
 func (it *item) maker() (p *process.Process, has bool) {
 	switch {
 	case it.proc == nil:
@@ -169,7 +169,7 @@ var (
 	unknownTree   = types.NewUnknown(1, types.NewAttributeTrail("tree"))
 )
 
-// inTree answers whether the item's process, or one of its ancestors, has a
+// inTree returns whether the item's process or one of its ancestors has this
 // pid.
 func inTree(self, pid ref.Val) ref.Val {
 	o, ok := self.(*object)

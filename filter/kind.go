@@ -13,7 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// kindNames returns what kind can be.
+// kindNames returns the values of kind.
 func kindNames() (names []string) {
 	for _, k := range taskwatch.AllKinds.List() {
 		names = append(names, k.String())
@@ -21,8 +21,8 @@ func kindNames() (names []string) {
 	return append(names, EmitKind, taskwatch.FailedExecName)
 }
 
-// checkKinds reports a text that kind is compared with and that it never is: a
-// slip of the pen would else leave out events without a word.
+// checkKinds reports a comparison of kind with a text that is not a kind.
+// Otherwise a typing error would silently leave out events.
 func checkKinds(expr string, checked *ast.AST) error {
 	var wrong *Error
 	check := func(text ast.Expr) {

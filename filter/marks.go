@@ -6,9 +6,9 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// Marks keeps in mind of which items nobody can tell, while they are on their
-// way through a queue. The zero value is ready. All methods may be called from
-// any goroutine.
+// Marks remembers the items with an unknown answer while they pass through a
+// queue. The zero value is ready for use. All methods may be called from any
+// goroutine.
 type Marks struct {
 	mu   sync.Mutex
 	list []mark
@@ -32,15 +32,15 @@ func markOf(it taskwatch.Item) mark {
 	return m
 }
 
-// Add marks an item, which comes behind those marked before.
+// Add marks an item. Items are marked in their order.
 func (m *Marks) Add(it taskwatch.Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.list = append(m.list, markOf(it))
 }
 
-// Take reports whether an item is marked, and forgets the marks of those before
-// it: they were lost on the way.
+// Take reports whether an item is marked, and removes the marks of earlier items,
+// which were lost on the way.
 func (m *Marks) Take(it taskwatch.Item) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

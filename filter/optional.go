@@ -14,8 +14,8 @@ import (
 // groupClasses are the groups of optional fields: caps, ns.
 var groupClasses []*class
 
-// addOptional gives a class the optional fields, as the table of fields has
-// them. To name one is to have it gathered.
+// addOptional adds the optional fields of the table of fields to a class. Naming
+// one makes the source collect it.
 func addOptional(c *class) {
 	add := func(c *class, f field) {
 		made := newClass(c.name, f)
@@ -46,9 +46,9 @@ func addOptional(c *class) {
 	}
 }
 
-// optionalTypes are the types of fields in an expression. Numbers without a sign
-// are numbers like others: none is above 2^63, but for sets of capabilities,
-// which are compared as such.
+// optionalTypes are the types of fields in an expression. Unsigned numbers are
+// plain ints: none exceeds 2^63 except sets of capabilities, which are compared
+// as sets.
 var optionalTypes = map[taskwatch.ValueType]*cel.Type{
 	taskwatch.TypeInt: cel.IntType, taskwatch.TypeUint: cel.IntType, taskwatch.TypeString: cel.StringType, taskwatch.TypeBool: cel.BoolType,
 	taskwatch.TypeStrings: cel.ListType(cel.StringType), taskwatch.TypeUints: cel.ListType(cel.IntType),

@@ -7,8 +7,8 @@ import (
 )
 
 // Command is what is known of the program that a process runs. Its strings
-// are shared with the task that it was learnt from, whose source never changes
-// them in place.
+// are shared with the task that they come from. Sources never change them in
+// place.
 type Command struct {
 	Argv []string
 	Cut  bool // Argv is not complete
@@ -20,7 +20,7 @@ type Command struct {
 	Forked bool
 }
 
-// Learn takes over what ev says of the program of its task.
+// Learn stores what ev says about the program of its task.
 func (c *Command) Learn(ev *taskwatch.Event) {
 	has := taskwatch.FieldsOf(ev.Kind) &^ ev.Missing
 	if ev.Kind == taskwatch.Exec {

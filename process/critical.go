@@ -12,28 +12,29 @@ type Segment struct {
 	FromNS, ToNS int64    // CLOCK_MONOTONIC
 }
 
-// segment is one with what was before it. It never changes, so that paths
-// share their beginnings.
+// segment is a Segment that points to the one before it. It never changes, so
+// paths can share their beginnings.
 type segment struct {
 	Segment
 	before *segment
 	length int // of the path up to here
 }
 
-// MaxPath bounds a path, unless Critical.Max does: the older half is then one
-// segment.
+// MaxPath limits a path if Critical.Max is 0. At the limit, the older half
+// becomes one segment.
 const MaxPath = 1024
 
-// maxPaths bounds what is kept of live processes, where the ends of most are
-// never told.
+// maxPaths limits the number of paths if the ends of most processes are not
+// reported.
 const maxPaths = 1 << 18
 
-// Critical finds the critical path while events come: for each live process, the
-// path from the beginning to what it did last. From the end back that is
-// always the child whose exit came last before its parent's next event or
-// exit. The zero value is ready.
+// Critical finds the critical path as events arrive. It keeps one path for each
+// live process, from the start to its last action. Read backwards from the end,
+// each step leads to the child whose exit was the last before its parent's next
+// event or exit. The zero value is ready for use.
 type Critical struct {
-	// Max bounds a path where it is not 0. It is set before the first item.
+	// Max limits the length of a path, unless it is 0. Set it before the first
+	// item.
 	Max int
 
 	live map[*Process]*segment
@@ -43,7 +44,7 @@ type Critical struct {
 	roots int      // topmost processes: with more than one there is no one path
 }
 
-// Take takes account of what an item at a time has done to a tree.
+// Take updates the paths with a step of the tree.
 func (c *Critical) Take(step *Step, now int64) {
 	if step.Lost != nil {
 		delete(c.live, step.Lost)
@@ -117,7 +118,7 @@ func (c *Critical) extend(at *segment, p *Process, g *Program, now int64) *segme
 	return next
 }
 
-// shorten makes one segment of the older half.
+// shorten replaces the older half of a path with one segment.
 func shorten(end *segment) *segment {
 	list := end.list()
 	half := len(list) / 2
@@ -140,7 +141,7 @@ func (s *segment) list() []*segment {
 	return list
 }
 
-// ended takes account of a process that has ended.
+// ended updates the paths for a process that has ended.
 func (c *Critical) ended(p *Process, now int64) {
 	path := c.reach(p, p.Program(), now)
 	delete(c.live, p)
@@ -155,8 +156,8 @@ func (c *Critical) ended(p *Process, now int64) {
 	}
 }
 
-// Path returns the path from the first event to now, or nil where there is no
-// one path.
+// Path returns the path from the first event to now, or nil if there is more
+// than one tree.
 func (c *Critical) Path(now int64) []Segment {
 	if c.roots != 1 {
 		return nil

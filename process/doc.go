@@ -1,13 +1,13 @@
-// Package process keeps the tree of processes, fed by items: which processes
-// there are, what made each, and the programs that each has run, with their
-// spans. An exec ends one program and begins the next.
+// Package process builds the tree of processes from items: which processes
+// exist, which process created each of them, and which programs each has run,
+// from when to when. An exec ends one program and starts the next.
 //
-// A [Tree] keeps something for live tasks, for dead processes that have live
-// descendants, as far as maxDead of them in a row, and for as many ended ones
-// as [Tree.Remember] says. It is for one goroutine at a time.
+// A [Tree] needs memory for live tasks, for dead processes with live
+// descendants (at most maxDead in a row), and for as many ended processes as
+// [Tree.Remember] says. Only one goroutine at a time may use it.
 //
-// The parent of a process is the process that made it. That is its PPID, but
-// for two cases: CLONE_PARENT has the kernel give the new process its maker's
-// parent, and the death of a parent gives its children to init or a subreaper.
-// Here neither changes who made whom.
+// The parent of a process is the process that created it. This is the process
+// with its PPID, except in two cases: with CLONE_PARENT, the kernel makes the
+// new process a sibling of its creator, and when a parent dies, its children
+// move to init or a subreaper. Neither changes the parent here.
 package process

@@ -6,8 +6,8 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// Process is a thread group, from its birth, or from the first event that was
-// seen of it, to its end. Only a [Tree] changes it.
+// Process is a thread group, from its creation, or from its first known event,
+// to its end. Only a [Tree] changes it.
 type Process struct {
 	PID     int
 	Depth   int   // below the topmost process seen
@@ -30,11 +30,11 @@ type Process struct {
 	children          int
 }
 
-// maxPrograms bounds the programs that are kept of one process.
+// maxPrograms limits the programs that are kept for one process.
 const maxPrograms = 16
 
-// Parent returns the process that made p, or nil where that is unknown. It
-// may have ended.
+// Parent returns the process that created p, or nil if that is unknown. The
+// parent may have ended.
 func (p *Process) Parent() *Process { return p.parent }
 
 // Ancestors returns p's parent, its parent, and so on, as far as they are
@@ -49,8 +49,7 @@ func (p *Process) Ancestors() iter.Seq[*Process] {
 	}
 }
 
-// Children returns the processes that p has made and that have not ended, the
-// last made first.
+// Children returns the live processes that p has created, the newest first.
 func (p *Process) Children() iter.Seq[*Process] {
 	return func(yield func(*Process) bool) {
 		for c := p.first; c != nil; {
@@ -63,19 +62,19 @@ func (p *Process) Children() iter.Seq[*Process] {
 	}
 }
 
-// NumChildren returns how many children p has that have not ended.
+// NumChildren returns the number of live children of p.
 func (p *Process) NumChildren() int { return p.children }
 
-// Leader returns the id of the process's first thread, or zero where only
-// other threads were seen.
+// Leader returns the id of the process's first thread, or zero if only other
+// threads were seen.
 func (p *Process) Leader() taskwatch.TaskID { return p.leader }
 
-// Program returns what p runs, or ran last.
+// Program returns the program that p runs, or ran last.
 func (p *Process) Program() *Program { return p.programs[len(p.programs)-1] }
 
-// Programs returns the programs that p has run, in order; the last one runs
-// until the process ends. Of many, the last ones are kept: earlier is the
-// number of those before them.
+// Programs returns the programs that p has run, in order. The last one runs
+// until the process ends. If there were too many, only the last ones are kept,
+// and earlier is the number of programs before them.
 func (p *Process) Programs() (list []*Program, earlier int) { return p.programs, p.earlier }
 
 func (p *Process) begin(g *Program) {
@@ -104,8 +103,8 @@ type Usage struct {
 	MaxRSS                uint64
 	ReadBytes, WriteBytes uint64
 
-	// Missing holds the fields that some task did not tell: the sums are too
-	// low.
+	// Missing holds the fields that were missing for at least one task; their
+	// sums are too low.
 	Missing taskwatch.Fields
 
 	// Shared says that the numbers have in them what earlier programs of the
@@ -117,7 +116,7 @@ type Usage struct {
 // CPUNS returns the whole CPU time.
 func (u *Usage) CPUNS() int64 { return u.UserNS + u.SystemNS }
 
-// add adds what ev, an exit, says of its task.
+// add adds the usage of a task, from its exit event.
 func (u *Usage) add(ev *taskwatch.Event) {
 	const fields = taskwatch.FieldUTime | taskwatch.FieldSTime | taskwatch.FieldMaxRSS |
 		taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes

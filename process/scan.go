@@ -8,8 +8,8 @@ type Found struct {
 	Comm      string
 }
 
-// Below returns the descendants that a process has now, parents before their
-// children. Those of pid 0 are all processes.
+// Below returns the current descendants of a process, parents before their
+// children. For pid 0 it returns all processes.
 func Below(pid int) ([]Found, error) {
 	var r procfs.Reader
 	children := map[int][]Found{}
@@ -44,8 +44,8 @@ func Below(pid int) ([]Found, error) {
 	return found, nil
 }
 
-// Scan makes known the processes that the machine has now, and what they run.
-// The tree may have seen events already.
+// Scan adds the current processes of the machine and their programs to the
+// tree. The tree may have seen events already.
 func (t *Tree) Scan() error {
 	list, err := Below(0)
 	if err != nil {

@@ -13,36 +13,35 @@ const (
 	CloneParent = 0x00008000
 )
 
-// Kinds are the events that a tree needs; it makes use of others.
+// Kinds are the events that a tree needs; it also uses others if they come.
 const Kinds = taskwatch.Kinds(1<<taskwatch.Clone | 1<<taskwatch.Exec | 1<<taskwatch.Exit)
 
-// TreeFields are the fields of those events that tell which processes there
-// are; with Fields it is also known what they run.
+// TreeFields are the fields of those events from which the tree learns which
+// processes exist. Fields has also what they run.
 const (
 	TreeFields = taskwatch.FieldVal | taskwatch.FieldParentID | taskwatch.FieldPID | taskwatch.FieldTID |
 		taskwatch.FieldPPID | taskwatch.FieldExitGroup
 	Fields = TreeFields | taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldArgv
 )
 
-// maxTasks bounds a tree where the exits of most tasks are never told. All is
-// forgotten then, and known again as it is seen again.
+// maxTasks limits a tree if the exits of most tasks are not reported. At the
+// limit the tree forgets everything, and learns it again from later events.
 const maxTasks = 1 << 18
 
-// maxDead is how many dead ancestors in a row are kept. A process that forks
-// and exits, as its child does, and so on, must not leave a chain without end.
+// maxDead is how many dead ancestors in a row are kept. A process that forks and
+// exits, whose child does the same, and so on, must not leave an endless chain.
 const maxDead = 64
 
-// Tree holds the live processes. A source reports an exit before the pid can
-// be used again; where that was lost, the new process is known by the id of
-// its leader. The zero value is ready.
+// Tree holds the live processes. Sources report an exit before the kernel can
+// reuse the pid. If that exit was lost, the id of the leader shows that the
+// process is a new one. The zero value is ready for use.
 type Tree struct {
-	// UntilFree keeps a process until its leader's free event. It is set
-	// before the first item, where free events come.
+	// UntilFree keeps a process until its leader's free event. Set it before
+	// the first item, and only if free events come.
 	UntilFree bool
 
-	// Remember is how many processes that have ended are still found by their
-	// pid, for items that are about them and come later. It is set before the
-	// first item.
+	// Remember is how many ended processes can still be found by pid, for later
+	// items about them. Set it before the first item.
 	Remember int
 
 	byPID  map[int]*Process
@@ -52,15 +51,15 @@ type Tree struct {
 	oldest int // in ended
 }
 
-// Step is what an item has done to a tree.
+// Step is the change that an item made to a tree.
 type Step struct {
 	Process *Process // of the item's task; nil where it has none or that is unknown
 	NewTask bool     // the task was not known before
 	New     bool     // the process was not known before
 	Ended   *Program // what an exec or the end of the process has ended
 
-	// Lost is a process whose end was not told, and that has ended, since its
-	// pid is used again.
+	// Lost is a process whose end was not reported. It must have ended, because
+	// its pid was reused.
 	Lost *Process
 }
 
@@ -78,12 +77,12 @@ func (t *Tree) Live() iter.Seq[*Process] {
 	}
 }
 
-// Len returns how many processes and how many tasks are kept, without those
-// that have ended and are kept for their descendants' sake.
+// Len returns the number of processes and tasks in the tree, without ended
+// processes that are only kept as ancestors.
 func (t *Tree) Len() (processes, tasks int) { return len(t.byPID), len(t.byTask) }
 
-// Of returns the process of a task, or nil. One that has no pid yet is taken
-// for its maker.
+// Of returns the process of a task, or nil. For a task without a pid yet, it
+// returns the task's creator.
 func (t *Tree) Of(task *taskwatch.Task) *Process {
 	if task == nil {
 		return nil
@@ -100,8 +99,8 @@ func (t *Tree) Of(task *taskwatch.Task) *Process {
 	return t.byPID[task.PPID]
 }
 
-// Take brings the tree up to date with an item. The process is not kept when
-// the item tells of its end.
+// Take updates the tree with an item. If the item ends the process, the tree
+// does not keep it.
 func (t *Tree) Take(it taskwatch.Item) Step {
 	if it.Start != nil { // of another run: its processes are others
 		t.byPID, t.byTask, t.ended, t.oldest = nil, nil, nil, 0
@@ -151,7 +150,7 @@ func (t *Tree) Take(it taskwatch.Item) Step {
 	return step
 }
 
-// meet notes the task of an event, and reports whether it is new.
+// meet stores the task of an event and reports whether it is new.
 func (t *Tree) meet(ev *taskwatch.Event) bool {
 	if _, known := t.byTask[ev.Task.ID]; known {
 		return false
@@ -170,7 +169,7 @@ func (t *Tree) meet(ev *taskwatch.Event) bool {
 	return true
 }
 
-// leave drops a task that has ended.
+// leave removes a task that has ended.
 func (t *Tree) leave(ev *taskwatch.Event) {
 	if ev.Kind == taskwatch.Exit || ev.Kind == taskwatch.Free {
 		delete(t.byTask, ev.Task.ID)
@@ -186,7 +185,7 @@ func (t *Tree) forget() {
 	t.ended, t.oldest = nil, 0
 }
 
-// find returns the process of an event's task, unless its pid is used again.
+// find returns the process of an event's task, unless its pid was reused.
 func (t *Tree) find(ev *taskwatch.Event, step *Step) *Process {
 	p := t.byPID[ev.Task.PID]
 	if p == nil || !IsLeader(ev) {
@@ -218,7 +217,7 @@ func (t *Tree) find(ev *taskwatch.Event, step *Step) *Process {
 	return nil
 }
 
-// enter makes a process of which nothing was known.
+// enter adds a process that was unknown until now.
 func (t *Tree) enter(ev *taskwatch.Event, has taskwatch.Fields) (p *Process, isNew bool) {
 	leader := IsLeader(ev)
 	born := ev.Kind == taskwatch.Clone && leader
@@ -242,8 +241,8 @@ func (t *Tree) enter(ev *taskwatch.Event, has taskwatch.Fields) (p *Process, isN
 	return p, true
 }
 
-// maker returns the process that has made that of ev, or the next best known
-// ancestor; knows says that it is the maker.
+// maker returns the creator of ev's process, or the nearest known ancestor;
+// knows says that it is the creator.
 func (t *Tree) maker(ev *taskwatch.Event, has taskwatch.Fields) (p *Process, knows bool) {
 	if ev.Kind == taskwatch.Clone && has.Has(taskwatch.FieldVal|taskwatch.FieldParentID) && ev.Val&CloneParent != 0 {
 		if p := t.byTask[ev.Task.ParentID]; p != nil {
@@ -281,9 +280,9 @@ func (p *Process) link() {
 	p.parent.children++
 }
 
-// Adopt makes a process known that was there before the first item, with its
-// command and the pid of its parent. Parents come before their children. Of
-// one that was seen already it sets the parent, if that is not known.
+// Adopt adds a process that existed before the first item, with its command and
+// the pid of its parent. Add parents before their children. If the process is
+// known already, Adopt only sets its parent, if that is unknown.
 func (t *Tree) Adopt(pid, ppid int, c Command) *Process {
 	parent := t.byPID[ppid]
 	p := t.byPID[pid]
@@ -303,8 +302,8 @@ func (t *Tree) Adopt(pid, ppid int, c Command) *Process {
 	return p
 }
 
-// remove takes a process that has ended out of the tree. Its live descendants
-// keep it as an ancestor.
+// remove removes a process that has ended. Its live descendants keep it as an
+// ancestor.
 func (t *Tree) remove(p *Process) {
 	if p.gone {
 		return
@@ -344,7 +343,7 @@ func (t *Tree) drop(p *Process) {
 	}
 }
 
-// unlink takes p out of its parent's children.
+// unlink removes p from its parent's children.
 func (p *Process) unlink() {
 	if p.parent != nil && (p.prev != nil || p.parent.first == p) {
 		p.parent.children--

@@ -16,7 +16,7 @@ const (
 // cutMark stands where a line was cut.
 const cutMark = "…"
 
-// canvas is a line in the making. What is added is already escaped.
+// canvas is a line that is being built. Its parts are already escaped.
 type canvas struct {
 	b      []byte
 	width  int // columns of the terminal; 0 stands for any number
@@ -31,7 +31,7 @@ func (c *canvas) reset() {
 	c.b, c.column, c.full, c.mark = c.b[:0], 0, false, 0
 }
 
-// add adds text, or what of it there is room for.
+// add adds as much of the text as fits.
 func (c *canvas) add(text string) {
 	if c.width == 0 {
 		c.b = append(c.b, text...)

@@ -20,7 +20,7 @@ const (
 	TimeDelta    TimeStyle = "delta"    // since the event before
 )
 
-// TimeStyles are all there are.
+// TimeStyles are all styles.
 var TimeStyles = []TimeStyle{TimeLocal, TimeUTC, TimeUnix, TimeRelative, TimeDelta}
 
 // Clock writes times. The zero value writes local ones. It is for one

@@ -39,7 +39,7 @@ type row struct {
 	proc *process.Process
 }
 
-// known returns a value that a source may be unable to tell.
+// known returns a value that may be missing.
 func known(bit taskwatch.Fields, get func(*row) any) func(*row) any {
 	return func(r *row) any {
 		if !r.has.Has(bit) {
@@ -79,7 +79,7 @@ func numberColumn(name, doc string, width int, bit taskwatch.Fields, get func(*r
 	return &column{name: name, doc: doc, width: width, right: true, reads: bit, value: known(bit, func(r *row) any { return get(r) })}
 }
 
-// allColumns are those there are, in the order of the help.
+// allColumns are all columns, in the order of the help.
 var allColumns = []*column{
 	{name: "time", doc: "when it happened, as --time says", width: len(clockLayout), value: func(r *row) any {
 		if r.ev.Time.IsZero() {
@@ -127,7 +127,7 @@ var allColumns = []*column{
 	{name: "source", doc: "the name of the source", width: 9, value: func(r *row) any { return r.ev.Source }},
 }
 
-// The optional fields are columns, too. To name one is to have it gathered.
+// The optional fields are columns, too. Naming one makes the source collect it.
 func init() {
 	for _, bit := range taskwatch.OptionalFields.List() {
 		info := bit.Info()
@@ -139,8 +139,8 @@ func init() {
 	}
 }
 
-// optionalValue returns the value of an optional field that is there. A set of
-// capabilities is in hexadecimal, as recordings and /proc have it.
+// optionalValue returns the value of an optional field that is present. Sets of
+// capabilities are hexadecimal, as in recordings and in /proc.
 func optionalValue(ev *taskwatch.Event, bit taskwatch.Fields) any {
 	v, ok := ev.Value(bit)
 	switch {
@@ -162,7 +162,7 @@ func optionalValue(ev *taskwatch.Event, bit taskwatch.Fields) any {
 
 func (r *row) place() enrich.Place { return r.c.places.Locate(r.ev.Task.Cgroup) }
 
-// ColumnNames returns the columns that there are, each with what it says.
+// ColumnNames returns all columns, each with its meaning.
 func ColumnNames() (names, docs []string) {
 	for _, c := range allColumns {
 		names, docs = append(names, c.name), append(docs, c.doc)
@@ -171,7 +171,7 @@ func ColumnNames() (names, docs []string) {
 }
 
 // ParseColumns reads a list of names, separated by commas. With numeric, users
-// and groups are numbers. No clock stands for the usual one.
+// and groups are shown as numbers. A nil clock means the default one.
 func ParseColumns(list string, numeric bool, clock *Clock) (*Columns, error) {
 	if clock == nil {
 		clock = new(Clock)
@@ -208,7 +208,7 @@ func (c *Columns) names() []string {
 	return names
 }
 
-// wants adds what the columns read.
+// wants adds the fields that the columns read.
 func (c *Columns) wants(kinds taskwatch.Kinds) taskwatch.Wants {
 	w := taskwatch.Wants{}
 	span := false
@@ -242,8 +242,8 @@ func (c *Columns) row(ev *taskwatch.Event) row {
 	return r
 }
 
-// plain returns a value as one text, as csv has it: arguments are quoted as a
-// shell would need it.
+// plain returns a value as one text, as in CSV. Arguments are quoted as for a
+// shell.
 func plainValue(v any) string {
 	switch v := v.(type) {
 	case int64:
@@ -260,7 +260,7 @@ func plainValue(v any) string {
 	return ""
 }
 
-// write writes the columns as text: what is missing is a dash.
+// write writes the columns as text. A missing value is a dash.
 func (c *Columns) write(to *canvas, r *row) {
 	for i, col := range c.list {
 		if i > 0 {

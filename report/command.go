@@ -5,7 +5,7 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// writeCommand adds the command line, or the next best name.
+// writeCommand adds the command line, or the best known name.
 func writeCommand(to *canvas, c *process.Command) {
 	if c.Forked {
 		to.add("fork of ")

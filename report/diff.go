@@ -19,17 +19,16 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// Runs is a sink that gathers what was run, to be compared with what another
-// run did: see [Compare]. It keeps something for each command that differs
-// from the others by more than temporary names and pids, as far as maxRuns.
-// It is for one goroutine at a time.
+// Runs is a sink that collects what was run, for [Compare]. It keeps an entry for
+// each command, at most maxRuns. Commands that differ only in temporary names and
+// pids share an entry. Only one goroutine at a time may use it.
 type Runs struct {
 	tree     process.Tree
 	commands map[string]*Run
 	lost     bool
 }
 
-// Run is what all runs of one command have come to.
+// Run is the sum of all runs of one command.
 type Run struct {
 	Runs   uint64 `json:"runs"`
 	Failed uint64 `json:"failed"`
@@ -38,8 +37,8 @@ type Run struct {
 	MaxRSS uint64 `json:"maxrss_bytes"`
 }
 
-// maxRuns bounds the commands that are told apart. The others are counted by
-// their programs alone.
+// maxRuns limits the commands with entries of their own. Further commands are
+// counted by program.
 const maxRuns = 1 << 16
 
 // NewRuns returns an empty Runs.
@@ -94,9 +93,9 @@ var (
 	digits    = regexp.MustCompile(`[0-9]+`)
 )
 
-// normal returns a command line without what differs from run to run: names of
-// temporary files, of which the ending stays, and the pids of the process and
-// of those that made it.
+// normal returns a command line without the parts that change from run to run:
+// names of temporary files, whose endings stay, and the pids of the process and
+// its ancestors.
 func normal(g *process.Program, p *process.Process) string {
 	pids := map[string]bool{strconv.Itoa(p.PID): true}
 	for a := range p.Ancestors() {
@@ -137,17 +136,17 @@ const (
 	ChangeHungrier Change = "hungrier" // it uses more CPU time or memory
 )
 
-// Changes are all there are, the gravest first.
+// Changes are all changes, the most serious first.
 var Changes = []Change{ChangeFailing, ChangeNew, ChangeGone, ChangeMore, ChangeFewer, ChangeSlower, ChangeHungrier}
 
-// CompareOptions say from where on a difference counts. The zero value is
+// CompareOptions say how large a difference must be to count. The zero value is
 // ready for use.
 type CompareOptions struct {
 	Ratio float64 // of times and sizes; 0 stands for 1.5
 	MinNS int64   // of times; 0 stands for 100 ms
 }
 
-// Comparison is how a run differs from one before.
+// Comparison is how a run differs from an earlier one.
 type Comparison struct {
 	Differences []Difference `json:"differences"`
 	Before      Run          `json:"before"`
@@ -163,12 +162,12 @@ type Difference struct {
 	After   Run      `json:"after"`
 }
 
-// Has reports whether something has changed so.
+// Has reports whether there is a change of this kind.
 func (c *Comparison) Has(what Change) bool {
 	return slices.ContainsFunc(c.Differences, func(d Difference) bool { return slices.Contains(d.Changes, what) })
 }
 
-// minGrowth is how much more memory counts.
+// minGrowth is the smallest growth of memory that counts.
 const minGrowth = 8 << 20
 
 // Compare compares two runs.

@@ -1,5 +1,5 @@
-// Package report writes events for people: [Text] a line per event while they
-// come, [Summary] a table at the end.
+// Package report writes events for people: [Text] writes a line for each event,
+// [Summary] a table at the end.
 //
 // Nothing that a watched program chooses - its name, arguments, paths -
 // reaches the output unescaped, so that no program can send commands to the

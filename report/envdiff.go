@@ -8,18 +8,19 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// environment is what a program was started with. A zero one is not known.
+// environment is the environment with which a program was started. The zero
+// value means unknown.
 type environment struct {
 	known bool
 	cut   bool // there are more variables
 	list  []string
 }
 
-// environments knows with which environment each live process, and its parent,
-// was started.
+// environments holds the environments with which each live process and its
+// parent were started.
 type environments struct {
-	// outside returns the environment of a process that no event was seen of,
-	// or nil where nobody can tell; it may be nil itself.
+	// outside returns the environment of a process without any event, or nil if
+	// it is unknown. The function may be nil.
 	outside func(pid int) []string
 
 	of map[*process.Process]*started
@@ -31,14 +32,13 @@ type started struct {
 	parent environment // of the program that its parent ran when it was born
 }
 
-// envChange is a variable that a program has and its parent has not, or the other
-// way round.
+// envChange is a variable that only the program has, or only its parent.
 type envChange struct {
 	sign     byte // '+', '-', or '~' where the value is another
 	variable string
 }
 
-// take brings the environments up to date with an event, after the tree.
+// take updates the environments with an event, after the tree.
 func (e *environments) take(ev *taskwatch.Event, step process.Step) *started {
 	if step.Lost != nil {
 		delete(e.of, step.Lost)
@@ -65,8 +65,8 @@ func (e *environments) take(ev *taskwatch.Event, step process.Step) *started {
 	return s
 }
 
-// maxEnvironments bounds the processes that are remembered, where their exits are
-// not told.
+// maxEnvironments limits the remembered processes if their exits are not
+// reported.
 const maxEnvironments = 1 << 16
 
 func (e *environments) parent(ev *taskwatch.Event, p *process.Process) environment {
@@ -94,8 +94,8 @@ func environmentOf(ev *taskwatch.Event) environment {
 	return env
 }
 
-// diff returns what a program's environment has other than that of the
-// parent's, in order; ok is false where one of them is not known.
+// diff returns how a program's environment differs from its parent's, in order.
+// ok is false if one of them is unknown.
 func (s *started) diff() (changes []envChange, ok bool) {
 	if s == nil || !s.own.known || !s.parent.known {
 		return nil, false

@@ -8,7 +8,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/clean"
 )
 
-// verdict says what became of the operation, and by whom.
+// verdict says what happened to the operation, and because of whom.
 func verdict(f *taskwatch.Failure) string {
 	switch {
 	case f.Verdict == taskwatch.Denied:
@@ -35,7 +35,7 @@ func watcher(f *taskwatch.Failure) string {
 	return module + " (" + clean.Text(f.Watcher) + ")"
 }
 
-// payload returns the bytes that a module has sent in a form to read.
+// payload returns the bytes from a module in readable form.
 func payload(b []byte) string {
 	text := strings.TrimRight(string(b), "\x00\n")
 	if text != "" && clean.Prints(text) {

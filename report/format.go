@@ -10,7 +10,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// duration writes d to about three digits.
+// duration writes d with about three digits.
 func duration(ns int64) string {
 	d := time.Duration(ns)
 	switch {
@@ -30,7 +30,7 @@ func duration(ns int64) string {
 	return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
 }
 
-// size writes n bytes to about three digits.
+// size writes n bytes with about three digits.
 func size(n uint64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
@@ -56,7 +56,7 @@ func count(n uint64, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// exitStatus returns what ev, an exit, says of how the task ended.
+// exitStatus returns how the task ended, from its exit event.
 func exitStatus(ev *taskwatch.Event) taskwatch.ExitStatus {
 	e := ev.Exit
 	if ev.Missing&taskwatch.FieldsExit != 0 && !ev.Missing.Has(taskwatch.FieldVal) {

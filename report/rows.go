@@ -13,8 +13,8 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// Rows is a sink that writes a row for each event, as CSV or as JSON objects,
-// one a line. Other items have no row. It gathers what it writes: see Flush.
+// Rows is a sink that writes a row for each event, as CSV or as one JSON object
+// per line. Other items have no row. The output is buffered: see Flush.
 //
 // All methods may be called from any goroutine.
 type Rows struct {
@@ -38,11 +38,11 @@ func NewCSV(w io.Writer, kinds taskwatch.Kinds, c *Columns) *Rows {
 	return r
 }
 
-// NoHead leaves the first line out, for rows that follow others. Call it before
+// NoHead leaves out the first line, for rows that follow others. Call it before
 // the first row.
 func (r *Rows) NoHead() { r.headed = true }
 
-// Head returns the first line of CSV, for a file that is begun anew.
+// Head returns the first line of CSV, for a new file.
 func (r *Rows) Head() []byte {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
@@ -51,19 +51,19 @@ func (r *Rows) Head() []byte {
 	return b.Bytes()
 }
 
-// NewJSONRows returns a sink that writes an object with the columns as its
-// keys; what is missing is left out. The writer stays open.
+// NewJSONRows returns a sink that writes objects with the columns as keys.
+// Missing values are left out. The writer stays open.
 func NewJSONRows(w io.Writer, kinds taskwatch.Kinds, c *Columns) *Rows {
 	return &Rows{kinds: kinds, columns: c, json: true, w: bufio.NewWriterSize(w, 64<<10)}
 }
 
-// Wants returns what the columns read.
+// Wants returns the fields that the columns read.
 func (r *Rows) Wants() taskwatch.Wants { return r.columns.wants(r.kinds) }
 
 // Take writes the row of an event.
 func (r *Rows) Take(it taskwatch.Item) { r.take(it, false) }
 
-// TakeUnsure is Take: in CSV there is no place for a mark.
+// TakeUnsure is Take, because CSV has no place for a mark.
 func (r *Rows) TakeUnsure(it taskwatch.Item) { r.take(it, true) }
 
 func (r *Rows) take(it taskwatch.Item, unsure bool) {
@@ -132,7 +132,7 @@ func (r *Rows) fail(err error) {
 	}
 }
 
-// Flush writes what was gathered, and returns the first error that there was.
+// Flush writes what is buffered and returns the first error so far.
 func (r *Rows) Flush() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -18,23 +18,20 @@ import (
 
 // ShellOptions say what [Shell] writes. The zero value is ready for use.
 type ShellOptions struct {
-	// Env has the environment written, where the events have it.
+	// Env writes the environment, if the events have it.
 	Env bool
 
-	// EnvDiff has only what it has other than the parent's written. It goes
-	// before Env.
+	// EnvDiff writes only how it differs from the parent's. It overrides Env.
 	EnvDiff bool
 
 	// Environ returns the environment of a process that ran before the first
-	// event, or nil where that is not known; it may be nil. It is called
-	// while an event is taken.
+	// event, or nil if it is unknown. It is called during Take. It may be nil.
 	Environ func(pid int) []string
 }
 
-// Shell is a sink that writes each exec as a line that a shell runs again: the
-// working directory, the environment where it is known and asked for, and the
-// program with its arguments, quoted for bash, zsh and ksh. What is not known is
-// said in a comment.
+// Shell is a sink that writes each exec as a line for a shell: the working
+// directory, the environment if it is known and wanted, and the program with its
+// arguments, quoted for bash, zsh and ksh. A comment names what is unknown.
 //
 // Every line is one write. After the first error of the underlying writer
 // nothing more is written. All methods may be called from any goroutine.
@@ -67,7 +64,7 @@ func (s *Shell) Wants() taskwatch.Wants {
 	return w
 }
 
-// Pass takes notice of an item without writing it.
+// Pass processes an item without writing it.
 func (s *Shell) Pass(it taskwatch.Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +78,8 @@ func (s *Shell) Take(it taskwatch.Item) {
 	s.take(it, "")
 }
 
-// TakeUnsure writes an item with a mark: nobody knows whether it was asked for.
+// TakeUnsure writes an item with a mark, because it is unknown whether the
+// filter matches.
 func (s *Shell) TakeUnsure(it taskwatch.Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,13 +128,13 @@ func (s *Shell) take(it taskwatch.Item, note string) {
 	}
 }
 
-// identifier is a name that a shell can have a variable of.
+// identifier matches names of shell variables.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// pathName is a name that is a path, and no title that has a slash in it.
+// pathName matches a path, and not a title that contains a slash.
 var pathName = regexp.MustCompile(`^(?:\.{0,2}/[^=]+|[^= /]+/[^= ]+)$`)
 
-// commandName is a name that a shell or env looks up in PATH.
+// commandName matches a name that a shell or env looks up in PATH.
 var commandName = regexp.MustCompile(`^[A-Za-z0-9_.+][A-Za-z0-9_.+-]*$`)
 
 // line returns the line of an exec.
@@ -182,9 +180,9 @@ func (s *Shell) line(ev *taskwatch.Event, started *started, note string) string 
 	return line
 }
 
-// invocation returns the words that run a program under the name that it was
-// called by: programs such as busybox and ccache look at it. Behind env, the name
-// has to be a path, or one that PATH leads to the program by.
+// invocation returns the words that run a program under its original name, at
+// which programs such as busybox and ccache look. After env, the name must be a
+// path, or must be found in PATH.
 func invocation(name, exe string, behindEnv bool) []string {
 	switch {
 	case exe == "", path.Base(name) == path.Base(exe) && strings.Contains(name, "/"):

@@ -22,7 +22,7 @@ type SummaryOptions struct {
 	Sort  SortBy // "" stands for a list for each of SortWall, SortCPU and SortRSS
 }
 
-// SortBy is a number by which commands and programs are sorted.
+// SortBy is the number by which commands and programs are sorted.
 type SortBy string
 
 // The numbers to sort by.
@@ -34,13 +34,13 @@ const (
 	SortRuns SortBy = "runs"
 )
 
-// Sorts are all there are.
+// Sorts are all numbers to sort by.
 var Sorts = []SortBy{SortWall, SortCPU, SortRSS, SortIO, SortRuns}
 
-// Summary is a sink that gathers numbers and writes them as a table at the end. It keeps
-// something for live processes, for as many programs as maxPrograms, for the
-// critical path, as far as maxPath, and for the lines of its lists, whatever
-// the number of events.
+// Summary is a sink that collects numbers and writes them as a table at the end.
+// Its memory does not grow with the number of events: it keeps live processes, up
+// to maxPrograms programs, up to maxPath steps of the critical path, and the lines
+// of its lists.
 //
 // Each program of a process counts for itself, from its exec to the next one
 // or to the end of the process.
@@ -77,13 +77,13 @@ type Summary struct {
 	programs map[string]*program
 }
 
-// maxPrograms bounds the programs that are counted apart.
+// maxPrograms limits the programs that are counted separately.
 const maxPrograms = 1 << 12
 
 // others stands for the programs beyond maxPrograms.
 const others = "(other programs)"
 
-// program is what is counted of one program.
+// program holds the numbers of one program.
 type program struct {
 	name     string
 	execs    uint64
@@ -169,7 +169,7 @@ func (s *Summary) Take(it taskwatch.Item) {
 	}
 }
 
-// Close returns nil. What was gathered stays.
+// Close returns nil. The numbers stay.
 func (s *Summary) Close(context.Context) error { return nil }
 
 // failure counts a watcher's error. Callers of this and event hold mu.
@@ -212,8 +212,7 @@ func (s *Summary) event(ev *taskwatch.Event) {
 	}
 }
 
-// parallel takes account of how many processes are at work, and of the
-// critical path.
+// parallel updates the number of working processes and the critical path.
 func (s *Summary) parallel(step *process.Step, ev *taskwatch.Event) {
 	p, now := step.Process, ev.MonoNS
 	s.paths.Take(step, now)
@@ -236,7 +235,7 @@ func (s *Summary) parallel(step *process.Step, ev *taskwatch.Event) {
 	}
 }
 
-// idle takes account of a process that has ended.
+// idle updates the number of working processes when one has ended.
 func (s *Summary) idle(p *process.Process, now int64) {
 	s.tick(now)
 	if p.NumChildren() == 0 {
@@ -248,7 +247,7 @@ func (s *Summary) idle(p *process.Process, now int64) {
 	s.working = max(s.working, 0) // losses may have made it wrong
 }
 
-// tick adds up the time of the processes at work.
+// tick adds up the time of the working processes.
 func (s *Summary) tick(now int64) {
 	if now > s.workingSince {
 		if s.workingSince != 0 {
@@ -258,7 +257,7 @@ func (s *Summary) tick(now int64) {
 	}
 }
 
-// usage adds what a task used to the total.
+// usage adds a task's usage to the total.
 func (s *Summary) usage(ev *taskwatch.Event) {
 	s.missing |= ev.Missing & taskwatch.FieldsRusage
 	if !ev.Missing.Has(taskwatch.FieldUTime) {
@@ -271,7 +270,7 @@ func (s *Summary) usage(ev *taskwatch.Event) {
 
 func (s *Summary) noCPU() bool { return s.missing&(taskwatch.FieldUTime|taskwatch.FieldSTime) != 0 }
 
-// end takes account of a program that ended, or that ran another one.
+// end counts a program that ended or was replaced by another.
 func (s *Summary) end(ev *taskwatch.Event, p *process.Process, g *process.Program) {
 	x := ending{
 		pid: ev.Task.PID, wallNS: ev.MonoNS - g.StartNS, atLeast: !g.Started,
@@ -361,7 +360,7 @@ func (t *top) add(value int64, x ending) {
 	}
 }
 
-// WriteTo writes the table. It may be called while events still come.
+// WriteTo writes the table. It may be called while events still arrive.
 func (s *Summary) WriteTo(w io.Writer) (int64, error) {
 	return s.render().WriteTo(w)
 }
@@ -427,8 +426,7 @@ func (s *Summary) totals(b *bytes.Buffer) {
 	}
 }
 
-// programCount returns how many programs were run, as far as they were told
-// apart.
+// programCount returns how many programs were counted separately.
 func (s *Summary) programCount() (n int) {
 	for _, p := range s.programs {
 		if p.execs > 0 {
@@ -518,7 +516,7 @@ func (s *Summary) programTable(b *bytes.Buffer) {
 	}
 }
 
-// sortedPrograms returns the programs, those first that are to be shown first.
+// sortedPrograms returns the programs in the order of the table.
 func (s *Summary) sortedPrograms() []*program {
 	var list []*program
 	for _, p := range s.programs {
@@ -541,9 +539,9 @@ func (s *Summary) sortedPrograms() []*program {
 	return list
 }
 
-// parallelism returns how many processes were at work on average, and at
-// most: live ones without live children. It is zero where there is no one
-// process at the top, whose time it could be about.
+// parallelism returns the average and the largest number of working processes:
+// live ones without live children. It is zero without a single process at the
+// top, whose lifetime is the period.
 func (s *Summary) parallelism() (average float64, most int) {
 	if !s.paths.OneRoot() || s.lastNS == s.firstNS {
 		return 0, 0
@@ -562,9 +560,9 @@ type step struct {
 	command        string
 }
 
-// critical returns the critical path: its longest steps, as many as a list
-// may have, in the order of time, and how many others there are and how long
-// they took. All together they take the wall time.
+// critical returns the longest steps of the critical path in the order of time,
+// as many as a list may have, and the number and duration of the others. All
+// steps together take the wall time.
 func (s *Summary) critical() (steps []step, others int, othersNS int64) {
 	list := s.paths.Path(s.lastNS)
 	if len(list) == 0 {

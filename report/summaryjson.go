@@ -7,8 +7,8 @@ import (
 	"github.com/taskwatch/taskwatch/internal/clean"
 )
 
-// summaryJSON is a summary as JSON. Times are in nanoseconds, sizes in bytes;
-// what is not known is left out.
+// summaryJSON is a summary as JSON. Times are in nanoseconds, sizes in bytes.
+// Unknown values are left out.
 type summaryJSON struct {
 	WallNS       int64    `json:"wall_ns"`
 	UserNS       int64    `json:"utime_ns"`

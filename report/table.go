@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// table aligns columns. The last one, which is as long as it likes, is cut
-// to the width with a mark.
+// table aligns columns. The last one may have any length; it is cut at the width,
+// with a mark.
 type table struct {
 	width int
 	head  []cell

@@ -16,8 +16,7 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// DefaultKinds are the events that people are shown unless they ask for
-// others.
+// DefaultKinds are the events that are shown by default.
 const DefaultKinds = taskwatch.Kinds(1<<taskwatch.Exec | 1<<taskwatch.UID | 1<<taskwatch.GID | 1<<taskwatch.Exit)
 
 // TextOptions say what [Text] shows and how. The zero value is ready for use.
@@ -34,11 +33,11 @@ type TextOptions struct {
 	Columns     *Columns               // nil stands for the usual line, which has no columns but the first ones
 }
 
-// Text is a sink that writes a line per event: time, event, pid, and, indented by the depth
-// of the process in the tree, what happened and the command line, in the
-// quotes a shell would need. Losses and errors of watchers are always shown.
-// A command line is in full where it is run, and cut to shortCommand columns
-// with a mark in the lines that follow it.
+// Text is a sink that writes a line for each event: time, event, pid, what
+// happened, and the command line. The last two are indented by the depth of the
+// process in the tree, and command lines are quoted as for a shell. Losses and
+// errors of watchers are always shown. The line of the exec has the whole command
+// line; later lines cut it to shortCommand columns, with a mark.
 //
 // Every line is one write. After the first error of the underlying writer
 // nothing more is written; [Text.Err] returns it. All methods may be called
@@ -75,9 +74,8 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 	}
 }
 
-// Wants returns the events that are shown, and clone, exec and exit, without
-// which Text would know neither the depth of a process nor what it runs and
-// for how long.
+// Wants returns the events that are shown, and clone, exec and exit. From these
+// Text knows the depth of a process, its program, and since when it runs.
 func (t *Text) Wants() taskwatch.Wants {
 	if t.opts.Columns != nil {
 		return t.opts.Columns.wants(t.opts.Kinds)
@@ -109,15 +107,15 @@ func wants(kinds taskwatch.Kinds, exit taskwatch.Fields) taskwatch.Wants {
 	return w
 }
 
-// Pass takes notice of an item without showing it: of which processes there
-// are and what they run.
+// Pass processes an item without showing it, to know which processes exist and
+// what they run.
 func (t *Text) Pass(it taskwatch.Item) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.follow(it)
 }
 
-// follow brings up to date what is known of processes.
+// follow updates what is known about processes.
 func (t *Text) follow(it taskwatch.Item) (*process.Process, *started) {
 	if it.Start != nil {
 		t.envs.of = nil
@@ -129,8 +127,8 @@ func (t *Text) follow(it taskwatch.Item) (*process.Process, *started) {
 	return step.Process, t.envs.take(it.Event, step)
 }
 
-// TakeUnsure shows an item with a mark: nobody knows whether it was asked
-// for.
+// TakeUnsure shows an item with a mark, because it is unknown whether the filter
+// matches.
 func (t *Text) TakeUnsure(it taskwatch.Item) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -164,7 +162,7 @@ func (t *Text) take(it taskwatch.Item) {
 	}
 }
 
-// WantsFailedExecs returns what TextOptions say.
+// WantsFailedExecs reports whether TextOptions ask for failed execs.
 func (t *Text) WantsFailedExecs() bool { return t.opts.FailedExecs }
 
 // Close returns the first error of the underlying writer.
@@ -278,7 +276,7 @@ func (t *Text) columns(ev *taskwatch.Event, p *process.Process) {
 	t.write()
 }
 
-// shows reports whether ev is one of those to show.
+// shows reports whether to show ev.
 func (t *Text) shows(ev *taskwatch.Event) bool {
 	if !t.opts.Kinds.Has(ev.Kind) {
 		return false
@@ -363,7 +361,7 @@ func (t *Text) exit(ev *taskwatch.Event, p *process.Process) {
 	c.add(": ")
 }
 
-// birth says what an init or clone event makes.
+// birth says what an init or clone event creates.
 func birth(ev *taskwatch.Event) string {
 	what := "child"
 	switch {
@@ -415,7 +413,7 @@ func (t *Text) failure(f *taskwatch.Failure) {
 	t.write()
 }
 
-// depth is how deep in the tree the process of a task is, if that is known.
+// depth is the depth of a task's process in the tree, if it is known.
 func (t *Text) depth(task *taskwatch.Task) int {
 	if task != nil {
 		if p := t.processes.At(task.PID); p != nil {
@@ -458,8 +456,8 @@ func message(err error) string {
 	return err.Error()
 }
 
-// record shows a module's record, as text where it is nothing else and else in
-// hexadecimal. Of its task only the pid, the tid and the name are shown.
+// record shows a module's record, as text if it is text, or else in hexadecimal.
+// Of its task only the pid, the tid and the name are shown.
 func (t *Text) record(rec *taskwatch.Record) {
 	// The numbers are those of a task that exists, which an init event would
 	// not have.

@@ -37,17 +37,18 @@ func (m micros) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, "%d.%03d", m/1000, m%1000), nil
 }
 
-// length is how long a slice is. Readers add it to the beginning, in floating
-// point and after they have taken away the time of the first event, and the sum
-// has to be where the next slice begins: a millionth more, and speedscope takes
-// the two for nested. So it is the difference of the times as they are read.
+// length is the duration of a slice. Readers subtract the time of the first
+// event from the start, and add the duration, in floating point. The sum must be
+// the start of the next slice: if it is a millionth more, speedscope takes the
+// two slices for nested. So length is the difference of the times as readers
+// parse them.
 type length struct{ start, end micros }
 
 func (l length) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, number(l.end)-number(l.start), 'f', -1, 64), nil
 }
 
-// number returns a time as a reader has it.
+// number returns a time as a reader parses it.
 func number(m micros) float64 {
 	text, _ := m.MarshalJSON()
 	f, _ := strconv.ParseFloat(string(text), 64) // of digits alone

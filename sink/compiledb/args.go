@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// parsed is what the arguments of a compiler say.
+// parsed is the content of a compiler's arguments.
 type parsed struct {
 	kept    []argument // all that an entry keeps, in their order
 	sources []int      // places in kept
@@ -21,7 +21,7 @@ type argument struct {
 	source bool
 }
 
-// use says what an option is about.
+// use says what an option is for.
 type use int
 
 const (
@@ -53,9 +53,9 @@ const (
 	onlyEnd             // what follows a "=" in this one
 )
 
-// gccOptions are the options of gcc and clang that do more than to tell how to
-// compile, or whose value is a word of its own. All others are kept, alone.
-// Where several fit, the longest one holds.
+// gccOptions are the options of gcc and clang that do more than say how to
+// compile, or whose value is a separate word. All other options are kept, as
+// single words. If several names match, the longest one counts.
 var gccOptions = []option{
 	{"-c", noLink, alone}, {"--compile", noLink, alone},
 	{"-S", noLink, alone}, {"--assemble", noLink, alone}, {"-fsyntax-only", noLink, alone}, {"-emit-ast", noLink, alone},
@@ -97,7 +97,7 @@ var gccOptions = []option{
 	{"-serialize-diagnostics", keep, apart}, {"--serialize-diagnostics", keep, apart}, {"-fmodules-user-build-path", keep, apart},
 }
 
-// nvccOptions are those of nvcc, in the same sense.
+// nvccOptions is the same list for nvcc.
 var nvccOptions = []option{
 	{"-c", noLink, alone}, {"--compile", noLink, alone}, {"-dc", noLink, alone}, {"--device-c", noLink, alone},
 	{"-dw", noLink, alone}, {"--device-w", noLink, alone}, {"-ptx", noLink, alone}, {"--ptx", noLink, alone},
@@ -126,8 +126,8 @@ var nvccOptions = []option{
 	{"-O", keep, either}, {"--optimize", keep, equals},
 }
 
-// find returns the option that a word is, and the words that belong to it. The
-// longest name that fits holds.
+// find returns the option of a word, and the words that belong to it. The
+// longest matching name counts.
 func find(options []option, args []string) (use use, n int, value string) {
 	word, best := args[0], -1
 	for i, o := range options {
@@ -220,8 +220,8 @@ func (p *parsed) of(source int) []string {
 	return words
 }
 
-// unexpanded returns a function as of is, whose words are those of the call as
-// it was, which q has: response files stay, also those that name the source.
+// unexpanded returns a function like of, but with the words of the original
+// call, which are in q: response files stay, also those that name the source.
 func (p *parsed) unexpanded(q *parsed) func(source int) []string {
 	q.links = p.links
 	return func(source int) []string {

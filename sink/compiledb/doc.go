@@ -1,12 +1,12 @@
 // Package compiledb writes a JSON compilation database, compile_commands.json,
-// from the programs that a build ran. It is a sink of items, so it works on
-// what happens as on a recording, and nothing is preloaded into the build.
+// from the programs that a build ran. It is a sink of items, so it works with
+// live events and with recordings, and preloads nothing into the build.
 //
-// An entry comes of each source of each call of a compiler that it knows, by
-// the rules that Bear documents:
+// Each source of each call of a known compiler gets an entry, by the rules that
+// Bear documents:
 //
-//   - The outermost compiler counts: what it runs, cc1 and as and a compiler
-//     behind a cache, is its own business.
+//   - Only the outermost compiler counts, not what it runs: cc1, as, or the
+//     compiler behind a cache.
 //   - Launchers are left out of the arguments: ccache, distcc, sccache, icecc,
 //     whether they are named or linked under the compiler's name.
 //   - Other sources of the same call, objects, and what is for the linker or

@@ -79,8 +79,8 @@ func (o *Options) isLauncher(name string) bool {
 	return slices.Contains(launchers, name) || slices.Contains(o.Launchers, name)
 }
 
-// compiler returns how a program reads its arguments, none if it is no
-// compiler. It is known by its path, or else by its name.
+// compiler returns how a program reads its arguments, or none if it is not a
+// compiler. Compilers are recognized by path, or else by name.
 func (o *Options) compiler(name, exe string) (dialect, *Compiler) {
 	base := filepath.Base(name)
 	for _, excluded := range o.Exclude {
@@ -106,8 +106,8 @@ func (o *Options) compiler(name, exe string) (dialect, *Compiler) {
 }
 
 // recognize returns the call of a compiler in the command line of a program,
-// and whether the program is a compiler or a launcher at all: what it runs is
-// then its own business, even where it is called for something else.
+// and whether the program is a compiler or a launcher at all. If so, what it
+// runs does not count, even if this call compiles nothing.
 func (o *Options) recognize(exe string, argv []string) (c *call, ours bool) {
 	if len(argv) == 0 {
 		return nil, false

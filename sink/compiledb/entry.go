@@ -59,10 +59,10 @@ func absolute(path, dir string) string {
 	return filepath.Clean(path)
 }
 
-// pathOf returns the absolute path of a compiler as it was called, symbolic
-// links and all, since compilers look at their names. Where that cannot be
-// found any more, it returns the name that it was called by. exe is the file
-// that the kernel ran.
+// pathOf returns the absolute path by which a compiler was called. Symbolic
+// links stay, because compilers look at their names. If the path cannot be found
+// any more, pathOf returns the name of the call. exe is the file that the kernel
+// ran.
 func (o *Options) pathOf(name, exe, dir string) string {
 	launched := o.isLauncher(filepath.Base(exe)) // the compiler is another file, behind it
 	called := name
@@ -94,8 +94,8 @@ func (o *Options) pathOf(name, exe, dir string) string {
 
 const maxNested = 10 // response files that name response files
 
-// expand replaces response files by the arguments in them, where they can be
-// read: else the word stays, which compilers do as well.
+// expand replaces response files by the arguments in them. If a file cannot be
+// read, the word stays; compilers do the same.
 func (o *Options) expand(args []string, dir string, depth int) []string {
 	var list []string
 	for _, arg := range args {
@@ -114,8 +114,8 @@ func (o *Options) expand(args []string, dir string, depth int) []string {
 	return list
 }
 
-// words splits the text of a response file, in which quotes of both kinds and
-// backslashes have the meaning that GNU programs give them.
+// words splits the text of a response file. Both kinds of quotes and backslashes
+// mean the same as for GNU programs.
 func words(text string) []string {
 	var (
 		list  []string

@@ -14,8 +14,7 @@ import (
 // Options say what becomes an entry. The zero value has the rules of the
 // package; its exported fields are read from JSON by [ReadOptions].
 type Options struct {
-	// Compilers are known besides those that the package knows, and before
-	// them.
+	// Compilers are recognized before those that the package knows.
 	Compilers []Compiler `json:"compilers"`
 
 	// Launchers are names of programs that run a compiler given to them.
@@ -24,11 +23,11 @@ type Options struct {
 	// Exclude holds names or paths of compilers that make no entry.
 	Exclude []string `json:"exclude"`
 
-	// Failed has calls that failed make entries, too.
+	// Failed adds entries for calls that failed.
 	Failed bool `json:"failed"`
 
-	// Expand has response files (@FILE) replaced by what they hold, if they
-	// still exist.
+	// Expand replaces response files (@FILE) by their contents, if they still
+	// exist.
 	Expand bool `json:"expand"`
 
 	// Files is where to look for sources, compilers and response files; nil

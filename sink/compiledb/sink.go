@@ -70,8 +70,8 @@ func (s *Sink) Take(it taskwatch.Item) {
 	}
 }
 
-// event keeps the callers: what a compiler or a launcher runs is inside of its
-// call.
+// event keeps track of callers: what a compiler or a launcher runs belongs to
+// its call.
 func (s *Sink) event(it taskwatch.Item) {
 	ev := it.Event
 	step := s.tree.Take(it)
@@ -171,8 +171,8 @@ func (s *Sink) settle() []Entry {
 	return list
 }
 
-// there leaves out entries whose source does not exist any more. Where none
-// does, the recording is of another machine, and all stay.
+// there removes entries whose source does not exist any more. If no source
+// exists, the recording is from another machine, and all entries stay.
 func (s *Sink) there(list []Entry) (left []Entry, gone int) {
 	for _, e := range list {
 		if s.opts.Files.Exists(e.File) {

@@ -1,6 +1,6 @@
-// Package folded writes stacks with weights, one a line, as flame graphs are
-// made of: the programs from the oldest known ancestor down, and how much of
-// the weight fell to the last one itself.
+// Package folded writes the input of flame graphs: one stack per line, with a
+// weight. A stack lists the programs from the oldest known ancestor down; the
+// weight is the last program's own share.
 package folded
 
 import (
@@ -24,14 +24,13 @@ const (
 	// CPU is the CPU time of the tasks that ended, user and system time
 	// together. The sum is that of all exits.
 	CPU Weight = iota
-	// Wall is the time for which a process lived and had no live child: it
-	// was at work, rather than waiting for others. The sum is the time of all
-	// processes that were.
+	// Wall is the time during which a process lived and had no live child: it
+	// worked, and did not wait for others. The sum counts all such processes.
 	Wall
 )
 
-// Sink is a sink that writes the lines when it is closed. It keeps the stacks
-// in memory, of which there are as many as ways in which programs ran others.
+// Sink is a sink that writes the lines when it is closed. It keeps one entry in
+// memory for each different stack.
 type Sink struct {
 	w      io.Writer
 	weight Weight

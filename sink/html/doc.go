@@ -1,11 +1,11 @@
 // Package html writes a timeline: one HTML file that needs no server and no
-// network. Its script lies in page/, as ES modules without a framework; what
-// happened lies behind it, as lines ([Sink]), compressed.
+// network. The script is in page/, as ES modules without a framework. The data
+// follow the script in the file, as compressed lines ([Sink]).
 //
-// A line is a letter, numbers, and at times a tab and JSON. Times are in
-// microseconds from the first event; a slice (one program of one process) is
-// named by its place among the lines B, a program by its place among the lines
-// N, each from 0. A -1 stands for what is not known.
+// A line is a letter, numbers, and sometimes a tab and JSON. Times are in
+// microseconds from the first event. The number of a slice (one program of one
+// process) is its position among the lines B, and the number of a program its
+// position among the lines N, both from 0. -1 means unknown.
 //
 //	H                               JSON: time, mono_ns, source
 //	L lane parent                   a lane, below another one or 0

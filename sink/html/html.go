@@ -11,8 +11,8 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// New returns a sink that writes a file to w. Until Close has written its end
-// it is a file that was cut off, which the page shows as far as it goes.
+// New returns a sink that writes a file to w. The file is complete after Close.
+// The page also shows an incomplete file, up to where it ends.
 func New(w io.Writer) taskwatch.Sink {
 	buf := bufio.NewWriterSize(w, 64<<10)
 	_, err := buf.WriteString(head())
@@ -34,8 +34,8 @@ type fileSink struct {
 	flushedNS int64
 }
 
-// flushEvery is how much of a run is at most lost when taskwatch is killed. To
-// compress well takes some text at once.
+// flushEvery is how much of a run can be lost if taskwatch is killed. More
+// frequent flushes would compress badly.
 const flushEvery = 1e9
 
 // Take takes an item.

@@ -13,7 +13,7 @@ import (
 //go:embed page
 var Page embed.FS
 
-// scripts are the modules of the page, each behind those that it imports.
+// scripts are the modules of the page, each after those that it imports.
 var scripts = []string{"format.js", "model.js", "draw.js", "app.js", "load.js"}
 
 func file(name string) string {
@@ -24,8 +24,9 @@ func file(name string) string {
 	return string(b)
 }
 
-// script returns the modules as one. Imports and exports stand on lines of
-// their own, or before what they export, and all names differ.
+// script joins the modules into one script. This works because imports are on
+// lines of their own, exports too or before what they export, and all names
+// differ.
 func script() string {
 	var b strings.Builder
 	b.WriteString("'use strict';\n")
@@ -39,8 +40,8 @@ func script() string {
 	return b.String()
 }
 
-// head returns the page up to its data. Its policy lets run the style and the
-// script whose hashes it names, and nothing else.
+// head returns the page up to its data. Its Content Security Policy allows only
+// the style and the script with the hashes in it.
 func head() string {
 	css, js := file("style.css"), script()
 	body := file("body.html")

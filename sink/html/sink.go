@@ -16,8 +16,8 @@ import (
 	"github.com/taskwatch/taskwatch/sink/lane"
 )
 
-// Sink writes the lines of a timeline. It keeps something for live processes,
-// for lanes and for programs.
+// Sink writes the lines of a timeline. Its memory grows with the live processes,
+// the lanes and the programs.
 type Sink struct {
 	w     io.Writer
 	lanes *lane.Sink
@@ -40,10 +40,10 @@ type Sink struct {
 	places  enrich.Places
 }
 
-// maxThreads bounds the threads whose ends are waited for.
+// maxThreads limits the threads whose ends are awaited.
 const maxThreads = 1 << 18
 
-// maxSteps bounds the critical path.
+// maxSteps limits the critical path.
 const maxSteps = 1 << 18
 
 // NewSink returns a sink that writes lines to w.
@@ -83,7 +83,8 @@ func (s *Sink) Take(it taskwatch.Item) {
 	s.lanes.Take(it)
 }
 
-// thread writes a line when a thread ends that is not the first of its process.
+// thread writes a line when a thread ends, unless it is the first thread of its
+// process.
 func (s *Sink) thread(ev *taskwatch.Event) {
 	if process.IsLeader(ev) || ev.Task.ID.IsZero() {
 		return
@@ -109,7 +110,7 @@ func (s *Sink) thread(ev *taskwatch.Event) {
 	}
 }
 
-// Close writes the critical path and what is still open.
+// Close writes the critical path and ends the open slices.
 func (s *Sink) Close(ctx context.Context) error {
 	err := s.lanes.Close(ctx)
 	for _, g := range s.critical.Path(s.maxNS) {
@@ -163,7 +164,7 @@ func (s *Sink) end() {
 	}
 }
 
-// text makes a string valid UTF-8: bytes that are none stand as \xNN.
+// text makes a string valid UTF-8. Invalid bytes become \xNN.
 func text(v string) string {
 	if utf8.ValidString(v) {
 		return v

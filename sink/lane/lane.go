@@ -11,8 +11,7 @@ import (
 	"strconv"
 )
 
-// Lane is where the slices of one process after the other lie. They never
-// overlap.
+// Lane holds the slices of one process after another. They never overlap.
 type Lane struct {
 	ID     uint64 // from 1
 	Parent *Lane  // nil at the top
@@ -24,7 +23,7 @@ type Lane struct {
 	open bool  // a slice has begun
 }
 
-// Slice is what a process ran for a while.
+// Slice is the time during which a process ran one program.
 type Slice struct {
 	Name     string
 	Category string // "program", or "fork" until the first exec
@@ -46,9 +45,9 @@ type Arg struct {
 	Value any
 }
 
-// Writer writes a format. Times are of CLOCK_MONOTONIC, in nanoseconds, and
-// never go back on one lane. A nil lane stands for the whole trace. The first
-// error is that of the sink.
+// Writer writes a format. Times are CLOCK_MONOTONIC in nanoseconds, and never go
+// back within a lane. A nil lane means the whole trace. The sink returns the
+// first error.
 type Writer interface {
 	Lane(*Lane) error // a new one, before anything on it
 	Begin(*Lane, int64, Slice) error

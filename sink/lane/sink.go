@@ -14,8 +14,8 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// Sink is a sink that lays out what it gets. It keeps something for live
-// processes and for lanes.
+// Sink is a sink that puts items on lanes. Its memory grows with the live
+// processes and the lanes.
 type Sink struct {
 	out    Writer
 	tree   process.Tree
@@ -147,8 +147,7 @@ func (s *Sink) event(it taskwatch.Item) error {
 	return errors.Join(errs...)
 }
 
-// begin gives a process a lane, below that of the nearest ancestor that has
-// one.
+// begin gives a process a lane, below the lane of its nearest ancestor with one.
 func (s *Sink) begin(p *process.Process, ev *taskwatch.Event) error {
 	var above *Lane
 	for a := range p.Ancestors() {
@@ -173,7 +172,7 @@ func (s *Sink) begin(p *process.Process, ev *taskwatch.Event) error {
 	return s.open(l, ev.MonoNS, sliceOf(p, ev, flow))
 }
 
-// end ends a process, and frees its lane.
+// end ends a process and frees its lane.
 func (s *Sink) end(p *process.Process, ns int64, args []Arg) error {
 	l := s.of[p]
 	if l == nil {

@@ -6,15 +6,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// What one request has at most, but for a single part that is larger. Servers
-// of gRPC take no more than 4 MiB unless they are told to.
+// The limits of one request. Only a single larger part exceeds them. By default,
+// gRPC servers accept at most 4 MiB.
 const (
 	maxParts = 512
 	maxBytes = 2 << 20
 )
 
-// batch gathers spans or log records, and sends them in requests of a size
-// that collectors take.
+// batch collects spans or log records and sends them in requests that are small
+// enough for collectors.
 type batch[T proto.Message] struct {
 	to   Sender
 	data func([]T) proto.Message
@@ -25,7 +25,8 @@ type batch[T proto.Message] struct {
 	sent, rejected, failed uint64 // parts
 }
 
-// add adds parts, and sends what would be too much with them.
+// add adds parts. If the request would become too large, it sends the earlier
+// ones first.
 func (b *batch[T]) add(ctx context.Context, parts ...T) error {
 	for _, part := range parts {
 		size := proto.Size(part)
@@ -40,7 +41,7 @@ func (b *batch[T]) add(ctx context.Context, parts ...T) error {
 	return nil
 }
 
-// flush sends what there is. What cannot be sent is given up.
+// flush sends everything. What cannot be sent is dropped.
 func (b *batch[T]) flush(ctx context.Context) error {
 	n := uint64(len(b.parts))
 	if n == 0 {

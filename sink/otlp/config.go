@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Config says where spans or log records go, and what they are of. [FromEnv] reads it from
-// the variables that OpenTelemetry defines.
+// Config says where spans or log records go, and what they describe. [FromEnv]
+// reads it from the environment variables of OpenTelemetry.
 type Config struct {
 	Signal   Signal
 	Endpoint string // URL that is posted to, or of the gRPC server
@@ -26,9 +26,8 @@ type Config struct {
 
 	Resource map[string]string // attributes besides those of the host
 
-	// TraceID and Parent are those of the span that all others descend from;
-	// zero stands for a new trace. Of a trace that is not sampled, nothing is
-	// sent.
+	// TraceID and Parent are those of the root span; zero means a new trace.
+	// If the trace is not sampled, nothing is sent.
 	TraceID    [16]byte
 	Parent     [8]byte
 	NotSampled bool
@@ -36,10 +35,10 @@ type Config struct {
 	MaxSpans int // 0 stands for DefaultMaxSpans
 }
 
-// DefaultMaxSpans is how many spans are sent at most.
+// DefaultMaxSpans is the default limit of spans to send.
 const DefaultMaxSpans = 10_000
 
-// Signal is what is sent: each has variables, a path and a service of its own.
+// Signal is what is sent. Each signal has its own variables, path and service.
 type Signal int
 
 // The signals.
@@ -65,8 +64,8 @@ func FromEnv(getenv func(string) string, signal Signal) (*Config, error) {
 	return Read(nil, getenv, signal)
 }
 
-// Read is FromEnv, but for settings that stand before the variables, by their
-// last words: "endpoint" before OTEL_EXPORTER_OTLP_ENDPOINT.
+// Read is FromEnv with settings that override the variables. Their names are
+// the last words: "endpoint" overrides OTEL_EXPORTER_OTLP_ENDPOINT.
 func Read(settings map[string]string, getenv func(string) string, signal Signal) (*Config, error) {
 	c := &Config{Signal: signal, Headers: map[string]string{}, Resource: map[string]string{}}
 	option := func(name string) (value, from string, own bool) {
@@ -138,7 +137,7 @@ func Read(settings map[string]string, getenv func(string) string, signal Signal)
 	return c, nil
 }
 
-// pairs reads a list like a=b,c=d, whose values may have percent signs.
+// pairs reads a list like a=b,c=d, with percent-encoded values.
 func pairs(to map[string]string, list string) error {
 	for part := range strings.SplitSeq(list, ",") {
 		if strings.TrimSpace(part) == "" {
@@ -187,8 +186,8 @@ func tlsOf(option func(string) (string, string, bool)) (*tls.Config, error) {
 	return c, nil
 }
 
-// inherit takes over a TRACEPARENT. One that is wrong counts for nothing, as
-// its specification has it.
+// inherit applies a TRACEPARENT. An invalid one is ignored, as its specification
+// says.
 func (c *Config) inherit(traceparent string) {
 	parts := strings.Split(strings.TrimSpace(traceparent), "-")
 	if len(parts) < 4 || parts[0] == "00" && len(parts) != 4 || len(parts[0]) != 2 || parts[0] == "ff" ||

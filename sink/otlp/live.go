@@ -8,11 +8,11 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// Live is a sink that sends the spans of each process as soon as it has ended,
-// without an end of its own. A process that was there before has none; of its
-// children each is the root of a trace, and what descends from it is in that
-// trace, up to [Config.MaxSpans] processes: those after that are roots with a
-// link to the process that made them.
+// Live is a sink that sends the spans of each process as soon as the process has
+// ended, for as long as it runs. A process that existed before gets no span.
+// Each of its children is the root of a trace, which holds the child's
+// descendants, up to [Config.MaxSpans] processes. Later ones are roots with a
+// link to their creator.
 //
 // It belongs behind a [taskwatch.Queue].
 type Live struct {
@@ -20,8 +20,9 @@ type Live struct {
 	spans *Sink
 }
 
-// NewLive returns a sink that sends spans. Of failures in a row report gets the
-// first, and nil when sending goes on; it may be nil.
+// NewLive returns a sink that sends spans. report is called with the first of
+// several failures in a row, and with nil when sending works again; it may be
+// nil.
 func NewLive(cfg *Config, to Sender, report func(error)) *Live {
 	l := &Live{spans: New(cfg, to)}
 	l.outbox = newOutbox(to, cfg.spanData, report)
@@ -32,14 +33,14 @@ func NewLive(cfg *Config, to Sender, report func(error)) *Live {
 // Wants returns what the sink reads.
 func (l *Live) Wants() taskwatch.Wants { return l.spans.Wants() }
 
-// WantsFailedExecs says that failed execs become events of spans.
+// WantsFailedExecs returns true: failed execs become events of spans.
 func (l *Live) WantsFailedExecs() bool { return true }
 
 // Take takes an item.
 func (l *Live) Take(it taskwatch.Item) { l.spans.Take(it) }
 
-// Close sends the spans of the processes that live, too, with the attribute
-// taskwatch.running, until ctx ends.
+// Close also sends the spans of the live processes, with the attribute
+// taskwatch.running. It stops when ctx ends.
 func (l *Live) Close(ctx context.Context) error {
 	for p, sp := range l.spans.live {
 		sp.process.Attributes = append(sp.process.Attributes, flag("taskwatch.running", true))

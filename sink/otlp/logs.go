@@ -14,11 +14,11 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// LogSink is a sink that sends a log record of each item: an event with all its
-// fields, under the names of the semantic conventions where those have one,
-// and else behind "taskwatch.". Events have the severity INFO, and so have execs
-// that failed, whose path and arguments are those that were tried; losses and
-// failures of watchers have WARN.
+// LogSink is a sink that sends a log record for each item. The record of an
+// event has all its fields, named by the semantic conventions if they have a
+// name, or else with the prefix "taskwatch.". The severity is INFO for events
+// and for failed execs, whose path and arguments are those of the attempt, and
+// WARN for losses and failures of watchers.
 //
 // It belongs behind a [taskwatch.Queue].
 type LogSink struct {
@@ -26,9 +26,9 @@ type LogSink struct {
 	kinds taskwatch.Kinds
 }
 
-// NewLogs returns a sink that sends log records of events of those kinds, and
-// of all else. Of failures in a row report gets the first, and nil when sending
-// goes on; it may be nil.
+// NewLogs returns a sink that sends log records of events of those kinds, and of
+// all other items. report is called with the first of several failures in a row,
+// and with nil when sending works again; it may be nil.
 func NewLogs(cfg *Config, kinds taskwatch.Kinds, to Sender, report func(error)) *LogSink {
 	return &LogSink{outbox: newOutbox(to, cfg.logData, report), kinds: kinds}
 }
@@ -46,8 +46,8 @@ func (l *LogSink) Wants() taskwatch.Wants { return taskwatch.WantAll(l.kinds) }
 // Take takes an item.
 func (l *LogSink) Take(it taskwatch.Item) { l.TakeMarked(it, false) }
 
-// TakeMarked is Take for an item of which it may be unsure whether it was asked
-// for: its record has taskwatch.unsure then.
+// TakeMarked is Take for an item that may be marked as unsure: its record then
+// has the attribute taskwatch.unsure.
 func (l *LogSink) TakeMarked(it taskwatch.Item, unsure bool) {
 	r := logRecord(it)
 	if r == nil {
@@ -59,7 +59,7 @@ func (l *LogSink) TakeMarked(it taskwatch.Item, unsure bool) {
 	l.add(r)
 }
 
-// Close sends what there is, until ctx ends.
+// Close sends everything that waits. It stops when ctx ends.
 func (l *LogSink) Close(ctx context.Context) error { return l.close(ctx) }
 
 func logRecord(it taskwatch.Item) *logspb.LogRecord {
@@ -122,7 +122,7 @@ func taskName(t *taskwatch.Task) string {
 	return t.Comm
 }
 
-// conventional are the names of the semantic conventions, where they have one.
+// conventional maps fields to names of the semantic conventions.
 var conventional = map[taskwatch.Fields]string{
 	taskwatch.FieldPID: "process.pid", taskwatch.FieldPPID: "process.parent_pid", taskwatch.FieldTID: "thread.id",
 	taskwatch.FieldComm: "thread.name", taskwatch.FieldExe: "process.executable.path", taskwatch.FieldArgv: "process.command_args",

@@ -8,19 +8,19 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Counts are what became of spans or log records.
+// Counts says how many spans or log records were sent and dropped.
 type Counts struct {
 	Sent     uint64
 	Rejected uint64 // by the collector
 	Failed   uint64 // the collector could not be reached, or took none
 }
 
-// outboxEvery is how long what is ready waits for more at most, but for the
-// time that the request before takes.
+// outboxEvery is the longest time that something waits for more to be sent with
+// it, not counting the time of the previous request.
 const outboxEvery = time.Second
 
-// outbox sends a batch whenever it is full, and what there is every second. To
-// add to it takes as long as sending takes: a queue stands before it.
+// outbox sends a batch when it is full, and once a second what there is. Adding
+// blocks while it sends, so it belongs behind a queue.
 type outbox[T proto.Message] struct {
 	report func(error)
 
@@ -39,8 +39,8 @@ type outbox[T proto.Message] struct {
 	}
 }
 
-// newOutbox returns an outbox. Of failures in a row report gets the first, and
-// nil when it goes on; it may be nil.
+// newOutbox returns an outbox. report is called with the first of several
+// failures in a row, and with nil when sending works again; it may be nil.
 func newOutbox[T proto.Message](to Sender, data func([]T) proto.Message, report func(error)) *outbox[T] {
 	o := &outbox[T]{report: report, done: make(chan struct{})}
 	o.batch = batch[T]{to: to, data: data}
@@ -60,7 +60,7 @@ func newOutbox[T proto.Message](to Sender, data func([]T) proto.Message, report 
 	return o
 }
 
-// do does something with the batch, and counts what became of it.
+// do calls a function with the batch and counts the result.
 func (o *outbox[T]) do(what func() error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -91,8 +91,7 @@ func (o *outbox[T]) add(part T) {
 	})
 }
 
-// Counts returns what has become of what was taken. It may be called at any
-// time.
+// Counts returns the counts so far. It may be called at any time.
 func (o *outbox[T]) Counts() Counts {
 	o.counts.Lock()
 	defer o.counts.Unlock()

@@ -27,9 +27,8 @@ import (
 
 const defaultTimeout = 10 * time.Second
 
-// NewSender returns a sender by the configuration. It tries again what a
-// collector says may be tried again, ever more slowly, until the timeout of a
-// request is over.
+// NewSender returns a sender for the configuration. It retries what a collector
+// allows to retry, with growing pauses, until the timeout of a request.
 func NewSender(cfg *Config) Sender {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: cfg.TLS, DisableKeepAlives: true}
 	if cfg.GRPC {
@@ -75,14 +74,14 @@ func caller[T any](client *http.Client, url string, opts []connect.ClientOption)
 	}
 }
 
-// again is an error after which a request may be tried again, after a while.
+// again is an error after which a request may be retried, after a pause.
 type again struct {
 	error
 	after time.Duration
 }
 
-// Send sends spans or log records. A message of their data is, byte for byte,
-// the request of the protocol.
+// Send sends spans or log records. The message of their data has the same bytes
+// as the request of the protocol.
 func (s *sender) Send(ctx context.Context, data proto.Message) (int64, error) {
 	timeout := s.cfg.Timeout
 	if timeout == 0 {

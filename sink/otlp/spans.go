@@ -28,8 +28,8 @@ const (
 	maxEvents = 128 // of one span
 )
 
-// Sender takes spans or log records, *tracepb.TracesData or *logspb.LogsData, to
-// where they go. Rejected is how many of them were not taken.
+// Sender sends spans or log records, *tracepb.TracesData or *logspb.LogsData.
+// rejected is how many of them the receiver rejected.
 type Sender interface {
 	Send(ctx context.Context, data proto.Message) (rejected int64, err error)
 }
@@ -75,7 +75,7 @@ type trace struct {
 
 func (p *spans) count() int { return 1 + len(p.programs) }
 
-// New returns a sink that sends what the configuration says.
+// New returns a sink with this configuration.
 func New(cfg *Config, to Sender) *Sink {
 	s := &Sink{cfg: *cfg, to: to, live: map[*process.Process]*spans{}}
 	if s.cfg.MaxSpans == 0 {
@@ -91,8 +91,7 @@ func New(cfg *Config, to Sender) *Sink {
 	return s
 }
 
-// Traceparent returns the TRACEPARENT of the span that all others descend
-// from.
+// Traceparent returns the TRACEPARENT of the root span.
 func (s *Sink) Traceparent() string {
 	flags := "01"
 	if s.cfg.NotSampled {
@@ -151,7 +150,7 @@ func (s *Sink) Take(it taskwatch.Item) {
 	}
 }
 
-// attemptOf returns what an exec that failed has tried.
+// attemptOf describes the attempt of a failed exec.
 func attemptOf(f *taskwatch.FailedExec) []*commonpb.KeyValue {
 	attributes := []*commonpb.KeyValue{str("error.type", errnoName(f.Errno))}
 	if !f.NoPath {
@@ -173,7 +172,7 @@ func errnoName(errno syscall.Errno) string {
 	return errno.Error()
 }
 
-// WantsFailedExecs says that failed execs become events of spans.
+// WantsFailedExecs returns true: failed execs become events of spans.
 func (s *Sink) WantsFailedExecs() bool { return true }
 
 func (s *Sink) spanOf(t *taskwatch.Task) *tracepb.Span {
@@ -306,8 +305,8 @@ func (s *Sink) endProgram(sp *spans, mono int64) {
 	}
 }
 
-// status notes how a process ended, on its span and that of its last program,
-// and reports whether that is a failure.
+// status stores how a process ended, in its span and in that of its last
+// program, and reports whether that is a failure.
 func (s *Sink) status(sp *spans, ev *taskwatch.Event) bool {
 	var attributes []*commonpb.KeyValue
 	var message, kind string
@@ -353,7 +352,8 @@ func (s *Sink) end(p *process.Process, mono int64) {
 	}
 }
 
-// prune leaves out what is worth least, but for what lives and its ancestors.
+// prune removes the least important spans, but not those of live processes and
+// their ancestors.
 func (s *Sink) prune() {
 	for _, p := range s.all {
 		p.keep = false

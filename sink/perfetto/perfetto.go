@@ -1,7 +1,6 @@
 // Package perfetto writes traces in Perfetto's own format, for ui.perfetto.dev
-// and trace_processor. The packets are written as things happen, so that a
-// trace of any length needs little memory, and one that was cut off is good up
-// to there.
+// and trace_processor. Packets are written immediately, so a trace of any length
+// needs little memory, and an incomplete file is valid up to its end.
 package perfetto
 
 import (
@@ -42,11 +41,11 @@ func (s *Sink) Take(it taskwatch.Item) {
 	s.Sink.Take(it)
 }
 
-// Close ends what is open, and writes what is left.
+// Close ends the open slices and writes the rest.
 func (s *Sink) Close(ctx context.Context) error { return s.Sink.Close(ctx) }
 
-// The tracks that are there besides lanes, whose numbers are theirs plus
-// firstLane.
+// The tracks that are not lanes. The number of a lane's track is the lane's
+// number plus firstLane.
 const (
 	rootTrack = 1 + iota
 	liveTrack
@@ -90,7 +89,7 @@ func (w *writer) write(p *TracePacket) error {
 	return err
 }
 
-// snapshot says how the two clocks are to each other.
+// snapshot writes how the two clocks relate.
 func (w *writer) snapshot(mono int64, wall time.Time) {
 	w.clocks = true
 	w.err = w.write(&TracePacket{ClockSnapshot: &ClockSnapshot{
@@ -162,7 +161,8 @@ func (w *writer) Instant(l *lane.Lane, ns int64, i lane.Instant) error {
 	})
 }
 
-// Flow hangs the flow on an instant of its own: a slice has begun long before.
+// Flow attaches the flow to a separate instant, because the slice began long
+// before.
 func (w *writer) Flow(l *lane.Lane, ns int64, flow uint64) error {
 	return w.event(ns, &TrackEvent{
 		Type: TrackEvent_TYPE_INSTANT.Enum(), TrackUuid: track(l), Name: proto.String("fork"), Categories: []string{"fork"},
@@ -183,7 +183,7 @@ func (w *writer) Close(int64) error {
 	return w.w.Flush()
 }
 
-// text returns a string that the format takes.
+// text returns a string that is valid in the format.
 func text(s string) *string {
 	s = strings.ToValidUTF8(s, "\ufffd")
 	return &s

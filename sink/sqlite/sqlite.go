@@ -19,11 +19,12 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// batch is how many rows are committed at once. What was cut off is good up to
-// the last commit.
+// batch is how many rows are committed at once. An incomplete file is valid up
+// to its last commit.
 const batch = 4096
 
-// Sink is a sink that writes statements. It keeps something for live processes.
+// Sink is a sink that writes statements. Its memory grows with the live
+// processes.
 //
 // Take, Flush and Close are called from one goroutine at a time.
 type Sink struct {
@@ -51,7 +52,7 @@ type row struct {
 }
 
 // New returns a sink that writes events of some kinds to w, with optional
-// fields. All processes have a row.
+// fields. Every process gets a row.
 func New(w io.Writer, kinds taskwatch.Kinds, optional taskwatch.Fields) *Sink {
 	s := &Sink{w: bufio.NewWriterSize(w, 64<<10), kinds: kinds, of: map[*process.Process]*row{}, next: 1}
 	for f := taskwatch.Fields(1); f != 0; f <<= 1 {
@@ -68,7 +69,8 @@ func New(w io.Writer, kinds taskwatch.Kinds, optional taskwatch.Fields) *Sink {
 	return s
 }
 
-// Wants returns everything of the events, and what processes are told by.
+// Wants returns all fields of the events, and the events that the table of
+// processes needs.
 func (s *Sink) Wants() taskwatch.Wants {
 	w := taskwatch.WantAll(s.kinds)
 	for k := range w {
@@ -91,14 +93,14 @@ func (s *Sink) WithFailedExecs() { s.failed = true }
 // WantsFailedExecs reports whether they were asked for.
 func (s *Sink) WantsFailedExecs() bool { return s.failed }
 
-// idNames are the columns of a field that is four ids.
+// idNames are the columns of a field with four ids.
 var idNames = [...]string{"", "e", "s", "fs"}
 
 func isIDs(f taskwatch.Fields) bool {
 	return f == taskwatch.FieldUID || f == taskwatch.FieldGID || f == taskwatch.FieldOld
 }
 
-// columns are the names of the columns of a field: that of the field, with an
+// columns returns the names of the columns of a field: the field's name with an
 // underscore for the dot.
 func columns(f taskwatch.Fields) []string {
 	name := strings.ReplaceAll(f.Info().Name, ".", "_")
@@ -162,8 +164,8 @@ func (s *Sink) insert(table string, values ...any) {
 	}
 }
 
-// appendValue appends a literal. Numbers that take 64 bits are those of SQL,
-// which are signed. A text that SQL cannot hold as it is goes by its bytes.
+// appendValue appends a literal. SQL's numbers are signed 64-bit integers. A
+// text that SQL cannot hold becomes a blob.
 func appendValue(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case int64:
@@ -183,7 +185,7 @@ func appendValue(b []byte, v any) []byte {
 	return append(b, "NULL"...)
 }
 
-// list returns texts as an array of JSON, for json_each and json_extract.
+// list returns texts as a JSON array, for json_each and json_extract.
 func list(texts []string) string {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
@@ -266,7 +268,7 @@ func timeOf(t time.Time) any {
 	return t.UTC().Format("2006-01-02T15:04:05.000000000Z")
 }
 
-// reference returns the id of the row, or NULL where there is none.
+// reference returns the id of the row, or NULL if there is none.
 func (r *row) reference() any {
 	if r == nil {
 		return nil
@@ -323,7 +325,8 @@ func valueOf(v taskwatch.Value) any {
 	return v.String()
 }
 
-// end writes the row of a process. ev is what ended it, if that was told.
+// end writes the row of a process. ev is the event that ended it, or nil if none
+// was reported.
 func (s *Sink) end(p *process.Process, ev *taskwatch.Event) {
 	r := s.of[p]
 	if r == nil {
@@ -365,7 +368,7 @@ func (s *Sink) end(p *process.Process, ev *taskwatch.Event) {
 	s.insert("processes", r.id, parent, int64(p.PID), p.StartNS, end, exe, c.Comm, argv, cwd, uid, r.execs, code, signal, cpu, rss)
 }
 
-// Flush writes what was gathered, and returns the first error that there was.
+// Flush writes what is buffered and returns the first error so far.
 func (s *Sink) Flush() error { return s.w.Flush() }
 
 // EndBatch flushes, for a queue.
