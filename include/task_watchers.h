@@ -108,9 +108,11 @@ enum {
 
 /* The errors that watchers return most. */
 #define TW_EPERM 1
+#define TW_ENOENT 2
 #define TW_EAGAIN 11
 #define TW_ENOMEM 12
 #define TW_EACCES 13
+#define TW_EFAULT 14
 
 #define TW_JOIN_(a, b) a##b
 #define TW_JOIN(a, b) TW_JOIN_(a, b)

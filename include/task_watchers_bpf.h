@@ -22,6 +22,9 @@
 #define __type(name, val) typeof(val) *name
 #define __array(name, val) typeof(val) *name[]
 
+/* A vmlinux.h that bpftool made may stand before this header: it has all of the
+ * kernel's types and constants. */
+#ifndef __VMLINUX_H__
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
@@ -33,6 +36,7 @@ enum {
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 	BPF_MAP_TYPE_BLOOM_FILTER = 30,
+	BPF_MAP_TYPE_CGRP_STORAGE = 32,
 
 	BPF_ANY = 0,
 	BPF_NOEXIST = 1,
@@ -42,6 +46,11 @@ enum {
 	BPF_F_MMAPABLE = 1024,
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
 };
+
+struct bpf_spin_lock {
+	__u32 val;
+};
+#endif
 
 /*
  * The part of the kernel's types that watchers need. Only the names count:
@@ -64,6 +73,14 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+struct hlist_bl_node {
+	struct hlist_bl_node *next, **pprev; /* pprev is NULL in what is in no list */
+};
+
 struct qstr {
 	__u32 len;
 	const unsigned char *name;
@@ -83,6 +100,7 @@ struct inode {
 };
 
 struct dentry {
+	struct hlist_bl_node d_hash; /* in no list: its name was removed */
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
@@ -125,9 +143,11 @@ struct mm_struct {
 	unsigned long hiwater_rss;
 	unsigned long arg_start;
 	unsigned long arg_end;
+	unsigned long start_stack;
 };
 
 struct linux_binprm {
+	struct mm_struct *mm; /* the new address space, until it is in use */
 	struct file *file;
 	struct cred *cred;
 	int argc;
@@ -152,9 +172,19 @@ struct cred {
 	kgid_t fsgid;
 };
 
+struct upid {
+	int nr;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1]; /* one for each pid namespace, the first one's first */
+};
+
 struct signal_struct {
 	atomic_t live; /* threads that have not begun to exit */
 	int nr_threads;
+	struct pid *pids[4]; /* of the task, the process, its group, its session */
 	int group_exit_code;
 	__u64 utime;
 	__u64 stime;
@@ -186,6 +216,8 @@ struct task_struct {
 	int pid;  /* the task: see task_tid() */
 	int tgid; /* the thread group: see task_pid() */
 	struct task_struct *real_parent;
+	struct list_head children; /* list of their sibling */
+	struct list_head sibling;
 	struct task_struct *group_leader;
 	__u64 utime; /* ns, as sampled at the tick */
 	__u64 stime;
@@ -213,17 +245,21 @@ static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
 static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static long (*const bpf_trace_printk)(const char *fmt, __u32 fmt_size, ...) = (void *)6;
 static __u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
 static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;
 static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
 static __u64 (*const bpf_get_current_uid_gid)(void) = (void *)15;
 static long (*const bpf_get_current_comm)(void *buf, __u32 size) = (void *)16;
 static __u64 (*const bpf_get_current_cgroup_id)(void) = (void *)80;
+static void (*const bpf_spin_lock)(struct bpf_spin_lock *lock) = (void *)93;
+static void (*const bpf_spin_unlock)(struct bpf_spin_lock *lock) = (void *)94;
 static long (*const bpf_send_signal)(__u32 sig) = (void *)109;
 static long (*const bpf_probe_read_user)(void *dst, __u32 size, const void *src) = (void *)112;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *src) = (void *)113;
 static long (*const bpf_probe_read_user_str)(void *dst, __u32 size, const void *src) = (void *)114;
 static long (*const bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *src) = (void *)115;
+static __u64 (*const bpf_get_current_ancestor_cgroup_id)(int level) = (void *)123;
 static __u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)125;
 static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
 static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
@@ -232,7 +268,12 @@ static void *(*const bpf_task_storage_get)(void *map, struct task_struct *task, 
 static long (*const bpf_task_storage_delete)(void *map, struct task_struct *task) = (void *)157;
 static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
 static long (*const bpf_for_each_map_elem)(void *map, void *callback, void *ctx, __u64 flags) = (void *)164;
+static long (*const bpf_snprintf)(char *str, __u32 size, const char *fmt, __u64 *data, __u32 data_size) = (void *)165;
+static void *(*const bpf_task_pt_regs)(struct task_struct *task) = (void *)175; /* a struct pt_regs */
 static long (*const __tw_bpf_loop)(__u32 n, void *callback, void *ctx, __u64 flags) = (void *)181;
+static long (*const bpf_strncmp)(const char *s1, __u32 size, const char *s2) = (void *)182; /* s2: a parameter or a literal */
+static void *(*const bpf_cgrp_storage_get)(void *map, struct cgroup *cgroup, void *value, __u64 flags) = (void *)210;
+static long (*const bpf_cgrp_storage_delete)(void *map, struct cgroup *cgroup) = (void *)211;
 
 /*
  * bpf_loop - call callback(i, ctx) for i from 0 to n - 1, until it returns 1
@@ -392,8 +433,8 @@ static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->
  */
 #define kernel_read(field)                                                                   \
 	({                                                                                   \
-		typeof(field) tw_value = (typeof(field))0;                                   \
-		bpf_probe_read_kernel(&tw_value, sizeof(tw_value), &(field));                \
+		typeof(((void)0, (field))) tw_value = (typeof(field))0; /* without const */    \
+		bpf_probe_read_kernel((void *)&tw_value, sizeof(tw_value), (const void *)&(field)); \
 		tw_value;                                                                    \
 	})
 
@@ -402,5 +443,33 @@ static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->
 
 /* kernel_has - whether the running kernel's structure has the field */
 #define kernel_has(type, field) __builtin_preserve_field_info(((type *)0)->field, 2)
+
+/*
+ * kernel_has_function - whether the running kernel has a function, which is
+ * declared __ksym __weak
+ *
+ *	void bpf_rcu_read_lock(void) __ksym __weak;
+ *
+ *	if (kernel_has_function(bpf_rcu_read_lock))
+ *		bpf_rcu_read_lock();
+ *
+ * Without __weak, a kernel that lacks the function does not load the module.
+ */
+#ifndef __ksym
+#define __ksym __attribute__((section(".ksyms")))
+#endif
+#ifndef __weak
+#define __weak __attribute__((weak))
+#endif
+#define kernel_has_function(fn)                                                              \
+	({                                                                                   \
+		_Static_assert(!__builtin_constant_p(!!(fn)), "declare " #fn " as __ksym __weak"); \
+		!!(fn);                                                                      \
+	})
+
+#include "task_watchers_bpf_facts.h"
+#include "task_watchers_bpf_string.h"
+#include "task_watchers_bpf_path.h"
+#include "task_watchers_bpf_exec.h"
 
 #endif

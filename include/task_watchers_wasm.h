@@ -103,6 +103,24 @@ TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32
 		return fn((unsigned long)tw_val, tw_tsk, &tw_ids);                           \
 	}
 
+/*
+ * task_exec_watcher_func - like task_watcher_func(exec, fn), with the program
+ * @fn: int fn(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
+ *
+ * Here bprm is NULL, and only for task_exec_path() and its like.
+ */
+struct linux_binprm;
+
+#define task_exec_watcher_func(fn)                                                           \
+	TW_EXPORT("__task_watcher_exec_" #fn)                                                \
+	int __task_watcher_exec_##fn(__u64 tw_val, struct task_struct *tw_tsk)               \
+	{                                                                                    \
+		_Static_assert(TW_IS(fn, int (*)(unsigned long, struct task_struct *, struct linux_binprm *), \
+				     int (*)(unsigned long, const struct task_struct *, const struct linux_binprm *)), \
+			       "a watcher with the program is a function int " #fn "(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)"); \
+		return fn((unsigned long)tw_val, tw_tsk, 0);                                 \
+	}
+
 #define TW_MODINFO(tag, info)                                                                \
 	static const char TW_JOIN(__tw_modinfo_, __COUNTER__)[] TW_TABLE("tw_modinfo") = tag "=" info
 
@@ -229,6 +247,20 @@ static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->
 /* task_val - val in full: clone flags may have more than 32 bits */
 #define task_val(val, tsk) ((tsk)->val)
 
+/* What follows is optional: see task_missing(). */
+
+/* task_auid - the user who logged in, or 4294967295 */
+static __always_inline __u32 task_auid(struct task_struct *tsk) { return tsk->given & TASK_FIELD_AUID ? tsk->auid : ~0u; }
+
+/* task_sessionid - the login session, or 4294967295 */
+static __always_inline __u32 task_sessionid(struct task_struct *tsk)
+{
+	return tsk->given & TASK_FIELD_SESSIONID ? tsk->sessionid : ~0u;
+}
+
+/* task_cgroup_id - the inode of the directory of its cgroup (cgroup v2) */
+static __always_inline __u64 task_cgroup_id(struct task_struct *tsk) { return tsk->cgroup_id; }
+
 /* Facts that only the sandbox has. */
 
 /* task_missing - whether any of the TASK_FIELD_* is not there: the source could
@@ -246,8 +278,6 @@ static __always_inline bool task_missing(struct task_struct *tsk, __u64 fields)
  * copied if it is not less than size, or a negative errno: -TW_ENOENT if the
  * source could not give it.
  */
-#define TW_ENOENT 2
-
 static inline int tw_string(__u32 field, __u32 index, char *buf, __u32 size)
 {
 	int n;
@@ -264,5 +294,42 @@ static inline int tw_string(__u32 field, __u32 index, char *buf, __u32 size)
 #define task_cgroup(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_CGROUP, 0, buf, size))
 #define task_old_exe(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_OLD_EXE, 0, buf, size))
 #define task_argv(tsk, index, buf, size) ((void)(tsk), tw_string(TASK_STRING_ARGV, index, buf, size))
+
+/* task_tty - the same of its controlling terminal, such as pts/0; 0 without one */
+#define task_tty(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_TTY, 0, buf, size))
+
+/*
+ * What an exec is about, as in the kernel. Of a script, decided about, it is the
+ * script; once it runs, the source has the interpreter with its arguments.
+ */
+#define task_exec_path(tsk, bprm, buf, size) ((void)(bprm), task_exe(tsk, buf, size))
+#define task_exec_argc(tsk, bprm) ((void)(bprm), (int)(tsk)->argc)
+#define task_exec_arg(tsk, bprm, i, buf, size) ((void)(bprm), task_argv(tsk, i, buf, size))
+
+/*
+ * task_string_is - whether the string in buf[size] is s, which is a parameter
+ * (module_param_string) or a literal
+ */
+static inline bool task_string_is(const char *buf, __u32 size, const volatile char *s)
+{
+	for (__u32 i = 0; i < size; i++) {
+		if (buf[i] != s[i])
+			return false;
+		if (!s[i])
+			break;
+	}
+	return true;
+}
+
+/* task_string_begins - whether the string in buf[size] begins with s; with an
+ * empty one each does */
+static inline bool task_string_begins(const char *buf, __u32 size, const volatile char *s)
+{
+	__u32 n = 0;
+
+	while (n < size && s[n] && buf[n] == s[n])
+		n++;
+	return n < size && !s[n];
+}
 
 #endif

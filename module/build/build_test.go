@@ -106,6 +106,50 @@ func TestStockModules(t *testing.T) {
 	}
 }
 
+// The kernel's types, all of them, may stand before the header.
+func TestAfterTheKernelsTypes(t *testing.T) {
+	testutil.Require(t, needsClang, testutil.Need{
+		What:   "bpftool, and the kernel's type information",
+		Remedy: "install bpftool, on a kernel with CONFIG_DEBUG_INFO_BTF",
+		Met: func() bool {
+			_, err := exec.LookPath("bpftool")
+			_, missing := os.Stat(kernelTypes)
+			return err == nil && missing == nil
+		},
+	})
+	dir := t.TempDir()
+	types, err := exec.Command("bpftool", "btf", "dump", "file", kernelTypes, "format", "c").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const before = "#include \"vmlinux.h\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "vmlinux.h"), types, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range []string{"../../modules/acct/acct.c", "../../test/modules/testdata/modules/execs.c", "../kernel/testdata/modules/facts.c"} {
+		b, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, out := filepath.Join(dir, filepath.Base(source)), filepath.Join(dir, "out.o")
+		if err := os.WriteFile(src, append([]byte(before), b...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if warnings, err := Build(context.Background(), src, out); err != nil || warnings != "" {
+			t.Fatalf("%s: %v\n%s", source, err, warnings)
+		}
+		object, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kernel.Parse("typed", object); err != nil {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
+
+const kernelTypes = "/sys/kernel/btf/vmlinux"
+
 func TestCompilerErrors(t *testing.T) {
 	testutil.Require(t, needsClang)
 	dir := t.TempDir()

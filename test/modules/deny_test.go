@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(daemonEnv) != "":
 		err = serveAlone(os.Getenv(daemonEnv))
+	case os.Getenv(execEnv) != "":
 	case os.Getenv(rmmodEnv) != "":
 		err = rmmod(context.Background(), os.Getenv(rmmodEnv))
 	default:

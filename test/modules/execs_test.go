@@ -1,0 +1,253 @@
+package modules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/wasm"
+	"github.com/taskwatch/taskwatch/source/bpf"
+)
+
+// execEnv makes the test binary a program that does nothing.
+const execEnv = "TASKWATCH_TEST_EXEC"
+
+const execGroup = 23457 // of the programs: nobody else has it
+
+// execCase is a program to run, and what a module learns of it.
+type execCase struct {
+	name   string
+	path   string   // to call; argv[0], too
+	args   []string // behind it
+	dir    string
+	by     string // the program that runs it, or ""
+	is     string // the path that modules see
+	script bool
+}
+
+func (c *execCase) run(t *testing.T) {
+	t.Helper()
+	cmd := &exec.Cmd{
+		Path: c.path, Args: append([]string{c.path}, c.args...), Dir: c.dir, Env: []string{execEnv + "=1"},
+		SysProcAttr: &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: execGroup}},
+	}
+	if c.by != "" {
+		cmd.Path, cmd.Args, cmd.SysProcAttr = c.by, append([]string{c.by, fmt.Sprint(execGroup)}, cmd.Args...), nil
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// seen are the variables of execs.c.
+type seen map[string]any
+
+// want returns what execs.c says after the run.
+func (c *execCase) want(execs int) seen {
+	cut := func(s string, room int) string { return s[:min(len(s), room-1)] }
+	s := seen{
+		"execs": int64(execs), "argc": int64(len(c.args) + 1), "path": c.is, "cwd": c.dir, "begin": cut(c.is, 8),
+		"lengths": int64(2*len(c.is) + len(c.dir)), "is_want": int64(0), "is_below": int64(0), "missing": int64(1),
+		"first": "", "second": "",
+	}
+	if strings.HasSuffix(c.is, "/wanted") {
+		s["is_want"] = int64(1)
+	}
+	if strings.HasPrefix(c.is, c.dir+"/") {
+		s["is_below"] = int64(1)
+	}
+	if len(c.args) > 0 {
+		s["first"] = cut(c.args[0], 512)
+	}
+	if len(c.args) > 1 {
+		s["second"] = cut(c.args[1], 512)
+	}
+	return s
+}
+
+func seenIn(t *testing.T, globals []module.Global, err error) seen {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := seen{}
+	for _, g := range globals {
+		if !g.Param {
+			s[g.Name] = g.Value
+		}
+	}
+	return s
+}
+
+// execCases returns the programs below a directory.
+func execCases(t *testing.T, dir string) []execCase {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted, link := filepath.Join(dir, "wanted"), filepath.Join(dir, "link")
+	b, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := func(name, interpreter string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!"+interpreter+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if err := errors.Join(os.WriteFile(wanted, b, 0o755), os.Symlink(wanted, link)); err != nil {
+		t.Fatal(err)
+	}
+	plain := script("plain", wanted)
+	long := strings.Repeat("long", 200)
+	return []execCase{
+		{name: "a program", path: wanted, args: []string{"--force"}, is: wanted},
+		{name: "without arguments", path: wanted, is: wanted},
+		{name: "long arguments", path: wanted, args: []string{long[:511], long}, is: wanted},
+		{name: "an empty argument", path: wanted, args: []string{"", "b"}, is: wanted},
+		{name: "a link", path: link, args: []string{"a"}, is: wanted},
+		{name: "a relative path", path: "./wanted", args: []string{"a"}, is: wanted},
+		{name: "a descriptor", path: wanted, args: []string{"a"}, by: testutil.BuildC(t, "-static", "testdata/byfd.c"), is: wanted},
+		{name: "elsewhere", path: self, args: []string{"a", "b"}, is: self},
+		{name: "a script", path: plain, args: []string{"a", "b"}, is: plain, script: true},
+		{name: "a script by a relative path", path: "./plain", args: []string{"a"}, is: plain, script: true},
+		{name: "a script without arguments", path: plain, is: plain, script: true},
+		{name: "an interpreter with an argument", path: script("option", wanted+" -x"), args: []string{"a", "b"}, is: filepath.Join(dir, "option"), script: true},
+		{name: "a script's script", path: script("nested", script("between", wanted+" -y")+" -x"), args: []string{"a", "b"}, is: filepath.Join(dir, "nested"), script: true},
+	}
+}
+
+// An exec looks the same to a module wherever it is called: where it is decided,
+// about the program and again about the interpreter, where it has happened, and
+// in the sandbox.
+func TestSameExec(t *testing.T) {
+	testutil.Root(t)
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := execCases(t, dir)
+	params := map[string]string{"gid": fmt.Sprint(execGroup), "want": filepath.Join(dir, "wanted"), "below": dir + "/"}
+
+	ready := make(chan struct{})
+	src, err := bpf.New(bpf.Config{PID: os.Getpid(), OnReady: func() { close(ready) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var live taskwatch.Registry
+	object, err := wasm.Parse("sandboxed", testmodule.Wasm(t, "testdata/modules/execs.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer object.Close()
+	inSandbox, err := object.Load(wasm.LoadOptions{Params: params, Deadline: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inSandbox.Close()
+	if err := live.Register(inSandbox.Watchers(0)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- src.Run(ctx, &live) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		ended <- nil
+		t.Fatal(err)
+	}
+
+	load := func(name, src string, more ...string) *kernel.Module {
+		o, err := kernel.Parse(name, testmodule.Object(t, src))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := maps.Clone(params)
+		for _, set := range more {
+			p[set] = "1"
+		}
+		m, err := o.Load(kernel.LoadOptions{Params: p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	modules := map[string]*kernel.Module{"observed": load("observed", "testdata/modules/execs.c")}
+	can, err := kernelRefuses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if can {
+		modules["decided"] = load("decided", "testdata/modules/execs_decided.c")
+		modules["decided again"] = load("again", "testdata/modules/execs_decided.c", "again")
+	}
+	for _, m := range modules {
+		if err := src.Table().Register(m, kernel.RegisterOptions{AllowBestEffort: true}); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := errors.Join(src.Table().Unregister(m), m.Close()); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+
+	again := 0 // asked about an interpreter
+	for i, c := range cases {
+		c.dir = dir
+		c.run(t)
+		if c.script {
+			again++
+		}
+		for how, m := range modules {
+			execs := i + 1
+			if how == "decided again" {
+				if !c.script {
+					continue // it is not asked again
+				}
+				execs = again
+			}
+			globals, err := m.Globals()
+			if got, want := seenIn(t, globals, err), c.want(execs); !maps.Equal(got, want) {
+				t.Errorf("%s, %s: the module saw\n%v, want\n%v", c.name, how, got, want)
+			}
+		}
+		if c.script {
+			continue // the source has the interpreter
+		}
+		globals, err := inSandbox.Globals(t.Context())
+		for seenIn(t, globals, err)["execs"] != int64(i+1) {
+			if err := t.Context().Err(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+			globals, err = inSandbox.Globals(t.Context())
+		}
+		if got, want := seenIn(t, globals, err), c.want(i+1); !maps.Equal(got, want) {
+			t.Errorf("%s, in the sandbox: the module saw\n%v, want\n%v", c.name, got, want)
+		}
+	}
+}
