@@ -46,6 +46,7 @@ var depRules = []depRule{
 	{"sink/html", []string{".", "enrich", "process", "sink/lane"}},
 	{"sink/...", []string{".", "process", "sink/lane"}},
 	{"top", []string{".", "enrich", "filter", "process", "internal/clean", "internal/names", "internal/procfs"}},
+	{"ui", []string{".", "daemon", "filter", "internal/sys", "modules", "process", "record", "sink/html", "source/replay"}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
 	{"guest/...", []string{"guest/..."}},
@@ -75,7 +76,7 @@ var depRules = []depRule{
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/otlp", "internal/..."}},
-	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/...", "top", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/...", "top", "ui", "internal/..."}},
 	{"test/vm/cmd/kerneltable", []string{"test/vm", "doctor", "internal/..."}}, // makes a table of what doctor found
 	{"test/...", []string{"test/...", "internal/..."}},
 }

@@ -39,6 +39,18 @@ func NewClient(socket string) *Client {
 	return c
 }
 
+// Call passes a request for one of the daemon's procedures on as it is: a
+// message in JSON, whose answer is the same, with the status of HTTP. The caller
+// closes its body.
+func (c *Client) Call(ctx context.Context, procedure string, message io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://daemon/"+api.DaemonName+"/"+procedure, message)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return c.transport.RoundTrip(req)
+}
+
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 

@@ -54,6 +54,26 @@ func (c *Client) Source(ctx context.Context, pid int, ready func()) (*ClientSour
 	return s, nil
 }
 
+// Lines returns the daemon's stream of events, as the lines of a recording that
+// does not end: the answer to 'GET /events' with a query. The caller closes it.
+// When ctx ends, it fails.
+func (c *Client) Lines(ctx context.Context, query url.Values) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://daemon/events?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return nil, c.Explain(err)
+	}
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, maxBody))
+		_ = res.Body.Close()
+		return nil, fmt.Errorf("the daemon at %s: %s", c.socket, strings.TrimSpace(string(text)))
+	}
+	return res.Body, nil
+}
+
 // body is the answer to a request for events, behind its first line.
 type body struct {
 	*bufio.Reader
@@ -66,20 +86,11 @@ func (s *ClientSource) open(ctx context.Context, query url.Values) (*body, *task
 		query.Set("pid", fmt.Sprint(s.pid))
 		query.Set("tree", "true")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://daemon/events?"+query.Encode(), nil)
+	lines, err := s.client.Lines(ctx, query)
 	if err != nil {
 		return nil, nil, err
 	}
-	res, err := (&http.Client{Transport: s.client.transport}).Do(req)
-	if err != nil {
-		return nil, nil, s.client.Explain(err)
-	}
-	if res.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(res.Body, maxBody))
-		_ = res.Body.Close()
-		return nil, nil, fmt.Errorf("the daemon at %s: %s", s.client.socket, strings.TrimSpace(string(text)))
-	}
-	b := &body{bufio.NewReader(res.Body), res.Body}
+	b := &body{bufio.NewReader(lines), lines}
 	line, err := b.ReadBytes('\n')
 	if err == nil {
 		var it taskwatch.Item
@@ -87,7 +98,7 @@ func (s *ClientSource) open(ctx context.Context, query url.Values) (*body, *task
 			return b, it.Start, nil
 		}
 	}
-	_ = res.Body.Close()
+	_ = lines.Close()
 	if err == nil {
 		err = errors.New("its stream has no start")
 	}

@@ -92,12 +92,12 @@ func (s *service) Stats(_ context.Context, r *connect.Request[api.StatsRequest])
 	})
 }
 
-func (s *service) Status(context.Context, *connect.Request[api.StatusRequest]) (*connect.Response[api.StatusResponse], error) {
+func (s *service) Status(ctx context.Context, _ *connect.Request[api.StatusRequest]) (*connect.Response[api.StatusResponse], error) {
 	d := s.d
 	r := &api.StatusResponse{
 		Version: d.cfg.Version, Pid: int32(os.Getpid()), Started: d.started.UTC().Format(time.RFC3339Nano),
 		Source: d.source.Name(), Scope: d.source.Capabilities().Scope,
-		Lost: d.hub.lost.Load(), Streams: uint32(d.hub.count()),
+		Lost: d.hub.lost.Load(), Streams: uint32(d.hub.count()), MayLoad: d.access.mayChange(peerFrom(ctx)),
 	}
 	if d.passed != nil {
 		r.PassedOver = d.passed.Error()

@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 
@@ -147,30 +146,6 @@ func (f *Filter) Tree() bool { return f.tree }
 
 // Names reports whether the expression has a variable of that name in it.
 func (f *Filter) Names(variable string) bool { return f.names[variable] }
-
-// Describe returns a line for each name that an expression may have.
-func Describe() []string {
-	var lines []string
-	line := func(prefix string, f *field) {
-		lines = append(lines, fmt.Sprintf("  %-21s %-12s %s", prefix+f.name, typeName(f.typ.String()), f.doc))
-	}
-	for _, name := range eventClass.names {
-		f := eventClass.fields[name]
-		c := classes[f.typ.TypeName()]
-		switch {
-		case c == selfClass:
-		case c != nil:
-			for _, part := range c.names {
-				line(name+".", c.fields[part])
-			}
-		case name == "ancestors":
-			lines = append(lines, fmt.Sprintf("  %-21s %-12s %s", name, "list", f.doc))
-		default:
-			line("", f)
-		}
-	}
-	return lines
-}
 
 // fieldsOf returns the fields that an event can have.
 func fieldsOf(k taskwatch.Kind) taskwatch.Fields {

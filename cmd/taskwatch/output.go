@@ -104,13 +104,16 @@ func sortNames() string {
 }
 
 // optional returns the optional fields asked for.
-func (f *outputFlags) optional() (taskwatch.Fields, error) {
-	if f.fields == "" {
+func (f *outputFlags) optional() (taskwatch.Fields, error) { return parseOptional(f.fields) }
+
+// parseOptional reads the value of --fields.
+func parseOptional(list string) (taskwatch.Fields, error) {
+	if list == "" {
 		return 0, nil
 	}
-	fields, err := taskwatch.ParseFields(f.fields)
+	fields, err := taskwatch.ParseFields(list)
 	if err != nil {
-		return 0, fmt.Errorf("--fields %s: %s", f.fields, strings.TrimPrefix(err.Error(), "taskwatch: "))
+		return 0, fmt.Errorf("--fields %s: %s", list, strings.TrimPrefix(err.Error(), "taskwatch: "))
 	}
 	return fields & taskwatch.OptionalFields, nil // a recording has the others anyhow
 }

@@ -16,7 +16,7 @@ var groups = []struct {
 	title    string
 	commands []func() *cobra.Command
 }{
-	{"Watch and look back:", []func() *cobra.Command{newRun, newWatch, newTop, newReplay, newDiff}},
+	{"Watch and look back:", []func() *cobra.Command{newRun, newWatch, newTop, newUI, newReplay, newDiff}},
 	{"Modules:", []func() *cobra.Command{newModule, newModinfo}},
 	{"The daemon:", []func() *cobra.Command{newServe, newInsmod, newRmmod, newLsmod}},
 	{"This machine and this program:", []func() *cobra.Command{newDoctor, newBench, newVersion, newMan}},

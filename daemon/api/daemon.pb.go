@@ -1309,7 +1309,9 @@ type StatusResponse struct {
 	// Events that the source has lost.
 	Lost uint64 `protobuf:"varint,8,opt,name=lost,proto3" json:"lost,omitempty"`
 	// Streams of events that are open.
-	Streams       uint32 `protobuf:"varint,9,opt,name=streams,proto3" json:"streams,omitempty"`
+	Streams uint32 `protobuf:"varint,9,opt,name=streams,proto3" json:"streams,omitempty"`
+	// The caller may load and unload modules.
+	MayLoad       bool `protobuf:"varint,10,opt,name=may_load,json=mayLoad,proto3" json:"may_load,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1405,6 +1407,13 @@ func (x *StatusResponse) GetStreams() uint32 {
 		return x.Streams
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetMayLoad() bool {
+	if x != nil {
+		return x.MayLoad
+	}
+	return false
 }
 
 type EventsRequest struct {
@@ -1728,7 +1737,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\fWatcherStats\x12/\n" +
 	"\awatcher\x18\x01 \x01(\v2\x15.taskwatch.v1.WatcherR\awatcher\x12)\n" +
 	"\x05calls\x18\x02 \x01(\v2\x13.taskwatch.v1.CallsR\x05calls\"\x0f\n" +
-	"\rStatusRequest\"\xff\x01\n" +
+	"\rStatusRequest\"\x9a\x02\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x18\n" +
@@ -1739,7 +1748,9 @@ const file_daemon_proto_rawDesc = "" +
 	"passedOver\x12*\n" +
 	"\x11no_kernel_modules\x18\a \x01(\tR\x0fnoKernelModules\x12\x12\n" +
 	"\x04lost\x18\b \x01(\x04R\x04lost\x12\x18\n" +
-	"\astreams\x18\t \x01(\rR\astreams\"\x8e\x01\n" +
+	"\astreams\x18\t \x01(\rR\astreams\x12\x19\n" +
+	"\bmay_load\x18\n" +
+	" \x01(\bR\amayLoad\"\x8e\x01\n" +
 	"\rEventsRequest\x12\x16\n" +
 	"\x06events\x18\x01 \x03(\tR\x06events\x12,\n" +
 	"\x06filter\x18\x02 \x01(\v2\x14.taskwatch.v1.FilterR\x06filter\x12\x1f\n" +

@@ -19,5 +19,9 @@
 //	                                in bytes; JSON: status, I/O ...
 //	T slice from to cpu tid         a thread has ended; JSON: comm
 //	I slice time                    an instant; JSON: name, category, args
-//	C from to pid                   a step of the critical path
+//	P                               the critical path follows, in place of any before
+//	C from to pid                   a step of it
+//	M slice                         it was chosen: see [Sink.Choose]
+//	Z                               JSON: why no line follows; only in streams
+//	A time                          nothing else happened until then: see [Sink.Advance]
 package html

@@ -38,6 +38,9 @@ type Sink struct {
 	names   map[string]int
 	threads map[taskwatch.TaskID]int64 // births
 	places  enrich.Places
+
+	choose func(taskwatch.Item, *process.Process) bool // or nil
+	marked map[int]int                                 // by pid that runs: the slice that was marked last, plus 1
 }
 
 // maxThreads limits the threads whose ends are awaited.
@@ -54,6 +57,13 @@ func NewSink(w io.Writer) *Sink {
 	return s
 }
 
+// Choose has the sink mark a slice when fn chooses an item about its process.
+// fn gets the process too, or nil where that is unknown, and is called by Take.
+// Choose is called before the first item.
+func (s *Sink) Choose(fn func(taskwatch.Item, *process.Process) bool) {
+	s.choose, s.marked = fn, map[int]int{}
+}
+
 // Wants returns what the sink reads.
 func (s *Sink) Wants() taskwatch.Wants {
 	wants := s.lanes.Wants()
@@ -66,6 +76,53 @@ func (s *Sink) Wants() taskwatch.Wants {
 
 // Take takes an item.
 func (s *Sink) Take(it taskwatch.Item) {
+	task := taskOf(it)
+	slice, marked := s.sliceOf(task), 0 // an exit ends it
+	if task != nil {
+		marked = s.marked[task.PID]
+	}
+	p := s.take(it)
+	if s.choose == nil {
+		return
+	}
+	if now := s.sliceOf(task); now >= 0 {
+		slice = now
+	}
+	if slice < 0 || marked == slice+1 || !s.choose(it, p) {
+		return
+	}
+	s.begin('M').num(int64(slice)).end()
+	if _, runs := s.byPID[task.PID]; runs {
+		s.marked[task.PID] = slice + 1
+	}
+}
+
+func taskOf(it taskwatch.Item) *taskwatch.Task {
+	switch {
+	case it.Event != nil:
+		return it.Event.Task
+	case it.Failure != nil && it.Failure.Event != nil:
+		return it.Failure.Event.Task
+	case it.Record != nil:
+		return it.Record.Task
+	case it.Failed != nil:
+		return it.Failed.Task
+	}
+	return nil
+}
+
+// sliceOf returns the slice of a task's process, or -1.
+func (s *Sink) sliceOf(t *taskwatch.Task) int {
+	if t != nil {
+		if slice, ok := s.byPID[t.PID]; ok {
+			return slice
+		}
+	}
+	return -1
+}
+
+// take writes what an item says, and returns the process that it is about.
+func (s *Sink) take(it taskwatch.Item) *process.Process {
 	if ev := it.Event; ev != nil {
 		if !s.any {
 			s.any, s.firstNS = true, ev.MonoNS
@@ -78,9 +135,21 @@ func (s *Sink) Take(it taskwatch.Item) {
 		s.thread(ev)
 		step := s.tree.Take(it)
 		s.critical.Take(&step, ev.MonoNS)
-		return
+		return step.Process
 	}
 	s.lanes.Take(it)
+	if t := taskOf(it); t != nil {
+		return s.tree.Of(t)
+	}
+	return nil
+}
+
+// Advance says that nothing else has happened until a time of CLOCK_MONOTONIC.
+func (s *Sink) Advance(ns int64) {
+	if s.any && ns > s.maxNS {
+		s.maxNS = ns
+		s.begin('A').at(ns).end()
+	}
 }
 
 // thread writes a line when a thread ends, unless it is the first thread of its
@@ -113,6 +182,13 @@ func (s *Sink) thread(ev *taskwatch.Event) {
 // Close writes the critical path and ends the open slices.
 func (s *Sink) Close(ctx context.Context) error {
 	err := s.lanes.Close(ctx)
+	s.Path()
+	return errors.Join(err, s.err)
+}
+
+// Path writes the critical path of what has happened so far.
+func (s *Sink) Path() {
+	s.begin('P').end()
 	for _, g := range s.critical.Path(s.maxNS) {
 		pid := g.PID
 		if g.Program == nil {
@@ -120,8 +196,10 @@ func (s *Sink) Close(ctx context.Context) error {
 		}
 		s.begin('C').at(g.FromNS).at(g.ToNS).num(int64(pid)).end()
 	}
-	return errors.Join(err, s.err)
 }
+
+// Err returns the first error of writing.
+func (s *Sink) Err() error { return s.err }
 
 // What follows makes a line.
 

@@ -148,6 +148,7 @@ func (w *writer) End(l *lane.Lane, ns int64, args []lane.Arg) error {
 		delete(s.on, l)
 		if pid := s.pids[l]; s.byPID[pid] == slice {
 			delete(s.byPID, pid)
+			delete(s.marked, pid)
 		}
 	}
 	if status != "" {

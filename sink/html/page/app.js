@@ -1,19 +1,9 @@
 // The page around the timeline.
 import {base, bytes, duration, visible} from './format.js';
+import {make, refill} from './element.js';
 import {View} from './draw.js';
 
 const get = (id) => document.getElementById(id);
-
-// make returns an element. All text is set as text: nothing is ever parsed.
-function make(tag, attributes, ...content) {
-  const e = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes || {})) {
-    if (name.startsWith('on')) e.addEventListener(name.slice(2), value);
-    else if (value !== undefined) e.setAttribute(name, value);
-  }
-  e.append(...content);
-  return e;
-}
 
 // ids shows real, effective, saved and file system id, or the one that all are.
 function ids(v) {
@@ -31,23 +21,27 @@ const columns = [
   {name: 'command', key: (m, i) => m.command(i), command: true},
 ];
 
+// App is the page. A live one is of what happens on a machine now: it has a
+// title of its own, and shows what comes with update.
 export class App {
-  constructor(model, cut) {
+  constructor(model, cut, live) {
     this.model = model;
-    model.status = (i) => (model.ended[i] < 0 ? 'running' : model.ended[i] === 2 ? 'exec' : JSON.parse(model.last[i]).status || '');
+    this.cut = cut;
+    this.live = live;
     this.sort = {column: columns[1], down: true};
     this.shown = 100;
     this.theme(matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
     this.view = new View(get('canvas'), model);
     this.tip = make('div', {id: 'tip', hidden: ''});
     document.body.append(this.tip);
-    this.#totals(cut);
+    this.#totals();
     this.#answer();
     this.#tools();
     this.#pointer();
     this.#keys();
     this.#head();
-    this.view.fit();
+    if (live) this.follow();
+    else this.view.fit();
     this.view.paint();
     this.shownAt = performance.now();
     setTimeout(() => {
@@ -62,16 +56,44 @@ export class App {
     if (this.view) this.view.restyle();
   }
 
-  #totals(cut) {
+  // use shows another model.
+  use(model) {
+    this.model = model;
+    this.view.use(model);
+    this.select(-1);
+    this.update();
+  }
+
+  // update shows what has been added to the model, which is settled.
+  update() {
+    const {view} = this;
+    view.advance();
+    this.#totals();
+    this.#answer();
+    this.find();
+    if (view.selected >= 0 && this.model.ended[view.selected] !== this.detailed) this.#details(view.selected);
+  }
+
+  // follow stays with the last minute, or what the view shows, until it is moved.
+  follow() {
+    this.view.follow(this.view.keep === 'end' ? '' : 'end');
+    this.#pressed();
+  }
+
+  #pressed() {
+    get('follow').setAttribute('aria-pressed', String(this.view.keep === 'end'));
+  }
+
+  #totals() {
     const m = this.model;
-    const name = m.size ? m.command(0) : 'nothing happened';
+    const name = this.live || (m.size ? m.command(0) : 'nothing happened');
     get('title').textContent = name;
     document.title = `taskwatch: ${name.slice(0, 80)}`;
     let cpu = 0;
     for (let i = 0; i < m.size; i++) cpu += Math.max(0, m.cpu(i));
     const work = m.strips[1];
     const list = [
-      ['wall', duration(m.end)],
+      [this.live ? 'shown' : 'wall', duration(m.end)],
       ['CPU', m.noCPU ? 'unknown' : duration(cpu)],
       ['at work', `${work.average(0, m.end).toFixed(1)} on average, ${work.max} at most`],
       ['processes', String(m.processes)],
@@ -80,7 +102,7 @@ export class App {
     if (m.header.time) list.push(['began', new Date(m.header.time).toLocaleString()]);
     get('totals').replaceChildren(...list.flatMap(([k, v]) => [make('span', {class: k === 'failed' && m.failures ? 'bad' : undefined}, `${k} `, make('b', {}, v)), ' ']));
     const warnings = [];
-    if (cut) warnings.push('This file was cut off: it shows what had been written.');
+    if (this.cut) warnings.push('This file was cut off: it shows what had been written.');
     if (m.lost) warnings.push('Events were lost: what is shown here is not complete.');
     get('warning').textContent = warnings.join(' ');
     get('warning').hidden = !warnings.length;
@@ -99,26 +121,28 @@ export class App {
     const longest = [...steps].sort((a, b) => b.to - b.from - (a.to - a.from)).slice(0, 10);
     const most = longest.length ? longest[0].to - longest[0].from : 1;
     const rest = steps.length - longest.length;
-    get('path').tBodies[0].replaceChildren(
-      ...steps.filter((c) => longest.includes(c)).map((c) => {
+    // What has no end has none: there are too many beginnings.
+    get('path').parentNode.hidden = Boolean(this.live) && !steps.length;
+    refill(get('path').tBodies[0],
+      steps.filter((c) => longest.includes(c)).map((c) => {
         const go = () => c.slice >= 0 && this.select(c.slice, true);
         const text = c.slice >= 0 ? m.command(c.slice) : '(what was before)';
         const short = c.slice >= 0 ? [make('b', {}, m.short(c.slice)), make('span', {class: 'dim'}, `  ${text.slice(0, 400)}`)] : [text];
-        return make('tr', {onclick: go, class: c === longest.find((x) => x.slice >= 0) ? 'longest' : undefined}, n(duration(c.from)), n(duration(c.to - c.from)), bar((c.to - c.from) / most), make('td', {class: 'cut'}, make('button', {title: text.slice(0, 2000)}, ...short)));
+        return make('tr', {'data-key': `${c.from}`, onclick: go, class: c === longest.find((x) => x.slice >= 0) ? 'longest' : undefined}, n(duration(c.from)), n(duration(c.to - c.from)), bar((c.to - c.from) / most), make('td', {class: 'cut'}, make('button', {title: text.slice(0, 2000)}, ...short)));
       }),
     );
     get('pathnote').textContent = !steps.length ? 'none: the processes do not all descend from one' : rest ? `the ten longest steps; ${rest} shorter ones take ${duration(m.end - longest.reduce((sum, c) => sum + c.to - c.from, 0))}` : '';
     const by = m.noCPU ? 'wall' : 'cpu';
     get('dearnote').textContent = m.noCPU ? 'by wall time: CPU time is unknown' : 'by CPU time';
     const dear = [...m.programs].sort((a, b) => b[by] - a[by]).slice(0, 10);
-    get('dear').tBodies[0].replaceChildren(
-      ...dear.map((p) => {
+    refill(get('dear').tBodies[0],
+      dear.map((p) => {
         const go = () => {
           get('search').value = `program:${m.names[p.name]}`;
           this.find();
           this.select(p.longest, false);
         };
-        return make('tr', {onclick: go}, n(m.noCPU ? '–' : duration(p.cpu)), n(duration(p.wall)), n(String(p.runs)), n(String(p.failed), p.failed > 0), bar(p[by] / (dear[0][by] || 1)), make('td', {class: 'cut'}, make('button', {title: m.names[p.name]}, visible(m.names[p.name]))));
+        return make('tr', {'data-key': m.names[p.name], onclick: go}, n(m.noCPU ? '–' : duration(p.cpu)), n(duration(p.wall)), n(String(p.runs)), n(String(p.failed), p.failed > 0), bar(p[by] / (dear[0][by] || 1)), make('td', {class: 'cut'}, make('button', {title: m.names[p.name]}, visible(m.names[p.name]))));
       }),
     );
   }
@@ -135,6 +159,9 @@ export class App {
     get('out').addEventListener('click', () => view.zoom(1 / 0.6, view.width / 2));
     get('fit').addEventListener('click', () => view.fit());
     get('threads').addEventListener('click', () => this.threads());
+    get('follow').addEventListener('click', () => this.follow());
+    get('follow').hidden = get('followkey').hidden = !this.live;
+    view.onkeep = () => this.#pressed();
     get('theme').addEventListener('click', () => this.theme(view.dark ? 'light' : 'dark'));
     get('helpbutton').addEventListener('click', () => get('help').showModal());
     get('more').addEventListener('click', () => {
@@ -162,7 +189,7 @@ export class App {
     const m = this.model;
     const words = get('search').value.toLowerCase().split(/\s+/).filter(Boolean);
     const filter = get('filter').value;
-    const all = !words.length && filter === 'all';
+    const all = !words.length && filter === 'all' && !m.marks;
     const found = [];
     const matches = new Uint8Array(m.size);
     const names = m.names.map((n) => n.toLowerCase());
@@ -176,6 +203,7 @@ export class App {
       return (i) => names[m.name[i]].includes(word) || lower(m.first[i]).includes(json) || lower(m.last[i]).includes(json) || String(m.pid[i]) === word;
     });
     for (let i = 0; i < m.size; i++) {
+      if (m.marks && !m.marks.has(i)) continue;
       if (filter === 'failed' && !m.failed(i)) continue;
       if (filter === 'path' && !m.onPath.has(i)) continue;
       if (filter === 'long' && m.wall(i) < long) continue;
@@ -221,11 +249,11 @@ export class App {
     const sign = down ? -1 : 1;
     const sorted = [...this.found].sort((a, b) => (keys[a] < keys[b] ? -sign : keys[a] > keys[b] ? sign : a - b));
     const rows = sorted.slice(0, this.shown).map((i) =>
-      make('tr', {'data-slice': i, class: i === this.view.selected ? 'chosen' : undefined, onclick: () => this.select(i, false)},
+      make('tr', {'data-slice': i, 'data-key': i, class: i === this.view.selected ? 'chosen' : undefined, onclick: () => this.select(i, false)},
         ...columns.map((c) => c.command
           ? make('td', {class: 'cut'}, make('button', {}, m.command(i).slice(0, 400)))
           : make('td', {class: (c.number ? 'n' : '') + (c.name === 'status' && m.failed(i) ? ' bad' : '')}, c.show(m, i)))));
-    get('table').tBodies[0].replaceChildren(...rows);
+    refill(get('table').tBodies[0], rows);
     get('listnote').textContent = `each program of a process has a line; ${Math.min(this.shown, sorted.length)} of ${sorted.length}`;
     get('more').hidden = this.shown >= sorted.length;
   }
@@ -235,6 +263,7 @@ export class App {
     view.selected = i;
     for (const row of get('table').tBodies[0].rows) row.classList.toggle('chosen', Number(row.dataset.slice) === i);
     get('details').hidden = i < 0;
+    if (i >= 0 && m.lane[i].row < 0) m.settle(); // its lane has nothing in what is shown
     if (i >= 0) this.#details(i);
     requestAnimationFrame(() => {
       if (i >= 0) view.reveal(i, zoom);
@@ -244,6 +273,7 @@ export class App {
 
   #details(i) {
     const m = this.model;
+    this.detailed = m.ended[i];
     const d = m.details(i);
     const list = [];
     const add = (name, value, bad) => value !== undefined && value !== '' && list.push(make('dt', {}, name), make('dd', {class: bad ? 'bad' : undefined}, String(value)));
@@ -409,11 +439,12 @@ export class App {
       z: () => view.selected >= 0 && this.select(view.selected, true),
       y: () => view.selected >= 0 && this.copy(view.selected),
       t: () => this.threads(),
+      f: () => this.live && this.follow(),
       '?': () => get('help').showModal(),
       Escape: () => this.select(-1),
     };
     addEventListener('keydown', (e) => {
-      if (e.ctrlKey || e.metaKey || e.altKey || get('help').open) return;
+      if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]') || !view.canvas.offsetParent) return;
       const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(e.target.tagName);
       if (e.target === get('search')) {
         if (e.key === 'Escape') {

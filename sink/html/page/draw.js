@@ -14,6 +14,8 @@ export class View {
   hover = -1;
   matches = null; // Uint8Array, or null where all do
   showThreads = false;
+  keep = ''; // what is shown of what grows: 'all', the 'end', or what was chosen
+  onkeep = () => {}; // keep has changed
   frames = 0;
   #waiting = false;
 
@@ -71,15 +73,44 @@ export class View {
     this.to = this.from + span;
     this.draw();
   }
+  use(model) {
+    this.model = model;
+    this.fills = [];
+    this.matches = null;
+    this.selected = this.hover = -1;
+  }
+  // advance shows more, as the model has grown.
+  advance() {
+    if (this.keep === 'all') this.show(0, this.model.end * 1.0001 || minSpan);
+    else if (this.keep === 'end') this.show(this.model.end - this.span, this.model.end);
+    this.scroll(this.top);
+  }
+  follow(keep) {
+    this.keep = keep;
+    this.span = 6e7;
+    this.advance();
+    this.onkeep();
+  }
+  #leave() {
+    this.keep = '';
+    this.onkeep();
+  }
   fit() {
     this.top = 0;
-    this.show(0, this.model.end * 1.0001 || minSpan);
+    this.follow('all');
   }
   zoom(by, x) {
+    if (this.keep === 'end') {
+      this.span = Math.min(Math.max(minSpan, (this.to - this.from) * by), Math.max(this.model.end, minSpan));
+      this.show(this.model.end - this.span, this.model.end);
+      return;
+    }
+    this.#leave();
     const t = this.time(x);
     this.show(t - (t - this.from) * by, t + (this.to - t) * by);
   }
   pan(dx, dy) {
+    if (dx) this.#leave();
     const t = (dx / this.width) * (this.to - this.from);
     this.scroll(this.top + dy);
     this.show(this.from + t, this.to + t);
@@ -92,6 +123,7 @@ export class View {
   // reveal brings a slice into sight.
   reveal(i, zoom) {
     const m = this.model;
+    if (zoom || m.until(i) < this.from || m.t0[i] > this.to) this.#leave();
     if (zoom) {
       const pad = Math.max(m.wall(i) * 0.5, 20);
       this.show(m.t0[i] - pad, m.until(i) + pad);
@@ -358,6 +390,7 @@ export class View {
     if (this.selected < 0) return;
     const p = m.root[this.selected];
     const link = (parent, child) => {
+      if (m.lane[parent].row < 0 || m.lane[child].row < 0) return;
       const x = this.x(m.t0[child]);
       ctx.moveTo(x, this.y(parent) + rowHeight - 2);
       ctx.lineTo(x, this.y(child) + 1);

@@ -50,6 +50,7 @@ export class Model {
   instants = [];
   instantsOf = new Map();
   critical = [];
+  marks = null; // the slices that are marked, where some are to be
   order = []; // of the ends
   shorts = new Map();
   lost = 0;
@@ -109,6 +110,18 @@ export class Model {
         this.instantsOf.get(n[1]).push(instant);
         break;
       }
+      case 'M':
+        this.marks.add(n[1]);
+        break;
+      case 'A':
+        this.end = Math.max(this.end, n[1]);
+        break;
+      case 'P':
+        this.critical = [];
+        break;
+      case 'Z':
+        this.over = JSON.parse(json);
+        break;
       case 'C':
         this.critical.push({from: n[1], to: n[2], pid: n[3], slice: -1});
         break;
@@ -192,6 +205,9 @@ export class Model {
   failed(i) {
     return this.ended[i] === 1;
   }
+  status(i) {
+    return this.ended[i] < 0 ? 'running' : this.ended[i] === 2 ? 'exec' : JSON.parse(this.last[i]).status || '';
+  }
   path(i) {
     return this.names[this.name[i]];
   }
@@ -230,8 +246,9 @@ export class Model {
     return text;
   }
 
-  // settle works out what needs all lines.
-  settle() {
+  // settle works out what needs all lines. Lanes that have nothing after a time
+  // get no row.
+  settle(since = -Infinity) {
     this.lost = 0;
     for (const x of this.instants) if (x.category === 'loss') this.lost++;
     const last = new Map(); // slices by pid, with the one before of the same pid
@@ -255,6 +272,11 @@ export class Model {
         lane.depth = depth;
         this.rows.push(lane);
         walk(lane.kids, depth + 1);
+        const last = lane.slices[lane.slices.length - 1];
+        if (lane.row === this.rows.length - 1 && !(this.t1[last] >= since)) {
+          this.rows.pop();
+          lane.row = -1;
+        }
       }
     };
     walk(this.top, 0);

@@ -1,0 +1,91 @@
+package ui
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+)
+
+// maxKeys bounds the tokens that were not used, and the browsers that were let
+// in: the oldest are forgotten.
+const maxKeys = 32
+
+// keys are what lets browsers in.
+type keys struct {
+	mu      sync.Mutex // guards the fields below
+	tokens  []string   // of links that were not used
+	cookies []string
+}
+
+func (k *keys) token() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return add(&k.tokens)
+}
+
+// redeem makes a cookie of a token, which then works no more.
+func (k *keys) redeem(token string) (cookie string, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i := find(k.tokens, token)
+	if i < 0 {
+		return "", false
+	}
+	k.tokens = slices.Delete(k.tokens, i, i+1)
+	return add(&k.cookies), true
+}
+
+func (k *keys) admits(cookie string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return find(k.cookies, cookie) >= 0
+}
+
+func add(list *[]string) string {
+	key := rand.Text()
+	*list = append(*list, key)
+	*list = (*list)[max(0, len(*list)-maxKeys):]
+	return key
+}
+
+// find does not tell by its time how much of a key is right.
+func find(list []string, key string) (at int) {
+	at = -1
+	for i, k := range list {
+		if subtle.ConstantTimeCompare([]byte(k), []byte(key)) == 1 {
+			at = i
+		}
+	}
+	return at
+}
+
+// Link returns a link to the page at the address of a listener. It works once.
+func (s *Server) Link(addr net.Addr) string {
+	return "http://" + addr.String() + "/?token=" + s.keys.token()
+}
+
+// cookieName has the port in it: browsers do not tell ports of a host apart.
+func cookieName(host string) string {
+	if _, port, err := net.SplitHostPort(host); err == nil {
+		return "taskwatch-" + port
+	}
+	return "taskwatch"
+}
+
+// enter lets a browser in that has followed a link, and has it forget the token:
+// its history, and what it sends to others as the referrer, must not have it.
+func (s *Server) enter(w http.ResponseWriter, r *http.Request, token string) {
+	cookie, ok := s.keys.redeem(token)
+	if !ok {
+		refuse(w, "this link has been used, or is of another 'taskwatch ui'; open the last one that 'taskwatch ui' has printed")
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookieName(r.Host), Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+	if s.cfg.OnUsed != nil {
+		s.cfg.OnUsed()
+	}
+}

@@ -1,0 +1,180 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
+)
+
+// Config says what is shown. Either File or Daemon is set.
+type Config struct {
+	File   string         // the path of a recording, which may be growing
+	Daemon *daemon.Client // it stays the caller's
+
+	// Fields are optional fields that the daemon is asked for, so that
+	// expressions may read them. Recordings have what they have.
+	Fields taskwatch.Fields
+
+	// OnUsed is called when a link was used, so that the caller can show
+	// another one. It may be nil.
+	OnUsed func()
+}
+
+// Server serves the pages. It is made by [New].
+type Server struct {
+	cfg    Config
+	limits limits
+	keys   keys
+	mux    *http.ServeMux
+	feed   *feed // of a daemon, or nil
+
+	slots chan struct{} // one for each stream
+}
+
+// limits bound what browsers may take.
+type limits struct {
+	streams  int           // at a time: a browser has six connections to a server
+	conns    int           // at a time
+	patience time.Duration // with a browser that does not read
+	header   time.Duration
+	history  int // bytes of what a daemon has told
+}
+
+// History is how many bytes of lines are kept of what a daemon has told.
+const History = 32 << 20
+
+var defaultLimits = limits{streams: 5, conns: 32, patience: time.Minute, header: 10 * time.Second, history: History}
+
+// New returns a server. For a file it needs the right to read it; with a daemon,
+// [Server.Connect] comes next.
+func New(cfg Config) (*Server, error) { return newServer(cfg, defaultLimits) }
+
+func newServer(cfg Config, l limits) (*Server, error) {
+	if (cfg.File == "") == (cfg.Daemon == nil) {
+		return nil, errors.New("ui: set one of Config.File and Config.Daemon")
+	}
+	s := &Server{cfg: cfg, limits: l, mux: http.NewServeMux(), slots: make(chan struct{}, l.streams)}
+	if cfg.File != "" {
+		f, err := openTape(cfg.File)
+		if err != nil {
+			return nil, err
+		}
+		_ = f.Close() // it was only read
+	} else {
+		s.feed = newFeed(cfg.Daemon, cfg.Fields, l.history)
+	}
+	s.mux.HandleFunc("GET /{$}", servePage)
+	s.mux.HandleFunc("GET /page/{name}", serveFile)
+	s.mux.HandleFunc("GET /timeline/{name}", serveTimelineFile)
+	s.mux.HandleFunc("GET /api/about", s.about)
+	s.mux.HandleFunc("GET /api/filter", s.checkFilter)
+	s.mux.HandleFunc("GET /api/lines", s.lines)
+	if cfg.Daemon != nil {
+		s.mux.HandleFunc("GET /api/stock/{name}", serveStock)
+		s.mux.HandleFunc("POST /api/daemon/{procedure}", s.call)
+	}
+	return s, nil
+}
+
+// Handler returns what answers requests: see the package comment for what it
+// checks.
+func (s *Server) Handler() http.Handler { return s.guard(s.mux) }
+
+// Listen listens at an address of the loopback interface; others are an error,
+// since what is served is for one user of this machine. A port of 0 stands for
+// any that is free.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: give a host and a port, such as 127.0.0.1:0", addr)
+	}
+	if !isLoopback(host) {
+		return nil, fmt.Errorf("address %q: only the loopback interface is allowed, such as 127.0.0.1:0; 'ssh -L' brings the page to another machine", addr)
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w; choose another port, or 0 for any", addr, err)
+	}
+	return l, nil
+}
+
+// isLoopback reports whether a host is the loopback interface, by number or by
+// the one name that cannot lead elsewhere.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// Connect asks the daemon for what it sees, until ctx ends. It fails if there is
+// none, or the user may not read. With a file there is nothing to do.
+func (s *Server) Connect(ctx context.Context) error {
+	if s.feed == nil {
+		return nil
+	}
+	return s.feed.connect(ctx)
+}
+
+// Serve serves until ctx ends, and returns the error that ended it otherwise. It
+// closes the listener. With a daemon, Connect has been called before.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	if s.feed != nil {
+		wg.Go(func() { s.feed.run(ctx) })
+	}
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: s.limits.header,
+		ReadTimeout:       s.limits.patience,
+		IdleTimeout:       s.limits.patience,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // streams would go on
+	defer stop()
+	if err := server.Serve(&bounded{Listener: l, slots: make(chan struct{}, s.limits.conns), done: ctx.Done()}); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// bounded is a listener with so many connections at a time. Others wait.
+type bounded struct {
+	net.Listener
+	slots chan struct{}
+	done  <-chan struct{}
+}
+
+func (b *bounded) Accept() (net.Conn, error) {
+	select {
+	case b.slots <- struct{}{}:
+	case <-b.done:
+		return nil, net.ErrClosed
+	}
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.slots
+		return nil, err
+	}
+	return &boundedConn{c, sync.OnceFunc(func() { <-b.slots })}, nil
+}
+
+type boundedConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *boundedConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}
