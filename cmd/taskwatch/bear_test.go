@@ -111,7 +111,7 @@ func readEntries(t *testing.T, file string) []compiledb.Entry {
 
 // debianSource returns the directory of a Debian source package, which stays
 // in the user's cache.
-func debianSource(t *testing.T, pkg string) string {
+func debianSource(t testing.TB, pkg string) string {
 	t.Helper()
 	testutil.RequireTool(t, "apt-get")
 	testutil.RequireTool(t, "dpkg-source")

@@ -201,7 +201,7 @@ func TestSpread(t *testing.T) {
 		{[]float64{5, 1, 3}, Spread{2, 3, 4}},
 		{[]float64{4, 1, 3, 2}, Spread{1.75, 2.5, 3.25}},
 	} {
-		if got := spreadOf(c.list); got != c.want {
+		if got := SpreadOf(c.list); got != c.want {
 			t.Errorf("%v: got %v, want %v", c.list, got, c.want)
 		}
 	}

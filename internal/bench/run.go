@@ -53,7 +53,8 @@ type Spread struct {
 	High   float64 `json:"high"`
 }
 
-func spreadOf(list []float64) Spread {
+// SpreadOf returns the spread of some measurements.
+func SpreadOf(list []float64) Spread {
 	if len(list) == 0 {
 		return Spread{}
 	}
@@ -376,8 +377,8 @@ func (m *measurement) result() Result {
 	for _, l := range m.cfg.Loads {
 		lr := LoadResult{
 			Load: l.String(), Operations: m.n[l],
-			AloneNS: spreadOf(m.alone[l]), WatchedNS: spreadOf(m.watched[l]), Ratio: spreadOf(m.ratio[l]),
-			CPUPerUS: spreadOf(m.cpu[l]), CPUShare: float64(m.cpuTotal[l]) / float64(m.timeTotal[l]),
+			AloneNS: SpreadOf(m.alone[l]), WatchedNS: SpreadOf(m.watched[l]), Ratio: SpreadOf(m.ratio[l]),
+			CPUPerUS: SpreadOf(m.cpu[l]), CPUShare: float64(m.cpuTotal[l]) / float64(m.timeTotal[l]),
 			LostOf: map[string]int64{},
 		}
 		for k := range taskwatch.Kind(taskwatch.NumKinds) {
