@@ -471,5 +471,6 @@ static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->
 #include "task_watchers_bpf_string.h"
 #include "task_watchers_bpf_path.h"
 #include "task_watchers_bpf_exec.h"
+#include "task_watchers_bpf_storage.h"
 
 #endif

@@ -332,4 +332,6 @@ static inline bool task_string_begins(const char *buf, __u32 size, const volatil
 	return n < size && !s[n];
 }
 
+#include "task_watchers_wasm_storage.h"
+
 #endif

@@ -193,3 +193,32 @@ func TestGuestInGoMisbehaves(t *testing.T) {
 		})
 	}
 }
+
+// A module in Go has values for tasks, which go with them.
+func TestGuestStorage(t *testing.T) {
+	m := load(t, parse(t, "guest/storage.go"), LoadOptions{Synchronous: true, Deadline: time.Minute})
+	var r taskwatch.Registry
+	register(t, &r, m.Watchers(0))
+	tell := func(k taskwatch.Kind, n uint64) {
+		ev := &taskwatch.Event{Kind: k, Task: &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: n}, ParentID: taskwatch.TaskID{Run: 1, N: n - 1}}}
+		if err := r.Feed().Notify(ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell(taskwatch.Exec, 1)
+	var want uint64
+	for n := uint64(2); n <= 100; n++ {
+		tell(taskwatch.Init, n)
+		tell(taskwatch.Free, n-1)
+		want += n - 2 // the generation of the first is 0
+	}
+	globals, err := m.Globals(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range globals {
+		if g.Name == "sum" && g.Value != want {
+			t.Errorf("the sum is %v, want %d", g.Value, want)
+		}
+	}
+}

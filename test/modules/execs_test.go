@@ -133,6 +133,56 @@ func execCases(t *testing.T, dir string) []execCase {
 	}
 }
 
+// watchOurselves runs a source about this process and its descendants until the
+// test ends.
+func watchOurselves(t *testing.T, live *taskwatch.Registry) *bpf.Source {
+	t.Helper()
+	ready := make(chan struct{})
+	src, err := bpf.New(bpf.Config{PID: os.Getpid(), OnReady: func() { close(ready) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- src.Run(ctx, live) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		cancel()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return src
+}
+
+// loadSandboxed registers a module in the sandbox until the test ends.
+func loadSandboxed(t *testing.T, live *taskwatch.Registry, src string, params map[string]string) *wasm.Module {
+	t.Helper()
+	o, err := wasm.Parse("sandboxed", testmodule.Wasm(t, src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { o.Close() })
+	m, err := o.Load(wasm.LoadOptions{Params: params, Deadline: time.Minute, Queue: 1 << 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := live.Register(m.Watchers(0)); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // An exec looks the same to a module wherever it is called: where it is decided,
 // about the program and again about the interpreter, where it has happened, and
 // in the sandbox.
@@ -145,40 +195,9 @@ func TestSameExec(t *testing.T) {
 	cases := execCases(t, dir)
 	params := map[string]string{"gid": fmt.Sprint(execGroup), "want": filepath.Join(dir, "wanted"), "below": dir + "/"}
 
-	ready := make(chan struct{})
-	src, err := bpf.New(bpf.Config{PID: os.Getpid(), OnReady: func() { close(ready) }})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var live taskwatch.Registry
-	object, err := wasm.Parse("sandboxed", testmodule.Wasm(t, "testdata/modules/execs.c"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer object.Close()
-	inSandbox, err := object.Load(wasm.LoadOptions{Params: params, Deadline: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inSandbox.Close()
-	if err := live.Register(inSandbox.Watchers(0)); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- src.Run(ctx, &live) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
-	select {
-	case <-ready:
-	case err := <-ended:
-		ended <- nil
-		t.Fatal(err)
-	}
+	inSandbox := loadSandboxed(t, &live, "testdata/modules/execs.c", params)
+	src := watchOurselves(t, &live)
 
 	load := func(name, src string, more ...string) *kernel.Module {
 		o, err := kernel.Parse(name, testmodule.Object(t, src))

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A value for each task, which is gone with the task. */
+#ifndef TASK_WATCHERS_WASM_STORAGE_H
+#define TASK_WATCHERS_WASM_STORAGE_H
+
+/* TASK_STORAGE_ROOM - how many tasks may have a value at a time: a power of 2.
+ * A module may define another number before it includes the header. */
+#ifndef TASK_STORAGE_ROOM
+#define TASK_STORAGE_ROOM 16384
+#endif
+_Static_assert(TASK_STORAGE_ROOM > 1 && !(TASK_STORAGE_ROOM & (TASK_STORAGE_ROOM - 1)), "TASK_STORAGE_ROOM is a power of 2");
+
+struct tw_task_id {
+	__u64 run, n; /* both 0: nobody */
+};
+
+static inline struct tw_task_id tw_id(struct task_struct *tsk) { return (struct tw_task_id){tsk->run, tsk->n}; }
+
+static inline struct tw_task_id tw_creator(struct task_struct *tsk) { return (struct tw_task_id){tsk->parent_run, tsk->parent_n}; }
+
+static inline bool tw_same_id(struct tw_task_id a, struct tw_task_id b) { return a.run == b.run && a.n == b.n; }
+
+/* tw_home - where an id is looked for first */
+static inline __u32 tw_home(struct tw_task_id id)
+{
+	return (__u32)((id.n ^ id.run * 0x9e3779b97f4a7c15ull) * 0x9e3779b97f4a7c15ull >> 32) & (TASK_STORAGE_ROOM - 1);
+}
+
+/* tw_find - the place of an id, or the free one where it belongs */
+static inline __u32 tw_find(const struct tw_task_id *ids, struct tw_task_id id)
+{
+	__u32 i = tw_home(id);
+
+	while (!tw_same_id(ids[i], id) && (ids[i].run || ids[i].n))
+		i = (i + 1) & (TASK_STORAGE_ROOM - 1);
+	return i;
+}
+
+/* tw_remove - free a place, and return the one whose value belongs there now,
+ * or the place itself */
+static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
+{
+	__u32 i = hole;
+
+	for (;;) {
+		i = (i + 1) & (TASK_STORAGE_ROOM - 1);
+		if (!ids[i].run && !ids[i].n)
+			break;
+		/* What is at home between the hole and here stays. */
+		if (((i - tw_home(ids[i])) & (TASK_STORAGE_ROOM - 1)) >= ((i - hole) & (TASK_STORAGE_ROOM - 1))) {
+			ids[hole] = ids[i];
+			return i;
+		}
+	}
+	ids[hole] = (struct tw_task_id){0, 0};
+	return hole;
+}
+
+/*
+ * task_storage - have a value for each task
+ *
+ * As in the kernel, with room for TASK_STORAGE_ROOM tasks: NAME_create returns
+ * NULL where it is used up. The value is dropped after the watchers of free. If
+ * the module misses a free, because events come faster than it works, the value
+ * stays.
+ */
+#define task_storage(name, valuetype)                                                        \
+	static struct {                                                                      \
+		struct tw_task_id ids[TASK_STORAGE_ROOM], freed;                             \
+		__u32 used;                                                                  \
+		valuetype values[TASK_STORAGE_ROOM];                                         \
+	} name;                                                                              \
+	static valuetype *name##_of(struct tw_task_id id)                                    \
+	{                                                                                    \
+		__u32 i = tw_find(name.ids, id);                                             \
+                                                                                             \
+		return name.ids[i].run || name.ids[i].n ? &name.values[i] : 0;               \
+	}                                                                                    \
+	static inline __attribute__((unused)) valuetype *name##_get(struct task_struct *tsk) \
+	{                                                                                    \
+		return name##_of(tw_id(tsk));                                                \
+	}                                                                                    \
+	static void name##_drop(struct tw_task_id id)                                        \
+	{                                                                                    \
+		__u32 i = tw_find(name.ids, id), next;                                       \
+                                                                                             \
+		if (!name.ids[i].run && !name.ids[i].n)                                      \
+			return;                                                              \
+		name.used--;                                                                 \
+		while ((next = tw_remove(name.ids, i)) != i) {                               \
+			name.values[i] = name.values[next];                                  \
+			i = next;                                                            \
+		}                                                                            \
+	}                                                                                    \
+	static inline __attribute__((unused)) valuetype *name##_create(struct task_struct *tsk) \
+	{                                                                                    \
+		static const valuetype tw_none;                                              \
+		struct tw_task_id id = tw_id(tsk);                                           \
+		__u32 i = tw_find(name.ids, id);                                             \
+                                                                                             \
+		if (name.ids[i].run || name.ids[i].n)                                        \
+			return &name.values[i];                                              \
+		if (name.used >= TASK_STORAGE_ROOM - TASK_STORAGE_ROOM / 8)                  \
+			return 0;                                                            \
+		name.used++;                                                                 \
+		name.ids[i] = id;                                                            \
+		name.values[i] = tw_none;                                                    \
+		return &name.values[i];                                                      \
+	}                                                                                    \
+	static inline __attribute__((unused)) valuetype *name##_inherit(struct task_struct *tsk) \
+	{                                                                                    \
+		valuetype *tw_to, tw_copy, *tw_from = name##_of(tw_creator(tsk));            \
+                                                                                             \
+		if (!tw_from)                                                                \
+			return 0;                                                            \
+		tw_copy = *tw_from;                                                          \
+		tw_to = name##_create(tsk);                                                  \
+		if (tw_to)                                                                   \
+			*tw_to = tw_copy;                                                    \
+		return tw_to;                                                                \
+	}                                                                                    \
+	static inline __attribute__((unused)) void name##_delete(struct task_struct *tsk)    \
+	{                                                                                    \
+		name##_drop(tw_id(tsk));                                                     \
+	}                                                                                    \
+	/* Watchers of free that come later read the value: the one before is dropped. */    \
+	static int name##_freed(unsigned long tw_val, struct task_struct *tsk)               \
+	{                                                                                    \
+		name##_drop(name.freed);                                                     \
+		name.freed = tw_id(tsk);                                                     \
+		return 0;                                                                    \
+	}                                                                                    \
+	task_watcher_func(free, name##_freed)                                                \
+	_Static_assert(sizeof(valuetype) > 0, "")
+
+#endif

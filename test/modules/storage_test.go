@@ -1,0 +1,122 @@
+package modules
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/wasm"
+)
+
+// A value for each task is inherited, read to the last watcher, and dropped, in
+// the kernel as in the sandbox.
+func TestStorage(t *testing.T) {
+	testutil.Root(t)
+	work, err := filepath.EvalSymlinks(testutil.BuildC(t, "-static", "testdata/work.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := map[string]string{"program": work}
+	var live taskwatch.Registry
+	inSandbox := loadSandboxed(t, &live, "testdata/modules/storage.c", params)
+	table := watchOurselves(t, &live).Table()
+	o, err := kernel.Parse("inkernel", testmodule.Object(t, "testdata/modules/storage.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inKernel, err := o.Load(kernel.LoadOptions{Params: params})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Register(inKernel, kernel.RegisterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(table.Unregister(inKernel), inKernel.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+
+	n := testutil.Size(20, 100, 1000)
+	if out, err := exec.Command(work, fmt.Sprint(n)).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	made := int64(4*n + 1)
+	want := seen{
+		"begun": uint64(1), "inherited": uint64(made), "exits": uint64(made + 1), "generations": uint64(made), "execs": uint64(n + 1),
+		"deleted": uint64(2 * n), "freed": uint64(2*n + 2), "full": uint64(0),
+	}
+	for how, globals := range map[string]func() seen{
+		"in the kernel": func() seen {
+			g, err := inKernel.Globals()
+			s := seenIn(t, g, err)
+			if !everyFree(t) {
+				s["freed"] = want["freed"] // sched_process_free misses some
+			}
+			return s
+		},
+		"in the sandbox": func() seen {
+			g, err := inSandbox.Globals(t.Context())
+			return seenIn(t, g, err)
+		},
+	} {
+		got := globals()
+		for got["freed"] != want["freed"] || got["exits"] != want["exits"] { // frees come later
+			if t.Context().Err() != nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+			got = globals()
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s the module saw\n%v, want\n%v", how, got, want)
+		}
+	}
+}
+
+// What belongs to tasks that are gone takes no room in the sandbox.
+func TestStorageStaysSmall(t *testing.T) {
+	o, err := wasm.Parse("sandboxed", testmodule.Wasm(t, "testdata/modules/storage.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	m, err := o.Load(wasm.LoadOptions{Params: map[string]string{"program": "/p"}, Synchronous: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var r taskwatch.Registry
+	if err := r.Register(m.Watchers(0)); err != nil {
+		t.Fatal(err)
+	}
+	tell := func(k taskwatch.Kind, task *taskwatch.Task) {
+		if err := r.Feed().Notify(&taskwatch.Event{Kind: k, Task: task}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const crowd = 10000 // at a time; there is room for 14336
+	tasks := uint64(testutil.Size(50_000, 200_000, 1_000_000))
+	id := func(n uint64) taskwatch.TaskID { return taskwatch.TaskID{Run: 7, N: n} }
+	first := &taskwatch.Task{ID: id(1), Exe: "/p"}
+	tell(taskwatch.Exec, first)
+	for n := range tasks {
+		tell(taskwatch.Init, &taskwatch.Task{ID: id(n + 2), ParentID: id(n + 1)})
+		if n >= crowd {
+			tell(taskwatch.Free, &taskwatch.Task{ID: id(n + 2 - crowd)})
+		}
+	}
+	g, err := m.Globals(t.Context())
+	got := seenIn(t, g, err)
+	if got["full"] != uint64(0) || got["inherited"] != tasks || got["freed"] != tasks-crowd {
+		t.Errorf("of %d tasks the module saw %v", tasks, got)
+	}
+}
