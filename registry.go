@@ -222,6 +222,54 @@ func (r *Registry) Unregister(m *Module) error {
 	return nil
 }
 
+// Replace registers m in the place of old, which is unregistered, in one step:
+// of the events that start meanwhile, each reaches one of the two. m may have
+// old's name. It returns, as Unregister does, when no watcher of old is running
+// anywhere. With a *[ModuleError], old stays registered and m is not.
+//
+// An operation that is decided while the modules change may be decided by old
+// and, once it has happened, observed by m.
+func (r *Registry) Replace(old, m *Module) error {
+	if insideWatcher() {
+		return &ModuleError{"replace", old.Name, ErrInWatcher}
+	}
+	reg := &registration{module: m}
+	err := reg.fill()
+	if err == nil {
+		err = r.exchange(old, reg)
+	}
+	if err != nil {
+		return &ModuleError{"replace", old.Name, err}
+	}
+	r.grace.wait()
+	if old.OnUnregister != nil {
+		old.OnUnregister()
+	}
+	return nil
+}
+
+func (r *Registry) exchange(old *Module, reg *registration) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.modules, func(other *registration) bool { return other.module == old })
+	if i < 0 {
+		return ErrNotRegistered
+	}
+	for j, other := range r.modules {
+		if other.module == reg.module {
+			return ErrRegistered
+		}
+		if j != i && other.module.Name == reg.module.Name {
+			return ErrNameTaken
+		}
+	}
+	r.modules[i] = reg
+	if r.snap.Load() != nil {
+		r.publish()
+	}
+	return nil
+}
+
 func (r *Registry) remove(m *Module) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -59,12 +59,12 @@ func (s *spec) options() host.Options {
 
 // open loads the module of a spec, and starts nothing. A signature is asked for
 // before anything else is done with the file.
-func (d *Daemon) open(s *spec) (host.Module, error) {
+func (d *Daemon) open(s *spec, replaces host.Module) (host.Module, error) {
 	signer, err := d.trust.verify(s)
 	if err != nil {
 		return nil, err
 	}
-	m, err := d.openUnsigned(s)
+	m, err := d.openUnsigned(s, replaces)
 	if err != nil {
 		return nil, err
 	}
@@ -77,12 +77,14 @@ func (d *Daemon) open(s *spec) (host.Module, error) {
 	return m, nil
 }
 
-func (d *Daemon) openUnsigned(s *spec) (host.Module, error) {
+func (d *Daemon) openUnsigned(s *spec, replaces host.Module) (host.Module, error) {
 	f, err := host.Parse(s.name, s.file, d.parser())
 	if err != nil {
 		return nil, err
 	}
-	m, err := d.host.Load(f, s.options())
+	opts := s.options()
+	opts.Replaces = replaces
+	m, err := d.host.Load(f, opts)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

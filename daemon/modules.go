@@ -100,14 +100,12 @@ func (ms *modules) unloaded(e *entry, err error) {
 	ms.changed.Broadcast()
 }
 
-// replaced ends what take began: another module has the place, as the last
-// that came.
+// replaced ends what take began: another module has the place.
 func (ms *modules) replaced(e, by *entry, m host.Module) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	ms.remove(e)
 	by.module, by.state, by.since = m, stateLive, time.Now()
-	ms.list = append(ms.list, by)
+	ms.list[slices.Index(ms.list, e)] = by
 	ms.changed.Broadcast()
 }
 
@@ -214,7 +212,7 @@ func (d *Daemon) load(ctx context.Context, s *spec) (err error) {
 }
 
 func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (host.Module, error) {
-	m, err := d.open(s)
+	m, err := d.open(s, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -244,38 +242,44 @@ func (d *Daemon) replace(ctx context.Context, s *spec) error {
 	return nil
 }
 
+// replaceOrLoad is replace where there is a module of that name, and else load.
+func (d *Daemon) replaceOrLoad(ctx context.Context, s *spec) error {
+	if _, err := d.modules.view(s.name); errors.Is(err, taskwatch.ErrNotRegistered) {
+		return d.load(ctx, s)
+	}
+	return d.replace(ctx, s)
+}
+
 func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
 	old, err := d.modules.take(s.name)
 	if err != nil {
 		return err
 	}
-	m, err := d.open(s)
-	if err == nil {
-		err = m.Check()
-	}
-	if err == nil {
-		err = old.module.Stop()
-	}
+	m, err := d.open(s, old.module)
 	if err != nil {
-		if m != nil {
-			err = errors.Join(err, m.Close())
-		}
 		d.modules.unloaded(old, err) // it is there as before
 		return err
 	}
-	if err = m.Start(); err == nil {
+	err = d.host.Replace(old.module, m)
+	lost := errors.Is(err, host.ErrStopped)
+	if err == nil {
 		if err = d.gathered(ctx, m); err != nil {
-			err = errors.Join(err, m.Stop())
+			back := d.host.Replace(m, old.module)
+			err, lost = errors.Join(err, back), back != nil
 		}
 	}
 	if err != nil {
-		back := old.module.Start()
 		d.modules.unloaded(old, err)
-		if back != nil {
-			back = errors.Join(fmt.Errorf("and the one before it cannot go on: %w", back), d.unload(s.name))
+		err = errors.Join(err, m.Close())
+		if lost {
+			err = errors.Join(err, d.unload(s.name))
 		}
-		return errors.Join(err, m.Close(), back)
+		return err
 	}
+	if fresh := host.Fresh(m); fresh != nil {
+		d.log.Warn("maps of a module that was replaced have another layout: they began empty", "module", s.name, "maps", fresh)
+	}
+	s.origin = old.spec.origin
 	d.modules.replaced(old, newEntry(s), m)
 	if err := old.module.Close(); err != nil {
 		d.log.Warn("a module that was replaced is not freed yet", "module", s.name, "error", err)

@@ -20,7 +20,11 @@ var _ api.DaemonHandler = (*service)(nil)
 
 func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest]) (*connect.Response[api.LoadResponse], error) {
 	m := r.Msg
-	err := s.d.load(ctx, &spec{
+	put := s.d.load
+	if m.Replace {
+		put = s.d.replaceOrLoad
+	}
+	err := put(ctx, &spec{
 		name: m.Name, file: m.File, params: m.Params, observeOnly: m.AllowObserveOnly, bestEffort: m.AllowBestEffort, origin: fromAPI, signature: m.Signature,
 	})
 	s.d.logChange(ctx, "load", m.Name, err)
@@ -32,7 +36,7 @@ func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest])
 		return nil, rpcError(&host.Error{Op: "load", Module: m.Name, Err: err}) // somebody has unloaded it already
 	}
 	p, err := v.proto()
-	return respond(&api.LoadResponse{Module: p}, err)
+	return respond(&api.LoadResponse{Module: p, FreshMaps: host.Fresh(v.module)}, err)
 }
 
 func (s *service) Unload(ctx context.Context, r *connect.Request[api.UnloadRequest]) (*connect.Response[api.UnloadResponse], error) {

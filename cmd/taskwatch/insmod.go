@@ -20,7 +20,7 @@ func addSocket(cmd *cobra.Command, socket *string) {
 
 func newInsmod() *cobra.Command {
 	var socket, name string
-	var observeOnly, bestEffort bool
+	var observeOnly, bestEffort, replace bool
 	cmd := &cobra.Command{
 		Use:   "insmod FILE|NAME [key=value...]",
 		Short: "Load a module into the daemon",
@@ -30,10 +30,17 @@ insmod has ended. insmod itself reads the file, and its signature FILE.minisig
 if there is one, so the daemon need not be able to reach them. If there is no
 file of that name, NAME is one of the stock modules of 'taskwatch module list'.
 
+With --replace, the module takes the place of the one that has its name, if
+there is one. Each event meets one of the two. A module for the kernel keeps the
+maps and variables that have the same layout in both; insmod names the maps that
+begin empty. A module in the sandbox begins anew. If the new module cannot be
+loaded, the old one continues.
+
 The exit status is 0 if the module was loaded, and 1 if it was not.`,
 		Example: `  sudo taskwatch insmod count.o
   sudo taskwatch insmod count.o uid=1000
   sudo taskwatch insmod --name count2 count.o
+  sudo taskwatch insmod --replace count.o uid=0
   sudo taskwatch insmod acct`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeModuleFile,
@@ -58,14 +65,21 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 			}
 			c := daemon.NewClient(socket)
 			defer c.Close()
-			_, err = c.Load(cmd.Context(), connect.NewRequest(&api.LoadRequest{
-				Name: name, File: b, Params: params, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort, Signature: signature,
+			r, err := c.Load(cmd.Context(), connect.NewRequest(&api.LoadRequest{
+				Name: name, File: b, Params: params, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort, Signature: signature, Replace: replace,
 			}))
-			return errDaemon(c, err)
+			if err != nil {
+				return errDaemon(c, err)
+			}
+			for _, m := range r.Msg.FreshMaps {
+				say("%s: the map %s has another layout now and begins empty", name, m)
+			}
+			return nil
 		},
 	}
 	addSocket(cmd, &socket)
 	cmd.Flags().StringVar(&name, "name", "", "load it under this `name` (default the name of the file, up to the dot)")
+	cmd.Flags().BoolVar(&replace, "replace", false, "take the place of the module that has this name")
 	addBestEffort(cmd, &bestEffort)
 	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "load a module that asks for a veto even if\nnothing can be denied here")
 	return cmd

@@ -44,7 +44,12 @@ type LoadRequest struct {
 	AllowBestEffort bool `protobuf:"varint,5,opt,name=allow_best_effort,json=allowBestEffort,proto3" json:"allow_best_effort,omitempty"`
 	// The signature of the file, in the format of minisign, for a daemon that
 	// trusts certain keys only.
-	Signature     []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"`
+	Signature []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"`
+	// If a module of that name is loaded, put this one in its place. If they are
+	// of one kind, each event meets one of the two; a module for the kernel keeps
+	// maps and variables of the same layout. If this one cannot be loaded, the
+	// other continues.
+	Replace       bool `protobuf:"varint,7,opt,name=replace,proto3" json:"replace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,9 +126,18 @@ func (x *LoadRequest) GetSignature() []byte {
 	return nil
 }
 
+func (x *LoadRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
 type LoadResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Module        *Module                `protobuf:"bytes,1,opt,name=module,proto3" json:"module,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Module *Module                `protobuf:"bytes,1,opt,name=module,proto3" json:"module,omitempty"`
+	// Maps that the module before had in another layout, and that begin empty.
+	FreshMaps     []string `protobuf:"bytes,2,rep,name=fresh_maps,json=freshMaps,proto3" json:"fresh_maps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +175,13 @@ func (*LoadResponse) Descriptor() ([]byte, []int) {
 func (x *LoadResponse) GetModule() *Module {
 	if x != nil {
 		return x.Module
+	}
+	return nil
+}
+
+func (x *LoadResponse) GetFreshMaps() []string {
+	if x != nil {
+		return x.FreshMaps
 	}
 	return nil
 }
@@ -1650,19 +1671,22 @@ var File_daemon_proto protoreflect.FileDescriptor
 
 const file_daemon_proto_rawDesc = "" +
 	"\n" +
-	"\fdaemon.proto\x12\ftaskwatch.v1\"\xa7\x02\n" +
+	"\fdaemon.proto\x12\ftaskwatch.v1\"\xc1\x02\n" +
 	"\vLoadRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\fR\x04file\x12=\n" +
 	"\x06params\x18\x03 \x03(\v2%.taskwatch.v1.LoadRequest.ParamsEntryR\x06params\x12,\n" +
 	"\x12allow_observe_only\x18\x04 \x01(\bR\x10allowObserveOnly\x12*\n" +
 	"\x11allow_best_effort\x18\x05 \x01(\bR\x0fallowBestEffort\x12\x1c\n" +
-	"\tsignature\x18\x06 \x01(\fR\tsignature\x1a9\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\x12\x18\n" +
+	"\areplace\x18\a \x01(\bR\areplace\x1a9\n" +
 	"\vParamsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"<\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"[\n" +
 	"\fLoadResponse\x12,\n" +
-	"\x06module\x18\x01 \x01(\v2\x14.taskwatch.v1.ModuleR\x06module\"#\n" +
+	"\x06module\x18\x01 \x01(\v2\x14.taskwatch.v1.ModuleR\x06module\x12\x1d\n" +
+	"\n" +
+	"fresh_maps\x18\x02 \x03(\tR\tfreshMaps\"#\n" +
 	"\rUnloadRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
 	"\x0eUnloadResponse\"\r\n" +

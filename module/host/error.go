@@ -14,7 +14,7 @@ var ErrNoKernel = errors.New("it runs in the kernel, which needs the source bpf"
 
 // Error is the error of an operation on a module.
 type Error struct {
-	Op     string // "parse", "load", "check", "start", "stop", "read", "close"; of a daemon also "unload"
+	Op     string // "parse", "load", "check", "start", "stop", "replace", "read", "close"; of a daemon also "unload"
 	Module string
 	Err    error
 }

@@ -22,6 +22,9 @@ func (h *Host) inRegistry(m *taskwatch.Module) lifecycle {
 		name:       m.Name,
 		register:   func() error { return h.Registry.Register(m) },
 		unregister: func() error { return h.Registry.Unregister(m) },
+		place:      h.Registry,
+		listed:     m,
+		takeOver:   func(old *lifecycle) error { return h.Registry.Replace(old.listed.(*taskwatch.Module), m) },
 	}
 }
 

@@ -40,6 +40,10 @@ type Options struct {
 	// AllowBestEffort accepts that what it denies passes now and then, where
 	// the kernel may skip a veto.
 	AllowBestEffort bool
+
+	// Replaces, if set, is the module whose place this one is going to take: see
+	// [Host.Replace].
+	Replaces Module
 }
 
 // Module is a module that is loaded. Start and Stop take turns, with Close

@@ -31,7 +31,11 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 	if err := h.KernelModules(); err != nil {
 		return nil, err
 	}
-	m, err := f.kernel.Load(kernel.LoadOptions{Params: opts.Params})
+	kopts := kernel.LoadOptions{Params: opts.Params}
+	if old, ok := opts.Replaces.(*kernelModule); ok {
+		kopts.Replaces = old.module
+	}
+	m, err := f.kernel.Load(kopts)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +46,9 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 			name:       f.name,
 			register:   func() error { return table.Register(m, ropts) },
 			unregister: func() error { return table.Unregister(m) },
+			place:      table,
+			listed:     m,
+			takeOver:   func(old *lifecycle) error { return table.Replace(old.listed.(*kernel.Module), m, ropts) },
 		},
 		info: f.Info(), module: m, table: table,
 	}, nil

@@ -12,6 +12,12 @@ type lifecycle struct {
 	name                 string
 	register, unregister func() error
 
+	// place says where modules are registered that can take each other's place,
+	// which takeOver does.
+	place    any
+	takeOver func(old *lifecycle) error
+	listed   any // what is registered there
+
 	mu      sync.Mutex
 	started bool
 }
@@ -29,6 +35,21 @@ func (l *lifecycle) Stop() error {
 	defer l.mu.Unlock()
 	return l.stop()
 }
+
+// replace starts the module in the place of old, which it stops.
+func (l *lifecycle) replace(old *lifecycle) error {
+	old.mu.Lock() // the new one is not known to others yet
+	defer old.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.takeOver(old)
+	if err == nil {
+		old.started, l.started = false, true
+	}
+	return failure("replace", l.name, err)
+}
+
+func (l *lifecycle) base() *lifecycle { return l }
 
 func (l *lifecycle) stop() error {
 	err := l.unregister()

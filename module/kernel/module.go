@@ -23,6 +23,7 @@ import (
 type Module struct {
 	object *Object
 	coll   *ebpf.Collection // maps only
+	fresh  []string         // maps that have kept nothing
 
 	mu     sync.Mutex // guards the fields below
 	table  *Table     // that has it registered, or nil
@@ -33,6 +34,13 @@ type Module struct {
 type LoadOptions struct {
 	// Params holds module parameters by name.
 	Params map[string]string
+
+	// Replaces, if set, is the module whose place this one is going to take
+	// ([Table.Replace]). Maps of the same name and layout are one map from then
+	// on, so that they keep what they hold; so are the global variables, if all
+	// have the same places. Other variables get the values that those of the same
+	// name and size have now. Other maps begin empty: see [Module.Fresh].
+	Replaces *Module
 
 	// Companion, if set, are the programs of a built-in that are no watchers.
 	Companion *companion.Programs
@@ -59,15 +67,22 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fail(err, hintFor(err))
 	}
+	var kept kept
+	if opts.Replaces != nil {
+		if err := kept.from(opts.Replaces, o, spec); err != nil {
+			return fail(err, "")
+		}
+		defer kept.close()
+	}
 	initVariables(spec)
-	coll, err := ebpf.NewCollection(spec)
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: kept.maps})
 	if err != nil {
 		return fail(fmt.Errorf("create its maps: %w", err), hintFor(err))
 	}
 	if c := opts.Companion; c != nil {
 		c.Spec, c.Maps = o.spec.Copy(), coll.Maps
 	}
-	return &Module{object: o, coll: coll}, nil
+	return &Module{object: o, coll: coll, fresh: kept.fresh}, nil
 }
 
 // initVariables moves the values of global variables into the contents of the
@@ -112,6 +127,10 @@ func (m *Module) Name() string { return m.object.Name }
 
 // Object returns what the module was loaded from.
 func (m *Module) Object() *Object { return m.object }
+
+// Fresh lists the maps that the module it replaces has, too, in another layout:
+// they began empty.
+func (m *Module) Fresh() []string { return m.fresh }
 
 // Globals reads all global variables, sorted by name, while the module runs or
 // not. Each is read as a whole; one that changes meanwhile may be torn. More

@@ -224,6 +224,26 @@ func (t *Table) Register(m *Module, opts RegisterOptions) error {
 }
 
 func (t *Table) register(m *Module, opts RegisterOptions) error {
+	if err := t.admit(m, nil, opts); err != nil {
+		return err
+	}
+	l, err := t.enlist(m)
+	if err != nil {
+		return err
+	}
+	modules := append(slices.Clip(t.modules), l)
+	if err := t.apply(t.builtins, modules); err != nil {
+		t.unlist(l)
+		m.release()
+		return err
+	}
+	t.modules = modules
+	return nil
+}
+
+// admit returns an error if the module may not be registered, in the place of
+// old if that is not nil.
+func (t *Table) admit(m, old *Module, opts RegisterOptions) error {
 	if t.closed {
 		return ErrClosed
 	}
@@ -231,7 +251,7 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 		return invalid("it is a built-in; list it in the Config of the table")
 	}
 	for _, l := range t.modules {
-		if t.owners[l] != m && l.object.Name == m.Name() {
+		if owner := t.owners[l]; owner != m && owner != old && l.object.Name == m.Name() {
 			return taskwatch.ErrNameTaken
 		}
 	}
@@ -244,24 +264,57 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 	if len(m.object.Powers) > 0 && t.dryRun {
 		return invalid("it has MODULE_POWER(%s), whose effects cannot be left out in a dry run; it is not loaded", strings.Join(m.object.Powers, "), MODULE_POWER("))
 	}
-	if err := t.observable(m.object.Kinds()); err != nil {
-		return err
-	}
+	return t.observable(m.object.Kinds())
+}
+
+// enlist claims the module for the table and lists it.
+func (t *Table) enlist(m *Module) (*listing, error) {
 	if err := m.claim(t); err != nil {
-		return err
+		return nil, err
 	}
 	l, err := t.list(m)
 	if err != nil {
 		m.release()
+	}
+	return l, err
+}
+
+// Replace registers m in the place of old, which it unregisters, in one step:
+// at each hook, every event meets one of the two. m may have old's name. It
+// waits, as Unregister does, until no watcher of old runs anywhere. With an
+// [*Error], old stays registered and m is not.
+func (t *Table) Replace(old, m *Module, opts RegisterOptions) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.replace(old, m, opts); err != nil {
+		return t.explain("replace", m, err)
+	}
+	return nil
+}
+
+func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
+	if err := t.admit(m, old, opts); err != nil {
 		return err
 	}
-	modules := append(slices.Clip(t.modules), l)
+	i := slices.IndexFunc(t.modules, func(l *listing) bool { return t.owners[l] == old })
+	if i < 0 {
+		return taskwatch.ErrNotRegistered
+	}
+	l, err := t.enlist(m)
+	if err != nil {
+		return err
+	}
+	before := t.modules[i]
+	modules := slices.Clone(t.modules)
+	modules[i] = l
 	if err := t.apply(t.builtins, modules); err != nil {
 		t.unlist(l)
 		m.release()
 		return err
 	}
 	t.modules = modules
+	t.unlist(before)
+	old.release()
 	return nil
 }
 
