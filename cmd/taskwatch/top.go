@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
@@ -23,6 +24,7 @@ import (
 type topFlags struct {
 	modules moduleFlags
 	source  string
+	socket  string
 	speed   string
 	where   string
 
@@ -62,8 +64,9 @@ What does not fit into memory's bounds is forgotten, the oldest first: 4096
 processes that have ended, 500 failures, the 200 slowest programs. Nothing is
 drawn while nothing changes. 80 columns and 24 lines are enough.
 
-Sources are those of 'taskwatch watch'. Where there is no terminal, watch and
-replay show events as text.
+Sources are those of 'taskwatch watch'; with --source daemon, top needs no
+privileges but those to read from the daemon. Where there is no terminal, watch
+and replay show events as text.
 
 The exit status is:
 
@@ -72,6 +75,7 @@ The exit status is:
          is no terminal
     2    the command line is wrong`,
 		Example: `  sudo taskwatch top
+  taskwatch top --source daemon
   taskwatch top events.jsonl
   taskwatch top --speed max events.jsonl
   taskwatch top --where 'user == "www-data"'
@@ -98,10 +102,11 @@ The exit status is:
 	flags.StringVar(&f.speed, "speed", "1", "play a recording this `number` of times as fast as it was, or max")
 	f.modules.addSpecs(cmd)
 	f.modules.addObserveOnly(cmd)
-	flags.StringVar(&f.source, "source", auto.Name, "`where` events come from: auto, the best that works, bpf or connector")
+	flags.StringVar(&f.source, "source", auto.Name, "`where` events come from: auto, the best that works, bpf, connector or daemon")
+	flags.StringVar(&f.socket, "socket", daemon.DefaultSocket, "the daemon of --source daemon serves at this `path`")
 	complete(cmd, "where", cobra.NoFileCompletions)
 	complete(cmd, "speed", cobra.FixedCompletions([]string{"1", "10", speedMax}, cobra.ShellCompDirectiveNoFileComp))
-	complete(cmd, "source", cobra.FixedCompletions(auto.Names(), cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "source", cobra.FixedCompletions(append(auto.Names(), daemon.SourceName), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -120,6 +125,9 @@ func (f *topFlags) check(cmd *cobra.Command, args []string) error {
 			}
 			return errors.New("--source: a recording has its source in it; leave --source or the FILE out")
 		}
+	}
+	if cmd.Flags().Changed("socket") && f.source != daemon.SourceName {
+		return errors.New("--socket: it is about the daemon; give --source daemon as well")
 	}
 	if f.where == "" && cmd.Flags().Changed("where") {
 		return errors.New("--where: the expression is empty; see 'taskwatch help filter'")
@@ -210,9 +218,16 @@ func (f *topFlags) machine(s *display, files moduleFiles) error {
 		OnShortage: func(short *source.Shortage) { s.tell(short.Error(), nil) },
 	}}
 	var err error
-	if src, passed, err = auto.Open(f.source, cfg); err != nil {
+	done := func() {}
+	if f.source == daemon.SourceName {
+		src, done, err = openDaemon(s.ctx, f.socket, 0, cfg)
+	} else {
+		src, passed, err = auto.Open(f.source, cfg)
+	}
+	if err != nil {
 		return err
 	}
+	defer done()
 	s.view.Source = fmt.Sprintf("%s, source %s", src.Capabilities().Scope, src.Name())
 	s.clock = sys.Monotonic
 	s.view.Message = "the source starts"

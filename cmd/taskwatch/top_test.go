@@ -44,6 +44,7 @@ func TestTopErrors(t *testing.T) {
 		{[]string{"top", "--speed", "NaN", file}, 2, `--speed "NaN": give a number above 0`},
 		{[]string{"top", "--speed", "2"}, 2, "--speed: it is about a recording; name a FILE"},
 		{[]string{"top", "--source", "bpf", file}, 2, "--source: a recording has its source in it"},
+		{[]string{"top", "--socket", "s"}, 2, "--socket: it is about the daemon; give --source daemon"},
 		{[]string{"top", "--where", "nosuch == 1"}, 2, "--where: "},
 		{[]string{"top", "--where", ""}, 2, "--where: the expression is empty"},
 		{[]string{"top", file, file}, 2, "2 files given"},

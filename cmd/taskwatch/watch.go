@@ -142,16 +142,23 @@ func (f *watchFlags) openSource(ctx context.Context, cfg auto.Config) (src sourc
 		}
 		return src, passed, func() {}, err
 	}
+	src, done, err = openDaemon(ctx, f.socket, f.pid, cfg)
+	return src, nil, done, err
+}
+
+// openDaemon opens the source of what a daemon sees, of a process tree or, where
+// pid is 0, of all. The function that it returns gives back what is behind it.
+func openDaemon(ctx context.Context, socket string, pid int, cfg auto.Config) (src source.Source, done func(), err error) {
 	if cfg.Kernel {
-		return nil, nil, nil, errors.New("modules for the kernel (-m FILE.o) run in the daemon: load them with 'taskwatch insmod', which is for root")
+		return nil, nil, errors.New("modules for the kernel (-m FILE.o) run in the daemon: load them with 'taskwatch insmod', which is for root")
 	}
-	client := daemon.NewClient(f.socket)
-	s, err := client.Source(ctx, f.pid, cfg.OnReady)
+	client := daemon.NewClient(socket)
+	s, err := client.Source(ctx, pid, cfg.OnReady)
 	if err != nil {
 		client.Close()
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	return s, nil, client.Close, nil
+	return s, client.Close, nil
 }
 
 func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
