@@ -40,6 +40,7 @@ var depRules = []depRule{
 	{"report", []string{".", "enrich", "process", "internal/clean", "internal/names"}},
 	{"process", []string{".", "internal/procfs"}},
 	{"enrich", nil},
+	{"enrich/cri", []string{"enrich"}},
 	{"filter", []string{".", "enrich", "process", "internal/names"}},
 	{"sink/lane", []string{".", "process"}},
 	{"sink/folded", []string{".", "process"}},
@@ -76,7 +77,7 @@ var depRules = []depRule{
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/otlp", "internal/..."}},
-	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/...", "top", "ui", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "enrich/cri", "filter", "process", "record", "report", "sink/...", "top", "ui", "internal/..."}},
 	{"test/vm/cmd/kerneltable", []string{"test/vm", "doctor", "internal/..."}}, // makes a table of what doctor found
 	{"test/...", []string{"test/...", "internal/..."}},
 }
@@ -85,7 +86,7 @@ var depRules = []depRule{
 // for few. The first whose import matches holds; the standard library is free
 // to all but for what stands here.
 var importerRules = []importerRule{
-	{"unsafe", []string{"internal/sys/...", "guest/...", "daemon/api", "sink/perfetto"}}, // the last two are generated, and turn a constant string into bytes
+	{"unsafe", []string{"internal/sys/...", "guest/...", "daemon/api", "enrich/cri", "sink/perfetto"}}, // the last three are generated, and turn a constant string into bytes
 	{"C", nil},
 	{"testing/...", []string{"internal/watchtest/...", "guest/guesttest", "internal/testutil/...", "internal/testmodule/...", "internal/strace/..."}},
 	{modulePath + "/internal/watchtest/...", []string{"internal/watchtest/..."}},
@@ -99,7 +100,7 @@ var importerRules = []importerRule{
 	{"aead.dev/minisign", []string{"module/sign", "cmd/..."}},
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{"go.opentelemetry.io/proto/otlp/...", []string{"sink/otlp"}},
-	{"connectrpc.com/connect/...", []string{"daemon/...", "sink/otlp", "cmd/..."}},
+	{"connectrpc.com/connect/...", []string{"daemon/...", "enrich/cri", "sink/otlp", "cmd/..."}},
 	{"cel.dev/cel-go/...", []string{"filter"}},
 	{"github.com/rivo/uniseg", []string{"report", "doctor", "top"}},
 	{"github.com/gdamore/tcell/v3/...", []string{"cmd/..."}},
@@ -107,10 +108,10 @@ var importerRules = []importerRule{
 	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/..."}},
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},
-	{"google.golang.org/protobuf/...", []string{"daemon/...", "sink/perfetto", "sink/otlp", "cmd/..."}},
+	{"google.golang.org/protobuf/...", []string{"daemon/...", "enrich/cri", "sink/perfetto", "sink/otlp", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
 	{"github.com/google/pprof/...", []string{"internal/bench"}},
-	{"golang.org/x/sys/...", []string{"top", "sink/...", "doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
+	{"golang.org/x/sys/...", []string{"enrich", "top", "sink/...", "doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
 }
 
 func matches(pattern, path string) bool {

@@ -19,9 +19,10 @@ const (
 	maxWaiting = 256
 )
 
-// Names looks up the names of containers. Of returns immediately. What is
-// unknown is queried in the background, once for each container. The answer is
-// kept after the container has gone, until there are too many.
+// Names looks up the names of containers and of their users. Its methods return
+// immediately. What is unknown is queried in the background, once for each
+// container. The answer is kept after the container has gone, until there are
+// too many.
 //
 // It is made by [NewNames] and ended by Close. All methods may be called from
 // any goroutine.
@@ -31,6 +32,7 @@ type Names struct {
 	ctx      context.Context
 	ask      chan string
 	done     sync.WaitGroup
+	users    users
 
 	mu    sync.Mutex // guards known
 	known map[string]*entry
@@ -76,6 +78,17 @@ func (n *Names) Of(id string) (Container, bool) {
 	return e.container, e.found
 }
 
+// User returns the name that a container has for a user, who is given by the id
+// of this machine, from the container's own /etc/passwd, or the id as a text if
+// that names nobody. It is found through pid, a process in the container, while
+// that runs. The container decides what the name is: it proves nothing.
+func (n *Names) User(id string, pid int, uid uint32) (string, bool) {
+	if id == "" || pid <= 0 {
+		return "", false
+	}
+	return n.users.of(id, pid, uid)
+}
+
 func (n *Names) work() {
 	for {
 		select {
@@ -107,7 +120,8 @@ func (n *Names) lookup(id string) (Container, bool) {
 	return Container{}, false
 }
 
-// Close stops the queries.
+// Close stops the queries. It does not wait for a file of users that is being
+// read.
 func (n *Names) Close() {
 	n.cancel()
 	n.done.Wait()

@@ -22,11 +22,12 @@ type Container struct {
 
 // Runtime looks up containers by id.
 type Runtime interface {
-	// Lookup returns a container, or errNoContainer. It may take a long time.
+	// Lookup returns a container, or ErrNoContainer. It may take a long time.
 	Lookup(ctx context.Context, id string) (Container, error)
 }
 
-var errNoContainer = errors.New("enrich: no such container")
+// ErrNoContainer says that a runtime has no container of that id.
+var ErrNoContainer = errors.New("enrich: no such container")
 
 // docker is the API that Docker and podman serve on a socket.
 type docker struct {
@@ -64,7 +65,7 @@ func (d *docker) Lookup(ctx context.Context, id string) (Container, error) {
 	case err != nil:
 		return Container{}, err
 	case resp.StatusCode == http.StatusNotFound:
-		return Container{}, errNoContainer
+		return Container{}, ErrNoContainer
 	case resp.StatusCode != http.StatusOK:
 		return Container{}, fmt.Errorf("enrich: %s answers %s", d.socket, resp.Status)
 	}
@@ -80,7 +81,7 @@ func (d *docker) Lookup(ctx context.Context, id string) (Container, error) {
 		return Container{}, fmt.Errorf("enrich: %s: %w", d.socket, err)
 	}
 	if c.ID != id {
-		return Container{}, errNoContainer
+		return Container{}, ErrNoContainer
 	}
 	image := c.Config.Image
 	if image == "" {

@@ -67,6 +67,7 @@ var (
 			get: named(func(c enrich.Container) ref.Val { return types.String(c.Name) })},
 		field{name: "image", typ: cel.StringType, bit: taskwatch.FieldCgroup, doc: "its image, likewise",
 			get: named(func(c enrich.Container) ref.Val { return types.String(c.Image) })},
+		field{name: "user", typ: cel.StringType, bit: taskwatch.FieldUID | taskwatch.FieldPID | taskwatch.FieldCgroup, doc: "the real user, as its /etc/passwd has it", get: containerUser},
 		field{name: "labels", typ: cel.MapType(cel.StringType, cel.StringType), bit: taskwatch.FieldCgroup, doc: "its labels, likewise",
 			get: named(func(c enrich.Container) ref.Val { return types.NewStringStringMap(types.DefaultTypeAdapter, c.Labels) })},
 	)

@@ -85,6 +85,7 @@ func TestMatch(t *testing.T) {
 		{`exe == "/x" && exit.code == 0`, "bare", No},         // an error and an unknown: it cannot become true
 		{`!(comm == "other" && exit.code == 0)`, "exec", Yes}, // && absorbs too
 		{`container.id == "" && unit == "" && slice == "user.slice" && container.name == ""`, "exec", Yes},
+		{`container.user == ""`, "exec", Yes},
 		{`true`, "bare", Yes},
 		{`parent.exe == "/bin/sh"`, "exec", Unknown},
 		{`tree(5)`, "exec", Unknown},
@@ -111,6 +112,7 @@ func TestContainer(t *testing.T) {
 		{`container.labels["tier"] == "front" && container.image.startsWith("nginx")`, Unknown, Yes},
 		{`container.labels["none"] == "x"`, Unknown, No},
 		{`kind == "exit" && container.name == "web"`, No, No},
+		{`kind == "exit" && container.user == "root"`, No, No},
 	} {
 		it := taskwatch.Item{Event: ev}
 		if got := parse(t, c.expr).Match(it, nil); got != c.without {
@@ -127,6 +129,16 @@ func TestContainer(t *testing.T) {
 		if got != c.asked {
 			t.Errorf("%s: %v, want %v", c.expr, got, c.asked)
 		}
+	}
+	user, err := Parse(`container.user == "root"`, Options{Names: names})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := user.Match(taskwatch.Item{Event: ev}, nil); got != Unknown { // the process is in no container
+		t.Errorf("the user of a container whose root is not known: %v", got)
+	}
+	if user.Kinds().Has(taskwatch.Init) {
+		t.Error("a task that has no pid yet leads to a container's users")
 	}
 	gone := &taskwatch.Event{Kind: taskwatch.Exec, Task: ev.Task, Missing: taskwatch.FieldCgroup}
 	if got := parse(t, `container.id == ""`).Match(taskwatch.Item{Event: gone}, nil); got != Unknown {

@@ -99,6 +99,31 @@ func named(get func(enrich.Container) ref.Val) func(*object) ref.Val {
 	}
 }
 
+// containerUser returns what a container calls the user. It is found by the
+// task's process.
+func containerUser(o *object) ref.Val {
+	const fields = taskwatch.FieldUID | taskwatch.FieldPID | taskwatch.FieldCgroup
+	it := o.item
+	switch {
+	case !it.all.Has(fields):
+		return noContainerUser
+	case !it.has.Has(fields):
+		return unknownName
+	}
+	id := it.place().ID
+	if id == "" {
+		return types.String("")
+	}
+	if it.names != nil {
+		if name, ok := it.names.User(id, it.task.PID, it.task.UID[taskwatch.RealID]); ok {
+			return types.String(name)
+		}
+	}
+	return unknownName
+}
+
+var noContainerUser = types.NewErr("container.user: events of this kind do not have it")
+
 func list[T any](values []T, val func(T) ref.Val) ref.Val {
 	out := make([]ref.Val, len(values))
 	for i, v := range values {

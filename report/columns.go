@@ -15,6 +15,10 @@ import (
 // Columns says which columns the table of events has. It is made by
 // [ParseColumns]. A sink that uses it keeps it for itself.
 type Columns struct {
+	// Names tells the names of containers; without it they are missing. It is
+	// set before the first row, where the events are of this machine, now.
+	Names *enrich.Names
+
 	list    []*column
 	numeric bool
 	clock   *Clock
@@ -106,6 +110,9 @@ var allColumns = []*column{
 	textColumn("cwd", "the working directory", 20, taskwatch.FieldCwd, func(r *row) string { return r.ev.Task.Cwd }),
 	textColumn("cgroup", "the path of the cgroup", 30, taskwatch.FieldCgroup, func(r *row) string { return r.ev.Task.Cgroup }),
 	textColumn("container", "the whole id of the container", 12, taskwatch.FieldCgroup, func(r *row) string { return r.place().ID }),
+	{name: "container.name", doc: "its name, once the runtime has answered", width: 16, reads: taskwatch.FieldCgroup, value: named(func(c enrich.Container) string { return c.Name })},
+	{name: "container.image", doc: "its image, likewise", width: 24, reads: taskwatch.FieldCgroup, value: named(func(c enrich.Container) string { return c.Image })},
+	{name: "container.user", doc: "the real user, as its /etc/passwd has it", width: 10, reads: userFields, value: known(userFields, containerUser)},
 	textColumn("runtime", "what runs the container", 10, taskwatch.FieldCgroup, func(r *row) string { return r.place().Runtime }),
 	textColumn("pod", "the uid of the Kubernetes pod", 36, taskwatch.FieldCgroup, func(r *row) string { return r.place().PodUID }),
 	textColumn("unit", "the systemd unit", 20, taskwatch.FieldCgroup, func(r *row) string { return r.place().Unit }),
@@ -161,6 +168,40 @@ func optionalValue(ev *taskwatch.Event, bit taskwatch.Fields) any {
 }
 
 func (r *row) place() enrich.Place { return r.c.places.Locate(r.ev.Task.Cgroup) }
+
+// named returns something that a runtime tells of a container.
+func named(get func(enrich.Container) string) func(*row) any {
+	return known(taskwatch.FieldCgroup, func(r *row) any {
+		if r.c.Names != nil {
+			if c, ok := r.c.Names.Of(r.place().ID); ok {
+				return get(c)
+			}
+		}
+		return nil
+	})
+}
+
+// userFields find the user of a container.
+const userFields = taskwatch.FieldUID | taskwatch.FieldPID | taskwatch.FieldCgroup
+
+func containerUser(r *row) any {
+	if r.c.Names != nil {
+		if name, ok := r.c.Names.User(r.place().ID, r.ev.Task.PID, r.ev.Task.UID[taskwatch.RealID]); ok {
+			return name
+		}
+	}
+	return nil
+}
+
+// ReadsNames reports whether a column has what [enrich.Names] knows.
+func (c *Columns) ReadsNames() bool {
+	for _, col := range c.list {
+		if strings.HasPrefix(col.name, "container.") {
+			return true
+		}
+	}
+	return false
+}
 
 // ColumnNames returns all columns, each with its meaning.
 func ColumnNames() (names, docs []string) {

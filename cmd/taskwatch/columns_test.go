@@ -38,6 +38,7 @@ func TestColumns(t *testing.T) {
 		{[]string{"--columns", "time,kind", "--time", "unix"},
 			"TIME            KIND\n981173106.000007 exec\n981173107.500007 exit\n"},
 		{[]string{"--columns", "kind,container"}, "KIND  CONTAINER\nexec  " + id + "\nexit  -\n"},
+		{[]string{"--columns", "kind,container.name,container.image,container.user", "-f", "json"}, `{"kind":"exec"}` + "\n" + `{"kind":"exit"}` + "\n"},
 		{[]string{"--columns", "kind,code,user", "--numeric"}, "KIND  CODE USER\nexec     - 0\nexit     1 0\n"},
 		{[]string{"--columns", "span_ns,kind", "-e", "exit"}, "     SPAN_NS KIND\n  1500000000 exit\n"},
 		{[]string{"--columns", "kind,pid,args,code", "-f", "json"},

@@ -62,6 +62,7 @@ type formatOptions struct {
 	threads bool
 	table   tableFlags
 	envDiff bool
+	live    bool                   // the events are of this machine, now
 	environ func(pid int) []string // of a process that ran before; or nil
 	file    *os.File               // what is written to, in the end
 	log     *outfile.Log           // the same, where others may rotate it; or nil
@@ -85,8 +86,17 @@ var formats = []*fileFormat{
 	{endings: []string{"compile_commands.json"}, what: "a compilation database", document: true, single: true, open: openCompileCommands},
 }
 
+// columns returns the columns of a format, or nil where it has its own lines.
+func (o formatOptions) columns(format string) (*report.Columns, error) {
+	c, err := o.table.columns(format)
+	if c != nil && o.live && c.ReadsNames() {
+		c.Names = containerNames()
+	}
+	return c, err
+}
+
 func openText(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
-	columns, err := o.table.columns(formatText)
+	columns, err := o.columns(formatText)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +121,7 @@ func openShellLines(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 }
 
 func openCSV(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
-	columns, err := o.table.columns(formatCSV)
+	columns, err := o.columns(formatCSV)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +136,7 @@ func openCSV(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 }
 
 func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
-	columns, err := o.table.columns(formatJSON)
+	columns, err := o.columns(formatJSON)
 	switch {
 	case err != nil:
 		return nil, err

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/enrich"
 	"github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/process"
 )
@@ -19,7 +18,6 @@ type whereFlags struct {
 	expr    string
 	unknown string
 	filter  *filter.Filter // set by check; nil where everything is chosen, and else for questions about itself
-	names   *enrich.Names  // of containers, if the expression reads them
 }
 
 const (
@@ -49,9 +47,6 @@ func (f *whereFlags) check(cmd *cobra.Command) error {
 	var err error
 	if f.filter, err = filter.Parse(f.expr, filter.Options{}); err != nil {
 		return fmt.Errorf("--where: %w", err)
-	}
-	if f.filter.Names("container") {
-		f.names = enrich.NewNames(enrich.Local()...)
 	}
 	if f.filter.Never() {
 		return fmt.Errorf("--where %s: no event can match; see 'taskwatch help filter'", f.expr)
@@ -134,8 +129,8 @@ func (c *choice) before(sink taskwatch.Sink) (taskwatch.Sink, error) {
 
 func (c *choice) chooser(to taskwatch.Sink) (taskwatch.Sink, error) {
 	options := filter.Options{}
-	if c.live {
-		options.Names = c.where.names
+	if c.live && c.where.filter.Names("container") {
+		options.Names = containerNames()
 	}
 	f, err := filter.Parse(c.where.expr, options) // one for each goroutine
 	if err != nil {
@@ -270,9 +265,11 @@ obtain is unknown. If the answer depends on such a fact, the event is shown with
 a question mark ("unsure":true in JSON), unless --unknown=hide is given. Losses
 are always shown.
 
-taskwatch asks docker.sock and podman.sock for container.name, .image and
-.labels in the background; they are unknown until one has answered. The id
-follows from the cgroup.
+taskwatch asks docker.sock, podman.sock, containerd and CRI-O for
+container.name, .image and .labels in the background; they are unknown until one
+has answered. DOCKER_HOST, CONTAINER_HOST and CONTAINER_RUNTIME_ENDPOINT name
+other sockets, as unix://PATH. The id follows from the cgroup. container.user is
+what the container's own /etc/passwd says, so it proves nothing.
 
 taskwatch gathers only the fields that the expression reads, and only the kinds
 of event that it can match. The summary covers all events.
