@@ -14,8 +14,8 @@ import (
 // the built-ins. It must not be copied.
 //
 // All methods may be called from any goroutine at any time, even from inside a
-// watcher. The exceptions are Unregister, Attach and Detach, which then return
-// an error.
+// watcher. The exceptions are Unregister, Attach, Rewant and Detach, which then
+// return an error.
 //
 // Lock order: out, mu, then that of the built-ins; grace.mu is taken alone. No
 // watcher is called with a lock held, and sinks with out.

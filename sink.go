@@ -12,7 +12,7 @@ import (
 // sink gets the item, and the source waits.
 type Sink interface {
 	// Wants says which events the sink gets and which of their fields it
-	// reads. It is called once, by Attach. Losses, failures and records of
+	// reads. Attach and Rewant call it. Losses, failures and records of
 	// modules come without being asked for.
 	Wants() Wants
 
@@ -59,12 +59,7 @@ type attachment struct {
 	failed bool // it wants failed execs
 }
 
-// Attach has the sink get what happens from then on. It must not be called
-// from inside a watcher or a sink, which is an error.
-func (r *Registry) Attach(s Sink) error {
-	if insideWatcher() {
-		return ErrInWatcher
-	}
+func newAttachment(s Sink) *attachment {
 	a := &attachment{sink: s, failed: WantsFailedExecs(s)}
 	for k, fields := range s.Wants() {
 		if k < NumKinds {
@@ -72,11 +67,21 @@ func (r *Registry) Attach(s Sink) error {
 			a.fields[k] = fields
 		}
 	}
+	return a
+}
+
+// Attach has the sink get what happens from then on. It must not be called
+// from inside a watcher or a sink, which is an error.
+func (r *Registry) Attach(s Sink) error {
+	if insideWatcher() {
+		return ErrInWatcher
+	}
+	a := newAttachment(s)
 	r.out.Lock()
 	defer r.out.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if slices.ContainsFunc(r.sinks, func(o *attachment) bool { return o.sink == s }) {
+	if r.attached(s) >= 0 {
 		return ErrRegistered
 	}
 	r.sinks = append(r.sinks, a)
@@ -84,6 +89,34 @@ func (r *Registry) Attach(s Sink) error {
 		r.publish()
 	}
 	return nil
+}
+
+// Rewant has an attached sink get what it wants now, and no gap between what it
+// wanted before and that. It must not be called from inside a watcher or a sink,
+// which is an error.
+func (r *Registry) Rewant(s Sink) error {
+	if insideWatcher() {
+		return ErrInWatcher
+	}
+	a := newAttachment(s)
+	r.out.Lock()
+	defer r.out.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.attached(s)
+	if i < 0 {
+		return ErrNotRegistered
+	}
+	r.sinks[i] = a
+	if r.snap.Load() != nil {
+		r.publish()
+	}
+	return nil
+}
+
+// attached returns the place of a sink, or -1. Callers hold mu.
+func (r *Registry) attached(s Sink) int {
+	return slices.IndexFunc(r.sinks, func(a *attachment) bool { return a.sink == s })
 }
 
 // Detach removes the sink, waits until it takes no item any more, closes it
@@ -104,7 +137,7 @@ func (r *Registry) detach(s Sink) error {
 	defer r.out.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i := slices.IndexFunc(r.sinks, func(a *attachment) bool { return a.sink == s })
+	i := r.attached(s)
 	if i < 0 {
 		return ErrNotRegistered
 	}

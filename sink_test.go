@@ -158,6 +158,49 @@ func TestAttachAndDetach(t *testing.T) {
 	}
 }
 
+// A sink that wants something else gets it, and none of what it still wants is
+// missed meanwhile.
+func TestRewant(t *testing.T) {
+	var r Registry
+	n := &notes{wants: Wants{Exec: 0}}
+	if err := r.Rewant(n); !errors.Is(err, ErrNotRegistered) {
+		t.Errorf("of what is not attached: %v", err)
+	}
+	mustAttach(t, &r, n)
+	stop, ended, seq := make(chan struct{}), make(chan struct{}), uint64(0)
+	go func() {
+		defer close(ended)
+		for feed := r.Feed(); ; {
+			select {
+			case <-stop:
+				return
+			default:
+				seq++
+				feed.Notify(&Event{Kind: Exec, Seq: seq, Task: &Task{}})
+			}
+		}
+	}()
+	for i := range 100 {
+		n.wants = Wants{Exec: 0}
+		if i%2 == 0 {
+			n.wants[UID] = FieldComm
+		}
+		if err := r.Rewant(n); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Feed().Kinds(); got != n.wants.Kinds() || r.Feed().Reads(UID) != n.wants[UID] {
+			t.Errorf("wanted are %v, want %v", got, n.wants)
+		}
+	}
+	close(stop)
+	<-ended
+	for i, got := range n.take() {
+		if want := fmt.Sprintf("exec %d", i+1); got != want {
+			t.Fatalf("%q is in the place of %q", got, want)
+		}
+	}
+}
+
 // A sink that panics loses the item, and takes it from nobody else.
 func TestSinkPanics(t *testing.T) {
 	var r Registry

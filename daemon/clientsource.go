@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/record"
@@ -22,33 +24,48 @@ const SourceName = "daemon"
 
 // ClientSource is the source of what a daemon sees: its stream of events. It
 // needs no privileges but those to read from the daemon's socket. Events carry
-// the name of the daemon's source. It implements [source.Source].
+// the name of the daemon's source. When the connection is cut, or the daemon is
+// started again, it goes on where it was; what the daemon no longer has is a
+// loss in its place. It implements [source.Source].
 type ClientSource struct {
 	client *Client
-	pid    int // whose tree is meant; 0 is all
-	ready  func()
+	cfg    ClientSourceConfig
 	caps   source.Capabilities
 }
 
 var _ source.Source = (*ClientSource)(nil)
 
-// Source returns a source of the client's daemon, of a process tree or, where pid
-// is 0, of all tasks that the daemon sees. ready, if it is not nil, is called
-// once all events come. The client stays the caller's.
-func (c *Client) Source(ctx context.Context, pid int, ready func()) (*ClientSource, error) {
-	s := &ClientSource{client: c, pid: pid, ready: ready}
+// ClientSourceConfig says what of a daemon's stream is delivered. The zero value
+// is ready.
+type ClientSourceConfig struct {
+	PID      int           // whose tree is meant; 0 is all tasks that the daemon sees
+	Patience time.Duration // how long a connection that was cut is tried again; 0 stands for DefaultPatience
+
+	OnReady  func()       // called once all events come; may be nil
+	OnNotice func(string) // called with what a user should know; may be nil
+}
+
+// DefaultPatience is the usual [ClientSourceConfig.Patience].
+const DefaultPatience = 30 * time.Second
+
+// Source returns a source of the client's daemon. The client stays the caller's.
+func (c *Client) Source(ctx context.Context, cfg ClientSourceConfig) (*ClientSource, error) {
+	if cfg.Patience == 0 {
+		cfg.Patience = DefaultPatience
+	}
+	s := &ClientSource{client: c, cfg: cfg}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	body, start, err := s.open(ctx, url.Values{"events": {"exit"}})
+	b, err := s.open(ctx, url.Values{"events": {"exit"}})
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close()
-	s.caps.Scope = start.Scope
-	if pid != 0 {
-		s.caps.Scope = fmt.Sprintf("process %d and its descendants", pid)
+	defer b.Close()
+	s.caps.Scope = b.start.Scope
+	if cfg.PID != 0 {
+		s.caps.Scope = fmt.Sprintf("process %d and its descendants", cfg.PID)
 	}
-	for k, e := range start.Events {
+	for k, e := range b.start.Events {
 		s.caps.Events[k] = source.Capability{Delivered: e.Delivered, Missing: e.Missing, MayMiss: e.MayMiss, Hook: e.Hook, Why: e.Why}
 	}
 	return s, nil
@@ -69,7 +86,11 @@ func (c *Client) Lines(ctx context.Context, query url.Values) (io.ReadCloser, er
 	if res.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, maxBody))
 		_ = res.Body.Close()
-		return nil, fmt.Errorf("the daemon at %s: %s", c.socket, strings.TrimSpace(string(text)))
+		err := fmt.Errorf("the daemon at %s: %s", c.socket, strings.TrimSpace(string(text)))
+		if res.StatusCode < http.StatusInternalServerError && res.StatusCode != http.StatusTooManyRequests {
+			err = &rejection{err}
+		}
+		return nil, err
 	}
 	return res.Body, nil
 }
@@ -78,31 +99,54 @@ func (c *Client) Lines(ctx context.Context, query url.Values) (io.ReadCloser, er
 type body struct {
 	*bufio.Reader
 	io.Closer
+	line  []byte // the first
+	start *taskwatch.Start
+	at    after // of the first line
 }
 
-// open begins a stream, and returns what follows its start.
-func (s *ClientSource) open(ctx context.Context, query url.Values) (*body, *taskwatch.Start, error) {
-	if s.pid != 0 {
-		query.Set("pid", fmt.Sprint(s.pid))
+// rejection is what a daemon says that does not take a request.
+type rejection struct{ error }
+
+// open begins a stream, and reads its start. An error that is no *rejection may
+// pass.
+func (s *ClientSource) open(ctx context.Context, query url.Values) (*body, error) {
+	if s.cfg.PID != 0 {
+		query.Set("pid", fmt.Sprint(s.cfg.PID))
 		query.Set("tree", "true")
 	}
 	lines, err := s.client.Lines(ctx, query)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	b := &body{bufio.NewReader(lines), lines}
-	line, err := b.ReadBytes('\n')
-	if err == nil {
-		var it taskwatch.Item
-		if it, err = record.NewReader(bytes.NewReader(line), s.client.socket).Next(); err == nil && it.Start != nil {
-			return b, it.Start, nil
-		}
+	b := &body{Reader: bufio.NewReader(lines), Closer: lines}
+	if b.line, err = b.ReadBytes('\n'); err == nil {
+		err = b.begin()
 	}
-	_ = lines.Close()
-	if err == nil {
-		err = errors.New("its stream has no start")
+	if err != nil {
+		_ = lines.Close()
+		return nil, fmt.Errorf("the daemon at %s: %w", s.client.socket, err)
 	}
-	return nil, nil, fmt.Errorf("the daemon at %s: %w", s.client.socket, err)
+	return b, nil
+}
+
+// begin reads the first line.
+func (b *body) begin() error {
+	it, err := record.Decode(b.line)
+	if err != nil {
+		return err
+	}
+	if b.start = it.Start; b.start == nil {
+		return errors.New("its stream has no start")
+	}
+	var names struct {
+		Instance string `json:"instance"`
+	}
+	if err := json.NewDecoder(bytes.NewReader(b.line)).Decode(&names); err != nil {
+		return err
+	}
+	b.at.instance = names.Instance
+	b.at.pos, _ = record.Position(b.line)
+	return nil
 }
 
 // Name returns SourceName.
@@ -115,12 +159,40 @@ func (s *ClientSource) Capabilities() source.Capabilities { return s.caps }
 func (s *ClientSource) Close() error { return nil }
 
 // Run delivers what the daemon sees of what is watched when it is called, until
-// ctx ends. It fails when the daemon ends.
+// ctx ends. It fails when the daemon has not answered for as long as Patience
+// says.
 func (s *ClientSource) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	feed, query := reg.Feed(), url.Values{}
-	var events, fields []string
+	lines := &clientLines{source: s, ctx: ctx, query: s.query(reg.Feed())}
+	if err := lines.open(afterNow); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer lines.close()
+	if s.cfg.OnReady != nil {
+		s.cfg.OnReady()
+	}
+	src, err := replay.New(replay.Config{Reader: lines, Name: s.client.socket})
+	if err != nil {
+		return err
+	}
+	err = src.Run(ctx, reg)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case lines.err != nil:
+		return lines.err
+	}
+	return err
+}
+
+// query returns what is asked for by what is watched.
+func (s *ClientSource) query(feed *taskwatch.Feed) url.Values {
+	query := url.Values{}
+	var events []string
 	var optional taskwatch.Fields
 	for _, k := range feed.Kinds().List() {
 		events = append(events, k.String())
@@ -132,30 +204,9 @@ func (s *ClientSource) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	if len(events) == 0 {
 		events = []string{taskwatch.Exit.String()} // losses and failures come with it
 	}
-	if fields = optional.Names(); len(fields) > 0 {
+	if fields := optional.Names(); len(fields) > 0 {
 		query.Set("fields", strings.Join(fields, ","))
 	}
 	query.Set("events", strings.Join(events, ","))
-	b, _, err := s.open(ctx, query)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
-	defer b.Close()
-	if s.ready != nil {
-		s.ready()
-	}
-	src, err := replay.New(replay.Config{Reader: b.Reader, Name: s.client.socket})
-	if err != nil {
-		return err
-	}
-	if err := src.Run(ctx, reg); ctx.Err() == nil {
-		if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = fmt.Errorf("the daemon at %s has ended the stream; start it, and watch again", s.client.socket)
-		}
-		return err
-	}
-	return nil
+	return query
 }

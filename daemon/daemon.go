@@ -36,6 +36,7 @@ type Daemon struct {
 	registry taskwatch.Registry
 
 	hub     hub
+	ring    ring
 	exports exports
 	logs    logs
 	modules modules
@@ -72,6 +73,7 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
 	d.modules.init()
+	d.ring = ring{reg: &d.registry, limit: limits.ring, kept: limits.comeBack}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -206,6 +208,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	for _, name := range d.modules.close() {
 		errs = append(errs, d.unload(name))
 	}
+	d.ring.end()
 	d.endExports()
 	d.endLogs()
 	cancel()

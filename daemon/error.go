@@ -43,6 +43,7 @@ var errorCodes = []struct {
 	{ErrClosing, connect.CodeUnavailable},
 	{ErrTooMany, connect.CodeResourceExhausted},
 	{taskwatch.ErrInvalid, connect.CodeInvalidArgument},
+	{errAhead, connect.CodeInvalidArgument},
 	{wasm.ErrABI, connect.CodeInvalidArgument},
 	{wasm.ErrDeadline, connect.CodeInvalidArgument}, // of its initialisation
 	{wasm.ErrTrap, connect.CodeInvalidArgument},

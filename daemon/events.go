@@ -24,8 +24,8 @@ func (s *service) Events(ctx context.Context, r *connect.Request[api.EventsReque
 		return connect.NewError(connect.CodePermissionDenied, err)
 	}
 	endless(ctx)
-	return rpcError(s.d.stream(ctx, st, func(lines []byte, dropped uint64) error {
-		return out.Send(&api.EventsResponse{Lines: string(lines), Dropped: dropped})
+	return rpcError(s.d.stream(ctx, st, func(lines []byte, dropped uint64, after string) error {
+		return out.Send(&api.EventsResponse{Lines: string(lines), Dropped: dropped, After: after})
 	}))
 }
 
@@ -49,7 +49,7 @@ func (d *Daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
 	flush := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "application/jsonl")
 	begun := false
-	err = d.stream(r.Context(), st, func(lines []byte, _ uint64) error {
+	err = d.stream(r.Context(), st, func(lines []byte, _ uint64, _ string) error {
 		begun = true
 		if _, err := w.Write(lines); err != nil {
 			return err
@@ -57,6 +57,8 @@ func (d *Daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return flush.Flush()
 	})
 	switch {
+	case errors.Is(err, errAhead):
+		http.Error(w, err.Error(), http.StatusBadRequest)
 	case errors.Is(err, ErrTooMany):
 		http.Error(w, err.Error(), http.StatusTooManyRequests)
 	case err != nil && !begun:
@@ -82,6 +84,10 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 				return nil, errors.New("fields= names no field")
 			}
 			r.Fields = strings.Split(value, ",")
+		case "after":
+			if r.After = value; value == "" {
+				return nil, errors.New("after= names no place; give INSTANCE:SEQ, or now")
+			}
 		case "events_only":
 			r.EventsOnly, err = strconv.ParseBool(value)
 		case "pid":
@@ -111,7 +117,7 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 				return nil, fmt.Errorf("unknown=%s: it is neither show nor hide", value)
 			}
 		default:
-			return nil, fmt.Errorf("unknown %s=; there are events, fields, events_only, pid, tree, uid, comm, exe, where and unknown", key)
+			return nil, fmt.Errorf("unknown %s=; there are after, events, fields, events_only, pid, tree, uid, comm, exe, where and unknown", key)
 		}
 		if err != nil { // strconv's, which speaks to programmers
 			want := "a number"

@@ -13,7 +13,6 @@ var ErrTooMany = errors.New("this user has too many streams of events; close one
 
 // hub has the streams, and counts.
 type hub struct {
-	reg   *taskwatch.Registry
 	limit int           // streams of a user
 	lost  atomic.Uint64 // events that the source has lost
 
@@ -25,8 +24,7 @@ type hub struct {
 
 // start attaches what counts the source's losses.
 func (h *hub) start(reg *taskwatch.Registry, limit int) error {
-	h.limit = limit
-	h.reg, h.streams, h.users = reg, map[*stream]uint32{}, map[uint32]int{}
+	h.limit, h.streams, h.users = limit, map[*stream]uint32{}, map[uint32]int{}
 	return reg.Attach(taskwatch.NewSink(nil, func(it taskwatch.Item) {
 		if it.Loss != nil {
 			h.lost.Add(max(it.Loss.Count, 1))
@@ -34,31 +32,19 @@ func (h *hub) start(reg *taskwatch.Registry, limit int) error {
 	}))
 }
 
-// add opens a stream for a user.
-func (h *hub) add(s *stream, uid uint32) error {
+// admit takes a stream of a user. The caller has it forgotten.
+func (h *hub) admit(s *stream, uid uint32) error {
 	h.mu.Lock()
-	full := h.users[uid] >= h.limit
-	if !full {
-		h.users[uid]++
-		h.streams[s] = uid
-	}
-	h.mu.Unlock()
-	if full {
+	defer h.mu.Unlock()
+	if h.users[uid] >= h.limit {
 		return ErrTooMany
 	}
-	if err := h.reg.Attach(s); err != nil {
-		h.forget(s)
-		return err
-	}
+	h.users[uid]++
+	h.streams[s] = uid
 	return nil
 }
 
-// remove closes a stream.
-func (h *hub) remove(s *stream) {
-	s.end(h.reg)
-	h.forget(s)
-}
-
+// forget forgets a stream that has ended.
 func (h *hub) forget(s *stream) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -67,7 +53,7 @@ func (h *hub) forget(s *stream) {
 	if h.users[uid]--; h.users[uid] == 0 {
 		delete(h.users, uid)
 	}
-	h.dropped += s.queue.Dropped()
+	h.dropped += s.dropped()
 }
 
 func (h *hub) count() int {
@@ -81,7 +67,7 @@ func (h *hub) waiting() (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.streams {
-		n += s.queue.Waiting()
+		n += s.waiting()
 	}
 	return n
 }
@@ -92,7 +78,7 @@ func (h *hub) losses() uint64 {
 	defer h.mu.Unlock()
 	n := h.dropped
 	for s := range h.streams {
-		n += s.queue.Dropped()
+		n += s.dropped()
 	}
 	return n
 }

@@ -204,7 +204,7 @@ func TestLogOnAFullDisk(t *testing.T) {
 			}
 			eventually(t, "it is said", func() bool { return strings.Contains(r.log.String(), "the log cannot be written") })
 			a.settle()
-			if err := r.Daemon.logs.current[0].queue.Sync(t.Context()); err != nil {
+			if err := r.Daemon.logs.all()[0].now().queue.Sync(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			logged(t, name) // no line is torn

@@ -19,17 +19,107 @@ const logEnd = 10 * time.Second
 
 // logs are the logs of a daemon.
 type logs struct {
-	reloads sync.Mutex // one at a time; guards what follows
-	current []*logFile
+	reloads sync.Mutex     // one at a time; guards what follows
 	opened  []*outfile.Log // of the configuration, before the source runs
+
+	mu      sync.Mutex // guards what follows, with reloads: who writes has both
+	current []*logSlot
 }
 
-// logFile is one log: a sink that chooses, with a queue behind it, so that the
-// source never waits for a disk.
+// all returns the logs that there are.
+func (l *logs) all() []*logSlot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.current)
+}
+
+func (l *logs) add(s *logSlot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.current = append(l.current, s)
+}
+
+func (l *logs) remove(s *logSlot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.current = slices.DeleteFunc(l.current, func(o *logSlot) bool { return o == s })
+}
+
+// find returns the log that has the name of a file, or nil.
+func (l *logs) find(name string) *logSlot {
+	for _, s := range l.all() {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// logSlot is a log's place in the registry. Its configuration may change, and no
+// item is missed meanwhile.
+type logSlot struct {
+	name string // of the file
+
+	mu     sync.Mutex // guards what follows
+	log    *logFile
+	before logLosses // of those that the log has replaced
+}
+
+// logLosses counts the items that a log lacks.
+type logLosses struct {
+	queue uint64 // that found no room in memory
+	file  uint64 // that could not be written
+}
+
+func (s *logSlot) now() *logFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log
+}
+
+// replace has items go to another log from here on, and returns the one before.
+func (s *logSlot) replace(with *logFile) *logFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.log
+	s.log = with
+	return old
+}
+
+// losses returns how many items the file lacks.
+func (s *logSlot) losses() logLosses {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.log.losses()
+	return logLosses{s.before.queue + now.queue, s.before.file + now.file}
+}
+
+// Wants implements taskwatch.Sink.
+func (s *logSlot) Wants() taskwatch.Wants { return s.now().Wants() }
+
+// WantsFailedExecs implements taskwatch.FailedExecSink.
+func (s *logSlot) WantsFailedExecs() bool { return s.now().failed }
+
+// Take passes an item on to the log that there is now.
+func (s *logSlot) Take(it taskwatch.Item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log.Take(it)
+}
+
+// Close implements taskwatch.Sink.
+func (s *logSlot) Close(ctx context.Context) error { return s.now().queue.Close(ctx) }
+
+// logFile is one log: it chooses, and has a queue behind it, so that the source
+// never waits for a disk.
 type logFile struct {
 	*stream
 	cfg  LogConfig
 	sink *logSink
+}
+
+func (l *logFile) losses() logLosses {
+	return logLosses{l.queue.Dropped(), l.sink.dropped.Load()}
 }
 
 // Wants returns what the log chooses and shows.
@@ -94,48 +184,94 @@ func (d *Daemon) startLogs(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// newLog returns a log that gathers items, and writes them once it has begun.
+func (d *Daemon) newLog(c LogConfig) (*logFile, error) {
+	s, err := c.chosen()
+	if err != nil {
+		return nil, err
+	}
+	l := &logFile{stream: s, cfg: c}
+	l.sink = newLogSink(&c, s, source.NewStart(d.source, nil), d.log, d.fail)
+	s.queue = taskwatch.NewQueue(l.sink, taskwatch.QueueOptions{Size: d.limits.logs})
+	return l, nil
+}
+
 // startLog has items written to a file, which it closes if it cannot. Callers
 // hold reloads.
 func (d *Daemon) startLog(ctx context.Context, c LogConfig, f *outfile.Log) error {
-	s, err := c.chosen()
+	l, err := d.newLog(c)
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	l := &logFile{stream: s, cfg: c}
-	l.sink = newLogSink(&c, s, f, source.NewStart(d.source, nil), d.log, d.fail)
-	s.queue = taskwatch.NewQueue(l.sink, taskwatch.QueueOptions{Size: d.limits.logs})
-	defer l.sink.begin(s.queue)
-	if err := d.registry.Attach(l); err != nil {
-		l.sink.begin(s.queue)
-		return errors.Join(err, s.queue.Close(context.Background()))
+	slot := &logSlot{name: c.File, log: l}
+	defer l.sink.begin(l.queue, f)
+	if err := d.registry.Attach(slot); err != nil {
+		l.sink.begin(l.queue, f)
+		return errors.Join(err, slot.Close(context.Background()))
 	}
-	d.logs.current = append(d.logs.current, l)
-	if err := errors.Join(d.refresh(ctx, l.Wants().Kinds(), s.failed), s.scan()); err != nil {
-		d.log.Error("the log has not all events", "log", c.File, "error", err)
-	}
+	d.logs.add(slot)
+	d.learn(ctx, l)
 	d.log.Info("writing a log", "log", c.File)
 	return nil
 }
 
-// endLog writes what waits, for a while. Callers hold reloads.
-func (d *Daemon) endLog(l *logFile) {
+// learn returns once the source brings what a log wants.
+func (d *Daemon) learn(ctx context.Context, l *logFile) {
+	if err := errors.Join(d.refresh(ctx, l.Wants().Kinds(), l.failed), l.scan()); err != nil {
+		d.log.Error("the log has not all events", "log", l.cfg.File, "error", err)
+	}
+}
+
+// changeLog has a log go on with another configuration, and misses no item
+// meanwhile. If its file cannot be opened again, the log ends. Callers hold
+// reloads.
+func (d *Daemon) changeLog(ctx context.Context, slot *logSlot, c LogConfig) error {
+	l, err := d.newLog(c)
+	if err != nil {
+		return err
+	}
+	old := slot.replace(l)
+	err = d.registry.Rewant(slot)
+	d.learn(ctx, l)
+	d.closeLog(old, func(ctx context.Context) error { return old.queue.Close(ctx) })
+	slot.mu.Lock()
+	n := old.losses()
+	slot.before.queue, slot.before.file = slot.before.queue+n.queue, slot.before.file+n.file
+	slot.mu.Unlock()
+	f, e := d.openLog(&c) // a file has one writer
+	l.sink.begin(l.queue, f)
+	if err = errors.Join(err, e); e != nil {
+		d.endLog(slot)
+		return err
+	}
+	d.log.Info("writing a log as it is configured now", "log", c.File)
+	return err
+}
+
+// closeLog has what waits written, for a while.
+func (d *Daemon) closeLog(l *logFile, end func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), logEnd)
 	defer cancel()
-	if err := d.detach(ctx, l); err != nil {
+	if err := end(ctx); err != nil {
 		d.log.Error("the log is not complete", "log", l.cfg.File, "error", err)
 	}
-	if n := l.queue.Dropped() + l.sink.dropped.Load(); n > 0 {
-		d.log.Warn("the log lacks items", "log", l.cfg.File, "dropped", n)
+	if n := l.losses(); n.queue+n.file > 0 {
+		d.log.Warn("the log lacks items", "log", l.cfg.File, "dropped", n.queue+n.file)
 	}
-	d.logs.current = slices.DeleteFunc(d.logs.current, func(o *logFile) bool { return o == l })
+}
+
+// endLog writes what waits, for a while. Callers hold reloads.
+func (d *Daemon) endLog(slot *logSlot) {
+	d.closeLog(slot.now(), func(ctx context.Context) error { return d.detach(ctx, slot) })
+	d.logs.remove(slot)
 }
 
 // endLogs ends all logs.
 func (d *Daemon) endLogs() {
 	d.logs.reloads.Lock()
 	defer d.logs.reloads.Unlock()
-	for _, l := range slices.Clone(d.logs.current) {
-		d.endLog(l)
+	for _, slot := range d.logs.all() {
+		d.endLog(slot)
 	}
 }
 
@@ -145,16 +281,16 @@ func (d *Daemon) ReopenLogs() error {
 	d.logs.reloads.Lock()
 	defer d.logs.reloads.Unlock()
 	var errs []error
-	for _, l := range d.logs.current {
-		errs = append(errs, l.sink.reopen())
+	for _, slot := range d.logs.all() {
+		errs = append(errs, slot.now().sink.reopen())
 	}
 	return errors.Join(errs...)
 }
 
-// ReloadLogs brings the logs to what the configuration is now. Those that have
-// not changed lose nothing, and go on in the file that has their name now; those
-// that have changed begin anew. If the list is no good, or a new file cannot be
-// opened, what was there goes on.
+// ReloadLogs brings the logs to what the configuration is now. Those that were
+// there and still are lose nothing, also if they have changed, and go on in the
+// file that has their name now. If the list is no good, what was there goes on. A
+// log whose file can no longer be opened ends.
 func (d *Daemon) ReloadLogs(ctx context.Context, list []LogConfig) error {
 	if err := checkLogs(list); err != nil {
 		return fmt.Errorf("daemon: %w", err)
@@ -162,26 +298,26 @@ func (d *Daemon) ReloadLogs(ctx context.Context, list []LogConfig) error {
 	d.logs.reloads.Lock()
 	defer d.logs.reloads.Unlock()
 	var errs []error
-	for _, l := range slices.Clone(d.logs.current) {
-		if !slices.ContainsFunc(list, func(c LogConfig) bool { return c.File == l.cfg.File }) {
-			d.endLog(l)
-			d.log.Info("the log is ended", "log", l.cfg.File)
+	for _, slot := range d.logs.all() {
+		if !slices.ContainsFunc(list, func(c LogConfig) bool { return c.File == slot.name }) {
+			d.endLog(slot)
+			d.log.Info("the log is ended", "log", slot.name)
 		}
 	}
 	for _, c := range list {
-		i := slices.IndexFunc(d.logs.current, func(l *logFile) bool { return l.cfg.File == c.File })
-		if i >= 0 && reflect.DeepEqual(d.logs.current[i].cfg, c) {
-			errs = append(errs, d.logs.current[i].sink.reopen())
-			continue
+		slot := d.logs.find(c.File)
+		switch {
+		case slot == nil:
+			f, err := d.openLog(&c)
+			if err == nil {
+				err = d.startLog(ctx, c, f)
+			}
+			errs = append(errs, err)
+		case reflect.DeepEqual(slot.now().cfg, c):
+			errs = append(errs, slot.now().sink.reopen())
+		default:
+			errs = append(errs, d.changeLog(ctx, slot, c))
 		}
-		if i >= 0 {
-			d.endLog(d.logs.current[i]) // a file has one writer
-		}
-		f, err := d.openLog(&c)
-		if err == nil {
-			err = d.startLog(ctx, c, f)
-		}
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -18,8 +19,10 @@ import (
 // of the queue calls it, but for reopen and dropped.
 type logSink struct {
 	cfg    LogConfig
-	choice *stream // with its marks of what nobody can tell
-	file   *outfile.Log
+	choice *stream      // with its marks of what nobody can tell
+	file   *outfile.Log // nil where the log has none; set before begun is closed
+	head   func() []byte
+	tail   []byte
 	text   *report.Text // or nil: a recording
 	log    *slog.Logger
 	end    func(error) // ends the daemon
@@ -44,17 +47,17 @@ type logItem struct {
 	loss bool
 }
 
-func newLogSink(c *LogConfig, choice *stream, file *outfile.Log, start *taskwatch.Start, log *slog.Logger, end func(error)) *logSink {
-	s := &logSink{cfg: *c, choice: choice, file: file, log: log.With("log", c.File), end: end, begun: make(chan struct{})}
+func newLogSink(c *LogConfig, choice *stream, start *taskwatch.Start, log *slog.Logger, end func(error)) *logSink {
+	s := &logSink{cfg: *c, choice: choice, log: log.With("log", c.File), end: end, begun: make(chan struct{})}
 	if c.Format == LogText {
 		s.text = report.NewText((*logBuffered)(s), report.TextOptions{Kinds: choice.kinds, FailedExecs: choice.failed})
 		return s
 	}
-	head := func() []byte {
+	s.head = func() []byte {
 		return record.Append(nil, taskwatch.Item{Start: source.StartAgain(start)})
 	}
-	file.Begin(head, record.AppendEnd(nil))
-	s.buf = head() // this run's, behind what is there
+	s.tail = record.AppendEnd(nil)
+	s.buf = s.head() // this run's, behind what is there
 	s.items = append(s.items, logItem{end: len(s.buf)})
 	return s
 }
@@ -107,13 +110,32 @@ func (s *logSink) add(it taskwatch.Item) {
 	s.items = append(s.items, one)
 }
 
-// begin has lines written: from here on the events are complete, and the start
-// says so.
-func (s *logSink) begin(queue *taskwatch.Queue) {
-	s.once.Do(func() { close(s.begun) })
+// begin has lines written to a file, which is the sink's from here on: the events
+// are complete now, and the start says so. Without a file they are lost.
+func (s *logSink) begin(queue *taskwatch.Queue, file *outfile.Log) {
+	s.once.Do(func() {
+		if s.file = file; file == nil {
+			s.stopped.Store(true)
+		} else {
+			file.Begin(outfile.Marks{Head: s.head, Tail: s.tail, Cut: s.cut()})
+		}
+		close(s.begun)
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = queue.Sync(ctx) // have the start written, and wait for no disk
+}
+
+// cut returns what stands in the file where somebody has cut it: nobody knows
+// what was lost.
+func (s *logSink) cut() []byte {
+	loss := taskwatch.Item{Loss: new(taskwatch.Loss)}
+	if s.text == nil {
+		return record.Append(nil, loss)
+	}
+	var b bytes.Buffer
+	report.NewText(&b, report.TextOptions{}).Take(loss)
+	return b.Bytes()
 }
 
 // EndBatch writes what was taken.
@@ -205,6 +227,9 @@ func (s *logSink) Close(context.Context) error {
 		s.tellLoss()
 	}
 	s.EndBatch()
+	if s.file == nil {
+		return nil
+	}
 	if s.text == nil && !s.failing {
 		_, _ = s.file.Write(record.AppendEnd(nil)) // it is said to end early otherwise
 	}

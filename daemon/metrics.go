@@ -73,16 +73,19 @@ var (
 	metricGlobal  = newMetric("module_global", "A numeric variable of the module.", "module", "name")
 	metricLeftOut = newMetric("module_globals_left_out", "Numeric variables of the module that are left out, because there are too many.", "module")
 	metricEvents  = newMetric("events_total", "Events that the source has delivered to sandbox modules and streams.", "event")
-	metricLosses  = newMetric("losses_total", "Losses: by the source, by streams whose clients read too slowly, by the full queues of modules, on the way to a collector, and calls that the kernel has skipped.", "cause")
+	metricLosses  = newMetric("losses_total", "Losses: by the source, by streams whose clients read too slowly, by the full queues of modules, on the way to a log or a collector, and calls that the kernel has skipped.", "cause")
 	metricSent    = newMetric("export_sent_total", "Log records or spans that a collector has taken.", "signal")
 	metricUnsent  = newMetric("export_lost_total", "Items that no collector has got: those that found no room in the queue, and log records or spans that the collector rejected or that could not be sent.", "signal", "cause")
 	metricToSend  = newMetric("export_queued_bytes", "Bytes of items that wait to be sent to a collector, about.", "signal")
+	metricLogLost = newMetric("log_lost_total", "Items that a log lacks: those that found no room in memory, and those that could not be written.", "log", "cause")
+	metricToLog   = newMetric("log_queued_bytes", "Bytes of items that wait to be written to a log, about.", "log")
+	metricRing    = newMetric("stream_history_bytes", "Bytes of items that are kept for streams that are cut, about.")
 	metricWaiting = newMetric("stream_queued_bytes", "Bytes of items that wait for the clients of streams, about.")
 
 	allMetrics = []*prometheus.Desc{
 		metricInfo, metricStarted, metricLost, metricStreams, metricUnread, metricModule, metricRefs, metricCalls,
 		metricErrors, metricVetoes, metricMissed, metricSkipped, metricDrops, metricTime, metricQueue,
-		metricGlobal, metricLeftOut, metricEvents, metricLosses, metricWaiting, metricSent, metricUnsent, metricToSend,
+		metricGlobal, metricLeftOut, metricEvents, metricLosses, metricWaiting, metricSent, metricUnsent, metricToSend, metricLogLost, metricToLog, metricRing,
 	}
 )
 
@@ -128,6 +131,14 @@ func (c collected) Collect(ch chan<- prometheus.Metric) {
 			counter(metricUnsent, n, e.signal.String(), cause)
 			losses["export"] += n
 		}
+	}
+	gauge(metricRing, float64(d.ring.size()))
+	for _, slot := range d.logs.all() {
+		lost := slot.losses()
+		counter(metricLogLost, lost.queue, slot.name, "queue")
+		counter(metricLogLost, lost.file, slot.name, "file")
+		gauge(metricToLog, float64(slot.now().queue.Waiting()), slot.name)
+		losses["log"] += lost.queue + lost.file
 	}
 	var numbers []*numbersOf
 	for _, v := range d.modules.views() {

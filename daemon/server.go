@@ -30,14 +30,18 @@ type limits struct {
 	buffer  int // bytes of lines that wait for the client of a stream, but for the last line
 	export  int // bytes of items that wait for a collector
 	logs    int // bytes of items that wait for a log's disk
+	ring    int // bytes of items for streams that are cut
+
+	comeBack time.Duration // how long a stream that was cut is waited for
 
 	user, readers usage // by requests under way, of a user and of all that only read
 }
 
 var defaultLimits = limits{
 	header: 5 * time.Second, body: 30 * time.Second, idle: time.Minute,
-	conns: 64, kept: 8, streams: 32, buffer: 1 << 20, export: 8 << 20, logs: 32 << 20,
-	user: usage{64, 64 << 20}, readers: usage{256, 128 << 20},
+	conns: 64, kept: 8, streams: 32, buffer: 1 << 20, export: 8 << 20, logs: 32 << 20, ring: 16 << 20,
+	comeBack: 2 * time.Minute,
+	user:     usage{64, 64 << 20}, readers: usage{256, 128 << 20},
 }
 
 const (

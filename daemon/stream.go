@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
@@ -21,8 +22,11 @@ type stream struct {
 	failed     bool             // execs that failed, too
 	optional   taskwatch.Fields // that the client is told, beside the default ones
 	eventsOnly bool
-	queue      *taskwatch.Queue
-	client     *client
+	after      *after // of one that may be resumed; nil otherwise
+
+	queue  *taskwatch.Queue // of one that may not be resumed; nil otherwise
+	client *client          // and so is this
+	missed atomic.Uint64    // items that one that may be resumed has lost
 
 	mu     sync.Mutex // guards what follows
 	filter *filter
@@ -62,6 +66,13 @@ func newStream(r *api.EventsRequest) (*stream, error) {
 	if s.where, err = newQuestion(r.Filter); err != nil {
 		return nil, err
 	}
+	if r.After != "" {
+		a, err := parseAfter(r.After)
+		if err != nil {
+			return nil, err
+		}
+		s.after = &a
+	}
 	if q := s.where; q != nil && q.Kinds() == 0 && q.FailedExecs() { // it is about nothing else
 		s.failed = true
 	}
@@ -69,7 +80,7 @@ func newStream(r *api.EventsRequest) (*stream, error) {
 }
 
 // open makes what is behind the stream.
-func (s *stream) open(limit int, send sender) {
+func (s *stream) open(limit int, send func(lines []byte, dropped uint64) error) {
 	s.client = &client{where: s.where, optional: s.optional, send: send, begun: make(chan struct{}), failed: make(chan error, 1), closed: make(chan struct{})}
 	s.queue = taskwatch.NewQueue(s.client, taskwatch.QueueOptions{Size: limit})
 	s.client.queue = s.queue
@@ -161,16 +172,17 @@ func (s *stream) scan() error {
 	return nil
 }
 
-// sender sends lines to a client, and how many items were dropped so far. What
-// it is given is valid until it returns.
-type sender func(lines []byte, dropped uint64) error
+// sender sends lines to a client, how many items were dropped so far, and what a
+// stream that goes on behind the lines is to be asked for. What it is given is
+// valid until it returns.
+type sender func(lines []byte, dropped uint64, after string) error
 
 // client is the sink behind a stream's queue. The goroutine of the queue calls
 // it, but for begin.
 type client struct {
 	where    *question // or nil
 	optional taskwatch.Fields
-	send     sender
+	send     func(lines []byte, dropped uint64) error
 	queue    *taskwatch.Queue
 	begun    chan struct{} // closed when lines may be sent
 	once     sync.Once
@@ -227,30 +239,45 @@ func (s *stream) reads() taskwatch.Fields {
 	return fields
 }
 
+// dropped returns how many items were lost because the client reads slowly, or
+// came back late.
+func (s *stream) dropped() uint64 {
+	if s.queue == nil {
+		return s.missed.Load()
+	}
+	return s.queue.Dropped()
+}
+
+// waiting returns about how many bytes wait for the client alone.
+func (s *stream) waiting() int {
+	if s.queue == nil {
+		return 0 // the ring is everybody's
+	}
+	return s.queue.Waiting()
+}
+
 // stream sends items until ctx or the daemon ends, or send fails. The first
 // call of send has the start alone: from then on the events are complete.
 func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
-	s.open(d.limits.buffer, send)
-	if err := d.hub.add(s, peerFrom(ctx).uid); err != nil {
+	if s.after != nil {
+		return d.resumable(ctx, s, send)
+	}
+	uid := peerFrom(ctx).uid
+	if err := d.hub.admit(s, uid); err != nil {
+		return err
+	}
+	defer d.hub.forget(s)
+	s.open(d.limits.buffer, func(lines []byte, dropped uint64) error { return send(lines, dropped, "") })
+	if err := d.registry.Attach(s); err != nil {
 		s.client.begin()
 		return errors.Join(err, s.Close(context.Background()))
 	}
-	defer d.hub.remove(s)
-	if err := d.refresh(ctx, s.kinds, s.failed); err != nil {
-		return err
-	}
-	if s.filter.tree != nil {
-		pids, err := process.Below(s.filter.pid)
-		if err != nil {
-			return fmt.Errorf("find the descendants of process %d: %w", s.filter.pid, err)
-		}
-		s.adopt(pids)
-	}
-	if err := s.scan(); err != nil {
+	defer s.end(&d.registry)
+	if err := d.prepare(ctx, s); err != nil {
 		return err
 	}
 	start := source.NewStart(d.source, nil)
-	if err := send(record.Append(nil, taskwatch.Item{Start: start}), 0); err != nil {
+	if err := send(record.Append(nil, taskwatch.Item{Start: start}), 0, ""); err != nil {
 		return err
 	}
 	s.client.begin()
@@ -262,4 +289,25 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 	case <-d.ending:
 		return ErrClosing
 	}
+}
+
+// prepare returns once the source brings what a stream wants, and the stream
+// knows the processes that are there.
+func (d *Daemon) prepare(ctx context.Context, s *stream) error {
+	if err := d.refresh(ctx, s.kinds, s.failed); err != nil {
+		return err
+	}
+	return s.look()
+}
+
+// look makes the processes known that are there.
+func (s *stream) look() error {
+	if s.filter.tree != nil {
+		pids, err := process.Below(s.filter.pid)
+		if err != nil {
+			return fmt.Errorf("find the descendants of process %d: %w", s.filter.pid, err)
+		}
+		s.adopt(pids)
+	}
+	return s.scan()
 }

@@ -1,9 +1,11 @@
 package record
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -99,6 +101,33 @@ func (w *Writer) Take(it taskwatch.Item) {
 // for. The mark is "unsure":true.
 func MarkUnsure(b []byte) []byte {
 	return append(b[:len(b)-len("}\n")], `,"unsure":true}`+"\n"...)
+}
+
+// MarkPosition marks the last line of b with its place in a stream that can be
+// resumed, as the last member of the line. Readers of recordings ignore it.
+func MarkPosition(b []byte, n uint64) []byte {
+	b = append(b[:len(b)-len("}\n")], positionKey...)
+	return append(strconv.AppendUint(b, n, 10), "}\n"...)
+}
+
+const positionKey = `,"pos":`
+
+// Position returns the place of a line that MarkPosition has marked.
+func Position(line []byte) (n uint64, ok bool) {
+	i := bytes.LastIndex(line, []byte(positionKey))
+	text, ok := bytes.CutSuffix(line[max(i, 0):], []byte("}\n"))
+	if i < 0 || !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(text[len(positionKey):]), 10, 64)
+	return n, err == nil
+}
+
+// MarkInstance marks the last line of b, a start, with the name of the history
+// that the positions of the lines are places in.
+func MarkInstance(b []byte, name string) []byte {
+	b = appendString(append(b[:len(b)-len("}\n")], `,"instance":`...), name)
+	return append(b, "}\n"...)
 }
 
 // TakeUnsure adds the line of an item with the mark of [MarkUnsure].

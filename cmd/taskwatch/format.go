@@ -130,7 +130,7 @@ func openCSV(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 		rows.NoHead()
 	}
 	if o.log != nil {
-		o.log.Begin(rows.Head, nil)
+		o.log.Begin(outfile.Marks{Head: rows.Head})
 	}
 	return rows, nil
 }
@@ -151,9 +151,10 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	if o.start != nil {
 		opts = append(opts, record.WithStart(o.start))
 		if o.log != nil {
-			o.log.Begin(func() []byte {
-				return record.Append(nil, taskwatch.Item{Start: source.StartAgain(o.start)})
-			}, record.AppendEnd(nil))
+			o.log.Begin(outfile.Marks{
+				Head: func() []byte { return record.Append(nil, taskwatch.Item{Start: source.StartAgain(o.start)}) },
+				Tail: record.AppendEnd(nil), Cut: record.Append(nil, taskwatch.Item{Loss: new(taskwatch.Loss)}),
+			})
 		}
 	}
 	if o.failed {

@@ -52,7 +52,9 @@ A ? in text marks a fact that the source could not read in time, or may not
 read.
 
 The source daemon shows what the daemon ('taskwatch serve') sees, to members of
-its group as well; it takes no --cgroup and no module for the kernel.
+its group as well; it takes no --cgroup and no module for the kernel. When the
+connection is cut or the daemon is restarted, watch tries for 30 seconds to
+continue where it was, and shows what it has missed as lost.
 
 The source bpf has all events. It needs root, or CAP_BPF and CAP_PERFMON. The
 source connector has no init and no free; since Linux 6.6 it needs no
@@ -153,7 +155,7 @@ func openDaemon(ctx context.Context, socket string, pid int, cfg auto.Config) (s
 		return nil, nil, errors.New("modules for the kernel (-m FILE.o) run in the daemon: load them with 'taskwatch insmod', which is for root")
 	}
 	client := daemon.NewClient(socket)
-	s, err := client.Source(ctx, pid, cfg.OnReady)
+	s, err := client.Source(ctx, daemon.ClientSourceConfig{PID: pid, OnReady: cfg.OnReady, OnNotice: cfg.OnNotice})
 	if err != nil {
 		client.Close()
 		return nil, nil, err

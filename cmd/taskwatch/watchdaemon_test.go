@@ -14,7 +14,7 @@ import (
 
 // A member of the group watches with the daemon's source, without privileges and
 // with the flags of watch; others are told who may. Without --source daemon the
-// message says that there is one. The end of the daemon is an error.
+// message says that there is one. A daemon that is started again is watched again.
 func TestWatchDaemon(t *testing.T) {
 	testutil.Root(t)
 	dir, err := os.MkdirTemp("", "taskwatch-watch-")
@@ -79,11 +79,15 @@ func TestWatchDaemon(t *testing.T) {
 	eventually(t, "it watches without the daemon, or cannot", func() bool { return strings.Contains(stderr.String(), "--source daemon") })
 	end(unix.SIGINT)
 
-	_, stderr, end = watch(61234, "--source", "daemon")
+	stdout, stderr, end = watch(61234, "--source", "daemon")
 	eventually(t, "it watches", begun(stderr))
 	s.stop(t)
-	if status := end(0); status != exitFailed || !strings.Contains(stderr.String(), "has ended the stream") {
-		t.Errorf("without the daemon: status %d, %s", status, stderr.String())
+	eventually(t, "it says that it is cut", func() bool { return strings.Contains(stderr.String(), "has ended the stream") })
+	startServe(t, filepath.Join(dir, "s"), nil, "--group", "61234")
+	eventually(t, "it watches again", func() bool { return strings.Contains(stderr.String(), "begins anew") })
+	eventually(t, "it says that something is lost", func() bool { return strings.Contains(stdout.String(), "lost") })
+	if status := end(unix.SIGINT); status != 0 {
+		t.Errorf("with another daemon: status %d, %s", status, stderr.String())
 	}
 	for _, args := range [][]string{{"--cgroup", "/sys/fs/cgroup"}, {"--latency", "1s"}} {
 		if r := tw(t, append([]string{"watch", "--source", "daemon"}, args...)...); r.status != exitUsage || !strings.Contains(r.stderr, args[0]) {

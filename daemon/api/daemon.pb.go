@@ -1448,7 +1448,13 @@ type EventsRequest struct {
 	// These optional fields, too: names, groups ("caps", "ns"), or "all". They are
 	// gathered for those who name them, here or in where. The field env is told to
 	// those who may load modules; others get permission_denied.
-	Fields        []string `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
+	Fields []string `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
+	// Go on behind what an earlier stream of the same events and filter has
+	// brought: INSTANCE:SEQ, with the instance of its start line and the pos of
+	// its last line. "now" begins here. With either, every line has a pos, and the
+	// daemon keeps 16 MiB of items for a stream that is cut. A line
+	// {"event":"lost",...} stands for what it no longer has.
+	After         string `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1509,6 +1515,13 @@ func (x *EventsRequest) GetFields() []string {
 		return x.Fields
 	}
 	return nil
+}
+
+func (x *EventsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
 }
 
 type Filter struct {
@@ -1618,7 +1631,10 @@ type EventsResponse struct {
 	// the source lost them or that this stream was read too slowly.
 	Lines string `protobuf:"bytes,1,opt,name=lines,proto3" json:"lines,omitempty"`
 	// How many events this stream has lost so far by being read too slowly.
-	Dropped       uint64 `protobuf:"varint,2,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	Dropped uint64 `protobuf:"varint,2,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	// The value of EventsRequest.after that goes on behind these lines; empty
+	// where the request had none.
+	After         string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1665,6 +1681,13 @@ func (x *EventsResponse) GetDropped() uint64 {
 		return x.Dropped
 	}
 	return 0
+}
+
+func (x *EventsResponse) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
 }
 
 var File_daemon_proto protoreflect.FileDescriptor
@@ -1774,13 +1797,14 @@ const file_daemon_proto_rawDesc = "" +
 	"\x04lost\x18\b \x01(\x04R\x04lost\x12\x18\n" +
 	"\astreams\x18\t \x01(\rR\astreams\x12\x19\n" +
 	"\bmay_load\x18\n" +
-	" \x01(\bR\amayLoad\"\x8e\x01\n" +
+	" \x01(\bR\amayLoad\"\xa4\x01\n" +
 	"\rEventsRequest\x12\x16\n" +
 	"\x06events\x18\x01 \x03(\tR\x06events\x12,\n" +
 	"\x06filter\x18\x02 \x01(\v2\x14.taskwatch.v1.FilterR\x06filter\x12\x1f\n" +
 	"\vevents_only\x18\x03 \x01(\bR\n" +
 	"eventsOnly\x12\x16\n" +
-	"\x06fields\x18\x04 \x03(\tR\x06fields\"\x9f\x01\n" +
+	"\x06fields\x18\x04 \x03(\tR\x06fields\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\tR\x05after\"\x9f\x01\n" +
 	"\x06Filter\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x12\n" +
 	"\x04tree\x18\x02 \x01(\bR\x04tree\x12\x10\n" +
@@ -1788,10 +1812,11 @@ const file_daemon_proto_rawDesc = "" +
 	"\x04comm\x18\x04 \x01(\tR\x04comm\x12\x10\n" +
 	"\x03exe\x18\x05 \x01(\tR\x03exe\x12\x14\n" +
 	"\x05where\x18\x06 \x01(\tR\x05where\x12!\n" +
-	"\fhide_unknown\x18\a \x01(\bR\vhideUnknown\"@\n" +
+	"\fhide_unknown\x18\a \x01(\bR\vhideUnknown\"V\n" +
 	"\x0eEventsResponse\x12\x14\n" +
 	"\x05lines\x18\x01 \x01(\tR\x05lines\x12\x18\n" +
-	"\adropped\x18\x02 \x01(\x04R\adropped2\x83\x05\n" +
+	"\adropped\x18\x02 \x01(\x04R\adropped\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after2\x83\x05\n" +
 	"\x06Daemon\x12=\n" +
 	"\x04Load\x12\x19.taskwatch.v1.LoadRequest\x1a\x1a.taskwatch.v1.LoadResponse\x12C\n" +
 	"\x06Unload\x12\x1b.taskwatch.v1.UnloadRequest\x1a\x1c.taskwatch.v1.UnloadResponse\x12B\n" +

@@ -37,15 +37,24 @@ type LogOptions struct {
 
 	Sync Sync
 
+	Marks Marks
+
+	// Report, if set, is called with what went wrong without an effect on the
+	// lines: a rotation, a compression. It may be called from any goroutine.
+	Report func(error)
+}
+
+// Marks are lines that a [Log] writes by itself.
+type Marks struct {
 	// Head, if set, returns the lines that a file begins with that was begun
 	// anew, and Tail has those that end a file that is left. The first file has
 	// neither, but by its writer.
 	Head func() []byte
 	Tail []byte
 
-	// Report, if set, is called with what went wrong without an effect on the
-	// lines: a rotation, a compression. It may be called from any goroutine.
-	Report func(error)
+	// Cut has the lines that stand behind the head of a file that others have
+	// cut: nobody knows what was lost.
+	Cut []byte
 }
 
 // absent is how long no file may have the name before one is made. Whoever
@@ -70,6 +79,7 @@ type Log struct {
 	end    int64  // of the file, as far as it is known
 	lines  bool   // there is more in it than its head
 	begun  bool   // it is to get a head
+	cut    bool   // others have cut it, which is to be said
 	born   time.Time
 	gone   time.Time // since when no file has the name; zero where one has
 	retry  time.Time // of the next try to rotate or to open, after one that failed
@@ -137,11 +147,11 @@ func (l *Log) File() *os.File {
 	return l.f
 }
 
-// Begin sets what files begin and end with that are begun anew: see [LogOptions].
-func (l *Log) Begin(head func() []byte, tail []byte) {
+// Begin sets the lines that the log writes by itself.
+func (l *Log) Begin(m Marks) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.opts.Head, l.opts.Tail = head, tail
+	l.opts.Marks = m
 }
 
 // Write writes whole lines, and keeps back the beginning of the last one where
@@ -177,12 +187,9 @@ func (l *Log) put(b []byte) (n int, err error) {
 		if err := l.follow(); err != nil {
 			return n, err
 		}
-		if l.begun && l.opts.Head != nil {
-			if _, err := l.append(l.opts.Head()); err != nil {
-				return n, err
-			}
+		if err := l.head(); err != nil {
+			return n, err
 		}
-		l.begun = false
 		piece := l.piece(b)
 		if piece == nil {
 			l.rotate()
@@ -196,6 +203,23 @@ func (l *Log) put(b []byte) (n int, err error) {
 		b = b[len(piece):]
 	}
 	return n, l.sync()
+}
+
+// head writes what a file begins with that was begun anew. Callers hold mu.
+func (l *Log) head() error {
+	if l.begun && l.opts.Marks.Head != nil {
+		if _, err := l.append(l.opts.Marks.Head()); err != nil {
+			return err
+		}
+	}
+	l.begun = false
+	if l.cut && len(l.opts.Marks.Cut) > 0 {
+		if _, err := l.append(l.opts.Marks.Cut); err != nil {
+			return err
+		}
+	}
+	l.cut = false
+	return nil
 }
 
 // piece returns how much of some lines the file has room for, and nil where it
@@ -244,7 +268,7 @@ func (l *Log) follow() error {
 		return err
 	}
 	if st.Size() < l.end { // cut, as by logrotate's copytruncate
-		l.begun, l.lines, l.born = true, false, time.Now()
+		l.begun, l.cut, l.lines, l.born = true, true, false, time.Now()
 	}
 	l.end = st.Size()
 	now, err := os.Stat(l.name)
@@ -288,8 +312,8 @@ func (l *Log) move() error {
 
 // leave ends the file. Callers hold mu.
 func (l *Log) leave() {
-	if len(l.opts.Tail) > 0 {
-		_, _ = l.append(l.opts.Tail) // it is said to end early otherwise
+	if len(l.opts.Marks.Tail) > 0 {
+		_, _ = l.append(l.opts.Marks.Tail) // it is said to end early otherwise
 	}
 	if l.opts.Sync != SyncNever {
 		l.failedIf(l.f.Sync())

@@ -83,7 +83,7 @@ func TestLogIsRenamed(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "log")
 	l := openLog(t, name, LogOptions{})
-	l.Begin(func() []byte { return []byte("head\n") }, []byte("tail\n"))
+	l.Begin(Marks{Head: func() []byte { return []byte("head\n") }, Tail: []byte("tail\n")})
 	var files []string
 	n := 0
 	write := func() {
@@ -138,15 +138,15 @@ func TestLogIsRenamed(t *testing.T) {
 	}
 }
 
-// A file that is cut begins anew, with its head.
+// A file that is cut begins anew, with its head, and says that something is lost.
 func TestLogIsCut(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "log")
-	l := openLog(t, name, LogOptions{Head: func() []byte { return []byte("head\n") }})
+	l := openLog(t, name, LogOptions{Marks: Marks{Head: func() []byte { return []byte("head\n") }, Cut: []byte("lost\n")}})
 	for n := range 3 {
 		if _, err := l.Write(line(n)); err != nil {
 			t.Fatal(err)
 		}
-		if text, _ := os.ReadFile(name); n > 0 && string(text) != "head\n"+string(line(n)) {
+		if text, _ := os.ReadFile(name); n > 0 && string(text) != "head\nlost\n"+string(line(n)) {
 			t.Errorf("after a cut it is %q", text)
 		}
 		if err := os.Truncate(name, 0); err != nil {
@@ -191,7 +191,7 @@ func TestLogRotates(t *testing.T) {
 	for _, c := range []LogOptions{{MaxSize: size}, {MaxSize: size, Gzip: true}, {MaxSize: size, Gzip: true, Keep: 5}, {MaxSize: size, Keep: 5}} {
 		t.Run(fmt.Sprintf("gzip %v keep %d", c.Gzip, c.Keep), func(t *testing.T) {
 			name := filepath.Join(t.TempDir(), "log")
-			c.Mode, c.Tail, c.Head = 0o600, []byte("tail\n"), func() []byte { return []byte("head\n") }
+			c.Mode, c.Marks.Tail, c.Marks.Head = 0o600, []byte("tail\n"), func() []byte { return []byte("head\n") }
 			l := openLog(t, name, c)
 			var batch []byte
 			for n := range total {
@@ -211,7 +211,7 @@ func TestLogRotates(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if st.Mode() != 0o600 || st.Size() > size+int64(len(c.Tail)) {
+				if st.Mode() != 0o600 || st.Size() > size+int64(len(c.Marks.Tail)) {
 					t.Errorf("%s: mode %v, %d bytes", file, st.Mode(), st.Size())
 				}
 				if file != name && strings.HasSuffix(file, gzipEnding) != c.Gzip {

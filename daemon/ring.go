@@ -1,0 +1,432 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// ring has the latest items, before any filter: what a stream that was cut goes
+// on with. It is attached while there is a stream that may be resumed, and for
+// a while longer.
+//
+// The lock order is life, the registry's, mu.
+type ring struct {
+	reg   *taskwatch.Registry
+	limit int           // bytes
+	kept  time.Duration // how long a stream that was cut is waited for
+
+	life    sync.Mutex // streams come and go one at a time; guards what follows
+	members map[*member]struct{}
+	tidier  *time.Timer
+	closed  bool
+
+	mu       sync.Mutex // guards what follows
+	instance string     // its name; "" while it is not attached
+	wants    taskwatch.Wants
+	failed   bool // execs that failed are wanted
+	entries  []ringEntry
+	first    uint64 // index of the first entry
+	bytes    int    // of all entries
+	seen     places // of the last item
+	gone     places // of the last one that is no longer kept
+	unknown  [numCategories]*places
+	waiting  map[chan struct{}]struct{} // of readers that have read everything
+}
+
+// member is a stream that may be resumed, or was there not long ago.
+type member struct {
+	wants  taskwatch.Wants
+	failed bool
+	until  time.Time // when it is forgotten; zero while it is open
+}
+
+// category is what is chosen or not by the names of events.
+type category uint8
+
+const (
+	ofEvent   category = 0
+	ofFailure          = category(taskwatch.NumKinds)
+	ofRecord           = 2*category(taskwatch.NumKinds) + iota - 2
+	ofFailed
+	ofLoss
+	numCategories
+)
+
+func categoryOf(it taskwatch.Item) category {
+	switch {
+	case it.Event != nil:
+		return ofEvent + category(it.Event.Kind)
+	case it.Failure != nil:
+		return ofFailure + category(it.Failure.Kind)
+	case it.Record != nil:
+		return ofRecord
+	case it.Failed != nil:
+		return ofFailed
+	}
+	return ofLoss
+}
+
+// places counts the items of each category. Losses count for what they stand for.
+type places [numCategories]uint64
+
+// in returns the place among the items of some categories.
+func (p *places) in(set categories) (n uint64) {
+	for c, k := range p {
+		if set[c] {
+			n += k
+		}
+	}
+	return n
+}
+
+// categories are those of a stream.
+type categories [numCategories]bool
+
+// ringEntry is an item that is kept, a copy that nobody changes.
+type ringEntry struct {
+	it   taskwatch.Item
+	of   category
+	n    uint64 // items that it stands for; 1 where that is unknown
+	size int    // bytes, about
+}
+
+func newRingEntry(it taskwatch.Item) ringEntry {
+	e := ringEntry{it: it.Clone(), of: categoryOf(it), n: 1, size: 800} // and what it refers to, about
+	if it.Loss != nil {
+		e.n = cmp.Or(it.Loss.Count, 1)
+	}
+	if it.Record != nil {
+		e.size += len(it.Record.Data)
+	}
+	var lists [][]string
+	if ev := it.Event; ev != nil {
+		if ev.Task != nil {
+			lists = append(lists, ev.Task.Argv)
+		}
+		if ev.Extra != nil {
+			e.size += 300
+			lists = append(lists, ev.Extra.Env)
+		}
+	}
+	if it.Failed != nil {
+		lists = append(lists, it.Failed.Argv)
+	}
+	for _, list := range lists {
+		for _, s := range list {
+			e.size += len(s)
+		}
+	}
+	return e
+}
+
+// Wants implements taskwatch.Sink.
+func (r *ring) Wants() taskwatch.Wants {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wants
+}
+
+// WantsFailedExecs implements taskwatch.FailedExecSink.
+func (r *ring) WantsFailedExecs() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+// Take keeps a copy.
+func (r *ring) Take(it taskwatch.Item) {
+	e := newRingEntry(it)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keep(e)
+}
+
+// Close implements taskwatch.Sink.
+func (*ring) Close(context.Context) error { return nil }
+
+// keep adds an entry, and drops the oldest ones. Callers hold mu.
+func (r *ring) keep(e ringEntry) {
+	r.entries, r.bytes = append(r.entries, e), r.bytes+e.size
+	r.seen[e.of] += e.n
+	drop := 0
+	for ; r.bytes > r.limit && drop < len(r.entries); drop++ {
+		old := &r.entries[drop]
+		r.bytes -= old.size
+		r.gone[old.of] += old.n
+		if old.it.Loss != nil && old.it.Loss.Count == 0 {
+			gone := r.gone
+			r.unknown[old.of] = &gone
+		}
+		*old = ringEntry{}
+	}
+	r.first += uint64(drop)
+	r.entries = r.entries[drop:] // append moves what is left when there is no room behind
+	for wake := range r.waiting {
+		wake <- struct{}{} // it has room for one
+	}
+	clear(r.waiting)
+}
+
+// join has what a stream wants kept from here on. The function that it returns
+// is called when the stream is cut.
+func (r *ring) join(s *stream) (leave func(), err error) {
+	r.life.Lock()
+	defer r.life.Unlock()
+	if r.closed {
+		return nil, ErrClosing
+	}
+	m := &member{wants: s.Wants(), failed: s.failed}
+	if r.members == nil {
+		r.members = map[*member]struct{}{}
+	}
+	r.members[m] = struct{}{}
+	if err := r.settle(); err != nil {
+		delete(r.members, m)
+		return nil, err
+	}
+	return func() {
+		r.life.Lock()
+		defer r.life.Unlock()
+		m.until = time.Now().Add(r.kept)
+		if r.tidier == nil && !r.closed {
+			r.tidier = time.AfterFunc(r.kept, r.tidy)
+		}
+	}, nil
+}
+
+// tidy forgets the streams that have not come back.
+func (r *ring) tidy() {
+	r.life.Lock()
+	defer r.life.Unlock()
+	r.tidier = nil
+	var next time.Time
+	for m := range r.members {
+		switch {
+		case m.until.IsZero():
+		case !m.until.After(time.Now()):
+			delete(r.members, m)
+		case next.IsZero() || m.until.Before(next):
+			next = m.until
+		}
+	}
+	_ = r.settle() // it is attached
+	if !next.IsZero() && !r.closed {
+		r.tidier = time.AfterFunc(time.Until(next), r.tidy)
+	}
+}
+
+// end forgets everything, for ever.
+func (r *ring) end() {
+	r.life.Lock()
+	defer r.life.Unlock()
+	r.closed = true
+	if r.tidier != nil {
+		r.tidier.Stop()
+	}
+	clear(r.members)
+	_ = r.settle()
+}
+
+// settle has the registry bring what the streams want, and nothing where there
+// are none. Callers hold life.
+func (r *ring) settle() error {
+	wants, failed := taskwatch.Wants{}, false
+	for m := range r.members {
+		for k, fields := range m.wants {
+			wants[k] |= fields
+		}
+		failed = failed || m.failed
+	}
+	r.mu.Lock()
+	attached, before, failedBefore := r.instance != "", r.wants, r.failed
+	r.wants, r.failed = wants, failed
+	if !attached && len(r.members) > 0 {
+		r.begin()
+	}
+	r.mu.Unlock()
+	switch {
+	case len(r.members) == 0 && !attached:
+		return nil
+	case len(r.members) == 0:
+		err := r.reg.Detach(context.Background(), r)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.forget()
+		return err
+	case !attached:
+		err := r.reg.Attach(r)
+		if err != nil {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.forget()
+		}
+		return err
+	case maps.Equal(before, wants) && failed == failedBefore:
+		return nil
+	}
+	if err := r.reg.Rewant(r); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k := range before {
+		if _, still := wants[k]; !still {
+			r.interrupt(ofEvent + category(k))
+		}
+	}
+	if failedBefore && !failed {
+		r.interrupt(ofFailed)
+	}
+	return nil
+}
+
+// begin names the history that begins. Callers hold mu.
+func (r *ring) begin() {
+	var name [8]byte
+	_, _ = rand.Read(name[:]) // it does not fail
+	r.instance, r.waiting = hex.EncodeToString(name[:]), map[chan struct{}]struct{}{}
+}
+
+// forget drops the history. Callers hold mu.
+func (r *ring) forget() {
+	r.instance, r.entries, r.first, r.bytes = "", nil, 0, 0
+	r.seen, r.gone, r.unknown, r.waiting = places{}, places{}, [numCategories]*places{}, nil
+}
+
+// interrupt notes that items of a category are not kept from here on: whoever
+// comes back for them has lost some. Callers hold mu.
+func (r *ring) interrupt(of category) {
+	r.keep(ringEntry{it: taskwatch.Item{Loss: &taskwatch.Loss{}}, of: of, n: 1, size: 800})
+}
+
+// size returns about how many bytes of items are kept.
+func (r *ring) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bytes
+}
+
+// after is what a stream goes on behind. The zero value begins with what comes.
+type after struct {
+	instance string
+	pos      uint64
+}
+
+// afterNow asks for a stream that may be resumed, and begins here.
+const afterNow = "now"
+
+func parseAfter(text string) (a after, err error) {
+	if text == afterNow {
+		return a, nil
+	}
+	instance, pos, _ := strings.Cut(text, ":")
+	if a.pos, err = strconv.ParseUint(pos, 10, 64); err != nil || instance == "" {
+		return a, fmt.Errorf("after=%s: give INSTANCE:SEQ, with the instance of the start line and the pos of the last line, or %s", text, afterNow)
+	}
+	a.instance = instance
+	return a, nil
+}
+
+func (a after) String() string { return a.instance + ":" + strconv.FormatUint(a.pos, 10) }
+
+// errAhead says that a stream has not come so far.
+var errAhead = errors.New("there are fewer items yet; give the pos of a stream of the same events")
+
+// cursor is where a stream is in the ring. One goroutine uses it.
+type cursor struct {
+	ring  *ring
+	set   categories
+	next  uint64 // index of the next entry
+	place uint64 // among the items of the categories, of what was read
+	skip  uint64 // what the client has: items up to that place are read and not sent
+	head  after  // where it began: what the start line says
+	lost  bool   // the next read is behind a loss of unknown size
+	wake  chan struct{}
+}
+
+// open returns a cursor behind what the client has.
+func (r *ring) open(set categories, a after) (*cursor, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &cursor{ring: r, set: set, wake: make(chan struct{}, 1)}
+	if a.instance == r.instance {
+		if a.pos > r.seen.in(set) {
+			return nil, fmt.Errorf("after=%v: %w", a, errAhead)
+		}
+		c.next, c.place, c.skip, c.head = r.first, min(r.gone.in(set), a.pos), a.pos, a
+		return c, nil
+	}
+	c.next, c.place = r.first+uint64(len(r.entries)), r.seen.in(set)
+	c.head = after{r.instance, c.place}
+	c.lost = a.instance != ""
+	return c, nil
+}
+
+// passage is what was read: a loss, and the entries behind it.
+type passage struct {
+	lost    bool
+	count   uint64 // of items that are lost, all categories of the stream; 0 where that is unknown
+	entries []ringEntry
+}
+
+const maxPassage = 256 // entries
+
+// fallBehind returns what is lost of a stream that has the items up to a place,
+// and whether anything is. Callers hold the ring's mu.
+func (c *cursor) fallBehind(place uint64) (count uint64, lost bool) {
+	gone := c.ring.gone.in(c.set)
+	if gone <= place {
+		return 0, false
+	}
+	for of, at := range c.ring.unknown {
+		if c.set[of] && at != nil && at.in(c.set) > place {
+			return 0, true
+		}
+	}
+	return gone - place, true
+}
+
+// read returns what comes next. Where nothing does, wake gets a value when that
+// changes.
+func (c *cursor) read() (p passage) {
+	r := c.ring
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.head.instance != r.instance {
+		return p // the daemon ends
+	}
+	p.lost, c.lost = c.lost, false
+	if gone := r.gone.in(c.set); c.next < r.first || c.place < gone {
+		if n, lost := c.fallBehind(max(c.place, c.skip)); lost {
+			p.lost, p.count = true, n
+		}
+		c.next, c.place = r.first, gone
+	}
+	from := int(c.next - r.first)
+	p.entries = append(p.entries, r.entries[from:min(from+maxPassage, len(r.entries))]...)
+	c.next += uint64(len(p.entries))
+	if len(p.entries) == 0 && !p.lost {
+		r.waiting[c.wake] = struct{}{}
+	}
+	return p
+}
+
+// advance brings the place behind an entry, and reports whether the client has
+// it already.
+func (c *cursor) advance(e *ringEntry) (has bool) {
+	if c.set[e.of] {
+		c.place += e.n
+	}
+	return c.place <= c.skip
+}
