@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
@@ -152,6 +154,88 @@ func TestLogIsRotated(t *testing.T) {
 	}
 }
 
+// metric returns the value of a series.
+func (r *running) metric(t testing.TB, name string, labels ...string) float64 {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(r.Daemon.collector())
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if f.GetName() == name && slices.EqualFunc(labels, m.Label, func(want string, l *dto.LabelPair) bool { return l.GetName()+"="+l.GetValue() == want }) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no %s%v", name, labels)
+	return 0
+}
+
+// A log whose configuration changes again and again in the middle of a storm
+// misses nothing.
+func TestLogIsChanged(t *testing.T) {
+	name := filepath.Join(openDir(t), "log.jsonl")
+	logs := func(i int) []LogConfig {
+		c := LogConfig{File: name, Events: []string{"exec"}, Sync: logSyncs[i%2]}
+		if i%3 == 0 {
+			c.Events = []string{"exec", "exit"}
+		}
+		if i%4 == 0 {
+			c.Where = "uid == 0"
+		}
+		return []LogConfig{c}
+	}
+	a := perform()
+	r := start(t, Config{Open: a.src.open(nil), Logs: logs(0)})
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				a.event(taskwatch.Exec, 9, 1, nil)
+			}
+		}
+	}()
+	rounds := testutil.Size(20, 50, 500)
+	for i := range rounds {
+		if err := r.ReloadLogs(t.Context(), logs(i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	<-ended
+	a.settle()
+	r.stop(t)
+	list := logged(t, name)
+	starts := 0
+	for _, it := range list {
+		if it.Start != nil {
+			starts++
+		}
+		if it.Loss != nil {
+			t.Errorf("a loss: %+v", it.Loss)
+		}
+	}
+	if starts != rounds+1 {
+		t.Errorf("%d starts, want %d", starts, rounds+1)
+	}
+	got := seqs(list)
+	for i, seq := range got {
+		if seq != uint64(i+1) {
+			t.Fatalf("event %d is in the place of event %d", seq, i+1)
+		}
+	}
+	if want := int(a.seq) - 1; len(got) != want { // the last one is settle's
+		t.Errorf("%d events, want %d", len(got), want)
+	}
+}
+
 // A full disk costs the items for which there is no room, no line is torn, and
 // the log says how many were lost once there is room again; or it stops, or the
 // daemon ends.
@@ -208,6 +292,10 @@ func TestLogOnAFullDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			logged(t, name) // no line is torn
+			missing := r.metric(t, "taskwatch_log_lost_total", "cause=file", "log="+name)
+			if missing == 0 || r.metric(t, "taskwatch_losses_total", "cause=log") != missing {
+				t.Errorf("the metrics say that %v are lost, in all %v", missing, r.metric(t, "taskwatch_losses_total", "cause=log"))
+			}
 			if err := os.Remove(ballast); err != nil {
 				t.Fatal(err)
 			}
@@ -217,6 +305,7 @@ func TestLogOnAFullDisk(t *testing.T) {
 			a.event(taskwatch.Exec, 9, 1, nil)
 			last := a.seq
 			a.settle()
+			missing = r.metric(t, "taskwatch_log_lost_total", "cause=file", "log="+name)
 			r.stop(t)
 			list := logged(t, name)
 			lost := uint64(0)
@@ -224,6 +313,9 @@ func TestLogOnAFullDisk(t *testing.T) {
 				if it.Loss != nil {
 					lost += it.Loss.Count
 				}
+			}
+			if float64(lost) != missing {
+				t.Errorf("%d are lost, and the metrics say %v", lost, missing)
 			}
 			if kept := seqs(list); lost == 0 || uint64(len(kept))+lost != many+1 || !slices.Contains(kept, last) {
 				t.Errorf("%d events and %d lost: %d of %d", len(kept), lost, uint64(len(kept))+lost, many+1)

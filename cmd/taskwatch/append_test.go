@@ -115,7 +115,7 @@ func TestEarlyEndIsSaid(t *testing.T) {
 }
 
 // A recording that somebody cuts while it is written, as logrotate's
-// copytruncate does, begins anew.
+// copytruncate does, begins anew, and says that something may be lost.
 func TestCutRecordingBeginsAnew(t *testing.T) {
 	dir := t.TempDir()
 	file, fifo := filepath.Join(dir, "events.jsonl"), filepath.Join(dir, "fifo")
@@ -150,6 +150,9 @@ func TestCutRecordingBeginsAnew(t *testing.T) {
 		items := lines(t, strings.NewReader(text))
 		if len(items) < 2 || items[0].Start == nil || strings.Join(items[0].Start.Command[:2], " ") != "sh -c" {
 			t.Errorf("part %d begins with\n%.300s", i, text)
+		}
+		if said := items[1].Loss != nil && items[1].Loss.Count == 0; said != (i > 0) {
+			t.Errorf("part %d says that something is lost: %v", i, said)
 		}
 		for _, it := range items[1:] {
 			if it.Start != nil {

@@ -85,12 +85,13 @@ type Log struct {
 	retry  time.Time // of the next try to rotate or to open, after one that failed
 	synced *time.Timer
 	closed bool
+	fsync  func(*os.File) error // (*os.File).Sync
 }
 
 // OpenLog opens a file as [Open] does, with what it holds kept or not. What is
 // there and no regular file is written to as it is, and not followed.
 func OpenLog(name string, keep bool, opts LogOptions) (*Log, error) {
-	l := &Log{name: name, opts: opts}
+	l := &Log{name: name, opts: opts, fsync: (*os.File).Sync}
 	f, err := l.open(keep)
 	if err != nil {
 		return nil, err
@@ -316,7 +317,7 @@ func (l *Log) leave() {
 		_, _ = l.append(l.opts.Marks.Tail) // it is said to end early otherwise
 	}
 	if l.opts.Sync != SyncNever {
-		l.failedIf(l.f.Sync())
+		l.failedIf(l.fsync(l.f))
 	}
 	l.failedIf(l.f.Close())
 }
@@ -364,14 +365,14 @@ func (l *Log) Reopen() error {
 func (l *Log) sync() error {
 	switch {
 	case l.opts.Sync == SyncAlways:
-		return l.f.Sync()
+		return l.fsync(l.f)
 	case l.opts.Sync == SyncSecond && l.synced == nil:
 		l.synced = time.AfterFunc(time.Second, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.synced = nil
 			if !l.closed {
-				l.failedIf(l.f.Sync())
+				l.failedIf(l.fsync(l.f))
 			}
 		})
 	}
@@ -402,7 +403,7 @@ func (l *Log) close() error {
 		l.synced.Stop()
 	}
 	if l.opts.Sync != SyncNever {
-		errs = append(errs, l.f.Sync())
+		errs = append(errs, l.fsync(l.f))
 	}
 	return errors.Join(append(errs, l.f.Close())...)
 }

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -232,6 +234,90 @@ func TestLogRotates(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A file is rotated once it is old enough, also if an earlier process has made it,
+// and never while there is nothing in it.
+func TestLogRotatesByAge(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log")
+	write := func(l *Log, n int) {
+		t.Helper()
+		if _, err := l.Write(line(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := openLog(t, name, LogOptions{MaxAge: time.Hour})
+	write(l, 0)
+	write(l, 1)
+	if files := l.rotated(); len(files) != 0 {
+		t.Errorf("rotated before its time: %v", files)
+	}
+	l.born = l.born.Add(-time.Hour)
+	write(l, 2)
+	write(l, 3)
+	if files := l.rotated(); len(files) != 1 {
+		t.Fatalf("rotated are %v, want one", files)
+	}
+	wantAll(t, numbers(t, l.rotated()[0]), 2)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = openLog(t, name, LogOptions{MaxAge: time.Nanosecond}) // since it was made
+	write(l, 4)
+	if files := l.rotated(); len(files) != 2 {
+		t.Errorf("rotated are %v, want the one of the earlier process, too", files)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, numbers(t, append(l.rotated(), name)...), 5)
+}
+
+// What was written is brought to the disk as it is to be: always before Write
+// returns, once in a second, or not at all; and, but for that, at the end.
+func TestLogSync(t *testing.T) {
+	for _, c := range []struct {
+		sync          Sync
+		writes, after int // syncs after a hundred writes, and after Close
+	}{{SyncNever, 0, 0}, {SyncSecond, 1, 2}, {SyncAlways, 100, 101}} {
+		l := openLog(t, filepath.Join(t.TempDir(), "log"), LogOptions{Sync: c.sync})
+		var mu sync.Mutex
+		n, synced := 0, make(chan struct{}, 200)
+		l.fsync = func(f *os.File) error {
+			mu.Lock()
+			defer mu.Unlock()
+			n++
+			synced <- struct{}{}
+			return f.Sync()
+		}
+		count := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return n
+		}
+		begun := time.Now()
+		for i := range 100 {
+			if _, err := l.Write(line(i)); err != nil {
+				t.Fatal(err)
+			}
+			if c.sync == SyncAlways && count() != i+1 {
+				t.Fatalf("after write %d there were %d syncs", i, count())
+			}
+		}
+		if c.sync == SyncSecond {
+			<-synced
+		}
+		if got := count(); got < c.writes || got > c.writes && time.Since(begun) < 2*time.Second {
+			t.Errorf("%v: %d syncs after the writes, want %d", c.sync, got, c.writes)
+		}
+		before := count()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := count() - before; got != c.after-c.writes {
+			t.Errorf("%v: %d syncs at the end, want %d", c.sync, got, c.after-c.writes)
+		}
 	}
 }
 
