@@ -41,7 +41,7 @@ func TestExamine(t *testing.T) {
 	has := func(fs ...*features.Feature) bool {
 		return !slices.ContainsFunc(fs, func(f *features.Feature) bool { return f.Probe().Answer != features.Yes })
 	}
-	bpf, connector := has(features.BTF, features.BPF, features.RingBuffer, features.TaskIter, features.TracepointBTF), has(features.Connector)
+	bpf, connector := has(features.BTF, features.BPF, features.RingBuffer, features.TaskIter, features.ReadKernel, features.TracepointBTF), has(features.Connector)
 	if len(works) != 3 || !works["ptrace"] || works["bpf"] != bpf || works["connector"] != connector {
 		t.Errorf("the sources are %v, and what they need is there for bpf %v, for connector %v", works, bpf, connector)
 	}

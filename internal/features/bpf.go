@@ -90,6 +90,34 @@ func probeTaskIter() Result {
 	}))
 }
 
+// probeReadKernel loads a program that would read the kernel's memory.
+func probeReadKernel() Result {
+	if r := BTF.Probe(); r.Answer != Yes {
+		return r
+	}
+	err := load(&ebpf.ProgramSpec{
+		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sched_process_fork", License: license,
+		Instructions: asm.Instructions{
+			asm.Mov.Reg(asm.R1, asm.RFP),
+			asm.Add.Imm(asm.R1, -8),
+			asm.Mov.Imm(asm.R2, 8),
+			asm.Mov.Imm(asm.R3, 0),
+			asm.FnProbeReadKernel.Call(),
+			asm.Mov.Imm(asm.R0, 0),
+			asm.Return(),
+		},
+	}, func(*ebpf.Program) error { return nil })
+	var refused *ebpf.VerifierError
+	if errors.As(err, &refused) || errors.Is(err, unix.EINVAL) { // the helper is not there
+		mode := "the kernel lets no BPF program read its memory, as lockdown=confidentiality has it"
+		if text, err := os.ReadFile("/sys/kernel/security/lockdown"); err == nil {
+			mode = "the kernel is locked down (" + strings.TrimSpace(string(text)) + "): no BPF program may read its memory"
+		}
+		return no("%s; boot with lockdown=integrity, or without lockdown", mode)
+	}
+	return judge(err)
+}
+
 func probeTracepoint() Result {
 	return probeCount(ebpf.Tracing, ebpf.AttachTraceRawTp, "sched_process_fork")
 }

@@ -8,6 +8,7 @@ var (
 	RingBuffer = &Feature{Name: "BPF ring buffer", Use: "events of the bpf source", probe: probeRingBuffer}
 	TaskIter   = &Feature{Name: "BPF task iterator", Use: "tasks that ran before the bpf source", probe: probeTaskIter}
 
+	ReadKernel    = &Feature{Name: "BPF that reads kernel memory", Use: "the fields of every event", probe: probeReadKernel}
 	TracepointBTF = &Feature{Name: "BPF on tracepoints (tp_btf)", Use: "observing every event", probe: probeTracepoint}
 	Fentry        = &Feature{Name: "BPF on functions (fentry)", Use: "observing free where the tracepoint is not enough", probe: probeFentry}
 	FmodRet       = &Feature{Name: "BPF that changes results (fmod_ret)", Use: "vetoes where the BPF security module is off", probe: probeFmodRet}
@@ -20,5 +21,5 @@ var (
 
 // All returns all features, in the order in which to show them.
 func All() []*Feature {
-	return []*Feature{BTF, BPF, RingBuffer, TaskIter, TracepointBTF, Fentry, FmodRet, LSM, Connector, Ptrace, Seccomp}
+	return []*Feature{BTF, BPF, RingBuffer, TaskIter, ReadKernel, TracepointBTF, Fentry, FmodRet, LSM, Connector, Ptrace, Seccomp}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
@@ -28,6 +29,8 @@ func explain(err error) error {
 			return fmt.Errorf("bpf: %w: this process lacks %s; run it as root or give it these capabilities", err, missing)
 		}
 		return fmt.Errorf("bpf: %w: this process has the capabilities, so a seccomp profile, an LSM or kernel lockdown forbids it; see the journal", err)
+	case errors.As(err, &ve) && features.ReadKernel.Probe().Answer == features.No:
+		return fmt.Errorf("bpf: %w: %s", errors.ErrUnsupported, features.ReadKernel.Probe().Reason)
 	case errors.As(err, &ve):
 		return fmt.Errorf("bpf: this kernel's verifier rejects a program: %w", err)
 	}
