@@ -66,6 +66,12 @@ func (c *Client) Explain(err error) error {
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("user %d may not use %s; %s may", os.Geteuid(), c.socket, whoMay(c.socket))
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		// It may have ended while this client kept a connection for later.
+		conn, gone := net.Dial("unix", c.socket)
+		if gone != nil {
+			return c.Explain(gone)
+		}
+		_ = conn.Close()
 		return fmt.Errorf("the daemon at %s has closed the connection: it is ending, or this user has too many", c.socket)
 	case errors.As(err, &rpc):
 		return errors.New(rpc.Message())

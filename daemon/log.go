@@ -19,14 +19,15 @@ type LogConfig struct {
 	File   string // absolute, or relative to the working directory
 	Format string // LogJSON or LogText; "" stands for the first
 
-	// What is written: as of a stream of the interface. Events that is empty
-	// stands for exec, uid, gid and exit; Where is an expression as of --where.
+	// What is written, as for a stream of the interface. Empty Events mean exec,
+	// uid, gid and exit. Where is an expression like that of --where.
 	Events []string
 	Fields []string
 	Where  string
 
-	// A file is rotated once it has MaxSize bytes or is as old as MaxAge; 0 is no
-	// bound. Of rotated files Keep are kept, all if it is 0; Gzip compresses them.
+	// A file is rotated when it has MaxSize bytes or is as old as MaxAge; 0 means
+	// no limit. Keep is the number of rotated files to keep, 0 means all. Gzip
+	// compresses them.
 	MaxSize int64
 	MaxAge  time.Duration
 	Keep    int
@@ -35,7 +36,7 @@ type LogConfig struct {
 	Sync   string // LogSyncNever, LogSyncSecond or LogSyncAlways; "" stands for the first
 	OnFull string // what becomes of items that cannot be written: LogDrop, LogStop or LogEnd; "" stands for the first
 
-	// Group may read the file: its mode is 0640 then, and 0600 otherwise.
+	// Group may read the file: its mode is then 0640, and otherwise 0600.
 	Group string
 }
 
@@ -59,8 +60,8 @@ var (
 	logOnFulls = []string{LogDrop, LogStop, LogEnd}
 )
 
-// check returns an error if nothing can be written by that configuration. The
-// error does not name the file.
+// check returns an error if the configuration is invalid. The error does not name
+// the file.
 func (c *LogConfig) check() error {
 	if c.File == "" {
 		return errors.New("it has no file; give file = \"/var/log/taskwatch/events.jsonl\"")
@@ -95,7 +96,7 @@ func (c *LogConfig) check() error {
 	return nil
 }
 
-// chosen returns a stream that chooses what is written. It is not open.
+// chosen returns a stream that selects what is written. It is not open.
 func (c *LogConfig) chosen() (*stream, error) {
 	events := c.Events
 	if len(events) == 0 {
@@ -104,7 +105,7 @@ func (c *LogConfig) chosen() (*stream, error) {
 	return newStream(&api.EventsRequest{Events: events, Fields: c.Fields, Filter: &api.Filter{Where: c.Where}})
 }
 
-// checkLogs returns an error if a list has one that cannot be.
+// checkLogs returns an error if a list has an invalid log.
 func checkLogs(list []LogConfig) error {
 	for i, c := range list {
 		if err := c.check(); err != nil {
@@ -146,7 +147,7 @@ func (c *LogConfig) open(report func(error)) (*outfile.Log, error) {
 	return f, nil
 }
 
-// bare returns the cause of an error about a file that is named already.
+// bare returns the cause of an error whose text already names the file.
 func bare(err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {

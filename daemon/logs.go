@@ -14,7 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/source"
 )
 
-// logEnd is how long the end of a log waits for its disk.
+// logEnd is the longest wait for the disk when a log ends.
 const logEnd = 10 * time.Second
 
 // logs are the logs of a daemon.
@@ -26,7 +26,7 @@ type logs struct {
 	current []*logSlot
 }
 
-// all returns the logs that there are.
+// all returns all logs.
 func (l *logs) all() []*logSlot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,7 +45,7 @@ func (l *logs) remove(s *logSlot) {
 	l.current = slices.DeleteFunc(l.current, func(o *logSlot) bool { return o == s })
 }
 
-// find returns the log that has the name of a file, or nil.
+// find returns the log of a file, or nil.
 func (l *logs) find(name string) *logSlot {
 	for _, s := range l.all() {
 		if s.name == name {
@@ -55,8 +55,8 @@ func (l *logs) find(name string) *logSlot {
 	return nil
 }
 
-// logSlot is a log's place in the registry. Its configuration may change, and no
-// item is missed meanwhile.
+// logSlot is a log's place in the registry. It stays when the configuration of
+// the log changes, so no item is missed.
 type logSlot struct {
 	name string // of the file
 
@@ -65,7 +65,7 @@ type logSlot struct {
 	before logLosses // of those that the log has replaced
 }
 
-// logLosses counts the items that a log lacks.
+// logLosses counts the items that are missing in a log.
 type logLosses struct {
 	queue uint64 // that found no room in memory
 	file  uint64 // that could not be written
@@ -77,7 +77,7 @@ func (s *logSlot) now() *logFile {
 	return s.log
 }
 
-// replace has items go to another log from here on, and returns the one before.
+// replace sends items to another log from now on, and returns the old one.
 func (s *logSlot) replace(with *logFile) *logFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +86,7 @@ func (s *logSlot) replace(with *logFile) *logFile {
 	return old
 }
 
-// losses returns how many items the file lacks.
+// losses returns how many items are missing in the file.
 func (s *logSlot) losses() logLosses {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +100,7 @@ func (s *logSlot) Wants() taskwatch.Wants { return s.now().Wants() }
 // WantsFailedExecs implements taskwatch.FailedExecSink.
 func (s *logSlot) WantsFailedExecs() bool { return s.now().failed }
 
-// Take passes an item on to the log that there is now.
+// Take passes an item on to the current log.
 func (s *logSlot) Take(it taskwatch.Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,8 +110,8 @@ func (s *logSlot) Take(it taskwatch.Item) {
 // Close implements taskwatch.Sink.
 func (s *logSlot) Close(ctx context.Context) error { return s.now().queue.Close(ctx) }
 
-// logFile is one log: it chooses, and has a queue behind it, so that the source
-// never waits for a disk.
+// logFile is one log. It selects items, and passes them to a queue, so that the
+// source never waits for a disk.
 type logFile struct {
 	*stream
 	cfg  LogConfig
@@ -122,7 +122,7 @@ func (l *logFile) losses() logLosses {
 	return logLosses{l.queue.Dropped(), l.sink.dropped.Load()}
 }
 
-// Wants returns what the log chooses and shows.
+// Wants returns what the log selects by and shows.
 func (l *logFile) Wants() taskwatch.Wants {
 	w := l.stream.Wants()
 	for k, fields := range l.sink.Wants() {
@@ -131,8 +131,8 @@ func (l *logFile) Wants() taskwatch.Wants {
 	return w
 }
 
-// Take puts an item into the queue. Text needs others than those that are chosen,
-// too: its lines tell of the tree.
+// Take puts an item into the queue. Text also needs items that are not selected,
+// because its lines show the tree.
 func (l *logFile) Take(it taskwatch.Item) {
 	if l.sink.text != nil {
 		l.queue.Take(it)
@@ -141,8 +141,8 @@ func (l *logFile) Take(it taskwatch.Item) {
 	}
 }
 
-// openLogs opens the files of the configuration: what cannot be written is said
-// before anything runs.
+// openLogs opens the files of the configuration, so that errors show before
+// anything runs.
 func (d *Daemon) openLogs(list []LogConfig) error {
 	if err := checkLogs(list); err != nil {
 		return err
@@ -161,7 +161,7 @@ func (d *Daemon) openLog(c *LogConfig) (*outfile.Log, error) {
 	return c.open(func(err error) { d.log.Error("the log is not kept as it is to be", "log", c.File, "error", err) })
 }
 
-// closeOpened closes the files of a daemon that is not run.
+// closeOpened closes the files of a daemon that does not run.
 func (d *Daemon) closeOpened() error {
 	var errs []error
 	for _, f := range d.logs.opened {
@@ -184,7 +184,7 @@ func (d *Daemon) startLogs(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// newLog returns a log that gathers items, and writes them once it has begun.
+// newLog returns a log that buffers items until it has begun to write.
 func (d *Daemon) newLog(c LogConfig) (*logFile, error) {
 	s, err := c.chosen()
 	if err != nil {
@@ -196,8 +196,8 @@ func (d *Daemon) newLog(c LogConfig) (*logFile, error) {
 	return l, nil
 }
 
-// startLog has items written to a file, which it closes if it cannot. Callers
-// hold reloads.
+// startLog starts to write items to a file. If it fails, it closes the file.
+// Callers hold reloads.
 func (d *Daemon) startLog(ctx context.Context, c LogConfig, f *outfile.Log) error {
 	l, err := d.newLog(c)
 	if err != nil {
@@ -215,16 +215,15 @@ func (d *Daemon) startLog(ctx context.Context, c LogConfig, f *outfile.Log) erro
 	return nil
 }
 
-// learn returns once the source brings what a log wants.
+// learn returns when the source delivers what a log wants.
 func (d *Daemon) learn(ctx context.Context, l *logFile) {
 	if err := errors.Join(d.refresh(ctx, l.Wants().Kinds(), l.failed), l.scan()); err != nil {
 		d.log.Error("the log has not all events", "log", l.cfg.File, "error", err)
 	}
 }
 
-// changeLog has a log go on with another configuration, and misses no item
-// meanwhile. If its file cannot be opened again, the log ends. Callers hold
-// reloads.
+// changeLog gives a log another configuration without missing an item. If its
+// file cannot be opened again, the log ends. Callers hold reloads.
 func (d *Daemon) changeLog(ctx context.Context, slot *logSlot, c LogConfig) error {
 	l, err := d.newLog(c)
 	if err != nil {
@@ -248,7 +247,7 @@ func (d *Daemon) changeLog(ctx context.Context, slot *logSlot, c LogConfig) erro
 	return err
 }
 
-// closeLog has what waits written, for a while.
+// closeLog writes what waits, for a limited time.
 func (d *Daemon) closeLog(l *logFile, end func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), logEnd)
 	defer cancel()
@@ -260,7 +259,7 @@ func (d *Daemon) closeLog(l *logFile, end func(context.Context) error) {
 	}
 }
 
-// endLog writes what waits, for a while. Callers hold reloads.
+// endLog writes what waits, for a limited time. Callers hold reloads.
 func (d *Daemon) endLog(slot *logSlot) {
 	d.closeLog(slot.now(), func(ctx context.Context) error { return d.detach(ctx, slot) })
 	d.logs.remove(slot)
@@ -275,7 +274,7 @@ func (d *Daemon) endLogs() {
 	}
 }
 
-// ReopenLogs has lines go to the files that have the names now, also of logs that
+// ReopenLogs opens the files of all logs again by name, and continues logs that
 // were stopped.
 func (d *Daemon) ReopenLogs() error {
 	d.logs.reloads.Lock()
@@ -287,10 +286,9 @@ func (d *Daemon) ReopenLogs() error {
 	return errors.Join(errs...)
 }
 
-// ReloadLogs brings the logs to what the configuration is now. Those that were
-// there and still are lose nothing, also if they have changed, and go on in the
-// file that has their name now. If the list is no good, what was there goes on. A
-// log whose file can no longer be opened ends.
+// ReloadLogs applies a new configuration. Logs that stay lose nothing, even if
+// they change, and continue in the file that has their name now. If the list is
+// invalid, nothing changes. A log whose file can no longer be opened ends.
 func (d *Daemon) ReloadLogs(ctx context.Context, list []LogConfig) error {
 	if err := checkLogs(list); err != nil {
 		return fmt.Errorf("daemon: %w", err)

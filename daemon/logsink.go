@@ -15,8 +15,8 @@ import (
 	"github.com/taskwatch/taskwatch/source"
 )
 
-// logSink writes items to a file: the sink behind a log's queue. The goroutine
-// of the queue calls it, but for reopen and dropped.
+// logSink writes items to a file: the sink behind a log's queue. The queue's
+// goroutine calls all its methods except reopen and dropped.
 type logSink struct {
 	cfg    LogConfig
 	choice *stream      // with its marks of what nobody can tell
@@ -70,7 +70,7 @@ func (s *logBuffered) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Wants returns what the lines read.
+// Wants returns what the lines show.
 func (s *logSink) Wants() taskwatch.Wants {
 	if s.text != nil {
 		return s.text.Wants()
@@ -110,8 +110,9 @@ func (s *logSink) add(it taskwatch.Item) {
 	s.items = append(s.items, one)
 }
 
-// begin has lines written to a file, which is the sink's from here on: the events
-// are complete now, and the start says so. Without a file they are lost.
+// begin starts to write lines to a file, which the sink then owns. From now on
+// the events are complete, and the start line says so. Without a file they are
+// lost.
 func (s *logSink) begin(queue *taskwatch.Queue, file *outfile.Log) {
 	s.once.Do(func() {
 		if s.file = file; file == nil {
@@ -126,8 +127,8 @@ func (s *logSink) begin(queue *taskwatch.Queue, file *outfile.Log) {
 	_ = queue.Sync(ctx) // have the start written, and wait for no disk
 }
 
-// cut returns what stands in the file where somebody has cut it: nobody knows
-// what was lost.
+// cut returns the lines for a place where somebody has cut the file: a loss of
+// unknown size.
 func (s *logSink) cut() []byte {
 	loss := taskwatch.Item{Loss: new(taskwatch.Loss)}
 	if s.text == nil {
@@ -138,7 +139,7 @@ func (s *logSink) cut() []byte {
 	return b.Bytes()
 }
 
-// EndBatch writes what was taken.
+// EndBatch writes the buffer.
 func (s *logSink) EndBatch() {
 	if <-s.begun; len(s.items) == 0 {
 		return
@@ -168,7 +169,7 @@ func (s *logSink) EndBatch() {
 	}
 }
 
-// tellLoss puts what was lost before what is in the buffer.
+// tellLoss puts the losses before the contents of the buffer.
 func (s *logSink) tellLoss() {
 	if s.lost == 0 {
 		return
@@ -185,7 +186,7 @@ func (s *logSink) tellLoss() {
 	s.lost, s.lostSeq = 0, 0
 }
 
-// lose counts an item that is not in the file.
+// lose counts an item that is missing in the file.
 func (s *logSink) lose(it logItem) {
 	if s.lost == 0 {
 		s.lostSeq = it.seq
@@ -196,7 +197,7 @@ func (s *logSink) lose(it logItem) {
 	}
 }
 
-// fail does what is to be done where the file cannot be written.
+// fail handles a file that cannot be written.
 func (s *logSink) fail(err error) {
 	err = bare(err)
 	switch s.cfg.OnFull {
@@ -211,8 +212,7 @@ func (s *logSink) fail(err error) {
 	}
 }
 
-// reopen has lines go to the file that has the name now, and goes on with a log
-// that was stopped.
+// reopen opens the file again by name, and continues a log that was stopped.
 func (s *logSink) reopen() error {
 	if err := s.file.Reopen(); err != nil {
 		return fmt.Errorf("log %q: %w; lines go on to the file that is open", s.cfg.File, bare(err))
@@ -221,7 +221,7 @@ func (s *logSink) reopen() error {
 	return nil
 }
 
-// Close writes what is left, and closes the file.
+// Close writes the rest and closes the file.
 func (s *logSink) Close(context.Context) error {
 	if s.lost > 0 && len(s.items) == 0 && !s.stopped.Load() {
 		s.tellLoss()

@@ -12,8 +12,8 @@ import (
 // lingers is how long items may wait for others before they are sent.
 const lingers = 5 * time.Millisecond
 
-// resumable is stream for one that may be resumed: it reads the ring, from where
-// the client was cut.
+// resumable is like stream, for a stream that may be resumed: it reads the ring,
+// from where the client was cut.
 func (d *Daemon) resumable(ctx context.Context, s *stream, send sender) error {
 	if err := d.hub.admit(s, peerFrom(ctx).uid); err != nil {
 		return err
@@ -69,8 +69,7 @@ func (d *Daemon) resumable(ctx context.Context, s *stream, send sender) error {
 	}
 }
 
-// lines sends what is the stream's of a passage. The buffer is used, and
-// returned.
+// lines sends the stream's part of a passage. It uses the buffer and returns it.
 func (s *stream) lines(b []byte, c *cursor, p *passage, send func([]byte) error) ([]byte, error) {
 	if p.lost {
 		s.missed.Add(p.count)
@@ -108,13 +107,13 @@ func (s *stream) lines(b []byte, c *cursor, p *passage, send func([]byte) error)
 	return b, send(b)
 }
 
-// chosenByTask reports whether the stream leaves out tasks.
+// chosenByTask reports whether the stream selects by task.
 func (s *stream) chosenByTask() bool {
 	f := s.filter
 	return f.pid != 0 || f.uids != nil || f.comm != "" || f.exe != "" || s.where != nil
 }
 
-// pass takes notice of an item that is not sent.
+// pass processes an item that is not sent.
 func (s *stream) pass(it taskwatch.Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +123,7 @@ func (s *stream) pass(it taskwatch.Item) {
 	s.where.follow(it)
 }
 
-// categories returns what is the stream's by its name.
+// categories returns the categories that the stream selects.
 func (s *stream) categories() (set categories) {
 	for _, k := range s.kinds.List() {
 		set[ofEvent+category(k)] = true

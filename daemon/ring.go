@@ -16,9 +16,9 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// ring has the latest items, before any filter: what a stream that was cut goes
-// on with. It is attached while there is a stream that may be resumed, and for
-// a while longer.
+// ring holds the latest items, before any filter, so that a stream can resume
+// after its connection was cut. It is attached while such a stream exists, and
+// for a while longer.
 //
 // The lock order is life, the registry's, mu.
 type ring struct {
@@ -44,14 +44,14 @@ type ring struct {
 	waiting  map[chan struct{}]struct{} // of readers that have read everything
 }
 
-// member is a stream that may be resumed, or was there not long ago.
+// member is a stream that may be resumed, or was one until recently.
 type member struct {
 	wants  taskwatch.Wants
 	failed bool
 	until  time.Time // when it is forgotten; zero while it is open
 }
 
-// category is what is chosen or not by the names of events.
+// category is a group of items that a stream selects by the name of an event.
 type category uint8
 
 const (
@@ -77,7 +77,8 @@ func categoryOf(it taskwatch.Item) category {
 	return ofLoss
 }
 
-// places counts the items of each category. Losses count for what they stand for.
+// places counts the items of each category. A loss counts as many as it stands
+// for.
 type places [numCategories]uint64
 
 // in returns the place among the items of some categories.
@@ -90,10 +91,10 @@ func (p *places) in(set categories) (n uint64) {
 	return n
 }
 
-// categories are those of a stream.
+// categories are the categories of a stream.
 type categories [numCategories]bool
 
-// ringEntry is an item that is kept, a copy that nobody changes.
+// ringEntry is a copy of an item. It never changes.
 type ringEntry struct {
 	it   taskwatch.Item
 	of   category
@@ -155,7 +156,7 @@ func (r *ring) Take(it taskwatch.Item) {
 // Close implements taskwatch.Sink.
 func (*ring) Close(context.Context) error { return nil }
 
-// keep adds an entry, and drops the oldest ones. Callers hold mu.
+// keep adds an entry and drops the oldest ones. Callers hold mu.
 func (r *ring) keep(e ringEntry) {
 	r.entries, r.bytes = append(r.entries, e), r.bytes+e.size
 	r.seen[e.of] += e.n
@@ -178,8 +179,8 @@ func (r *ring) keep(e ringEntry) {
 	clear(r.waiting)
 }
 
-// join has what a stream wants kept from here on. The function that it returns
-// is called when the stream is cut.
+// join keeps what a stream wants from now on. Call the returned function when the
+// stream is cut.
 func (r *ring) join(s *stream) (leave func(), err error) {
 	r.life.Lock()
 	defer r.life.Unlock()
@@ -205,7 +206,7 @@ func (r *ring) join(s *stream) (leave func(), err error) {
 	}, nil
 }
 
-// tidy forgets the streams that have not come back.
+// tidy removes the streams that have not come back.
 func (r *ring) tidy() {
 	r.life.Lock()
 	defer r.life.Unlock()
@@ -226,7 +227,7 @@ func (r *ring) tidy() {
 	}
 }
 
-// end forgets everything, for ever.
+// end drops everything and stops.
 func (r *ring) end() {
 	r.life.Lock()
 	defer r.life.Unlock()
@@ -238,8 +239,8 @@ func (r *ring) end() {
 	_ = r.settle()
 }
 
-// settle has the registry bring what the streams want, and nothing where there
-// are none. Callers hold life.
+// settle tells the registry what the streams want, or detaches if there are
+// none. Callers hold life.
 func (r *ring) settle() error {
 	wants, failed := taskwatch.Wants{}, false
 	for m := range r.members {
@@ -291,7 +292,7 @@ func (r *ring) settle() error {
 	return nil
 }
 
-// begin names the history that begins. Callers hold mu.
+// begin starts a history with a new name. Callers hold mu.
 func (r *ring) begin() {
 	var name [8]byte
 	_, _ = rand.Read(name[:]) // it does not fail
@@ -304,7 +305,7 @@ func (r *ring) forget() {
 	r.seen, r.gone, r.unknown, r.waiting = places{}, places{}, [numCategories]*places{}, nil
 }
 
-// interrupt notes that items of a category are not kept from here on: whoever
+// interrupt records that items of a category are no longer kept: a stream that
 // comes back for them has lost some. Callers hold mu.
 func (r *ring) interrupt(of category) {
 	r.keep(ringEntry{it: taskwatch.Item{Loss: &taskwatch.Loss{}}, of: of, n: 1, size: 800})
@@ -317,13 +318,14 @@ func (r *ring) size() int {
 	return r.bytes
 }
 
-// after is what a stream goes on behind. The zero value begins with what comes.
+// after is the position after which a stream resumes. The zero value starts with
+// new items.
 type after struct {
 	instance string
 	pos      uint64
 }
 
-// afterNow asks for a stream that may be resumed, and begins here.
+// afterNow requests a stream that may be resumed and starts now.
 const afterNow = "now"
 
 func parseAfter(text string) (a after, err error) {
@@ -340,10 +342,10 @@ func parseAfter(text string) (a after, err error) {
 
 func (a after) String() string { return a.instance + ":" + strconv.FormatUint(a.pos, 10) }
 
-// errAhead says that a stream has not come so far.
+// errAhead says that the position is in the future.
 var errAhead = errors.New("there are fewer items yet; give the pos of a stream of the same events")
 
-// cursor is where a stream is in the ring. One goroutine uses it.
+// cursor is the position of a stream in the ring. One goroutine uses it.
 type cursor struct {
 	ring  *ring
 	set   categories
@@ -355,7 +357,7 @@ type cursor struct {
 	wake  chan struct{}
 }
 
-// open returns a cursor behind what the client has.
+// open returns a cursor after the items that the client has.
 func (r *ring) open(set categories, a after) (*cursor, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -373,7 +375,7 @@ func (r *ring) open(set categories, a after) (*cursor, error) {
 	return c, nil
 }
 
-// passage is what was read: a loss, and the entries behind it.
+// passage is the result of a read: a loss, and the entries after it.
 type passage struct {
 	lost    bool
 	count   uint64 // of items that are lost, all categories of the stream; 0 where that is unknown
@@ -382,8 +384,8 @@ type passage struct {
 
 const maxPassage = 256 // entries
 
-// fallBehind returns what is lost of a stream that has the items up to a place,
-// and whether anything is. Callers hold the ring's mu.
+// fallBehind returns what a stream at this position has lost, and whether it has
+// lost anything. Callers hold the ring's mu.
 func (c *cursor) fallBehind(place uint64) (count uint64, lost bool) {
 	gone := c.ring.gone.in(c.set)
 	if gone <= place {
@@ -397,7 +399,7 @@ func (c *cursor) fallBehind(place uint64) (count uint64, lost bool) {
 	return gone - place, true
 }
 
-// read returns what comes next. Where nothing does, wake gets a value when that
+// read returns what comes next. If there is nothing, wake gets a value when that
 // changes.
 func (c *cursor) read() (p passage) {
 	r := c.ring
@@ -422,8 +424,8 @@ func (c *cursor) read() (p passage) {
 	return p
 }
 
-// advance brings the place behind an entry, and reports whether the client has
-// it already.
+// advance moves the position past an entry, and reports whether the client has it
+// already.
 func (c *cursor) advance(e *ringEntry) (has bool) {
 	if c.set[e.of] {
 		c.place += e.n

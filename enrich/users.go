@@ -15,33 +15,33 @@ import (
 )
 
 const (
-	// maxPasswd bounds the file of users of a container.
+	// maxPasswd limits the size of a container's file of users.
 	maxPasswd = 1 << 20
-	// maxReading bounds the files that are read at once. A container can have
-	// its file on a file system that never answers.
+	// maxReading limits the files that are read at once. A container's file may
+	// be on a file system that never answers.
 	maxReading = 16
-	// readAgain is how long what was read, or not to be had, is left alone.
+	// readAgain is the time until a file is read again, or tried again.
 	readAgain = 2 * time.Second
 )
 
-// users knows the users of containers by name, from each container's own
-// /etc/passwd. The container decides what that says, so the names are for
-// people to read, and for no decision.
+// users looks up user names in each container's own /etc/passwd. The container
+// controls its content, so the names are only for display and never for a
+// decision.
 type users struct {
 	mu      sync.Mutex // guards the fields below
 	known   map[string]*roster
 	reading int
 }
 
-// roster is what is known of the users of one container.
+// roster is what is known about the users of one container.
 type roster struct {
 	names   map[uint32]string // by the ids of this machine; nil while unknown
 	reading bool
 	again   time.Time
 }
 
-// of returns the name of a user of a container, in which the process pid is.
-// A user that the container does not name is a number.
+// of returns the name of a user of a container that the process pid is in. A user
+// without a name is shown as a number.
 func (u *users) of(id string, pid int, uid uint32) (string, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -82,8 +82,7 @@ func (u *users) read(r *roster, id string, pid int) {
 	}
 }
 
-// errNotInside says that a process is not in the container, or not any more, or
-// not yet.
+// errNotInside says that a process is not in the container at the moment.
 var errNotInside = errors.New("enrich: not in the container")
 
 // usersOf reads the users of the container id through its process pid.
@@ -149,8 +148,8 @@ func openDir(at int, path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// readAt reads a regular file of bounded size below a directory. It follows no
-// link at the end, and opens nothing that waits for another process.
+// readAt reads a regular file of limited size below a directory. It follows no
+// link at the end of the path, and never waits for another process.
 func readAt(dir *os.File, path string, resolve uint64) ([]byte, error) {
 	fd, err := unix.Openat2(int(dir.Fd()), path, &unix.OpenHow{
 		Flags: unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC, Resolve: resolve,

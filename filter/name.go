@@ -2,15 +2,15 @@ package filter
 
 import "fmt"
 
-// Name is one that an expression may have.
+// Name is a name that an expression may use.
 type Name struct {
 	Name string `json:"name"` // with that of its part: exit.code
 	Type string `json:"type"` // in short: int, string, list
 	Doc  string `json:"doc"`
 }
 
-// Names returns the names of fields that an expression may have, in the order
-// of the help.
+// Names returns the names of fields that an expression may use, in the order of
+// the help.
 func Names() (list []Name) {
 	add := func(prefix string, f *field) {
 		list = append(list, Name{prefix + f.name, typeName(f.typ.String()), f.doc})
@@ -33,11 +33,11 @@ func Names() (list []Name) {
 	return list
 }
 
-// Functions returns the names of functions that an expression about events may
-// need. The list is the caller's.
+// Functions returns the names of functions that are useful in expressions about
+// events. The caller owns the list.
 func Functions() []string { return append([]string(nil), functions...) }
 
-// Describe returns a line for each name that an expression may have.
+// Describe returns a line for each name that an expression may use.
 func Describe() []string {
 	var lines []string
 	for _, n := range Names() {

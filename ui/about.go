@@ -8,7 +8,7 @@ import (
 	stock "github.com/taskwatch/taskwatch/modules"
 )
 
-// about says what is shown, and what an expression may have in it.
+// about describes what is shown, and the names for expressions.
 type about struct {
 	File      string        `json:"file,omitempty"` // its name
 	Live      bool          `json:"live"`           // it is a daemon

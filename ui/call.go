@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// procedures are those of the daemon that a page may call.
+// procedures are the procedures of the daemon that a page may call.
 var procedures = []string{"Status", "List", "Info", "Params", "Globals", "Stats", "Load", "Unload"}
 
-// call passes a call on to the daemon, with the rights of this process and
-// nothing else of the request. The daemon bounds what it takes.
+// call passes a call on to the daemon: only the body, and with the rights of this
+// process. The daemon limits the size.
 func (s *Server) call(w http.ResponseWriter, r *http.Request) {
 	procedure := r.PathValue("procedure")
 	if !slices.Contains(procedures, procedure) {

@@ -15,14 +15,14 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 )
 
-// feed reads what a daemon sees, once for all pages. When the daemon ends, it
-// tries again, and what the next one sees is a history of its own.
+// feed reads a daemon's events, once for all pages. When the daemon ends, feed
+// tries to connect again, and starts a new history.
 type feed struct {
 	client *daemon.Client
 	query  url.Values
 	size   int
 
-	lines io.ReadCloser // connect has opened; run takes it over
+	lines io.ReadCloser // opened by connect, closed by run
 
 	mu   sync.Mutex // guards what follows
 	now  *history   // nil while no daemon answers
@@ -49,7 +49,7 @@ func (f *feed) connect(ctx context.Context) error {
 	return err
 }
 
-// retry is how often a daemon that has ended is looked for.
+// retry is the time between attempts to find a daemon that has ended.
 const retry = time.Second
 
 // run reads until ctx ends. connect has been called.

@@ -11,7 +11,7 @@ import (
 	"github.com/taskwatch/taskwatch/filter"
 )
 
-// mistake is what is wrong with an expression.
+// mistake describes an error in an expression.
 type mistake struct {
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
@@ -19,10 +19,10 @@ type mistake struct {
 	Column  int    `json:"column"`         // from 0, in characters
 }
 
-// shown are the events that a timeline has.
+// shown are the events of a timeline.
 const shown = taskwatch.Kinds(1<<taskwatch.Clone | 1<<taskwatch.Exec | 1<<taskwatch.UID | 1<<taskwatch.GID | 1<<taskwatch.Exit)
 
-// parse reads an expression, which has to be one that something here can match.
+// parse reads an expression. It must be able to match something that is shown.
 func (s *Server) parse(expr string) (*filter.Filter, *mistake) {
 	f, err := filter.Parse(expr, filter.Options{})
 	var e *filter.Error
@@ -43,7 +43,7 @@ func (s *Server) parse(expr string) (*filter.Filter, *mistake) {
 	return f, nil
 }
 
-// checkFilter answers with what is wrong with an expression, or with null.
+// checkFilter answers with the mistake in an expression, or with null.
 func (s *Server) checkFilter(w http.ResponseWriter, r *http.Request) {
 	_, m := s.parse(r.URL.Query().Get("where"))
 	answer(w, m)

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// policy lets run what this server serves, and nothing else. A page of others
-// can show it in no frame.
+// policy allows only what this server serves. Other pages cannot show it in a
+// frame.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// guard rejects requests that do not come from a page of this server in a
-// browser that was let in.
+// guard rejects requests unless they come from a page of this server in an
+// admitted browser.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -24,7 +24,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		token := r.URL.Query().Get("token")
 		switch link := r.URL.Path == "/" && r.Method == http.MethodGet; {
 		case !isLoopback(hostName(r.Host)):
-			// A name of others may have been made to lead to this machine.
+			// A foreign name may lead to this machine (DNS rebinding).
 			refuse(w, "host "+r.Host+": this page is served for 127.0.0.1 and localhost only")
 		case !sameOrigin(r, link):
 			refuse(w, "this request comes from another page")
@@ -38,8 +38,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// hostName returns a host without its port, which may be one that a tunnel has
-// chosen.
+// hostName returns a host without its port. A tunnel may use another port.
 func hostName(hostport string) string {
 	if host, _, err := net.SplitHostPort(hostport); err == nil {
 		return host
@@ -48,8 +47,8 @@ func hostName(hostport string) string {
 }
 
 // sameOrigin reports whether a request comes from a page of this server, or from
-// the user, who may follow a link from anywhere. Cookies are no proof: a browser
-// sends them from pages at other ports as well.
+// the user, who may follow a link from anywhere. A cookie proves nothing, because
+// browsers also send it from pages at other ports.
 func sameOrigin(r *http.Request, link bool) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":

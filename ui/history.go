@@ -11,8 +11,8 @@ import (
 	"github.com/taskwatch/taskwatch/record"
 )
 
-// history is the end of a recording that goes on, and its start. Any number of
-// readers read it, each at its own speed.
+// history holds the first line of a growing recording and its latest lines. Any
+// number of readers may read it, each at its own speed.
 type history struct {
 	max int // bytes
 
@@ -34,7 +34,7 @@ type part struct {
 
 func newHistory(max int) *history { return &history{max: max, changed: make(chan struct{})} }
 
-// add adds whole lines, which are the history's from then on.
+// add adds whole lines. The history keeps the slice.
 func (h *history) add(text []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,7 +62,7 @@ func (h *history) add(text []byte) {
 	h.changed = make(chan struct{})
 }
 
-// end has readers end once they have read everything.
+// end makes readers end after they have read everything.
 func (h *history) end(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -71,14 +71,14 @@ func (h *history) end(err error) {
 	h.changed = make(chan struct{})
 }
 
-// open returns a reader. It begins with the start, and what is left of what
-// followed.
+// open returns a reader. It begins with the first line and the lines that are
+// kept.
 func (h *history) open(ctx context.Context) *tape {
 	r := &reader{of: h, at: -1}
 	return &tape{Closer: io.NopCloser(nil), ctx: ctx, more: r.more}
 }
 
-// reader is a place in a history.
+// reader is a position in a history.
 type reader struct {
 	of   *history
 	rest []byte // of a part that was begun
@@ -98,8 +98,8 @@ func (r *reader) more(p []byte) (int, <-chan time.Time, <-chan struct{}, error) 
 	return n, nil, nil, nil
 }
 
-// next takes the next part, or returns what to wait for. What was dropped
-// meanwhile is a loss.
+// next takes the next part, or returns a channel to wait for. Lines that were
+// dropped meanwhile become a loss.
 func (r *reader) next() (wake <-chan struct{}, err error) {
 	h := r.of
 	h.mu.Lock()

@@ -9,14 +9,14 @@ import (
 	"sync"
 )
 
-// maxKeys bounds the tokens that were not used, and the browsers that were let
-// in: the oldest are forgotten.
+// maxKeys limits the unused tokens and the admitted browsers. The oldest ones are
+// removed.
 const maxKeys = 32
 
-// keys are what lets browsers in.
+// keys holds the tokens and cookies that admit browsers.
 type keys struct {
 	mu      sync.Mutex // guards the fields below
-	tokens  []string   // of links that were not used
+	tokens  []string   // of unused links
 	cookies []string
 }
 
@@ -26,7 +26,7 @@ func (k *keys) token() string {
 	return add(&k.tokens)
 }
 
-// redeem makes a cookie of a token, which then works no more.
+// redeem exchanges a token for a cookie. The token is invalid afterwards.
 func (k *keys) redeem(token string) (cookie string, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -51,7 +51,7 @@ func add(list *[]string) string {
 	return key
 }
 
-// find does not tell by its time how much of a key is right.
+// find takes the same time for every wrong key, so its time reveals nothing.
 func find(list []string, key string) (at int) {
 	at = -1
 	for i, k := range list {
@@ -67,7 +67,8 @@ func (s *Server) Link(addr net.Addr) string {
 	return "http://" + addr.String() + "/?token=" + s.keys.token()
 }
 
-// cookieName has the port in it: browsers do not tell ports of a host apart.
+// cookieName contains the port, because browsers share cookies between the ports
+// of a host.
 func cookieName(host string) string {
 	if _, port, err := net.SplitHostPort(host); err == nil {
 		return "taskwatch-" + port
@@ -75,8 +76,8 @@ func cookieName(host string) string {
 	return "taskwatch"
 }
 
-// enter lets a browser in that has followed a link, and has it forget the token:
-// its history, and what it sends to others as the referrer, must not have it.
+// enter admits a browser that followed a link, and redirects it, so that the
+// token stays out of its history and of referrers.
 func (s *Server) enter(w http.ResponseWriter, r *http.Request, token string) {
 	cookie, ok := s.keys.redeem(token)
 	if !ok {

@@ -16,9 +16,9 @@ import (
 	"github.com/taskwatch/taskwatch/source/replay"
 )
 
-// lines answers with the lines of a timeline, as package html describes them,
-// for as long as what is shown goes on. A line Z says why they end, with an
-// empty text where all was shown.
+// lines sends the lines of a timeline, which package html describes, while the
+// recording or the daemon goes on. The last line, Z, says why they end; its text
+// is empty if everything was shown.
 func (s *Server) lines(w http.ResponseWriter, r *http.Request) {
 	var choose *filter.Filter
 	if where := r.URL.Query().Get("where"); where != "" {
@@ -59,7 +59,7 @@ func (s *Server) lines(w http.ResponseWriter, r *http.Request) {
 	_ = out.flush() // likewise
 }
 
-// open returns what is shown, from its beginning.
+// open returns the recording, from its beginning.
 func (s *Server) open(ctx context.Context) (*tape, error) {
 	if s.feed != nil {
 		return s.feed.open(ctx)
@@ -67,7 +67,7 @@ func (s *Server) open(ctx context.Context) (*tape, error) {
 	return openFile(ctx, s.cfg.File)
 }
 
-// pathAgain is how often the critical path of what goes on is worked out.
+// pathAgain is the time between two updates of the critical path.
 const pathAgain = 2 * time.Second
 
 // play turns a recording into lines. It returns nil at its end.
@@ -104,7 +104,7 @@ func (s *Server) play(ctx context.Context, t *tape, choose *filter.Filter, out *
 	return sink.Close(ctx)
 }
 
-// stopping is a sink that takes nothing once the browser is gone.
+// stopping is a sink that ignores items after the browser has gone.
 type stopping struct {
 	*html.Sink
 	out *batch
@@ -116,10 +116,10 @@ func (s *stopping) Take(it taskwatch.Item) {
 	}
 }
 
-// batchSize is how many bytes are sent at once where much happens.
+// batchSize is how many bytes are sent at once if there is much to send.
 const batchSize = 64 << 10
 
-// batch collects what is sent.
+// batch buffers the output.
 type batch struct {
 	w        http.ResponseWriter
 	control  *http.ResponseController
@@ -138,7 +138,7 @@ func (b *batch) Write(p []byte) (int, error) {
 	return len(p), b.err
 }
 
-// flush sends what was collected. The browser has to take it in time.
+// flush sends the buffer. The browser must read it in time.
 func (b *batch) flush() error {
 	if b.err != nil || len(b.text) == 0 {
 		return b.err

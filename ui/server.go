@@ -17,13 +17,13 @@ import (
 // Config says what is shown. Either File or Daemon is set.
 type Config struct {
 	File   string         // the path of a recording, which may be growing
-	Daemon *daemon.Client // it stays the caller's
+	Daemon *daemon.Client // the caller closes it
 
-	// Fields are optional fields that the daemon is asked for, so that
-	// expressions may read them. Recordings have what they have.
+	// Fields are the optional fields to request from the daemon, for
+	// expressions. For recordings they have no effect.
 	Fields taskwatch.Fields
 
-	// OnUsed is called when a link was used, so that the caller can show
+	// OnUsed is called when a link has been used, so that the caller can show
 	// another one. It may be nil.
 	OnUsed func()
 }
@@ -39,22 +39,22 @@ type Server struct {
 	slots chan struct{} // one for each stream
 }
 
-// limits bound what browsers may take.
+// limits are the limits for browsers.
 type limits struct {
 	streams  int           // at a time: a browser has six connections to a server
 	conns    int           // at a time
-	patience time.Duration // with a browser that does not read
+	patience time.Duration // for a browser that does not read
 	header   time.Duration
-	history  int // bytes of what a daemon has told
+	history  int // bytes of lines from a daemon
 }
 
-// History is how many bytes of lines are kept of what a daemon has told.
+// History is how many bytes of lines from a daemon are kept.
 const History = 32 << 20
 
 var defaultLimits = limits{streams: 5, conns: 32, patience: time.Minute, header: 10 * time.Second, history: History}
 
-// New returns a server. For a file it needs the right to read it; with a daemon,
-// [Server.Connect] comes next.
+// New returns a server. For a file it needs the right to read it. For a daemon,
+// call [Server.Connect] next.
 func New(cfg Config) (*Server, error) { return newServer(cfg, defaultLimits) }
 
 func newServer(cfg Config, l limits) (*Server, error) {
@@ -84,13 +84,13 @@ func newServer(cfg Config, l limits) (*Server, error) {
 	return s, nil
 }
 
-// Handler returns what answers requests: see the package comment for what it
+// Handler returns the handler of all requests. The package comment says what it
 // checks.
 func (s *Server) Handler() http.Handler { return s.guard(s.mux) }
 
-// Listen listens at an address of the loopback interface; others are an error,
-// since what is served is for one user of this machine. A port of 0 stands for
-// any that is free.
+// Listen listens at an address of the loopback interface. Other addresses are an
+// error, because the pages are for one user of this machine. Port 0 means any
+// free port.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -106,15 +106,15 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// isLoopback reports whether a host is the loopback interface, by number or by
-// the one name that cannot lead elsewhere.
+// isLoopback reports whether a host is the loopback interface, by number or as
+// localhost, the only name that cannot lead elsewhere.
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// Connect asks the daemon for what it sees, until ctx ends. It fails if there is
-// none, or the user may not read. With a file there is nothing to do.
+// Connect opens the stream of the daemon's events, until ctx ends. It fails if no
+// daemon answers or the user may not read. For a file it does nothing.
 func (s *Server) Connect(ctx context.Context) error {
 	if s.feed == nil {
 		return nil
@@ -122,8 +122,8 @@ func (s *Server) Connect(ctx context.Context) error {
 	return s.feed.connect(ctx)
 }
 
-// Serve serves until ctx ends, and returns the error that ended it otherwise. It
-// closes the listener. With a daemon, Connect has been called before.
+// Serve serves until ctx ends, and returns nil, or an error if it ended earlier.
+// It closes the listener. For a daemon, call Connect before.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -148,7 +148,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// bounded is a listener with so many connections at a time. Others wait.
+// bounded is a listener with a limited number of connections. Further ones wait.
 type bounded struct {
 	net.Listener
 	slots chan struct{}

@@ -13,18 +13,18 @@ import (
 	"github.com/taskwatch/taskwatch/record"
 )
 
-// tape is a recording that goes on while it is read. Read waits for more, and
-// returns io.EOF where there will be none, or when ctx has ended.
+// tape is a recording that may grow while it is read. Read waits for more, and
+// returns io.EOF when there will be no more or ctx has ended.
 type tape struct {
 	io.Closer
 	ctx context.Context
 
-	// more reads what is there; 0 is nothing now. The channel is closed, or
-	// ready, when there may be more.
+	// more reads what is available; 0 means nothing at the moment. The channels
+	// are closed or ready when there may be more.
 	more func(p []byte) (n int, changed <-chan time.Time, wake <-chan struct{}, err error)
 
-	// caught is called when all that is there was read, at most once a frame,
-	// and each second while nothing happens.
+	// caught is called when everything available was read, at most once per
+	// frame, and every second while nothing happens.
 	caught func() error
 	last   time.Time // when it was called
 
@@ -67,12 +67,12 @@ func (t *tape) Read(p []byte) (int, error) {
 // startLine is how the first line begins.
 const startLine = `{"event":"start"`
 
-// lookAgain is how often a file is looked at that may grow.
+// lookAgain is the time between two looks at a file that may grow.
 const lookAgain = 200 * time.Millisecond
 
-// openFile returns a recording that is a file. It ends where its recorder says
-// that it has ended; until then it may grow. A recording without a start is of
-// format 1, which does not say so, and ends with the file.
+// openFile returns a recording in a file. It may grow until its recorder has
+// written the end. A recording without a start has format 1, which has no end
+// either; it ends with the file.
 func openFile(ctx context.Context, name string) (*tape, error) {
 	f, err := openTape(name)
 	if err != nil {
@@ -104,7 +104,7 @@ func openFile(ctx context.Context, name string) (*tape, error) {
 	}}, nil
 }
 
-// openTape opens a recording, which is read again for each page.
+// openTape opens a recording. Each page reads it again.
 func openTape(name string) (*os.File, error) {
 	f, err := os.Open(name)
 	if err != nil {

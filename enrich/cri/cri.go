@@ -1,5 +1,5 @@
-// Package cri asks a container runtime of Kubernetes, such as containerd or
-// CRI-O, for the names of its containers, over the Container Runtime Interface.
+// Package cri queries a container runtime of Kubernetes, such as containerd or
+// CRI-O, for the names of its containers, by the Container Runtime Interface.
 package cri
 
 import (
@@ -20,11 +20,11 @@ const (
 	podSandboxStatus = "/runtime.v1.RuntimeService/PodSandboxStatus"
 )
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer limits how much of an answer is read.
 const maxAnswer = 4 << 20
 
-// Local returns the runtimes that listen on this machine, where containerd and
-// CRI-O do, and on the socket that CONTAINER_RUNTIME_ENDPOINT names as
+// Local returns the runtimes on this machine: those at the default sockets of
+// containerd and CRI-O, and the one that CONTAINER_RUNTIME_ENDPOINT names as
 // unix://PATH.
 func Local() []enrich.Runtime {
 	var list []enrich.Runtime
@@ -43,7 +43,7 @@ type runtime struct {
 }
 
 // New returns the runtime behind a socket. It speaks gRPC over HTTP/2 without
-// TLS. It connects at the first question.
+// TLS, and connects at the first query.
 func New(socket string) enrich.Runtime {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -62,8 +62,8 @@ func New(socket string) enrich.Runtime {
 	}
 }
 
-// Lookup asks for a container of that id, and then for a pod's sandbox, which
-// has the name of the pod and no image.
+// Lookup looks for a container with that id, and then for the sandbox of a pod,
+// which has the name of the pod and no image.
 func (r *runtime) Lookup(ctx context.Context, id string) (enrich.Container, error) {
 	c, err := r.container.CallUnary(ctx, connect.NewRequest(&ContainerStatusRequest{ContainerId: id}))
 	switch {

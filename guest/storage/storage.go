@@ -1,5 +1,5 @@
-// Package storage has values for tasks, which are gone with them: what
-// task_storage is in C.
+// Package storage keeps a value for each task, until the task is freed, like
+// task_storage in C.
 //
 //	var lines = storage.New[line]()
 //
@@ -11,17 +11,17 @@
 //		return 0
 //	}
 //
-// A module that imports it has a watcher of free more, which drops the values.
-// As everything in a module, it needs no lock. The program runs in the sandbox,
-// or under guesttest.
+// Importing it adds a watcher of free to the module, which drops the values. Like
+// everything in a module, it needs no lock. It works in the sandbox and under
+// guesttest.
 package storage
 
 import "github.com/taskwatch/taskwatch/guest"
 
-// Storage holds a value of a type for each task that has been given one. Make
-// it with [New], where package variables are declared. Threads have values of
-// their own. If the module misses the free of a task, because events come
-// faster than it works, its value stays.
+// Storage holds a value for each task that was given one. Make it with [New] in
+// the declaration of a package variable. Threads have separate values. If the
+// module misses the free of a task, because it is too slow for the events, the
+// value stays.
 type Storage[T any] struct{ values map[guest.TaskID]*T }
 
 // New makes a storage without values.
@@ -31,11 +31,12 @@ func New[T any]() *Storage[T] {
 	return s
 }
 
-// Get returns the value of the event's task, or nil if it has none. It is there
-// until the last watcher of the task's free has returned.
+// Get returns the value of the event's task, or nil if it has none. The value
+// exists until the last watcher of the task's free has returned.
 func (s *Storage[T]) Get(t *guest.Task) *T { return s.values[t.ID()] }
 
-// Create returns the value of the event's task, a zero one if it had none.
+// Create returns the value of the event's task. If there was none, it creates a
+// zero value.
 func (s *Storage[T]) Create(t *guest.Task) *T {
 	v := s.values[t.ID()]
 	if v == nil {

@@ -5,16 +5,17 @@ import (
 	"fmt"
 )
 
-// ErrStopped says that the module that was to be replaced is not started again.
+// ErrStopped means that the old module was stopped and could not be started
+// again.
 var ErrStopped = errors.New("the one before it cannot go on")
 
-// Replace starts by, which is loaded, in the place of old, which is started, and
-// stops that: in one step if they are of one kind, so that each event meets one
-// of the two; otherwise old is stopped first. Both must be of this host. If that
-// fails, old goes on, unless the error matches [ErrStopped].
+// Replace starts by, which is loaded, in the place of old, which is running. If
+// both have the same kind, this is one step, and each event meets exactly one of
+// them; otherwise old is stopped first. Both must belong to this host. After an
+// error old continues, unless the error matches [ErrStopped].
 //
-// Of modules for the kernel, by keeps old's maps and variables if it was loaded
-// with Options.Replaces.
+// A module for the kernel keeps old's maps and variables if it was loaded with
+// Options.Replaces.
 func (h *Host) Replace(old, by Module) error {
 	from, ok := old.(based)
 	if to, both := by.(based); ok && both && from.base().place == to.base().place {

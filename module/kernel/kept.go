@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// kept is what a module takes over from the one whose place it takes.
+// kept is what a module takes over from the module that it replaces.
 type kept struct {
 	maps  map[string]*ebpf.Map // one for both
 	fresh []string             // names of those that cannot be
@@ -59,7 +59,7 @@ func (k *kept) share(name string, m *ebpf.Map) error {
 	return err
 }
 
-// close closes the maps, of which the collection has copies.
+// close closes the maps; the collection has its own references.
 func (k *kept) close() {
 	for _, m := range k.maps {
 		m.Close()
@@ -104,7 +104,7 @@ func layout(t btf.Type, depth int) string {
 	return "{" + b.String() + "}"
 }
 
-// place is where a variable is, and what.
+// place is the position and the type of a variable.
 type place struct {
 	offset uint32
 	size   uint32

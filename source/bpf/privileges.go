@@ -29,7 +29,7 @@ func explain(err error) error {
 			return fmt.Errorf("bpf: %w: this process lacks %s; run it as root or give it these capabilities", err, missing)
 		}
 		return fmt.Errorf("bpf: %w: this process has the capabilities, so a seccomp profile, an LSM or kernel lockdown forbids it; see the journal", err)
-	case errors.As(err, &ve) && features.ReadKernel.Probe().Answer == features.No:
+	case features.ReadKernel.Probe().Answer == features.No: // which no error tells
 		return fmt.Errorf("bpf: %w: %s", errors.ErrUnsupported, features.ReadKernel.Probe().Reason)
 	case errors.As(err, &ve):
 		return fmt.Errorf("bpf: this kernel's verifier rejects a program: %w", err)
