@@ -42,8 +42,10 @@ func rowOf(m vm.MachineResult) (row, error) {
 		lsm = "no"
 	}
 	kernel := m.Series
-	if m.Params != "" {
-		kernel += ", " + m.Params
+	for _, param := range strings.Fields(m.Params) {
+		if !strings.HasPrefix(param, "lsm=") { // which has a column
+			kernel += ", " + param
+		}
 	}
 	sources := map[string]*doctor.Source{}
 	for i := range d.Sources {
