@@ -249,8 +249,8 @@ func (t *tracer) watchExit(tr *tracee) {
 // if the clock alone does not: the task started after its creator last ran on
 // and before now, which for those who create many lies within one tick.
 func (t *tracer) startTime(tr, child *tracee) int64 {
-	_, monoNS := t.clock.now()
 	latest := sys.BootTime()
+	_, monoNS := t.clock.now() // second: time that passes in between makes earliest earlier, not later
 	earliest := latest - (monoNS - tr.resumedNS)
 	if earliest/procfs.TickNS == latest/procfs.TickNS {
 		return latest

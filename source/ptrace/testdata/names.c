@@ -223,11 +223,13 @@ static int notify(void)
 	return status_of(pid);
 }
 
+#ifdef __x86_64__
 static void not_here(int sig)
 {
 	(void)sig;
 	_exit(77);
 }
+#endif
 
 static int int80(void)
 {
