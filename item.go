@@ -44,6 +44,22 @@ func (it Item) Seq() uint64 {
 	return 0
 }
 
+// Task returns the task that the item is about, or nil if it is about none. The
+// task is the item's: it may change after the sink has returned.
+func (it Item) Task() *Task {
+	switch {
+	case it.Event != nil:
+		return it.Event.Task
+	case it.Failure != nil && it.Failure.Event != nil:
+		return it.Failure.Event.Task
+	case it.Record != nil:
+		return it.Record.Task
+	case it.Failed != nil:
+		return it.Failed.Task
+	}
+	return nil
+}
+
 // Clone returns a deep copy, which may be kept. Its tasks have no storage.
 func (it Item) Clone() Item {
 	switch {

@@ -167,7 +167,7 @@ func (c *chooser) Take(it taskwatch.Item) {
 	var p *process.Process
 	if c.filter.Tree() {
 		if p = c.tree.Take(it).Process; p == nil {
-			p = c.tree.Of(taskOf(it))
+			p = c.tree.Of(it.Task())
 		}
 	}
 	answer := filter.No
@@ -188,20 +188,6 @@ func (c *chooser) Take(it taskwatch.Item) {
 
 // WantsFailedExecs returns whether the sink behind wants them.
 func (c *chooser) WantsFailedExecs() bool { return taskwatch.WantsFailedExecs(c.Sink) }
-
-func taskOf(it taskwatch.Item) *taskwatch.Task {
-	switch {
-	case it.Event != nil:
-		return it.Event.Task
-	case it.Failure != nil && it.Failure.Event != nil:
-		return it.Failure.Event.Task
-	case it.Record != nil:
-		return it.Record.Task
-	case it.Failed != nil:
-		return it.Failed.Task
-	}
-	return nil
-}
 
 // marker is a sink that tells the one behind which items are marked.
 type marker struct {

@@ -76,7 +76,7 @@ func (s *Sink) Wants() taskwatch.Wants {
 
 // Take takes an item.
 func (s *Sink) Take(it taskwatch.Item) {
-	task := taskOf(it)
+	task := it.Task()
 	slice, marked := s.sliceOf(task), 0 // an exit ends it
 	if task != nil {
 		marked = s.marked[task.PID]
@@ -95,20 +95,6 @@ func (s *Sink) Take(it taskwatch.Item) {
 	if _, runs := s.byPID[task.PID]; runs {
 		s.marked[task.PID] = slice + 1
 	}
-}
-
-func taskOf(it taskwatch.Item) *taskwatch.Task {
-	switch {
-	case it.Event != nil:
-		return it.Event.Task
-	case it.Failure != nil && it.Failure.Event != nil:
-		return it.Failure.Event.Task
-	case it.Record != nil:
-		return it.Record.Task
-	case it.Failed != nil:
-		return it.Failed.Task
-	}
-	return nil
 }
 
 // sliceOf returns the slice of a task's process, or -1.
@@ -138,7 +124,7 @@ func (s *Sink) take(it taskwatch.Item) *process.Process {
 		return step.Process
 	}
 	s.lanes.Take(it)
-	if t := taskOf(it); t != nil {
+	if t := it.Task(); t != nil {
 		return s.tree.Of(t)
 	}
 	return nil
