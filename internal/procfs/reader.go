@@ -108,29 +108,45 @@ func (r *Reader) SchedNS(pid, tid int) (int64, error) {
 	return int64(number(b)), nil
 }
 
-// Exe returns the path of the process's program in the process's own root. The kernel
-// adds " (deleted)" where there is no such file any more. Kernel threads and
-// exited processes give ENOENT.
-func (r *Reader) Exe(pid int) (string, error) { return r.own(pid, "exe") }
+// Exe returns the path of the process's program, see [Links.Exe].
+func (r *Reader) Exe(pid int) (string, error) { return r.Links(pid).Exe() }
 
-// Cwd returns the working directory of the process's leader in its own root.
-// The kernel adds " (deleted)" where there is no such directory any more.
-func (r *Reader) Cwd(pid int) (string, error) { return r.own(pid, "cwd") }
+// Cwd returns the working directory of the process's leader, see [Links.Cwd].
+func (r *Reader) Cwd(pid int) (string, error) { return r.Links(pid).Cwd() }
 
-// own reads a link of which the kernel says where it leads from the caller's root.
-func (r *Reader) own(pid int, file string) (string, error) {
-	root, err := r.link(pid, "root") // first: it goes with the process
-	if err != nil {
-		return "", err
-	}
-	path, err := r.link(pid, file)
-	return below(root, path), err
+// Links reads where links of one process lead, as paths in the process's own
+// root. That root is read once for all of them.
+type Links struct {
+	r    *Reader
+	pid  int
+	root string
+	err  error
 }
 
-// InRoot makes a path as the caller's root has it one of a process's own root.
-func (r *Reader) InRoot(pid int, path string) (string, error) {
-	root, err := r.link(pid, "root")
-	return below(root, path), err
+// Links begins to read links of a process. If it is gone, each of them says so.
+func (r *Reader) Links(pid int) Links {
+	root, err := r.link(pid, "root") // first: it goes with the process
+	return Links{r, pid, root, err}
+}
+
+// Exe returns the path of the program. The kernel adds " (deleted)" where there is
+// no such file any more. Kernel threads and exited processes give ENOENT.
+func (l Links) Exe() (string, error) { return l.read("exe") }
+
+// Cwd returns the working directory of the leader. The kernel adds " (deleted)"
+// where there is no such directory any more.
+func (l Links) Cwd() (string, error) { return l.read("cwd") }
+
+// InRoot makes a path as the caller's root has it one of the process's own root.
+func (l Links) InRoot(path string) (string, error) { return below(l.root, path), l.err }
+
+// read reads a link of which the kernel says where it leads from the caller's root.
+func (l Links) read(file string) (string, error) {
+	if l.err != nil {
+		return "", l.err
+	}
+	path, err := l.r.link(l.pid, file)
+	return below(l.root, path), err
 }
 
 // below returns the path that a file has in a root. What is not below the root

@@ -222,10 +222,11 @@ func (t *tracer) takeOver(leader *tracee, former int) *tracee {
 func (t *tracer) program(tr *tracee) (p program, uid, gid taskwatch.IDs, idsKnown bool) {
 	pid := tr.proc.pid
 	var err error
-	if p.exe, err = t.proc.Exe(pid); err != nil {
+	links := t.proc.Links(pid)
+	if p.exe, err = links.Exe(); err != nil {
 		p.unknown |= taskwatch.FieldExe
 	}
-	if p.cwd, err = t.proc.Cwd(pid); err != nil {
+	if p.cwd, err = links.Cwd(); err != nil {
 		p.unknown |= taskwatch.FieldCwd
 	}
 	var img image

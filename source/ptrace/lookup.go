@@ -136,7 +136,7 @@ func (t *tracer) runnable(tr *tracee, fd int) (string, error) {
 	if err != nil {
 		return "", errUnknown
 	}
-	if file, err = t.proc.InRoot(tr.tid, file); err != nil {
+	if file, err = t.proc.Links(tr.tid).InRoot(file); err != nil {
 		return "", errUnknown
 	}
 	return file, nil
