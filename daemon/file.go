@@ -53,6 +53,8 @@ type FileLog struct {
 	Events  []string      `toml:"events"`
 	Fields  []string      `toml:"fields"`
 	Where   string        `toml:"where"`
+	Env     string        `toml:"env"`
+	Redact  string        `toml:"env_redact"`
 	MaxSize Size          `toml:"max_size"`
 	MaxAge  time.Duration `toml:"max_age"`
 	Keep    int           `toml:"keep"`
@@ -66,7 +68,8 @@ type FileLog struct {
 func (f *File) logConfigs(name string) (list []LogConfig, err error) {
 	for i, l := range f.Logs {
 		c := LogConfig{
-			File: beside(filepath.Dir(name), l.File), Format: l.Format, Events: l.Events, Fields: l.Fields, Where: l.Where, MaxSize: int64(l.MaxSize), MaxAge: l.MaxAge,
+			File: beside(filepath.Dir(name), l.File), Format: l.Format, Events: l.Events, Fields: l.Fields, Where: l.Where,
+			Env: l.Env, EnvRedact: l.Redact, MaxSize: int64(l.MaxSize), MaxAge: l.MaxAge,
 			Keep: l.Keep, Gzip: l.Gzip, Sync: l.Fsync, OnFull: l.OnFull, Group: l.Group,
 		}
 		if err := c.check(); err != nil {

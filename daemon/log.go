@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/outfile"
+	"github.com/taskwatch/taskwatch/report"
 )
 
 // LogConfig is a file that the daemon writes items to.
@@ -24,6 +26,12 @@ type LogConfig struct {
 	Events []string
 	Fields []string
 	Where  string
+
+	// Env says what the field env, if Fields name it, has: report.EnvAll or
+	// report.EnvNames; "" stands for the first. EnvRedact is a regular expression: the value of a
+	// variable whose NAME=VALUE matches is left out.
+	Env       string
+	EnvRedact string
 
 	// A file is rotated when it has MaxSize bytes or is as old as MaxAge; 0 means
 	// no limit. Keep is the number of rotated files to keep, 0 means all. Gzip
@@ -56,6 +64,7 @@ const (
 
 var (
 	logFormats = []string{LogJSON, LogText}
+	logEnvs    = []string{report.EnvAll, report.EnvNames}
 	logSyncs   = []string{LogSyncNever, LogSyncSecond, LogSyncAlways}
 	logOnFulls = []string{LogDrop, LogStop, LogEnd}
 )
@@ -69,7 +78,7 @@ func (c *LogConfig) check() error {
 	for _, one := range []struct {
 		key, value string
 		known      []string
-	}{{"format", c.Format, logFormats}, {"fsync", c.Sync, logSyncs}, {"on_full", c.OnFull, logOnFulls}} {
+	}{{"format", c.Format, logFormats}, {"env", c.Env, logEnvs}, {"fsync", c.Sync, logSyncs}, {"on_full", c.OnFull, logOnFulls}} {
 		if one.value != "" && !slices.Contains(one.known, one.value) {
 			return fmt.Errorf("%s = %q is unknown; choose %s", one.key, one.value, strings.Join(one.known, " or "))
 		}
@@ -86,10 +95,17 @@ func (c *LogConfig) check() error {
 	case len(c.Fields) > 0 && c.Format == LogText:
 		return errors.New("fields are added to a recording, and the format is text; leave fields out, or write json")
 	}
-	if _, err := c.chosen(); err != nil {
+	st, err := c.chosen()
+	if err != nil {
 		return err
 	}
-	_, err := findGroup(c.Group)
+	if c.Env+c.EnvRedact != "" && !st.optional.Has(taskwatch.FieldEnv) {
+		return errors.New("env and env_redact are about the field env, which fields lacks; add it there, or leave them out")
+	}
+	if _, err := c.envCut(); err != nil {
+		return err
+	}
+	_, err = findGroup(c.Group)
 	if err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "daemon: "))
 	}
@@ -103,6 +119,18 @@ func (c *LogConfig) chosen() (*stream, error) {
 		events = usualEvents()
 	}
 	return newStream(&api.EventsRequest{Events: events, Fields: c.Fields, Filter: &api.Filter{Where: c.Where}})
+}
+
+// envCut returns what is left out of environments.
+func (c *LogConfig) envCut() (cut report.EnvCut, err error) {
+	cut.Names = c.Env == report.EnvNames
+	if c.EnvRedact == "" {
+		return cut, nil
+	}
+	if cut.Secret, err = report.ParseSecret(c.EnvRedact); err != nil {
+		return cut, fmt.Errorf("env_redact = %q: %w", c.EnvRedact, err)
+	}
+	return cut, nil
 }
 
 // checkLogs returns an error if a list has an invalid log.

@@ -97,6 +97,37 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// A log lacks the values that it is not to have.
+func TestLogHidesValues(t *testing.T) {
+	dir := openDir(t)
+	logs := []LogConfig{
+		{File: filepath.Join(dir, "names"), Env: "names"},
+		{File: filepath.Join(dir, "secret"), EnvRedact: "^(KEY|URL)=.*[0-9]"},
+		{File: filepath.Join(dir, "all")},
+	}
+	for i := range logs {
+		logs[i].Events, logs[i].Fields = []string{"exec"}, []string{"env"}
+	}
+	a := perform()
+	r := start(t, Config{Open: a.src.open(nil), Logs: logs})
+	a.event(taskwatch.Exec, 9, 1, func(ev *taskwatch.Event) {
+		ev.Extra = &taskwatch.Extra{Given: taskwatch.FieldEnv, Env: []string{"KEY=s3cret", "URL=none", "A=1"}}
+	})
+	a.settle()
+	r.stop(t)
+	for i, want := range [][]string{{"KEY", "URL", "A"}, {"KEY=[redacted]", "URL=none", "A=1"}, {"KEY=s3cret", "URL=none", "A=1"}} {
+		var got []string
+		for _, it := range logged(t, logs[i].File) {
+			if it.Event != nil {
+				got = it.Event.Extra.Env
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", logs[i].File, got, want)
+		}
+	}
+}
+
 // A log that is rotated by its size, by others with a reload, and by others
 // without, has all events, in its order.
 func TestLogIsRotated(t *testing.T) {
@@ -340,6 +371,9 @@ func TestLogRefusals(t *testing.T) {
 		"where = 'uid ='":                  {":2: [[log]]", "where"},
 		"group = 'nosuchgroup'":            {":2: [[log]]", "nosuchgroup", "groupadd"},
 		"fields = ['caps']\nformat='text'": {":2: [[log]]", "fields"},
+		"fields = ['caps']\nenv='names'":   {":2: [[log]]", "env_redact", "fields lacks"},
+		"fields = ['env']\nenv='some'":     {":2: [[log]]", `env = "some"`, "all or names"},
+		"fields = ['env']\nenv_redact='('": {":2: [[log]]", `env_redact = "("`, "missing closing"},
 		"rotate = 3":                       {`unknown key "log.rotate"`},
 	} {
 		if err := os.WriteFile(name, []byte("socket = 'x'\n[[log]]\nfile = 'a.jsonl'\n"+text+"\n"), 0o600); err != nil {
@@ -399,8 +433,10 @@ func TestFileLog(t *testing.T) {
 file = "a.txt"
 format = "json"
 events = ["exec"]
-fields = ["caps"]
+fields = ["env"]
 where = "uid == 0"
+env = "names"
+env_redact = "KEY"
 max_size = "100MiB"
 max_age = "24h"
 keep = 7
@@ -416,7 +452,7 @@ file = "/b"
 		t.Fatal(err)
 	}
 	want := LogConfig{
-		File: filepath.Join(dir, "a.txt"), Format: LogJSON, Events: []string{"exec"}, Fields: []string{"caps"}, Where: "uid == 0",
+		File: filepath.Join(dir, "a.txt"), Format: LogJSON, Events: []string{"exec"}, Fields: []string{"env"}, Where: "uid == 0", Env: "names", EnvRedact: "KEY",
 		MaxSize: 100 << 20, MaxAge: 24 * time.Hour, Keep: 7, Gzip: true, Sync: LogSyncSecond, OnFull: LogStop, Group: "0",
 	}
 	if f.LogFormat != "json" || len(cfg.Logs) != 2 || fmt.Sprint(cfg.Logs[0]) != fmt.Sprint(want) || cfg.Logs[1].File != "/b" {

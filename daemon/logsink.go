@@ -19,7 +19,8 @@ import (
 // goroutine calls all its methods except reopen and dropped.
 type logSink struct {
 	cfg    LogConfig
-	choice *stream      // with its marks of what nobody can tell
+	choice *stream // with its marks of what nobody can tell
+	env    report.EnvCut
 	file   *outfile.Log // nil where the log has none; set before begun is closed
 	head   func() []byte
 	tail   []byte
@@ -53,6 +54,7 @@ func newLogSink(c *LogConfig, choice *stream, start *taskwatch.Start, log *slog.
 		s.text = report.NewText((*logBuffered)(s), report.TextOptions{Kinds: choice.kinds, FailedExecs: choice.failed})
 		return s
 	}
+	s.env, _ = c.envCut() // which is checked
 	s.head = func() []byte {
 		return record.Append(nil, taskwatch.Item{Start: source.StartAgain(start)})
 	}
@@ -98,7 +100,7 @@ func (s *logSink) add(it taskwatch.Item) {
 	case s.text != nil:
 		s.text.Take(it)
 	default:
-		s.buf = record.AppendFields(s.buf, it, s.choice.optional)
+		s.buf = record.AppendFields(s.buf, s.env.Item(it), s.choice.optional)
 		if unsure {
 			s.buf = record.MarkUnsure(s.buf)
 		}
