@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -335,6 +336,28 @@ func TestExecguard(t *testing.T) {
 	}
 }
 
+// overlay returns a directory where a file system of the kind overlay shows the
+// given one, or "" on a machine that is not the test's own.
+func overlay(t *testing.T, lower string) string {
+	t.Helper()
+	if os.Getenv("TASKWATCH_VM") == "" {
+		return ""
+	}
+	dir := t.TempDir()
+	merged := filepath.Join(dir, "merged")
+	for _, name := range []string{"upper", "work", "merged"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, dir, dir)
+	if err := unix.Mount("overlay", merged, "overlay", 0, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(merged, unix.MNT_DETACH) })
+	return merged
+}
+
 // A rule by inode, by mount, or by what a path lacks holds where a path leads
 // elsewhere: each of these evades the rule by path.
 func TestExecguardRules(t *testing.T) {
@@ -383,6 +406,8 @@ func TestExecguardRules(t *testing.T) {
 	var mount unix.Statx_t
 	must(unix.Statx(unix.AT_FDCWD, bound, 0, unix.STATX_MNT_ID, &mount))
 
+	merged := overlay(t, bad)
+
 	ways := map[string]func() *exec.Cmd{
 		"path":      func() *exec.Cmd { return &exec.Cmd{Path: file} },
 		"bind":      func() *exec.Cmd { return &exec.Cmd{Path: filepath.Join(bound, "prog")} },
@@ -393,6 +418,9 @@ func TestExecguardRules(t *testing.T) {
 		"user namespace": func() *exec.Cmd {
 			return &exec.Cmd{Path: filepath.Join(dir, "copy"), SysProcAttr: &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}}
 		},
+	}
+	if merged != "" {
+		ways["overlay"] = func() *exec.Cmd { return &exec.Cmd{Path: filepath.Join(merged, "sub", "prog")} }
 	}
 	for _, c := range []struct {
 		rule    string
@@ -407,7 +435,11 @@ func TestExecguardRules(t *testing.T) {
 		{"incomplete", []string{"deny_incomplete=y"}, "memfd,detached"},
 		{"namespaces", []string{"deny_userns=y"}, "user namespace"},
 		{"nothing", nil, ""},
+		{"file of an overlay", ids(filepath.Join(cmp.Or(merged, bad), "sub", "prog")), "overlay"},
 	} {
+		if merged == "" && c.refuses == "overlay" {
+			continue
+		}
 		t.Run(c.rule, func(t *testing.T) {
 			table := newTable(t, Config{})
 			m := loadFile(t, "execguard", "../../modules/execguard/execguard.c", c.params...)

@@ -47,6 +47,9 @@ func writeInitramfs(ctx context.Context, name string, cfg *Config, hw *hardware,
 		{Guest: "/etc/hosts", Data: []byte("127.0.0.1 localhost vm\n")},
 		{Guest: "/etc/os-release", Data: []byte("ID=taskwatch-vm\n")},
 	}
+	for _, module := range cfg.Kernel.Modules {
+		files = append(files, File{Guest: "/.vm/modules/" + filepath.Base(module), Host: module, Mode: 0o644})
+	}
 	for _, f := range append(files, cfg.Files...) {
 		if err := c.add(f); err != nil {
 			return fmt.Errorf("vm: guest file %s: %w", f.Guest, err)

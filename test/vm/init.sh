@@ -23,6 +23,12 @@ ln -s /proc/self/fd/1 /dev/stdout
 ln -s /proc/self/fd/2 /dev/stderr
 hostname vm
 ip link set lo up
+for module in /.vm/modules/*; do
+	case $module in
+	*.xz) xzcat "$module" >/tmp/module.ko && insmod /tmp/module.ko; rm -f /tmp/module.ko ;;
+	*.ko) insmod "$module" ;;
+	esac
+done
 tty=$(cat /.vm/tty)
 stty -F "$tty" raw -echo
 . /.vm/setup

@@ -22,6 +22,37 @@ type Kernel struct {
 	Package string // Debian's package: "linux-image-6.1.0-50-cloud-amd64"
 	Version string // the package's version: "6.1.192-2"
 	Image   string // path of the vmlinuz on the host
+
+	// Modules are the paths of what the guest loads before it does anything: what
+	// the tests use and Debian does not build into the image.
+	Modules []string
+}
+
+// moduleDir is the directory of the modules in that of a kernel in the cache.
+const moduleDir = "modules"
+
+// wantedModules are the files of Kernel.Modules, in the directory of a kernel's
+// modules. Some kernels compress them.
+var wantedModules = []string{"kernel/fs/binfmt_misc.ko", "kernel/fs/overlayfs/overlay.ko"}
+
+// keptName returns the name that a file of a kernel's package has in the cache, or
+// "" if it is not kept.
+func keptName(name string) string {
+	kind, _, _ := strings.Cut(path.Base(name), "-")
+	if path.Dir(name) == "boot" && (kind == "vmlinuz" || kind == "config") {
+		return kind
+	}
+	module := strings.TrimSuffix(name, ".xz")
+	if slices.ContainsFunc(wantedModules, func(w string) bool { return strings.HasSuffix(module, "/"+w) }) {
+		return path.Join(moduleDir, path.Base(name))
+	}
+	return ""
+}
+
+// modules returns the modules beside an image.
+func modules(image string) []string {
+	list, _ := filepath.Glob(filepath.Join(filepath.Dir(image), moduleDir, "*"))
+	return list
 }
 
 // String returns the package and its version.
@@ -74,16 +105,13 @@ func FindKernel(ctx context.Context, arch Arch, series string) (Kernel, error) {
 	}
 	dir := filepath.Join(cache, k.Package+"_"+k.Version)
 	k.Image = filepath.Join(dir, "vmlinuz")
-	if _, err := os.Stat(k.Image); err == nil {
+	if k.Modules = modules(k.Image); len(k.Modules) > 0 {
 		return k, nil
 	}
-	return k, fetch(ctx, debianName(k.Package, arch)+"="+k.Version, dir, func(name string) string {
-		kind, _, _ := strings.Cut(path.Base(name), "-")
-		if path.Dir(name) == "boot" && (kind == "vmlinuz" || kind == "config") {
-			return kind
-		}
-		return ""
-	})
+	_ = os.RemoveAll(dir) // of an earlier version, which kept none
+	err = fetch(ctx, debianName(k.Package, arch)+"="+k.Version, dir, keptName)
+	k.Modules = modules(k.Image)
+	return k, err
 }
 
 // flavourName returns how Debian's packages name a flavour.
@@ -180,7 +208,7 @@ func newestCached(cache string, arch Arch, series, number, flavour string) (Kern
 	}
 	image := slices.MaxFunc(images, func(a, b string) int { return cmp.Compare(age(a), age(b)) })
 	pkg, version, _ := strings.Cut(filepath.Base(filepath.Dir(image)), "_")
-	return Kernel{Arch: arch, Series: series, Package: pkg, Version: version, Image: image}, true
+	return Kernel{Arch: arch, Series: series, Package: pkg, Version: version, Image: image, Modules: modules(image)}, true
 }
 
 // aptCache asks apt. Systems made for containers tell apt to keep nothing of what

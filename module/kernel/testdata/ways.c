@@ -221,9 +221,11 @@ static int exec_detached_mount(void)
 static int exec_overlay(void)
 {
 	mkdir("merged", 0755);
-	mkdir("upper", 0755);
+	mkdir("empty", 0755);
+	mkdir("lower", 0755);
+	need(!link("copy", "lower/copy") || errno == EEXIST);
 	need(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	need(!mount("o", "merged", "overlay", 0, "lowerdir=.:upper"));
+	need(!mount("o", "merged", "overlay", 0, "lowerdir=lower:empty"));
 	return run("merged/copy");
 }
 
