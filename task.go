@@ -108,7 +108,8 @@ func ParseTaskID(s string) (TaskID, error) {
 	if ok {
 		r, err1 := strconv.ParseUint(run, 36, 64)
 		c, err2 := strconv.ParseUint(n, 36, 64)
-		if id := (TaskID{Run: r, N: c}); err1 == nil && err2 == nil && id.String() == s {
+		var buf [32]byte
+		if id := (TaskID{Run: r, N: c}); err1 == nil && err2 == nil && string(id.Append(buf[:0])) == s {
 			return id, nil
 		}
 	}

@@ -34,6 +34,14 @@ func decode(line []byte) (it taskwatch.Item, end bool, err error) {
 	if !utf8.Valid(line) {
 		return taskwatch.Item{}, false, notJSON(line, "the line is not valid UTF-8", nil)
 	}
+	if ev, ok := newCursor(line).event(); ok {
+		return taskwatch.Item{Event: ev}, false, nil
+	}
+	return parse(line)
+}
+
+// parse is decode for a line that may be any JSON.
+func parse(line []byte) (it taskwatch.Item, end bool, err error) {
 	var raw rawLine
 	if err := json.Unmarshal(line, &raw); err != nil {
 		return taskwatch.Item{}, false, jsonError(line, err)

@@ -341,6 +341,220 @@ func (raw *rawRusage) take(f *fields, x *taskwatch.Rusage) {
 	take(f, taskwatch.FieldWriteBytes, &x.WriteBytes, raw.WriteBytes)
 }
 
+// task reads the fields of a task, but its id.
+func (c *cursor) task(t *taskwatch.Task) (got taskwatch.Fields) {
+	if c.key(`"parent_id":`) {
+		t.ParentID = c.taskID()
+		got |= taskwatch.FieldParentID
+	}
+	if c.key(`"pid":`) {
+		t.PID = int(c.int(32))
+		got |= taskwatch.FieldPID
+	}
+	if c.key(`"tid":`) {
+		t.TID = int(c.int(32))
+		got |= taskwatch.FieldTID
+	}
+	if c.key(`"ppid":`) {
+		t.PPID = int(c.int(32))
+		got |= taskwatch.FieldPPID
+	}
+	if c.key(`"start_ns":`) {
+		t.StartNS = c.int(64)
+		got |= taskwatch.FieldStart
+	}
+	if c.key(`"comm":`) {
+		t.Comm = c.string()
+		got |= taskwatch.FieldComm
+	}
+	if c.key(`"exe":`) {
+		t.Exe = c.string()
+		got |= taskwatch.FieldExe
+	}
+	if c.key(`"argv":`) {
+		t.Argv = c.strings()
+		t.ArgvCut = c.key(`"argv_cut":true`)
+		got |= taskwatch.FieldArgv
+	}
+	if c.key(`"cwd":`) {
+		t.Cwd = c.string()
+		got |= taskwatch.FieldCwd
+	}
+	if c.key(`"uid":`) {
+		t.UID = c.ids()
+		got |= taskwatch.FieldUID
+	}
+	if c.key(`"gid":`) {
+		t.GID = c.ids()
+		got |= taskwatch.FieldGID
+	}
+	if c.key(`"cgroup":`) {
+		t.Cgroup = c.string()
+		got |= taskwatch.FieldCgroup
+	}
+	return got
+}
+
+// extra reads the optional fields.
+func (c *cursor) extra(x *taskwatch.Extra) (got taskwatch.Fields) {
+	if c.key(`"cgroup_id":`) {
+		x.CgroupID = c.uint(64)
+		got |= taskwatch.FieldCgroupID
+	}
+	if c.key(`"auid":`) {
+		x.AUID = uint32(c.uint(32))
+		got |= taskwatch.FieldAUID
+	}
+	if c.key(`"sessionid":`) {
+		x.SessionID = uint32(c.uint(32))
+		got |= taskwatch.FieldSessionID
+	}
+	if c.key(`"tty":`) {
+		x.TTY = c.string()
+		got |= taskwatch.FieldTTY
+	}
+	if c.key(`"groups":`) {
+		x.Groups = c.uints()
+		got |= taskwatch.FieldGroups
+	}
+	if c.key(`"exe_host":`) {
+		x.ExeHost = c.string()
+		got |= taskwatch.FieldExeHost
+	}
+	if c.key(`"exe_dev":`) {
+		x.ExeDev = c.uint(64)
+		got |= taskwatch.FieldExeDev
+	}
+	if c.key(`"exe_ino":`) {
+		x.ExeIno = c.uint(64)
+		got |= taskwatch.FieldExeIno
+	}
+	if c.key(`"env":`) {
+		x.Env = c.strings()
+		x.EnvCut = c.key(`"env_cut":true`)
+		got |= taskwatch.FieldEnv
+	}
+	if c.key(`"nice":`) {
+		x.Nice = int(c.int(32))
+		got |= taskwatch.FieldNice
+	}
+	if c.open(`"caps":`) {
+		if c.key(`"effective":`) {
+			x.CapsEffective = c.mask()
+			got |= taskwatch.FieldCapsEffective
+		}
+		if c.key(`"permitted":`) {
+			x.CapsPermitted = c.mask()
+			got |= taskwatch.FieldCapsPermitted
+		}
+		if c.key(`"inheritable":`) {
+			x.CapsInheritable = c.mask()
+			got |= taskwatch.FieldCapsInheritable
+		}
+		if c.key(`"bounding":`) {
+			x.CapsBounding = c.mask()
+			got |= taskwatch.FieldCapsBounding
+		}
+		if c.key(`"ambient":`) {
+			x.CapsAmbient = c.mask()
+			got |= taskwatch.FieldCapsAmbient
+		}
+		if c.key(`"secure":`) {
+			x.CapsSecure = c.bool()
+			got |= taskwatch.FieldCapsSecure
+		}
+		if c.key(`"gained":`) {
+			x.CapsGained = c.mask()
+			got |= taskwatch.FieldCapsGained
+		}
+		c.close()
+	}
+	if c.open(`"ns":`) {
+		if c.key(`"vpid":`) {
+			x.VPID = int(c.int(32))
+			got |= taskwatch.FieldVPID
+		}
+		if c.key(`"mnt":`) {
+			x.NSMnt = uint32(c.uint(32))
+			got |= taskwatch.FieldNSMnt
+		}
+		if c.key(`"pid":`) {
+			x.NSPID = uint32(c.uint(32))
+			got |= taskwatch.FieldNSPID
+		}
+		if c.key(`"net":`) {
+			x.NSNet = uint32(c.uint(32))
+			got |= taskwatch.FieldNSNet
+		}
+		if c.key(`"user":`) {
+			x.NSUser = uint32(c.uint(32))
+			got |= taskwatch.FieldNSUser
+		}
+		c.close()
+	}
+	return got
+}
+
+func (c *cursor) exit(x *taskwatch.ExitStatus) (got taskwatch.Fields) {
+	if c.key(`"code":`) {
+		x.Code = int(c.int(32))
+		got |= taskwatch.FieldExitCode
+	}
+	if c.key(`"signal":`) {
+		x.Signal = int(c.int(32))
+		got |= taskwatch.FieldExitSignal
+	}
+	if c.key(`"core":`) {
+		x.Core = c.bool()
+		got |= taskwatch.FieldExitCore
+	}
+	if c.key(`"group":`) {
+		x.Group = c.bool()
+		got |= taskwatch.FieldExitGroup
+	}
+	return got
+}
+
+func (c *cursor) rusage(x *taskwatch.Rusage) (got taskwatch.Fields) {
+	if c.key(`"utime_ns":`) {
+		x.UTimeNS = c.int(64)
+		got |= taskwatch.FieldUTime
+	}
+	if c.key(`"stime_ns":`) {
+		x.STimeNS = c.int(64)
+		got |= taskwatch.FieldSTime
+	}
+	if c.key(`"maxrss_bytes":`) {
+		x.MaxRSS = c.uint(64)
+		got |= taskwatch.FieldMaxRSS
+	}
+	if c.key(`"minflt":`) {
+		x.MinFlt = c.uint(64)
+		got |= taskwatch.FieldMinFlt
+	}
+	if c.key(`"majflt":`) {
+		x.MajFlt = c.uint(64)
+		got |= taskwatch.FieldMajFlt
+	}
+	if c.key(`"nvcsw":`) {
+		x.NVCSw = c.uint(64)
+		got |= taskwatch.FieldNVCSw
+	}
+	if c.key(`"nivcsw":`) {
+		x.NIvCSw = c.uint(64)
+		got |= taskwatch.FieldNIvCSw
+	}
+	if c.key(`"read_bytes":`) {
+		x.ReadBytes = c.uint(64)
+		got |= taskwatch.FieldReadBytes
+	}
+	if c.key(`"write_bytes":`) {
+		x.WriteBytes = c.uint(64)
+		got |= taskwatch.FieldWriteBytes
+	}
+	return got
+}
+
 func badID(where, value string, err error) error {
 	return &SyntaxError{Reason: fmt.Sprintf("%s is %q, not two base-36 numbers joined by a dash", where, value), Err: err}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"unicode/utf8"
 )
 
 // FuzzDecode gives the decoder anything at all: it must not panic, must name
@@ -20,6 +21,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(c.text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		sameAsParsed(t, text)
 		first, err := Decode(text)
 		if err != nil {
 			var syntax *SyntaxError
@@ -39,6 +41,21 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// sameAsParsed fails the test if the cursor takes a line and reads in it what the
+// parser does not.
+func sameAsParsed(t *testing.T, text []byte) (taken bool) {
+	t.Helper()
+	ev, ok := newCursor(text).event()
+	if !ok || !utf8.Valid(text) {
+		return false
+	}
+	want, _, err := parse(text)
+	if err != nil || !reflect.DeepEqual(want.Event, ev) {
+		t.Fatalf("the cursor reads %+v\nof %s\nthe parser %+v, %v", ev, text, want.Event, err)
+	}
+	return true
+}
+
 // FuzzEvents records generated lines and reads them back.
 func FuzzEvents(f *testing.F) {
 	for seed := range uint64(1000) {
@@ -49,6 +66,9 @@ func FuzzEvents(f *testing.F) {
 		text := Append(nil, want)
 		if bytes.IndexByte(text, '\n') != len(text)-1 {
 			t.Fatalf("not one line: %q", text)
+		}
+		if want.Event != nil && !sameAsParsed(t, text) {
+			t.Errorf("the cursor does not take %s", text)
 		}
 		got, err := Decode(text)
 		if err != nil {

@@ -119,6 +119,22 @@ func recording() []byte {
 		}
 		p.f("}\n\n")
 	}
+	p.f("// task reads the fields of a task, but its id.\nfunc (c *cursor) task(t *taskwatch.Task) (got taskwatch.Fields) {\n")
+	p.readAll(task)
+	p.f("return got\n}\n\n")
+	p.f("// extra reads the optional fields.\nfunc (c *cursor) extra(x *taskwatch.Extra) (got taskwatch.Fields) {\n")
+	p.readAll(members("", "x.", optional))
+	for _, g := range optionalGroups() {
+		p.f("if c.open(`%q:`) {\n", g)
+		p.readAll(members(g, "x.", optional))
+		p.f("c.close()\n}\n")
+	}
+	p.f("return got\n}\n\n")
+	for _, g := range []struct{ name, typ string }{{"exit", "ExitStatus"}, {"rusage", "Rusage"}} {
+		p.f("func (c *cursor) %s(x *taskwatch.%s) (got taskwatch.Fields) {\n", g.name, g.typ)
+		p.readAll(members(g.name, "x.", group(g.name)))
+		p.f("return got\n}\n\n")
+	}
 	p.f("func badID(where, value string, err error) error {\nreturn &SyntaxError{Reason: fmt.Sprintf(\"%%s is %%q, not two base-36 numbers joined by a dash\", where, value), Err: err}\n}\n")
 	return p.Bytes()
 }
@@ -162,6 +178,23 @@ func (p *printer) appendAll(list []member) {
 			panic("no JSON of " + m.Type)
 		}
 		p.f("}\n")
+	}
+}
+
+// readers are the cursor's methods for values.
+var readers = map[schema.Type]string{
+	schema.Int: "int(c.int(32))", schema.Int64: "c.int(64)", schema.Uint32: "uint32(c.uint(32))", schema.Uint64: "c.uint(64)", schema.Mask: "c.mask()",
+	schema.String: "c.string()", schema.Bool: "c.bool()", schema.Strings: "c.strings()", schema.Uint32s: "c.uints()",
+	schema.IDs: "c.ids()", schema.TaskID: "c.taskID()",
+}
+
+func (p *printer) readAll(list []member) {
+	for _, m := range list {
+		p.f("if c.key(`%q:`) {\n%s = %s\n", m.key, m.from, readers[m.Type])
+		if m.Type == schema.Strings {
+			p.f("%sCut = c.key(`\"%s_cut\":true`)\n", m.from, m.key)
+		}
+		p.f("got |= taskwatch.Field%s\n}\n", m.Const)
 	}
 }
 
