@@ -16,7 +16,7 @@ const (
 	FieldCwd                                // cwd: working directory
 	FieldUID                                // uid: user ids: real, effective, saved, file system
 	FieldGID                                // gid: group ids, as uid
-	FieldCgroup                             // cgroup: path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1
+	FieldCgroup                             // cgroup: path of the cgroup in the unified hierarchy, or in the one that the manager uses (cgroup v1)
 	FieldOldExe                             // old_exe: the program that was replaced
 	FieldOld                                // old: the ids before
 	FieldCause                              // cause: what changed them: syscall, exec, setgroups (only the supplementary groups), or unknown
@@ -313,7 +313,7 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldCwd, Name: "cwd", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "working directory", Cost: ""},
 	{Field: FieldUID, Name: "uid", Type: TypeUints, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "user ids: real, effective, saved, file system", Cost: ""},
 	{Field: FieldGID, Name: "gid", Type: TypeUints, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "group ids, as uid", Cost: ""},
-	{Field: FieldCgroup, Name: "cgroup", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1", Cost: ""},
+	{Field: FieldCgroup, Name: "cgroup", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "path of the cgroup in the unified hierarchy, or in the one that the manager uses (cgroup v1)", Cost: ""},
 	{Field: FieldOldExe, Name: "old_exe", Type: TypeString, Unit: "", Kinds: 1 << Exec, Optional: false, Doc: "the program that was replaced", Cost: ""},
 	{Field: FieldOld, Name: "old", Type: TypeUints, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "the ids before", Cost: ""},
 	{Field: FieldCause, Name: "cause", Type: TypeString, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "what changed them: syscall, exec, setgroups (only the supplementary groups), or unknown", Cost: ""},

@@ -32,7 +32,7 @@ type Task struct {
 	Cwd     string
 	UID     IDs
 	GID     IDs
-	Cgroup  string // path in the unified hierarchy, or in the name=systemd hierarchy of cgroup v1
+	Cgroup  string // path in the unified hierarchy, or in the one of cgroup v1 that the manager uses
 
 	storage storage
 

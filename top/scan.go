@@ -50,7 +50,7 @@ func (m *Model) found(r *procfs.Reader, p *Proc) {
 		missing &^= taskwatch.FieldUID | taskwatch.FieldGID | taskwatch.FieldPPID
 		p.User = names.Host.User.Of(st.UID[taskwatch.EffectiveID])
 	}
-	if cgroup, err := r.Cgroup(p.PID, 0); err == nil {
+	if cgroup, err := r.Cgroup(p.PID, 0); err == nil && cgroup != "" {
 		task.Cgroup = cgroup
 		missing &^= taskwatch.FieldCgroup
 		p.Container = short(m.places.Locate(cgroup).ID)

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/procfs"
@@ -56,6 +62,66 @@ func TestWordsInNamespaces(t *testing.T) {
 				t.Errorf("unshare %q: status %d, %s; want %d and %q", argv, r.status, r.stderr, c.status, c.says)
 			}
 		})
+	}
+}
+
+// In a namespace of cgroups, paths begin at the root of all, or are missing: they
+// are never relative to the namespace.
+func TestCgroupNamespace(t *testing.T) {
+	testutil.Root(t)
+	mount := ""
+	for _, dir := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
+		if _, err := os.Stat(dir + "/cgroup.controllers"); err == nil {
+			mount = dir
+		}
+	}
+	testutil.Require(t, testutil.Need{What: "a mount of cgroup2", Remedy: "mount -t cgroup2 none /sys/fs/cgroup", Met: func() bool { return mount != "" }})
+	top := filepath.Join(mount, fmt.Sprintf("taskwatch-test-%d", os.Getpid()))
+	root, in, sibling, outside := top+"/a", top+"/a/in", top+"/b", top+"-outside"
+	for _, dir := range []string{top, root, in, sibling, outside} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { eventually(t, "the cgroup is removed", func() bool { return os.Remove(dir) == nil }) })
+	}
+	within := func(c *exec.Cmd, dir string, flags uintptr) *exec.Cmd {
+		f, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd()), Unshareflags: flags}
+		return c
+	}
+	// What shares a part with the namespace's root is known to bpf alone.
+	for source, all := range map[string]bool{"bpf": true, "connector": false} {
+		w := startWatchBy(t, within(cmd(t, "watch", "--source", source, "-e", "exec", "-f", "json"), root, unix.CLONE_NEWCGROUP))
+		want := map[string]string{outside: outside[len(mount):], sibling: "", in: "", root: ""}
+		if all {
+			want = map[string]string{outside: outside[len(mount):], sibling: sibling[len(mount):], in: in[len(mount):], root: root[len(mount):]}
+		}
+		pids := map[int]string{}
+		for dir := range want {
+			held, _ := testutil.Hold(t, within(testutil.Shell(), dir, 0))
+			pids[held.Process.Pid] = dir
+			eventually(t, "the exec is reported", func() bool { return strings.Contains(w.stdout.String(), fmt.Sprintf(`"pid":%d,`, held.Process.Pid)) })
+			held.Release(t)
+		}
+		w.stop(t, syscall.SIGINT)
+		seen := 0
+		for _, it := range lines(t, strings.NewReader(w.stdout.String())) {
+			if it.Event == nil || pids[it.Event.Task.PID] == "" {
+				continue
+			}
+			seen++
+			dir := pids[it.Event.Task.PID]
+			if got := it.Event.Task.Cgroup; got != want[dir] || it.Event.Missing.Has(taskwatch.FieldCgroup) != (got == "") {
+				t.Errorf("%s: the cgroup of a task in %s is %q, missing %v, want %q", source, dir, got, it.Event.Missing, want[dir])
+			}
+		}
+		if seen != len(want) {
+			t.Errorf("%s: %d execs, want %d", source, seen, len(want))
+		}
 	}
 }
 

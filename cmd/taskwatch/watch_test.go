@@ -31,12 +31,19 @@ type watcher struct {
 // a user id, as that user.
 func startWatch(t testing.TB, user int, args ...string) *watcher {
 	t.Helper()
-	w := &watcher{cmd: cmd(t, append([]string{"watch"}, args...)...)}
-	w.cmd.Stdout, w.cmd.Stderr = &w.stdout, &w.stderr
+	c := cmd(t, append([]string{"watch"}, args...)...)
 	if user != 0 {
-		w.cmd.Dir = "/"
-		w.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}}
+		c.Dir = "/"
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}}
 	}
+	return startWatchBy(t, c)
+}
+
+// startWatchBy starts one with a command of the caller's.
+func startWatchBy(t testing.TB, c *exec.Cmd) *watcher {
+	t.Helper()
+	w := &watcher{cmd: c}
+	c.Stdout, c.Stderr = &w.stdout, &w.stderr
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -46,10 +53,10 @@ func startWatch(t testing.TB, user int, args ...string) *watcher {
 			_ = w.cmd.Wait()
 		}
 	})
-	eventually(t, "taskwatch watches: "+strings.Join(args, " "), func() bool {
+	eventually(t, "taskwatch watches: "+strings.Join(c.Args, " "), func() bool {
 		if state(w.cmd.Process.Pid) == 'Z' {
 			_ = w.cmd.Wait()
-			t.Fatalf("watch %q ended: %s", args, w.stderr.String())
+			t.Fatalf("%q ended: %s", c.Args, w.stderr.String())
 		}
 		return strings.Contains(w.stderr.String(), "taskwatch: watching ")
 	})

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -226,32 +224,4 @@ func splitEnv(b []byte) (env []string, cut bool) {
 		b = rest
 	}
 	return env, cut
-}
-
-// unified returns where the unified hierarchy of cgroups is mounted, or "".
-var unified = sync.OnceValue(func() string {
-	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-		var st unix.Statfs_t
-		if unix.Statfs(dir, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
-			return dir
-		}
-	}
-	return ""
-})
-
-func (r *Reader) cgroupID(pid, tid int) (uint64, bool) {
-	b, err := r.read(pid, tid, "cgroup")
-	if err != nil || unified() == "" {
-		return 0, false
-	}
-	lines := bytes.Split(b, []byte("\n"))
-	i := slices.IndexFunc(lines, func(line []byte) bool { return bytes.HasPrefix(line, []byte("0::/")) })
-	if i < 0 || bytes.Contains(lines[i], []byte("/..")) {
-		return 0, false // of another cgroup namespace
-	}
-	var st unix.Stat_t
-	if unix.Stat(unified()+string(lines[i][3:]), &st) != nil {
-		return 0, false
-	}
-	return st.Ino, true
 }

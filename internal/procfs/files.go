@@ -16,22 +16,6 @@ func ParseCmdline(b []byte) []string {
 	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
 }
 
-// ParseCgroup returns the path of the task's cgroup in the unified hierarchy,
-// else in the one named systemd, else "".
-func ParseCgroup(b []byte) string {
-	var named []byte
-	for line := range bytes.Lines(b) {
-		line = bytes.TrimSuffix(line, []byte("\n"))
-		if path, ok := bytes.CutPrefix(line, []byte("0::")); ok {
-			return string(path)
-		}
-		if _, path, ok := bytes.Cut(line, []byte(":name=systemd:")); ok {
-			named = path
-		}
-	}
-	return string(named)
-}
-
 // ParseChildren returns the pids in a children file.
 func ParseChildren(b []byte) []int {
 	var pids []int

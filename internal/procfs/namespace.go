@@ -6,10 +6,12 @@ import "os"
 // (include/linux/proc_ns.h).
 type Namespace struct{ name, initial string }
 
-// The namespaces of users and of pids.
+// The namespaces of users, of pids and of cgroups.
 var (
 	UserNamespace = Namespace{"user", "user:[4026531837]"}
 	PIDNamespace  = Namespace{"pid", "pid:[4026531836]"}
+
+	CgroupNamespace = Namespace{"cgroup", "cgroup:[4026531835]"}
 )
 
 // InInitialNamespace reports whether this process is in the machine's first

@@ -2,6 +2,7 @@ package procfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,8 +67,11 @@ func TestParseFiles(t *testing.T) {
 		"0::/user.slice\n":                                "/user.slice",
 		"2:cpu:/a\n1:name=systemd:/b\n":                   "/b",
 		"1:name=systemd:/b\n0::/c:d\n":                    "/c:d",
-		"2:cpu:/a\n":                                      "",
+		"2:cpu:/a\n":                                      "/a",
 		"0::/../outside\n1:name=systemd:/b\n4:memory:/\n": "/../outside",
+		"4:cpu:/c\n3:cpuset:/a\n1:name=systemd:/\n0::/\n": "/a",
+		"4:cpu:/c\n1:name=systemd:/b\n0::/\n":             "/b",
+		"4:cpu:/\n1:name=systemd:/\n":                     "/",
 	} {
 		if got := ParseCgroup([]byte(text)); got != want {
 			t.Errorf("cgroup %q gives %q, want %q", text, got, want)
@@ -155,6 +159,11 @@ func TestExitedAndGone(t *testing.T) {
 	}
 	if _, err := r.Exe(pid); !Gone(err) {
 		t.Errorf("exe of a zombie: %v", err)
+	}
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid)); err != nil {
+		t.Error(err)
+	} else if path, err := r.Cgroup(pid, 0); err != nil || path == "/" && len(hierarchies(b)) > 1 {
+		t.Errorf("cgroup of a zombie: %q, %v; %s", path, err, b)
 	}
 	if argv, err := r.Cmdline(pid); err != nil || len(argv) != 0 {
 		t.Errorf("cmdline of a zombie: %q, %v", argv, err)
@@ -299,6 +308,35 @@ func BenchmarkStat(b *testing.B) {
 	for b.Loop() {
 		if _, err := r.Stat(pid, 0); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestFromRoot(t *testing.T) {
+	for _, c := range []struct{ root, path, want string }{
+		{"/", "/in", "/in"}, {"/", "/", "/"}, // the namespace was made at the root
+		{"/../..", "/../..", "/"}, {"/../..", "/../../system.slice/x", "/system.slice/x"},
+		{"/../..", "/../sibling", ""}, {"/../..", "/in", ""}, {"/../..", "/", ""},
+		{"/..", "/../../above", ""}, {"/..", "/..x", ""},
+	} {
+		if got := fromRoot(c.root, c.path); got != c.want {
+			t.Errorf("%q, with the root at %q, is %q, want %q", c.path, c.root, got, c.want)
+		}
+	}
+}
+
+// The name of a thread of the kernel is that of its task, which bpf sees too.
+func TestTaskComm(t *testing.T) {
+	for _, c := range []struct {
+		flags      uint32
+		name, want string
+	}{
+		{pfKthread | pfWorkqueue, "kworker/u8:2-events_unbound", "kworker/u8:2"}, {pfKthread | pfWorkqueue, "kworker/0:1H+kblockd", "kworker/0:1H"},
+		{pfKthread | pfWorkqueue, "kworker/R-slub_flushwq", "kworker/R-slub_"}, {pfKthread, "rcu_exp_par_gp_kthread_worker/0", "rcu_exp_par_gp_"},
+		{0, "a-b", "a-b"},
+	} {
+		if s := (&Stat{Comm: c.name, Flags: c.flags}); s.TaskComm() != c.want {
+			t.Errorf("%q became %q, want %q", c.name, s.TaskComm(), c.want)
 		}
 	}
 }

@@ -80,15 +80,6 @@ func (r *Reader) Title(pid int) (argv []string, overwritten bool, err error) {
 	return argv, padded || stat.ArgLen != 0 && stat.ArgLen != n, nil
 }
 
-// Cgroup reads cgroup, see [ParseCgroup].
-func (r *Reader) Cgroup(pid, tid int) (string, error) {
-	b, err := r.read(pid, tid, "cgroup")
-	if err != nil {
-		return "", err
-	}
-	return ParseCgroup(b), nil
-}
-
 // IO reads io, see [ParseIO].
 func (r *Reader) IO(pid, tid int) (read, write uint64, err error) {
 	b, err := r.read(pid, tid, "io")

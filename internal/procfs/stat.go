@@ -1,6 +1,9 @@
 package procfs
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // TickNS is a clock tick in nanoseconds: USER_HZ is 100 on every port of ours.
 const TickNS = 10_000_000
@@ -36,13 +39,35 @@ type Stat struct {
 
 // The flags that are looked at; they have had these values since 2.6.
 const (
-	pfExiting = 0x00000004
-	pfKthread = 0x00200000
+	pfExiting    = 0x00000004
+	pfIOWorker   = 0x00000010 // since Linux 5.14
+	pfWorkqueue  = 0x00000020
+	pfUserWorker = 0x00004000 // since Linux 6.4
+	pfKthread    = 0x00200000
 )
 
 // Kthread reports whether the task belongs to the kernel, so that it has no
 // program, arguments or working directory of its own.
 func (s *Stat) Kthread() bool { return s.Flags&pfKthread != 0 }
+
+// MadeByKernel reports whether the kernel has made the task for itself: a thread
+// of its own, or a worker in a process. It gets its name some time after its birth.
+func (s *Stat) MadeByKernel() bool {
+	return s.Flags&(pfKthread|pfIOWorker|pfUserWorker) != 0
+}
+
+// TaskComm is the name that the task itself has. /proc shows more of a thread of the
+// kernel: the whole name, and what a worker of a workqueue is busy with.
+func (s *Stat) TaskComm() string {
+	const most = 15
+	name := s.Comm
+	if s.Flags&pfWorkqueue != 0 && !strings.HasPrefix(name, "kworker/R-") {
+		if i := strings.IndexAny(name, "+-"); i >= 0 {
+			name = name[:i]
+		}
+	}
+	return name[:min(len(name), most)]
+}
 
 // Exited reports whether the task has exited and waits to be reaped.
 func (s *Stat) Exited() bool { return s.State == 'Z' || s.State == 'X' }

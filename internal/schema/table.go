@@ -72,7 +72,7 @@ var Table = []Field{
 	{Name: "cwd", Const: "Cwd", Go: "Task.Cwd", Type: String, Kinds: all, Gather: "cwd", Doc: "working directory"},
 	{Name: "uid", Const: "UID", Go: "Task.UID", Type: IDs, Kinds: all, Doc: "user ids: real, effective, saved, file system"},
 	{Name: "gid", Const: "GID", Go: "Task.GID", Type: IDs, Kinds: all, Doc: "group ids, as uid"},
-	{Name: "cgroup", Const: "Cgroup", Go: "Task.Cgroup", Type: String, Kinds: all, Gather: "cgroup", Doc: "path of the cgroup in the unified hierarchy, or in name=systemd of cgroup v1"},
+	{Name: "cgroup", Const: "Cgroup", Go: "Task.Cgroup", Type: String, Kinds: all, Gather: "cgroup", Doc: "path of the cgroup in the unified hierarchy, or in the one that the manager uses (cgroup v1)"},
 	{Name: "old_exe", Const: "OldExe", Go: "OldExe", Type: String, Kinds: "exec", Gather: "exe", Doc: "the program that was replaced"},
 	{Name: "old", Const: "Old", Go: "OldIDs", Type: IDs, Kinds: ids, Doc: "the ids before"},
 	{Name: "cause", Const: "Cause", Go: "Cause", Type: Cause, Kinds: ids, Doc: "what changed them: syscall, exec, setgroups (only the supplementary groups), or unknown"},

@@ -1,7 +1,6 @@
 package watchtest
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -129,21 +128,18 @@ func must(err error) {
 }
 
 // ownCgroupID returns the inode of the directory of this process's cgroup, or 0
-// where there is no unified hierarchy to be seen.
+// where its hierarchy is not to be seen.
 func ownCgroupID() uint64 {
-	b, err := os.ReadFile("/proc/self/cgroup")
-	must(err)
-	for lines := bufio.NewScanner(bytes.NewReader(b)); lines.Scan(); {
-		path, ok := strings.CutPrefix(lines.Text(), "0::")
-		if !ok {
-			continue
-		}
-		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-			var fs unix.Statfs_t
-			var st unix.Stat_t
-			if unix.Statfs(mount, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC && unix.Stat(mount+path, &st) == nil {
-				return st.Ino
-			}
+	name, path := ownPlace()
+	mounts := []string{"/sys/fs/cgroup/" + strings.TrimPrefix(name, "name=")}
+	if name == "" {
+		mounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+	}
+	for _, mount := range mounts {
+		var fs unix.Statfs_t
+		var st unix.Stat_t
+		if unix.Statfs(mount, &fs) == nil && (name != "" || fs.Type == unix.CGROUP2_SUPER_MAGIC) && unix.Stat(mount+path, &st) == nil {
+			return st.Ino
 		}
 	}
 	return 0

@@ -80,10 +80,11 @@ const (
 )
 
 const (
-	maxGroups    = 64    // supplementary groups that a TW_EXTRA has room for
-	argvChunk    = 16384 // bytes of argv in one record
-	argvChunks   = 8     // pieces before the last that a long argv is sent in
-	syscallWords = 8     // of 64 bits, in a set of system call numbers
+	maxGroups      = 64    // supplementary groups that a TW_EXTRA has room for
+	argvChunk      = 16384 // bytes of argv in one record
+	argvChunks     = 8     // pieces before the last that a long argv is sent in
+	placeHierarchy = 48    // the first bit of the hierarchy in the id of a cgroup
+	syscallWords   = 8     // of 64 bits, in a set of system call numbers
 )
 
 // The words of struct control, by their place in its page.

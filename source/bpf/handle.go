@@ -123,7 +123,7 @@ func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *t
 		st.extra = st.extras[e.addr]
 		if e.cgroup != 0 {
 			st.extra.Given |= taskwatch.FieldCgroupID
-			st.extra.CgroupID = e.cgroup
+			st.extra.CgroupID = e.cgroup & (1<<placeHierarchy - 1)
 		}
 		ev.Give(asked, &st.extra)
 	}

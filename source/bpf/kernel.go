@@ -16,6 +16,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/companion"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
@@ -220,6 +221,7 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool) error {
 	if cfg.scope() == scopeTree {
 		ownOnly = 1
 	}
+	v1, systemd := procfs.Hierarchies()
 	for name, value := range map[string]any{
 		streamVarScope:               cfg.scope(),
 		streamVarScopePid:            int32(cfg.PID),
@@ -228,6 +230,8 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool) error {
 		streamVarInitEarly:           initEarly,
 		streamVarCloneIsInit:         cloneIsInit,
 		streamVarOwnOnly:             ownOnly,
+		streamVarV1Hierarchies:       uint32(v1),
+		streamVarV1Systemd:           uint32(systemd),
 		streamVarWakeBytes:           uint32(cfg.BufferSize / 4),
 		streamVarExecveSyscall:       uint64(unix.SYS_EXECVE),
 		streamVarExecveatSyscall:     uint64(unix.SYS_EXECVEAT),

@@ -1,7 +1,6 @@
 package bpf
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -186,19 +185,19 @@ func capabilities(cfg *Config, half *half) source.Capabilities {
 		if taskwatch.Kind(k).Vetoable() {
 			why = append(why, "events arrive after the fact; only modules in the kernel can deny")
 		}
-		if !unifiedCgroups() {
+		if !cgroups() {
 			e.Missing |= taskwatch.FieldCgroup
-			why = append(why, "no unified cgroup hierarchy (cgroup2) is in use")
+			why = append(why, "the kernel has no cgroups")
 		}
 		e.Why = strings.Join(why, "; ")
 	}
 	return c
 }
 
-// unifiedCgroups reports whether tasks have a place in the unified hierarchy.
-func unifiedCgroups() bool {
+// cgroups reports whether tasks have a place in a hierarchy of cgroups.
+func cgroups() bool {
 	b, err := procfs.ReadFile("/proc/self/cgroup")
-	return err == nil && (bytes.HasPrefix(b, []byte("0::")) || bytes.Contains(b, []byte("\n0::")))
+	return err == nil && len(b) > 0
 }
 
 // clocks turns the kernel's times into the others.
@@ -211,6 +210,18 @@ type clocks struct {
 func (c *clocks) time(mono int64) time.Time { return time.Unix(0, mono+c.wall) }
 
 func now() int64 { return sys.Monotonic() }
+
+// maxStep is how much the wall clock may differ from what it was taken to be before
+// that is corrected: more than what may pass between the readings of two clocks.
+const maxStep = int64(10 * time.Millisecond)
+
+// follow reads the clocks again if they were set, or if a second has passed.
+func (c *clocks) follow(at int64) {
+	step := time.Now().UnixNano() - at - c.wall
+	if at-c.at > int64(time.Second) || max(step, -step) > maxStep {
+		c.set()
+	}
+}
 
 // set reads the clocks, which drift (wall) or jump (boot, after a suspend).
 func (c *clocks) set() {

@@ -150,6 +150,7 @@ func (st *stream) rest(read, busy, rested bool) error {
 // there is no end of them.
 func (st *stream) drain() (n int, busy bool) {
 	ring := st.kernel.ring
+	st.clocks.follow(now()) // before what has woken the reader
 	for n < 1<<16 && st.failed == nil {
 		b, unfinished := ring.Next()
 		if b == nil {
@@ -261,9 +262,6 @@ func (st *stream) resync() {
 // maintain does what does not come from a record.
 func (st *stream) maintain() error {
 	at := now()
-	if at-st.clocks.at > int64(time.Second) {
-		st.clocks.set()
-	}
 	if err := st.look(); err != nil {
 		return err
 	}

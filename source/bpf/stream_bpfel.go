@@ -59,6 +59,8 @@ const (
 	streamVarSetgroupsSyscalls32     = "setgroups_syscalls32"
 	streamVarUidSyscalls             = "uid_syscalls"
 	streamVarUidSyscalls32           = "uid_syscalls32"
+	streamVarV1Hierarchies           = "v1_hierarchies"
+	streamVarV1Systemd               = "v1_systemd"
 	streamVarWakeBytes               = "wake_bytes"
 )
 
@@ -159,6 +161,8 @@ type streamVariableSpecs struct {
 	SetgroupsSyscalls32 *ebpf.VariableSpec `ebpf:"setgroups_syscalls32"`
 	UidSyscalls         *ebpf.VariableSpec `ebpf:"uid_syscalls"`
 	UidSyscalls32       *ebpf.VariableSpec `ebpf:"uid_syscalls32"`
+	V1Hierarchies       *ebpf.VariableSpec `ebpf:"v1_hierarchies"`
+	V1Systemd           *ebpf.VariableSpec `ebpf:"v1_systemd"`
 	WakeBytes           *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
@@ -227,6 +231,8 @@ type streamVariables struct {
 	SetgroupsSyscalls32 *ebpf.Variable `ebpf:"setgroups_syscalls32"`
 	UidSyscalls         *ebpf.Variable `ebpf:"uid_syscalls"`
 	UidSyscalls32       *ebpf.Variable `ebpf:"uid_syscalls32"`
+	V1Hierarchies       *ebpf.Variable `ebpf:"v1_hierarchies"`
+	V1Systemd           *ebpf.Variable `ebpf:"v1_systemd"`
 	WakeBytes           *ebpf.Variable `ebpf:"wake_bytes"`
 }
 

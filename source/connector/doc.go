@@ -18,6 +18,9 @@
 //     program changes its directory, its name or its argument area at once, the
 //     source may read the new ones. Without privileges exe and
 //     cwd of other users' tasks cannot be read.
+//   - A thread of the kernel, or a worker of io_uring, gets its name without a
+//     message. It is read at each event; where that is too late and the task may
+//     have got a name meanwhile, comm is missing.
 //   - uid, gid: saved and file system ids are read from /proc; if the task
 //     has ended or changed its ids again by then, the ids are missing until an
 //     exec, which sets them to the effective ones that the kernel reports.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/cnproc"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // Fields that go together.
@@ -22,11 +23,21 @@ func (st *stream) clone(r *cnproc.Record) {
 	}
 	if e == nil {
 		e = st.table.add(r.PID, r.TID)
-		st.begin(e, r)
+		s := st.begin(e, r)
 		if r.TID == r.PID {
 			st.fork(e, r)
 		} else {
 			st.thread(e, r)
+		}
+		switch from := st.creator(r); {
+		case s.MadeByKernel():
+			e.name(&s)
+		case s.TID != 0:
+		case from != nil && from.worker: // gone: it may have had a name of its own
+			e.worker = true
+			e.know(taskwatch.FieldComm, false)
+		case r.TID != r.PID:
+			e.worker = true // it may have been one
 		}
 	} else if r.TID == r.PID { // found in /proc before its clone was handled
 		st.created(e, st.creator(r))
@@ -109,18 +120,19 @@ func (st *stream) thread(e *entry, r *cnproc.Record) {
 	}
 }
 
-// begin sets the start time, unless the task has ended and is gone. The time
-// of the record will not do: it is taken later, after whatever may interrupt a
-// fork.
-func (st *stream) begin(e *entry, r *cnproc.Record) {
+// begin sets the start time, unless the task has ended and is gone, and returns
+// what it was read with. The time of the record will not do: it is taken later,
+// after whatever may interrupt a fork.
+func (st *stream) begin(e *entry, r *cnproc.Record) (s procfs.Stat) {
 	s, err := st.proc.Stat(r.PID, r.TID)
 	if err != nil || s.StartNS > r.NS+st.clock.boot {
-		return
+		return procfs.Stat{}
 	}
 	if r.TID != r.PID && s.Exited() {
-		return // a thread leaves nothing; this is the leader, whose tid the thread took in an exec
+		return procfs.Stat{} // a thread leaves nothing; this is the leader, whose tid the thread took in an exec
 	}
 	e.began(s.StartNS)
+	return s
 }
 
 // find returns the entry of the task that a record is about. A task that is

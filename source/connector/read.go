@@ -17,6 +17,9 @@ func (st *stream) read(e *entry, ns int64) {
 	if e.unknown.Has(taskwatch.FieldStart) {
 		e.began(s.StartNS)
 	}
+	if s.MadeByKernel() {
+		e.name(&s)
+	}
 	st.table.reparent(e, s.PPID)
 	if p := e.parent; p != nil && p.inTree {
 		st.table.enter(e.proc)
@@ -81,6 +84,16 @@ func (e *entry) kernel() {
 	e.know(taskwatch.FieldExe|taskwatch.FieldArgv, true)
 }
 
+// readName reads the name of a task that the kernel has made for itself, of whose
+// changes no message tells. Before it has a name of its own, it has its creator's.
+func (st *stream) readName(e *entry) {
+	if s, err := st.proc.Stat(e.task.PID, e.task.TID); err == nil && e.is(&s) && s.MadeByKernel() {
+		e.name(&s)
+	} else if !e.named {
+		e.know(taskwatch.FieldComm, false)
+	}
+}
+
 // readStatus reads name and ids, as far as they are unknown.
 func (st *stream) readStatus(e *entry, ns int64) {
 	const fields = taskwatch.FieldComm | fieldsIDs
@@ -112,6 +125,7 @@ func (st *stream) readStatus(e *entry, ns int64) {
 func (st *stream) readProgram(e *entry, r *cnproc.Record) (missing taskwatch.Fields) {
 	t := e.task
 	st.extra = taskwatch.Extra{}
+	e.worker = false
 	t.Exe, t.Argv, t.Cwd, t.Cgroup = "", nil, "", ""
 	e.unknown |= fieldsProgram
 	if st.queue.changed(r.TID, r.NS).exec != 0 {

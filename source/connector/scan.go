@@ -77,6 +77,10 @@ func (st *stream) look(pid, tid int, s *procfs.Stat) *entry {
 	}
 	e.task.Comm, e.task.UID, e.task.GID = status.Comm, status.UID, status.GID
 	e.know(taskwatch.FieldComm|fieldsIDs, true)
+	if s.MadeByKernel() {
+		e.name(s)
+		e.named = true
+	}
 	leader := st.table.tasks[pid]
 	switch {
 	case s.Kthread():

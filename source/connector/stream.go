@@ -150,6 +150,9 @@ func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing 
 	if st.src.cfg.PID != 0 && !e.proc.inTree || !st.feed.Enabled(k) {
 		return
 	}
+	if e.worker && k != taskwatch.Clone {
+		st.readName(e)
+	}
 	if !e.ppidKnown() {
 		missing |= taskwatch.FieldPPID
 	}

@@ -39,6 +39,8 @@ type entry struct {
 	dying   bool             // killed by another's exec: no longer live, but its exit is still to come
 	scan    uint64           // the last scan that found it
 	last    bool             // it was the last of its process when its tid got another owner
+	worker  bool             // the kernel has made it for itself, or may have: its name changes without a message
+	named   bool             // of a worker: it has had a name of its own
 
 	// The ids that the kernel has told, while the others are unknown: see
 	// settleIDs.
@@ -269,6 +271,14 @@ func (t *table) reparent(e *entry, ppid int) {
 	e.task.PPID = ppid
 	e.parent = t.procs[ppid]
 	e.know(taskwatch.FieldPPID, true)
+}
+
+// name takes from a stat the name of a task that the kernel has made for itself.
+func (e *entry) name(s *procfs.Stat) {
+	e.worker = true
+	e.named = e.named || s.TaskComm() != e.task.Comm
+	e.task.Comm = s.TaskComm()
+	e.know(taskwatch.FieldComm, true)
 }
 
 // ppidKnown reports whether the parent that was told last is still the real

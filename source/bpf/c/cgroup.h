@@ -26,15 +26,11 @@ struct names {
 
 static long store_up(u64 i, struct names *w)
 {
-	struct kernfs_node *up = NULL;
+	struct kernfs_node *up = parent_of(w->kn);
 	const char *name;
 	u32 off = w->off;
 	long n;
 
-	if (field_exists(struct kernfs_node, __parent))
-		READ(up, w->kn, struct kernfs_node, __parent);
-	else
-		READ(up, w->kn, struct kernfs_node___before_6_15, parent);
 	if (!up)
 		return 1;
 	w->cut = 1;
@@ -69,19 +65,17 @@ struct cgroup_record {
 /* Sends the path of a cgroup when its id is new. */
 static __noinline int name_cgroup(struct task_struct *tsk)
 {
-	struct kernfs_node *kn;
 	struct cgroup_record *c;
+	struct place p;
 	u8 yes = 1;
-	u64 id;
 
 	if (!(control.wanted & WANT_CGROUP))
 		return 0;
-	kn = cgroup_node(tsk);
-	id = GET(kn, struct kernfs_node, id);
-	if (control.named == id)
+	p = place_of(tsk);
+	if (control.named == p.id)
 		return 0;
-	if (bpf_map_lookup_elem(&cgroups, &id)) {
-		control.named = id;
+	if (bpf_map_lookup_elem(&cgroups, &p.id)) {
+		control.named = p.id;
 		return 0;
 	}
 	c = bpf_ringbuf_reserve(&ring, sizeof(*c), 0);
@@ -91,12 +85,12 @@ static __noinline int name_cgroup(struct task_struct *tsk)
 	}
 	__builtin_memset(&c->d, 0, sizeof(c->d));
 	c->d.rec.kind = TW_CGROUP;
-	c->d.rec.cgroup = id;
+	c->d.rec.cgroup = p.id;
 	c->d.rec.lost = control.lost;
 	c->d.rec.dropped = control.dropped;
-	c->d.exe_len = cgroup_names(&c->d, c->data, kn);
+	c->d.exe_len = cgroup_names(&c->d, c->data, p.kn);
 	bpf_ringbuf_submit(c, wake(1));
-	bpf_map_update_elem(&cgroups, &id, &yes, 0);
+	bpf_map_update_elem(&cgroups, &p.id, &yes, 0);
 	return 0;
 }
 

@@ -83,6 +83,7 @@ enum {
 #define TW_GROUPS 64 /* supplementary groups that a TW_EXTRA has room for */
 #define ARGV_CHUNK 16384 /* bytes of argv in one record */
 #define ARGV_CHUNKS 8 /* pieces before the last that a long argv is sent in */
+#define PLACE_HIERARCHY 48 /* the first bit of the hierarchy in the id of a cgroup */
 #define SYSCALL_WORDS 8 /* of 64 bits, in a set of system call numbers */
 
 /* What the programs and their reader share. The reader maps its page. */

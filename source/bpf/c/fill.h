@@ -4,6 +4,7 @@
 #define TASKWATCH_STREAM_FILL_H
 
 #include "kernel.h"
+#include "place.h"
 #include "record.h"
 #include "control.h"
 
@@ -23,19 +24,6 @@ static __always_inline void fill_head(struct tw_rec *r, u16 kind, u64 val, u64 t
 	r->val = val;
 }
 
-/* The directory of a task's cgroup in the unified hierarchy. */
-static __always_inline struct kernfs_node *cgroup_node(struct task_struct *tsk)
-{
-	struct css_set *set = GET(tsk, struct task_struct, cgroups);
-
-	return GET(GET(set, struct css_set, dfl_cgrp), struct cgroup, kn);
-}
-
-static __always_inline u64 cgroup_of(struct task_struct *tsk)
-{
-	return GET(cgroup_node(tsk), struct kernfs_node, id);
-}
-
 /* Fills in what every other record has. */
 static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 time, struct task_struct *tsk)
 {
@@ -48,7 +36,7 @@ static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 tim
 	r->tid = tsk->pid;
 	r->ppid = GET(GET(tsk, struct task_struct, real_parent), struct task_struct, tgid);
 	r->creator = tsk->self_exec_id;
-	r->cgroup = control.wanted & WANT_CGROUP ? cgroup_of(tsk) : 0;
+	r->cgroup = control.wanted & WANT_CGROUP ? place_of(tsk).id : 0;
 	bpf_probe_read_kernel(ids, sizeof(ids), (void *)GET(tsk, struct task_struct, cred) + field_offset(struct cred, uid));
 	r->uid[0] = ids[0];
 	r->uid[1] = ids[4];

@@ -46,7 +46,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	r->creator = (u64)creator;
 	r->ppid = flags & (CLONE_PARENT | CLONE_THREAD) ? creator->real_parent->tgid : creator->tgid;
 	if (r->cgroup)
-		r->cgroup = cgroup_of(placed);
+		r->cgroup = place_of(placed).id;
 	bpf_ringbuf_submit(r, wake(1));
 	return 0;
 }

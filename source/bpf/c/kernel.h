@@ -268,6 +268,10 @@ struct kernfs_node___before_6_15 {
 	struct kernfs_node *parent;
 } __core;
 
+struct list_head {
+	struct list_head *next;
+} __core;
+
 struct cgroup_root {
 	int hierarchy_id; /* 0 is the unified one */
 } __core;
@@ -281,6 +285,12 @@ struct cgroup {
 
 struct css_set {
 	struct cgroup *dfl_cgrp;
+	struct list_head cgrp_links; /* one for each hierarchy */
+} __core;
+
+struct cgrp_cset_link {
+	struct cgroup *cgrp;
+	struct list_head cgrp_link;
 } __core;
 
 struct thread_info {

@@ -19,7 +19,7 @@ struct tw_rec {
 	u64 val;
 	/* A TW_FREE ends here. */
 	u64 creator; /* init, clone: address of the task that called fork; exec, exit, task: how many execs led to its program */
-	u64 cgroup;  /* id in the unified hierarchy */
+	u64 cgroup;  /* struct place: the id, and above it the hierarchy */
 	u32 uid[4], gid[4]; /* real, effective, saved, fs */
 	char comm[16];
 };

@@ -98,6 +98,7 @@ var sizes = []struct {
 	{constant{"TW_GROUPS", "maxGroups", "supplementary groups that a TW_EXTRA has room for"}, 64},
 	{constant{"ARGV_CHUNK", "argvChunk", "bytes of argv in one record"}, 16384},
 	{constant{"ARGV_CHUNKS", "argvChunks", "pieces before the last that a long argv is sent in"}, 8},
+	{constant{"PLACE_HIERARCHY", "placeHierarchy", "the first bit of the hierarchy in the id of a cgroup"}, 48},
 	{constant{"SYSCALL_WORDS", "syscallWords", "of 64 bits, in a set of system call numbers"}, 8},
 }
 

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The cgroup that tells where a task belongs. */
+#ifndef TASKWATCH_STREAM_PLACE_H
+#define TASKWATCH_STREAM_PLACE_H
+
+#include "constants.h"
+#include "kernel.h"
+
+/* Set before the load: how many hierarchies of cgroup v1 there are, and the one named systemd, or 0. */
+const volatile u32 v1_hierarchies, v1_systemd;
+
+struct place {
+	struct kernfs_node *kn;
+	u64 id; /* of kn; ids of different hierarchies differ in the upper bits */
+};
+
+struct v1_walk {
+	struct list_head *at;
+	struct kernfs_node *kn;
+	u32 hierarchy, links;
+};
+
+static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
+{
+	struct kernfs_node *up = NULL;
+
+	if (field_exists(struct kernfs_node, __parent))
+		READ(up, kn, struct kernfs_node, __parent);
+	else
+		READ(up, kn, struct kernfs_node___before_6_15, parent);
+	return up;
+}
+
+static long v1_step(u64 i, struct v1_walk *w)
+{
+	struct cgrp_cset_link *link = (void *)w->at - field_offset(struct cgrp_cset_link, cgrp_link);
+	struct cgroup *cgrp = NULL;
+	struct cgroup_root *root = NULL;
+	int level = 0, hierarchy = 0;
+	struct list_head *next = NULL;
+
+	READ(cgrp, link, struct cgrp_cset_link, cgrp);
+	READ(next, w->at, struct list_head, next);
+	w->at = next;
+	if (!next || !cgrp)
+		return 1;
+	READ(level, cgrp, struct cgroup, level);
+	READ(root, cgrp, struct cgroup, root);
+	READ(hierarchy, root, struct cgroup_root, hierarchy_id);
+	if (level < 1 || hierarchy < 1)
+		return 0;
+	if ((u32)hierarchy == v1_systemd || !w->hierarchy || (u32)hierarchy < w->hierarchy) {
+		READ(w->kn, cgrp, struct cgroup, kn);
+		w->hierarchy = hierarchy;
+	}
+	return w->hierarchy == v1_systemd;
+}
+
+/* Looks for a task that is at the root of the unified hierarchy in the others. */
+static __noinline int v1_place(struct css_set *set, struct place *p)
+{
+	struct v1_walk w = {};
+
+	READ(w.at, (void *)set + field_offset(struct css_set, cgrp_links), struct list_head, next);
+	bpf_loop(v1_hierarchies + 1, v1_step, &w, 0);
+	if (!w.kn)
+		return 0;
+	p->kn = w.kn;
+	READ(p->id, w.kn, struct kernfs_node, id);
+	p->id |= (u64)w.hierarchy << PLACE_HIERARCHY;
+	return 0;
+}
+
+/*
+ * The place in the unified hierarchy; on a machine with others, of a task at its
+ * root, the place in one of them: internal/procfs does the same in cgroup.go.
+ */
+static __always_inline struct place place_of(struct task_struct *tsk)
+{
+	struct css_set *set = GET(tsk, struct task_struct, cgroups);
+	struct kernfs_node *kn = GET(GET(set, struct css_set, dfl_cgrp), struct cgroup, kn);
+	struct place p = {.kn = kn, .id = GET(kn, struct kernfs_node, id)};
+
+	if (v1_hierarchies && !parent_of(kn))
+		v1_place(set, &p);
+	return p;
+}
+
+#endif
