@@ -200,6 +200,9 @@ func (v *view) info(ctx context.Context) (*api.InfoResponse, error) {
 	for _, w := range i.Watchers {
 		r.Watchers = append(r.Watchers, protoWatcher(w))
 	}
+	for _, m := range i.Maps {
+		r.Maps = append(r.Maps, &api.MapInfo{Name: m.Name, Type: m.Type, KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries})
+	}
 	r.Params, err = v.params(ctx)
 	return r, err
 }

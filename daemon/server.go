@@ -73,6 +73,10 @@ var procedures = map[string]procedure{
 	api.DaemonInfoProcedure:    {answer: 8 << 20}, // of variables: see module.MaxGlobals
 	api.DaemonParamsProcedure:  {answer: 8 << 20},
 	api.DaemonGlobalsProcedure: {answer: 8 << 20},
+
+	api.DaemonMapProcedure:            {answer: 32 << 20}, // see module.MaxMapBytes
+	api.DaemonSetMapEntryProcedure:    {change: true},
+	api.DaemonDeleteMapEntryProcedure: {change: true},
 }
 
 // need returns what a request takes while it is under way.

@@ -132,14 +132,14 @@ func respond[T any](r *T, err error) (*connect.Response[T], error) {
 	return connect.NewResponse(r), nil
 }
 
-// logChange says who has loaded or unloaded what.
-func (d *Daemon) logChange(ctx context.Context, op, name string, err error) {
+// logChange says who has loaded, unloaded or edited what.
+func (d *Daemon) logChange(ctx context.Context, op, name string, err error, more ...any) {
 	p := peerFrom(ctx)
+	attrs := append([]any{"module", name, "uid", p.uid, "pid", p.pid}, more...)
 	if err != nil {
-		d.log.Warn(op+" failed", "module", name, "error", err, "uid", p.uid, "pid", p.pid)
+		d.log.Warn(op+" failed", append(attrs, "error", err)...)
 		return
 	}
-	attrs := []any{"module", name, "uid", p.uid, "pid", p.pid}
 	if signer := d.modules.signer(name); signer != "" {
 		attrs = append(attrs, "signer", signer)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -72,6 +73,7 @@ type loadedDescription struct {
 	Watchers    []loadedWatcher `json:"watchers"`
 	Veto        []string        `json:"veto"`
 	Params      []loadedParam   `json:"params"`
+	Maps        mapTable        `json:"maps"`
 	Globals     []loadedGlobal  `json:"globals"`
 	Unread      string          `json:"globals_unread,omitempty"` // why there are none
 }
@@ -82,6 +84,8 @@ type loadedWatcher struct {
 	Calls    *uint64 `json:"calls"`
 	Errors   uint64  `json:"errors"`
 	Vetoes   uint64  `json:"vetoes"`
+	MeanNS   *uint64 `json:"mean_ns"` // of a call
+	P99NS    *uint64 `json:"p99_ns"`
 }
 
 type loadedParam struct {
@@ -122,12 +126,12 @@ func askModule(ctx context.Context, c *daemon.Client, name string) (*loadedDescr
 		Loaded:       m.Loaded, SHA256: m.Sha256,
 		Description: m.Description, Author: m.Author, Version: m.Version, License: m.License,
 		Watchers: []loadedWatcher{}, Veto: append([]string{}, m.Veto...), Params: []loadedParam{}, Globals: []loadedGlobal{},
-		Unread: unread,
+		Maps: listedMaps(m.Maps), Unread: unread,
 	}
 	for _, w := range stats.Msg.Watchers {
 		l := loadedWatcher{Event: w.Watcher.Event, Function: w.Watcher.Function, Errors: w.Calls.Errors, Vetoes: w.Calls.Vetoes}
 		if w.Calls.Timed {
-			l.Calls = &w.Calls.Calls
+			l.Calls, l.MeanNS, l.P99NS = &w.Calls.Calls, &w.Calls.MeanNs, &w.Calls.P99Ns
 		}
 		d.Watchers = append(d.Watchers, l)
 	}
@@ -160,7 +164,7 @@ func (d *loadedDescription) write(w io.Writer) error {
 	for _, l := range d.Watchers {
 		calls := ""
 		if l.Calls != nil {
-			calls = plural(int(*l.Calls), "call", "calls") + ", "
+			calls = fmt.Sprintf("%s of %v on average, ", plural(int(*l.Calls), "call", "calls"), time.Duration(*l.MeanNS))
 		}
 		line("watcher", "%s: %s (%s%s)", l.Event, l.Function, calls, plural(int(l.Errors), "error", "errors"))
 	}
@@ -176,6 +180,9 @@ func (d *loadedDescription) write(w io.Writer) error {
 			text += ": " + p.Description
 		}
 		line("param", "%s", text)
+	}
+	for _, m := range d.Maps {
+		line("map", "%s (%s, %s)", m.Name, m.Type, plural(int(m.MaxEntries), "entry", "entries"))
 	}
 	if d.Unread != "" {
 		line("globals", "%s", d.Unread)

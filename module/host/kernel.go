@@ -18,6 +18,15 @@ type kernelModule struct {
 	table  *kernel.Table
 }
 
+// KernelModule returns the module in the kernel behind m, or nil if it runs
+// elsewhere. It stays m's: its maps may be used, and no more.
+func KernelModule(m Module) *kernel.Module {
+	if k, ok := m.(*kernelModule); ok {
+		return k.module
+	}
+	return nil
+}
+
 // noKernel returns the error of modules for the kernel where the source has no
 // table, with the reason why there is no better source.
 func noKernel(source string, why error) error {

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// map shows what a module keeps in the kernel, and changes it.
+func TestMap(t *testing.T) {
+	testutil.Root(t)
+	s := startServe(t, filepath.Join(t.TempDir(), "s"), nil)
+	s.must(t, "insmod", "acct")
+	if got := s.must(t, "map", "acct"); got != "users (Hash, 16384 entries; a key has 4 bytes, a value 40)\n" {
+		t.Errorf("the maps: %q", got)
+	}
+	load(t, 3)
+	eventually(t, "its user is in the map", func() bool {
+		return strings.HasPrefix(s.tw(t, "map", "acct", "users", "get", "0").stdout, `0 = {"cpu_ns":`)
+	})
+	for _, args := range [][]string{{"map", "acct", "users"}, {"map", "acct", "users", "dump"}} {
+		if got := s.must(t, args...); !strings.Contains("\n"+got, "\n0 = {") {
+			t.Errorf("%q: %q", args, got)
+		}
+	}
+	s.must(t, "map", "acct", "users", "set", "4242", `{"execs":7}`)
+	var dump struct {
+		Map     string
+		Entries []struct {
+			Key   uint32
+			Value map[string]uint64
+		}
+		More bool
+	}
+	text := s.must(t, "map", "acct", "users", "get", "4242", "-f", "json")
+	if err := json.Unmarshal([]byte(text), &dump); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if len(dump.Entries) != 1 || dump.Map != "users" || dump.More || dump.Entries[0].Key != 4242 || dump.Entries[0].Value["execs"] != 7 || dump.Entries[0].Value["forks"] != 0 {
+		t.Errorf("%+v", dump)
+	}
+	s.must(t, "map", "acct", "users", "delete", "4242")
+	for _, c := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{[]string{"map", "acct", "users", "get", "4242"}, exitFailed, "no such entry: 4242"},
+		{[]string{"map", "acct", "nosuch"}, exitFailed, "the module has users"},
+		{[]string{"map", "nosuch", "users"}, exitFailed, "lsmod"},
+		{[]string{"map", "acct", "users", "get", "root"}, exitFailed, "root is no value of type __u32"},
+		{[]string{"map", "acct", "users", "set", "1", `{"exec":1}`}, exitFailed, "it has forks, execs"},
+		{[]string{"map", "acct", "users", "get"}, exitUsage, "get takes a key"},
+		{[]string{"map", "acct", "users", "look"}, exitUsage, "give dump, get, set or delete"},
+		{[]string{"map", "acct", "users", "set", "--pid", "x"}, exitUsage, "--pid"},
+		{[]string{"map", "acct", "-f", "xml"}, exitUsage, "xml"},
+	} {
+		if r := s.tw(t, c.args...); r.status != c.status || !strings.Contains(r.stderr, c.says) {
+			t.Errorf("%q: %+v, want status %d and %q", c.args, r, c.status, c.says)
+		}
+	}
+	if got := s.must(t, "modinfo", "acct"); !strings.Contains(got, "map:           users (Hash, 16384 entries)") || !strings.Contains(got, " on average, ") {
+		t.Errorf("modinfo: %s", got)
+	}
+	needsClang(t)
+	_, wasm := buildBoth(t, "count", countModule)
+	s.must(t, "insmod", "--name", "sandboxed", wasm)
+	if r := s.tw(t, "map", "sandboxed", "rules"); r.status != exitFailed || !strings.Contains(r.stderr, "only modules of the kernel have maps") {
+		t.Errorf("a map in the sandbox: %+v", r)
+	}
+}

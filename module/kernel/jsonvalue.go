@@ -1,0 +1,156 @@
+package kernel
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/taskwatch/taskwatch/module"
+)
+
+// parseJSON turns the text of a value into what writeJSON takes. Text that is no
+// JSON stands for itself, so that words and numbers like 0x10 need no quotes.
+func parseJSON(text string) any {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil || d.More() {
+		return text
+	}
+	return v
+}
+
+// writeJSON puts a value as readValue returns it, but with text for numbers, into
+// the bytes of a variable of type t, which are zero. t is nil for bytes without a
+// type. Members of a struct that are left out stay zero.
+func writeJSON(t btf.Type, b []byte, v any) error {
+	switch u := underlying(t).(type) {
+	case *btf.Int, *btf.Enum:
+		text, ok := scalar(v)
+		if !ok {
+			break
+		}
+		value, _, err := writeValue(t, len(b), text)
+		if err != nil {
+			return fmt.Errorf("%s is no value of type %s: %w%s", text, nameOf(t), err, choices(t))
+		}
+		copy(b, value)
+		return nil
+	case *btf.Array:
+		if s, ok := v.(string); ok && isString(u) {
+			return module.WriteString(b, s)
+		}
+		if list, ok := v.([]any); ok {
+			return writeList(u, b, list)
+		}
+	case *btf.Struct:
+		if members, ok := v.(map[string]any); ok {
+			return writeStruct(u, b, members)
+		}
+	default:
+		s, ok := v.(string)
+		digits, ok2 := strings.CutPrefix(s, "0x")
+		if !ok || !ok2 {
+			break
+		}
+		if raw, err := hex.DecodeString(digits); err == nil && len(raw) == len(b) {
+			copy(b, raw)
+			return nil
+		}
+		return fmt.Errorf("%q is not 0x and the hexadecimal digits of %d bytes", s, len(b))
+	}
+	return fmt.Errorf("%s is no value of type %s", show(v), nameOf(t))
+}
+
+// underlying is btf.UnderlyingType, and nil for what has no type.
+func underlying(t btf.Type) btf.Type {
+	if t == nil {
+		return nil
+	}
+	return btf.UnderlyingType(t)
+}
+
+func nameOf(t btf.Type) string {
+	if t == nil {
+		return "bytes in hexadecimal"
+	}
+	if s, ok := btf.UnderlyingType(t).(*btf.Struct); ok && s.Name == "" {
+		return "struct"
+	}
+	return typeName(t)
+}
+
+// choices names the values of an enum.
+func choices(t btf.Type) string {
+	e, ok := btf.UnderlyingType(t).(*btf.Enum)
+	if !ok {
+		return ""
+	}
+	var names []string
+	for _, v := range e.Values {
+		names = append(names, v.Name)
+	}
+	return "; it has " + strings.Join(names, ", ")
+}
+
+// scalar returns the text of a number, a truth value or a name.
+func scalar(v any) (string, bool) {
+	switch v := v.(type) {
+	case json.Number, bool, string:
+		return fmt.Sprint(v), true
+	}
+	return "", false
+}
+
+func show(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+func writeList(t *btf.Array, b []byte, list []any) error {
+	size, err := btf.Sizeof(t.Type)
+	if err != nil || size == 0 {
+		return fmt.Errorf("%s cannot be written", typeName(t))
+	}
+	if n := len(b) / size; len(list) > n {
+		return fmt.Errorf("%d values for %s", len(list), typeName(t))
+	}
+	for i, v := range list {
+		if err := writeJSON(t.Type, b[i*size:(i+1)*size], v); err != nil {
+			return fmt.Errorf("value %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func writeStruct(t *btf.Struct, b []byte, members map[string]any) error {
+	var known []string
+	for _, m := range t.Members {
+		known = append(known, m.Name)
+		v, there := members[m.Name]
+		if !there {
+			continue
+		}
+		size, err := btf.Sizeof(m.Type)
+		off := int(m.Offset.Bytes())
+		if err != nil || m.BitfieldSize != 0 || off+size > len(b) {
+			return fmt.Errorf("member %s of %s cannot be written", m.Name, nameOf(t))
+		}
+		if err := writeJSON(m.Type, b[off:off+size], v); err != nil {
+			return fmt.Errorf("member %s: %w", m.Name, err)
+		}
+	}
+	for name := range members {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("%s has no member %q; it has %s", nameOf(t), name, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,265 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/module"
+)
+
+// blob is a key or a value as it stands in the kernel.
+type blob []byte
+
+func (b *blob) UnmarshalBinary(text []byte) error { *b = slices.Clone(text); return nil }
+
+func (b blob) MarshalBinary() ([]byte, error) { return b, nil }
+
+// openMap is a map of a loaded module, with its types.
+type openMap struct {
+	*ebpf.Map
+	spec *ebpf.MapSpec
+}
+
+// withMap calls fn with a map of the module that has entries, and says in the
+// error which it is. It holds the module's lock.
+func (m *Module) withMap(name string, fn func(*openMap) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := func() error {
+		if m.closed {
+			return ErrClosed
+		}
+		spec := m.object.spec.Maps[name]
+		if spec == nil || strings.HasPrefix(name, ".") {
+			return fmt.Errorf("%w; %s", module.ErrNoMap, m.object.describeMaps())
+		}
+		switch spec.Type {
+		case ebpf.Hash, ebpf.Array, ebpf.LRUHash, ebpf.LPMTrie, ebpf.PerCPUHash, ebpf.PerCPUArray, ebpf.LRUCPUHash, ebpf.TaskStorage:
+			return fn(&openMap{m.coll.Maps[name], spec})
+		}
+		return fmt.Errorf("a map of type %s %w", spec.Type, module.ErrUnreadable)
+	}()
+	if err != nil {
+		return &Error{Op: "use map " + name + " of", Module: m.Name(), Err: err}
+	}
+	return nil
+}
+
+func (o *Object) describeMaps() string {
+	var names []string
+	for _, i := range o.Maps() {
+		names = append(names, i.Name)
+	}
+	if len(names) == 0 {
+		return "the module has none"
+	}
+	return "the module has " + strings.Join(names, ", ")
+}
+
+// ReadMap reads a map, while the module runs or not: at most
+// [module.MaxMapEntries] entries and [module.MaxMapBytes] bytes. An entry that is
+// written meanwhile may be torn, and one that comes or goes may be left out. The
+// keys of task storage are tids; before Linux 6.9 threads that are not the first
+// of their process are left out.
+func (m *Module) ReadMap(name string) (entries module.MapEntries, err error) {
+	err = m.withMap(name, func(o *openMap) error {
+		size := 0
+		add := func(key any, value any, n int) bool {
+			if entries.More = len(entries.List) == module.MaxMapEntries || size+n > module.MaxMapBytes; entries.More {
+				return false
+			}
+			size += n
+			entries.List = append(entries.List, module.MapEntry{Key: key, Value: value})
+			return true
+		}
+		if o.spec.Type == ebpf.TaskStorage {
+			return o.eachTask(add)
+		}
+		var key blob
+		it := o.Iterate()
+		if o.perCPU() {
+			var values []blob
+			for it.Next(&key, &values) && add(o.key(key), o.values(values), len(key)+len(values)*int(o.spec.ValueSize)) {
+			}
+		} else {
+			var value blob
+			for it.Next(&key, &value) && add(o.key(key), o.value(value), len(key)+len(value)) {
+			}
+		}
+		return it.Err()
+	})
+	return entries, err
+}
+
+// LookupMap reads one entry. The key is JSON, or a word; that of task storage is
+// a tid.
+func (m *Module) LookupMap(name, key string) (e module.MapEntry, err error) {
+	err = m.withMap(name, func(o *openMap) error {
+		k, done, err := o.findKey(key)
+		if err != nil {
+			return err
+		}
+		defer done()
+		e.Key = o.key(k)
+		if o.spec.Type == ebpf.TaskStorage {
+			e.Key = parseJSON(key)
+		}
+		if o.perCPU() {
+			var values []blob
+			err = o.Lookup(k, &values)
+			e.Value = o.values(values)
+		} else {
+			var value blob
+			err = o.Lookup(k, &value)
+			e.Value = o.value(value)
+		}
+		return entryError(key, err)
+	})
+	return e, err
+}
+
+// UpdateMap makes an entry or gives it another value, which is JSON, or a word.
+// Members of a struct that the value leaves out become zero.
+func (m *Module) UpdateMap(name, key, value string) error {
+	return m.withMap(name, func(o *openMap) error {
+		if o.perCPU() {
+			return fmt.Errorf("a map of type %s %w: it has one value for each processor", o.spec.Type, module.ErrFixed)
+		}
+		k, done, err := o.findKey(key)
+		if err != nil {
+			return err
+		}
+		defer done()
+		v := make(blob, o.spec.ValueSize)
+		if err := writeJSON(o.spec.Value, v, parseJSON(value)); err != nil {
+			return fmt.Errorf("the value %s %w: %w", value, module.ErrBadEntry, err)
+		}
+		return entryError(key, o.Update(k, v, ebpf.UpdateAny))
+	})
+}
+
+// DeleteMapEntry deletes an entry.
+func (m *Module) DeleteMapEntry(name, key string) error {
+	return m.withMap(name, func(o *openMap) error {
+		if o.spec.Type == ebpf.Array || o.spec.Type == ebpf.PerCPUArray {
+			return fmt.Errorf("a map of type %s %w: its entries are always there; set one to 0", o.spec.Type, module.ErrFixed)
+		}
+		k, done, err := o.findKey(key)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return entryError(key, o.Delete(k))
+	})
+}
+
+// entryError says in whose words a system call has failed.
+func entryError(key string, err error) error {
+	switch {
+	case errors.Is(err, ebpf.ErrKeyNotExist):
+		return fmt.Errorf("%w: %s", module.ErrNoEntry, key)
+	case errors.Is(err, unix.E2BIG):
+		return fmt.Errorf("%w: the map is full, or the key %s lies beyond its end", unix.E2BIG, key)
+	}
+	return err
+}
+
+func (o *openMap) perCPU() bool {
+	switch o.spec.Type {
+	case ebpf.PerCPUHash, ebpf.PerCPUArray, ebpf.LRUCPUHash:
+		return true
+	}
+	return false
+}
+
+func (o *openMap) key(b blob) any { return readValue(o.spec.Key, b) }
+
+func (o *openMap) value(b blob) any { return readValue(o.spec.Value, b) }
+
+func (o *openMap) values(list []blob) []any {
+	values := make([]any, len(list))
+	for i, b := range list {
+		values[i] = o.value(b)
+	}
+	return values
+}
+
+// findKey returns the bytes of a key. Those of task storage are a descriptor, which
+// done closes.
+func (o *openMap) findKey(text string) (key blob, done func(), err error) {
+	if o.spec.Type == ebpf.TaskStorage {
+		tid, err := strconv.Atoi(text)
+		if err != nil || tid <= 0 {
+			return nil, nil, fmt.Errorf("the key %q %w: that of task storage is a tid", text, module.ErrBadEntry)
+		}
+		fd, err := taskFD(tid)
+		if err != nil {
+			return nil, nil, fmt.Errorf("task %d: %w", tid, err)
+		}
+		return fdKey(fd), func() { _ = unix.Close(fd) }, nil
+	}
+	key = make(blob, o.spec.KeySize)
+	if err := writeJSON(o.spec.Key, key, parseJSON(text)); err != nil {
+		return nil, nil, fmt.Errorf("the key %s %w: %w", text, module.ErrBadEntry, err)
+	}
+	return key, func() {}, nil
+}
+
+// taskFD opens a pidfd of a task.
+func taskFD(tid int) (int, error) {
+	fd, err := unix.PidfdOpen(tid, unix.PIDFD_THREAD)
+	if errors.Is(err, unix.EINVAL) { // Linux < 6.9
+		fd, err = unix.PidfdOpen(tid, 0)
+	}
+	switch {
+	case errors.Is(err, unix.ESRCH):
+		return -1, fmt.Errorf("%w: there is no such task", module.ErrNoEntry)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return -1, fmt.Errorf("%w: threads that are not the first of their process need Linux 6.9", module.ErrUnreadable)
+	}
+	return fd, os.NewSyscallError("pidfd_open", err)
+}
+
+func fdKey(fd int) blob {
+	key := make(blob, 4)
+	binary.NativeEndian.PutUint32(key, uint32(fd))
+	return key
+}
+
+// eachTask calls add with the entry of each task that has one, until it returns
+// false.
+func (o *openMap) eachTask(add func(key, value any, size int) bool) error {
+	var r procfs.Reader
+	errEnough := errors.New("enough")
+	err := r.Tasks(func(_, tid int) error {
+		fd, err := taskFD(tid)
+		if err != nil {
+			return nil // it is gone, or cannot be asked about
+		}
+		defer unix.Close(fd)
+		var value blob
+		err = o.Lookup(fdKey(fd), &value)
+		switch {
+		case errors.Is(err, ebpf.ErrKeyNotExist):
+			return nil
+		case err != nil:
+			return err
+		case !add(int64(tid), o.value(value), len(value)):
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
