@@ -107,6 +107,7 @@ var importerRules = []importerRule{
 	{"connectrpc.com/grpcreflect", []string{"daemon"}},
 	{"github.com/BurntSushi/toml/...", []string{"daemon/..."}},
 	{"github.com/coreos/go-systemd/v22/daemon", []string{"cmd/..."}},
+	{"github.com/coreos/go-systemd/v22/journal", []string{"daemon"}},
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "enrich/cri", "sink/perfetto", "sink/otlp", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to

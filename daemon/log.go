@@ -10,16 +10,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/journal"
+
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/report"
 )
 
-// LogConfig is a file that the daemon writes items to.
+// LogConfig is a file that the daemon writes items to, or systemd's journal.
 type LogConfig struct {
-	File   string // absolute, or relative to the working directory
-	Format string // LogJSON or LogText; "" stands for the first
+	File   string // absolute, or relative to the working directory; empty for LogJournald
+	Format string // LogJSON, LogText or LogJournald; "" stands for the first
 
 	// What is written, as for a stream of the interface. Empty Events mean exec,
 	// uid, gid and exit. Where is an expression like that of --where.
@@ -53,6 +55,8 @@ const (
 	LogJSON = "json" // a recording
 	LogText = "text" // lines for people
 
+	LogJournald = "journald" // entries of systemd's journal
+
 	LogSyncNever  = "never"
 	LogSyncSecond = "second"
 	LogSyncAlways = "always"
@@ -63,16 +67,28 @@ const (
 )
 
 var (
-	logFormats = []string{LogJSON, LogText}
+	logFormats = []string{LogJSON, LogText, LogJournald}
 	logEnvs    = []string{report.EnvAll, report.EnvNames}
 	logSyncs   = []string{LogSyncNever, LogSyncSecond, LogSyncAlways}
 	logOnFulls = []string{LogDrop, LogStop, LogEnd}
 )
 
+// Name is what messages and metrics call the log.
+func (c *LogConfig) Name() string {
+	if c.Format == LogJournald {
+		return journalName
+	}
+	return c.File
+}
+
 // check returns an error if the configuration is invalid. The error does not name
 // the file.
 func (c *LogConfig) check() error {
-	if c.File == "" {
+	if c.Format == LogJournald {
+		if c.File+c.Group+c.Sync != "" || c.MaxSize != 0 || c.MaxAge != 0 || c.Keep != 0 || c.Gzip {
+			return errors.New("journald keeps its own files; leave out file, group, fsync, max_size, max_age, keep and gzip")
+		}
+	} else if c.File == "" {
 		return errors.New("it has no file; give file = \"/var/log/taskwatch/events.jsonl\"")
 	}
 	for _, one := range []struct {
@@ -80,7 +96,7 @@ func (c *LogConfig) check() error {
 		known      []string
 	}{{"format", c.Format, logFormats}, {"env", c.Env, logEnvs}, {"fsync", c.Sync, logSyncs}, {"on_full", c.OnFull, logOnFulls}} {
 		if one.value != "" && !slices.Contains(one.known, one.value) {
-			return fmt.Errorf("%s = %q is unknown; choose %s", one.key, one.value, strings.Join(one.known, " or "))
+			return fmt.Errorf("%s = %q is unknown; choose %s", one.key, one.value, oneOf(one.known))
 		}
 	}
 	switch {
@@ -137,10 +153,10 @@ func (c *LogConfig) envCut() (cut report.EnvCut, err error) {
 func checkLogs(list []LogConfig) error {
 	for i, c := range list {
 		if err := c.check(); err != nil {
-			return fmt.Errorf("log %q: %w", c.File, err)
+			return fmt.Errorf("log %q: %w", c.Name(), err)
 		}
-		if slices.ContainsFunc(list[:i], func(o LogConfig) bool { return filepath.Clean(o.File) == filepath.Clean(c.File) }) {
-			return fmt.Errorf("log %q is twice in the configuration; give one of them another file", c.File)
+		if slices.ContainsFunc(list[:i], func(o LogConfig) bool { return filepath.Clean(o.Name()) == filepath.Clean(c.Name()) }) {
+			return fmt.Errorf("log %q is twice in the configuration; give one of them another file", c.Name())
 		}
 	}
 	return nil
@@ -159,8 +175,14 @@ func (c *LogConfig) options(report func(error)) (outfile.LogOptions, error) {
 	return o, err
 }
 
-// open opens the file.
+// open opens the file. A log without one has a nil file.
 func (c *LogConfig) open(report func(error)) (*outfile.Log, error) {
+	if c.Format == LogJournald {
+		if !journal.Enabled() {
+			return nil, fmt.Errorf("log %q: no journald listens at /run/systemd/journal/socket; is systemd there? Write a file instead", c.Name())
+		}
+		return nil, nil
+	}
 	o, err := c.options(report)
 	if err != nil {
 		return nil, err
@@ -173,6 +195,12 @@ func (c *LogConfig) open(report func(error)) (*outfile.Log, error) {
 		return nil, fmt.Errorf("log %q: %w; give a file that can be written, in a directory that there is", c.File, bare(err))
 	}
 	return f, nil
+}
+
+// oneOf lists words to choose from: a, b or c.
+func oneOf(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // bare returns the cause of an error whose text already names the file.

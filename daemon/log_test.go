@@ -360,9 +360,9 @@ func TestLogRefusals(t *testing.T) {
 	dir := openDir(t)
 	name := filepath.Join(dir, "c.toml")
 	for text, says := range map[string][]string{
-		"format = 'xml'":                   {":2: [[log]]", `format = "xml"`, "json or text"},
-		"on_full = 'wait'":                 {":2: [[log]]", "on_full", "drop or stop or end"},
-		"fsync = 'often'":                  {":2: [[log]]", "never or second or always"},
+		"format = 'xml'":                   {":2: [[log]]", `format = "xml"`, "json, text or journald"},
+		"on_full = 'wait'":                 {":2: [[log]]", "on_full", "drop, stop or end"},
+		"fsync = 'often'":                  {":2: [[log]]", "never, second or always"},
 		"max_size = '10 elephants'":        {":4: ", "10 elephants", "100MiB"},
 		"max_age = 'soon'":                 {":4: ", "soon"},
 		"keep = 3":                         {":2: [[log]]", "max_size or max_age"},
@@ -374,6 +374,7 @@ func TestLogRefusals(t *testing.T) {
 		"fields = ['caps']\nenv='names'":   {":2: [[log]]", "env_redact", "fields lacks"},
 		"fields = ['env']\nenv='some'":     {":2: [[log]]", `env = "some"`, "all or names"},
 		"fields = ['env']\nenv_redact='('": {":2: [[log]]", `env_redact = "("`, "missing closing"},
+		"format = 'journald'":              {":2: [[log]]", "journald keeps its own files", "leave out file"},
 		"rotate = 3":                       {`unknown key "log.rotate"`},
 	} {
 		if err := os.WriteFile(name, []byte("socket = 'x'\n[[log]]\nfile = 'a.jsonl'\n"+text+"\n"), 0o600); err != nil {

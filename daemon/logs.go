@@ -20,7 +20,7 @@ const logEnd = 10 * time.Second
 // logs are the logs of a daemon.
 type logs struct {
 	reloads sync.Mutex     // one at a time; guards what follows
-	opened  []*outfile.Log // of the configuration, before the source runs
+	opened  []*outfile.Log // of the configuration, before the source runs; nil where a log has no file
 
 	mu      sync.Mutex // guards what follows, with reloads: who writes has both
 	current []*logSlot
@@ -45,7 +45,7 @@ func (l *logs) remove(s *logSlot) {
 	l.current = slices.DeleteFunc(l.current, func(o *logSlot) bool { return o == s })
 }
 
-// find returns the log of a file, or nil.
+// find returns the log of a name, or nil.
 func (l *logs) find(name string) *logSlot {
 	for _, s := range l.all() {
 		if s.name == name {
@@ -58,7 +58,7 @@ func (l *logs) find(name string) *logSlot {
 // logSlot is a log's place in the registry. It stays when the configuration of
 // the log changes, so no item is missed.
 type logSlot struct {
-	name string // of the file
+	name string // LogConfig.Name
 
 	mu     sync.Mutex // guards what follows
 	log    *logFile
@@ -115,11 +115,26 @@ func (s *logSlot) Close(ctx context.Context) error { return s.now().queue.Close(
 type logFile struct {
 	*stream
 	cfg  LogConfig
-	sink *logSink
+	sink logWriter
+}
+
+// logWriter is the sink behind a log's queue.
+type logWriter interface {
+	taskwatch.Sink
+
+	// begin starts to write to a file, if the log has one, which the sink then
+	// owns. Until then items wait. The queue is its own.
+	begin(*taskwatch.Queue, *outfile.Log)
+
+	// reopen opens the file again by name, and continues a log that was stopped.
+	reopen() error
+
+	shows(taskwatch.Item) bool // whether it takes an item that is not selected
+	missing() uint64           // items that could not be written
 }
 
 func (l *logFile) losses() logLosses {
-	return logLosses{l.queue.Dropped(), l.sink.dropped.Load()}
+	return logLosses{l.queue.Dropped(), l.sink.missing()}
 }
 
 // Wants returns what the log selects by and shows.
@@ -131,10 +146,9 @@ func (l *logFile) Wants() taskwatch.Wants {
 	return w
 }
 
-// Take puts an item into the queue. Text also needs items that are not selected,
-// because its lines show the tree.
+// Take puts an item into the queue.
 func (l *logFile) Take(it taskwatch.Item) {
-	if l.sink.text != nil {
+	if l.sink.shows(it) {
 		l.queue.Take(it)
 	} else {
 		l.stream.Take(it)
@@ -158,14 +172,22 @@ func (d *Daemon) openLogs(list []LogConfig) error {
 }
 
 func (d *Daemon) openLog(c *LogConfig) (*outfile.Log, error) {
-	return c.open(func(err error) { d.log.Error("the log is not kept as it is to be", "log", c.File, "error", err) })
+	return c.open(func(err error) { d.log.Error("the log is not kept as it is to be", "log", c.Name(), "error", err) })
+}
+
+// closeFile closes a log's file, if it has one.
+func closeFile(f *outfile.Log) error {
+	if f == nil {
+		return nil
+	}
+	return f.Close()
 }
 
 // closeOpened closes the files of a daemon that does not run.
 func (d *Daemon) closeOpened() error {
 	var errs []error
 	for _, f := range d.logs.opened {
-		errs = append(errs, f.Close())
+		errs = append(errs, closeFile(f))
 	}
 	d.logs.opened = nil
 	return errors.Join(errs...)
@@ -191,7 +213,11 @@ func (d *Daemon) newLog(c LogConfig) (*logFile, error) {
 		return nil, err
 	}
 	l := &logFile{stream: s, cfg: c}
-	l.sink = newLogSink(&c, s, source.NewStart(d.source, nil), d.log, d.fail)
+	if c.Format == LogJournald {
+		l.sink = newJournalSink(&c, s, d.log, d.fail)
+	} else {
+		l.sink = newLogSink(&c, s, source.NewStart(d.source, nil), d.log, d.fail)
+	}
 	s.queue = taskwatch.NewQueue(l.sink, taskwatch.QueueOptions{Size: d.limits.logs})
 	return l, nil
 }
@@ -201,9 +227,9 @@ func (d *Daemon) newLog(c LogConfig) (*logFile, error) {
 func (d *Daemon) startLog(ctx context.Context, c LogConfig, f *outfile.Log) error {
 	l, err := d.newLog(c)
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return errors.Join(err, closeFile(f))
 	}
-	slot := &logSlot{name: c.File, log: l}
+	slot := &logSlot{name: c.Name(), log: l}
 	defer l.sink.begin(l.queue, f)
 	if err := d.registry.Attach(slot); err != nil {
 		l.sink.begin(l.queue, f)
@@ -211,14 +237,14 @@ func (d *Daemon) startLog(ctx context.Context, c LogConfig, f *outfile.Log) erro
 	}
 	d.logs.add(slot)
 	d.learn(ctx, l)
-	d.log.Info("writing a log", "log", c.File)
+	d.log.Info("writing a log", "log", c.Name())
 	return nil
 }
 
 // learn returns when the source delivers what a log wants.
 func (d *Daemon) learn(ctx context.Context, l *logFile) {
 	if err := errors.Join(d.refresh(ctx, l.Wants().Kinds(), l.failed), l.scan()); err != nil {
-		d.log.Error("the log has not all events", "log", l.cfg.File, "error", err)
+		d.log.Error("the log has not all events", "log", l.cfg.Name(), "error", err)
 	}
 }
 
@@ -243,7 +269,7 @@ func (d *Daemon) changeLog(ctx context.Context, slot *logSlot, c LogConfig) erro
 		d.endLog(slot)
 		return err
 	}
-	d.log.Info("writing a log as it is configured now", "log", c.File)
+	d.log.Info("writing a log as it is configured now", "log", c.Name())
 	return err
 }
 
@@ -252,10 +278,10 @@ func (d *Daemon) closeLog(l *logFile, end func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), logEnd)
 	defer cancel()
 	if err := end(ctx); err != nil {
-		d.log.Error("the log is not complete", "log", l.cfg.File, "error", err)
+		d.log.Error("the log is not complete", "log", l.cfg.Name(), "error", err)
 	}
 	if n := l.losses(); n.queue+n.file > 0 {
-		d.log.Warn("the log lacks items", "log", l.cfg.File, "dropped", n.queue+n.file)
+		d.log.Warn("the log lacks items", "log", l.cfg.Name(), "dropped", n.queue+n.file)
 	}
 }
 
@@ -297,13 +323,13 @@ func (d *Daemon) ReloadLogs(ctx context.Context, list []LogConfig) error {
 	defer d.logs.reloads.Unlock()
 	var errs []error
 	for _, slot := range d.logs.all() {
-		if !slices.ContainsFunc(list, func(c LogConfig) bool { return c.File == slot.name }) {
+		if !slices.ContainsFunc(list, func(c LogConfig) bool { return c.Name() == slot.name }) {
 			d.endLog(slot)
 			d.log.Info("the log is ended", "log", slot.name)
 		}
 	}
 	for _, c := range list {
-		slot := d.logs.find(c.File)
+		slot := d.logs.find(c.Name())
 		switch {
 		case slot == nil:
 			f, err := d.openLog(&c)

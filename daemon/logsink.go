@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/outfile"
@@ -18,26 +17,18 @@ import (
 // logSink writes items to a file: the sink behind a log's queue. The queue's
 // goroutine calls all its methods except reopen and dropped.
 type logSink struct {
-	cfg    LogConfig
+	delivery
 	choice *stream // with its marks of what nobody can tell
 	env    report.EnvCut
 	file   *outfile.Log // nil where the log has none; set before begun is closed
 	head   func() []byte
 	tail   []byte
 	text   *report.Text // or nil: a recording
-	log    *slog.Logger
-	end    func(error) // ends the daemon
 	begun  chan struct{}
 	once   sync.Once // closes begun
 
 	buf   []byte
 	items []logItem // of buf
-
-	lost    uint64 // that the file has not been told of
-	lostSeq uint64 // of the first of them
-	failing bool   // the last write has failed
-	stopped atomic.Bool
-	dropped atomic.Uint64 // in all
 }
 
 // logItem is an item in the buffer.
@@ -49,7 +40,8 @@ type logItem struct {
 }
 
 func newLogSink(c *LogConfig, choice *stream, start *taskwatch.Start, log *slog.Logger, end func(error)) *logSink {
-	s := &logSink{cfg: *c, choice: choice, log: log.With("log", c.File), end: end, begun: make(chan struct{})}
+	s := &logSink{choice: choice, begun: make(chan struct{})}
+	s.init(c, log, end)
 	if c.Format == LogText {
 		s.text = report.NewText((*logBuffered)(s), report.TextOptions{Kinds: choice.kinds, FailedExecs: choice.failed})
 		return s
@@ -79,6 +71,10 @@ func (s *logSink) Wants() taskwatch.Wants {
 	}
 	return nil
 }
+
+// shows reports whether an item is needed that is not selected: lines of text show
+// the tree.
+func (s *logSink) shows(taskwatch.Item) bool { return s.text != nil }
 
 // Take adds the lines of an item to the buffer.
 func (s *logSink) Take(it taskwatch.Item) {
@@ -154,21 +150,14 @@ func (s *logSink) EndBatch() {
 	}
 	for _, it := range s.items {
 		if it.end > written {
-			s.lose(it)
+			s.lose(it.n, it.seq, it.loss)
 		}
 	}
 	s.buf, s.items = s.buf[:0], s.items[:0]
 	if cap(s.buf) > 2*maxBatch { // one long line must not be kept for ever
 		s.buf = nil
 	}
-	switch {
-	case err != nil && !s.failing:
-		s.failing = true
-		s.fail(err)
-	case err == nil && s.failing && !s.stopped.Load():
-		s.failing = false
-		s.log.Info("the log is written again", "dropped", s.dropped.Load())
-	}
+	s.result(err)
 }
 
 // tellLoss puts the losses before the contents of the buffer.
@@ -178,39 +167,12 @@ func (s *logSink) tellLoss() {
 	}
 	behind, items := s.buf, s.items
 	s.buf, s.items = nil, nil
-	s.add(taskwatch.Item{Loss: &taskwatch.Loss{Count: s.lost, Seq: s.lostSeq}})
+	s.add(s.loss())
 	by := len(s.buf)
 	s.buf = append(s.buf, behind...)
 	for _, it := range items {
 		it.end += by
 		s.items = append(s.items, it)
-	}
-	s.lost, s.lostSeq = 0, 0
-}
-
-// lose counts an item that is missing in the file.
-func (s *logSink) lose(it logItem) {
-	if s.lost == 0 {
-		s.lostSeq = it.seq
-	}
-	s.lost += it.n
-	if !it.loss {
-		s.dropped.Add(it.n)
-	}
-}
-
-// fail handles a file that cannot be written.
-func (s *logSink) fail(err error) {
-	err = bare(err)
-	switch s.cfg.OnFull {
-	case LogStop:
-		s.stopped.Store(true)
-		s.log.Error("the log cannot be written: it is stopped until SIGHUP", "error", err)
-	case LogEnd:
-		s.stopped.Store(true)
-		s.end(fmt.Errorf("log %q: %w; make room, or choose on_full = %q", s.cfg.File, err, LogDrop))
-	default:
-		s.log.Error("the log cannot be written: items are dropped until it can", "error", err)
 	}
 }
 
