@@ -57,6 +57,7 @@ type snapshot struct {
 	attached bool             // there are sinks
 	sinks    Kinds            // that they get
 	failed   bool             // one of them wants execs that failed
+	only     Only             // what all that get events want
 }
 
 type entry struct {
@@ -109,7 +110,11 @@ func (r *Registry) collect(builtins *registration) *snapshot {
 	for _, reg := range r.modules {
 		s.add(reg)
 	}
-	for _, a := range r.sinks {
+	for i, a := range r.sinks {
+		if i == 0 && s.kinds[always] == 0 {
+			s.only = a.only
+		}
+		s.only = s.only.either(a.only)
 		s.sinks |= a.kinds
 		s.failed = s.failed || a.failed
 		for k, fields := range a.fields {

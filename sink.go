@@ -57,10 +57,11 @@ type attachment struct {
 	kinds  Kinds
 	fields [NumKinds]Fields
 	failed bool // it wants failed execs
+	only   Only
 }
 
 func newAttachment(s Sink) *attachment {
-	a := &attachment{sink: s, failed: WantsFailedExecs(s)}
+	a := &attachment{sink: s, failed: WantsFailedExecs(s), only: OnlyOf(s)}
 	for k, fields := range s.Wants() {
 		if k < NumKinds {
 			a.kinds |= KindsOf(k)

@@ -66,4 +66,7 @@ type envRedactor struct {
 // WantsFailedExecs returns whether the sink behind wants them.
 func (r *envRedactor) WantsFailedExecs() bool { return taskwatch.WantsFailedExecs(r.Sink) }
 
+// Only returns which tasks the sink behind wants.
+func (r *envRedactor) Only() taskwatch.Only { return taskwatch.OnlyOf(r.Sink) }
+
 func (r *envRedactor) Take(it taskwatch.Item) { r.Sink.Take(r.cut.Item(it)) }

@@ -292,6 +292,20 @@ func (f *outputFlags) formatOf(name string) *fileFormat {
 	return named
 }
 
+// narrows reports whether the outputs need only events that --where chooses, and
+// none of them to know what else happens.
+func (f *outputFlags) narrows() bool {
+	if f.where.filter == nil || f.summary || f.exporter != nil || f.where.filter.Only(0).All() {
+		return false
+	}
+	for _, name := range append(slices.Clone(f.files), "-")[:max(1, len(f.files))] {
+		if name := f.formatOf(name).name; name != formatJSON && name != formatCSV {
+			return false
+		}
+	}
+	return true
+}
+
 // checkOTLP makes the exporter of spans, if there is to be one.
 func (f *outputFlags) checkOTLP(cmd *cobra.Command) error {
 	if !f.otlp {

@@ -192,6 +192,7 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	}
 	cfg := auto.Config{Kernel: files.kernel(), Config: bpf.Config{
 		Cgroup: f.cgroup, PID: f.pid, Latency: latency, DryRun: f.dryRun,
+		Narrow:     f.cgroup == "" && f.pid == 0 && len(f.modules.specs) == 0 && f.narrows(),
 		OnReady:    func() { say("%s; Ctrl-C ends it", watching(src.Capabilities().Scope, src, passed)) },
 		OnNotice:   func(text string) { say("%s", text) },
 		OnShortage: func(short *source.Shortage) { say("%v", short) },

@@ -186,6 +186,15 @@ func (c *chooser) Take(it taskwatch.Item) {
 	c.Sink.Take(it)
 }
 
+// Only returns which tasks can be chosen, unless the sink behind has to know of
+// the rest.
+func (c *chooser) Only() taskwatch.Only {
+	if c.pass != nil {
+		return taskwatch.Only{}
+	}
+	return c.filter.Only(c.kinds)
+}
+
 // WantsFailedExecs returns whether the sink behind wants them.
 func (c *chooser) WantsFailedExecs() bool { return taskwatch.WantsFailedExecs(c.Sink) }
 
@@ -259,6 +268,13 @@ what the container's own /etc/passwd says, so it proves nothing.
 
 taskwatch gathers only the fields that the expression reads, and only the kinds
 of event that it can match. The summary covers all events.
+
+With the source bpf, watch leaves out tasks of other users and processes in the
+kernel if the expression is uid == N, uid in [N, M], the same of pid, or one of
+these && more, and all outputs are recordings or tables (-f json, csv). Others
+need to know of all processes. A pid counts only where no free events are
+shown (-e exec,exit). parent_id is missing if the creator was left
+out.
 
 The fields of an event:
 

@@ -38,6 +38,12 @@ type Config struct {
 	PID     int
 	Command *source.Command // to be started by Run: it, from its exec on, and its descendants; no task waits for its OnStop
 
+	// Narrow has the kernel side leave out tasks that nobody wants, as far as all
+	// sinks agree: see [taskwatch.Only]. It needs the scope of the machine. If two
+	// threads of a process have different user ids and end at the same moment,
+	// both exits may say that they ended the process.
+	Narrow bool
+
 	// Latency limits how long an event may wait in the buffer so that many can
 	// be read at once; 0 means DefaultLatency. With EveryEvent no event waits.
 	Latency time.Duration
@@ -82,6 +88,9 @@ func (cfg *Config) check() error {
 	if scopes > 1 {
 		return errors.New("bpf: Config.Cgroup, PID and Command exclude each other; set one of them")
 	}
+	if scopes > 0 && cfg.Narrow {
+		return errors.New("bpf: Config.Narrow works only with the scope of the machine; leave Cgroup, PID and Command out")
+	}
 	if cfg.PID < 0 {
 		return fmt.Errorf("bpf: Config.PID is %d, which is not a pid", cfg.PID)
 	}
@@ -106,6 +115,8 @@ func (cfg *Config) scope() uint32 {
 		return scopeCgroup
 	case cfg.PID != 0, cfg.Command != nil:
 		return scopeTree
+	case cfg.Narrow:
+		return scopeChosen
 	}
 	return scopeMachine
 }

@@ -57,6 +57,13 @@ const (
 	scopeMachine = 0
 	scopeCgroup  = 1
 	scopeTree    = 2
+	scopeChosen  = 3 // those that somebody may want, from the first time on
+)
+
+// By what tasks are chosen.
+const (
+	chosenUID = 1 // the real user id
+	chosenPID = 2
 )
 
 // What wakes the reader up.
@@ -84,6 +91,7 @@ const (
 	argvChunk      = 16384 // bytes of argv in one record
 	argvChunks     = 8     // pieces before the last that a long argv is sent in
 	placeHierarchy = 48    // the first bit of the hierarchy in the id of a cgroup
+	maxChoices     = 256   // values that tasks can be chosen by
 	syscallWords   = 8     // of 64 bits, in a set of system call numbers
 )
 
@@ -100,4 +108,5 @@ const (
 	controlWanted  = 10 // the groups of fields that somebody reads
 	controlPlaced  = 11 // the kinds of record of which somebody reads cwd
 	controlEntered = 13 // tasks that the iterator has found to be of SCOPE_TREE
+	controlChoice  = 14 // by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0
 )

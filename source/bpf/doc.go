@@ -29,6 +29,15 @@
 // id that could be compared.) If neither can be attached, and for a command, a
 // program at the exit of all system calls sees them.
 //
+// # Narrowing
+//
+// With [Config.Narrow], a task comes into scope at its first event with an id
+// that a sink wants ([taskwatch.Only]), and is followed to its end. It is
+// described then from the kernel: its program, arguments and directory. Who made
+// it is known only if that task is in scope too. The hooks of uid are attached
+// while tasks are chosen by user id. When a sink comes that wants other tasks,
+// all are followed until nothing is watched any more.
+//
 // # Commands
 //
 // When this process ends, however it ends, the command dies. Since Linux 6.16

@@ -40,6 +40,8 @@ func (st *stream) handle(r *record) {
 	switch r.kind {
 	case recordCgroup:
 		st.cgroup(r)
+	case recordTask:
+		st.entered(r)
 	case recordArgv:
 		st.piece(r)
 	case recordInit:
@@ -419,6 +421,9 @@ func (st *stream) exit(r *record) {
 	}
 	st.cwd(e, r)
 	last := st.table.exit(e)
+	if st.src.cfg.Narrow { // other threads may have been left out
+		last = last && r.flags&flagGroup != 0
+	}
 	if last && e.task.PID == st.src.cfg.PID {
 		st.src.command.told(r.val)
 	}

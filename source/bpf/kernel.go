@@ -46,6 +46,7 @@ type half struct {
 	attached taskwatch.Kinds // of it, by the table
 	instead  bool            // on_sys_exit stands in for tracepoints that cannot be attached to
 	wanted   uint32          // the groups of fields
+	follow   taskwatch.Kinds // gathered to see which tasks are chosen
 }
 
 func wantedOf(fields taskwatch.Fields) (groups uint32) {
@@ -275,7 +276,7 @@ func (k *half) needed(kinds taskwatch.Kinds) taskwatch.Kinds {
 	if kinds == 0 && !k.tree {
 		return 0
 	}
-	kinds |= taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
+	kinds |= taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit) | k.follow
 	switch {
 	case !kinds.Has(taskwatch.Init):
 	case k.initIsEarly():

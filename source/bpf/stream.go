@@ -26,7 +26,9 @@ type stream struct {
 	watching bool             // the kernel side has been told
 	short    *source.Shortage // what it could not attach, or nil
 	seq      uint64
-	lost     uint32 // running counts of the kernel side that were told
+	only     taskwatch.Only // what the kernel side narrows itself down to
+	chosen   bool           // only is decided
+	lost     uint32         // running counts of the kernel side that were told
 	dropped  uint32
 	owed     owed
 	misses   misses
@@ -179,7 +181,11 @@ func (st *stream) drain() (n int, busy bool) {
 func (st *stream) watch(again bool) error {
 	kinds, fields, failed := st.feed.Kinds(), st.feed.Fields(), st.feed.FailedExecs()
 	placed := st.placedRecords(failed)
-	if kinds == st.kinds && fields == st.fields && placed == st.placed && failed == st.failing && st.watching && (st.short == nil || !again) {
+	widened, err := st.narrow(kinds)
+	if err != nil {
+		return err
+	}
+	if !widened && kinds == st.kinds && fields == st.fields && placed == st.placed && failed == st.failing && st.watching && (st.short == nil || !again) {
 		return nil
 	}
 	if kinds == 0 && !st.kernel.tree { // from here on the table would rot
@@ -190,6 +196,12 @@ func (st *stream) watch(again bool) error {
 	st.placed = placed
 	st.kernel.control.Store(controlPlaced, placed)
 	fresh, short := st.kernel.watch(kinds, fields)
+	if st.only.UIDs != nil && (st.kernel.instead || !st.kernel.gathered.Has(taskwatch.UID)) {
+		st.only, widened = taskwatch.Only{}, true
+		if err := st.kernel.choose(st.only); err != nil {
+			return err
+		}
+	}
 	if err := st.kernel.watchFailed(failed); err != nil && failed { // what stays attached, nobody asks for
 		if short == nil {
 			short = &source.Shortage{}
@@ -207,7 +219,7 @@ func (st *stream) watch(again bool) error {
 	if first && short != nil && (kinds&^short.Kinds == 0 || st.src.cfg.Command != nil) {
 		return short // nobody would get anything, or a command's tree not be known
 	}
-	if fresh && (st.src.cfg.Command == nil || st.self != nil) { // else there is no tree yet
+	if (fresh || widened) && (st.src.cfg.Command == nil || st.self != nil) { // else there is no tree yet
 		st.resync()
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 const (
 	streamMapBefore                  = "before"
 	streamMapCgroups                 = "cgroups"
+	streamMapChoices                 = "choices"
 	streamMapInsides                 = "insides"
 	streamMapLosses                  = "losses"
 	streamMapMarked                  = "marked"
@@ -131,6 +132,7 @@ type streamProgramSpecs struct {
 type streamMapSpecs struct {
 	Before  *ebpf.MapSpec `ebpf:"before"`
 	Cgroups *ebpf.MapSpec `ebpf:"cgroups"`
+	Choices *ebpf.MapSpec `ebpf:"choices"`
 	Insides *ebpf.MapSpec `ebpf:"insides"`
 	Losses  *ebpf.MapSpec `ebpf:"losses"`
 	Marked  *ebpf.MapSpec `ebpf:"marked"`
@@ -188,6 +190,7 @@ func (o *streamObjects) Close() error {
 type streamMaps struct {
 	Before  *ebpf.Map `ebpf:"before"`
 	Cgroups *ebpf.Map `ebpf:"cgroups"`
+	Choices *ebpf.Map `ebpf:"choices"`
 	Insides *ebpf.Map `ebpf:"insides"`
 	Losses  *ebpf.Map `ebpf:"losses"`
 	Marked  *ebpf.Map `ebpf:"marked"`
@@ -200,6 +203,7 @@ func (m *streamMaps) Close() error {
 	return _StreamClose(
 		m.Before,
 		m.Cgroups,
+		m.Choices,
 		m.Insides,
 		m.Losses,
 		m.Marked,

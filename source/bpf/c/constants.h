@@ -58,6 +58,13 @@ enum {
 	SCOPE_MACHINE = 0,
 	SCOPE_CGROUP = 1,
 	SCOPE_TREE = 2,
+	SCOPE_CHOSEN = 3, /* those that somebody may want, from the first time on */
+};
+
+/* By what tasks are chosen. */
+enum {
+	CHOSEN_UID = 1, /* the real user id */
+	CHOSEN_PID = 2,
 };
 
 /* What wakes the reader up. */
@@ -84,6 +91,7 @@ enum {
 #define ARGV_CHUNK 16384 /* bytes of argv in one record */
 #define ARGV_CHUNKS 8 /* pieces before the last that a long argv is sent in */
 #define PLACE_HIERARCHY 48 /* the first bit of the hierarchy in the id of a cgroup */
+#define CHOICES 256 /* values that tasks can be chosen by */
 #define SYSCALL_WORDS 8 /* of 64 bits, in a set of system call numbers */
 
 /* What the programs and their reader share. The reader maps its page. */
@@ -100,6 +108,7 @@ struct control {
 	u32 placed; /* the kinds of record of which somebody reads cwd */
 	u32 command; /* the process that the seed has made: the root of SCOPE_TREE */
 	u32 entered; /* tasks that the iterator has found to be of SCOPE_TREE */
+	u32 choice; /* by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0 */
 };
 
 #endif

@@ -21,7 +21,7 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	u32 slot = SCRATCH_EXEC, exe = 0, cwd = 0, len, size, wanted = control.wanted;
 	u16 flags = 0;
 
-	if (!mm || !in_scope(tsk))
+	if (!mm || !in_scope_undescribed(tsk))
 		return 0;
 	name_cgroup(tsk);
 	send_extra(tsk, TW_EXEC, NULL);

@@ -31,6 +31,8 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 		}
 	} else if (scope == SCOPE_CGROUP && !of_cgroup(tsk, placed)) {
 		return 0;
+	} else if (scope == SCOPE_CHOSEN && !born_chosen(creator, tsk)) {
+		return 0;
 	}
 	name_cgroup(placed);
 	send_cwd(tsk, creator, TW_INIT);
@@ -69,7 +71,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 			lose(TW_CLONE);
 			return 0;
 		}
-	} else if (!in_scope(tsk)) {
+	} else if (scope == SCOPE_CHOSEN ? !born_chosen(creator, tsk) : !in_scope(tsk)) {
 		return 0;
 	}
 	name_cgroup(tsk);

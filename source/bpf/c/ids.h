@@ -46,7 +46,8 @@ static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct 
 {
 	struct tw_ids *r;
 
-	if (!in_scope(tsk))
+	/* The ids are those before, or after. */
+	if (!in_scope(tsk) && !(scope == SCOPE_CHOSEN && kind == TW_UID && ids && enters(tsk, ids->now[0])))
 		return 0;
 	name_cgroup(tsk);
 	send_extra(tsk, kind, groups);

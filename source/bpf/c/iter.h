@@ -39,7 +39,7 @@ int iter_tasks(struct bpf_iter__task *ctx)
 
 	if (!tsk)
 		return 0;
-	if (scope == SCOPE_TREE ? !of_tree(tsk) : !in_scope(tsk))
+	if (scope == SCOPE_TREE ? !of_tree(tsk) : !in_scope_undescribed(tsk))
 		return 0;
 	name_cgroup(tsk);
 	s = bpf_map_lookup_elem(&scratch, &slot);

@@ -12,7 +12,7 @@
 const volatile u32 scope = SCOPE_MACHINE;
 const volatile char scope_path[4096]; /* of the cgroup of SCOPE_CGROUP, from the root of the hierarchy, or "" */
 
-/* Marks the tasks in SCOPE_TREE, and those that were seen in SCOPE_CGROUP. */
+/* Marks the tasks in SCOPE_TREE, and those that were seen in SCOPE_CGROUP or SCOPE_CHOSEN. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -109,8 +109,88 @@ int on_cgroup_mkdir(u64 *ctx)
 	return 0;
 }
 
+struct choice {
+	u32 by, value;
+};
+
+/* The values that SCOPE_CHOSEN asks for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CHOICES);
+	__type(key, struct choice);
+	__type(value, u32);
+} choices SEC(".maps");
+
+static __always_inline int is_choice(u32 by, u32 value)
+{
+	struct choice key = {.by = by, .value = value};
+
+	return !(control.choice & by) || bpf_map_lookup_elem(&choices, &key);
+}
+
+static __always_inline u32 real_uid(struct task_struct *tsk)
+{
+	u32 uid = 0;
+
+	bpf_probe_read_kernel(&uid, sizeof(uid), (void *)GET(tsk, struct task_struct, cred) + field_offset(struct cred, uid));
+	return uid;
+}
+
+/* Whether somebody may want a task. What it is now is all that counts. */
+static __noinline int is_chosen(struct task_struct *tsk, u32 uid)
+{
+	return is_choice(CHOSEN_UID, uid) && is_choice(CHOSEN_PID, tsk->tgid);
+}
+
+static __noinline int describe(struct task_struct *tsk);
+
+/*
+ * Whether a task is chosen, or would be with another uid. It is marked then, to
+ * be followed to its end. What it is so far the reader does not know.
+ */
+static __always_inline int enters(struct task_struct *tsk, u32 uid)
+{
+	if (is_marked(tsk))
+		return 1;
+	if (!is_chosen(tsk, uid))
+		return 0;
+	describe(tsk);
+	return mark(tsk);
+}
+
+/*
+ * Whether a new task is chosen, at its init or clone. The child has what its
+ * creator has, which the reader has to know for this.
+ */
+static __always_inline int born_chosen(struct task_struct *creator, struct task_struct *tsk)
+{
+	if (is_marked(tsk))
+		return 1;
+	if (!is_chosen(tsk, real_uid(tsk)))
+		return 0;
+	if (!is_marked(creator)) {
+		describe(creator);
+		mark(creator);
+	}
+	return mark(tsk);
+}
+
+/* For what describes the task by itself. */
+static __always_inline int in_scope_undescribed(struct task_struct *tsk)
+{
+	if (scope == SCOPE_CHOSEN)
+		return is_marked(tsk) || (is_chosen(tsk, real_uid(tsk)) && mark(tsk));
+	if (scope == SCOPE_TREE)
+		return is_marked(tsk);
+	if (scope == SCOPE_CGROUP)
+		return of_cgroup(tsk, tsk);
+	return 1;
+}
+
 static __always_inline int in_scope(struct task_struct *tsk)
 {
+	if (scope == SCOPE_CHOSEN)
+		return enters(tsk, real_uid(tsk));
 	if (scope == SCOPE_TREE)
 		return is_marked(tsk);
 	if (scope == SCOPE_CGROUP)

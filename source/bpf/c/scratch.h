@@ -29,6 +29,7 @@ enum {
 	SCRATCH_REPORT,
 	SCRATCH_CWD, /* of whoever has it busy */
 	SCRATCH_CGROUP,
+	SCRATCH_ENTER, /* of whoever has it busy */
 	SCRATCHES,
 };
 

@@ -21,3 +21,4 @@ static const char api[] SEC(".modinfo") = "task_watchers=1"; /* see include/task
 #include "hold.h"
 #include "signal.h"
 #include "iter.h"
+#include "enter.h"

@@ -71,6 +71,11 @@ var sets = []set{
 		{"SCOPE_MACHINE", "scopeMachine", ""},
 		{"SCOPE_CGROUP", "scopeCgroup", ""},
 		{"SCOPE_TREE", "scopeTree", ""},
+		{"SCOPE_CHOSEN", "scopeChosen", "those that somebody may want, from the first time on"},
+	}},
+	{"By what tasks are chosen.", "", "", true, []constant{
+		{"CHOSEN_UID", "chosenUID", "the real user id"},
+		{"CHOSEN_PID", "chosenPID", ""},
 	}},
 	{"What wakes the reader up.", "", "", false, []constant{
 		{"ARMED_NOT", "armedNot", ""},
@@ -99,6 +104,7 @@ var sizes = []struct {
 	{constant{"ARGV_CHUNK", "argvChunk", "bytes of argv in one record"}, 16384},
 	{constant{"ARGV_CHUNKS", "argvChunks", "pieces before the last that a long argv is sent in"}, 8},
 	{constant{"PLACE_HIERARCHY", "placeHierarchy", "the first bit of the hierarchy in the id of a cgroup"}, 48},
+	{constant{"CHOICES", "maxChoices", "values that tasks can be chosen by"}, 256},
 	{constant{"SYSCALL_WORDS", "syscallWords", "of 64 bits, in a set of system call numbers"}, 8},
 }
 
@@ -121,6 +127,7 @@ var control = []struct {
 	{"placed", "controlPlaced", false, "the kinds of record of which somebody reads cwd"},
 	{"command", "", false, "the process that the seed has made: the root of SCOPE_TREE"},
 	{"entered", "controlEntered", false, "tasks that the iterator has found to be of SCOPE_TREE"},
+	{"choice", "controlChoice", false, "by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0"},
 }
 
 // kinds are those of the library, in its order.

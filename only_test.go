@@ -1,0 +1,54 @@
+package taskwatch_test
+
+import (
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// onlySink wants all events of some tasks.
+type onlySink struct {
+	taskwatch.Sink
+	only taskwatch.Only
+}
+
+func (s *onlySink) Only() taskwatch.Only { return s.only }
+
+// A source leaves out a task only if nobody wants it.
+func TestOnly(t *testing.T) {
+	uid := func(ids ...uint32) taskwatch.Only { return taskwatch.Only{UIDs: ids} }
+	for _, c := range []struct {
+		name  string
+		sinks []taskwatch.Only
+		watch bool
+		want  taskwatch.Only
+	}{
+		{"no sink wants all", nil, false, taskwatch.Only{}},
+		{"one", []taskwatch.Only{uid(7, 3, 7)}, false, uid(3, 7)},
+		{"two", []taskwatch.Only{uid(7), uid(1)}, false, uid(1, 7)},
+		{"one of them wants all", []taskwatch.Only{uid(7), {}}, false, taskwatch.Only{}},
+		{"a field that only one of them gives", []taskwatch.Only{{UIDs: []uint32{7}, PIDs: []int{1}}, uid(8)}, false, uid(7, 8)},
+		{"fields that do not meet", []taskwatch.Only{uid(7), {PIDs: []int{1}}}, false, taskwatch.Only{}},
+		{"a watcher", []taskwatch.Only{uid(7)}, true, taskwatch.Only{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var reg taskwatch.Registry
+			if c.watch {
+				m := &taskwatch.Module{Name: "m"}
+				m.Watch(taskwatch.Exec, func(*taskwatch.Event) error { return nil })
+				if err := reg.Register(m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, only := range c.sinks {
+				s := &onlySink{taskwatch.NewSink(taskwatch.WantAll(taskwatch.AllKinds), func(taskwatch.Item) {}), only}
+				if err := reg.Attach(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := reg.Feed().Only(); !got.Equal(c.want) {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
