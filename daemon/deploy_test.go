@@ -5,10 +5,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // The dashboard and the alerts ask for metrics that there are.
 func TestDeployedMetrics(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("../deploy"))
 	name := regexp.MustCompile(`fqName: "(taskwatch_[a-z0-9_]+)"`)
 	exist := map[string]bool{}
 	for _, d := range allMetrics {

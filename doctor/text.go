@@ -182,10 +182,12 @@ func (s *Source) write(b *strings.Builder) {
 	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "  EVENT\tSEEN\tVETO\tKERNEL MODULES\tHOOK\n")
 	for _, e := range s.Events {
-		first, others, more := strings.Cut(dash(e.Hook), "; ")
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\n", e.Event, e.Seen, e.Veto, e.KernelModules, first)
-		if more {
-			fmt.Fprintf(tw, "  \t\t\t\t%s\n", others)
+		for i, hook := range strings.Split(dash(e.Hook), "; ") {
+			if i == 0 {
+				fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\n", e.Event, e.Seen, e.Veto, e.KernelModules, hook)
+			} else {
+				fmt.Fprintf(tw, "  \t\t\t\t%s\n", hook)
+			}
 		}
 	}
 	tw.Flush()

@@ -30,6 +30,7 @@ var shBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
 // module, the others in an empty directory with taskwatch in PATH. (Those that
 // are for root are marked shell: see TestDocumentedModuleCommands.)
 func TestDocumentedCommands(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("../../docs"))
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +132,7 @@ func keepFile(t *testing.T, name string) {
 
 // Links between the documents lead somewhere.
 func TestDocumentedLinks(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("../../docs"))
 	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
 	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/howto/*.md"} {
 		docs, err := filepath.Glob(pattern)

@@ -31,6 +31,7 @@ var howtoBlock = regexp.MustCompile("(?ms)^```(?:sh|shell)\n(.*?)^```$")
 // one shell, in a directory that has modules/ and nothing else. A watch is
 // ended after a moment; it observes where the kernel lets nobody deny.
 func TestHowtos(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("../../docs"))
 	pages, err := filepath.Glob("../../docs/howto/*.md")
 	if err != nil || len(pages) != len(howtos) {
 		t.Fatalf("pages %q, %v; the test knows %d", pages, err, len(howtos))

@@ -96,6 +96,7 @@ func TestSlowexec(t *testing.T) {
 // The module execrule refuses what fits and nothing else, in a run by somebody
 // without privileges; in a replay it says what it would have refused.
 func TestExecrule(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("../../modules/execrule/execrule.c"))
 	source, err := os.ReadFile("../../modules/execrule/execrule.c")
 	if err != nil {
 		t.Fatal(err)

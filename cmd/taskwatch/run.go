@@ -96,7 +96,8 @@ SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU. Signals that were blocked stay
 blocked, except SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD, SIGURG, SIGPROF and
 those of errors. An alarm that was set still goes off, but the command cannot
 query it. Under ptrace the command can see its tracer (TracerPid) and a filter
-of system calls (Seccomp, NoNewPrivs).
+of system calls (Seccomp, NoNewPrivs). Under bpf before Linux 6.16 it can see
+that SIGKILL follows the death of its parent (PR_GET_PDEATHSIG).
 
 A module given with --module is called for all events, shown or not. Its errors
 and its records are shown among the events. A .wasm runs in a sandbox and needs

@@ -73,6 +73,20 @@ func NeedsTool(name string) Need {
 	}
 }
 
+// NeedsSource is met where a file of the source tree is, which a guest does not
+// have beside the tests.
+func NeedsSource(name string) Need {
+	return Need{
+		What:   "the source tree",
+		Remedy: "run the test in a checkout",
+		Met: func() bool {
+			_, err := os.Stat(name)
+			return err == nil
+		},
+		Promised: true,
+	}
+}
+
 // NeedsKernel is met when the running kernel is at least that version.
 func NeedsKernel(major, minor int) Need {
 	return Need{
