@@ -77,7 +77,11 @@ var depRules = []depRule{
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/otlp", "internal/..."}},
-	{"cmd/...", []string{".", "cmd/...", "daemon/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "enrich/cri", "filter", "process", "record", "report", "sink/...", "top", "ui", "internal/..."}},
+	{"fleet", []string{"module", "module/sign", "internal/..."}},
+	{"fleet/selector", []string{"fleet"}},
+	{"fleet/operator", []string{"fleet", "fleet/selector", "module/sign"}},
+	{"fleet/node", []string{"fleet", "fleet/selector", "daemon", "module/host", "module/sign"}},
+	{"cmd/...", []string{".", "cmd/...", "daemon/...", "fleet/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "enrich/cri", "filter", "process", "record", "report", "sink/...", "top", "ui", "internal/..."}},
 	{"test/vm/cmd/kerneltable", []string{"test/vm", "doctor", "internal/..."}}, // makes a table of what doctor found
 	{"test/...", []string{"test/...", "internal/..."}},
 }
@@ -97,11 +101,12 @@ var importerRules = []importerRule{
 	{"github.com/elastic/go-seccomp-bpf/...", []string{"source/ptrace/..."}},
 	{"github.com/mdlayher/netlink/...", []string{"source/connector/...", "internal/cnproc/..."}},
 	{"github.com/cilium/ebpf/...", []string{"source/bpf/...", "module/kernel/...", "internal/..."}},
-	{"aead.dev/minisign", []string{"module/sign", "cmd/..."}},
+	{"aead.dev/minisign", []string{"module/sign", "fleet/...", "cmd/..."}},
+	{"github.com/nats-io/...", []string{"fleet/..."}}, // the client; the server is in a module of its own
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{"go.opentelemetry.io/proto/otlp/...", []string{"sink/otlp"}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "enrich/cri", "sink/otlp", "cmd/..."}},
-	{"cel.dev/cel-go/...", []string{"filter"}},
+	{"cel.dev/cel-go/...", []string{"filter", "fleet/selector"}},
 	{"github.com/rivo/uniseg", []string{"report", "doctor", "top"}},
 	{"github.com/gdamore/tcell/v3/...", []string{"cmd/..."}},
 	{"connectrpc.com/grpcreflect", []string{"daemon"}},
@@ -112,7 +117,7 @@ var importerRules = []importerRule{
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "enrich/cri", "sink/perfetto", "sink/otlp", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
 	{"github.com/google/pprof/...", []string{"internal/bench"}},
-	{"golang.org/x/sys/...", []string{"enrich", "top", "sink/...", "doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
+	{"golang.org/x/sys/...", []string{"enrich", "fleet/node", "top", "sink/...", "doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
 }
 
 func matches(pattern, path string) bool {

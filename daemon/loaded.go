@@ -35,6 +35,7 @@ type spec struct {
 const (
 	fromConfig = "config"
 	fromAPI    = "api"
+	fromFleet  = "fleet"
 )
 
 // The states of a module.

@@ -133,6 +133,28 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 		}
 		wanted[s.name] = s
 	}
+	var names []string
+	files := map[string]*ModuleConfig{}
+	for i := range list { // in the order of the configuration
+		names = append(names, list[i].Name)
+		files[list[i].Name] = &list[i]
+	}
+	d.reconcile(ctx, fromConfig, names, wanted, fail, func(done, name string) {
+		if done == "unloaded" {
+			d.log.Info(done, "module", name)
+			return
+		}
+		d.logLoaded(done, files[name])
+	})
+	return errors.Join(errs...)
+}
+
+// reconcile brings the modules of one origin up to date, in the order of names:
+// it unloads those that are not in wanted, replaces those that differ, loads new
+// ones, and leaves the rest alone, as it does with modules that are wanted as
+// nil. Callers hold reloads. fail is called with what is not as wanted, and
+// changed with what was done.
+func (d *Daemon) reconcile(ctx context.Context, origin string, names []string, wanted map[string]*spec, fail func(name string, err error), changed func(done, name string)) {
 	known := map[string]bool{}
 	for _, v := range d.modules.views() {
 		v, err := d.modules.settled(ctx, v.spec.name)
@@ -141,7 +163,7 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 			delete(wanted, v.spec.name)
 			continue
 		}
-		if v == nil || v.spec.origin != fromConfig {
+		if v == nil || v.spec.origin != origin {
 			continue // it was unloaded meanwhile, or is none of ours
 		}
 		switch s, stays := wanted[v.spec.name]; {
@@ -154,23 +176,22 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 				fail(v.spec.name, err)
 				continue
 			}
-			d.log.Info("unloaded", "module", v.spec.name)
+			changed("unloaded", v.spec.name)
 		}
 	}
-	for i := range list { // in the order of the configuration
-		s := wanted[list[i].Name]
+	for _, name := range names {
+		s := wanted[name]
 		if s == nil {
 			continue
 		}
 		put, done := d.load, "loaded"
-		if known[s.name] {
+		if known[name] {
 			put, done = d.replace, "replaced"
 		}
 		if err := put(ctx, s); err != nil {
-			fail(s.name, err)
+			fail(name, err)
 			continue
 		}
-		d.logLoaded(done, &list[i])
+		changed(done, name)
 	}
-	return errors.Join(errs...)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func newModuleSign() *cobra.Command {
-	var key, passwords string
+	var key keyFlags
 	cmd := &cobra.Command{
 		Use:               "sign --key FILE MODULE...",
 		Short:             "Sign modules",
@@ -34,31 +34,20 @@ the first line of a file.`,
 			switch {
 			case len(args) == 0:
 				return usage(errors.New("no module given: taskwatch module sign --key FILE MODULE..."))
-			case key == "":
+			case key.key == "":
 				return usage(errors.New("no key given: --key FILE names one that 'minisign -G' has made"))
 			}
-			return signModules(cmd, key, passwords, args)
+			return signModules(cmd, &key, args)
 		},
 	}
-	cmd.Flags().StringVarP(&key, "key", "k", "", "the `file` of the private key")
-	cmd.Flags().StringVar(&passwords, "password-file", "", "the `file` whose first line is the password of the key")
+	key.add(cmd)
 	return cmd
 }
 
-func signModules(cmd *cobra.Command, keyFile, passwords string, files []string) error {
-	encrypted, err := sign.IsEncrypted(keyFile)
+func signModules(cmd *cobra.Command, from *keyFlags, files []string) error {
+	key, err := from.read()
 	if err != nil {
-		return moduleFailed(err)
-	}
-	password := ""
-	if encrypted {
-		if password, err = readPassword(passwords); err != nil {
-			return moduleFailed(fmt.Errorf("the password of %s: %w", keyFile, err))
-		}
-	}
-	key, err := sign.ReadPrivateKey(keyFile, password)
-	if err != nil {
-		return moduleFailed(err)
+		return err
 	}
 	for _, file := range files {
 		b, err := readModule(file)

@@ -25,6 +25,7 @@ type serveFlags struct {
 	log     string
 	noStats bool
 	trust   trustFlags
+	node    nodeFlags
 }
 
 func newServe() *cobra.Command {
@@ -62,6 +63,10 @@ of processes: see docs/daemon.md.
 With trusted keys, given by --trust or in [trust] of the file, the daemon loads
 only modules that one of them has signed: see 'taskwatch module sign'.
 
+With --hub, the daemon is a node of a fleet: it also runs the modules that the
+hub wants on it, if a key given by --hub-key has signed that, and answers the
+questions of 'taskwatch fleet watch'. What it has accepted is kept in --hub-dir.
+
 The exit status is:
 
     0    a signal ended it
@@ -70,6 +75,7 @@ The exit status is:
 		Example: `  sudo taskwatch serve
   sudo taskwatch serve --group adm --metrics 127.0.0.1:9477
   sudo taskwatch serve --config /etc/taskwatch/taskwatch.toml
+  sudo taskwatch serve --hub tls://hub:4222 --hub-token n.token --hub-key k.pub
   taskwatch serve --socket ./taskwatch.sock --source connector`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd) },
@@ -84,6 +90,7 @@ The exit status is:
 	flags.StringVar(&f.log, "log", formatText, "`how` to write the log, on standard error: text or json")
 	flags.BoolVar(&f.noStats, "no-call-stats", false, "do not count and time the calls of kernel modules")
 	f.trust.add(cmd)
+	f.node.add(cmd)
 	complete(cmd, "source", cobra.FixedCompletions(auto.Names(), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "log", cobra.FixedCompletions([]string{formatText, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
 	if err := cmd.MarkFlagFilename("config", "toml"); err != nil {
@@ -140,8 +147,16 @@ func (f *serveFlags) serve(cmd *cobra.Command) error {
 		return serveFailed(err)
 	}
 	cfg.Log, cfg.Version = logger(cmd.ErrOrStderr(), file.LogFormat), version()
+	joins, err := f.node.config(cmd, cfg.Log)
+	if err != nil {
+		return err
+	}
 	manager := notifier{cfg.Log}
-	cfg.OnReady = manager.ready
+	ready := make(chan struct{})
+	cfg.OnReady = func() {
+		manager.ready()
+		close(ready)
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer cancel()
 	parser, cleanUp, err := daemonParser(cfg.Log)
@@ -156,6 +171,9 @@ func (f *serveFlags) serve(cmd *cobra.Command) error {
 	}
 	var background sync.WaitGroup
 	background.Go(func() { manager.watch(ctx, d) })
+	if joins != nil {
+		background.Go(func() { runNode(ctx, joins, d, ready) })
+	}
 	stopTelling := context.AfterFunc(ctx, manager.stopping)
 	stop := atSignal(unix.SIGHUP, func() {
 		manager.reloading()

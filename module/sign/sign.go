@@ -41,7 +41,13 @@ func comment(name, version string) string { return fmt.Sprintf(format, name, ver
 
 // Sign returns the signature of a module's file. version may be "".
 func Sign(key minisign.PrivateKey, file []byte, name, version string) []byte {
-	return minisign.SignWithComments(key, file, comment(name, version), "signature of a taskwatch module")
+	return SignAs(key, file, comment(name, version), "a taskwatch module")
+}
+
+// SignAs returns the signature of data as what the comment says, which is
+// signed too. It says of itself that it is the signature of a thing.
+func SignAs(key minisign.PrivateKey, data []byte, comment, thing string) []byte {
+	return minisign.SignWithComments(key, data, comment, "signature of "+thing)
 }
 
 // Keys are the public keys that are trusted, by the files that they came
@@ -67,6 +73,9 @@ func ReadKeys(files ...string) (*Keys, error) {
 	}
 	return k, nil
 }
+
+// KeysOf returns the keys that are given.
+func KeysOf(keys ...minisign.PublicKey) *Keys { return &Keys{keys: keys} }
 
 // ReadPrivateKey reads the file of a private key, which others may not read.
 // The password is needed for one that is encrypted.
@@ -121,35 +130,45 @@ type Signer struct {
 // version that the file claims with [Signer.CheckVersion]. signature is nil if
 // there is none.
 func (k *Keys) Verify(file, signature []byte, name string) (*Signer, error) {
+	id, text, err := k.VerifyAs(file, signature)
+	if err != nil {
+		return nil, err
+	}
+	var signed, version string
+	if _, err := fmt.Sscanf(text, format, &signed, &version); err != nil || comment(signed, version) != text {
+		return nil, fmt.Errorf("%w: it is not the signature of a module, but of %.100q", ErrUntrusted, text)
+	}
+	if signed != name {
+		return nil, fmt.Errorf("%w: it is the signature of the module %.40q, not of %q", ErrUntrusted, signed, name)
+	}
+	return &Signer{ID: id, version: version}, nil
+}
+
+// VerifyAs returns the id of the key that has signed data, and the comment that
+// it was signed with: the caller has to check that the comment is of the kind of
+// data that it expects.
+func (k *Keys) VerifyAs(data, signature []byte) (id, comment string, err error) {
 	if signature == nil {
-		return nil, ErrUnsigned
+		return "", "", ErrUnsigned
 	}
 	var s minisign.Signature
 	if len(signature) > maxSignature {
-		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrUntrusted, maxSignature)
+		return "", "", fmt.Errorf("%w: it has more than %d bytes", ErrUntrusted, maxSignature)
 	}
 	if err := s.UnmarshalText(signature); err != nil {
-		return nil, fmt.Errorf("%w: it is not a signature of minisign: %w", ErrUntrusted, err)
+		return "", "", fmt.Errorf("%w: it is not a signature of minisign: %w", ErrUntrusted, err)
 	}
-	id := fmt.Sprintf("%016X", s.KeyID)
+	id = fmt.Sprintf("%016X", s.KeyID)
 	for _, key := range k.keys {
 		if key.ID() != s.KeyID {
 			continue
 		}
-		if !minisign.Verify(key, file, signature) {
-			return nil, fmt.Errorf("%w: the file is not the one that was signed with the key %s", ErrUntrusted, id)
+		if !minisign.Verify(key, data, signature) {
+			return "", "", fmt.Errorf("%w: the file is not the one that was signed with the key %s", ErrUntrusted, id)
 		}
-		var signed, version string
-		text := strings.TrimSpace(s.TrustedComment)
-		if _, err := fmt.Sscanf(text, format, &signed, &version); err != nil || comment(signed, version) != text {
-			return nil, fmt.Errorf("%w: it is not the signature of a module, but of %.100q", ErrUntrusted, text)
-		}
-		if signed != name {
-			return nil, fmt.Errorf("%w: it is the signature of the module %.40q, not of %q", ErrUntrusted, signed, name)
-		}
-		return &Signer{ID: id, version: version}, nil
+		return id, strings.TrimSpace(s.TrustedComment), nil
 	}
-	return nil, fmt.Errorf("%w: the key %s is not trusted", ErrUntrusted, id)
+	return "", "", fmt.Errorf("%w: the key %s is not trusted", ErrUntrusted, id)
 }
 
 // CheckVersion returns an error unless the version that a module says it has

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"time"
+
+	"aead.dev/minisign"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/operator"
+	"github.com/taskwatch/taskwatch/fleet/selector"
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/sign"
+	stock "github.com/taskwatch/taskwatch/modules"
+)
+
+// fleetInsmod are the flags of fleet insmod.
+type fleetInsmod struct {
+	hub hubFlags
+	key keyFlags
+
+	name                    string
+	sel                     string
+	valid, lease, timeout   time.Duration
+	wait, back              bool
+	step                    int
+	observeOnly, bestEffort bool
+}
+
+// validFor is how long an entry is accepted.
+const validFor = 90 * 24 * time.Hour
+
+func newFleetInsmod() *cobra.Command {
+	var f fleetInsmod
+	cmd := &cobra.Command{
+		Use:   "insmod FILE|NAME [key=value...]",
+		Short: "Load a module on the nodes of a fleet",
+		Long: `insmod signs what is to run where, with --key, and gives that to the hub with
+the file of the module. Nodes that trust the key load the module, or put it in
+the place of the one that has its name; nodes that are away do it when they come
+back. Nodes that --select does not choose unload the module if they have it.
+
+The expression of --select is in CEL, over the facts name, arch, kernel,
+version, source, kernel_modules, and the labels that nodes were given with
+--hub-label; a label that a node does not have is "".
+
+--wait waits until all nodes that are not silent have loaded the module or have
+failed to. A node that cannot load it keeps the version that it had.
+--max-unavailable N goes on with N more nodes when all before have loaded it,
+and stops at the first failure; --rollback then wants again what was wanted
+before.
+
+With --lease, insmod continues until Ctrl-C, and renews what it has said three
+times in that time. When it ends, it wants the module unloaded; when it is
+killed, or the hub or the network is lost, each node unloads the module when the
+lease is over, by its own clock.
+
+The exit status is 0 if the hub has accepted the entry and, with --wait, all
+nodes that are not silent have loaded the module; 1 if not.`,
+		Example: `  taskwatch fleet insmod --key team.key forkguard --select 'role == "ci"'
+  taskwatch fleet insmod --key team.key --wait count.o
+  taskwatch fleet insmod --key team.key --max-unavailable 5 --rollback count.o
+  taskwatch fleet insmod --key team.key --lease 60s execguard`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeModuleFile,
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	f.hub.add(cmd)
+	f.key.add(cmd)
+	flags.StringVar(&f.sel, "select", "", "only on nodes for which this `expression` is true")
+	flags.BoolVar(&f.wait, "wait", false, "wait until the nodes have followed")
+	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "wait at most this `time`, for each step")
+	flags.IntVar(&f.step, "max-unavailable", 0, "load on this `number` of nodes at a time")
+	flags.BoolVar(&f.back, "rollback", false, "with --max-unavailable, go back after a failure")
+	flags.DurationVar(&f.lease, "lease", 0, "have the nodes unload it when it is not renewed for this `time`,\nat least 3s")
+	flags.DurationVar(&f.valid, "valid", validFor, "have the nodes accept the entry for this `time`")
+	flags.StringVar(&f.name, "name", "", "load it under this `name` (default the name of the file, up to the dot)")
+	addBestEffort(cmd, &f.bestEffort)
+	flags.BoolVar(&f.observeOnly, "allow-observe-only", false, "load a module that asks for a veto even if\nnothing can be denied there")
+	complete(cmd, "select", cobra.NoFileCompletions)
+	return cmd
+}
+
+// check returns the error of a command line that makes no sense.
+func (f *fleetInsmod) check() error {
+	switch {
+	case f.back && f.step == 0:
+		return usage(errors.New("--rollback works only with --max-unavailable"))
+	case f.step < 0:
+		return usage(fmt.Errorf("--max-unavailable %d: give a number above 0", f.step))
+	case f.lease != 0 && f.lease < 3*time.Second:
+		return usage(fmt.Errorf("--lease %v: give at least 3s", f.lease))
+	case f.lease != 0 && f.step != 0:
+		return usage(errors.New("--lease and --max-unavailable do not work together"))
+	case f.valid <= 0:
+		return usage(fmt.Errorf("--valid %v: give a time above 0", f.valid))
+	}
+	if _, err := selector.Parse(f.sel); err != nil {
+		return usage(fmt.Errorf("--%w", err))
+	}
+	return nil
+}
+
+// entry reads the module, and returns what is to be signed, and the file.
+func (f *fleetInsmod) entry(args []string) (*fleet.Entry, []byte, error) {
+	params, err := module.ParseParams(args[1:])
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	b, err := readModule(args[0])
+	if err != nil {
+		return nil, nil, moduleFailed(err)
+	}
+	e := &fleet.Entry{
+		Module: f.name, Digest: fleet.Digest(b), Params: params, Select: f.sel, Lease: f.lease, Expires: time.Now().Add(f.valid).UTC(),
+		AllowObserveOnly: f.observeOnly, AllowBestEffort: f.bestEffort,
+	}
+	if e.Module == "" {
+		e.Module = module.NameOf(args[0])
+	}
+	if !stock.IsStock(b) {
+		signature, err := sign.ReadSignature(args[0])
+		if err != nil {
+			return nil, nil, moduleFailed(fmt.Errorf("module %q: its signature: %w", args[0], err))
+		}
+		e.Signature = string(signature)
+	}
+	return e, b, nil
+}
+
+func (f *fleetInsmod) run(cmd *cobra.Command, args []string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	e, file, err := f.entry(args)
+	if err != nil {
+		return err
+	}
+	key, err := f.key.read()
+	if err != nil {
+		return err
+	}
+	c, err := f.hub.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	if err := c.Upload(ctx, file); err != nil {
+		return moduleFailed(err)
+	}
+	switch {
+	case f.step > 0:
+		err = f.rollout(ctx, c, key, e)
+	case f.lease > 0:
+		err = f.renew(ctx, c, key, e)
+	default:
+		if err = c.Put(ctx, key, e); err == nil && f.wait {
+			err = await(ctx, c, e, f.timeout)
+		}
+	}
+	if err != nil {
+		return moduleFailed(err)
+	}
+	return nil
+}
+
+func (f *fleetInsmod) rollout(ctx context.Context, c *operator.Conn, key minisign.PrivateKey, e *fleet.Entry) error {
+	r := operator.Rollout{Key: key, Step: f.step, Rollback: f.back, Timeout: f.timeout, OnStep: func(done, all int, o *operator.Outcome) {
+		say("%s: %d of %d nodes", e.Module, done, all)
+		saySilent(o)
+	}}
+	return r.Run(ctx, c, e)
+}
+
+// renew says what is to run again and again, until ctx ends.
+func (f *fleetInsmod) renew(ctx context.Context, c *operator.Conn, key minisign.PrivateKey, e *fleet.Entry) error {
+	first := true
+	tick := time.NewTicker(f.lease / 3)
+	defer tick.Stop()
+	for {
+		// An old renewal must not be of use to anybody. A minute is for clocks that
+		// differ.
+		e.Expires = time.Now().Add(f.lease + time.Minute).UTC()
+		err := c.Put(ctx, key, e)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && first:
+			return err
+		case err != nil:
+			say("%s: the lease is not renewed: %v", e.Module, err)
+		case first && f.wait:
+			if err := await(ctx, c, e, f.lease/3); err != nil {
+				say("%v", err)
+			}
+		}
+		first = false
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			return c.Put(end, key, &fleet.Entry{Module: e.Module, Absent: true, Expires: time.Now().Add(f.valid).UTC()})
+		}
+	}
+}
+
+// await waits for the nodes, and says which have failed or are silent.
+func await(ctx context.Context, c *operator.Conn, e *fleet.Entry, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	o, err := c.Await(ctx, e)
+	if o != nil {
+		saySilent(o)
+		for _, f := range o.Failed() {
+			say("%s: %s on node %s: %s", e.Module, f.State, nodeName(f.Node.Report.Facts.Name, f.Node.Key), f.Reason)
+		}
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("module %s: %w: not all nodes have followed within %v; 'taskwatch fleet lsmod' shows which", e.Module, operator.ErrFailed, limit)
+	case err != nil:
+		return err
+	case len(o.Failed()) > 0:
+		return fmt.Errorf("module %s: %w: it failed on %d of %d nodes", e.Module, operator.ErrFailed, len(o.Failed()), len(o.Done))
+	}
+	return nil
+}
+
+func saySilent(o *operator.Outcome) {
+	for _, n := range o.Silent {
+		say("node %s is silent: it has not reported for %v", nodeName(n.Report.Facts.Name, n.Key), n.Age.Round(time.Second))
+	}
+}
+
+// nodeName returns what a node is called for people: names may be taken twice.
+func nodeName(name, key string) string { return name + " (" + key[:min(len(key), 8)] + ")" }
+
+func newFleetRmmod() *cobra.Command {
+	var hub hubFlags
+	var key keyFlags
+	var wait bool
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "rmmod NAME...",
+		Short: "Unload modules on all nodes of a fleet",
+		Long: `rmmod signs that modules are to be unloaded, wherever they run, with --key, and
+gives that to the hub. Nodes that are away do it when they come back.
+
+The exit status is 0 if the hub has accepted it and, with --wait, all nodes have
+followed that are not silent; 1 if not.`,
+		Example: "  taskwatch fleet rmmod --key team.key --wait forkguard",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			private, err := key.read()
+			if err != nil {
+				return err
+			}
+			c, err := hub.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			all, err := c.Wanted(cmd.Context())
+			if err != nil {
+				return moduleFailed(err)
+			}
+			failed := false
+			for _, name := range args {
+				if all[name] == nil {
+					say("module %s: the hub has never heard of it; 'taskwatch fleet lsmod' lists what it has", name)
+					failed = true
+					continue
+				}
+				e := &fleet.Entry{Module: name, Absent: true, Expires: time.Now().Add(validFor).UTC()}
+				err := c.Put(cmd.Context(), private, e)
+				if err == nil && wait {
+					err = await(cmd.Context(), c, e, timeout)
+				}
+				if err != nil {
+					say("%v", err)
+					failed = true
+				}
+			}
+			if failed {
+				return ended(exitFailed)
+			}
+			return nil
+		},
+	}
+	hub.add(cmd)
+	key.add(cmd)
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the nodes have followed")
+	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "wait at most this `time`")
+	return cmd
+}

@@ -1,0 +1,172 @@
+package fleet
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Conn is a client's connection to its hub. Its methods may be called from any
+// goroutine.
+type Conn struct {
+	*nats.Conn
+	key string
+}
+
+// DialOptions say how a client connects. The zero value connects once.
+type DialOptions struct {
+	Name string // of the client, for the hub's log
+
+	// Persist makes Dial return at once, and the client connect again whenever
+	// there is no connection, however often that fails.
+	Persist bool
+
+	// OnChange, if set, is called when the connection was made (nil), was lost, or
+	// cannot be made. It may be called from any goroutine.
+	OnChange func(err error)
+}
+
+// Dial connects to the hub. Close the connection.
+func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
+	ca, err := x509.ParseCertificate(id.Token.CA)
+	if err != nil {
+		return nil, fmt.Errorf("hub: the certificate in the token: %w", err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(ca)
+	change := func(err error) {
+		if opts.OnChange != nil {
+			opts.OnChange(err)
+		}
+	}
+	options := []nats.Option{
+		nats.Name(opts.Name), nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}),
+		nats.Nkey(id.pub, id.key.Sign), nats.Token(id.Token.Credential()),
+		nats.CustomInboxPrefix(Inbox(id.pub)),
+		nats.ConnectHandler(func(*nats.Conn) { change(nil) }), nats.ReconnectHandler(func(*nats.Conn) { change(nil) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				change(err)
+			}
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { change(err) }),
+		nats.PingInterval(20 * time.Second),
+	}
+	if opts.Persist {
+		options = append(options, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
+			nats.ReconnectWait(time.Second), nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { change(err) }))
+	} else {
+		options = append(options, nats.MaxReconnects(10))
+	}
+	nc, err := nats.Connect(id.URL, options...)
+	if errors.Is(err, nats.ErrAuthorization) {
+		return nil, fmt.Errorf("hub %s: it does not accept the key of %s: its token was used by another client, has expired, or was revoked", id.URL, id.dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hub %s: %w", id.URL, err)
+	}
+	return &Conn{Conn: nc, key: id.pub}, nil
+}
+
+// Key returns the public key of the client.
+func (c *Conn) Key() string { return c.key }
+
+// requestTime is how long the hub has for an answer.
+const requestTime = 20 * time.Second
+
+// Ask asks the hub for something. What the hub rejects is an error.
+func (c *Conn) Ask(ctx context.Context, r *Request) (*Response, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	msg, err := c.RequestWithContext(ctx, RequestSubject(c.key), b)
+	if err != nil {
+		return nil, fmt.Errorf("hub: %s: %w", r.Op, err)
+	}
+	var resp Response
+	if err := json.Unmarshal(msg.Data, &resp); err != nil {
+		return nil, fmt.Errorf("hub: %s: the answer cannot be read: %w", r.Op, err)
+	}
+	if resp.Error != "" {
+		return nil, fmt.Errorf("hub: %s: %s", r.Op, resp.Error)
+	}
+	return &resp, nil
+}
+
+// Desired returns all entries that the hub has, unverified.
+func (c *Conn) Desired(ctx context.Context) (list []Stored, err error) {
+	after := ""
+	for {
+		r, err := c.Ask(ctx, &Request{Op: Desired, After: after})
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, r.Entries...); !r.More || len(r.Entries) == 0 {
+			return list, nil
+		}
+		after = list[len(list)-1].Module
+	}
+}
+
+// Nodes returns the nodes that have reported something behind a revision, and
+// the revision behind which to ask the next time.
+func (c *Conn) Nodes(ctx context.Context, revision uint64) (list []NodeState, next uint64, err error) {
+	for next = revision; ; {
+		r, err := c.Ask(ctx, &Request{Op: Nodes, Revision: next})
+		if err != nil {
+			return nil, 0, err
+		}
+		list, next = append(list, r.Nodes...), max(next, r.Revision)
+		if !r.More {
+			return list, next, nil
+		}
+	}
+}
+
+// ErrDigest says that a file is not the one that was asked for.
+var ErrDigest = errors.New("the file from the hub is not the one with this digest")
+
+// Module returns the file of a digest.
+func (c *Conn) Module(ctx context.Context, digest string, limit int) ([]byte, error) {
+	var file []byte
+	for {
+		r, err := c.Ask(ctx, &Request{Op: Module, Digest: digest, Offset: len(file)})
+		if err != nil {
+			return nil, err
+		}
+		if r.Size > limit {
+			return nil, fmt.Errorf("hub: the module %.12s has %d bytes; modules may have %d", digest, r.Size, limit)
+		}
+		if file = append(file, r.Data...); len(file) >= r.Size || len(r.Data) == 0 {
+			break
+		}
+	}
+	if Digest(file) != digest {
+		return nil, fmt.Errorf("%w: %s", ErrDigest, digest)
+	}
+	return file, nil
+}
+
+// Upload stores a file at the hub, if it is not there.
+func (c *Conn) Upload(ctx context.Context, file []byte) error {
+	digest := Digest(file)
+	for offset := 0; ; {
+		n := min(PieceSize, len(file)-offset)
+		r, err := c.Ask(ctx, &Request{Op: Upload, Digest: digest, Offset: offset, Size: len(file), Data: file[offset : offset+n]})
+		if err != nil {
+			return err
+		}
+		if offset += n; offset >= len(file) || r.Size == len(file) { // all is there
+			return nil
+		}
+	}
+}

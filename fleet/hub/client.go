@@ -1,0 +1,252 @@
+package hub
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/taskwatch/taskwatch/fleet"
+)
+
+// Client is a client that was enrolled: first a token, then the key that has
+// used it.
+type Client struct {
+	ID      string     `json:"id"` // of the token
+	Role    fleet.Role `json:"role"`
+	Name    string     `json:"name,omitempty"` // as the hub's owner calls it
+	Hash    string     `json:"hash"`           // of the token's secret
+	Made    time.Time  `json:"made"`
+	Expires time.Time  `json:"expires"` // the token, while it is not used
+
+	Key   string     `json:"key,omitempty"`
+	Used  *time.Time `json:"used,omitempty"`
+	Addr  string     `json:"addr,omitempty"` // that the key was bound from
+	Gone  *time.Time `json:"revoked,omitempty"`
+	Abuse int        `json:"refused,omitempty"` // tries of other keys with the token
+}
+
+// String returns the name of a client for people.
+func (c *Client) String() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	if c.Key != "" {
+		return c.Key
+	}
+	return c.ID
+}
+
+// clients are the tokens and the clients of a hub, a file for each. Its methods
+// may be called from any goroutine.
+type clients struct {
+	dir string
+
+	mu    sync.Mutex // guards the fields below
+	byKey map[string]*Client
+}
+
+func openClients(dir string) (*clients, error) {
+	cs := &clients{dir: filepath.Join(dir, "clients"), byKey: map[string]*Client{}}
+	if err := os.MkdirAll(cs.dir, 0o700); err != nil {
+		return nil, err
+	}
+	list, err := cs.list()
+	for _, c := range list {
+		if c.Key != "" {
+			cs.byKey[c.Key] = c
+		}
+	}
+	return cs, err
+}
+
+func (cs *clients) path(id string) string { return filepath.Join(cs.dir, id+".json") }
+
+// revokedPath is the file that says that a client is revoked. It is apart from
+// the client's own, which the hub may write at the same time.
+func (cs *clients) revokedPath(id string) string { return filepath.Join(cs.dir, id+".revoked") }
+
+// read returns the client of a token, or nil.
+func (cs *clients) read(id string) (*Client, error) {
+	if b, err := hex.DecodeString(id); err != nil || len(b) != tokenBytes {
+		return nil, nil
+	}
+	b, err := os.ReadFile(cs.path(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var c Client
+	if err := json.Unmarshal(b, &c); err != nil || c.ID != id {
+		return nil, fmt.Errorf("%s is damaged", cs.path(id))
+	}
+	if st, err := os.Stat(cs.revokedPath(id)); err == nil {
+		when := st.ModTime()
+		c.Gone = &when
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return &c, nil
+}
+
+func (cs *clients) save(c *Client) error {
+	b, err := json.MarshalIndent(c, "", "\t")
+	if err != nil {
+		return err
+	}
+	return fleet.SaveFile(cs.path(c.ID), append(b, '\n'))
+}
+
+func (cs *clients) list() (list []*Client, err error) {
+	files, err := os.ReadDir(cs.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		id, ok := strings.CutSuffix(f.Name(), ".json")
+		if !ok || strings.HasPrefix(id, ".") {
+			continue
+		}
+		c, err := cs.read(id)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Client) int { return a.Made.Compare(b.Made) })
+	return list, nil
+}
+
+const tokenBytes = 8
+
+func hash(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // it never fails
+	return hex.EncodeToString(b)
+}
+
+// enroll makes a token.
+func (cs *clients) enroll(ca []byte, role fleet.Role, name string, life time.Duration) (*fleet.Token, error) {
+	t := &fleet.Token{ID: randomHex(tokenBytes), Secret: randomHex(16), CA: ca}
+	now := time.Now().UTC()
+	return t, cs.save(&Client{ID: t.ID, Role: role, Name: name, Hash: hash(t.Secret), Made: now, Expires: now.Add(life)})
+}
+
+// revoke takes the rights of a client away, by its key, its name or its token.
+func (cs *clients) revoke(which string) (*Client, error) {
+	list, err := cs.list()
+	if err != nil {
+		return nil, err
+	}
+	var found []*Client
+	for _, c := range list {
+		if c.Gone == nil && (c.ID == which || c.Key == which || c.Name == which) {
+			found = append(found, c)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("no client is called %q; 'taskwatch-hub clients' lists all", which)
+	case 1:
+		return found[0], fleet.SaveFile(cs.revokedPath(found[0].ID), nil)
+	}
+	return nil, fmt.Errorf("%d clients are called %q; give the key of one", len(found), which)
+}
+
+// Why a client is not let in.
+var (
+	errUnknown = errors.New("the key is unknown, and there is no token")
+	errToken   = errors.New("there is no such token")
+	errUsed    = errors.New("the token was used by another key")
+	errExpired = errors.New("the token has expired")
+	errRevoked = errors.New("the client is revoked")
+)
+
+// admit returns the client that has a key. One that is not known has to bring a
+// token, which is bound to the key from then on. The client is returned with an
+// error, too, where it is known whose token it is.
+func (cs *clients) admit(key, credential, addr string) (c *Client, bound bool, err error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.byKey[key]; c != nil {
+		if c.Gone != nil {
+			return c, false, errRevoked
+		}
+		return c, false, nil
+	}
+	id, secret, ok := fleet.ParseCredential(credential)
+	if !ok {
+		return nil, false, errUnknown
+	}
+	if c, err = cs.read(id); err != nil {
+		return nil, false, err
+	}
+	if c == nil || subtle.ConstantTimeCompare([]byte(c.Hash), []byte(hash(secret))) != 1 {
+		return nil, false, errToken
+	}
+	switch {
+	case c.Key != "":
+		c.Abuse++
+		return c, false, errors.Join(errUsed, cs.save(c))
+	case c.Gone != nil:
+		return c, false, errRevoked
+	case time.Now().After(c.Expires):
+		return c, false, errExpired
+	}
+	now := time.Now().UTC()
+	c.Key, c.Used, c.Addr = key, &now, addr
+	if err := cs.save(c); err != nil {
+		return c, false, err
+	}
+	cs.byKey[key] = c
+	return c, true, nil
+}
+
+// byTheKey returns the client that has a key and is not revoked, or nil.
+func (cs *clients) byTheKey(key string) *Client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.byKey[key]; c != nil && c.Gone == nil {
+		return c
+	}
+	return nil
+}
+
+// forget marks those revoked that have become it, and returns them.
+func (cs *clients) forget() (gone []*Client, err error) {
+	files, err := filepath.Glob(filepath.Join(cs.dir, "*.revoked"))
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for key, c := range cs.byKey {
+		if c.Gone == nil && slices.Contains(files, cs.revokedPath(c.ID)) {
+			revoked := *c
+			revoked.Gone = &now
+			cs.byKey[key] = &revoked
+			gone = append(gone, &revoked)
+		}
+	}
+	return gone, nil
+}

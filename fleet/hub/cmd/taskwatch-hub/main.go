@@ -1,0 +1,142 @@
+// Command taskwatch-hub is the hub of a fleet of taskwatch: see docs/fleet.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/hub"
+)
+
+const usage = `Usage:
+  taskwatch-hub --dir DIR [--listen HOST:4222] [--host NAME]...
+  taskwatch-hub enroll --dir DIR [--role node|reader|loader] [--name NAME] [--life 24h]
+  taskwatch-hub clients --dir DIR
+  taskwatch-hub revoke --dir DIR NAME|KEY|TOKEN
+
+The first form serves a fleet until Ctrl-C or SIGTERM. DIR has everything that
+the hub keeps; it is made if it is not there. --host names the hub for its
+certificate, beside the name of the machine.
+
+enroll prints a token, a secret that one client can use once: a node with
+'taskwatch serve --hub tls://HOST:4222 --hub-token FILE', an operator with
+'taskwatch fleet'. A reader sees what the fleet does, and asks questions; a
+loader also says which modules are to run, if the nodes trust its signing key.
+
+clients lists the clients and the tokens. revoke takes the rights of one away.
+`
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "taskwatch-hub:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string, out, errs io.Writer) error {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet("taskwatch-hub", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	dir := flags.String("dir", "", "")
+	listen := flags.String("listen", hub.DefaultListen, "")
+	role := flags.String("role", string(fleet.Node), "")
+	name := flags.String("name", "", "")
+	life := flags.Duration("life", 24*time.Hour, "")
+	var hosts []string
+	flags.Func("host", "", func(s string) error { hosts = append(hosts, s); return nil })
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		_, err := io.WriteString(out, usage)
+		return err
+	} else if err != nil {
+		return fmt.Errorf("%w; see 'taskwatch-hub --help'", err)
+	}
+	if *dir == "" {
+		return errors.New("no directory given: --dir DIR; see 'taskwatch-hub --help'")
+	}
+	if command != "revoke" && flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q; see 'taskwatch-hub --help'", flags.Arg(0))
+	}
+	switch command {
+	case "serve":
+		return serve(hub.Config{Dir: *dir, Listen: *listen, Hosts: hosts, Log: slog.New(slog.NewTextHandler(errs, nil))})
+	case "enroll":
+		r, err := fleet.ParseRole(*role)
+		if err != nil {
+			return err
+		}
+		t, err := hub.Enroll(*dir, r, *name, *life)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(out, t)
+		return err
+	case "clients":
+		return list(out, *dir)
+	case "revoke":
+		if flags.NArg() != 1 {
+			return errors.New("give one client: taskwatch-hub revoke --dir DIR NAME|KEY|TOKEN")
+		}
+		c, err := hub.Revoke(*dir, flags.Arg(0))
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out, "%s: revoked\n", c)
+		return err
+	}
+	return fmt.Errorf("unknown command %q; see 'taskwatch-hub --help'", command)
+}
+
+func serve(cfg hub.Config) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	h, err := hub.Start(cfg)
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	h.Close()
+	return nil
+}
+
+func list(out io.Writer, dir string) error {
+	clients, err := hub.Clients(dir)
+	if err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TOKEN\tROLE\tNAME\tSTATE\tREJECTED\tKEY")
+	for _, c := range clients {
+		state := "not used"
+		switch {
+		case c.Gone != nil:
+			state = "revoked"
+		case c.Key != "":
+			state = "enrolled"
+		case time.Now().After(c.Expires):
+			state = "expired"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", c.ID, c.Role, dash(c.Name), state, c.Abuse, dash(c.Key))
+	}
+	return t.Flush()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,684 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"aead.dev/minisign"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/node"
+	"github.com/taskwatch/taskwatch/fleet/operator"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/build"
+	"github.com/taskwatch/taskwatch/module/sign"
+	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/replay"
+)
+
+var needsWasmClang = testutil.Need{
+	What: "clang and wasm-ld", Remedy: "install the packages clang and lld", Promised: true,
+	Met: func() bool { return build.WasmAvailable() == nil },
+}
+
+var counter struct {
+	sync.Once
+	file []byte
+	err  error
+}
+
+// counterModule returns a module for the sandbox, which counts execs.
+func counterModule(t testing.TB) []byte {
+	t.Helper()
+	testutil.Require(t, needsWasmClang)
+	counter.Do(func() {
+		out := filepath.Join(t.TempDir(), "count.wasm")
+		if _, counter.err = build.Build(context.Background(), "../../daemon/testdata/count.c", out); counter.err == nil {
+			counter.file, counter.err = os.ReadFile(out)
+		}
+	})
+	if counter.err != nil {
+		t.Fatal(counter.err)
+	}
+	return counter.file
+}
+
+// testNode is a daemon that replays what its test writes, and is a node.
+type testNode struct {
+	*daemon.Daemon
+	id     *fleet.Identity
+	name   string
+	labels map[string]string
+	keys   *sign.Keys
+	log    testLog
+
+	events *io.PipeWriter // a recording
+	cancel context.CancelFunc
+	ended  sync.WaitGroup
+}
+
+// newNode enrolls a node, and starts it.
+func newNode(t testing.TB, h *running, keys *sign.Keys, name string, labels map[string]string) *testNode {
+	t.Helper()
+	n := &testNode{id: h.identity(t, h.token(t, fleet.Node, name)), name: name, labels: labels, keys: keys}
+	t.Cleanup(func() {
+		n.stop()
+		if t.Failed() {
+			t.Logf("the log of %s:\n%s", name, n.log.String())
+		}
+	})
+	n.start(t)
+	return n
+}
+
+// start runs the daemon and the node, with what the node's directory has.
+func (n *testNode) start(t testing.TB) {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(&n.log, nil))
+	var reader *io.PipeReader
+	reader, n.events = io.Pipe()
+	ready := make(chan struct{})
+	var err error
+	n.Daemon, err = daemon.New(daemon.Config{
+		Socket: filepath.Join(t.TempDir(), "s"), Log: log, Version: "test", OnReady: func() { close(ready) },
+		Open: func(ready func(), _ func(*source.Shortage)) (source.Source, error, error) {
+			src, err := replay.New(replay.Config{Reader: reader, Name: n.name})
+			ready()
+			return src, nil, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ctx context.Context
+	ctx, n.cancel = context.WithCancel(context.Background())
+	events := n.events
+	n.ended.Go(func() {
+		<-ctx.Done()
+		_ = events.Close() // the source reads until then
+	})
+	n.ended.Go(func() {
+		if err := n.Daemon.Run(ctx); err != nil && ctx.Err() == nil {
+			t.Errorf("the daemon of %s: %v", n.name, err)
+		}
+		_ = reader.Close() // whoever writes events does not wait for a daemon that has ended
+	})
+	<-ready
+	joined, err := node.New(node.Config{Identity: n.id, Keys: n.keys, Labels: n.labels, Name: n.name, Daemon: n.Daemon, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.ended.Go(func() {
+		if err := joined.Run(ctx); err != nil {
+			t.Errorf("the node %s: %v", n.name, err)
+		}
+	})
+}
+
+// stop ends the daemon and the node.
+func (n *testNode) stop() {
+	if n.cancel != nil {
+		n.cancel()
+		n.ended.Wait()
+		n.cancel = nil
+	}
+}
+
+// team is who may say what runs.
+type team struct {
+	key  minisign.PrivateKey
+	keys *sign.Keys
+	*operator.Conn
+}
+
+func newTeam(t testing.TB, h *running) *team {
+	t.Helper()
+	key, file := signer(t)
+	keys, err := sign.ReadKeys(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &team{key, keys, &operator.Conn{Conn: h.dial(t, fleet.Loader, "team", nil)}}
+}
+
+// reported waits until as many nodes have reported.
+func (tm *team) reported(t testing.TB, nodes int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d nodes report", nodes), func() bool {
+		list, _, err := tm.Nodes(t.Context(), 0)
+		return err == nil && len(list) == nodes
+	})
+}
+
+// want says what is to run, and returns what became of it.
+func (tm *team) want(t testing.TB, e *fleet.Entry, file []byte) *operator.Outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	if file != nil {
+		e.Digest = fleet.Digest(file)
+		if err := tm.Upload(ctx, file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e.Expires.IsZero() {
+		e.Expires = time.Now().Add(time.Hour)
+	}
+	if err := tm.Put(ctx, tm.key, e); err != nil {
+		t.Fatal(err)
+	}
+	o, err := tm.Await(ctx, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// report returns what a node says of a module.
+func (tm *team) report(t testing.TB, n *testNode, module string) fleet.ModuleReport {
+	t.Helper()
+	list, _, err := tm.Nodes(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list {
+		for _, m := range s.Report.Modules {
+			if s.Key == n.id.Key() && m.Module == module {
+				return m
+			}
+		}
+	}
+	return fleet.ModuleReport{}
+}
+
+// An entry reaches the nodes that it chooses, and only those: also one that was
+// away; and leaves them again.
+func TestModuleReachesNodes(t *testing.T) {
+	file := counterModule(t)
+	h := startHub(t)
+	tm := newTeam(t, h)
+	ci := newNode(t, h, tm.keys, "ci", map[string]string{"role": "ci"})
+	db := newNode(t, h, tm.keys, "db", map[string]string{"role": "db"})
+	away := newNode(t, h, tm.keys, "away", map[string]string{"role": "ci"})
+	tm.reported(t, 3)
+	away.stop()
+	runs := func(n *testNode, want bool) {
+		t.Helper()
+		if got := slices.Contains(n.FleetModules(), "count"); got != want {
+			t.Errorf("the module runs on %s: %v, want %v", n.name, got, want)
+		}
+	}
+	e := &fleet.Entry{Module: "count", Select: `role == "ci"`, Params: map[string]string{"uid": "7"}}
+	if err := tm.Upload(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	e.Digest, e.Expires = fleet.Digest(file), time.Now().Add(time.Hour)
+	if err := tm.Put(t.Context(), tm.key, e); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the module runs where it is to", func() bool { return tm.report(t, ci, "count").Running == e.Generation })
+	eventually(t, "the other node has heard of it", func() bool { return tm.report(t, db, "count").Generation == e.Generation })
+	runs(ci, true)
+	runs(db, false)
+	away.start(t)
+	eventually(t, "the node that was away catches up", func() bool { return tm.report(t, away, "count").Running == e.Generation })
+	runs(away, true)
+
+	// Another choice unloads it where it is no longer chosen.
+	o := tm.want(t, &fleet.Entry{Module: "count", Select: `role == "db"`}, file)
+	if len(o.Done) != 1 || o.Done[0].Node.Key != db.id.Key() || o.Done[0].State != fleet.Running {
+		t.Errorf("the outcome is %+v", o)
+	}
+	eventually(t, "the module leaves the others", func() bool { return len(ci.FleetModules())+len(away.FleetModules()) == 0 })
+	o = tm.want(t, &fleet.Entry{Module: "count", Absent: true}, nil)
+	if len(o.Done) != 3 || len(o.Failed()) > 0 {
+		t.Errorf("the outcome of the end is %+v", o)
+	}
+	runs(db, false)
+	text := audit(t, tm.Conn.Conn)
+	for _, says := range []string{"team (loader): wants module count, generation ", "ci (node): module count, generation ", "team (loader): wants module count unloaded"} {
+		if !strings.Contains(text, says) {
+			t.Errorf("the audit trail does not say %q:\n%s", says, text)
+		}
+	}
+}
+
+// A hub in the wrong hands: whatever it sends, a node does nothing that its keys
+// have not signed, and nothing that was superseded; and says so.
+func TestStolenHub(t *testing.T) {
+	file := counterModule(t)
+	h := startHub(t)
+	tm := newTeam(t, h)
+	n := newNode(t, h, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	stranger, _ := signer(t)
+	signed := func(key minisign.PrivateKey, e fleet.Entry) fleet.Signed {
+		t.Helper()
+		if e.Expires.IsZero() {
+			e.Expires = time.Now().Add(time.Hour)
+		}
+		s, err := fleet.SignEntry(key, &e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *s
+	}
+	first := &fleet.Entry{Module: "count", Params: map[string]string{"uid": "1"}}
+	tm.want(t, first, file)
+	old, err := tm.Wanted(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := &fleet.Entry{Module: "count", Params: map[string]string{"uid": "2"}}
+	tm.want(t, now, file)
+	later := now.Generation + 100
+	good := signed(tm.key, fleet.Entry{Module: "count", Generation: later, Digest: fleet.Digest(file)})
+	altered := good
+	altered.Text = strings.Replace(good.Text, `"generation"`, `"params":{"uid":"0"},"generation"`, 1)
+	unknown := good
+	unknown.Text = strings.Replace(good.Text, `{`, `{"only_on":"mars",`, 1)
+	for _, c := range []struct {
+		name, module, says string
+		entry              fleet.Signed
+	}{
+		{"an old one again", "count", "is an old one", old["count"].Signed},
+		{"altered parameters", "count", "not what a trusted key has signed", altered},
+		{"an unknown restriction", "count", "not what a trusted key has signed", unknown},
+		{"a key that is not trusted", "count", "is not trusted", signed(stranger, fleet.Entry{Module: "count", Generation: later, Digest: fleet.Digest(file)})},
+		{"the entry of another module", "other", "is of the module count", good},
+		{"another with the same generation", "count", "with the same generation", signed(tm.key, fleet.Entry{Module: "count", Generation: now.Generation, Absent: true})},
+		{"one that has expired", "count", "has expired", signed(tm.key, fleet.Entry{Module: "count", Generation: later, Absent: true, Expires: time.Now().Add(-time.Second)})},
+		{"the signature of a module", "count", "it was signed as", fleet.Signed{Text: good.Text, Signature: string(sign.Sign(tm.key, []byte(good.Text), "count", "1"))}},
+		{"no signature", "count", "not what a trusted key has signed", fleet.Signed{Text: good.Text}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, err := json.Marshal(fleet.Stored{Module: c.module, Signed: c.entry})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.service.nc.Publish(fleet.DesiredSubject, b); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the node reports that it has refused the entry", func() bool {
+				r := tm.report(t, n, c.module)
+				return r.State == fleet.Refused && strings.Contains(r.Reason, c.says)
+			})
+			if r := tm.report(t, n, "count"); r.Running != now.Generation {
+				t.Errorf("generation %d runs, want %d", r.Running, now.Generation)
+			}
+			if got := n.FleetModules(); !slices.Equal(got, []string{"count"}) {
+				t.Errorf("the modules are %q", got)
+			}
+		})
+	}
+	// What was seen is not forgotten in a restart.
+	n.stop()
+	n.start(t)
+	b, err := json.Marshal(fleet.Stored{Module: "count", Signed: old["count"].Signed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node runs again", func() bool {
+		if err := h.service.nc.Publish(fleet.DesiredSubject, b); err != nil {
+			t.Fatal(err)
+		}
+		r := tm.report(t, n, "count")
+		return r.State == fleet.Refused && strings.Contains(r.Reason, "is an old one") && r.Running == now.Generation
+	})
+}
+
+// What cannot be run leaves the version before it as it is, and says why: a file
+// that the hub has altered, one that is no module, a parameter that does not exist.
+func TestFailureKeepsEarlierVersion(t *testing.T) {
+	file := counterModule(t)
+	h := startHub(t)
+	tm := newTeam(t, h)
+	n := newNode(t, h, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	good := &fleet.Entry{Module: "count"}
+	tm.want(t, good, file)
+	for _, c := range []struct {
+		name, says string
+		file       []byte
+		stored     []byte // in its place
+		params     map[string]string
+	}{
+		{name: "altered", says: fleet.ErrDigest.Error(), file: []byte("what was signed"), stored: file},
+		{name: "no module", says: "", file: []byte("what is not a module")},
+		{name: "wrong parameter", says: "speed", file: file, params: map[string]string{"speed": "9"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.stored != nil {
+				if err := h.service.store.save(t.Context(), fleet.Digest(c.file), c.stored); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e := &fleet.Entry{Module: "count", Params: c.params}
+			o := tm.want(t, e, c.file)
+			if len(o.Failed()) != 1 || !strings.Contains(o.Failed()[0].Reason, c.says) || o.Failed()[0].Reason == "" {
+				t.Fatalf("the outcome is %+v, want a failure that says %q", o, c.says)
+			}
+			if r := o.Failed()[0].Running; r != good.Generation || !slices.Equal(n.FleetModules(), []string{"count"}) {
+				t.Errorf("generation %d runs, want %d; the modules are %q", r, good.Generation, n.FleetModules())
+			}
+			// The node was started again since: the earlier version runs all the same.
+			n.stop()
+			n.start(t)
+			eventually(t, "the earlier version runs after a restart", func() bool {
+				r := tm.report(t, n, "count")
+				return r.State == fleet.Failed && r.Running == good.Generation && slices.Equal(n.FleetModules(), []string{"count"})
+			})
+		})
+	}
+}
+
+// While the hub is away, modules run on, a node that is started again runs what it
+// had, and what is wanted then arrives when the hub is back.
+func TestHubIsAway(t *testing.T) {
+	file := counterModule(t)
+	h := startHub(t)
+	tm := newTeam(t, h)
+	n := newNode(t, h, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	e := &fleet.Entry{Module: "count"}
+	tm.want(t, e, file)
+	h.kill()
+	if got := n.FleetModules(); !slices.Equal(got, []string{"count"}) {
+		t.Errorf("without a hub, the modules are %q", got)
+	}
+	n.stop()
+	n.start(t)
+	eventually(t, "a node without a hub runs what it had", func() bool { return slices.Equal(n.FleetModules(), []string{"count"}) })
+	h.start(t)
+	tm.Conn = &operator.Conn{Conn: h.dial(t, fleet.Loader, "again", nil)}
+	all, err := tm.Wanted(t.Context())
+	if err != nil || all["count"] == nil || all["count"].Generation != e.Generation {
+		t.Errorf("the hub has %v, %v", all, err)
+	}
+	next := &fleet.Entry{Module: "count", Params: map[string]string{"uid": "3"}}
+	// The node may be silent for the hub until it has connected again.
+	if err := tm.Upload(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	next.Digest, next.Expires = fleet.Digest(file), time.Now().Add(time.Hour)
+	if err := tm.Put(t.Context(), tm.key, next); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node follows the hub that is back", func() bool { return tm.report(t, n, "count").Running == next.Generation })
+}
+
+// A lease that nobody renews unloads the module, and neither a restart nor the
+// same entry again begins it anew. A renewal does not load the module again.
+func TestLease(t *testing.T) {
+	file := counterModule(t)
+	h := startHub(t)
+	tm := newTeam(t, h)
+	n := newNode(t, h, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	e := &fleet.Entry{Module: "count", Lease: time.Hour}
+	tm.want(t, e, file)
+	if got := strings.Count(n.log.String(), "msg=loaded module=count"); got != 1 {
+		t.Fatalf("loaded %d times", got)
+	}
+	tm.want(t, &fleet.Entry{Module: "count", Lease: time.Second}, file)
+	if text := n.log.String(); strings.Count(text, "msg=loaded module=count") != 1 || strings.Contains(text, "msg=replaced") {
+		t.Error("a renewal has loaded the module again")
+	}
+	tm.want(t, &fleet.Entry{Module: "count", Lease: time.Second}, file)
+	if text := audit(t, tm.Conn.Conn); strings.Count(text, "wants module count") != 2 || strings.Count(text, "n (node): module count") != 1 {
+		t.Errorf("the audit trail has more than the changes:\n%s", text)
+	}
+	eventually(t, "the lease ends", func() bool {
+		return tm.report(t, n, "count").State == fleet.Lapsed && len(n.FleetModules()) == 0
+	})
+	n.stop()
+	n.start(t)
+	before := tm.report(t, n, "count")
+	eventually(t, "the node reads everything", func() bool { return strings.Count(n.log.String(), "connected to the hub") == 2 })
+	tm.want(t, &fleet.Entry{Module: "other", Absent: true}, nil) // behind what it has read
+	if r := tm.report(t, n, "count"); r.State != fleet.Lapsed || len(n.FleetModules()) != 0 {
+		t.Errorf("after a restart it is %+v, before %+v", r, before)
+	}
+	if o := tm.want(t, &fleet.Entry{Module: "count", Lease: time.Hour}, file); len(o.Done) != 1 || o.Done[0].State != fleet.Running {
+		t.Errorf("a renewal gives %+v", o)
+	}
+}
+
+// A rollout goes step by step, stops at a failure, and goes back. Nodes that it has
+// not reached keep what they have.
+func TestRollout(t *testing.T) {
+	file := counterModule(t)
+	h := startHub(t)
+	tm := newTeam(t, h)
+	var nodes []*testNode
+	for i := range 4 {
+		nodes = append(nodes, newNode(t, h, tm.keys, fmt.Sprintf("n%d", i), nil))
+	}
+	tm.reported(t, 4)
+	slices.SortFunc(nodes, func(a, b *testNode) int { return strings.Compare(fleet.Place(a.id.Key()), fleet.Place(b.id.Key())) })
+	var steps []int
+	r := operator.Rollout{Key: tm.key, Step: 2, Rollback: true, Timeout: patient, OnStep: func(done, all int, o *operator.Outcome) {
+		steps = append(steps, done)
+		running := 0
+		for _, n := range nodes {
+			running += len(n.FleetModules())
+		}
+		if running != done {
+			t.Errorf("after the step to %d of %d, %d nodes run the module", done, all, running)
+		}
+	}}
+	entry := func(uid string) *fleet.Entry {
+		return &fleet.Entry{Module: "count", Digest: fleet.Digest(file), Expires: time.Now().Add(time.Hour), Params: map[string]string{"uid": uid}}
+	}
+	if err := tm.Upload(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Run(t.Context(), tm.Conn, entry("1")); err != nil || !slices.Equal(steps, []int{2, 4}) {
+		t.Fatalf("the steps are %v, %v", steps, err)
+	}
+	bad := entry("2")
+	bad.Params["speed"] = "9"
+	steps, r.Step = nil, 1
+	r.OnStep = func(done, _ int, _ *operator.Outcome) { steps = append(steps, done) }
+	err := r.Run(t.Context(), tm.Conn, bad)
+	if err == nil || !strings.Contains(err.Error(), "what ran before runs again") || !slices.Equal(steps, []int{1}) {
+		t.Fatalf("the steps of a bad one are %v, %v", steps, err)
+	}
+	for i, n := range nodes {
+		if r := tm.report(t, n, "count"); r.State != fleet.Running || strings.Contains(n.log.String(), "msg=replaced") {
+			t.Errorf("after the rollback, node %d has %+v", i, r)
+		}
+	}
+}
+
+// execLine returns the line of an exec by a user.
+func execLine(seq uint64, pid, uid int) []byte {
+	ev := &taskwatch.Event{
+		Kind: taskwatch.Exec, Seq: seq, Time: time.Unix(1_700_000_000, int64(seq)),
+		Task: &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: uint64(pid)}, TID: pid, PID: pid, PPID: 1, Comm: "true", Exe: "/bin/true"},
+	}
+	for i := range ev.Task.UID {
+		ev.Task.UID[i] = uint32(uid)
+	}
+	return record.Append(nil, taskwatch.Item{Event: ev})
+}
+
+// watching is a question that runs.
+type watching struct {
+	mu      sync.Mutex // guards the fields below
+	lines   map[string][]string
+	lost    map[string]uint64
+	trouble []string
+
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func (tm *team) watch(t testing.TB, where, sel string, lease time.Duration) *watching {
+	w := &watching{lines: map[string][]string{}, lost: map[string]uint64{}, ended: make(chan error, 1)}
+	q := operator.Watch{
+		Where: where, Select: sel, Lease: lease,
+		OnLine: func(n operator.NodeID, line []byte) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.lines[n.Name] = append(w.lines[n.Name], string(line))
+		},
+		OnLost: func(n operator.NodeID, count uint64) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.lost[n.Name] += max(count, 1)
+		},
+		OnTrouble: func(n operator.NodeID, why string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.trouble = append(w.trouble, n.Name+": "+why)
+		},
+	}
+	var ctx context.Context
+	ctx, w.cancel = context.WithCancel(context.Background())
+	go func() { w.ended <- q.Run(ctx, tm.Conn) }()
+	t.Cleanup(func() { w.end(t) })
+	return w
+}
+
+func (w *watching) end(t testing.TB) {
+	if w.cancel != nil {
+		w.cancel()
+		if err := <-w.ended; err != nil {
+			t.Errorf("the question ends with %v", err)
+		}
+		w.cancel = nil
+	}
+}
+
+// got returns how many lines a node has sent.
+func (w *watching) got(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.lines[name])
+}
+
+func (w *watching) troubles() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Join(w.trouble, "\n")
+}
+
+// A question is answered by all nodes that it chooses, with what matches and no
+// more, in its order and without loss; and ends with its asker.
+func TestQuestion(t *testing.T) {
+	h := startHub(t)
+	tm := newTeam(t, h)
+	names := []string{"a", "b", "c"}
+	nodes := map[string]*testNode{}
+	for _, name := range names {
+		nodes[name] = newNode(t, h, tm.keys, name, map[string]string{"role": "ci"})
+	}
+	newNode(t, h, tm.keys, "db", nil)
+	tm.reported(t, 4)
+	w := tm.watch(t, `kind == "exec" && uid == 0`, `role == "ci"`, time.Minute)
+	for _, name := range names {
+		eventually(t, "node "+name+" begins", func() bool { return w.got(name) == 1 })
+	}
+	const each = 500
+	for i := range uint64(2 * each) {
+		for _, n := range nodes {
+			if _, err := n.events.Write(execLine(i+1, int(1000+i), int(i%2))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, name := range names {
+		eventually(t, "all items of node "+name+" come", func() bool { return w.got(name) == each+1 })
+		w.mu.Lock()
+		for i, line := range w.lines[name] {
+			var got struct {
+				Event string
+				Task  struct{ PID int }
+			}
+			if err := json.Unmarshal([]byte(line), &got); err != nil {
+				t.Fatal(err)
+			}
+			if want := 1000 + 2*(i-1); i == 0 && got.Event != "start" || i > 0 && (got.Event != "exec" || got.Task.PID != want) {
+				t.Fatalf("line %d of node %s is %s, want an exec of %d", i, name, line, want)
+			}
+		}
+		w.mu.Unlock()
+	}
+	w.end(t)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.lines) != 3 || len(w.lost) != 0 || w.trouble != nil {
+		t.Errorf("%d nodes answered, lost %v, trouble %q", len(w.lines), w.lost, w.trouble)
+	}
+}
+
+// Nodes that cannot answer say why, and those that are silent are named.
+func TestQuestionWithoutAnswer(t *testing.T) {
+	h := startHub(t)
+	tm := newTeam(t, h)
+	a := newNode(t, h, tm.keys, "a", nil)
+	tm.reported(t, 1)
+	for where, says := range map[string]string{
+		`env.exists(e, e == "KEY=1")`: "may not read env",
+		`kind == `:                    "filter: where:",
+	} {
+		w := tm.watch(t, where, "", time.Minute)
+		eventually(t, "the node says why it does not answer", func() bool { return strings.Contains(w.troubles(), "a: ") && strings.Contains(w.troubles(), says) })
+		w.end(t)
+	}
+	w := tm.watch(t, `kind == "exec"`, "", time.Second)
+	eventually(t, "the node begins", func() bool { return w.got("a") == 1 })
+	a.stop()
+	eventually(t, "the node that has gone is named", func() bool { return strings.Contains(w.troubles(), "a: it has not answered for") })
+	a.start(t)
+	eventually(t, "the node answers again, and the gap is seen", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.lines["a"]) == 2
+	})
+}
+
+// What is lost on the way is counted.
+func TestQuestionIsLost(t *testing.T) {
+	h := startHub(t)
+	tm := newTeam(t, h)
+	n := newNode(t, h, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	w := tm.watch(t, `kind == "exec"`, "", 3*time.Second)
+	eventually(t, "the node begins", func() bool { return w.got("n") == 1 })
+	sub, err := h.service.nc.SubscribeSync("taskwatch.answer.*.*." + n.id.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := sub.NextMsg(patient) // a sign of life
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An answer in the name of the node, as if those before it had been lost.
+	b, err := json.Marshal(fleet.Answer{Name: "n", Items: 8, Lines: []json.RawMessage{json.RawMessage(`{"event":"exec"}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.service.nc.Publish(msg.Subject, b); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "six items are missed", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.lost["n"] >= 6
+	})
+}

@@ -1,0 +1,260 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/taskwatch/taskwatch/fleet"
+)
+
+// service answers the clients, and stores what they send. It is the only client
+// of the server that may use JetStream.
+type service struct {
+	clients *clients
+	log     *slog.Logger
+
+	nc    *nats.Conn
+	store *store
+	msgs  chan *nats.Msg
+	notes chan note
+	stop  chan struct{}
+	ended sync.WaitGroup
+
+	uploads map[string]*upload // under way, by the key of the loader
+}
+
+func newService(cs *clients, log *slog.Logger) *service {
+	return &service{
+		clients: cs, log: log, msgs: make(chan *nats.Msg, 4096), notes: make(chan note, 256), stop: make(chan struct{}),
+		uploads: map[string]*upload{},
+	}
+}
+
+// start connects the service, and begins to answer.
+func (s *service) start(srv *server.Server, own *own) (err error) {
+	if s.nc, err = nats.Connect("", nats.InProcessServer(srv), nats.Nkey(own.pub, own.key.Sign), nats.Name("service")); err != nil {
+		return err
+	}
+	js, err := jetstream.New(s.nc)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	if s.store, err = openStore(ctx, js); err != nil {
+		return err
+	}
+	for _, subject := range []string{fleet.RequestSubject("*"), fleet.ReportSubject("*")} {
+		if _, err := s.nc.ChanSubscribe(subject, s.msgs); err != nil {
+			return err
+		}
+	}
+	if err := s.nc.Flush(); err != nil {
+		return err
+	}
+	s.ended.Go(s.work)
+	return nil
+}
+
+func (s *service) close() {
+	close(s.stop)
+	s.ended.Wait()
+	if s.nc != nil {
+		s.nc.Close()
+	}
+}
+
+// note is a line of the audit trail, and the client that has caused it, or nil.
+type note struct {
+	line   fleet.AuditLine
+	client *Client
+}
+
+// note has a line written to the audit trail. It does not wait: the server calls
+// it when a client connects.
+func (s *service) note(c *Client, what string) {
+	n := note{fleet.AuditLine{Time: time.Now().UTC(), Who: "hub", What: what}, c}
+	if c != nil {
+		n.line.Who, n.line.Role = c.String(), c.Role
+	}
+	select {
+	case s.notes <- n:
+	default:
+		s.log.Warn("a line is not in the audit trail, because too many wait", "who", n.line.Who, "what", what)
+	}
+}
+
+// work is the goroutine of the service.
+func (s *service) work() {
+	for {
+		select {
+		case msg := <-s.msgs:
+			s.take(msg)
+		case n := <-s.notes:
+			if err := s.store.note(&n); err != nil {
+				s.log.Error("a line is not in the audit trail", "who", n.line.Who, "what", n.line.What, "error", err)
+			}
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// take takes a message. Who has sent it, its subject says.
+func (s *service) take(msg *nats.Msg) {
+	kind, key, _ := strings.Cut(strings.TrimPrefix(msg.Subject, "taskwatch."), ".")
+	c := s.clients.byTheKey(key)
+	if c == nil {
+		return // it was revoked a moment ago
+	}
+	if kind == "report" {
+		s.report(c, msg.Data)
+		return
+	}
+	// An answer goes to the client that has asked, whatever it has asked for: it
+	// must not have the service write where the client itself may not.
+	if !strings.HasPrefix(msg.Reply, fleet.Inbox(key)+".") {
+		s.log.Warn("a request wants its answer elsewhere", "client", c.String(), "reply", msg.Reply)
+		return
+	}
+	var r fleet.Request
+	resp := &fleet.Response{}
+	err := json.Unmarshal(msg.Data, &r)
+	switch {
+	case err != nil:
+	case !c.Role.MayRequest(r.Op):
+		err = fmt.Errorf("a %s may not do that; enroll with another role", c.Role)
+	default:
+		resp, err = s.answer(c, &r)
+	}
+	if err != nil {
+		resp = &fleet.Response{Error: err.Error()}
+	}
+	b, err := json.Marshal(resp)
+	if err == nil {
+		err = s.nc.Publish(msg.Reply, b)
+	}
+	if err != nil {
+		s.log.Error("an answer is not sent", "client", c.String(), "error", err)
+	}
+}
+
+func (s *service) answer(c *Client, r *fleet.Request) (*fleet.Response, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	switch r.Op {
+	case fleet.Desired:
+		return s.store.desired(r.After), nil
+	case fleet.Nodes:
+		return s.store.nodes(r.Revision), nil
+	case fleet.Audit:
+		return s.store.audit(ctx, r.Revision)
+	case fleet.Module:
+		return s.store.piece(ctx, r.Digest, r.Offset)
+	case fleet.Upload:
+		return s.upload(ctx, c, r)
+	case fleet.Put:
+		return s.put(ctx, c, r.Entry)
+	}
+	return nil, fmt.Errorf("unknown request %q", r.Op)
+}
+
+// put makes an entry the one of its module. The hub has no keys to verify it
+// with, and needs none: the nodes do that.
+func (s *service) put(ctx context.Context, c *Client, signed *fleet.Signed) (*fleet.Response, error) {
+	if signed == nil {
+		return nil, errors.New("there is no entry")
+	}
+	e, err := signed.Unverified()
+	if err != nil {
+		return nil, err
+	}
+	renewed := s.store.renews(e)
+	if err := s.store.put(ctx, e, signed); err != nil {
+		return nil, err
+	}
+	if !renewed {
+		s.note(c, describe(e))
+	}
+	b, err := json.Marshal(fleet.Stored{Module: e.Module, Signed: *signed})
+	if err != nil {
+		return nil, err
+	}
+	return &fleet.Response{}, s.nc.Publish(fleet.DesiredSubject, b)
+}
+
+// describe says in the audit trail what an entry wants.
+func describe(e *fleet.Entry) string {
+	if e.Absent {
+		return fmt.Sprintf("wants module %s unloaded, generation %d", e.Module, e.Generation)
+	}
+	text := fmt.Sprintf("wants module %s, generation %d, digest %s, on nodes with %q", e.Module, e.Generation, e.Digest, e.Select)
+	if e.Through != "" {
+		text += ", in a rollout through " + e.Through
+	}
+	if len(e.Params) > 0 {
+		text += fmt.Sprintf(", with %q", e.Params)
+	}
+	return text
+}
+
+// report takes what a node says of itself.
+func (s *service) report(c *Client, data []byte) {
+	if c.Role != fleet.Node {
+		return // its permissions do not let it
+	}
+	var r fleet.Report
+	if err := json.Unmarshal(data, &r); err != nil || len(data) > maxReport {
+		s.log.Warn("a report cannot be read", "client", c.String(), "bytes", len(data), "error", err)
+		return
+	}
+	for _, what := range s.store.report(c.Key, r, data) {
+		s.note(c, what)
+	}
+	if err := s.store.reportErr(); err != nil {
+		s.log.Error("the report of a node is not stored", "client", c.String(), "error", err)
+	}
+}
+
+// upload is a file that comes in pieces.
+type upload struct {
+	digest string
+	data   []byte
+}
+
+func (s *service) upload(ctx context.Context, c *Client, r *fleet.Request) (*fleet.Response, error) {
+	switch {
+	case !fleet.ValidDigest(r.Digest):
+		return nil, fmt.Errorf("%.80q is not a digest", r.Digest)
+	case r.Size <= 0 || r.Size > maxModule:
+		return nil, fmt.Errorf("the module has %d bytes; it may have %d", r.Size, maxModule)
+	}
+	if r.Offset == 0 {
+		if s.store.has(ctx, r.Digest) {
+			return &fleet.Response{Size: r.Size}, nil
+		}
+		s.uploads[c.Key] = &upload{digest: r.Digest}
+	}
+	u := s.uploads[c.Key]
+	if u == nil || u.digest != r.Digest || r.Offset != len(u.data) || len(u.data)+len(r.Data) > r.Size {
+		return nil, errors.New("the pieces do not fit together; send the file again")
+	}
+	if u.data = append(u.data, r.Data...); len(u.data) < r.Size {
+		return &fleet.Response{}, nil
+	}
+	delete(s.uploads, c.Key)
+	if fleet.Digest(u.data) != r.Digest {
+		return nil, fleet.ErrDigest
+	}
+	return &fleet.Response{Size: r.Size}, s.store.save(ctx, r.Digest, u.data)
+}

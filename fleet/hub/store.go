@@ -1,0 +1,394 @@
+package hub
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/module/host"
+)
+
+// What JetStream has: buckets of entries and of reports, files, and a stream of
+// lines.
+const (
+	desiredBucket = "taskwatch_desired" // by module
+	nodesBucket   = "taskwatch_nodes"   // by key
+	modulesBucket = "taskwatch_modules" // pieces and sizes of files, by digest
+	auditStream   = "taskwatch_audit"
+	auditSubject  = "taskwatch.audit." // and a client
+)
+
+// Bounds.
+const (
+	storeTime    = 10 * time.Second
+	maxModule    = host.MaxFileSize
+	maxReport    = 64 << 10
+	maxDesired   = 1000 // modules
+	auditBytes   = 64 << 20
+	auditLines   = 10_000 // of a client: none drives out those of others
+	auditPage    = 200
+	entryHistory = 16 // earlier entries of each module
+	cachedFiles  = 4
+)
+
+// store is what the hub keeps. The goroutine of the service alone uses it. What
+// is small is in memory, too.
+type store struct {
+	js      jetstream.JetStream
+	entries jetstream.KeyValue
+	reports jetstream.KeyValue
+	files   jetstream.KeyValue
+	lines   jetstream.Stream
+
+	wanted  []wanted // by module
+	byNode  map[string]*nodeEntry
+	last    uint64 // revision
+	failed  error  // of the last report
+	fetched []file // the last that were asked for
+}
+
+type wanted struct {
+	stored     fleet.Stored
+	generation uint64
+	lease      time.Duration
+}
+
+type nodeEntry struct {
+	report   fleet.Report
+	seen     time.Time
+	revision uint64
+}
+
+type file struct {
+	digest string
+	data   []byte
+}
+
+func openStore(ctx context.Context, js jetstream.JetStream) (*store, error) {
+	s := &store{js: js, byNode: map[string]*nodeEntry{}}
+	var err error
+	if s.entries, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: desiredBucket, History: entryHistory, MaxValueSize: 2 * fleet.MaxSigned}); err != nil {
+		return nil, err
+	}
+	if s.reports, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: nodesBucket, MaxValueSize: maxReport}); err != nil {
+		return nil, err
+	}
+	if s.files, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: modulesBucket}); err != nil {
+		return nil, err
+	}
+	s.lines, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: auditStream, Subjects: []string{auditSubject + "*"}, MaxBytes: auditBytes, MaxMsgsPerSubject: auditLines, Discard: jetstream.DiscardOld, AllowDirect: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.load(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// load reads what was stored.
+func (s *store) load(ctx context.Context) error {
+	err := all(ctx, s.entries, func(kv jetstream.KeyValueEntry) error {
+		var signed fleet.Signed
+		if err := json.Unmarshal(kv.Value(), &signed); err != nil {
+			return fmt.Errorf("the stored entry of %s: %w", kv.Key(), err)
+		}
+		e, err := signed.Unverified()
+		if err != nil {
+			return err
+		}
+		s.remember(e, &signed)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return all(ctx, s.reports, func(kv jetstream.KeyValueEntry) error {
+		n := &nodeEntry{seen: kv.Created(), revision: kv.Revision()}
+		if err := json.Unmarshal(kv.Value(), &n.report); err != nil {
+			return fmt.Errorf("the stored report of %s: %w", kv.Key(), err)
+		}
+		s.byNode[kv.Key()] = n
+		s.last = max(s.last, n.revision)
+		return nil
+	})
+}
+
+// all calls fn with everything in a bucket.
+func all(ctx context.Context, kv jetstream.KeyValue, fn func(jetstream.KeyValueEntry) error) error {
+	w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+	if err != nil {
+		return err
+	}
+	for entry := range w.Updates() {
+		if entry == nil { // that was all
+			break
+		}
+		if err := fn(entry); err != nil {
+			return errors.Join(err, w.Stop())
+		}
+	}
+	return w.Stop()
+}
+
+func (s *store) find(module string) (int, bool) {
+	return slices.BinarySearchFunc(s.wanted, module, func(w wanted, name string) int { return cmp.Compare(w.stored.Module, name) })
+}
+
+func (s *store) remember(e *fleet.Entry, signed *fleet.Signed) {
+	w := wanted{fleet.Stored{Module: e.Module, Signed: *signed}, e.Generation, e.Lease}
+	if i, ok := s.find(e.Module); ok {
+		s.wanted[i] = w
+	} else {
+		s.wanted = slices.Insert(s.wanted, i, w)
+	}
+}
+
+// put stores an entry. Its generation must be higher than that of the one before.
+func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed) error {
+	i, known := s.find(e.Module)
+	switch {
+	case known && e.Generation <= s.wanted[i].generation:
+		return fmt.Errorf("module %s has the generation %d already, and %d is not higher: somebody else has changed it; try again", e.Module, s.wanted[i].generation, e.Generation)
+	case !known && len(s.wanted) >= maxDesired:
+		return fmt.Errorf("there are %d modules already", maxDesired)
+	case !e.Absent && !s.has(ctx, e.Digest):
+		return fmt.Errorf("the file of module %s, with the digest %s, is not at the hub; upload it first", e.Module, e.Digest)
+	}
+	b, err := json.Marshal(signed)
+	if err != nil {
+		return err
+	}
+	if _, err := s.entries.Put(ctx, e.Module, b); err != nil {
+		return fmt.Errorf("the entry is not stored: %w", err)
+	}
+	s.remember(e, signed)
+	return nil
+}
+
+// renews reports whether an entry is that of before but for its times.
+func (s *store) renews(e *fleet.Entry) bool {
+	i, known := s.find(e.Module)
+	if !known || e.Lease == 0 {
+		return false
+	}
+	old, err := s.wanted[i].stored.Signed.Unverified()
+	if err != nil {
+		return false
+	}
+	old.Generation, old.Expires = e.Generation, e.Expires
+	return reflect.DeepEqual(old, e)
+}
+
+func (s *store) desired(after string) *fleet.Response {
+	r := &fleet.Response{}
+	size := 0
+	for _, w := range s.wanted {
+		if w.stored.Module <= after {
+			continue
+		}
+		if size > fleet.PieceSize {
+			r.More = true
+			break
+		}
+		r.Entries = append(r.Entries, w.stored)
+		size += len(w.stored.Signed.Text) + len(w.stored.Signed.Signature)
+	}
+	return r
+}
+
+// has reports whether there is a file of that digest.
+func (s *store) has(ctx context.Context, digest string) bool {
+	_, err := s.files.Get(ctx, sizeKey(digest))
+	return err == nil
+}
+
+// A file is in pieces, because messages are small, and has its size behind them:
+// without one it is not complete.
+
+func sizeKey(digest string) string { return digest + ".size" }
+
+func pieceKey(digest string, offset int) string { return digest + "." + strconv.Itoa(offset) }
+
+func (s *store) save(ctx context.Context, digest string, data []byte) error {
+	for offset := 0; offset < len(data); offset += fleet.PieceSize {
+		if _, err := s.files.Put(ctx, pieceKey(digest, offset), data[offset:min(len(data), offset+fleet.PieceSize)]); err != nil {
+			return fmt.Errorf("the module is not stored: %w", err)
+		}
+	}
+	if _, err := s.files.PutString(ctx, sizeKey(digest), strconv.Itoa(len(data))); err != nil {
+		return fmt.Errorf("the module is not stored: %w", err)
+	}
+	return nil
+}
+
+// read returns a file.
+func (s *store) read(ctx context.Context, digest string) ([]byte, error) {
+	kv, err := s.files.Get(ctx, sizeKey(digest))
+	if err != nil {
+		return nil, err
+	}
+	size, err := strconv.Atoi(string(kv.Value()))
+	if err != nil || size > maxModule {
+		return nil, fmt.Errorf("its size is %.20q", kv.Value())
+	}
+	data := make([]byte, 0, size)
+	for len(data) < size {
+		piece, err := s.files.Get(ctx, pieceKey(digest, len(data)))
+		if err != nil {
+			return nil, err
+		}
+		if len(piece.Value()) == 0 {
+			return nil, errors.New("a piece is empty")
+		}
+		data = append(data, piece.Value()...)
+	}
+	return data, nil
+}
+
+// piece returns a part of a file.
+func (s *store) piece(ctx context.Context, digest string, offset int) (*fleet.Response, error) {
+	i := slices.IndexFunc(s.fetched, func(f file) bool { return f.digest == digest })
+	if i < 0 {
+		if !fleet.ValidDigest(digest) {
+			return nil, fmt.Errorf("%.80q is not a digest", digest)
+		}
+		data, err := s.read(ctx, digest)
+		if err != nil {
+			return nil, fmt.Errorf("the module with the digest %s: %w", digest, err)
+		}
+		if len(s.fetched) >= cachedFiles {
+			s.fetched = s.fetched[1:]
+		}
+		s.fetched = append(s.fetched, file{digest, data})
+		i = len(s.fetched) - 1
+	}
+	data := s.fetched[i].data
+	if offset < 0 || offset > len(data) {
+		return nil, fmt.Errorf("the module has %d bytes, and none at %d", len(data), offset)
+	}
+	return &fleet.Response{Size: len(data), Data: data[offset:min(len(data), offset+fleet.PieceSize)]}, nil
+}
+
+// report stores what a node says, and returns what has changed, for the audit
+// trail.
+func (s *store) report(key string, r fleet.Report, data []byte) (changes []string) {
+	n := s.byNode[key]
+	if n == nil {
+		n = &nodeEntry{}
+		s.byNode[key] = n
+	}
+	for _, m := range r.Modules {
+		old := fleet.ModuleReport{}
+		if i := slices.IndexFunc(n.report.Modules, func(o fleet.ModuleReport) bool { return o.Module == m.Module }); i >= 0 {
+			old = n.report.Modules[i]
+		}
+		if i, known := s.find(m.Module); known && s.wanted[i].lease > 0 && old.State == m.State {
+			old.Generation, old.Running = m.Generation, m.Running // a renewal changes nothing
+		}
+		if old != m {
+			text := fmt.Sprintf("module %s, generation %d: %s", m.Module, m.Generation, m.State)
+			if m.Reason != "" {
+				text += ": " + m.Reason
+			}
+			changes = append(changes, text)
+		}
+	}
+	n.report, n.seen = r, time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	revision, err := s.reports.Put(ctx, key, data)
+	if s.failed = err; err != nil {
+		revision = s.last + 1 // readers are told all the same
+	}
+	n.revision = revision
+	s.last = max(s.last, revision)
+	return changes
+}
+
+// reportErr returns why the last report was not stored, or nil.
+func (s *store) reportErr() error { return s.failed }
+
+// nodes returns those that have reported behind a revision.
+func (s *store) nodes(behind uint64) *fleet.Response {
+	type one struct {
+		key string
+		*nodeEntry
+	}
+	var list []one
+	for key, n := range s.byNode {
+		if n.revision > behind {
+			list = append(list, one{key, n})
+		}
+	}
+	slices.SortFunc(list, func(a, b one) int { return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.key, b.key)) })
+	r := &fleet.Response{Revision: behind}
+	now := time.Now()
+	for i, n := range list {
+		if i == nodesPage {
+			r.More = true
+			break
+		}
+		r.Nodes = append(r.Nodes, fleet.NodeState{Key: n.key, Report: n.report, Age: now.Sub(n.seen)})
+		r.Revision = n.revision
+	}
+	return r
+}
+
+// nodesPage is how many nodes fit into an answer with usual reports.
+const nodesPage = 200
+
+// note stores a line of the audit trail.
+func (s *store) note(n *note) error {
+	who := "hub"
+	if n.client != nil {
+		who = n.client.ID
+	}
+	b, err := json.Marshal(n.line)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	_, err = s.js.Publish(ctx, auditSubject+who, b)
+	return err
+}
+
+// audit returns lines behind one, the oldest first.
+func (s *store) audit(ctx context.Context, behind uint64) (*fleet.Response, error) {
+	info, err := s.lines.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &fleet.Response{Revision: behind}
+	for seq := max(behind+1, info.State.FirstSeq); seq <= info.State.LastSeq; seq++ {
+		if len(r.Audit) == auditPage {
+			r.More = true
+			break
+		}
+		msg, err := s.lines.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		var l fleet.AuditLine
+		if err := json.Unmarshal(msg.Data, &l); err != nil {
+			return nil, fmt.Errorf("line %d of the audit trail: %w", seq, err)
+		}
+		r.Audit, r.Revision = append(r.Audit, l), seq
+	}
+	return r, nil
+}

@@ -1,0 +1,151 @@
+package fleet
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/taskwatch/taskwatch/internal/outfile"
+)
+
+// Identity is who a client is to its hub, kept in a directory. The private key
+// in it is made by the client, and leaves it never.
+type Identity struct {
+	URL   string `json:"url"`
+	Token *Token `json:"token"`
+	Seed  string `json:"seed"` // of the key
+
+	dir string
+	key nkeys.KeyPair
+	pub string
+}
+
+const identityFile = "identity.json"
+
+// OpenIdentity returns the identity that is kept in dir, or makes one for a
+// token. hub is the address of the hub, and tokenFile the file of a token; each
+// may be "" if dir has it already. A token other than the one that dir has makes a
+// new key, because a token is for one key.
+func OpenIdentity(dir, hub, tokenFile string) (*Identity, error) {
+	id := &Identity{dir: dir}
+	b, err := os.ReadFile(filepath.Join(dir, identityFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("hub: %w", err)
+	default:
+		if err := json.Unmarshal(b, id); err != nil || id.Token == nil || id.Seed == "" {
+			return nil, fmt.Errorf("hub: %s is damaged; remove it and enroll with a new token", filepath.Join(dir, identityFile))
+		}
+	}
+	changed := false
+	if tokenFile != "" {
+		t, err := ReadToken(tokenFile)
+		switch {
+		case err != nil && id.Token != nil && errors.Is(err, fs.ErrNotExist): // it was used, and removed
+		case err != nil:
+			return nil, fmt.Errorf("hub: %w", err)
+		case id.Token == nil || id.Token.ID != t.ID:
+			if err := id.renew(t); err != nil {
+				return nil, err
+			}
+			changed = true
+		}
+	}
+	if id.Token == nil {
+		return nil, fmt.Errorf("hub: %s has no key yet; give the token that 'taskwatch-hub enroll' has printed, with --hub-token FILE", dir)
+	}
+	if hub != "" && hub != id.URL {
+		if err := checkURL(hub); err != nil {
+			return nil, err
+		}
+		id.URL, changed = hub, true
+	}
+	if id.URL == "" {
+		return nil, errors.New("hub: no address; give it with --hub tls://HOST:4222")
+	}
+	if id.key, err = nkeys.FromSeed([]byte(id.Seed)); err == nil {
+		id.pub, err = id.key.PublicKey()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hub: the key in %s: %w", dir, err)
+	}
+	if changed {
+		return id, id.save()
+	}
+	return id, nil
+}
+
+// checkURL returns an error unless text is the address of a hub. All others
+// would send the token in the clear.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "tls" || u.Host == "" || u.User != nil || u.Path != "" {
+		return fmt.Errorf("hub: %q is not the address of a hub; it looks like tls://HOST:4222", text)
+	}
+	return nil
+}
+
+func (id *Identity) renew(t *Token) error {
+	key, err := nkeys.CreateUser()
+	if err != nil {
+		return fmt.Errorf("hub: make a key: %w", err)
+	}
+	seed, err := key.Seed()
+	if err != nil {
+		return fmt.Errorf("hub: make a key: %w", err)
+	}
+	id.Token, id.Seed = t, string(seed)
+	return nil
+}
+
+func (id *Identity) save() error {
+	b, err := json.MarshalIndent(id, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(id.dir, 0o700); err != nil {
+		return fmt.Errorf("hub: %w", err)
+	}
+	return SaveFile(filepath.Join(id.dir, identityFile), append(b, '\n'))
+}
+
+// Key returns the public key, which names the client.
+func (id *Identity) Key() string { return id.pub }
+
+// Dir returns the directory.
+func (id *Identity) Dir() string { return id.dir }
+
+// SaveFile writes a file that only its owner may read, as a whole. When it
+// returns, the file is on the disk.
+func SaveFile(name string, b []byte) error {
+	doc, err := outfile.Create(name)
+	if err != nil {
+		return err
+	}
+	err = doc.Chmod(0o600)
+	if err == nil {
+		_, err = doc.Write(b)
+	}
+	if err == nil {
+		err = doc.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, doc.Abort())
+	}
+	if err := doc.Commit(); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

@@ -1,0 +1,316 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/selector"
+	"github.com/taskwatch/taskwatch/module/host"
+)
+
+// modules are what the hub has said of each module, and what became of that. The
+// goroutine of Run alone uses them.
+type modules struct {
+	node *Node
+	disk disk
+	list map[string]*entry
+	dead *time.Timer // of the next lease that ends
+}
+
+// entry is a module.
+type entry struct {
+	kept
+	seen   *fleet.Entry // of kept.Seen
+	active *fleet.Entry // of kept.Active, or nil
+
+	until   time.Time // when the lease of seen ends, by the monotonic clock; zero where it was never given
+	refused string    // why the last entry that came was not accepted
+	claimed uint64    // its generation, as it says
+	failed  string    // why seen does not run
+	state   fleet.State
+	running uint64
+}
+
+func newModules(n *Node) (*modules, error) {
+	ms := &modules{node: n, disk: disk{n.cfg.Identity.Dir()}, list: map[string]*entry{}, dead: time.NewTimer(time.Hour)}
+	all, err := ms.disk.load()
+	if err != nil {
+		return nil, err
+	}
+	for name, k := range all {
+		// The keys may have changed since.
+		seen, _, err := k.Seen.Open(n.cfg.Keys)
+		if err != nil {
+			n.log.Warn("an entry that was kept is not trusted, and is forgotten", "module", name, "error", err)
+			continue
+		}
+		e := &entry{kept: *k, seen: seen}
+		if k.Active != nil {
+			if e.active, _, err = k.Active.Open(n.cfg.Keys); err != nil {
+				e.Active = nil
+			}
+		}
+		ms.list[name] = e
+	}
+	return ms, nil
+}
+
+// maxModules is how many modules a node reports refused entries of.
+const maxModules = 1000
+
+// restore runs what ran before, without the hub.
+func (ms *modules) restore(ctx context.Context) { ms.settle(ctx) }
+
+// take accepts the entries that may be accepted, and settles.
+func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
+	changed := false
+	for i := range list {
+		s := &list[i]
+		e := ms.list[s.Module]
+		accepted, err := ms.accept(s, e)
+		switch {
+		case err != nil:
+			if e == nil && len(ms.list) >= maxModules {
+				ms.node.log.Error("an entry of the hub is refused", "module", s.Module, "error", err)
+				continue
+			}
+			if e == nil {
+				e = &entry{}
+				ms.list[s.Module] = e
+			}
+			if e.refused != err.Error() {
+				ms.node.log.Error("an entry of the hub is refused", "module", s.Module, "error", err)
+			}
+			e.refused, e.claimed = err.Error(), 0
+			if u, err := s.Signed.Unverified(); err == nil {
+				e.claimed = u.Generation
+			}
+		case accepted != nil:
+			if e == nil {
+				e = &entry{}
+				ms.list[s.Module] = e
+			}
+			e.Seen, e.seen, e.refused = s.Signed, accepted, ""
+			e.until = time.Now().Add(accepted.Lease)
+			changed = true
+		default:
+			e.refused = ""
+		}
+	}
+	if changed {
+		// Before anything is done: a generation that was seen once is never undercut,
+		// whatever happens to this process.
+		if err := ms.save(); err != nil {
+			ms.node.log.Error("what the hub wants cannot be kept, and is not done", "error", err)
+			return
+		}
+	}
+	ms.settle(ctx)
+}
+
+// accept returns the entry if it is a new one that the node has to follow, and
+// nil if it is the one that it follows.
+func (ms *modules) accept(s *fleet.Stored, e *entry) (*fleet.Entry, error) {
+	if e != nil && e.seen != nil && s.Signed == e.Seen {
+		return nil, nil
+	}
+	got, _, err := s.Signed.Open(ms.node.cfg.Keys)
+	switch {
+	case err != nil:
+		return nil, err
+	case got.Module != s.Module:
+		return nil, fmt.Errorf("the entry is of the module %s", got.Module)
+	case e != nil && e.seen != nil && got.Generation < e.seen.Generation:
+		return nil, fmt.Errorf("the entry is an old one: generation %d, and %d was seen", got.Generation, e.seen.Generation)
+	case e != nil && e.seen != nil && got.Generation == e.seen.Generation:
+		return nil, fmt.Errorf("the entry is another one with the same generation, %d", got.Generation)
+	case time.Now().After(got.Expires):
+		return nil, fmt.Errorf("the entry has expired, at %s", got.Expires.UTC().Format(time.RFC3339))
+	}
+	return got, nil
+}
+
+func (ms *modules) save() error {
+	all := map[string]*kept{}
+	for name, e := range ms.list {
+		if e.seen != nil {
+			all[name] = &e.kept
+		}
+	}
+	return ms.disk.save(all)
+}
+
+// wants says what is to become of an entry: to be run; or else to be left as it
+// is, with the reason.
+func (ms *modules) wants(e *entry) (run bool, state fleet.State, err error) {
+	if e.seen.Absent {
+		return false, fleet.Unwanted, nil
+	}
+	sel, err := selector.Parse(e.seen.Select)
+	if err != nil {
+		return false, fleet.Failed, err
+	}
+	chosen, err := sel.Chooses(&ms.node.facts)
+	switch {
+	case err != nil:
+		return false, fleet.Failed, err
+	case !chosen:
+		return false, fleet.Unwanted, nil
+	case e.seen.Through != "" && fleet.Place(ms.node.cfg.Identity.Key()) > e.seen.Through:
+		return false, fleet.Waiting, nil
+	case e.seen.Lease > 0 && !time.Now().Before(e.until):
+		return false, fleet.Lapsed, nil
+	}
+	return true, "", nil
+}
+
+// settle brings the daemon to what the entries want. What cannot be run leaves the
+// earlier version of its module as it is, or loads it where the node has just
+// started.
+func (ms *modules) settle(ctx context.Context) {
+	var list []daemon.FleetModule
+	var keep, trying []string
+	for _, name := range slices.Sorted(maps.Keys(ms.list)) {
+		e := ms.list[name]
+		if e.seen == nil {
+			continue // nothing was ever accepted
+		}
+		run, state, err := ms.wants(e)
+		e.state, e.failed = state, ""
+		target := e.seen
+		switch {
+		case err != nil:
+			e.failed = err.Error()
+			target = e.earlier()
+		case state == fleet.Waiting:
+			target = e.earlier()
+		case !run:
+			target, e.active, e.Active = nil, nil, nil
+		}
+		if target == nil {
+			continue
+		}
+		m, err := ms.module(ctx, target)
+		if err != nil {
+			e.state, e.failed = fleet.Failed, err.Error()
+			ms.node.log.Error("a module of the fleet cannot be had", "module", name, "generation", target.Generation, "error", err)
+			keep = append(keep, name)
+			continue
+		}
+		list = append(list, *m)
+		if target == e.seen {
+			trying = append(trying, name)
+		}
+	}
+	errs := ms.node.cfg.Daemon.Converge(ctx, list, keep)
+	for _, name := range trying {
+		e := ms.list[name]
+		if err := errs[name]; err != nil {
+			e.state, e.failed = fleet.Failed, err.Error()
+			continue
+		}
+		signed := e.Seen
+		e.state, e.active, e.Active = fleet.Running, e.seen, &signed
+	}
+	ms.fallBack(ctx)
+	ms.finish()
+}
+
+// fallBack has the earlier versions of modules run that have failed and are not
+// there.
+func (ms *modules) fallBack(ctx context.Context) {
+	loaded := ms.node.cfg.Daemon.FleetModules()
+	var list []daemon.FleetModule
+	for name, e := range ms.list {
+		if e.state != fleet.Failed || slices.Contains(loaded, name) || e.earlier() == nil {
+			continue
+		}
+		if m, err := ms.module(ctx, e.active); err == nil {
+			list = append(list, *m)
+		}
+	}
+	if len(list) > 0 {
+		ms.node.cfg.Daemon.Converge(ctx, list, loaded)
+	}
+}
+
+// earlier returns what ran before the last entry, where that may go on; nil where
+// there is nothing such.
+func (e *entry) earlier() *fleet.Entry {
+	if e.active == nil || e.active == e.seen || e.active.Lease > 0 && !time.Now().Before(e.until) {
+		return nil
+	}
+	return e.active
+}
+
+// module returns a module with its file, from the disk or the hub.
+func (ms *modules) module(ctx context.Context, e *fleet.Entry) (*daemon.FleetModule, error) {
+	file := ms.disk.file(e.Digest)
+	if file == nil {
+		if !ms.node.conn.IsConnected() {
+			return nil, errors.New("its file is not here, and the hub cannot be reached")
+		}
+		var err error
+		if file, err = ms.node.conn.Module(ctx, e.Digest, host.MaxFileSize); err != nil {
+			return nil, err
+		}
+		if err := ms.disk.saveFile(e.Digest, file); err != nil {
+			return nil, fmt.Errorf("its file cannot be kept: %w", err)
+		}
+	}
+	m := &daemon.FleetModule{Name: e.Module, File: file, Params: e.Params, AllowObserveOnly: e.AllowObserveOnly, AllowBestEffort: e.AllowBestEffort}
+	if e.Signature != "" {
+		m.Signature = []byte(e.Signature)
+	}
+	return m, nil
+}
+
+// finish notes what runs now, and when to look again.
+func (ms *modules) finish() {
+	loaded := ms.node.cfg.Daemon.FleetModules()
+	needed := map[string]bool{}
+	next := time.Hour
+	for name, e := range ms.list {
+		e.running = 0
+		if slices.Contains(loaded, name) && e.active != nil {
+			e.running = e.active.Generation
+		}
+		for _, used := range []*fleet.Entry{e.seen, e.active} {
+			if used != nil && !used.Absent {
+				needed[used.Digest] = true
+			}
+		}
+		if e.seen != nil && e.seen.Lease > 0 && e.state == fleet.Running {
+			next = min(next, time.Until(e.until))
+		}
+	}
+	ms.dead.Reset(max(next, 0))
+	if err := errors.Join(ms.save(), ms.disk.prune(needed)); err != nil {
+		ms.node.log.Error("what runs cannot be kept", "error", err)
+	}
+}
+
+// lapse is ready when a lease has ended.
+func (ms *modules) lapse() <-chan time.Time { return ms.dead.C }
+
+// reports returns what became of each module.
+func (ms *modules) reports() (list []fleet.ModuleReport) {
+	for _, name := range slices.Sorted(maps.Keys(ms.list)) {
+		e := ms.list[name]
+		r := fleet.ModuleReport{Module: name, State: e.state, Reason: e.failed, Running: e.running}
+		if e.seen != nil {
+			r.Generation = e.seen.Generation
+		}
+		if e.refused != "" {
+			r.State, r.Reason, r.Refused = fleet.Refused, e.refused, e.claimed
+		}
+		list = append(list, r)
+	}
+	return list
+}

@@ -1,0 +1,196 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/module/sign"
+)
+
+// Config configures a node. Identity, Keys and Daemon are required.
+type Config struct {
+	Identity *fleet.Identity
+	Keys     *sign.Keys // that entries must be signed by
+	Labels   map[string]string
+	Name     string // "" stands for that of the host
+	Daemon   *daemon.Daemon
+	Log      *slog.Logger // nil discards
+}
+
+// Node is a node of a fleet. It is made by [New] and runs once.
+type Node struct {
+	cfg   Config
+	log   *slog.Logger
+	facts fleet.Facts
+	conn  *fleet.Conn
+
+	changed chan struct{}      // the hub has something to say, or is there again
+	entries chan *fleet.Stored // of the hub
+
+	modules  *modules
+	answers  answers
+	trouble  sync.Mutex // guards the field below
+	lastSaid string     // of the connection
+}
+
+// New connects to the hub, or begins to try, and reads what the node has kept. The
+// caller must call Run.
+func New(cfg Config) (*Node, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Keys == nil {
+		return nil, errors.New("fleet: no key is trusted to say what runs here; give one with --hub-key FILE")
+	}
+	n := &Node{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), entries: make(chan *fleet.Stored, 256)}
+	n.facts = factsOf(&cfg)
+	var err error
+	if n.modules, err = newModules(n); err != nil {
+		return nil, err
+	}
+	n.conn, err = cfg.Identity.Dial(fleet.DialOptions{Name: n.facts.Name, Persist: true, OnChange: n.connection})
+	if err != nil {
+		return nil, err
+	}
+	n.answers = answers{node: n, asked: map[string]*answer{}}
+	return n, nil
+}
+
+func factsOf(cfg *Config) fleet.Facts {
+	d := cfg.Daemon.Facts()
+	f := fleet.Facts{
+		Name: cfg.Name, Arch: runtime.GOARCH, Version: d.Version, Source: d.Source, KernelModules: d.KernelModules, Labels: cfg.Labels,
+	}
+	if f.Name == "" {
+		f.Name, _ = os.Hostname()
+	}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		f.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	return f
+}
+
+// connection is called when the connection comes and goes, and with its errors.
+func (n *Node) connection(err error) {
+	said := "connected to the hub"
+	if err != nil {
+		said = err.Error()
+	}
+	n.trouble.Lock()
+	same := said == n.lastSaid
+	n.lastSaid = said
+	n.trouble.Unlock()
+	switch {
+	case err == nil:
+		n.log.Info(said, "hub", n.cfg.Identity.URL, "key", n.cfg.Identity.Key())
+		n.wake()
+	case !same: // not once a second
+		n.log.Warn("the hub", "hub", n.cfg.Identity.URL, "error", err)
+	}
+}
+
+// wake has the node ask the hub for everything.
+func (n *Node) wake() {
+	select {
+	case n.changed <- struct{}{}:
+	default:
+	}
+}
+
+// readEvery is how often a node reads everything, because a message may be lost.
+const readEvery = time.Minute
+
+// Run keeps the daemon as the hub wants it, until ctx ends. The modules stay.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer n.conn.Close()
+	defer n.answers.end()
+	if err := n.subscribe(ctx); err != nil {
+		return err
+	}
+	n.modules.restore(ctx)
+	n.report()
+	beat := time.NewTicker(fleet.ReportEvery)
+	defer beat.Stop()
+	read := time.NewTicker(readEvery)
+	defer read.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-n.entries:
+			n.modules.take(ctx, []fleet.Stored{*e})
+		case <-n.changed:
+			n.readAll(ctx)
+		case <-read.C:
+			n.readAll(ctx)
+		case <-n.modules.lapse():
+			n.modules.settle(ctx)
+		case <-beat.C:
+		}
+		n.report()
+	}
+}
+
+func (n *Node) subscribe(ctx context.Context) error {
+	_, err := n.conn.Subscribe(fleet.DesiredSubject, func(msg *nats.Msg) {
+		var s fleet.Stored
+		if err := json.Unmarshal(msg.Data, &s); err != nil {
+			n.log.Warn("an entry of the hub cannot be read", "error", err)
+			return
+		}
+		select {
+		case n.entries <- &s:
+		default:
+			n.wake() // too many at once: read all
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	_, err = n.conn.Subscribe(fleet.QuestionSubject("*"), func(msg *nats.Msg) { n.answers.take(ctx, msg) })
+	if err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	return nil
+}
+
+// readAll brings the modules up to date with all that the hub has.
+func (n *Node) readAll(ctx context.Context) {
+	if !n.conn.IsConnected() {
+		return
+	}
+	list, err := n.conn.Desired(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			n.log.Warn("what is to run cannot be read", "error", err)
+		}
+		return
+	}
+	n.modules.take(ctx, list)
+}
+
+// report says what the node runs. While there is no hub, nobody hears it.
+func (n *Node) report() {
+	b, err := json.Marshal(fleet.Report{Facts: n.facts, Modules: n.modules.reports()})
+	if err == nil && n.conn.IsConnected() {
+		err = n.conn.Publish(fleet.ReportSubject(n.conn.Key()), b)
+	}
+	if err != nil {
+		n.log.Warn("what runs is not reported", "error", err)
+	}
+}

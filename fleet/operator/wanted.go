@@ -1,0 +1,157 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"aead.dev/minisign"
+
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/selector"
+)
+
+// Conn is the connection of an operator, with what it needs of the hub.
+type Conn struct{ *fleet.Conn }
+
+// Wanted is an entry that the hub has. It is not verified: the nodes do that.
+type Wanted struct {
+	*fleet.Entry
+	Signed fleet.Signed
+	Err    error // why it cannot be read
+}
+
+// Wanted returns the entries of the hub, by module.
+func (c *Conn) Wanted(ctx context.Context) (map[string]*Wanted, error) {
+	list, err := c.Desired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*Wanted{}
+	for _, s := range list {
+		w := &Wanted{Signed: s.Signed}
+		if w.Entry, w.Err = s.Signed.Unverified(); w.Err == nil && w.Module != s.Module {
+			w.Err = fmt.Errorf("it is the entry of module %s", w.Module)
+		}
+		all[s.Module] = w
+	}
+	return all, nil
+}
+
+// Put signs an entry and gives it to the hub. Its generation becomes higher than
+// the one that the hub has of its module. It is the time, so that it is also
+// higher than one that the hub does not show.
+func (c *Conn) Put(ctx context.Context, key minisign.PrivateKey, e *fleet.Entry) error {
+	all, err := c.Wanted(ctx)
+	if err != nil {
+		return err
+	}
+	e.Generation = uint64(time.Now().UnixMilli())
+	if w := all[e.Module]; w != nil && w.Err == nil {
+		e.Generation = max(e.Generation, w.Generation+1)
+	}
+	signed, err := fleet.SignEntry(key, e)
+	if err != nil {
+		return err
+	}
+	_, err = c.Ask(ctx, &fleet.Request{Op: fleet.Put, Entry: signed})
+	return err
+}
+
+// Fate is what became of an entry at a node.
+type Fate struct {
+	Node fleet.NodeState
+	fleet.ModuleReport
+}
+
+// fateOf returns what became of an entry at a node that it chooses, and whether
+// that is known.
+func fateOf(e *fleet.Entry, n fleet.NodeState) (Fate, bool) {
+	for _, m := range n.Report.Modules {
+		if m.Module != e.Module {
+			continue
+		}
+		switch {
+		case m.Generation >= e.Generation, m.State == fleet.Refused && m.Refused == e.Generation:
+			return Fate{n, m}, true
+		}
+		return Fate{n, m}, false
+	}
+	return Fate{Node: n}, false
+}
+
+// failed reports whether an entry is not what runs.
+func (f *Fate) failed() bool { return f.State == fleet.Failed || f.State == fleet.Refused }
+
+// Outcome is what became of an entry in the fleet.
+type Outcome struct {
+	Done   []Fate
+	Silent []fleet.NodeState // were not waited for
+}
+
+// Failed returns those that failed.
+func (o *Outcome) Failed() (list []Fate) {
+	for _, f := range o.Done {
+		if f.failed() {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// pollEvery is how often the hub is asked for what is new.
+const pollEvery = 250 * time.Millisecond
+
+// Await waits until every node that an entry concerns has followed it, has failed
+// to, or is silent. Nodes that another entry of the module has reached count as
+// done.
+func (c *Conn) Await(ctx context.Context, e *fleet.Entry) (*Outcome, error) {
+	sel, err := selector.Parse(e.Select)
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	nodes := map[string]fleet.NodeState{}
+	seen := map[string]time.Time{}
+	var revision uint64
+	for {
+		changed, next, err := c.Nodes(ctx, revision)
+		if err != nil {
+			return nil, err
+		}
+		revision = next
+		for _, n := range changed {
+			nodes[n.Key], seen[n.Key] = n, time.Now().Add(-n.Age)
+		}
+		o, waiting := &Outcome{}, false
+		for key, n := range nodes {
+			n.Age = time.Since(seen[key])
+			chosen, err := sel.Chooses(&n.Report.Facts)
+			if err == nil && !chosen && !e.Absent {
+				continue
+			}
+			fate, known := fateOf(e, n)
+			switch {
+			case known:
+				o.Done = append(o.Done, fate)
+			case n.Silent():
+				o.Silent = append(o.Silent, n)
+			default:
+				waiting = true
+			}
+		}
+		if !waiting {
+			return o, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return o, ctx.Err()
+		}
+	}
+}
+
+// ErrFailed says that a module does not run everywhere where it is to.
+var ErrFailed = errors.New("the module does not run everywhere")

@@ -1,0 +1,87 @@
+package fleet
+
+import "time"
+
+// Op is what a request is about.
+type Op string
+
+// What clients ask of the hub. Nodes may Desired and Module, readers also Nodes
+// and Audit, loaders everything.
+const (
+	Desired Op = "desired" // the entries, by the names of their modules, behind After
+	Module  Op = "module"  // a piece of the file with a Digest, at an Offset
+	Nodes   Op = "nodes"   // the nodes with what they have reported, behind Revision
+	Audit   Op = "audit"   // who has done what, behind Revision
+	Upload  Op = "upload"  // store a piece of a file
+	Put     Op = "put"     // make an entry the one of its module
+)
+
+// MayRequest reports whether a role may make such requests.
+func (r Role) MayRequest(op Op) bool {
+	switch op {
+	case Desired, Module:
+		return r == Node || r == Reader || r == Loader
+	case Nodes, Audit:
+		return r == Reader || r == Loader
+	case Upload, Put:
+		return r == Loader
+	}
+	return false
+}
+
+// PieceSize is how many bytes of a file, or of a list, go in one message, about.
+const PieceSize = 256 << 10
+
+// Request is a message to the hub.
+type Request struct {
+	Op       Op      `json:"op"`
+	After    string  `json:"after,omitempty"`
+	Revision uint64  `json:"revision,omitempty"`
+	Digest   string  `json:"digest,omitempty"`
+	Offset   int     `json:"offset,omitempty"`
+	Size     int     `json:"size,omitempty"` // of the whole file
+	Data     []byte  `json:"data,omitempty"`
+	Entry    *Signed `json:"entry,omitempty"`
+}
+
+// Response is the hub's answer.
+type Response struct {
+	Error    string      `json:"error,omitempty"`
+	Entries  []Stored    `json:"entries,omitempty"`
+	Nodes    []NodeState `json:"nodes,omitempty"`
+	Audit    []AuditLine `json:"audit,omitempty"`
+	Revision uint64      `json:"revision,omitempty"` // of the last of these
+	More     bool        `json:"more,omitempty"`     // ask again, behind the last
+	Data     []byte      `json:"data,omitempty"`
+	Size     int         `json:"size,omitempty"`
+}
+
+// Stored is an entry as the hub keeps it.
+type Stored struct {
+	Module string `json:"module"`
+	Signed Signed `json:"signed"`
+}
+
+// NodeState is a node as the hub knows it.
+type NodeState struct {
+	Key    string        `json:"key"`
+	Report Report        `json:"report"`
+	Age    time.Duration `json:"age_ns"` // since its last report, by the clock of the hub
+}
+
+// SilentAfter is how old the last report of a node is that does not answer.
+const SilentAfter = 3 * ReportEvery
+
+// ReportEvery is how often a node reports, also where nothing has changed.
+const ReportEvery = 10 * time.Second
+
+// Silent reports whether a node has not reported for too long.
+func (n *NodeState) Silent() bool { return n.Age > SilentAfter }
+
+// AuditLine says who has done what.
+type AuditLine struct {
+	Time time.Time `json:"time"`
+	Who  string    `json:"who"`  // the name or the key of a client, or "hub"
+	Role Role      `json:"role"` // of the client
+	What string    `json:"what"`
+}

@@ -1,0 +1,54 @@
+package selector
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/taskwatch/taskwatch/fleet"
+)
+
+func TestSelector(t *testing.T) {
+	node := &fleet.Facts{Name: "ci-1", Arch: "amd64", Kernel: "6.12.1", Source: "bpf", KernelModules: true, Labels: map[string]string{"role": "ci", "site": "b"}}
+	for expr, want := range map[string]bool{
+		"":                              true,
+		`role == "ci"`:                  true,
+		`role == "db"`:                  false,
+		`rack == ""`:                    true, // a label that the node does not have
+		`kernel_modules && arch != "x"`: true,
+		`name.startsWith("ci-") && kernel.startsWith("6.1.")`: false,
+		`site in ["a", "b"]`:              true,
+		`["a", "b"].exists(s, s == site)`: true,
+	} {
+		s, err := Parse(expr)
+		if err != nil {
+			t.Errorf("%s: %v", expr, err)
+			continue
+		}
+		if got, err := s.Chooses(node); got != want || err != nil {
+			t.Errorf("%s is %v, %v; want %v", expr, got, err, want)
+		}
+	}
+	for expr, says := range map[string]string{
+		`role == `:           "Syntax error",
+		`role`:               "not true or false",
+		`kernel_modules + 1`: "no matching overload",
+		`role == 1`:          "no matching overload",
+	} {
+		if _, err := Parse(expr); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), expr) {
+			t.Errorf("%s: the error is %v, want one that says %q", expr, err, says)
+		}
+	}
+}
+
+// An expression that costs too much is an error of the node that meets it, not
+// its end.
+func TestCost(t *testing.T) {
+	list := "[" + strings.Repeat("1,", 60) + "1]"
+	s, err := Parse(list + ".all(a, " + list + ".all(b, " + list + ".all(c, a == b || c == a || true)))")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Chooses(&fleet.Facts{}); err == nil || !strings.Contains(err.Error(), "cost") {
+		t.Errorf("the error is %v", err)
+	}
+}
