@@ -46,7 +46,7 @@ func (s *narrowed) Take(it taskwatch.Item) {
 }
 
 // start watches with a sink until the function that it returns is called.
-func (s *narrowed) start(t *testing.T, cfg Config) (reg *taskwatch.Registry, src *Source, stop func()) {
+func (s *narrowed) start(t testing.TB, cfg Config) (reg *taskwatch.Registry, src *Source, stop func()) {
 	t.Helper()
 	testutil.Root(t)
 	reg = new(taskwatch.Registry)
