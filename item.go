@@ -44,6 +44,36 @@ func (it Item) Seq() uint64 {
 	return 0
 }
 
+// Size returns about how many bytes a copy of the item takes, with what it refers
+// to.
+func (it Item) Size() int {
+	const extraSize = 300 // of optional fields
+	n := itemSize
+	add := func(list []string) {
+		for _, s := range list {
+			n += len(s)
+		}
+	}
+	switch ev := it.Event; {
+	case it.Record != nil:
+		n += len(it.Record.Data)
+	case it.Failed != nil:
+		add(it.Failed.Argv)
+	case ev != nil:
+		if ev.Task != nil {
+			add(ev.Task.Argv)
+		}
+		if ev.Extra != nil {
+			n += extraSize
+			add(ev.Extra.Env)
+		}
+	}
+	return n
+}
+
+// itemSize is about how many bytes any item takes.
+const itemSize = 800
+
 // Task returns the task that the item is about, or nil if it is about none. The
 // task is the item's: it may change after the sink has returned.
 func (it Item) Task() *Task {

@@ -73,10 +73,6 @@ const (
 	waitsTask
 )
 
-const waiterSize = 800 // bytes: a waiter, about, and what it refers to
-
-const extraSize = 300 // bytes of optional fields, about
-
 // lingers is how long items may wait for others, so that the goroutine is not
 // woken for each.
 const lingers = 5 * time.Millisecond
@@ -128,30 +124,20 @@ func (q *Queue) Take(it Item) {
 // push adds an item. Callers hold mu.
 func (q *Queue) push(it Item) {
 	w := q.next()
-	q.bytes += waiterSize
+	q.bytes += it.Size()
 	q.last = max(q.last, it.Seq())
 	switch {
 	case it.Event == nil:
 		w.kind, w.item = waitsItem, it.Clone()
-		if it.Record != nil {
-			q.bytes += len(it.Record.Data)
-		}
 	case it.Event.Task == nil:
 		w.kind, w.event = waitsEvent, *it.Event
 	default:
 		w.kind, w.event = waitsTask, *it.Event
 		it.Event.Task.copyTo(&w.task)
-		for _, arg := range it.Event.Task.Argv {
-			q.bytes += len(arg)
-		}
 	}
 	if it.Event != nil && it.Event.Extra != nil {
 		x := *it.Event.Extra
 		w.event.Extra = &x
-		q.bytes += extraSize
-		for _, v := range x.Env {
-			q.bytes += len(v)
-		}
 	}
 }
 

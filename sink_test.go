@@ -247,7 +247,7 @@ func TestSinkIsCalledByOneGoroutineAtATime(t *testing.T) {
 // A queue hands on everything in order, as independent copies.
 func TestQueueHandsOn(t *testing.T) {
 	n := &notes{wants: WantAll(KindsOf(Exec))}
-	q := NewQueue(n, QueueOptions{Block: true, Size: 4 * waiterSize})
+	q := NewQueue(n, QueueOptions{Block: true, Size: 4 * itemSize})
 	if len(q.Wants()) != 1 {
 		t.Error("it wants something else")
 	}
@@ -280,7 +280,7 @@ func TestQueueHandsOn(t *testing.T) {
 // What finds no room is lost, and counted in its place: what was handed on
 // and what was lost add up, for every size of queue.
 func TestQueueCountsWhatItLoses(t *testing.T) {
-	for size := 1; size < 20*waiterSize; size += waiterSize / 2 {
+	for size := 1; size < 20*itemSize; size += itemSize / 2 {
 		n := &notes{hold: make(chan struct{})}
 		var got, lost uint64
 		var some int
@@ -322,7 +322,7 @@ func TestQueueCountsWhatItLoses(t *testing.T) {
 // A queue that blocks holds up who delivers, and loses nothing.
 func TestQueueBlocks(t *testing.T) {
 	n := &notes{hold: make(chan struct{})}
-	q := NewQueue(n, QueueOptions{Size: 2 * waiterSize, Block: true})
+	q := NewQueue(n, QueueOptions{Size: 2 * itemSize, Block: true})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -128,13 +127,10 @@ func (s *logSink) begin(queue *taskwatch.Queue, file *outfile.Log) {
 // cut returns the lines for a place where somebody has cut the file: a loss of
 // unknown size.
 func (s *logSink) cut() []byte {
-	loss := taskwatch.Item{Loss: new(taskwatch.Loss)}
-	if s.text == nil {
-		return record.Append(nil, loss)
+	if s.text != nil {
+		return report.LossLine()
 	}
-	var b bytes.Buffer
-	report.NewText(&b, report.TextOptions{}).Take(loss)
-	return b.Bytes()
+	return record.Append(nil, taskwatch.Item{Loss: new(taskwatch.Loss)})
 }
 
 // EndBatch writes the buffer.

@@ -103,30 +103,9 @@ type ringEntry struct {
 }
 
 func newRingEntry(it taskwatch.Item) ringEntry {
-	e := ringEntry{it: it.Clone(), of: categoryOf(it), n: 1, size: 800} // and what it refers to, about
+	e := ringEntry{it: it.Clone(), of: categoryOf(it), n: 1, size: it.Size()}
 	if it.Loss != nil {
 		e.n = cmp.Or(it.Loss.Count, 1)
-	}
-	if it.Record != nil {
-		e.size += len(it.Record.Data)
-	}
-	var lists [][]string
-	if ev := it.Event; ev != nil {
-		if ev.Task != nil {
-			lists = append(lists, ev.Task.Argv)
-		}
-		if ev.Extra != nil {
-			e.size += 300
-			lists = append(lists, ev.Extra.Env)
-		}
-	}
-	if it.Failed != nil {
-		lists = append(lists, it.Failed.Argv)
-	}
-	for _, list := range lists {
-		for _, s := range list {
-			e.size += len(s)
-		}
 	}
 	return e
 }
@@ -308,7 +287,8 @@ func (r *ring) forget() {
 // interrupt records that items of a category are no longer kept: a stream that
 // comes back for them has lost some. Callers hold mu.
 func (r *ring) interrupt(of category) {
-	r.keep(ringEntry{it: taskwatch.Item{Loss: &taskwatch.Loss{}}, of: of, n: 1, size: 800})
+	it := taskwatch.Item{Loss: &taskwatch.Loss{}}
+	r.keep(ringEntry{it: it, of: of, n: 1, size: it.Size()})
 }
 
 // size returns about how many bytes of items are kept.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -160,6 +161,13 @@ func (t *Text) take(it taskwatch.Item) {
 	case it.Failed != nil:
 		t.failedExec(it.Failed)
 	}
+}
+
+// LossLine returns the line of a loss of unknown size.
+func LossLine() []byte {
+	var b bytes.Buffer
+	NewText(&b, TextOptions{}).Take(taskwatch.Item{Loss: new(taskwatch.Loss)})
+	return b.Bytes()
 }
 
 // WantsFailedExecs reports whether TextOptions ask for failed execs.

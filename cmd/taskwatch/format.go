@@ -107,6 +107,9 @@ func openText(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	case "never":
 		term.colour = false
 	}
+	if o.log != nil {
+		o.log.Begin(outfile.Marks{Cut: report.LossLine()})
+	}
 	return report.NewText(w, report.TextOptions{
 		Kinds: o.kinds, FailedExecs: o.failed, Threads: o.threads, Width: term.width, Colour: term.colour,
 		Clock: o.table.clock(), Columns: columns, EnvDiff: o.envDiff, Environ: o.environ,

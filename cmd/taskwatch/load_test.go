@@ -93,7 +93,7 @@ func (c *tally) take(line []byte) {
 // storm reports whether an event is one of those that the storms count: a child's
 // clone, its exec if it has one, and its exit.
 func storm(kind string, line []byte) bool {
-	leaf := bytes.Contains(line, []byte(`"leaf"]`))
+	leaf := bytes.Contains(line, []byte(`"comm":"twload"`)) && bytes.Contains(line, []byte(`"leaf"]`))
 	child := bytes.Contains(line, []byte(`"comm":"twstorm"`))
 	switch kind {
 	case "clone":

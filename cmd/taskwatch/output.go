@@ -428,6 +428,10 @@ func (f *outputFlags) openFile(name string, home *os.File) (*outputFile, error) 
 	} else if out.format.single {
 		out.File, err = outfile.Open(name, f.keep)
 	} else if out.log, err = outfile.OpenLog(name, f.keep, outfile.LogOptions{Report: func(err error) {
+		if errors.Is(err, outfile.ErrCut) {
+			say("--output %q: %v", name, err)
+			return
+		}
 		say("--output %q: %v; lines go on to the file that is open", name, cause(err))
 	}}); err == nil {
 		out.File = out.log.File()

@@ -53,9 +53,12 @@ type Marks struct {
 	Tail []byte
 
 	// Cut has the lines that stand behind the head of a file that others have
-	// cut: nobody knows what was lost.
+	// cut: nobody knows what was lost. Without them, [ErrCut] is reported.
 	Cut []byte
 }
+
+// ErrCut is reported of a file that others have cut.
+var ErrCut = errors.New("others have cut the file; items may be missing")
 
 // absent is how long no file may have the name before one is made. Whoever
 // rotates a file renames it first and makes another one then.
@@ -214,10 +217,14 @@ func (l *Log) head() error {
 		}
 	}
 	l.begun = false
-	if l.cut && len(l.opts.Marks.Cut) > 0 {
+	switch {
+	case !l.cut:
+	case len(l.opts.Marks.Cut) > 0:
 		if _, err := l.append(l.opts.Marks.Cut); err != nil {
 			return err
 		}
+	case l.opts.Report != nil:
+		l.opts.Report(ErrCut)
 	}
 	l.cut = false
 	return nil
