@@ -22,6 +22,10 @@ type Command struct {
 	// by the command as they would be by an exec.
 	Stdin, Stdout, Stderr *os.File
 
+	// Session makes the command the leader of a session of its own, with Stdin,
+	// a terminal, as its controlling terminal.
+	Session bool
+
 	// OnStop, if set, is called by the goroutine of Run when the command
 	// itself, its first process, has been stopped by the given signal. A
 	// program with a terminal can stop itself in it. Whether the command's

@@ -23,11 +23,14 @@ type display struct {
 	view  *top.View // used inside of sink.With only
 	pacer *pacer    // of a recording; else nil
 	clock func() int64
-	over  string // says that the source has ended
+	over  func() string // says how the source has ended
 
-	wake  chan struct{} // something has changed
-	notes chan string
-	term  tcell.Screen
+	below *commandPane // or nil
+
+	wake    chan struct{} // something has changed
+	notes   chan string
+	leaving chan struct{} // closed when the screen is to end with the source
+	term    tcell.Screen
 }
 
 // A frame is the least time between two drawings, a tick the time after which
@@ -35,19 +38,24 @@ type display struct {
 const (
 	frame = 100 * time.Millisecond
 	tick  = time.Second
+
+	quickFrame = frame / 4 // while somebody types into a pane
 )
 
 func newDisplay(ctx context.Context, fields taskwatch.Fields, recorded bool) *display {
-	s := &display{ctx: ctx, wake: make(chan struct{}, 1), notes: make(chan string, 16)}
+	s := &display{ctx: ctx, wake: make(chan struct{}, 1), notes: make(chan string, 16), leaving: make(chan struct{})}
 	model := top.NewModel()
 	s.view = top.NewView(model, "")
-	s.sink = top.NewSink(model, func() {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
-	}, recorded, fields)
+	s.sink = top.NewSink(model, s.changed, recorded, fields)
 	return s
+}
+
+// changed says that something is to be drawn.
+func (s *display) changed() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
 // tell shows a message, or an error.
@@ -78,6 +86,8 @@ func (s *display) run(source func(context.Context) error, close func() error) (e
 		return fmt.Errorf("the terminal cannot be used: %w; 'taskwatch watch' and 'taskwatch replay FILE' need none", err)
 	}
 	defer s.term.Fini() // after a panic as well
+	covered.Store(s)
+	defer covered.Store(nil)
 	ctx, cancel := context.WithCancel(s.ctx)
 	done := make(chan error, 1)
 	go func() {
@@ -114,9 +124,14 @@ func (s *display) loop(done chan error) (ended bool, err error) {
 	draw := func() {
 		if !due {
 			due = true
-			next.Reset(time.Until(drawn.Add(frame)))
+			pause := frame
+			if s.below.focused() {
+				pause = quickFrame
+			}
+			next.Reset(time.Until(drawn.Add(pause)))
 		}
 	}
+	leaving := s.leaving
 	for {
 		wake := s.wake
 		if due {
@@ -130,8 +145,16 @@ func (s *display) loop(done chan error) (ended bool, err error) {
 				return true, err
 			}
 			ended, done = true, nil
-			s.sink.With(func(*top.Model) { s.view.Source += ": " + s.over })
+			if leaving == nil {
+				return ended, nil
+			}
+			s.sink.With(func(*top.Model) { s.view.Source += ": " + s.over() })
+			s.below.end()
 			draw()
+		case <-leaving:
+			if leaving = nil; ended {
+				return ended, nil
+			}
 		case note := <-s.notes:
 			s.sink.With(func(*top.Model) { s.view.Message = note })
 			draw()
@@ -162,15 +185,19 @@ func (s *display) loop(done chan error) (ended bool, err error) {
 			}
 			switch ev := ev.(type) {
 			case *tcell.EventResize:
+				s.tellError(s.below.fit(s.term.Size()))
 				s.draw()
 				s.term.Sync()
 			case *tcell.EventError:
 				return ended, fmt.Errorf("the terminal cannot be read any more: %w", ev)
 			case *tcell.EventKey:
-				if s.press(ev) {
+				if s.below.takes(ev) {
+					draw()
+				} else if s.press(ev) && !s.below.stays() {
 					return ended, nil
+				} else {
+					draw()
 				}
-				draw()
 			}
 		}
 	}
@@ -179,8 +206,15 @@ func (s *display) loop(done chan error) (ended bool, err error) {
 // stop stops taskwatch, as Ctrl-Z does with others, and returns when it goes on.
 func (s *display) stop() {
 	_ = s.term.Suspend()
-	_ = unix.Kill(unix.Getpid(), unix.SIGSTOP) // cannot fail
+	stopSelf()
 	s.again()
+}
+
+// tellError shows an error, if there is one.
+func (s *display) tellError(err error) {
+	if err != nil {
+		s.tell("", err)
+	}
 }
 
 func (s *display) again() {
@@ -250,8 +284,10 @@ var topKeys = map[tcell.Key]top.Key{
 // draw puts the view on the terminal. What is there already is not sent again.
 func (s *display) draw() {
 	width, height := s.term.Size()
-	var to *top.Screen
-	s.sink.With(func(*top.Model) { to = s.view.Draw(width, height) })
+	to := &top.Screen{CursorX: -1, CursorY: -1}
+	if height = s.below.above(height); height > 0 {
+		s.sink.With(func(*top.Model) { to = s.view.Draw(width, height) })
+	}
 	s.term.Clear()
 	for y, cells := range to.Cells {
 		for x, c := range cells {
@@ -260,7 +296,11 @@ func (s *display) draw() {
 			}
 		}
 	}
-	s.term.ShowCursor(to.CursorX, to.CursorY)
+	if x, y, ok := s.below.draw(s.term); ok {
+		s.term.ShowCursor(x, y)
+	} else {
+		s.term.ShowCursor(to.CursorX, to.CursorY)
+	}
 	s.term.Show()
 }
 

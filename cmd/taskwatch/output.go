@@ -40,6 +40,7 @@ type outputFlags struct {
 	keep    bool
 	threads bool
 	summary bool
+	screen  bool // events are on a screen: they are written to files only
 	top     int
 	sort    string
 	where   whereFlags
@@ -226,7 +227,7 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if f.keep && (len(f.files) == 0 || slices.Contains(f.files, "-")) {
 		return errors.New("--append: there is no file to append to; name one with --output")
 	}
-	used := len(f.files) == 0 || f.summary
+	used := len(f.files) == 0 && !f.screen || f.summary
 	for i, name := range f.files {
 		if name == "" {
 			return errors.New("--output: the name of the file is empty")
@@ -237,6 +238,16 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 		used = used || f.formatOf(name) == named
 		if f.keep && f.formatOf(name).single {
 			return fmt.Errorf("--append: %q is a whole document, which cannot be appended to; leave --append out", name)
+		}
+	}
+	if f.screen && len(f.files) == 0 {
+		for _, name := range []string{"event", "threads", "columns", "fields"} {
+			if cmd.Flags().Changed(name) {
+				return fmt.Errorf("--%s: with --tui, events are written to files only; name one with --output", name)
+			}
+		}
+		if cmd.Flags().Changed("format") && !used {
+			return errors.New("--format: with --tui, events are written to files only; name one with --output")
 		}
 	}
 	if f.shell && !used {
@@ -392,7 +403,7 @@ func (f *outputFlags) open(home *os.File) (*output, error) {
 	}
 	o := &output{flags: f, kinds: kinds, summaryTo: home}
 	names := f.files
-	if len(names) == 0 {
+	if len(names) == 0 && !f.screen {
 		names = []string{"-"}
 		if home != os.Stdout {
 			names[0] = ""

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -89,8 +90,15 @@ func execute(args []string) int {
 	return e.status
 }
 
+// covered is the screen that covers standard error, or nil.
+var covered atomic.Pointer[display]
+
 // say tells the user something that is no event.
 func say(format string, args ...any) {
+	if s := covered.Load(); s != nil {
+		s.tell(fmt.Sprintf(format, args...), nil)
+		return
+	}
 	// There is nobody left to tell where this fails.
 	_, _ = fmt.Fprintf(os.Stderr, "taskwatch: "+format+"\n", clean.Args(args)...)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"runtime"
@@ -26,6 +27,7 @@ type runFlags struct {
 	dryRun   bool
 	drop     bool
 	kill     bool
+	tui      bool
 }
 
 func newRun() *cobra.Command {
@@ -64,6 +66,16 @@ signals that the command's own tree sends to it. Once the command has ended,
 SIGINT, SIGQUIT, SIGTERM and SIGHUP kill the processes that it left running;
 --kill-on-exit kills them at once. Without it, run says after a second what it
 waits for.
+
+With --tui the screen is that of 'taskwatch top', with what happens to the
+command and its descendants, and below it a terminal of the command's own, in
+which it runs. Keys are for the command; Ctrl-] moves them to the tree and back.
+The command leads a session and gets the size of its part of the screen, TERM is
+xterm-256color, and the keyboard's signals come from that terminal. At the end
+the screen stays for a look, and q leaves it; while the command runs, q pressed
+twice kills it and all its descendants. Events are written to files only (-o). A
+signal that asks taskwatch to end goes to the command, and the screen ends with
+it. On fewer than 13 lines only the part with the keys is seen.
 
 There are two sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
 default if it works. It costs the command almost nothing, except an eighth of a
@@ -110,6 +122,7 @@ are shown only for tasks of the tree.
   taskwatch run -e exec -- sh -c 'cc -o hello hello.c && ./hello'
   taskwatch run -f json -o events.jsonl -- make -j2
   taskwatch run --summary -o /dev/null -- make -j2
+  taskwatch run --tui -- make -j2
   taskwatch run -m rule.wasm -- make -j2
   sudo taskwatch run -e exec -p 1234
   sudo taskwatch run -m count.o --globals -- make -j2
@@ -134,6 +147,7 @@ are shown only for tasks of the tree.
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would deny, and deny nothing")
 	cmd.Flags().BoolVar(&f.drop, "drop", false, "drop events that cannot be written fast enough, and write how many,\ninstead of making the command wait")
 	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "when the command ends, kill the processes that it left running,\ninstead of waiting for them")
+	cmd.Flags().BoolVar(&f.tui, "tui", false, "show the tree on a screen, as top does, and the command in a terminal below it")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -156,8 +170,14 @@ func runUsage(err error) error {
 func runFailed(err error) error { return &exitError{status: exitRunFailed, err: err} }
 
 func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
+	f.screen = f.tui
 	if err := errors.Join(f.check(cmd), f.modules.check()); err != nil {
 		return runFailed(err)
+	}
+	if f.tui {
+		if err := f.checkScreen(); err != nil {
+			return runFailed(fmt.Errorf("--tui: %w", err))
+		}
 	}
 	if err := errors.Join(checkProc(), checkLimits()); err != nil {
 		return runFailed(err)
@@ -185,13 +205,18 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		relay = newRelay()
 		told  notices
 	)
+	screen, err := f.openScreen(argv, relay)
+	if err != nil {
+		return runFailed(err)
+	}
+	defer screen.close()
 	if f.exporter != nil {
 		if err := os.Setenv("TRACEPARENT", f.exporter.Traceparent()); err != nil { // for the command
 			return runFailed(err)
 		}
 	}
 	src, passed, err := openCommand(f.source, &command{
-		argv: argv, dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
+		argv: argv, pane: screen.pane(), dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
 		kernel: files.kernel(), veto: files.veto() && !f.modules.observeOnly,
 	})
 	if err != nil {
@@ -205,6 +230,9 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err := out.attach(&reg, src, f.backlog()); err != nil {
 		_ = out.close() // nothing was written
 		return runFailed(errors.Join(err, src.Close()))
+	}
+	if err := screen.attach(&reg, src); err != nil {
+		return runFailed(errors.Join(err, out.close(), src.Close()))
 	}
 	left, err := watchLeftBehind(&reg, src, f.kill)
 	if err != nil {
@@ -222,9 +250,11 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		_ = out.close() // nothing was written
 		return runFailed(errors.Join(err, modules.close(), src.Close()))
 	}
-	err = src.Run(context.Background(), &reg)
+	err = screen.run(func(ctx context.Context) error {
+		defer left.close() // nobody waits for it any more, but perhaps for the screen
+		return src.Run(ctx, &reg)
+	}, src.Close)
 	err = errors.Join(err, relay.close())
-	left.close()
 	if err != nil {
 		out.incomplete()
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,8 @@ import (
 type relay struct {
 	target relayTarget
 	flush  func() // writes what has to be seen while taskwatch is stopped
+	asked  func() // to end, by a signal; or nil
+	apart  bool   // the command has a terminal of its own: what this one sends is for taskwatch
 	caught *sys.Catcher
 	queue  chan caught
 	broken chan os.Signal // SIGPIPE, which would kill us when nobody reads the events
@@ -66,6 +69,9 @@ var relayed = []syscall.Signal{
 	// writes cause. SIGCHLD and SIGURG are for Go's run time.
 }
 
+// ofTerminal are the signals by which a terminal and a shell control a job.
+var ofTerminal = []syscall.Signal{unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT}
+
 // The real-time signals but 32 to 34, which are for C libraries.
 const (
 	realtimeFirst = 35
@@ -81,7 +87,10 @@ func (r *relay) start(target relayTarget, flush func()) error {
 	r.target, r.flush = target, flush
 	signal.Notify(r.broken, unix.SIGPIPE)
 	ignored := ignoredSignals()
-	list := relayed
+	list := slices.Clone(relayed)
+	if r.apart {
+		list = slices.DeleteFunc(list, func(sig syscall.Signal) bool { return slices.Contains(ofTerminal, sig) })
+	}
 	for sig := syscall.Signal(realtimeFirst); sig <= realtimeLast; sig++ {
 		list = append(list, sig)
 	}
@@ -118,10 +127,16 @@ func (r *relay) close() error {
 
 func (r *relay) handle(got caught) {
 	has, foreground := controlling()
+	if r.apart {
+		has, foreground = false, false
+	}
 	sig := got.Number
 	switch sig {
 	case unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM:
 		r.ending.CompareAndSwap(0, int32(sig))
+		if r.asked != nil {
+			r.asked()
+		}
 	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT:
 		// With a terminal, they come from it or from the shell, to the whole
 		// job. Whether it is in the foreground says nothing: this may run
@@ -160,11 +175,20 @@ func (r *relay) killRest() {
 func (r *relay) stopped(sig syscall.Signal) {
 	switch sig {
 	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		if has, _ := controlling(); has {
+		if has, _ := controlling(); has && !r.apart {
 			r.flush()
-			_ = unix.Kill(unix.Getpid(), unix.SIGSTOP) // cannot fail
+			stopSelf()
 		}
 	}
+}
+
+// stopSelf stops this process, and returns when it goes on. The signal is for
+// this thread: another one would leave this one time to use the terminal, which
+// the shell has by then.
+func stopSelf() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), unix.SIGSTOP) // cannot fail
 }
 
 // endedBy returns the first signal that asked for the end, or 0.

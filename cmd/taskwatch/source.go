@@ -16,9 +16,10 @@ import (
 // to it.
 type command struct {
 	argv   []string
-	pid    int    // of a process to attach to, instead of argv
-	ready  func() // called when it is watched
-	failed bool   // execs that fail are asked for
+	pane   *commandPane // that shows it, or nil
+	pid    int          // of a process to attach to, instead of argv
+	ready  func()       // called when it is watched
+	failed bool         // execs that fail are asked for
 	dryRun bool
 	notice func(string)
 	stop   func(syscall.Signal)
@@ -29,6 +30,13 @@ type command struct {
 	// veto is whether watchers here, outside of the kernel, are to be asked
 	// before something is done.
 	veto bool
+}
+
+// command returns what a source is to run.
+func (c *command) command() *source.Command {
+	cmd := &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop}
+	c.pane.equip(cmd)
+	return cmd
 }
 
 // commandSources are the sources that can run a command, best first. bpf is
@@ -91,7 +99,7 @@ func openBPFCommand(c *command) (source.Supervisor, error) {
 	if c.pid != 0 {
 		cfg.PID = c.pid
 	} else {
-		cfg.Command = &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop}
+		cfg.Command = c.command()
 	}
 	src, err := bpf.New(cfg)
 	if err != nil {
@@ -106,7 +114,7 @@ func openPtrace(c *command) (source.Supervisor, error) {
 	}
 	cfg := ptrace.Config{PID: c.pid, DryRun: c.dryRun, OnNotice: c.notice, OnReady: c.ready}
 	if c.pid == 0 {
-		cfg.Command = &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop}
+		cfg.Command = c.command()
 	} else if c.failed {
 		return nil, errors.New("ptrace: it cannot see failed execs (-e exec-failed) of a process that was already running (-p); the source bpf can")
 	}

@@ -153,7 +153,7 @@ func (f *topFlags) reads() (taskwatch.Fields, error) {
 }
 
 func (f *topFlags) top(args []string) error {
-	if err := needsScreen(); err != nil {
+	if err := needsScreen("'taskwatch watch' and 'taskwatch replay FILE' write events anywhere"); err != nil {
 		return err
 	}
 	files, err := f.modules.parse()
@@ -193,7 +193,7 @@ func (f *topFlags) recording(s *display, name string, files moduleFiles) error {
 	}
 	s.view.Source = filepath.Base(in.Name()) // the state has to fit behind it
 	s.pacer = newPacer(s.ctx, s.sink, f.factor)
-	s.over = "the recording has ended"
+	s.over = func() string { return "the recording has ended" }
 	if err := f.show(s, src, s.pacer, files); err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (f *topFlags) machine(s *display, files moduleFiles) error {
 	s.view.Source = fmt.Sprintf("%s, source %s", src.Capabilities().Scope, src.Name())
 	s.clock = sys.Monotonic
 	s.view.Message = "the source starts"
-	s.over = "the source has ended"
+	s.over = func() string { return "the source has ended" }
 	return f.show(s, src, taskwatch.NewQueue(s.sink, taskwatch.QueueOptions{}), files)
 }
 
@@ -250,13 +250,13 @@ func (f *topFlags) show(s *display, src source.Source, to taskwatch.Sink, files 
 	return errors.Join(err, modules.close())
 }
 
-// needsScreen says why there can be no screen.
-func needsScreen() error {
+// needsScreen says why there can be no screen, and what works instead.
+func needsScreen(instead string) error {
 	switch {
 	case !isTerminal(os.Stdout):
-		return errors.New("standard output is not a terminal, which a screen needs; 'taskwatch watch' and 'taskwatch replay FILE' write events anywhere")
+		return errors.New("standard output is not a terminal, which a screen needs; " + instead)
 	case os.Getenv("TERM") == "" || os.Getenv("TERM") == "dumb":
-		return fmt.Errorf("TERM=%q: this terminal cannot move its cursor, which a screen needs; 'taskwatch watch' and 'taskwatch replay FILE' write events line by line", os.Getenv("TERM"))
+		return fmt.Errorf("TERM=%q: this terminal cannot move its cursor, which a screen needs; %s", os.Getenv("TERM"), instead)
 	}
 	return nil
 }

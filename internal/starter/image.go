@@ -17,6 +17,7 @@ const (
 	stopMaker = 1 << iota
 	stop
 	die
+	session
 )
 
 // The sizes of struct orders in c/starter.c.

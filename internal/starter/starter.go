@@ -32,6 +32,10 @@ type Command struct {
 	// Die has the command killed when the thread that has started it ends.
 	Die bool
 
+	// Session makes the command the leader of a session of its own, with its
+	// standard input as the terminal.
+	Session bool
+
 	// Making, if set, is called with the pid of the process that is about to
 	// make the command's and has done nothing so far.
 	Making func(pid int)
@@ -78,7 +82,7 @@ func (c *Command) Start() (pid int, err error) {
 	if copy(o.Filter[:], c.Filter) < len(c.Filter) {
 		return 0, fmt.Errorf("a seccomp filter of %d instructions is longer than the %d that there is room for", len(c.Filter), maxFilter)
 	}
-	for flag, set := range map[uint32]bool{stopMaker: c.Making != nil, stop: c.Stopped, die: c.Die} {
+	for flag, set := range map[uint32]bool{stopMaker: c.Making != nil, stop: c.Stopped, die: c.Die, session: c.Session} {
 		if set {
 			o.Flags |= flag
 		}

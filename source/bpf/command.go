@@ -34,7 +34,7 @@ func start(c *source.Command, making func(pid int), die bool) (pid int, err erro
 	cmd := starter.Command{
 		Path: c.Path, Argv: c.Argv, Env: c.Env, Dir: c.Dir,
 		Files:  []uintptr{c.Stdin.Fd(), c.Stdout.Fd(), c.Stderr.Fd()},
-		Making: making, Die: die,
+		Making: making, Die: die, Session: c.Session,
 	}
 	pid, err = cmd.Start()
 	var exec *starter.ExecError
@@ -62,7 +62,7 @@ func startPlainly(c *source.Command, making func(pid int)) (pid int, err error) 
 		Dir:   c.Dir,
 		Env:   c.Env,
 		Files: []uintptr{c.Stdin.Fd(), c.Stdout.Fd(), c.Stderr.Fd()},
-		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: c.Session, Setctty: c.Session},
 	})
 	if err != nil {
 		return 0, &source.StartError{Source: Name, Path: c.Path, Err: err}

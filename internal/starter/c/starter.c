@@ -21,12 +21,12 @@
 
 #if defined(__x86_64__)
 enum {
-	NR_write = 1, NR_rt_sigprocmask = 14, NR_getpid = 39, NR_clone = 56, NR_execve = 59, NR_kill = 62, NR_getppid = 110, NR_prctl = 157,
-	NR_exit_group = 231, NR_seccomp = 317,
+	NR_write = 1, NR_rt_sigprocmask = 14, NR_ioctl = 16, NR_getpid = 39, NR_clone = 56, NR_execve = 59, NR_kill = 62, NR_getppid = 110, NR_setsid = 112,
+	NR_prctl = 157, NR_exit_group = 231, NR_seccomp = 317,
 };
 #elif defined(__aarch64__)
 enum {
-	NR_write = 64, NR_exit_group = 94, NR_kill = 129, NR_rt_sigprocmask = 135, NR_prctl = 167, NR_getpid = 172, NR_getppid = 173, NR_clone = 220,
+	NR_ioctl = 29, NR_write = 64, NR_exit_group = 94, NR_kill = 129, NR_rt_sigprocmask = 135, NR_setsid = 157, NR_prctl = 167, NR_getpid = 172, NR_getppid = 173, NR_clone = 220,
 	NR_execve = 221, NR_seccomp = 277,
 };
 #endif
@@ -43,6 +43,7 @@ enum {
 	CLONE_VM = 0x100, CLONE_VFORK = 0x4000, CLONE_PARENT = 0x8000,
 	PR_SET_PDEATHSIG = 1, PR_SET_NAME = 15, PR_SET_NO_NEW_PRIVS = 38,
 	SECCOMP_SET_MODE_FILTER = 1,
+	TIOCSCTTY = 0x540e,
 };
 
 /* The bits of orders.flags; those of Go. */
@@ -50,6 +51,7 @@ enum {
 	STOP_MAKER = 1, /* this process stops before it makes the command's */
 	STOP = 2,	/* the command's process stops, for a tracer, and does not make this one wait for the exec */
 	DIE = 4,	/* the command is killed when the thread that has started it ends */
+	SESSION = 8,	/* the command leads a session, and its standard input is the terminal of that */
 };
 
 struct filter {
@@ -120,6 +122,11 @@ static __attribute__((noinline)) void become(char **argv, char **envp)
 		stop();
 		/* From here on PTRACE_O_EXITKILL sees to what the signal was for. */
 		call(NR_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	}
+	if (orders.flags & SESSION) {
+		call(NR_setsid, 0, 0, 0, 0, 0);
+		if (call(NR_ioctl, 0, TIOCSCTTY, 0, 0, 0))
+			FAIL("its standard input is no terminal that a session can have");
 	}
 	call(NR_rt_sigprocmask, SIG_SETMASK, (s64)&orders.mask, 0, sizeof(orders.mask), 0);
 	if (orders.filters)
