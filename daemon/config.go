@@ -63,6 +63,11 @@ type Config struct {
 	// Prometheus are served; "" is nowhere.
 	Metrics string
 
+	// Connector is the path of a socket (SOCK_SEQPACKET) at which programs get the
+	// records of the module [ConnectorModule] as from the kernel's process events
+	// connector; "" is nowhere. Its place and its group are as those of Socket.
+	Connector string
+
 	// Log gets the daemon's messages; nil discards them.
 	Log *slog.Logger
 
@@ -95,8 +100,10 @@ func (c *Config) check() error {
 	if c.Socket == "" {
 		c.Socket = DefaultSocket
 	}
-	if len(c.Socket) > maxSocketPath {
-		return fmt.Errorf("daemon: the path of the socket has %d bytes and may have %d: %q", len(c.Socket), maxSocketPath, c.Socket)
+	for _, path := range []string{c.Socket, c.Connector} {
+		if len(path) > maxSocketPath {
+			return fmt.Errorf("daemon: the path of the socket has %d bytes and may have %d: %q", len(path), maxSocketPath, path)
+		}
 	}
 	if c.Source == "" {
 		c.Source = auto.Name

@@ -28,6 +28,7 @@ type Daemon struct {
 	trust   trusted
 	socket  *socket
 	metrics *metrics // or nil
+	relay   *relay   // or nil
 
 	source   source.Source
 	passed   error // why not a better one
@@ -87,6 +88,11 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 	}
 	if cfg.Metrics != "" {
 		if d.metrics, err = d.listenMetrics(cfg.Metrics); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Connector != "" {
+		if err := d.openRelay(cfg.Connector, group); err != nil {
 			return nil, err
 		}
 	}
@@ -188,6 +194,10 @@ func (d *Daemon) work(ctx context.Context) error {
 		d.log.Error("nothing is sent to a collector", "error", err)
 	}
 	d.loadConfigured(ctx, d.cfg.Modules)
+	if d.relay != nil {
+		d.log.Info("connector", "socket", d.cfg.Connector)
+		d.relay.start(func(err error) { d.log.Error("the connector's socket takes no more programs", "error", err) })
+	}
 	if d.cfg.OnReady != nil {
 		d.cfg.OnReady()
 	}
@@ -218,13 +228,16 @@ func (d *Daemon) work(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// closeListeners gives the socket and the address of the metrics back.
+// closeListeners gives the sockets and the address of the metrics back.
 func (d *Daemon) closeListeners() error {
 	var errs []error
 	if d.metrics != nil {
 		if err := d.metrics.listener.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	if d.relay != nil {
+		errs = append(errs, d.relay.close())
 	}
 	if d.socket != nil {
 		errs = append(errs, d.socket.Close())

@@ -79,13 +79,14 @@ var (
 	metricToSend  = newMetric("export_queued_bytes", "Bytes of items that wait to be sent to a collector, about.", "signal")
 	metricLogLost = newMetric("log_lost_total", "Items that a log lacks: those that found no room in memory, and those that could not be written.", "log", "cause")
 	metricToLog   = newMetric("log_queued_bytes", "Bytes of items that wait to be written to a log, about.", "log")
+	metricRelay   = newMetric("connector_lost_messages_total", "Messages of the module cnproc that programs have lost because they read too slowly.")
 	metricRing    = newMetric("stream_history_bytes", "Bytes of items that are kept for streams that are cut, about.")
 	metricWaiting = newMetric("stream_queued_bytes", "Bytes of items that wait for the clients of streams, about.")
 
 	allMetrics = []*prometheus.Desc{
 		metricInfo, metricStarted, metricLost, metricStreams, metricUnread, metricModule, metricRefs, metricCalls,
 		metricErrors, metricVetoes, metricMissed, metricSkipped, metricDrops, metricTime, metricQueue,
-		metricGlobal, metricLeftOut, metricEvents, metricLosses, metricWaiting, metricSent, metricUnsent, metricToSend, metricLogLost, metricToLog, metricRing,
+		metricGlobal, metricLeftOut, metricEvents, metricLosses, metricWaiting, metricSent, metricUnsent, metricToSend, metricLogLost, metricToLog, metricRing, metricRelay,
 	}
 )
 
@@ -131,6 +132,10 @@ func (c collected) Collect(ch chan<- prometheus.Metric) {
 			counter(metricUnsent, n, e.signal.String(), cause)
 			losses["export"] += n
 		}
+	}
+	if d.relay != nil {
+		counter(metricRelay, d.relay.server.Dropped())
+		losses["connector"] = d.relay.server.Dropped()
 	}
 	gauge(metricRing, float64(d.ring.size()))
 	for _, slot := range d.logs.all() {

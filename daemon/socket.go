@@ -29,7 +29,10 @@ type socket struct {
 
 // listen takes the place and listens. Until it has set the owner and the mode
 // of the socket, nobody but the daemon's own user can connect.
-func listen(path string, group *group) (_ *socket, err error) {
+func listen(path string, group *group) (*socket, error) { return listenOn("unix", path, group) }
+
+// listenOn is listen for sockets of another network: unixpacket.
+func listenOn(network, path string, group *group) (_ *socket, err error) {
 	s := &socket{path: path}
 	defer func() {
 		if err != nil {
@@ -52,7 +55,7 @@ func listen(path string, group *group) (_ *socket, err error) {
 		}
 		return err
 	}}
-	s.Listener, err = lc.Listen(context.Background(), "unix", path)
+	s.Listener, err = lc.Listen(context.Background(), network, path)
 	if err != nil {
 		return s, err
 	}

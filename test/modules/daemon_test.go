@@ -27,13 +27,17 @@ import (
 )
 
 // serve runs a daemon until the test ends.
-func serve(t *testing.T) *daemon.Client {
+func serve(t *testing.T, edits ...func(*daemon.Config)) *daemon.Client {
 	t.Helper()
 	ready := make(chan struct{})
 	socket := filepath.Join(t.TempDir(), "s")
-	d, err := daemon.New(daemon.Config{
+	cfg := daemon.Config{
 		Socket: socket, Source: bpf.Name, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), OnReady: func() { close(ready) },
-	})
+	}
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	d, err := daemon.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
