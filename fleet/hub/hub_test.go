@@ -43,6 +43,7 @@ func (l *testLog) String() string {
 // running is a hub of a test.
 type running struct {
 	*Hub
+	address     string // of a hub that is another process
 	dir, listen string
 	log         testLog
 }
@@ -62,6 +63,14 @@ func startHub(t testing.TB) *running {
 		}
 	})
 	return r
+}
+
+// URL returns the address of the hub.
+func (r *running) URL() string {
+	if r.address != "" {
+		return r.address
+	}
+	return r.Hub.URL()
 }
 
 func (r *running) start(t testing.TB) {

@@ -1,0 +1,142 @@
+package hub
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// startProgram runs a hub as a process of its own, so that its memory is known.
+func startProgram(b *testing.B) (*running, *os.Process) {
+	b.Helper()
+	program := filepath.Join(b.TempDir(), "taskwatch-hub")
+	if out, err := exec.Command("go", "build", "-o", program, "./cmd/taskwatch-hub").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	listen := l.Addr().String()
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	r := &running{dir: filepath.Join(b.TempDir(), "hub"), address: "tls://" + listen}
+	cmd := exec.Command(program, "--dir", r.dir, "--listen", listen)
+	cmd.Stderr = &r.log
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			b.Error(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			b.Errorf("the hub: %v\n%s", err, r.log.String())
+		}
+	})
+	eventually(b, "the hub listens", func() bool {
+		c, err := net.Dial("tcp", listen)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	return r, cmd.Process
+}
+
+// peak returns the most memory that a process has had resident, in MB.
+func peak(b *testing.B, p *os.Process) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range bytes.Lines(text) {
+		if f := bytes.Fields(line); len(f) > 1 && string(f[0]) == "VmHWM:" {
+			kb, err := strconv.Atoi(string(f[1]))
+			if err != nil {
+				b.Fatal(err)
+			}
+			return float64(kb) / 1024
+		}
+	}
+	b.Fatal("the kernel does not say how much memory it was")
+	return 0
+}
+
+// What a fleet costs: how long an entry takes to all nodes, and a question to be
+// answered by all; how many items come in a second, without loss; and the memory
+// of the hub. The nodes are daemons in this process.
+func BenchmarkFleet(b *testing.B) {
+	file := counterModule(b)
+	nodes := testutil.Size(10, 50, 50)
+	b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+		h, process := startProgram(b)
+		tm := newTeam(b, h)
+		var all []*testNode
+		for i := range nodes {
+			all = append(all, newNode(b, h, tm.keys, fmt.Sprintf("n%d", i), nil))
+		}
+		tm.reported(b, nodes)
+		var load, ask, flow time.Duration
+		items := 0
+		const each = 400
+		for i := 0; b.Loop(); i++ {
+			began := time.Now()
+			o := tm.want(b, &fleet.Entry{Module: "count", Params: map[string]string{"uid": strconv.Itoa(i + 1)}}, file)
+			load += time.Since(began)
+			if len(o.Done) != nodes || len(o.Failed()) > 0 {
+				b.Fatalf("%d of %d nodes have followed, %d have failed", len(o.Done), nodes, len(o.Failed()))
+			}
+			began = time.Now()
+			w := tm.watch(b, `kind == "exec" && uid == 0`, "", time.Minute)
+			lines := func() (n int) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				for _, l := range w.lines {
+					n += len(l)
+				}
+				return n
+			}
+			eventually(b, "all nodes begin", func() bool { return lines() == nodes })
+			ask += time.Since(began)
+			began = time.Now()
+			var writers sync.WaitGroup
+			for _, n := range all {
+				writers.Go(func() {
+					for k := range uint64(each) {
+						if _, err := n.events.Write(execLine(uint64(i)*each+k+1, int(1000+k), 0)); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			eventually(b, "all items come", func() bool { return lines() == nodes*(each+1) })
+			flow += time.Since(began)
+			items += nodes * each
+			writers.Wait()
+			w.end(b)
+			if len(w.lost) > 0 || w.troubles() != "" {
+				b.Fatalf("lost %v, trouble %q", w.lost, w.troubles())
+			}
+		}
+		b.ReportMetric(load.Seconds()/float64(b.N), "s/insmod")
+		b.ReportMetric(ask.Seconds()/float64(b.N), "s/question")
+		b.ReportMetric(float64(items)/flow.Seconds(), "items/s")
+		b.ReportMetric(peak(b, process), "MB-hub")
+		b.ReportMetric(0, "ns/op")
+	})
+}
