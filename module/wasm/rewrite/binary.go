@@ -181,13 +181,20 @@ func (m *Module) section(id byte, r *reader) {
 		}
 	case sectionGlobal:
 		m.globals = uint32(r.count())
-		r.off = len(r.b)
+		for range m.globals {
+			r.bytes(2) // the type, and whether it changes
+			constant(r)
+		}
 	case sectionExport:
 		for range r.count() {
 			m.Exports = append(m.Exports, Export{r.name(), r.byte(), r.u32()})
 		}
 	case sectionStart:
 		r.fail("it has a start section; export a function _initialize instead")
+	case sectionElement:
+		elements(r)
+	case sectionData:
+		data(r)
 	default: // looked at later, or not at all
 		r.off = len(r.b)
 	}

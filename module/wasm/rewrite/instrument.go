@@ -20,7 +20,8 @@ const StopGlobal = "__taskwatch_stop"
 //
 // Counter and flag are globals of which the module's own code does not know.
 // Everything else keeps its number, because what is new comes last. Custom
-// sections other than names are dropped: the places they tell of have moved.
+// sections other than names are dropped: the places they tell of have moved. So
+// are names that are malformed, which must not matter.
 func (m *Module) Instrument() ([]byte, error) {
 	if _, taken := m.Export(StopGlobal); taken {
 		return nil, invalid("it exports %s, which is the sandbox's own name", StopGlobal)
@@ -68,7 +69,7 @@ func (m *Module) Instrument() ([]byte, error) {
 	}
 	for _, s := range m.sections {
 		if s.id == sectionCustom {
-			if r := (&reader{b: s.body}); r.name() == "name" && r.err == nil {
+			if goodNames(s.body) {
 				out = appendSection(out, s.id, s.body)
 			}
 			continue

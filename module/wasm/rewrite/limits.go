@@ -6,6 +6,7 @@ const (
 	MaxSize   = 32 << 20 // bytes of a file
 	maxTable  = 1 << 17  // elements of all tables
 	maxValues = 1000     // parameters and results of a function
+	maxItems  = 1 << 18  // of any list: of functions, say, or pieces of data
 )
 
 // Limits on one function. The compiler's time and memory grow faster than

@@ -75,6 +75,10 @@ func (r *reader) count() int {
 		r.fail("truncated module")
 		return 0
 	}
+	if n > maxItems {
+		r.fail("it has a list of %d, which may have %d", n, maxItems)
+		return 0
+	}
 	return int(n)
 }
 
