@@ -22,6 +22,7 @@ type spec struct {
 	name        string
 	file        []byte
 	params      map[string]string
+	contents    map[string][]byte // of maps
 	observeOnly bool
 	bestEffort  bool
 	origin      string
@@ -49,13 +50,13 @@ const (
 // digest is the same for specs that give the same module.
 func (s *spec) digest() [sha256.Size]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %v %v %v", s.name, s.params, s.observeOnly, s.bestEffort, sha256.Sum256(s.file)) // maps are printed in the order of their keys
+	fmt.Fprintf(h, "%q %q %q %v %v %v", s.name, s.params, s.contents, s.observeOnly, s.bestEffort, sha256.Sum256(s.file)) // maps are printed in the order of their keys
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // options returns what a spec chooses.
 func (s *spec) options() host.Options {
-	return host.Options{Params: s.params, AllowObserveOnly: s.observeOnly, AllowBestEffort: s.bestEffort}
+	return host.Options{Params: s.params, Contents: s.contents, AllowObserveOnly: s.observeOnly, AllowBestEffort: s.bestEffort}
 }
 
 // open loads the module of a spec, and starts nothing. A signature is asked for
@@ -141,7 +142,7 @@ type entry struct {
 func newEntry(s *spec) *entry {
 	e := &entry{spec: *s, sum: sha256.Sum256(s.file), digest: s.digest(), state: stateLoading}
 	e.spec.stock = stock.IsStock(s.file)
-	e.spec.file, e.spec.signature = nil, nil
+	e.spec.file, e.spec.signature, e.spec.contents = nil, nil, nil
 	return e
 }
 

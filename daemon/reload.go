@@ -71,7 +71,11 @@ func (c *ModuleConfig) spec(ctx context.Context) (*spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &spec{name: c.Name, file: b, params: c.Params, observeOnly: c.AllowObserveOnly, bestEffort: c.AllowBestEffort, origin: fromConfig, signature: signature}, nil
+	params, contents, err := host.SplitContents(b, c.Params, func(name string) ([]byte, error) { return readRegular(ctx, name) })
+	if err != nil {
+		return nil, err
+	}
+	return &spec{name: c.Name, file: b, params: params, contents: contents, observeOnly: c.AllowObserveOnly, bestEffort: c.AllowBestEffort, origin: fromConfig, signature: signature}, nil
 }
 
 // loadConfigured loads modules of the configuration. Errors are logged.

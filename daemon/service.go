@@ -25,7 +25,7 @@ func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest])
 		put = s.d.replaceOrLoad
 	}
 	err := put(ctx, &spec{
-		name: m.Name, file: m.File, params: m.Params, observeOnly: m.AllowObserveOnly, bestEffort: m.AllowBestEffort, origin: fromAPI, signature: m.Signature,
+		name: m.Name, file: m.File, params: m.Params, contents: m.Contents, observeOnly: m.AllowObserveOnly, bestEffort: m.AllowBestEffort, origin: fromAPI, signature: m.Signature,
 	})
 	s.d.logChange(ctx, "load", m.Name, err)
 	if err != nil {

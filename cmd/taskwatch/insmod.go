@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -9,6 +10,7 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/module/sign"
 	stock "github.com/taskwatch/taskwatch/modules"
 )
@@ -30,6 +32,9 @@ insmod has ended. insmod itself reads the file, and its signature FILE.minisig
 if there is one, so the daemon need not be able to reach them. If there is no
 file of that name, NAME is one of the stock modules of 'taskwatch module list'.
 
+MAP=@FILE gives a map of a module for the kernel its first entries: lines of the
+form {"key":1000,"value":5}. With --replace, such a map is not kept.
+
 With --replace, the module takes the place of the one that has its name, if
 there is one. Each event meets one of the two. A module for the kernel keeps the
 maps and variables that have the same layout in both; insmod names the maps that
@@ -41,6 +46,7 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
   sudo taskwatch insmod count.o uid=1000
   sudo taskwatch insmod --name count2 count.o
   sudo taskwatch insmod --replace count.o uid=0
+  sudo taskwatch insmod limits.o rates=@rates.jsonl
   sudo taskwatch insmod acct`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeModuleFile,
@@ -60,13 +66,17 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 			if err != nil {
 				return moduleFailed(fmt.Errorf("module %q: its signature: %w", args[0], err))
 			}
+			params, contents, err := host.SplitContents(b, params, os.ReadFile)
+			if err != nil {
+				return moduleFailed(fmt.Errorf("module %q: %w", args[0], err))
+			}
 			if name == "" {
 				name = module.NameOf(args[0])
 			}
 			c := daemon.NewClient(socket)
 			defer c.Close()
 			r, err := c.Load(cmd.Context(), connect.NewRequest(&api.LoadRequest{
-				Name: name, File: b, Params: params, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort, Signature: signature, Replace: replace,
+				Name: name, File: b, Params: params, Contents: contents, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort, Signature: signature, Replace: replace,
 			}))
 			if err != nil {
 				return errDaemon(c, err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -70,5 +71,35 @@ func TestMap(t *testing.T) {
 	s.must(t, "insmod", "--name", "sandboxed", wasm)
 	if r := s.tw(t, "map", "sandboxed", "rules"); r.status != exitFailed || !strings.Contains(r.stderr, "only modules of the kernel have maps") {
 		t.Errorf("a map in the sandbox: %+v", r)
+	}
+}
+
+// Maps get their first entries from files, in the daemon and in watch.
+func TestMapContents(t *testing.T) {
+	testutil.Root(t)
+	dir := t.TempDir()
+	s := startServe(t, filepath.Join(dir, "s"), nil)
+	file, bad := filepath.Join(dir, "users.jsonl"), filepath.Join(dir, "bad.jsonl")
+	for name, text := range map[string]string{file: `{"key":4242,"value":{"execs":7}}` + "\n", bad: `{"key":"root","value":{}}`} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.must(t, "insmod", "acct", "users=@"+file)
+	if got := s.must(t, "map", "acct", "users", "get", "4242"); !strings.Contains(got, `"execs":7`) {
+		t.Errorf("the entry: %q", got)
+	}
+	for _, c := range []struct{ value, says string }{
+		{"@" + bad, `content of map users: entry 1: the key "root"`}, {"@" + file + ".none", "no such file"}, {"7", `it has no parameter "users"`},
+	} {
+		if r := s.tw(t, "insmod", "--replace", "acct", "users="+c.value); r.status != exitFailed || !strings.Contains(r.stderr, c.says) {
+			t.Errorf("users=%s: %+v, want %q", c.value, r, c.says)
+		}
+		if r := tw(t, "watch", "-m", "acct,users="+c.value); r.status != exitFailed && r.status != exitUsage || !strings.Contains(r.stderr, c.says) {
+			t.Errorf("watch, users=%s: %+v, want %q", c.value, r, c.says)
+		}
+	}
+	if got := s.must(t, "map", "acct", "users", "get", "4242"); !strings.Contains(got, `"execs":7`) {
+		t.Errorf("the entry, with the module that was not replaced: %q", got)
 	}
 }

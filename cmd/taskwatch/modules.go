@@ -77,6 +77,9 @@ func (f *moduleFlags) parse() (files moduleFiles, err error) {
 			if m.params, err = module.ParseParams(strings.Split(args, ",")); err != nil {
 				return nil, errors.Join(fmt.Errorf("--module %s: %w", spec, err), files.close())
 			}
+			if m.params, m.contents, err = host.SplitContents(m.bytes, m.params, os.ReadFile); err != nil {
+				return nil, errors.Join(fmt.Errorf("--module %s: %w", spec, err), files.close())
+			}
 		}
 	}
 	return files, nil
@@ -85,7 +88,9 @@ func (f *moduleFlags) parse() (files moduleFiles, err error) {
 // moduleFile is a module that was read, with the parameters it is to get.
 type moduleFile struct {
 	*host.File
-	params map[string]string
+	bytes    []byte
+	params   map[string]string
+	contents map[string][]byte // of maps
 }
 
 // parseModule reads one file. Its name is the module's.
@@ -100,7 +105,7 @@ func parseBytes(file string, b []byte) (*moduleFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &moduleFile{File: f}, nil
+	return &moduleFile{File: f, bytes: b}, nil
 }
 
 // readModule reads the bytes of one file, or of a stock module, if there is no
@@ -168,7 +173,7 @@ func (files moduleFiles) start(src source.Source, reg *taskwatch.Registry, f *mo
 	}}
 	mods := &modules{}
 	for _, file := range files {
-		m, err := h.Load(file.File, host.Options{Params: file.params, AllowObserveOnly: f.observeOnly, AllowBestEffort: f.bestEffort})
+		m, err := h.Load(file.File, host.Options{Params: file.params, Contents: file.contents, AllowObserveOnly: f.observeOnly, AllowBestEffort: f.bestEffort})
 		if err == nil {
 			mods.list = append(mods.list, m)
 			err = m.Start()

@@ -50,7 +50,10 @@ type LoadRequest struct {
 	// of one kind, each event meets one of the two; a module for the kernel keeps
 	// maps and variables of the same layout. If this one cannot be loaded, the
 	// other continues.
-	Replace       bool `protobuf:"varint,7,opt,name=replace,proto3" json:"replace,omitempty"`
+	Replace bool `protobuf:"varint,7,opt,name=replace,proto3" json:"replace,omitempty"`
+	// The first entries of maps of a kernel module, by name: lines
+	// {"key":...,"value":...}. With replace, such a map is not kept.
+	Contents      map[string][]byte `protobuf:"bytes,8,rep,name=contents,proto3" json:"contents,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +135,13 @@ func (x *LoadRequest) GetReplace() bool {
 		return x.Replace
 	}
 	return false
+}
+
+func (x *LoadRequest) GetContents() map[string][]byte {
+	if x != nil {
+		return x.Contents
+	}
+	return nil
 }
 
 type LoadResponse struct {
@@ -2151,7 +2161,7 @@ var File_daemon_proto protoreflect.FileDescriptor
 
 const file_daemon_proto_rawDesc = "" +
 	"\n" +
-	"\fdaemon.proto\x12\ftaskwatch.v1\"\xc1\x02\n" +
+	"\fdaemon.proto\x12\ftaskwatch.v1\"\xc3\x03\n" +
 	"\vLoadRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\fR\x04file\x12=\n" +
@@ -2159,10 +2169,14 @@ const file_daemon_proto_rawDesc = "" +
 	"\x12allow_observe_only\x18\x04 \x01(\bR\x10allowObserveOnly\x12*\n" +
 	"\x11allow_best_effort\x18\x05 \x01(\bR\x0fallowBestEffort\x12\x1c\n" +
 	"\tsignature\x18\x06 \x01(\fR\tsignature\x12\x18\n" +
-	"\areplace\x18\a \x01(\bR\areplace\x1a9\n" +
+	"\areplace\x18\a \x01(\bR\areplace\x12C\n" +
+	"\bcontents\x18\b \x03(\v2'.taskwatch.v1.LoadRequest.ContentsEntryR\bcontents\x1a9\n" +
 	"\vParamsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"[\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +
+	"\rContentsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"[\n" +
 	"\fLoadResponse\x12,\n" +
 	"\x06module\x18\x01 \x01(\v2\x14.taskwatch.v1.ModuleR\x06module\x12\x1d\n" +
 	"\n" +
@@ -2332,7 +2346,7 @@ func file_daemon_proto_rawDescGZIP() []byte {
 	return file_daemon_proto_rawDescData
 }
 
-var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_daemon_proto_goTypes = []any{
 	(*LoadRequest)(nil),            // 0: taskwatch.v1.LoadRequest
 	(*LoadResponse)(nil),           // 1: taskwatch.v1.LoadResponse
@@ -2368,53 +2382,55 @@ var file_daemon_proto_goTypes = []any{
 	(*Filter)(nil),                 // 31: taskwatch.v1.Filter
 	(*EventsResponse)(nil),         // 32: taskwatch.v1.EventsResponse
 	nil,                            // 33: taskwatch.v1.LoadRequest.ParamsEntry
+	nil,                            // 34: taskwatch.v1.LoadRequest.ContentsEntry
 }
 var file_daemon_proto_depIdxs = []int32{
 	33, // 0: taskwatch.v1.LoadRequest.params:type_name -> taskwatch.v1.LoadRequest.ParamsEntry
-	6,  // 1: taskwatch.v1.LoadResponse.module:type_name -> taskwatch.v1.Module
-	6,  // 2: taskwatch.v1.ListResponse.modules:type_name -> taskwatch.v1.Module
-	7,  // 3: taskwatch.v1.Module.calls:type_name -> taskwatch.v1.Calls
-	6,  // 4: taskwatch.v1.InfoResponse.module:type_name -> taskwatch.v1.Module
-	11, // 5: taskwatch.v1.InfoResponse.watchers:type_name -> taskwatch.v1.Watcher
-	12, // 6: taskwatch.v1.InfoResponse.params:type_name -> taskwatch.v1.Param
-	10, // 7: taskwatch.v1.InfoResponse.maps:type_name -> taskwatch.v1.MapInfo
-	12, // 8: taskwatch.v1.ParamsResponse.params:type_name -> taskwatch.v1.Param
-	17, // 9: taskwatch.v1.GlobalsResponse.globals:type_name -> taskwatch.v1.Global
-	20, // 10: taskwatch.v1.MapResponse.entries:type_name -> taskwatch.v1.MapEntry
-	6,  // 11: taskwatch.v1.StatsResponse.module:type_name -> taskwatch.v1.Module
-	27, // 12: taskwatch.v1.StatsResponse.watchers:type_name -> taskwatch.v1.WatcherStats
-	11, // 13: taskwatch.v1.WatcherStats.watcher:type_name -> taskwatch.v1.Watcher
-	7,  // 14: taskwatch.v1.WatcherStats.calls:type_name -> taskwatch.v1.Calls
-	31, // 15: taskwatch.v1.EventsRequest.filter:type_name -> taskwatch.v1.Filter
-	0,  // 16: taskwatch.v1.Daemon.Load:input_type -> taskwatch.v1.LoadRequest
-	2,  // 17: taskwatch.v1.Daemon.Unload:input_type -> taskwatch.v1.UnloadRequest
-	4,  // 18: taskwatch.v1.Daemon.List:input_type -> taskwatch.v1.ListRequest
-	8,  // 19: taskwatch.v1.Daemon.Info:input_type -> taskwatch.v1.InfoRequest
-	13, // 20: taskwatch.v1.Daemon.Params:input_type -> taskwatch.v1.ParamsRequest
-	15, // 21: taskwatch.v1.Daemon.Globals:input_type -> taskwatch.v1.GlobalsRequest
-	18, // 22: taskwatch.v1.Daemon.Map:input_type -> taskwatch.v1.MapRequest
-	21, // 23: taskwatch.v1.Daemon.SetMapEntry:input_type -> taskwatch.v1.SetMapEntryRequest
-	23, // 24: taskwatch.v1.Daemon.DeleteMapEntry:input_type -> taskwatch.v1.DeleteMapEntryRequest
-	25, // 25: taskwatch.v1.Daemon.Stats:input_type -> taskwatch.v1.StatsRequest
-	28, // 26: taskwatch.v1.Daemon.Status:input_type -> taskwatch.v1.StatusRequest
-	30, // 27: taskwatch.v1.Daemon.Events:input_type -> taskwatch.v1.EventsRequest
-	1,  // 28: taskwatch.v1.Daemon.Load:output_type -> taskwatch.v1.LoadResponse
-	3,  // 29: taskwatch.v1.Daemon.Unload:output_type -> taskwatch.v1.UnloadResponse
-	5,  // 30: taskwatch.v1.Daemon.List:output_type -> taskwatch.v1.ListResponse
-	9,  // 31: taskwatch.v1.Daemon.Info:output_type -> taskwatch.v1.InfoResponse
-	14, // 32: taskwatch.v1.Daemon.Params:output_type -> taskwatch.v1.ParamsResponse
-	16, // 33: taskwatch.v1.Daemon.Globals:output_type -> taskwatch.v1.GlobalsResponse
-	19, // 34: taskwatch.v1.Daemon.Map:output_type -> taskwatch.v1.MapResponse
-	22, // 35: taskwatch.v1.Daemon.SetMapEntry:output_type -> taskwatch.v1.SetMapEntryResponse
-	24, // 36: taskwatch.v1.Daemon.DeleteMapEntry:output_type -> taskwatch.v1.DeleteMapEntryResponse
-	26, // 37: taskwatch.v1.Daemon.Stats:output_type -> taskwatch.v1.StatsResponse
-	29, // 38: taskwatch.v1.Daemon.Status:output_type -> taskwatch.v1.StatusResponse
-	32, // 39: taskwatch.v1.Daemon.Events:output_type -> taskwatch.v1.EventsResponse
-	28, // [28:40] is the sub-list for method output_type
-	16, // [16:28] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	34, // 1: taskwatch.v1.LoadRequest.contents:type_name -> taskwatch.v1.LoadRequest.ContentsEntry
+	6,  // 2: taskwatch.v1.LoadResponse.module:type_name -> taskwatch.v1.Module
+	6,  // 3: taskwatch.v1.ListResponse.modules:type_name -> taskwatch.v1.Module
+	7,  // 4: taskwatch.v1.Module.calls:type_name -> taskwatch.v1.Calls
+	6,  // 5: taskwatch.v1.InfoResponse.module:type_name -> taskwatch.v1.Module
+	11, // 6: taskwatch.v1.InfoResponse.watchers:type_name -> taskwatch.v1.Watcher
+	12, // 7: taskwatch.v1.InfoResponse.params:type_name -> taskwatch.v1.Param
+	10, // 8: taskwatch.v1.InfoResponse.maps:type_name -> taskwatch.v1.MapInfo
+	12, // 9: taskwatch.v1.ParamsResponse.params:type_name -> taskwatch.v1.Param
+	17, // 10: taskwatch.v1.GlobalsResponse.globals:type_name -> taskwatch.v1.Global
+	20, // 11: taskwatch.v1.MapResponse.entries:type_name -> taskwatch.v1.MapEntry
+	6,  // 12: taskwatch.v1.StatsResponse.module:type_name -> taskwatch.v1.Module
+	27, // 13: taskwatch.v1.StatsResponse.watchers:type_name -> taskwatch.v1.WatcherStats
+	11, // 14: taskwatch.v1.WatcherStats.watcher:type_name -> taskwatch.v1.Watcher
+	7,  // 15: taskwatch.v1.WatcherStats.calls:type_name -> taskwatch.v1.Calls
+	31, // 16: taskwatch.v1.EventsRequest.filter:type_name -> taskwatch.v1.Filter
+	0,  // 17: taskwatch.v1.Daemon.Load:input_type -> taskwatch.v1.LoadRequest
+	2,  // 18: taskwatch.v1.Daemon.Unload:input_type -> taskwatch.v1.UnloadRequest
+	4,  // 19: taskwatch.v1.Daemon.List:input_type -> taskwatch.v1.ListRequest
+	8,  // 20: taskwatch.v1.Daemon.Info:input_type -> taskwatch.v1.InfoRequest
+	13, // 21: taskwatch.v1.Daemon.Params:input_type -> taskwatch.v1.ParamsRequest
+	15, // 22: taskwatch.v1.Daemon.Globals:input_type -> taskwatch.v1.GlobalsRequest
+	18, // 23: taskwatch.v1.Daemon.Map:input_type -> taskwatch.v1.MapRequest
+	21, // 24: taskwatch.v1.Daemon.SetMapEntry:input_type -> taskwatch.v1.SetMapEntryRequest
+	23, // 25: taskwatch.v1.Daemon.DeleteMapEntry:input_type -> taskwatch.v1.DeleteMapEntryRequest
+	25, // 26: taskwatch.v1.Daemon.Stats:input_type -> taskwatch.v1.StatsRequest
+	28, // 27: taskwatch.v1.Daemon.Status:input_type -> taskwatch.v1.StatusRequest
+	30, // 28: taskwatch.v1.Daemon.Events:input_type -> taskwatch.v1.EventsRequest
+	1,  // 29: taskwatch.v1.Daemon.Load:output_type -> taskwatch.v1.LoadResponse
+	3,  // 30: taskwatch.v1.Daemon.Unload:output_type -> taskwatch.v1.UnloadResponse
+	5,  // 31: taskwatch.v1.Daemon.List:output_type -> taskwatch.v1.ListResponse
+	9,  // 32: taskwatch.v1.Daemon.Info:output_type -> taskwatch.v1.InfoResponse
+	14, // 33: taskwatch.v1.Daemon.Params:output_type -> taskwatch.v1.ParamsResponse
+	16, // 34: taskwatch.v1.Daemon.Globals:output_type -> taskwatch.v1.GlobalsResponse
+	19, // 35: taskwatch.v1.Daemon.Map:output_type -> taskwatch.v1.MapResponse
+	22, // 36: taskwatch.v1.Daemon.SetMapEntry:output_type -> taskwatch.v1.SetMapEntryResponse
+	24, // 37: taskwatch.v1.Daemon.DeleteMapEntry:output_type -> taskwatch.v1.DeleteMapEntryResponse
+	26, // 38: taskwatch.v1.Daemon.Stats:output_type -> taskwatch.v1.StatsResponse
+	29, // 39: taskwatch.v1.Daemon.Status:output_type -> taskwatch.v1.StatusResponse
+	32, // 40: taskwatch.v1.Daemon.Events:output_type -> taskwatch.v1.EventsResponse
+	29, // [29:41] is the sub-list for method output_type
+	17, // [17:29] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_daemon_proto_init() }
@@ -2429,7 +2445,7 @@ func file_daemon_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_daemon_proto_rawDesc), len(file_daemon_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

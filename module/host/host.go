@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/taskwatch/taskwatch"
@@ -40,6 +41,10 @@ type Options struct {
 	// AllowBestEffort accepts that what it denies passes now and then, where
 	// the kernel may skip a veto.
 	AllowBestEffort bool
+
+	// Contents holds the first entries of maps of a module for the kernel, by
+	// name: see [kernel.LoadOptions].
+	Contents map[string][]byte
 
 	// Replaces, if set, is the module whose place this one is going to take: see
 	// [Host.Replace].
@@ -96,10 +101,12 @@ func (h *Host) KernelModules() error {
 // Load loads a module, and starts nothing. The caller must call Close. The
 // file may be closed before.
 func (h *Host) Load(f *File, opts Options) (m Module, err error) {
-	switch f.kind {
-	case Kernel:
+	switch {
+	case f.kind == Kernel:
 		m, err = h.loadKernel(f, opts)
-	case Sandbox:
+	case len(opts.Contents) > 0:
+		err = fmt.Errorf("%w: only modules of the kernel have maps", module.ErrNoMap)
+	case f.kind == Sandbox:
 		m, err = h.loadSandboxed(f, opts)
 	default:
 		m, err = h.loadGo(f, opts)

@@ -40,7 +40,7 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 	if err := h.KernelModules(); err != nil {
 		return nil, err
 	}
-	kopts := kernel.LoadOptions{Params: opts.Params}
+	kopts := kernel.LoadOptions{Params: opts.Params, Contents: opts.Contents}
 	if old, ok := opts.Replaces.(*kernelModule); ok {
 		kopts.Replaces = old.module
 	}

@@ -18,8 +18,9 @@ type kept struct {
 }
 
 // from finds what a module with this specification, whose parameters are set,
-// can take over. The values of variables are put into the specification.
-func (k *kept) from(old *Module, o *Object, spec *ebpf.CollectionSpec) error {
+// can take over. The values of variables are put into the specification. Maps that
+// get a content begin with that alone.
+func (k *kept) from(old *Module, o *Object, spec *ebpf.CollectionSpec, contents map[string][]byte) error {
 	old.mu.Lock()
 	defer old.mu.Unlock()
 	if old.closed {
@@ -29,7 +30,7 @@ func (k *kept) from(old *Module, o *Object, spec *ebpf.CollectionSpec) error {
 	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
 		m := old.coll.Maps[name]
 		switch {
-		case m == nil || strings.HasPrefix(name, ".rodata"):
+		case m == nil || contents[name] != nil || strings.HasPrefix(name, ".rodata"):
 		case strings.HasPrefix(name, "."):
 			if !samePlaces(old.object, o, name) {
 				if err := old.copyVariables(name, spec); err != nil {

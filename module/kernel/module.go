@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"syscall"
@@ -42,6 +43,10 @@ type LoadOptions struct {
 	// name and size have now. Other maps begin empty: see [Module.Fresh].
 	Replaces *Module
 
+	// Contents holds the first entries of maps by name, as lines
+	// {"key":...,"value":...}. Such a map is never kept.
+	Contents map[string][]byte
+
 	// Companion, if set, are the programs of a built-in that are no watchers.
 	Companion *companion.Programs
 }
@@ -69,7 +74,7 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	}
 	var kept kept
 	if opts.Replaces != nil {
-		if err := kept.from(opts.Replaces, o, spec); err != nil {
+		if err := kept.from(opts.Replaces, o, spec, opts.Contents); err != nil {
 			return fail(err, "")
 		}
 		defer kept.close()
@@ -82,7 +87,14 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	if c := opts.Companion; c != nil {
 		c.Spec, c.Maps = o.spec.Copy(), coll.Maps
 	}
-	return &Module{object: o, coll: coll, fresh: kept.fresh}, nil
+	m := &Module{object: o, coll: coll, fresh: kept.fresh}
+	for _, name := range slices.Sorted(maps.Keys(opts.Contents)) {
+		if err := m.fill(name, opts.Contents[name]); err != nil {
+			coll.Close()
+			return fail(fmt.Errorf("content of map %s: %w", name, err), "")
+		}
+	}
+	return m, nil
 }
 
 // initVariables moves the values of global variables into the contents of the
