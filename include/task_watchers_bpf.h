@@ -382,7 +382,8 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  * @data: on the stack or in a map
  * @size: a constant, at most 4096
  *
- * Returns 0, or a negative errno if there was no room or nobody listens. The
+ * Returns 0, or a negative errno if there was no room or nobody listens: records
+ * of all modules have half of the room, so that they take none from events. The
  * record arrives tagged with the module's name, in order with the events.
  */
 long __task_watcher_emit(const void *data, __u32 size);

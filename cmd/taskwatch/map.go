@@ -44,7 +44,7 @@ to load modules. The exit status is 1 if there is no such module, map or entry.`
 		Example: `  taskwatch map acct
   taskwatch map acct users
   taskwatch map acct users get 1000
-  taskwatch map acct users -f json | jq .entries
+  taskwatch map acct users -f json
   sudo taskwatch map acct users delete 1000`,
 		Args:              cobra.RangeArgs(1, 5),
 		ValidArgsFunction: completeModules(&socket),

@@ -134,6 +134,9 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 
 #define EMIT_MAX 4096
 
+/* Of the ring, for records of modules: the other half is for events alone. */
+#define EMIT_SHARE (4 << 20)
+
 /* Called by the table for task_watcher_emit(). */
 SEC(".task_watchers.emit")
 long emit(u32 module, void *data, u32 size)
@@ -145,6 +148,10 @@ long emit(u32 module, void *data, u32 size)
 		return -E2BIG;
 	if (left_out(bpf_get_current_task_btf()))
 		return 0;
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > EMIT_SHARE) {
+		lose(TW_EMIT);
+		return -ENOBUFS;
+	}
 	fill(&d.rec, TW_EMIT, module, bpf_get_current_task_btf());
 	d.argv_len = size;
 	if (bpf_ringbuf_reserve_dynptr(&ring, sizeof(d) + size, 0, &ptr)) {
