@@ -141,6 +141,28 @@ func TestTopPlaysARecording(t *testing.T) {
 	m.restored(0)
 }
 
+// Ctrl-Z gives the terminal to the shell, as it was, each time; fg draws the screen
+// again. A pause keeps what is shown.
+func TestTopStops(t *testing.T) {
+	m := openTmux(t)
+	file := filepath.Join(t.TempDir(), "e.jsonl")
+	taken(t, file)
+	m.run("clear; taskwatch top " + file)
+	m.shows("one 'a b'")
+	for range 5 {
+		m.keys("C-z")
+		m.prompt()
+		m.run(`stty -a | grep -o '[-]*\bicanon\|[-]*\bopost\|[-]*\becho\b' | tr '\n' ' '; echo .`)
+		m.shows("opost icanon echo .")
+		m.run("clear; fg")
+		m.shows("one 'a b'", "? help")
+	}
+	m.keys("p")
+	m.shows("PAUSED")
+	m.keys("p", "q")
+	m.restored(0)
+}
+
 // A terminal that cannot move its cursor is refused.
 func TestTopOnADumbTerminal(t *testing.T) {
 	m := openTmux(t)
