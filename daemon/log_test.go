@@ -229,7 +229,10 @@ func TestLogIsChanged(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				a.event(taskwatch.Exec, 9, 1, nil)
+				for range 20 { // no more than the queue holds while the machine is busy
+					a.event(taskwatch.Exec, 9, 1, nil)
+				}
+				time.Sleep(time.Millisecond)
 			}
 		}
 	}()
