@@ -63,7 +63,7 @@ func isString(t *btf.Array) bool {
 }
 
 // readValue turns the bytes of a variable into a value: int64, uint64, bool,
-// string, []any, or map[string]any for a struct. Pointers and floats, and what
+// string, []any, or map[string]any for a struct or a union. Pointers and floats, and what
 // else watchers have no use for, come as a hexadecimal string.
 func readValue(t btf.Type, b []byte) any {
 	switch t := btf.UnderlyingType(t).(type) {
@@ -93,15 +93,12 @@ func readValue(t btf.Type, b []byte) any {
 			list[i] = readValue(t.Type, b[i*size:(i+1)*size])
 		}
 		return list
-	case *btf.Struct:
+	case *btf.Struct, *btf.Union:
 		fields := map[string]any{}
-		for _, m := range t.Members {
-			size, err := btf.Sizeof(m.Type)
-			off := int(m.Offset.Bytes())
-			if err != nil || m.BitfieldSize != 0 || m.Name == "" || off+size > len(b) {
-				continue
+		for _, m := range membersOf(t) {
+			if part, ok := m.read(b); ok {
+				fields[m.name] = part
 			}
-			fields[m.Name] = readValue(m.Type, b[off:off+size])
 		}
 		return fields
 	}

@@ -47,7 +47,7 @@ func writeJSON(t btf.Type, b []byte, v any) error {
 		if list, ok := v.([]any); ok {
 			return writeList(u, b, list)
 		}
-	case *btf.Struct:
+	case *btf.Struct, *btf.Union:
 		if members, ok := v.(map[string]any); ok {
 			return writeStruct(u, b, members)
 		}
@@ -130,24 +130,19 @@ func writeList(t *btf.Array, b []byte, list []any) error {
 	return nil
 }
 
-func writeStruct(t *btf.Struct, b []byte, members map[string]any) error {
+func writeStruct(t btf.Type, b []byte, values map[string]any) error {
 	var known []string
-	for _, m := range t.Members {
-		known = append(known, m.Name)
-		v, there := members[m.Name]
+	for _, m := range membersOf(underlying(t)) {
+		known = append(known, m.name)
+		v, there := values[m.name]
 		if !there {
 			continue
 		}
-		size, err := btf.Sizeof(m.Type)
-		off := int(m.Offset.Bytes())
-		if err != nil || m.BitfieldSize != 0 || off+size > len(b) {
-			return fmt.Errorf("member %s of %s cannot be written", m.Name, nameOf(t))
-		}
-		if err := writeJSON(m.Type, b[off:off+size], v); err != nil {
-			return fmt.Errorf("member %s: %w", m.Name, err)
+		if err := m.write(b, v); err != nil {
+			return fmt.Errorf("member %s: %w", m.name, err)
 		}
 	}
-	for name := range members {
+	for name := range values {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("%s has no member %q; it has %s", nameOf(t), name, strings.Join(known, ", "))
 		}

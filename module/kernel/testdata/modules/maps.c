@@ -15,6 +15,23 @@ struct place {
 	__s16 b;
 };
 
+struct mixed {
+	__u8 first;
+	union {
+		__u32 word;
+		__u8 part[4];
+	};
+	struct {
+		__s8 inner;
+		union {
+			__u16 half;
+			__u8 low;
+		} named;
+	};
+	__u32 flag : 1, small : 5, : 3, wide : 20;
+	int below : 4;
+};
+
 task_storage(accounts, struct account);
 
 struct {
@@ -39,6 +56,13 @@ struct {
 } untyped SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4);
+	__type(key, __u32);
+	__type(value, struct mixed);
+} mixtures SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } ring SEC(".maps");
@@ -56,6 +80,7 @@ static int executed(unsigned long val, struct task_struct *tsk)
 		*n += 1;
 	bpf_map_lookup_elem(&colors, &none);
 	bpf_map_lookup_elem(&untyped, &zero);
+	bpf_map_lookup_elem(&mixtures, &zero);
 	return 0;
 }
 task_watcher_func(exec, executed);

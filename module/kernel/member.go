@@ -1,0 +1,131 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/taskwatch/taskwatch/module"
+)
+
+// member is a member of a struct or a union.
+type member struct {
+	name   string
+	typ    btf.Type
+	offset btf.Bits
+	bits   btf.Bits // of a bit-field, or 0
+}
+
+// membersOf returns the members of a struct or a union, those of its anonymous
+// ones as its own, as in C.
+func membersOf(t btf.Type) (list []member) {
+	var members []btf.Member
+	switch t := t.(type) {
+	case *btf.Struct:
+		members = t.Members
+	case *btf.Union:
+		members = t.Members
+	}
+	for _, m := range members {
+		if m.Name != "" {
+			list = append(list, member{m.Name, m.Type, m.Offset, m.BitfieldSize})
+			continue
+		}
+		for _, inner := range membersOf(btf.UnderlyingType(m.Type)) {
+			inner.offset += m.Offset
+			list = append(list, inner)
+		}
+	}
+	return list
+}
+
+// part returns the bytes of a member that is no bit-field.
+func (m *member) part(b []byte) ([]byte, bool) {
+	size, err := btf.Sizeof(m.typ)
+	off := int(m.offset.Bytes())
+	if err != nil || off+size > len(b) {
+		return nil, false
+	}
+	return b[off : off+size], true
+}
+
+// read returns the value of a member, where there is one.
+func (m *member) read(b []byte) (any, bool) {
+	if m.bits == 0 {
+		part, ok := m.part(b)
+		if !ok {
+			return nil, false
+		}
+		return readValue(m.typ, part), true
+	}
+	word, shift, ok := m.word(b)
+	if !ok {
+		return nil, false
+	}
+	v := binary.LittleEndian.Uint64(word) >> shift & (1<<m.bits - 1)
+	t := m.number()
+	if t.Signed {
+		unused := 64 - m.bits
+		return int64(v<<unused) >> unused, true
+	}
+	if t.Bool {
+		return v != 0, true
+	}
+	return v, true
+}
+
+// write puts a value into a member.
+func (m *member) write(b []byte, v any) error {
+	if m.bits == 0 {
+		part, ok := m.part(b)
+		if !ok {
+			return fmt.Errorf("it cannot be written")
+		}
+		return writeJSON(m.typ, part, v)
+	}
+	word, shift, ok := m.word(b)
+	text, isNumber := scalar(v)
+	if !ok || !isNumber {
+		return fmt.Errorf("%s is no value of %d bits", show(v), m.bits)
+	}
+	number := make([]byte, 8)
+	t := m.number()
+	t.Order = binary.LittleEndian
+	if err := t.Write(number, text); err != nil {
+		return fmt.Errorf("%s is no value of %d bits: %w", text, m.bits, err)
+	}
+	n, mask := binary.LittleEndian.Uint64(number), uint64(1)<<m.bits-1
+	rest := n &^ mask
+	if negative := t.Signed && n>>(m.bits-1) == ^uint64(0)>>(m.bits-1); rest != 0 && !negative || t.Signed && rest == 0 && n>>(m.bits-1) != 0 {
+		return fmt.Errorf("%s does not fit %d bits", text, m.bits)
+	}
+	old := binary.LittleEndian.Uint64(word)
+	binary.LittleEndian.PutUint64(word, old&^(mask<<shift)|n&mask<<shift)
+	copy(b[m.offset/64*8:], word)
+	return nil
+}
+
+// word returns a copy of the eight bytes that a bit-field lies in, counted from the
+// start, and where in them. Those that no eight bytes hold cannot be read.
+func (m *member) word(b []byte) (word []byte, shift btf.Bits, ok bool) {
+	at := int(m.offset / 64 * 8)
+	shift = m.offset % 64
+	if shift+m.bits > 64 || at >= len(b) {
+		return nil, 0, false
+	}
+	word = make([]byte, 8)
+	copy(word, b[at:])
+	return word, shift, true
+}
+
+// number is how a bit-field is to be taken.
+func (m *member) number() module.Int {
+	switch t := btf.UnderlyingType(m.typ).(type) {
+	case *btf.Int:
+		return module.Int{Signed: t.Encoding == btf.Signed, Bool: t.Encoding == btf.Bool}
+	case *btf.Enum:
+		return module.Int{Signed: t.Signed}
+	}
+	return module.Int{}
+}
