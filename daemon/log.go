@@ -115,7 +115,7 @@ func (c *LogConfig) check() error {
 	if err != nil {
 		return err
 	}
-	if c.Env+c.EnvRedact != "" && !st.optional.Has(taskwatch.FieldEnv) {
+	if (c.Env == report.EnvNames || c.EnvRedact != "") && !st.optional.Has(taskwatch.FieldEnv) {
 		return errors.New("env and env_redact are about the field env, which fields lacks; add it there, or leave them out")
 	}
 	if _, err := c.envCut(); err != nil {

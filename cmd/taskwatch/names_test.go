@@ -33,7 +33,7 @@ func jsonNames(t reflect.Type, names map[string]bool) {
 func TestNamesOfModulesInJSON(t *testing.T) {
 	served := map[string]bool{}
 	for _, m := range []protoreflect.ProtoMessage{
-		&api.Module{}, &api.Calls{}, &api.InfoResponse{}, &api.Watcher{}, &api.Param{}, &api.Global{},
+		&api.Module{}, &api.Calls{}, &api.InfoResponse{}, &api.Watcher{}, &api.Param{}, &api.Global{}, &api.MapInfo{},
 	} {
 		fields := m.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 )
 
 func TestRunExitStatus(t *testing.T) { eachSource(t, testRunExitStatus) }
@@ -577,25 +578,12 @@ func TestSummaryFlags(t *testing.T) {
 // An optional field is in a recording where --fields names it, and only there.
 func TestOptionalFieldsAreAskedFor(t *testing.T) {
 	testutil.Root(t)
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile(`(?m)^\S+ \S+ \S+ / (\S+) .* - cgroup2 `).FindSubmatch(mounts)
+	id := watchtest.OwnCgroupID()
 	testutil.Require(t, testutil.Need{
-		What: "a mounted cgroup2", Remedy: "mount -t cgroup2 none DIRECTORY", Met: func() bool { return found != nil },
+		What: "a mounted hierarchy of cgroups", Remedy: "mount -t cgroup2 none /sys/fs/cgroup", Met: func() bool { return id != 0 },
 	})
-	own, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := regexp.MustCompile(`(?m)^0::(.*)$`).FindSubmatch(own)
-	st, err := os.Stat(filepath.Join(string(found[1]), string(path[1])))
-	if err != nil {
-		t.Fatal(err)
-	}
 	file := filepath.Join(t.TempDir(), "events.jsonl")
-	want := fmt.Sprintf(`"cgroup_id":%d`, st.Sys().(*syscall.Stat_t).Ino)
+	want := fmt.Sprintf(`"cgroup_id":%d`, id)
 	for _, c := range []struct {
 		args []string
 		want int

@@ -457,7 +457,7 @@ func TestInstalledConfiguration(t *testing.T) {
 	if err := os.WriteFile(all, regexp.MustCompile(`(?m)^#(\S)`).ReplaceAll(text, []byte("$1")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if f, err = daemon.ReadFile(all); err != nil || len(f.Modules) != 1 || len(f.Logs) != 1 || f.OTLP == nil {
+	if f, err = daemon.ReadFile(all); err != nil || len(f.Modules) != 1 || len(f.Logs) != 2 || f.OTLP == nil {
 		t.Fatalf("without comments: %+v, %v", f, err)
 	}
 	for _, part := range []any{*f, f.Trust, *f.OTLP, f.Logs[0], f.Modules[0]} {

@@ -167,6 +167,6 @@ func TestTopStops(t *testing.T) {
 func TestTopOnADumbTerminal(t *testing.T) {
 	m := openTmux(t)
 	m.run("TERM=dumb taskwatch top")
-	m.shows("this terminal cannot move its cursor", "write events line by line")
+	m.shows("this terminal cannot move its cursor", "write events anywhere")
 	m.restored(1)
 }

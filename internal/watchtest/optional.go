@@ -112,7 +112,7 @@ func tellTruth() {
 	must(err)
 	_, err = fmt.Sscan(string(bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])[4]), &w.TTY)
 	must(err)
-	w.CgroupID = ownCgroupID()
+	w.CgroupID = OwnCgroupID()
 	prio, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	must(err)
 	w.Nice = 20 - prio // what the system call returns is never negative
@@ -127,9 +127,9 @@ func must(err error) {
 	}
 }
 
-// ownCgroupID returns the inode of the directory of this process's cgroup, or 0
+// OwnCgroupID returns the inode of the directory of this process's cgroup, or 0
 // where its hierarchy is not to be seen.
-func ownCgroupID() uint64 {
+func OwnCgroupID() uint64 {
 	name, path := ownPlace()
 	mounts := []string{"/sys/fs/cgroup/" + strings.TrimPrefix(name, "name=")}
 	if name == "" {
