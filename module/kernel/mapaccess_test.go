@@ -14,7 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 )
 
-const mapsC = "testdata/modules/maps.c"
+const mapsC = "testdata/modules/mapkinds.c"
 
 // What is written into a map is read as it was, whatever its types.
 func TestMapValues(t *testing.T) {
