@@ -114,6 +114,12 @@ func TestTaskStorageFromOutside(t *testing.T) {
 		_ = cmd.Wait()
 	}()
 	tid := fmt.Sprint(cmd.Process.Pid)
+	eventually(t, "the exec is counted", 1, func() uint64 { // a little after Start has returned
+		if _, err := m.LookupMap("accounts", tid); err != nil {
+			return 0
+		}
+		return 1
+	})
 	const counted = `{"execs":1,"list":[0,0],"name":""}`
 	if e, err := m.LookupMap("accounts", tid); err != nil || show(e.Value) != counted || show(e.Key) != tid {
 		t.Errorf("%s = %s, %v, want %s", show(e.Key), show(e.Value), err, counted)
