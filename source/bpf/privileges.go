@@ -29,6 +29,8 @@ func explain(err error) error {
 			return fmt.Errorf("bpf: %w: this process lacks %s; run it as root or give it these capabilities", err, missing)
 		}
 		return fmt.Errorf("bpf: %w: this process has the capabilities, so a seccomp profile, an LSM or kernel lockdown forbids it; see the journal", err)
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE): // the verifier has no part in it
+		return fmt.Errorf("bpf: %w: this process may have no more files: raise the limit (ulimit -n, or LimitNOFILE= of its unit)", unix.EMFILE)
 	case features.ReadKernel.Probe().Answer == features.No: // which no error tells
 		return fmt.Errorf("bpf: %w: %s", errors.ErrUnsupported, features.ReadKernel.Probe().Reason)
 	case errors.As(err, &ve):
