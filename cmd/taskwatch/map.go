@@ -14,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/module/host"
 )
 
 // mapActions are what can be done with a map, with the number of arguments that
@@ -80,15 +81,7 @@ to load modules. The exit status is 1 if there is no such module, map or entry.`
 }
 
 // mapTable is the list of a module's maps.
-type mapTable []listedMap
-
-type listedMap struct {
-	Name       string `json:"name"`
-	Type       string `json:"type"`
-	KeySize    uint32 `json:"key_size"`
-	ValueSize  uint32 `json:"value_size"`
-	MaxEntries uint32 `json:"max_entries"`
-}
+type mapTable []host.Map
 
 func (list mapTable) write(w io.Writer) error {
 	for _, m := range list {
@@ -100,11 +93,18 @@ func (list mapTable) write(w io.Writer) error {
 	return nil
 }
 
+// mapLines writes the maps among the facts of a module.
+func mapLines(line func(name, format string, args ...any), maps []host.Map) {
+	for _, m := range maps {
+		line("map", "%s (%s, %s)", m.Name, m.Type, plural(int(m.MaxEntries), "entry", "entries"))
+	}
+}
+
 // listedMaps are the maps in an answer.
 func listedMaps(list []*api.MapInfo) mapTable {
 	out := mapTable{}
 	for _, m := range list {
-		out = append(out, listedMap{m.Name, m.Type, m.KeySize, m.ValueSize, m.MaxEntries})
+		out = append(out, host.Map{Name: m.Name, Type: m.Type, KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries})
 	}
 	return out
 }

@@ -181,9 +181,7 @@ func (d *loadedDescription) write(w io.Writer) error {
 		}
 		line("param", "%s", text)
 	}
-	for _, m := range d.Maps {
-		line("map", "%s (%s, %s)", m.Name, m.Type, plural(int(m.MaxEntries), "entry", "entries"))
-	}
+	mapLines(line, d.Maps)
 	if d.Unread != "" {
 		line("globals", "%s", d.Unread)
 	}

@@ -332,9 +332,7 @@ func (d *moduleDescription) write(w io.Writer) error {
 		}
 		line("param", "%s", text)
 	}
-	for _, m := range d.Maps {
-		line("map", "%s (%s, %s)", m.Name, m.Type, plural(int(m.MaxEntries), "entry", "entries"))
-	}
+	mapLines(line, d.Maps)
 	if d.Memory > 0 {
 		line("memory", "%d KiB to begin with", d.Memory>>10)
 	}
