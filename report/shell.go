@@ -115,7 +115,7 @@ func (s *Shell) take(it taskwatch.Item, note string) {
 	var line string
 	switch {
 	case it.Loss != nil && it.Loss.Count == 0:
-		line = "# events lost here, nobody knows how many"
+		line = shellLoss
 	case it.Loss != nil:
 		line = "# " + count(it.Loss.Count, "event") + " lost here"
 	case it.Event != nil && it.Event.Kind == taskwatch.Exec && it.Event.Task != nil:
@@ -127,6 +127,13 @@ func (s *Shell) take(it taskwatch.Item, note string) {
 		s.err = fmt.Errorf("report: writing failed: %w", err)
 	}
 }
+
+// shellLoss is the line of a loss of unknown size.
+const shellLoss = "# events lost here, nobody knows how many"
+
+// ShellLossLine returns what [Shell] writes where nobody knows how many events
+// were lost.
+func ShellLossLine() []byte { return []byte(shellLoss + "\n") }
 
 // identifier matches names of shell variables.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

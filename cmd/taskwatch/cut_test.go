@@ -13,7 +13,7 @@ import (
 // A file that others cut while it is written says that items may be missing; where
 // its format has no line for that, a message does.
 func TestFilesThatOthersCut(t *testing.T) {
-	for name, inFile := range map[string]bool{"events.jsonl": true, "events.txt": true, "events.csv": false} {
+	for name, inFile := range map[string]bool{"events.jsonl": true, "events.txt": true, "events.sh": true, "events.csv": false} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file, stop := filepath.Join(dir, name), filepath.Join(dir, "stop")

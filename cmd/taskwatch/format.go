@@ -120,6 +120,9 @@ func openShellLines(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	if !o.kinds.Has(taskwatch.Exec) {
 		return nil, fmt.Errorf("lines for a shell are of execs, and --event and --where leave exec out; put it in, or choose another format")
 	}
+	if o.log != nil {
+		o.log.Begin(outfile.Marks{Cut: report.ShellLossLine()})
+	}
 	return report.NewShell(w, report.ShellOptions{Env: o.fields.Has(taskwatch.FieldEnv), EnvDiff: o.envDiff, Environ: o.environ}), nil
 }
 

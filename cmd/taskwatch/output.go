@@ -366,7 +366,7 @@ type output struct {
 
 // outputFile is one file that items are written to.
 type outputFile struct {
-	*os.File
+	File   *os.File          // not embedded: nothing is to be written past Write
 	name   string            // for errors
 	owned  bool              // the file is ours to close
 	whole  *outfile.Document // the file, where it is written as a whole; or nil
@@ -446,7 +446,7 @@ func (f *outputFlags) openFile(name string, home *os.File) (*outputFile, error) 
 		say("--output %q: %v; lines go on to the file that is open", name, cause(err))
 	}}); err == nil {
 		out.File = out.log.File()
-		st, err := out.Stat()
+		st, err := out.File.Stat()
 		out.behind = err == nil && st.Mode().IsRegular() && st.Size() > 0
 	}
 	var locked *outfile.LockedError

@@ -95,3 +95,30 @@ func TestRotatedByOthers(t *testing.T) {
 		})
 	}
 }
+
+// A file of lines is left when others rename it, whatever its format is, and no
+// line is missing or there twice.
+func TestEveryFormatIsRotated(t *testing.T) {
+	const commands = 200
+	for _, name := range []string{"events.jsonl", "events.txt", "events.csv", "events.sh"} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), name)
+			// Each command has an argument of its own; one of them renames the file.
+			script := fmt.Sprintf("for i in $(seq %d); do /bin/true number=$i.; [ $i != 100 ] || { mv %[2]s %[2]s.old; : >%[2]s; }; done", commands, file)
+			run := cmd(t, "run", "--source", "ptrace", "-e", "exec", "-o", file, "--", "sh", "-c", script)
+			if out, err := run.CombinedOutput(); err != nil || len(out) > 0 {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			old, now := readFile(t, file+".old"), readFile(t, file)
+			for i := range commands {
+				argument := fmt.Appendf(nil, "number=%d.", i+1)
+				if n := bytes.Count(old, argument) + bytes.Count(now, argument); n != 1 {
+					t.Errorf("%s is there %d times", argument, n)
+				}
+			}
+			if !bytes.Contains(now, fmt.Appendf(nil, "number=%d.", commands)) {
+				t.Errorf("%s was not followed", name)
+			}
+		})
+	}
+}
