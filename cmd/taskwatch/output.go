@@ -279,18 +279,21 @@ func (f *outputFlags) checkFailed() error {
 // checkEnvDiff reports that differences of environments are asked for and nothing
 // shows them.
 func (f *outputFlags) checkEnvDiff() error {
+	if !f.env.diff || f.anyOutput(func(format *fileFormat) bool {
+		return format.name == formatShell || format.name == formatText && f.table.list == ""
+	}) {
+		return nil
+	}
+	return errors.New("--env-diff: only text without --columns, and lines for a shell, show it; choose one of these")
+}
+
+// anyOutput reports whether a function is true of the format of any output.
+func (f *outputFlags) anyOutput(is func(*fileFormat) bool) bool {
 	outputs := f.files
 	if len(outputs) == 0 {
 		outputs = []string{"-"}
 	}
-	shows := func(name string) bool {
-		format := f.formatOf(name).name
-		return format == formatShell || format == formatText && f.table.list == ""
-	}
-	if !f.env.diff || slices.ContainsFunc(outputs, shows) {
-		return nil
-	}
-	return errors.New("--env-diff: only text without --columns, and lines for a shell, show it; choose one of these")
+	return slices.ContainsFunc(outputs, func(name string) bool { return is(f.formatOf(name)) })
 }
 
 // formatOf returns the format of a file: that of its ending, or else that of

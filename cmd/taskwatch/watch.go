@@ -17,6 +17,7 @@ import (
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
+	"github.com/taskwatch/taskwatch/source/connector"
 )
 
 // watchFlags are the flags of watch.
@@ -192,8 +193,10 @@ func (f *watchFlags) watch(cmd *cobra.Command) (err error) {
 	}
 	cfg := auto.Config{Kernel: files.kernel(), Config: bpf.Config{
 		Cgroup: f.cgroup, PID: f.pid, Latency: latency, DryRun: f.dryRun,
-		Narrow:     f.cgroup == "" && f.pid == 0 && len(f.modules.specs) == 0 && f.narrows(),
-		OnReady:    func() { say("%s; Ctrl-C ends it", watching(src.Capabilities().Scope, src, passed)) },
+		Narrow: f.cgroup == "" && f.pid == 0 && len(f.modules.specs) == 0 && f.narrows(),
+		OnReady: func() {
+			say("%s%s; Ctrl-C ends it", watching(src.Capabilities().Scope, src, passed), f.unread(src))
+		},
 		OnNotice:   func(text string) { say("%s", text) },
 		OnShortage: func(short *source.Shortage) { say("%v", short) },
 	}}
@@ -275,6 +278,14 @@ func watching(what string, src source.Source, passed error) string {
 		text += fmt.Sprintf(" (not with a better one: %s)", auto.OneLine(passed))
 	}
 	return text
+}
+
+// unread says what a question mark is, where text will be full of them.
+func (f *outputFlags) unread(src source.Source) string {
+	if src.Name() != connector.Name || !f.anyOutput(func(format *fileFormat) bool { return format.name == formatText }) {
+		return ""
+	}
+	return "; a ? stands for what it came too late to read, or may not read"
 }
 
 // impatience is how long after the first signal another one kills, as it would

@@ -300,6 +300,11 @@ func TestWatchWithoutPrivileges(t *testing.T) {
 	if !says.MatchString(w.stderr.String()) {
 		t.Errorf("standard error is %q", w.stderr.String())
 	}
+	text := startWatch(t, nobody, "-e", "exec", "-o", os.DevNull)
+	text.stop(t, unix.SIGINT)
+	if want := "; a ? stands for what it came too late to read, or may not read; Ctrl-C ends it\n"; !strings.HasSuffix(text.stderr.String(), want) {
+		t.Errorf("standard error of text is %q, want %q at the end", text.stderr.String(), want)
+	}
 	execs, busy := 0, false // the tests of other packages run storms beside
 	for _, l := range lines(t, strings.NewReader(w.stdout.String())) {
 		switch ev := l.Event; {
