@@ -36,7 +36,7 @@ type importerRule struct {
 // its own source/x or module/x.
 var depRules = []depRule{
 	{".", nil},
-	{"record", []string{"."}},
+	{"record", []string{".", "internal/jsonstring"}},
 	{"report", []string{".", "enrich", "process", "internal/clean", "internal/names"}},
 	{"process", []string{".", "internal/procfs"}},
 	{"enrich", nil},
@@ -54,6 +54,7 @@ var depRules = []depRule{
 	{"modules/...", []string{"guest/...", "modules/..."}},
 
 	{"internal/clean", nil},
+	{"internal/jsonstring", nil},
 	{"internal/sys/...", []string{"internal/sys/..."}},
 	{"internal/testutil/...", nil}, // the root's tests use it
 	{"internal/testmodule/...", []string{"module/build", "internal/..."}},

@@ -389,6 +389,20 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 long __task_watcher_emit(const void *data, __u32 size);
 #define task_watcher_emit(data, size) __task_watcher_emit(data, size)
 
+/*
+ * task_watcher_emit_struct - the same with a struct, which arrives as JSON
+ * @v: a pointer to it
+ *
+ *	struct note note = {.uid = task_uid(tsk)};
+ *
+ *	task_watcher_emit_struct(&note);	is {"uid":1000}
+ *
+ * Arrays of char are strings; pointers are hexadecimal.
+ */
+long __task_watcher_emit_struct(const void *data, __u32 size, __u32 type);
+#define task_watcher_emit_struct(v)                                                          \
+	__task_watcher_emit_struct(v, sizeof(*(v)), __builtin_btf_type_id(*(v), 0))
+
 /* Facts of a task, under the names that also work in the sandbox. */
 
 /* task_tid - the task's own id; at init, still the parent's */

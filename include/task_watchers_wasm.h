@@ -204,6 +204,10 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  */
 #define task_watcher_emit(data, size) ((long)__tw_emit(data, size))
 
+/* task_watcher_emit_struct - the same with a struct; only the kernel's arrives as
+ * JSON */
+#define task_watcher_emit_struct(v) task_watcher_emit(v, sizeof(*(v)))
+
 /* task_watcher_log - say something to who runs the module
  * @level: one of TW_LOG_* */
 #define TW_LOG_DEBUG 0

@@ -77,7 +77,7 @@ func TestReportAndEmit(t *testing.T) {
 	if got := global(t, builtin, "emitted_size"); got != 8 {
 		t.Errorf("record of %d bytes, want 8", got)
 	}
-	if name, ok := table.ModuleByID(uint32(global(t, builtin, "emitted_by"))); !ok || name != "order" {
+	if name, _, ok := table.Record(uint32(global(t, builtin, "emitted_by")), 0, nil); !ok || name != "order" {
 		t.Errorf("the record is of module %q", name)
 	}
 	if global(t, builtin, "execs") == 0 {

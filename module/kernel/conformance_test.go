@@ -207,7 +207,7 @@ func (d *driven) collect() {
 		case 0:
 			d.log.Call(call)
 		case 1:
-			name, ok := d.table.ModuleByID(e.ID)
+			name, _, ok := d.table.Record(e.ID, 0, nil)
 			if !ok {
 				d.t.Fatalf("a record of the unknown module %d", e.ID)
 			}

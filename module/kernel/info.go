@@ -24,15 +24,6 @@ func (t *Table) Watcher(id uint32) (WatcherInfo, bool) {
 	return w, ok
 }
 
-// ModuleByID returns the name of the module with the id that an emit function
-// got. Ids are never reused.
-func (t *Table) ModuleByID(id uint32) (string, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	name, ok := t.ids[id]
-	return name, ok
-}
-
 // ModuleInfo describes a registered module.
 type ModuleInfo struct {
 	Name       string

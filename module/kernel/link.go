@@ -214,7 +214,7 @@ func (u *usage) reach(l *listing, symbol string) {
 		return
 	}
 	u.funcs[name] = true
-	if symbol == emitSymbol {
+	if isEmit(symbol) {
 		for _, b := range u.lk.lists {
 			if b.object.emit != "" {
 				u.reach(b, b.object.emit)
@@ -339,8 +339,8 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 		return name, nil
 	}
 	lk.linked[name] = true
-	if symbol == emitSymbol {
-		return name, lk.addEmit(l, name)
+	if isEmit(symbol) {
+		return name, lk.addEmit(l, symbol, name)
 	}
 	body := slices.Clone(l.object.funcs[symbol])
 	if len(body) == 0 {
@@ -379,30 +379,32 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 // errNoListener is what task_watcher_emit returns where nobody takes records.
 const errNoListener = 107 // ENOTCONN
 
-// addEmit adds the module's own task_watcher_emit: it puts the module's id
-// before the arguments and calls the built-in that takes records.
-func (lk *linker) addEmit(l *listing, name string) error {
+// addEmit adds the module's own task_watcher_emit or task_watcher_emit_struct: it
+// puts the module's id before the arguments, and a type behind them if there is
+// none, and calls the built-in that takes records.
+func (lk *linker) addEmit(l *listing, symbol, name string) error {
 	provider, err := lk.provider(func(o *Object) string { return o.emit })
 	if err != nil {
 		return err
 	}
-	body := asm.Instructions{
+	body := asm.Instructions{asm.Mov.Imm(asm.R4, 0)}
+	params := []btf.FuncParam{{Name: "data", Type: typePointer}, {Name: "size", Type: typeInt}}
+	if symbol == emitStructSymbol {
+		body[0] = asm.Mov.Reg(asm.R4, asm.R3)
+		params = append(params, btf.FuncParam{Name: "type", Type: typeInt})
+	}
+	body = append(body,
 		asm.Mov.Reg(asm.R3, asm.R2),
 		asm.Mov.Reg(asm.R2, asm.R1),
 		asm.Mov.Imm(asm.R1, int32(l.id)),
-	}
+	)
 	if provider != "" {
 		body = append(body, asm.Call.Label(provider))
 	} else {
 		body = append(body, asm.Mov.Imm(asm.R0, -errNoListener))
 	}
 	body = append(body, asm.Return())
-	body[0] = startFunction(body[0], &btf.Func{
-		Name: name,
-		Type: &btf.FuncProto{Return: typeInt, Params: []btf.FuncParam{
-			{Name: "data", Type: typePointer}, {Name: "size", Type: typeInt},
-		}},
-	})
+	body[0] = startFunction(body[0], &btf.Func{Name: name, Type: &btf.FuncProto{Return: typeInt, Params: params}})
 	lk.bodies = append(lk.bodies, body...)
 	return nil
 }

@@ -56,6 +56,7 @@ type Object struct {
 	lists  [taskwatch.NumKinds][]string // symbols of the watchers
 	report string                       // symbol, or ""
 	emit   string                       // symbol, or ""
+	emits  []btf.Type                   // that task_watcher_emit_struct() is called with; their number is the place plus 1
 }
 
 // The sections of functions that the linker knows.
@@ -66,6 +67,8 @@ const (
 
 	watcherSymbol = "__task_watcher_" // ev_fn
 	emitSymbol    = watcherSymbol + "emit"
+
+	emitStructSymbol = emitSymbol + "_struct"
 )
 
 // Parse reads a module from the bytes of a BPF object file. The name is what
@@ -140,6 +143,9 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 		return nil, err
 	}
 	if err := o.checkMaps(); err != nil {
+		return nil, err
+	}
+	if err := o.numberTypes(); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -314,7 +320,7 @@ func (o *Object) checkFunctions() error {
 			ins := &o.funcs[name][i]
 			ref := ins.Reference()
 			switch {
-			case ins.IsFunctionReference() && ref != emitSymbol && o.funcs[ref] == nil:
+			case ins.IsFunctionReference() && !isEmit(ref) && o.funcs[ref] == nil:
 				return invalid("%s calls %s, which is not defined", inWords(name), ref)
 			case ins.IsLoadFromMap() && ref != "" && o.spec.Maps[ref] == nil:
 				return invalid("%s refers to %s, which is not a map of the object", inWords(name), ref)

@@ -57,6 +57,7 @@ func TestHostileSources(t *testing.T) {
 		{"undefined", taskwatch.ErrInvalid, "elsewhere"},
 		{"xdp", taskwatch.ErrInvalid, "section xdp"},
 		{"event", taskwatch.ErrInvalid, "reboot"},
+		{"emitint", taskwatch.ErrInvalid, "watcher send on exec: task_watcher_emit_struct() takes a pointer to a struct, not to int"},
 		{"novetowatcher", taskwatch.ErrInvalid, "MODULE_VETO(init)"},
 	} {
 		t.Run(c.file, func(t *testing.T) {

@@ -57,10 +57,11 @@ type Config struct {
 // watchers of built-ins get as their third argument. The other function,
 //
 //	SEC(".task_watchers.emit")
-//	long f(__u32 module, const void *data, __u32 size)
+//	long f(__u32 module, const void *data, __u32 size, __u32 type)
 //
-// is what task_watcher_emit() calls, with the id of the module
-// ([Table.ModuleByID]). Both must be global functions, like watchers. Watchers
+// is what task_watcher_emit() calls, with the id of the module, and
+// task_watcher_emit_struct() with the number of the type, else 0
+// ([Table.Record] takes both). Both functions must be global functions, like watchers. Watchers
 // of built-ins may take a third and fourth argument: on exec the struct
 // linux_binprm * and the task's id before the exec (they differ for a thread
 // that was not the leader), on uid and gid a struct task_ids *.
@@ -94,7 +95,8 @@ type Table struct {
 	attached map[*hook]*attachment
 	idle     map[*hook]*attachment  // attached, and calling nobody
 	names    map[uint32]WatcherInfo // by watcher id, for reports that come late
-	ids      map[uint32]string      // module names by id
+	senders  map[uint32]sender      // by module id, for records that come late
+	departed []uint32               // ids of the last modules that have gone
 	lastID   uint32
 	slots    []bool            // of the counters, in use
 	missed   map[*hook]uint64  // by hooks that are attached no more
@@ -121,7 +123,7 @@ func NewTable(cfg Config) (_ *Table, err error) {
 	t := &Table{
 		dryRun: cfg.DryRun, timed: cfg.CallStats, support: cfg.Support,
 		owners: map[*listing]*Module{}, attached: map[*hook]*attachment{}, idle: map[*hook]*attachment{},
-		names: map[uint32]WatcherInfo{}, ids: map[uint32]string{},
+		names: map[uint32]WatcherInfo{}, senders: map[uint32]sender{},
 		slots: make([]bool, maxSlots), missed: map[*hook]uint64{},
 	}
 	defer func() {
@@ -427,7 +429,7 @@ func (t *Table) list(m *Module) (*listing, error) {
 	if l.missed, err = t.allMissed(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
-	t.ids[l.id] = o.Name
+	t.senders[l.id] = sender{o.Name, o.emits}
 	t.owners[l] = m
 	index := 0
 	for k := range o.lists {
@@ -457,6 +459,7 @@ func (t *Table) unlist(l *listing) {
 			t.slots[w.slot] = false
 		}
 	}
+	t.depart(l.id)
 	l.close() // the map is gone with the last program that uses it
 	delete(t.owners, l)
 }

@@ -47,7 +47,7 @@ type record struct {
 	// them: see appendPath. A cgroup's path is in exe.
 	exe, cwd, argv []byte
 	extra          taskwatch.Extra
-	argvOff        int // how much of argv was in the pieces before; of a report, the error number
+	argvOff        int // how much of argv was in the pieces before; of a report, the error number; of a record, its type
 }
 
 // The sizes of struct tw_rec, tw_ids, tw_exit and tw_data, and of the part of

@@ -84,13 +84,13 @@ func changedIDs(ev *taskwatch.Event, field taskwatch.Fields, r *record) taskwatc
 
 // emitted delivers a record that a module in the kernel has sent.
 func (st *stream) emitted(r *record) {
-	name, ok := st.src.table.ModuleByID(uint32(r.val))
+	name, data, ok := st.src.table.Record(uint32(r.val), uint32(r.argvOff), r.argv)
 	if !ok {
 		return
 	}
 	t := st.context(r)
 	st.feed.Deliver(taskwatch.Item{Record: &taskwatch.Record{
-		Module: name, Data: r.argv, Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Source: Name,
+		Module: name, Data: data, Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Source: Name,
 		Task: t, Missing: unknownOf(t) | taskwatch.FieldCwd, // that of another moment
 	}})
 }

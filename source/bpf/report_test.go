@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -107,6 +108,41 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 	}
 	if list[4].what != "clone" || list[5].what != "exec" || list[4].tid == first {
 		t.Errorf("after the module was unregistered: %v", list[4:])
+	}
+}
+
+// A record that is sent with its type is JSON, by the module's own types; one of the
+// same bytes without it is not.
+func TestStructsArriveAsJSON(t *testing.T) {
+	testutil.Root(t)
+	module := loadModule(t, "emit_struct", "testdata/modules/emit_struct.c", map[string]string{"parent": strconv.Itoa(os.Getpid())})
+	var records []string
+	sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Record != nil {
+			records = append(records, string(it.Record.Data))
+		}
+	})
+	w := newWatchOf(t, Config{PID: os.Getpid()}, 0, taskwatch.AllFields, sink, nil)
+	if err := w.src.Table().Register(module, kernel.RegisterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.src.Table().Unregister(module); err != nil { // before the records are read
+		t.Fatal(err)
+	}
+	w.stop(t)
+	tid := cmd.Process.Pid
+	want := []string{
+		fmt.Sprintf(`{"big":18446744073709551615,"tid":%d,"yes":true,"name":"a\"b\n","bytes":"\uefffz","points":[{"x":1,"y":-2},{"x":3,"y":4}],`+
+			`"colour":-1,"three":5,"odd":17,"word":67305985,"parts":[1,2,3,4],"pointer":"0x3412000000000000"}`, tid),
+		fmt.Sprintf(`{"tid":%d}`, tid),
+		string(binary.NativeEndian.AppendUint32(nil, uint32(tid))),
+	}
+	if !slices.Equal(records, want) {
+		t.Errorf("the records are\n%q, want\n%q", records, want)
 	}
 }
 

@@ -137,9 +137,10 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 /* Of the ring, for records of modules: the other half is for events alone. */
 #define EMIT_SHARE (4 << 20)
 
-/* Called by the table for task_watcher_emit(). */
+/* Called by the table for task_watcher_emit(), and with a type for
+ * task_watcher_emit_struct(). */
 SEC(".task_watchers.emit")
-long emit(u32 module, void *data, u32 size)
+long emit(u32 module, void *data, u32 size, u32 type)
 {
 	struct tw_data d = {};
 	struct bpf_dynptr ptr;
@@ -154,6 +155,7 @@ long emit(u32 module, void *data, u32 size)
 	}
 	fill(&d.rec, TW_EMIT, module, bpf_get_current_task_btf());
 	d.argv_len = size;
+	d.argv_off = type;
 	if (bpf_ringbuf_reserve_dynptr(&ring, sizeof(d) + size, 0, &ptr)) {
 		bpf_ringbuf_discard_dynptr(&ptr, BPF_RB_NO_WAKEUP);
 		lose(TW_EMIT);

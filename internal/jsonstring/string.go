@@ -1,0 +1,100 @@
+// Package jsonstring writes and reads strings of any bytes as JSON strings that
+// print: see the package comment of record.
+package jsonstring
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Bytes that are no valid UTF-8 are recorded as characters of the private use
+// area: byte 0xNN as U+EFNN. Only 0x80 to 0xFF can be invalid.
+const (
+	byteBase  = 0xef00
+	firstByte = byteBase + 0x80
+	lastByte  = byteBase + 0xff
+)
+
+const hexDigits = "0123456789abcdef"
+
+// Append appends s as a JSON string: control characters are escaped, and bytes
+// that are no valid UTF-8 are characters of the private use area.
+func Append(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if plain[c] {
+				i++
+				continue
+			}
+			b = append(b, s[start:i]...)
+			b = appendEscape(b, c)
+			i++
+			start = i
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1, firstByte <= r && r <= lastByte:
+			b = append(b, s[start:i]...)
+			for _, c := range []byte(s[i : i+n]) {
+				b = appendUnicode(b, byteBase|uint16(c))
+			}
+			start = i + n
+		case r < 0xa0, r == '\u2028', r == '\u2029': // C1 controls drive terminals too
+			b = append(b, s[start:i]...)
+			b = appendUnicode(b, uint16(r))
+			start = i + n
+		}
+		i += n
+	}
+	b = append(b, s[start:]...)
+	return append(b, '"')
+}
+
+// plain holds the ASCII characters that stand for themselves in a string.
+var plain = func() (t [utf8.RuneSelf]bool) {
+	for c := range t {
+		t[c] = ' ' <= c && c < 0x7f && c != '"' && c != '\\'
+	}
+	return t
+}()
+
+func appendEscape(b []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(b, '\\', c)
+	case '\n':
+		return append(b, '\\', 'n')
+	case '\r':
+		return append(b, '\\', 'r')
+	case '\t':
+		return append(b, '\\', 't')
+	}
+	return appendUnicode(b, uint16(c))
+}
+
+func appendUnicode(b []byte, c uint16) []byte {
+	return append(b, '\\', 'u', hexDigits[c>>12], hexDigits[c>>8&15], hexDigits[c>>4&15], hexDigits[c&15])
+}
+
+// Decode turns the characters that stand for bytes back into these. s
+// is what a JSON parser made of the string.
+func Decode(s string) string {
+	// U+EF80 to U+EFFF begin with byte 0xEE in UTF-8.
+	first := strings.IndexByte(s, 0xee)
+	if first < 0 {
+		return s
+	}
+	b := append(make([]byte, 0, len(s)), s[:first]...)
+	for _, r := range s[first:] {
+		if firstByte <= r && r <= lastByte {
+			b = append(b, byte(r))
+		} else {
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return string(b)
+}
