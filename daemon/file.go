@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,6 +41,9 @@ type File struct {
 
 	// OTLP says what is sent to a collector.
 	OTLP *FileOTLP `toml:"otlp"`
+
+	// Hub is that of the fleet which the daemon joins, or nil.
+	Hub *FileHub `toml:"hub"`
 
 	// Logs are the files that items are written to.
 	Logs []FileLog `toml:"log"`
@@ -136,6 +140,30 @@ func (f *FileOTLP) config(dir string) OTLP {
 		c.Settings[key] = beside(dir, file)
 	}
 	return c
+}
+
+// FileHub is the table [hub] of a configuration file. Its paths are relative to the
+// directory of the configuration.
+type FileHub struct {
+	Address string            `toml:"address"`
+	Token   string            `toml:"token"` // a file
+	Keys    []string          `toml:"keys"`  // files
+	Labels  map[string]string `toml:"labels"`
+	Dir     string            `toml:"dir"`
+}
+
+// Joins returns the table [hub] of the file of that name, with paths that hold
+// everywhere; empty where there is none.
+func (f *File) Joins(name string) FileHub {
+	if f.Hub == nil {
+		return FileHub{}
+	}
+	h, dir := *f.Hub, filepath.Dir(name)
+	h.Token, h.Dir, h.Keys = beside(dir, h.Token), beside(dir, h.Dir), nil
+	for _, key := range f.Hub.Keys {
+		h.Keys = append(h.Keys, beside(dir, cmp.Or(key, ".")))
+	}
+	return h
 }
 
 // FileTrust is the table [trust] of a configuration file.
@@ -257,6 +285,7 @@ func (f *File) Differs(other *File) string {
 	for key, same := range map[string]bool{
 		"socket": f.Socket == other.Socket, "group": f.Group == other.Group, "source": f.Source == other.Source,
 		"metrics": f.Metrics == other.Metrics, "connector": f.Connector == other.Connector, "log_format": f.LogFormat == other.LogFormat, "call_stats": stats(f) == stats(other),
+		"hub": reflect.DeepEqual(f.Hub, other.Hub),
 	} {
 		if !same {
 			keys = append(keys, key)

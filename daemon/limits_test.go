@@ -213,7 +213,7 @@ func TestConnectionsKeptForRoot(t *testing.T) {
 
 // A listener without descriptors says so once, and goes on.
 func TestNoDescriptors(t *testing.T) {
-	log := new(logBuffer)
+	log := new(testutil.Log)
 	l := &conns{log: slog.New(slog.NewTextHandler(log, nil)), Listener: &scripted{errs: []error{
 		&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", unix.EMFILE)},
 		&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", unix.EMFILE)},

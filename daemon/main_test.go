@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +31,7 @@ type running struct {
 	*Daemon
 	*Client
 	socket string
-	log    *logBuffer
+	log    *testutil.Log
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -50,7 +49,7 @@ func startLimited(t testing.TB, cfg Config, limits limits) *running {
 	if cfg.Socket == "" {
 		cfg.Socket = filepath.Join(openDir(t), "taskwatch.sock")
 	}
-	r := &running{socket: cfg.Socket, log: new(logBuffer), ended: make(chan error, 1)}
+	r := &running{socket: cfg.Socket, log: new(testutil.Log), ended: make(chan error, 1)}
 	cfg.Log = slog.New(slog.NewTextHandler(r.log, nil))
 	ready := make(chan struct{})
 	cfg.OnReady = func() { close(ready) }
@@ -111,24 +110,6 @@ func openDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-// logBuffer is a log that may be read meanwhile.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // eventually waits for what must become true.

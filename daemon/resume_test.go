@@ -114,7 +114,7 @@ func (p *line) setLimit(n int64) {
 type follower struct {
 	ended   chan error
 	cancel  context.CancelFunc
-	notices logBuffer
+	notices testutil.Log
 
 	mu     sync.Mutex // guards what follows
 	seqs   []uint64

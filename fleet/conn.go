@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,13 +57,13 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { change(err) }),
-		nats.PingInterval(20 * time.Second),
+		nats.PingInterval(20 * time.Second), nats.Timeout(connectTime),
 	}
 	if opts.Persist {
 		options = append(options, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
-			nats.ReconnectWait(time.Second), nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { change(err) }))
+			nats.CustomReconnectDelay(reconnectDelay), nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { change(err) }))
 	} else {
-		options = append(options, nats.MaxReconnects(10))
+		options = append(options, nats.MaxReconnects(maxReconnects), nats.CustomReconnectDelay(reconnectDelay))
 	}
 	nc, err := nats.Connect(id.URL, options...)
 	if errors.Is(err, nats.ErrAuthorization) {
@@ -74,13 +75,37 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 	return &Conn{Conn: nc, key: id.pub}, nil
 }
 
+// connectTime is how long a connection may take: a hub that was started again has
+// all clients connect at once, and each costs it a signature.
+const connectTime = 15 * time.Second
+
+// maxReconnects is how often a client tries that has been connected once. That is a
+// few minutes.
+const maxReconnects = 30
+
+// reconnectDelay is how long a client waits before it tries again: up to a second
+// at first, up to 16 s later. Clients that have lost their hub at the same time do
+// not come back at the same time.
+func reconnectDelay(attempts int) time.Duration {
+	longest := time.Second << min(max(attempts-1, 0), 4)
+	return longest/4 + rand.N(longest*3/4)
+}
+
 // Key returns the public key of the client.
 func (c *Conn) Key() string { return c.key }
 
 // requestTime is how long the hub has for an answer.
 const requestTime = 20 * time.Second
 
-// Ask asks the hub for something. What the hub rejects is an error.
+// ErrAway says that the hub has not answered. It may have done what was asked.
+var ErrAway = errors.New("it does not answer")
+
+// Away reports whether err means that the hub has not answered, and may do so if
+// it is asked again.
+func (c *Conn) Away(err error) bool { return errors.Is(err, ErrAway) && !c.IsClosed() }
+
+// Ask asks the hub for something. What the hub rejects is an error; an error that
+// matches ErrAway says nothing about what it has done.
 func (c *Conn) Ask(ctx context.Context, r *Request) (*Response, error) {
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -90,7 +115,7 @@ func (c *Conn) Ask(ctx context.Context, r *Request) (*Response, error) {
 	defer cancel()
 	msg, err := c.RequestWithContext(ctx, RequestSubject(c.key), b)
 	if err != nil {
-		return nil, fmt.Errorf("hub: %s: %w", r.Op, err)
+		return nil, fmt.Errorf("hub: %s: %w: %w", r.Op, ErrAway, err)
 	}
 	var resp Response
 	if err := json.Unmarshal(msg.Data, &resp); err != nil {

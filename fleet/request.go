@@ -5,8 +5,8 @@ import "time"
 // Op is what a request is about.
 type Op string
 
-// What clients ask of the hub. Nodes may Desired and Module, readers also Nodes
-// and Audit, loaders everything.
+// What clients ask of the hub. Nodes may Desired and Module, readers all but Upload
+// and Put, loaders everything.
 const (
 	Desired Op = "desired" // the entries, by the names of their modules, behind After
 	Module  Op = "module"  // a piece of the file with a Digest, at an Offset
@@ -14,6 +14,11 @@ const (
 	Audit   Op = "audit"   // who has done what, behind Revision
 	Upload  Op = "upload"  // store a piece of a file
 	Put     Op = "put"     // make an entry the one of its module
+
+	Record     Op = "record"     // keep the answers to a question of the client: see Recording
+	Recordings Op = "recordings" // all of them
+	Recorded   Op = "recorded"   // the answers in the Recording, behind Revision
+	Forget     Op = "forget"     // remove the Recording; a reader only its own
 )
 
 // MayRequest reports whether a role may make such requests.
@@ -21,7 +26,7 @@ func (r Role) MayRequest(op Op) bool {
 	switch op {
 	case Desired, Module:
 		return r == Node || r == Reader || r == Loader
-	case Nodes, Audit:
+	case Nodes, Audit, Record, Recordings, Recorded, Forget:
 		return r == Reader || r == Loader
 	case Upload, Put:
 		return r == Loader
@@ -42,6 +47,8 @@ type Request struct {
 	Size     int     `json:"size,omitempty"` // of the whole file
 	Data     []byte  `json:"data,omitempty"`
 	Entry    *Signed `json:"entry,omitempty"`
+
+	Recording *Recording `json:"recording,omitempty"`
 }
 
 // Response is the hub's answer.
@@ -54,6 +61,9 @@ type Response struct {
 	More     bool        `json:"more,omitempty"`     // ask again, behind the last
 	Data     []byte      `json:"data,omitempty"`
 	Size     int         `json:"size,omitempty"`
+
+	Recordings []Recording      `json:"recordings,omitempty"`
+	Recorded   []RecordedAnswer `json:"recorded,omitempty"`
 }
 
 // Stored is an entry as the hub keeps it.
@@ -67,6 +77,7 @@ type NodeState struct {
 	Key    string        `json:"key"`
 	Report Report        `json:"report"`
 	Age    time.Duration `json:"age_ns"` // since its last report, by the clock of the hub
+	Up     time.Duration `json:"up_ns"`  // since the hub was started, and began to listen
 }
 
 // SilentAfter is how old the last report of a node is that does not answer.
@@ -75,8 +86,9 @@ const SilentAfter = 3 * ReportEvery
 // ReportEvery is how often a node reports, also where nothing has changed.
 const ReportEvery = 10 * time.Second
 
-// Silent reports whether a node has not reported for too long.
-func (n *NodeState) Silent() bool { return n.Age > SilentAfter }
+// Silent reports whether a node has not reported for too long. A hub that was
+// started a moment ago cannot know.
+func (n *NodeState) Silent() bool { return min(n.Age, n.Up) > SilentAfter }
 
 // AuditLine says who has done what.
 type AuditLine struct {

@@ -202,7 +202,7 @@ func TestAttachAsAnOrdinaryUser(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "taskwatch watches", stderr.has("with the source ptrace (not with a better one: bpf: "))
+	eventually(t, "taskwatch watches", stderr.Has("with the source ptrace (not with a better one: bpf: "))
 	fmt.Fprintln(held.In, "/bin/true; exit 9")
 	text, err := io.ReadAll(out)
 	_ = c.Wait()

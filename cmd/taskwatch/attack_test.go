@@ -98,7 +98,7 @@ func TestServeKilledAtAnyTime(t *testing.T) {
 					return
 				default:
 				}
-				if !log.has("serving")() {
+				if !log.Has("serving")() {
 					time.Sleep(time.Millisecond)
 					continue
 				}
@@ -118,7 +118,7 @@ func TestServeKilledAtAnyTime(t *testing.T) {
 			if state(s.Process.Pid) == 'Z' {
 				t.Fatal("serve has ended: ", log.String())
 			}
-			if end.IsZero() && log.has("serving")() {
+			if end.IsZero() && log.Has("serving")() {
 				end = time.Now().Add(rand.N(3 * time.Second))
 			}
 			for kind, ids := range bpfIDs(t, s.Process.Pid) {
@@ -137,7 +137,7 @@ func TestServeKilledAtAnyTime(t *testing.T) {
 		_ = s.Wait()
 		close(stop)
 		busy.Wait()
-		if log.has("serving")() {
+		if log.Has("serving")() {
 			served++
 		}
 		for kind, ids := range held {

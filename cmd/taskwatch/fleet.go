@@ -24,7 +24,7 @@ token that 'taskwatch-hub enroll --role reader' or '--role loader' has printed,
 with --hub-token. Both are kept in the directory of --hub-dir, with a key that
 the token is for from then on.`,
 	}
-	cmd.AddCommand(newFleetNodes(), newFleetInsmod(), newFleetRmmod(), newFleetLsmod(), newFleetWatch(), newFleetAudit())
+	cmd.AddCommand(newFleetNodes(), newFleetInsmod(), newFleetRmmod(), newFleetLsmod(), newFleetWatch(), newFleetReplay(), newFleetRecordings(), newFleetAudit())
 	return cmd
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ func newFleetWatch() *cobra.Command {
 	var hub hubFlags
 	var where, sel string
 	var lease time.Duration
+	var record recordFlags
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Watch what happens on all nodes of a fleet",
@@ -36,9 +38,14 @@ node are missing; without a count, their number is not known.
 Nodes that do not answer are named on standard error. The question ends at a
 node when it is not renewed for the time of --lease, which watch does by itself.
 
+With --record, the hub keeps the answers as well, under that name, until 'taskwatch
+fleet recordings --remove' removes them: 'taskwatch fleet replay' shows them. The
+oldest make room for new ones.
+
 The environment of tasks is not told, and --where may not read it.`,
 		Example: `  taskwatch fleet watch --where 'kind == "exec" && uid == 0'
-  taskwatch fleet watch --select 'role == "ci"' --where 'kind == "exec"'`,
+  taskwatch fleet watch --select 'role == "ci"' --where 'kind == "exec"'
+  taskwatch fleet watch --where 'kind == "exec"' --record night`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if where != "" {
@@ -52,6 +59,9 @@ The environment of tasks is not told, and --where may not read it.`,
 			if lease < fleet.MinLease || lease > fleet.MaxLease {
 				return usage(fmt.Errorf("--lease %v: give %v to %v", lease, fleet.MinLease, fleet.MaxLease))
 			}
+			if err := record.check(cmd); err != nil {
+				return err
+			}
 			c, err := hub.dial()
 			if err != nil {
 				return err
@@ -59,26 +69,13 @@ The environment of tasks is not told, and --where may not read it.`,
 			defer c.Close()
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
-			out := bufio.NewWriter(cmd.OutOrStdout())
-			var failed error
-			write := func(node operator.NodeID, line []byte) {
-				_, err := out.Write(withNode(node, line))
-				if err == nil {
-					err = out.Flush()
-				}
-				if err != nil && failed == nil {
-					failed = err
-					stop()
-				}
+			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), stop: stop}
+			w := operator.Watch{Where: where, Select: sel, Lease: lease}
+			out.have(&w)
+			if record.name != "" {
+				w.Record = &fleet.Recording{Name: record.name, MaxBytes: record.size, MaxAge: record.age}
 			}
-			w := operator.Watch{
-				Where: where, Select: sel, Lease: lease, OnLine: write,
-				OnLost: func(node operator.NodeID, count uint64) {
-					write(node, record.Append(nil, taskwatch.Item{Loss: &taskwatch.Loss{Count: count}}))
-				},
-				OnTrouble: func(node operator.NodeID, why string) { say("node %s: %s", nodeName(node.Name, node.Key), why) },
-			}
-			if err := errors.Join(w.Run(ctx, c), failed); err != nil {
+			if err := errors.Join(w.Run(ctx, c), out.failed); err != nil {
 				return moduleFailed(err)
 			}
 			return nil
@@ -88,9 +85,47 @@ The environment of tasks is not told, and --where may not read it.`,
 	cmd.Flags().StringVar(&where, "where", "", "send only items for which this `expression` is true")
 	cmd.Flags().StringVar(&sel, "select", "", "ask only nodes for which this `expression` is true")
 	cmd.Flags().DurationVar(&lease, "lease", 30*time.Second, "have the nodes forget the question after this `time` without a renewal")
+	record.add(cmd)
 	complete(cmd, "where", cobra.NoFileCompletions)
 	complete(cmd, "select", cobra.NoFileCompletions)
 	return cmd
+}
+
+// nodeLines writes what nodes say, as JSON lines.
+type nodeLines struct {
+	out    *bufio.Writer
+	bare   bool   // without the node, for a single one
+	only   string // the name or the key of that node, or ""
+	stop   func() // is called when a line cannot be written
+	failed error  // then
+}
+
+// have has a watch write its lines.
+func (l *nodeLines) have(w *operator.Watch) {
+	w.OnLine = l.write
+	w.OnLost = func(node operator.NodeID, count uint64) {
+		l.write(node, record.Append(nil, taskwatch.Item{Loss: &taskwatch.Loss{Count: count}}))
+	}
+	w.OnTrouble = func(node operator.NodeID, why string) { say("node %s: %s", nodeName(node.Name, node.Key), why) }
+}
+
+func (l *nodeLines) write(node operator.NodeID, line []byte) {
+	if l.failed != nil || l.only != "" && l.only != node.Name && l.only != node.Key {
+		return
+	}
+	if l.bare {
+		line = append(bytes.TrimRight(line, "\n"), '\n')
+	} else {
+		line = withNode(node, line)
+	}
+	_, err := l.out.Write(line)
+	if err == nil {
+		err = l.out.Flush()
+	}
+	if err != nil {
+		l.failed = err
+		l.stop()
+	}
 }
 
 // withNode puts the node in front of what a line has, and ends the line.
@@ -102,9 +137,6 @@ func withNode(node operator.NodeID, line []byte) []byte {
 	if err != nil {
 		panic(err) // two strings
 	}
-	for len(line) > 0 && line[len(line)-1] == '\n' {
-		line = line[:len(line)-1]
-	}
 	out := append(id[:len(id)-1], ',')
-	return append(append(out, line[1:]...), '\n')
+	return append(append(out, bytes.TrimRight(line, "\n")[1:]...), '\n')
 }

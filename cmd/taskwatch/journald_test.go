@@ -84,7 +84,7 @@ func serveJournald(t *testing.T, j *journald, more string) *server {
 	s := &server{socket: filepath.Join(dir, "s")}
 	s.cmd = j.within(exec.Command(binary(t), "serve", "--socket", s.socket, "--config", config))
 	s.begin(t)
-	eventually(t, "the log is written", s.log.has("writing a log"))
+	eventually(t, "the log is written", s.log.Has("writing a log"))
 	return s
 }
 
@@ -190,9 +190,9 @@ func TestServeLogsWithoutJournald(t *testing.T) {
 	load(t, 1)
 	eventually(t, "an entry is there", func() bool { return len(j.entries(t, "TASKWATCH_EVENT=exec")) > 0 })
 	socket("socket", "away")
-	eventually(t, "the log says so", func() bool { load(t, 1); return s.log.has("the log cannot be written")() })
+	eventually(t, "the log says so", func() bool { load(t, 1); return s.log.Has("the log cannot be written")() })
 	socket("away", "socket")
-	eventually(t, "the log is written again", func() bool { load(t, 1); return s.log.has("the log is written again")() })
+	eventually(t, "the log is written again", func() bool { load(t, 1); return s.log.Has("the log is written again")() })
 	s.stop(t)
 	lost := j.entries(t, "TASKWATCH_EVENT=lost")
 	if len(lost) == 0 || lost[0]["PRIORITY"] != "4" || !strings.Contains(fmt.Sprint(lost[0]["TASKWATCH_ITEM"]), `"count":`) {

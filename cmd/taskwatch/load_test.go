@@ -185,7 +185,7 @@ func TestServeUnderLoad(t *testing.T) {
 	s := &server{socket: filepath.Join(dir, "s")}
 	s.cmd = exec.Command(binary(t), "serve", "--socket", s.socket, "--config", config, "--source", "bpf")
 	s.begin(t)
-	eventually(t, "the log is written", s.log.has("writing a log"))
+	eventually(t, "the log is written", s.log.Has("writing a log"))
 	s.must(t, "insmod", "acct")
 	s.must(t, "insmod", "--allow-observe-only", "execrule")
 	s.must(t, "insmod", "--name", "second", "acct")

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -209,26 +208,7 @@ func eventually(t testing.TB, what string, is func() bool) {
 }
 
 // screen collects what a process writes while it runs.
-type screen struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *screen) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func (s *screen) has(text string) func() bool {
-	return func() bool { return strings.Contains(s.String(), text) }
-}
+type screen = testutil.Log
 
 // state returns the state of a process as /proc tells it, 0 if it is gone.
 func state(pid int) byte {

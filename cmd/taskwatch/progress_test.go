@@ -19,7 +19,7 @@ func TestProgress(t *testing.T) {
 	}, stop: make(chan struct{})}
 	var line screen
 	p.wg.Go(func() { p.show(&line, 5) })
-	eventually(t, "the progress is shown", line.has("\rhalf\x1b[K"))
+	eventually(t, "the progress is shown", line.Has("\rhalf\x1b[K"))
 	p.end()
 	p.end()
 	if text := line.String(); !strings.HasSuffix(text, "\r\x1b[K") {

@@ -122,7 +122,7 @@ func TestReplayInterrupted(t *testing.T) {
 		if _, err := pw.WriteString(recording()); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the recording comes out", out.has(recording()))
+		eventually(t, "the recording comes out", out.Has(recording()))
 		if err := c.Process.Signal(sig); err != nil {
 			t.Fatal(err)
 		}

@@ -67,6 +67,7 @@ only modules that one of them has signed: see 'taskwatch module sign'.
 With --hub, the daemon is a node of a fleet: it also runs the modules that the
 hub wants on it, if a key given by --hub-key has signed that, and answers the
 questions of 'taskwatch fleet watch'. What it has accepted is kept in --hub-dir.
+The table [hub] of the configuration says the same.
 
 The exit status is:
 
@@ -149,7 +150,7 @@ func (f *serveFlags) serve(cmd *cobra.Command) error {
 		return serveFailed(err)
 	}
 	cfg.Log, cfg.Version = logger(cmd.ErrOrStderr(), file.LogFormat), version()
-	joins, err := f.node.config(cmd, cfg.Log)
+	joins, err := f.node.config(cmd, file, f.config, cfg.Log)
 	if err != nil {
 		return err
 	}

@@ -457,10 +457,10 @@ func TestInstalledConfiguration(t *testing.T) {
 	if err := os.WriteFile(all, regexp.MustCompile(`(?m)^#(\S)`).ReplaceAll(text, []byte("$1")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if f, err = daemon.ReadFile(all); err != nil || len(f.Modules) != 1 || len(f.Logs) != 2 || f.OTLP == nil {
+	if f, err = daemon.ReadFile(all); err != nil || len(f.Modules) != 1 || len(f.Logs) != 2 || f.OTLP == nil || f.Hub == nil {
 		t.Fatalf("without comments: %+v, %v", f, err)
 	}
-	for _, part := range []any{*f, f.Trust, *f.OTLP, f.Logs[0], f.Modules[0]} {
+	for _, part := range []any{*f, f.Trust, *f.OTLP, *f.Hub, f.Logs[0], f.Modules[0]} {
 		v := reflect.ValueOf(part)
 		for i := range v.NumField() {
 			if key := v.Type().Field(i).Tag.Get("toml"); !strings.Contains(string(text), key) {
@@ -499,6 +499,10 @@ func TestServeRefusals(t *testing.T) {
 		{[]string{"--config", file("[[module]]\nfile = \"a.o\"\n[[module]]\nfile = \"b/a.o\"\n")}, 1, `module "a" is twice in the configuration`},
 		{[]string{"--config", file("[[module]]\nfile = \"a.o\"\nparams = { x = [1] }\n")}, 1, "parameter x is a "},
 		{[]string{"--config", file("log = \"xml\"\n")}, 1, "choose text or json"},
+		{[]string{"--config", file("[hub]\ntoken = \"t\"\n")}, 1, "[hub] has no address"},
+		{[]string{"--config", file("[hub]\naddress = \"tls://h:1\"\n")}, 2, "or with keys in [hub]"},
+		{[]string{"--config", file("[hub]\naddress = \"tls://h:1\"\nlabels = { arch = \"x\" }\n")}, 2, "each node has a fact of that name"},
+		{[]string{"--config", file("[hub]\naddress = \"tls://h:1\"\nkeys = [\"none.pub\"]\n")}, 1, "/none.pub: no such file"},
 		{[]string{"--socket", filepath.Join(dir, strings.Repeat("x", 100))}, 1, "and may have 107"},
 		{[]string{"--socket", "/proc/x/s"}, 1, "there is no directory /proc/x; create it, or choose another path"},
 		{[]string{"now"}, 2, ""},

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,10 +42,45 @@ func (f *nodeFlags) add(cmd *cobra.Command) {
 	}
 }
 
+// over returns what the configuration file says of the fleet, with what the flags
+// say instead of it, or beside it.
+func (f *nodeFlags) over(cmd *cobra.Command, file daemon.FileHub) (daemon.FileHub, error) {
+	flags := cmd.Flags()
+	for _, o := range []struct {
+		flag  string
+		value string
+		to    *string
+	}{{"hub", f.hub, &file.Address}, {"hub-token", f.token, &file.Token}, {"hub-dir", f.dir, &file.Dir}} {
+		if flags.Changed(o.flag) {
+			*o.to = o.value
+		}
+	}
+	file.Dir = cmp.Or(file.Dir, nodeDir)
+	file.Keys = append(file.Keys, f.keys...)
+	if file.Labels = maps.Clone(file.Labels); file.Labels == nil {
+		file.Labels = map[string]string{}
+	}
+	for _, l := range f.labels {
+		name, value, ok := strings.Cut(l, "=")
+		if !ok {
+			return file, usage(fmt.Errorf("--hub-label %q: give NAME=VALUE, with a name of letters, digits and _", l))
+		}
+		file.Labels[name] = value
+	}
+	return file, nil
+}
+
 // config returns the configuration of the node, but for its daemon, or nil where
 // the daemon is to be none.
-func (f *nodeFlags) config(cmd *cobra.Command, log *slog.Logger) (*node.Config, error) {
-	if f.hub == "" {
+func (f *nodeFlags) config(cmd *cobra.Command, file *daemon.File, name string, log *slog.Logger) (*node.Config, error) {
+	h, err := f.over(cmd, file.Joins(name))
+	if err != nil {
+		return nil, err
+	}
+	if h.Address == "" {
+		if file.Hub != nil {
+			return nil, serveFailed(fmt.Errorf("configuration %s: [hub] has no address; it looks like tls://HOST:4222", name))
+		}
 		for _, name := range []string{"hub-token", "hub-key", "hub-label", "hub-dir"} {
 			if cmd.Flags().Changed(name) {
 				return nil, usage(fmt.Errorf("--%s works only with --hub", name))
@@ -50,29 +88,26 @@ func (f *nodeFlags) config(cmd *cobra.Command, log *slog.Logger) (*node.Config, 
 		}
 		return nil, nil
 	}
-	labels := map[string]string{}
-	for _, l := range f.labels {
-		name, value, ok := strings.Cut(l, "=")
-		if !ok || !isLabel(name) {
-			return nil, usage(fmt.Errorf("--hub-label %q: give NAME=VALUE, with a name of letters, digits and _", l))
+	for _, label := range slices.Sorted(maps.Keys(h.Labels)) {
+		if !isLabel(label) {
+			return nil, usage(fmt.Errorf("the label %q of the node: give a name of letters, digits and _", label))
 		}
-		if selector.IsFact(name) {
-			return nil, usage(fmt.Errorf("--hub-label %q: each node has a fact of that name; choose another name", l))
+		if selector.IsFact(label) {
+			return nil, usage(fmt.Errorf("the label %q of the node: each node has a fact of that name; choose another name", label))
 		}
-		labels[name] = value
 	}
-	if len(f.keys) == 0 {
-		return nil, usage(errors.New("--hub needs a key that says what runs here: --hub-key FILE"))
+	if len(h.Keys) == 0 {
+		return nil, usage(errors.New("no key says what runs here: give one with --hub-key FILE, or with keys in [hub]"))
 	}
-	keys, err := sign.ReadKeys(f.keys...)
+	keys, err := sign.ReadKeys(h.Keys...)
 	if err != nil {
-		return nil, serveFailed(fmt.Errorf("--hub-key: %w", err))
+		return nil, serveFailed(fmt.Errorf("the keys of the fleet: %w", err))
 	}
-	id, err := fleet.OpenIdentity(f.dir, f.hub, f.token)
+	id, err := fleet.OpenIdentity(h.Dir, h.Address, h.Token)
 	if err != nil {
 		return nil, serveFailed(err)
 	}
-	return &node.Config{Identity: id, Keys: keys, Labels: labels, Log: log}, nil
+	return &node.Config{Identity: id, Keys: keys, Labels: h.Labels, Log: log}, nil
 }
 
 // isLabel reports whether an expression can name it.

@@ -40,7 +40,7 @@ func (l *live) start(t *testing.T) *live {
 	if err := l.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the command is ready", l.out.has("ready"))
+	eventually(t, "the command is ready", l.out.Has("ready"))
 	return l
 }
 
@@ -76,7 +76,7 @@ func testSignalsArePassedOn(t *testing.T, source string) {
 	l := start(t, "run", "--source", source, "--", "sh", "-c", script+"echo $$ ready\n"+waiting)
 	for name, sig := range names {
 		l.send(t, sig)
-		eventually(t, name+" reaches the command", l.out.has("got-"+name+"\n"))
+		eventually(t, name+" reaches the command", l.out.Has("got-"+name+"\n"))
 	}
 	command, err := strconv.Atoi(strings.Fields(l.out.String())[0])
 	if err != nil {
@@ -188,7 +188,7 @@ func TestWhatIsLeftBehindIsKilled(t *testing.T) { eachSource(t, testWhatIsLeftBe
 func testWhatIsLeftBehindIsKilled(t *testing.T, source string) {
 	for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
 		l := start(t, "run", "--source", source, "--", "sh", "-c", "sleep 1000 & sleep 1000 & echo $$ ready; exit 4")
-		eventually(t, "the command has ended", l.err.has(": exit 4 after "[2:]))
+		eventually(t, "the command has ended", l.err.Has(": exit 4 after "[2:]))
 		eventually(t, "its children run", func() bool { return strings.Count(l.err.String(), "sleep 1000\n") == 2 })
 		command, err := strconv.Atoi(strings.Fields(l.out.String())[0])
 		if err != nil {
@@ -285,7 +285,7 @@ func TestSIGINTEndsWhatAScriptHasStarted(t *testing.T) {
 				b, _ := os.ReadFile(log)
 				return strings.Contains(string(b), "watching")
 			})
-			eventually(t, "the shell has said the pid", out.has("\n")) // taskwatch may be faster
+			eventually(t, "the shell has said the pid", out.Has("\n")) // taskwatch may be faster
 			pid, err := strconv.Atoi(strings.TrimSpace(out.String()))
 			if err != nil {
 				t.Fatal(err)
@@ -353,7 +353,7 @@ func TestSIGINTEndsWhatHasNoEnd(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, started, stderr.has(started))
+		eventually(t, started, stderr.Has(started))
 		if err := c.Process.Signal(unix.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
@@ -393,7 +393,7 @@ func TestSIGINTEndsWhatHasNoEnd(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "an event is replayed", stdout.has(`"exec"`))
+		eventually(t, "an event is replayed", stdout.Has(`"exec"`))
 		if err := c.Process.Signal(unix.SIGINT); err != nil {
 			t.Fatal(err)
 		}

@@ -68,7 +68,7 @@ func openPTY(t *testing.T, argv []string, env ...string) *pty {
 
 func openShell(t *testing.T, env ...string) *pty {
 	p := openPTY(t, []string{"/bin/sh", "-i", "-m"}, env...)
-	eventually(t, "a prompt", p.screen.has("$ "))
+	eventually(t, "a prompt", p.screen.Has("$ "))
 	return p
 }
 
@@ -147,7 +147,7 @@ func testJobControl(t *testing.T, source string) {
 	eventually(t, "the command is stopped", isStopped(command))
 	eventually(t, "taskwatch is stopped", isStopped(watcher))
 	p.press(t, "echo prompt=$((40+2))\n")
-	eventually(t, "the shell is back", p.screen.has("prompt=42"))
+	eventually(t, "the shell is back", p.screen.Has("prompt=42"))
 
 	p.press(t, "fg\n")
 	eventually(t, "the command goes on", isAwake(command))
@@ -191,10 +191,10 @@ func testKeyboardSignalsReachTheCommandOnce(t *testing.T, source string) {
 		file := filepath.Join(t.TempDir(), "events.jsonl")
 		script := "trap 'echo got-" + sig + "' " + sig + "; trap 'kill -9 $!; exit 5' USR1; sh -c 'echo rea''dy'; " + waiting
 		p.press(t, binary(t)+" run --source "+source+" -f json -o "+file+" -- sh -c \""+strings.ReplaceAll(script, "$", `\$`)+"\"\n")
-		eventually(t, "the command is ready", p.screen.has("\nready"))
+		eventually(t, "the command is ready", p.screen.Has("\nready"))
 		command, _ := waitForExec(t, p, file, "sh")
 		p.press(t, key)
-		eventually(t, sig+" reaches the command", p.screen.has("got-"+sig+"\r\n"))
+		eventually(t, sig+" reaches the command", p.screen.Has("got-"+sig+"\r\n"))
 		// Had taskwatch passed it on too, that would come before this.
 		if err := unix.Kill(command, unix.SIGUSR1); err != nil {
 			t.Fatal(err)
@@ -242,7 +242,7 @@ func testLeftBehindAtATerminal(t *testing.T, source string) {
 		return regexp.MustCompile(`waiting for the processes that it left running: \S+/sleep \(pid \d+\)\. `).MatchString(p.screen.String())
 	})
 	p.press(t, "\x03")
-	eventually(t, "a word of what was killed", p.screen.has("killed 1 process left behind"))
+	eventually(t, "a word of what was killed", p.screen.Has("killed 1 process left behind"))
 	if got := p.status(t); got != "4" {
 		t.Errorf("status %s, want 4:\n%s", got, p.screen.String())
 	}

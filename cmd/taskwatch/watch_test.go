@@ -171,7 +171,7 @@ func TestWatchWithAModuleCountsTheSame(t *testing.T) {
 	}
 	// The shell's own exec is one more.
 	now := fmt.Sprintf("count: execs = %d\n", n+1)
-	eventually(t, "the module's counter is shown while it runs", w.stdout.has(now))
+	eventually(t, "the module's counter is shown while it runs", w.stdout.Has(now))
 	w.stop(t, unix.SIGTERM)
 	if got := strings.Count(w.stdout.String(), now); got != 2 {
 		t.Errorf("%d times %q, want it at SIGUSR1 and at the end:\n%s", got, now, w.stdout.String())

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// door lets clients in. The server calls Check on goroutines of its own.
+// door lets clients in. Its methods may be called from any goroutine.
 type door struct {
 	clients *clients
 	own     string // the key of the service, which may do everything
@@ -17,34 +17,28 @@ type door struct {
 	audit   func(c *Client, what string)
 }
 
+// attempt is a client that wants in, as it shows itself.
+type attempt struct {
+	key, signature string // the signature is of the nonce
+	nonce          []byte
+	token          string
+	name, addr     string
+}
+
 // Check implements [server.Authentication].
 func (d *door) Check(c server.ClientAuthentication) bool {
 	opts := c.GetOpts()
-	addr := ""
-	if a := c.RemoteAddress(); a != nil {
-		addr = a.String()
+	a := &attempt{key: opts.Nkey, signature: opts.Sig, nonce: c.GetNonce(), token: opts.Token, name: opts.Name}
+	if addr := c.RemoteAddress(); addr != nil {
+		a.addr = addr.String()
 	}
-	if err := verify(opts, c.GetNonce()); err != nil {
-		d.log.Warn("a client is rejected", "addr", addr, "name", opts.Name, "error", err)
-		return false
-	}
-	if opts.Nkey == d.own {
+	if a.key == d.own && a.verify() == nil {
 		c.RegisterUser(&server.User{Username: "hub"})
 		return true
 	}
-	client, bound, err := d.clients.admit(opts.Nkey, opts.Token, addr)
-	if err != nil {
-		attrs := []any{"addr", addr, "name", opts.Name, "key", opts.Nkey, "error", err}
-		if client != nil {
-			attrs = append(attrs, "client", client.String(), "token", client.ID)
-			d.audit(client, "rejected a connection from "+addr+" with the key "+opts.Nkey+": "+err.Error())
-		}
-		d.log.Warn("a client is rejected", attrs...)
+	client := d.admit(a)
+	if client == nil {
 		return false
-	}
-	if bound {
-		d.log.Info("enrolled", "client", client.String(), "role", client.Role, "key", client.Key, "addr", addr)
-		d.audit(client, "enrolled from "+addr+" with the key "+client.Key)
 	}
 	may := client.Role.Permissions(client.Key)
 	c.RegisterUser(&server.User{Username: client.Key, Permissions: &server.Permissions{
@@ -53,22 +47,46 @@ func (d *door) Check(c server.ClientAuthentication) bool {
 	return true
 }
 
+// admit returns the client that an attempt is of, or nil where it is rejected. Both
+// are reported.
+func (d *door) admit(a *attempt) *Client {
+	if err := a.verify(); err != nil {
+		d.log.Warn("a client is rejected", "addr", a.addr, "name", a.name, "error", err)
+		return nil
+	}
+	client, bound, err := d.clients.admit(a.key, a.token, a.addr)
+	if err != nil {
+		attrs := []any{"addr", a.addr, "name", a.name, "key", a.key, "error", err}
+		if client != nil {
+			attrs = append(attrs, "client", client.String(), "token", client.ID)
+			d.audit(client, "rejected a connection from "+a.addr+" with the key "+a.key+": "+err.Error())
+		}
+		d.log.Warn("a client is rejected", attrs...)
+		return nil
+	}
+	if bound {
+		d.log.Info("enrolled", "client", client.String(), "role", client.Role, "key", client.Key, "addr", a.addr)
+		d.audit(client, "enrolled from "+a.addr+" with the key "+client.Key)
+	}
+	return client
+}
+
 // verify returns an error unless the client has the private key that belongs to
 // the key that it claims.
-func verify(opts *server.ClientOpts, nonce []byte) error {
-	if opts.Nkey == "" || len(nonce) == 0 {
+func (a *attempt) verify() error {
+	if a.key == "" || len(a.nonce) == 0 {
 		return errors.New("it has no key")
 	}
-	key, err := nkeys.FromPublicKey(opts.Nkey)
+	key, err := nkeys.FromPublicKey(a.key)
 	if err != nil {
 		return err
 	}
-	if nkeys.Prefix(opts.Nkey) != nkeys.PrefixByteUser {
+	if nkeys.Prefix(a.key) != nkeys.PrefixByteUser {
 		return errors.New("its key is not that of a user")
 	}
-	sig, err := base64.RawURLEncoding.DecodeString(opts.Sig)
+	sig, err := base64.RawURLEncoding.DecodeString(a.signature)
 	if err != nil {
 		return err
 	}
-	return key.Verify(nonce, sig)
+	return key.Verify(a.nonce, sig)
 }

@@ -23,18 +23,91 @@ import (
 const (
 	caKeyFile  = "ca.key"
 	caCertFile = "ca.pem"
+	othersFile = "nats-ca.pem"
 	caLife     = 20 * 365 * 24 * time.Hour
 )
 
 // authority signs the certificate of the hub. Clients know its own from their
 // tokens.
 type authority struct {
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
+	key    *ecdsa.PrivateKey
+	cert   *x509.Certificate
+	others *x509.Certificate // that of the NATS servers of others, if those are used
+}
+
+// root returns the certificate that clients are to know.
+func (a *authority) root() *x509.Certificate {
+	if a.others != nil {
+		return a.others
+	}
+	return a.cert
+}
+
+// useOthers has the certificate of other servers in tokens. Without a
+// file, it is the one that was used before.
+func (a *authority) useOthers(file string) error {
+	if file == "" {
+		if a.others == nil {
+			return errors.New("the certificate of the NATS servers is not known; give the file of the one that theirs are signed with, once")
+		}
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	a.others, err = parseRoot(file, text)
+	return err
+}
+
+// keepOthers has useOthers know the certificate from now on.
+func (a *authority) keepOthers(dir string) error {
+	return fleet.SaveFile(filepath.Join(dir, othersFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.others.Raw}))
+}
+
+// forgetOthers has the hub's own certificate in tokens from now on.
+func (a *authority) forgetOthers(dir string) error {
+	a.others = nil
+	if err := os.Remove(filepath.Join(dir, othersFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// parseRoot reads a file that has one certificate.
+func parseRoot(name string, text []byte) (*x509.Certificate, error) {
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, fmt.Errorf("%s has no certificate (PEM)", name)
+	}
+	if more, _ := pem.Decode(rest); more != nil {
+		return nil, fmt.Errorf("%s has several certificates; give the one that those of the servers are signed with", name)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return cert, nil
 }
 
 // openAuthority reads the authority of a directory, or makes one.
 func openAuthority(dir string) (*authority, error) {
+	a, err := openOwn(dir)
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dir, othersFile)
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, nil
+	}
+	if err == nil {
+		a.others, err = parseRoot(name, text)
+	}
+	return a, err
+}
+
+func openOwn(dir string) (*authority, error) {
 	keyText, err := os.ReadFile(filepath.Join(dir, caKeyFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeAuthority(dir)
@@ -54,7 +127,7 @@ func openAuthority(dir string) (*authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s in %s is not the key of a hub", caKeyFile, dir)
 	}
-	return &authority{key, pair.Leaf}, nil
+	return &authority{key: key, cert: pair.Leaf}, nil
 }
 
 func makeAuthority(dir string) (*authority, error) {
@@ -88,7 +161,7 @@ func makeAuthority(dir string) (*authority, error) {
 			return nil, err
 		}
 	}
-	return &authority{key, cert}, nil
+	return &authority{key: key, cert: cert}, nil
 }
 
 func serial() *big.Int {

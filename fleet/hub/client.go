@@ -52,12 +52,13 @@ func (c *Client) String() string {
 type clients struct {
 	dir string
 
-	mu    sync.Mutex // guards the fields below
-	byKey map[string]*Client
+	mu      sync.Mutex // guards the fields below, and the files of clients that are not being bound
+	byKey   map[string]*Client
+	binding map[string]string // the keys that tokens are being bound to, without the lock: a disk takes its time
 }
 
 func openClients(dir string) (*clients, error) {
-	cs := &clients{dir: filepath.Join(dir, "clients"), byKey: map[string]*Client{}}
+	cs := &clients{dir: filepath.Join(dir, "clients"), byKey: map[string]*Client{}, binding: map[string]string{}}
 	if err := os.MkdirAll(cs.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -179,6 +180,7 @@ var (
 	errUsed    = errors.New("the token was used by another key")
 	errExpired = errors.New("the token has expired")
 	errRevoked = errors.New("the client is revoked")
+	errBusy    = errors.New("its key is being bound to its token; it may try again")
 )
 
 // admit returns the client that has a key. One that is not known has to bring a
@@ -204,6 +206,10 @@ func (cs *clients) admit(key, credential, addr string) (c *Client, bound bool, e
 		return nil, false, errToken
 	}
 	switch {
+	case cs.binding[id] == key: // its connection was lost meanwhile
+		return c, false, errBusy
+	case cs.binding[id] != "":
+		return c, false, errUsed
 	case c.Key != "":
 		c.Abuse++
 		return c, false, errors.Join(errUsed, cs.save(c))
@@ -214,7 +220,12 @@ func (cs *clients) admit(key, credential, addr string) (c *Client, bound bool, e
 	}
 	now := time.Now().UTC()
 	c.Key, c.Used, c.Addr = key, &now, addr
-	if err := cs.save(c); err != nil {
+	cs.binding[id] = key
+	cs.mu.Unlock()
+	err = cs.save(c)
+	cs.mu.Lock()
+	delete(cs.binding, id)
+	if err != nil {
 		return c, false, err
 	}
 	cs.byKey[key] = c

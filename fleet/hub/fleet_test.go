@@ -63,7 +63,7 @@ type testNode struct {
 	name   string
 	labels map[string]string
 	keys   *sign.Keys
-	log    testLog
+	log    testutil.Log
 
 	events *io.PipeWriter // a recording
 	cancel context.CancelFunc
@@ -163,6 +163,16 @@ func (tm *team) reported(t testing.TB, nodes int) {
 	})
 }
 
+// oneNode runs a hub with one node, whose name is n.
+func oneNode(t testing.TB) (*running, *team, *testNode) {
+	t.Helper()
+	h := startHub(t)
+	tm := newTeam(t, h)
+	n := newNode(t, h, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	return h, tm, n
+}
+
 // want says what is to run, and returns what became of it.
 func (tm *team) want(t testing.TB, e *fleet.Entry, file []byte) *operator.Outcome {
 	t.Helper()
@@ -206,9 +216,10 @@ func (tm *team) report(t testing.TB, n *testNode, module string) fleet.ModuleRep
 
 // An entry reaches the nodes that it chooses, and only those: also one that was
 // away; and leaves them again.
-func TestModuleReachesNodes(t *testing.T) {
+func TestModuleReachesNodes(t *testing.T) { eachHub(t, testModuleReachesNodes) }
+
+func testModuleReachesNodes(t *testing.T, h *running) {
 	file := counterModule(t)
-	h := startHub(t)
 	tm := newTeam(t, h)
 	ci := newNode(t, h, tm.keys, "ci", map[string]string{"role": "ci"})
 	db := newNode(t, h, tm.keys, "db", map[string]string{"role": "db"})
@@ -259,11 +270,8 @@ func TestModuleReachesNodes(t *testing.T) {
 // A hub in the wrong hands: whatever it sends, a node does nothing that its keys
 // have not signed, and nothing that was superseded; and says so.
 func TestStolenHub(t *testing.T) {
+	h, tm, n := oneNode(t)
 	file := counterModule(t)
-	h := startHub(t)
-	tm := newTeam(t, h)
-	n := newNode(t, h, tm.keys, "n", nil)
-	tm.reported(t, 1)
 	stranger, _ := signer(t)
 	signed := func(key minisign.PrivateKey, e fleet.Entry) fleet.Signed {
 		t.Helper()
@@ -343,11 +351,8 @@ func TestStolenHub(t *testing.T) {
 // What cannot be run leaves the version before it as it is, and says why: a file
 // that the hub has altered, one that is no module, a parameter that does not exist.
 func TestFailureKeepsEarlierVersion(t *testing.T) {
+	h, tm, n := oneNode(t)
 	file := counterModule(t)
-	h := startHub(t)
-	tm := newTeam(t, h)
-	n := newNode(t, h, tm.keys, "n", nil)
-	tm.reported(t, 1)
 	good := &fleet.Entry{Module: "count"}
 	tm.want(t, good, file)
 	for _, c := range []struct {
@@ -388,11 +393,8 @@ func TestFailureKeepsEarlierVersion(t *testing.T) {
 // While the hub is away, modules run on, a node that is started again runs what it
 // had, and what is wanted then arrives when the hub is back.
 func TestHubIsAway(t *testing.T) {
+	h, tm, n := oneNode(t)
 	file := counterModule(t)
-	h := startHub(t)
-	tm := newTeam(t, h)
-	n := newNode(t, h, tm.keys, "n", nil)
-	tm.reported(t, 1)
 	e := &fleet.Entry{Module: "count"}
 	tm.want(t, e, file)
 	h.kill()
@@ -423,11 +425,8 @@ func TestHubIsAway(t *testing.T) {
 // A lease that nobody renews unloads the module, and neither a restart nor the
 // same entry again begins it anew. A renewal does not load the module again.
 func TestLease(t *testing.T) {
+	_, tm, n := oneNode(t)
 	file := counterModule(t)
-	h := startHub(t)
-	tm := newTeam(t, h)
-	n := newNode(t, h, tm.keys, "n", nil)
-	tm.reported(t, 1)
 	e := &fleet.Entry{Module: "count", Lease: time.Hour}
 	tm.want(t, e, file)
 	if got := strings.Count(n.log.String(), "msg=loaded module=count"); got != 1 {
@@ -528,24 +527,26 @@ type watching struct {
 }
 
 func (tm *team) watch(t testing.TB, where, sel string, lease time.Duration) *watching {
+	return tm.begin(t, operator.Watch{Where: where, Select: sel, Lease: lease})
+}
+
+// begin asks a question, and keeps what comes.
+func (tm *team) begin(t testing.TB, q operator.Watch) *watching {
 	w := &watching{lines: map[string][]string{}, lost: map[string]uint64{}, ended: make(chan error, 1)}
-	q := operator.Watch{
-		Where: where, Select: sel, Lease: lease,
-		OnLine: func(n operator.NodeID, line []byte) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.lines[n.Name] = append(w.lines[n.Name], string(line))
-		},
-		OnLost: func(n operator.NodeID, count uint64) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.lost[n.Name] += max(count, 1)
-		},
-		OnTrouble: func(n operator.NodeID, why string) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.trouble = append(w.trouble, n.Name+": "+why)
-		},
+	q.OnLine = func(n operator.NodeID, line []byte) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.lines[n.Name] = append(w.lines[n.Name], string(line))
+	}
+	q.OnLost = func(n operator.NodeID, count uint64) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.lost[n.Name] += max(count, 1)
+	}
+	q.OnTrouble = func(n operator.NodeID, why string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.trouble = append(w.trouble, n.Name+": "+why)
 	}
 	var ctx context.Context
 	ctx, w.cancel = context.WithCancel(context.Background())
@@ -579,8 +580,9 @@ func (w *watching) troubles() string {
 
 // A question is answered by all nodes that it chooses, with what matches and no
 // more, in its order and without loss; and ends with its asker.
-func TestQuestion(t *testing.T) {
-	h := startHub(t)
+func TestQuestion(t *testing.T) { eachHub(t, testQuestion) }
+
+func testQuestion(t *testing.T, h *running) {
 	tm := newTeam(t, h)
 	names := []string{"a", "b", "c"}
 	nodes := map[string]*testNode{}
@@ -654,10 +656,7 @@ func TestQuestionWithoutAnswer(t *testing.T) {
 
 // What is lost on the way is counted.
 func TestQuestionIsLost(t *testing.T) {
-	h := startHub(t)
-	tm := newTeam(t, h)
-	n := newNode(t, h, tm.keys, "n", nil)
-	tm.reported(t, 1)
+	h, tm, n := oneNode(t)
 	w := tm.watch(t, `kind == "exec"`, "", 3*time.Second)
 	eventually(t, "the node begins", func() bool { return w.got("n") == 1 })
 	sub, err := h.service.nc.SubscribeSync("taskwatch.answer.*.*." + n.id.Key())

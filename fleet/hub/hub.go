@@ -12,9 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sys/unix"
-
-	"github.com/taskwatch/taskwatch/fleet"
 )
 
 // Config configures a hub. Dir is required.
@@ -23,6 +22,12 @@ type Config struct {
 	Listen string   // HOST:PORT; "" stands for DefaultListen
 	Hosts  []string // names and addresses that clients may call the hub, beside those of the machine
 	Log    *slog.Logger
+
+	// Servers are the addresses of NATS servers with JetStream to use, in place of
+	// one of the hub's own: see ServerConfig. Listen and Hosts are for that one alone.
+	Servers  []string
+	CA       string // the file of the certificate that theirs are signed with; needed once
+	Replicas int    // of what is stored, at most the number of servers; 0 stands for 1
 }
 
 // DefaultListen is where a hub listens.
@@ -34,10 +39,24 @@ type Hub struct {
 	lock    *os.File
 	ca      *authority
 	clients *clients
-	server  *server.Server
+	server  *server.Server // nil where those of others are used
+	url     string         // of those
+	callout *callout
 	service *service
 	stop    context.CancelFunc
 	ended   chan struct{}
+}
+
+// serve starts a server or connects to those of others, and returns the connection
+// of the service.
+func (h *Hub) serve(cfg *Config) (*nats.Conn, error) {
+	if len(cfg.Servers) > 0 {
+		return h.connect(cfg)
+	}
+	if cfg.CA != "" || cfg.Replicas != 0 {
+		return nil, errors.New("a certificate and replicas are only for servers of others: give their addresses, too")
+	}
+	return h.embed(cfg)
 }
 
 // Start starts a hub. Close it.
@@ -58,41 +77,18 @@ func Start(cfg Config) (_ *Hub, err error) {
 	if h.lock, err = lock(cfg.Dir); err != nil {
 		return nil, err
 	}
-	host, port, err := splitListen(cfg.Listen)
-	if err != nil {
-		return nil, err
-	}
-	name, _ := os.Hostname()
-	hosts := append([]string{name, "localhost", "127.0.0.1", "::1"}, cfg.Hosts...)
-	if host != "" && host != "0.0.0.0" && host != "::" {
-		hosts = append(hosts, host)
-	}
-	tlsConfig, err := h.ca.server(hosts)
-	if err != nil {
-		return nil, err
-	}
-	own, err := newOwn()
-	if err != nil {
-		return nil, err
-	}
 	h.service = newService(h.clients, h.log)
-	h.server, err = server.NewServer(&server.Options{
-		ServerName: "taskwatch-hub", Host: host, Port: port, NoSigs: true,
-		JetStream: true, StoreDir: filepath.Join(cfg.Dir, "jetstream"), DisableJetStreamBanner: true,
-		TLS: true, TLSConfig: tlsConfig, TLSTimeout: 10, AuthTimeout: 15, AlwaysEnableNonce: true,
-		CustomClientAuthentication: &door{clients: h.clients, own: own.pub, log: h.log, audit: h.service.note},
-		MaxPayload:                 maxPayload, MaxPending: 16 << 20, MaxSubs: 64, MaxControlLine: 4 << 10,
-	})
+	nc, err := h.serve(&cfg)
 	if err != nil {
 		return nil, err
 	}
-	h.server.SetLoggerV2(serverLog{h.log}, false, false, false)
-	h.server.Start()
-	if !h.server.ReadyForConnections(startTime) {
-		return nil, fmt.Errorf("the server does not listen at %s within %v; its log says why", net.JoinHostPort(host, strconv.Itoa(port)), startTime)
-	}
-	if err := h.service.start(h.server, own); err != nil {
+	if err := h.service.start(nc, cfg.Replicas); err != nil {
 		return nil, err
+	}
+	if h.callout != nil { // clients that come find the service there
+		if err := h.callout.start(nc); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
@@ -134,25 +130,11 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-func splitListen(listen string) (host string, port int, err error) {
-	if listen == "" {
-		listen = DefaultListen
-	}
-	host, text, err := net.SplitHostPort(listen)
-	if err == nil {
-		port, err = strconv.Atoi(text)
-	}
-	if err != nil {
-		return "", 0, fmt.Errorf("%q is not an address to listen at; it looks like :4222 or HOST:4222: %w", listen, err)
-	}
-	if port == 0 {
-		port = server.RANDOM_PORT
-	}
-	return host, port, nil
-}
-
 // URL returns the address of the hub for clients on this machine.
 func (h *Hub) URL() string {
+	if h.server == nil {
+		return h.url
+	}
 	addr, ok := h.server.Addr().(*net.TCPAddr)
 	if !ok {
 		return ""
@@ -193,32 +175,6 @@ func (h *Hub) watch(ctx context.Context) {
 	}
 }
 
-// kick closes the connections of clients.
-func (h *Hub) kick(list []*Client) {
-	if len(list) == 0 {
-		return
-	}
-	keys := map[string]bool{}
-	for _, c := range list {
-		keys[c.Key] = true
-	}
-	for offset := 0; ; {
-		z, err := h.server.Connz(&server.ConnzOptions{Username: true, Offset: offset, Limit: 1024})
-		if err != nil {
-			h.log.Error("the connections cannot be listed", "error", err)
-			return
-		}
-		for _, c := range z.Conns {
-			if keys[c.AuthorizedUser] {
-				_ = h.server.DisconnectClientByID(c.Cid) // it may be gone
-			}
-		}
-		if offset += len(z.Conns); len(z.Conns) == 0 || offset >= z.Total {
-			return
-		}
-	}
-}
-
 // Close ends the hub. What it has stored stays.
 func (h *Hub) Close() {
 	h.stop()
@@ -229,6 +185,9 @@ func (h *Hub) Close() {
 
 // release gives back what Start has taken.
 func (h *Hub) release() {
+	if h.callout != nil {
+		h.callout.close()
+	}
 	if h.service != nil {
 		h.service.close()
 	}
@@ -239,41 +198,4 @@ func (h *Hub) release() {
 	if h.lock != nil {
 		_ = h.lock.Close()
 	}
-}
-
-// Enroll makes a token in the directory of a hub, which may run or not.
-func Enroll(dir string, role fleet.Role, name string, life time.Duration) (*fleet.Token, error) {
-	h := &Hub{}
-	if err := h.open(dir); err != nil {
-		return nil, fmt.Errorf("hub: %w", err)
-	}
-	t, err := h.clients.enroll(h.ca.cert.Raw, role, name, life)
-	if err != nil {
-		return nil, fmt.Errorf("hub: %w", err)
-	}
-	return t, nil
-}
-
-// Clients returns the clients in the directory of a hub, and the tokens that were
-// not used.
-func Clients(dir string) ([]*Client, error) {
-	cs, err := openClients(dir)
-	if err != nil {
-		return nil, fmt.Errorf("hub: %w", err)
-	}
-	return cs.list()
-}
-
-// Revoke takes the rights of a client away, by its name, its key or the id of its
-// token. A hub that runs closes its connections.
-func Revoke(dir, which string) (*Client, error) {
-	cs, err := openClients(dir)
-	if err != nil {
-		return nil, fmt.Errorf("hub: %w", err)
-	}
-	c, err := cs.revoke(which)
-	if err != nil {
-		return nil, fmt.Errorf("hub: %w", err)
-	}
-	return c, nil
 }

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,38 +22,28 @@ func TestMain(m *testing.M) { testutil.Main(m) }
 // patient bounds a failure.
 const patient = time.Minute
 
-// testLog writes a hub's log to that of its test.
-type testLog struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *testLog) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *testLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // running is a hub of a test.
 type running struct {
 	*Hub
 	address     string // of a hub that is another process
 	dir, listen string
-	log         testLog
+	servers, ca string // of others that it uses, or ""
+	log         testutil.Log
 }
 
 // startHub runs a hub until the test ends.
 func startHub(t testing.TB) *running {
 	t.Helper()
 	r := &running{dir: filepath.Join(t.TempDir(), "hub"), listen: "127.0.0.1:0"}
-	r.start(t)
+	r.begin(t)
 	r.listen = strings.TrimPrefix(r.URL(), "tls://")
+	return r
+}
+
+// begin starts the hub for the first time.
+func (r *running) begin(t testing.TB) {
+	t.Helper()
+	r.start(t)
 	t.Cleanup(func() {
 		if r.Hub != nil {
 			r.Close()
@@ -62,7 +52,13 @@ func startHub(t testing.TB) *running {
 			t.Logf("the log of the hub:\n%s", r.log.String())
 		}
 	})
-	return r
+}
+
+// eachHub runs a test with a hub that has a server of its own, and with one that
+// uses that of others.
+func eachHub(t *testing.T, run func(t *testing.T, h *running)) {
+	t.Run("embedded", func(t *testing.T) { run(t, startHub(t)) })
+	t.Run("servers", func(t *testing.T) { run(t, startHubAt(t, 1)) })
 }
 
 // URL returns the address of the hub.
@@ -75,7 +71,12 @@ func (r *running) URL() string {
 
 func (r *running) start(t testing.TB) {
 	t.Helper()
-	h, err := Start(Config{Dir: r.dir, Listen: r.listen, Log: slog.New(slog.NewTextHandler(&r.log, nil))})
+	cfg := Config{Dir: r.dir, Listen: r.listen, Log: slog.New(slog.NewTextHandler(&r.log, nil))}
+	if r.servers != "" {
+		cfg.Servers, cfg.CA = strings.Split(r.servers, ","), r.ca
+		cfg.Replicas = len(cfg.Servers)
+	}
+	h, err := Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,8 +152,9 @@ func audit(t testing.TB, c *fleet.Conn) string {
 
 // A token is for the first key that shows it. Another one is rejected, and
 // reported; the first goes on, also when the hub was started again.
-func TestTokenIsUsedOnce(t *testing.T) {
-	h := startHub(t)
+func TestTokenIsUsedOnce(t *testing.T) { eachHub(t, testTokenIsUsedOnce) }
+
+func testTokenIsUsedOnce(t *testing.T, h *running) {
 	token := h.token(t, fleet.Node, "n1")
 	first := h.identity(t, token)
 	c, err := first.Dial(fleet.DialOptions{})
@@ -187,8 +189,9 @@ func TestTokenIsUsedOnce(t *testing.T) {
 
 // Who has no key, no token, a wrong one or an old one is not let in, and neither
 // is a key without its private part.
-func TestRejectedClients(t *testing.T) {
-	h := startHub(t)
+func TestRejectedClients(t *testing.T) { eachHub(t, testRejectedClients) }
+
+func testRejectedClients(t *testing.T, h *running) {
 	old, err := Enroll(h.dir, fleet.Node, "", -time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -245,8 +248,9 @@ func TestRejectedClients(t *testing.T) {
 
 // Each role may use its own subjects, and nothing else: not those of another
 // client, not those of the hub, and nothing of JetStream's.
-func TestPermissions(t *testing.T) {
-	h := startHub(t)
+func TestPermissions(t *testing.T) { eachHub(t, testPermissions) }
+
+func testPermissions(t *testing.T, h *running) {
 	const other = "UOTHER"
 	forbidden := map[string][]string{ // to publish to
 		"the hub":   {fleet.DesiredSubject, "taskwatch.audit.hub", "taskwatch.anything", "anything"},
@@ -257,7 +261,7 @@ func TestPermissions(t *testing.T) {
 			"$JS.API.STREAM.UPDATE.KV_taskwatch_desired", "$JS.API.STREAM.DELETE.KV_taskwatch_desired", "$JS.API.STREAM.PURGE.KV_taskwatch_desired",
 			"$JS.API.STREAM.MSG.GET.KV_taskwatch_desired", "$JS.API.STREAM.MSG.DELETE.taskwatch_audit", "$JS.API.DIRECT.GET.KV_taskwatch_desired",
 			"$JS.API.CONSUMER.CREATE.KV_taskwatch_desired", "$JS.API.CONSUMER.CREATE.KV_taskwatch_desired.c.x", "$JS.API.CONSUMER.MSG.NEXT.KV_taskwatch_desired.c",
-			"$JS.ACK.x", "$JS.FC.x", "$SYS.REQ.SERVER.PING",
+			"$JS.ACK.x", "$JS.FC.x", "$SYS.REQ.SERVER.PING", "$SYS.REQ.USER.AUTH", "$SYS._INBOX.x",
 		},
 	}
 	listen := []string{">", "taskwatch.>", fleet.RequestSubject("*"), fleet.ReportSubject("*"), "_INBOX.>", fleet.Inbox(other) + ".>", "$JS.>", "$KV.>", "$SYS.>", fleet.AnswerSubject(other, "*", "*")}
@@ -348,13 +352,14 @@ func TestPermissions(t *testing.T) {
 func TestRequestsOfRoles(t *testing.T) {
 	h := startHub(t)
 	for role, may := range map[fleet.Role]string{
-		fleet.Node: "desired module", fleet.Reader: "desired module nodes audit", fleet.Loader: "desired module nodes audit upload put",
+		fleet.Node: "desired module", fleet.Reader: "desired module nodes audit record recordings recorded forget",
+		fleet.Loader: "desired module nodes audit record recordings recorded forget upload put",
 	} {
 		c := h.dial(t, role, "", nil)
-		for _, op := range []fleet.Op{fleet.Desired, fleet.Module, fleet.Nodes, fleet.Audit, fleet.Upload, fleet.Put} {
+		for _, op := range []fleet.Op{fleet.Desired, fleet.Module, fleet.Nodes, fleet.Audit, fleet.Upload, fleet.Put, fleet.Record, fleet.Recordings, fleet.Recorded, fleet.Forget} {
 			_, err := c.Ask(t.Context(), &fleet.Request{Op: op})
 			rejected := err != nil && strings.Contains(err.Error(), "a "+string(role)+" may not do that")
-			if want := !strings.Contains(may, string(op)); rejected != want {
+			if want := !slices.Contains(strings.Fields(may), string(op)); rejected != want {
 				t.Errorf("%s asks %s: %v", role, op, err)
 			}
 		}
@@ -363,8 +368,9 @@ func TestRequestsOfRoles(t *testing.T) {
 
 // The hub sends an answer only to the one that has asked: not to a subject at
 // which the asker itself may not publish.
-func TestAnswersGoToTheAsker(t *testing.T) {
-	h := startHub(t)
+func TestAnswersGoToTheAsker(t *testing.T) { eachHub(t, testAnswersGoToTheAsker) }
+
+func testAnswersGoToTheAsker(t *testing.T, h *running) {
 	reader := h.dial(t, fleet.Reader, "", nil)
 	victim, err := reader.SubscribeSync(fleet.Inbox(reader.Key()) + ".x")
 	if err != nil {
@@ -395,8 +401,9 @@ func TestAnswersGoToTheAsker(t *testing.T) {
 }
 
 // A client that is revoked is disconnected, and does not come back.
-func TestRevoke(t *testing.T) {
-	h := startHub(t)
+func TestRevoke(t *testing.T) { eachHub(t, testRevoke) }
+
+func testRevoke(t *testing.T, h *running) {
 	errs := make(chan error, 64)
 	c := h.dial(t, fleet.Loader, "bob", errs)
 	if _, err := c.Ask(t.Context(), &fleet.Request{Op: fleet.Desired}); err != nil {
@@ -439,8 +446,9 @@ func signer(t testing.TB) (minisign.PrivateKey, string) {
 
 // What a loader has stored is there after a restart: files of any size, and
 // entries, whose generations only grow.
-func TestStored(t *testing.T) {
-	h := startHub(t)
+func TestStored(t *testing.T) { eachHub(t, testStored) }
+
+func testStored(t *testing.T, h *running) {
 	key, _ := signer(t)
 	c := h.dial(t, fleet.Loader, "carol", nil)
 	file := make([]byte, 3*fleet.PieceSize+17)

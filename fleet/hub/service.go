@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -35,23 +34,28 @@ type service struct {
 
 func newService(cs *clients, log *slog.Logger) *service {
 	return &service{
-		clients: cs, log: log, msgs: make(chan *nats.Msg, 4096), notes: make(chan note, 256), stop: make(chan struct{}),
+		clients: cs, log: log, msgs: make(chan *nats.Msg, waitingMessages), notes: make(chan note, waitingNotes), stop: make(chan struct{}),
 		uploads: map[string]*upload{},
 	}
 }
 
-// start connects the service, and begins to answer.
-func (s *service) start(srv *server.Server, own *own) (err error) {
-	if s.nc, err = nats.Connect("", nats.InProcessServer(srv), nats.Nkey(own.pub, own.key.Sign), nats.Name("service")); err != nil {
-		return err
-	}
-	js, err := jetstream.New(s.nc)
+// How many messages and lines of the audit trail wait. After a restart of the hub,
+// every node of a fleet sends some at once; what does not fit is dropped.
+const (
+	waitingMessages = 64 << 10
+	waitingNotes    = 16 << 10
+)
+
+// start begins to answer. It takes the connection.
+func (s *service) start(nc *nats.Conn, replicas int) error {
+	s.nc = nc
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
-	if s.store, err = openStore(ctx, js); err != nil {
+	if s.store, err = openStore(ctx, js, replicas); err != nil {
 		return err
 	}
 	for _, subject := range []string{fleet.RequestSubject("*"), fleet.ReportSubject("*")} {
@@ -165,6 +169,13 @@ func (s *service) answer(c *Client, r *fleet.Request) (*fleet.Response, error) {
 		return s.upload(ctx, c, r)
 	case fleet.Put:
 		return s.put(ctx, c, r.Entry)
+	case fleet.Recordings:
+		list, err := s.store.recordings(ctx)
+		return &fleet.Response{Recordings: list}, err
+	case fleet.Recorded:
+		return s.store.recorded(ctx, r.Recording, r.Revision)
+	case fleet.Record, fleet.Forget:
+		return s.keep(ctx, c, r)
 	}
 	return nil, fmt.Errorf("unknown request %q", r.Op)
 }
@@ -191,6 +202,22 @@ func (s *service) put(ctx context.Context, c *Client, signed *fleet.Signed) (*fl
 		return nil, err
 	}
 	return &fleet.Response{}, s.nc.Publish(fleet.DesiredSubject, b)
+}
+
+// keep begins or removes a recording.
+func (s *service) keep(ctx context.Context, c *Client, r *fleet.Request) (*fleet.Response, error) {
+	if r.Op == fleet.Forget {
+		err := s.store.forget(ctx, c, r.Recording)
+		if err == nil {
+			s.note(c, "removed the recording "+r.Recording.Name)
+		}
+		return &fleet.Response{}, err
+	}
+	err := s.store.record(ctx, c, r.Recording)
+	if err == nil {
+		s.note(c, fmt.Sprintf("began the recording %s of %q", r.Recording.Name, r.Recording.Where))
+	}
+	return &fleet.Response{}, err
 }
 
 // describe says in the audit trail what an entry wants.

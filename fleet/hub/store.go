@@ -3,6 +3,7 @@ package hub
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,15 +44,17 @@ const (
 // store is what the hub keeps. The goroutine of the service alone uses it. What
 // is small is in memory, too.
 type store struct {
-	js      jetstream.JetStream
-	entries jetstream.KeyValue
-	reports jetstream.KeyValue
-	files   jetstream.KeyValue
-	lines   jetstream.Stream
+	js       jetstream.JetStream
+	replicas int
+	entries  jetstream.KeyValue
+	reports  jetstream.KeyValue
+	files    jetstream.KeyValue
+	lines    jetstream.Stream
 
 	wanted  []wanted // by module
 	byNode  map[string]*nodeEntry
-	last    uint64 // revision
+	began   time.Time
+	last    uint64 // revision: the time at which the hub got the report
 	failed  error  // of the last report
 	fetched []file // the last that were asked for
 }
@@ -66,6 +69,8 @@ type nodeEntry struct {
 	report   fleet.Report
 	seen     time.Time
 	revision uint64
+	stored   [sha256.Size]byte // what of it is stored: a sum, and since when
+	since    time.Time
 }
 
 type file struct {
@@ -73,20 +78,20 @@ type file struct {
 	data   []byte
 }
 
-func openStore(ctx context.Context, js jetstream.JetStream) (*store, error) {
-	s := &store{js: js, byNode: map[string]*nodeEntry{}}
+func openStore(ctx context.Context, js jetstream.JetStream, replicas int) (*store, error) {
+	s := &store{js: js, replicas: replicas, byNode: map[string]*nodeEntry{}, began: time.Now()}
 	var err error
-	if s.entries, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: desiredBucket, History: entryHistory, MaxValueSize: 2 * fleet.MaxSigned}); err != nil {
+	if s.entries, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: desiredBucket, History: entryHistory, MaxValueSize: 2 * fleet.MaxSigned, Replicas: replicas}); err != nil {
 		return nil, err
 	}
-	if s.reports, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: nodesBucket, MaxValueSize: maxReport}); err != nil {
+	if s.reports, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: nodesBucket, MaxValueSize: maxReport, Replicas: replicas}); err != nil {
 		return nil, err
 	}
-	if s.files, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: modulesBucket}); err != nil {
+	if s.files, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: modulesBucket, Replicas: replicas}); err != nil {
 		return nil, err
 	}
 	s.lines, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: auditStream, Subjects: []string{auditSubject + "*"}, MaxBytes: auditBytes, MaxMsgsPerSubject: auditLines, Discard: jetstream.DiscardOld, AllowDirect: true,
+		Name: auditStream, Subjects: []string{auditSubject + "*"}, MaxBytes: auditBytes, MaxMsgsPerSubject: auditLines, Discard: jetstream.DiscardOld, AllowDirect: true, Replicas: replicas,
 	})
 	if err != nil {
 		return nil, err
@@ -115,14 +120,20 @@ func (s *store) load(ctx context.Context) error {
 		return err
 	}
 	return all(ctx, s.reports, func(kv jetstream.KeyValueEntry) error {
-		n := &nodeEntry{seen: kv.Created(), revision: kv.Revision()}
+		n := &nodeEntry{seen: kv.Created(), since: kv.Created(), stored: sha256.Sum256(kv.Value()), revision: s.revise()}
 		if err := json.Unmarshal(kv.Value(), &n.report); err != nil {
 			return fmt.Errorf("the stored report of %s: %w", kv.Key(), err)
 		}
 		s.byNode[kv.Key()] = n
-		s.last = max(s.last, n.revision)
 		return nil
 	})
+}
+
+// revise returns the next revision. It is higher than all before, those of an
+// earlier hub included, if the clock of the machine was not set back.
+func (s *store) revise() uint64 {
+	s.last = max(s.last+1, uint64(time.Now().UnixNano()))
+	return s.last
 }
 
 // all calls fn with everything in a bucket.
@@ -281,9 +292,10 @@ func (s *store) piece(ctx context.Context, digest string, offset int) (*fleet.Re
 	return &fleet.Response{Size: len(data), Data: data[offset:min(len(data), offset+fleet.PieceSize)]}, nil
 }
 
-// report stores what a node says, and returns what has changed, for the audit
-// trail.
+// report takes what a node says, stores it if it is new, and returns what has
+// changed, for the audit trail.
 func (s *store) report(key string, r fleet.Report, data []byte) (changes []string) {
+	s.failed = nil
 	n := s.byNode[key]
 	if n == nil {
 		n = &nodeEntry{}
@@ -305,17 +317,22 @@ func (s *store) report(key string, r fleet.Report, data []byte) (changes []strin
 			changes = append(changes, text)
 		}
 	}
-	n.report, n.seen = r, time.Now()
+	n.report, n.seen, n.revision = r, time.Now(), s.revise()
+	sum := sha256.Sum256(data)
+	if sum == n.stored && time.Since(n.since) < storeEvery {
+		return changes
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	revision, err := s.reports.Put(ctx, key, data)
-	if s.failed = err; err != nil {
-		revision = s.last + 1 // readers are told all the same
+	if _, s.failed = s.reports.Put(ctx, key, data); s.failed == nil {
+		n.stored, n.since = sum, n.seen
 	}
-	n.revision = revision
-	s.last = max(s.last, revision)
 	return changes
 }
+
+// storeEvery is how old the stored time of a node may be that says the same again
+// and again: what is there after a restart.
+const storeEvery = 5 * time.Minute
 
 // reportErr returns why the last report was not stored, or nil.
 func (s *store) reportErr() error { return s.failed }
@@ -340,7 +357,7 @@ func (s *store) nodes(behind uint64) *fleet.Response {
 			r.More = true
 			break
 		}
-		r.Nodes = append(r.Nodes, fleet.NodeState{Key: n.key, Report: n.report, Age: now.Sub(n.seen)})
+		r.Nodes = append(r.Nodes, fleet.NodeState{Key: n.key, Report: n.report, Age: now.Sub(n.seen), Up: now.Sub(s.began)})
 		r.Revision = n.revision
 	}
 	return r

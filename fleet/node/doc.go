@@ -4,5 +4,6 @@
 // What the node has accepted is kept in a directory, with the files of the
 // modules: a node that starts while its hub is away runs what it ran before.
 //
-// One goroutine changes what runs; see [Node.Run].
+// One goroutine changes what runs; see [Node.Run]. Another repeats what it has
+// reported. No lock is taken below another.
 package node

@@ -39,8 +39,12 @@ type Node struct {
 	changed chan struct{}      // the hub has something to say, or is there again
 	entries chan *fleet.Stored // of the hub
 
-	modules  *modules
-	answers  answers
+	modules *modules
+	answers answers
+
+	telling sync.Mutex // guards the field below, and the order of what is sent
+	told    []byte     // the last report
+
 	trouble  sync.Mutex // guards the field below
 	lastSaid string     // of the connection
 }
@@ -122,10 +126,12 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.subscribe(ctx); err != nil {
 		return err
 	}
+	var beats sync.WaitGroup
+	defer beats.Wait()
+	defer cancel()
+	beats.Go(func() { n.beat(ctx) })
 	n.modules.restore(ctx)
 	n.report()
-	beat := time.NewTicker(fleet.ReportEvery)
-	defer beat.Stop()
 	read := time.NewTicker(readEvery)
 	defer read.Stop()
 	for {
@@ -140,7 +146,6 @@ func (n *Node) Run(ctx context.Context) error {
 			n.readAll(ctx)
 		case <-n.modules.lapse():
 			n.modules.settle(ctx)
-		case <-beat.C:
 		}
 		n.report()
 	}
@@ -187,10 +192,41 @@ func (n *Node) readAll(ctx context.Context) {
 // report says what the node runs. While there is no hub, nobody hears it.
 func (n *Node) report() {
 	b, err := json.Marshal(fleet.Report{Facts: n.facts, Modules: n.modules.reports()})
-	if err == nil && n.conn.IsConnected() {
-		err = n.conn.Publish(fleet.ReportSubject(n.conn.Key()), b)
-	}
 	if err != nil {
+		n.log.Warn("what runs is not reported", "error", err)
+		return
+	}
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	n.told = b
+	n.send()
+}
+
+// beat says the same again and again, until ctx ends. It has a goroutine of its
+// own: a node that loads a module for a long time is not silent.
+func (n *Node) beat(ctx context.Context) {
+	tick := time.NewTicker(fleet.ReportEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			n.telling.Lock()
+			if n.told != nil {
+				n.send()
+			}
+			n.telling.Unlock()
+		}
+	}
+}
+
+// send sends the last report. Callers hold telling.
+func (n *Node) send() {
+	if !n.conn.IsConnected() {
+		return
+	}
+	if err := n.conn.Publish(fleet.ReportSubject(n.conn.Key()), n.told); err != nil {
 		n.log.Warn("what runs is not reported", "error", err)
 	}
 }

@@ -55,9 +55,20 @@ func (c *Conn) Put(ctx context.Context, key minisign.PrivateKey, e *fleet.Entry)
 	if err != nil {
 		return err
 	}
-	_, err = c.Ask(ctx, &fleet.Request{Op: fleet.Put, Entry: signed})
+	for range putTries {
+		if _, err = c.Ask(ctx, &fleet.Request{Op: fleet.Put, Entry: signed}); err == nil || !c.Away(err) || ctx.Err() != nil {
+			return err
+		}
+		// The hub may have stored it before it was lost.
+		if all, failed := c.Wanted(ctx); failed == nil && all[e.Module] != nil && all[e.Module].Signed == *signed {
+			return nil
+		}
+	}
 	return err
 }
+
+// putTries is how often an entry is given to a hub that does not answer.
+const putTries = 3
 
 // Fate is what became of an entry at a node.
 type Fate struct {
@@ -105,7 +116,8 @@ const pollEvery = 250 * time.Millisecond
 
 // Await waits until every node that an entry concerns has followed it, has failed
 // to, or is silent. Nodes that another entry of the module has reached count as
-// done.
+// done. While the hub is away, Await waits for it, too: bound ctx. The outcome is nil
+// if it was not known at the end.
 func (c *Conn) Await(ctx context.Context, e *fleet.Entry) (*Outcome, error) {
 	sel, err := selector.Parse(e.Select)
 	if err != nil {
@@ -113,44 +125,60 @@ func (c *Conn) Await(ctx context.Context, e *fleet.Entry) (*Outcome, error) {
 	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	nodes := map[string]fleet.NodeState{}
-	seen := map[string]time.Time{}
+	nodes := map[string]heardOf{}
 	var revision uint64
 	for {
 		changed, next, err := c.Nodes(ctx, revision)
-		if err != nil {
+		revision = next // 0 after an error: what the hub said before may no longer hold
+		if err != nil && !c.Away(err) {
 			return nil, err
 		}
-		revision = next
 		for _, n := range changed {
-			nodes[n.Key], seen[n.Key] = n, time.Now().Add(-n.Age)
+			nodes[n.Key] = heardOf{n, time.Now()}
 		}
-		o, waiting := &Outcome{}, false
-		for key, n := range nodes {
-			n.Age = time.Since(seen[key])
-			chosen, err := sel.Chooses(&n.Report.Facts)
-			if err == nil && !chosen && !e.Absent {
-				continue
+		var o *Outcome
+		if err == nil {
+			var waiting bool
+			if o, waiting = outcomeOf(e, sel, nodes); !waiting {
+				return o, nil
 			}
-			fate, known := fateOf(e, n)
-			switch {
-			case known:
-				o.Done = append(o.Done, fate)
-			case n.Silent():
-				o.Silent = append(o.Silent, n)
-			default:
-				waiting = true
-			}
-		}
-		if !waiting {
-			return o, nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return o, ctx.Err()
+			return o, errors.Join(ctx.Err(), err)
 		}
 	}
+}
+
+// heardOf is what the hub has said of a node, and when.
+type heardOf struct {
+	fleet.NodeState
+	at time.Time
+}
+
+// outcomeOf returns what became of an entry so far, and whether there is something
+// to wait for.
+func outcomeOf(e *fleet.Entry, sel *selector.Selector, nodes map[string]heardOf) (o *Outcome, waiting bool) {
+	o = &Outcome{}
+	for _, h := range nodes {
+		n := h.NodeState
+		n.Age, n.Up = n.Age+time.Since(h.at), n.Up+time.Since(h.at)
+		chosen, err := sel.Chooses(&n.Report.Facts)
+		if err == nil && !chosen && !e.Absent {
+			continue
+		}
+		fate, known := fateOf(e, n)
+		switch {
+		case known:
+			o.Done = append(o.Done, fate)
+		case n.Silent():
+			o.Silent = append(o.Silent, n)
+		default:
+			waiting = true
+		}
+	}
+	return o, waiting
 }
 
 // ErrFailed says that a module does not run everywhere where it is to.

@@ -22,6 +22,10 @@ type Watch struct {
 	Select string // one over nodes
 	Lease  time.Duration
 
+	// Record has the hub keep the answers, if it is not nil. It needs a name and
+	// bounds.
+	Record *fleet.Recording
+
 	// OnLine gets the items of a node, in their order, as lines of a recording
 	// without the newline. The first of each node is its start: what follows is
 	// complete.
@@ -54,6 +58,13 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 		return err
 	}
 	q := fleet.Question{ID: strings.ToLower(rand.Text()), Where: w.Where, Select: w.Select, Lease: w.Lease}
+	if w.Record != nil {
+		r := *w.Record
+		r.Question, r.Where, r.Select = q.ID, w.Where, w.Select
+		if _, err := c.Ask(ctx, &fleet.Request{Op: fleet.Record, Recording: &r}); err != nil {
+			return err
+		}
+	}
 	msgs := make(chan *nats.Msg, 64<<10)
 	sub, err := c.ChanSubscribe(fleet.AnswerSubject(c.Key(), q.ID, "*"), msgs)
 	if err != nil {
@@ -73,7 +84,7 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 			_ = c.FlushTimeout(time.Second)
 		}
 	}()
-	nodes := map[string]*answering{}
+	nodes := answeringNodes{}
 	renew := time.NewTicker(max(w.Lease/3, fleet.MinLease/3))
 	defer renew.Stop()
 	began := time.Now()
@@ -87,7 +98,7 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 		for renewed := false; !renewed; {
 			select {
 			case msg := <-msgs:
-				w.take(nodes, msg)
+				w.take(nodes, msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], msg.Data)
 			case <-renew.C:
 				renewed = true
 			case <-ctx.Done():
@@ -98,7 +109,7 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 }
 
 // look names the nodes that ought to answer and do not.
-func (w *Watch) look(ctx context.Context, c *Conn, sel *selector.Selector, nodes map[string]*answering, began time.Time) error {
+func (w *Watch) look(ctx context.Context, c *Conn, sel *selector.Selector, nodes answeringNodes, began time.Time) error {
 	list, _, err := c.Nodes(ctx, 0)
 	if err != nil {
 		return err
@@ -132,11 +143,13 @@ func (w *Watch) look(ctx context.Context, c *Conn, sel *selector.Selector, nodes
 	return nil
 }
 
-// take takes an answer. Its subject says which node has sent it.
-func (w *Watch) take(nodes map[string]*answering, msg *nats.Msg) {
-	key := msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:]
+// answeringNodes are the nodes of which something is known, by key.
+type answeringNodes map[string]*answering
+
+// take takes an answer of the node with a key.
+func (w *Watch) take(nodes answeringNodes, key string, data []byte) {
 	var in fleet.Answer
-	if err := json.Unmarshal(msg.Data, &in); err != nil || in.Items < uint64(len(in.Lines)) {
+	if err := json.Unmarshal(data, &in); err != nil || in.Items < uint64(len(in.Lines)) {
 		w.OnTrouble(NodeID{Key: key}, "its answer cannot be read")
 		return
 	}
@@ -160,5 +173,23 @@ func (w *Watch) take(nodes map[string]*answering, msg *nats.Msg) {
 	if in.Error != "" {
 		a.trouble = in.Error
 		w.OnTrouble(a.id, in.Error)
+	}
+}
+
+// Replay calls OnLine, OnLost and OnTrouble with what a recording has, as Run did
+// when it was made. What has made room for later answers is lost.
+func (w *Watch) Replay(ctx context.Context, c *Conn, name string) error {
+	nodes := answeringNodes{}
+	for revision := uint64(0); ; {
+		r, err := c.Ask(ctx, &fleet.Request{Op: fleet.Recorded, Recording: &fleet.Recording{Name: name}, Revision: revision})
+		if err != nil {
+			return err
+		}
+		for _, a := range r.Recorded {
+			w.take(nodes, a.Node, a.Answer)
+		}
+		if revision = r.Revision; !r.More {
+			return nil
+		}
 	}
 }

@@ -17,17 +17,28 @@ import (
 
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/hub"
+	"github.com/taskwatch/taskwatch/fleet/hub/registry"
 )
 
 const usage = `Usage:
   taskwatch-hub --dir DIR [--listen HOST:4222] [--host NAME]...
+  taskwatch-hub --dir DIR --nats tls://HOST:4222[,...] [--nats-ca FILE] [--replicas N]
+  taskwatch-hub nats-config --dir DIR
   taskwatch-hub enroll --dir DIR [--role node|reader|loader] [--name NAME] [--life 24h]
   taskwatch-hub clients --dir DIR
   taskwatch-hub revoke --dir DIR NAME|KEY|TOKEN
+  taskwatch-hub push [--plain-http] FILE REGISTRY/NAME:TAG
+  taskwatch-hub pull [--plain-http] [-o FILE] REGISTRY/NAME:TAG
 
 The first form serves a fleet until Ctrl-C or SIGTERM. DIR has everything that
 the hub keeps; it is made if it is not there. --host names the hub for its
 certificate, beside the name of the machine.
+
+With --nats, the fleet uses NATS servers of yours, with JetStream, in place of
+one in the hub: nodes and operators connect to them. nats-config prints what
+their configuration needs. --nats-ca is the certificate (PEM) that theirs are
+signed with; it is needed once. --replicas says on how many servers everything
+is stored.
 
 enroll prints a token, a secret that one client can use once: a node with
 'taskwatch serve --hub tls://HOST:4222 --hub-token FILE', an operator with
@@ -35,6 +46,11 @@ enroll prints a token, a secret that one client can use once: a node with
 loader also says which modules are to run, if the nodes trust its signing key.
 
 clients lists the clients and the tokens. revoke takes the rights of one away.
+
+push puts a module and its signature, FILE.minisig, into a registry of
+containers, and prints its reference by digest; pull gets both from there. The
+credentials are those of 'docker login'. --plain-http is for a registry without
+TLS.
 `
 
 func main() {
@@ -56,6 +72,11 @@ func run(args []string, out, errs io.Writer) error {
 	role := flags.String("role", string(fleet.Node), "")
 	name := flags.String("name", "", "")
 	life := flags.Duration("life", 24*time.Hour, "")
+	servers := flags.String("nats", "", "")
+	ca := flags.String("nats-ca", "", "")
+	replicas := flags.Int("replicas", 0, "")
+	plain := flags.Bool("plain-http", false, "")
+	output := flags.String("o", "", "")
 	var hosts []string
 	flags.Func("host", "", func(s string) error { hosts = append(hosts, s); return nil })
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -63,6 +84,12 @@ func run(args []string, out, errs io.Writer) error {
 		return err
 	} else if err != nil {
 		return fmt.Errorf("%w; see 'taskwatch-hub --help'", err)
+	}
+	switch command {
+	case "push":
+		return push(out, flags.Args(), registry.Registry{PlainHTTP: *plain})
+	case "pull":
+		return pull(out, flags.Args(), *output, registry.Registry{PlainHTTP: *plain})
 	}
 	if *dir == "" {
 		return errors.New("no directory given: --dir DIR; see 'taskwatch-hub --help'")
@@ -72,7 +99,18 @@ func run(args []string, out, errs io.Writer) error {
 	}
 	switch command {
 	case "serve":
-		return serve(hub.Config{Dir: *dir, Listen: *listen, Hosts: hosts, Log: slog.New(slog.NewTextHandler(errs, nil))})
+		cfg := hub.Config{Dir: *dir, Listen: *listen, Hosts: hosts, CA: *ca, Replicas: *replicas, Log: slog.New(slog.NewTextHandler(errs, nil))}
+		if *servers != "" {
+			cfg.Servers = strings.Split(*servers, ",")
+		}
+		return serve(cfg)
+	case "nats-config":
+		text, err := hub.ServerConfig(*dir)
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(out, text)
+		return err
 	case "enroll":
 		r, err := fleet.ParseRole(*role)
 		if err != nil {

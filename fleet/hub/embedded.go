@@ -1,0 +1,107 @@
+package hub
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// maxPending is how many bytes wait for a client before its connection is closed:
+// an operator whose question all nodes answer at once.
+const maxPending = 64 << 20
+
+// embed starts a server of the hub's own.
+func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
+	if err := h.ca.forgetOthers(cfg.Dir); err != nil {
+		return nil, err
+	}
+	host, port, err := splitListen(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	name, _ := os.Hostname()
+	hosts := append([]string{name, "localhost", "127.0.0.1", "::1"}, cfg.Hosts...)
+	if host != "" && host != "0.0.0.0" && host != "::" {
+		hosts = append(hosts, host)
+	}
+	tlsConfig, err := h.ca.server(hosts)
+	if err != nil {
+		return nil, err
+	}
+	own, err := newOwn()
+	if err != nil {
+		return nil, err
+	}
+	h.server, err = server.NewServer(&server.Options{
+		ServerName: "taskwatch-hub", Host: host, Port: port, NoSigs: true,
+		JetStream: true, StoreDir: filepath.Join(cfg.Dir, "jetstream"), DisableJetStreamBanner: true,
+		TLS: true, TLSConfig: tlsConfig, TLSTimeout: 10, AuthTimeout: 15, AlwaysEnableNonce: true,
+		CustomClientAuthentication: &door{clients: h.clients, own: own.pub, log: h.log, audit: h.service.note},
+		MaxPayload:                 maxPayload, MaxPending: maxPending, MaxSubs: 64, MaxControlLine: 4 << 10,
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.server.SetLoggerV2(serverLog{h.log}, false, false, false)
+	h.server.Start()
+	if !h.server.ReadyForConnections(startTime) {
+		return nil, fmt.Errorf("the server does not listen at %s within %v; its log says why", net.JoinHostPort(host, strconv.Itoa(port)), startTime)
+	}
+	return nats.Connect("", nats.InProcessServer(h.server), nats.Nkey(own.pub, own.key.Sign), nats.Name("service"))
+}
+
+func splitListen(listen string) (host string, port int, err error) {
+	if listen == "" {
+		listen = DefaultListen
+	}
+	host, text, err := net.SplitHostPort(listen)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("%q is not an address to listen at; it looks like :4222 or HOST:4222: %w", listen, err)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
+}
+
+// kick closes the connections of clients.
+func (h *Hub) kick(list []*Client) {
+	if len(list) == 0 {
+		return
+	}
+	if h.callout != nil {
+		for _, c := range list {
+			if err := h.callout.kick(c.Key); err != nil {
+				h.log.Error("the connections of a client cannot be closed", "client", c.String(), "error", err)
+			}
+		}
+		return
+	}
+	keys := map[string]bool{}
+	for _, c := range list {
+		keys[c.Key] = true
+	}
+	for offset := 0; ; {
+		z, err := h.server.Connz(&server.ConnzOptions{Username: true, Offset: offset, Limit: 1024})
+		if err != nil {
+			h.log.Error("the connections cannot be listed", "error", err)
+			return
+		}
+		for _, c := range z.Conns {
+			if keys[c.AuthorizedUser] {
+				_ = h.server.DisconnectClientByID(c.Cid) // it may be gone
+			}
+		}
+		if offset += len(z.Conns); len(z.Conns) == 0 || offset >= z.Total {
+			return
+		}
+	}
+}

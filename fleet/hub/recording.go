@@ -1,0 +1,133 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/taskwatch/taskwatch/fleet"
+)
+
+// A recording is a stream, which takes the answers to a question where the server
+// passes them on.
+
+// recordingStream is the prefix of their names.
+const recordingStream = "taskwatch_recording_"
+
+// What a stream has of its recording, beside its bounds.
+const (
+	metaWhere  = "taskwatch_where"
+	metaSelect = "taskwatch_select"
+	metaAsker  = "taskwatch_asker"
+	metaKey    = "taskwatch_key"
+)
+
+// record begins a recording of the answers to a question that the client is about
+// to ask.
+func (s *store) record(ctx context.Context, c *Client, r *fleet.Recording) error {
+	if r == nil {
+		return errors.New("there is no recording")
+	}
+	if err := r.Check(); err != nil {
+		return err
+	}
+	if r.Question == "" || strings.ContainsAny(r.Question, ".*> \t") {
+		return fmt.Errorf("%.40q is not the id of a question", r.Question)
+	}
+	list, err := s.recordings(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(list, func(o fleet.Recording) bool { return o.Name == r.Name }) {
+		return fmt.Errorf("there is a recording %s already; choose another name, or remove it", r.Name)
+	}
+	if len(list) >= fleet.MaxRecordings {
+		return fmt.Errorf("there are %d recordings already; remove one", fleet.MaxRecordings)
+	}
+	_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: recordingStream + r.Name, Subjects: []string{fleet.AnswerSubject(c.Key, r.Question, "*")},
+		MaxBytes: r.MaxBytes, MaxAge: r.MaxAge, Discard: jetstream.DiscardOld, AllowDirect: true, Replicas: s.replicas,
+		Metadata: map[string]string{metaWhere: r.Where, metaSelect: r.Select, metaAsker: c.String(), metaKey: c.Key},
+	})
+	if err != nil {
+		return fmt.Errorf("the recording is not begun: %w", err)
+	}
+	return nil
+}
+
+// recordings returns all, by name.
+func (s *store) recordings(ctx context.Context) (list []fleet.Recording, err error) {
+	streams := s.js.ListStreams(ctx)
+	for info := range streams.Info() {
+		if name, ok := strings.CutPrefix(info.Config.Name, recordingStream); ok {
+			list = append(list, recordingOf(name, info))
+		}
+	}
+	slices.SortFunc(list, func(a, b fleet.Recording) int { return strings.Compare(a.Name, b.Name) })
+	return list, streams.Err()
+}
+
+func recordingOf(name string, info *jetstream.StreamInfo) fleet.Recording {
+	meta := info.Config.Metadata
+	return fleet.Recording{
+		Name: name, MaxBytes: info.Config.MaxBytes, MaxAge: info.Config.MaxAge, Where: meta[metaWhere], Select: meta[metaSelect], Asker: meta[metaAsker],
+		Began: info.Created.UTC(), Bytes: info.State.Bytes, Answers: info.State.Msgs, Nodes: info.State.NumSubjects,
+	}
+}
+
+// stream returns that of a recording.
+func (s *store) stream(ctx context.Context, r *fleet.Recording) (jetstream.Stream, error) {
+	if r == nil {
+		return nil, errors.New("there is no recording")
+	}
+	stream, err := s.js.Stream(ctx, recordingStream+r.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrInvalidStreamName) {
+		return nil, fmt.Errorf("there is no recording %.40q", r.Name)
+	}
+	return stream, err
+}
+
+// recorded returns answers of a recording behind one, the oldest first.
+func (s *store) recorded(ctx context.Context, r *fleet.Recording, behind uint64) (*fleet.Response, error) {
+	stream, err := s.stream(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	state := stream.CachedInfo().State
+	resp := &fleet.Response{Revision: behind}
+	size := 0
+	for seq := max(behind+1, state.FirstSeq); seq <= state.LastSeq; seq++ {
+		if size > fleet.PieceSize {
+			resp.More = true
+			break
+		}
+		msg, err := stream.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) { // it made room
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("answer %s of recording %s: %w", strconv.FormatUint(seq, 10), r.Name, err)
+		}
+		resp.Recorded = append(resp.Recorded, fleet.RecordedAnswer{Node: msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], Answer: msg.Data})
+		resp.Revision = seq
+		size += len(msg.Data)
+	}
+	return resp, nil
+}
+
+// forget removes a recording.
+func (s *store) forget(ctx context.Context, c *Client, r *fleet.Recording) error {
+	stream, err := s.stream(ctx, r)
+	if err != nil {
+		return err
+	}
+	if c.Role != fleet.Loader && stream.CachedInfo().Config.Metadata[metaKey] != c.Key {
+		return fmt.Errorf("the recording %s is of another client; a loader may remove it", r.Name)
+	}
+	return s.js.DeleteStream(ctx, recordingStream+r.Name)
+}

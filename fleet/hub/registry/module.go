@@ -1,0 +1,181 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/content/memory"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/retry"
+
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/host"
+)
+
+// The media types of a module in a registry.
+const (
+	ArtifactType  = "application/vnd.taskwatch.module.v1"
+	FileType      = "application/vnd.taskwatch.module.file.v1"      // an object for the kernel or for the sandbox
+	SignatureType = "application/vnd.taskwatch.module.signature.v1" // of the file, by minisign
+)
+
+// Module is a module as it is in a registry.
+type Module struct {
+	FileName  string // without a directory
+	File      []byte
+	Signature []byte // or nil
+}
+
+// Registry is how registries are spoken to. The zero value uses HTTPS, and the
+// credentials that 'docker login' or 'podman login' keeps for docker.
+type Registry struct {
+	PlainHTTP bool
+}
+
+// open returns the repository of a reference.
+func (r Registry) open(ref string) (*remote.Repository, error) {
+	repo, err := remote.NewRepository(ref)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a module in a registry; it looks like REGISTRY/NAME:TAG: %w", ref, err)
+	}
+	if repo.Reference.Reference == "" {
+		return nil, fmt.Errorf("%q has no tag; it looks like REGISTRY/NAME:TAG", ref)
+	}
+	repo.PlainHTTP = r.PlainHTTP
+	client := &auth.Client{Client: retry.DefaultClient, Header: http.Header{"User-Agent": {"taskwatch"}}, Cache: auth.NewCache()}
+	if store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{}); err == nil {
+		client.Credential = credentials.Credential(store)
+	}
+	repo.Client = client
+	return repo, nil
+}
+
+// Push puts a module into a registry, and returns its reference by digest.
+func (r Registry) Push(ctx context.Context, ref string, m *Module) (string, error) {
+	repo, err := r.open(ref)
+	if err != nil {
+		return "", err
+	}
+	if err := m.check(); err != nil {
+		return "", fmt.Errorf("module %s: %w", m.FileName, err)
+	}
+	local := memory.New()
+	var layers []v1.Descriptor
+	add := func(mediaType, name string, b []byte) error {
+		d := content.NewDescriptorFromBytes(mediaType, b)
+		d.Annotations = map[string]string{v1.AnnotationTitle: name}
+		layers = append(layers, d)
+		return local.Push(ctx, d, bytes.NewReader(b))
+	}
+	err = add(FileType, m.FileName, m.File)
+	if err == nil && m.Signature != nil {
+		err = add(SignatureType, m.FileName+".minisig", m.Signature)
+	}
+	if err != nil {
+		return "", err
+	}
+	// The time is left out: the same module has the same digest.
+	manifest, err := oras.PackManifest(ctx, local, oras.PackManifestVersion1_1, ArtifactType, oras.PackManifestOptions{
+		Layers: layers, ManifestAnnotations: map[string]string{v1.AnnotationCreated: "1970-01-01T00:00:00Z"},
+	})
+	if err != nil {
+		return "", err
+	}
+	if err := oras.CopyGraph(ctx, local, repo, manifest, oras.DefaultCopyGraphOptions); err != nil {
+		return "", fmt.Errorf("push %s: %w", ref, err)
+	}
+	if err := repo.Tag(ctx, manifest, repo.Reference.Reference); err != nil {
+		return "", fmt.Errorf("push %s: %w", ref, err)
+	}
+	return repo.Reference.Registry + "/" + repo.Reference.Repository + "@" + manifest.Digest.String(), nil
+}
+
+// check returns an error unless the module may be in a registry.
+func (m *Module) check() error {
+	if filepath.Base(m.FileName) != m.FileName || m.FileName == "." {
+		return fmt.Errorf("%.80q is not the name of a file", m.FileName)
+	}
+	if err := module.CheckName(module.NameOf(m.FileName)); err != nil {
+		return err
+	}
+	if len(m.File) == 0 || len(m.File) > host.MaxFileSize {
+		return fmt.Errorf("it has %d bytes; modules have up to %d", len(m.File), host.MaxFileSize)
+	}
+	return nil
+}
+
+// maxManifest and maxSignature bound what is read of them.
+const (
+	maxManifest  = 256 << 10
+	maxSignature = 16 << 10
+)
+
+// Pull gets a module from a registry. All of it has the digests that its manifest
+// says, and the manifest has that of the reference, if it has one. Who has signed
+// the module, the nodes check.
+func (r Registry) Pull(ctx context.Context, ref string) (*Module, error) {
+	repo, err := r.open(ref)
+	if err != nil {
+		return nil, err
+	}
+	m, err := pull(ctx, repo)
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", ref, err)
+	}
+	return m, nil
+}
+
+func pull(ctx context.Context, repo *remote.Repository) (*Module, error) {
+	d, err := repo.Resolve(ctx, repo.Reference.Reference)
+	if err != nil {
+		return nil, err
+	}
+	text, err := fetch(ctx, repo, d, maxManifest)
+	if err != nil {
+		return nil, err
+	}
+	var manifest v1.Manifest
+	if err := json.Unmarshal(text, &manifest); err != nil {
+		return nil, fmt.Errorf("its manifest: %w", err)
+	}
+	if manifest.ArtifactType != ArtifactType {
+		return nil, fmt.Errorf("it is not a module but %.100q; 'taskwatch-hub push' makes one", manifest.ArtifactType)
+	}
+	var m Module
+	for _, l := range manifest.Layers {
+		switch l.MediaType {
+		case FileType:
+			if m.File != nil {
+				return nil, errors.New("it has several files")
+			}
+			m.FileName = l.Annotations[v1.AnnotationTitle]
+			m.File, err = fetch(ctx, repo, l, host.MaxFileSize)
+		case SignatureType:
+			m.Signature, err = fetch(ctx, repo, l, maxSignature)
+		default:
+			err = fmt.Errorf("it has a part of an unknown type, %.100q", l.MediaType)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return &m, m.check()
+}
+
+// fetch returns a part with the digest and the size that it must have.
+func fetch(ctx context.Context, repo *remote.Repository, d v1.Descriptor, limit int64) ([]byte, error) {
+	if d.Size > limit {
+		return nil, fmt.Errorf("a part of it has %d bytes; it may have %d", d.Size, limit)
+	}
+	return content.FetchAll(ctx, repo, d)
+}
