@@ -61,14 +61,14 @@ func newFleetReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay NAME",
 		Short: "Show a recording of a fleet",
-		Long: `replay shows what 'taskwatch fleet watch --record' has had the hub keep, as watch
-did: JSON lines with the name of the node. What has made room for later items is
-a line lost.
+		Long: `replay shows what 'taskwatch fleet watch --record' has had the hub keep, as
+watch did: JSON lines with the name of the node. A line lost stands for what has
+made room for later items.
 
 With --node, it shows the items of one node as they are in a recording, for
 'taskwatch replay'.`,
 		Example: `  taskwatch fleet replay night
-  taskwatch fleet replay night --node web1 | taskwatch replay -`,
+  taskwatch fleet replay night --node web1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := hub.dial()
@@ -102,8 +102,8 @@ func newFleetRecordings() *cobra.Command {
 	cmd := shown(&cobra.Command{
 		Use:   "recordings",
 		Short: "List or remove the recordings of a fleet",
-		Long: `recordings lists what 'taskwatch fleet watch --record' has had the hub keep. With
---remove, it removes one; a reader may only remove its own.`,
+		Long: `recordings lists what 'taskwatch fleet watch --record' has had the hub keep.
+With --remove, it removes one; a reader may only remove its own.`,
 		Example: "  taskwatch fleet recordings\n  taskwatch fleet recordings --remove night",
 	}, func(ctx context.Context, c *operator.Conn) (recordingTable, error) {
 		if remove != "" {

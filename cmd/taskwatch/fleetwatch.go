@@ -38,9 +38,9 @@ node are missing; without a count, their number is not known.
 Nodes that do not answer are named on standard error. The question ends at a
 node when it is not renewed for the time of --lease, which watch does by itself.
 
-With --record, the hub keeps the answers as well, under that name, until 'taskwatch
-fleet recordings --remove' removes them: 'taskwatch fleet replay' shows them. The
-oldest make room for new ones.
+With --record, the hub keeps the answers as well, under that name: 'taskwatch
+fleet replay' shows them, and 'taskwatch fleet recordings --remove' removes
+them. The oldest make room for new ones.
 
 The environment of tasks is not told, and --where may not read it.`,
 		Example: `  taskwatch fleet watch --where 'kind == "exec" && uid == 0'

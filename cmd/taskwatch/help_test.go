@@ -30,7 +30,7 @@ func allCommands(root *cobra.Command) []*cobra.Command {
 
 // harmless are the commands whose examples can be run by a test: they need no
 // privileges, end by themselves, and touch nothing but their directory.
-var harmless = []string{"run", "replay", "man"}
+var harmless = []string{"taskwatch run", "taskwatch replay", "taskwatch man"}
 
 // Every example in a help text is a command line that taskwatch takes, and
 // those that are harmless work.
@@ -70,7 +70,7 @@ func TestExamples(t *testing.T) {
 				t.Errorf("%s: example %q: %v", c.CommandPath(), line, err)
 				continue
 			}
-			if !slices.Contains(harmless, named.Name()) || ran[line] || strings.HasPrefix(line, "sudo ") {
+			if !slices.Contains(harmless, named.CommandPath()) || ran[line] || strings.HasPrefix(line, "sudo ") {
 				continue
 			}
 			if named.Flags().Changed("tui") {
