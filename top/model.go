@@ -235,8 +235,8 @@ func (m *Model) event(it taskwatch.Item) {
 	}
 	p := m.procs[step.Process]
 	if p == nil {
-		if step.Process.Ended && !step.New {
-			return // a thread that is late
+		if step.Process.Ended && !step.New || !step.Process.Ended && m.tree.At(step.Process.PID) != step.Process {
+			return // the exit of a thread, of whose process nothing else will be heard
 		}
 		p = m.enter(step.Process)
 		p.Seen = ev.Time

@@ -276,6 +276,24 @@ func TestTreeMarks(t *testing.T) {
 	}
 }
 
+// The exit of a thread makes no process that nobody will see the end of, where
+// that of its process came before, or where nothing else is known of it.
+func TestLateThreads(t *testing.T) {
+	r := begin()
+	r.start(mk, proc{argv: []string{"/bin/bash"}})
+	thread := func(p proc) {
+		r.event(taskwatch.Exit, p, func(ev *taskwatch.Event) { ev.Task.TID, ev.Task.ID.N = p.pid+1000, uint64(p.pid+1000) })
+	}
+	thread(mk)
+	r.exit(mk, 0, 0, 0)
+	thread(mk)
+	thread(web)
+	r.event(taskwatch.Exit, cc, nil) // its other threads live on
+	if n := len(r.procs); n != 0 {
+		t.Errorf("%d processes live, want none", n)
+	}
+}
+
 // What is chosen stays chosen when lines come and go; P goes to the parent, and
 // through the dead; f stays with the newest; c copies what a shell reads back.
 func TestKeys(t *testing.T) {

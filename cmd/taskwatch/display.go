@@ -114,6 +114,9 @@ func (s *display) run(source func(context.Context) error, close func() error) (e
 func (s *display) loop(done chan error) (ended bool, err error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTSTP, unix.SIGCONT)
+	if s.below == nil { // with a command, it is for the command
+		signal.Notify(signals, unix.SIGQUIT)
+	}
 	defer signal.Stop(signals)
 	next, quiet := time.NewTimer(0), time.NewTimer(time.Hour)
 	quiet.Stop() // until something has happened
@@ -173,9 +176,15 @@ func (s *display) loop(done chan error) (ended bool, err error) {
 				quiet.Reset(tick)
 			}
 		case sig := <-signals:
-			if sig == unix.SIGTSTP {
+			switch sig {
+			case unix.SIGQUIT:
+				s.term.Fini() // the run time writes what each goroutine does
+				signal.Reset(unix.SIGQUIT)
+				_ = unix.Kill(unix.Getpid(), unix.SIGQUIT) // cannot fail
+				select {}
+			case unix.SIGTSTP:
 				s.stop()
-			} else {
+			default:
 				s.again() // a shell may have changed the terminal
 			}
 			s.draw()

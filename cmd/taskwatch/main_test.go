@@ -39,6 +39,10 @@ var program struct {
 type tests struct{ *testing.M }
 
 func (m tests) Run() int {
+	if where := os.Getenv(panicEnv); where != "" {
+		fmt.Fprintln(os.Stderr, panics(where))
+		return 0
+	}
 	code := m.M.Run()
 	if program.dir != "" {
 		os.RemoveAll(program.dir)

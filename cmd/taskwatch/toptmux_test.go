@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
@@ -161,6 +165,81 @@ func TestTopStops(t *testing.T) {
 	m.shows("PAUSED")
 	m.keys("p", "q")
 	m.restored(0)
+}
+
+// The screen shows what the daemon sees. When the daemon has ended, it says so and
+// waits; when the daemon is started again, it goes on.
+func TestTopOfTheDaemon(t *testing.T) {
+	testutil.Root(t)
+	testutil.Long(t)
+	s := startServe(t, filepath.Join(t.TempDir(), "s"), nil)
+	m := openTmux(t)
+	held, _ := testutil.Hold(t, testutil.Shell())
+	m.run(fmt.Sprintf("clear; taskwatch top --source daemon --socket %s --where 'pid == %d'", s.socket, held.Process.Pid))
+	m.shows("source daemon", "watching the machine", "sh -c 'echo up; . /dev/stdin'", "live 1 ")
+	held.Release(t)
+	m.shows("exit 0", "live 0 ")
+	s.stop(t)
+	m.shows("has ended the stream")
+	s = startServe(t, s.socket, nil)
+	m.shows("begins anew")
+	m.keys("q")
+	m.restored(0)
+	s.stop(t)
+}
+
+// A screen that a signal ends, or that a fault of the program ends, leaves the
+// terminal as it was; what Go says of the fault can be read.
+func TestTopRestoresTheTerminal(t *testing.T) {
+	m := openTmux(t)
+	dir := t.TempDir()
+	file, pid := filepath.Join(dir, "e.jsonl"), filepath.Join(dir, "pid")
+	taken(t, file)
+	for _, c := range []struct {
+		signal unix.Signal
+		status int
+	}{{unix.SIGTERM, 0}, {unix.SIGHUP, 0}, {unix.SIGINT, 0}, {unix.SIGQUIT, 2}} {
+		m.run("clear; sh -c 'echo $$ >" + pid + "; exec taskwatch top " + file + "'")
+		m.shows("one 'a b'")
+		text, err := os.ReadFile(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Kill(n, c.signal); err != nil {
+			t.Fatal(err)
+		}
+		m.restored(c.status)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range []string{"source", "screen"} {
+		m.run("clear; " + panicEnv + "=" + where + " " + self)
+		m.restored(2)
+		if text := m.do("capture-pane", "-p", "-S", "-"); !strings.Contains(text, "panic: on purpose") {
+			t.Errorf("a panic of the %s is not shown:\n%s", where, text)
+		}
+	}
+}
+
+// panicEnv has the test binary be a screen that ends with a panic.
+const panicEnv = "TASKWATCH_TEST_PANIC"
+
+// panics shows a screen, and then a part of it panics.
+func panics(where string) error {
+	s := newDisplay(context.Background(), 0, true)
+	s.over = func() string { panic("on purpose") }
+	return s.run(func(context.Context) error {
+		if where == "source" {
+			panic("on purpose")
+		}
+		return nil
+	}, func() error { return nil })
 }
 
 // A terminal that cannot move its cursor is refused.
