@@ -29,6 +29,11 @@
  *	exit	exit code as the kernel keeps it
  *	free	exit code, or 0 after a fork that failed
  *
+ * In the kernel, two more entries are no events:
+ *
+ *	attach	0	once for each task that exists when the module is loaded
+ *	detach	0	once for each task that exists when it is unloaded
+ *
  * The clone flags are without the exit signal, which the kernel keeps apart.
  *
  * A module asks for a veto with MODULE_VETO(ev). All watchers of an event are
@@ -70,6 +75,10 @@ enum { false = 0, true = 1 };
 #define WATCH_TASK_FREE 6
 #define NUM_WATCH_TASK_EVENTS 7
 
+/* Entries of the table that are no events; for the kernel only. */
+#define WATCH_TASK_ATTACH 7
+#define WATCH_TASK_DETACH 8
+
 /* What changed an id. */
 #define TASK_CAUSE_UNKNOWN 0
 #define TASK_CAUSE_SYSCALL 1 /* one of the set*id system calls */
@@ -98,6 +107,8 @@ enum {
 	tw_event_gid = WATCH_TASK_GID,
 	tw_event_exit = WATCH_TASK_EXIT,
 	tw_event_free = WATCH_TASK_FREE,
+	tw_event_attach = WATCH_TASK_ATTACH,
+	tw_event_detach = WATCH_TASK_DETACH,
 };
 
 enum {

@@ -293,17 +293,21 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 
 /*
  * task_watcher_func - call fn on every event ev
- * @ev: init, clone, exec, uid, gid, exit or free
+ * @ev: init, clone, exec, uid, gid, exit, free, attach or detach
  * @fn: int fn(unsigned long val, struct task_struct *tsk)
  *
  * Watchers of one event are called in the order in which they stand in the
  * source.
+ *
+ * A module with attach or detach knows each task from attach or init on, one of
+ * the two, until free or detach. It is called for nothing else of a task. At
+ * attach and detach the running task is not tsk: it is taskwatch, as a rule.
  */
 #define task_watcher_func(ev, fn)                                                            \
 	SEC(".task_watchers." #ev)                                                           \
 	int __task_watcher_##ev##_##fn(unsigned long tw_val, struct task_struct *tw_tsk)     \
 	{                                                                                    \
-		_Static_assert(TW_JOIN(tw_event_, ev) < NUM_WATCH_TASK_EVENTS, "");          \
+		_Static_assert(TW_JOIN(tw_event_, ev) <= WATCH_TASK_DETACH, "");             \
 		TW_CHECK_WATCHER(fn);                                                        \
 		return fn(tw_val, tw_tsk);                                                   \
 	}

@@ -77,7 +77,7 @@ TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32
 	TW_EXPORT("__task_watcher_" #ev "_" #fn)                                             \
 	int __task_watcher_##ev##_##fn(__u64 tw_val, struct task_struct *tw_tsk)             \
 	{                                                                                    \
-		_Static_assert(TW_JOIN(tw_event_, ev) < NUM_WATCH_TASK_EVENTS, "");          \
+		_Static_assert(TW_JOIN(tw_event_, ev) < NUM_WATCH_TASK_EVENTS, #ev " is for modules in the kernel"); \
 		TW_CHECK_WATCHER(fn);                                                        \
 		return fn((unsigned long)tw_val, tw_tsk);                                    \
 	}

@@ -79,6 +79,9 @@ func (f *File) Info() Info {
 		o := f.kernel
 		i := newInfo(f, &o.Watchers, o.Params())
 		i.Description, i.Author, i.Version, i.License = o.Description, o.Author, o.Version, o.License
+		for _, e := range o.Entries() {
+			i.Watchers = append(i.Watchers, Watcher{e.Entry, e.Function})
+		}
 		i.Powers = append(i.Powers, o.Powers...)
 		for _, m := range o.Maps() {
 			i.Maps = append(i.Maps, Map(m))

@@ -96,7 +96,7 @@ func kernelStats(info *kernel.ModuleInfo) Stats {
 	s := Stats{Kinds: info.Kinds, Tier: info.Tier, Missed: info.Missed, Skipped: info.Skipped}
 	all := &kernel.CallStats{}
 	for _, w := range info.Watchers {
-		s.Watchers = append(s.Watchers, WatcherStats{Watcher{w.Kind.String(), w.Watcher}, kernelCalls(w.Calls, w.Errors, w.Vetoes)})
+		s.Watchers = append(s.Watchers, WatcherStats{Watcher{w.Event(), w.Watcher}, kernelCalls(w.Calls, w.Errors, w.Vetoes)})
 		if w.Calls == nil {
 			all = nil
 		} else if all != nil {

@@ -41,7 +41,11 @@ func (t *Table) check(m *Module, kinds taskwatch.Kinds) error {
 	defer t.unlist(l)
 	l.kinds = kinds
 	lists := slices.DeleteFunc(slices.Concat(t.builtins, t.modules), func(l *listing) bool { return t.owners[l] == m })
-	return t.verify(l, append(lists, l), false)
+	lists = append(lists, l)
+	if err := t.visitors(l, lists); err != nil {
+		return err
+	}
+	return t.verify(l, lists, false)
 }
 
 // verify loads the dispatchers that would call l if these were the lists, and

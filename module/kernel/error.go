@@ -31,10 +31,10 @@ var (
 
 // Error is the error type of this package.
 type Error struct {
-	Op      string         // "parse", "load", "check", "register", "unregister", "open table"
-	Module  string         // "" when it concerns none
-	Watcher string         // the function, "" when it concerns none
-	Kind    taskwatch.Kind // the watcher's event; meaningless without one
+	Op      string // "parse", "load", "check", "register", "unregister", "open table"
+	Module  string // "" when it concerns none
+	Watcher string // the function, "" when it concerns none
+	Entry   string // the watcher's event, or "attach" or "detach"; "" without one
 	Err     error
 
 	Log  []string // the verifier's last lines
@@ -48,7 +48,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " module %q", e.Module)
 	}
 	if e.Watcher != "" {
-		fmt.Fprintf(&b, ": watcher %s on %s", e.Watcher, e.Kind)
+		fmt.Fprintf(&b, ": watcher %s on %s", e.Watcher, e.Entry)
 	}
 	fmt.Fprintf(&b, ": %v", e.Err)
 	for _, line := range e.Log {

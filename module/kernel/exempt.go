@@ -55,10 +55,7 @@ func newExemption(off *offsets, types *btf.Cache) (_ *exemption, err error) {
 	if err := self.Lookup(uint32(0), &v); err != nil {
 		return nil, err
 	}
-	processes, err := ebpf.NewMap(&ebpf.MapSpec{
-		Name: "tw_exempt", Type: ebpf.TaskStorage, KeySize: 4, ValueSize: 4,
-		Flags: unix.BPF_F_NO_PREALLOC, Key: typeInt, Value: typeInt,
-	})
+	processes, err := ebpf.NewMap(taskStorage("tw_exempt"))
 	if err != nil {
 		return nil, err
 	}

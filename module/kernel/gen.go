@@ -26,6 +26,7 @@ const (
 	stackKey    = -64
 	stackStart  = -72 // of a watcher that is timed
 	stackResult = -80 // of a watcher
+	stackVal    = -88 // val, while attach is called
 )
 
 // TASK_CAUSE_* of the header.

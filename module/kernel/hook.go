@@ -41,6 +41,13 @@ type call struct {
 	load func(*gen) // see gen
 }
 
+// entry is the list whose watchers it calls.
+func (c call) entry() entry { return entry(c.kind) }
+
+// attaches reports whether a task that a module does not know yet is attached
+// first: at init it is the module that gets to know it, and at free it is too late.
+func (c call) attaches() bool { return c.kind != taskwatch.Init && c.kind != taskwatch.Free }
+
 // audience says which watchers a call reaches. Deciders are the watchers of
 // modules that declare MODULE_VETO for the event. Where the decision about an
 // operation and its success are two hooks, each watcher is called in one of

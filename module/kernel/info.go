@@ -12,6 +12,21 @@ type WatcherInfo struct {
 	Module  string
 	Watcher string // the function
 	Kind    taskwatch.Kind
+	Entry   string // "attach" or "detach", which are no events; else ""
+}
+
+// Event returns the name of the event, or of the entry that is none.
+func (w *WatcherInfo) Event() string { return cmp.Or(w.Entry, w.Kind.String()) }
+
+func newWatcherInfo(o *Object, symbol string) WatcherInfo {
+	e, function, _ := splitSymbol(symbol)
+	w := WatcherInfo{Module: o.Name, Watcher: function}
+	if k, ok := e.kind(); ok {
+		w.Kind = k
+	} else {
+		w.Entry = e.String()
+	}
+	return w
 }
 
 // Watcher names the watcher with the id that a report function got. Ids are

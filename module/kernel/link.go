@@ -33,7 +33,11 @@ type listing struct {
 	maps    func(name string) asm.FDer // nil for an unknown name
 	id      uint32                     // tags records; never reused
 	kinds   taskwatch.Kinds            // listed under these
-	watched [taskwatch.NumKinds][]watcher
+	leaving bool                       // listed under free alone, until all tasks have been detached
+	watched [numEntries][]watcher
+	marks   *marks           // of tasks; nil if it has neither attach nor detach
+	attach  *ebpf.Program    // run for each task; nil without marks
+	detach  *ebpf.Program    // run for each task; nil if it has no detach
 	missed  map[*hook]uint64 // what the hooks had missed when it was listed
 	timing  *ebpf.Map        // of the watchers' calls, by their index; nil if they are not counted
 }
@@ -48,11 +52,27 @@ type watcher struct {
 	base [numStats]uint64 // the counters when it was listed
 }
 
-func (l *listing) watchers(k taskwatch.Kind) []watcher {
-	if !l.kinds.Has(k) {
+// watchers returns what is called at an entry.
+func (l *listing) watchers(e entry) []watcher {
+	if k, ok := e.kind(); ok && !l.kinds.Has(k) {
 		return nil
 	}
-	return l.watched[k]
+	return l.watched[e]
+}
+
+// concerned reports whether the module has anything to do with a call: watchers,
+// or marks to set.
+func (l *listing) concerned(c call) bool {
+	marks := l.marks != nil && !l.leaving && (c.kind == taskwatch.Init || c.kind == taskwatch.Clone)
+	return c.to.reaches(l.decides(c.kind)) && (marks || len(l.watchers(c.entry())) > 0)
+}
+
+// timer is where calls are counted, or nil.
+func (l *listing) timer() asm.FDer {
+	if l.timing == nil {
+		return nil
+	}
+	return l.timing
 }
 
 // under returns the listing under other events.
@@ -60,6 +80,13 @@ func (l *listing) under(kinds taskwatch.Kinds) *listing {
 	changed := *l
 	changed.kinds = kinds
 	return &changed
+}
+
+// leave returns the listing under what is left of it while tasks are detached.
+func (l *listing) leave() *listing {
+	changed := l.under(l.kinds & taskwatch.KindsOf(taskwatch.Free))
+	changed.leaving = true
+	return changed
 }
 
 func (l *listing) decides(k taskwatch.Kind) bool { return l.object.Veto.Has(k) }
@@ -105,7 +132,7 @@ type item struct {
 func (lk *linker) used() bool {
 	for _, c := range lk.hook.calls {
 		for _, l := range lk.lists {
-			if c.to != onceVetoed && c.to.reaches(l.decides(c.kind)) && len(l.watchers(c.kind)) > 0 {
+			if c.to != onceVetoed && l.concerned(c) {
 				return true
 			}
 		}
@@ -143,16 +170,16 @@ func (lk *linker) divide() ([][]item, error) {
 			continue
 		}
 		for _, l := range lk.lists {
-			if !c.to.reaches(l.decides(c.kind)) || len(l.watchers(c.kind)) == 0 {
+			if !l.concerned(c) {
 				continue
 			}
-			if !used.add(l, c.kind) && len(stage) > 0 {
+			if !used.add(l, c) && len(stage) > 0 {
 				stages = append(stages, stage)
 				stage, used = nil, newUsage(lk)
-				used.add(l, c.kind)
+				used.add(l, c)
 			}
 			if len(stage) == 0 {
-				if err := used.fits(lk, l, c.kind); err != nil {
+				if err := used.fits(lk, l, c.entry()); err != nil {
 					return nil, err
 				}
 			}
@@ -183,26 +210,38 @@ func newUsage(lk *linker) *usage {
 
 // add counts a module's watchers of one event in, and reports whether the
 // stage still has room with them.
-func (u *usage) add(l *listing, k taskwatch.Kind) bool {
+func (u *usage) add(l *listing, c call) bool {
+	room := u.addEntry(l, c.entry())
+	if l.marks != nil && c.attaches() {
+		room = u.addEntry(l, attachEntry)
+	}
+	return room
+}
+
+// addEntry is add for what is called at one entry.
+func (u *usage) addEntry(l *listing, e entry) bool {
 	if l.timing != nil {
 		u.maps[l.symbol(" calls")] = true
 	}
-	for _, w := range l.watchers(k) {
+	if l.marks != nil {
+		u.maps[l.symbol(" marks")] = true
+	}
+	for _, w := range l.watchers(e) {
 		u.reach(l, w.symbol)
 	}
 	return len(u.maps) <= maxMaps && len(u.funcs) <= maxFuncs
 }
 
-// fits returns an error if the module's watchers of one event alone, which have
+// fits returns an error if the module's watchers of one entry alone, which have
 // just been counted in, are too much for one program.
-func (u *usage) fits(lk *linker, l *listing, k taskwatch.Kind) error {
+func (u *usage) fits(lk *linker, l *listing, e entry) error {
 	free := newUsage(lk)
 	maps, funcs := maxMaps-len(free.maps), maxFuncs-len(free.funcs)
 	if n := len(u.maps) - len(free.maps); n > maps {
-		return invalid("module %q: its watchers of %s use %d maps (each kind of its variables is one); one event of a module can have %d here", l.object.Name, k, n, maps)
+		return invalid("module %q: its watchers of %s use %d maps (each kind of its variables is one); one event of a module can have %d here", l.object.Name, e, n, maps)
 	}
 	if n := len(u.funcs) - len(free.funcs); n > funcs {
-		return invalid("module %q: its watchers of %s are %d functions; one event of a module can have %d here: make small ones inline", l.object.Name, k, n, funcs)
+		return invalid("module %q: its watchers of %s are %d functions; one event of a module can have %d here: make small ones inline", l.object.Name, e, n, funcs)
 	}
 	return nil
 }
@@ -287,34 +326,42 @@ func (lk *linker) stage(items []item, n, of int) (asm.Instructions, error) {
 	} else {
 		g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
 	}
+	return lk.finish(g), nil
+}
+
+// finish puts what is called behind the code that was generated.
+func (lk *linker) finish(g *gen) asm.Instructions {
 	insns := g.insns
 	insns[0] = startFunction(insns[0], &btf.Func{
 		Name: "task_watchers",
 		Type: &btf.FuncProto{Return: typeInt, Params: []btf.FuncParam{{Name: "ctx", Type: typePointer}}},
 	})
-	return append(insns, lk.bodies...), nil
+	return append(insns, lk.bodies...)
 }
 
 // watchers generates the calls of one module's watchers.
 func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
-	decider := l.decides(c.kind)
-	for i := range l.watchers(c.kind) {
-		w := &l.watched[c.kind][i]
+	decider, e := l.decides(c.kind), c.entry()
+	if l.marks != nil {
+		skip := g.label(fmt.Sprintf("gated%d", l.id))
+		if err := lk.gate(g, c, l, skip); err != nil {
+			return err
+		}
+		defer g.mark(skip)
+	}
+	for i := range l.watchers(e) {
+		w := &l.watched[e][i]
 		symbol, err := lk.need(l, w.symbol)
 		if err != nil {
 			return err
 		}
 		decides := decider && lk.hook.veto && c.to != onceVetoed
-		var timing asm.FDer
-		if l.timing != nil {
-			timing = l.timing
-		}
 		exempt := decides && lk.exempt != nil
 		if exempt && !lk.linked[exemptSymbol] {
 			lk.linked[exemptSymbol] = true
 			lk.bodies = append(lk.bodies, lk.exempt.function(lk.off)...)
 		}
-		g.watcher(symbol, w, c.kind, decides, exempt, lk.stats, timing, report)
+		g.watcher(symbol, w, c.kind, decides, exempt, lk.stats, l.timer(), report)
 	}
 	return nil
 }

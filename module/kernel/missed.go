@@ -59,7 +59,7 @@ func (t *Table) listMissed() ([]Missed, error) {
 				continue
 			}
 			for _, l := range t.modules {
-				if !l.decides(c.kind) || len(l.watchers(c.kind)) == 0 {
+				if !l.decides(c.kind) || len(l.watchers(c.entry())) == 0 {
 					continue
 				}
 				m.Decided |= taskwatch.KindsOf(c.kind)
@@ -123,7 +123,7 @@ func (t *Table) missedBy(l *listing, now map[*hook]uint64) (missed, skipped uint
 		n -= l.missed[h]
 		var called, decides bool
 		for _, c := range h.calls {
-			if c.to == onceVetoed || len(l.watchers(c.kind)) == 0 || !c.to.reaches(l.decides(c.kind)) {
+			if c.to == onceVetoed || !l.concerned(c) {
 				continue
 			}
 			called = true

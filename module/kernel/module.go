@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/taskwatch/taskwatch/internal/companion"
@@ -132,6 +133,14 @@ func hintFor(err error) string {
 		return "a map is too large for this machine: see max_entries and the size of its keys and values"
 	}
 	return ""
+}
+
+// mapNamed returns a map, or nil if the module has none of that name.
+func (m *Module) mapNamed(name string) asm.FDer {
+	if mp := m.coll.Maps[name]; mp != nil {
+		return mp
+	}
+	return nil
 }
 
 // Name returns the module's name.

@@ -45,18 +45,19 @@ type Object struct {
 	Powers []string
 
 	// Watchers holds the names of the module's functions, in the order in
-	// which they are called.
+	// which they are called. [Object.Entries] has those that are called at no
+	// event.
 	Watchers [taskwatch.NumKinds][]string
 
 	builtin bool
 	spec    *ebpf.CollectionSpec
 	parms   map[string]string // parameter descriptions
 
-	funcs  map[string]asm.Instructions  // all functions, each once, by symbol
-	lists  [taskwatch.NumKinds][]string // symbols of the watchers
-	report string                       // symbol, or ""
-	emit   string                       // symbol, or ""
-	emits  []btf.Type                   // that task_watcher_emit_struct() is called with; their number is the place plus 1
+	funcs  map[string]asm.Instructions // all functions, each once, by symbol
+	lists  [numEntries][]string        // symbols of the watchers
+	report string                      // symbol, or ""
+	emit   string                      // symbol, or ""
+	emits  []btf.Type                  // that task_watcher_emit_struct() is called with; their number is the place plus 1
 }
 
 // The sections of functions that the linker knows.
@@ -250,16 +251,18 @@ func (o *Object) collect(file *elf.File) error {
 			}
 			o.emit = p.Name
 		default:
-			k, err := taskwatch.ParseKind(event)
+			e, err := parseEntry(event)
 			if err != nil {
 				return invalid("section %s: %w", p.SectionName, err)
 			}
-			fn, ok := strings.CutPrefix(p.Name, watcherSymbol+event+"_")
-			if !ok {
+			of, fn, ok := splitSymbol(p.Name)
+			if !ok || of != e {
 				return invalid("section %s: function %s was not made by task_watcher_func(%s, ...)", p.SectionName, p.Name, event)
 			}
-			o.lists[k] = append(o.lists[k], p.Name)
-			o.Watchers[k] = append(o.Watchers[k], fn)
+			o.lists[e] = append(o.lists[e], p.Name)
+			if k, ok := e.kind(); ok {
+				o.Watchers[k] = append(o.Watchers[k], fn)
+			}
 		}
 		any = true
 		if err := o.takeApart(p.Instructions); err != nil {
@@ -282,9 +285,6 @@ func (o *Object) collect(file *elf.File) error {
 func (o *Object) checkNames() error {
 	names := slices.Concat(slices.Collect(maps.Keys(o.spec.Variables)), slices.Collect(maps.Keys(o.spec.Maps)), slices.Collect(maps.Keys(o.parms)),
 		slices.Collect(maps.Keys(o.funcs)))
-	for k := range o.Watchers {
-		names = append(names, o.Watchers[k]...)
-	}
 	for _, name := range names {
 		if !clean.Prints(name) || strings.Contains(name, " ") {
 			return invalid("the name %q: names are of printable characters, without spaces", name)
@@ -333,18 +333,6 @@ func (o *Object) checkFunctions() error {
 	return nil
 }
 
-// inWords names a function as its author does: the compiler has put what a
-// watcher calls into the function that the macro has made of it.
-func inWords(symbol string) string {
-	if rest, ok := strings.CutPrefix(symbol, watcherSymbol); ok {
-		event, fn, _ := strings.Cut(rest, "_")
-		if _, err := taskwatch.ParseKind(event); err == nil {
-			return fmt.Sprintf("watcher %s on %s", fn, event)
-		}
-	}
-	return "function " + symbol
-}
-
 func (o *Object) checkMaps() error {
 	for name, m := range o.spec.Maps {
 		if m.Pinning != ebpf.PinNone {
@@ -361,7 +349,10 @@ func (o *Object) checkMaps() error {
 }
 
 // Kinds returns the events that the module watches.
-func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(&o.lists) }
+func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(&o.Watchers) }
+
+// marks reports whether it has to be known what a module was told of each task.
+func (o *Object) marks() bool { return len(o.lists[attachEntry])+len(o.lists[detachEntry]) > 0 }
 
 func (o *Object) numWatchers() (n int) {
 	for _, list := range o.lists {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
 
@@ -212,7 +211,9 @@ type RegisterOptions struct {
 // done and no error returned.
 //
 // Its watchers are called for the events that start after Register returned;
-// events under way may or may not reach them.
+// events under way may or may not reach them. Its watchers of attach have been
+// called when Register returns, for each task that exists, so that each task has
+// met exactly one of attach and init.
 func (t *Table) Register(m *Module, opts RegisterOptions) error {
 	if m == nil {
 		return nil
@@ -234,9 +235,26 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 		return err
 	}
 	modules := append(slices.Clip(t.modules), l)
-	if err := t.apply(t.builtins, modules); err != nil {
+	if err := t.begin(l, modules); err != nil {
 		t.unlist(l)
 		m.release()
+		return err
+	}
+	if l.marks == nil {
+		return nil
+	}
+	if err := visit(l.attach, l.marks); err != nil {
+		return errors.Join(err, t.remove(len(modules)-1))
+	}
+	return nil
+}
+
+// begin makes these the modules of the table, l being new.
+func (t *Table) begin(l *listing, modules []*listing) error {
+	if err := t.visitors(l, slices.Concat(t.builtins, modules)); err != nil {
+		return err
+	}
+	if err := t.apply(t.builtins, modules); err != nil {
 		return err
 	}
 	t.modules = modules
@@ -266,6 +284,11 @@ func (t *Table) admit(m, old *Module, opts RegisterOptions) error {
 	if len(m.object.Powers) > 0 && t.dryRun {
 		return invalid("it has MODULE_POWER(%s), whose effects cannot be left out in a dry run; it is not loaded", strings.Join(m.object.Powers, "), MODULE_POWER("))
 	}
+	if m.object.marks() {
+		if err := whole(); err != nil {
+			return err
+		}
+	}
 	return t.observable(m.object.Kinds())
 }
 
@@ -284,7 +307,9 @@ func (t *Table) enlist(m *Module) (*listing, error) {
 // Replace registers m in the place of old, which it unregisters, in one step:
 // at each hook, every event meets one of the two. m may have old's name. It
 // waits, as Unregister does, until no watcher of old runs anywhere. With an
-// [*Error], old stays registered and m is not.
+// [*Error], old stays registered and m is not. No detach of old is called. If all
+// of old's maps are kept, m's attach is called for the tasks that old does not
+// know, else for all.
 func (t *Table) Replace(old, m *Module, opts RegisterOptions) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -309,12 +334,27 @@ func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
 	before := t.modules[i]
 	modules := slices.Clone(t.modules)
 	modules[i] = l
-	if err := t.apply(t.builtins, modules); err != nil {
+	takesOver := l.marks != nil && before.marks != nil && len(m.fresh) == 0
+	if takesOver {
+		err = l.marks.share(before.marks)
+	}
+	was := t.modules
+	if err == nil {
+		err = t.begin(l, modules)
+	}
+	if err == nil && l.marks != nil {
+		if err = visit(l.attach, l.marks); err != nil {
+			if back := t.apply(t.builtins, was); back != nil {
+				return errors.Join(err, back)
+			}
+			t.modules = was
+		}
+	}
+	if err != nil {
 		t.unlist(l)
 		m.release()
 		return err
 	}
-	t.modules = modules
 	t.unlist(before)
 	old.release()
 	return nil
@@ -322,8 +362,9 @@ func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
 
 // Unregister removes m from every list, waits until no watcher of it runs
 // anywhere, and then returns: from then on nothing of m is called, and it may
-// be registered again or closed. Unregistering what is not registered is an
-// error. A nil module is no error, as in Register.
+// be registered again or closed. Before that, its watchers of detach are called
+// for each task that has met attach or init and not free. Unregistering what is
+// not registered is an error. A nil module is no error, as in Register.
 //
 // If the kernel refuses the smaller table, which a lack of memory may cause,
 // m stays registered and the error says so.
@@ -337,12 +378,24 @@ func (t *Table) Unregister(m *Module) error {
 	if i < 0 {
 		return &Error{Op: "unregister", Module: m.Name(), Err: taskwatch.ErrNotRegistered}
 	}
+	if err := t.remove(i); err != nil {
+		return t.explain("unregister", nil, err)
+	}
+	return nil
+}
+
+// remove takes the i-th module from the table. Callers hold mu.
+func (t *Table) remove(i int) error {
+	if err := t.leave(i); err != nil {
+		return err
+	}
 	l := t.modules[i]
 	modules := slices.Concat(t.modules[:i], t.modules[i+1:])
 	if err := t.apply(t.builtins, modules); err != nil {
-		return t.explain("unregister", nil, err)
+		return err
 	}
 	t.modules = modules
+	m := t.owners[l]
 	t.unlist(l)
 	m.release()
 	return nil
@@ -371,7 +424,8 @@ func (t *Table) SetKinds(m *Module, kinds taskwatch.Kinds) error {
 	return nil
 }
 
-// Close unregisters everything and detaches every hook. Once it returns, no
+// Close unregisters everything and detaches every hook. Watchers of detach are
+// called as by Unregister. Once it returns, no
 // watcher runs. The modules stay the caller's to close.
 func (t *Table) Close() error {
 	t.mu.Lock()
@@ -379,11 +433,15 @@ func (t *Table) Close() error {
 	if t.closed {
 		return nil
 	}
+	var errs []error
+	for i := range t.modules {
+		errs = append(errs, t.leave(i))
+	}
 	t.closed = true
 	if t.detaching != nil {
 		t.detaching.Stop()
 	}
-	errs := closeAll(slices.Concat(slices.Collect(maps.Values(t.attached)), slices.Collect(maps.Values(t.idle))))
+	errs = append(errs, closeAll(slices.Concat(slices.Collect(maps.Values(t.attached)), slices.Collect(maps.Values(t.idle))))...)
 	clear(t.attached)
 	clear(t.idle)
 	t.background.Wait() // it takes no lock
@@ -415,15 +473,15 @@ func (t *Table) list(m *Module) (*listing, error) {
 		return nil, err
 	}
 	t.lastID++
-	l := &listing{object: o, id: t.lastID, kinds: o.Kinds(), maps: func(name string) asm.FDer {
-		if mp := m.coll.Maps[name]; mp != nil {
-			return mp
-		}
-		return nil
-	}}
+	l := &listing{object: o, id: t.lastID, kinds: o.Kinds(), maps: m.mapNamed}
 	if t.timed && !o.builtin {
 		if l.timing, err = newTiming(o.numWatchers()); err != nil {
 			return nil, err
+		}
+	}
+	if o.marks() {
+		if l.marks, err = newMarks(); err != nil {
+			return nil, errors.Join(err, l.close())
 		}
 	}
 	if l.missed, err = t.allMissed(); err != nil {
@@ -432,8 +490,8 @@ func (t *Table) list(m *Module) (*listing, error) {
 	t.senders[l.id] = sender{o.Name, o.emits}
 	t.owners[l] = m
 	index := 0
-	for k := range o.lists {
-		for i, symbol := range o.lists[k] {
+	for e := range o.lists {
+		for _, symbol := range o.lists[e] {
 			slot := slices.Index(t.slots, false)
 			if slot < 0 {
 				t.unlist(l)
@@ -441,11 +499,11 @@ func (t *Table) list(m *Module) (*listing, error) {
 			}
 			t.slots[slot] = true
 			t.lastID++
-			t.names[t.lastID] = WatcherInfo{Module: o.Name, Watcher: o.Watchers[k][i], Kind: taskwatch.Kind(k)}
+			t.names[t.lastID] = newWatcherInfo(o, symbol)
 			w := watcher{symbol: symbol, id: t.lastID, slot: slot, index: index}
 			index++
 			copy(w.base[:], counters[slot*numStats:])
-			l.watched[k] = append(l.watched[k], w)
+			l.watched[e] = append(l.watched[e], w)
 		}
 	}
 	return l, nil
@@ -466,10 +524,10 @@ func (t *Table) unlist(l *listing) {
 
 // close frees what list has made.
 func (l *listing) close() error {
-	if l.timing == nil {
-		return nil
+	if l.marks != nil {
+		l.marks.close()
 	}
-	return l.timing.Close()
+	return errors.Join(l.timing.Close(), l.attach.Close(), l.detach.Close()) // all may be nil inside
 }
 
 // change is the new dispatcher of one hook on its way into the slot.
@@ -609,8 +667,11 @@ func called(h *hook, lists []*listing) []uint32 {
 	var ids []uint32
 	for _, c := range h.calls {
 		for _, l := range lists {
-			if c.to.reaches(l.decides(c.kind)) {
-				for _, w := range l.watchers(c.kind) {
+			if l.concerned(c) {
+				if l.marks != nil {
+					ids = append(ids, l.id)
+				}
+				for _, w := range l.watchers(c.entry()) {
 					ids = append(ids, w.id)
 				}
 			}
@@ -643,58 +704,4 @@ func (t *Table) load(lk *linker, at *attachment) ([]*ebpf.Program, error) {
 		programs = append(programs, p)
 	}
 	return programs, nil
-}
-
-// explain completes an error of apply. If the verifier refused the table with
-// m in it, it tries m's watchers one by one to name the one at fault.
-func (t *Table) explain(op string, m *Module, err error) error {
-	e := refused(err)
-	e.Op = op
-	if m == nil {
-		return e
-	}
-	e.Module = m.Name()
-	if !errors.Is(e, ErrVerify) {
-		return e
-	}
-	if guilty := t.blame(m); guilty != nil {
-		guilty.Op, guilty.Module = op, m.Name()
-		return guilty
-	}
-	e.Hint = "each of its watchers passes alone; together with the other watchers of the event they are too large: " + e.Hint
-	return e
-}
-
-// blame loads every watcher of m alone and returns the error of the first
-// that fails, or nil.
-func (t *Table) blame(m *Module) *Error {
-	for _, h := range t.plan {
-		for _, c := range h.calls {
-			for i, symbol := range m.object.lists[c.kind] {
-				l := &listing{object: m.object, kinds: taskwatch.KindsOf(c.kind), maps: func(name string) asm.FDer {
-					if mp := m.coll.Maps[name]; mp != nil {
-						return mp
-					}
-					return nil
-				}}
-				l.watched[c.kind] = []watcher{{symbol: symbol}}
-				lk := &linker{hook: h, off: t.off, stats: t.stats, lists: []*listing{l}}
-				if !lk.used() {
-					continue
-				}
-				a, err := prepare(h)
-				if err != nil {
-					return nil
-				}
-				p, err := t.load(lk, a)
-				closeAll(p)
-				a.Close()
-				if e := refused(err); err != nil && errors.Is(e, ErrVerify) {
-					e.Watcher, e.Kind = m.object.Watchers[c.kind][i], c.kind
-					return e
-				}
-			}
-		}
-	}
-	return nil
 }

@@ -220,8 +220,8 @@ func TestRefusedModuleChangesNothing(t *testing.T) {
 				wantError(t, err, ErrVerify, `"`+c.name+`"`, c.watcher)
 				e := asError(t, err)
 				t.Log(e)
-				if e.Watcher != c.watcher || e.Kind != taskwatch.Exit || len(e.Log) == 0 || e.Hint == "" {
-					t.Errorf("the error blames %q on %v, with %d lines and the hint %q", e.Watcher, e.Kind, len(e.Log), e.Hint)
+				if e.Watcher != c.watcher || e.Entry != "exit" || len(e.Log) == 0 || e.Hint == "" {
+					t.Errorf("the error blames %q on %q, with %d lines and the hint %q", e.Watcher, e.Entry, len(e.Log), e.Hint)
 				}
 				wantError(t, err, nil, c.hint)
 			}

@@ -1,0 +1,98 @@
+package kernel
+
+import (
+	"errors"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// explain completes an error of apply. If the verifier refused the table with
+// m in it, it tries m's watchers one by one to name the one at fault.
+func (t *Table) explain(op string, m *Module, err error) error {
+	e := refused(err)
+	e.Op = op
+	if m == nil {
+		return e
+	}
+	e.Module = m.Name()
+	if !errors.Is(e, ErrVerify) {
+		return e
+	}
+	if guilty := t.blame(m); guilty != nil {
+		guilty.Op, guilty.Module = op, m.Name()
+		return guilty
+	}
+	e.Hint = "each of its watchers passes alone; together with the other watchers of the event they are too large: " + e.Hint
+	return e
+}
+
+// blame loads every watcher of m alone and returns the error of the first
+// that fails, or nil.
+func (t *Table) blame(m *Module) *Error {
+	for _, h := range t.plan {
+		for _, c := range h.calls {
+			for _, symbol := range m.object.lists[c.entry()] {
+				l := m.alone(c.entry(), symbol)
+				lk := &linker{hook: h, off: t.off, stats: t.stats, lists: []*listing{l}}
+				if !lk.used() {
+					continue
+				}
+				a, err := prepare(h)
+				if err != nil {
+					return nil
+				}
+				p, err := t.load(lk, a)
+				closeAll(p)
+				a.Close()
+				if e := blamed(err, c.entry(), symbol); e != nil {
+					return e
+				}
+			}
+		}
+	}
+	return t.blameVisitors(m)
+}
+
+// alone returns a listing of one watcher.
+func (m *Module) alone(e entry, symbol string) *listing {
+	l := &listing{object: m.object, maps: m.mapNamed}
+	if k, ok := e.kind(); ok {
+		l.kinds = taskwatch.KindsOf(k)
+	}
+	l.watched[e] = []watcher{{symbol: symbol}}
+	return l
+}
+
+// blamed returns the error of the verifier about one watcher, or nil if err is
+// none.
+func blamed(err error, at entry, symbol string) *Error {
+	if err == nil {
+		return nil
+	}
+	e := refused(err)
+	if !errors.Is(e, ErrVerify) {
+		return nil
+	}
+	e.Watcher, e.Entry = functionOf(symbol), at.String()
+	return e
+}
+
+// blameVisitors is blame for attach and detach.
+func (t *Table) blameVisitors(m *Module) *Error {
+	for _, e := range []entry{attachEntry, detachEntry} {
+		for _, symbol := range m.object.lists[e] {
+			l := m.alone(e, symbol)
+			var err error
+			if l.marks, err = newMarks(); err != nil {
+				return nil
+			}
+			p, err := t.loadVisitor(&linker{hook: iterator, off: t.off, stats: t.stats, lists: []*listing{l}}, l, e)
+			p.Close() // may be nil
+			l.marks.close()
+			if e := blamed(err, e, symbol); e != nil {
+				return e
+			}
+		}
+	}
+	return nil
+}
