@@ -125,6 +125,12 @@ enum {
 #define TW_EACCES 13
 #define TW_EFAULT 14
 
+/* The levels of task_watcher_log(). */
+#define TW_LOG_DEBUG 0
+#define TW_LOG_INFO 1
+#define TW_LOG_WARN 2
+#define TW_LOG_ERROR 3
+
 #define TW_JOIN_(a, b) a##b
 #define TW_JOIN(a, b) TW_JOIN_(a, b)
 #define TW_STRING_(x) #x

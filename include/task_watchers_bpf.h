@@ -407,6 +407,23 @@ long __task_watcher_emit_struct(const void *data, __u32 size, __u32 type);
 #define task_watcher_emit_struct(v)                                                          \
 	__task_watcher_emit_struct(v, sizeof(*(v)), __builtin_btf_type_id(*(v), 0))
 
+/*
+ * task_watcher_log - say something to who runs the module
+ * @level: one of TW_LOG_*
+ * @text: a literal, or an array of char on the stack or in a map, of which 1024
+ *	bytes at most count, up to the NUL
+ *
+ * It is for what happens now and then: of more than 100 lines a second the others
+ * are dropped, and counted in the log.
+ */
+long __task_watcher_log(const void *text, __u32 size, __u32 level);
+#define task_watcher_log(level, text)                                                        \
+	({                                                                                   \
+		_Static_assert(!__builtin_types_compatible_p(typeof(text), typeof(&(text)[0])), \
+			       "the text is a literal or an array, not a pointer");          \
+		(void)__task_watcher_log(text, sizeof(text), level);                         \
+	})
+
 /* Facts of a task, under the names that also work in the sandbox. */
 
 /* task_tid - the task's own id; at init, still the parent's */

@@ -209,11 +209,8 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 #define task_watcher_emit_struct(v) task_watcher_emit(v, sizeof(*(v)))
 
 /* task_watcher_log - say something to who runs the module
- * @level: one of TW_LOG_* */
-#define TW_LOG_DEBUG 0
-#define TW_LOG_INFO 1
-#define TW_LOG_WARN 2
-#define TW_LOG_ERROR 3
+ * @level: one of TW_LOG_*
+ * @text: ends with a NUL */
 #define task_watcher_log(level, text) __tw_log(level, text, __builtin_strlen(text))
 
 /* Facts of a task, under the names that also work in the kernel. A fact that

@@ -26,7 +26,7 @@ type Host struct {
 	// watchers in the sandbox, and nothing can be denied.
 	Recorded bool
 
-	// Log, if set, gets what modules of the sandbox log. It must not wait.
+	// Log, if set, gets what modules log. It must not wait.
 	Log func(module string, level slog.Level, text string)
 }
 

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/taskwatch/taskwatch"
@@ -41,6 +42,9 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 		return nil, err
 	}
 	kopts := kernel.LoadOptions{Params: opts.Params, Contents: opts.Contents}
+	if h.Log != nil {
+		kopts.Log = func(level slog.Level, text string) { h.Log(f.name, level, text) }
+	}
 	if old, ok := opts.Replaces.(*kernelModule); ok {
 		kopts.Replaces = old.module
 	}

@@ -16,7 +16,9 @@ import (
 // can make much of few bytes.
 const maxRecordJSON = 256 << 10
 
-func isEmit(symbol string) bool { return symbol == emitSymbol || symbol == emitStructSymbol }
+func isEmit(symbol string) bool {
+	return symbol == emitSymbol || symbol == emitStructSymbol || symbol == logSymbol
+}
 
 // localTypeID is how a relocation begins that asks for the number of a type of the
 // object: __builtin_btf_type_id(x, 0).
@@ -61,6 +63,7 @@ func (o *Object) numberTypes() error {
 type sender struct {
 	name  string
 	types []btf.Type // nil for one that has long gone
+	log   *logger    // or nil
 }
 
 // maxDeparted is how many modules that have gone are kept with their types, for

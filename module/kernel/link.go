@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -426,9 +427,9 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 // errNoListener is what task_watcher_emit returns where nobody takes records.
 const errNoListener = 107 // ENOTCONN
 
-// addEmit adds the module's own task_watcher_emit or task_watcher_emit_struct: it
-// puts the module's id before the arguments, and a type behind them if there is
-// none, and calls the built-in that takes records.
+// addEmit adds the module's own task_watcher_emit, task_watcher_emit_struct or
+// task_watcher_log: it puts the module's id before the arguments, and a type behind
+// them, and calls the built-in that takes records.
 func (lk *linker) addEmit(l *listing, symbol, name string) error {
 	provider, err := lk.provider(func(o *Object) string { return o.emit })
 	if err != nil {
@@ -436,9 +437,12 @@ func (lk *linker) addEmit(l *listing, symbol, name string) error {
 	}
 	body := asm.Instructions{asm.Mov.Imm(asm.R4, 0)}
 	params := []btf.FuncParam{{Name: "data", Type: typePointer}, {Name: "size", Type: typeInt}}
-	if symbol == emitStructSymbol {
+	if symbol != emitSymbol {
 		body[0] = asm.Mov.Reg(asm.R4, asm.R3)
 		params = append(params, btf.FuncParam{Name: "type", Type: typeInt})
+	}
+	if symbol == logSymbol {
+		body = append(body, asm.Or.Imm32(asm.R4, math.MinInt32)) // EmitLog
 	}
 	body = append(body,
 		asm.Mov.Reg(asm.R3, asm.R2),

@@ -318,10 +318,10 @@ func TestLinkEmit(t *testing.T) {
 		if at < 0 {
 			t.Fatal("the module has no emit function")
 		}
-		if id := insns[at+2]; id.Dst != asm.R1 || id.Constant != int64(module.id) {
+		if id := insns[at+3]; id.Dst != asm.R1 || id.Constant != int64(module.id) {
 			t.Errorf("the module's id is loaded by %v, want %d", id, module.id)
 		}
-		if got := insns[at+3]; got.OpCode != c.want.OpCode || got.Reference() != c.want.Reference() {
+		if got := insns[at+4]; got.OpCode != c.want.OpCode || got.Reference() != c.want.Reference() {
 			t.Errorf("then %v, want %v", got, c.want)
 		}
 	}

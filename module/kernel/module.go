@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -26,6 +27,7 @@ type Module struct {
 	object *Object
 	coll   *ebpf.Collection // maps only
 	fresh  []string         // maps that have kept nothing
+	log    *logger          // or nil
 
 	mu     sync.Mutex // guards the fields below
 	table  *Table     // that has it registered, or nil
@@ -47,6 +49,10 @@ type LoadOptions struct {
 	// Contents holds the first entries of maps by name, as lines
 	// {"key":...,"value":...}. Such a map is never kept.
 	Contents map[string][]byte
+
+	// Log, if set, gets what the module logs. The source of the table calls it,
+	// in its own goroutine, while it runs.
+	Log func(slog.Level, string)
 
 	// Companion, if set, are the programs of a built-in that are no watchers.
 	Companion *companion.Programs
@@ -88,7 +94,7 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	if c := opts.Companion; c != nil {
 		c.Spec, c.Maps = o.spec.Copy(), coll.Maps
 	}
-	m := &Module{object: o, coll: coll, fresh: kept.fresh}
+	m := &Module{object: o, coll: coll, fresh: kept.fresh, log: newLogger(opts.Log)}
 	for _, name := range slices.Sorted(maps.Keys(opts.Contents)) {
 		if err := m.fill(name, opts.Contents[name]); err != nil {
 			coll.Close()

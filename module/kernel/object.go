@@ -70,6 +70,7 @@ const (
 	emitSymbol    = watcherSymbol + "emit"
 
 	emitStructSymbol = emitSymbol + "_struct"
+	logSymbol        = watcherSymbol + "log"
 )
 
 // Parse reads a module from the bytes of a BPF object file. The name is what

@@ -60,7 +60,8 @@ type Config struct {
 //
 // is what task_watcher_emit() calls, with the id of the module, and
 // task_watcher_emit_struct() with the number of the type, else 0
-// ([Table.Record] takes both). Both functions must be global functions, like watchers. Watchers
+// ([Table.Record] takes both), and task_watcher_log() with EmitLog and the level
+// ([Table.Log]). Both functions must be global functions, like watchers. Watchers
 // of built-ins may take a third and fourth argument: on exec the struct
 // linux_binprm * and the task's id before the exec (they differ for a thread
 // that was not the leader), on uid and gid a struct task_ids *.
@@ -487,7 +488,7 @@ func (t *Table) list(m *Module) (*listing, error) {
 	if l.missed, err = t.allMissed(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
-	t.senders[l.id] = sender{o.Name, o.emits}
+	t.senders[l.id] = sender{o.Name, o.emits, m.log}
 	t.owners[l] = m
 	index := 0
 	for e := range o.lists {

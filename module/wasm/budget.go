@@ -1,18 +1,22 @@
 package wasm
 
-import "time"
+import (
+	"time"
+
+	"github.com/taskwatch/taskwatch/module"
+)
 
 // What a module may say.
 const (
 	maxEmit = 64 << 10 // bytes of a record
-	maxLog  = 1 << 10  // bytes of a line
+	maxLog  = module.MaxLogLine
 )
 
 var (
 	emitsPerCall   = budget{64, 256 << 10}
 	emitsPerSecond = budget{10_000, 4 << 20}
 	logsPerCall    = budget{32, 32 << 10}
-	logsPerSecond  = budget{100, 100 << 10}
+	logsPerSecond  = budget{module.LogsPerSecond, module.LogsPerSecond << 10}
 )
 
 // budget is what may be said until it is renewed.

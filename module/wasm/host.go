@@ -11,6 +11,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/taskwatch/taskwatch/internal/wire"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
 
@@ -129,14 +130,11 @@ func (h *host) emit(mod api.Module, stack []uint64) {
 	}
 }
 
-// levels are those of log.
-var levels = [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
-
 // logText is log(level, ptr, len).
 func (h *host) logText(mod api.Module, stack []uint64) {
 	level, n := uint32(stack[0]), uint32(stack[2])
 	b, ok := mod.Memory().Read(uint32(stack[1]), min(n, maxLog))
-	if !ok || level >= uint32(len(levels)) {
+	if !ok || level >= uint32(len(module.LogLevels)) {
 		h.logsDropped.Add(1)
 		return
 	}
@@ -144,7 +142,7 @@ func (h *host) logText(mod api.Module, stack []uint64) {
 	if n > maxLog {
 		s += "…"
 	}
-	h.log(levels[level], strings.TrimRight(s, "\n"))
+	h.log(module.LogLevels[level], strings.TrimRight(s, "\n"))
 }
 
 func (h *host) log(level slog.Level, s string) {

@@ -82,8 +82,13 @@ func changedIDs(ev *taskwatch.Event, field taskwatch.Fields, r *record) taskwatc
 	return decodeIDs(r.argv[16:])
 }
 
-// emitted delivers a record that a module in the kernel has sent.
+// emitted delivers a record that a module in the kernel has sent, or a line of
+// its log.
 func (st *stream) emitted(r *record) {
+	if typ := uint32(r.argvOff); typ&kernel.EmitLog != 0 {
+		st.src.table.Log(uint32(r.val), typ, r.argv)
+		return
+	}
 	name, data, ok := st.src.table.Record(uint32(r.val), uint32(r.argvOff), r.argv)
 	if !ok {
 		return

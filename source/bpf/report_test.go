@@ -3,16 +3,19 @@ package bpf
 import (
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
@@ -143,6 +146,53 @@ func TestStructsArriveAsJSON(t *testing.T) {
 	}
 	if !slices.Equal(records, want) {
 		t.Errorf("the records are\n%q, want\n%q", records, want)
+	}
+}
+
+// What a module in the kernel logs arrives, as many lines as it may log in a second.
+func TestModulesInTheKernelLog(t *testing.T) {
+	testutil.Root(t)
+	const more = 150
+	var lines []string
+	parsed, err := kernel.Parse("logs", testmodule.Object(t, "testdata/modules/logs.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := parsed.Load(kernel.LoadOptions{
+		Params: map[string]string{"parent": strconv.Itoa(os.Getpid()), "more": strconv.Itoa(more)},
+		Log:    func(level slog.Level, text string) { lines = append(lines, level.String()+" "+text) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.Close()
+	w := newWatchOf(t, Config{PID: os.Getpid()}, 0, taskwatch.AllFields, taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Record != nil {
+			t.Errorf("a record: %q", it.Record.Data)
+		}
+	}), nil)
+	table := w.src.Table()
+	if err := table.Register(loaded, kernel.RegisterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command("true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Unregister(loaded); err != nil {
+		t.Fatal(err)
+	}
+	w.stop(t)
+	if len(lines) < 2 || lines[0] != "INFO a literal" || !strings.HasPrefix(lines[1], "ERROR ") || len(lines[1]) == len("ERROR ") {
+		t.Fatalf("logged %q", lines)
+	}
+	again := 0
+	for _, l := range lines[2:] {
+		if l == "DEBUG again" {
+			again++
+		}
+	}
+	if again < module.LogsPerSecond-2 || again > more {
+		t.Errorf("%d lines of %d, want as many as it may log at least", again, more)
 	}
 }
 

@@ -138,7 +138,7 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 #define EMIT_SHARE (4 << 20)
 
 /* Called by the table for task_watcher_emit(), and with a type for
- * task_watcher_emit_struct(). */
+ * task_watcher_emit_struct() and task_watcher_log(). */
 SEC(".task_watchers.emit")
 long emit(u32 module, void *data, u32 size, u32 type)
 {
