@@ -12,6 +12,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/report"
+	"github.com/taskwatch/taskwatch/sink/acct"
 	"github.com/taskwatch/taskwatch/sink/chrome"
 	"github.com/taskwatch/taskwatch/sink/compiledb"
 	"github.com/taskwatch/taskwatch/sink/folded"
@@ -47,6 +48,10 @@ type fileFormat struct {
 	// single says that a file holds one: it cannot be appended to.
 	single bool
 
+	// records says that it has records of this size, and no lines: others cannot
+	// rotate a file that is written.
+	records int
+
 	// open returns a sink that writes to w. Its Close ends what is written;
 	// w stays open.
 	open func(w io.Writer, o formatOptions) (taskwatch.Sink, error)
@@ -78,6 +83,7 @@ var formats = []*fileFormat{
 	{name: formatJSON, endings: []string{".jsonl"}, what: "a recording, one object a line", usual: taskwatch.AllKinds, open: openRecordingWriter},
 	{name: formatCSV, endings: []string{".csv"}, what: "a table", usual: report.DefaultKinds, open: openCSV},
 	{name: formatShell, endings: []string{".sh"}, what: "each exec as a line to be run again", usual: taskwatch.KindsOf(taskwatch.Exec), open: openShellLines},
+	{endings: []string{".acct"}, what: "process accounting for lastcomm and sa", usual: taskwatch.KindsOf(taskwatch.Exit), records: acct.RecordLen, open: openAccounting},
 	{endings: []string{".html"}, what: "a timeline for a browser", single: true, open: openHTML},
 	{endings: []string{".sql"}, what: "statements for sqlite3", usual: taskwatch.AllKinds, single: true, open: openSQL},
 	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", single: true, open: openPerfetto},
@@ -187,6 +193,13 @@ func openOTLPFile(w io.Writer, _ formatOptions) (taskwatch.Sink, error) {
 		return nil, err
 	}
 	return otlp.New(cfg, otlp.NewFileSender(w)), nil
+}
+
+func openAccounting(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	if !o.kinds.Has(taskwatch.Exit) {
+		return nil, fmt.Errorf("accounting is of processes that ended, and --event and --where leave exit out; put it in, or choose another format")
+	}
+	return acct.New(w), nil
 }
 
 func openPerfetto(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return perfetto.New(w), nil }

@@ -441,6 +441,8 @@ func (f *outputFlags) openFile(name string, home *os.File) (*outputFile, error) 
 		}
 	} else if out.format.single {
 		out.File, err = outfile.Open(name, f.keep)
+	} else if out.format.records > 0 {
+		out.File, err = outfile.OpenRecords(name, f.keep, out.format.records)
 	} else if out.log, err = outfile.OpenLog(name, f.keep, outfile.LogOptions{Report: func(err error) {
 		if errors.Is(err, outfile.ErrCut) {
 			say("--output %q: %v", name, err)

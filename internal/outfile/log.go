@@ -113,7 +113,7 @@ func (l *Log) open(keep bool) (*os.File, error) {
 	} else if l.opts.GID != 0 {
 		mode &= 0o600 // until it has its group
 	}
-	f, err := open(l.name, keep, mode)
+	f, err := open(l.name, keep, 0, mode)
 	if err != nil || l.opts.Mode == 0 {
 		return f, err
 	}

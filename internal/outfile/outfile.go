@@ -37,10 +37,17 @@ func (e *LockedError) Error() string {
 // others cut or write to gets no holes.
 //
 // Processes that are started do not inherit the file.
-func Open(name string, keep bool) (*os.File, error) { return open(name, keep, 0o666) }
+func Open(name string, keep bool) (*os.File, error) { return open(name, keep, 0, 0o666) }
 
-// open is Open with the mode of a file that is made.
-func open(name string, keep bool, mode os.FileMode) (*os.File, error) {
+// OpenRecords opens a file as [Open] does that has records of that many bytes,
+// and no lines. What is kept must be whole records.
+func OpenRecords(name string, keep bool, size int) (*os.File, error) {
+	return open(name, keep, size, 0o666)
+}
+
+// open is Open with the mode of a file that is made, or OpenRecords if there is a
+// size.
+func open(name string, keep bool, size int, mode os.FileMode) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, mode)
 		if errors.Is(err, os.ErrPermission) {
@@ -49,7 +56,7 @@ func open(name string, keep bool, mode os.FileMode) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		current, err := prepare(f, name, keep)
+		current, err := prepare(f, name, keep, size)
 		if err != nil {
 			_ = f.Close()
 			return nil, err
@@ -62,7 +69,7 @@ func open(name string, keep bool, mode os.FileMode) (*os.File, error) {
 }
 
 // prepare locks and empties a file, and reports whether it still has its name.
-func prepare(f *os.File, name string, keep bool) (current bool, err error) {
+func prepare(f *os.File, name string, keep bool, size int) (current bool, err error) {
 	st, err := f.Stat()
 	if err != nil || !st.Mode().IsRegular() {
 		return true, err // a terminal, a pipe, a device: as many writers as there are
@@ -81,6 +88,12 @@ func prepare(f *os.File, name string, keep bool) (current bool, err error) {
 	}
 	last := []byte{'\n'}
 	if st, err = f.Stat(); err != nil || st.Size() == 0 {
+		return true, err
+	}
+	if size > 0 {
+		if st.Size()%int64(size) != 0 {
+			err = fmt.Errorf("what it holds, %d bytes, is no whole number of records of %d", st.Size(), size)
+		}
 		return true, err
 	}
 	if _, err := f.ReadAt(last, st.Size()-1); err == nil && last[0] != '\n' {
