@@ -57,18 +57,21 @@ type clients struct {
 	binding map[string]string // the keys that tokens are being bound to, without the lock: a disk takes its time
 }
 
+// openClients returns those of a directory, and makes the directory.
 func openClients(dir string) (*clients, error) {
 	cs := &clients{dir: filepath.Join(dir, "clients"), byKey: map[string]*Client{}, binding: map[string]string{}}
-	if err := os.MkdirAll(cs.dir, 0o700); err != nil {
-		return nil, err
-	}
+	return cs, os.MkdirAll(cs.dir, 0o700)
+}
+
+// load reads who has which key, for admit.
+func (cs *clients) load() error {
 	list, err := cs.list()
 	for _, c := range list {
 		if c.Key != "" {
 			cs.byKey[c.Key] = c
 		}
 	}
-	return cs, err
+	return err
 }
 
 func (cs *clients) path(id string) string { return filepath.Join(cs.dir, id+".json") }

@@ -572,6 +572,17 @@ func (w *watching) got(name string) int {
 	return len(w.lines[name])
 }
 
+// missing returns how many items were lost, at least.
+func (w *watching) missing() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, count := range w.lost {
+		n += int(count)
+	}
+	return n
+}
+
 func (w *watching) troubles() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -77,6 +77,9 @@ func Start(cfg Config) (_ *Hub, err error) {
 	if h.lock, err = lock(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if err := h.clients.load(); err != nil {
+		return nil, err
+	}
 	h.service = newService(h.clients, h.log)
 	nc, err := h.serve(&cfg)
 	if err != nil {
@@ -102,7 +105,7 @@ const (
 	maxPayload = 1 << 20
 )
 
-// open makes the directory, and reads what is in it.
+// open makes the directory, and reads whose it is.
 func (h *Hub) open(dir string) (err error) {
 	if dir == "" {
 		return errors.New("no directory given")
