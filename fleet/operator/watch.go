@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -65,12 +66,19 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 			return err
 		}
 	}
-	msgs := make(chan *nats.Msg, 64<<10)
-	sub, err := c.ChanSubscribe(fleet.AnswerSubject(c.Key(), q.ID, "*"), msgs)
+	nodes := newAnswering()
+	defer nodes.end()
+	sub, err := c.Subscribe(fleet.AnswerSubject(c.Key(), q.ID, "*"), func(msg *nats.Msg) {
+		w.take(nodes, msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], msg.Data)
+	})
 	if err != nil {
 		return fmt.Errorf("fleet: %w", err)
 	}
 	defer sub.Unsubscribe()
+	// Answers have few bytes or many: bytes bound them, not their number.
+	if err := sub.SetPendingLimits(-1, maxWaiting); err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
 	ask := func() error {
 		b, err := json.Marshal(&q)
 		if err == nil {
@@ -84,7 +92,6 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 			_ = c.FlushTimeout(time.Second)
 		}
 	}()
-	nodes := answeringNodes{}
 	renew := time.NewTicker(max(w.Lease/3, fleet.MinLease/3))
 	defer renew.Stop()
 	began := time.Now()
@@ -95,21 +102,19 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 		if err := w.look(ctx, c, sel, nodes, began); err != nil && ctx.Err() == nil && first {
 			return err // later, the connection may come back
 		}
-		for renewed := false; !renewed; {
-			select {
-			case msg := <-msgs:
-				w.take(nodes, msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], msg.Data)
-			case <-renew.C:
-				renewed = true
-			case <-ctx.Done():
-				return nil
-			}
+		select {
+		case <-renew.C:
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
 
+// maxWaiting is how many bytes of answers wait for OnLine.
+const maxWaiting = 256 << 20
+
 // look names the nodes that ought to answer and do not.
-func (w *Watch) look(ctx context.Context, c *Conn, sel *selector.Selector, nodes answeringNodes, began time.Time) error {
+func (w *Watch) look(ctx context.Context, c *Conn, sel *selector.Selector, nodes *answeringNodes, began time.Time) error {
 	list, _, err := c.Nodes(ctx, 0)
 	if err != nil {
 		return err
@@ -117,14 +122,16 @@ func (w *Watch) look(ctx context.Context, c *Conn, sel *selector.Selector, nodes
 	slices.SortFunc(list, func(a, b fleet.NodeState) int {
 		return cmp.Or(cmp.Compare(a.Report.Facts.Name, b.Report.Facts.Name), cmp.Compare(a.Key, b.Key))
 	})
+	nodes.mu.Lock()
+	defer nodes.mu.Unlock()
 	for _, n := range list {
 		if chosen, err := sel.Chooses(&n.Report.Facts); err != nil || !chosen {
 			continue
 		}
-		a := nodes[n.Key]
+		a := nodes.byKey[n.Key]
 		if a == nil {
 			a = &answering{id: NodeID{n.Key, n.Report.Facts.Name}, heard: began}
-			nodes[n.Key] = a
+			nodes.byKey[n.Key] = a
 		}
 		why := ""
 		switch {
@@ -143,20 +150,38 @@ func (w *Watch) look(ctx context.Context, c *Conn, sel *selector.Selector, nodes
 	return nil
 }
 
-// answeringNodes are the nodes of which something is known, by key.
-type answeringNodes map[string]*answering
+// answeringNodes are the nodes of which something is known.
+type answeringNodes struct {
+	mu    sync.Mutex // guards the fields below, and the calls of the functions of a Watch
+	byKey map[string]*answering
+	ended bool
+}
+
+func newAnswering() *answeringNodes { return &answeringNodes{byKey: map[string]*answering{}} }
+
+// end has no function called any more.
+func (ns *answeringNodes) end() {
+	ns.mu.Lock()
+	ns.ended = true
+	ns.mu.Unlock()
+}
 
 // take takes an answer of the node with a key.
-func (w *Watch) take(nodes answeringNodes, key string, data []byte) {
+func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
+	nodes.mu.Lock()
+	defer nodes.mu.Unlock()
+	if nodes.ended {
+		return
+	}
 	var in fleet.Answer
 	if err := json.Unmarshal(data, &in); err != nil || in.Items < uint64(len(in.Lines)) {
 		w.OnTrouble(NodeID{Key: key}, "its answer cannot be read")
 		return
 	}
-	a := nodes[key]
+	a := nodes.byKey[key]
 	if a == nil {
 		a = &answering{id: NodeID{key, in.Name}}
-		nodes[key] = a
+		nodes.byKey[key] = a
 	}
 	a.id.Name = in.Name
 	a.heard, a.trouble = time.Now(), ""
@@ -179,7 +204,7 @@ func (w *Watch) take(nodes answeringNodes, key string, data []byte) {
 // Replay calls OnLine, OnLost and OnTrouble with what a recording has, as Run did
 // when it was made. What has made room for later answers is lost.
 func (w *Watch) Replay(ctx context.Context, c *Conn, name string) error {
-	nodes := answeringNodes{}
+	nodes := newAnswering()
 	for revision := uint64(0); ; {
 		r, err := c.Ask(ctx, &fleet.Request{Op: fleet.Recorded, Recording: &fleet.Recording{Name: name}, Revision: revision})
 		if err != nil {
