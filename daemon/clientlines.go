@@ -1,62 +1,110 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"time"
 
 	"github.com/taskwatch/taskwatch/record"
 )
 
-// clientLines are the lines of a daemon's stream, across cuts of the connection.
-// One goroutine uses it.
-type clientLines struct {
-	source *ClientSource
+// FollowConfig says how [Client.Follow] continues when the connection is cut. The
+// zero value is ready.
+type FollowConfig struct {
+	Patience time.Duration // how long a connection that was cut is tried again; 0 stands for DefaultPatience
+
+	OnCut    func()          // called by Next when the connection was cut; may be nil
+	OnResume func(anew bool) // called by Next when the stream continues, where it was or anew; may be nil
+}
+
+// Follow returns the lines of the daemon's stream of events from now on, as
+// [Client.Lines] does with a query. When the connection is cut, they continue
+// behind the last one that was read; what the daemon no longer has is a loss in
+// its place. The caller closes it.
+func (c *Client) Follow(ctx context.Context, query url.Values, cfg FollowConfig) (*ClientLines, error) {
+	if cfg.Patience == 0 {
+		cfg.Patience = DefaultPatience
+	}
+	l := &ClientLines{client: c, ctx: ctx, query: maps.Clone(query), cfg: cfg}
+	if err := l.open(afterNow); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// ClientLines are the lines of a daemon's stream, across cuts of the connection:
+// see [Client.Follow]. One goroutine uses it. Read returns them without saying
+// where a stream begins anew; its lines then begin with another start.
+type ClientLines struct {
+	client *Client
 	ctx    context.Context
 	query  url.Values
+	cfg    FollowConfig
 
 	body *body
 	at   after  // of the last line that was read
-	left []byte // of the lines that were read
+	anew bool   // body's first line is next
+	left []byte // of what Read has to return
 	err  error  // why there are no more
 }
 
 // open begins a stream, behind what was read.
-func (l *clientLines) open(behind string) error {
+func (l *ClientLines) open(behind string) error {
 	l.query.Set("after", behind)
-	b, err := l.source.open(l.ctx, l.query)
+	b, err := l.client.begin(l.ctx, l.query)
 	if err != nil {
 		return err
 	}
+	l.anew = b.at.instance != l.at.instance
 	l.body, l.at = b, b.at
 	return nil
 }
 
-func (l *clientLines) close() {
+// Close ends the stream. It returns nil.
+func (l *ClientLines) Close() error {
 	if l.body != nil {
-		_ = l.body.Close()
+		_ = l.body.Close() // it was only read
 	}
+	return nil
 }
 
-// Read reads whole lines only: what a cut has left of one comes again.
-func (l *clientLines) Read(b []byte) (n int, err error) {
-	for len(l.left) == 0 {
-		if l.err != nil {
-			return 0, io.EOF
+// Next returns the lines that are there, one at least, and waits for it. They are
+// valid until the next call. Where anew is set, they are the first ones of a
+// stream, and what follows is about other tasks than before: at the first call,
+// and when the daemon was started again or a connection was cut for too long. An
+// error is final: the daemon rejects the stream, or Patience or the context has
+// ended.
+func (l *ClientLines) Next() (lines []byte, anew bool, err error) {
+	for l.err == nil {
+		if l.anew {
+			l.anew = false
+			return l.body.line, true, nil
 		}
-		line, err := l.body.ReadBytes('\n')
+		// Whole lines only: what a cut has left of one comes again.
+		lines, err := l.body.lines()
 		if err == nil {
-			l.left = line
-			if pos, ok := record.Position(line); ok {
+			last := lines[bytes.LastIndexByte(lines[:len(lines)-1], '\n')+1:]
+			if pos, ok := record.Position(last); ok {
 				l.at.pos = pos
 			}
-			continue
+			return lines, false, nil
 		}
-		l.close()
-		if l.err = l.resume(); l.err != nil {
+		_ = l.Close()
+		l.err = l.resume()
+	}
+	return nil, false, l.err
+}
+
+// Read implements io.Reader. The end is io.EOF, whatever its cause, which Err
+// returns.
+func (l *ClientLines) Read(b []byte) (n int, err error) {
+	if len(l.left) == 0 {
+		if l.left, _, err = l.Next(); err != nil {
 			return 0, io.EOF
 		}
 	}
@@ -65,6 +113,9 @@ func (l *clientLines) Read(b []byte) (n int, err error) {
 	return n, nil
 }
 
+// Err returns why there are no more lines, or nil.
+func (l *ClientLines) Err() error { return l.err }
+
 // How long a failed try is followed by none.
 const (
 	firstPause = 50 * time.Millisecond
@@ -72,27 +123,21 @@ const (
 )
 
 // resume connects again.
-func (l *clientLines) resume() error {
-	cfg, socket := &l.source.cfg, l.source.client.socket
-	notice := func(format string, args ...any) {
-		if cfg.OnNotice != nil && l.ctx.Err() == nil {
-			cfg.OnNotice(fmt.Sprintf(format, args...))
-		}
+func (l *ClientLines) resume() error {
+	if l.cfg.OnCut != nil && l.ctx.Err() == nil {
+		l.cfg.OnCut()
 	}
-	notice("the daemon at %s has ended the stream; trying to go on for %v", socket, cfg.Patience)
-	instance, behind := l.at.instance, l.at.String()
-	late := time.NewTimer(cfg.Patience)
+	late := time.NewTimer(l.cfg.Patience)
 	defer late.Stop()
+	behind := l.at.String()
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		err := l.open(behind)
 		var final *rejection
 		switch {
-		case err == nil && l.at.instance == instance:
-			notice("the daemon's stream goes on where it was")
-			return nil
 		case err == nil:
-			l.left = l.body.line // what follows is of other tasks
-			notice("the daemon's stream begins anew: it was started again, or has waited too long")
+			if l.cfg.OnResume != nil {
+				l.cfg.OnResume(l.anew)
+			}
 			return nil
 		case l.ctx.Err() != nil:
 			return l.ctx.Err()
@@ -104,7 +149,7 @@ func (l *clientLines) resume() error {
 		case <-l.ctx.Done():
 			return l.ctx.Err()
 		case <-late.C:
-			return fmt.Errorf("the daemon at %s has ended the stream, and does not go on with it within %v: %w; start it, and watch again", socket, cfg.Patience, err)
+			return fmt.Errorf("the daemon at %s has ended the stream, and does not go on with it within %v: %w; start it, and watch again", l.client.socket, l.cfg.Patience, err)
 		}
 	}
 }

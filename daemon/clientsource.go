@@ -56,7 +56,7 @@ func (c *Client) Source(ctx context.Context, cfg ClientSourceConfig) (*ClientSou
 	s := &ClientSource{client: c, cfg: cfg}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	b, err := s.open(ctx, url.Values{"events": {"exit"}})
+	b, err := c.begin(ctx, s.chosen(url.Values{"events": {"exit"}}))
 	if err != nil {
 		return nil, err
 	}
@@ -107,26 +107,36 @@ type body struct {
 // rejection is what a daemon says that does not take a request.
 type rejection struct{ error }
 
-// open begins a stream, and reads its start. An error that is no *rejection may
+// begin begins a stream, and reads its start. An error that is no *rejection may
 // pass.
-func (s *ClientSource) open(ctx context.Context, query url.Values) (*body, error) {
-	if s.cfg.PID != 0 {
-		query.Set("pid", fmt.Sprint(s.cfg.PID))
-		query.Set("tree", "true")
-	}
-	lines, err := s.client.Lines(ctx, query)
+func (c *Client) begin(ctx context.Context, query url.Values) (*body, error) {
+	lines, err := c.Lines(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	b := &body{Reader: bufio.NewReader(lines), Closer: lines}
+	b := &body{Reader: bufio.NewReaderSize(lines, 64<<10), Closer: lines}
 	if b.line, err = b.ReadBytes('\n'); err == nil {
 		err = b.begin()
 	}
 	if err != nil {
 		_ = lines.Close()
-		return nil, fmt.Errorf("the daemon at %s: %w", s.client.socket, err)
+		return nil, fmt.Errorf("the daemon at %s: %w", c.socket, err)
 	}
 	return b, nil
+}
+
+// lines returns the whole lines that are there, and waits for one. They are valid
+// until the next call.
+func (b *body) lines() ([]byte, error) {
+	if _, err := b.Peek(1); err != nil {
+		return nil, err
+	}
+	there, _ := b.Peek(b.Buffered())
+	if n := bytes.LastIndexByte(there, '\n') + 1; n > 0 {
+		_, _ = b.Discard(n) // which is there
+		return there[:n], nil
+	}
+	return b.ReadBytes('\n')
 }
 
 // begin reads the first line.
@@ -164,14 +174,27 @@ func (s *ClientSource) Close() error { return nil }
 func (s *ClientSource) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	lines := &clientLines{source: s, ctx: ctx, query: s.query(reg.Feed())}
-	if err := lines.open(afterNow); err != nil {
+	lines, err := s.client.Follow(ctx, s.query(reg.Feed()), FollowConfig{
+		Patience: s.cfg.Patience,
+		OnCut: func() {
+			s.notice("the daemon at %s has ended the stream; trying to go on for %v", s.client.socket, s.cfg.Patience)
+		},
+		OnResume: func(anew bool) {
+			if anew {
+				s.notice("the daemon's stream begins anew: it was started again, or has waited too long")
+			} else {
+				s.notice("the daemon's stream goes on where it was")
+			}
+		},
+	})
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	defer lines.close()
+	defer lines.Close()
+	_, _, _ = lines.Next() // the start, which is there; what comes is delivered as this source's
 	if s.cfg.OnReady != nil {
 		s.cfg.OnReady()
 	}
@@ -183,10 +206,16 @@ func (s *ClientSource) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	switch {
 	case ctx.Err() != nil:
 		return nil
-	case lines.err != nil:
-		return lines.err
+	case lines.Err() != nil:
+		return lines.Err()
 	}
 	return err
+}
+
+func (s *ClientSource) notice(format string, args ...any) {
+	if s.cfg.OnNotice != nil {
+		s.cfg.OnNotice(fmt.Sprintf(format, args...))
+	}
 }
 
 // query returns what is asked for by what is watched.
@@ -208,5 +237,14 @@ func (s *ClientSource) query(feed *taskwatch.Feed) url.Values {
 		query.Set("fields", strings.Join(fields, ","))
 	}
 	query.Set("events", strings.Join(events, ","))
+	return s.chosen(query)
+}
+
+// chosen adds whose tree is meant to a query.
+func (s *ClientSource) chosen(query url.Values) url.Values {
+	if s.cfg.PID != 0 {
+		query.Set("pid", fmt.Sprint(s.cfg.PID))
+		query.Set("tree", "true")
+	}
 	return query
 }

@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,95 +18,6 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/record"
 )
-
-// line is a connection to a daemon that a test can cut.
-type line struct {
-	path string // of its own socket
-	to   string
-	l    net.Listener
-	all  sync.WaitGroup
-
-	mu    sync.Mutex // guards what follows
-	limit int64      // bytes after which a connection is cut; 0 is none
-	down  bool
-	conns map[net.Conn]struct{}
-	cuts  int
-}
-
-func newLine(t testing.TB, to string) *line {
-	t.Helper()
-	p := &line{path: filepath.Join(t.TempDir(), "line"), to: to, conns: map[net.Conn]struct{}{}}
-	var err error
-	if p.l, err = net.Listen("unix", p.path); err != nil {
-		t.Fatal(err)
-	}
-	p.all.Go(p.serve)
-	t.Cleanup(func() {
-		p.l.Close()
-		p.setDown(true)
-		p.all.Wait()
-	})
-	return p
-}
-
-func (p *line) serve() {
-	for {
-		c, err := p.l.Accept()
-		if err != nil {
-			return
-		}
-		d, err := net.Dial("unix", p.to)
-		p.mu.Lock()
-		if err != nil || p.down {
-			c.Close()
-			if err == nil {
-				d.Close()
-			}
-			p.mu.Unlock()
-			continue
-		}
-		p.conns[c], p.conns[d] = struct{}{}, struct{}{}
-		limit := p.limit
-		p.mu.Unlock()
-		end := sync.OnceFunc(func() {
-			c.Close()
-			d.Close()
-			p.mu.Lock()
-			delete(p.conns, c)
-			delete(p.conns, d)
-			p.cuts++
-			p.mu.Unlock()
-		})
-		p.all.Go(func() {
-			defer end()
-			io.Copy(d, c)
-		})
-		p.all.Go(func() {
-			defer end()
-			if limit > 0 {
-				io.CopyN(c, d, limit)
-			} else {
-				io.Copy(c, d)
-			}
-		})
-	}
-}
-
-// setDown cuts all connections, and has new ones fail or not.
-func (p *line) setDown(down bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.down = down
-	for c := range p.conns {
-		c.Close()
-	}
-}
-
-func (p *line) setLimit(n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.limit = n
-}
 
 // follower is a client's source that runs, with what it has brought.
 type follower struct {
@@ -210,21 +119,18 @@ func TestResumeInAStorm(t *testing.T) {
 	limits := defaultLimits
 	limits.ring = 256 << 20 // the client may be slower than the storm
 	r := startLimited(t, Config{Open: a.src.open(nil)}, limits)
-	p := newLine(t, r.socket)
-	f := follow(t, p.path, ClientSourceConfig{})
-	p.setLimit(50_021) // bytes, which end within a line
-	p.setDown(true)
-	p.setDown(false)
+	p := testutil.NewLine(t, r.socket)
+	f := follow(t, p.Path, ClientSourceConfig{})
+	p.SetLimit(50_021) // bytes, which end within a line
+	p.SetDown(true)
+	p.SetDown(false)
 	storm := testutil.Size(5_000, 20_000, 200_000)
 	for range storm {
 		a.event(taskwatch.Exec, 9, 1, nil)
 	}
 	f.until(t, uint64(storm))
 	f.wantComplete(t, uint64(storm), 0)
-	p.mu.Lock()
-	cuts := p.cuts
-	p.mu.Unlock()
-	if cuts < storm/500 {
+	if cuts := p.Cuts(); cuts < storm/500 {
 		t.Errorf("it was cut %d times only", cuts)
 	}
 	if text := f.notices.String(); !strings.Contains(text, "has ended the stream") || !strings.Contains(text, "goes on where it was") {
@@ -241,12 +147,12 @@ func TestResumeBehindTheRing(t *testing.T) {
 			limits := defaultLimits
 			limits.ring = 100_000
 			r := startLimited(t, Config{Open: a.src.open(nil)}, limits)
-			p := newLine(t, r.socket)
-			f := follow(t, p.path, ClientSourceConfig{})
+			p := testutil.NewLine(t, r.socket)
+			f := follow(t, p.Path, ClientSourceConfig{})
 			a.event(taskwatch.Exec, 9, 1, nil)
 			f.until(t, 1)
 			if what == "cut" {
-				p.setDown(true)
+				p.SetDown(true)
 			} else {
 				f.gate.Lock()
 			}
@@ -259,7 +165,7 @@ func TestResumeBehindTheRing(t *testing.T) {
 			}
 			a.settle()
 			if what == "cut" {
-				p.setDown(false)
+				p.SetDown(false)
 			} else {
 				f.gate.Unlock()
 			}

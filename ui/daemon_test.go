@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 	stock "github.com/taskwatch/taskwatch/modules"
 	"github.com/taskwatch/taskwatch/source"
 )
@@ -147,24 +148,62 @@ func TestDaemon(t *testing.T) {
 		t.Errorf("a field that was not asked for: %s", r.text)
 	}
 	stop()
-	if line := until("Z\t"); !strings.Contains(line, "has ended the stream") {
+	if line := until("W\t"); !strings.Contains(line, "has ended the stream") {
 		t.Errorf("the end of the daemon is shown as %q", line)
 	}
 	events, _ = startDaemon(t, socket)
-	deadline := time.Now().Add(patient)
-	for {
-		r := s.request(t, http.MethodGet, "/api/lines", "", nil)
-		if r.StatusCode == http.StatusOK {
-			break
-		}
-		if text := read(t, r).text; r.StatusCode != http.StatusServiceUnavailable || time.Now().After(deadline) {
-			t.Fatalf("%s: %s", r.Status, text)
-		}
+	if line := until("Z\t"); !strings.Contains(line, "was started again") {
+		t.Errorf("the next daemon is shown as %q", line)
 	}
 	until = s.follow(t, "")
 	events <- event(taskwatch.Exec, 1, 9, 1, "third")
+	until(`"name":"items were lost"`) // by nobody knows how many
 	if line := until("/bin/"); !strings.Contains(line, "third") {
 		t.Errorf("after the next start there is still %q", line)
+	}
+}
+
+// A page goes on when the connection to the daemon was cut: nothing is missing,
+// or what is lost is shown, as is that nothing comes meanwhile.
+func TestCutConnection(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	events, _ := startDaemon(t, socket)
+	line := testutil.NewLine(t, socket)
+	s := serveDaemon(t, line.Path)
+	until := s.follow(t, "")
+	events <- event(taskwatch.Exec, 1, 7, 1, "before")
+	until("/bin/before")
+	line.SetDown(true)
+	until("W\t\"the daemon has ended the stream")
+	events <- event(taskwatch.Exec, 2, 8, 1, "meanwhile")
+	line.SetDown(false)
+	rest := s.follow(t, "") // another page, which knows as much
+	rest("/bin/before")
+	rest("/bin/meanwhile")
+	if text := until("/bin/meanwhile"); strings.Contains(text, "lost") {
+		t.Errorf("nothing is lost, and the page gets %q", text)
+	}
+	until("W\t\"\"")
+
+	line.SetDown(true)
+	until("W\t\"the daemon")
+	const many = 24 // MiB, of which the daemon keeps 16
+	for n := range many {
+		ev := event(taskwatch.Exec, 3+n, 10+n, 1, "large")
+		ev.Task.Argv = []string{strings.Repeat("x", 1<<20)}
+		events <- ev
+	}
+	line.SetDown(false)
+	text := until("items were lost")
+	var lost int
+	if _, err := fmt.Sscanf(text[strings.Index(text, `"name":`):], `"name":"%d items were lost`, &lost); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	for n := lost; n < many; n++ {
+		until("xxx")
+	}
+	if lost < many-17 || lost >= many {
+		t.Errorf("%d of %d items are lost", lost, many)
 	}
 }
 

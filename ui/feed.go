@@ -1,12 +1,12 @@
 package ui
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,18 +15,20 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 )
 
-// feed reads a daemon's events, once for all pages. When the daemon ends, feed
-// tries to connect again, and starts a new history.
+// feed reads a daemon's events, once for all pages. When the connection is cut,
+// it continues where it was, and pages do too. When the daemon was started again,
+// its tasks have other ids, and feed begins a new history.
 type feed struct {
 	client *daemon.Client
 	query  url.Values
 	size   int
 
-	lines io.ReadCloser // opened by connect, closed by run
+	lines *daemon.ClientLines // opened by connect, closed by run
 
 	mu   sync.Mutex // guards what follows
-	now  *history   // nil while no daemon answers
+	now  *history   // nil while no stream could be opened
 	fail error      // why
+	cut  string     // why nothing is added to now at the moment, or ""
 }
 
 func newFeed(c *daemon.Client, fields taskwatch.Fields, size int) *feed {
@@ -37,19 +39,42 @@ func newFeed(c *daemon.Client, fields taskwatch.Fields, size int) *feed {
 	return &feed{client: c, query: query, size: size, fail: errors.New("the daemon has not answered yet")}
 }
 
+// What pages say.
+const (
+	cutOff = "the daemon has ended the stream; what it sees from then on is shown when it answers again"
+	anew   = "the daemon was started again, or did not answer for too long"
+)
+
 // connect opens the stream.
 func (f *feed) connect(ctx context.Context) error {
-	lines, err := f.client.Lines(ctx, f.query)
+	lines, err := f.client.Follow(ctx, f.query, daemon.FollowConfig{
+		Patience: math.MaxInt64, // as long as this process runs
+		OnCut:    func() { f.state(cutOff) },
+		OnResume: func(bool) { f.state("") },
+	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.lines, f.fail, f.now = lines, err, nil
+	f.lines, f.fail, f.now, f.cut = lines, err, nil, ""
 	if err == nil {
 		f.now = newHistory(f.size)
 	}
 	return err
 }
 
-// retry is the time between attempts to find a daemon that has ended.
+func (f *feed) state(cut string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cut = cut
+}
+
+// why returns why nothing is added at the moment, or "".
+func (f *feed) why() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cut
+}
+
+// retry is the time between attempts to open a stream that the daemon rejects.
 const retry = time.Second
 
 // run reads until ctx ends. connect has been called.
@@ -77,21 +102,19 @@ func (f *feed) run(ctx context.Context) {
 // read puts lines into the history until the stream ends.
 func (f *feed) read() error {
 	defer f.lines.Close()
-	in := bufio.NewReaderSize(f.lines, 64<<10)
-	for {
-		line, err := in.ReadBytes('\n')
+	for first := true; ; first = false {
+		lines, begins, err := f.lines.Next()
 		if err != nil {
 			return err
 		}
-		// As many lines as are there make one part.
-		for in.Buffered() > 0 && len(line) < batchSize {
-			more, err := in.ReadBytes('\n')
-			line = append(line, more...)
-			if err != nil {
-				return err
-			}
+		if begins && !first {
+			f.mu.Lock()
+			old := f.now
+			f.now = newHistory(f.size)
+			f.mu.Unlock()
+			old.end(errors.New(anew))
 		}
-		f.now.add(line)
+		f.now.add(slices.Clone(lines))
 	}
 }
 

@@ -78,9 +78,16 @@ func (s *Server) play(ctx context.Context, t *tape, choose *filter.Filter, out *
 	}
 	var shown time.Time // the path, with what there was then
 	size := int64(0)
+	cut := ""
 	t.caught = func() error {
 		if s.feed != nil {
-			sink.Advance(sys.Monotonic())
+			switch why := s.feed.why(); {
+			case why != cut:
+				sink.Wait(why)
+				cut = why
+			case why == "":
+				sink.Advance(sys.Monotonic())
+			}
 		} else if time.Since(shown) >= pathAgain && out.total != size {
 			sink.Path()
 			shown, size = time.Now(), out.total

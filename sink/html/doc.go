@@ -22,6 +22,7 @@
 //	P                               the critical path follows, in place of any before
 //	C from to pid                   a step of it
 //	M slice                         it was chosen: see [Sink.Choose]
+//	W                               JSON: why nothing comes at the moment; only in streams
 //	Z                               JSON: why no line follows; only in streams
 //	A time                          nothing else happened until then: see [Sink.Advance]
 package html

@@ -138,6 +138,10 @@ func (s *Sink) Advance(ns int64) {
 	}
 }
 
+// Wait says why nothing comes at the moment, or, with an empty text, that items
+// come again.
+func (s *Sink) Wait(why string) { s.begin('W').json(why) }
+
 // thread writes a line when a thread ends, unless it is the first thread of its
 // process.
 func (s *Sink) thread(ev *taskwatch.Event) {

@@ -71,6 +71,7 @@ export class Stream {
     const fresh = this.fresh;
     this.fresh = false;
     this.onmodel(this.model, fresh);
+    if (this.live && this.model.over === undefined) this.onstate(this.model.waits || 'live', false);
     if (!this.live && this.model.over === undefined) this.onstate('growing: its recorder runs, or was killed', false);
     this.cost = performance.now() - begun;
   }

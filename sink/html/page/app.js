@@ -103,7 +103,7 @@ export class App {
     get('totals').replaceChildren(...list.flatMap(([k, v]) => [make('span', {class: k === 'failed' && m.failures ? 'bad' : undefined}, `${k} `, make('b', {}, v)), ' ']));
     const warnings = [];
     if (this.cut) warnings.push('This file was cut off: it shows what had been written.');
-    if (m.lost) warnings.push('Events were lost: what is shown here is not complete.');
+    if (m.losses.length) warnings.push(`Events were lost (${m.lost()}): what is shown is not complete. Red lines in the timeline show where.`);
     get('warning').textContent = warnings.join(' ');
     get('warning').hidden = !warnings.length;
   }

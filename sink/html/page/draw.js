@@ -197,6 +197,7 @@ export class View {
       this.#path();
       this.#relations();
       this.#heads(w);
+      this.#losses(h);
     }
     this.frames++;
   }
@@ -214,6 +215,19 @@ export class View {
     const {ctx} = this;
     ctx.fillStyle = this.colours.line;
     for (const t of this.#ticks()) ctx.fillRect(Math.round(this.x(t)), axisHeight, 1, h);
+  }
+
+  // #losses marks where items were lost.
+  #losses(h) {
+    const {ctx} = this;
+    ctx.fillStyle = this.colours.bad;
+    let drawn = -1;
+    for (const {t} of this.model.losses) {
+      const x = Math.round(this.x(t));
+      if (x <= drawn || x > this.width) continue;
+      ctx.fillRect(x, axisHeight, 2, h - axisHeight);
+      drawn = x + 1;
+    }
   }
 
   #heads(w) {

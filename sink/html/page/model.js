@@ -50,10 +50,11 @@ export class Model {
   instants = [];
   instantsOf = new Map();
   critical = [];
+  waits = ''; // why nothing comes at the moment
   marks = null; // the slices that are marked, where some are to be
   order = []; // of the ends
   shorts = new Map();
-  lost = 0;
+  losses = []; // where items were lost
   end = 0;
   processes = 0;
   failures = 0;
@@ -118,6 +119,9 @@ export class Model {
         break;
       case 'P':
         this.critical = [];
+        break;
+      case 'W':
+        this.waits = JSON.parse(json);
         break;
       case 'Z':
         this.over = JSON.parse(json);
@@ -246,11 +250,18 @@ export class Model {
     return text;
   }
 
+  // lost says how many items were lost, or "".
+  lost() {
+    const counts = this.losses.map((x) => /^\d+/.exec(x.name));
+    const sum = counts.reduce((n, c) => n + Number(c || 0), 0);
+    if (!counts.length) return '';
+    return sum && counts.every(Boolean) ? String(sum) : sum ? `more than ${sum}` : 'some';
+  }
+
   // settle works out what needs all lines. Lanes that have nothing after a time
   // get no row.
   settle(since = -Infinity) {
-    this.lost = 0;
-    for (const x of this.instants) if (x.category === 'loss') this.lost++;
+    this.losses = this.instants.filter((x) => x.category === 'loss');
     const last = new Map(); // slices by pid, with the one before of the same pid
     const before = new Int32Array(this.size);
     for (let i = 0; i < this.size; i++) {
