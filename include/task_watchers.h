@@ -29,10 +29,11 @@
  *	exit	exit code as the kernel keeps it
  *	free	exit code, or 0 after a fork that failed
  *
- * In the kernel, two more entries are no events:
+ * In the kernel, more entries are no events:
  *
  *	attach	0	once for each task that exists when the module is loaded
  *	detach	0	once for each task that exists when it is unloaded
+ *	execed	0	after an exec that has succeeded, also with MODULE_VETO(exec)
  *
  * The clone flags are without the exit signal, which the kernel keeps apart.
  *
@@ -78,6 +79,7 @@ enum { false = 0, true = 1 };
 /* Entries of the table that are no events; for the kernel only. */
 #define WATCH_TASK_ATTACH 7
 #define WATCH_TASK_DETACH 8
+#define WATCH_TASK_EXECED 9
 
 /* What changed an id. */
 #define TASK_CAUSE_UNKNOWN 0
@@ -109,6 +111,7 @@ enum {
 	tw_event_free = WATCH_TASK_FREE,
 	tw_event_attach = WATCH_TASK_ATTACH,
 	tw_event_detach = WATCH_TASK_DETACH,
+	tw_event_execed = WATCH_TASK_EXECED,
 };
 
 enum {

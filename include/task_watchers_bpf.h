@@ -293,7 +293,7 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 
 /*
  * task_watcher_func - call fn on every event ev
- * @ev: init, clone, exec, uid, gid, exit, free, attach or detach
+ * @ev: init, clone, exec, uid, gid, exit, free, attach, detach or execed
  * @fn: int fn(unsigned long val, struct task_struct *tsk)
  *
  * Watchers of one event are called in the order in which they stand in the
@@ -307,7 +307,7 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 	SEC(".task_watchers." #ev)                                                           \
 	int __task_watcher_##ev##_##fn(unsigned long tw_val, struct task_struct *tw_tsk)     \
 	{                                                                                    \
-		_Static_assert(TW_JOIN(tw_event_, ev) <= WATCH_TASK_DETACH, "");             \
+		_Static_assert(TW_JOIN(tw_event_, ev) <= WATCH_TASK_EXECED, "");             \
 		TW_CHECK_WATCHER(fn);                                                        \
 		return fn(tw_val, tw_tsk);                                                   \
 	}
@@ -328,6 +328,11 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 		return fn(tw_val, tw_tsk, tw_ids);                                           \
 	}
 
+#define TW_CHECK_EXEC_WATCHER(fn)                                                            \
+	_Static_assert(TW_IS(fn, int (*)(unsigned long, struct task_struct *, struct linux_binprm *), \
+			     int (*)(unsigned long, const struct task_struct *, const struct linux_binprm *)), \
+		       "a watcher with the program is a function int " #fn "(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)")
+
 /*
  * task_exec_watcher_func - like task_watcher_func(exec, fn), with the program
  * @fn: int fn(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
@@ -339,9 +344,23 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 	int __task_watcher_exec_##fn(unsigned long tw_val, struct task_struct *tw_tsk,       \
 				     struct linux_binprm *tw_bprm)                           \
 	{                                                                                    \
-		_Static_assert(TW_IS(fn, int (*)(unsigned long, struct task_struct *, struct linux_binprm *), \
-				     int (*)(unsigned long, const struct task_struct *, const struct linux_binprm *)), \
-			       "a watcher with the program is a function int " #fn "(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)"); \
+		TW_CHECK_EXEC_WATCHER(fn);                                                   \
+		return fn(tw_val, tw_tsk, tw_bprm);                                          \
+	}
+
+/*
+ * task_execed_watcher_func - like task_exec_watcher_func(fn), after every exec
+ * that has succeeded
+ *
+ * With MODULE_VETO(exec), watchers of exec are called while it is decided, and
+ * the exec can still fail. What depends on its success is done here.
+ */
+#define task_execed_watcher_func(fn)                                                         \
+	SEC(".task_watchers.execed")                                                         \
+	int __task_watcher_execed_##fn(unsigned long tw_val, struct task_struct *tw_tsk,     \
+				       struct linux_binprm *tw_bprm)                         \
+	{                                                                                    \
+		TW_CHECK_EXEC_WATCHER(fn);                                                   \
 		return fn(tw_val, tw_tsk, tw_bprm);                                          \
 	}
 

@@ -14,11 +14,12 @@ type entry uint8
 const (
 	attachEntry entry = entry(taskwatch.NumKinds) + iota // for each task that exists when the module is loaded
 	detachEntry                                          // for each task that it knows when it is unloaded
+	execedEntry                                          // after an exec that has succeeded
 	numEntries  = iota + entry(taskwatch.NumKinds)
 )
 
 // entryNames are the names of the entries that are no events.
-var entryNames = map[entry]string{attachEntry: "attach", detachEntry: "detach"}
+var entryNames = map[entry]string{attachEntry: "attach", detachEntry: "detach", execedEntry: "execed"}
 
 func (e entry) String() string {
 	if name := entryNames[e]; name != "" {
@@ -43,7 +44,7 @@ func parseEntry(name string) (entry, error) {
 }
 
 // EntryWatcher is a function of a module that is called at an entry of the table
-// that is no event: "attach" or "detach".
+// that is no event: "attach", "detach" or "execed".
 type EntryWatcher struct {
 	Entry    string
 	Function string

@@ -34,7 +34,7 @@ type Error struct {
 	Op      string // "parse", "load", "check", "register", "unregister", "open table"
 	Module  string // "" when it concerns none
 	Watcher string // the function, "" when it concerns none
-	Entry   string // the watcher's event, or "attach" or "detach"; "" without one
+	Entry   string // the watcher's event, or "attach", "detach" or "execed"; "" without one
 	Err     error
 
 	Log  []string // the verifier's last lines

@@ -27,7 +27,7 @@ func (s *Support) Events() [taskwatch.NumKinds]EventSupport {
 	var misses [taskwatch.NumKinds][]string
 	for _, h := range plan(s) {
 		for _, c := range h.calls {
-			if c.to == onceVetoed {
+			if c.to == onceVetoed || c.to == afterwards {
 				continue
 			}
 			e := &list[c.kind]

@@ -42,7 +42,12 @@ type call struct {
 }
 
 // entry is the list whose watchers it calls.
-func (c call) entry() entry { return entry(c.kind) }
+func (c call) entry() entry {
+	if c.to == afterwards {
+		return execedEntry
+	}
+	return entry(c.kind)
+}
 
 // attaches reports whether a task that a module does not know yet is attached
 // first: at init it is the module that gets to know it, and at free it is too late.
@@ -59,6 +64,7 @@ const (
 	deciders                   // the decision
 	observers                  // the fact
 	onceVetoed                 // everyone, after the dispatcher has refused
+	afterwards                 // everyone, at the entry that follows an exec
 )
 
 // reaches reports whether the audience can include a watcher.
@@ -137,6 +143,7 @@ func plan(s *Support) []*hook {
 	if !add(decide("bprm_creds_for_exec", call{taskwatch.Exec, deciders, loadBprm})) {
 		executed.calls[0].to = everyone
 	}
+	executed.calls = append(executed.calls, call{taskwatch.Exec, afterwards, loadExec})
 	add(executed)
 
 	// uid and gid. Where a program can be preempted, fentry on commit_creds

@@ -10,9 +10,9 @@ import (
 // WatcherInfo names a watcher.
 type WatcherInfo struct {
 	Module  string
-	Watcher string // the function
-	Kind    taskwatch.Kind
-	Entry   string // "attach" or "detach", which are no events; else ""
+	Watcher string         // the function
+	Kind    taskwatch.Kind // of execed, exec; of attach and detach, meaningless
+	Entry   string         // "attach", "detach" or "execed", which are no events; else ""
 }
 
 // Event returns the name of the event, or of the entry that is none.
@@ -23,8 +23,11 @@ func newWatcherInfo(o *Object, symbol string) WatcherInfo {
 	w := WatcherInfo{Module: o.Name, Watcher: function}
 	if k, ok := e.kind(); ok {
 		w.Kind = k
-	} else {
-		w.Entry = e.String()
+		return w
+	}
+	w.Entry = e.String()
+	if e == execedEntry {
+		w.Kind = taskwatch.Exec
 	}
 	return w
 }

@@ -55,7 +55,7 @@ type watcher struct {
 
 // watchers returns what is called at an entry.
 func (l *listing) watchers(e entry) []watcher {
-	if k, ok := e.kind(); ok && !l.kinds.Has(k) {
+	if k, ok := e.kind(); ok && !l.kinds.Has(k) || e == execedEntry && l.leaving {
 		return nil
 	}
 	return l.watched[e]
