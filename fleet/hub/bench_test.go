@@ -3,57 +3,14 @@ package hub
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
-
-// startProgram runs a hub as a process of its own, so that its memory is known.
-func startProgram(b *testing.B) (*running, *os.Process) {
-	b.Helper()
-	program := filepath.Join(b.TempDir(), "taskwatch-hub")
-	if out, err := exec.Command("go", "build", "-o", program, "./cmd/taskwatch-hub").CombinedOutput(); err != nil {
-		b.Fatalf("%v\n%s", err, out)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	listen := l.Addr().String()
-	if err := l.Close(); err != nil {
-		b.Fatal(err)
-	}
-	r := &running{dir: filepath.Join(b.TempDir(), "hub"), address: "tls://" + listen}
-	cmd := exec.Command(program, "--dir", r.dir, "--listen", listen)
-	cmd.Stderr = &r.log
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			b.Error(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			b.Errorf("the hub: %v\n%s", err, r.log.String())
-		}
-	})
-	eventually(b, "the hub listens", func() bool {
-		c, err := net.Dial("tcp", listen)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
-	return r, cmd.Process
-}
 
 // peak returns the most memory that a process has had resident, in MB.
 func peak(b *testing.B, p *os.Process) float64 {
@@ -106,11 +63,11 @@ func BenchmarkFleet(b *testing.B) {
 	file := counterModule(b)
 	nodes := testutil.Size(10, 50, 1000)
 	b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
-		h, process := startProgram(b)
-		tm := newTeam(b, h)
+		h := startProgram(b)
+		tm := newTeam(b, h.running)
 		var all []*testNode
 		for i := range nodes {
-			all = append(all, newNode(b, h, tm.keys, fmt.Sprintf("n%d", i), nil))
+			all = append(all, newNode(b, h.running, tm.keys, fmt.Sprintf("n%d", i), nil))
 		}
 		tm.reported(b, nodes)
 		var load, ask, flow time.Duration
@@ -148,7 +105,7 @@ func BenchmarkFleet(b *testing.B) {
 		b.ReportMetric(load.Seconds()/float64(b.N), "s/insmod")
 		b.ReportMetric(ask.Seconds()/float64(b.N), "s/question")
 		b.ReportMetric(float64(items)/flow.Seconds(), "items/s")
-		b.ReportMetric(peak(b, process), "MB-hub")
+		b.ReportMetric(peak(b, h.cmd.Process), "MB-hub")
 		b.ReportMetric(0, "ns/op")
 	})
 }

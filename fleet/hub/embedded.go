@@ -11,9 +11,10 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// maxPending is how many bytes wait for a client before its connection is closed:
-// an operator whose question all nodes answer at once.
-const maxPending = 64 << 20
+// maxPending is how many bytes wait for a client before its connection is closed,
+// and with it what waits: nodes that all answer an operator at once may send a
+// burst of that size faster than it reads.
+const maxPending = 128 << 20
 
 // embed starts a server of the hub's own.
 func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {

@@ -1,0 +1,73 @@
+package hub
+
+import (
+	"net"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// program is a hub that is a process of its own.
+type program struct {
+	*running
+	path, listen string
+	cmd          *exec.Cmd
+}
+
+// startProgram builds the hub, and runs it until the test ends.
+func startProgram(t testing.TB) *program {
+	t.Helper()
+	p := &program{path: filepath.Join(t.TempDir(), "taskwatch-hub"), listen: freeAddress(t)}
+	if out, err := exec.Command("go", "build", "-o", p.path, "./cmd/taskwatch-hub").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p.running = &running{dir: filepath.Join(t.TempDir(), "hub"), address: "tls://" + p.listen}
+	p.start(t)
+	t.Cleanup(func() {
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		if err := p.cmd.Wait(); err != nil {
+			t.Errorf("the hub: %v\n%s", err, p.log.String())
+		}
+	})
+	return p
+}
+
+// start runs the program, and waits until it listens.
+func (p *program) start(t testing.TB) {
+	t.Helper()
+	p.cmd = exec.Command(p.path, "--dir", p.dir, "--listen", p.listen)
+	p.cmd.Stderr = &p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the hub listens", func() bool {
+		c, err := net.Dial("tcp", p.listen)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+}
+
+// crash ends the program without a warning.
+func (p *program) crash(t testing.TB) {
+	t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Wait() // it was killed
+}
+
+// freeAddress returns an address at which nobody listens.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
