@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -299,34 +298,40 @@ func TestFullDisk(t *testing.T) {
 	if err := filler.Close(); err != nil {
 		t.Fatal(err)
 	}
-	big := make([]byte, 1<<20) // no page of the log has room for that
-	if err := tm.Upload(t.Context(), big); err == nil || !strings.Contains(err.Error(), "the module is not stored") {
+	big := make([]byte, 1<<20)
+	if err := tm.Upload(t.Context(), big); err == nil || !strings.Contains(err.Error(), "the disk of the hub is full") {
 		t.Errorf("a file on a full disk: %v", err)
 	}
 	e := &fleet.Entry{Module: "big", Digest: fleet.Digest(big), Expires: time.Now().Add(time.Hour)}
 	if err := tm.Put(t.Context(), tm.key, e); err == nil || !strings.Contains(err.Error(), "upload it first") {
 		t.Errorf("an entry without its file: %v", err)
 	}
+	other := &fleet.Entry{Module: "count", Digest: fleet.Digest(file), Expires: e.Expires, Params: map[string]string{"uid": "1"}}
+	if err := tm.Put(t.Context(), tm.key, other); err == nil || !strings.Contains(err.Error(), "the disk of the hub is full") {
+		t.Errorf("an entry on a full disk: %v", err)
+	}
 	if c, err := h.identity(t, late).Dial(fleet.DialOptions{}); err == nil {
 		c.Close()
 		t.Error("a client is let in that cannot be remembered")
 	}
-	if !strings.Contains(h.log.String(), "no space left on device") {
-		t.Error("the log of the hub does not say that the disk is full")
+	for _, says := range []string{"the disk is full: nothing is stored", "no space left on device"} {
+		if !strings.Contains(h.log.String(), says) {
+			t.Errorf("the log of the hub does not say %q", says)
+		}
 	}
 	w := tm.watch(t, `kind == "exec"`, "", time.Minute)
 	eventually(t, "a question is answered all the same", func() bool { return w.got("n") == 1 })
 	w.end(t)
-	if got := n.FleetModules(); !slices.Equal(got, []string{"count"}) {
-		t.Errorf("the modules are %q", got)
+	if got := n.FleetModules(); !slices.Equal(got, []string{"count"}) || tm.report(t, n, "count").Generation != good.Generation {
+		t.Errorf("the modules are %q, and the last entry that was heard of is not %d", got, good.Generation)
 	}
 
 	if err := os.Remove(filler.Name()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
-	defer cancel()
-	eventually(t, "there is room again", func() bool { return tm.Upload(ctx, big) == nil })
+	if err := tm.Upload(t.Context(), big); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
 	if o := tm.want(t, &fleet.Entry{Module: "count", Params: map[string]string{"uid": "2"}}, file); len(o.Failed()) > 0 {
 		t.Errorf("with room again: %+v", o)
 	}

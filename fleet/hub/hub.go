@@ -85,7 +85,11 @@ func Start(cfg Config) (_ *Hub, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.service.start(nc, cfg.Replicas); err != nil {
+	disk := room{log: h.log}
+	if h.server != nil {
+		disk.dir = cfg.Dir
+	}
+	if err := h.service.start(nc, cfg.Replicas, disk); err != nil {
 		return nil, err
 	}
 	if h.callout != nil { // clients that come find the service there

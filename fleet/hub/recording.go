@@ -39,6 +39,9 @@ func (s *store) record(ctx context.Context, c *Client, r *fleet.Recording) error
 	if r.Question == "" || strings.ContainsAny(r.Question, ".*> \t") {
 		return fmt.Errorf("%.40q is not the id of a question", r.Question)
 	}
+	if err := s.room.check(); err != nil {
+		return err
+	}
 	list, err := s.recordings(ctx)
 	if err != nil {
 		return err

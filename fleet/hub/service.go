@@ -47,7 +47,7 @@ const (
 )
 
 // start begins to answer. It takes the connection.
-func (s *service) start(nc *nats.Conn, replicas int) error {
+func (s *service) start(nc *nats.Conn, replicas int, room room) error {
 	s.nc = nc
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -58,6 +58,7 @@ func (s *service) start(nc *nats.Conn, replicas int) error {
 	if s.store, err = openStore(ctx, js, replicas); err != nil {
 		return err
 	}
+	s.store.room = room
 	for _, subject := range []string{fleet.RequestSubject("*"), fleet.ReportSubject("*")} {
 		if _, err := s.nc.ChanSubscribe(subject, s.msgs); err != nil {
 			return err

@@ -46,6 +46,7 @@ const (
 type store struct {
 	js       jetstream.JetStream
 	replicas int
+	room     room
 	entries  jetstream.KeyValue
 	reports  jetstream.KeyValue
 	files    jetstream.KeyValue
@@ -178,6 +179,9 @@ func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed) e
 		return fmt.Errorf("the file of module %s, with the digest %s, is not at the hub; upload it first", e.Module, e.Digest)
 	}
 	b, err := json.Marshal(signed)
+	if err == nil {
+		err = s.room.check()
+	}
 	if err != nil {
 		return err
 	}
@@ -233,6 +237,9 @@ func sizeKey(digest string) string { return digest + ".size" }
 func pieceKey(digest string, offset int) string { return digest + "." + strconv.Itoa(offset) }
 
 func (s *store) save(ctx context.Context, digest string, data []byte) error {
+	if err := s.room.check(); err != nil {
+		return err
+	}
 	for offset := 0; offset < len(data); offset += fleet.PieceSize {
 		if _, err := s.files.Put(ctx, pieceKey(digest, offset), data[offset:min(len(data), offset+fleet.PieceSize)]); err != nil {
 			return fmt.Errorf("the module is not stored: %w", err)
@@ -324,6 +331,9 @@ func (s *store) report(key string, r fleet.Report, data []byte) (changes []strin
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
+	if s.room.check() != nil {
+		return changes // it is in memory, and comes again
+	}
 	if _, s.failed = s.reports.Put(ctx, key, data); s.failed == nil {
 		n.stored, n.since = sum, n.seen
 	}
@@ -373,6 +383,9 @@ func (s *store) note(n *note) error {
 		who = n.client.ID
 	}
 	b, err := json.Marshal(n.line)
+	if err == nil {
+		err = s.room.check()
+	}
 	if err != nil {
 		return err
 	}
