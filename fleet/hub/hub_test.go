@@ -17,7 +17,12 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(nodeDir); dir != "" {
+		os.Exit(nodeProcess(dir))
+	}
+	testutil.Main(m)
+}
 
 // patient bounds a failure.
 const patient = time.Minute

@@ -1,0 +1,144 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/node"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/sign"
+	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/replay"
+)
+
+// nodeDir makes the test program a node; it names the directory of its identity,
+// which has a key, team.pub, as well.
+const nodeDir = "TASKWATCH_TEST_NODE_DIR"
+
+// nodeProcess is a node until it is killed.
+func nodeProcess(dir string) int {
+	if err := runNodeProcess(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func runNodeProcess(dir string) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	keys, err := sign.ReadKeys(filepath.Join(dir, "team.pub"))
+	if err != nil {
+		return err
+	}
+	id, err := fleet.OpenIdentity(dir, "", "")
+	if err != nil {
+		return err
+	}
+	ready := make(chan struct{})
+	d, err := daemon.New(daemon.Config{
+		Socket: filepath.Join(dir, "s"), Log: log, Version: "test", OnReady: func() { close(ready) },
+		Open: func(ready func(), _ func(*source.Shortage)) (source.Source, error, error) {
+			src, err := replay.New(replay.Config{Reader: os.Stdin, Name: "n"})
+			ready()
+			return src, nil, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		<-ready
+		n, err := node.New(node.Config{Identity: id, Keys: keys, Name: "n", Daemon: d, Log: log})
+		if err == nil {
+			err = n.Run(ctx)
+		}
+		log.Error("the node has ended", "error", err)
+	}()
+	return d.Run(ctx)
+}
+
+// A node is killed at any moment, while it loads among others: it never goes back
+// to an earlier entry, and always comes to the last one.
+func TestNodeIsKilledWhileItLoads(t *testing.T) {
+	file := counterModule(t)
+	h := startHub(t)
+	key, pub := signer(t)
+	tm := newTeam(t, h)
+	tm.key = key
+	id := h.identity(t, h.token(t, fleet.Node, "n"))
+	text, err := os.ReadFile(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(id.Dir(), "team.pub"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log testutil.Log
+	start := func() (*exec.Cmd, io.Closer) {
+		t.Helper()
+		cmd := testutil.Self(t)
+		cmd.Env, cmd.Stderr = append(os.Environ(), nodeDir+"="+id.Dir()), &log
+		events, err := cmd.StdinPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cmd, events
+	}
+	kill := func(cmd *exec.Cmd, events io.Closer) {
+		t.Helper()
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		_ = events.Close()
+	}
+	state := func() (m fleet.ModuleReport) {
+		t.Helper()
+		list, _, err := tm.Nodes(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 1 && len(list[0].Report.Modules) == 1 {
+			m = list[0].Report.Modules[0]
+		}
+		return m
+	}
+	cmd, events := start()
+	defer func() { kill(cmd, events) }()
+	seen := uint64(0)
+	var last *fleet.Entry
+	for i := range testutil.Size(6, 12, 60) {
+		eventually(t, "the node connects", func() bool { return strings.Count(log.String(), "connected to the hub") == i+1 })
+		last = &fleet.Entry{Module: "count", Params: map[string]string{"uid": fmt.Sprint(i)}}
+		tm.put(t, last, file)
+		moment := time.Now().Add(rand.N(50 * time.Millisecond)) // any will do
+		eventually(t, "the moment comes", func() bool { return time.Now().After(moment) })
+		kill(cmd, events)
+		m := state()
+		if m.Generation < seen || m.State == fleet.Refused || m.State == fleet.Failed {
+			t.Errorf("round %d: it has seen generation %d before, and says %+v", i, seen, m)
+		}
+		seen = m.Generation
+		cmd, events = start()
+	}
+	eventually(t, "the last entry runs", func() bool { return state().Running == last.Generation })
+	if t.Failed() {
+		t.Logf("the log of the node:\n%s", log.String())
+	}
+}
