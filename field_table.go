@@ -56,6 +56,8 @@ const (
 	FieldCapsSecure                         // caps.secure: AT_SECURE: more rights than its user has
 	FieldNice                               // nice: nice value, from -20 to 19
 	FieldCapsGained                         // caps.gained: permitted since this exec, and not before
+	FieldBeforeUTime                        // before.utime_ns: user CPU time before this exec
+	FieldBeforeSTime                        // before.stime_ns: system CPU time before this exec
 
 	numFields = iota
 )
@@ -85,7 +87,9 @@ const (
 		FieldEnv |
 		FieldCapsSecure |
 		FieldNice |
-		FieldCapsGained
+		FieldCapsGained |
+		FieldBeforeUTime |
+		FieldBeforeSTime
 )
 
 // FieldsExit and FieldsRusage are the fields of an exit event's two groups.
@@ -265,7 +269,9 @@ var optionalOf = [NumKinds]Fields{
 		FieldEnv |
 		FieldCapsSecure |
 		FieldNice |
-		FieldCapsGained,
+		FieldCapsGained |
+		FieldBeforeUTime |
+		FieldBeforeSTime,
 	UID: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -353,6 +359,8 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldCapsSecure, Name: "caps.secure", Type: TypeBool, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "AT_SECURE: more rights than its user has", Cost: "as auid; ptrace: a file"},
 	{Field: FieldNice, Name: "nice", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "nice value, from -20 to 19", Cost: "as tty"},
 	{Field: FieldCapsGained, Name: "caps.gained", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "permitted since this exec, and not before", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
+	{Field: FieldBeforeUTime, Name: "before.utime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Exec, Optional: true, Doc: "user CPU time before this exec", Cost: "nothing under bpf; ptrace: two files"},
+	{Field: FieldBeforeSTime, Name: "before.stime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Exec, Optional: true, Doc: "system CPU time before this exec", Cost: "as before.utime_ns"},
 }
 
 // Extra holds the optional fields of one event. Its slices are never changed in
@@ -383,6 +391,8 @@ type Extra struct {
 	CapsSecure      bool     // AT_SECURE: more rights than its user has
 	Nice            int      // nice value, from -20 to 19
 	CapsGained      uint64   // permitted since this exec, and not before
+	BeforeUTimeNS   int64    // user CPU time before this exec
+	BeforeSTimeNS   int64    // system CPU time before this exec
 }
 
 // value returns the value of a field that is there.
@@ -492,6 +502,10 @@ func (ev *Event) value(f Fields) Value {
 		return Value{typ: TypeInt, num: uint64(ev.Extra.Nice)}
 	case FieldCapsGained:
 		return Value{typ: TypeUint, num: ev.Extra.CapsGained}
+	case FieldBeforeUTime:
+		return Value{typ: TypeInt, num: uint64(ev.Extra.BeforeUTimeNS)}
+	case FieldBeforeSTime:
+		return Value{typ: TypeInt, num: uint64(ev.Extra.BeforeSTimeNS)}
 	}
 	return Value{}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/outfile"
+	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -216,6 +217,9 @@ func (d *Daemon) newLog(c LogConfig) (*logFile, error) {
 	if c.Format == LogJournald {
 		l.sink = newJournalSink(&c, s, d.log, d.fail)
 	} else {
+		if c.Format != LogText {
+			s.optional |= process.UsageBefore // as in every recording
+		}
 		l.sink = newLogSink(&c, s, source.NewStart(d.source, nil), d.log, d.fail)
 	}
 	s.queue = taskwatch.NewQueue(l.sink, taskwatch.QueueOptions{Size: d.limits.logs})

@@ -23,11 +23,19 @@ type Process struct {
 	dead    int  // with the dead ancestors in a row, as they were at its end
 
 	programs []*Program // never empty; the last one runs
-	earlier  int        // programs that are not kept any more
+	before   before
+	earlier  int // programs that are not kept any more
 
 	// Children that have not ended, as a list.
 	first, next, prev *Process
 	children          int
+}
+
+// before is the CPU time that the task of the last exec had used until then. All
+// other tasks of the process began after that.
+type before struct {
+	task             taskwatch.TaskID
+	userNS, systemNS int64
 }
 
 // maxPrograms limits the programs that are kept for one process.
@@ -107,25 +115,73 @@ type Usage struct {
 	// sums are too low.
 	Missing taskwatch.Fields
 
-	// Shared says that the numbers have in them what earlier programs of the
-	// process used, since nobody told how much that was. What a fork used
+	// Shared holds the fields whose numbers have in them what earlier programs
+	// of the process used, since nobody told how much that was. What a fork used
 	// until its first exec is left out of account.
-	Shared bool
+	Shared taskwatch.Fields
 }
+
+// The fields of Usage, and those of them that are CPU time. UsageBefore are the
+// fields of an exec from which a tree learns how much CPU time was used by the
+// program that it ends.
+const (
+	usageFields = cpuFields | taskwatch.FieldMaxRSS | taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes
+	cpuFields   = taskwatch.FieldUTime | taskwatch.FieldSTime
+	UsageBefore = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
+)
+
+// AtMost reports whether the CPU time has that of earlier programs in it.
+func (u *Usage) AtMost() bool { return u.Shared&cpuFields != 0 }
 
 // CPUNS returns the whole CPU time.
 func (u *Usage) CPUNS() int64 { return u.UserNS + u.SystemNS }
 
-// add adds the usage of a task, from its exit event.
-func (u *Usage) add(ev *taskwatch.Event) {
-	const fields = taskwatch.FieldUTime | taskwatch.FieldSTime | taskwatch.FieldMaxRSS |
-		taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes
-	r, missing := &ev.Rusage, ev.Missing&fields
-	u.Missing |= missing
-	if !missing.Has(taskwatch.FieldUTime) {
-		u.UserNS += r.UTimeNS
+// exec ends the program that p runs, and begins the next one.
+func (p *Process) exec(ev *taskwatch.Event) (ended *Program) {
+	ended = p.Program()
+	ended.EndNS = ev.MonoNS
+	next := &Program{StartNS: ev.MonoNS, Started: true}
+	if !ended.Command.Forked || ended.Usage.Shared != 0 {
+		next.Usage.Shared = usageFields
 	}
-	if !missing.Has(taskwatch.FieldSTime) {
+	if ev.Fields().Has(UsageBefore) {
+		ended.Usage.addCPU(p, ev.Task.ID, ev.Extra.BeforeUTimeNS, ev.Extra.BeforeSTimeNS)
+		next.Usage.Shared &^= cpuFields
+	}
+	p.learnBefore(ev)
+	p.begin(next)
+	return ended
+}
+
+// learnBefore takes the CPU time before an exec, if it is known.
+func (p *Process) learnBefore(ev *taskwatch.Event) {
+	if ev.Kind == taskwatch.Exec && ev.Fields().Has(UsageBefore) {
+		p.before = before{ev.Task.ID, ev.Extra.BeforeUTimeNS, ev.Extra.BeforeSTimeNS}
+	}
+}
+
+// addCPU adds what a task of p has used in all, without what it used before its
+// last exec. The sum is exact; its parts the kernel estimates each time anew.
+func (u *Usage) addCPU(p *Process, task taskwatch.TaskID, userNS, systemNS int64) {
+	if b := &p.before; b.task == task {
+		total := max(userNS+systemNS-b.userNS-b.systemNS, 0)
+		userNS = min(max(userNS-b.userNS, 0), total)
+		systemNS = total - userNS
+	}
+	u.UserNS += userNS
+	u.SystemNS += systemNS
+}
+
+// add adds the usage of a task of p, from its exit event.
+func (u *Usage) add(p *Process, ev *taskwatch.Event) {
+	r, missing := &ev.Rusage, ev.Missing&usageFields
+	u.Missing |= missing
+	switch {
+	case missing&cpuFields == 0:
+		u.addCPU(p, ev.Task.ID, r.UTimeNS, r.STimeNS)
+	case !missing.Has(taskwatch.FieldUTime):
+		u.UserNS += r.UTimeNS
+	case !missing.Has(taskwatch.FieldSTime):
 		u.SystemNS += r.STimeNS
 	}
 	if !missing.Has(taskwatch.FieldMaxRSS) {

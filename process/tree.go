@@ -120,11 +120,7 @@ func (t *Tree) Take(it taskwatch.Item) Step {
 	if p == nil {
 		p, step.New = t.enter(ev, has)
 	} else if ev.Kind == taskwatch.Exec {
-		step.Ended = p.Program()
-		step.Ended.EndNS = ev.MonoNS
-		next := &Program{StartNS: ev.MonoNS, Started: true}
-		next.Usage.Shared = !step.Ended.Command.Forked || step.Ended.Usage.Shared
-		p.begin(next)
+		step.Ended = p.exec(ev)
 	}
 	step.Process = p
 	if IsLeader(ev) && ev.Kind != taskwatch.Free {
@@ -132,7 +128,7 @@ func (t *Tree) Take(it taskwatch.Item) Step {
 	}
 	p.Program().Command.Learn(ev)
 	if ev.Kind == taskwatch.Exit {
-		p.Program().Usage.add(ev)
+		p.Program().Usage.add(p, ev)
 	}
 	if !p.Ended && EndsProcess(ev) {
 		p.Ended = true
@@ -232,6 +228,7 @@ func (t *Tree) enter(ev *taskwatch.Event, has taskwatch.Fields) (p *Process, isN
 	}
 	g.Command.Forked = born
 	p.begin(g)
+	p.learnBefore(ev)
 	if ev.Kind == taskwatch.Exit || ev.Kind == taskwatch.Free {
 		// Little will be heard of it. The exits of a process's threads may
 		// follow the one that ended it.
@@ -297,7 +294,7 @@ func (t *Tree) Adopt(pid, ppid int, c Command) *Process {
 	if parent != nil {
 		p.Depth = parent.Depth + 1
 	}
-	p.begin(&Program{Command: c, Usage: Usage{Shared: true}})
+	p.begin(&Program{Command: c, Usage: Usage{Shared: usageFields}})
 	t.keep(p)
 	return p
 }

@@ -119,6 +119,68 @@ func TestCloneParent(t *testing.T) {
 	}
 }
 
+// Each program of a process has the CPU time that passed between two execs, be it
+// of the thread that survives them or of others.
+func TestCPUTimeOfPrograms(t *testing.T) {
+	var l life
+	used := func(user, system int64) func(*taskwatch.Event) {
+		return func(ev *taskwatch.Event) {
+			ev.Rusage = taskwatch.Rusage{UTimeNS: user, STimeNS: system, MaxRSS: 30}
+		}
+	}
+	before := func(user, system int64) func(*taskwatch.Event) {
+		return func(ev *taskwatch.Event) {
+			ev.Task.Exe = fmt.Sprint(user)
+			ev.Extra = &taskwatch.Extra{BeforeUTimeNS: user, BeforeSTimeNS: system, Given: UsageBefore}
+		}
+	}
+	var got []string
+	note := func(s Step) {
+		if g := s.Ended; g != nil {
+			got = append(got, fmt.Sprintf("%d+%d %v", g.Usage.UserNS, g.Usage.SystemNS, g.Usage.AtMost()))
+		}
+	}
+	l.exec(1, "/sh")
+	l.clone(2, 1)
+	note(l.event(taskwatch.Exec, 2, 2, 1, before(3, 1))) // the fork has 3+1
+	note(l.event(taskwatch.Exec, 2, 2, 1, before(10, 2)))
+	alone := func(user int64) func(*taskwatch.Event) {
+		return func(ev *taskwatch.Event) { used(user, 0)(ev); ev.Exit.Group = false }
+	}
+	l.event(taskwatch.Clone, 2, 3, 2, func(ev *taskwatch.Event) { ev.Val = CloneThread })
+	l.event(taskwatch.Exit, 2, 3, 2, alone(100))
+	note(l.event(taskwatch.Exec, 2, 2, 1, before(9, 7))) // the kernel has thought again
+	note(l.event(taskwatch.Exit, 2, 2, 1, used(50, 8)))
+	if want := []string{"3+1 false", "7+1 false", "100+4 false", "41+1 false"}; !slices.Equal(got, want) {
+		t.Errorf("CPU times %q, want %q", got, want)
+	}
+
+	// Another thread takes the place of the first one, which has ended.
+	got = nil
+	l.clone(4, 1)
+	note(l.event(taskwatch.Exec, 4, 4, 1, before(5, 0)))
+	l.event(taskwatch.Clone, 4, 5, 4, func(ev *taskwatch.Event) { ev.Val = CloneThread })
+	l.event(taskwatch.Exit, 4, 4, 1, alone(25))
+	other := func(fill func(*taskwatch.Event)) func(*taskwatch.Event) {
+		return func(ev *taskwatch.Event) { fill(ev); ev.Task.ID = id(5) }
+	}
+	note(l.event(taskwatch.Exec, 4, 4, 1, other(before(2, 0))))
+	note(l.event(taskwatch.Exit, 4, 4, 1, other(used(6, 0))))
+	if want := []string{"5+0 false", "22+0 false", "4+0 false"}; !slices.Equal(got, want) {
+		t.Errorf("CPU times with threads %q, want %q", got, want)
+	}
+
+	// Where one exec does not say it, the last program has the rest.
+	got = nil
+	l.clone(6, 1)
+	note(l.event(taskwatch.Exec, 6, 6, 1, before(5, 0)))
+	note(l.exec(6, "/unknown"))
+	note(l.event(taskwatch.Exit, 6, 6, 1, used(9, 0)))
+	if want := []string{"5+0 false", "0+0 false", "4+0 true"}; !slices.Equal(got, want) {
+		t.Errorf("CPU times with a gap %q, want %q", got, want)
+	}
+}
+
 func TestPrograms(t *testing.T) {
 	var l life
 	l.exec(1, "/sh")
@@ -142,10 +204,10 @@ func TestPrograms(t *testing.T) {
 	if len(list) != 3 || earlier != 0 {
 		t.Fatalf("%d programs and %d earlier, want 3", len(list), earlier)
 	}
-	if u := list[2].Usage; u.CPUNS() != 9 || u.MaxRSS != 30 || u.ReadBytes != 4 || u.WriteBytes != 5 || !u.Shared {
+	if u := list[2].Usage; u.CPUNS() != 9 || u.MaxRSS != 30 || u.ReadBytes != 4 || u.WriteBytes != 5 || u.Shared != usageFields || !u.AtMost() {
 		t.Errorf("usage %+v", u)
 	}
-	if list[1].Usage.Shared || list[0].Usage.Shared {
+	if list[1].Usage.Shared|list[0].Usage.Shared != 0 {
 		t.Error("a fork shares its CPU time with nothing")
 	}
 	for range 100 {

@@ -198,6 +198,18 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		}
 		b = append(uncomma(b, start), '}')
 	}
+	if has&(taskwatch.FieldBeforeUTime|
+		taskwatch.FieldBeforeSTime) != 0 {
+		b = append(b, `,"before":{`...)
+		start := len(b)
+		if has.Has(taskwatch.FieldBeforeUTime) {
+			b = appendInt(b, `,"utime_ns":`, x.BeforeUTimeNS)
+		}
+		if has.Has(taskwatch.FieldBeforeSTime) {
+			b = appendInt(b, `,"stime_ns":`, x.BeforeSTimeNS)
+		}
+		b = append(uncomma(b, start), '}')
+	}
 	return b
 }
 
@@ -243,6 +255,10 @@ type rawTask struct {
 		Net  *uint32 `json:"net"`
 		User *uint32 `json:"user"`
 	} `json:"ns"`
+	Before struct {
+		UtimeNS *int64 `json:"utime_ns"`
+		StimeNS *int64 `json:"stime_ns"`
+	} `json:"before"`
 }
 
 type rawExit struct {
@@ -319,6 +335,8 @@ func (raw *rawTask) extra(f *fields, x *taskwatch.Extra) error {
 	take(f, taskwatch.FieldNSPID, &x.NSPID, raw.NS.PID)
 	take(f, taskwatch.FieldNSNet, &x.NSNet, raw.NS.Net)
 	take(f, taskwatch.FieldNSUser, &x.NSUser, raw.NS.User)
+	take(f, taskwatch.FieldBeforeUTime, &x.BeforeUTimeNS, raw.Before.UtimeNS)
+	take(f, taskwatch.FieldBeforeSTime, &x.BeforeSTimeNS, raw.Before.StimeNS)
 	return nil
 }
 
@@ -489,6 +507,17 @@ func (c *cursor) extra(x *taskwatch.Extra) (got taskwatch.Fields) {
 		if c.key(`"user":`) {
 			x.NSUser = uint32(c.uint(32))
 			got |= taskwatch.FieldNSUser
+		}
+		c.close()
+	}
+	if c.open(`"before":`) {
+		if c.key(`"utime_ns":`) {
+			x.BeforeUTimeNS = c.int(64)
+			got |= taskwatch.FieldBeforeUTime
+		}
+		if c.key(`"stime_ns":`) {
+			x.BeforeSTimeNS = c.int(64)
+			got |= taskwatch.FieldBeforeSTime
 		}
 		c.close()
 	}

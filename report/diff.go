@@ -33,7 +33,7 @@ type Run struct {
 	Runs   uint64 `json:"runs"`
 	Failed uint64 `json:"failed"`
 	WallNS int64  `json:"wall_ns"`
-	CPUNS  int64  `json:"cpu_ns"` // with that of earlier programs of the same process
+	CPUNS  int64  `json:"cpu_ns"` // with that of earlier programs of the same process, if nobody told how much that was
 	MaxRSS uint64 `json:"maxrss_bytes"`
 }
 

@@ -279,7 +279,7 @@ func (s *Summary) end(ev *taskwatch.Event, p *process.Process, g *process.Progra
 	prog := s.program(&g.Command)
 	prog.wallNS += x.wallNS
 	prog.cpuNS += x.usage.CPUNS()
-	prog.shared = prog.shared || x.usage.Shared
+	prog.shared = prog.shared || x.usage.AtMost()
 	prog.maxRSS = max(prog.maxRSS, x.usage.MaxRSS)
 	prog.io += x.io()
 	if p.Ended {
@@ -457,12 +457,12 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 		switch {
 		case noCPU:
 			cpu = "-"
-		case x.usage.Shared:
+		case x.usage.AtMost():
 			cpu = "<" + cpu
 		}
 		if x.usage.MaxRSS == 0 && (x.exec || s.missing.Has(taskwatch.FieldMaxRSS)) {
 			rss = "-"
-		} else if x.usage.Shared {
+		} else if x.usage.Shared.Has(taskwatch.FieldMaxRSS) {
 			rss = "<" + rss
 		}
 		cells := []string{wall, cpu, rss}

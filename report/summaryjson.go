@@ -132,7 +132,7 @@ func (s *Summary) commandsJSON(list []ending) []commandJSON {
 		c := commandJSON{PID: x.pid, Command: x.command, WallNS: x.wallNS, WallAtLeast: x.atLeast, Exec: x.exec, Core: x.code.Core}
 		cpu, io := x.usage.CPUNS(), x.io()
 		if cpu > 0 || !x.exec && !s.noCPU() {
-			c.CPUNS, c.CPUAtMost = &cpu, x.usage.Shared
+			c.CPUNS, c.CPUAtMost = &cpu, x.usage.AtMost()
 		}
 		if x.usage.MaxRSS > 0 {
 			c.MaxRSS = &x.usage.MaxRSS

@@ -89,7 +89,7 @@ func (t *Text) Wants() taskwatch.Wants {
 }
 
 // wants returns the fields that this package reads of some kinds, with those
-// given of exit events.
+// given of exit events. Whoever reads CPU time also reads that before an exec.
 func wants(kinds taskwatch.Kinds, exit taskwatch.Fields) taskwatch.Wants {
 	w := taskwatch.Wants{}
 	for _, k := range kinds.List() {
@@ -99,6 +99,10 @@ func wants(kinds taskwatch.Kinds, exit taskwatch.Fields) taskwatch.Wants {
 			w[k] |= taskwatch.FieldUID | taskwatch.FieldOld | taskwatch.FieldCause
 		case taskwatch.GID:
 			w[k] |= taskwatch.FieldGID | taskwatch.FieldOld | taskwatch.FieldCause
+		case taskwatch.Exec:
+			if exit.Has(taskwatch.FieldUTime) {
+				w[k] |= process.UsageBefore
+			}
 		case taskwatch.Exit:
 			w[k] |= exit
 		case taskwatch.Free:

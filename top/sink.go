@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // Sink feeds a model. All its methods may be called from any goroutine.
@@ -32,6 +33,7 @@ func (s *Sink) Wants() taskwatch.Wants {
 	for k := range w {
 		w[k] |= s.more
 	}
+	w[taskwatch.Exec] |= process.UsageBefore
 	return w
 }
 

@@ -254,7 +254,7 @@ func (m *Model) slowRows() []row {
 			if r.Usage.Missing.Has(taskwatch.FieldUTime) {
 				cpu = "?"
 			}
-			if r.Usage.Shared {
+			if r.Usage.AtMost() {
 				cpu = "<" + cpu
 			}
 			return []string{seconds(r.WallNS), cpu, fmt.Sprint(r.Proc.PID), unknown(r.Proc.User), r.Status, commandOf(&r.Command)}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/outfile"
+	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/sink/acct"
@@ -157,7 +158,8 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	}
 	wants := taskwatch.WantAll(o.kinds)
 	for k := range wants {
-		wants[k] |= o.fields & taskwatch.OptionalOf(k)
+		// A summary of the recording is to know what each program has used.
+		wants[k] |= (o.fields | process.UsageBefore) & taskwatch.OptionalOf(k)
 	}
 	var opts []record.Option
 	if o.start != nil {

@@ -87,7 +87,9 @@ from its birth. WALL is that time. CPU is the user and system time of the tasks
 that ended meanwhile. MAX RSS is the most memory that was resident at once, as
 the kernel reports it at the end. A mark shows that a number is only a bound:
 >1s where the beginning was not seen, <1s where it includes earlier programs of
-the process. STATUS exec means that another program followed.
+the process: always their memory, their CPU time only where the source does not
+know it. bpf knows it as of the last clock tick before the exec, a few
+milliseconds at most. STATUS exec means that another program followed.
 
 "parallel" counts the processes that have no live child: those that work rather
 than wait for others. The critical path goes backwards from the end, always into

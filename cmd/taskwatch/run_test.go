@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -556,6 +557,58 @@ func testSummaryOfWrappers(t *testing.T, source string) {
 	}
 	if path != sum.Wall {
 		t.Errorf("the critical path takes %d, want the wall time %d", path, sum.Wall)
+	}
+}
+
+// Each program of a process has its own CPU time, also when a recording is asked.
+func TestCPUTimeOfWrappers(t *testing.T) { eachSource(t, testCPUTimeOfWrappers) }
+
+func testCPUTimeOfWrappers(t *testing.T, source string) {
+	testutil.Require(t, needsPrograms)
+	file := filepath.Join(t.TempDir(), "r.jsonl")
+	// The shell says what the process has used, in ticks of 10 ms, and is true then.
+	const script = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; read -r stat </proc/$$/stat; echo $stat; exec true"
+	r := tw(t, "run", "--source", source, "-o", file, "--", "env", "sh", "-c", script)
+	words := strings.Fields(r.stdout)
+	if r.status != 0 || len(words) < 15 {
+		t.Fatalf("%+v", r)
+	}
+	var ticks int64
+	for _, word := range words[13:15] {
+		n, err := strconv.ParseInt(word, 10, 64)
+		if err != nil {
+			t.Fatalf("%v: %q", err, r.stdout)
+		}
+		ticks += n
+	}
+	var sum struct {
+		UserNS   int64 `json:"utime_ns"`
+		SystemNS int64 `json:"stime_ns"`
+		By       []struct {
+			Program string
+			CPU     int64 `json:"cpu_ns"`
+			AtMost  bool  `json:"cpu_at_most"`
+		} `json:"by_program"`
+	}
+	r = tw(t, "replay", "--summary", "-f", "json", "-o", "/dev/null", file)
+	if err := json.Unmarshal([]byte(r.stdout), &sum); err != nil {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	const tick = 10e6
+	var all int64
+	total := sum.UserNS + sum.SystemNS
+	for _, p := range sum.By {
+		all += p.CPU
+		if p.AtMost {
+			t.Errorf("the CPU time of %s is only a bound", p.Program)
+		}
+		if name := filepath.Base(p.Program); (name == "true" || name == "env") && p.CPU > total-tick*ticks+2*tick {
+			t.Errorf("%s used %d ns, of %d in all, of which the shell's were %d ticks", p.Program, p.CPU, total, ticks)
+		}
+	}
+	// What the process used before env is nobody's.
+	if len(sum.By) != 3 || all > total || all < tick*ticks-2*tick {
+		t.Errorf("%+v used %d ns, want three programs that used all of %d, %d ticks", sum.By, all, total, ticks)
 	}
 }
 

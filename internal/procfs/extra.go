@@ -59,6 +59,13 @@ func (r *Reader) Extra(pid, tid int, want taskwatch.Fields) taskwatch.Extra {
 			extraOfStat(&x, b)
 		}
 	}
+	const before = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
+	if want&before != 0 {
+		if user, system, err := r.CPU(pid, tid); err == nil {
+			x.BeforeUTimeNS, x.BeforeSTimeNS = user, system
+			x.Given |= before
+		}
+	}
 	if want&(taskwatch.FieldExeDev|taskwatch.FieldExeIno) != 0 {
 		var st unix.Stat_t
 		if unix.Stat(r.name(pid, tid, "exe"), &st) == nil {

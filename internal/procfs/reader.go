@@ -99,6 +99,29 @@ func (r *Reader) SchedNS(pid, tid int) (int64, error) {
 	return int64(number(b)), nil
 }
 
+// CPU reads the CPU time of a task: exactly, if the kernel has schedstat, and
+// else in clock ticks.
+func (r *Reader) CPU(pid, tid int) (userNS, systemNS int64, err error) {
+	stat, err := r.Stat(pid, tid)
+	if err != nil {
+		return 0, 0, err
+	}
+	if total, err := r.SchedNS(pid, tid); err == nil {
+		userNS, systemNS = SplitCPU(total, stat.STimeNS)
+		return userNS, systemNS, nil
+	}
+	return stat.UTimeNS, stat.STimeNS, nil
+}
+
+// SplitCPU divides a task's exact CPU time. The kernel knows the exact sum
+// (sum_exec_runtime) and counts the halves in clock ticks; as it does itself
+// (cputime_adjust in kernel/sched/cputime.c), time in which no tick fell is
+// taken to be user time.
+func SplitCPU(totalNS, systemNS int64) (user, system int64) {
+	systemNS = min(systemNS, totalNS)
+	return totalNS - systemNS, systemNS
+}
+
 // Exe returns the path of the process's program, see [Links.Exe].
 func (r *Reader) Exe(pid int) (string, error) { return r.Links(pid).Exe() }
 

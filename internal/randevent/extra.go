@@ -85,5 +85,11 @@ func Extra(r *rand.Rand, given taskwatch.Fields, text func() string) *taskwatch.
 	if given.Has(taskwatch.FieldCapsGained) {
 		x.CapsGained = r.Uint64()
 	}
+	if given.Has(taskwatch.FieldBeforeUTime) {
+		x.BeforeUTimeNS = r.Int64()
+	}
+	if given.Has(taskwatch.FieldBeforeSTime) {
+		x.BeforeSTimeNS = r.Int64()
+	}
 	return x
 }

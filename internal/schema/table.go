@@ -135,6 +135,10 @@ var Table = []Field{
 		Doc: "nice value, from -20 to 19", Cost: "as tty"},
 	{Name: "caps.gained", Const: "CapsGained", Go: "CapsGained", Type: Mask, Kinds: "exec", Optional: true, Record: 4, Gather: "gained",
 		Doc: "permitted since this exec, and not before", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
+	{Name: "before.utime_ns", Const: "BeforeUTime", Go: "BeforeUTimeNS", Type: Int64, Kinds: "exec", Unit: "ns", Optional: true, Record: 5,
+		Doc: "user CPU time before this exec", Cost: "nothing under bpf; ptrace: two files"},
+	{Name: "before.stime_ns", Const: "BeforeSTime", Go: "BeforeSTimeNS", Type: Int64, Kinds: "exec", Unit: "ns", Optional: true, Record: 5,
+		Doc: "system CPU time before this exec", Cost: "as before.utime_ns"},
 }
 
 // Entry is one entry of the record of the sandbox. Each is aligned to its own

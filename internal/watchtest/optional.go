@@ -32,6 +32,11 @@ func init() {
 		must(unix.Exec("/program", []string{"/program", "inside"}, os.Environ()))
 	case "gain":
 		runWithRights(os.Args[2], os.Args[3])
+	case "burn":
+		burnCPU()
+	case "burned":
+		tellCPU()
+		os.Exit(0)
 	case "rights":
 		tellRights()
 		os.Exit(0)
@@ -187,6 +192,9 @@ func Optional(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance
 	}
 	if execs != 1 {
 		t.Errorf("%d execs of the program", execs)
+	}
+	if !lacks.Has(taskwatch.FieldBeforeUTime) {
+		checkBefore(t, newInstance)
 	}
 	if os.Geteuid() == 0 {
 		checkSetGroups(t, newInstance)

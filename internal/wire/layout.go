@@ -9,9 +9,9 @@ import (
 
 // Size is the size of a record in bytes, and Sizes are all that it ever had, the
 // newest first: each is the beginning of the one before.
-const Size = 400
+const Size = 416
 
-var Sizes = []int{400, 392, 384, 272}
+var Sizes = []int{416, 400, 392, 384, 272}
 
 // first is the size of the part that every record has.
 const first = 272
@@ -76,6 +76,8 @@ const (
 	offNice            = 384 // s32
 	offReserved388     = 388 // u32
 	offCapsGained      = 392 // u64
+	offBeforeUtimeNS   = 400 // s64
+	offBeforeStimeNS   = 408 // s64
 )
 
 // The bits of a record's flags.
@@ -161,6 +163,8 @@ func put(b *[Size]byte, ev *taskwatch.Event) {
 	le.PutUint32(b[offNice:], uint32(x.Nice))
 	le.PutUint32(b[offReserved388:], 0)
 	le.PutUint64(b[offCapsGained:], uint64(x.CapsGained))
+	le.PutUint64(b[offBeforeUtimeNS:], uint64(x.BeforeUTimeNS))
+	le.PutUint64(b[offBeforeStimeNS:], uint64(x.BeforeSTimeNS))
 }
 
 // get is the reverse of put.
@@ -214,6 +218,8 @@ func get(b *[Size]byte, ev *taskwatch.Event) {
 	x.ExeIno = le.Uint64(b[offExeIno:])
 	x.Nice = int(int32(le.Uint32(b[offNice:])))
 	x.CapsGained = le.Uint64(b[offCapsGained:])
+	x.BeforeUTimeNS = int64(le.Uint64(b[offBeforeUtimeNS:]))
+	x.BeforeSTimeNS = int64(le.Uint64(b[offBeforeStimeNS:]))
 	flags := le.Uint32(b[offFlags:])
 	_ = flags
 	x.EnvCut = flags&flagEnvCut != 0

@@ -38,6 +38,7 @@ type Sink struct {
 	ns     map[string]int64            // by stack
 	since  map[*process.Process]int64  // when it began to be at work; absent while it waits
 	stacks map[*process.Process]string // of the program that runs
+	used   map[*process.Process]int64  // CPU time of the program that runs, as far as it is in ns
 	live   map[*process.Process]int    // children, as the weights count them
 	above  map[*process.Process]*process.Process
 	last   int64
@@ -48,7 +49,7 @@ func New(w io.Writer, weight Weight) *Sink {
 	return &Sink{
 		w: w, weight: weight, ns: map[string]int64{},
 		since: map[*process.Process]int64{}, stacks: map[*process.Process]string{},
-		live: map[*process.Process]int{}, above: map[*process.Process]*process.Process{},
+		used: map[*process.Process]int64{}, live: map[*process.Process]int{}, above: map[*process.Process]*process.Process{},
 	}
 }
 
@@ -56,7 +57,7 @@ func New(w io.Writer, weight Weight) *Sink {
 func (s *Sink) Wants() taskwatch.Wants {
 	return taskwatch.Wants{
 		taskwatch.Clone: process.Fields,
-		taskwatch.Exec:  process.Fields,
+		taskwatch.Exec:  process.Fields | process.UsageBefore,
 		taskwatch.Exit:  process.Fields | taskwatch.FieldUTime | taskwatch.FieldSTime,
 	}
 }
@@ -87,17 +88,29 @@ func (s *Sink) Take(it taskwatch.Item) {
 		s.begin(p)
 	} else if ev.Kind == taskwatch.Exec {
 		s.settle(p)
+		if step.Ended != nil {
+			s.useProgram(p, step.Ended)
+			delete(s.used, p)
+		}
 		s.stacks[p] = s.stackOf(p)
 	}
 	if ev.Kind == taskwatch.Exit {
-		s.use(s.stacks[p], ev)
+		s.useProgram(p, p.Program())
 	}
 	if p.Ended {
 		s.end(p)
 	}
 }
 
-// use counts the CPU time of a task that ended.
+// useProgram counts what a program has used since the last call.
+func (s *Sink) useProgram(p *process.Process, g *process.Program) {
+	if s.weight == CPU {
+		s.ns[s.stacks[p]] += g.Usage.CPUNS() - s.used[p]
+		s.used[p] = g.Usage.CPUNS()
+	}
+}
+
+// use counts the CPU time of a task that ended, of a process that had ended before.
 func (s *Sink) use(stack string, ev *taskwatch.Event) {
 	if s.weight != CPU {
 		return
@@ -166,6 +179,7 @@ func (s *Sink) end(p *process.Process) {
 		}
 	}
 	delete(s.above, p)
+	delete(s.used, p)
 	delete(s.stacks, p)
 	delete(s.since, p)
 }

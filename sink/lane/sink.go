@@ -36,7 +36,7 @@ func (s *Sink) Wants() taskwatch.Wants {
 	const task = process.Fields
 	return taskwatch.Wants{
 		taskwatch.Clone: task,
-		taskwatch.Exec:  task | taskwatch.FieldCwd,
+		taskwatch.Exec:  task | taskwatch.FieldCwd | process.UsageBefore,
 		taskwatch.UID:   task | taskwatch.FieldUID | taskwatch.FieldOld | taskwatch.FieldCause,
 		taskwatch.GID:   task | taskwatch.FieldGID | taskwatch.FieldOld | taskwatch.FieldCause,
 		taskwatch.Exit:  task | taskwatch.FieldsExit | taskwatch.FieldsRusage,

@@ -281,6 +281,12 @@ func (st *stream) exec(r *record) {
 	if oldMissing {
 		ev.Missing |= taskwatch.FieldOldExe
 	}
+	if asked := st.feed.Optional(taskwatch.Exec) & fieldsBefore; asked != 0 && r.val != 0 {
+		st.extra.BeforeUTimeNS, st.extra.BeforeSTimeNS = timeBefore(r.val)
+		st.extra.Given |= asked
+		ev.Extra = &st.extra
+		ev.Missing &^= asked
+	}
 	st.deliver(ev)
 }
 
@@ -464,6 +470,14 @@ func (st *stream) rusage(ev *taskwatch.Event, r *record) {
 	if r.flags&flagNoIO != 0 {
 		ev.Missing |= taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes
 	}
+}
+
+const fieldsBefore = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
+
+// timeBefore reads the val of an exec's record: see time_before in c/exec.h.
+func timeBefore(val uint64) (user, system int64) {
+	total, part := int64(val>>10), int64(val&1023)-1
+	return splitCPU(total, 1022-part, part)
 }
 
 // splitCPU divides the exact CPU time of a task in the proportion in which

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // usage is what a task has used, as far as it is known.
@@ -59,7 +60,7 @@ func (t *tracer) inspect(tr *tracee) {
 		return
 	}
 	if total, err := t.proc.SchedNS(tr.proc.pid, tr.tid); err == nil {
-		u.UTimeNS, u.STimeNS = splitCPU(total, stat.STimeNS)
+		u.UTimeNS, u.STimeNS = procfs.SplitCPU(total, stat.STimeNS)
 	}
 	if status, err := t.proc.Status(tr.proc.pid, tr.tid); err == nil {
 		u.NVCSw, u.NIvCSw, u.MaxRSS = status.NVCSw, status.NIvCSw, status.HWMBytes
@@ -102,13 +103,4 @@ func fromWait(ru *unix.Rusage) taskwatch.Rusage {
 		NVCSw: uint64(ru.Nvcsw), NIvCSw: uint64(ru.Nivcsw),
 		ReadBytes: uint64(ru.Inblock) << 9, WriteBytes: uint64(ru.Oublock) << 9,
 	}
-}
-
-// splitCPU divides a task's exact CPU time. The kernel knows the exact sum
-// (sum_exec_runtime) and counts the halves in clock ticks; as it does itself
-// (cputime_adjust in kernel/sched/cputime.c), time in which no tick fell is
-// taken to be user time.
-func splitCPU(totalNS, stimeNS int64) (user, system int64) {
-	stimeNS = min(stimeNS, totalNS)
-	return totalNS - stimeNS, stimeNS
 }

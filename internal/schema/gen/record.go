@@ -290,7 +290,7 @@ func page() []byte {
 	p.f("The fields of an event, under their names in `missing`, in filters and in columns. A field is known, or missing where the source\ncould not give it, or does not belong to the kind of event.\n\n")
 	for _, opt := range []bool{false, true} {
 		if opt {
-			p.f("\n## Optional fields\n\nThese are gathered only where `--fields` names them, or their group: what stands before the dot.\n\n")
+			p.f("\n## Optional fields\n\nThese are gathered only where `--fields` names them, or their group: what stands before the dot. Recordings always have\n`before`, so that a summary of them can say what each program has used.\n\n")
 			p.f("| field | type | events | what | costs |\n|---|---|---|---|---|\n")
 		} else {
 			p.f("## Default fields\n\n| field | type | events | what |\n|---|---|---|---|\n")

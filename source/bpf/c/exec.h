@@ -12,6 +12,18 @@
 #include "scope.h"
 #include "scratch.h"
 
+/*
+ * The CPU time that a task has used until its exec, as the val of its record: ns,
+ * and in the lowest 10 bits 1 and which part of 1022 the kernel has sampled as
+ * system time.
+ */
+static __always_inline u64 time_before(struct task_struct *tsk)
+{
+	u64 system = tsk->stime, sampled = tsk->utime + system;
+
+	return tsk->se.sum_exec_runtime << 10 | (1 + (sampled ? system * 1022 / sampled : 0));
+}
+
 static __always_inline int stream_exec(struct task_struct *tsk)
 {
 	struct mm_struct *mm = GET(tsk, struct task_struct, mm);
@@ -46,7 +58,7 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 		bpf_loop(ARGV_CHUNKS, send_argv, &argv, 0);
 	}
 
-	fill(&s->d.rec, TW_EXEC, 0, tsk);
+	fill(&s->d.rec, TW_EXEC, time_before(tsk), tsk);
 	if (wanted & WANT_EXE)
 		exe = clamp(store_path(s, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
 	else

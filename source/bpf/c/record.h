@@ -16,7 +16,7 @@ struct tw_rec {
 	u64 time;    /* CLOCK_MONOTONIC */
 	u64 task;    /* the task_struct's address */
 	u64 start;   /* CLOCK_BOOTTIME */
-	u64 val;
+	u64 val;     /* of an exec, the CPU time before it: see time_before */
 	/* A TW_FREE ends here. */
 	u64 creator; /* init, clone: address of the task that called fork; exec, exit, task: how many execs led to its program */
 	u64 cgroup;  /* struct place: the id, and above it the hierarchy */
