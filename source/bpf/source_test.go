@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -45,6 +46,14 @@ func newWatch(t testing.TB, cfg Config, kinds taskwatch.Kinds, keep func(*taskwa
 // newWatchOf is newWatch for a module that reads some fields, and with a sink
 // for what is no event.
 func newWatchOf(t testing.TB, cfg Config, kinds taskwatch.Kinds, reads taskwatch.Fields, sink taskwatch.Sink, keep func(*taskwatch.Event) bool) *watch {
+	t.Helper()
+	return newWatchOn(t, cfg, kinds, reads, sink, keep, nil)
+}
+
+// newWatchOn is newWatchOf that calls prepare with the table in the kernel before
+// the source runs.
+func newWatchOn(t testing.TB, cfg Config, kinds taskwatch.Kinds, reads taskwatch.Fields, sink taskwatch.Sink, keep func(*taskwatch.Event) bool,
+	prepare func(testing.TB, *kernel.Table)) *watch {
 	t.Helper()
 	testutil.Root(t)
 	w := &watch{done: make(chan error, 1)}
@@ -86,6 +95,9 @@ func newWatchOf(t testing.TB, cfg Config, kinds taskwatch.Kinds, reads taskwatch
 		t.Fatal(err)
 	}
 	w.src = src
+	if prepare != nil {
+		prepare(t, src.Table())
+	}
 	var ctx context.Context
 	ctx, w.cancel = context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -28,15 +28,16 @@ func storms(t testing.TB, n int) (cmd *source.Command, done string, truth [taskw
 	return &source.Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}}, done, truth
 }
 
-// counted is a watch that counts events, and before each calls delay.
+// counted is a watch that counts events, and before each calls delay. lifecheck
+// judges the order of all that comes.
 func counted(t testing.TB, cfg Config, kinds taskwatch.Kinds, delay func()) (w *watch, seen *[taskwatch.NumKinds]int) {
 	t.Helper()
 	seen = new([taskwatch.NumKinds]int)
-	w = newWatch(t, cfg, kinds, func(ev *taskwatch.Event) bool {
+	w = newWatchOn(t, cfg, kinds, taskwatch.DefaultFields, nil, func(ev *taskwatch.Event) bool {
 		delay()
 		seen[ev.Kind]++ // read after the end
 		return false
-	})
+	}, watchLives)
 	return w, seen
 }
 
