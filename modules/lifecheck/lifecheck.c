@@ -61,17 +61,16 @@ static const char last[8][8] = { "", "init", "clone", "exec", "uid", "gid", "exi
 
 #define NAME(table, history, back) ((__u64)(unsigned long)(table)[(history) >> 4 * (back) & 7])
 
-/* report - send a problem and the last eight events, of which the last is at fault */
+/* report - send a problem and the last six events, of which the last is at fault */
 static __noinline int report(const struct life *l, __u32 problem)
 {
-	static const char format[] = "{\"problem\":\"%s\",\"tid\":%u,\"pid\":%u,\"history\":\"%s%s%s%s%s%s%s%s\"}";
+	static const char format[] = "{\"problem\":\"%s\",\"tid\":%u,\"pid\":%u,\"history\":\"%s%s%s%s%s%s\"}";
 	__u64 h = l->history;
 	__u64 args[] = {
 		(__u64)(unsigned long)problems[problem & 3], l->tid, l->pid,
-		NAME(before, h, 7), NAME(before, h, 6), NAME(before, h, 5), NAME(before, h, 4),
-		NAME(before, h, 3), NAME(before, h, 2), NAME(before, h, 1), NAME(last, h, 0),
+		NAME(before, h, 5), NAME(before, h, 4), NAME(before, h, 3), NAME(before, h, 2), NAME(before, h, 1), NAME(last, h, 0),
 	};
-	char text[144];
+	char text[112]; /* all watchers of an event have 512 bytes of stack together */
 	long n;
 
 	__builtin_memset(text, ' ', sizeof(text)); /* JSON may end in blanks */
