@@ -12,7 +12,7 @@ import (
 
 // Objects do not depend on the processor, but for its byte order.
 //
-//go:generate go run ../module/build/cmd/modbuild -version 19 -o built acct/acct.c cnproc/cnproc.c execguard/execguard.c forkguard/forkguard.c lifecheck/lifecheck.c twbench/twbench.c
+//go:generate go run ../module/build/cmd/modbuild -version 19 -o built acct/acct.c cnproc/cnproc.c execguard/execguard.c forkguard/forkguard.c label/label.c lifecheck/lifecheck.c twbench/twbench.c
 //go:generate go run ../module/build/cmd/modbuild -version 19 -wasm -o built execrule/execrule.c
 
 //go:embed */*.c slowexec/slowexec.go built
@@ -32,6 +32,7 @@ var all = []*Module{
 	{"execguard", "denies programs by path, file, directory or mount", "execguard/execguard.c", "built/execguard.o"},
 	{"execrule", "denies execs by program and argument", "execrule/execrule.c", "built/execrule.wasm"},
 	{"forkguard", "denies forks of users with too many live tasks", "forkguard/forkguard.c", "built/forkguard.o"},
+	{"label", "a label for each process, which its descendants inherit", "label/label.c", "built/label.o"},
 	{"lifecheck", "checks the order of each task's events", "lifecheck/lifecheck.c", "built/lifecheck.o"},
 	{"slowexec", "reports commands that fail or take long", "slowexec/slowexec.go", ""},
 	{"twbench", "fork and exit rates of the machine", "twbench/twbench.c", "built/twbench.o"},

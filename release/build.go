@@ -18,6 +18,7 @@ var stock = map[string]string{
 	"cnproc.o":      "modules/cnproc/cnproc.c",
 	"execguard.o":   "modules/execguard/execguard.c",
 	"forkguard.o":   "modules/forkguard/forkguard.c",
+	"label.o":       "modules/label/label.c",
 	"lifecheck.o":   "modules/lifecheck/lifecheck.c",
 	"execrule.wasm": "modules/execrule/execrule.c",
 	"slowexec.wasm": "modules/slowexec/slowexec.go",

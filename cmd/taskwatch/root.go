@@ -19,7 +19,7 @@ var groups = []struct {
 }{
 	{"Watch and look back:", []func() *cobra.Command{newRun, newWatch, newTop, newUI, newReplay, newDiff}},
 	{"Modules:", []func() *cobra.Command{newModule, newModinfo}},
-	{"The daemon:", []func() *cobra.Command{newServe, newInsmod, newRmmod, newLsmod, newMap, newFleet}},
+	{"The daemon:", []func() *cobra.Command{newServe, newInsmod, newRmmod, newLsmod, newMap, newLabel, newFleet}},
 	{"This machine and this program:", []func() *cobra.Command{newDoctor, newBench, newVersion, newMan}},
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/label"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
 )
@@ -28,6 +29,7 @@ type runFlags struct {
 	drop     bool
 	kill     bool
 	tui      bool
+	label    string
 }
 
 func newRun() *cobra.Command {
@@ -117,6 +119,10 @@ no privileges; if it asks for a veto, ptrace becomes the default. A .o runs in
 the kernel, for every task of the machine, and needs bpf. Its errors and records
 are shown only for tasks of the tree.
 
+With --label VALUE the command, its descendants and their daemons carry a label,
+such as the id of a job; see 'taskwatch label'. The stock module label keeps it in
+the kernel, so this needs bpf. Its records say which processes have it.
+
 ` + summaryHelp,
 		Example: `  taskwatch run -- make -j2
   taskwatch run -e exec -- sh -c 'cc -o hello hello.c && ./hello'
@@ -126,6 +132,7 @@ are shown only for tasks of the tree.
   taskwatch run -m rule.wasm -- make -j2
   sudo taskwatch run -e exec -p 1234
   sudo taskwatch run -m count.o --globals -- make -j2
+  sudo taskwatch run --label job-7 -- make -j2
   taskwatch run -e clone,exit --threads -- cc -o hello hello.c`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 && !f.attaches() {
@@ -147,9 +154,24 @@ are shown only for tasks of the tree.
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would deny, and deny nothing")
 	cmd.Flags().BoolVar(&f.drop, "drop", false, "drop events that cannot be written fast enough, and write how many,\ninstead of making the command wait")
 	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "when the command ends, kill the processes that it left running,\ninstead of waiting for them")
+	cmd.Flags().StringVar(&f.label, "label", "", "label the command and its descendants with this `value`; needs bpf")
 	cmd.Flags().BoolVar(&f.tui, "tui", false, "show the tree on a screen, as top does, and the command in a terminal below it")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// addLabel adds the module that labels the command, which is the only process that
+// taskwatch makes and that stays.
+func (f *runFlags) addLabel() error {
+	if f.attaches() {
+		return errors.New("there is no command to label with -p; use 'taskwatch label PID VALUE' for a process that runs")
+	}
+	value, err := label.Parse(f.label)
+	if err != nil {
+		return err
+	}
+	f.modules.specs = append(f.modules.specs, fmt.Sprintf("%s,value=%v,children=%d,records=y", label.Module, value, os.Getpid()))
+	return nil
 }
 
 // backlog returns what becomes of events that cannot be written fast enough.
@@ -185,6 +207,11 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if f.attaches() {
 		if err := f.checkPID(argv); err != nil {
 			return runFailed(err)
+		}
+	}
+	if cmd.Flags().Changed("label") {
+		if err := f.addLabel(); err != nil {
+			return runFailed(fmt.Errorf("--label: %w", err))
 		}
 	}
 	files, err := f.modules.parse()

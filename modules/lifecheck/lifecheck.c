@@ -59,49 +59,79 @@ static const char problems[4][12] = { "impossible", "twice", "leaked" };
 static const char before[8][8] = { "", "init ", "clone ", "exec ", "uid ", "gid ", "exit ", "free " };
 static const char last[8][8] = { "", "init", "clone", "exec", "uid", "gid", "exit", "free" };
 
-#define NAME(table, history, back) ((__u64)(unsigned long)(table)[(history) >> 4 * (back) & 7])
+/*
+ * A report while it is written, by task. All watchers of an event have 512 bytes of
+ * stack together, and memory of a processor is another's when a task is preempted.
+ */
+struct text {
+	__u64 args[9];
+	char json[112];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct text);
+} texts SEC(".maps");
 
 /* report - send a problem and the last six events, of which the last is at fault */
-static __noinline int report(const struct life *l, __u32 problem)
+static __noinline int report(__u64 key, const struct life *l, __u32 problem)
 {
 	static const char format[] = "{\"problem\":\"%s\",\"tid\":%u,\"pid\":%u,\"history\":\"%s%s%s%s%s%s\"}";
-	__u64 h = l->history;
-	__u64 args[] = {
-		(__u64)(unsigned long)problems[problem & 3], l->tid, l->pid,
-		NAME(before, h, 5), NAME(before, h, 4), NAME(before, h, 3), NAME(before, h, 2), NAME(before, h, 1), NAME(last, h, 0),
-	};
-	char text[112]; /* all watchers of an event have 512 bytes of stack together */
-	long n;
+	static const struct text empty;
+	struct text *t;
+	long n = -1;
 
-	__builtin_memset(text, ' ', sizeof(text)); /* JSON may end in blanks */
-	n = bpf_snprintf(text, sizeof(text), format, args, sizeof(args));
-	if (n > 0 && n <= (long)sizeof(text))
-		text[n - 1] = ' ';
-	if (task_watcher_emit(text, sizeof(text)))
+	bpf_map_update_elem(&texts, &key, &empty, BPF_ANY);
+	t = bpf_map_lookup_elem(&texts, &key);
+	if (t) {
+		t->args[0] = (__u64)(unsigned long)problems[problem & 3];
+		t->args[1] = l->tid;
+		t->args[2] = l->pid;
+		for (int i = 0; i < 5; i++)
+			t->args[3 + i] = (__u64)(unsigned long)before[l->history >> 4 * (5 - i) & 7];
+		t->args[8] = (__u64)(unsigned long)last[l->history & 7];
+		__builtin_memset(t->json, ' ', sizeof(t->json)); /* JSON may end in blanks */
+		n = bpf_snprintf(t->json, sizeof(t->json), format, t->args, sizeof(t->args));
+		if (n > 0 && n <= (long)sizeof(t->json))
+			t->json[n - 1] = ' ';
+		n = task_watcher_emit(t->json, sizeof(t->json));
+		bpf_map_delete_elem(&texts, &key);
+	}
+	if (n)
 		__sync_fetch_and_add(&dropped, 1);
 	return 0;
 }
 
+/* The life of a task of which nothing is known. */
+static const struct life unknown;
+
 static __always_inline void begin(struct task_struct *tsk)
 {
 	__u64 key = (__u64)(unsigned long)tsk;
-	struct life new = { .state = MADE }, *l = bpf_map_lookup_elem(&lives, &key);
+	struct life *l = bpf_map_lookup_elem(&lives, &key);
 	__u32 hooks = EVENT(WATCH_TASK_INIT) | EVENT(WATCH_TASK_CLONE) | EVENT(WATCH_TASK_EXIT);
 
 	if (frees)
 		hooks |= EVENT(WATCH_TASK_FREE);
-	if ((heard & hooks) == hooks)
-		new.flags = JUDGED;
 	/* A task that has failed to fork, or has ended, may still be there if its free was not told. */
 	if (l && l->flags & JUDGED && (frees || l->state == RUNNING)) {
 		l->history = l->history << 4 | 1 + WATCH_TASK_INIT;
 		__sync_fetch_and_add(l->state == ENDED ? &leaked : &twice, 1);
-		report(l, l->state == ENDED ? 2 : 1);
+		report(key, l, l->state == ENDED ? 2 : 1);
 	}
-	new.history = 1 + WATCH_TASK_INIT;
 	bpf_map_delete_elem(&ended, &key);
-	if (bpf_map_update_elem(&lives, &key, &new, BPF_ANY))
+	bpf_map_update_elem(&lives, &key, &unknown, BPF_ANY);
+	l = bpf_map_lookup_elem(&lives, &key);
+	if (!l) {
 		__sync_fetch_and_add(&full, 1);
+		return;
+	}
+	l->history = 1 + WATCH_TASK_INIT;
+	l->state = MADE;
+	l->flags = (heard & hooks) == hooks ? JUDGED : 0;
 }
 
 /* creator_is_judged - whether an init must have been heard of a task that is cloned now */
@@ -118,7 +148,6 @@ static __always_inline int advance(struct task_struct *tsk, __u32 event)
 {
 	__u64 key = (__u64)(unsigned long)tsk;
 	struct life *l = bpf_map_lookup_elem(&lives, &key);
-	struct life copy = {};
 	bool possible;
 
 	if (!(heard & EVENT(event)))
@@ -129,12 +158,14 @@ static __always_inline int advance(struct task_struct *tsk, __u32 event)
 			if (event == WATCH_TASK_FREE)
 				return 0;
 			__sync_fetch_and_add(&adopted, 1);
-			copy.flags = event == WATCH_TASK_CLONE && creator_is_judged() ? JUDGED : 0;
-			if (bpf_map_update_elem(&lives, &key, &copy, BPF_NOEXIST))
-				__sync_fetch_and_add(&full, 1);
+			bpf_map_update_elem(&lives, &key, &unknown, BPF_NOEXIST);
 			l = bpf_map_lookup_elem(&lives, &key);
-			if (!l)
+			if (!l) {
+				__sync_fetch_and_add(&full, 1);
 				return 0;
+			}
+			if (event == WATCH_TASK_CLONE && creator_is_judged())
+				l->flags = JUDGED;
 		}
 	}
 	switch (event) {
@@ -155,12 +186,11 @@ static __always_inline int advance(struct task_struct *tsk, __u32 event)
 	__sync_fetch_and_add(&checked, 1);
 	if (!possible && l->flags & JUDGED) {
 		__sync_fetch_and_add(&impossible, 1);
-		report(l, 0);
+		report(key, l, 0);
 	}
 	if (event == WATCH_TASK_FREE) {
-		copy = *l;
-		copy.state = FREED;
-		bpf_map_update_elem(&ended, &key, &copy, BPF_ANY);
+		l->state = FREED;
+		bpf_map_update_elem(&ended, &key, l, BPF_ANY);
 		bpf_map_delete_elem(&lives, &key);
 	} else {
 		l->state = event == WATCH_TASK_EXIT ? ENDED : RUNNING;

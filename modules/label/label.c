@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * label: 16 bytes for each process, such as the id of a job or of a trace. They are
+ * set from outside, in the map `labels`, or by a rule of the parameters. A process
+ * that is made has the label of its maker; an exec keeps it, or drops it.
+ *
+ * Labels are kept by process id, and not in the storage of a task: the id stays the
+ * same when a thread that is not the first calls exec, and can be given from outside
+ * on every kernel.
+ */
+#include "task_watchers.h"
+
+module_param(inherit, bool, true);
+MODULE_PARM_DESC(inherit, "give a new process the label of its maker");
+module_param(drop_at_exec, bool, false);
+MODULE_PARM_DESC(drop_at_exec, "drop the label of a process that runs a program");
+module_param_string(value, 33, "");
+MODULE_PARM_DESC(value, "the label that the rules give: text of at most 16 bytes, or 32 hexadecimal digits");
+module_param(children, int, 0);
+MODULE_PARM_DESC(children, "a rule: give it to the processes that this process makes");
+module_param_string(exe, 128, "");
+MODULE_PARM_DESC(exe, "a rule: give it to a process that runs this program");
+module_param(uid, int, -1);
+MODULE_PARM_DESC(uid, "a rule: give it to a process of this user that runs a program; with exe, both must be so");
+module_param(records, bool, false);
+MODULE_PARM_DESC(records, "send a record of each label that is given, inherited or dropped");
+
+#define CLONE_THREAD 0x00010000
+
+/* What the bytes of a label are. */
+#define LABEL_TEXT 1 /* text, with zeros behind it */
+#define LABEL_ID 2   /* 16 bytes, which are written as 32 hexadecimal digits */
+
+struct label {
+	__u8 bytes[16];
+	__u32 form;
+};
+
+/* By process id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, __u32);
+	__type(value, struct label);
+} labels SEC(".maps");
+
+__u64 given;     /* labels that a rule has given */
+__u64 inherited;
+__u64 dropped;   /* at exec */
+__u64 full;      /* labels that the map had no room for */
+__u64 lost;      /* records that the stream had no room for */
+
+static __always_inline int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* parse - make a label of the parameter */
+static __always_inline void parse(struct label *l)
+{
+	bool id = true;
+
+	for (int i = 0; i < 32; i++)
+		id = id && digit(value[i]) >= 0;
+	l->form = id ? LABEL_ID : LABEL_TEXT;
+	for (int i = 0; i < 16; i++)
+		l->bytes[i] = id ? digit(value[2 * i]) << 4 | digit(value[2 * i + 1]) : value[i];
+	for (int i = 1; i < 16; i++)
+		if (!id && !l->bytes[i - 1])
+			l->bytes[i] = 0;
+}
+
+/*
+ * A record while it is written, by the thread that runs: all watchers of an event
+ * have 512 bytes of stack together.
+ */
+struct text {
+	__u64 args[3];
+	char name[40];
+	char json[80];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct text);
+} texts SEC(".maps");
+
+/* tell - send a record of what has become of a label */
+static __noinline int tell(const struct label *l, __u32 pid, __u32 by)
+{
+	static const char format[] = "{\"label\":\"%s\",\"pid\":%u,\"by\":\"%s\"}";
+	static const char whys[4][8] = { "rule", "clone", "exec" };
+	static const char digits[] = "0123456789abcdef";
+	static const struct text empty;
+	__u64 key = bpf_get_current_pid_tgid();
+	struct text *t;
+	long n = -1;
+
+	bpf_map_update_elem(&texts, &key, &empty, BPF_ANY);
+	t = bpf_map_lookup_elem(&texts, &key);
+	if (t) {
+		for (int i = 0; i < 16; i++) {
+			if (l->form == LABEL_ID) {
+				t->name[2 * i] = digits[l->bytes[i] >> 4];
+				t->name[2 * i + 1] = digits[l->bytes[i] & 15];
+			} else {
+				t->name[i] = l->bytes[i];
+			}
+		}
+		t->args[0] = (__u64)(unsigned long)t->name;
+		t->args[1] = pid;
+		t->args[2] = (__u64)(unsigned long)whys[by & 3];
+		__builtin_memset(t->json, ' ', sizeof(t->json)); /* JSON may end in blanks */
+		n = bpf_snprintf(t->json, sizeof(t->json), format, t->args, sizeof(t->args));
+		if (n > 0 && n <= (long)sizeof(t->json))
+			t->json[n - 1] = ' ';
+		n = task_watcher_emit(t->json, sizeof(t->json));
+		bpf_map_delete_elem(&texts, &key);
+	}
+	if (n)
+		__sync_fetch_and_add(&lost, 1);
+	return 0;
+}
+
+static __always_inline void set(__u32 pid, const struct label *l, __u64 *counter, __u32 by)
+{
+	if (bpf_map_update_elem(&labels, &pid, l, BPF_ANY)) {
+		__sync_fetch_and_add(&full, 1);
+		return;
+	}
+	__sync_fetch_and_add(counter, 1);
+	if (records)
+		tell(l, pid, by);
+}
+
+static int cloned(unsigned long flags, struct task_struct *tsk)
+{
+	__u32 pid = tsk->tgid, maker = bpf_get_current_pid_tgid() >> 32;
+	struct label l, *of_maker;
+
+	if (flags & CLONE_THREAD)
+		return 0;
+	/* What somebody has set for an earlier process of this id is not its own. */
+	bpf_map_delete_elem(&labels, &pid);
+	if (children && maker == children && value[0]) {
+		parse(&l);
+		set(pid, &l, &given, 0);
+		return 0;
+	}
+	if (!inherit)
+		return 0;
+	of_maker = bpf_map_lookup_elem(&labels, &maker);
+	if (of_maker) {
+		l = *of_maker;
+		set(pid, &l, &inherited, 1);
+	}
+	return 0;
+}
+task_watcher_func(clone, cloned);
+
+static __always_inline bool chosen(struct task_struct *tsk)
+{
+	char path[128];
+
+	if (!value[0] || (uid == -1 && !exe[0]))
+		return false;
+	if (uid != -1 && task_uid(tsk) != (__u32)uid)
+		return false;
+	if (!exe[0])
+		return true;
+	task_exe(tsk, path, sizeof(path));
+	return task_string_is(path, sizeof(path), exe);
+}
+
+static int executed(unsigned long zero, struct task_struct *tsk)
+{
+	__u32 pid = tsk->tgid;
+	struct label l, *old;
+
+	if (drop_at_exec) {
+		old = bpf_map_lookup_elem(&labels, &pid);
+		if (old) {
+			l = *old;
+			bpf_map_delete_elem(&labels, &pid);
+			__sync_fetch_and_add(&dropped, 1);
+			if (records)
+				tell(&l, pid, 2);
+		}
+	}
+	if (chosen(tsk)) {
+		parse(&l);
+		set(pid, &l, &given, 0);
+	}
+	return 0;
+}
+task_watcher_func(exec, executed);
+
+static int exited(unsigned long code, struct task_struct *tsk)
+{
+	__u32 pid = tsk->tgid;
+
+	if (!tsk->signal->live.counter) /* it was the last thread */
+		bpf_map_delete_elem(&labels, &pid);
+	return 0;
+}
+task_watcher_func(exit, exited);
+
+MODULE_LICENSE("Dual BSD/GPL");
+MODULE_DESCRIPTION("a label for each process, which its descendants inherit");
