@@ -119,9 +119,9 @@ no privileges; if it asks for a veto, ptrace becomes the default. A .o runs in
 the kernel, for every task of the machine, and needs bpf. Its errors and records
 are shown only for tasks of the tree.
 
-With --label VALUE the command, its descendants and their daemons carry a label,
-such as the id of a job; see 'taskwatch label'. The stock module label keeps it in
-the kernel, so this needs bpf. Its records say which processes have it.
+With --label VALUE the command, its descendants and their daemons have a label,
+such as the id of a job; see 'taskwatch label'. The stock module label keeps it
+in the kernel, so this needs bpf. Its records say which processes have it.
 
 ` + summaryHelp,
 		Example: `  taskwatch run -- make -j2
