@@ -74,70 +74,42 @@ static __always_inline void parse(struct label *l)
 			l->bytes[i] = 0;
 }
 
-/*
- * A record while it is written, by the thread that runs: all watchers of an event
- * have 512 bytes of stack together.
- */
-struct text {
-	__u64 args[3];
-	char name[40];
-	char json[80];
+/* What has become of a label: it arrives as JSON. */
+struct change {
+	char label[40];
+	__u32 pid;
+	char by[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1024);
-	__type(key, __u64);
-	__type(value, struct text);
-} texts SEC(".maps");
-
-/* tell - send a record of what has become of a label */
-static __noinline int tell(const struct label *l, __u32 pid, __u32 by)
+static __noinline int tell(struct change *c, const struct label *l)
 {
-	static const char format[] = "{\"label\":\"%s\",\"pid\":%u,\"by\":\"%s\"}";
-	static const char whys[4][8] = { "rule", "clone", "exec" };
 	static const char digits[] = "0123456789abcdef";
-	static const struct text empty;
-	__u64 key = bpf_get_current_pid_tgid();
-	struct text *t;
-	long n = -1;
 
-	bpf_map_update_elem(&texts, &key, &empty, BPF_ANY);
-	t = bpf_map_lookup_elem(&texts, &key);
-	if (t) {
-		for (int i = 0; i < 16; i++) {
-			if (l->form == LABEL_ID) {
-				t->name[2 * i] = digits[l->bytes[i] >> 4];
-				t->name[2 * i + 1] = digits[l->bytes[i] & 15];
-			} else {
-				t->name[i] = l->bytes[i];
-			}
+	for (int i = 0; i < 16; i++) {
+		if (l->form == LABEL_ID) {
+			c->label[2 * i] = digits[l->bytes[i] >> 4];
+			c->label[2 * i + 1] = digits[l->bytes[i] & 15];
+		} else {
+			c->label[i] = l->bytes[i];
 		}
-		t->args[0] = (__u64)(unsigned long)t->name;
-		t->args[1] = pid;
-		t->args[2] = (__u64)(unsigned long)whys[by & 3];
-		__builtin_memset(t->json, ' ', sizeof(t->json)); /* JSON may end in blanks */
-		n = bpf_snprintf(t->json, sizeof(t->json), format, t->args, sizeof(t->args));
-		if (n > 0 && n <= (long)sizeof(t->json))
-			t->json[n - 1] = ' ';
-		n = task_watcher_emit(t->json, sizeof(t->json));
-		bpf_map_delete_elem(&texts, &key);
 	}
-	if (n)
+	if (task_watcher_emit_struct(c))
 		__sync_fetch_and_add(&lost, 1);
 	return 0;
 }
 
-static __always_inline void set(__u32 pid, const struct label *l, __u64 *counter, __u32 by)
+/* set - give a label, by a rule or else by a clone */
+static __always_inline void set(__u32 pid, const struct label *l, bool rule)
 {
 	if (bpf_map_update_elem(&labels, &pid, l, BPF_ANY)) {
 		__sync_fetch_and_add(&full, 1);
 		return;
 	}
-	__sync_fetch_and_add(counter, 1);
-	if (records)
-		tell(l, pid, by);
+	__sync_fetch_and_add(rule ? &given : &inherited, 1);
+	if (records && rule)
+		tell(&(struct change){ .pid = pid, .by = "rule" }, l);
+	else if (records)
+		tell(&(struct change){ .pid = pid, .by = "clone" }, l);
 }
 
 static int cloned(unsigned long flags, struct task_struct *tsk)
@@ -151,7 +123,7 @@ static int cloned(unsigned long flags, struct task_struct *tsk)
 	bpf_map_delete_elem(&labels, &pid);
 	if (children && maker == children && value[0]) {
 		parse(&l);
-		set(pid, &l, &given, 0);
+		set(pid, &l, true);
 		return 0;
 	}
 	if (!inherit)
@@ -159,7 +131,7 @@ static int cloned(unsigned long flags, struct task_struct *tsk)
 	of_maker = bpf_map_lookup_elem(&labels, &maker);
 	if (of_maker) {
 		l = *of_maker;
-		set(pid, &l, &inherited, 1);
+		set(pid, &l, false);
 	}
 	return 0;
 }
@@ -191,12 +163,12 @@ static int executed(unsigned long zero, struct task_struct *tsk)
 			bpf_map_delete_elem(&labels, &pid);
 			__sync_fetch_and_add(&dropped, 1);
 			if (records)
-				tell(&l, pid, 2);
+				tell(&(struct change){ .pid = pid, .by = "exec" }, &l);
 		}
 	}
 	if (chosen(tsk)) {
 		parse(&l);
-		set(pid, &l, &given, 0);
+		set(pid, &l, true);
 	}
 	return 0;
 }

@@ -55,52 +55,25 @@ __u32 heard;      /* bits of the events that have come */
 
 #define EVENT(ev) (1u << (ev))
 
-static const char problems[4][12] = { "impossible", "twice", "leaked" };
-static const char before[8][8] = { "", "init ", "clone ", "exec ", "uid ", "gid ", "exit ", "free " };
-static const char last[8][8] = { "", "init", "clone", "exec", "uid", "gid", "exit", "free" };
+static const char names[8][8] = { "", "init", "clone", "exec", "uid", "gid", "exit", "free" };
 
-/*
- * A report while it is written, by task. All watchers of an event have 512 bytes of
- * stack together, and memory of a processor is another's when a task is preempted.
- */
-struct text {
-	__u64 args[9];
-	char json[112];
+/* What is reported of an event: it arrives as JSON. */
+struct report {
+	char problem[12];
+	char event[8];
+	char after[5][8]; /* the events before, the last one first */
+	__u32 tid;
+	__u32 pid;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1024);
-	__type(key, __u64);
-	__type(value, struct text);
-} texts SEC(".maps");
-
-/* report - send a problem and the last six events, of which the last is at fault */
-static __noinline int report(__u64 key, const struct life *l, __u32 problem)
+static __noinline int report(struct report *r, const struct life *l)
 {
-	static const char format[] = "{\"problem\":\"%s\",\"tid\":%u,\"pid\":%u,\"history\":\"%s%s%s%s%s%s\"}";
-	static const struct text empty;
-	struct text *t;
-	long n = -1;
-
-	bpf_map_update_elem(&texts, &key, &empty, BPF_ANY);
-	t = bpf_map_lookup_elem(&texts, &key);
-	if (t) {
-		t->args[0] = (__u64)(unsigned long)problems[problem & 3];
-		t->args[1] = l->tid;
-		t->args[2] = l->pid;
-		for (int i = 0; i < 5; i++)
-			t->args[3 + i] = (__u64)(unsigned long)before[l->history >> 4 * (5 - i) & 7];
-		t->args[8] = (__u64)(unsigned long)last[l->history & 7];
-		__builtin_memset(t->json, ' ', sizeof(t->json)); /* JSON may end in blanks */
-		n = bpf_snprintf(t->json, sizeof(t->json), format, t->args, sizeof(t->args));
-		if (n > 0 && n <= (long)sizeof(t->json))
-			t->json[n - 1] = ' ';
-		n = task_watcher_emit(t->json, sizeof(t->json));
-		bpf_map_delete_elem(&texts, &key);
-	}
-	if (n)
+	r->tid = l->tid;
+	r->pid = l->pid;
+	__builtin_memcpy(r->event, names[l->history & 7], sizeof(r->event));
+	for (int i = 0; i < 5; i++)
+		__builtin_memcpy(r->after[i], names[l->history >> 4 * (i + 1) & 7], sizeof(r->after[i]));
+	if (task_watcher_emit_struct(r))
 		__sync_fetch_and_add(&dropped, 1);
 	return 0;
 }
@@ -120,7 +93,10 @@ static __always_inline void begin(struct task_struct *tsk)
 	if (l && l->flags & JUDGED && (frees || l->state == RUNNING)) {
 		l->history = l->history << 4 | 1 + WATCH_TASK_INIT;
 		__sync_fetch_and_add(l->state == ENDED ? &leaked : &twice, 1);
-		report(key, l, l->state == ENDED ? 2 : 1);
+		if (l->state == ENDED)
+			report(&(struct report){ .problem = "leaked" }, l);
+		else
+			report(&(struct report){ .problem = "twice" }, l);
 	}
 	bpf_map_delete_elem(&ended, &key);
 	bpf_map_update_elem(&lives, &key, &unknown, BPF_ANY);
@@ -186,7 +162,7 @@ static __always_inline int advance(struct task_struct *tsk, __u32 event)
 	__sync_fetch_and_add(&checked, 1);
 	if (!possible && l->flags & JUDGED) {
 		__sync_fetch_and_add(&impossible, 1);
-		report(key, l, 0);
+		report(&(struct report){ .problem = "impossible" }, l);
 	}
 	if (event == WATCH_TASK_FREE) {
 		l->state = FREED;
