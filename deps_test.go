@@ -47,7 +47,7 @@ var depRules = []depRule{
 	{"sink/html", []string{".", "enrich", "process", "sink/lane"}},
 	{"sink/...", []string{".", "process", "sink/lane"}},
 	{"top", []string{".", "enrich", "filter", "process", "internal/clean", "internal/names", "internal/procfs"}},
-	{"ui", []string{".", "daemon", "filter", "internal/sys", "modules", "process", "record", "sink/html", "source/replay"}},
+	{"ui", []string{".", "daemon", "enrich", "filter", "internal/sys", "modules", "process", "record", "sink/html", "source/replay"}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
 	{"guest/...", []string{"guest/..."}},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 
+	"github.com/taskwatch/taskwatch/enrich"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/wasm"
 	"github.com/taskwatch/taskwatch/source"
@@ -51,6 +52,11 @@ type Config struct {
 
 	// OTLP configures what the daemon sends to a collector.
 	OTLP OTLP
+
+	// ContainerNames returns what looks up the names of containers, for
+	// expressions that ask for them; nil leaves them unknown. It is called at the
+	// first such expression, and may be called again. The daemon does not close it.
+	ContainerNames func() *enrich.Names
 
 	// NoCallStats leaves the calls of kernel modules uncounted and untimed.
 	NoCallStats bool

@@ -259,6 +259,7 @@ func (s *stream) waiting() int {
 // stream sends items until ctx or the daemon ends, or send fails. The first
 // call of send has the start alone: from then on the events are complete.
 func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
+	d.useNames(s, d.access.mayChange(peerFrom(ctx)))
 	if s.after != nil {
 		return d.resumable(ctx, s, send)
 	}

@@ -46,6 +46,15 @@ func newQuestion(f *api.Filter) (*question, error) {
 	return q, nil
 }
 
+// useNames has the names of containers looked up for a stream whose expression
+// asks for them, and whose client may be told: a runtime tells root alone, and
+// labels may have secrets in them.
+func (d *Daemon) useNames(s *stream, may bool) {
+	if may && s.where != nil && d.cfg.ContainerNames != nil && s.where.Names("container") {
+		s.where.UseNames(d.cfg.ContainerNames())
+	}
+}
+
 // wants adds what the expression reads.
 func (q *question) wants(w taskwatch.Wants) {
 	for k := range w {

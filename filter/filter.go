@@ -147,6 +147,10 @@ func (f *Filter) Tree() bool { return f.tree }
 // Names reports whether the expression has a variable of that name in it.
 func (f *Filter) Names(variable string) bool { return f.names[variable] }
 
+// UseNames sets what looks up the names of containers. Call it before the first
+// [Filter.Match].
+func (f *Filter) UseNames(n *enrich.Names) { f.item.names = n }
+
 // fieldsOf returns the fields that an event can have.
 func fieldsOf(k taskwatch.Kind) taskwatch.Fields {
 	return taskwatch.FieldsOf(k) | taskwatch.OptionalOf(k)

@@ -143,7 +143,7 @@ func (v *View) Where(expr string) error {
 	var f *filter.Filter
 	if expr != "" {
 		var err error
-		if f, err = filter.Parse(expr, filter.Options{}); err != nil {
+		if f, err = filter.Parse(expr, filter.Options{Names: v.model.Names}); err != nil {
 			return err
 		}
 		if f.Never() {

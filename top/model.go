@@ -9,6 +9,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/enrich"
 	"github.com/taskwatch/taskwatch/filter"
+	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/internal/names"
 	"github.com/taskwatch/taskwatch/process"
 )
@@ -32,13 +33,15 @@ const (
 // Model is what is known of the tasks: the tree, rates, and lists. The zero
 // value is not ready: see [NewModel].
 type Model struct {
-	Zone *time.Location // of the times that are shown; nil is the machine's
+	Zone  *time.Location // of the times that are shown; nil is the machine's
+	Names *enrich.Names  // of containers; nil leaves them unknown
 
 	tree   process.Tree
 	procs  map[*process.Process]*Proc
 	ended  ring[*Proc] // the oldest first
 	order  uint64
 	places enrich.Places
+	ids    map[string]string // of containers, by what is shown of them
 
 	nowNS    int64 // on the clock of the items, CLOCK_MONOTONIC
 	time     time.Time
@@ -279,7 +282,7 @@ func (m *Model) learn(p *Proc, ev *taskwatch.Event) {
 		p.User = names.Host.User.Of(ev.Task.UID[taskwatch.EffectiveID])
 	}
 	if has.Has(taskwatch.FieldCgroup) {
-		p.Container = short(m.places.Locate(ev.Task.Cgroup).ID)
+		p.Container = m.container(ev.Task.Cgroup)
 	}
 	if has.Has(taskwatch.FieldCwd) {
 		p.Cwd = ev.Task.Cwd
@@ -295,12 +298,41 @@ func (m *Model) learn(p *Proc, ev *taskwatch.Event) {
 	}
 }
 
-func short(id string) string {
-	if len(id) > 12 {
-		return id[:12]
+// container returns the shortened id of the container that a cgroup belongs to.
+func (m *Model) container(cgroup string) string {
+	id := m.places.Locate(cgroup).ID
+	if len(id) <= shortID {
+		return id
 	}
-	return id
+	short := id[:shortID]
+	if m.Names != nil && m.ids[short] == "" {
+		if m.ids == nil || len(m.ids) >= maxGroups {
+			m.ids = map[string]string{}
+		}
+		m.ids[short] = id
+		m.Names.Of(id) // asks for it, so that it is there when it is shown
+	}
+	return short
 }
+
+// containerName returns a shortened id, with the name of the container in front
+// of it as soon as that is known.
+func (m *Model) containerName(short string) string {
+	if m.Names == nil {
+		return short
+	}
+	id := m.ids[short]
+	if id == "" {
+		id = short
+	}
+	if c, ok := m.Names.Of(id); ok && c.Name != "" {
+		return clean.Text(c.Name) + " " + short
+	}
+	return short
+}
+
+// shortID is how much is shown of a container's id.
+const shortID = 12
 
 // end takes a process to those that have ended.
 func (m *Model) end(p *Proc, ns int64) {

@@ -53,7 +53,7 @@ func (m *Model) found(r *procfs.Reader, p *Proc) {
 	if cgroup, err := r.Cgroup(p.PID, 0); err == nil && cgroup != "" {
 		task.Cgroup = cgroup
 		missing &^= taskwatch.FieldCgroup
-		p.Container = short(m.places.Locate(cgroup).ID)
+		p.Container = m.container(cgroup)
 	}
 	if cwd, err := r.Cwd(p.PID); err == nil {
 		p.Cwd, task.Cwd = cwd, cwd

@@ -71,11 +71,11 @@ func (m *Model) rows(tab Tab) []row {
 	case Tree:
 		return m.treeRows()
 	case Programs:
-		return m.groupRows(&m.programs)
+		return m.groupRows(&m.programs, nil)
 	case Users:
-		return m.groupRows(&m.users)
+		return m.groupRows(&m.users, nil)
 	case Containers:
-		return m.groupRows(&m.containers)
+		return m.groupRows(&m.containers, m.containerName)
 	case Slow:
 		return m.slowRows()
 	case Failures:
@@ -204,7 +204,9 @@ func line(argv []string, name string) string {
 	return b.String()
 }
 
-func (m *Model) groupRows(gs *groups) []row {
+// groupRows returns the lines of groups, which are shown by their names, or by what
+// named makes of these.
+func (m *Model) groupRows(gs *groups, named func(string) string) []row {
 	list := gs.list(m.nowNS)
 	rows := make([]row, len(list))
 	for i, g := range list {
@@ -213,7 +215,11 @@ func (m *Model) groupRows(gs *groups) []row {
 			if g.CPUUnknown {
 				cpu = "?"
 			}
-			return []string{perSecond(&g.starts, m.nowNS), fmt.Sprint(g.Starts), fmt.Sprint(g.Live), fmt.Sprint(g.Failed), cpu, g.Name}
+			name := g.Name
+			if named != nil {
+				name = named(name)
+			}
+			return []string{perSecond(&g.starts, m.nowNS), fmt.Sprint(g.Starts), fmt.Sprint(g.Live), fmt.Sprint(g.Failed), cpu, name}
 		}}
 		if g.Live == 0 {
 			rows[i].style = Faint

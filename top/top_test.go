@@ -1,6 +1,7 @@
 package top
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/enrich"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -148,6 +150,39 @@ func golden(t *testing.T, name string, s *Screen) {
 	}
 	if got != string(want) {
 		t.Errorf("%s: the screen is\n%s\nand was\n%s", name, got, want)
+	}
+}
+
+type webRuntime struct{}
+
+func (webRuntime) Lookup(context.Context, string) (enrich.Container, error) {
+	return enrich.Container{Name: "web\x1b[2J"}, nil
+}
+
+// A container has its name, as soon as a runtime has told it, and the filter knows
+// it, too.
+func TestContainerNames(t *testing.T) {
+	names := enrich.NewNames(webRuntime{})
+	defer names.Close()
+	r := begin()
+	r.Names = names
+	inside := proc{pid: 200, ppid: 1, uid: nobody, argv: []string{"/bin/httpd"}, cgroup: "/system.slice/docker-" + container + ".scope"}
+	r.start(inside, inside)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if _, ok := names.Of(container); ok {
+			break
+		}
+	}
+	v := NewView(r.Model, "")
+	v.Press(Key('1' + Containers))
+	for _, where := range []string{"", `container.name.startsWith("web")`} {
+		if err := v.Where(where); err != nil {
+			t.Fatal(err)
+		}
+		got := lines(v.Draw(80, 24))
+		if len(got) != 1 || !strings.HasPrefix(got[0][5], "web") || strings.Contains(got[0][5], "\x1b") || !slices.Contains(got[0], container[:12]) {
+			t.Errorf("with the filter %q, the containers are %q", where, got)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/enrich"
 	"github.com/taskwatch/taskwatch/filter"
 )
 
@@ -22,9 +23,18 @@ type mistake struct {
 // shown are the events of a timeline.
 const shown = taskwatch.Kinds(1<<taskwatch.Clone | 1<<taskwatch.Exec | 1<<taskwatch.UID | 1<<taskwatch.GID | 1<<taskwatch.Exit)
 
+// names returns what looks up the names of containers. Those of a recording may be
+// gone, or of another machine.
+func (s *Server) names() *enrich.Names {
+	if s.feed == nil {
+		return nil
+	}
+	return s.cfg.ContainerNames
+}
+
 // parse reads an expression. It must be able to match something that is shown.
 func (s *Server) parse(expr string) (*filter.Filter, *mistake) {
-	f, err := filter.Parse(expr, filter.Options{})
+	f, err := filter.Parse(expr, filter.Options{Names: s.names()})
 	var e *filter.Error
 	switch {
 	case errors.As(err, &e):

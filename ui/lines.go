@@ -73,6 +73,7 @@ const pathAgain = 2 * time.Second
 // play turns a recording into lines. It returns nil at its end.
 func (s *Server) play(ctx context.Context, t *tape, choose *filter.Filter, out *batch) error {
 	sink := html.NewSink(out)
+	sink.Names = s.names()
 	if choose != nil {
 		sink.Choose(func(it taskwatch.Item, p *process.Process) bool { return choose.Match(it, p) != filter.No })
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/enrich"
 )
 
 // Config says what is shown. Either File or Daemon is set.
@@ -22,6 +23,10 @@ type Config struct {
 	// Fields are the optional fields to request from the daemon, for
 	// expressions. For recordings they have no effect.
 	Fields taskwatch.Fields
+
+	// ContainerNames looks up the names of containers for what the daemon sees; nil
+	// leaves them unknown. For recordings it has no effect.
+	ContainerNames *enrich.Names
 
 	// OnUsed is called when a link has been used, so that the caller can show
 	// another one. It may be nil.

@@ -50,6 +50,12 @@ func newDisplay(ctx context.Context, fields taskwatch.Fields, recorded bool) *di
 	return s
 }
 
+// nameContainers has the names of containers shown, of what happens now. Call it
+// before the first item.
+func (s *display) nameContainers() {
+	s.sink.With(func(m *top.Model) { m.Names = containerNames() })
+}
+
 // changed says that something is to be drawn.
 func (s *display) changed() {
 	select {

@@ -208,7 +208,12 @@ func openPerfetto(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return
 
 func openChrome(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return chrome.New(w), nil }
 
-func openHTML(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return html.New(w), nil }
+func openHTML(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	if !o.live {
+		return html.New(w, nil), nil
+	}
+	return html.New(w, containerNames()), nil
+}
 
 func openFolded(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	return folded.New(w, o.folded), nil

@@ -168,6 +168,7 @@ func (f *serveFlags) serve(cmd *cobra.Command) error {
 	}
 	defer cleanUp()
 	cfg.Sandbox = parser
+	cfg.ContainerNames = containerNames
 	d, err := daemon.New(cfg)
 	if err != nil {
 		return serveFailed(err)

@@ -168,6 +168,9 @@ func (f *topFlags) top(args []string) error {
 	ctx, cancel := untilSignal()
 	defer cancel()
 	s := newDisplay(ctx, fields, len(args) == 1)
+	if len(args) == 0 {
+		s.nameContainers()
+	}
 	if err := s.view.Where(f.where); err != nil {
 		return fmt.Errorf("--where: %w", err)
 	}

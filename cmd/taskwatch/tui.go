@@ -40,6 +40,7 @@ func (f *runFlags) openScreen(argv []string, r *relay) (*commandScreen, error) {
 		fields = parsed.Reads() & taskwatch.OptionalFields
 	}
 	s := newDisplay(context.Background(), fields, f.failed())
+	s.nameContainers()
 	if err := s.view.Where(f.where.expr); err != nil {
 		return nil, fmt.Errorf("--where: %w", err)
 	}

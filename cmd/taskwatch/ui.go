@@ -99,6 +99,7 @@ func (f *uiFlags) serve(out io.Writer, args []string, fields taskwatch.Fields) e
 	} else {
 		cfg.Daemon = daemon.NewClient(f.socket)
 		defer cfg.Daemon.Close()
+		cfg.ContainerNames = containerNames()
 	}
 	var link func() error
 	cfg.OnUsed = func() {

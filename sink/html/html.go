@@ -9,11 +9,14 @@ import (
 	"io"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/enrich"
 )
 
 // New returns a sink that writes a file to w. The file is complete after Close.
 // The page also shows an incomplete file, up to where it ends.
-func New(w io.Writer) taskwatch.Sink {
+//
+// names looks up the names of containers; nil leaves them unknown.
+func New(w io.Writer, names *enrich.Names) taskwatch.Sink {
 	buf := bufio.NewWriterSize(w, 64<<10)
 	_, err := buf.WriteString(head())
 	if err == nil {
@@ -21,7 +24,9 @@ func New(w io.Writer) taskwatch.Sink {
 	}
 	text := base64.NewEncoder(base64.StdEncoding, buf)
 	z := gzip.NewWriter(text)
-	return &fileSink{Sink: NewSink(z), buf: buf, text: text, z: z, err: err}
+	lines := NewSink(z)
+	lines.Names = names
+	return &fileSink{Sink: lines, buf: buf, text: text, z: z, err: err}
 }
 
 type fileSink struct {

@@ -19,6 +19,10 @@ import (
 // Sink writes the lines of a timeline. Its memory grows with the live processes,
 // the lanes and the programs.
 type Sink struct {
+	// Names looks up the names of containers; nil leaves them unknown. Set it
+	// before the first item.
+	Names *enrich.Names
+
 	w     io.Writer
 	lanes *lane.Sink
 	line  []byte
@@ -38,6 +42,7 @@ type Sink struct {
 	names   map[string]int
 	threads map[taskwatch.TaskID]int64 // births
 	places  enrich.Places
+	inside  map[*lane.Lane]string // the id of the container that something runs in, until its name is known
 
 	choose func(taskwatch.Item, *process.Process) bool // or nil
 	marked map[int]int                                 // by pid that runs: the slice that was marked last, plus 1
@@ -51,7 +56,7 @@ const maxSteps = 1 << 18
 
 // NewSink returns a sink that writes lines to w.
 func NewSink(w io.Writer) *Sink {
-	s := &Sink{w: w, on: map[*lane.Lane]int{}, pids: map[*lane.Lane]int{}, byPID: map[int]int{}, names: map[string]int{}, threads: map[taskwatch.TaskID]int64{}}
+	s := &Sink{w: w, on: map[*lane.Lane]int{}, pids: map[*lane.Lane]int{}, byPID: map[int]int{}, names: map[string]int{}, inside: map[*lane.Lane]string{}, threads: map[taskwatch.TaskID]int64{}}
 	s.critical.Max = maxSteps
 	s.lanes = lane.NewSink((*writer)(s))
 	return s

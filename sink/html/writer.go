@@ -78,8 +78,9 @@ func (w *writer) Begin(l *lane.Lane, ns int64, slice lane.Slice) error {
 	if v := argument[string](slice.Args, "cwd"); v != "" {
 		details["cwd"] = text(v)
 	}
+	delete(s.inside, l)
 	if ev := s.now; ev != nil {
-		s.where(details, ev)
+		s.where(l, details, ev)
 	}
 	s.on[l], s.pids[l], s.byPID[int(pid)] = s.slices, int(pid), s.slices
 	s.slices++
@@ -88,7 +89,7 @@ func (w *writer) Begin(l *lane.Lane, ns int64, slice lane.Slice) error {
 }
 
 // where adds whose task it is and where it runs.
-func (s *Sink) where(details map[string]any, ev *taskwatch.Event) {
+func (s *Sink) where(l *lane.Lane, details map[string]any, ev *taskwatch.Event) {
 	has := taskwatch.FieldsOf(ev.Kind) &^ ev.Missing
 	if has.Has(taskwatch.FieldPPID) {
 		details["ppid"] = ev.Task.PPID
@@ -103,8 +104,37 @@ func (s *Sink) where(details map[string]any, ev *taskwatch.Event) {
 		details["cgroup"] = text(ev.Task.Cgroup)
 		if p := s.places.Locate(ev.Task.Cgroup); p.ID != "" {
 			details["container"] = strings.TrimSpace(p.Runtime + " " + text(p.ID))
+			if s.container(details, p.ID) {
+				s.inside[l] = p.ID
+			}
 		}
 	}
+}
+
+// container adds what a runtime knows of a container, and reports whether one is
+// asked and has not answered yet.
+func (s *Sink) container(details map[string]any, id string) (waits bool) {
+	if s.Names == nil {
+		return false
+	}
+	c, ok := s.Names.Of(id)
+	if !ok {
+		return true
+	}
+	if c.Name != "" {
+		details["container_name"] = text(c.Name)
+	}
+	if c.Image != "" {
+		details["container_image"] = text(c.Image)
+	}
+	labels := map[string]string{}
+	for name, value := range c.Labels {
+		labels[text(name)] = text(value)
+	}
+	if len(labels) > 0 {
+		details["container_labels"] = labels
+	}
+	return false
 }
 
 // ids are one number where all are the same.
@@ -143,6 +173,10 @@ func (w *writer) End(l *lane.Lane, ns int64, args []lane.Arg) error {
 		how = endsRunning
 	case status != "" && status != "exit 0":
 		how = endsFailed
+	}
+	if id := s.inside[l]; id != "" { // an answer may have come since the beginning
+		s.container(details, id)
+		delete(s.inside, l)
 	}
 	if how != endsExec {
 		delete(s.on, l)

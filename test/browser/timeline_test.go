@@ -142,7 +142,7 @@ func begin(t *testing.T) (*run, func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{sink: html.New(f), pid: 1}
+	r := &run{sink: html.New(f, nil), pid: 1}
 	return r, func() string {
 		t.Helper()
 		if err := r.sink.Close(t.Context()); err != nil {

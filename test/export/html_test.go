@@ -47,7 +47,7 @@ func micros(t *testing.T, s string) int64 {
 // What has come is in the file while the run goes on.
 func TestHTMLBeforeItsEnd(t *testing.T) {
 	var out bytes.Buffer
-	sink := html.New(&out)
+	sink := html.New(&out, nil)
 	if !strings.HasSuffix(out.String(), `id="data">`) {
 		t.Fatalf("the file of a run that has just begun ends with %q", out.String()[max(0, out.Len()-60):])
 	}
@@ -72,7 +72,7 @@ func TestHTMLBeforeItsEnd(t *testing.T) {
 
 func TestHTML(t *testing.T) {
 	var out bytes.Buffer
-	export(t, html.New(&out))
+	export(t, html.New(&out, nil))
 	tr := truthOf(t)
 	page := out.String()
 

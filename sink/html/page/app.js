@@ -291,7 +291,9 @@ export class App {
     add('directory', d.cwd && visible(d.cwd));
     add('uid', ids(d.uid));
     add('gid', ids(d.gid));
-    add('container', d.container && visible(d.container));
+    add('container', d.container && visible((d.container_name ? d.container_name + ', ' : '') + d.container));
+    add('image', d.container_image && visible(d.container_image));
+    add('labels', d.container_labels && Object.entries(d.container_labels).map(([k, v]) => visible(`${k}=${v}`)).join('\n'));
     add('cgroup', d.cgroup && visible(d.cgroup));
     const threads = m.threads.get(i) || [];
     if (threads.length) add('threads', threads.length);
