@@ -395,8 +395,12 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 		return "", fmt.Errorf("%s is not defined", inWords(symbol))
 	}
 	fn := *btf.FuncMetadata(&body[0])
+	apart := l.object.builtin && verifiedApart(&fn)
 	fn.Name = name
 	body[0] = startFunction(body[0], &fn)
+	if apart {
+		fn.Linkage = btf.GlobalFunc
+	}
 	at := len(lk.bodies)
 	lk.bodies = append(lk.bodies, body...)
 	for i := range body {
@@ -422,6 +426,20 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 		}
 	}
 	return name, nil
+}
+
+// verifiedApart reports whether a function may stay global: the verifier then
+// follows it once for each program, with whatever arguments, and not at each call.
+// Those that take pointers would have to check them first.
+func verifiedApart(fn *btf.Func) bool {
+	proto, ok := fn.Type.(*btf.FuncProto)
+	if !ok || fn.Linkage != btf.GlobalFunc {
+		return false
+	}
+	return !slices.ContainsFunc(proto.Params, func(p btf.FuncParam) bool {
+		_, number := btf.UnderlyingType(p.Type).(*btf.Int)
+		return !number
+	})
 }
 
 // errNoListener is what task_watcher_emit returns where nobody takes records.

@@ -30,11 +30,11 @@ type half struct {
 	beside  companion.Programs // that are not the table's
 	ring    *sys.RingBuffer
 	control *sys.SharedWords
-	sysExit *ebpf.Program // on_sys_exit; a command's is loaded when it is needed
+	sysExit *ebpf.Program // on_sys_exit; nil for a command until it is needed
 	syscall link.Link     // while it is attached
 	failed  link.Link     // on_exec_exit, likewise
 	before  link.Link     // on_prepare_exec or on_exec_enter, likewise
-	iter    *link.Iter    // loaded like sysExit
+	iter    *link.Iter    // likewise
 	ownExit link.Link     // on_own_exit, for a command, or nil
 	mkdir   link.Link     // on_cgroup_mkdir, for a cgroup, or nil
 	signals signals
@@ -104,6 +104,9 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 		steps = append(steps,
 			k.hold,
 			func() error { k.signals.open(k.load); return nil })
+		if k.bySyscall() {
+			steps = append(steps, k.loadSysExit) // most commands need it, and later they would wait for it
+		}
 	} else {
 		steps = append(steps, k.loadIter, k.loadSysExit)
 	}

@@ -18,17 +18,27 @@ struct {
 
 #define CGROUP_ROOM 4096
 
-struct names {
-	struct kernfs_node *kn;
-	u8 *data;
-	u32 off, cut;
+struct cgroup_record {
+	struct tw_data d;
+	u8 data[CGROUP_ROOM];
 };
 
+/* A walk from a cgroup up to the root, whose names go to a record. */
+struct names {
+	struct kernfs_node *kn;
+	struct cgroup_record *c;
+	u32 cut;
+};
+
+/*
+ * Where the next name goes is in the record, and not in w: the verifier forgets it
+ * there, and otherwise follows each sum of lengths.
+ */
 static long store_up(u64 i, struct names *w)
 {
 	struct kernfs_node *up = parent_of(w->kn);
 	const char *name;
-	u32 off = w->off;
+	u32 off = w->c->d.exe_len;
 	long n;
 
 	if (!up)
@@ -37,45 +47,27 @@ static long store_up(u64 i, struct names *w)
 	READ(name, w->kn, struct kernfs_node, name);
 	if (off > CGROUP_ROOM - NAME_MAX_NUL)
 		return 1;
-	n = bpf_probe_read_kernel_str(w->data + off, NAME_MAX_NUL, name);
+	n = bpf_probe_read_kernel_str(w->c->data + off, NAME_MAX_NUL, name);
 	if (n <= 0)
 		return 1;
-	w->off = off + ((u32)n & (2 * NAME_MAX_NUL - 1));
+	w->c->d.exe_len = off + ((u32)n & (2 * NAME_MAX_NUL - 1));
 	w->cut = 0;
 	w->kn = up;
 	return 0;
 }
 
-/* Stores from the leaf to the root the names of a cgroup. */
-static __always_inline u32 cgroup_names(struct tw_data *d, u8 *data, struct kernfs_node *kn)
+/*
+ * Sends the path of the cgroup of a kernfs_node when its id is new. It is global,
+ * as walk_path is.
+ */
+__noinline int send_cgroup(u64 kn, u64 id)
 {
-	struct names w = {.kn = kn, .data = data};
-
-	bpf_loop(CGROUP_ROOM, store_up, &w, 0);
-	if (w.cut)
-		d->rec.flags |= TW_EXE_CUT;
-	return w.off;
-}
-
-struct cgroup_record {
-	struct tw_data d;
-	u8 data[CGROUP_ROOM];
-};
-
-/* Sends the path of a cgroup when its id is new. */
-static __noinline int name_cgroup(struct task_struct *tsk)
-{
+	struct names w = {.kn = (void *)kn};
 	struct cgroup_record *c;
-	struct place p;
 	u8 yes = 1;
 
-	if (!(control.wanted & WANT_CGROUP))
-		return 0;
-	p = place_of(tsk);
-	if (control.named == p.id)
-		return 0;
-	if (bpf_map_lookup_elem(&cgroups, &p.id)) {
-		control.named = p.id;
+	if (bpf_map_lookup_elem(&cgroups, &id)) {
+		control.named = id;
 		return 0;
 	}
 	c = bpf_ringbuf_reserve(&ring, sizeof(*c), 0);
@@ -85,13 +77,27 @@ static __noinline int name_cgroup(struct task_struct *tsk)
 	}
 	__builtin_memset(&c->d, 0, sizeof(c->d));
 	c->d.rec.kind = TW_CGROUP;
-	c->d.rec.cgroup = p.id;
+	c->d.rec.cgroup = id;
 	c->d.rec.lost = control.lost;
 	c->d.rec.dropped = control.dropped;
-	c->d.exe_len = cgroup_names(&c->d, c->data, p.kn);
+	w.c = c;
+	bpf_loop(CGROUP_ROOM, store_up, &w, 0);
+	if (w.cut)
+		c->d.rec.flags |= TW_EXE_CUT;
 	bpf_ringbuf_submit(c, wake(1));
-	bpf_map_update_elem(&cgroups, &p.id, &yes, 0);
+	bpf_map_update_elem(&cgroups, &id, &yes, 0);
 	return 0;
+}
+
+static __always_inline void name_cgroup(struct task_struct *tsk)
+{
+	struct place p;
+
+	if (!(control.wanted & WANT_CGROUP))
+		return;
+	p = place_of(tsk);
+	if (control.named != p.id)
+		send_cgroup((u64)p.kn, p.id);
 }
 
 #endif

@@ -29,8 +29,8 @@ static __noinline int describe(struct task_struct *tsk)
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
 		return 0;
 	fill(&s->d.rec, TW_TASK, 0, tsk);
-	exe = clamp(store_path(s, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
-	cwd = clamp(store_path(s, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	exe = store_path(slot, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags);
+	cwd = store_path(slot, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
 	from = GET(mm, struct mm_struct, arg_start);
 	n = GET(mm, struct mm_struct, arg_end) - from;
 	if (n > ARGV_CHUNK) {

@@ -40,7 +40,7 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s)
 		return 0;
-	send_program(tsk, mm, s);
+	send_program(tsk, mm, s, slot);
 
 	argv.s = s;
 	argv.from = GET(mm, struct mm_struct, arg_start);
@@ -60,11 +60,11 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 
 	fill(&s->d.rec, TW_EXEC, time_before(tsk), tsk);
 	if (wanted & WANT_EXE)
-		exe = clamp(store_path(s, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+		exe = store_path(slot, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags);
 	else
 		flags |= TW_EXE_CUT;
 	if (wanted & WANT_CWD)
-		cwd = clamp(store_path(s, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+		cwd = store_path(slot, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
 	else
 		flags |= TW_CWD_CUT;
 	len = argv.failed ? 0 : clamp(argv.to - argv.from, ARGV_CHUNK);

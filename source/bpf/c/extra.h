@@ -28,7 +28,7 @@ static __noinline void send_cwd(struct task_struct *tsk, struct task_struct *own
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
 		return;
 	fill_head(&s->d.rec, TW_CWD, 0, 0, tsk);
-	cwd = clamp(store_path(s, 0, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	cwd = store_path(slot, 0, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
 	s->d.rec.flags = flags;
 	s->d.exe_len = 0;
 	s->d.cwd_len = cwd;
@@ -45,7 +45,7 @@ static __noinline void send_cwd(struct task_struct *tsk, struct task_struct *own
  * environment as much as fits into a piece. What cannot be read, or is lost,
  * shows as missing.
  */
-static __noinline void send_program(struct task_struct *tsk, struct mm_struct *mm, struct scratch *s)
+static __noinline void send_program(struct task_struct *tsk, struct mm_struct *mm, struct scratch *s, u32 slot)
 {
 	u32 wanted = control.wanted, exe = 0, len, size;
 	u16 flags = 0;
@@ -55,7 +55,7 @@ static __noinline void send_program(struct task_struct *tsk, struct mm_struct *m
 		return;
 	fill_head(&s->d.rec, TW_PROGRAM, 0, 0, tsk);
 	if (wanted & WANT_HOST)
-		exe = clamp(store_path(s, 0, program_path(mm), NULL, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
+		exe = store_path(slot, 0, program_path(mm), NULL, TW_EXE_GONE, TW_EXE_CUT, &flags);
 	else
 		flags |= TW_EXE_CUT;
 	if (wanted & WANT_ENV)

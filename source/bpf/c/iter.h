@@ -49,8 +49,8 @@ int iter_tasks(struct bpf_iter__task *ctx)
 	fs = GET(tsk, struct task_struct, fs);
 	mm = GET(tsk, struct task_struct, mm);
 	if (fs && mm && !(s->d.rec.flags & TW_KTHREAD)) {
-		exe = clamp(store_path(s, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
-		cwd = clamp(store_path(s, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+		exe = store_path(slot, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags);
+		cwd = store_path(slot, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
 	}
 	if (!mm && !(s->d.rec.flags & TW_KTHREAD))
 		flags |= TW_EXE_CUT | TW_CWD_CUT; /* it has neither any more */

@@ -80,20 +80,30 @@ static long walk_up(u64 i, struct walk *w)
 	return 0;
 }
 
+/* What walk_path returns beside a number of bytes. */
+#define PATH_GONE (1u << 30)
+#define PATH_CUT (1u << 31)
+
 /*
- * Stores the names of path at s->data[off] and returns how many bytes they
- * take. gone and cut are what to set in flags. Without fs the way goes on to the
- * root of the mount namespace.
+ * Stores the names of a struct path at data[off] of a scratch. Without a fs_struct
+ * the way goes on to the root of the mount namespace.
+ *
+ * It is global and takes numbers only, so that the verifier follows it once, and
+ * not at each call: it is most of what there is to verify.
  */
-static __always_inline u32 store_path(struct scratch *s, u32 off, struct path *path, struct fs_struct *fs,
-				      u16 gone, u16 cut, u16 *flags)
+__noinline u32 walk_path(u32 slot, u32 off, u64 of, u64 fs)
 {
-	struct walk w = {.s = s, .end = off + PATH_ROOM - NAME_MAX_NUL};
+	struct path *path = (void *)of;
+	struct walk w = {.end = off + PATH_ROOM - NAME_MAX_NUL};
 	struct dentry *up;
 	void *mnt, *root_mnt;
 	void **pprev;
+	u32 flags = 0;
 
-	s->off = off;
+	w.s = bpf_map_lookup_elem(&scratch, &slot);
+	if (!w.s)
+		return PATH_CUT;
+	w.s->off = off;
 	READ(mnt, path, struct path, mnt);
 	w.mnt = mnt - field_offset(struct mount, mnt);
 	READ(w.dentry, path, struct path, dentry);
@@ -108,11 +118,27 @@ static __always_inline u32 store_path(struct scratch *s, u32 off, struct path *p
 	READ(pprev, w.dentry, struct dentry, d_hash.pprev);
 	READ(up, w.dentry, struct dentry, d_parent);
 	if (!pprev && (up != w.dentry || w.mnt_root != w.dentry))
-		*flags |= gone;
+		flags |= PATH_GONE;
 	bpf_loop(2 * PATH_ROOM, walk_up, &w, 0);
 	if (w.cut || !w.done)
+		flags |= PATH_CUT;
+	return flags | clamp(w.s->off - off, PATH_ROOM);
+}
+
+/*
+ * Stores the names of path at data[off] of a scratch, and returns how many bytes
+ * they take. gone and cut are what to set in flags.
+ */
+static __always_inline u32 store_path(u32 slot, u32 off, struct path *path, struct fs_struct *fs,
+				      u16 gone, u16 cut, u16 *flags)
+{
+	u32 ret = walk_path(slot, off, (u64)path, (u64)fs);
+
+	if (ret & PATH_GONE)
+		*flags |= gone;
+	if (ret & PATH_CUT)
 		*flags |= cut;
-	return s->off - off;
+	return clamp(ret & ~(PATH_GONE | PATH_CUT), PATH_ROOM);
 }
 
 #endif

@@ -16,8 +16,8 @@ struct place {
 
 struct v1_walk {
 	struct list_head *at;
-	struct kernfs_node *kn;
-	u32 hierarchy, links;
+	struct cgroup *cgrp;
+	u32 hierarchy;
 };
 
 static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
@@ -50,25 +50,23 @@ static long v1_step(u64 i, struct v1_walk *w)
 	if (level < 1 || hierarchy < 1)
 		return 0;
 	if ((u32)hierarchy == v1_systemd || !w->hierarchy || (u32)hierarchy < w->hierarchy) {
-		READ(w->kn, cgrp, struct cgroup, kn);
+		w->cgrp = cgrp;
 		w->hierarchy = hierarchy;
 	}
 	return w->hierarchy == v1_systemd;
 }
 
-/* Looks for a task that is at the root of the unified hierarchy in the others. */
-static __noinline int v1_place(struct css_set *set, struct place *p)
+/*
+ * Returns the cgroup in another hierarchy of a css_set that is at the root of the
+ * unified one, or 0. It is global, as walk_path is.
+ */
+__noinline u64 v1_cgroup(u64 set)
 {
 	struct v1_walk w = {};
 
 	READ(w.at, (void *)set + field_offset(struct css_set, cgrp_links), struct list_head, next);
 	bpf_loop(v1_hierarchies + 1, v1_step, &w, 0);
-	if (!w.kn)
-		return 0;
-	p->kn = w.kn;
-	READ(p->id, w.kn, struct kernfs_node, id);
-	p->id |= (u64)w.hierarchy << PLACE_HIERARCHY;
-	return 0;
+	return (u64)w.cgrp;
 }
 
 /*
@@ -81,8 +79,15 @@ static __always_inline struct place place_of(struct task_struct *tsk)
 	struct kernfs_node *kn = GET(GET(set, struct css_set, dfl_cgrp), struct cgroup, kn);
 	struct place p = {.kn = kn, .id = GET(kn, struct kernfs_node, id)};
 
-	if (v1_hierarchies && !parent_of(kn))
-		v1_place(set, &p);
+	if (v1_hierarchies && !parent_of(kn)) {
+		struct cgroup *cgrp = (void *)v1_cgroup((u64)set);
+
+		if (cgrp) {
+			p.kn = GET(cgrp, struct cgroup, kn);
+			p.id = GET(p.kn, struct kernfs_node, id) |
+			       (u64)GET(GET(cgrp, struct cgroup, root), struct cgroup_root, hierarchy_id) << PLACE_HIERARCHY;
+		}
+	}
 	return p;
 }
 

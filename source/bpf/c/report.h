@@ -37,8 +37,8 @@ static __always_inline void store_exec(struct scratch *s, struct task_struct *ts
 		}
 		READ(file, mm, struct mm_struct, exe_file);
 	}
-	exe = clamp(store_path(s, 0, (void *)file + field_offset(struct file, f_path), fs, TW_EXE_GONE, TW_EXE_CUT, &flags), PATH_ROOM);
-	cwd = clamp(store_path(s, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags), PATH_ROOM);
+	exe = store_path(SCRATCH_REPORT, 0, (void *)file + field_offset(struct file, f_path), fs, TW_EXE_GONE, TW_EXE_CUT, &flags);
+	cwd = store_path(SCRATCH_REPORT, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
 	s->off = exe + cwd;
 	if (flags & TW_WANTED) {
 		args.argv = argv_wanted(tsk);
