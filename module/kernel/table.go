@@ -619,11 +619,13 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 			return err
 		}
 	}
-	if err := t.grace.wait(); err != nil {
-		for i, c := range changes {
-			c.at.install(olds[i])
+	if slices.ContainsFunc(olds, func(old chain) bool { return len(old.programs) > 0 }) { // else nobody runs what is no longer called
+		if err := t.grace.wait(); err != nil {
+			for i, c := range changes {
+				c.at.install(olds[i])
+			}
+			return err
 		}
-		return err
 	}
 	var unused []*attachment
 	for i, c := range changes {
