@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskwatch/taskwatch/fleet"
 )
 
@@ -90,8 +92,17 @@ func parseRoot(name string, text []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// openAuthority reads the authority of a directory, or makes one.
+// openAuthority reads the authority of a directory, or makes one. Others may do so
+// at the same time: a hub that is started, and whoever makes the first token.
 func openAuthority(dir string) (*authority, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close() // and unlock it
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
 	a, err := openOwn(dir)
 	if err != nil {
 		return nil, err
