@@ -5,7 +5,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/names"
-	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/process"
 )
 
@@ -25,41 +24,23 @@ func (m *Model) Scan() error {
 	}
 	// By pid: that is nearly the order of their births.
 	slices.SortFunc(list, func(a, b *process.Process) int { return a.PID - b.PID })
-	var r procfs.Reader
 	for _, of := range list {
-		m.found(&r, m.enter(of))
+		m.found(m.enter(of))
 	}
 	return nil
 }
 
-// found takes over what /proc says of a process. What may not be read, or is
-// gone, stays unknown.
-func (m *Model) found(r *procfs.Reader, p *Proc) {
-	c := &p.Program().Command
-	task := &taskwatch.Task{PID: p.PID, TID: p.PID, Comm: c.Comm, Exe: c.Exe, Argv: c.Argv, ArgvCut: c.Cut}
-	const known = taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldComm
-	missing := taskwatch.FieldsOf(taskwatch.Exec) &^ known
-	if c.Exe != "" {
-		missing &^= taskwatch.FieldExe
+// found takes over what /proc says of a process.
+func (m *Model) found(p *Proc) {
+	p.last = *process.Existing(p.PID, p.Program().Command)
+	task := p.last.Task
+	if !p.last.Missing.Has(taskwatch.FieldUID) {
+		p.User = names.Host.User.Of(task.UID[taskwatch.EffectiveID])
 	}
-	if len(c.Argv) > 0 {
-		missing &^= taskwatch.FieldArgv
+	if !p.last.Missing.Has(taskwatch.FieldCgroup) {
+		p.Container = m.container(task.Cgroup)
 	}
-	if st, err := r.Status(p.PID, 0); err == nil {
-		task.UID, task.GID, task.PPID = st.UID, st.GID, st.PPID
-		missing &^= taskwatch.FieldUID | taskwatch.FieldGID | taskwatch.FieldPPID
-		p.User = names.Host.User.Of(st.UID[taskwatch.EffectiveID])
-	}
-	if cgroup, err := r.Cgroup(p.PID, 0); err == nil && cgroup != "" {
-		task.Cgroup = cgroup
-		missing &^= taskwatch.FieldCgroup
-		p.Container = m.container(cgroup)
-	}
-	if cwd, err := r.Cwd(p.PID); err == nil {
-		p.Cwd, task.Cwd = cwd, cwd
-		missing &^= taskwatch.FieldCwd
-	}
-	p.last = taskwatch.Event{Kind: taskwatch.Exec, Task: task, Missing: missing}
+	p.Cwd = task.Cwd
 	if m.matches(p) {
 		m.join(p)
 	}

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -204,6 +206,56 @@ func TestCutConnection(t *testing.T) {
 	}
 	if lost < many-17 || lost >= many {
 		t.Errorf("%d of %d items are lost", lost, many)
+	}
+}
+
+// The processes that live are shown with those that the daemon has never heard of;
+// an expression chooses among them.
+func TestProcesses(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	startDaemon(t, socket)
+	s := serveDaemon(t, socket)
+	held, _ := testutil.Hold(t, exec.Command("sh", "-c", "echo up; read x", "held", strings.Repeat("long", 1000)))
+	pid := held.Process.Pid
+	list := func(where string) map[int]living {
+		t.Helper()
+		r := s.get(t, "/api/processes?where="+where, nil)
+		var got struct{ Processes []living }
+		if err := json.Unmarshal([]byte(r.text), &got); err != nil {
+			t.Fatalf("%s: %v", r.text, err)
+		}
+		byPID := map[int]living{}
+		for _, p := range got.Processes {
+			byPID[p.PID] = p
+		}
+		return byPID
+	}
+	all := list(fmt.Sprintf(`pid==%d`, pid))
+	for p, l := range all {
+		if l.Chosen != (p == pid) {
+			t.Errorf("pid %d is chosen: %v", p, l.Chosen)
+		}
+	}
+	if l := all[pid]; l.PPID != os.Getpid() || fmt.Sprint(l.Argv) != "[sh -c echo up; read x held …]" || l.UID == nil || int(*l.UID) != os.Getuid() || l.RunsUS > patient.Microseconds() {
+		t.Errorf("a shell is shown as %+v", l)
+	}
+	if me := all[os.Getpid()]; me.RunsUS < all[pid].RunsUS {
+		t.Errorf("the test runs for %d µs, and what it has started for %d", me.RunsUS, all[pid].RunsUS)
+	}
+	if l := list("")[pid]; !l.Chosen {
+		t.Error("without an expression, not all are chosen")
+	}
+	if r := s.get(t, "/api/processes?where=pidd", nil); r.StatusCode != http.StatusBadRequest {
+		t.Errorf("a mistake: %s", r.Status)
+	}
+	_ = held.Process.Kill()
+	_ = held.Wait() // it was killed
+	if l, ok := list("")[pid]; ok {
+		t.Errorf("it has ended, and is shown as %+v", l)
+	}
+	file := serve(t, Config{File: recordingOf(t, end()...)}, defaultLimits)
+	if r := file.get(t, "/api/processes", nil); r.StatusCode != http.StatusNotFound {
+		t.Errorf("of a recording: %s", r.Status)
 	}
 }
 

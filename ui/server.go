@@ -83,6 +83,7 @@ func newServer(cfg Config, l limits) (*Server, error) {
 	s.mux.HandleFunc("GET /api/filter", s.checkFilter)
 	s.mux.HandleFunc("GET /api/lines", s.lines)
 	if cfg.Daemon != nil {
+		s.mux.HandleFunc("GET /api/processes", s.processes)
 		s.mux.HandleFunc("GET /api/stock/{name}", serveStock)
 		s.mux.HandleFunc("POST /api/daemon/{procedure}", s.call)
 	}

@@ -4,7 +4,7 @@ import {Model} from '../timeline/model.js';
 import {ask} from './call.js';
 import {Modules} from './modules.js';
 import {Stream} from './stream.js';
-import {showTree} from './tree.js';
+import {Tree} from './tree.js';
 import {Where} from './where.js';
 
 const get = (id) => document.getElementById(id);
@@ -26,9 +26,9 @@ async function start() {
     model.settle(about.live && keep === 'end' && !fresh ? from : undefined);
     if (fresh) app.use(model);
     else app.update();
-    if (view === 'processes') tree();
+    if (view === 'processes') tree.show(model);
   };
-  const tree = () => showTree(app.model, (i) => {
+  const tree = new Tree(about.live, (i) => {
     location.hash = '#timeline';
     change();
     app.select(i, false);
@@ -54,7 +54,8 @@ async function start() {
     }
     get('where').hidden = view === 'modules';
     modules?.watch(view === 'modules');
-    if (view === 'processes') tree();
+    tree.watch(view === 'processes', () => app.model, () => stream.where);
+    if (view === 'processes') tree.show(app.model);
   };
   addEventListener('hashchange', change);
   app.stream = stream;
