@@ -236,7 +236,7 @@ func TestProcesses(t *testing.T) {
 			t.Errorf("pid %d is chosen: %v", p, l.Chosen)
 		}
 	}
-	if l := all[pid]; l.PPID != os.Getpid() || fmt.Sprint(l.Argv) != "[sh -c echo up; read x held …]" || l.UID == nil || int(*l.UID) != os.Getuid() || l.RunsUS > patient.Microseconds() {
+	if l := all[pid]; l.PPID != os.Getpid() || fmt.Sprint(l.Argv) != "[sh -c echo up; read x held]" || !l.Cut || l.UID == nil || int(*l.UID) != os.Getuid() || l.RunsUS > patient.Microseconds() {
 		t.Errorf("a shell is shown as %+v", l)
 	}
 	if me := all[os.Getpid()]; me.RunsUS < all[pid].RunsUS {

@@ -20,6 +20,7 @@ type living struct {
 	PPID   int      `json:"ppid"`
 	UID    *uint32  `json:"uid,omitempty"`
 	Argv   []string `json:"argv,omitempty"`
+	Cut    bool     `json:"cut,omitempty"` // there are more arguments
 	Name   string   `json:"name"`
 	RunsUS int64    `json:"runs_us"`
 	Chosen bool     `json:"chosen"` // by the expression, if there is one
@@ -67,7 +68,7 @@ func (s *Server) processes(w http.ResponseWriter, r *http.Request) {
 		size := 0
 		for _, a := range c.Argv {
 			if size += len(a); size > maxArgv {
-				l.Argv = append(l.Argv, "…")
+				l.Cut = true
 				break
 			}
 			l.Argv = append(l.Argv, a)

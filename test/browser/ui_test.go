@@ -208,10 +208,26 @@ func TestUIDaemon(t *testing.T) {
 	perform(t, ctx, `document.querySelector('#load-stock').value = 'execrule'; document.querySelector('#load-stock').dispatchEvent(new Event('change'))`)
 	do(t, ctx, chromedp.SendKeys(`#load-params`, "none=1"), chromedp.Click(`#load-observe`), chromedp.Click(`#load-button`))
 	await(t, ctx, `document.querySelector('#load-error').textContent.includes('none')`)
-	perform(t, ctx, `document.querySelector('#load-params').value = 'program=/opt/old/'`)
+	dir := t.TempDir()
+	perform(t, ctx, fmt.Sprintf(`document.querySelector('#load-params').value = 'program=%s/'`, dir))
 	do(t, ctx, chromedp.Click(`#load-button`))
 	await(t, ctx, `document.querySelector('#modules tbody tr th')?.textContent === 'execrule' && !document.querySelector('#module').hidden`)
-	await(t, ctx, `document.querySelector('#watchers').textContent.includes('exec') && document.querySelector('#params').textContent.includes('/opt/old/')`)
+	await(t, ctx, fmt.Sprintf(`document.querySelector('#watchers').textContent.includes('exec') && document.querySelector('#params').textContent.includes('%s/')`, dir))
+	// Calls, what would be denied, and variables are those of the module.
+	old := filepath.Join(dir, "old")
+	if program, err := os.ReadFile("/bin/true"); err != nil {
+		t.Fatal(err)
+	} else if err := os.WriteFile(old, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command(old).Run(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, ctx, `(() => {
+		const cell = (table, row, at) => [...document.querySelectorAll(table + ' tbody tr')].find((r) => r.cells[0].textContent === row)?.cells[at].textContent;
+		const calls = Number(cell('#watchers', 'exec', 2)?.replace(/\D/g, ''));
+		return calls > 0 && cell('#modules', 'execrule', 6) === '1' && cell('#globals', 'refused', 1) === '1' && Number(cell('#globals', 'asked', 1)) > 0;
+	})()`)
 	do(t, ctx, chromedp.EmulateViewport(1100, 960))
 	perform(t, ctx, `scrollTo(0, 0)`)
 	shot(t, ctx, "ui-modules")

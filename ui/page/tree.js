@@ -75,7 +75,7 @@ export class Tree {
     for (const [pid, p] of this.#seen) {
       if (ended.get(pid)) continue;
       const k = known.get(pid);
-      const command = visible(p.argv ? quoted(p.argv) : p.name);
+      const command = visible(p.argv ? quoted(p.argv) : p.name) + (p.cut ? ' …' : '');
       all.set(pid, {pid, ppid: p.ppid, uid: p.uid, runs: p.runs_us, command: k ? k.command : command, slice: k ? k.slice : -1, chosen: k ? k.chosen || p.chosen : p.chosen});
     }
     for (const [pid, k] of known) {
@@ -109,7 +109,7 @@ export class Tree {
       const command = p.slice >= 0 ? make('button', {class: 'link', title: 'show it in the timeline', onclick: () => this.go(p.slice)}, text) : make('span', {class: 'mono'}, text);
       const cell = make('td', {}, command);
       cell.style.paddingLeft = `${Math.min(p.depth, 24) * 16}px`;
-      return make('tr', {'data-key': p.pid, class: p.chosen ? undefined : 'dim'},
+      return make('tr', {'data-key': p.pid, 'data-slice': p.slice, class: p.chosen ? undefined : 'dim'},
         make('td', {class: 'n'}, String(p.pid)), make('td', {class: 'n'}, duration(p.runs)),
         make('td', {class: 'n'}, p.uid === undefined ? '–' : String(p.uid)), cell);
     }));

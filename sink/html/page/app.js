@@ -128,7 +128,7 @@ export class App {
         const go = () => c.slice >= 0 && this.select(c.slice, true);
         const text = c.slice >= 0 ? m.command(c.slice) : '(what was before)';
         const short = c.slice >= 0 ? [make('b', {}, m.short(c.slice)), make('span', {class: 'dim'}, `  ${text.slice(0, 400)}`)] : [text];
-        return make('tr', {'data-key': `${c.from}`, onclick: go, class: c === longest.find((x) => x.slice >= 0) ? 'longest' : undefined}, n(duration(c.from)), n(duration(c.to - c.from)), bar((c.to - c.from) / most), make('td', {class: 'cut'}, make('button', {title: text.slice(0, 2000)}, ...short)));
+        return make('tr', {'data-key': `${c.from}`, 'data-slice': c.slice, onclick: go, class: c === longest.find((x) => x.slice >= 0) ? 'longest' : undefined}, n(duration(c.from)), n(duration(c.to - c.from)), bar((c.to - c.from) / most), make('td', {class: 'cut'}, make('button', {title: text.slice(0, 2000)}, ...short)));
       }),
     );
     get('pathnote').textContent = !steps.length ? 'none: the processes do not all descend from one' : rest ? `the ten longest steps; ${rest} shorter ones take ${duration(m.end - longest.reduce((sum, c) => sum + c.to - c.from, 0))}` : '';
@@ -142,7 +142,7 @@ export class App {
           this.find();
           this.select(p.longest, false);
         };
-        return make('tr', {'data-key': m.names[p.name], onclick: go}, n(m.noCPU ? '–' : duration(p.cpu)), n(duration(p.wall)), n(String(p.runs)), n(String(p.failed), p.failed > 0), bar(p[by] / (dear[0][by] || 1)), make('td', {class: 'cut'}, make('button', {title: m.names[p.name]}, visible(m.names[p.name]))));
+        return make('tr', {'data-key': m.names[p.name], 'data-slice': p.longest, onclick: go}, n(m.noCPU ? '–' : duration(p.cpu)), n(duration(p.wall)), n(String(p.runs)), n(String(p.failed), p.failed > 0), bar(p[by] / (dear[0][by] || 1)), make('td', {class: 'cut'}, make('button', {title: m.names[p.name]}, make('b', {}, base(m.names[p.name])), make('span', {class: 'dim'}, `  ${visible(m.names[p.name])}`))));
       }),
     );
   }

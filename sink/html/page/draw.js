@@ -123,6 +123,7 @@ export class View {
   // reveal brings a slice into sight.
   reveal(i, zoom) {
     const m = this.model;
+    this.measure(); // it may have been hidden
     if (zoom || m.until(i) < this.from || m.t0[i] > this.to) this.#leave();
     if (zoom) {
       const pad = Math.max(m.wall(i) * 0.5, 20);
