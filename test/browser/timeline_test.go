@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { testutil.Main(m) }
 const chromium = "chromium"
 
 // browse starts a browser with a window of that size.
-func browse(t *testing.T, width, height int) context.Context {
+func browse(t testing.TB, width, height int) context.Context {
 	t.Helper()
 	testutil.Require(t, testutil.NeedsTool(chromium))
 	path, err := exec.LookPath(chromium)
@@ -49,7 +49,7 @@ func browse(t *testing.T, width, height int) context.Context {
 	return ctx
 }
 
-func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
+func do(t testing.TB, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.V
 
 // eval evaluates an expression in the page. It is not the page's own, so the
 // policy lets it.
-func eval[T any](t *testing.T, ctx context.Context, script string) T {
+func eval[T any](t testing.TB, ctx context.Context, script string) T {
 	t.Helper()
 	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
 	if err != nil {
@@ -68,7 +68,7 @@ func eval[T any](t *testing.T, ctx context.Context, script string) T {
 }
 
 // perform runs statements in the page.
-func perform(t *testing.T, ctx context.Context, script string) {
+func perform(t testing.TB, ctx context.Context, script string) {
 	t.Helper()
 	eval[bool](t, ctx, "(() => {"+script+"; return true})()")
 }
@@ -78,7 +78,7 @@ const patience = time.Minute
 
 // await waits until an expression is true. The page's policy forbids what
 // chromedp.Poll does.
-func await(t *testing.T, ctx context.Context, script string) {
+func await(t testing.TB, ctx context.Context, script string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !eval[bool](t, ctx, script); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -90,7 +90,7 @@ func await(t *testing.T, ctx context.Context, script string) {
 
 // shot keeps a picture of what the browser shows, where TASKWATCH_SHOTS names a
 // folder.
-func shot(t *testing.T, ctx context.Context, name string) {
+func shot(t testing.TB, ctx context.Context, name string) {
 	t.Helper()
 	dir := os.Getenv("TASKWATCH_SHOTS")
 	if dir == "" {
@@ -135,7 +135,7 @@ func (r *run) exec(pid, ppid int, argv ...string) {
 }
 
 // begin writes a file in which all processes descend from pid 1.
-func begin(t *testing.T) (*run, func() string) {
+func begin(t testing.TB) (*run, func() string) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "timeline.html")
 	f, err := os.Create(name)
@@ -185,7 +185,7 @@ func (r *run) build(n int) {
 }
 
 // open shows a file. What its script throws fails the test.
-func open(t *testing.T, ctx context.Context, url string) {
+func open(t testing.TB, ctx context.Context, url string) {
 	t.Helper()
 	if err := chromedp.Listen(ctx, func(ev any) {
 		if e, ok := ev.(*runtime.EventExceptionThrown); ok {

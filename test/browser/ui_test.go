@@ -103,7 +103,7 @@ func newRecording(t *testing.T) *recording {
 }
 
 // wide fails if the page is wider than the screen.
-func wide(t *testing.T, ctx context.Context) {
+func wide(t testing.TB, ctx context.Context) {
 	t.Helper()
 	if over := eval[int](t, ctx, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
 		t.Errorf("the page %s is %d pixels too wide at 400", eval[string](t, ctx, `location.hash`), over)
