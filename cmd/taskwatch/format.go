@@ -75,6 +75,7 @@ type formatOptions struct {
 
 	compilers compiledb.Options
 	folded    folded.Weight
+	trace     [16]byte // the id that spans are to have, or zeros
 }
 
 // formats are all there are. Each exporter adds a line here.
@@ -189,8 +190,8 @@ func openCompileCommands(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	return compiledb.New(w, o.compilers), nil
 }
 
-func openOTLPFile(w io.Writer, _ formatOptions) (taskwatch.Sink, error) {
-	cfg, err := otlp.FromEnv(os.Getenv, otlp.Traces)
+func openOTLPFile(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
+	cfg, err := traceConfig(o.trace)
 	if err != nil {
 		return nil, err
 	}

@@ -131,6 +131,17 @@ func TestRunLabel(t *testing.T) {
 	if n := strings.Count(string(readFile(t, file)), `"json":{"label":"job-7",`); n < 3 {
 		t.Errorf("%d processes are labelled, want the command and its descendants", n)
 	}
+	// An id is that of the trace, whatever the environment says.
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	spans := filepath.Join(t.TempDir(), "spans.otlp.jsonl")
+	c := cmd(t, "run", "--label", id, "-o", spans, "--", "/bin/sh", "-c", "(setsid env -i /bin/true &)")
+	c.Env = append(os.Environ(), "TRACEPARENT=00-11111111111111111111111111111111-2222222222222222-01")
+	if r := finish(t, c); r.status != 0 {
+		t.Fatalf("%+v", r)
+	}
+	if text := string(readFile(t, spans)); strings.Count(text, `"traceId":"`) < 3 || strings.Count(text, `"traceId":"`) != strings.Count(text, `"traceId":"`+id+`"`) || strings.Contains(text, "2222222222222222") {
+		t.Errorf("the spans are of another trace than %s:\n%s", id, text)
+	}
 	for _, c := range []struct {
 		args []string
 		says string

@@ -50,6 +50,7 @@ type outputFlags struct {
 	otlp      bool
 	otlpSpans int
 	exporter  *otlp.Sink // with otlp
+	trace     [16]byte   // the id that spans are to have, or zeros
 
 	compilersFile string
 	compilers     compiledb.Options // read from it
@@ -333,13 +334,23 @@ func (f *outputFlags) checkOTLP(cmd *cobra.Command) error {
 	if f.otlpSpans < 1 {
 		return fmt.Errorf("--otlp-spans %d: give at least 1", f.otlpSpans)
 	}
-	cfg, err := otlp.FromEnv(os.Getenv, otlp.Traces)
+	cfg, err := traceConfig(f.trace)
 	if err != nil {
 		return fmt.Errorf("--otlp: %w", err)
 	}
 	cfg.MaxSpans = f.otlpSpans
 	f.exporter = otlp.New(cfg, otlp.NewSender(cfg))
 	return nil
+}
+
+// traceConfig returns what the environment says about spans. A trace that is given
+// goes before that of the environment.
+func traceConfig(trace [16]byte) (*otlp.Config, error) {
+	cfg, err := otlp.FromEnv(os.Getenv, otlp.Traces)
+	if err == nil && trace != [16]byte{} && cfg.TraceID != trace {
+		cfg.TraceID, cfg.Parent, cfg.NotSampled = trace, [8]byte{}, false
+	}
+	return cfg, err
 }
 
 // weight returns what --folded asks for.
@@ -503,7 +514,7 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 	if err != nil {
 		return err
 	}
-	opts := formatOptions{kinds: o.kinds, fields: fields, threads: o.flags.threads, table: o.flags.table, compilers: o.flags.compilers, folded: o.flags.weight(), envDiff: o.flags.env.diff}
+	opts := formatOptions{kinds: o.kinds, fields: fields, threads: o.flags.threads, table: o.flags.table, compilers: o.flags.compilers, folded: o.flags.weight(), trace: o.flags.trace, envDiff: o.flags.env.diff}
 	if w == asRecorded {
 		if o.flags.fields == "" {
 			opts.fields = taskwatch.OptionalFields

@@ -121,7 +121,9 @@ are shown only for tasks of the tree.
 
 With --label VALUE the command, its descendants and their daemons have a label,
 such as the id of a job; see 'taskwatch label'. The stock module label keeps it
-in the kernel, so this needs bpf. Its records say which processes have it.
+in the kernel, so this needs bpf. Its records say which processes have it. If it
+is an id, 32 hexadecimal digits, it is the trace id of spans, too (--otlp,
+.otlp.jsonl).
 
 ` + summaryHelp,
 		Example: `  taskwatch run -- make -j2
@@ -161,7 +163,7 @@ in the kernel, so this needs bpf. Its records say which processes have it.
 }
 
 // addLabel adds the module that labels the command, which is the only process that
-// taskwatch makes and that stays.
+// taskwatch makes and that stays. A label that is an id is that of the trace, too.
 func (f *runFlags) addLabel() error {
 	if f.attaches() {
 		return errors.New("there is no command to label with -p; use 'taskwatch label PID VALUE' for a process that runs")
@@ -170,6 +172,7 @@ func (f *runFlags) addLabel() error {
 	if err != nil {
 		return err
 	}
+	f.trace = value.ID()
 	f.modules.specs = append(f.modules.specs, fmt.Sprintf("%s,value=%v,children=%d,records=y", label.Module, value, os.Getpid()))
 	return nil
 }
@@ -193,6 +196,11 @@ func runFailed(err error) error { return &exitError{status: exitRunFailed, err: 
 
 func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	f.screen = f.tui
+	if cmd.Flags().Changed("label") {
+		if err := f.addLabel(); err != nil {
+			return runFailed(fmt.Errorf("--label: %w", err))
+		}
+	}
 	if err := errors.Join(f.check(cmd), f.modules.check()); err != nil {
 		return runFailed(err)
 	}
@@ -207,11 +215,6 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if f.attaches() {
 		if err := f.checkPID(argv); err != nil {
 			return runFailed(err)
-		}
-	}
-	if cmd.Flags().Changed("label") {
-		if err := f.addLabel(); err != nil {
-			return runFailed(fmt.Errorf("--label: %w", err))
 		}
 	}
 	files, err := f.modules.parse()

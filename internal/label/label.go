@@ -77,6 +77,15 @@ func (l Label) String() string {
 	return ""
 }
 
+// ID returns the 16 bytes of a label that is an id, such as that of a trace, and
+// zeros for other labels.
+func (l Label) ID() (b [Size]byte) {
+	if l.Form == id {
+		b = l.Bytes
+	}
+	return b
+}
+
 // jsonLabel is a label as `taskwatch map` has it.
 type jsonLabel struct {
 	Bytes []int  `json:"bytes"`

@@ -33,6 +33,9 @@ func TestLabel(t *testing.T) {
 		if want == "" {
 			continue
 		}
+		if isID := l.ID() != [Size]byte{}; isID != (len(in) == 2*Size) {
+			t.Errorf("%q is an id: %v", in, isID)
+		}
 		b, err := json.Marshal(l)
 		if err != nil {
 			t.Fatal(err)
