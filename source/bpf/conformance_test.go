@@ -48,6 +48,7 @@ func TestLoads(t *testing.T) {
 	testutil.Root(t)
 	watchtest.Loads(t, watchtest.Config{New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 		src := newSource(t, bpf.Config{Command: config(cmd), Latency: bpf.DefaultLatency})
+		bpf.WatchLives(t, src.Table())
 		return watchtest.Instance{Source: src, Exit: src.Exit}
 	}})
 }

@@ -10,3 +10,6 @@ func WaitForFrees(d time.Duration) (restore func()) {
 	freeWait = int64(d)
 	return func() { freeWait = usual }
 }
+
+// WatchLives has the module lifecheck judge the order of all events.
+var WatchLives = watchLives
