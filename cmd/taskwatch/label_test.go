@@ -128,7 +128,7 @@ func TestRunLabel(t *testing.T) {
 	if r.status != 0 {
 		t.Fatalf("%+v", r)
 	}
-	if n := strings.Count(string(readFile(t, file)), `"json":{"label":"job-7",`); n < 3 {
+	if n := strings.Count(string(readFile(t, file)), `"label":"job-7",`); n < 3 {
 		t.Errorf("%d processes are labelled, want the command and its descendants", n)
 	}
 	// An id is that of the trace, whatever the environment says.

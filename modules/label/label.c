@@ -74,42 +74,45 @@ static __always_inline void parse(struct label *l)
 			l->bytes[i] = 0;
 }
 
+enum { BY_RULE, BY_CLONE, BY_EXEC };
+
+static const char whys[4][8] = { "rule", "clone", "exec" };
+static const char digits[] = "0123456789abcdef";
+
 /* What has become of a label: it arrives as JSON. */
 struct change {
-	char label[40];
 	__u32 pid;
+	char label[33];
 	char by[8];
 };
 
-static __noinline int tell(struct change *c, const struct label *l)
+static __noinline int tell(const struct label *l, __u32 pid, __u32 by)
 {
-	static const char digits[] = "0123456789abcdef";
+	struct change c = { .pid = pid };
 
 	for (int i = 0; i < 16; i++) {
 		if (l->form == LABEL_ID) {
-			c->label[2 * i] = digits[l->bytes[i] >> 4];
-			c->label[2 * i + 1] = digits[l->bytes[i] & 15];
+			c.label[2 * i] = digits[l->bytes[i] >> 4];
+			c.label[2 * i + 1] = digits[l->bytes[i] & 15];
 		} else {
-			c->label[i] = l->bytes[i];
+			c.label[i] = l->bytes[i];
 		}
 	}
-	if (task_watcher_emit_struct(c))
+	__builtin_memcpy(c.by, whys[by & 3], sizeof(c.by));
+	if (task_watcher_emit_struct(&c))
 		__sync_fetch_and_add(&lost, 1);
 	return 0;
 }
 
-/* set - give a label, by a rule or else by a clone */
-static __always_inline void set(__u32 pid, const struct label *l, bool rule)
+static __always_inline void set(__u32 pid, const struct label *l, __u32 by)
 {
 	if (bpf_map_update_elem(&labels, &pid, l, BPF_ANY)) {
 		__sync_fetch_and_add(&full, 1);
 		return;
 	}
-	__sync_fetch_and_add(rule ? &given : &inherited, 1);
-	if (records && rule)
-		tell(&(struct change){ .pid = pid, .by = "rule" }, l);
-	else if (records)
-		tell(&(struct change){ .pid = pid, .by = "clone" }, l);
+	__sync_fetch_and_add(by == BY_RULE ? &given : &inherited, 1);
+	if (records)
+		tell(l, pid, by);
 }
 
 static int cloned(unsigned long flags, struct task_struct *tsk)
@@ -123,7 +126,7 @@ static int cloned(unsigned long flags, struct task_struct *tsk)
 	bpf_map_delete_elem(&labels, &pid);
 	if (children && maker == children && value[0]) {
 		parse(&l);
-		set(pid, &l, true);
+		set(pid, &l, BY_RULE);
 		return 0;
 	}
 	if (!inherit)
@@ -131,13 +134,14 @@ static int cloned(unsigned long flags, struct task_struct *tsk)
 	of_maker = bpf_map_lookup_elem(&labels, &maker);
 	if (of_maker) {
 		l = *of_maker;
-		set(pid, &l, false);
+		set(pid, &l, BY_CLONE);
 	}
 	return 0;
 }
 task_watcher_func(clone, cloned);
 
-static __always_inline bool chosen(struct task_struct *tsk)
+/* chosen - not a part of its caller, whose stack it would enlarge */
+static __noinline int chosen(struct task_struct *tsk)
 {
 	char path[128];
 
@@ -163,12 +167,12 @@ static int executed(unsigned long zero, struct task_struct *tsk)
 			bpf_map_delete_elem(&labels, &pid);
 			__sync_fetch_and_add(&dropped, 1);
 			if (records)
-				tell(&(struct change){ .pid = pid, .by = "exec" }, &l);
+				tell(&l, pid, BY_EXEC);
 		}
 	}
 	if (chosen(tsk)) {
 		parse(&l);
-		set(pid, &l, true);
+		set(pid, &l, BY_RULE);
 	}
 	return 0;
 }

@@ -55,25 +55,33 @@ __u32 heard;      /* bits of the events that have come */
 
 #define EVENT(ev) (1u << (ev))
 
-static const char names[8][8] = { "", "init", "clone", "exec", "uid", "gid", "exit", "free" };
+enum { IMPOSSIBLE, TWICE, LEAKED };
+
+static const char problems[4][12] = { "impossible", "twice", "leaked" };
+static const char names[8][6] = { "", "init", "clone", "exec", "uid", "gid", "exit", "free" };
 
 /* What is reported of an event: it arrives as JSON. */
 struct report {
-	char problem[12];
-	char event[8];
-	char after[5][8]; /* the events before, the last one first */
 	__u32 tid;
 	__u32 pid;
+	char problem[12];
+	char event[6];
+	char after[5][6]; /* the events before, the last one first */
 };
 
-static __noinline int report(struct report *r, const struct life *l)
+/*
+ * All watchers of an event have 512 bytes of stack together, those of the source
+ * included: here alone it is needed.
+ */
+static __noinline int report(const struct life *l, __u32 problem)
 {
-	r->tid = l->tid;
-	r->pid = l->pid;
-	__builtin_memcpy(r->event, names[l->history & 7], sizeof(r->event));
+	struct report r = { .tid = l->tid, .pid = l->pid };
+
+	__builtin_memcpy(r.problem, problems[problem & 3], sizeof(r.problem));
+	__builtin_memcpy(r.event, names[l->history & 7], sizeof(r.event));
 	for (int i = 0; i < 5; i++)
-		__builtin_memcpy(r->after[i], names[l->history >> 4 * (i + 1) & 7], sizeof(r->after[i]));
-	if (task_watcher_emit_struct(r))
+		__builtin_memcpy(r.after[i], names[l->history >> 4 * (i + 1) & 7], sizeof(r.after[i]));
+	if (task_watcher_emit_struct(&r))
 		__sync_fetch_and_add(&dropped, 1);
 	return 0;
 }
@@ -93,10 +101,7 @@ static __always_inline void begin(struct task_struct *tsk)
 	if (l && l->flags & JUDGED && (frees || l->state == RUNNING)) {
 		l->history = l->history << 4 | 1 + WATCH_TASK_INIT;
 		__sync_fetch_and_add(l->state == ENDED ? &leaked : &twice, 1);
-		if (l->state == ENDED)
-			report(&(struct report){ .problem = "leaked" }, l);
-		else
-			report(&(struct report){ .problem = "twice" }, l);
+		report(l, l->state == ENDED ? LEAKED : TWICE);
 	}
 	bpf_map_delete_elem(&ended, &key);
 	bpf_map_update_elem(&lives, &key, &unknown, BPF_ANY);
@@ -162,7 +167,7 @@ static __always_inline int advance(struct task_struct *tsk, __u32 event)
 	__sync_fetch_and_add(&checked, 1);
 	if (!possible && l->flags & JUDGED) {
 		__sync_fetch_and_add(&impossible, 1);
-		report(&(struct report){ .problem = "impossible" }, l);
+		report(l, IMPOSSIBLE);
 	}
 	if (event == WATCH_TASK_FREE) {
 		l->state = FREED;

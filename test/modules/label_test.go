@@ -186,6 +186,7 @@ func TestLabelByRule(t *testing.T) {
 			params["value"] = "a-label-of-16-by"
 			if name == "exe" {
 				params["value"] = "0af7651916cd43dd8448eb211c80319c"
+				params["records"] = "y"
 			}
 			l := loadLabel(t, params)
 			pid, end := l.daemonise("")
