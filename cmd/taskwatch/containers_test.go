@@ -233,6 +233,9 @@ func TestContainersOfPodman(t *testing.T) {
 		t.Fatalf("podman calls it %s and %s", id, told)
 	}
 	untilTold(t, w, id, func(r containerRow) bool { return isText(r.Name, name) && isText(r.User, insider) })
+	d := startServe(t, filepath.Join(filepath.Dir(socket), "d"), []string{"CONTAINER_HOST=unix://" + socket})
+	checkContainerStream(t, d, name, s.program)
+	d.stop(t)
 	remove()
 	w.stop(t, unix.SIGINT)
 	checkExecs(t, s, containerRows(t, w.stdout.String()), []string{id}, "podman", "conmon")
