@@ -1,0 +1,205 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/operator"
+	"github.com/taskwatch/taskwatch/record"
+)
+
+// execLine returns the line of an exec by a user.
+func execLine(seq uint64, pid, uid int) []byte {
+	ev := &taskwatch.Event{
+		Kind: taskwatch.Exec, Seq: seq, Time: time.Unix(1_700_000_000, int64(seq)),
+		Task: &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: uint64(pid)}, TID: pid, PID: pid, PPID: 1, Comm: "true", Exe: "/bin/true"},
+	}
+	for i := range ev.Task.UID {
+		ev.Task.UID[i] = uint32(uid)
+	}
+	return record.Append(nil, taskwatch.Item{Event: ev})
+}
+
+// watching is a question that runs.
+type watching struct {
+	mu      sync.Mutex // guards the fields below
+	lines   map[string][]string
+	lost    map[string]uint64
+	trouble []string
+
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func (tm *team) watch(t testing.TB, where, sel string, lease time.Duration) *watching {
+	return tm.begin(t, operator.Watch{Where: where, Select: sel, Lease: lease})
+}
+
+// begin asks a question, and keeps what comes.
+func (tm *team) begin(t testing.TB, q operator.Watch) *watching {
+	w := &watching{lines: map[string][]string{}, lost: map[string]uint64{}, ended: make(chan error, 1)}
+	q.OnLine = func(n operator.NodeID, line []byte) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.lines[n.Name] = append(w.lines[n.Name], string(line))
+	}
+	q.OnLost = func(n operator.NodeID, count uint64) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.lost[n.Name] += max(count, 1)
+	}
+	q.OnTrouble = func(n operator.NodeID, why string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.trouble = append(w.trouble, n.Name+": "+why)
+	}
+	var ctx context.Context
+	ctx, w.cancel = context.WithCancel(context.Background())
+	go func() { w.ended <- q.Run(ctx, tm.Conn) }()
+	t.Cleanup(func() { w.end(t) })
+	return w
+}
+
+func (w *watching) end(t testing.TB) {
+	if w.cancel != nil {
+		w.cancel()
+		if err := <-w.ended; err != nil {
+			t.Errorf("the question ends with %v", err)
+		}
+		w.cancel = nil
+	}
+}
+
+// got returns how many lines a node has sent.
+func (w *watching) got(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.lines[name])
+}
+
+// missing returns how many items were lost, at least.
+func (w *watching) missing() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, count := range w.lost {
+		n += int(count)
+	}
+	return n
+}
+
+func (w *watching) troubles() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Join(w.trouble, "\n")
+}
+
+// A question is answered by all nodes that it chooses, with what matches and no
+// more, in its order and without loss; and ends with its asker.
+func TestQuestion(t *testing.T) { eachHub(t, testQuestion) }
+
+func testQuestion(t *testing.T, h *running) {
+	tm := newTeam(t, h)
+	names := []string{"a", "b", "c"}
+	nodes := map[string]*testNode{}
+	for _, name := range names {
+		nodes[name] = newNode(t, h, tm.keys, name, map[string]string{"role": "ci"})
+	}
+	newNode(t, h, tm.keys, "db", nil)
+	tm.reported(t, 4)
+	w := tm.watch(t, `kind == "exec" && uid == 0`, `role == "ci"`, time.Minute)
+	for _, name := range names {
+		eventually(t, "node "+name+" begins", func() bool { return w.got(name) == 1 })
+	}
+	const each = 500
+	for i := range uint64(2 * each) {
+		for _, n := range nodes {
+			if _, err := n.events.Write(execLine(i+1, int(1000+i), int(i%2))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, name := range names {
+		eventually(t, "all items of node "+name+" come", func() bool { return w.got(name) == each+1 })
+		w.mu.Lock()
+		for i, line := range w.lines[name] {
+			var got struct {
+				Event string
+				Task  struct{ PID int }
+			}
+			if err := json.Unmarshal([]byte(line), &got); err != nil {
+				t.Fatal(err)
+			}
+			if want := 1000 + 2*(i-1); i == 0 && got.Event != "start" || i > 0 && (got.Event != "exec" || got.Task.PID != want) {
+				t.Fatalf("line %d of node %s is %s, want an exec of %d", i, name, line, want)
+			}
+		}
+		w.mu.Unlock()
+	}
+	w.end(t)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.lines) != 3 || len(w.lost) != 0 || w.trouble != nil {
+		t.Errorf("%d nodes answered, lost %v, trouble %q", len(w.lines), w.lost, w.trouble)
+	}
+}
+
+// Nodes that cannot answer say why, and those that are silent are named.
+func TestQuestionWithoutAnswer(t *testing.T) {
+	h := startHub(t)
+	tm := newTeam(t, h)
+	a := newNode(t, h, tm.keys, "a", nil)
+	tm.reported(t, 1)
+	for where, says := range map[string]string{
+		`env.exists(e, e == "KEY=1")`: "may not read env",
+		`kind == `:                    "filter: where:",
+	} {
+		w := tm.watch(t, where, "", time.Minute)
+		eventually(t, "the node says why it does not answer", func() bool { return strings.Contains(w.troubles(), "a: ") && strings.Contains(w.troubles(), says) })
+		w.end(t)
+	}
+	w := tm.watch(t, `kind == "exec"`, "", time.Second)
+	eventually(t, "the node begins", func() bool { return w.got("a") == 1 })
+	a.stop()
+	eventually(t, "the node that has gone is named", func() bool { return strings.Contains(w.troubles(), "a: it has not answered for") })
+	a.start(t)
+	eventually(t, "the node answers again, and the gap is seen", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.lines["a"]) == 2
+	})
+}
+
+// What is lost on the way is counted.
+func TestQuestionIsLost(t *testing.T) {
+	h, tm, n := oneNode(t)
+	w := tm.watch(t, `kind == "exec"`, "", 3*time.Second)
+	eventually(t, "the node begins", func() bool { return w.got("n") == 1 })
+	sub, err := h.service.nc.SubscribeSync("taskwatch.answer.*.*." + n.id.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := sub.NextMsg(patient) // a sign of life
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An answer in the name of the node, as if those before it had been lost.
+	b, err := json.Marshal(fleet.Answer{Name: "n", Items: 8, Lines: []json.RawMessage{json.RawMessage(`{"event":"exec"}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.service.nc.Publish(msg.Subject, b); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "six items are missed", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.lost["n"] >= 6
+	})
+}
