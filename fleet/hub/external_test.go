@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -181,7 +183,21 @@ func TestServerIsLost(t *testing.T) {
 	for i := range 3 {
 		c.stop(i)
 		next := &fleet.Entry{Module: "count", Params: map[string]string{"uid": fmt.Sprint(i + 2)}}
-		if o := tm.want(t, next, file); len(o.Done) != 1 || o.Done[0].Running != next.Generation {
+		eventually(t, "the other servers have elected leaders", func() bool { // an entry is rejected until then
+			next.Digest, next.Expires = fleet.Digest(file), time.Now().Add(time.Hour)
+			err := tm.Put(t.Context(), tm.key, next)
+			if err != nil {
+				t.Logf("meanwhile: %v", err)
+			}
+			return err == nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), patient)
+		o, err := tm.Await(ctx, next)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(o.Done) != 1 || o.Done[0].Running != next.Generation {
 			t.Errorf("without server %d, the outcome is %+v", i, o)
 		}
 		c.run(t, i)
