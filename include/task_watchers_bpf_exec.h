@@ -53,25 +53,43 @@ static __always_inline bool task_exec_script(struct linux_binprm *bprm)
 	return kernel_read(bprm->interp) != kernel_read(bprm->filename);
 }
 
+/*
+ * task_syscall - the number of the system call that the running task is in, by
+ * the table of its processor, or -1 for a 32-bit program
+ *
+ * It has a meaning at exec, uid and gid, and at init unless the kernel forks.
+ */
+static __always_inline long task_syscall(struct task_struct *tsk)
+{
+	void *regs = bpf_task_pt_regs(tsk);
+
+	if (kernel_has(struct pt_regs___x86, orig_ax)) {
+		if (kernel_read(((struct task_struct___x86 *)tsk)->thread_info.status) & TW_TS_COMPAT)
+			return -1;
+		return kernel_read(((struct pt_regs___x86 *)regs)->orig_ax);
+	}
+	if (kernel_has(struct pt_regs___arm64, syscallno)) {
+		if (kernel_read(((struct task_struct___arm64 *)tsk)->thread_info.flags) & TW_TIF_32BIT)
+			return -1;
+		return kernel_read(((struct pt_regs___arm64 *)regs)->syscallno);
+	}
+	return -1;
+}
+
 /* tw_argv_asked - the argv that the running system call was given, or 0 */
 static __always_inline __u64 tw_argv_asked(struct task_struct *tsk)
 {
 	void *from = bpf_task_pt_regs(tsk);
+	long nr = task_syscall(tsk);
 
 	if (kernel_has(struct pt_regs___x86, orig_ax)) {
 		struct pt_regs___x86 *regs = from;
-		__u64 nr = kernel_read(regs->orig_ax);
 
-		if (kernel_read(((struct task_struct___x86 *)tsk)->thread_info.status) & TW_TS_COMPAT)
-			return 0;
 		return nr == 59 ? kernel_read(regs->si) : nr == 322 ? kernel_read(regs->dx) : 0;
 	}
 	if (kernel_has(struct pt_regs___arm64, syscallno)) {
 		struct pt_regs___arm64 *regs = from;
-		__s32 nr = kernel_read(regs->syscallno);
 
-		if (kernel_read(((struct task_struct___arm64 *)tsk)->thread_info.flags) & TW_TIF_32BIT)
-			return 0;
 		return nr == 221 ? kernel_read(regs->regs[1]) : nr == 281 ? kernel_read(regs->regs[2]) : 0;
 	}
 	return 0;

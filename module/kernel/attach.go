@@ -19,7 +19,7 @@ import (
 type attachment struct {
 	hook  *hook
 	slot  *ebpf.Map // program array; the entry program calls the first
-	stash *ebpf.Map // old ids by task, for hooks on system calls
+	stash *ebpf.Map // old ids by task, for hooks on system calls and after an exec
 	entry *ebpf.Program
 	carry *ebpf.Map // vetoes by task, between the programs of a chain
 	links []io.Closer
@@ -37,7 +37,11 @@ func prepare(h *hook) (*attachment, error) {
 		a.carry, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_carry", Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16384})
 	}
 	if err == nil && len(h.syscalls) > 0 && !h.stateless {
-		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.Hash, KeySize: 4, ValueSize: 16, MaxEntries: 16384})
+		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.Hash, KeySize: 4, ValueSize: idsSize, MaxEntries: 16384})
+	}
+	if err == nil && h.before != "" {
+		// An exec that fails in between leaves its ids here; they give way.
+		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.LRUHash, KeySize: 4, ValueSize: 2 * idsSize, MaxEntries: 16384})
 	}
 	if err != nil {
 		a.Close()
@@ -65,12 +69,35 @@ func (a *attachment) attach(off *offsets, stats asm.FDer, types *btf.Cache) (err
 	if len(h.syscalls) > 0 {
 		return a.attachSyscalls(off, types)
 	}
-	l, err := attachTo(h, a.entry)
-	if err != nil {
-		return err
+	if h.before != "" {
+		before := &hook{typ: ebpf.Tracing, attach: ebpf.AttachTraceRawTp, target: h.before}
+		enter, err := a.loadEnter(before, off, types, userIDs, groupIDs)
+		if err != nil {
+			return err
+		}
+		defer enter.Close() // the link holds it
+		if err := a.link(before, enter); err != nil {
+			return err
+		}
 	}
-	a.links = append(a.links, l)
-	return nil
+	return a.link(h, a.entry)
+}
+
+// link attaches a program until the attachment is closed.
+func (a *attachment) link(h *hook, p *ebpf.Program) error {
+	l, err := attachTo(h, p)
+	if err == nil {
+		a.links = append(a.links, l)
+	}
+	return err
+}
+
+// loadEnter loads the program that puts ids aside.
+func (a *attachment) loadEnter(h *hook, off *offsets, types *btf.Cache, kinds ...ids) (*ebpf.Program, error) {
+	g := &gen{off: off, stash: a.stash}
+	g.storeStash(kinds...)
+	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
+	return loadProgram("tw_enter", h, g.insns, types)
 }
 
 func attachTo(h *hook, p *ebpf.Program) (link.Link, error) {
@@ -89,10 +116,7 @@ func (a *attachment) attachSyscalls(off *offsets, types *btf.Cache) error {
 	}
 	places := []place{{"sys_exit_", a.entry}}
 	if a.stash != nil {
-		g := &gen{off: off, stash: a.stash}
-		g.storeStash(a.hook.ids)
-		g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
-		enter, err := loadProgram("tw_enter", a.hook, g.insns, types)
+		enter, err := a.loadEnter(a.hook, off, types, a.hook.ids)
 		if err != nil {
 			return err
 		}

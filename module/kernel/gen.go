@@ -115,10 +115,10 @@ func (g *gen) compareCreds(which ids) {
 	g.idsDone()
 }
 
-// compareStash is compareCreds for the running task's own credentials against
-// the ids that storeStash put aside.
-func (g *gen) compareStash(which ids) {
-	g.stashKey()
+// compareStash is compareCreds for the task's own credentials against the ids
+// that were put aside under the key on the stack, from a place on. It leaves in R5
+// whether any of them is another.
+func (g *gen) compareStash(which ids, at int16) {
 	g.emit(
 		asm.LoadMapPtr(asm.R1, g.stash.FD()),
 		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
@@ -131,37 +131,39 @@ func (g *gen) compareStash(which ids) {
 		g.emit(
 			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
 			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
-			asm.LoadMem(asm.R4, asm.R0, int16(4*i), asm.Word),
+			asm.LoadMem(asm.R4, asm.R0, at+int16(4*i), asm.Word),
 			asm.StoreMem(asm.RFP, stackIDs+int16(4*i), asm.R4, asm.Word),
 			asm.Xor.Reg(asm.R3, asm.R4),
 			asm.Or.Reg(asm.R5, asm.R3),
 		)
 	}
-	if g.last {
-		g.emit(
-			asm.StoreMem(asm.RFP, stackExtra, asm.R5, asm.DWord),
-			asm.LoadMapPtr(asm.R1, g.stash.FD()),
-			asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
-			asm.FnMapDeleteElem.Call(),
-			asm.LoadMem(asm.R5, asm.RFP, stackExtra, asm.DWord),
-			asm.Mov.Imm(asm.R1, 0),
-			asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
-		)
-	}
-	g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
-	g.idsDone()
 }
 
-// storeStash puts the running task's ids aside under its id.
-func (g *gen) storeStash(which ids) {
+// dropStash forgets what was put aside under the key on the stack. It keeps R5.
+func (g *gen) dropStash() {
+	g.emit(
+		asm.StoreMem(asm.RFP, stackExtra, asm.R5, asm.DWord),
+		asm.LoadMapPtr(asm.R1, g.stash.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
+		asm.FnMapDeleteElem.Call(),
+		asm.LoadMem(asm.R5, asm.RFP, stackExtra, asm.DWord),
+		asm.Mov.Imm(asm.R1, 0),
+		asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
+	)
+}
+
+// storeStash puts ids of the running task aside under its id.
+func (g *gen) storeStash(kinds ...ids) {
 	g.current()
 	g.stashKey()
 	g.emit(asm.LoadMem(asm.R1, regTask, g.off.taskRealCred, asm.DWord))
-	for i, off := range g.off.of(which) {
-		g.emit(
-			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
-			asm.StoreMem(asm.RFP, stackIDs+int16(4*i), asm.R3, asm.Word),
-		)
+	for n, which := range kinds {
+		for i, off := range g.off.of(which) {
+			g.emit(
+				asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
+				asm.StoreMem(asm.RFP, stackIDs+int16(n*idsSize+4*i), asm.R3, asm.Word),
+			)
+		}
 	}
 	g.emit(
 		asm.LoadMapPtr(asm.R1, g.stash.FD()),

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"slices"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
@@ -22,6 +24,10 @@ type hook struct {
 	syscalls  []string
 	ids       ids  // which, there
 	stateless bool // nothing is put aside: their results say enough
+
+	// before is a tracepoint that an exec passes earlier, or "". The old ids are
+	// put aside there.
+	before string
 }
 
 // guarded reports whether the kernel passes by the hook's program while another
@@ -84,6 +90,8 @@ type ids uint8
 const (
 	userIDs ids = iota
 	groupIDs
+
+	idsSize = 16 // of those of one kind, in bytes
 )
 
 func (o *offsets) of(which ids) [4]int16 {
@@ -144,6 +152,14 @@ func plan(s *Support) []*hook {
 		executed.calls[0].to = everyone
 	}
 	executed.calls = append(executed.calls, call{taskwatch.Exec, afterwards, loadExec})
+	if s.LSM != nil && s.FEntry != nil && s.PrepareExec == nil {
+		// The old program is still there at sched_prepare_exec.
+		executed.before = "sched_prepare_exec"
+		executed.calls = slices.Concat([]call{
+			{taskwatch.UID, everyone, loadExecIDs(userIDs)},
+			{taskwatch.GID, everyone, loadExecIDs(groupIDs)},
+		}, executed.calls)
+	}
 	add(executed)
 
 	// uid and gid. Where a program can be preempted, fentry on commit_creds
@@ -187,23 +203,16 @@ func plan(s *Support) []*hook {
 			call{taskwatch.UID, fact, loadCommit(userIDs)},
 			call{taskwatch.GID, fact, loadCommit(groupIDs)},
 			call{taskwatch.GID, fact, loadCommitGroups}))
-	} else {
-		if s.PrepareExec == nil {
-			add(tp("sched_prepare_exec",
-				call{taskwatch.UID, fact, loadPrepareExec(userIDs)},
-				call{taskwatch.GID, fact, loadPrepareExec(groupIDs)}))
-		}
-		if s.Syscalls == nil {
-			add(&hook{name: "tp/syscalls/set*uid", typ: ebpf.TracePoint, target: "set_uid",
-				syscalls: []string{"setuid", "setreuid", "setresuid", "setfsuid"}, ids: userIDs,
-				calls: []call{{taskwatch.UID, fact, loadSyscallIDs(userIDs)}}})
-			add(&hook{name: "tp/syscalls/set*gid", typ: ebpf.TracePoint, target: "set_gid",
-				syscalls: []string{"setgid", "setregid", "setresgid", "setfsgid"}, ids: groupIDs,
-				calls: []call{{taskwatch.GID, fact, loadSyscallIDs(groupIDs)}}})
-			add(&hook{name: "tp/syscalls/setgroups", typ: ebpf.TracePoint, target: "set_groups",
-				syscalls: []string{"setgroups"}, stateless: true,
-				calls: []call{{taskwatch.GID, fact, loadSyscallGroups}}})
-		}
+	} else if s.Syscalls == nil {
+		add(&hook{name: "tp/syscalls/set*uid", typ: ebpf.TracePoint, target: "set_uid",
+			syscalls: []string{"setuid", "setreuid", "setresuid", "setfsuid"}, ids: userIDs,
+			calls: []call{{taskwatch.UID, fact, loadSyscallIDs(userIDs)}}})
+		add(&hook{name: "tp/syscalls/set*gid", typ: ebpf.TracePoint, target: "set_gid",
+			syscalls: []string{"setgid", "setregid", "setresgid", "setfsgid"}, ids: groupIDs,
+			calls: []call{{taskwatch.GID, fact, loadSyscallIDs(groupIDs)}}})
+		add(&hook{name: "tp/syscalls/setgroups", typ: ebpf.TracePoint, target: "set_groups",
+			syscalls: []string{"setgroups"}, stateless: true,
+			calls: []call{{taskwatch.GID, fact, loadSyscallGroups}}})
 	}
 
 	// exit and free
@@ -273,20 +282,14 @@ func loadBprmIDs(which ids) func(*gen) {
 	return func(g *gen) {
 		g.current()
 		g.emit(asm.Mov.Imm(regVal, 0))
-		g.compareBprm(0, which)
+		g.arg(asm.R1, 0)
+		g.emit(
+			asm.LoadMem(asm.R1, asm.R1, g.off.bprmCred, asm.DWord),
+			asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord),
+			asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
+		)
+		g.compareCreds(which)
 	}
-}
-
-// compareBprm compares the task's ids with those that the program of an exec
-// gets; the bprm is an argument of the hook.
-func (g *gen) compareBprm(arg int, which ids) {
-	g.arg(asm.R1, arg)
-	g.emit(
-		asm.LoadMem(asm.R1, asm.R1, g.off.bprmCred, asm.DWord),
-		asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord),
-		asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
-	)
-	g.compareCreds(which)
 }
 
 // security_task_fix_setgroups(new, old)
@@ -385,13 +388,20 @@ func loadCommit(which ids) func(*gen) {
 	}
 }
 
-// sched_prepare_exec(task, bprm): the new credentials are final and the old
-// ones still in place.
-func loadPrepareExec(which ids) func(*gen) {
+// sched_process_exec(task, old_pid, bprm), for which sched_prepare_exec has put
+// the old ids aside, under old_pid.
+func loadExecIDs(which ids) func(*gen) {
 	return func(g *gen) {
 		g.arg(regTask, 0)
-		g.emit(asm.Mov.Imm(regVal, 0))
-		g.compareBprm(1, which)
+		g.arg(asm.R1, 1)
+		g.emit(
+			asm.StoreMem(asm.RFP, stackKey, asm.R1, asm.Word),
+			asm.Mov.Imm(regVal, 0),
+			asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
+		)
+		g.compareStash(which, int16(which)*idsSize)
+		g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
+		g.idsDone()
 	}
 }
 
@@ -399,9 +409,17 @@ func loadPrepareExec(which ids) func(*gen) {
 func loadSyscallIDs(which ids) func(*gen) {
 	return func(g *gen) {
 		g.current()
-		g.emit(asm.Mov.Imm(regVal, 0))
-		g.emit(asm.StoreImm(asm.RFP, stackCause, causeSyscall, asm.Word))
-		g.compareStash(which)
+		g.stashKey()
+		g.emit(
+			asm.Mov.Imm(regVal, 0),
+			asm.StoreImm(asm.RFP, stackCause, causeSyscall, asm.Word),
+		)
+		g.compareStash(which, 0)
+		if g.last {
+			g.dropStash()
+		}
+		g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
+		g.idsDone()
 	}
 }
 
