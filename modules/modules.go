@@ -12,7 +12,7 @@ import (
 
 // Objects do not depend on the processor, but for its byte order.
 //
-//go:generate go run ../module/build/cmd/modbuild -version 19 -o built acct/acct.c cnproc/cnproc.c execguard/execguard.c forkguard/forkguard.c label/label.c lifecheck/lifecheck.c twbench/twbench.c
+//go:generate go run ../module/build/cmd/modbuild -version 19 -o built acct/acct.c auditrec/auditrec.c classify/classify.c cnproc/cnproc.c execguard/execguard.c forkguard/forkguard.c label/label.c lifecheck/lifecheck.c twbench/twbench.c
 //go:generate go run ../module/build/cmd/modbuild -version 19 -wasm -o built execrule/execrule.c
 
 //go:embed */*.c slowexec/slowexec.go built
@@ -28,6 +28,8 @@ type Module struct {
 
 var all = []*Module{
 	{"acct", "counts and CPU time per user", "acct/acct.c", "built/acct.o"},
+	{"auditrec", "audit records of execs, ids and exits, by rule", "auditrec/auditrec.c", "built/auditrec.o"},
+	{"classify", "decides by rules which control group a process belongs into", "classify/classify.c", "built/classify.o"},
 	{"cnproc", "the messages of the process events connector", "cnproc/cnproc.c", "built/cnproc.o"},
 	{"execguard", "denies programs by path, file, directory or mount", "execguard/execguard.c", "built/execguard.o"},
 	{"execrule", "denies execs by program and argument", "execrule/execrule.c", "built/execrule.wasm"},

@@ -15,6 +15,8 @@ import (
 // stock are the modules of a release, by the files that they are built to.
 var stock = map[string]string{
 	"acct.o":        "modules/acct/acct.c",
+	"auditrec.o":    "modules/auditrec/auditrec.c",
+	"classify.o":    "modules/classify/classify.c",
 	"cnproc.o":      "modules/cnproc/cnproc.c",
 	"execguard.o":   "modules/execguard/execguard.c",
 	"forkguard.o":   "modules/forkguard/forkguard.c",

@@ -14,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/sink/acct"
+	"github.com/taskwatch/taskwatch/sink/audit"
 	"github.com/taskwatch/taskwatch/sink/chrome"
 	"github.com/taskwatch/taskwatch/sink/compiledb"
 	"github.com/taskwatch/taskwatch/sink/folded"
@@ -86,6 +87,7 @@ var formats = []*fileFormat{
 	{name: formatCSV, endings: []string{".csv"}, what: "a table", usual: report.DefaultKinds, open: openCSV},
 	{name: formatShell, endings: []string{".sh"}, what: "each exec as a line to be run again", usual: taskwatch.KindsOf(taskwatch.Exec), open: openShellLines},
 	{endings: []string{".acct"}, what: "process accounting for lastcomm and sa", usual: taskwatch.KindsOf(taskwatch.Exit), records: acct.RecordLen, open: openAccounting},
+	{endings: []string{".audit"}, what: "records of the module auditrec for ausearch and aureport", open: openAudit},
 	{endings: []string{".html"}, what: "a timeline for a browser", single: true, open: openHTML},
 	{endings: []string{".sql"}, what: "statements for sqlite3", usual: taskwatch.AllKinds, single: true, open: openSQL},
 	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", single: true, open: openPerfetto},
@@ -204,6 +206,8 @@ func openAccounting(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	}
 	return acct.New(w), nil
 }
+
+func openAudit(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return audit.New(w), nil }
 
 func openPerfetto(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return perfetto.New(w), nil }
 

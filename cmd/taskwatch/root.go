@@ -18,7 +18,7 @@ var groups = []struct {
 	commands []func() *cobra.Command
 }{
 	{"Watch and look back:", []func() *cobra.Command{newRun, newWatch, newTop, newUI, newReplay, newDiff}},
-	{"Modules:", []func() *cobra.Command{newModule, newModinfo}},
+	{"Modules:", []func() *cobra.Command{newModule, newModinfo, newClassify}},
 	{"The daemon:", []func() *cobra.Command{newServe, newInsmod, newRmmod, newLsmod, newMap, newLabel, newFleet}},
 	{"This machine and this program:", []func() *cobra.Command{newDoctor, newBench, newVersion, newMan}},
 }

@@ -167,6 +167,9 @@ func (r *Reader) cgroupID(pid, tid int) (uint64, bool) {
 	return st.Ino, true
 }
 
+// UnifiedMount returns where the root of the unified hierarchy is mounted, or "".
+func UnifiedMount() string { return cgroupMounts()[""] }
+
 // cgroupMounts returns where the root of each hierarchy is mounted, by its name.
 var cgroupMounts = sync.OnceValue(func() map[string]string {
 	dirs := map[string]string{}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/classify"
+	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/module/kernel"
+	stock "github.com/taskwatch/taskwatch/modules"
+	"github.com/taskwatch/taskwatch/source/bpf"
+)
+
+func newClassify() *cobra.Command {
+	var root string
+	var check bool
+	cmd := &cobra.Command{
+		Use:   "classify RULES",
+		Short: "Move processes into control groups by rules",
+		Long: `classify moves processes into control groups (cgroup v2) by the rules of a file,
+until a signal ends it. The rules are those of cgrules.conf: lines
+
+    USER[:PROCESS]  CONTROLLERS  DESTINATION
+
+of which the first one that matches holds. USER is a name, a number, @GROUP, or
+* for all. PROCESS is the name of a task or the absolute path of a program, and
+may end with *. CONTROLLERS are not looked at. DESTINATION may have %u and %U
+(the name and the number of the user), %g and %G (of the group), %p and %P (the
+name and the pid of the process).
+
+The module classify decides in the kernel: about all processes at the beginning,
+and about one when it runs a program or changes its ids. Standard output has a
+line for each process that was moved, and standard error one for each that could
+not be, with the reason. Groups that do not exist are made, and stay.
+
+The exit status is 0 if a signal ended it, 1 if it cannot begin or go on, and 2
+if the command line or a rule is wrong.`,
+		Example: `  sudo taskwatch classify /etc/cgrules.conf
+  taskwatch classify --check /etc/cgrules.conf`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			rules, err := readRules(args[0])
+			if err != nil {
+				return &exitError{status: exitUsage, err: err}
+			}
+			if check {
+				fmt.Printf("%d rules\n", len(rules))
+				return nil
+			}
+			mover := &classify.Mover{Rules: rules, Root: cmp.Or(root, procfs.UnifiedMount())}
+			if mover.Root == "" {
+				return &exitError{status: exitFailed, err: errors.New("no unified hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")}
+			}
+			if err := classifyAll(mover, os.Stdout); err != nil {
+				return &exitError{status: exitFailed, err: err}
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&root, "cgroup", "", "destinations are below this `directory` (default: where cgroup2 is mounted)")
+	flags.BoolVar(&check, "check", false, "only read the rules, and say what is wrong with them")
+	if err := cmd.MarkFlagDirname("cgroup"); err != nil {
+		panic(err) // no such flag
+	}
+	return cmd
+}
+
+func readRules(name string) (classify.Rules, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("rules %q: %w; give a file that can be read", name, cause(err))
+	}
+	defer f.Close()
+	rules, err := classify.Parse(f, classify.Host{})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("rules %q: %w", name, err)
+	case len(rules) == 0:
+		return nil, fmt.Errorf("rules %q: there are none; give lines USER CONTROLLERS DESTINATION", name)
+	}
+	return rules, nil
+}
+
+// classifyAll moves processes until a signal ends it.
+func classifyAll(mover *classify.Mover, w io.Writer) error {
+	ctx, cancel := untilSignal()
+	defer cancel()
+	moved, failed := 0, 0
+	moves := taskwatch.NewQueue(taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		switch {
+		case it.Loss != nil:
+			say("decisions were lost; some processes may be in other groups")
+		case it.Record == nil || it.Record.Module != classify.Module:
+		default:
+			o, err := mover.Move(it.Record.Data)
+			switch err = cmp.Or(err, o.Err); {
+			case err != nil:
+				failed++
+				say("pid %d (%s) is not moved to %s: %v", o.PID, o.Name, o.Group, err)
+			case o.Moved:
+				moved++
+				fmt.Fprintf(w, "moved %d (%s) to %s by line %d\n", o.PID, clean.Text(o.Name), clean.Text(o.Group), o.Rule.Line)
+			}
+		}
+	}), taskwatch.QueueOptions{})
+	var reg taskwatch.Registry
+	if err := reg.Attach(moves); err != nil {
+		return err
+	}
+	err := decide(ctx, cancel, mover.Rules, &reg)
+	if e := reg.Detach(context.Background(), moves); err == nil {
+		err = e
+	}
+	say("%d processes were moved, %d could not be", moved, failed)
+	return err
+}
+
+// decide has the module decide until ctx ends.
+func decide(ctx context.Context, cancel func(), rules classify.Rules, reg *taskwatch.Registry) error {
+	entries, err := rules.Entries()
+	if err != nil {
+		return err
+	}
+	object, err := kernel.Parse(classify.Module, stock.Find(classify.Module).Object())
+	if err != nil {
+		return err
+	}
+	module, err := object.Load(kernel.LoadOptions{Contents: map[string][]byte{classify.Map: entries}})
+	if err != nil {
+		return err
+	}
+	defer module.Close()
+	ready := make(chan struct{})
+	src, err := bpf.New(bpf.Config{OnReady: func() { close(ready) }})
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- src.Run(ctx, reg) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ready:
+	}
+	if err := src.Table().Register(module, kernel.RegisterOptions{}); err != nil {
+		cancel()
+		return errors.Join(err, <-ended)
+	}
+	say("classifying by %d rules; Ctrl-C ends it", len(rules))
+	return <-ended
+}

@@ -1,0 +1,168 @@
+package classify
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
+)
+
+// Mover moves processes as the module has decided. Its methods are for one
+// goroutine.
+type Mover struct {
+	Rules Rules
+
+	// Root is the directory of the unified hierarchy below which destinations
+	// are. Groups that do not exist are made there.
+	Root string
+
+	proc procfs.Reader
+}
+
+// Outcome is what became of a decision.
+type Outcome struct {
+	Process
+	Rule  *Rule
+	Group string // below Root
+	Moved bool   // false also where it was there already, or had ended
+	Err   error  // why it is not there; nil where it had ended
+}
+
+// ErrRecord is the error of what is no record of the module.
+var ErrRecord = errors.New("classify: the record is none of the module classify that comes with this taskwatch")
+
+// decisionLen is the size of struct decision of modules/classify/classify.c.
+const decisionLen = 48
+
+// Move does what a record of the module says.
+func (m *Mover) Move(record []byte) (Outcome, error) {
+	if len(record) < decisionLen {
+		return Outcome{}, ErrRecord
+	}
+	word := func(i int) uint32 { return binary.NativeEndian.Uint32(record[4*i:]) }
+	name, _, _ := bytes.Cut(record[32:48], []byte{0})
+	number, start := int(word(4)), int64(binary.NativeEndian.Uint64(record[24:]))
+	if number < 1 || number > len(m.Rules) {
+		return Outcome{}, ErrRecord
+	}
+	o := Outcome{Process: Process{PID: int(word(0)), UID: word(2), GID: word(3), Name: string(name)}, Rule: m.Rules[number-1]}
+	if o.Group, o.Err = o.Rule.expand(o.Process); o.Err != nil {
+		return o, nil
+	}
+	o.Moved, o.Err = m.move(o.PID, start, o.Group)
+	return o, nil
+}
+
+// move moves a process that started at a time to a group, unless it is there.
+func (m *Mover) move(pid int, startNS int64, group string) (moved bool, err error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return false, unlessEnded(err)
+	}
+	defer unix.Close(fd)
+	st, err := m.proc.Stat(pid, pid)
+	if err != nil {
+		if procfs.Gone(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	if st.State == 'Z' || st.State == 'X' || startNS/procfs.TickNS*procfs.TickNS != st.StartNS {
+		return false, nil // it has ended; the pid may be that of another one
+	}
+	dir := filepath.Join(m.Root, group)
+	want, err := m.place(group)
+	if err != nil {
+		return false, err
+	}
+	if at, err := groupOf(pid); err != nil || at == want {
+		return false, unlessEnded(err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return false, fmt.Errorf("the group cannot be made: %w", err)
+	}
+	if err := write(filepath.Join(dir, "cgroup.procs"), pid); err != nil {
+		if errors.Is(err, unix.ESRCH) {
+			return false, nil
+		}
+		return false, explain(dir, err)
+	}
+	// The pid is still the process's if the process is there after it was moved.
+	alive := unix.PidfdSendSignal(fd, 0, nil, 0)
+	at, err := groupOf(pid)
+	switch {
+	case errors.Is(alive, unix.ESRCH) && err == nil && at == want:
+		return false, fmt.Errorf("it has ended, and another process with its pid may have been moved; look at pid %d", pid)
+	case errors.Is(alive, unix.ESRCH) || err != nil:
+		return false, unlessEnded(err)
+	case at != want:
+		return false, fmt.Errorf("it is in %s after the move; something else moves it as well", at)
+	}
+	return true, nil
+}
+
+func unlessEnded(err error) error {
+	if err == nil || errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// place returns a group's path in the hierarchy, as /proc has it.
+func (m *Mover) place(group string) (string, error) {
+	mount := procfs.UnifiedMount()
+	if rest, ok := strings.CutPrefix(filepath.Clean(m.Root)+"/", filepath.Clean(mount)+"/"); ok && mount != "" {
+		return filepath.Join("/", rest, group), nil
+	}
+	return "", fmt.Errorf("%s is not in the unified hierarchy (cgroup v2); give a directory below its mount point", m.Root)
+}
+
+// write writes a pid into a file of a group, in one piece.
+func write(file string, pid int) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(strconv.Itoa(pid))
+	return err
+}
+
+// explain says why a group takes no process.
+func explain(dir string, err error) error {
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		on, _ := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
+		return fmt.Errorf("%w: it gives controllers (%s) to groups below it, and may hold no process itself; give a group below it", err, strings.TrimSpace(string(on)))
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w: it is a threaded group, or below one; give another one", err)
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("%w: a limit of processes in it is reached (pids.max), or the CPU cannot be had", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: the group may belong to a manager that has delegated it", err)
+	}
+	return err
+}
+
+// groupOf returns the path of a process's group in the unified hierarchy.
+func groupOf(pid int) (string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(b)) {
+		if at, ok := strings.CutPrefix(line, "0::"); ok {
+			return strings.TrimSuffix(at, "\n"), nil
+		}
+	}
+	return "", errors.New("the kernel has no unified hierarchy of cgroups")
+}
