@@ -143,11 +143,24 @@ func TestLifecheckFindsFaults(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%v at %v", c.again, c.at), func(t *testing.T) {
-			found, _ := checkLives(t, testmodule.Object(t, "testdata/modules/lifefaults.c"), map[string]string{
+			found, m := checkLives(t, testmodule.Object(t, "testdata/modules/lifefaults.c"), map[string]string{
 				"parent": fmt.Sprint(os.Getpid()), "at": fmt.Sprint(int(c.at)), "again": fmt.Sprint(int(c.again)),
 			})
 			if err := exec.Command("/bin/true").Run(); err != nil {
 				t.Fatal(err)
+			}
+			if c.at == taskwatch.Free {
+				// It comes wherever the last reference is dropped, so the record may be
+				// of a task that the source does not watch.
+				for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+					g, err := m.Globals()
+					if seenIn(t, g, err)[c.problem] != uint64(0) {
+						return
+					}
+					if time.Now().After(end) {
+						t.Fatal("lifecheck does not count the fault")
+					}
+				}
 			}
 			found.await(t, func(f finding) bool { return f.Problem == c.problem && f.history() == c.history })
 		})
