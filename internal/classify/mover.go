@@ -76,7 +76,7 @@ func (m *Mover) move(pid int, startNS int64, group string) (moved bool, err erro
 		}
 		return false, err
 	}
-	if st.State == 'Z' || st.State == 'X' || startNS/procfs.TickNS*procfs.TickNS != st.StartNS {
+	if st.Exiting() || startNS/procfs.TickNS*procfs.TickNS != st.StartNS {
 		return false, nil // it has ended; the pid may be that of another one
 	}
 	dir := filepath.Join(m.Root, group)
@@ -105,6 +105,10 @@ func (m *Mover) move(pid int, startNS int64, group string) (moved bool, err erro
 	case errors.Is(alive, unix.ESRCH) || err != nil:
 		return false, unlessEnded(err)
 	case at != want:
+		// The kernel moves nobody who is about to end, and says nothing.
+		if st, err := m.proc.Stat(pid, pid); err != nil && procfs.Gone(err) || err == nil && st.Exiting() {
+			return false, nil
+		}
 		return false, fmt.Errorf("it is in %s after the move; something else moves it as well", at)
 	}
 	return true, nil

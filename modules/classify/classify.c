@@ -82,32 +82,45 @@ static long look(__u32 i, struct search *s)
 	return 1;
 }
 
-/* decide - look for the first rule, and say which it is if it is another one. A
- * function of its own: paths need what its stack takes. */
-static __noinline int decide(struct task_struct *tsk, struct state *st, __u32 uid, __u32 gid)
+/* find - the number of the first rule that fits, or 0. This and tell have frames of
+ * their own: together, and with what a record takes, they need more stack than
+ * there is. */
+static __noinline int find(struct task_struct *tsk, const struct state *st, __u32 uid, __u32 gid)
 {
 	struct search s = {.uid = uid, .gid = gid};
-	struct decision d = {};
+	__u32 number = 0;
 
 	__builtin_memcpy(s.path, st->path, sizeof(s.path));
 	task_comm(tsk, (char *)s.name);
 	bpf_loop(RULES, look, &s, 0);
-	bpf_probe_read_kernel(&d.number, sizeof(d.number), &s.number); /* the verifier saw no turn of the loop */
+	bpf_probe_read_kernel(&number, sizeof(number), &s.number); /* the verifier saw no turn of the loop */
 	__sync_fetch_and_add(&decided, 1);
-	if (st->number == d.number)
-		return 0;
-	st->number = d.number;
-	if (!d.number)
-		return 0;
+	return number;
+}
+
+static __noinline int tell(struct task_struct *tsk, __u32 number, __u32 uid, __u32 gid)
+{
+	struct decision d = {.number = number, .uid = uid, .gid = gid};
+
 	d.pid = task_pid(tsk);
 	d.tid = task_tid(tsk);
-	d.uid = uid;
-	d.gid = gid;
 	d.start_ns = kernel_read(kernel_read(tsk->group_leader)->start_boottime);
-	__builtin_memcpy(d.name, s.name, sizeof(d.name));
+	task_comm(tsk, d.name);
 	if (task_watcher_emit(&d, sizeof(d)))
 		__sync_fetch_and_add(&dropped, 1);
 	return 0;
+}
+
+/* decide - look for the first rule, and say which it is if it is another one */
+static __always_inline void decide(struct task_struct *tsk, struct state *st, __u32 uid, __u32 gid)
+{
+	__u32 number = find(tsk, st, uid, gid);
+
+	if (st->number == number)
+		return;
+	st->number = number;
+	if (number)
+		tell(tsk, number, uid, gid);
 }
 
 /* state_of - what is known of the task, with the path of its program */

@@ -242,19 +242,20 @@ func TestClassifyReportsFailures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := control(root, "+pids"); err != nil {
-		testutil.Skip(t, "the unified hierarchy has no controller pids: "+err.Error(), func() bool { return false })
+	// Not pids: a group with controllers of threads only may have processes, too.
+	if err := control(root, "+memory"); err != nil {
+		testutil.Skip(t, "the unified hierarchy has no controller memory: "+err.Error(), func() bool { return false })
 	}
-	if !strings.Contains(string(had), "pids") {
-		t.Cleanup(func() { _ = control(root, "-pids") })
+	if !strings.Contains(string(had), "memory") {
+		t.Cleanup(func() { _ = control(root, "-memory") })
 	}
-	if err := errors.Join(control(dir, "+pids"), control(dir+"/inner", "+pids")); err != nil {
+	if err := errors.Join(control(dir, "+memory"), control(dir+"/inner", "+memory")); err != nil {
 		t.Fatal(err)
 	}
 	outcomes := mover(t, root, fmt.Sprintf("54421 * %s/inner\n", group))
 	c := waiting(t, p[0], 54421, 54421)
 	o := outcomeOf(t, outcomes, c.Process.Pid, 1)
-	if o.Moved || !errors.Is(o.Err, unix.EBUSY) || !strings.Contains(o.Err.Error(), "controllers (pids)") {
+	if o.Moved || !errors.Is(o.Err, unix.EBUSY) || !strings.Contains(o.Err.Error(), "controllers (memory)") {
 		t.Errorf("into an inner node: %+v", o)
 	}
 }
