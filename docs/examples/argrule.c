@@ -3,7 +3,7 @@
  * see docs/modules.md for why it stops no attacker. */
 #include "task_watchers.h"
 
-module_param_string(program, 128, "/usr/bin/git");
+module_param_string(program, 64, "/usr/bin/git");
 module_param_string(arg, 64, "--force");
 
 __u64 matched;
@@ -11,7 +11,7 @@ MODULE_GLOBAL(matched);
 
 static int check(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
 {
-	char text[128];
+	char text[64];
 
 	task_exec_path(tsk, bprm, text, sizeof(text));
 	if (!task_string_is(text, sizeof(text), program))
