@@ -34,7 +34,7 @@ func (e *entry) append(b []byte, stamp string) []byte {
 	}
 	b = fmt.Appendf(b, "items=%d ppid=%d pid=%d auid=%d uid=%d gid=%d euid=%d suid=%d fsuid=%d egid=%d sgid=%d fsgid=%d ",
 		items, e.PPID, e.PID, e.AUID, e.UID[0], e.GID[0], e.UID[1], e.UID[2], e.UID[3], e.GID[1], e.GID[2], e.GID[3])
-	if e.tty != nil {
+	if e.tty != nil && !bytes.ContainsFunc(e.tty, special) {
 		b = fmt.Appendf(b, "tty=%s ", e.terminal())
 	}
 	b = fmt.Appendf(b, "ses=%d", e.Session)
@@ -99,10 +99,13 @@ func appendText(b []byte, name string, text []byte) []byte {
 		return b
 	}
 	b = append(b, name...)
-	if bytes.ContainsFunc(text, func(c rune) bool { return c == '"' || c < 0x21 || c > 0x7e }) {
+	if bytes.ContainsFunc(text, special) {
 		return append(b, strings.ToUpper(hex.EncodeToString(text))...)
 	}
 	b = append(b, '"')
 	b = append(b, text...)
 	return append(b, '"')
 }
+
+// special reports whether a character may not stand in a field as it is.
+func special(c rune) bool { return c == '"' || c < 0x21 || c > 0x7e }
