@@ -3,7 +3,7 @@
  * Paths of files, as the task that has them open sees them. Needs Linux 5.17.
  *
  * They are read while others may rename: a path that was renamed meanwhile is
- * not known. It takes about a microsecond.
+ * not known. It takes longer the deeper the file is.
  */
 #ifndef TASK_WATCHERS_BPF_PATH_H
 #define TASK_WATCHERS_BPF_PATH_H
