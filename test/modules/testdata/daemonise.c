@@ -1,5 +1,6 @@
 /* Becomes a daemon as such programs do: forks twice, leads a session, drops its
- * environment, closes its files, and runs a program, which waits for a file to end. */
+ * environment, closes its files, and runs a program, which waits for a file to come,
+ * or for the file's directory to go, and ends. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,11 @@ int main(int argc, char **argv)
 	char *none[] = { NULL };
 
 	if (argc == 3 && !strcmp(argv[1], "wait")) {
-		while (access(argv[2], F_OK))
+		char dir[4096];
+
+		snprintf(dir, sizeof dir, "%s", argv[2]);
+		*strrchr(dir, '/') = 0;
+		while (access(argv[2], F_OK) && !access(dir, F_OK))
 			usleep(1000);
 		return 0;
 	}
