@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -53,6 +54,9 @@ var commandSources = []struct {
 // openCommand returns the source of that name, or the best that works; then
 // passed says why not a better one.
 func openCommand(name string, c *command) (src source.Supervisor, passed error, err error) {
+	// What a source reads at its start is a few megabytes, and garbage soon:
+	// collecting it meanwhile would only make the command wait.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	known, better := false, false
 	var refused auto.Refusals
 	for _, s := range commandSources {
