@@ -10,18 +10,20 @@ import (
 )
 
 // Optional fields are there, or missing, only where somebody asks for them: by
-// --fields, by a column, or in an expression.
+// --fields, by a column, or in an expression. A recording asks for the CPU time
+// before an exec, so that its summary is that of the run.
 func TestOptionalFieldsOfEachSource(t *testing.T) { eachSource(t, testOptionalFieldsOfEachSource) }
 
 func testOptionalFieldsOfEachSource(t *testing.T, source string) {
 	file := filepath.Join(t.TempDir(), "events.jsonl")
 	const ns = taskwatch.FieldVPID | taskwatch.FieldNSMnt | taskwatch.FieldNSPID | taskwatch.FieldNSNet | taskwatch.FieldNSUser
+	const before = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
 	for _, c := range []struct {
 		flags []string
 		want  taskwatch.Fields // of an exec
 	}{
-		{nil, 0},
-		{[]string{"--fields", "ns,exe_ino"}, ns | taskwatch.FieldExeIno},
+		{nil, before},
+		{[]string{"--fields", "ns,exe_ino"}, before | ns | taskwatch.FieldExeIno},
 		{[]string{"--fields", "all"}, taskwatch.OptionalOf(taskwatch.Exec)},
 	} {
 		r := tw(t, append(append([]string{"run", "--source", source, "-o", file}, c.flags...), "--", "true")...)

@@ -206,11 +206,13 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 		decider := madeListing(madeObject("decider", veto, nil, watchers))
 		for _, l := range []*listing{observer, decider} {
 			for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
-				calls, again := 0, 0
+				calls, again, execed := 0, 0, 0
 				for _, h := range plan(s) {
 					for _, c := range h.calls {
 						switch {
 						case c.kind != k || !c.to.reaches(l.decides(k)):
+						case c.entry() == execedEntry:
+							execed++
 						case k == taskwatch.Exec && strings.HasSuffix(h.name, "bprm_creds_from_file"):
 							again++
 						default:
@@ -220,6 +222,9 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 				}
 				if again > 1 || again == 1 && !l.decides(k) {
 					t.Errorf("%+v: %s of the %s is asked about interpreters at %d hooks", s, k, l.object.Name, again)
+				}
+				if want := map[taskwatch.Kind]int{taskwatch.Exec: 1}[k]; execed != want {
+					t.Errorf("%+v: what follows %s is at %d hooks, want %d", s, k, execed, want)
 				}
 				if calls != 1 {
 					t.Errorf("%+v: %s of the %s is called at %d hooks", s, k, l.object.Name, calls)
