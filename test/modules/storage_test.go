@@ -58,8 +58,11 @@ func TestStorage(t *testing.T) {
 		"in the kernel": func() seen {
 			g, err := inKernel.Globals()
 			s := seenIn(t, g, err)
-			if !everyFree(t) {
-				s["freed"] = want["freed"] // sched_process_free misses some
+			freed, ok := s["freed"].(uint64)
+			// sched_process_free misses some. Before Linux 6.2, a value cannot be read
+			// in an interrupt of the like, which is where tasks are freed.
+			if ok && freed > 0 && freed <= uint64(2*n+2) && !(everyFree(t) && testutil.NeedsKernel(6, 2).Met()) {
+				s["freed"] = want["freed"]
 			}
 			return s
 		},
