@@ -32,6 +32,19 @@ func (s *Server) names() *enrich.Names {
 	return s.cfg.ContainerNames
 }
 
+// chosen reads the expression of a request, if it has one. It answers a mistake.
+func (s *Server) chosen(w http.ResponseWriter, r *http.Request) (choose *filter.Filter, ok bool) {
+	where := r.URL.Query().Get("where")
+	if where == "" {
+		return nil, true
+	}
+	choose, m := s.parse(where)
+	if m != nil {
+		http.Error(w, m.Message, http.StatusBadRequest)
+	}
+	return choose, m == nil
+}
+
 // parse reads an expression. It must be able to match something that is shown.
 func (s *Server) parse(expr string) (*filter.Filter, *mistake) {
 	f, err := filter.Parse(expr, filter.Options{Names: s.names()})

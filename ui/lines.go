@@ -20,13 +20,9 @@ import (
 // recording or the daemon goes on. The last line, Z, says why they end; its text
 // is empty if everything was shown.
 func (s *Server) lines(w http.ResponseWriter, r *http.Request) {
-	var choose *filter.Filter
-	if where := r.URL.Query().Get("where"); where != "" {
-		var m *mistake
-		if choose, m = s.parse(where); m != nil {
-			http.Error(w, m.Message, http.StatusBadRequest)
-			return
-		}
+	choose, ok := s.chosen(w, r)
+	if !ok {
+		return
 	}
 	select {
 	case s.slots <- struct{}{}:

@@ -37,13 +37,9 @@ const (
 // events are about those that do something. They come from /proc, as this user
 // sees it.
 func (s *Server) processes(w http.ResponseWriter, r *http.Request) {
-	var choose *filter.Filter
-	if where := r.URL.Query().Get("where"); where != "" {
-		var m *mistake
-		if choose, m = s.parse(where); m != nil {
-			http.Error(w, m.Message, http.StatusBadRequest)
-			return
-		}
+	choose, ok := s.chosen(w, r)
+	if !ok {
+		return
 	}
 	// The daemon's pids are the machine's.
 	if initial, err := procfs.InInitialNamespace(procfs.PIDNamespace); err == nil && !initial {

@@ -71,10 +71,7 @@ func (m *Mover) move(pid int, startNS int64, group string) (moved bool, err erro
 	defer unix.Close(fd)
 	st, err := m.proc.Stat(pid, pid)
 	if err != nil {
-		if procfs.Gone(err) {
-			return false, nil
-		}
-		return false, err
+		return false, unlessEnded(err)
 	}
 	if st.Exiting() || startNS/procfs.TickNS*procfs.TickNS != st.StartNS {
 		return false, nil // it has ended; the pid may be that of another one
@@ -84,7 +81,7 @@ func (m *Mover) move(pid int, startNS int64, group string) (moved bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if at, err := groupOf(pid); err != nil || at == want {
+	if at, err := m.proc.Unified(pid); err != nil || at == want {
 		return false, unlessEnded(err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -98,7 +95,7 @@ func (m *Mover) move(pid int, startNS int64, group string) (moved bool, err erro
 	}
 	// The pid is still the process's if the process is there after it was moved.
 	alive := unix.PidfdSendSignal(fd, 0, nil, 0)
-	at, err := groupOf(pid)
+	at, err := m.proc.Unified(pid)
 	switch {
 	case errors.Is(alive, unix.ESRCH) && err == nil && at == want:
 		return false, fmt.Errorf("it has ended, and another process with its pid may have been moved; look at pid %d", pid)
@@ -115,7 +112,7 @@ func (m *Mover) move(pid int, startNS int64, group string) (moved bool, err erro
 }
 
 func unlessEnded(err error) error {
-	if err == nil || errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrNotExist) {
+	if procfs.Gone(err) {
 		return nil
 	}
 	return err
@@ -155,18 +152,4 @@ func explain(dir string, err error) error {
 		return fmt.Errorf("%w: the group may belong to a manager that has delegated it", err)
 	}
 	return err
-}
-
-// groupOf returns the path of a process's group in the unified hierarchy.
-func groupOf(pid int) (string, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(b)) {
-		if at, ok := strings.CutPrefix(line, "0::"); ok {
-			return strings.TrimSuffix(at, "\n"), nil
-		}
-	}
-	return "", errors.New("the kernel has no unified hierarchy of cgroups")
 }

@@ -2,6 +2,7 @@ package procfs
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -89,6 +90,21 @@ func Hierarchies() (n int, numberOfSystemd uint64) {
 func (r *Reader) Cgroup(pid, tid int) (string, error) {
 	h, err := r.manager(pid, tid)
 	return h.path, err
+}
+
+// Unified reads cgroup, and returns where a process is in the unified hierarchy, as
+// the kernel shows it to this process.
+func (r *Reader) Unified(pid int) (string, error) {
+	b, err := r.read(pid, 0, "cgroup")
+	if err != nil {
+		return "", err
+	}
+	for _, h := range hierarchies(b) {
+		if h.id == 0 && h.name == "" {
+			return h.path, nil
+		}
+	}
+	return "", errors.New("the kernel has no unified hierarchy of cgroups")
 }
 
 func (r *Reader) manager(pid, tid int) (hierarchy, error) {

@@ -395,12 +395,11 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 		return "", fmt.Errorf("%s is not defined", inWords(symbol))
 	}
 	fn := *btf.FuncMetadata(&body[0])
-	apart := l.object.builtin && verifiedApart(&fn)
+	if !l.object.builtin || !verifiedApart(&fn) {
+		fn.Linkage = btf.StaticFunc
+	}
 	fn.Name = name
 	body[0] = startFunction(body[0], &fn)
-	if apart {
-		fn.Linkage = btf.GlobalFunc
-	}
 	at := len(lk.bodies)
 	lk.bodies = append(lk.bodies, body...)
 	for i := range body {
@@ -483,10 +482,9 @@ var (
 	typePointer = &btf.Pointer{Target: &btf.Void{}}
 )
 
-// startFunction marks ins as the first of a static function. The kernel wants
+// startFunction marks ins as the first of a function. The kernel wants
 // line information for each function of a program that has type information.
 func startFunction(ins asm.Instruction, fn *btf.Func) asm.Instruction {
-	fn.Linkage = btf.StaticFunc
 	if ins.Source() == nil {
 		ins = ins.WithSource(&btf.Line{})
 	}

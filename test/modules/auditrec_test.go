@@ -28,24 +28,7 @@ import (
 // loadStock registers a stock module in the kernel until the test ends.
 func loadStock(t *testing.T, live *taskwatch.Registry, name string, opts kernel.LoadOptions) *kernel.Module {
 	t.Helper()
-	table := watchOurselves(t, live).Table()
-	o, err := kernel.Parse(name, stock.Find(name).Object())
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := o.Load(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := table.Register(m, kernel.RegisterOptions{}); err != nil {
-		t.Fatal(errors.Join(err, m.Close()))
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(table.Unregister(m), m.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
+	return register(t, watchOurselves(t, live).Table(), name, stock.Find(name).Object(), opts, kernel.RegisterOptions{})
 }
 
 // audited is a run of the program audited, and what was written of it.

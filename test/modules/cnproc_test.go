@@ -21,7 +21,6 @@ import (
 	"github.com/taskwatch/taskwatch/internal/cnproc"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
-	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // readConnector reads messages from a socket of the connector, or one that is to be
@@ -154,23 +153,7 @@ func TestConnectorsMessages(t *testing.T) {
 	})); err != nil {
 		t.Fatal(err)
 	}
-	table := watchOurselves(t, &live).Table()
-	o, err := kernel.Parse("cnproc", stock.Find("cnproc").Object())
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := o.Load(kernel.LoadOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := table.Register(m, kernel.RegisterOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := errors.Join(table.Unregister(m), m.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
+	loadStock(t, &live, "cnproc", kernel.LoadOptions{})
 
 	sockets := map[string]int{
 		"the connector": dial(t, unix.AF_NETLINK, unix.SOCK_DGRAM, unix.NETLINK_CONNECTOR, func(fd int) error {

@@ -73,21 +73,7 @@ func runExample(t *testing.T, name string, params map[string]string, sandbox boo
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := kernel.Parse(name, testmodule.Object(t, src))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e.Module, err = o.Load(kernel.LoadOptions{Params: params}); err != nil {
-		t.Fatal(err)
-	}
-	if err := table.Register(e.Module, kernel.RegisterOptions{AllowObserveOnly: true}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(table.Unregister(e.Module), e.Close()); err != nil {
-			t.Error(err)
-		}
-	})
+	e.Module = register(t, table, name, testmodule.Object(t, src), kernel.LoadOptions{Params: params}, kernel.RegisterOptions{AllowObserveOnly: true})
 	return e
 }
 

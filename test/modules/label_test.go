@@ -17,7 +17,6 @@ import (
 	"github.com/taskwatch/taskwatch/internal/label"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
-	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // labelled is the module label while a test runs.
@@ -31,24 +30,7 @@ func loadLabel(t *testing.T, params map[string]string) *labelled {
 	t.Helper()
 	testutil.Root(t)
 	var live taskwatch.Registry
-	table := watchOurselves(t, &live).Table()
-	o, err := kernel.Parse(label.Module, stock.Find(label.Module).Object())
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := o.Load(kernel.LoadOptions{Params: params})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := table.Register(m, kernel.RegisterOptions{}); err != nil {
-		t.Fatal(errors.Join(err, m.Close()))
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(table.Unregister(m), m.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return &labelled{t, m}
+	return &labelled{t, loadStock(t, &live, label.Module, kernel.LoadOptions{Params: params})}
 }
 
 func (l *labelled) set(pid int, text string) {

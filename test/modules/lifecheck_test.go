@@ -86,24 +86,8 @@ func checkLives(t *testing.T, object []byte, params map[string]string) (*finding
 	if err := live.Attach(taskwatch.NewSink(nil, found.take)); err != nil {
 		t.Fatal(err)
 	}
-	table := watchOurselves(t, &live).Table()
-	o, err := kernel.Parse("lifecheck", object)
-	if err != nil {
-		t.Fatal(err)
-	}
 	params["frees"] = fmt.Sprint(everyFree(t))
-	m, err := o.Load(kernel.LoadOptions{Params: params})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := table.Register(m, kernel.RegisterOptions{}); err != nil {
-		t.Fatal(errors.Join(err, m.Close()))
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(table.Unregister(m), m.Close()); err != nil {
-			t.Error(err)
-		}
-	})
+	m := register(t, watchOurselves(t, &live).Table(), "lifecheck", object, kernel.LoadOptions{Params: params}, kernel.RegisterOptions{})
 	const hooks = 1<<taskwatch.Init | 1<<taskwatch.Clone | 1<<taskwatch.Exit | 1<<taskwatch.Free
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if err := exec.Command("/bin/true").Run(); err != nil {

@@ -1,7 +1,6 @@
 package modules
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -28,22 +27,7 @@ func TestStorage(t *testing.T) {
 	var live taskwatch.Registry
 	inSandbox := loadSandboxed(t, &live, "testdata/modules/storage.c", params)
 	table := watchOurselves(t, &live).Table()
-	o, err := kernel.Parse("inkernel", testmodule.Object(t, "testdata/modules/storage.c"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	inKernel, err := o.Load(kernel.LoadOptions{Params: params})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := table.Register(inKernel, kernel.RegisterOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := errors.Join(table.Unregister(inKernel), inKernel.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
+	inKernel := register(t, table, "inkernel", testmodule.Object(t, "testdata/modules/storage.c"), kernel.LoadOptions{Params: params}, kernel.RegisterOptions{})
 
 	n := testutil.Size(20, 100, 1000)
 	if out, err := exec.Command(work, fmt.Sprint(n)).CombinedOutput(); err != nil {
