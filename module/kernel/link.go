@@ -36,6 +36,7 @@ type listing struct {
 	kinds   taskwatch.Kinds            // listed under these
 	leaving bool                       // listed under free alone, until all tasks have been detached
 	watched [numEntries][]watcher
+	latch   int              // whether it is called: see latches; 0 if it has none
 	marks   *marks           // of tasks; nil if it has neither attach nor detach
 	attach  *ebpf.Program    // run for each task; nil without marks
 	detach  *ebpf.Program    // run for each task; nil if it has no detach
@@ -99,16 +100,17 @@ func (l *listing) decides(k taskwatch.Kind) bool { return l.object.Veto.Has(k) }
 // stages, each of which ends with a tail call of the next; a veto travels
 // along in a map, under the id of the running task.
 type linker struct {
-	hook   *hook
-	off    *offsets
-	stats  asm.FDer
-	stash  asm.FDer   // for hooks on system calls
-	carry  asm.FDer   // for hooks that can refuse
-	exempt *exemption // or nil
-	slot   asm.FDer   // where the stages are
-	second int        // the slot of the second stage; the others follow
-	dryRun bool
-	lists  []*listing // built-ins first
+	hook    *hook
+	off     *offsets
+	stats   asm.FDer
+	latches asm.FDer
+	stash   asm.FDer   // for hooks on system calls
+	carry   asm.FDer   // for hooks that can refuse
+	exempt  *exemption // or nil
+	slot    asm.FDer   // where the stages are
+	second  int        // the slot of the second stage; the others follow
+	dryRun  bool
+	lists   []*listing // built-ins first
 
 	// Of the stage that is being built:
 	bodies asm.Instructions
@@ -116,8 +118,9 @@ type linker struct {
 }
 
 // The kernel's limits for one program (MAX_USED_MAPS, BPF_MAX_SUBPROGS), less
-// what the dispatcher itself uses: counters, stash, carry, slots and exempt
-// processes; its own main function and that about exempt tasks.
+// what the dispatcher itself uses: counters, latches and slots, with carry and
+// exempt processes where it can refuse, or a stash where it cannot; its own main
+// function and that about exempt tasks.
 const (
 	maxMaps  = 64 - 5
 	maxFuncs = 256 - 2
@@ -343,11 +346,15 @@ func (lk *linker) finish(g *gen) asm.Instructions {
 // watchers generates the calls of one module's watchers.
 func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
 	decider, e := l.decides(c.kind), c.entry()
-	if l.marks != nil {
-		skip := g.label(fmt.Sprintf("gated%d", l.id))
+	skip := g.label(fmt.Sprintf("gated%d", l.id))
+	switch {
+	case l.marks != nil:
 		if err := lk.gate(g, c, l, skip); err != nil {
 			return err
 		}
+		defer g.mark(skip)
+	case l.latch != 0:
+		g.checkLatch(lk.latches, l.latch, skip)
 		defer g.mark(skip)
 	}
 	for i := range l.watchers(e) {

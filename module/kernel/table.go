@@ -85,6 +85,7 @@ type Table struct {
 	off     *offsets
 	grace   *grace
 	stats   *ebpf.Map
+	latches *latches
 	exempt  *exemption // nil where nothing can be denied
 
 	mu       sync.Mutex // guards the fields below
@@ -158,6 +159,9 @@ func NewTable(cfg Config) (_ *Table, err error) {
 	}
 	t.stats, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_stats", Type: ebpf.Array, KeySize: 4, ValueSize: statSize * maxSlots, MaxEntries: 1})
 	if err != nil {
+		return nil, err
+	}
+	if t.latches, err = newLatches(); err != nil {
 		return nil, err
 	}
 	t.slots[0] = true // stays 0: see gen.tailCall
@@ -241,10 +245,12 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 		m.release()
 		return err
 	}
-	if l.marks == nil {
-		return nil
+	if l.marks != nil {
+		err = visit(l.attach, l.marks)
+	} else {
+		err = t.latches.change(true, l)
 	}
-	if err := visit(l.attach, l.marks); err != nil {
+	if err != nil {
 		return errors.Join(err, t.remove(len(modules)-1))
 	}
 	return nil
@@ -341,6 +347,9 @@ func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
 	}
 	was := t.modules
 	if err == nil {
+		err = t.latches.change(true, l) // each hook calls one of the two
+	}
+	if err == nil {
 		err = t.begin(l, modules)
 	}
 	if err == nil && l.marks != nil {
@@ -387,13 +396,16 @@ func (t *Table) Unregister(m *Module) error {
 
 // remove takes the i-th module from the table. Callers hold mu.
 func (t *Table) remove(i int) error {
+	if err := t.latches.change(false, t.modules[i]); err != nil {
+		return err
+	}
 	if err := t.leave(i); err != nil {
 		return err
 	}
 	l := t.modules[i]
 	modules := slices.Concat(t.modules[:i], t.modules[i+1:])
 	if err := t.apply(t.builtins, modules); err != nil {
-		return err
+		return errors.Join(err, t.latches.change(true, l)) // it stays
 	}
 	t.modules = modules
 	m := t.owners[l]
@@ -435,6 +447,9 @@ func (t *Table) Close() error {
 		return nil
 	}
 	var errs []error
+	if len(t.modules) > 0 {
+		errs = append(errs, t.latches.change(false, t.modules...))
+	}
 	for i := range t.modules {
 		errs = append(errs, t.leave(i))
 	}
@@ -452,7 +467,7 @@ func (t *Table) Close() error {
 		errs = append(errs, t.grace.wait())
 		t.grace.close()
 	}
-	errs = append(errs, t.stats.Close(), t.exempt.close())
+	errs = append(errs, t.stats.Close(), t.latches.close(), t.exempt.close())
 	for l, m := range t.owners {
 		errs = append(errs, l.close())
 		m.release()
@@ -505,6 +520,9 @@ func (t *Table) list(m *Module) (*listing, error) {
 			index++
 			copy(w.base[:], counters[slot*numStats:])
 			l.watched[e] = append(l.watched[e], w)
+			if l.latch == 0 && l.marks == nil && !o.builtin {
+				l.latch = slot
+			}
 		}
 	}
 	return l, nil
@@ -519,7 +537,8 @@ func (t *Table) unlist(l *listing) {
 		}
 	}
 	t.depart(l.id)
-	l.close() // the map is gone with the last program that uses it
+	t.latches.change(false, l) // for the next one with these counters; it can fail only for a closed map
+	l.close()                  // the map is gone with the last program that uses it
 	delete(t.owners, l)
 }
 
@@ -644,7 +663,7 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 
 // linker returns what links the dispatcher of a hook.
 func (t *Table) linker(h *hook, lists []*listing) *linker {
-	return &linker{hook: h, off: t.off, stats: t.stats, exempt: t.exempt, dryRun: t.dryRun, lists: lists}
+	return &linker{hook: h, off: t.off, stats: t.stats, latches: t.latches.bytes, exempt: t.exempt, dryRun: t.dryRun, lists: lists}
 }
 
 // each calls fn with every element, with all at once, since the kernel's

@@ -133,7 +133,7 @@ func manyModules(t *testing.T, cfg Config, n int) {
 	}
 	// All but one at once, because one by one takes its time, and the last
 	// one as ever.
-	if err := table.apply(nil, listed); err != nil {
+	if err := errors.Join(table.apply(nil, listed), table.latches.change(true, listed...)); err != nil {
 		t.Fatal(err)
 	}
 	table.modules = listed

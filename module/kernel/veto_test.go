@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -170,7 +171,7 @@ func TestVetoAcrossStages(t *testing.T) {
 				listed = append(listed, l)
 			}
 			// All at once: one by one would take forty times as long.
-			if err := table.apply(nil, listed); err != nil {
+			if err := errors.Join(table.apply(nil, listed), table.latches.change(true, listed...)); err != nil {
 				t.Fatal(err)
 			}
 			table.modules = listed

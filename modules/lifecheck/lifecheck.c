@@ -5,9 +5,9 @@
  * has failed. An event that cannot come then, a task that is made twice, and one
  * that was never freed are counted, and reported with what came before.
  *
- * Hooks are attached one after another, so early events of a task may have come
- * before there was a hook to hear them. That is no error: a task is judged if the
- * hooks had been heard of when it was made (JUDGED).
+ * Where it takes the place of another module, hooks go over to it one after another,
+ * so early events of a task may have come before it could hear them. That is no error:
+ * a task is judged if the hooks had been heard of when it was made (JUDGED).
  */
 #include "task_watchers.h"
 
