@@ -163,7 +163,7 @@ func TestCompilerErrors(t *testing.T) {
 		{watcherOf("int f(int v, void *t)", "exec"), "a watcher is a function"},
 		{watcherOf("long f(unsigned long v, struct task_struct *t)", "exec"), "a watcher is a function"},
 		{watcherOf("int f(unsigned long v)", "exec"), "a watcher is a function"},
-		{watcherOf(goodWatcher, "exce"), "hint: there is no event exce: the events are init, clone, exec, uid, gid, exit, free"},
+		{watcherOf(goodWatcher, "exce"), "hint: there is no event exce: the events are init, clone, exec, uid, gid, exit, free; functions of attach, detach and execed"},
 		{watcherOf(goodWatcher, "exec") + "MODULE_POWER(kill);\n", "hint: there is no power kill: the powers are signal, user_memory, result"},
 		{"#include \"task_watchers.h\"\nstatic int f(unsigned long v, struct task_struct *t) { return t->no_such; }\n", "hint: task_watchers.h has the fields of a task"},
 		{"#include \"task_watchers.h\"\n#include <string.h>\n", "hint: a module has no C library"},

@@ -16,7 +16,8 @@ var hints = []struct {
 	hint string
 }{
 	{regexp.MustCompile(`undeclared identifier 'tw_event_(\w+)'`),
-		"there is no event %s: the events are " + strings.ReplaceAll(taskwatch.AllKinds.String(), ",", ", ")},
+		"there is no event %s: the events are " + strings.ReplaceAll(taskwatch.AllKinds.String(), ",", ", ") +
+			"; functions of attach, detach and execed are called for what is no event"},
 	{regexp.MustCompile(`undeclared identifier 'tw_power_(\w+)'`),
 		"there is no power %s: the powers are " + strings.Join(module.Powers, ", ")},
 	{regexp.MustCompile(`no member named '(\w+)' in 'struct task_struct'`),
