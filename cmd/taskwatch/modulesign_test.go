@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // keyPair writes a pair of keys, and returns their files and the key's id.
@@ -82,6 +83,10 @@ func TestSignedModules(t *testing.T) {
 	}
 	if r := tw(t, "run", "--trust", public, "--require-signature", "-m", good, "-o", "/dev/null", "--", "true"); r.status != 0 {
 		t.Errorf("run: %+v", r)
+	}
+	ours := place("mine.o", stock.Find("twbench").Object(), nil)
+	if r := tw(t, "module", "verify", "--trust", public, ours); r.status != 0 || !strings.HasSuffix(r.stdout, ": module mine, a stock module of this taskwatch\n") {
+		t.Errorf("module verify of a stock module's file: %+v", r)
 	}
 	foreign := place("count.wasm", b, nil)
 	signed(otherKey, foreign)
