@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,11 +19,12 @@ import (
 
 // benchFlags are the flags of bench.
 type benchFlags struct {
-	format string
-	pairs  int
-	run    time.Duration
-	with   []string
-	shared bool
+	format  string
+	pairs   int
+	run     time.Duration
+	with    []string
+	shared  bool
+	against string
 }
 
 func newBench() *cobra.Command {
@@ -41,10 +43,18 @@ Other work on the machine makes the figures vary. The first line is a control
 that watches nothing: its figures should be 1. If they are not, or if the
 machine was busy before, a warning follows the table.
 
+With --against, bench compares this taskwatch with another one, such as that of
+before a change, and measures the two in turns. A rate below 1, or a CPU time
+above 1, means that this one is worse; the other's figures stand behind a slash.
+Behind the median stands the interval that has the true one with a probability
+of 99 %, and below the table what is worse by more than the noise. There are 12
+pairs of runs, unless --pairs is given; fewer than 8 are too few to tell.
+
 It needs root. With --with, bench measures other tools too, and names those that
 are not installed.`,
 		Example: `  sudo taskwatch bench
-  sudo taskwatch bench --pairs 12 --with forkstat,bpftrace,strace`,
+  sudo taskwatch bench --pairs 12 --with forkstat,bpftrace,strace
+  sudo taskwatch bench --against ./taskwatch.old`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.bench(cmd) },
 	}
@@ -54,6 +64,7 @@ are not installed.`,
 	flags.IntVar(&f.pairs, "pairs", 4, "how many `times` each watcher is measured")
 	flags.DurationVar(&f.run, "run", 200*time.Millisecond, "how `long` one run of a load takes, about")
 	flags.StringSliceVar(&f.with, "with", nil, "measure these `tools`, too: "+strings.Join(bench.Tools(), ", "))
+	flags.StringVar(&f.against, "against", "", "compare with the taskwatch in this `file`")
 	flags.BoolVar(&f.shared, "shared", false, "let the kernel choose where load and watcher run")
 	complete(cmd, "with", cobra.FixedCompletions(bench.Tools(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -93,20 +104,32 @@ func (f *benchFlags) watchers() ([]*bench.Watcher, error) {
 
 func (f *benchFlags) bench(cmd *cobra.Command) error {
 	list, err := f.watchers()
+	compares := cmd.Flags().Changed("against")
+	if compares && !cmd.Flags().Changed("pairs") {
+		f.pairs = bench.AgainstPairs
+	}
 	switch {
 	case err == nil && f.pairs < 1:
 		err = fmt.Errorf("--pairs %d: give at least 1", f.pairs)
 	case err == nil && f.run <= 0:
 		err = fmt.Errorf("--run %v: give a time above 0", f.run)
+	case err == nil && compares && len(f.with) > 0:
+		err = errors.New("--with and --against exclude each other: other tools are the same with both programs")
 	case err == nil:
 		err = checkFormat(f.format)
 	}
 	if err != nil {
 		return &exitError{status: exitUsage, err: err}
 	}
+	other := ""
+	if compares {
+		if other, err = exec.LookPath(f.against); err != nil {
+			return &exitError{status: exitUsage, err: fmt.Errorf("--against: %w; give the path of a taskwatch", err)}
+		}
+	}
 	ctx, cancel := untilSignal()
 	defer cancel()
-	if err := f.measure(ctx, cmd.OutOrStdout(), list); err != nil {
+	if err := f.measure(ctx, cmd.OutOrStdout(), list, other); err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("bench: interrupted")
 		}
@@ -115,20 +138,40 @@ func (f *benchFlags) bench(cmd *cobra.Command) error {
 	return nil
 }
 
-func (f *benchFlags) measure(ctx context.Context, out io.Writer, list []*bench.Watcher) error {
+// measure measures the watchers, or compares them with those of the program other
+// if that is not "".
+func (f *benchFlags) measure(ctx context.Context, out io.Writer, list []*bench.Watcher, other string) error {
 	progress := func(string) {}
 	if isTerminal(os.Stderr) {
 		progress = func(text string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
 	}
 	load := bench.LoadAverage()
-	results, err := bench.Measure(ctx, bench.Config{
+	cfg := bench.Config{
 		Self:  []string{"/proc/self/exe", benchChild},
 		Loads: []bench.Load{bench.Fork, bench.Exec, bench.Run, bench.Thread},
 		Pairs: f.pairs, Run: f.run, Shared: f.shared, Progress: progress,
-	}, list)
-	progress("")
-	if err != nil {
-		return err
+	}
+	var (
+		results any
+		write   func() error
+		doubts  []string
+	)
+	if other == "" {
+		measured, err := bench.Measure(ctx, cfg, list)
+		progress("")
+		if err != nil {
+			return err
+		}
+		results, doubts = measured, bench.Doubts(measured, load, runtime.NumCPU())
+		write = func() error { return bench.WriteText(out, measured) }
+	} else {
+		compared, err := bench.Compare(ctx, cfg, []string{other, benchChild}, list)
+		progress("")
+		if err != nil {
+			return err
+		}
+		results, doubts = compared, bench.DoubtsOf(compared, load, runtime.NumCPU())
+		write = func() error { return bench.WriteComparisons(out, compared, f.pairs) }
 	}
 	if f.format == formatJSON {
 		return writeJSON(out, results)
@@ -136,14 +179,14 @@ func (f *benchFlags) measure(ctx context.Context, out io.Writer, list []*bench.W
 	if _, err := fmt.Fprintf(out, "%s\n\n", bench.Machine()); err != nil {
 		return err
 	}
-	if err := bench.WriteText(out, results); err != nil {
+	if err := write(); err != nil {
 		return err
 	}
-	for _, doubt := range bench.Doubts(results, load, runtime.NumCPU()) {
+	for _, doubt := range doubts {
 		if _, err := fmt.Fprintf(out, "\nwarning: do not trust these figures: %s", doubt); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprintln(out)
+	_, err := fmt.Fprintln(out)
 	return err
 }

@@ -46,6 +46,9 @@ func TestBenchRefuses(t *testing.T) {
 		{[]string{"--run", "-1s"}, "give a time above 0"},
 		{[]string{"--with", "nonsense"}, "it knows forkstat"},
 		{[]string{"-f", "xml"}, "unknown format"},
+		{[]string{"--against", "no-such-taskwatch"}, "no-such-taskwatch"},
+		{[]string{"--against", ""}, "give the path of a taskwatch"},
+		{[]string{"--against", "sh", "--with", "forkstat"}, "exclude each other"},
 	} {
 		r := tw(t, append([]string{"bench"}, c.args...)...)
 		if r.status != exitUsage || !strings.Contains(r.stderr, c.want) {

@@ -63,9 +63,12 @@ func WriteMarkdown(w io.Writer, results []Result) error {
 }
 
 // WriteText writes results as a table for people.
-func WriteText(w io.Writer, results []Result) error {
+func WriteText(w io.Writer, results []Result) error { return gridOf(results).text(w) }
+
+// text writes the table for people.
+func (g grid) text(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range gridOf(results) {
+	for _, row := range g {
 		if strings.HasPrefix(row[1], "not measured") { // the other cells are empty, and the column is narrow
 			row = row[:2]
 		}

@@ -31,18 +31,43 @@ func LoadAverage() float64 {
 // Doubts returns why results are not to be trusted, one sentence each: before
 // is the load average before they were measured, on that many processors.
 func Doubts(results []Result, before float64, processors int) (doubts []string) {
-	if before > idleLoad*float64(processors) {
-		doubts = append(doubts, fmt.Sprintf("the load average was %.2f on %d processors: other work was running", before, processors))
-	}
+	doubts = busyBefore(before, processors)
 	for i := range results {
 		if results[i].Watcher != Control {
 			continue
 		}
 		for _, l := range results[i].Loads {
 			if r := l.Ratio.Median; r < 1-controlOff || r > 1+controlOff {
-				doubts = append(doubts, fmt.Sprintf("the control, which watches nothing, has %.3f for %s instead of 1", r, l.Load))
+				doubts = append(doubts, controlSays(r, l.Load))
 			}
 		}
 	}
 	return doubts
+}
+
+// DoubtsOf returns why comparisons are not to be trusted, as Doubts does.
+func DoubtsOf(list []Comparison, before float64, processors int) (doubts []string) {
+	doubts = busyBefore(before, processors)
+	for i := range list {
+		if list[i].Watcher != Control {
+			continue
+		}
+		for _, l := range list[i].Loads {
+			if r := l.Rate.Median; r < 1-controlOff || r > 1+controlOff {
+				doubts = append(doubts, controlSays(r, l.Load))
+			}
+		}
+	}
+	return doubts
+}
+
+func busyBefore(load float64, processors int) []string {
+	if load <= idleLoad*float64(processors) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the load average was %.2f on %d processors: other work was running", load, processors)}
+}
+
+func controlSays(ratio float64, load string) string {
+	return fmt.Sprintf("the control, which watches nothing, has %.3f for %s instead of 1", ratio, load)
 }

@@ -82,6 +82,19 @@ func BenchmarkCall(b *testing.B) {
 	)
 }
 
+// BenchmarkWatcher is one call of a watcher, with its record and its deadline.
+func BenchmarkWatcher(b *testing.B) {
+	m := load(b, parse(b, "bench.c"), LoadOptions{Synchronous: true})
+	ev := event(taskwatch.Exec)
+	watcher := m.callInPlace(m.watchers[taskwatch.Exec][0], true)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := watcher(ev); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkLoop is what a watcher pays for a deadline that it can be stopped
 // by: 10,000 turns of a loop, of the sandbox, of code without deadline, and of
 // wazero's.
