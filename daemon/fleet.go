@@ -63,10 +63,10 @@ func (d *Daemon) Facts() Facts {
 // or send fails: lines of a recording, and how many items were dropped so far
 // because send was slow. The first call has the start alone, and what happens
 // from then on is complete. The source waits for no call. send must not keep the
-// lines.
+// lines, and must return when its context ends.
 //
 // The environment of tasks is not told, not even by an expression that reads it.
-func (d *Daemon) Answer(ctx context.Context, where string, send func(lines []byte, dropped uint64) error) error {
+func (d *Daemon) Answer(ctx context.Context, where string, send func(ctx context.Context, lines []byte, dropped uint64) error) error {
 	st, err := newStream(&api.EventsRequest{Filter: &api.Filter{Where: where}, EventsOnly: true})
 	if err != nil {
 		return err
@@ -74,7 +74,16 @@ func (d *Daemon) Answer(ctx context.Context, where string, send func(lines []byt
 	if st.reads().Has(taskwatch.FieldEnv) {
 		return fmt.Errorf("filter: where: a question to a fleet may not read env, which only root may see")
 	}
-	return d.stream(ctx, st, func(lines []byte, dropped uint64, _ string) error { return send(lines, dropped) })
+	sending, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-d.ending:
+			cancel(ErrClosing)
+		case <-sending.Done():
+		}
+	}()
+	return d.stream(ctx, st, func(lines []byte, dropped uint64, _ string) error { return send(sending, lines, dropped) })
 }
 
 // FleetModules returns the names of the modules that Converge has loaded.

@@ -13,14 +13,38 @@ type Question struct {
 	Select string        `json:"select,omitempty"` // one over nodes: see package selector
 	Lease  time.Duration `json:"lease_ns"`
 	End    bool          `json:"end,omitempty"` // no more answers are wanted
+
+	// Gather is how long a node collects items after it has sent some, so that it
+	// sends many at once.
+	Gather time.Duration `json:"gather_ns,omitempty"`
+
+	// Window is how many bytes of items a node may have sent that the operator has
+	// not read: see Receipt. A single item may be larger.
+	Window int `json:"window,omitempty"`
 }
 
 // Bounds of questions.
 const (
 	MinLease     = time.Second
 	MaxLease     = 5 * time.Minute
+	MaxGather    = 5 * time.Second
+	MinWindow    = 8 << 10
+	MaxWindow    = 4 << 20
 	MaxQuestions = 16 // that a node answers at a time
 )
+
+// Bound brings the question within its bounds.
+func (q *Question) Bound() {
+	q.Lease = min(max(q.Lease, MinLease), MaxLease)
+	q.Gather = min(max(q.Gather, 0), MaxGather)
+	q.Window = min(max(q.Window, MinWindow), MaxWindow)
+}
+
+// Receipt says to a node up to which item an operator has read its answers.
+type Receipt struct {
+	ID    string `json:"id"` // of the question
+	Items uint64 `json:"items"`
+}
 
 // Answer is a message of a node about a question. The items of a node are
 // numbered, so that those that are missing are seen.

@@ -41,6 +41,9 @@ func AnswerSubject(asker, question, node string) string {
 	return "taskwatch.answer." + asker + "." + question + "." + node
 }
 
+// ReceiptSubject is where an operator says to a node what it has read.
+func ReceiptSubject(asker, node string) string { return "taskwatch.receipt." + asker + "." + node }
+
 // Inbox is the prefix of the subjects at which a client gets answers of the hub.
 func Inbox(key string) string { return "_INBOX." + key }
 
@@ -59,9 +62,9 @@ func (r Role) Permissions(key string) Permissions {
 	switch r {
 	case Node:
 		p.Publish = append(p.Publish, ReportSubject(key), AnswerSubject("*", "*", key))
-		p.Subscribe = append(p.Subscribe, DesiredSubject, QuestionSubject("*"))
+		p.Subscribe = append(p.Subscribe, DesiredSubject, QuestionSubject("*"), ReceiptSubject("*", key))
 	case Reader, Loader:
-		p.Publish = append(p.Publish, QuestionSubject(key))
+		p.Publish = append(p.Publish, QuestionSubject(key), ReceiptSubject(key, "*"))
 		p.Subscribe = append(p.Subscribe, AnswerSubject(key, "*", "*"))
 	default:
 		return Permissions{}

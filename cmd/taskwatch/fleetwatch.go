@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,6 +70,7 @@ The environment of tasks is not told, and --where may not read it.`,
 			defer c.Close()
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
+			context.AfterFunc(ctx, stop) // the next one ends a watch whose output is not read
 			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), stop: stop}
 			w := operator.Watch{Where: where, Select: sel, Lease: lease}
 			out.have(&w)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +40,18 @@ const (
 	benchTime = 5
 )
 
+// Items that each node sends at once.
+const benchBurst = 400
+
+// all waits until all execs have come, or are counted as lost.
+func (w *watching) all(b *testing.B, execs int) {
+	b.Helper()
+	eventually(b, "all items come, or are lost", func() bool {
+		came, dropped := w.told()
+		return came+dropped+w.missing() >= execs
+	})
+}
+
 // flow has each node see some execs by root, at benchRate or as fast as it can.
 func (tm *team) flow(b *testing.B, nodes []*testNode, from, each int) {
 	b.Helper()
@@ -56,9 +69,27 @@ func (tm *team) flow(b *testing.B, nodes []*testNode, from, each int) {
 	}
 }
 
+// burst has all nodes see some execs at once.
+func burst(b *testing.B, nodes []*testNode, from, each int) {
+	b.Helper()
+	var done sync.WaitGroup
+	for _, n := range nodes {
+		done.Go(func() {
+			for i := from; i < from+each; i++ {
+				if _, err := n.events.Write(execLine(uint64(i+1), 1000+i, 0)); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	done.Wait()
+}
+
 // What a fleet costs: how long an entry takes to all nodes, and a question to be
-// answered by all; how many items come in a second, without loss; and the memory
-// of the hub. The nodes are daemons in this process.
+// answered by all; how many items come in a second, without loss, of a steady flow
+// and of 400 that each node sends at once; and the memory of the hub. The nodes are
+// daemons in this process.
 func BenchmarkFleet(b *testing.B) {
 	file := counterModule(b)
 	nodes := testutil.Size(10, 50, 1000)
@@ -70,8 +101,8 @@ func BenchmarkFleet(b *testing.B) {
 			all = append(all, newNode(b, h.running, tm.keys, fmt.Sprintf("n%d", i), nil))
 		}
 		tm.reported(b, nodes)
-		var load, ask, flow time.Duration
-		items := 0
+		var load, ask, flow, bursts time.Duration
+		items, lost := 0, 0
 		each := benchRate * benchTime / nodes
 		for i := 0; b.Loop(); i++ {
 			began := time.Now()
@@ -93,18 +124,27 @@ func BenchmarkFleet(b *testing.B) {
 			eventually(b, "all nodes begin", func() bool { return lines() == nodes })
 			ask += time.Since(began)
 			began = time.Now()
-			tm.flow(b, all, i*each, each)
-			eventually(b, "all items come, or are lost", func() bool { return lines()+w.missing() >= nodes*(each+1) })
+			first := i * (each + benchBurst)
+			tm.flow(b, all, first, each)
+			w.all(b, nodes*each)
 			flow += time.Since(began)
 			items += nodes * each
-			w.end(b)
-			if w.missing() > 0 || w.troubles() != "" {
-				b.Fatalf("of %d items, %d were lost, trouble %q\n%s", nodes*each, w.missing(), w.troubles(), h.log.String())
+			if _, dropped := w.told(); dropped+w.missing() > 0 || w.troubles() != "" {
+				b.Fatalf("of %d items, %d and %d were lost, trouble %q\n%s", nodes*each, dropped, w.missing(), w.troubles(), h.log.String())
 			}
+			began = time.Now()
+			burst(b, all, first+each, benchBurst)
+			w.all(b, nodes*(each+benchBurst))
+			bursts += time.Since(began)
+			_, dropped := w.told()
+			lost += dropped + w.missing()
+			w.end(b)
 		}
 		b.ReportMetric(load.Seconds()/float64(b.N), "s/insmod")
 		b.ReportMetric(ask.Seconds()/float64(b.N), "s/question")
 		b.ReportMetric(float64(items)/flow.Seconds(), "items/s")
+		b.ReportMetric(float64(b.N*nodes*benchBurst)/bursts.Seconds(), "items/s-burst")
+		b.ReportMetric(float64(lost)/float64(b.N), "lost/burst")
 		b.ReportMetric(peak(b, h.cmd.Process), "MB-hub")
 		b.ReportMetric(0, "ns/op")
 	})

@@ -12,8 +12,8 @@ import (
 )
 
 // maxPending is how many bytes wait for a client before its connection is closed,
-// and with it what waits: nodes that all answer an operator at once may send a
-// burst of that size faster than it reads.
+// and with it what waits. It is more than the nodes may send to an operator that
+// does not read: see fleet.Question.
 const maxPending = 128 << 20
 
 // embed starts a server of the hub's own.
@@ -44,6 +44,7 @@ func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 		TLS: true, TLSConfig: tlsConfig, TLSTimeout: 10, AuthTimeout: 15, AlwaysEnableNonce: true,
 		CustomClientAuthentication: &door{clients: h.clients, own: own.pub, log: h.log, audit: h.service.note},
 		MaxPayload:                 maxPayload, MaxPending: maxPending, MaxSubs: 64, MaxControlLine: 4 << 10,
+		NoFastProducerStall: true, // no node waits for an operator
 	})
 	if err != nil {
 		return nil, err

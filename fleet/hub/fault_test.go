@@ -1,15 +1,12 @@
 package hub
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,88 +17,6 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
-// wire is a network between a hub and its clients that can be cut.
-type wire struct {
-	listener net.Listener
-
-	mu    sync.Mutex // guards the fields below
-	whole *sync.Cond // is told when cut changes
-	cut   bool
-	conns []net.Conn
-	ended sync.WaitGroup
-}
-
-// newWire leads to an address until the test ends.
-func newWire(t testing.TB, to string) *wire {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{listener: l}
-	w.whole = sync.NewCond(&w.mu)
-	w.ended.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil { // the hub is away
-				_ = in.Close()
-				continue
-			}
-			w.mu.Lock()
-			w.conns = append(w.conns, in, out)
-			w.mu.Unlock()
-			w.ended.Go(func() { w.pass(in, out) })
-			w.ended.Go(func() { w.pass(out, in) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		w.set(false)
-		w.mu.Lock()
-		for _, c := range w.conns {
-			_ = c.Close()
-		}
-		w.mu.Unlock()
-		w.ended.Wait()
-	})
-	return w
-}
-
-// pass passes on what comes, but nothing while the wire is cut. Neither side sees
-// that: what was sent is not lost by TCP, and late.
-func (w *wire) pass(from, to net.Conn) {
-	defer from.Close()
-	defer to.Close()
-	b := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(b)
-		w.mu.Lock()
-		for w.cut {
-			w.whole.Wait()
-		}
-		w.mu.Unlock()
-		if n > 0 {
-			if _, err := to.Write(b[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-func (w *wire) set(cut bool) {
-	w.mu.Lock()
-	w.cut = cut
-	w.mu.Unlock()
-	w.whole.Broadcast()
-}
-
 // put says what is to run, and does not wait.
 func (tm *team) put(t testing.TB, e *fleet.Entry, file []byte) {
 	t.Helper()
@@ -111,79 +26,6 @@ func (tm *team) put(t testing.TB, e *fleet.Entry, file []byte) {
 	}
 	if err := tm.Put(t.Context(), tm.key, e); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// The network is cut for a while: what has a lease goes, the rest stays; the
-// asker of a question is told; and then the node catches up, and no item is
-// missing without a word.
-func TestNetworkIsCut(t *testing.T) {
-	file := counterModule(t)
-	h := startHub(t)
-	tm := newTeam(t, h)
-	w := newWire(t, h.listen)
-	h.address = "tls://" + w.listener.Addr().String()
-	n := newNode(t, h, tm.keys, "n", nil)
-	tm.reported(t, 1)
-	tm.want(t, &fleet.Entry{Module: "stays"}, file)
-	tm.want(t, &fleet.Entry{Module: "leased", Lease: 3 * time.Second}, file)
-	q := tm.watch(t, `kind == "exec"`, "", time.Second)
-	eventually(t, "the node begins", func() bool { return q.got("n") == 1 })
-	runs(t, 0, 10, n)
-	eventually(t, "items come", func() bool { return q.got("n") == 11 })
-
-	w.set(true)
-	began := time.Now()
-	next := &fleet.Entry{Module: "stays", Params: map[string]string{"uid": "5"}}
-	tm.put(t, next, file)
-	done := 10
-	eventually(t, "the lease is over, and the node is named", func() bool {
-		runs(t, done, done+10, n)
-		done += 10
-		return slices.Equal(n.FleetModules(), []string{"stays"}) && strings.Contains(q.troubles(), "n: it has not answered for")
-	})
-	if testutil.NeedsNightly.Met() { // both sides give the connection up in that time
-		time.Sleep(time.Until(began.Add(time.Minute)))
-	}
-	if strings.Contains(n.log.String(), "msg=replaced") {
-		t.Error("what was said behind the cut has come through")
-	}
-
-	w.set(false)
-	eventually(t, "the node catches up", func() bool {
-		return tm.report(t, n, "stays").Running == next.Generation && tm.report(t, n, "leased").State == fleet.Lapsed
-	})
-	starts := func() (n int) {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		for _, line := range q.lines["n"] {
-			if strings.Contains(line, `"event":"start"`) {
-				n++
-			}
-		}
-		return n
-	}
-	eventually(t, "the question is answered again", func() bool { return starts() > 1 })
-	before := q.got("n")
-	runs(t, done, done+10, n)
-	eventually(t, "items come again", func() bool { return q.got("n") == before+10 })
-	if q.missing() == 0 && before < done+2 {
-		t.Errorf("%d of %d items have come, and none is said to be lost", before-2, done)
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	last := 0
-	for _, line := range q.lines["n"] {
-		var got struct{ Task struct{ PID int } }
-		if err := json.Unmarshal([]byte(line), &got); err != nil {
-			t.Fatal(err)
-		}
-		if pid := got.Task.PID; pid != 0 {
-			if pid <= last {
-				t.Errorf("the exec of %d comes after that of %d", pid, last)
-			}
-			last = pid
-		}
 	}
 }
 

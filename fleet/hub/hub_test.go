@@ -32,7 +32,8 @@ type running struct {
 	*Hub
 	address     string // of a hub that is another process
 	dir, listen string
-	servers, ca string // of others that it uses, or ""
+	hosts       []string // that its certificate names, too
+	servers, ca string   // of others that it uses, or ""
 	log         testutil.Log
 }
 
@@ -76,7 +77,7 @@ func (r *running) URL() string {
 
 func (r *running) start(t testing.TB) {
 	t.Helper()
-	cfg := Config{Dir: r.dir, Listen: r.listen, Log: slog.New(slog.NewTextHandler(&r.log, nil))}
+	cfg := Config{Dir: r.dir, Listen: r.listen, Hosts: r.hosts, Log: slog.New(slog.NewTextHandler(&r.log, nil))}
 	if r.servers != "" {
 		cfg.Servers, cfg.CA = strings.Split(r.servers, ","), r.ca
 		cfg.Replicas = len(cfg.Servers)
@@ -259,7 +260,7 @@ func testPermissions(t *testing.T, h *running) {
 	const other = "UOTHER"
 	forbidden := map[string][]string{ // to publish to
 		"the hub":   {fleet.DesiredSubject, "taskwatch.audit.hub", "taskwatch.anything", "anything"},
-		"others":    {fleet.RequestSubject(other), fleet.ReportSubject(other), fleet.QuestionSubject(other), fleet.AnswerSubject("a", "q", other), fleet.Inbox(other) + ".x"},
+		"others":    {fleet.RequestSubject(other), fleet.ReportSubject(other), fleet.QuestionSubject(other), fleet.ReceiptSubject(other, "n"), fleet.AnswerSubject("a", "q", other), fleet.Inbox(other) + ".x"},
 		"the store": {"$KV.taskwatch_desired.acct", "$KV.taskwatch_nodes.x", "$O.taskwatch_modules.C.x", "$O.taskwatch_modules.M.x"},
 		"JetStream": {
 			"$JS.API.INFO", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.KV_taskwatch_desired", "$JS.API.STREAM.CREATE.x",
@@ -273,21 +274,21 @@ func testPermissions(t *testing.T, h *running) {
 	for role, own := range map[fleet.Role]struct{ may, mayNot, hears, deaf []string }{
 		fleet.Node: {
 			may:    []string{"taskwatch.report.KEY", "taskwatch.answer.a.q.KEY"},
-			mayNot: []string{"taskwatch.question.KEY"},
-			hears:  []string{fleet.DesiredSubject, "taskwatch.question.*", "_INBOX.KEY.>"},
-			deaf:   []string{"taskwatch.answer.KEY.*.*"},
+			mayNot: []string{"taskwatch.question.KEY", "taskwatch.receipt.KEY.n"},
+			hears:  []string{fleet.DesiredSubject, "taskwatch.question.*", "taskwatch.receipt.*.KEY", "_INBOX.KEY.>"},
+			deaf:   []string{"taskwatch.answer.KEY.*.*", "taskwatch.receipt.*.*", "taskwatch.receipt.*.UOTHER"},
 		},
 		fleet.Reader: {
-			may:    []string{"taskwatch.question.KEY"},
+			may:    []string{"taskwatch.question.KEY", "taskwatch.receipt.KEY.n"},
 			mayNot: []string{"taskwatch.report.KEY", "taskwatch.answer.a.q.KEY"},
 			hears:  []string{"taskwatch.answer.KEY.*.*", "_INBOX.KEY.>"},
-			deaf:   []string{"taskwatch.question.*", fleet.DesiredSubject},
+			deaf:   []string{"taskwatch.question.*", "taskwatch.receipt.KEY.*", fleet.DesiredSubject},
 		},
 		fleet.Loader: {
-			may:    []string{"taskwatch.question.KEY"},
+			may:    []string{"taskwatch.question.KEY", "taskwatch.receipt.KEY.n"},
 			mayNot: []string{"taskwatch.report.KEY", "taskwatch.answer.a.q.KEY"},
 			hears:  []string{"taskwatch.answer.KEY.*.*", "_INBOX.KEY.>"},
-			deaf:   []string{"taskwatch.question.*", fleet.DesiredSubject},
+			deaf:   []string{"taskwatch.question.*", "taskwatch.receipt.KEY.*", fleet.DesiredSubject},
 		},
 	} {
 		t.Run(string(role), func(t *testing.T) {

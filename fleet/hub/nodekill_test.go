@@ -70,14 +70,10 @@ func runNodeProcess(dir string) error {
 	return d.Run(ctx)
 }
 
-// A node is killed at any moment, while it loads among others: it never goes back
-// to an earlier entry, and always comes to the last one.
-func TestNodeIsKilledWhileItLoads(t *testing.T) {
-	file := counterModule(t)
-	h := startHub(t)
-	key, pub := signer(t)
-	tm := newTeam(t, h)
-	tm.key = key
+// nodeIdentity enrolls the node "n" that is to be a process; pub is the key that it
+// trusts.
+func nodeIdentity(t testing.TB, h *running, pub string) *fleet.Identity {
+	t.Helper()
 	id := h.identity(t, h.token(t, fleet.Node, "n"))
 	text, err := os.ReadFile(pub)
 	if err != nil {
@@ -86,28 +82,41 @@ func TestNodeIsKilledWhileItLoads(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(id.Dir(), "team.pub"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return id
+}
+
+// startNode runs the node of a directory as a process. It replays what is written
+// to events.
+func startNode(t testing.TB, dir string, log io.Writer) (cmd *exec.Cmd, events io.WriteCloser) {
+	t.Helper()
+	cmd = testutil.Self(t)
+	cmd.Env, cmd.Stderr = append(os.Environ(), nodeDir+"="+dir), log
+	events, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd, events
+}
+
+func killNode(cmd *exec.Cmd, events io.Closer) {
+	_ = cmd.Process.Kill() // it may have ended
+	_ = cmd.Wait()
+	_ = events.Close()
+}
+
+// A node is killed at any moment, while it loads among others: it never goes back
+// to an earlier entry, and always comes to the last one.
+func TestNodeIsKilledWhileItLoads(t *testing.T) {
+	file := counterModule(t)
+	h := startHub(t)
+	key, pub := signer(t)
+	tm := newTeam(t, h)
+	tm.key = key
+	id := nodeIdentity(t, h, pub)
 	var log testutil.Log
-	start := func() (*exec.Cmd, io.Closer) {
-		t.Helper()
-		cmd := testutil.Self(t)
-		cmd.Env, cmd.Stderr = append(os.Environ(), nodeDir+"="+id.Dir()), &log
-		events, err := cmd.StdinPipe()
-		if err == nil {
-			err = cmd.Start()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cmd, events
-	}
-	kill := func(cmd *exec.Cmd, events io.Closer) {
-		t.Helper()
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // it was killed
-		_ = events.Close()
-	}
 	state := func() (m fleet.ModuleReport) {
 		t.Helper()
 		list, _, err := tm.Nodes(t.Context(), 0)
@@ -119,8 +128,8 @@ func TestNodeIsKilledWhileItLoads(t *testing.T) {
 		}
 		return m
 	}
-	cmd, events := start()
-	defer func() { kill(cmd, events) }()
+	cmd, events := startNode(t, id.Dir(), &log)
+	defer func() { killNode(cmd, events) }()
 	seen := uint64(0)
 	var last *fleet.Entry
 	for i := range testutil.Size(6, 12, 60) {
@@ -129,13 +138,13 @@ func TestNodeIsKilledWhileItLoads(t *testing.T) {
 		tm.put(t, last, file)
 		moment := time.Now().Add(rand.N(50 * time.Millisecond)) // any will do
 		eventually(t, "the moment comes", func() bool { return time.Now().After(moment) })
-		kill(cmd, events)
+		killNode(cmd, events)
 		m := state()
 		if m.Generation < seen || m.State == fleet.Refused || m.State == fleet.Failed {
 			t.Errorf("round %d: it has seen generation %d before, and says %+v", i, seen, m)
 		}
 		seen = m.Generation
-		cmd, events = start()
+		cmd, events = startNode(t, id.Dir(), &log)
 	}
 	eventually(t, "the last entry runs", func() bool { return state().Running == last.Generation })
 	if t.Failed() {

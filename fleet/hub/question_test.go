@@ -32,6 +32,8 @@ type watching struct {
 	lines   map[string][]string
 	lost    map[string]uint64
 	trouble []string
+	execs   int // among all lines
+	dropped int // that lines say were lost
 
 	cancel context.CancelFunc
 	ended  chan error
@@ -48,6 +50,16 @@ func (tm *team) begin(t testing.TB, q operator.Watch) *watching {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.lines[n.Name] = append(w.lines[n.Name], string(line))
+		switch text := string(line); {
+		case strings.Contains(text, `"event":"exec"`):
+			w.execs++
+		case strings.Contains(text, `"event":"lost"`):
+			var loss struct{ Count int }
+			if err := json.Unmarshal(line, &loss); err != nil {
+				t.Error(err)
+			}
+			w.dropped += loss.Count
+		}
 	}
 	q.OnLost = func(n operator.NodeID, count uint64) {
 		w.mu.Lock()
@@ -81,6 +93,14 @@ func (w *watching) got(name string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.lines[name])
+}
+
+// told returns how many execs all nodes have sent, and how many items their lines
+// say were lost.
+func (w *watching) told() (execs, dropped int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.execs, w.dropped
 }
 
 // missing returns how many items were lost, at least.

@@ -1,10 +1,8 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -16,7 +14,8 @@ import (
 	"github.com/taskwatch/taskwatch/fleet/selector"
 )
 
-// answers are the questions that the node answers.
+// answers are the questions that the node answers. The lock order is its mu, that
+// of an answer.
 type answers struct {
 	node *Node
 
@@ -24,16 +23,6 @@ type answers struct {
 	asked  map[string]*answer
 	closed bool
 	ended  sync.WaitGroup
-}
-
-// answer is a question that the node answers.
-type answer struct {
-	subject string
-	cancel  context.CancelFunc
-	lease   *time.Timer // cancels, too
-
-	mu   sync.Mutex // guards the fields below, and the order of what is sent
-	last fleet.Answer
 }
 
 // take takes a question: a new one, or one that is asked again. The subject says
@@ -45,7 +34,7 @@ func (as *answers) take(ctx context.Context, msg *nats.Msg) {
 		as.node.log.Warn("a question cannot be read", "asker", asker, "error", err)
 		return
 	}
-	q.Lease = min(max(q.Lease, fleet.MinLease), fleet.MaxLease)
+	q.Bound()
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	a := as.asked[asker+"."+q.ID]
@@ -57,9 +46,26 @@ func (as *answers) take(ctx context.Context, msg *nats.Msg) {
 		}
 	case a != nil:
 		a.lease.Reset(q.Lease)
-		a.say(as.node, nil, "") // it is alive, and has sent so much
+		a.renew(&q)
 	case as.chosen(&q):
 		as.begin(ctx, asker, &q)
+	}
+}
+
+// receive takes what an operator says that it has read.
+func (as *answers) receive(msg *nats.Msg) {
+	var r fleet.Receipt
+	subject := strings.Split(msg.Subject, ".")
+	asker := subject[len(subject)-2] // the node is the last one
+	if err := json.Unmarshal(msg.Data, &r); err != nil {
+		as.node.log.Warn("a receipt cannot be read", "asker", asker, "error", err)
+		return
+	}
+	as.mu.Lock()
+	a := as.asked[asker+"."+r.ID]
+	as.mu.Unlock()
+	if a != nil {
+		a.receive(r.Items)
 	}
 }
 
@@ -74,9 +80,9 @@ func (as *answers) chosen(q *fleet.Question) bool {
 
 // begin answers a new question. Callers hold mu.
 func (as *answers) begin(ctx context.Context, asker string, q *fleet.Question) {
-	a := &answer{subject: fleet.AnswerSubject(asker, q.ID, as.node.conn.Key())}
+	a := newAnswer(as.node, fleet.AnswerSubject(asker, q.ID, as.node.conn.Key()), q)
 	if len(as.asked) >= fleet.MaxQuestions {
-		a.say(as.node, nil, fmt.Sprintf("the node answers %d questions already", fleet.MaxQuestions))
+		a.end(fmt.Sprintf("the node answers %d questions already", fleet.MaxQuestions))
 		return
 	}
 	ctx, a.cancel = context.WithCancel(ctx)
@@ -84,59 +90,18 @@ func (as *answers) begin(ctx context.Context, asker string, q *fleet.Question) {
 	as.asked[asker+"."+q.ID] = a
 	as.node.log.Info("answering", "asker", asker, "where", q.Where)
 	as.ended.Go(func() {
-		err := as.node.cfg.Daemon.Answer(ctx, q.Where, func(lines []byte, dropped uint64) error {
-			return a.send(as.node, lines, dropped)
-		})
+		err := as.node.cfg.Daemon.Answer(ctx, q.Where, a.send)
 		a.lease.Stop()
 		as.mu.Lock()
 		delete(as.asked, asker+"."+q.ID)
 		as.mu.Unlock()
+		failed := ""
 		if err != nil && ctx.Err() == nil {
-			a.say(as.node, nil, err.Error())
+			failed = err.Error()
 		}
+		a.end(failed)
 		a.cancel()
 	})
-}
-
-// maxAnswer is how many bytes of lines go in one answer, but for a single line.
-const maxAnswer = 256 << 10
-
-// send sends the lines of items. Losses that the node's queue has put into their
-// places are among them.
-func (a *answer) send(n *Node, lines []byte, dropped uint64) error {
-	a.mu.Lock()
-	a.last.Dropped = dropped
-	a.mu.Unlock()
-	var batch []json.RawMessage
-	size := 0
-	for line := range bytes.Lines(lines) {
-		if size > 0 && size+len(line) > maxAnswer {
-			a.say(n, batch, "")
-			batch, size = nil, 0
-		}
-		batch = append(batch, bytes.TrimSuffix(line, []byte("\n")))
-		size += len(line)
-	}
-	a.say(n, batch, "")
-	return nil
-}
-
-// say sends an answer. One that cannot be sent is counted all the same, so that
-// the asker sees a gap.
-func (a *answer) say(n *Node, lines []json.RawMessage, failed string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.last.Name, a.last.Error = n.facts.Name, failed
-	a.last.Items += uint64(len(lines))
-	out := a.last
-	out.Lines = lines
-	b, err := json.Marshal(&out)
-	if err == nil {
-		err = n.conn.Publish(a.subject, b)
-	}
-	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		n.log.Warn("an answer is not sent", "items", len(lines), "error", err)
-	}
 }
 
 // end ends all answers, and returns when nothing is sent any more.

@@ -171,6 +171,10 @@ func (n *Node) subscribe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("fleet: %w", err)
 	}
+	_, err = n.conn.Subscribe(fleet.ReceiptSubject("*", n.conn.Key()), n.answers.receive)
+	if err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
 	return nil
 }
 

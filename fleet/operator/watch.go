@@ -1,12 +1,10 @@
 package operator
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +15,9 @@ import (
 	"github.com/taskwatch/taskwatch/fleet/selector"
 )
 
-// Watch is a question to the nodes. Its functions are called one at a time.
+// Watch is a question to the nodes. Its functions are called one at a time. While
+// one of them takes its time, no node waits: what does not fit there is lost, and
+// counted.
 type Watch struct {
 	Where  string // an expression over items; "" means all
 	Select string // one over nodes
@@ -44,14 +44,6 @@ type Watch struct {
 // NodeID names a node: its key, and what it calls itself.
 type NodeID struct{ Key, Name string }
 
-// answering is a node of which something is known.
-type answering struct {
-	id      NodeID
-	items   uint64 // that were sent up to it
-	heard   time.Time
-	trouble string // that was told last
-}
-
 // Run asks until ctx ends, and returns nil then.
 func (w *Watch) Run(ctx context.Context, c *Conn) error {
 	sel, err := selector.Parse(w.Select)
@@ -67,9 +59,18 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 		}
 	}
 	nodes := newAnswering()
+	nodes.receipt = func(node string, items uint64) {
+		b, err := json.Marshal(fleet.Receipt{ID: q.ID, Items: items})
+		if err == nil {
+			_ = c.Publish(fleet.ReceiptSubject(c.Key(), node), b) // the node asks for it again
+		}
+	}
+	var looks sync.WaitGroup
+	defer looks.Wait()
 	defer nodes.end()
 	sub, err := c.Subscribe(fleet.AnswerSubject(c.Key(), q.ID, "*"), func(msg *nats.Msg) {
 		w.take(nodes, msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], msg.Data)
+		nodes.read(msg.Sub, 1) // this one
 	})
 	if err != nil {
 		return fmt.Errorf("fleet: %w", err)
@@ -92,113 +93,65 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 			_ = c.FlushTimeout(time.Second)
 		}
 	}()
+	list, err := choose(ctx, c, sel)
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	nodes.chosen.Store(int64(len(list)))
+	// The nodes are looked at apart: that waits for the hub and the functions, and
+	// the nodes must be asked again meanwhile.
+	again := make(chan struct{}, 1)
+	defer close(again)
+	looks.Go(func() {
+		for range again {
+			list, err := choose(ctx, c, sel)
+			if err != nil {
+				continue // the connection may come back
+			}
+			nodes.chosen.Store(int64(len(list)))
+			nodes.read(sub, 0)
+			w.look(nodes, list)
+		}
+	})
 	renew := time.NewTicker(max(w.Lease/3, fleet.MinLease/3))
 	defer renew.Stop()
-	began := time.Now()
-	for first := true; ; first = false {
+	connected := c.StatusChanged(nats.CONNECTED) // anew: answers may be lost, and receipts
+	defer c.RemoveStatusListener(connected)
+	for {
+		pace(&q, int(nodes.chosen.Load()))
+		nodes.window.Store(int64(q.Window))
 		if err := ask(); err != nil {
 			return fmt.Errorf("fleet: %w", err)
 		}
-		if err := w.look(ctx, c, sel, nodes, began); err != nil && ctx.Err() == nil && first {
-			return err // later, the connection may come back
+		select {
+		case again <- struct{}{}:
+		default: // it is busy
 		}
 		select {
 		case <-renew.C:
+		case <-connected:
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// maxWaiting is how many bytes of answers wait for OnLine.
+// maxWaiting is how many bytes of answers wait for OnLine, at most: more than the
+// nodes may send.
 const maxWaiting = 256 << 20
 
-// look names the nodes that ought to answer and do not.
-func (w *Watch) look(ctx context.Context, c *Conn, sel *selector.Selector, nodes *answeringNodes, began time.Time) error {
-	list, _, err := c.Nodes(ctx, 0)
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(list, func(a, b fleet.NodeState) int {
-		return cmp.Or(cmp.Compare(a.Report.Facts.Name, b.Report.Facts.Name), cmp.Compare(a.Key, b.Key))
-	})
-	nodes.mu.Lock()
-	defer nodes.mu.Unlock()
-	for _, n := range list {
-		if chosen, err := sel.Chooses(&n.Report.Facts); err != nil || !chosen {
-			continue
-		}
-		a := nodes.byKey[n.Key]
-		if a == nil {
-			a = &answering{id: NodeID{n.Key, n.Report.Facts.Name}, heard: began}
-			nodes.byKey[n.Key] = a
-		}
-		why := ""
-		switch {
-		case n.Silent():
-			why = fmt.Sprintf("it has not reported for %v", n.Age.Round(time.Second))
-		case time.Since(a.heard) > w.Lease:
-			why = fmt.Sprintf("it has not answered for %v", time.Since(a.heard).Round(time.Second))
-		default:
-			continue
-		}
-		if kind := why[:strings.LastIndex(why, " ")]; a.trouble != kind {
-			a.trouble = kind
-			w.OnTrouble(a.id, why)
-		}
-	}
-	return nil
-}
+// What all nodes together send, about: an operator reads few large answers faster
+// than many small ones.
+const (
+	maxAnswers = 2000     // a second
+	maxUnread  = 32 << 20 // bytes: a server of NATS closes a connection for which 64 MiB wait
+)
 
-// answeringNodes are the nodes of which something is known.
-type answeringNodes struct {
-	mu    sync.Mutex // guards the fields below, and the calls of the functions of a Watch
-	byKey map[string]*answering
-	ended bool
-}
-
-func newAnswering() *answeringNodes { return &answeringNodes{byKey: map[string]*answering{}} }
-
-// end has no function called any more.
-func (ns *answeringNodes) end() {
-	ns.mu.Lock()
-	ns.ended = true
-	ns.mu.Unlock()
-}
-
-// take takes an answer of the node with a key.
-func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
-	nodes.mu.Lock()
-	defer nodes.mu.Unlock()
-	if nodes.ended {
-		return
-	}
-	var in fleet.Answer
-	if err := json.Unmarshal(data, &in); err != nil || in.Items < uint64(len(in.Lines)) {
-		w.OnTrouble(NodeID{Key: key}, "its answer cannot be read")
-		return
-	}
-	a := nodes.byKey[key]
-	if a == nil {
-		a = &answering{id: NodeID{key, in.Name}}
-		nodes.byKey[key] = a
-	}
-	a.id.Name = in.Name
-	a.heard, a.trouble = time.Now(), ""
-	switch sent := in.Items - uint64(len(in.Lines)); {
-	case in.Items < a.items: // it was started again
-		w.OnLost(a.id, 0)
-	case sent > a.items:
-		w.OnLost(a.id, sent-a.items)
-	}
-	a.items = in.Items
-	for _, line := range in.Lines {
-		w.OnLine(a.id, line)
-	}
-	if in.Error != "" {
-		a.trouble = in.Error
-		w.OnTrouble(a.id, in.Error)
-	}
+// pace says how a number of nodes are to answer.
+func pace(q *fleet.Question, nodes int) {
+	nodes = max(nodes, 1)
+	q.Gather, q.Window = time.Duration(nodes)*time.Second/maxAnswers, maxUnread/nodes
+	q.Bound()
 }
 
 // Replay calls OnLine, OnLost and OnTrouble with what a recording has, as Run did

@@ -1,0 +1,92 @@
+package hub
+
+import (
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/operator"
+)
+
+// More items than the nodes may leave unread, and their queues hold.
+const tooMany = 20_000
+
+// flood has a node see too many items, and another operator read them in time.
+func flood(t *testing.T, n *testNode, reader *watching) {
+	t.Helper()
+	const step = 500
+	for done := 0; done < tooMany; done += step {
+		runs(t, done, done+step, n)
+		eventually(t, "the other operator has read everything", func() bool { return reader.got(n.name) == done+step+1 })
+	}
+}
+
+// An operator that does not read holds up no node and no other operator. What it
+// has not read in time is lost, and counted by node.
+func TestOperatorDoesNotRead(t *testing.T) { eachHub(t, testOperatorDoesNotRead) }
+
+func testOperatorDoesNotRead(t *testing.T, h *running) {
+	tm := newTeam(t, h)
+	busy, quiet := newNode(t, h, tm.keys, "busy", nil), newNode(t, h, tm.keys, "quiet", nil)
+	tm.reported(t, 2)
+	const lease = 2 * time.Second
+	slow, other := tm.watch(t, `kind == "exec"`, "", lease), tm.watch(t, `kind == "exec"`, "", lease)
+	for _, w := range []*watching{slow, other} {
+		eventually(t, "the nodes begin", func() bool { return w.got("busy") == 1 && w.got("quiet") == 1 })
+	}
+	slow.mu.Lock()
+	began := time.Now()
+	flood(t, busy, other)
+	runs(t, 0, 10, quiet)
+	eventually(t, "the question would have ended had it not been renewed", func() bool { return time.Since(began) > 3*lease })
+	slow.mu.Unlock()
+	eventually(t, "everything is read, or counted as lost", func() bool {
+		read, lost := slow.told()
+		return read+lost == tooMany+10
+	})
+	if _, lost := slow.told(); lost == 0 {
+		t.Error("nothing is lost: the test does not send enough")
+	}
+	if got := slow.got("quiet"); got != 11 {
+		t.Errorf("%d lines of the other node are read, want 11", got)
+	}
+	runs(t, tooMany, tooMany+10, busy)
+	eventually(t, "new items are read", func() bool { read, lost := slow.told(); return read+lost == tooMany+20 })
+	for name, w := range map[string]*watching{"slow": slow, "other": other} {
+		if w.missing() > 0 || w.troubles() != "" {
+			t.Errorf("the %s operator: %d were lost on the way, trouble %q", name, w.missing(), w.troubles())
+		}
+	}
+	if _, lost := other.told(); lost > 0 {
+		t.Errorf("the operator that reads has lost %d", lost)
+	}
+}
+
+// An operator whose connection is lost together with what it has not read: that is
+// counted, and the node goes on.
+func TestOperatorIsCutOff(t *testing.T) {
+	h := startHub(t)
+	wire := newWire(t, h.listen)
+	h.address = "tls://" + wire.listener.Addr().String()
+	tm := newTeam(t, h)
+	h.address = ""
+	n := newNode(t, h, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	reader := &team{tm.key, tm.keys, &operator.Conn{Conn: h.dial(t, fleet.Reader, "reader", nil)}}
+	cut, other := tm.watch(t, `kind == "exec"`, "", time.Minute), reader.watch(t, `kind == "exec"`, "", time.Minute)
+	eventually(t, "the node begins", func() bool { return cut.got("n") == 1 && other.got("n") == 1 })
+	wire.set(true)
+	h.kick([]*Client{{Key: tm.Key()}})
+	flood(t, n, other)
+	wire.set(false)
+	eventually(t, "everything is read, or counted as lost", func() bool {
+		read, lost := cut.told()
+		return read+lost+cut.missing() == tooMany
+	})
+	if cut.missing() == 0 {
+		t.Error("nothing was lost on the way")
+	}
+	if _, lost := other.told(); lost > 0 || other.missing() > 0 {
+		t.Errorf("the operator that reads has lost %d and %d", lost, other.missing())
+	}
+}

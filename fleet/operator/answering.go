@@ -1,0 +1,151 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/selector"
+)
+
+// answering is a node of which something is known.
+type answering struct {
+	id      NodeID
+	items   uint64 // that were sent up to it
+	heard   time.Time
+	trouble string // that was told last
+
+	receipt uint64 // the items of the last one
+	unread  int    // bytes, behind it
+}
+
+// answeringNodes are the nodes of which something is known.
+type answeringNodes struct {
+	receipt func(node string, items uint64) // says to a node what was read; nil where no node waits for that
+	chosen  atomic.Int64                    // how many ought to answer
+	window  atomic.Int64                    // of each, in bytes
+
+	mu    sync.Mutex // guards the fields below, and the calls of the functions of a Watch
+	byKey map[string]*answering
+	began time.Time
+	all   time.Time // when all answers that had come were read
+	ended bool
+}
+
+func newAnswering() *answeringNodes {
+	now := time.Now()
+	return &answeringNodes{byKey: map[string]*answering{}, began: now, all: now}
+}
+
+// end has no function called any more.
+func (ns *answeringNodes) end() {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.ended = true
+}
+
+// read takes note of when no answers wait but for some.
+func (ns *answeringNodes) read(sub *nats.Subscription, but int) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if waiting, _, err := sub.Pending(); err == nil && waiting <= but {
+		ns.all = time.Now()
+	}
+}
+
+// choose returns the nodes that ought to answer, by name.
+func choose(ctx context.Context, c *Conn, sel *selector.Selector) (list []fleet.NodeState, err error) {
+	all, _, err := c.Nodes(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range all {
+		if chosen, err := sel.Chooses(&n.Report.Facts); err == nil && chosen {
+			list = append(list, n)
+		}
+	}
+	slices.SortFunc(list, func(a, b fleet.NodeState) int {
+		return cmp.Or(cmp.Compare(a.Report.Facts.Name, b.Report.Facts.Name), cmp.Compare(a.Key, b.Key))
+	})
+	return list, nil
+}
+
+// look names the nodes that ought to answer and do not.
+func (w *Watch) look(nodes *answeringNodes, list []fleet.NodeState) {
+	nodes.mu.Lock()
+	defer nodes.mu.Unlock()
+	if nodes.ended {
+		return
+	}
+	for _, n := range list {
+		a := nodes.byKey[n.Key]
+		if a == nil {
+			a = &answering{id: NodeID{n.Key, n.Report.Facts.Name}, heard: nodes.began}
+			nodes.byKey[n.Key] = a
+		}
+		why := ""
+		unheard := nodes.all.Sub(a.heard) // its answers may wait to be read
+		switch {
+		case n.Silent():
+			why = fmt.Sprintf("it has not reported for %v", n.Age.Round(time.Second))
+		case unheard > w.Lease:
+			why = fmt.Sprintf("it has not answered for %v", unheard.Round(time.Second))
+		default:
+			continue
+		}
+		if kind := why[:strings.LastIndex(why, " ")]; a.trouble != kind {
+			a.trouble = kind
+			w.OnTrouble(a.id, why)
+		}
+	}
+}
+
+// take takes an answer of the node with a key.
+func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
+	nodes.mu.Lock()
+	defer nodes.mu.Unlock()
+	if nodes.ended {
+		return
+	}
+	var in fleet.Answer
+	if err := json.Unmarshal(data, &in); err != nil || in.Items < uint64(len(in.Lines)) {
+		w.OnTrouble(NodeID{Key: key}, "its answer cannot be read")
+		return
+	}
+	a := nodes.byKey[key]
+	if a == nil {
+		a = &answering{id: NodeID{key, in.Name}}
+		nodes.byKey[key] = a
+	}
+	a.id.Name = in.Name
+	a.heard, a.trouble = time.Now(), ""
+	switch sent := in.Items - uint64(len(in.Lines)); {
+	case in.Items < a.items: // it was started again
+		a.receipt, a.unread = 0, 0
+		w.OnLost(a.id, 0)
+	case sent > a.items:
+		w.OnLost(a.id, sent-a.items)
+	}
+	a.items = in.Items
+	for _, line := range in.Lines {
+		w.OnLine(a.id, line)
+	}
+	a.unread += len(data)
+	if nodes.receipt != nil && a.items > a.receipt && (len(in.Lines) == 0 || a.unread >= int(nodes.window.Load())/4) {
+		nodes.receipt(key, a.items)
+		a.receipt, a.unread = a.items, 0
+	}
+	if in.Error != "" {
+		a.trouble = in.Error
+		w.OnTrouble(a.id, in.Error)
+	}
+}
