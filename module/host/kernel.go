@@ -28,6 +28,9 @@ func KernelModule(m Module) *kernel.Module {
 	return nil
 }
 
+// KernelObject returns the module for the kernel that was read, or nil if f is none.
+func KernelObject(f *File) *kernel.Object { return f.kernel }
+
 // noKernel returns the error of modules for the kernel where the source has no
 // table, with the reason why there is no better source.
 func noKernel(source string, why error) error {

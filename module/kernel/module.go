@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -164,59 +163,19 @@ func (m *Module) Fresh() []string { return m.fresh }
 // than [module.MaxGlobals] bytes in all are an error that matches
 // [module.ErrTooLarge].
 func (m *Module) Globals() ([]module.Global, error) {
-	size := map[string]uint64{} // of the sections, which are read as a whole
-	var all uint64
-	for _, v := range m.object.spec.Variables {
-		size[v.SectionName] = max(size[v.SectionName], uint64(v.Offset)+uint64(v.Size()))
-	}
-	for _, n := range size {
-		all += n
-	}
-	if all > module.MaxGlobals {
-		return nil, &Error{Op: "read", Module: m.Name(),
-			Err:  fmt.Errorf("its variables are %w: they have %d bytes, and may have %d", module.ErrTooLarge, all, module.MaxGlobals),
-			Hint: "put what is large into a map",
-		}
-	}
-	var list []module.Global
-	err := m.readSections(func(name string, v *ebpf.VariableSpec, b []byte) {
-		list = append(list, module.Global{
-			Name: name, Type: typeName(v.Type.Type), Param: isParam(v), Value: readValue(v.Type.Type, b),
-		})
-	})
-	if err != nil {
-		return nil, &Error{Op: "read", Module: m.Name(), Err: err}
-	}
-	slices.SortFunc(list, func(a, b module.Global) int { return cmp.Compare(a.Name, b.Name) })
-	return module.FoldGlobals(list), nil
-}
-
-// readSections calls fn with the bytes of every variable that has a type.
-func (m *Module) readSections(fn func(name string, v *ebpf.VariableSpec, b []byte)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return ErrClosed
+		return nil, &Error{Op: "read", Module: m.Name(), Err: ErrClosed}
 	}
-	sections := map[string][]byte{}
-	for name, v := range m.object.spec.Variables {
-		section := m.coll.Maps[v.SectionName]
-		if section == nil || v.Type == nil {
-			continue
+	return m.object.globals(func(section string) ([]byte, error) {
+		mp := m.coll.Maps[section]
+		if mp == nil {
+			return nil, nil
 		}
-		b := sections[v.SectionName]
-		if b == nil {
-			b = make([]byte, section.ValueSize())
-			if err := section.Lookup(uint32(0), b); err != nil {
-				return fmt.Errorf("section %s: %w", v.SectionName, err)
-			}
-			sections[v.SectionName] = b
-		}
-		if end := uint64(v.Offset) + uint64(v.Size()); end <= uint64(len(b)) {
-			fn(name, v, b[v.Offset:end])
-		}
-	}
-	return nil
+		b := make([]byte, mp.ValueSize())
+		return b, mp.Lookup(uint32(0), b)
+	})
 }
 
 // Close frees the module's maps. A module that is still registered is an

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// recordedLine is what the tests count of a recording.
+type recordedLine struct {
+	Event string
+	Task  struct {
+		ID       string
+		Parent   string `json:"parent_id"`
+		PID, TID int
+		Exe      string
+		Argv     []string
+		UID      []uint32
+		AUID     *uint32
+		Session  *uint32 `json:"sessionid"`
+		Cgroup   *uint64 `json:"cgroup_id"`
+	}
+	Old   []uint32
+	Exit  struct{ Code, Signal int }
+	Usage struct {
+		UTime uint64 `json:"utime_ns"`
+		STime uint64 `json:"stime_ns"`
+	} `json:"rusage"`
+	Extra struct {
+		AUID    *uint32
+		Session *uint32 `json:"sessionid"`
+		Cgroup  *uint64 `json:"cgroup_id"`
+	}
+}
+
+// readRecording reads the events of a recording.
+func readRecording(t *testing.T, file string) (list []recordedLine) {
+	t.Helper()
+	for line := range strings.Lines(string(readFile(t, file))) {
+		var l recordedLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		list = append(list, l)
+	}
+	return list
+}
+
+// makeRecording records a script under ptrace.
+func makeRecording(t *testing.T, script string, flags ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	args := append([]string{"run", "--source", "ptrace", "-f", "json", "-o", file}, flags...)
+	if r := tw(t, append(args, "--", "/bin/sh", "-c", script)...); r.status != 0 {
+		t.Fatalf("run: %+v", r)
+	}
+	return file
+}
+
+// testModule runs module test with a recording.
+func testModule(t *testing.T, recording string, args ...string) result {
+	t.Helper()
+	c := cmd(t, append([]string{"module", "test"}, args...)...)
+	f, err := os.Open(recording)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c.Stdin = f
+	return finish(t, c)
+}
+
+const testedScript = `/bin/true; for i in 1 2 3; do /bin/sh -c 'exit 3' --force; done; (:) ; /bin/sh -c '/bin/true; kill -9 $$'; exit 0`
+
+// Modules that know no recordings count in one what is in it.
+func TestModuleTestCounts(t *testing.T) {
+	needsClang(t)
+	file := makeRecording(t, testedScript, "--fields", "auid,sessionid,cgroup_id")
+	events := readRecording(t, file)
+	n := map[string]int{}
+	execs := map[string]int{} // of a task
+	var uid uint32
+	var cpu uint64
+	ended, shells, killed := 0, 0, 0
+	for _, e := range events {
+		n[e.Event]++
+		switch e.Event {
+		case "exec":
+			uid = e.Task.UID[0]
+			execs[e.Task.ID]++
+			if strings.HasSuffix(e.Task.Argv[0], "sh") {
+				shells++
+			}
+		case "exit":
+			cpu += e.Usage.UTime + e.Usage.STime
+			if execs[e.Task.ID] > 0 {
+				ended++
+			}
+			if e.Exit.Signal > 0 {
+				killed++
+			}
+		}
+	}
+	if n["exec"] < 7 || n["clone"] < 7 || killed != 1 || ended != n["exec"] {
+		t.Fatalf("the recording has %v, %d ends and %d of them by signals", n, ended, killed)
+	}
+	t.Run("the template", func(t *testing.T) {
+		template := filepath.Join(t.TempDir(), "count.c")
+		if r := tw(t, "module", "new", template); r.status != 0 {
+			t.Fatalf("module new: %+v", r)
+		}
+		object := buildSource(t, template)
+		for params, want := range map[string]int{"": n["exec"], fmt.Sprintf(",uid=%d", uid): n["exec"], ",uid=54321": 0} {
+			r := testModule(t, file, object+params, "--expect", fmt.Sprintf("execs=%d", want))
+			if r.status != 0 || !strings.Contains(r.stdout, fmt.Sprintf("calls:         %d\n", n["exec"])) || r.stderr != "" {
+				t.Errorf("%q: %+v", params, r)
+			}
+		}
+		r := testModule(t, file, object, "--expect", "execs=1", "--expect", "exec=1", "--expect-denied", "1", "--expect-errors", "2", "--expect-records", "3")
+		for _, want := range []string{
+			fmt.Sprintf("--expect execs=1: it is %d\n", n["exec"]), `no variable "exec"; it has execs, uid`,
+			"--expect-denied 1: 0 operations are denied\n", "--expect-errors 2: 0 calls return an error\n", "--expect-records 3: 0 records are sent\n",
+		} {
+			if r.status != 1 || !strings.Contains(r.stderr, want) {
+				t.Errorf("what is not met: %+v, want %q", r, want)
+			}
+		}
+	})
+	t.Run("acct", func(t *testing.T) {
+		user := fmt.Sprintf("users[%d]", uid)
+		r := testModule(t, file, "acct", "--expect", fmt.Sprintf("%s.execs=%d", user, n["exec"]), "--expect", fmt.Sprintf("%s.forks=%d", user, n["clone"]),
+			"--expect", fmt.Sprintf("%s.exits=%d", user, n["exit"]), "--expect", user+".killed=1", "--expect", fmt.Sprintf("%s.cpu_ns=%d", user, cpu), "--expect", "dropped=0")
+		if r.status != 0 {
+			t.Errorf("%+v", r)
+		}
+		if r := testModule(t, file, "acct", "--expect", "users[54321].execs=1"); r.status != 1 || !strings.Contains(r.stderr, "no such entry: 54321") {
+			t.Errorf("an entry that is not there: %+v", r)
+		}
+	})
+	t.Run("lifetimes", func(t *testing.T) {
+		r := testModule(t, file, buildSource(t, "../../docs/examples/lifetimes.c"), "-f", "json")
+		var got struct {
+			Globals []struct {
+				Name  string
+				Value []int
+			}
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || r.status != 0 {
+			t.Fatalf("%v of %+v", err, r)
+		}
+		sum := 0
+		for _, slot := range got.Globals[0].Value {
+			sum += slot
+		}
+		if sum != ended {
+			t.Errorf("%d lifetimes, and %d programs ended", sum, ended)
+		}
+	})
+	t.Run("argrule", func(t *testing.T) {
+		sh := ""
+		for _, e := range events {
+			if e.Event == "exec" && len(e.Task.Argv) > 3 && e.Task.Argv[3] == "--force" {
+				sh = e.Task.Exe
+			}
+		}
+		object := buildSource(t, "../../docs/examples/argrule.c") + ",arg=--force,program="
+		if r := testModule(t, file, object+sh, "--expect-denied", "3", "--expect", "matched=3"); r.status != 0 || strings.Count(r.stdout, "check on exec: EPERM at event") != 3 {
+			t.Errorf("%+v", r)
+		}
+		if r := testModule(t, file, object+"/bin/none", "--expect-denied", "0", "--expect", "matched=0"); r.status != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+	t.Run("lineage", func(t *testing.T) {
+		// The first shell is above all others.
+		var sh string
+		for _, e := range events {
+			if e.Event == "exec" && strings.HasSuffix(e.Task.Argv[0], "sh") {
+				sh = e.Task.Exe
+			}
+		}
+		r := testModule(t, file, buildSource(t, "../../docs/examples/lineage.c")+",root="+sh+",denied="+sh, "--expect-denied", fmt.Sprint(shells), "--expect", fmt.Sprintf("matched=%d", shells))
+		if r.status != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+	t.Run("sessions", func(t *testing.T) {
+		for _, e := range events {
+			if e.Event == "exec" && e.Extra.Session == nil && e.Task.Session == nil {
+				t.Fatalf("no session in %+v", e)
+			}
+		}
+		e := events[len(events)-1]
+		session := e.Task.Session
+		if session == nil {
+			session = e.Extra.Session
+		}
+		if session == nil {
+			session = new(uint32)
+			*session = ^uint32(0)
+		}
+		r := testModule(t, file, buildSource(t, "../../docs/examples/sessions.c"), "--expect", fmt.Sprintf("sessions[%d].execs=%d", *session, n["exec"]))
+		if r.status != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// What a recording does not have is said, with the watcher and the line.
+func TestModuleTestRefuses(t *testing.T) {
+	needsClang(t)
+	file := makeRecording(t, testedScript)
+	for _, c := range []struct{ module, why string }{
+		{buildSource(t, "../../docs/examples/doublefork.c"), "watcher end on exit: at event "},
+		{buildSource(t, "../../docs/examples/doublefork.c"), "it uses struct task_struct.children"},
+		{buildSource(t, "../../docs/examples/sessions.c"), "it reads struct task_struct.sessionid, which the recording does not have here"},
+		{"forkguard", "struct cred___nproc.ucounts, which recordings do not have"},
+		{buildModule(t, "power", `#include "task_watchers.h"
+static int kill(unsigned long val, struct task_struct *tsk) { return bpf_send_signal(9); }
+task_watcher_func(exec, kill);
+MODULE_POWER(signal);
+MODULE_LICENSE("GPL");`), "it calls bpf_send_signal(), which a simulation does not have"},
+		{buildModule(t, "ring", `#include "task_watchers.h"
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } ring SEC(".maps");
+static int send(unsigned long val, struct task_struct *tsk) { void *r = bpf_ringbuf_reserve(&ring, 8, 0); if (r) bpf_ringbuf_discard(r, 0); return 0; }
+task_watcher_func(exec, send);
+MODULE_LICENSE("GPL");`), "map ring is of type RingBuf, which a simulation does not have"},
+	} {
+		if r := testModule(t, file, c.module); r.status != 1 || !strings.Contains(r.stderr, c.why) || r.stdout != "" {
+			t.Errorf("%s: %+v, want %q", c.module, r, c.why)
+		}
+	}
+	if r := testModule(t, file, "count.wasm"); r.status != 1 {
+		t.Errorf("a file that is not there: %+v", r)
+	}
+	if r := testModule(t, file, "acct", "--expect", "users"); r.status != 2 || !strings.Contains(r.stderr, "want NAME=VALUE") {
+		t.Errorf("an expectation without a value: %+v", r)
+	}
+}
+
+// A change of ids is told with the ids, from a recording that root makes.
+func TestModuleTestIDs(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	setpriv := testutil.RequireTool(t, "setpriv")
+	file := makeRecording(t, setpriv+" --reuid 4242 --clear-groups /bin/true; "+setpriv+" --euid 4243 --clear-groups "+setpriv+" --euid 0 --keep-groups /bin/true")
+	gains := 0
+	for _, e := range readRecording(t, file) {
+		if e.Event == "uid" && len(e.Old) == 4 && e.Old[1] != 0 && e.Task.UID[1] == 0 {
+			gains++
+		}
+	}
+	if gains == 0 {
+		t.Fatal("nobody became root")
+	}
+	r := testModule(t, file, buildSource(t, "../../docs/examples/rootgain.c"), "--expect", fmt.Sprintf("gains=%d", gains), "--expect-records", fmt.Sprint(gains))
+	if r.status != 0 {
+		t.Errorf("%+v", r)
+	}
+}

@@ -1,0 +1,28 @@
+// Package machine runs the instructions of a BPF object in this process, with
+// memory that the caller makes up. It does not verify: it runs what the kernel's
+// verifier has accepted, or would reject. What it cannot do as the kernel would is
+// a [Refusal], never a guess.
+//
+// Programs run one after the other, as on a machine with one processor. A Machine
+// may be used by one goroutine at a time.
+package machine
+
+import "fmt"
+
+// Refusal says what cannot be simulated.
+type Refusal struct {
+	What   string
+	Source string // the line that wanted it, or ""
+}
+
+func (e *Refusal) Error() string {
+	if e.Source != "" {
+		return fmt.Sprintf("%s (%s)", e.What, e.Source)
+	}
+	return e.What
+}
+
+func refuse(format string, args ...any) error { return &Refusal{What: fmt.Sprintf(format, args...)} }
+
+// Refuse returns a Refusal, for helpers of the caller.
+func Refuse(format string, args ...any) error { return refuse(format, args...) }

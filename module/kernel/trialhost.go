@@ -1,0 +1,136 @@
+package kernel
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
+)
+
+// trialHost is what the watchers of a trial can call.
+type trialHost struct{ *Trial }
+
+// Helper calls a helper about tasks or the time.
+func (t trialHost) Helper(fn asm.BuiltinFunc, args [5]uint64) (uint64, error) {
+	r, ok, err := t.world.Helper(fn, args)
+	if !ok {
+		err = machine.Refuse("it calls %s(), which a simulation does not have", helperName(fn))
+	}
+	return r, err
+}
+
+// Task reports whether there is a task at an address, and whether it may have storage.
+func (t trialHost) Task(addr uint64) (there, lasting bool) { return t.world.At(addr) }
+
+// Extern takes records and lines of the log.
+func (t trialHost) Extern(name string, a [5]uint64) (uint64, error) {
+	const maxRecord = 4096
+	size := int(uint32(a[1]))
+	if size == 0 || size > maxRecord {
+		return 0, machine.Refuse("it sends %d bytes, and may send 1 to %d", size, maxRecord)
+	}
+	data, err := t.machine.Text(a[0], size)
+	if err != nil {
+		return 0, err
+	}
+	if name == logSymbol {
+		t.logLine(data, a[2])
+		return 0, nil
+	}
+	t.counts.Records++
+	if t.opts.Record == nil {
+		return 0, nil
+	}
+	if typ := a[2]; name == emitStructSymbol && typ > 0 && typ <= uint64(len(t.object.emits)) {
+		if text, fits := appendJSON(nil, t.object.emits[typ-1], data); fits {
+			data = text
+		}
+	}
+	t.opts.Record(data)
+	return 0, nil
+}
+
+func (t *Trial) logLine(text []byte, level uint64) {
+	if t.opts.Log == nil || level >= uint64(len(module.LogLevels)) {
+		return
+	}
+	text, _, _ = bytes.Cut(text, []byte{0})
+	t.opts.Log(module.LogLevels[level], strings.TrimRight(string(text), "\n"))
+}
+
+// relocate finds the fields that a function uses in what recordings have. An
+// instruction that uses another one gets a reason why it cannot run.
+func (t *Trial) relocate(body asm.Instructions, refused map[*asm.Instruction]string) error {
+	for i := range body {
+		ins := &body[i]
+		relo := btf.CORERelocationMetadata(ins)
+		if relo == nil {
+			continue
+		}
+		fixups, err := btf.CORERelocate([]*btf.CORERelocation{relo}, []*btf.Spec{t.world.Types()}, t.object.spec.ByteOrder,
+			func(btf.Type) (btf.TypeID, error) { return 0, unix.ENOTSUP })
+		if err != nil || unsatisfied(fixups[0].String()) {
+			refused[ins] = fmt.Sprintf("it uses %s, which recordings do not have", t.object.relocated(relo))
+			continue
+		}
+		if err := fixups[0].Apply(ins); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unsatisfied reports whether a relocation found nothing: a question for a field,
+// too, since the kernel may have what a recording does not.
+func unsatisfied(fixup string) bool {
+	return strings.HasSuffix(fixup, "=poison") || strings.HasPrefix(fixup, "field_exists=") && strings.HasSuffix(fixup, "->0")
+}
+
+// reloText is the text of a relocation: the type and the way to a field of it.
+var reloText = regexp.MustCompile(`"([^"]+)".*\[([0-9:]+)\]`)
+
+// relocated names what a relocation is about.
+func (o *Object) relocated(relo *btf.CORERelocation) string {
+	m := reloText.FindStringSubmatch(relo.String())
+	if m == nil {
+		return "what the kernel has"
+	}
+	name := "struct " + m[1]
+	types, err := o.spec.Types.AnyTypesByName(m[1])
+	if err != nil {
+		return name
+	}
+	t := types[0]
+	for _, step := range strings.Split(m[2], ":")[1:] {
+		i, err := strconv.Atoi(step)
+		if err != nil {
+			return name
+		}
+		var members []btf.Member
+		switch u := btf.UnderlyingType(t).(type) {
+		case *btf.Struct:
+			members = u.Members
+		case *btf.Union:
+			members = u.Members
+		case *btf.Array:
+			t = u.Type
+			continue
+		}
+		if i >= len(members) {
+			return name
+		}
+		if members[i].Name != "" {
+			name += "." + members[i].Name
+		}
+		t = members[i].Type
+	}
+	return name
+}
