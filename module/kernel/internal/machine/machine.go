@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 )
@@ -88,7 +89,7 @@ func (m *Machine) decode(f *function, body asm.Instructions, refused map[*asm.In
 	for i := range body {
 		ins := &body[i]
 		if s := ins.Source(); s != nil {
-			source = s.String()
+			source = strings.TrimSpace(s.String())
 		}
 		st := step{ins: *ins, refuse: refused[ins], source: source, next: len(f.code) + int(ins.Width())}
 		if err := m.resolve(&st); err != nil {

@@ -134,7 +134,10 @@ func computation(r *rand.Rand) asm.Instructions {
 			body = append(body, asm.StoreMem(asm.RFP, slot, src, size), asm.LoadMem(dst, asm.RFP, slot, size))
 		case 4:
 			size := sizes[2+r.IntN(2)]
-			body = append(body, atomics[r.IntN(len(atomics))].Mem(asm.RFP, src, size, slot), asm.LoadMem(dst, asm.RFP, slot, asm.DWord))
+			op := atomics[r.IntN(len(atomics))]
+			atomic := op.Mem(asm.RFP, src, size, slot)
+			atomic.Constant = int64(op >> 8) // which the library leaves out when it writes the instruction
+			body = append(body, atomic, asm.LoadMem(dst, asm.RFP, slot, asm.DWord))
 		case 5:
 			body = append(body, asm.HostTo(asm.BE, dst, []asm.Size{asm.Half, asm.Word, asm.DWord}[r.IntN(3)]), asm.Xor.Reg(asm.R0, dst))
 		}
@@ -185,10 +188,10 @@ func TestRefusals(t *testing.T) {
 		{"behind the end of", asm.Instructions{asm.LoadMem(asm.R0, asm.RFP, -4, asm.DWord), asm.Return()}},
 		{"memory of the kernel", asm.Instructions{asm.LoadMem(asm.R0, asm.RFP, 8, asm.DWord), asm.Return()}},
 		{"memory of the kernel", asm.Instructions{asm.LoadImm(asm.R1, 1<<40, asm.DWord), asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord), asm.Return()}},
-		{"not its own", asm.Instructions{asm.Mov.Imm(asm.R1, 0), asm.StoreImm(asm.R1, 0, 0, asm.DWord), asm.Return()}},
+		{"not its own", asm.Instructions{asm.Mov.Imm(asm.R1, 0), asm.StoreImm(asm.R1, 0, 0, asm.Word), asm.Return()}},
 		{"runs past its end", asm.Instructions{asm.Mov.Imm(asm.R0, 0)}},
 		{"more than", asm.Instructions{asm.Instruction{OpCode: asm.Ja.Op(asm.ImmSource), Offset: -1}}},
-		{"GetStackid", asm.Instructions{asm.FnGetStackid.Call(), asm.Return()}},
+		{"GetStackid", asm.Instructions{asm.Mov.Imm(asm.R1, 0), asm.FnGetStackid.Call(), asm.Return()}},
 		{"uses val", asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1), asm.Mov.Reg(asm.R0, asm.R6), asm.Return()}},
 		{"uses val", asm.Instructions{asm.JEq.Imm(asm.R1, 0, "").WithReference(""), asm.Mov.Imm(asm.R0, 0), asm.Return()}},
 		{"uses val", asm.Instructions{asm.StoreMem(asm.RFP, -8, asm.R1, asm.DWord), asm.Return()}},
@@ -220,7 +223,7 @@ func TestNull(t *testing.T) {
 		t.Errorf("a field of NULL is %d, %v", r, err)
 	}
 	r, err = interpret(t, asm.Instructions{
-		asm.StoreImm(asm.RFP, -8, -1, asm.DWord),
+		asm.Mov.Imm(asm.R1, -1), asm.StoreMem(asm.RFP, -8, asm.R1, asm.DWord),
 		asm.Mov.Reg(asm.R1, asm.RFP), asm.Add.Imm(asm.R1, -8), asm.Mov.Imm(asm.R2, 8), asm.Mov.Imm(asm.R3, 100),
 		asm.FnProbeReadKernel.Call(),
 		asm.LoadMem(asm.R1, asm.RFP, -8, asm.DWord), asm.Add.Reg(asm.R0, asm.R1), asm.Return(),

@@ -57,8 +57,8 @@ func (m *Memory) At(addr uint64) (r *Region, offset int) {
 	return m.regions[uint32(addr>>32)], int(uint32(addr)) - margin
 }
 
-// null reports whether the kernel, too, has nothing there: at a field behind NULL.
-func null(addr uint64) bool { return addr < margin }
+// null reports whether the kernel, too, has nothing there: near NULL.
+func null(addr uint64) bool { return addr+margin < 2*margin }
 
 // errFault is what the kernel has at NULL.
 var errFault = fmt.Errorf("bad address")
@@ -96,11 +96,11 @@ func (m *Memory) Read(addr uint64, size int) ([]byte, error) {
 // know makes pointers that nobody has read yet, and returns an error of bytes that
 // are not known.
 func (r *Region) know(offset, size int) error {
-	for at, make := range r.Lazy {
+	for at, pointer := range r.Lazy {
 		if at+8 <= offset || at >= offset+size {
 			continue
 		}
-		p, err := make()
+		p, err := pointer()
 		if err != nil {
 			return err
 		}
