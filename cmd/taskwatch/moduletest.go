@@ -44,9 +44,9 @@ a function of the kernel that a recording cannot answer, ends the test with an
 error. docs/modules.md says what there is. The verifier is not asked: 'taskwatch
 module check' does that.
 
---expect says what a variable has to be at the end: NAME=VALUE, NAME[INDEX]=VALUE
-for lists, NAME[KEY].MEMBER=VALUE for maps and structs. Keys and values are JSON,
-or words.
+--expect says what a variable has to be at the end: NAME=VALUE; for lists,
+NAME[INDEX]=VALUE; for maps and structs, NAME[KEY].MEMBER=VALUE. Keys and values
+are JSON, or words.
 
 The exit status is 1 if an expectation is not met, or the module cannot be
 called for this recording.`,
