@@ -262,6 +262,8 @@ func TestForkguard(t *testing.T) {
 	}
 }
 
+const execguardC = "../../modules/execguard/execguard.c"
+
 // execguard refuses what lies below its prefix, by whatever name, and nothing
 // else.
 func TestExecguard(t *testing.T) {
@@ -304,7 +306,7 @@ func TestExecguard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := loadFile(t, "execguard", "../../modules/execguard/execguard.c", "prefix="+real+"/")
+	m := loadFile(t, "execguard", execguardC, "prefix="+real+"/")
 	register(t, table, m)
 	run := func(path, cwd string) error {
 		cmd := &exec.Cmd{Path: path, Args: []string{"load", "exit"}, Dir: cwd}
@@ -443,7 +445,7 @@ func TestExecguardRules(t *testing.T) {
 		}
 		t.Run(c.rule, func(t *testing.T) {
 			table := newTable(t, Config{})
-			m := loadFile(t, "execguard", "../../modules/execguard/execguard.c", c.params...)
+			m := loadFile(t, "execguard", execguardC, c.params...)
 			register(t, table, m)
 			if c.rule == "renamed directory" {
 				sub := filepath.Dir(file)
