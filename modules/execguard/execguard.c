@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * execguard: refuses with EACCES to run programs, by path, by file, by the
- * directory above it, by mount, or because its path is incomplete. Needs Linux
- * 5.17.
+ * directory above it, by mount, by fs-verity digest, or because its path is
+ * incomplete. Needs Linux 5.17.
  *
  * By path: the path is that of the file that was opened, whatever name or
  * symbolic link led to it, as seen from the root of its mount namespace. It
@@ -22,6 +22,7 @@
 #define PREFIX_MAX 128
 #define NAME_MAX 255
 #define DEPTH_MAX 64
+#define DIGEST_MAX 64 /* bytes: SHA-512 */
 
 module_param_string(prefix, 128, ""); /* PREFIX_MAX */
 MODULE_PARM_DESC(prefix, "deny programs whose path begins with this; end it with / to mean a directory");
@@ -37,6 +38,10 @@ module_param(deny_incomplete, bool, false);
 MODULE_PARM_DESC(deny_incomplete, "deny programs that are on no mount of their process's namespace: memfds, detached mounts");
 module_param(deny_userns, bool, false);
 MODULE_PARM_DESC(deny_userns, "deny programs in mount namespaces that belong to a user namespace, because its owner chooses the mounts");
+module_param_string(verity, 129, ""); /* 2 * DIGEST_MAX, and its end */
+MODULE_PARM_DESC(verity, "deny programs with this fs-verity digest, in hexadecimal");
+module_param(deny_no_verity, bool, false);
+MODULE_PARM_DESC(deny_no_verity, "deny programs without an fs-verity digest");
 
 __u64 asked, refused, incomplete;
 
@@ -46,6 +51,22 @@ struct nsproxy {
 };
 struct task_struct___ns {
 	struct nsproxy *nsproxy;
+};
+struct merkle_tree_params {
+	unsigned int digest_size;
+};
+struct fsverity_info {
+	struct merkle_tree_params tree_params;
+	__u8 file_digest[DIGEST_MAX];
+};
+struct inode___verity {
+	struct fsverity_info *i_verity_info;
+};
+struct fsverity_operations {
+	long inode_info_offs;
+};
+struct super_block___verity {
+	struct fsverity_operations *s_vop;
 };
 #pragma clang attribute pop
 
@@ -223,6 +244,63 @@ static __noinline int matches(struct file *file)
 	return !w.done || w.found;
 }
 
+/*
+ * sealed - what fs-verity keeps of an open file, in *known; NULL for one without a
+ * digest. Returns false where the kernel has another place for it. (The function
+ * bpf_get_fsverity_digest() is for LSM programs alone, and newer than Linux 6.7.)
+ */
+static __always_inline bool sealed(struct inode *inode, struct fsverity_info **known)
+{
+	struct fsverity_operations *ops;
+
+	if (kernel_has(struct inode___verity, i_verity_info)) {
+		*known = kernel_read(((struct inode___verity *)inode)->i_verity_info);
+		return true;
+	}
+	if (!kernel_has(struct fsverity_operations, inode_info_offs)) /* Linux 6.18 */
+		return false;
+	ops = kernel_read(((struct super_block___verity *)kernel_read(inode->i_sb))->s_vop);
+	*known = 0;
+	if (ops) /* the file system has fs-verity */
+		bpf_probe_read_kernel(known, sizeof(*known), (void *)inode + kernel_read(ops->inode_info_offs));
+	return true;
+}
+
+/* digit - the value of a hexadecimal digit, or what no half of a byte is */
+static __always_inline __u32 digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return 0x1000;
+}
+
+/* matches_digest - whether the file has the digest of the rule, or lacks one */
+static __noinline int matches_digest(struct file *file)
+{
+	struct fsverity_info *known;
+	__u8 digest[DIGEST_MAX];
+	__u32 size;
+
+	if (!sealed(kernel_read(file->f_inode), &known))
+		return 1;
+	if (!known)
+		return deny_no_verity;
+	if (!verity[0])
+		return 0;
+	size = kernel_read(known->tree_params.digest_size);
+	bpf_probe_read_kernel(digest, sizeof(digest), known->file_digest);
+	for (__u32 i = 0; i < DIGEST_MAX; i++) {
+		if (i >= size)
+			return !verity[2 * i];
+		if (digest[i] != (digit(verity[2 * i]) << 4 | digit(verity[2 * i + 1])))
+			return 0;
+	}
+	return 1;
+}
+
 static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
 {
 	struct vfsmount *mnt;
@@ -230,7 +308,7 @@ static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm
 	struct mnt_namespace *ns, *own;
 	bool partly;
 
-	if (!prefix[0] && !ino && !mount && !deny_incomplete && !deny_userns)
+	if (!prefix[0] && !ino && !mount && !deny_incomplete && !deny_userns && !verity[0] && !deny_no_verity)
 		return 0;
 	__sync_fetch_and_add(&asked, 1);
 	mnt = kernel_read(bprm->file->f_path.mnt);
@@ -244,7 +322,8 @@ static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm
 	    (mount && kernel_read(m->mnt_id) == (int)mount) ||
 	    (deny_userns && (kernel_read(kernel_read(own->user_ns)->level) > 0 ||
 			     kernel_read(kernel_read(ns->user_ns)->level) > 0)) ||
-	    ((prefix[0] || ino) && matches(bprm->file))) {
+	    ((prefix[0] || ino) && matches(bprm->file)) ||
+	    ((verity[0] || deny_no_verity) && matches_digest(bprm->file))) {
 		__sync_fetch_and_add(&refused, 1);
 		return -TW_EACCES;
 	}
@@ -254,4 +333,4 @@ task_exec_watcher_func(guard);
 
 MODULE_VETO(exec);
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("denies programs by path, file, directory or mount");
+MODULE_DESCRIPTION("denies programs by path, file, directory, mount or fs-verity digest");

@@ -33,7 +33,7 @@ const moduleDir = "modules"
 
 // wantedModules are the files of Kernel.Modules, in the directory of a kernel's
 // modules. Some kernels compress them.
-var wantedModules = []string{"kernel/fs/binfmt_misc.ko", "kernel/fs/overlayfs/overlay.ko"}
+var wantedModules = []string{"kernel/fs/binfmt_misc.ko", "kernel/fs/overlayfs/overlay.ko", "kernel/drivers/block/loop.ko"}
 
 // keptName returns the name that a file of a kernel's package has in the cache, or
 // "" if it is not kept.
@@ -105,10 +105,10 @@ func FindKernel(ctx context.Context, arch Arch, series string) (Kernel, error) {
 	}
 	dir := filepath.Join(cache, k.Package+"_"+k.Version)
 	k.Image = filepath.Join(dir, "vmlinuz")
-	if k.Modules = modules(k.Image); len(k.Modules) > 0 {
+	if k.Modules = modules(k.Image); len(k.Modules) == len(wantedModules) {
 		return k, nil
 	}
-	_ = os.RemoveAll(dir) // of an earlier version, which kept none
+	_ = os.RemoveAll(dir) // of an earlier version, which kept less
 	err = fetch(ctx, debianName(k.Package, arch)+"="+k.Version, dir, keptName)
 	k.Modules = modules(k.Image)
 	return k, err
