@@ -52,3 +52,30 @@ func TestFreesAreInferredBeforeTheEnd(t *testing.T) {
 		t.Errorf("frees that were inferred: %v, want the kernel's own and one that is", frees)
 	}
 }
+
+// The end of a command's tree waits for the free of a task whose fork failed: the
+// kernel frees it on the processor of the fork, which may be slower than those
+// where the other tasks end.
+func TestTheFreeOfAFailedForkComesBeforeTheEnd(t *testing.T) {
+	st, cycle := forkCycle(t, taskwatch.AllKinds)
+	st.src.cfg.Command = new(source.Command)
+	comm := []byte("load")
+	st.handle(&record{kind: recordInit, task: 3, creator: 1, cgroup: 1, comm: comm})
+	st.handle(&record{kind: recordInit, task: 2, creator: 1, cgroup: 1, comm: comm}) // that of the task that is born
+	for i := range cycle {
+		st.handle(&cycle[i])
+	}
+	st.src.command.ended = true
+	st.handle(&record{kind: recordExit, pid: 1, tid: 1, task: 1, start: 1, cgroup: 1, comm: comm})
+	st.handle(&record{kind: recordFree, task: 1, start: 1})
+	if st.finished() {
+		t.Error("finished, and the failed fork was not freed")
+	}
+	st.handle(&record{kind: recordFree, task: 3})
+	if !st.finished() {
+		t.Error("not finished after the last free")
+	}
+	if len(st.table.byAddr) != 0 || st.table.unborn != 0 {
+		t.Errorf("%d tasks are left, %d of them unborn", len(st.table.byAddr), st.table.unborn)
+	}
+}

@@ -160,7 +160,11 @@ func (st *stream) fresh(r *record) *entry {
 	return e
 }
 
-func (st *stream) init(r *record) { st.begin(st.fresh(r), r) }
+func (st *stream) init(r *record) {
+	e := st.fresh(r)
+	st.table.expect(e)
+	st.begin(e, r)
+}
 
 // begin delivers the init of a task.
 func (st *stream) begin(e *entry, r *record) {

@@ -318,6 +318,11 @@ func (st *stream) finished() bool {
 		return false
 	}
 	due := st.unfreed.len + len(st.siblings)
+	if st.kinds.Has(taskwatch.Free) {
+		// With nobody alive to go on with a fork, these have failed. On another
+		// processor the kernel may free them after all the others.
+		due += st.table.unborn
+	}
 	if due == 0 {
 		return true
 	}

@@ -21,6 +21,7 @@ type entry struct {
 	exited   bool   // past its exit: not counted in its process
 	reported bool   // its exit event was delivered
 	gone     bool   // it is certain that it was reaped
+	unborn   bool   // from init to clone, or to its free if its fork fails
 	replaced *entry // the first task of its process, whose place it took in an exec
 	val      uint64
 
@@ -36,6 +37,7 @@ type table struct {
 	byAddr map[uint64]*entry
 	byTID  map[int]*entry // the last task to have a tid, until it is freed
 	live   map[int]int    // tasks of a process that have not exited
+	unborn int            // entries that are unborn
 
 	generation uint32
 
@@ -116,11 +118,26 @@ func (t *table) add(addr uint64) *entry {
 	return e
 }
 
+// expect counts an entry as unborn, whose fork has only begun.
+func (t *table) expect(e *entry) {
+	e.unborn = true
+	t.unborn++
+}
+
+// settle takes an entry out of the unborn.
+func (t *table) settle(e *entry) {
+	if e.unborn {
+		e.unborn = false
+		t.unborn--
+	}
+}
+
 // place gives an entry its pid and its start time.
 func (t *table) place(e *entry, pid, tid int, start int64) {
 	e.task.PID, e.task.TID = pid, tid
 	e.start, e.task.StartNS = start, start
 	t.byTID[tid] = e
+	t.settle(e)
 	if !e.exited {
 		t.live[pid]++
 	}
@@ -154,6 +171,7 @@ func (t *table) exit(e *entry) (last bool) {
 
 // remove forgets an entry.
 func (t *table) remove(e *entry) {
+	t.settle(e)
 	if e.task.TID != 0 {
 		t.exit(e)
 	}
