@@ -5,9 +5,11 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"text/tabwriter"
+
+	"github.com/rivo/uniseg"
 
 	"github.com/taskwatch/taskwatch/internal/features"
-	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/source/bpf"
 	"github.com/taskwatch/taskwatch/source/connector"
 	"github.com/taskwatch/taskwatch/source/ptrace"
@@ -147,7 +149,23 @@ func detail(b *strings.Builder, name, answer, reason string) {
 // wrap writes words in lines, the first after one text and the others after
 // another one.
 func wrap(b *strings.Builder, first, others, text string) {
-	b.WriteString(table.Wrap(columns, first, others, text))
+	b.WriteString(first)
+	at, begun := uniseg.StringWidth(first), false
+	for word := range strings.FieldsSeq(text) {
+		n := uniseg.StringWidth(word)
+		switch {
+		case !begun:
+		case at+1+n > columns:
+			b.WriteString("\n" + others)
+			at = uniseg.StringWidth(others)
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at, begun = at+n, true
+	}
+	b.WriteByte('\n')
 }
 
 func (s *Source) write(b *strings.Builder) {
@@ -161,18 +179,18 @@ func (s *Source) write(b *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(b, "\nsource %s: %s\n", s.Name, s.Scope)
-	t := table.NewLeft("EVENT", "SEEN", "VETO", "KERNEL MODULES", "HOOK")
-	t.Indent = "  "
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "  EVENT\tSEEN\tVETO\tKERNEL MODULES\tHOOK\n")
 	for _, e := range s.Events {
 		for i, hook := range strings.Split(dash(e.Hook), "; ") {
 			if i == 0 {
-				t.Row(e.Event, e.Seen, e.Veto, e.KernelModules, hook)
+				fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\n", e.Event, e.Seen, e.Veto, e.KernelModules, hook)
 			} else {
-				t.Row("", "", "", "", hook)
+				fmt.Fprintf(tw, "  \t\t\t\t%s\n", hook)
 			}
 		}
 	}
-	_ = t.Write(b) // into memory
+	tw.Flush()
 	s.notes(b, "vetoed by", func(e Event) string {
 		if e.VetoHook == e.Hook {
 			return ""

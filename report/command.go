@@ -2,34 +2,33 @@ package report
 
 import (
 	"github.com/taskwatch/taskwatch/internal/clean"
-	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/process"
 )
 
 // writeCommand adds the command line, or the best known name.
-func writeCommand(to *table.Line, c *process.Command) {
+func writeCommand(to *canvas, c *process.Command) {
 	if c.Forked {
-		to.Add("fork of ")
+		to.add("fork of ")
 	}
 	switch {
 	case len(c.Argv) > 0:
 		for i, arg := range c.Argv {
 			if i > 0 {
-				to.Add(" ")
+				to.add(" ")
 			}
-			if to.Full() {
+			if to.full {
 				return
 			}
-			to.Add(clean.Word(arg))
+			to.add(clean.Word(arg))
 		}
 		if c.Cut {
-			to.Add(" " + table.CutMark)
+			to.add(" " + cutMark)
 		}
 	case c.Exe != "":
-		to.Add(clean.Word(c.Exe))
+		to.add(clean.Word(c.Exe))
 	case c.Comm != "":
-		to.Add("[" + clean.Text(c.Comm) + "]")
+		to.add("[" + clean.Text(c.Comm) + "]")
 	default:
-		to.Add("?")
+		to.add("?")
 	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
-	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/process"
 )
 
@@ -315,9 +314,9 @@ func (s *Summary) named(x ending, g *process.Program) ending {
 
 // commandLine returns a command line, cut to the width with a mark.
 func (s *Summary) commandLine(g *process.Program) string {
-	c := table.Line{Width: s.opts.Width}
+	c := canvas{width: s.opts.Width}
 	writeCommand(&c, &g.Command)
-	return string(c.Bytes)
+	return string(c.b)
 }
 
 func (s *Summary) program(c *process.Command) *program {
@@ -441,11 +440,11 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 	if len(list) == 0 {
 		return
 	}
-	head := []table.Column{table.Right("WALL"), table.Right("CPU"), table.Right("MAX RSS")}
+	head := []cell{right("WALL"), right("CPU"), right("MAX RSS")}
 	if s.opts.Sort == SortIO {
-		head = append(head, table.Right("I/O"))
+		head = append(head, right("I/O"))
 	}
-	t := newTable(s.opts.Width, append(head, table.Right("PID"), table.Left("STATUS"), table.Left("COMMAND"))...)
+	t := table{width: s.opts.Width, head: append(head, right("PID"), left("STATUS"), left("COMMAND"))}
 	for _, x := range list {
 		wall, cpu, rss := duration(x.wallNS), duration(x.usage.CPUNS()), size(x.usage.MaxRSS)
 		switch {
@@ -470,20 +469,13 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 		if s.opts.Sort == SortIO {
 			cells = append(cells, size(x.io()))
 		}
-		t.Row(append(cells, fmt.Sprint(x.pid), x.status, x.command)...)
+		t.row(append(cells, fmt.Sprint(x.pid), x.status, x.command)...)
 	}
 	fmt.Fprintf(b, "\n%s\n", title)
-	_ = t.Write(b) // into memory
+	t.write(b)
 	if more > 0 {
 		fmt.Fprintf(b, "  and %d more\n", more)
 	}
-}
-
-// newTable returns a table that stands below a title.
-func newTable(width int, head ...table.Column) *table.Table {
-	t := table.New(head...)
-	t.Width, t.Indent = width, "  "
-	return t
 }
 
 func (s *Summary) programTable(b *bytes.Buffer) {
@@ -492,14 +484,14 @@ func (s *Summary) programTable(b *bytes.Buffer) {
 		return
 	}
 	more := len(list) - s.opts.Top
-	head := []table.Column{table.Right("RUNS"), table.Right("FAILED"), table.Right("WALL"), table.Right("CPU")}
+	head := []cell{right("RUNS"), right("FAILED"), right("WALL"), right("CPU")}
 	switch s.opts.Sort {
 	case SortRSS:
-		head = append(head, table.Right("MAX RSS"))
+		head = append(head, right("MAX RSS"))
 	case SortIO:
-		head = append(head, table.Right("I/O"))
+		head = append(head, right("I/O"))
 	}
-	t := newTable(s.opts.Width, append(head, table.Left("PROGRAM"))...)
+	t := table{width: s.opts.Width, head: append(head, left("PROGRAM"))}
 	for _, p := range list[:min(len(list), s.opts.Top)] {
 		cpu := duration(p.cpuNS)
 		switch {
@@ -515,10 +507,10 @@ func (s *Summary) programTable(b *bytes.Buffer) {
 		case SortIO:
 			cells = append(cells, size(p.io))
 		}
-		t.Row(append(cells, clean.Text(p.name))...)
+		t.row(append(cells, clean.Text(p.name))...)
 	}
 	fmt.Fprint(b, "\nprograms\n")
-	_ = t.Write(b) // into memory
+	t.write(b)
 	if more > 0 {
 		fmt.Fprintf(b, "  and %d more\n", more)
 	}
@@ -615,15 +607,15 @@ func (s *Summary) criticalPath(b *bytes.Buffer) {
 		return
 	}
 	fmt.Fprint(b, "\ncritical path\n")
-	t := newTable(s.opts.Width, table.Right("AT"), table.Right("WALL"), table.Right("PID"), table.Left("COMMAND"))
+	t := table{width: s.opts.Width, head: []cell{right("AT"), right("WALL"), right("PID"), left("COMMAND")}}
 	for _, x := range steps {
 		pid := "-"
 		if x.pid != 0 {
 			pid = fmt.Sprint(x.pid)
 		}
-		t.Row(duration(x.fromNS), duration(x.wallNS), pid, x.command)
+		t.row(duration(x.fromNS), duration(x.wallNS), pid, x.command)
 	}
-	_ = t.Write(b) // into memory
+	t.write(b)
 	if more > 0 {
 		fmt.Fprintf(b, "  and %d shorter, %s together\n", more, duration(moreNS))
 	}

@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -15,6 +16,8 @@ type Key rune
 const (
 	Up Key = -1 - iota
 	Down
+	Left
+	Right
 	PageUp
 	PageDown
 	Home
@@ -40,6 +43,9 @@ func (v *View) Press(k Key) (a Action) {
 		v.typed(k)
 		return a
 	}
+	if v.help && v.scrollHelp(k) {
+		return a
+	}
 	v.refresh(v.tab)
 	v.settle()
 	rows, at := v.rows[v.tab], &v.at[v.tab]
@@ -48,6 +54,14 @@ func (v *View) Press(k Key) (a Action) {
 		v.moveTo(at.index - 1)
 	case Down, 'j':
 		v.moveTo(at.index + 1)
+	case Left:
+		at.shift = max(at.shift-shiftStep, 0)
+	case Right:
+		if at.index < len(rows) {
+			cells := rows[at.index].cells()
+			long := utf8.RuneCountInString(cells[len(cells)-1])
+			at.shift = max(min(at.shift+shiftStep, long-shiftStep), 0)
+		}
 	case PageUp:
 		v.moveTo(at.index - v.page)
 	case PageDown, ' ':
@@ -81,12 +95,15 @@ func (v *View) Press(k Key) (a Action) {
 		switch {
 		case at.index >= len(rows) || len(rows[at.index].argv) == 0:
 			v.Message = "no command line is known here"
+		case rows[at.index].cut:
+			a.Copy = words(rows[at.index].argv, math.MaxInt)
+			v.Message = "copied the beginning, which is all that is known: " + a.Copy
 		default:
-			a.Copy = line(rows[at.index].argv, "")
+			a.Copy = words(rows[at.index].argv, math.MaxInt)
 			v.Message = "copied: " + a.Copy
 		}
 	case '?':
-		v.help = !v.help
+		v.help, v.helpTop = !v.help, 0
 		return a
 	case Escape:
 	case 'q':
@@ -100,6 +117,29 @@ func (v *View) Press(k Key) (a Action) {
 	}
 	v.help = false
 	return a
+}
+
+// shiftStep is how far left and right move the last column.
+const shiftStep = 20
+
+// scrollHelp moves the help, which may be longer than the screen, and reports
+// whether the key is one for that.
+func (v *View) scrollHelp(k Key) bool {
+	by := 0
+	switch k {
+	case Up, 'k':
+		by = -1
+	case Down, 'j':
+		by = 1
+	case PageUp:
+		by = -v.page
+	case PageDown, ' ':
+		by = v.page
+	default:
+		return false
+	}
+	v.helpTop = max(min(v.helpTop+by, len(helpText)-v.page), 0)
+	return true
 }
 
 // moveTo chooses a line. From then on it stays chosen, wherever it goes.

@@ -129,6 +129,7 @@ type Failed struct {
 	Time   time.Time
 	Status string // "exit 1", "SIGSEGV", "exec: no such file or directory"
 	Argv   []string
+	Cut    bool   // Argv is not complete
 	Name   string // instead of argv, where that is unknown
 }
 
@@ -348,7 +349,7 @@ func (m *Model) end(p *Proc, ns int64) {
 	if p.Failed() {
 		m.all.failed.add(ns)
 		c := p.Program().Command
-		m.failed.add(Failed{Proc: p, PID: p.PID, User: p.User, Time: m.time, Status: p.Status(), Argv: c.Argv, Name: c.Name()})
+		m.failed.add(Failed{Proc: p, PID: p.PID, User: p.User, Time: m.time, Status: p.Status(), Argv: c.Argv, Cut: c.Cut, Name: c.Name()})
 	}
 	m.leave(p)
 }
@@ -412,7 +413,7 @@ func (m *Model) matches(p *Proc) bool {
 }
 
 func (m *Model) failedExec(f *taskwatch.FailedExec) {
-	e := Failed{Time: f.Time, Status: "exec: " + f.Errno.Error(), Argv: slices.Clone(f.Argv), Name: f.Path}
+	e := Failed{Time: f.Time, Status: "exec: " + f.Errno.Error(), Argv: slices.Clone(f.Argv), Cut: f.ArgvCut, Name: f.Path}
 	if f.Task != nil && !f.Missing.Has(taskwatch.FieldPID) {
 		e.PID = f.Task.PID
 		if e.Proc = m.procOf(f.Task); e.Proc != nil {

@@ -61,6 +61,7 @@ type row struct {
 	proc   *Proc // or nil
 	style  Style
 	argv   []string
+	cut    bool // argv is not complete
 	indent int
 	cells  func() []string
 }
@@ -138,7 +139,7 @@ func (m *Model) treeRows() []row {
 const maxIndent = 16
 
 func (m *Model) treeRow(p *Proc, depth int) row {
-	r := row{key: p, proc: p, argv: p.Program().Command.Argv, indent: min(depth, maxIndent)}
+	r := row{key: p, proc: p, argv: p.Program().Command.Argv, cut: p.Program().Command.Cut, indent: min(depth, maxIndent)}
 	switch {
 	case p.EndNS != 0 && p.Failed():
 		r.style = Bad
@@ -191,9 +192,15 @@ func line(argv []string, name string) string {
 	if len(argv) == 0 {
 		return name
 	}
+	return words(argv, maxLine)
+}
+
+// words returns arguments as a shell would read them, without what comes after so
+// many bytes.
+func words(argv []string, limit int) string {
 	var b strings.Builder
 	for i, a := range argv {
-		if b.Len() > maxLine {
+		if b.Len() > limit {
 			return b.String() + " …"
 		}
 		if i > 0 {
@@ -251,7 +258,7 @@ func (m *Model) slowRows() []row {
 	rows := make([]row, len(m.slow))
 	for i := range m.slow {
 		r := m.slow[i]
-		rows[i] = row{key: [2]any{r.Proc, r.End}, proc: r.Proc, argv: r.Command.Argv}
+		rows[i] = row{key: [2]any{r.Proc, r.End}, proc: r.Proc, argv: r.Command.Argv, cut: r.Command.Cut}
 		if r.Status != "exec" && r.Proc.Failed() {
 			rows[i].style = Bad
 		}
@@ -275,7 +282,7 @@ func (m *Model) failedRows() []row {
 		if f.Proc != nil && !m.matches(f.Proc) {
 			continue
 		}
-		rows = append(rows, row{key: [3]any{f.PID, f.Time, f.Status}, proc: f.Proc, argv: f.Argv, cells: func() []string {
+		rows = append(rows, row{key: [3]any{f.PID, f.Time, f.Status}, proc: f.Proc, argv: f.Argv, cut: f.Cut, cells: func() []string {
 			pid := "?"
 			if f.PID != 0 {
 				pid = fmt.Sprint(f.PID)
@@ -291,7 +298,7 @@ func (m *Model) watcherRows() []row {
 	for _, w := range m.listWatchers() {
 		r := row{key: w, proc: w.Proc}
 		if w.Proc != nil {
-			r.argv = w.Proc.Program().Command.Argv
+			r.argv, r.cut = w.Proc.Program().Command.Argv, w.Proc.Program().Command.Cut
 		}
 		switch w.What {
 		case "record":

@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,6 +22,7 @@ type View struct {
 	at      [NumTabs]place
 	follow  bool
 	help    bool
+	helpTop int
 	input   input
 	search  string
 	where   string
@@ -35,6 +37,7 @@ type place struct {
 	key   any
 	index int
 	top   int
+	shift int // of the last column, in runes
 }
 
 // input is a line that is being typed.
@@ -186,12 +189,13 @@ func (v *View) drawTabs(s *Screen) {
 func (v *View) drawTable(s *Screen) {
 	columns, rows, at := columnsOf[v.tab], v.rows[v.tab], v.at[v.tab]
 	s.paint(3, Head)
-	write := func(y int, cells []string, style Style) {
+	write := func(y int, cells []string, style Style, shift int) {
 		x := 0
 		for i, c := range columns {
 			end := x + c.width
 			if c.width == 0 {
 				end = s.Width
+				cells[i] = from(cells[i], shift)
 			}
 			if c.right {
 				s.right(x, y, end, cells[i], style)
@@ -205,7 +209,7 @@ func (v *View) drawTable(s *Screen) {
 	for i, c := range columns {
 		names[i] = c.name
 	}
-	write(3, names, Head)
+	write(3, names, Head, 0)
 	if len(rows) == 0 {
 		s.put(1, 5, s.Width, v.empty(), Faint)
 	}
@@ -214,11 +218,25 @@ func (v *View) drawTable(s *Screen) {
 		if n >= len(rows) {
 			break
 		}
-		write(4+i, rows[n].cells(), rows[n].style)
+		write(4+i, slices.Clone(rows[n].cells()), rows[n].style, at.shift)
 		if n == at.index {
 			s.paint(4+i, Cursor)
 		}
 	}
+}
+
+// from returns a text without its first runes, of which it says that they are
+// missing.
+func from(text string, runes int) string {
+	if runes == 0 || text == "" {
+		return text
+	}
+	for i := range text {
+		if runes--; runes < 0 {
+			return "…" + text[i:]
+		}
+	}
+	return "…"
 }
 
 // empty says why a table is.
@@ -259,6 +277,9 @@ func (v *View) drawFoot(s *Screen) {
 		if v.where != "" {
 			keys = "where " + v.where
 		}
+		if v.help && v.page < len(helpText) {
+			keys = "up and down show the rest of the help"
+		}
 		s.put(0, y, s.Width, keys, Head)
 		if n := len(v.rows[v.tab]); n > 0 {
 			s.right(0, y, s.Width, fmt.Sprintf(" %d/%d", v.at[v.tab].index+1, n), Head)
@@ -269,7 +290,8 @@ func (v *View) drawFoot(s *Screen) {
 var helpText = strings.Split(strings.Trim(`
 up down pgup pgdn home end   move               j k g G   too
 tab, shift-tab, 1 to 7       the next table, the one before, that one
-/ n N     search commands and all else that is shown; the next one, the last
+left right                   the rest of what does not fit
+/ n N     search commands and all else that is shown; the next one, and back
 w         show and count only processes for which an expression is true
           (taskwatch help filter); an empty one shows all
 f         in the tree, stay with the newest process
@@ -286,8 +308,9 @@ the source could not tell, < a CPU time with that of an earlier program in it.
 `, "\n"), "\n")
 
 func (v *View) drawHelp(s *Screen) {
-	for i, l := range helpText {
-		if 4+i < s.Height-1 {
+	top := max(min(v.helpTop, len(helpText)-v.page), 0) // the screen may have grown
+	for i, l := range helpText[top:] {
+		if i < v.page {
 			s.put(1, 4+i, s.Width, l, Plain)
 		}
 	}

@@ -290,7 +290,7 @@ func (s *display) press(ev *tcell.EventKey) (quit bool) {
 }
 
 var topKeys = map[tcell.Key]top.Key{
-	tcell.KeyUp: top.Up, tcell.KeyDown: top.Down, tcell.KeyPgUp: top.PageUp, tcell.KeyPgDn: top.PageDown,
+	tcell.KeyUp: top.Up, tcell.KeyDown: top.Down, tcell.KeyLeft: top.Left, tcell.KeyRight: top.Right, tcell.KeyPgUp: top.PageUp, tcell.KeyPgDn: top.PageDown,
 	tcell.KeyHome: top.Home, tcell.KeyEnd: top.End, tcell.KeyTab: top.TabKey, tcell.KeyBacktab: top.BackTab,
 	tcell.KeyEnter: top.Enter, tcell.KeyEsc: top.Escape,
 	tcell.KeyBackspace: top.Backspace, tcell.KeyBackspace2: top.Backspace,

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"connectrpc.com/connect"
@@ -14,7 +15,6 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/clean"
-	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 func newLsmod() *cobra.Command {
@@ -65,27 +65,19 @@ module that was loaded with insmod.`,
 // moduleTable is what lsmod shows.
 type moduleTable []listedModule
 
-// addRow adds a row of values, escaped.
-func addRow(t *table.Table, values ...any) {
-	cells := make([]string, 0, len(values))
-	for _, v := range clean.Args(values) {
-		cells = append(cells, fmt.Sprint(v))
-	}
-	t.Row(cells...)
-}
-
 // write writes the table for people.
 func (list moduleTable) write(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	signer := slices.ContainsFunc(list, func(m listedModule) bool { return m.Signer != "" })
 	powers := slices.ContainsFunc(list, func(m listedModule) bool { return len(m.Powers) > 0 })
-	head := []string{"MODULE", "KIND", "EVENTS", "REFS", "CALLS", "ERRORS", "VETOES", "TIER", "MISSED", "DROPS", "MEAN", "P99"}
+	head := "MODULE\tKIND\tEVENTS\tREFS\tCALLS\tERRORS\tVETOES\tTIER\tMISSED\tDROPS\tMEAN\tP99"
 	if powers {
-		head = append(head, "POWERS")
+		head += "\tPOWERS"
 	}
 	if signer {
-		head = append(head, "SIGNER")
+		head += "\tSIGNER"
 	}
-	t := table.NewLeft(append(head, "STATE")...)
+	fmt.Fprintln(t, head+"\tSTATE")
 	for _, m := range list {
 		calls, mean, p99 := "-", "-", "-"
 		if m.Calls != nil {
@@ -109,9 +101,16 @@ func (list moduleTable) write(w io.Writer) error {
 		if signer {
 			row = append(row, cmp.Or(m.Signer, "-"))
 		}
-		addRow(t, append(row, state)...)
+		row = append(row, state)
+		for i, cell := range clean.Args(row) {
+			if i > 0 {
+				fmt.Fprint(t, "\t")
+			}
+			fmt.Fprint(t, cell)
+		}
+		fmt.Fprintln(t)
 	}
-	return t.Write(w)
+	return t.Flush()
 }
 
 // listedModule is a module as lsmod shows it in JSON. What is not known is

@@ -47,6 +47,7 @@ writes it, as if it happened now.
 The keys:
 
     up down pgup pgdn home end    move in a table
+    left right                    the rest of what does not fit
     tab, 1 to 7                   the other tables
     /  n  N                       search, the next one, the one before
     w                             show and count only processes for which an

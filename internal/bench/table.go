@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/taskwatch/taskwatch/internal/table"
+	"text/tabwriter"
 )
 
 // grid is a table: a head and rows of as many cells.
@@ -68,14 +67,16 @@ func WriteText(w io.Writer, results []Result) error { return gridOf(results).tex
 
 // text writes the table for people.
 func (g grid) text(w io.Writer) error {
-	t := table.NewLeft(g[0]...)
-	for _, row := range g[1:] {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range g {
 		if strings.HasPrefix(row[1], "not measured") { // the other cells are empty, and the column is narrow
 			row = row[:2]
 		}
-		t.Row(row...)
+		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
+			return err
+		}
 	}
-	return t.Write(w)
+	return t.Flush()
 }
 
 func loadsOf(results []Result) (names []string) {

@@ -1,20 +1,15 @@
-// Package browser has a real browser show what taskwatch makes.
 package browser
 
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -22,181 +17,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/report"
-	"github.com/taskwatch/taskwatch/sink/html"
 )
-
-func TestMain(m *testing.M) { testutil.Main(m) }
-
-const chromium = "chromium"
-
-// browse starts a browser with a window of that size.
-func browse(t testing.TB, width, height int) context.Context {
-	t.Helper()
-	testutil.Require(t, testutil.NeedsTool(chromium))
-	path, err := exec.LookPath(chromium)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
-		chromedp.WindowSize(width, height), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(patience))
-	ctx, stop := chromedp.NewExecAllocator(t.Context(), opts...)
-	t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		_ = chromedp.Cancel(ctx)
-		cancel()
-	})
-	return ctx
-}
-
-func do(t testing.TB, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
-	t.Helper()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// eval evaluates an expression in the page. It is not the page's own, so the
-// policy lets it.
-func eval[T any](t testing.TB, ctx context.Context, script string) T {
-	t.Helper()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
-	if err != nil {
-		t.Fatalf("%s: %v", script, err)
-	}
-	return v
-}
-
-// perform runs statements in the page.
-func perform(t testing.TB, ctx context.Context, script string) {
-	t.Helper()
-	eval[bool](t, ctx, "(() => {"+script+"; return true})()")
-}
-
-// patience only bounds a failure.
-const patience = time.Minute
-
-// await waits until an expression is true. The page's policy forbids what
-// chromedp.Poll does.
-func await(t testing.TB, ctx context.Context, script string) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !eval[bool](t, ctx, script); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			shot(t, ctx, "failed")
-			t.Fatalf("%s does not become true", script)
-		}
-	}
-}
-
-// shot keeps a picture of what the browser shows, where TASKWATCH_SHOTS names a
-// folder.
-func shot(t testing.TB, ctx context.Context, name string) {
-	t.Helper()
-	dir := os.Getenv("TASKWATCH_SHOTS")
-	if dir == "" {
-		return
-	}
-	do(t, ctx, chromedp.Sleep(300*time.Millisecond))
-	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o666); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// run makes items of processes.
-type run struct {
-	sink taskwatch.Sink
-	now  int64
-	pid  int
-}
-
-func (r *run) event(k taskwatch.Kind, pid, ppid int, change func(*taskwatch.Event)) {
-	r.now += 50_000
-	ev := &taskwatch.Event{Kind: k, MonoNS: r.now, Time: time.Unix(1e9, r.now), Source: "test", Task: &taskwatch.Task{
-		ID: taskwatch.TaskID{Run: 1, N: uint64(pid)}, PID: pid, TID: pid, PPID: ppid,
-	}}
-	if k == taskwatch.Exit {
-		ev.Exit.Group = true
-		ev.Rusage = taskwatch.Rusage{UTimeNS: 40_000 * int64(1+pid%7), MaxRSS: 1 << 20}
-	}
-	if change != nil {
-		change(ev)
-	}
-	r.sink.Take(taskwatch.Item{Event: ev})
-}
-
-func (r *run) exec(pid, ppid int, argv ...string) {
-	r.event(taskwatch.Exec, pid, ppid, func(ev *taskwatch.Event) {
-		ev.Task.Argv, ev.Task.Exe, ev.Task.Comm, ev.Task.Cwd = argv, argv[0], filepath.Base(argv[0]), "/src"
-	})
-}
-
-// begin writes a file in which all processes descend from pid 1.
-func begin(t testing.TB) (*run, func() string) {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "timeline.html")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &run{sink: html.New(f, nil), pid: 1}
-	return r, func() string {
-		t.Helper()
-		if err := r.sink.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return "file://" + name
-	}
-}
-
-// build has a make run as many compilers, eight at once; the last one is the
-// slowest, and fails.
-func (r *run) build(n int) {
-	r.exec(1, 0, "/usr/bin/make", "-j8")
-	var live []int
-	end := func(pid, code int) {
-		r.event(taskwatch.Exit, pid, 1, func(ev *taskwatch.Event) { ev.Exit.Code = code })
-	}
-	for i := range n {
-		pid := i + 2
-		r.event(taskwatch.Clone, pid, 1, func(ev *taskwatch.Event) { ev.Task.Argv, ev.Task.Exe = []string{"make", "-j8"}, "/usr/bin/make" })
-		r.exec(pid, 1, fmt.Sprintf("/usr/bin/cc%d", i%12), "-c", fmt.Sprintf("file%d.c", i))
-		if live = append(live, pid); len(live) == 8 {
-			k := i % 7
-			end(live[k], 0)
-			live = append(live[:k], live[k+1:]...)
-		}
-	}
-	for k, pid := range live {
-		if k == len(live)-1 {
-			r.now += 400_000_000
-			end(pid, 2)
-		} else {
-			end(pid, 0)
-		}
-	}
-	end(1, 0)
-}
-
-// open shows a file. What its script throws fails the test.
-func open(t testing.TB, ctx context.Context, url string) {
-	t.Helper()
-	if err := chromedp.Listen(ctx, func(ev any) {
-		if e, ok := ev.(*runtime.EventExceptionThrown); ok {
-			t.Errorf("the page: %v", e.ExceptionDetails)
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	do(t, ctx, chromedp.Navigate(url))
-	await(t, ctx, `window.taskwatch?.ready === true`)
-}
 
 func TestTimeline(t *testing.T) {
 	testutil.Long(t)

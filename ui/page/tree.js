@@ -107,8 +107,8 @@ export class Tree {
     refill(get('tree').tBodies[0], list.slice(0, maxRows).map((p) => {
       const text = p.command.slice(0, 400);
       const command = p.slice >= 0 ? make('button', {class: 'link', title: 'show it in the timeline', onclick: () => this.go(p.slice)}, text) : make('span', {class: 'mono'}, text);
-      const cell = make('td', {}, command);
-      cell.style.paddingLeft = `${Math.min(p.depth, 24) * 16}px`;
+      const cell = make('th', {scope: 'row'}, command);
+      cell.style.setProperty('--depth', Math.min(p.depth, 24));
       return make('tr', {'data-key': p.pid, 'data-slice': p.slice, class: p.chosen ? undefined : 'dim'},
         make('td', {class: 'n'}, String(p.pid)), make('td', {class: 'n'}, duration(p.runs)),
         make('td', {class: 'n'}, p.uid === undefined ? '–' : String(p.uid)), cell);

@@ -128,9 +128,10 @@ export class App {
         const go = () => c.slice >= 0 && this.select(c.slice, true);
         const text = c.slice >= 0 ? m.command(c.slice) : '(what was before)';
         const short = c.slice >= 0 ? [make('b', {}, m.short(c.slice)), make('span', {class: 'dim'}, `  ${text.slice(0, 400)}`)] : [text];
-        return make('tr', {'data-key': `${c.from}`, 'data-slice': c.slice, onclick: go, class: c === longest.find((x) => x.slice >= 0) ? 'longest' : undefined}, n(duration(c.from)), n(duration(c.to - c.from)), bar((c.to - c.from) / most), make('td', {class: 'cut'}, make('button', {title: text.slice(0, 2000)}, ...short)));
+        return make('tr', {'data-key': `${c.from}`, 'data-slice': c.slice, onclick: go, class: c === longest.find((x) => x.slice >= 0) ? 'longest' : undefined}, n(duration(c.from)), n(duration(c.to - c.from)), bar((c.to - c.from) / most), make('th', {scope: 'row', class: 'cut'}, make('button', {title: text.slice(0, 2000)}, ...short)));
       }),
     );
+    this.#slowest(longest.find((x) => x.slice >= 0));
     get('pathnote').textContent = !steps.length ? 'none: the processes do not all descend from one' : rest ? `the ten longest steps; ${rest} shorter ones take ${duration(m.end - longest.reduce((sum, c) => sum + c.to - c.from, 0))}` : '';
     const by = m.noCPU ? 'wall' : 'cpu';
     get('dearnote').textContent = m.noCPU ? 'by wall time: CPU time is unknown' : 'by CPU time';
@@ -142,9 +143,22 @@ export class App {
           this.find();
           this.select(p.longest, false);
         };
-        return make('tr', {'data-key': m.names[p.name], 'data-slice': p.longest, onclick: go}, n(m.noCPU ? '–' : duration(p.cpu)), n(duration(p.wall)), n(String(p.runs)), n(String(p.failed), p.failed > 0), bar(p[by] / (dear[0][by] || 1)), make('td', {class: 'cut'}, make('button', {title: m.names[p.name]}, make('b', {}, base(m.names[p.name])), make('span', {class: 'dim'}, `  ${visible(m.names[p.name])}`))));
+        return make('tr', {'data-key': m.names[p.name], 'data-slice': p.longest, onclick: go}, n(m.noCPU ? '–' : duration(p.cpu)), n(duration(p.wall)), n(String(p.runs)), n(String(p.failed), p.failed > 0), bar(p[by] / (dear[0][by] || 1)), make('th', {scope: 'row', class: 'cut'}, make('button', {title: m.names[p.name]}, make('b', {}, base(m.names[p.name])), make('span', {class: 'dim'}, `  ${visible(m.names[p.name])}`))));
       }),
     );
+  }
+
+  // #slowest names the step that took longest, or none.
+  #slowest(step) {
+    const m = this.model;
+    get('slowest').hidden = !step;
+    this.view.marked = step ? step.slice : -1;
+    if (!step) return;
+    const [button, text] = get('slowest').children;
+    button.textContent = m.short(step.slice);
+    button.dataset.slice = step.slice;
+    const took = step.to - step.from;
+    text.textContent = `took ${duration(took)} of ${duration(m.end)} (${Math.round((100 * took) / m.end)} %)`;
   }
 
   #tools() {
@@ -158,6 +172,7 @@ export class App {
     get('in').addEventListener('click', () => view.zoom(0.6, view.width / 2));
     get('out').addEventListener('click', () => view.zoom(1 / 0.6, view.width / 2));
     get('fit').addEventListener('click', () => view.fit());
+    get('slowest').children[0].addEventListener('click', (e) => this.select(Number(e.target.dataset.slice), true));
     get('threads').addEventListener('click', () => this.threads());
     get('follow').addEventListener('click', () => this.follow());
     get('follow').hidden = get('followkey').hidden = !this.live;
@@ -227,18 +242,20 @@ export class App {
   }
 
   #head() {
-    const row = get('table').tHead.rows[0];
-    row.replaceChildren(
-      ...columns.map((c) => {
-        const on = this.sort.column === c;
-        return make('th', {scope: 'col', class: c.number ? 'n' : undefined, 'aria-sort': on ? (this.sort.down ? 'descending' : 'ascending') : undefined},
-          make('button', {onclick: () => {
-            this.sort = {column: c, down: on ? !this.sort.down : !!c.down};
-            this.#head();
-            this.#rows();
-          }}, c.name + (on ? (this.sort.down ? ' ▾' : ' ▴') : '')));
-      }),
-    );
+    const heads = columns.map((c) => make('th', {scope: 'col', class: c.number ? 'n' : undefined}, make('button', {onclick: () => {
+      this.sort = {column: c, down: this.sort.column === c ? !this.sort.down : !!c.down};
+      order();
+      this.#rows();
+    }})));
+    // The buttons stay, and so does the focus.
+    const order = () => columns.forEach((c, k) => {
+      const {column, down} = this.sort;
+      heads[k].firstChild.textContent = c.name + (column !== c ? '' : down ? ' ▾' : ' ▴');
+      if (column === c) heads[k].setAttribute('aria-sort', down ? 'descending' : 'ascending');
+      else heads[k].removeAttribute('aria-sort');
+    });
+    order();
+    get('table').tHead.rows[0].replaceChildren(...heads);
   }
 
   #rows() {
@@ -251,7 +268,7 @@ export class App {
     const rows = sorted.slice(0, this.shown).map((i) =>
       make('tr', {'data-slice': i, 'data-key': i, class: i === this.view.selected ? 'chosen' : undefined, onclick: () => this.select(i, false)},
         ...columns.map((c) => c.command
-          ? make('td', {class: 'cut'}, make('button', {}, m.command(i).slice(0, 400)))
+          ? make('th', {scope: 'row', class: 'cut'}, make('button', {}, m.command(i).slice(0, 400)))
           : make('td', {class: (c.number ? 'n' : '') + (c.name === 'status' && m.failed(i) ? ' bad' : '')}, c.show(m, i)))));
     refill(get('table').tBodies[0], rows);
     get('listnote').textContent = `each program of a process has a line; ${Math.min(this.shown, sorted.length)} of ${sorted.length}`;
@@ -304,7 +321,7 @@ export class App {
     const parts = [
       make('h2', {}, m.short(i)),
       make('div', {class: 'row'},
-        button('copy command', (e) => this.copy(i, e.target)), button('zoom', () => this.select(i, true)),
+        make('button', {id: 'copy', onclick: () => this.copy(i)}, 'copy command'), button('zoom', () => this.select(i, true)),
         button('parent', () => this.select(parent, false), parent < 0), button(`children: ${kids.length}`, () => this.select(kids[0], false), !kids.length)),
       make('pre', {}, m.command(i) + (d.argv_cut ? ' … (cut)' : '')),
       make('dl', {}, ...list),
@@ -322,18 +339,23 @@ export class App {
     get('details').replaceChildren(...parts);
   }
 
-  async copy(i, button) {
+  async copy(i) {
     const text = this.model.copied(i);
+    let done = true;
     try {
       await navigator.clipboard.writeText(text);
     } catch {
+      const focused = document.activeElement;
       const area = make('textarea', {}, text);
       document.body.append(area);
       area.select();
-      document.execCommand('copy');
+      done = document.execCommand('copy');
       area.remove();
+      focused.focus({preventScroll: true});
     }
-    if (button) button.textContent = 'copied';
+    if (this.view.selected !== i) return;
+    const cut = this.model.details(i).argv_cut ? ' what is known of it' : '';
+    get('copy').textContent = done ? `copied${cut}` : 'not copied: the browser forbids it';
   }
 
   #pointer() {
@@ -357,9 +379,8 @@ export class App {
       moved += Math.abs(dx) + Math.abs(dy);
       if (down.size === 2) {
         const other = [...down].find(([id]) => id !== e.pointerId)[1];
-        const before = Math.max(10, Math.abs(at.x - other.x));
-        const after = Math.max(10, Math.abs(e.offsetX - other.x));
-        view.zoom(before / after, other.x);
+        const apart = (x, y) => Math.max(10, Math.hypot(x - other.x, y - other.y));
+        view.zoom(apart(at.x, at.y) / apart(e.offsetX, e.offsetY), other.x);
       } else if (moved > 3) {
         view.pan(-dx, -dy);
       }
@@ -453,7 +474,10 @@ export class App {
           get('search').value = '';
           this.find();
           view.canvas.focus();
-        } else if (e.key === 'Enter') this.step(e.shiftKey ? -1 : 1);
+        } else if (e.key === 'Enter') {
+          this.find(); // what was typed just now counts
+          this.step(e.shiftKey ? -1 : 1);
+        }
       }
       if (typing || !keys[e.key]) return;
       if (e.key.startsWith('Arrow') && e.target !== view.canvas && e.target !== document.body) return;

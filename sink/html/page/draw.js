@@ -12,6 +12,7 @@ export class View {
   top = 0; // scrolled, in pixels
   selected = -1;
   hover = -1;
+  marked = -1; // the slowest step
   matches = null; // Uint8Array, or null where all do
   showThreads = false;
   keep = ''; // what is shown of what grows: 'all', the 'end', or what was chosen
@@ -41,7 +42,8 @@ export class View {
   fill(name) {
     if (!this.fills[name]) {
       const h = hue(this.model.names[name]);
-      this.fills[name] = this.dark ? `hsl(${h} 45% 38%)` : `hsl(${h} 62% 76%)`;
+      // All hues are equally light, so that the text on each can be read.
+      this.fills[name] = this.dark ? `oklch(45% 0.1 ${h})` : `oklch(83% 0.09 ${h})`;
     }
     return this.fills[name];
   }
@@ -77,7 +79,7 @@ export class View {
     this.model = model;
     this.fills = [];
     this.matches = null;
-    this.selected = this.hover = -1;
+    this.selected = this.hover = this.marked = -1;
   }
   // advance shows more, as the model has grown.
   advance() {
@@ -247,7 +249,7 @@ export class View {
     }
     const kinds = [
       ['CPU', this.colours.cpu, (v) => `${v.toFixed(1)} busy`],
-      ['at work', this.colours.work, (v) => `${v.toFixed(0)} processes`],
+      ['at work', this.colours.work, (v) => `${v.toFixed(0)} process${v.toFixed(0) === '1' ? '' : 'es'}`],
       ['memory', this.colours.memory, (v) => bytes(v)],
     ];
     kinds.forEach(([name, colour, show], k) => {
@@ -309,7 +311,7 @@ export class View {
           if (this.matches) ctx.globalAlpha = this.matches[i] ? 1 : 0.15;
           ctx.fillStyle = m.failed(i) ? this.colours.bad : m.how[i] === 1 ? this.colours.line : this.fill(m.name[i]);
           ctx.fillRect(drawn, y + 1, Math.max(1, Math.round(x1) - drawn), rowHeight - 3);
-          if (i === this.selected || i === this.hover) this.#slice(i, y, w);
+          if (i === this.selected || i === this.hover || i === this.marked) this.#slice(i, y, w);
         } else if (k + 16 < slices.length && (m.until(slices[k + 16]) - this.from) * scale < drawn + 1) {
           k = this.#first(slices, this.from + (drawn + 1) / scale) - 1; // the rest of a pixel that is full
         }
@@ -338,6 +340,12 @@ export class View {
       ctx.fillStyle = this.colours.fg;
       ctx.fillText(text, x0 + 4, y + rowHeight / 2);
     }
+    const chosen = this.selected >= 0 && m.root[i] === m.root[this.selected];
+    if (chosen || i === this.hover || i === this.marked) {
+      ctx.strokeStyle = chosen || i === this.hover ? this.colours.fg : this.colours.accent;
+      ctx.lineWidth = i === this.selected || i === this.marked ? 2 : 1;
+      ctx.strokeRect(x0 + 0.5, y + 1.5, Math.max(1, width - 1), rowHeight - 4);
+    }
     if (this.showThreads && m.threads.has(i)) {
       ctx.fillStyle = this.colours.fg;
       m.threads.get(i).slice(0, 64).forEach((t, n) => ctx.fillRect(this.x(t.from), y + rowHeight - 4 - (n % 5) * 3, Math.max(1, this.x(t.to) - this.x(t.from)), 1));
@@ -354,12 +362,6 @@ export class View {
       ctx.fill();
     }
     ctx.globalAlpha = 1;
-    const chosen = this.selected >= 0 && m.root[i] === m.root[this.selected];
-    if (chosen || i === this.hover) {
-      ctx.strokeStyle = this.colours.fg;
-      ctx.lineWidth = i === this.selected ? 2 : 1;
-      ctx.strokeRect(x0 + 0.5, y + 1.5, Math.max(1, width - 1), rowHeight - 4);
-    }
   }
 
   // #path draws the critical path below the bars that it goes through. What

@@ -26,9 +26,15 @@ export function bytes(n) {
   return `${n.toFixed(unit && n < 100 ? 1 : 0)} ${['B', 'KiB', 'MiB', 'GiB', 'TiB'][unit]}`;
 }
 
-// quoted returns a command line that a shell understands.
+// quoted returns a command line that a shell understands. A terminal into which
+// it is pasted gets no control characters: they are escaped, as bash, zsh and ksh
+// read it.
 export function quoted(argv) {
-  return argv.map((a) => (/^[\w@%+=:,./-]+$/.test(a) ? a : `'${a.replaceAll("'", "'\\''")}'`)).join(' ');
+  return argv.map((a) => {
+    if (/^[\w@%+=:,./-]+$/.test(a)) return a;
+    if (visible(a) === a) return `'${a.replaceAll("'", "'\\''")}'`;
+    return `$'${visible(a.replace(/['\\]/g, '\\$&'))}'`;
+  }).join(' ');
 }
 
 // visible shows characters that have no shape, or that change how others
