@@ -66,7 +66,7 @@ var depRules = []depRule{
 	{"source/replay/...", []string{".", "source", "record", "internal/..."}},
 	{"source/auto", []string{".", "source", "source/bpf", "source/connector", "internal/features"}},
 	{"source/bpf/gen", []string{"."}},
-	{"source/bpf/...", []string{".", "source", "module/kernel/...", "include", "internal/..."}},
+	{"source/bpf/...", []string{".", "source", "source/child", "module/kernel/...", "include", "internal/..."}},
 	{"source/...", []string{".", "source", "internal/..."}},
 
 	{"module", []string{".", "internal/..."}},

@@ -174,7 +174,7 @@ func (s *ClientSource) Close() error { return nil }
 func (s *ClientSource) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	lines, err := s.client.Follow(ctx, s.query(reg.Feed()), FollowConfig{
+	lines, err := s.client.Follow(ctx, s.query(reg.Feed(), 0), FollowConfig{
 		Patience: s.cfg.Patience,
 		OnCut: func() {
 			s.notice("the daemon at %s has ended the stream; trying to go on for %v", s.client.socket, s.cfg.Patience)
@@ -218,12 +218,12 @@ func (s *ClientSource) notice(format string, args ...any) {
 	}
 }
 
-// query returns what is asked for by what is watched.
-func (s *ClientSource) query(feed *taskwatch.Feed) url.Values {
+// query returns what is asked for by what is watched, and those kinds.
+func (s *ClientSource) query(feed *taskwatch.Feed, too taskwatch.Kinds) url.Values {
 	query := url.Values{}
 	var events []string
 	var optional taskwatch.Fields
-	for _, k := range feed.Kinds().List() {
+	for _, k := range (feed.Kinds() | too).List() {
 		events = append(events, k.String())
 		optional |= feed.Optional(k)
 	}

@@ -53,7 +53,7 @@ func (a *attachment) status() int {
 	return shellStatusOf(a.ProcessState)
 }
 
-func TestAttachStatusIsThatOfTheProcess(t *testing.T) { eachSource(t, testAttachStatus) }
+func TestAttachStatusIsThatOfTheProcess(t *testing.T) { eachAttaching(t, testAttachStatus) }
 
 func testAttachStatus(t *testing.T, source string) {
 	for script, want := range map[string]int{"exit 3": 3, "kill -TERM $$": 128 + 15} {
@@ -80,7 +80,7 @@ func testAttachStatus(t *testing.T, source string) {
 }
 
 // What ends taskwatch ends nothing else.
-func TestAttachLeavesTheProcess(t *testing.T) { eachSource(t, testAttachLeaves) }
+func TestAttachLeavesTheProcess(t *testing.T) { eachAttaching(t, testAttachLeaves) }
 
 func testAttachLeaves(t *testing.T, source string) {
 	sh, _ := testutil.Hold(t, testutil.Shell())

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -18,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source/bpf"
@@ -87,7 +90,30 @@ func binary(t testing.TB) string {
 
 // eachSource runs a test with every source that can run a command.
 func eachSource(t *testing.T, test func(t *testing.T, source string)) {
+	eachAttaching(t, test)
+	t.Run(daemon.SourceName, func(t *testing.T) {
+		testutil.Root(t)
+		testutil.Long(t)
+		dir, err := os.MkdirTemp("", "taskwatch-each-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		server := startServe(t, filepath.Join(dir, "s"), nil)
+		defer server.stop(t)
+		test(t, daemonSource+server.socket)
+	})
+}
+
+// eachAttaching runs a test with every source that can attach to a process, too.
+func eachAttaching(t *testing.T, test func(t *testing.T, source string)) {
 	for _, s := range commandSources {
+		if s.name == daemon.SourceName {
+			continue
+		}
 		t.Run(s.name, func(t *testing.T) {
 			if s.name == bpf.Name {
 				testutil.Root(t)
@@ -96,6 +122,20 @@ func eachSource(t *testing.T, test func(t *testing.T, source string)) {
 			test(t, s.name)
 		})
 	}
+}
+
+// daemonSource begins a source of eachSource that is the daemon's: two flags, as a
+// shell reads them.
+const daemonSource = daemon.SourceName + " --socket "
+
+// splitSource returns a command line with both apart.
+func splitSource(args []string) []string {
+	for i, arg := range args {
+		if socket, ok := strings.CutPrefix(arg, daemonSource); ok {
+			return slices.Concat(args[:i], []string{daemon.SourceName, "--socket", socket}, args[i+1:])
+		}
+	}
+	return args
 }
 
 // result is how a run of the program ended.
@@ -109,7 +149,7 @@ func cmd(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	t.Cleanup(cancel)
-	c := exec.CommandContext(ctx, binary(t), args...)
+	c := exec.CommandContext(ctx, binary(t), splitSource(args)...)
 	c.Dir = t.TempDir()
 	c.WaitDelay = patient
 	return c

@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/internal/label"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
@@ -23,6 +25,7 @@ type runFlags struct {
 	outputFlags
 	modules  moduleFlags
 	source   string
+	socket   string
 	pid      int
 	attaches func() bool // to a process, rather than run a command
 	dryRun   bool
@@ -63,7 +66,8 @@ the command: SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM,
 SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGABRT, SIGWINCH and the real-time
 signals from 35 on. A signal that is sent to the process group reaches the
 command anyway, and only once. Under ptrace it arrives twice if the command
-blocks it and fetches it with signalfd or sigwait. taskwatch does not pass on
+blocks it and fetches it with signalfd or sigwait, and with the daemon unless
+the terminal or the command's own tree sends it. taskwatch does not pass on
 signals that the command's own tree sends to it. Once the command has ended,
 SIGINT, SIGQUIT, SIGTERM and SIGHUP kill the processes that it left running;
 --kill-on-exit kills them at once. Without it, run says after a second what it
@@ -79,7 +83,7 @@ twice kills it and all its descendants. Events are written to files only (-o). A
 signal that asks taskwatch to end goes to the command, and the screen ends with
 it. On fewer than 13 lines only the part with the keys is seen.
 
-There are two sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
+There are three sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
 default if it works. It costs the command almost nothing, except an eighth of a
 second at the start.
 
@@ -88,9 +92,16 @@ ptrace avoids that line. ptrace stops the tasks at every event, and restricts
 them: they cannot trace each other, and without privileges setuid and setgid
 files run with the ids of their caller.
 
+With --source daemon, the daemon ('taskwatch serve') watches the command and its
+descendants. This needs no privileges but those of its group, no programs have
+to be loaded, and modules cannot deny anything. Nothing waits for the events: if
+they are read too slowly, they are lost, and the loss is shown. If the daemon is
+restarted, run goes on, behind a loss. If it has not come back after 30 seconds,
+the command goes on unwatched, and run ends with it.
+
 If taskwatch is killed by SIGKILL, everything that it watches dies too. Under
-bpf before Linux 6.16 only the command itself dies, unless it has changed its
-ids.
+bpf before Linux 6.16, and with the daemon, only the command itself dies, unless
+it has changed its ids.
 
 With -p PID there is no command: run watches a running process with its threads
 and its descendants, and ends when the last of them has ended. Ctrl-C, SIGTERM,
@@ -135,6 +146,7 @@ is an id, 32 hexadecimal digits, it is the trace id of spans, too (--otlp,
   sudo taskwatch run -e exec -p 1234
   sudo taskwatch run -m count.o --globals -- make -j2
   sudo taskwatch run --label job-7 -- make -j2
+  taskwatch run --source daemon -e exec -- make -j2
   taskwatch run -e clone,exit --threads -- cc -o hello hello.c`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 && !f.attaches() {
@@ -152,6 +164,7 @@ is an id, 32 hexadecimal digits, it is the trace id of spans, too (--otlp,
 	f.modules.add(cmd, "at the end")
 	f.modules.addObserveOnly(cmd)
 	cmd.Flags().StringVar(&f.source, "source", auto.Name, "`where` events come from: "+strings.Join(commandSourceNames(), ", "))
+	cmd.Flags().StringVar(&f.socket, "socket", daemon.DefaultSocket, "the daemon of --source daemon serves at this `path`")
 	cmd.Flags().IntVarP(&f.pid, "pid", "p", 0, "watch the running process with this `pid` and its descendants")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would deny, and deny nothing")
 	cmd.Flags().BoolVar(&f.drop, "drop", false, "drop events that cannot be written fast enough, and write how many,\ninstead of making the command wait")
@@ -204,6 +217,9 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err := errors.Join(f.check(cmd), f.modules.check()); err != nil {
 		return runFailed(err)
 	}
+	if cmd.Flags().Changed("socket") && f.source != daemon.SourceName && slices.Contains(commandSourceNames(), f.source) {
+		return runFailed(errSocket)
+	}
 	if f.tui {
 		if err := f.checkScreen(); err != nil {
 			return runFailed(fmt.Errorf("--tui: %w", err))
@@ -247,7 +263,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	}
 	src, passed, err := openCommand(f.source, &command{
 		argv: argv, pane: screen.pane(), dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
-		kernel: files.kernel(), veto: files.veto() && !f.modules.observeOnly,
+		kernel: files.kernel(), veto: files.veto() && !f.modules.observeOnly, socket: f.socket,
 	})
 	if err != nil {
 		return startFailed(argv[0], err, 0)
@@ -288,7 +304,11 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		out.incomplete()
 	}
-	outErr := modules.drain()
+	var outErr error
+	if errors.As(err, new(*daemon.GoneError)) { // the command itself has come to its end
+		err, outErr = nil, err
+	}
+	outErr = errors.Join(outErr, modules.drain())
 	outErr = errors.Join(outErr, out.close())
 	if f.modules.globals && err == nil {
 		outErr = errors.Join(outErr, modules.show(os.Stderr))

@@ -147,8 +147,9 @@ func testIgnoredSignalsStayIgnored(t *testing.T, source string) {
 	}
 }
 
+// With the daemon's source only the command dies: see TestRunWithTheDaemon.
 func TestKilledTaskwatchTakesTheTreeAlong(t *testing.T) {
-	eachSource(t, testKilledTaskwatchTakesTheTreeAlong)
+	eachAttaching(t, testKilledTaskwatchTakesTheTreeAlong)
 }
 
 func testKilledTaskwatchTakesTheTreeAlong(t *testing.T, source string) {
@@ -246,7 +247,7 @@ func testAlarmRingsForTheCommand(t *testing.T, source string) {
 		return shellStatusOf(c.ProcessState)
 	}
 	want := perl("sleep", "30")
-	got := perl(binary(t), "run", "--source", source, "-o", os.DevNull, "--", "sleep", "30")
+	got := perl(splitSource([]string{binary(t), "run", "--source", source, "-o", os.DevNull, "--", "sleep", "30"})...)
 	if got != want || want != 128+int(unix.SIGALRM) {
 		t.Errorf("status %d, want that without taskwatch, %d", got, want)
 	}

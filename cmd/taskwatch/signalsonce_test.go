@@ -18,7 +18,7 @@ import (
 
 // Whoever sends a signal, and to whom: the command gets it once, if it is for
 // it, and never one that it has sent to taskwatch.
-func TestSignalsComeOnce(t *testing.T) { eachSource(t, testSignalsComeOnce) }
+func TestSignalsComeOnce(t *testing.T) { eachAttaching(t, testSignalsComeOnce) }
 
 func testSignalsComeOnce(t *testing.T, source string) {
 	c := cmd(t, "run", "--source", source, "-o", os.DevNull, "--", testutil.BuildC(t, "testdata/signals.c"))

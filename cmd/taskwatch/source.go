@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
 	"syscall"
 
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
@@ -27,6 +30,8 @@ type command struct {
 
 	// kernel is whether modules that run in the kernel are to be registered.
 	kernel bool
+
+	socket string // of the daemon
 
 	// veto is whether watchers here, outside of the kernel, are to be asked
 	// before something is done.
@@ -49,6 +54,7 @@ var commandSources = []struct {
 }{
 	{bpf.Name, openBPFCommand},
 	{ptrace.Name, openPtrace},
+	{daemon.SourceName, openDaemonCommand}, // only by name: see openCommand
 }
 
 // openCommand returns the source of that name, or the best that works; then
@@ -60,7 +66,7 @@ func openCommand(name string, c *command) (src source.Supervisor, passed error, 
 	known, better := false, false
 	var refused auto.Refusals
 	for _, s := range commandSources {
-		if name != s.name && name != auto.Name {
+		if name != s.name && (name != auto.Name || s.name == daemon.SourceName) {
 			continue
 		}
 		known = true
@@ -110,6 +116,40 @@ func openBPFCommand(c *command) (source.Supervisor, error) {
 		return nil, err // and no supervisor: src is a nil pointer
 	}
 	return src, nil
+}
+
+// daemonCommand is a source of the daemon's with the client that it uses.
+type daemonCommand struct {
+	*daemon.CommandSource
+	client *daemon.Client
+}
+
+func (d *daemonCommand) Run(ctx context.Context, reg *taskwatch.Registry) error {
+	defer d.client.Close()
+	return d.CommandSource.Run(ctx, reg)
+}
+
+func (d *daemonCommand) Close() error {
+	d.client.Close()
+	return nil
+}
+
+func openDaemonCommand(c *command) (source.Supervisor, error) {
+	switch {
+	case c.pid != 0:
+		return nil, fmt.Errorf("daemon: it is for a command; for a process that runs use 'taskwatch watch --source daemon --pid %d'", c.pid)
+	case c.kernel:
+		return nil, errors.New("daemon: modules for the kernel (-m FILE.o, --label) run in the daemon: load them with 'taskwatch insmod', which is for root, or choose the source bpf")
+	case c.veto:
+		return nil, errors.New("daemon: its events arrive after the fact; a module (-m) that denies operations needs the source ptrace")
+	}
+	client := daemon.NewClient(c.socket)
+	src, err := client.Command(context.Background(), daemon.CommandSourceConfig{Command: *c.command(), OnNotice: c.notice})
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	return &daemonCommand{src, client}, nil
 }
 
 func openPtrace(c *command) (source.Supervisor, error) {

@@ -31,6 +31,7 @@ type pty struct {
 // session.
 func openPTY(t *testing.T, argv []string, env ...string) *pty {
 	t.Helper()
+	argv = splitSource(argv)
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)

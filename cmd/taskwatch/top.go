@@ -128,7 +128,7 @@ func (f *topFlags) check(cmd *cobra.Command, args []string) error {
 		}
 	}
 	if cmd.Flags().Changed("socket") && f.source != daemon.SourceName {
-		return errors.New("--socket: it is about the daemon; give --source daemon as well")
+		return errSocket
 	}
 	if f.where == "" && cmd.Flags().Changed("where") {
 		return errors.New("--where: the expression is empty; see 'taskwatch help filter'")

@@ -102,6 +102,9 @@ The exit status is:
 	return cmd
 }
 
+// errSocket is what --socket without the daemon's source ends with.
+var errSocket = errors.New("--socket: it is about the daemon; give --source daemon as well")
+
 func watchFailed(err error) error { return &exitError{status: exitFailed, err: err} }
 
 func (f *watchFlags) check(cmd *cobra.Command) error {
@@ -120,7 +123,7 @@ func (f *watchFlags) check(cmd *cobra.Command) error {
 	}
 	switch ofDaemon := f.source == daemon.SourceName; {
 	case !ofDaemon && f.source != auto.Name && cmd.Flags().Changed("socket"):
-		return errors.New("--socket: it is about the daemon; give --source daemon as well")
+		return errSocket
 	case ofDaemon && f.cgroup != "":
 		return errors.New("--cgroup: a daemon's stream is not chosen by cgroup; leave it out, or choose another source")
 	case ofDaemon && cmd.Flags().Changed("latency"):

@@ -8,6 +8,10 @@ import (
 // TickNS is a clock tick in nanoseconds: USER_HZ is 100 on every port of ours.
 const TickNS = 10_000_000
 
+// SameTick compares a time of /proc, which is rounded down, with one that need not
+// be.
+func SameTick(rounded, exact int64) bool { return rounded == exact/TickNS*TickNS }
+
 // Stat is what stat says of a task.
 type Stat struct {
 	TID   int

@@ -41,6 +41,9 @@ type Config struct {
 	// NoSetGroups says that the source is not told of setgroups.
 	NoSetGroups bool
 
+	// No32 says that the source is not told of ids that 32-bit programs change.
+	No32 bool
+
 	// LeaderExecs says that the source may take an exec by a thread for one by
 	// the leader, with the ends of the two exchanged: rarely, so that more than
 	// one in a run is a failure all the same.
@@ -122,7 +125,7 @@ func Source(t *testing.T, cfg Config) {
 		t.Logf("short: %d of %d cases, and no other check", len(run), len(cases))
 	}
 	for _, c := range run {
-		if c.siblings && cfg.RealParent {
+		if c.siblings && cfg.RealParent || c.i386 && cfg.No32 {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {

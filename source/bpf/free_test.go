@@ -40,7 +40,7 @@ func TestFreesAreInferredBeforeTheEnd(t *testing.T) {
 	if st.finished() {
 		t.Fatal("finished before the command has ended")
 	}
-	st.src.command.ended = true
+	st.src.command.SetStatus(0)
 	st.handle(&record{kind: recordKind(taskwatch.Exit), pid: gone, tid: gone, task: 2, start: 2, cgroup: 1, comm: comm, timeNS: long})
 	for end := time.Now().Add(time.Minute); !st.finished(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -65,7 +65,7 @@ func TestTheFreeOfAFailedForkComesBeforeTheEnd(t *testing.T) {
 	for i := range cycle {
 		st.handle(&cycle[i])
 	}
-	st.src.command.ended = true
+	st.src.command.SetStatus(0)
 	st.handle(&record{kind: recordExit, pid: 1, tid: 1, task: 1, start: 1, cgroup: 1, comm: comm})
 	st.handle(&record{kind: recordFree, task: 1, start: 1})
 	if st.finished() {

@@ -435,7 +435,7 @@ func (st *stream) exit(r *record) {
 		last = last && r.flags&flagGroup != 0
 	}
 	if last && e.task.PID == st.src.cfg.PID {
-		st.src.command.told(r.val)
+		st.src.command.SetStatus(r.val)
 	}
 	e.reported, e.val = true, r.val
 	e.task.UID, e.task.GID = r.uid, r.gid

@@ -305,7 +305,7 @@ func readArgv(pid int, start int64) ([]string, bool) {
 		return nil, false
 	}
 	stat, err := proc.Stat(pid, 0)
-	if err != nil || !sameTick(stat.StartNS, start) {
+	if err != nil || !procfs.SameTick(stat.StartNS, start) {
 		return nil, false
 	}
 	return argv, true

@@ -41,7 +41,7 @@ func TestTasksFromBeforeTheStartAreKnown(t *testing.T) {
 	ev := events[0]
 	task := ev.Task
 	if task.Exe != exe || task.Cwd != cwd || !slices.Equal(task.Argv, cmd.Args) || task.UID[0] != 4711 || task.GID[0] != 4712 ||
-		task.PPID != os.Getpid() || !sameTick(stat.StartNS, task.StartNS) {
+		task.PPID != os.Getpid() || !procfs.SameTick(stat.StartNS, task.StartNS) {
 		t.Errorf("got %+v, want exe %q, argv %q, cwd %q", task, exe, cmd.Args, cwd)
 	}
 	if ev.Missing != taskwatch.FieldParentID {

@@ -13,6 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/child"
 )
 
 // Name is the source's name.
@@ -22,7 +23,7 @@ const Name = "bpf"
 type Source struct {
 	cfg     Config
 	caps    source.Capabilities
-	command running
+	command child.Child
 	table   *kernel.Table
 
 	mu     sync.Mutex // guards the fields below
@@ -45,7 +46,7 @@ func New(cfg Config) (*Source, error) {
 		return nil, err
 	}
 	if cfg.Command != nil {
-		cmd, err := find(*cfg.Command)
+		cmd, err := child.Find(Name, *cfg.Command)
 		if err != nil {
 			return nil, err
 		}

@@ -77,8 +77,8 @@ const (
 )
 
 func (st *stream) run(ctx context.Context) error {
-	st.src.command.attend(st.alarm.wake)
-	defer st.src.command.attend(nil)
+	st.src.command.Attend(st.alarm.wake)
+	defer st.src.command.Attend(nil)
 	st.clocks.set()
 	if err := st.watch(false); err != nil {
 		return err
@@ -296,12 +296,12 @@ func (st *stream) maintain() error {
 // tend does what the command has given cause for, and reports whether all is
 // over.
 func (st *stream) tend(cancelled bool) (finished bool) {
-	stop, killed, kills := st.src.command.take()
+	stop, kills := st.src.command.Take()
 	if stop != 0 && st.src.cfg.Command.OnStop != nil {
 		st.drain() // what it did before
 		st.src.cfg.Command.OnStop(stop)
 	}
-	if len(kills) > 0 || (killed || cancelled) && !st.killing {
+	if len(kills) > 0 || (st.src.command.Killed() || cancelled) && !st.killing {
 		n := st.kill()
 		for _, reply := range kills {
 			reply <- n
@@ -336,7 +336,7 @@ func (st *stream) finished() bool {
 // isKnown reports whether no task can be in the tree that the table lacks.
 func (st *stream) isKnown() bool {
 	if st.src.cfg.Command != nil {
-		return st.src.command.hasEnded()
+		return st.src.command.Ended()
 	}
 	return st.table.generation > 0 // it was looked for
 }

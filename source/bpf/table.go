@@ -88,7 +88,7 @@ func (t *table) find(r *record) *entry {
 	e := t.at(r.task)
 	if e == nil {
 		e = t.byTID[r.tid]
-		if e == nil || e.addr != 0 || !sameTick(e.start, r.start) {
+		if e == nil || e.addr != 0 || !procfs.SameTick(e.start, r.start) {
 			return nil
 		}
 		e.addr, e.start = r.task, r.start // found in /proc, which does not tell the address
@@ -99,11 +99,6 @@ func (t *table) find(r *record) *entry {
 		return e
 	}
 	return nil
-}
-
-// sameTick compares a start time with one that /proc has rounded down.
-func sameTick(rounded, exact int64) bool {
-	return rounded == exact/procfs.TickNS*procfs.TickNS
 }
 
 // add makes the entry of a new task without a pid.

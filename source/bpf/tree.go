@@ -3,12 +3,11 @@ package bpf
 import (
 	"errors"
 	"os"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/child"
 )
 
 // startCommand starts the command, if there is one.
@@ -17,12 +16,12 @@ func (st *stream) startCommand() error {
 	if cmd == nil {
 		return nil
 	}
-	if _, killed, _ := st.src.command.take(); killed {
+	if st.src.command.Killed() {
 		return &source.StartError{Source: Name, Path: cmd.Path, Err: errKilled}
 	}
 	st.self = st.table.add(0)
 	st.self.describeSelf()
-	return st.src.command.start(cmd, st.kernel.ownExit == nil, func(pid int) { st.kernel.control.Store(controlSeed, uint32(pid)) })
+	return st.src.command.Start(Name, cmd, st.kernel.ownExit == nil, func(pid int) { st.kernel.control.Store(controlSeed, uint32(pid)) })
 }
 
 var errKilled = errors.New("it was killed before it ran")
@@ -63,16 +62,26 @@ func (st *stream) kill() (n int) {
 // killProcess kills the process of a task, if it is still the one that the
 // task belongs to, and reports whether it was.
 func (e *entry) killProcess() bool {
-	// From here on the descriptor means one process; whether it is the right
-	// one, the start time of the task tells.
-	fd, err := unix.PidfdOpen(e.task.PID, 0)
-	if err != nil {
-		return false
+	return child.KillProcess(e.task.PID, e.task.TID, e.start)
+}
+
+// Exit returns how the command, or the process of Config.PID, ended, once Run
+// has returned: zero of a process that has not ended.
+func (s *Source) Exit() taskwatch.ExitStatus { return s.command.Exit() }
+
+// Signal sends a signal to the command's own process. It may be called from
+// any goroutine, and fails with ESRCH before the command started and after it
+// ended.
+func (s *Source) Signal(sig syscall.Signal) error { return s.command.Signal(sig) }
+
+// Kill kills the command and all its descendants, or keeps the command from
+// starting, and returns how many processes it found. Without a command it does
+// nothing. It may be called from any goroutine but that of Run: not by a watcher.
+//
+// Who forks meanwhile is killed by the kernel side, so that nothing escapes.
+func (s *Source) Kill() int {
+	if s.cfg.Command == nil {
+		return 0
 	}
-	defer unix.Close(fd)
-	stat, err := new(procfs.Reader).Stat(e.task.PID, e.task.TID)
-	if err != nil || !sameTick(stat.StartNS, e.start) {
-		return false
-	}
-	return unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
+	return s.command.Kill()
 }

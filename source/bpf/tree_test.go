@@ -283,7 +283,7 @@ func TestSignalOfACommandThatJustRuns(t *testing.T) {
 		c := command(t, "read")
 		c.Stdin, c.Stdout, c.Stderr = in, out, os.Stderr
 		started := make(chan error, 1)
-		go func() { started <- s.command.start(c, true, func(int) {}) }()
+		go func() { started <- s.command.Start(Name, c, true, func(int) {}) }()
 		if _, err := said.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -296,6 +296,6 @@ func TestSignalOfACommandThatJustRuns(t *testing.T) {
 		if err := <-started; err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the command has ended", s.command.hasEnded)
+		eventually(t, "the command has ended", s.command.Ended)
 	}
 }

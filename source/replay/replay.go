@@ -35,6 +35,10 @@ type Config struct {
 	// capabilities are those of this very recording. It needs an
 	// io.ReadSeeker.
 	Scan bool
+
+	// Choose, if set, says which items are delivered. The goroutine of Run calls it
+	// for each item.
+	Choose func(taskwatch.Item) bool
 }
 
 // Source replays one recording. It implements [source.Source].
@@ -112,6 +116,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 			return nil
 		case err != nil:
 			return err
+		case s.cfg.Choose != nil && !s.cfg.Choose(l):
 		case l.Event != nil:
 			s.event(feed, l.Event)
 		case l.Start != nil:
