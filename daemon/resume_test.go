@@ -382,7 +382,7 @@ func TestRingIsForReaders(t *testing.T) {
 
 // The ring is bounded, whatever comes.
 func TestRingIsBounded(t *testing.T) {
-	r := &ring{limit: 100_000, instance: "x", waiting: map[chan struct{}]struct{}{}}
+	r := newTestRing(100_000)
 	ev := &taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Argv: []string{strings.Repeat("x", 5000)}}}
 	most := 0
 	for i := range 10_000 {
