@@ -5,19 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"slices"
 	"strings"
 )
-
-// Interval is the median of some ratios, and an interval that has the true median
-// in it, with a probability of 99 %, where there are [EnoughPairs] of them. It is
-// from the lowest to the highest ratio where there are fewer.
-type Interval struct {
-	Low    float64 `json:"low"`
-	Median float64 `json:"median"`
-	High   float64 `json:"high"`
-}
 
 // EnoughPairs is how many pairs of runs [Compare] needs to call something worse, and
 // AgainstPairs is how many it makes if Config.Pairs is 0.
@@ -25,25 +14,6 @@ const (
 	EnoughPairs  = 8
 	AgainstPairs = 12
 )
-
-// IntervalOf returns the interval of some ratios. It assumes nothing of how they are
-// distributed: the number of those below the true median is that of heads of a coin.
-func IntervalOf(list []float64) Interval {
-	if len(list) == 0 {
-		return Interval{}
-	}
-	s := slices.Sorted(slices.Values(list))
-	const outside = 0.005 // on each side
-	n, skip := len(s), 0
-	exactly := math.Pow(2, -float64(n)) // that skip of them are below the true median
-	for atMost := exactly; ; skip++ {
-		exactly *= float64(n-skip) / float64(skip+1)
-		if atMost += exactly; atMost > outside {
-			break
-		}
-	}
-	return Interval{s[skip], SpreadOf(s).Median, s[n-1-skip]}
-}
 
 // Comparison is what a watcher costs with this program, compared with the same one
 // of another program.
@@ -194,8 +164,6 @@ func judge(list []Comparison) {
 		}
 	}
 }
-
-func (i Interval) String() string { return fmt.Sprintf("%.3f (%.3f to %.3f)", i.Median, i.Low, i.High) }
 
 // WriteComparisons writes comparisons as a table for people, and what is worse.
 func WriteComparisons(w io.Writer, list []Comparison, pairs int) error {

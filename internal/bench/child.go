@@ -102,6 +102,7 @@ var modes = map[string]func(order) (*childReport, error){
 	"json":   toJSON,
 	"wasm":   toSandbox,
 	"none":   toNobody,
+	"stock":  withModules,
 }
 
 // toNobody watches nothing.

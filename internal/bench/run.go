@@ -31,6 +31,11 @@ type Config struct {
 	// Operations, if not 0, is how many a run has, whatever time it takes.
 	Operations int
 
+	// Limit is how long [Stock] measures; DefaultLimit if 0. Source is a directory
+	// with the sources of zlib, which it builds; those of Debian without one.
+	Limit  time.Duration
+	Source string
+
 	// Profiles, if set, is a directory where the table of profiles leaves them.
 	Profiles string
 

@@ -16,6 +16,7 @@ import (
 type Table struct {
 	Name    string `json:"name"`
 	Text    string `json:"-"` // in Markdown
+	Dated   bool   `json:"-"` // Text says on what machine it was measured, and when
 	Results any    `json:"results"`
 }
 
@@ -32,6 +33,7 @@ var tables = []struct {
 	{"modules", modulesTable},
 	{"live", liveTable},
 	{"idle", idleTable},
+	{"stock", stockTable},
 }
 
 // TableNames returns the names of the tables.

@@ -47,6 +47,8 @@ func run() error {
 	shared := flag.Bool("shared", false, "with -watchers: leave it to the kernel where load and watcher run")
 	jsonFile := flag.String("json", "", "write the results to this `file`, too")
 	flag.StringVar(&cfg.Profiles, "profiles", "", "leave the profiles of the table of that name in this `directory`")
+	flag.DurationVar(&cfg.Limit, "limit", bench.DefaultLimit, "how `long` the table stock is measured")
+	flag.StringVar(&cfg.Source, "source", "", "the `directory` with the sources of zlib that the table stock builds (default: Debian's)")
 	page := flag.String("page", "", "put the tables into this `file`, between the lines that are there for them")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -80,8 +82,12 @@ func run() error {
 	}
 	err := writeJSON(*jsonFile, tables)
 	if *page != "" {
+		list := tables
 		machine := fmt.Sprintf("%s; %d pairs of runs of %v each, on %s.", bench.Machine(), cfg.Pairs, cfg.Run, time.Now().UTC().Format(time.DateOnly))
-		err = errors.Join(err, update(*page, append(tables, &bench.Table{Name: "machine", Text: machine})))
+		if slices.ContainsFunc(tables, func(t *bench.Table) bool { return !t.Dated }) {
+			list = append(list, &bench.Table{Name: "machine", Text: machine})
+		}
+		err = errors.Join(err, update(*page, list))
 	}
 	return err
 }

@@ -1,0 +1,276 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// DefaultLimit is how long [Stock] measures.
+const DefaultLimit = 7 * time.Minute
+
+// Parts of that time. The rest is for the statistics of BPF programs.
+const (
+	loadsPart  = 0.54
+	buildsPart = 0.40
+)
+
+// AloneResult is what the machine does without taskwatch.
+type AloneResult struct {
+	ForkNS   float64 `json:"fork_ns"`
+	CloneNS  float64 `json:"clone_ns"`
+	BuildNS  float64 `json:"build_ns,omitempty"`
+	NoBuild  string  `json:"no_build,omitempty"` // why nothing was built
+	LoadedBy float64 `json:"load_average"`       // before
+}
+
+// StockResult is what one of the stock modules costs, or all of them together.
+// Ratios are of the speeds with it and without taskwatch, pair by pair; the
+// intervals have a probability of 95 %, if there are six pairs.
+type StockResult struct {
+	Modules string   `json:"modules"`
+	Missing string   `json:"missing,omitempty"` // why it was not measured
+	Fork    Interval `json:"fork"`
+	Clone   Interval `json:"clone"`
+	Build   Interval `json:"build"`
+	Pairs   int      `json:"pairs"`  // of runs of the loads
+	Builds  int      `json:"builds"` // pairs of builds
+
+	// In BPF programs, by the kernel's statistics, for one of the four events
+	// of a task.
+	ForkBPFNS  float64 `json:"fork_bpf_ns"`
+	CloneBPFNS float64 `json:"clone_bpf_ns"`
+
+	Lost uint64 `json:"lost"` // records that found no room, which cost less than the others
+}
+
+// stockLoads are those loads; the second makes threads.
+var stockLoads = []Load{Fork, Thread}
+
+// stockRow is one row being measured.
+type stockRow struct {
+	w      *Watcher
+	result StockResult
+	ratios [NumLoads][]float64
+	builds []float64
+}
+
+// stock measures what the stock modules cost.
+type stock struct {
+	cfg   *Config
+	p     *programs
+	cpus  processors
+	n     [NumLoads]int // operations of a run
+	alone [NumLoads][]float64
+	built []float64
+}
+
+// Stock measures what each stock module that runs in the kernel costs forks,
+// clones and a build, and what all of them cost together. Runs without taskwatch
+// and with one of the rows take turns, so that what else the machine does hits all
+// alike. It takes Limit, or longer if that is too short for a run of each.
+func Stock(ctx context.Context, cfg Config) (alone AloneResult, results []StockResult, endErr error) {
+	if cfg.Limit == 0 {
+		cfg.Limit = DefaultLimit
+	}
+	if runtime.NumCPU() == 1 {
+		cfg.Shared = true
+	}
+	cfg.Loads = stockLoads
+	alone.LoadedBy = LoadAverage()
+	p, cpus, n, err := cfg.prepare(ctx)
+	if err != nil {
+		return alone, nil, err
+	}
+	defer func() { endErr = errors.Join(endErr, p.close()) }()
+	s := &stock{cfg: &cfg, p: p, cpus: cpus, n: n}
+	rows := stockRows()
+	err = errors.Join(s.loads(ctx, rows), s.buildAll(ctx, rows, &alone), s.statistics(ctx, rows))
+	for _, r := range rows {
+		r.result.Fork, r.result.Clone, r.result.Build = intervalAt(r.ratios[Fork], 0.95), intervalAt(r.ratios[Thread], 0.95), intervalAt(r.builds, 0.95)
+		r.result.Pairs, r.result.Builds = len(r.ratios[Fork]), len(r.builds)
+		results = append(results, r.result)
+	}
+	alone.ForkNS, alone.CloneNS, alone.BuildNS = SpreadOf(s.alone[Fork]).Median, SpreadOf(s.alone[Thread]).Median, SpreadOf(s.built).Median
+	return alone, results, err
+}
+
+// allTogether is the row of all modules.
+const allTogether = "all together"
+
+func stockRows() (rows []*stockRow) {
+	add := func(name string, args string) {
+		rows = append(rows, &stockRow{w: &Watcher{Name: name, args: []string{args}}, result: StockResult{Modules: name}})
+	}
+	add(Control, "none=sleep")
+	names := kernelModules()
+	for _, name := range names {
+		add(name, "stock="+name)
+	}
+	add(allTogether, "stock="+strings.Join(names, ","))
+	return rows
+}
+
+// turnsOf returns in which order the rows are measured in a round: that of all
+// modules, which is asked about most, after every third other one.
+func turnsOf(rows []*stockRow) (order []*stockRow) {
+	last := len(rows) - 1
+	for i, r := range rows[:last] {
+		order = append(order, r)
+		if i%3 == 2 {
+			order = append(order, rows[last])
+		}
+	}
+	if order[len(order)-1] != rows[last] {
+		order = append(order, rows[last])
+	}
+	return order
+}
+
+// turns measures without taskwatch and with each of the rows in turns, round by
+// round until the time is over, and has each measurement with a row compared with
+// those before and after it. A row that cannot be measured is left out.
+func turns[T any](ctx context.Context, cfg *Config, rows []*stockRow, part float64, measure func(*stockRow) (T, error), compare func(r *stockRow, before, with, after T)) error {
+	end := time.Now().Add(time.Duration(part * float64(cfg.Limit)))
+	before, err := measure(nil)
+	if err != nil {
+		return err
+	}
+	for round := 1; ; round++ {
+		for _, r := range turnsOf(rows) {
+			if round > 1 && !time.Now().Before(end) {
+				return nil
+			}
+			if r.result.Missing != "" {
+				continue
+			}
+			cfg.progress("round %d: %s", round, r.w.Name)
+			with, err := measure(r)
+			if err != nil && ctx.Err() == nil && round == 1 {
+				r.result.Missing = strings.Join(strings.Fields(err.Error()), " ")
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			after, err := measure(nil)
+			if err != nil {
+				return err
+			}
+			compare(r, before, with, after)
+			before = after
+		}
+	}
+}
+
+// during has a row's modules at work while do runs, or nothing.
+func (s *stock) during(ctx context.Context, r *stockRow, cpu int, do func() error) error {
+	if r == nil {
+		time.Sleep(calm)
+		return do()
+	}
+	report, err := r.w.during(ctx, s.cfg, s.p, cpu, func(pid int) error {
+		time.Sleep(calm)
+		if _, err := settle(pid); err != nil {
+			return err
+		}
+		return do()
+	})
+	if err == nil {
+		r.result.Lost += report.Lost
+	}
+	return err
+}
+
+func (s *stock) loads(ctx context.Context, rows []*stockRow) error {
+	measure := func(r *stockRow) (took runs, err error) {
+		err = s.during(ctx, r, s.cpus.watcher, func() (err error) {
+			for _, l := range stockLoads {
+				if took[l], err = s.p.run(ctx, l, s.n[l], s.cpus.load, 0); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return took, err
+	}
+	return turns(ctx, s.cfg, rows, loadsPart, measure, func(r *stockRow, before, with, after runs) {
+		for _, l := range stockLoads {
+			alone := float64(before[l]+after[l]) / 2
+			s.alone[l] = append(s.alone[l], alone/float64(s.n[l]))
+			r.ratios[l] = append(r.ratios[l], alone/float64(with[l]))
+		}
+	})
+}
+
+func (s *stock) buildAll(ctx context.Context, rows []*stockRow, result *AloneResult) error {
+	project, err := newProject(ctx, filepath.Join(s.p.dir, "project"), s.cfg.Source)
+	if why, missing := cannot(err); missing {
+		result.NoBuild = why
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	measure := func(r *stockRow) (took time.Duration, err error) {
+		err = s.during(ctx, r, free.watcher, func() (err error) {
+			took, err = project.build(ctx)
+			return err
+		})
+		return took, err
+	}
+	return turns(ctx, s.cfg, rows, buildsPart, measure, func(r *stockRow, before, with, after time.Duration) {
+		alone := float64(before+after) / 2
+		s.built = append(s.built, alone)
+		r.builds = append(r.builds, alone/float64(with))
+	})
+}
+
+// statistics has the kernel count the time in BPF programs, which makes each run
+// of one some 50 ns longer, so that nothing else is measured meanwhile.
+func (s *stock) statistics(ctx context.Context, rows []*stockRow) error {
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
+		return fmt.Errorf("bench: the kernel's statistics of BPF programs: %w", err)
+	}
+	defer stats.Close()
+	for _, r := range slices.DeleteFunc(slices.Clone(rows), func(r *stockRow) bool { return r.result.Missing != "" }) {
+		s.cfg.progress("time in BPF programs: %s", r.w.Name)
+		err := s.during(ctx, r, s.cpus.watcher, func() error {
+			for _, l := range stockLoads {
+				before, _, err := bpfUsage()
+				if err != nil {
+					return err
+				}
+				if _, err := s.p.run(ctx, l, s.n[l], s.cpus.load, 0); err != nil {
+					return err
+				}
+				after, _, err := bpfUsage()
+				if err != nil {
+					return err
+				}
+				per := float64(after-before) / float64(sum(l.truth(s.n[l]), taskwatch.AllKinds))
+				if l == Fork {
+					r.result.ForkBPFNS = per
+				} else {
+					r.result.CloneBPFNS = per
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
