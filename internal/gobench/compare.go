@@ -6,12 +6,6 @@ import (
 	"slices"
 )
 
-// slower is how many times as long an operation has to take, in the fastest of the
-// runs and compared with the median of the other version's, to count as worse. The
-// versions run in turns: other work on the machine slows all runs of one and few of
-// the other only by a great accident.
-const slower = 1.5
-
 // Verdict is what has become of one benchmark.
 type Verdict struct {
 	Name  string
@@ -20,7 +14,7 @@ type Verdict struct {
 }
 
 // Compare compares the results of a version with those of one before it. Allocations
-// are compared exactly. Times count only beyond a wide bound.
+// are compared exactly. Times are told, and nothing is worse for them.
 func Compare(before, after Results) (verdicts []Verdict) {
 	for _, name := range slices.Sorted(maps.Keys(after)) {
 		a, b := after[name], before[name]
@@ -37,10 +31,6 @@ func Compare(before, after Results) (verdicts []Verdict) {
 		if a.Allocs > b.Allocs {
 			v.Worse = true
 			v.Text += ": it allocates more"
-		}
-		if slices.Min(a.NS) > slower*median(b.NS) {
-			v.Worse = true
-			v.Text += fmt.Sprintf(": even its fastest run, of %.1f ns, takes more than %g times as long", slices.Min(a.NS), slower)
 		}
 		verdicts = append(verdicts, v)
 	}

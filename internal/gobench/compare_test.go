@@ -45,9 +45,7 @@ func TestCompare(t *testing.T) {
 		{"the same", of(2, 10, 11, 12), of(2, 10, 11, 12), "11.0 ns, before 11.0 (1.00 times as long); 2 allocations", false},
 		{"an allocation more", of(0, 10), of(1, 5), "1 allocation, before 0: it allocates more", true},
 		{"an allocation less", of(1, 10), of(0, 10), "0 allocations, before 1", false},
-		{"a machine that was busy once", of(0, 10, 10, 10), of(0, 10, 90, 95), "(9.00 times as long)", false},
-		{"each run slower, but not by that much", of(0, 10, 10, 10), of(0, 14, 15, 14.5), "(1.45 times as long)", false},
-		{"each run much slower", of(0, 10, 10, 99), of(0, 16, 17, 20), "even its fastest run, of 16.0 ns", true},
+		{"slower", of(0, 10, 10, 10), of(0, 10, 90, 95), "(9.00 times as long)", false},
 		{"new", Results{}, of(3, 10), "3 allocations; it was not there before", false},
 		{"gone", of(3, 10), Results{}, "it is gone", true},
 	} {
