@@ -37,7 +37,7 @@ type importerRule struct {
 var depRules = []depRule{
 	{".", nil},
 	{"record", []string{".", "internal/jsonstring"}},
-	{"report", []string{".", "enrich", "process", "internal/clean", "internal/names"}},
+	{"report", []string{".", "enrich", "process", "internal/clean", "internal/names", "internal/table"}},
 	{"process", []string{".", "internal/procfs"}},
 	{"enrich", nil},
 	{"enrich/cri", []string{"enrich"}},
@@ -46,7 +46,7 @@ var depRules = []depRule{
 	{"sink/folded", []string{".", "process"}},
 	{"sink/html", []string{".", "enrich", "process", "sink/lane"}},
 	{"sink/...", []string{".", "process", "sink/lane"}},
-	{"top", []string{".", "enrich", "filter", "process", "internal/clean", "internal/names"}},
+	{"top", []string{".", "enrich", "filter", "process", "internal/clean", "internal/names", "internal/table"}},
 	{"ui", []string{".", "daemon", "enrich", "filter", "internal/procfs", "internal/sys", "modules", "process", "record", "sink/html", "source/replay"}},
 	{"include/...", nil},
 	{"guest/guesttest", []string{".", "guest/...", "internal/wire"}},
@@ -108,7 +108,8 @@ var importerRules = []importerRule{
 	{"go.opentelemetry.io/proto/otlp/...", []string{"sink/otlp"}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "enrich/cri", "sink/otlp", "cmd/..."}},
 	{"cel.dev/cel-go/...", []string{"filter", "fleet/selector"}},
-	{"github.com/rivo/uniseg", []string{"report", "doctor", "top"}},
+	{"github.com/rivo/uniseg", []string{"internal/table"}}, // so that all agree on how wide a text is
+	{"text/tabwriter", nil}, // which counts characters: see internal/table,
 	{"github.com/gdamore/tcell/v3/...", []string{"internal/pane", "cmd/..."}},
 	{"github.com/charmbracelet/...", []string{"internal/pane"}},
 	{"connectrpc.com/grpcreflect", []string{"daemon"}},

@@ -5,11 +5,9 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
-
-	"github.com/rivo/uniseg"
 
 	"github.com/taskwatch/taskwatch/internal/features"
+	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/source/bpf"
 	"github.com/taskwatch/taskwatch/source/connector"
 	"github.com/taskwatch/taskwatch/source/ptrace"
@@ -149,23 +147,7 @@ func detail(b *strings.Builder, name, answer, reason string) {
 // wrap writes words in lines, the first after one text and the others after
 // another one.
 func wrap(b *strings.Builder, first, others, text string) {
-	b.WriteString(first)
-	at, begun := uniseg.StringWidth(first), false
-	for word := range strings.FieldsSeq(text) {
-		n := uniseg.StringWidth(word)
-		switch {
-		case !begun:
-		case at+1+n > columns:
-			b.WriteString("\n" + others)
-			at = uniseg.StringWidth(others)
-		default:
-			b.WriteByte(' ')
-			at++
-		}
-		b.WriteString(word)
-		at, begun = at+n, true
-	}
-	b.WriteByte('\n')
+	b.WriteString(table.Wrap(columns, first, others, text))
 }
 
 func (s *Source) write(b *strings.Builder) {
@@ -179,18 +161,18 @@ func (s *Source) write(b *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(b, "\nsource %s: %s\n", s.Name, s.Scope)
-	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "  EVENT\tSEEN\tVETO\tKERNEL MODULES\tHOOK\n")
+	t := table.NewLeft("EVENT", "SEEN", "VETO", "KERNEL MODULES", "HOOK")
+	t.Indent = "  "
 	for _, e := range s.Events {
 		for i, hook := range strings.Split(dash(e.Hook), "; ") {
 			if i == 0 {
-				fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\n", e.Event, e.Seen, e.Veto, e.KernelModules, hook)
+				t.Row(e.Event, e.Seen, e.Veto, e.KernelModules, hook)
 			} else {
-				fmt.Fprintf(tw, "  \t\t\t\t%s\n", hook)
+				t.Row("", "", "", "", hook)
 			}
 		}
 	}
-	tw.Flush()
+	_ = t.Write(b) // into memory
 	s.notes(b, "vetoed by", func(e Event) string {
 		if e.VetoHook == e.Hook {
 			return ""

@@ -9,6 +9,7 @@ import (
 	"github.com/taskwatch/taskwatch/enrich"
 	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/internal/names"
+	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/process"
 )
 
@@ -32,6 +33,7 @@ type column struct {
 	width     int // of what is usual, in text; longer values push the rest to the right
 	right     bool
 	reads     taskwatch.Fields
+	program   bool           // it is about what the program did since its exec
 	value     func(*row) any // int64, string or []string; nil where there is none
 }
 
@@ -83,6 +85,18 @@ func numberColumn(name, doc string, width int, bit taskwatch.Fields, get func(*r
 	return &column{name: name, doc: doc, width: width, right: true, reads: bit, value: known(bit, func(r *row) any { return get(r) })}
 }
 
+const cpuFields = taskwatch.FieldUTime | taskwatch.FieldSTime
+
+// programColumn is about a program whose exec was seen, at its end.
+func programColumn(name, doc string, reads taskwatch.Fields, get func(*row, *process.Program) any) *column {
+	return &column{name: name, doc: doc, width: 12, right: true, reads: reads, program: true, value: func(r *row) any {
+		if r.proc == nil || !process.EndsProcess(r.ev) || !r.proc.Program().Started {
+			return nil
+		}
+		return get(r, r.proc.Program())
+	}}
+}
+
 // allColumns are all columns, in the order of the help.
 var allColumns = []*column{
 	{name: "time", doc: "when it happened, as --time says", width: len(clockLayout), value: func(r *row) any {
@@ -124,12 +138,15 @@ var allColumns = []*column{
 	numberColumn("utime_ns", "user CPU time", 12, taskwatch.FieldUTime, func(r *row) int64 { return r.ev.Rusage.UTimeNS }),
 	numberColumn("stime_ns", "system CPU time", 12, taskwatch.FieldSTime, func(r *row) int64 { return r.ev.Rusage.STimeNS }),
 	numberColumn("maxrss_bytes", "the most memory that was resident", 12, taskwatch.FieldMaxRSS, func(r *row) int64 { return int64(min(r.ev.Rusage.MaxRSS, 1<<62)) }),
-	{name: "span_ns", doc: "from the exec of the program, at its end", width: 12, right: true, value: func(r *row) any {
-		if r.proc == nil || !process.EndsProcess(r.ev) || !r.proc.Program().Started {
+	programColumn("span_ns", "from the exec of the program, at its end", 0, func(r *row, g *process.Program) any {
+		return r.ev.MonoNS - g.StartNS
+	}),
+	programColumn("cpu_ns", "CPU time since that exec, likewise", cpuFields|process.UsageBefore, func(_ *row, g *process.Program) any {
+		if g.Usage.AtMost() || g.Usage.Missing&cpuFields != 0 {
 			return nil
 		}
-		return r.ev.MonoNS - r.proc.Program().StartNS
-	}},
+		return g.Usage.CPUNS()
+	}),
 	numberColumn("lifetime_ns", "from the start of the task to its free", 12, taskwatch.FieldLifetime, func(r *row) int64 { return r.ev.LifetimeNS }),
 	{name: "source", doc: "the name of the source", width: 9, value: func(r *row) any { return r.ev.Source }},
 }
@@ -252,10 +269,6 @@ func (c *Columns) names() []string {
 // wants adds the fields that the columns read.
 func (c *Columns) wants(kinds taskwatch.Kinds) taskwatch.Wants {
 	w := taskwatch.Wants{}
-	span := false
-	for _, col := range c.list {
-		span = span || col.name == "span_ns"
-	}
 	for _, k := range kinds.List() {
 		w[k] = 0
 		for _, col := range c.list {
@@ -266,9 +279,12 @@ func (c *Columns) wants(kinds taskwatch.Kinds) taskwatch.Wants {
 		}
 		w[k] |= taskwatch.FieldVal | taskwatch.FieldPID | taskwatch.FieldTID
 	}
-	if span {
+	for _, col := range c.list {
+		if !col.program {
+			continue
+		}
 		for _, k := range process.Kinds.List() {
-			w[k] |= process.TreeFields
+			w[k] |= process.TreeFields | col.reads&(taskwatch.FieldsOf(k)|taskwatch.OptionalOf(k))
 		}
 	}
 	return w
@@ -302,10 +318,10 @@ func plainValue(v any) string {
 }
 
 // write writes the columns as text. A missing value is a dash.
-func (c *Columns) write(to *canvas, r *row) {
+func (c *Columns) write(to *table.Line, r *row) {
 	for i, col := range c.list {
 		if i > 0 {
-			to.add(" ")
+			to.Add(" ")
 		}
 		text := "-"
 		switch v := col.value(r).(type) {
@@ -319,39 +335,39 @@ func (c *Columns) write(to *canvas, r *row) {
 				text = "-"
 			}
 		}
-		pad := max(0, col.width-textWidth(text))
+		pad := max(0, col.width-table.Width(text))
 		if i == len(c.list)-1 && !col.right {
 			pad = 0
 		}
 		if col.right {
-			to.add(strings.Repeat(" ", pad))
+			to.Add(strings.Repeat(" ", pad))
 		}
 		if col.name == "kind" {
-			to.paint(kindColours[r.ev.Kind], text)
+			to.Paint(kindColours[r.ev.Kind], text)
 		} else {
-			to.add(text)
+			to.Add(text)
 		}
 		if !col.right {
-			to.add(strings.Repeat(" ", pad))
+			to.Add(strings.Repeat(" ", pad))
 		}
 	}
 }
 
 // head writes the names of the columns.
-func (c *Columns) head(to *canvas) {
+func (c *Columns) head(to *table.Line) {
 	for i, col := range c.list {
 		if i > 0 {
-			to.add(" ")
+			to.Add(" ")
 		}
 		name := strings.ToUpper(col.name)
 		pad := strings.Repeat(" ", max(0, col.width-len(name)))
 		switch {
 		case col.right:
-			to.paint(bold, pad+name)
+			to.Paint(bold, pad+name)
 		case i == len(c.list)-1:
-			to.paint(bold, name)
+			to.Paint(bold, name)
 		default:
-			to.paint(bold, name+pad)
+			to.Paint(bold, name+pad)
 		}
 	}
 }

@@ -2,33 +2,34 @@ package report
 
 import (
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/process"
 )
 
 // writeCommand adds the command line, or the best known name.
-func writeCommand(to *canvas, c *process.Command) {
+func writeCommand(to *table.Line, c *process.Command) {
 	if c.Forked {
-		to.add("fork of ")
+		to.Add("fork of ")
 	}
 	switch {
 	case len(c.Argv) > 0:
 		for i, arg := range c.Argv {
 			if i > 0 {
-				to.add(" ")
+				to.Add(" ")
 			}
-			if to.full {
+			if to.Full() {
 				return
 			}
-			to.add(clean.Word(arg))
+			to.Add(clean.Word(arg))
 		}
 		if c.Cut {
-			to.add(" " + cutMark)
+			to.Add(" " + table.CutMark)
 		}
 	case c.Exe != "":
-		to.add(clean.Word(c.Exe))
+		to.Add(clean.Word(c.Exe))
 	case c.Comm != "":
-		to.add("[" + clean.Text(c.Comm) + "]")
+		to.Add("[" + clean.Text(c.Comm) + "]")
 	default:
-		to.add("?")
+		to.Add("?")
 	}
 }

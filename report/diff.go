@@ -16,6 +16,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/process"
 )
 
@@ -102,7 +103,7 @@ func normal(g *process.Program, p *process.Process) string {
 		pids[strconv.Itoa(a.PID)] = true
 	}
 	delete(pids, "1")
-	var c canvas
+	var c table.Line
 	command := g.Command
 	command.Argv = slices.Clone(command.Argv)
 	for i, arg := range command.Argv {
@@ -119,7 +120,7 @@ func normal(g *process.Program, p *process.Process) string {
 		})
 	}
 	writeCommand(&c, &command)
-	return string(c.b)
+	return string(c.Bytes)
 }
 
 // Change says how a command differs between two runs.
@@ -265,18 +266,18 @@ func (c *Comparison) WriteText(w io.Writer, width int) error {
 	if len(c.Differences) == 0 {
 		fmt.Fprintln(&b, "no command differs")
 	} else {
-		t := table{width: width, head: []cell{left("CHANGE"), right("RUNS"), right("WALL"), right("CPU"), right("MAX RSS"), left("COMMAND")}}
+		t := newTable(width, table.Left("CHANGE"), table.Right("RUNS"), table.Right("WALL"), table.Right("CPU"), table.Right("MAX RSS"), table.Left("COMMAND"))
 		for _, d := range c.Differences {
 			var names []string
 			for _, x := range d.Changes {
 				names = append(names, string(x))
 			}
-			t.row(strings.Join(names, ","), arrow(number(d.Before.Runs), number(d.After.Runs)),
+			t.Row(strings.Join(names, ","), arrow(number(d.Before.Runs), number(d.After.Runs)),
 				arrow(duration(d.Before.WallNS), duration(d.After.WallNS)), arrow(duration(d.Before.CPUNS), duration(d.After.CPUNS)),
 				arrow(size(d.Before.MaxRSS), size(d.After.MaxRSS)), d.Command)
 		}
 		b.WriteByte('\n')
-		t.write(&b)
+		_ = t.Write(&b) // into memory
 	}
 	_, err := w.Write(b.Bytes())
 	return err

@@ -71,6 +71,10 @@ func (s *Shell) Pass(it taskwatch.Item) {
 	s.follow(it)
 }
 
+// NeedsAll reports whether Shell has to get the events of all tasks: for the
+// environments of parents.
+func (s *Shell) NeedsAll() bool { return s.opts.EnvDiff }
+
 // Take writes an item.
 func (s *Shell) Take(it taskwatch.Item) {
 	s.mu.Lock()

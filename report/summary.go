@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/process"
 )
 
@@ -314,9 +315,9 @@ func (s *Summary) named(x ending, g *process.Program) ending {
 
 // commandLine returns a command line, cut to the width with a mark.
 func (s *Summary) commandLine(g *process.Program) string {
-	c := canvas{width: s.opts.Width}
+	c := table.Line{Width: s.opts.Width}
 	writeCommand(&c, &g.Command)
-	return string(c.b)
+	return string(c.Bytes)
 }
 
 func (s *Summary) program(c *process.Command) *program {
@@ -440,11 +441,11 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 	if len(list) == 0 {
 		return
 	}
-	head := []cell{right("WALL"), right("CPU"), right("MAX RSS")}
+	head := []table.Column{table.Right("WALL"), table.Right("CPU"), table.Right("MAX RSS")}
 	if s.opts.Sort == SortIO {
-		head = append(head, right("I/O"))
+		head = append(head, table.Right("I/O"))
 	}
-	t := table{width: s.opts.Width, head: append(head, right("PID"), left("STATUS"), left("COMMAND"))}
+	t := newTable(s.opts.Width, append(head, table.Right("PID"), table.Left("STATUS"), table.Left("COMMAND"))...)
 	for _, x := range list {
 		wall, cpu, rss := duration(x.wallNS), duration(x.usage.CPUNS()), size(x.usage.MaxRSS)
 		switch {
@@ -469,13 +470,20 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 		if s.opts.Sort == SortIO {
 			cells = append(cells, size(x.io()))
 		}
-		t.row(append(cells, fmt.Sprint(x.pid), x.status, x.command)...)
+		t.Row(append(cells, fmt.Sprint(x.pid), x.status, x.command)...)
 	}
 	fmt.Fprintf(b, "\n%s\n", title)
-	t.write(b)
+	_ = t.Write(b) // into memory
 	if more > 0 {
 		fmt.Fprintf(b, "  and %d more\n", more)
 	}
+}
+
+// newTable returns a table that stands below a title.
+func newTable(width int, head ...table.Column) *table.Table {
+	t := table.New(head...)
+	t.Width, t.Indent = width, "  "
+	return t
 }
 
 func (s *Summary) programTable(b *bytes.Buffer) {
@@ -484,14 +492,14 @@ func (s *Summary) programTable(b *bytes.Buffer) {
 		return
 	}
 	more := len(list) - s.opts.Top
-	head := []cell{right("RUNS"), right("FAILED"), right("WALL"), right("CPU")}
+	head := []table.Column{table.Right("RUNS"), table.Right("FAILED"), table.Right("WALL"), table.Right("CPU")}
 	switch s.opts.Sort {
 	case SortRSS:
-		head = append(head, right("MAX RSS"))
+		head = append(head, table.Right("MAX RSS"))
 	case SortIO:
-		head = append(head, right("I/O"))
+		head = append(head, table.Right("I/O"))
 	}
-	t := table{width: s.opts.Width, head: append(head, left("PROGRAM"))}
+	t := newTable(s.opts.Width, append(head, table.Left("PROGRAM"))...)
 	for _, p := range list[:min(len(list), s.opts.Top)] {
 		cpu := duration(p.cpuNS)
 		switch {
@@ -507,10 +515,10 @@ func (s *Summary) programTable(b *bytes.Buffer) {
 		case SortIO:
 			cells = append(cells, size(p.io))
 		}
-		t.row(append(cells, clean.Text(p.name))...)
+		t.Row(append(cells, clean.Text(p.name))...)
 	}
 	fmt.Fprint(b, "\nprograms\n")
-	t.write(b)
+	_ = t.Write(b) // into memory
 	if more > 0 {
 		fmt.Fprintf(b, "  and %d more\n", more)
 	}
@@ -607,15 +615,15 @@ func (s *Summary) criticalPath(b *bytes.Buffer) {
 		return
 	}
 	fmt.Fprint(b, "\ncritical path\n")
-	t := table{width: s.opts.Width, head: []cell{right("AT"), right("WALL"), right("PID"), left("COMMAND")}}
+	t := newTable(s.opts.Width, table.Right("AT"), table.Right("WALL"), table.Right("PID"), table.Left("COMMAND"))
 	for _, x := range steps {
 		pid := "-"
 		if x.pid != 0 {
 			pid = fmt.Sprint(x.pid)
 		}
-		t.row(duration(x.fromNS), duration(x.wallNS), pid, x.command)
+		t.Row(duration(x.fromNS), duration(x.wallNS), pid, x.command)
 	}
-	t.write(b)
+	_ = t.Write(b) // into memory
 	if more > 0 {
 		fmt.Fprintf(b, "  and %d shorter, %s together\n", more, duration(moreNS))
 	}

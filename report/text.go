@@ -14,6 +14,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/process"
 )
 
@@ -53,8 +54,8 @@ type Text struct {
 	envs      environments
 	headed    bool // the names of the columns are written
 	unsure    bool // the item at hand is shown with a mark
-	line      canvas
-	short     canvas // a command line that was shown in full before
+	line      table.Line
+	short     table.Line // a command line that was shown in full before
 }
 
 // NewText returns a Text that writes to w, which stays open.
@@ -70,8 +71,8 @@ func NewText(w io.Writer, opts TextOptions) *Text {
 		w:         w,
 		envs:      environments{outside: opts.Environ},
 		processes: process.Tree{UntilFree: opts.Kinds.Has(taskwatch.Free)},
-		line:      canvas{width: opts.Width, colour: opts.Colour},
-		short:     canvas{width: shortCommand},
+		line:      table.Line{Width: opts.Width, Colour: opts.Colour},
+		short:     table.Line{Width: shortCommand},
 	}
 }
 
@@ -119,6 +120,11 @@ func (t *Text) Pass(it taskwatch.Item) {
 	defer t.mu.Unlock()
 	t.follow(it)
 }
+
+// NeedsAll reports whether Text has to get the events of all tasks, or else shows
+// something as unknown: the environments of parents. Without them, the depth of a
+// process is that among those whose events it gets.
+func (t *Text) NeedsAll() bool { return t.opts.EnvDiff }
 
 // follow updates what is known about processes.
 func (t *Text) follow(it taskwatch.Item) (*process.Process, *started) {
@@ -211,28 +217,28 @@ func (t *Text) event(ev *taskwatch.Event) {
 	t.begin(ev, ev.Kind.String(), kindColours[ev.Kind], depth)
 	switch ev.Kind {
 	case taskwatch.Init, taskwatch.Clone:
-		c.add(birth(ev) + ": ")
+		c.Add(birth(ev) + ": ")
 		run.Forked = false // said already
 	case taskwatch.UID, taskwatch.GID:
-		c.add(change(ev))
+		c.Add(change(ev))
 		if ev.Cause != taskwatch.CauseUnknown && !ev.Missing.Has(taskwatch.FieldCause) {
-			c.add(", by " + ev.Cause.String())
+			c.Add(", by " + ev.Cause.String())
 		}
 		if !process.IsLeader(ev) {
-			c.add(", in thread " + strconv.Itoa(ev.Task.TID))
+			c.Add(", in thread " + strconv.Itoa(ev.Task.TID))
 		}
-		c.add(": ")
+		c.Add(": ")
 	case taskwatch.Exit:
 		t.exit(ev, p)
 	case taskwatch.Free:
-		c.add(end(ev) + ": ")
+		c.Add(end(ev) + ": ")
 	}
 	if ev.Kind == taskwatch.Exec || !t.opts.Kinds.Has(taskwatch.Exec) {
 		writeCommand(c, &run)
 	} else {
-		t.short.reset()
+		t.short.Reset()
 		writeCommand(&t.short, &run)
-		c.add(string(t.short.b))
+		c.Add(string(t.short.Bytes))
 	}
 	t.write()
 	if ev.Kind == taskwatch.Exec && t.opts.EnvDiff {
@@ -245,13 +251,13 @@ func (t *Text) envDiff(s *started, depth int) {
 	changes, ok := s.diff()
 	line := func(colour, text string) {
 		c := &t.line
-		c.reset()
-		c.add(strings.Repeat(" ", len(clockLayout)+len(" exec  1234567 ")))
+		c.Reset()
+		c.Add(strings.Repeat(" ", len(clockLayout)+len(" exec  1234567 ")))
 		if t.opts.Threads {
-			c.add(strings.Repeat(" ", len("1234567 ")))
+			c.Add(strings.Repeat(" ", len("1234567 ")))
 		}
-		c.add(strings.Repeat("  ", min(depth+1, maxIndent)))
-		c.paint(colour, text)
+		c.Add(strings.Repeat("  ", min(depth+1, maxIndent)))
+		c.Paint(colour, text)
 		t.write()
 	}
 	if !ok {
@@ -274,13 +280,13 @@ func (t *Text) columns(ev *taskwatch.Event, p *process.Process) {
 	c := &t.line
 	if !t.headed {
 		t.headed = true
-		c.reset()
+		c.Reset()
 		t.opts.Columns.head(c)
 		t.write()
 	}
-	c.reset()
+	c.Reset()
 	if t.unsure {
-		c.paint(magenta, unsureMark)
+		c.Paint(magenta, unsureMark)
 	}
 	r := t.opts.Columns.row(ev)
 	r.proc = p
@@ -307,14 +313,14 @@ func (t *Text) shows(ev *taskwatch.Event) bool {
 // begin starts a line: time, event, pid, tid, depth.
 func (t *Text) begin(ev *taskwatch.Event, name, colour string, depth int) {
 	c := &t.line
-	c.reset()
+	c.Reset()
 	clock := strings.Repeat(" ", len(clockLayout))
 	if !ev.Time.IsZero() {
 		clock = t.opts.Clock.format(ev)
 	}
-	c.paint(dim, clock)
-	c.add(" ")
-	c.paint(colour, fmt.Sprintf("%-5s", name))
+	c.Paint(dim, clock)
+	c.Add(" ")
+	c.Paint(colour, fmt.Sprintf("%-5s", name))
 	pid, tid := "-", "-"
 	if has := taskwatch.FieldsOf(ev.Kind) &^ ev.Missing; ev.Task != nil {
 		if has.Has(taskwatch.FieldPID) && ev.Task.PID != 0 {
@@ -324,13 +330,13 @@ func (t *Text) begin(ev *taskwatch.Event, name, colour string, depth int) {
 			tid = strconv.Itoa(ev.Task.TID)
 		}
 	}
-	c.add(fmt.Sprintf(" %7s ", pid))
+	c.Add(fmt.Sprintf(" %7s ", pid))
 	if t.opts.Threads {
-		c.add(fmt.Sprintf("%7s ", tid))
+		c.Add(fmt.Sprintf("%7s ", tid))
 	}
-	c.add(strings.Repeat("  ", min(depth, maxIndent)))
+	c.Add(strings.Repeat("  ", min(depth, maxIndent)))
 	if t.unsure {
-		c.paint(magenta, unsureMark)
+		c.Paint(magenta, unsureMark)
 	}
 }
 
@@ -359,18 +365,18 @@ func (t *Text) exit(ev *taskwatch.Event, p *process.Process) {
 		text = "thread " + text
 	}
 	if failed(e) {
-		c.paint(red, text)
+		c.Paint(red, text)
 	} else {
-		c.add(text)
+		c.Add(text)
 	}
 	if process.EndsProcess(ev) && p != nil && ev.MonoNS > p.Program().StartNS {
 		least := ""
 		if !p.Program().Started {
 			least = "at least "
 		}
-		c.add(" after " + least + duration(ev.MonoNS-p.Program().StartNS))
+		c.Add(" after " + least + duration(ev.MonoNS-p.Program().StartNS))
 	}
-	c.add(": ")
+	c.Add(": ")
 }
 
 // birth says what an init or clone event creates.
@@ -408,15 +414,15 @@ func end(ev *taskwatch.Event) string {
 func (t *Text) failure(f *taskwatch.Failure) {
 	ev, c := f.Event, &t.line
 	t.begin(ev, "error", red, t.depth(ev.Task))
-	c.paint(bold, ev.Kind.String()+verdict(f))
-	c.add(": " + clean.Text(message(f.Err)))
+	c.Paint(bold, ev.Kind.String()+verdict(f))
+	c.Add(": " + clean.Text(message(f.Err)))
 	if ev.Task != nil {
-		c.add(": ")
+		c.Add(": ")
 		switch ev.Kind {
 		case taskwatch.Init, taskwatch.Clone:
-			c.add(birth(ev) + ": ")
+			c.Add(birth(ev) + ": ")
 		case taskwatch.UID, taskwatch.GID:
-			c.add(change(ev) + ": ")
+			c.Add(change(ev) + ": ")
 		}
 		var tried process.Command
 		tried.Learn(ev)
@@ -443,18 +449,18 @@ func (t *Text) failedExec(f *taskwatch.FailedExec) {
 	if name == "" {
 		name = f.Errno.Error()
 	}
-	t.line.add("failed, " + name + ": ")
+	t.line.Add("failed, " + name + ": ")
 	if !f.NoPath {
-		t.line.add(clean.Word(f.Path))
+		t.line.Add(clean.Word(f.Path))
 	}
 	if !f.NoArgv {
 		for i, arg := range f.Argv {
 			if i > 0 || f.NoPath {
-				t.line.add(" " + clean.Word(arg))
+				t.line.Add(" " + clean.Word(arg))
 			}
 		}
 		if f.ArgvCut {
-			t.line.add(" ...")
+			t.line.Add(" ...")
 		}
 	}
 	t.write()
@@ -475,9 +481,9 @@ func (t *Text) record(rec *taskwatch.Record) {
 	// not have.
 	ev := taskwatch.Event{Kind: taskwatch.Clone, Time: rec.Time, Task: rec.Task, Missing: rec.Missing}
 	t.begin(&ev, "emit", magenta, t.depth(rec.Task))
-	t.line.add(clean.Text(rec.Module) + ": " + payload(rec.Data))
+	t.line.Add(clean.Text(rec.Module) + ": " + payload(rec.Data))
 	if rec.Task != nil && rec.Task.Comm != "" {
-		t.line.add(": " + clean.Word(rec.Task.Comm))
+		t.line.Add(": " + clean.Word(rec.Task.Comm))
 	}
 	t.write()
 }
@@ -486,20 +492,20 @@ func (t *Text) record(rec *taskwatch.Record) {
 func (t *Text) lost(l *taskwatch.Loss) {
 	t.begin(&taskwatch.Event{}, "lost", magenta, 0)
 	if l.Count == 0 {
-		t.line.add("events lost here; the number is unknown")
+		t.line.Add("events lost here; the number is unknown")
 	} else {
-		t.line.add(count(l.Count, "event") + " lost here")
+		t.line.Add(count(l.Count, "event") + " lost here")
 	}
 	t.write()
 }
 
 // write ends the line.
 func (t *Text) write() {
-	t.line.b = append(t.line.b, '\n')
-	if _, err := t.w.Write(t.line.b); err != nil {
+	t.line.Bytes = append(t.line.Bytes, '\n')
+	if _, err := t.w.Write(t.line.Bytes); err != nil {
 		t.err = fmt.Errorf("report: writing failed: %w", err)
 	}
-	if cap(t.line.b) > 64<<10 { // one long line must not be kept for ever
-		t.line.b = nil
+	if cap(t.line.Bytes) > 64<<10 { // one long line must not be kept for ever
+		t.line.Bytes = nil
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rivo/uniseg"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 func playText(t *testing.T, dryRun bool, opts TextOptions) string {
@@ -143,7 +144,7 @@ func TestLinesAreCutWithAMark(t *testing.T) {
 		for i, line := range strings.SplitAfter(playText(t, false, TextOptions{Width: width}), "\n") {
 			want := strings.TrimSuffix(full[i], "\n")
 			if utf8.RuneCountInString(want) > width {
-				want = want[:width-1] + cutMark // the scene is ASCII
+				want = want[:width-1] + table.CutMark // the scene is ASCII
 			}
 			if got := strings.TrimSuffix(line, "\n"); got != want {
 				t.Fatalf("width %d: %q, want %q", width, got, want)
@@ -154,10 +155,10 @@ func TestLinesAreCutWithAMark(t *testing.T) {
 
 func TestWideCharactersFit(t *testing.T) {
 	for width := 1; width < 12; width++ {
-		c := canvas{width: width}
-		c.add("a漢b字c🎉d")
-		got := string(c.b)
-		kept, cut := strings.CutSuffix(got, cutMark)
+		c := table.Line{Width: width}
+		c.Add("a漢b字c🎉d")
+		got := string(c.Bytes)
+		kept, cut := strings.CutSuffix(got, table.CutMark)
 		n := 0
 		n += uniseg.StringWidth(kept)
 		if cut {
@@ -303,7 +304,7 @@ func TestLongCommandsAreShownInFullOnce(t *testing.T) {
 		var full []bool
 		for line := range strings.Lines(b.String()) {
 			full = append(full, strings.HasSuffix(line, strings.Join(argv, " ")+"\n"))
-			if !full[len(full)-1] && !strings.HasSuffix(line, "x"+cutMark+"\n") {
+			if !full[len(full)-1] && !strings.HasSuffix(line, "x"+table.CutMark+"\n") {
 				t.Errorf("%s: %q is cut without a mark", c.kinds, line)
 			}
 		}

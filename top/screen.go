@@ -3,9 +3,8 @@ package top
 import (
 	"strings"
 
-	"github.com/rivo/uniseg"
-
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 // Style is how a cell looks; a terminal gives it colours.
@@ -66,15 +65,13 @@ func (s *Screen) put(x, y, end int, text string, style Style) int {
 		text = strings.ToValidUTF8(text[:limit], "")
 	}
 	text = clean.Text(text)
-	state := -1
-	for text != "" {
-		var cluster string
-		var width int
-		cluster, text, width, state = uniseg.FirstGraphemeClusterInString(text, state)
+	done := 0 // bytes of it
+	for cluster, width := range table.Clusters(text) {
+		done += len(cluster)
 		if width == 0 {
 			continue
 		}
-		if x+width > end || text != "" && x+width == end {
+		if x+width > end || done < len(text) && x+width == end {
 			s.Cells[y][end-1] = Cell{"…", style}
 			return end
 		}
@@ -89,7 +86,7 @@ func (s *Screen) put(x, y, end int, text string, style Style) int {
 
 // right writes a text so that it ends before end.
 func (s *Screen) right(x, y, end int, text string, style Style) {
-	if w := uniseg.StringWidth(text); w < end-x {
+	if w := table.Width(text); w < end-x {
 		x = end - w
 	}
 	s.put(x, y, end, text, style)

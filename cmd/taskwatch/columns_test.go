@@ -53,6 +53,29 @@ func TestColumns(t *testing.T) {
 	}
 }
 
+// The CPU time of a program is that since its exec, and missing where nobody told
+// what was used before.
+func TestColumnOfCPUTime(t *testing.T) {
+	line := func(event, before, more string) string {
+		return `{"event":"` + event + `","val":0,"seq":1,"mono_ns":1000,"source":"bpf","task":{"id":"1-1","pid":7,"tid":7,"ppid":1,"comm":"a","exe":"/bin/a","argv":["a"],"uid":[0,0,0,0]` +
+			before + `}` + more + `,"missing":["cwd"]}` + "\n"
+	}
+	exit := line("exit", "", `,"exit":{"code":0,"signal":0,"core":false,"group":true},"rusage":{"utime_ns":900,"stime_ns":300}`)
+	for before, want := range map[string]string{
+		`,"before":{"utime_ns":400,"stime_ns":100}`: "700",
+		"": "",
+	} {
+		file := filepath.Join(t.TempDir(), "events.jsonl")
+		if err := os.WriteFile(file, []byte(line("exec", "", "")+line("exec", before, "")+exit), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want = "kind,cpu_ns\nexec,\nexec,\nexit," + want + "\n"
+		if r := tw(t, "replay", "-f", "csv", "--columns", "kind,cpu_ns", file); r.status != 0 || r.stdout != want {
+			t.Errorf("with %s: %+v, want %s", before, r, want)
+		}
+	}
+}
+
 // What is written as CSV is read by another program as it was.
 func TestCSV(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "events.csv")

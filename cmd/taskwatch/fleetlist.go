@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +15,7 @@ import (
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/operator"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 // shown is a command that shows what the hub knows.
@@ -41,17 +41,6 @@ func shown[T interface{ write(io.Writer) error }](cmd *cobra.Command, read func(
 	hub.add(cmd)
 	addFormat(cmd, &format)
 	return cmd
-}
-
-// row writes a line of a table. What comes from nodes cannot move the cursor.
-func row(w io.Writer, cells ...any) {
-	for i, cell := range clean.Args(cells) {
-		if i > 0 {
-			fmt.Fprint(w, "\t")
-		}
-		fmt.Fprint(w, cell)
-	}
-	fmt.Fprintln(w)
 }
 
 func newFleetNodes() *cobra.Command {
@@ -85,8 +74,7 @@ type listedNode struct {
 }
 
 func (list nodeTable) write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(t, "NODE", "KEY", "STATE", "REPORTED", "MODULES", "SOURCE", "ARCH", "KERNEL", "LABELS")
+	t := table.NewLeft("NODE", "KEY", "STATE", "REPORTED", "MODULES", "SOURCE", "ARCH", "KERNEL", "LABELS")
 	for _, n := range list {
 		state := "up"
 		if n.Silent {
@@ -103,9 +91,9 @@ func (list nodeTable) write(w io.Writer) error {
 			labels = append(labels, k+"="+n.Facts.Labels[k])
 		}
 		age := time.Duration(n.AgeSeconds * float64(time.Second)).Round(time.Second)
-		row(t, n.Facts.Name, n.Key, state, age.String()+" ago", running, n.Facts.Source, n.Facts.Arch, n.Facts.Kernel, cmp.Or(strings.Join(labels, ","), "-"))
+		addRow(t, n.Facts.Name, n.Key, state, age.String()+" ago", running, n.Facts.Source, n.Facts.Arch, n.Facts.Kernel, cmp.Or(strings.Join(labels, ","), "-"))
 	}
-	return t.Flush()
+	return t.Write(w)
 }
 
 func newFleetLsmod() *cobra.Command {
@@ -204,12 +192,11 @@ func fleetModulesOf(wanted map[string]*operator.Wanted, nodes []fleet.NodeState)
 }
 
 func (f *fleetModules) write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(t, "MODULE", "WANTED", "GENERATION", "RUNNING", "EARLIER", "FAILED", "LAPSED", "UNTIL", "SELECT")
+	t := table.NewLeft("MODULE", "WANTED", "GENERATION", "RUNNING", "EARLIER", "FAILED", "LAPSED", "UNTIL", "SELECT")
 	for _, m := range f.Modules {
-		row(t, m.Module, m.Wanted, m.Generation, m.Running, m.Earlier, m.Failed, m.Lapsed, m.Until.UTC().Format(time.RFC3339), cmp.Or(m.Select, "-"))
+		addRow(t, m.Module, m.Wanted, m.Generation, m.Running, m.Earlier, m.Failed, m.Lapsed, m.Until.UTC().Format(time.RFC3339), cmp.Or(m.Select, "-"))
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.Write(w); err != nil {
 		return err
 	}
 	for _, l := range f.Failed {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +15,7 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/operator"
+	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 // recordFlags say what the hub is to keep of a question.
@@ -125,10 +125,9 @@ With --remove, it removes one; a reader may only remove its own.`,
 type recordingTable []fleet.Recording
 
 func (list recordingTable) write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row(t, "NAME", "BEGAN", "BY", "NODES", "ANSWERS", "MIB", "LIMIT", "WHERE")
+	t := table.NewLeft("NAME", "BEGAN", "BY", "NODES", "ANSWERS", "MIB", "LIMIT", "WHERE")
 	for _, r := range list {
-		row(t, r.Name, r.Began.Format(time.RFC3339), r.Asker, r.Nodes, r.Answers, fmt.Sprintf("%.1f", float64(r.Bytes)/(1<<20)), fmt.Sprintf("%.1f", float64(r.MaxBytes)/(1<<20)), cmp.Or(r.Where, "-"))
+		addRow(t, r.Name, r.Began.Format(time.RFC3339), r.Asker, r.Nodes, r.Answers, fmt.Sprintf("%.1f", float64(r.Bytes)/(1<<20)), fmt.Sprintf("%.1f", float64(r.MaxBytes)/(1<<20)), cmp.Or(r.Where, "-"))
 	}
-	return t.Flush()
+	return t.Write(w)
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"connectrpc.com/connect"
@@ -15,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 func newLsmod() *cobra.Command {
@@ -65,19 +65,27 @@ module that was loaded with insmod.`,
 // moduleTable is what lsmod shows.
 type moduleTable []listedModule
 
+// addRow adds a row of values, escaped.
+func addRow(t *table.Table, values ...any) {
+	cells := make([]string, 0, len(values))
+	for _, v := range clean.Args(values) {
+		cells = append(cells, fmt.Sprint(v))
+	}
+	t.Row(cells...)
+}
+
 // write writes the table for people.
 func (list moduleTable) write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	signer := slices.ContainsFunc(list, func(m listedModule) bool { return m.Signer != "" })
 	powers := slices.ContainsFunc(list, func(m listedModule) bool { return len(m.Powers) > 0 })
-	head := "MODULE\tKIND\tEVENTS\tREFS\tCALLS\tERRORS\tVETOES\tTIER\tMISSED\tDROPS\tMEAN\tP99"
+	head := []string{"MODULE", "KIND", "EVENTS", "REFS", "CALLS", "ERRORS", "VETOES", "TIER", "MISSED", "DROPS", "MEAN", "P99"}
 	if powers {
-		head += "\tPOWERS"
+		head = append(head, "POWERS")
 	}
 	if signer {
-		head += "\tSIGNER"
+		head = append(head, "SIGNER")
 	}
-	fmt.Fprintln(t, head+"\tSTATE")
+	t := table.NewLeft(append(head, "STATE")...)
 	for _, m := range list {
 		calls, mean, p99 := "-", "-", "-"
 		if m.Calls != nil {
@@ -101,16 +109,9 @@ func (list moduleTable) write(w io.Writer) error {
 		if signer {
 			row = append(row, cmp.Or(m.Signer, "-"))
 		}
-		row = append(row, state)
-		for i, cell := range clean.Args(row) {
-			if i > 0 {
-				fmt.Fprint(t, "\t")
-			}
-			fmt.Fprint(t, cell)
-		}
-		fmt.Fprintln(t)
+		addRow(t, append(row, state)...)
 	}
-	return t.Flush()
+	return t.Write(w)
 }
 
 // listedModule is a module as lsmod shows it in JSON. What is not known is

@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskwatch/taskwatch/internal/table"
 	stock "github.com/taskwatch/taskwatch/modules"
 )
 
@@ -77,16 +77,15 @@ type listedStock struct {
 type stockTable []listedStock
 
 func (list stockTable) write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "MODULE\tKIND\tWHAT IT DOES")
+	t := table.NewLeft("MODULE", "KIND", "WHAT IT DOES")
 	for _, m := range list {
 		what := m.Description
 		if !m.Built {
 			what += " (a source in Go, to be built first)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", m.Name, m.Kind, what)
+		t.Row(m.Name, m.Kind, what)
 	}
-	return t.Flush()
+	return t.Write(w)
 }
 
 // copyStock writes the source of a stock module to a file, by default one of its

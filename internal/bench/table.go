@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
+
+	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 // grid is a table: a head and rows of as many cells.
@@ -67,16 +68,14 @@ func WriteText(w io.Writer, results []Result) error { return gridOf(results).tex
 
 // text writes the table for people.
 func (g grid) text(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range g {
+	t := table.NewLeft(g[0]...)
+	for _, row := range g[1:] {
 		if strings.HasPrefix(row[1], "not measured") { // the other cells are empty, and the column is narrow
 			row = row[:2]
 		}
-		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
-			return err
-		}
+		t.Row(row...)
 	}
-	return t.Flush()
+	return t.Write(w)
 }
 
 func loadsOf(results []Result) (names []string) {

@@ -207,29 +207,6 @@ func inKernel(t testing.TB, table *kernel.Table) (ended func() answers) {
 	}
 }
 
-// interpreted has answers.o interpreted for a recording.
-func interpreted(t testing.TB, recording []byte) answers {
-	t.Helper()
-	o, err := kernel.Parse("interpreted", testmodule.Object(t, "testdata/modules/answers.c"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	trial, err := o.NewTrial(kernel.TrialOptions{Params: params})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var reg taskwatch.Registry
-	tape, err := replay.New(replay.Config{Reader: bytes.NewReader(recording), Name: "recording"})
-	if err := errors.Join(err, reg.Attach(trial)); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(tape.Run(context.Background(), &reg), reg.Detach(context.Background(), trial)); err != nil {
-		t.Fatal(err)
-	}
-	globals, err := trial.Globals()
-	return answersOf(t, globals, err, trial.Counts().Errors)
-}
-
 // One module, in Go, in the sandbox and in the kernel, gives the same answers
 // of the same workload: live, and from a recording that was made meanwhile.
 func TestSameAnswers(t *testing.T) {
@@ -299,7 +276,9 @@ func TestSameAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	got["in the sandbox, replayed"] = replayedAnswers()
-	got["interpreted"] = interpreted(t, recording.Bytes())
+	trial := interpret(t, "testdata/modules/answers.c", params, recording.Bytes(), nil)
+	globals, err := trial.Globals()
+	got["interpreted"] = answersOf(t, globals, err, trial.Counts().Errors)
 	got["in Go, replayed"] = again.answers()
 
 	// What the workload does is known.

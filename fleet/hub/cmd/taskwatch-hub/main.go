@@ -12,12 +12,12 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/hub"
 	"github.com/taskwatch/taskwatch/fleet/hub/registry"
+	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 const usage = `Usage:
@@ -155,8 +155,7 @@ func list(out io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "TOKEN\tROLE\tNAME\tSTATE\tREJECTED\tKEY")
+	t := table.NewLeft("TOKEN", "ROLE", "NAME", "STATE", "REJECTED", "KEY")
 	for _, c := range clients {
 		state := "not used"
 		switch {
@@ -167,9 +166,9 @@ func list(out io.Writer, dir string) error {
 		case time.Now().After(c.Expires):
 			state = "expired"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", c.ID, c.Role, dash(c.Name), state, c.Abuse, dash(c.Key))
+		t.Row(c.ID, string(c.Role), dash(c.Name), state, fmt.Sprint(c.Abuse), dash(c.Key))
 	}
-	return t.Flush()
+	return t.Write(out)
 }
 
 func dash(s string) string {
