@@ -1,6 +1,8 @@
 package wasm
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -139,4 +141,38 @@ func BenchmarkQueue(b *testing.B) {
 	unregister(b, &r, tm)
 	s := m.Stats()
 	b.ReportMetric(float64(s.Drops)/float64(s.Drops+s.Calls), "drops/event")
+}
+
+// BenchmarkModules is what an event costs with many modules that are not called in
+// place: from the notification to the return of the last watcher.
+func BenchmarkModules(b *testing.B) {
+	for _, n := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("modules=%d", n), func(b *testing.B) {
+			const batch = 1000
+			o := parse(b, "bench.c")
+			var r taskwatch.Registry
+			var modules []*Module
+			for i := range n {
+				m := load(b, o, LoadOptions{})
+				modules = append(modules, m)
+				tm := m.Watchers(0)
+				tm.Name += fmt.Sprint(i)
+				register(b, &r, tm)
+			}
+			ev, feed := event(taskwatch.Exec), r.Feed()
+			b.ReportAllocs()
+			for b.Loop() {
+				for range batch {
+					ev.Seq++
+					_ = feed.Notify(ev)
+				}
+				for _, m := range modules {
+					for m.queue.len() > 0 {
+						runtime.Gosched()
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batch, "ns/event")
+		})
+	}
 }

@@ -53,7 +53,6 @@ type Module struct {
 	sandbox *sandbox
 	inst    *instance // nil after a crash, and once closed
 	restart *restart  // where one is being made
-	entry   entry     // the event that the goroutine, or who drains the queue, is at
 	record  [wire.Size]byte
 	current *taskwatch.Event // that a watcher is called with in place
 	calls   uint64
@@ -200,11 +199,12 @@ func (m *Module) next() bool {
 	if m.revive(); m.inst == nil {
 		return false
 	}
-	if !m.queue.take(&m.entry) {
+	e := m.queue.take()
+	if e == nil {
 		m.tellDrops(false)
 		return false
 	}
-	e := &m.entry
+	defer e.release()
 	m.sandbox.host.text = e.text
 	for _, w := range m.watchers[e.kind] {
 		if f := m.invoke(w, &e.record); f != nil && m.opts.Feed != nil {
@@ -212,7 +212,6 @@ func (m *Module) next() bool {
 			m.opts.Feed.Deliver(taskwatch.Item{Failure: f})
 		}
 	}
-	e.text = text{}
 	m.sandbox.host.text = text{}
 	m.tellDrops(false)
 	return true

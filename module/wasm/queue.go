@@ -4,22 +4,14 @@ import (
 	"sync"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/internal/wire"
 )
-
-// entry is an event that waits: its record, and its strings by reference.
-type entry struct {
-	kind   taskwatch.Kind
-	record [wire.Size]byte
-	text   text
-}
 
 // queue holds the events that wait for a module, in a ring.
 type queue struct {
 	most int // entries
 
 	mu      sync.Mutex // guards the fields below
-	entries []entry    // grows up to most
+	entries []*entry   // grows up to most
 	first   int
 	n       int
 }
@@ -35,10 +27,7 @@ func (q *queue) put(ev *taskwatch.Event) bool {
 	if i >= len(q.entries) {
 		i -= len(q.entries)
 	}
-	e := &q.entries[i]
-	e.kind = ev.Kind
-	wire.Put(&e.record, ev)
-	e.text.set(ev)
+	q.entries[i] = entryOf(ev)
 	q.n++
 	return true
 }
@@ -48,28 +37,27 @@ func (q *queue) grow() bool {
 	if len(q.entries) == q.most {
 		return false
 	}
-	entries := make([]entry, min(max(2*len(q.entries), 64), q.most))
+	entries := make([]*entry, min(max(2*len(q.entries), 64), q.most))
 	n := copy(entries, q.entries[q.first:])
 	copy(entries[n:], q.entries[:q.first])
 	q.entries, q.first = entries, 0
 	return true
 }
 
-// take moves the oldest event to e, and reports false where there is none.
-func (q *queue) take(e *entry) bool {
+// take returns the oldest event, or nil where there is none. The caller releases it.
+func (q *queue) take() *entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.n == 0 {
-		return false
+		return nil
 	}
-	oldest := &q.entries[q.first]
-	*e = *oldest
-	oldest.text = text{} // let go of the strings
+	e := q.entries[q.first]
+	q.entries[q.first] = nil
 	if q.first++; q.first == len(q.entries) {
 		q.first = 0
 	}
 	q.n--
-	return true
+	return e
 }
 
 func (q *queue) len() int {
@@ -83,8 +71,11 @@ func (q *queue) clear() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := q.n
-	for i := range q.entries {
-		q.entries[i].text = text{}
+	for i, e := range q.entries {
+		if e != nil {
+			e.release()
+			q.entries[i] = nil
+		}
 	}
 	q.first, q.n = 0, 0
 	return n
