@@ -155,3 +155,33 @@ func BenchmarkNotifyRatio(b *testing.B) {
 		b.ReportMetric(median(bareTwo)/median(bareOne), "x-two-bare")
 	}
 }
+
+// BenchmarkFollowed is the life of a task, from init to free, past a module with a
+// watcher on each event: without attach, and with the marks that attach brings.
+func BenchmarkFollowed(b *testing.B) {
+	for _, attach := range []bool{false, true} {
+		b.Run(fmt.Sprintf("attach=%t", attach), func(b *testing.B) {
+			m := &Module{Name: "bench"}
+			for _, k := range AllKinds.List() {
+				m.Watch(k, func(*Event) error { return nil }, Observe())
+			}
+			if attach {
+				m.Watch(Attach, func(*Event) error { return nil })
+			}
+			r := new(Registry)
+			mustRegister(b, r, m)
+			feed := r.Feed()
+			var ev Event
+			b.ReportAllocs()
+			for b.Loop() {
+				task := new(Task)
+				for _, k := range []Kind{Init, Clone, Exec, Exit, Free} {
+					ev = Event{Kind: k, Task: task}
+					if err := feed.Notify(&ev); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}

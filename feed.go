@@ -3,6 +3,7 @@ package taskwatch
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 )
 
@@ -19,6 +20,8 @@ type Feed struct {
 
 	reg    *Registry
 	stripe uint32 // of the grace period
+
+	followed // the tasks of the source
 }
 
 // Feed returns a new feed of the registry.
@@ -143,6 +146,9 @@ func (f *Feed) notify(ev *Event, m moment) error {
 	d.reading = f.reg.grace.enter(f.stripe)
 	d.snap = f.reg.snap.Load() // after entering: see grace.wait
 	d.list = d.snap.lists[m][ev.Kind]
+	if d.snap.follow != nil && ev.Task != nil {
+		d.introduce(m)
+	}
 	d.callAll()
 	if d.snap.attached {
 		d.report(m)
@@ -160,10 +166,12 @@ type delivery struct {
 	reading  *atomic.Int64 // ends the read side
 	snap     *snapshot
 	list     []entry
-	next     int      // the first one not called yet
-	first    *Failure // what the caller gets
+	skip     []*registration // whose watchers are not called
+	next     int             // the first one not called yet
+	first    *Failure        // what the caller gets
 	failures []Item
-	asked    bool // a watcher has asked for a denial
+	ahead    []Item // of attach, for the place before the event
+	asked    bool   // a watcher has asked for a denial
 }
 
 // callAll calls the watchers and ends the read side.
@@ -179,6 +187,9 @@ func (d *delivery) callSome() (all bool) {
 	ev, list := d.ev, d.list
 	for i := d.next; i < len(list); i++ {
 		d.next = i + 1
+		if d.skip != nil && slices.Contains(d.skip, list[i].reg) {
+			continue
+		}
 		if err := list[i].fn(ev); err != nil {
 			d.fail(&Failure{Err: err})
 		}
@@ -246,6 +257,7 @@ func (d *delivery) report(m moment) {
 			held, behind = nil, append(held, behind...)
 		}
 	}
+	held = append(held, d.ahead...)
 	switch {
 	case m == before && Denial(d.result()) == 0:
 		// The event comes, or, if the operation fails by itself, another one

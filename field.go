@@ -16,10 +16,14 @@ type Fields uint64
 const AllFields Fields = 1<<numFields - 1
 
 // FieldsOf returns the fields that an event of kind k has when its source
-// can give everything, but for the optional ones: see [OptionalOf].
+// can give everything, but for the optional ones: see [OptionalOf]. Those of
+// [Attach] and [Detach] describe the task.
 func FieldsOf(k Kind) Fields {
-	if k < NumKinds {
+	switch {
+	case k < NumKinds:
 		return fieldsOf[k]
+	case k < NumLists:
+		return FieldsTask
 	}
 	return 0
 }

@@ -36,12 +36,28 @@ const (
 	NumKinds = 7
 )
 
-var kindNames = [NumKinds]string{"init", "clone", "exec", "uid", "gid", "exit", "free"}
+// Attach and Detach are no kinds of event: a module has lists of watchers for
+// them, too, and no set of kinds has them. See [Module.Watch].
+const (
+	// Attach comes once for each task that exists when the module is
+	// registered, or that the source comes to know later without an init.
+	Attach Kind = NumKinds + iota
+
+	// Detach comes once for each task that the module knows, by init or attach,
+	// and that is still there when it is unregistered, or that the source loses
+	// sight of without a free.
+	Detach
+
+	// NumLists is the number of a module's lists: of the kinds, and these two.
+	NumLists = NumKinds + 2
+)
+
+var kindNames = [NumLists]string{"init", "clone", "exec", "uid", "gid", "exit", "free", "attach", "detach"}
 
 // String returns the kind's name as written in recordings and on the command
-// line, or "kind(N)" for a value that is none.
+// line, "attach" or "detach", or "kind(N)" for a value that is none of these.
 func (k Kind) String() string {
-	if k < NumKinds {
+	if k < NumLists {
 		return kindNames[k]
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
@@ -57,12 +73,20 @@ const vetoable Kinds = 1<<Init | 1<<Exec | 1<<UID | 1<<GID
 
 // ParseKind returns the kind with the given name.
 func ParseKind(name string) (Kind, error) {
+	if k, err := ParseList(name); err == nil && k < NumKinds {
+		return k, nil
+	}
+	return 0, fmt.Errorf("taskwatch: unknown event %q: events are %s", name, strings.Join(kindNames[:NumKinds], ", "))
+}
+
+// ParseList returns the kind with the given name, or [Attach] or [Detach].
+func ParseList(name string) (Kind, error) {
 	for k, n := range kindNames {
 		if n == name {
 			return Kind(k), nil
 		}
 	}
-	return 0, fmt.Errorf("taskwatch: unknown event %q: events are %s", name, strings.Join(kindNames[:], ", "))
+	return 0, fmt.Errorf("taskwatch: %q is none of %s", name, strings.Join(kindNames[:], ", "))
 }
 
 // Kinds is a set of kinds; the zero value is the empty set.

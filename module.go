@@ -12,7 +12,7 @@ type Module struct {
 	// events on waits here until these have been handled.
 	OnUnregister func()
 
-	watches [NumKinds][]watch
+	watches [NumLists][]watch
 }
 
 // watch is a watcher with what it declares.
@@ -26,12 +26,25 @@ type watch struct {
 // options the watcher may deny if that is possible, and reads every field
 // except the optional ones. If something is wrong with it, Register returns the
 // error. Watch must not be called while the module is registered.
+//
+// With k [Attach] or [Detach], fn is called for tasks at no event of theirs. Such
+// a module knows a task from one call of attach or init on, of which each task
+// meets exactly one, until one of free or detach. No other watcher of the module
+// is called for a task that it does not know. A source that has no init has each
+// task attached, and one that has no free has it detached when it is gone. The
+// calls of attach for the tasks that the source knows have been made when
+// [Registry.Register] returns, and those of detach when Unregister does. A task
+// whose next event comes first is attached right before that: the event of
+// attach then has its Seq, and else 0. Errors deny nothing.
+//
+// A module that watches Attach or Detach has the source gather init, clone and
+// free.
 func (m *Module) Watch(k Kind, fn Watcher, options ...WatchOption) {
 	w := watch{fn: fn, reads: DefaultFields}
 	for _, o := range options {
 		o(&w)
 	}
-	if k >= NumKinds {
+	if k >= NumLists {
 		k, w.fn = 0, nil // for Register to find
 	}
 	m.watches[k] = append(m.watches[k], w)
@@ -39,13 +52,16 @@ func (m *Module) Watch(k Kind, fn Watcher, options ...WatchOption) {
 
 // Kinds returns the kinds that the module has watchers on.
 func (m *Module) Kinds() (s Kinds) {
-	for k, list := range m.watches {
+	for k, list := range m.watches[:NumKinds] {
 		if len(list) > 0 {
 			s |= 1 << k
 		}
 	}
 	return s
 }
+
+// follows reports whether the module has a list that is of no kind.
+func (m *Module) follows() bool { return len(m.watches[Attach])+len(m.watches[Detach]) > 0 }
 
 // WatchOption is something that a watcher declares.
 type WatchOption func(*watch)

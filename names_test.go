@@ -101,7 +101,7 @@ func TestFieldsOf(t *testing.T) {
 	for k := range Kind(NumKinds) {
 		all |= FieldsOf(k) | OptionalOf(k)
 	}
-	if all != 1<<numFields-1 || FieldsOf(NumKinds) != 0 {
+	if all != 1<<numFields-1 || FieldsOf(NumLists) != 0 {
 		t.Errorf("in no kind: %s", (1<<numFields-1)&^all)
 	}
 	for f, kinds := range map[Fields]Kinds{

@@ -17,15 +17,17 @@ import (
 // watcher. The exceptions are Unregister, Attach, Rewant and Detach, which then
 // return an error.
 //
-// Lock order: out, mu, then that of the built-ins; grace.mu is taken alone. No
-// watcher is called with a lock held, and sinks with out.
+// Lock order: the turns of feeds in their order, out, mu, then that of the
+// built-ins; grace.mu is taken alone. Watchers are called with the turn of a
+// feed held at most, and sinks with out as well.
 type Registry struct {
 	out   sync.Mutex    // held while items are handed out: their order
 	sinks []*attachment // changed with out and mu, read with either
 	last  uint64        // sequence number of the last event; guarded by out
 
-	mu      sync.Mutex // guards modules, and makes writers of snap take turns
+	mu      sync.Mutex // guards modules and feeds, and makes writers of snap take turns
 	modules []*registration
+	feeds   []*Feed // of sources that follow tasks
 
 	snap       atomic.Pointer[snapshot] // nil until the first event
 	grace      grace
@@ -36,7 +38,10 @@ type Registry struct {
 // registration is a module's stay in a registry.
 type registration struct {
 	module  *Module           // nil stands for the built-ins
-	watches [NumKinds][]watch // a copy: the caller's may change after unregister, while a snapshot still lives
+	watches [NumLists][]watch // a copy: the caller's may change after unregister, while a snapshot still lives
+	entries [NumLists - NumKinds][]entry
+	follows bool        // it has marks on tasks: see follow.go
+	left    atomic.Bool // it was unregistered
 	errors  atomic.Uint64
 	panics  atomic.Uint64
 }
@@ -58,6 +63,7 @@ type snapshot struct {
 	sinks    Kinds            // that they get
 	failed   bool             // one of them wants execs that failed
 	only     Only             // what all that get events want
+	follow   []*registration  // of modules that follow tasks
 }
 
 type entry struct {
@@ -134,7 +140,17 @@ func (s *snapshot) read(k Kind, fields Fields) {
 }
 
 func (s *snapshot) add(reg *registration) {
-	for k, list := range reg.watches {
+	if reg.follows {
+		s.follow = append(s.follow, reg)
+		s.kinds[always] |= followedKinds
+		s.kinds[after] |= followedKinds
+		for _, list := range reg.watches[NumKinds:] {
+			for _, w := range list {
+				s.fields |= w.reads & FieldsTask
+			}
+		}
+	}
+	for k, list := range reg.watches[:NumKinds] {
 		for _, w := range list {
 			half := before
 			if w.observes {
@@ -156,7 +172,10 @@ func (s *snapshot) add(reg *registration) {
 // need no registration: nothing is done and no error returned.
 //
 // Events under way may or may not be seen by m; those that start after
-// Register returns are.
+// Register returns are. If m watches [Attach] or [Detach], Register calls attach,
+// for which it waits until the source has no event in hand. So it must then not
+// be called while holding a lock that a watcher or a sink wants. From inside a
+// watcher it does not wait: attach is called soon after.
 func (r *Registry) Register(m *Module) error {
 	if m == nil {
 		return nil
@@ -165,21 +184,33 @@ func (r *Registry) Register(m *Module) error {
 	if err := reg.fill(); err != nil {
 		return &ModuleError{"register", m.Name, err}
 	}
+	feeds, err := r.enlist(reg)
+	if err != nil {
+		return &ModuleError{"register", m.Name, err}
+	}
+	if reg.follows {
+		attachAll(feeds, reg)
+	}
+	return nil
+}
+
+// enlist adds a registration, and returns the feeds that follow tasks.
+func (r *Registry) enlist(reg *registration) ([]*Feed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, other := range r.modules {
-		if other.module == m {
-			return &ModuleError{"register", m.Name, ErrRegistered}
+		if other.module == reg.module {
+			return nil, ErrRegistered
 		}
-		if other.module.Name == m.Name {
-			return &ModuleError{"register", m.Name, ErrNameTaken}
+		if other.module.Name == reg.module.Name {
+			return nil, ErrNameTaken
 		}
 	}
 	r.modules = append(r.modules, reg)
 	if r.snap.Load() != nil {
 		r.publish()
 	}
-	return nil
+	return slices.Clone(r.feeds), nil
 }
 
 // fill copies and checks the watchers of the module.
@@ -188,7 +219,7 @@ func (reg *registration) fill() error {
 	if m.Name == "" {
 		return fmt.Errorf("%w: it has no name", ErrInvalid)
 	}
-	if m.Kinds() == 0 {
+	if reg.follows = m.follows(); m.Kinds() == 0 && !reg.follows {
 		return fmt.Errorf("%w: it watches nothing", ErrInvalid)
 	}
 	for k, list := range m.watches {
@@ -196,6 +227,11 @@ func (reg *registration) fill() error {
 			return fmt.Errorf("%w: watcher %d on %s is nil", ErrInvalid, i, Kind(k))
 		}
 		reg.watches[k] = slices.Clone(list)
+	}
+	for i := range reg.entries {
+		for _, w := range reg.watches[NumKinds+i] {
+			reg.entries[i] = append(reg.entries[i], entry{w.fn, reg, true})
+		}
 	}
 	return nil
 }
@@ -217,7 +253,7 @@ func (r *Registry) Unregister(m *Module) error {
 	if insideWatcher() {
 		return &ModuleError{"unregister", m.Name, ErrInWatcher}
 	}
-	if err := r.remove(m); err != nil {
+	if err := r.withdraw(m); err != nil {
 		return &ModuleError{"unregister", m.Name, err}
 	}
 	r.grace.wait() // without mu, so that a watcher we wait for may still register
@@ -234,6 +270,9 @@ func (r *Registry) Unregister(m *Module) error {
 //
 // An operation that is decided while the modules change may be decided by old
 // and, once it has happened, observed by m.
+//
+// Old's watchers of [Detach] and m's of [Attach] are called as by Unregister and
+// Register.
 func (r *Registry) Replace(old, m *Module) error {
 	if insideWatcher() {
 		return &ModuleError{"replace", old.Name, ErrInWatcher}
@@ -241,7 +280,7 @@ func (r *Registry) Replace(old, m *Module) error {
 	reg := &registration{module: m}
 	err := reg.fill()
 	if err == nil {
-		err = r.exchange(old, reg)
+		err = r.succeed(old, reg)
 	}
 	if err != nil {
 		return &ModuleError{"replace", old.Name, err}
@@ -253,40 +292,56 @@ func (r *Registry) Replace(old, m *Module) error {
 	return nil
 }
 
-func (r *Registry) exchange(old *Module, reg *registration) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	i := slices.IndexFunc(r.modules, func(other *registration) bool { return other.module == old })
+// exchange puts a registration in the place of old's, which it returns. Callers
+// hold mu.
+func (r *Registry) exchange(old *Module, reg *registration) (*registration, error) {
+	i := r.place(old)
 	if i < 0 {
-		return ErrNotRegistered
+		return nil, ErrNotRegistered
 	}
 	for j, other := range r.modules {
 		if other.module == reg.module {
-			return ErrRegistered
+			return nil, ErrRegistered
 		}
 		if j != i && other.module.Name == reg.module.Name {
-			return ErrNameTaken
+			return nil, ErrNameTaken
 		}
 	}
+	was := r.modules[i]
+	was.left.Store(true)
 	r.modules[i] = reg
 	if r.snap.Load() != nil {
 		r.publish()
 	}
-	return nil
+	return was, nil
 }
 
+// remove takes a module out.
 func (r *Registry) remove(m *Module) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i := slices.IndexFunc(r.modules, func(reg *registration) bool { return reg.module == m })
+	_, err := r.takeOut(m)
+	return err
+}
+
+// takeOut takes a module out, and returns its registration. Callers hold mu.
+func (r *Registry) takeOut(m *Module) (*registration, error) {
+	i := r.place(m)
 	if i < 0 {
-		return ErrNotRegistered
+		return nil, ErrNotRegistered
 	}
+	was := r.modules[i]
+	was.left.Store(true)
 	r.modules = slices.Delete(r.modules, i, i+1)
 	if r.snap.Load() != nil {
 		r.publish()
 	}
-	return nil
+	return was, nil
+}
+
+// place returns where a module is, or -1. Callers hold mu.
+func (r *Registry) place(m *Module) int {
+	return slices.IndexFunc(r.modules, func(reg *registration) bool { return reg.module == m })
 }
 
 // Modules lists the registered modules in the order of their registration.
@@ -321,7 +376,7 @@ func insideWatcher() bool {
 	for {
 		frame, more := frames.Next()
 		if name, ok := strings.CutPrefix(frame.Function, packagePrefix); ok &&
-			(name == "(*Feed).notify" || name == "(*Registry).hand") {
+			(name == "(*Feed).notify" || name == "(*Feed).meet" || name == "(*Registry).hand") {
 			return true
 		}
 		if !more {

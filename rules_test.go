@@ -122,7 +122,7 @@ func TestRule3RegisterIsAllOrNothing(t *testing.T) {
 	bad.Watch(Free, good)
 	bad.Watch(Free, nil)
 	unknown := &Module{Name: "unknown"}
-	unknown.Watch(NumKinds, good)
+	unknown.Watch(NumLists, good)
 	for _, m := range []*Module{
 		bad,
 		module("", Exec, good),
@@ -537,8 +537,11 @@ func TestRule7BuiltInsAreReadOnlyOnceAnEventWasDelivered(t *testing.T) {
 		return ""
 	}
 	var c calls
-	if got := refused(NumKinds, c.watcher("", nil)); !strings.Contains(got, "unknown event kind(7)") {
+	if got := refused(NumLists, c.watcher("", nil)); !strings.Contains(got, "unknown event kind(9)") {
 		t.Errorf("an unknown kind: %q", got)
+	}
+	if got := refused(Attach, c.watcher("", nil)); !strings.Contains(got, "unknown event attach") {
+		t.Errorf("what is no kind: %q", got)
 	}
 	if got := refused(Exec, nil); !strings.Contains(got, "nil watcher on exec") {
 		t.Errorf("a nil watcher: %q", got)

@@ -186,15 +186,34 @@ func (s *storage) set(key, value any) bool {
 	return true
 }
 
-func (s *storage) delete(key any) {
+// delete reports whether there was a value.
+func (s *storage) delete(key any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := s.index(key); i >= 0 {
-		last := len(s.slots) - 1
-		s.slots[i] = s.slots[last]
-		s.slots[last] = slot{}
-		s.slots = s.slots[:last]
+	i := s.index(key)
+	if i < 0 {
+		return false
 	}
+	last := len(s.slots) - 1
+	s.slots[i] = s.slots[last]
+	s.slots[last] = slot{}
+	s.slots = s.slots[:last]
+	return true
+}
+
+// mark sets a key without a value, and reports whether it was new, and whether
+// it is there now: of a task that was freed it is not.
+func (s *storage) mark(key any) (fresh, there bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.freed:
+		return false, false
+	case s.index(key) >= 0:
+		return false, true
+	}
+	s.slots = append(s.slots, slot{key: key})
+	return true, true
 }
 
 // free drops everything, for good.

@@ -129,6 +129,9 @@ func (s *stream) categories() (set categories) {
 		set[ofEvent+category(k)] = true
 		set[ofFailure+category(k)] = !s.eventsOnly
 	}
+	for k := range taskwatch.Kind(taskwatch.NumLists - taskwatch.NumKinds) {
+		set[ofFailure+taskwatch.NumKinds+category(k)] = !s.eventsOnly
+	}
 	set[ofRecord], set[ofFailed], set[ofLoss] = !s.eventsOnly, s.failed, true
 	return set
 }

@@ -58,7 +58,7 @@ type category uint8
 const (
 	ofEvent   category = 0
 	ofFailure          = category(taskwatch.NumKinds)
-	ofRecord           = 2*category(taskwatch.NumKinds) + iota - 2
+	ofRecord           = category(taskwatch.NumKinds+taskwatch.NumLists) + iota - 2
 	ofFailed
 	ofLoss
 	numCategories

@@ -125,7 +125,7 @@ func (s *stream) fits(it taskwatch.Item) bool {
 		return s.kinds.Has(it.Event.Kind) && s.filter.match(it.Event.Task, it.Event.Missing)
 	case it.Failure != nil:
 		ev := it.Failure.Event
-		return !s.eventsOnly && s.kinds.Has(it.Failure.Kind) && s.filter.match(ev.Task, ev.Missing)
+		return !s.eventsOnly && (s.kinds.Has(it.Failure.Kind) || it.Failure.Kind >= taskwatch.NumKinds) && s.filter.match(ev.Task, ev.Missing)
 	case it.Record != nil:
 		return !s.eventsOnly && s.filter.match(it.Record.Task, it.Record.Missing)
 	case it.Failed != nil:

@@ -28,7 +28,9 @@
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o count.wasm
 //
-// The events are init, clone, exec, uid, gid, exit and free. A watcher returns
+// The events are init, clone, exec, uid, gid, exit and free. Under attach and
+// detach, which are no events, a function is called once for each task that exists
+// when the module is loaded and unloaded. A watcher returns
 // 0, or one of the error numbers of this package, which are negative. An error
 // is reported. If the module asks for a veto ([Info]) and the source can deny,
 // it also denies the operation. A watcher that panics is reported too, and

@@ -2,7 +2,7 @@ package guest
 
 import "strconv"
 
-// Kind is one of the seven events.
+// Kind is one of the seven events, or Attach or Detach.
 type Kind uint32
 
 // The events, in the order in which a task has them.
@@ -14,10 +14,13 @@ const (
 	GID
 	Exit
 	Free // the last event of a task
+
+	Attach // no event: once for each task that exists when the module is loaded
+	Detach // likewise, when it is unloaded
 	numKinds
 )
 
-var kindNames = [numKinds]string{"init", "clone", "exec", "uid", "gid", "exit", "free"}
+var kindNames = [numKinds]string{"init", "clone", "exec", "uid", "gid", "exit", "free", "attach", "detach"}
 
 // String returns the event's name.
 func (k Kind) String() string {

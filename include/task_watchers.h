@@ -29,11 +29,12 @@
  *	exit	exit code as the kernel keeps it
  *	free	exit code, or 0 after a fork that failed
  *
- * In the kernel, more entries are no events:
+ * More entries are no events:
  *
  *	attach	0	once for each task that exists when the module is loaded
  *	detach	0	once for each task that exists when it is unloaded
- *	execed	0	after an exec that has succeeded, also with MODULE_VETO(exec)
+ *	execed	0	after an exec that has succeeded, also with MODULE_VETO(exec);
+ *			for the kernel only
  *
  * The clone flags are without the exit signal, which the kernel keeps apart.
  *
@@ -76,7 +77,7 @@ enum { false = 0, true = 1 };
 #define WATCH_TASK_FREE 6
 #define NUM_WATCH_TASK_EVENTS 7
 
-/* Entries of the table that are no events; for the kernel only. */
+/* Entries of the table that are no events. */
 #define WATCH_TASK_ATTACH 7
 #define WATCH_TASK_DETACH 8
 #define WATCH_TASK_EXECED 9

@@ -67,7 +67,7 @@ TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32
 
 /*
  * task_watcher_func - call fn on every event ev
- * @ev: init, clone, exec, uid, gid, exit or free
+ * @ev: init, clone, exec, uid, gid, exit or free; attach or detach
  * @fn: int fn(unsigned long val, struct task_struct *tsk)
  *
  * Watchers of one event are called in the order in which they stand in the
@@ -77,7 +77,7 @@ TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32
 	TW_EXPORT("__task_watcher_" #ev "_" #fn)                                             \
 	int __task_watcher_##ev##_##fn(__u64 tw_val, struct task_struct *tw_tsk)             \
 	{                                                                                    \
-		_Static_assert(TW_JOIN(tw_event_, ev) < NUM_WATCH_TASK_EVENTS, #ev " is for modules in the kernel"); \
+		_Static_assert(TW_JOIN(tw_event_, ev) <= WATCH_TASK_DETACH, #ev " is for modules in the kernel"); \
 		TW_CHECK_WATCHER(fn);                                                        \
 		return fn((unsigned long)tw_val, tw_tsk);                                    \
 	}

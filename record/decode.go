@@ -175,7 +175,11 @@ func known(name string) bool {
 // event builds the event whose kind has the given name, found in the given
 // field.
 func (raw *rawLine) event(field, kind string, taskOptional bool) (*taskwatch.Event, error) {
-	k, err := taskwatch.ParseKind(kind)
+	parse := taskwatch.ParseKind
+	if taskOptional { // of a failure
+		parse = taskwatch.ParseList
+	}
+	k, err := parse(kind)
 	if err != nil {
 		return nil, &SyntaxError{Reason: fmt.Sprintf("%q is %q, which this version of taskwatch does not know", field, kind),
 			Remedy: "use the version that recorded it", Err: err}

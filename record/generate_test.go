@@ -64,7 +64,10 @@ func (g generator) id() taskwatch.TaskID {
 }
 
 func (g generator) event() *taskwatch.Event {
-	k := taskwatch.Kind(g.IntN(taskwatch.NumKinds))
+	return g.eventOf(taskwatch.Kind(g.IntN(taskwatch.NumKinds)))
+}
+
+func (g generator) eventOf(k taskwatch.Kind) *taskwatch.Event {
 	missing := taskwatch.FieldsOf(k)
 	switch g.IntN(3) {
 	case 0:
@@ -135,7 +138,7 @@ func (g generator) line() taskwatch.Item {
 		return taskwatch.Item{Loss: &taskwatch.Loss{Count: g.u64(), Seq: g.u64()}}
 	case 1:
 		yes := func() bool { return g.IntN(2) == 0 }
-		ev := g.event()
+		ev := g.eventOf(taskwatch.Kind(g.IntN(taskwatch.NumLists)))
 		return taskwatch.Item{Failure: &taskwatch.Failure{
 			Module: g.text(), Watcher: g.text(), Kind: ev.Kind, Err: &Error{Errno: g.IntN(134), Name: g.text(), Message: g.text()},
 			Crash: yes(), Verdict: taskwatch.Verdict(g.IntN(3)), Event: ev,

@@ -147,6 +147,12 @@ var cases = []testCase{
 		why: "Each setgroups that succeeds is an event, with watchers that are asked before."},
 	{name: "ids-threads-asked", args: "ids-threads", made: 16, uids: 5, gids: 5, asked: true, needs: root,
 		why: "Every thread's own change, with watchers that are asked before."},
+	{name: "followed", args: "fork", size: some, followed: true,
+		why: "Each task meets one of attach and init, and one of free and detach."},
+	{name: "followed-exec-thread", args: "exec-thread 3", made: 15, execs: 5, followed: true,
+		why: "A task that takes another's tid, and the one that loses it, meet a beginning and an end each."},
+	{name: "followed-fork-fail", args: "fork-fail", made: 3, failed: 6, followed: true, asked: true,
+		why: "A task whose fork fails after init has met a beginning, and meets an end."},
 	{name: "pid-reuse", args: "pid-reuse 20", made: 21, needs: root,
 		why: "One pid many times is as many tasks."},
 	{name: "many", args: "many", size: many,
@@ -161,7 +167,7 @@ var cases = []testCase{
 // places of the kernel, or in an order that changed between versions.
 func short() []testCase {
 	return named("exec", "vfork", "clone3", "exec-thread", "leader-first", "exit-group",
-		"ids", "ids-threads", "setgroups", "ids-exec", "fork-fail", "usage")
+		"ids", "ids-threads", "setgroups", "ids-exec", "fork-fail", "usage", "followed-exec-thread", "followed-fork-fail")
 }
 
 // mixed are the cases that are run once more for every kind alone.

@@ -4,6 +4,7 @@
 //	func TestConformance(t *testing.T) {
 //		watchtest.Source(t, watchtest.Config{New: ...})
 //		watchtest.Registry(t, watchtest.RegistryConfig{New: ...})
+//		watchtest.Attach(t, watchtest.AttachConfig{New: ...})
 //		watchtest.Sink(t, watchtest.SinkConfig{New: ...})
 //	}
 //
@@ -20,6 +21,9 @@
 // Unregister has returned, in a storm of events too. Each implementation makes
 // the modules in its own way: of Go functions, or of the C files in
 // testdata/modules.
+//
+// [Attach] has modules come and go while tasks do, and checks that each task meets
+// one of attach and init, and one of free and detach.
 //
 // [Sink] gives a sink items of every kind, whose memory changes once they were
 // taken, has it come and go beside others, and has its disk be full.

@@ -36,13 +36,13 @@ type delivery struct {
 	task *taskwatch.Task
 }
 
-func (d delivery) to(reg *taskwatch.Registry) {
+func (d delivery) to(feed *taskwatch.Feed) {
 	t, is := d.task, d.ev.Task
 	t.ID, t.ParentID, t.PID, t.TID, t.PPID, t.StartNS = is.ID, is.ParentID, is.PID, is.TID, is.PPID, is.StartNS
 	t.Comm, t.Exe, t.Argv, t.ArgvCut, t.Cwd = is.Comm, is.Exe, is.Argv, is.ArgvCut, is.Cwd
 	t.UID, t.GID, t.Cgroup = is.UID, is.GID, is.Cgroup
 	d.ev.Task = t
-	reg.Feed().Notify(d.ev)
+	feed.Notify(d.ev)
 }
 
 type oracleTask struct {
@@ -132,8 +132,19 @@ func (o *oracle) deliver(ctx context.Context, reg *taskwatch.Registry) error {
 	if o.spoil != nil {
 		o.events = o.spoil(o.events)
 	}
+	feed, known := reg.Feed(), map[*taskwatch.Task]bool{}
+	feed.Follow(func(visit func(*taskwatch.Event)) {
+		for task := range known {
+			visit(&taskwatch.Event{Task: task})
+		}
+	})
+	defer feed.End()
 	for _, d := range o.events {
-		d.to(reg)
+		d.to(feed)
+		known[d.task] = true
+		if d.ev.Kind == taskwatch.Free {
+			delete(known, d.task)
+		}
 	}
 	return nil
 }

@@ -206,8 +206,9 @@ type testCase struct {
 	// that knows parents alone takes them for that one's.
 	siblings bool
 
-	asked bool       // a watcher that may refuse everything, and does not, is there too
-	extra func(*run) // more checks
+	asked    bool       // a watcher that may refuse everything, and does not, is there too
+	followed bool       // a module that follows tasks is there too
+	extra    func(*run) // more checks
 }
 
 // size is what testutil.Size chooses from.
@@ -244,8 +245,15 @@ func (c *testCase) checkKinds(t testing.TB, cfg *Config, path string, kinds task
 	if c.asked {
 		r.modules = []*taskwatch.Module{consenting()}
 	}
+	var f Following
+	if c.followed {
+		r.modules = append(r.modules, f.Module())
+	}
 	if !r.watched(c.argv(path)) {
 		return r.problems
+	}
+	if c.followed {
+		r.problems = append(r.problems, f.Problems()...)
 	}
 	c.counts(r)
 	r.untouched(alone)

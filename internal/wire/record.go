@@ -58,8 +58,8 @@ func Decode(b []byte) (*taskwatch.Event, error) {
 		return nil, fmt.Errorf("a record of version %d is not one of version %d", abi, ABI)
 	}
 	kind := le.Uint32(b[offEvent:])
-	if kind >= taskwatch.NumKinds {
-		return nil, fmt.Errorf("a record of event %d, and there are %d", kind, taskwatch.NumKinds)
+	if kind >= taskwatch.NumLists {
+		return nil, fmt.Errorf("a record of event %d, and there are %d", kind, taskwatch.NumLists)
 	}
 	comm, _, ok := bytes.Cut(b[offComm:offComm+16], []byte{0})
 	if !ok {

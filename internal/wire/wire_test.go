@@ -12,7 +12,7 @@ import (
 
 // event returns an event with random values in every field that a record has.
 func event(r *rand.Rand) *taskwatch.Event {
-	ev := randevent.New(r, taskwatch.Kind(r.IntN(taskwatch.NumKinds)))
+	ev := randevent.New(r, taskwatch.Kind(r.IntN(taskwatch.NumLists)))
 	ev.Missing = taskwatch.Fields(r.Uint64()) &^ taskwatch.OptionalFields
 	if asked := taskwatch.OptionalOf(ev.Kind); r.IntN(3) > 0 {
 		ev.Give(asked, randevent.Extra(r, asked&taskwatch.Fields(r.Uint64()), func() string { return "" }))
@@ -80,11 +80,11 @@ func TestDecodeRefuses(t *testing.T) {
 	var good [Size]byte
 	Put(&good, event(rand.New(rand.NewPCG(5, 6))))
 	for what, change := range map[string]func(b []byte) []byte{
-		"nothing":         func([]byte) []byte { return nil },
-		"a byte less":     func(b []byte) []byte { return b[:Size-1] },
-		"another size":    func(b []byte) []byte { b[offSize]++; return b },
-		"another version": func(b []byte) []byte { b[offABI]++; return b },
-		"an eighth event": func(b []byte) []byte { b[offEvent] = taskwatch.NumKinds; return b },
+		"nothing":          func([]byte) []byte { return nil },
+		"a byte less":      func(b []byte) []byte { return b[:Size-1] },
+		"another size":     func(b []byte) []byte { b[offSize]++; return b },
+		"another version":  func(b []byte) []byte { b[offABI]++; return b },
+		"an unknown event": func(b []byte) []byte { b[offEvent] = taskwatch.NumLists; return b },
 		"a comm without end": func(b []byte) []byte {
 			for i := range 16 {
 				b[offComm+i] = 'x'

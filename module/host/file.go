@@ -77,7 +77,7 @@ func (f *File) Info() Info {
 	switch f.kind {
 	case Kernel:
 		o := f.kernel
-		i := newInfo(f, &o.Watchers, o.Params())
+		i := newInfo(f, o.Watchers[:], o.Params())
 		i.Description, i.Author, i.Version, i.License = o.Description, o.Author, o.Version, o.License
 		for _, e := range o.Entries() {
 			i.Watchers = append(i.Watchers, Watcher{e.Entry, e.Function})
@@ -89,7 +89,7 @@ func (f *File) Info() Info {
 		return i
 	case Sandbox:
 		o := f.wasm
-		i := newInfo(f, &o.Watchers, o.Params())
+		i := newInfo(f, o.Watchers[:], o.Params())
 		i.Description, i.Author, i.Version, i.License = o.Description, o.Author, o.Version, o.License
 		i.Memory = o.Memory()
 		return i
@@ -145,7 +145,7 @@ type Map struct {
 	MaxEntries uint32 `json:"max_entries"`
 }
 
-func newInfo(f *File, watchers *[taskwatch.NumKinds][]string, params []module.Param) Info {
+func newInfo(f *File, watchers [][]string, params []module.Param) Info {
 	i := Info{Name: f.name, Kind: f.kind, Watchers: []Watcher{}, Veto: []string{}, Powers: []string{}, Params: []Param{}, Maps: []Map{}}
 	for k, list := range watchers {
 		for _, fn := range list {

@@ -31,7 +31,7 @@ func (h *Host) inRegistry(m *taskwatch.Module) lifecycle {
 // goInfo has the watchers without the names of their functions, which may have
 // none.
 func goInfo(f *File) Info {
-	i := newInfo(f, new([taskwatch.NumKinds][]string), nil)
+	i := newInfo(f, nil, nil)
 	for _, k := range f.Kinds().List() {
 		i.Watchers = append(i.Watchers, Watcher{Event: k.String()})
 	}

@@ -12,10 +12,10 @@ import (
 type entry uint8
 
 const (
-	attachEntry entry = entry(taskwatch.NumKinds) + iota // for each task that exists when the module is loaded
-	detachEntry                                          // for each task that it knows when it is unloaded
-	execedEntry                                          // after an exec that has succeeded
-	numEntries  = iota + entry(taskwatch.NumKinds)
+	attachEntry = entry(taskwatch.Attach)
+	detachEntry = entry(taskwatch.Detach)
+	execedEntry = entry(taskwatch.NumLists) // after an exec that has succeeded
+	numEntries  = execedEntry + 1
 )
 
 // entryNames are the names of the entries that are no events.

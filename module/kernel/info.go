@@ -11,7 +11,7 @@ import (
 type WatcherInfo struct {
 	Module  string
 	Watcher string         // the function
-	Kind    taskwatch.Kind // of execed, exec; of attach and detach, meaningless
+	Kind    taskwatch.Kind // of execed, exec
 	Entry   string         // "attach", "detach" or "execed", which are no events; else ""
 }
 
@@ -25,7 +25,7 @@ func newWatcherInfo(o *Object, symbol string) WatcherInfo {
 		w.Kind = k
 		return w
 	}
-	w.Entry = e.String()
+	w.Entry, w.Kind = e.String(), taskwatch.Kind(e)
 	if e == execedEntry {
 		w.Kind = taskwatch.Exec
 	}

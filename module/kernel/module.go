@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cilium/ebpf"
@@ -26,11 +27,21 @@ type Module struct {
 	object *Object
 	coll   *ebpf.Collection // maps only
 	fresh  []string         // maps that have kept nothing
+	id     uint64           // counts modules
+	from   uint64           // id of the module that it has taken its maps from, or 0
 	log    *logger          // or nil
 
 	mu     sync.Mutex // guards the fields below
 	table  *Table     // that has it registered, or nil
 	closed bool
+}
+
+// loads is how many were loaded.
+var loads atomic.Uint64
+
+// shares reports whether the maps of the one are those of the other, all of them.
+func (m *Module) shares(other *Module) bool {
+	return m.from == other.id && len(m.fresh) == 0 || other.from == m.id && len(other.fresh) == 0
 }
 
 // LoadOptions are the choices of [Object.Load].
@@ -93,7 +104,10 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	if c := opts.Companion; c != nil {
 		c.Spec, c.Maps = o.spec.Copy(), coll.Maps
 	}
-	m := &Module{object: o, coll: coll, fresh: kept.fresh, log: newLogger(opts.Log)}
+	m := &Module{object: o, coll: coll, fresh: kept.fresh, id: loads.Add(1), log: newLogger(opts.Log)}
+	if opts.Replaces != nil {
+		m.from = opts.Replaces.id
+	}
 	for _, name := range slices.Sorted(maps.Keys(opts.Contents)) {
 		if err := m.fill(name, opts.Contents[name]); err != nil {
 			coll.Close()

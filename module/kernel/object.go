@@ -350,7 +350,7 @@ func (o *Object) checkMaps() error {
 }
 
 // Kinds returns the events that the module watches.
-func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(&o.Watchers) }
+func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(o.Watchers[:]) }
 
 // marks reports whether it has to be known what a module was told of each task.
 func (o *Object) marks() bool { return len(o.lists[attachEntry])+len(o.lists[detachEntry]) > 0 }

@@ -341,7 +341,7 @@ func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
 	before := t.modules[i]
 	modules := slices.Clone(t.modules)
 	modules[i] = l
-	takesOver := l.marks != nil && before.marks != nil && len(m.fresh) == 0
+	takesOver := l.marks != nil && before.marks != nil && m.shares(old)
 	if takesOver {
 		err = l.marks.share(before.marks)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 )
 
 // crowd is testdata/crowd.c: tasks in a session of their own.
@@ -24,7 +25,7 @@ type crowd struct {
 }
 
 const (
-	livesC   = "testdata/modules/lives.c"
+	livesC   = "../../internal/watchtest/testdata/modules/conform_lives.c"
 	staying  = 7 // tasks of a crowd without a storm
 	stormOn  = "s"
 	stormOff = "q"
@@ -141,48 +142,99 @@ func TestAttachAndDetach(t *testing.T) {
 	}
 }
 
-// Modules that come and go in a storm of forks, threads and execs by threads meet
-// each task once at its beginning, once at its end, and at nothing before or after.
-func TestAttachInStorm(t *testing.T) {
+// lossless reports whether each free is told, and the life of a task can be read
+// in each watcher.
+func lossless(t testing.TB) bool {
+	s := support(t)
+	return (s.LSM == nil || s.FEntry == nil) && testutil.NeedsKernel(6, 2).Met()
+}
+
+// The table is held to what any registry is.
+func TestAttachConformance(t *testing.T) {
+	watchtest.Attach(t, watchtest.AttachConfig{
+		Lossless: lossless(t), Leaves: true, Rounds: testutil.Size(3, 10, 200),
+		New: func(t testing.TB) watchtest.AttachInstance {
+			return &visited{startCrowd(t), newTable(t, Config{})}
+		},
+	})
+}
+
+// visited is a crowd, and a table whose modules meet its tasks.
+type visited struct {
+	*crowd
+	table *Table
+}
+
+func (v *visited) Staying() uint64        { return staying }
+func (v *visited) Failed() (uint64, bool) { return 0, false }
+
+func (v *visited) Storm(on bool) {
+	if on {
+		v.tell(stormOn)
+	} else {
+		v.tell(stormOff)
+	}
+}
+
+func (v *visited) Make(errno int) watchtest.AttachModule {
+	return &visitor{loadFile(v.t, "lives", livesC, param("session", v.session), param("errno", errno)), v}
+}
+
+type visitor struct {
+	*Module
+	in *visited
+}
+
+func (m *visitor) Register() error        { return m.in.table.Register(m.Module, RegisterOptions{}) }
+func (m *visitor) Unregister() error      { return m.in.table.Unregister(m.Module) }
+func (m *visitor) Met(what string) uint64 { return global(m.in.t, m.Module, what) }
+
+func (m *visitor) Replace(by watchtest.AttachModule) error {
+	return m.in.table.Replace(m.Module, by.(*visitor).Module, RegisterOptions{})
+}
+
+// A module that has another's maps goes on where that one was, in a storm, too: to
+// both together each task is attached or initialised once. One whose maps are
+// fresh attaches all.
+func TestReplaceInStorm(t *testing.T) {
 	c := startCrowd(t)
 	table := newTable(t, Config{})
-	lossless := support(t).LSM == nil || support(t).FEntry == nil // of frees
-	var attached, begun, ended, detached uint64
-	for range testutil.Size(3, 10, 200) {
-		m := loadFile(t, "lives", livesC, param("session", c.session))
-		c.tell(stormOn)
-		register(t, table, m)
-		c.tell(stormOff)
-		if lossless {
-			eventually(t, "tasks that it knows", staying, func() uint64 {
-				return global(t, m, "attaches") + global(t, m, "inits") - global(t, m, "frees")
-			})
-		}
-		c.tell(stormOn)
-		if err := table.Unregister(m); err != nil {
+	o := parseFile(t, "lives", livesC)
+	load := func(replaces *Module) *Module {
+		m, err := o.Load(LoadOptions{Params: map[string]string{"session": fmt.Sprint(c.session)}, Replaces: replaces})
+		if err != nil {
 			t.Fatal(err)
 		}
-		c.tell(stormOff)
-		attaches, inits, frees, detaches := global(t, m, "attaches"), global(t, m, "inits"), global(t, m, "frees"), global(t, m, "detaches")
-		if begin, end := attaches+inits, frees+detaches; begin < end || lossless && begin != end {
-			t.Errorf("%d attached and %d initialised, but %d freed and %d detached", attaches, inits, frees, detaches)
-		}
-		for _, wrong := range []string{"twice", "unknown", "unread"} {
-			// Before Linux 6.2, a value cannot be read in an interrupt of the like.
-			if n := global(t, m, wrong); n != 0 && (wrong != "unread" || testutil.NeedsKernel(6, 2).Met()) {
-				t.Errorf("%s: %d", wrong, n)
-			}
-		}
-		if attaches < staying || detaches < staying {
-			t.Errorf("%d attached and %d detached, of %d that stayed", attaches, detaches, staying)
-		}
-		attached, begun, ended, detached = attached+attaches, begun+inits, ended+frees, detached+detaches
-		if err := m.Close(); err != nil {
-			t.Fatal(err)
-		}
+		t.Cleanup(func() { closeModule(t, m) })
+		return m
 	}
-	t.Logf("%d attached, %d initialised, %d freed, %d detached", attached, begun, ended, detached)
-	if begun == 0 || ended == 0 {
-		t.Error("there was no storm")
+	m := load(nil)
+	c.tell(stormOn)
+	register(t, table, m)
+	for range testutil.Size(3, 10, 200) {
+		by := load(m)
+		if err := table.Replace(m, by, RegisterOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		m = by
+	}
+	c.tell(stormOff)
+	c.tell(stormOn)
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	c.tell(stormOff)
+	attaches, inits, frees, detaches := global(t, m, "attaches"), global(t, m, "inits"), global(t, m, "frees"), global(t, m, "detaches")
+	t.Logf("%d attached, %d initialised, %d freed, %d detached", attaches, inits, frees, detaches)
+	if begin, end := attaches+inits, frees+detaches; begin < end || lossless(t) && begin != end {
+		t.Errorf("%d attached and %d initialised, but %d freed and %d detached", attaches, inits, frees, detaches)
+	}
+	if attaches < staying || detaches < staying || inits == 0 || frees == 0 {
+		t.Errorf("%d attached, %d initialised, %d freed and %d detached, of %d that stayed in a storm", attaches, inits, frees, detaches, staying)
+	}
+	for _, wrong := range []string{"twice", "unknown", "unread"} {
+		if n := global(t, m, wrong); n != 0 && (wrong != "unread" || lossless(t)) {
+			t.Errorf("%s: %d", wrong, n)
+		}
 	}
 }

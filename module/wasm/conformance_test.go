@@ -82,3 +82,46 @@ func conforming(t testing.TB, reg *taskwatch.Registry, log *watchtest.CallLog, s
 		},
 	}
 }
+
+// Modules in the sandbox meet tasks that exist like any other.
+func TestAttachConformance(t *testing.T) {
+	for _, synchronous := range []bool{false, true} {
+		t.Run(fmt.Sprintf("synchronous=%t", synchronous), func(t *testing.T) {
+			watchtest.Attach(t, watchtest.AttachConfig{Lossless: true, Rounds: 3, New: func(t testing.TB) watchtest.AttachInstance {
+				return watchtest.NewCrowd(t, func(reg *taskwatch.Registry, errno int) *watchtest.HostedLives {
+					return lives(t, reg, errno, synchronous)
+				})
+			}})
+		})
+	}
+}
+
+func lives(t testing.TB, reg *taskwatch.Registry, errno int, synchronous bool) *watchtest.HostedLives {
+	o := parse(t, "../../../internal/watchtest/testdata/modules/conform_lives.c")
+	m := load(t, o, LoadOptions{
+		Synchronous: synchronous, Deadline: 10 * time.Second, Feed: reg.Feed(),
+		Params: map[string]string{"errno": fmt.Sprint(errno)},
+	})
+	return &watchtest.HostedLives{
+		Module: m.Watchers(vetoable),
+		Close:  m.Close,
+		Settle: func() {
+			for m.Stats().Queued > 0 {
+				time.Sleep(10 * time.Microsecond)
+			}
+		},
+		Met: func(what string) uint64 {
+			list, err := m.Globals(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, g := range list {
+				if g.Name == what {
+					return g.Value.(uint64)
+				}
+			}
+			t.Fatalf("no variable %s", what)
+			return 0
+		},
+	}
+}

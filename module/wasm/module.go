@@ -33,7 +33,7 @@ type Module struct {
 	object   *Object
 	opts     LoadOptions
 	params   map[uint32][]byte
-	watchers [taskwatch.NumKinds][]*watcher
+	watchers [taskwatch.NumLists][]*watcher
 
 	queue queue
 	wake  chan struct{} // has an element when the queue may be worth a look
@@ -141,11 +141,33 @@ func (m *Module) Watchers(veto taskwatch.Kinds) *taskwatch.Module {
 			for _, w := range list {
 				t.Watch(k, m.callInPlace(w, inPlace.Has(k)), options...)
 			}
+		case k == taskwatch.Attach, k == taskwatch.Detach:
+			t.Watch(k, m.enqueueTask, options...)
 		default:
 			t.Watch(k, m.enqueue, options...)
 		}
 	}
 	return t
+}
+
+// enqueueTask is enqueue for attach and detach. When the module comes or goes,
+// there is one for each task: more than the queue may have room for.
+func (m *Module) enqueueTask(ev *taskwatch.Event) error {
+	if ev.Seq == 0 && m.queue.full() {
+		m.makeRoom()
+	}
+	return m.enqueue(ev)
+}
+
+// makeRoom calls the watchers of what is in the queue until there is room. It
+// gives up where a call takes too long.
+func (m *Module) makeRoom() {
+	if !m.mu.within(context.Background(), m.opts.Deadline) {
+		return
+	}
+	defer m.mu.Unlock()
+	for m.queue.full() && (m.next() || m.inst == nil && m.await(context.Background(), m.opts.Deadline)) {
+	}
 }
 
 // enqueue has the event's watchers called later.

@@ -29,8 +29,8 @@ type Object struct {
 	Veto taskwatch.Kinds
 
 	// Watchers holds the names of the module's functions, in the order in
-	// which they are called.
-	Watchers [taskwatch.NumKinds][]string
+	// which they are called: by kind, and those of attach and detach.
+	Watchers [taskwatch.NumLists][]string
 
 	binary *rewrite.Module
 	code   []byte // instrumented
@@ -172,7 +172,7 @@ func (o *Object) collect() error {
 			continue
 		}
 		event, fn, _ := strings.Cut(rest, "_")
-		k, err := taskwatch.ParseKind(event)
+		k, err := taskwatch.ParseList(event)
 		if err != nil {
 			return invalid("its function %s: %s", e.Name, strings.TrimPrefix(err.Error(), "taskwatch: "))
 		}
@@ -246,7 +246,7 @@ func (o *Object) ask(s *sandbox) error {
 }
 
 // Kinds returns the events that the module watches.
-func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(&o.Watchers) }
+func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(o.Watchers[:]) }
 
 // Params lists the parameters by name.
 func (o *Object) Params() []module.Param { return slices.Clone(o.params) }

@@ -93,7 +93,7 @@ func TestRefused(t *testing.T) {
 		"no info":                       {func(f *wasmfile.File) { f.Without(exportInfo) }, "it does not export __task_watchers_info"},
 		"no record":                     {func(f *wasmfile.File) { f.Without(exportTask) }, "it does not export __task_watchers_task"},
 		"no watchers":                   {func(f *wasmfile.File) { f.Without("__task_watcher_exec_fn") }, "it has no watchers"},
-		"a watcher of nothing":          {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Str("__task_watcher_boot_fn") + "\x00\x04" }, `its function __task_watcher_boot_fn: unknown event "boot": events are init`},
+		"a watcher of nothing":          {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Str("__task_watcher_boot_fn") + "\x00\x04" }, `its function __task_watcher_boot_fn: "boot" is none of init`},
 		"a watcher's odd name":          {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Export("__task_watcher_exec_\x1b[31m", 0, 4) }, "does not print"},
 		"a watcher's name with a space": {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Export("__task_watcher_exec_a b", 0, 4) }, "is printable ASCII"},
 		"a watcher, no name":            {func(f *wasmfile.File) { f.Exports[4] = wasmfile.Str("__task_watcher_exec_") + "\x00\x04" }, "the name of a watcher is __task_watcher_exec_NAME"},

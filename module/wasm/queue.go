@@ -60,6 +60,9 @@ func (q *queue) take() *entry {
 	return e
 }
 
+// full reports whether nothing can be put.
+func (q *queue) full() bool { return q.len() >= q.most }
+
 func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

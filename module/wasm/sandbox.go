@@ -45,7 +45,7 @@ type instance struct {
 	stop   api.MutableGlobal
 	record uint32 // the address of the task record
 	size   uint32 // of it, as the module knows it
-	fns    [taskwatch.NumKinds][]api.Function
+	fns    [taskwatch.NumLists][]api.Function
 }
 
 // newSandbox compiles the object's code. The cache of the object makes all but

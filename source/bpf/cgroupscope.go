@@ -102,6 +102,6 @@ func (st *stream) followCgroup(at int64) {
 
 func (st *stream) notice(text string) {
 	if f := st.src.cfg.OnNotice; f != nil {
-		f(text)
+		st.aside(func() { f(text) })
 	}
 }

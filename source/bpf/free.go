@@ -18,6 +18,9 @@ const freeGrace = int64(250 * time.Millisecond)
 // exited is called after the exit event of e.
 func (st *stream) exited(e *entry, timeNS int64) {
 	if !st.kinds.Has(taskwatch.Free) {
+		if st.feed.Following() { // since a moment ago
+			st.feed.Forget(st.known(e))
+		}
 		if e.task.TID != e.task.PID || st.table.live[e.task.PID] == 0 {
 			st.table.remove(e)
 		}

@@ -161,9 +161,24 @@ func (st *stream) fresh(r *record) *entry {
 }
 
 func (st *stream) init(r *record) {
+	if e := st.table.at(r.task); e != nil && e.start >= r.timeNS+st.clocks.boot { // found by the iterator, which was faster
+		st.created(e, r)
+		st.begin(e, r)
+		return
+	}
 	e := st.fresh(r)
 	st.table.expect(e)
 	st.begin(e, r)
+}
+
+// created says which task has created one that the iterator has found.
+func (st *stream) created(e *entry, r *record) {
+	if !e.task.ParentID.IsZero() {
+		return
+	}
+	if e.task.ParentID = st.table.id(r.creator); !e.task.ParentID.IsZero() {
+		e.missing &^= taskwatch.FieldParentID
+	}
 }
 
 // begin delivers the init of a task.
@@ -186,12 +201,7 @@ func (st *stream) clone(r *record) {
 	case e.start == 0: // after its init
 		st.table.place(e, r.pid, r.tid, r.start)
 	default: // found by the iterator, which was faster
-		if e.task.ParentID.IsZero() {
-			e.task.ParentID = st.table.id(r.creator)
-			if !e.task.ParentID.IsZero() {
-				e.missing &^= taskwatch.FieldParentID
-			}
-		}
+		st.created(e, r)
 		if !early {
 			st.begin(e, r)
 		}

@@ -210,6 +210,9 @@ func (rs *resync) start(st *stream) error {
 			e.killProcess()
 		}
 	}
+	st.finding = true
+	st.feed.Found()
+	st.finding = false
 	rs.until = st.kernel.ring.Produced()
 	rs.wanted = rs.again || exiting || st.kernel.ring.Position() < rs.from
 	rs.again, rs.running, rs.from = false, true, rs.until

@@ -24,6 +24,7 @@ type stream struct {
 	placed   uint32           // records of which somebody reads cwd
 	failing  bool             // execs that fail, too
 	watching bool             // the kernel side has been told
+	finding  bool             // modules are told of tasks that the iterator has just found
 	short    *source.Shortage // what it could not attach, or nil
 	seq      uint64
 	only     taskwatch.Only // what the kernel side narrows itself down to
@@ -80,15 +81,15 @@ func (st *stream) run(ctx context.Context) error {
 	st.src.command.Attend(st.alarm.wake)
 	defer st.src.command.Attend(nil)
 	st.clocks.set()
+	st.feed.Follow(st.visit)
+	defer st.feed.End()
 	if err := st.watch(false); err != nil {
 		return err
 	}
 	if err := st.startCommand(); err != nil {
 		return err
 	}
-	if f := st.src.cfg.OnReady; f != nil {
-		f()
-	}
+	st.aside(st.src.cfg.OnReady)
 	err := st.follow(ctx)
 	st.tellUnfreed()
 	st.tellOwed(0, true)
@@ -127,6 +128,8 @@ func (st *stream) follow(ctx context.Context) error {
 // rest waits for more. The kernel side is told what to wake for first, and
 // the buffer looked at once more, so that nothing falls in between.
 func (st *stream) rest(read, busy, rested bool) error {
+	st.feed.Pause()
+	defer st.feed.Resume()
 	latency := st.src.cfg.Latency
 	armed, d := uint32(armedAny), idleTick
 	if st.unfreed.len > 0 || len(st.siblings) > 0 || st.resyncs.wanted {
@@ -258,7 +261,7 @@ func (st *stream) tellShort(short *source.Shortage) {
 		return
 	}
 	if f := st.src.cfg.OnShortage; f != nil && (short.Kinds&st.kinds != 0 || short.FailedExecs) {
-		f(short)
+		st.aside(func() { f(short) })
 	}
 }
 
@@ -299,7 +302,7 @@ func (st *stream) tend(cancelled bool) (finished bool) {
 	stop, kills := st.src.command.Take()
 	if stop != 0 && st.src.cfg.Command.OnStop != nil {
 		st.drain() // what it did before
-		st.src.cfg.Command.OnStop(stop)
+		st.aside(func() { st.src.cfg.Command.OnStop(stop) })
 	}
 	if len(kills) > 0 || (st.src.command.Killed() || cancelled) && !st.killing {
 		n := st.kill()

@@ -144,10 +144,12 @@ func (st *stream) find(r *cnproc.Record) *entry {
 			return e
 		}
 		// The record is about a former owner of the tid.
-		return &entry{
+		e := &entry{
 			unknown: mayMiss, proc: &process{pid: r.PID, unsure: true},
 			task: &taskwatch.Task{ID: st.table.newID(), PID: r.PID, TID: r.TID},
 		}
+		st.table.gone = append(st.table.gone, e)
+		return e
 	}
 	if e != nil {
 		st.table.remove(e)
@@ -307,6 +309,7 @@ func (st *stream) exit(r *cnproc.Record) {
 	missing := taskwatch.FieldsRusage
 	unsure := e.proc.unsure || st.dirty || e.proc.multi && !e.dying
 	last := st.table.remove(e) || e.last
+	st.table.gone = append(st.table.gone, e) // one that had been taken out before, too
 	if o := st.table.other(e.proc); o != nil && st.alive(o) {
 		// Another goes on, so this was not the last. If it is the only one,
 		// it will be.

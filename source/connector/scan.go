@@ -51,6 +51,8 @@ func (st *stream) resync() error {
 		st.table.reparent(e, ppid)
 	}
 	st.findTree()
+	st.feed.Found()
+	st.forget()
 	st.dirty = false
 	st.scanned = time.Now()
 	st.scan = st.scanned.Sub(begin)

@@ -7,6 +7,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/cnproc"
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
 
@@ -39,6 +40,8 @@ type stream struct {
 
 func (st *stream) run() error {
 	st.clock = readClock()
+	st.feed.Follow(st.visit)
+	defer st.feed.End()
 	if err := st.resync(); err != nil {
 		return err
 	}
@@ -47,10 +50,14 @@ func (st *stream) run() error {
 	}
 	st.publish()
 	if ready := st.src.cfg.OnReady; ready != nil {
+		st.feed.Pause()
 		ready()
+		st.feed.Resume()
 	}
 	for {
+		st.feed.Pause()
 		records, err := st.queue.take(st.records)
+		st.feed.Resume()
 		if err == errDone {
 			return nil
 		}
@@ -64,6 +71,7 @@ func (st *stream) run() error {
 			if err := st.handle(r); err != nil {
 				return err
 			}
+			st.forget()
 			if st.src.cfg.PID != 0 && st.table.tree == 0 {
 				return nil
 			}
@@ -75,6 +83,45 @@ func (st *stream) run() error {
 		}
 		st.publish()
 	}
+}
+
+// visit calls fn for each task: see [taskwatch.Feed.Follow].
+func (st *stream) visit(fn func(*taskwatch.Event)) {
+	see := func(e *entry) {
+		if st.src.cfg.PID == 0 || e.proc.inTree {
+			fn(st.known(e))
+		}
+	}
+	for _, e := range st.table.tasks {
+		see(e)
+	}
+	for _, list := range st.table.leaving {
+		for _, e := range list {
+			see(e)
+		}
+	}
+}
+
+// known describes a task that is at no event.
+func (st *stream) known(e *entry) *taskwatch.Event {
+	ev := &taskwatch.Event{Task: e.task, Source: Name, Missing: e.unknown | execOnly}
+	if !e.ppidKnown() {
+		ev.Missing |= taskwatch.FieldPPID
+	}
+	ev.MonoNS = sys.Monotonic()
+	ev.Time = time.Unix(0, ev.MonoNS+st.clock.wall)
+	return ev
+}
+
+// forget says which tasks have gone: no event does.
+func (st *stream) forget() {
+	if st.feed.Following() {
+		for _, e := range st.table.gone {
+			st.feed.Forget(st.known(e))
+		}
+	}
+	clear(st.table.gone)
+	st.table.gone = st.table.gone[:0]
 }
 
 // publish makes the counters visible.

@@ -1,6 +1,8 @@
 package connector
 
 import (
+	"slices"
+
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
@@ -84,6 +86,8 @@ type table struct {
 	// has another owner now, and whose exits are still to be told: the kernel
 	// sends the message of an exit after it has told the parent.
 	leaving map[int][]*entry
+
+	gone []*entry // taken out, and modules not told yet
 }
 
 func newTable(run uint64) *table {
@@ -137,6 +141,7 @@ func (t *table) remove(e *entry) (last bool) {
 		return false // it never was in the table
 	}
 	delete(t.tasks, tid)
+	t.gone = append(t.gone, e)
 	if p.others[tid] == e {
 		delete(p.others, tid)
 	}
@@ -158,6 +163,7 @@ func (t *table) remove(e *entry) (last bool) {
 // leave takes a task out of the table whose tid has another owner.
 func (t *table) leave(e *entry) {
 	e.last = t.remove(e)
+	t.gone = slices.DeleteFunc(t.gone, func(o *entry) bool { return o == e })
 	t.leaving[e.task.TID] = append(t.leaving[e.task.TID], e)
 	if e.proc.inTree {
 		t.tree++ // its exit is due
@@ -179,6 +185,7 @@ func (t *table) left(tid int) *entry {
 	if list[0].proc.inTree {
 		t.tree--
 	}
+	t.gone = append(t.gone, list[0])
 	return list[0]
 }
 
@@ -189,6 +196,7 @@ func (t *table) overtake(p *process, e *entry) {
 	if e != nil && e.task.TID != p.pid {
 		if p.late != nil {
 			t.remove(p.late)
+			t.gone = append(t.gone, p.late)
 			p.late.dying = true
 		}
 		delete(t.tasks, e.task.TID)

@@ -24,6 +24,7 @@ type attachment struct {
 	leaving bool        // all tracees were told to stop, and are let go where they do
 	wake    *alarm      // ends the wait so that leave is seen
 
+	found  bool // tasks were seized that modules are to be attached to
 	unsure int  // tracees that have not stopped since they were seized
 	ready  bool // OnReady was called
 }
@@ -128,6 +129,7 @@ func (t *tracer) seizeTask(proc *process, tid int) error {
 	tr := &tracee{tid: tid, task: task, proc: proc, exitStop: exitStop}
 	proc.live++
 	t.add(tr)
+	t.attached.found = true
 	if sys.PtraceInterrupt(tid) == nil { // else it was killed
 		tr.unsure = true
 		t.attached.unsure++
@@ -181,7 +183,9 @@ func (t *tracer) announce(late bool) {
 	}
 	a.ready = true
 	if f := t.src.cfg.OnReady; f != nil {
+		t.feed.Pause()
 		f()
+		t.feed.Resume()
 	}
 }
 
@@ -205,6 +209,9 @@ func (t *tracer) let(tr *tracee, sig int) {
 		return // it was killed, and its death comes
 	}
 	delete(t.tracees, tr.tid)
+	if tr.task != nil {
+		t.feed.Forget(t.known(tr))
+	}
 	t.forget(tr.tid)
 	t.src.mu.Lock()
 	if tr.tid == t.src.command {

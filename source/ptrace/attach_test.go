@@ -17,13 +17,15 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 )
 
 // attached is one run of a source that is attached to a process.
 type attached struct {
 	tree
-	leave context.CancelFunc
-	ended chan struct{}
+	leave     context.CancelFunc
+	ended     chan struct{}
+	following watchtest.Following
 }
 
 // attach attaches to a process and returns once it is watched.
@@ -38,7 +40,7 @@ func attach(t *testing.T, pid int) *attached {
 			return nil
 		}, taskwatch.Observe())
 	}
-	if err := reg.Register(observer); err != nil {
+	if err := errors.Join(reg.Register(observer), reg.Register(a.following.Module())); err != nil {
 		t.Fatal(err)
 	}
 	ready := make(chan struct{})
@@ -49,7 +51,13 @@ func attach(t *testing.T, pid int) *attached {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	a.leave = cancel
-	t.Cleanup(func() { cancel(); <-a.ended })
+	t.Cleanup(func() {
+		cancel()
+		<-a.ended
+		for _, problem := range a.following.Problems() {
+			t.Error(problem)
+		}
+	})
 	go func() {
 		defer close(a.ended)
 		a.err = a.source.Run(ctx, &reg)
@@ -118,6 +126,14 @@ func TestAttachToThreads(t *testing.T) {
 	prog := testutil.BuildC(t, "testdata/running.c", "-pthread")
 	held, pid := hold(t, prog, "threads", strconv.Itoa(n))
 	a := attach(t, pid)
+	for tid, task := range a.following.Attached() {
+		if task.TID != tid || task.PID != pid || task.Exe != prog || task.StartNS == 0 {
+			t.Errorf("attached to %+v", task)
+		}
+	}
+	if got := len(a.following.Attached()); got != n+1 {
+		t.Errorf("attached to %d tasks, want %d", got, n+1)
+	}
 	a.leave()
 	a.end(t)
 	left(t, pid)

@@ -214,6 +214,8 @@ func (t *tracer) supervise(ctx context.Context) error {
 		defer a.wake.clear()
 		defer context.AfterFunc(ctx, func() { a.leave.Store(true); a.wake.set(); a.wake.ring() })()
 	}
+	t.feed.Follow(t.visit)
+	defer t.feed.End()
 	if err := begin(); err != nil {
 		return err
 	}
@@ -226,9 +228,15 @@ func (t *tracer) supervise(ctx context.Context) error {
 // loop handles reports until no tracee is left.
 func (t *tracer) loop() error {
 	for {
+		if a := t.attached; a != nil && a.found {
+			a.found = false
+			t.feed.Found()
+		}
 		t.announce(false)
 		t.part()
+		t.feed.Pause()
 		report, err := t.wait()
+		t.feed.Resume()
 		switch {
 		case errors.Is(err, unix.ECHILD) && len(t.early) > 0:
 			t.adopt(true) // what nobody has announced has ended, too
@@ -377,7 +385,9 @@ func (t *tracer) stopped(tr *tracee, sig unix.Signal) {
 		// SIGCONT brings the next PTRACE_EVENT_STOP.
 		t.resume(tr, unix.PTRACE_LISTEN, 0)
 		if tr == t.command && t.started && t.attached == nil && t.src.cfg.Command.OnStop != nil {
+			t.feed.Pause()
 			t.src.cfg.Command.OnStop(sig)
+			t.feed.Resume()
 		}
 	default:
 		if tr.resetOptions {
@@ -413,6 +423,29 @@ func (t *tracer) fail(err error) {
 		return
 	}
 	t.src.kill()
+}
+
+// visit calls fn for each task: see [taskwatch.Feed.Follow].
+func (t *tracer) visit(fn func(*taskwatch.Event)) {
+	if !t.started { // the command's process is not the command yet
+		return
+	}
+	for _, tr := range t.tracees {
+		if tr.task != nil {
+			fn(t.known(tr))
+		}
+	}
+}
+
+// known describes a task that is at no event.
+func (t *tracer) known(tr *tracee) *taskwatch.Event {
+	task := tr.task
+	ev := &taskwatch.Event{Task: &task.Task, Source: Name, Missing: alwaysMissing | task.unknown}
+	if !tr.unsure {
+		ev.Missing |= taskwatch.FieldCwd // it was read at the last event
+	}
+	ev.Time, ev.MonoNS = t.clock.now()
+	return ev
 }
 
 // event starts a new event of a task.

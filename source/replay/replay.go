@@ -109,8 +109,13 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	}
 	in, feed := record.NewReader(s.cfg.Reader, s.cfg.Name), reg.Feed()
 	defer func() { s.early = in.EarlyEnds() }()
+	feed.Follow(s.tasks.visit)
+	defer feed.End()
+	s.tasks.forget = feed.Forget
 	for ctx.Err() == nil {
+		feed.Pause()
 		l, err := in.Next()
+		feed.Resume()
 		switch {
 		case errors.Is(err, io.EOF) || err != nil && ctx.Err() != nil:
 			return nil
@@ -120,7 +125,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		case l.Event != nil:
 			s.event(feed, l.Event)
 		case l.Start != nil:
-			s.tasks = tasks{max: s.tasks.max, forgotten: s.tasks.forgotten} // their ids do not go on
+			s.tasks.forgetAll() // their ids do not go on
 			feed.Deliver(l)
 		default:
 			feed.Deliver(l)

@@ -16,10 +16,13 @@ type tasks struct {
 	exited    queue
 	max       int // 0 stands for maxTasks
 	forgotten uint64
+	forget    func(*taskwatch.Event) // called for a task that is not freed and not remembered any more; may be nil
+	at        taskwatch.Event        // the last event, for its times
 }
 
 type entry struct {
 	task       *taskwatch.Task
+	known      taskwatch.Fields // of the task
 	in         *queue
 	prev, next *entry
 }
@@ -65,8 +68,25 @@ func (t *tasks) update(ev *taskwatch.Event) *taskwatch.Task {
 	}
 	e.unlink()
 	to.push(e)
-	set(e.task, said, taskwatch.FieldsOf(ev.Kind)&^ev.Missing)
+	has := taskwatch.FieldsOf(ev.Kind) &^ ev.Missing
+	set(e.task, said, has)
+	e.known |= has
+	t.at.Time, t.at.MonoNS, t.at.Source = ev.Time, ev.MonoNS, ev.Source
 	return e.task
+}
+
+// visit calls fn for each task: see [taskwatch.Feed.Follow].
+func (t *tasks) visit(fn func(*taskwatch.Event)) {
+	for _, e := range t.byID {
+		fn(t.event(e))
+	}
+}
+
+// event describes a task that is at no event. Where it is now is not known.
+func (t *tasks) event(e *entry) *taskwatch.Event {
+	ev := t.at
+	ev.Task, ev.Missing = e.task, taskwatch.FieldsTask&^e.known|taskwatch.FieldCwd
+	return &ev
 }
 
 func (t *tasks) makeRoom() {
@@ -79,8 +99,22 @@ func (t *tasks) makeRoom() {
 		if e == nil {
 			e = t.live.oldest()
 		}
-		t.remove(e.task.ID)
+		t.drop(e)
 		t.forgotten++
+	}
+}
+
+// forgetAll forgets all tasks.
+func (t *tasks) forgetAll() {
+	for _, e := range t.byID {
+		t.drop(e)
+	}
+}
+
+func (t *tasks) drop(e *entry) {
+	t.remove(e.task.ID)
+	if t.forget != nil {
+		t.forget(t.event(e))
 	}
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lives: whether each task of a session meets what it should, once. */
+/* Whether each task of a session meets what it should, once: see Attach. */
 #include "task_watchers.h"
 
 module_param(session, int, 0);
@@ -11,21 +11,40 @@ __u64 unknown;                          /* anything of a task that has met neith
 __u64 unread;                           /* anything of a task whose life cannot be read */
 __u64 all;                              /* attaches, of any session */
 
+MODULE_GLOBAL(attaches);
+MODULE_GLOBAL(inits);
+MODULE_GLOBAL(frees);
+MODULE_GLOBAL(detaches);
+MODULE_GLOBAL(twice);
+MODULE_GLOBAL(unknown);
+MODULE_GLOBAL(unread);
+MODULE_GLOBAL(all);
+
 struct life {
 	__u32 met, gone, ours;
 };
 task_storage(lives, struct life);
 
+static __always_inline bool is_ours(struct task_struct *tsk)
+{
+#ifdef __bpf__
+	struct pid *sid = kernel_read(kernel_read(tsk->signal)->pids[3]);
+
+	return kernel_read(sid->numbers[0].nr) == session;
+#else
+	return true; /* the registry has no other tasks */
+#endif
+}
+
 static __always_inline void begin(struct task_struct *tsk, __u64 *counter)
 {
 	struct life *l = lives_create(tsk);
-	struct pid *sid = kernel_read(kernel_read(tsk->signal)->pids[3]);
 
 	if (!l)
 		return;
 	if (__sync_fetch_and_add(&l->met, 1))
 		__sync_fetch_and_add(&twice, 1);
-	if (kernel_read(sid->numbers[0].nr) != session)
+	if (!is_ours(tsk))
 		return;
 	l->ours = 1;
 	__sync_fetch_and_add(counter, 1);
@@ -86,7 +105,7 @@ task_watcher_func(free, ended);
 static int detach(unsigned long zero, struct task_struct *tsk)
 {
 	end(tsk, &detaches);
-	return 0;
+	return -errno;
 }
 task_watcher_func(detach, detach);
 

@@ -1,0 +1,34 @@
+package bpf
+
+import "github.com/taskwatch/taskwatch"
+
+// visit calls fn for each task that is not freed: see [taskwatch.Feed.Follow]. A
+// task between init and clone is at an event.
+func (st *stream) visit(fn func(*taskwatch.Event)) {
+	for _, e := range st.table.byAddr {
+		unheard := e.exited && e.waiting.list == nil // its end will not be told
+		if !e.silent && !unheard && e.start != 0 {
+			fn(st.known(e))
+		}
+	}
+}
+
+// known describes a task that is at no event.
+func (st *stream) known(e *entry) *taskwatch.Event {
+	ev := &taskwatch.Event{Task: &e.task, Source: Name, Missing: e.missing, MonoNS: now()}
+	ev.Time = st.clocks.time(ev.MonoNS)
+	if !st.finding {
+		ev.Missing |= taskwatch.FieldCwd // it was read at the last event
+	}
+	return ev
+}
+
+// aside calls a function of the user's, which may register modules.
+func (st *stream) aside(f func()) {
+	if f == nil {
+		return
+	}
+	st.feed.Pause()
+	defer st.feed.Resume()
+	f()
+}

@@ -1,0 +1,87 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
+)
+
+// tasksOf returns the start times of the tasks of the machine. What not even root may
+// look at is left out: a security module may hide it from BPF as well.
+func tasksOf(t testing.TB) map[int]int64 {
+	t.Helper()
+	var proc procfs.Reader
+	tasks := map[int]int64{}
+	err := proc.Tasks(func(pid, tid int) error {
+		_, hidden := os.Readlink(fmt.Sprintf("/proc/%d/task/%d/ns/pid", pid, tid))
+		if stat, err := proc.Stat(pid, tid); err == nil && !errors.Is(hidden, syscall.EACCES) {
+			tasks[tid] = stat.StartNS
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tasks
+}
+
+// Modules that come and go while tasks do are attached to each task of the machine,
+// and each task meets a beginning and an end.
+func TestModulesFollowTheMachine(t *testing.T) {
+	testutil.Root(t)
+	program := testutil.BuildC(t, "testdata/load.c")
+	w := newWatchOf(t, Config{}, 0, 0, taskwatch.NewSink(nil, func(taskwatch.Item) {}), nil)
+	zombie := exec.Command("true")
+	if err := zombie.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer zombie.Wait() //nolint:errcheck // it is there to be a zombie
+	for range testutil.Size(3, 10, 100) {
+		storm := exec.Command(program, "fork", "500")
+		if err := storm.Start(); err != nil {
+			t.Fatal(err)
+		}
+		before := tasksOf(t)
+		var f watchtest.Following
+		m := f.Module()
+		if err := w.reg.Register(m); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.src.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		attached, after := f.Attached(), tasksOf(t)
+		for tid, start := range before {
+			if after[tid] != start {
+				continue // it was not there all the time
+			}
+			task := attached[tid]
+			if task == nil || !procfs.SameTick(start, task.StartNS) {
+				t.Errorf("task %d was not attached: %+v", tid, task)
+			}
+		}
+		self := attached[os.Getpid()]
+		if exe, _ := os.Executable(); self == nil || self.Exe != exe || self.PPID != os.Getppid() || len(self.Argv) != len(os.Args) {
+			t.Errorf("this process was attached as %+v", self)
+		}
+		if err := w.reg.Unregister(m); err != nil {
+			t.Fatal(err)
+		}
+		if problems := f.Problems(); problems != nil {
+			t.Errorf("%d problems:\n%s", len(problems), strings.Join(problems[:min(len(problems), 10)], "\n"))
+		}
+		if err := storm.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.stop(t)
+}
