@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
 )
 
@@ -123,5 +127,50 @@ func TestTrialOfWhatIsMissing(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.why) || trial.Counts().Calls != 2 {
 			t.Errorf("without %v: %v, %+v, want %q", c.missing, err, trial.Counts(), c.why)
 		}
+	}
+}
+
+// An object whose bytes were changed ends a trial with an error, if it can be read
+// at all.
+func TestTrialOfBrokenObjects(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	whole := testmodule.Object(t, "testdata/modules/known.c")
+	read := 0
+	for i := range testutil.Size(300, 2000, 50000) {
+		b := slices.Clone(whole)
+		for range 1 + r.IntN(4) {
+			b[r.IntN(len(b))] = byte(r.Uint32())
+		}
+		o, err := Parse("broken", b)
+		if err != nil {
+			continue
+		}
+		trial, err := o.NewTrial(TrialOptions{})
+		if err != nil {
+			asError(t, err)
+			continue
+		}
+		read++
+		m := &made{trial: trial}
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					t.Fatalf("seed %d, object %d: %v", seed, i, p)
+				}
+			}()
+			for _, k := range taskwatch.AllKinds.List() {
+				m.tell(k, 0, &taskwatch.Task{ID: id(1), PID: 10, TID: 10, PPID: 1, Exe: "/bin/a", Argv: []string{"a"}, Cwd: "/"}, 0)
+			}
+			if err := trial.Close(context.Background()); err != nil {
+				asError(t, err)
+			}
+			if _, err := trial.Globals(); err != nil {
+				asError(t, err)
+			}
+		}()
+	}
+	if read == 0 {
+		t.Error("no object could be read")
 	}
 }

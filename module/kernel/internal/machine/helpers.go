@@ -37,7 +37,13 @@ func (m *Machine) helper(fn asm.BuiltinFunc, a [5]uint64) (uint64, error) {
 	return m.host.Helper(fn, a)
 }
 
+// maxRead is how many bytes a program may read or compare at once.
+const maxRead = 1 << 24
+
 func (m *Machine) probeRead(to uint64, size int, from uint64) (uint64, error) {
+	if size > maxRead {
+		return 0, refuse("it reads %d bytes at once", size)
+	}
 	b, err := m.Memory.Read(from, size)
 	if err == errFault {
 		return failure(unix.EFAULT), m.Memory.Write(to, make([]byte, size))
@@ -49,8 +55,11 @@ func (m *Machine) probeRead(to uint64, size int, from uint64) (uint64, error) {
 }
 
 func (m *Machine) probeReadString(to uint64, size int, from uint64) (uint64, error) {
-	if size == 0 {
+	switch {
+	case size == 0:
 		return 0, nil
+	case size > maxRead:
+		return 0, refuse("it reads %d bytes at once", size)
 	}
 	text, ended, err := m.Memory.ReadString(from, size)
 	if err == errFault {

@@ -28,6 +28,10 @@ type Map struct {
 // be simulated are a Refusal.
 func (m *Machine) AddMap(name string, spec *ebpf.MapSpec) (*Map, error) {
 	mp := &Map{name: name, spec: spec, memory: &m.Memory, values: map[string]*Region{}}
+	switch {
+	case (spec.Type == ebpf.Array || spec.Type == ebpf.PerCPUArray) && spec.KeySize != 4, spec.Type == ebpf.LPMTrie && spec.KeySize < 5:
+		return nil, refuse("map %s: the kernel has no keys of %d bytes in a map of type %s", name, spec.KeySize, spec.Type)
+	}
 	switch spec.Type {
 	case ebpf.Array, ebpf.PerCPUArray:
 		size := uint64(spec.ValueSize) * uint64(spec.MaxEntries)
@@ -264,26 +268,25 @@ func (m *Machine) forEach(mp *Map, a [5]uint64) (uint64, error) {
 		return failure(unix.EINVAL), nil
 	}
 	keys := slices.Sorted(maps.Keys(mp.values))
+	n, key := uint64(len(keys)), func(i uint64) []byte { return []byte(keys[i]) }
 	if mp.array != nil {
-		keys = nil
-		for i := range mp.spec.MaxEntries {
-			keys = append(keys, string(binary.NativeEndian.AppendUint32(nil, i)))
-		}
+		n, key = uint64(mp.spec.MaxEntries), func(i uint64) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(i)) }
 	}
-	for i, key := range keys {
-		r, offset := mp.find([]byte(key))
+	k := m.Memory.Add(&Region{Name: "a key of map " + mp.name, ReadOnly: true})
+	defer m.Memory.Remove(k)
+	for i := range n {
+		k.Data = key(i)
+		r, offset := mp.find(k.Data)
 		if r == nil {
 			continue // deleted meanwhile
 		}
-		k := m.Memory.Add(&Region{Name: "a key of map " + mp.name, Data: []byte(key), ReadOnly: true})
 		stop, err := m.enter(f, [5]uint64{a[0], k.Addr(), r.Addr() + uint64(offset), a[2]})
-		m.gone = append(m.gone, k)
 		if err != nil {
 			return 0, err
 		}
 		if stop != 0 {
-			return uint64(i) + 1, nil
+			return i + 1, nil
 		}
 	}
-	return uint64(len(keys)), nil
+	return n, nil
 }

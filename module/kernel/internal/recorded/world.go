@@ -239,7 +239,8 @@ func (w *World) ofCurrent(fn asm.BuiltinFunc, a [5]uint64) (uint64, error) {
 	case asm.FnGetCurrentUidGid:
 		return uint64(t.state.GID[taskwatch.RealID])<<32 | uint64(t.state.UID[taskwatch.RealID]), need(taskwatch.FieldUID | taskwatch.FieldGID)
 	case asm.FnGetCurrentComm:
-		b := make([]byte, uint32(a[1]))
+		const most = 4096 // what is behind the name is zero
+		b := make([]byte, min(uint32(a[1]), most))
 		if len(b) > 0 {
 			copy(b[:len(b)-1], t.state.Comm)
 		}
