@@ -131,7 +131,9 @@ export class App {
         return make('tr', {'data-key': `${c.from}`, 'data-slice': c.slice, onclick: go, class: c === longest.find((x) => x.slice >= 0) ? 'longest' : undefined}, n(duration(c.from)), n(duration(c.to - c.from)), bar((c.to - c.from) / most), make('th', {scope: 'row', class: 'cut'}, make('button', {title: text.slice(0, 2000)}, ...short)));
       }),
     );
-    this.#slowest(longest.find((x) => x.slice >= 0));
+    // Of what grows, the path comes now and then: an old one says nothing.
+    const old = !steps.length || steps[steps.length - 1].to < 0.9 * m.end;
+    this.#slowest(old ? undefined : longest.find((x) => x.slice >= 0));
     get('pathnote').textContent = !steps.length ? 'none: the processes do not all descend from one' : rest ? `the ten longest steps; ${rest} shorter ones take ${duration(m.end - longest.reduce((sum, c) => sum + c.to - c.from, 0))}` : '';
     const by = m.noCPU ? 'wall' : 'cpu';
     get('dearnote').textContent = m.noCPU ? 'by wall time: CPU time is unknown' : 'by CPU time';
