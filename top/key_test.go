@@ -1,6 +1,7 @@
 package top
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,5 +63,32 @@ func TestHelpScrolls(t *testing.T) {
 		if v.Press(Escape); v.help || v.at[Tree].index != before {
 			t.Errorf("with %d lines, Escape does not just end the help", height)
 		}
+	}
+}
+
+// Rates are those of the chosen processes as soon as an expression is set, and
+// those of all once it is gone.
+func TestRatesOfAFilter(t *testing.T) {
+	v := NewView(build().Model, "")
+	rates := func(where string) string {
+		t.Helper()
+		if err := v.Where(where); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(v.Draw(80, 24).String(), "\n")[1]
+	}
+	for where, want := range map[string]string{
+		"":           "live 3   per second: born 0.4  died 0.4  programs 0.5  failed 0.2",
+		"pid == 104": "live 0   per second: born 0.1  died 0.1  programs 0.1  failed 0.1",
+		"pid == 105": "live 0   per second: born 0.1  died 0.1  programs 0.2  failed 0.0",
+	} {
+		if got := rates(where); !strings.HasPrefix(got, want) {
+			t.Errorf("of %q: %q, want %q", where, got, want)
+		}
+	}
+	v.Press(Key('1' + Programs))
+	rates(`exe.endsWith("cc")`)
+	if got := lines(v.Draw(80, 24)); len(got) != 1 || !slices.Equal(got[0][:3], []string{"0.1", "2", "1"}) {
+		t.Errorf("of two compilers, one started just now and one lives: %q", got)
 	}
 }

@@ -199,6 +199,7 @@ func (m *Model) SetFilter(f *filter.Filter) {
 		p.groups = [3]*Group{}
 		if m.matches(p) {
 			m.join(p)
+			m.rateAgain(p)
 		}
 	}
 	for p := range m.ended.all() {
@@ -210,6 +211,30 @@ func (m *Model) SetFilter(f *filter.Filter) {
 	}
 	for _, p := range m.sorted() {
 		again(p)
+	}
+}
+
+// rateAgain counts what a kept process has done: in the rates of everything and,
+// of its last program, in those of its groups.
+func (m *Model) rateAgain(p *Proc) {
+	if p.Born {
+		m.all.born.add(p.StartNS)
+	}
+	programs, earlier := p.Programs()
+	for i, g := range programs {
+		if forked := p.Born && i == 0 && earlier == 0; g.Started && !forked {
+			m.all.execs.add(g.StartNS)
+			if i == len(programs)-1 {
+				m.eachGroup(p, func(gr *Group) { gr.Starts++; gr.starts.add(g.StartNS) })
+			}
+		}
+	}
+	if p.EndNS == 0 {
+		return
+	}
+	m.all.died.add(p.EndNS)
+	if p.Failed() {
+		m.all.failed.add(p.EndNS)
 	}
 }
 
