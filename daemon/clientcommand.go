@@ -74,11 +74,13 @@ func (c *Client) Command(ctx context.Context, cfg CommandSourceConfig) (*Command
 		return nil, err
 	}
 	cfg.Command = *cmd
-	all, err := c.Source(ctx, ClientSourceConfig{})
-	if err != nil {
+	s := &CommandSource{client: c, cfg: cfg}
+	// A daemon that nobody asks for events has to attach its programs first. For a
+	// stream that may be resumed it keeps those of these events attached.
+	query := url.Values{"events": {process.Kinds.String()}, "after": {afterNow}}
+	if s.caps, err = c.capabilities(ctx, query); err != nil {
 		return nil, err
 	}
-	s := &CommandSource{client: c, cfg: cfg, caps: all.caps}
 	s.caps.Scope = "one command and its descendants"
 	return s, nil
 }

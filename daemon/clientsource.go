@@ -54,21 +54,31 @@ func (c *Client) Source(ctx context.Context, cfg ClientSourceConfig) (*ClientSou
 		cfg.Patience = DefaultPatience
 	}
 	s := &ClientSource{client: c, cfg: cfg}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	b, err := c.begin(ctx, s.chosen(url.Values{"events": {"exit"}}))
-	if err != nil {
+	var err error
+	if s.caps, err = c.capabilities(ctx, s.chosen(url.Values{"events": {"exit"}})); err != nil {
 		return nil, err
 	}
-	defer b.Close()
-	s.caps.Scope = b.start.Scope
 	if cfg.PID != 0 {
 		s.caps.Scope = fmt.Sprintf("process %d and its descendants", cfg.PID)
 	}
-	for k, e := range b.start.Events {
-		s.caps.Events[k] = source.Capability{Delivered: e.Delivered, Missing: e.Missing, MayMiss: e.MayMiss, Hook: e.Hook, Why: e.Why}
-	}
 	return s, nil
+}
+
+// capabilities returns what the daemon's source delivers, as a stream says that
+// begins and is given up.
+func (c *Client) capabilities(ctx context.Context, query url.Values) (caps source.Capabilities, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	b, err := c.begin(ctx, query)
+	if err != nil {
+		return caps, err
+	}
+	defer b.Close()
+	caps.Scope = b.start.Scope
+	for k, e := range b.start.Events {
+		caps.Events[k] = source.Capability{Delivered: e.Delivered, Missing: e.Missing, MayMiss: e.MayMiss, Hook: e.Hook, Why: e.Why}
+	}
+	return caps, nil
 }
 
 // Lines returns the daemon's stream of events, as the lines of a recording that
