@@ -122,6 +122,7 @@ export class App {
     const most = longest.length ? longest[0].to - longest[0].from : 1;
     const rest = steps.length - longest.length;
     // What has no end has none: there are too many beginnings.
+    get('path').hidden = !steps.length;
     get('path').parentNode.hidden = Boolean(this.live) && !steps.length;
     refill(get('path').tBodies[0],
       steps.filter((c) => longest.includes(c)).map((c) => {

@@ -325,7 +325,8 @@ export class View {
     const x0 = Math.max(-2, this.x(m.t0[i]));
     const x1 = Math.min(w + 2, this.x(m.until(i)));
     const width = Math.max(1, x1 - x0);
-    ctx.globalAlpha = this.matches && !this.matches[i] ? 0.15 : 1;
+    const alpha = this.matches && !this.matches[i] ? 0.15 : 1;
+    ctx.globalAlpha = alpha;
     ctx.fillStyle = m.how[i] === 1 ? this.colours.line : this.fill(m.name[i]);
     ctx.fillRect(x0, y + 1, width > 3 ? width - 0.5 : width, rowHeight - 3);
     if (m.failed(i)) {
@@ -342,9 +343,11 @@ export class View {
     }
     const chosen = this.selected >= 0 && m.root[i] === m.root[this.selected];
     if (chosen || i === this.hover || i === this.marked) {
+      ctx.globalAlpha = 1;
       ctx.strokeStyle = chosen || i === this.hover ? this.colours.fg : this.colours.accent;
       ctx.lineWidth = i === this.selected || i === this.marked ? 2 : 1;
       ctx.strokeRect(x0 + 0.5, y + 1.5, Math.max(1, width - 1), rowHeight - 4);
+      ctx.globalAlpha = alpha;
     }
     if (this.showThreads && m.threads.has(i)) {
       ctx.fillStyle = this.colours.fg;
