@@ -203,7 +203,7 @@ func (v *view) info(ctx context.Context) (*api.InfoResponse, error) {
 		r.Watchers = append(r.Watchers, protoWatcher(w))
 	}
 	for _, m := range i.Maps {
-		r.Maps = append(r.Maps, &api.MapInfo{Name: m.Name, Type: m.Type, KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries})
+		r.Maps = append(r.Maps, &api.MapInfo{Name: m.Name, Type: m.Type, KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries, Shared: m.Shared})
 	}
 	r.Params, err = v.params(ctx)
 	return r, err

@@ -397,6 +397,24 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 	const volatile type name[room] = {};                                                 \
 	const volatile __u32 name##_count = 0
 
+/*
+ * MODULE_SHARED - the map is one with those of the same name in other modules
+ *
+ *	struct {
+ *		__uint(type, BPF_MAP_TYPE_HASH);
+ *		__uint(max_entries, 4096);
+ *		__type(key, __u32);
+ *		__type(value, struct account);
+ *	} accounts SEC(".maps");
+ *	MODULE_SHARED(accounts);
+ *
+ * Each module that declares it so has the map, of the same type, key, value and
+ * size. It is made with the first, and gone with the last.
+ */
+#define MODULE_SHARED(map)                                                                   \
+	_Static_assert(sizeof(map) > 0, "");                                                 \
+	TW_MODINFO("shared", #map)
+
 /* MODULE_GLOBAL - for the sandbox; here all variables can be read from outside */
 #define MODULE_GLOBAL(name) _Static_assert(sizeof(name) > 0, "")
 

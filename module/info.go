@@ -20,6 +20,7 @@ type Info struct {
 	Params map[string]string // descriptions by parameter
 	Veto   taskwatch.Kinds   // where a negative result is a veto
 	Powers []string          // that it asks for
+	Shared []string          // maps that it has together with other modules
 
 	api string
 }
@@ -58,6 +59,10 @@ func ParseInfo(b []byte) (*Info, error) {
 				return nil, fmt.Errorf("MODULE_VETO(%s): only init, exec, uid and gid can be denied", value)
 			}
 			info.Veto |= taskwatch.KindsOf(k)
+		case "shared":
+			if !slices.Contains(info.Shared, value) {
+				info.Shared = append(info.Shared, value)
+			}
 		case "power":
 			if err := checkPower(value); err != nil {
 				return nil, err

@@ -96,7 +96,11 @@ func (list mapTable) write(w io.Writer) error {
 // mapLines writes the maps among the facts of a module.
 func mapLines(line func(name, format string, args ...any), maps []host.Map) {
 	for _, m := range maps {
-		line("map", "%s (%s, %s)", m.Name, m.Type, plural(int(m.MaxEntries), "entry", "entries"))
+		shared := ""
+		if m.Shared {
+			shared = ", shared"
+		}
+		line("map", "%s (%s, %s%s)", m.Name, m.Type, plural(int(m.MaxEntries), "entry", "entries"), shared)
 	}
 }
 
@@ -104,7 +108,7 @@ func mapLines(line func(name, format string, args ...any), maps []host.Map) {
 func listedMaps(list []*api.MapInfo) mapTable {
 	out := mapTable{}
 	for _, m := range list {
-		out = append(out, host.Map{Name: m.Name, Type: m.Type, KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries})
+		out = append(out, host.Map{Name: m.Name, Type: m.Type, KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries, Shared: m.Shared})
 	}
 	return out
 }

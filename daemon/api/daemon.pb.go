@@ -790,9 +790,11 @@ type MapInfo struct {
 	// The kernel's type, as in "Hash".
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// Bytes.
-	KeySize       uint32 `protobuf:"varint,3,opt,name=key_size,proto3" json:"key_size,omitempty"`
-	ValueSize     uint32 `protobuf:"varint,4,opt,name=value_size,proto3" json:"value_size,omitempty"`
-	MaxEntries    uint32 `protobuf:"varint,5,opt,name=max_entries,proto3" json:"max_entries,omitempty"`
+	KeySize    uint32 `protobuf:"varint,3,opt,name=key_size,proto3" json:"key_size,omitempty"`
+	ValueSize  uint32 `protobuf:"varint,4,opt,name=value_size,proto3" json:"value_size,omitempty"`
+	MaxEntries uint32 `protobuf:"varint,5,opt,name=max_entries,proto3" json:"max_entries,omitempty"`
+	// Other modules may have it, too.
+	Shared        bool `protobuf:"varint,6,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -860,6 +862,13 @@ func (x *MapInfo) GetMaxEntries() uint32 {
 		return x.MaxEntries
 	}
 	return 0
+}
+
+func (x *MapInfo) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
 }
 
 type Watcher struct {
@@ -2226,7 +2235,7 @@ const file_daemon_proto_rawDesc = "" +
 	"\x06sha256\x18\t \x01(\tR\x06sha256\x12\x16\n" +
 	"\x06loaded\x18\n" +
 	" \x01(\tR\x06loaded\x12)\n" +
-	"\x04maps\x18\v \x03(\v2\x15.taskwatch.v1.MapInfoR\x04maps\"\x8f\x01\n" +
+	"\x04maps\x18\v \x03(\v2\x15.taskwatch.v1.MapInfoR\x04maps\"\xa7\x01\n" +
 	"\aMapInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1a\n" +
@@ -2234,7 +2243,8 @@ const file_daemon_proto_rawDesc = "" +
 	"\n" +
 	"value_size\x18\x04 \x01(\rR\n" +
 	"value_size\x12 \n" +
-	"\vmax_entries\x18\x05 \x01(\rR\vmax_entries\";\n" +
+	"\vmax_entries\x18\x05 \x01(\rR\vmax_entries\x12\x16\n" +
+	"\x06shared\x18\x06 \x01(\bR\x06shared\";\n" +
 	"\aWatcher\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\tR\bfunction\"\x81\x01\n" +

@@ -143,6 +143,7 @@ type Map struct {
 	KeySize    uint32 `json:"key_size"`
 	ValueSize  uint32 `json:"value_size"`
 	MaxEntries uint32 `json:"max_entries"`
+	Shared     bool   `json:"shared,omitempty"` // with other modules
 }
 
 func newInfo(f *File, watchers [][]string, params []module.Param) Info {

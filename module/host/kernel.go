@@ -44,7 +44,7 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 	if err := h.KernelModules(); err != nil {
 		return nil, err
 	}
-	kopts := kernel.LoadOptions{Params: opts.Params, Contents: opts.Contents}
+	kopts := kernel.LoadOptions{Params: opts.Params, Contents: opts.Contents, Table: h.Table()}
 	if h.Log != nil {
 		kopts.Log = func(level slog.Level, text string) { h.Log(f.name, level, text) }
 	}

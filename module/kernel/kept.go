@@ -30,7 +30,7 @@ func (k *kept) from(old *Module, o *Object, spec *ebpf.CollectionSpec, contents 
 	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
 		m := old.coll.Maps[name]
 		switch {
-		case m == nil || contents[name] != nil || strings.HasPrefix(name, ".rodata"):
+		case m == nil || contents[name] != nil || strings.HasPrefix(name, ".rodata") || slices.Contains(o.Shared, name):
 		case strings.HasPrefix(name, "."):
 			if !samePlaces(old.object, o, name) {
 				if err := old.copyVariables(name, spec); err != nil {

@@ -27,9 +27,10 @@ type Module struct {
 	object *Object
 	coll   *ebpf.Collection // maps only
 	fresh  []string         // maps that have kept nothing
-	id     uint64           // counts modules
-	from   uint64           // id of the module that it has taken its maps from, or 0
-	log    *logger          // or nil
+	shared []*sharedMap
+	id     uint64  // counts modules
+	from   uint64  // id of the module that it has taken its maps from, or 0
+	log    *logger // or nil
 
 	mu     sync.Mutex // guards the fields below
 	table  *Table     // that has it registered, or nil
@@ -56,8 +57,13 @@ type LoadOptions struct {
 	// name and size have now. Other maps begin empty: see [Module.Fresh].
 	Replaces *Module
 
+	// Table, if set, is where the module is going to be registered. It has the maps of
+	// MODULE_SHARED together with the modules that were loaded for that table.
+	Table *Table
+
 	// Contents holds the first entries of maps by name, as lines
-	// {"key":...,"value":...}. Such a map is never kept.
+	// {"key":...,"value":...}. Such a map is never kept; one that is shared gets
+	// them beside what it has.
 	Contents map[string][]byte
 
 	// Log, if set, gets what the module logs. The source of the table calls it,
@@ -97,24 +103,50 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 		defer kept.close()
 	}
 	initVariables(spec)
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: kept.maps})
+	coll, shared, err := o.createMaps(spec, &kept, opts.Table)
 	if err != nil {
-		return fail(fmt.Errorf("create its maps: %w", err), hintFor(err))
+		return fail(err, hintFor(err))
 	}
 	if c := opts.Companion; c != nil {
 		c.Spec, c.Maps = o.spec.Copy(), coll.Maps
 	}
-	m := &Module{object: o, coll: coll, fresh: kept.fresh, id: loads.Add(1), log: newLogger(opts.Log)}
+	m := &Module{object: o, coll: coll, fresh: kept.fresh, shared: shared, id: loads.Add(1), log: newLogger(opts.Log)}
 	if opts.Replaces != nil {
 		m.from = opts.Replaces.id
 	}
 	for _, name := range slices.Sorted(maps.Keys(opts.Contents)) {
 		if err := m.fill(name, opts.Contents[name]); err != nil {
-			coll.Close()
+			m.Close()
 			return fail(fmt.Errorf("content of map %s: %w", name, err), "")
 		}
 	}
 	return m, nil
+}
+
+// createMaps creates the maps, but for those that are there: kept ones, and those
+// that other modules of the table have, too.
+func (o *Object) createMaps(spec *ebpf.CollectionSpec, kept *kept, t *Table) (*ebpf.Collection, []*sharedMap, error) {
+	there := maps.Clone(kept.maps)
+	if t != nil && len(o.Shared) > 0 {
+		t.shared.mu.Lock() // until the others find what is made here
+		defer t.shared.mu.Unlock()
+		var err error
+		if there, err = t.shared.find(o, spec, there); err != nil {
+			return nil, nil, err
+		}
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: there})
+	if err != nil {
+		return nil, nil, fmt.Errorf("create its maps: %w", err)
+	}
+	if t == nil {
+		return coll, nil, nil
+	}
+	shared, err := t.shared.join(o, coll)
+	if err != nil {
+		coll.Close()
+	}
+	return coll, shared, err
 }
 
 // initVariables moves the values of global variables into the contents of the
@@ -203,6 +235,9 @@ func (m *Module) Close() error {
 	if !m.closed {
 		m.closed = true
 		m.coll.Close()
+		for _, s := range m.shared {
+			s.leave(m.Name())
+		}
 	}
 	return nil
 }

@@ -44,6 +44,9 @@ type Object struct {
 	// Powers are what it asks for beyond that: see module.Powers.
 	Powers []string
 
+	// Shared are the maps that it has together with other modules.
+	Shared []string
+
 	// Watchers holds the names of the module's functions, in the order in
 	// which they are called. [Object.Entries] has those that are called at no
 	// event.
@@ -125,7 +128,7 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 		Name: name, builtin: builtin,
 		License:     string(bytes.TrimRight(license, "\x00")),
 		Description: info.Description, Author: info.Author, Version: info.Version,
-		Veto: info.Veto, Powers: info.Powers, parms: info.Params,
+		Veto: info.Veto, Powers: info.Powers, Shared: info.Shared, parms: info.Params,
 		funcs: map[string]asm.Instructions{},
 	}
 	if err := checkLicense(o.License); err != nil {
@@ -346,6 +349,11 @@ func (o *Object) checkMaps() error {
 			return invalid("map %s: values of %d bytes are too large", name, m.ValueSize)
 		}
 	}
+	for _, name := range o.Shared {
+		if o.spec.Maps[name] == nil || strings.HasPrefix(name, ".") {
+			return invalid("MODULE_SHARED(%s): it is not a map of the object", name)
+		}
+	}
 	return nil
 }
 
@@ -369,6 +377,7 @@ type MapInfo struct {
 	KeySize    uint32
 	ValueSize  uint32
 	MaxEntries uint32
+	Shared     bool // with other modules
 }
 
 // Maps lists the maps that the module defines; the compiler's own, which hold
@@ -377,7 +386,7 @@ func (o *Object) Maps() []MapInfo {
 	var list []MapInfo
 	for _, name := range slices.Sorted(maps.Keys(o.spec.Maps)) {
 		if m := o.spec.Maps[name]; !strings.HasPrefix(name, ".") {
-			list = append(list, MapInfo{name, fmt.Sprint(m.Type), m.KeySize, m.ValueSize, m.MaxEntries})
+			list = append(list, MapInfo{name, fmt.Sprint(m.Type), m.KeySize, m.ValueSize, m.MaxEntries, slices.Contains(o.Shared, name)})
 		}
 	}
 	return list

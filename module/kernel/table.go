@@ -87,6 +87,7 @@ type Table struct {
 	stats   *ebpf.Map
 	latches *latches
 	exempt  *exemption // nil where nothing can be denied
+	shared  sharedMaps
 
 	mu       sync.Mutex // guards the fields below
 	closed   bool
@@ -295,6 +296,9 @@ func (t *Table) admit(m, old *Module, opts RegisterOptions) error {
 		if err := whole(); err != nil {
 			return err
 		}
+	}
+	if len(m.object.Shared) > 0 && !t.shared.has(m) {
+		return invalid("it shares maps, and was not loaded for this table: set LoadOptions.Table")
 	}
 	return t.observable(m.object.Kinds())
 }
