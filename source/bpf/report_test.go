@@ -114,6 +114,38 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 	}
 }
 
+// A watcher that sends a record has room for 256 bytes on the stack, also where the
+// kernel has 512 for all functions that call each other.
+func TestEmitLeavesRoomOnTheStack(t *testing.T) {
+	testutil.Root(t)
+	module := loadModule(t, "roomy", "testdata/modules/roomy.c", map[string]string{"parent": strconv.Itoa(os.Getpid())})
+	var want, record []byte
+	for i := range 32 {
+		want = binary.NativeEndian.AppendUint64(want, uint64(i))
+	}
+	records := 0
+	sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Record != nil {
+			records++
+			record = slices.Clone(it.Record.Data)
+		}
+	})
+	w := newWatchOf(t, Config{PID: os.Getpid()}, 0, taskwatch.AllFields, sink, nil)
+	if err := w.src.Table().Register(module, kernel.RegisterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command("true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.src.Table().Unregister(module); err != nil { // before the records are read
+		t.Fatal(err)
+	}
+	w.stop(t)
+	if records != 1 || !slices.Equal(record, want) {
+		t.Errorf("%d records, the last with %d bytes: %v", records, len(record), record)
+	}
+}
+
 // A record that is sent with its type is JSON, by the module's own types; one of the
 // same bytes without it is not.
 func TestStructsArriveAsJSON(t *testing.T) {

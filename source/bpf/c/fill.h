@@ -24,10 +24,18 @@ static __always_inline void fill_head(struct tw_rec *r, u16 kind, u64 val, u64 t
 	r->val = val;
 }
 
-/* Fills in what every other record has. */
+static __always_inline void swap_ids(u32 *a, u32 *b)
+{
+	u32 was = *a;
+
+	*a = *b;
+	*b = was;
+}
+
+/* Fills in what every other record has. It is put together in place: where modules
+ * send records, their watchers need the stack. */
 static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 time, struct task_struct *tsk)
 {
-	u32 ids[8] = {}; /* in the order of struct cred: uid, gid, suid, sgid, euid, egid, fsuid, fsgid */
 	const u64 *comm = (void *)tsk + field_offset(struct task_struct, comm);
 
 	fill_head(r, kind, val, time, tsk);
@@ -37,15 +45,10 @@ static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 tim
 	r->ppid = GET(GET(tsk, struct task_struct, real_parent), struct task_struct, tgid);
 	r->creator = tsk->self_exec_id;
 	r->cgroup = control.wanted & WANT_CGROUP ? place_of(tsk).id : 0;
-	bpf_probe_read_kernel(ids, sizeof(ids), (void *)GET(tsk, struct task_struct, cred) + field_offset(struct cred, uid));
-	r->uid[0] = ids[0];
-	r->uid[1] = ids[4];
-	r->uid[2] = ids[2];
-	r->uid[3] = ids[6];
-	r->gid[0] = ids[1];
-	r->gid[1] = ids[5];
-	r->gid[2] = ids[3];
-	r->gid[3] = ids[7];
+	/* In the order of struct cred: uid, gid, suid, sgid, euid, egid, fsuid, fsgid. */
+	bpf_probe_read_kernel(r->uid, sizeof(r->uid) + sizeof(r->gid), (void *)GET(tsk, struct task_struct, cred) + field_offset(struct cred, uid));
+	swap_ids(&r->uid[1], &r->gid[0]);
+	swap_ids(&r->uid[3], &r->gid[2]);
 	((u64 *)r->comm)[0] = comm[0];
 	((u64 *)r->comm)[1] = comm[1];
 }

@@ -105,6 +105,7 @@ static long (*bpf_ringbuf_reserve_dynptr)(void *ring, u32 size, u64 flags, struc
 static void (*bpf_ringbuf_submit_dynptr)(struct bpf_dynptr *ptr, u64 flags) = (void *)199;
 static void (*bpf_ringbuf_discard_dynptr)(struct bpf_dynptr *ptr, u64 flags) = (void *)200;
 static long (*bpf_dynptr_write)(struct bpf_dynptr *dst, u32 off, void *src, u32 len, u64 flags) = (void *)202;
+static void *(*bpf_dynptr_data)(const struct bpf_dynptr *ptr, u32 off, u32 len) = (void *)203;
 static long (*bpf_loop)(u32 n, void *callback, void *ctx, u64 flags) = (void *)181;
 static long (*bpf_strncmp)(const char *s1, u32 size, const char *s2) = (void *)182;
 

@@ -34,19 +34,14 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 static long v1_step(u64 i, struct v1_walk *w)
 {
 	struct cgrp_cset_link *link = (void *)w->at - field_offset(struct cgrp_cset_link, cgrp_link);
-	struct cgroup *cgrp = NULL;
-	struct cgroup_root *root = NULL;
-	int level = 0, hierarchy = 0;
-	struct list_head *next = NULL;
+	struct cgroup *cgrp = GET(link, struct cgrp_cset_link, cgrp);
+	int level, hierarchy;
 
-	READ(cgrp, link, struct cgrp_cset_link, cgrp);
-	READ(next, w->at, struct list_head, next);
-	w->at = next;
-	if (!next || !cgrp)
+	w->at = GET(w->at, struct list_head, next);
+	if (!w->at || !cgrp)
 		return 1;
-	READ(level, cgrp, struct cgroup, level);
-	READ(root, cgrp, struct cgroup, root);
-	READ(hierarchy, root, struct cgroup_root, hierarchy_id);
+	level = GET(cgrp, struct cgroup, level);
+	hierarchy = GET(GET(cgrp, struct cgroup, root), struct cgroup_root, hierarchy_id);
 	if (level < 1 || hierarchy < 1)
 		return 0;
 	if ((u32)hierarchy == v1_systemd || !w->hierarchy || (u32)hierarchy < w->hierarchy) {

@@ -142,8 +142,8 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 SEC(".task_watchers.emit")
 long emit(u32 module, void *data, u32 size, u32 type)
 {
-	struct tw_data d = {};
 	struct bpf_dynptr ptr;
+	struct tw_data *d = NULL;
 
 	if (size > EMIT_MAX)
 		return -E2BIG;
@@ -153,16 +153,20 @@ long emit(u32 module, void *data, u32 size, u32 type)
 		lose(TW_EMIT);
 		return -ENOBUFS;
 	}
-	fill(&d.rec, TW_EMIT, module, bpf_get_current_task_btf());
-	d.argv_len = size;
-	d.argv_off = type;
-	if (bpf_ringbuf_reserve_dynptr(&ring, sizeof(d) + size, 0, &ptr)) {
+	if (!bpf_ringbuf_reserve_dynptr(&ring, sizeof(*d) + size, 0, &ptr))
+		d = bpf_dynptr_data(&ptr, 0, sizeof(*d));
+	if (!d) {
 		bpf_ringbuf_discard_dynptr(&ptr, BPF_RB_NO_WAKEUP);
 		lose(TW_EMIT);
 		return -ENOBUFS;
 	}
-	bpf_dynptr_write(&ptr, 0, &d, sizeof(d), 0);
-	bpf_dynptr_write(&ptr, sizeof(d), data, size, 0);
+	/* What is not needed any more takes no stack meanwhile. */
+	d->exe_len = 0;
+	d->cwd_len = 0;
+	d->argv_len = size;
+	d->argv_off = type;
+	bpf_dynptr_write(&ptr, sizeof(*d), data, size, 0);
+	fill(&d->rec, TW_EMIT, module, bpf_get_current_task_btf());
 	bpf_ringbuf_submit_dynptr(&ptr, wake(1));
 	return 0;
 }
