@@ -77,7 +77,7 @@ var depRules = []depRule{
 	{"module/...", []string{".", "module", "include", "guest", "internal/..."}},
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
-	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/otlp", "internal/..."}},
+	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/acct", "sink/audit", "sink/otlp", "internal/..."}},
 	{"fleet", []string{"module", "module/sign", "internal/..."}},
 	{"fleet/selector", []string{"fleet"}},
 	{"fleet/operator", []string{"fleet", "fleet/selector", "module/sign"}},

@@ -16,15 +16,16 @@ import (
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/report"
+	"github.com/taskwatch/taskwatch/sink/acct"
 )
 
 // LogConfig is a file that the daemon writes items to, or systemd's journal.
 type LogConfig struct {
 	File   string // absolute, or relative to the working directory; empty for LogJournald
-	Format string // LogJSON, LogText or LogJournald; "" stands for the first
+	Format string // LogJSON, LogText, LogAcct, LogAudit or LogJournald; "" stands for the first
 
 	// What is written, as for a stream of the interface. Empty Events mean exec,
-	// uid, gid and exit. Where is an expression like that of --where.
+	// uid, gid and exit, or for LogAcct exit. Where is an expression like that of --where.
 	Events []string
 	Fields []string
 	Where  string
@@ -55,6 +56,9 @@ const (
 	LogJSON = "json" // a recording
 	LogText = "text" // lines for people
 
+	LogAcct  = "acct"  // process accounting: see package sink/acct
+	LogAudit = "audit" // the records of the module auditrec: see package sink/audit
+
 	LogJournald = "journald" // entries of systemd's journal
 
 	LogSyncNever  = "never"
@@ -67,7 +71,7 @@ const (
 )
 
 var (
-	logFormats = []string{LogJSON, LogText, LogJournald}
+	logFormats = []string{LogJSON, LogText, LogAcct, LogAudit, LogJournald}
 	logEnvs    = []string{report.EnvAll, report.EnvNames}
 	logSyncs   = []string{LogSyncNever, LogSyncSecond, LogSyncAlways}
 	logOnFulls = []string{LogDrop, LogStop, LogEnd}
@@ -80,6 +84,9 @@ func (c *LogConfig) Name() string {
 	}
 	return c.File
 }
+
+// recording reports whether the log is a recording.
+func (c *LogConfig) recording() bool { return c.Format == LogJSON || c.Format == "" }
 
 // check returns an error if the configuration is invalid. The error does not name
 // the file.
@@ -108,8 +115,12 @@ func (c *LogConfig) check() error {
 		return fmt.Errorf("keep = %d: a number of files cannot be negative; leave it out to keep all", c.Keep)
 	case c.MaxSize == 0 && c.MaxAge == 0 && (c.Keep > 0 || c.Gzip):
 		return errors.New("keep and gzip are about rotated files, and nothing rotates them; give max_size or max_age")
-	case len(c.Fields) > 0 && c.Format == LogText:
-		return errors.New("fields are added to a recording, and the format is text; leave fields out, or write json")
+	case len(c.Fields) > 0 && slices.Contains([]string{LogText, LogAcct, LogAudit}, c.Format):
+		return fmt.Errorf("fields are added to a recording, and the format is %s; leave fields out, or write json", c.Format)
+	case c.Format == LogAudit && (len(c.Events) > 0 || c.Where != ""):
+		return errors.New("the module auditrec chooses what is in an audit log, by its parameters; leave out events and where")
+	case c.Format == LogAcct && len(c.Events) > 0 && !slices.Contains(c.Events, taskwatch.Exit.String()):
+		return errors.New("accounting is of processes that ended, and events lack exit; add it, or leave events out")
 	}
 	st, err := c.chosen()
 	if err != nil {
@@ -131,10 +142,18 @@ func (c *LogConfig) check() error {
 // chosen returns a stream that selects what is written. It is not open.
 func (c *LogConfig) chosen() (*stream, error) {
 	events := c.Events
-	if len(events) == 0 {
+	switch {
+	case len(events) > 0:
+	case c.Format == LogAcct:
+		events = []string{taskwatch.Exit.String()}
+	default:
 		events = usualEvents()
 	}
-	return newStream(&api.EventsRequest{Events: events, Fields: c.Fields, Filter: &api.Filter{Where: c.Where}})
+	s, err := newStream(&api.EventsRequest{Events: events, Fields: c.Fields, Filter: &api.Filter{Where: c.Where}})
+	if err == nil && c.Format == LogAudit {
+		s.kinds = 0 // records of modules come without being asked for
+	}
+	return s, err
 }
 
 // envCut returns what is left out of environments.
@@ -167,6 +186,9 @@ func (c *LogConfig) options(report func(error)) (outfile.LogOptions, error) {
 	o := outfile.LogOptions{
 		Mode: 0o600, MaxSize: c.MaxSize, MaxAge: c.MaxAge, Keep: c.Keep, Gzip: c.Gzip, Report: report,
 		Sync: outfile.Sync(max(slices.Index(logSyncs, c.Sync), 0)), // in the same order
+	}
+	if c.Format == LogAcct {
+		o.Record = acct.RecordLen
 	}
 	g, err := findGroup(c.Group)
 	if g != nil {

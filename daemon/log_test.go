@@ -363,7 +363,7 @@ func TestLogRefusals(t *testing.T) {
 	dir := openDir(t)
 	name := filepath.Join(dir, "c.toml")
 	for text, says := range map[string][]string{
-		"format = 'xml'":                   {":2: [[log]]", `format = "xml"`, "json, text or journald"},
+		"format = 'xml'":                   {":2: [[log]]", `format = "xml"`, "json, text, acct, audit or journald"},
 		"on_full = 'wait'":                 {":2: [[log]]", "on_full", "drop, stop or end"},
 		"fsync = 'often'":                  {":2: [[log]]", "never, second or always"},
 		"max_size = '10 elephants'":        {":4: ", "10 elephants", "100MiB"},

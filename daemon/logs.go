@@ -218,7 +218,7 @@ func (d *Daemon) newLog(c LogConfig) (*logFile, error) {
 	if c.Format == LogJournald {
 		l.sink = newJournalSink(&c, s, d.log, d.fail)
 	} else {
-		if c.Format != LogText {
+		if c.recording() {
 			s.optional |= process.UsageBefore // as in every recording
 		}
 		l.sink = newLogSink(&c, s, source.NewStart(d.source, nil), d.log, d.fail)

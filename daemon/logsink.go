@@ -22,7 +22,7 @@ type logSink struct {
 	file   *outfile.Log // nil where the log has none; set before begun is closed
 	head   func() []byte
 	tail   []byte
-	text   *report.Text // or nil: a recording
+	form   logForm // or nil: a recording
 	begun  chan struct{}
 	once   sync.Once // closes begun
 
@@ -41,8 +41,7 @@ type logItem struct {
 func newLogSink(c *LogConfig, choice *stream, start *taskwatch.Start, log *slog.Logger, end func(error)) *logSink {
 	s := &logSink{choice: choice, begun: make(chan struct{})}
 	s.init(c, log, end)
-	if c.Format == LogText {
-		s.text = report.NewText((*logBuffered)(s), report.TextOptions{Kinds: choice.kinds, FailedExecs: choice.failed})
+	if s.form = newLogForm(c.Format, (*logBuffered)(s), choice); s.form != nil {
 		return s
 	}
 	s.env, _ = c.envCut() // which is checked
@@ -55,7 +54,7 @@ func newLogSink(c *LogConfig, choice *stream, start *taskwatch.Start, log *slog.
 	return s
 }
 
-// logBuffered is the writer that puts text into the buffer of a sink.
+// logBuffered is the writer that puts what a form makes into the buffer of a sink.
 type logBuffered logSink
 
 func (s *logBuffered) Write(b []byte) (int, error) {
@@ -65,20 +64,20 @@ func (s *logBuffered) Write(b []byte) (int, error) {
 
 // Wants returns what the lines show.
 func (s *logSink) Wants() taskwatch.Wants {
-	if s.text != nil {
-		return s.text.Wants()
+	if s.form != nil {
+		return s.form.Wants()
 	}
 	return nil
 }
 
 // shows reports whether an item is needed that is not selected: lines of text show
-// the tree.
-func (s *logSink) shows(taskwatch.Item) bool { return s.text != nil }
+// the tree, and accounting knows a process from its birth.
+func (s *logSink) shows(taskwatch.Item) bool { return s.form != nil }
 
 // Take adds the lines of an item to the buffer.
 func (s *logSink) Take(it taskwatch.Item) {
-	if s.text != nil && !s.choice.chooses(it) {
-		s.text.Pass(it)
+	if s.form != nil && !s.choice.chooses(it) {
+		s.form.Pass(it)
 		return
 	}
 	s.add(it)
@@ -90,10 +89,10 @@ func (s *logSink) Take(it taskwatch.Item) {
 func (s *logSink) add(it taskwatch.Item) {
 	unsure := s.choice.where != nil && it.Loss == nil && s.choice.where.marks.Take(it)
 	switch {
-	case s.text != nil && unsure:
-		s.text.TakeUnsure(it)
-	case s.text != nil:
-		s.text.Take(it)
+	case s.form != nil && unsure:
+		s.form.TakeUnsure(it)
+	case s.form != nil:
+		s.form.Take(it)
 	default:
 		s.buf = record.AppendFields(s.buf, s.env.Item(it), s.choice.optional)
 		if unsure {
@@ -125,10 +124,13 @@ func (s *logSink) begin(queue *taskwatch.Queue, file *outfile.Log) {
 }
 
 // cut returns the lines for a place where somebody has cut the file: a loss of
-// unknown size.
+// unknown size. Forms for other programs have none.
 func (s *logSink) cut() []byte {
-	if s.text != nil {
+	switch {
+	case s.cfg.Format == LogText:
 		return report.LossLine()
+	case s.form != nil:
+		return nil
 	}
 	return record.Append(nil, taskwatch.Item{Loss: new(taskwatch.Loss)})
 }
@@ -190,7 +192,7 @@ func (s *logSink) Close(context.Context) error {
 	if s.file == nil {
 		return nil
 	}
-	if s.text == nil && !s.failing {
+	if s.form == nil && !s.failing {
 		_, _ = s.file.Write(record.AppendEnd(nil)) // it is said to end early otherwise
 	}
 	return s.file.Close()

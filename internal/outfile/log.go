@@ -37,6 +37,10 @@ type LogOptions struct {
 
 	Sync Sync
 
+	// Record, if not 0, is the number of bytes of records that are written in the
+	// place of lines. Each Write is of whole ones.
+	Record int
+
 	Marks Marks
 
 	// Report, if set, is called with what went wrong without an effect on the
@@ -113,7 +117,7 @@ func (l *Log) open(keep bool) (*os.File, error) {
 	} else if l.opts.GID != 0 {
 		mode &= 0o600 // until it has its group
 	}
-	f, err := open(l.name, keep, 0, mode)
+	f, err := open(l.name, keep, l.opts.Record, mode)
 	if err != nil || l.opts.Mode == 0 {
 		return f, err
 	}
@@ -167,7 +171,7 @@ func (l *Log) Write(b []byte) (n int, err error) {
 	if l.closed {
 		return 0, os.ErrClosed
 	}
-	whole := bytes.LastIndexByte(b, '\n') + 1
+	whole := l.whole(b)
 	if whole == 0 {
 		l.rest = append(l.rest, b...)
 		return len(b), nil
@@ -243,13 +247,29 @@ func (l *Log) piece(b []byte) []byte {
 	if l.opts.MaxSize == 0 || int64(len(b)) <= room {
 		return b
 	}
-	if fit := bytes.LastIndexByte(b[:max(room, 0)], '\n') + 1; fit > 0 {
+	if fit := l.whole(b[:max(room, 0)]); fit > 0 {
 		return b[:fit]
 	}
 	if l.lines {
 		return nil
 	}
-	return b[:bytes.IndexByte(b, '\n')+1]
+	return b[:l.first(b)]
+}
+
+// whole returns the end of the last whole line, or record, and first that of the
+// first one.
+func (l *Log) whole(b []byte) int {
+	if size := l.opts.Record; size > 0 {
+		return len(b) / size * size
+	}
+	return bytes.LastIndexByte(b, '\n') + 1
+}
+
+func (l *Log) first(b []byte) int {
+	if l.opts.Record > 0 {
+		return l.opts.Record
+	}
+	return bytes.IndexByte(b, '\n') + 1
 }
 
 // append writes lines at the end of the file, which follow has looked up, and
@@ -258,7 +278,7 @@ func (l *Log) piece(b []byte) []byte {
 func (l *Log) append(b []byte) (n int, err error) {
 	n, err = l.f.Write(b)
 	if err != nil && l.plain {
-		n = bytes.LastIndexByte(b[:n], '\n') + 1
+		n = l.whole(b[:n])
 		err = errors.Join(err, l.f.Truncate(l.end+int64(n)))
 	}
 	l.end += int64(n)
