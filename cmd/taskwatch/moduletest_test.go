@@ -3,52 +3,37 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/record"
 )
 
-// recordedLine is what the tests count of a recording.
-type recordedLine struct {
-	Event string
-	Task  struct {
-		ID       string
-		Parent   string `json:"parent_id"`
-		PID, TID int
-		Exe      string
-		Argv     []string
-		UID      []uint32
-		AUID     *uint32
-		Session  *uint32 `json:"sessionid"`
-		Cgroup   *uint64 `json:"cgroup_id"`
-	}
-	Old   []uint32
-	Exit  struct{ Code, Signal int }
-	Usage struct {
-		UTime uint64 `json:"utime_ns"`
-		STime uint64 `json:"stime_ns"`
-	} `json:"rusage"`
-	Extra struct {
-		AUID    *uint32
-		Session *uint32 `json:"sessionid"`
-		Cgroup  *uint64 `json:"cgroup_id"`
-	}
-}
-
 // readRecording reads the events of a recording.
-func readRecording(t *testing.T, file string) (list []recordedLine) {
+func readRecording(t *testing.T, file string) (list []*taskwatch.Event) {
 	t.Helper()
-	for line := range strings.Lines(string(readFile(t, file))) {
-		var l recordedLine
-		if err := json.Unmarshal([]byte(line), &l); err != nil {
-			t.Fatalf("%v in %s", err, line)
-		}
-		list = append(list, l)
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return list
+	defer f.Close()
+	for r := record.NewReader(f, file); ; {
+		it, err := r.Next()
+		if err == io.EOF {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if it.Event != nil {
+			list = append(list, it.Event.Clone())
+		}
+	}
 }
 
 // makeRecording records a script under ptrace.
@@ -82,22 +67,29 @@ func TestModuleTestCounts(t *testing.T) {
 	needsClang(t)
 	file := makeRecording(t, testedScript, "--fields", "auid,sessionid,cgroup_id")
 	events := readRecording(t, file)
-	n := map[string]int{}
-	execs := map[string]int{} // of a task
+	n := map[taskwatch.Kind]int{}
+	execs := map[taskwatch.TaskID]int{}
+	sessions := map[uint32]int{}
+	cgroups := map[uint64]int{}
 	var uid uint32
-	var cpu uint64
+	var cpu int64
+	var sh string // the shell's program
 	ended, shells, killed := 0, 0, 0
 	for _, e := range events {
-		n[e.Event]++
-		switch e.Event {
-		case "exec":
-			uid = e.Task.UID[0]
+		n[e.Kind]++
+		switch e.Kind {
+		case taskwatch.Exec:
+			uid = e.Task.UID[taskwatch.RealID]
 			execs[e.Task.ID]++
+			sessions[e.Extra.SessionID]++
 			if strings.HasSuffix(e.Task.Argv[0], "sh") {
+				sh = e.Task.Exe
 				shells++
 			}
-		case "exit":
-			cpu += e.Usage.UTime + e.Usage.STime
+		case taskwatch.Clone:
+			cgroups[e.Extra.CgroupID]++
+		case taskwatch.Exit:
+			cpu += e.Rusage.UTimeNS + e.Rusage.STimeNS
 			if execs[e.Task.ID] > 0 {
 				ended++
 			}
@@ -106,7 +98,7 @@ func TestModuleTestCounts(t *testing.T) {
 			}
 		}
 	}
-	if n["exec"] < 7 || n["clone"] < 7 || killed != 1 || ended != n["exec"] {
+	if n[taskwatch.Exec] < 7 || n[taskwatch.Clone] < 7 || killed != 1 || ended == 0 {
 		t.Fatalf("the recording has %v, %d ends and %d of them by signals", n, ended, killed)
 	}
 	t.Run("the template", func(t *testing.T) {
@@ -115,15 +107,15 @@ func TestModuleTestCounts(t *testing.T) {
 			t.Fatalf("module new: %+v", r)
 		}
 		object := buildSource(t, template)
-		for params, want := range map[string]int{"": n["exec"], fmt.Sprintf(",uid=%d", uid): n["exec"], ",uid=54321": 0} {
+		for params, want := range map[string]int{"": n[taskwatch.Exec], fmt.Sprintf(",uid=%d", uid): n[taskwatch.Exec], ",uid=54321": 0} {
 			r := testModule(t, file, object+params, "--expect", fmt.Sprintf("execs=%d", want))
-			if r.status != 0 || !strings.Contains(r.stdout, fmt.Sprintf("calls:         %d\n", n["exec"])) || r.stderr != "" {
+			if r.status != 0 || !strings.Contains(r.stdout, fmt.Sprintf("calls:         %d\n", n[taskwatch.Exec])) || r.stderr != "" {
 				t.Errorf("%q: %+v", params, r)
 			}
 		}
 		r := testModule(t, file, object, "--expect", "execs=1", "--expect", "exec=1", "--expect-denied", "1", "--expect-errors", "2", "--expect-records", "3")
 		for _, want := range []string{
-			fmt.Sprintf("--expect execs=1: it is %d\n", n["exec"]), `no variable "exec"; it has execs, uid`,
+			fmt.Sprintf("--expect execs=1: it is %d\n", n[taskwatch.Exec]), `no variable "exec"; it has execs, uid`,
 			"--expect-denied 1: 0 operations are denied\n", "--expect-errors 2: 0 calls return an error\n", "--expect-records 3: 0 records are sent\n",
 		} {
 			if r.status != 1 || !strings.Contains(r.stderr, want) {
@@ -133,8 +125,8 @@ func TestModuleTestCounts(t *testing.T) {
 	})
 	t.Run("acct", func(t *testing.T) {
 		user := fmt.Sprintf("users[%d]", uid)
-		r := testModule(t, file, "acct", "--expect", fmt.Sprintf("%s.execs=%d", user, n["exec"]), "--expect", fmt.Sprintf("%s.forks=%d", user, n["clone"]),
-			"--expect", fmt.Sprintf("%s.exits=%d", user, n["exit"]), "--expect", user+".killed=1", "--expect", fmt.Sprintf("%s.cpu_ns=%d", user, cpu), "--expect", "dropped=0")
+		r := testModule(t, file, "acct", "--expect", fmt.Sprintf("%s.execs=%d", user, n[taskwatch.Exec]), "--expect", fmt.Sprintf("%s.forks=%d", user, n[taskwatch.Clone]),
+			"--expect", fmt.Sprintf("%s.exits=%d", user, n[taskwatch.Exit]), "--expect", user+".killed=1", "--expect", fmt.Sprintf("%s.cpu_ns=%d", user, cpu), "--expect", "dropped=0")
 		if r.status != 0 {
 			t.Errorf("%+v", r)
 		}
@@ -162,12 +154,6 @@ func TestModuleTestCounts(t *testing.T) {
 		}
 	})
 	t.Run("argrule", func(t *testing.T) {
-		sh := ""
-		for _, e := range events {
-			if e.Event == "exec" && len(e.Task.Argv) > 3 && e.Task.Argv[3] == "--force" {
-				sh = e.Task.Exe
-			}
-		}
 		object := buildSource(t, "../../docs/examples/argrule.c") + ",arg=--force,program="
 		if r := testModule(t, file, object+sh, "--expect-denied", "3", "--expect", "matched=3"); r.status != 0 || strings.Count(r.stdout, "check on exec: EPERM at event") != 3 {
 			t.Errorf("%+v", r)
@@ -177,35 +163,27 @@ func TestModuleTestCounts(t *testing.T) {
 		}
 	})
 	t.Run("lineage", func(t *testing.T) {
-		// The first shell is above all others.
-		var sh string
-		for _, e := range events {
-			if e.Event == "exec" && strings.HasSuffix(e.Task.Argv[0], "sh") {
-				sh = e.Task.Exe
-			}
-		}
+		// The first shell is above all others, and below itself.
 		r := testModule(t, file, buildSource(t, "../../docs/examples/lineage.c")+",root="+sh+",denied="+sh, "--expect-denied", fmt.Sprint(shells), "--expect", fmt.Sprintf("matched=%d", shells))
 		if r.status != 0 {
 			t.Errorf("%+v", r)
 		}
 	})
 	t.Run("sessions", func(t *testing.T) {
-		for _, e := range events {
-			if e.Event == "exec" && e.Extra.Session == nil && e.Task.Session == nil {
-				t.Fatalf("no session in %+v", e)
-			}
+		args := []string{buildSource(t, "../../docs/examples/sessions.c")}
+		for id, count := range sessions {
+			args = append(args, "--expect", fmt.Sprintf("sessions[%d].execs=%d", id, count))
 		}
-		e := events[len(events)-1]
-		session := e.Task.Session
-		if session == nil {
-			session = e.Extra.Session
+		if r := testModule(t, file, args...); r.status != 0 {
+			t.Errorf("%+v", r)
 		}
-		if session == nil {
-			session = new(uint32)
-			*session = ^uint32(0)
+	})
+	t.Run("forkrate", func(t *testing.T) {
+		args := []string{buildSource(t, "../../docs/examples/forkrate.c") + ",limit=0"}
+		for id, count := range cgroups {
+			args = append(args, "--expect", fmt.Sprintf("cgroups[%d].forks=%d", id, count))
 		}
-		r := testModule(t, file, buildSource(t, "../../docs/examples/sessions.c"), "--expect", fmt.Sprintf("sessions[%d].execs=%d", *session, n["exec"]))
-		if r.status != 0 {
+		if r := testModule(t, file, args...); r.status != 0 {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -251,7 +229,7 @@ func TestModuleTestIDs(t *testing.T) {
 	file := makeRecording(t, setpriv+" --reuid 4242 --clear-groups /bin/true; "+setpriv+" --euid 4243 --clear-groups "+setpriv+" --euid 0 --keep-groups /bin/true")
 	gains := 0
 	for _, e := range readRecording(t, file) {
-		if e.Event == "uid" && len(e.Old) == 4 && e.Old[1] != 0 && e.Task.UID[1] == 0 {
+		if e.Kind == taskwatch.UID && e.OldIDs[taskwatch.EffectiveID] != 0 && e.Task.UID[taskwatch.EffectiveID] == 0 {
 			gains++
 		}
 	}
