@@ -349,7 +349,7 @@ func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
 	skip := g.label(fmt.Sprintf("gated%d", l.id))
 	switch {
 	case l.marks != nil:
-		if err := lk.gate(g, c, l, skip); err != nil {
+		if err := lk.gate(g, c, l, skip, report); err != nil {
 			return err
 		}
 		defer g.mark(skip)

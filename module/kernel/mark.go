@@ -116,7 +116,7 @@ const fetchOr = 0x41
 // gate generates what comes before the module's watchers of an event: it skips
 // them unless the task is one that the module knows, and has not been told the
 // end of. A task that the module has to know and does not yet is attached.
-func (lk *linker) gate(g *gen, c call, l *listing, skip string) error {
+func (lk *linker) gate(g *gen, c call, l *listing, skip, report string) error {
 	known := g.label(fmt.Sprintf("known%d", l.id))
 	switch c.kind {
 	case taskwatch.Init:
@@ -165,7 +165,7 @@ func (lk *linker) gate(g *gen, c call, l *listing, skip string) error {
 			asm.StoreMem(asm.RFP, stackVal, regVal, asm.DWord),
 			asm.Mov.Imm(regVal, 0),
 		)
-		if err := lk.entries(g, l, attachEntry); err != nil {
+		if err := lk.entries(g, l, attachEntry, report); err != nil {
 			return err
 		}
 		g.emit(asm.LoadMem(regVal, asm.RFP, stackVal, asm.DWord))
@@ -174,16 +174,16 @@ func (lk *linker) gate(g *gen, c call, l *listing, skip string) error {
 	return nil
 }
 
-// entries generates the calls of a module's functions for what is no event.
-// Their errors are counted.
-func (lk *linker) entries(g *gen, l *listing, e entry) error {
+// entries generates the calls of a module's functions of attach or detach. Their
+// errors are counted and reported.
+func (lk *linker) entries(g *gen, l *listing, e entry, report string) error {
 	for i := range l.watched[e] {
 		w := &l.watched[e][i]
 		symbol, err := lk.need(l, w.symbol)
 		if err != nil {
 			return err
 		}
-		g.watcher(symbol, w, 0, false, false, lk.stats, l.timer(), "")
+		g.watcher(symbol, w, taskwatch.Kind(e), false, false, lk.stats, l.timer(), report)
 	}
 	return nil
 }

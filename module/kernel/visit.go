@@ -30,6 +30,10 @@ func (lk *linker) visitor(l *listing, e entry) (asm.Instructions, error) {
 		return nil, used.fits(lk, l, e)
 	}
 	lk.bodies, lk.linked = nil, map[string]bool{}
+	report, err := lk.provider(func(o *Object) string { return o.report })
+	if err != nil {
+		return nil, err
+	}
 	g := &gen{off: lk.off}
 	const skip, failed = "skip", "failed"
 	g.emit(
@@ -51,7 +55,7 @@ func (lk *linker) visitor(l *listing, e entry) (asm.Instructions, error) {
 		g.emit(asm.JNE.Imm(asm.R2, markKnown, skip))
 		g.countMark(l.marks, countKnown, -1)
 	}
-	if err := lk.entries(g, l, e); err != nil {
+	if err := lk.entries(g, l, e, report); err != nil {
 		return nil, err
 	}
 	g.emit(asm.Ja.Label(skip))

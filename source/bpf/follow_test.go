@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/internal/watchtest"
+	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
 // tasksOf returns the start times of the tasks of the machine. What not even root may
@@ -84,4 +86,31 @@ func TestModulesFollowTheMachine(t *testing.T) {
 		}
 	}
 	w.stop(t)
+}
+
+// Errors of attach and detach in the kernel arrive, each with its task.
+func TestFailuresOfAttachAreReported(t *testing.T) {
+	testutil.Root(t)
+	m := loadModule(t, "lives", "../../internal/watchtest/testdata/modules/conform_lives.c", map[string]string{"errno": strconv.Itoa(int(syscall.EACCES))})
+	failed := map[taskwatch.Kind]int{}
+	w := newWatchOf(t, Config{}, taskwatch.AllKinds, taskwatch.AllFields, taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		f := it.Failure
+		if f == nil || f.Event.Task.TID != os.Getpid() {
+			return
+		}
+		failed[f.Kind]++
+		if f.Module != "lives" || f.Watcher != f.Kind.String() || f.Err != syscall.EACCES || f.Verdict != taskwatch.Counted || f.Event.Task.Comm == "" {
+			t.Errorf("%+v of %+v", f, f.Event.Task)
+		}
+	}), nil)
+	if err := w.src.Table().Register(m, kernel.RegisterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.src.Table().Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	w.stop(t)
+	if failed[taskwatch.Attach] != 1 || failed[taskwatch.Detach] != 1 || len(failed) != 2 {
+		t.Errorf("failed for this process: %v", failed)
+	}
 }
