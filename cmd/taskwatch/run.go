@@ -146,7 +146,6 @@ is an id, 32 hexadecimal digits, it is the trace id of spans, too (--otlp,
   sudo taskwatch run -e exec -p 1234
   sudo taskwatch run -m count.o --globals -- make -j2
   sudo taskwatch run --label job-7 -- make -j2
-  taskwatch run --source daemon -e exec -- make -j2
   taskwatch run -e clone,exit --threads -- cc -o hello hello.c`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 && !f.attaches() {
