@@ -60,10 +60,10 @@ type waiter struct {
 // chunk is a piece of a queue's memory.
 type chunk struct {
 	n       int // waiters in use
-	waiters [128]waiter
+	waiters [32]waiter // 19 KB: a queue that is never long has two chunks
 }
 
-const maxFree = 128 // chunks that are kept: a burst's memory is not kept for ever
+const maxFree = 512 // chunks that are kept: a burst's memory is not kept for ever
 
 type waiterKind uint8
 

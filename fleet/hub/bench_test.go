@@ -37,7 +37,7 @@ func peak(b *testing.B, p *os.Process) float64 {
 // bring without loss.
 const (
 	benchRate = 20_000
-	benchTime = 5
+	benchTime = 10
 )
 
 // Items that each node sends at once.
