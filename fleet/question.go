@@ -51,6 +51,7 @@ type Receipt struct {
 type Answer struct {
 	Name    string `json:"name"`              // of the node's host
 	Items   uint64 `json:"items"`             // the number of the last of these, from 1
+	Count   uint64 `json:"count,omitempty"`   // of these; a loss among them counts as many as it stands for
 	Dropped uint64 `json:"dropped,omitempty"` // that the node has dropped so far
 	Error   string `json:"error,omitempty"`   // why there are none, and no more answers
 

@@ -210,7 +210,7 @@ func TestQuestionIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An answer in the name of the node, as if those before it had been lost.
-	b, err := json.Marshal(fleet.Answer{Name: "n", Items: 8, Lines: []json.RawMessage{json.RawMessage(`{"event":"exec"}`)}})
+	b, err := json.Marshal(fleet.Answer{Name: "n", Items: 8, Count: 1, Lines: []json.RawMessage{json.RawMessage(`{"event":"exec"}`)}})
 	if err != nil {
 		t.Fatal(err)
 	}

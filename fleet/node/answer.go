@@ -31,7 +31,7 @@ type answer struct {
 	window int
 
 	lines []byte // that wait, joined by commas
-	count uint64 // of them
+	count uint64 // of their items
 	sent  time.Time
 	timer *time.Timer // sends what waits
 
@@ -86,8 +86,18 @@ func (a *answer) add(line []byte) bool {
 		a.lines = append(a.lines, ',')
 	}
 	a.lines = append(a.lines, line...)
-	a.count++
+	a.count += standsFor(line)
 	return true
+}
+
+// standsFor returns how many items a line is: a loss is as many as were lost.
+func standsFor(line []byte) uint64 {
+	if !bytes.HasPrefix(line, []byte(`{"event":"lost"`)) {
+		return 1
+	}
+	var loss struct{ Count uint64 }
+	_ = json.Unmarshal(line, &loss) // it is one of ours
+	return max(loss.Count, 1)
 }
 
 // due is called when what waits has waited long enough.
@@ -123,10 +133,11 @@ func (a *answer) flush() bool {
 		}
 		return false
 	}
-	a.last.Items += a.count
+	a.last.Items, a.last.Count = a.last.Items+a.count, a.count
 	a.unread = append(a.unread, batch{a.last.Items, len(a.lines)})
 	a.unreadBytes += len(a.lines)
 	a.say("", a.lines)
+	a.last.Count = 0
 	a.lines, a.count, a.sent = a.lines[:0], 0, time.Now()
 	if cap(a.lines) > 2*maxAnswer { // one long line must not be kept for ever
 		a.lines = nil

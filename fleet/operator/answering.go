@@ -117,7 +117,7 @@ func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 		return
 	}
 	var in fleet.Answer
-	if err := json.Unmarshal(data, &in); err != nil || in.Items < uint64(len(in.Lines)) {
+	if err := json.Unmarshal(data, &in); err != nil || in.Items < in.Count {
 		w.OnTrouble(NodeID{Key: key}, "its answer cannot be read")
 		return
 	}
@@ -128,7 +128,7 @@ func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 	}
 	a.id.Name = in.Name
 	a.heard, a.trouble = time.Now(), ""
-	switch sent := in.Items - uint64(len(in.Lines)); {
+	switch sent := in.Items - in.Count; {
 	case in.Items < a.items: // it was started again
 		a.receipt, a.unread = 0, 0
 		w.OnLost(a.id, 0)
