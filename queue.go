@@ -59,7 +59,7 @@ type waiter struct {
 
 // chunk is a piece of a queue's memory.
 type chunk struct {
-	n       int // waiters in use
+	n       int        // waiters in use
 	waiters [32]waiter // 19 KB: a queue that is never long has two chunks
 }
 
