@@ -26,8 +26,9 @@ type followed struct {
 
 // Follow says that the feed's source follows tasks from one event to the next. It
 // calls visit for each task that it knows to exist, with an event that has Task,
-// Missing, the times and Source: it may be the same one each time. From then on the source has its turn, until [Feed.End]. It must give it
-// up with [Feed.Pause] wherever it waits, or calls what may register modules.
+// Missing, the times and Source: it may be the same one each time. From then on the
+// source has its turn, until [Feed.End]. It must give it up with [Feed.Pause]
+// wherever it waits, or calls what may register modules.
 func (f *Feed) Follow(tasks func(visit func(*Event))) {
 	f.turn.Lock()
 	f.tasks = tasks

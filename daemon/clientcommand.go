@@ -123,8 +123,6 @@ func (s *CommandSource) Reached(got source.Signal, _ time.Duration) (had, known 
 // that of Run: not by a watcher.
 func (s *CommandSource) Kill() int { return s.child.Kill() }
 
-var errKilled = errors.New("it was killed before it ran")
-
 // Run runs the command and delivers its events until no task of the tree is left. If
 // ctx ends first, the tree is killed, its last events are delivered, and Run returns
 // nil. It returns a *[source.StartError] if the command could not be started. If the
@@ -134,7 +132,8 @@ func (s *CommandSource) Run(ctx context.Context, reg *taskwatch.Registry) error 
 	if s.used.Swap(true) {
 		return errors.New("daemon: a source runs once; make another with Command")
 	}
-	r := &commandRun{src: s, ctx: ctx, heard: time.Now(), chunks: make(chan chunk), wake: make(chan struct{}, 1)}
+	r := &commandRun{src: s, ctx: ctx, heard: time.Now(), chunks: make(chan chunk), wake: make(chan struct{}, 1), tick: time.NewTicker(commandTick)}
+	defer r.tick.Stop()
 	s.child.Attend(r.attend)
 	defer s.child.Attend(nil)
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -154,7 +153,7 @@ func (s *CommandSource) Run(ctx context.Context, reg *taskwatch.Registry) error 
 	defer lines.Close()
 	_, _, _ = lines.Next() // the start, which is there; what comes is delivered as this source's
 	if s.child.Killed() || !give() {
-		return &source.StartError{Source: SourceName, Path: s.cfg.Command.Path, Err: errKilled}
+		return &source.StartError{Source: SourceName, Path: s.cfg.Command.Path, Err: child.ErrKilled}
 	}
 	if err := s.child.Start(SourceName, &s.cfg.Command, true, func(int) {}); err != nil {
 		return err

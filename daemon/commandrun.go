@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/source/child"
 )
 
 // chunk is what the connection to the daemon brings: lines, or that it was cut, goes
@@ -30,6 +31,7 @@ type commandRun struct {
 	tree   *commandTree
 	chunks chan chunk
 	wake   chan struct{} // the command has given cause to look after it
+	tick   *time.Ticker
 
 	seq     uint64         // of the last event, or lost one
 	left    []byte         // of lines, to be read
@@ -84,8 +86,6 @@ const (
 
 // Read implements io.Reader. The end is io.EOF, when the tree is gone.
 func (r *commandRun) Read(b []byte) (int, error) {
-	tick := time.NewTicker(commandTick)
-	defer tick.Stop()
 	ended := r.ctx.Done()
 	for len(r.left) == 0 {
 		if r.tend() {
@@ -95,7 +95,7 @@ func (r *commandRun) Read(b []byte) (int, error) {
 		case c := <-r.chunks:
 			r.take(c)
 		case <-r.wake:
-		case <-tick.C:
+		case <-r.tick.C:
 		case <-ended:
 			ended = nil
 		}
@@ -152,7 +152,7 @@ func (r *commandRun) tend() (finished bool) {
 			reply <- n
 		}
 	}
-	r.tree.reap()
+	r.tree.siblings = child.Reap(r.tree.siblings)
 	if !r.src.child.Ended() {
 		return false
 	}

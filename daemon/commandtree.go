@@ -1,13 +1,9 @@
 package daemon
 
 import (
-	"errors"
 	"maps"
 	"os"
-	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
@@ -104,15 +100,6 @@ func (t *commandTree) born(ev *taskwatch.Event, pid int) {
 // has reports whether a task is one of the tree.
 func (t *commandTree) has(task *taskwatch.Task, missing taskwatch.Fields) bool {
 	return t.runs && t.filter.match(task, missing)
-}
-
-// reap reaps the children that the command has made for this process (CLONE_PARENT),
-// which nobody else can.
-func (t *commandTree) reap() {
-	t.siblings = slices.DeleteFunc(t.siblings, func(pid int) bool {
-		got, err := unix.Wait4(pid, nil, unix.WNOHANG|unix.WALL, nil)
-		return got == pid || errors.Is(err, unix.ECHILD)
-	})
 }
 
 // again goes on with the events of a daemon that knows nothing of before.

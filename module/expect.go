@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,12 +84,7 @@ func Find(value any, path []string) (any, error) {
 		case map[string]any:
 			member, ok := v[step]
 			if !ok {
-				var names []string
-				for name := range v {
-					names = append(names, name)
-				}
-				slices.Sort(names)
-				return nil, fmt.Errorf("there is no member %q; it has %s", step, strings.Join(names, ", "))
+				return nil, fmt.Errorf("there is no member %q; it has %s", step, strings.Join(slices.Sorted(maps.Keys(v)), ", "))
 			}
 			value = member
 		default:

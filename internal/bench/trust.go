@@ -37,9 +37,7 @@ func Doubts(results []Result, before float64, processors int) (doubts []string) 
 			continue
 		}
 		for _, l := range results[i].Loads {
-			if r := l.Ratio.Median; r < 1-controlOff || r > 1+controlOff {
-				doubts = append(doubts, controlSays(r, l.Load))
-			}
+			doubts = append(doubts, controlSays(l.Ratio.Median, l.Load)...)
 		}
 	}
 	return doubts
@@ -53,9 +51,7 @@ func DoubtsOf(list []Comparison, before float64, processors int) (doubts []strin
 			continue
 		}
 		for _, l := range list[i].Loads {
-			if r := l.Rate.Median; r < 1-controlOff || r > 1+controlOff {
-				doubts = append(doubts, controlSays(r, l.Load))
-			}
+			doubts = append(doubts, controlSays(l.Rate.Median, l.Load)...)
 		}
 	}
 	return doubts
@@ -68,6 +64,9 @@ func busyBefore(load float64, processors int) []string {
 	return []string{fmt.Sprintf("the load average was %.2f on %d processors: other work was running", load, processors)}
 }
 
-func controlSays(ratio float64, load string) string {
-	return fmt.Sprintf("the control, which watches nothing, has %.3f for %s instead of 1", ratio, load)
+func controlSays(ratio float64, load string) []string {
+	if ratio >= 1-controlOff && ratio <= 1+controlOff {
+		return nil
+	}
+	return []string{fmt.Sprintf("the control, which watches nothing, has %.3f for %s instead of 1", ratio, load)}
 }

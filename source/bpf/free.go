@@ -2,7 +2,6 @@ package bpf
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,15 +106,6 @@ func (st *stream) tellUnfreed() {
 		}
 	}
 	st.owed.frees = max(st.owed.frees, n) // what is owed waits among them
-}
-
-// reap reaps the children that the command has made for this process
-// (CLONE_PARENT), which nobody else can.
-func (st *stream) reap() {
-	st.siblings = slices.DeleteFunc(st.siblings, func(pid int) bool {
-		got, err := unix.Wait4(pid, nil, unix.WNOHANG|unix.WALL, nil)
-		return got == pid || errors.Is(err, unix.ECHILD)
-	})
 }
 
 // isGone reports whether a task that has exited was reaped as well.

@@ -8,6 +8,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/child"
 )
 
 // stream is one run of a source. Its goroutine alone touches it.
@@ -281,7 +282,7 @@ func (st *stream) maintain() error {
 		return err
 	}
 	st.followCgroup(at)
-	st.reap()
+	st.siblings = child.Reap(st.siblings)
 	st.overdue(at)
 	st.tellOwed(at, false)
 	if at-st.misses.lastNS > missedPause {

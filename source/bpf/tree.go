@@ -1,7 +1,6 @@
 package bpf
 
 import (
-	"errors"
 	"os"
 	"syscall"
 
@@ -17,14 +16,12 @@ func (st *stream) startCommand() error {
 		return nil
 	}
 	if st.src.command.Killed() {
-		return &source.StartError{Source: Name, Path: cmd.Path, Err: errKilled}
+		return &source.StartError{Source: Name, Path: cmd.Path, Err: child.ErrKilled}
 	}
 	st.self = st.table.add(0)
 	st.self.describeSelf()
 	return st.src.command.Start(Name, cmd, st.kernel.ownExit == nil, func(pid int) { st.kernel.control.Store(controlSeed, uint32(pid)) })
 }
-
-var errKilled = errors.New("it was killed before it ran")
 
 // describeSelf fills in what a child of this process has until its exec.
 func (e *entry) describeSelf() {

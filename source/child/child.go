@@ -15,6 +15,9 @@ import (
 	"github.com/taskwatch/taskwatch/source"
 )
 
+// ErrKilled is why a command that [Child.Kill] was called for did not start.
+var ErrKilled = errors.New("it was killed before it ran")
+
 // Child is the command. Its methods may be called from any goroutine. The zero
 // value has not started.
 type Child struct {
