@@ -5,11 +5,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
-
-	"github.com/taskwatch/taskwatch"
 )
 
 // Where things are in the third argument of a report function, above the
@@ -27,71 +24,6 @@ const (
 	// ReportDryRun says that it would have, if the table were no dry run.
 	ReportDryRun
 )
-
-// listing is a module in the lists of a table.
-type listing struct {
-	object  *Object
-	maps    func(name string) asm.FDer // nil for an unknown name
-	id      uint32                     // tags records; never reused
-	kinds   taskwatch.Kinds            // listed under these
-	leaving bool                       // listed under free alone, until all tasks have been detached
-	watched [numEntries][]watcher
-	latch   int              // whether it is called: see latches; 0 if it has none
-	marks   *marks           // of tasks; nil if it has neither attach nor detach
-	attach  *ebpf.Program    // run for each task; nil without marks
-	detach  *ebpf.Program    // run for each task; nil if it has no detach
-	missed  map[*hook]uint64 // what the hooks had missed when it was listed
-	timing  *ebpf.Map        // of the watchers' calls, by their index; nil if they are not counted
-}
-
-// watcher is one function in a list.
-type watcher struct {
-	symbol string
-	id     uint32 // never reused
-	slot   int    // of its counters; reused
-	index  int    // among the watchers of the module
-
-	base [numStats]uint64 // the counters when it was listed
-}
-
-// watchers returns what is called at an entry.
-func (l *listing) watchers(e entry) []watcher {
-	if k, ok := e.kind(); ok && !l.kinds.Has(k) || e == execedEntry && l.leaving {
-		return nil
-	}
-	return l.watched[e]
-}
-
-// concerned reports whether the module has anything to do with a call: watchers,
-// or marks to set.
-func (l *listing) concerned(c call) bool {
-	marks := l.marks != nil && !l.leaving && (c.kind == taskwatch.Init || c.kind == taskwatch.Clone)
-	return c.to.reaches(l.decides(c.kind)) && (marks || len(l.watchers(c.entry())) > 0)
-}
-
-// timer is where calls are counted, or nil.
-func (l *listing) timer() asm.FDer {
-	if l.timing == nil {
-		return nil
-	}
-	return l.timing
-}
-
-// under returns the listing under other events.
-func (l *listing) under(kinds taskwatch.Kinds) *listing {
-	changed := *l
-	changed.kinds = kinds
-	return &changed
-}
-
-// leave returns the listing under what is left of it while tasks are detached.
-func (l *listing) leave() *listing {
-	changed := l.under(l.kinds & taskwatch.KindsOf(taskwatch.Free))
-	changed.leaving = true
-	return changed
-}
-
-func (l *listing) decides(k taskwatch.Kind) bool { return l.object.Veto.Has(k) }
 
 // linker builds the dispatcher of one hook. It makes no system call.
 //
@@ -116,15 +48,6 @@ type linker struct {
 	bodies asm.Instructions
 	linked map[string]bool // symbols whose bodies are there
 }
-
-// The kernel's limits for one program (MAX_USED_MAPS, BPF_MAX_SUBPROGS), less
-// what the dispatcher itself uses: counters, latches and slots, with carry and
-// exempt processes where it can refuse, or a stash where it cannot; its own main
-// function and that about exempt tasks.
-const (
-	maxMaps  = 64 - 5
-	maxFuncs = 256 - 2
-)
 
 // item is one event for one module: what a stage is made of.
 type item struct {
@@ -192,94 +115,6 @@ func (lk *linker) divide() ([][]item, error) {
 	}
 	return append(stages, stage), nil
 }
-
-// usage counts what a stage has of the things that a program may have few of.
-type usage struct {
-	lk          *linker
-	maps, funcs map[string]bool
-}
-
-// newUsage returns the usage of a stage without watchers: the report function
-// may be called by any.
-func newUsage(lk *linker) *usage {
-	u := &usage{lk, map[string]bool{}, map[string]bool{}}
-	for _, l := range lk.lists {
-		if l.object.report != "" {
-			u.reach(l, l.object.report)
-			break
-		}
-	}
-	return u
-}
-
-// add counts a module's watchers of one event in, and reports whether the
-// stage still has room with them.
-func (u *usage) add(l *listing, c call) bool {
-	room := u.addEntry(l, c.entry())
-	if l.marks != nil && c.attaches() {
-		room = u.addEntry(l, attachEntry)
-	}
-	return room
-}
-
-// addEntry is add for what is called at one entry.
-func (u *usage) addEntry(l *listing, e entry) bool {
-	if l.timing != nil {
-		u.maps[l.symbol(" calls")] = true
-	}
-	if l.marks != nil {
-		u.maps[l.symbol(" marks")] = true
-	}
-	for _, w := range l.watchers(e) {
-		u.reach(l, w.symbol)
-	}
-	return len(u.maps) <= maxMaps && len(u.funcs) <= maxFuncs
-}
-
-// fits returns an error if the module's watchers of one entry alone, which have
-// just been counted in, are too much for one program.
-func (u *usage) fits(lk *linker, l *listing, e entry) error {
-	free := newUsage(lk)
-	maps, funcs := maxMaps-len(free.maps), maxFuncs-len(free.funcs)
-	if n := len(u.maps) - len(free.maps); n > maps {
-		return invalid("module %q: its watchers of %s use %d maps (each kind of its variables is one); one event of a module can have %d here", l.object.Name, e, n, maps)
-	}
-	if n := len(u.funcs) - len(free.funcs); n > funcs {
-		return invalid("module %q: its watchers of %s are %d functions; one event of a module can have %d here: make small ones inline", l.object.Name, e, n, funcs)
-	}
-	return nil
-}
-
-// reach counts a function and everything behind it.
-func (u *usage) reach(l *listing, symbol string) {
-	name := l.symbol(symbol)
-	if u.funcs[name] {
-		return
-	}
-	u.funcs[name] = true
-	if isEmit(symbol) {
-		for _, b := range u.lk.lists {
-			if b.object.emit != "" {
-				u.reach(b, b.object.emit)
-				break
-			}
-		}
-	}
-	body := l.object.funcs[symbol]
-	for i := range body {
-		ref := body[i].Reference()
-		switch {
-		case ref == "":
-		case body[i].IsFunctionReference():
-			u.reach(l, ref)
-		case body[i].IsLoadFromMap():
-			u.maps[l.symbol(ref)] = true
-		}
-	}
-}
-
-// symbol is the name in a program of what an object calls name.
-func (l *listing) symbol(name string) string { return fmt.Sprintf("m%d_%s", l.id, name) }
 
 // stage builds the n-th of so many programs.
 func (lk *linker) stage(items []item, n, of int) (asm.Instructions, error) {

@@ -1,0 +1,95 @@
+package kernel
+
+// The kernel's limits for one program (MAX_USED_MAPS, BPF_MAX_SUBPROGS), less
+// what the dispatcher itself uses: counters, latches and slots, with carry and
+// exempt processes where it can refuse, or a stash where it cannot; its own main
+// function and that about exempt tasks.
+const (
+	maxMaps  = 64 - 5
+	maxFuncs = 256 - 2
+)
+
+// usage counts what a stage has of the things that a program may have few of.
+type usage struct {
+	lk          *linker
+	maps, funcs map[string]bool
+}
+
+// newUsage returns the usage of a stage without watchers: the report function
+// may be called by any.
+func newUsage(lk *linker) *usage {
+	u := &usage{lk, map[string]bool{}, map[string]bool{}}
+	for _, l := range lk.lists {
+		if l.object.report != "" {
+			u.reach(l, l.object.report)
+			break
+		}
+	}
+	return u
+}
+
+// add counts a module's watchers of one event in, and reports whether the
+// stage still has room with them.
+func (u *usage) add(l *listing, c call) bool {
+	room := u.addEntry(l, c.entry())
+	if l.marks != nil && c.attaches() {
+		room = u.addEntry(l, attachEntry)
+	}
+	return room
+}
+
+// addEntry is add for what is called at one entry.
+func (u *usage) addEntry(l *listing, e entry) bool {
+	if l.timing != nil {
+		u.maps[l.symbol(" calls")] = true
+	}
+	if l.marks != nil {
+		u.maps[l.symbol(" marks")] = true
+	}
+	for _, w := range l.watchers(e) {
+		u.reach(l, w.symbol)
+	}
+	return len(u.maps) <= maxMaps && len(u.funcs) <= maxFuncs
+}
+
+// fits returns an error if the module's watchers of one entry alone, which have
+// just been counted in, are too much for one program.
+func (u *usage) fits(lk *linker, l *listing, e entry) error {
+	free := newUsage(lk)
+	maps, funcs := maxMaps-len(free.maps), maxFuncs-len(free.funcs)
+	if n := len(u.maps) - len(free.maps); n > maps {
+		return invalid("module %q: its watchers of %s use %d maps (each kind of its variables is one); one event of a module can have %d here", l.object.Name, e, n, maps)
+	}
+	if n := len(u.funcs) - len(free.funcs); n > funcs {
+		return invalid("module %q: its watchers of %s are %d functions; one event of a module can have %d here: make small ones inline", l.object.Name, e, n, funcs)
+	}
+	return nil
+}
+
+// reach counts a function and everything behind it.
+func (u *usage) reach(l *listing, symbol string) {
+	name := l.symbol(symbol)
+	if u.funcs[name] {
+		return
+	}
+	u.funcs[name] = true
+	if isEmit(symbol) {
+		for _, b := range u.lk.lists {
+			if b.object.emit != "" {
+				u.reach(b, b.object.emit)
+				break
+			}
+		}
+	}
+	body := l.object.funcs[symbol]
+	for i := range body {
+		ref := body[i].Reference()
+		switch {
+		case ref == "":
+		case body[i].IsFunctionReference():
+			u.reach(l, ref)
+		case body[i].IsLoadFromMap():
+			u.maps[l.symbol(ref)] = true
+		}
+	}
+}

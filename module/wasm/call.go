@@ -1,0 +1,162 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/wire"
+)
+
+// A module that crashes so often in that time is quarantined.
+const (
+	maxCrashes  = 5
+	crashWindow = time.Minute
+)
+
+// callInPlace returns a function that calls a watcher and waits for it, after
+// everything that is in the queue.
+func (m *Module) callInPlace(w *watcher, veto bool) taskwatch.Watcher {
+	return func(ev *taskwatch.Event) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		f := m.callNow(w, ev)
+		refuses := veto && !ev.Final
+		switch {
+		case f != nil:
+		case refuses && unknown(ev) && m.opts.OnError == Deny:
+			m.veto.Add(1)
+			return &taskwatch.Failure{Watcher: w.name, Err: fmt.Errorf("%w: the program is not known, and onerror is deny", syscall.EACCES)}
+		default:
+			return nil // not a nil *Failure in an error
+		}
+		switch {
+		case refuses && !f.Crash:
+			m.veto.Add(1)
+		case refuses && m.opts.OnError == Deny:
+			m.veto.Add(1)
+			return &taskwatch.Failure{Watcher: w.name, Err: fmt.Errorf("%w, because of %w", syscall.EACCES, f.Err)}
+		case errors.Is(f.Err, ErrQuarantined):
+			return nil // it was said once
+		}
+		return f
+	}
+}
+
+// unknown reports whether watchers are asked for the last time about a program
+// of which nobody knows what it is.
+func unknown(ev *taskwatch.Event) bool {
+	return ev.Kind == taskwatch.Exec && ev.Late && ev.Missing.Has(taskwatch.FieldExe)
+}
+
+// errBusy is the error of a call for which there was no time.
+var errBusy = fmt.Errorf("%w: the events before it used up its time", ErrDeadline)
+
+func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
+	if State(m.state.Load()) == Running && !m.await(context.Background(), m.opts.Deadline) && State(m.state.Load()) == Running {
+		m.drops.Add(1)
+		return &taskwatch.Failure{Watcher: w.name, Err: errRestarting, Crash: true}
+	}
+	if !m.catchUp() {
+		m.drops.Add(1)
+		return &taskwatch.Failure{Watcher: w.name, Err: errBusy, Crash: true}
+	}
+	if State(m.state.Load()) != Running {
+		m.drops.Add(1)
+		return &taskwatch.Failure{Watcher: w.name, Err: ErrQuarantined, Crash: true}
+	}
+	wire.Put(&m.record, ev)
+	m.sandbox.host.text.set(ev)
+	m.current = ev
+	f := m.invoke(w, &m.record)
+	m.current = nil
+	m.sandbox.host.text = text{}
+	return f
+}
+
+// invoke calls a watcher with the record. Callers hold mu.
+func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure {
+	if m.inst == nil && !m.await(context.Background(), m.opts.Deadline) { // it has crashed a moment ago
+		m.drops.Add(1)
+		err := errRestarting
+		if State(m.state.Load()) != Running {
+			err = ErrQuarantined
+		}
+		return &taskwatch.Failure{Watcher: w.name, Err: err, Crash: true}
+	}
+	inst, s := m.inst, m.sandbox
+	if !inst.memory.Write(inst.record, record[:inst.size]) || !inst.memory.WriteUint32Le(inst.record, inst.size) {
+		return m.crashed(w, fmt.Errorf("%w: its record is no longer there", ErrTrap))
+	}
+	w.calls.Add(1)
+	m.calls++
+	measured := m.calls%sampleEvery == 1
+	var start time.Time
+	if measured {
+		start = time.Now()
+	}
+	w.stack = [2]uint64{wire.Val(record), uint64(inst.record)}
+	m.runs.Store(w)
+	s.host.begin(record)
+	s.dog.arm(0)
+	err := inst.fns[w.kind][w.index].CallWithStack(background, w.stack[:])
+	late := s.dog.disarm()
+	s.host.record = nil
+	m.runs.Store(nil)
+	if measured {
+		m.times.add(time.Since(start))
+	}
+	if err != nil || late {
+		return m.crashed(w, crash(err, late, m.opts.Deadline))
+	}
+	result := int32(w.stack[0])
+	if result >= 0 {
+		return nil
+	}
+	w.errors.Add(1)
+	return &taskwatch.Failure{Watcher: w.name, Err: errnoOf(result)}
+}
+
+// errnoOf returns the error that a negative result stands for.
+func errnoOf(result int32) error {
+	const maxErrno = 4095
+	if result < -maxErrno {
+		return fmt.Errorf("%w: it returned %d, which is not an error number", syscall.EINVAL, result)
+	}
+	return syscall.Errno(-result)
+}
+
+// crashed drops the instance, which may be in any state.
+func (m *Module) crashed(w *watcher, err error) *taskwatch.Failure {
+	w.crashes.Add(1)
+	m.abandon()
+	m.note(err)
+	m.revive()
+	return &taskwatch.Failure{Watcher: w.name, Err: err, Crash: true}
+}
+
+func (m *Module) abandon() {
+	if m.inst != nil {
+		_ = m.inst.mod.Close(background) // it has nothing that could fail
+		m.inst = nil
+	}
+}
+
+// note takes a crash into account.
+func (m *Module) note(err error) {
+	now := time.Now()
+	m.crashes = append(m.crashes, now)
+	if len(m.crashes) > maxCrashes {
+		m.crashes = m.crashes[1:]
+	}
+	if len(m.crashes) == maxCrashes && now.Sub(m.crashes[0]) < crashWindow {
+		why := fmt.Sprintf("it crashed %d times in %v, the last time with: %v", maxCrashes, now.Sub(m.crashes[0]).Round(time.Millisecond), err)
+		m.why.Store(&why)
+		m.state.Store(uint32(Quarantined))
+		m.log(slog.LevelError, "quarantined: "+why)
+	}
+}

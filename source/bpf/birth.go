@@ -1,0 +1,89 @@
+package bpf
+
+import (
+	"os"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// fresh makes room for a task that the kernel says is new: whoever had its
+// address before is gone for good.
+func (st *stream) fresh(r *record) *entry {
+	if old := st.table.at(r.task); old != nil {
+		st.gone(old, r.timeNS)
+	}
+	e := st.table.add(r.task)
+	from := st.table.at(r.creator)
+	if from == nil && r.ppid == os.Getpid() {
+		from = st.self
+		e.silent = from != nil
+	}
+	e.inherit(from)
+	if r.flags&flagKthread != 0 {
+		e.asKthread()
+	}
+	e.task.UID, e.task.GID = r.uid, r.gid
+	st.cwd(e, r)
+	st.refresh(e, r)
+	return e
+}
+
+func (st *stream) init(r *record) {
+	if e := st.table.at(r.task); e != nil && e.start >= r.timeNS+st.clocks.boot { // found by the iterator, which was faster
+		st.created(e, r)
+		st.begin(e, r)
+		return
+	}
+	e := st.fresh(r)
+	st.table.expect(e)
+	st.begin(e, r)
+}
+
+// created says which task has created one that the iterator has found.
+func (st *stream) created(e *entry, r *record) {
+	if !e.task.ParentID.IsZero() {
+		return
+	}
+	if e.task.ParentID = st.table.id(r.creator); !e.task.ParentID.IsZero() {
+		e.missing &^= taskwatch.FieldParentID
+	}
+}
+
+// begin delivers the init of a task.
+func (st *stream) begin(e *entry, r *record) {
+	if st.wants(taskwatch.Init, e) {
+		st.deliver(st.event(taskwatch.Init, e, r.timeNS, r.val))
+	}
+}
+
+func (st *stream) clone(r *record) {
+	e := st.table.at(r.task)
+	early := st.kernel.initIsEarly()
+	switch {
+	case e == nil || e.start != 0 && e.start != r.start:
+		e = st.fresh(r)
+		if !early {
+			st.begin(e, r)
+		}
+		st.table.place(e, r.pid, r.tid, r.start)
+	case e.start == 0: // after its init
+		st.table.place(e, r.pid, r.tid, r.start)
+	default: // found by the iterator, which was faster
+		st.created(e, r)
+		if !early {
+			st.begin(e, r)
+		}
+	}
+	e.task.UID, e.task.GID = r.uid, r.gid
+	st.cwd(e, r)
+	st.refresh(e, r)
+	if st.killing {
+		e.killProcess()
+	}
+	if st.self != nil && r.ppid == os.Getpid() && r.pid == r.tid && st.table.at(r.creator) != nil {
+		st.siblings = append(st.siblings, r.pid) // the command's own creator is not in the table
+	}
+	if st.wants(taskwatch.Clone, e) {
+		st.deliver(st.event(taskwatch.Clone, e, r.timeNS, r.val))
+	}
+}
