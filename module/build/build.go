@@ -121,12 +121,37 @@ func macros(defines []string) (flags []string, err error) {
 
 // bpf compiles C for the kernel. -g is for the type information that linking
 // and CO-RE need.
+//
+// It does so in two steps. clang orders some types of that information by where
+// they lie in its memory, which depends on the length of every path it was given.
+// The second step is given none, so the same source makes the same file anywhere.
 func bpf(ctx context.Context, src, out string, flags ...string) (string, error) {
 	clang, err := findClang("bpfel")
 	if err != nil {
 		return "", err
 	}
-	return compile(ctx, clang, src, out, append(flags, "-g", "--target="+target(), "-mcpu=v3")...)
+	machine := []string{"-g", "--target=" + target(), "-mcpu=v3"}
+	warnings, err := compile(ctx, clang, src, out, append(append(flags, machine...), "-emit-llvm")...)
+	if err != nil {
+		return "", err
+	}
+	code, err := os.ReadFile(out)
+	if err != nil {
+		return "", err
+	}
+	object, err := os.Create(out)
+	if err != nil {
+		return "", err
+	}
+	defer object.Close()
+	cmd := exec.CommandContext(ctx, clang, append(machine, "-O2", "-Xclang", "-disable-llvm-passes", "-fno-ident",
+		"-fdebug-compilation-dir=.", "-x", "ir", "-c", "-", "-o", "-")...)
+	cmd.Dir, cmd.Stdin, cmd.Stdout = filepath.Dir(src), bytes.NewReader(code), object
+	more, err := command(ctx, cmd, src)
+	if err != nil {
+		return "", err
+	}
+	return warnings + more, object.Close()
 }
 
 // compile runs clang. It runs in the directory of the source, so that the
@@ -151,7 +176,10 @@ func compile(ctx context.Context, clang, src, out string, flags ...string) (stri
 // command runs a step of a build, and returns what it says.
 func command(ctx context.Context, cmd *exec.Cmd, src string) (string, error) {
 	var messages bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &messages, &messages
+	cmd.Stderr = &messages
+	if cmd.Stdout == nil {
+		cmd.Stdout = &messages
+	}
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
