@@ -215,18 +215,36 @@ func closure(depends string, wanted []string) []string {
 var unconfigured = map[string]bool{"debconf": true, "debconf-2.0": true, "cdebconf": true, "dpkg": true, "tar": true, "perl-base": true,
 	"install-info": true, "debianutils": true, "base-files": true, "gcc-12-base": true}
 
+// available returns the name that apt has a package under, and its version. One that is
+// the same for all processors has none of theirs in its name.
+func available(ctx context.Context, arch Arch, bare string) (name, version string, err error) {
+	name = debianName(bare, arch)
+	out, err := aptCache(ctx, "policy", name)
+	if err != nil {
+		return "", "", err
+	}
+	if version = candidate(out); version != "" {
+		return name, version, nil
+	}
+	if out, err = aptCache(ctx, "policy", bare); err != nil {
+		return "", "", err
+	}
+	if version = candidate(out); version != "" {
+		out, err := aptCache(ctx, "show", bare+"="+version)
+		if err == nil && strings.Contains(string(out), "\nArchitecture: all\n") {
+			return bare, version, nil
+		}
+	}
+	return "", "", fmt.Errorf("vm: apt has no %s; run %sapt-get update", name, arch.addition())
+}
+
 // unpacked returns the files of one package.
 func unpacked(ctx context.Context, cache string, arch Arch, pkg string) ([]File, error) {
-	pkg = debianName(pkg, arch)
-	out, err := aptCache(ctx, "policy", pkg)
+	bare, _, _ := strings.Cut(pkg, ":")
+	pkg, version, err := available(ctx, arch, bare)
 	if err != nil {
 		return nil, err
 	}
-	version := candidate(out)
-	if version == "" {
-		return nil, fmt.Errorf("vm: apt has no %s; run %sapt-get update", pkg, arch.addition())
-	}
-	bare, _, _ := strings.Cut(pkg, ":")
 	dir := filepath.Join(cache, "root", bare+"_"+strings.ReplaceAll(version, "/", "_")+"_"+string(arch))
 	if _, err := os.Stat(dir); err != nil {
 		if err := fetch(ctx, pkg+"="+version, dir, installed); err != nil {
