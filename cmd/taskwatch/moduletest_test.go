@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/record"
@@ -194,8 +196,16 @@ func TestModuleTestRefuses(t *testing.T) {
 	needsClang(t)
 	file := makeRecording(t, testedScript)
 	for _, c := range []struct{ module, why string }{
-		{buildSource(t, "../../docs/examples/doublefork.c"), "watcher end on exit: at event "},
-		{buildSource(t, "../../docs/examples/doublefork.c"), "it uses struct task_struct.children"},
+		{buildModule(t, "number", `#include "task_watchers.h"
+long number;
+static int look(unsigned long val, struct task_struct *tsk) { number = task_syscall(tsk); return 0; }
+task_watcher_func(exec, look);
+MODULE_LICENSE("GPL");`), "it calls bpf_task_pt_regs(), which a simulation does not have"},
+		{buildModule(t, "session", `#include "task_watchers.h"
+int session;
+static int look(unsigned long val, struct task_struct *tsk) { session = task_sid(tsk); return 0; }
+task_watcher_func(exec, look);
+MODULE_LICENSE("GPL");`), "it uses struct signal_struct.pids, which recordings do not have"},
 		{buildSource(t, "../../docs/examples/sessions.c"), "it reads struct task_struct.sessionid, which the recording does not have here"},
 		{"forkguard", "struct cred___nproc.ucounts, which recordings do not have"},
 		{buildModule(t, "power", `#include "task_watchers.h"
@@ -218,6 +228,24 @@ MODULE_LICENSE("GPL");`), "map ring is of type RingBuf, which a simulation does 
 	}
 	if r := testModule(t, file, "acct", "--expect", "users"); r.status != 2 || !strings.Contains(r.stderr, "want NAME=VALUE") {
 		t.Errorf("an expectation without a value: %+v", r)
+	}
+}
+
+// A process that ends while a child of it goes on is told from one that waits.
+func TestModuleTestChildren(t *testing.T) {
+	needsClang(t)
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	object := buildSource(t, "../../docs/examples/doublefork.c")
+	for script, records := range map[string]string{
+		`(read x <` + fifo + ` &); echo >` + fifo:                     "1", // the one in brackets ends first
+		`(read x <` + fifo + ` & wait $!) & echo >` + fifo + "; wait": "0",
+	} {
+		if r := testModule(t, makeRecording(t, script), object, "--expect-records", records); r.status != 0 {
+			t.Errorf("%s: %+v", script, r)
+		}
 	}
 }
 

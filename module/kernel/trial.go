@@ -162,7 +162,7 @@ func (t *Trial) Take(it taskwatch.Item) {
 	case it.Loss != nil:
 		t.counts.Lost += max(it.Loss.Count, 1)
 	case it.Start != nil:
-		t.world.Clear() // what follows is of other tasks
+		t.world.Clear(it.Start)
 		clear(t.met)
 	case it.Event != nil:
 		t.counts.Events++

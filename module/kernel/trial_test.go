@@ -98,6 +98,65 @@ func TestTrialOfAttachAndDetach(t *testing.T) {
 	}
 }
 
+// The children of a task are those that were cloned in the recording and go on.
+func TestTrialOfChildren(t *testing.T) {
+	trial, err := parseFile(t, "offspring", "testdata/modules/offspring.c").NewTrial(TrialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &made{trial: trial}
+	start := &taskwatch.Start{Command: []string{"one"}}
+	for k := range start.Events {
+		start.Events[k].Delivered = true
+	}
+	trial.Take(taskwatch.Item{Start: start})
+	const thread, sister = 0x10000, 0x8000
+	task := func(n, parent uint64, pid int) *taskwatch.Task {
+		return &taskwatch.Task{ID: id(n), ParentID: id(parent), PID: pid, TID: int(n), PPID: 1}
+	}
+	ends := func(n, parent uint64, pid int, want string) {
+		t.Helper()
+		m.tell(taskwatch.Exit, 0, task(n, parent, pid), 0)
+		got := counted(t, trial)
+		if s := fmt.Sprintf("%d %d", got["pids"], got["back"]); s != want {
+			t.Errorf("the children of %d are %s, want %s", n, s, want)
+		}
+	}
+	m.tell(taskwatch.Exec, 0, task(1, 9, 1), taskwatch.FieldParentID) // the command
+	for n := uint64(2); n <= 4; n++ {
+		m.tell(taskwatch.Clone, 0, task(n, 1, int(n)), 0)
+	}
+	m.tell(taskwatch.Clone, thread, task(5, 1, 1), 0) // is no child
+	m.tell(taskwatch.Clone, sister, task(6, 2, 6), 0) // is one of 1
+	m.tell(taskwatch.Clone, 0, task(7, 5, 7), 0)      // of the thread
+	m.tell(taskwatch.Clone, 0, task(8, 3, 8), 0)      // goes with 3 to nobody known
+	ends(3, 1, 3, "8 8")
+	ends(2, 1, 2, "0 0")
+	ends(5, 1, 1, "7 7") // which its process gets
+	ends(8, 3, 8, "0 0")
+	m.tell(taskwatch.Free, 0, task(2, 1, 2), 0)
+	m.tell(taskwatch.Clone, 0, task(2, 1, 2), 0) // a pid that was used before
+	ends(1, 9, 1, "4672 2764")
+	ends(4, 1, 4, "0 0")
+	if err := trial.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+
+	// Of a task that was there before, some may be missing.
+	for _, start := range []*taskwatch.Start{{Events: start.Events}, {Command: start.Command}} {
+		if trial, err = trial.object.NewTrial(TrialOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		m := &made{trial: trial}
+		trial.Take(taskwatch.Item{Start: start})
+		m.tell(taskwatch.Exec, 0, task(1, 9, 1), 0)
+		m.tell(taskwatch.Exit, 0, task(1, 9, 1), 0)
+		if err := trial.Close(context.Background()); err == nil || !strings.Contains(err.Error(), "it reads struct task_struct.children.next, which the recording does not have here") {
+			t.Errorf("of a recording that begins later: %v", err)
+		}
+	}
+}
+
 // What an event leaves out is an error that ends the trial, if a watcher asks for it.
 func TestTrialOfWhatIsMissing(t *testing.T) {
 	o := parseFile(t, "known", "testdata/modules/known.c")

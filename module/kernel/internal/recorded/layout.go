@@ -20,6 +20,7 @@ var structs = []struct {
 		{"start_boottime", "u64"},
 		{"real_parent", "*task_struct"}, // of whom the process id is known at least
 		{"group_leader", "*task_struct"},
+		{"children", "list_head"}, {"sibling", "list_head"}, // of a task whose clone is there, those without an exit
 		{"real_cred", "*cred"}, {"cred", "*cred"},
 		{"mm", "*mm_struct"}, // not at exit, where kernels differ
 		{"fs", "*fs_struct"},
@@ -32,6 +33,7 @@ var structs = []struct {
 		{"min_flt", "u64"}, {"maj_flt", "u64"}, {"nvcsw", "u64"}, {"nivcsw", "u64"},
 		{"se", "sched_entity"},
 	}},
+	{"list_head", [][2]string{{"next", "*list_head"}, {"prev", "*list_head"}}},
 	{"sched_entity", [][2]string{{"sum_exec_runtime", "u64"}}},
 	{"cred", [][2]string{
 		{"uid", "kuid_t"}, {"euid", "kuid_t"}, {"suid", "kuid_t"}, {"fsuid", "kuid_t"},

@@ -19,6 +19,7 @@ type task struct {
 	hasVal bool
 	usage  taskwatch.Rusage // of exit
 	used   taskwatch.Fields // that are known of it
+	family
 }
 
 const (
@@ -50,11 +51,11 @@ func (w *World) stray(pid int, leader bool) *task {
 
 // lead makes a pointer of a task when it is read. What it points to goes with the
 // event.
-func (w *World) lead(t *task, field string, to func() (uint64, error)) {
+func (w *World) lead(t *task, to func() (uint64, error), path ...string) {
 	t.point(func() (uint64, error) {
 		w.read[t] = true
 		return to()
-	}, field)
+	}, path...)
 }
 
 func (t *task) knows(f taskwatch.Fields) bool { return t.known&f == f }
@@ -134,23 +135,23 @@ func (w *World) fill(t *task) {
 		t.set(uint64(s.StartNS), "start_boottime")
 	}
 	if t.knows(taskwatch.FieldPPID) {
-		w.lead(t, "real_parent", func() (uint64, error) { return w.parent(t).addr(), nil })
+		w.lead(t, func() (uint64, error) { return w.parent(t).addr(), nil }, "real_parent")
 	}
 	for _, field := range []string{"cred", "real_cred"} {
-		w.lead(t, field, func() (uint64, error) { return w.cred(t), nil })
+		w.lead(t, func() (uint64, error) { return w.cred(t), nil }, field)
 	}
 	switch kind {
 	case taskwatch.Free:
 		t.set(0, "mm")
 		t.set(0, "fs")
 	case taskwatch.Exit:
-		w.lead(t, "fs", func() (uint64, error) { return w.fs(t), nil })
+		w.lead(t, func() (uint64, error) { return w.fs(t), nil }, "fs")
 	default:
-		w.lead(t, "mm", func() (uint64, error) { return w.mm(t), nil })
-		w.lead(t, "fs", func() (uint64, error) { return w.fs(t), nil })
+		w.lead(t, func() (uint64, error) { return w.mm(t), nil }, "mm")
+		w.lead(t, func() (uint64, error) { return w.fs(t), nil }, "fs")
 	}
-	w.lead(t, "signal", func() (uint64, error) { return w.signal(t), nil })
-	w.lead(t, "cgroups", func() (uint64, error) { return w.cgroups(t), nil })
+	w.lead(t, func() (uint64, error) { return w.signal(t), nil }, "signal")
+	w.lead(t, func() (uint64, error) { return w.cgroups(t), nil }, "cgroups")
 	if t.given(taskwatch.FieldAUID) {
 		t.set(uint64(t.extra.AUID), "loginuid", "val")
 	}
@@ -158,6 +159,7 @@ func (w *World) fill(t *task) {
 		t.set(uint64(t.extra.SessionID), "sessionid")
 	}
 	w.fillEnd(t, kind)
+	w.fillFamily(t)
 }
 
 // fillIDs writes the ids of a task. At init they are still those of its creator, and
@@ -177,12 +179,12 @@ func (w *World) fillIDs(t *task, kind taskwatch.Kind) {
 	}
 	t.set(uint64(from.state.PID), "tgid")
 	if kind != taskwatch.Init {
-		w.lead(t, "group_leader", func() (uint64, error) {
+		w.lead(t, func() (uint64, error) {
 			if t.knows(taskwatch.FieldTID) && t.state.TID == t.state.PID {
 				return t.addr(), nil
 			}
 			return w.leader(t.state.PID).addr(), nil
-		})
+		}, "group_leader")
 	}
 }
 

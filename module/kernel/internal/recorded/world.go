@@ -27,6 +27,9 @@ type World struct {
 
 	read map[*task]bool // since the event began
 
+	whole   bool // the recording has each clone and each exit
+	command bool // the next event is the first one of a command
+
 	event     *taskwatch.Event
 	subject   *task // that the event is about
 	current   *task // that runs, or nil if it is not known
@@ -40,7 +43,7 @@ func New(m *machine.Machine) (*World, error) {
 		return nil, err
 	}
 	w := &World{layout: l, machine: m, tasks: map[taskwatch.TaskID]*task{}, strays: map[*task]bool{},
-		leaders: map[int]*task{}, byAddr: map[uint64]*task{}, read: map[*task]bool{}}
+		leaders: map[int]*task{}, byAddr: map[uint64]*task{}, read: map[*task]bool{}, whole: true}
 	w.makeMount()
 	return w, nil
 }
@@ -54,10 +57,14 @@ func (w *World) Begin(ev *taskwatch.Event) uint64 {
 	if t == nil {
 		t = w.newTask()
 		w.tasks[ev.Task.ID] = t
+		t.born, w.command = w.command, false
 	}
 	w.event, w.subject = ev, t
 	t.update(ev)
 	w.index(t)
+	if ev.Kind == taskwatch.Init || ev.Kind == taskwatch.Clone {
+		w.enter(t, ev)
+	}
 	switch ev.Kind {
 	case taskwatch.Init, taskwatch.Clone:
 		w.current = w.creator(t)
@@ -79,8 +86,10 @@ func (w *World) Elsewhere() (back func()) {
 	return func() { w.current = current }
 }
 
-// Clear forgets all tasks.
-func (w *World) Clear() {
+// Clear forgets all tasks. What follows is of another run.
+func (w *World) Clear(start *taskwatch.Start) {
+	w.whole = start.Events[taskwatch.Clone].Delivered && start.Events[taskwatch.Exit].Delivered
+	w.command = len(start.Command) > 0
 	for _, t := range w.tasks {
 		w.remove(t)
 	}
@@ -95,6 +104,9 @@ func (w *World) End() {
 	w.transient = w.transient[:0]
 	for t := range w.strays {
 		w.remove(t)
+	}
+	if ev := w.event; ev.Kind == taskwatch.Exit || ev.Kind == taskwatch.Free {
+		w.leave(w.subject)
 	}
 	if ev := w.event; ev.Kind == taskwatch.Free {
 		delete(w.tasks, ev.Task.ID)
