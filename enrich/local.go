@@ -11,7 +11,7 @@ import (
 func Local() []Runtime {
 	var list []Runtime
 	for _, path := range Sockets([]string{"/run/docker.sock", "/run/podman/podman.sock"}, "DOCKER_HOST", "CONTAINER_HOST") {
-		list = append(list, NewDocker(path))
+		list = append(list, newDocker(path))
 	}
 	return list
 }

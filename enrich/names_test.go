@@ -51,7 +51,7 @@ func TestNames(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"Id": id, "Name": "/web", "Config": map[string]any{
 			"Image": "nginx:1", "Labels": map[string]string{"a": "b"}}})
 	})
-	n := NewNames(NewDocker(filepath.Join(t.TempDir(), "none.sock")), NewDocker(socket))
+	n := NewNames(newDocker(filepath.Join(t.TempDir(), "none.sock")), newDocker(socket))
 	defer n.Close()
 	if _, ok := n.Of(""); ok {
 		t.Error("what is in no container has a name")
@@ -107,7 +107,7 @@ func TestDockerThatAnswersOddly(t *testing.T) {
 	id := strings.Repeat("ab", 32)
 	for _, body := range []string{"", "{", `{"Id":"other","Name":"/x"}`, `[]`} {
 		socket := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })
-		if c, err := NewDocker(socket).Lookup(t.Context(), id); err == nil {
+		if c, err := newDocker(socket).Lookup(t.Context(), id); err == nil {
 			t.Errorf("%q: %+v", body, c)
 		}
 	}
@@ -119,7 +119,7 @@ func TestDockerThatAnswersOddly(t *testing.T) {
 			}
 		}
 	})
-	if c, err := NewDocker(socket).Lookup(t.Context(), id); err == nil {
+	if c, err := newDocker(socket).Lookup(t.Context(), id); err == nil {
 		t.Errorf("without an end: %+v", c)
 	}
 }

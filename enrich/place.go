@@ -45,9 +45,9 @@ var prefixes = []struct{ prefix, runtime string }{
 	{"libpod-", Podman},
 }
 
-// Locate interprets the path of a cgroup, as in Task.Cgroup. It only looks at
+// locate interprets the path of a cgroup, as in Task.Cgroup. It only looks at
 // the text.
-func Locate(cgroup string) Place {
+func locate(cgroup string) Place {
 	var p Place
 	parts := strings.Split(cgroup, "/")
 	for i, part := range parts {
@@ -220,7 +220,7 @@ type Places struct {
 	known map[string]Place
 }
 
-// Locate is the function Locate with a cache.
+// Locate interprets the path of a cgroup, with a cache.
 func (p *Places) Locate(cgroup string) Place {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -230,7 +230,7 @@ func (p *Places) Locate(cgroup string) Place {
 	if p.known == nil || len(p.known) >= maxPlaces {
 		p.known = map[string]Place{}
 	}
-	place := Locate(cgroup)
+	place := locate(cgroup)
 	p.known[strings.Clone(cgroup)] = place
 	return place
 }

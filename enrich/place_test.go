@@ -102,7 +102,7 @@ func TestPlacesAreBounded(t *testing.T) {
 func FuzzLocate(f *testing.F) {
 	f.Add("/system.slice/docker-x.scope:y:z/podq")
 	f.Fuzz(func(t *testing.T, path string) {
-		if p := Locate(path); p.Runtime != Nspawn && p.Runtime != LXC && p.ID != "" && !isID(p.ID) {
+		if p := locate(path); p.Runtime != Nspawn && p.Runtime != LXC && p.ID != "" && !isID(p.ID) {
 			t.Errorf("%q has the id %q", path, p.ID)
 		}
 	})

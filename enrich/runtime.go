@@ -38,8 +38,8 @@ type docker struct {
 // maxAnswer limits how much of an answer is read.
 const maxAnswer = 4 << 20
 
-// NewDocker returns the runtime behind docker.sock or podman.sock.
-func NewDocker(socket string) Runtime {
+// newDocker returns the runtime behind docker.sock or podman.sock.
+func newDocker(socket string) Runtime {
 	d := &docker{socket: socket}
 	d.client.Transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

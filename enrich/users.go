@@ -133,7 +133,7 @@ func readPasswd(root *os.File) ([]byte, error) {
 func inContainer(cgroups, id string) bool {
 	for line := range strings.Lines(cgroups) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(f) == 3 && Locate(f[2]).ID == id {
+		if len(f) == 3 && locate(f[2]).ID == id {
 			return true
 		}
 	}

@@ -57,25 +57,8 @@ func (p *Process) Ancestors() iter.Seq[*Process] {
 	}
 }
 
-// Children returns the live processes that p has created, the newest first.
-func (p *Process) Children() iter.Seq[*Process] {
-	return func(yield func(*Process) bool) {
-		for c := p.first; c != nil; {
-			next := c.next
-			if !yield(c) {
-				return
-			}
-			c = next
-		}
-	}
-}
-
 // NumChildren returns the number of live children of p.
 func (p *Process) NumChildren() int { return p.children }
-
-// Leader returns the id of the process's first thread, or zero if only other
-// threads were seen.
-func (p *Process) Leader() taskwatch.TaskID { return p.leader }
 
 // Program returns the program that p runs, or ran last.
 func (p *Process) Program() *Program { return p.programs[len(p.programs)-1] }

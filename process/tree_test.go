@@ -47,7 +47,7 @@ func pids(p *Process) (list []int) {
 }
 
 func children(p *Process) (list []int) {
-	for c := range p.Children() {
+	for c := p.first; c != nil; c = c.next {
 		list = append(list, c.PID)
 	}
 	slices.Sort(list)
@@ -272,7 +272,7 @@ func TestRemember(t *testing.T) {
 	}
 	l.exit(5)
 	l.exit(4)
-	if p := l.tree.At(4); p == nil || p.Leader() != id(44) {
+	if p := l.tree.At(4); p == nil || p.leader != id(44) {
 		t.Errorf("of the two processes with pid 4 the former is found: %+v", p)
 	}
 }

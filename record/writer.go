@@ -25,25 +25,22 @@ const (
 // so do the methods: a recording is complete, whatever it costs.
 //
 // The first error of the underlying writer ends the recording: later lines
-// are dropped and counted. Err and Close return it, and Failed tells when it
-// comes.
+// are dropped. Flush and Close return it.
 //
 // All methods may be called from any goroutine.
 type Writer struct {
 	wants       taskwatch.Wants
 	failedExecs bool
 	optional    taskwatch.Fields // of what is wanted, those that are written where they are there
-	failed      chan struct{}
-	timers      sync.WaitGroup // armed timers whose function has not ended
+	timers      sync.WaitGroup   // armed timers whose function has not ended
 
-	mu      sync.Mutex // guards what follows; held while writing, so that lines keep their order
-	w       io.Writer
-	buf     []byte
-	timer   *time.Timer
-	armed   bool
-	closed  bool
-	err     error
-	dropped uint64
+	mu     sync.Mutex // guards what follows; held while writing, so that lines keep their order
+	w      io.Writer
+	buf    []byte
+	timer  *time.Timer
+	armed  bool
+	closed bool
+	err    error
 
 	started    bool // there is a start,
 	incomplete bool // of which there is no end
@@ -53,7 +50,7 @@ type Writer struct {
 // loss, failure and record. Of the optional fields it writes those that are
 // wanted of any event. It must be closed; w stays open.
 func NewWriter(w io.Writer, wants taskwatch.Wants, opts ...Option) *Writer {
-	out := &Writer{w: w, wants: wants, failed: make(chan struct{})}
+	out := &Writer{w: w, wants: wants}
 	for _, fields := range wants {
 		out.optional |= fields & taskwatch.OptionalFields
 	}
@@ -143,11 +140,7 @@ func (w *Writer) TakeUnsure(it taskwatch.Item) {
 // begin takes mu and reports whether a line can be added.
 func (w *Writer) begin() bool {
 	w.mu.Lock()
-	if w.err != nil || w.closed {
-		w.dropped++
-		return false
-	}
-	return true
+	return w.err == nil && !w.closed
 }
 
 // added follows a line added to buf. Callers hold mu.
@@ -187,7 +180,6 @@ func (w *Writer) flush() {
 	}
 	if err != nil {
 		w.err = fmt.Errorf("record: writing the recording failed, it is not complete: %w", err)
-		close(w.failed)
 	}
 	if cap(w.buf) > 4*flushSize { // one long line must not be kept for ever
 		w.buf = nil
@@ -201,25 +193,6 @@ func (w *Writer) Flush() error {
 	defer w.mu.Unlock()
 	w.flush()
 	return w.err
-}
-
-// Err returns the first error of the underlying writer, or nil.
-func (w *Writer) Err() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.err
-}
-
-// Failed returns a channel that is closed at the first error of the
-// underlying writer.
-func (w *Writer) Failed() <-chan struct{} { return w.failed }
-
-// Dropped returns how many lines were added after an error or after Close,
-// and so not written. Lines that a failed write held are not counted.
-func (w *Writer) Dropped() uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.dropped
 }
 
 // Close writes what is left and returns the first error there was. Nothing of

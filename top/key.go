@@ -191,7 +191,7 @@ func (v *View) Where(expr string) error {
 		}
 	}
 	v.where = expr
-	v.model.SetFilter(f)
+	v.model.setFilter(f)
 	if v.Paused {
 		v.pause()
 	}

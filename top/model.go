@@ -117,9 +117,9 @@ func (m *Model) clock(ns int64, t time.Time) {
 	}
 }
 
-// Advance moves the model's clock, on which nothing has happened since the last
+// advance moves the model's clock, on which nothing has happened since the last
 // item. It reports whether that may change what is shown.
-func (m *Model) Advance(ns int64) bool {
+func (m *Model) advance(ns int64) bool {
 	if ns <= m.nowNS || m.Settled() {
 		return false
 	}
@@ -139,10 +139,10 @@ func (m *Model) hour(t time.Time) string {
 // Settled reports whether nothing that is shown changes until the next item.
 func (m *Model) Settled() bool { return m.nowNS-m.lastNS > int64(Window+time.Second) }
 
-// SetFilter has only those processes shown and counted that an expression
+// setFilter has only those processes shown and counted that an expression
 // chooses, or about which nobody can tell; nil chooses all. What is counted
 // begins anew, with what is kept.
-func (m *Model) SetFilter(f *filter.Filter) {
+func (m *Model) setFilter(f *filter.Filter) {
 	m.version++
 	m.filter = f
 	m.filtered++
@@ -185,13 +185,10 @@ func (m *Model) rateAgain(p *Proc) {
 		return
 	}
 	m.all.died.add(p.EndNS)
-	if p.Failed() {
+	if p.failed() {
 		m.all.failed.add(p.EndNS)
 	}
 }
-
-// Filter returns the filter, or nil.
-func (m *Model) Filter() *filter.Filter { return m.filter }
 
 // sorted returns the live processes, in the order of their births.
 func (m *Model) sorted() []*Proc {
@@ -322,18 +319,18 @@ func (m *Model) end(p *Proc, ns int64) {
 		return
 	}
 	m.all.died.add(ns)
-	m.ran(p, p.Program(), m.time, p.Status())
-	if p.Failed() {
+	m.ran(p, p.Program(), m.time, p.status())
+	if p.failed() {
 		m.all.failed.add(ns)
 		c := p.Program().Command
-		m.failed.add(Failed{Proc: p, PID: p.PID, User: p.User, Time: m.time, Status: p.Status(), Argv: c.Argv, Cut: c.Cut, Name: c.Name()})
+		m.failed.add(Failed{Proc: p, PID: p.PID, User: p.User, Time: m.time, Status: p.status(), Argv: c.Argv, Cut: c.Cut, Name: c.Name()})
 	}
 	m.leave(p)
 }
 
 // ran takes up a program that has ended.
 func (m *Model) ran(p *Proc, g *process.Program, end time.Time, how string) {
-	if how != "exec" && p.Failed() {
+	if how != "exec" && p.failed() {
 		m.eachGroup(p, func(g *Group) { g.Failed++ })
 	}
 	cpu := g.Usage.CPUNS()
@@ -362,7 +359,7 @@ func (m *Model) ran(p *Proc, g *process.Program, end time.Time, how string) {
 }
 
 // ranAll takes up the last program of a process that has ended before.
-func (m *Model) ranAll(p *Proc) { m.ran(p, p.Program(), p.last.Time, p.Status()) }
+func (m *Model) ranAll(p *Proc) { m.ran(p, p.Program(), p.last.Time, p.status()) }
 
 // matches reports whether the filter chooses a process, by what was last told of
 // it. What nobody can tell is shown.

@@ -27,11 +27,11 @@ type Proc struct {
 	matched   bool
 }
 
-// Failed reports whether the process ended with a status other than 0.
-func (p *Proc) Failed() bool { return p.Ends && (p.Exit.Code != 0 || p.Exit.Signal != 0) }
+// failed reports whether the process ended with a status other than 0.
+func (p *Proc) failed() bool { return p.Ends && (p.Exit.Code != 0 || p.Exit.Signal != 0) }
 
 // Status says how the process ended: "exit 1", "SIGSEGV", "" while it lives.
-func (p *Proc) Status() string { return status(p.Exit, p.Ends) }
+func (p *Proc) status() string { return status(p.Exit, p.Ends) }
 
 // Run is a program that has ended.
 type Run struct {

@@ -60,7 +60,7 @@ func (s *Sink) Close(context.Context) error { return nil }
 // shown.
 func (s *Sink) Advance(ns int64) {
 	var changed bool
-	s.With(func(m *Model) { changed = m.Advance(ns) })
+	s.With(func(m *Model) { changed = m.advance(ns) })
 	if changed {
 		s.wake()
 	}

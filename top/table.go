@@ -141,7 +141,7 @@ const maxIndent = 16
 func (m *Model) treeRow(p *Proc, depth int) row {
 	r := row{key: p, proc: p, argv: p.Program().Command.Argv, cut: p.Program().Command.Cut, indent: min(depth, maxIndent)}
 	switch {
-	case p.EndNS != 0 && p.Failed():
+	case p.EndNS != 0 && p.failed():
 		r.style = Bad
 	case p.EndNS != 0:
 		r.style = Died
@@ -149,7 +149,7 @@ func (m *Model) treeRow(p *Proc, depth int) row {
 		r.style = Born
 	}
 	r.cells = func() []string {
-		seen, status := "", p.Status()
+		seen, status := "", p.status()
 		if !p.Seen.IsZero() {
 			seen = m.hour(p.Seen)
 		}
@@ -259,7 +259,7 @@ func (m *Model) slowRows() []row {
 	for i := range m.slow {
 		r := m.slow[i]
 		rows[i] = row{key: [2]any{r.Proc, r.End}, proc: r.Proc, argv: r.Command.Argv, cut: r.Command.Cut}
-		if r.Status != "exec" && r.Proc.Failed() {
+		if r.Status != "exec" && r.Proc.failed() {
 			rows[i].style = Bad
 		}
 		rows[i].cells = func() []string {

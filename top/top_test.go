@@ -292,7 +292,7 @@ func TestTreeMarks(t *testing.T) {
 			t.Errorf("%d has style %d, want %d", pid, got, want)
 		}
 	}
-	if !r.Advance(r.ns + int64(JustNow)) {
+	if !r.advance(r.ns + int64(JustNow)) {
 		t.Error("the marks do not go away by time alone")
 	}
 	for pid, want := range map[int]Style{102: Plain, 103: NumStyles, 104: NumStyles} {
@@ -301,9 +301,9 @@ func TestTreeMarks(t *testing.T) {
 		}
 	}
 	for ns := r.ns; !r.Settled(); ns += second {
-		r.Advance(ns)
+		r.advance(ns)
 	}
-	if v.Draw(80, 24); r.Advance(r.ns + 100*second) {
+	if v.Draw(80, 24); r.advance(r.ns + 100*second) {
 		t.Error("something changes for ever")
 	}
 	if s := v.Draw(80, 24).String(); !strings.Contains(s, "born 0.0  died 0.0  programs 0.0  failed 0.0") {

@@ -90,9 +90,9 @@ func newServer(cfg Config, l limits) (*Server, error) {
 	return s, nil
 }
 
-// Handler returns the handler of all requests. The package comment says what it
+// handler returns the handler of all requests. The package comment says what it
 // checks.
-func (s *Server) Handler() http.Handler { return s.guard(s.mux) }
+func (s *Server) handler() http.Handler { return s.guard(s.mux) }
 
 // Listen listens at an address of the loopback interface. Other addresses are an
 // error, because the pages are for one user of this machine. Port 0 means any
@@ -139,7 +139,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		wg.Go(func() { s.feed.run(ctx) })
 	}
 	server := &http.Server{
-		Handler:           s.Handler(),
+		Handler:           s.handler(),
 		ReadHeaderTimeout: s.limits.header,
 		ReadTimeout:       s.limits.patience,
 		IdleTimeout:       s.limits.patience,

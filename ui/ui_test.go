@@ -73,7 +73,7 @@ func serve(t *testing.T, cfg Config, l limits) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(s.Handler())
+	server := httptest.NewServer(s.handler())
 	t.Cleanup(server.Close)
 	at := &site{Server: s, url: server.URL}
 	res := at.get(t, strings.TrimPrefix(s.Link(server.Listener.Addr()), server.URL), nil)

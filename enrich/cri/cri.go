@@ -30,7 +30,7 @@ func Local() []enrich.Runtime {
 	var list []enrich.Runtime
 	usual := []string{"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/k3s/containerd/containerd.sock"}
 	for _, path := range enrich.Sockets(usual, "CONTAINER_RUNTIME_ENDPOINT") {
-		list = append(list, New(path))
+		list = append(list, newRuntime(path))
 	}
 	return list
 }
@@ -42,9 +42,9 @@ type runtime struct {
 	sandbox   *connect.Client[PodSandboxStatusRequest, PodSandboxStatusResponse]
 }
 
-// New returns the runtime behind a socket. It speaks gRPC over HTTP/2 without
+// newRuntime returns the runtime behind a socket. It speaks gRPC over HTTP/2 without
 // TLS, and connects at the first query.
-func New(socket string) enrich.Runtime {
+func newRuntime(socket string) enrich.Runtime {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)

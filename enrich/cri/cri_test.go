@@ -74,7 +74,7 @@ func serve(t *testing.T) string {
 }
 
 func TestLookup(t *testing.T) {
-	r := New(serve(t))
+	r := newRuntime(serve(t))
 	for id, want := range map[string]enrich.Container{
 		containerID: {Name: "web", Image: "nginx:1", Labels: map[string]string{"a": "b"}},
 		sandboxID:   {Name: "pod", Labels: map[string]string{"c": "d"}},
@@ -108,7 +108,7 @@ func TestImageOf(t *testing.T) {
 }
 
 func TestLookupWithoutARuntime(t *testing.T) {
-	if c, err := New(filepath.Join(t.TempDir(), "none.sock")).Lookup(t.Context(), containerID); err == nil {
+	if c, err := newRuntime(filepath.Join(t.TempDir(), "none.sock")).Lookup(t.Context(), containerID); err == nil {
 		t.Errorf("there is %+v", c)
 	}
 	// One that takes the connection and says nothing is left after a while.
@@ -127,7 +127,7 @@ func TestLookupWithoutARuntime(t *testing.T) {
 		}
 		cancel()
 	}()
-	if c, err := New(socket).Lookup(ctx, containerID); err == nil {
+	if c, err := newRuntime(socket).Lookup(ctx, containerID); err == nil {
 		t.Errorf("nobody has answered %+v", c)
 	}
 }

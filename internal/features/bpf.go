@@ -232,7 +232,7 @@ func withLocked(fn func() error) error {
 // judge makes a result of an attempt's error.
 func judge(err error) Result {
 	switch {
-	case errors.Is(err, ErrNoTrampolines):
+	case errors.Is(err, errNoTrampolines):
 		return no("%v", err)
 	case err == nil:
 		return yes
@@ -257,16 +257,16 @@ func judge(err error) Result {
 	return unclear("%v", err)
 }
 
-// ErrNoTrampolines says that programs cannot be attached to functions of the
+// errNoTrampolines says that programs cannot be attached to functions of the
 // kernel, nor to its security hooks.
-var ErrNoTrampolines = errors.New("the kernel has no BPF trampolines, which arm64 has since Linux 6.4")
+var errNoTrampolines = errors.New("the kernel has no BPF trampolines, which arm64 has since Linux 6.4")
 
 // Trampolines returns [ErrNoTrampolines] where err, of such an attempt, means
 // that, and else err.
 func Trampolines(err error) error {
 	const notSupported = unix.Errno(524) // ENOTSUPP, which the kernel should keep to itself
 	if runtime.GOARCH == "arm64" && (errors.Is(err, notSupported) || errors.Is(err, ebpf.ErrNotSupported)) {
-		return ErrNoTrampolines
+		return errNoTrampolines
 	}
 	return err
 }

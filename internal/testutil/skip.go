@@ -33,18 +33,6 @@ var NeedsRoot = Need{
 	Promised: true,
 }
 
-// NeedsBPFLSM is met when the kernel asks BPF programs for security
-// decisions. An LSM program attaches without error where it does not, so the
-// list of active modules is what counts.
-var NeedsBPFLSM = Need{
-	What:   "the BPF security module",
-	Remedy: "boot a kernel with bpf in its lsm= list",
-	Met: func() bool {
-		list, err := os.ReadFile("/sys/kernel/security/lsm")
-		return err == nil && slices.Contains(strings.Split(strings.TrimSpace(string(list)), ","), "bpf")
-	},
-}
-
 // NeedsNightly is met when TASKWATCH_NIGHTLY is 1, as in .ci/nightly. It is for
 // tests that take long and have rarely found anything that others do not find.
 var NeedsNightly = Need{

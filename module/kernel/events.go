@@ -31,7 +31,7 @@ func (s *Support) Events() [taskwatch.NumKinds]EventSupport {
 				continue
 			}
 			e := &list[c.kind]
-			miss := h.interruptible() && s.Preemption.Interrupts()
+			miss := h.interruptible() && s.Preemption.interrupts()
 			if decides := h.veto && (c.to == deciders || c.to == everyone) && c.kind.Vetoable(); decides {
 				e.Skippable = e.Skippable || miss
 			}

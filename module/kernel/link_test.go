@@ -193,9 +193,9 @@ func TestHookWithoutWatchersIsUnused(t *testing.T) {
 func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 	for _, s := range []*Support{
 		{},
-		{LSM: ErrNoEffect},
-		{LSM: ErrNoEffect, ModifyReturn: ErrNoEffect},
-		{LSM: ErrNoEffect, ModifyReturn: ErrNoEffect, FEntry: ErrNoEffect},
+		{LSM: errNoEffect},
+		{LSM: errNoEffect, ModifyReturn: errNoEffect},
+		{LSM: errNoEffect, ModifyReturn: errNoEffect, FEntry: errNoEffect},
 	} {
 		watchers := map[taskwatch.Kind][]string{}
 		for k := range taskwatch.Kind(taskwatch.NumKinds) {

@@ -197,9 +197,6 @@ func (m *Module) mapNamed(name string) asm.FDer {
 // Name returns the module's name.
 func (m *Module) Name() string { return m.object.Name }
 
-// Object returns what the module was loaded from.
-func (m *Module) Object() *Object { return m.object }
-
 // Fresh lists the maps that the module it replaces has, too, in another layout:
 // they began empty.
 func (m *Module) Fresh() []string { return m.fresh }

@@ -33,10 +33,10 @@ type Support struct {
 // Share gives the programs beside a table what was read of the kernel already.
 func (s *Support) Share(p *companion.Programs) { p.Types = s.types }
 
-// ErrNoEffect says that a program was attached without an error and never
+// errNoEffect says that a program was attached without an error and never
 // called: for LSM programs, where bpf is missing from the list of active
 // security modules (the lsm= boot parameter).
-var ErrNoEffect = errors.New("attached without an error, but was never called")
+var errNoEffect = errors.New("attached without an error, but was never called")
 
 // Probe finds out what the running kernel supports, by trying: it attaches
 // programs that do nothing but note that they ran, calls getpgid, which passes
@@ -110,7 +110,7 @@ func tryHook(ran *ebpf.Map, types *btf.Cache, typ ebpf.ProgramType, at ebpf.Atta
 		return err
 	}
 	if after == before {
-		return ErrNoEffect
+		return errNoEffect
 	}
 	return nil
 }

@@ -103,9 +103,6 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 // Name returns the module's name.
 func (m *Module) Name() string { return m.object.Name }
 
-// Object returns what the module was loaded from.
-func (m *Module) Object() *Object { return m.object }
-
 // Watchers returns the module in the form that a registry takes. veto holds
 // the events that the source can refuse ([source.Capabilities]): on those of
 // them that the module asks for, its watchers are called in place, before the
@@ -211,27 +208,6 @@ func (m *Module) Stats() Stats {
 		}
 	}
 	return s
-}
-
-// Reload makes a fresh instance with the same parameters, also of a module
-// that is quarantined, whose crashes are forgotten.
-func (m *Module) Reload() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if State(m.state.Load()) == Closed {
-		return failure("reload", m.Name(), ErrClosed)
-	}
-	if !m.endRestart(readTime) {
-		return failure("reload", m.Name(), m.busy(readTime))
-	}
-	inst, err := m.sandbox.instantiate(m.object, m.params)
-	if err != nil {
-		return failure("reload", m.Name(), err)
-	}
-	m.abandon()
-	m.inst, m.crashes = inst, nil
-	m.state.Store(uint32(Running))
-	return nil
 }
 
 // Close ends the module: it drops what waits, and returns when no watcher runs.

@@ -246,16 +246,10 @@ func TestCloseObject(t *testing.T) {
 	if err := r.Feed().Notify(event(taskwatch.Exec)); err != nil {
 		t.Error(err)
 	}
-	if err := m.Reload(); err != nil {
-		t.Error(err)
-	}
 	for range 2 {
 		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
-	}
-	if err := m.Reload(); !errors.Is(err, ErrClosed) {
-		t.Errorf("reloading of a closed module: %v", err)
 	}
 	if _, err := m.Globals(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("globals of a closed module: %v", err)

@@ -40,13 +40,13 @@ func (s *Sink) Take(it taskwatch.Item) {
 	if it.Record == nil || it.Record.Module != Module || s.err != nil {
 		return
 	}
-	if s.buf = s.Append(s.buf[:0], it.Record); len(s.buf) > 0 {
+	if s.buf = s.append(s.buf[:0], it.Record); len(s.buf) > 0 {
 		_, s.err = s.w.Write(s.buf)
 	}
 }
 
-// Append appends the lines of a record.
-func (s *Sink) Append(b []byte, r *taskwatch.Record) []byte {
+// append appends the lines of a record.
+func (s *Sink) append(b []byte, r *taskwatch.Record) []byte {
 	e, err := decode(r.Data)
 	if err != nil {
 		s.foreign++

@@ -193,9 +193,6 @@ func (s *Sink) Path() {
 	}
 }
 
-// Err returns the first error of writing.
-func (s *Sink) Err() error { return s.err }
-
 // What follows makes a line.
 
 func (s *Sink) begin(letter byte) *Sink {

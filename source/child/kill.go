@@ -17,11 +17,11 @@ func KillProcess(pid, tid int, startNS int64) bool {
 		return false
 	}
 	defer unix.Close(fd)
-	return IsTask(pid, tid, startNS) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
+	return isTask(pid, tid, startNS) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
 }
 
-// IsTask reports whether a task with that start time exists. It may have exited.
-func IsTask(pid, tid int, startNS int64) bool {
+// isTask reports whether a task with that start time exists. It may have exited.
+func isTask(pid, tid int, startNS int64) bool {
 	stat, err := new(procfs.Reader).Stat(pid, tid)
 	return err == nil && procfs.SameTick(stat.StartNS, startNS)
 }
