@@ -82,7 +82,7 @@ func recordOurselves(t *testing.T, work func(), enough func(it taskwatch.Item) b
 	return recording.Bytes()
 }
 
-// The exec of a program looks to a module that is interpreted as it does in the kernel:
+// The exec of a program or of a script looks to a module that is interpreted as it does in the kernel:
 // path, working directory and arguments.
 func TestInterpretedExecs(t *testing.T) {
 	testutil.Root(t)
@@ -90,12 +90,9 @@ func TestInterpretedExecs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var cases []execCase
-	for _, c := range execCases(t, dir) {
-		if !c.script { // a recording has the interpreter
-			c.dir = dir
-			cases = append(cases, c)
-		}
+	cases := execCases(t, dir)
+	for i := range cases {
+		cases[i].dir = dir
 	}
 	ours := func(it taskwatch.Item) bool {
 		return it.Event != nil && it.Event.Kind == taskwatch.Exec && it.Event.Task.GID[taskwatch.RealID] == execGroup

@@ -46,7 +46,7 @@ var structs = []struct {
 		{"mm", "*mm_struct"}, // none: the exec has happened
 		{"file", "*file"},    // exe
 		{"argc", "int"},
-		{"filename", "*char"}, {"interp", "*char"}, // one, whose text is not known
+		{"filename", "*char"}, {"interp", "*char"}, // one whose text is not known; of a script, the first is an argument
 	}},
 	{"fs_struct", [][2]string{{"root", "path"}, {"pwd", "path"}}},
 	{"path", [][2]string{{"mnt", "*vfsmount"}, {"dentry", "*dentry"}}},

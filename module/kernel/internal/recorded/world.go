@@ -162,26 +162,6 @@ func (w *World) At(addr uint64) (there, lasting bool) {
 	return t != nil, t != nil && t.seen != 0
 }
 
-// Program returns the address of the struct linux_binprm of an exec.
-func (w *World) Program() uint64 {
-	t := w.subject
-	b := w.passing("linux_binprm")
-	b.set(0, "mm")
-	if t.knows(taskwatch.FieldExe) {
-		b.point(t.exeFile(w), "file")
-	}
-	if t.hasArgv() {
-		b.set(uint64(len(t.state.Argv)), "argc")
-	}
-	name := w.machine.Memory.Add(&machine.Region{
-		Name: "the name that exec was given", Data: []byte{0}, Known: []bool{false}, ReadOnly: true,
-	})
-	w.transient = append(w.transient, name)
-	b.set(name.Addr(), "filename")
-	b.set(name.Addr(), "interp")
-	return b.addr()
-}
-
 // IDs returns the address of the struct task_ids of a change of ids.
 func (w *World) IDs() uint64 {
 	ev := w.event
