@@ -50,6 +50,7 @@ var errorCodes = []struct {
 	{wasm.ErrClosed, connect.CodeUnavailable},
 	{kernel.ErrLicense, connect.CodeInvalidArgument},
 	{kernel.ErrVerify, connect.CodeInvalidArgument},
+	{kernel.ErrLacking, connect.CodeInvalidArgument},
 	{sign.ErrUnsigned, connect.CodeFailedPrecondition},
 	{sign.ErrUntrusted, connect.CodeFailedPrecondition},
 	{host.ErrNoKernel, connect.CodeFailedPrecondition},

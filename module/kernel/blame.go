@@ -1,10 +1,6 @@
 package kernel
 
-import (
-	"errors"
-
-	"github.com/taskwatch/taskwatch"
-)
+import "github.com/taskwatch/taskwatch"
 
 // explain completes an error of apply. If the verifier refused the table with
 // m in it, it tries m's watchers one by one to name the one at fault.
@@ -15,7 +11,7 @@ func (t *Table) explain(op string, m *Module, err error) error {
 		return e
 	}
 	e.Module = m.Name()
-	if !errors.Is(e, ErrVerify) {
+	if !ofModule(e) {
 		return e
 	}
 	if guilty := t.blame(m); guilty != nil {
@@ -70,7 +66,7 @@ func blamed(err error, at entry, symbol string) *Error {
 		return nil
 	}
 	e := refused(err)
-	if !errors.Is(e, ErrVerify) {
+	if !ofModule(e) {
 		return nil
 	}
 	e.Watcher, e.Entry = functionOf(symbol), at.String()

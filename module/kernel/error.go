@@ -25,6 +25,10 @@ var (
 	// ErrVerify says that the kernel's verifier refused the module.
 	ErrVerify = errors.New("rejected by the kernel's verifier")
 
+	// ErrLacking says that a module needs a function or a field that this kernel does
+	// not have.
+	ErrLacking = errors.New("this kernel does not have what it needs")
+
 	// ErrClosed says that the table or the module was closed.
 	ErrClosed = errors.New("already closed")
 )

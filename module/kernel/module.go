@@ -1,10 +1,12 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -105,7 +107,7 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	initVariables(spec)
 	coll, shared, err := o.createMaps(spec, &kept, opts.Table)
 	if err != nil {
-		return fail(err, hintFor(err))
+		return fail(err, cmp.Or(hintFor(err), mapHint(spec, err)))
 	}
 	if c := opts.Companion; c != nil {
 		c.Spec, c.Maps = o.spec.Copy(), coll.Maps
@@ -184,6 +186,21 @@ func hintFor(err error) string {
 		return "a map is too large for this machine: see max_entries and the size of its keys and values"
 	}
 	return ""
+}
+
+// refusedMap is the name in what the library says of a map that could not be created.
+var refusedMap = regexp.MustCompile(`\bmap ([^ :]+): map create: `)
+
+// mapHint says what to do about a map that the kernel takes for invalid.
+func mapHint(spec *ebpf.CollectionSpec, err error) string {
+	name := refusedMap.FindStringSubmatch(err.Error())
+	if name == nil || !errors.Is(err, syscall.EINVAL) && !errors.Is(err, ebpf.ErrNotSupported) || spec.Maps[name[1]] == nil {
+		return ""
+	}
+	m := spec.Maps[name[1]]
+	return fmt.Sprintf("map %s is of type %s (%d), with keys of %d bytes, values of %d, %d entries and the flags %#x: "+
+		"this kernel does not have the type, or not with these; BPF_MAP_TYPE_CGRP_STORAGE needs Linux 6.2, the others of the header 5.16",
+		name[1], m.Type, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, uint32(m.Flags))
 }
 
 // mapNamed returns a map, or nil if the module has none of that name.

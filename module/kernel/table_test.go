@@ -208,19 +208,23 @@ func TestRefusedModuleChangesNothing(t *testing.T) {
 	w := startLoad(t, 30, 10, 5)
 	m := loadFile(t, "count", countC, param("pid", w.pid()))
 	register(t, table, m)
-	for _, c := range []struct{ name, watcher, hint string }{
-
-		{"recursive", "deep", "recursion"},
-		{"loop", "forever", "loop"},
-		{"null", "careless", "may return NULL"},
+	for _, c := range []struct {
+		name, watcher, hint string
+		want                error
+	}{
+		{"recursive", "deep", "recursion", ErrVerify},
+		{"loop", "forever", "loop", ErrVerify},
+		{"null", "careless", "may return NULL", ErrVerify},
+		{"nofield", "first", "test with kernel_has()", ErrLacking},
+		{"nofunction", "call", "the function bpf_strange\n\thint: declare it __ksym __weak", ErrLacking},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bad := loadFile(t, c.name, "testdata/hostile/"+c.name+".c")
 			for _, err := range []error{table.Check(bad), table.Register(bad, RegisterOptions{})} {
-				wantError(t, err, ErrVerify, `"`+c.name+`"`, c.watcher)
+				wantError(t, err, c.want, `"`+c.name+`"`, c.watcher)
 				e := asError(t, err)
 				t.Log(e)
-				if e.Watcher != c.watcher || e.Entry != "exit" || len(e.Log) == 0 || e.Hint == "" {
+				if e.Watcher != c.watcher || e.Entry != "exit" || (c.want == ErrVerify) != (len(e.Log) > 0) || e.Hint == "" {
 					t.Errorf("the error blames %q on %q, with %d lines and the hint %q", e.Watcher, e.Entry, len(e.Log), e.Hint)
 				}
 				wantError(t, err, nil, c.hint)
@@ -232,6 +236,13 @@ func TestRefusedModuleChangesNothing(t *testing.T) {
 	}
 	w.run()
 	checkCounts(t, m, 30, 10, 5)
+}
+
+// A map that the kernel does not take for one is told with what it is.
+func TestRefusedMap(t *testing.T) {
+	support(t)
+	_, err := parseFile(t, "nomap", "testdata/hostile/nomap.c").Load(LoadOptions{})
+	wantError(t, err, nil, `load module "nomap"`, "map odd is of type", "(250), with keys of 4 bytes, values of 8, 1 entries", "this kernel does not have the type")
 }
 
 func TestCheckAttachesNothing(t *testing.T) {

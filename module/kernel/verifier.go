@@ -3,9 +3,11 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,10 +15,27 @@ import (
 // last ones name the instruction and the reason.
 const verifierLines = 8
 
+// noFunction is what the library says of a function that the kernel does not have.
+var noFunction = regexp.MustCompile(`kfunc "(\w+)"`)
+
+// ofModule reports whether a failed load is about what the module is, so that one of
+// its watchers is at fault.
+func ofModule(e *Error) bool { return errors.Is(e, ErrVerify) || errors.Is(e, ErrLacking) }
+
 // refused turns a failed load of a dispatcher into an Error without Op and
 // Module.
 func refused(err error) *Error {
 	e := &Error{Err: err, Hint: hintFor(err)}
+	if name := noFunction.FindStringSubmatch(err.Error()); name != nil && errors.Is(err, ebpf.ErrNotSupported) {
+		e.Err = fmt.Errorf("%w: the function %s", ErrLacking, name[1])
+		e.Hint = "declare it __ksym __weak, and call it only if kernel_has_function(" + name[1] + ")"
+		return e
+	}
+	if errors.Is(err, asm.ErrUnsatisfiedProgramReference) {
+		e.Err = fmt.Errorf("%w: the field or type that a function begins with", ErrLacking)
+		e.Hint = noFieldHint
+		return e
+	}
 	var ve *ebpf.VerifierError
 	if !errors.As(err, &ve) || outside(err) {
 		return e
@@ -60,6 +79,11 @@ func isStatistics(line string) bool {
 	return strings.TrimSpace(line) == ""
 }
 
+// noFieldHint is about what the library puts in the place of an instruction that uses a
+// field which the kernel does not have. That has no name: a function that began with
+// it is not found.
+const noFieldHint = "this kernel has no such field or type (CO-RE): test with kernel_has() or leave it out"
+
 const stackHint = "the functions use more than 512 bytes of stack together: " +
 	"keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); per-CPU memory is not safe, because a watcher may be preempted"
 
@@ -78,7 +102,7 @@ func verifierHint(log []string) string {
 		{"The sequence of", "there are too many branches at once: shorten loops, or use bpf_loop()"},
 		{"map_value_or_null", "bpf_map_lookup_elem() may return NULL: test its result before using it"},
 		{"or_null", "a pointer may be NULL here: test it before using it"},
-		{"invalid func unknown#195896080", "this kernel has no such field or type (CO-RE): test with kernel_has() or leave it out"},
+		{"invalid func unknown#195896080", noFieldHint},
 		{"unknown func", "this kernel has no such helper, or not for this kind of program"},
 		{"program of this type cannot use helper", "this kernel does not allow the helper on this event"},
 		{"invalid mem access 'scalar'", "a plain number was used as a pointer: read kernel memory behind casts with bpf_probe_read_kernel()"},
