@@ -49,29 +49,25 @@ type Queue struct {
 	ctx     context.Context // of Close
 }
 
-// waiter holds a copy of an item, so that most items cost no allocation.
-type waiter struct {
-	item  Item // its Event is left out where event is set
-	event Event
-	task  Task
-	kind  waiterKind
-}
-
 // chunk is a piece of a queue's memory.
 type chunk struct {
-	n       int        // waiters in use
-	waiters [32]waiter // 19 KB: a queue that is never long has two chunks
+	n     int // items in use
+	items [chunkSize]Item
+	// copies hold what the items point to where it is a copy of an event, so that
+	// most items cost no allocation. They are made when the first is needed: 18 KB.
+	copies *[chunkSize]eventCopy
 }
 
-const maxFree = 512 // chunks that are kept: a burst's memory is not kept for ever
-
-type waiterKind uint8
-
 const (
-	waitsItem waiterKind = iota // of item
-	waitsEvent
-	waitsTask
+	chunkSize = 32
+	maxFree   = 512 // chunks that are kept: a burst's memory is not kept for ever
 )
+
+// eventCopy is room for a copy of an event.
+type eventCopy struct {
+	event Event
+	task  Task
+}
 
 // lingers is how long items may wait for others, so that the goroutine is not
 // woken for each.
@@ -100,7 +96,13 @@ func (q *Queue) Wants() Wants { return q.to.Wants() }
 func (q *Queue) WantsFailedExecs() bool { return WantsFailedExecs(q.to) }
 
 // Take copies the item.
-func (q *Queue) Take(it Item) {
+func (q *Queue) Take(it Item) { q.put(it, false) }
+
+// TakeCopy is Take for an item that never changes, such as a [Item.Clone] for several
+// queues: it is kept, and not copied again.
+func (q *Queue) TakeCopy(it Item) { q.put(it, true) }
+
+func (q *Queue) put(it Item, kept bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.block && q.bytes >= q.half && !q.closed {
@@ -112,7 +114,7 @@ func (q *Queue) Take(it Item) {
 	}
 	first := len(q.items) == 0
 	q.tellLoss()
-	q.push(it)
+	q.push(it, kept)
 	if q.bytes >= q.half {
 		signal(q.hurry)
 	}
@@ -121,30 +123,44 @@ func (q *Queue) Take(it Item) {
 	}
 }
 
-// push adds an item. Callers hold mu.
-func (q *Queue) push(it Item) {
-	w := q.next()
+// push adds an item, or a copy of it. Callers hold mu.
+func (q *Queue) push(it Item, kept bool) {
+	c := q.tail()
 	q.bytes += it.Size()
 	q.last = max(q.last, it.Seq())
 	switch {
+	case kept:
 	case it.Event == nil:
-		w.kind, w.item = waitsItem, it.Clone()
-	case it.Event.Task == nil:
-		w.kind, w.event = waitsEvent, *it.Event
+		it = it.Clone()
 	default:
-		w.kind, w.event = waitsTask, *it.Event
-		it.Event.Task.copyTo(&w.task)
+		it = Item{Event: c.copyEvent(it.Event)}
 	}
-	if it.Event != nil && it.Event.Extra != nil {
-		x := *it.Event.Extra
-		w.event.Extra = &x
-	}
+	c.items[c.n] = it
+	c.n++
 }
 
-// next returns the next waiter, which is zero. Callers hold mu.
-func (q *Queue) next() *waiter {
+// copyEvent returns a copy of an event, in the place of the chunk's next item.
+func (c *chunk) copyEvent(ev *Event) *Event {
+	if c.copies == nil {
+		c.copies = new([chunkSize]eventCopy)
+	}
+	to := &c.copies[c.n]
+	to.event = *ev
+	if ev.Task != nil {
+		ev.Task.copyTo(&to.task)
+		to.event.Task = &to.task
+	}
+	if ev.Extra != nil {
+		x := *ev.Extra
+		to.event.Extra = &x
+	}
+	return &to.event
+}
+
+// tail returns a chunk with room for an item. Callers hold mu.
+func (q *Queue) tail() *chunk {
 	last := len(q.items) - 1
-	if last < 0 || q.items[last].n == len(q.items[last].waiters) {
+	if last < 0 || q.items[last].n == chunkSize {
 		c := new(chunk)
 		if n := len(q.free); n > 0 {
 			c, q.free = q.free[n-1], q.free[:n-1]
@@ -152,9 +168,7 @@ func (q *Queue) next() *waiter {
 		q.items = append(q.items, c)
 		last++
 	}
-	c := q.items[last]
-	c.n++
-	return &c.waiters[c.n-1]
+	return q.items[last]
 }
 
 // lose counts an item as lost. Callers hold mu.
@@ -177,10 +191,10 @@ func (q *Queue) lose(it Item) {
 // tellLoss puts what was lost in its place. Callers hold mu.
 func (q *Queue) tellLoss() {
 	if q.lost.Count > 0 {
-		q.push(Item{Loss: &Loss{Count: q.lost.Count, Seq: q.lost.Seq}})
+		q.push(Item{Loss: &Loss{Count: q.lost.Count, Seq: q.lost.Seq}}, true)
 	}
 	if q.some {
-		q.push(Item{Loss: &Loss{Seq: q.lost.Seq}})
+		q.push(Item{Loss: &Loss{Seq: q.lost.Seq}}, true)
 	}
 	q.lost, q.some = Loss{}, false
 }
@@ -302,21 +316,15 @@ func (q *Queue) round(batch *[]*chunk) (more, closed bool) {
 
 // handOn hands the items of a chunk on, and empties it.
 func (q *Queue) handOn(c *chunk, closed bool) {
-	for i := range c.waiters[:c.n] {
-		if closed && q.ctx.Err() != nil {
-			break // given up
+	for i, it := range c.items[:c.n] {
+		if !closed || q.ctx.Err() == nil { // else it is given up
+			q.take(it)
 		}
-		w := &c.waiters[i]
-		it := w.item
-		if w.kind != waitsItem {
-			it.Event = &w.event
+		if c.copies != nil && it.Event == &c.copies[i].event {
+			c.copies[i] = eventCopy{}
 		}
-		if w.kind == waitsTask {
-			w.event.Task = &w.task
-		}
-		q.take(it)
 	}
-	clear(c.waiters[:c.n])
+	clear(c.items[:c.n])
 	c.n = 0
 }
 

@@ -362,6 +362,28 @@ func TestQueueGivesUp(t *testing.T) {
 	}
 }
 
+// What never changes is handed on itself, among copies of the rest.
+func TestQueueTakesCopies(t *testing.T) {
+	kept := Item{Event: &Event{Kind: Exec, Seq: 7, Task: &Task{}}}
+	var same, others int
+	q := NewQueue(NewSink(nil, func(it Item) {
+		if it == kept {
+			same++
+		} else if it.Event.Seq == 8 && it.Event.Task.PID == 9 {
+			others++
+		}
+	}), QueueOptions{Block: true})
+	for range 100 {
+		q.TakeCopy(kept)
+		other := &Event{Kind: Exec, Seq: 8, Task: &Task{PID: 9}}
+		q.Take(Item{Event: other})
+		*other = Event{}
+	}
+	if err := q.Close(context.Background()); err != nil || same != 100 || others != 100 {
+		t.Errorf("got %d times the same and %d others, want 100 of each; %v", same, others, err)
+	}
+}
+
 // Taking an event allocates nothing once the queue has its room.
 func TestQueueAllocatesNothing(t *testing.T) {
 	q := NewQueue(NewSink(nil, func(Item) {}), QueueOptions{})

@@ -74,7 +74,7 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 		return nil, fmt.Errorf("daemon: %w", err)
 	}
 	d.modules.init()
-	d.ring = ring{reg: &d.registry, limit: limits.ring, kept: limits.comeBack}
+	d.ring = ring{reg: &d.registry, copies: &d.hub.copies, limit: limits.ring, kept: limits.comeBack}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())

@@ -13,13 +13,15 @@ var ErrTooMany = errors.New("this user has too many streams of events; close one
 
 // hub has the streams, and counts.
 type hub struct {
-	limit int           // streams of a user
-	lost  atomic.Uint64 // events that the source has lost
+	limit  int           // streams of a user
+	lost   atomic.Uint64 // events that the source has lost
+	copies copies        // of items, for streams
 
 	mu      sync.Mutex // guards what follows
 	streams map[*stream]uint32
 	users   map[uint32]int
-	dropped uint64 // by streams that are gone
+	lines   *renderings // for streams; nil if there is none
+	dropped uint64      // by streams that are gone
 }
 
 // start attaches what counts the source's losses.
@@ -39,8 +41,11 @@ func (h *hub) admit(s *stream, uid uint32) error {
 	if h.users[uid] >= h.limit {
 		return ErrTooMany
 	}
+	if h.lines == nil {
+		h.lines = new(renderings)
+	}
 	h.users[uid]++
-	h.streams[s] = uid
+	h.streams[s], s.shared = uid, h.lines
 	return nil
 }
 
@@ -52,6 +57,10 @@ func (h *hub) forget(s *stream) {
 	delete(h.streams, s)
 	if h.users[uid]--; h.users[uid] == 0 {
 		delete(h.users, uid)
+	}
+	if len(h.streams) == 0 {
+		h.lines = nil
+		h.copies.forget()
 	}
 	h.dropped += s.dropped()
 }

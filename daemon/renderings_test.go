@@ -35,7 +35,7 @@ func TestRenderings(t *testing.T) {
 				if reader%2 == 1 && i%16 == 5 { // one that others have passed long ago
 					at = i / 2
 				}
-				got = r.append(append(got[:0], "before"...), uint64(at), items[at], optional)
+				got = r.append(append(got[:0], "before"...), items[at], optional)
 				want = record.AppendFields(append(want[:0], "before"...), items[at], optional)
 				if !bytes.Equal(got, want) {
 					t.Errorf("item %d with %v: got %s, want %s", at, optional, got, want)

@@ -90,7 +90,7 @@ func (s *stream) lines(b []byte, c *cursor, p *passage, send func([]byte) error)
 		if !s.chooses(e.it) {
 			continue
 		}
-		b = c.lines.append(b, p.first+uint64(i), e.it, s.optional)
+		b = s.shared.append(b, e.it, s.optional)
 		if s.where != nil && e.it.Loss == nil && s.where.marks.Take(e.it) {
 			b = record.MarkUnsure(b)
 		}

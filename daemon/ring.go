@@ -22,9 +22,10 @@ import (
 //
 // The lock order is life, the registry's, mu.
 type ring struct {
-	reg   *taskwatch.Registry
-	limit int           // bytes
-	kept  time.Duration // how long a stream that was cut is waited for
+	reg    *taskwatch.Registry
+	copies *copies
+	limit  int           // bytes
+	kept   time.Duration // how long a stream that was cut is waited for
 
 	life    sync.Mutex // streams come and go one at a time; guards what follows
 	members map[*member]struct{}
@@ -42,7 +43,6 @@ type ring struct {
 	gone     places // of the last one that is no longer kept
 	unknown  [numCategories]*places
 	waiting  map[chan struct{}]struct{} // of readers that have read everything
-	lines    *renderings                // of entries
 }
 
 // member is a stream that may be resumed, or was one until recently.
@@ -103,8 +103,9 @@ type ringEntry struct {
 	size int    // bytes, about
 }
 
+// newRingEntry returns the entry of a copy.
 func newRingEntry(it taskwatch.Item) ringEntry {
-	e := ringEntry{it: it.Clone(), of: categoryOf(it), n: 1, size: it.Size()}
+	e := ringEntry{it: it, of: categoryOf(it), n: 1, size: it.Size()}
 	if it.Loss != nil {
 		e.n = cmp.Or(it.Loss.Count, 1)
 	}
@@ -127,7 +128,7 @@ func (r *ring) WantsFailedExecs() bool {
 
 // Take keeps a copy.
 func (r *ring) Take(it taskwatch.Item) {
-	e := newRingEntry(it)
+	e := newRingEntry(r.copies.take(it))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.keep(e)
@@ -276,13 +277,13 @@ func (r *ring) settle() error {
 func (r *ring) begin() {
 	var name [8]byte
 	_, _ = rand.Read(name[:]) // it does not fail
-	r.instance, r.waiting, r.lines = hex.EncodeToString(name[:]), map[chan struct{}]struct{}{}, new(renderings)
+	r.instance, r.waiting = hex.EncodeToString(name[:]), map[chan struct{}]struct{}{}
 }
 
 // forget drops the history. Callers hold mu.
 func (r *ring) forget() {
 	r.instance, r.entries, r.first, r.bytes = "", nil, 0, 0
-	r.seen, r.gone, r.unknown, r.waiting, r.lines = places{}, places{}, [numCategories]*places{}, nil, nil
+	r.seen, r.gone, r.unknown, r.waiting = places{}, places{}, [numCategories]*places{}, nil
 }
 
 // interrupt records that items of a category are no longer kept: a stream that
@@ -330,7 +331,6 @@ var errAhead = errors.New("there are fewer items yet; give the pos of a stream o
 type cursor struct {
 	ring  *ring
 	set   categories
-	lines *renderings
 	next  uint64 // index of the next entry
 	place uint64 // among the items of the categories, of what was read
 	skip  uint64 // what the client has: items up to that place are read and not sent
@@ -343,7 +343,7 @@ type cursor struct {
 func (r *ring) open(set categories, a after) (*cursor, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := &cursor{ring: r, set: set, lines: r.lines, wake: make(chan struct{}, 1)}
+	c := &cursor{ring: r, set: set, wake: make(chan struct{}, 1)}
 	if a.instance == r.instance {
 		if a.pos > r.seen.in(set) {
 			return nil, fmt.Errorf("after=%v: %w", a, errAhead)
@@ -362,7 +362,6 @@ type passage struct {
 	lost    bool
 	count   uint64 // of items that are lost, all categories of the stream; 0 where that is unknown
 	entries []ringEntry
-	first   uint64 // index of the first of them
 }
 
 const maxPassage = 256 // entries
@@ -398,7 +397,6 @@ func (c *cursor) read() (p passage) {
 		}
 		c.next, c.place = r.first, gone
 	}
-	p.first = c.next
 	from := int(c.next - r.first)
 	p.entries = append(p.entries, r.entries[from:min(from+maxPassage, len(r.entries))]...)
 	c.next += uint64(len(p.entries))

@@ -10,7 +10,7 @@ import (
 
 // newTestRing returns a ring without a registry.
 func newTestRing(limit int) *ring {
-	return &ring{limit: limit, instance: "x", waiting: map[chan struct{}]struct{}{}, lines: new(renderings)}
+	return &ring{copies: new(copies), limit: limit, instance: "x", waiting: map[chan struct{}]struct{}{}}
 }
 
 func ordinaryExec() *taskwatch.Event {
@@ -41,7 +41,7 @@ func BenchmarkRing(b *testing.B) {
 func BenchmarkRingStreams(b *testing.B) {
 	for _, n := range []int{1, 8, 32} {
 		b.Run(fmt.Sprintf("streams=%d", n), func(b *testing.B) {
-			r := newTestRing(defaultLimits.ring)
+			r, shared := newTestRing(defaultLimits.ring), new(renderings)
 			type reader struct {
 				*stream
 				*cursor
@@ -53,6 +53,7 @@ func BenchmarkRingStreams(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
+				s.shared = shared
 				c, err := r.open(s.categories(), *s.after)
 				if err != nil {
 					b.Fatal(err)

@@ -24,6 +24,8 @@ type stream struct {
 	eventsOnly bool
 	after      *after // of one that may be resumed; nil otherwise
 
+	shared *renderings      // of all streams, set when the hub admits it
+	copies *copies          // of one that may not be resumed; nil otherwise
 	queue  *taskwatch.Queue // of one that may not be resumed; nil otherwise
 	client *client          // and so is this
 	missed atomic.Uint64    // items that one that may be resumed has lost
@@ -80,8 +82,9 @@ func newStream(r *api.EventsRequest) (*stream, error) {
 }
 
 // open makes what is behind the stream.
-func (s *stream) open(limit int, send func(lines []byte, dropped uint64) error) {
-	s.client = &client{where: s.where, optional: s.optional, send: send, begun: make(chan struct{}), failed: make(chan error, 1), closed: make(chan struct{})}
+func (s *stream) open(limit int, copies *copies, send func(lines []byte, dropped uint64) error) {
+	s.copies = copies
+	s.client = &client{where: s.where, optional: s.optional, shared: s.shared, send: send, begun: make(chan struct{}), failed: make(chan error, 1), closed: make(chan struct{})}
 	s.queue = taskwatch.NewQueue(s.client, taskwatch.QueueOptions{Size: limit})
 	s.client.queue = s.queue
 }
@@ -106,7 +109,7 @@ func (s *stream) Wants() taskwatch.Wants {
 // Take puts an item into the queue if it is one of the stream's.
 func (s *stream) Take(it taskwatch.Item) {
 	if s.chooses(it) {
-		s.queue.Take(it)
+		s.queue.TakeCopy(s.copies.take(it))
 	}
 }
 
@@ -182,6 +185,7 @@ type sender func(lines []byte, dropped uint64, after string) error
 type client struct {
 	where    *question // or nil
 	optional taskwatch.Fields
+	shared   *renderings
 	send     func(lines []byte, dropped uint64) error
 	queue    *taskwatch.Queue
 	begun    chan struct{} // closed when lines may be sent
@@ -201,7 +205,7 @@ func (c *client) begin() { c.once.Do(func() { close(c.begun) }) }
 func (c *client) Wants() taskwatch.Wants { return nil }
 
 func (c *client) Take(it taskwatch.Item) {
-	c.lines = record.AppendFields(c.lines, it, c.optional)
+	c.lines = c.shared.append(c.lines, it, c.optional)
 	if c.where != nil && it.Loss == nil && c.where.marks.Take(it) {
 		c.lines = record.MarkUnsure(c.lines)
 	}
@@ -268,7 +272,7 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 		return err
 	}
 	defer d.hub.forget(s)
-	s.open(d.limits.buffer, func(lines []byte, dropped uint64) error { return send(lines, dropped, "") })
+	s.open(d.limits.buffer, &d.hub.copies, func(lines []byte, dropped uint64) error { return send(lines, dropped, "") })
 	if err := d.registry.Attach(s); err != nil {
 		s.client.begin()
 		return errors.Join(err, s.Close(context.Background()))
