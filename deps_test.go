@@ -59,7 +59,7 @@ var depRules = []depRule{
 	{"internal/testutil/...", nil}, // the root's tests use it
 	{"internal/testmodule/...", []string{"module/build", "internal/..."}},
 	{"internal/watchtest/...", []string{".", "internal/...", "source", "record"}},
-	{"internal/bench/...", []string{".", "internal/...", "source/...", "module/...", "modules/...", "record"}},
+	{"internal/bench/...", []string{".", "daemon", "internal/...", "source/...", "module/...", "modules/...", "record"}},
 	{"internal/...", []string{".", "internal/..."}},
 
 	{"source", []string{".", "internal/..."}},

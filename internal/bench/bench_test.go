@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,16 +25,17 @@ func TestNothingIsLost(t *testing.T) {
 	testutil.Root(t)
 	testutil.Long(t)
 	cfg := testConfig()
-	results, err := Measure(t.Context(), cfg, ours)
+	all := slices.Concat(ours, sources)
+	results, err := Measure(t.Context(), cfg, all)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(results) != len(ours) {
-		t.Fatalf("%d results of %d watchers", len(results), len(ours))
+	if len(results) != len(all) {
+		t.Fatalf("%d results of %d watchers", len(results), len(all))
 	}
 	for i, r := range results {
-		if r.Watcher != ours[i].Name || r.Missing != "" || r.PeakRSS == 0 || len(r.Loads) != int(NumLoads) {
-			t.Errorf("result %+v of %s", r, ours[i].Name)
+		if r.Watcher != all[i].Name || r.Missing != "" || r.PeakRSS == 0 || len(r.Loads) != int(NumLoads) {
+			t.Errorf("result %+v of %s", r, all[i].Name)
 			continue
 		}
 		for _, lr := range r.Loads {
@@ -42,7 +44,7 @@ func TestNothingIsLost(t *testing.T) {
 				lr.Lost -= lr.LostOf[taskwatch.Free.String()]
 			}
 			load, _ := tag("").load(lr.Load)
-			if want := sum(load.truth(cfg.Operations), taskwatch.AllKinds); lr.Events != want || lr.Lost != 0 || lr.Operations != cfg.Operations {
+			if want := sum(load.truth(cfg.Operations), all[i].Kinds); lr.Events != want || lr.Lost != 0 || lr.Operations != cfg.Operations {
 				t.Errorf("%s, load %s: %d events in %d operations, %v lost; want %d events", r.Watcher, lr.Load, lr.Events, lr.Operations, lr.LostOf, want)
 			}
 			if lr.Ratio.Median <= 0 || lr.AloneNS.Median <= 0 || lr.WatchedNS.Median <= 0 || lr.CPUPerUS.Median < 0 {
@@ -55,7 +57,7 @@ func TestNothingIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(table.String()), "\n")
-	if len(lines) != len(ours)+2 {
+	if len(lines) != len(all)+2 {
 		t.Errorf("the table has %d lines:\n%s", len(lines), table.String())
 	}
 	for _, line := range lines {

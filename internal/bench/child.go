@@ -46,8 +46,12 @@ const readyLine = "ready\n"
 // of [Config.Self]. It writes that it is ready to out, watches until the end of
 // in, and writes what it has seen. It needs what the source bpf needs.
 func Child(args []string, in io.Reader, out io.Writer) (err error) {
-	if len(args) != 2 && len(args) != 3 {
+	if len(args) < 2 {
 		return fmt.Errorf("bench: %d arguments of a watcher, want how it watches, the tag of the loads and, if there is to be one, the file of a profile", len(args))
+	}
+	mode, arg, _ := strings.Cut(args[0], "=")
+	if mode == supervising {
+		return supervise(arg, args[2:])
 	}
 	if len(args) == 3 {
 		stop, err2 := profiled(args[2])
@@ -56,7 +60,6 @@ func Child(args []string, in io.Reader, out io.Writer) (err error) {
 		}
 		defer func() { err = errors.Join(err, stop()) }()
 	}
-	mode, arg, _ := strings.Cut(args[0], "=")
 	watch, ok := modes[mode]
 	if !ok {
 		return fmt.Errorf("bench: unknown watcher %q", mode)
@@ -67,7 +70,7 @@ func Child(args []string, in io.Reader, out io.Writer) (err error) {
 		close(stop)
 	}()
 	ready := func() { _, _ = io.WriteString(out, readyLine) } // who does not hear it kills
-	report, err := watch(order{arg, tag(args[1]), ready, stop})
+	report, err := watch(order{arg: arg, tag: tag(args[1]), self: os.Args[1 : len(os.Args)-len(args)], ready: ready, stop: stop})
 	if err != nil {
 		return err
 	}
@@ -79,6 +82,7 @@ func Child(args []string, in io.Reader, out io.Writer) (err error) {
 type order struct {
 	arg   string
 	tag   tag
+	self  []string // the arguments of this program that come before those of Child
 	ready func()
 	stop  <-chan struct{}
 }
@@ -103,6 +107,10 @@ var modes = map[string]func(order) (*childReport, error){
 	"wasm":   toSandbox,
 	"none":   toNobody,
 	"stock":  withModules,
+
+	"connector": fromConnector,
+	"streams":   toStreams,
+	"read":      readStreams,
 }
 
 // toNobody watches nothing.
@@ -295,19 +303,31 @@ func (o *order) source(reg *taskwatch.Registry, latency string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := o.context()
 	defer cancel()
+	return src.Run(ctx, reg)
+}
+
+// context returns a context that ends after stop was closed, when what happened before
+// has come.
+func (o *order) context() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		<-o.stop
 		time.Sleep(freeWait)
 		cancel()
 	}()
-	return src.Run(ctx, reg)
+	return ctx, cancel
 }
 
 // toJSON writes a recording to a file.
-func toJSON(o order) (_ *childReport, err error) {
-	file, err := os.Create(o.arg)
+func toJSON(o order) (*childReport, error) {
+	return recorded(o.arg, func(reg *taskwatch.Registry) error { return o.source(reg, bpf.DefaultLatency.String()) })
+}
+
+// recorded has all that a source delivers written to a file.
+func recorded(name string, run func(*taskwatch.Registry) error) (_ *childReport, err error) {
+	file, err := os.Create(name)
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
@@ -317,5 +337,5 @@ func toJSON(o order) (_ *childReport, err error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	defer func() { err = errors.Join(err, reg.Detach(context.Background(), w), file.Close()) }()
-	return &childReport{}, o.source(&reg, bpf.DefaultLatency.String())
+	return &childReport{}, run(&reg)
 }

@@ -100,14 +100,16 @@ func sum(events [taskwatch.NumKinds]uint64, kinds taskwatch.Kinds) (n uint64) {
 // programs are the copies of the load, one per name, in a directory that
 // close removes.
 type programs struct {
-	dir string
-	tag tag
+	dir   string
+	tag   tag
+	depth int // of the processes above a load
 }
 
 // Names, behind the tag, of programs that are no load.
 const (
 	probe = "probe"
 	live  = "live"
+	nest  = "nest"
 )
 
 func newPrograms() (*programs, error) {
@@ -115,7 +117,7 @@ func newPrograms() (*programs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	p := &programs{dir, newTag()}
+	p := &programs{dir: dir, tag: newTag()}
 	if err := p.write(); err != nil {
 		return nil, errors.Join(fmt.Errorf("bench: %w", err), p.close())
 	}
@@ -123,7 +125,7 @@ func newPrograms() (*programs, error) {
 }
 
 func (p *programs) write() error {
-	for _, name := range append(loadNames[:], probe, live) {
+	for _, name := range append(loadNames[:], probe, live, nest) {
 		if err := os.WriteFile(p.path(name), loadProgram, 0o755); err != nil {
 			return err
 		}
@@ -155,6 +157,9 @@ func (p *programs) command(l Load, n, cpu int, gap time.Duration) []string {
 	argv := []string{p.path(loadNames[l]), l.String(), strconv.Itoa(n), strconv.Itoa(cpu), strconv.FormatInt(int64(gap), 10)}
 	if l == Run {
 		argv = append(argv, p.ran())
+	}
+	if p.depth > 0 {
+		argv = append([]string{p.path(nest), nest, strconv.Itoa(p.depth)}, argv...)
 	}
 	return argv
 }

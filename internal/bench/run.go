@@ -26,7 +26,8 @@ type Config struct {
 	Shared bool          // load and watcher share all processors
 	Gap    time.Duration // between operations; 0 is as fast as can be
 
-	Live int // tasks that do nothing and are there all the time
+	Live  int // tasks that do nothing and are there all the time
+	Depth int // processes between this one and a load
 
 	// Operations, if not 0, is how many a run has, whatever time it takes.
 	Operations int
@@ -212,6 +213,7 @@ func (cfg *Config) prepare(ctx context.Context) (p *programs, cpus processors, n
 	if p, err = newPrograms(); err != nil {
 		return nil, cpus, n, err
 	}
+	p.depth = cfg.Depth
 	if n, err = cfg.calibrate(ctx, p, cpus); err != nil {
 		return nil, cpus, n, errors.Join(err, p.close())
 	}
@@ -347,7 +349,7 @@ func (m *measurement) run(ctx context.Context, took *runs) error {
 
 func (m *measurement) runWrapped(ctx context.Context, took *runs) error {
 	for _, l := range m.cfg.Loads {
-		r, err := m.w.wrap(ctx, m.p, l, m.n[l], m.cpus)
+		r, err := m.w.wrap(ctx, m.cfg, m.p, l, m.n[l], m.cpus)
 		if err != nil {
 			return err
 		}

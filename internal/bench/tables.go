@@ -34,6 +34,7 @@ var tables = []struct {
 	{"live", liveTable},
 	{"idle", idleTable},
 	{"stock", stockTable},
+	{"growth", growthTable},
 }
 
 // TableNames returns the names of the tables.
@@ -66,7 +67,7 @@ func apartTable(ctx context.Context, cfg Config) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	tools, err := Measure(ctx, cfg.coarser(), others)
+	tools, err := Measure(ctx, cfg.coarser(), slices.Concat(sources, others))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func sharedTable(ctx context.Context, cfg Config) (*Table, error) {
 	cfg.Shared = true
 	cfg.Loads = []Load{Fork, Exec, Run, Thread}
 	return measured(ctx, cfg, slices.Concat(controls[:1],
-		[]*Watcher{ByName(InKernel), ByName(ToGo), ByName(ToJSON), ByName(ToSandbox), ByName("forkstat"), ByName("bpftrace"), ByName("strace")}))
+		[]*Watcher{ByName(InKernel), ByName(ToGo), ByName(ToJSON), ByName(ToSandbox), ByName(FromConnector), ByName("forkstat"), ByName("bpftrace"), ByName(Supervised), ByName("strace")}))
 }
 
 func measured(ctx context.Context, cfg Config, watchers []*Watcher) (*Table, error) {
@@ -114,7 +115,7 @@ func (cfg Config) coarser() Config {
 
 // whereTable shows what watchers spend their time on.
 func whereTable(ctx context.Context, cfg Config) (*Table, error) {
-	results, err := Where(ctx, cfg, slices.Concat(ours, others))
+	results, err := Where(ctx, cfg, slices.Concat(ours, sources, others))
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +214,7 @@ func liveTable(ctx context.Context, cfg Config) (*Table, error) {
 	cfg = cfg.fewer()
 	cfg.Loads = []Load{Fork, Thread}
 	var all []Result
-	for _, n := range []int{10, 1000, 10000, 30000} {
+	for _, n := range []int{10, 1000, 10000, 100000} {
 		cfg := cfg
 		cfg.Live = n
 		w := *ByName(ToGo)

@@ -46,6 +46,9 @@ const (
 	ToJSON    = "taskwatch, JSON to a file"
 	ToSandbox = "taskwatch, WASM module"
 	Waking    = "taskwatch, Go watcher, latency 0"
+
+	FromConnector = "taskwatch, connector, JSON to a file"
+	Supervised    = "taskwatch, ptrace, JSON to a file"
 )
 
 // Control watches nothing. Where its ratios are not near 1, other work on the
@@ -67,6 +70,14 @@ var ours = []*Watcher{
 	{Name: Waking, Does: "the same as the Go watcher, woken at every event", Kinds: taskwatch.AllKinds, args: []string{"go=0s"}},
 }
 
+// sources are those of taskwatch that need less than bpf.
+var sources = []*Watcher{
+	{Name: FromConnector, Does: "all events of the source connector to a file", Kinds: connectorKinds, args: []string{"connector="}, toFile: true, lines: jsonLines},
+	{Name: Supervised, Does: "the source ptrace runs the load, all events to a file", Kinds: taskwatch.AllKinds, args: []string{supervising + "="}, toFile: true, wraps: true, lines: jsonLines},
+}
+
+var connectorKinds = taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.UID, taskwatch.GID, taskwatch.Exit)
+
 var processKinds = taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
 
 var others = []*Watcher{
@@ -78,12 +89,12 @@ var others = []*Watcher{
 	{Name: "exitsnoop", Does: "prints exit, of threads too", Kinds: taskwatch.KindsOf(taskwatch.Exit), tool: "exitsnoop",
 		args: []string{"-T"}, toFile: true, lines: namesOf(taskwatch.Exit)},
 	{Name: "strace", Does: "follows the load and prints process and id calls", Kinds: processKinds | taskwatch.KindsOf(taskwatch.UID, taskwatch.GID), tool: "strace",
-		args: []string{"-f", "--seccomp-bpf", "-e", "trace=process,setresuid,setresgid", "-o"}, toFile: true, wraps: true},
+		args: []string{"-f", "--seccomp-bpf", "-e", "trace=process,setresuid,setresgid", "-o"}, toFile: true, wraps: true, lines: straceLines},
 }
 
 // All returns every watcher that can be measured: controls that watch nothing,
 // those of taskwatch, and other tools.
-func All() []*Watcher { return slices.Concat(controls, ours, others) }
+func All() []*Watcher { return slices.Concat(controls, ours, sources, others) }
 
 // Tools returns the names of the watchers that are not of taskwatch.
 func Tools() (names []string) {
@@ -343,14 +354,14 @@ type wrapped struct {
 }
 
 // wrap runs a load under a watcher of that kind.
-func (w *Watcher) wrap(ctx context.Context, p *programs, l Load, n int, cpus processors) (*wrapped, error) {
-	path, err := w.path()
+func (w *Watcher) wrap(ctx context.Context, cfg *Config, p *programs, l Load, n int, cpus processors) (*wrapped, error) {
+	file := filepath.Join(p.dir, "output")
+	argv, err := w.wrapper(cfg, p, file)
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	file := filepath.Join(p.dir, "output")
-	argv := append(append(append([]string{}, w.args...), file), p.command(l, n, cpus.load, 0)...)
-	cmd := exec.CommandContext(ctx, path, argv...)
+	argv = append(argv, p.command(l, n, cpus.load, 0)...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := start(cmd, cpus.watcher); err != nil {
@@ -379,28 +390,46 @@ func (w *Watcher) wrap(ctx context.Context, p *programs, l Load, n int, cpus pro
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
+	count := w.lines(p.tag)
 	for line := range strings.Lines(string(text)) {
-		_, line, _ = strings.Cut(strings.TrimSpace(line), " ") // the pid
-		countStrace(strings.TrimSpace(line), &r.seen)
+		if _, k, ok := count(strings.TrimSpace(line)); ok {
+			r.seen[k]++
+		}
 	}
 	return r, nil
 }
 
-// countStrace counts a line of strace's. A call that ends in a line of its own
-// is counted there.
-func countStrace(line string, seen *[taskwatch.NumKinds]uint64) {
-	call := strings.TrimPrefix(line, "<... ")
-	switch {
-	case strings.HasSuffix(line, "<unfinished ...>"):
-	case strings.HasPrefix(call, "clone"), strings.HasPrefix(call, "fork"), strings.HasPrefix(call, "vfork"):
-		seen[taskwatch.Clone]++
-	case strings.HasPrefix(call, "execve"):
-		seen[taskwatch.Exec]++
-	case strings.HasPrefix(call, "setresuid"):
-		seen[taskwatch.UID]++
-	case strings.HasPrefix(call, "setresgid"):
-		seen[taskwatch.GID]++
-	case strings.HasPrefix(line, "+++ exited"):
-		seen[taskwatch.Exit]++
+// wrapper returns the command line of a watcher that runs the load itself, up to that
+// of the load.
+func (w *Watcher) wrapper(cfg *Config, p *programs, file string) ([]string, error) {
+	if w.tool == "" {
+		last := len(w.args) - 1
+		return slices.Concat(cfg.Self, w.args[:last], []string{w.args[last] + file, string(p.tag)}), nil
+	}
+	path, err := w.path()
+	return slices.Concat([]string{path}, w.args, []string{file}), err
+}
+
+// straceLines reads strace's output, all of which is about the load. A call that ends
+// in a line of its own is counted there.
+func straceLines(tag) counting {
+	return func(line string) (Load, taskwatch.Kind, bool) {
+		_, line, _ = strings.Cut(line, " ") // the pid
+		line = strings.TrimSpace(line)
+		call := strings.TrimPrefix(line, "<... ")
+		switch {
+		case strings.HasSuffix(line, "<unfinished ...>"):
+		case strings.HasPrefix(call, "clone"), strings.HasPrefix(call, "fork"), strings.HasPrefix(call, "vfork"):
+			return 0, taskwatch.Clone, true
+		case strings.HasPrefix(call, "execve"):
+			return 0, taskwatch.Exec, true
+		case strings.HasPrefix(call, "setresuid"):
+			return 0, taskwatch.UID, true
+		case strings.HasPrefix(call, "setresgid"):
+			return 0, taskwatch.GID, true
+		case strings.HasPrefix(line, "+++ exited"):
+			return 0, taskwatch.Exit, true
+		}
+		return 0, 0, false
 	}
 }

@@ -86,7 +86,7 @@ func (w *Watcher) used(ctx context.Context, cfg *Config, p *programs, cpus proce
 		if before.bpfTime, before.bpfRuns, err = bpfUsage(); err != nil {
 			return before, after, err
 		}
-		wrapped, err := w.wrap(ctx, p, load, n, cpus)
+		wrapped, err := w.wrap(ctx, cfg, p, load, n, cpus)
 		if err != nil {
 			return before, after, err
 		}
