@@ -38,8 +38,9 @@ func newTestStream(t testing.TB, buffer int, r *api.EventsRequest) *testStream {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.shared = new(renderings)
 	ts := &testStream{stream: s, at: make(chan struct{}, 1)}
-	s.open(buffer, func(lines []byte, dropped uint64) error {
+	s.open(buffer, new(copies), func(lines []byte, dropped uint64) error {
 		select {
 		case ts.at <- struct{}{}:
 		default:

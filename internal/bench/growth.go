@@ -121,8 +121,7 @@ func growthTable(ctx context.Context, cfg Config) (*Table, error) {
 		if r.Many == 0 {
 			many = fmt.Sprintf("%.0f, the most", 1e9/r.Loads[0].WatchedNS.Median)
 		}
-		ratio := r.Loads[0].Ratio
-		g.add(what, many, fmt.Sprintf("%.3f (%.3f to %.3f)", ratio.Median, ratio.Low, ratio.High), r.cpu(), mebibytes(r.PeakRSS), r.lost())
+		g.add(what, many, r.Loads[0].Ratio.String(), r.cpu(), mebibytes(r.PeakRSS), r.lost())
 	}
 	text := fmt.Sprintf("%s\n%s, load average %.2f before, at most %d pairs of runs, on %s.\n", g.markdown(), Machine(), before, growthPairs, time.Now().UTC().Format(time.DateOnly))
 	return &Table{Text: text, Dated: true, Results: results}, nil

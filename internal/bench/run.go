@@ -59,6 +59,8 @@ type Spread struct {
 	High   float64 `json:"high"`
 }
 
+func (s Spread) String() string { return fmt.Sprintf("%.3f (%.3f to %.3f)", s.Median, s.Low, s.High) }
+
 // SpreadOf returns the spread of some measurements.
 func SpreadOf(list []float64) Spread {
 	if len(list) == 0 {

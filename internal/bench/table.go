@@ -49,8 +49,7 @@ func gridOf(results []Result) grid {
 			continue
 		}
 		for j := range r.Loads {
-			ratio := r.Loads[j].Ratio
-			cells = append(cells, fmt.Sprintf("%.3f (%.3f to %.3f)", ratio.Median, ratio.Low, ratio.High))
+			cells = append(cells, r.Loads[j].Ratio.String())
 		}
 		g.add(append(cells, r.cpu(), mebibytes(r.PeakRSS), r.lost())...)
 	}
