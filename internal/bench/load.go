@@ -210,8 +210,28 @@ func (p *programs) probe(ctx context.Context) error {
 
 var errTooMany = errors.New("more than a limit allows")
 
+// mostTasks returns how many tasks may be started without taking the ids that
+// everybody else needs.
+func mostTasks() int {
+	const others = 4096
+	most := 1 << 22
+	for _, name := range []string{"pid_max", "threads-max"} {
+		b, err := os.ReadFile("/proc/sys/kernel/" + name)
+		if err != nil {
+			continue // the kernel says it when they are too many
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+			most = min(most, n-others)
+		}
+	}
+	return most
+}
+
 // live starts n tasks that do nothing, and returns what ends them.
 func (p *programs) live(ctx context.Context, n int) (stop func() error, err error) {
+	if most := mostTasks(); n > most {
+		return nil, fmt.Errorf("bench: %d idle tasks are %w: kernel.pid_max and kernel.threads-max leave room for %d", n, errTooMany, most)
+	}
 	cmd := exec.CommandContext(ctx, p.path(live), "live", strconv.Itoa(n))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }

@@ -72,7 +72,7 @@ var ours = []*Watcher{
 
 // sources are those of taskwatch that need less than bpf.
 var sources = []*Watcher{
-	{Name: FromConnector, Does: "all events of the source connector to a file", Kinds: connectorKinds, args: []string{"connector="}, toFile: true, lines: jsonLines},
+	{Name: FromConnector, Does: "all events of the source connector to a file", Kinds: connectorKinds, args: []string{"connector="}, toFile: true, lines: connectorLines},
 	{Name: Supervised, Does: "the source ptrace runs the load, all events to a file", Kinds: taskwatch.AllKinds, args: []string{supervising + "="}, toFile: true, wraps: true, lines: jsonLines},
 }
 
@@ -189,6 +189,31 @@ func jsonLines(t tag) counting {
 		comm, _, _ := strings.Cut(rest, `"`)
 		load, ok := t.load(comm)
 		return load, k, ok && err == nil
+	}
+}
+
+// connectorLines reads a recording of the source connector. The name of a task that has
+// gone is unknown, so what happens to the load's own process and to its children is the
+// load's.
+func connectorLines(t tag) counting {
+	var load Load
+	pid := 0 // of the load's own process
+	return func(line string) (Load, taskwatch.Kind, bool) {
+		var l struct {
+			Event string `json:"event"`
+			Task  struct {
+				PID, TID, PPID int
+				Comm           string
+			} `json:"task"`
+		}
+		if json.Unmarshal([]byte(line), &l) != nil {
+			return 0, 0, false
+		}
+		k, err := taskwatch.ParseKind(l.Event)
+		if own, ok := t.load(l.Task.Comm); ok && k == taskwatch.Exec && l.Task.PPID != pid {
+			load, pid = own, l.Task.PID
+		}
+		return load, k, err == nil && pid != 0 && (l.Task.PID == pid || l.Task.PPID == pid)
 	}
 }
 
