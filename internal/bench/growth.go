@@ -26,6 +26,10 @@ type growing struct {
 	cfg  func(*Config) // what is special; may be nil
 }
 
+// streamRun is at least how long a run with streams is: of their events, those that the
+// processes above a load have themselves must be few.
+const streamRun = time.Second
+
 // streamPace is how far apart the forks are that streams are measured under: with 32
 // of them, as many as can be are more than they can write.
 const streamPace = 200 * time.Microsecond
@@ -53,7 +57,7 @@ func growings() (rows []growing) {
 	for _, n := range []int{10, 1000, 10000, 100000} {
 		add("idle tasks", toGo, func(cfg *Config) { cfg.Live = n }, n)
 	}
-	paced := func(cfg *Config) { cfg.Gap = streamPace }
+	paced := func(cfg *Config) { cfg.Gap, cfg.Run = streamPace, max(cfg.Run, streamRun) }
 	for _, n := range []int{1, 8, 32} {
 		add("streams of the daemon", streamsWanted{Queries: slices.Repeat([]string{""}, n)}.args("streams"), paced, n)
 	}
@@ -64,7 +68,7 @@ func growings() (rows []growing) {
 		}
 		add("streams that a filter leaves empty, beside one", streamsWanted{Queries: list}.args("streams"), paced, n)
 	}
-	for _, n := range []int{1, 10, 100, 1000} {
+	for _, n := range []int{1, 10, 100, 300} {
 		tree := streamsWanted{Queries: []string{fmt.Sprintf("tree=true&pid=%d", os.Getpid())}}
 		add("processes above the load in the tree of a stream", tree.args("streams"), func(cfg *Config) { paced(cfg); cfg.Depth = n }, n)
 	}
@@ -72,11 +76,15 @@ func growings() (rows []growing) {
 }
 
 // Growth measures how cost grows with what may be many, under the load fork.
-func Growth(ctx context.Context, cfg Config) (results []GrowthResult, err error) {
+func Growth(ctx context.Context, cfg Config) ([]GrowthResult, error) {
 	cfg.setDefaults()
 	cfg.Pairs = min(cfg.Pairs, growthPairs)
+	return grow(ctx, cfg, growings())
+}
+
+func grow(ctx context.Context, cfg Config, rows []growing) (results []GrowthResult, err error) {
 	cfg.Loads = []Load{Fork}
-	for _, g := range growings() {
+	for _, g := range rows {
 		cfg := cfg
 		if g.cfg != nil {
 			g.cfg(&cfg)

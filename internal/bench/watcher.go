@@ -210,7 +210,7 @@ func connectorLines(t tag) counting {
 			return 0, 0, false
 		}
 		k, err := taskwatch.ParseKind(l.Event)
-		if own, ok := t.load(l.Task.Comm); ok && k == taskwatch.Exec && l.Task.PPID != pid {
+		if own, ok := t.load(l.Task.Comm); ok && k == taskwatch.Exec && l.Task.PPID != 0 && l.Task.PPID != pid {
 			load, pid = own, l.Task.PID
 		}
 		return load, k, err == nil && pid != 0 && (l.Task.PID == pid || l.Task.PPID == pid)
