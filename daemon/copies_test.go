@@ -26,7 +26,8 @@ func TestCopies(t *testing.T) {
 		t.Error("a failure at the same event has no copy of its own")
 	}
 	ev.Seq = 0
-	if c.take(taskwatch.Item{Event: ev}) == c.take(taskwatch.Item{Event: ev}) {
+	third := c.take(taskwatch.Item{Event: ev})
+	if fourth := c.take(taskwatch.Item{Event: ev}); third == fourth {
 		t.Error("events without a number are taken for the same")
 	}
 	lost := &taskwatch.Loss{Count: 1}
