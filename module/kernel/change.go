@@ -148,7 +148,7 @@ func (t *Table) same(h *hook, lists []*listing) bool {
 func called(h *hook, lists []*listing) []uint32 {
 	var ids []uint32
 	for _, c := range h.calls {
-		for _, l := range lists {
+		for _, l := range inOrder(lists, c) {
 			if l.concerned(c) {
 				if l.marks != nil {
 					ids = append(ids, l.id)
@@ -159,6 +159,9 @@ func called(h *hook, lists []*listing) []uint32 {
 			}
 		}
 		ids = append(ids, 0)
+	}
+	if l := labeller(lists); l != nil {
+		ids = append(ids, l.id)
 	}
 	return ids
 }

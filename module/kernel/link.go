@@ -96,7 +96,7 @@ func (lk *linker) divide() ([][]item, error) {
 		if c.to == onceVetoed && lk.dryRun {
 			continue
 		}
-		for _, l := range lk.lists {
+		for _, l := range inOrder(lk.lists, c) {
 			if !l.concerned(c) {
 				continue
 			}
@@ -250,7 +250,7 @@ func (lk *linker) need(l *listing, symbol string) (string, error) {
 		switch {
 		case ref == "":
 		case ins.IsFunctionReference():
-			callee, err := lk.need(l, ref) // grows lk.bodies
+			callee, err := lk.need(resolve(lk.lists, l, ref)) // grows lk.bodies
 			if err != nil {
 				return "", err
 			}

@@ -60,6 +60,7 @@ type Object struct {
 	lists  [numEntries][]string        // symbols of the watchers
 	report string                      // symbol, or ""
 	emit   string                      // symbol, or ""
+	label  string                      // symbol, or ""
 	emits  []btf.Type                  // that task_watcher_emit_struct() is called with; their number is the place plus 1
 }
 
@@ -68,6 +69,7 @@ const (
 	watcherSection = ".task_watchers."
 	reportSection  = watcherSection + "report"
 	emitSection    = watcherSection + "emit"
+	labelSection   = watcherSection + "label"
 
 	watcherSymbol = "__task_watcher_" // ev_fn
 	emitSymbol    = watcherSymbol + "emit"
@@ -254,6 +256,11 @@ func (o *Object) collect(file *elf.File) error {
 				return invalid("two emit functions: %s and %s", o.emit, p.Name)
 			}
 			o.emit = p.Name
+		case !o.builtin && p.SectionName == labelSection:
+			if o.label != "" {
+				return invalid("two label functions: %s and %s", o.label, p.Name)
+			}
+			o.label = p.Name
 		default:
 			e, err := parseEntry(event)
 			if err != nil {

@@ -87,7 +87,7 @@ func (u *usage) reach(l *listing, symbol string) {
 		switch {
 		case ref == "":
 		case body[i].IsFunctionReference():
-			u.reach(l, ref)
+			u.reach(resolve(u.lk.lists, l, ref))
 		case body[i].IsLoadFromMap():
 			u.maps[l.symbol(ref)] = true
 		}

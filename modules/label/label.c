@@ -188,5 +188,23 @@ static int exited(unsigned long code, struct task_struct *tsk)
 }
 task_watcher_func(exit, exited);
 
+/*
+ * The field `label` of events. The stream calls it, in the place of its own function
+ * task_label. For that this module is called before the stream at clone and exec, and
+ * after it at exit.
+ */
+SEC(".task_watchers.label")
+int label_of(struct task_struct *tsk, __u64 *label, __u32 *form)
+{
+	__u32 pid = tsk->tgid;
+	struct label *l = bpf_map_lookup_elem(&labels, &pid);
+
+	if (l) {
+		__builtin_memcpy(label, l->bytes, sizeof(l->bytes));
+		*form = l->form;
+	}
+	return 1;
+}
+
 MODULE_LICENSE("Dual BSD/GPL");
 MODULE_DESCRIPTION("a label for each process, which its descendants inherit");

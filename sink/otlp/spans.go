@@ -32,6 +32,7 @@ type spans struct {
 	trace    *trace
 	process  *tracepb.Span
 	programs []*tracepb.Span
+	ran      bool // a program, so far
 	ended    bool
 	failed   bool
 	keep     bool
@@ -123,6 +124,9 @@ func (s *Sink) event(it taskwatch.Item) {
 	switch ev.Kind {
 	case taskwatch.Exec:
 		s.endProgram(sp, ev.MonoNS)
+		if s.ready != nil {
+			s.relabel(sp, labelOf(ev))
+		}
 		s.beginProgram(sp, p, ev)
 	case taskwatch.UID:
 		s.add(sp.process, ev.MonoNS, "taskwatch.uid", ids(ev, ev.Task.UID)...)
@@ -148,7 +152,7 @@ func (s *Sink) begin(p *process.Process, ev *taskwatch.Event) *spans {
 	}
 	switch {
 	case s.ready != nil:
-		s.join(sp, nameOf(p))
+		s.join(sp, nameOf(p), labelOf(ev))
 	case sp.parent != nil:
 		sp.process = newSpan(nameOf(p), s.cfg.TraceID[:], sp.parent.process.SpanId)
 	default:
@@ -192,6 +196,7 @@ func (s *Sink) beginProgram(sp *spans, p *process.Process, ev *taskwatch.Event) 
 		g.Attributes = append(g.Attributes, str("process.working_directory", ev.Task.Cwd))
 	}
 	sp.programs = append(sp.programs, g)
+	sp.ran = true
 	if s.command == nil && sp.parent == nil {
 		s.command = c.Argv
 	}

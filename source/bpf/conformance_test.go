@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/internal/watchtest"
 	"github.com/taskwatch/taskwatch/source"
@@ -71,5 +72,5 @@ func TestOptionalFieldsAreTrue(t *testing.T) {
 	watchtest.Optional(t, func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 		src := newSource(t, bpf.Config{Command: config(cmd), Latency: bpf.DefaultLatency})
 		return watchtest.Instance{Source: src, Exit: src.Exit}
-	}, 0)
+	}, taskwatch.FieldLabel) // it needs the module: see test/modules
 }

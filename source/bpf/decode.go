@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/label"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
@@ -59,7 +60,7 @@ const (
 	exitSize = recSize + 80
 	dataSize = recSize + 16
 
-	extraSize = recSize + 96 + 4*maxGroups + 16
+	extraSize = recSize + 96 + 4*maxGroups + 16 + label.Size
 )
 
 // minSize returns how long a record with such flags is at least.
@@ -168,6 +169,7 @@ var extraParts = [...]struct {
 	{hasSecure, taskwatch.FieldCapsSecure},
 	{hasGroups, taskwatch.FieldGroups},
 	{hasGained, taskwatch.FieldCapsGained},
+	{hasLabel, taskwatch.FieldLabel},
 }
 
 // decodeExtra reads struct tw_extra.
@@ -192,6 +194,11 @@ func (r *record) decodeExtra(b []byte) {
 		if has&part.bit != 0 {
 			x.Given |= part.fields
 		}
+	}
+	if has&hasLabel != 0 {
+		l := label.Label{Form: le.Uint32(b[100+4*maxGroups:])}
+		copy(l.Bytes[:], b[112+4*maxGroups:])
+		x.Label = l.String()
 	}
 	if has&hasGroups != 0 {
 		x.Groups = make([]uint32, min(groups, maxGroups))

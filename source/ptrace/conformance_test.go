@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/internal/watchtest"
 	"github.com/taskwatch/taskwatch/source"
@@ -31,7 +32,7 @@ func TestConformance(t *testing.T) {
 	watchtest.Source(t, watchtest.Config{New: newInstance, DryRun: true, Short: testing.Short()})
 }
 
-func TestOptionalFieldsAreTrue(t *testing.T) { watchtest.Optional(t, newInstance, 0) }
+func TestOptionalFieldsAreTrue(t *testing.T) { watchtest.Optional(t, newInstance, taskwatch.FieldLabel) }
 
 // The kernel gives no rights to a program that an ordinary user traces, and none
 // are told. TestUnprivileged runs it, and has made the files.

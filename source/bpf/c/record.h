@@ -53,8 +53,9 @@ struct tw_extra {
 	u32 ngroups;
 	u32 groups[TW_GROUPS];
 	s32 nice;
-	u32 reserved;
+	u32 label_form;
 	u64 gained;
+	u64 label[2]; /* as modules/label/label.c has it; a form of 0 is none */
 };
 
 /*

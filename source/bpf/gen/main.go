@@ -66,6 +66,7 @@ var sets = []set{
 		{"TW_HAS_GROUPS", "hasGroups", "ngroups and groups"},
 		{"TW_HAS_SECURE", "hasSecure", "secure"},
 		{"TW_HAS_GAINED", "hasGained", "gained"},
+		{"TW_HAS_LABEL", "hasLabel", "label and label_form: a module has labels"},
 	}},
 	{"Which tasks are watched.", "", "", false, []constant{
 		{"SCOPE_MACHINE", "scopeMachine", ""},
@@ -92,6 +93,7 @@ var sets = []set{
 		{"WANT_ENV", "wantEnv", ""},
 		{"WANT_HOST", "wantHost", ""},
 		{"WANT_GAINED", "wantGained", ""},
+		{"WANT_LABEL", "wantLabel", ""},
 	}},
 }
 

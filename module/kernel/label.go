@@ -1,0 +1,48 @@
+package kernel
+
+import (
+	"slices"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// labelStub is the function of a built-in in whose place that of a module is linked
+// which has one in the section for it: it says what label a process has.
+const labelStub = "task_label"
+
+// labeller returns the module that has labels, or nil.
+func labeller(lists []*listing) *listing {
+	i := slices.IndexFunc(lists, func(l *listing) bool { return l.object.label != "" && !l.leaving })
+	if i < 0 {
+		return nil
+	}
+	return lists[i]
+}
+
+// inOrder returns in which order the lists are called. The module that has labels
+// comes before the built-ins, which are to find what it has decided about the
+// same event; but at the end of a task it comes in its place, and drops the label
+// that the built-ins have read.
+func inOrder(lists []*listing, c call) []*listing {
+	first := labeller(lists)
+	if first == nil || c.kind == taskwatch.Exit || c.kind == taskwatch.Free {
+		return lists
+	}
+	order := []*listing{first}
+	for _, l := range lists {
+		if l != first {
+			order = append(order, l)
+		}
+	}
+	return order
+}
+
+// resolve returns which function a call of symbol in l means.
+func resolve(lists []*listing, l *listing, symbol string) (*listing, string) {
+	if l.object.builtin && symbol == labelStub {
+		if by := labeller(lists); by != nil {
+			return by, by.object.label
+		}
+	}
+	return l, symbol
+}
