@@ -58,6 +58,7 @@ const (
 	FieldCapsGained                         // caps.gained: permitted since this exec, and not before
 	FieldBeforeUTime                        // before.utime_ns: user CPU time before this exec
 	FieldBeforeSTime                        // before.stime_ns: system CPU time before this exec
+	FieldLabel                              // label: label of its process, or empty
 
 	numFields = iota
 )
@@ -89,7 +90,8 @@ const (
 		FieldNice |
 		FieldCapsGained |
 		FieldBeforeUTime |
-		FieldBeforeSTime
+		FieldBeforeSTime |
+		FieldLabel
 )
 
 // FieldsExit and FieldsRusage are the fields of an exit event's two groups.
@@ -247,7 +249,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSPID |
 		FieldNSNet |
 		FieldNSUser |
-		FieldNice,
+		FieldNice |
+		FieldLabel,
 	Exec: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -271,7 +274,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNice |
 		FieldCapsGained |
 		FieldBeforeUTime |
-		FieldBeforeSTime,
+		FieldBeforeSTime |
+		FieldLabel,
 	UID: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -281,7 +285,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSPID |
 		FieldNSNet |
 		FieldNSUser |
-		FieldNice,
+		FieldNice |
+		FieldLabel,
 	GID: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -292,7 +297,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSPID |
 		FieldNSNet |
 		FieldNSUser |
-		FieldNice,
+		FieldNice |
+		FieldLabel,
 	Exit: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -302,7 +308,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSPID |
 		FieldNSNet |
 		FieldNSUser |
-		FieldNice,
+		FieldNice |
+		FieldLabel,
 	Free: 0,
 }
 
@@ -361,6 +368,7 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldCapsGained, Name: "caps.gained", Type: TypeUint, Unit: "", Kinds: 1 << Exec, Optional: true, Doc: "permitted since this exec, and not before", Cost: "as auid, and bpf: a program at each exec, before Linux 6.10 at each system call; ptrace: a stop and a file"},
 	{Field: FieldBeforeUTime, Name: "before.utime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Exec, Optional: true, Doc: "user CPU time before this exec", Cost: "nothing under bpf; ptrace: two files"},
 	{Field: FieldBeforeSTime, Name: "before.stime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Exec, Optional: true, Doc: "system CPU time before this exec", Cost: "as before.utime_ns"},
+	{Field: FieldLabel, Name: "label", Type: TypeString, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "label of its process, or empty", Cost: "bpf: as auid, and a look into a map; missing unless [the module](modules/label.md) is loaded"},
 }
 
 // Extra holds the optional fields of one event. Its slices are never changed in
@@ -393,6 +401,7 @@ type Extra struct {
 	CapsGained      uint64   // permitted since this exec, and not before
 	BeforeUTimeNS   int64    // user CPU time before this exec
 	BeforeSTimeNS   int64    // system CPU time before this exec
+	Label           string   // label of its process, or empty
 }
 
 // value returns the value of a field that is there.
@@ -506,6 +515,8 @@ func (ev *Event) value(f Fields) Value {
 		return Value{typ: TypeInt, num: uint64(ev.Extra.BeforeUTimeNS)}
 	case FieldBeforeSTime:
 		return Value{typ: TypeInt, num: uint64(ev.Extra.BeforeSTimeNS)}
+	case FieldLabel:
+		return Value{typ: TypeString, text: ev.Extra.Label}
 	}
 	return Value{}
 }

@@ -103,6 +103,7 @@ const (
 	stringGroups  = 7
 	stringExeHost = 8
 	stringEnv     = 9
+	stringLabel   = 10
 )
 
 // Fields is a set of fields of an event.
@@ -164,12 +165,13 @@ const (
 	FieldCapsGained        Fields = 1 << 51 // caps.gained
 	FieldBeforeUtime       Fields = 1 << 52 // before.utime_ns
 	FieldBeforeStime       Fields = 1 << 53 // before.stime_ns
+	FieldLabel             Fields = 1 << 54 // label
 )
 
 // fieldNames are the names of the fields, by their bits.
-var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns", "comm", "exe", "argv", "cwd", "uid", "gid", "cgroup", "old_exe", "old", "cause", "exit.code", "exit.signal", "exit.core", "exit.group", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes", "rusage.minflt", "rusage.majflt", "rusage.nvcsw", "rusage.nivcsw", "rusage.read_bytes", "rusage.write_bytes", "lifetime_ns", "cgroup_id", "auid", "sessionid", "tty", "caps.effective", "caps.permitted", "caps.inheritable", "caps.bounding", "caps.ambient", "groups", "ns.vpid", "ns.mnt", "ns.pid", "ns.net", "ns.user", "exe_host", "exe_dev", "exe_ino", "env", "caps.secure", "nice", "caps.gained", "before.utime_ns", "before.stime_ns"}
+var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns", "comm", "exe", "argv", "cwd", "uid", "gid", "cgroup", "old_exe", "old", "cause", "exit.code", "exit.signal", "exit.core", "exit.group", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes", "rusage.minflt", "rusage.majflt", "rusage.nvcsw", "rusage.nivcsw", "rusage.read_bytes", "rusage.write_bytes", "lifetime_ns", "cgroup_id", "auid", "sessionid", "tty", "caps.effective", "caps.permitted", "caps.inheritable", "caps.bounding", "caps.ambient", "groups", "ns.vpid", "ns.mnt", "ns.pid", "ns.net", "ns.user", "exe_host", "exe_dev", "exe_ino", "env", "caps.secure", "nice", "caps.gained", "before.utime_ns", "before.stime_ns", "label"}
 
-const optionalFields Fields = 0 | 1<<30 | 1<<31 | 1<<32 | 1<<33 | 1<<34 | 1<<35 | 1<<36 | 1<<37 | 1<<38 | 1<<39 | 1<<40 | 1<<41 | 1<<42 | 1<<43 | 1<<44 | 1<<45 | 1<<46 | 1<<47 | 1<<48 | 1<<49 | 1<<50 | 1<<51 | 1<<52 | 1<<53
+const optionalFields Fields = 0 | 1<<30 | 1<<31 | 1<<32 | 1<<33 | 1<<34 | 1<<35 | 1<<36 | 1<<37 | 1<<38 | 1<<39 | 1<<40 | 1<<41 | 1<<42 | 1<<43 | 1<<44 | 1<<45 | 1<<46 | 1<<47 | 1<<48 | 1<<49 | 1<<50 | 1<<51 | 1<<52 | 1<<53 | 1<<54
 
 // The optional fields are zero unless somebody else asks for them.
 
@@ -257,6 +259,9 @@ func (t *Task) Env() []string {
 
 // EnvCut says that it is not complete.
 func (t *Task) EnvCut() bool { return t.r.Flags&flagEnvCut != 0 }
+
+// Label: label of its process, or empty.
+func (t *Task) Label() string { return text(stringLabel, 0) }
 
 // CapsSecure: AT_SECURE: more rights than its user has.
 func (t *Task) CapsSecure() bool { return t.r.Flags&flagCapsSecure != 0 }

@@ -136,9 +136,10 @@ _Static_assert(sizeof(struct task_struct) == 416, "the host writes a record of 4
 #define TASK_FIELD_CAPS_GAINED (1ull << 51)
 #define TASK_FIELD_BEFORE_UTIME (1ull << 52)
 #define TASK_FIELD_BEFORE_STIME (1ull << 53)
+#define TASK_FIELD_LABEL (1ull << 54)
 
 /* The optional ones of these. */
-#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50 | 1ull << 51 | 1ull << 52 | 1ull << 53)
+#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50 | 1ull << 51 | 1ull << 52 | 1ull << 53 | 1ull << 54)
 
 /* The strings that the host gives. The numbers of a list are text, too. */
 #define TASK_STRING_COMM 0
@@ -151,5 +152,6 @@ _Static_assert(sizeof(struct task_struct) == 416, "the host writes a record of 4
 #define TASK_STRING_GROUPS 7
 #define TASK_STRING_EXE_HOST 8
 #define TASK_STRING_ENV 9
+#define TASK_STRING_LABEL 10
 
 #endif

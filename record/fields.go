@@ -142,6 +142,9 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 	if has.Has(taskwatch.FieldNice) {
 		b = appendInt(b, `,"nice":`, int64(x.Nice))
 	}
+	if has.Has(taskwatch.FieldLabel) {
+		b = appendString(append(b, `,"label":`...), x.Label)
+	}
 	if has&(taskwatch.FieldCapsEffective|
 		taskwatch.FieldCapsPermitted|
 		taskwatch.FieldCapsInheritable|
@@ -239,6 +242,7 @@ type rawTask struct {
 	Env       *[]string `json:"env"`
 	EnvCut    bool      `json:"env_cut"`
 	Nice      *int32    `json:"nice"`
+	Label     *string   `json:"label"`
 	Caps      struct {
 		Effective   *rawMask `json:"effective"`
 		Permitted   *rawMask `json:"permitted"`
@@ -323,6 +327,7 @@ func (raw *rawTask) extra(f *fields, x *taskwatch.Extra) error {
 		x.EnvCut = raw.EnvCut
 	}
 	takeInt(f, taskwatch.FieldNice, &x.Nice, raw.Nice)
+	takeString(f, taskwatch.FieldLabel, &x.Label, raw.Label)
 	take(f, taskwatch.FieldCapsEffective, &x.CapsEffective, (*uint64)(raw.Caps.Effective))
 	take(f, taskwatch.FieldCapsPermitted, &x.CapsPermitted, (*uint64)(raw.Caps.Permitted))
 	take(f, taskwatch.FieldCapsInheritable, &x.CapsInheritable, (*uint64)(raw.Caps.Inheritable))
@@ -455,6 +460,10 @@ func (c *cursor) extra(x *taskwatch.Extra) (got taskwatch.Fields) {
 	if c.key(`"nice":`) {
 		x.Nice = int(c.int(32))
 		got |= taskwatch.FieldNice
+	}
+	if c.key(`"label":`) {
+		x.Label = c.string()
+		got |= taskwatch.FieldLabel
 	}
 	if c.open(`"caps":`) {
 		if c.key(`"effective":`) {

@@ -43,13 +43,14 @@ const (
 
 // What a TW_EXTRA has.
 const (
-	hasAudit  = 1  // auid and sessionid
-	hasNS     = 2  // ns_mnt and ns_net
-	hasPID    = 4  // ns_pid and vpid
-	hasExe    = 8  // exe_ino and exe_dev
-	hasGroups = 16 // ngroups and groups
-	hasSecure = 32 // secure
-	hasGained = 64 // gained
+	hasAudit  = 1   // auid and sessionid
+	hasNS     = 2   // ns_mnt and ns_net
+	hasPID    = 4   // ns_pid and vpid
+	hasExe    = 8   // exe_ino and exe_dev
+	hasGroups = 16  // ngroups and groups
+	hasSecure = 32  // secure
+	hasGained = 64  // gained
+	hasLabel  = 128 // label and label_form: a module has labels
 )
 
 // Which tasks are watched.
@@ -84,6 +85,7 @@ const (
 	wantEnv    = 64
 	wantHost   = 128
 	wantGained = 256
+	wantLabel  = 512
 )
 
 const (

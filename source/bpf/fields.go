@@ -47,4 +47,5 @@ var gathered = [...]struct {
 	{wantHost, taskwatch.FieldExeHost},
 	{wantEnv, taskwatch.FieldEnv},
 	{wantGained, taskwatch.FieldCapsGained},
+	{wantLabel, taskwatch.FieldLabel},
 }

@@ -51,6 +51,7 @@ enum {
 	TW_HAS_GROUPS = 16, /* ngroups and groups */
 	TW_HAS_SECURE = 32, /* secure */
 	TW_HAS_GAINED = 64, /* gained */
+	TW_HAS_LABEL = 128, /* label and label_form: a module has labels */
 };
 
 /* Which tasks are watched. */
@@ -85,6 +86,7 @@ enum {
 	WANT_ENV = 64,
 	WANT_HOST = 128,
 	WANT_GAINED = 256,
+	WANT_LABEL = 512,
 };
 
 #define TW_GROUPS 64 /* supplementary groups that a TW_EXTRA has room for */
