@@ -91,5 +91,8 @@ func Extra(r *rand.Rand, given taskwatch.Fields, text func() string) *taskwatch.
 	if given.Has(taskwatch.FieldBeforeSTime) {
 		x.BeforeSTimeNS = r.Int64()
 	}
+	if given.Has(taskwatch.FieldLabel) {
+		x.Label = text()
+	}
 	return x
 }

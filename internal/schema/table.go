@@ -139,8 +139,8 @@ var Table = []Field{
 		Doc: "user CPU time before this exec", Cost: "nothing under bpf; ptrace: two files"},
 	{Name: "before.stime_ns", Const: "BeforeSTime", Go: "BeforeSTimeNS", Type: Int64, Kinds: "exec", Unit: "ns", Optional: true, Record: 5,
 		Doc: "system CPU time before this exec", Cost: "as before.utime_ns"},
-	{Name: "label", Const: "Label", Go: "Label", Type: String, Kinds: alive, Optional: true, Record: 6, Gather: "label",
-		Doc: "its process's label, or empty: see [label](modules/label.md)", Cost: "bpf: a record of its own and a look into a map; missing where the module `label` is not loaded"},
+	{Name: "label", Const: "Label", Go: "Label", Type: String, Kinds: alive, Optional: true, Record: 5, Gather: "label",
+		Doc: "label of its process, or empty", Cost: "bpf: as auid, and a look into a map; missing unless [the module](modules/label.md) is loaded"},
 }
 
 // Entry is one entry of the record of the sandbox. Each is aligned to its own

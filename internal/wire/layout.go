@@ -104,6 +104,7 @@ const (
 	StringGroups  = 7
 	StringExeHost = 8
 	StringEnv     = 9
+	StringLabel   = 10
 )
 
 // put writes the facts of an event that need no thought.
@@ -277,12 +278,14 @@ func extraText(x *taskwatch.Extra, number, index uint32) (value string, field ta
 		if uint64(index) < uint64(len(x.Env)) {
 			return x.Env[index], taskwatch.FieldEnv
 		}
+	case StringLabel:
+		return x.Label, taskwatch.FieldLabel
 	}
 	return "", 0
 }
 
 // numStrings is how many strings there are.
-const numStrings = 10
+const numStrings = 11
 
 var _ = strconv.FormatUint
 
@@ -292,4 +295,5 @@ func setTexts(x, from *taskwatch.Extra) {
 	x.Groups = from.Groups
 	x.ExeHost = from.ExeHost
 	x.Env = from.Env
+	x.Label = from.Label
 }
