@@ -1,6 +1,7 @@
 package modules
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,10 +67,10 @@ func (f *labelFields) of(t *testing.T, pid int) (list []*taskwatch.Event) {
 	return nil
 }
 
-// runLabelled runs a shell with children, and returns its events.
-func (f *labelFields) runLabelled(t *testing.T) []*taskwatch.Event {
+// runLabelled runs a shell with children that run a program, and returns its events.
+func (f *labelFields) runLabelled(t *testing.T, program string) []*taskwatch.Event {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", "(/bin/true; /bin/true; :); :")
+	cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf("(%[1]s; %[1]s; :); :", program))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -86,9 +87,10 @@ func TestLabelIsAField(t *testing.T) {
 	var f labelFields
 	f.attach(t, &live)
 	table := watchOurselves(t, &live).Table()
+	program := aloneProgram(t)
 	missing := func(when string) {
 		t.Helper()
-		for _, ev := range f.runLabelled(t) {
+		for _, ev := range f.runLabelled(t, program) {
 			if ev.Extra != nil || !ev.Missing.Has(taskwatch.FieldLabel) {
 				t.Errorf("%s: %v of process %d has %+v", when, ev.Kind, ev.Task.PID, ev.Extra)
 			}
@@ -106,8 +108,8 @@ func TestLabelIsAField(t *testing.T) {
 			}
 			return ""
 		}},
-		"exe": {map[string]string{"value": "job-7", "exe": programOf(t, "true")}, func(ev *taskwatch.Event, execs int) string {
-			if execs > 0 && ev.Task.Argv[0] == "/bin/true" {
+		"exe": {map[string]string{"value": "job-7", "exe": program}, func(ev *taskwatch.Event, execs int) string {
+			if execs > 0 && ev.Task.Argv[0] == program {
 				return "job-7"
 			}
 			return ""
@@ -117,7 +119,7 @@ func TestLabelIsAField(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			register(t, table, label.Module, stock.Find(label.Module).Object(), kernel.LoadOptions{Params: c.params}, kernel.RegisterOptions{})
 			seen, execs := map[taskwatch.Kind]int{}, map[int]int{}
-			for _, ev := range f.runLabelled(t) {
+			for _, ev := range f.runLabelled(t, program) {
 				seen[ev.Kind]++
 				if ev.Kind == taskwatch.Exec {
 					execs[ev.Task.PID]++
@@ -135,12 +137,16 @@ func TestLabelIsAField(t *testing.T) {
 	missing("after")
 }
 
-// programOf returns the path that the kernel has of a program in /bin.
-func programOf(t *testing.T, name string) string {
+// aloneProgram returns a copy of true: /bin/true may be the same file as the shell.
+func aloneProgram(t *testing.T) string {
 	t.Helper()
-	path, err := filepath.EvalSymlinks("/bin/" + name)
+	name := filepath.Join(t.TempDir(), "true")
+	b, err := os.ReadFile("/bin/true")
+	if err == nil {
+		err = os.WriteFile(name, b, 0o700)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return name
 }
