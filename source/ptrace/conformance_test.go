@@ -32,7 +32,9 @@ func TestConformance(t *testing.T) {
 	watchtest.Source(t, watchtest.Config{New: newInstance, DryRun: true, Short: testing.Short()})
 }
 
-func TestOptionalFieldsAreTrue(t *testing.T) { watchtest.Optional(t, newInstance, taskwatch.FieldLabel) }
+func TestOptionalFieldsAreTrue(t *testing.T) {
+	watchtest.Optional(t, newInstance, taskwatch.FieldLabel)
+}
 
 // The kernel gives no rights to a program that an ordinary user traces, and none
 // are told. TestUnprivileged runs it, and has made the files.
