@@ -78,9 +78,9 @@ func (s *Sink) join(sp *spans, name string, label []byte) {
 }
 
 // link makes a root that is not the first of all say where it comes from.
-func (sp *spans) link() {
-	if p := sp.parent; p != nil {
-		sp.process.Links = []*tracepb.Span_Link{{TraceId: p.process.TraceId, SpanId: p.process.SpanId}}
+func (p *spans) link() {
+	if by := p.parent; by != nil {
+		p.process.Links = []*tracepb.Span_Link{{TraceId: by.process.TraceId, SpanId: by.process.SpanId}}
 	}
 }
 
