@@ -116,6 +116,9 @@ const (
 // AtMost reports whether the CPU time has that of earlier programs in it.
 func (u *Usage) AtMost() bool { return u.Shared&cpuFields != 0 }
 
+// KnowsCPU reports whether all tasks told their CPU time.
+func (u *Usage) KnowsCPU() bool { return u.Missing&cpuFields == 0 }
+
 // CPUNS returns the whole CPU time.
 func (u *Usage) CPUNS() int64 { return u.UserNS + u.SystemNS }
 

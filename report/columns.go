@@ -142,7 +142,7 @@ var allColumns = []*column{
 		return r.ev.MonoNS - g.StartNS
 	}),
 	programColumn("cpu_ns", "CPU time since that exec, likewise", cpuFields|process.UsageBefore, func(_ *row, g *process.Program) any {
-		if g.Usage.AtMost() || g.Usage.Missing&cpuFields != 0 {
+		if g.Usage.AtMost() || !g.Usage.KnowsCPU() {
 			return nil
 		}
 		return g.Usage.CPUNS()

@@ -173,13 +173,25 @@ func (t *Text) exit(ev *taskwatch.Event, p *process.Process) {
 		c.Add(text)
 	}
 	if process.EndsProcess(ev) && p != nil && ev.MonoNS > p.Program().StartNS {
-		least := ""
-		if !p.Program().Started {
-			least = "at least "
-		}
-		c.Add(" after " + least + duration(ev.MonoNS-p.Program().StartNS))
+		c.Add(span(p.Program(), ev.MonoNS))
 	}
 	c.Add(": ")
+}
+
+// span says how long a program ran until now, and how much CPU time it has used.
+func span(g *process.Program, now int64) string {
+	least, most := "", ""
+	if !g.Started {
+		least = "at least "
+	}
+	if g.Usage.AtMost() || !g.Started {
+		most = "at most "
+	}
+	text := " after " + least + duration(now-g.StartNS)
+	if g.Usage.KnowsCPU() {
+		text += ", CPU " + most + duration(g.Usage.CPUNS())
+	}
+	return text
 }
 
 // birth says what an init or clone event creates.

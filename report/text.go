@@ -76,11 +76,20 @@ func (t *Text) Wants() taskwatch.Wants {
 	if t.opts.Columns != nil {
 		return t.opts.Columns.wants(t.opts.Kinds)
 	}
-	w := wants(t.opts.Kinds|process.Kinds, taskwatch.FieldsExit)
+	w := wants(t.opts.Kinds|process.Kinds, taskwatch.FieldsExit|t.cpuTime())
 	if t.opts.EnvDiff {
 		w[taskwatch.Exec] |= taskwatch.FieldEnv
 	}
 	return w
+}
+
+// cpuTime returns the fields that Text needs for the CPU time of programs, if it
+// shows their ends.
+func (t *Text) cpuTime() taskwatch.Fields {
+	if t.opts.Kinds.Has(taskwatch.Exit) {
+		return taskwatch.FieldUTime | taskwatch.FieldSTime
+	}
+	return 0
 }
 
 // wants returns the fields that this package reads of some kinds, with those

@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/table"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 func playText(t *testing.T, dryRun bool, opts TextOptions) string {
@@ -44,7 +45,7 @@ func TestText(t *testing.T) {
 	diff(t, playText(t, false, TextOptions{}), `
 16:30:49.001000 exec       10 sh -c 'cc it'\''s; su'
 16:30:49.004000 exec       11   cc 'a file.c'
-16:30:50.246000 exit       11   exit 1 after 1.24s: cc 'a file.c'
+16:30:50.246000 exit       11   exit 1 after 1.24s, CPU 420.0ms: cc 'a file.c'
 16:30:50.251000 exec       14   su -
 16:30:50.251000 error      14   exec: error of guard (report.guardExec): odd\033[2J: su -
 16:30:50.252000 uid        14   effective 0 -> 7, saved 0 -> 7, fs 0 -> 7, by syscall: su -
@@ -53,9 +54,9 @@ func TestText(t *testing.T) {
 16:30:50.255000 error      14   exec denied by guard (report.guardExec): permission denied: rm -rf /
                 lost        - 3 events lost here
 16:30:50.256000 exec       14   -sh
-16:30:50.257000 exit       14   signal 9 (SIGKILL), core dumped after 1.0ms: -sh
-16:30:50.261000 exit       15   exit 0 after 1.0ms: fork of sh -c 'cc it'\''s; su'
-16:30:50.265000 exit       10 exit 0 after 1.26s: sh -c 'cc it'\''s; su'
+16:30:50.257000 exit       14   signal 9 (SIGKILL), core dumped after 1.0ms, CPU at most 3.0ms: -sh
+16:30:50.261000 exit       15   exit 0 after 1.0ms, CPU 0s: fork of sh -c 'cc it'\''s; su'
+16:30:50.265000 exit       10 exit 0 after 1.26s, CPU 1.0ms: sh -c 'cc it'\''s; su'
 `[1:])
 }
 
@@ -72,7 +73,7 @@ func TestTextOfEverything(t *testing.T) {
 16:30:49.009000 exit       11      12   thread exit 0: cc 'a file.c'
 16:30:49.010000 free       11      12   freed after 1.00s: cc 'a file.c'
 16:30:49.011000 exit       11      11   thread exit 1: cc 'a file.c'
-16:30:50.246000 exit       11      13   exit 1 after 1.24s: cc 'a file.c'
+16:30:50.246000 exit       11      13   exit 1 after 1.24s, CPU 420.0ms: cc 'a file.c'
 16:30:50.247000 free       11      13   freed after 1.00s: cc 'a file.c'
 16:30:50.248000 free       11      11   freed after 1.00s: cc 'a file.c'
 16:30:50.249000 init        -       -   vfork child of 10: sh -c 'cc it'\''s; …
@@ -89,11 +90,11 @@ func TestTextOfEverything(t *testing.T) {
 16:30:50.258000 free       14      14   freed after 1.00s: -sh
 16:30:50.259000 init        -       -   child of 10: sh -c 'cc it'\''s; su'
 16:30:50.260000 clone      15      15   child of 10: sh -c 'cc it'\''s; su'
-16:30:50.261000 exit       15      15   exit 0 after 1.0ms: fork of sh -c 'cc …
+16:30:50.261000 exit       15      15   exit 0 after 1.0ms, CPU 0s: fork of sh -…
 16:30:50.262000 free       15      15   freed after 1.00s: fork of sh -c 'cc i…
 16:30:50.263000 init        -       -   child of 10: sh -c 'cc it'\''s; su'
 16:30:50.264000 free        -       -   freed, its fork failed: sh -c 'cc it'\…
-16:30:50.265000 exit       10      10 exit 0 after 1.26s: sh -c 'cc it'\''s; s…
+16:30:50.265000 exit       10      10 exit 0 after 1.26s, CPU 1.0ms: sh -c 'cc …
 16:30:50.266000 free       10      10 freed after 1.00s: sh -c 'cc it'\''s; su'
 `[1:])
 }
@@ -237,10 +238,10 @@ func TestPidReuse(t *testing.T) {
 	event(taskwatch.Exit, 12, 11, 7, 13, "c")
 	pad := strings.Repeat(" ", len(clockLayout))
 	diff(t, b.String(), strings.ReplaceAll(`
-TIME exit       11       exit 0 after 2.0ms: a
+TIME exit       11       exit 0 after 2.0ms, CPU 0s: a
 TIME exit       13   exit 0: b
 TIME exec       12     c
-TIME exit       12     exit 0 after 3.0ms: c
+TIME exit       12     exit 0 after 3.0ms, CPU 0s: c
 `[1:], "TIME", pad))
 	if n, _ := text.processes.Len(); n != 1 {
 		t.Errorf("%d processes are kept, want only that with pid 10", n)
@@ -327,11 +328,46 @@ func TestLifeBeforeTheFirstEvent(t *testing.T) {
 			summary.event(ev)
 		}
 	}
-	if want := "exit 0 after at least 1.0ms: q\n"; !strings.HasSuffix(b.String(), want) {
+	if want := "exit 0 after at least 1.0ms, CPU at most 0s: q\n"; !strings.HasSuffix(b.String(), want) {
 		t.Errorf("text %q, want %q at its end", b.String(), want)
 	}
 	if got, want := summaryText(t, summary), "  >1.0ms   0s"; !strings.Contains(got, want) {
 		t.Errorf("summary, want %q in it:\n%s", want, got)
+	}
+}
+
+// The line of an exit has the CPU time of the program that ends, without what
+// earlier programs of the process have used.
+func TestCPUTimeOfAProgram(t *testing.T) {
+	for _, c := range []struct {
+		before  *taskwatch.Extra
+		missing taskwatch.Fields
+		want    string
+	}{
+		{&taskwatch.Extra{BeforeUTimeNS: 300 * ms, BeforeSTimeNS: 9 * ms}, 0, "exit 0 after 2.0ms, CPU 1.0ms: true\n"},
+		{nil, 0, "exit 0 after 2.0ms, CPU at most 310.0ms: true\n"},
+		{nil, taskwatch.FieldSTime, "exit 0 after 2.0ms: true\n"},
+	} {
+		var b bytes.Buffer
+		text := NewText(&b, TextOptions{})
+		task := &taskwatch.Task{ID: id(1), PID: 5, TID: 5, Argv: []string{"sh"}}
+		event := func(k taskwatch.Kind, at int64, extra *taskwatch.Extra) {
+			ev := &taskwatch.Event{Kind: k, Task: task, MonoNS: at * ms, Exit: taskwatch.ExitStatus{Group: true}}
+			if ev.Extra = extra; extra != nil {
+				ev.Extra.Given = process.UsageBefore
+			}
+			if k == taskwatch.Exit {
+				ev.Rusage, ev.Missing = taskwatch.Rusage{UTimeNS: 301 * ms, STimeNS: 9 * ms}, c.missing
+			}
+			text.Take(taskwatch.Item{Event: ev})
+		}
+		event(taskwatch.Exec, 1, nil)
+		task.Argv = []string{"true"}
+		event(taskwatch.Exec, 310, c.before)
+		event(taskwatch.Exit, 312, nil)
+		if !strings.HasSuffix(b.String(), c.want) {
+			t.Errorf("got\n%swant at its end %q", b.String(), c.want)
+		}
 	}
 }
 

@@ -83,6 +83,7 @@ the kernel reports it at the end. A mark shows that a number is only a bound:
 the process: always their memory, their CPU time only where the source does not
 know it. bpf knows it as of the last clock tick before the exec, a few
 milliseconds at most. STATUS exec means that another program followed.
+The line of an exit in text has WALL and CPU of the program that ends.
 
 "parallel" counts the processes that have no live child: those that work rather
 than wait for others. The critical path goes backwards from the end, always into
