@@ -146,6 +146,7 @@ func (f *FileOTLP) config(dir string) OTLP {
 // directory of the configuration.
 type FileHub struct {
 	Address string            `toml:"address"`
+	Name    string            `toml:"name"`  // of the node; "" is that of the host
 	Token   string            `toml:"token"` // a file
 	Keys    []string          `toml:"keys"`  // files
 	Labels  map[string]string `toml:"labels"`

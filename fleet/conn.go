@@ -150,7 +150,7 @@ func (c *Conn) Nodes(ctx context.Context, revision uint64) (list []NodeState, ne
 		if err != nil {
 			return nil, 0, err
 		}
-		list, next = append(list, r.Nodes...), max(next, r.Revision)
+		list, next = append(list, r.Nodes...), r.Revision
 		if !r.More {
 			return list, next, nil
 		}

@@ -28,9 +28,13 @@ type Identity struct {
 
 const identityFile = "identity.json"
 
+// ErrNoToken says that a client has no key, and no token to enroll one with.
+var ErrNoToken = errors.New("there is no token yet")
+
 // OpenIdentity returns the identity that is kept in dir, or makes one for a
 // token. hub is the address of the hub, and tokenFile the file of a token; each
-// may be "" if dir has it already. A token other than the one that dir has makes a
+// may be "" if dir has it already; the error matches [ErrNoToken] where the file is
+// needed and is not there. A token other than the one that dir has makes a
 // new key, because a token is for one key.
 func OpenIdentity(dir, hub, tokenFile string) (*Identity, error) {
 	id := &Identity{dir: dir}
@@ -49,6 +53,8 @@ func OpenIdentity(dir, hub, tokenFile string) (*Identity, error) {
 		t, err := ReadToken(tokenFile)
 		switch {
 		case err != nil && id.Token != nil && errors.Is(err, fs.ErrNotExist): // it was used, and removed
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("hub: %w: %w", ErrNoToken, err)
 		case err != nil:
 			return nil, fmt.Errorf("hub: %w", err)
 		case id.Token == nil || id.Token.ID != t.ID:

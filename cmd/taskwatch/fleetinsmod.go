@@ -27,6 +27,7 @@ type fleetInsmod struct {
 	name                    string
 	sel                     string
 	valid, lease, timeout   time.Duration
+	settle                  time.Duration
 	wait, back              bool
 	step                    int
 	observeOnly, bestEffort bool
@@ -51,9 +52,9 @@ version, source, kernel_modules, and the labels that nodes were given with
 
 --wait waits until all nodes that are not silent have loaded the module or have
 failed to. A node that cannot load it keeps the version that it had.
---max-unavailable N goes on with N more nodes when all before have loaded it,
-and stops at the first failure; --rollback then wants again what was wanted
-before.
+--max-unavailable N goes on with N more nodes when all before have loaded it and
+still report after the time of --settle. It stops when one has failed or has
+become silent; --rollback then wants again what was wanted before.
 
 With --lease, insmod continues until Ctrl-C, and renews what it has said three
 times in that time. When it ends, it wants the module unloaded; when it is
@@ -78,6 +79,7 @@ nodes that are not silent have loaded the module; 1 if not.`,
 	flags.BoolVar(&f.wait, "wait", false, "wait until the nodes have followed")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "wait at most this `time`, for each step")
 	flags.IntVar(&f.step, "max-unavailable", 0, "load on this `number` of nodes at a time")
+	flags.DurationVar(&f.settle, "settle", 10*time.Second, "with --max-unavailable, go on when the nodes still report after\nthis `time`")
 	flags.BoolVar(&f.back, "rollback", false, "with --max-unavailable, go back after a failure")
 	flags.DurationVar(&f.lease, "lease", 0, "have the nodes unload it when it is not renewed for this `time`,\nat least 3s")
 	flags.DurationVar(&f.valid, "valid", validFor, "have the nodes accept the entry for this `time`")
@@ -95,6 +97,8 @@ func (f *fleetInsmod) check() error {
 		return usage(errors.New("--rollback works only with --max-unavailable"))
 	case f.step < 0:
 		return usage(fmt.Errorf("--max-unavailable %d: give a number above 0", f.step))
+	case f.settle < 0:
+		return usage(fmt.Errorf("--settle %v: give a time, or 0", f.settle))
 	case f.lease != 0 && f.lease < 3*time.Second:
 		return usage(fmt.Errorf("--lease %v: give at least 3s", f.lease))
 	case f.lease != 0 && f.step != 0:
@@ -174,7 +178,7 @@ func (f *fleetInsmod) run(cmd *cobra.Command, args []string) error {
 }
 
 func (f *fleetInsmod) rollout(ctx context.Context, c *operator.Conn, key minisign.PrivateKey, e *fleet.Entry) error {
-	r := operator.Rollout{Key: key, Step: f.step, Rollback: f.back, Timeout: f.timeout, OnStep: func(done, all int, o *operator.Outcome) {
+	r := operator.Rollout{Key: key, Step: f.step, Settle: f.settle, Rollback: f.back, Timeout: f.timeout, OnStep: func(done, all int, o *operator.Outcome) {
 		say("%s: %d of %d nodes", e.Module, done, all)
 		saySilent(o)
 	}}

@@ -176,7 +176,7 @@ func (f *serveFlags) serve(cmd *cobra.Command) error {
 	var background sync.WaitGroup
 	background.Go(func() { manager.watch(ctx, d) })
 	if joins != nil {
-		background.Go(func() { runNode(ctx, joins, d, ready) })
+		background.Go(func() { joins.run(ctx, d, ready) })
 	}
 	stopTelling := context.AfterFunc(ctx, manager.stopping)
 	stop := atSignal(unix.SIGHUP, func() {

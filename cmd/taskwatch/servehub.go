@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,18 +25,20 @@ const nodeDir = "/var/lib/taskwatch/fleet"
 
 // nodeFlags make the daemon a node of a fleet.
 type nodeFlags struct {
-	hub, token, dir string
-	keys, labels    []string
+	hub, token, dir, name string
+	keys, labels          []string
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.hub, "hub", "", "join the fleet of the hub at this `address`: tls://HOST:4222; see docs/fleet.md")
 	flags.StringVar(&f.token, "hub-token", "", "with --hub, enroll with the token in this `file`")
+	flags.StringVar(&f.name, "hub-name", "", "with --hub, call this machine `NAME` (default its host name)")
 	flags.StringArrayVar(&f.keys, "hub-key", nil, "with --hub, do what is signed with the public key in this `FILE`;\nmay be given several times")
 	flags.StringArrayVar(&f.labels, "hub-label", nil, "with --hub, have this label, as `NAME=VALUE`; may be given several times")
 	flags.StringVar(&f.dir, "hub-dir", nodeDir, "with --hub, keep the key and the modules in this `directory`")
 	complete(cmd, "hub", cobra.NoFileCompletions)
+	complete(cmd, "hub-name", cobra.NoFileCompletions)
 	complete(cmd, "hub-label", cobra.NoFileCompletions)
 	if err := errors.Join(cmd.MarkFlagFilename("hub-token"), cmd.MarkFlagFilename("hub-key", "pub"), cmd.MarkFlagDirname("hub-dir")); err != nil {
 		panic(err) // no such flag
@@ -50,7 +53,7 @@ func (f *nodeFlags) over(cmd *cobra.Command, file daemon.FileHub) (daemon.FileHu
 		flag  string
 		value string
 		to    *string
-	}{{"hub", f.hub, &file.Address}, {"hub-token", f.token, &file.Token}, {"hub-dir", f.dir, &file.Dir}} {
+	}{{"hub", f.hub, &file.Address}, {"hub-token", f.token, &file.Token}, {"hub-dir", f.dir, &file.Dir}, {"hub-name", f.name, &file.Name}} {
 		if flags.Changed(o.flag) {
 			*o.to = o.value
 		}
@@ -70,9 +73,16 @@ func (f *nodeFlags) over(cmd *cobra.Command, file daemon.FileHub) (daemon.FileHu
 	return file, nil
 }
 
+// joining is a daemon that is to be a node. Its identity is not there while there
+// is no token.
+type joining struct {
+	node.Config
+	open func() (*fleet.Identity, error)
+}
+
 // config returns the configuration of the node, but for its daemon, or nil where
 // the daemon is to be none.
-func (f *nodeFlags) config(cmd *cobra.Command, file *daemon.File, name string, log *slog.Logger) (*node.Config, error) {
+func (f *nodeFlags) config(cmd *cobra.Command, file *daemon.File, name string, log *slog.Logger) (*joining, error) {
 	h, err := f.over(cmd, file.Joins(name))
 	if err != nil {
 		return nil, err
@@ -81,7 +91,7 @@ func (f *nodeFlags) config(cmd *cobra.Command, file *daemon.File, name string, l
 		if file.Hub != nil {
 			return nil, serveFailed(fmt.Errorf("configuration %s: [hub] has no address; it looks like tls://HOST:4222", name))
 		}
-		for _, name := range []string{"hub-token", "hub-key", "hub-label", "hub-dir"} {
+		for _, name := range []string{"hub-token", "hub-name", "hub-key", "hub-label", "hub-dir"} {
 			if cmd.Flags().Changed(name) {
 				return nil, usage(fmt.Errorf("--%s works only with --hub", name))
 			}
@@ -103,11 +113,16 @@ func (f *nodeFlags) config(cmd *cobra.Command, file *daemon.File, name string, l
 	if err != nil {
 		return nil, serveFailed(fmt.Errorf("the keys of the fleet: %w", err))
 	}
-	id, err := fleet.OpenIdentity(h.Dir, h.Address, h.Token)
-	if err != nil {
+	j := &joining{
+		Config: node.Config{Keys: keys, Labels: h.Labels, Name: h.Name, Log: log},
+		open:   func() (*fleet.Identity, error) { return fleet.OpenIdentity(h.Dir, h.Address, h.Token) },
+	}
+	// A token that a flag names ought to be there. One of the configuration may come
+	// later: a machine watches before somebody enrolls it.
+	if j.Identity, err = j.open(); err != nil && (!errors.Is(err, fleet.ErrNoToken) || cmd.Flags().Changed("hub-token")) {
 		return nil, serveFailed(err)
 	}
-	return &node.Config{Identity: id, Keys: keys, Labels: h.Labels, Log: log}, nil
+	return j, nil
 }
 
 // isLabel reports whether an expression can name it.
@@ -120,19 +135,48 @@ func isLabel(name string) bool {
 	return name != ""
 }
 
-// runNode runs a node until ctx ends, once the daemon is ready.
-func runNode(ctx context.Context, cfg *node.Config, d *daemon.Daemon, ready <-chan struct{}) {
+// tokenEvery is how often a daemon without a token looks whether there is one.
+const tokenEvery = 5 * time.Second
+
+// enroll waits for the token of a node that has none, until ctx ends.
+func (j *joining) enroll(ctx context.Context) (err error) {
+	tick := time.NewTicker(tokenEvery)
+	defer tick.Stop()
+	said := ""
+	for j.Identity == nil {
+		if j.Identity, err = j.open(); err == nil {
+			break
+		}
+		if err.Error() != said {
+			j.Log.Warn("the daemon is no node of the fleet until it has a token", "error", err)
+			said = err.Error()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// run runs the node until ctx ends, once the daemon is ready.
+func (j *joining) run(ctx context.Context, d *daemon.Daemon, ready <-chan struct{}) {
 	select {
 	case <-ready:
 	case <-ctx.Done():
 		return
 	}
-	cfg.Daemon = d
-	n, err := node.New(*cfg)
+	var n *node.Node
+	err := j.enroll(ctx)
+	if err == nil {
+		j.Daemon = d
+		n, err = node.New(j.Config)
+	}
 	if err == nil {
 		err = n.Run(ctx)
 	}
-	if err != nil {
-		cfg.Log.Error("the daemon is no node of the fleet", "error", err)
+	if err != nil && ctx.Err() == nil {
+		j.Log.Error("the daemon is no node of the fleet", "error", err)
 	}
 }

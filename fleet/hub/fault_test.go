@@ -107,20 +107,22 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
+// The clock of the hub is set back while it is away: operators, whose last revision is
+// of the time to come, hear of all nodes.
+func TestClockOfHubIsSetBack(t *testing.T) {
+	s := &store{byNode: map[string]*nodeEntry{"n": {revision: 7}}, last: 7}
+	for behind, want := range map[uint64]int{6: 1, 7: 0, 1000: 1} {
+		if r := s.nodes(behind); len(r.Nodes) != want || r.Revision != 7 || r.More {
+			t.Errorf("behind %d: %d nodes and revision %d, want %d and 7", behind, len(r.Nodes), r.Revision, want)
+		}
+	}
+}
+
 // The disk of the hub is full: what cannot be stored is rejected, and nobody is
 // told to do it; the rest goes on; and when there is room again, all is well.
 func TestFullDisk(t *testing.T) {
-	testutil.Root(t)
+	h := &running{dir: smallDisk(t, "128m"), listen: "127.0.0.1:0"}
 	file := counterModule(t)
-	h := &running{dir: t.TempDir(), listen: "127.0.0.1:0"}
-	if err := unix.Mount("taskwatch", h.dir, "tmpfs", 0, "size=128m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(h.dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
 	h.begin(t)
 	h.listen = strings.TrimPrefix(h.URL(), "tls://")
 	tm := newTeam(t, h)
@@ -130,16 +132,7 @@ func TestFullDisk(t *testing.T) {
 	good := &fleet.Entry{Module: "count"}
 	tm.want(t, good, file)
 
-	filler, err := os.Create(filepath.Join(h.dir, "filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(filler, zeros{}); err == nil {
-		t.Fatal("the disk has no end")
-	}
-	if err := filler.Close(); err != nil {
-		t.Fatal(err)
-	}
+	filler := fill(t, h.dir)
 	big := make([]byte, 1<<20)
 	if err := tm.Upload(t.Context(), big); err == nil || !strings.Contains(err.Error(), "the disk of the hub is full") {
 		t.Errorf("a file on a full disk: %v", err)
@@ -168,7 +161,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("the modules are %q, and the last entry that was heard of is not %d", got, good.Generation)
 	}
 
-	if err := os.Remove(filler.Name()); err != nil {
+	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	if err := tm.Upload(t.Context(), big); err != nil {
@@ -182,6 +175,74 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("the client that was not let in: %v", err)
 	}
 	c.Close()
+}
+
+// The disk of a node is full: what cannot be kept is refused, with the reason, and
+// not done; and is done when there is room again.
+func TestFullDiskOfNode(t *testing.T) {
+	dir := smallDisk(t, "1m")
+	h := startHub(t)
+	tm := newTeam(t, h)
+	file := counterModule(t)
+	id, err := fleet.OpenIdentity(dir, h.URL(), h.token(t, fleet.Node, "n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNodeAs(t, id, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	good := &fleet.Entry{Module: "count"}
+	if o := tm.want(t, good, file); len(o.Failed()) > 0 {
+		t.Fatalf("%+v", o)
+	}
+	filler := fill(t, dir)
+	next := &fleet.Entry{Module: "count", Params: map[string]string{"uid": "1"}}
+	o := tm.want(t, next, file)
+	if f := o.Failed(); len(f) != 1 || f[0].State != fleet.Refused || f[0].Generation != good.Generation || f[0].Running != good.Generation ||
+		!strings.Contains(f[0].Reason, "cannot be kept here") || !strings.Contains(f[0].Reason, "no space left") {
+		t.Errorf("on a full disk, the outcome is %+v", o)
+	}
+	if strings.Contains(n.log.String(), "msg=replaced") {
+		t.Error("what cannot be kept was done")
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	h.kill()
+	h.start(t) // the node reads everything
+	tm.Conn = &operator.Conn{Conn: h.dial(t, fleet.Loader, "again", nil)}
+	eventually(t, "it is done when there is room", func() bool { return tm.report(t, n, "count").Running == next.Generation })
+}
+
+// smallDisk mounts a disk of a size until the test ends.
+func smallDisk(t *testing.T, size string) (dir string) {
+	t.Helper()
+	testutil.Root(t)
+	dir = t.TempDir()
+	if err := unix.Mount("taskwatch", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fill leaves no room on a disk, and returns the file that takes it.
+func fill(t *testing.T, dir string) string {
+	t.Helper()
+	filler, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(filler, zeros{}); err == nil {
+		t.Fatal("the disk has no end")
+	}
+	if err := filler.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return filler.Name()
 }
 
 // zeros never end.

@@ -71,7 +71,13 @@ type testNode struct {
 // newNode enrolls a node, and starts it.
 func newNode(t testing.TB, h *running, keys *sign.Keys, name string, labels map[string]string) *testNode {
 	t.Helper()
-	n := &testNode{id: h.identity(t, h.token(t, fleet.Node, name)), name: name, labels: labels, keys: keys}
+	return newNodeAs(t, h.identity(t, h.token(t, fleet.Node, name)), keys, name, labels)
+}
+
+// newNodeAs starts the node of an identity.
+func newNodeAs(t testing.TB, id *fleet.Identity, keys *sign.Keys, name string, labels map[string]string) *testNode {
+	t.Helper()
+	n := &testNode{id: id, name: name, labels: labels, keys: keys}
 	t.Cleanup(func() {
 		n.stop()
 		if t.Failed() {
@@ -418,85 +424,4 @@ func TestHubIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the node follows the hub that is back", func() bool { return tm.report(t, n, "count").Running == next.Generation })
-}
-
-// A lease that nobody renews unloads the module, and neither a restart nor the
-// same entry again begins it anew. A renewal does not load the module again.
-func TestLease(t *testing.T) {
-	_, tm, n := oneNode(t)
-	file := counterModule(t)
-	e := &fleet.Entry{Module: "count", Lease: time.Hour}
-	tm.want(t, e, file)
-	if got := strings.Count(n.log.String(), "msg=loaded module=count"); got != 1 {
-		t.Fatalf("loaded %d times", got)
-	}
-	tm.want(t, &fleet.Entry{Module: "count", Lease: time.Second}, file)
-	if text := n.log.String(); strings.Count(text, "msg=loaded module=count") != 1 || strings.Contains(text, "msg=replaced") {
-		t.Error("a renewal has loaded the module again")
-	}
-	tm.want(t, &fleet.Entry{Module: "count", Lease: time.Second}, file)
-	if text := audit(t, tm.Conn.Conn); strings.Count(text, "wants module count") != 2 || strings.Count(text, "n (node): module count") != 1 {
-		t.Errorf("the audit trail has more than the changes:\n%s", text)
-	}
-	eventually(t, "the lease ends", func() bool {
-		return tm.report(t, n, "count").State == fleet.Lapsed && len(n.FleetModules()) == 0
-	})
-	n.stop()
-	n.start(t)
-	before := tm.report(t, n, "count")
-	eventually(t, "the node reads everything", func() bool { return strings.Count(n.log.String(), "connected to the hub") == 2 })
-	tm.want(t, &fleet.Entry{Module: "other", Absent: true}, nil) // behind what it has read
-	if r := tm.report(t, n, "count"); r.State != fleet.Lapsed || len(n.FleetModules()) != 0 {
-		t.Errorf("after a restart it is %+v, before %+v", r, before)
-	}
-	if o := tm.want(t, &fleet.Entry{Module: "count", Lease: time.Hour}, file); len(o.Done) != 1 || o.Done[0].State != fleet.Running {
-		t.Errorf("a renewal gives %+v", o)
-	}
-}
-
-// A rollout goes step by step, stops at a failure, and goes back. Nodes that it has
-// not reached keep what they have.
-func TestRollout(t *testing.T) {
-	file := counterModule(t)
-	h := startHub(t)
-	tm := newTeam(t, h)
-	var nodes []*testNode
-	for i := range 4 {
-		nodes = append(nodes, newNode(t, h, tm.keys, fmt.Sprintf("n%d", i), nil))
-	}
-	tm.reported(t, 4)
-	slices.SortFunc(nodes, func(a, b *testNode) int { return strings.Compare(fleet.Place(a.id.Key()), fleet.Place(b.id.Key())) })
-	var steps []int
-	r := operator.Rollout{Key: tm.key, Step: 2, Rollback: true, Timeout: patient, OnStep: func(done, all int, o *operator.Outcome) {
-		steps = append(steps, done)
-		running := 0
-		for _, n := range nodes {
-			running += len(n.FleetModules())
-		}
-		if running != done {
-			t.Errorf("after the step to %d of %d, %d nodes run the module", done, all, running)
-		}
-	}}
-	entry := func(uid string) *fleet.Entry {
-		return &fleet.Entry{Module: "count", Digest: fleet.Digest(file), Expires: time.Now().Add(time.Hour), Params: map[string]string{"uid": uid}}
-	}
-	if err := tm.Upload(t.Context(), file); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Run(t.Context(), tm.Conn, entry("1")); err != nil || !slices.Equal(steps, []int{2, 4}) {
-		t.Fatalf("the steps are %v, %v", steps, err)
-	}
-	bad := entry("2")
-	bad.Params["speed"] = "9"
-	steps, r.Step = nil, 1
-	r.OnStep = func(done, _ int, _ *operator.Outcome) { steps = append(steps, done) }
-	err := r.Run(t.Context(), tm.Conn, bad)
-	if err == nil || !strings.Contains(err.Error(), "what ran before runs again") || !slices.Equal(steps, []int{1}) {
-		t.Fatalf("the steps of a bad one are %v, %v", steps, err)
-	}
-	for i, n := range nodes {
-		if r := tm.report(t, n, "count"); r.State != fleet.Running || strings.Contains(n.log.String(), "msg=replaced") {
-			t.Errorf("after the rollback, node %d has %+v", i, r)
-		}
-	}
 }

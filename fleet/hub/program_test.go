@@ -2,6 +2,7 @@ package hub
 
 import (
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -59,6 +60,37 @@ func (p *program) crash(t testing.TB) {
 		t.Fatal(err)
 	}
 	_ = p.cmd.Wait() // it was killed
+}
+
+// buildTaskwatch builds taskwatch for a processor, and returns its path. It has what
+// messages of a crash need, and nothing for debuggers.
+func buildTaskwatch(t testing.TB, arch string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "taskwatch")
+	build := exec.Command("go", "build", "-ldflags=-w", "-o", path, "./cmd/taskwatch")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// operate returns a command of an operator whose configuration is in dir.
+func operate(dir, name string, args ...string) *exec.Cmd {
+	c := exec.Command(name, args...)
+	c.Dir = dir
+	c.Env = append(os.Environ(), "XDG_CONFIG_HOME="+dir, "XDG_RUNTIME_DIR="+dir)
+	return c
+}
+
+// command runs a program, and returns what it prints.
+func command(t testing.TB, dir, name string, args ...string) string {
+	t.Helper()
+	out, err := operate(dir, name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+	return string(out)
 }
 
 // freeAddress returns an address at which nobody listens.

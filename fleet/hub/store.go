@@ -130,7 +130,7 @@ func (s *store) load(ctx context.Context) error {
 }
 
 // revise returns the next revision. It is higher than all before, those of an
-// earlier hub included, if the clock of the machine was not set back.
+// earlier hub included, unless the clock of the machine was set back.
 func (s *store) revise() uint64 {
 	s.last = max(s.last+1, uint64(time.Now().UnixNano()))
 	return s.last
@@ -270,8 +270,12 @@ const storeEvery = 5 * time.Minute
 // reportErr returns why the last report was not stored, or nil.
 func (s *store) reportErr() error { return s.failed }
 
-// nodes returns those that have reported behind a revision.
+// nodes returns those that have reported behind a revision; all for one that is to
+// come: an earlier hub has given it, whose clock was ahead.
 func (s *store) nodes(behind uint64) *fleet.Response {
+	if behind > s.last {
+		behind = 0
+	}
 	type one struct {
 		key string
 		*nodeEntry

@@ -29,10 +29,12 @@ type entry struct {
 	seen   *fleet.Entry // of kept.Seen
 	active *fleet.Entry // of kept.Active, or nil
 
-	until   time.Time // when the lease of seen ends, by the monotonic clock; zero where it was never given
-	refused string    // why the last entry that came was not accepted
-	claimed uint64    // its generation, as it says
-	failed  string    // why seen does not run
+	until       time.Time // when the lease of seen ends, by the monotonic clock; zero where it was never given
+	activeUntil time.Time // the same of active
+
+	refused string // why the last entry that came was not accepted
+	claimed uint64 // its generation, as it says
+	failed  string // why seen does not run
 	state   fleet.State
 	running uint64
 }
@@ -69,7 +71,7 @@ func (ms *modules) restore(ctx context.Context) { ms.settle(ctx) }
 
 // take accepts the entries that may be accepted, and settles.
 func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
-	changed := false
+	var before []*was
 	for i := range list {
 		s := &list[i]
 		e := ms.list[s.Module]
@@ -96,22 +98,32 @@ func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
 				e = &entry{}
 				ms.list[s.Module] = e
 			}
+			before = append(before, &was{e, *e})
 			e.Seen, e.seen, e.refused = s.Signed, accepted, ""
 			e.until = time.Now().Add(accepted.Lease)
-			changed = true
 		default:
 			e.refused = ""
 		}
 	}
-	if changed {
+	if len(before) > 0 {
 		// Before anything is done: a generation that was seen once is never undercut,
 		// whatever happens to this process.
 		if err := ms.save(); err != nil {
 			ms.node.log.Error("what the hub wants cannot be kept, and is not done", "error", err)
-			return
+			for _, w := range slices.Backward(before) {
+				generation := w.entry.seen.Generation
+				*w.entry = w.value
+				w.entry.refused, w.entry.claimed = fmt.Sprintf("the entry cannot be kept here: %v", err), generation
+			}
 		}
 	}
 	ms.settle(ctx)
+}
+
+// was is what an entry was before.
+type was struct {
+	entry *entry
+	value entry
 }
 
 // accept returns the entry if it is a new one that the node has to follow, and
@@ -216,37 +228,60 @@ func (ms *modules) settle(ctx context.Context) {
 			continue
 		}
 		signed := e.Seen
-		e.state, e.active, e.Active = fleet.Running, e.seen, &signed
+		e.state, e.active, e.Active, e.activeUntil = fleet.Running, e.seen, &signed, e.until
 	}
 	ms.fallBack(ctx)
 	ms.finish()
 }
 
 // fallBack has the earlier versions of modules run that have failed and are not
-// there.
+// there, and unloads those whose lease is over.
 func (ms *modules) fallBack(ctx context.Context) {
 	loaded := ms.node.cfg.Daemon.FleetModules()
+	keep := slices.Clone(loaded)
 	var list []daemon.FleetModule
 	for name, e := range ms.list {
-		if e.state != fleet.Failed || slices.Contains(loaded, name) || e.earlier() == nil {
-			continue
-		}
-		if m, err := ms.module(ctx, e.active); err == nil {
-			list = append(list, *m)
+		there := slices.Contains(loaded, name)
+		switch earlier := e.earlier(); {
+		case e.state != fleet.Failed:
+		case earlier == nil && there && e.active != e.seen:
+			keep = slices.DeleteFunc(keep, func(k string) bool { return k == name })
+		case earlier != nil && !there:
+			if m, err := ms.module(ctx, earlier); err == nil {
+				list = append(list, *m)
+			}
 		}
 	}
-	if len(list) > 0 {
-		ms.node.cfg.Daemon.Converge(ctx, list, loaded)
+	if len(list) > 0 || len(keep) < len(loaded) {
+		ms.node.cfg.Daemon.Converge(ctx, list, keep)
 	}
 }
 
 // earlier returns what ran before the last entry, where that may go on; nil where
-// there is nothing such.
+// there is nothing such. A lease of its own ends it.
 func (e *entry) earlier() *fleet.Entry {
-	if e.active == nil || e.active == e.seen || e.active.Lease > 0 && !time.Now().Before(e.until) {
+	if e.active == nil || e.active == e.seen || e.active.Lease > 0 && !time.Now().Before(e.activeUntil) {
 		return nil
 	}
 	return e.active
+}
+
+// ends returns how long it is until a lease ends that has not ended yet; at most
+// an hour.
+func (e *entry) ends() time.Duration {
+	next := time.Hour
+	for _, l := range []struct {
+		entry *fleet.Entry
+		until time.Time
+	}{{e.seen, e.until}, {e.active, e.activeUntil}} {
+		if l.entry == nil || l.entry.Lease == 0 {
+			continue
+		}
+		if left := time.Until(l.until); left > 0 {
+			next = min(next, left)
+		}
+	}
+	return next
 }
 
 // module returns a module with its file, from the disk or the hub.
@@ -286,11 +321,9 @@ func (ms *modules) finish() {
 				needed[used.Digest] = true
 			}
 		}
-		if e.seen != nil && e.seen.Lease > 0 && e.state == fleet.Running {
-			next = min(next, time.Until(e.until))
-		}
+		next = min(next, e.ends())
 	}
-	ms.dead.Reset(max(next, 0))
+	ms.dead.Reset(next)
 	if err := errors.Join(ms.save(), ms.disk.prune(needed)); err != nil {
 		ms.node.log.Error("what runs cannot be kept", "error", err)
 	}

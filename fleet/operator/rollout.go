@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,33 +19,40 @@ import (
 type Rollout struct {
 	Key      minisign.PrivateKey
 	Step     int           // nodes at a time, at least 1
+	Settle   time.Duration // how long the nodes of a step must go on, at least, before the next one
 	Rollback bool          // after a failure, to what was wanted before
 	Timeout  time.Duration // of a step; nodes that have not followed then have failed
 	OnStep   func(done, all int, o *Outcome)
 }
 
 // Run brings the entry to all nodes that it chooses. It stops after the first step
-// in which a node fails, with an error that matches ErrFailed: the nodes behind
-// that step have what they had before. If ctx ends, the steps that were begun stay.
+// in which a node fails, or becomes silent, with an error that matches ErrFailed: the
+// nodes behind that step have what they had before. If ctx ends, the steps that were
+// begun stay.
 func (r *Rollout) Run(ctx context.Context, c *Conn, e *fleet.Entry) error {
 	before, err := r.before(ctx, c, e)
 	if err != nil {
 		return err
 	}
-	places, err := placesOf(ctx, c, e)
+	sel, err := selector.Parse(e.Select)
 	if err != nil {
 		return err
 	}
+	nodes, err := choose(ctx, c, sel)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(nodes, func(a, b fleet.NodeState) int { return cmp.Compare(fleet.Place(a.Key), fleet.Place(b.Key)) })
 	for done := 0; ; {
-		done = min(done+max(r.Step, 1), len(places))
+		done = min(done+max(r.Step, 1), len(nodes))
 		step := *e
-		if done < len(places) {
-			step.Through = places[done-1]
+		if done < len(nodes) {
+			step.Through = fleet.Place(nodes[done-1].Key)
 		}
 		if err := c.Put(ctx, r.Key, &step); err != nil {
 			return err
 		}
-		o, err := r.await(ctx, c, &step)
+		o, err := r.await(ctx, c, &step, nodes[:done])
 		if err != nil && ctx.Err() == nil {
 			return r.stop(ctx, c, before, err)
 		}
@@ -52,46 +60,101 @@ func (r *Rollout) Run(ctx context.Context, c *Conn, e *fleet.Entry) error {
 			return err
 		}
 		if r.OnStep != nil {
-			r.OnStep(done, len(places), o)
+			r.OnStep(done, len(nodes), o)
 		}
 		if failed := o.Failed(); len(failed) > 0 {
 			return r.stop(ctx, c, before, fmt.Errorf("%w: it failed on %d of %d nodes so far, on %s first: %s",
 				ErrFailed, len(failed), done, failed[0].Node.Report.Facts.Name, failed[0].Reason))
 		}
-		if done == len(places) {
+		if done == len(nodes) {
 			e.Generation = step.Generation
 			return nil
 		}
 	}
 }
 
-func (r *Rollout) await(ctx context.Context, c *Conn, e *fleet.Entry) (*Outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+// await waits until the nodes that a step has reached have followed, and still
+// report a while later. Those that were silent before the rollout are passed by; one
+// that has become silent is an error: the module may have stopped the machine.
+func (r *Rollout) await(ctx context.Context, c *Conn, e *fleet.Entry, reached []fleet.NodeState) (*Outcome, error) {
+	within, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	o, err := c.Await(ctx, e)
+	o, err := c.Await(within, e)
+	if err == nil {
+		if gone := became(o.Silent, reached); len(gone) > 0 {
+			return o, silent(gone)
+		}
+		if len(o.Failed()) == 0 && r.Settle > 0 {
+			err = r.settle(within, c, o, reached)
+		}
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: not all nodes have followed within %v", ErrFailed, r.Timeout)
 	}
 	return o, err
 }
 
-// placesOf returns the places of the nodes that an entry chooses, in their order.
-func placesOf(ctx context.Context, c *Conn, e *fleet.Entry) (places []string, err error) {
-	sel, err := selector.Parse(e.Select)
-	if err != nil {
-		return nil, err
-	}
-	nodes, _, err := c.Nodes(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range nodes {
-		if chosen, err := sel.Chooses(&n.Report.Facts); err == nil && chosen {
-			places = append(places, fleet.Place(n.Key))
+// became returns the silent nodes that were not silent at the beginning.
+func became(now, reached []fleet.NodeState) (list []fleet.NodeState) {
+	for _, n := range now {
+		if slices.ContainsFunc(reached, func(r fleet.NodeState) bool { return r.Key == n.Key && !r.Silent() }) {
+			list = append(list, n)
 		}
 	}
-	slices.Sort(places)
-	return slices.Compact(places), nil
+	return list
+}
+
+// silent is the error of nodes that became silent in a rollout.
+func silent(nodes []fleet.NodeState) error {
+	more := ""
+	if n := len(nodes) - 1; n > 0 {
+		more = fmt.Sprintf(", and so have %d more", n)
+	}
+	return fmt.Errorf("%w: node %s has become silent%s: it has not reported for %v", ErrFailed, nodes[0].Report.Facts.Name, more, nodes[0].Age.Round(time.Second))
+}
+
+// lookEvery is how often a rollout looks whether all nodes still report.
+const lookEvery = time.Second
+
+// settle waits until the nodes that a step has reached have reported once more when
+// the time to settle was over.
+func (r *Rollout) settle(ctx context.Context, c *Conn, o *Outcome, reached []fleet.NodeState) error {
+	followed := map[string]bool{}
+	for _, f := range o.Done {
+		followed[f.Node.Key] = true
+	}
+	over := time.Now().Add(r.Settle)
+	wait := time.NewTimer(r.Settle)
+	defer wait.Stop()
+	for {
+		select {
+		case <-wait.C:
+			wait.Reset(lookEvery)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		all, _, err := c.Nodes(ctx, 0)
+		if err != nil && !c.Away(err) {
+			return err
+		}
+		waiting := err != nil
+		var gone []fleet.NodeState
+		for _, n := range all {
+			switch {
+			case !followed[n.Key] || n.Age < time.Since(over):
+			case n.Silent():
+				gone = append(gone, n)
+			default:
+				waiting = true
+			}
+		}
+		if gone = became(gone, reached); len(gone) > 0 {
+			return silent(gone)
+		}
+		if !waiting {
+			return nil
+		}
+	}
 }
 
 // before returns the entry to go back to: the one that is wanted now, or one that
@@ -140,6 +203,8 @@ func (r *Rollout) stop(ctx context.Context, c *Conn, before *fleet.Entry, cause 
 	case len(o.Failed()) > 0:
 		f := o.Failed()[0]
 		return fmt.Errorf("%w; what ran before is wanted again, and fails on %d nodes, on %s first: %s", cause, len(o.Failed()), f.Node.Report.Facts.Name, f.Reason)
+	case len(o.Silent) > 0:
+		return fmt.Errorf("%w; what ran before runs again, but for %d silent nodes, %s first", cause, len(o.Silent), o.Silent[0].Report.Facts.Name)
 	}
 	return fmt.Errorf("%w; what ran before runs again", cause)
 }
