@@ -134,7 +134,7 @@ case "$1 ${2:-}" in
 	shift 2
 	until %[1]s/taskwatch fleet nodes | grep -q ' up '; do sleep 0.05; done
 	exec %[1]s/taskwatch fleet insmod --allow-observe-only "$@" ;;
-"fleet watch") shift 2; exec timeout --preserve-status -s INT 2 %[1]s/taskwatch fleet watch "$@" ;;
+"fleet watch") shift 2; exec timeout --foreground --preserve-status -s INT 2 %[1]s/taskwatch fleet watch "$@" ;;
 "fleet nodes")
 	until %[1]s/taskwatch "$@" | grep ' up '; do sleep 0.05; done ;;
 esac
