@@ -72,6 +72,23 @@ func TestDocumentedModuleIsTheTemplate(t *testing.T) {
 	}
 }
 
+// TestDocumentedKernelFunction has the kernel check the module of docs/modules.md that
+// calls one of its functions.
+func TestDocumentedKernelFunction(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	for _, code := range regexp.MustCompile("(?ms)^```c\n(.*?)^```$").FindAllSubmatch(readFile(t, "../../docs/modules.md"), -1) {
+		if !strings.Contains(string(code[1]), "__ksym") {
+			continue
+		}
+		if r := tw(t, "module", "check", buildModule(t, "functions", string(code[1]))); r.status != 0 {
+			t.Errorf("%+v", r)
+		}
+		return
+	}
+	t.Fatal("docs/modules.md calls no function of the kernel")
+}
+
 // TestDocumentedGuestCode compiles the Go code of docs/sandbox.md and of the
 // comment of package guest, and runs the test that the first shows. Its first
 // block is what 'module new' writes.

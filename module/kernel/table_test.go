@@ -217,6 +217,7 @@ func TestRefusedModuleChangesNothing(t *testing.T) {
 		{"null", "careless", "may return NULL", ErrVerify},
 		{"nofield", "first", "test with kernel_has()", ErrLacking},
 		{"nofunction", "call", "the function bpf_strange\n\thint: declare it __ksym __weak", ErrLacking},
+		{"othertypes", "call", "a struct that it takes has to be defined", ErrLacking},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bad := loadFile(t, c.name, "testdata/hostile/"+c.name+".c")

@@ -15,8 +15,9 @@ import (
 // last ones name the instruction and the reason.
 const verifierLines = 8
 
-// noFunction is what the library says of a function that the kernel does not have.
-var noFunction = regexp.MustCompile(`kfunc "(\w+)"`)
+// functionIn is what the library says of a function that the kernel does not have, or not
+// with those types.
+var functionIn = regexp.MustCompile(`kfunc "(\w+)": (.*)`)
 
 // ofModule reports whether a failed load is about what the module is, so that one of
 // its watchers is at fault.
@@ -26,9 +27,13 @@ func ofModule(e *Error) bool { return errors.Is(e, ErrVerify) || errors.Is(e, Er
 // Module.
 func refused(err error) *Error {
 	e := &Error{Err: err, Hint: hintFor(err)}
-	if name := noFunction.FindStringSubmatch(err.Error()); name != nil && errors.Is(err, ebpf.ErrNotSupported) {
+	if name := functionIn.FindStringSubmatch(err.Error()); name != nil {
 		e.Err = fmt.Errorf("%w: the function %s", ErrLacking, name[1])
 		e.Hint = "declare it __ksym __weak, and call it only if kernel_has_function(" + name[1] + ")"
+		if !errors.Is(err, ebpf.ErrNotSupported) {
+			e.Err = fmt.Errorf("%w: the function %s as it is declared: %s", ErrLacking, name[1], name[2])
+			e.Hint = "declare it with the kernel's types; a struct that it takes has to be defined, with any of its fields"
+		}
 		return e
 	}
 	if errors.Is(err, asm.ErrUnsatisfiedProgramReference) {
