@@ -14,8 +14,13 @@ type Programs struct {
 	// sizes its ring buffer here.
 	Edit func(*ebpf.CollectionSpec) error
 
-	// Spec is a copy of the object, and Maps are the module's by name, which
-	// are valid until it is closed. The load of the module sets both.
+	// Made are maps that are there before the load, by name. The module has its
+	// own descriptors of them.
+	Made map[string]*ebpf.Map
+
+	// Spec is the object, which is not to be changed, and Maps are the module's
+	// by name, which are valid until it is closed. The load of the module sets
+	// both.
 	Spec *ebpf.CollectionSpec
 	Maps map[string]*ebpf.Map
 

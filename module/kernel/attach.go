@@ -23,6 +23,7 @@ type attachment struct {
 	entry *ebpf.Program
 	carry *ebpf.Map // vetoes by task, between the programs of a chain
 	links []io.Closer
+	aside bool // hook.before is attached to
 
 	current []*ebpf.Program // the chain in place, or empty
 	second  int             // the slot of its second program
@@ -39,10 +40,6 @@ func prepare(h *hook) (*attachment, error) {
 	if err == nil && len(h.syscalls) > 0 && !h.stateless {
 		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.Hash, KeySize: 4, ValueSize: idsSize, MaxEntries: 16384})
 	}
-	if err == nil && h.before != "" {
-		// An exec that fails in between leaves its ids here; they give way.
-		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.LRUHash, KeySize: 4, ValueSize: 2 * idsSize, MaxEntries: 16384})
-	}
 	if err != nil {
 		a.Close()
 		return nil, fmt.Errorf("hook %s: %w", h.name, err)
@@ -50,37 +47,60 @@ func prepare(h *hook) (*attachment, error) {
 	return a, nil
 }
 
-// attach puts the entry program, whose slot is still empty, on its hook.
-func (a *attachment) attach(off *offsets, stats asm.FDer, types *btf.Cache) (err error) {
-	h := a.hook
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("attach to %s: %w", h.name, err)
-		}
-	}()
+// keepIDs creates the map for the ids that an exec may change, if it is not there.
+// An exec that fails in between leaves its ids here; they give way.
+func (a *attachment) keepIDs() (err error) {
+	if a.stash == nil {
+		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.LRUHash, KeySize: 4, ValueSize: 2 * idsSize, MaxEntries: 16384})
+	}
+	return err
+}
+
+// putAside has the ids of a task put aside before an exec, if that is not done yet.
+// Only the events of ids need that.
+func (a *attachment) putAside(off *offsets, types *btf.Cache) error {
+	if a.aside {
+		return nil
+	}
+	before := &hook{typ: ebpf.Tracing, attach: ebpf.AttachTraceRawTp, target: a.hook.before}
+	enter, err := a.loadEnter(before, off, types, userIDs, groupIDs)
+	if err != nil {
+		return fmt.Errorf("attach to %s: %w", before.target, err)
+	}
+	defer enter.Close() // the link holds it
+	if err := a.link(before, enter); err != nil {
+		return fmt.Errorf("attach to %s: %w", before.target, err)
+	}
+	a.aside = true
+	return nil
+}
+
+// loadEntry loads the entry program, whose slot is still empty, if it is not there.
+func (a *attachment) loadEntry(off *offsets, stats asm.FDer, types *btf.Cache) (err error) {
+	if a.entry != nil {
+		return nil
+	}
 	g := &gen{off: off, stash: a.stash}
 	g.emit(asm.Mov.Reg(regCtx, asm.R1))
 	g.tailCall(stats, a.slot, 0)
 	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return()) // the slot is empty
-	a.entry, err = loadProgram("tw_entry", h, g.insns, types)
+	if a.entry, err = loadProgram("tw_entry", a.hook, g.insns, types); err != nil {
+		return fmt.Errorf("attach to %s: %w", a.hook.name, err)
+	}
+	return nil
+}
+
+// attach puts the entry program on its hook.
+func (a *attachment) attach(off *offsets, types *btf.Cache) (err error) {
+	if len(a.hook.syscalls) > 0 {
+		err = a.attachSyscalls(off, types)
+	} else {
+		err = a.link(a.hook, a.entry)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("attach to %s: %w", a.hook.name, err)
 	}
-	if len(h.syscalls) > 0 {
-		return a.attachSyscalls(off, types)
-	}
-	if h.before != "" {
-		before := &hook{typ: ebpf.Tracing, attach: ebpf.AttachTraceRawTp, target: h.before}
-		enter, err := a.loadEnter(before, off, types, userIDs, groupIDs)
-		if err != nil {
-			return err
-		}
-		defer enter.Close() // the link holds it
-		if err := a.link(before, enter); err != nil {
-			return err
-		}
-	}
-	return a.link(h, a.entry)
+	return nil
 }
 
 // link attaches a program until the attachment is closed.

@@ -79,10 +79,18 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 				return err
 			}
 		}
-		if c.created {
-			return c.at.attach(t.off, t.stats, t.types)
+		if lk.comparesIDs() {
+			if err := c.at.putAside(t.off, t.types); err != nil {
+				return err
+			}
 		}
-		return nil
+		if !c.created {
+			return nil
+		}
+		if err := c.at.loadEntry(t.off, t.stats, t.types); err != nil {
+			return err
+		}
+		return c.at.attach(t.off, t.types)
 	})
 	if err != nil {
 		return err
@@ -169,6 +177,11 @@ func called(h *hook, lists []*listing) []uint32 {
 // load links and verifies a dispatcher: one program, or a chain of them.
 func (t *Table) load(lk *linker, at *attachment) ([]*ebpf.Program, error) {
 	lk.slot, lk.second = at.slot, at.bank()
+	if lk.comparesIDs() {
+		if err := at.keepIDs(); err != nil {
+			return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+		}
+	}
 	if at.stash != nil {
 		lk.stash = at.stash
 	}

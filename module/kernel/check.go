@@ -62,7 +62,9 @@ func (t *Table) verify(l *listing, lists []*listing, keep bool) error {
 		changes[i] = &change{at: a, created: true}
 	}
 	err := each(changes, func(c *change) (err error) {
-		c.next, err = t.load(t.linker(c.at.hook, lists), c.at)
+		if c.next, err = t.load(t.linker(c.at.hook, lists), c.at); err == nil && keep {
+			err = c.at.loadEntry(t.off, t.stats, t.types)
+		}
 		return err
 	})
 	if err != nil || !keep {

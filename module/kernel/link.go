@@ -7,6 +7,8 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/taskwatch/taskwatch"
 )
 
 // Where things are in the third argument of a report function, above the
@@ -61,6 +63,23 @@ func (lk *linker) used() bool {
 		for _, l := range lk.lists {
 			if c.to != onceVetoed && l.concerned(c) {
 				return true
+			}
+		}
+	}
+	return false
+}
+
+// comparesIDs reports whether what the hook calls needs the ids of before an exec.
+func (lk *linker) comparesIDs() bool {
+	if lk.hook.before == "" {
+		return false
+	}
+	for _, c := range lk.hook.calls {
+		if c.kind == taskwatch.UID || c.kind == taskwatch.GID {
+			for _, l := range lk.lists {
+				if l.concerned(c) {
+					return true
+				}
 			}
 		}
 	}

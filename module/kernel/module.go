@@ -82,8 +82,9 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	fail := func(err error, hint string) (*Module, error) {
 		return nil, &Error{Op: "load", Module: o.Name, Err: err, Hint: hint}
 	}
-	spec := o.spec.Copy()
-	clear(spec.Programs)
+	without := *o.spec
+	without.Programs = map[string]*ebpf.ProgramSpec{} // which would take most of the time
+	spec := without.Copy()
 	if err := o.setParams(spec, opts.Params); err != nil {
 		return fail(invalid("%w", err), "")
 	}
@@ -105,12 +106,15 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 		defer kept.close()
 	}
 	initVariables(spec)
+	if opts.Companion != nil {
+		kept.maps = opts.Companion.Made // no built-in is replaced
+	}
 	coll, shared, err := o.createMaps(spec, &kept, opts.Table)
 	if err != nil {
 		return fail(err, cmp.Or(hintFor(err), mapHint(spec, err)))
 	}
 	if c := opts.Companion; c != nil {
-		c.Spec, c.Maps = o.spec.Copy(), coll.Maps
+		c.Spec, c.Maps = o.spec, coll.Maps
 	}
 	m := &Module{object: o, coll: coll, fresh: kept.fresh, shared: shared, id: loads.Add(1), log: newLogger(opts.Log)}
 	if opts.Replaces != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -42,23 +43,44 @@ var errNoEffect = errors.New("attached without an error, but was never called")
 // programs that do nothing but note that they ran, calls getpgid, which passes
 // the hooks in question, and looks. It needs the privileges of a table.
 func Probe() (*Support, error) {
-	types := btf.NewCache()
-	kernel, err := types.Kernel()
+	s := &Support{types: btf.NewCache()}
+	var wg sync.WaitGroup
+	wg.Go(s.probeMounts) // it mostly waits
+	err := s.probeHooks()
+	wg.Wait()
 	if err != nil {
-		return nil, &Error{Op: "probe", Err: fmt.Errorf("the kernel's type information: %w", err),
+		return nil, err
+	}
+	return s, nil
+}
+
+// probeMounts finds out what takes a mount, which the kernel waits for when it goes.
+func (s *Support) probeMounts() {
+	s.Preemption = probePreemption()
+	fs, err := tracefs.Open()
+	if err != nil {
+		s.Syscalls = err
+		return
+	}
+	defer fs.Close()
+	_, s.Syscalls = fs.ID("syscalls", "sys_exit_setuid")
+}
+
+// probeHooks finds out what the kernel's types and programs on its hooks tell.
+func (s *Support) probeHooks() error {
+	kernel, err := s.types.Kernel()
+	if err != nil {
+		return &Error{Op: "probe", Err: fmt.Errorf("the kernel's type information: %w", err),
 			Hint: "taskwatch needs a kernel with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux)"}
 	}
 	ran, err := ebpf.NewMap(&ebpf.MapSpec{Name: "tw_probe", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 	if err != nil {
-		return nil, &Error{Op: "probe", Err: fmt.Errorf("create a map: %w", err), Hint: hintFor(err)}
+		return &Error{Op: "probe", Err: fmt.Errorf("create a map: %w", err), Hint: hintFor(err)}
 	}
 	defer ran.Close()
-	s := &Support{
-		types:        types,
-		LSM:          tryHook(ran, types, ebpf.LSM, ebpf.AttachLSMMac, "task_getpgid"),
-		ModifyReturn: tryHook(ran, types, ebpf.Tracing, ebpf.AttachModifyReturn, "security_task_getpgid"),
-		FEntry:       tryHook(ran, types, ebpf.Tracing, ebpf.AttachTraceFEntry, "security_task_getpgid"),
-	}
+	s.LSM = tryHook(ran, s.types, ebpf.LSM, ebpf.AttachLSMMac, "task_getpgid")
+	s.ModifyReturn = tryHook(ran, s.types, ebpf.Tracing, ebpf.AttachModifyReturn, "security_task_getpgid")
+	s.FEntry = tryHook(ran, s.types, ebpf.Tracing, ebpf.AttachTraceFEntry, "security_task_getpgid")
 	var td *btf.Typedef
 	if err := kernel.TypeByName("btf_trace_sched_prepare_exec", &td); err != nil {
 		s.PrepareExec = errors.New("this kernel has no such tracepoint: it came with Linux 6.10")
@@ -67,14 +89,7 @@ func Probe() (*Support, error) {
 	if err := kernel.TypeByName("security_task_fix_setgroups", &fn); err != nil {
 		s.SetGroups = errors.New("this kernel has no hook for setgroups; Linux 6.0 added it")
 	}
-	s.Preemption = probePreemption()
-	if fs, err := tracefs.Open(); err != nil {
-		s.Syscalls = err
-	} else {
-		_, s.Syscalls = fs.ID("syscalls", "sys_exit_setuid")
-		fs.Close()
-	}
-	return s, nil
+	return nil
 }
 
 // tryHook attaches a program that counts to a hook that getpgid passes.

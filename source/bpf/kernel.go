@@ -62,10 +62,6 @@ var probe = kernel.Probe
 
 // loadHalf loads everything and attaches nothing.
 func loadHalf(cfg *Config) (_ *half, err error) {
-	object, err := kernel.ParseBuiltin("stream", _StreamBytes)
-	if err != nil {
-		return nil, fmt.Errorf("bpf: %w", err)
-	}
 	var cgroup uint64
 	if cfg.Cgroup != "" {
 		if cgroup, err = cgroupID(cfg.Cgroup); err != nil {
@@ -82,7 +78,20 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 			err = errors.Join(explain(err), k.close())
 		}
 	}()
-	if k.support, err = probe(); err != nil {
+	var (
+		object *kernel.Object
+		ring   *ebpf.Map
+	)
+	err = sideBySide([]func() error{
+		func() (err error) { k.support, err = probe(); return err },
+		func() (err error) { object, err = kernel.ParseBuiltin("stream", _StreamBytes); return err },
+		func() error { ring = makeRing(cfg); return nil },
+	})
+	if ring != nil {
+		defer ring.Close()
+		k.beside.Made = map[string]*ebpf.Map{streamMapRing: ring}
+	}
+	if err != nil {
 		return nil, err
 	}
 	k.support.Share(&k.beside)
@@ -98,6 +107,7 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	// The verifier takes its time: all at once.
 	steps := []func() error{
 		func() error { return k.table.CheckKinds(k.module, k.checked()) },
+		func() error { return k.open(cfg) },
 	}
 	if k.command {
 		steps = append(steps,
@@ -115,21 +125,30 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	if err := sideBySide(steps); err != nil {
 		return nil, err
 	}
-	if err = k.open(cfg); err != nil {
-		return nil, err
-	}
 	k.control.Store64(controlCgroup, cgroup)
 	k.cgroup = cgroup
 	return k, nil
 }
 
+// makeRing makes the ring buffer, which has the kernel clear some megabytes. Where
+// that fails, the module makes it, and has the error.
+func makeRing(cfg *Config) *ebpf.Map {
+	ring, err := ebpf.NewMap(&ebpf.MapSpec{Name: streamMapRing, Type: ebpf.RingBuf, MaxEntries: uint32(cfg.BufferSize)})
+	if err != nil {
+		return nil
+	}
+	return ring
+}
+
 // load loads programs that are not the table's.
 func (k *half) load(names ...string) (*ebpf.Collection, error) {
-	spec := k.beside.Spec.Copy()
+	some := *k.beside.Spec
+	some.Programs = maps.Clone(some.Programs)
+	maps.DeleteFunc(some.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(names, name) })
+	spec := some.Copy()
 	if err := k.beside.Edit(spec); err != nil {
 		return nil, err
 	}
-	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(names, name) })
 	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.beside.Maps, Cache: k.beside.Types})
 }
 
@@ -164,13 +183,15 @@ func (k *half) loadSysExit() error {
 	return nil
 }
 
-// sideBySide does all steps at the same time, and returns their errors.
+// sideBySide does all steps at the same time, the first in this goroutine, and
+// returns their errors.
 func sideBySide(steps []func() error) error {
 	errs := make([]error, len(steps))
 	var wg sync.WaitGroup
-	for i, step := range steps {
-		wg.Go(func() { errs[i] = step() })
+	for i, step := range steps[1:] {
+		wg.Go(func() { errs[1+i] = step() })
 	}
+	errs[0] = steps[0]()
 	wg.Wait()
 	return errors.Join(errs...)
 }
