@@ -174,7 +174,7 @@ func TestCommandEventsAreComplete(t *testing.T) {
 		{"ids", [...]int{0, 0, 1, n / 2, n / 2, 1, 1}},
 	} {
 		t.Run(c.load, func(t *testing.T) {
-			w := newWatchOf(t, Config{Command: command(t, c.load, strconv.Itoa(n)), Latency: DefaultLatency}, taskwatch.AllKinds, taskwatch.AllFields, nil, nil)
+			w := newWatchOf(t, Config{Command: command(t, c.load, strconv.Itoa(n)), Latency: DefaultLatency}, taskwatch.AllKinds, taskwatch.AllFields&^taskwatch.FieldLabel, nil, nil) // no module has labels
 			events := w.wait(t)
 			if got := count(events); got != c.want {
 				t.Errorf("got %v events, want %v", got, c.want)
