@@ -17,6 +17,7 @@ func (s *onlySink) Only() taskwatch.Only { return s.only }
 // A source leaves out a task only if nobody wants it.
 func TestOnly(t *testing.T) {
 	uid := func(ids ...uint32) taskwatch.Only { return taskwatch.Only{UIDs: ids} }
+	none := taskwatch.NewSink(nil, func(taskwatch.Item) {}) // it gets losses alone
 	for _, c := range []struct {
 		name  string
 		sinks []taskwatch.Only
@@ -29,6 +30,8 @@ func TestOnly(t *testing.T) {
 		{"one of them wants all", []taskwatch.Only{uid(7), {}}, false, taskwatch.Only{}},
 		{"a field that only one of them gives", []taskwatch.Only{{UIDs: []uint32{7}, PIDs: []int{1}}, uid(8)}, false, uid(7, 8)},
 		{"fields that do not meet", []taskwatch.Only{uid(7), {PIDs: []int{1}}}, false, taskwatch.Only{}},
+		{"cgroups and names", []taskwatch.Only{{CgroupIDs: []uint64{9, 2}, Comms: []string{"b"}}, {CgroupIDs: []uint64{2}, Comms: []string{"a", "b"}}}, false,
+			taskwatch.Only{CgroupIDs: []uint64{2, 9}, Comms: []string{"a", "b"}}},
 		{"a watcher", []taskwatch.Only{uid(7)}, true, taskwatch.Only{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -39,6 +42,9 @@ func TestOnly(t *testing.T) {
 				if err := reg.Register(m); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if err := reg.Attach(none); err != nil {
+				t.Fatal(err)
 			}
 			for _, only := range c.sinks {
 				s := &onlySink{taskwatch.NewSink(taskwatch.WantAll(taskwatch.AllKinds), func(taskwatch.Item) {}), only}

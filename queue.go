@@ -95,6 +95,9 @@ func (q *Queue) Wants() Wants { return q.to.Wants() }
 // WantsFailedExecs returns whether the other sink wants them.
 func (q *Queue) WantsFailedExecs() bool { return WantsFailedExecs(q.to) }
 
+// Only returns which tasks the other sink wants.
+func (q *Queue) Only() Only { return OnlyOf(q.to) }
+
 // Take copies the item.
 func (q *Queue) Take(it Item) { q.put(it, false) }
 

@@ -116,11 +116,14 @@ func (r *Registry) collect(builtins *registration) *snapshot {
 	for _, reg := range r.modules {
 		s.add(reg)
 	}
-	for i, a := range r.sinks {
-		if i == 0 && s.kinds[always] == 0 {
-			s.only = a.only
+	first := s.kinds[always] == 0 // watchers want all tasks
+	for _, a := range r.sinks {
+		if a.kinds != 0 || a.failed { // else it has no part in this
+			if first {
+				s.only, first = a.only, false
+			}
+			s.only = s.only.either(a.only)
 		}
-		s.only = s.only.either(a.only)
 		s.sinks |= a.kinds
 		s.failed = s.failed || a.failed
 		for k, fields := range a.fields {

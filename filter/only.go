@@ -3,6 +3,7 @@ package filter
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -10,11 +11,21 @@ import (
 // Only returns which tasks the items can be about that the filter selects, as far
 // as its plain conjuncts say so. kinds are the kinds of event that matter.
 func (f *Filter) Only(kinds taskwatch.Kinds) (only taskwatch.Only) {
-	if f.tree { // it needs to know of all processes
+	const before = taskwatch.FieldParentID | taskwatch.FieldOldExe // it may be missing of a task that was not chosen before
+	if f.tree || f.reads&before != 0 {                             // it needs to know of all processes
 		return only
 	}
 	for _, uid := range f.among("uid", math.MaxUint32) {
 		only.UIDs = append(only.UIDs, uint32(uid))
+	}
+	for _, id := range f.among("cgroup_id", math.MaxInt64) {
+		only.CgroupIDs = append(only.CgroupIDs, uint64(id))
+	}
+	texts := func(p *plain) []string { return p.texts }
+	for _, comm := range conjunction(f.plain, "comm", texts) {
+		if len(comm) <= maxComm && !strings.Contains(comm, "\x00") {
+			only.Comms = append(only.Comms, comm)
+		}
 	}
 	if kinds.Has(taskwatch.Free) {
 		return only // the free of a fork that failed has no pid, so the answer is unknown
@@ -25,20 +36,31 @@ func (f *Filter) Only(kinds taskwatch.Kinds) (only taskwatch.Only) {
 	return only
 }
 
-// among returns the numbers up to a limit one of which a variable must be, or nil
-// if the conjuncts do not say so.
-func (f *Filter) among(name string, limit int64) (values []int64) {
+// maxComm is how many bytes the name of a task can have.
+const maxComm = 15
+
+// among returns the numbers up to a limit one of which a variable must be, or
+// nothing if the conjuncts do not say so.
+func (f *Filter) among(name string, limit int64) []int64 {
+	values := conjunction(f.plain, name, func(p *plain) []int64 { return p.numbers })
+	return slices.DeleteFunc(values, func(v int64) bool { return v < 0 || v > limit })
+}
+
+// conjunction returns the values that all conjuncts about a variable allow. The
+// caller owns the list.
+func conjunction[T comparable](list []plain, name string, of func(*plain) []T) (values []T) {
 	found := false
-	for _, p := range f.plain {
+	for i := range list {
+		p := &list[i]
 		if p.field.name != name {
 			continue
 		}
 		if found {
-			values = slices.DeleteFunc(values, func(v int64) bool { return !slices.Contains(p.numbers, v) })
+			values = slices.DeleteFunc(values, func(v T) bool { return !slices.Contains(of(p), v) })
 		} else {
-			values = slices.Clone(p.numbers)
+			values = slices.Clone(of(p))
 		}
 		found = true
 	}
-	return slices.DeleteFunc(values, func(v int64) bool { return v < 0 || v > limit })
+	return values
 }

@@ -29,6 +29,13 @@ func TestOnly(t *testing.T) {
 		{"uid == 7 && tree(1)", exec, taskwatch.Only{}},
 		{"uid == 7 && parent.exe == '/x'", exec, taskwatch.Only{}},
 		{"uid == -1", exec, taskwatch.Only{}},
+		{"comm == 'cc1'", taskwatch.AllKinds, taskwatch.Only{Comms: []string{"cc1"}}},
+		{"comm in ['a', 'b', 'longer-than-a-name'] && uid == 7", exec, taskwatch.Only{UIDs: []uint32{7}, Comms: []string{"a", "b"}}},
+		{"comm == 'longer-than-a-name'", exec, taskwatch.Only{}},
+		{"comm == 'a' || exe == '/b'", exec, taskwatch.Only{}},
+		{"comm == 'a' && old_exe == '/b'", exec, taskwatch.Only{}}, // which is unknown of a task that was nobody's before
+		{"cgroup_id == 12 && uid == 7", exec, taskwatch.Only{UIDs: []uint32{7}, CgroupIDs: []uint64{12}}},
+		{"cgroup_id in [12, -1]", exec, taskwatch.Only{CgroupIDs: []uint64{12}}},
 	} {
 		if got := parse(t, c.expr).Only(c.kinds); !reflect.DeepEqual(got, c.want) && !(got.All() && c.want.All()) {
 			t.Errorf("%s of %v: %+v, want %+v", c.expr, c.kinds, got, c.want)
@@ -39,16 +46,23 @@ func TestOnly(t *testing.T) {
 // Whatever a random expression chooses is among what Only says.
 func TestOnlyReference(t *testing.T) {
 	r := exprMaker{rand.New(rand.NewPCG(17, 1))}
-	const fields = taskwatch.FieldUID | taskwatch.FieldPID
+	const fields = taskwatch.FieldUID | taskwatch.FieldPID | taskwatch.FieldComm
 	narrow, chosen := 0, 0
 	for range 2000 {
 		expr := r.expr(2)
 		if r.IntN(2) == 0 {
-			expr = r.of("uid", "pid") + " in [" + r.number() + ", " + r.number() + "] && " + expr
+			expr = r.of(r.of("uid", "pid", "cgroup_id")+" in ["+r.number()+", "+r.number()+"]", "comm in ["+r.word()+", "+r.word()+"]") + " && " + expr
 		}
 		f := parse(t, expr)
 		for range 20 {
 			ev := r.event()
+			x := taskwatch.Extra{}
+			if ev.Extra != nil {
+				x = *ev.Extra
+			}
+			x.Given |= taskwatch.FieldCgroupID & taskwatch.OptionalOf(ev.Kind)
+			x.CgroupID = uint64(r.IntN(4))
+			ev.Extra = &x
 			only := f.Only(taskwatch.KindsOf(ev.Kind))
 			if only.All() || ev.Missing&fields != 0 { // the kernel knows both
 				continue
@@ -58,12 +72,16 @@ func TestOnlyReference(t *testing.T) {
 				continue
 			}
 			chosen++
-			if only.UIDs != nil && !slices.Contains(only.UIDs, ev.Task.UID[taskwatch.RealID]) || only.PIDs != nil && !slices.Contains(only.PIDs, ev.Task.PID) {
-				t.Fatalf("%s chooses %+v, %+v, which %+v leaves out", expr, ev, ev.Task, only)
+			if has(only.UIDs, ev.Task.UID[taskwatch.RealID]) && has(only.PIDs, ev.Task.PID) && has(only.CgroupIDs, ev.Extra.CgroupID) && has(only.Comms, ev.Task.Comm) {
+				continue
 			}
+			t.Fatalf("%s chooses %+v, %+v, which %+v leaves out", expr, ev, ev.Task, only)
 		}
 	}
 	if narrow < 1000 || chosen < 100 {
 		t.Errorf("%d events were asked about, %d were chosen: too few", narrow, chosen)
 	}
 }
+
+// has reports whether a value is among those that are wanted.
+func has[T comparable](wanted []T, v T) bool { return len(wanted) == 0 || slices.Contains(wanted, v) }

@@ -36,10 +36,13 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 	}
 	lists := slices.Concat(builtins, modules)
 	var changes []*change
+	t.called.Store(int32(max(len(modules), len(t.modules))))
 	defer func() {
 		if err != nil {
 			discard(changes)
+			modules = t.modules
 		}
+		t.called.Store(int32(len(modules)))
 		discard(slices.Collect(maps.Values(t.ready)))
 		t.ready = nil
 	}()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -85,6 +86,7 @@ type Table struct {
 	latches *latches
 	exempt  *exemption // nil where nothing can be denied
 	shared  sharedMaps
+	called  atomic.Int32 // modules; they may not be registered yet, or still
 
 	mu       sync.Mutex // guards the fields below
 	closed   bool
@@ -184,6 +186,10 @@ func (t *Table) addBuiltin(b Builtin) error {
 	t.builtins = append(t.builtins, l)
 	return t.SetKinds(b.Module, b.Kinds)
 }
+
+// Called returns how many modules may be called, the built-ins left out. It does
+// not wait for changes of the table.
+func (t *Table) Called() int { return int(t.called.Load()) }
 
 // SetKinds changes the events under which a built-in is listed, all of them or
 // none. Once it returns, watchers of the events that were taken away are no

@@ -39,7 +39,8 @@ type Config struct {
 	Command *source.Command // to be started by Run: it, from its exec on, and its descendants; no task waits for its OnStop
 
 	// Narrow has the kernel side leave out tasks that nobody wants, as far as all
-	// sinks agree: see [taskwatch.Only]. It needs the scope of the machine. If two
+	// sinks agree: see [taskwatch.Only]. It follows what sinks want, and takes all
+	// while the table has modules. It needs the scope of the machine. If two
 	// threads of a process have different user ids and end at the same moment,
 	// both exits may say that they ended the process.
 	Narrow bool

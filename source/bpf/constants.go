@@ -63,8 +63,10 @@ const (
 
 // By what tasks are chosen.
 const (
-	chosenUID = 1 // the real user id
-	chosenPID = 2
+	chosenUID    = 1 // the real user id
+	chosenPID    = 2
+	chosenComm   = 4
+	chosenCgroup = 8 // its id
 )
 
 // What wakes the reader up.

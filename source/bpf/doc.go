@@ -31,12 +31,13 @@
 //
 // # Narrowing
 //
-// With [Config.Narrow], a task comes into scope at its first event with an id
-// that a sink wants ([taskwatch.Only]), and is followed to its end. It is
-// described then from the kernel: its program, arguments and directory. Who made
+// With [Config.Narrow], a task comes into scope at its first event whose record
+// has what a sink wants ([taskwatch.Only]), and is followed to its end. It is
+// described then from the kernel: its program, arguments and directory. These are
+// missing if it came into scope in the middle of an exec or at its exit. Who made
 // it is known only if that task is in scope too. The hooks of uid are attached
-// while tasks are chosen by user id. When a sink comes that wants other tasks,
-// all are followed until nothing is watched any more.
+// while tasks are chosen by user id. When sinks come or go that want other tasks,
+// the scope follows; a task that has left it gets another id if it comes back.
 //
 // # Commands
 //

@@ -23,7 +23,7 @@ func (st *stream) exit(r *record) {
 	}
 	st.cwd(e, r)
 	last := st.table.exit(e)
-	if st.src.cfg.Narrow { // other threads may have been left out
+	if !st.only.All() { // other threads may have been left out
 		last = last && r.flags&flagGroup != 0
 	}
 	if last && e.task.PID == st.src.cfg.PID {

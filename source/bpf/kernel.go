@@ -46,6 +46,7 @@ type half struct {
 	instead  bool            // on_sys_exit stands in for tracepoints that cannot be attached to
 	wanted   uint32          // the groups of fields
 	follow   taskwatch.Kinds // gathered to see which tasks are chosen
+	choices  map[choice]bool // by what
 }
 
 func wantedOf(fields taskwatch.Fields) (groups uint32) {

@@ -1,82 +1,139 @@
 package bpf
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/taskwatch/taskwatch"
 )
 
 // choice is one key of the kernel side's map of choices.
-type choice struct{ By, Value uint32 }
+type choice struct {
+	By, Reserved uint32
+	Value        [16]byte // a number in the machine's byte order, or a comm
+}
 
-// narrow has the kernel side leave out tasks that nobody wants. It chooses once,
-// and takes all tasks when that changes, until nothing is watched any more: the
-// tasks that were left out are found by a resync. It reports whether that is
-// needed.
-//
-// A task comes in when it has the wanted id. So the changes of user ids must be
-// seen as they happen, with the ids before, which on_sys_exit does not tell.
-func (st *stream) narrow(kinds taskwatch.Kinds) (widened bool, err error) {
+func numberChoice(by uint32, n uint64) (c choice) {
+	c.By = by
+	binary.NativeEndian.PutUint64(c.Value[:], n)
+	return c
+}
+
+// choicesOf returns the keys that stand for what is wanted.
+func choicesOf(only taskwatch.Only) map[choice]bool {
+	keys := map[choice]bool{}
+	for _, uid := range only.UIDs {
+		keys[numberChoice(chosenUID, uint64(uid))] = true
+	}
+	for _, pid := range only.PIDs {
+		keys[numberChoice(chosenPID, uint64(pid))] = true
+	}
+	for _, id := range only.CgroupIDs {
+		keys[numberChoice(chosenCgroup, id)] = true
+	}
+	for _, comm := range only.Comms {
+		c := choice{By: chosenComm}
+		copy(c.Value[:], comm)
+		keys[c] = true
+	}
+	return keys
+}
+
+// narrow has the kernel side leave out tasks that nobody wants. It reports
+// whether that is other tasks than before.
+func (st *stream) narrow(kinds taskwatch.Kinds) (changed bool, err error) {
 	if !st.src.cfg.Narrow {
 		return false, nil
 	}
-	only := st.feed.Only()
 	if kinds == 0 {
-		st.only, st.chosen = taskwatch.Only{}, false
+		st.only, st.chosen, st.uidsUnseen = taskwatch.Only{}, false, false
 		return false, nil
 	}
-	if !st.chosen {
-		st.chosen = true
-		if only.All() || only.UIDs != nil && st.kernel.bySyscall() || len(only.UIDs)+len(only.PIDs) > maxChoices {
-			only = taskwatch.Only{}
-		}
-		st.only = only
-		return false, st.kernel.choose(only)
-	}
-	if st.only.All() || only.Equal(st.only) && !st.kernel.instead {
+	only := st.wanted()
+	if st.chosen && only.Equal(st.only) {
 		return false, nil
 	}
-	st.only = taskwatch.Only{}
-	return true, st.kernel.choose(st.only)
+	// What was not left out before is in the table, but the kernel side does
+	// not know it.
+	unmarked := st.chosen && st.only.All()
+	if changed, err = st.chosen, st.kernel.choose(only); err != nil {
+		return changed, err
+	}
+	st.only, st.chosen = only, true
+	switch {
+	case only.All():
+		st.resyncs.forget = false
+	case unmarked:
+		st.resyncs.forget, st.resyncs.forgetNS = true, now()
+	}
+	return changed, nil
 }
 
-// choose tells the kernel side which tasks are wanted.
+// wanted returns which tasks somebody may want, as far as the kernel side can
+// tell them. What modules in the kernel say may be about any task.
+func (st *stream) wanted() taskwatch.Only {
+	only := st.feed.Only()
+	if st.kernel.table.Called() > 0 {
+		return taskwatch.Only{}
+	}
+	// A task comes in when it has the wanted id. So the changes of user ids must
+	// be seen as they happen, with the ids before, which on_sys_exit does not
+	// tell.
+	if st.uidsUnseen || st.kernel.bySyscall() || st.kernel.instead {
+		only.UIDs = nil
+	}
+	if only.Len() > maxChoices/2 { // the old ones and the new ones have room together
+		return taskwatch.Only{}
+	}
+	return only
+}
+
+// choose tells the kernel side which tasks are wanted. Meanwhile it takes those
+// that are wanted before and after.
 func (k *half) choose(only taskwatch.Only) error {
-	var by uint32
-	k.control.Store(controlChoice, 0)
 	choices := k.beside.Maps[streamMapChoices]
-	put := func(key choice) error {
+	keys := choicesOf(only)
+	var by uint32
+	for key := range keys {
 		by |= key.By
+		if k.choices[key] {
+			continue
+		}
 		if err := choices.Put(key, uint32(1)); err != nil {
 			return fmt.Errorf("bpf: choose tasks: %w", err)
 		}
-		return nil
 	}
-	for _, uid := range only.UIDs {
-		if err := put(choice{chosenUID, uid}); err != nil {
-			return err
-		}
-	}
-	for _, pid := range only.PIDs {
-		if err := put(choice{chosenPID, uint32(pid)}); err != nil {
-			return err
-		}
-	}
+	k.control.Store(controlChoice, by)
 	k.follow = 0
 	if by&chosenUID != 0 {
 		k.follow = taskwatch.KindsOf(taskwatch.UID)
 	}
-	k.control.Store(controlChoice, by)
+	old := k.choices
+	k.choices = keys
+	for key := range old {
+		if keys[key] {
+			continue
+		}
+		if err := choices.Delete(key); err != nil {
+			return fmt.Errorf("bpf: choose tasks: %w", err)
+		}
+	}
 	return nil
 }
 
 // entered adds a task that is chosen in the middle of its life, with what it is
 // so far.
 func (st *stream) entered(r *record) {
-	if st.table.find(r) != nil {
+	e := st.table.find(r)
+	switch {
+	case e == nil:
+		e = st.entry(r)
+	case e.generation == st.table.generation:
 		return // the iterator was faster
+	default: // it was known before it was left out, if only for a moment
+		e.generation = st.table.generation
+		e.task.UID, e.task.GID = r.uid, r.gid
 	}
-	e := st.entry(r)
 	if !e.kthread {
 		st.program(e, r)
 	}

@@ -2,12 +2,15 @@ package bpf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,7 +30,14 @@ type narrowed struct {
 	lost   uint64
 }
 
-func (s *narrowed) Wants() taskwatch.Wants      { return taskwatch.WantAll(s.kinds) }
+func (s *narrowed) Wants() taskwatch.Wants {
+	w := taskwatch.WantAll(s.kinds)
+	for k := range w {
+		w[k] |= taskwatch.FieldCgroupID & taskwatch.OptionalOf(k)
+	}
+	return w
+}
+
 func (s *narrowed) Only() taskwatch.Only        { return s.only }
 func (s *narrowed) Close(context.Context) error { return nil }
 
@@ -78,31 +88,90 @@ func (s *narrowed) start(t testing.TB, cfg Config) (reg *taskwatch.Registry, src
 	return reg, src, stop
 }
 
-// line is what an event says, but for what depends on what else the source has
-// seen, or on when it looks: what a task used goes on while it exits.
+// line is what an event says of what its record has, but for what depends on what
+// else the source has seen, or on when it looks: what a task used goes on while it
+// exits.
 func line(ev *taskwatch.Event) string {
 	k, exit := ev.Task, ev.Exit
 	exit.Group = false // see Config.Narrow
-	return fmt.Sprint(ev.Kind, " ", k.PID, k.TID, k.PPID, " ", k.Comm, " ", k.Exe, " ", k.Cwd, k.Argv, k.ArgvCut, k.Cgroup, k.UID, k.GID,
-		ev.OldIDs, ev.Cause, " ", ev.OldExe, ev.Val, exit, ev.Missing&^taskwatch.FieldParentID)
+	return fmt.Sprint(ev.Kind, " ", k.PID, k.TID, k.PPID, " ", k.Comm, " ", k.Cgroup, k.UID, k.GID, ev.OldIDs, ev.Cause, ev.Val, exit,
+		ev.Missing&^(taskwatch.FieldParentID|programFields))
 }
 
-// lines returns the lines of the events, sorted, and how many events were lost.
-func (s *narrowed) lines() (list []string, lost uint64) {
+// programFields are what is known of the task from before its event.
+const programFields = taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCwd | taskwatch.FieldOldExe
+
+// program is what an event says of some of these fields.
+func program(ev *taskwatch.Event, fields taskwatch.Fields) string {
+	parts := []any{ev.Missing & fields}
+	for _, p := range []struct {
+		field taskwatch.Fields
+		text  any
+	}{
+		{taskwatch.FieldExe, ev.Task.Exe},
+		{taskwatch.FieldArgv, fmt.Sprintf("%q %v", ev.Task.Argv, ev.Task.ArgvCut)},
+		{taskwatch.FieldCwd, ev.Task.Cwd},
+		{taskwatch.FieldOldExe, ev.OldExe},
+	} {
+		if fields.Has(p.field) {
+			parts = append(parts, p.text)
+		}
+	}
+	return fmt.Sprint(parts...)
+}
+
+// late returns the fields that may be missing where a task was chosen only at the
+// event, or shortly before it, by what can change at any time.
+func late(ev *taskwatch.Event) taskwatch.Fields {
+	switch {
+	case ev.Kind == taskwatch.Exec:
+		return taskwatch.FieldOldExe
+	case ev.Kind == taskwatch.Exit, ev.Kind == taskwatch.Free, ev.Cause == taskwatch.CauseExec:
+		return taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCwd
+	}
+	return 0
+}
+
+// same reports whether two events say the same, but for fields that the second
+// one may lack.
+func same(a, b *taskwatch.Event, lacks taskwatch.Fields) bool {
+	fields := programFields &^ (lacks & b.Missing)
+	return line(a) == line(b) && program(a, fields) == program(b, fields)
+}
+
+// differences returns what the kernel side has left out, and what it has made
+// wrong.
+func differences(want, got []*taskwatch.Event, lacks func(*taskwatch.Event) taskwatch.Fields) (list []string) {
+	got = slices.Clone(got)
+	text := func(ev *taskwatch.Event) string { return line(ev) + " " + program(ev, programFields) }
+	for _, w := range want {
+		i := slices.IndexFunc(got, func(g *taskwatch.Event) bool { return same(w, g, lacks(g)) })
+		if i < 0 {
+			list = append(list, "left out: "+text(w))
+			continue
+		}
+		got = slices.Delete(got, i, i+1)
+	}
+	for _, g := range got {
+		list = append(list, "wrong: "+text(g))
+	}
+	return list
+}
+
+// kept returns the events so far, and how many were lost.
+func (s *narrowed) kept() (list []*taskwatch.Event, lost uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, ev := range s.events {
-		list = append(list, line(ev))
-	}
-	slices.Sort(list)
-	return list, s.lost
+	return slices.Clone(s.events), s.lost
 }
 
 // mixed starts a shell that becomes testdata/mixed.c when it is released.
-func mixed(t *testing.T, seed int) (pid int, release func()) {
+func mixed(t *testing.T, seed int, cgroups []string) (pid int, release func()) {
 	t.Helper()
 	const depth = "4"
-	cmd := exec.Command("/bin/sh", "-c", `read x; exec "$@"`, "sh", testutil.BuildC(t, "testdata/mixed.c", "-pthread"), strconv.Itoa(seed), depth)
+	program := testutil.BuildC(t, "testdata/mixed.c", "-pthread")
+	argv := append([]string{"-c", `read x; exec "$@"`, "sh", program, strconv.Itoa(seed), depth, setUserID(t, program)}, cgroups...)
+	cmd := exec.Command("/bin/sh", argv...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -116,23 +185,64 @@ func mixed(t *testing.T, seed int) (pid int, release func()) {
 	})
 }
 
-// The same load, chosen in the kernel and here, gives the same events.
+// setUserID returns a copy of a program that runs as the user 4242.
+func setUserID(t *testing.T, program string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; d != "/"; d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil && d == dir {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "as4242")
+	if err := os.WriteFile(name, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chown(name, 4242, 0), os.Chmod(name, 0o755|os.ModeSetuid)); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// The same load, chosen in the kernel and here, gives the same events. Of a task
+// that is chosen by its user or its pid, they have the same fields as well.
 func TestNarrow(t *testing.T) {
+	testutil.Root(t)
+	root := makeCgroup(t)
+	var cgroups []string
+	for _, name := range []string{"a", "b"} {
+		dir := filepath.Join(root, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { removeCgroup(t, dir) })
+		cgroups = append(cgroups, dir)
+	}
 	for name, only := range map[string]func(pid int) taskwatch.Only{
-		"uid":  func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{4242}} },
-		"uids": func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{4242, 4243}} },
-		"pid":  func(pid int) taskwatch.Only { return taskwatch.Only{PIDs: []int{pid}} },
-		"both": func(pid int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{0, 4242}, PIDs: []int{pid}} },
+		"uid":    func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{4242}} },
+		"uids":   func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{4242, 4243}} },
+		"pid":    func(pid int) taskwatch.Only { return taskwatch.Only{PIDs: []int{pid}} },
+		"both":   func(pid int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{0, 4242}, PIDs: []int{pid}} },
+		"comm":   func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"alpha", "as4242"}} },
+		"comms":  func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"exe", "", "alphabetical or"}} },
+		"cgroup": func(int) taskwatch.Only { return taskwatch.Only{CgroupIDs: []uint64{inode(t, cgroups[0])}} },
+		"all": func(int) taskwatch.Only {
+			return taskwatch.Only{UIDs: []uint32{0, 4242}, Comms: []string{"exe", "beta"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])}}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			seeds, chosen := 8, 0
 			of := []taskwatch.Kinds{taskwatch.AllKinds, taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)}
 			if testing.Short() {
-				seeds, of = 1, of[:1]
+				seeds, of = 2, of[:1]
 			}
 			for seed := range seeds {
 				for _, kinds := range of {
-					chosen += compareNarrow(t, seed, kinds, only)
+					chosen += compareNarrow(t, seed, cgroups, kinds, only)
 				}
 			}
 			if chosen == 0 {
@@ -142,26 +252,26 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
+// inode returns what is the id of a cgroup.
+func inode(t *testing.T, dir string) uint64 {
+	t.Helper()
+	st, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.Sys().(*syscall.Stat_t).Ino
+}
+
 // compareNarrow returns how many events were chosen.
-func compareNarrow(t *testing.T, seed int, kinds taskwatch.Kinds, only func(pid int) taskwatch.Only) int {
+func compareNarrow(t *testing.T, seed int, cgroups []string, kinds taskwatch.Kinds, only func(pid int) taskwatch.Only) int {
 	t.Helper()
 	for range 20 {
-		want, got, lost := bothWays(t, seed, kinds, only)
+		want, got, lacks, lost := bothWays(t, seed, cgroups, kinds, only)
 		if lost {
 			continue // the one that takes all is no truth then: others make a storm
 		}
-		for _, l := range want {
-			if !slices.Contains(got, l) {
-				t.Errorf("seed %d: left out: %s", seed, l)
-			}
-		}
-		for _, l := range got {
-			if !slices.Contains(want, l) {
-				t.Errorf("seed %d: wrong: %s", seed, l)
-			}
-		}
-		if len(got) != len(want) {
-			t.Errorf("seed %d: %d events, want %d", seed, len(got), len(want))
+		for _, d := range differences(want, got, lacks) {
+			t.Errorf("seed %d: %s", seed, d)
 		}
 		return len(want)
 	}
@@ -169,16 +279,16 @@ func compareNarrow(t *testing.T, seed int, kinds taskwatch.Kinds, only func(pid 
 	return 0
 }
 
-func bothWays(t *testing.T, seed int, kinds taskwatch.Kinds, only func(pid int) taskwatch.Only) (want, got []string, lost bool) {
+func bothWays(t *testing.T, seed int, cgroups []string, kinds taskwatch.Kinds, only func(pid int) taskwatch.Only) (want, got []*taskwatch.Event, lacks func(*taskwatch.Event) taskwatch.Fields, lost bool) {
 	t.Helper()
-	pid, release := mixed(t, seed)
+	pid, release := mixed(t, seed, cgroups)
 	defer release()
 	o := only(pid)
-	keep := func(ev *taskwatch.Event) bool {
-		return (o.UIDs == nil || slices.Contains(o.UIDs, ev.Task.UID[taskwatch.RealID])) &&
-			(o.PIDs == nil || slices.Contains(o.PIDs, ev.Task.PID)) && ev.Task.PID != os.Getpid()
+	lacks = func(*taskwatch.Event) taskwatch.Fields { return 0 }
+	if len(o.Comms)+len(o.CgroupIDs) > 0 {
+		lacks = late
 	}
-	wide, narrow := &narrowed{kinds: kinds, keep: keep}, &narrowed{kinds: kinds, only: o, keep: keep}
+	wide, narrow := &narrowed{kinds: kinds, keep: keepOnly(o)}, &narrowed{kinds: kinds, only: o, keep: keepOnly(o)}
 	_, all, stopWide := wide.start(t, Config{BufferSize: 64 << 20})
 	_, some, stopNarrow := narrow.start(t, Config{Narrow: true})
 	release()
@@ -189,15 +299,31 @@ func bothWays(t *testing.T, seed int, kinds taskwatch.Kinds, only func(pid int) 
 	}
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		var lostWide, lostNarrow uint64
-		want, lostWide = wide.lines()
-		got, lostNarrow = narrow.lines()
-		if lost = lostWide+lostNarrow > 0; lost || slices.Equal(want, got) {
+		want, lostWide = wide.kept()
+		got, lostNarrow = narrow.kept()
+		if lost = lostWide+lostNarrow > 0; lost || len(differences(want, got, lacks)) == 0 {
 			break
 		}
 	}
 	stopWide()
 	stopNarrow()
-	return want, got, lost
+	return want, got, lacks, lost
+}
+
+// keepOnly chooses events as a consumer does. Those of this process are of no
+// load.
+func keepOnly(o taskwatch.Only) func(*taskwatch.Event) bool {
+	return func(ev *taskwatch.Event) bool {
+		var cgroup uint64
+		if ev.Extra != nil {
+			cgroup = ev.Extra.CgroupID
+		}
+		return ev.Task.PID != os.Getpid() &&
+			(len(o.UIDs) == 0 || slices.Contains(o.UIDs, ev.Task.UID[taskwatch.RealID])) &&
+			(len(o.PIDs) == 0 || slices.Contains(o.PIDs, ev.Task.PID)) &&
+			(len(o.CgroupIDs) == 0 || slices.Contains(o.CgroupIDs, cgroup)) &&
+			(len(o.Comms) == 0 || slices.Contains(o.Comms, ev.Task.Comm))
+	}
 }
 
 // A source that is narrowed delivers nothing of others, and everything once a
@@ -213,8 +339,8 @@ func TestNarrowThenWide(t *testing.T) {
 	if err := src.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := one.lines(); len(got) > 0 {
-		t.Errorf("got %q of tasks that nobody wants", got)
+	if got, _ := one.kept(); len(got) > 0 {
+		t.Errorf("got %d events of tasks that nobody wants", len(got))
 	}
 	self := testutil.BuildC(t, "testdata/load.c")
 	all := &narrowed{kinds: taskwatch.AllKinds, keep: func(ev *taskwatch.Event) bool { return ev.Task.Exe == self }}

@@ -28,6 +28,9 @@ type resync struct {
 	running bool
 	until   uint64 // position in the buffer
 	found   []record
+
+	forget   bool  // tasks that the kernel side leaves out from now on
+	forgetNS int64 // since when
 }
 
 // want has the table brought up to date for what was lost before a position.
@@ -116,10 +119,26 @@ func (rs *resync) reached(st *stream, position uint64) {
 		}
 	}
 	rs.found = nil
+	if rs.forget {
+		rs.forget = false
+		st.forget(rs.forgetNS)
+		return
+	}
 	for _, e := range st.table.byAddr {
 		if e.generation != st.table.generation && !e.exited && e.start != 0 {
 			e.gone = true
 			st.exitLost(e, rs.lastNS)
+		}
+	}
+}
+
+// forget removes the tasks that were neither found nor have had a record since a
+// time: the kernel side leaves them out.
+func (st *stream) forget(sinceNS int64) {
+	for _, e := range st.table.byAddr {
+		if e.generation != st.table.generation && !e.exited && e.lastNS < sinceNS {
+			delete(st.argv, e.addr)
+			st.table.remove(e)
 		}
 	}
 }

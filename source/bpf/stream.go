@@ -20,28 +20,29 @@ type stream struct {
 	table  *table
 	clocks clocks
 
-	kinds    taskwatch.Kinds  // what somebody watches
-	fields   taskwatch.Fields // and reads
-	placed   uint32           // records of which somebody reads cwd
-	failing  bool             // execs that fail, too
-	watching bool             // the kernel side has been told
-	finding  bool             // modules are told of tasks that the iterator has just found
-	short    *source.Shortage // what it could not attach, or nil
-	seq      uint64
-	only     taskwatch.Only // what the kernel side narrows itself down to
-	chosen   bool           // only is decided
-	lost     uint32         // running counts of the kernel side that were told
-	dropped  uint32
-	owed     owed
-	misses   misses
-	resyncs  resync
-	scope    cgroupScope
-	unfreed  exits
-	overNS   int64  // when the tree was seen to be over but for frees, or the last of those came; 0 while it is not
-	overDue  int    // how many were waited for then
-	killing  bool   // the tree is to die
-	siblings []int  // pids of the children that the command has made for this process, and that it has not reaped
-	self     *entry // this process, which creates the command and is out of its scope; else nil
+	kinds      taskwatch.Kinds  // what somebody watches
+	fields     taskwatch.Fields // and reads
+	placed     uint32           // records of which somebody reads cwd
+	failing    bool             // execs that fail, too
+	watching   bool             // the kernel side has been told
+	finding    bool             // modules are told of tasks that the iterator has just found
+	short      *source.Shortage // what it could not attach, or nil
+	seq        uint64
+	only       taskwatch.Only // what the kernel side narrows itself down to
+	chosen     bool           // only is decided
+	uidsUnseen bool           // changes of user ids cannot be gathered
+	lost       uint32         // running counts of the kernel side that were told
+	dropped    uint32
+	owed       owed
+	misses     misses
+	resyncs    resync
+	scope      cgroupScope
+	unfreed    exits
+	overNS     int64  // when the tree was seen to be over but for frees, or the last of those came; 0 while it is not
+	overDue    int    // how many were waited for then
+	killing    bool   // the tree is to die
+	siblings   []int  // pids of the children that the command has made for this process, and that it has not reaped
+	self       *entry // this process, which creates the command and is out of its scope; else nil
 
 	ev      taskwatch.Event
 	extra   taskwatch.Extra            // of ev
@@ -185,11 +186,11 @@ func (st *stream) drain() (n int, busy bool) {
 func (st *stream) watch(again bool) error {
 	kinds, fields, failed := st.feed.Kinds(), st.feed.Fields(), st.feed.FailedExecs()
 	placed := st.placedRecords(failed)
-	widened, err := st.narrow(kinds)
+	changed, err := st.narrow(kinds)
 	if err != nil {
 		return err
 	}
-	if !widened && kinds == st.kinds && fields == st.fields && placed == st.placed && failed == st.failing && st.watching && (st.short == nil || !again) {
+	if !changed && kinds == st.kinds && fields == st.fields && placed == st.placed && failed == st.failing && st.watching && (st.short == nil || !again) {
 		return nil
 	}
 	if kinds == 0 && !st.kernel.tree { // from here on the table would rot
@@ -200,9 +201,9 @@ func (st *stream) watch(again bool) error {
 	st.placed = placed
 	st.kernel.control.Store(controlPlaced, placed)
 	fresh, short := st.kernel.watch(kinds, fields)
-	if st.only.UIDs != nil && (st.kernel.instead || !st.kernel.gathered.Has(taskwatch.UID)) {
-		st.only, widened = taskwatch.Only{}, true
-		if err := st.kernel.choose(st.only); err != nil {
+	if len(st.only.UIDs) > 0 && (st.kernel.instead || !st.kernel.gathered.Has(taskwatch.UID)) {
+		st.uidsUnseen, changed = true, true
+		if _, err := st.narrow(kinds); err != nil {
 			return err
 		}
 	}
@@ -223,7 +224,7 @@ func (st *stream) watch(again bool) error {
 	if first && short != nil && (kinds&^short.Kinds == 0 || st.src.cfg.Command != nil) {
 		return short // nobody would get anything, or a command's tree not be known
 	}
-	if (fresh || widened) && (st.src.cfg.Command == nil || st.self != nil) { // else there is no tree yet
+	if (fresh || changed) && (st.src.cfg.Command == nil || st.self != nil) { // else there is no tree yet
 		st.resync()
 	}
 	return nil

@@ -66,6 +66,8 @@ enum {
 enum {
 	CHOSEN_UID = 1, /* the real user id */
 	CHOSEN_PID = 2,
+	CHOSEN_COMM = 4,
+	CHOSEN_CGROUP = 8, /* its id */
 };
 
 /* What wakes the reader up. */

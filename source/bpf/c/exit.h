@@ -120,7 +120,7 @@ watcher(free)(unsigned long code, struct task_struct *tsk)
 {
 	struct tw_rec *r;
 
-	if (scope != SCOPE_MACHINE && !is_marked(tsk))
+	if (!takes_all() && !is_marked(tsk))
 		return 0;
 	r = bpf_ringbuf_reserve(&ring, offsetof(struct tw_rec, creator), 0);
 	if (!r) {

@@ -31,7 +31,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 		}
 	} else if (scope == SCOPE_CGROUP && !of_cgroup(tsk, placed)) {
 		return 0;
-	} else if (scope == SCOPE_CHOSEN && !born_chosen(creator, tsk)) {
+	} else if (scope == SCOPE_CHOSEN && !born_chosen(creator, tsk, placed)) {
 		return 0;
 	}
 	name_cgroup(placed);
@@ -71,7 +71,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 			lose(TW_CLONE);
 			return 0;
 		}
-	} else if (scope == SCOPE_CHOSEN ? !born_chosen(creator, tsk) : !in_scope(tsk)) {
+	} else if (scope == SCOPE_CHOSEN ? !born_chosen(creator, tsk, tsk) : !in_scope(tsk)) {
 		return 0;
 	}
 	name_cgroup(tsk);

@@ -38,6 +38,20 @@ static __noinline void store_ids(struct tw_ids *r, u16 kind, struct task_ids *id
 }
 
 /*
+ * The ids may be chosen before or after. In the middle of an exec the task has
+ * the new name and the new memory already, but the event is about the old
+ * program, which nobody can describe any more.
+ */
+static __always_inline int ids_in_scope(u16 kind, struct task_struct *tsk, struct task_ids *ids)
+{
+	if (scope == SCOPE_CHOSEN && ids && ids->cause == TASK_CAUSE_EXEC)
+		return in_scope_undescribed(tsk);
+	if (in_scope(tsk))
+		return 1;
+	return scope == SCOPE_CHOSEN && kind == TW_UID && ids && enters(tsk, ids->now[0]);
+}
+
+/*
  * The credentials of tsk may still be the old ones, so that a record of uid
  * tells nothing about group ids, and the other way round. groups are those of a
  * setgroups that is not done yet, or NULL.
@@ -46,8 +60,7 @@ static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct 
 {
 	struct tw_ids *r;
 
-	/* The ids are those before, or after. */
-	if (!in_scope(tsk) && !(scope == SCOPE_CHOSEN && kind == TW_UID && ids && enters(tsk, ids->now[0])))
+	if (!ids_in_scope(kind, tsk, ids))
 		return 0;
 	name_cgroup(tsk);
 	send_extra(tsk, kind, groups);

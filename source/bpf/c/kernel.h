@@ -357,6 +357,7 @@ struct linux_binprm {
 } __core;
 
 /* As in include/task_watchers.h. */
+#define TASK_CAUSE_EXEC 2
 #define TASK_CAUSE_SETGROUPS 3
 
 struct task_ids {

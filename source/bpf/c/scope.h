@@ -4,6 +4,7 @@
 #define TASKWATCH_STREAM_SCOPE_H
 
 #include "kernel.h"
+#include "place.h"
 #include "record.h"
 #include "control.h"
 #include "scratch.h"
@@ -110,7 +111,8 @@ int on_cgroup_mkdir(u64 *ctx)
 }
 
 struct choice {
-	u32 by, value;
+	u32 by, reserved;
+	u64 value[2]; /* a number, or a comm */
 };
 
 /* The values that SCOPE_CHOSEN asks for. */
@@ -121,11 +123,29 @@ struct {
 	__type(value, u32);
 } choices SEC(".maps");
 
-static __always_inline int is_choice(u32 by, u32 value)
+static __always_inline int is_choice(u32 by, u64 value)
 {
-	struct choice key = {.by = by, .value = value};
+	struct choice key = {.by = by, .value[0] = value};
 
 	return !(control.choice & by) || bpf_map_lookup_elem(&choices, &key);
+}
+
+/* By the bytes that a record has: see fill_at. */
+static __always_inline int is_chosen_comm(struct task_struct *tsk)
+{
+	struct choice key = {.by = CHOSEN_COMM};
+
+	if (!(control.choice & CHOSEN_COMM))
+		return 1;
+	bpf_probe_read_kernel_str(key.value, sizeof(key.value), (void *)tsk + field_offset(struct task_struct, comm));
+	return bpf_map_lookup_elem(&choices, &key) != NULL;
+}
+
+static __always_inline int is_chosen_place(struct task_struct *placed)
+{
+	u64 of_hierarchy = ((u64)1 << PLACE_HIERARCHY) - 1;
+
+	return !(control.choice & CHOSEN_CGROUP) || is_choice(CHOSEN_CGROUP, place_of(placed).id & of_hierarchy);
 }
 
 static __always_inline u32 real_uid(struct task_struct *tsk)
@@ -136,10 +156,19 @@ static __always_inline u32 real_uid(struct task_struct *tsk)
 	return uid;
 }
 
-/* Whether somebody may want a task. What it is now is all that counts. */
-static __noinline int is_chosen(struct task_struct *tsk, u32 uid)
+/* Whether no task is left out. Then none is marked. */
+static __always_inline int takes_all(void)
 {
-	return is_choice(CHOSEN_UID, uid) && is_choice(CHOSEN_PID, tsk->tgid);
+	return scope == SCOPE_MACHINE || (scope == SCOPE_CHOSEN && !control.choice);
+}
+
+/*
+ * Whether somebody may want a task, which has its place where the other one has
+ * it. What it is now is all that counts.
+ */
+static __noinline int is_chosen(struct task_struct *tsk, u32 uid, struct task_struct *placed)
+{
+	return is_choice(CHOSEN_UID, uid) && is_choice(CHOSEN_PID, tsk->tgid) && is_chosen_comm(tsk) && is_chosen_place(placed);
 }
 
 static __noinline int describe(struct task_struct *tsk);
@@ -152,7 +181,7 @@ static __always_inline int enters(struct task_struct *tsk, u32 uid)
 {
 	if (is_marked(tsk))
 		return 1;
-	if (!is_chosen(tsk, uid))
+	if (!is_chosen(tsk, uid, tsk))
 		return 0;
 	describe(tsk);
 	return mark(tsk);
@@ -162,11 +191,11 @@ static __always_inline int enters(struct task_struct *tsk, u32 uid)
  * Whether a new task is chosen, at its init or clone. The child has what its
  * creator has, which the reader has to know for this.
  */
-static __always_inline int born_chosen(struct task_struct *creator, struct task_struct *tsk)
+static __always_inline int born_chosen(struct task_struct *creator, struct task_struct *tsk, struct task_struct *placed)
 {
-	if (is_marked(tsk))
+	if (takes_all() || is_marked(tsk))
 		return 1;
-	if (!is_chosen(tsk, real_uid(tsk)))
+	if (!is_chosen(tsk, real_uid(tsk), placed))
 		return 0;
 	if (!is_marked(creator)) {
 		describe(creator);
@@ -178,24 +207,24 @@ static __always_inline int born_chosen(struct task_struct *creator, struct task_
 /* For what describes the task by itself. */
 static __always_inline int in_scope_undescribed(struct task_struct *tsk)
 {
+	if (takes_all())
+		return 1;
 	if (scope == SCOPE_CHOSEN)
-		return is_marked(tsk) || (is_chosen(tsk, real_uid(tsk)) && mark(tsk));
-	if (scope == SCOPE_TREE)
-		return is_marked(tsk);
+		return is_marked(tsk) || (is_chosen(tsk, real_uid(tsk), tsk) && mark(tsk));
 	if (scope == SCOPE_CGROUP)
 		return of_cgroup(tsk, tsk);
-	return 1;
+	return is_marked(tsk);
 }
 
 static __always_inline int in_scope(struct task_struct *tsk)
 {
+	if (takes_all())
+		return 1;
 	if (scope == SCOPE_CHOSEN)
 		return enters(tsk, real_uid(tsk));
-	if (scope == SCOPE_TREE)
-		return is_marked(tsk);
 	if (scope == SCOPE_CGROUP)
 		return of_cgroup(tsk, tsk);
-	return 1;
+	return is_marked(tsk);
 }
 
 #endif

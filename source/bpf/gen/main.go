@@ -77,6 +77,8 @@ var sets = []set{
 	{"By what tasks are chosen.", "", "", true, []constant{
 		{"CHOSEN_UID", "chosenUID", "the real user id"},
 		{"CHOSEN_PID", "chosenPID", ""},
+		{"CHOSEN_COMM", "chosenComm", ""},
+		{"CHOSEN_CGROUP", "chosenCgroup", "its id"},
 	}},
 	{"What wakes the reader up.", "", "", false, []constant{
 		{"ARMED_NOT", "armedNot", ""},

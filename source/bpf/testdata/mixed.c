@@ -1,17 +1,23 @@
 /*
- * A load of processes and threads whose real user ids change at random.
+ * A load of processes and threads whose real user ids, names and programs change
+ * at random, and cgroups, if there are some. A program that is set-user-ID may be
+ * one of the programs.
  *
- *	mixed SEED DEPTH
+ *	mixed SEED DEPTH [SET-USER-ID-COPY [CGROUP...]]
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static unsigned long state;
+static char **programs; /* the set-user-ID copy, and then the cgroups */
+static int cgroups;
 
 static unsigned pick(unsigned n)
 {
@@ -30,19 +36,49 @@ static void change(void)
 
 static void *thread(void *arg)
 {
-	if (arg)
+	if (arg) {
+		prctl(PR_SET_NAME, "alpha");
 		syscall(SYS_setresuid, 4242, 0, 0);
+	}
 	return NULL;
 }
 
 static void again(int depth)
 {
 	char seed[24], deep[12];
+	const char *program = *programs && pick(3) == 0 ? *programs : "/proc/self/exe";
 
 	snprintf(seed, sizeof(seed), "%u", pick(1 << 30));
 	snprintf(deep, sizeof(deep), "%d", depth);
-	execl("/proc/self/exe", "mixed", seed, deep, (char *)NULL);
+	programs[-1] = deep;
+	programs[-2] = seed;
+	programs[-3] = "mixed";
+	execv(program, programs - 3);
 	_exit(3);
+}
+
+static void name(void)
+{
+	static const char *const names[] = {"alpha", "beta", "alphabetical or", ""};
+
+	prctl(PR_SET_NAME, names[pick(4)]);
+}
+
+/* The process, which its user may not be allowed to. */
+static void move(void)
+{
+	char file[4096];
+	int fd;
+
+	if (!cgroups)
+		return;
+	snprintf(file, sizeof(file), "%s/cgroup.procs", programs[1 + pick(cgroups)]);
+	fd = open(file, O_WRONLY);
+	if (fd < 0)
+		return;
+	if (write(fd, "0", 1) < 0)
+		exit(4);
+	close(fd);
 }
 
 static void steps(int depth)
@@ -52,7 +88,7 @@ static void steps(int depth)
 	pid_t pid;
 
 	for (int n = pick(6) + 2; n > 0; n--) {
-		switch (pick(6)) {
+		switch (pick(9)) {
 		case 0:
 			change();
 			break;
@@ -67,6 +103,12 @@ static void steps(int depth)
 		case 3:
 			if (syscall(SYS_setresgid, pick(3), -1, -1))
 				exit(2);
+			break;
+		case 4:
+			name();
+			break;
+		case 5:
+			move();
 			break;
 		default:
 			if (depth == 0)
@@ -88,6 +130,8 @@ int main(int argc, char **argv)
 {
 	if (argc < 3)
 		return 2;
+	programs = argv + 3;
+	cgroups = argc > 4 ? argc - 4 : 0;
 	state = strtoul(argv[1], NULL, 10);
 	steps(atoi(argv[2]));
 	return pick(4);
