@@ -133,7 +133,7 @@ func (c *Config) check() error {
 // openAuto opens a source of this machine.
 func (c *Config) openAuto(ready func(), short func(*source.Shortage)) (source.Source, error, error) {
 	return auto.Open(c.Source, auto.Config{Config: bpf.Config{
-		CallStats: !c.NoCallStats, OnReady: ready, OnShortage: short,
+		CallStats: !c.NoCallStats, OnReady: ready, OnShortage: short, Narrow: true,
 	}})
 }
 

@@ -39,6 +39,19 @@ func newFilter(f *api.Filter) (*filter, error) {
 	return out, nil
 }
 
+// only returns which tasks can be chosen, of events of some kinds. A task that has
+// no pid yet is taken for its parent.
+func (f *filter) only(kinds taskwatch.Kinds) taskwatch.Only {
+	if f.tree != nil { // it needs to know of all processes
+		return taskwatch.Only{}
+	}
+	only := taskwatch.Only{UIDs: f.uids}
+	if f.pid != 0 && kinds&taskwatch.KindsOf(taskwatch.Init, taskwatch.Free) == 0 {
+		only.PIDs = []int{f.pid}
+	}
+	return only
+}
+
 // follow brings the tree up to date with an event.
 func (f *filter) follow(ev *taskwatch.Event) {
 	if f.tree != nil {

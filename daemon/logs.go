@@ -101,6 +101,9 @@ func (s *logSlot) Wants() taskwatch.Wants { return s.now().Wants() }
 // WantsFailedExecs implements taskwatch.FailedExecSink.
 func (s *logSlot) WantsFailedExecs() bool { return s.now().failed }
 
+// Only implements taskwatch.OnlySink.
+func (s *logSlot) Only() taskwatch.Only { return s.now().Only() }
+
 // Take passes an item on to the current log.
 func (s *logSlot) Take(it taskwatch.Item) {
 	s.mu.Lock()

@@ -49,6 +49,9 @@ type exporter struct {
 // WantsFailedExecs returns whether the sink wants them.
 func (x *exporter) WantsFailedExecs() bool { return taskwatch.WantsFailedExecs(x.Sink) }
 
+// Only returns which tasks the sink wants.
+func (x *exporter) Only() taskwatch.Only { return taskwatch.OnlyOf(x.Sink) }
+
 // lost returns what did not reach the collector, by cause.
 func (x *exporter) lost() map[string]uint64 {
 	c := x.counts()

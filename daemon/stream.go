@@ -140,6 +140,15 @@ func (s *stream) fits(it taskwatch.Item) bool {
 // WantsFailedExecs returns whether the client has asked for them.
 func (s *stream) WantsFailedExecs() bool { return s.failed }
 
+// Only returns which tasks the stream is about.
+func (s *stream) Only() taskwatch.Only {
+	only := s.filter.only(s.kinds)
+	if s.where != nil {
+		only = only.And(s.where.Only(s.kinds))
+	}
+	return only
+}
+
 // Close ends the queue.
 func (s *stream) Close(ctx context.Context) error { return s.queue.Close(ctx) }
 

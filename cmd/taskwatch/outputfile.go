@@ -96,7 +96,7 @@ func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, opts fo
 	if err != nil {
 		return fmt.Errorf("--output %q: %w", f.name, err)
 	}
-	choose := choice{where: where, kinds: opts.kinds, live: w != asRecorded, pass: passer(sink)}
+	choose := choice{where: where, kinds: opts.kinds, live: w != asRecorded, pass: passer(sink), all: needsAll(sink)}
 	choose.none = f.format.usual == 0 || where.filter == nil
 	f.notes, _ = sink.(interface{ Notes() []string })
 	f.partial, _ = sink.(interface{ Incomplete() })

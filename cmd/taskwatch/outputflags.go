@@ -160,15 +160,7 @@ func (f *outputFlags) formatOf(name string) *fileFormat {
 // narrows reports whether the outputs need only events that --where chooses, and
 // none of them to know what else happens.
 func (f *outputFlags) narrows() bool {
-	if f.where.filter == nil || f.summary || f.exporter != nil || f.where.filter.Only(0).All() {
-		return false
-	}
-	for _, name := range append(slices.Clone(f.files), "-")[:max(1, len(f.files))] {
-		if name := f.formatOf(name).name; name != formatJSON && name != formatCSV {
-			return false
-		}
-	}
-	return true
+	return f.where.filter != nil && !f.where.filter.Only(0).All()
 }
 
 // traceConfig returns what the environment says about spans. A trace that is given

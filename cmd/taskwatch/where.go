@@ -90,8 +90,10 @@ type chooser struct {
 	kinds  taskwatch.Kinds // of events that the sink behind is about
 	hide   bool            // what nobody can tell
 
-	// pass, if set, gets the events that are not chosen.
+	// pass, if set, gets the events that are not chosen. all says that it needs
+	// those of all tasks.
 	pass  func(taskwatch.Item)
+	all   bool
 	marks *filter.Marks
 	tree  process.Tree
 }
@@ -104,6 +106,7 @@ type choice struct {
 	live  bool // the processes are those of this machine, now
 	none  bool // everything is chosen
 	pass  func(taskwatch.Item)
+	all   bool
 	marks filter.Marks
 }
 
@@ -136,7 +139,7 @@ func (c *choice) chooser(to taskwatch.Sink) (taskwatch.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	ch := &chooser{Sink: to, filter: f, kinds: c.kinds, hide: c.where.unknown == unknownHide, pass: c.pass, marks: &c.marks}
+	ch := &chooser{Sink: to, filter: f, kinds: c.kinds, hide: c.where.unknown == unknownHide, pass: c.pass, all: c.all, marks: &c.marks}
 	ch.tree.Remember = 1024 // records and failures may come after the end
 	if f.Tree() && c.live {
 		if err := ch.tree.Scan(); err != nil {
@@ -189,7 +192,7 @@ func (c *chooser) Take(it taskwatch.Item) {
 // Only returns which tasks can be chosen, unless the sink behind has to know of
 // the rest.
 func (c *chooser) Only() taskwatch.Only {
-	if c.pass != nil {
+	if c.all {
 		return taskwatch.Only{}
 	}
 	return c.filter.Only(c.kinds)
@@ -236,6 +239,15 @@ func passer(sink taskwatch.Sink) func(taskwatch.Item) {
 	return nil
 }
 
+// needsAll reports whether a sink that follows the processes has to see the events
+// of all tasks, and not only what was since a task was first chosen.
+func needsAll(sink taskwatch.Sink) bool {
+	if s, ok := sink.(interface{ NeedsAll() bool }); ok {
+		return s.NeedsAll()
+	}
+	return passer(sink) != nil
+}
+
 func newFilterHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "filter",
@@ -269,12 +281,15 @@ what the container's own /etc/passwd says, so it proves nothing.
 taskwatch gathers only the fields that the expression reads, and only the kinds
 of event that it can match. The summary covers all events.
 
-With the source bpf, watch leaves out tasks of other users and processes in the
-kernel if the expression is uid == N, uid in [N, M], the same of pid, or one of
-these && more, and all outputs are recordings or tables (-f json, csv). Others
-need to know of all processes. A pid counts only where no free events are
-shown (-e exec,exit). parent_id is missing if the creator was left
-out.
+With the source bpf, watch leaves out other tasks in the kernel if the expression
+is uid == N, uid in [N, M], the same of pid, cgroup_id or comm, or some of these
+joined by && to anything else. A pid counts only where no free events are shown
+(-e exec,exit). parent, ancestors, tree, parent_id and old_exe need all tasks, and
+so do the summary, --otlp, --env-diff and outputs other than text, json, csv, sql
+and sh. Of a task that was left out before, parent_id and old_exe are missing,
+and if its name or cgroup changed in the middle of an exec or just before its
+end, exe, argv and cwd as well. Text is indented below the tasks that are not
+left out, and may tell "at least" how long a program ran.
 
 The fields of an event:
 
