@@ -45,9 +45,17 @@ func both[T any](a, b []T) []T {
 	return a
 }
 
-// either wants what one of the two wants, and perhaps more. The result is
-// sorted.
-func (o Only) either(p Only) Only {
+// Covers reports whether o wants all that p wants.
+func (o Only) Covers(p Only) bool {
+	return covers(o.UIDs, p.UIDs) && covers(o.PIDs, p.PIDs) && covers(o.CgroupIDs, p.CgroupIDs) && covers(o.Comms, p.Comms)
+}
+
+func covers[T comparable](a, b []T) bool {
+	return len(a) == 0 || len(b) > 0 && !slices.ContainsFunc(b, func(v T) bool { return !slices.Contains(a, v) })
+}
+
+// Or wants what one of the two wants, and perhaps more. The result is sorted.
+func (o Only) Or(p Only) Only {
 	return Only{union(o.UIDs, p.UIDs), union(o.PIDs, p.PIDs), union(o.CgroupIDs, p.CgroupIDs), union(o.Comms, p.Comms)}
 }
 

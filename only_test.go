@@ -58,3 +58,26 @@ func TestOnly(t *testing.T) {
 		})
 	}
 }
+
+func TestOnlyCovers(t *testing.T) {
+	all, one, two := taskwatch.Only{}, taskwatch.Only{UIDs: []uint32{1}}, taskwatch.Only{UIDs: []uint32{1, 2}}
+	named := taskwatch.Only{UIDs: []uint32{1}, Comms: []string{"a"}}
+	for _, c := range []struct {
+		a, b taskwatch.Only
+		want bool
+	}{
+		{all, all, true}, {all, named, true}, {one, all, false}, {two, one, true}, {one, two, false}, {one, named, true}, {named, one, false}, {named, named, true},
+	} {
+		if got := c.a.Covers(c.b); got != c.want {
+			t.Errorf("%+v covers %+v: %v, want %v", c.a, c.b, got, c.want)
+		}
+		for _, x := range []taskwatch.Only{c.a, c.b} {
+			if or := c.a.Or(c.b); !or.Covers(x) {
+				t.Errorf("%+v does not cover %+v", or, x)
+			}
+		}
+		if and := c.a.And(c.b); !c.a.Covers(and) && !c.b.Covers(and) {
+			t.Errorf("%+v is within neither %+v nor %+v", and, c.a, c.b)
+		}
+	}
+}

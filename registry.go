@@ -122,7 +122,7 @@ func (r *Registry) collect(builtins *registration) *snapshot {
 			if first {
 				s.only, first = a.only, false
 			}
-			s.only = s.only.either(a.only)
+			s.only = s.only.Or(a.only)
 		}
 		s.sinks |= a.kinds
 		s.failed = s.failed || a.failed

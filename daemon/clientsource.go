@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	cel "github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/replay"
@@ -184,7 +185,11 @@ func (s *ClientSource) Close() error { return nil }
 func (s *ClientSource) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	lines, err := s.client.Follow(ctx, s.query(reg.Feed(), 0), FollowConfig{
+	query := s.query(reg.Feed(), 0)
+	if where := cel.Expression(reg.Feed().Only()); where != "" {
+		query.Set("where", where)
+	}
+	lines, err := s.client.Follow(ctx, query, FollowConfig{
 		Patience: s.cfg.Patience,
 		OnCut: func() {
 			s.notice("the daemon at %s has ended the stream; trying to go on for %v", s.client.socket, s.cfg.Patience)

@@ -24,7 +24,7 @@ func (d *Daemon) resumable(ctx context.Context, s *stream, send sender) error {
 		return err
 	}
 	defer leave()
-	c, err := d.ring.open(s.categories(), *s.after)
+	c, err := d.ring.open(s.categories(), s.Only(), *s.after)
 	if err != nil {
 		return err
 	}

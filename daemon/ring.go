@@ -35,7 +35,8 @@ type ring struct {
 	mu       sync.Mutex // guards what follows
 	instance string     // its name; "" while it is not attached
 	wants    taskwatch.Wants
-	failed   bool // execs that failed are wanted
+	failed   bool    // execs that failed are wanted
+	epochs   []epoch // since the first entry, at least
 	entries  []ringEntry
 	first    uint64 // index of the first entry
 	bytes    int    // of all entries
@@ -45,10 +46,17 @@ type ring struct {
 	waiting  map[chan struct{}]struct{} // of readers that have read everything
 }
 
+// epoch is a time in which the ring held events of some tasks.
+type epoch struct {
+	from places // what came before
+	only taskwatch.Only
+}
+
 // member is a stream that may be resumed, or was one until recently.
 type member struct {
 	wants  taskwatch.Wants
 	failed bool
+	only   taskwatch.Only
 	until  time.Time // when it is forgotten; zero while it is open
 }
 
@@ -126,6 +134,49 @@ func (r *ring) WantsFailedExecs() bool {
 	return r.failed
 }
 
+// Only implements taskwatch.OnlySink.
+func (r *ring) Only() taskwatch.Only {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.only()
+}
+
+// only returns which tasks the ring holds events of now. Callers hold mu.
+func (r *ring) only() taskwatch.Only {
+	if len(r.epochs) == 0 {
+		return taskwatch.Only{}
+	}
+	return r.epochs[len(r.epochs)-1].only
+}
+
+// turn begins an epoch, and drops those of which nothing is kept. Callers hold mu.
+func (r *ring) turn(only taskwatch.Only) {
+	r.epochs = append(r.epochs, epoch{r.seen, only})
+	var every categories
+	for c := range every {
+		every[c] = true
+	}
+	for len(r.epochs) > 1 && r.epochs[1].from.in(every) <= r.gone.in(every) {
+		r.epochs = r.epochs[1:]
+	}
+}
+
+// whole reports whether the ring has held all events of some tasks from a place
+// on, of these categories. An epoch that ended just there counts: what it left
+// out had no place. Callers hold mu.
+func (r *ring) whole(set categories, place uint64, only taskwatch.Only) bool {
+	for i, e := range r.epochs {
+		to := &r.seen
+		if i+1 < len(r.epochs) {
+			to = &r.epochs[i+1].from
+		}
+		if to.in(set) >= place && !e.only.Covers(only) {
+			return false
+		}
+	}
+	return true
+}
+
 // Take keeps a copy.
 func (r *ring) Take(it taskwatch.Item) {
 	e := newRingEntry(r.copies.take(it))
@@ -168,7 +219,7 @@ func (r *ring) join(s *stream) (leave func(), err error) {
 	if r.closed {
 		return nil, ErrClosing
 	}
-	m := &member{wants: s.Wants(), failed: s.failed}
+	m := &member{wants: s.Wants(), failed: s.failed, only: s.Only()}
 	if r.members == nil {
 		r.members = map[*member]struct{}{}
 	}
@@ -224,7 +275,13 @@ func (r *ring) end() {
 // none. Callers hold life.
 func (r *ring) settle() error {
 	wants, failed := taskwatch.Wants{}, false
+	var only taskwatch.Only
+	first := true
 	for m := range r.members {
+		if first {
+			only, first = m.only, false
+		}
+		only = only.Or(m.only)
 		for k, fields := range m.wants {
 			wants[k] |= fields
 		}
@@ -235,6 +292,10 @@ func (r *ring) settle() error {
 	r.wants, r.failed = wants, failed
 	if !attached && len(r.members) > 0 {
 		r.begin()
+	}
+	sameTasks := len(r.epochs) > 0 && only.Equal(r.only())
+	if !sameTasks && len(r.members) > 0 {
+		r.turn(only)
 	}
 	r.mu.Unlock()
 	switch {
@@ -254,7 +315,7 @@ func (r *ring) settle() error {
 			r.forget()
 		}
 		return err
-	case maps.Equal(before, wants) && failed == failedBefore:
+	case maps.Equal(before, wants) && failed == failedBefore && sameTasks:
 		return nil
 	}
 	if err := r.reg.Rewant(r); err != nil {
@@ -282,7 +343,7 @@ func (r *ring) begin() {
 
 // forget drops the history. Callers hold mu.
 func (r *ring) forget() {
-	r.instance, r.entries, r.first, r.bytes = "", nil, 0, 0
+	r.instance, r.epochs, r.entries, r.first, r.bytes = "", nil, nil, 0, 0
 	r.seen, r.gone, r.unknown, r.waiting = places{}, places{}, [numCategories]*places{}, nil
 }
 
@@ -340,7 +401,7 @@ type cursor struct {
 }
 
 // open returns a cursor after the items that the client has.
-func (r *ring) open(set categories, a after) (*cursor, error) {
+func (r *ring) open(set categories, only taskwatch.Only, a after) (*cursor, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &cursor{ring: r, set: set, wake: make(chan struct{}, 1)}
@@ -348,6 +409,8 @@ func (r *ring) open(set categories, a after) (*cursor, error) {
 		if a.pos > r.seen.in(set) {
 			return nil, fmt.Errorf("after=%v: %w", a, errAhead)
 		}
+	}
+	if a.instance == r.instance && r.whole(set, a.pos, only) {
 		c.next, c.place, c.skip, c.head = r.first, min(r.gone.in(set), a.pos), a.pos, a
 		return c, nil
 	}

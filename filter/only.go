@@ -1,8 +1,10 @@
 package filter
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
@@ -21,8 +23,7 @@ func (f *Filter) Only(kinds taskwatch.Kinds) (only taskwatch.Only) {
 	for _, id := range f.among("cgroup_id", math.MaxInt64) {
 		only.CgroupIDs = append(only.CgroupIDs, uint64(id))
 	}
-	texts := func(p *plain) []string { return p.texts }
-	for _, comm := range conjunction(f.plain, "comm", texts) {
+	for _, comm := range conjunction(f.plain, "comm", func(p *plain) []string { return p.texts }) {
 		if len(comm) <= maxComm && !strings.Contains(comm, "\x00") {
 			only.Comms = append(only.Comms, comm)
 		}
@@ -34,6 +35,29 @@ func (f *Filter) Only(kinds taskwatch.Kinds) (only taskwatch.Only) {
 		only.PIDs = append(only.PIDs, int(pid))
 	}
 	return only
+}
+
+// Expression returns an expression that is true for what is wanted, or "" where
+// that is everything.
+func Expression(o taskwatch.Only) string {
+	var parts []string
+	add := func(name string, values []string) {
+		if len(values) > 0 {
+			parts = append(parts, name+" in ["+strings.Join(values, ", ")+"]")
+		}
+	}
+	add("uid", texts(o.UIDs, func(v uint32) string { return fmt.Sprint(v) }))
+	add("pid", texts(o.PIDs, strconv.Itoa))
+	add("cgroup_id", texts(o.CgroupIDs, func(v uint64) string { return fmt.Sprint(v) }))
+	add("comm", texts(o.Comms, strconv.Quote))
+	return strings.Join(parts, " && ")
+}
+
+func texts[T any](values []T, text func(T) string) (list []string) {
+	for _, v := range values {
+		list = append(list, text(v))
+	}
+	return list
 }
 
 // maxComm is how many bytes the name of a task can have.

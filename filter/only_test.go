@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -85,3 +86,19 @@ func TestOnlyReference(t *testing.T) {
 
 // has reports whether a value is among those that are wanted.
 func has[T comparable](wanted []T, v T) bool { return len(wanted) == 0 || slices.Contains(wanted, v) }
+
+// An expression that is made of what is wanted wants that.
+func TestExpression(t *testing.T) {
+	for _, only := range []taskwatch.Only{
+		{UIDs: []uint32{7, math.MaxUint32}},
+		{PIDs: []int{3}, Comms: []string{"a", "a b", `"\\'`, "\u00e9\u200b", "\n\x01"}},
+		{UIDs: []uint32{0}, PIDs: []int{1, 2}, CgroupIDs: []uint64{1, 1 << 47}, Comms: []string{""}},
+	} {
+		if got := parse(t, Expression(only)).Only(taskwatch.KindsOf(taskwatch.Exec)); !reflect.DeepEqual(got, only) {
+			t.Errorf("%s: %+v, want %+v", Expression(only), got, only)
+		}
+	}
+	if got := Expression(taskwatch.Only{}); got != "" {
+		t.Errorf("of everything: %q", got)
+	}
+}
