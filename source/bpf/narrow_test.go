@@ -231,7 +231,7 @@ func TestNarrow(t *testing.T) {
 		"comms":  func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"exe", "", "alphabetical or"}} },
 		"cgroup": func(int) taskwatch.Only { return taskwatch.Only{CgroupIDs: []uint64{inode(t, cgroups[0])}} },
 		"all": func(int) taskwatch.Only {
-			return taskwatch.Only{UIDs: []uint32{0, 4242}, Comms: []string{"exe", "beta"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])}}
+			return taskwatch.Only{UIDs: []uint32{0, 4242}, Comms: []string{"exe", "beta", "mixed"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
