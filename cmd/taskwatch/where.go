@@ -281,15 +281,16 @@ what the container's own /etc/passwd says, so it proves nothing.
 taskwatch gathers only the fields that the expression reads, and only the kinds
 of event that it can match. The summary covers all events.
 
-With the source bpf, watch leaves out other tasks in the kernel if the expression
-is uid == N, uid in [N, M], the same of pid, cgroup_id or comm, or some of these
-joined by && to anything else. A pid counts only where no free events are shown
-(-e exec,exit). parent, ancestors, tree, parent_id and old_exe need all tasks, and
-so do the summary, --otlp, --env-diff and outputs other than text, json, csv, sql
-and sh. Of a task that was left out before, parent_id and old_exe are missing,
-and if its name or cgroup changed in the middle of an exec or just before its
-end, exe, argv and cwd as well. Text is indented below the tasks that are not
-left out, and may tell "at least" how long a program ran.
+With the source bpf, watch leaves out other tasks in the kernel if the
+expression is uid == N, uid in [N, M], the same of pid, cgroup_id or comm, or
+some of these joined by && to anything else. So does the daemon. A pid counts
+only where no free events are shown (-e exec,exit). parent, ancestors, tree,
+parent_id and old_exe need all tasks, and so do the summary, --otlp, --env-diff
+and outputs other than text, json, csv, sql and sh. Of a task that was left out
+before, parent_id and old_exe are missing, and if its name or cgroup changed in
+the middle of an exec or just before its end, exe, argv and cwd as well. Text is
+indented below the tasks that are not left out, and may tell "at least" how long
+a program ran.
 
 The fields of an event:
 
