@@ -72,7 +72,8 @@ func union[T cmp.Ordered](a, b []T) []T {
 
 // OnlySink is a sink that has no use for events of some tasks. It may get them all
 // the same, and those of a wanted task before and after. Of a task that was not
-// wanted before, the source may not know the creator.
+// wanted before, the source may not know the creator and the program before an
+// exec; and not its program at the event of an id or at an exit.
 type OnlySink interface {
 	Sink
 
