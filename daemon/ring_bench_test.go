@@ -54,7 +54,7 @@ func BenchmarkRingStreams(b *testing.B) {
 					b.Fatal(err)
 				}
 				s.shared = shared
-				c, err := r.open(s.categories(), *s.after)
+				c, err := r.open(s.categories(), taskwatch.Only{}, *s.after)
 				if err != nil {
 					b.Fatal(err)
 				}
