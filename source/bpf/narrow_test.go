@@ -170,8 +170,10 @@ func mixed(t *testing.T, seed int, cgroups []string) (pid int, release func()) {
 	t.Helper()
 	const depth = "4"
 	program := testutil.BuildC(t, "testdata/mixed.c", "-pthread")
-	argv := append([]string{"-c", `read x; exec "$@"`, "sh", program, strconv.Itoa(seed), depth, setUserID(t, program)}, cgroups...)
+	again, as4242 := copies(t, program)
+	argv := append([]string{"-c", `read x; exec "$@"`, "sh", program, strconv.Itoa(seed), depth, as4242}, cgroups...)
 	cmd := exec.Command("/bin/sh", argv...)
+	cmd.Env = append(os.Environ(), "MIXED="+again)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -185,12 +187,13 @@ func mixed(t *testing.T, seed int, cgroups []string) (pid int, release func()) {
 	})
 }
 
-// setUserID returns a copy of a program that runs as the user 4242.
-func setUserID(t *testing.T, program string) string {
+// copies returns copies of a program that all users may run, with names that no
+// other load has; the second one runs as the user 4242.
+func copies(t *testing.T, program string) (again, as4242 string) {
 	t.Helper()
 	dir := t.TempDir()
-	for d := dir; d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil && d == dir {
+	for _, d := range []string{filepath.Dir(dir), dir} { // both are of this test
+		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,14 +201,16 @@ func setUserID(t *testing.T, program string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := filepath.Join(dir, "as4242")
-	if err := os.WriteFile(name, b, 0o755); err != nil {
+	again, as4242 = filepath.Join(dir, "again"), filepath.Join(dir, "as4242")
+	for _, name := range []string{again, as4242} {
+		if err := os.WriteFile(name, b, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Chown(as4242, 4242, 0), os.Chmod(as4242, 0o755|os.ModeSetuid)); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Chown(name, 4242, 0), os.Chmod(name, 0o755|os.ModeSetuid)); err != nil {
-		t.Fatal(err)
-	}
-	return name
+	return again, as4242
 }
 
 // The same load, chosen in the kernel and here, gives the same events. Of a task
@@ -228,10 +233,10 @@ func TestNarrow(t *testing.T) {
 		"pid":    func(pid int) taskwatch.Only { return taskwatch.Only{PIDs: []int{pid}} },
 		"both":   func(pid int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{0, 4242}, PIDs: []int{pid}} },
 		"comm":   func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"alpha", "as4242"}} },
-		"comms":  func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"exe", "", "alphabetical or"}} },
+		"comms":  func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"again", "", "alphabetical or"}} },
 		"cgroup": func(int) taskwatch.Only { return taskwatch.Only{CgroupIDs: []uint64{inode(t, cgroups[0])}} },
 		"all": func(int) taskwatch.Only {
-			return taskwatch.Only{UIDs: []uint32{0, 4242}, Comms: []string{"exe", "beta", "mixed"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])}}
+			return taskwatch.Only{UIDs: []uint32{0, 4242}, Comms: []string{"again", "beta", "mixed"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

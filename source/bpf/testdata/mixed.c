@@ -4,6 +4,8 @@
  * one of the programs.
  *
  *	mixed SEED DEPTH [SET-USER-ID-COPY [CGROUP...]]
+ *
+ * MIXED is a path of this program in the environment: no other load has its name.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -46,7 +48,7 @@ static void *thread(void *arg)
 static void again(int depth)
 {
 	char seed[24], deep[12];
-	const char *program = *programs && pick(3) == 0 ? *programs : "/proc/self/exe";
+	const char *program = *programs && pick(3) == 0 ? *programs : getenv("MIXED");
 
 	snprintf(seed, sizeof(seed), "%u", pick(1 << 30));
 	snprintf(deep, sizeof(deep), "%d", depth);
