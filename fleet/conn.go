@@ -57,7 +57,7 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { change(err) }),
-		nats.PingInterval(20 * time.Second), nats.Timeout(connectTime),
+		nats.PingInterval(pingEvery), nats.Timeout(connectTime),
 	}
 	if opts.Persist {
 		options = append(options, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
@@ -74,6 +74,11 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 	}
 	return &Conn{Conn: nc, key: id.pub}, nil
 }
+
+// pingEvery is how often a client asks whether the hub is there. After three of these it
+// gives the connection up, and makes another one: after a cut of a minute, TCP itself
+// would try again only a minute later.
+const pingEvery = 10 * time.Second
 
 // connectTime is how long a connection may take: a hub that was started again has
 // all clients connect at once, and each costs it a signature.

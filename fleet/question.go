@@ -53,6 +53,7 @@ type Answer struct {
 	Items   uint64 `json:"items"`             // the number of the last of these, from 1
 	Count   uint64 `json:"count,omitempty"`   // of these; a loss among them counts as many as it stands for
 	Dropped uint64 `json:"dropped,omitempty"` // that the node has dropped so far
+	Began   int64  `json:"began,omitempty"`   // when the node began to answer, in ns: another one numbers its items anew
 	Error   string `json:"error,omitempty"`   // why there are none, and no more answers
 
 	// Lines are the items, as in a recording. The first answer has the start alone:

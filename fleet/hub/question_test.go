@@ -210,7 +210,12 @@ func TestQuestionIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An answer in the name of the node, as if those before it had been lost.
-	b, err := json.Marshal(fleet.Answer{Name: "n", Items: 8, Count: 1, Lines: []json.RawMessage{json.RawMessage(`{"event":"exec"}`)}})
+	var said fleet.Answer
+	if err := json.Unmarshal(msg.Data, &said); err != nil {
+		t.Fatal(err)
+	}
+	said.Items, said.Count, said.Lines = 8, 1, []json.RawMessage{json.RawMessage(`{"event":"exec"}`)}
+	b, err := json.Marshal(&said)
 	if err != nil {
 		t.Fatal(err)
 	}

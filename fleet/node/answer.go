@@ -47,7 +47,7 @@ type batch struct {
 }
 
 func newAnswer(n *Node, subject string, q *fleet.Question) *answer {
-	a := &answer{node: n, subject: subject, room: make(chan struct{}, 1), last: fleet.Answer{Name: n.facts.Name}, gather: q.Gather, window: q.Window}
+	a := &answer{node: n, subject: subject, room: make(chan struct{}, 1), last: fleet.Answer{Name: n.facts.Name, Began: time.Now().UnixNano()}, gather: q.Gather, window: q.Window}
 	a.timer = time.AfterFunc(fleet.MaxLease, a.due)
 	a.timer.Stop()
 	return a

@@ -20,6 +20,7 @@ import (
 // answering is a node of which something is known.
 type answering struct {
 	id      NodeID
+	began   int64  // of the answer; 0 where there was none
 	items   uint64 // that were sent up to it
 	heard   time.Time
 	trouble string // that was told last
@@ -129,13 +130,13 @@ func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 	a.id.Name = in.Name
 	a.heard, a.trouble = time.Now(), ""
 	switch sent := in.Items - in.Count; {
-	case in.Items < a.items: // it was started again
+	case in.Items < a.items, a.began != 0 && in.Began != a.began: // it has begun again
 		a.receipt, a.unread = 0, 0
 		w.OnLost(a.id, 0)
 	case sent > a.items:
 		w.OnLost(a.id, sent-a.items)
 	}
-	a.items = in.Items
+	a.began, a.items = in.Began, in.Items
 	for _, line := range in.Lines {
 		w.OnLine(a.id, line)
 	}
