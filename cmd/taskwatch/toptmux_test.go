@@ -64,8 +64,20 @@ func (m *tmux) do(args ...string) string {
 
 func (m *tmux) keys(keys ...string) { m.t.Helper(); m.do(append([]string{"send-keys"}, keys...)...) }
 
-// run has the shell run a command line.
+// run has what runs on the terminal read a line.
 func (m *tmux) run(line string) { m.t.Helper(); m.keys(line, "Enter") }
+
+// command has the shell run a command line, once it asks for one. The line is on
+// the screen before it runs: the screen is never that of before.
+func (m *tmux) command(line string) {
+	m.t.Helper()
+	m.prompt()
+	m.keys(line)
+	eventually(m.t, "the line is typed", func() bool {
+		return strings.HasSuffix(strings.TrimSpace(m.do("capture-pane", "-p", "-J")), strings.TrimSpace(line))
+	})
+	m.keys("Enter")
+}
 
 func (m *tmux) screen() string { m.t.Helper(); return m.do("capture-pane", "-p") }
 
@@ -102,8 +114,7 @@ func (m *tmux) prompt() {
 // restored checks that the terminal is as it was.
 func (m *tmux) restored(status int) {
 	m.t.Helper()
-	m.prompt()
-	m.run(`echo "status=$?" "$(stty -a | grep -o '[-]*\bicanon\|[-]*\becho\b' | tr '\n' ' ')"`)
+	m.command(`echo "status=$?" "$(stty -a | grep -o '[-]*\bicanon\|[-]*\becho\b' | tr '\n' ' ')"`)
 	m.shows(fmt.Sprintf("status=%d icanon echo", status))
 	if alt := strings.TrimSpace(m.do("display-message", "-p", "#{alternate_on} #{cursor_flag}")); alt != "0 1" {
 		m.t.Errorf("the other screen is on, or the cursor is not: %s", alt)
@@ -136,8 +147,7 @@ func TestTopPlaysARecording(t *testing.T) {
 	m.keys("q")
 	m.restored(0)
 
-	m.prompt()
-	m.run("clear; taskwatch top --speed max " + file)
+	m.command("clear; taskwatch top --speed max " + file)
 	m.shows("the recording has ended", "- exit 3  two", "live 0")
 	m.keys("6")
 	m.shows("WHEN", "7 ?         exit 3         two")
@@ -155,8 +165,7 @@ func TestTopStops(t *testing.T) {
 	m.shows("one 'a b'")
 	for range 5 {
 		m.keys("C-z")
-		m.prompt()
-		m.run(`stty -a | grep -o '[-]*\bicanon\|[-]*\bopost\|[-]*\becho\b' | tr '\n' ' '; echo .`)
+		m.command(`stty -a | grep -o '[-]*\bicanon\|[-]*\bopost\|[-]*\becho\b' | tr '\n' ' '; echo .`)
 		m.shows("opost icanon echo .")
 		m.run("clear; fg")
 		m.shows("one 'a b'", "? help")
@@ -199,7 +208,7 @@ func TestTopRestoresTheTerminal(t *testing.T) {
 		signal unix.Signal
 		status int
 	}{{unix.SIGTERM, 0}, {unix.SIGHUP, 0}, {unix.SIGINT, 0}, {unix.SIGQUIT, 2}} {
-		m.run("clear; sh -c 'echo $$ >" + pid + "; exec taskwatch top " + file + "'")
+		m.command("clear; sh -c 'echo $$ >" + pid + "; exec taskwatch top " + file + "'")
 		m.shows("one 'a b'")
 		text, err := os.ReadFile(pid)
 		if err != nil {
@@ -219,7 +228,7 @@ func TestTopRestoresTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, where := range []string{"source", "screen"} {
-		m.run("clear; " + panicEnv + "=" + where + " " + self)
+		m.command("clear; " + panicEnv + "=" + where + " " + self)
 		m.restored(2)
 		if text := m.do("capture-pane", "-p", "-S", "-"); !strings.Contains(text, "panic: on purpose") {
 			t.Errorf("a panic of the %s is not shown:\n%s", where, text)

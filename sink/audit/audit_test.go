@@ -45,6 +45,7 @@ func TestLines(t *testing.T) {
 		not  string
 	}{
 		{"pts/0", []string{"ls", "a b"}, []string{" pid=4711 ", " tty=pts0 ", ` comm="comm"`, ` exe="/bin"`, `argc=2 a0="ls" a1=612062`}, "type=CWD"},
+		{"", []string{""}, []string{"tty=(none) ", `argc=1 a0=""`, `proctitle="(null)"`}, "\n\n"},
 		{"x\ntype=X", []string{"a\ntype=USER", `"`}, []string{"a0=610A747970653D55534552 a1=22"}, "tty="},
 	} {
 		var out bytes.Buffer
@@ -85,7 +86,7 @@ func FuzzAppend(f *testing.F) {
 		}
 		for line := range strings.Lines(out.String()) {
 			if !strings.HasPrefix(line, "type=") || !strings.Contains(line, " msg=audit(1.002:1): ") || !strings.HasSuffix(line, "\n") {
-				t.Fatalf("a line is %q", line)
+				t.Fatalf("a line is %q of %q", line, out.String())
 			}
 			if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(c rune) bool { return c < 0x20 || c > 0x7e }) {
 				t.Fatalf("a line has other characters: %q", line)

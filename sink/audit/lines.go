@@ -76,10 +76,14 @@ func (e *entry) appendAbend(b []byte, stamp string) []byte {
 	return fmt.Appendf(b, " sig=%d res=1\n", e.Status&0x7f)
 }
 
-// title returns the first 128 bytes of the arguments, as PROCTITLE has them.
+// title returns the first 128 bytes of the arguments, as PROCTITLE has them: an
+// empty one as the kernel writes it.
 func (e *entry) title() []byte {
 	const size = 128
 	title := bytes.Join(e.args, []byte{0})
+	if len(title) == 0 {
+		return []byte("(null)")
+	}
 	return title[:min(len(title), size)]
 }
 
