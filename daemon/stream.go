@@ -25,7 +25,7 @@ type stream struct {
 	after      *after // of one that may be resumed; nil otherwise
 
 	shared *renderings      // of all streams, set when the hub admits it
-	copies *copies          // of one that may not be resumed; nil otherwise
+	copies *copies          // of one that may not be resumed; nil for a log
 	queue  *taskwatch.Queue // of one that may not be resumed; nil otherwise
 	client *client          // and so is this
 	missed atomic.Uint64    // items that one that may be resumed has lost
@@ -108,7 +108,11 @@ func (s *stream) Wants() taskwatch.Wants {
 
 // Take puts an item into the queue if it is one of the stream's.
 func (s *stream) Take(it taskwatch.Item) {
-	if s.chooses(it) {
+	switch {
+	case !s.chooses(it):
+	case s.copies == nil: // of a log
+		s.queue.Take(it)
+	default:
 		s.queue.TakeCopy(s.copies.take(it))
 	}
 }
