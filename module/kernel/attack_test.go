@@ -123,8 +123,10 @@ func TestAttackPreempted(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, hook := range missed {
-				if hook.Decided.Has(taskwatch.Exec) && !hook.Decided.Has(taskwatch.UID) {
-					atExec += hook.Count
+				for _, s := range hook.Skipped {
+					if s.Kinds.Has(taskwatch.Exec) && !s.Kinds.Has(taskwatch.UID) {
+						atExec += s.Count
+					}
 				}
 			}
 			if atExec != done {

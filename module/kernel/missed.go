@@ -16,9 +16,15 @@ type Missed struct {
 	Hook    string
 	Count   uint64          // since the table was made
 	Seen    taskwatch.Kinds // the events that are seen there
-	Decided taskwatch.Kinds // the events that a module may refuse there now
+	Skipped []Skipped       // where a module might have denied something
+}
 
-	Deciders []string // those modules, by name
+// Skipped says how often a hook was passed without a call of a module that might
+// have denied the operation there.
+type Skipped struct {
+	Module string
+	Kinds  taskwatch.Kinds // the events that it may deny there
+	Count  uint64          // since the table was made, by all modules of that name, those that have gone included
 }
 
 // Missed lists the hooks at which something was missed. There are none where
@@ -50,23 +56,14 @@ func (t *Table) listMissed() ([]Missed, error) {
 		if n == 0 {
 			continue
 		}
-		m := Missed{Hook: h.name, Count: n}
+		m := Missed{Hook: h.name, Count: n, Skipped: slices.Clone(t.skipped[h])}
 		for _, c := range h.calls {
 			if c.to.reaches(false) && c.to != onceVetoed {
 				m.Seen |= taskwatch.KindsOf(c.kind)
 			}
-			if !h.veto || c.to == onceVetoed || t.dryRun {
-				continue
-			}
-			for _, l := range t.modules {
-				if !l.decides(c.kind) || len(l.watchers(c.entry())) == 0 {
-					continue
-				}
-				m.Decided |= taskwatch.KindsOf(c.kind)
-				if name := l.object.Name; !slices.Contains(m.Deciders, name) {
-					m.Deciders = append(m.Deciders, name)
-				}
-			}
+		}
+		for _, l := range t.modules {
+			m.Skipped = addSkipped(m.Skipped, t.skippedAt(l, h, n))
 		}
 		list = append(list, m)
 	}
@@ -120,23 +117,52 @@ func (a *attachment) missed() (uint64, error) {
 // their hook was passed, and how often one of them could have refused then.
 func (t *Table) missedBy(l *listing, now map[*hook]uint64) (missed, skipped uint64) {
 	for h, n := range now {
-		n -= l.missed[h]
-		var called, decides bool
-		for _, c := range h.calls {
-			if c.to == onceVetoed || !l.concerned(c) {
-				continue
-			}
-			called = true
-			decides = decides || h.veto && l.decides(c.kind)
+		if slices.ContainsFunc(h.calls, func(c call) bool { return c.to != onceVetoed && l.concerned(c) }) {
+			missed += n - l.missed[h]
 		}
-		if called {
-			missed += n
-		}
-		if decides && !t.dryRun {
-			skipped += n
-		}
+		skipped += t.skippedAt(l, h, n).Count
 	}
 	return missed, skipped
+}
+
+// skippedAt returns what a hook has skipped of a module's vetoes. The hook has
+// missed n since the table was made.
+func (t *Table) skippedAt(l *listing, h *hook, n uint64) Skipped {
+	s := Skipped{Module: l.object.Name}
+	if !h.veto || t.dryRun {
+		return s
+	}
+	for _, c := range h.calls {
+		if c.to != onceVetoed && c.to.reaches(true) && l.decides(c.kind) && len(l.watchers(c.entry())) > 0 {
+			s.Kinds |= taskwatch.KindsOf(c.kind)
+		}
+	}
+	if s.Kinds != 0 {
+		s.Count = n - l.missed[h]
+	}
+	return s
+}
+
+// settleSkipped keeps what was skipped of a module that goes. now is what the
+// hooks had missed when it was called for the last time. Callers hold mu.
+func (t *Table) settleSkipped(l *listing, now map[*hook]uint64) {
+	for h, n := range now {
+		t.skipped[h] = addSkipped(t.skipped[h], t.skippedAt(l, h, n))
+	}
+}
+
+// addSkipped adds to a list that has each module once.
+func addSkipped(list []Skipped, s Skipped) []Skipped {
+	if s.Count == 0 {
+		return list
+	}
+	i := slices.IndexFunc(list, func(other Skipped) bool { return other.Module == s.Module })
+	if i < 0 {
+		return append(list, s)
+	}
+	list[i].Kinds |= s.Kinds
+	list[i].Count += s.Count
+	return list
 }
 
 // skippable returns the events whose veto can be skipped on this kernel.

@@ -181,6 +181,7 @@ func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
 		m.release()
 		return err
 	}
+	t.settleSkipped(before, l.missed) // what is skipped from then on is l's
 	t.unlist(before)
 	old.release()
 	return nil
@@ -212,19 +213,24 @@ func (t *Table) Unregister(m *Module) error {
 
 // remove takes the i-th module from the table. Callers hold mu.
 func (t *Table) remove(i int) error {
-	if err := t.latches.change(false, t.modules[i]); err != nil {
-		return err
-	}
-	if err := t.leave(i); err != nil {
-		return err
-	}
 	l := t.modules[i]
+	if err := t.latches.change(false, l); err != nil {
+		return err
+	}
+	missed, err := t.allMissed()
+	if err == nil {
+		err = t.leave(i)
+	}
 	modules := slices.Concat(t.modules[:i], t.modules[i+1:])
-	if err := t.apply(t.builtins, modules); err != nil {
+	if err == nil {
+		err = t.apply(t.builtins, modules)
+	}
+	if err != nil {
 		return errors.Join(err, t.latches.change(true, l)) // it stays
 	}
 	t.modules = modules
 	m := t.owners[l]
+	t.settleSkipped(l, missed)
 	t.unlist(l)
 	m.release()
 	return nil

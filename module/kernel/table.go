@@ -99,9 +99,10 @@ type Table struct {
 	senders  map[uint32]sender      // by module id, for records that come late
 	departed []uint32               // ids of the last modules that have gone
 	lastID   uint32
-	slots    []bool            // of the counters, in use
-	missed   map[*hook]uint64  // by hooks that are attached no more
-	ready    map[*hook]*change // what Check has verified, until the next change
+	slots    []bool              // of the counters, in use
+	missed   map[*hook]uint64    // by hooks that are attached no more
+	skipped  map[*hook][]Skipped // of modules that have gone
+	ready    map[*hook]*change   // what Check has verified, until the next change
 
 	detaching  *time.Timer    // for idle
 	background sync.WaitGroup // of what is being detached
@@ -115,7 +116,7 @@ func NewTable(cfg Config) (_ *Table, err error) {
 		dryRun: cfg.DryRun, timed: cfg.CallStats, support: cfg.Support,
 		owners: map[*listing]*Module{}, attached: map[*hook]*attachment{}, idle: map[*hook]*attachment{},
 		names: map[uint32]WatcherInfo{}, senders: map[uint32]sender{},
-		slots: make([]bool, maxSlots), missed: map[*hook]uint64{},
+		slots: make([]bool, maxSlots), missed: map[*hook]uint64{}, skipped: map[*hook][]Skipped{},
 	}
 	defer func() {
 		if err != nil {

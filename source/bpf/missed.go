@@ -5,13 +5,18 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
 // misses are what the kernel has passed by: see [kernel.Missed].
 type misses struct {
-	lastNS int64             // when the reader looked
-	told   map[string]uint64 // by hook
+	lastNS  int64             // when the reader looked
+	told    map[string]uint64 // by hook
+	alarmed map[skip]uint64
 }
+
+// skip is a hook that passes a module by.
+type skip struct{ hook, module string }
 
 // missedPause is between two looks at the counters, a system call for each hook
 // and as good as free.
@@ -38,7 +43,7 @@ func (st *stream) lookMissed(final bool) error {
 			continue
 		}
 		if st.misses.told == nil {
-			st.misses.told = map[string]uint64{}
+			st.misses.told, st.misses.alarmed = map[string]uint64{}, map[skip]uint64{}
 		}
 		st.misses.told[m.Hook] = m.Count
 		if m.Seen&st.kinds&^taskwatch.KindsOf(taskwatch.Free) != 0 { // a free is inferred
@@ -51,8 +56,8 @@ func (st *stream) lookMissed(final bool) error {
 		if m.Seen&idKinds != 0 {
 			st.resyncs.want(st.kernel.ring.Produced()) // the ids of tasks are not what the table says
 		}
-		for _, module := range m.Deciders {
-			if err := st.skipped(module, m.Hook, m.Decided, n); err != nil {
+		for _, skipped := range m.Skipped {
+			if err := st.tellSkipped(m.Hook, skipped); err != nil {
 				return err
 			}
 		}
@@ -60,20 +65,27 @@ func (st *stream) lookMissed(final bool) error {
 	return nil
 }
 
-// skipped delivers, as a record of the module, that it was not asked.
-func (st *stream) skipped(module, hook string, kinds taskwatch.Kinds, n uint64) error {
+// tellSkipped delivers, as a record of the module, how often it was not asked
+// since the last look.
+func (st *stream) tellSkipped(hook string, s kernel.Skipped) error {
+	key := skip{hook, s.Module}
+	n := s.Count - st.misses.alarmed[key]
+	if n == 0 {
+		return nil
+	}
+	st.misses.alarmed[key] = s.Count
 	data, err := json.Marshal(struct {
 		Alarm string `json:"alarm"`
 		Event string `json:"event"`
 		Hook  string `json:"hook"`
 		Count uint64 `json:"count"`
-	}{"veto skipped", kinds.String(), hook, n})
+	}{"veto skipped", s.Kinds.String(), hook, n})
 	if err != nil {
 		return err
 	}
 	at := now()
 	st.feed.Deliver(taskwatch.Item{Record: &taskwatch.Record{
-		Module: module, Data: data, Time: st.clocks.time(at), MonoNS: at, Source: Name, Missing: taskwatch.FieldsTask,
+		Module: s.Module, Data: data, Time: st.clocks.time(at), MonoNS: at, Source: Name, Missing: taskwatch.FieldsTask,
 	}})
 	return nil
 }
