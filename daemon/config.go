@@ -74,6 +74,11 @@ type Config struct {
 	// connector; "" is nowhere. Its place and its group are as those of Socket.
 	Connector string
 
+	// Classify is a file with rules, as those of cgrules.conf, by which the module
+	// [ClassifyModule] decides: the daemon moves processes as it does. "" is none.
+	// It is read again whenever the module is loaded or replaced.
+	Classify string
+
 	// Log gets the daemon's messages; nil discards them.
 	Log *slog.Logger
 

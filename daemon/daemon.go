@@ -20,15 +20,16 @@ import (
 // Daemon holds modules and serves the interface. It is made by [New] and runs
 // once.
 type Daemon struct {
-	cfg     Config
-	log     *slog.Logger
-	started time.Time
-	limits  limits
-	access  access
-	trust   trusted
-	socket  *socket
-	metrics *metrics // or nil
-	relay   *relay   // or nil
+	cfg        Config
+	log        *slog.Logger
+	started    time.Time
+	limits     limits
+	access     access
+	trust      trusted
+	socket     *socket
+	metrics    *metrics    // or nil
+	relay      *relay      // or nil
+	classifier *classifier // or nil
 
 	source   source.Source
 	passed   error // why not a better one
@@ -93,6 +94,11 @@ func newDaemon(cfg Config, limits limits) (_ *Daemon, err error) {
 	}
 	if cfg.Connector != "" {
 		if err := d.openRelay(cfg.Connector, group); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Classify != "" {
+		if err := d.openClassifier(cfg.Classify); err != nil {
 			return nil, err
 		}
 	}
@@ -193,6 +199,9 @@ func (d *Daemon) work(ctx context.Context) error {
 	if err := d.startExports(ctx, d.cfg.OTLP); err != nil {
 		d.log.Error("nothing is sent to a collector", "error", err)
 	}
+	if err := d.classifier.start(); err != nil {
+		d.log.Error("no process is moved", "error", err)
+	}
 	d.loadConfigured(ctx, d.cfg.Modules)
 	if d.relay != nil {
 		d.log.Info("connector", "socket", d.cfg.Connector)
@@ -218,6 +227,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	for _, name := range d.modules.close() {
 		errs = append(errs, d.unload(name))
 	}
+	d.classifier.end()
 	d.ring.end()
 	d.endExports()
 	d.endLogs()

@@ -56,6 +56,7 @@ var errorCodes = []struct {
 	{host.ErrNoKernel, connect.CodeFailedPrecondition},
 	{module.ErrNoVeto, connect.CodeFailedPrecondition},
 	{module.ErrSkippable, connect.CodeFailedPrecondition},
+	{errRules, connect.CodeFailedPrecondition},
 	{module.ErrNoMap, connect.CodeNotFound},
 	{module.ErrNoEntry, connect.CodeNotFound},
 	{module.ErrBadEntry, connect.CodeInvalidArgument},

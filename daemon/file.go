@@ -29,6 +29,9 @@ type File struct {
 	// Connector is the path of the socket with the records of cnproc.
 	Connector string `toml:"connector"`
 
+	// Classify is a file with rules, relative to the directory of the configuration.
+	Classify string `toml:"classify"`
+
 	// LogFormat is that of the daemon's messages: "text" or "json". A file that
 	// has no tables [[log]] may say log = "json" instead.
 	LogFormat string `toml:"log_format"`
@@ -273,7 +276,7 @@ func (f *File) Config(name string) (Config, error) {
 	}
 	return Config{
 		Trust: trust, OTLP: f.OTLP.config(filepath.Dir(name)),
-		Socket: f.Socket, Group: f.Group, Source: f.Source, Metrics: f.Metrics, Connector: f.Connector, Modules: modules, Logs: logs,
+		Socket: f.Socket, Group: f.Group, Source: f.Source, Metrics: f.Metrics, Connector: f.Connector, Classify: beside(filepath.Dir(name), f.Classify), Modules: modules, Logs: logs,
 		NoCallStats: f.CallStats != nil && !*f.CallStats,
 	}, err
 }
@@ -285,7 +288,7 @@ func (f *File) Differs(other *File) string {
 	stats := func(f *File) bool { return f.CallStats == nil || *f.CallStats }
 	for key, same := range map[string]bool{
 		"socket": f.Socket == other.Socket, "group": f.Group == other.Group, "source": f.Source == other.Source,
-		"metrics": f.Metrics == other.Metrics, "connector": f.Connector == other.Connector, "log_format": f.LogFormat == other.LogFormat, "call_stats": stats(f) == stats(other),
+		"metrics": f.Metrics == other.Metrics, "connector": f.Connector == other.Connector, "classify": f.Classify == other.Classify, "log_format": f.LogFormat == other.LogFormat, "call_stats": stats(f) == stats(other),
 		"hub": reflect.DeepEqual(f.Hub, other.Hub),
 	} {
 		if !same {

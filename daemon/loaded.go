@@ -30,6 +30,7 @@ type spec struct {
 
 	signer string // filled in by open
 	stock  bool   // the file is a stock module's; filled in by newEntry
+	ruled  bool   // the contents have the daemon's rules; filled in by withRules
 }
 
 // Where modules come from.

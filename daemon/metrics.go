@@ -80,13 +80,14 @@ var (
 	metricLogLost = newMetric("log_lost_total", "Items that a log lacks: those that found no room in memory, and those that could not be written.", "log", "cause")
 	metricToLog   = newMetric("log_queued_bytes", "Bytes of items that wait to be written to a log, about.", "log")
 	metricRelay   = newMetric("connector_lost_messages_total", "Messages of the module cnproc that programs have lost because they read too slowly.")
+	metricMoved   = newMetric("classify_processes_total", "Processes that were moved into a control group (moved), and that could not be (failed), and losses of decisions (lost).", "outcome")
 	metricRing    = newMetric("stream_history_bytes", "Bytes of items that are kept for streams that are cut, about.")
 	metricWaiting = newMetric("stream_queued_bytes", "Bytes of items that wait for the clients of streams, about.")
 
 	allMetrics = []*prometheus.Desc{
 		metricInfo, metricStarted, metricLost, metricStreams, metricUnread, metricModule, metricRefs, metricCalls,
 		metricErrors, metricVetoes, metricMissed, metricSkipped, metricDrops, metricTime, metricQueue,
-		metricGlobal, metricLeftOut, metricEvents, metricLosses, metricWaiting, metricSent, metricUnsent, metricToSend, metricLogLost, metricToLog, metricRing, metricRelay,
+		metricGlobal, metricLeftOut, metricEvents, metricLosses, metricWaiting, metricSent, metricUnsent, metricToSend, metricLogLost, metricToLog, metricRing, metricRelay, metricMoved,
 	}
 )
 
@@ -136,6 +137,11 @@ func (c collected) Collect(ch chan<- prometheus.Metric) {
 	if d.relay != nil {
 		counter(metricRelay, d.relay.server.Dropped())
 		losses["connector"] = d.relay.server.Dropped()
+	}
+	if c := d.classifier; c != nil {
+		counter(metricMoved, c.moved.Load(), "moved")
+		counter(metricMoved, c.failed.Load(), "failed")
+		counter(metricMoved, c.lost.Load(), "lost")
 	}
 	gauge(metricRing, float64(d.ring.size()))
 	for _, slot := range d.logs.all() {

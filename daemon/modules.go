@@ -196,19 +196,28 @@ func (ms *modules) view(name string) (*view, error) {
 }
 
 // load loads and registers a module.
-func (d *Daemon) load(ctx context.Context, s *spec) (err error) {
+func (d *Daemon) load(ctx context.Context, s *spec) error {
+	err := d.withRules(s)
+	if err == nil {
+		err = d.loadRuled(ctx, s)
+	}
+	if err != nil {
+		return &host.Error{Op: "load", Module: s.name, Err: err}
+	}
+	return nil
+}
+
+func (d *Daemon) loadRuled(ctx context.Context, s *spec) error {
 	e := newEntry(s)
-	if err = d.modules.begin(e); err == nil {
+	err := d.modules.begin(e)
+	if err == nil {
 		var m host.Module
 		if m, err = d.openAndRegister(ctx, s); err != nil {
 			m = nil
 		}
 		d.modules.loaded(e, m, s.signer)
 	}
-	if err != nil {
-		return &host.Error{Op: "load", Module: s.name, Err: err}
-	}
-	return nil
+	return err
 }
 
 func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (host.Module, error) {
@@ -251,6 +260,9 @@ func (d *Daemon) replaceOrLoad(ctx context.Context, s *spec) error {
 }
 
 func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
+	if err := d.withRules(s); err != nil {
+		return err
+	}
 	old, err := d.modules.take(s.name)
 	if err != nil {
 		return err

@@ -160,6 +160,15 @@ func (d *Daemon) Reload(ctx context.Context, list []ModuleConfig) error {
 // changed with what was done.
 func (d *Daemon) reconcile(ctx context.Context, origin string, names []string, wanted map[string]*spec, fail func(name string, err error), changed func(done, name string)) {
 	known := map[string]bool{}
+	for name, s := range wanted {
+		if s == nil {
+			continue
+		}
+		if err := d.withRules(s); err != nil {
+			fail(name, err)
+			wanted[name] = nil // what runs goes on
+		}
+	}
 	for _, v := range d.modules.views() {
 		v, err := d.modules.settled(ctx, v.spec.name)
 		if err != nil {

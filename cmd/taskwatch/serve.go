@@ -23,6 +23,7 @@ type serveFlags struct {
 	source    string
 	metrics   string
 	connector string
+	classify  string
 	log       string
 	noStats   bool
 	trust     trustFlags
@@ -90,6 +91,7 @@ The exit status is:
 	flags.StringVar(&f.source, "source", auto.Name, "`where` events come from: auto, the best that works, bpf or connector")
 	flags.StringVar(&f.metrics, "metrics", "", "serve metrics for Prometheus at this loopback `address`: 127.0.0.1:9477")
 	flags.StringVar(&f.connector, "connector", "", "serve the messages of the module cnproc at this `path`, as the kernel's\nprocess events connector does")
+	flags.StringVar(&f.classify, "classify", "", "move processes into control groups by the rules of this `file`, while the\nmodule classify is loaded")
 	flags.StringVar(&f.log, "log", formatText, "`how` to write the log, on standard error: text or json")
 	flags.BoolVar(&f.noStats, "no-call-stats", false, "do not count and time the calls of kernel modules")
 	f.trust.add(cmd)
@@ -121,7 +123,7 @@ func (f *serveFlags) read(cmd *cobra.Command) (cfg daemon.Config, file *daemon.F
 		to    *string
 	}{
 		{"socket", f.socket, &cfg.Socket}, {"group", f.group, &cfg.Group}, {"source", f.source, &cfg.Source},
-		{"metrics", f.metrics, &cfg.Metrics}, {"connector", f.connector, &cfg.Connector}, {"log", f.log, &file.LogFormat},
+		{"metrics", f.metrics, &cfg.Metrics}, {"connector", f.connector, &cfg.Connector}, {"classify", f.classify, &cfg.Classify}, {"log", f.log, &file.LogFormat},
 	} {
 		if cmd.Flags().Changed(o.flag) {
 			*o.to = o.value

@@ -28,6 +28,16 @@ type Mover struct {
 	proc procfs.Reader
 }
 
+// Add adds rules to those that there are, which an older module may still decide by,
+// and returns the entries of the map of one that decides by the new ones.
+func (m *Mover) Add(rules Rules) ([]byte, error) {
+	entries, err := rules.entries(len(m.Rules))
+	if err == nil {
+		m.Rules = append(m.Rules, rules...)
+	}
+	return entries, err
+}
+
 // Outcome is what became of a decision.
 type Outcome struct {
 	Process

@@ -210,11 +210,15 @@ func fill(words, mask []uint64, text string, begins bool) {
 }
 
 // Entries returns the first entries of the module's map, as lines of JSON.
-func (rs Rules) Entries() ([]byte, error) {
+func (rs Rules) Entries() ([]byte, error) { return rs.entries(0) }
+
+// entries returns the entries of rules that come behind so many others.
+func (rs Rules) entries(behind int) ([]byte, error) {
 	var b []byte
 	i := 0
 	for _, r := range rs {
 		for _, e := range r.entries {
+			e.Number += uint32(behind)
 			line, err := json.Marshal(struct {
 				Key   int   `json:"key"`
 				Value entry `json:"value"`

@@ -16,44 +16,10 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/classify"
-	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
-
-// groupsOfTest makes a control group of this test's own, and returns the root of
-// the hierarchy and the group's path below it. It is removed with all that is in it.
-func groupsOfTest(t *testing.T) (root, group string) {
-	t.Helper()
-	testutil.Root(t)
-	if root = procfs.UnifiedMount(); root == "" {
-		testutil.Require(t, testutil.Need{What: "a mount of cgroup2", Remedy: "mount -t cgroup2 none /sys/fs/cgroup", Met: func() bool { return false }})
-	}
-	dir, err := os.MkdirTemp(root, "taskwatch-classify-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		var dirs []string
-		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, path)
-			}
-			return nil
-		})
-		slices.Reverse(dirs)
-		for _, d := range dirs {
-			err := unix.Rmdir(d)
-			for end := time.Now().Add(10 * time.Second); errors.Is(err, unix.EBUSY) && time.Now().Before(end); err = unix.Rmdir(d) {
-				time.Sleep(10 * time.Millisecond) // until those that have ended are gone
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	return root, strings.TrimPrefix(dir, root)
-}
 
 // mover loads classify with rules, and returns what becomes of its decisions.
 func mover(t *testing.T, root, text string) chan classify.Outcome {
@@ -154,7 +120,7 @@ func programsFor(t *testing.T, names ...string) (paths []string) {
 
 // The first rule that matches holds; processes that exist are moved as well.
 func TestClassify(t *testing.T) {
-	root, group := groupsOfTest(t)
+	root, group := watchtest.ControlGroup(t)
 	p := programsFor(t, "named", "other", "prefixed-1")
 	const uid, gid = 54401, 54402
 	before := waiting(t, p[1], uid, gid)
@@ -194,7 +160,7 @@ func TestClassify(t *testing.T) {
 
 // Many at once are all where they belong, and those that end at once are no error.
 func TestClassifyStorm(t *testing.T) {
-	root, group := groupsOfTest(t)
+	root, group := watchtest.ControlGroup(t)
 	p := programsFor(t, "stormy")
 	const uid = 54411
 	outcomes := mover(t, root, fmt.Sprintf("%d:stormy * %s/%%p\n", uid, group))
@@ -229,7 +195,7 @@ func TestClassifyStorm(t *testing.T) {
 
 // What cannot be moved is reported, with the reason.
 func TestClassifyReportsFailures(t *testing.T) {
-	root, group := groupsOfTest(t)
+	root, group := watchtest.ControlGroup(t)
 	p := programsFor(t, "stuck")
 	dir := filepath.Join(root, group)
 	if err := unix.Mkdir(dir+"/inner", 0o755); err != nil {
