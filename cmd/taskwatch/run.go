@@ -84,8 +84,8 @@ signal that asks taskwatch to end goes to the command, and the screen ends with
 it. On fewer than 13 lines only the part with the keys is seen.
 
 There are three sources. bpf needs root, or CAP_BPF and CAP_PERFMON, and is the
-default if it works. It costs the command almost nothing, except an eighth of a
-second at the start.
+default if it works. It costs the command almost nothing, except about 50 ms at
+the start.
 
 If bpf does not work, ptrace is the default, and one line says why; --source
 ptrace avoids that line. ptrace stops the tasks at every event, and restricts
@@ -189,6 +189,12 @@ func (f *runFlags) addLabel() error {
 	return nil
 }
 
+// readsOptional reports whether optional fields are read, as far as can be told before
+// the outputs are open, or may be read later: a screen has a filter.
+func (f *runFlags) readsOptional() bool {
+	return f.tui || f.fields != "" || f.where.filter != nil || f.table.list != "" || f.env.diff || len(f.modules.specs) > 0
+}
+
 // backlog returns what becomes of events that cannot be written fast enough.
 func (f *runFlags) backlog() backlog {
 	switch {
@@ -262,7 +268,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	}
 	src, passed, err := openCommand(f.source, &command{
 		argv: argv, pane: screen.pane(), dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
-		kernel: files.kernel(), veto: files.veto() && !f.modules.observeOnly, socket: f.socket,
+		kernel: files.kernel(), optional: f.readsOptional(), veto: files.veto() && !f.modules.observeOnly, socket: f.socket,
 	})
 	if err != nil {
 		return startFailed(argv[0], err, 0)

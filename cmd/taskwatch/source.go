@@ -29,8 +29,9 @@ type command struct {
 	notice func(string)
 	stop   func(syscall.Signal)
 
-	// kernel is whether modules that run in the kernel are to be registered.
-	kernel bool
+	// kernel is whether modules that run in the kernel are to be registered, and
+	// optional whether optional fields are likely to be read, or may be later.
+	kernel, optional bool
 
 	socket string // of the daemon
 
@@ -123,7 +124,7 @@ func openBPFCommand(c *command) (source.Supervisor, error) {
 	if err := auto.NeedBPF(); err != nil {
 		return nil, err
 	}
-	cfg := bpf.Config{DryRun: c.dryRun, OnReady: c.ready}
+	cfg := bpf.Config{DryRun: c.dryRun, OnReady: c.ready, FieldsSettled: !c.kernel && !c.optional}
 	if c.pid != 0 {
 		cfg.PID = c.pid
 	} else {

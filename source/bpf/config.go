@@ -45,6 +45,12 @@ type Config struct {
 	// both exits may say that they ended the process.
 	Narrow bool
 
+	// FieldsSettled says that the optional fields that somebody reads when Run
+	// begins are all that anybody will read, and that nothing is registered with
+	// Source.Table before. If there are none, the programs load faster: they leave
+	// out what gathers these fields, which are missing then.
+	FieldsSettled bool
+
 	// Latency limits how long an event may wait in the buffer so that many can
 	// be read at once; 0 means DefaultLatency. With EveryEvent no event waits.
 	Latency time.Duration

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // What nobody reads is not gathered, and named in Missing; with a
@@ -48,4 +49,39 @@ func TestFieldsThatNobodyReadsAreNotGathered(t *testing.T) {
 	load(t, "exit", "it")
 	w.until(t, func() bool { return len(w.events) == 4 })
 	check(w.stop(t)[2:], 0)
+}
+
+// Where nobody reads optional fields, the programs leave them out. Where somebody
+// does when Run begins, they are loaded again, and the events have them.
+func TestOptionalFieldsAreLeftOut(t *testing.T) {
+	testutil.Root(t)
+	optional := taskwatch.FieldNice | taskwatch.FieldCapsPermitted | taskwatch.FieldExeHost | taskwatch.FieldEnv
+	for _, fields := range []taskwatch.Fields{taskwatch.DefaultFields, taskwatch.DefaultFields | optional} {
+		src, err := New(Config{Command: command(t, "exec", "1"), FieldsSettled: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reg taskwatch.Registry
+		execs := 0
+		m := &taskwatch.Module{Name: "reader"}
+		m.Watch(taskwatch.Exec, func(ev *taskwatch.Event) error {
+			execs++
+			if want := fields & optional; want != 0 && (ev.Extra == nil || ev.Extra.Given&want != want) || ev.Missing&optional != 0 {
+				t.Errorf("an exec has %+v, and lacks %v; wanted are %v", ev.Extra, ev.Missing, fields)
+			}
+			if ev.Missing.Has(taskwatch.FieldCwd) || ev.Task.Cwd == "" {
+				t.Errorf("an exec lacks %v", ev.Missing)
+			}
+			return nil
+		}, taskwatch.Observe(), taskwatch.Reads(fields))
+		if err := reg.Register(m); err != nil {
+			t.Fatal(err)
+		}
+		if err := src.Run(t.Context(), &reg); err != nil {
+			t.Fatal(err)
+		}
+		if execs != 2 || src.Exit() != (taskwatch.ExitStatus{Group: true}) {
+			t.Errorf("%d execs of two; the command ended with %+v", execs, src.Exit())
+		}
+	}
 }

@@ -45,6 +45,7 @@ type half struct {
 	attached taskwatch.Kinds // of it, by the table
 	instead  bool            // on_sys_exit stands in for tracepoints that cannot be attached to
 	wanted   uint32          // the groups of fields
+	never    uint32          // those that the programs leave out
 	follow   taskwatch.Kinds // gathered to see which tasks are chosen
 	choices  map[choice]bool // by what
 }
@@ -58,6 +59,10 @@ func wantedOf(fields taskwatch.Fields) (groups uint32) {
 	return groups
 }
 
+// optionalGroups are those that a record of their own, or more code in the kernel,
+// gathers.
+const optionalGroups = wantExtra | wantHost | wantEnv | wantGained | wantLabel
+
 // probe finds out what the kernel supports.
 var probe = kernel.Probe
 
@@ -70,9 +75,12 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 		}
 	}
 	k := &half{command: cfg.Command != nil, tree: cfg.scope() == scopeTree}
+	if cfg.FieldsSettled {
+		k.never = optionalGroups
+	}
 	k.beside.Edit = func(spec *ebpf.CollectionSpec) error {
 		spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
-		return setVariables(spec, cfg, k.initIsEarly())
+		return setVariables(spec, cfg, k.initIsEarly(), k.never)
 	}
 	defer func() {
 		if err != nil {
@@ -238,7 +246,7 @@ func (k *half) followCgroup() error {
 	return nil
 }
 
-func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool) error {
+func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool, never uint32) error {
 	var initEarly, cloneIsInit, ownOnly uint32 = 0, 1, 0
 	if early {
 		initEarly, cloneIsInit = 1, 0
@@ -249,6 +257,7 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool) error {
 	v1, systemd := procfs.Hierarchies()
 	for name, value := range map[string]any{
 		streamVarScope:               cfg.scope(),
+		streamVarNeverWanted:         never,
 		streamVarScopePid:            int32(cfg.PID),
 		streamVarScopePath:           scopePath(cfg.Cgroup),
 		streamVarOwnPid:              int32(os.Getpid()),

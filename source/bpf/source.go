@@ -24,10 +24,10 @@ type Source struct {
 	cfg     Config
 	caps    source.Capabilities
 	command child.Child
-	table   *kernel.Table
 
 	mu     sync.Mutex // guards the fields below
-	kernel *half      // nil once closed
+	table  *kernel.Table
+	kernel *half // nil once closed
 	used   bool
 
 	alarm     *alarm                  // of the stream, while it runs
@@ -131,6 +131,9 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 		return err
 	}
 	defer s.finish()
+	if k, err = s.settle(k, reg); err != nil {
+		return err
+	}
 	st := newStream(s, k, reg)
 	if st.alarm, err = newAlarm(k.beside.Maps[streamMapRing].FD()); err != nil {
 		return errors.Join(err, k.close())
@@ -146,12 +149,36 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	return errors.Join(err, k.close(), st.alarm.close())
 }
 
+// settle loads the programs again if they leave out what somebody reads.
+func (s *Source) settle(k *half, reg *taskwatch.Registry) (*half, error) {
+	if k.never&wantedOf(reg.Feed().Fields()) == 0 {
+		return k, nil
+	}
+	if err := k.close(); err != nil {
+		return nil, err
+	}
+	cfg := s.cfg
+	cfg.FieldsSettled = false
+	k, err := loadHalf(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kernel, s.table = k, k.table
+	return k, nil
+}
+
 // Table returns the table in the kernel that the source is a built-in of, for
 // modules to be registered with. It is closed when Run returns.
 //
 // Watchers of such modules are called for every task of the machine, whatever
 // the scope of the source.
-func (s *Source) Table() *kernel.Table { return s.table }
+func (s *Source) Table() *kernel.Table {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table
+}
 
 // capabilities declares what the source delivers; New has just shown that the
 // programs load.

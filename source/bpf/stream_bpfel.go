@@ -51,6 +51,7 @@ const (
 	streamVarGidSyscalls             = "gid_syscalls"
 	streamVarGidSyscalls32           = "gid_syscalls32"
 	streamVarInitEarly               = "init_early"
+	streamVarNeverWanted             = "never_wanted"
 	streamVarOwnOnly                 = "own_only"
 	streamVarOwnPid                  = "own_pid"
 	streamVarScope                   = "scope"
@@ -154,6 +155,7 @@ type streamVariableSpecs struct {
 	GidSyscalls         *ebpf.VariableSpec `ebpf:"gid_syscalls"`
 	GidSyscalls32       *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
 	InitEarly           *ebpf.VariableSpec `ebpf:"init_early"`
+	NeverWanted         *ebpf.VariableSpec `ebpf:"never_wanted"`
 	OwnOnly             *ebpf.VariableSpec `ebpf:"own_only"`
 	OwnPid              *ebpf.VariableSpec `ebpf:"own_pid"`
 	Scope               *ebpf.VariableSpec `ebpf:"scope"`
@@ -226,6 +228,7 @@ type streamVariables struct {
 	GidSyscalls         *ebpf.Variable `ebpf:"gid_syscalls"`
 	GidSyscalls32       *ebpf.Variable `ebpf:"gid_syscalls32"`
 	InitEarly           *ebpf.Variable `ebpf:"init_early"`
+	NeverWanted         *ebpf.Variable `ebpf:"never_wanted"`
 	OwnOnly             *ebpf.Variable `ebpf:"own_only"`
 	OwnPid              *ebpf.Variable `ebpf:"own_pid"`
 	Scope               *ebpf.Variable `ebpf:"scope"`

@@ -89,15 +89,17 @@ __noinline int send_cgroup(u64 kn, u64 id)
 	return 0;
 }
 
-static __always_inline void name_cgroup(struct task_struct *tsk)
+/* Returns the id of the cgroup of a task for its record, and sends the path if the id is new. */
+static __always_inline u64 name_cgroup(struct task_struct *tsk)
 {
 	struct place p;
 
 	if (!(control.wanted & WANT_CGROUP))
-		return;
+		return 0;
 	p = place_of(tsk);
 	if (control.named != p.id)
 		send_cgroup((u64)p.kn, p.id);
+	return p.id;
 }
 
 #endif

@@ -28,7 +28,7 @@ static __noinline int describe(struct task_struct *tsk)
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
 		return 0;
-	fill(&s->d.rec, TW_TASK, 0, tsk);
+	fill(&s->d.rec, TW_TASK, 0, tsk, cgroup_of(tsk));
 	exe = store_path(slot, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags);
 	cwd = store_path(slot, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
 	from = GET(mm, struct mm_struct, arg_start);

@@ -32,10 +32,11 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	struct scratch *s;
 	u32 slot = SCRATCH_EXEC, exe = 0, cwd = 0, len, size, wanted = control.wanted;
 	u16 flags = 0;
+	u64 cgroup;
 
 	if (!mm || !in_scope_undescribed(tsk))
 		return 0;
-	name_cgroup(tsk);
+	cgroup = name_cgroup(tsk);
 	send_extra(tsk, TW_EXEC, NULL);
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s)
@@ -54,11 +55,11 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 			argv.to = argv.from + ARGV_CHUNK * ARGV_CHUNKS;
 			flags |= TW_ARGV_CUT;
 		}
-		fill(&s->d.rec, TW_ARGV, 0, tsk);
+		fill_head(&s->d.rec, TW_ARGV, 0, 0, tsk);
 		bpf_loop(ARGV_CHUNKS, send_argv, &argv, 0);
 	}
 
-	fill(&s->d.rec, TW_EXEC, time_before(tsk), tsk);
+	fill(&s->d.rec, TW_EXEC, time_before(tsk), tsk, cgroup);
 	if (wanted & WANT_EXE)
 		exe = store_path(slot, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags);
 	else

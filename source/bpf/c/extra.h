@@ -11,6 +11,9 @@
 
 #define AT_SECURE 23
 
+/* Set before the load: groups of fields that nobody will read. The verifier leaves out what gathers them. */
+const volatile u32 never_wanted;
+
 /*
  * Sends the working directory of owner for a record of tsk, where somebody reads
  * it there: it takes about as long as the record itself. A loss shows as missing.
@@ -47,7 +50,7 @@ static __noinline void send_cwd(struct task_struct *tsk, struct task_struct *own
  */
 static __noinline void send_program(struct task_struct *tsk, struct mm_struct *mm, struct scratch *s, u32 slot)
 {
-	u32 wanted = control.wanted, exe = 0, len, size;
+	u32 wanted = control.wanted & ~never_wanted, exe = 0, len, size;
 	u16 flags = 0;
 	u64 n = 0;
 
@@ -154,21 +157,22 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind, void *group
 	struct tw_extra *x;
 	struct upid upid = {};
 	struct pid *pid;
-	u32 form = 0;
+	u32 form = 0, wanted;
 	u64 label[2] = {};
 	int labelled;
 
-	if (!(control.wanted & (WANT_EXTRA | WANT_GAINED | WANT_LABEL)))
+	wanted = control.wanted & ~never_wanted;
+	if (!(wanted & (WANT_EXTRA | WANT_GAINED | WANT_LABEL)))
 		return;
-	labelled = control.wanted & WANT_LABEL && task_label(tsk, label, &form);
-	if (!labelled && !(control.wanted & (WANT_EXTRA | WANT_GAINED)))
+	labelled = wanted & WANT_LABEL && task_label(tsk, label, &form);
+	if (!labelled && !(wanted & (WANT_EXTRA | WANT_GAINED)))
 		return; /* a label is missing where no module has labels */
 	x = bpf_ringbuf_reserve(&ring, sizeof(*x), 0);
 	if (!x) {
 		lose(TW_EXTRA);
 		return;
 	}
-	fill(&x->rec, TW_EXTRA, 0, tsk);
+	fill_head(&x->rec, TW_EXTRA, 0, 0, tsk);
 	cred = GET(tsk, struct task_struct, cred);
 	x->auid = 0;
 	x->sessionid = 0;

@@ -98,7 +98,7 @@ int on_exec_exit(u64 *ctx)
 		lose(TW_FAILED);
 		return 0;
 	}
-	fill(&s->d.rec, TW_FAILED, -result, tsk);
+	fill(&s->d.rec, TW_FAILED, -result, tsk, cgroup_of(tsk));
 	s->d.argv_off = 0;
 	store_failed(s, tsk, regs, at, !narrow);
 	size = clamp(sizeof(s->d) + s->d.exe_len + s->d.argv_len, sizeof(*s));

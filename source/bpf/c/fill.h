@@ -32,9 +32,14 @@ static __always_inline void swap_ids(u32 *a, u32 *b)
 	*b = was;
 }
 
-/* Fills in what every other record has. It is put together in place: where modules
- * send records, their watchers need the stack. */
-static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 time, struct task_struct *tsk)
+static __always_inline u64 cgroup_of(struct task_struct *tsk)
+{
+	return control.wanted & WANT_CGROUP ? place_of(tsk).id : 0;
+}
+
+/* Fills in what every record of an event has. It is put together in place: where
+ * modules send records, their watchers need the stack. */
+static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 time, struct task_struct *tsk, u64 cgroup)
 {
 	const u64 *comm = (void *)tsk + field_offset(struct task_struct, comm);
 
@@ -44,7 +49,7 @@ static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 tim
 	r->tid = tsk->pid;
 	r->ppid = GET(GET(tsk, struct task_struct, real_parent), struct task_struct, tgid);
 	r->creator = tsk->self_exec_id;
-	r->cgroup = control.wanted & WANT_CGROUP ? place_of(tsk).id : 0;
+	r->cgroup = cgroup;
 	/* In the order of struct cred: uid, gid, suid, sgid, euid, egid, fsuid, fsgid. */
 	bpf_probe_read_kernel(r->uid, sizeof(r->uid) + sizeof(r->gid), (void *)GET(tsk, struct task_struct, cred) + field_offset(struct cred, uid));
 	swap_ids(&r->uid[1], &r->gid[0]);
@@ -53,9 +58,9 @@ static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 tim
 	((u64 *)r->comm)[1] = comm[1];
 }
 
-static __always_inline void fill(struct tw_rec *r, u16 kind, u64 val, struct task_struct *tsk)
+static __always_inline void fill(struct tw_rec *r, u16 kind, u64 val, struct task_struct *tsk, u64 cgroup)
 {
-	fill_at(r, kind, val, bpf_ktime_get_ns(), tsk);
+	fill_at(r, kind, val, bpf_ktime_get_ns(), tsk, cgroup);
 }
 
 #endif

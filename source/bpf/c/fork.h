@@ -21,6 +21,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	struct task_struct *creator = bpf_get_current_task_btf();
 	struct task_struct *placed = init_early ? creator : tsk; /* where it has a cgroup */
 	struct tw_rec *r;
+	u64 cgroup;
 
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator) && (u32)creator->pid != control.seed_tid)
@@ -34,21 +35,19 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	} else if (scope == SCOPE_CHOSEN && !born_chosen(creator, tsk, placed)) {
 		return 0;
 	}
-	name_cgroup(placed);
+	cgroup = name_cgroup(placed);
 	send_cwd(tsk, creator, TW_INIT);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_INIT);
 		return 0;
 	}
-	fill(r, TW_INIT, flags, tsk);
+	fill(r, TW_INIT, flags, tsk, cgroup);
 	r->pid = 0;
 	r->tid = 0;
 	r->start = 0;
 	r->creator = (u64)creator;
-	r->ppid = flags & (CLONE_PARENT | CLONE_THREAD) ? creator->real_parent->tgid : creator->tgid;
-	if (r->cgroup)
-		r->cgroup = place_of(placed).id;
+	r->ppid = flags & (CLONE_PARENT | CLONE_THREAD) ? GET(GET(creator, struct task_struct, real_parent), struct task_struct, tgid) : creator->tgid;
 	bpf_ringbuf_submit(r, wake(1));
 	return 0;
 }
@@ -58,6 +57,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 {
 	struct task_struct *creator = bpf_get_current_task_btf();
 	struct tw_rec *r;
+	u64 cgroup;
 
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator)) {
@@ -74,7 +74,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 	} else if (scope == SCOPE_CHOSEN ? !born_chosen(creator, tsk, tsk) : !in_scope(tsk)) {
 		return 0;
 	}
-	name_cgroup(tsk);
+	cgroup = name_cgroup(tsk);
 	send_extra(tsk, TW_CLONE, NULL);
 	send_cwd(tsk, tsk, TW_CLONE);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
@@ -83,7 +83,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 		return 0;
 	}
 	/* The kernel has just read the clock for the task; to read it again takes 50 ns. */
-	fill_at(r, TW_CLONE, flags, tsk->start_time, tsk);
+	fill_at(r, TW_CLONE, flags, tsk->start_time, tsk, cgroup);
 	r->creator = (u64)creator;
 	bpf_ringbuf_submit(r, wake(1));
 	return 0;

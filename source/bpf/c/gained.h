@@ -28,7 +28,7 @@ static __always_inline u64 caps(const struct cred *cred, u32 offset)
 
 static __always_inline u64 permitted(struct task_struct *tsk)
 {
-	return caps(tsk->cred, field_offset(struct cred, cap_permitted));
+	return caps(GET(tsk, struct task_struct, cred), field_offset(struct cred, cap_permitted));
 }
 
 static __always_inline int note_caps(struct task_struct *tsk)

@@ -59,10 +59,11 @@ static __always_inline int ids_in_scope(u16 kind, struct task_struct *tsk, struc
 static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct task_ids *ids, void *groups)
 {
 	struct tw_ids *r;
+	u64 cgroup;
 
 	if (!ids_in_scope(kind, tsk, ids))
 		return 0;
-	name_cgroup(tsk);
+	cgroup = name_cgroup(tsk);
 	send_extra(tsk, kind, groups);
 	send_cwd(tsk, tsk, kind);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
@@ -70,7 +71,7 @@ static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct 
 		lose(kind);
 		return 0;
 	}
-	fill(&r->rec, kind, 0, tsk);
+	fill(&r->rec, kind, 0, tsk, cgroup);
 	store_ids(r, kind, ids);
 	bpf_ringbuf_submit(r, wake(1));
 	return 0;
@@ -94,13 +95,13 @@ static __always_inline int has(const volatile u64 *set, u64 nr)
 /* A setgroups that has succeeded: the four ids are what they were. */
 static __noinline int stream_groups(struct task_struct *tsk)
 {
-	const struct cred *cred = tsk->cred;
+	const struct cred *cred = GET(tsk, struct task_struct, cred);
 	struct task_ids ids = {.cause = TASK_CAUSE_SETGROUPS};
 
-	ids.old[0] = cred->gid.val;
-	ids.old[1] = cred->egid.val;
-	ids.old[2] = cred->sgid.val;
-	ids.old[3] = cred->fsgid.val;
+	READ(ids.old[0], cred, struct cred, gid);
+	READ(ids.old[1], cred, struct cred, egid);
+	READ(ids.old[2], cred, struct cred, sgid);
+	READ(ids.old[3], cred, struct cred, fsgid);
 	for (int i = 0; i < 4; i++)
 		ids.now[i] = ids.old[i];
 	return stream_ids(TW_GID, tsk, &ids, NULL);

@@ -36,16 +36,17 @@ int iter_tasks(struct bpf_iter__task *ctx)
 	struct mm_struct *mm;
 	u32 slot = SCRATCH_ITER, exe = 0, cwd = 0, size;
 	u16 flags = 0;
+	u64 cgroup;
 
 	if (!tsk)
 		return 0;
 	if (scope == SCOPE_TREE ? !of_tree(tsk) : !in_scope_undescribed(tsk))
 		return 0;
-	name_cgroup(tsk);
+	cgroup = name_cgroup(tsk);
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s)
 		return 0;
-	fill(&s->d.rec, TW_TASK, (u32)tsk->exit_code, tsk);
+	fill(&s->d.rec, TW_TASK, (u32)tsk->exit_code, tsk, cgroup);
 	fs = GET(tsk, struct task_struct, fs);
 	mm = GET(tsk, struct task_struct, mm);
 	if (fs && mm && !(s->d.rec.flags & TW_KTHREAD)) {

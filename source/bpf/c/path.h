@@ -44,16 +44,35 @@ static __always_inline int store_name(struct walk *w, const unsigned char *name)
 	return 1;
 }
 
+/* Of a dentry what a step needs: in the kernel the two are neighbours. */
+struct step {
+	struct dentry *up;
+	u64 hash_len;
+	const unsigned char *name;
+};
+
+static __always_inline struct step step_from(struct dentry *d)
+{
+	struct step at = {};
+
+	if (field_offset(struct dentry, d_name.name) == field_offset(struct dentry, d_parent) + offsetof(struct step, name)) {
+		bpf_probe_read_kernel(&at, sizeof(at), (void *)d + field_offset(struct dentry, d_parent));
+	} else { /* its members were put in a random order */
+		READ(at.up, d, struct dentry, d_parent);
+		READ(at.name, d, struct dentry, d_name.name);
+	}
+	return at;
+}
+
 static long walk_up(u64 i, struct walk *w)
 {
-	struct dentry *up;
-	const unsigned char *name;
+	struct step at;
 
 	if (w->dentry == w->root && w->mnt == w->root_mnt) {
 		w->done = 1;
 		return 1;
 	}
-	READ(up, w->dentry, struct dentry, d_parent);
+	at = step_from(w->dentry);
 	if (w->dentry == w->mnt_root) {
 		struct mount *below;
 
@@ -67,16 +86,15 @@ static long walk_up(u64 i, struct walk *w)
 		w->mnt = below;
 		return 0;
 	}
-	READ(name, w->dentry, struct dentry, d_name.name);
-	if (!store_name(w, name)) {
+	if (!store_name(w, at.name)) {
 		w->cut = 1;
 		return 1;
 	}
-	if (up == w->dentry) { /* a file without a place: memfd, pipe */
+	if (at.up == w->dentry) { /* a file without a place: memfd, pipe */
 		w->done = 1;
 		return 1;
 	}
-	w->dentry = up;
+	w->dentry = at.up;
 	return 0;
 }
 

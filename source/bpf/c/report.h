@@ -76,7 +76,7 @@ static __noinline int report_exec(u64 who, int err, struct task_struct *tsk, str
 
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
 		return 0;
-	fill(&s->d.rec, TW_REPORT, who, tsk);
+	fill(&s->d.rec, TW_REPORT, who, tsk, cgroup_of(tsk));
 	s->d.argv_off = -err;
 	s->d.exe_len = 0;
 	s->d.cwd_len = 0;
@@ -118,7 +118,7 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 		lose(TW_REPORT);
 		return 0;
 	}
-	fill(&r->d.rec, TW_REPORT, who, tsk);
+	fill(&r->d.rec, TW_REPORT, who, tsk, cgroup_of(tsk));
 	r->d.rec.creator = val;
 	r->d.argv_off = -err;
 	r->d.exe_len = 0;
@@ -166,7 +166,7 @@ long emit(u32 module, void *data, u32 size, u32 type)
 	d->argv_len = size;
 	d->argv_off = type;
 	bpf_dynptr_write(&ptr, sizeof(*d), data, size, 0);
-	fill(&d->rec, TW_EMIT, module, bpf_get_current_task_btf());
+	fill(&d->rec, TW_EMIT, module, bpf_get_current_task_btf(), cgroup_of(bpf_get_current_task_btf()));
 	bpf_ringbuf_submit_dynptr(&ptr, wake(1));
 	return 0;
 }
