@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -47,7 +48,11 @@ func writeInitramfs(ctx context.Context, name string, cfg *Config, hw *hardware,
 		{Guest: "/etc/hosts", Data: []byte("127.0.0.1 localhost vm\n")},
 		{Guest: "/etc/os-release", Data: []byte("ID=taskwatch-vm\n")},
 	}
-	for _, module := range cfg.Kernel.Modules {
+	modules := cfg.Kernel.Modules
+	if cfg.Network {
+		modules = append(slices.Clone(modules), cfg.Kernel.Network...)
+	}
+	for _, module := range modules {
 		files = append(files, File{Guest: "/.vm/modules/" + filepath.Base(module), Host: module, Mode: 0o644})
 	}
 	for _, f := range append(files, cfg.Files...) {

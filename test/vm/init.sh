@@ -23,12 +23,21 @@ ln -s /proc/self/fd/1 /dev/stdout
 ln -s /proc/self/fd/2 /dev/stderr
 hostname vm
 ip link set lo up
-for module in /.vm/modules/*; do
-	case $module in
-	*.xz) xzcat "$module" >/tmp/module.ko && insmod /tmp/module.ko; rm -f /tmp/module.ko ;;
-	*.ko) insmod "$module" ;;
-	esac
+# One may need another that comes later by name: those are tried again.
+for try in 1 2 3 4; do
+	for module in /.vm/modules/*; do
+		case $module in
+		*.xz) xzcat "$module" >/tmp/module.ko && insmod /tmp/module.ko && rm "$module"; rm -f /tmp/module.ko ;;
+		*.ko) insmod "$module" && rm "$module" ;;
+		esac
+	done 2>/run/insmod
 done
+[ ! -s /run/insmod ] || cat /run/insmod
+if [ -e /sys/class/net/eth0 ]; then
+	ip addr add 10.0.2.15/24 dev eth0
+	ip link set eth0 up
+	ip route add default via 10.0.2.2
+fi
 tty=$(cat /.vm/tty)
 stty -F "$tty" raw -echo
 . /.vm/setup

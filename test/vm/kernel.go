@@ -26,14 +26,28 @@ type Kernel struct {
 	// Modules are the paths of what the guest loads before it does anything: what
 	// the tests use and Debian does not build into the image.
 	Modules []string
+
+	// Network are those that a guest with a network loads, too.
+	Network []string
 }
 
-// moduleDir is the directory of the modules in that of a kernel in the cache.
-const moduleDir = "modules"
+// The directories of modules in that of a kernel in the cache.
+const (
+	moduleDir  = "modules"
+	networkDir = "network"
+)
 
-// wantedModules are the files of Kernel.Modules, in the directory of a kernel's
-// modules. Some kernels compress them.
-var wantedModules = []string{"kernel/fs/binfmt_misc.ko", "kernel/fs/overlayfs/overlay.ko", "kernel/drivers/block/loop.ko"}
+// wantedModules are the files of Kernel.Modules and Kernel.Network, in the
+// directory of a kernel's modules. Some kernels compress them, and some have a
+// part of them built in.
+var wantedModules = map[string][]string{
+	moduleDir: {"kernel/fs/binfmt_misc.ko", "kernel/fs/overlayfs/overlay.ko", "kernel/drivers/block/loop.ko"},
+	networkDir: {
+		"kernel/drivers/virtio/virtio.ko", "kernel/drivers/virtio/virtio_ring.ko", "kernel/drivers/virtio/virtio_pci_legacy_dev.ko",
+		"kernel/drivers/virtio/virtio_pci_modern_dev.ko", "kernel/drivers/virtio/virtio_pci.ko",
+		"kernel/net/core/failover.ko", "kernel/drivers/net/net_failover.ko", "kernel/drivers/net/virtio_net.ko",
+	},
+}
 
 // keptName returns the name that a file of a kernel's package has in the cache, or
 // "" if it is not kept.
@@ -43,16 +57,23 @@ func keptName(name string) string {
 		return kind
 	}
 	module := strings.TrimSuffix(name, ".xz")
-	if slices.ContainsFunc(wantedModules, func(w string) bool { return strings.HasSuffix(module, "/"+w) }) {
-		return path.Join(moduleDir, path.Base(name))
+	for dir, wanted := range wantedModules {
+		if slices.ContainsFunc(wanted, func(w string) bool { return strings.HasSuffix(module, "/"+w) }) {
+			return path.Join(dir, path.Base(name))
+		}
 	}
 	return ""
 }
 
-// modules returns the modules beside an image.
-func modules(image string) []string {
-	list, _ := filepath.Glob(filepath.Join(filepath.Dir(image), moduleDir, "*"))
-	return list
+// findModules fills in the modules beside the image, and reports whether they are
+// there.
+func (k *Kernel) findModules() bool {
+	list := func(dir string) []string {
+		files, _ := filepath.Glob(filepath.Join(filepath.Dir(k.Image), dir, "*"))
+		return files
+	}
+	k.Modules, k.Network = list(moduleDir), list(networkDir)
+	return len(k.Modules) == len(wantedModules[moduleDir]) && len(k.Network) > 0
 }
 
 // String returns the package and its version.
@@ -105,12 +126,12 @@ func FindKernel(ctx context.Context, arch Arch, series string) (Kernel, error) {
 	}
 	dir := filepath.Join(cache, k.Package+"_"+k.Version)
 	k.Image = filepath.Join(dir, "vmlinuz")
-	if k.Modules = modules(k.Image); len(k.Modules) == len(wantedModules) {
+	if k.findModules() {
 		return k, nil
 	}
-	_ = os.RemoveAll(dir) // of an earlier version, which kept less
+	_ = os.RemoveAll(dir) // of an earlier version, which kept fewer
 	err = fetch(ctx, debianName(k.Package, arch)+"="+k.Version, dir, keptName)
-	k.Modules = modules(k.Image)
+	k.findModules()
 	return k, err
 }
 
@@ -208,7 +229,9 @@ func newestCached(cache string, arch Arch, series, number, flavour string) (Kern
 	}
 	image := slices.MaxFunc(images, func(a, b string) int { return cmp.Compare(age(a), age(b)) })
 	pkg, version, _ := strings.Cut(filepath.Base(filepath.Dir(image)), "_")
-	return Kernel{Arch: arch, Series: series, Package: pkg, Version: version, Image: image, Modules: modules(image)}, true
+	k := Kernel{Arch: arch, Series: series, Package: pkg, Version: version, Image: image}
+	k.findModules()
+	return k, true
 }
 
 // aptCache asks apt. Systems made for containers tell apt to keep nothing of what

@@ -29,6 +29,10 @@ type Config struct {
 	Dir   string   // its working directory; "" is /
 	Env   []string // NAME=value, besides PATH and HOME
 
+	// Network gives the guest a network of its own, as 10.0.2.15, where the host's
+	// 127.0.0.1 is 10.0.2.2.
+	Network bool
+
 	MemMiB  int           // 0 is 1024
 	CPUs    int           // 0 is 2
 	Timeout time.Duration // from the start of QEMU to its end; 0 is five minutes
@@ -72,6 +76,32 @@ var ErrNoStatus = errors.New("vm: the guest ended without an exit status")
 // (context.DeadlineExceeded), the end of ctx, a *[CrashError], or
 // [ErrNoStatus]; the result then holds what came until that point.
 func Run(ctx context.Context, cfg Config) (Result, error) {
+	slot, err := takeSlot(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer slot.Close()
+	return boot(ctx, cfg)
+}
+
+// RunTogether runs machines at the same time, as Run does each, and returns when
+// all have ended. They count as one for [MaxBoots].
+func RunTogether(ctx context.Context, cfgs []Config) ([]Result, error) {
+	slot, err := takeSlot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer slot.Close()
+	results, errs := make([]Result, len(cfgs)), make([]error, len(cfgs))
+	var machines sync.WaitGroup
+	for i := range cfgs {
+		machines.Go(func() { results[i], errs[i] = boot(ctx, cfgs[i]) })
+	}
+	machines.Wait()
+	return results, errors.Join(errs...)
+}
+
+func boot(ctx context.Context, cfg Config) (Result, error) {
 	if len(cfg.Cmd) == 0 {
 		return Result{}, errors.New("vm: no command to run")
 	}
@@ -86,11 +116,9 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if err != nil {
 		return Result{}, missing(err)
 	}
-	slot, err := takeSlot(ctx)
-	if err != nil {
-		return Result{}, err
+	if cfg.Network && len(cfg.Kernel.Network) == 0 {
+		return Result{}, fmt.Errorf("vm: the cache has no driver of a network for %s; remove the kernel from %s", cfg.Kernel, filepath.Dir(cfg.Kernel.Image))
 	}
-	defer slot.Close()
 	dir, err := os.MkdirTemp("", "taskwatch-vm-")
 	if err != nil {
 		return Result{}, fmt.Errorf("vm: %w", err)
@@ -198,6 +226,9 @@ func (m *machine) args(initrd string) []string {
 		"-kernel", m.cfg.Kernel.Image, "-initrd", initrd, "-append", strings.TrimSpace(cmdline),
 		"-chardev", "file,id=console,path=/dev/fd/3", "-serial", "chardev:console",
 		"-chardev", "file,id=output,path=/dev/fd/4",
+	}
+	if m.cfg.Network {
+		args = append(args, "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=")
 	}
 	args = append(args, m.hw.machine...)
 	return append(args, m.hw.port...)

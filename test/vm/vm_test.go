@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -276,5 +279,52 @@ func TestUnknownSeries(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "apt-get update") {
 		t.Errorf("a series that no suite has: %v", err)
+	}
+}
+
+// Machines that run together reach the host, and are there at the same time.
+func TestTogetherWithNetwork(t *testing.T) {
+	t.Parallel()
+	var cfgs []vm.Config
+	for _, s := range series {
+		cfgs = append(cfgs, vm.Config{Kernel: kernel(t, s.name), Network: true})
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range cfgs {
+		cfgs[i].Cmd = []string{"nc", "10.0.2.2", port}
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		var conns []net.Conn
+		for range cfgs {
+			c, err := l.Accept()
+			if err != nil {
+				break
+			}
+			conns = append(conns, c)
+		}
+		for _, c := range conns {
+			fmt.Fprintf(c, "%d are here\n", len(conns))
+			_ = c.Close()
+		}
+	})
+	results, err := vm.RunTogether(t.Context(), cfgs)
+	_ = l.Close()
+	served.Wait()
+	skipMissing(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if got := string(r.Output); got != "2 are here\n" || r.ExitCode != 0 {
+			t.Errorf("%s ends with %d: %q\n%s", series[i].name, r.ExitCode, got, r.Console)
+		}
 	}
 }
