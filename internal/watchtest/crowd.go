@@ -59,6 +59,10 @@ type crowd struct {
 // module.
 const crowdStays = 5000
 
+// crowdComes is how many others there are at most, however long a storm lasts: fewer
+// than a module has room for, in its queue and in its storage.
+const crowdComes = 1000
+
 func (c *crowd) Staying() uint64 { return crowdStays }
 
 func (c *crowd) Storm(on bool) {
@@ -102,7 +106,7 @@ func (c *crowd) run() {
 			for s.oldest <= s.last {
 				s.death()
 			}
-		case n%3 == 2:
+		case n%3 == 2 || s.last >= s.oldest+crowdComes:
 			s.death()
 		default:
 			s.birth()
