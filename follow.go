@@ -26,7 +26,8 @@ type followed struct {
 
 // Follow says that the feed's source follows tasks from one event to the next. It
 // calls visit for each task that it knows to exist, with an event that has Task,
-// Missing, the times and Source: it may be the same one each time. From then on the
+// Missing, the times and Source: it may be the same one each time. A task between
+// its init and its clone is one of them, whose TID is missing. From then on the
 // source has its turn, until [Feed.End]. It must give it up with [Feed.Pause]
 // wherever it waits, or calls what may register modules.
 func (f *Feed) Follow(tasks func(visit func(*Event))) {
@@ -103,9 +104,10 @@ func (f *Feed) visit(fn func(*Event)) {
 }
 
 // attach calls a module's watchers of attach unless it knows the task, or has
-// gone. Callers hold the turn.
+// gone. A task between init and clone is attached at its clone. Callers hold the
+// turn.
 func (f *Feed) attach(reg *registration, ev *Event) {
-	if reg.left.Load() {
+	if reg.left.Load() || ev.Missing.Has(FieldTID) {
 		return
 	}
 	if fresh, _ := ev.Task.storage.mark(reg); fresh {

@@ -15,17 +15,23 @@ type follower struct {
 	feed  *Feed
 	tasks map[int]*Task
 	met   []string
+
+	unborn map[int]bool // between init and clone
 }
 
 func newFollower(t *testing.T, pids ...int) *follower {
-	f := &follower{tasks: map[int]*Task{}}
+	f := &follower{tasks: map[int]*Task{}, unborn: map[int]bool{}}
 	f.feed = f.reg.Feed()
 	for _, pid := range pids {
 		f.tasks[pid] = &Task{PID: pid, Exe: "/bin/sh"}
 	}
 	f.feed.Follow(func(visit func(*Event)) {
 		for _, pid := range slices.Sorted(maps.Keys(f.tasks)) {
-			visit(&Event{Task: f.tasks[pid], Source: "follower", Missing: FieldCwd})
+			ev := &Event{Task: f.tasks[pid], Source: "follower", Missing: FieldCwd}
+			if f.unborn[pid] {
+				ev.Missing |= FieldTID
+			}
+			visit(ev)
 		}
 	})
 	return f
@@ -72,6 +78,28 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A module that goes between a task's init and its clone is detached from that task;
+// one that comes then is attached to it at its clone.
+func TestTasksBetweenInitAndClone(t *testing.T) {
+	f := newFollower(t)
+	old, late := f.module("old", Attach, Init, Clone, Free, Detach), f.module("late", Attach, Init, Clone, Free, Detach)
+	f.idle(func() { must(t, f.reg.Register(old)) })
+	f.unborn[1] = true
+	f.notify(Init, 1)
+	f.want(t, "old init 1")
+	f.idle(func() { must(t, f.reg.Replace(old, late)) })
+	f.want(t, "old detach 1")
+	f.unborn[1] = false
+	f.notify(Clone, 1)
+	f.want(t, "late attach 1", "late clone 1")
+	f.unborn[2] = true
+	f.notify(Init, 2)
+	f.feed.Found()
+	f.want(t, "late init 2")
+	f.idle(func() { must(t, f.reg.Unregister(late)) })
+	f.want(t, "late detach 1", "late detach 2")
 }
 
 // A task begins with one of attach and init, and ends with one of free and detach.

@@ -2,12 +2,11 @@ package bpf
 
 import "github.com/taskwatch/taskwatch"
 
-// visit calls fn for each task that is not freed: see [taskwatch.Feed.Follow]. A
-// task between init and clone is at an event.
+// visit calls fn for each task that is not freed: see [taskwatch.Feed.Follow].
 func (st *stream) visit(fn func(*taskwatch.Event)) {
 	for _, e := range st.table.byAddr {
 		unheard := e.exited && e.waiting.list == nil // its end will not be told
-		if !e.silent && !unheard && e.start != 0 {
+		if !e.silent && !unheard {
 			fn(st.known(e))
 		}
 	}
@@ -17,6 +16,9 @@ func (st *stream) visit(fn func(*taskwatch.Event)) {
 func (st *stream) known(e *entry) *taskwatch.Event {
 	ev := &taskwatch.Event{Task: &e.task, Source: Name, Missing: e.missing, MonoNS: now()}
 	ev.Time = st.clocks.time(ev.MonoNS)
+	if e.task.TID == 0 { // between its init and its clone
+		ev.Missing |= taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart
+	}
 	if !st.finding {
 		ev.Missing |= taskwatch.FieldCwd // it was read at the last event
 	}

@@ -11,6 +11,12 @@ func (t *tracer) visit(fn func(*taskwatch.Event)) {
 		if tr.task != nil {
 			fn(t.known(tr))
 		}
+		if child := tr.call.child; child != nil { // between its init and its clone
+			ev := t.known(tr)
+			ev.Task = &child.Task
+			ev.Missing = alwaysMissing | child.unknown | taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart
+			fn(ev)
+		}
 	}
 }
 
