@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -66,6 +67,9 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 		options = append(options, nats.MaxReconnects(maxReconnects), nats.CustomReconnectDelay(reconnectDelay))
 	}
 	nc, err := nats.Connect(id.URL, options...)
+	for end := time.Now().Add(connectTime); err != nil && isPing(err) && time.Now().Before(end); {
+		nc, err = nats.Connect(id.URL, options...)
+	}
 	if errors.Is(err, nats.ErrAuthorization) {
 		return nil, fmt.Errorf("hub %s: it does not accept the key of %s: its token was used by another client, has expired, or was revoked", id.URL, id.dir)
 	}
@@ -74,6 +78,11 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 	}
 	return &Conn{Conn: nc, key: id.pub}, nil
 }
+
+// isPing reports whether a connection failed because the hub took so long to let the
+// client in that it asked whether the client was still there, which the library does
+// not expect.
+func isPing(err error) bool { return strings.Contains(err.Error(), "expected 'PONG', got 'PING'") }
 
 // pingEvery is how often a client asks whether the hub is there. After three of these it
 // gives the connection up, and makes another one: after a cut of a minute, TCP itself

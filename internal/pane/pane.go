@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/vt"
 	"golang.org/x/sys/unix"
 )
@@ -44,6 +45,7 @@ func Open(width, height int, changed func()) (*Pane, error) {
 	p := &Pane{command: command, own: own, changed: changed, drained: make(chan struct{}), input: make(chan []byte, maxInput)}
 	p.em = vt.NewEmulator(max(width, 1), max(height, 1))
 	p.em.SetScrollbackSize(0) // it is not shown
+	p.bound()
 	p.reply, _ = p.em.InputPipe().(io.Closer)
 	if err := p.Resize(width, height); err != nil {
 		return nil, errors.Join(err, own.Close(), command.Close())
@@ -52,6 +54,32 @@ func Open(width, height int, changed func()) (*Pane, error) {
 	go p.answer()
 	go p.send()
 	return p, nil
+}
+
+// maxParam bounds the numbers of control sequences: more than a screen has lines or
+// columns.
+const maxParam = 1 << 15
+
+// bound bounds the numbers of control sequences. The emulator does as often as such a
+// number says what it need not do more often than there are cells.
+func (p *Pane) bound() {
+	for final := '@'; final <= '~'; final++ {
+		p.em.RegisterCsiHandler(int(final), func(params ansi.Params) bool {
+			most := maxParam // the emulator's lock, and so the pane's, is held
+			switch final {
+			case 'b': // repeats a character
+				most = int(p.size.Col) * int(p.size.Row)
+			case 'I', 'Z': // passes tab stops
+				most = int(p.size.Col)
+			}
+			for i, param := range params {
+				if param.Param(0) > most {
+					params[i] = ansi.Param(most)
+				}
+			}
+			return false // and now do it
+		})
+	}
 }
 
 // Command returns the side of the command. It belongs to the pane.
@@ -97,7 +125,7 @@ func (p *Pane) Broken() error {
 // show takes what the command writes.
 func (p *Pane) show() {
 	defer close(p.drained)
-	buf := make([]byte, 1<<15)
+	buf := make([]byte, 1<<12) // what may be drawn at once: others wait for the lock
 	for {
 		n, err := p.own.Read(buf)
 		if n > 0 {

@@ -171,6 +171,7 @@ func TestBroken(t *testing.T) {
 func FuzzPane(f *testing.F) {
 	f.Add([]byte("a\r\n\x1b[31mb\x1b[?1049h\x1b[2J\xe6\xbc\xa2"), uint8(3), uint8(2))
 	f.Add([]byte("\x1b]0;title\a\x1b[99999;99999H\x1b[5L\x1bM\x1b[2;1r\x1b[9999S"), uint8(80), uint8(24))
+	f.Add([]byte("a\x1b[9999999999b\x1b[2147483647I\x1b[2147483647Z\x1b[2147483647;2147483647H\x1b[2147483647S"), uint8(80), uint8(24))
 	f.Fuzz(func(t *testing.T, b []byte, width, height uint8) {
 		p, err := Open(20, 5, func() {})
 		if err != nil {
