@@ -99,6 +99,10 @@ func (c *crowd) run() {
 			c.settle()
 		}
 		s.feed.Resume()
+		if s.visited { // which has filled the queues
+			s.visited = false
+			c.settle()
+		}
 		switch {
 		case !ok:
 			return
@@ -138,9 +142,11 @@ type crowdSource struct {
 	seq          uint64
 	oldest, last uint64 // numbers of tasks that do not stay
 	tasks        map[uint64]*taskwatch.Task
+	visited      bool // since it was last looked at; guarded by the feed's turn
 }
 
 func (s *crowdSource) visit(fn func(*taskwatch.Event)) {
+	s.visited = true
 	for _, task := range s.tasks {
 		fn(&taskwatch.Event{Task: task, Time: time.Now(), Source: "crowd"})
 	}

@@ -15,13 +15,15 @@ type Following struct {
 	mu       sync.Mutex // a source may notify from several goroutines
 	tasks    map[taskwatch.TaskID]*[taskwatch.NumLists]int
 	attached map[int]*taskwatch.Task // by tid, copies
+	cloned   map[int]bool            // by tid
 	wrong    []string
 }
 
 // Module returns a module that follows tasks and denies nothing. It is to be
 // registered once.
 func (f *Following) Module() *taskwatch.Module {
-	f.tasks, f.attached = map[taskwatch.TaskID]*[taskwatch.NumLists]int{}, map[int]*taskwatch.Task{}
+	f.tasks = map[taskwatch.TaskID]*[taskwatch.NumLists]int{}
+	f.attached, f.cloned = map[int]*taskwatch.Task{}, map[int]bool{}
 	m := &taskwatch.Module{Name: "following"}
 	for k := range taskwatch.Kind(taskwatch.NumLists) {
 		m.Watch(k, f.meet, taskwatch.Observe())
@@ -38,8 +40,11 @@ func (f *Following) meet(ev *taskwatch.Event) error {
 		f.tasks[ev.Task.ID] = n
 	}
 	n[ev.Kind]++
-	if ev.Kind == taskwatch.Attach {
+	switch ev.Kind {
+	case taskwatch.Attach:
 		f.attached[ev.Task.TID] = ev.Task.Clone()
+	case taskwatch.Clone:
+		f.cloned[ev.Task.TID] = true
 	}
 	begun, ended := n[taskwatch.Init]+n[taskwatch.Attach], n[taskwatch.Free]+n[taskwatch.Detach]
 	last := ev.Kind == taskwatch.Free || ev.Kind == taskwatch.Detach
@@ -55,6 +60,13 @@ func (f *Following) Attached() map[int]*taskwatch.Task {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.attached)
+}
+
+// Cloned reports whether a task with a tid has met clone.
+func (f *Following) Cloned(tid int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cloned[tid]
 }
 
 // Problems returns what was wrong, once the module was unregistered or the source
