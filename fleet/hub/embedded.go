@@ -44,7 +44,8 @@ func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 		TLS: true, TLSConfig: tlsConfig, TLSTimeout: 10, AuthTimeout: 15, AlwaysEnableNonce: true,
 		CustomClientAuthentication: &door{clients: h.clients, own: own.pub, log: h.log, audit: h.service.note},
 		MaxPayload:                 maxPayload, MaxPending: maxPending, MaxSubs: 64, MaxControlLine: 4 << 10,
-		NoFastProducerStall: true, // no node waits for an operator
+		NoFastProducerStall:   true, // no node waits for an operator
+		DisableShortFirstPing: true, // a client that waits to be let in does not expect to be asked
 	})
 	if err != nil {
 		return nil, err

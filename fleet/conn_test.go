@@ -1,0 +1,206 @@
+package fleet
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+func TestMain(m *testing.M) { testutil.Main(m) }
+
+// busyHub speaks as much of NATS as it takes to let a client in. It says one of its
+// answers to each client that connects, and the last of them from then on.
+type busyHub struct {
+	listener net.Listener
+	token    *Token
+	config   *tls.Config
+	answers  []string
+	ended    sync.WaitGroup
+
+	mu       sync.Mutex // guards the fields below
+	came     int
+	clients  []net.Conn
+	troubles []error
+}
+
+// newBusyHub listens until the test ends.
+func newBusyHub(t *testing.T, answers ...string) *busyHub {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &busyHub{
+		listener: l, answers: answers, token: &Token{ID: "id", Secret: "secret", CA: cert},
+		config: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}},
+	}
+	h.ended.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			h.mu.Lock()
+			answer := h.answers[min(h.came, len(h.answers)-1)]
+			h.came++
+			h.clients = append(h.clients, c)
+			h.mu.Unlock()
+			h.ended.Go(func() {
+				defer c.Close()
+				if err := h.letIn(c, answer); err != nil {
+					h.mu.Lock()
+					h.troubles = append(h.troubles, err)
+					h.mu.Unlock()
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		h.mu.Lock()
+		for _, c := range h.clients {
+			_ = c.Close()
+		}
+		h.mu.Unlock()
+		h.ended.Wait()
+		for _, err := range h.troubles {
+			t.Errorf("the hub: %v", err)
+		}
+	})
+	return h
+}
+
+// letIn answers the first PING of a client, and then waits until it has gone.
+func (h *busyHub) letIn(c net.Conn, answer string) error {
+	const info = `INFO {"server_id":"S","version":"2.15.3","headers":true,"max_payload":1048576,"proto":1,"auth_required":true,"tls_required":true,"nonce":"bm9uY2U"}`
+	if _, err := fmt.Fprintf(c, "%s\r\n", info); err != nil {
+		return err
+	}
+	secure := tls.Server(c, h.config)
+	r := bufio.NewReader(secure)
+	for _, want := range []string{"CONNECT ", "PING"} {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(line, want) {
+			return fmt.Errorf("a client said %q, want %s", line, want)
+		}
+	}
+	if _, err := fmt.Fprintf(secure, "%s\r\n", answer); err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, r) // ends with the connection, in whatever way
+	return nil
+}
+
+func (h *busyHub) connections() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.came
+}
+
+// identity returns a client of the hub.
+func (h *busyHub) identity(t *testing.T) *Identity {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(h.token.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, err := OpenIdentity(t.TempDir(), "tls://"+h.listener.Addr().String(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// A hub that takes long to let a client in asks meanwhile whether it is still there.
+// The client tries again until it is let in, and takes a refusal for what it is.
+func TestAskedWhileLetIn(t *testing.T) {
+	const refusal = "-ERR 'Authorization Violation'"
+	for name, c := range map[string]struct {
+		answers []string
+		fails   string
+	}{
+		"let in at once":      {answers: []string{"PONG"}},
+		"asked once":          {answers: []string{"PING", "PONG"}},
+		"asked several times": {answers: []string{"PING", "PING", "PING", "PONG"}},
+		"refused at once":     {answers: []string{refusal}, fails: "it does not accept the key"},
+		"asked, then refused": {answers: []string{"PING", refusal}, fails: "it does not accept the key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newBusyHub(t, c.answers...)
+			conn, err := h.identity(t).Dial(DialOptions{Name: "test"})
+			if err == nil {
+				defer conn.Close()
+			}
+			switch {
+			case c.fails == "" && err != nil:
+				t.Errorf("the client is not let in: %v", err)
+			case c.fails == "" && !conn.IsConnected():
+				t.Error("the client is not connected")
+			case c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)):
+				t.Errorf("the error is %v, want %q", err, c.fails)
+			}
+			if got := h.connections(); got != len(c.answers) {
+				t.Errorf("the client has connected %d times, want %d", got, len(c.answers))
+			}
+		})
+	}
+}
+
+// A client that does not give up, such as a node, is let in as well.
+func TestNodeAskedWhileLetIn(t *testing.T) {
+	h := newBusyHub(t, "PING", "PONG")
+	changes := make(chan error)
+	ended := make(chan struct{})
+	conn, err := h.identity(t).Dial(DialOptions{Name: "test", Persist: true, OnChange: func(err error) {
+		select {
+		case changes <- err:
+		case <-ended:
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	defer close(ended)
+	for err := range changes {
+		if err == nil {
+			break // it is connected
+		}
+		if !isPing(err) {
+			t.Errorf("the client says %v", err)
+		}
+	}
+	if got := h.connections(); got != 2 {
+		t.Errorf("the client has connected %d times, want 2", got)
+	}
+}
