@@ -1,56 +1,27 @@
 package bpf
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
-
-// preemptAll has the kernel of the test's own virtual machine preempt everything
-// until the test ends, as a real-time one does by itself.
-func preemptAll(t *testing.T) {
-	t.Helper()
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(unix.ByteSliceToString(u.Version[:]), "PREEMPT_RT") {
-		return
-	}
-	const file = "/sys/kernel/debug/sched/preempt"
-	before, err := os.ReadFile(file)
-	testutil.Require(t, testutil.Need{
-		What: "a kernel of the test's own whose preemption can be chosen", Remedy: "run the tests in the virtual machines of test/vm",
-		Met: func() bool { return err == nil && os.Getenv("TASKWATCH_VM") != "" },
-	})
-	_, own, _ := strings.Cut(string(before), "(")
-	own, _, _ = strings.Cut(own, ")")
-	set := func(model string) {
-		t.Helper()
-		if err := os.WriteFile(file, []byte(model), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	set("full")
-	t.Cleanup(func() { set(own) })
-}
 
 // On a kernel that preempts everything, what is delivered and what is told as
 // lost is together what has happened, on every tier: what the kernel has passed
 // by, and what has found no room in the buffer.
 func TestMissedEventsAreLost(t *testing.T) {
 	testutil.Root(t)
-	preemptAll(t)
+	testutil.PreemptAll(t)
 	found, err := kernel.Probe()
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +72,76 @@ func TestMissedEventsAreLost(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Each denial that a hook has skipped is in an alarm of the module, also where the
+// module has gone before the stream looks, and before another one comes.
+func TestSkippedVetoesAreAlarms(t *testing.T) {
+	testutil.Require(t, testutil.NeedsRoot, needsVeto)
+	testutil.PreemptAll(t)
+	found, err := kernel.Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	support := *found
+	support.LSM = errors.New("turned off for a test") // which skips nothing
+	probe = func() (*kernel.Support, error) { return &support, nil }
+	defer func() { probe = kernel.Probe }()
+
+	program := testutil.BuildC(t, "-static", "../../module/kernel/testdata/attack.c")
+	ms := testutil.Size(4000, 10000, 60000)
+	for _, behind := range []bool{false, true} {
+		t.Run(fmt.Sprintf("behind=%v", behind), func(t *testing.T) {
+			alarms := map[string]uint64{} // written by the source's goroutine, read after its end
+			sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+				if it.Record == nil {
+					return
+				}
+				var alarm struct {
+					Alarm, Event, Hook string
+					Count              uint64
+				}
+				if err := json.Unmarshal(it.Record.Data, &alarm); err != nil || alarm.Alarm != "veto skipped" || !strings.Contains(alarm.Event, "exec") || alarm.Hook == "" {
+					t.Errorf("a record %q: %v", it.Record.Data, err)
+				}
+				alarms[it.Record.Module] += alarm.Count
+			})
+			gone := make(chan struct{})
+			w := newWatchOf(t, Config{}, taskwatch.KindsOf(taskwatch.Exec), taskwatch.AllFields, sink, func(ev *taskwatch.Event) bool {
+				if behind && ev.Task.PPID == os.Getpid() {
+					<-gone
+				}
+				return false
+			})
+			want := map[string]uint64{}
+			for _, name := range []string{"first", "second"} {
+				m := loadModule(t, name, "../../module/kernel/testdata/modules/veto.c", map[string]string{"comm": "twattack", "on_exec": "y"})
+				if err := w.src.Table().Register(m, kernel.RegisterOptions{AllowBestEffort: true}); err != nil {
+					t.Fatal(err)
+				}
+				out, err := exec.Command(program, "exec", "6", strconv.Itoa(ms)).Output()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := w.src.Table().Unregister(m); err != nil {
+					t.Fatal(err)
+				}
+				var tries, done uint64
+				if _, err := fmt.Sscan(string(out), &tries, &done); err != nil || tries == 0 {
+					t.Fatalf("the attack says %q, %v", out, err)
+				}
+				t.Logf("%s: %d of %d execs passed", name, done, tries)
+				if done > 0 {
+					want[name] = done
+				}
+			}
+			close(gone)
+			w.stop(t)
+			if !maps.Equal(alarms, want) {
+				t.Errorf("alarms of %v skipped vetoes, want %v", alarms, want)
+			}
+		})
 	}
 }
 

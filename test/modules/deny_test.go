@@ -74,13 +74,7 @@ func rmmod(ctx context.Context, socket string) error {
 func TestDenyEverybody(t *testing.T) {
 	testutil.Root(t)
 	object := testmodule.Object(t, "../../module/kernel/testdata/modules/denyall.c")
-	testutil.Require(t, testutil.Need{
-		What: "a kernel that lets BPF programs refuse operations", Remedy: "run the tests in the virtual machines of test/vm",
-		Met: func() bool {
-			can, err := kernelRefuses()
-			return can && err == nil
-		},
-	})
+	testutil.Require(t, needsRefusals)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
