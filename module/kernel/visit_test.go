@@ -232,8 +232,12 @@ func TestReplaceInStorm(t *testing.T) {
 	if attaches < staying || detaches < staying || inits == 0 || frees == 0 {
 		t.Errorf("%d attached, %d initialised, %d freed and %d detached, of %d that stayed in a storm", attaches, inits, frees, detaches, staying)
 	}
+	forgotten := global(t, m, "forgotten")
+	if forgotten > 0 {
+		t.Logf("the kernel had no memory for %d tasks", forgotten)
+	}
 	for _, wrong := range []string{"twice", "unknown", "unread"} {
-		if n := global(t, m, wrong); n != 0 && (wrong != "unread" || lossless(t)) {
+		if n := global(t, m, wrong); n != 0 && (wrong != "unread" || lossless(t) && forgotten == 0) {
 			t.Errorf("%s: %d", wrong, n)
 		}
 	}

@@ -9,6 +9,7 @@ __u64 attaches, inits, frees, detaches; /* of the session */
 __u64 twice;                            /* attach or init after one of them, detach or free after one of them */
 __u64 unknown;                          /* anything of a task that has met neither attach nor init */
 __u64 unread;                           /* anything of a task whose life cannot be read */
+__u64 forgotten;                        /* tasks that the kernel had no memory for when they began */
 __u64 all;                              /* attaches, of any session */
 
 MODULE_GLOBAL(attaches);
@@ -18,6 +19,7 @@ MODULE_GLOBAL(detaches);
 MODULE_GLOBAL(twice);
 MODULE_GLOBAL(unknown);
 MODULE_GLOBAL(unread);
+MODULE_GLOBAL(forgotten);
 MODULE_GLOBAL(all);
 
 struct life {
@@ -40,8 +42,10 @@ static __always_inline void begin(struct task_struct *tsk, __u64 *counter)
 {
 	struct life *l = lives_create(tsk);
 
-	if (!l)
+	if (!l) {
+		__sync_fetch_and_add(&forgotten, 1);
 		return;
+	}
 	if (__sync_fetch_and_add(&l->met, 1))
 		__sync_fetch_and_add(&twice, 1);
 	if (!is_ours(tsk))
