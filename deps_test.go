@@ -80,7 +80,7 @@ var depRules = []depRule{
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/acct", "sink/audit", "sink/otlp", "internal/..."}},
 	{"fleet", []string{"module", "module/sign", "internal/..."}},
 	{"fleet/selector", []string{"fleet"}},
-	{"fleet/operator", []string{"fleet", "fleet/selector", "module/sign"}},
+	{"fleet/operator", []string{".", "fleet", "fleet/selector", "module/sign", "record", "internal/..."}},
 	{"fleet/node", []string{"fleet", "fleet/selector", "daemon", "module/host", "module/sign"}},
 	{"cmd/...", []string{".", "cmd/...", "daemon/...", "fleet/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "enrich/cri", "filter", "process", "record", "report", "sink/...", "top", "ui", "internal/..."}},
 	{"test/vm/cmd/kerneltable", []string{"test/vm", "doctor", "internal/..."}}, // makes a table of what doctor found

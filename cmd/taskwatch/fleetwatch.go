@@ -13,12 +13,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/operator"
 	"github.com/taskwatch/taskwatch/fleet/selector"
-	"github.com/taskwatch/taskwatch/record"
 )
 
 func newFleetWatch() *cobra.Command {
@@ -105,9 +103,6 @@ type nodeLines struct {
 // have has a watch write its lines.
 func (l *nodeLines) have(w *operator.Watch) {
 	w.OnLine = l.write
-	w.OnLost = func(node operator.NodeID, count uint64) {
-		l.write(node, record.Append(nil, taskwatch.Item{Loss: &taskwatch.Loss{Count: count}}))
-	}
 	w.OnTrouble = func(node operator.NodeID, why string) { say("node %s: %s", nodeName(node.Name, node.Key), why) }
 }
 

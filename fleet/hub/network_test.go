@@ -144,7 +144,7 @@ func TestNetworkIsCut(t *testing.T) {
 		return tm.report(t, n, "stays").Running == next.Generation && tm.report(t, n, "leased").State == fleet.Lapsed
 	})
 	// The start of the new answer may be lost with the connection: the gap is told.
-	eventually(t, "the asker is told of a gap", func() bool { return q.missing() > 0 })
+	eventually(t, "the asker is told of a gap", func() bool { _, lost := q.told(); return lost > 0 })
 	runs(done, done+10)
 	eventually(t, "items come again", func() bool {
 		q.mu.Lock()

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strings"
@@ -28,15 +29,27 @@ func execLine(seq uint64, pid, uid int) []byte {
 
 // watching is a question that runs.
 type watching struct {
-	mu      sync.Mutex // guards the fields below
-	lines   map[string][]string
-	lost    map[string]uint64
+	mu      sync.Mutex          // guards the fields below
+	lines   map[string][]string // but losses
+	lost    map[string]uint64   // at least
 	trouble []string
 	execs   int // among all lines
-	dropped int // that lines say were lost
 
 	cancel context.CancelFunc
 	ended  chan error
+}
+
+// lossOf returns how many items a line says were lost, at least, and whether it is
+// one that says so.
+func lossOf(t testing.TB, line []byte) (count uint64, ok bool) {
+	if !bytes.Contains(line, []byte(`"event":"lost"`)) {
+		return 0, false
+	}
+	var loss struct{ Count uint64 }
+	if err := json.Unmarshal(line, &loss); err != nil {
+		t.Error(err)
+	}
+	return max(loss.Count, 1), true
 }
 
 func (tm *team) watch(t testing.TB, where, sel string, lease time.Duration) *watching {
@@ -49,22 +62,14 @@ func (tm *team) begin(t testing.TB, q operator.Watch) *watching {
 	q.OnLine = func(n operator.NodeID, line []byte) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.lines[n.Name] = append(w.lines[n.Name], string(line))
-		switch text := string(line); {
-		case strings.Contains(text, `"event":"exec"`):
-			w.execs++
-		case strings.Contains(text, `"event":"lost"`):
-			var loss struct{ Count int }
-			if err := json.Unmarshal(line, &loss); err != nil {
-				t.Error(err)
-			}
-			w.dropped += loss.Count
+		if count, ok := lossOf(t, line); ok {
+			w.lost[n.Name] += count
+			return
 		}
-	}
-	q.OnLost = func(n operator.NodeID, count uint64) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.lost[n.Name] += max(count, 1)
+		w.lines[n.Name] = append(w.lines[n.Name], string(line))
+		if bytes.Contains(line, []byte(`"event":"exec"`)) {
+			w.execs++
+		}
 	}
 	q.OnTrouble = func(n operator.NodeID, why string) {
 		w.mu.Lock()
@@ -95,23 +100,15 @@ func (w *watching) got(name string) int {
 	return len(w.lines[name])
 }
 
-// told returns how many execs all nodes have sent, and how many items their lines
-// say were lost.
-func (w *watching) told() (execs, dropped int) {
+// told returns how many execs all nodes have sent, and how many items were lost, at
+// least: each as often as it is an item of the stream.
+func (w *watching) told() (execs, lost int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.execs, w.dropped
-}
-
-// missing returns how many items were lost, at least.
-func (w *watching) missing() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n := 0
 	for _, count := range w.lost {
-		n += int(count)
+		lost += int(count)
 	}
-	return n
+	return w.execs, lost
 }
 
 func (w *watching) troubles() string {

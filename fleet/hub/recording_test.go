@@ -19,8 +19,13 @@ func (tm *team) replayed(t testing.TB, name string) (lines map[string][]string, 
 	t.Helper()
 	lines, lost = map[string][]string{}, map[string]uint64{}
 	w := operator.Watch{
-		OnLine:    func(n operator.NodeID, line []byte) { lines[n.Name] = append(lines[n.Name], string(line)) },
-		OnLost:    func(n operator.NodeID, count uint64) { lost[n.Name] += count },
+		OnLine: func(n operator.NodeID, line []byte) {
+			if count, ok := lossOf(t, line); ok {
+				lost[n.Name] += count
+				return
+			}
+			lines[n.Name] = append(lines[n.Name], string(line))
+		},
 		OnTrouble: func(n operator.NodeID, why string) { t.Errorf("%s: %s", n.Name, why) },
 	}
 	if err := w.Replay(t.Context(), tm.Conn, name); err != nil {

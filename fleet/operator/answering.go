@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -13,8 +14,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/selector"
+	"github.com/taskwatch/taskwatch/record"
 )
 
 // answering is a node of which something is known.
@@ -110,6 +113,12 @@ func (w *Watch) look(nodes *answeringNodes, list []fleet.NodeState) {
 	}
 }
 
+// lose passes on, as an item, that items of a node were lost on their way; 0 is an
+// unknown number.
+func (w *Watch) lose(node NodeID, count uint64) {
+	w.OnLine(node, bytes.TrimSuffix(record.Append(nil, taskwatch.Item{Loss: &taskwatch.Loss{Count: count}}), []byte("\n")))
+}
+
 // take takes an answer of the node with a key.
 func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 	nodes.mu.Lock()
@@ -132,9 +141,9 @@ func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 	switch sent := in.Items - in.Count; {
 	case in.Items < a.items, a.began != 0 && in.Began != a.began: // it has begun again
 		a.receipt, a.unread = 0, 0
-		w.OnLost(a.id, 0)
+		w.lose(a.id, 0)
 	case sent > a.items:
-		w.OnLost(a.id, sent-a.items)
+		w.lose(a.id, sent-a.items)
 	}
 	a.began, a.items = in.Began, in.Items
 	for _, line := range in.Lines {

@@ -29,13 +29,9 @@ type Watch struct {
 
 	// OnLine gets the items of a node, in their order, as lines of a recording
 	// without the newline. The first of each node is its start: what follows is
-	// complete.
+	// complete but for losses, which are items as well, whether the node has
+	// dropped something or it was lost on its way.
 	OnLine func(node NodeID, line []byte)
-
-	// OnLost says that items of a node were lost on their way from there, between
-	// the lines before and the lines that follow; 0 is an unknown number. What the
-	// node itself has dropped is among the lines.
-	OnLost func(node NodeID, count uint64)
 
 	// OnTrouble says why a node does not answer.
 	OnTrouble func(node NodeID, why string)
@@ -154,8 +150,8 @@ func pace(q *fleet.Question, nodes int) {
 	q.Bound()
 }
 
-// Replay calls OnLine, OnLost and OnTrouble with what a recording has, as Run did
-// when it was made. What has made room for later answers is lost.
+// Replay calls OnLine and OnTrouble with what a recording has, as Run did when
+// it was made. What has made room for later answers is lost.
 func (w *Watch) Replay(ctx context.Context, c *Conn, name string) error {
 	nodes := newAnswering()
 	for revision := uint64(0); ; {
