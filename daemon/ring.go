@@ -5,11 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"maps"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -59,49 +55,6 @@ type member struct {
 	only   taskwatch.Only
 	until  time.Time // when it is forgotten; zero while it is open
 }
-
-// category is a group of items that a stream selects by the name of an event.
-type category uint8
-
-const (
-	ofEvent   category = 0
-	ofFailure          = category(taskwatch.NumKinds)
-	ofRecord           = category(taskwatch.NumKinds+taskwatch.NumLists) + iota - 2
-	ofFailed
-	ofLoss
-	numCategories
-)
-
-func categoryOf(it taskwatch.Item) category {
-	switch {
-	case it.Event != nil:
-		return ofEvent + category(it.Event.Kind)
-	case it.Failure != nil:
-		return ofFailure + category(it.Failure.Kind)
-	case it.Record != nil:
-		return ofRecord
-	case it.Failed != nil:
-		return ofFailed
-	}
-	return ofLoss
-}
-
-// places counts the items of each category. A loss counts as many as it stands
-// for.
-type places [numCategories]uint64
-
-// in returns the place among the items of some categories.
-func (p *places) in(set categories) (n uint64) {
-	for c, k := range p {
-		if set[c] {
-			n += k
-		}
-	}
-	return n
-}
-
-// categories are the categories of a stream.
-type categories [numCategories]bool
 
 // ringEntry is a copy of an item. It never changes.
 type ringEntry struct {
@@ -359,121 +312,4 @@ func (r *ring) size() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.bytes
-}
-
-// after is the position after which a stream resumes. The zero value starts with
-// new items.
-type after struct {
-	instance string
-	pos      uint64
-}
-
-// afterNow requests a stream that may be resumed and starts now.
-const afterNow = "now"
-
-func parseAfter(text string) (a after, err error) {
-	if text == afterNow {
-		return a, nil
-	}
-	instance, pos, _ := strings.Cut(text, ":")
-	if a.pos, err = strconv.ParseUint(pos, 10, 64); err != nil || instance == "" {
-		return a, fmt.Errorf("after=%s: give INSTANCE:SEQ, with the instance of the start line and the pos of the last line, or %s", text, afterNow)
-	}
-	a.instance = instance
-	return a, nil
-}
-
-func (a after) String() string { return a.instance + ":" + strconv.FormatUint(a.pos, 10) }
-
-// errAhead says that the position is in the future.
-var errAhead = errors.New("there are fewer items yet; give the pos of a stream of the same events")
-
-// cursor is the position of a stream in the ring. One goroutine uses it.
-type cursor struct {
-	ring  *ring
-	set   categories
-	next  uint64 // index of the next entry
-	place uint64 // among the items of the categories, of what was read
-	skip  uint64 // what the client has: items up to that place are read and not sent
-	head  after  // where it began: what the start line says
-	lost  bool   // the next read is behind a loss of unknown size
-	wake  chan struct{}
-}
-
-// open returns a cursor after the items that the client has.
-func (r *ring) open(set categories, only taskwatch.Only, a after) (*cursor, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := &cursor{ring: r, set: set, wake: make(chan struct{}, 1)}
-	if a.instance == r.instance {
-		if a.pos > r.seen.in(set) {
-			return nil, fmt.Errorf("after=%v: %w", a, errAhead)
-		}
-	}
-	if a.instance == r.instance && r.whole(set, a.pos, only) {
-		c.next, c.place, c.skip, c.head = r.first, min(r.gone.in(set), a.pos), a.pos, a
-		return c, nil
-	}
-	c.next, c.place = r.first+uint64(len(r.entries)), r.seen.in(set)
-	c.head = after{r.instance, c.place}
-	c.lost = a.instance != ""
-	return c, nil
-}
-
-// passage is the result of a read: a loss, and the entries after it.
-type passage struct {
-	lost    bool
-	count   uint64 // of items that are lost, all categories of the stream; 0 where that is unknown
-	entries []ringEntry
-}
-
-const maxPassage = 256 // entries
-
-// fallBehind returns what a stream at this position has lost, and whether it has
-// lost anything. Callers hold the ring's mu.
-func (c *cursor) fallBehind(place uint64) (count uint64, lost bool) {
-	gone := c.ring.gone.in(c.set)
-	if gone <= place {
-		return 0, false
-	}
-	for of, at := range c.ring.unknown {
-		if c.set[of] && at != nil && at.in(c.set) > place {
-			return 0, true
-		}
-	}
-	return gone - place, true
-}
-
-// read returns what comes next. If there is nothing, wake gets a value when that
-// changes.
-func (c *cursor) read() (p passage) {
-	r := c.ring
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c.head.instance != r.instance {
-		return p // the daemon ends
-	}
-	p.lost, c.lost = c.lost, false
-	if gone := r.gone.in(c.set); c.next < r.first || c.place < gone {
-		if n, lost := c.fallBehind(max(c.place, c.skip)); lost {
-			p.lost, p.count = true, n
-		}
-		c.next, c.place = r.first, gone
-	}
-	from := int(c.next - r.first)
-	p.entries = append(p.entries, r.entries[from:min(from+maxPassage, len(r.entries))]...)
-	c.next += uint64(len(p.entries))
-	if len(p.entries) == 0 && !p.lost {
-		r.waiting[c.wake] = struct{}{}
-	}
-	return p
-}
-
-// advance moves the position past an entry, and reports whether the client has it
-// already.
-func (c *cursor) advance(e *ringEntry) (has bool) {
-	if c.set[e.of] {
-		c.place += e.n
-	}
-	return c.place <= c.skip
 }
