@@ -3,7 +3,9 @@
  * acct: what each user's tasks did since the module was loaded, in the map
  * `users`, by real user id.
  *
- * CPU time is added when a task is freed: only then is it complete.
+ * CPU time is added when a task is freed: only then is it complete. So are the
+ * times that it had to wait, in the map `waits`, where the kernel counts them: with
+ * kernel.task_delayacct=1, for the tasks that were made since.
  */
 #include "task_watchers.h"
 
@@ -21,6 +23,34 @@ struct {
 	__type(key, __u32);
 	__type(value, struct usage);
 } users SEC(".maps");
+
+struct wait {
+	__u64 tasks;     /* of which the kernel has counted the times, and which are gone */
+	__u64 blkio_ns;  /* for block devices */
+	__u64 swapin_ns; /* for pages to be swapped in */
+	__u64 cpu_ns;    /* for a processor */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct wait);
+} waits SEC(".maps");
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct task_delay_info {
+	__u64 blkio_delay, swapin_delay;
+};
+struct sched_info___acct {
+	unsigned long long run_delay;
+};
+struct task_struct___acct {
+	struct task_delay_info *delays; /* NULL where it counts none of this task */
+	struct sched_info___acct sched_info;
+};
+#pragma clang attribute pop
 
 __u64 dropped; /* events of users that the map had no room for */
 
@@ -72,6 +102,36 @@ static int exited(unsigned long code, struct task_struct *tsk)
 }
 task_watcher_func(exit, exited);
 
+/* waited - add what a task has waited; not a part of its caller, where no such field may be */
+static __noinline int waited(struct task_struct *tsk)
+{
+	static const struct wait none;
+	struct task_struct___acct *t = (void *)tsk;
+	struct task_delay_info *delays;
+	__u32 uid = task_uid(tsk);
+	struct wait *w;
+
+	if (!kernel_has(struct task_struct___acct, delays))
+		return 0;
+	delays = kernel_read(t->delays);
+	if (!delays)
+		return 0;
+	w = bpf_map_lookup_elem(&waits, &uid);
+	if (!w) {
+		bpf_map_update_elem(&waits, &uid, &none, BPF_NOEXIST);
+		w = bpf_map_lookup_elem(&waits, &uid);
+	}
+	if (!w) {
+		__sync_fetch_and_add(&dropped, 1);
+		return 0;
+	}
+	__sync_fetch_and_add(&w->tasks, 1);
+	__sync_fetch_and_add(&w->blkio_ns, kernel_read(delays->blkio_delay));
+	__sync_fetch_and_add(&w->swapin_ns, kernel_read(delays->swapin_delay));
+	__sync_fetch_and_add(&w->cpu_ns, kernel_read(t->sched_info.run_delay));
+	return 0;
+}
+
 static int freed(unsigned long code, struct task_struct *tsk)
 {
 	struct usage *u;
@@ -81,6 +141,7 @@ static int freed(unsigned long code, struct task_struct *tsk)
 	u = usage_of(tsk);
 	if (u)
 		__sync_fetch_and_add(&u->cpu_ns, task_cpu_ns(tsk));
+	waited(tsk);
 	return 0;
 }
 task_watcher_func(free, freed);
