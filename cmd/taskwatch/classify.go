@@ -21,7 +21,7 @@ import (
 
 func newClassify() *cobra.Command {
 	var root string
-	var check bool
+	var check, stop bool
 	cmd := &cobra.Command{
 		Use:   "classify RULES",
 		Short: "Move processes into control groups by rules",
@@ -41,6 +41,11 @@ and about one when it runs a program or changes its ids. Standard output has a
 line for each process that was moved, and standard error one for each that could
 not be, with the reason. Groups that do not exist are made, and stay.
 
+With --stop a process that is to be moved is stopped by the kernel at once, and
+continued when it was. If classify dies, a guard of its own continues what is
+stopped. A shell with job control, whose command is stopped, takes that for a
+Ctrl-Z.
+
 The exit status is 0 if a signal ended it, 1 if it cannot begin or go on, and 2
 if the command line or a rule is wrong.`,
 		Example: `  sudo taskwatch classify /etc/cgrules.conf
@@ -59,7 +64,8 @@ if the command line or a rule is wrong.`,
 			if mover.Root == "" {
 				return &exitError{status: exitFailed, err: errors.New("no unified hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")}
 			}
-			if err := classifyAll(mover, os.Stdout); err != nil {
+			c := &classification{mover: mover, stop: stop, out: os.Stdout}
+			if err := c.run(); err != nil {
 				return &exitError{status: exitFailed, err: err}
 			}
 			return nil
@@ -67,6 +73,7 @@ if the command line or a rule is wrong.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&root, "cgroup", "", "destinations are below this `directory` (default: where cgroup2 is mounted)")
+	flags.BoolVar(&stop, "stop", false, "stop a process until it is moved, so that nothing of\nit runs where it was")
 	flags.BoolVar(&check, "check", false, "only read the rules, and say what is wrong with them")
 	if err := cmd.MarkFlagDirname("cgroup"); err != nil {
 		panic(err) // no such flag
@@ -90,43 +97,59 @@ func readRules(name string) (classify.Rules, error) {
 	return rules, nil
 }
 
-// classifyAll moves processes until a signal ends it.
-func classifyAll(mover *classify.Mover, w io.Writer) error {
+// classification moves processes until a signal ends it.
+type classification struct {
+	mover *classify.Mover
+	stop  bool // a process that is to be moved, until it was
+	out   io.Writer
+
+	guard         *classifyGuard // with stop
+	moved, failed int
+}
+
+func (c *classification) run() error {
 	ctx, cancel := untilSignal()
 	defer cancel()
-	moved, failed := 0, 0
-	moves := taskwatch.NewQueue(taskwatch.NewSink(nil, func(it taskwatch.Item) {
-		switch {
-		case it.Loss != nil:
-			say("decisions were lost; some processes may be in other groups")
-		case it.Record == nil || it.Record.Module != classify.Module:
-		default:
-			o, err := mover.Move(it.Record.Data)
-			switch err = cmp.Or(err, o.Err); {
-			case err != nil:
-				failed++
-				say("pid %d (%s) is not moved to %s: %v", o.PID, o.Name, o.Group, err)
-			case o.Moved:
-				moved++
-				fmt.Fprintf(w, "moved %d (%s) to %s by line %d\n", o.PID, clean.Text(o.Name), clean.Text(o.Group), o.Rule.Line)
-			}
-		}
-	}), taskwatch.QueueOptions{})
+	moves := taskwatch.NewQueue(taskwatch.NewSink(nil, c.take), taskwatch.QueueOptions{})
 	var reg taskwatch.Registry
 	if err := reg.Attach(moves); err != nil {
 		return err
 	}
-	err := decide(ctx, cancel, mover.Rules, &reg)
+	err := c.decide(ctx, cancel, &reg)
 	if e := reg.Detach(context.Background(), moves); err == nil {
 		err = e
 	}
-	say("%d processes were moved, %d could not be", moved, failed)
+	if e := c.guard.end(); err == nil {
+		err = e
+	}
+	say("%d processes were moved, %d could not be", c.moved, c.failed)
 	return err
 }
 
+// take moves the process that an item is about.
+func (c *classification) take(it taskwatch.Item) {
+	switch {
+	case it.Loss != nil:
+		say("decisions were lost; some processes may be in other groups")
+		c.guard.resumeAll()
+	case it.Record == nil || it.Record.Module != classify.Module:
+	default:
+		o, err := c.mover.Move(it.Record.Data)
+		c.guard.resume(o.PID)
+		switch err = cmp.Or(err, o.Err); {
+		case err != nil:
+			c.failed++
+			say("pid %d (%s) is not moved to %s: %v", o.PID, o.Name, o.Group, err)
+		case o.Moved:
+			c.moved++
+			fmt.Fprintf(c.out, "moved %d (%s) to %s by line %d\n", o.PID, clean.Text(o.Name), clean.Text(o.Group), o.Rule.Line)
+		}
+	}
+}
+
 // decide has the module decide until ctx ends.
-func decide(ctx context.Context, cancel func(), rules classify.Rules, reg *taskwatch.Registry) error {
-	entries, err := rules.Entries()
+func (c *classification) decide(ctx context.Context, cancel func(), reg *taskwatch.Registry) error {
+	entries, err := c.mover.Rules.Entries()
 	if err != nil {
 		return err
 	}
@@ -134,11 +157,20 @@ func decide(ctx context.Context, cancel func(), rules classify.Rules, reg *taskw
 	if err != nil {
 		return err
 	}
-	module, err := object.Load(kernel.LoadOptions{Contents: map[string][]byte{classify.Map: entries}})
+	opts := kernel.LoadOptions{Contents: map[string][]byte{classify.Map: entries}}
+	if c.stop {
+		opts.Params = map[string]string{"stop": "y"}
+	}
+	module, err := object.Load(opts)
 	if err != nil {
 		return err
 	}
 	defer module.Close()
+	if c.stop {
+		if c.guard, err = startClassifyGuard(module); err != nil {
+			return err
+		}
+	}
 	ready := make(chan struct{})
 	src, err := bpf.New(bpf.Config{OnReady: func() { close(ready) }})
 	if err != nil {
@@ -155,6 +187,6 @@ func decide(ctx context.Context, cancel func(), rules classify.Rules, reg *taskw
 		cancel()
 		return errors.Join(err, <-ended)
 	}
-	say("classifying by %d rules; Ctrl-C ends it", len(rules))
+	say("classifying by %d rules; Ctrl-C ends it", len(c.mover.Rules))
 	return <-ended
 }

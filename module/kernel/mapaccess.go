@@ -54,6 +54,19 @@ func (m *Module) withMap(name string, fn func(*openMap) error) error {
 	return nil
 }
 
+// MapFile opens a map of the module, for another process to have as well: the map
+// lives for as long as one of them has it. The file is the caller's.
+func (m *Module) MapFile(name string) (file *os.File, err error) {
+	err = m.withMap(name, func(o *openMap) error {
+		fd, err := unix.FcntlInt(uintptr(o.FD()), unix.F_DUPFD_CLOEXEC, 0)
+		if err == nil {
+			file = os.NewFile(uintptr(fd), name)
+		}
+		return err
+	})
+	return file, err
+}
+
 func (o *Object) describeMaps() string {
 	var names []string
 	for _, i := range o.Maps() {

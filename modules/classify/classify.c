@@ -6,8 +6,14 @@
  *
  * It decides at exec and at a change of ids; a new task has its maker's decision,
  * as it has its group.
+ *
+ * By choice it stops a process that is to be moved, which is in the map `stopped`
+ * until it was continued.
  */
 #include "task_watchers.h"
+
+module_param(stop, bool, false);
+MODULE_PARM_DESC(stop, "stop a process that is to be moved; whoever moves it continues it");
 
 #define RULES 256
 #define PATH_LEN 64
@@ -55,6 +61,18 @@ struct state {
 };
 task_storage(states, struct state);
 
+/* By process id: when the process started, as in struct decision. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u64);
+} stopped SEC(".maps");
+
+#define SIGCONT 18
+#define SIGSTOP 19
+
 __u64 decided; /* how often rules were looked at */
 __u64 dropped; /* decisions that the stream had no room for */
 
@@ -101,13 +119,20 @@ static __noinline int find(struct task_struct *tsk, const struct state *st, __u3
 static __noinline int tell(struct task_struct *tsk, __u32 number, __u32 uid, __u32 gid)
 {
 	struct decision d = {.number = number, .uid = uid, .gid = gid};
+	bool halted;
 
 	d.pid = task_pid(tsk);
 	d.tid = task_tid(tsk);
 	d.start_ns = kernel_read(kernel_read(tsk->group_leader)->start_boottime);
 	task_comm(tsk, d.name);
-	if (task_watcher_emit(&d, sizeof(d)))
+	/* Before the decision is known: otherwise it might be continued first. */
+	halted = stop && tsk == bpf_get_current_task_btf() && !bpf_map_update_elem(&stopped, &d.pid, &d.start_ns, BPF_ANY) &&
+		 !bpf_send_signal(SIGSTOP);
+	if (task_watcher_emit(&d, sizeof(d))) {
 		__sync_fetch_and_add(&dropped, 1);
+		if (halted && !bpf_send_signal(SIGCONT))
+			bpf_map_delete_elem(&stopped, &d.pid);
+	}
 	return 0;
 }
 
@@ -193,5 +218,6 @@ static int gid_changed(unsigned long zero, struct task_struct *tsk, const struct
 }
 task_ids_watcher_func(gid, gid_changed);
 
+MODULE_POWER(signal);
 MODULE_LICENSE("Dual BSD/GPL");
 MODULE_DESCRIPTION("decides by rules which control group a process belongs into");

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// classifying runs classify --stop with a rule for programs of a name, a copy of cat,
+// and returns the program and the group that it is moved to.
+func classifying(t *testing.T) (c *exec.Cmd, program, group string) {
+	t.Helper()
+	testutil.Root(t)
+	root := procfs.UnifiedMount()
+	if root == "" {
+		testutil.Require(t, testutil.Need{What: "a mount of cgroup2", Remedy: "mount -t cgroup2 none /sys/fs/cgroup", Met: func() bool { return false }})
+	}
+	parent, err := os.MkdirTemp(root, "taskwatch-stop-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, dir := range []string{filepath.Join(parent, "moved"), parent} {
+			err := unix.Rmdir(dir)
+			for end := time.Now().Add(10 * time.Second); errors.Is(err, unix.EBUSY) && time.Now().Before(end); err = unix.Rmdir(dir) {
+				time.Sleep(10 * time.Millisecond) // until those that have ended are gone
+			}
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				t.Error(err)
+			}
+		}
+	})
+	group = strings.TrimPrefix(parent, root) + "/moved"
+	dir := t.TempDir()
+	program = filepath.Join(dir, "tw-stopped")
+	b, err := os.ReadFile("/bin/cat")
+	if err == nil {
+		err = os.WriteFile(program, b, 0o755)
+	}
+	rules := filepath.Join(dir, "rules")
+	if err = errors.Join(err, os.WriteFile(rules, fmt.Appendf(nil, "*:tw-stopped * %s\n", group), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c = cmd(t, "classify", "--stop", rules)
+	var said screen
+	c.Stderr = &said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if c.ProcessState == nil {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+	})
+	eventually(t, "it classifies", func() bool { return strings.Contains(said.String(), "classifying by") })
+	return c, program, group
+}
+
+// With --stop nothing of a program runs before it is moved.
+func TestClassifyStop(t *testing.T) {
+	c, program, group := classifying(t)
+	for range testutil.Size(10, 50, 500) {
+		out, err := exec.Command(program, "/proc/self/cgroup").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if !strings.Contains(string(out), "0::"+group+"\n") {
+			t.Errorf("it has run where it was:\n%s", out)
+		}
+	}
+	if err := c.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+	if out, err := exec.Command(program, "/proc/self/cgroup").CombinedOutput(); err != nil || strings.Contains(string(out), group) {
+		t.Errorf("afterwards: %v\n%s", err, out)
+	}
+}
+
+// Nobody stays stopped when classify is killed.
+func TestClassifyStopIsKilled(t *testing.T) {
+	c, program, _ := classifying(t)
+	if err := c.Process.Signal(unix.SIGSTOP); err != nil { // so that it continues nobody
+		t.Fatal(err)
+	}
+	var stopped []*exec.Cmd
+	for range 3 {
+		p := exec.Command(program, "/dev/null")
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		stopped = append(stopped, p)
+	}
+	for _, p := range stopped {
+		eventually(t, "the kernel has stopped it", func() bool { return state(p.Process.Pid) == 'T' })
+	}
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait()
+	for _, p := range stopped {
+		done := make(chan error, 1)
+		go func() { done <- p.Wait() }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			_ = p.Process.Kill()
+			t.Errorf("process %d is stopped for good: %v", p.Process.Pid, <-done)
+		}
+	}
+}
