@@ -147,6 +147,9 @@ func (d *Daemon) withRules(s *spec) error {
 	if s.ruled || s.name != classify.Module || !stock.IsStock(s.file) {
 		return nil
 	}
+	if s.params[classify.StopParam] != "" { // nobody would continue them after a crash
+		return fmt.Errorf("%w: the daemon stops no process until it is moved; leave out stop, or run 'taskwatch classify --stop'", errRules)
+	}
 	given := s.contents[classify.Map] != nil
 	switch {
 	case d.classifier != nil && given:

@@ -52,10 +52,10 @@ func TestClassify(t *testing.T) {
 	}
 	write("first")
 	r := start(t, Config{Source: "bpf", Classify: rules})
-	load := func() error {
+	load := func(params map[string]string) error {
 		t.Helper()
 		_, err := r.Client.Load(t.Context(), connect.NewRequest(&api.LoadRequest{
-			Name: ClassifyModule, File: stock.Find(ClassifyModule).Object(), Replace: true,
+			Name: ClassifyModule, File: stock.Find(ClassifyModule).Object(), Params: params, Replace: true,
 		}))
 		return err
 	}
@@ -66,14 +66,15 @@ func TestClassify(t *testing.T) {
 			return err == nil && strings.Contains(string(at), "0::"+group+"/"+in+"\n")
 		})
 	}
+	wantCode(t, load(map[string]string{"stop": "y"}), connect.CodeFailedPrecondition, "stops no process", "classify --stop")
 	old := sleeper(t, program)
-	if err := load(); err != nil {
+	if err := load(nil); err != nil {
 		t.Fatal(err)
 	}
 	is(old, "first")
 	is(sleeper(t, program), "first")
 	write("second")
-	if err := load(); err != nil {
+	if err := load(nil); err != nil {
 		t.Fatal(err)
 	}
 	is(sleeper(t, program), "second")
@@ -81,7 +82,7 @@ func TestClassify(t *testing.T) {
 	if err := os.WriteFile(rules, []byte("nonsense\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, load(), connect.CodeFailedPrecondition, rules, "line 1", "1 words")
+	wantCode(t, load(nil), connect.CodeFailedPrecondition, rules, "line 1", "1 words")
 	is(sleeper(t, program), "second")
 	if n := r.metric(t, "taskwatch_classify_processes_total", "outcome=moved"); n != 4 {
 		t.Errorf("%v processes were moved, want 4", n)

@@ -159,7 +159,7 @@ func (c *classification) decide(ctx context.Context, cancel func(), reg *taskwat
 	}
 	opts := kernel.LoadOptions{Contents: map[string][]byte{classify.Map: entries}}
 	if c.stop {
-		opts.Params = map[string]string{"stop": "y"}
+		opts.Params = map[string]string{classify.StopParam: "y"}
 	}
 	module, err := object.Load(opts)
 	if err != nil {

@@ -12,35 +12,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/internal/watchtest"
 )
 
 // classifying runs classify --stop with a rule for programs of a name, a copy of cat,
 // and returns the program and the group that it is moved to.
 func classifying(t *testing.T) (c *exec.Cmd, program, group string) {
 	t.Helper()
-	testutil.Root(t)
-	root := procfs.UnifiedMount()
-	if root == "" {
-		testutil.Require(t, testutil.Need{What: "a mount of cgroup2", Remedy: "mount -t cgroup2 none /sys/fs/cgroup", Met: func() bool { return false }})
-	}
-	parent, err := os.MkdirTemp(root, "taskwatch-stop-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		for _, dir := range []string{filepath.Join(parent, "moved"), parent} {
-			err := unix.Rmdir(dir)
-			for end := time.Now().Add(10 * time.Second); errors.Is(err, unix.EBUSY) && time.Now().Before(end); err = unix.Rmdir(dir) {
-				time.Sleep(10 * time.Millisecond) // until those that have ended are gone
-			}
-			if err != nil && !errors.Is(err, unix.ENOENT) {
-				t.Error(err)
-			}
-		}
-	})
-	group = strings.TrimPrefix(parent, root) + "/moved"
+	_, parent := watchtest.ControlGroup(t)
+	group = parent + "/moved"
 	dir := t.TempDir()
 	program = filepath.Join(dir, "tw-stopped")
 	b, err := os.ReadFile("/bin/cat")

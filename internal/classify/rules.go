@@ -17,6 +17,10 @@ import (
 const (
 	Module = "classify"
 	Map    = "rules"
+
+	// StopParam is the parameter with which the module stops processes that are to
+	// be moved.
+	StopParam = "stop"
 )
 
 // Sizes of the module's arrays.
