@@ -57,7 +57,11 @@ func (m *Module) work() {
 	defer close(m.ended)
 	for {
 		m.mu.Lock()
-		more, restarting := m.next(), m.restart != nil
+		more := m.next()
+		for more && !m.mu.wanted() {
+			more = m.next()
+		}
+		restarting := m.restart != nil
 		m.mu.Unlock()
 		if more {
 			continue
@@ -90,14 +94,14 @@ func (m *Module) next() bool {
 		return false
 	}
 	defer e.release()
-	m.sandbox.host.text = e.text
+	m.sandbox.host.text = &e.text
 	for _, w := range m.watchers[e.kind] {
 		if f := m.invoke(w, &e.record); f != nil && m.opts.Feed != nil {
 			f.Module, f.Kind, f.Event = m.Name(), w.kind, e.text.event(&e.record)
 			m.opts.Feed.Deliver(taskwatch.Item{Failure: f})
 		}
 	}
-	m.sandbox.host.text = text{}
+	m.sandbox.host.text = &noText
 	m.tellDrops(false)
 	return true
 }

@@ -70,11 +70,12 @@ func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
 		return &taskwatch.Failure{Watcher: w.name, Err: ErrQuarantined, Crash: true}
 	}
 	wire.Put(&m.record, ev)
-	m.sandbox.host.text.set(ev)
+	m.text.set(ev)
+	m.sandbox.host.text = &m.text
 	m.current = ev
 	f := m.invoke(w, &m.record)
 	m.current = nil
-	m.sandbox.host.text = text{}
+	m.sandbox.host.text, m.text = &noText, text{}
 	return f
 }
 

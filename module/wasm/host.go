@@ -31,7 +31,7 @@ type host struct {
 	dog *watchdog
 
 	record *[wire.Size]byte // of the event; nil outside of a watcher
-	text   text             // the rest of it
+	text   *text            // the rest of it
 
 	onLog  func(slog.Level, string)
 	onEmit func([]byte) // nil where nobody listens
@@ -44,7 +44,7 @@ type host struct {
 
 // define gives the runtime the host's functions.
 func (h *host) define(rt wazero.Runtime, dog *watchdog) error {
-	h.dog = dog
+	h.dog, h.text = dog, &noText
 	h.emits = allowance{perCall: emitsPerCall, perSecond: emitsPerSecond}
 	h.logs = allowance{perCall: logsPerCall, perSecond: logsPerSecond}
 	h.stdout = lineWriter{line: func(s string) { h.log(slog.LevelInfo, s) }}

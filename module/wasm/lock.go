@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,6 +12,7 @@ import (
 // and however long it is held, one goroutine waits in their place.
 type lock struct {
 	sync.Mutex
+	waiters atomic.Int32 // in Lock
 
 	queue struct {
 		sync.Mutex
@@ -18,6 +20,19 @@ type lock struct {
 		served  bool            // the goroutine is there
 	}
 }
+
+// Lock locks it.
+func (l *lock) Lock() {
+	if l.TryLock() {
+		return
+	}
+	l.waiters.Add(1)
+	l.Mutex.Lock()
+	l.waiters.Add(-1)
+}
+
+// wanted reports whether others wait for it.
+func (l *lock) wanted() bool { return l.waiters.Load() > 0 }
 
 // within locks it, and returns false where that takes longer than ctx or most.
 func (l *lock) within(ctx context.Context, most time.Duration) bool {

@@ -40,9 +40,10 @@ type Module struct {
 
 	mu      lock // guards the fields below, and is held in every call
 	sandbox *sandbox
-	inst    *instance // nil after a crash, and once closed
-	restart *restart  // where one is being made
-	record  [wire.Size]byte
+	inst    *instance        // nil after a crash, and once closed
+	restart *restart         // where one is being made
+	record  [wire.Size]byte  // of an event that a watcher is called with in place
+	text    text             // and the rest of it
 	current *taskwatch.Event // that a watcher is called with in place
 	calls   uint64
 	crashes []time.Time // the latest

@@ -2,13 +2,19 @@ package wasm
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/taskwatch/taskwatch"
 )
 
-// queue holds the events that wait for a module, in a ring.
+// queue holds the events that wait for a module, in a ring. They are taken out some at
+// a time, so that those that put and take seldom meet.
 type queue struct {
 	most int // entries
+
+	held [32]*entry   // taken out of the ring; guarded by the lock of the module, as is
+	next int          // index of the oldest one
+	left atomic.Int32 // how many there are
 
 	mu      sync.Mutex // guards the fields below
 	entries []*entry   // grows up to most
@@ -20,7 +26,7 @@ type queue struct {
 func (q *queue) put(ev *taskwatch.Event) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.n == len(q.entries) && !q.grow() {
+	if q.n == len(q.entries) && !q.grow() || q.n > q.most-len(q.held) && q.all() >= q.most {
 		return false
 	}
 	i := q.first + q.n
@@ -44,20 +50,38 @@ func (q *queue) grow() bool {
 	return true
 }
 
-// take returns the oldest event, or nil where there is none. The caller releases it.
+// take returns the oldest event, or nil where there is none. Callers hold the module's
+// lock, and release it.
 func (q *queue) take() *entry {
+	left := q.left.Load()
+	if left == 0 {
+		if left = q.fetch(); left == 0 {
+			return nil
+		}
+	}
+	e := q.held[q.next]
+	q.held[q.next] = nil
+	q.next++
+	q.left.Store(left - 1)
+	return e
+}
+
+// fetch takes the oldest events out of the ring, and returns how many.
+func (q *queue) fetch() int32 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.n == 0 {
-		return nil
+	n := min(q.n, len(q.held))
+	for i := range n {
+		q.held[i] = q.entries[q.first]
+		q.entries[q.first] = nil
+		if q.first++; q.first == len(q.entries) {
+			q.first = 0
+		}
 	}
-	e := q.entries[q.first]
-	q.entries[q.first] = nil
-	if q.first++; q.first == len(q.entries) {
-		q.first = 0
-	}
-	q.n--
-	return e
+	q.n -= n
+	q.next = 0
+	q.left.Store(int32(n))
+	return int32(n)
 }
 
 // full reports whether nothing can be put.
@@ -66,20 +90,17 @@ func (q *queue) full() bool { return q.len() >= q.most }
 func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.n
+	return q.all()
 }
 
-// clear drops all events and returns how many.
-func (q *queue) clear() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	n := q.n
-	for i, e := range q.entries {
-		if e != nil {
-			e.release()
-			q.entries[i] = nil
-		}
+// all returns how many events wait. Callers hold mu.
+func (q *queue) all() int { return q.n + int(q.left.Load()) }
+
+// clear drops all events and returns how many. Callers hold the module's lock.
+func (q *queue) clear() (n int) {
+	for e := q.take(); e != nil; e = q.take() {
+		e.release()
+		n++
 	}
-	q.first, q.n = 0, 0
 	return n
 }

@@ -11,6 +11,9 @@ type text struct {
 	source string
 }
 
+// noText is that of no event. It never changes.
+var noText text
+
 func (t *text) set(ev *taskwatch.Event) {
 	t.Set(ev)
 	t.source = ev.Source

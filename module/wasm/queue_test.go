@@ -1,0 +1,58 @@
+package wasm
+
+import (
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// A queue has room for exactly as many events as it may have, however they are taken
+// out, and hands them out in their order.
+func TestQueue(t *testing.T) {
+	for _, most := range []int{1, 7, 32, 33, 100, 1000} {
+		q := queue{most: most}
+		var in, out uint64
+		put := func(n int) (done int) {
+			for ; done < n && q.put(numbered(in+1)); done++ {
+				in++
+			}
+			return done
+		}
+		take := func(n int) {
+			t.Helper()
+			for range n {
+				e := q.take()
+				if e == nil {
+					t.Fatalf("room for %d: nothing is there, behind %d of %d", most, out, in)
+				}
+				if out++; e.seq != out {
+					t.Fatalf("room for %d: got event %d, want %d", most, e.seq, out)
+				}
+				e.release()
+			}
+		}
+		for round := range 50 {
+			room := most - int(in-out)
+			if got := put(most + 1); got != room || q.len() != most || !q.full() {
+				t.Fatalf("room for %d: %d fit in, want %d; %d wait", most, got, room, q.len())
+			}
+			take(1 + round%most)
+			if q.len() != int(in-out) || q.full() {
+				t.Fatalf("room for %d: %d wait, want %d", most, q.len(), in-out)
+			}
+		}
+		left := int(in - out)
+		if got := q.clear(); got != left || q.len() != 0 || q.take() != nil {
+			t.Fatalf("room for %d: %d dropped, want %d", most, got, left)
+		}
+		out = in
+		put(most)
+		take(most)
+	}
+}
+
+func numbered(seq uint64) *taskwatch.Event {
+	ev := event(taskwatch.Exec)
+	ev.Seq = seq
+	return ev
+}
