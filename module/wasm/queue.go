@@ -26,7 +26,7 @@ type queue struct {
 func (q *queue) put(ev *taskwatch.Event) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.n == len(q.entries) && !q.grow() || q.n > q.most-len(q.held) && q.all() >= q.most {
+	if q.n == len(q.entries) && !q.grow() || q.n >= q.most-len(q.held) && q.all() >= q.most {
 		return false
 	}
 	i := q.first + q.n
