@@ -1,6 +1,9 @@
 package wasm
 
 import (
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
@@ -55,4 +58,50 @@ func numbered(seq uint64) *taskwatch.Event {
 	ev := event(taskwatch.Exec)
 	ev.Seq = seq
 	return ev
+}
+
+// While one puts and one takes, a queue never holds more than it may, nor says that
+// it is empty while there is one more than the event that was taken last.
+func TestQueueMeanwhile(t *testing.T) {
+	const n, most = 50_000, 40
+	q := queue{most: most}
+	var in, out atomic.Uint64
+	var both sync.WaitGroup
+	both.Go(func() {
+		for seq := uint64(1); seq <= n; {
+			if !q.put(numbered(seq)) {
+				runtime.Gosched()
+				continue
+			}
+			in.Store(seq)
+			seq++
+		}
+	})
+	both.Go(func() {
+		for seq := uint64(1); seq <= n; {
+			e := q.take()
+			if e == nil {
+				runtime.Gosched()
+				continue
+			}
+			if e.seq != seq {
+				t.Errorf("got event %d, want %d", e.seq, seq)
+			}
+			e.release()
+			out.Store(seq)
+			seq++
+		}
+	})
+	for out.Load() < n {
+		before := in.Load()
+		waiting := q.len()
+		if waiting > most {
+			t.Errorf("%d wait, in a queue for %d", waiting, most)
+		}
+		if taken := out.Load(); waiting == 0 && taken+1 < before {
+			t.Errorf("none waits, but %d of %d events are taken", taken, before)
+		}
+		runtime.Gosched()
+	}
+	both.Wait()
 }

@@ -30,7 +30,7 @@ type Stats struct {
 	Crashes uint64 // traps and deadlines
 	Drops   uint64 // events that it was not called for: its queue was full, or it was quarantined
 
-	Queued       int    // events that wait
+	Queued       int    // events that wait, without the one that is being dealt with
 	Emitted      uint64 // records
 	EmitsDropped uint64 // records beyond what it may emit
 	LogsDropped  uint64 // lines beyond what it may log
