@@ -181,10 +181,6 @@ func counted(globals []module.Global, err error) (*childReport, error) {
 	return report, nil
 }
 
-// sandboxQueue has room for what comes at once when ids change as fast as they
-// can: a reader that is fetched every 10 ms brings some 6,000 events then.
-const sandboxQueue = 1 << 14
-
 // toSandbox has modules in the sandbox count all events.
 func toSandbox(o order) (_ *childReport, err error) {
 	n, err := o.number()
@@ -208,7 +204,7 @@ func toSandbox(o order) (_ *childReport, err error) {
 			return nil, err
 		}
 		objects = append(objects, object)
-		m, err := object.Load(wasm.LoadOptions{Params: o.params(), Queue: sandboxQueue})
+		m, err := object.Load(wasm.LoadOptions{Params: o.params()})
 		if err != nil {
 			return nil, err
 		}

@@ -198,9 +198,9 @@ func rounded(d time.Duration) string {
 func modulesTable(ctx context.Context, cfg Config) (*Table, error) {
 	cfg = cfg.fewer()
 	cfg.Loads = []Load{Fork, Run, Thread}
-	var list []*Watcher
+	list := slices.Clone(controls[:1]) // no module: nothing is attached
 	for _, c := range []struct{ mode, where string }{{"kernel", "kernel"}, {"wasm", "sandbox"}} {
-		for _, n := range []int{1, 8, 32} {
+		for _, n := range []int{1, 4, 8, 16, 32} {
 			list = append(list, &Watcher{
 				Name: fmt.Sprintf("%d in the %s", n, c.where), Kinds: taskwatch.AllKinds, args: []string{fmt.Sprintf("%s=%d", c.mode, n)},
 			})

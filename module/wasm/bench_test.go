@@ -175,3 +175,29 @@ func BenchmarkModules(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBurst is how many events of a burst a module loses that is notified of them
+// as fast as the registry can, and so faster than by any source.
+func BenchmarkBurst(b *testing.B) {
+	const burst = 200_000
+	for _, room := range []int{1 << 12, 1 << 14, DefaultQueue, burst} {
+		b.Run(fmt.Sprintf("queue=%d", room), func(b *testing.B) {
+			m := load(b, parse(b, "bench.c"), LoadOptions{Queue: room})
+			var r taskwatch.Registry
+			tm := m.Watchers(0)
+			register(b, &r, tm)
+			ev, feed := event(taskwatch.Exec), r.Feed()
+			for b.Loop() {
+				for range burst {
+					ev.Seq++
+					_ = feed.Notify(ev)
+				}
+				for m.queue.len() > 0 {
+					time.Sleep(20 * time.Microsecond)
+				}
+			}
+			unregister(b, &r, tm)
+			b.ReportMetric(float64(m.Stats().Drops)/float64(b.N), "drops/op")
+		})
+	}
+}

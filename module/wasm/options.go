@@ -17,7 +17,7 @@ import (
 const (
 	DefaultDeadline = 100 * time.Millisecond
 	DefaultMemory   = 16 << 20 // bytes
-	DefaultQueue    = 4096     // events
+	DefaultQueue    = 1 << 16  // events: as many as the buffer of the source bpf holds
 )
 
 // The bounds of what may be set.
@@ -48,7 +48,7 @@ const (
 // use.
 type LoadOptions struct {
 	// Params holds module parameters by name. The names deadline (100ms),
-	// memory (16M), queue (4096) and onerror (open or deny) belong to the
+	// memory (16M), queue (65536) and onerror (open or deny) belong to the
 	// sandbox: they set the fields below and override them.
 	Params map[string]string
 
