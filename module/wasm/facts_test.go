@@ -204,8 +204,13 @@ func TestParams(t *testing.T) {
 		}
 		wantError(t, err, "load", c.says)
 	}
-	got, err := LoadOptions{Params: params("deadline=5ms", "memory=1M", "queue=7", "onerror=deny", "p_u8=1")}.resolve()
+	got, err := LoadOptions{Params: params("deadline=5ms", "memory=1M", "queue=7", "onerror=deny", "p_u8=1")}.resolve(true)
 	if err != nil || got.Deadline.Milliseconds() != 5 || got.Memory != 1<<20 || got.Queue != 7 || got.OnError != Deny || len(got.Params) != 1 {
 		t.Errorf("got %+v, %v", got, err)
+	}
+	for file, want := range map[string]int{"bench.c": DefaultQueue, "order.c": DefaultVetoQueue} {
+		if m := load(t, parse(t, file), LoadOptions{}); m.queue.most != want {
+			t.Errorf("%s has a queue for %d events, want %d", file, m.queue.most, want)
+		}
 	}
 }

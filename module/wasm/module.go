@@ -62,7 +62,7 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 }
 
 func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
-	if opts, err = opts.resolve(); err != nil {
+	if opts, err = opts.resolve(o.Veto != 0); err != nil {
 		return nil, err
 	}
 	params, err := o.encodeParams(opts.Params)

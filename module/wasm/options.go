@@ -17,7 +17,11 @@ import (
 const (
 	DefaultDeadline = 100 * time.Millisecond
 	DefaultMemory   = 16 << 20 // bytes
-	DefaultQueue    = 1 << 16  // events: as many as the buffer of the source bpf holds
+	DefaultQueue    = 1 << 16  // events: about as many as the buffer of the source bpf holds
+
+	// DefaultVetoQueue is the queue of a module that may deny operations, in events. It
+	// is called for what waits before it decides, and both has to be done by the deadline.
+	DefaultVetoQueue = 1 << 12
 )
 
 // The bounds of what may be set.
@@ -48,13 +52,14 @@ const (
 // use.
 type LoadOptions struct {
 	// Params holds module parameters by name. The names deadline (100ms),
-	// memory (16M), queue (65536) and onerror (open or deny) belong to the
+	// memory (16M), queue (65536, or 4096
+	// if the module may deny operations) and onerror (open or deny) belong to the
 	// sandbox: they set the fields below and override them.
 	Params map[string]string
 
 	Deadline time.Duration // of one call; 0 stands for DefaultDeadline
 	Memory   int64         // bytes, rounded up to 64 KiB; 0 stands for DefaultMemory
-	Queue    int           // events that may wait; 0 stands for DefaultQueue
+	Queue    int           // events that may wait; 0 stands for DefaultQueue or DefaultVetoQueue
 	OnError  OnError
 
 	// Synchronous makes the goroutine that notifies call every watcher in
@@ -123,8 +128,8 @@ func parseSize(text string) (int64, error) {
 }
 
 // resolve takes the sandbox's own names out of the parameters, and fills in
-// what is not given.
-func (opts LoadOptions) resolve() (LoadOptions, error) {
+// what is not given. veto says that the module may deny operations.
+func (opts LoadOptions) resolve(veto bool) (LoadOptions, error) {
 	opts.Params = maps.Clone(opts.Params)
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		text, ok := opts.Params[name]
@@ -144,6 +149,9 @@ func (opts LoadOptions) resolve() (LoadOptions, error) {
 	}
 	if opts.Queue == 0 {
 		opts.Queue = DefaultQueue
+		if veto {
+			opts.Queue = DefaultVetoQueue
+		}
 	}
 	switch {
 	case opts.Deadline < minDeadline || opts.Deadline > maxDeadline:
