@@ -5,6 +5,7 @@
  * exit" ends at once.
  */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -24,7 +25,7 @@ int main(int argc, char **argv)
 		pid_t pid = fork();
 
 		if (pid < 0)
-			return 3;
+			return perror("fork"), 3;
 		if (!pid)
 			_exit(7);
 		if (waitpid(pid, NULL, 0) != pid)
@@ -34,7 +35,7 @@ int main(int argc, char **argv)
 		pid_t pid = fork();
 
 		if (pid < 0)
-			return 3;
+			return perror("fork"), 3;
 		if (!pid) {
 			execl("/proc/self/exe", "load", "exit", NULL);
 			_exit(1);
