@@ -183,9 +183,9 @@ func loadSandboxed(t *testing.T, live *taskwatch.Registry, src string, params ma
 	return m
 }
 
-// An exec looks the same to a module wherever it is called: where it is decided,
-// about the program and again about the interpreter, where it has happened, and
-// in the sandbox.
+// An exec looks the same to a module wherever it is called, by each way that the
+// kernel has: where it is decided, about the program and again about the interpreter,
+// where it has happened, and in the sandbox.
 func TestSameExec(t *testing.T) {
 	testutil.Root(t)
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -214,24 +214,34 @@ func TestSameExec(t *testing.T) {
 		}
 		return m
 	}
-	modules := map[string]*kernel.Module{"observed": load("observed", "testdata/modules/execs.c")}
-	can, err := kernelRefuses()
-	if err != nil {
-		t.Fatal(err)
+	type asked struct {
+		*kernel.Module
+		how   string
+		again bool // only about interpreters
 	}
-	if can {
-		modules["decided"] = load("decided", "testdata/modules/execs_decided.c")
-		modules["decided again"] = load("again", "testdata/modules/execs_decided.c", "again")
-	}
-	for _, m := range modules {
-		if err := src.Table().Register(m, kernel.RegisterOptions{AllowBestEffort: true}); err != nil {
-			t.Fatal(err)
+	var modules []asked
+	enter := func(table *kernel.Table, where string, denies bool) {
+		list := []asked{{load("observed", "testdata/modules/execs.c"), where + ", observed", false}}
+		if denies {
+			list = append(list, asked{load("decided", "testdata/modules/execs_decided.c"), where + ", decided", false},
+				asked{load("again", "testdata/modules/execs_decided.c", "again"), where + ", decided again", true})
 		}
-		defer func() {
-			if err := errors.Join(src.Table().Unregister(m), m.Close()); err != nil {
-				t.Error(err)
+		for _, m := range list {
+			if err := table.Register(m.Module, kernel.RegisterOptions{AllowBestEffort: true}); err != nil {
+				t.Fatal(err)
 			}
-		}()
+			t.Cleanup(func() {
+				if err := errors.Join(table.Unregister(m.Module), m.Close()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		modules = append(modules, list...)
+	}
+	all := tiers(t)
+	enter(src.Table(), all[0].name, all[0].denies()) // which the source takes
+	for _, tier := range all[1:] {
+		enter(tableOf(t, tier), tier.name, tier.denies())
 	}
 
 	again := 0 // asked about an interpreter
@@ -241,9 +251,9 @@ func TestSameExec(t *testing.T) {
 		if c.script {
 			again++
 		}
-		for how, m := range modules {
+		for _, m := range modules {
 			execs := i + 1
-			if how == "decided again" {
+			if m.again {
 				if !c.script {
 					continue // it is not asked again
 				}
@@ -251,7 +261,7 @@ func TestSameExec(t *testing.T) {
 			}
 			globals, err := m.Globals()
 			if got, want := seenIn(t, globals, err), c.want(execs); !maps.Equal(got, want) {
-				t.Errorf("%s, %s: the module saw\n%v, want\n%v", c.name, how, got, want)
+				t.Errorf("%s, %s: the module saw\n%v, want\n%v", c.name, m.how, got, want)
 			}
 		}
 		if c.script {

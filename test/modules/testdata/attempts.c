@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && !strcmp(argv[1], "exit"))
 		return 0;
-	if (argc != 2 || syscall(SYS_setresgid, atoi(argv[1]), atoi(argv[1]), -1))
+	if (argc != 2 || syscall(SYS_setresgid, atoi(argv[1]), atoi(argv[1]), atoi(argv[1])))
 		return 3;
 	for (unsigned int i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
 		pid_t pid = fork();
