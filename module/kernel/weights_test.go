@@ -25,10 +25,13 @@ func slab(t testing.TB) int64 {
 	return kib << 10
 }
 
-// The values of tasks that are gone take no memory.
+// The values of tasks that are gone take no memory. There are two tasks at a time.
 func TestStorageOfManyTasks(t *testing.T) {
 	table := newTable(t, Config{})
-	n := testutil.Size(10_000, 50_000, 1_000_000)
+	n := testutil.Size(5_000, 10_000, 1_000_000)
+	if os.Getenv("TASKWATCH_VM") != "" {
+		n = min(n, 10_000) // an emulated machine makes some 200 a second
+	}
 	w := startLoad(t, n, 0, 0)
 	m := loadFile(t, "weights", "testdata/modules/weights.c", param("pid", w.pid()))
 	register(t, table, m)
@@ -38,8 +41,8 @@ func TestStorageOfManyTasks(t *testing.T) {
 		t.Errorf("%d values were made, and %d not for want of memory; there were %d tasks", made, full, n)
 	}
 	const size = 8 << 10 // of a value
-	// What is freed is so a moment later. A quarter leaves room for what others do.
-	most := int64(n) * size / 4
+	// What is freed is so a moment later. Half of it leaves room for what others do.
+	most := int64(n) * size / 2
 	grown := slab(t) - before
 	for end := time.Now().Add(time.Minute); grown > most && time.Now().Before(end); grown = slab(t) - before {
 		time.Sleep(10 * time.Millisecond)
