@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
 // The metrics are in the form and under the names that Prometheus wants, and
@@ -111,7 +112,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s has no histogram", c.module)
 		}
 	}
-	if n := value("taskwatch_module_queued_events", "module=insandbox"); n < 0 || n > 4096 { // others run on
+	if n := value("taskwatch_module_queued_events", "module=insandbox"); n < 0 || n > wasm.DefaultQueue { // others run on
 		t.Errorf("%v events wait", n)
 	}
 	if execs := value("taskwatch_events_total", "event=exec"); execs < 10 {
