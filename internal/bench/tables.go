@@ -159,7 +159,7 @@ func rateTable(ctx context.Context, cfg Config) (*Table, error) {
 	var rows []row
 	t := newGrid("forks per second", "latency", "CPU µs per event", "CPU of the watcher", "median wait", "99 %", "longest", "events lost")
 	for _, perSecond := range []int{100, 1000, 5000, 0} {
-		for _, latency := range []time.Duration{bpf.DefaultLatency, 0} {
+		for _, latency := range []time.Duration{bpf.DefaultLatency, time.Millisecond, 0} {
 			cfg := cfg
 			if perSecond > 0 {
 				cfg.Gap = time.Second / time.Duration(perSecond)
