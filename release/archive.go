@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// archive writes the tree as a .tar.gz that can be unpacked in /.
-func (r *release) archive(arch string, tree []file) error {
+// archive writes the tree of a product as a .tar.gz that can be unpacked in /.
+func (r *release) archive(p *product, arch string, tree []file) error {
 	b, err := tarOf(tree, r.time)
 	if err != nil {
 		return err
@@ -19,11 +19,11 @@ func (r *release) archive(arch string, tree []file) error {
 	if b, err = compress(b); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(r.out, r.base(arch)+".tar.gz"), b, 0o644)
+	return os.WriteFile(filepath.Join(r.out, r.base(p, arch)+".tar.gz"), b, 0o644)
 }
 
-// tarOf returns a tar of files, of the user and group 0, with their
-// directories.
+// tarOf returns a tar of files with their directories. All are of the user and
+// group 0, but for those that name another.
 func tarOf(files []file, when time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -44,7 +44,11 @@ func tarOf(files []file, when time.Time) ([]byte, error) {
 		if err := mkdir(path.Dir(name)); err != nil {
 			return nil, err
 		}
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: int64(f.mode), Size: int64(len(f.content)), ModTime: when}); err != nil {
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: int64(f.mode.Perm()), Size: int64(len(f.content)), ModTime: when, Uid: f.owner, Gid: f.owner}
+		if f.mode.IsDir() {
+			h.Typeflag, h.Name = tar.TypeDir, name+"/"
+		}
+		if err := w.WriteHeader(h); err != nil {
 			return nil, err
 		}
 		if _, err := io.Copy(w, bytes.NewReader(f.content)); err != nil {

@@ -40,29 +40,31 @@ func (r *release) run(c *exec.Cmd) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
-// program is where the binary of a processor is built.
-func (r *release) program(arch string) string { return filepath.Join(r.work, arch, "taskwatch") }
+// program is where the binary of a product for a processor is built.
+func (r *release) program(p *product, arch string) string {
+	return filepath.Join(r.work, arch, p.name)
+}
 
-// build builds the binary of a processor: static, and the same wherever the
-// sources are.
-func (r *release) build(arch string) error {
+// build builds the binary of a product for a processor: static, and the same
+// wherever the sources are.
+func (r *release) build(p *product, arch string) error {
 	set := ""
 	for name, value := range map[string]string{"Version": r.version, "Commit": r.commit, "Time": r.time.Format(time.RFC3339)} {
 		set += " -X main.release" + name + "=" + value
 	}
-	c := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="+set, "-o", r.program(arch), "./cmd/taskwatch")
+	c := exec.Command("go", "-C", p.module, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="+set, "-o", r.program(p, arch), "./cmd/"+p.name)
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=")
 	if _, err := r.run(c); err != nil {
 		return err
 	}
-	st, err := os.Stat(r.program(arch))
+	st, err := os.Stat(r.program(p, arch))
 	if err != nil {
 		return err
 	}
 	if st.Size() > maxBinary {
 		return fmt.Errorf("the binary has %d bytes, and may have %d", st.Size(), maxBinary)
 	}
-	f, err := elf.Open(r.program(arch))
+	f, err := elf.Open(r.program(p, arch))
 	if err != nil {
 		return err
 	}
@@ -78,22 +80,31 @@ func (r *release) build(arch string) error {
 // shared builds the binaries, and with the one for this machine all that is the
 // same for every processor.
 func (r *release) shared() error {
-	for _, arch := range arches {
-		if err := r.build(arch); err != nil {
+	for _, p := range products {
+		for _, arch := range arches {
+			if err := r.build(p, arch); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+		own := r.program(p, runtime.GOARCH)
+		if _, err := os.Stat(own); err != nil {
+			return fmt.Errorf("a release is made on amd64 or arm64: %w", err)
+		}
+		if err := os.MkdirAll(r.pages(p), 0o755); err != nil {
 			return err
 		}
+		if _, err := r.command(own, "man", r.pages(p)); err != nil {
+			return err
+		}
+		if err := r.licences(p); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
 	}
-	own := r.program(runtime.GOARCH)
-	if _, err := os.Stat(own); err != nil {
-		return fmt.Errorf("a release is made on amd64 or arm64: %w", err)
-	}
-	for _, dir := range []string{"man", "modules", "completions"} {
+	own := r.program(products[0], runtime.GOARCH)
+	for _, dir := range []string{"modules", "completions"} {
 		if err := os.Mkdir(filepath.Join(r.work, dir), 0o755); err != nil {
 			return err
 		}
-	}
-	if _, err := r.command(own, "man", filepath.Join(r.work, "man")); err != nil {
-		return err
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		script, err := r.command(own, "completion", shell)
@@ -109,13 +120,21 @@ func (r *release) shared() error {
 			return err
 		}
 	}
-	return r.licences()
+	return nil
+}
+
+// pages is where the man pages of a product are.
+func (r *release) pages(p *product) string { return filepath.Join(r.work, "man", p.name) }
+
+// licencesOf is the file with the licences of all that is linked into a binary.
+func (r *release) licencesOf(p *product) string {
+	return filepath.Join(r.work, "licences", p.name)
 }
 
 // licences gathers the licences of all that is linked into the binary, which
 // have to go along with it.
-func (r *release) licences() error {
-	list, err := r.command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}", "./cmd/taskwatch")
+func (r *release) licences(p *product) error {
+	list, err := r.command("go", "-C", p.module, "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}", "./cmd/"+p.name)
 	if err != nil {
 		return err
 	}
@@ -139,7 +158,10 @@ func (r *release) licences() error {
 			return fmt.Errorf("%s %s has no file with a licence", f[0], f[1])
 		}
 	}
-	return os.WriteFile(filepath.Join(r.work, "THIRD_PARTY_LICENSES"), b.Bytes(), 0o644)
+	if err := os.MkdirAll(filepath.Dir(r.licencesOf(p)), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(r.licencesOf(p), b.Bytes(), 0o644)
 }
 
 // licencesIn appends the files with licences of one directory.

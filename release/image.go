@@ -17,12 +17,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// image writes an OCI image for all processors as one archive (oci-archive:
-// of skopeo and podman). It has no base: the binary, the modules and licences.
-func (r *release) image() error {
+// image writes an OCI image of a product for all processors as one archive
+// (oci-archive: of skopeo and podman). It has no base: the binary, what belongs to
+// it, and licences.
+func (r *release) image(p *product) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range arches {
-		image, err := r.imageFor(arch)
+		image, err := r.imageFor(p, arch)
 		if err != nil {
 			return err
 		}
@@ -30,10 +31,10 @@ func (r *release) image() error {
 			Platform: &v1.Platform{OS: "linux", Architecture: arch},
 		}})
 	}
-	dir := filepath.Join(r.work, "oci")
+	dir := filepath.Join(r.work, "oci", p.name)
 	if _, err := layout.Write(dir, mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{
 		Add: index, Descriptor: v1.Descriptor{Annotations: map[string]string{
-			"org.opencontainers.image.ref.name": "taskwatch:" + strings.TrimPrefix(r.version, "v"), // the name after "podman load"
+			"org.opencontainers.image.ref.name": p.name + ":" + strings.TrimPrefix(r.version, "v"), // the name after "podman load"
 		}},
 	})); err != nil {
 		return err
@@ -58,17 +59,17 @@ func (r *release) image() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(r.out, "taskwatch_"+strings.TrimPrefix(r.version, "v")+"_oci.tar"), b, 0o644)
+	return os.WriteFile(filepath.Join(r.out, p.name+"_"+strings.TrimPrefix(r.version, "v")+"_oci.tar"), b, 0o644)
 }
 
-func (r *release) imageFor(arch string) (v1.Image, error) {
-	tree, err := r.tree(arch)
+func (r *release) imageFor(p *product, arch string) (v1.Image, error) {
+	tree, err := r.tree(p, arch)
 	if err != nil {
 		return nil, err
 	}
 	var files []file
 	for _, f := range tree {
-		for _, part := range []string{"/usr/bin/", "/usr/lib/taskwatch/", "/etc/taskwatch/"} {
+		for _, part := range p.image.parts {
 			if strings.HasPrefix(f.path, part) {
 				files = append(files, f)
 			}
@@ -76,6 +77,9 @@ func (r *release) imageFor(arch string) (v1.Image, error) {
 		if base := filepath.Base(f.path); strings.Contains(base, "LICENSE") || strings.HasSuffix(base, ".txt") {
 			files = append(files, f)
 		}
+	}
+	if p.image.volume != "" {
+		files = append(files, file{path: p.image.volume, mode: os.ModeDir | 0o700, owner: p.image.user})
 	}
 	b, err := tarOf(files, r.time)
 	if err != nil {
@@ -97,11 +101,20 @@ func (r *release) imageFor(arch string) (v1.Image, error) {
 	}
 	config = config.DeepCopy()
 	config.Architecture, config.OS, config.Created = arch, "linux", v1.Time{Time: r.time}
-	config.Config.Entrypoint = []string{"/usr/bin/taskwatch"}
-	config.Config.Cmd = []string{"serve"}
+	config.Config.Entrypoint = []string{"/usr/bin/" + p.name}
+	config.Config.Cmd = p.image.command
 	config.Config.Env = []string{"PATH=/usr/bin"}
+	if p.image.user != 0 {
+		config.Config.User = fmt.Sprintf("%d:%d", p.image.user, p.image.user)
+	}
+	if p.image.volume != "" {
+		config.Config.Volumes = map[string]struct{}{p.image.volume: {}}
+	}
+	if p.image.port != "" {
+		config.Config.ExposedPorts = map[string]struct{}{p.image.port: {}}
+	}
 	config.Config.Labels = map[string]string{
-		"org.opencontainers.image.title": "taskwatch", "org.opencontainers.image.version": strings.TrimPrefix(r.version, "v"),
+		"org.opencontainers.image.title": p.name, "org.opencontainers.image.version": strings.TrimPrefix(r.version, "v"),
 		"org.opencontainers.image.revision": r.commit, "org.opencontainers.image.licenses": "Apache-2.0",
 	}
 	image, err = mutate.ConfigFile(image, config)

@@ -50,13 +50,15 @@ func run() error {
 	if err := r.shared(); err != nil {
 		return err
 	}
-	for _, arch := range arches {
-		if err := r.arch(arch); err != nil {
-			return fmt.Errorf("%s: %w", arch, err)
+	for _, p := range products {
+		for _, arch := range arches {
+			if err := r.arch(p, arch); err != nil {
+				return fmt.Errorf("%s: %s: %w", p.name, arch, err)
+			}
 		}
-	}
-	if err := r.image(); err != nil {
-		return fmt.Errorf("image: %w", err)
+		if err := r.image(p); err != nil {
+			return fmt.Errorf("%s: image: %w", p.name, err)
+		}
 	}
 	return r.checksums()
 }
@@ -114,25 +116,25 @@ func (r *release) export() error {
 	return nil
 }
 
-// base is how the names of the files begin.
-func (r *release) base(arch string) string {
-	return "taskwatch_" + strings.TrimPrefix(r.version, "v") + "_linux_" + arch
+// base is how the names of the files of a product begin.
+func (r *release) base(p *product, arch string) string {
+	return p.name + "_" + strings.TrimPrefix(r.version, "v") + "_linux_" + arch
 }
 
-// arch makes the files of one processor.
-func (r *release) arch(arch string) error {
-	tree, err := r.tree(arch)
+// arch makes the files of a product for one processor.
+func (r *release) arch(p *product, arch string) error {
+	tree, err := r.tree(p, arch)
 	if err != nil {
 		return err
 	}
-	if err := r.sbom(arch); err != nil {
+	if err := r.sbom(p, arch); err != nil {
 		return err
 	}
-	if err := r.archive(arch, tree); err != nil {
+	if err := r.archive(p, arch, tree); err != nil {
 		return err
 	}
 	for _, kind := range []string{"deb", "rpm"} {
-		if err := r.pack(kind, arch, tree); err != nil {
+		if err := r.pack(p, kind, arch, tree); err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
 	}

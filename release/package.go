@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/goreleaser/nfpm/v2"
 	_ "github.com/goreleaser/nfpm/v2/deb" // registers itself
@@ -11,19 +12,16 @@ import (
 	_ "github.com/goreleaser/nfpm/v2/rpm" // registers itself
 )
 
-// pack makes a package: kind is deb or rpm.
-func (r *release) pack(kind, arch string, tree []file) error {
-	staged := filepath.Join(r.work, kind+"-"+arch)
+// pack makes a package of a product: kind is deb or rpm.
+func (r *release) pack(p *product, kind, arch string, tree []file) error {
+	staged := filepath.Join(r.work, p.name+"-"+kind+"-"+arch)
 	info := &nfpm.Info{
-		Name: "taskwatch", Arch: arch, Platform: "linux", Version: r.version, MTime: r.time,
+		Name: p.name, Arch: arch, Platform: "linux", Version: r.version, MTime: r.time,
 		Section: "utils", Priority: "optional", License: "Apache-2.0",
 		Maintainer: "The taskwatch developers <taskwatch@localhost>", Homepage: "https://github.com/taskwatch/taskwatch",
-		Description: "Calls watchers on the life of every task\n" +
-			"taskwatch watches tasks as they are initialised and cloned, run programs, change\n" +
-			"their ids, exit and are freed. It calls modules on these events, in the kernel or\n" +
-			"in a sandbox, and records them.",
+		Description: p.summary + "\n" + p.description,
 	}
-	info.RPM.Summary = "Calls watchers on the life of every task"
+	info.RPM.Summary = p.summary
 	info.RPM.BuildHost = "localhost"
 	info.Deb.Compression = "xz"
 	for _, f := range tree {
@@ -35,13 +33,15 @@ func (r *release) pack(kind, arch string, tree []file) error {
 			return err
 		}
 		c := &files.Content{Source: from, Destination: f.path, FileInfo: &files.ContentFileInfo{Mode: f.mode, MTime: r.time, Owner: "root", Group: "root"}}
-		if f.config {
+		if slices.Contains(p.config, f.path) {
 			c.Type = files.TypeConfigNoReplace
 		}
 		info.Contents = append(info.Contents, c)
 	}
-	info.Contents = append(info.Contents, &files.Content{Destination: "/etc/taskwatch", Type: files.TypeDir, FileInfo: &files.ContentFileInfo{Mode: 0o755, MTime: r.time, Owner: "root", Group: "root"}})
-	scripts := filepath.Join(r.source, "release", "scripts")
+	for _, dir := range p.dirs {
+		info.Contents = append(info.Contents, &files.Content{Destination: dir, Type: files.TypeDir, FileInfo: &files.ContentFileInfo{Mode: 0o755, MTime: r.time, Owner: "root", Group: "root"}})
+	}
+	scripts := filepath.Join(r.source, "release", "scripts", p.name)
 	info.Scripts = nfpm.Scripts{
 		PostInstall: filepath.Join(scripts, "postinstall"), PreRemove: filepath.Join(scripts, "preremove"), PostRemove: filepath.Join(scripts, "postremove"),
 	}

@@ -14,11 +14,12 @@ type file struct {
 	path    string // where it is installed
 	mode    os.FileMode
 	content []byte
-	config  bool // the administrator's: kept when it was changed
+	owner   int // user and group
 }
 
-// tree returns the files that are installed on a processor, sorted by path.
-func (r *release) tree(arch string) ([]file, error) {
+// tree returns the files of a product that are installed on a processor, sorted by
+// path.
+func (r *release) tree(p *product, arch string) ([]file, error) {
 	var files []file
 	var failed error
 	add := func(source, path string, mode os.FileMode) {
@@ -31,23 +32,24 @@ func (r *release) tree(arch string) ([]file, error) {
 		}
 		files = append(files, file{path: path, mode: mode, content: b})
 	}
-	add(r.program(arch), "/usr/bin/taskwatch", 0o755)
-	add("daemon/systemd/taskwatch.service", "/usr/lib/systemd/system/taskwatch.service", 0o644)
-	add("daemon/systemd/taskwatch.sysusers", "/usr/lib/sysusers.d/taskwatch.conf", 0o644)
-	add("daemon/systemd/taskwatch.toml", "/etc/taskwatch/taskwatch.toml", 0o644)
-	files[len(files)-1].config = true
-	for name := range stock {
-		add(filepath.Join(r.work, "modules", name), "/usr/lib/taskwatch/modules/"+name, 0o644)
+	add(r.program(p, arch), "/usr/bin/"+p.name, 0o755)
+	for path, source := range p.files {
+		add(source, path, 0o644)
 	}
-	add(filepath.Join(r.work, "completions/bash"), "/usr/share/bash-completion/completions/taskwatch", 0o644)
-	add(filepath.Join(r.work, "completions/zsh"), "/usr/share/zsh/site-functions/_taskwatch", 0o644)
-	add(filepath.Join(r.work, "completions/zsh"), "/usr/share/zsh/vendor-completions/_taskwatch", 0o644) // where Debian's zsh looks
-	add(filepath.Join(r.work, "completions/fish"), "/usr/share/fish/vendor_completions.d/taskwatch.fish", 0o644)
-	for _, name := range []string{"LICENSE", "LICENSES/GPL-2.0-only.txt", "LICENSES/BSD-2-Clause.txt", "README.md", "CHANGELOG.md"} {
-		add(name, "/usr/share/doc/taskwatch/"+filepath.Base(name), 0o644)
+	for _, source := range p.documents {
+		add(source, "/usr/share/doc/"+p.name+"/"+filepath.Base(source), 0o644)
 	}
-	add(filepath.Join(r.work, "THIRD_PARTY_LICENSES"), "/usr/share/doc/taskwatch/THIRD_PARTY_LICENSES", 0o644)
-	pages, err := filepath.Glob(filepath.Join(r.work, "man", "*.1"))
+	if p.stock {
+		for name := range stock {
+			add(filepath.Join(r.work, "modules", name), "/usr/lib/taskwatch/modules/"+name, 0o644)
+		}
+		add(filepath.Join(r.work, "completions/bash"), "/usr/share/bash-completion/completions/taskwatch", 0o644)
+		add(filepath.Join(r.work, "completions/zsh"), "/usr/share/zsh/site-functions/_taskwatch", 0o644)
+		add(filepath.Join(r.work, "completions/zsh"), "/usr/share/zsh/vendor-completions/_taskwatch", 0o644) // where Debian's zsh looks
+		add(filepath.Join(r.work, "completions/fish"), "/usr/share/fish/vendor_completions.d/taskwatch.fish", 0o644)
+	}
+	add(r.licencesOf(p), "/usr/share/doc/"+p.name+"/THIRD_PARTY_LICENSES", 0o644)
+	pages, err := filepath.Glob(filepath.Join(r.pages(p), "*.1"))
 	if err != nil {
 		return nil, err
 	}

@@ -19,10 +19,7 @@ type program struct {
 // startProgram builds the hub, and runs it until the test ends.
 func startProgram(t testing.TB) *program {
 	t.Helper()
-	p := &program{path: filepath.Join(t.TempDir(), "taskwatch-hub"), listen: freeAddress(t)}
-	if out, err := exec.Command("go", "build", "-o", p.path, "./cmd/taskwatch-hub").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	p := &program{path: buildHub(t), listen: freeAddress(t)}
 	p.running = &running{dir: filepath.Join(t.TempDir(), "hub"), address: "tls://" + p.listen}
 	p.start(t)
 	t.Cleanup(func() {
@@ -60,6 +57,17 @@ func (p *program) crash(t testing.TB) {
 		t.Fatal(err)
 	}
 	_ = p.cmd.Wait() // it was killed
+}
+
+// buildHub builds the hub with some flags, and returns its path.
+func buildHub(t testing.TB, flags ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "taskwatch-hub")
+	args := append(append([]string{"build", "-o", path}, flags...), "./cmd/taskwatch-hub")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
 }
 
 // buildTaskwatch builds taskwatch for a processor, and returns its path. It has what

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/hub"
 	"github.com/taskwatch/taskwatch/fleet/hub/registry"
@@ -29,6 +31,8 @@ const usage = `Usage:
   taskwatch-hub revoke --dir DIR NAME|KEY|TOKEN
   taskwatch-hub push [--plain-http] FILE REGISTRY/NAME:TAG
   taskwatch-hub pull [--plain-http] [-o FILE] REGISTRY/NAME:TAG
+  taskwatch-hub version
+  taskwatch-hub man DIR
 
 The first form serves a fleet until Ctrl-C or SIGTERM. DIR has everything that
 the hub keeps; it is made if it is not there. --host names the hub for its
@@ -51,6 +55,10 @@ push puts a module and its signature, FILE.minisig, into a registry of
 containers, and prints its reference by digest; pull gets both from there. The
 credentials are those of 'docker login'. --plain-http is for a registry without
 TLS.
+
+version shows which taskwatch-hub this is. man writes the man page into DIR.
+
+Run by root, the program becomes the user to whom DIR belongs.
 `
 
 func main() {
@@ -90,12 +98,20 @@ func run(args []string, out, errs io.Writer) error {
 		return push(out, flags.Args(), registry.Registry{PlainHTTP: *plain})
 	case "pull":
 		return pull(out, flags.Args(), *output, registry.Registry{PlainHTTP: *plain})
+	case "version":
+		_, err := fmt.Fprintln(out, "taskwatch-hub", version())
+		return err
+	case "man":
+		return writeMan(flags.Args())
 	}
 	if *dir == "" {
 		return errors.New("no directory given: --dir DIR; see 'taskwatch-hub --help'")
 	}
 	if command != "revoke" && flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q; see 'taskwatch-hub --help'", flags.Arg(0))
+	}
+	if err := becomeOwner(*dir); err != nil {
+		return err
 	}
 	switch command {
 	case "serve":
@@ -145,9 +161,18 @@ func serve(cfg hub.Config) error {
 	if err != nil {
 		return err
 	}
+	notify(cfg.Log, daemon.SdNotifyReady)
 	<-ctx.Done()
+	notify(cfg.Log, daemon.SdNotifyStopping)
 	h.Close()
 	return nil
+}
+
+// notify tells systemd what the hub does, if systemd has started it.
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd is not notified", "error", err)
+	}
 }
 
 func list(out io.Writer, dir string) error {
