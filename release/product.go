@@ -41,7 +41,7 @@ var products = []*product{
 		dirs:      []string{"/etc/taskwatch"},
 		documents: []string{"LICENSE", "LICENSES/GPL-2.0-only.txt", "LICENSES/BSD-2-Clause.txt", "README.md", "CHANGELOG.md"},
 		stock:     true,
-		image: imageConfig{parts: []string{"/usr/bin/", "/usr/lib/taskwatch/", "/etc/taskwatch/"}, command: []string{"serve"}},
+		image:     imageConfig{parts: []string{"/usr/bin/", "/usr/lib/taskwatch/", "/etc/taskwatch/"}, command: []string{"serve"}},
 	},
 	{
 		name: "taskwatch-hub", module: "fleet/hub",
