@@ -164,9 +164,11 @@ func (c *chunk) copyEvent(ev *Event) *Event {
 func (q *Queue) tail() *chunk {
 	last := len(q.items) - 1
 	if last < 0 || q.items[last].n == chunkSize {
-		c := new(chunk)
+		var c *chunk
 		if n := len(q.free); n > 0 {
 			c, q.free = q.free[n-1], q.free[:n-1]
+		} else {
+			c = new(chunk)
 		}
 		q.items = append(q.items, c)
 		last++

@@ -384,6 +384,17 @@ func TestQueueTakesCopies(t *testing.T) {
 	}
 }
 
+// A queue that is emptied after each item uses the same memory again.
+func TestQueueUsesMemoryAgain(t *testing.T) {
+	q := &Queue{free: []*chunk{new(chunk)}}
+	if n := testing.AllocsPerRun(100, func() {
+		c := q.tail()
+		q.items, q.free = q.items[:0], append(q.free, c)
+	}); n != 0 {
+		t.Errorf("%v allocations an item", n)
+	}
+}
+
 // Taking an event allocates nothing once the queue has its room.
 func TestQueueAllocatesNothing(t *testing.T) {
 	q := NewQueue(NewSink(nil, func(Item) {}), QueueOptions{})
