@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 const modulePath = "github.com/taskwatch/taskwatch"
@@ -227,6 +229,7 @@ func importsOf(t *testing.T, dir string, tests bool) map[string][]string {
 }
 
 func TestImportDirection(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("go.mod"))
 	imports := importsOf(t, ".", false)
 	if !slices.Contains(imports["."], "sync/atomic") {
 		t.Fatalf("found no imports of the root package: %v", imports["."])
@@ -238,6 +241,7 @@ func TestImportDirection(t *testing.T) {
 
 // The root's tests run without anything that builds on the root.
 func TestImportsOfTheRootsTests(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("go.mod"))
 	for _, imported := range importsOf(t, ".", true)["."] {
 		if rel, own := relative(imported); own && rel != "." && rel != "internal/testutil" ||
 			!own && strings.Contains(imported, ".") {
@@ -297,6 +301,7 @@ func TestImportRulesCatchMistakes(t *testing.T) {
 
 // The types of the BPF library are no part of what the packages show.
 func TestAPIHidesTheBPFLibrary(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("go.mod"))
 	seen := 0
 	for pkg, imported := range importsOf(t, ".", false) {
 		if strings.Contains("/"+pkg+"/", "/internal/") || !slices.ContainsFunc(imported, isBPFLibrary) {
