@@ -3,7 +3,6 @@ package host_test
 import (
 	"context"
 	"errors"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -87,7 +86,7 @@ func TestGoModules(t *testing.T) {
 
 func TestSandboxModules(t *testing.T) {
 	h, exec := newMade()
-	file := testmodule.Wasm(t, "testdata/count.c")
+	file := testmodule.Wasm(t, "testdata/usercount.c")
 	l := &loader{
 		host: h, exec: exec, count: global,
 		file:   func(t testing.TB, name string) *host.File { return parse(t, name, file) },
@@ -98,7 +97,7 @@ func TestSandboxModules(t *testing.T) {
 
 func TestKernelModules(t *testing.T) {
 	testutil.Root(t)
-	file := testmodule.Object(t, "testdata/count.c")
+	file := testmodule.Object(t, "testdata/usercount.c")
 	ready := make(chan struct{})
 	src, err := bpf.New(bpf.Config{OnReady: func() { close(ready) }})
 	if err != nil {
@@ -139,16 +138,7 @@ func TestKernelModules(t *testing.T) {
 // with that it is loaded.
 func TestModuleWithoutItsVeto(t *testing.T) {
 	h, _ := newMade()
-	src := t.TempDir() + "/guard.c"
-	text := `#include "task_watchers.h"
-static int guard(unsigned long val, struct task_struct *tsk) { return -TW_EACCES; }
-task_watcher_func(exec, guard);
-MODULE_VETO(exec);
-`
-	if err := os.WriteFile(src, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f := parse(t, "guard", testmodule.Wasm(t, src))
+	f := parse(t, "guard", testmodule.Wasm(t, "testdata/denyexec.c"))
 	defer f.Close()
 	_, err := h.Load(f, host.Options{})
 	if !errors.Is(err, module.ErrNoVeto) || !strings.Contains(err.Error(), "it wants to deny exec") || !strings.Contains(err.Error(), "--allow-observe-only") {
@@ -179,7 +169,7 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	h, _ := newMade()
-	f := parse(t, "count", testmodule.Object(t, "testdata/count.c"))
+	f := parse(t, "count", testmodule.Object(t, "testdata/usercount.c"))
 	if _, err := h.Load(f, host.Options{}); !errors.Is(err, host.ErrNoKernel) || !errors.Is(h.KernelModules(), host.ErrNoKernel) {
 		t.Errorf("with a source that has no table in the kernel: %v", err)
 	}
