@@ -267,7 +267,7 @@ func TestBuildC(t *testing.T) {
 
 // A compiler that can build nothing is none, and no fault of the program.
 func TestBuildCWithoutHeaders(t *testing.T) {
-	RequireTool(t, "gcc")
+	Require(t, NeedsCompiler("gcc"))
 	for _, c := range []struct {
 		ci   string
 		args []string
