@@ -59,6 +59,7 @@ const (
 	FieldBeforeUTime                        // before.utime_ns: user CPU time before this exec
 	FieldBeforeSTime                        // before.stime_ns: system CPU time before this exec
 	FieldLabel                              // label: label of its process, or empty
+	FieldSID                                // sid: process id of the leader of its session
 
 	numFields = iota
 )
@@ -91,7 +92,8 @@ const (
 		FieldCapsGained |
 		FieldBeforeUTime |
 		FieldBeforeSTime |
-		FieldLabel
+		FieldLabel |
+		FieldSID
 )
 
 // FieldsExit and FieldsRusage are the fields of an exit event's two groups.
@@ -250,7 +252,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSNet |
 		FieldNSUser |
 		FieldNice |
-		FieldLabel,
+		FieldLabel |
+		FieldSID,
 	Exec: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -275,7 +278,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldCapsGained |
 		FieldBeforeUTime |
 		FieldBeforeSTime |
-		FieldLabel,
+		FieldLabel |
+		FieldSID,
 	UID: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -286,7 +290,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSNet |
 		FieldNSUser |
 		FieldNice |
-		FieldLabel,
+		FieldLabel |
+		FieldSID,
 	GID: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -298,7 +303,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSNet |
 		FieldNSUser |
 		FieldNice |
-		FieldLabel,
+		FieldLabel |
+		FieldSID,
 	Exit: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -309,7 +315,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldNSNet |
 		FieldNSUser |
 		FieldNice |
-		FieldLabel,
+		FieldLabel |
+		FieldSID,
 	Free: 0,
 }
 
@@ -369,6 +376,7 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldBeforeUTime, Name: "before.utime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Exec, Optional: true, Doc: "user CPU time before this exec", Cost: "nothing under bpf; ptrace: two files"},
 	{Field: FieldBeforeSTime, Name: "before.stime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Exec, Optional: true, Doc: "system CPU time before this exec", Cost: "as before.utime_ns"},
 	{Field: FieldLabel, Name: "label", Type: TypeString, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "label of its process, or empty", Cost: "bpf: as auid, and a look into a map; missing unless [the module](modules/label.md) is loaded"},
+	{Field: FieldSID, Name: "sid", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "process id of the leader of its session", Cost: "as tty"},
 }
 
 // Extra holds the optional fields of one event. Its slices are never changed in
@@ -402,6 +410,7 @@ type Extra struct {
 	BeforeUTimeNS   int64    // user CPU time before this exec
 	BeforeSTimeNS   int64    // system CPU time before this exec
 	Label           string   // label of its process, or empty
+	SID             int      // process id of the leader of its session
 }
 
 // value returns the value of a field that is there.
@@ -517,6 +526,8 @@ func (ev *Event) value(f Fields) Value {
 		return Value{typ: TypeInt, num: uint64(ev.Extra.BeforeSTimeNS)}
 	case FieldLabel:
 		return Value{typ: TypeString, text: ev.Extra.Label}
+	case FieldSID:
+		return Value{typ: TypeInt, num: uint64(ev.Extra.SID)}
 	}
 	return Value{}
 }

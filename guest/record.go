@@ -9,7 +9,7 @@ import (
 )
 
 // recordSize is the size of a record in bytes.
-const recordSize = 416
+const recordSize = 424
 
 // record is the task record as the host writes it.
 type record struct {
@@ -75,6 +75,8 @@ type record struct {
 	CapsGained      uint64 // permitted since this exec, and not before
 	BeforeUtimeNS   int64  // user CPU time before this exec
 	BeforeStimeNS   int64  // system CPU time before this exec
+	Sid             int32  // process id of the leader of its session
+	Reserved420     uint32
 }
 
 var _ [recordSize]byte = [unsafe.Sizeof(record{})]byte{}
@@ -166,12 +168,13 @@ const (
 	FieldBeforeUtime       Fields = 1 << 52 // before.utime_ns
 	FieldBeforeStime       Fields = 1 << 53 // before.stime_ns
 	FieldLabel             Fields = 1 << 54 // label
+	FieldSid               Fields = 1 << 55 // sid
 )
 
 // fieldNames are the names of the fields, by their bits.
-var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns", "comm", "exe", "argv", "cwd", "uid", "gid", "cgroup", "old_exe", "old", "cause", "exit.code", "exit.signal", "exit.core", "exit.group", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes", "rusage.minflt", "rusage.majflt", "rusage.nvcsw", "rusage.nivcsw", "rusage.read_bytes", "rusage.write_bytes", "lifetime_ns", "cgroup_id", "auid", "sessionid", "tty", "caps.effective", "caps.permitted", "caps.inheritable", "caps.bounding", "caps.ambient", "groups", "ns.vpid", "ns.mnt", "ns.pid", "ns.net", "ns.user", "exe_host", "exe_dev", "exe_ino", "env", "caps.secure", "nice", "caps.gained", "before.utime_ns", "before.stime_ns", "label"}
+var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns", "comm", "exe", "argv", "cwd", "uid", "gid", "cgroup", "old_exe", "old", "cause", "exit.code", "exit.signal", "exit.core", "exit.group", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes", "rusage.minflt", "rusage.majflt", "rusage.nvcsw", "rusage.nivcsw", "rusage.read_bytes", "rusage.write_bytes", "lifetime_ns", "cgroup_id", "auid", "sessionid", "tty", "caps.effective", "caps.permitted", "caps.inheritable", "caps.bounding", "caps.ambient", "groups", "ns.vpid", "ns.mnt", "ns.pid", "ns.net", "ns.user", "exe_host", "exe_dev", "exe_ino", "env", "caps.secure", "nice", "caps.gained", "before.utime_ns", "before.stime_ns", "label", "sid"}
 
-const optionalFields Fields = 0 | 1<<30 | 1<<31 | 1<<32 | 1<<33 | 1<<34 | 1<<35 | 1<<36 | 1<<37 | 1<<38 | 1<<39 | 1<<40 | 1<<41 | 1<<42 | 1<<43 | 1<<44 | 1<<45 | 1<<46 | 1<<47 | 1<<48 | 1<<49 | 1<<50 | 1<<51 | 1<<52 | 1<<53 | 1<<54
+const optionalFields Fields = 0 | 1<<30 | 1<<31 | 1<<32 | 1<<33 | 1<<34 | 1<<35 | 1<<36 | 1<<37 | 1<<38 | 1<<39 | 1<<40 | 1<<41 | 1<<42 | 1<<43 | 1<<44 | 1<<45 | 1<<46 | 1<<47 | 1<<48 | 1<<49 | 1<<50 | 1<<51 | 1<<52 | 1<<53 | 1<<54 | 1<<55
 
 // The optional fields are zero unless somebody else asks for them.
 
@@ -231,6 +234,9 @@ func (t *Task) BeforeUTimeNS() int64 { return t.r.BeforeUtimeNS }
 
 // BeforeSTimeNS: system CPU time before this exec.
 func (t *Task) BeforeSTimeNS() int64 { return t.r.BeforeStimeNS }
+
+// SID: process id of the leader of its session.
+func (t *Task) SID() int { return int(t.r.Sid) }
 
 // TTY: controlling terminal: pts/0; or empty.
 func (t *Task) TTY() string { return text(stringTTY, 0) }

@@ -67,9 +67,11 @@ struct task_struct {
 	__u64 caps_gained;     /* permitted since this exec, and not before */
 	__s64 before_utime_ns; /* user CPU time before this exec */
 	__s64 before_stime_ns; /* system CPU time before this exec */
+	__s32 sid;             /* process id of the leader of its session */
+	__u32 reserved420;
 };
 
-_Static_assert(sizeof(struct task_struct) == 416, "the host writes a record of 416 bytes");
+_Static_assert(sizeof(struct task_struct) == 424, "the host writes a record of 424 bytes");
 
 /* The bits of flags. */
 #define TASK_FLAG_FINAL 1u
@@ -137,9 +139,10 @@ _Static_assert(sizeof(struct task_struct) == 416, "the host writes a record of 4
 #define TASK_FIELD_BEFORE_UTIME (1ull << 52)
 #define TASK_FIELD_BEFORE_STIME (1ull << 53)
 #define TASK_FIELD_LABEL (1ull << 54)
+#define TASK_FIELD_SID (1ull << 55)
 
 /* The optional ones of these. */
-#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50 | 1ull << 51 | 1ull << 52 | 1ull << 53 | 1ull << 54)
+#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50 | 1ull << 51 | 1ull << 52 | 1ull << 53 | 1ull << 54 | 1ull << 55)
 
 /* The strings that the host gives. The numbers of a list are text, too. */
 #define TASK_STRING_COMM 0

@@ -262,6 +262,9 @@ static __always_inline __u32 task_sessionid(struct task_struct *tsk)
 /* task_cgroup_id - the inode of the directory of its cgroup (cgroup v2) */
 static __always_inline __u64 task_cgroup_id(struct task_struct *tsk) { return tsk->cgroup_id; }
 
+/* task_sid - the process id of the leader of its session, or 0 */
+static __always_inline int task_sid(struct task_struct *tsk) { return tsk->sid; }
+
 /* Facts that only the sandbox has. */
 
 /* task_missing - whether any of the TASK_FIELD_* is not there: the source could

@@ -145,6 +145,9 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 	if has.Has(taskwatch.FieldLabel) {
 		b = appendString(append(b, `,"label":`...), x.Label)
 	}
+	if has.Has(taskwatch.FieldSID) {
+		b = appendInt(b, `,"sid":`, int64(x.SID))
+	}
 	if has&(taskwatch.FieldCapsEffective|
 		taskwatch.FieldCapsPermitted|
 		taskwatch.FieldCapsInheritable|
@@ -243,6 +246,7 @@ type rawTask struct {
 	EnvCut    bool      `json:"env_cut"`
 	Nice      *int32    `json:"nice"`
 	Label     *string   `json:"label"`
+	Sid       *int32    `json:"sid"`
 	Caps      struct {
 		Effective   *rawMask `json:"effective"`
 		Permitted   *rawMask `json:"permitted"`
@@ -328,6 +332,7 @@ func (raw *rawTask) extra(f *fields, x *taskwatch.Extra) error {
 	}
 	takeInt(f, taskwatch.FieldNice, &x.Nice, raw.Nice)
 	takeString(f, taskwatch.FieldLabel, &x.Label, raw.Label)
+	takeInt(f, taskwatch.FieldSID, &x.SID, raw.Sid)
 	take(f, taskwatch.FieldCapsEffective, &x.CapsEffective, (*uint64)(raw.Caps.Effective))
 	take(f, taskwatch.FieldCapsPermitted, &x.CapsPermitted, (*uint64)(raw.Caps.Permitted))
 	take(f, taskwatch.FieldCapsInheritable, &x.CapsInheritable, (*uint64)(raw.Caps.Inheritable))
@@ -464,6 +469,10 @@ func (c *cursor) extra(x *taskwatch.Extra) (got taskwatch.Fields) {
 	if c.key(`"label":`) {
 		x.Label = c.string()
 		got |= taskwatch.FieldLabel
+	}
+	if c.key(`"sid":`) {
+		x.SID = int(c.int(32))
+		got |= taskwatch.FieldSID
 	}
 	if c.open(`"caps":`) {
 		if c.key(`"effective":`) {

@@ -54,7 +54,7 @@ func (r *Reader) Extra(pid, tid int, want taskwatch.Fields) taskwatch.Extra {
 			}
 		}
 	}
-	if want&(taskwatch.FieldTTY|taskwatch.FieldNice) != 0 {
+	if want&(taskwatch.FieldSID|taskwatch.FieldTTY|taskwatch.FieldNice) != 0 {
 		if b, err := r.read(pid, tid, "stat"); err == nil {
 			extraOfStat(&x, b)
 		}
@@ -155,13 +155,17 @@ func (r *Reader) namespace(pid, tid int, file string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
-// extraOfStat takes what a stat file has: the controlling terminal, "" where
-// there is none, and the nice value.
+// extraOfStat takes what a stat file has: the session, the controlling terminal, ""
+// where there is none, and the nice value.
 func extraOfStat(x *taskwatch.Extra, b []byte) {
 	end := bytes.LastIndexByte(b, ')')
 	words := bytes.Fields(b[end+1:])
 	if end < 0 || len(words) < 17 {
 		return
+	}
+	if n, err := strconv.Atoi(string(words[3])); err == nil {
+		x.SID = n
+		x.Given |= taskwatch.FieldSID
 	}
 	if n, err := strconv.ParseInt(string(words[4]), 10, 64); err == nil {
 		dev := uint32(n) // the kernel's own encoding: 12 bits of major, 20 of minor in two pieces

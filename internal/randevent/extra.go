@@ -94,5 +94,8 @@ func Extra(r *rand.Rand, given taskwatch.Fields, text func() string) *taskwatch.
 	if given.Has(taskwatch.FieldLabel) {
 		x.Label = text()
 	}
+	if given.Has(taskwatch.FieldSID) {
+		x.SID = int(r.Int32())
+	}
 	return x
 }

@@ -141,6 +141,8 @@ var Table = []Field{
 		Doc: "system CPU time before this exec", Cost: "as before.utime_ns"},
 	{Name: "label", Const: "Label", Go: "Label", Type: String, Kinds: alive, Optional: true, Record: 5, Gather: "label",
 		Doc: "label of its process, or empty", Cost: "bpf: as auid, and a look into a map; missing unless [the module](modules/label.md) is loaded"},
+	{Name: "sid", Const: "SID", Go: "SID", Type: Int, Kinds: alive, Optional: true, Record: 6, Gather: "extra",
+		Doc: "process id of the leader of its session", Cost: "as tty"},
 }
 
 // Entry is one entry of the record of the sandbox. Each is aligned to its own

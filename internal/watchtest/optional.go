@@ -64,6 +64,7 @@ type ownTruth struct {
 	CgroupID          uint64
 	Cwd               string
 	Nice              int
+	SID               int // getsid
 	TTY               int // tty_nr of stat
 }
 
@@ -99,6 +100,8 @@ func tellTruth() {
 	w.Groups, err = os.Getgroups()
 	must(err)
 	w.VPID = os.Getpid()
+	w.SID, err = unix.Getsid(0)
+	must(err)
 	w.NS = make(map[string]string)
 	for _, name := range []string{"mnt", "pid", "net", "user"} {
 		w.NS[name], err = os.Readlink("/proc/self/ns/" + name)
@@ -336,6 +339,9 @@ func (w *ownTruth) check(t *testing.T, ev *taskwatch.Event, env []string) {
 	same(taskwatch.FieldEnv, strings.Join(x.Env, "\n"), strings.Join(env, "\n"))
 	same(taskwatch.FieldCgroupID, x.CgroupID, w.CgroupID)
 	same(taskwatch.FieldNice, x.Nice, w.Nice)
+	if ev.Task.PID == w.VPID { // both count pids in one namespace
+		same(taskwatch.FieldSID, x.SID, w.SID)
+	}
 	if w.TTY == 0 {
 		same(taskwatch.FieldTTY, x.TTY, "")
 	}

@@ -9,9 +9,9 @@ import (
 
 // Size is the size of a record in bytes, and Sizes are all that it ever had, the
 // newest first: each is the beginning of the one before.
-const Size = 416
+const Size = 424
 
-var Sizes = []int{416, 400, 392, 384, 272}
+var Sizes = []int{424, 416, 400, 392, 384, 272}
 
 // first is the size of the part that every record has.
 const first = 272
@@ -78,6 +78,8 @@ const (
 	offCapsGained      = 392 // u64
 	offBeforeUtimeNS   = 400 // s64
 	offBeforeStimeNS   = 408 // s64
+	offSid             = 416 // s32
+	offReserved420     = 420 // u32
 )
 
 // The bits of a record's flags.
@@ -166,6 +168,8 @@ func put(b *[Size]byte, ev *taskwatch.Event) {
 	le.PutUint64(b[offCapsGained:], uint64(x.CapsGained))
 	le.PutUint64(b[offBeforeUtimeNS:], uint64(x.BeforeUTimeNS))
 	le.PutUint64(b[offBeforeStimeNS:], uint64(x.BeforeSTimeNS))
+	le.PutUint32(b[offSid:], uint32(x.SID))
+	le.PutUint32(b[offReserved420:], 0)
 }
 
 // get is the reverse of put.
@@ -221,6 +225,7 @@ func get(b *[Size]byte, ev *taskwatch.Event) {
 	x.CapsGained = le.Uint64(b[offCapsGained:])
 	x.BeforeUTimeNS = int64(le.Uint64(b[offBeforeUtimeNS:]))
 	x.BeforeSTimeNS = int64(le.Uint64(b[offBeforeStimeNS:]))
+	x.SID = int(int32(le.Uint32(b[offSid:])))
 	flags := le.Uint32(b[offFlags:])
 	_ = flags
 	x.EnvCut = flags&flagEnvCut != 0

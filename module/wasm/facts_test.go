@@ -132,7 +132,7 @@ func TestHeader(t *testing.T) {
 	for name, want := range map[string]any{
 		"order": uint64(123), "val64": uint64(val), "low": uint64(val & 0xffffffff), "start": uint64(13), "cpu": uint64(42),
 		"pid": int64(10), "tid": int64(11), "ppid": int64(12), "uid": uint64(20), "euid": uint64(21), "gid": uint64(30), "egid": uint64(31),
-		"leader": false, "missing": false, "comm": "fifteen bytes..", "exe": "/usr/bi", "cwd": "/srv", "cgroup": "", "arg": "-c", "old_exe": "/bin/sh",
+		"sid": int64(0), "no_sid": true, "leader": false, "missing": false, "comm": "fifteen bytes..", "exe": "/usr/bi", "cwd": "/srv", "cgroup": "", "arg": "-c", "old_exe": "/bin/sh",
 	} {
 		if got := global(t, m, name); got != want {
 			t.Errorf("%s is %v (%[2]T), want %v (%[3]T)", name, got, want)
@@ -140,6 +140,10 @@ func TestHeader(t *testing.T) {
 	}
 	if got, want := global(t, m, "lengths"), []any{int64(11), int64(4), int64(-2), int64(2), int64(7)}; !reflect.DeepEqual(got, want) {
 		t.Errorf("lengths %v, want %v", got, want)
+	}
+	notify(&taskwatch.Event{Kind: taskwatch.Exec, Extra: &taskwatch.Extra{Given: taskwatch.FieldSID, SID: 14}})
+	if sid, none := global(t, m, "sid"), global(t, m, "no_sid"); sid != int64(14) || none != false {
+		t.Errorf("the session is %v, missing: %v", sid, none)
 	}
 	for kind, now := range map[taskwatch.Kind][]any{
 		taskwatch.UID: {uint64(20), uint64(21), uint64(22), uint64(23)},

@@ -60,7 +60,7 @@ const (
 	exitSize = recSize + 80
 	dataSize = recSize + 16
 
-	extraSize = recSize + 96 + 4*maxGroups + 16 + label.Size
+	extraSize = recSize + 96 + 4*maxGroups + 16 + label.Size + 8
 )
 
 // minSize returns how long a record with such flags is at least.
@@ -184,10 +184,11 @@ func (r *record) decodeExtra(b []byte) {
 		CapsEffective: le.Uint64(b[32:]), CapsPermitted: le.Uint64(b[40:]), CapsInheritable: le.Uint64(b[48:]),
 		CapsBounding: le.Uint64(b[56:]), CapsAmbient: le.Uint64(b[64:]),
 		Nice: int(int32(le.Uint32(b[96+4*maxGroups:]))), CapsGained: le.Uint64(b[104+4*maxGroups:]),
+		SID:    int(le.Uint32(b[112+4*maxGroups+label.Size:])),
 		ExeIno: le.Uint64(b[72:]), ExeDev: unix.Mkdev(dev>>20, dev&(1<<20-1)),
 		TTY: procfs.TTYName(tty>>20, tty&(1<<20-1)), CapsSecure: le.Uint32(b[88:]) != 0,
 		Given: taskwatch.FieldCapsEffective | taskwatch.FieldCapsPermitted | taskwatch.FieldCapsInheritable |
-			taskwatch.FieldCapsBounding | taskwatch.FieldCapsAmbient | taskwatch.FieldNSUser | taskwatch.FieldTTY | taskwatch.FieldNice,
+			taskwatch.FieldCapsBounding | taskwatch.FieldCapsAmbient | taskwatch.FieldNSUser | taskwatch.FieldTTY | taskwatch.FieldNice | taskwatch.FieldSID,
 	}
 	has := le.Uint32(b)
 	for _, part := range extraParts {

@@ -43,7 +43,8 @@ var gathered = [...]struct {
 		taskwatch.FieldExeDev |
 		taskwatch.FieldExeIno |
 		taskwatch.FieldCapsSecure |
-		taskwatch.FieldNice},
+		taskwatch.FieldNice |
+		taskwatch.FieldSID},
 	{wantHost, taskwatch.FieldExeHost},
 	{wantEnv, taskwatch.FieldEnv},
 	{wantGained, taskwatch.FieldCapsGained},

@@ -130,6 +130,18 @@ static __always_inline u32 terminal(struct task_struct *tsk)
 	       (GET(driver, struct tty_driver, minor_start) + GET(tty, struct tty_struct, index));
 }
 
+/* The process id of the leader of its session, in the first pid namespace. */
+static __always_inline u32 session(struct task_struct *tsk)
+{
+	void *signal = GET(tsk, struct task_struct, signal);
+	void *sid = NULL;
+	u32 nr = 0;
+
+	bpf_probe_read_kernel(&sid, sizeof(sid), signal + field_offset(struct signal_struct, pids) + 3 * sizeof(sid));
+	bpf_probe_read_kernel(&nr, sizeof(nr), sid + field_offset(struct pid, numbers));
+	return nr;
+}
+
 /*
  * The label of a process, of 16 bytes and its form, as far as a module has labels:
  * the table puts that module's function in the place of this one. Returns whether
@@ -222,6 +234,8 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind, void *group
 		x->has |= TW_HAS_EXE;
 	}
 	x->tty = terminal(tsk);
+	x->sid = session(tsk);
+	x->reserved = 0;
 	x->secure = 0;
 	if (mm)
 		fill_secure(x, mm);

@@ -249,6 +249,7 @@ struct signal_struct {
 	atomic_t live;
 	struct tty_struct *tty;
 	unsigned long maxrss;
+	struct pid *pids[4]; /* of the task, the process, its group, its session */
 } __core;
 
 struct sched_entity {

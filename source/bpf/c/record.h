@@ -56,6 +56,8 @@ struct tw_extra {
 	u32 label_form;
 	u64 gained;
 	u64 label[2]; /* as modules/label/label.c has it; a form of 0 is none */
+	u32 sid;
+	u32 reserved;
 };
 
 /*
