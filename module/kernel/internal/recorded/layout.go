@@ -32,6 +32,7 @@ var structs = []struct {
 		{"utime", "u64"}, {"stime", "u64"}, // these and what follows: rusage of exit
 		{"min_flt", "u64"}, {"maj_flt", "u64"}, {"nvcsw", "u64"}, {"nivcsw", "u64"},
 		{"se", "sched_entity"},
+		{"delays", "*char"}, // NULL: as where the kernel does not count what tasks wait for
 	}},
 	{"list_head", [][2]string{{"next", "*list_head"}, {"prev", "*list_head"}}},
 	{"sched_entity", [][2]string{{"sum_exec_runtime", "u64"}}},

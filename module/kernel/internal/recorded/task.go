@@ -127,6 +127,7 @@ func (w *World) fill(t *task) {
 		kind = w.event.Kind
 	}
 	s := t.state
+	t.set(0, "delays")
 	w.fillIDs(t, kind)
 	if t.knows(taskwatch.FieldComm) {
 		t.setText(s.Comm, "comm")
