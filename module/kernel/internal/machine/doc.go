@@ -13,11 +13,17 @@ import "fmt"
 type Refusal struct {
 	What   string
 	Source string // the line that wanted it, or ""
+	Step   int    // the instruction that did, counted from 1 over the whole call; 0 before one
 }
 
 func (e *Refusal) Error() string {
-	if e.Source != "" {
+	switch {
+	case e.Source != "" && e.Step > 0:
+		return fmt.Sprintf("%s (%s, at step %d)", e.What, e.Source, e.Step)
+	case e.Source != "":
 		return fmt.Sprintf("%s (%s)", e.What, e.Source)
+	case e.Step > 0:
+		return fmt.Sprintf("%s (at step %d)", e.What, e.Step)
 	}
 	return e.What
 }

@@ -160,6 +160,9 @@ func (m *Machine) Call(name, unknown string, args ...uint64) (uint64, error) {
 	}
 	m.steps = 0
 	r, err := m.run(f, &fr, unknown)
+	if refusal, ok := err.(*Refusal); ok {
+		refusal.Step = m.steps
+	}
 	for _, region := range m.gone {
 		m.Memory.Remove(region)
 	}
@@ -189,10 +192,10 @@ func (m *Machine) run(f *function, fr *frame, unknown string) (_ uint64, err err
 		st := &f.code[pc]
 		pc = st.next
 		if st.refuse != "" {
-			return 0, &Refusal{st.refuse, st.source}
+			return 0, &Refusal{What: st.refuse, Source: st.source}
 		}
 		if fr.unknown != 0 && !fr.spares(&st.ins) {
-			return 0, &Refusal{"it uses " + unknown + ", which the recording does not have here", st.source}
+			return 0, &Refusal{What: "it uses " + unknown + ", which the recording does not have here", Source: st.source}
 		}
 		jump, done, err := m.step(st, fr)
 		if err != nil {

@@ -205,6 +205,17 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%v: %v, want %q", c.body, err, c.why)
 		}
 	}
+	// The error says how far the call came, what it called included.
+	calls := asm.Instructions{asm.Mov.Imm(asm.R6, 3), asm.Call.Label("g"), asm.Sub.Imm(asm.R6, 1), asm.Instruction{OpCode: asm.JNE.Op(asm.ImmSource), Dst: asm.R6, Constant: 1, Offset: -3},
+		asm.FnGetStackid.Call(), asm.Return()}
+	counts := New(nothing{})
+	if err := counts.AddFunctions(map[string]asm.Instructions{"f": calls, "g": {asm.Mov.Imm(asm.R0, 0), asm.Return()}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	// One, twice the five of the loop with g in it, and the call.
+	if _, err := counts.Call("f", ""); err == nil || !strings.HasSuffix(err.Error(), "(at step 12)") {
+		t.Errorf("%v, want it to end at step 12", err)
+	}
 	// A value that nobody looks at does no harm.
 	m := New(nothing{})
 	body := asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1), asm.Mov.Imm(asm.R1, 7), asm.Mov.Reg(asm.R0, asm.R1), asm.Return()}
