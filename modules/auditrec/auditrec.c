@@ -23,7 +23,8 @@ MODULE_PARM_DESC(exe, "and whose program's path begins with this");
 module_param_string(key, KEY_MAX, "");
 MODULE_PARM_DESC(key, "the key of the records, for ausearch -k");
 
-__u64 dropped; /* records that the stream had no room for, or the kernel no memory */
+__u64 dropped; /* records that the stream had no room for */
+__u64 busy;    /* records, and decisions by exe, that were not made because all memory was in use */
 
 #define KIND_EXEC 1
 #define KIND_IDS 2
@@ -67,8 +68,9 @@ struct choice {
 };
 task_storage(choices, struct choice);
 
-/* Memory for a record, which the task has while it is made. */
-task_storage(entries, struct entry);
+/* Memory for a record while it is made. A watcher may be preempted then, so there
+ * is more than one for each processor. */
+task_scratch(entries, struct entry, 128);
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct pt_regs___args_x86 {
@@ -93,6 +95,15 @@ static __always_inline bool listed(const volatile __u32 *list, __u32 count, __u3
 	return found;
 }
 
+static __always_inline struct entry *take(void)
+{
+	struct entry *e = entries_claim();
+
+	if (!e)
+		__sync_fetch_and_add(&busy, 1);
+	return e;
+}
+
 static __always_inline bool chosen(struct task_struct *tsk, __u32 real)
 {
 	struct entry *e;
@@ -102,12 +113,12 @@ static __always_inline bool chosen(struct task_struct *tsk, __u32 real)
 		return false;
 	if (!exe[0])
 		return true;
-	e = entries_create(tsk); /* the stack has no room */
+	e = take();
 	if (!e)
 		return false;
 	task_exe(tsk, e->exe, sizeof(e->exe));
 	begins = task_string_begins(e->exe, EXE_MAX, exe);
-	entries_delete(tsk);
+	entries_release(e);
 	return begins;
 }
 
@@ -186,13 +197,11 @@ static __always_inline void find_args(struct entry *e, struct task_struct *tsk)
 /* begin - a record with what all have, or NULL */
 static __always_inline struct entry *begin(struct task_struct *tsk, __u32 kind)
 {
-	struct entry *e = entries_create(tsk);
+	struct entry *e = take();
 	const struct cred *cred = tsk->cred;
 
-	if (!e) {
-		__sync_fetch_and_add(&dropped, 1);
+	if (!e)
 		return 0;
-	}
 	__builtin_memset(e, 0, 256);
 	e->kind = kind;
 	find_call(e, tsk);
@@ -216,16 +225,16 @@ static __always_inline struct entry *begin(struct task_struct *tsk, __u32 kind)
 	return e;
 }
 
-static __always_inline void end(struct task_struct *tsk, long failed)
+static __always_inline void end(struct entry *e, long failed)
 {
 	if (failed)
 		__sync_fetch_and_add(&dropped, 1);
-	entries_delete(tsk);
+	entries_release(e);
 }
 
-static __always_inline void end_short(struct task_struct *tsk, struct entry *e)
+static __always_inline void end_short(struct entry *e)
 {
-	end(tsk, task_watcher_emit(e, EXE_SIZE));
+	end(e, task_watcher_emit(e, EXE_SIZE));
 }
 
 static int executed(unsigned long zero, struct task_struct *tsk, struct linux_binprm *bprm)
@@ -254,7 +263,7 @@ static int executed(unsigned long zero, struct task_struct *tsk, struct linux_bi
 		n = 0; /* which the verifier cannot know */
 	if (bpf_probe_read_user(e->args, n, (void *)from))
 		e->args_len = -TW_EFAULT;
-	end(tsk, e->args_len <= FEW_ARGS ? task_watcher_emit(e, FEW_SIZE) : task_watcher_emit(e, sizeof(*e)));
+	end(e, e->args_len <= FEW_ARGS ? task_watcher_emit(e, FEW_SIZE) : task_watcher_emit(e, sizeof(*e)));
 	return 0;
 }
 task_exec_watcher_func(executed);
@@ -287,7 +296,7 @@ static __always_inline int changed(struct task_struct *tsk, const struct task_id
 	e->has_result = 1;
 	if (is_setfsid(e))
 		e->result = ids->old[TASK_ID_FS]; /* what it returns */
-	end_short(tsk, e);
+	end_short(e);
 	return 0;
 }
 
@@ -329,9 +338,9 @@ static int exited(unsigned long code, struct task_struct *tsk)
 	e->status = code;
 	find_args(e, tsk);
 	if (signal || calls_exit(e))
-		end_short(tsk, e);
+		end_short(e);
 	else
-		end(tsk, 0);
+		end(e, 0);
 	return 0;
 }
 task_watcher_func(exit, exited);
