@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -63,5 +64,55 @@ func TestAcct(t *testing.T) {
 	}
 	if got := get().CPUNS; got > used+used/10 {
 		t.Errorf("%d ns of CPU time, and wait4 says %d", got, used)
+	}
+}
+
+// A record for which no memory is free is counted, and others are made when some is.
+func TestAuditrecIsBusy(t *testing.T) {
+	table := newTable(t, Config{})
+	const user = 23460 // nobody else runs as it
+	m := loadFile(t, "auditrec", "../../modules/auditrec/auditrec.c", fmt.Sprintf("uid=%d", user))
+	register(t, table, m)
+	slots := m.coll.Maps["entries"]
+	take := func(taken byte) {
+		t.Helper()
+		slot := make([]byte, slots.ValueSize())
+		slot[0] = taken
+		for i := range slots.MaxEntries() {
+			if err := slots.Put(i, slot); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	burn := testutil.BuildC(t, "-static", "testdata/burn.c")
+	run := func() {
+		t.Helper()
+		cmd := exec.Command(burn, "20", "10")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s, %v", out, err)
+		}
+	}
+	take(1)
+	run()
+	// Its exec, its end, and the ends of the ten children that nobody kills.
+	busy := global(t, m, "busy")
+	if busy < 12 {
+		t.Errorf("%d records are counted as lost, want 12 or more", busy)
+	}
+	take(0)
+	run()
+	if now := global(t, m, "busy"); now != busy {
+		t.Errorf("%d more are lost with all memory free", now-busy)
+	}
+	// Nobody reads the stream, so each record that is made now finds no room in it.
+	if made := global(t, m, "dropped"); made != busy {
+		t.Errorf("%d records are made, and %d were lost without memory", made, busy)
+	}
+	var slot []byte
+	for i := range slots.MaxEntries() {
+		if err := slots.Lookup(i, &slot); err != nil || slot[0] != 0 {
+			t.Errorf("slot %d was not given back: %v", i, err)
+		}
 	}
 }
