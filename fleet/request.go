@@ -34,6 +34,10 @@ func (r Role) MayRequest(op Op) bool {
 	return false
 }
 
+// MaxModule is the size in bytes that the file of a module may have: that of package
+// host, which hubs do not have, because it calls the kernel when a program starts.
+const MaxModule = 32 << 20
+
 // PieceSize is how many bytes of a file, or of a list, go in one message, about.
 const PieceSize = 256 << 10
 

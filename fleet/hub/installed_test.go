@@ -9,7 +9,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/host"
 )
 
 // systemd finds nothing wrong with the unit, and it starts what the package
@@ -61,6 +63,18 @@ func TestInstalledOptions(t *testing.T) {
 	out, err := exec.Command(program, args...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "-no-such-flag") {
 		t.Errorf("an option is not known: %s", out)
+	}
+}
+
+// The hub takes what nodes can load, and does not have what loads it: that calls bpf
+// when the program starts, which the unit does not let it.
+func TestHubLoadsNothing(t *testing.T) {
+	if fleet.MaxModule != host.MaxFileSize {
+		t.Errorf("the hub takes modules of %d bytes, nodes load %d", fleet.MaxModule, host.MaxFileSize)
+	}
+	list := command(t, ".", "go", "list", "-deps", "./cmd/taskwatch-hub")
+	if !strings.Contains(list, "taskwatch/fleet/hub\n") || strings.Contains(list, "cilium/ebpf") {
+		t.Errorf("the hub is built of\n%s", list)
 	}
 }
 

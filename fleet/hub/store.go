@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/taskwatch/taskwatch/fleet"
-	"github.com/taskwatch/taskwatch/module/host"
 )
 
 // What JetStream has: buckets of entries and of reports, files, and a stream of
@@ -30,7 +29,7 @@ const (
 // Bounds.
 const (
 	storeTime    = 10 * time.Second
-	maxModule    = host.MaxFileSize
+	maxModule    = fleet.MaxModule
 	maxReport    = 64 << 10
 	maxDesired   = 1000 // modules
 	auditBytes   = 64 << 20

@@ -18,8 +18,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 	"oras.land/oras-go/v2/registry/remote/retry"
 
+	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/module"
-	"github.com/taskwatch/taskwatch/module/host"
 )
 
 // The media types of a module in a registry.
@@ -108,8 +108,8 @@ func (m *Module) check() error {
 	if err := module.CheckName(module.NameOf(m.FileName)); err != nil {
 		return err
 	}
-	if len(m.File) == 0 || len(m.File) > host.MaxFileSize {
-		return fmt.Errorf("it has %d bytes; modules have up to %d", len(m.File), host.MaxFileSize)
+	if len(m.File) == 0 || len(m.File) > fleet.MaxModule {
+		return fmt.Errorf("it has %d bytes; modules have up to %d", len(m.File), fleet.MaxModule)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func pull(ctx context.Context, repo *remote.Repository) (*Module, error) {
 				return nil, errors.New("it has several files")
 			}
 			m.FileName = l.Annotations[v1.AnnotationTitle]
-			m.File, err = fetch(ctx, repo, l, host.MaxFileSize)
+			m.File, err = fetch(ctx, repo, l, fleet.MaxModule)
 		case SignatureType:
 			m.Signature, err = fetch(ctx, repo, l, maxSignature)
 		default:
