@@ -52,11 +52,12 @@ func (st *stream) created(e *entry, r *record) {
 // begin delivers the init of a task.
 func (st *stream) begin(e *entry, r *record) {
 	if st.wants(taskwatch.Init, e) {
-		st.deliver(st.event(taskwatch.Init, e, r.timeNS, r.val))
+		st.deliver(st.event(taskwatch.Init, e, r.timeNS, r.val, r.told))
 	}
 }
 
 func (st *stream) clone(r *record) {
+	st.owed.born++
 	e := st.table.at(r.task)
 	early := st.kernel.initIsEarly()
 	switch {
@@ -84,6 +85,6 @@ func (st *stream) clone(r *record) {
 		st.siblings = append(st.siblings, r.pid) // the command's own creator is not in the table
 	}
 	if st.wants(taskwatch.Clone, e) {
-		st.deliver(st.event(taskwatch.Clone, e, r.timeNS, r.val))
+		st.deliver(st.event(taskwatch.Clone, e, r.timeNS, r.val, r.told))
 	}
 }

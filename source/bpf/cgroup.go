@@ -8,9 +8,8 @@ func (st *stream) cgroup(r *record) {
 	if len(st.cgroups) >= maxCgroups {
 		st.forgetCgroups()
 	}
-	st.scratch = appendPath(st.scratch[:0], r.exe)
 	if r.flags&flagExeCut == 0 {
-		st.cgroups[r.cgroup] = string(st.scratch)
+		st.cgroups[r.cgroup] = r.exePath
 	}
 }
 

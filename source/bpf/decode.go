@@ -49,6 +49,14 @@ type record struct {
 	exe, cwd, argv []byte
 	extra          taskwatch.Extra
 	argvOff        int // how much of argv was in the pieces before; of a report, the error number; of a record, its type
+
+	// What parts.take adds. Strings are "" where they could not be read.
+	exePath, cwdPath string   // of the same as exe and cwd
+	args             []string // exec and task only: the whole argv
+	argsCut          bool
+	place            place            // the working directory at that moment
+	placed           bool             // it was told
+	told             *taskwatch.Extra // what was told besides, or nil; borrowed
 }
 
 // The sizes of struct tw_rec, tw_ids, tw_exit and tw_data, and of the part of

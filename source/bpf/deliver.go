@@ -5,8 +5,9 @@ import "github.com/taskwatch/taskwatch"
 // wants reports whether an event of e is to be delivered.
 func (st *stream) wants(k taskwatch.Kind, e *entry) bool { return st.feed.Enabled(k) && !e.silent }
 
-// event starts an event. The caller fills in the rest and delivers it.
-func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *taskwatch.Event {
+// event starts an event, of which its record told more, or nil. The caller fills in
+// the rest and delivers it.
+func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64, told *taskwatch.Extra) *taskwatch.Event {
 	ev := &st.ev
 	*ev = taskwatch.Event{}
 	ev.Kind, ev.Val, ev.Task, ev.Source = k, val, &e.task, Name
@@ -15,7 +16,10 @@ func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64) *t
 	ev.Final = true
 	ev.Missing = (e.missing | st.src.caps.Events[k].Missing) & taskwatch.FieldsOf(k)
 	if asked := st.feed.Optional(k); asked != 0 {
-		st.extra = st.extras[e.addr]
+		st.extra = taskwatch.Extra{}
+		if told != nil {
+			st.extra = *told
+		}
 		if e.cgroup != 0 {
 			st.extra.Given |= taskwatch.FieldCgroupID
 			st.extra.CgroupID = e.cgroup & (1<<placeHierarchy - 1)

@@ -12,16 +12,16 @@ func (st *stream) exec(r *record) {
 		}
 		st.table.move(e, r.tid, r.start)
 	}
-	st.cwdOf(e, r)
+	e.takeCwd(r)
 	st.ids(e, r, taskwatch.CauseExec)
 	old, oldMissing := e.task.Exe, e.missing&taskwatch.FieldExe != 0
-	st.program(e, r)
+	e.takeProgram(r)
 	st.refresh(e, r)
 	e.silent = false
 	if !st.wants(taskwatch.Exec, e) {
 		return
 	}
-	ev := st.event(taskwatch.Exec, e, r.timeNS, 0)
+	ev := st.event(taskwatch.Exec, e, r.timeNS, 0, r.told)
 	ev.OldExe = old
 	if oldMissing {
 		ev.Missing |= taskwatch.FieldOldExe
@@ -35,28 +35,13 @@ func (st *stream) exec(r *record) {
 	st.deliver(ev)
 }
 
-// program takes exe, argv and cwd from an exec record.
-func (st *stream) program(e *entry, r *record) {
+// takeProgram takes exe, argv and cwd from a record that has them.
+func (e *entry) takeProgram(r *record) {
 	e.kthread = false
-	st.paths(e, r)
-	area, cut := r.argv, r.flags&flagArgvCut != 0
-	if r.flags&flagArgvLeft != 0 {
-		delete(st.argv, r.task)
-		e.task.Argv, e.task.ArgvCut = nil, false
-		e.missing |= taskwatch.FieldArgv
-		return
-	}
-	if before, ok := st.argv[r.task]; ok || r.argvOff > 0 {
-		delete(st.argv, r.task)
-		if len(before) == r.argvOff {
-			area = append(before, area...)
-		} else {
-			area, cut = before, true // a piece in the middle was lost
-		}
-	}
-	e.task.Argv, e.task.ArgvCut = splitArgs(area), cut
-	e.missing &^= taskwatch.FieldArgv
-	if cut && len(area) == 0 {
+	e.takePaths(r)
+	e.task.Argv, e.task.ArgvCut = r.args, r.argsCut
+	e.know(taskwatch.FieldArgv, r.flags&flagArgvLeft == 0)
+	if r.argsCut && len(r.args) == 0 {
 		// Nothing could be read at all; the task may live long enough to be asked.
 		if argv, ok := readArgv(r.pid, r.start); ok {
 			e.task.Argv, e.task.ArgvCut = argv, false
@@ -64,40 +49,18 @@ func (st *stream) program(e *entry, r *record) {
 	}
 }
 
-// paths takes exe and cwd from a record.
-func (st *stream) paths(e *entry, r *record) {
+// takePaths takes exe and cwd from a record that has them.
+func (e *entry) takePaths(r *record) {
 	e.execs = r.creator
-	e.task.Exe = st.path(r.exe, r.flags&flagExeGone != 0)
-	e.missing &^= taskwatch.FieldExe
-	if r.flags&flagExeCut != 0 {
-		e.task.Exe = ""
-		e.missing |= taskwatch.FieldExe
-	}
-	st.cwdOf(e, r)
+	e.task.Exe = r.exePath
+	e.know(taskwatch.FieldExe, r.flags&flagExeCut == 0)
+	e.takeCwd(r)
 }
 
-// cwdOf takes cwd from a record that has it.
-func (st *stream) cwdOf(e *entry, r *record) {
-	e.task.Cwd = st.path(r.cwd, r.flags&flagCwdGone != 0)
-	e.missing &^= taskwatch.FieldCwd
-	if r.flags&flagCwdCut != 0 {
-		e.task.Cwd = ""
-		e.missing |= taskwatch.FieldCwd
-	}
-}
-
-// maxArgv is how many bytes of an argv are sent: argvs up to that are complete.
-const maxArgv = argvChunk * argvChunks
-
-// piece keeps a piece of a long argv for the exec record that follows.
-func (st *stream) piece(r *record) {
-	if r.argvOff == 0 {
-		st.argv[r.task] = nil
-	}
-	before, ok := st.argv[r.task]
-	if ok && len(before) == r.argvOff && r.argvOff+len(r.argv) <= maxArgv {
-		st.argv[r.task] = append(before, r.argv...)
-	}
+// takeCwd takes cwd from a record that has it.
+func (e *entry) takeCwd(r *record) {
+	e.task.Cwd = r.cwdPath
+	e.know(taskwatch.FieldCwd, r.flags&flagCwdCut == 0)
 }
 
 const fieldsBefore = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime

@@ -13,7 +13,6 @@ func (st *stream) exit(r *record) {
 	if e.reported {
 		return
 	}
-	delete(st.argv, r.task)
 	if first := e.replaced; first != nil {
 		// Two tasks of one tid: let the first be gone before the second goes.
 		if first.waiting.list != nil {
@@ -38,7 +37,7 @@ func (st *stream) exit(r *record) {
 		e.missing |= taskwatch.FieldExe | taskwatch.FieldArgv
 	}
 	if st.wants(taskwatch.Exit, e) {
-		ev := st.event(taskwatch.Exit, e, r.timeNS, r.val)
+		ev := st.event(taskwatch.Exit, e, r.timeNS, r.val, r.told)
 		ev.Exit = taskwatch.DecodeExit(r.val)
 		ev.Exit.Group = last // of those we know: when two exit at once, the kernel says so of both
 		st.rusage(ev, r)

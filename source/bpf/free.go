@@ -29,10 +29,21 @@ func (st *stream) exited(e *entry, timeNS int64) {
 	st.unfreed.push(e)
 }
 
+func (st *stream) freed(r *record) {
+	e := st.table.find(r)
+	if e == nil {
+		st.strayFree(r)
+		return
+	}
+	if !e.reported { // else the kernel may have changed it since
+		e.val = r.val
+	}
+	st.free(e, r.timeNS, false, 0, r.told)
+}
+
 // free delivers the last event of a task and forgets it.
-func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.Fields) {
+func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.Fields, told *taskwatch.Extra) {
 	st.table.remove(e)
-	delete(st.argv, e.addr)
 	if inferred {
 		st.owed.inferred(e)
 	}
@@ -42,7 +53,7 @@ func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.
 	if !st.wants(taskwatch.Free, e) {
 		return
 	}
-	ev := st.event(taskwatch.Free, e, timeNS, e.val)
+	ev := st.event(taskwatch.Free, e, timeNS, e.val, told)
 	if e.task.TID == 0 { // its fork failed
 		missing |= taskwatch.FieldPID | taskwatch.FieldTID | taskwatch.FieldStart | taskwatch.FieldLifetime
 	} else {
@@ -69,7 +80,7 @@ func (st *stream) gone(e *entry, timeNS int64) {
 	if !e.reported {
 		missing = taskwatch.FieldVal
 	}
-	st.free(e, timeNS, true, missing)
+	st.free(e, timeNS, true, missing, nil)
 }
 
 // overdue looks for tasks that are gone without a free.

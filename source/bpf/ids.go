@@ -45,7 +45,7 @@ func (st *stream) idsChanged(k taskwatch.Kind, old taskwatch.IDs, e *entry, r *r
 	if !st.wants(k, e) {
 		return
 	}
-	ev := st.event(k, e, r.timeNS, 0)
+	ev := st.event(k, e, r.timeNS, 0, r.told)
 	ev.OldIDs, ev.Cause = old, cause
 	st.deliver(ev)
 }

@@ -135,7 +135,7 @@ func (st *stream) entered(r *record) {
 		e.task.UID, e.task.GID = r.uid, r.gid
 	}
 	if !e.kthread {
-		st.program(e, r)
+		e.takeProgram(r)
 	}
 	st.refresh(e, r)
 	if e.task.ArgvCut {

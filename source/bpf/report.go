@@ -45,13 +45,7 @@ func (st *stream) reported(k taskwatch.Kind, r *record) *taskwatch.Event {
 			ev.OldExe = t.Exe
 			ev.Missing &^= taskwatch.FieldOldExe
 		}
-		t.Exe, t.Cwd, t.Argv, t.ArgvCut = "", "", nil, false
-		if r.flags&flagExeCut == 0 {
-			t.Exe = st.path(r.exe, r.flags&flagExeGone != 0)
-		}
-		if r.flags&flagCwdCut == 0 {
-			t.Cwd = st.path(r.cwd, r.flags&flagCwdGone != 0)
-		}
+		t.Exe, t.Cwd, t.Argv, t.ArgvCut = r.exePath, r.cwdPath, nil, false
 		if cut := r.flags&flagArgvCut != 0; !cut || len(r.argv) > 0 {
 			t.Argv, t.ArgvCut = splitArgs(r.argv), cut
 		}

@@ -56,6 +56,7 @@ func (rs *resync) start(st *stream) error {
 	var added []*entry
 	exiting := false
 	err := st.kernel.tasks(func(r *record) {
+		st.parts.resolve(r)
 		e := st.table.find(r)
 		if e == nil {
 			if e = st.found(r); e != nil {
@@ -66,7 +67,7 @@ func (rs *resync) start(st *stream) error {
 		}
 		e.generation = st.table.generation
 		kept := *r
-		kept.comm, kept.exe, kept.cwd = bytes.Clone(r.comm), bytes.Clone(r.exe), bytes.Clone(r.cwd)
+		kept.comm, kept.exe, kept.cwd = bytes.Clone(r.comm), nil, nil
 		rs.found = append(rs.found, kept)
 	})
 	if err != nil {
@@ -111,7 +112,7 @@ func (rs *resync) reached(st *stream, position uint64) {
 		}
 		if e.lastNS < r.timeNS {
 			if !e.kthread {
-				st.paths(e, r)
+				e.takePaths(r)
 				st.describe(e)
 			}
 			e.task.UID, e.task.GID = r.uid, r.gid
@@ -155,7 +156,7 @@ func (st *stream) found(r *record) *entry {
 	if r.flags&flagKthread != 0 {
 		e.asKthread()
 	} else {
-		st.paths(e, r)
+		e.takePaths(r)
 	}
 	e.task.UID, e.task.GID = r.uid, r.gid
 	st.refresh(e, r)

@@ -45,15 +45,10 @@ type stream struct {
 	self       *entry // this process, which creates the command and is out of its scope; else nil
 
 	ev      taskwatch.Event
-	extra   taskwatch.Extra            // of ev
-	extras  map[uint64]taskwatch.Extra // of the record that follows, by task
-	cwds    map[uint64]place           // likewise
-	before  uint32                     // records that found no room, as of the last one
+	extra   taskwatch.Extra // of ev
 	rec     record
-	argv    map[uint64][]byte // pieces of long argvs, by task
+	parts   parts
 	cgroups map[uint64]string
-	strings interner
-	scratch []byte
 	failed  error
 }
 
@@ -62,11 +57,8 @@ func newStream(s *Source, k *half, reg *taskwatch.Registry) *stream {
 		src: s, kernel: k, feed: reg.Feed(),
 		table:   newTable(newRun()),
 		scope:   cgroupScope{id: k.cgroup},
-		argv:    make(map[uint64][]byte),
+		parts:   newParts(),
 		cgroups: make(map[uint64]string),
-		strings: make(interner),
-		extras:  make(map[uint64]taskwatch.Extra),
-		cwds:    make(map[uint64]place),
 	}
 }
 

@@ -180,6 +180,15 @@ func (t *table) remove(e *entry) {
 	e.leave()
 }
 
+// know takes note of whether a field of the task is known.
+func (e *entry) know(field taskwatch.Fields, known bool) {
+	if known {
+		e.missing &^= field
+	} else {
+		e.missing |= field
+	}
+}
+
 // inherit gives a new task what it has from the one that created it.
 func (e *entry) inherit(from *entry) {
 	if from == nil {

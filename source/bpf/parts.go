@@ -1,0 +1,150 @@
+package bpf
+
+import "github.com/taskwatch/taskwatch"
+
+// parts puts together what the kernel side tells of one event. What is too long
+// for one record, or wanted by few, comes in records of its own before that of the
+// event.
+//
+// It ends the first of the three stages that a record goes through: bytes become
+// facts (record), the facts change the table (stream.handle), and the events of
+// that are delivered (delivery).
+type parts struct {
+	strings interner
+	scratch []byte
+	dropped uint32                     // records that found no room, as of the last one
+	extras  map[uint64]taskwatch.Extra // by task, as the others
+	cwds    map[uint64]place
+	argv    map[uint64][]byte
+	told    taskwatch.Extra // of the record that was taken last
+}
+
+// place is a working directory.
+type place struct {
+	path string
+	cut  bool // it could not be read
+}
+
+func newParts() parts {
+	return parts{
+		strings: make(interner),
+		extras:  make(map[uint64]taskwatch.Extra),
+		cwds:    make(map[uint64]place),
+		argv:    make(map[uint64][]byte),
+	}
+}
+
+// take keeps a record that is a part of one that follows. To any other it adds its
+// parts, and reports true.
+func (p *parts) take(r *record) (whole bool) {
+	if p.dropped != r.dropped {
+		p.dropped = r.dropped
+		clear(p.extras) // what they were of may be lost
+		clear(p.cwds)
+	}
+	switch r.kind {
+	case recordExtra:
+		p.extras[r.task] = r.extra
+		return false
+	case recordProgram:
+		p.program(r)
+		return false
+	case recordCwd:
+		p.resolve(r)
+		p.cwds[r.task] = place{r.cwdPath, r.flags&flagCwdCut != 0}
+		return false
+	case recordArgv:
+		p.piece(r)
+		return false
+	case recordCgroup:
+		p.resolve(r)
+		return true
+	case recordExec, recordTask:
+		p.resolve(r)
+		p.arguments(r)
+	case recordReport:
+		p.resolve(r)
+	case recordInit, recordClone, recordExit, recordFree:
+		delete(p.argv, r.task) // of an exec that was lost
+	}
+	r.told = nil
+	if len(p.extras) > 0 {
+		if x, ok := p.extras[r.task]; ok {
+			p.told = x
+			r.told = &p.told
+			delete(p.extras, r.task)
+		}
+	}
+	r.place, r.placed = place{}, false
+	if len(p.cwds) > 0 {
+		r.place, r.placed = p.cwds[r.task]
+		delete(p.cwds, r.task)
+	}
+	return true
+}
+
+// program keeps what a record before an exec tells of the program.
+func (p *parts) program(r *record) {
+	p.resolve(r)
+	x := p.extras[r.task]
+	if r.flags&flagExeCut == 0 {
+		x.ExeHost = r.exePath
+		x.Given |= taskwatch.FieldExeHost
+	}
+	if r.flags&flagArgvLeft == 0 {
+		x.Env, x.EnvCut = splitArgs(r.argv), r.flags&flagArgvCut != 0
+		x.Given |= taskwatch.FieldEnv
+	}
+	p.extras[r.task] = x
+}
+
+// resolve writes the paths of a record as the links in /proc do.
+func (p *parts) resolve(r *record) {
+	r.exePath, r.cwdPath = "", ""
+	if r.flags&flagExeCut == 0 {
+		r.exePath = p.path(r.exe, r.flags&flagExeGone != 0)
+	}
+	if r.flags&flagCwdCut == 0 {
+		r.cwdPath = p.path(r.cwd, r.flags&flagCwdGone != 0)
+	}
+}
+
+func (p *parts) path(names []byte, gone bool) string {
+	p.scratch = appendPath(p.scratch[:0], names)
+	if gone {
+		p.scratch = append(p.scratch, " (deleted)"...)
+	}
+	return p.strings.get(p.scratch)
+}
+
+// maxArgv is how many bytes of an argv are sent: argvs up to that are complete.
+const maxArgv = argvChunk * argvChunks
+
+// piece keeps a piece of a long argv.
+func (p *parts) piece(r *record) {
+	if r.argvOff == 0 {
+		p.argv[r.task] = nil
+	}
+	before, ok := p.argv[r.task]
+	if ok && len(before) == r.argvOff && r.argvOff+len(r.argv) <= maxArgv {
+		p.argv[r.task] = append(before, r.argv...)
+	}
+}
+
+// arguments reads the argv of a record, the end of which is in the record.
+func (p *parts) arguments(r *record) {
+	before, ok := p.argv[r.task]
+	delete(p.argv, r.task)
+	area, cut := r.argv, r.flags&flagArgvCut != 0
+	switch {
+	case r.flags&flagArgvLeft != 0:
+		r.args, r.argsCut = nil, false
+		return
+	case !ok && r.argvOff == 0:
+	case len(before) == r.argvOff:
+		area = append(before, area...)
+	default:
+		area, cut = before, true // a piece in the middle was lost
+	}
+	r.args, r.argsCut = splitArgs(area), cut
+}
