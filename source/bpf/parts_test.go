@@ -1,0 +1,81 @@
+package bpf
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+)
+
+// The end of an argv is in the exec's record, what is before it in pieces.
+func TestPartsOfAnArgv(t *testing.T) {
+	for name, c := range map[string]struct {
+		pieces []record
+		exec   record
+		want   []string
+		cut    bool
+	}{
+		"one record":     {nil, record{argv: []byte("a\x00b\x00")}, []string{"a", "b"}, false},
+		"two pieces":     {[]record{{argv: []byte("a\x00b")}, {argv: []byte("c\x00"), argvOff: 3}}, record{argv: []byte("d\x00"), argvOff: 5}, []string{"a", "bc", "d"}, false},
+		"the first lost": {[]record{{argv: []byte("c\x00"), argvOff: 3}}, record{argv: []byte("d\x00"), argvOff: 5}, []string{}, true},
+		"one lost":       {[]record{{argv: []byte("a\x00b")}}, record{argv: []byte("d\x00"), argvOff: 5}, []string{"a", "b"}, true},
+		"of an exec that was lost, in front of a birth": {
+			[]record{{argv: []byte("x\x00")}, {kind: recordClone}}, record{argv: []byte("a\x00")}, []string{"a"}, false},
+		"of another task": {[]record{{argv: []byte("x\x00"), task: 9}}, record{argv: []byte("a\x00")}, []string{"a"}, false},
+		"left out":        {[]record{{argv: []byte("x\x00")}}, record{flags: flagArgvLeft}, nil, false},
+	} {
+		p := newParts()
+		for i := range c.pieces {
+			r := &c.pieces[i]
+			if r.kind == 0 {
+				r.kind = recordArgv
+			}
+			if whole := p.take(r); whole != (r.kind == recordClone) {
+				t.Errorf("%s: kind %d is whole: %v", name, r.kind, whole)
+			}
+		}
+		c.exec.kind = recordExec
+		if !p.take(&c.exec) {
+			t.Fatalf("%s: an exec was kept", name)
+		}
+		if !slices.Equal(c.exec.args, c.want) || c.exec.argsCut != c.cut {
+			t.Errorf("%s: %q, cut %v, want %q, %v", name, c.exec.args, c.exec.argsCut, c.want, c.cut)
+		}
+		if delete(p.argv, 9); len(p.argv) != 0 {
+			t.Errorf("%s: pieces of %d tasks are left", name, len(p.argv))
+		}
+	}
+}
+
+// What is told before a record belongs to the next one of its task, once, and to
+// none where something was lost in between.
+func TestPartsOfARecord(t *testing.T) {
+	told := func(p *parts) {
+		p.take(&record{kind: recordExtra, task: 1, extra: taskwatch.Extra{Nice: 5, Given: taskwatch.FieldNice}})
+		p.take(&record{kind: recordProgram, task: 1, exe: []byte("sh\x00bin\x00"), argv: []byte("A=1\x00"), flags: flagCwdCut})
+		p.take(&record{kind: recordCwd, task: 1, cwd: []byte("tmp\x00"), flags: flagCwdGone})
+	}
+	p := newParts()
+	told(&p)
+	other, exec, again := record{kind: recordExit, task: 2}, record{kind: recordExec, task: 1}, record{kind: recordExit, task: 1}
+	p.take(&other)
+	if other.told != nil || other.placed {
+		t.Errorf("another task was told %+v, and is placed: %v", other.told, other.placed)
+	}
+	p.take(&exec)
+	if x := exec.told; x == nil || x.Nice != 5 || x.ExeHost != "/bin/sh" || !slices.Equal(x.Env, []string{"A=1"}) ||
+		x.Given != taskwatch.FieldNice|taskwatch.FieldExeHost|taskwatch.FieldEnv {
+		t.Errorf("told %+v", exec.told)
+	}
+	if !exec.placed || exec.place != (place{path: "/tmp (deleted)"}) {
+		t.Errorf("placed %v at %+v", exec.placed, exec.place)
+	}
+	if p.take(&again); again.told != nil || again.placed {
+		t.Errorf("told twice: %+v, %v", again.told, again.placed)
+	}
+	told(&p)
+	lost := record{kind: recordExit, task: 1, dropped: 1}
+	if p.take(&lost); lost.told != nil || lost.placed {
+		t.Errorf("told behind a loss: %+v, %v", lost.told, lost.placed)
+	}
+}
