@@ -83,6 +83,13 @@ func (p *parts) take(r *record) (whole bool) {
 	return true
 }
 
+// forget drops the parts of a record that will not come.
+func (p *parts) forget(task uint64) {
+	delete(p.extras, task)
+	delete(p.cwds, task)
+	delete(p.argv, task)
+}
+
 // program keeps what a record before an exec tells of the program.
 func (p *parts) program(r *record) {
 	p.resolve(r)

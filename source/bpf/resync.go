@@ -138,7 +138,7 @@ func (rs *resync) reached(st *stream, position uint64) {
 func (st *stream) forget(sinceNS int64) {
 	for _, e := range st.table.byAddr {
 		if e.generation != st.table.generation && !e.exited && e.lastNS < sinceNS {
-			delete(st.argv, e.addr)
+			st.parts.forget(e.addr)
 			st.table.remove(e)
 		}
 	}
