@@ -8,7 +8,7 @@ import "github.com/taskwatch/taskwatch"
 //
 // It ends the first of the three stages that a record goes through: bytes become
 // facts (record), the facts change the table (stream.handle), and the events of
-// that are delivered (delivery).
+// that are delivered (stream.deliver).
 type parts struct {
 	strings interner
 	scratch []byte
@@ -140,14 +140,14 @@ func (p *parts) piece(r *record) {
 
 // arguments reads the argv of a record, the end of which is in the record.
 func (p *parts) arguments(r *record) {
-	before, ok := p.argv[r.task]
+	before := p.argv[r.task]
 	delete(p.argv, r.task)
 	area, cut := r.argv, r.flags&flagArgvCut != 0
 	switch {
 	case r.flags&flagArgvLeft != 0:
 		r.args, r.argsCut = nil, false
 		return
-	case !ok && r.argvOff == 0:
+	case r.argvOff == 0: // no pieces, unless of an exec that was lost
 	case len(before) == r.argvOff:
 		area = append(before, area...)
 	default:

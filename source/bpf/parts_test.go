@@ -21,6 +21,8 @@ func TestPartsOfAnArgv(t *testing.T) {
 		"one lost":       {[]record{{argv: []byte("a\x00b")}}, record{argv: []byte("d\x00"), argvOff: 5}, []string{"a", "b"}, true},
 		"of an exec that was lost, in front of a birth": {
 			[]record{{argv: []byte("x\x00")}, {kind: recordClone}}, record{argv: []byte("a\x00")}, []string{"a"}, false},
+		"of an exec that was lost, in front of another": {
+			[]record{{argv: []byte("x\x00")}}, record{argv: []byte("a\x00")}, []string{"a"}, false},
 		"of another task": {[]record{{argv: []byte("x\x00"), task: 9}}, record{argv: []byte("a\x00")}, []string{"a"}, false},
 		"left out":        {[]record{{argv: []byte("x\x00")}}, record{flags: flagArgvLeft}, nil, false},
 	} {
