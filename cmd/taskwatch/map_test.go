@@ -15,7 +15,7 @@ func TestMap(t *testing.T) {
 	testutil.Root(t)
 	s := startServe(t, filepath.Join(t.TempDir(), "s"), nil)
 	s.must(t, "insmod", "acct")
-	if got := s.must(t, "map", "acct"); got != "users (Hash, 16384 entries; a key has 4 bytes, a value 40)\n" {
+	if got := s.must(t, "map", "acct"); got != "users (Hash, 16384 entries; a key has 4 bytes, a value 40)\nwaits (Hash, 16384 entries; a key has 4 bytes, a value 32)\n" {
 		t.Errorf("the maps: %q", got)
 	}
 	load(t, 3)

@@ -170,8 +170,8 @@ func mixed(t *testing.T, seed int, cgroups []string) (pid int, release func()) {
 	t.Helper()
 	const depth = "4"
 	program := testutil.BuildC(t, "testdata/mixed.c", "-pthread")
-	again, as4242 := copies(t, program)
-	argv := append([]string{"-c", `read x; exec "$@"`, "sh", program, strconv.Itoa(seed), depth, as4242}, cgroups...)
+	again, as52417 := copies(t, program)
+	argv := append([]string{"-c", `read x; exec "$@"`, "sh", program, strconv.Itoa(seed), depth, as52417}, cgroups...)
 	cmd := exec.Command("/bin/sh", argv...)
 	cmd.Env = append(os.Environ(), "MIXED="+again)
 	in, err := cmd.StdinPipe()
@@ -188,8 +188,8 @@ func mixed(t *testing.T, seed int, cgroups []string) (pid int, release func()) {
 }
 
 // copies returns copies of a program that all users may run, with names that no
-// other load has; the second one runs as the user 4242.
-func copies(t *testing.T, program string) (again, as4242 string) {
+// other load has; the second one runs as the user 52417.
+func copies(t *testing.T, program string) (again, as52417 string) {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{filepath.Dir(dir), dir} { // both are of this test
@@ -201,16 +201,16 @@ func copies(t *testing.T, program string) (again, as4242 string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, as4242 = filepath.Join(dir, "again"), filepath.Join(dir, "as4242")
-	for _, name := range []string{again, as4242} {
+	again, as52417 = filepath.Join(dir, "again"), filepath.Join(dir, "as52417")
+	for _, name := range []string{again, as52417} {
 		if err := os.WriteFile(name, b, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(os.Chown(as4242, 4242, 0), os.Chmod(as4242, 0o755|os.ModeSetuid)); err != nil {
+	if err := errors.Join(os.Chown(as52417, 52417, 0), os.Chmod(as52417, 0o755|os.ModeSetuid)); err != nil {
 		t.Fatal(err)
 	}
-	return again, as4242
+	return again, as52417
 }
 
 // The same load, chosen in the kernel and here, gives the same events. Of a task
@@ -228,15 +228,15 @@ func TestNarrow(t *testing.T) {
 		cgroups = append(cgroups, dir)
 	}
 	for name, only := range map[string]func(pid int) taskwatch.Only{
-		"uid":    func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{4242}} },
-		"uids":   func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{4242, 4243}} },
+		"uid":    func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{52417}} },
+		"uids":   func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{52417, 52418}} },
 		"pid":    func(pid int) taskwatch.Only { return taskwatch.Only{PIDs: []int{pid}} },
-		"both":   func(pid int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{0, 4242}, PIDs: []int{pid}} },
-		"comm":   func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"alpha", "as4242"}} },
+		"both":   func(pid int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{0, 52417}, PIDs: []int{pid}} },
+		"comm":   func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"alpha", "as52417"}} },
 		"comms":  func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"again", "", "alphabetical or"}} },
 		"cgroup": func(int) taskwatch.Only { return taskwatch.Only{CgroupIDs: []uint64{inode(t, cgroups[0])}} },
 		"all": func(int) taskwatch.Only {
-			return taskwatch.Only{UIDs: []uint32{0, 4242}, Comms: []string{"again", "beta", "mixed"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])}}
+			return taskwatch.Only{UIDs: []uint32{0, 52417}, Comms: []string{"again", "beta", "mixed"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -334,7 +334,7 @@ func keepOnly(o taskwatch.Only) func(*taskwatch.Event) bool {
 // A source that is narrowed delivers nothing of others, and everything once a
 // sink comes that wants it.
 func TestNarrowThenWide(t *testing.T) {
-	const nobody = 4244
+	const nobody = 52419
 	one := &narrowed{
 		kinds: taskwatch.KindsOf(taskwatch.Exec), only: taskwatch.Only{UIDs: []uint32{nobody}},
 		keep: func(*taskwatch.Event) bool { return true },
@@ -375,7 +375,7 @@ func TestNarrowThenWide(t *testing.T) {
 // gone, and known again when one like it comes. No task that lives is said to have
 // ended.
 func TestNarrowAgain(t *testing.T) {
-	const nobody = 4244
+	const nobody = 52419
 	one := &narrowed{kinds: taskwatch.AllKinds, only: taskwatch.Only{UIDs: []uint32{nobody}}, keep: func(*taskwatch.Event) bool { return true }}
 	reg, src, _ := one.start(t, Config{Narrow: true})
 	program, other := testutil.BuildC(t, "testdata/load.c"), testutil.BuildC(t, "testdata/mixed.c", "-pthread")

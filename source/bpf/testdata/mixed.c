@@ -27,7 +27,7 @@ static unsigned pick(unsigned n)
 	return (state >> 33) % n;
 }
 
-static const uid_t uids[] = {0, 4242, 4243};
+static const uid_t uids[] = {0, 52417, 52418};
 
 /* Of one thread: libc would change all. */
 static void change(void)
@@ -40,7 +40,7 @@ static void *thread(void *arg)
 {
 	if (arg) {
 		prctl(PR_SET_NAME, "alpha");
-		syscall(SYS_setresuid, 4242, 0, 0);
+		syscall(SYS_setresuid, 52417, 0, 0);
 	}
 	return NULL;
 }
