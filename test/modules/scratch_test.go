@@ -89,7 +89,7 @@ func TestInterpretedScratch(t *testing.T) {
 	testutil.Root(t)
 	ends := uint64(0)
 	recording := recordOurselves(t, func() {
-		if out, err := exec.Command("/bin/sh", "-c", "(:); (:); (:)").CombinedOutput(); err != nil {
+		if out, err := exec.Command("/bin/sh", "-c", "(:); (:); (:); :").CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}, func(it taskwatch.Item) bool {
