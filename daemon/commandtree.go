@@ -162,8 +162,9 @@ func (t *commandTree) kill() (n int) {
 
 // freeWait is how long the end of a tree, once all exits are told, waits for the next
 // free, or for the next child to be reaped. A machine that many processes were made
-// on frees some after more than two seconds.
-const freeWait = 5 * time.Second
+// on frees some after more than two seconds. Tests make it long: it is init that
+// reaps orphans.
+var freeWait = 5 * time.Second
 
 // finished reports whether the tree is gone and all of it is told, once the command
 // has ended.

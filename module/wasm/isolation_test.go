@@ -577,7 +577,7 @@ func TestHammer(t *testing.T) {
 // An event nobody in the module watches costs nothing, and one that is watched
 // allocates nothing.
 func TestAllocations(t *testing.T) {
-	m := load(t, parse(t, "hostile.c"), LoadOptions{})
+	m := load(t, parse(t, "hostile.c"), LoadOptions{Queue: 256})
 	var r taskwatch.Registry
 	tm := m.Watchers(taskwatch.KindsOf(taskwatch.Exec))
 	register(t, &r, tm)
