@@ -228,7 +228,7 @@ func TestLatencyBuckets(t *testing.T) {
 }
 
 func TestForkstatLines(t *testing.T) {
-	count := forkstatLines("abcd")
+	count := forkstatLines(&programs{tag: "abcd"})
 	var seen Tally
 	for line := range strings.Lines(`Time     Event   PID Info   Duration Process
 15:08:24 exit    77      0  unknown <unknown>
@@ -291,6 +291,27 @@ func TestThePageHasAPlaceForEveryTable(t *testing.T) {
 	for _, name := range append(TableNames(), "machine") {
 		if _, err := UpdatePage(string(page), name, "x"); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A load whose process had gone before its name was read is known by its pid.
+func TestConnectorLines(t *testing.T) {
+	p := &programs{tag: "abcd"}
+	p.pids.Store(77, Exec)
+	count := connectorLines(p)
+	for _, c := range []struct {
+		line string
+		kind taskwatch.Kind
+		ok   bool
+	}{
+		{`{"event":"exec","task":{"pid":79,"tid":79,"ppid":5}}`, taskwatch.Exec, false},
+		{`{"event":"exec","task":{"pid":77,"tid":77,"ppid":5}}`, taskwatch.Exec, true},
+		{`{"event":"clone","task":{"pid":78,"tid":78,"ppid":77}}`, taskwatch.Clone, true},
+		{`{"event":"exit","task":{"pid":80,"tid":80,"ppid":79}}`, taskwatch.Exit, false},
+	} {
+		if load, kind, ok := count(c.line); ok != c.ok || ok && (load != Exec || kind != c.kind) {
+			t.Errorf("%s: %v, %v, %t", c.line, load, kind, ok)
 		}
 	}
 }

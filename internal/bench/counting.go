@@ -11,10 +11,10 @@ import (
 // It sees the lines in their order.
 type counting func(line string) (Load, taskwatch.Kind, bool)
 
-func bpftraceLines(t tag) counting {
+func bpftraceLines(p *programs) counting {
 	return func(line string) (Load, taskwatch.Kind, bool) {
 		event, comm, _ := strings.Cut(line, " ")
-		load, ok := t.load(comm)
+		load, ok := p.tag.load(comm)
 		switch event {
 		case "fork":
 			return load, taskwatch.Clone, ok
@@ -30,7 +30,7 @@ func bpftraceLines(t tag) counting {
 // takes one that has gone for a process. So all that happens from the exec of
 // the load's own process, which lives long, to its exit counts as the load's,
 // unless it has another name.
-func forkstatLines(t tag) counting {
+func forkstatLines(p *programs) counting {
 	var load Load
 	pid := "" // of the load's own process
 	return func(line string) (Load, taskwatch.Kind, bool) {
@@ -39,13 +39,13 @@ func forkstatLines(t tag) counting {
 			return 0, 0, false
 		}
 		name := f[len(f)-1]
-		if l, ok := t.load(name); pid == "" {
+		if l, ok := p.tag.load(name); pid == "" {
 			if !ok || f[1] != "exec" {
 				return 0, 0, false
 			}
 			load, pid = l, f[2]
 		}
-		if name != t.comm(load) && name != "<unknown>" {
+		if name != p.tag.comm(load) && name != "<unknown>" {
 			return 0, 0, false
 		}
 		switch f[1] {
@@ -64,31 +64,31 @@ func forkstatLines(t tag) counting {
 }
 
 // namesOf counts lines that begin with the name of the task.
-func namesOf(k taskwatch.Kind) func(tag) counting {
-	return func(t tag) counting {
+func namesOf(k taskwatch.Kind) func(*programs) counting {
+	return func(p *programs) counting {
 		return func(line string) (Load, taskwatch.Kind, bool) {
 			name, _, _ := strings.Cut(line, " ")
-			load, ok := t.load(name)
+			load, ok := p.tag.load(name)
 			return load, k, ok
 		}
 	}
 }
 
-func jsonLines(t tag) counting {
+func jsonLines(p *programs) counting {
 	return func(line string) (Load, taskwatch.Kind, bool) {
 		kind, rest, _ := strings.Cut(strings.TrimPrefix(line, `{"event":"`), `"`)
 		k, err := taskwatch.ParseKind(kind)
 		_, rest, _ = strings.Cut(rest, `"comm":"`)
 		comm, _, _ := strings.Cut(rest, `"`)
-		load, ok := t.load(comm)
+		load, ok := p.tag.load(comm)
 		return load, k, ok && err == nil
 	}
 }
 
 // connectorLines reads a recording of the source connector. The name of a task that has
-// gone is unknown, so what happens to the load's own process and to its children is the
-// load's.
-func connectorLines(t tag) counting {
+// gone is unknown, so what happens to the load's own process, which has a name or is
+// known to have been run, and to its children is the load's.
+func connectorLines(p *programs) counting {
 	var load Load
 	pid := 0 // of the load's own process
 	return func(line string) (Load, taskwatch.Kind, bool) {
@@ -103,7 +103,11 @@ func connectorLines(t tag) counting {
 			return 0, 0, false
 		}
 		k, err := taskwatch.ParseKind(l.Event)
-		if own, ok := t.load(l.Task.Comm); ok && k == taskwatch.Exec && l.Task.PPID != 0 && l.Task.PPID != pid {
+		own, ok := p.tag.load(l.Task.Comm)
+		if !ok {
+			own, ok = p.loadOf(l.Task.PID)
+		}
+		if ok && k == taskwatch.Exec && l.Task.PPID != 0 && l.Task.PPID != pid {
 			load, pid = own, l.Task.PID
 		}
 		return load, k, err == nil && pid != 0 && (l.Task.PID == pid || l.Task.PPID == pid)
@@ -112,7 +116,7 @@ func connectorLines(t tag) counting {
 
 // straceLines reads strace's output, all of which is about the load. A call that ends
 // in a line of its own is counted there.
-func straceLines(tag) counting {
+func straceLines(*programs) counting {
 	return func(line string) (Load, taskwatch.Kind, bool) {
 		_, line, _ = strings.Cut(line, " ") // the pid
 		line = strings.TrimSpace(line)

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -103,6 +104,8 @@ type programs struct {
 	dir   string
 	tag   tag
 	depth int // of the processes above a load
+
+	pids sync.Map // of loads that were run
 }
 
 // Names, behind the tag, of programs that are no load.
@@ -170,7 +173,21 @@ const startTimeout = time.Minute
 // run runs a load and returns how long it took, by its own measure.
 func (p *programs) run(ctx context.Context, l Load, n, cpu int, gap time.Duration) (time.Duration, error) {
 	argv := p.command(l, n, cpu, gap)
-	return runLoad(ctx, exec.CommandContext(ctx, argv[0], argv[1:]...))
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	took, err := runLoad(ctx, cmd)
+	if err == nil && p.depth == 0 {
+		p.pids.Store(cmd.Process.Pid, l)
+	}
+	return took, err
+}
+
+// loadOf returns the load that was run with a pid.
+func (p *programs) loadOf(pid int) (Load, bool) {
+	l, ok := p.pids.Load(pid)
+	if !ok {
+		return 0, false
+	}
+	return l.(Load), true
 }
 
 func runLoad(ctx context.Context, cmd *exec.Cmd) (time.Duration, error) {

@@ -23,14 +23,14 @@ type running struct {
 	stdin  io.Closer
 	out    *bufio.Reader // of our own
 	file   string        // where what it says goes
-	tag    tag
+	p      *programs
 	stderr *strings.Builder
 	waited bool
 }
 
 // start starts the watcher and returns when it watches.
 func (w *Watcher) start(ctx context.Context, cfg *Config, p *programs, cpu int) (_ *running, err error) {
-	r := &running{w: w, tag: p.tag, stderr: &strings.Builder{}, file: filepath.Join(p.dir, "output")}
+	r := &running{w: w, p: p, stderr: &strings.Builder{}, file: filepath.Join(p.dir, "output")}
 	defer func() {
 		if err != nil {
 			r.kill()
@@ -159,7 +159,7 @@ func (r *running) countFile(seen *Tally) error {
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
-	count := r.w.lines(r.tag)
+	count := r.w.lines(r.p)
 	for lines.Scan() {
 		if load, k, ok := count(lines.Text()); ok {
 			seen[load][k]++

@@ -110,7 +110,7 @@ func readStreams(o order) (*childReport, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	report := &childReport{}
-	count := jsonLines(o.tag)
+	count := jsonLines(&programs{tag: o.tag})
 	var all sync.WaitGroup
 	for i, text := range wanted.Queries {
 		query, err := url.ParseQuery(text)

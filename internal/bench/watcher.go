@@ -13,12 +13,12 @@ type Watcher struct {
 	Does  string          // in a few words
 	Kinds taskwatch.Kinds // the events it tells of
 
-	tool   string             // the program it is; empty for those of taskwatch
-	args   []string           // its arguments, or those of [Child]
-	toFile bool               // what it says goes to a file, and is counted there
-	lines  func(tag) counting // reads it
-	wraps  bool               // it runs the load itself
-	busy   bool               // it never rests
+	tool   string                   // the program it is; empty for those of taskwatch
+	args   []string                 // its arguments, or those of [Child]
+	toFile bool                     // what it says goes to a file, and is counted there
+	lines  func(*programs) counting // reads it
+	wraps  bool                     // it runs the load itself
+	busy   bool                     // it never rests
 }
 
 // Watchers of taskwatch, by name.

@@ -61,7 +61,7 @@ func (w *Watcher) wrap(ctx context.Context, cfg *Config, p *programs, l Load, n 
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	count := w.lines(p.tag)
+	count := w.lines(p)
 	for line := range strings.Lines(string(text)) {
 		if _, k, ok := count(strings.TrimSpace(line)); ok {
 			r.seen[k]++
