@@ -87,11 +87,11 @@ func (s *service) Globals(ctx context.Context, r *connect.Request[api.GlobalsReq
 
 func (s *service) Stats(_ context.Context, r *connect.Request[api.StatsRequest]) (*connect.Response[api.StatsResponse], error) {
 	return read(s, r.Msg.Name, func(v *view) (*api.StatsResponse, error) {
-		m, err := v.proto()
+		list, err := v.watchers() // first, so that the sum is at least theirs
 		if err != nil {
 			return nil, err
 		}
-		list, err := v.watchers()
+		m, err := v.proto()
 		return &api.StatsResponse{Module: m, Watchers: list}, err
 	})
 }
