@@ -83,7 +83,7 @@ func (m *Mover) move(pid int, startNS int64, group string) (moved bool, err erro
 	if err != nil {
 		return false, unlessEnded(err)
 	}
-	if st.Exiting() || startNS/procfs.TickNS*procfs.TickNS != st.StartNS {
+	if st.Exiting() || !procfs.SameTick(st.StartNS, startNS) {
 		return false, nil // it has ended; the pid may be that of another one
 	}
 	dir := filepath.Join(m.Root, group)

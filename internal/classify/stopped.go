@@ -64,7 +64,7 @@ func (s *Stopped) ContinueAll() error {
 }
 
 func (s *Stopped) resume(pid uint32, start uint64) error {
-	err := unlessEnded(signal(int(pid), int64(start), unix.SIGCONT))
+	err := unlessEnded(procfs.Signal(int(pid), int(pid), int64(start), unix.SIGCONT))
 	if err != nil {
 		return fmt.Errorf("process %d stays stopped: %w", pid, err)
 	}
@@ -72,22 +72,6 @@ func (s *Stopped) resume(pid uint32, start uint64) error {
 		return fmt.Errorf("classify: %w", err)
 	}
 	return nil
-}
-
-// signal sends a signal to the process of that pid if it is the one that started
-// then.
-func signal(pid int, startNS int64, sig unix.Signal) error {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	var proc procfs.Reader
-	st, err := proc.Stat(pid, pid)
-	if err != nil || startNS/procfs.TickNS*procfs.TickNS != st.StartNS {
-		return err // another process
-	}
-	return unix.PidfdSendSignal(fd, sig, nil, 0)
 }
 
 // Guard waits for the end of the process that has the other end of a pipe, and

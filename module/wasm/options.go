@@ -52,9 +52,9 @@ const (
 // use.
 type LoadOptions struct {
 	// Params holds module parameters by name. The names deadline (100ms),
-	// memory (16M), queue (65536, or 4096
-	// if the module may deny operations) and onerror (open or deny) belong to the
-	// sandbox: they set the fields below and override them.
+	// memory (16M), queue (65536, or 4096 if the module may deny operations) and
+	// onerror (open or deny) belong to the sandbox: they set the fields below and
+	// override them.
 	Params map[string]string
 
 	Deadline time.Duration // of one call; 0 stands for DefaultDeadline
