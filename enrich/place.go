@@ -50,23 +50,30 @@ var prefixes = []struct{ prefix, runtime string }{
 func locate(cgroup string) Place {
 	var p Place
 	parts := strings.Split(cgroup, "/")
+	outside := len(parts) // of all containers
 	for i, part := range parts {
 		if uid := podUID(part); uid != "" {
 			p.PodUID = uid
 		}
-		parent := ""
+		parent, below := "", ""
 		if i > 0 {
 			parent = parts[i-1]
 		}
-		if id, runtime := container(parent, part); id != "" {
-			p.ID, p.Runtime = id, runtime
+		if i+1 < len(parts) {
+			below = parts[i+1]
+		}
+		id, runtime := container(parent, part)
+		if id == "" || watches(below, part, runtime) {
+			continue
+		}
+		p.ID, p.Runtime = id, runtime
+		if runtime == LXC { // whose cgroups are no units
+			outside = min(outside, i)
+		} else {
+			outside = min(outside, i+1)
 		}
 	}
-	last := outermost(parts)
-	for i, part := range parts {
-		if i > last {
-			break
-		}
+	for _, part := range parts[:outside] {
 		switch kind := suffix(part); {
 		case kind == "slice":
 			p.Slice, p.Unit = part, ""
@@ -77,18 +84,11 @@ func locate(cgroup string) Place {
 	return p
 }
 
-// outermost returns the place of the outermost container.
-func outermost(parts []string) int {
-	for i, part := range parts {
-		parent := ""
-		if i > 0 {
-			parent = parts[i-1]
-		}
-		if id, _ := container(parent, part); id != "" {
-			return i
-		}
-	}
-	return len(parts)
+// watches reports whether the cgroup below another one has only what watches
+// containers: conmon, which podman with cgroupfs moves to POD/conmon, or
+// systemd-nspawn in a unit.
+func watches(part, above, runtime string) bool {
+	return part == "conmon" && runtime == "" || part == "supervisor" && runtime == Nspawn && strings.HasSuffix(above, ".service")
 }
 
 // container returns the container whose cgroup a component is, and what runs
@@ -102,7 +102,7 @@ func container(parent, part string) (id, runtime string) {
 			return name[i+1:], runtimeOf(before[strings.LastIndexByte(before, ':')+1:] + "-")
 		}
 	}
-	if isID(name) && !isScope {
+	if isID(name) && !isScope && parent != "libpod_parent" { // there it is a pod of podman
 		return name, runtimeAt(parent)
 	}
 	for _, x := range prefixes {

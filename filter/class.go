@@ -67,9 +67,17 @@ func (f *field) value(o *object) ref.Val {
 	return f.get(o)
 }
 
-// is reports whether objects of this kind have the field.
+// is reports whether objects of this kind have the field, or something of it.
 func (f *field) is(o *object) bool {
-	return o.proc != nil || f.bit == 0 || o.item.all&f.bit != 0
+	if isPart(f.typ) {
+		for _, part := range classes[f.typ.TypeName()].fields {
+			if part.is(o) {
+				return true
+			}
+		}
+		return false
+	}
+	return o.proc != nil || f.bit == 0 || o.item.all&f.bit == f.bit
 }
 
 func isPart(t *cel.Type) bool {

@@ -44,6 +44,8 @@ var (
 	noField    = regexp.MustCompile(`^undefined field '([^']*)'`)
 	noOverload = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'`)
 	noSelect   = regexp.MustCompile(`^type '([^']*)' does not support field selection`)
+	badLiteral = regexp.MustCompile(`^invalid (duration|timestamp|matches) argument`)
+	mixed      = regexp.MustCompile(`^expected type '([^']*)' but found '([^']*)'`)
 	ownType    = regexp.MustCompile(`taskwatch\.(\w+)`)
 )
 
@@ -66,6 +68,16 @@ func newError(expr string, iss *cel.Issues) *Error {
 		e.Message, e.Hint = overload(found[1], found[2])
 	case noSelect.MatchString(m):
 		e.Message = "what is " + withArticle(typeName(noSelect.FindStringSubmatch(m)[1])) + " has no fields"
+	case badLiteral.MatchString(m):
+		e.badLiteral(badLiteral.FindStringSubmatch(m)[1])
+	case mixed.MatchString(m):
+		types := mixed.FindStringSubmatch(m)
+		e.Message = fmt.Sprintf("a list has values of one type, and not %s and %s", withArticle(typeName(types[1])), withArticle(typeName(types[2])))
+		e.Hint = "a number stands without quotes, a text in quotes"
+	case strings.HasPrefix(m, "invalid argument to has() macro"):
+		e.Message, e.Hint = "has() asks whether an event has a field", "write "+forms["has"]
+	case strings.Contains(m, "recursion depth") || strings.Contains(m, "recursion limit"):
+		e.Message, e.Hint = "it is nested too deeply", "leave out parentheses and ! that are not needed"
 	case strings.HasPrefix(m, "Syntax error"):
 		e.Message = "it is not an expression: " + strings.TrimPrefix(m, "Syntax error: ")
 		e.Hint = syntaxHint(m, expr)
@@ -88,6 +100,26 @@ func fieldsNear(owner *class) (all []string) {
 // functions are those of CEL that an expression about events may need.
 var functions = []string{"startsWith", "endsWith", "contains", "matches", "size", "exists", "exists_one", "all", "filter", "map", "has", "duration", "timestamp", "tree", "string", "int"}
 
+// forms are how functions are written.
+var forms = map[string]string{
+	"startsWith": `exe.startsWith("/usr/")`, "endsWith": `exe.endsWith("/cc1")`, "contains": `args.contains("--force")`, "matches": `comm.matches("^ssh")`,
+	"size": "size(argv)", "exists": `argv.exists(a, a == "x")`, "exists_one": `argv.exists_one(a, a == "x")`, "all": `argv.all(a, a != "x")`,
+	"filter": `size(argv.filter(a, a == "x"))`, "map": `argv.map(a, size(a))`, "has": "has(exit.code)", "tree": "tree(4711)",
+	"duration": `duration("1.5s")`, "timestamp": `timestamp("2026-11-23T16:30:49Z")`,
+}
+
+// badLiteral says what a text should have been.
+func (e *Error) badLiteral(function string) {
+	switch function {
+	case "duration":
+		e.Message, e.Hint = "this is not a duration", `write hours, minutes, seconds, or ms, us, ns, each with its unit: duration("1h30m"), duration("1.5s")`
+	case "timestamp":
+		e.Message, e.Hint = "this is not a time", "write date, time and zone: "+forms["timestamp"]
+	default:
+		e.Message, e.Hint = "this is not a regular expression", `a special character stands for itself behind two backslashes: exe.matches("\\.so$"); contains() compares without`
+	}
+}
+
 // undeclared says that a variable or a function does not exist.
 func (e *Error) undeclared(name string) {
 	e.Message = fmt.Sprintf("there is no %q", name)
@@ -97,8 +129,12 @@ func (e *Error) undeclared(name string) {
 		e.Message = fmt.Sprintf("there is no function %q", name)
 		known = functions
 	}
-	if e.Hint = near(name, known); slices.Contains(kindNames(), name) {
+	e.Hint = near(name, known)
+	switch form := forms[name]; {
+	case slices.Contains(kindNames(), name):
 		e.Hint = fmt.Sprintf("a text stands in quotes: kind == %q", name)
+	case form != "": // it exists, but takes something else
+		e.Message, e.Hint = fmt.Sprintf("%s is written differently", name), "write "+form
 	}
 	if e.Hint == "" {
 		e.Hint = "'taskwatch help filter' lists the names; a text stands in quotes"
@@ -139,11 +175,17 @@ func (e *Error) before() string {
 	return string(line[:max(0, min(e.Column, len(line)))])
 }
 
-var lastName = regexp.MustCompile(`(\w+)\s*$`)
+var (
+	lastName = regexp.MustCompile(`(\w+)\s*$`)
+	hasName  = regexp.MustCompile(`\bhas\s*\(?\s*$`)
+)
 
 // ownerOf returns the class of what stands before the place of an error, or
 // nil.
 func ownerOf(expr string, e *Error) *class {
+	if hasName.MatchString(e.before()) {
+		return eventClass
+	}
 	m := lastName.FindStringSubmatch(e.before())
 	if m == nil || eventClass.fields[m[1]] == nil {
 		return nil
@@ -180,6 +222,10 @@ func overload(function, types string) (message, hint string) {
 		hint = "a duration is written duration(\"1.5s\")"
 	case slices.Contains(args, "timestamp"):
 		hint = "a time is written timestamp(\"2026-11-23T16:30:49Z\")"
+	case slices.Contains(args, "int") && (slices.Contains(args, "double") || slices.Contains(args, "uint")):
+		hint = "write whole numbers: 1500000, and not 1.5e6 or 1500000u"
+	case forms[function] != "":
+		hint = "write " + forms[function]
 	}
 	return message, hint
 }

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	"cel.dev/cel-go/cel"
@@ -64,7 +65,12 @@ var env = sync.OnceValues(func() (*cel.Env, error) {
 		func(e *cel.Env) (*cel.Env, error) {
 			return cel.CustomTypeProvider(provider{e.CELTypeProvider()})(e)
 		},
-		cel.Macros(slices.Concat(cel.StandardMacros, countAncestors, []cel.Macro{cel.GlobalMacro("tree", 1, expandTree)})...),
+		cel.Macros(slices.Concat(cel.StandardMacros, countAncestors, []cel.Macro{
+			cel.GlobalMacro("tree", 1, expandTree), cel.GlobalMacro("has", 1, expandHas),
+		})...),
+		cel.Variable(theEvent, eventClass.typ),
+		cel.CrossTypeNumericComparisons(true), // maxrss_bytes > 1e9
+		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(), cel.ValidateHomogeneousAggregateLiterals()),
 		cel.Function("depth", cel.MemberOverload("process_depth", []*cel.Type{selfClass.typ}, cel.IntType, cel.UnaryBinding(depth))),
 		cel.Function("tree", cel.MemberOverload("process_tree_int", []*cel.Type{selfClass.typ, cel.IntType}, cel.BoolType, cel.BinaryBinding(inTree))),
 	}
@@ -78,6 +84,21 @@ var env = sync.OnceValues(func() (*cel.Env, error) {
 // see the item.
 func expandTree(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
 	return f.NewMemberCall("tree", f.NewIdent("process"), args...), nil
+}
+
+// theEvent is the event as an object. No expression can name it.
+const theEvent = "@event"
+
+// expandHas lets has() ask about all fields of an event: has(old_exe) becomes
+// has(@event.old_exe). CEL's own knows only fields of something.
+func expandHas(f cel.MacroExprFactory, target ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+	if args[0].Kind() == ast.IdentKind {
+		name := args[0].AsIdent()
+		if fd := eventClass.fields[name]; fd == nil || !fd.tree { // what the tree knows is not of a kind
+			return f.NewPresenceTest(f.NewIdent(theEvent), name), nil
+		}
+	}
+	return cel.HasMacro.Expander()(f, target, args)
 }
 
 // Parse reads an expression. Its error is an *[Error] with the place of the
@@ -114,7 +135,7 @@ func Parse(expr string, opts Options) (*Filter, error) {
 	}
 	f := &Filter{expr: expr, prog: prog, item: newItem(), names: map[string]bool{}}
 	root := checked.NativeRep().Expr()
-	f.read(root)
+	f.read(checked.NativeRep())
 	f.item.names = opts.Names
 	f.needs = needsAll(root)
 	f.whole = f.conjuncts(root)
@@ -233,25 +254,26 @@ func (f *Filter) probe() {
 }
 
 // read collects the fields that an expression reads.
-func (f *Filter) read(root ast.Expr) {
+func (f *Filter) read(checked *ast.AST) {
 	note := func(c *class, name string) {
+		if c == nil {
+			return
+		}
 		if fd := c.fields[name]; fd != nil {
 			f.reads |= fd.bit
 			f.tree = f.tree || fd.tree
 		}
 	}
-	ast.PostOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) {
+	ast.PostOrderVisit(checked.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		switch e.Kind() {
 		case ast.IdentKind:
-			note(eventClass, e.AsIdent())
-			f.names[e.AsIdent()] = true
+			name := strings.TrimPrefix(e.AsIdent(), ".") // .exe is the field where a list's variable is called exe
+			note(eventClass, name)
+			f.names[name] = true
 		case ast.SelectKind:
+			// By its type, since the object may come from a list or a condition.
 			sel := e.AsSelect()
-			if op := sel.Operand(); op.Kind() == ast.IdentKind {
-				if fd := eventClass.fields[op.AsIdent()]; fd != nil && classes[fd.typ.TypeName()] != nil {
-					note(classes[fd.typ.TypeName()], sel.FieldName())
-				}
-			}
+			note(classes[checked.GetType(sel.Operand().ID()).TypeName()], sel.FieldName())
 		}
 	}))
 }

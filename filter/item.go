@@ -67,6 +67,9 @@ func (it *item) set(kind string, ev *taskwatch.Event, all taskwatch.Fields) {
 
 // ResolveName returns a variable.
 func (it *item) ResolveName(name string) (any, bool) {
+	if name == theEvent {
+		return &it.root, true
+	}
 	f := eventClass.fields[name]
 	if f == nil {
 		return nil, false

@@ -27,6 +27,9 @@ func hierarchies(b []byte) (list []hierarchy) {
 	for line := range bytes.Lines(b) {
 		id, rest, ok := strings.Cut(string(bytes.TrimSuffix(line, []byte("\n"))), ":")
 		name, path, both := strings.Cut(rest, ":")
+		if name == "" { // the kernel says so of the unified hierarchy where a cgroup was removed
+			path = strings.TrimSuffix(path, " (deleted)")
+		}
 		if ok && both {
 			list = append(list, hierarchy{number([]byte(id)), name, path})
 		}
