@@ -34,6 +34,18 @@ type Clock struct {
 	any           bool
 }
 
+// spans reports whether the times are spans, which are numbers.
+func (c *Clock) spans() bool { return c.Style == TimeRelative || c.Style == TimeDelta }
+
+// padded returns the time of an event as text has it.
+func (c *Clock) padded(ev *taskwatch.Event) string {
+	text := c.format(ev)
+	if c.spans() {
+		text = fmt.Sprintf("%*s", len(clockLayout), text)
+	}
+	return text
+}
+
 // format returns the time of an event.
 func (c *Clock) format(ev *taskwatch.Event) string {
 	switch c.Style {
@@ -48,7 +60,7 @@ func (c *Clock) format(ev *taskwatch.Event) string {
 		if c.Style == TimeDelta {
 			from, c.before = c.before, max(c.before, ev.MonoNS)
 		}
-		return fmt.Sprintf("%15s", strconv.FormatFloat(float64(ev.MonoNS-from)/1e9, 'f', 6, 64))
+		return strconv.FormatFloat(float64(ev.MonoNS-from)/1e9, 'f', 6, 64)
 	case TimeUTC:
 		return c.ofDay(ev.Time.UTC())
 	}

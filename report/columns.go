@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,6 +44,8 @@ type row struct {
 	ev   *taskwatch.Event
 	has  taskwatch.Fields
 	proc *process.Process
+
+	unsure bool // it is not known whether --where chooses it
 }
 
 // known returns a value that may be missing.
@@ -149,6 +152,19 @@ var allColumns = []*column{
 	}),
 	numberColumn("lifetime_ns", "from the start of the task to its free", 12, taskwatch.FieldLifetime, func(r *row) int64 { return r.ev.LifetimeNS }),
 	{name: "source", doc: "the name of the source", width: 9, value: func(r *row) any { return r.ev.Source }},
+	{name: unsureColumn, doc: "true if it is not known whether --where matches", width: 6, value: func(r *row) any {
+		if !r.unsure {
+			return nil
+		}
+		return "true"
+	}},
+}
+
+const unsureColumn = "unsure"
+
+// has reports whether there is a column.
+func (c *Columns) has(name string) bool {
+	return slices.ContainsFunc(c.list, func(col *column) bool { return col.name == name })
 }
 
 // The optional fields are columns, too. Naming one makes the source collect it.
@@ -336,10 +352,11 @@ func (c *Columns) write(to *table.Line, r *row) {
 			}
 		}
 		pad := max(0, col.width-table.Width(text))
-		if i == len(c.list)-1 && !col.right {
+		right := col.right || col.name == "time" && c.clock.spans()
+		if i == len(c.list)-1 && !right {
 			pad = 0
 		}
-		if col.right {
+		if right {
 			to.Add(strings.Repeat(" ", pad))
 		}
 		if col.name == "kind" {
@@ -347,7 +364,7 @@ func (c *Columns) write(to *table.Line, r *row) {
 		} else {
 			to.Add(text)
 		}
-		if !col.right {
+		if !right {
 			to.Add(strings.Repeat(" ", pad))
 		}
 	}

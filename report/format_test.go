@@ -69,3 +69,21 @@ func TestChange(t *testing.T) {
 		}
 	}
 }
+
+// On a terminal, what does not print is escaped in CSV as well.
+func TestCSVForTerminals(t *testing.T) {
+	columns, err := ParseColumns("comm,exe", false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	rows := NewCSV(&b, taskwatch.KindsOf(taskwatch.Exec), columns)
+	rows.ForTerminal()
+	rows.Take(taskwatch.Item{Event: &taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{Comm: "\x1b]0;title\a", Exe: "/a,\nb"}}})
+	if err := rows.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if want := "comm,exe\n\\033]0;title\\007,\"/a,\\nb\"\n"; b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}

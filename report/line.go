@@ -108,7 +108,7 @@ func (t *Text) columns(ev *taskwatch.Event, p *process.Process) {
 		c.Paint(magenta, unsureMark)
 	}
 	r := t.opts.Columns.row(ev)
-	r.proc = p
+	r.proc, r.unsure = p, t.unsure
 	t.opts.Columns.write(c, &r)
 	t.write()
 }
@@ -119,7 +119,7 @@ func (t *Text) begin(ev *taskwatch.Event, name, colour string, depth int) {
 	c.Reset()
 	clock := strings.Repeat(" ", len(clockLayout))
 	if !ev.Time.IsZero() {
-		clock = t.opts.Clock.format(ev)
+		clock = t.opts.Clock.padded(ev)
 	}
 	c.Paint(dim, clock)
 	c.Add(" ")

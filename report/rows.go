@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/jsonstring"
 )
 
 // Rows is a sink that writes a row for each event, as CSV or as one JSON object
@@ -21,13 +23,17 @@ type Rows struct {
 	kinds   taskwatch.Kinds
 	columns *Columns
 	json    bool
+	clean   bool // for a terminal
 
 	mu     sync.Mutex // guards what follows
 	w      *bufio.Writer
 	csv    *csv.Writer
 	cells  []string
+	line   []byte
 	headed bool
 	err    error
+
+	unmarked uint64 // rows that may not have been asked for, without a mark
 }
 
 // NewCSV returns a sink that writes CSV, with the names of the columns in the
@@ -63,8 +69,24 @@ func (r *Rows) Wants() taskwatch.Wants { return r.columns.wants(r.kinds) }
 // Take writes the row of an event.
 func (r *Rows) Take(it taskwatch.Item) { r.take(it, false) }
 
-// TakeUnsure is Take, because CSV has no place for a mark.
+// TakeUnsure writes the row of an event of which it is unknown whether the filter
+// matches. An object says so, and CSV if it has the column unsure; otherwise the
+// row is counted, see Notes.
 func (r *Rows) TakeUnsure(it taskwatch.Item) { r.take(it, true) }
+
+// Notes says what the rows do not tell.
+func (r *Rows) Notes() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unmarked == 0 {
+		return nil
+	}
+	return []string{count(r.unmarked, "row") + " may not match --where: a fact that it reads is not known. The column unsure marks them, and --unknown=hide leaves them out"}
+}
+
+// ForTerminal has what does not print escaped in CSV. Call it before the first
+// row.
+func (r *Rows) ForTerminal() { r.clean = true }
 
 func (r *Rows) take(it taskwatch.Item, unsure bool) {
 	if it.Event == nil {
@@ -77,15 +99,22 @@ func (r *Rows) take(it taskwatch.Item, unsure bool) {
 		return
 	}
 	row := r.columns.row(it.Event)
-	row.proc = step.Process
+	row.proc, row.unsure = step.Process, unsure
 	if r.json {
-		r.object(&row, unsure)
+		r.object(&row)
 		return
+	}
+	if unsure && !r.columns.has(unsureColumn) {
+		r.unmarked++
 	}
 	r.head()
 	r.cells = r.cells[:0]
 	for _, col := range r.columns.list {
-		r.cells = append(r.cells, plainValue(col.value(&row)))
+		text := plainValue(col.value(&row))
+		if r.clean {
+			text = clean.Text(text)
+		}
+		r.cells = append(r.cells, text)
 	}
 	r.fail(r.csv.Write(r.cells))
 }
@@ -98,32 +127,48 @@ func (r *Rows) head() {
 	}
 }
 
-// object writes an object, its keys in the order of the columns. Callers hold
-// mu.
-func (r *Rows) object(row *row, unsure bool) {
-	sep := byte('{')
-	write := func(key string, v any) {
-		text, err := json.Marshal(v)
-		r.fail(err)
-		_ = r.w.WriteByte(sep) // errors are kept by bufio
-		fmt.Fprintf(r.w, "%q:", key)
-		_, err = r.w.Write(text)
-		r.fail(err)
-		sep = ','
+// object writes an object, its keys in the order of the columns. Texts are as in
+// recordings, and it says if the row is unsure. Callers hold mu.
+func (r *Rows) object(row *row) {
+	b := append(r.line[:0], '{')
+	key := func(name string) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(jsonstring.Append(b, name), ':')
 	}
 	for _, col := range r.columns.list {
-		if v := col.value(row); v != nil {
-			write(col.name, v)
+		v := col.value(row)
+		if v == nil || col.name == unsureColumn {
+			continue
+		}
+		key(col.name)
+		switch v := v.(type) {
+		case int64:
+			b = strconv.AppendInt(b, v, 10)
+		case string:
+			b = jsonstring.Append(b, v)
+		case []string:
+			b = append(b, '[')
+			for i, text := range v {
+				if i > 0 {
+					b = append(b, ',')
+				}
+				b = jsonstring.Append(b, text)
+			}
+			b = append(b, ']')
 		}
 	}
-	if unsure {
-		write("unsure", true)
+	if row.unsure {
+		key(unsureColumn)
+		b = append(b, "true"...)
 	}
-	if sep == '{' {
-		_ = r.w.WriteByte(sep)
-	}
-	_, err := r.w.WriteString("}\n")
+	b = append(b, "}\n"...)
+	_, err := r.w.Write(b)
 	r.fail(err)
+	if r.line = b; cap(b) > 64<<10 { // one long row must not be kept for ever
+		r.line = nil
+	}
 }
 
 func (r *Rows) fail(err error) {

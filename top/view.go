@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 // View is what of a model is shown, and where the user is in it. The zero value
@@ -239,6 +242,19 @@ func from(text string, runes int) string {
 	return "…"
 }
 
+// ending returns the end of a text, as much as fits into so many columns.
+func ending(text string, columns int) string {
+	over := table.Width(text) - columns
+	for one, width := range table.Clusters(text) {
+		if over <= 0 {
+			break
+		}
+		text = text[len(one):]
+		over -= width
+	}
+	return text
+}
+
 // empty says why a table is.
 func (v *View) empty() string {
 	switch {
@@ -262,10 +278,7 @@ func (v *View) drawFoot(s *Screen) {
 		label := map[byte]string{'/': "search: ", 'w': "where: "}[v.input.kind]
 		s.paint(y, Plain)
 		x := s.put(0, y, s.Width, label, Note)
-		text := v.input.text
-		for len(text) > s.Width-x-1 { // the end is what is being typed
-			text = text[1:]
-		}
+		text := ending(clean.Text(v.input.text), s.Width-x-1) // that is what is being typed
 		s.CursorX, s.CursorY = min(s.put(x, y, s.Width-1, text, Plain), s.Width-1), y
 	case v.Message != "":
 		s.put(0, y, s.Width, v.Message, Note)

@@ -97,7 +97,9 @@ func newColumnsHelp() *cobra.Command {
 that is missing. With -f csv, the first line has the names of the columns. With
 -f json, each row is an object with these keys, without those that are missing;
 such objects are not a recording. Losses, errors, execs that failed and records
-of modules are lines of their own in text; csv and json leave them out.
+of modules are lines of their own in text; csv and json leave them out. Where
+--where reads a fact that is not known, text and json mark the row; csv has the
+column unsure for that, and without it a message counts such rows.
 
 Users and groups are shown by the names in this machine's local files; with
 --numeric they are numbers. Times are local, with the date if it is not today;

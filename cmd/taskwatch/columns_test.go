@@ -53,6 +53,65 @@ func TestColumns(t *testing.T) {
 	}
 }
 
+// Times that are spans are numbers for programs: only text pads them.
+func TestColumnsOfSpans(t *testing.T) {
+	file := columnsRecording(t)
+	for _, c := range []struct{ style, format, want string }{
+		{"relative", "json", `{"time":"0.000000"}` + "\n" + `{"time":"1.500000"}` + "\n"},
+		{"delta", "csv", "time\n0.000000\n1.500000\n"},
+		{"unix", "csv", "time\n981173106.000007\n981173107.500007\n"},
+		{"utc", "csv", "time\n2001-02-03 04:05:06.000007\n2001-02-03 04:05:07.500007\n"},
+	} {
+		if r := tw(t, "replay", "--columns", "time", "--time", c.style, "-f", c.format, file); r.status != 0 || r.stdout != c.want {
+			t.Errorf("%s as %s: %+v, want %q", c.style, c.format, r, c.want)
+		}
+	}
+}
+
+// Rows of which nobody knows whether they were asked for are marked where there is
+// a place for it, or else there is a message.
+func TestUnsureRows(t *testing.T) {
+	file := columnsRecording(t)
+	args := func(more ...string) []string { return append([]string{"replay", file, "--where", `cwd != "/x"`, "-e", "exec"}, more...) }
+	for _, c := range []struct {
+		args    []string
+		want    string
+		message string
+	}{
+		{args("-f", "json", "--columns", "kind"), `{"kind":"exec","unsure":true}` + "\n", ""},
+		{args("-f", "json", "--columns", "unsure,kind"), `{"kind":"exec","unsure":true}` + "\n", ""},
+		{args("-f", "csv", "--columns", "kind,unsure"), "kind,unsure\nexec,true\n", ""},
+		{args("-f", "csv", "--columns", "kind"), "kind\nexec\n", "1 row may not match --where"},
+		{args("--columns", "kind,unsure"), "KIND  UNSURE\n? exec  true\n", ""},
+		{args("-f", "csv", "--columns", "kind", "--unknown", "hide"), "kind\n", ""},
+	} {
+		r := tw(t, c.args...)
+		if r.status != 0 || r.stdout != c.want || !strings.Contains(r.stderr, c.message) || c.message == "" && r.stderr != "" {
+			t.Errorf("%q: %+v, want %q and the message %q", c.args, r, c.want, c.message)
+		}
+	}
+}
+
+// Texts of rows are as in recordings: nothing of them is lost, and nothing of them
+// drives a terminal.
+func TestOddTextsInRows(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	text := `{"event":"exec","val":0,"seq":1,"task":{"id":"1-1","pid":7,"tid":7,"comm":"\u001b[31m","exe":"/a\n\"b\",c","argv":["\uefff\uef80","\u0000","é\u009b","<&>"]}}` + "\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const columns = "comm,exe,args"
+	for format, want := range map[string]string{
+		"json": `{"comm":"\u001b[31m","exe":"/a\n\"b\",c","args":["\uefff\uef80","\u0000","é\u009b","<&>"]}` + "\n",
+		"csv":  columns + "\n\x1b[31m,\"/a\n\"\"b\"\",c\",$'\\377\\200' $'\\000' $'é\\u009b' '<&>'\n",
+		"text": "COMM            EXE                      ARGS\n" + `\033[31m        /a\n"b",c                $'\377\200' $'\000' $'é\u009b' '<&>'` + "\n",
+	} {
+		if r := tw(t, "replay", "-f", format, "--columns", columns, file); r.status != 0 || r.stdout != want {
+			t.Errorf("%s: %+v\nwant\n%q", format, r, want)
+		}
+	}
+}
+
 // The CPU time of a program is that since its exec, and missing where nobody told
 // what was used before.
 func TestColumnOfCPUTime(t *testing.T) {

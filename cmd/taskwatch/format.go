@@ -142,6 +142,9 @@ func openCSV(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 		return nil, err
 	}
 	rows := report.NewCSV(w, o.kinds, columns)
+	if isTerminal(o.file) {
+		rows.ForTerminal()
+	}
 	if o.behind {
 		rows.NoHead()
 	}

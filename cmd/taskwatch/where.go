@@ -267,7 +267,7 @@ made this one:
   taskwatch watch --where 'tree(4711) || ancestors.exists(p, p.comm == "sshd")'
 
 An event that does not have a field, such as exit.code of an exec, does not
-match; has(exit.code) asks whether it has it. A fact that the source could not
+match; has(exit.code) asks whether its kind has it. A fact that the source could not
 obtain is unknown. If the answer depends on such a fact, the event is shown with
 a question mark ("unsure":true in JSON), unless --unknown=hide is given. Losses
 are always shown.

@@ -37,7 +37,7 @@ func Append(b []byte, s string) []byte {
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
 		switch {
-		case r == utf8.RuneError && n == 1, firstByte <= r && r <= lastByte:
+		case r == utf8.RuneError && n == 1, standsForByte(r):
 			b = append(b, s[start:i]...)
 			for _, c := range []byte(s[i : i+n]) {
 				b = appendUnicode(b, byteBase|uint16(c))
@@ -53,6 +53,29 @@ func Append(b []byte, s string) []byte {
 	b = append(b, s[start:]...)
 	return append(b, '"')
 }
+
+// Encode turns bytes that are no valid UTF-8 into the characters that stand for
+// them, for encoders of JSON that would replace them.
+func Encode(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, standsForByte) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 || standsForByte(r) {
+			for _, c := range []byte(s[i : i+n]) {
+				b.WriteRune(byteBase | rune(c))
+			}
+		} else {
+			b.WriteString(s[i : i+n])
+		}
+		i += n
+	}
+	return b.String()
+}
+
+func standsForByte(r rune) bool { return firstByte <= r && r <= lastByte }
 
 // plain holds the ASCII characters that stand for themselves in a string.
 var plain = func() (t [utf8.RuneSelf]bool) {
@@ -90,7 +113,7 @@ func Decode(s string) string {
 	}
 	b := append(make([]byte, 0, len(s)), s[:first]...)
 	for _, r := range s[first:] {
-		if firstByte <= r && r <= lastByte {
+		if standsForByte(r) {
 			b = append(b, byte(r))
 		} else {
 			b = utf8.AppendRune(b, r)

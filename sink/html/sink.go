@@ -6,12 +6,11 @@ import (
 	"errors"
 	"io"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/enrich"
+	"github.com/taskwatch/taskwatch/internal/jsonstring"
 	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/sink/lane"
 )
@@ -117,7 +116,7 @@ func (s *Sink) take(it taskwatch.Item) *process.Process {
 	if ev := it.Event; ev != nil {
 		if !s.any {
 			s.any, s.firstNS = true, ev.MonoNS
-			s.begin('H').json(map[string]any{"time": ev.Time.UTC().Format(time.RFC3339Nano), "mono_ns": ev.MonoNS, "source": text(ev.Source)})
+			s.begin('H').json(map[string]any{"time": ev.Time.UTC().Format(time.RFC3339Nano), "mono_ns": ev.MonoNS, "source": jsonstring.Encode(ev.Source)})
 		}
 		s.maxNS = max(s.maxNS, ev.MonoNS)
 		s.now = ev
@@ -129,6 +128,9 @@ func (s *Sink) take(it taskwatch.Item) *process.Process {
 		return step.Process
 	}
 	s.lanes.Take(it)
+	if it.Start != nil {
+		s.tree.Take(it)
+	}
 	if t := it.Task(); t != nil {
 		return s.tree.Of(t)
 	}
@@ -170,7 +172,7 @@ func (s *Sink) thread(ev *taskwatch.Event) {
 		if !ev.Missing.Has(taskwatch.FieldUTime) && !ev.Missing.Has(taskwatch.FieldSTime) {
 			cpu = (ev.Rusage.UTimeNS + ev.Rusage.STimeNS) / 1000
 		}
-		s.begin('T').num(int64(of)).at(from).at(ev.MonoNS).num(cpu).num(int64(ev.Task.TID)).json(map[string]any{"comm": text(ev.Task.Comm)})
+		s.begin('T').num(int64(of)).at(from).at(ev.MonoNS).num(cpu).num(int64(ev.Task.TID)).json(map[string]any{"comm": jsonstring.Encode(ev.Task.Comm)})
 	}
 }
 
@@ -232,25 +234,4 @@ func (s *Sink) end() {
 	if s.err == nil {
 		_, s.err = s.w.Write(s.line)
 	}
-}
-
-// text makes a string valid UTF-8. Invalid bytes become \xNN.
-func text(v string) string {
-	if utf8.ValidString(v) {
-		return v
-	}
-	var b strings.Builder
-	for i := 0; i < len(v); {
-		r, n := utf8.DecodeRuneInString(v[i:])
-		if r == utf8.RuneError && n == 1 {
-			const hex = "0123456789abcdef"
-			b.WriteString(`\x`)
-			b.WriteByte(hex[v[i]>>4])
-			b.WriteByte(hex[v[i]&15])
-		} else {
-			b.WriteString(v[i : i+n])
-		}
-		i += n
-	}
-	return b.String()
 }

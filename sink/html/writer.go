@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/jsonstring"
 	"github.com/taskwatch/taskwatch/sink/lane"
 )
 
@@ -66,17 +67,13 @@ func (w *writer) Begin(l *lane.Lane, ns int64, slice lane.Slice) error {
 	index := int64(s.name(name))
 	details := map[string]any{}
 	if len(argv) > 0 {
-		list := make([]string, len(argv))
-		for i, a := range argv {
-			list[i] = text(a)
-		}
-		details["argv"] = list
+		details["argv"] = encoded(argv)
 	}
 	if argument[bool](slice.Args, "argv_cut") {
 		details["argv_cut"] = true
 	}
 	if v := argument[string](slice.Args, "cwd"); v != "" {
-		details["cwd"] = text(v)
+		details["cwd"] = jsonstring.Encode(v)
 	}
 	delete(s.inside, l)
 	if ev := s.now; ev != nil {
@@ -86,6 +83,15 @@ func (w *writer) Begin(l *lane.Lane, ns int64, slice lane.Slice) error {
 	s.slices++
 	s.begin('B').num(int64(l.ID)).at(ns).num(parent).num(pid).num(index).num(how).json(details)
 	return s.err
+}
+
+// encoded returns texts with characters that stand for invalid bytes.
+func encoded(texts []string) []string {
+	list := make([]string, len(texts))
+	for i, t := range texts {
+		list[i] = jsonstring.Encode(t)
+	}
+	return list
 }
 
 // where adds whose task it is and where it runs.
@@ -101,9 +107,9 @@ func (s *Sink) where(l *lane.Lane, details map[string]any, ev *taskwatch.Event) 
 		details["gid"] = ids(ev.Task.GID)
 	}
 	if has.Has(taskwatch.FieldCgroup) && ev.Task.Cgroup != "" {
-		details["cgroup"] = text(ev.Task.Cgroup)
+		details["cgroup"] = jsonstring.Encode(ev.Task.Cgroup)
 		if p := s.places.Locate(ev.Task.Cgroup); p.ID != "" {
-			details["container"] = strings.TrimSpace(p.Runtime + " " + text(p.ID))
+			details["container"] = strings.TrimSpace(p.Runtime + " " + jsonstring.Encode(p.ID))
 			if s.container(details, p.ID) {
 				s.inside[l] = p.ID
 			}
@@ -122,14 +128,14 @@ func (s *Sink) container(details map[string]any, id string) (waits bool) {
 		return true
 	}
 	if c.Name != "" {
-		details["container_name"] = text(c.Name)
+		details["container_name"] = jsonstring.Encode(c.Name)
 	}
 	if c.Image != "" {
-		details["container_image"] = text(c.Image)
+		details["container_image"] = jsonstring.Encode(c.Image)
 	}
 	labels := map[string]string{}
 	for name, value := range c.Labels {
-		labels[text(name)] = text(value)
+		labels[jsonstring.Encode(name)] = jsonstring.Encode(value)
 	}
 	if len(labels) > 0 {
 		details["container_labels"] = labels
@@ -151,7 +157,7 @@ func (s *Sink) name(path string) int {
 	if !ok {
 		n = len(s.names)
 		s.names[path] = n
-		s.begin('N').json(text(path))
+		s.begin('N').json(jsonstring.Encode(path))
 	}
 	return n
 }
@@ -243,13 +249,16 @@ func (w *writer) Instant(l *lane.Lane, ns int64, i lane.Instant) error {
 	}
 	args := map[string]any{}
 	for _, a := range i.Args {
-		if v, ok := a.Value.(string); ok {
-			args[a.Name] = text(v)
-		} else {
-			args[a.Name] = a.Value
+		switch v := a.Value.(type) {
+		case string:
+			args[a.Name] = jsonstring.Encode(v)
+		case []string:
+			args[a.Name] = encoded(v)
+		default:
+			args[a.Name] = v
 		}
 	}
-	s.begin('I').num(slice).at(ns).json(map[string]any{"name": text(i.Name), "category": i.Category, "args": args})
+	s.begin('I').num(slice).at(ns).json(map[string]any{"name": jsonstring.Encode(i.Name), "category": i.Category, "args": args})
 	return s.err
 }
 

@@ -49,6 +49,9 @@ func (s *Sink) Take(it taskwatch.Item) {
 		return
 	}
 	switch {
+	case it.Start != nil: // of another run: its processes are others
+		s.err = s.endAll()
+		s.tree.Take(it)
 	case it.Event != nil:
 		s.err = s.event(it)
 	case it.Loss != nil:
@@ -274,17 +277,27 @@ func idsOf(ev *taskwatch.Event) Instant {
 	return i
 }
 
+// endAll ends what is still open, at the time of the last event.
+func (s *Sink) endAll() error {
+	var left []*process.Process
+	for p, l := range s.of {
+		if l.open {
+			left = append(left, p)
+		}
+	}
+	slices.SortFunc(left, func(a, b *process.Process) int { return cmp.Compare(s.of[b].ID, s.of[a].ID) })
+	for _, p := range left {
+		if err := s.end(p, s.lastNS, []Arg{{"status", "still running"}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close ends what is still open, at the time of the last event.
 func (s *Sink) Close(context.Context) error {
-	var open []*Lane
-	for _, l := range s.of {
-		open = append(open, l)
-	}
-	slices.SortFunc(open, func(a, b *Lane) int { return cmp.Compare(b.ID, a.ID) })
-	for _, l := range open {
-		if s.err == nil && l.open {
-			s.err = s.close(l, s.lastNS, []Arg{{"status", "still running"}})
-		}
+	if s.err == nil {
+		s.err = s.endAll()
 	}
 	if s.err == nil {
 		s.err = s.out.Close(s.lastNS)

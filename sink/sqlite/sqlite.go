@@ -37,6 +37,7 @@ type Sink struct {
 	failed  bool  // execs that failed are asked for
 	rows    int   // since the last commit
 	begun   bool
+	unsure  bool // it is unknown whether the filter matches the item at hand
 	scratch []byte
 }
 
@@ -127,7 +128,8 @@ func (s *Sink) head() {
 	s.print("CREATE TABLE processes (id INTEGER PRIMARY KEY, parent INTEGER, pid INTEGER, start_ns INTEGER, end_ns INTEGER, " +
 		"exe TEXT, comm TEXT, argv TEXT, cwd TEXT, uid INTEGER, execs INTEGER, exit_code INTEGER, exit_signal INTEGER, " +
 		"cpu_ns INTEGER, maxrss_bytes INTEGER);\n")
-	s.print("CREATE TABLE events (seq INTEGER PRIMARY KEY, kind TEXT, time TEXT, mono_ns INTEGER, source TEXT, process INTEGER")
+	// seq is no key: in a recording with several runs it begins again.
+	s.print("CREATE TABLE events (seq INTEGER, kind TEXT, time TEXT, mono_ns INTEGER, source TEXT, process INTEGER")
 	for _, f := range s.fields {
 		kind := " TEXT"
 		switch t := f.Info().Type; {
@@ -138,8 +140,8 @@ func (s *Sink) head() {
 			s.print(", " + name + kind)
 		}
 	}
-	s.print(");\nCREATE TABLE failed_execs (seq INTEGER, time TEXT, mono_ns INTEGER, source TEXT, process INTEGER, " +
-		"errno INTEGER, path TEXT, argv TEXT);\n" +
+	s.print(", unsure INTEGER);\nCREATE TABLE failed_execs (seq INTEGER, time TEXT, mono_ns INTEGER, source TEXT, process INTEGER, " +
+		"errno INTEGER, path TEXT, argv TEXT, unsure INTEGER);\n" +
 		"CREATE TABLE losses (seq INTEGER, count INTEGER);\n")
 }
 
@@ -197,9 +199,21 @@ func list(texts []string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
+// TakeUnsure writes an item of which it is unknown whether the filter matches: its
+// row is unsure.
+func (s *Sink) TakeUnsure(it taskwatch.Item) {
+	s.unsure = true
+	s.Take(it)
+	s.unsure = false
+}
+
 // Take writes an item.
 func (s *Sink) Take(it taskwatch.Item) {
 	s.head()
+	if it.Start != nil { // of another run: its processes are others
+		s.endAll()
+		s.tree.Take(it)
+	}
 	if it.Loss != nil {
 		s.insert("losses", int64(it.Loss.Seq), int64(it.Loss.Count))
 	}
@@ -257,7 +271,15 @@ func (s *Sink) failedExec(f *taskwatch.FailedExec) {
 		argv = f.Argv
 	}
 	r := s.of[s.tree.Of(f.Task)]
-	s.insert("failed_execs", int64(f.Seq), timeOf(f.Time), f.MonoNS, f.Source, r.reference(), int64(f.Errno), path, argv)
+	s.insert("failed_execs", int64(f.Seq), timeOf(f.Time), f.MonoNS, f.Source, r.reference(), int64(f.Errno), path, argv, s.mark())
+}
+
+// mark returns 1 for an unsure item, else NULL.
+func (s *Sink) mark() any {
+	if s.unsure {
+		return int64(1)
+	}
+	return nil
 }
 
 // timeOf returns a time for a column.
@@ -303,7 +325,7 @@ func (s *Sink) event(ev *taskwatch.Event, r *row) {
 			values = append(values, valueOf(v))
 		}
 	}
-	s.insert("events", values...)
+	s.insert("events", append(values, s.mark())...)
 }
 
 // valueOf returns a value for a column.
@@ -377,6 +399,13 @@ func (s *Sink) EndBatch() { _ = s.Flush() }
 // Close writes the processes that still run, and ends the last transaction.
 func (s *Sink) Close(context.Context) error {
 	s.head()
+	s.endAll()
+	s.print("COMMIT;\n")
+	return s.w.Flush()
+}
+
+// endAll writes the processes that still run.
+func (s *Sink) endAll() {
 	var left []*process.Process
 	for p := range s.of {
 		left = append(left, p)
@@ -385,6 +414,4 @@ func (s *Sink) Close(context.Context) error {
 	for _, p := range left {
 		s.end(p, nil)
 	}
-	s.print("COMMIT;\n")
-	return s.w.Flush()
 }

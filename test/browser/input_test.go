@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -257,8 +258,8 @@ func TestKeys(t *testing.T) {
 func TestCopy(t *testing.T) {
 	testutil.Long(t)
 	r, end := begin(t)
-	r.exec(1, 0, "/bin/sh", "-c", "it's; \x1b[201~\nrm", "a b", "")
-	const text = `/bin/sh -c $'it\'s; \u001b[201~\nrm' 'a b' ''`
+	r.exec(1, 0, "/bin/sh", "-c", "it's; \x1b[201~\nrm", "a b", "", "\xff\u061c7\U000e0041", "\uef80", "世界 é")
+	const text = `/bin/sh -c $'it\'s; \u001b[201~\nrm' 'a b' '' $'\377\u061c7\U000e0041' $'\356\276\200' '世界 é'`
 	ctx := browse(t, 1000, 800)
 	open(t, ctx, end())
 	allow(t, ctx, "clipboard-read", browser.PermissionSettingGranted)
@@ -287,4 +288,56 @@ func TestCopy(t *testing.T) {
 		do(t, ctx, chromedp.Click(chromedp.CSS("#copy")))
 		await(t, ctx, `document.querySelector('#copy').textContent === 'copied'`)
 	}
+}
+
+// A search looks into what commands have, not into how the page keeps it, and a
+// program is found by its path, whatever that has.
+func TestSearch(t *testing.T) {
+	testutil.Long(t)
+	r, end := begin(t)
+	r.build(10)
+	for i, program := range []string{"/opt/my app/run \"it\"", "/opt/two\nlines", `/opt/back\slash`, "/usr/bin/git"} {
+		r.exec(100+i, 1, program, "status", "Upper")
+		r.event(taskwatch.Exit, 100+i, 1, func(ev *taskwatch.Event) { ev.Rusage.UTimeNS = 1e9 })
+	}
+	ctx := browse(t, 1200, 900)
+	open(t, ctx, end())
+	found := func(search string) []int {
+		t.Helper()
+		perform(t, ctx, fmt.Sprintf(`document.querySelector('#search').value = %q; taskwatch.find()`, search))
+		return eval[[]int](t, ctx, `taskwatch.found.map((i) => taskwatch.model.pid[i])`)
+	}
+	for search, want := range map[string]int{
+		"status": 4, "upper git": 1, "argv": 0, "cwd": 0, "uid": 0, "/src": 15, "sigterm": 0, "exit 2": 1, "103": 1, `program:"/opt/\q"`: 0, "program:/usr/bin/git": 1,
+	} {
+		if got := found(search); len(got) != want {
+			t.Errorf("%s finds %v, want %d", search, got, want)
+		}
+	}
+	// By a click, too.
+	n := eval[int](t, ctx, `document.querySelectorAll('#dear tbody tr').length`)
+	for i := range min(n, 4) {
+		perform(t, ctx, fmt.Sprintf(`document.querySelectorAll('#dear tbody tr')[%d].click()`, i))
+		if got := eval[[]int](t, ctx, `taskwatch.found.map((i) => taskwatch.model.pid[i])`); len(got) != 1 || got[0] < 100 {
+			t.Errorf("a click on the program in line %d finds %v", i, got)
+		}
+	}
+}
+
+// Processes may be nested deeper than a page can call.
+func TestDeep(t *testing.T) {
+	testutil.Long(t)
+	const deep = 20_000
+	r, end := begin(t)
+	r.exec(1, 0, "/bin/sh")
+	for pid := 2; pid <= deep; pid++ {
+		r.event(taskwatch.Clone, pid, pid-1, nil)
+	}
+	ctx := browse(t, 1200, 900)
+	open(t, ctx, end())
+	if n := eval[int](t, ctx, `taskwatch.model.rows.length`); n != deep {
+		t.Errorf("%d rows, want %d", n, deep)
+	}
+	perform(t, ctx, fmt.Sprintf(`taskwatch.select(taskwatch.model.pid.indexOf(%d), true)`, deep))
+	await(t, ctx, `taskwatch.view.top > 0`)
 }

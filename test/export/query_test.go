@@ -231,3 +231,29 @@ func TestSQLiteTexts(t *testing.T) {
 		t.Errorf("%s events of a file that was cut off, want 8192", got)
 	}
 }
+
+// In a recording with several runs, numbers begin again, and so do the processes;
+// what nobody knows to be asked for is marked.
+func TestSQLiteOfTwoRuns(t *testing.T) {
+	sqlite3 := testutil.RequireTool(t, "sqlite3")
+	dir := t.TempDir()
+	var out bytes.Buffer
+	s := sqlite.New(&out, taskwatch.KindsOf(taskwatch.Exec), 0)
+	for run := range uint64(2) {
+		s.Take(taskwatch.Item{Start: &taskwatch.Start{Source: "test"}})
+		it := taskwatch.Item{Event: &taskwatch.Event{Seq: 1, Kind: taskwatch.Exec, Task: &taskwatch.Task{ID: taskwatch.TaskID{Run: run + 1, N: 1}, PID: 2, TID: 2, Exe: "/a"}}}
+		if run == 1 {
+			s.TakeUnsure(it)
+		} else {
+			s.Take(it)
+		}
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	command(t, dir, out.Bytes(), sqlite3, "-bail", "a.db")
+	got := string(command(t, dir, nil, sqlite3, "a.db", "SELECT seq, pid, process, unsure FROM events; SELECT id, pid, execs, end_ns FROM processes ORDER BY id"))
+	if want := "1|2|1|\n1|2|2|1\n1|2|1|\n2|2|1|\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

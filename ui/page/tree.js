@@ -93,13 +93,14 @@ export class Tree {
       below.get(key).push(p);
     }
     const list = [];
-    const walk = (pid, depth) => {
-      for (const p of below.get(pid) || []) {
-        list.push({...p, depth});
-        walk(p.pid, depth + 1);
-      }
-    };
-    walk(0, 0);
+    // Without recursion: processes may be nested deeper than calls can be.
+    const left = below.get(0).map((p) => ({p, depth: 0})).reverse();
+    while (left.length) {
+      const {p, depth} = left.pop();
+      list.push({...p, depth});
+      const kids = below.get(p.pid) || [];
+      for (let k = kids.length - 1; k >= 0; k--) left.push({p: kids[k], depth: depth + 1});
+    }
     const some = this.#seen ? 'processes live' : 'of those that have done something since this view began';
     get('tree-note').textContent = list.length
       ? `${list.length} ${some}${list.length > maxRows ? `; the first ${maxRows} are shown` : ''}${this.partly ? ` (${visible(this.partly)})` : ''}`

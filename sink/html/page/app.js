@@ -1,5 +1,5 @@
 // The page around the timeline.
-import {base, bytes, duration, visible} from './format.js';
+import {base, bytes, duration, quoted, visible} from './format.js';
 import {make, refill} from './element.js';
 import {View} from './draw.js';
 
@@ -8,6 +8,15 @@ const get = (id) => document.getElementById(id);
 // ids shows real, effective, saved and file system id, or the one that all are.
 function ids(v) {
   return Array.isArray(v) ? v.join(', ') : v;
+}
+
+// unquoted returns a text that may stand as JSON.
+function unquoted(text) {
+  try {
+    return text[0] === '"' ? JSON.parse(text) : text;
+  } catch {
+    return text;
+  }
 }
 
 const columns = [
@@ -142,7 +151,8 @@ export class App {
     refill(get('dear').tBodies[0],
       dear.map((p) => {
         const go = () => {
-          get('search').value = `program:${m.names[p.name]}`;
+          const path = m.names[p.name];
+          get('search').value = `program:${/[\s"\\]/.test(path) ? JSON.stringify(path) : path}`;
           this.find();
           this.select(p.longest, false);
         };
@@ -202,23 +212,28 @@ export class App {
   }
 
   // find looks for what the search and the filter ask for. All words must be
-  // there; program:PATH asks for one program, pid:N for one process.
+  // there; program:PATH asks for one program, also as program:"PATH", and pid:N for
+  // one process.
   find() {
     const m = this.model;
-    const words = get('search').value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = get('search').value.toLowerCase().match(/program:"(?:[^"\\]|\\.)*"|\S+/g) || [];
     const filter = get('filter').value;
     const all = !words.length && filter === 'all' && !m.marks;
     const found = [];
     const matches = new Uint8Array(m.size);
     const names = m.names.map((n) => n.toLowerCase());
     const long = m.end / 100;
-    // Words are looked for in the lines, where strings stand as JSON.
+    // Words are looked for in the lines first, where strings stand as JSON.
     const tests = words.map((word) => {
-      if (word.startsWith('program:')) return (i) => names[m.name[i]] === word.slice(8);
+      if (word.startsWith('program:')) {
+        const path = unquoted(word.slice(8));
+        return (i) => names[m.name[i]] === path;
+      }
       if (word.startsWith('pid:')) return (i) => m.pid[i] === Number(word.slice(4));
       const json = JSON.stringify(word).slice(1, -1).replace(/[<>&]/g, (c) => '\\u00' + c.charCodeAt(0).toString(16));
       const lower = (text) => text.toLowerCase();
-      return (i) => names[m.name[i]].includes(word) || lower(m.first[i]).includes(json) || lower(m.last[i]).includes(json) || String(m.pid[i]) === word;
+      return (i) => names[m.name[i]].includes(word) || String(m.pid[i]) === word ||
+        ((lower(m.first[i]).includes(json) || lower(m.last[i]).includes(json)) && m.texts(i).some((text) => lower(text).includes(word)));
     });
     for (let i = 0; i < m.size; i++) {
       if (m.marks && !m.marks.has(i)) continue;
@@ -336,7 +351,7 @@ export class App {
     }
     for (const x of m.instantsOf.get(i) || []) {
       if (x.category === 'exit') continue;
-      parts.push(make('h2', {class: x.category === 'failure' ? 'bad' : undefined}, `${x.category} at ${duration(x.t)}: ${visible(x.name)}`), make('pre', {}, ...Object.entries(x.args).map(([k, v]) => `${k}: ${visible(String(v))}\n`)));
+      parts.push(make('h2', {class: x.category === 'failure' ? 'bad' : undefined}, `${x.category} at ${duration(x.t)}: ${visible(x.name)}`), make('pre', {}, ...Object.entries(x.args).map(([k, v]) => `${k}: ${Array.isArray(v) ? quoted(v) : visible(String(v))}\n`)));
     }
     if (threads.length) parts.push(make('h2', {}, 'threads'), make('pre', {}, threads.slice(0, 200).map((t) => `${t.tid} ${visible(JSON.parse(t.json).comm)}: ${duration(t.to - t.from)}, CPU ${duration(t.cpu)}`).join('\n')));
     get('details').replaceChildren(...parts);

@@ -38,12 +38,16 @@ export function quoted(argv) {
 }
 
 // visible shows characters that have no shape, or that change how others
-// stand, by their numbers.
+// stand, by their numbers, and bytes that are no valid UTF-8 in octal: they come
+// as U+EF80 to U+EFFF.
 export function visible(text) {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (c) => {
+  if (/^[ -~]*$/.test(text)) return text;
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, (c) => {
+    const code = c.codePointAt(0);
     if (c === '\n') return '\\n';
     if (c === '\t') return '\\t';
-    return '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0');
+    if (code >= 0xef80 && code <= 0xefff) return '\\' + (code & 0xff).toString(8);
+    return code > 0xffff ? '\\U' + code.toString(16).padStart(8, '0') : '\\u' + code.toString(16).padStart(4, '0');
   });
 }
 

@@ -221,6 +221,12 @@ export class Model {
   details(i) {
     return {...JSON.parse(this.first[i] || '{}'), ...JSON.parse(this.last[i] || '{}')};
   }
+  // texts returns what a search looks into, without the names of what it is.
+  texts(i) {
+    const d = this.details(i);
+    const labels = Object.entries(d.container_labels || {}).map(([k, v]) => `${k}=${v}`);
+    return [...(d.argv || []), d.cwd, d.cgroup, d.container, d.container_name, d.container_image, d.status, ...labels].filter(Boolean);
+  }
   // copied returns the command line for a shell.
   copied(i) {
     const d = JSON.parse(this.first[i] || '{}');
@@ -277,20 +283,23 @@ export class Model {
       if (c.slice >= 0) this.onPath.add(c.slice);
     }
     this.rows = [];
-    const walk = (lanes, depth) => {
-      for (const lane of lanes) {
-        lane.row = this.rows.length;
-        lane.depth = depth;
-        this.rows.push(lane);
-        walk(lane.kids, depth + 1);
+    // Without recursion: processes may be nested deeper than calls can be.
+    const left = this.top.map((lane) => ({lane})).reverse();
+    while (left.length) {
+      const {lane, seen} = left.pop();
+      if (seen) { // all below it
         const last = lane.slices[lane.slices.length - 1];
         if (lane.row === this.rows.length - 1 && !(this.t1[last] >= since)) {
           this.rows.pop();
           lane.row = -1;
         }
+        continue;
       }
-    };
-    walk(this.top, 0);
+      lane.row = this.rows.length;
+      this.rows.push(lane);
+      left.push({lane, seen: true});
+      for (let k = lane.kids.length - 1; k >= 0; k--) left.push({lane: lane.kids[k]});
+    }
     this.children = new Map();
     for (let i = 0; i < this.size; i++) {
       if (this.root[i] !== i || this.parent[i] < 0) continue;
