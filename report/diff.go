@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,42 +83,6 @@ func (r *Runs) run(g *process.Program, p *process.Process) *Run {
 		r.commands[name] = run
 	}
 	return run
-}
-
-var (
-	temporary = regexp.MustCompile(`((?:/tmp|/var/tmp|/dev/shm)/)[^/\s:,;'"]+`)
-	extension = regexp.MustCompile(`^\.(?:[a-z][a-z0-9]{0,4}|[A-Z])$`) // not what mktemp puts behind a dot
-	mktemp    = regexp.MustCompile(`\btmp[._-][A-Za-z0-9_]{6,}`)
-	digits    = regexp.MustCompile(`[0-9]+`)
-)
-
-// normal returns a command line without the parts that change from run to run:
-// names of temporary files, whose endings stay, and the pids of the process and
-// its ancestors.
-func normal(g *process.Program, p *process.Process) string {
-	pids := map[string]bool{strconv.Itoa(p.PID): true}
-	for a := range p.Ancestors() {
-		pids[strconv.Itoa(a.PID)] = true
-	}
-	delete(pids, "1")
-	var c table.Line
-	command := g.Command
-	command.Argv = slices.Clone(command.Argv)
-	for i, arg := range command.Argv {
-		arg = temporary.ReplaceAllStringFunc(arg, func(s string) string {
-			base := s[strings.LastIndexByte(s, '/')+1:]
-			return strings.TrimSuffix(s, base) + "*" + extension.FindString(filepath.Ext(strings.TrimPrefix(base, ".")))
-		})
-		arg = mktemp.ReplaceAllString(arg, "tmp*")
-		command.Argv[i] = digits.ReplaceAllStringFunc(arg, func(s string) string {
-			if pids[s] {
-				return "PID"
-			}
-			return s
-		})
-	}
-	writeCommand(&c, &command)
-	return string(c.Bytes)
 }
 
 // Change says how a command differs between two runs.

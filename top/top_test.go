@@ -513,3 +513,17 @@ func BenchmarkDraw(b *testing.B) {
 		v.Draw(80, 24)
 	}
 }
+
+// Of what is typed, the end is seen, and whole characters of it.
+func TestLongInput(t *testing.T) {
+	v := NewView(begin().Model, "made")
+	v.Press('/')
+	for _, r := range strings.Repeat("é世", 40) + "end" {
+		v.Press(Key(r))
+	}
+	s := v.Draw(40, 10)
+	last := strings.Split(s.String(), "\n")[9]
+	if !strings.HasPrefix(last, "search: ") || !strings.HasSuffix(last, "世é世end") || strings.ContainsAny(last, "\\…\ufffd") || s.CursorX < 37 || s.CursorX > 39 {
+		t.Errorf("the input is shown as %q, the cursor at %d", last, s.CursorX)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,6 +63,47 @@ func TestDiff(t *testing.T) {
 		if r := tw(t, "diff", "--fail-on", on, before, after); r.status != status {
 			t.Errorf("--fail-on %s: status %d, want %d: %s", on, r.status, status, r.stderr)
 		}
+	}
+}
+
+// Commands are the same whatever tools call their files, and not the same if words
+// differ.
+func TestDiffOfGeneratedNames(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, pid int, commands ...string) string {
+		t.Helper()
+		var b strings.Builder
+		for i, c := range commands {
+			argv, err := json.Marshal(strings.Fields(c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			task := fmt.Sprintf(`"task":{"id":"1-%d","pid":%d,"tid":%d,"ppid":1,"argv":%s}`, i+1, pid+i, pid+i, argv)
+			fmt.Fprintf(&b, `{"event":"exec","val":0,"seq":%d,"mono_ns":%d,%s}`+"\n", 2*i+1, 2*i+1, task)
+			fmt.Fprintf(&b, `{"event":"exit","val":0,"seq":%d,"mono_ns":%d,%s,"exit":{"code":0,"signal":0,"core":false,"group":true}}`+"\n", 2*i+2, 2*i+2, task)
+		}
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	before := write("before", 4000, "as -o /build/t/ccX9aBcd.o /tmp/user/1000/ccabcdef.s", "compile /w/go-build123456789/b001/x.a", "rustc -o /t/rustcAb3dEf/lib.rmeta",
+		"cc CMakeFiles/CMakeScratch/TryCompile-aB3dEf/t.c -o cmTC_1a2b3", "python3 /t/tmpab1_cd2e/x.py", "ld -plugin-opt=-fresolution=/t/ccQ1w2e3.res", "cc ccparser.o", "report 4007")
+	after := write("after", 5000, "as -o /build/t/ccZ1yXwv.o /tmp/user/1000/ccQWERTY.s", "compile /w/go-build987654321/b001/x.a", "rustc -o /t/rustcZz9yXx/lib.rmeta",
+		"cc CMakeFiles/CMakeScratch/TryCompile-Zz9yXx/t.c -o cmTC_fffff", "python3 /t/tmpzz9_yx8w/x.py", "ld -plugin-opt=-fresolution=/t/ccZ9y8x7.res", "cc cclexers.o", "report 5007")
+	r := tw(t, "diff", "-f", "json", before, after)
+	var got struct{ Differences []struct{ Command string } }
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || r.status != 0 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	var commands []string
+	for _, d := range got.Differences {
+		commands = append(commands, d.Command)
+	}
+	slices.Sort(commands)
+	if want := []string{"cc cclexers.o", "cc ccparser.o"}; !slices.Equal(commands, want) {
+		t.Errorf("%q differ, want %q", commands, want)
 	}
 }
 
