@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/enrich"
+	"github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/record"
@@ -43,6 +45,9 @@ type fileFormat struct {
 	// which --where chooses; 0 where everything is needed.
 	usual taskwatch.Kinds
 
+	// chosen says that it has everything, and shows what --where chooses.
+	chosen bool
+
 	// document says that it is complete at its end only: the file gets its
 	// name then.
 	document bool
@@ -67,6 +72,7 @@ type formatOptions struct {
 	start   *taskwatch.Start // what a recording begins with, or nil
 	behind  bool             // the file holds something already
 	threads bool
+	where   *whereFlags
 	table   tableFlags
 	envDiff bool
 	live    bool                   // the events are of this machine, now
@@ -88,7 +94,7 @@ var formats = []*fileFormat{
 	{name: formatShell, endings: []string{".sh"}, what: "each exec as a line to be run again", usual: taskwatch.KindsOf(taskwatch.Exec), open: openShellLines},
 	{endings: []string{".acct"}, what: "process accounting for lastcomm and sa", usual: taskwatch.KindsOf(taskwatch.Exit), records: acct.RecordLen, open: openAccounting},
 	{endings: []string{".audit"}, what: "records of the module auditrec for ausearch and aureport", open: openAudit},
-	{endings: []string{".html"}, what: "a timeline for a browser", single: true, open: openHTML},
+	{endings: []string{".html"}, what: "a timeline for a browser", chosen: true, single: true, open: openHTML},
 	{endings: []string{".sql"}, what: "statements for sqlite3", usual: taskwatch.AllKinds, single: true, open: openSQL},
 	{endings: []string{".pftrace"}, what: "for ui.perfetto.dev", single: true, open: openPerfetto},
 	{endings: []string{".trace.json"}, what: "for chrome://tracing and speedscope", document: true, single: true, open: openChrome},
@@ -216,11 +222,25 @@ func openPerfetto(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return
 
 func openChrome(w io.Writer, _ formatOptions) (taskwatch.Sink, error) { return chrome.New(w), nil }
 
+// openHTML opens a timeline, in which --where chooses what is bright and listed:
+// without the rest, nothing would be nested.
 func openHTML(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
-	if !o.live {
-		return html.New(w, nil), nil
+	var names *enrich.Names
+	if o.live {
+		names = containerNames()
 	}
-	return html.New(w, containerNames()), nil
+	if o.where.filter == nil {
+		return html.New(w, names), nil
+	}
+	f, err := filter.Parse(o.where.expr, filter.Options{Names: names})
+	if err != nil {
+		return nil, err
+	}
+	hide := o.where.unknown == unknownHide
+	return html.NewFiltered(w, names, f.String(), f.Reads(), func(it taskwatch.Item, p *process.Process) bool {
+		answer := f.Match(it, p)
+		return answer == filter.Yes || answer == filter.Unknown && !hide
+	}), nil
 }
 
 func openFolded(w io.Writer, o formatOptions) (taskwatch.Sink, error) {

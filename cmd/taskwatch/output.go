@@ -96,7 +96,7 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 	if err != nil {
 		return err
 	}
-	opts := formatOptions{kinds: o.kinds, fields: fields, threads: o.flags.threads, table: o.flags.table, compilers: o.flags.compilers, folded: o.flags.weight(), trace: o.flags.trace, envDiff: o.flags.env.diff}
+	opts := formatOptions{kinds: o.kinds, fields: fields, threads: o.flags.threads, where: &o.flags.where, table: o.flags.table, compilers: o.flags.compilers, folded: o.flags.weight(), trace: o.flags.trace, envDiff: o.flags.env.diff}
 	if w == asRecorded {
 		if o.flags.fields == "" {
 			opts.fields = taskwatch.OptionalFields

@@ -103,7 +103,23 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("format") && !used {
 		return fmt.Errorf("--format %s: the ending of %q chooses another format; leave --format out, or change the ending", f.format, f.files[0])
 	}
-	return cmp.Or(errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd), f.env.check(cmd)), f.checkFailed(), f.checkEnvDiff())
+	return cmp.Or(errors.Join(f.checkSummary(cmd), f.where.check(cmd), f.table.check(cmd), f.env.check(cmd)), f.checkFailed(), f.checkEnvDiff(), f.checkUsed())
+}
+
+// checkUsed reports that events or columns are chosen and that no output heeds it.
+func (f *outputFlags) checkUsed() error {
+	if f.screen && len(f.files) == 0 {
+		return nil // checked before
+	}
+	if f.table.list != "" && !f.anyOutput(func(format *fileFormat) bool {
+		return format.name == formatText || format.name == formatJSON || format.name == formatCSV
+	}) {
+		return errors.New("--columns: only text, csv and json have columns; choose one of these, or leave it out")
+	}
+	if f.where.filter != nil && !f.anyOutput(func(format *fileFormat) bool { return format.usual != 0 || format.chosen }) {
+		return fmt.Errorf("--where: %q needs the events of all processes; leave it out, or write text, json, csv, sql, sh or html", f.files[0])
+	}
+	return nil
 }
 
 // checkFailed reports that execs that failed are asked for and nothing shows

@@ -84,6 +84,8 @@ func TestWhereErrors(t *testing.T) {
 		{[]string{"--unknown", "hide"}, "give that as well"},
 		{[]string{"--where", "true", "--unknown", "x"}, "choose show or hide"},
 		{[]string{"--where", "exit.code == 0", "-e", "exec"}, "only exit can match"},
+		{[]string{"--where", "exit.code == 0", "-o", "x.folded"}, `"x.folded" needs the events of all processes`},
+		{[]string{"--columns", "pid", "-o", "x.html"}, "only text, csv and json have columns"},
 	} {
 		r := tw(t, append(append([]string{"run"}, c.args...), "true")...)
 		if r.status != 125 || !strings.Contains(r.stderr, c.want) {

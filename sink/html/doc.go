@@ -21,6 +21,7 @@
 //	I slice time                    an instant; JSON: name, category, args
 //	P                               the critical path follows, in place of any before
 //	C from to pid                   a step of it
+//	F                               JSON: the expression that chooses; only in files
 //	M slice                         it was chosen: see [Sink.Choose]
 //	W                               JSON: why nothing comes at the moment; only in streams
 //	Z                               JSON: why no line follows; only in streams

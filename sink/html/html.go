@@ -10,13 +10,28 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/enrich"
+	"github.com/taskwatch/taskwatch/internal/jsonstring"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // New returns a sink that writes a file to w. The file is complete after Close.
 // The page also shows an incomplete file, up to where it ends.
 //
 // names looks up the names of containers; nil leaves them unknown.
-func New(w io.Writer, names *enrich.Names) taskwatch.Sink {
+func New(w io.Writer, names *enrich.Names) taskwatch.Sink { return newFile(w, names) }
+
+// NewFiltered is New for a page whose search begins with what choose chooses, see
+// [Sink.Choose]. where says to the reader what that is, and reads are the fields
+// that choose reads.
+func NewFiltered(w io.Writer, names *enrich.Names, where string, reads taskwatch.Fields, choose func(taskwatch.Item, *process.Process) bool) taskwatch.Sink {
+	f := newFile(w, names)
+	f.Choose(choose)
+	f.reads = reads
+	f.begin('F').json(jsonstring.Encode(where))
+	return f
+}
+
+func newFile(w io.Writer, names *enrich.Names) *fileSink {
 	buf := bufio.NewWriterSize(w, 64<<10)
 	_, err := buf.WriteString(head())
 	if err == nil {

@@ -44,6 +44,7 @@ type Sink struct {
 	inside  map[*lane.Lane]string // the id of the container that something runs in, until its name is known
 
 	choose func(taskwatch.Item, *process.Process) bool // or nil
+	reads  taskwatch.Fields                            // by choose
 	marked map[int]int                                 // by pid that runs: the slice that was marked last, plus 1
 }
 
@@ -74,6 +75,9 @@ func (s *Sink) Wants() taskwatch.Wants {
 	const more = taskwatch.FieldUID | taskwatch.FieldGID | taskwatch.FieldCgroup
 	for _, k := range []taskwatch.Kind{taskwatch.Clone, taskwatch.Exec} {
 		wants[k] |= more
+	}
+	for k := range wants {
+		wants[k] |= s.reads & (taskwatch.FieldsOf(k) | taskwatch.OptionalOf(k))
 	}
 	return wants
 }

@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/browser"
@@ -13,6 +17,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/record"
 )
 
 // opened shows a made build of so many compilers.
@@ -340,4 +345,33 @@ func TestDeep(t *testing.T) {
 	}
 	perform(t, ctx, fmt.Sprintf(`taskwatch.select(taskwatch.model.pid.indexOf(%d), true)`, deep))
 	await(t, ctx, `taskwatch.view.top > 0`)
+}
+
+// A timeline that is written with an expression begins with what that chooses.
+func TestChosen(t *testing.T) {
+	testutil.Long(t)
+	r := newRecording(t)
+	r.build(20)
+	if _, err := r.file.Write(record.AppendEnd(nil)); err != nil {
+		t.Fatal(err)
+	}
+	page := filepath.Join(t.TempDir(), "chosen.html")
+	const where = `exit.code != 0 || exe.endsWith("/cc3")`
+	if out, err := exec.CommandContext(t.Context(), program(t), "replay", "--where", where, "-o", page, r.name).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	ctx := browse(t, 1200, 900)
+	open(t, ctx, "file://"+page)
+	if n := eval[int](t, ctx, `taskwatch.model.processes`); n != 21 {
+		t.Errorf("%d processes, want all 21", n)
+	}
+	pids := eval[[]int](t, ctx, `taskwatch.found.map((i) => taskwatch.model.pid[i])`)
+	slices.Sort(pids)
+	if want := []int{5, 17, 21}; !slices.Equal(slices.Compact(pids), want) {
+		t.Errorf("%v are chosen, want %v", pids, want)
+	}
+	if text := eval[string](t, ctx, `document.querySelector('#totals').textContent`); !strings.Contains(text, where) {
+		t.Errorf("the page does not say what is chosen: %s", text)
+	}
+	shot(t, ctx, "chosen")
 }

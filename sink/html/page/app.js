@@ -108,6 +108,7 @@ export class App {
       ['processes', String(m.processes)],
       ['failed', String(m.failures)],
     ];
+    if (m.where) list.push(['chosen by', visible(m.where)]);
     if (m.header.time) list.push(['began', new Date(m.header.time).toLocaleString()]);
     get('totals').replaceChildren(...list.flatMap(([k, v]) => [make('span', {class: k === 'failed' && m.failures ? 'bad' : undefined}, `${k} `, make('b', {}, v)), ' ']));
     const warnings = [];

@@ -52,6 +52,7 @@ export class Model {
   critical = [];
   waits = ''; // why nothing comes at the moment
   marks = null; // the slices that are marked, where some are to be
+  where = ''; // what they are marked by
   order = []; // of the ends
   shorts = new Map();
   losses = []; // where items were lost
@@ -111,6 +112,10 @@ export class Model {
         this.instantsOf.get(n[1]).push(instant);
         break;
       }
+      case 'F':
+        this.where = JSON.parse(json);
+        this.marks = new Set();
+        break;
       case 'M':
         this.marks.add(n[1]);
         break;
