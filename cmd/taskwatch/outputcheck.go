@@ -116,7 +116,7 @@ func (f *outputFlags) checkUsed() error {
 	}) {
 		return errors.New("--columns: only text, csv and json have columns; choose one of these, or leave it out")
 	}
-	if f.where.filter != nil && !f.anyOutput(func(format *fileFormat) bool { return format.usual != 0 || format.chosen }) {
+	if f.where.filter != nil && !f.screen && !f.anyOutput(func(format *fileFormat) bool { return format.usual != 0 || format.chosen }) {
 		return fmt.Errorf("--where: %q needs the events of all processes; leave it out, or write text, json, csv, sql, sh or html", f.files[0])
 	}
 	return nil
