@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/operators"
+
+	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 // Error is a mistake in an expression.
@@ -28,16 +31,28 @@ func (e *Error) Error() string {
 		b.WriteString("; " + e.Hint)
 	}
 	if lines := strings.Split(e.Expr, "\n"); e.Line > 0 && e.Line <= len(lines) {
-		line := strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f {
+		line := []rune(strings.Map(func(r rune) rune {
+			if !strconv.IsPrint(r) {
 				return ' ' // also tabs, so that the mark stands where it should
 			}
 			return r
-		}, lines[e.Line-1])
-		fmt.Fprintf(&b, "\n  %s\n  %s^", line, strings.Repeat(" ", max(0, min(e.Column, utf8.RuneCountInString(line)))))
+		}, lines[e.Line-1]))
+		at := max(0, min(e.Column, len(line)))
+		before, after := string(line[max(0, at-around):at]), string(line[at:min(len(line), at+around)])
+		if at > around {
+			before = table.CutMark + before
+		}
+		if len(line) > at+around {
+			after += table.CutMark
+		}
+		fmt.Fprintf(&b, "\n  %s%s\n  %s^", before, after, strings.Repeat(" ", table.Width(before)))
 	}
 	return b.String()
 }
+
+// around is how many characters of a long line are shown on each side of a
+// mistake.
+const around = 60
 
 var (
 	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)

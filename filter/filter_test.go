@@ -329,6 +329,8 @@ func TestErrors(t *testing.T) {
 		{`"fork" != kind`, "there is no kind \"fork\"; there are init, clone, exec, uid, gid, exit, free, emit, exec-failed"},
 		{`parent == 3`, "== cannot be between process and int; compare a field of it: parent.pid"},
 		{`comm.contains(5)`, "contains() cannot be applied to string, int"},
+		{`comm == "世界" && exee == "x"`, "\n  comm == \"世界\" && exee == \"x\"\n                    ^"},
+		{strings.Repeat("uid == 0 || ", 30) + "exee == exe" + strings.Repeat(" || uid == 1", 30), "\n  …" + strings.Repeat("uid == 0 || ", 5) + "exee == exe" + strings.Repeat(" || uid == 1", 4) + " …\n" + strings.Repeat(" ", 63) + "^"},
 		{`has(exee)`, "there is no field \"exee\" here; did you mean exe?\n  has(exee)\n  "},
 		{`has(uid == 0)`, "has() asks whether an event has a field; write has(exit.code)\n  has(uid == 0)\n"},
 		{`has("exe")`, "write has(exit.code)"},
