@@ -21,7 +21,7 @@ func Word(s string) string {
 		return "''"
 	case !Prints(s):
 		return "$'" + escape(s, true) + "'"
-	case strings.IndexFunc(s, needsQuotes) >= 0:
+	case strings.IndexFunc(s, needsQuotes) >= 0, s[0] == '=': // zsh takes =x for the path of x
 		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 	}
 	return s

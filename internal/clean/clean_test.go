@@ -13,6 +13,7 @@ var quoted = map[string]string{
 	"":                "''",
 	"a-b_c.d/e:f=g,h": "a-b_c.d/e:f=g,h",
 	"a b":             "'a b'",
+	"=x":              "'=x'",
 	"it's":            `'it'\''s'`,
 	"$(x) `y` \\ *~#": "'$(x) `y` \\ *~#'",
 	"é漢🎉":             "'é漢🎉'",

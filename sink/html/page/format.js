@@ -31,7 +31,7 @@ export function bytes(n) {
 // read it.
 export function quoted(argv) {
   return argv.map((a) => {
-    if (/^[\w@%+=:,./-]+$/.test(a)) return a;
+    if (/^(?!=)[\w@%+=:,./-]+$/.test(a)) return a; // zsh takes =x for the path of x
     if (visible(a) === a) return `'${a.replaceAll("'", "'\\''")}'`;
     return `$'${visible(a.replace(/['\\]/g, '\\$&'))}'`;
   }).join(' ');
