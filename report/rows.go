@@ -89,13 +89,10 @@ func (r *Rows) Notes() []string {
 func (r *Rows) ForTerminal() { r.clean = true }
 
 func (r *Rows) take(it taskwatch.Item, unsure bool) {
-	if it.Event == nil {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	step := r.columns.tree.Take(it)
-	if r.err != nil || !r.kinds.Has(it.Event.Kind) {
+	if it.Event == nil || r.err != nil || !r.kinds.Has(it.Event.Kind) {
 		return
 	}
 	row := r.columns.row(it.Event)
