@@ -72,7 +72,9 @@ func TestColumnsOfSpans(t *testing.T) {
 // a place for it, or else there is a message.
 func TestUnsureRows(t *testing.T) {
 	file := columnsRecording(t)
-	args := func(more ...string) []string { return append([]string{"replay", file, "--where", `cwd != "/x"`, "-e", "exec"}, more...) }
+	args := func(more ...string) []string {
+		return append([]string{"replay", file, "--where", `cwd != "/x"`, "-e", "exec"}, more...)
+	}
 	for _, c := range []struct {
 		args    []string
 		want    string

@@ -72,8 +72,8 @@ func TestParseFiles(t *testing.T) {
 		"4:cpu:/c\n3:cpuset:/a\n1:name=systemd:/\n0::/\n": "/a",
 		"4:cpu:/c\n1:name=systemd:/b\n0::/\n":             "/b",
 		"4:cpu:/\n1:name=systemd:/\n":                     "/",
-		"0::/docker/x (deleted)\n":                       "/docker/x",
-		"1:name=systemd:/x (deleted)\n":                  "/x (deleted)", // its name
+		"0::/docker/x (deleted)\n":                        "/docker/x",
+		"1:name=systemd:/x (deleted)\n":                   "/x (deleted)", // its name
 	} {
 		if got := ParseCgroup([]byte(text)); got != want {
 			t.Errorf("cgroup %q gives %q, want %q", text, got, want)
