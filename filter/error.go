@@ -75,14 +75,21 @@ func newError(expr string, iss *cel.Issues) *Error {
 		name := noField.FindStringSubmatch(m)[1]
 		e.Message = fmt.Sprintf("there is no field %q here", name)
 		owner := ownerOf(expr, e)
-		if e.Hint = near(name, fieldsNear(owner)); e.Hint == "" && owner != nil {
+		switch e.Hint = near(name, fieldsNear(owner)); {
+		case e.Hint != "" || owner == nil:
+		case owner == eventClass:
+			e.Hint = "'taskwatch help filter' lists the names"
+		default:
 			e.Hint = "there are " + strings.Join(owner.names, ", ")
 		}
 	case noOverload.MatchString(m):
 		found := noOverload.FindStringSubmatch(m)
 		e.Message, e.Hint = overload(found[1], found[2])
 	case noSelect.MatchString(m):
-		e.Message = "what is " + withArticle(typeName(noSelect.FindStringSubmatch(m)[1])) + " has no fields"
+		of := typeName(noSelect.FindStringSubmatch(m)[1])
+		if e.Message = "what is " + withArticle(of) + " has no fields"; strings.HasPrefix(of, "list(") {
+			e.Hint = "ask the list: " + forms["exists"] + ", " + forms["size"]
+		}
 	case badLiteral.MatchString(m):
 		e.badLiteral(badLiteral.FindStringSubmatch(m)[1])
 	case mixed.MatchString(m):
@@ -94,10 +101,38 @@ func newError(expr string, iss *cel.Issues) *Error {
 	case strings.Contains(m, "recursion depth") || strings.Contains(m, "recursion limit"):
 		e.Message, e.Hint = "it is nested too deeply", "leave out parentheses and ! that are not needed"
 	case strings.HasPrefix(m, "Syntax error"):
-		e.Message = "it is not an expression: " + strings.TrimPrefix(m, "Syntax error: ")
+		e.Message = "it is not an expression: " + unexpected(strings.TrimPrefix(m, "Syntax error: "))
 		e.Hint = syntaxHint(m, expr)
+	case tooLong.MatchString(m):
+		sizes := tooLong.FindStringSubmatch(m)
+		e.Message, e.Line = fmt.Sprintf("it has %s characters, of %s at most", sizes[1], sizes[2]), 0
 	}
 	return e
+}
+
+var (
+	tooLong = regexp.MustCompile(`^expression code point size exceeds limit: size: (\d+), limit (\d+)`)
+	parser  = regexp.MustCompile(`^(?:mismatched input|extraneous input|no viable alternative at input|token recognition error at:) '(.*?)'(?: expecting .*)?$`)
+	lacking = regexp.MustCompile(`^missing '(.*)' at '(.*)'$`)
+)
+
+// unexpected says in plain words what the parser says.
+func unexpected(message string) string {
+	const end = "<EOF>"
+	if m := lacking.FindStringSubmatch(message); m != nil {
+		if m[2] == end {
+			return m[1] + " is missing at its end"
+		}
+		return m[1] + " is missing before " + strings.TrimSpace(m[2])
+	}
+	m := parser.FindStringSubmatch(message)
+	switch {
+	case m == nil:
+		return message
+	case m[1] == end:
+		return "it ends too early"
+	}
+	return strings.TrimSpace(m[1]) + " is not understood here"
 }
 
 // fieldsNear returns the fields of a class, or those of all parts of an event
@@ -123,6 +158,9 @@ var forms = map[string]string{
 	"duration": `duration("1.5s")`, "timestamp": `timestamp("2026-11-23T16:30:49Z")`,
 }
 
+// elsewhere are the names that functions have in other languages.
+var elsewhere = map[string]string{"len": "size", "length": "size", "count": "size", "any": "exists", "some": "exists", "every": "all", "regex": "matches", "regexp": "matches", "like": "matches", "includes": "contains", "defined": "has", "exists_all": "all"}
+
 // badLiteral says what a text should have been.
 func (e *Error) badLiteral(function string) {
 	switch function {
@@ -145,6 +183,9 @@ func (e *Error) undeclared(name string) {
 		known = functions
 	}
 	e.Hint = near(name, known)
+	if meant := elsewhere[strings.ToLower(name)]; meant != "" && len(known) == len(functions) {
+		e.Hint = "write " + forms[meant]
+	}
 	switch form := forms[name]; {
 	case slices.Contains(kindNames(), name):
 		e.Hint = fmt.Sprintf("a text stands in quotes: kind == %q", name)
@@ -168,40 +209,51 @@ func syntaxHint(message, expr string) string {
 		return "that both are true is &&"
 	case says("or", "OR", "| "):
 		return "that one of two is true is ||"
-	case says("not", "NOT") || strings.HasPrefix(strings.TrimSpace(expr), "not "):
+	case says("not", "NOT") || strings.HasPrefix(strings.ToLower(strings.TrimSpace(expr)), "not "):
 		return "to negate is !: !(uid == 0)"
 	case says("like", "LIKE", "~", "=~"):
 		return "to compare with a pattern is matches: comm.matches(\"^ssh\")"
 	case says("\"", "''") || strings.Contains(message, "error at: ''"):
 		return "a quote is not closed"
-	case says("=", "= "):
+	case strings.Contains(expr, "<>"):
+		return "that two differ is !="
+	case says("=", "= ", "is", "IS"):
 		return "to compare is =="
 	}
 	return ""
 }
 
-// before returns the text before the error in its line.
-func (e *Error) before() string {
+// line returns the line of the error.
+func (e *Error) line() string {
 	lines := strings.Split(e.Expr, "\n")
 	if e.Line < 1 || e.Line > len(lines) {
 		return ""
 	}
-	line := []rune(lines[e.Line-1])
+	return lines[e.Line-1]
+}
+
+// before returns the text before the error in its line.
+func (e *Error) before() string {
+	line := []rune(e.line())
 	return string(line[:max(0, min(e.Column, len(line)))])
 }
 
 var (
 	lastName = regexp.MustCompile(`(\w+)\s*$`)
 	hasName  = regexp.MustCompile(`\bhas\s*\(?\s*$`)
+	ofName   = regexp.MustCompile(`^\(?\s*(\w+)\s*\.`)
 )
 
 // ownerOf returns the class of what stands before the place of an error, or
 // nil.
 func ownerOf(expr string, e *Error) *class {
-	if hasName.MatchString(e.before()) {
-		return eventClass
+	before := e.before()
+	m := lastName.FindStringSubmatch(before)
+	if hasName.MatchString(before) { // the place of has() is its parenthesis
+		if m = ofName.FindStringSubmatch(strings.TrimPrefix(e.line(), before)); m == nil {
+			return eventClass
+		}
 	}
-	m := lastName.FindStringSubmatch(e.before())
 	if m == nil || eventClass.fields[m[1]] == nil {
 		return nil
 	}
@@ -231,6 +283,10 @@ func overload(function, types string) (message, hint string) {
 	switch {
 	case slices.ContainsFunc(args, func(t string) bool { return t == "process" || t == "list(process)" }):
 		hint = "compare a field of it: parent.pid, parent.exe, parent.comm, parent.argv"
+	case function == "contains" && len(args) == 2 && args[0] == "list(string)":
+		hint = `write "x" in argv`
+	case len(args) == 2 && partNamed(args[0]) != nil:
+		hint = "compare a field of it: " + partNamed(args[0]).someFields()
 	case slices.Contains(args, "string") && slices.Contains(args, "int"):
 		hint = "a number stands without quotes, a name in quotes: uid == 0, user == \"root\""
 	case slices.Contains(args, "duration"):
@@ -243,6 +299,25 @@ func overload(function, types string) (message, hint string) {
 		hint = "write " + forms[function]
 	}
 	return message, hint
+}
+
+// partNamed returns the part of an event whose type is called so in short, or nil.
+func partNamed(short string) *class {
+	for _, c := range parts {
+		if typeName(c.name) == short {
+			return c
+		}
+	}
+	return nil
+}
+
+// someFields returns the first fields of a part, as they are written.
+func (c *class) someFields() string {
+	var list []string
+	for _, name := range c.names[:min(3, len(c.names))] {
+		list = append(list, strings.ToLower(strings.TrimPrefix(c.name, "taskwatch."))+"."+name)
+	}
+	return strings.Join(list, ", ")
 }
 
 // arguments returns the types of a call in short: of "int.(string, list(int))",
@@ -287,52 +362,4 @@ func typeName(t string) string {
 	})
 	t = strings.ReplaceAll(t, "google.protobuf.", "")
 	return strings.NewReplacer("Timestamp", "timestamp", "Duration", "duration").Replace(t)
-}
-
-// near returns a hint with the most similar names.
-func near(name string, names []string) string {
-	best, found := 3, []string(nil)
-	if n := utf8.RuneCountInString(name); n < 4 {
-		best = 1
-	}
-	for _, have := range names {
-		d := distance(strings.ToLower(name), have)
-		switch {
-		case d < best:
-			best, found = d, []string{have}
-		case d == best && len(found) < 3 && !slices.Contains(found, have):
-			found = append(found, have)
-		}
-	}
-	if found == nil {
-		return ""
-	}
-	return "did you mean " + strings.Join(found, " or ") + "?"
-}
-
-// distance returns how many characters must be inserted, removed, changed or
-// swapped with the next one.
-func distance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	d := make([][]int, len(x)+1)
-	for i := range d {
-		d[i] = make([]int, len(y)+1)
-		d[i][0] = i
-	}
-	for j := range d[0] {
-		d[0][j] = j
-	}
-	for i := 1; i <= len(x); i++ {
-		for j := 1; j <= len(y); j++ {
-			cost := 1
-			if x[i-1] == y[j-1] {
-				cost = 0
-			}
-			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
-			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
-				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
-			}
-		}
-	}
-	return d[len(x)][len(y)]
 }

@@ -60,7 +60,7 @@ func normal(g *process.Program, p *process.Process) string {
 func withoutRandom(name string) string {
 	m := generated.FindStringSubmatch(name)
 	for i := 1; i+2 < len(m); i += 3 {
-		if m[i] != "" && random.MatchString(m[i+1]) {
+		if m[i] != "" && (m[i] == "cmTC_" || random.MatchString(m[i+1])) {
 			return m[i] + "*" + m[i+2]
 		}
 	}

@@ -279,8 +279,8 @@ other sockets, as unix://PATH. The id follows from the cgroup. container.user is
 what the container's own /etc/passwd says, so it proves nothing.
 
 taskwatch gathers only the fields that the expression reads, and only the kinds
-of event that it can match. The summary covers all events. A timeline (.html) has
-all processes, and shows those that the expression chooses.
+of event that it can match. The summary covers all events. A timeline (.html)
+has all processes, and shows those that the expression chooses.
 
 With the source bpf, watch leaves out other tasks in the kernel if the
 expression is uid == N, uid in [N, M], the same of pid, cgroup_id or comm, or

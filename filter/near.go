@@ -1,0 +1,55 @@
+package filter
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// near returns a hint with the most similar names.
+func near(name string, names []string) string {
+	best, found := 3, []string(nil)
+	if n := utf8.RuneCountInString(name); n < 4 {
+		best = 1
+	}
+	for _, have := range names {
+		d := distance(strings.ToLower(name), have)
+		switch {
+		case d < best:
+			best, found = d, []string{have}
+		case d == best && len(found) < 3 && !slices.Contains(found, have):
+			found = append(found, have)
+		}
+	}
+	if found == nil {
+		return ""
+	}
+	return "did you mean " + strings.Join(found, " or ") + "?"
+}
+
+// distance returns how many characters must be inserted, removed, changed or
+// swapped with the next one.
+func distance(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	d := make([][]int, len(x)+1)
+	for i := range d {
+		d[i] = make([]int, len(y)+1)
+		d[i][0] = i
+	}
+	for j := range d[0] {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(x); i++ {
+		for j := 1; j <= len(y); j++ {
+			cost := 1
+			if x[i-1] == y[j-1] {
+				cost = 0
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	return d[len(x)][len(y)]
+}
