@@ -57,14 +57,21 @@ struct entry {
 	char args[1536];
 };
 
+/* Of the path of a program that is kept for its exit. */
+#define KEPT_MAX 256
+
 #define FEW_ARGS 256
 #define EXE_SIZE (256 + 768)
 #define FEW_SIZE (4096 - 1536 + FEW_ARGS)
 
 _Static_assert(sizeof(struct entry) == 4096 && __builtin_offsetof(struct entry, exe) == 256, "");
 
+/* exe is the path of the program, which a task that exits has given up before
+ * Linux 6.16. Its length is as in struct entry. */
 struct choice {
 	__u32 recorded;
+	__s32 exe_len;
+	char exe[KEPT_MAX];
 };
 task_storage(choices, struct choice);
 
@@ -132,8 +139,10 @@ static __always_inline bool recorded(struct task_struct *tsk, __u32 real)
 	if (!chosen(tsk, real))
 		return false;
 	c = choices_create(tsk);
-	if (c)
+	if (c) {
 		c->recorded = 1;
+		c->exe_len = task_exe(tsk, c->exe, sizeof(c->exe));
+	}
 	return true;
 }
 
@@ -225,6 +234,25 @@ static __always_inline struct entry *begin(struct task_struct *tsk, __u32 kind)
 	return e;
 }
 
+/* keep - keep the path of the program that the task runs now, of which e may be NULL */
+static __always_inline void keep(struct choice *c, const struct entry *e)
+{
+	if (!c)
+		return;
+	c->exe_len = e ? e->exe_len : -TW_ENOENT;
+	if (e)
+		__builtin_memcpy(c->exe, e->exe, KEPT_MAX);
+}
+
+/* add_kept - the path that was kept, where the task has given it up */
+static __always_inline void add_kept(struct entry *e, const struct choice *c)
+{
+	if (e->exe_len >= 0 || c->exe_len < 0 || c->exe_len >= KEPT_MAX)
+		return;
+	__builtin_memcpy(e->exe, c->exe, KEPT_MAX);
+	e->exe_len = c->exe_len;
+}
+
 static __always_inline void end(struct entry *e, long failed)
 {
 	if (failed)
@@ -246,6 +274,7 @@ static int executed(unsigned long zero, struct task_struct *tsk, struct linux_bi
 	if (!recorded(tsk, task_uid(tsk)))
 		return 0;
 	e = begin(tsk, KIND_EXEC);
+	keep(choices_get(tsk), e);
 	if (!e)
 		return 0;
 	e->has_result = 1;
@@ -336,6 +365,7 @@ static int exited(unsigned long code, struct task_struct *tsk)
 	if (!e)
 		return 0;
 	e->status = code;
+	add_kept(e, c);
 	find_args(e, tsk);
 	if (signal || calls_exit(e))
 		end_short(e);

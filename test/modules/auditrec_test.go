@@ -159,9 +159,6 @@ func TestAuditRecords(t *testing.T) {
 	check := func(who string, got, want []string) {
 		t.Helper()
 		for i, line := range got {
-			if !strings.Contains(line, " exe=") { // a kernel before 6.16 has given it up at the exit
-				line = strings.Replace(line, ` comm="audited"`, ` comm="audited" exe="`+a.program+`"`, 1)
-			}
 			got[i] = session.ReplaceAllString(others.ReplaceAllString(line, " items"), "$1")
 		}
 		if !slices.Equal(got, want) {
@@ -217,9 +214,12 @@ func TestAuditToolsReadRecords(t *testing.T) {
 	if err := os.WriteFile(file, []byte(a.text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// What they say first on a machine where auditd has never run.
+	noLogs := regexp.MustCompile(`(?m)^(Could not open dir /var/log/audit|NOTE - using built-in logs).*\n`)
 	run := func(tool string, args ...string) string {
 		t.Helper()
 		out, err := exec.Command(tool, append([]string{"-if", file}, args...)...).CombinedOutput()
+		out = noLogs.ReplaceAll(out, nil)
 		if err != nil && len(out) > 0 && !strings.Contains(string(out), "<no matches>") {
 			t.Errorf("%s %q: %v: %s", tool, args, err, out)
 		}
