@@ -31,7 +31,7 @@ var all = []*Module{
 	{"auditrec", "audit records of execs, ids and exits, by rule", "auditrec/auditrec.c", "built/auditrec.o"},
 	{"classify", "decides by rules which control group a process belongs into", "classify/classify.c", "built/classify.o"},
 	{"cnproc", "the messages of the process events connector", "cnproc/cnproc.c", "built/cnproc.o"},
-	{"execguard", "denies programs by path, file, directory, mount or fs-verity digest", "execguard/execguard.c", "built/execguard.o"},
+	{"execguard", "denies programs by path, file, directory, mount, fs-verity digest or argument", "execguard/execguard.c", "built/execguard.o"},
 	{"execrule", "denies execs by program and argument", "execrule/execrule.c", "built/execrule.wasm"},
 	{"forkguard", "denies forks of users with too many live tasks", "forkguard/forkguard.c", "built/forkguard.o"},
 	{"label", "a label for each process, which its descendants inherit", "label/label.c", "built/label.o"},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * execguard: refuses with EACCES to run programs, by path, by file, by the
- * directory above it, by mount, by fs-verity digest, or because its path is
- * incomplete. Needs Linux 5.17.
+ * directory above it, by mount, by fs-verity digest, because its path is
+ * incomplete, or by an argument. Needs Linux 5.17.
  *
  * By path: the path is that of the file that was opened, whatever name or
  * symbolic link led to it, as seen from the root of its mount namespace. It
@@ -14,6 +14,10 @@
  * It asks about the file that execve is called with and, where the kernel
  * calls watchers for it, about the interpreter of a script; not about libraries.
  *
+ * By argument: of the program that execve is called with, not those that an
+ * interpreter gets in addition. Another thread of the caller can change it before
+ * and after it was looked at.
+ *
  * Names are compared where they are, without a copy of the path: a watcher may
  * be preempted, so that memory by CPU is not its own.
  */
@@ -23,6 +27,8 @@
 #define NAME_MAX 255
 #define DEPTH_MAX 64
 #define DIGEST_MAX 64 /* bytes: SHA-512 */
+#define ARG_MAX 128
+#define ARGS_MAX 65536 /* so many are looked at */
 
 module_param_string(prefix, 128, ""); /* PREFIX_MAX */
 MODULE_PARM_DESC(prefix, "deny programs whose path begins with this; end it with / to mean a directory");
@@ -42,8 +48,12 @@ module_param_string(verity, 129, ""); /* 2 * DIGEST_MAX, and its end */
 MODULE_PARM_DESC(verity, "deny programs with this fs-verity digest, in hexadecimal");
 module_param(deny_no_verity, bool, false);
 MODULE_PARM_DESC(deny_no_verity, "deny programs without an fs-verity digest");
+module_param_string(arg, 128, ""); /* ARG_MAX */
+MODULE_PARM_DESC(arg, "deny only execs with this argument, of those that the other rules match; without these, of all");
+module_param(deny_unknown_args, bool, false);
+MODULE_PARM_DESC(deny_unknown_args, "take arguments that cannot be read for those of the rule");
 
-__u64 asked, refused, incomplete;
+__u64 asked, refused, incomplete, unknown_args;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct nsproxy {
@@ -301,14 +311,60 @@ static __noinline int matches_digest(struct file *file)
 	return 1;
 }
 
+/* args - the arguments of an exec while they are compared */
+struct args {
+	__u64 at; /* of the pointer to the first one, in user memory */
+	__u32 found, unknown; /* 0 or 1 */
+};
+
+static long compare_arg(__u32 i, struct args *a)
+{
+	char text[ARG_MAX + 8] = {}; /* more than the rule has: a longer argument differs */
+
+	tw_forget(a);
+	if (bpf_probe_read_user_str(text, sizeof(text), (void *)tw_user(a->at + 8 * (__u64)i)) < 0)
+		a->unknown = 1;
+	else if (task_string_is(text, sizeof(text), arg))
+		a->found = 1;
+	return a->found & 1;
+}
+
+/*
+ * has_arg - whether the exec has the argument of the rule. Not by task_exec_arg(),
+ * which looks for the arguments anew each time: of a script, by counting them.
+ */
+static __noinline int has_arg(struct task_struct *tsk, struct linux_binprm *bprm)
+{
+	struct tw_argv argv = {};
+	struct args a = {};
+
+	if (tw_find_argv(tsk, bprm, &argv)) {
+		__u32 n = argv.count ? argv.count - 1 : 0; /* the first one is a name */
+
+		a.at = argv.at + 8 * ((__u64)argv.added + 1);
+		a.unknown = n > ARGS_MAX;
+		bpf_loop(n > ARGS_MAX ? ARGS_MAX : n, compare_arg, &a, 0);
+		tw_forget(&a);
+	} else {
+		a.unknown = 1;
+	}
+	if (a.found)
+		return 1;
+	if (!a.unknown)
+		return 0;
+	__sync_fetch_and_add(&unknown_args, 1);
+	return deny_unknown_args;
+}
+
 static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
 {
 	struct vfsmount *mnt;
 	struct mount *m;
 	struct mnt_namespace *ns, *own;
+	bool files = prefix[0] || ino || mount || deny_incomplete || deny_userns || verity[0] || deny_no_verity;
 	bool partly;
 
-	if (!prefix[0] && !ino && !mount && !deny_incomplete && !deny_userns && !verity[0] && !deny_no_verity)
+	if (!files && !arg[0])
 		return 0;
 	__sync_fetch_and_add(&asked, 1);
 	mnt = kernel_read(bprm->file->f_path.mnt);
@@ -318,19 +374,21 @@ static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm
 	partly = ns != own;
 	if (partly)
 		__sync_fetch_and_add(&incomplete, 1);
-	if ((partly && deny_incomplete) ||
-	    (mount && kernel_read(m->mnt_id) == (int)mount) ||
-	    (deny_userns && (kernel_read(kernel_read(own->user_ns)->level) > 0 ||
-			     kernel_read(kernel_read(ns->user_ns)->level) > 0)) ||
-	    ((prefix[0] || ino) && matches(bprm->file)) ||
-	    ((verity[0] || deny_no_verity) && matches_digest(bprm->file))) {
-		__sync_fetch_and_add(&refused, 1);
-		return -TW_EACCES;
-	}
-	return 0;
+	if (files &&
+	    !(partly && deny_incomplete) &&
+	    !(mount && kernel_read(m->mnt_id) == (int)mount) &&
+	    !(deny_userns && (kernel_read(kernel_read(own->user_ns)->level) > 0 ||
+			      kernel_read(kernel_read(ns->user_ns)->level) > 0)) &&
+	    !((prefix[0] || ino) && matches(bprm->file)) &&
+	    !((verity[0] || deny_no_verity) && matches_digest(bprm->file)))
+		return 0;
+	if (arg[0] && !has_arg(tsk, bprm))
+		return 0;
+	__sync_fetch_and_add(&refused, 1);
+	return -TW_EACCES;
 }
 task_exec_watcher_func(guard);
 
 MODULE_VETO(exec);
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("denies programs by path, file, directory, mount or fs-verity digest");
+MODULE_DESCRIPTION("denies programs by path, file, directory, mount, fs-verity digest or argument");
