@@ -17,6 +17,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/classify"
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/module/host"
 	stock "github.com/taskwatch/taskwatch/modules"
 )
 
@@ -36,11 +37,16 @@ type classifier struct {
 
 	moved, failed, lost atomic.Uint64
 
+	// logging counts what is on its way to the log. Moves do not wait for the log: its
+	// reader may be one of the processes that are stopped.
+	logging sync.WaitGroup
+
 	mu      sync.Mutex // guards the fields below
 	mover   classify.Mover
 	text    []byte          // of the rules that hold
 	entries []byte          // of the module's map, for these
 	told    map[string]bool // what the log has of them
+	guards  map[host.Module]*classify.Guard
 }
 
 // openClassifier reads the rules, so that errors show before anything runs.
@@ -53,7 +59,7 @@ func (d *Daemon) openClassifier(file string) error {
 	if err := unix.Statfs(root, &st); err == nil && st.Flags&unix.ST_RDONLY != 0 {
 		return fmt.Errorf("daemon: classify: %s is read-only here, and nobody could be moved; for systemd give ProtectControlGroups=no in a drop-in of the unit", root)
 	}
-	c := &classifier{file: file, d: d, mover: classify.Mover{Root: root}}
+	c := &classifier{file: file, d: d, mover: classify.Mover{Root: root}, guards: map[host.Module]*classify.Guard{}}
 	if _, err := c.read(); err != nil {
 		return err
 	}
@@ -101,15 +107,21 @@ func (c *classifier) start() error {
 }
 
 func (c *classifier) take(it taskwatch.Item) {
-	if it.Loss != nil {
-		c.lost.Add(1)
+	switch {
+	case it.Loss != nil:
+		c.lost.Add(max(it.Loss.Count, 1))
+		c.eachGuard((*classify.Guard).Lost)
+	case it.Record != nil && it.Record.Module == classify.Module:
+		c.move(it.Record.Data)
 	}
-	if it.Record == nil || it.Record.Module != classify.Module {
-		return
-	}
+}
+
+// move does what a record of the module says.
+func (c *classifier) move(record []byte) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	o, err := c.mover.Move(it.Record.Data)
+	o, err := c.mover.Move(record)
+	c.mu.Unlock()
+	c.eachGuard(func(g *classify.Guard) error { return g.Done(o, err) })
 	switch err = cmp.Or(err, o.Err); {
 	case err != nil:
 		c.failed.Add(1)
@@ -118,13 +130,34 @@ func (c *classifier) take(it taskwatch.Item) {
 			line = o.Rule.Line
 		}
 		// One of each kind: a rule that never works may hold for every process.
-		if kind := strconv.Itoa(line) + " " + o.Group; !c.told[kind] && len(c.told) < maxTold {
-			c.told[kind] = true
-			c.d.log.Warn("classify: processes are not moved", "line", line, "group", o.Group, "pid", o.PID, "name", o.Name, "error", err)
-		}
+		c.warn(strconv.Itoa(line)+" "+o.Group, "processes are not moved", "line", line, "group", o.Group, "pid", o.PID, "name", o.Name, "error", err)
 	case o.Moved:
 		c.moved.Add(1)
 	}
+}
+
+// eachGuard calls do with the guard of each module that stops processes.
+func (c *classifier) eachGuard(do func(*classify.Guard) error) {
+	var errs []error
+	c.mu.Lock() // a guard that is ended is not among them any more
+	for _, g := range c.guards {
+		errs = append(errs, do(g))
+	}
+	c.mu.Unlock()
+	if err := errors.Join(errs...); err != nil {
+		c.warn("continue", "processes may stay stopped", "error", err)
+	}
+}
+
+// warn logs the first failure of a kind.
+func (c *classifier) warn(kind, what string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told[kind] || len(c.told) >= maxTold {
+		return
+	}
+	c.told[kind] = true
+	c.logging.Go(func() { c.d.log.Warn("classify: "+what, args...) })
 }
 
 // maxTold is how many kinds of failures of the same rules the log has.
@@ -140,15 +173,13 @@ func (c *classifier) end() {
 	if err := c.d.detach(ctx, c.queue); err != nil {
 		c.d.log.Warn("classify: not all processes were moved", "error", err)
 	}
+	c.logging.Wait()
 }
 
 // withRules gives the module classify the rules of the configuration.
 func (d *Daemon) withRules(s *spec) error {
 	if s.ruled || s.name != classify.Module || !stock.IsStock(s.file) {
 		return nil
-	}
-	if s.params[classify.StopParam] != "" { // nobody would continue them after a crash
-		return fmt.Errorf("%w: the daemon stops no process until it is moved; leave out stop, or run 'taskwatch classify --stop'", errRules)
 	}
 	given := s.contents[classify.Map] != nil
 	switch {

@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/watchtest"
 	stock "github.com/taskwatch/taskwatch/modules"
@@ -66,7 +67,7 @@ func TestClassify(t *testing.T) {
 			return err == nil && strings.Contains(string(at), "0::"+group+"/"+in+"\n")
 		})
 	}
-	wantCode(t, load(map[string]string{"stop": "y"}), connect.CodeFailedPrecondition, "stops no process", "classify --stop")
+	wantCode(t, load(map[string]string{"stop": "y"}), connect.CodeFailedPrecondition, "nobody here would", "leave out stop")
 	old := sleeper(t, program)
 	if err := load(nil); err != nil {
 		t.Fatal(err)
@@ -86,6 +87,17 @@ func TestClassify(t *testing.T) {
 	is(sleeper(t, program), "second")
 	if n := r.metric(t, "taskwatch_classify_processes_total", "outcome=moved"); n != 4 {
 		t.Errorf("%v processes were moved, want 4", n)
+	}
+}
+
+// A loss counts what was lost, and one where nobody knows how much.
+func TestClassifyLosses(t *testing.T) {
+	var c classifier
+	for _, n := range []uint64{7, 0, 100} {
+		c.take(taskwatch.Item{Loss: &taskwatch.Loss{Count: n}})
+	}
+	if got := c.lost.Load(); got != 7+1+100 {
+		t.Errorf("%d items were lost, want 108", got)
 	}
 }
 

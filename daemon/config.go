@@ -79,6 +79,11 @@ type Config struct {
 	// It is read again whenever the module is loaded or replaced.
 	Classify string
 
+	// ClassifyGuard is the command line of a process that calls [RunClassifyGuard].
+	// It is started for each module [ClassifyModule] that stops processes until they
+	// are moved; nil rejects such a module.
+	ClassifyGuard []string
+
 	// Log gets the daemon's messages; nil discards them.
 	Log *slog.Logger
 

@@ -267,12 +267,17 @@ func (d *Daemon) Alive(ctx context.Context) error {
 
 // detach has what has happened delivered to a sink, and detaches it.
 func (d *Daemon) detach(ctx context.Context, s taskwatch.Sink) error {
+	d.flush(ctx)
+	return d.registry.Detach(ctx, s)
+}
+
+// flush has what has happened delivered.
+func (d *Daemon) flush(ctx context.Context) {
 	// It is delivered behind the first round of the source that begins from here
 	// on. One may be under way.
 	for range 2 {
 		_ = d.refresh(ctx, 0, false) // if the source has failed, there is no more to come
 	}
-	return d.registry.Detach(ctx, s)
 }
 
 // refresh returns once the source gathers what is watched now, or an error

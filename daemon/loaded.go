@@ -74,6 +74,9 @@ func (d *Daemon) open(s *spec, replaces host.Module) (host.Module, error) {
 	if err := signer.CheckVersion(m.Info().Version); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	if err := d.guardStops(s, m); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
 	if signer != nil {
 		s.signer = signer.ID
 	}

@@ -80,7 +80,7 @@ var (
 	metricLogLost = newMetric("log_lost_total", "Items that a log lacks: those that found no room in memory, and those that could not be written.", "log", "cause")
 	metricToLog   = newMetric("log_queued_bytes", "Bytes of items that wait to be written to a log, about.", "log")
 	metricRelay   = newMetric("connector_lost_messages_total", "Messages of the module cnproc that programs have lost because they read too slowly.")
-	metricMoved   = newMetric("classify_processes_total", "Processes that were moved into a control group (moved), and that could not be (failed), and losses of decisions (lost).", "outcome")
+	metricMoved   = newMetric("classify_processes_total", "Processes that were moved into a control group (moved), and that could not be (failed), and items that were lost, which may have been decisions (lost).", "outcome")
 	metricRing    = newMetric("stream_history_bytes", "Bytes of items that are kept for streams that are cut, about.")
 	metricWaiting = newMetric("stream_queued_bytes", "Bytes of items that wait for the clients of streams, about.")
 

@@ -226,10 +226,10 @@ func (d *Daemon) openAndRegister(ctx context.Context, s *spec) (host.Module, err
 		return nil, err
 	}
 	if err := m.Start(); err != nil {
-		return nil, errors.Join(err, m.Close())
+		return nil, errors.Join(err, d.free(m))
 	}
 	if err := d.gathered(ctx, m); err != nil {
-		return nil, errors.Join(err, m.Stop(), m.Close())
+		return nil, errors.Join(err, m.Stop(), d.free(m))
 	}
 	return m, nil
 }
@@ -282,7 +282,7 @@ func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
 	}
 	if err != nil {
 		d.modules.unloaded(old, err)
-		err = errors.Join(err, m.Close())
+		err = errors.Join(err, d.free(m))
 		if lost {
 			err = errors.Join(err, d.unload(s.name))
 		}
@@ -293,7 +293,7 @@ func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
 	}
 	s.origin = old.spec.origin
 	d.modules.replaced(old, newEntry(s), m)
-	if err := old.module.Close(); err != nil {
+	if err := d.free(old.module); err != nil {
 		d.log.Warn("a module that was replaced is not freed yet", "module", s.name, "error", err)
 	}
 	return nil
@@ -305,7 +305,7 @@ func (d *Daemon) unload(name string) error {
 	if err == nil {
 		// What was unregistered is gone from the list, whatever its end.
 		if err = e.module.Stop(); err == nil {
-			err = e.module.Close() // which may still be at it, and says so
+			err = d.free(e.module) // which may still be at it, and says so
 			d.modules.unloaded(e, nil)
 		} else {
 			d.modules.unloaded(e, err)

@@ -103,8 +103,9 @@ type classification struct {
 	stop  bool // a process that is to be moved, until it was
 	out   io.Writer
 
-	guard         *classifyGuard // with stop
+	guard         *classify.Guard // with stop
 	moved, failed int
+	lost          uint64 // items, which may have been decisions
 }
 
 func (c *classification) run() error {
@@ -119,10 +120,13 @@ func (c *classification) run() error {
 	if e := reg.Detach(context.Background(), moves); err == nil {
 		err = e
 	}
-	if e := c.guard.end(); err == nil {
+	if e := c.guard.End(); err == nil {
 		err = e
 	}
 	say("%d processes were moved, %d could not be", c.moved, c.failed)
+	if c.lost > 0 {
+		say("at least %d items were lost, which may have been decisions", c.lost)
+	}
 	return err
 }
 
@@ -130,12 +134,13 @@ func (c *classification) run() error {
 func (c *classification) take(it taskwatch.Item) {
 	switch {
 	case it.Loss != nil:
-		say("decisions were lost; some processes may be in other groups")
-		c.guard.resumeAll()
+		c.lost += max(it.Loss.Count, 1)
+		say("decisions may have been lost; then some processes are in other groups")
+		sayError(c.guard.Lost())
 	case it.Record == nil || it.Record.Module != classify.Module:
 	default:
 		o, err := c.mover.Move(it.Record.Data)
-		c.guard.resume(o.PID)
+		sayError(c.guard.Done(o, err))
 		switch err = cmp.Or(err, o.Err); {
 		case err != nil:
 			c.failed++
@@ -144,6 +149,12 @@ func (c *classification) take(it taskwatch.Item) {
 			c.moved++
 			fmt.Fprintf(c.out, "moved %d (%s) to %s by line %d\n", o.PID, clean.Text(o.Name), clean.Text(o.Group), o.Rule.Line)
 		}
+	}
+}
+
+func sayError(err error) {
+	if err != nil {
+		say("%v", err)
 	}
 }
 

@@ -16,20 +16,26 @@ import (
 	"github.com/taskwatch/taskwatch/internal/watchtest"
 )
 
-// classifying runs classify --stop with a rule for programs of a name, a copy of cat,
-// and returns the program and the group that it is moved to.
+// classifying runs classify --stop with a rule for programs of a name, and returns one,
+// a copy of cat, and the group that it is moved to.
 func classifying(t *testing.T) (c *exec.Cmd, program, group string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "tw-stopped")
+	b, err := os.ReadFile("/bin/cat")
+	if err = errors.Join(err, os.WriteFile(program, b, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	c, group = classifyingStopped(t)
+	return c, program, group
+}
+
+// classifyingStopped is classifying without the program.
+func classifyingStopped(t *testing.T) (c *exec.Cmd, group string) {
 	t.Helper()
 	_, parent := watchtest.ControlGroup(t)
 	group = parent + "/moved"
-	dir := t.TempDir()
-	program = filepath.Join(dir, "tw-stopped")
-	b, err := os.ReadFile("/bin/cat")
-	if err == nil {
-		err = os.WriteFile(program, b, 0o755)
-	}
-	rules := filepath.Join(dir, "rules")
-	if err = errors.Join(err, os.WriteFile(rules, fmt.Appendf(nil, "*:tw-stopped * %s\n", group), 0o600)); err != nil {
+	rules := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(rules, fmt.Appendf(nil, "*:tw-stopped * %s\n", group), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c = cmd(t, "classify", "--stop", rules)
@@ -45,7 +51,7 @@ func classifying(t *testing.T) (c *exec.Cmd, program, group string) {
 		}
 	})
 	eventually(t, "it classifies", func() bool { return strings.Contains(said.String(), "classifying by") })
-	return c, program, group
+	return c, group
 }
 
 // With --stop nothing of a program runs before it is moved.
@@ -68,6 +74,21 @@ func TestClassifyStop(t *testing.T) {
 	}
 	if out, err := exec.Command(program, "/proc/self/cgroup").CombinedOutput(); err != nil || strings.Contains(string(out), group) {
 		t.Errorf("afterwards: %v\n%s", err, out)
+	}
+}
+
+// In a storm nobody stays stopped, and all are where they belong.
+func TestClassifyStopStorm(t *testing.T) {
+	storm := watchtest.NewStorm(t, "tw-stopped")
+	c, group := classifyingStopped(t)
+	if n := storm.Rage(t, group, testutil.Size(100, 2000, 2000), func() {}); n > 0 {
+		t.Errorf("%d have run where they were", n)
+	}
+	if err := c.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -129,6 +129,7 @@ func (f *serveFlags) read(cmd *cobra.Command) (cfg daemon.Config, file *daemon.F
 			*o.to = o.value
 		}
 	}
+	cfg.ClassifyGuard = classifyGuardCommand
 	cfg.NoCallStats = cfg.NoCallStats || f.noStats
 	cfg.Trust.Keys = append(cfg.Trust.Keys, f.trust.keys...)
 	cfg.Trust.Required = f.trust.required

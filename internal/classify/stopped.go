@@ -3,7 +3,6 @@ package classify
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/cilium/ebpf"
@@ -21,9 +20,8 @@ type Stopped struct {
 	m *ebpf.Map
 }
 
-// OpenStopped takes the module's map, which it owns from then on.
+// OpenStopped opens the module's map. The file stays the caller's.
 func OpenStopped(file *os.File) (*Stopped, error) {
-	defer file.Close()
 	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("classify: %w", err)
@@ -48,25 +46,68 @@ func (s *Stopped) Continue(pid int) error {
 	return err
 }
 
-// ContinueAll continues all that are stopped.
-func (s *Stopped) ContinueAll() error {
+// ContinueAll continues all that are stopped, and those that the module is about to
+// stop and has put into its map.
+func (s *Stopped) ContinueAll() (err error) {
+	for range passes {
+		list, whole := s.list()
+		if whole && len(list) == 0 {
+			return nil
+		}
+		var errs []error
+		for pid, start := range list {
+			// Again when the module finds no entry any more, which is after it has stopped
+			// the process: the first one may have come before that.
+			errs = append(errs, s.resume(pid, start), wake(pid, start))
+		}
+		err = errors.Join(errs...)
+	}
+	return err
+}
+
+// passes is how often ContinueAll looks for more: a process may be stopped meanwhile,
+// or cannot be continued.
+const passes = 10
+
+// list returns the entries, all of them if none came or went meanwhile.
+func (s *Stopped) list() (list map[uint32]uint64, whole bool) {
 	var pid uint32
 	var start uint64
-	list := map[uint32]uint64{}
-	for entries := s.m.Iterate(); entries.Next(&pid, &start); {
+	list = map[uint32]uint64{}
+	entries := s.m.Iterate()
+	for entries.Next(&pid, &start) {
 		list[pid] = start
 	}
-	var errs []error
-	for pid, start := range list {
-		errs = append(errs, s.resume(pid, start))
+	delete(list, nobody)
+	return list, entries.Err() == nil
+}
+
+// nobody is the key of the entry with which no process stays stopped.
+const nobody uint32 = 0
+
+// Begin lets the module stop processes, also after End.
+func (s *Stopped) Begin() error {
+	if err := s.m.Delete(nobody); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("classify: %w", err)
 	}
-	return errors.Join(errs...)
+	return nil
+}
+
+// End continues all that are stopped, and has the module leave none stopped from then
+// on: it may decide for a moment still, as when the process that has loaded it dies. See
+// tell in modules/classify/classify.c.
+func (s *Stopped) End() error {
+	full := s.ContinueAll() // there may be no room for another entry
+	err := s.m.Put(nobody, uint64(0))
+	if err != nil {
+		err = fmt.Errorf("classify: %w", err)
+	}
+	return errors.Join(full, err, s.ContinueAll())
 }
 
 func (s *Stopped) resume(pid uint32, start uint64) error {
-	err := unlessEnded(procfs.Signal(int(pid), int(pid), int64(start), unix.SIGCONT))
-	if err != nil {
-		return fmt.Errorf("process %d stays stopped: %w", pid, err)
+	if err := wake(pid, start); err != nil {
+		return err
 	}
 	if err := s.m.Delete(pid); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("classify: %w", err)
@@ -74,12 +115,11 @@ func (s *Stopped) resume(pid uint32, start uint64) error {
 	return nil
 }
 
-// Guard waits for the end of the process that has the other end of a pipe, and
-// then continues what is stopped: it is for a process of its own, which outlives
-// that one however it ends.
-func (s *Stopped) Guard(pipe io.Reader) error {
-	_, _ = io.Copy(io.Discard, pipe) // its end is all that matters
-	return s.ContinueAll()
+func wake(pid uint32, start uint64) error {
+	if err := unlessEnded(procfs.Signal(int(pid), int(pid), int64(start), unix.SIGCONT)); err != nil {
+		return fmt.Errorf("process %d stays stopped: %w", pid, err)
+	}
+	return nil
 }
 
 // Close closes the map.

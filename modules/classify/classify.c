@@ -61,7 +61,11 @@ struct state {
 };
 task_storage(states, struct state);
 
-/* By process id: when the process started, as in struct decision. */
+/*
+ * By process id: when the process started, as in struct decision. With an entry of
+ * the process id 0, nobody stays stopped: whoever continues the processes has gone,
+ * or is about to.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -75,6 +79,7 @@ struct {
 
 __u64 decided; /* how often rules were looked at */
 __u64 dropped; /* decisions that the stream had no room for */
+__u64 halts;   /* how often a process was stopped */
 
 struct search {
 	__u64 path[PATH_WORDS];
@@ -119,7 +124,8 @@ static __noinline int find(struct task_struct *tsk, const struct state *st, __u3
 static __noinline int tell(struct task_struct *tsk, __u32 number, __u32 uid, __u32 gid)
 {
 	struct decision d = {.number = number, .uid = uid, .gid = gid};
-	bool halted;
+	__u32 nobody = 0;
+	bool halted, lost;
 
 	d.pid = task_pid(tsk);
 	d.tid = task_tid(tsk);
@@ -128,11 +134,18 @@ static __noinline int tell(struct task_struct *tsk, __u32 number, __u32 uid, __u
 	/* Before the decision is known: otherwise it might be continued first. */
 	halted = stop && tsk == bpf_get_current_task_btf() && !bpf_map_update_elem(&stopped, &d.pid, &d.start_ns, BPF_ANY) &&
 		 !bpf_send_signal(SIGSTOP);
-	if (task_watcher_emit(&d, sizeof(d))) {
+	lost = task_watcher_emit(&d, sizeof(d));
+	if (lost)
 		__sync_fetch_and_add(&dropped, 1);
-		if (halted && !bpf_send_signal(SIGCONT))
-			bpf_map_delete_elem(&stopped, &d.pid);
-	}
+	if (!halted)
+		return 0;
+	/*
+	 * Whoever continues all at once may have done that before this one was stopped.
+	 * Then its own entry is gone, or that of 0 is there. The fetch is a barrier.
+	 */
+	__sync_fetch_and_add(&halts, 1);
+	if ((lost || !bpf_map_lookup_elem(&stopped, &d.pid) || bpf_map_lookup_elem(&stopped, &nobody)) && !bpf_send_signal(SIGCONT))
+		bpf_map_delete_elem(&stopped, &d.pid);
 	return 0;
 }
 

@@ -33,6 +33,8 @@ const (
 func TestMain(m *testing.M) {
 	var err error
 	switch {
+	case len(os.Args) == 2 && os.Args[1] == guardArg:
+		err = daemon.RunClassifyGuard()
 	case os.Getenv(daemonEnv) != "":
 		err = serveAlone(os.Getenv(daemonEnv))
 	case os.Getenv(execEnv) != "":
@@ -52,6 +54,7 @@ func serveAlone(socket string) error {
 	defer stop()
 	d, err := daemon.New(daemon.Config{
 		Socket: socket, Source: bpf.Name, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), OnReady: func() { fmt.Println("ready") },
+		Classify: os.Getenv(rulesEnv), ClassifyGuard: []string{"/proc/self/exe", guardArg},
 	})
 	if err != nil {
 		return err
