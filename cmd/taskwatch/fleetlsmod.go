@@ -1,0 +1,269 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/fleet/operator"
+	"github.com/taskwatch/taskwatch/fleet/selector"
+	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/table"
+)
+
+func newFleetLsmod() *cobra.Command {
+	return shown(&cobra.Command{
+		Use:   "lsmod",
+		Short: "List what is wanted on the nodes of a fleet, and what runs",
+		Long: `lsmod lists the modules that the hub has entries of. The columns are:
+
+    WANTED      load, on the nodes that SELECT chooses; rollout, on some of them
+                so far; or unload
+    NODES       nodes that SELECT chooses
+    RUNNING     nodes on which this generation runs
+    EARLIER     nodes on which an earlier one runs
+    FAILED      nodes that could not load it, or refused the entry
+    WAITING     nodes that have not done it: the rollout has not reached them, they
+                are fetching the file, or they have not said
+    LAPSED      nodes that unloaded it because its lease was over
+    SILENT      of NODES, those that have not reported for 30 s: what is counted of
+                them is what they said last
+    GENERATION  of the entry
+    UNTIL       when nodes cease to accept the entry
+
+Below follows each reason for which nodes have failed, with how many did and the
+first of them, the most frequent reason first; and then the nodes that are
+silent. All nodes are in the JSON.`,
+		Example: "  taskwatch fleet lsmod\n  taskwatch fleet lsmod -f json",
+	}, func(ctx context.Context, c *operator.Conn) (*fleetModules, error) {
+		wanted, err := c.Wanted(ctx)
+		if err != nil {
+			return nil, err
+		}
+		nodes, _, err := c.Nodes(ctx, 0)
+		if err != nil {
+			return nil, err
+		}
+		return fleetModulesOf(wanted, nodes), nil
+	})
+}
+
+// fleetModules is what fleet lsmod shows.
+type fleetModules struct {
+	Modules []fleetModule `json:"modules"`
+	Failed  []fleetFailed `json:"failed"` // by module, and then by node
+	Silent  []fleetSilent `json:"silent"` // by node
+}
+
+type fleetModule struct {
+	Module     string    `json:"module"`
+	Wanted     string    `json:"wanted"`
+	Select     string    `json:"select,omitempty"`
+	Generation uint64    `json:"generation"`
+	Nodes      int       `json:"nodes"`
+	Running    int       `json:"running"`
+	Earlier    int       `json:"earlier"`
+	Failed     int       `json:"failed"`
+	Waiting    int       `json:"waiting"`
+	Lapsed     int       `json:"lapsed"`
+	Silent     int       `json:"silent"`
+	Until      time.Time `json:"until"`
+}
+
+type fleetFailed struct {
+	Module string      `json:"module"`
+	Node   string      `json:"node"`
+	Key    string      `json:"key"`
+	State  fleet.State `json:"state"`
+	Reason string      `json:"reason"`
+}
+
+type fleetSilent struct {
+	Node       string  `json:"node"`
+	Key        string  `json:"key"`
+	AgeSeconds float64 `json:"age_seconds"` // of its last report
+}
+
+// unreadable is what is wanted where an entry cannot be read: a later version may
+// have written it.
+const unreadable = "unreadable"
+
+func fleetModulesOf(wanted map[string]*operator.Wanted, nodes []fleet.NodeState) *fleetModules {
+	out := &fleetModules{Modules: []fleetModule{}, Failed: []fleetFailed{}, Silent: []fleetSilent{}}
+	nodes = slices.Clone(nodes)
+	slices.SortFunc(nodes, func(a, b fleet.NodeState) int {
+		return cmp.Or(cmp.Compare(a.Report.Facts.Name, b.Report.Facts.Name), cmp.Compare(a.Key, b.Key))
+	})
+	for _, n := range nodes {
+		if n.Silent() {
+			out.Silent = append(out.Silent, fleetSilent{n.Report.Facts.Name, n.Key, n.Age.Seconds()})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		w := wanted[name]
+		m := fleetModule{Module: name, Wanted: unreadable}
+		if w.Err == nil {
+			m.Select, m.Generation, m.Until, m.Wanted = w.Select, w.Generation, w.Expires, "load"
+			switch {
+			case w.Absent:
+				m.Wanted = "unload"
+			case w.Through != "":
+				m.Wanted = "rollout"
+			}
+		}
+		chosen := chooser(w)
+		for i := range nodes {
+			n := &nodes[i]
+			r := reportOf(n, name)
+			m.count(n, r, chosen(n))
+			if r.State == fleet.Failed || r.State == fleet.Refused {
+				out.Failed = append(out.Failed, fleetFailed{name, n.Report.Facts.Name, n.Key, r.State, r.Reason})
+			}
+		}
+		out.Modules = append(out.Modules, m)
+	}
+	return out
+}
+
+// chooser returns what says whether an entry wants its module on a node.
+func chooser(w *operator.Wanted) func(*fleet.NodeState) bool {
+	var sel *selector.Selector
+	if w.Err == nil && !w.Absent {
+		sel, _ = selector.Parse(w.Select) // one that cannot be read chooses no node: each says so
+	}
+	return func(n *fleet.NodeState) bool {
+		if sel == nil {
+			return false
+		}
+		chosen, err := sel.Chooses(&n.Report.Facts)
+		return err == nil && chosen
+	}
+}
+
+// reportOf returns what a node has said of a module.
+func reportOf(n *fleet.NodeState, module string) fleet.ModuleReport {
+	for _, r := range n.Report.Modules {
+		if r.Module == module {
+			return r
+		}
+	}
+	return fleet.ModuleReport{}
+}
+
+// count counts a node, which the entry chooses or not.
+func (m *fleetModule) count(n *fleet.NodeState, r fleet.ModuleReport, chosen bool) {
+	if chosen {
+		m.Nodes++
+		if n.Silent() {
+			m.Silent++
+		}
+	}
+	runs := r.Running != 0 && r.Running == m.Generation
+	switch {
+	case runs:
+		m.Running++
+	case r.Running != 0:
+		m.Earlier++
+	}
+	switch {
+	case r.State == fleet.Failed || r.State == fleet.Refused:
+		m.Failed++
+	case r.State == fleet.Lapsed:
+		m.Lapsed++
+	case m.Wanted == unreadable:
+	case chosen && !runs, !chosen && r.Running != 0:
+		m.Waiting++
+	}
+}
+
+func (f *fleetModules) write(w io.Writer) error {
+	t := table.NewLeft("MODULE", "WANTED", "NODES", "RUNNING", "EARLIER", "FAILED", "WAITING", "LAPSED", "SILENT", "GENERATION", "UNTIL", "SELECT")
+	for _, m := range f.Modules {
+		addRow(t, m.Module, m.Wanted, m.Nodes, m.Running, m.Earlier, m.Failed, m.Waiting, m.Lapsed, m.Silent, m.Generation, m.Until.UTC().Format(time.RFC3339), cmp.Or(m.Select, "-"))
+	}
+	if err := t.Write(w); err != nil {
+		return err
+	}
+	for _, g := range grouped(f.Failed) {
+		such := ""
+		if g.differ {
+			such = "such as "
+		}
+		args := clean.Args([]any{g.first.Module, g.first.State, plural(len(g.nodes), "node", "nodes"), such, g.first.Reason, firstOf(g.nodes)})
+		if _, err := fmt.Fprintf(w, "%s: %s on %s: %s%s\n    %s\n", args...); err != nil {
+			return err
+		}
+	}
+	if len(f.Silent) == 0 {
+		return nil
+	}
+	var names []string
+	for _, n := range f.Silent {
+		names = append(names, nodeName(n.Node, n.Key))
+	}
+	_, err := fmt.Fprintf(w, "%s silent:\n    %s\n", clean.Args([]any{plural(len(names), "node is", "nodes are"), firstOf(names)})...)
+	return err
+}
+
+// failures are nodes that have failed for the same reason.
+type failures struct {
+	first  fleetFailed
+	nodes  []string
+	differ bool // in numbers
+}
+
+// grouped puts together what has failed for the same reason but for numbers in it,
+// the most frequent first.
+func grouped(list []fleetFailed) (groups []*failures) {
+	by := map[[3]string]*failures{}
+	for _, l := range list {
+		key := [3]string{l.Module, string(l.State), withoutNumbers(l.Reason)}
+		g := by[key]
+		if g == nil {
+			g = &failures{first: l}
+			by[key] = g
+			groups = append(groups, g)
+		}
+		g.nodes = append(g.nodes, nodeName(l.Node, l.Key))
+		g.differ = g.differ || l.Reason != g.first.Reason
+	}
+	slices.SortStableFunc(groups, func(a, b *failures) int {
+		return cmp.Or(cmp.Compare(a.first.Module, b.first.Module), cmp.Compare(len(b.nodes), len(a.nodes)))
+	})
+	return groups
+}
+
+// withoutNumbers returns a text with # in place of each of its numbers.
+func withoutNumbers(text string) string {
+	var b strings.Builder
+	last := rune(0)
+	for _, r := range text {
+		if r >= '0' && r <= '9' {
+			r = '#'
+		}
+		if r != '#' || last != '#' {
+			b.WriteRune(r)
+		}
+		last = r
+	}
+	return b.String()
+}
+
+// namedNodes is how many nodes are named in a line.
+const namedNodes = 8
+
+// firstOf returns the first names of a list, and how many more there are.
+func firstOf(names []string) string {
+	if len(names) <= namedNodes {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:namedNodes], ", "), len(names)-namedNodes)
+}
