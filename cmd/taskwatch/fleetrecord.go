@@ -58,6 +58,7 @@ func (f *recordFlags) check(cmd *cobra.Command) error {
 func newFleetReplay() *cobra.Command {
 	var hub hubFlags
 	var node string
+	var otlp fleetOTLP
 	cmd := &cobra.Command{
 		Use:   "replay NAME",
 		Short: "Show a recording of a fleet",
@@ -66,11 +67,18 @@ watch did: JSON lines with the name of the node. A line lost stands for what has
 made room for later items.
 
 With --node, it shows the items of one node as they are in a recording, for
-'taskwatch replay'.`,
+'taskwatch replay'. With --otlp, the items go to a collector of OpenTelemetry as
+well, as with watch.`,
 		Example: `  taskwatch fleet replay night
-  taskwatch fleet replay night --node web1`,
+  taskwatch fleet replay night --node web1
+  taskwatch fleet replay night --otlp >/dev/null`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			logs, err := otlp.open()
+			if err != nil {
+				return err
+			}
+			defer logs.end()
 			c, err := hub.dial()
 			if err != nil {
 				return err
@@ -78,7 +86,7 @@ With --node, it shows the items of one node as they are in a recording, for
 			defer c.Close()
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
-			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), bare: node != "", only: node, stop: stop}
+			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), bare: node != "", only: node, stop: stop, logs: logs}
 			var w operator.Watch
 			out.have(&w)
 			err = w.Replay(ctx, c, args[0])
@@ -93,6 +101,7 @@ With --node, it shows the items of one node as they are in a recording, for
 	}
 	hub.add(cmd)
 	cmd.Flags().StringVar(&node, "node", "", "show the items of this `node` alone: its name or its key")
+	otlp.add(cmd)
 	complete(cmd, "node", cobra.NoFileCompletions)
 	return cmd
 }

@@ -24,6 +24,7 @@ func newFleetWatch() *cobra.Command {
 	var where, sel string
 	var lease time.Duration
 	var record recordFlags
+	var otlp fleetOTLP
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Watch what happens on all nodes of a fleet",
@@ -41,10 +42,14 @@ With --record, the hub keeps the answers as well, under that name: 'taskwatch
 fleet replay' shows them, and 'taskwatch fleet recordings --remove' removes
 them. The oldest make room for new ones.
 
+With --otlp, the items go to a collector of OpenTelemetry as well, as log
+records whose resource is the node: see docs/fleet.md.
+
 The environment of tasks is not told, and --where may not read it.`,
 		Example: `  taskwatch fleet watch --where 'kind == "exec" && uid == 0'
   taskwatch fleet watch --select 'role == "ci"' --where 'kind == "exec"'
-  taskwatch fleet watch --where 'kind == "exec"' --record night`,
+  taskwatch fleet watch --where 'kind == "exec"' --record night
+  taskwatch fleet watch --where 'kind == "exec"' --otlp >/dev/null`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if where != "" {
@@ -61,6 +66,11 @@ The environment of tasks is not told, and --where may not read it.`,
 			if err := record.check(cmd); err != nil {
 				return err
 			}
+			logs, err := otlp.open()
+			if err != nil {
+				return err
+			}
+			defer logs.end()
 			c, err := hub.dial()
 			if err != nil {
 				return err
@@ -69,7 +79,7 @@ The environment of tasks is not told, and --where may not read it.`,
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // the next one ends a watch whose output is not read
-			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), stop: stop}
+			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), stop: stop, logs: logs}
 			w := operator.Watch{Where: where, Select: sel, Lease: lease}
 			out.have(&w)
 			if record.name != "" {
@@ -86,6 +96,7 @@ The environment of tasks is not told, and --where may not read it.`,
 	cmd.Flags().StringVar(&sel, "select", "", "ask only nodes for which this `expression` is true")
 	cmd.Flags().DurationVar(&lease, "lease", 30*time.Second, "have the nodes forget the question after this `time` without a renewal")
 	record.add(cmd)
+	otlp.add(cmd)
 	complete(cmd, "where", cobra.NoFileCompletions)
 	complete(cmd, "select", cobra.NoFileCompletions)
 	return cmd
@@ -96,6 +107,7 @@ type nodeLines struct {
 	out    *bufio.Writer
 	bare   bool   // without the node, for a single one
 	only   string // the name or the key of that node, or ""
+	logs   *nodeLogs // or nil
 	stop   func() // is called when a line cannot be written
 	failed error  // then
 }
@@ -110,6 +122,7 @@ func (l *nodeLines) write(node operator.NodeID, line []byte) {
 	if l.failed != nil || l.only != "" && l.only != node.Name && l.only != node.Key {
 		return
 	}
+	l.logs.take(node, line)
 	if l.bare {
 		line = append(bytes.TrimRight(line, "\n"), '\n')
 	} else {

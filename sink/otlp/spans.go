@@ -325,6 +325,10 @@ func scope() *commonpb.InstrumentationScope {
 func (c *Config) resource() *resourcepb.Resource {
 	attributes := host()
 	maps.Copy(attributes, c.Resource)
+	return resourceOf(attributes)
+}
+
+func resourceOf(attributes map[string]string) *resourcepb.Resource {
 	res := &resourcepb.Resource{}
 	for _, k := range slices.Sorted(maps.Keys(attributes)) {
 		res.Attributes = append(res.Attributes, str(k, attributes[k]))
