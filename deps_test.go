@@ -83,7 +83,8 @@ var depRules = []depRule{
 	{"fleet", []string{"module", "module/sign", "internal/..."}},
 	{"fleet/selector", []string{"fleet"}},
 	{"fleet/operator", []string{".", "fleet", "fleet/selector", "module/sign", "record", "internal/..."}},
-	{"fleet/node", []string{"fleet", "fleet/selector", "daemon", "module/host", "module/sign"}},
+	{"fleet/registry", []string{"fleet", "module"}},
+	{"fleet/node", []string{"fleet", "fleet/registry", "fleet/selector", "daemon", "module/host", "module/sign"}},
 	{"cmd/...", []string{".", "cmd/...", "daemon/...", "fleet/...", "doctor", "source/...", "module/...", "modules/...", "include", "enrich", "enrich/cri", "filter", "process", "record", "report", "sink/...", "top", "ui", "internal/..."}},
 	{"test/vm/cmd/kerneltable", []string{"test/vm", "doctor", "internal/..."}}, // makes a table of what doctor found
 	{"test/...", []string{"test/...", "internal/..."}},
@@ -106,6 +107,8 @@ var importerRules = []importerRule{
 	{"github.com/cilium/ebpf/...", []string{"source/bpf/...", "module/kernel/...", "internal/..."}},
 	{"aead.dev/minisign", []string{"module/sign", "fleet/...", "cmd/..."}},
 	{"github.com/nats-io/...", []string{"fleet/..."}}, // the client; the server is in a module of its own
+	{"oras.land/oras-go/v2/...", []string{"fleet/registry"}},
+	{"github.com/opencontainers/image-spec/...", []string{"fleet/registry"}},
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{"go.opentelemetry.io/proto/otlp/...", []string{"sink/otlp"}},
 	{"connectrpc.com/connect/...", []string{"daemon/...", "enrich/cri", "sink/otlp", "cmd/..."}},

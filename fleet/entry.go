@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -27,6 +28,10 @@ type Entry struct {
 
 	Digest string            `json:"digest,omitempty"` // of the file: see Digest
 	Params map[string]string `json:"params,omitempty"`
+
+	// Registry is where nodes get the file from, by its digest: a repository of a
+	// registry of containers, as https://HOST/NAME, or http://. "" stands for the hub.
+	Registry string `json:"registry,omitempty"`
 
 	// Signature is that of the file, for nodes that want it signed.
 	Signature string `json:"signature,omitempty"`
@@ -137,6 +142,13 @@ func (s *Signed) Unverified() (*Entry, error) {
 	return &e, e.check()
 }
 
+// isPlace reports whether a text may be the repository of a registry.
+func isPlace(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && len(u.Path) > 1 &&
+		u.User == nil && u.RawQuery == "" && u.Fragment == "" && !strings.ContainsAny(u.Path, "@:")
+}
+
 func (e *Entry) check() error {
 	err := module.CheckName(e.Module)
 	switch {
@@ -147,6 +159,8 @@ func (e *Entry) check() error {
 		err = errors.New("it does not say when it expires")
 	case !e.Absent && !ValidDigest(e.Digest):
 		err = fmt.Errorf("%.80q is not a digest", e.Digest)
+	case e.Registry != "" && !isPlace(e.Registry):
+		err = fmt.Errorf("%.80q is not a repository of a registry; it looks like https://HOST/NAME", e.Registry)
 	case e.Lease < 0:
 		err = fmt.Errorf("it has a lease of %v", e.Lease)
 	}

@@ -25,6 +25,7 @@ const (
 	Running  State = "running"
 	Failed   State = "failed"   // the reason says why; an earlier version may run
 	Refused  State = "refused"  // the entry was not accepted, and nothing changed
+	Fetching State = "fetching" // the file is on its way from a registry; an earlier version may run
 	Waiting  State = "waiting"  // the rollout has not reached the node
 	Lapsed   State = "lapsed"   // nobody has renewed the lease
 	Unwanted State = "unwanted" // not selected, or to be absent, and not there

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"aead.dev/minisign"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/operator"
+	"github.com/taskwatch/taskwatch/fleet/registry"
 	"github.com/taskwatch/taskwatch/fleet/selector"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/sign"
@@ -31,6 +35,7 @@ type fleetInsmod struct {
 	wait, back              bool
 	step                    int
 	observeOnly, bestEffort bool
+	registry                registry.Registry
 }
 
 // validFor is how long an entry is accepted.
@@ -39,7 +44,7 @@ const validFor = 90 * 24 * time.Hour
 func newFleetInsmod() *cobra.Command {
 	var f fleetInsmod
 	cmd := &cobra.Command{
-		Use:   "insmod FILE|NAME [key=value...]",
+		Use:   "insmod FILE|NAME|oci://REGISTRY/NAME:TAG [key=value...]",
 		Short: "Load a module on the nodes of a fleet",
 		Long: `insmod signs what is to run where, with --key, and gives that to the hub with
 the file of the module. Nodes that trust the key load the module, or put it in
@@ -49,6 +54,10 @@ back. Nodes that --select does not choose unload the module if they have it.
 The expression of --select is in CEL, over the facts name, arch, kernel,
 version, source, kernel_modules, and the labels that nodes were given with
 --hub-label; a label that a node does not have is "".
+
+With oci://, the nodes get the file from a registry of containers, where
+'taskwatch module push' has put it, by the digest that is signed; insmod gets it
+from there as well, and the hub does not.
 
 --wait waits until all nodes that are not silent have loaded the module or have
 failed to. A node that cannot load it keeps the version that it had.
@@ -66,7 +75,8 @@ nodes that are not silent have loaded the module; 1 if not.`,
 		Example: `  taskwatch fleet insmod --key team.key forkguard --select 'role == "ci"'
   taskwatch fleet insmod --key team.key --wait count.o
   taskwatch fleet insmod --key team.key --max-unavailable 5 --rollback count.o
-  taskwatch fleet insmod --key team.key --lease 60s execguard`,
+  taskwatch fleet insmod --key team.key --lease 60s execguard
+  taskwatch fleet insmod --key team.key oci://registry.example/team/count:1`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeModuleFile,
 		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
@@ -84,6 +94,7 @@ nodes that are not silent have loaded the module; 1 if not.`,
 	flags.DurationVar(&f.lease, "lease", 0, "have the nodes unload it when it is not renewed for this `time`,\nat least 3s")
 	flags.DurationVar(&f.valid, "valid", validFor, "have the nodes accept the entry for this `time`")
 	flags.StringVar(&f.name, "name", "", "load it under this `name` (default the name of the file, up to the dot)")
+	addPlainHTTP(cmd, &f.registry)
 	addBestEffort(cmd, &f.bestEffort)
 	flags.BoolVar(&f.observeOnly, "allow-observe-only", false, "load a module that asks for a veto even if\nnothing can be denied there")
 	complete(cmd, "select", cobra.NoFileCompletions)
@@ -112,31 +123,54 @@ func (f *fleetInsmod) check() error {
 	return nil
 }
 
-// entry reads the module, and returns what is to be signed, and the file.
+// inRegistry is how the name of a module begins that nodes get from a registry.
+const inRegistry = "oci://"
+
+// entry reads the module, and returns what is to be signed, and the file where the
+// hub is to have it.
 func (f *fleetInsmod) entry(args []string) (*fleet.Entry, []byte, error) {
 	params, err := module.ParseParams(args[1:])
 	if err != nil {
 		return nil, nil, usage(err)
 	}
-	b, err := readModule(args[0])
+	ref, away := strings.CutPrefix(args[0], inRegistry)
+	m, place := (*registry.Module)(nil), ""
+	if away {
+		ctx, cancel := untilSignal()
+		defer cancel()
+		if place, err = f.registry.Place(ref); err == nil {
+			m, err = f.registry.Pull(ctx, ref)
+		}
+	} else {
+		m, err = moduleFile(args[0])
+	}
 	if err != nil {
 		return nil, nil, moduleFailed(err)
 	}
 	e := &fleet.Entry{
-		Module: f.name, Digest: fleet.Digest(b), Params: params, Select: f.sel, Lease: f.lease, Expires: time.Now().Add(f.valid).UTC(),
+		Module: cmp.Or(f.name, module.NameOf(m.FileName)), Digest: fleet.Digest(m.File), Registry: place, Signature: string(m.Signature),
+		Params: params, Select: f.sel, Lease: f.lease, Expires: time.Now().Add(f.valid).UTC(),
 		AllowObserveOnly: f.observeOnly, AllowBestEffort: f.bestEffort,
 	}
-	if e.Module == "" {
-		e.Module = module.NameOf(args[0])
+	if away {
+		return e, nil, nil
 	}
+	return e, m.File, nil
+}
+
+// moduleFile reads a module, with its signature unless it is a stock one.
+func moduleFile(name string) (*registry.Module, error) {
+	b, err := readModule(name)
+	if err != nil {
+		return nil, err
+	}
+	m := &registry.Module{FileName: filepath.Base(name), File: b}
 	if !stock.IsStock(b) {
-		signature, err := sign.ReadSignature(args[0])
-		if err != nil {
-			return nil, nil, moduleFailed(fmt.Errorf("module %q: its signature: %w", args[0], err))
+		if m.Signature, err = sign.ReadSignature(name); err != nil {
+			return nil, fmt.Errorf("module %q: its signature: %w", name, err)
 		}
-		e.Signature = string(signature)
 	}
-	return e, b, nil
+	return m, nil
 }
 
 func (f *fleetInsmod) run(cmd *cobra.Command, args []string) error {
@@ -158,8 +192,10 @@ func (f *fleetInsmod) run(cmd *cobra.Command, args []string) error {
 	defer c.Close()
 	ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	if err := c.Upload(ctx, file); err != nil {
-		return moduleFailed(err)
+	if file != nil {
+		if err := c.Upload(ctx, file); err != nil {
+			return moduleFailed(err)
+		}
 	}
 	switch {
 	case f.step > 0:

@@ -119,7 +119,7 @@ func fleetModulesOf(wanted map[string]*operator.Wanted, nodes []fleet.NodeState)
 				m.Wanted = "rollout"
 			}
 		}
-		chosen := chooser(w)
+		chosen := wantedOn(w)
 		for i := range nodes {
 			n := &nodes[i]
 			r := reportOf(n, name)
@@ -133,8 +133,8 @@ func fleetModulesOf(wanted map[string]*operator.Wanted, nodes []fleet.NodeState)
 	return out
 }
 
-// chooser returns what says whether an entry wants its module on a node.
-func chooser(w *operator.Wanted) func(*fleet.NodeState) bool {
+// wantedOn returns what says whether an entry wants its module on a node.
+func wantedOn(w *operator.Wanted) func(*fleet.NodeState) bool {
 	var sel *selector.Selector
 	if w.Err == nil && !w.Absent {
 		sel, _ = selector.Parse(w.Select) // one that cannot be read chooses no node: each says so

@@ -71,6 +71,14 @@ func isUnsure(line []byte) bool {
 // logsEnd is how long the end waits for the collector.
 const logsEnd = 3 * time.Second
 
+// hurry has a collector that does not answer hold up the end only for a while once
+// ctx has ended.
+func (l *nodeLogs) hurry(ctx context.Context) {
+	if l != nil {
+		context.AfterFunc(ctx, func() { time.AfterFunc(logsEnd, l.Stop) })
+	}
+}
+
 // end sends what waits, and says how much was not sent.
 func (l *nodeLogs) end() {
 	if l == nil {

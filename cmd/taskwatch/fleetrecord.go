@@ -86,6 +86,7 @@ well, as with watch.`,
 			defer c.Close()
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
+			logs.hurry(ctx)
 			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), bare: node != "", only: node, stop: stop, logs: logs}
 			var w operator.Watch
 			out.have(&w)

@@ -78,6 +78,7 @@ The environment of tasks is not told, and --where may not read it.`,
 			defer c.Close()
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
+			logs.hurry(ctx)
 			context.AfterFunc(ctx, stop) // the next one ends a watch whose output is not read
 			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), stop: stop, logs: logs}
 			w := operator.Watch{Where: where, Select: sel, Lease: lease}

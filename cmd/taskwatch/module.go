@@ -35,10 +35,10 @@ is built from C or Go and runs in a sandbox inside taskwatch.
   sudo taskwatch watch -m count.o -e exec`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage(errors.New("no command given: taskwatch module list, new, build, headers, check, test, info, sign or verify"))
+			return usage(errors.New("no command given: taskwatch module list, new, build, headers, check, test, info, sign, verify, push or pull"))
 		},
 	}
-	cmd.AddCommand(newModuleList(), newModuleNew(), newModuleBuild(), newModuleHeaders(), newModuleCheck(), newModuleTest(), newModuleInfo("info"), newModuleSign(), newModuleVerify())
+	cmd.AddCommand(newModuleList(), newModuleNew(), newModuleBuild(), newModuleHeaders(), newModuleCheck(), newModuleTest(), newModuleInfo("info"), newModuleSign(), newModuleVerify(), newModulePush(), newModulePull())
 	return cmd
 }
 

@@ -124,17 +124,17 @@ func (d *documented) make(t *testing.T) {
 case "$1" in
 --dir) echo $$ >>pids; exec %[1]s/taskwatch-hub --listen %[2]s "$@" 2>>hub.log ;;
 enroll) until grep -q msg=serving hub.log; do sleep 0.02; done ;;
-push | pull) command=$1; shift; exec %[1]s/taskwatch-hub "$command" --plain-http "$@" ;;
 esac
 exec %[1]s/taskwatch-hub "$@"
 `, programs, d.listen),
 		"taskwatch": fmt.Sprintf(`#!/bin/sh
 case "$1 ${2:-}" in
+"module push" | "module pull") command=$2; shift 2; exec %[1]s/taskwatch module "$command" --plain-http "$@" ;;
 "serve --hub") shift; echo $$ >>pids; exec %[1]s/taskwatch serve --socket ./s --hub-dir ./node "$@" ;;
 "fleet insmod")
 	shift 2
 	until %[1]s/taskwatch fleet nodes | grep -q ' up '; do sleep 0.05; done
-	exec %[1]s/taskwatch fleet insmod --allow-observe-only "$@" ;;
+	exec %[1]s/taskwatch fleet insmod --allow-observe-only --plain-http "$@" ;;
 "fleet watch") shift 2; exec timeout --foreground --preserve-status -s INT 2 %[1]s/taskwatch fleet watch "$@" ;;
 "fleet nodes")
 	until %[1]s/taskwatch "$@" | grep ' up '; do sleep 0.05; done ;;

@@ -230,6 +230,9 @@ func describe(e *fleet.Entry) string {
 	if e.Through != "" {
 		text += ", in a rollout through " + e.Through
 	}
+	if e.Registry != "" {
+		text += ", from " + e.Registry
+	}
 	if len(e.Params) > 0 {
 		text += fmt.Sprintf(", with %q", e.Params)
 	}

@@ -173,7 +173,7 @@ func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed) e
 		return fmt.Errorf("module %s has the generation %d already, and %d is not higher: somebody else has changed it; try again", e.Module, s.wanted[i].generation, e.Generation)
 	case !known && len(s.wanted) >= maxDesired:
 		return fmt.Errorf("there are %d modules already", maxDesired)
-	case !e.Absent && !s.has(ctx, e.Digest):
+	case !e.Absent && e.Registry == "" && !s.has(ctx, e.Digest):
 		return fmt.Errorf("the file of module %s, with the digest %s, is not at the hub; upload it first", e.Module, e.Digest)
 	}
 	b, err := json.Marshal(signed)

@@ -5,5 +5,5 @@
 // modules: a node that starts while its hub is away runs what it ran before.
 //
 // One goroutine changes what runs; see [Node.Run]. Another repeats what it has
-// reported. No lock is taken below another.
+// reported, and others fetch files from registries. No lock is taken below another.
 package node

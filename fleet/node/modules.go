@@ -20,7 +20,9 @@ type modules struct {
 	node *Node
 	disk disk
 	list map[string]*entry
-	dead *time.Timer // of the next lease that ends
+	dead *time.Timer // of the next lease that ends, or the next try to fetch a file
+
+	fetches fetches
 }
 
 // entry is a module.
@@ -40,7 +42,7 @@ type entry struct {
 }
 
 func newModules(n *Node) (*modules, error) {
-	ms := &modules{node: n, disk: disk{n.cfg.Identity.Dir()}, list: map[string]*entry{}, dead: time.NewTimer(time.Hour)}
+	ms := &modules{node: n, disk: disk{n.cfg.Identity.Dir()}, list: map[string]*entry{}, dead: time.NewTimer(time.Hour), fetches: newFetches()}
 	all, err := ms.disk.load()
 	if err != nil {
 		return nil, err
@@ -101,6 +103,7 @@ func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
 			before = append(before, &was{e, *e})
 			e.Seen, e.seen, e.refused = s.Signed, accepted, ""
 			e.until = time.Now().Add(accepted.Lease)
+			ms.fetches.forget(accepted.Digest)
 		default:
 			e.refused = ""
 		}
@@ -194,6 +197,7 @@ func (ms *modules) settle(ctx context.Context) {
 			continue // nothing was ever accepted
 		}
 		run, state, err := ms.wants(e)
+		before := e.failed
 		e.state, e.failed = state, ""
 		target := e.seen
 		switch {
@@ -211,7 +215,12 @@ func (ms *modules) settle(ctx context.Context) {
 		m, err := ms.module(ctx, target)
 		if err != nil {
 			e.state, e.failed = fleet.Failed, err.Error()
-			ms.node.log.Error("a module of the fleet cannot be had", "module", name, "generation", target.Generation, "error", err)
+			switch {
+			case errors.Is(err, errFetching):
+				e.state = fleet.Fetching
+			case e.failed != before:
+				ms.node.log.Error("a module of the fleet cannot be had", "module", name, "generation", target.Generation, "error", err)
+			}
 			keep = append(keep, name)
 			continue
 		}
@@ -243,7 +252,7 @@ func (ms *modules) fallBack(ctx context.Context) {
 	for name, e := range ms.list {
 		there := slices.Contains(loaded, name)
 		switch earlier := e.earlier(); {
-		case e.state != fleet.Failed:
+		case e.state != fleet.Failed && e.state != fleet.Fetching:
 		case earlier == nil && there && e.active != e.seen:
 			keep = slices.DeleteFunc(keep, func(k string) bool { return k == name })
 		case earlier != nil && !there:
@@ -284,9 +293,24 @@ func (e *entry) ends() time.Duration {
 	return next
 }
 
-// module returns a module with its file, from the disk or the hub.
+// fetched takes a file that has come from a registry, or has not.
+func (ms *modules) fetched(ctx context.Context, f fetched) {
+	if f.err == nil {
+		if err := ms.disk.saveFile(f.digest, f.file); err != nil {
+			f.err = fmt.Errorf("its file cannot be kept: %w", err)
+		}
+	}
+	ms.fetches.end(f.digest, f.err)
+	ms.settle(ctx)
+}
+
+// module returns a module with its file, from the disk or the hub. One of a registry
+// comes later: see fetched.
 func (ms *modules) module(ctx context.Context, e *fleet.Entry) (*daemon.FleetModule, error) {
 	file := ms.disk.file(e.Digest)
+	if file == nil && e.Registry != "" {
+		return nil, ms.fetches.want(ctx, e)
+	}
 	if file == nil {
 		if !ms.node.conn.IsConnected() {
 			return nil, errors.New("its file is not here, and the hub cannot be reached")
@@ -323,13 +347,13 @@ func (ms *modules) finish() {
 		}
 		next = min(next, e.ends())
 	}
-	ms.dead.Reset(next)
+	ms.dead.Reset(min(next, ms.fetches.prune(needed)))
 	if err := errors.Join(ms.save(), ms.disk.prune(needed)); err != nil {
 		ms.node.log.Error("what runs cannot be kept", "error", err)
 	}
 }
 
-// lapse is ready when a lease has ended.
+// lapse is ready when a lease has ended, or a file is to be tried again.
 func (ms *modules) lapse() <-chan time.Time { return ms.dead.C }
 
 // reports returns what became of each module.

@@ -121,6 +121,7 @@ const readEvery = time.Minute
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer n.modules.fetches.ended.Wait()
 	defer n.conn.Close()
 	defer n.answers.end()
 	if err := n.subscribe(ctx); err != nil {
@@ -144,6 +145,8 @@ func (n *Node) Run(ctx context.Context) error {
 			n.readAll(ctx)
 		case <-read.C:
 			n.readAll(ctx)
+		case f := <-n.modules.fetches.done:
+			n.modules.fetched(ctx, f)
 		case <-n.modules.lapse():
 			n.modules.settle(ctx)
 		}

@@ -84,6 +84,7 @@ func fateOf(e *fleet.Entry, n fleet.NodeState) (Fate, bool) {
 			continue
 		}
 		switch {
+		case m.State == fleet.Fetching:
 		case m.Generation >= e.Generation, m.State == fleet.Refused && m.Refused == e.Generation:
 			return Fate{n, m}, true
 		}

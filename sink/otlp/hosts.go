@@ -81,5 +81,9 @@ func (l *HostLogs) resourceOf(h Host) *resourcepb.Resource {
 	return r
 }
 
+// Stop has nothing sent any more: what is on its way fails, and so does what comes. It
+// may be called at any time.
+func (l *HostLogs) Stop() { l.stop() }
+
 // Close sends everything that waits. It stops when ctx ends.
 func (l *HostLogs) Close(ctx context.Context) error { return l.close(ctx) }

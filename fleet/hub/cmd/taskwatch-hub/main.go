@@ -18,7 +18,6 @@ import (
 
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/hub"
-	"github.com/taskwatch/taskwatch/fleet/hub/registry"
 	"github.com/taskwatch/taskwatch/internal/table"
 )
 
@@ -29,8 +28,6 @@ const usage = `Usage:
   taskwatch-hub enroll --dir DIR [--role node|reader|loader] [--name NAME] [--life 24h]
   taskwatch-hub clients --dir DIR
   taskwatch-hub revoke --dir DIR NAME|KEY|TOKEN
-  taskwatch-hub push [--plain-http] FILE REGISTRY/NAME:TAG
-  taskwatch-hub pull [--plain-http] [-o FILE] REGISTRY/NAME:TAG
   taskwatch-hub version
   taskwatch-hub man DIR
 
@@ -50,11 +47,6 @@ enroll prints a token, a secret that one client can use once: a node with
 loader also says which modules are to run, if the nodes trust its signing key.
 
 clients lists the clients and the tokens. revoke takes the rights of one away.
-
-push puts a module and its signature, FILE.minisig, into a registry of
-containers, and prints its reference by digest; pull gets both from there. The
-credentials are those of 'docker login'. --plain-http is for a registry without
-TLS.
 
 version shows which taskwatch-hub this is. man writes the man page into DIR.
 
@@ -83,8 +75,6 @@ func run(args []string, out, errs io.Writer) error {
 	servers := flags.String("nats", "", "")
 	ca := flags.String("nats-ca", "", "")
 	replicas := flags.Int("replicas", 0, "")
-	plain := flags.Bool("plain-http", false, "")
-	output := flags.String("o", "", "")
 	var hosts []string
 	flags.Func("host", "", func(s string) error { hosts = append(hosts, s); return nil })
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -94,10 +84,6 @@ func run(args []string, out, errs io.Writer) error {
 		return fmt.Errorf("%w; see 'taskwatch-hub --help'", err)
 	}
 	switch command {
-	case "push":
-		return push(out, flags.Args(), registry.Registry{PlainHTTP: *plain})
-	case "pull":
-		return pull(out, flags.Args(), *output, registry.Registry{PlainHTTP: *plain})
 	case "version":
 		_, err := fmt.Fprintln(out, "taskwatch-hub", version())
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2"
@@ -114,6 +115,48 @@ func (m *Module) check() error {
 	return nil
 }
 
+// Place returns where Fetch gets the file of a module that has a reference.
+func (r Registry) Place(ref string) (string, error) {
+	repo, err := r.open(ref)
+	if err != nil {
+		return "", err
+	}
+	scheme := secureHTTP
+	if r.PlainHTTP {
+		scheme = plainHTTP
+	}
+	return scheme + repo.Reference.Registry + "/" + repo.Reference.Repository, nil
+}
+
+// How places begin.
+const (
+	secureHTTP = "https://"
+	plainHTTP = "http://"
+)
+
+// Fetch gets the file of a module with a digest (see fleet.Digest) from a place,
+// which Place has returned. It is what has that digest.
+func Fetch(ctx context.Context, place, digest string) ([]byte, error) {
+	name, plain := strings.CutPrefix(place, plainHTTP)
+	if !plain {
+		name = strings.TrimPrefix(place, secureHTTP)
+	}
+	ref := "sha256:" + digest
+	repo, err := Registry{PlainHTTP: plain}.open(name + "@" + ref)
+	if err != nil {
+		return nil, err
+	}
+	d, err := repo.Blobs().Resolve(ctx, ref)
+	var file []byte
+	if err == nil {
+		file, err = fetch(ctx, repo.Blobs(), d, fleet.MaxModule)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the file %.12s from %s: %w", digest, place, err)
+	}
+	return file, nil
+}
+
 // maxManifest and maxSignature bound what is read of them.
 const (
 	maxManifest  = 256 << 10
@@ -149,7 +192,7 @@ func pull(ctx context.Context, repo *remote.Repository) (*Module, error) {
 		return nil, fmt.Errorf("its manifest: %w", err)
 	}
 	if manifest.ArtifactType != ArtifactType {
-		return nil, fmt.Errorf("it is not a module but %.100q; 'taskwatch-hub push' makes one", manifest.ArtifactType)
+		return nil, fmt.Errorf("it is not a module but %.100q; 'taskwatch module push' makes one", manifest.ArtifactType)
 	}
 	var m Module
 	for _, l := range manifest.Layers {
@@ -173,7 +216,7 @@ func pull(ctx context.Context, repo *remote.Repository) (*Module, error) {
 }
 
 // fetch returns a part with the digest and the size that it must have.
-func fetch(ctx context.Context, repo *remote.Repository, d v1.Descriptor, limit int64) ([]byte, error) {
+func fetch(ctx context.Context, repo content.Fetcher, d v1.Descriptor, limit int64) ([]byte, error) {
 	if d.Size > limit {
 		return nil, fmt.Errorf("a part of it has %d bytes; it may have %d", d.Size, limit)
 	}
