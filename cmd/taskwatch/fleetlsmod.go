@@ -31,11 +31,11 @@ func newFleetLsmod() *cobra.Command {
     RUNNING     nodes on which this generation runs
     EARLIER     nodes on which an earlier one runs
     FAILED      nodes that could not load it, or refused the entry
-    WAITING     nodes that have not done it: the rollout has not reached them, they
-                are fetching the file, or they have not said
+    WAITING     nodes that have not done it: the rollout has not reached them,
+                they are fetching the file, or they have not said
     LAPSED      nodes that unloaded it because its lease was over
-    SILENT      of NODES, those that have not reported for 30 s: what is counted of
-                them is what they said last
+    SILENT      of NODES, those that have not reported for 30 s: what is counted
+                of them is what they said last
     GENERATION  of the entry
     UNTIL       when nodes cease to accept the entry
 

@@ -71,7 +71,7 @@ With --node, it shows the items of one node as they are in a recording, for
 well, as with watch.`,
 		Example: `  taskwatch fleet replay night
   taskwatch fleet replay night --node web1
-  taskwatch fleet replay night --otlp >/dev/null`,
+  taskwatch fleet replay night --otlp`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			logs, err := otlp.open()

@@ -49,7 +49,7 @@ The environment of tasks is not told, and --where may not read it.`,
 		Example: `  taskwatch fleet watch --where 'kind == "exec" && uid == 0'
   taskwatch fleet watch --select 'role == "ci"' --where 'kind == "exec"'
   taskwatch fleet watch --where 'kind == "exec"' --record night
-  taskwatch fleet watch --where 'kind == "exec"' --otlp >/dev/null`,
+  taskwatch fleet watch --where 'kind == "exec"' --otlp`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if where != "" {
