@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -260,8 +261,8 @@ func await(ctx context.Context, c *operator.Conn, e *fleet.Entry, limit time.Dur
 	o, err := c.Await(ctx, e)
 	if o != nil {
 		saySilent(o)
-		for _, f := range o.Failed() {
-			say("%s: %s on node %s: %s", e.Module, f.State, nodeName(f.Node.Report.Facts.Name, f.Node.Key), f.Reason)
+		for _, g := range grouped(failedOf(e.Module, o)) {
+			say("%s\n    %s", g.what(), firstOf(g.nodes))
 		}
 	}
 	switch {
@@ -276,8 +277,13 @@ func await(ctx context.Context, c *operator.Conn, e *fleet.Entry, limit time.Dur
 }
 
 func saySilent(o *operator.Outcome) {
+	var names []string
 	for _, n := range o.Silent {
-		say("node %s is silent: it has not reported for %v", nodeName(n.Report.Facts.Name, n.Key), n.Age.Round(time.Second))
+		names = append(names, nodeName(n.Report.Facts.Name, n.Key))
+	}
+	if len(names) > 0 {
+		slices.Sort(names)
+		say("%s\n    %s", areSilent(len(names)), firstOf(names))
 	}
 }
 

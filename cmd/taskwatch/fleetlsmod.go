@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,14 +75,6 @@ type fleetModule struct {
 	Lapsed     int       `json:"lapsed"`
 	Silent     int       `json:"silent"`
 	Until      time.Time `json:"until"`
-}
-
-type fleetFailed struct {
-	Module string      `json:"module"`
-	Node   string      `json:"node"`
-	Key    string      `json:"key"`
-	State  fleet.State `json:"state"`
-	Reason string      `json:"reason"`
 }
 
 type fleetSilent struct {
@@ -193,12 +184,7 @@ func (f *fleetModules) write(w io.Writer) error {
 		return err
 	}
 	for _, g := range grouped(f.Failed) {
-		such := ""
-		if g.differ {
-			such = "such as "
-		}
-		args := clean.Args([]any{g.first.Module, g.first.State, plural(len(g.nodes), "node", "nodes"), such, g.first.Reason, firstOf(g.nodes)})
-		if _, err := fmt.Fprintf(w, "%s: %s on %s: %s%s\n    %s\n", args...); err != nil {
+		if _, err := fmt.Fprintf(w, "%s\n    %s\n", clean.Args([]any{g.what(), firstOf(g.nodes)})...); err != nil {
 			return err
 		}
 	}
@@ -209,61 +195,6 @@ func (f *fleetModules) write(w io.Writer) error {
 	for _, n := range f.Silent {
 		names = append(names, nodeName(n.Node, n.Key))
 	}
-	_, err := fmt.Fprintf(w, "%s silent:\n    %s\n", clean.Args([]any{plural(len(names), "node is", "nodes are"), firstOf(names)})...)
+	_, err := fmt.Fprintf(w, "%s\n    %s\n", clean.Args([]any{areSilent(len(names)), firstOf(names)})...)
 	return err
-}
-
-// failures are nodes that have failed for the same reason.
-type failures struct {
-	first  fleetFailed
-	nodes  []string
-	differ bool // in numbers
-}
-
-// grouped puts together what has failed for the same reason but for numbers in it,
-// the most frequent first.
-func grouped(list []fleetFailed) (groups []*failures) {
-	by := map[[3]string]*failures{}
-	for _, l := range list {
-		key := [3]string{l.Module, string(l.State), withoutNumbers(l.Reason)}
-		g := by[key]
-		if g == nil {
-			g = &failures{first: l}
-			by[key] = g
-			groups = append(groups, g)
-		}
-		g.nodes = append(g.nodes, nodeName(l.Node, l.Key))
-		g.differ = g.differ || l.Reason != g.first.Reason
-	}
-	slices.SortStableFunc(groups, func(a, b *failures) int {
-		return cmp.Or(cmp.Compare(a.first.Module, b.first.Module), cmp.Compare(len(b.nodes), len(a.nodes)))
-	})
-	return groups
-}
-
-// withoutNumbers returns a text with # in place of each of its numbers.
-func withoutNumbers(text string) string {
-	var b strings.Builder
-	last := rune(0)
-	for _, r := range text {
-		if r >= '0' && r <= '9' {
-			r = '#'
-		}
-		if r != '#' || last != '#' {
-			b.WriteRune(r)
-		}
-		last = r
-	}
-	return b.String()
-}
-
-// namedNodes is how many nodes are named in a line.
-const namedNodes = 8
-
-// firstOf returns the first names of a list, and how many more there are.
-func firstOf(names []string) string {
-	if len(names) <= namedNodes {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:namedNodes], ", "), len(names)-namedNodes)
 }

@@ -52,12 +52,9 @@ func byHost(parts []*logspb.ResourceLogs) proto.Message {
 // Take takes an item of a host, which may be marked as unsure: its record then has
 // the attribute taskwatch.unsure.
 func (l *HostLogs) Take(h Host, it taskwatch.Item, unsure bool) {
-	r := logRecord(it)
+	r := markedRecord(it, unsure)
 	if r == nil {
 		return
-	}
-	if unsure {
-		r.Attributes = append(r.Attributes, flag("taskwatch.unsure", true))
 	}
 	l.add(&logspb.ResourceLogs{Resource: l.resourceOf(h), ScopeLogs: []*logspb.ScopeLogs{{LogRecords: []*logspb.LogRecord{r}}}})
 }

@@ -49,18 +49,22 @@ func (l *LogSink) Take(it taskwatch.Item) { l.TakeMarked(it, false) }
 // TakeMarked is Take for an item that may be marked as unsure: its record then
 // has the attribute taskwatch.unsure.
 func (l *LogSink) TakeMarked(it taskwatch.Item, unsure bool) {
-	r := logRecord(it)
-	if r == nil {
-		return
+	if r := markedRecord(it, unsure); r != nil {
+		l.add(r)
 	}
-	if unsure {
-		r.Attributes = append(r.Attributes, flag("taskwatch.unsure", true))
-	}
-	l.add(r)
 }
 
 // Close sends everything that waits. It stops when ctx ends.
 func (l *LogSink) Close(ctx context.Context) error { return l.close(ctx) }
+
+// markedRecord returns the record of an item, or nil if it has none.
+func markedRecord(it taskwatch.Item, unsure bool) *logspb.LogRecord {
+	r := logRecord(it)
+	if r != nil && unsure {
+		r.Attributes = append(r.Attributes, flag("taskwatch.unsure", true))
+	}
+	return r
+}
 
 func logRecord(it taskwatch.Item) *logspb.LogRecord {
 	r := &logspb.LogRecord{SeverityNumber: logspb.SeverityNumber_SEVERITY_NUMBER_INFO, SeverityText: "INFO"}
