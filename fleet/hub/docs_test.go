@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -40,6 +41,12 @@ func TestDocumentedFleetCommands(t *testing.T) {
 	d.make(t)
 	images := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer images.Close()
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/logs" {
+			t.Errorf("the collector is asked for %s", r.URL.Path)
+		}
+	}))
+	defer collector.Close()
 	servers := startCluster(t, d.other, 3)
 	host, err := os.Hostname()
 	if err != nil {
@@ -75,7 +82,7 @@ func TestDocumentedFleetCommands(t *testing.T) {
 	}
 	c := exec.Command("/bin/sh", "-eu", "-c", script.String())
 	c.Dir = dir
-	c.Env = append(os.Environ(), "PATH="+d.bin+":"+os.Getenv("PATH"), "XDG_CONFIG_HOME="+dir, "XDG_RUNTIME_DIR="+dir)
+	c.Env = append(os.Environ(), "PATH="+d.bin+":"+os.Getenv("PATH"), "XDG_CONFIG_HOME="+dir, "XDG_RUNTIME_DIR="+dir, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
 	out, err := c.CombinedOutput()
 	hubLog, _ := os.ReadFile(filepath.Join(dir, "hub.log"))
 	if err != nil {
