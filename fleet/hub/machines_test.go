@@ -26,6 +26,7 @@ type machine struct {
 	name   string
 	arch   vm.Arch
 	series string
+	ahead  time.Duration // of its clock
 	output testutil.Log
 }
 
@@ -53,25 +54,12 @@ wait $node
 // and one rmmod ends it.
 func TestMachines(t *testing.T) {
 	testutil.Nightly(t) // three machines on an emulated processor
-	dir := t.TempDir()
-	h := &running{dir: filepath.Join(dir, "hub"), listen: "127.0.0.1:0", hosts: []string{"10.0.2.2"}}
-	h.begin(t)
-	testutil.RequireTool(t, "minisign")
-	command(t, dir, "minisign", "-G", "-W", "-p", "team.pub", "-s", "team.key")
 	machines := []*machine{
 		{name: "old", arch: vm.AMD64, series: "6.1"},
 		{name: "new", arch: vm.AMD64, series: "6.12"},
 		{name: "arm", arch: vm.ARM64, series: "6.12"},
 	}
-	taskwatch := buildTaskwatch(t, runtime.GOARCH)
-	end := bootAll(t, h, dir, machines, map[vm.Arch]string{vm.HostArch: taskwatch})
-	loader := h.token(t, fleet.Loader, "team")
-	nodes := command(t, dir, taskwatch, "fleet", "nodes", "--hub", h.URL(), "--hub-token", loader)
-	inTime(t, "all machines are nodes", machines, func() bool {
-		nodes = command(t, dir, taskwatch, "fleet", "nodes")
-		return strings.Count(nodes, " up ") == len(machines)
-	})
-	t.Logf("the nodes:\n%s", nodes)
+	dir, taskwatch, end := fleetOf(t, machines)
 
 	var seen testutil.Log
 	watch := operate(dir, taskwatch, "fleet", "watch", "--where", `kind == "exec-failed"`)
@@ -117,6 +105,56 @@ func TestMachines(t *testing.T) {
 	end()
 }
 
+// The clock of a node is two days ahead: it refuses an entry that is valid for a day,
+// says so, and does not do it; it does what is valid for longer.
+func TestClockOfNodeIsAhead(t *testing.T) {
+	testutil.Nightly(t) // a machine with a clock of its own
+	m := &machine{name: "ahead", arch: vm.HostArch, series: "6.12", ahead: 48 * time.Hour}
+	machines := []*machine{m}
+	dir, taskwatch, end := fleetOf(t, machines)
+	insmod := []string{"fleet", "insmod", "--key", "team.key", "--wait", "--timeout", machinePatience.String(), "execguard", "prefix=/denied/"}
+	out, err := operate(dir, taskwatch, append(insmod, "--valid", "24h")...).CombinedOutput()
+	const reason = "execguard: refused on 1 node: the entry has expired, at "
+	if err == nil || !strings.Contains(string(out), reason) || !strings.Contains(string(out), "ahead (") {
+		t.Errorf("an entry for a day ends with %v, and says\n%s", err, out)
+	}
+	if loaded := command(t, dir, taskwatch, "fleet", "lsmod"); !strings.Contains(loaded, reason) {
+		t.Errorf("lsmod shows\n%s", loaded)
+	}
+	if audit := command(t, dir, taskwatch, "fleet", "audit"); !strings.Contains(audit, "node ahead: module execguard, generation 0: refused: the entry has expired, at ") {
+		t.Errorf("the audit trail is\n%s", audit)
+	}
+	if strings.Contains(m.output.String(), "-- denied\n") {
+		t.Error("what was refused was done")
+	}
+	command(t, dir, taskwatch, insmod...)
+	inTime(t, "the node does what is valid for longer", machines, func() bool { return strings.Contains(m.output.String(), "-- denied\n") })
+	command(t, dir, taskwatch, "fleet", "rmmod", "--key", "team.key", "execguard")
+	end()
+}
+
+// fleetOf boots machines that are the nodes of a hub, and returns the directory of an
+// operator who has a key and is a loader, its program, and what waits until the
+// machines have ended.
+func fleetOf(t *testing.T, machines []*machine) (dir, taskwatch string, end func()) {
+	t.Helper()
+	dir = t.TempDir()
+	h := &running{dir: filepath.Join(dir, "hub"), listen: "127.0.0.1:0", hosts: []string{"10.0.2.2"}}
+	h.begin(t)
+	testutil.RequireTool(t, "minisign")
+	command(t, dir, "minisign", "-G", "-W", "-p", "team.pub", "-s", "team.key")
+	taskwatch = buildTaskwatch(t, runtime.GOARCH)
+	end = bootAll(t, h, dir, machines, map[vm.Arch]string{vm.HostArch: taskwatch})
+	loader := h.token(t, fleet.Loader, "team")
+	nodes := command(t, dir, taskwatch, "fleet", "nodes", "--hub", h.URL(), "--hub-token", loader)
+	inTime(t, "all machines are nodes", machines, func() bool {
+		nodes = command(t, dir, taskwatch, "fleet", "nodes")
+		return strings.Count(nodes, " up ") == len(machines)
+	})
+	t.Logf("the nodes:\n%s", nodes)
+	return dir, taskwatch, end
+}
+
 // bootAll boots the machines with programs, those that there are and others that it
 // builds, and returns what waits until they have ended.
 func bootAll(t *testing.T, h *running, dir string, machines []*machine, programs map[vm.Arch]string) (end func()) {
@@ -138,7 +176,7 @@ func bootAll(t *testing.T, h *running, dir string, machines []*machine, programs
 				{Guest: "/node.token", Host: h.token(t, fleet.Node, m.name)},
 				{Guest: "/team.pub", Host: filepath.Join(dir, "team.pub")},
 			},
-			Setup: fmt.Sprintf("hostname %s; date -s @%d; mkdir /denied; cp /bin/busybox /denied/true", m.name, time.Now().Unix()),
+			Setup: fmt.Sprintf("hostname %s; date -s @%d; mkdir /denied; cp /bin/busybox /denied/true", m.name, time.Now().Add(m.ahead).Unix()),
 			Cmd:   []string{"sh", "-c", machineScript}, Env: []string{"HUB=" + address},
 		})
 	}
