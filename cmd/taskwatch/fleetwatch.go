@@ -106,11 +106,11 @@ The environment of tasks is not told, and --where may not read it.`,
 // nodeLines writes what nodes say, as JSON lines.
 type nodeLines struct {
 	out    *bufio.Writer
-	bare   bool   // without the node, for a single one
-	only   string // the name or the key of that node, or ""
+	bare   bool      // without the node, for a single one
+	only   string    // the name or the key of that node, or ""
 	logs   *nodeLogs // or nil
-	stop   func() // is called when a line cannot be written
-	failed error  // then
+	stop   func()    // is called when a line cannot be written
+	failed error     // then
 }
 
 // have has a watch write its lines.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/taskwatch/taskwatch/daemon"
@@ -367,7 +368,19 @@ func (ms *modules) reports() (list []fleet.ModuleReport) {
 		if e.refused != "" {
 			r.State, r.Reason, r.Refused = fleet.Refused, e.refused, e.claimed
 		}
+		r.Reason = short(r.Reason)
 		list = append(list, r)
 	}
 	return list
+}
+
+// maxReason is how many bytes of a reason a report has. A registry may answer with a
+// page, and the hub takes no report of any size.
+const maxReason = 2 << 10
+
+func short(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxReason], "") + "..."
 }

@@ -131,7 +131,7 @@ func (r Registry) Place(ref string) (string, error) {
 // How places begin.
 const (
 	secureHTTP = "https://"
-	plainHTTP = "http://"
+	plainHTTP  = "http://"
 )
 
 // Fetch gets the file of a module with a digest (see fleet.Digest) from a place,
