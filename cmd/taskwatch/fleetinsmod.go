@@ -143,7 +143,7 @@ func (f *fleetInsmod) entry(args []string) (*fleet.Entry, []byte, error) {
 			m, err = f.registry.Pull(ctx, ref)
 		}
 	} else {
-		m, err = moduleFile(args[0])
+		m, err = signedModule(args[0])
 	}
 	if err != nil {
 		return nil, nil, moduleFailed(err)
@@ -159,8 +159,8 @@ func (f *fleetInsmod) entry(args []string) (*fleet.Entry, []byte, error) {
 	return e, m.File, nil
 }
 
-// moduleFile reads a module, with its signature unless it is a stock one.
-func moduleFile(name string) (*registry.Module, error) {
+// signedModule reads a module, with its signature unless it is a stock one.
+func signedModule(name string) (*registry.Module, error) {
 	b, err := readModule(name)
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ the nodes of a fleet do so. The credentials are those of 'docker login'.`,
 		},
 		ValidArgsFunction: completeModuleFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := moduleFile(args[0])
+			m, err := signedModule(args[0])
 			if err != nil {
 				return moduleFailed(err)
 			}
