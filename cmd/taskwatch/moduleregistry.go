@@ -20,10 +20,11 @@ func newModulePush() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "push FILE REGISTRY/NAME:TAG",
 		Short: "Put a module into a registry of containers",
-		Long: `push puts a module and its signature, FILE.minisig if it is there, into a registry
-of containers (OCI), and prints its reference by digest. 'taskwatch module pull'
-gets both from there, and 'taskwatch fleet insmod oci://REGISTRY/NAME:TAG' has
-the nodes of a fleet do so. The credentials are those of 'docker login'.`,
+		Long: `push puts a module and its signature, FILE.minisig if it is there, into a
+registry of containers (OCI), and prints its reference by digest. 'taskwatch
+module pull' gets both from there, and 'taskwatch fleet insmod
+oci://REGISTRY/NAME:TAG' has the nodes of a fleet do so. The credentials are
+those of 'docker login'.`,
 		Example: "  taskwatch module push count.o registry.example/team/count:1",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
