@@ -123,7 +123,7 @@ func TestModuleErrors(t *testing.T) {
 		status int
 		says   []string
 	}{
-		{[]string{"module"}, 2, []string{"list, new, build, headers, check, test, info, sign or verify"}},
+		{[]string{"module"}, 2, []string{"list, new, build, headers, check, test, info, sign, verify, push or pull"}},
 		{[]string{"module", "make"}, 2, []string{`unknown command "make"`}},
 		{[]string{"module", "new"}, 2, []string{"0 files given"}},
 		{[]string{"module", "new", source}, 1, []string{source, "file exists"}},
