@@ -25,7 +25,7 @@ import (
 func TestConformanceOfCommands(t *testing.T) {
 	testutil.Root(t)
 	usual := freeWait
-	freeWait = 50 * time.Second // init may be slow to reap
+	freeWait = 50 * time.Second // a busy machine may be slow to free
 	t.Cleanup(func() { freeWait = usual })
 	r := start(t, Config{})
 	watchtest.Source(t, watchtest.Config{MaxArgv: 128 << 10, No32: true, Short: testing.Short(), New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {

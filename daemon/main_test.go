@@ -20,7 +20,10 @@ import (
 	"github.com/taskwatch/taskwatch/source/connector"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
+func TestMain(m *testing.M) {
+	testutil.ReapOrphans()
+	testutil.Main(m)
+}
 
 // patient is how long a test waits for what must happen. It only bounds a
 // failure.

@@ -57,6 +57,7 @@ func TestMain(m *testing.M) {
 	// A signal that is ignored here would be in the programs under test, and
 	// the tests may run under nohup. One that is caught is not inherited.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
+	testutil.ReapOrphans()
 	testutil.Main(tests{m})
 }
 

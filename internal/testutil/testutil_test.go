@@ -18,6 +18,10 @@ import (
 const leakEnv = "TASKWATCH_TESTUTIL_LEAK"
 
 func TestMain(m *testing.M) {
+	if what := os.Getenv(orphanEnv); what != "" {
+		ReapOrphans()
+		os.Exit(leaveOrphan(what))
+	}
 	if what := os.Getenv(leakEnv); what != "" {
 		if what != "late" {
 			settleTime /= 10 // what is left on purpose never settles

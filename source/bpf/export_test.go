@@ -3,8 +3,7 @@ package bpf
 import "time"
 
 // WaitForFrees has the end of a tree wait that long for frees, until restore is
-// called: orphans are reaped by the machine's first process, which may look
-// only every other second.
+// called: a busy machine may be slow to free what has ended.
 func WaitForFrees(d time.Duration) (restore func()) {
 	usual := freeWait
 	freeWait = int64(d)

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(failingEnv); dir != "" {
 		failExecs(dir)
 	}
+	testutil.ReapOrphans()
 	testutil.Main(m)
 }
 

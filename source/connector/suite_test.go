@@ -12,6 +12,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asNobody) != "" {
 		os.Exit(watchOnce())
 	}
+	testutil.ReapOrphans()
 	testutil.Main(m)
 }
 
