@@ -313,7 +313,7 @@ func TestSearch(t *testing.T) {
 		return eval[[]int](t, ctx, `taskwatch.found.map((i) => taskwatch.model.pid[i])`)
 	}
 	for search, want := range map[string]int{
-		"status": 4, "upper git": 1, "argv": 0, "cwd": 0, "uid": 0, "/src": 15, "sigterm": 0, "exit 2": 1, "103": 1, `program:"/opt/\q"`: 0, "program:/usr/bin/git": 1,
+		"status": 4, "upper git": 1, "argv": 0, "cwd": 0, "uid": 0, "/src": 15, "sigterm": 0, "103": 1, `program:"/opt/\q"`: 0, "program:/usr/bin/git": 1,
 	} {
 		if got := found(search); len(got) != want {
 			t.Errorf("%s finds %v, want %d", search, got, want)
