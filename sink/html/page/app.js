@@ -145,9 +145,10 @@ export class App {
     // Of what grows, the path comes now and then: an old one says nothing.
     const old = !steps.length || steps[steps.length - 1].to < 0.9 * m.end;
     this.#slowest(old ? undefined : longest.find((x) => x.slice >= 0));
-    get('pathnote').textContent = !steps.length ? 'none: the processes do not all descend from one' : rest ? `the ten longest steps; ${rest} shorter ones take ${duration(m.end - longest.reduce((sum, c) => sum + c.to - c.from, 0))}` : '';
+    const none = !m.size ? 'nothing happened' : m.end === 0 ? 'no time has passed' : 'the processes do not all descend from one';
+    get('pathnote').textContent = !steps.length ? `none: ${none}` : rest ? `the ten longest steps; ${rest} shorter ones take ${duration(m.end - longest.reduce((sum, c) => sum + c.to - c.from, 0))}` : '';
     const by = m.noCPU ? 'wall' : 'cpu';
-    get('dearnote').textContent = m.noCPU ? 'by wall time: CPU time is unknown' : 'by CPU time';
+    get('dearnote').textContent = !m.size ? '' : m.noCPU ? 'by wall time: CPU time is unknown' : 'by CPU time';
     const dear = [...m.programs].sort((a, b) => b[by] - a[by]).slice(0, 10);
     refill(get('dear').tBodies[0],
       dear.map((p) => {
@@ -169,7 +170,7 @@ export class App {
     this.view.marked = step ? step.slice : -1;
     if (!step) return;
     const [button, text] = get('slowest').children;
-    button.textContent = m.short(step.slice);
+    button.textContent = m.short(step.slice).slice(0, 200);
     button.dataset.slice = step.slice;
     const took = step.to - step.from;
     text.textContent = `took ${duration(took)} of ${duration(m.end)} (${Math.round((100 * took) / m.end)} %)`;
@@ -338,7 +339,7 @@ export class App {
     const kids = m.children.get(p) || [];
     const button = (text, go, off) => make('button', off ? {disabled: ''} : {onclick: go}, text);
     const parts = [
-      make('h2', {}, m.short(i)),
+      make('h2', {}, m.short(i).slice(0, 200)),
       make('div', {class: 'row'},
         make('button', {id: 'copy', onclick: () => this.copy(i)}, 'copy command'), button('zoom', () => this.select(i, true)),
         button('parent', () => this.select(parent, false), parent < 0), button(`children: ${kids.length}`, () => this.select(kids[0], false), !kids.length)),
@@ -348,7 +349,7 @@ export class App {
     const programs = [];
     for (let k = p; k >= 0; k = m.next[k]) programs.push(k);
     if (programs.length > 1) {
-      parts.push(make('h2', {}, 'programs of this process'), make('div', {class: 'row'}, ...programs.map((k) => button(`${m.label(k)} ${duration(m.wall(k))}`, () => this.select(k, false), k === i))));
+      parts.push(make('h2', {}, 'programs of this process'), make('div', {class: 'row'}, ...programs.map((k) => button(`${m.label(k).slice(0, 60)} ${duration(m.wall(k))}`, () => this.select(k, false), k === i))));
     }
     for (const x of m.instantsOf.get(i) || []) {
       if (x.category === 'exit') continue;

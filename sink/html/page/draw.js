@@ -335,11 +335,8 @@ export class View {
       ctx.fillRect(Math.max(x0, x1 - 3), y + 1, Math.min(3, width), rowHeight - 3);
     }
     if (width > 26) {
-      const room = Math.floor((width - 8) / 6.1);
-      let text = m.short(i);
-      if (text.length > room) text = text.slice(0, room - 1) + '…';
       ctx.fillStyle = this.colours.fg;
-      ctx.fillText(text, x0 + 4, y + rowHeight / 2);
+      ctx.fillText(this.#fitting(m.short(i), width - 8), x0 + 4, y + rowHeight / 2);
     }
     const chosen = this.selected >= 0 && m.root[i] === m.root[this.selected];
     if (chosen || i === this.hover || i === this.marked) {
@@ -365,6 +362,21 @@ export class View {
       ctx.fill();
     }
     ctx.globalAlpha = 1;
+  }
+
+  // #fitting returns as much of a text as fits, with a mark where it is cut.
+  #fitting(text, room) {
+    const {ctx} = this;
+    const fits = (s) => ctx.measureText(s).width <= room;
+    let low = 0;
+    let high = Math.min(text.length, Math.ceil(room / 2)); // no character is narrower, and a text may be very long
+    if (high === text.length && fits(text)) return text;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (fits(text.slice(0, middle) + '…')) low = middle;
+      else high = middle - 1;
+    }
+    return text.slice(0, low).replace(/[\ud800-\udbff]$/, '') + '…';
   }
 
   // #path draws the critical path below the bars that it goes through. What

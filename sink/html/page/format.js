@@ -46,6 +46,7 @@ export function visible(text) {
     const code = c.codePointAt(0);
     if (c === '\n') return '\\n';
     if (c === '\t') return '\\t';
+    if (c === '\r') return '\\r';
     if (code >= 0xef80 && code <= 0xefff) return '\\' + (code & 0xff).toString(8);
     return code > 0xffff ? '\\U' + code.toString(16).padStart(8, '0') : '\\u' + code.toString(16).padStart(4, '0');
   });
