@@ -116,7 +116,7 @@ func (w *writer) Lane(l *lane.Lane) error {
 			return err
 		}
 	}
-	if err := w.write(event{Phase: "M", TID: l.ID, Name: "thread_name", Args: map[string]any{"name": l.Name}}); err != nil {
+	if err := w.write(event{Phase: "M", TID: l.ID, Name: "thread_name", Args: map[string]any{"name": l.Name()}}); err != nil {
 		return err
 	}
 	return w.write(event{Phase: "M", TID: l.ID, Name: "thread_sort_index", Args: map[string]any{"sort_index": l.ID}})

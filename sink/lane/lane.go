@@ -8,19 +8,32 @@
 package lane
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Lane holds the slices of one process after another. They never overlap.
 type Lane struct {
 	ID     uint64 // from 1
 	Parent *Lane  // nil at the top
-	Name   string // the path from the top: "1.3.2"
 
-	kids []*Lane
-	busy bool
-	last int64 // time of what was written last
-	open bool  // a slice has begun
+	place int // among the lanes of its parent, from 1
+	kids  []*Lane
+	busy  bool
+	last  int64 // time of what was written last
+	open  bool  // a slice has begun
+}
+
+// Name returns the path from the top: "1.3.2". Lanes do not keep it, since they
+// may be nested deeply.
+func (l *Lane) Name() string {
+	var places []string
+	for ; l != nil; l = l.Parent {
+		places = append(places, strconv.Itoa(l.place))
+	}
+	slices.Reverse(places)
+	return strings.Join(places, ".")
 }
 
 // Slice is the time during which a process ran one program.
@@ -61,9 +74,8 @@ type Writer interface {
 // take returns a free lane below l, or a new one.
 func (s *Sink) take(l *Lane) (*Lane, error) {
 	kids := &s.top
-	prefix := ""
 	if l != nil {
-		kids, prefix = &l.kids, l.Name+"."
+		kids = &l.kids
 	}
 	for _, k := range *kids {
 		if !k.busy {
@@ -72,7 +84,7 @@ func (s *Sink) take(l *Lane) (*Lane, error) {
 		}
 	}
 	s.lanes++
-	k := &Lane{ID: s.lanes, Parent: l, Name: prefix + strconv.Itoa(len(*kids)+1), busy: true}
+	k := &Lane{ID: s.lanes, Parent: l, place: len(*kids) + 1, busy: true}
 	*kids = append(*kids, k)
 	return k, s.out.Lane(k)
 }

@@ -134,7 +134,7 @@ func (w *writer) Lane(l *lane.Lane) error {
 		}
 	}
 	return w.write(&TracePacket{TrackDescriptor: &TrackDescriptor{
-		Uuid: track(l), ParentUuid: track(l.Parent), Name: proto.String(l.Name),
+		Uuid: track(l), ParentUuid: track(l.Parent), Name: proto.String(l.Name()),
 		ChildOrdering: TrackDescriptor_EXPLICIT.Enum(), SiblingOrderRank: proto.Int32(int32(l.ID)),
 	}})
 }
