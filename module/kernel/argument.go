@@ -5,11 +5,12 @@ import "github.com/cilium/ebpf/asm"
 // ids says which of a task's ids an event is about.
 type ids uint8
 
-func (o *offsets) of(which ids) [4]int16 {
+// credOffsets returns the places of those ids in the credentials.
+func (g *gen) credOffsets(which ids) [4]int16 {
 	if which == groupIDs {
-		return o.credGID
+		return g.off.CredGID
 	}
-	return o.credUID
+	return g.off.CredUID
 }
 
 // security_task_alloc(task, clone_flags)
@@ -23,7 +24,7 @@ func loadTaskAlloc(g *gen) {
 func loadNewTask(g *gen) {
 	g.arg(regTask, 0)
 	g.emit(
-		asm.LoadMem(asm.R1, regTask, g.off.taskPID, asm.Word),
+		asm.LoadMem(asm.R1, regTask, g.off.TaskPID, asm.Word),
 		asm.JEq.Imm(asm.R1, 0, g.skip),
 	)
 	g.arg(regVal, 1)
@@ -49,8 +50,8 @@ func loadBprm(g *gen) {
 func loadInterpreter(g *gen) {
 	g.arg(asm.R1, 0)
 	g.emit(
-		asm.LoadMem(asm.R2, asm.R1, g.off.bprmInterp, asm.DWord),
-		asm.LoadMem(asm.R3, asm.R1, g.off.bprmFilename, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R1, g.off.BprmInterp, asm.DWord),
+		asm.LoadMem(asm.R3, asm.R1, g.off.BprmFilename, asm.DWord),
 		asm.JEq.Reg(asm.R2, asm.R3, g.skip),
 	)
 	loadBprm(g)
@@ -64,8 +65,8 @@ func loadBprmIDs(which ids) func(*gen) {
 		g.emit(asm.Mov.Imm(regVal, 0))
 		g.arg(asm.R1, 0)
 		g.emit(
-			asm.LoadMem(asm.R1, asm.R1, g.off.bprmCred, asm.DWord),
-			asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord),
+			asm.LoadMem(asm.R1, asm.R1, g.off.BprmCred, asm.DWord),
+			asm.LoadMem(asm.R2, regTask, g.off.TaskRealCred, asm.DWord),
 			asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
 		)
 		g.compareCreds(which)
@@ -77,7 +78,7 @@ func loadSetGroups(g *gen) {
 	g.current()
 	g.arg(asm.R1, 0)
 	g.emit(
-		asm.LoadMem(asm.R1, asm.R1, g.off.credGroups, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R1, g.off.CredGroups, asm.DWord),
 		asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
 	)
 	g.setGroups()
@@ -89,9 +90,9 @@ func loadCommitGroups(g *gen) {
 	g.current()
 	g.arg(asm.R1, 0)
 	g.emit(
-		asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R1, g.off.credGroups, asm.DWord),
-		asm.LoadMem(asm.R2, asm.R2, g.off.credGroups, asm.DWord),
+		asm.LoadMem(asm.R2, regTask, g.off.TaskRealCred, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R1, g.off.CredGroups, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R2, g.off.CredGroups, asm.DWord),
 		asm.JEq.Reg(asm.R1, asm.R2, g.skip),
 		asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
 	)
@@ -111,9 +112,9 @@ func (g *gen) setGroups() {
 	g.emit(
 		asm.Mov.Imm(regVal, 0),
 		asm.StoreImm(asm.RFP, stackCause, causeSetGroups, asm.Word),
-		asm.LoadMem(asm.R1, regTask, g.off.taskRealCred, asm.DWord),
+		asm.LoadMem(asm.R1, regTask, g.off.TaskRealCred, asm.DWord),
 	)
-	for i, off := range g.off.of(groupIDs) {
+	for i, off := range g.credOffsets(groupIDs) {
 		g.emit(
 			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
 			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
@@ -163,7 +164,7 @@ func loadCommit(which ids) func(*gen) {
 		g.emit(asm.Mov.Imm(regVal, 0))
 		g.cause()
 		g.arg(asm.R1, 0)
-		g.emit(asm.LoadMem(asm.R2, regTask, g.off.taskRealCred, asm.DWord))
+		g.emit(asm.LoadMem(asm.R2, regTask, g.off.TaskRealCred, asm.DWord))
 		g.compareCreds(which)
 	}
 }
@@ -206,7 +207,7 @@ func loadSyscallIDs(which ids) func(*gen) {
 // sched_process_exit(task)
 func loadExit(g *gen) {
 	g.arg(regTask, 0)
-	g.emit(asm.LoadMem(regVal, regTask, g.off.taskExitCode, asm.Word))
+	g.emit(asm.LoadMem(regVal, regTask, g.off.TaskExitCode, asm.Word))
 }
 
 // security_task_free(task) and sched_process_free(task). A task whose fork
@@ -214,9 +215,9 @@ func loadExit(g *gen) {
 func loadFree(g *gen) {
 	g.arg(regTask, 0)
 	g.emit(
-		asm.LoadMem(regVal, regTask, g.off.taskExitState, asm.Word),
+		asm.LoadMem(regVal, regTask, g.off.TaskExitState, asm.Word),
 		asm.JEq.Imm(regVal, 0, g.label("forked")),
-		asm.LoadMem(regVal, regTask, g.off.taskExitCode, asm.Word),
+		asm.LoadMem(regVal, regTask, g.off.TaskExitCode, asm.Word),
 	)
 	g.mark(g.label("forked"))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 
+	"github.com/taskwatch/taskwatch/internal/offsets"
 	"github.com/taskwatch/taskwatch/internal/tracefs"
 )
 
@@ -58,7 +59,7 @@ func (a *attachment) keepIDs() (err error) {
 
 // putAside has the ids of a task put aside before an exec, if that is not done yet.
 // Only the events of ids need that.
-func (a *attachment) putAside(off *offsets, types *btf.Cache) error {
+func (a *attachment) putAside(off *offsets.Offsets, types *btf.Cache) error {
 	if a.aside {
 		return nil
 	}
@@ -76,7 +77,7 @@ func (a *attachment) putAside(off *offsets, types *btf.Cache) error {
 }
 
 // loadEntry loads the entry program, whose slot is still empty, if it is not there.
-func (a *attachment) loadEntry(off *offsets, stats asm.FDer, types *btf.Cache) (err error) {
+func (a *attachment) loadEntry(off *offsets.Offsets, stats asm.FDer, types *btf.Cache) (err error) {
 	if a.entry != nil {
 		return nil
 	}
@@ -91,7 +92,7 @@ func (a *attachment) loadEntry(off *offsets, stats asm.FDer, types *btf.Cache) (
 }
 
 // attach puts the entry program on its hook.
-func (a *attachment) attach(off *offsets, types *btf.Cache) (err error) {
+func (a *attachment) attach(off *offsets.Offsets, types *btf.Cache) (err error) {
 	if len(a.hook.syscalls) > 0 {
 		err = a.attachSyscalls(off, types)
 	} else {
@@ -113,7 +114,7 @@ func (a *attachment) link(h *hook, p *ebpf.Program) error {
 }
 
 // loadEnter loads the program that puts ids aside.
-func (a *attachment) loadEnter(h *hook, off *offsets, types *btf.Cache, kinds ...ids) (*ebpf.Program, error) {
+func (a *attachment) loadEnter(h *hook, off *offsets.Offsets, types *btf.Cache, kinds ...ids) (*ebpf.Program, error) {
 	g := &gen{off: off, stash: a.stash}
 	g.storeStash(kinds...)
 	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
@@ -129,7 +130,7 @@ func attachTo(h *hook, p *ebpf.Program) (link.Link, error) {
 
 // attachSyscalls attaches to the exit of each system call, and to its entry where
 // something is put aside there.
-func (a *attachment) attachSyscalls(off *offsets, types *btf.Cache) error {
+func (a *attachment) attachSyscalls(off *offsets.Offsets, types *btf.Cache) error {
 	type place struct {
 		prefix string
 		prog   *ebpf.Program

@@ -8,6 +8,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/offsets"
 )
 
 // exemption is who no veto stops, so that a module that denies everything to
@@ -32,7 +34,7 @@ const (
 )
 
 // newExemption finds out how programs in the kernel see this process.
-func newExemption(off *offsets, types *btf.Cache) (_ *exemption, err error) {
+func newExemption(off *offsets.Offsets, types *btf.Cache) (_ *exemption, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("find out how the kernel sees this process: %w", err)
@@ -65,16 +67,16 @@ func newExemption(off *offsets, types *btf.Cache) (_ *exemption, err error) {
 }
 
 // whoami returns a program that writes down the running process.
-func whoami(off *offsets, to *ebpf.Map) asm.Instructions {
+func whoami(off *offsets.Offsets, to *ebpf.Map) asm.Instructions {
 	const end = "end"
 	insns := asm.Instructions{
 		asm.FnGetCurrentTaskBtf.Call(),
 		asm.Mov.Reg(asm.R6, asm.R0),
 		asm.LoadMapValue(asm.R7, to.FD(), 0),
-		asm.LoadMem(asm.R1, asm.R6, off.taskTGID, asm.Word),
+		asm.LoadMem(asm.R1, asm.R6, off.TaskTGID, asm.Word),
 		asm.StoreMem(asm.R7, selfTGID, asm.R1, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R6, off.taskRealCred, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R1, off.credUID[effective], asm.Word),
+		asm.LoadMem(asm.R1, asm.R6, off.TaskRealCred, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R1, off.CredUID[effective], asm.Word),
 		asm.StoreMem(asm.R7, selfUID, asm.R1, asm.DWord),
 	}
 	insns = append(insns, loadProgramInode(off, end)...)
@@ -87,13 +89,13 @@ func whoami(off *offsets, to *ebpf.Map) asm.Instructions {
 
 // loadProgramInode loads into R1 the address of the inode of the program that
 // the task in R6 runs, or jumps where there is none.
-func loadProgramInode(off *offsets, none string) asm.Instructions {
+func loadProgramInode(off *offsets.Offsets, none string) asm.Instructions {
 	return asm.Instructions{
-		asm.LoadMem(asm.R1, asm.R6, off.taskMM, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R6, off.TaskMM, asm.DWord),
 		asm.JEq.Imm(asm.R1, 0, none),
-		asm.LoadMem(asm.R1, asm.R1, off.mmExeFile, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R1, off.MmExeFile, asm.DWord),
 		asm.JEq.Imm(asm.R1, 0, none),
-		asm.LoadMem(asm.R1, asm.R1, off.fileInode, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R1, off.FileInode, asm.DWord),
 	}
 }
 
@@ -104,17 +106,17 @@ const exemptSymbol = "tw_exempt"
 
 // function returns a function that dispatchers call as tw_exempt(fork): it
 // returns 1 if no veto stops the running task, and else 0.
-func (x *exemption) function(off *offsets) asm.Instructions {
+func (x *exemption) function(off *offsets.Offsets) asm.Instructions {
 	const exempt, last, no = "exempt_yes", "exempt_last", "exempt_no"
 	body := asm.Instructions{
 		asm.Mov.Reg(asm.R7, asm.R1),
 		asm.FnGetCurrentTaskBtf.Call(),
 		asm.Mov.Reg(asm.R6, asm.R0),
-		asm.LoadMem(asm.R1, asm.R6, off.taskTGID, asm.Word),
+		asm.LoadMem(asm.R1, asm.R6, off.TaskTGID, asm.Word),
 		asm.JEq.Imm32(asm.R1, int32(x.tgid), exempt),
 		asm.JEq.Imm(asm.R7, 0, last),
-		asm.LoadMem(asm.R1, asm.R6, off.taskRealCred, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R1, off.credUID[effective], asm.Word),
+		asm.LoadMem(asm.R1, asm.R6, off.TaskRealCred, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R1, off.CredUID[effective], asm.Word),
 		asm.JEq.Imm32(asm.R1, 0, "exempt_user"),
 		asm.JNE.Imm32(asm.R1, int32(x.uid), last),
 		asm.Mov.Imm(asm.R0, 0).WithSymbol("exempt_user"),
@@ -124,7 +126,7 @@ func (x *exemption) function(off *offsets) asm.Instructions {
 		asm.LoadImm(asm.R2, int64(x.inode), asm.DWord),
 		asm.JEq.Reg(asm.R1, asm.R2, exempt),
 		asm.LoadMapPtr(asm.R1, x.processes.FD()).WithSymbol(last),
-		asm.LoadMem(asm.R2, asm.R6, off.taskLeader, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R6, off.TaskLeader, asm.DWord),
 		asm.Mov.Imm(asm.R3, 0),
 		asm.Mov.Imm(asm.R4, 0),
 		asm.FnTaskStorageGet.Call(),

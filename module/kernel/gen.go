@@ -6,6 +6,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/offsets"
 )
 
 // The registers of a dispatcher; helpers and watchers leave them alone.
@@ -41,7 +42,7 @@ const (
 // none after all. It may use R0 to R5.
 type gen struct {
 	insns   asm.Instructions
-	off     *offsets
+	off     *offsets.Offsets
 	stash   asm.FDer // for hooks on system calls
 	last    bool     // no stage follows
 	dryRun  bool     // a veto refuses nothing
@@ -82,13 +83,13 @@ func (g *gen) current() {
 
 // cause finds out whether the running task is in an execve.
 func (g *gen) cause() {
-	if g.off.inExecveBit == 0 {
+	if g.off.InExecveBit == 0 {
 		g.emit(asm.StoreImm(asm.RFP, stackCause, 0, asm.Word))
 		return
 	}
 	g.emit(
-		asm.LoadMem(asm.R1, regTask, g.off.inExecve, asm.Byte),
-		asm.And.Imm(asm.R1, g.off.inExecveBit),
+		asm.LoadMem(asm.R1, regTask, g.off.InExecve, asm.Byte),
+		asm.And.Imm(asm.R1, g.off.InExecveBit),
 		asm.Mov.Imm(asm.R2, causeSyscall),
 		asm.JEq.Imm(asm.R1, 0, g.label("cause")),
 		asm.Mov.Imm(asm.R2, causeExec),
@@ -101,7 +102,7 @@ func (g *gen) cause() {
 // in R2, and skips the event where they are the same.
 func (g *gen) compareCreds(which ids) {
 	g.emit(asm.Mov.Imm(asm.R5, 0))
-	for i, off := range g.off.of(which) {
+	for i, off := range g.credOffsets(which) {
 		g.emit(
 			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
 			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
@@ -124,10 +125,10 @@ func (g *gen) compareStash(which ids, at int16) {
 		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
 		asm.FnMapLookupElem.Call(),
 		asm.JEq.Imm(asm.R0, 0, g.skip),
-		asm.LoadMem(asm.R1, regTask, g.off.taskRealCred, asm.DWord),
+		asm.LoadMem(asm.R1, regTask, g.off.TaskRealCred, asm.DWord),
 		asm.Mov.Imm(asm.R5, 0),
 	)
-	for i, off := range g.off.of(which) {
+	for i, off := range g.credOffsets(which) {
 		g.emit(
 			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
 			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
@@ -156,9 +157,9 @@ func (g *gen) dropStash() {
 func (g *gen) storeStash(kinds ...ids) {
 	g.current()
 	g.stashKey()
-	g.emit(asm.LoadMem(asm.R1, regTask, g.off.taskRealCred, asm.DWord))
+	g.emit(asm.LoadMem(asm.R1, regTask, g.off.TaskRealCred, asm.DWord))
 	for n, which := range kinds {
-		for i, off := range g.off.of(which) {
+		for i, off := range g.credOffsets(which) {
 			g.emit(
 				asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
 				asm.StoreMem(asm.RFP, stackIDs+int16(n*idsSize+4*i), asm.R3, asm.Word),

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/offsets"
 )
 
 // Where things are in the third argument of a report function, above the
@@ -35,7 +36,7 @@ const (
 // along in a map, under the id of the running task.
 type linker struct {
 	hook    *hook
-	off     *offsets
+	off     *offsets.Offsets
 	stats   asm.FDer
 	latches asm.FDer
 	stash   asm.FDer   // for hooks on system calls

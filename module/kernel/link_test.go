@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/offsets"
 )
 
 // These tests link without a kernel and without privileges: objects made by
@@ -80,7 +81,7 @@ func initHook() *hook {
 // does, and that every function has what the kernel wants of it.
 func mustLink(t testing.TB, lk *linker) []asm.Instructions {
 	t.Helper()
-	lk.off, lk.stats, lk.slot, lk.carry, lk.stash = &offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
+	lk.off, lk.stats, lk.slot, lk.carry, lk.stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
 	lk.second = 1
 	stages, err := lk.link()
 	if err != nil {
@@ -270,7 +271,7 @@ func TestLinkDividesIntoStages(t *testing.T) {
 		t.Errorf("calls %v, want %v", got, want)
 	}
 	lists = slices.Concat(lists, lists, lists, lists, lists, lists)
-	lk := &linker{hook: initHook(), lists: lists, off: &offsets{}, stats: fakeMap(1), slot: fakeMap(2), carry: fakeMap(3)}
+	lk := &linker{hook: initHook(), lists: lists, off: &offsets.Offsets{}, stats: fakeMap(1), slot: fakeMap(2), carry: fakeMap(3)}
 	if _, err := lk.link(); err == nil || !strings.Contains(err.Error(), "programs would be needed") {
 		t.Errorf("too many stages: %v", err)
 	}

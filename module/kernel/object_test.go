@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/offsets"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/module"
 )
@@ -185,7 +186,7 @@ func FuzzParse(f *testing.F) {
 			for _, h := range plan(&Support{}) {
 				lk := &linker{hook: h, lists: []*listing{madeListing(o)}}
 				if lk.used() {
-					lk.off, lk.stats, lk.slot, lk.carry, lk.stash = &offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
+					lk.off, lk.stats, lk.slot, lk.carry, lk.stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
 					_, _ = lk.link() // may be an error, never a panic
 				}
 			}

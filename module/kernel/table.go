@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/offsets"
 )
 
 var errRegistered = taskwatch.ErrRegistered
@@ -80,7 +81,7 @@ type Table struct {
 	support *Support
 	plan    []*hook
 	types   *btf.Cache
-	off     *offsets
+	off     *offsets.Offsets
 	grace   *grace
 	stats   *ebpf.Map
 	latches *latches
@@ -142,7 +143,7 @@ func NewTable(cfg Config) (_ *Table, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("the kernel's type information: %w", err)
 	}
-	if t.off, err = findOffsets(kernel); err != nil {
+	if t.off, err = offsets.Find(kernel); err != nil {
 		return nil, err
 	}
 	if t.grace, err = newGrace(); err != nil {
