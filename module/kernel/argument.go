@@ -1,27 +1,70 @@
 package kernel
 
-import "github.com/cilium/ebpf/asm"
+import (
+	"github.com/cilium/ebpf/asm"
 
-// ids says which of a task's ids an event is about.
-type ids uint8
+	"github.com/taskwatch/taskwatch/internal/plan"
+)
+
+// The loaders below generate the code that takes an event out of the hook's
+// arguments. The context of all but the system-call tracepoints is an array
+// of the arguments, eight bytes each.
+
+// load generates the loader of a call.
+func (g *gen) load(c plan.Call) {
+	switch c.Load {
+	case plan.LoadTaskAlloc:
+		g.loadTaskAlloc()
+	case plan.LoadDenied:
+		g.loadDenied()
+	case plan.LoadNewTask:
+		g.loadNewTask()
+	case plan.LoadBprm:
+		g.loadBprm()
+	case plan.LoadInterpreter:
+		g.loadInterpreter()
+	case plan.LoadBprmIDs:
+		g.loadBprmIDs(c.IDs())
+	case plan.LoadExec:
+		g.loadExec()
+	case plan.LoadExecIDs:
+		g.loadExecIDs(c.IDs())
+	case plan.LoadFixIDs:
+		g.loadFixIDs(c.IDs())
+	case plan.LoadFixGroups:
+		g.loadFixGroups()
+	case plan.LoadCommitIDs:
+		g.loadCommitIDs(c.IDs())
+	case plan.LoadCommitGroups:
+		g.loadCommitGroups()
+	case plan.LoadSyscallIDs:
+		g.loadSyscallIDs(c.IDs())
+	case plan.LoadSyscallGroups:
+		g.loadSyscallGroups()
+	case plan.LoadExit:
+		g.loadExit()
+	case plan.LoadFree:
+		g.loadFree()
+	}
+}
 
 // credOffsets returns the places of those ids in the credentials.
-func (g *gen) credOffsets(which ids) [4]int16 {
-	if which == groupIDs {
+func (g *gen) credOffsets(which plan.IDs) [4]int16 {
+	if which == plan.GroupIDs {
 		return g.off.CredGID
 	}
 	return g.off.CredUID
 }
 
 // security_task_alloc(task, clone_flags)
-func loadTaskAlloc(g *gen) {
+func (g *gen) loadTaskAlloc() {
 	g.arg(regTask, 0)
 	g.arg(regVal, 1)
 }
 
 // task_newtask(task, clone_flags). The idle tasks made when a CPU comes up
 // pass here too and have no pid.
-func loadNewTask(g *gen) {
+func (g *gen) loadNewTask() {
 	g.arg(regTask, 0)
 	g.emit(
 		asm.LoadMem(asm.R1, regTask, g.off.TaskPID, asm.Word),
@@ -31,14 +74,14 @@ func loadNewTask(g *gen) {
 }
 
 // security_task_alloc(task, clone_flags), after a veto
-func loadRefusedTask(g *gen) {
+func (g *gen) loadDenied() {
 	g.emit(asm.JEq.Imm(regFirst, 0, g.skip))
 	g.arg(regTask, 0)
 	g.emit(asm.Mov.Imm(regVal, 0))
 }
 
 // security_bprm_creds_for_exec(bprm)
-func loadBprm(g *gen) {
+func (g *gen) loadBprm() {
 	g.current()
 	g.emit(asm.Mov.Imm(regVal, 0))
 	g.arg(asm.R1, 0)
@@ -47,34 +90,32 @@ func loadBprm(g *gen) {
 
 // security_bprm_creds_from_file(bprm, file), where bprm->file has become an
 // interpreter: interp then is another name than that of the program.
-func loadInterpreter(g *gen) {
+func (g *gen) loadInterpreter() {
 	g.arg(asm.R1, 0)
 	g.emit(
 		asm.LoadMem(asm.R2, asm.R1, g.off.BprmInterp, asm.DWord),
 		asm.LoadMem(asm.R3, asm.R1, g.off.BprmFilename, asm.DWord),
 		asm.JEq.Reg(asm.R2, asm.R3, g.skip),
 	)
-	loadBprm(g)
+	g.loadBprm()
 }
 
 // security_bprm_creds_from_file(bprm, file) and
 // security_bprm_committing_creds(bprm): the new credentials are known.
-func loadBprmIDs(which ids) func(*gen) {
-	return func(g *gen) {
-		g.current()
-		g.emit(asm.Mov.Imm(regVal, 0))
-		g.arg(asm.R1, 0)
-		g.emit(
-			asm.LoadMem(asm.R1, asm.R1, g.off.BprmCred, asm.DWord),
-			asm.LoadMem(asm.R2, regTask, g.off.TaskRealCred, asm.DWord),
-			asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
-		)
-		g.compareCreds(which)
-	}
+func (g *gen) loadBprmIDs(which plan.IDs) {
+	g.current()
+	g.emit(asm.Mov.Imm(regVal, 0))
+	g.arg(asm.R1, 0)
+	g.emit(
+		asm.LoadMem(asm.R1, asm.R1, g.off.BprmCred, asm.DWord),
+		asm.LoadMem(asm.R2, regTask, g.off.TaskRealCred, asm.DWord),
+		asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
+	)
+	g.compareCreds(which)
 }
 
 // security_task_fix_setgroups(new, old)
-func loadSetGroups(g *gen) {
+func (g *gen) loadFixGroups() {
 	g.current()
 	g.arg(asm.R1, 0)
 	g.emit(
@@ -86,7 +127,7 @@ func loadSetGroups(g *gen) {
 
 // commit_creds(new): nothing but setgroups puts another list into credentials,
 // and it always makes a new one.
-func loadCommitGroups(g *gen) {
+func (g *gen) loadCommitGroups() {
 	g.current()
 	g.arg(asm.R1, 0)
 	g.emit(
@@ -100,7 +141,7 @@ func loadCommitGroups(g *gen) {
 }
 
 // The exit of setgroups, whose result stands behind the number of the call.
-func loadSyscallGroups(g *gen) {
+func (g *gen) loadSyscallGroups() {
 	g.arg(asm.R1, 2)
 	g.emit(asm.JNE.Imm(asm.R1, 0, g.skip))
 	g.current()
@@ -114,7 +155,7 @@ func (g *gen) setGroups() {
 		asm.StoreImm(asm.RFP, stackCause, causeSetGroups, asm.Word),
 		asm.LoadMem(asm.R1, regTask, g.off.TaskRealCred, asm.DWord),
 	)
-	for i, off := range g.credOffsets(groupIDs) {
+	for i, off := range g.credOffsets(plan.GroupIDs) {
 		g.emit(
 			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
 			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
@@ -124,18 +165,8 @@ func (g *gen) setGroups() {
 	g.idsDone()
 }
 
-// unlessVetoed skips what will not happen because the dispatcher refuses it.
-func unlessVetoed(load func(*gen)) func(*gen) {
-	return func(g *gen) {
-		if !g.dryRun {
-			g.emit(asm.JNE.Imm(regFirst, 0, g.skip))
-		}
-		load(g)
-	}
-}
-
 // sched_process_exec(task, old_pid, bprm)
-func loadExec(g *gen) {
+func (g *gen) loadExec() {
 	g.arg(regTask, 0)
 	g.emit(asm.Mov.Imm(regVal, 0))
 	g.arg(asm.R1, 2)
@@ -146,73 +177,65 @@ func loadExec(g *gen) {
 
 // security_task_fix_setuid(new, old, flags), and the same for gid. They are
 // also asked when nothing changes.
-func loadFixIDs(which ids) func(*gen) {
-	return func(g *gen) {
-		g.current()
-		g.emit(asm.Mov.Imm(regVal, 0))
-		g.arg(asm.R1, 0)
-		g.arg(asm.R2, 1)
-		g.emit(asm.StoreImm(asm.RFP, stackCause, causeSyscall, asm.Word))
-		g.compareCreds(which)
-	}
+func (g *gen) loadFixIDs(which plan.IDs) {
+	g.current()
+	g.emit(asm.Mov.Imm(regVal, 0))
+	g.arg(asm.R1, 0)
+	g.arg(asm.R2, 1)
+	g.emit(asm.StoreImm(asm.RFP, stackCause, causeSyscall, asm.Word))
+	g.compareCreds(which)
 }
 
 // commit_creds(new): nothing can fail any more.
-func loadCommit(which ids) func(*gen) {
-	return func(g *gen) {
-		g.current()
-		g.emit(asm.Mov.Imm(regVal, 0))
-		g.cause()
-		g.arg(asm.R1, 0)
-		g.emit(asm.LoadMem(asm.R2, regTask, g.off.TaskRealCred, asm.DWord))
-		g.compareCreds(which)
-	}
+func (g *gen) loadCommitIDs(which plan.IDs) {
+	g.current()
+	g.emit(asm.Mov.Imm(regVal, 0))
+	g.cause()
+	g.arg(asm.R1, 0)
+	g.emit(asm.LoadMem(asm.R2, regTask, g.off.TaskRealCred, asm.DWord))
+	g.compareCreds(which)
 }
 
 // sched_process_exec(task, old_pid, bprm), for which sched_prepare_exec has put
 // the old ids aside, under old_pid.
-func loadExecIDs(which ids) func(*gen) {
-	return func(g *gen) {
-		g.arg(regTask, 0)
-		g.arg(asm.R1, 1)
-		g.emit(
-			asm.StoreMem(asm.RFP, stackKey, asm.R1, asm.Word),
-			asm.Mov.Imm(regVal, 0),
-			asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
-		)
-		g.compareStash(which, int16(which)*idsSize)
-		g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
-		g.idsDone()
-	}
+func (g *gen) loadExecIDs(which plan.IDs) {
+	g.arg(regTask, 0)
+	g.arg(asm.R1, 1)
+	g.emit(
+		asm.StoreMem(asm.RFP, stackKey, asm.R1, asm.Word),
+		asm.Mov.Imm(regVal, 0),
+		asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
+	)
+	g.compareStash(which, int16(which)*idsSize)
+	g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
+	g.idsDone()
 }
 
 // The exit of a set*id system call, whose entry put the old ids aside.
-func loadSyscallIDs(which ids) func(*gen) {
-	return func(g *gen) {
-		g.current()
-		g.stashKey()
-		g.emit(
-			asm.Mov.Imm(regVal, 0),
-			asm.StoreImm(asm.RFP, stackCause, causeSyscall, asm.Word),
-		)
-		g.compareStash(which, 0)
-		if g.last {
-			g.dropStash()
-		}
-		g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
-		g.idsDone()
+func (g *gen) loadSyscallIDs(which plan.IDs) {
+	g.current()
+	g.stashKey()
+	g.emit(
+		asm.Mov.Imm(regVal, 0),
+		asm.StoreImm(asm.RFP, stackCause, causeSyscall, asm.Word),
+	)
+	g.compareStash(which, 0)
+	if g.last {
+		g.dropStash()
 	}
+	g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
+	g.idsDone()
 }
 
 // sched_process_exit(task)
-func loadExit(g *gen) {
+func (g *gen) loadExit() {
 	g.arg(regTask, 0)
 	g.emit(asm.LoadMem(regVal, regTask, g.off.TaskExitCode, asm.Word))
 }
 
 // security_task_free(task) and sched_process_free(task). A task whose fork
 // failed never was in an exit state; its exit code is a copy of the parent's.
-func loadFree(g *gen) {
+func (g *gen) loadFree() {
 	g.arg(regTask, 0)
 	g.emit(
 		asm.LoadMem(regVal, regTask, g.off.TaskExitState, asm.Word),

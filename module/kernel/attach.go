@@ -12,38 +12,39 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/taskwatch/taskwatch/internal/offsets"
+	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/tracefs"
 )
 
 // attachment is a hook in use: the entry program, its slot, and what keeps it
 // attached.
 type attachment struct {
-	hook  *hook
+	hook  *plan.Hook
 	slot  *ebpf.Map // program array; the entry program calls the first
 	stash *ebpf.Map // old ids by task, for hooks on system calls and after an exec
 	entry *ebpf.Program
 	carry *ebpf.Map // vetoes by task, between the programs of a chain
 	links []io.Closer
-	aside bool // hook.before is attached to
+	aside bool // Hook.Before is attached to
 
 	current []*ebpf.Program // the chain in place, or empty
 	second  int             // the slot of its second program
 }
 
 // prepare creates the maps of a hook; attach makes it live.
-func prepare(h *hook) (*attachment, error) {
+func prepare(h *plan.Hook) (*attachment, error) {
 	a := &attachment{hook: h}
 	var err error
 	a.slot, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_slot", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: slotCount})
-	if err == nil && h.veto {
+	if err == nil && h.Veto {
 		a.carry, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_carry", Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16384})
 	}
-	if err == nil && len(h.syscalls) > 0 && !h.stateless {
+	if err == nil && len(h.Syscalls) > 0 && !h.Stateless {
 		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.Hash, KeySize: 4, ValueSize: idsSize, MaxEntries: 16384})
 	}
 	if err != nil {
 		a.Close()
-		return nil, fmt.Errorf("hook %s: %w", h.name, err)
+		return nil, fmt.Errorf("hook %s: %w", h.Name, err)
 	}
 	return a, nil
 }
@@ -63,14 +64,14 @@ func (a *attachment) putAside(off *offsets.Offsets, types *btf.Cache) error {
 	if a.aside {
 		return nil
 	}
-	before := &hook{typ: ebpf.Tracing, attach: ebpf.AttachTraceRawTp, target: a.hook.before}
-	enter, err := a.loadEnter(before, off, types, userIDs, groupIDs)
+	before := &plan.Hook{Type: ebpf.Tracing, Attach: ebpf.AttachTraceRawTp, Target: a.hook.Before}
+	enter, err := a.loadEnter(before, off, types, plan.UserIDs, plan.GroupIDs)
 	if err != nil {
-		return fmt.Errorf("attach to %s: %w", before.target, err)
+		return fmt.Errorf("attach to %s: %w", before.Target, err)
 	}
 	defer enter.Close() // the link holds it
 	if err := a.link(before, enter); err != nil {
-		return fmt.Errorf("attach to %s: %w", before.target, err)
+		return fmt.Errorf("attach to %s: %w", before.Target, err)
 	}
 	a.aside = true
 	return nil
@@ -86,26 +87,26 @@ func (a *attachment) loadEntry(off *offsets.Offsets, stats asm.FDer, types *btf.
 	g.tailCall(stats, a.slot, 0)
 	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return()) // the slot is empty
 	if a.entry, err = loadProgram("tw_entry", a.hook, g.insns, types); err != nil {
-		return fmt.Errorf("attach to %s: %w", a.hook.name, err)
+		return fmt.Errorf("attach to %s: %w", a.hook.Name, err)
 	}
 	return nil
 }
 
 // attach puts the entry program on its hook.
 func (a *attachment) attach(off *offsets.Offsets, types *btf.Cache) (err error) {
-	if len(a.hook.syscalls) > 0 {
+	if len(a.hook.Syscalls) > 0 {
 		err = a.attachSyscalls(off, types)
 	} else {
 		err = a.link(a.hook, a.entry)
 	}
 	if err != nil {
-		return fmt.Errorf("attach to %s: %w", a.hook.name, err)
+		return fmt.Errorf("attach to %s: %w", a.hook.Name, err)
 	}
 	return nil
 }
 
 // link attaches a program until the attachment is closed.
-func (a *attachment) link(h *hook, p *ebpf.Program) error {
+func (a *attachment) link(h *plan.Hook, p *ebpf.Program) error {
 	l, err := attachTo(h, p)
 	if err == nil {
 		a.links = append(a.links, l)
@@ -114,18 +115,18 @@ func (a *attachment) link(h *hook, p *ebpf.Program) error {
 }
 
 // loadEnter loads the program that puts ids aside.
-func (a *attachment) loadEnter(h *hook, off *offsets.Offsets, types *btf.Cache, kinds ...ids) (*ebpf.Program, error) {
+func (a *attachment) loadEnter(h *plan.Hook, off *offsets.Offsets, types *btf.Cache, kinds ...plan.IDs) (*ebpf.Program, error) {
 	g := &gen{off: off, stash: a.stash}
 	g.storeStash(kinds...)
 	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
 	return loadProgram("tw_enter", h, g.insns, types)
 }
 
-func attachTo(h *hook, p *ebpf.Program) (link.Link, error) {
-	if h.typ == ebpf.LSM {
+func attachTo(h *plan.Hook, p *ebpf.Program) (link.Link, error) {
+	if h.Type == ebpf.LSM {
 		return link.AttachLSM(link.LSMOptions{Program: p})
 	}
-	return link.AttachTracing(link.TracingOptions{Program: p, AttachType: h.attach})
+	return link.AttachTracing(link.TracingOptions{Program: p, AttachType: h.Attach})
 }
 
 // attachSyscalls attaches to the exit of each system call, and to its entry where
@@ -137,7 +138,7 @@ func (a *attachment) attachSyscalls(off *offsets.Offsets, types *btf.Cache) erro
 	}
 	places := []place{{"sys_exit_", a.entry}}
 	if a.stash != nil {
-		enter, err := a.loadEnter(a.hook, off, types, a.hook.ids)
+		enter, err := a.loadEnter(a.hook, off, types, a.hook.IDs)
 		if err != nil {
 			return err
 		}
@@ -149,7 +150,7 @@ func (a *attachment) attachSyscalls(off *offsets.Offsets, types *btf.Cache) erro
 		return err
 	}
 	defer fs.Close()
-	for _, name := range a.hook.syscalls {
+	for _, name := range a.hook.Syscalls {
 		for _, at := range places {
 			tp, err := fs.Attach("syscalls", at.prefix+name, at.prog)
 			if err != nil {
@@ -165,12 +166,12 @@ func (a *attachment) attachSyscalls(off *offsets.Offsets, types *btf.Cache) erro
 //
 // A failed load is repeated with the verifier's full log only where that is
 // short: on a loop without end it has a line for each of a million steps.
-func loadProgram(name string, h *hook, insns asm.Instructions, types *btf.Cache) (*ebpf.Program, error) {
+func loadProgram(name string, h *plan.Hook, insns asm.Instructions, types *btf.Cache) (*ebpf.Program, error) {
 	spec := &ebpf.ProgramSpec{
-		Name: name, Type: h.typ, AttachType: h.attach, AttachTo: h.target,
+		Name: name, Type: h.Type, AttachType: h.Attach, AttachTo: h.Target,
 		Instructions: insns, License: "GPL",
 	}
-	if h.typ == ebpf.TracePoint {
+	if h.Type == ebpf.TracePoint {
 		spec.AttachTo = "" // a tracepoint program names no target
 	}
 	p, err := loadSpec(spec, types, ebpf.LogLevelStats)
@@ -220,7 +221,7 @@ func (a *attachment) bank() int {
 func (a *attachment) swap(next []*ebpf.Program) (old chain, err error) {
 	old, second := chain{a.current, a.second}, a.bank()
 	if err := a.install(chain{next, second}); err != nil {
-		return old, fmt.Errorf("swap the dispatcher of %s: %w", a.hook.name, err)
+		return old, fmt.Errorf("swap the dispatcher of %s: %w", a.hook.Name, err)
 	}
 	return old, nil
 }

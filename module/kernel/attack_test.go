@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -22,7 +23,7 @@ func preempt(t *testing.T) {
 	before, err := readPreemption()
 	if err != nil || os.Getenv("TASKWATCH_VM") == "" {
 		testutil.Skip(t, fmt.Sprintf("a kernel of the test's own whose preemption can be chosen (TASKWATCH_VM; debugfs: %v)", err), func() bool {
-			return os.Getenv("TASKWATCH_VM") != "" && probePreemption().interrupts() // unknown, although it is dynamic
+			return os.Getenv("TASKWATCH_VM") != "" && plan.Preemption(probePreemption()).Interrupts() // unknown, although it is dynamic
 		})
 	}
 	set := func(p Preemption) {

@@ -1,6 +1,9 @@
 package kernel
 
-import "github.com/taskwatch/taskwatch"
+import (
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
+)
 
 // explain completes an error of apply. If the verifier refused the table with
 // m in it, it tries m's watchers one by one to name the one at fault.
@@ -26,9 +29,9 @@ func (t *Table) explain(op string, m *Module, err error) error {
 // that fails, or nil.
 func (t *Table) blame(m *Module) *Error {
 	for _, h := range t.plan {
-		for _, c := range h.calls {
-			for _, symbol := range m.object.lists[c.entry()] {
-				l := m.alone(c.entry(), symbol)
+		for _, c := range h.Calls {
+			for _, symbol := range m.object.lists[c.Entry()] {
+				l := m.alone(c.Entry(), symbol)
 				lk := &linker{hook: h, off: t.off, stats: t.stats, lists: []*listing{l}}
 				if !lk.used() {
 					continue
@@ -40,7 +43,7 @@ func (t *Table) blame(m *Module) *Error {
 				p, err := t.load(lk, a)
 				closeAll(p)
 				a.Close()
-				if e := blamed(err, c.entry(), symbol); e != nil {
+				if e := blamed(err, c.Entry(), symbol); e != nil {
 					return e
 				}
 			}
@@ -50,9 +53,9 @@ func (t *Table) blame(m *Module) *Error {
 }
 
 // alone returns a listing of one watcher.
-func (m *Module) alone(e entry, symbol string) *listing {
+func (m *Module) alone(e plan.Entry, symbol string) *listing {
 	l := &listing{object: m.object, maps: m.mapNamed}
-	if k, ok := e.kind(); ok {
+	if k, ok := e.Kind(); ok {
 		l.kinds = taskwatch.KindsOf(k)
 	}
 	l.watched[e] = []watcher{{symbol: symbol}}
@@ -61,7 +64,7 @@ func (m *Module) alone(e entry, symbol string) *listing {
 
 // blamed returns the error of the verifier about one watcher, or nil if err is
 // none.
-func blamed(err error, at entry, symbol string) *Error {
+func blamed(err error, at plan.Entry, symbol string) *Error {
 	if err == nil {
 		return nil
 	}
@@ -75,7 +78,7 @@ func blamed(err error, at entry, symbol string) *Error {
 
 // blameVisitors is blame for attach and detach.
 func (t *Table) blameVisitors(m *Module) *Error {
-	for _, e := range []entry{attachEntry, detachEntry} {
+	for _, e := range []plan.Entry{plan.Attach, plan.Detach} {
 		for _, symbol := range m.object.lists[e] {
 			l := m.alone(e, symbol)
 			var err error

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // change is the new dispatcher of one hook on its way into the slot.
@@ -133,7 +135,7 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 }
 
 // linker returns what links the dispatcher of a hook.
-func (t *Table) linker(h *hook, lists []*listing) *linker {
+func (t *Table) linker(h *plan.Hook, lists []*listing) *linker {
 	return &linker{hook: h, off: t.off, stats: t.stats, latches: t.latches.bytes, exempt: t.exempt, dryRun: t.dryRun, lists: lists}
 }
 
@@ -150,21 +152,21 @@ func each[T any](list []T, fn func(T) error) error {
 }
 
 // same reports whether the hook would call what it calls now. Callers hold mu.
-func (t *Table) same(h *hook, lists []*listing) bool {
+func (t *Table) same(h *plan.Hook, lists []*listing) bool {
 	now := slices.Concat(t.builtins, t.modules)
 	return slices.Equal(called(h, now), called(h, lists))
 }
 
 // called lists the watchers that a hook calls, by id and event.
-func called(h *hook, lists []*listing) []uint32 {
+func called(h *plan.Hook, lists []*listing) []uint32 {
 	var ids []uint32
-	for _, c := range h.calls {
+	for _, c := range h.Calls {
 		for _, l := range inOrder(lists, c) {
 			if l.concerned(c) {
 				if l.marks != nil {
 					ids = append(ids, l.id)
 				}
-				for _, w := range l.watchers(c.entry()) {
+				for _, w := range l.watchers(c.Entry()) {
 					ids = append(ids, w.id)
 				}
 			}
@@ -182,7 +184,7 @@ func (t *Table) load(lk *linker, at *attachment) ([]*ebpf.Program, error) {
 	lk.slot, lk.second = at.slot, at.bank()
 	if lk.comparesIDs() {
 		if err := at.keepIDs(); err != nil {
-			return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+			return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
 		}
 	}
 	if at.stash != nil {
@@ -193,14 +195,14 @@ func (t *Table) load(lk *linker, at *attachment) ([]*ebpf.Program, error) {
 	}
 	stages, err := lk.link()
 	if err != nil {
-		return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+		return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
 	}
 	var programs []*ebpf.Program
 	for _, insns := range stages {
 		p, err := loadProgram("task_watchers", lk.hook, insns, t.types)
 		if err != nil {
 			closeAll(programs)
-			return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+			return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
 		}
 		programs = append(programs, p)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // Check has the kernel verify m together with all that is registered, and
@@ -51,7 +52,7 @@ func (t *Table) check(m *Module, kinds taskwatch.Kinds) error {
 // verify loads the dispatchers that would call l if these were the lists, and
 // keeps them for apply if it is told to.
 func (t *Table) verify(l *listing, lists []*listing, keep bool) error {
-	hooks := slices.DeleteFunc(slices.Clone(t.plan), func(h *hook) bool { return !calls(h, l) })
+	hooks := slices.DeleteFunc(slices.Clone(t.plan), func(h *plan.Hook) bool { return !calls(h, l) })
 	changes := make([]*change, len(hooks))
 	for i, h := range hooks {
 		a, err := prepare(h)
@@ -72,7 +73,7 @@ func (t *Table) verify(l *listing, lists []*listing, keep bool) error {
 		return err
 	}
 	discard(slices.Collect(maps.Values(t.ready)))
-	t.ready = map[*hook]*change{}
+	t.ready = map[*plan.Hook]*change{}
 	for _, c := range changes {
 		c.calls = called(c.at.hook, lists)
 		t.ready[c.at.hook] = c
@@ -81,6 +82,6 @@ func (t *Table) verify(l *listing, lists []*listing, keep bool) error {
 }
 
 // calls reports whether the hook calls any watcher of the listing.
-func calls(h *hook, l *listing) bool {
+func calls(h *plan.Hook, l *listing) bool {
 	return (&linker{hook: h, lists: []*listing{l}}).used()
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/offsets"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // The registers of a dispatcher; helpers and watchers leave them alone.
@@ -29,6 +30,9 @@ const (
 	stackResult = -80 // of a watcher
 	stackVal    = -88 // val, while attach is called
 )
+
+// idsSize is the size of the ids of one kind, in bytes.
+const idsSize = 16
 
 // TASK_CAUSE_* of the header.
 const (
@@ -100,7 +104,7 @@ func (g *gen) cause() {
 
 // compareCreds fills in the ids from the new struct cred in R1 and the old one
 // in R2, and skips the event where they are the same.
-func (g *gen) compareCreds(which ids) {
+func (g *gen) compareCreds(which plan.IDs) {
 	g.emit(asm.Mov.Imm(asm.R5, 0))
 	for i, off := range g.credOffsets(which) {
 		g.emit(
@@ -119,7 +123,7 @@ func (g *gen) compareCreds(which ids) {
 // compareStash is compareCreds for the task's own credentials against the ids
 // that were put aside under the key on the stack, from a place on. It leaves in R5
 // whether any of them is another.
-func (g *gen) compareStash(which ids, at int16) {
+func (g *gen) compareStash(which plan.IDs, at int16) {
 	g.emit(
 		asm.LoadMapPtr(asm.R1, g.stash.FD()),
 		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
@@ -154,7 +158,7 @@ func (g *gen) dropStash() {
 }
 
 // storeStash puts ids of the running task aside under its id.
-func (g *gen) storeStash(kinds ...ids) {
+func (g *gen) storeStash(kinds ...plan.IDs) {
 	g.current()
 	g.stashKey()
 	g.emit(asm.LoadMem(asm.R1, regTask, g.off.TaskRealCred, asm.DWord))

@@ -21,7 +21,7 @@ func (t *Table) retire(unused []*attachment) {
 		return
 	}
 	for _, a := range unused {
-		if len(a.hook.syscalls) == 0 {
+		if len(a.hook.Syscalls) == 0 {
 			t.idle[a.hook] = a
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // WatcherInfo names a watcher.
@@ -21,12 +22,12 @@ func (w *WatcherInfo) Event() string { return cmp.Or(w.Entry, w.Kind.String()) }
 func newWatcherInfo(o *Object, symbol string) WatcherInfo {
 	e, function, _ := splitSymbol(symbol)
 	w := WatcherInfo{Module: o.Name, Watcher: function}
-	if k, ok := e.kind(); ok {
+	if k, ok := e.Kind(); ok {
 		w.Kind = k
 		return w
 	}
 	w.Entry, w.Kind = e.String(), taskwatch.Kind(e)
-	if e == execedEntry {
+	if e == plan.Execed {
 		w.Kind = taskwatch.Exec
 	}
 	return w
@@ -126,9 +127,9 @@ func (t *Table) counters() ([]uint64, error) {
 func (t *Table) vetoKinds() taskwatch.Kinds {
 	var s taskwatch.Kinds
 	for _, h := range t.plan {
-		for _, c := range h.calls {
-			if h.veto && c.to != onceVetoed {
-				s |= taskwatch.KindsOf(c.kind)
+		for _, c := range h.Calls {
+			if h.Veto && c.To != plan.OnceVetoed {
+				s |= taskwatch.KindsOf(c.Kind)
 			}
 		}
 	}
@@ -147,8 +148,8 @@ func (t *Table) whySkippable() string {
 func (t *Table) observable(kinds taskwatch.Kinds) error {
 	var can taskwatch.Kinds
 	for _, h := range t.plan {
-		for _, c := range h.calls {
-			can |= taskwatch.KindsOf(c.kind)
+		for _, c := range h.Calls {
+			can |= taskwatch.KindsOf(c.Kind)
 		}
 	}
 	if missing := kinds &^ can; missing != 0 {

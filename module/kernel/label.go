@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // labelStub is the function of a built-in in whose place that of a module is linked
@@ -23,9 +24,9 @@ func labeller(lists []*listing) *listing {
 // comes before the built-ins, which are to find what it has decided about the
 // same event; but at the end of a task it comes in its place, and drops the label
 // that the built-ins have read.
-func inOrder(lists []*listing, c call) []*listing {
+func inOrder(lists []*listing, c plan.Call) []*listing {
 	first := labeller(lists)
-	if first == nil || c.kind == taskwatch.Exit || c.kind == taskwatch.Free {
+	if first == nil || c.Kind == taskwatch.Exit || c.Kind == taskwatch.Free {
 		return lists
 	}
 	order := []*listing{first}

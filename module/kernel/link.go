@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/offsets"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // Where things are in the third argument of a report function, above the
@@ -35,7 +36,7 @@ const (
 // stages, each of which ends with a tail call of the next; a veto travels
 // along in a map, under the id of the running task.
 type linker struct {
-	hook    *hook
+	hook    *plan.Hook
 	off     *offsets.Offsets
 	stats   asm.FDer
 	latches asm.FDer
@@ -60,9 +61,9 @@ type item struct {
 
 // used reports whether the hook has any watcher to call.
 func (lk *linker) used() bool {
-	for _, c := range lk.hook.calls {
+	for _, c := range lk.hook.Calls {
 		for _, l := range lk.lists {
-			if c.to != onceVetoed && l.concerned(c) {
+			if c.To != plan.OnceVetoed && l.concerned(c) {
 				return true
 			}
 		}
@@ -72,11 +73,11 @@ func (lk *linker) used() bool {
 
 // comparesIDs reports whether what the hook calls needs the ids of before an exec.
 func (lk *linker) comparesIDs() bool {
-	if lk.hook.before == "" {
+	if lk.hook.Before == "" {
 		return false
 	}
-	for _, c := range lk.hook.calls {
-		if c.kind == taskwatch.UID || c.kind == taskwatch.GID {
+	for _, c := range lk.hook.Calls {
+		if c.Kind == taskwatch.UID || c.Kind == taskwatch.GID {
 			for _, l := range lk.lists {
 				if l.concerned(c) {
 					return true
@@ -112,8 +113,8 @@ func (lk *linker) divide() ([][]item, error) {
 	var stages [][]item
 	var stage []item
 	used := newUsage(lk)
-	for n, c := range lk.hook.calls {
-		if c.to == onceVetoed && lk.dryRun {
+	for n, c := range lk.hook.Calls {
+		if c.To == plan.OnceVetoed && lk.dryRun {
 			continue
 		}
 		for _, l := range inOrder(lk.lists, c) {
@@ -126,7 +127,7 @@ func (lk *linker) divide() ([][]item, error) {
 				used.add(l, c)
 			}
 			if len(stage) == 0 {
-				if err := used.fits(lk, l, c.entry()); err != nil {
+				if err := used.fits(lk, l, c.Entry()); err != nil {
 					return nil, err
 				}
 			}
@@ -144,7 +145,7 @@ func (lk *linker) stage(items []item, n, of int) (asm.Instructions, error) {
 		return nil, err
 	}
 	last := n == of-1
-	carries := lk.hook.veto && of > 1
+	carries := lk.hook.Veto && of > 1
 	g := &gen{off: lk.off, stash: lk.stash, last: last, dryRun: lk.dryRun}
 	g.emit(
 		asm.Mov.Reg(regCtx, asm.R1),
@@ -157,13 +158,16 @@ func (lk *linker) stage(items []item, n, of int) (asm.Instructions, error) {
 		call := items[0].call
 		g.prefix = fmt.Sprintf("c%d_", call)
 		g.skip = g.label("skip")
-		c := lk.hook.calls[call]
+		c := lk.hook.Calls[call]
 		g.emit(
 			asm.Mov.Imm(asm.R1, 0),
 			asm.StoreMem(asm.RFP, stackDetail, asm.R1, asm.DWord),
 			asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
 		)
-		c.load(g)
+		if c.To == plan.Observers && lk.hook.Veto && !lk.dryRun {
+			g.emit(asm.JNE.Imm(regFirst, 0, g.skip)) // what was denied does not happen
+		}
+		g.load(c)
 		for len(items) > 0 && items[0].call == call {
 			if err := lk.watchers(g, c, items[0].list, report); err != nil {
 				return nil, err
@@ -180,7 +184,7 @@ func (lk *linker) stage(items []item, n, of int) (asm.Instructions, error) {
 	} else if carries {
 		g.dropCarried(lk.carry)
 	}
-	if lk.hook.veto && !lk.dryRun {
+	if lk.hook.Veto && !lk.dryRun {
 		g.emit(asm.Mov.Reg(asm.R0, regFirst), asm.Return())
 	} else {
 		g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
@@ -199,8 +203,8 @@ func (lk *linker) finish(g *gen) asm.Instructions {
 }
 
 // watchers generates the calls of one module's watchers.
-func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
-	decider, e := l.decides(c.kind), c.entry()
+func (lk *linker) watchers(g *gen, c plan.Call, l *listing, report string) error {
+	decider, e := l.decides(c.Kind), c.Entry()
 	skip := g.label(fmt.Sprintf("gated%d", l.id))
 	switch {
 	case l.marks != nil:
@@ -218,13 +222,13 @@ func (lk *linker) watchers(g *gen, c call, l *listing, report string) error {
 		if err != nil {
 			return err
 		}
-		decides := decider && lk.hook.veto && c.to != onceVetoed
+		decides := decider && lk.hook.Veto && c.To != plan.OnceVetoed
 		exempt := decides && lk.exempt != nil
 		if exempt && !lk.linked[exemptSymbol] {
 			lk.linked[exemptSymbol] = true
 			lk.bodies = append(lk.bodies, lk.exempt.function(lk.off)...)
 		}
-		g.watcher(symbol, w, c.kind, decides, exempt, lk.stats, l.timer(), report)
+		g.watcher(symbol, w, c.Kind, decides, exempt, lk.stats, l.timer(), report)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/offsets"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // These tests link without a kernel and without privileges: objects made by
@@ -69,12 +70,12 @@ func madeListing(o *Object) *listing {
 	return l
 }
 
-func exitHook() *hook {
-	return &hook{name: "test", typ: ebpf.Tracing, calls: []call{{taskwatch.Exit, everyone, loadExit}}}
+func exitHook() *plan.Hook {
+	return &plan.Hook{Name: "test", Type: ebpf.Tracing, Calls: []plan.Call{{taskwatch.Exit, plan.Everyone, plan.LoadExit}}}
 }
 
-func initHook() *hook {
-	return &hook{name: "test", typ: ebpf.LSM, veto: true, calls: []call{{taskwatch.Init, everyone, loadTaskAlloc}}}
+func initHook() *plan.Hook {
+	return &plan.Hook{Name: "test", Type: ebpf.LSM, Veto: true, Calls: []plan.Call{{taskwatch.Init, plan.Everyone, plan.LoadTaskAlloc}}}
 }
 
 // mustLink links and checks that every reference is resolved, as encoding
@@ -192,7 +193,7 @@ func TestHookWithoutWatchersIsUnused(t *testing.T) {
 // Deciders and observers of exec are called at different hooks, each once; but
 // for a script, deciders are asked a second time, about its interpreter.
 func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
-	for _, s := range []*Support{
+	for _, s := range []*plan.Support{
 		{},
 		{LSM: errNoEffect},
 		{LSM: errNoEffect, ModifyReturn: errNoEffect},
@@ -208,13 +209,13 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 		for _, l := range []*listing{observer, decider} {
 			for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
 				calls, again, execed := 0, 0, 0
-				for _, h := range plan(s) {
-					for _, c := range h.calls {
+				for _, h := range plan.Hooks(s) {
+					for _, c := range h.Calls {
 						switch {
-						case c.kind != k || !c.to.reaches(l.decides(k)):
-						case c.entry() == execedEntry:
+						case c.Kind != k || !c.To.Reaches(l.decides(k)):
+						case c.Entry() == plan.Execed:
 							execed++
-						case k == taskwatch.Exec && strings.HasSuffix(h.name, "bprm_creds_from_file"):
+						case k == taskwatch.Exec && strings.HasSuffix(h.Name, "bprm_creds_from_file"):
 							again++
 						default:
 							calls++
@@ -232,10 +233,10 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 				}
 			}
 		}
-		for _, h := range plan(s) {
+		for _, h := range plan.Hooks(s) {
 			lk := &linker{hook: h, lists: []*listing{observer, decider}}
 			if !lk.used() {
-				t.Errorf("%s is unused", h.name)
+				t.Errorf("%s is unused", h.Name)
 			}
 			mustLink(t, lk)
 		}
@@ -286,7 +287,7 @@ func TestResultOfDispatcher(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name    string
-		hook    *hook
+		hook    *plan.Hook
 		dryRun  bool
 		returns asm.Instruction
 	}{

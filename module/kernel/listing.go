@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // listing is a module in the lists of a table.
@@ -18,13 +19,13 @@ type listing struct {
 	id      uint32                     // tags records; never reused
 	kinds   taskwatch.Kinds            // listed under these
 	leaving bool                       // listed under free alone, until all tasks have been detached
-	watched [numEntries][]watcher
-	latch   int              // whether it is called: see latches; 0 if it has none
-	marks   *marks           // of tasks; nil if it has neither attach nor detach
-	attach  *ebpf.Program    // run for each task; nil without marks
-	detach  *ebpf.Program    // run for each task; nil if it has no detach
-	missed  map[*hook]uint64 // what the hooks had missed when it was listed
-	timing  *ebpf.Map        // of the watchers' calls, by their index; nil if they are not counted
+	watched [plan.NumEntries][]watcher
+	latch   int                   // whether it is called: see latches; 0 if it has none
+	marks   *marks                // of tasks; nil if it has neither attach nor detach
+	attach  *ebpf.Program         // run for each task; nil without marks
+	detach  *ebpf.Program         // run for each task; nil if it has no detach
+	missed  map[*plan.Hook]uint64 // what the hooks had missed when it was listed
+	timing  *ebpf.Map             // of the watchers' calls, by their index; nil if they are not counted
 }
 
 // watcher is one function in a list.
@@ -38,8 +39,8 @@ type watcher struct {
 }
 
 // watchers returns what is called at an entry.
-func (l *listing) watchers(e entry) []watcher {
-	if k, ok := e.kind(); ok && !l.kinds.Has(k) || e == execedEntry && l.leaving {
+func (l *listing) watchers(e plan.Entry) []watcher {
+	if k, ok := e.Kind(); ok && !l.kinds.Has(k) || e == plan.Execed && l.leaving {
 		return nil
 	}
 	return l.watched[e]
@@ -47,9 +48,9 @@ func (l *listing) watchers(e entry) []watcher {
 
 // concerned reports whether the module has anything to do with a call: watchers,
 // or marks to set.
-func (l *listing) concerned(c call) bool {
-	marks := l.marks != nil && !l.leaving && (c.kind == taskwatch.Init || c.kind == taskwatch.Clone)
-	return c.to.reaches(l.decides(c.kind)) && (marks || len(l.watchers(c.entry())) > 0)
+func (l *listing) concerned(c plan.Call) bool {
+	marks := l.marks != nil && !l.leaving && (c.Kind == taskwatch.Init || c.Kind == taskwatch.Clone)
+	return c.To.Reaches(l.decides(c.Kind)) && (marks || len(l.watchers(c.Entry())) > 0)
 }
 
 // timer is where calls are counted, or nil.

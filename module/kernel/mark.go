@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // marks say of each task what a module with attach or detach has been told of
@@ -116,9 +117,9 @@ const fetchOr = 0x41
 // gate generates what comes before the module's watchers of an event: it skips
 // them unless the task is one that the module knows, and has not been told the
 // end of. A task that the module has to know and does not yet is attached.
-func (lk *linker) gate(g *gen, c call, l *listing, skip, report string) error {
+func (lk *linker) gate(g *gen, c plan.Call, l *listing, skip, report string) error {
 	known := g.label(fmt.Sprintf("known%d", l.id))
-	switch c.kind {
+	switch c.Kind {
 	case taskwatch.Init:
 		none := skip // clone will mark it
 		if l.decides(taskwatch.Init) {
@@ -165,7 +166,7 @@ func (lk *linker) gate(g *gen, c call, l *listing, skip, report string) error {
 			asm.StoreMem(asm.RFP, stackVal, regVal, asm.DWord),
 			asm.Mov.Imm(regVal, 0),
 		)
-		if err := lk.entries(g, l, attachEntry, report); err != nil {
+		if err := lk.entries(g, l, plan.Attach, report); err != nil {
 			return err
 		}
 		g.emit(asm.LoadMem(regVal, asm.RFP, stackVal, asm.DWord))
@@ -176,7 +177,7 @@ func (lk *linker) gate(g *gen, c call, l *listing, skip, report string) error {
 
 // entries generates the calls of a module's functions of attach or detach. Their
 // errors are counted and reported.
-func (lk *linker) entries(g *gen, l *listing, e entry, report string) error {
+func (lk *linker) entries(g *gen, l *listing, e plan.Entry, report string) error {
 	for i := range l.watched[e] {
 		w := &l.watched[e][i]
 		symbol, err := lk.need(l, w.symbol)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // Missed says how often a hook was passed without the call of its watchers,
@@ -56,10 +57,10 @@ func (t *Table) listMissed() ([]Missed, error) {
 		if n == 0 {
 			continue
 		}
-		m := Missed{Hook: h.name, Count: n, Skipped: slices.Clone(t.skipped[h])}
-		for _, c := range h.calls {
-			if c.to.reaches(false) && c.to != onceVetoed {
-				m.Seen |= taskwatch.KindsOf(c.kind)
+		m := Missed{Hook: h.Name, Count: n, Skipped: slices.Clone(t.skipped[h])}
+		for _, c := range h.Calls {
+			if c.To.Reaches(false) && c.To != plan.OnceVetoed {
+				m.Seen |= taskwatch.KindsOf(c.Kind)
 			}
 		}
 		for _, l := range t.modules {
@@ -72,7 +73,7 @@ func (t *Table) listMissed() ([]Missed, error) {
 
 // missedAt returns how often a hook was missed since the table was made.
 // Callers hold mu.
-func (t *Table) missedAt(h *hook) (uint64, error) {
+func (t *Table) missedAt(h *plan.Hook) (uint64, error) {
 	n := t.missed[h]
 	a := t.attached[h]
 	if a == nil {
@@ -86,8 +87,8 @@ func (t *Table) missedAt(h *hook) (uint64, error) {
 }
 
 // allMissed returns missedAt for each hook that was missed. Callers hold mu.
-func (t *Table) allMissed() (map[*hook]uint64, error) {
-	all := map[*hook]uint64{}
+func (t *Table) allMissed() (map[*plan.Hook]uint64, error) {
+	all := map[*plan.Hook]uint64{}
 	for _, h := range t.plan {
 		n, err := t.missedAt(h)
 		if err != nil {
@@ -103,21 +104,21 @@ func (t *Table) allMissed() (map[*hook]uint64, error) {
 // missed returns how often the kernel has passed by the entry program. The
 // programs behind it have no guard of their own.
 func (a *attachment) missed() (uint64, error) {
-	if a.entry == nil || !a.hook.guarded() {
+	if a.entry == nil || !a.hook.Guarded() {
 		return 0, nil
 	}
 	s, err := a.entry.Stats()
 	if err != nil {
-		return 0, fmt.Errorf("read what hook %s has missed: %w", a.hook.name, err)
+		return 0, fmt.Errorf("read what hook %s has missed: %w", a.hook.Name, err)
 	}
 	return s.RecursionMisses, nil
 }
 
 // missedBy returns how often watchers of a module were not called although
 // their hook was passed, and how often one of them could have refused then.
-func (t *Table) missedBy(l *listing, now map[*hook]uint64) (missed, skipped uint64) {
+func (t *Table) missedBy(l *listing, now map[*plan.Hook]uint64) (missed, skipped uint64) {
 	for h, n := range now {
-		if slices.ContainsFunc(h.calls, func(c call) bool { return c.to != onceVetoed && l.concerned(c) }) {
+		if slices.ContainsFunc(h.Calls, func(c plan.Call) bool { return c.To != plan.OnceVetoed && l.concerned(c) }) {
 			missed += n - l.missed[h]
 		}
 		skipped += t.skippedAt(l, h, n).Count
@@ -127,14 +128,14 @@ func (t *Table) missedBy(l *listing, now map[*hook]uint64) (missed, skipped uint
 
 // skippedAt returns what a hook has skipped of a module's vetoes. The hook has
 // missed n since the table was made.
-func (t *Table) skippedAt(l *listing, h *hook, n uint64) Skipped {
+func (t *Table) skippedAt(l *listing, h *plan.Hook, n uint64) Skipped {
 	s := Skipped{Module: l.object.Name}
-	if !h.veto || t.dryRun {
+	if !h.Veto || t.dryRun {
 		return s
 	}
-	for _, c := range h.calls {
-		if c.to != onceVetoed && c.to.reaches(true) && l.decides(c.kind) && len(l.watchers(c.entry())) > 0 {
-			s.Kinds |= taskwatch.KindsOf(c.kind)
+	for _, c := range h.Calls {
+		if c.To != plan.OnceVetoed && c.To.Reaches(true) && l.decides(c.Kind) && len(l.watchers(c.Entry())) > 0 {
+			s.Kinds |= taskwatch.KindsOf(c.Kind)
 		}
 	}
 	if s.Kinds != 0 {
@@ -145,7 +146,7 @@ func (t *Table) skippedAt(l *listing, h *hook, n uint64) Skipped {
 
 // settleSkipped keeps what was skipped of a module that goes. now is what the
 // hooks had missed when it was called for the last time. Callers hold mu.
-func (t *Table) settleSkipped(l *listing, now map[*hook]uint64) {
+func (t *Table) settleSkipped(l *listing, now map[*plan.Hook]uint64) {
 	for h, n := range now {
 		t.skipped[h] = addSkipped(t.skipped[h], t.skippedAt(l, h, n))
 	}

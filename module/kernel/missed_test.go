@@ -5,14 +5,15 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // What was skipped is counted for the modules that were there then: one that has
 // gone keeps its number, one that came later has none of it.
 func TestSkippedIsOfTheModulesOfThatTime(t *testing.T) {
 	exec := taskwatch.KindsOf(taskwatch.Exec)
-	h := &hook{name: "fmod_ret/security_bprm_creds_for_exec", veto: true, calls: []call{{kind: taskwatch.Exec, to: deciders}}}
-	table := &Table{plan: []*hook{h}, missed: map[*hook]uint64{h: 2}, skipped: map[*hook][]Skipped{}}
+	h := &plan.Hook{Name: "fmod_ret/security_bprm_creds_for_exec", Veto: true, Calls: []plan.Call{{Kind: taskwatch.Exec, To: plan.Deciders}}}
+	table := &Table{plan: []*plan.Hook{h}, missed: map[*plan.Hook]uint64{h: 2}, skipped: map[*plan.Hook][]Skipped{}}
 	list := func(name string, veto taskwatch.Kinds) *listing {
 		t.Helper()
 		l := &listing{object: &Object{Name: name, Veto: veto}, kinds: exec}

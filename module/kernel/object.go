@@ -17,6 +17,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/module"
 )
 
@@ -57,7 +58,7 @@ type Object struct {
 	parms   map[string]string // parameter descriptions
 
 	funcs  map[string]asm.Instructions // all functions, each once, by symbol
-	lists  [numEntries][]string        // symbols of the watchers
+	lists  [plan.NumEntries][]string   // symbols of the watchers
 	report string                      // symbol, or ""
 	emit   string                      // symbol, or ""
 	label  string                      // symbol, or ""
@@ -262,7 +263,7 @@ func (o *Object) collect(file *elf.File) error {
 			}
 			o.label = p.Name
 		default:
-			e, err := parseEntry(event)
+			e, err := plan.ParseEntry(event)
 			if err != nil {
 				return invalid("section %s: %w", p.SectionName, err)
 			}
@@ -271,7 +272,7 @@ func (o *Object) collect(file *elf.File) error {
 				return invalid("section %s: function %s was not made by task_watcher_func(%s, ...)", p.SectionName, p.Name, event)
 			}
 			o.lists[e] = append(o.lists[e], p.Name)
-			if k, ok := e.kind(); ok {
+			if k, ok := e.Kind(); ok {
 				o.Watchers[k] = append(o.Watchers[k], fn)
 			}
 		}
@@ -368,7 +369,7 @@ func (o *Object) checkMaps() error {
 func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(o.Watchers[:]) }
 
 // marks reports whether it has to be known what a module was told of each task.
-func (o *Object) marks() bool { return len(o.lists[attachEntry])+len(o.lists[detachEntry]) > 0 }
+func (o *Object) marks() bool { return len(o.lists[plan.Attach])+len(o.lists[plan.Detach]) > 0 }
 
 func (o *Object) numWatchers() (n int) {
 	for _, list := range o.lists {

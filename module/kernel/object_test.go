@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/offsets"
+	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/module"
 )
@@ -183,7 +184,7 @@ func FuzzParse(f *testing.F) {
 			// What was parsed can be described and linked.
 			o.Params()
 			o.Maps()
-			for _, h := range plan(&Support{}) {
+			for _, h := range plan.Hooks(&plan.Support{}) {
 				lk := &linker{hook: h, lists: []*listing{madeListing(o)}}
 				if lk.used() {
 					lk.off, lk.stats, lk.slot, lk.carry, lk.stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)

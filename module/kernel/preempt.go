@@ -22,15 +22,6 @@ const (
 	PreemptUnknown   Preemption = "" // not to be found out; it may be any
 )
 
-// interrupts reports whether a BPF program that may be preempted can be, on a
-// kernel of this model. What is unknown can.
-//
-// Programs on fmod_ret and fentry have a guard by processor against recursion
-// (bpf_prog_check_recur() in the kernel): while one task is preempted inside,
-// all others on that processor pass by the program. LSM programs have none, and
-// tracepoints are not preempted.
-func (p Preemption) interrupts() bool { return p != PreemptNone && p != PreemptVoluntary }
-
 // probePreemption finds out the model. Where it can be chosen, at boot and
 // later, the kernel says it in debugfs; else it stands in its version.
 func probePreemption() Preemption {

@@ -11,8 +11,10 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/companion"
 	"github.com/taskwatch/taskwatch/internal/features"
+	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/tracefs"
 )
 
@@ -29,6 +31,35 @@ type Support struct {
 	Preemption Preemption // decides whether programs on functions miss calls
 
 	types *btf.Cache
+}
+
+// EventSupport says how a table learns of one event on this kernel.
+type EventSupport struct {
+	Observe []string // the hooks where it is seen; none where it cannot be
+	Veto    string   // the hook where it can be denied, or ""
+
+	// Skippable says that a denial does not always come about, because the
+	// kernel passes by the hook while another task is preempted inside.
+	Skippable bool
+
+	Why string // why it cannot be seen in full, or not be denied; "" if nothing is missing
+}
+
+// Events says for every event what a table makes of the support.
+func (s *Support) Events() (list [taskwatch.NumKinds]EventSupport) {
+	for k, e := range s.known().Events() {
+		list[k] = EventSupport(e)
+	}
+	return list
+}
+
+// known returns what the hooks are chosen by.
+func (s *Support) known() *plan.Support {
+	return &plan.Support{
+		LSM: s.LSM, ModifyReturn: s.ModifyReturn, FEntry: s.FEntry,
+		PrepareExec: s.PrepareExec, Syscalls: s.Syscalls, SetGroups: s.SetGroups,
+		Preemption: plan.Preemption(s.Preemption),
+	}
 }
 
 // Share gives the programs beside a table what was read of the kernel already.
@@ -94,7 +125,7 @@ func (s *Support) probeHooks() error {
 
 // tryHook attaches a program that counts to a hook that getpgid passes.
 func tryHook(ran *ebpf.Map, types *btf.Cache, typ ebpf.ProgramType, at ebpf.AttachType, target string) error {
-	h := &hook{typ: typ, attach: at, target: target}
+	h := &plan.Hook{Type: typ, Attach: at, Target: target}
 	p, err := loadProgram("tw_probe", h, asm.Instructions{
 		asm.LoadMapValue(asm.R1, ran.FD(), 0),
 		asm.Mov.Imm(asm.R2, 1),

@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/offsets"
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 var errRegistered = taskwatch.ErrRegistered
@@ -79,7 +80,7 @@ type Table struct {
 	dryRun  bool
 	timed   bool // CallStats
 	support *Support
-	plan    []*hook
+	plan    []*plan.Hook
 	types   *btf.Cache
 	off     *offsets.Offsets
 	grace   *grace
@@ -94,16 +95,16 @@ type Table struct {
 	builtins []*listing
 	modules  []*listing // in the order of registration
 	owners   map[*listing]*Module
-	attached map[*hook]*attachment
-	idle     map[*hook]*attachment  // attached, and calling nobody
-	names    map[uint32]WatcherInfo // by watcher id, for reports that come late
-	senders  map[uint32]sender      // by module id, for records that come late
-	departed []uint32               // ids of the last modules that have gone
+	attached map[*plan.Hook]*attachment
+	idle     map[*plan.Hook]*attachment // attached, and calling nobody
+	names    map[uint32]WatcherInfo     // by watcher id, for reports that come late
+	senders  map[uint32]sender          // by module id, for records that come late
+	departed []uint32                   // ids of the last modules that have gone
 	lastID   uint32
-	slots    []bool              // of the counters, in use
-	missed   map[*hook]uint64    // by hooks that are attached no more
-	skipped  map[*hook][]Skipped // of modules that have gone
-	ready    map[*hook]*change   // what Check has verified, until the next change
+	slots    []bool                   // of the counters, in use
+	missed   map[*plan.Hook]uint64    // by hooks that are attached no more
+	skipped  map[*plan.Hook][]Skipped // of modules that have gone
+	ready    map[*plan.Hook]*change   // what Check has verified, until the next change
 
 	detaching  *time.Timer    // for idle
 	background sync.WaitGroup // of what is being detached
@@ -115,9 +116,9 @@ type Table struct {
 func NewTable(cfg Config) (_ *Table, err error) {
 	t := &Table{
 		dryRun: cfg.DryRun, timed: cfg.CallStats, support: cfg.Support,
-		owners: map[*listing]*Module{}, attached: map[*hook]*attachment{}, idle: map[*hook]*attachment{},
+		owners: map[*listing]*Module{}, attached: map[*plan.Hook]*attachment{}, idle: map[*plan.Hook]*attachment{},
 		names: map[uint32]WatcherInfo{}, senders: map[uint32]sender{},
-		slots: make([]bool, maxSlots), missed: map[*hook]uint64{}, skipped: map[*hook][]Skipped{},
+		slots: make([]bool, maxSlots), missed: map[*plan.Hook]uint64{}, skipped: map[*plan.Hook][]Skipped{},
 	}
 	defer func() {
 		if err != nil {
@@ -157,7 +158,7 @@ func NewTable(cfg Config) (_ *Table, err error) {
 		return nil, err
 	}
 	t.slots[0] = true // stays 0: see gen.tailCall
-	t.plan = plan(t.support)
+	t.plan = plan.Hooks(t.support.known())
 	if t.vetoKinds() != 0 {
 		if t.exempt, err = newExemption(t.off, t.types); err != nil {
 			return nil, err

@@ -188,7 +188,7 @@ func TestAttachedOnlyWhereWatched(t *testing.T) {
 	register(t, table, m)
 	hooks := map[string]bool{}
 	for h := range table.attached {
-		hooks[h.name] = true
+		hooks[h.Name] = true
 	}
 	if len(hooks) != 2 || !hooks["tp_btf/task_newtask"] || !hooks["tp_btf/sched_process_exit"] {
 		t.Errorf("attached: %v", hooks)

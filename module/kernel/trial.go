@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/recorded"
@@ -198,7 +199,7 @@ func (t *Trial) take(ev *taskwatch.Event) error {
 		case taskwatch.Init:
 		default:
 			back := t.world.Elsewhere()
-			if _, err := t.call(attachEntry, task, 0, ""); err != nil {
+			if _, err := t.call(plan.Attach, task, 0, ""); err != nil {
 				return err
 			}
 			back()
@@ -216,7 +217,7 @@ func (t *Trial) take(ev *taskwatch.Event) error {
 	if ev.Missing&taskwatch.FieldVal != 0 {
 		unknown = "val"
 	}
-	denied, err := t.call(entry(ev.Kind), task, detail, unknown)
+	denied, err := t.call(plan.Entry(ev.Kind), task, detail, unknown)
 	if err != nil {
 		return err
 	}
@@ -224,14 +225,14 @@ func (t *Trial) take(ev *taskwatch.Event) error {
 		t.counts.Denied++
 	}
 	if ev.Kind == taskwatch.Exec {
-		_, err = t.call(execedEntry, task, detail, "")
+		_, err = t.call(plan.Execed, task, detail, "")
 	}
 	return err
 }
 
 // call calls the watchers of an entry. It reports whether one would have denied.
-func (t *Trial) call(e entry, task, detail uint64, unknown string) (denied bool, err error) {
-	kind, isEvent := e.kind()
+func (t *Trial) call(e plan.Entry, task, detail uint64, unknown string) (denied bool, err error) {
+	kind, isEvent := e.Kind()
 	var val uint64
 	if isEvent {
 		val = t.event.Val
@@ -272,14 +273,14 @@ func (t *Trial) explain(symbol string, err error) error {
 // detach calls the watchers of detach for each task that the module knows and that is
 // not freed.
 func (t *Trial) detach() error {
-	if len(t.object.lists[detachEntry]) == 0 {
+	if len(t.object.lists[plan.Detach]) == 0 {
 		return nil
 	}
 	return t.world.Tasks(func(id taskwatch.TaskID, task uint64) error {
 		if !t.met[id] {
 			return nil
 		}
-		_, err := t.call(detachEntry, task, 0, "")
+		_, err := t.call(plan.Detach, task, 0, "")
 		return err
 	})
 }

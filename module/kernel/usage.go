@@ -1,5 +1,7 @@
 package kernel
 
+import "github.com/taskwatch/taskwatch/internal/plan"
+
 // The kernel's limits for one program (MAX_USED_MAPS, BPF_MAX_SUBPROGS), less
 // what the dispatcher itself uses: counters, latches and slots, with carry and
 // exempt processes where it can refuse, or a stash where it cannot; its own main
@@ -30,16 +32,16 @@ func newUsage(lk *linker) *usage {
 
 // add counts a module's watchers of one event in, and reports whether the
 // stage still has room with them.
-func (u *usage) add(l *listing, c call) bool {
-	room := u.addEntry(l, c.entry())
-	if l.marks != nil && c.attaches() {
-		room = u.addEntry(l, attachEntry)
+func (u *usage) add(l *listing, c plan.Call) bool {
+	room := u.addEntry(l, c.Entry())
+	if l.marks != nil && c.Attaches() {
+		room = u.addEntry(l, plan.Attach)
 	}
 	return room
 }
 
 // addEntry is add for what is called at one entry.
-func (u *usage) addEntry(l *listing, e entry) bool {
+func (u *usage) addEntry(l *listing, e plan.Entry) bool {
 	if l.timing != nil {
 		u.maps[l.symbol(" calls")] = true
 	}
@@ -54,7 +56,7 @@ func (u *usage) addEntry(l *listing, e entry) bool {
 
 // fits returns an error if the module's watchers of one entry alone, which have
 // just been counted in, are too much for one program.
-func (u *usage) fits(lk *linker, l *listing, e entry) error {
+func (u *usage) fits(lk *linker, l *listing, e plan.Entry) error {
 	free := newUsage(lk)
 	maps, funcs := maxMaps-len(free.maps), maxFuncs-len(free.funcs)
 	if n := len(u.maps) - len(free.maps); n > maps {

@@ -177,7 +177,7 @@ func TestVetoAcrossStages(t *testing.T) {
 			table.modules = listed
 			for h, a := range table.attached {
 				if len(a.current) < 2 {
-					t.Errorf("%s has %d programs: the test needs a chain", h.name, len(a.current))
+					t.Errorf("%s has %d programs: the test needs a chain", h.Name, len(a.current))
 				}
 			}
 			if got, want := attempt(t), "fork=0 exec=42 uid=0 gid=0"; got != want {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
@@ -20,11 +21,11 @@ import (
 // each task when a file is read.
 
 // iterator is where they run. Its context is that of struct bpf_iter__task.
-var iterator = &hook{name: "iter/task", typ: ebpf.Tracing, attach: ebpf.AttachTraceIter, target: "task"}
+var iterator = &plan.Hook{Name: "iter/task", Type: ebpf.Tracing, Attach: ebpf.AttachTraceIter, Target: "task"}
 
 // visitor links the program that calls a module's functions of one entry for the
 // task that it is run for.
-func (lk *linker) visitor(l *listing, e entry) (asm.Instructions, error) {
+func (lk *linker) visitor(l *listing, e plan.Entry) (asm.Instructions, error) {
 	used := newUsage(lk)
 	if !used.addEntry(l, e) {
 		return nil, used.fits(lk, l, e)
@@ -46,7 +47,7 @@ func (lk *linker) visitor(l *listing, e entry) (asm.Instructions, error) {
 	g.arg(regTask, 1)
 	g.emit(asm.JEq.Imm(regTask, 0, skip)) // the end
 	g.findMark(l.marks, failed)
-	if e == attachEntry {
+	if e == plan.Attach {
 		g.setMark(markKnown)
 		g.emit(asm.JNE.Imm(asm.R2, 0, skip))
 		g.countMark(l.marks, countKnown, 1)
@@ -75,23 +76,23 @@ func (t *Table) visitors(l *listing, lists []*listing) error {
 	}
 	lk := t.linker(iterator, lists)
 	var err error
-	if l.attach, err = t.loadVisitor(lk, l, attachEntry); err != nil {
+	if l.attach, err = t.loadVisitor(lk, l, plan.Attach); err != nil {
 		return err
 	}
-	if len(l.watched[detachEntry]) > 0 {
-		l.detach, err = t.loadVisitor(lk, l, detachEntry)
+	if len(l.watched[plan.Detach]) > 0 {
+		l.detach, err = t.loadVisitor(lk, l, plan.Detach)
 	}
 	return err
 }
 
-func (t *Table) loadVisitor(lk *linker, l *listing, e entry) (*ebpf.Program, error) {
+func (t *Table) loadVisitor(lk *linker, l *listing, e plan.Entry) (*ebpf.Program, error) {
 	insns, err := lk.visitor(l, e)
 	if err != nil {
-		return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+		return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
 	}
 	p, err := loadProgram("task_watchers", lk.hook, insns, t.types)
 	if err != nil {
-		return nil, fmt.Errorf("hook %s: %w", lk.hook.name, err)
+		return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
 	}
 	return p, nil
 }
@@ -162,7 +163,7 @@ func (t *Table) leave(i int) error {
 	if err := visit(l.detach, l.marks); err != nil {
 		return err
 	}
-	if len(l.watchers(entry(taskwatch.Free))) == 0 {
+	if len(l.watchers(plan.Entry(taskwatch.Free))) == 0 {
 		return nil
 	}
 	return t.awaitFrees(l.marks)

@@ -1,4 +1,4 @@
-package kernel
+package plan
 
 import (
 	"cmp"
@@ -9,45 +9,44 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// EventSupport says how a table learns of one event on this kernel.
-type EventSupport struct {
+// Event says how a table learns of one event on a kernel.
+type Event struct {
 	Observe []string // the hooks where it is seen; none where it cannot be
-	Veto    string   // the hook where it can be refused, or ""
+	Veto    string   // the hook where it can be denied, or ""
 
-	// Skippable says that a refusal does not always come about, because the
+	// Skippable says that a denial does not always come about, because the
 	// kernel passes by the hook while another task is preempted inside.
 	Skippable bool
 
-	Why string // why it cannot be seen in full, or not be refused; "" if nothing is missing
+	Why string // why it cannot be seen in full, or not be denied; "" if nothing is missing
 }
 
 // Events says for every event what a table makes of the support.
-func (s *Support) Events() [taskwatch.NumKinds]EventSupport {
-	var list [taskwatch.NumKinds]EventSupport
+func (s *Support) Events() (list [taskwatch.NumKinds]Event) {
 	var misses [taskwatch.NumKinds][]string
-	for _, h := range plan(s) {
-		for _, c := range h.calls {
-			if c.to == onceVetoed || c.to == afterwards {
+	for _, h := range Hooks(s) {
+		for _, c := range h.Calls {
+			if c.To == OnceVetoed || c.To == Afterwards {
 				continue
 			}
-			e := &list[c.kind]
-			miss := h.interruptible() && s.Preemption.interrupts()
-			if decides := h.veto && (c.to == deciders || c.to == everyone) && c.kind.Vetoable(); decides {
+			e := &list[c.Kind]
+			miss := h.Interruptible() && s.Preemption.Interrupts()
+			if decides := h.Veto && (c.To == Deciders || c.To == Everyone) && c.Kind.Vetoable(); decides {
 				e.Skippable = e.Skippable || miss
 			}
-			if miss && !slices.Contains(misses[c.kind], h.name) {
-				misses[c.kind] = append(misses[c.kind], h.name)
+			if miss && !slices.Contains(misses[c.Kind], h.Name) {
+				misses[c.Kind] = append(misses[c.Kind], h.Name)
 			}
 			switch {
-			case h.veto && c.to == deciders:
-				e.Veto = cmp.Or(e.Veto, h.name)
-			case h.veto && c.to == observers:
-				e.Observe = append(e.Observe, h.name)
-			case h.veto && c.kind.Vetoable():
-				e.Veto = h.name
-				e.Observe = append(e.Observe, h.name)
+			case h.Veto && c.To == Deciders:
+				e.Veto = cmp.Or(e.Veto, h.Name)
+			case h.Veto && c.To == Observers:
+				e.Observe = append(e.Observe, h.Name)
+			case h.Veto && c.Kind.Vetoable():
+				e.Veto = h.Name
+				e.Observe = append(e.Observe, h.Name)
 			default:
-				e.Observe = append(e.Observe, h.name)
+				e.Observe = append(e.Observe, h.Name)
 			}
 		}
 	}
