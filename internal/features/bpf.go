@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -15,6 +14,9 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/plan"
+	"github.com/taskwatch/taskwatch/internal/probe"
 )
 
 func probeBTF() Result {
@@ -151,60 +153,17 @@ var (
 	errNoEffect = errors.New("it was accepted and is never called")
 )
 
-// probeCount attaches a program that counts its calls and lets everything
-// pass, forks a child, and looks at the count.
+// probeCount tries whether a program is called on a hook that a fork passes.
 func probeCount(t ebpf.ProgramType, at ebpf.AttachType, to string) Result {
 	if r := BTF.Probe(); r.Answer != Yes {
 		return r
 	}
-	err := withLocked(func() error {
-		counter, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
-		if err != nil {
-			return err
-		}
-		defer counter.Close()
-		return load(&ebpf.ProgramSpec{
-			Type: t, AttachType: at, AttachTo: to, License: license,
-			Instructions: asm.Instructions{
-				asm.StoreImm(asm.RFP, -4, 0, asm.Word),
-				asm.LoadMapPtr(asm.R1, counter.FD()),
-				asm.Mov.Reg(asm.R2, asm.RFP),
-				asm.Add.Imm(asm.R2, -4),
-				asm.FnMapLookupElem.Call(),
-				asm.JEq.Imm(asm.R0, 0, "pass"),
-				asm.Mov.Imm(asm.R1, 1),
-				asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
-				asm.Mov.Imm(asm.R0, 0).WithSymbol("pass"),
-				asm.Return(),
-			},
-		}, func(p *ebpf.Program) error {
-			l, err := attach(t, p)
-			if err != nil {
-				return err
-			}
-			defer l.Close()
+	return judge(withLocked(func() error {
+		return probe.Try(btf.NewCache(), &plan.Hook{Type: t, Attach: at, Target: to}, func() error {
 			_ = traceChild() // it forks also where tracing is refused
-			var calls uint64
-			if err := counter.Lookup(uint32(0), &calls); err != nil {
-				return err
-			}
-			if calls == 0 {
-				return errNoEffect
-			}
 			return nil
 		})
-	})
-	if at != ebpf.AttachTraceRawTp {
-		err = Trampolines(err)
-	}
-	return judge(err)
-}
-
-func attach(t ebpf.ProgramType, p *ebpf.Program) (link.Link, error) {
-	if t == ebpf.LSM {
-		return link.AttachLSM(link.LSMOptions{Program: p})
-	}
-	return link.AttachTracing(link.TracingOptions{Program: p})
+	}))
 }
 
 // load loads a program, calls fn with it, and unloads it.
@@ -232,8 +191,10 @@ func withLocked(fn func() error) error {
 // judge makes a result of an attempt's error.
 func judge(err error) Result {
 	switch {
-	case errors.Is(err, errNoTrampolines):
+	case errors.Is(err, probe.ErrNoTrampolines):
 		return no("%v", err)
+	case errors.Is(err, probe.ErrNoEffect):
+		return no("%v", errNoEffect)
 	case err == nil:
 		return yes
 	case errors.Is(err, errNoEffect), errors.Is(err, errMissing):
@@ -255,20 +216,6 @@ func judge(err error) Result {
 		return unclear("not permitted (%v): it needs root, or CAP_BPF and CAP_PERFMON", errno(err))
 	}
 	return unclear("%v", err)
-}
-
-// errNoTrampolines says that programs cannot be attached to functions of the
-// kernel, nor to its security hooks.
-var errNoTrampolines = errors.New("the kernel has no BPF trampolines, which arm64 has since Linux 6.4")
-
-// Trampolines returns [ErrNoTrampolines] where err, of such an attempt, means
-// that, and else err.
-func Trampolines(err error) error {
-	const notSupported = unix.Errno(524) // ENOTSUPP, which the kernel should keep to itself
-	if runtime.GOARCH == "arm64" && (errors.Is(err, notSupported) || errors.Is(err, ebpf.ErrNotSupported)) {
-		return errNoTrampolines
-	}
-	return err
 }
 
 func errno(err error) error {

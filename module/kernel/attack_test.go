@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/plan"
+	"github.com/taskwatch/taskwatch/internal/probe"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -17,29 +18,29 @@ import (
 // by itself and can be told to: in the test's own virtual machine.
 func preempt(t *testing.T) {
 	t.Helper()
-	if own := probePreemption(); own == PreemptRT || own == PreemptFull {
+	if own := probe.Preemption(); own == plan.PreemptRT || own == plan.PreemptFull {
 		return
 	}
-	before, err := readPreemption()
+	before, err := probe.ReadPreemption()
 	if err != nil || os.Getenv("TASKWATCH_VM") == "" {
 		testutil.Skip(t, fmt.Sprintf("a kernel of the test's own whose preemption can be chosen (TASKWATCH_VM; debugfs: %v)", err), func() bool {
-			return os.Getenv("TASKWATCH_VM") != "" && plan.Preemption(probePreemption()).Interrupts() // unknown, although it is dynamic
+			return os.Getenv("TASKWATCH_VM") != "" && probe.Preemption().Interrupts() // unknown, although it is dynamic
 		})
 	}
-	set := func(p Preemption) {
+	set := func(p plan.Preemption) {
 		t.Helper()
 		if err := writePreemption(p); err != nil {
 			t.Fatal(err)
 		}
 	}
-	set(PreemptFull)
+	set(plan.PreemptFull)
 	t.Cleanup(func() { set(before) })
-	if got := probePreemption(); got != PreemptFull {
+	if got := probe.Preemption(); got != plan.PreemptFull {
 		t.Fatalf("preemption %q after it was set to full", got)
 	}
 }
 
-func writePreemption(p Preemption) error {
+func writePreemption(p plan.Preemption) error {
 	fs, err := unix.Fsopen("debugfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return err
@@ -88,7 +89,7 @@ func TestAttackPreempted(t *testing.T) {
 	}
 	names, supports := tiers(t)
 	for i, s := range supports {
-		s.Preemption = probePreemption()
+		s.Preemption = Preemption(probe.Preemption())
 		if s.LSM != nil && s.ModifyReturn != nil {
 			continue
 		}
@@ -186,21 +187,4 @@ func missedOf(t *testing.T, table *Table, k taskwatch.Kind) (n uint64) {
 		}
 	}
 	return n
-}
-
-func TestParsePreemption(t *testing.T) {
-	for text, want := range map[string]Preemption{
-		"none voluntary (full)\n":    PreemptFull,
-		"(none) voluntary full lazy": PreemptNone,
-		"none (voluntary) full":      PreemptVoluntary,
-		"full (lazy)":                PreemptLazy,
-		"(undefined)":                PreemptUnknown,
-		"none voluntary full":        PreemptUnknown,
-		"(full":                      PreemptUnknown,
-		"":                           PreemptUnknown,
-	} {
-		if got := parsePreemption(text); got != want {
-			t.Errorf("%q: got %q, want %q", text, got, want)
-		}
-	}
 }

@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/attach"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
@@ -32,16 +34,16 @@ func (t *Table) blame(m *Module) *Error {
 		for _, c := range h.Calls {
 			for _, symbol := range m.object.lists[c.Entry()] {
 				l := m.alone(c.Entry(), symbol)
-				lk := &linker{hook: h, off: t.off, stats: t.stats, lists: []*listing{l}}
-				if !lk.used() {
+				lk := &link.Linker{Hook: h, Off: t.kernel.Off, Stats: t.kernel.Stats, Lists: linked([]*listing{l})}
+				if !lk.Used() {
 					continue
 				}
-				a, err := prepare(h)
+				a, err := attach.Prepare(&t.kernel, h)
 				if err != nil {
 					return nil
 				}
-				p, err := t.load(lk, a)
-				closeAll(p)
+				p, err := a.Load(lk)
+				attach.CloseAll(p)
 				a.Close()
 				if e := blamed(err, c.Entry(), symbol); e != nil {
 					return e
@@ -54,11 +56,11 @@ func (t *Table) blame(m *Module) *Error {
 
 // alone returns a listing of one watcher.
 func (m *Module) alone(e plan.Entry, symbol string) *listing {
-	l := &listing{object: m.object, maps: m.mapNamed}
+	l := &listing{object: m.object, List: link.List{Code: &m.object.code, Maps: m.mapNamed}}
 	if k, ok := e.Kind(); ok {
-		l.kinds = taskwatch.KindsOf(k)
+		l.Kinds = taskwatch.KindsOf(k)
 	}
-	l.watched[e] = []watcher{{symbol: symbol}}
+	l.Watched[e] = []link.Watcher{{Symbol: symbol}}
 	return l
 }
 
@@ -85,7 +87,8 @@ func (t *Table) blameVisitors(m *Module) *Error {
 			if l.marks, err = newMarks(); err != nil {
 				return nil
 			}
-			p, err := t.loadVisitor(&linker{hook: iterator, off: t.off, stats: t.stats, lists: []*listing{l}}, l, e)
+			l.Marks = &l.marks.Marks
+			p, err := t.loadVisitor(&link.Linker{Hook: link.Iterator, Off: t.kernel.Off, Stats: t.kernel.Stats, Lists: linked([]*listing{l})}, l, e)
 			p.Close() // may be nil
 			l.marks.close()
 			if e := blamed(err, e, symbol); e != nil {

@@ -2,19 +2,20 @@ package kernel
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
 
+	"github.com/taskwatch/taskwatch/internal/attach"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // change is the new dispatcher of one hook on its way into the slot.
 type change struct {
-	at      *attachment
+	at      *attach.Attachment
 	next    []*ebpf.Program // empty: the hook calls nobody any more
 	created bool            // the hook was not in use before
 	calls   []uint32        // whom next calls; only of what is kept for later
@@ -23,7 +24,7 @@ type change struct {
 // discard gives up changes that do not take place.
 func discard(changes []*change) {
 	for _, c := range changes {
-		closeAll(c.next)
+		attach.CloseAll(c.next)
 		if c.created {
 			c.at.Close()
 		}
@@ -53,18 +54,18 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 	// slots are empty, so nothing happens yet.
 	for _, h := range t.plan {
 		c := &change{at: t.attached[h]}
-		if c.at == nil && !t.linker(h, lists).used() || t.same(h, lists) {
+		if c.at == nil && !t.linker(h, lists).Used() || t.same(h, lists) {
 			continue
 		}
 		if c.at == nil {
 			c.at = t.idle[h]
 		}
-		if r := t.ready[h]; r != nil && c.at == nil && slices.Equal(r.calls, called(h, lists)) {
+		if r := t.ready[h]; r != nil && c.at == nil && slices.Equal(r.calls, link.Called(h, linked(lists))) {
 			delete(t.ready, h)
 			c = r
 		}
 		if c.at == nil {
-			if c.at, err = prepare(h); err != nil {
+			if c.at, err = attach.Prepare(&t.kernel, h); err != nil {
 				return err
 			}
 			c.created = true
@@ -75,59 +76,59 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		return nil
 	}
 	err = each(changes, func(c *change) (err error) {
-		lk := t.linker(c.at.hook, lists)
-		if !lk.used() {
+		lk := t.linker(c.at.Hook, lists)
+		if !lk.Used() {
 			return nil
 		}
 		if c.next == nil {
-			if c.next, err = t.load(lk, c.at); err != nil {
+			if c.next, err = c.at.Load(lk); err != nil {
 				return err
 			}
 		}
-		if lk.comparesIDs() {
-			if err := c.at.putAside(t.off, t.types); err != nil {
+		if lk.ComparesIDs() {
+			if err := c.at.PutAside(); err != nil {
 				return err
 			}
 		}
 		if !c.created {
 			return nil
 		}
-		if err := c.at.loadEntry(t.off, t.stats, t.types); err != nil {
+		if err := c.at.LoadEntry(); err != nil {
 			return err
 		}
-		return c.at.attach(t.off, t.types)
+		return c.at.Attach()
 	})
 	if err != nil {
 		return err
 	}
 
 	// Swap. This can fail only for want of memory; then swap back.
-	olds := make([]chain, len(changes))
+	olds := make([]attach.Chain, len(changes))
 	for i, c := range changes {
-		if olds[i], err = c.at.swap(c.next); err != nil {
+		if olds[i], err = c.at.Swap(c.next); err != nil {
 			for j := range i {
-				changes[j].at.install(olds[j])
+				changes[j].at.Install(olds[j])
 			}
 			return err
 		}
 	}
-	if slices.ContainsFunc(olds, func(old chain) bool { return len(old.programs) > 0 }) { // else nobody runs what is no longer called
-		if err := t.grace.wait(); err != nil {
+	if slices.ContainsFunc(olds, func(old attach.Chain) bool { return len(old.Programs) > 0 }) { // else nobody runs what is no longer called
+		if err := t.grace.Wait(); err != nil {
 			for i, c := range changes {
-				c.at.install(olds[i])
+				c.at.Install(olds[i])
 			}
 			return err
 		}
 	}
-	var unused []*attachment
+	var unused []*attach.Attachment
 	for i, c := range changes {
-		c.at.drop(olds[i])
+		c.at.Drop(olds[i])
 		if len(c.next) > 0 {
-			t.attached[c.at.hook] = c.at
-			delete(t.idle, c.at.hook)
+			t.attached[c.at.Hook] = c.at
+			delete(t.idle, c.at.Hook)
 		} else {
 			unused = append(unused, c.at)
-			delete(t.attached, c.at.hook)
+			delete(t.attached, c.at.Hook)
 		}
 	}
 	t.retire(unused)
@@ -135,8 +136,12 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 }
 
 // linker returns what links the dispatcher of a hook.
-func (t *Table) linker(h *plan.Hook, lists []*listing) *linker {
-	return &linker{hook: h, off: t.off, stats: t.stats, latches: t.latches.bytes, exempt: t.exempt, dryRun: t.dryRun, lists: lists}
+func (t *Table) linker(h *plan.Hook, lists []*listing) *link.Linker {
+	lk := &link.Linker{Hook: h, Off: t.kernel.Off, Stats: t.kernel.Stats, Latches: t.latches.bytes, DryRun: t.dryRun, Lists: linked(lists)}
+	if t.exempt != nil {
+		lk.Exempt = &t.exempt.Exemption
+	}
+	return lk
 }
 
 // each calls fn with every element, with all at once, since the kernel's
@@ -154,57 +159,5 @@ func each[T any](list []T, fn func(T) error) error {
 // same reports whether the hook would call what it calls now. Callers hold mu.
 func (t *Table) same(h *plan.Hook, lists []*listing) bool {
 	now := slices.Concat(t.builtins, t.modules)
-	return slices.Equal(called(h, now), called(h, lists))
-}
-
-// called lists the watchers that a hook calls, by id and event.
-func called(h *plan.Hook, lists []*listing) []uint32 {
-	var ids []uint32
-	for _, c := range h.Calls {
-		for _, l := range inOrder(lists, c) {
-			if l.concerned(c) {
-				if l.marks != nil {
-					ids = append(ids, l.id)
-				}
-				for _, w := range l.watchers(c.Entry()) {
-					ids = append(ids, w.id)
-				}
-			}
-		}
-		ids = append(ids, 0)
-	}
-	if l := labeller(lists); l != nil {
-		ids = append(ids, l.id)
-	}
-	return ids
-}
-
-// load links and verifies a dispatcher: one program, or a chain of them.
-func (t *Table) load(lk *linker, at *attachment) ([]*ebpf.Program, error) {
-	lk.slot, lk.second = at.slot, at.bank()
-	if lk.comparesIDs() {
-		if err := at.keepIDs(); err != nil {
-			return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
-		}
-	}
-	if at.stash != nil {
-		lk.stash = at.stash
-	}
-	if at.carry != nil {
-		lk.carry = at.carry
-	}
-	stages, err := lk.link()
-	if err != nil {
-		return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
-	}
-	var programs []*ebpf.Program
-	for _, insns := range stages {
-		p, err := loadProgram("task_watchers", lk.hook, insns, t.types)
-		if err != nil {
-			closeAll(programs)
-			return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
-		}
-		programs = append(programs, p)
-	}
-	return programs, nil
+	return slices.Equal(link.Called(h, linked(now)), link.Called(h, linked(lists)))
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/attach"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
@@ -40,7 +42,7 @@ func (t *Table) check(m *Module, kinds taskwatch.Kinds) error {
 		return err
 	}
 	defer t.unlist(l)
-	l.kinds = kinds
+	l.Kinds = kinds
 	lists := slices.DeleteFunc(slices.Concat(t.builtins, t.modules), func(l *listing) bool { return t.owners[l] == m })
 	lists = append(lists, l)
 	if err := t.visitors(l, lists); err != nil {
@@ -55,7 +57,7 @@ func (t *Table) verify(l *listing, lists []*listing, keep bool) error {
 	hooks := slices.DeleteFunc(slices.Clone(t.plan), func(h *plan.Hook) bool { return !calls(h, l) })
 	changes := make([]*change, len(hooks))
 	for i, h := range hooks {
-		a, err := prepare(h)
+		a, err := attach.Prepare(&t.kernel, h)
 		if err != nil {
 			discard(changes[:i])
 			return err
@@ -63,8 +65,8 @@ func (t *Table) verify(l *listing, lists []*listing, keep bool) error {
 		changes[i] = &change{at: a, created: true}
 	}
 	err := each(changes, func(c *change) (err error) {
-		if c.next, err = t.load(t.linker(c.at.hook, lists), c.at); err == nil && keep {
-			err = c.at.loadEntry(t.off, t.stats, t.types)
+		if c.next, err = c.at.Load(t.linker(c.at.Hook, lists)); err == nil && keep {
+			err = c.at.LoadEntry()
 		}
 		return err
 	})
@@ -75,13 +77,13 @@ func (t *Table) verify(l *listing, lists []*listing, keep bool) error {
 	discard(slices.Collect(maps.Values(t.ready)))
 	t.ready = map[*plan.Hook]*change{}
 	for _, c := range changes {
-		c.calls = called(c.at.hook, lists)
-		t.ready[c.at.hook] = c
+		c.calls = link.Called(c.at.Hook, linked(lists))
+		t.ready[c.at.Hook] = c
 	}
 	return nil
 }
 
 // calls reports whether the hook calls any watcher of the listing.
 func calls(h *plan.Hook, l *listing) bool {
-	return (&linker{hook: h, lists: []*listing{l}}).used()
+	return (&link.Linker{Hook: h, Lists: linked([]*listing{l})}).Used()
 }

@@ -172,7 +172,7 @@ func (d *driven) Notify(k taskwatch.Kind) (val uint64, err error) {
 		eventually(d.t, "frees", global(d.t, d.builtin, "inits"), func() uint64 { return global(d.t, d.builtin, "frees") })
 	}
 	// What runs of the dispatchers has ended after that.
-	if err := d.table.grace.wait(); err != nil {
+	if err := d.table.grace.Wait(); err != nil {
 		d.t.Fatal(err)
 	}
 	d.collect()

@@ -10,15 +10,12 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/taskwatch/taskwatch/internal/jsonstring"
+	"github.com/taskwatch/taskwatch/internal/link"
 )
 
 // maxRecordJSON is how long the JSON of one record may be. A union of many members
 // can make much of few bytes.
 const maxRecordJSON = 256 << 10
-
-func isEmit(symbol string) bool {
-	return symbol == emitSymbol || symbol == emitStructSymbol || symbol == logSymbol
-}
 
 // localTypeID is how a relocation begins that asks for the number of a type of the
 // object: __builtin_btf_type_id(x, 0).
@@ -27,8 +24,8 @@ const localTypeID = "CORERelocation(local_type_id,"
 // numberTypes gives the types of records numbers of the object's own. Those of BTF
 // are others in each program.
 func (o *Object) numberTypes() error {
-	for _, name := range slices.Sorted(maps.Keys(o.funcs)) {
-		body := o.funcs[name]
+	for _, name := range slices.Sorted(maps.Keys(o.code.Funcs)) {
+		body := o.code.Funcs[name]
 		for i := range body {
 			relo := btf.CORERelocationMetadata(&body[i])
 			if relo == nil || !strings.HasPrefix(relo.String(), localTypeID) {
@@ -40,12 +37,12 @@ func (o *Object) numberTypes() error {
 				return 0, nil
 			})
 			if err != nil {
-				return invalid("%s: the type of a record: %w", inWords(name), err)
+				return invalid("%s: the type of a record: %w", link.InWords(name), err)
 			}
 			switch t.(type) {
 			case *btf.Struct, *btf.Union:
 			default:
-				return invalid("%s: task_watcher_emit_struct() takes a pointer to a struct, not to %s; use task_watcher_emit()", inWords(name), typeName(t))
+				return invalid("%s: task_watcher_emit_struct() takes a pointer to a struct, not to %s; use task_watcher_emit()", link.InWords(name), typeName(t))
 			}
 			n := slices.Index(o.emits, t)
 			if n < 0 {

@@ -1,10 +1,8 @@
 package kernel
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
@@ -25,25 +23,7 @@ func (o *Object) Entries() (list []EntryWatcher) {
 	return list
 }
 
-// splitSymbol takes apart the name that the header's macro makes of an entry and
-// a function.
-func splitSymbol(symbol string) (e plan.Entry, function string, ok bool) {
-	rest, ours := strings.CutPrefix(symbol, watcherSymbol)
-	name, function, cut := strings.Cut(rest, "_")
-	e, err := plan.ParseEntry(name)
-	return e, function, ours && cut && err == nil
-}
-
 func functionOf(symbol string) string {
-	_, function, _ := splitSymbol(symbol)
+	_, function, _ := link.SplitSymbol(symbol)
 	return function
-}
-
-// inWords names a function as its author does: the compiler has put what a
-// watcher calls into the function that the macro has made of it.
-func inWords(symbol string) string {
-	if e, function, ok := splitSymbol(symbol); ok {
-		return fmt.Sprintf("watcher %s on %s", function, e)
-	}
-	return "function " + symbol
 }

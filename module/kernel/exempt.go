@@ -5,47 +5,28 @@ import (
 	"os"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
-	"github.com/taskwatch/taskwatch/internal/offsets"
+	"github.com/taskwatch/taskwatch/internal/attach"
+	"github.com/taskwatch/taskwatch/internal/link"
 )
 
-// exemption is who no veto stops, so that a module that denies everything to
-// everybody can be unloaded: the process that has the table, those that
-// [Table.Exempt] names, and for forks alone, which are threads for the most
-// part, what root or the owner runs of the owner's program: 'taskwatch rmmod' is
-// a Go program and cannot start without threads. Their errors are counted as
-// ever and deny nothing.
-type exemption struct {
-	tgid      uint32 // of the owner, as the first pid namespace has it
-	uid       uint32 // its effective user id, as the first user namespace has it
-	inode     uint64 // the address of its program's inode; the owner keeps it there
-	processes *ebpf.Map
-}
-
-// The values that whoami leaves.
-const (
-	selfTGID = 8 * iota
-	selfUID
-	selfInode
-	selfSize
-)
+// exemption is who no veto stops. [Table.Exempt] adds to it.
+type exemption struct{ link.Exemption }
 
 // newExemption finds out how programs in the kernel see this process.
-func newExemption(off *offsets.Offsets, types *btf.Cache) (_ *exemption, err error) {
+func newExemption(k *attach.Kernel) (_ *exemption, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("find out how the kernel sees this process: %w", err)
 		}
 	}()
-	self, err := ebpf.NewMap(&ebpf.MapSpec{Name: "tw_self", Type: ebpf.Array, KeySize: 4, ValueSize: selfSize, MaxEntries: 1})
+	self, err := ebpf.NewMap(&ebpf.MapSpec{Name: "tw_self", Type: ebpf.Array, KeySize: 4, ValueSize: link.SelfSize, MaxEntries: 1})
 	if err != nil {
 		return nil, err
 	}
 	defer self.Close()
-	p, err := loadSpec(&ebpf.ProgramSpec{Name: "tw_self", Type: ebpf.RawTracepoint, License: "GPL", Instructions: whoami(off, self)}, types, 0)
+	p, err := attach.Spec(&ebpf.ProgramSpec{Name: "tw_self", Type: ebpf.RawTracepoint, License: "GPL", Instructions: link.WhoAmI(k.Off, self)}, k.Types, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -53,101 +34,22 @@ func newExemption(off *offsets.Offsets, types *btf.Cache) (_ *exemption, err err
 	if _, err := p.Run(&ebpf.RunOptions{}); err != nil {
 		return nil, err
 	}
-	var v [selfSize / 8]uint64
+	var v link.Self
 	if err := self.Lookup(uint32(0), &v); err != nil {
 		return nil, err
 	}
-	processes, err := ebpf.NewMap(taskStorage("tw_exempt"))
+	processes, err := ebpf.NewMap(link.TaskStorage("tw_exempt"))
 	if err != nil {
 		return nil, err
 	}
-	return &exemption{
-		tgid: uint32(v[selfTGID/8]), uid: uint32(v[selfUID/8]), inode: v[selfInode/8], processes: processes,
-	}, nil
-}
-
-// whoami returns a program that writes down the running process.
-func whoami(off *offsets.Offsets, to *ebpf.Map) asm.Instructions {
-	const end = "end"
-	insns := asm.Instructions{
-		asm.FnGetCurrentTaskBtf.Call(),
-		asm.Mov.Reg(asm.R6, asm.R0),
-		asm.LoadMapValue(asm.R7, to.FD(), 0),
-		asm.LoadMem(asm.R1, asm.R6, off.TaskTGID, asm.Word),
-		asm.StoreMem(asm.R7, selfTGID, asm.R1, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R6, off.TaskRealCred, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R1, off.CredUID[effective], asm.Word),
-		asm.StoreMem(asm.R7, selfUID, asm.R1, asm.DWord),
-	}
-	insns = append(insns, loadProgramInode(off, end)...)
-	return append(insns,
-		asm.StoreMem(asm.R7, selfInode, asm.R1, asm.DWord),
-		asm.Mov.Imm(asm.R0, 0).WithSymbol(end),
-		asm.Return(),
-	)
-}
-
-// loadProgramInode loads into R1 the address of the inode of the program that
-// the task in R6 runs, or jumps where there is none.
-func loadProgramInode(off *offsets.Offsets, none string) asm.Instructions {
-	return asm.Instructions{
-		asm.LoadMem(asm.R1, asm.R6, off.TaskMM, asm.DWord),
-		asm.JEq.Imm(asm.R1, 0, none),
-		asm.LoadMem(asm.R1, asm.R1, off.MmExeFile, asm.DWord),
-		asm.JEq.Imm(asm.R1, 0, none),
-		asm.LoadMem(asm.R1, asm.R1, off.FileInode, asm.DWord),
-	}
-}
-
-// effective is the index of the effective id in offsets.
-const effective = 1
-
-const exemptSymbol = "tw_exempt"
-
-// function returns a function that dispatchers call as tw_exempt(fork): it
-// returns 1 if no veto stops the running task, and else 0.
-func (x *exemption) function(off *offsets.Offsets) asm.Instructions {
-	const exempt, last, no = "exempt_yes", "exempt_last", "exempt_no"
-	body := asm.Instructions{
-		asm.Mov.Reg(asm.R7, asm.R1),
-		asm.FnGetCurrentTaskBtf.Call(),
-		asm.Mov.Reg(asm.R6, asm.R0),
-		asm.LoadMem(asm.R1, asm.R6, off.TaskTGID, asm.Word),
-		asm.JEq.Imm32(asm.R1, int32(x.tgid), exempt),
-		asm.JEq.Imm(asm.R7, 0, last),
-		asm.LoadMem(asm.R1, asm.R6, off.TaskRealCred, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R1, off.CredUID[effective], asm.Word),
-		asm.JEq.Imm32(asm.R1, 0, "exempt_user"),
-		asm.JNE.Imm32(asm.R1, int32(x.uid), last),
-		asm.Mov.Imm(asm.R0, 0).WithSymbol("exempt_user"),
-	}
-	body = append(body, loadProgramInode(off, last)...)
-	body = append(body,
-		asm.LoadImm(asm.R2, int64(x.inode), asm.DWord),
-		asm.JEq.Reg(asm.R1, asm.R2, exempt),
-		asm.LoadMapPtr(asm.R1, x.processes.FD()).WithSymbol(last),
-		asm.LoadMem(asm.R2, asm.R6, off.TaskLeader, asm.DWord),
-		asm.Mov.Imm(asm.R3, 0),
-		asm.Mov.Imm(asm.R4, 0),
-		asm.FnTaskStorageGet.Call(),
-		asm.JEq.Imm(asm.R0, 0, no),
-		asm.Mov.Imm(asm.R0, 1).WithSymbol(exempt),
-		asm.Return(),
-		asm.Mov.Imm(asm.R0, 0).WithSymbol(no),
-		asm.Return(),
-	)
-	body[0] = startFunction(body[0], &btf.Func{
-		Name: exemptSymbol,
-		Type: &btf.FuncProto{Return: typeInt, Params: []btf.FuncParam{{Name: "fork", Type: typeInt}}},
-	})
-	return body
+	return &exemption{link.Exemption{TGID: uint32(v.TGID), UID: uint32(v.UID), Inode: v.Inode, Processes: processes}}, nil
 }
 
 func (x *exemption) close() error {
 	if x == nil {
 		return nil
 	}
-	return x.processes.Close()
+	return x.Processes.Close()
 }
 
 // Exempt keeps all vetoes of the table from stopping a process, until it ends or
@@ -168,7 +70,7 @@ func (t *Table) Exempt(pid int) (release func(), err error) {
 	if err != nil {
 		return fail(os.NewSyscallError("pidfd_open", err))
 	}
-	if err := t.exempt.processes.Put(uint32(fd), uint32(1)); err != nil {
+	if err := t.exempt.Processes.Put(uint32(fd), uint32(1)); err != nil {
 		unix.Close(fd)
 		return fail(err)
 	}
@@ -177,7 +79,7 @@ func (t *Table) Exempt(pid int) (release func(), err error) {
 		defer t.mu.Unlock()
 		defer unix.Close(fd)
 		if !t.closed {
-			t.exempt.processes.Delete(uint32(fd)) // it may have ended meanwhile
+			t.exempt.Processes.Delete(uint32(fd)) // it may have ended meanwhile
 		}
 	}, nil
 }

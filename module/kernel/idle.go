@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/taskwatch/taskwatch/internal/attach"
 )
 
 // idleTime is how long a hook that calls nobody stays attached. To detach it the
@@ -16,13 +18,13 @@ const idleTime = 10 * time.Second
 
 // retire puts attachments with empty slots aside, to be detached later. Callers
 // hold mu and do not wait.
-func (t *Table) retire(unused []*attachment) {
+func (t *Table) retire(unused []*attach.Attachment) {
 	if len(unused) == 0 {
 		return
 	}
 	for _, a := range unused {
-		if len(a.hook.Syscalls) == 0 {
-			t.idle[a.hook] = a
+		if len(a.Hook.Syscalls) == 0 {
+			t.idle[a.Hook] = a
 			continue
 		}
 		// What it puts aside at the entry of a call, nobody would take away.
@@ -50,13 +52,13 @@ func (t *Table) detachIdle() {
 	t.background.Add(1)
 	t.mu.Unlock()
 	defer t.background.Done()
-	closeAll(unused)
+	attach.CloseAll(unused)
 }
 
 // settleMissed keeps what a hook has missed, before it is detached. Callers hold
 // mu.
-func (t *Table) settleMissed(a *attachment) {
-	if n, err := a.missed(); err == nil { // or that count is lost with the hook
-		t.missed[a.hook] += n
+func (t *Table) settleMissed(a *attach.Attachment) {
+	if n, err := a.Missed(); err == nil { // or that count is lost with the hook
+		t.missed[a.Hook] += n
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
@@ -20,7 +21,7 @@ type WatcherInfo struct {
 func (w *WatcherInfo) Event() string { return cmp.Or(w.Entry, w.Kind.String()) }
 
 func newWatcherInfo(o *Object, symbol string) WatcherInfo {
-	e, function, _ := splitSymbol(symbol)
+	e, function, _ := link.SplitSymbol(symbol)
 	w := WatcherInfo{Module: o.Name, Watcher: function}
 	if k, ok := e.Kind(); ok {
 		w.Kind = k
@@ -87,19 +88,19 @@ func (t *Table) Modules() ([]ModuleInfo, error) {
 	for i, l := range append(t.builtins[:len(t.builtins):len(t.builtins)], t.modules...) {
 		info := ModuleInfo{
 			Name: l.object.Name, Module: t.owners[l], Builtin: i < len(t.builtins),
-			Kinds: l.kinds, References: len(l.kinds.List()),
+			Kinds: l.Kinds, References: len(l.Kinds.List()),
 		}
 		info.Tier = t.tier(info.Module)
 		info.Missed, info.Skipped = t.missedBy(l, missed)
-		for k := range l.watched {
-			for _, w := range l.watched[k] {
+		for k := range l.Watched {
+			for _, w := range l.Watched[k] {
 				s := WatcherStats{
-					WatcherInfo: t.names[w.id],
-					Errors:      counters[w.slot*numStats+statErrors] - w.base[statErrors],
-					Vetoes:      counters[w.slot*numStats+statVetoes] - w.base[statVetoes],
+					WatcherInfo: t.names[w.ID],
+					Errors:      counters[w.Slot*link.NumStats+link.StatErrors] - l.bases[w.ID][link.StatErrors],
+					Vetoes:      counters[w.Slot*link.NumStats+link.StatVetoes] - l.bases[w.ID][link.StatVetoes],
 				}
 				if l.timing != nil {
-					calls, err := callStats(l.timing, w.index)
+					calls, err := callStats(l.timing, w.Index)
 					if err != nil {
 						return nil, &Error{Op: "list", Module: info.Name, Err: err}
 					}
@@ -116,8 +117,8 @@ func (t *Table) Modules() ([]ModuleInfo, error) {
 }
 
 func (t *Table) counters() ([]uint64, error) {
-	all := make([]uint64, maxSlots*numStats)
-	if err := t.stats.Lookup(uint32(0), all); err != nil {
+	all := make([]uint64, maxSlots*link.NumStats)
+	if err := t.kernel.Stats.Lookup(uint32(0), all); err != nil {
 		return nil, fmt.Errorf("read the counters: %w", err)
 	}
 	return all, nil

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 )
 
 // latches have a byte for each module that all dispatchers read before they call
@@ -32,10 +31,10 @@ func newLatches() (*latches, error) {
 func (ls *latches) change(called bool, modules ...*listing) error {
 	next := ls.set
 	for _, l := range modules {
-		if l.latch != 0 {
-			next[l.latch] = 0
+		if l.Latch != 0 {
+			next[l.Latch] = 0
 			if called {
-				next[l.latch] = 1
+				next[l.Latch] = 1
 			}
 		}
 	}
@@ -54,13 +53,4 @@ func (ls *latches) close() error {
 		return nil
 	}
 	return ls.bytes.Close()
-}
-
-// checkLatch generates the jump to skip while a module is not called.
-func (g *gen) checkLatch(latches asm.FDer, latch int, skip string) {
-	g.emit(
-		asm.LoadMapValue(asm.R1, latches.FD(), uint32(latch)),
-		asm.LoadMem(asm.R1, asm.R1, 0, asm.Byte),
-		asm.JEq.Imm(asm.R1, 0, skip),
-	)
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -160,6 +161,15 @@ func wantError(t testing.TB, err, want error, says ...string) {
 			t.Fatalf("error %q does not say %q", text, s)
 		}
 	}
+}
+
+// show returns a value as JSON.
+func show(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
 }
 
 func param(name string, value any) string { return fmt.Sprintf("%s=%v", name, value) }

@@ -4,48 +4,17 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"golang.org/x/sys/unix"
 
-	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/internal/plan"
+	"github.com/taskwatch/taskwatch/internal/link"
 )
 
-// marks say of each task what a module with attach or detach has been told of
-// it. A mark is set at init, and for a task that exists already by an iterator,
-// or by the first event that comes before that: whoever sets it calls. A task
-// between security_task_alloc() and the list of pids, when the module comes, is
-// seen at neither end; it meets its mark at clone.
-type marks struct {
-	tasks  *ebpf.Map // task storage
-	counts *ebpf.Map // see countUnmarked
-}
-
-// The counters of marks, each of eight bytes.
-const (
-	countUnmarked = iota // tasks that the iterator could not mark, each time
-	countKnown           // tasks that are known and not gone
-	numCounts
-)
-
-// The bits of a mark.
-const (
-	markKnown = 1 << iota // init or attach has been called
-	markGone              // free or detach has been called, or would have been
-)
-
-// taskStorage describes a map that has a number for each task.
-func taskStorage(name string) *ebpf.MapSpec {
-	return &ebpf.MapSpec{
-		Name: name, Type: ebpf.TaskStorage, KeySize: 4, ValueSize: 4,
-		Flags: unix.BPF_F_NO_PREALLOC, Key: typeInt, Value: typeInt,
-	}
-}
+// marks are what a module with attach or detach has been told of each task.
+type marks struct{ link.Marks }
 
 func newMarks() (_ *marks, err error) {
 	m := &marks{}
-	if m.tasks, err = ebpf.NewMap(taskStorage("tw_marks")); err == nil {
-		m.counts, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_mark_counts", Type: ebpf.Array, KeySize: 4, ValueSize: 8 * numCounts, MaxEntries: 1})
+	if m.Tasks, err = ebpf.NewMap(link.TaskStorage("tw_marks")); err == nil {
+		m.Counts, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_mark_counts", Type: ebpf.Array, KeySize: 4, ValueSize: 8 * link.NumCounts, MaxEntries: 1})
 	}
 	if err != nil {
 		m.close()
@@ -56,135 +25,26 @@ func newMarks() (_ *marks, err error) {
 
 // share has the marks of another module be those of this one.
 func (m *marks) share(other *marks) error {
-	tasks, err := other.tasks.Clone()
+	tasks, err := other.Tasks.Clone()
 	if err != nil {
 		return fmt.Errorf("take over the marks of tasks: %w", err)
 	}
-	counts, err := other.counts.Clone()
+	counts, err := other.Counts.Clone()
 	if err != nil {
 		tasks.Close()
 		return fmt.Errorf("take over the marks of tasks: %w", err)
 	}
 	m.close()
-	m.tasks, m.counts = tasks, counts
+	m.Tasks, m.Counts = tasks, counts
 	return nil
 }
 
 // read returns the counters.
-func (m *marks) read() (counts [numCounts]int64, err error) {
-	return counts, m.counts.Lookup(uint32(0), &counts)
+func (m *marks) read() (counts [link.NumCounts]int64, err error) {
+	return counts, m.Counts.Lookup(uint32(0), &counts)
 }
 
 func (m *marks) close() {
-	m.tasks.Close() // both may be nil inside
-	m.counts.Close()
-}
-
-// findMark loads the address of the task's mark into R0, or jumps where there can
-// be none for lack of memory, or because the kernel was interrupted in the middle
-// of the same.
-func (g *gen) findMark(m *marks, none string) {
-	g.emit(
-		asm.LoadMapPtr(asm.R1, m.tasks.FD()),
-		asm.Mov.Reg(asm.R2, regTask),
-		asm.Mov.Imm(asm.R3, 0),
-		asm.Mov.Imm(asm.R4, unix.BPF_LOCAL_STORAGE_GET_F_CREATE),
-		asm.FnTaskStorageGet.Call(),
-		asm.JEq.Imm(asm.R0, 0, none),
-	)
-}
-
-// countMark adds to a counter of the marks. It uses R1 and R2.
-func (g *gen) countMark(m *marks, which int, n int32) {
-	g.emit(
-		asm.LoadMapValue(asm.R1, m.counts.FD(), uint32(8*which)),
-		asm.Mov.Imm(asm.R2, n),
-		asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, 0),
-	)
-}
-
-// setMark sets a bit of the mark at R0, and leaves in R2 what it was before.
-func (g *gen) setMark(bit int32) {
-	or := asm.FetchOr.Mem(asm.R0, asm.R2, asm.Word, 0)
-	or.Constant = fetchOr
-	g.emit(asm.Mov.Imm(asm.R2, bit), or)
-}
-
-// fetchOr is BPF_OR | BPF_FETCH. The library writes an instruction's constant, and
-// fills that of an atomic operation in too late.
-const fetchOr = 0x41
-
-// gate generates what comes before the module's watchers of an event: it skips
-// them unless the task is one that the module knows, and has not been told the
-// end of. A task that the module has to know and does not yet is attached.
-func (lk *linker) gate(g *gen, c plan.Call, l *listing, skip, report string) error {
-	known := g.label(fmt.Sprintf("known%d", l.id))
-	switch c.Kind {
-	case taskwatch.Init:
-		none := skip // clone will mark it
-		if l.decides(taskwatch.Init) {
-			none = known // a decision is never left out
-		}
-		g.findMark(l.marks, none)
-		g.setMark(markKnown)
-		g.emit(asm.JNE.Imm(asm.R2, 0, skip))
-		g.countMark(l.marks, countKnown, 1)
-	case taskwatch.Free:
-		const notFound = -2 // ENOENT
-		unsure := g.label(fmt.Sprintf("unsure%d", l.id))
-		g.findMark(l.marks, unsure)
-		g.setMark(markGone)
-		ours := g.label(fmt.Sprintf("ours%d", l.id))
-		g.emit(
-			asm.JNE.Imm(asm.R2, markKnown, skip),
-			asm.Ja.Label(ours),
-		)
-		// A task without references gets no mark any more. Where the kernel
-		// says that it had none, it was not known; where it says that it is
-		// busy, it most probably was.
-		g.mark(unsure)
-		g.emit(
-			asm.LoadMapPtr(asm.R1, l.marks.tasks.FD()),
-			asm.Mov.Reg(asm.R2, regTask),
-			asm.FnTaskStorageDelete.Call(),
-			asm.JEq.Imm(asm.R0, notFound, skip),
-		)
-		g.mark(ours)
-		g.countMark(l.marks, countKnown, -1)
-	default:
-		attach := g.label(fmt.Sprintf("attach%d", l.id))
-		g.findMark(l.marks, known)
-		g.setMark(markKnown)
-		g.emit(
-			asm.JEq.Imm(asm.R2, 0, attach),
-			asm.JNE.Imm(asm.R2, markKnown, skip),
-			asm.Ja.Label(known),
-		)
-		g.mark(attach)
-		g.countMark(l.marks, countKnown, 1)
-		g.emit(
-			asm.StoreMem(asm.RFP, stackVal, regVal, asm.DWord),
-			asm.Mov.Imm(regVal, 0),
-		)
-		if err := lk.entries(g, l, plan.Attach, report); err != nil {
-			return err
-		}
-		g.emit(asm.LoadMem(regVal, asm.RFP, stackVal, asm.DWord))
-	}
-	g.mark(known)
-	return nil
-}
-
-// entries generates the calls of a module's functions of attach or detach. Their
-// errors are counted and reported.
-func (lk *linker) entries(g *gen, l *listing, e plan.Entry, report string) error {
-	for i := range l.watched[e] {
-		w := &l.watched[e][i]
-		symbol, err := lk.need(l, w.symbol)
-		if err != nil {
-			return err
-		}
-		g.watcher(symbol, w, taskwatch.Kind(e), false, false, lk.stats, l.timer(), report)
-	}
-	return nil
+	m.Tasks.Close() // both may be nil inside
+	m.Counts.Close()
 }

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/taskwatch/taskwatch"
@@ -10,7 +9,7 @@ import (
 
 // Missed says how often a hook was passed without the call of its watchers,
 // because another task was inside on that processor: see
-// [Preemption.Interrupts]. A change of ids and an exec that changed none pass
+// [EventSupport.Skippable]. A change of ids and an exec that changed none pass
 // the same hook, so that of uid and gid it is the largest number that can have
 // been missed.
 type Missed struct {
@@ -82,7 +81,7 @@ func (t *Table) missedAt(h *plan.Hook) (uint64, error) {
 	if a == nil {
 		return n, nil
 	}
-	now, err := a.missed()
+	now, err := a.Missed()
 	return n + now, err
 }
 
@@ -101,24 +100,11 @@ func (t *Table) allMissed() (map[*plan.Hook]uint64, error) {
 	return all, nil
 }
 
-// missed returns how often the kernel has passed by the entry program. The
-// programs behind it have no guard of their own.
-func (a *attachment) missed() (uint64, error) {
-	if a.entry == nil || !a.hook.Guarded() {
-		return 0, nil
-	}
-	s, err := a.entry.Stats()
-	if err != nil {
-		return 0, fmt.Errorf("read what hook %s has missed: %w", a.hook.Name, err)
-	}
-	return s.RecursionMisses, nil
-}
-
 // missedBy returns how often watchers of a module were not called although
 // their hook was passed, and how often one of them could have refused then.
 func (t *Table) missedBy(l *listing, now map[*plan.Hook]uint64) (missed, skipped uint64) {
 	for h, n := range now {
-		if slices.ContainsFunc(h.Calls, func(c plan.Call) bool { return c.To != plan.OnceVetoed && l.concerned(c) }) {
+		if slices.ContainsFunc(h.Calls, func(c plan.Call) bool { return c.To != plan.OnceVetoed && l.Concerned(c) }) {
 			missed += n - l.missed[h]
 		}
 		skipped += t.skippedAt(l, h, n).Count
@@ -134,7 +120,7 @@ func (t *Table) skippedAt(l *listing, h *plan.Hook, n uint64) Skipped {
 		return s
 	}
 	for _, c := range h.Calls {
-		if c.To != plan.OnceVetoed && c.To.Reaches(true) && l.decides(c.Kind) && len(l.watchers(c.Entry())) > 0 {
+		if c.To != plan.OnceVetoed && c.To.Reaches(true) && l.Decides(c.Kind) && len(l.Watchers(c.Entry())) > 0 {
 			s.Kinds |= taskwatch.KindsOf(c.Kind)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
@@ -16,8 +17,8 @@ func TestSkippedIsOfTheModulesOfThatTime(t *testing.T) {
 	table := &Table{plan: []*plan.Hook{h}, missed: map[*plan.Hook]uint64{h: 2}, skipped: map[*plan.Hook][]Skipped{}}
 	list := func(name string, veto taskwatch.Kinds) *listing {
 		t.Helper()
-		l := &listing{object: &Object{Name: name, Veto: veto}, kinds: exec}
-		l.watched[taskwatch.Exec] = []watcher{{}}
+		l := &listing{List: link.List{Code: &link.Code{Veto: veto}, Kinds: exec}, object: &Object{Name: name, Veto: veto}}
+		l.Watched[taskwatch.Exec] = []link.Watcher{{}}
 		var err error
 		if l.missed, err = table.allMissed(); err != nil {
 			t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/module"
 )
@@ -53,16 +54,12 @@ type Object struct {
 	// event.
 	Watchers [taskwatch.NumKinds][]string
 
-	builtin bool
-	spec    *ebpf.CollectionSpec
-	parms   map[string]string // parameter descriptions
+	spec  *ebpf.CollectionSpec
+	parms map[string]string // parameter descriptions
 
-	funcs  map[string]asm.Instructions // all functions, each once, by symbol
-	lists  [plan.NumEntries][]string   // symbols of the watchers
-	report string                      // symbol, or ""
-	emit   string                      // symbol, or ""
-	label  string                      // symbol, or ""
-	emits  []btf.Type                  // that task_watcher_emit_struct() is called with; their number is the place plus 1
+	code  link.Code
+	lists [plan.NumEntries][]string // symbols of the watchers
+	emits []btf.Type                // that task_watcher_emit_struct() is called with; their number is the place plus 1
 }
 
 // The sections of functions that the linker knows.
@@ -71,12 +68,6 @@ const (
 	reportSection  = watcherSection + "report"
 	emitSection    = watcherSection + "emit"
 	labelSection   = watcherSection + "label"
-
-	watcherSymbol = "__task_watcher_" // ev_fn
-	emitSymbol    = watcherSymbol + "emit"
-
-	emitStructSymbol = emitSymbol + "_struct"
-	logSymbol        = watcherSymbol + "log"
 )
 
 // Parse reads a module from the bytes of a BPF object file. The name is what
@@ -128,11 +119,11 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 		return nil, err
 	}
 	o := &Object{
-		Name: name, builtin: builtin,
+		Name:        name,
 		License:     string(bytes.TrimRight(license, "\x00")),
 		Description: info.Description, Author: info.Author, Version: info.Version,
 		Veto: info.Veto, Powers: info.Powers, Shared: info.Shared, parms: info.Params,
-		funcs: map[string]asm.Instructions{},
+		code: link.Code{Name: name, Builtin: builtin, Veto: info.Veto, Funcs: map[string]asm.Instructions{}},
 	}
 	if err := checkLicense(o.License); err != nil {
 		return nil, err
@@ -243,31 +234,31 @@ func (o *Object) collect(file *elf.File) error {
 	for _, p := range progs {
 		event, ours := strings.CutPrefix(p.SectionName, watcherSection)
 		switch {
-		case !ours && o.builtin:
+		case !ours && o.code.Builtin:
 			continue
 		case !ours:
 			return invalid("section %s holds a program that is not a watcher; a module has only watchers (task_watcher_func)", p.SectionName)
-		case o.builtin && p.SectionName == reportSection:
-			if o.report != "" {
-				return invalid("two report functions: %s and %s", o.report, p.Name)
+		case o.code.Builtin && p.SectionName == reportSection:
+			if o.code.Report != "" {
+				return invalid("two report functions: %s and %s", o.code.Report, p.Name)
 			}
-			o.report = p.Name
-		case o.builtin && p.SectionName == emitSection:
-			if o.emit != "" {
-				return invalid("two emit functions: %s and %s", o.emit, p.Name)
+			o.code.Report = p.Name
+		case o.code.Builtin && p.SectionName == emitSection:
+			if o.code.Emit != "" {
+				return invalid("two emit functions: %s and %s", o.code.Emit, p.Name)
 			}
-			o.emit = p.Name
-		case !o.builtin && p.SectionName == labelSection:
-			if o.label != "" {
-				return invalid("two label functions: %s and %s", o.label, p.Name)
+			o.code.Emit = p.Name
+		case !o.code.Builtin && p.SectionName == labelSection:
+			if o.code.Label != "" {
+				return invalid("two label functions: %s and %s", o.code.Label, p.Name)
 			}
-			o.label = p.Name
+			o.code.Label = p.Name
 		default:
 			e, err := plan.ParseEntry(event)
 			if err != nil {
 				return invalid("section %s: %w", p.SectionName, err)
 			}
-			of, fn, ok := splitSymbol(p.Name)
+			of, fn, ok := link.SplitSymbol(p.Name)
 			if !ok || of != e {
 				return invalid("section %s: function %s was not made by task_watcher_func(%s, ...)", p.SectionName, p.Name, event)
 			}
@@ -296,7 +287,7 @@ func (o *Object) collect(file *elf.File) error {
 // would stand in tables, logs and metrics.
 func (o *Object) checkNames() error {
 	names := slices.Concat(slices.Collect(maps.Keys(o.spec.Variables)), slices.Collect(maps.Keys(o.spec.Maps)), slices.Collect(maps.Keys(o.parms)),
-		slices.Collect(maps.Keys(o.funcs)))
+		slices.Collect(maps.Keys(o.code.Funcs)))
 	for _, name := range names {
 		if !clean.Prints(name) || strings.Contains(name, " ") {
 			return invalid("the name %q: names are of printable characters, without spaces", name)
@@ -318,7 +309,7 @@ func (o *Object) takeApart(insns asm.Instructions) error {
 		if name == "" || btf.FuncMetadata(&body[0]) == nil {
 			return invalid("function %q has no BTF type information: compile with -g", name)
 		}
-		o.funcs[name] = body
+		o.code.Funcs[name] = body
 		start = i
 	}
 	return nil
@@ -327,15 +318,15 @@ func (o *Object) takeApart(insns asm.Instructions) error {
 // checkFunctions refuses what a table could not link, or could not take out
 // again.
 func (o *Object) checkFunctions() error {
-	for _, name := range slices.Sorted(maps.Keys(o.funcs)) {
-		for i := range o.funcs[name] {
-			ins := &o.funcs[name][i]
+	for _, name := range slices.Sorted(maps.Keys(o.code.Funcs)) {
+		for i := range o.code.Funcs[name] {
+			ins := &o.code.Funcs[name][i]
 			ref := ins.Reference()
 			switch {
-			case ins.IsFunctionReference() && !isEmit(ref) && o.funcs[ref] == nil:
-				return invalid("%s calls %s, which is not defined", inWords(name), ref)
+			case ins.IsFunctionReference() && !link.IsEmit(ref) && o.code.Funcs[ref] == nil:
+				return invalid("%s calls %s, which is not defined", link.InWords(name), ref)
 			case ins.IsLoadFromMap() && ref != "" && o.spec.Maps[ref] == nil:
-				return invalid("%s refers to %s, which is not a map of the object", inWords(name), ref)
+				return invalid("%s refers to %s, which is not a map of the object", link.InWords(name), ref)
 			}
 			if err := o.checkPowers(name, ins); err != nil {
 				return err
@@ -350,7 +341,7 @@ func (o *Object) checkMaps() error {
 		if m.Pinning != ebpf.PinNone {
 			return invalid("map %s is to be pinned: nothing of a module may outlive it", name)
 		}
-		if m.Type == ebpf.ProgramArray && !o.builtin {
+		if m.Type == ebpf.ProgramArray && !o.code.Builtin {
 			return invalid("map %s is an array of programs, which watchers cannot call", name)
 		}
 		if uint64(m.ValueSize) > maxDataSize {

@@ -10,7 +10,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cilium/ebpf/asm"
+
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/offsets"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
@@ -160,6 +163,11 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// fakeMap is a file descriptor that is only a number.
+type fakeMap int
+
+func (f fakeMap) FD() int { return int(f) }
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("\x7fELF"))
 	if testmodule.Needs.Met() {
@@ -170,6 +178,15 @@ func FuzzParse(f *testing.F) {
 		for _, src := range sources {
 			f.Add(testmodule.Object(f, src))
 		}
+	}
+	listed := func(o *Object) *link.List {
+		l := &link.List{Code: &o.code, ID: 1, Kinds: o.Kinds(), Maps: func(string) asm.FDer { return fakeMap(77) }}
+		for e := range o.lists {
+			for _, symbol := range o.lists[e] {
+				l.Watched[e] = append(l.Watched[e], link.Watcher{Symbol: symbol, ID: 2, Slot: 2})
+			}
+		}
+		return l
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, parse := range []func(string, []byte) (*Object, error){Parse, ParseBuiltin} {
@@ -185,10 +202,10 @@ func FuzzParse(f *testing.F) {
 			o.Params()
 			o.Maps()
 			for _, h := range plan.Hooks(&plan.Support{}) {
-				lk := &linker{hook: h, lists: []*listing{madeListing(o)}}
-				if lk.used() {
-					lk.off, lk.stats, lk.slot, lk.carry, lk.stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
-					_, _ = lk.link() // may be an error, never a panic
+				lk := &link.Linker{Hook: h, Lists: []*link.List{listed(o)}}
+				if lk.Used() {
+					lk.Off, lk.Stats, lk.Slot, lk.Carry, lk.Stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
+					_, _ = lk.Link() // may be an error, never a panic
 				}
 			}
 		}

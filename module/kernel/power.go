@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/module"
 )
 
@@ -148,15 +149,15 @@ func errPower(name string) error {
 // checkPowers refuses calls that no module may make, or that this one has not
 // asked for.
 func (o *Object) checkPowers(function string, ins *asm.Instruction) error {
-	if o.builtin || !ins.IsKfuncCall() && !ins.IsBuiltinCall() {
+	if o.code.Builtin || !ins.IsKfuncCall() && !ins.IsBuiltinCall() {
 		return nil
 	}
 	name, power, err := powerOf(ins)
 	if err != nil {
-		return invalid("%s calls %w", inWords(function), err)
+		return invalid("%s calls %w", link.InWords(function), err)
 	}
 	if power != "" && !slices.Contains(o.Powers, power) {
-		return invalid("%s calls %s, which needs a power that the module does not ask for: add MODULE_POWER(%s), which is shown to the users who load it", inWords(function), name, power)
+		return invalid("%s calls %s, which needs a power that the module does not ask for: add MODULE_POWER(%s), which is shown to the users who load it", link.InWords(function), name, power)
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (t *Table) admit(m, old *Module, opts RegisterOptions) error {
 	if t.closed {
 		return ErrClosed
 	}
-	if m.object.builtin {
+	if m.object.code.Builtin {
 		return invalid("it is a built-in; list it in the Config of the table")
 	}
 	for _, l := range t.modules {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/taskwatch/taskwatch/internal/probe"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -89,7 +90,7 @@ func TestSuAndSudo(t *testing.T) {
 		if s.LSM != nil && s.ModifyReturn != nil {
 			continue
 		}
-		s.Preemption = probePreemption()
+		s.Preemption = Preemption(probe.Preemption())
 		t.Run(names[i], func(t *testing.T) {
 			table := newTable(t, Config{Support: s})
 			for _, c := range []struct {

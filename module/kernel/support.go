@@ -2,20 +2,13 @@ package kernel
 
 import (
 	"errors"
-	"fmt"
-	"runtime"
-	"sync"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
-	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/companion"
-	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/internal/plan"
-	"github.com/taskwatch/taskwatch/internal/tracefs"
+	"github.com/taskwatch/taskwatch/internal/probe"
 )
 
 // Support says what the running kernel lets a table do. A nil error is yes;
@@ -32,6 +25,20 @@ type Support struct {
 
 	types *btf.Cache
 }
+
+// Preemption is the kernel's preemption model: whether a task that runs in the
+// kernel, for instance in a BPF program, can be made to wait for another one.
+type Preemption string
+
+// The models.
+const (
+	PreemptNone      Preemption = Preemption(plan.PreemptNone)
+	PreemptVoluntary Preemption = Preemption(plan.PreemptVoluntary)
+	PreemptFull      Preemption = Preemption(plan.PreemptFull)
+	PreemptLazy      Preemption = Preemption(plan.PreemptLazy) // as full, less often
+	PreemptRT        Preemption = Preemption(plan.PreemptRT)
+	PreemptUnknown   Preemption = Preemption(plan.PreemptUnknown) // not to be found out; it may be any
+)
 
 // EventSupport says how a table learns of one event on this kernel.
 type EventSupport struct {
@@ -65,106 +72,21 @@ func (s *Support) known() *plan.Support {
 // Share gives the programs beside a table what was read of the kernel already.
 func (s *Support) Share(p *companion.Programs) { p.Types = s.types }
 
-// errNoEffect says that a program was attached without an error and never
-// called: for LSM programs, where bpf is missing from the list of active
-// security modules (the lsm= boot parameter).
-var errNoEffect = errors.New("attached without an error, but was never called")
-
 // Probe finds out what the running kernel supports, by trying: it attaches
 // programs that do nothing but note that they ran, calls getpgid, which passes
 // the hooks in question, and looks. It needs the privileges of a table.
 func Probe() (*Support, error) {
-	s := &Support{types: btf.NewCache()}
-	var wg sync.WaitGroup
-	wg.Go(s.probeMounts) // it mostly waits
-	err := s.probeHooks()
-	wg.Wait()
+	types := btf.NewCache()
+	s, err := probe.Table(types)
+	if errors.Is(err, probe.ErrNoTypes) {
+		return nil, &Error{Op: "probe", Err: err, Hint: "taskwatch needs a kernel with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux)"}
+	}
 	if err != nil {
-		return nil, err
+		return nil, &Error{Op: "probe", Err: err, Hint: hintFor(err)}
 	}
-	return s, nil
-}
-
-// probeMounts finds out what takes a mount, which the kernel waits for when it goes.
-func (s *Support) probeMounts() {
-	s.Preemption = probePreemption()
-	fs, err := tracefs.Open()
-	if err != nil {
-		s.Syscalls = err
-		return
-	}
-	defer fs.Close()
-	_, s.Syscalls = fs.ID("syscalls", "sys_exit_setuid")
-}
-
-// probeHooks finds out what the kernel's types and programs on its hooks tell.
-func (s *Support) probeHooks() error {
-	kernel, err := s.types.Kernel()
-	if err != nil {
-		return &Error{Op: "probe", Err: fmt.Errorf("the kernel's type information: %w", err),
-			Hint: "taskwatch needs a kernel with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux)"}
-	}
-	ran, err := ebpf.NewMap(&ebpf.MapSpec{Name: "tw_probe", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
-	if err != nil {
-		return &Error{Op: "probe", Err: fmt.Errorf("create a map: %w", err), Hint: hintFor(err)}
-	}
-	defer ran.Close()
-	s.LSM = tryHook(ran, s.types, ebpf.LSM, ebpf.AttachLSMMac, "task_getpgid")
-	s.ModifyReturn = tryHook(ran, s.types, ebpf.Tracing, ebpf.AttachModifyReturn, "security_task_getpgid")
-	s.FEntry = tryHook(ran, s.types, ebpf.Tracing, ebpf.AttachTraceFEntry, "security_task_getpgid")
-	var td *btf.Typedef
-	if err := kernel.TypeByName("btf_trace_sched_prepare_exec", &td); err != nil {
-		s.PrepareExec = errors.New("this kernel has no such tracepoint: it came with Linux 6.10")
-	}
-	var fn *btf.Func
-	if err := kernel.TypeByName("security_task_fix_setgroups", &fn); err != nil {
-		s.SetGroups = errors.New("this kernel has no hook for setgroups; Linux 6.0 added it")
-	}
-	return nil
-}
-
-// tryHook attaches a program that counts to a hook that getpgid passes.
-func tryHook(ran *ebpf.Map, types *btf.Cache, typ ebpf.ProgramType, at ebpf.AttachType, target string) error {
-	h := &plan.Hook{Type: typ, Attach: at, Target: target}
-	p, err := loadProgram("tw_probe", h, asm.Instructions{
-		asm.LoadMapValue(asm.R1, ran.FD(), 0),
-		asm.Mov.Imm(asm.R2, 1),
-		asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, 0),
-		asm.Mov.Imm(asm.R0, 0),
-		asm.Return(),
-	}, types)
-	if err != nil {
-		return plainly(err)
-	}
-	defer p.Close()
-	l, err := attachTo(h, p)
-	if err != nil {
-		return plainly(err)
-	}
-	defer l.Close()
-	var before, after uint64
-	if err := ran.Lookup(uint32(0), &before); err != nil {
-		return err
-	}
-	runtime.LockOSThread()
-	_, err = unix.Getpgid(unix.Gettid())
-	runtime.UnlockOSThread()
-	if err != nil {
-		return fmt.Errorf("getpgid: %w", err)
-	}
-	if err := ran.Lookup(uint32(0), &after); err != nil {
-		return err
-	}
-	if after == before {
-		return errNoEffect
-	}
-	return nil
-}
-
-// plainly drops the library's guesses from a refusal.
-func plainly(err error) error {
-	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("the kernel does not allow them: %w", unix.EPERM)
-	}
-	return features.Trampolines(err)
+	return &Support{
+		LSM: s.LSM, ModifyReturn: s.ModifyReturn, FEntry: s.FEntry,
+		PrepareExec: s.PrepareExec, Syscalls: s.Syscalls, SetGroups: s.SetGroups,
+		Preemption: Preemption(s.Preemption), types: types,
+	}, nil
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/attach"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/offsets"
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
@@ -43,6 +45,15 @@ type Config struct {
 	// caller's to close, after the table.
 	Builtins []Builtin
 }
+
+// The flags in the third argument of a report function: see [Builtin].
+const (
+	// ReportVeto says that this error denies the operation: it is the
+	// first of the event by a watcher that may.
+	ReportVeto = link.ReportVeto
+	// ReportDryRun says that it would have, if the table were no dry run.
+	ReportDryRun = link.ReportDryRun
+)
 
 // Builtin is a module that a table is made with. Its object may provide, once
 // per table, the functions
@@ -81,10 +92,8 @@ type Table struct {
 	timed   bool // CallStats
 	support *Support
 	plan    []*plan.Hook
-	types   *btf.Cache
-	off     *offsets.Offsets
-	grace   *grace
-	stats   *ebpf.Map
+	kernel  attach.Kernel
+	grace   *attach.Grace
 	latches *latches
 	exempt  *exemption // nil where nothing can be denied
 	shared  sharedMaps
@@ -95,11 +104,11 @@ type Table struct {
 	builtins []*listing
 	modules  []*listing // in the order of registration
 	owners   map[*listing]*Module
-	attached map[*plan.Hook]*attachment
-	idle     map[*plan.Hook]*attachment // attached, and calling nobody
-	names    map[uint32]WatcherInfo     // by watcher id, for reports that come late
-	senders  map[uint32]sender          // by module id, for records that come late
-	departed []uint32                   // ids of the last modules that have gone
+	attached map[*plan.Hook]*attach.Attachment
+	idle     map[*plan.Hook]*attach.Attachment // attached, and calling nobody
+	names    map[uint32]WatcherInfo            // by watcher id, for reports that come late
+	senders  map[uint32]sender                 // by module id, for records that come late
+	departed []uint32                          // ids of the last modules that have gone
 	lastID   uint32
 	slots    []bool                   // of the counters, in use
 	missed   map[*plan.Hook]uint64    // by hooks that are attached no more
@@ -116,7 +125,7 @@ type Table struct {
 func NewTable(cfg Config) (_ *Table, err error) {
 	t := &Table{
 		dryRun: cfg.DryRun, timed: cfg.CallStats, support: cfg.Support,
-		owners: map[*listing]*Module{}, attached: map[*plan.Hook]*attachment{}, idle: map[*plan.Hook]*attachment{},
+		owners: map[*listing]*Module{}, attached: map[*plan.Hook]*attach.Attachment{}, idle: map[*plan.Hook]*attach.Attachment{},
 		names: map[uint32]WatcherInfo{}, senders: map[uint32]sender{},
 		slots: make([]bool, maxSlots), missed: map[*plan.Hook]uint64{}, skipped: map[*plan.Hook][]Skipped{},
 	}
@@ -137,34 +146,34 @@ func NewTable(cfg Config) (_ *Table, err error) {
 			return nil, err
 		}
 	}
-	if t.types = t.support.types; t.types == nil { // made by the caller
-		t.types = btf.NewCache()
+	if t.kernel.Types = t.support.types; t.kernel.Types == nil { // made by the caller
+		t.kernel.Types = btf.NewCache()
 	}
-	kernel, err := t.types.Kernel()
+	kernel, err := t.kernel.Types.Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("the kernel's type information: %w", err)
 	}
-	if t.off, err = offsets.Find(kernel); err != nil {
+	if t.kernel.Off, err = offsets.Find(kernel); err != nil {
 		return nil, err
 	}
-	if t.grace, err = newGrace(); err != nil {
+	if t.grace, err = attach.NewGrace(); err != nil {
 		return nil, err
 	}
-	t.stats, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_stats", Type: ebpf.Array, KeySize: 4, ValueSize: statSize * maxSlots, MaxEntries: 1})
+	t.kernel.Stats, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_stats", Type: ebpf.Array, KeySize: 4, ValueSize: link.StatSize * maxSlots, MaxEntries: 1})
 	if err != nil {
 		return nil, err
 	}
 	if t.latches, err = newLatches(); err != nil {
 		return nil, err
 	}
-	t.slots[0] = true // stays 0: see gen.tailCall
+	t.slots[0] = true // stays 0: see package link
 	t.plan = plan.Hooks(t.support.known())
 	if t.vetoKinds() != 0 {
-		if t.exempt, err = newExemption(t.off, t.types); err != nil {
+		if t.exempt, err = newExemption(&t.kernel); err != nil {
 			return nil, err
 		}
 		if cfg.OwnerAlone {
-			t.exempt.inode = 0 // no program's
+			t.exempt.Inode = 0 // no program's
 		}
 	}
 	for _, b := range cfg.Builtins {
@@ -185,7 +194,7 @@ func (t *Table) addBuiltin(b Builtin) error {
 		b.Module.release()
 		return &Error{Op: "register", Module: b.Module.Name(), Err: err}
 	}
-	l.kinds = 0
+	l.Kinds = 0
 	t.builtins = append(t.builtins, l)
 	return t.SetKinds(b.Module, b.Kinds)
 }
@@ -213,7 +222,7 @@ func (t *Table) SetKinds(m *Module, kinds taskwatch.Kinds) error {
 	if err := t.apply(builtins, t.modules); err != nil {
 		return t.explain("register", m, err)
 	}
-	t.builtins[i].kinds = kinds
+	t.builtins[i].Kinds = kinds
 	return nil
 }
 
@@ -239,7 +248,7 @@ func (t *Table) Close() error {
 	if t.detaching != nil {
 		t.detaching.Stop()
 	}
-	errs = append(errs, closeAll(slices.Concat(slices.Collect(maps.Values(t.attached)), slices.Collect(maps.Values(t.idle))))...)
+	errs = append(errs, attach.CloseAll(slices.Concat(slices.Collect(maps.Values(t.attached)), slices.Collect(maps.Values(t.idle))))...)
 	clear(t.attached)
 	clear(t.idle)
 	t.background.Wait() // it takes no lock
@@ -247,11 +256,11 @@ func (t *Table) Close() error {
 	t.ready = nil
 	if t.grace != nil {
 		if awaited {
-			errs = append(errs, t.grace.wait())
+			errs = append(errs, t.grace.Wait())
 		}
-		t.grace.close()
+		t.grace.Close()
 	}
-	errs = append(errs, t.stats.Close(), t.latches.close(), t.exempt.close())
+	errs = append(errs, t.kernel.Stats.Close(), t.latches.close(), t.exempt.close())
 	for l, m := range t.owners {
 		errs = append(errs, l.close())
 		m.release()

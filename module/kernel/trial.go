@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
@@ -110,10 +111,10 @@ func (t *Trial) load() error {
 		}
 	}
 	funcs, refused := map[string]asm.Instructions{}, map[*asm.Instruction]string{}
-	for name, body := range o.funcs {
+	for name, body := range o.code.Funcs {
 		body = slices.Clone(body)
 		if err := t.relocate(body, refused); err != nil {
-			return fmt.Errorf("%s: %w", inWords(name), err)
+			return fmt.Errorf("%s: %w", link.InWords(name), err)
 		}
 		funcs[name] = body
 	}
@@ -259,7 +260,7 @@ func (t *Trial) call(e plan.Entry, task, detail uint64, unknown string) (denied 
 
 // explain says where a trial has ended.
 func (t *Trial) explain(symbol string, err error) error {
-	e, function, _ := splitSymbol(symbol)
+	e, function, _ := link.SplitSymbol(symbol)
 	hint := ""
 	if errors.As(err, new(*machine.Refusal)) {
 		hint = "see docs/modules.md for what a recording has; run the module with 'taskwatch watch -m'"

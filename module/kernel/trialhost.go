@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
 )
@@ -41,7 +42,7 @@ func (t trialHost) Extern(name string, a [5]uint64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if name == logSymbol {
+	if name == link.LogSymbol {
 		t.logLine(data, a[2])
 		return 0, nil
 	}
@@ -49,7 +50,7 @@ func (t trialHost) Extern(name string, a [5]uint64) (uint64, error) {
 	if t.opts.Record == nil {
 		return 0, nil
 	}
-	if typ := a[2]; name == emitStructSymbol && typ > 0 && typ <= uint64(len(t.object.emits)) {
+	if typ := a[2]; name == link.EmitStructSymbol && typ > 0 && typ <= uint64(len(t.object.emits)) {
 		if text, fits := appendJSON(nil, t.object.emits[typ-1], data); fits {
 			data = text
 		}

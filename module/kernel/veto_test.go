@@ -167,7 +167,7 @@ func TestVetoAcrossStages(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				l.kinds = taskwatch.KindsOf(taskwatch.Exec)
+				l.Kinds = taskwatch.KindsOf(taskwatch.Exec)
 				listed = append(listed, l)
 			}
 			// All at once: one by one would take forty times as long.
@@ -176,8 +176,8 @@ func TestVetoAcrossStages(t *testing.T) {
 			}
 			table.modules = listed
 			for h, a := range table.attached {
-				if len(a.current) < 2 {
-					t.Errorf("%s has %d programs: the test needs a chain", h.Name, len(a.current))
+				if n := len(a.Current().Programs); n < 2 {
+					t.Errorf("%s has %d programs: the test needs a chain", h.Name, n)
 				}
 			}
 			if got, want := attempt(t), "fork=0 exec=42 uid=0 gid=0"; got != want {

@@ -8,64 +8,18 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
+	ebpflink "github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/attach"
+	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // Attach and detach are called by iterators, programs that the kernel runs for
 // each task when a file is read.
-
-// iterator is where they run. Its context is that of struct bpf_iter__task.
-var iterator = &plan.Hook{Name: "iter/task", Type: ebpf.Tracing, Attach: ebpf.AttachTraceIter, Target: "task"}
-
-// visitor links the program that calls a module's functions of one entry for the
-// task that it is run for.
-func (lk *linker) visitor(l *listing, e plan.Entry) (asm.Instructions, error) {
-	used := newUsage(lk)
-	if !used.addEntry(l, e) {
-		return nil, used.fits(lk, l, e)
-	}
-	lk.bodies, lk.linked = nil, map[string]bool{}
-	report, err := lk.provider(func(o *Object) string { return o.report })
-	if err != nil {
-		return nil, err
-	}
-	g := &gen{off: lk.off}
-	const skip, failed = "skip", "failed"
-	g.emit(
-		asm.Mov.Reg(regCtx, asm.R1),
-		asm.Mov.Imm(regFirst, 0),
-		asm.Mov.Imm(regVal, 0),
-		asm.StoreMem(asm.RFP, stackDetail, regVal, asm.DWord),
-		asm.StoreMem(asm.RFP, stackExtra, regVal, asm.DWord),
-	)
-	g.arg(regTask, 1)
-	g.emit(asm.JEq.Imm(regTask, 0, skip)) // the end
-	g.findMark(l.marks, failed)
-	if e == plan.Attach {
-		g.setMark(markKnown)
-		g.emit(asm.JNE.Imm(asm.R2, 0, skip))
-		g.countMark(l.marks, countKnown, 1)
-	} else {
-		g.setMark(markGone)
-		g.emit(asm.JNE.Imm(asm.R2, markKnown, skip))
-		g.countMark(l.marks, countKnown, -1)
-	}
-	if err := lk.entries(g, l, e, report); err != nil {
-		return nil, err
-	}
-	g.emit(asm.Ja.Label(skip))
-	g.mark(failed)
-	g.countMark(l.marks, countUnmarked, 1)
-	g.mark(skip)
-	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
-	return lk.finish(g), nil
-}
 
 // visitors loads the programs that call the module's attach and detach, with
 // lists that it is in. One that has only detach has all tasks marked all the
@@ -74,25 +28,25 @@ func (t *Table) visitors(l *listing, lists []*listing) error {
 	if l.marks == nil {
 		return nil
 	}
-	lk := t.linker(iterator, lists)
+	lk := t.linker(link.Iterator, lists)
 	var err error
 	if l.attach, err = t.loadVisitor(lk, l, plan.Attach); err != nil {
 		return err
 	}
-	if len(l.watched[plan.Detach]) > 0 {
+	if len(l.Watched[plan.Detach]) > 0 {
 		l.detach, err = t.loadVisitor(lk, l, plan.Detach)
 	}
 	return err
 }
 
-func (t *Table) loadVisitor(lk *linker, l *listing, e plan.Entry) (*ebpf.Program, error) {
-	insns, err := lk.visitor(l, e)
+func (t *Table) loadVisitor(lk *link.Linker, l *listing, e plan.Entry) (*ebpf.Program, error) {
+	insns, err := lk.Visitor(&l.List, e)
 	if err != nil {
-		return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
+		return nil, fmt.Errorf("hook %s: %w", lk.Hook.Name, err)
 	}
-	p, err := loadProgram("task_watchers", lk.hook, insns, t.types)
+	p, err := attach.Program("task_watchers", lk.Hook, insns, t.kernel.Types)
 	if err != nil {
-		return nil, fmt.Errorf("hook %s: %w", lk.hook.Name, err)
+		return nil, fmt.Errorf("hook %s: %w", lk.Hook.Name, err)
 	}
 	return p, nil
 }
@@ -107,7 +61,7 @@ const maxVisits = 20
 // leader's number, which an iterator may have passed already; after that its
 // number is final.
 func visit(p *ebpf.Program, m *marks) error {
-	it, err := link.AttachIter(link.IterOptions{Program: p})
+	it, err := ebpflink.AttachIter(ebpflink.IterOptions{Program: p})
 	if err != nil {
 		return fmt.Errorf("visit all tasks: %w", err)
 	}
@@ -121,15 +75,15 @@ func visit(p *ebpf.Program, m *marks) error {
 		if err != nil {
 			return fmt.Errorf("visit all tasks: %w", err)
 		}
-		if n > 0 && counts[countUnmarked] == before {
+		if n > 0 && counts[link.CountUnmarked] == before {
 			return nil
 		}
-		before = counts[countUnmarked]
+		before = counts[link.CountUnmarked]
 	}
 	return fmt.Errorf("visit all tasks: %w: the kernel has no memory for the marks of some", unix.ENOMEM)
 }
 
-func visitOnce(it *link.Iter) error {
+func visitOnce(it *ebpflink.Iter) error {
 	file, err := it.Open()
 	if err != nil {
 		return err
@@ -163,7 +117,7 @@ func (t *Table) leave(i int) error {
 	if err := visit(l.detach, l.marks); err != nil {
 		return err
 	}
-	if len(l.watchers(plan.Entry(taskwatch.Free))) == 0 {
+	if len(l.Watchers(plan.Entry(taskwatch.Free))) == 0 {
 		return nil
 	}
 	return t.awaitFrees(l.marks)
@@ -184,7 +138,7 @@ func (t *Table) awaitFrees(m *marks) error {
 		if err != nil {
 			return fmt.Errorf("wait for tasks to be freed: %w", err)
 		}
-		if counts[countKnown] <= 0 || time.Now().After(end) {
+		if counts[link.CountKnown] <= 0 || time.Now().After(end) {
 			return nil
 		}
 	}

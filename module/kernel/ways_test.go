@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/plan"
+	"github.com/taskwatch/taskwatch/internal/probe"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -54,7 +56,7 @@ func TestEveryWay(t *testing.T) {
 					if s.LSM != nil && s.ModifyReturn != nil {
 						continue
 					}
-					s.Preemption = probePreemption()
+					s.Preemption = Preemption(probe.Preemption())
 					t.Run(names[i], func(t *testing.T) { everyWay(t, s, program) })
 				}
 			})
@@ -112,9 +114,9 @@ func everyWay(t *testing.T, s *Support, program string) {
 // with every task preempted anywhere, where that can be chosen.
 // In short runs it is the latter alone, if it can be.
 func forEachPreemption(t *testing.T, run func(t *testing.T)) {
-	own := probePreemption()
-	_, err := readPreemption()
-	choice := err == nil && own != PreemptFull && os.Getenv("TASKWATCH_VM") != ""
+	own := probe.Preemption()
+	_, err := probe.ReadPreemption()
+	choice := err == nil && own != plan.PreemptFull && os.Getenv("TASKWATCH_VM") != ""
 	if !choice || !testing.Short() {
 		t.Run(string(own)+" preemption", run)
 	}

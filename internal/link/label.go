@@ -1,4 +1,4 @@
-package kernel
+package link
 
 import (
 	"slices"
@@ -12,8 +12,8 @@ import (
 const labelStub = "task_label"
 
 // labeller returns the module that has labels, or nil.
-func labeller(lists []*listing) *listing {
-	i := slices.IndexFunc(lists, func(l *listing) bool { return l.object.label != "" && !l.leaving })
+func labeller(lists []*List) *List {
+	i := slices.IndexFunc(lists, func(l *List) bool { return l.Code.Label != "" && !l.Leaving })
 	if i < 0 {
 		return nil
 	}
@@ -24,12 +24,12 @@ func labeller(lists []*listing) *listing {
 // comes before the built-ins, which are to find what it has decided about the
 // same event; but at the end of a task it comes in its place, and drops the label
 // that the built-ins have read.
-func inOrder(lists []*listing, c plan.Call) []*listing {
+func inOrder(lists []*List, c plan.Call) []*List {
 	first := labeller(lists)
 	if first == nil || c.Kind == taskwatch.Exit || c.Kind == taskwatch.Free {
 		return lists
 	}
-	order := []*listing{first}
+	order := []*List{first}
 	for _, l := range lists {
 		if l != first {
 			order = append(order, l)
@@ -39,10 +39,10 @@ func inOrder(lists []*listing, c plan.Call) []*listing {
 }
 
 // resolve returns which function a call of symbol in l means.
-func resolve(lists []*listing, l *listing, symbol string) (*listing, string) {
-	if l.object.builtin && symbol == labelStub {
+func resolve(lists []*List, l *List, symbol string) (*List, string) {
+	if l.Code.Builtin && symbol == labelStub {
 		if by := labeller(lists); by != nil {
-			return by, by.object.label
+			return by, by.Code.Label
 		}
 	}
 	return l, symbol

@@ -1,4 +1,4 @@
-package kernel
+package link
 
 import (
 	"fmt"
@@ -7,7 +7,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/offsets"
-	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
 // The registers of a dispatcher; helpers and watchers leave them alone.
@@ -30,9 +29,6 @@ const (
 	stackResult = -80 // of a watcher
 	stackVal    = -88 // val, while attach is called
 )
-
-// idsSize is the size of the ids of one kind, in bytes.
-const idsSize = 16
 
 // TASK_CAUSE_* of the header.
 const (
@@ -102,98 +98,14 @@ func (g *gen) cause() {
 	g.emit(asm.StoreMem(asm.RFP, stackCause, asm.R2, asm.Word))
 }
 
-// compareCreds fills in the ids from the new struct cred in R1 and the old one
-// in R2, and skips the event where they are the same.
-func (g *gen) compareCreds(which plan.IDs) {
-	g.emit(asm.Mov.Imm(asm.R5, 0))
-	for i, off := range g.credOffsets(which) {
-		g.emit(
-			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
-			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
-			asm.LoadMem(asm.R4, asm.R2, off, asm.Word),
-			asm.StoreMem(asm.RFP, stackIDs+int16(4*i), asm.R4, asm.Word),
-			asm.Xor.Reg(asm.R3, asm.R4),
-			asm.Or.Reg(asm.R5, asm.R3),
-		)
-	}
-	g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
-	g.idsDone()
-}
+// The counters of one watcher, in the map of statistics.
+const (
+	StatErrors = iota // results below 0
+	StatVetoes        // of them, those that denied the operation
+	NumStats
 
-// compareStash is compareCreds for the task's own credentials against the ids
-// that were put aside under the key on the stack, from a place on. It leaves in R5
-// whether any of them is another.
-func (g *gen) compareStash(which plan.IDs, at int16) {
-	g.emit(
-		asm.LoadMapPtr(asm.R1, g.stash.FD()),
-		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
-		asm.FnMapLookupElem.Call(),
-		asm.JEq.Imm(asm.R0, 0, g.skip),
-		asm.LoadMem(asm.R1, regTask, g.off.TaskRealCred, asm.DWord),
-		asm.Mov.Imm(asm.R5, 0),
-	)
-	for i, off := range g.credOffsets(which) {
-		g.emit(
-			asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
-			asm.StoreMem(asm.RFP, stackNow+int16(4*i), asm.R3, asm.Word),
-			asm.LoadMem(asm.R4, asm.R0, at+int16(4*i), asm.Word),
-			asm.StoreMem(asm.RFP, stackIDs+int16(4*i), asm.R4, asm.Word),
-			asm.Xor.Reg(asm.R3, asm.R4),
-			asm.Or.Reg(asm.R5, asm.R3),
-		)
-	}
-}
-
-// dropStash forgets what was put aside under the key on the stack. It keeps R5.
-func (g *gen) dropStash() {
-	g.emit(
-		asm.StoreMem(asm.RFP, stackExtra, asm.R5, asm.DWord),
-		asm.LoadMapPtr(asm.R1, g.stash.FD()),
-		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
-		asm.FnMapDeleteElem.Call(),
-		asm.LoadMem(asm.R5, asm.RFP, stackExtra, asm.DWord),
-		asm.Mov.Imm(asm.R1, 0),
-		asm.StoreMem(asm.RFP, stackExtra, asm.R1, asm.DWord),
-	)
-}
-
-// storeStash puts ids of the running task aside under its id.
-func (g *gen) storeStash(kinds ...plan.IDs) {
-	g.current()
-	g.stashKey()
-	g.emit(asm.LoadMem(asm.R1, regTask, g.off.TaskRealCred, asm.DWord))
-	for n, which := range kinds {
-		for i, off := range g.credOffsets(which) {
-			g.emit(
-				asm.LoadMem(asm.R3, asm.R1, off, asm.Word),
-				asm.StoreMem(asm.RFP, stackIDs+int16(n*idsSize+4*i), asm.R3, asm.Word),
-			)
-		}
-	}
-	g.emit(
-		asm.LoadMapPtr(asm.R1, g.stash.FD()),
-		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, stackKey),
-		asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, stackIDs),
-		asm.Mov.Imm(asm.R4, 0),
-		asm.FnMapUpdateElem.Call(),
-	)
-}
-
-// stashKey puts the running task's id on the stack, as a key.
-func (g *gen) stashKey() {
-	g.emit(
-		asm.FnGetCurrentPidTgid.Call(),
-		asm.StoreMem(asm.RFP, stackKey, asm.R0, asm.Word),
-	)
-}
-
-func (g *gen) idsDone() {
-	g.emit(
-		asm.StoreImm(asm.RFP, stackCause+4, 0, asm.Word),
-		asm.Mov.Reg(asm.R1, asm.RFP), asm.Add.Imm(asm.R1, stackIDs),
-		asm.StoreMem(asm.RFP, stackDetail, asm.R1, asm.DWord),
-	)
-}
+	StatSize = 8 * NumStats
+)
 
 // maxErrno is the largest number of an error that programs may get to see. The
 // kernel keeps those from 512 on for itself: ERESTARTSYS is the first.
@@ -202,10 +114,10 @@ const maxErrno = 511
 // watcher generates the call of one watcher of k and the handling of its
 // error, which denies nothing to exempt tasks. The call is counted in timing,
 // unless that is nil.
-func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides, exempt bool, stats, timing asm.FDer, report string) {
-	next := g.label(fmt.Sprintf("next%d", w.id))
-	inRange := g.label(fmt.Sprintf("range%d", w.id))
-	later := g.label(fmt.Sprintf("later%d", w.id))
+func (g *gen) watcher(symbol string, w *Watcher, k taskwatch.Kind, decides, exempt bool, stats, timing asm.FDer, report string) {
+	next := g.label(fmt.Sprintf("next%d", w.ID))
+	inRange := g.label(fmt.Sprintf("range%d", w.ID))
+	later := g.label(fmt.Sprintf("later%d", w.ID))
 	if timing != nil {
 		g.startTiming()
 	}
@@ -220,7 +132,7 @@ func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides, exem
 		asm.ArSh.Imm(asm.R0, 32),
 	)
 	if timing != nil {
-		g.endTiming(timing, w.index, g.label(fmt.Sprintf("counted%d", w.id)))
+		g.endTiming(timing, w.Index, g.label(fmt.Sprintf("counted%d", w.ID)))
 	}
 	g.emit(
 		asm.JSGE.Imm(asm.R0, 0, next),
@@ -256,15 +168,15 @@ func (g *gen) watcher(symbol string, w *watcher, k taskwatch.Kind, decides, exem
 			asm.Mov.Reg(regFirst, asm.R0),
 			asm.LoadImm(asm.R5, flags<<reportFlags, asm.DWord),
 		)
-		g.count(stats, w.slot, statVetoes)
+		g.count(stats, w.Slot, StatVetoes)
 		g.mark(later)
 	}
-	g.count(stats, w.slot, statErrors)
+	g.count(stats, w.Slot, StatErrors)
 	if report != "" {
 		g.emit(
 			asm.Mov.Reg(asm.R1, regVal),
 			asm.Mov.Reg(asm.R2, regTask),
-			asm.LoadImm(asm.R3, int64(w.id)|int64(k)<<reportEvent, asm.DWord),
+			asm.LoadImm(asm.R3, int64(w.ID)|int64(k)<<reportEvent, asm.DWord),
 			asm.Or.Reg(asm.R3, asm.R5),
 			asm.Mov.Reg(asm.R4, asm.R0),
 			asm.LoadMem(asm.R5, asm.RFP, stackDetail, asm.DWord),
@@ -340,8 +252,17 @@ func (g *gen) tailCall(stats, slot asm.FDer, index int) {
 // count adds one to a counter. It leaves R0 and R5 alone.
 func (g *gen) count(stats asm.FDer, slot, which int) {
 	g.emit(
-		asm.LoadMapValue(asm.R1, stats.FD(), uint32(slot*statSize+which*8)),
+		asm.LoadMapValue(asm.R1, stats.FD(), uint32(slot*StatSize+which*8)),
 		asm.Mov.Imm(asm.R2, 1),
 		asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, 0),
+	)
+}
+
+// checkLatch generates the jump to skip while a module is not called.
+func (g *gen) checkLatch(latches asm.FDer, latch int, skip string) {
+	g.emit(
+		asm.LoadMapValue(asm.R1, latches.FD(), uint32(latch)),
+		asm.LoadMem(asm.R1, asm.R1, 0, asm.Byte),
+		asm.JEq.Imm(asm.R1, 0, skip),
 	)
 }

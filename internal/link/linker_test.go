@@ -1,8 +1,9 @@
-package kernel
+package link
 
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,51 +41,44 @@ func function(name string, calls, maps []string) asm.Instructions {
 	return insns
 }
 
-// madeObject has the given watchers; each calls helper and loads the maps.
-func madeObject(name string, veto taskwatch.Kinds, maps []string, watchers map[taskwatch.Kind][]string) *Object {
-	o := &Object{Name: name, Veto: veto, funcs: map[string]asm.Instructions{}}
-	o.funcs["helper"] = function("helper", []string{"deeper"}, nil)
-	o.funcs["deeper"] = function("deeper", nil, maps)
-	for k, names := range watchers {
-		for _, fn := range names {
-			symbol := fmt.Sprintf("%s%s_%s", watcherSymbol, k, fn)
-			o.funcs[symbol] = function(symbol, []string{"helper"}, maps)
-			o.lists[k] = append(o.lists[k], symbol)
-			o.Watchers[k] = append(o.Watchers[k], fn)
-		}
-	}
-	return o
-}
-
-var lastMadeID uint32
-
-func madeListing(o *Object) *listing {
+// madeList has the given watchers; each calls helper and loads the maps.
+func madeList(name string, veto taskwatch.Kinds, maps []string, watchers map[taskwatch.Kind][]string) *List {
 	lastMadeID++
-	l := &listing{object: o, id: lastMadeID, kinds: o.Kinds(), maps: func(string) asm.FDer { return fakeMap(77) }}
-	for k := range o.lists {
-		for _, symbol := range o.lists[k] {
+	l := &List{
+		Code: &Code{Name: name, Veto: veto, Funcs: map[string]asm.Instructions{}},
+		ID:   lastMadeID, Maps: func(string) asm.FDer { return fakeMap(77) },
+	}
+	l.Code.Funcs["helper"] = function("helper", []string{"deeper"}, nil)
+	l.Code.Funcs["deeper"] = function("deeper", nil, maps)
+	for k, names := range watchers {
+		l.Kinds |= taskwatch.KindsOf(k)
+		for _, fn := range names {
+			symbol := fmt.Sprintf("%s%s_%s", WatcherSymbol, k, fn)
+			l.Code.Funcs[symbol] = function(symbol, []string{"helper"}, maps)
 			lastMadeID++
-			l.watched[k] = append(l.watched[k], watcher{symbol: symbol, id: lastMadeID, slot: int(lastMadeID)})
+			l.Watched[k] = append(l.Watched[k], Watcher{Symbol: symbol, ID: lastMadeID, Slot: int(lastMadeID)})
 		}
 	}
 	return l
 }
 
+var lastMadeID uint32
+
 func exitHook() *plan.Hook {
-	return &plan.Hook{Name: "test", Type: ebpf.Tracing, Calls: []plan.Call{{taskwatch.Exit, plan.Everyone, plan.LoadExit}}}
+	return &plan.Hook{Name: "test", Type: ebpf.Tracing, Calls: []plan.Call{{Kind: taskwatch.Exit, To: plan.Everyone, Load: plan.LoadExit}}}
 }
 
 func initHook() *plan.Hook {
-	return &plan.Hook{Name: "test", Type: ebpf.LSM, Veto: true, Calls: []plan.Call{{taskwatch.Init, plan.Everyone, plan.LoadTaskAlloc}}}
+	return &plan.Hook{Name: "test", Type: ebpf.LSM, Veto: true, Calls: []plan.Call{{Kind: taskwatch.Init, To: plan.Everyone, Load: plan.LoadTaskAlloc}}}
 }
 
 // mustLink links and checks that every reference is resolved, as encoding
 // does, and that every function has what the kernel wants of it.
-func mustLink(t testing.TB, lk *linker) []asm.Instructions {
+func mustLink(t testing.TB, lk *Linker) []asm.Instructions {
 	t.Helper()
-	lk.off, lk.stats, lk.slot, lk.carry, lk.stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
-	lk.second = 1
-	stages, err := lk.link()
+	lk.Off, lk.Stats, lk.Slot, lk.Carry, lk.Stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
+	lk.Second = 1
+	stages, err := lk.Link()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,14 +131,14 @@ func functions(insns asm.Instructions) []string {
 
 func TestLinkCallsInOrderAndSharesBodies(t *testing.T) {
 	watchers := map[taskwatch.Kind][]string{taskwatch.Exit: {"b", "a"}, taskwatch.Clone: {"c"}}
-	first := madeListing(madeObject("first", 0, []string{"m"}, watchers))
-	second := madeListing(madeObject("second", 0, []string{"m"}, watchers))
-	stages := mustLink(t, &linker{hook: exitHook(), lists: []*listing{first, second}})
+	first := madeList("first", 0, []string{"m"}, watchers)
+	second := madeList("second", 0, []string{"m"}, watchers)
+	stages := mustLink(t, &Linker{Hook: exitHook(), Lists: []*List{first, second}})
 	if len(stages) != 1 {
 		t.Fatalf("%d stages", len(stages))
 	}
 	var want []string
-	for _, l := range []*listing{first, second} {
+	for _, l := range []*List{first, second} {
 		want = append(want, l.symbol("__task_watcher_exit_b"), l.symbol("__task_watcher_exit_a"))
 	}
 	if got := mainCalls(stages[0]); !slices.Equal(got, want) {
@@ -152,7 +146,7 @@ func TestLinkCallsInOrderAndSharesBodies(t *testing.T) {
 	}
 	// Each module has its own helper, and has it once.
 	got := functions(stages[0])
-	for _, l := range []*listing{first, second} {
+	for _, l := range []*List{first, second} {
 		for _, fn := range []string{"helper", "deeper"} {
 			if !slices.Contains(got, l.symbol(fn)) {
 				t.Errorf("%s is missing in %v", l.symbol(fn), got)
@@ -165,27 +159,27 @@ func TestLinkCallsInOrderAndSharesBodies(t *testing.T) {
 }
 
 func TestLinkLeavesObjectsAlone(t *testing.T) {
-	o := madeObject("m", 0, []string{"m"}, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
-	before := fmt.Sprint(o.funcs)
+	l := madeList("m", 0, []string{"m"}, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
+	before := fmt.Sprint(l.Code.Funcs)
 	for range 2 {
-		mustLink(t, &linker{hook: exitHook(), lists: []*listing{madeListing(o)}})
+		mustLink(t, &Linker{Hook: exitHook(), Lists: []*List{l}})
 	}
-	if after := fmt.Sprint(o.funcs); after != before {
+	if after := fmt.Sprint(l.Code.Funcs); after != before {
 		t.Errorf("linking changed the object:\n%s\n%s", before, after)
 	}
 }
 
 func TestHookWithoutWatchersIsUnused(t *testing.T) {
-	l := madeListing(madeObject("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Clone: {"a"}}))
-	if (&linker{hook: exitHook(), lists: []*listing{l}}).used() {
+	l := madeList("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Clone: {"a"}})
+	if (&Linker{Hook: exitHook(), Lists: []*List{l}}).Used() {
 		t.Error("the exit hook is used for a module that watches clone")
 	}
-	l = madeListing(madeObject("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}}))
-	if !(&linker{hook: exitHook(), lists: []*listing{l}}).used() {
+	l = madeList("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
+	if !(&Linker{Hook: exitHook(), Lists: []*List{l}}).Used() {
 		t.Error("the exit hook is unused for a module that watches exit")
 	}
-	l.kinds = 0
-	if (&linker{hook: exitHook(), lists: []*listing{l}}).used() {
+	l.Kinds = 0
+	if (&Linker{Hook: exitHook(), Lists: []*List{l}}).Used() {
 		t.Error("the exit hook is used for a module that is listed under nothing")
 	}
 }
@@ -193,26 +187,27 @@ func TestHookWithoutWatchersIsUnused(t *testing.T) {
 // Deciders and observers of exec are called at different hooks, each once; but
 // for a script, deciders are asked a second time, about its interpreter.
 func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
+	no := errors.New("no")
 	for _, s := range []*plan.Support{
 		{},
-		{LSM: errNoEffect},
-		{LSM: errNoEffect, ModifyReturn: errNoEffect},
-		{LSM: errNoEffect, ModifyReturn: errNoEffect, FEntry: errNoEffect},
+		{LSM: no},
+		{LSM: no, ModifyReturn: no},
+		{LSM: no, ModifyReturn: no, FEntry: no},
 	} {
 		watchers := map[taskwatch.Kind][]string{}
 		for k := range taskwatch.Kind(taskwatch.NumKinds) {
 			watchers[k] = []string{"w"}
 		}
 		veto := taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID)
-		observer := madeListing(madeObject("observer", 0, nil, watchers))
-		decider := madeListing(madeObject("decider", veto, nil, watchers))
-		for _, l := range []*listing{observer, decider} {
+		observer := madeList("observer", 0, nil, watchers)
+		decider := madeList("decider", veto, nil, watchers)
+		for _, l := range []*List{observer, decider} {
 			for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
 				calls, again, execed := 0, 0, 0
 				for _, h := range plan.Hooks(s) {
 					for _, c := range h.Calls {
 						switch {
-						case c.Kind != k || !c.To.Reaches(l.decides(k)):
+						case c.Kind != k || !c.To.Reaches(l.Decides(k)):
 						case c.Entry() == plan.Execed:
 							execed++
 						case k == taskwatch.Exec && strings.HasSuffix(h.Name, "bprm_creds_from_file"):
@@ -222,20 +217,20 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 						}
 					}
 				}
-				if again > 1 || again == 1 && !l.decides(k) {
-					t.Errorf("%+v: %s of the %s is asked about interpreters at %d hooks", s, k, l.object.Name, again)
+				if again > 1 || again == 1 && !l.Decides(k) {
+					t.Errorf("%+v: %s of the %s is asked about interpreters at %d hooks", s, k, l.Code.Name, again)
 				}
 				if want := map[taskwatch.Kind]int{taskwatch.Exec: 1}[k]; execed != want {
 					t.Errorf("%+v: what follows %s is at %d hooks, want %d", s, k, execed, want)
 				}
 				if calls != 1 {
-					t.Errorf("%+v: %s of the %s is called at %d hooks", s, k, l.object.Name, calls)
+					t.Errorf("%+v: %s of the %s is called at %d hooks", s, k, l.Code.Name, calls)
 				}
 			}
 		}
 		for _, h := range plan.Hooks(s) {
-			lk := &linker{hook: h, lists: []*listing{observer, decider}}
-			if !lk.used() {
+			lk := &Linker{Hook: h, Lists: []*List{observer, decider}}
+			if !lk.Used() {
 				t.Errorf("%s is unused", h.Name)
 			}
 			mustLink(t, lk)
@@ -245,15 +240,15 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 
 // More watchers than one program may have are linked into a chain, in order.
 func TestLinkDividesIntoStages(t *testing.T) {
-	var lists []*listing
+	var lists []*List
 	var want []string
 	for i := range 100 {
 		maps := []string{fmt.Sprintf("one%d", i), fmt.Sprintf("two%d", i)}
-		l := madeListing(madeObject("m", taskwatch.KindsOf(taskwatch.Init), maps, map[taskwatch.Kind][]string{taskwatch.Init: {"x", "y"}}))
+		l := madeList("m", taskwatch.KindsOf(taskwatch.Init), maps, map[taskwatch.Kind][]string{taskwatch.Init: {"x", "y"}})
 		lists = append(lists, l)
 		want = append(want, l.symbol("__task_watcher_init_x"), l.symbol("__task_watcher_init_y"))
 	}
-	stages := mustLink(t, &linker{hook: initHook(), lists: lists})
+	stages := mustLink(t, &Linker{Hook: initHook(), Lists: lists})
 	if len(stages) < 4 {
 		t.Errorf("%d stages for 200 maps and 400 functions", len(stages))
 	}
@@ -272,8 +267,8 @@ func TestLinkDividesIntoStages(t *testing.T) {
 		t.Errorf("calls %v, want %v", got, want)
 	}
 	lists = slices.Concat(lists, lists, lists, lists, lists, lists)
-	lk := &linker{hook: initHook(), lists: lists, off: &offsets.Offsets{}, stats: fakeMap(1), slot: fakeMap(2), carry: fakeMap(3)}
-	if _, err := lk.link(); err == nil || !strings.Contains(err.Error(), "programs would be needed") {
+	lk := &Linker{Hook: initHook(), Lists: lists, Off: &offsets.Offsets{}, Stats: fakeMap(1), Slot: fakeMap(2), Carry: fakeMap(3)}
+	if _, err := lk.Link(); err == nil || !strings.Contains(err.Error(), "programs would be needed") {
 		t.Errorf("too many stages: %v", err)
 	}
 }
@@ -281,9 +276,9 @@ func TestLinkDividesIntoStages(t *testing.T) {
 // Only a hook that can refuse returns what the watchers said, and not in a
 // dry run.
 func TestResultOfDispatcher(t *testing.T) {
-	l := func() []*listing {
-		return []*listing{madeListing(madeObject("m", taskwatch.KindsOf(taskwatch.Init), nil,
-			map[taskwatch.Kind][]string{taskwatch.Init: {"a"}, taskwatch.Exit: {"a"}}))}
+	l := func() []*List {
+		return []*List{madeList("m", taskwatch.KindsOf(taskwatch.Init), nil,
+			map[taskwatch.Kind][]string{taskwatch.Init: {"a"}, taskwatch.Exit: {"a"}})}
 	}
 	for _, c := range []struct {
 		name    string
@@ -295,7 +290,7 @@ func TestResultOfDispatcher(t *testing.T) {
 		{"dry run", initHook(), true, asm.Mov.Imm(asm.R0, 0)},
 		{"no veto", exitHook(), false, asm.Mov.Imm(asm.R0, 0)},
 	} {
-		insns := mustLink(t, &linker{hook: c.hook, dryRun: c.dryRun, lists: l()})[0]
+		insns := mustLink(t, &Linker{Hook: c.hook, DryRun: c.dryRun, Lists: l()})[0]
 		end := slices.IndexFunc(insns, func(i asm.Instruction) bool { return i.OpCode == asm.Return().OpCode })
 		got := insns[end-1]
 		if got.OpCode != c.returns.OpCode || got.Dst != c.returns.Dst || got.Src != c.returns.Src || got.Constant != c.returns.Constant {
@@ -307,26 +302,25 @@ func TestResultOfDispatcher(t *testing.T) {
 // task_watcher_emit reaches the built-in's function with the module's id, and
 // is an error where there is none.
 func TestLinkEmit(t *testing.T) {
-	o := madeObject("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
-	o.funcs["deeper"] = function("deeper", []string{emitSymbol}, nil)
-	module := madeListing(o)
-	builtin := madeListing(madeObject("b", 0, nil, nil))
-	builtin.object.emit = "helper"
+	module := madeList("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
+	module.Code.Funcs["deeper"] = function("deeper", []string{EmitSymbol}, nil)
+	builtin := madeList("b", 0, nil, nil)
+	builtin.Code.Emit = "helper"
 
 	for _, c := range []struct {
-		lists []*listing
+		lists []*List
 		want  asm.Instruction
 	}{
-		{[]*listing{builtin, module}, asm.Call.Label(builtin.symbol("helper"))},
-		{[]*listing{module}, asm.Mov.Imm(asm.R0, -errNoListener)},
+		{[]*List{builtin, module}, asm.Call.Label(builtin.symbol("helper"))},
+		{[]*List{module}, asm.Mov.Imm(asm.R0, -errNoListener)},
 	} {
-		insns := mustLink(t, &linker{hook: exitHook(), lists: c.lists})[0]
-		at := slices.IndexFunc(insns, func(i asm.Instruction) bool { return i.Symbol() == module.symbol(emitSymbol) })
+		insns := mustLink(t, &Linker{Hook: exitHook(), Lists: c.lists})[0]
+		at := slices.IndexFunc(insns, func(i asm.Instruction) bool { return i.Symbol() == module.symbol(EmitSymbol) })
 		if at < 0 {
 			t.Fatal("the module has no emit function")
 		}
-		if id := insns[at+3]; id.Dst != asm.R1 || id.Constant != int64(module.id) {
-			t.Errorf("the module's id is loaded by %v, want %d", id, module.id)
+		if id := insns[at+3]; id.Dst != asm.R1 || id.Constant != int64(module.ID) {
+			t.Errorf("the module's id is loaded by %v, want %d", id, module.ID)
 		}
 		if got := insns[at+4]; got.OpCode != c.want.OpCode || got.Reference() != c.want.Reference() {
 			t.Errorf("then %v, want %v", got, c.want)

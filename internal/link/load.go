@@ -1,4 +1,4 @@
-package kernel
+package link
 
 import (
 	"github.com/cilium/ebpf/asm"
@@ -46,14 +46,6 @@ func (g *gen) load(c plan.Call) {
 	case plan.LoadFree:
 		g.loadFree()
 	}
-}
-
-// credOffsets returns the places of those ids in the credentials.
-func (g *gen) credOffsets(which plan.IDs) [4]int16 {
-	if which == plan.GroupIDs {
-		return g.off.CredGID
-	}
-	return g.off.CredUID
 }
 
 // security_task_alloc(task, clone_flags)
@@ -206,7 +198,7 @@ func (g *gen) loadExecIDs(which plan.IDs) {
 		asm.Mov.Imm(regVal, 0),
 		asm.StoreImm(asm.RFP, stackCause, causeExec, asm.Word),
 	)
-	g.compareStash(which, int16(which)*idsSize)
+	g.compareStash(which, int16(which)*IDsSize)
 	g.emit(asm.JEq.Imm(asm.R5, 0, g.skip))
 	g.idsDone()
 }

@@ -1,4 +1,4 @@
-package kernel
+package attach
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// grace waits until every BPF program that was running has ended: the
+// Grace waits until every BPF program that was running has ended: the
 // synchronize_rcu() of user space.
 //
 // Entry programs and dispatchers are never sleepable (the linker loads none
@@ -20,12 +20,13 @@ import (
 // old value when the system call returns. membarrier(MEMBARRIER_CMD_GLOBAL)
 // would be the obvious choice, but it skips the wait where one CPU is online,
 // which a preemptible kernel does need, and fails where CPUs are nohz_full.
-type grace struct {
+type Grace struct {
 	mu           sync.Mutex // one update at a time
 	outer, inner *ebpf.Map
 }
 
-func newGrace() (*grace, error) {
+// NewGrace makes its maps.
+func NewGrace() (*Grace, error) {
 	innerSpec := &ebpf.MapSpec{Name: "tw_grace", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
 	inner, err := ebpf.NewMap(innerSpec)
 	if err != nil {
@@ -38,11 +39,11 @@ func newGrace() (*grace, error) {
 		inner.Close()
 		return nil, fmt.Errorf("map of maps for the grace period: %w", err)
 	}
-	return &grace{outer: outer, inner: inner}, nil
+	return &Grace{outer: outer, inner: inner}, nil
 }
 
-// wait returns once every program that ran when it was called has ended.
-func (g *grace) wait() error {
+// Wait returns once every program that ran when it was called has ended.
+func (g *Grace) Wait() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := g.outer.Put(uint32(0), g.inner); err != nil {
@@ -51,7 +52,8 @@ func (g *grace) wait() error {
 	return nil
 }
 
-func (g *grace) close() {
+// Close frees the maps.
+func (g *Grace) Close() {
 	g.outer.Close()
 	g.inner.Close()
 }

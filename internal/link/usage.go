@@ -1,6 +1,11 @@
-package kernel
+package link
 
-import "github.com/taskwatch/taskwatch/internal/plan"
+import (
+	"fmt"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
+)
 
 // The kernel's limits for one program (MAX_USED_MAPS, BPF_MAX_SUBPROGS), less
 // what the dispatcher itself uses: counters, latches and slots, with carry and
@@ -13,17 +18,17 @@ const (
 
 // usage counts what a stage has of the things that a program may have few of.
 type usage struct {
-	lk          *linker
+	lk          *Linker
 	maps, funcs map[string]bool
 }
 
 // newUsage returns the usage of a stage without watchers: the report function
 // may be called by any.
-func newUsage(lk *linker) *usage {
+func newUsage(lk *Linker) *usage {
 	u := &usage{lk, map[string]bool{}, map[string]bool{}}
-	for _, l := range lk.lists {
-		if l.object.report != "" {
-			u.reach(l, l.object.report)
+	for _, l := range lk.Lists {
+		if l.Code.Report != "" {
+			u.reach(l, l.Code.Report)
 			break
 		}
 	}
@@ -32,64 +37,64 @@ func newUsage(lk *linker) *usage {
 
 // add counts a module's watchers of one event in, and reports whether the
 // stage still has room with them.
-func (u *usage) add(l *listing, c plan.Call) bool {
+func (u *usage) add(l *List, c plan.Call) bool {
 	room := u.addEntry(l, c.Entry())
-	if l.marks != nil && c.Attaches() {
+	if l.Marks != nil && c.Attaches() {
 		room = u.addEntry(l, plan.Attach)
 	}
 	return room
 }
 
 // addEntry is add for what is called at one entry.
-func (u *usage) addEntry(l *listing, e plan.Entry) bool {
-	if l.timing != nil {
+func (u *usage) addEntry(l *List, e plan.Entry) bool {
+	if l.Timing != nil {
 		u.maps[l.symbol(" calls")] = true
 	}
-	if l.marks != nil {
+	if l.Marks != nil {
 		u.maps[l.symbol(" marks")] = true
 	}
-	for _, w := range l.watchers(e) {
-		u.reach(l, w.symbol)
+	for _, w := range l.Watchers(e) {
+		u.reach(l, w.Symbol)
 	}
 	return len(u.maps) <= maxMaps && len(u.funcs) <= maxFuncs
 }
 
 // fits returns an error if the module's watchers of one entry alone, which have
 // just been counted in, are too much for one program.
-func (u *usage) fits(lk *linker, l *listing, e plan.Entry) error {
+func (u *usage) fits(lk *Linker, l *List, e plan.Entry) error {
 	free := newUsage(lk)
 	maps, funcs := maxMaps-len(free.maps), maxFuncs-len(free.funcs)
 	if n := len(u.maps) - len(free.maps); n > maps {
-		return invalid("module %q: its watchers of %s use %d maps (each kind of its variables is one); one event of a module can have %d here", l.object.Name, e, n, maps)
+		return fmt.Errorf("%w: module %q: its watchers of %s use %d maps (each kind of its variables is one); one event of a module can have %d here", taskwatch.ErrInvalid, l.Code.Name, e, n, maps)
 	}
 	if n := len(u.funcs) - len(free.funcs); n > funcs {
-		return invalid("module %q: its watchers of %s are %d functions; one event of a module can have %d here: make small ones inline", l.object.Name, e, n, funcs)
+		return fmt.Errorf("%w: module %q: its watchers of %s are %d functions; one event of a module can have %d here: make small ones inline", taskwatch.ErrInvalid, l.Code.Name, e, n, funcs)
 	}
 	return nil
 }
 
 // reach counts a function and everything behind it.
-func (u *usage) reach(l *listing, symbol string) {
+func (u *usage) reach(l *List, symbol string) {
 	name := l.symbol(symbol)
 	if u.funcs[name] {
 		return
 	}
 	u.funcs[name] = true
-	if isEmit(symbol) {
-		for _, b := range u.lk.lists {
-			if b.object.emit != "" {
-				u.reach(b, b.object.emit)
+	if IsEmit(symbol) {
+		for _, b := range u.lk.Lists {
+			if b.Code.Emit != "" {
+				u.reach(b, b.Code.Emit)
 				break
 			}
 		}
 	}
-	body := l.object.funcs[symbol]
+	body := l.Code.Funcs[symbol]
 	for i := range body {
 		ref := body[i].Reference()
 		switch {
 		case ref == "":
 		case body[i].IsFunctionReference():
-			u.reach(resolve(u.lk.lists, l, ref))
+			u.reach(resolve(u.lk.Lists, l, ref))
 		case body[i].IsLoadFromMap():
 			u.maps[l.symbol(ref)] = true
 		}

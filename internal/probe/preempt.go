@@ -1,4 +1,4 @@
-package kernel
+package probe
 
 import (
 	"fmt"
@@ -7,49 +7,38 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
-// Preemption is the kernel's preemption model: whether a task that runs in the
-// kernel, for instance in a BPF program, can be made to wait for another one.
-type Preemption string
-
-const (
-	PreemptNone      Preemption = "none"
-	PreemptVoluntary Preemption = "voluntary"
-	PreemptFull      Preemption = "full"
-	PreemptLazy      Preemption = "lazy" // as full, less often
-	PreemptRT        Preemption = "rt"
-	PreemptUnknown   Preemption = "" // not to be found out; it may be any
-)
-
-// probePreemption finds out the model. Where it can be chosen, at boot and
+// Preemption finds out the model. Where it can be chosen, at boot and
 // later, the kernel says it in debugfs; else it stands in its version.
-func probePreemption() Preemption {
+func Preemption() plan.Preemption {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return PreemptUnknown
+		return plan.PreemptUnknown
 	}
 	version := unix.ByteSliceToString(u.Version[:])
 	switch {
 	case strings.Contains(version, "PREEMPT_RT"):
-		return PreemptRT
+		return plan.PreemptRT
 	case strings.Contains(version, "PREEMPT_DYNAMIC"):
-		model, err := readPreemption()
+		model, err := ReadPreemption()
 		if err != nil {
-			return PreemptUnknown
+			return plan.PreemptUnknown
 		}
 		return model
 	case strings.Contains(version, "PREEMPT_LAZY"):
-		return PreemptLazy
+		return plan.PreemptLazy
 	case strings.Contains(version, "PREEMPT"):
-		return PreemptFull
+		return plan.PreemptFull
 	}
-	return PreemptVoluntary // or none, which is the same here
+	return plan.PreemptVoluntary // or none, which is the same here
 }
 
-// readPreemption reads the model from a mount of debugfs that no other process
+// ReadPreemption reads the model, where it can be chosen, from a mount of debugfs that no other process
 // sees.
-func readPreemption() (Preemption, error) {
+func ReadPreemption() (plan.Preemption, error) {
 	fs, err := unix.Fsopen("debugfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return "", fmt.Errorf("open debugfs: %w", err)
@@ -74,18 +63,18 @@ func readPreemption() (Preemption, error) {
 	if err != nil {
 		return "", fmt.Errorf("debugfs: %s: %w", path, err)
 	}
-	return parsePreemption(string(b)), nil
+	return parse(string(b)), nil
 }
 
-// parsePreemption finds the model in brackets: "none voluntary (full)".
-func parsePreemption(s string) Preemption {
+// parse finds the model in brackets: "none voluntary (full)".
+func parse(s string) plan.Preemption {
 	_, s, _ = strings.Cut(s, "(")
 	s, _, ok := strings.Cut(s, ")")
-	switch p := Preemption(s); p {
-	case PreemptNone, PreemptVoluntary, PreemptFull, PreemptLazy:
+	switch p := plan.Preemption(s); p {
+	case plan.PreemptNone, plan.PreemptVoluntary, plan.PreemptFull, plan.PreemptLazy:
 		if ok {
 			return p
 		}
 	}
-	return PreemptUnknown
+	return plan.PreemptUnknown
 }

@@ -1,0 +1,65 @@
+package link
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
+)
+
+// Code is what the linker takes of an object. It does not change it.
+type Code struct {
+	Name    string // of the module
+	Builtin bool
+	Veto    taskwatch.Kinds             // that it may deny
+	Funcs   map[string]asm.Instructions // all functions, each once, by symbol
+
+	// The symbols of functions that are no watchers, or "".
+	Report string
+	Emit   string
+	Label  string
+}
+
+// List is a module as hooks call it.
+type List struct {
+	Code    *Code
+	Maps    func(name string) asm.FDer // nil for an unknown name
+	ID      uint32                     // tags records
+	Kinds   taskwatch.Kinds            // listed under these
+	Leaving bool                       // listed under free alone, until all tasks have been detached
+	Watched [plan.NumEntries][]Watcher
+	Latch   int      // the byte that says whether it is called; 0 if it has none
+	Marks   *Marks   // of tasks; nil if it has neither attach nor detach
+	Timing  asm.FDer // where calls are counted, by the index of the watcher; or nil
+}
+
+// Watcher is one function in a list.
+type Watcher struct {
+	Symbol string
+	ID     uint32
+	Slot   int // of its counters
+	Index  int // among the watchers of the module
+}
+
+// Watchers returns what is called at an entry.
+func (l *List) Watchers(e plan.Entry) []Watcher {
+	if k, ok := e.Kind(); ok && !l.Kinds.Has(k) || e == plan.Execed && l.Leaving {
+		return nil
+	}
+	return l.Watched[e]
+}
+
+// Concerned reports whether the module has anything to do with a call: watchers,
+// or marks to set.
+func (l *List) Concerned(c plan.Call) bool {
+	marks := l.Marks != nil && !l.Leaving && (c.Kind == taskwatch.Init || c.Kind == taskwatch.Clone)
+	return c.To.Reaches(l.Decides(c.Kind)) && (marks || len(l.Watchers(c.Entry())) > 0)
+}
+
+// Decides reports whether the module may deny an event.
+func (l *List) Decides(k taskwatch.Kind) bool { return l.Code.Veto.Has(k) }
+
+// symbol is the name in a program of what an object calls name.
+func (l *List) symbol(name string) string { return fmt.Sprintf("m%d_%s", l.ID, name) }

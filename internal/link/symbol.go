@@ -1,0 +1,41 @@
+package link
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/taskwatch/taskwatch/internal/plan"
+)
+
+// The symbols of functions that the header's macros make.
+const (
+	WatcherSymbol = "__task_watcher_" // ev_fn
+	EmitSymbol    = WatcherSymbol + "emit"
+
+	EmitStructSymbol = EmitSymbol + "_struct"
+	LogSymbol        = WatcherSymbol + "log"
+)
+
+// IsEmit reports whether a function is none of the module's: the linker makes it,
+// for what the module sends.
+func IsEmit(symbol string) bool {
+	return symbol == EmitSymbol || symbol == EmitStructSymbol || symbol == LogSymbol
+}
+
+// SplitSymbol takes apart the name that the header's macro makes of an entry and
+// a function.
+func SplitSymbol(symbol string) (e plan.Entry, function string, ok bool) {
+	rest, ours := strings.CutPrefix(symbol, WatcherSymbol)
+	name, function, cut := strings.Cut(rest, "_")
+	e, err := plan.ParseEntry(name)
+	return e, function, ours && cut && err == nil
+}
+
+// InWords names a function as its author does: the compiler has put what a
+// watcher calls into the function that the macro has made of it.
+func InWords(symbol string) string {
+	if e, function, ok := SplitSymbol(symbol); ok {
+		return fmt.Sprintf("watcher %s on %s", function, e)
+	}
+	return "function " + symbol
+}
