@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // socket is the daemon's place in the file system. Who holds the lock of the
@@ -108,7 +110,7 @@ func (s *socket) open(group *group) error {
 	const mode = 0o660
 	err = unix.Fchmodat(fd, "", mode, unix.AT_EMPTY_PATH) // since Linux 6.6
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
-		err = os.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
+		err = os.Chmod(procfs.FDPath(fd), mode)
 	}
 	if err != nil {
 		return fmt.Errorf("let the group %s connect: %w", group.name, err)

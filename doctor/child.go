@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // The harmless child of doctor does what events tell of, and writes a line for
@@ -50,7 +51,7 @@ func Child(stage string) {
 	}
 }
 
-const self = "/proc/self/exe"
+const self = procfs.Self
 
 func childArgv(stage string) []string { return []string{"taskwatch", ChildCommand, stage} }
 

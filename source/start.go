@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -18,7 +19,7 @@ func NewStart(s Source, command []string) *taskwatch.Start {
 	caps := s.Capabilities()
 	now := time.Now()
 	start := &taskwatch.Start{
-		Time: now, MonoNS: sys.Monotonic(), Machine: firstLine("/etc/machine-id"), Boot: firstLine("/proc/sys/kernel/random/boot_id"),
+		Time: now, MonoNS: sys.Monotonic(), Machine: firstLine("/etc/machine-id"), Boot: procfs.BootID(),
 		TimeZone: timeZone(now), Source: s.Name(), Scope: caps.Scope, Command: command,
 	}
 	start.Host, _ = os.Hostname()

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch/internal/bench"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // benchFlags are the flags of bench.
@@ -147,7 +148,7 @@ func (f *benchFlags) measure(ctx context.Context, out io.Writer, list []*bench.W
 	}
 	load := bench.LoadAverage()
 	cfg := bench.Config{
-		Self:  []string{"/proc/self/exe", benchChild},
+		Self:  []string{procfs.Self, benchChild},
 		Loads: []bench.Load{bench.Fork, bench.Exec, bench.Run, bench.Thread},
 		Pairs: f.pairs, Run: f.run, Shared: f.shared, Progress: progress,
 	}

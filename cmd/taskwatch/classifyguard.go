@@ -5,13 +5,14 @@ import (
 
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/internal/classify"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
 const classifyGuardName = "classify-guard"
 
 // classifyGuardCommand is the command line of the guard.
-var classifyGuardCommand = []string{"/proc/self/exe", classifyGuardName}
+var classifyGuardCommand = []string{procfs.Self, classifyGuardName}
 
 // newClassifyGuard is what continues stopped processes when classify, or the daemon,
 // has ended.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
@@ -65,7 +66,7 @@ func daemonParser(log *slog.Logger) (p *wasm.Parser, done func(), err error) {
 		}
 		done = func() { _ = os.RemoveAll(dir) }
 	}
-	return &wasm.Parser{Cache: dir, Compile: wasm.CompileBy("/proc/self/exe", compileName)}, done, nil
+	return &wasm.Parser{Cache: dir, Compile: wasm.CompileBy(procfs.Self, compileName)}, done, nil
 }
 
 // userCache returns the user's own directory, or "" without a home.

@@ -54,7 +54,7 @@ func ownThreads() (n uint64) {
 	var proc procfs.Reader
 	_ = proc.Tasks(func(pid, tid int) error { // what cannot be read is not counted
 		var st syscall.Stat_t
-		if pid != os.Getpid() && syscall.Stat(fmt.Sprintf("/proc/%d/task/%d", pid, tid), &st) == nil && int(st.Uid) == os.Getuid() {
+		if pid != os.Getpid() && syscall.Stat(procfs.Path(pid, fmt.Sprintf("task/%d", tid)), &st) == nil && int(st.Uid) == os.Getuid() {
 			n++
 		}
 		return nil
@@ -65,7 +65,7 @@ func ownThreads() (n uint64) {
 // checkProc returns an error where /proc is not what it has to be: every source
 // reads it, and says only that something is not there.
 func checkProc() error {
-	if _, err := os.Stat("/proc/self/status"); err != nil {
+	if _, err := procfs.ReadOwn("status"); err != nil {
 		return fmt.Errorf("/proc is not mounted here, and taskwatch needs it to read facts about processes: mount -t proc proc /proc (%w)", cause(err))
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // Load is one of the loads of c/load.c.
@@ -232,12 +233,8 @@ var errTooMany = errors.New("more than a limit allows")
 func mostTasks() int {
 	const others = 4096
 	most := 1 << 22
-	for _, name := range []string{"pid_max", "threads-max"} {
-		b, err := os.ReadFile("/proc/sys/kernel/" + name)
-		if err != nil {
-			continue // the kernel says it when they are too many
-		}
-		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+	for _, limit := range []func() (int, bool){procfs.MaxPID, procfs.MaxThreads} {
+		if n, ok := limit(); ok { // else the kernel says it when they are too many
 			most = min(most, n-others)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -31,7 +32,7 @@ func peakRSS(pid int) (uint64, error)     { return memory(pid, "VmHWM:") }
 func residentNow(pid int) (uint64, error) { return memory(pid, "VmRSS:") }
 
 func memory(pid int, name string) (uint64, error) {
-	kb, err := statusNumber("/proc/"+strconv.Itoa(pid)+"/status", name)
+	kb, err := statusNumber(procfs.Path(pid, "status"), name)
 	return kb << 10, err
 }
 
@@ -137,14 +138,8 @@ func settle(pid int) (time.Duration, error) {
 
 // processorModel returns the name of the processors, behind a comma, or "".
 func processorModel() string {
-	b, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(b)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return ", " + strings.TrimSpace(value)
-		}
+	if name := procfs.ProcessorModel(); name != "" {
+		return ", " + name
 	}
 	return ""
 }

@@ -17,6 +17,7 @@ import (
 	"sync"
 
 	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // streamsWanted is what a daemon's clients want: streams by their queries. Events are
@@ -74,7 +75,7 @@ func toStreams(o order) (_ *childReport, err error) {
 
 // read has another process read the streams until stop, and returns what it reports.
 func (s streamsWanted) read(o *order) (*childReport, error) {
-	reader := exec.Command("/proc/self/exe", append(append(append([]string{}, o.self...), s.args("read")...), string(o.tag))...)
+	reader := exec.Command(procfs.Self, append(append(append([]string{}, o.self...), s.args("read")...), string(o.tag))...)
 	reader.Stderr = os.Stderr
 	stdin, err := reader.StdinPipe()
 	if err != nil {

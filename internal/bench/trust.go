@@ -2,9 +2,8 @@ package bench
 
 import (
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // From where on figures are not to be trusted.
@@ -16,15 +15,7 @@ const (
 // LoadAverage returns the load average of the last minute, or 0 where the
 // kernel does not say.
 func LoadAverage() float64 {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return 0
-	}
-	first, _, _ := strings.Cut(string(b), " ")
-	n, err := strconv.ParseFloat(first, 64)
-	if err != nil {
-		return 0
-	}
+	n, _ := procfs.LoadAverage()
 	return n
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -124,7 +123,7 @@ func usageOf(pid int) (u usage, err error) {
 	if u.bpfTime, u.bpfRuns, err = bpfUsage(); err != nil {
 		return u, err
 	}
-	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/status")
+	tasks, err := filepath.Glob(procfs.Path(pid, "task/*/status"))
 	if err != nil || tasks == nil {
 		return u, fmt.Errorf("bench: process %d has ended: %w", pid, err)
 	}
@@ -135,7 +134,7 @@ func usageOf(pid int) (u usage, err error) {
 		}
 		u.switches += n
 	}
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	b, err := procfs.ReadFile(procfs.Path(pid, "stat"))
 	if err != nil {
 		return u, fmt.Errorf("bench: %w", err)
 	}

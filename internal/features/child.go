@@ -6,6 +6,8 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // traceChild forks a child that asks to be traced, lets it get as far as the
@@ -19,7 +21,7 @@ func traceChild() error {
 		return err
 	}
 	defer null.Close()
-	p, err := os.StartProcess("/proc/self/exe", []string{"taskwatch-probe"}, &os.ProcAttr{
+	p, err := os.StartProcess(procfs.Self, []string{"taskwatch-probe"}, &os.ProcAttr{
 		Files: []*os.File{null, null, null},
 		Sys:   &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL},
 	})

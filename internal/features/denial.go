@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"os"
 	"strings"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // denial says what may have refused something to a process that has the
@@ -36,14 +38,13 @@ func seccompOf(status string) string {
 // denied returns denial of this process. A file that cannot be read says
 // nothing.
 func denied() string {
-	read := func(name string) string {
-		b, err := os.ReadFile(name)
+	text := func(b []byte, err error) string {
 		if err != nil {
 			return ""
 		}
 		return string(b)
 	}
-	return denial(read("/proc/thread-self/status"), read("/proc/self/uid_map"), read("/sys/kernel/security/lockdown"))
+	return denial(text(procfs.ReadOwn("status")), text(procfs.ReadOwn("uid_map")), text(os.ReadFile("/sys/kernel/security/lockdown")))
 }
 
 // Denied returns what may have refused something to this process although it

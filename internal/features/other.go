@@ -2,7 +2,6 @@ package features
 
 import (
 	"errors"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -30,8 +29,8 @@ func probePtrace() Result {
 		return yes
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		if scope, readErr := procfs.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); readErr == nil {
-			return unclear("not permitted: kernel.yama.ptrace_scope is %s; children can be traced where it is 0 or 1", strings.TrimSpace(string(scope)))
+		if scope, ok := procfs.PtraceScope(); ok {
+			return unclear("not permitted: kernel.yama.ptrace_scope is %d; children can be traced where it is 0 or 1", scope)
 		}
 		return unclear("not permitted, as in a container whose seccomp profile forbids ptrace: %v", err)
 	}

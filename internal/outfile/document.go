@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // Document is a file that is written as a whole: until Commit, what had its
@@ -72,7 +74,7 @@ func (d *Document) Commit() error {
 	if err == nil && d.temp == "" {
 		// Only a name can be renamed over another.
 		d.temp = d.hidden()
-		err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", d.Fd()), unix.AT_FDCWD, d.temp, unix.AT_SYMLINK_FOLLOW)
+		err = unix.Linkat(unix.AT_FDCWD, procfs.FDPath(int(d.Fd())), unix.AT_FDCWD, d.temp, unix.AT_SYMLINK_FOLLOW)
 	}
 	if e := d.Close(); err == nil {
 		err = e

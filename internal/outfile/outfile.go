@@ -4,15 +4,14 @@
 package outfile
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // LockedError says that somebody else is writing a file.
@@ -109,30 +108,5 @@ func holder(st os.FileInfo) int {
 	if !ok {
 		return 0
 	}
-	f, err := os.Open("/proc/locks")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	pid := 0
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		// 1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF
-		w := strings.Fields(lines.Text())
-		if len(w) < 6 || w[1] != "FLOCK" {
-			continue
-		}
-		place := strings.Split(w[5], ":")
-		if len(place) != 3 || place[2] != strconv.FormatUint(raw.Ino, 10) {
-			continue
-		}
-		n, err := strconv.Atoi(w[4])
-		if err != nil || n <= 0 {
-			continue
-		}
-		pid = n
-		if fmt.Sprintf("%02x:%02x", unix.Major(raw.Dev), unix.Minor(raw.Dev)) == place[0]+":"+place[1] {
-			break // else the file system shows another device than it has
-		}
-	}
-	return pid
+	return procfs.LockHolder(raw.Dev, raw.Ino)
 }

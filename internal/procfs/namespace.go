@@ -17,6 +17,19 @@ var (
 // InInitialNamespace reports whether this process is in the machine's first
 // namespace of a kind.
 func InInitialNamespace(ns Namespace) (bool, error) {
-	link, err := os.Readlink("/proc/self/ns/" + ns.name)
+	link, err := ownNamespace(ns)
 	return link == ns.initial, err
 }
+
+// InNamespace reports whether a task is in this process's namespace of a kind. What
+// cannot be read is taken to be so.
+func InNamespace(tid int, ns Namespace) bool {
+	own, err := ownNamespace(ns)
+	if err != nil {
+		return true
+	}
+	its, err := os.Readlink(Path(tid, "ns/"+ns.name))
+	return err != nil || its == own
+}
+
+func ownNamespace(ns Namespace) (string, error) { return os.Readlink("/proc/self/ns/" + ns.name) }

@@ -353,3 +353,71 @@ func TestBelow(t *testing.T) {
 		}
 	}
 }
+
+func TestParseLocks(t *testing.T) {
+	const text = "1: POSIX  ADVISORY  WRITE 11 08:01:5678 0 EOF\n" + // of another kind
+		"2: FLOCK  ADVISORY  WRITE 12 08:01:99 0 EOF\n" + // of another file
+		"3: FLOCK  ADVISORY  WRITE 13 00:2a:5678 0 EOF\n" + // of a file of that number
+		"4: FLOCK  ADVISORY  WRITE 14 08:01:5678 0 EOF\n" +
+		"4: -> FLOCK  ADVISORY  WRITE 15 08:01:5678 0 EOF\n" + // waits
+		"5: FLOCK  ADVISORY  WRITE -1 08:01:77 0 EOF\n" // of another pid namespace
+	for _, c := range []struct {
+		major, minor uint32
+		ino          uint64
+		want         int
+	}{
+		{8, 1, 5678, 14},
+		{9, 9, 99, 12}, // a file system that shows another device than it has
+		{8, 1, 77, 0},
+		{8, 1, 1, 0},
+	} {
+		if got := parseLocks(text, unix.Mkdev(c.major, c.minor), c.ino); got != c.want {
+			t.Errorf("%d:%d:%d: got %d, want %d", c.major, c.minor, c.ino, got, c.want)
+		}
+	}
+}
+
+// What is asked of the machine, and of this process, is what the kernel says by
+// other ways.
+func TestMachine(t *testing.T) {
+	if id := BootID(); len(id) != 36 {
+		t.Errorf("boot id %q", id)
+	}
+	if n, ok := MaxPID(); !ok || n < os.Getpid() {
+		t.Errorf("largest pid %d, %v; this is process %d", n, ok, os.Getpid())
+	}
+	if n, ok := MaxThreads(); !ok || n <= 0 {
+		t.Errorf("most threads %d, %v", n, ok)
+	}
+	if _, ok := LoadAverage(); !ok {
+		t.Error("no load average")
+	}
+	if !InNamespace(os.Getpid(), PIDNamespace) {
+		t.Error("this process is in another pid namespace than itself")
+	}
+	if !HasOwnThread(os.Getpid()) || HasOwnThread(os.Getppid()) {
+		t.Errorf("own threads: %v, %v of the parent", HasOwnThread(os.Getpid()), HasOwnThread(os.Getppid()))
+	}
+	if b, err := ReadOwn("comm"); err != nil || len(b) == 0 {
+		t.Errorf("own comm: %q, %v", b, err)
+	}
+	var r Reader
+	want, err := os.ReadFile("/proc/self/comm")
+	if got, e := r.Comm(os.Getpid()); err != nil || e != nil || got+"\n" != string(want) {
+		t.Errorf("comm %q, %v; want %q, %v", got, e, want, err)
+	}
+	if got, want := ForOthers("/proc/self/exe"), fmt.Sprintf("/proc/%d/exe", os.Getpid()); got != want {
+		t.Errorf("the own program is %s to others, want %s", got, want)
+	}
+	if got := ForOthers("/proc/selfish"); got != "/proc/selfish" {
+		t.Errorf("another path becomes %s", got)
+	}
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got, err := os.Readlink(FDPath(int(f.Fd()))); err != nil || got != os.DevNull {
+		t.Errorf("an open file has the name %q, %v", got, err)
+	}
+}

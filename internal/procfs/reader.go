@@ -273,6 +273,12 @@ func ReadFile(name string) ([]byte, error) {
 	return readWhole(name, &buf)
 }
 
+// Comm reads comm: the name of the process's leader, which may be dead.
+func (r *Reader) Comm(pid int) (string, error) {
+	b, err := r.read(pid, 0, "comm")
+	return strings.TrimSuffix(string(b), "\n"), err
+}
+
 // OwnStatus reads the status of this process, or of its thread that calls:
 // also where /proc is that of another pid namespace.
 func OwnStatus(thread bool) (Status, error) {

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // flags of struct orders in c/starter.c.
@@ -74,7 +75,7 @@ func runFile(file func([]byte) (*os.File, error), b []byte, argv []string, attr 
 		return 0, fmt.Errorf("%w: %w", errNoFile, err)
 	}
 	defer f.Close()
-	return syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), argv, attr)
+	return syscall.ForkExec(procfs.FDPath(int(f.Fd())), argv, attr)
 }
 
 // inMemory needs Linux 6.3 to say that the file is a program (MFD_EXEC), which

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // Command is what to start, and how. Argv is not empty.
@@ -74,7 +76,7 @@ func ExecErrno(status int) syscall.Errno {
 // that cannot be executed is an [*ExecError], unless the process is left stopped.
 func (c *Command) Start() (pid int, err error) {
 	o := orders{Parent: uint32(os.Getpid()), Filters: uint32(len(c.Filter))}
-	path := own(c.Path)
+	path := procfs.ForOthers(c.Path)
 	if len(path) >= len(o.Path) {
 		return 0, &ExecError{unix.ENAMETOOLONG}
 	}
@@ -120,19 +122,6 @@ func (c *Command) run(o *orders) (pid int, err error) {
 	})
 }
 
-// own returns a path that means to another process what path means to the
-// calling thread: in /proc/self/exe the first stage would find itself.
-func own(path string) string {
-	for _, self := range []string{"/proc/self", "/proc/thread-self"} {
-		if rest, ok := strings.CutPrefix(path, self+"/"); ok {
-			if pid, err := os.Readlink(self); err == nil {
-				return "/proc/" + pid + "/" + rest
-			}
-		}
-	}
-	return path
-}
-
 // follow waits for the process that makes the command's, and then for that to
 // stop, if it is to.
 func (c *Command) follow(maker int) (pid int, err error) {
@@ -153,12 +142,12 @@ func (c *Command) follow(maker int) (pid int, err error) {
 	if err := waitid(maker, unix.WEXITED|unix.WNOWAIT); err != nil {
 		return 0, err
 	}
-	name, err := os.ReadFile("/proc/" + strconv.Itoa(maker) + "/comm")
+	name, err := new(procfs.Reader).Comm(maker)
 	status, werr := wait(maker, 0)
 	if err := errors.Join(err, werr); err != nil {
 		return 0, fmt.Errorf("the command's first stage: %w", err)
 	}
-	digits, made := strings.CutPrefix(strings.TrimSpace(string(name)), "pid ")
+	digits, made := strings.CutPrefix(name, "pid ")
 	pid, err = strconv.Atoi(digits)
 	errno := syscall.Errno(status.ExitStatus())
 	switch {

@@ -224,7 +224,7 @@ func capabilities(cfg *Config, half *half) source.Capabilities {
 
 // cgroups reports whether tasks have a place in a hierarchy of cgroups.
 func cgroups() bool {
-	b, err := procfs.ReadFile("/proc/self/cgroup")
+	b, err := procfs.ReadOwn("cgroup")
 	return err == nil && len(b) > 0
 }
 

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/child"
 )
@@ -26,7 +27,7 @@ func (st *stream) startCommand() error {
 // describeSelf fills in what a child of this process has until its exec.
 func (e *entry) describeSelf() {
 	var err error
-	if e.task.Exe, err = os.Readlink("/proc/self/exe"); err != nil {
+	if e.task.Exe, err = os.Readlink(procfs.Self); err != nil {
 		e.missing |= taskwatch.FieldExe
 	}
 	if e.task.Cwd, err = os.Getwd(); err != nil {

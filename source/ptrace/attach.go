@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -239,10 +237,7 @@ func (t *tracer) whyNot(pid int, err error) error {
 	}
 	own, _ := procfs.OwnStatus(false)
 	privileged := own.CapEff>>capSysPtrace&1 == 1
-	scope := 0
-	if b, err := procfs.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); err == nil {
-		scope, _ = strconv.Atoi(strings.TrimSpace(string(b)))
-	}
+	scope, _ := procfs.PtraceScope()
 	why := refusal{scope: scope, privileged: privileged, otherUser: serr == nil && own.UID[taskwatch.EffectiveID] != status.UID[taskwatch.RealID]}
 	return fmt.Errorf("ptrace: process %d cannot be traced: %s", pid, why)
 }

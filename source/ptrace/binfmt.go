@@ -72,12 +72,9 @@ func (f *format) matches(head []byte, name string) bool {
 	return true
 }
 
-// binfmtDir is where binfmt_misc shows what it was told.
-const binfmtDir = "/proc/sys/fs/binfmt_misc"
-
 // formats are those of binfmt_misc, as last read.
 type formats struct {
-	dir     string // "" stands for binfmtDir
+	dir     string // "" stands for [procfs.BinfmtMisc]
 	changed string // what told them last
 	list    []format
 }
@@ -105,7 +102,7 @@ func (fs *formats) interpreter(head []byte, name string) (format, bool) {
 func (fs *formats) refresh() {
 	dir := fs.dir
 	if dir == "" {
-		dir = binfmtDir
+		dir = procfs.BinfmtMisc
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {

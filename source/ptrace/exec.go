@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -158,7 +158,7 @@ func (t *tracer) fits(tr *tracee, expect expected, next program) bool {
 		return false
 	}
 	var st unix.Stat_t
-	if err := unix.Stat("/proc/"+strconv.Itoa(tr.tid)+"/exe", &st); err != nil {
+	if err := unix.Stat(procfs.Path(tr.tid, "exe"), &st); err != nil {
 		return expect.unreadable // the answer about that file stands
 	}
 	if idOf(&st) != expect.file || next.unknown.Has(taskwatch.FieldArgv) {
@@ -260,7 +260,7 @@ func (t *tracer) setIDFile(tr *tracee) {
 		return // tracing by root takes nothing from such a file
 	}
 	var st unix.Stat_t
-	if err := unix.Stat("/proc/"+strconv.Itoa(tr.proc.pid)+"/exe", &st); err != nil {
+	if err := unix.Stat(procfs.Path(tr.proc.pid, "exe"), &st); err != nil {
 		return
 	}
 	task := tr.task

@@ -1,8 +1,6 @@
 package ptrace
 
 import (
-	"strconv"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
@@ -89,7 +87,7 @@ func (t *tracer) causeAtExec(tr *tracee, uid, gid taskwatch.IDs) taskwatch.Cause
 		return taskwatch.CauseExec
 	}
 	var st unix.Stat_t
-	readable := unix.Stat("/proc/"+strconv.Itoa(tr.tid)+"/exe", &st) == nil
+	readable := unix.Stat(procfs.Path(tr.tid, "exe"), &st) == nil
 	for _, ids := range []struct {
 		old, now taskwatch.IDs
 		bit      uint32

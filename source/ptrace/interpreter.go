@@ -3,9 +3,10 @@ package ptrace
 import (
 	"bytes"
 	"errors"
-	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // fileID identifies a file.
@@ -86,7 +87,7 @@ func (t *tracer) behind(w *walker, tr *tracee, fd int, name string, p program) (
 }
 
 func readHead(fd int) ([]byte, error) {
-	file, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	file, err := unix.Open(procfs.FDPath(fd), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

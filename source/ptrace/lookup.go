@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -128,7 +129,7 @@ func (t *tracer) runnable(tr *tracee, fd int) (string, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
 		return "", unix.EACCES
 	}
-	self := "/proc/self/fd/" + strconv.Itoa(fd)
+	self := procfs.FDPath(fd)
 	if err := unix.Access(self, unix.X_OK); err != nil && !tr.proc.userNS {
 		return "", err
 	}

@@ -36,13 +36,12 @@ type walker struct {
 type place struct{ dev, ino, mount uint64 }
 
 func newWalker(tid int) (*walker, error) {
-	dir := "/proc/" + strconv.Itoa(tid)
-	root, err := openPath(unix.AT_FDCWD, dir+"/root", 0)
+	root, err := openPath(unix.AT_FDCWD, procfs.Path(tid, "root"), 0)
 	if err != nil {
 		return nil, errUnknown
 	}
 	w := &walker{tid: tid, root: root, cwd: -1}
-	if w.cwd, err = openPath(unix.AT_FDCWD, dir+"/cwd", 0); err != nil {
+	if w.cwd, err = openPath(unix.AT_FDCWD, procfs.Path(tid, "cwd"), 0); err != nil {
 		w.close()
 		return nil, errUnknown
 	}
@@ -74,7 +73,7 @@ func (w *walker) open(dirfd int, file string, flags uint64) (int, error) {
 		if dirfd < 0 {
 			return -1, unix.EBADF
 		}
-		fd, err := openPath(unix.AT_FDCWD, "/proc/"+strconv.Itoa(w.tid)+"/fd/"+strconv.Itoa(dirfd), 0)
+		fd, err := openPath(unix.AT_FDCWD, procfs.Path(w.tid, "fd/"+strconv.Itoa(dirfd)), 0)
 		if err != nil {
 			if errors.Is(err, unix.ENOENT) {
 				return -1, unix.EBADF
@@ -212,15 +211,15 @@ func isMagic(dir int, name string) bool {
 // self returns what the link self, or thread-self, of a /proc says to the
 // task: its numbers in the pid namespace of that /proc.
 func (w *walker) self(proc int, thread bool) (string, error) {
-	tgids, tids, ok := numbersOf("/proc/" + strconv.Itoa(w.tid))
+	tgids, tids, ok := numbersOf(procfs.Path(w.tid, ""))
 	if !ok {
 		return "", errUnknown
 	}
-	want, err := startOf("/proc/" + strconv.Itoa(w.tid))
+	want, err := startOf(procfs.Path(w.tid, ""))
 	if err != nil {
 		return "", errUnknown
 	}
-	mount := "/proc/self/fd/" + strconv.Itoa(proc) + "/"
+	mount := procfs.FDPath(proc) + "/"
 	for i := range tids {
 		// The same task has the same start and the same numbers from there on.
 		dir := mount + tgids[i] + "/task/" + tids[i]

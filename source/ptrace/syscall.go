@@ -2,11 +2,10 @@ package ptrace
 
 import (
 	"errors"
-	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -124,9 +123,8 @@ func (t *tracer) tracing(tr *tracee, info *sys.SyscallInfo) {
 	case what == "":
 	case info.Args[0] == unix.PTRACE_TRACEME:
 		fails = true
-	case samePIDNamespace(tr.tid):
-		_, err := os.Stat("/proc/self/task/" + strconv.Itoa(target))
-		own = err == nil
+	case procfs.InNamespace(tr.tid, procfs.PIDNamespace): // numbers mean to it what they mean here
+		own = procfs.HasOwnThread(target)
 		fails = own || t.tracees[target] != nil
 	}
 	if fails {
@@ -138,15 +136,4 @@ func (t *tracer) tracing(tr *tracee, info *sys.SyscallInfo) {
 		return
 	}
 	t.resume(tr, unix.PTRACE_CONT, 0)
-}
-
-// samePIDNamespace reports whether numbers mean to a task what they mean here.
-// What cannot be read is taken to be so.
-func samePIDNamespace(tid int) bool {
-	own, err := readlink("/proc/self/ns/pid")
-	if err != nil {
-		return true
-	}
-	its, err := readlink("/proc/" + strconv.Itoa(tid) + "/ns/pid")
-	return err != nil || its == own
 }

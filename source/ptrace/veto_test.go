@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/source"
@@ -51,7 +52,7 @@ func TestVetoNames(t *testing.T) {
 var needsBinfmtMisc = testutil.Need{
 	What:   "binfmt_misc",
 	Remedy: "boot a kernel with CONFIG_BINFMT_MISC, and run the tests as root",
-	Met:    func() bool { return unix.Access(binfmtDir+"/register", unix.W_OK) == nil },
+	Met:    func() bool { return unix.Access(procfs.BinfmtMisc+"/register", unix.W_OK) == nil },
 }
 
 // A program that binfmt_misc names as an interpreter is asked about.
@@ -77,7 +78,7 @@ func TestVetoBinfmtMisc(t *testing.T) {
 		if err := unix.Mount("", "/proc", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			t.Fatal(err)
 		}
-		_ = unix.Mount("none", binfmtDir, "binfmt_misc", 0, "") // else it is missed below
+		_ = unix.Mount("none", procfs.BinfmtMisc, "binfmt_misc", 0, "") // else it is missed below
 	}
 	testutil.Require(t, needsBinfmtMisc)
 	bin := testutil.BuildC(t, "testdata/names.c")
@@ -86,8 +87,8 @@ func TestVetoBinfmtMisc(t *testing.T) {
 		for _, deny := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s deny=%v", flags, deny), func(t *testing.T) {
 				vetoNameIn(t, t.TempDir(), bin, target, "binfmt", deny, false, func(program string) {
-					entry := filepath.Join(binfmtDir, "taskwatch-test")
-					if err := os.WriteFile(binfmtDir+"/register", []byte(":taskwatch-test:E::taskwatch::"+program+":"+flags), 0o200); err != nil {
+					entry := filepath.Join(procfs.BinfmtMisc, "taskwatch-test")
+					if err := os.WriteFile(procfs.BinfmtMisc+"/register", []byte(":taskwatch-test:E::taskwatch::"+program+":"+flags), 0o200); err != nil {
 						t.Fatal(err)
 					}
 					t.Cleanup(func() {

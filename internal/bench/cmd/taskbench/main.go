@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/bench"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 // childArg has the program be one of the watchers.
@@ -39,7 +40,7 @@ func main() {
 }
 
 func run() error {
-	cfg := bench.Config{Self: []string{"/proc/self/exe", childArg}}
+	cfg := bench.Config{Self: []string{procfs.Self, childArg}}
 	flag.IntVar(&cfg.Pairs, "pairs", bench.DefaultPairs, "how many `times` each watcher is measured")
 	flag.DurationVar(&cfg.Run, "run", bench.DefaultRun, "how `long` one run of a load takes, about")
 	names := flag.String("tables", strings.Join(bench.TableNames(), ","), "the `tables` to make, comma-separated")
