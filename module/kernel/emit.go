@@ -1,21 +1,15 @@
 package kernel
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/taskwatch/taskwatch/internal/jsonstring"
 	"github.com/taskwatch/taskwatch/internal/link"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 )
-
-// maxRecordJSON is how long the JSON of one record may be. A union of many members
-// can make much of few bytes.
-const maxRecordJSON = 256 << 10
 
 // localTypeID is how a relocation begins that asks for the number of a type of the
 // object: __builtin_btf_type_id(x, 0).
@@ -42,7 +36,7 @@ func (o *Object) numberTypes() error {
 			switch t.(type) {
 			case *btf.Struct, *btf.Union:
 			default:
-				return invalid("%s: task_watcher_emit_struct() takes a pointer to a struct, not to %s; use task_watcher_emit()", link.InWords(name), typeName(t))
+				return invalid("%s: task_watcher_emit_struct() takes a pointer to a struct, not to %s; use task_watcher_emit()", link.InWords(name), cvalue.TypeName(t))
 			}
 			n := slices.Index(o.emits, t)
 			if n < 0 {
@@ -78,7 +72,7 @@ func (t *Table) Record(id, typ uint32, data []byte) (name string, record []byte,
 	if typ == 0 || int64(typ) > int64(len(s.types)) {
 		return s.name, data, ok
 	}
-	if text, fits := appendJSON(nil, s.types[typ-1], data); fits {
+	if text, fits := cvalue.AppendJSON(nil, s.types[typ-1], data); fits {
 		data = text
 	}
 	return s.name, data, ok
@@ -93,72 +87,4 @@ func (t *Table) depart(id uint32) {
 		t.senders[old] = sender{name: t.senders[old].name}
 		t.departed = slices.Delete(t.departed, 0, 1)
 	}
-}
-
-// appendJSON appends a value as readValue returns it, with the members of structs
-// in their order. It reports whether that is no more than a record may have.
-func appendJSON(dst []byte, t btf.Type, b []byte) ([]byte, bool) {
-	if len(dst) > maxRecordJSON {
-		return dst, false
-	}
-	switch t := btf.UnderlyingType(t).(type) {
-	case *btf.Array:
-		size, err := btf.Sizeof(t.Type)
-		if isString(t) || err != nil || size == 0 || uint64(size)*uint64(t.Nelems) > uint64(len(b)) {
-			break
-		}
-		dst = append(dst, '[')
-		for i := range int(t.Nelems) {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			var ok bool
-			if dst, ok = appendJSON(dst, t.Type, b[i*size:(i+1)*size]); !ok {
-				return dst, false
-			}
-		}
-		return append(dst, ']'), true
-	case *btf.Struct, *btf.Union:
-		separator := byte('{')
-		for _, m := range membersOf(t) {
-			dst = append(jsonstring.Append(append(dst, separator), m.name), ':')
-			separator = ','
-			var ok bool
-			if dst, ok = m.appendJSON(dst, b); !ok {
-				return dst, false
-			}
-		}
-		if separator == '{' {
-			dst = append(dst, '{')
-		}
-		return append(dst, '}'), true
-	}
-	return appendScalar(dst, readValue(t, b)), true
-}
-
-func (m *member) appendJSON(dst, b []byte) ([]byte, bool) {
-	if m.bits == 0 {
-		part, ok := m.part(b)
-		if !ok {
-			return append(dst, "null"...), true
-		}
-		return appendJSON(dst, m.typ, part)
-	}
-	v, _ := m.read(b)
-	return appendScalar(dst, v), true
-}
-
-// appendScalar appends what readValue returns for anything but lists and structs.
-func appendScalar(dst []byte, v any) []byte {
-	switch v := v.(type) {
-	case int64:
-		return strconv.AppendInt(dst, v, 10)
-	case uint64:
-		return strconv.AppendUint(dst, v, 10)
-	case bool:
-		return strconv.AppendBool(dst, v)
-	case nil:
-		return append(dst, "null"...)
-	}
-	return jsonstring.Append(dst, fmt.Sprint(v))
 }

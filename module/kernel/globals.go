@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 )
 
 // globals reads all global variables, sorted by name. read returns the bytes of a
@@ -41,7 +42,7 @@ func (o *Object) globals(read func(section string) ([]byte, error)) ([]module.Gl
 		}
 		if end := uint64(v.Offset) + uint64(v.Size()); end <= uint64(len(b)) {
 			list = append(list, module.Global{
-				Name: name, Type: typeName(v.Type.Type), Param: isParam(v), Value: readValue(v.Type.Type, b[v.Offset:end]),
+				Name: name, Type: cvalue.TypeName(v.Type.Type), Param: isParam(v), Value: cvalue.Read(v.Type.Type, b[v.Offset:end]),
 			})
 		}
 	}

@@ -2,13 +2,13 @@ package kernel
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
+
+	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 )
 
 // kept is what a module takes over from the module that it replaces.
@@ -75,34 +75,7 @@ func samePlaces(a, b *Object, section string) bool {
 
 // sameTypes reports whether keys and values of two maps mean the same.
 func sameTypes(a, b *ebpf.MapSpec) bool {
-	return layout(a.Key, 0) == layout(b.Key, 0) && layout(a.Value, 0) == layout(b.Value, 0)
-}
-
-// layout describes the bytes of a type: the names and places of all that it
-// consists of.
-func layout(t btf.Type, depth int) string {
-	var members []btf.Member
-	switch t := btf.UnderlyingType(t).(type) {
-	case nil:
-		return ""
-	case *btf.Struct:
-		members = t.Members
-	case *btf.Union:
-		members = t.Members
-	case *btf.Array:
-		return fmt.Sprintf("%s[%d]", layout(t.Type, depth+1), t.Nelems)
-	default:
-		size, err := btf.Sizeof(t)
-		return fmt.Sprint(typeName(t), size, err)
-	}
-	if depth > 16 {
-		return "too deep"
-	}
-	var b strings.Builder
-	for _, m := range members {
-		fmt.Fprintf(&b, "%s@%d:%d %s;", m.Name, m.Offset, m.BitfieldSize, layout(m.Type, depth+1))
-	}
-	return "{" + b.String() + "}"
+	return cvalue.Layout(a.Key) == cvalue.Layout(b.Key) && cvalue.Layout(a.Value) == cvalue.Layout(b.Value)
 }
 
 // place is the position and the type of a variable.
@@ -118,7 +91,7 @@ func placesIn(o *Object, section string) map[string]place {
 		if v.SectionName == section {
 			p := place{offset: v.Offset, size: v.Size()}
 			if v.Type != nil {
-				p.layout = layout(v.Type.Type, 0)
+				p.layout = cvalue.Layout(v.Type.Type)
 			}
 			list[name] = p
 		}
@@ -143,7 +116,7 @@ func (m *Module) copyVariables(section string, spec *ebpf.CollectionSpec) error 
 	old := placesIn(m.object, section)
 	for name, v := range spec.Variables {
 		p, ok := old[name]
-		if v.SectionName != section || !ok || v.Type == nil || p.layout != layout(v.Type.Type, 0) || p.size != v.Size() {
+		if v.SectionName != section || !ok || v.Type == nil || p.layout != cvalue.Layout(v.Type.Type) || p.size != v.Size() {
 			continue
 		}
 		if int(v.Offset+v.Size()) <= len(value) && int(p.offset+p.size) <= len(have) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 )
 
 // blob is a key or a value as it stands in the kernel.
@@ -124,7 +125,7 @@ func (m *Module) LookupMap(name, key string) (e module.MapEntry, err error) {
 		defer done()
 		e.Key = o.key(k)
 		if o.spec.Type == ebpf.TaskStorage {
-			e.Key = parseJSON(key)
+			e.Key = cvalue.ParseJSON(key)
 		}
 		if o.perCPU() {
 			var values []blob
@@ -153,7 +154,7 @@ func (m *Module) UpdateMap(name, key, value string) error {
 		}
 		defer done()
 		v := make(blob, o.spec.ValueSize)
-		if err := writeJSON(o.spec.Value, v, parseJSON(value)); err != nil {
+		if err := cvalue.WriteJSON(o.spec.Value, v, cvalue.ParseJSON(value)); err != nil {
 			return fmt.Errorf("the value %s %w: %w", value, module.ErrBadEntry, err)
 		}
 		return entryError(key, o.Update(k, v, ebpf.UpdateAny))
@@ -194,9 +195,9 @@ func (o *openMap) perCPU() bool {
 	return false
 }
 
-func (o *openMap) key(b blob) any { return readValue(o.spec.Key, b) }
+func (o *openMap) key(b blob) any { return cvalue.Read(o.spec.Key, b) }
 
-func (o *openMap) value(b blob) any { return readValue(o.spec.Value, b) }
+func (o *openMap) value(b blob) any { return cvalue.Read(o.spec.Value, b) }
 
 func (o *openMap) values(list []blob) []any {
 	values := make([]any, len(list))
@@ -221,7 +222,7 @@ func (o *openMap) findKey(text string) (key blob, done func(), err error) {
 		return fdKey(fd), func() { _ = unix.Close(fd) }, nil
 	}
 	key = make(blob, o.spec.KeySize)
-	if err := writeJSON(o.spec.Key, key, parseJSON(text)); err != nil {
+	if err := cvalue.WriteJSON(o.spec.Key, key, cvalue.ParseJSON(text)); err != nil {
 		return nil, nil, fmt.Errorf("the key %s %w: %w", text, module.ErrBadEntry, err)
 	}
 	return key, func() {}, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 )
 
 // Params lists the parameters by name: const volatile global variables, which
@@ -20,7 +21,7 @@ func (o *Object) Params() []module.Param {
 	for name, v := range o.spec.Variables {
 		if isParam(v) {
 			list = append(list, module.Param{
-				Name: name, Type: typeName(v.Type.Type), Default: readValue(v.Type.Type, v.Value), Description: o.parms[name],
+				Name: name, Type: cvalue.TypeName(v.Type.Type), Default: cvalue.Read(v.Type.Type, v.Value), Description: o.parms[name],
 			})
 		}
 	}
@@ -55,7 +56,7 @@ func (o *Object) countOf(name string) *ebpf.VariableSpec {
 	if list == nil || !strings.HasSuffix(name, module.CountOf("")) || !isParam(list) {
 		return nil
 	}
-	if a, ok := btf.UnderlyingType(list.Type.Type).(*btf.Array); !ok || isString(a) {
+	if a, ok := btf.UnderlyingType(list.Type.Type).(*btf.Array); !ok || cvalue.IsString(a) {
 		return nil
 	}
 	return list
@@ -68,12 +69,12 @@ func (o *Object) setParams(spec *ebpf.CollectionSpec, values map[string]string) 
 		if v == nil || !isParam(v) || o.countOf(name) != nil {
 			return fmt.Errorf("it has no parameter %q; %s", name, module.DescribeParams(o.Params()))
 		}
-		b, n, err := writeValue(v.Type.Type, int(v.Size()), values[name])
+		b, n, err := cvalue.Write(v.Type.Type, int(v.Size()), values[name])
 		if count := spec.Variables[module.CountOf(name)]; err == nil && n >= 0 && count != nil && isParam(count) {
 			err = count.Set(uint32(n))
 		}
 		if err != nil {
-			return fmt.Errorf("parameter %s=%s: it is of type %s: %w; %s", name, values[name], typeName(v.Type.Type), err, module.DescribeParams(o.Params()))
+			return fmt.Errorf("parameter %s=%s: it is of type %s: %w; %s", name, values[name], cvalue.TypeName(v.Type.Type), err, module.DescribeParams(o.Params()))
 		}
 		if err := v.Set(b); err != nil {
 			return fmt.Errorf("parameter %s=%s: %w", name, values[name], err)

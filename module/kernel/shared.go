@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 )
 
 // sharedMaps are the maps of MODULE_SHARED that modules of a table have together.
@@ -61,9 +63,9 @@ func difference(have, want *ebpf.MapSpec) string {
 		}
 	}
 	switch {
-	case layout(have.Key, 0) != layout(want.Key, 0):
+	case cvalue.Layout(have.Key) != cvalue.Layout(want.Key):
 		return "another type of key"
-	case layout(have.Value, 0) != layout(want.Value, 0):
+	case cvalue.Layout(have.Value) != cvalue.Layout(want.Value):
 		return "another type of value"
 	}
 	return ""

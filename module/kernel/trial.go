@@ -17,6 +17,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/recorded"
 )
@@ -133,10 +134,10 @@ func (t *Trial) fill(name string, lines []byte) error {
 	}
 	return eachEntry(lines, func(key, value string) error {
 		k, v := make([]byte, spec.KeySize), make([]byte, spec.ValueSize)
-		if err := writeJSON(spec.Key, k, parseJSON(key)); err != nil {
+		if err := cvalue.WriteJSON(spec.Key, k, cvalue.ParseJSON(key)); err != nil {
 			return fmt.Errorf("the key %s %w: %w", key, module.ErrBadEntry, err)
 		}
-		if err := writeJSON(spec.Value, v, parseJSON(value)); err != nil {
+		if err := cvalue.WriteJSON(spec.Value, v, cvalue.ParseJSON(value)); err != nil {
 			return fmt.Errorf("the value %s %w: %w", value, module.ErrBadEntry, err)
 		}
 		errno, err := mp.Update(k, v, 0)
@@ -320,24 +321,24 @@ func (t *Trial) LookupMap(name, key string) (e module.MapEntry, err error) {
 	spec := mp.Spec()
 	var value []byte
 	if spec.Type == ebpf.TaskStorage {
-		tid, ok := parseJSON(key).(interface{ Int64() (int64, error) })
+		tid, ok := cvalue.ParseJSON(key).(interface{ Int64() (int64, error) })
 		if !ok {
 			return fail(fmt.Errorf("the key %q %w: that of task storage is a tid", key, module.ErrBadEntry))
 		}
 		n, _ := tid.Int64()
 		value = mp.TaskValue(t.world.Find(int(n)))
-		e.Key = parseJSON(key)
+		e.Key = cvalue.ParseJSON(key)
 	} else {
 		k := make([]byte, spec.KeySize)
-		if err := writeJSON(spec.Key, k, parseJSON(key)); err != nil {
+		if err := cvalue.WriteJSON(spec.Key, k, cvalue.ParseJSON(key)); err != nil {
 			return fail(fmt.Errorf("the key %s %w: %w", key, module.ErrBadEntry, err))
 		}
 		value = mp.Lookup(k)
-		e.Key = readValue(spec.Key, k)
+		e.Key = cvalue.Read(spec.Key, k)
 	}
 	if value == nil {
 		return fail(fmt.Errorf("%w: %s", module.ErrNoEntry, key))
 	}
-	e.Value = readValue(spec.Value, value)
+	e.Value = cvalue.Read(spec.Value, value)
 	return e, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
 )
 
@@ -51,7 +52,7 @@ func (t trialHost) Extern(name string, a [5]uint64) (uint64, error) {
 		return 0, nil
 	}
 	if typ := a[2]; name == link.EmitStructSymbol && typ > 0 && typ <= uint64(len(t.object.emits)) {
-		if text, fits := appendJSON(nil, t.object.emits[typ-1], data); fits {
+		if text, fits := cvalue.AppendJSON(nil, t.object.emits[typ-1], data); fits {
 			data = text
 		}
 	}

@@ -1,4 +1,4 @@
-package kernel
+package cvalue
 
 import (
 	"encoding/hex"
@@ -12,9 +12,9 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 )
 
-// parseJSON turns the text of a value into what writeJSON takes. Text that is no
+// ParseJSON turns the text of a value into what WriteJSON takes. Text that is no
 // JSON stands for itself, so that words and numbers like 0x10 need no quotes.
-func parseJSON(text string) any {
+func ParseJSON(text string) any {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	var v any
@@ -24,24 +24,24 @@ func parseJSON(text string) any {
 	return v
 }
 
-// writeJSON puts a value as readValue returns it, but with text for numbers, into
+// WriteJSON puts a value as Read returns it, but with text for numbers, into
 // the bytes of a variable of type t, which are zero. t is nil for bytes without a
 // type. Members of a struct that are left out stay zero.
-func writeJSON(t btf.Type, b []byte, v any) error {
+func WriteJSON(t btf.Type, b []byte, v any) error {
 	switch u := underlying(t).(type) {
 	case *btf.Int, *btf.Enum:
 		text, ok := scalar(v)
 		if !ok {
 			break
 		}
-		value, _, err := writeValue(t, len(b), text)
+		value, _, err := Write(t, len(b), text)
 		if err != nil {
 			return fmt.Errorf("%s is no value of type %s: %w%s", text, nameOf(t), err, choices(t))
 		}
 		copy(b, value)
 		return nil
 	case *btf.Array:
-		if s, ok := v.(string); ok && isString(u) {
+		if s, ok := v.(string); ok && IsString(u) {
 			return module.WriteString(b, s)
 		}
 		if list, ok := v.([]any); ok {
@@ -81,7 +81,7 @@ func nameOf(t btf.Type) string {
 	if s, ok := btf.UnderlyingType(t).(*btf.Struct); ok && s.Name == "" {
 		return "struct"
 	}
-	return typeName(t)
+	return TypeName(t)
 }
 
 // choices names the values of an enum.
@@ -117,13 +117,13 @@ func show(v any) string {
 func writeList(t *btf.Array, b []byte, list []any) error {
 	size, err := btf.Sizeof(t.Type)
 	if err != nil || size == 0 {
-		return fmt.Errorf("%s cannot be written", typeName(t))
+		return fmt.Errorf("%s cannot be written", TypeName(t))
 	}
 	if n := len(b) / size; len(list) > n {
-		return fmt.Errorf("%d values for %s", len(list), typeName(t))
+		return fmt.Errorf("%d values for %s", len(list), TypeName(t))
 	}
 	for i, v := range list {
-		if err := writeJSON(t.Type, b[i*size:(i+1)*size], v); err != nil {
+		if err := WriteJSON(t.Type, b[i*size:(i+1)*size], v); err != nil {
 			return fmt.Errorf("value %d: %w", i, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package kernel
+package cvalue
 
 import (
 	"encoding/binary"
@@ -57,7 +57,7 @@ func (m *member) read(b []byte) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		return readValue(m.typ, part), true
+		return Read(m.typ, part), true
 	}
 	word, shift, ok := m.word(b)
 	if !ok {
@@ -82,7 +82,7 @@ func (m *member) write(b []byte, v any) error {
 		if !ok {
 			return fmt.Errorf("it cannot be written")
 		}
-		return writeJSON(m.typ, part, v)
+		return WriteJSON(m.typ, part, v)
 	}
 	word, shift, ok := m.word(b)
 	text, isNumber := scalar(v)

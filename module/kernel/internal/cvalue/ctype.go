@@ -1,4 +1,4 @@
-package kernel
+package cvalue
 
 import (
 	"bytes"
@@ -11,14 +11,14 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 )
 
-// typeName writes a BTF type the way C does, as far as global variables have
+// TypeName writes a BTF type the way C does, as far as global variables have
 // them.
-func typeName(t btf.Type) string {
+func TypeName(t btf.Type) string {
 	switch t := skipQualifiers(t).(type) {
 	case *btf.Pointer:
-		return typeName(t.Target) + " *"
+		return TypeName(t.Target) + " *"
 	case *btf.Array:
-		return fmt.Sprintf("%s[%d]", typeName(t.Type), t.Nelems)
+		return fmt.Sprintf("%s[%d]", TypeName(t.Type), t.Nelems)
 	case *btf.Struct:
 		return "struct " + t.Name
 	case *btf.Union:
@@ -56,16 +56,16 @@ func skipQualifiers(t btf.Type) btf.Type {
 	}
 }
 
-// isString reports whether t is an array of plain chars.
-func isString(t *btf.Array) bool {
+// IsString reports whether t is an array of plain chars.
+func IsString(t *btf.Array) bool {
 	i, ok := btf.UnderlyingType(t.Type).(*btf.Int)
 	return ok && i.Size == 1 && i.Name == "char"
 }
 
-// readValue turns the bytes of a variable into a value: int64, uint64, bool,
+// Read turns the bytes of a variable into a value: int64, uint64, bool,
 // string, []any, or map[string]any for a struct or a union. Pointers and floats, and what
 // else watchers have no use for, come as a hexadecimal string.
-func readValue(t btf.Type, b []byte) any {
+func Read(t btf.Type, b []byte) any {
 	switch t := btf.UnderlyingType(t).(type) {
 	case *btf.Int:
 		if int(t.Size) <= len(b) {
@@ -84,13 +84,13 @@ func readValue(t btf.Type, b []byte) any {
 		if err != nil || size == 0 || uint64(size)*uint64(t.Nelems) > uint64(len(b)) {
 			break
 		}
-		if isString(t) {
+		if IsString(t) {
 			s, _, _ := bytes.Cut(b[:t.Nelems], []byte{0})
 			return string(s)
 		}
 		list := make([]any, t.Nelems)
 		for i := range list {
-			list[i] = readValue(t.Type, b[i*size:(i+1)*size])
+			list[i] = Read(t.Type, b[i*size:(i+1)*size])
 		}
 		return list
 	case *btf.Struct, *btf.Union:
@@ -109,9 +109,9 @@ func intOf(enc btf.IntEncoding) module.Int {
 	return module.Int{Order: binary.NativeEndian, Signed: enc == btf.Signed, Bool: enc == btf.Bool}
 }
 
-// writeValue turns text into the bytes of a variable of type t, of the given
+// Write turns text into the bytes of a variable of type t, of the given
 // size. n is how many elements of a list the text has, else -1.
-func writeValue(t btf.Type, size int, text string) (b []byte, n int, err error) {
+func Write(t btf.Type, size int, text string) (b []byte, n int, err error) {
 	b = make([]byte, size)
 	switch u := btf.UnderlyingType(t).(type) {
 	case *btf.Int:
@@ -133,7 +133,7 @@ func writeValue(t btf.Type, size int, text string) (b []byte, n int, err error) 
 		}
 		return b, -1, intOf(enc).Write(b, text)
 	case *btf.Array:
-		if isString(u) && int(u.Nelems) == size {
+		if IsString(u) && int(u.Nelems) == size {
 			return b, -1, module.WriteString(b, text)
 		}
 		if e, ok := btf.UnderlyingType(u.Type).(*btf.Int); ok && int(e.Size)*int(u.Nelems) == size {
@@ -141,5 +141,5 @@ func writeValue(t btf.Type, size int, text string) (b []byte, n int, err error) 
 			return b, n, err
 		}
 	}
-	return nil, -1, fmt.Errorf("parameters of type %s cannot be set", typeName(t))
+	return nil, -1, fmt.Errorf("parameters of type %s cannot be set", TypeName(t))
 }
