@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
@@ -78,62 +76,6 @@ func TestPowersInDryRun(t *testing.T) {
 	}
 	defer m.Close()
 	wantError(t, table.Register(m, RegisterOptions{}), taskwatch.ErrInvalid, `module "acts"`, "MODULE_POWER(signal)", "dry run")
-}
-
-// The lists are disjoint, and those of the document.
-func TestListsOfPowers(t *testing.T) {
-	testutil.Require(t, testmodule.NeedsCompiler) // where that is, the document is
-	b, err := os.ReadFile("../../docs/security.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, ok := strings.Cut(string(b), "\n## What a module in the kernel may call\n")
-	text, _, _ = strings.Cut(text, "\n## ")
-	if !ok {
-		t.Fatal("docs/security.md does not say what a module may call")
-	}
-	documented := regexp.MustCompile("`((?:bpf_)[a-z0-9_]+\\*?)`").FindAllStringSubmatch(text, -1)
-	var want, got []string
-	for fn := range harmless {
-		want = append(want, helperName(fn))
-	}
-	for power, list := range acting {
-		if !slices.Contains(module.Powers, power) || !strings.Contains(text, "`"+power+"`") {
-			t.Errorf("the power %s is not among those of the module, or the document", power)
-		}
-		for _, fn := range list {
-			want = append(want, helperName(fn))
-		}
-	}
-	for fn := range actingKfuncs {
-		want = append(want, fn)
-	}
-	for fn := range forbidden {
-		want = append(want, fn)
-	}
-	want = append(want, harmlessKfuncs...)
-	for _, m := range documented {
-		got = append(got, m[1])
-	}
-	slices.Sort(want)
-	slices.Sort(got)
-	if all := len(want); len(slices.Compact(want)) != all {
-		t.Error("something is on two lists")
-	}
-	got = slices.Compact(got)
-	for _, name := range want {
-		if !slices.Contains(got, name) {
-			t.Errorf("docs/security.md lacks %s", name)
-		}
-	}
-	for _, name := range got {
-		if !slices.Contains(want, name) {
-			t.Errorf("docs/security.md has %s, which is not on the lists", name)
-		}
-	}
-	if name := helperName(asm.FnGetNsCurrentPidTgid); name != "bpf_get_ns_current_pid_tgid" {
-		t.Errorf("a helper is called %s", name)
-	}
 }
 
 // What a failed load means is told apart, with the remedy.

@@ -15,6 +15,7 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/power"
 )
 
 // trialHost is what the watchers of a trial can call.
@@ -24,7 +25,7 @@ type trialHost struct{ *Trial }
 func (t trialHost) Helper(fn asm.BuiltinFunc, args [5]uint64) (uint64, error) {
 	r, ok, err := t.world.Helper(fn, args)
 	if !ok {
-		err = machine.Refuse("it calls %s(), which a simulation does not have", helperName(fn))
+		err = machine.Refuse("it calls %s(), which a simulation does not have", power.HelperName(fn))
 	}
 	return r, err
 }
