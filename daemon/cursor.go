@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -45,6 +46,7 @@ type cursor struct {
 	skip  uint64 // what the client has: items up to that place are read and not sent
 	head  after  // where it began: what the start line says
 	lost  bool   // the next read is behind a loss of unknown size
+	last  uint64 // sequence number of the last item that was read; 0 while that is unknown
 	wake  chan struct{}
 }
 
@@ -64,6 +66,7 @@ func (r *ring) open(set categories, only taskwatch.Only, a after) (*cursor, erro
 	}
 	c.next, c.place = r.first+uint64(len(r.entries)), r.seen.in(set)
 	c.head = after{r.instance, c.place}
+	c.last = r.lastSeq
 	c.lost = a.instance != ""
 	return c, nil
 }
@@ -72,6 +75,7 @@ func (r *ring) open(set categories, only taskwatch.Only, a after) (*cursor, erro
 type passage struct {
 	lost    bool
 	count   uint64 // of items that are lost, all categories of the stream; 0 where that is unknown
+	seq     uint64 // behind which they are lost, plus 1
 	entries []ringEntry
 }
 
@@ -102,15 +106,20 @@ func (c *cursor) read() (p passage) {
 		return p // the daemon ends
 	}
 	p.lost, c.lost = c.lost, false
+	p.seq = c.last + 1
 	if gone := r.gone.in(c.set); c.next < r.first || c.place < gone {
 		if n, lost := c.fallBehind(max(c.place, c.skip)); lost {
 			p.lost, p.count = true, n
+			p.seq = cmp.Or(c.last, r.goneSeq) + 1
 		}
 		c.next, c.place = r.first, gone
 	}
 	from := int(c.next - r.first)
 	p.entries = append(p.entries, r.entries[from:min(from+maxPassage, len(r.entries))]...)
 	c.next += uint64(len(p.entries))
+	for i := range p.entries {
+		c.last = max(c.last, p.entries[i].seq())
+	}
 	if len(p.entries) == 0 && !p.lost {
 		r.waiting[c.wake] = struct{}{}
 	}

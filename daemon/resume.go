@@ -76,7 +76,7 @@ func (s *stream) lines(b []byte, c *cursor, p *passage, send func([]byte) error)
 		if s.chosenByTask() {
 			p.count = 0 // nobody knows which of them were the stream's
 		}
-		b = record.MarkPosition(record.Append(b, taskwatch.Item{Loss: &taskwatch.Loss{Count: p.count}}), c.place)
+		b = record.MarkPosition(record.Append(b, taskwatch.Item{Loss: &taskwatch.Loss{Count: p.count, Seq: p.seq}}), c.place)
 		if err := s.look(); err != nil { // the processes of what is lost are unknown
 			return b, err
 		}

@@ -292,7 +292,7 @@ func TestAfter(t *testing.T) {
 		}
 	}
 	other := r.lines(t, 2, "events=exec&after=other:4")
-	if other[1] != `{"event":"lost","pos":15}`+"\n" || !strings.Contains(other[0], b.at.instance) {
+	if other[1] != `{"event":"lost","seq":11,"pos":15}`+"\n" || !strings.Contains(other[0], b.at.instance) {
 		t.Errorf("of another instance: %q", other)
 	}
 	for query, says := range map[string]string{
@@ -366,7 +366,7 @@ func TestRingIsForReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.event(taskwatch.UID, 9, 1, nil)
-	if list := r.lines(t, 2, "events=uid&after="+b.at.String()); !strings.HasPrefix(list[1], `{"event":"lost","pos":`) {
+	if list := r.lines(t, 2, "events=uid&after="+b.at.String()); !strings.HasPrefix(list[1], `{"event":"lost","seq":`) {
 		t.Errorf("behind the gap is %q", list)
 	}
 	a.event(taskwatch.Exec, 9, 1, nil)

@@ -38,6 +38,8 @@ type ring struct {
 	bytes    int    // of all entries
 	seen     places // of the last item
 	gone     places // of the last one that is no longer kept
+	lastSeq  uint64 // of what was kept last, or before
+	goneSeq  uint64 // of the last one that is no longer kept
 	unknown  [numCategories]*places
 	waiting  map[chan struct{}]struct{} // of readers that have read everything
 }
@@ -71,6 +73,15 @@ func newRingEntry(it taskwatch.Item) ringEntry {
 		e.n = cmp.Or(it.Loss.Count, 1)
 	}
 	return e
+}
+
+// seq returns the number of the event that an entry is, or is about; a loss is
+// behind one.
+func (e *ringEntry) seq() uint64 {
+	if e.it.Loss != nil {
+		return max(e.it.Loss.Seq, 1) - 1
+	}
+	return e.it.Seq()
 }
 
 // Wants implements taskwatch.Sink.
@@ -145,11 +156,13 @@ func (*ring) Close(context.Context) error { return nil }
 func (r *ring) keep(e ringEntry) {
 	r.entries, r.bytes = append(r.entries, e), r.bytes+e.size
 	r.seen[e.of] += e.n
+	r.lastSeq = max(r.lastSeq, e.seq())
 	drop := 0
 	for ; r.bytes > r.limit && drop < len(r.entries); drop++ {
 		old := &r.entries[drop]
 		r.bytes -= old.size
 		r.gone[old.of] += old.n
+		r.goneSeq = max(r.goneSeq, old.seq())
 		if old.it.Loss != nil && old.it.Loss.Count == 0 {
 			gone := r.gone
 			r.unknown[old.of] = &gone
@@ -303,7 +316,7 @@ func (r *ring) forget() {
 // interrupt records that items of a category are no longer kept: a stream that
 // comes back for them has lost some. Callers hold mu.
 func (r *ring) interrupt(of category) {
-	it := taskwatch.Item{Loss: &taskwatch.Loss{}}
+	it := taskwatch.Item{Loss: &taskwatch.Loss{Seq: r.lastSeq + 1}}
 	r.keep(ringEntry{it: it, of: of, n: 1, size: it.Size()})
 }
 

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -118,6 +119,16 @@ func Position(line []byte) (n uint64, ok bool) {
 	}
 	n, err := strconv.ParseUint(string(text[len(positionKey):]), 10, 64)
 	return n, err == nil
+}
+
+// Seq returns the sequence number of a line, or 0 if it has none. It does not look
+// at the rest.
+func Seq(line []byte) uint64 {
+	var l struct{ Seq uint64 }
+	if err := json.Unmarshal(line, &l); err != nil {
+		return 0
+	}
+	return l.Seq
 }
 
 // MarkInstance marks the last line of b, a start, with the name of the history

@@ -37,6 +37,21 @@ func (w *writes) take() []string {
 	return list
 }
 
+// The number of any line is found without the rest.
+func TestSeq(t *testing.T) {
+	for line, want := range map[string]uint64{
+		`{"event":"exec","val":0,"seq":812,"task":{"comm":"\"seq\":1"}}`: 812,
+		`{"event":"lost","count":3,"seq":9}`:                             9,
+		`{"event":"lost"}`:                                               0,
+		`{"event":"exec","seq":8`:                                        0,
+		"":                                                               0,
+	} {
+		if got := Seq([]byte(line + "\n")); got != want {
+			t.Errorf("%s: got %d, want %d", line, got, want)
+		}
+	}
+}
+
 func TestFlushDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out writes

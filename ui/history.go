@@ -98,6 +98,16 @@ func (r *reader) more(p []byte) (int, <-chan time.Time, <-chan struct{}, error) 
 	return n, nil, nil, nil
 }
 
+// seqOf returns the first sequence number in lines, or 0.
+func seqOf(lines []byte) uint64 {
+	for line := range bytes.Lines(lines) {
+		if seq := record.Seq(line); seq != 0 {
+			return seq
+		}
+	}
+	return 0
+}
+
 // next takes the next part, or returns a channel to wait for. Lines that were
 // dropped meanwhile become a loss.
 func (r *reader) next() (wake <-chan struct{}, err error) {
@@ -108,7 +118,7 @@ func (r *reader) next() (wake <-chan struct{}, err error) {
 	case r.at < 0 && h.start != nil:
 		r.rest, r.at, r.read = h.start, h.first, h.dropped
 	case r.at >= 0 && r.at < h.first:
-		r.rest = record.Append(nil, taskwatch.Item{Loss: &taskwatch.Loss{Count: h.dropped - r.read}})
+		r.rest = record.Append(nil, taskwatch.Item{Loss: &taskwatch.Loss{Count: h.dropped - r.read, Seq: seqOf(h.parts[0].text)}})
 		r.at, r.read = h.first, h.dropped
 	case r.at >= 0 && r.at < h.first+len(h.parts):
 		p := h.parts[r.at-h.first]

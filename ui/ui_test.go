@@ -407,7 +407,7 @@ func TestHistory(t *testing.T) {
 	h := newHistory(1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	add := func(n int) { h.add([]byte(fmt.Sprintf("{\"n\":%0100d}\n", n))) }
+	add := func(n int) { h.add([]byte(fmt.Sprintf("{\"event\":\"%0100d\",\"seq\":%d}\n", n, n+1))) }
 	h.add([]byte("start\n"))
 	from := h.open(ctx)
 	fetch := func(tp *tape) (text string) {
@@ -433,7 +433,7 @@ func TestHistory(t *testing.T) {
 	var loss taskwatch.Item
 	in := record.NewReader(strings.NewReader(got[0]+"\n"), "")
 	loss, err := in.Next()
-	if err != nil || loss.Loss == nil || loss.Loss.Count != uint64(100-kept) || len(got) != 1+kept {
+	if err != nil || loss.Loss == nil || loss.Loss.Count != uint64(100-kept) || loss.Loss.Seq != uint64(100-kept+1) || len(got) != 1+kept {
 		t.Errorf("a reader that was too slow gets %q, %d lines; want a loss of %d, and %d", got[0], len(got), 100-kept, kept)
 	}
 	if late := fetch(h.open(ctx)); strings.Contains(late, "lost") || strings.Count(late, "\n") != 1+kept {

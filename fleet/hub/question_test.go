@@ -45,9 +45,9 @@ func lossOf(t testing.TB, line []byte) (count uint64, ok bool) {
 	if !bytes.Contains(line, []byte(`"event":"lost"`)) {
 		return 0, false
 	}
-	var loss struct{ Count uint64 }
-	if err := json.Unmarshal(line, &loss); err != nil {
-		t.Error(err)
+	var loss struct{ Count, Seq uint64 }
+	if err := json.Unmarshal(line, &loss); err != nil || loss.Seq == 0 {
+		t.Errorf("a loss without a place: %s, %v", line, err)
 	}
 	return max(loss.Count, 1), true
 }

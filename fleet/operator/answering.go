@@ -25,6 +25,7 @@ type answering struct {
 	id      NodeID
 	began   int64  // of the answer; 0 where there was none
 	items   uint64 // that were sent up to it
+	last    uint64 // sequence number of the last one that has come, or 0
 	heard   time.Time
 	trouble string // that was told last
 
@@ -114,9 +115,34 @@ func (w *Watch) look(nodes *answeringNodes, list []fleet.NodeState) {
 }
 
 // lose passes on, as an item, that items of a node were lost on their way; 0 is an
-// unknown number.
-func (w *Watch) lose(node NodeID, count uint64) {
-	w.OnLine(node, bytes.TrimSuffix(record.Append(nil, taskwatch.Item{Loss: &taskwatch.Loss{Count: count}}), []byte("\n")))
+// unknown number. They were lost behind the last one that has come, or, where none
+// has, before those that come now.
+func (w *Watch) lose(a *answering, count uint64, next []json.RawMessage) {
+	l := &taskwatch.Loss{Count: count, Seq: a.last + 1}
+	if a.last == 0 {
+		l.Seq = max(firstSeq(next), 1)
+	}
+	w.OnLine(a.id, bytes.TrimSuffix(record.Append(nil, taskwatch.Item{Loss: l}), []byte("\n")))
+}
+
+// firstSeq returns the first sequence number in lines, or 0.
+func firstSeq(lines []json.RawMessage) uint64 {
+	for _, line := range lines {
+		if seq := record.Seq(line); seq != 0 {
+			return seq
+		}
+	}
+	return 0
+}
+
+// lastSeq returns the last sequence number in lines, or 0.
+func lastSeq(lines []json.RawMessage) uint64 {
+	for _, line := range slices.Backward(lines) {
+		if seq := record.Seq(line); seq != 0 {
+			return seq
+		}
+	}
+	return 0
 }
 
 // take takes an answer of the node with a key.
@@ -140,15 +166,16 @@ func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 	a.heard, a.trouble = time.Now(), ""
 	switch sent := in.Items - in.Count; {
 	case in.Items < a.items, a.began != 0 && in.Began != a.began: // it has begun again
-		a.receipt, a.unread = 0, 0
-		w.lose(a.id, 0)
+		a.receipt, a.unread, a.last = 0, 0, 0
+		w.lose(a, 0, in.Lines)
 	case sent > a.items:
-		w.lose(a.id, sent-a.items)
+		w.lose(a, sent-a.items, in.Lines)
 	}
 	a.began, a.items = in.Began, in.Items
 	for _, line := range in.Lines {
 		w.OnLine(a.id, line)
 	}
+	a.last = cmp.Or(lastSeq(in.Lines), a.last)
 	a.unread += len(data)
 	if nodes.receipt != nil && a.items > a.receipt && (len(in.Lines) == 0 || a.unread >= int(nodes.window.Load())/4) {
 		nodes.receipt(key, a.items)
