@@ -1,20 +1,28 @@
 // Command kerneltable holds README's table of what works on which kernel and
-// processor to what machines have shown.
+// processor, and the tables of what the modules' tests have passed on, to what
+// machines have shown.
 //
-//	go run ./test/vm/cmd/kerneltable [-write] README RESULTS...
+//	go run ./test/vm/cmd/kerneltable [-write] [-modules DIR] README RESULTS...
+//	go run ./test/vm/cmd/kerneltable -here SKIPS [-diagnosis FILE] RESULTS
 //
 // The results are those of vmtest -results. Every machine in them in which
-// doctor ran must have its row in the table, as it is found there; else
-// kerneltable prints the rows as they should be, and ends with status 1. With
-// -write it puts them into the table, and leaves the rows of other machines.
+// doctor ran must have its row in README's table, as it is found there, and
+// those that have a row in the table of a page in DIR must have shown what it says;
+// else kerneltable prints the rows as they should be, and ends with status 1. With
+// -write it puts the rows of all machines into the tables, and leaves those of others.
+//
+// With -here it adds this machine to the results, where all tests have passed but
+// for those in the file of skipped ones (TASKWATCH_SKIPS), and doctor has found what
+// is in the other file (TASKWATCH_DIAGNOSIS).
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"path/filepath"
 	"strings"
 
 	"github.com/taskwatch/taskwatch/test/vm"
@@ -25,28 +33,39 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("kerneltable", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	write := fs.Bool("write", false, "put the rows into the table")
+	write := fs.Bool("write", false, "put the rows into the tables")
+	modules := fs.String("modules", "", "the `directory` of the modules' pages")
+	here := fs.String("here", "", "add this machine, with the skipped tests of this `file`")
+	diagnosis := fs.String("diagnosis", "", "the `file` with what doctor has found here")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
-	if fs.NArg() < 2 {
+	var err error
+	switch {
+	case *here != "" && fs.NArg() == 1:
+		err = addHere(*here, *diagnosis, fs.Arg(0))
+	case *here == "" && fs.NArg() >= 2:
+		err = update(fs.Arg(0), *modules, fs.Args()[1:], *write)
+	default:
 		fmt.Fprintln(stderr, "kerneltable: want README and files of results")
 		return 2
 	}
-	if err := update(fs.Arg(0), fs.Args()[1:], *write); err != nil {
+	if err != nil {
 		fmt.Fprintln(stderr, "kerneltable:", err)
 		return 1
 	}
 	return 0
 }
 
-func update(page string, results []string, write bool) error {
+func update(page, modules string, results []string, write bool) error {
+	var machines []vm.MachineResult
 	var seen []row
 	for _, file := range results {
 		list, err := vm.ReadResults(file)
 		if err != nil {
 			return err
 		}
+		machines = append(machines, list...)
 		for _, m := range list {
 			r, err := rowOf(m)
 			if err != nil {
@@ -64,18 +83,16 @@ func update(page string, results []string, write bool) error {
 	if err != nil {
 		return err
 	}
-	before, table, after, err := cut(string(text))
-	if err != nil {
-		return fmt.Errorf("%s: %w", page, err)
-	}
-	missing := slices.DeleteFunc(slices.Clone(seen), func(r row) bool {
-		return slices.ContainsFunc(table, func(old row) bool { return slices.Equal(old, r) })
-	})
-	if !write {
-		if len(missing) == 0 {
-			return nil
+	errs := []error{readme.hold(page, string(text), seen, write)}
+	if modules != "" {
+		pages, err := filepath.Glob(filepath.Join(modules, "*.md"))
+		if err == nil && len(pages) == 0 {
+			err = fmt.Errorf("%s has no pages", modules)
 		}
-		return fmt.Errorf("%s does not say what was seen, which is:\n%srun it with -write", page, format(missing))
+		errs = append(errs, err)
+		for _, p := range pages {
+			errs = append(errs, holdModule(p, filepath.Dir(page), machines, write))
+		}
 	}
-	return os.WriteFile(page, []byte(before+format(merge(table, seen))+after), 0o644)
+	return errors.Join(errs...)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,30 +14,29 @@ import (
 	"github.com/taskwatch/taskwatch/test/vm"
 )
 
-// row is a row of the table: its cells, of which the first keyCells say which
+// row is a row of a table: its cells, of which the first keyCells say which
 // machine it is about.
 type row []string
 
 const keyCells = 3
 
-var header = row{"Debian's kernel", "processor", "bpf in `lsm=`", "`run`", "`watch`", "kernel modules see", "and can deny"}
+// layout is how a table stands in its page.
+type layout struct {
+	begin  string // the line before it
+	header row
+}
 
-// The lines around the table.
-const (
-	beginMark = "<!-- test/vm/cmd/kerneltable writes this table -->\n"
-	endMark   = "<!-- end -->\n"
-)
+// readme is the table of kernels.
+var readme = layout{
+	begin:  "<!-- test/vm/cmd/kerneltable writes this table -->\n",
+	header: row{"Debian's kernel", "processor", "bpf in `lsm=`", "`run`", "`watch`", "kernel modules see", "and can deny"},
+}
 
-// rowOf returns the row of a machine, nil if doctor has not run there, or a test
-// has failed: then nobody knows what is true.
-func rowOf(m vm.MachineResult) (row, error) {
-	if len(m.Diagnosis) == 0 || m.Problem != "" {
-		return nil, nil
-	}
-	var d doctor.Diagnosis
-	if err := json.Unmarshal(m.Diagnosis, &d); err != nil {
-		return nil, fmt.Errorf("the diagnosis of %s: %w", m.Package, err)
-	}
+// endMark is the line behind a table.
+const endMark = "<!-- end -->\n"
+
+// key returns the first cells of a machine's row.
+func key(m vm.MachineResult) row {
 	lsm := "yes"
 	if m.LSM == "none" {
 		lsm = "no"
@@ -46,6 +46,19 @@ func rowOf(m vm.MachineResult) (row, error) {
 		if !strings.HasPrefix(param, "lsm=") { // which has a column
 			kernel += ", " + param
 		}
+	}
+	return row{kernel, string(m.Arch), lsm}
+}
+
+// rowOf returns the row of a machine, nil if doctor has not run there, or a test
+// has failed: then nobody knows what is true.
+func rowOf(m vm.MachineResult) (row, error) {
+	if len(m.Diagnosis) == 0 || m.Problem != "" || m.Series == vm.Here {
+		return nil, nil
+	}
+	var d doctor.Diagnosis
+	if err := json.Unmarshal(m.Diagnosis, &d); err != nil {
+		return nil, fmt.Errorf("the diagnosis of %s: %w", m.Package, err)
 	}
 	sources := map[string]*doctor.Source{}
 	for i := range d.Sources {
@@ -75,7 +88,7 @@ func rowOf(m vm.MachineResult) (row, error) {
 			deny += ", " + how
 		}
 	}
-	return row{kernel, string(m.Arch), lsm, works("bpf", "ptrace"), works("bpf", "connector"), see, deny}, nil
+	return append(key(m), works("bpf", "ptrace"), works("bpf", "connector"), see, deny), nil
 }
 
 func list(words []string) string {
@@ -86,27 +99,27 @@ func list(words []string) string {
 }
 
 // cut finds the table of a page.
-func cut(text string) (before string, table []row, after string, err error) {
-	before, rest, ok := strings.Cut(text, beginMark)
+func (l layout) cut(text string) (before string, table []row, after string, err error) {
+	before, rest, ok := strings.Cut(text, l.begin)
 	middle, after, closed := strings.Cut(rest, endMark)
 	if !ok || !closed {
-		return "", nil, "", errors.New("it has no place for the table: two lines with " + strings.TrimSpace(beginMark) + " and " + strings.TrimSpace(endMark))
+		return "", nil, "", errors.New("it has no place for the table: two lines with " + strings.TrimSpace(l.begin) + " and " + strings.TrimSpace(endMark))
 	}
 	for line := range strings.Lines(middle) {
 		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "|--") || strings.HasPrefix(line, "| "+header[0]+" |") {
+		if line == "" || strings.HasPrefix(line, "|--") || strings.HasPrefix(line, "| "+l.header[0]+" |") {
 			continue
 		}
 		var r row
 		for cell := range strings.SplitSeq(strings.Trim(line, "|"), "|") {
 			r = append(r, strings.TrimSpace(cell))
 		}
-		if len(r) != len(header) {
-			return "", nil, "", fmt.Errorf("the row %q has %d cells, want %d", line, len(r), len(header))
+		if len(r) != len(l.header) {
+			return "", nil, "", fmt.Errorf("the row %q has %d cells, want %d", line, len(r), len(l.header))
 		}
 		table = append(table, r)
 	}
-	return before + beginMark, table, endMark + after, nil
+	return before + l.begin, table, endMark + after, nil
 }
 
 // merge puts rows into a table, in place of those of the same machines.
@@ -136,13 +149,31 @@ func minor(series string) int {
 	return n
 }
 
-func format(table []row) string {
+func (l layout) format(table []row) string {
 	var b strings.Builder
 	write := func(r row) { b.WriteString("| " + strings.Join(r, " | ") + " |\n") }
-	write(header)
-	b.WriteString(strings.Repeat("|---", len(header)) + "|\n")
+	write(l.header)
+	b.WriteString(strings.Repeat("|---", len(l.header)) + "|\n")
 	for _, r := range table {
 		write(r)
 	}
 	return b.String()
+}
+
+// hold compares the table of a page with what was seen, or writes that into it.
+func (l layout) hold(page, text string, seen []row, write bool) error {
+	before, table, after, err := l.cut(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", page, err)
+	}
+	if write {
+		return os.WriteFile(page, []byte(before+l.format(merge(table, seen))+after), 0o644)
+	}
+	missing := slices.DeleteFunc(slices.Clone(seen), func(r row) bool {
+		return slices.ContainsFunc(table, func(old row) bool { return slices.Equal(old, r) })
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s does not say what was seen, which is:\n%srun it with -write", page, l.format(missing))
 }

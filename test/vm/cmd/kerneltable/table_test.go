@@ -39,7 +39,7 @@ func TestTable(t *testing.T) {
 	dir := t.TempDir()
 	page, results := filepath.Join(dir, "page"), filepath.Join(dir, "results")
 	const rest = "## After\n"
-	empty := "# Before\n" + beginMark + endMark + rest
+	empty := "# Before\n" + readme.begin + endMark + rest
 	if err := os.WriteFile(page, []byte(empty), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,9 @@ import (
 	"github.com/taskwatch/taskwatch/test/vm"
 )
 
+// modulePath begins the import paths of the packages.
+const modulePath = "github.com/taskwatch/taskwatch"
+
 // report is what came out of one machine.
 type report struct {
 	boot     boot
@@ -35,6 +38,8 @@ type pkgReport struct {
 	passed, failed, skipped int
 	failures                []string // names of the failed tests
 	skips                   []string // "name: reason"
+
+	tests map[string]string // as in vm.MachineResult, by name
 }
 
 func (p *pkgReport) ok() bool { return p.status == 0 && p.failed == 0 }
@@ -70,7 +75,7 @@ func (r *report) problem() string {
 func (r *report) result() vm.MachineResult {
 	m := vm.MachineResult{
 		Arch: r.boot.kernel.Arch, Series: r.boot.kernel.Series, LSM: r.boot.variant.name, Params: r.boot.params,
-		Package: r.boot.kernel.String(), Problem: r.problem(), Diagnosis: r.diagnosis,
+		Package: r.boot.kernel.String(), Problem: r.problem(), Diagnosis: r.diagnosis, Tests: map[string]string{},
 	}
 	if r.boot.preempt != "" {
 		m.Params = strings.TrimSpace("preempt=" + r.boot.preempt + " " + m.Params)
@@ -78,6 +83,9 @@ func (r *report) result() vm.MachineResult {
 	for _, p := range r.packages {
 		m.Passed += p.passed
 		m.Skipped += p.skipped
+		for name, what := range p.tests {
+			m.Tests[strings.TrimPrefix(p.pkg, modulePath+"/")+" "+name] = what
+		}
 	}
 	return m
 }
@@ -135,6 +143,7 @@ func (p *pkgReport) count(ctx context.Context) error {
 		return fmt.Errorf("go tool test2json: %w", err)
 	}
 	said := map[string]string{}
+	p.tests = map[string]string{}
 	dec := json.NewDecoder(bytes.NewReader(out))
 	for {
 		var ev testEvent
@@ -153,12 +162,16 @@ func (p *pkgReport) count(ctx context.Context) error {
 			}
 		case "pass":
 			p.passed++
+			p.tests[ev.Test] = vm.Pass
 		case "fail":
 			p.failed++
 			p.failures = append(p.failures, ev.Test)
+			p.tests[ev.Test] = vm.Fail
 		case "skip":
 			p.skipped++
-			p.skips = append(p.skips, ev.Test+": "+strings.Join(strings.Fields(said[ev.Test]), " "))
+			reason := strings.Join(strings.Fields(said[ev.Test]), " ")
+			p.skips = append(p.skips, ev.Test+": "+reason)
+			p.tests[ev.Test] = reason
 		}
 	}
 }
