@@ -5,12 +5,25 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/goreleaser/nfpm/v2"
 	_ "github.com/goreleaser/nfpm/v2/deb" // registers itself
 	"github.com/goreleaser/nfpm/v2/files"
 	_ "github.com/goreleaser/nfpm/v2/rpm" // registers itself
 )
+
+// ownDirs returns the directories of a tree that have the name of the product, and
+// those below: rpm removes with a package only what it lists.
+func (p *product) ownDirs(tree []file) (dirs []string) {
+	for _, f := range tree {
+		for dir := filepath.Dir(f.path); slices.Contains(strings.Split(dir, "/"), p.name); dir = filepath.Dir(dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
 
 // pack makes a package of a product: kind is deb or rpm.
 func (r *release) pack(p *product, kind, arch string, tree []file) error {
@@ -38,7 +51,7 @@ func (r *release) pack(p *product, kind, arch string, tree []file) error {
 		}
 		info.Contents = append(info.Contents, c)
 	}
-	for _, dir := range p.dirs {
+	for _, dir := range p.ownDirs(tree) {
 		info.Contents = append(info.Contents, &files.Content{Destination: dir, Type: files.TypeDir, FileInfo: &files.ContentFileInfo{Mode: 0o755, MTime: r.time, Owner: "root", Group: "root"}})
 	}
 	scripts := filepath.Join(r.source, "release", "scripts", p.name)

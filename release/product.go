@@ -9,7 +9,6 @@ type product struct {
 
 	files     map[string]string // by where they are installed: sources in the repository
 	config    []string          // those of them that are the administrator's: kept when they were changed
-	dirs      []string          // that its packages make
 	documents []string
 	stock     bool // it has the stock modules and completions
 	image     imageConfig
@@ -38,7 +37,6 @@ var products = []*product{
 			"/etc/taskwatch/taskwatch.toml":             "daemon/systemd/taskwatch.toml",
 		},
 		config:    []string{"/etc/taskwatch/taskwatch.toml"},
-		dirs:      []string{"/etc/taskwatch"},
 		documents: []string{"LICENSE", "LICENSES/GPL-2.0-only.txt", "LICENSES/BSD-2-Clause.txt", "README.md", "CHANGELOG.md"},
 		stock:     true,
 		image:     imageConfig{parts: []string{"/usr/bin/", "/usr/lib/taskwatch/", "/etc/taskwatch/"}, command: []string{"serve"}},
