@@ -31,21 +31,43 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 	return up;
 }
 
+/* Of a link what a step needs: in the kernel it begins with the cgroup and ends with the list. */
+struct v1_link {
+	struct cgroup *cgrp;
+	void *cset, *cset_link[2];
+	struct list_head *next;
+};
+
+static __always_inline struct v1_link link_at(struct list_head *at)
+{
+	struct cgrp_cset_link *link = (void *)at - field_offset(struct cgrp_cset_link, cgrp_link);
+	struct v1_link l = {};
+
+	if (field_offset(struct cgrp_cset_link, cgrp_link) == field_offset(struct cgrp_cset_link, cgrp) + offsetof(struct v1_link, next)) {
+		bpf_probe_read_kernel(&l, sizeof(l), (void *)link + field_offset(struct cgrp_cset_link, cgrp));
+	} else {
+		READ(l.cgrp, link, struct cgrp_cset_link, cgrp);
+		READ(l.next, at, struct list_head, next);
+	}
+	return l;
+}
+
+/* Most hierarchies have a task at their root, so the level is looked at first: a step takes two reads there. */
 static long v1_step(u64 i, struct v1_walk *w)
 {
-	struct cgrp_cset_link *link = (void *)w->at - field_offset(struct cgrp_cset_link, cgrp_link);
-	struct cgroup *cgrp = GET(link, struct cgrp_cset_link, cgrp);
-	int level, hierarchy;
+	struct v1_link l = link_at(w->at);
+	int hierarchy;
 
-	w->at = GET(w->at, struct list_head, next);
-	if (!w->at || !cgrp)
+	w->at = l.next;
+	if (!l.next || !l.cgrp)
 		return 1;
-	level = GET(cgrp, struct cgroup, level);
-	hierarchy = GET(GET(cgrp, struct cgroup, root), struct cgroup_root, hierarchy_id);
-	if (level < 1 || hierarchy < 1)
+	if (GET(l.cgrp, struct cgroup, level) < 1)
+		return 0;
+	hierarchy = GET(GET(l.cgrp, struct cgroup, root), struct cgroup_root, hierarchy_id);
+	if (hierarchy < 1)
 		return 0;
 	if ((u32)hierarchy == v1_systemd || !w->hierarchy || (u32)hierarchy < w->hierarchy) {
-		w->cgrp = cgrp;
+		w->cgrp = l.cgrp;
 		w->hierarchy = hierarchy;
 	}
 	return w->hierarchy == v1_systemd;
