@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -158,6 +159,39 @@ func TestCgroupScopeOfTasksThatMove(t *testing.T) {
 	}
 	if cgroups[3] != "out" || cgroups[4] != "in" {
 		t.Errorf("cgroups at the exits with 3 and 4: %v, want out and in", cgroups)
+	}
+}
+
+// A task that moves into the cgroup is seen there as soon as it does something,
+// if it be to create another one: it is known then, and followed out again.
+func TestCgroupScopeOfTasksThatMoveIn(t *testing.T) {
+	testutil.Root(t)
+	in := makeCgroup(t, "in")
+	out := filepath.Join(filepath.Dir(in), "out")
+	if err := os.Mkdir(out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer removeCgroup(t, out)
+	w := newWatch(t, Config{Cgroup: in}, taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit), nil)
+	cmd := exec.Command("/bin/sh", "-c", `echo $$ >"$0"/cgroup.procs; (exit 3); echo $$ >"$1"/cgroup.procs; exec /bin/sh -c 'exit 4'`, in, out)
+	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 4 {
+		t.Fatal(err)
+	}
+	w.until(t, func() bool { return exitCodes(w.events)[4] == 1 })
+	var born, execs int
+	for _, ev := range w.stop(t) {
+		switch {
+		case ev.Kind == taskwatch.Clone:
+			born++
+			if !slices.Equal(ev.Task.Argv, cmd.Args) || ev.Task.Exe == "" || ev.Task.PPID != cmd.Process.Pid {
+				t.Errorf("clone: exe %q, argv %q, parent %d; want the argv of the shell, %q, and its pid %d", ev.Task.Exe, ev.Task.Argv, ev.Task.PPID, cmd.Args, cmd.Process.Pid)
+			}
+		case ev.Kind == taskwatch.Exec && ev.Task.PID == cmd.Process.Pid:
+			execs++
+		}
+	}
+	if born != 1 || execs != 1 {
+		t.Errorf("%d clones in the cgroup and %d execs outside of it, want one of each", born, execs)
 	}
 }
 

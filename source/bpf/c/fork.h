@@ -30,9 +30,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 			lose(TW_INIT);
 			return 0;
 		}
-	} else if (scope == SCOPE_CGROUP && !of_cgroup(tsk, placed)) {
-		return 0;
-	} else if (scope == SCOPE_CHOSEN && !born_chosen(creator, tsk, placed)) {
+	} else if (!born_in_scope(creator, tsk, placed)) {
 		return 0;
 	}
 	cgroup = name_cgroup(placed);
@@ -71,7 +69,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 			lose(TW_CLONE);
 			return 0;
 		}
-	} else if (scope == SCOPE_CHOSEN ? !born_chosen(creator, tsk, tsk) : !in_scope(tsk)) {
+	} else if (!born_in_scope(creator, tsk, tsk)) {
 		return 0;
 	}
 	cgroup = name_cgroup(tsk);

@@ -44,7 +44,7 @@ static __noinline void store_ids(struct tw_ids *r, u16 kind, struct task_ids *id
  */
 static __always_inline int ids_in_scope(u16 kind, struct task_struct *tsk, struct task_ids *ids)
 {
-	if (scope == SCOPE_CHOSEN && ids && ids->cause == TASK_CAUSE_EXEC)
+	if (ids && ids->cause == TASK_CAUSE_EXEC)
 		return in_scope_undescribed(tsk);
 	if (in_scope(tsk))
 		return 1;

@@ -80,17 +80,6 @@ static __noinline int in_cgroup(struct task_struct *tsk)
 }
 
 /*
- * Whether a task is in the cgroup, where at least: it is marked then, to be
- * followed to its end wherever it goes.
- */
-static __always_inline int of_cgroup(struct task_struct *tsk, struct task_struct *where)
-{
-	if (is_marked(tsk))
-		return 1;
-	return in_cgroup(where) && mark(tsk);
-}
-
-/*
  * A cgroup that is removed and made again, as that of a service, has another id.
  * Nothing can be in it yet.
  */
@@ -174,6 +163,32 @@ static __noinline int is_chosen(struct task_struct *tsk, u32 uid, struct task_st
 static __noinline int describe(struct task_struct *tsk);
 
 /*
+ * Whether a task is in the cgroup: it is marked then, to be followed to its end
+ * wherever it goes. One that moved there the reader does not know.
+ */
+static __always_inline int of_cgroup(struct task_struct *tsk)
+{
+	if (is_marked(tsk))
+		return 1;
+	if (!in_cgroup(tsk))
+		return 0;
+	describe(tsk);
+	return mark(tsk);
+}
+
+/*
+ * The same of a new task, at its init or clone, which is where another one is at
+ * least. Its creator is seen there, too.
+ */
+static __always_inline int born_in_cgroup(struct task_struct *creator, struct task_struct *tsk, struct task_struct *placed)
+{
+	if (is_marked(tsk))
+		return 1;
+	of_cgroup(creator);
+	return in_cgroup(placed) && mark(tsk);
+}
+
+/*
  * Whether a task is chosen, or would be with another uid. It is marked then, to
  * be followed to its end. What it is so far the reader does not know.
  */
@@ -212,7 +227,7 @@ static __always_inline int in_scope_undescribed(struct task_struct *tsk)
 	if (scope == SCOPE_CHOSEN)
 		return is_marked(tsk) || (is_chosen(tsk, real_uid(tsk), tsk) && mark(tsk));
 	if (scope == SCOPE_CGROUP)
-		return of_cgroup(tsk, tsk);
+		return is_marked(tsk) || (in_cgroup(tsk) && mark(tsk));
 	return is_marked(tsk);
 }
 
@@ -223,8 +238,16 @@ static __always_inline int in_scope(struct task_struct *tsk)
 	if (scope == SCOPE_CHOSEN)
 		return enters(tsk, real_uid(tsk));
 	if (scope == SCOPE_CGROUP)
-		return of_cgroup(tsk, tsk);
+		return of_cgroup(tsk);
 	return is_marked(tsk);
+}
+
+/* Whether a new task is watched, at its init or clone, in a scope that its place or its facts decide. */
+static __always_inline int born_in_scope(struct task_struct *creator, struct task_struct *tsk, struct task_struct *placed)
+{
+	if (scope == SCOPE_CGROUP)
+		return born_in_cgroup(creator, tsk, placed);
+	return scope != SCOPE_CHOSEN || born_chosen(creator, tsk, placed);
 }
 
 #endif
