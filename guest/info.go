@@ -11,6 +11,14 @@ type Info struct {
 	// the operation: Init, Exec, UID and GID. Watchers on these events are
 	// called in place, while the task waits; other events go through a queue.
 	Veto []Kind
+
+	// Reads holds the optional fields that the module reads. Without it they are there
+	// only where somebody else asks for them.
+	Reads Fields
+
+	// ParentExe says that it reads [Task.ParentExe], for which the host follows the
+	// tasks.
+	ParentExe bool
 }
 
 // about is what the host reads: NUL-separated key=value.
@@ -28,6 +36,14 @@ func Describe(info Info) {
 	}
 	for _, k := range info.Veto {
 		describe("veto", k.String())
+	}
+	for i, name := range fieldNames {
+		if info.Reads&optionalFields&(1<<i) != 0 {
+			describe("reads", name)
+		}
+	}
+	if info.ParentExe {
+		describe("reads", "parent_exe")
 	}
 }
 

@@ -43,8 +43,8 @@ func (t *Task) Time() time.Time {
 func (t *Task) Missing() Fields { return Fields(t.r.Missing) }
 
 // Has reports whether the source gave all fields of f, as far as they belong
-// to this kind of event. An optional field is there only where the module, or
-// somebody else, asks for it.
+// to this kind of event. An optional field is there only where the module
+// ([Info.Reads]), or somebody else, asks for it.
 func (t *Task) Has(f Fields) bool {
 	return t.Missing()&f == 0 && f&optionalFields&^Fields(t.r.Given) == 0
 }
@@ -124,6 +124,11 @@ func (t *Task) Exe() string { return text(stringExe, 0) }
 
 // OldExe is the path of the program that was replaced, at exec.
 func (t *Task) OldExe() string { return text(stringOldExe, 0) }
+
+// ParentExe is the absolute path of the program of the task's parent, or "" if it
+// is not known. It is known of parents that the source follows, for a module that
+// asks for it: see [Info.ParentExe].
+func (t *Task) ParentExe() string { return text(stringParentExe, 0) }
 
 // Cwd is the working directory.
 func (t *Task) Cwd() string { return text(stringCwd, 0) }

@@ -415,6 +415,9 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 	_Static_assert(sizeof(map) > 0, "");                                                 \
 	TW_MODINFO("shared", #map)
 
+/* MODULE_READS - for the sandbox; here all fields are there */
+#define MODULE_READS(field) _Static_assert(sizeof(#field) > 1, "")
+
 /* MODULE_GLOBAL - for the sandbox; here all variables can be read from outside */
 #define MODULE_GLOBAL(name) _Static_assert(sizeof(name) > 0, "")
 

@@ -229,6 +229,12 @@ static __always_inline int task_exe(struct task_struct *tsk, char *buf, __u32 si
 	return tw_store_path(buf, size, (void *)exe + kernel_offset(struct file, f_path), kernel_read(tsk->fs));
 }
 
+/* task_parent_exe - the same of the program of its parent */
+static __always_inline int task_parent_exe(struct task_struct *tsk, char *buf, __u32 size)
+{
+	return task_exe(kernel_read(tsk->real_parent), buf, size);
+}
+
 static __always_inline int task_cwd(struct task_struct *tsk, char *buf, __u32 size)
 {
 	struct fs_struct *fs = kernel_read(tsk->fs);

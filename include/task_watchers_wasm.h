@@ -126,6 +126,17 @@ struct linux_binprm;
 
 TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 
+/*
+ * MODULE_READS - have an optional field gathered for this module
+ * @field: its name, with "_" in place of a dot: caps_effective
+ *
+ * The functions below that read one say so themselves; what is read in another
+ * way, such as tsk->nice, or by its number, is not there unless it is named so.
+ */
+#define MODULE_READS(field)                                                                  \
+	_Static_assert(TW_JOIN(tw_field_, field) > 0, "");                                   \
+	TW_MODINFO("reads", #field)
+
 /* MODULE_LICENSE - as in the kernel, where it must be one of a few; the
  * sandbox links nothing, and takes any or none. */
 #define MODULE_LICENSE(license) TW_MODINFO("license", license)
@@ -248,22 +259,36 @@ static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->
 /* task_val - val in full: clone flags may have more than 32 bits */
 #define task_val(val, tsk) ((tsk)->val)
 
-/* What follows is optional: see task_missing(). */
+/* What follows is optional, and gathered for a module that uses the function: see
+ * MODULE_READS() and task_missing(). */
 
 /* task_auid - the user who logged in, or 4294967295 */
-static __always_inline __u32 task_auid(struct task_struct *tsk) { return tsk->given & TASK_FIELD_AUID ? tsk->auid : ~0u; }
+static __always_inline __u32 task_auid(struct task_struct *tsk)
+{
+	MODULE_READS(auid);
+	return tsk->given & TASK_FIELD_AUID ? tsk->auid : ~0u;
+}
 
 /* task_sessionid - the login session, or 4294967295 */
 static __always_inline __u32 task_sessionid(struct task_struct *tsk)
 {
+	MODULE_READS(sessionid);
 	return tsk->given & TASK_FIELD_SESSIONID ? tsk->sessionid : ~0u;
 }
 
 /* task_cgroup_id - the inode of the directory of its cgroup (cgroup v2) */
-static __always_inline __u64 task_cgroup_id(struct task_struct *tsk) { return tsk->cgroup_id; }
+static __always_inline __u64 task_cgroup_id(struct task_struct *tsk)
+{
+	MODULE_READS(cgroup_id);
+	return tsk->cgroup_id;
+}
 
 /* task_sid - the process id of the leader of its session, or 0 */
-static __always_inline int task_sid(struct task_struct *tsk) { return tsk->sid; }
+static __always_inline int task_sid(struct task_struct *tsk)
+{
+	MODULE_READS(sid);
+	return tsk->sid;
+}
 
 /* Facts that only the sandbox has. */
 
@@ -300,7 +325,23 @@ static inline int tw_string(__u32 field, __u32 index, char *buf, __u32 size)
 #define task_argv(tsk, index, buf, size) ((void)(tsk), tw_string(TASK_STRING_ARGV, index, buf, size))
 
 /* task_tty - the same of its controlling terminal, such as pts/0; 0 without one */
-#define task_tty(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_TTY, 0, buf, size))
+static inline int task_tty(struct task_struct *tsk, char *buf, __u32 size)
+{
+	MODULE_READS(tty);
+	return tw_string(TASK_STRING_TTY, 0, buf, size);
+}
+
+/*
+ * task_parent_exe - the same of the program of its parent
+ *
+ * It is known of parents that the source follows: not of the command that
+ * 'taskwatch run' starts. In the sandbox, TASK_FIELD_* has no bit for it.
+ */
+static inline int task_parent_exe(struct task_struct *tsk, char *buf, __u32 size)
+{
+	MODULE_READS(parent_exe);
+	return tw_string(TASK_STRING_PARENT_EXE, 0, buf, size);
+}
 
 /*
  * What an exec is about, as in the kernel. Of a script, decided about, it is the

@@ -21,6 +21,9 @@ type Info struct {
 	Veto   taskwatch.Kinds   // where a negative result is a veto
 	Powers []string          // that it asks for
 	Shared []string          // maps that it has together with other modules
+	Reads  taskwatch.Fields  // optional fields that it reads
+
+	ParentExe bool // it reads the program of the task's parent
 
 	api string
 }
@@ -63,6 +66,16 @@ func ParseInfo(b []byte) (*Info, error) {
 			if !slices.Contains(info.Shared, value) {
 				info.Shared = append(info.Shared, value)
 			}
+		case "reads":
+			if value == readsParentExe {
+				info.ParentExe = true
+				continue
+			}
+			f, err := optionalField(value)
+			if err != nil {
+				return nil, fmt.Errorf("MODULE_READS(%s): %w", value, err)
+			}
+			info.Reads |= f
 		case "power":
 			if err := checkPower(value); err != nil {
 				return nil, err
@@ -87,4 +100,31 @@ func (i *Info) CheckAPI() error {
 		return fmt.Errorf("it was built with version %d of task_watchers.h, but this program knows only version %d: use a newer taskwatch", n, apiVersion)
 	}
 	return nil
+}
+
+// readsParentExe is what a module reads that is no field of events.
+const readsParentExe = "parent_exe"
+
+// optionalField returns the field with a name as C has it, where a dot is "_".
+func optionalField(name string) (taskwatch.Fields, error) {
+	inC := func(s string) string { return strings.ReplaceAll(s, ".", "_") }
+	for _, f := range taskwatch.AllFields.List() {
+		if inC(f.Info().Name) != inC(name) {
+			continue
+		}
+		if !f.Info().Optional {
+			return 0, fmt.Errorf("it is no optional field, and always there; leave it out")
+		}
+		return f, nil
+	}
+	return 0, fmt.Errorf("this program does not know the field; use a newer taskwatch")
+}
+
+// ReadNames returns the names of what the module reads.
+func (i *Info) ReadNames() []string {
+	names := i.Reads.Names()
+	if i.ParentExe {
+		names = append(names, readsParentExe)
+	}
+	return names
 }

@@ -322,6 +322,9 @@ func (d *moduleDescription) write(w io.Writer) error {
 	if len(d.Veto) > 0 {
 		line("veto", "%s", strings.Join(d.Veto, ", "))
 	}
+	if len(d.Reads) > 0 {
+		line("reads", "%s", strings.Join(d.Reads, ", "))
+	}
 	if len(d.Powers) > 0 {
 		line("powers", "%s", strings.Join(d.Powers, ", "))
 	}

@@ -191,6 +191,33 @@ func TestModuleTestCounts(t *testing.T) {
 	})
 }
 
+// The leader of a session is the one that was recorded.
+func TestModuleTestSessionLeader(t *testing.T) {
+	needsClang(t)
+	file := makeRecording(t, testedScript, "--fields", "sid")
+	own, n := 0, 0
+	for _, e := range readRecording(t, file) {
+		if e.Kind != taskwatch.Exec {
+			continue
+		}
+		if n++; n == 1 {
+			own = e.Extra.SID
+		}
+		if e.Extra.SID != own || own == 0 {
+			t.Fatalf("exec %d is of the session %d, and the first one of %d", n, e.Extra.SID, own)
+		}
+	}
+	module := buildModule(t, "leader", `#include "task_watchers.h"
+module_param(own, int, 0);
+int same;
+static int look(unsigned long val, struct task_struct *tsk) { same += task_sid(tsk) == own; return 0; }
+task_watcher_func(exec, look);
+MODULE_LICENSE("GPL");`)
+	if r := testModule(t, file, fmt.Sprintf("%s,own=%d", module, own), "--expect", fmt.Sprintf("same=%d", n)); r.status != 0 || n == 0 {
+		t.Errorf("%d execs of session %d: %+v", n, own, r)
+	}
+}
+
 // What a recording does not have is said, with the watcher and the line.
 func TestModuleTestRefuses(t *testing.T) {
 	needsClang(t)
@@ -205,7 +232,7 @@ MODULE_LICENSE("GPL");`), "it calls bpf_task_pt_regs(), which a simulation does 
 int session;
 static int look(unsigned long val, struct task_struct *tsk) { session = task_sid(tsk); return 0; }
 task_watcher_func(exec, look);
-MODULE_LICENSE("GPL");`), "it uses struct signal_struct.pids, which recordings do not have"},
+MODULE_LICENSE("GPL");`), "it reads struct signal_struct.pids, which the recording does not have here"},
 		{buildSource(t, "../../docs/examples/sessions.c"), "it reads struct task_struct.sessionid, which the recording does not have here"},
 		{"forkguard", "struct cred___nproc.ucounts, which recordings do not have"},
 		{buildModule(t, "power", `#include "task_watchers.h"

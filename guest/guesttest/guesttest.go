@@ -41,6 +41,9 @@ type Host struct {
 	// Logged are the lines it has logged.
 	Logged []string
 
+	// ParentExe is the program of the parent of each event's task, which no event has.
+	ParentExe string
+
 	t  testing.TB
 	ev *taskwatch.Event
 }
@@ -184,6 +187,7 @@ func (h *Host) field(number, index uint32) (string, int32) {
 	}
 	var strings wire.Strings
 	strings.Set(h.ev)
+	strings.ParentExe = h.ParentExe
 	value, there, known := strings.Field(number, index)
 	switch {
 	case !known:

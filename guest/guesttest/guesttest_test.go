@@ -68,6 +68,19 @@ func back(t *guest.Task) *taskwatch.Event {
 	}
 }
 
+// The program of the parent is what the test says.
+func TestParentExe(t *testing.T) {
+	h := New(t)
+	task := h.Event(&taskwatch.Event{Kind: taskwatch.Exec, Task: &taskwatch.Task{PPID: 7}})
+	if got := task.ParentExe(); got != "" {
+		t.Errorf("the parent runs %q", got)
+	}
+	h.ParentExe = "/bin/sh"
+	if got := task.ParentExe(); got != "/bin/sh" {
+		t.Errorf("the parent runs %q", got)
+	}
+}
+
 // The names that package guest has of its own are those of package taskwatch.
 func TestSameNames(t *testing.T) {
 	for k := range taskwatch.Kind(taskwatch.NumKinds) {

@@ -205,3 +205,10 @@ var Flags = []struct{ Name, Go string }{
 // Texts are the strings that modules ask for by number. The optional fields
 // that are strings or lists follow.
 var Texts = []string{"comm", "exe", "argv", "cwd", "cgroup", "old_exe"}
+
+// ParentExe is a string that no event has: the program of the task's parent, as the
+// host of a module has followed it. Its number is above those of all fields.
+const (
+	ParentExe     = "parent_exe"
+	ParentExeText = 256
+)

@@ -9,12 +9,16 @@ type Strings struct {
 	Comm, Exe, Cwd, Cgroup, OldExe string
 	Argv                           []string         // never changed in place
 	Extra                          *taskwatch.Extra // a copy, or nil
+
+	// ParentExe is the program of the task's parent, or "" if that is not known. No
+	// event has it: the host sets it after Set.
+	ParentExe string
 }
 
 // Set takes the strings of an event.
 func (s *Strings) Set(ev *taskwatch.Event) {
 	task := ev.Task
-	s.Missing, s.OldExe = ev.Missing, ev.OldExe
+	s.Missing, s.OldExe, s.ParentExe = ev.Missing, ev.OldExe, ""
 	s.Extra = nil
 	if ev.Extra != nil {
 		x := *ev.Extra
@@ -43,6 +47,8 @@ func (s *Strings) Field(number, index uint32) (value string, there, known bool) 
 		return s.Cgroup, has(taskwatch.FieldCgroup), true
 	case StringOldExe:
 		return s.OldExe, has(taskwatch.FieldOldExe), true
+	case StringParentExe:
+		return s.ParentExe, s.ParentExe != "", true
 	}
 	value, field := extraText(s.Extra, number, index)
 	return value, field != 0 && s.Extra.Given&field != 0 && has(field), number < numStrings

@@ -91,7 +91,7 @@ func (f *File) Info() Info {
 		o := f.wasm
 		i := newInfo(f, o.Watchers[:], o.Params())
 		i.Description, i.Author, i.Version, i.License = o.Description, o.Author, o.Version, o.License
-		i.Memory = o.Memory()
+		i.Reads, i.Memory = o.ReadNames(), o.Memory()
 		return i
 	}
 	return goInfo(f)
@@ -116,6 +116,7 @@ type Info struct {
 	License     string    `json:"license"`
 	Watchers    []Watcher `json:"watchers"`
 	Veto        []string  `json:"veto"`
+	Reads       []string  `json:"reads,omitempty"` // optional fields that it has gathered, in the sandbox
 	Powers      []string  `json:"powers"`
 	Params      []Param   `json:"params"`
 	Maps        []Map     `json:"maps"`

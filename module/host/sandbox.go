@@ -26,7 +26,7 @@ func (h *Host) loadSandboxed(f *File, opts Options) (Module, error) {
 	if lacks := o.Veto &^ caps.VetoKinds(); lacks != 0 && !opts.AllowObserveOnly && !h.Recorded {
 		return nil, module.NoVeto(lacks, fmt.Sprintf("on %s: the source %s denies nothing outside of the kernel", lacks, h.Source.Name()))
 	}
-	wopts := wasm.LoadOptions{Params: opts.Params, Synchronous: h.Recorded, Feed: h.Registry.Feed()}
+	wopts := wasm.LoadOptions{Params: opts.Params, Synchronous: h.Recorded, Feed: h.Registry.Feed(), Absent: taskwatch.AllKinds &^ caps.Kinds()}
 	if h.Log != nil {
 		wopts.Log = func(level slog.Level, text string) { h.Log(o.Name, level, text) }
 	}
@@ -65,7 +65,7 @@ func (m *sandboxed) Stats() (Stats, error) {
 	if s.Reason == "" {
 		s.Reason = m.absent
 	}
-	s.Kinds = registered(m.registry, m.table.Name)
+	s.Kinds = registered(m.registry, m.table.Name) & m.info.Kinds() // it may follow tasks besides
 	for _, w := range st.Watchers {
 		s.Watchers = append(s.Watchers, WatcherStats{
 			Watcher{w.Kind.String(), w.Name}, Calls{Timed: true, Calls: w.Calls, Errors: w.Errors + w.Crashes},

@@ -71,6 +71,7 @@ func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
 	}
 	wire.Put(&m.record, ev)
 	m.text.set(ev)
+	m.text.ParentExe = m.parents.exe(ev)
 	m.sandbox.host.text = &m.text
 	m.current = ev
 	f := m.invoke(w, &m.record)

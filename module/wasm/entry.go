@@ -32,23 +32,36 @@ var latest struct {
 	entry *entry
 }
 
-// entryOf returns the entry of an event. The caller releases it.
-func entryOf(ev *taskwatch.Event) *entry {
+// entryOf returns the entry of an event, for a module that reads of parents one of its
+// own. The caller releases it.
+func entryOf(ev *taskwatch.Event, parents *parents) *entry {
+	if parents != nil {
+		e := newEntry(ev)
+		e.text.ParentExe = parents.exe(ev)
+		e.holders.Store(1)
+		return e
+	}
 	latest.mu.Lock()
 	defer latest.mu.Unlock()
 	if e := latest.entry; e != nil && ev.Seq != 0 && e.is(ev) {
 		e.holders.Add(1)
 		return e
 	}
-	e := spare.Get().(*entry)
-	e.of, e.seq, e.monoNS, e.kind = ev, ev.Seq, ev.MonoNS, ev.Kind
-	wire.Put(&e.record, ev)
-	e.text.set(ev)
+	e := newEntry(ev)
 	e.holders.Store(2)
 	if latest.entry != nil {
 		latest.entry.release()
 	}
 	latest.entry = e
+	return e
+}
+
+// newEntry returns an entry of an event that nobody holds yet.
+func newEntry(ev *taskwatch.Event) *entry {
+	e := spare.Get().(*entry)
+	e.of, e.seq, e.monoNS, e.kind = ev, ev.Seq, ev.MonoNS, ev.Kind
+	wire.Put(&e.record, ev)
+	e.text.set(ev)
 	return e
 }
 

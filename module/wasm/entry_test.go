@@ -12,7 +12,7 @@ import (
 func TestEntriesAreShared(t *testing.T) {
 	ev := event(taskwatch.Exec)
 	ev.Seq, ev.MonoNS = 7, 1
-	first, second := entryOf(ev), entryOf(ev)
+	first, second := entryOf(ev, nil), entryOf(ev, nil)
 	if first != second {
 		t.Error("one event has two entries")
 	}
@@ -28,7 +28,7 @@ func TestEntriesAreShared(t *testing.T) {
 	for i, change := range differ {
 		change()
 		ev.Task.Comm = string(rune('a' + i))
-		e := entryOf(ev)
+		e := entryOf(ev, nil)
 		if e == first || e.text.Comm != ev.Task.Comm || e.kind != ev.Kind || e.text.event(&e.record).Task.Comm != ev.Task.Comm {
 			t.Errorf("change %d: the entry is that of another event", i)
 		}

@@ -24,6 +24,8 @@ type Module struct {
 	params   map[uint32][]byte
 	watchers [taskwatch.NumLists][]*watcher
 
+	parents *parents // nil for a module that does not read of them, or cannot
+
 	queue queue
 	wake  chan struct{} // has an element when the queue may be worth a look
 	idle  atomic.Bool   // the goroutine waits for wake
@@ -74,7 +76,10 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 	}
 	m := &Module{object: o, opts: opts, params: params,
 		wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
-	m.queue.most = opts.Queue
+	if o.ParentExe && opts.Absent&parentKinds == 0 {
+		m.parents = newParents()
+	}
+	m.queue.most, m.queue.parents = opts.Queue, m.parents
 	if opts.Memory < o.Memory() {
 		err := hinted{invalid("it begins with %d KiB of memory, but may have only %d KiB", o.Memory()>>10, opts.Memory>>10),
 			fmt.Sprintf("memory=%dK gives it as much", o.Memory()>>10)}
@@ -111,14 +116,22 @@ func (m *Module) Name() string { return m.object.Name }
 // module's queue, and its errors go to [LoadOptions.Feed]. To one module,
 // events come in the order in which they were notified, whichever way.
 //
+// The fields that are gathered for it are those of [Object.Reads] besides the default
+// ones. A module that reads of parents follows the tasks as one with [taskwatch.Attach]
+// does.
+//
 // When it is unregistered, what waits is worked off for two seconds at most,
 // and then dropped; no watcher runs after that.
 func (m *Module) Watchers(veto taskwatch.Kinds) *taskwatch.Module {
 	inPlace := m.object.Veto & veto
 	t := &taskwatch.Module{Name: m.Name(), OnUnregister: m.drain}
+	if m.parents != nil {
+		m.parents.watch(t)
+	}
+	reads := taskwatch.Reads(taskwatch.DefaultFields | m.object.Reads)
 	for k, list := range m.watchers {
 		k := taskwatch.Kind(k)
-		var options []taskwatch.WatchOption
+		options := []taskwatch.WatchOption{reads}
 		if !inPlace.Has(k) {
 			options = append(options, taskwatch.Observe())
 		}

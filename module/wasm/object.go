@@ -28,6 +28,12 @@ type Object struct {
 	// Veto holds the events that the module wants to be able to refuse.
 	Veto taskwatch.Kinds
 
+	// Reads holds the optional fields of events that the module reads, and ParentExe
+	// says that it reads the program of the task's parent. For others they are not
+	// gathered.
+	Reads     taskwatch.Fields
+	ParentExe bool
+
 	// Watchers holds the names of the module's functions, in the order in
 	// which they are called: by kind, and those of attach and detach.
 	Watchers [taskwatch.NumLists][]string
@@ -220,6 +226,7 @@ func (o *Object) ask(s *sandbox) error {
 		return invalid("%s: %w", exportInfo, err)
 	}
 	o.License, o.Description, o.Author, o.Version, o.Veto = info.License, info.Description, info.Author, info.Version, info.Veto
+	o.Reads, o.ParentExe = info.Reads, info.ParentExe
 	for _, k := range o.Veto.List() {
 		if len(o.Watchers[k]) == 0 {
 			return invalid("MODULE_VETO(%s): it has no watcher on %s", k, k)
@@ -247,6 +254,12 @@ func (o *Object) ask(s *sandbox) error {
 
 // Kinds returns the events that the module watches.
 func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(o.Watchers[:]) }
+
+// ReadNames returns the names of what the module has gathered besides the default
+// fields.
+func (o *Object) ReadNames() []string {
+	return (&module.Info{Reads: o.Reads, ParentExe: o.ParentExe}).ReadNames()
+}
 
 // Params lists the parameters by name.
 func (o *Object) Params() []module.Param { return slices.Clone(o.params) }

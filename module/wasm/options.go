@@ -67,6 +67,10 @@ type LoadOptions struct {
 	// recordings, which can wait.
 	Synchronous bool
 
+	// Absent holds the events that the source does not deliver. Without clone or exec
+	// the programs of parents are not known.
+	Absent taskwatch.Kinds
+
 	// Log, if set, gets what the module logs and prints, and messages about it.
 	Log func(level slog.Level, text string)
 

@@ -10,7 +10,8 @@ import (
 // queue holds the events that wait for a module, in a ring. They are taken out some at
 // a time, so that those that put and take seldom meet.
 type queue struct {
-	most int // entries
+	most    int      // entries
+	parents *parents // of the module: see there
 
 	held [32]*entry   // taken out of the ring; guarded by the lock of the module, as is
 	next int          // index of the oldest one
@@ -33,7 +34,7 @@ func (q *queue) put(ev *taskwatch.Event) bool {
 	if i >= len(q.entries) {
 		i -= len(q.entries)
 	}
-	q.entries[i] = entryOf(ev)
+	q.entries[i] = entryOf(ev, q.parents)
 	q.n++
 	return true
 }

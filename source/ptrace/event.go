@@ -65,6 +65,19 @@ func (t *tracer) addExtra(ev *taskwatch.Event, pid, tid int) {
 	t.give(ev, &x)
 }
 
+// lasting are the optional fields that no operation changes that is decided.
+const lasting = taskwatch.FieldCgroupID | taskwatch.FieldAUID | taskwatch.FieldSessionID | taskwatch.FieldTTY | taskwatch.FieldVPID |
+	taskwatch.FieldNSMnt | taskwatch.FieldNSPID | taskwatch.FieldNSNet | taskwatch.FieldNSUser | taskwatch.FieldNice | taskwatch.FieldSID
+
+// addLasting is addExtra for an operation that is decided: what it would change is not
+// known yet.
+func (t *tracer) addLasting(ev *taskwatch.Event, task *subject) {
+	if asked := t.feed.Optional(ev.Kind) & lasting; asked != 0 && task.TID != 0 {
+		x := t.proc.Extra(task.PID, task.TID, asked)
+		t.give(ev, &x)
+	}
+}
+
 // addExecExtra is addExtra for an exec, before which the task was permitted the
 // given capabilities, or it is not known which.
 func (t *tracer) addExecExtra(ev *taskwatch.Event, task *subject, before *uint64) {

@@ -77,6 +77,7 @@ func (t *tracer) askExec(task *subject, next program, first, late bool) unix.Err
 	old := programOf(task)
 	next.set(task)
 	ev := t.execEvent(task, old, first)
+	t.addLasting(ev, task)
 	ev.Late = late
 	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
 	old.set(task)

@@ -48,6 +48,7 @@ func (t *tracer) askIDs(tr *tracee, kind taskwatch.Kind, ids *taskwatch.IDs, now
 	*ids = next
 	ev := t.event(kind, tr.task, 0)
 	ev.OldIDs, ev.Cause = now, cause
+	t.addLasting(ev, tr.task)
 	errno := taskwatch.Denial(t.feed.NotifyBefore(ev))
 	*ids = now
 	tr.call.asked = true

@@ -301,3 +301,26 @@ func vetoNameIn(t *testing.T, dir, bin, target, way string, deny, late bool, pre
 		t.Errorf("%d questions about one exec", asked)
 	}
 }
+
+// The optional fields that an exec leaves as they are, are known where it is decided.
+func TestOptionalFieldsAtTheDecision(t *testing.T) {
+	sid, err := unix.Getsid(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const asked = taskwatch.FieldSID | taskwatch.FieldTTY | taskwatch.FieldCapsEffective
+	decided := 0
+	sh(t, "/bin/true; :", watching("decides", func(ev *taskwatch.Event) error {
+		decided++
+		if ev.Extra == nil || ev.Extra.Given != asked&^taskwatch.FieldCapsEffective || ev.Extra.SID != sid {
+			t.Errorf("%s has %+v, want the session %d", ev.Task.Exe, ev.Extra, sid)
+		}
+		if ev.Missing&asked != taskwatch.FieldCapsEffective {
+			t.Errorf("%s misses %v", ev.Task.Exe, ev.Missing&asked)
+		}
+		return nil
+	}, []taskwatch.WatchOption{taskwatch.Reads(taskwatch.DefaultFields | asked)}, taskwatch.Exec))
+	if decided != 2 {
+		t.Errorf("%d execs were decided, want 2", decided)
+	}
+}

@@ -146,7 +146,7 @@ func wire(pl *plan) []byte {
 	for i, t := range pl.texts {
 		p.f("String%s = %d\n", camel(t.name), i)
 	}
-	p.f(")\n\n")
+	p.f("String%s = %d // of no event: see Strings\n)\n\n", camel(schema.ParentExe), schema.ParentExeText)
 
 	p.f("// put writes the facts of an event that need no thought.\nfunc put(b *[Size]byte, ev *taskwatch.Event) {\nt := ev.Task\n")
 	for _, e := range pl.entries {
@@ -284,6 +284,7 @@ func guest(pl *plan) []byte {
 	for i, t := range pl.texts {
 		p.f("string%s = %d\n", camel(t.name), i)
 	}
+	p.f("string%s = %d\n", camel(schema.ParentExe), schema.ParentExeText)
 	p.f(")\n\n// Fields is a set of fields of an event.\ntype Fields uint64\n\n")
 	p.f("// The fields of events, by their names in recordings. See [Task.Has].\nconst (\n")
 	for i, f := range schema.Table {
@@ -300,7 +301,7 @@ func guest(pl *plan) []byte {
 			p.f(" | 1 << %d", i)
 		}
 	}
-	p.f("\n\n// The optional fields are zero unless somebody else asks for them.\n\n")
+	p.f("\n\n// The optional fields are zero unless somebody asks for them: see [Info.Reads].\n\n")
 	for _, e := range pl.entries {
 		if e.field == nil || e.field.Type == schema.Strings || e.field.Type == schema.Uint32s {
 			continue
@@ -343,7 +344,7 @@ func header(pl *plan) []byte {
 	b.WriteString("/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */\n")
 	fmt.Fprintf(&b, "/* %s */\n", generated)
 	b.WriteString("#ifndef TASK_WATCHERS_RECORD_H\n#define TASK_WATCHERS_RECORD_H\n\n")
-	b.WriteString("/* The task record: what a module in the sandbox sees of an event and its task.\n * It grows at its end only. What it has behind comm is optional: 0, and missing,\n * unless somebody else asks for it. */\nstruct task_struct {\n")
+	b.WriteString("/* The task record: what a module in the sandbox sees of an event and its task.\n * It grows at its end only. What it has behind comm is optional: 0, and missing,\n * unless somebody asks for it: see MODULE_READS(). */\nstruct task_struct {\n")
 	for _, e := range pl.entries {
 		typ := "__" + e.Type
 		if e.Type == "char" {
@@ -376,10 +377,18 @@ func header(pl *plan) []byte {
 		}
 	}
 	b.WriteString(")\n")
+	b.WriteString("\n/* Their names for MODULE_READS(). */\nenum {\n")
+	for i, f := range schema.Table {
+		if f.Optional {
+			fmt.Fprintf(&b, "\ttw_field_%s = %d,\n", strings.ReplaceAll(f.Name, ".", "_"), i)
+		}
+	}
+	fmt.Fprintf(&b, "\ttw_field_%s = %d,\n};\n", schema.ParentExe, schema.ParentExeText)
 	b.WriteString("\n/* The strings that the host gives. The numbers of a list are text, too. */\n")
 	for i, t := range pl.texts {
 		fmt.Fprintf(&b, "#define TASK_STRING_%s %d\n", strings.ToUpper(t.name), i)
 	}
+	fmt.Fprintf(&b, "#define TASK_STRING_%s %d\n", strings.ToUpper(schema.ParentExe), schema.ParentExeText)
 	b.WriteString("\n#endif\n")
 	return b.Bytes()
 }

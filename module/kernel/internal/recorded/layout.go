@@ -2,6 +2,7 @@ package recorded
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/cilium/ebpf/btf"
 )
@@ -58,7 +59,9 @@ var structs = []struct {
 	{"dentry", [][2]string{{"d_hash", "hlist_bl_node"}, {"d_parent", "*dentry"}, {"d_name", "qstr"}, {"d_inode", "*inode"}}},
 	{"hlist_bl_node", [][2]string{{"pprev", "*char"}}}, // not NULL in what has a name
 	{"qstr", [][2]string{{"len", "u32"}, {"name", "*char"}}},
-	{"signal_struct", [][2]string{{"tty", "*tty_struct"}}},
+	{"signal_struct", [][2]string{{"tty", "*tty_struct"}, {"pids", "*pid[4]"}}}, // of the four, that of the session: sid
+	{"pid", [][2]string{{"numbers", "upid[1]"}}},
+	{"upid", [][2]string{{"nr", "int"}}},
 	{"tty_struct", [][2]string{{"driver", "*tty_driver"}, {"name", "char[64]"}}},
 	{"tty_driver", [][2]string{{"major", "int"}}},
 	{"css_set", [][2]string{{"dfl_cgrp", "*cgroup"}}},
@@ -128,21 +131,24 @@ var (
 	}
 )
 
-// typeOf returns the type of a field: a number, "*" and what it points to, "char"
-// and how many, or a structure that is part of this one.
+// typeOf returns the type of a field: a number, "*" and what it points to, a
+// structure that is part of this one, or one of these, or "char", and how many.
 func (l *layout) typeOf(name string) (btf.Type, error) {
 	if t := intTypes[name]; t != nil {
 		return t, nil
+	}
+	if element, n, ok := cutCount(name); ok {
+		typ, err := l.typeOf(element)
+		return &btf.Array{Index: intTypes["u32"], Type: typ, Nelems: n}, err
+	}
+	if name == "char" {
+		return charType, nil
 	}
 	if name == "*char" {
 		return &btf.Pointer{Target: charType}, nil
 	}
 	if name[0] == '*' {
 		return &btf.Pointer{Target: l.types[name[1:]]}, nil
-	}
-	var n uint32
-	if _, err := fmt.Sscanf(name, "char[%d]", &n); err == nil {
-		return &btf.Array{Index: intTypes["u32"], Type: charType, Nelems: n}, nil
 	}
 	t := l.types[name]
 	for _, s := range structs {
@@ -153,7 +159,20 @@ func (l *layout) typeOf(name string) (btf.Type, error) {
 	return nil, fmt.Errorf("no type %q", name)
 }
 
-// find returns where a field is: "cred", or "d_name.len".
+// cutCount takes "char[16]" apart.
+func cutCount(name string) (element string, n uint32, ok bool) {
+	element, count, ok := strings.Cut(name, "[")
+	if !ok {
+		return "", 0, false
+	}
+	if _, err := fmt.Sscanf(count, "%d]", &n); err != nil {
+		panic("bad type " + name)
+	}
+	return element, n, true
+}
+
+// find returns where a field is: "cred", or "d_name.len"; of an array in the middle it
+// takes the first element.
 func (l *layout) find(structure string, path ...string) (offset, size int) {
 	t := l.types[structure]
 	for i, name := range path {
@@ -171,7 +190,11 @@ func (l *layout) find(structure string, path ...string) (offset, size int) {
 			size, _ = btf.Sizeof(m.Type)
 			return offset, size
 		}
-		t = btf.UnderlyingType(m.Type).(*btf.Struct)
+		next := btf.UnderlyingType(m.Type)
+		if array, ok := next.(*btf.Array); ok {
+			next = btf.UnderlyingType(array.Type)
+		}
+		t = next.(*btf.Struct)
 	}
 	return offset, int(t.Size)
 }

@@ -58,6 +58,12 @@ func (o *object) set(value uint64, path ...string) {
 	o.region.Set(offset, b)
 }
 
+// setElement gives an element of an array of pointers its value.
+func (o *object) setElement(i int, value uint64, field string) {
+	offset, _ := o.layout.find(o.structure, field)
+	o.region.Set(offset+8*i, binary.NativeEndian.AppendUint64(nil, value))
+}
+
 // setText gives an array of char its value.
 func (o *object) setText(value, field string) {
 	offset, size := o.layout.find(o.structure, field)

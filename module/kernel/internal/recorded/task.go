@@ -310,10 +310,17 @@ func (w *World) fs(t *task) uint64 {
 const (
 	ptsMajor     = 136
 	consoleMajor = 4
+
+	sessionPID = 3 // PIDTYPE_SID, in the array of a process
 )
 
 func (w *World) signal(t *task) uint64 {
 	s := w.passing("signal_struct")
+	if t.given(taskwatch.FieldSID) {
+		pid := w.passing("pid")
+		pid.set(uint64(t.extra.SID), "numbers", "nr")
+		s.setElement(sessionPID, pid.addr(), "pids")
+	}
 	if !t.given(taskwatch.FieldTTY) {
 		return s.addr()
 	}

@@ -44,7 +44,7 @@ static int paths(unsigned long val, struct task_struct *tsk)
 	if (task_gid(tsk) != gid)
 		return 0;
 	task_exe(tsk, exe, sizeof(exe));
-	task_exe(kernel_read(tsk->real_parent), parent_exe, sizeof(parent_exe));
+	task_parent_exe(tsk, parent_exe, sizeof(parent_exe));
 	return 0;
 }
 task_watcher_func(exec, paths);
