@@ -61,7 +61,7 @@ func TestModuleReads(t *testing.T) {
 		}
 	}
 	eachAttaching(t, func(t *testing.T, source string) {
-		modules := []string{sandboxed}
+		modules := []string{sandboxed + ",deadline=1m"} // the machine may be busy
 		if source == "bpf" {
 			testutil.Root(t)
 			modules = append(modules, object)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -67,7 +68,7 @@ func TestReadsArrive(t *testing.T) {
 	o := parse(t, "reads.c")
 	for _, synchronous := range []bool{true, false} {
 		var r taskwatch.Registry
-		m := load(t, o, LoadOptions{Synchronous: synchronous})
+		m := load(t, o, LoadOptions{Synchronous: synchronous, Deadline: time.Minute}) // the machine may be busy
 		tm := m.Watchers(0)
 		register(t, &r, tm)
 		feed := r.Feed()
