@@ -95,17 +95,18 @@ const (
 
 // The strings of an event, as the host numbers them.
 const (
-	stringComm    = 0
-	stringExe     = 1
-	stringArgv    = 2
-	stringCwd     = 3
-	stringCgroup  = 4
-	stringOldExe  = 5
-	stringTTY     = 6
-	stringGroups  = 7
-	stringExeHost = 8
-	stringEnv     = 9
-	stringLabel   = 10
+	stringComm      = 0
+	stringExe       = 1
+	stringArgv      = 2
+	stringCwd       = 3
+	stringCgroup    = 4
+	stringOldExe    = 5
+	stringTTY       = 6
+	stringGroups    = 7
+	stringExeHost   = 8
+	stringEnv       = 9
+	stringLabel     = 10
+	stringParentExe = 256
 )
 
 // Fields is a set of fields of an event.
@@ -176,7 +177,7 @@ var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns
 
 const optionalFields Fields = 0 | 1<<30 | 1<<31 | 1<<32 | 1<<33 | 1<<34 | 1<<35 | 1<<36 | 1<<37 | 1<<38 | 1<<39 | 1<<40 | 1<<41 | 1<<42 | 1<<43 | 1<<44 | 1<<45 | 1<<46 | 1<<47 | 1<<48 | 1<<49 | 1<<50 | 1<<51 | 1<<52 | 1<<53 | 1<<54 | 1<<55
 
-// The optional fields are zero unless somebody else asks for them.
+// The optional fields are zero unless somebody asks for them: see [Info.Reads].
 
 // CgroupID: inode of the cgroup's directory.
 func (t *Task) CgroupID() uint64 { return t.r.CgroupID }

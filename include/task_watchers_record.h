@@ -5,7 +5,7 @@
 
 /* The task record: what a module in the sandbox sees of an event and its task.
  * It grows at its end only. What it has behind comm is optional: 0, and missing,
- * unless somebody else asks for it. */
+ * unless somebody asks for it: see MODULE_READS(). */
 struct task_struct {
 	__u32 size;            /* bytes of this record */
 	__u32 abi;             /* version of this layout */
@@ -144,6 +144,37 @@ _Static_assert(sizeof(struct task_struct) == 424, "the host writes a record of 4
 /* The optional ones of these. */
 #define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50 | 1ull << 51 | 1ull << 52 | 1ull << 53 | 1ull << 54 | 1ull << 55)
 
+/* Their names for MODULE_READS(). */
+enum {
+	tw_field_cgroup_id = 30,
+	tw_field_auid = 31,
+	tw_field_sessionid = 32,
+	tw_field_tty = 33,
+	tw_field_caps_effective = 34,
+	tw_field_caps_permitted = 35,
+	tw_field_caps_inheritable = 36,
+	tw_field_caps_bounding = 37,
+	tw_field_caps_ambient = 38,
+	tw_field_groups = 39,
+	tw_field_ns_vpid = 40,
+	tw_field_ns_mnt = 41,
+	tw_field_ns_pid = 42,
+	tw_field_ns_net = 43,
+	tw_field_ns_user = 44,
+	tw_field_exe_host = 45,
+	tw_field_exe_dev = 46,
+	tw_field_exe_ino = 47,
+	tw_field_env = 48,
+	tw_field_caps_secure = 49,
+	tw_field_nice = 50,
+	tw_field_caps_gained = 51,
+	tw_field_before_utime_ns = 52,
+	tw_field_before_stime_ns = 53,
+	tw_field_label = 54,
+	tw_field_sid = 55,
+	tw_field_parent_exe = 256,
+};
+
 /* The strings that the host gives. The numbers of a list are text, too. */
 #define TASK_STRING_COMM 0
 #define TASK_STRING_EXE 1
@@ -156,5 +187,6 @@ _Static_assert(sizeof(struct task_struct) == 424, "the host writes a record of 4
 #define TASK_STRING_EXE_HOST 8
 #define TASK_STRING_ENV 9
 #define TASK_STRING_LABEL 10
+#define TASK_STRING_PARENT_EXE 256
 
 #endif

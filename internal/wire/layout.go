@@ -96,17 +96,18 @@ const (
 
 // The strings of an event that a module may ask for.
 const (
-	StringComm    = 0
-	StringExe     = 1
-	StringArgv    = 2
-	StringCwd     = 3
-	StringCgroup  = 4
-	StringOldExe  = 5
-	StringTTY     = 6
-	StringGroups  = 7
-	StringExeHost = 8
-	StringEnv     = 9
-	StringLabel   = 10
+	StringComm      = 0
+	StringExe       = 1
+	StringArgv      = 2
+	StringCwd       = 3
+	StringCgroup    = 4
+	StringOldExe    = 5
+	StringTTY       = 6
+	StringGroups    = 7
+	StringExeHost   = 8
+	StringEnv       = 9
+	StringLabel     = 10
+	StringParentExe = 256 // of no event: see Strings
 )
 
 // put writes the facts of an event that need no thought.

@@ -60,7 +60,7 @@ func TestStrings(t *testing.T) {
 		{[]string{"string=3"}, 0, "/cwd", 4},
 		{[]string{"string=4"}, 0, "/cg", 3},
 		{[]string{"string=5"}, 0, "/bin/old", 8},
-		{[]string{"string=11"}, 0, "", -int64(syscall.EINVAL)}, // one more than there are
+		{[]string{"string=11"}, 0, "", -int64(syscall.EINVAL)},  // one more than there are
 		{[]string{"string=256"}, 0, "", -int64(syscall.ENOENT)}, // of a module that does not ask for it
 		{[]string{"string=2147483647"}, 0, "", -int64(syscall.EINVAL)},
 		{[]string{"string=0"}, taskwatch.FieldComm, "", -int64(syscall.ENOENT)},

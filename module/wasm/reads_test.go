@@ -108,47 +108,47 @@ func TestReadsArrive(t *testing.T) {
 func TestParents(t *testing.T) {
 	id := func(n uint64) taskwatch.TaskID { return taskwatch.TaskID{Run: 1, N: n} }
 	p := newParents()
-	see := func(k taskwatch.Kind, seq uint64, task taskwatch.Task, missing taskwatch.Fields) {
-		p.learn(&taskwatch.Event{Kind: k, Seq: seq, Task: &task, Missing: missing})
+	see := func(k taskwatch.Kind, seq uint64, task *taskwatch.Task, missing taskwatch.Fields) {
+		p.learn(&taskwatch.Event{Kind: k, Seq: seq, Task: task, Missing: missing})
 	}
-	is := func(what, want string, task taskwatch.Task, missing taskwatch.Fields) {
+	is := func(what, want string, task *taskwatch.Task, missing taskwatch.Fields) {
 		t.Helper()
-		if got := p.exe(&taskwatch.Event{Kind: taskwatch.Exec, Seq: 9, Task: &task, Missing: missing}); got != want {
+		if got := p.exe(&taskwatch.Event{Kind: taskwatch.Exec, Seq: 9, Task: task, Missing: missing}); got != want {
 			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
 	const none = taskwatch.Fields(0)
-	see(taskwatch.Attach, 0, taskwatch.Task{ID: id(1), PID: 1, TID: 1, Exe: "/sbin/init"}, none)
-	see(taskwatch.Attach, 0, taskwatch.Task{ID: id(2), PID: 2, TID: 2}, taskwatch.FieldExe) // a thread of the kernel
-	see(taskwatch.Attach, 0, taskwatch.Task{ID: id(4), PID: 4, TID: 5, Exe: "/bin/threads"}, none)
-	see(taskwatch.Attach, 0, taskwatch.Task{ID: id(3), PID: 4, TID: 4, Exe: "/bin/threads"}, none)
-	see(taskwatch.Clone, 1, taskwatch.Task{ID: id(10), ParentID: id(1), PID: 10, TID: 10, PPID: 1, Exe: "/sbin/init"}, none)
-	see(taskwatch.Exec, 2, taskwatch.Task{ID: id(10), ParentID: id(1), PID: 10, TID: 10, PPID: 1, Exe: "/bin/sh"}, none)
-	child := taskwatch.Task{ID: id(11), ParentID: id(10), PID: 11, TID: 11, PPID: 10}
+	see(taskwatch.Attach, 0, &taskwatch.Task{ID: id(1), PID: 1, TID: 1, Exe: "/sbin/init"}, none)
+	see(taskwatch.Attach, 0, &taskwatch.Task{ID: id(2), PID: 2, TID: 2}, taskwatch.FieldExe) // a thread of the kernel
+	see(taskwatch.Attach, 0, &taskwatch.Task{ID: id(4), PID: 4, TID: 5, Exe: "/bin/threads"}, none)
+	see(taskwatch.Attach, 0, &taskwatch.Task{ID: id(3), PID: 4, TID: 4, Exe: "/bin/threads"}, none)
+	see(taskwatch.Clone, 1, &taskwatch.Task{ID: id(10), ParentID: id(1), PID: 10, TID: 10, PPID: 1, Exe: "/sbin/init"}, none)
+	see(taskwatch.Exec, 2, &taskwatch.Task{ID: id(10), ParentID: id(1), PID: 10, TID: 10, PPID: 1, Exe: "/bin/sh"}, none)
+	child := &taskwatch.Task{ID: id(11), ParentID: id(10), PID: 11, TID: 11, PPID: 10}
 	is("a child", "/bin/sh", child, none)
 	is("a child of one that has no id", "/bin/sh", child, taskwatch.FieldParentID)
 	is("a child whose parent is not said", "", child, taskwatch.FieldPPID)
-	is("a child of the kernel's", "", taskwatch.Task{PID: 12, PPID: 2}, none)
-	is("a child of nobody", "", taskwatch.Task{PID: 12}, none)
-	is("a child of one that was never seen", "", taskwatch.Task{PID: 12, PPID: 77, ParentID: id(77)}, none)
-	is("a child of a thread", "/bin/threads", taskwatch.Task{PID: 12, PPID: 4, ParentID: id(4)}, none)
-	is("one that was adopted", "/sbin/init", taskwatch.Task{PID: 11, PPID: 1, ParentID: id(10)}, none)
+	is("a child of the kernel's", "", &taskwatch.Task{PID: 12, PPID: 2}, none)
+	is("a child of nobody", "", &taskwatch.Task{PID: 12}, none)
+	is("a child of one that was never seen", "", &taskwatch.Task{PID: 12, PPID: 77, ParentID: id(77)}, none)
+	is("a child of a thread", "/bin/threads", &taskwatch.Task{PID: 12, PPID: 4, ParentID: id(4)}, none)
+	is("one that was adopted", "/sbin/init", &taskwatch.Task{PID: 11, PPID: 1, ParentID: id(10)}, none)
 
-	see(taskwatch.Exec, 3, taskwatch.Task{ID: id(4), PID: 4, TID: 4, Exe: "/bin/other"}, none) // by another thread
+	see(taskwatch.Exec, 3, &taskwatch.Task{ID: id(4), PID: 4, TID: 4, Exe: "/bin/other"}, none) // by another thread
 	p.forget(id(3))
-	is("a child of one that another thread has exec", "/bin/other", taskwatch.Task{PID: 12, PPID: 4}, none)
-	see(taskwatch.Exec, 4, taskwatch.Task{ID: id(4), PID: 4, TID: 4}, taskwatch.FieldExe)
-	is("a child of one that runs what is not known", "", taskwatch.Task{PID: 12, PPID: 4}, none)
+	is("a child of one that another thread has exec", "/bin/other", &taskwatch.Task{PID: 12, PPID: 4}, none)
+	see(taskwatch.Exec, 4, &taskwatch.Task{ID: id(4), PID: 4, TID: 4}, taskwatch.FieldExe)
+	is("a child of one that runs what is not known", "", &taskwatch.Task{PID: 12, PPID: 4}, none)
 
 	p.forget(id(10))
 	is("a child of one that has gone", "", child, none)
-	see(taskwatch.Clone, 5, taskwatch.Task{ID: id(20), PID: 10, TID: 10, Exe: "/bin/new"}, none)
-	is("the pid is another one's", "/bin/new", taskwatch.Task{PID: 21, PPID: 10}, none)
+	see(taskwatch.Clone, 5, &taskwatch.Task{ID: id(20), PID: 10, TID: 10, Exe: "/bin/new"}, none)
+	is("the pid is another one's", "/bin/new", &taskwatch.Task{PID: 21, PPID: 10}, none)
 
 	// Of one whose birth was not seen, the pid may have been another's since.
-	see(taskwatch.Attach, 6, taskwatch.Task{ID: id(30), PID: 30, TID: 30, Exe: "/bin/late"}, none)
-	is("a child by id", "/bin/late", taskwatch.Task{PID: 31, PPID: 30, ParentID: id(30)}, none)
-	is("a child by pid", "", taskwatch.Task{PID: 31, PPID: 30}, none)
+	see(taskwatch.Attach, 6, &taskwatch.Task{ID: id(30), PID: 30, TID: 30, Exe: "/bin/late"}, none)
+	is("a child by id", "/bin/late", &taskwatch.Task{PID: 31, PPID: 30, ParentID: id(30)}, none)
+	is("a child by pid", "", &taskwatch.Task{PID: 31, PPID: 30}, none)
 	for _, n := range []uint64{1, 2, 4, 20, 30} {
 		p.forget(id(n))
 	}
