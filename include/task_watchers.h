@@ -35,6 +35,9 @@
  *	detach	0	once for each task that exists when it is unloaded
  *	execed	0	after an exec that has succeeded, also with MODULE_VETO(exec);
  *			for the kernel only
+ *	step	number	while an exec is decided: at 0 about the program, at 1 about the
+ *			interpreter if it is a script, at 2 about that of the interpreter,
+ *			and so on; for the kernel only
  *
  * The clone flags are without the exit signal, which the kernel keeps apart.
  *
@@ -81,6 +84,7 @@ enum { false = 0, true = 1 };
 #define WATCH_TASK_ATTACH 7
 #define WATCH_TASK_DETACH 8
 #define WATCH_TASK_EXECED 9
+#define WATCH_TASK_STEP 10
 
 /* What changed an id. */
 #define TASK_CAUSE_UNKNOWN 0
@@ -113,6 +117,7 @@ enum {
 	tw_event_attach = WATCH_TASK_ATTACH,
 	tw_event_detach = WATCH_TASK_DETACH,
 	tw_event_execed = WATCH_TASK_EXECED,
+	tw_event_step = WATCH_TASK_STEP,
 };
 
 enum {

@@ -293,7 +293,7 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 
 /*
  * task_watcher_func - call fn on every event ev
- * @ev: init, clone, exec, uid, gid, exit, free, attach, detach or execed
+ * @ev: init, clone, exec, uid, gid, exit, free, attach, detach, execed or step
  * @fn: int fn(unsigned long val, struct task_struct *tsk)
  *
  * Watchers of one event are called in the order in which they stand in the
@@ -307,7 +307,7 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 	SEC(".task_watchers." #ev)                                                           \
 	int __task_watcher_##ev##_##fn(unsigned long tw_val, struct task_struct *tw_tsk)     \
 	{                                                                                    \
-		_Static_assert(TW_JOIN(tw_event_, ev) <= WATCH_TASK_EXECED, "");             \
+		_Static_assert(TW_JOIN(tw_event_, ev) <= WATCH_TASK_STEP, "");               \
 		TW_CHECK_WATCHER(fn);                                                        \
 		return fn(tw_val, tw_tsk);                                                   \
 	}
@@ -359,6 +359,28 @@ static __always_inline long bpf_loop(__u32 n, void *callback, void *ctx, __u64 f
 	SEC(".task_watchers.execed")                                                         \
 	int __task_watcher_execed_##fn(unsigned long tw_val, struct task_struct *tw_tsk,     \
 				       struct linux_binprm *tw_bprm)                         \
+	{                                                                                    \
+		TW_CHECK_EXEC_WATCHER(fn);                                                   \
+		return fn(tw_val, tw_tsk, tw_bprm);                                          \
+	}
+
+/*
+ * task_step_watcher_func - like task_exec_watcher_func(fn), at each step of an exec
+ *
+ * The kernel looks at the program, if that is a script at its interpreter, if that
+ * is one at the next, up to five. It asks about each before it opens what that one
+ * names (security_bprm_check), and so does it here: val is the number of the step, 0
+ * for the program, or TASK_STEP_UNKNOWN for an interpreter if there was no memory.
+ * bprm->file is the file of the step. With MODULE_VETO(exec) an error denies the exec.
+ *
+ * Watchers of exec are asked about the program and about the last interpreter.
+ */
+#define TASK_STEP_UNKNOWN (~0ul)
+
+#define task_step_watcher_func(fn)                                                           \
+	SEC(".task_watchers.step")                                                           \
+	int __task_watcher_step_##fn(unsigned long tw_val, struct task_struct *tw_tsk,       \
+				     struct linux_binprm *tw_bprm)                           \
 	{                                                                                    \
 		TW_CHECK_EXEC_WATCHER(fn);                                                   \
 		return fn(tw_val, tw_tsk, tw_bprm);                                          \

@@ -31,6 +31,7 @@ type Attachment struct {
 	stash  *ebpf.Map // old ids by task, for hooks on system calls and after an exec
 	entry  *ebpf.Program
 	carry  *ebpf.Map // vetoes by task, between the programs of a chain
+	steps  *ebpf.Map // the number of the step that a task's exec is at, for hooks that number them
 	links  []io.Closer
 	aside  bool // Hook.Before is attached to
 
@@ -44,6 +45,9 @@ func Prepare(k *Kernel, h *plan.Hook) (*Attachment, error) {
 	a.slot, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_slot", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: slotCount})
 	if err == nil && h.Veto {
 		a.carry, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_carry", Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16384})
+	}
+	if err == nil && h.Steps {
+		a.steps, err = ebpf.NewMap(link.TaskStorage("tw_steps"))
 	}
 	if err == nil && len(h.Syscalls) > 0 && !h.Stateless {
 		a.stash, err = ebpf.NewMap(&ebpf.MapSpec{Name: "tw_old_ids", Type: ebpf.Hash, KeySize: 4, ValueSize: link.IDsSize, MaxEntries: 16384})
@@ -97,6 +101,9 @@ func (a *Attachment) Load(lk *link.Linker) ([]*ebpf.Program, error) {
 	}
 	if a.carry != nil {
 		lk.Carry = a.carry
+	}
+	if a.steps != nil {
+		lk.Steps = a.steps
 	}
 	stages, err := lk.Link()
 	if err != nil {
@@ -201,7 +208,7 @@ func (a *Attachment) Missed() (uint64, error) {
 // Close detaches the hook and frees everything.
 func (a *Attachment) Close() error {
 	errs := CloseAll(a.links)
-	for _, c := range []io.Closer{a.entry, a.slot, a.stash, a.carry} {
+	for _, c := range []io.Closer{a.entry, a.slot, a.stash, a.carry, a.steps} {
 		errs = append(errs, c.Close()) // all may be nil inside
 	}
 	errs = append(errs, CloseAll(a.current.Programs)...)

@@ -44,6 +44,8 @@ type gen struct {
 	insns   asm.Instructions
 	off     *offsets.Offsets
 	stash   asm.FDer // for hooks on system calls
+	steps   asm.FDer // for hooks that count steps
+	first   bool     // no stage comes before
 	last    bool     // no stage follows
 	dryRun  bool     // a veto refuses nothing
 	skip    string

@@ -28,6 +28,7 @@ type Linker struct {
 	Latches asm.FDer
 	Stash   asm.FDer   // for hooks that compare ids; else nil
 	Carry   asm.FDer   // for hooks that can deny; else nil
+	Steps   asm.FDer   // for hooks that number them; else nil
 	Exempt  *Exemption // or nil
 	Slot    asm.FDer   // where the stages are
 	Second  int        // the slot of the second stage; the others follow
@@ -132,7 +133,7 @@ func (lk *Linker) stage(items []item, n, of int) (asm.Instructions, error) {
 	}
 	last := n == of-1
 	carries := lk.Hook.Veto && of > 1
-	g := &gen{off: lk.Off, stash: lk.Stash, last: last, dryRun: lk.DryRun}
+	g := &gen{off: lk.Off, stash: lk.Stash, steps: lk.Steps, first: n == 0, last: last, dryRun: lk.DryRun}
 	g.emit(
 		asm.Mov.Reg(regCtx, asm.R1),
 		asm.Mov.Imm(regFirst, 0),

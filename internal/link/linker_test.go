@@ -77,6 +77,7 @@ func initHook() *plan.Hook {
 func mustLink(t testing.TB, lk *Linker) []asm.Instructions {
 	t.Helper()
 	lk.Off, lk.Stats, lk.Slot, lk.Carry, lk.Stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
+	lk.Steps = fakeMap(9)
 	lk.Second = 1
 	stages, err := lk.Link()
 	if err != nil {
@@ -203,13 +204,15 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 		decider := madeList("decider", veto, nil, watchers)
 		for _, l := range []*List{observer, decider} {
 			for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
-				calls, again, execed := 0, 0, 0
+				calls, again, execed, steps := 0, 0, 0, 0
 				for _, h := range plan.Hooks(s) {
 					for _, c := range h.Calls {
 						switch {
 						case c.Kind != k || !c.To.Reaches(l.Decides(k)):
 						case c.Entry() == plan.Execed:
 							execed++
+						case c.Entry() == plan.Step:
+							steps++
 						case k == taskwatch.Exec && strings.HasSuffix(h.Name, "bprm_creds_from_file"):
 							again++
 						default:
@@ -223,6 +226,9 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 				if want := map[taskwatch.Kind]int{taskwatch.Exec: 1}[k]; execed != want {
 					t.Errorf("%+v: what follows %s is at %d hooks, want %d", s, k, execed, want)
 				}
+				if want := k == taskwatch.Exec && (s.LSM == nil || s.ModifyReturn == nil); (steps == 1) != want || steps > 1 {
+					t.Errorf("%+v: the steps of %s are at %d hooks", s, k, steps)
+				}
 				if calls != 1 {
 					t.Errorf("%+v: %s of the %s is called at %d hooks", s, k, l.Code.Name, calls)
 				}
@@ -230,8 +236,8 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 		}
 		for _, h := range plan.Hooks(s) {
 			lk := &Linker{Hook: h, Lists: []*List{observer, decider}}
-			if !lk.Used() {
-				t.Errorf("%s is unused", h.Name)
+			if lk.Used() == h.Steps { // nobody has asked for them
+				t.Errorf("%s is used: %v", h.Name, lk.Used())
 			}
 			mustLink(t, lk)
 		}

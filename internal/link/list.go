@@ -45,7 +45,7 @@ type Watcher struct {
 
 // Watchers returns what is called at an entry.
 func (l *List) Watchers(e plan.Entry) []Watcher {
-	if k, ok := e.Kind(); ok && !l.Kinds.Has(k) || e == plan.Execed && l.Leaving {
+	if k, ok := e.Kind(); ok && !l.Kinds.Has(k) || l.Leaving && (e == plan.Execed || e == plan.Step) {
 		return nil
 	}
 	return l.Watched[e]

@@ -2,6 +2,7 @@ package link
 
 import (
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
@@ -23,6 +24,8 @@ func (g *gen) load(c plan.Call) {
 		g.loadBprm()
 	case plan.LoadInterpreter:
 		g.loadInterpreter()
+	case plan.LoadStep:
+		g.loadStep()
 	case plan.LoadBprmIDs:
 		g.loadBprmIDs(c.IDs())
 	case plan.LoadExec:
@@ -90,6 +93,47 @@ func (g *gen) loadInterpreter() {
 		asm.JEq.Reg(asm.R2, asm.R3, g.skip),
 	)
 	g.loadBprm()
+}
+
+// security_bprm_check(bprm): once for the program and for each interpreter. Of the
+// program, interp is the same name. The number of a step that follows is one more than
+// that of the step before, which the task's storage has; without memory for that it is
+// not known.
+func (g *gen) loadStep() {
+	const unknown = -1
+	program, counted := g.label("program"), g.label("counted")
+	g.current()
+	g.emit(
+		asm.LoadMapPtr(asm.R1, g.steps.FD()),
+		asm.Mov.Reg(asm.R2, regTask),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.Mov.Imm(asm.R4, unix.BPF_LOCAL_STORAGE_GET_F_CREATE),
+		asm.FnTaskStorageGet.Call(),
+		asm.Mov.Imm(regVal, 0),
+	)
+	g.arg(asm.R1, 0)
+	g.emit(
+		asm.StoreMem(asm.RFP, stackDetail, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R1, g.off.BprmInterp, asm.DWord),
+		asm.LoadMem(asm.R3, asm.R1, g.off.BprmFilename, asm.DWord),
+		asm.JEq.Reg(asm.R2, asm.R3, program),
+		asm.Mov.Imm(regVal, unknown),
+		asm.JEq.Imm(asm.R0, 0, counted),
+		asm.LoadMem(regVal, asm.R0, 0, asm.Word),
+	)
+	if g.first {
+		g.emit(
+			asm.Add.Imm(regVal, 1),
+			asm.StoreMem(asm.R0, 0, regVal, asm.Word),
+		)
+	}
+	g.emit(asm.Ja.Label(counted))
+	g.mark(program)
+	g.emit(
+		asm.JEq.Imm(asm.R0, 0, counted),
+		asm.StoreMem(asm.R0, 0, regVal, asm.Word),
+	)
+	g.mark(counted)
 }
 
 // security_bprm_creds_from_file(bprm, file) and

@@ -26,6 +26,9 @@ type usage struct {
 // may be called by any.
 func newUsage(lk *Linker) *usage {
 	u := &usage{lk, map[string]bool{}, map[string]bool{}}
+	if lk.Hook.Steps {
+		u.maps[" steps"] = true
+	}
 	for _, l := range lk.Lists {
 		if l.Code.Report != "" {
 			u.reach(l, l.Code.Report)

@@ -11,11 +11,12 @@ const (
 	Attach     = Entry(taskwatch.Attach)
 	Detach     = Entry(taskwatch.Detach)
 	Execed     = Entry(taskwatch.NumLists) // after an exec that has succeeded
-	NumEntries = Execed + 1
+	Step       = Execed + 1                // at each program that an exec goes through
+	NumEntries = Step + 1
 )
 
 // entryNames are the names of the entries that are no events.
-var entryNames = map[Entry]string{Attach: "attach", Detach: "detach", Execed: "execed"}
+var entryNames = map[Entry]string{Attach: "attach", Detach: "detach", Execed: "execed", Step: "step"}
 
 // String returns the name that a module's author writes.
 func (e Entry) String() string {

@@ -26,7 +26,7 @@ func (s *Support) Events() (list [taskwatch.NumKinds]Event) {
 	var misses [taskwatch.NumKinds][]string
 	for _, h := range Hooks(s) {
 		for _, c := range h.Calls {
-			if c.To == OnceVetoed || c.To == Afterwards {
+			if c.To == OnceVetoed || c.To == Afterwards || c.To == Stepwise {
 				continue
 			}
 			e := &list[c.Kind]

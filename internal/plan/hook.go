@@ -22,6 +22,8 @@ type Hook struct {
 	IDs       IDs  // which, there
 	Stateless bool // nothing is put aside: their results say enough
 
+	Steps bool // its calls are numbered, from the first program of an exec on
+
 	// Before is a tracepoint that an exec passes earlier, or "". The old ids are
 	// put aside there.
 	Before string
@@ -46,8 +48,11 @@ type Call struct {
 
 // Entry is the list whose watchers it calls.
 func (c Call) Entry() Entry {
-	if c.To == Afterwards {
+	switch c.To {
+	case Afterwards:
 		return Execed
+	case Stepwise:
+		return Step
 	}
 	return Entry(c.Kind)
 }
@@ -77,6 +82,7 @@ const (
 	Observers                  // the fact; where it can be denied, unless it was
 	OnceVetoed                 // everyone, after the dispatcher has denied
 	Afterwards                 // everyone, at the entry that follows an exec
+	Stepwise                   // everyone, at the entry of each step of an exec
 )
 
 // Reaches reports whether the audience can include a watcher.
@@ -109,6 +115,7 @@ const (
 	LoadNewTask                   // task_newtask(task, clone_flags)
 	LoadBprm                      // security_bprm_creds_for_exec(bprm)
 	LoadInterpreter               // security_bprm_creds_from_file(bprm, file), of a script
+	LoadStep                      // security_bprm_check(bprm)
 	LoadBprmIDs                   // the same and security_bprm_committing_creds(bprm): the new credentials are known
 	LoadExec                      // sched_process_exec(task, old_pid, bprm)
 	LoadExecIDs                   // the same, where the old ids were put aside

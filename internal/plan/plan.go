@@ -20,17 +20,19 @@ func Hooks(s *Support) []*Hook {
 	lsm := func(name string, veto bool, calls ...Call) *Hook {
 		return &Hook{Name: "lsm/" + name, Type: ebpf.LSM, Attach: ebpf.AttachLSMMac, Target: name, Veto: veto, Calls: calls}
 	}
-	// decide is the hook where one of security_*() is asked.
-	decide := func(name string, calls ...Call) *Hook {
+	// ask is the hook where one of security_*() is asked, whose function may have
+	// another name.
+	ask := func(name, function string, calls ...Call) *Hook {
 		switch {
 		case s.LSM == nil:
 			return lsm(name, true, calls...)
 		case s.ModifyReturn == nil:
-			return &Hook{Name: "fmod_ret/security_" + name, Type: ebpf.Tracing, Attach: ebpf.AttachModifyReturn,
-				Target: "security_" + name, Veto: true, Calls: calls}
+			return &Hook{Name: "fmod_ret/security_" + function, Type: ebpf.Tracing, Attach: ebpf.AttachModifyReturn,
+				Target: "security_" + function, Veto: true, Calls: calls}
 		}
 		return nil
 	}
+	decide := func(name string, calls ...Call) *Hook { return ask(name, name, calls...) }
 	var hooks []*Hook
 	add := func(h *Hook) bool {
 		if h != nil {
@@ -57,6 +59,10 @@ func Hooks(s *Support) []*Hook {
 	executed := tp("sched_process_exec", Call{taskwatch.Exec, Observers, LoadExec})
 	if !add(decide("bprm_creds_for_exec", Call{taskwatch.Exec, Deciders, LoadBprm})) {
 		executed.Calls[0].To = Everyone
+	}
+	if h := ask("bprm_check_security", "bprm_check", Call{taskwatch.Exec, Stepwise, LoadStep}); h != nil {
+		h.Steps = true
+		add(h)
 	}
 	executed.Calls = append(executed.Calls, Call{taskwatch.Exec, Afterwards, LoadExec})
 	if s.LSM != nil && s.FEntry != nil && s.PrepareExec == nil {

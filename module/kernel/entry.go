@@ -7,7 +7,7 @@ import (
 )
 
 // EntryWatcher is a function of a module that is called at an entry of the table
-// that is no event: "attach", "detach" or "execed".
+// that is no event: "attach", "detach", "execed" or "step".
 type EntryWatcher struct {
 	Entry    string
 	Function string

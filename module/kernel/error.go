@@ -38,7 +38,7 @@ type Error struct {
 	Op      string // "parse", "load", "check", "register", "unregister", "open table"
 	Module  string // "" when it concerns none
 	Watcher string // the function, "" when it concerns none
-	Entry   string // the watcher's event, or "attach", "detach" or "execed"; "" without one
+	Entry   string // the watcher's event, or "attach", "detach", "execed" or "step"; "" without one
 	Err     error
 
 	Log  []string // the verifier's last lines

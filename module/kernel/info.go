@@ -3,6 +3,7 @@ package kernel
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/link"
@@ -13,8 +14,8 @@ import (
 type WatcherInfo struct {
 	Module  string
 	Watcher string         // the function
-	Kind    taskwatch.Kind // of execed, exec
-	Entry   string         // "attach", "detach" or "execed", which are no events; else ""
+	Kind    taskwatch.Kind // of execed and step, exec
+	Entry   string         // "attach", "detach", "execed" or "step", which are no events; else ""
 }
 
 // Event returns the name of the event, or of the entry that is none.
@@ -28,7 +29,7 @@ func newWatcherInfo(o *Object, symbol string) WatcherInfo {
 		return w
 	}
 	w.Entry, w.Kind = e.String(), taskwatch.Kind(e)
-	if e == plan.Execed {
+	if e == plan.Execed || e == plan.Step {
 		w.Kind = taskwatch.Exec
 	}
 	return w
@@ -135,6 +136,11 @@ func (t *Table) vetoKinds() taskwatch.Kinds {
 		}
 	}
 	return s & (taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID))
+}
+
+// hasSteps reports whether the table has a hook for the steps of an exec.
+func (t *Table) hasSteps() bool {
+	return slices.ContainsFunc(t.plan, func(h *plan.Hook) bool { return h.Steps })
 }
 
 func (t *Table) whyNoVeto() string {

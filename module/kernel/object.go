@@ -276,7 +276,7 @@ func (o *Object) collect(file *elf.File) error {
 		return errNoWatchers
 	}
 	for _, k := range o.Veto.List() {
-		if len(o.lists[k]) == 0 {
+		if len(o.lists[k]) == 0 && (k != taskwatch.Exec || len(o.lists[plan.Step]) == 0) {
 			return invalid("MODULE_VETO(%s): it has no watcher on %s", k, k)
 		}
 	}

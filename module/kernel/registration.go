@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/module"
 )
 
@@ -103,6 +104,9 @@ func (t *Table) admit(m, old *Module, opts RegisterOptions) error {
 	}
 	if len(m.object.Powers) > 0 && t.dryRun {
 		return invalid("it has MODULE_POWER(%s), whose effects cannot be left out in a dry run; it is not loaded", strings.Join(m.object.Powers, "), MODULE_POWER("))
+	}
+	if len(m.object.lists[plan.Step]) > 0 && !t.hasSteps() && !opts.AllowObserveOnly {
+		return fmt.Errorf("its watchers of step are called while the kernel decides about an exec, which cannot be watched here (%s); with --allow-observe-only it is loaded, and these are not called", t.whyNoVeto())
 	}
 	if m.object.marks() {
 		if err := whole(); err != nil {

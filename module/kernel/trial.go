@@ -94,6 +94,9 @@ func (t *Trial) load() error {
 		return err
 	}
 	spec := o.spec.Copy()
+	if len(o.lists[plan.Step]) > 0 {
+		return invalid("its watchers of step are called while an exec is decided, which no recording has; leave them out with #ifdef, and 'module build -D'")
+	}
 	if err := o.setParams(spec, t.opts.Params); err != nil {
 		return invalid("%w", err)
 	}
