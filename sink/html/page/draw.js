@@ -19,6 +19,7 @@ export class View {
   onkeep = () => {}; // keep has changed
   frames = 0;
   #waiting = false;
+  #widths = new Map(); // of names
 
   constructor(canvas, model) {
     this.canvas = canvas;
@@ -336,7 +337,7 @@ export class View {
     }
     if (width > 26) {
       ctx.fillStyle = this.colours.fg;
-      ctx.fillText(this.#fitting(m.short(i), width - 8), x0 + 4, y + rowHeight / 2);
+      ctx.fillText(this.#fitting(m.short(i), width - 8), x0 + 4, y + rowHeight / 2, width - 8);
     }
     const chosen = this.selected >= 0 && m.root[i] === m.root[this.selected];
     if (chosen || i === this.hover || i === this.marked) {
@@ -364,19 +365,19 @@ export class View {
     ctx.globalAlpha = 1;
   }
 
-  // #fitting returns as much of a text as fits, with a mark where it is cut.
+  // #fitting returns as much of a text as takes about that room, with a mark where
+  // it is cut. To measure a text is dear, so its width is kept.
   #fitting(text, room) {
-    const {ctx} = this;
-    const fits = (s) => ctx.measureText(s).width <= room;
-    let low = 0;
-    let high = Math.min(text.length, Math.ceil(room / 2)); // no character is narrower, and a text may be very long
-    if (high === text.length && fits(text)) return text;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (fits(text.slice(0, middle) + '…')) low = middle;
-      else high = middle - 1;
+    if (text.length > 1000) text = text.slice(0, 1000);
+    let width = this.#widths.get(text);
+    if (width === undefined) {
+      if (this.#widths.size > 20000) this.#widths.clear();
+      width = this.ctx.measureText(text).width;
+      this.#widths.set(text, width);
     }
-    return text.slice(0, low).replace(/[\ud800-\udbff]$/, '') + '…';
+    if (width <= room) return text;
+    const n = Math.floor((text.length * Math.max(0, room - 8)) / width);
+    return text.slice(0, n).replace(/[\ud800-\udbff]$/, '') + '…';
   }
 
   // #path draws the critical path below the bars that it goes through. What
