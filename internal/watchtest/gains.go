@@ -2,7 +2,6 @@ package watchtest
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // nobody is a user without any right.
@@ -64,7 +64,7 @@ const (
 )
 
 // capOfFile is CAP_NET_RAW, which harms nobody.
-const capOfFile = 1 << 13
+const capOfFile = 1 << unix.CAP_NET_RAW
 
 // MakeGains puts the files for [Gains] into a directory that everybody may
 // enter. Only root can.
@@ -82,12 +82,7 @@ func MakeGains(t testing.TB, dir string) {
 		}
 		_, err = io.Copy(out, in)
 		if err == nil && name == capFile {
-			// struct vfs_cap_data of linux/capability.h, of version 2, effective
-			var caps []byte
-			for _, word := range []uint32{0x02000001, capOfFile, 0, 0, 0} {
-				caps = binary.LittleEndian.AppendUint32(caps, word)
-			}
-			err = unix.Fsetxattr(int(out.Fd()), "security.capability", caps, 0)
+			testutil.SetFileCaps(t, out.Name(), capOfFile)
 		}
 		if err == nil && name == setuidFile {
 			err = out.Chmod(0o755 | os.ModeSetuid)

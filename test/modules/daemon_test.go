@@ -61,9 +61,9 @@ func serve(t *testing.T, edits ...func(*daemon.Config)) *daemon.Client {
 	return client
 }
 
-// errorLines reads a stream of events up to the exec of argv, and returns the
-// error lines, told in short.
-func errorLines(t *testing.T, s *connect.ServerStreamForClient[api.EventsResponse], argv []string) (lines []string) {
+// failures reads a stream of events up to the exec of argv, and returns the
+// failures of watchers.
+func failures(t *testing.T, s *connect.ServerStreamForClient[api.EventsResponse], argv []string) (list []*taskwatch.Failure) {
 	t.Helper()
 	for s.Receive() {
 		for r := record.NewReader(strings.NewReader(s.Msg().Lines), "the stream"); ; {
@@ -78,15 +78,31 @@ func errorLines(t *testing.T, s *connect.ServerStreamForClient[api.EventsRespons
 			case l.Loss != nil:
 				t.Errorf("lost: %+v", l.Loss)
 			case l.Failure != nil:
-				e := l.Failure
-				lines = append(lines, fmt.Sprintf("%s %s %s %s veto=%v", e.Module, e.Watcher, e.Event.Kind, unix.ErrnoName(taskwatch.Errno(e.Err)), e.Verdict == taskwatch.Denied))
+				list = append(list, l.Failure)
 			case l.Event != nil && slices.Equal(l.Event.Task.Argv, argv):
-				return lines
+				return list
 			}
 		}
 	}
 	t.Fatalf("the stream ends early: %v", s.Err())
 	return nil
+}
+
+// inShort tells failures in a line each.
+func inShort(list []*taskwatch.Failure) (lines []string) {
+	for _, e := range list {
+		lines = append(lines, fmt.Sprintf("%s %s %s %s veto=%v", e.Module, e.Watcher, e.Event.Kind, unix.ErrnoName(taskwatch.Errno(e.Err)), e.Verdict == taskwatch.Denied))
+	}
+	return lines
+}
+
+// shortVerdicts is what inShort tells of the module verdicts, where the kernel can refuse
+// or not.
+func shortVerdicts(veto bool) (lines []string) {
+	for _, text := range []string{"on_init init EAGAIN", "on_exec exec EACCES", "on_uid uid ENOMEM", "on_gid gid EPERM"} {
+		lines = append(lines, fmt.Sprintf("verdicts %s veto=%v", text, veto))
+	}
+	return lines
 }
 
 // A module that the daemon has loaded into the kernel refuses what it refuses
@@ -135,13 +151,9 @@ func TestVerdictsThroughTheDaemon(t *testing.T) {
 	if err := last.Run(); err != nil {
 		t.Fatal(err)
 	}
-	lines := errorLines(t, stream, last.Args)
-	wantLines := []string{
-		fmt.Sprintf("verdicts on_init init EAGAIN veto=%v", can), fmt.Sprintf("verdicts on_exec exec EACCES veto=%v", can),
-		fmt.Sprintf("verdicts on_uid uid ENOMEM veto=%v", can), fmt.Sprintf("verdicts on_gid gid EPERM veto=%v", can),
-	}
-	if !slices.Equal(lines, wantLines) {
-		t.Errorf("the stream says\n%q, want\n%q", lines, wantLines)
+	lines := inShort(failures(t, stream, last.Args))
+	if want := shortVerdicts(can); !slices.Equal(lines, want) {
+		t.Errorf("the stream says\n%q, want\n%q", lines, want)
 	}
 	list, err := client.List(ctx, connect.NewRequest(&api.ListRequest{}))
 	if err != nil {

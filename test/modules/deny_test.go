@@ -62,6 +62,45 @@ func serveAlone(socket string) error {
 	return d.Run(ctx)
 }
 
+// apart is a daemon in a process of its own.
+type apart struct {
+	*testutil.Held
+	client *daemon.Client
+	log    strings.Builder // complete when the daemon has ended
+}
+
+// serveApart starts a daemon that is killed at the end of the test, if it is still
+// there.
+func serveApart(t *testing.T, socket string) *apart {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &apart{client: daemon.NewClient(socket)}
+	t.Cleanup(func() { d.client.Close() })
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), daemonEnv+"="+socket)
+	cmd.Stderr = &d.log
+	d.Held, _ = testutil.Hold(t, cmd)
+	return d
+}
+
+func (d *apart) terminate(t *testing.T) {
+	t.Helper()
+	if err := d.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// end waits for the daemon, which ends well.
+func (d *apart) end(t *testing.T) {
+	t.Helper()
+	if err := d.Wait(); err != nil {
+		t.Errorf("the daemon: %v\n%s", err, d.log.String())
+	}
+}
+
 const denyAll = "denyall"
 
 func rmmod(ctx context.Context, socket string) error {
@@ -97,11 +136,8 @@ func TestDenyEverybody(t *testing.T) {
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			socket := filepath.Join(t.TempDir(), "s")
-			cmd := exec.Command(self)
-			cmd.Env = append(os.Environ(), daemonEnv+"="+socket)
-			var log strings.Builder // what it says before it ends
-			cmd.Stderr = &log
-			d, _ := testutil.Hold(t, cmd)
+			d := serveApart(t, socket)
+			client := d.client
 			sh := testutil.Shell()
 			sh.Env = append(os.Environ(), rmmodEnv+"="+socket)
 			root, _ := testutil.Hold(t, sh)
@@ -109,8 +145,6 @@ func TestDenyEverybody(t *testing.T) {
 
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // bounds a failure
 			defer cancel()
-			client := daemon.NewClient(socket)
-			defer client.Close()
 			load := &api.LoadRequest{Name: denyAll, File: object, AllowBestEffort: true, Params: map[string]string{"spare": fmt.Sprint(os.Getpid())}}
 			if _, err := client.Load(ctx, connect.NewRequest(load)); err != nil {
 				t.Fatal(err)
@@ -141,13 +175,9 @@ func TestDenyEverybody(t *testing.T) {
 				if err != nil || len(list.Msg.Modules) != 0 {
 					t.Errorf("the daemon has %v, %v; want no module", list, err)
 				}
-				if err := d.Process.Signal(syscall.SIGTERM); err != nil {
-					t.Fatal(err)
-				}
+				d.terminate(t)
 			}
-			if err := d.Wait(); err != nil {
-				t.Errorf("the daemon: %v\n%s", err, log.String())
-			}
+			d.end(t)
 			if err := exec.Command("sh", "-c", "(exit 0); (exit 0); exit 0").Run(); err != nil {
 				t.Errorf("after the daemon: %v", err)
 			}
