@@ -28,6 +28,7 @@ const (
 	ToJSON    = "taskwatch, JSON to a file"
 	ToSandbox = "taskwatch, WASM module"
 	Waking    = "taskwatch, Go watcher, latency 0"
+	soon      = "taskwatch, Go watcher, latency 1 ms"
 
 	FromConnector = "taskwatch, connector, JSON to a file"
 	Supervised    = "taskwatch, ptrace, JSON to a file"
@@ -49,7 +50,7 @@ var ours = []*Watcher{
 	{Name: ToGo, Does: "all events with all fields to a Go function", Kinds: taskwatch.AllKinds, args: []string{"go=" + bpf.DefaultLatency.String()}},
 	{Name: ToJSON, Does: "all events with all fields to a file", Kinds: taskwatch.AllKinds, args: []string{"json="}, toFile: true, lines: jsonLines},
 	{Name: ToSandbox, Does: "a WASM module counts all seven events", Kinds: taskwatch.AllKinds, args: []string{"wasm=1"}},
-	{Name: "taskwatch, Go watcher, latency 1 ms", Does: "the same as the Go watcher, which looks every millisecond", Kinds: taskwatch.AllKinds, args: []string{"go=1ms"}},
+	{Name: soon, Does: "the same as the Go watcher, which looks every millisecond", Kinds: taskwatch.AllKinds, args: []string{"go=1ms"}},
 	{Name: Waking, Does: "the same, woken at every event", Kinds: taskwatch.AllKinds, args: []string{"go=0s"}},
 }
 

@@ -237,9 +237,9 @@ func (c *testCase) check(t testing.TB, cfg *Config, path string) []string {
 // checkKinds runs the case alone and under the source, and returns everything
 // that is wrong.
 func (c *testCase) checkKinds(t testing.TB, cfg *Config, path string, kinds taskwatch.Kinds) []string {
-	alone := &run{t: t, cfg: cfg}
-	if !alone.bare(c.argv(path)) {
-		return append([]string{"without any source:"}, alone.problems...)
+	alone, problems := outcomeAlone(t, cfg, c.argv(path))
+	if alone == nil {
+		return append([]string{"without any source:"}, problems...)
 	}
 	r := &run{t: t, cfg: cfg, kinds: kinds}
 	if c.asked {
@@ -277,22 +277,6 @@ func (c *testCase) counts(r *run) {
 		if n.got != n.want {
 			r.problem("under the source the workload %s %d times, want %d", n.what, n.got, n.want)
 		}
-	}
-}
-
-// untouched checks that the workload noticed nothing of the source.
-func (r *run) untouched(alone *run) {
-	if r.status != alone.status {
-		r.problem("the command's own exit status is %+v; without the source it is %+v", r.status, alone.status)
-	}
-	got, want := slices.Clone(r.truth.notes), slices.Clone(alone.truth.notes)
-	slices.Sort(got) // notes of different tasks come in any order
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		r.problem("the workload saw\n\t%s\nwithout the source it saw\n\t%s", strings.Join(got, " "), strings.Join(want, " "))
-	}
-	if string(r.stderr) != string(alone.stderr) {
-		r.problem("on stderr came %q; without the source it was %q", r.stderr, alone.stderr)
 	}
 }
 

@@ -34,7 +34,7 @@ func TestSourceDeclaresLess(t *testing.T) {
 	caps.Events[taskwatch.Free] = source.Capability{Why: "hindsight has limits"}
 	caps.Events[taskwatch.Exit].Missing = taskwatch.FieldsRusage
 	caps.Events[taskwatch.Exec].Missing = taskwatch.FieldCwd | taskwatch.FieldOldExe
-	Source(t, oracleConfig(caps, func(list []delivery) []delivery {
+	cfg := oracleConfig(caps, func(list []delivery) []delivery {
 		list = slices.DeleteFunc(list, func(d delivery) bool {
 			return d.ev.Kind == taskwatch.Init || d.ev.Kind == taskwatch.Free
 		})
@@ -48,14 +48,21 @@ func TestSourceDeclaresLess(t *testing.T) {
 			}
 		}
 		return list
-	}))
+	})
+	cfg.Short = byDay()
+	Source(t, cfg)
 }
 
 // TestSourceOutside has a source that watches what others start, and strangers
 // too.
 func TestSourceOutside(t *testing.T) {
-	Source(t, outsideConfig(nil))
+	cfg := outsideConfig(nil)
+	cfg.Short = byDay()
+	Source(t, cfg)
 }
+
+// byDay reports whether a few cases are enough: TestSource has them all.
+func byDay() bool { return !testutil.NeedsNightly.Met() }
 
 // leaderExec tells the n-th exec by a thread as its leader's.
 func leaderExec(list []delivery, n int) []delivery {

@@ -240,9 +240,9 @@ func checkNoVeto(t testing.TB, cfg *Config, path string) []string {
 		observer.Watch(k, func(*taskwatch.Event) error { return errWithErrno }, taskwatch.Observe())
 		crash.Watch(k, func(*taskwatch.Event) error { panic("the suite's watcher crashes") })
 	}
-	alone := &run{t: t, cfg: cfg}
-	if !alone.bare([]string{path, "vfork", "4"}) {
-		return alone.problems
+	alone, problems := outcomeAlone(t, cfg, []string{path, "vfork", "4"})
+	if alone == nil {
+		return problems
 	}
 	r := &run{t: t, cfg: cfg, modules: []*taskwatch.Module{late, observer, crash}}
 	if !r.watched([]string{path, "vfork", "4"}) {
