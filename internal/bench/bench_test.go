@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -309,7 +310,8 @@ func TestConnectorLines(t *testing.T) {
 		ok   bool
 	}{
 		{`{"event":"exec","task":{"pid":79,"tid":79,"ppid":5}}`, taskwatch.Exec, false},
-		{`{"event":"exec","task":{"pid":77,"tid":77,"ppid":5}}`, taskwatch.Exec, true},
+		{`{"event":"exec","task":{"pid":77,"tid":77,"ppid":5}}`, taskwatch.Exec, false}, // long after the load
+		{fmt.Sprintf(`{"event":"exec","task":{"pid":77,"tid":77,"ppid":%d}}`, os.Getpid()), taskwatch.Exec, true},
 		{`{"event":"clone","task":{"pid":78,"tid":78,"ppid":77}}`, taskwatch.Clone, true},
 		{`{"event":"exit","task":{"pid":80,"tid":80,"ppid":79}}`, taskwatch.Exit, false},
 	} {

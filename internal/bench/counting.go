@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
@@ -104,7 +105,7 @@ func connectorLines(p *programs) counting {
 		}
 		k, err := taskwatch.ParseKind(l.Event)
 		own, ok := p.tag.load(l.Task.Comm)
-		if !ok {
+		if !ok && l.Task.PPID == os.Getpid() { // else its pid may have been a load's before
 			own, ok = p.loadOf(l.Task.PID)
 		}
 		if ok && k == taskwatch.Exec && l.Task.PPID != 0 && l.Task.PPID != pid {
