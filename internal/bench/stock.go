@@ -248,18 +248,19 @@ func (s *stock) statistics(ctx context.Context, rows []*stockRow) error {
 		s.cfg.progress("time in BPF programs: %s", r.w.Name)
 		err := s.during(ctx, r, s.cpus.watcher, func() error {
 			for _, l := range stockLoads {
-				before, _, err := bpfUsage()
+				before, err := usageOfBPF()
 				if err != nil {
 					return err
 				}
 				if _, err := s.p.run(ctx, l, s.n[l], s.cpus.load, 0); err != nil {
 					return err
 				}
-				after, _, err := bpfUsage()
+				after, err := usageOfBPF()
 				if err != nil {
 					return err
 				}
-				per := float64(after-before) / float64(sum(l.truth(s.n[l]), taskwatch.AllKinds))
+				spent, _ := after.since(before)
+				per := float64(spent) / float64(sum(l.truth(s.n[l]), taskwatch.AllKinds))
 				if l == Fork {
 					r.result.ForkBPFNS = per
 				} else {

@@ -15,7 +15,7 @@ import (
 // Every stock module of the kernel is measured, and does something.
 func TestStock(t *testing.T) {
 	testutil.Root(t)
-	testutil.Long(t)
+	testutil.Nightly(t) // each module is loaded several times
 	cfg := testConfig()
 	cfg.Limit = 1 // one round
 	cfg.Source = t.TempDir()

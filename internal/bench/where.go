@@ -69,10 +69,11 @@ func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus proc
 		return nil, err
 	}
 	per := 1 / float64(sum(load.truth(n), taskwatch.AllKinds))
+	spent, runs := after.bpf.since(before.bpf)
 	return &WhereResult{
 		Watcher: w.Name, Load: load.String(),
-		BPFNS:   float64(after.bpfTime-before.bpfTime) * per,
-		BPFRuns: float64(after.bpfRuns-before.bpfRuns) * per,
+		BPFNS:   float64(spent) * per,
+		BPFRuns: float64(runs) * per,
 		Wakeups: float64(after.switches-before.switches) * per,
 		UserUS:  float64((after.user - before.user).Microseconds()) * per,
 		SysUS:   float64((after.sys - before.sys).Microseconds()) * per,
@@ -82,7 +83,7 @@ func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus proc
 // used returns what the watcher has used before and after a run of a load.
 func (w *Watcher) used(ctx context.Context, cfg *Config, p *programs, cpus processors, load Load, n int) (before, after usage, err error) {
 	if w.wraps {
-		if before.bpfTime, before.bpfRuns, err = bpfUsage(); err != nil {
+		if before.bpf, err = usageOfBPF(); err != nil {
 			return before, after, err
 		}
 		wrapped, err := w.wrap(ctx, cfg, p, load, n, cpus)
@@ -108,8 +109,7 @@ func (w *Watcher) used(ctx context.Context, cfg *Config, p *programs, cpus proce
 type usage struct {
 	user, sys time.Duration
 	switches  uint64 // that it made by itself: it waited, and was woken up
-	bpfTime   time.Duration
-	bpfRuns   uint64
+	bpf       bpfUsage
 }
 
 func usageAtRest(pid int) (usage, error) {
@@ -120,7 +120,7 @@ func usageAtRest(pid int) (usage, error) {
 }
 
 func usageOf(pid int) (u usage, err error) {
-	if u.bpfTime, u.bpfRuns, err = bpfUsage(); err != nil {
+	if u.bpf, err = usageOfBPF(); err != nil {
 		return u, err
 	}
 	tasks, err := filepath.Glob(procfs.Path(pid, "task/*/status"))
@@ -146,15 +146,31 @@ func usageOf(pid int) (u usage, err error) {
 	return u, nil
 }
 
-// bpfUsage returns what all the BPF programs that are loaded have used.
-func bpfUsage() (spent time.Duration, runs uint64, err error) {
+// bpfUsage is what BPF programs have used so far.
+type bpfUsage map[ebpf.ProgramID]*ebpf.ProgramStats
+
+// since returns what those have used since before that were there then and still are:
+// others of the machine come and go.
+func (u bpfUsage) since(before bpfUsage) (spent time.Duration, runs uint64) {
+	for id, was := range before {
+		if is := u[id]; is != nil {
+			spent += is.Runtime - was.Runtime
+			runs += is.RunCount - was.RunCount
+		}
+	}
+	return spent, runs
+}
+
+// usageOfBPF returns the usage of all the programs that are loaded.
+func usageOfBPF() (bpfUsage, error) {
+	used := bpfUsage{}
 	for id := ebpf.ProgramID(0); ; {
 		next, err := ebpf.ProgramGetNextID(id)
 		if errors.Is(err, os.ErrNotExist) {
-			return spent, runs, nil
+			return used, nil
 		}
 		if err != nil {
-			return 0, 0, fmt.Errorf("bench: list the BPF programs: %w", err)
+			return nil, fmt.Errorf("bench: list the BPF programs: %w", err)
 		}
 		id = next
 		prog, err := ebpf.NewProgramFromID(id)
@@ -162,14 +178,13 @@ func bpfUsage() (spent time.Duration, runs uint64, err error) {
 			continue // gone meanwhile
 		}
 		if err != nil {
-			return 0, 0, fmt.Errorf("bench: BPF program %d: %w", id, err)
+			return nil, fmt.Errorf("bench: BPF program %d: %w", id, err)
 		}
 		stats, err := prog.Stats()
 		prog.Close()
 		if err != nil {
-			return 0, 0, fmt.Errorf("bench: statistics of BPF program %d: %w", id, err)
+			return nil, fmt.Errorf("bench: statistics of BPF program %d: %w", id, err)
 		}
-		spent += stats.Runtime
-		runs += stats.RunCount
+		used[id] = stats
 	}
 }
