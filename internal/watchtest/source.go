@@ -142,7 +142,7 @@ func Source(t *testing.T, cfg Config) {
 	t.Run("one-kind", func(t *testing.T) {
 		for k := range taskwatch.Kind(taskwatch.NumKinds) {
 			t.Run(k.String(), func(t *testing.T) {
-				for _, c := range mixed() {
+				for _, c := range mixed(k) {
 					report(t, "Only "+k.String()+" is watched (and clone, where other tasks are seen too): the source gathers less and delivers those events as ever.",
 						c.checkKinds(t, &cfg, path, taskwatch.KindsOf(k)))
 				}
