@@ -305,38 +305,22 @@ func TestImportRulesCatchMistakes(t *testing.T) {
 // The types of the BPF library are no part of what the packages show.
 func TestAPIHidesTheBPFLibrary(t *testing.T) {
 	testutil.Require(t, testutil.NeedsSource("go.mod"))
+	imports := importsOf(t, ".", false)
 	seen := 0
-	for pkg, imported := range importsOf(t, ".", false) {
-		if strings.Contains("/"+pkg+"/", "/internal/") || !slices.ContainsFunc(imported, isBPFLibrary) {
-			continue
+	eachSource(t, func(pkg, file string, f *ast.File) {
+		if strings.Contains("/"+pkg+"/", "/internal/") || !slices.ContainsFunc(imports[pkg], isBPFLibrary) {
+			return
 		}
-		files, err := filepath.Glob(filepath.Join(filepath.FromSlash(pkg), "*.go"))
-		if err != nil {
-			t.Fatal(err)
+		seen++
+		for _, shown := range bpfTypesShown(f) {
+			t.Errorf("%s shows %s", file, shown)
 		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-			if err != nil {
-				t.Fatal(err)
-			}
-			seen++
-			for _, shown := range bpfTypesShown(f) {
-				t.Errorf("%s shows %s", file, shown)
-			}
-		}
-	}
+	})
 	if seen == 0 {
 		t.Error("no file was looked at")
 	}
 	const bad = "package p\nimport \"github.com/cilium/ebpf/btf\"\nfunc (t *T) F() *btf.Cache { return nil }\nfunc (t *t) F() *btf.Cache { return nil }\ntype S struct { A btf.ID; b btf.ID }\n"
-	f, err := parser.ParseFile(token.NewFileSet(), "bad.go", bad, parser.SkipObjectResolution)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if shown := bpfTypesShown(f); len(shown) != 2 {
+	if shown := bpfTypesShown(parsed(t, bad)); len(shown) != 2 {
 		t.Errorf("of a method and a field that show a type, %q were found", shown)
 	}
 }

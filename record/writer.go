@@ -98,8 +98,19 @@ func (w *Writer) Take(it taskwatch.Item) {
 // MarkUnsure marks the line at the end of b: nobody knows whether it was asked
 // for. The mark is "unsure":true.
 func MarkUnsure(b []byte) []byte {
-	return append(b[:len(b)-len("}\n")], `,"unsure":true}`+"\n"...)
+	return append(b[:len(b)-len("}\n")], ","+unsureMark+"}\n"...)
 }
+
+// IsUnsure reports whether a line has the mark of MarkUnsure.
+func IsUnsure(line []byte) bool {
+	if !bytes.Contains(line, []byte(unsureMark)) { // most lines need no parser
+		return false
+	}
+	var mark struct{ Unsure bool }
+	return json.Unmarshal(line, &mark) == nil && mark.Unsure
+}
+
+const unsureMark = `"unsure":true`
 
 // MarkPosition marks the last line of b with its place in a stream that can be
 // resumed, as the last member of the line. Readers of recordings ignore it.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -55,17 +53,7 @@ func (l *nodeLogs) take(node operator.NodeID, line []byte) {
 		say("--otlp: a line of node %s is not sent: %v", nodeName(node.Name, node.Key), err)
 		return
 	}
-	l.Take(otlp.Host{Name: node.Name, Key: node.Key}, it, isUnsure(line))
-}
-
-// isUnsure reports whether a line is marked as one of which nobody knows whether it
-// was asked for.
-func isUnsure(line []byte) bool {
-	if !bytes.Contains(line, []byte(`"unsure":true`)) {
-		return false
-	}
-	var mark struct{ Unsure bool }
-	return json.Unmarshal(line, &mark) == nil && mark.Unsure
+	l.Take(otlp.Host{Name: node.Name, Key: node.Key}, it, record.IsUnsure(line))
 }
 
 // logsEnd is how long the end waits for the collector.

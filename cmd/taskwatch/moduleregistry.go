@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch/fleet/registry"
+	"github.com/taskwatch/taskwatch/module/sign"
 )
 
 // addPlainHTTP adds the flag for registries without TLS.
@@ -99,9 +100,9 @@ func writeModule(name string, m *registry.Module) error {
 		return err
 	}
 	if m.Signature != nil {
-		return os.WriteFile(name+".minisig", m.Signature, 0o644)
+		return os.WriteFile(name+sign.Suffix, m.Signature, 0o644)
 	}
-	if err := os.Remove(name + ".minisig"); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(name + sign.Suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil

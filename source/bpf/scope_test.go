@@ -85,6 +85,18 @@ func TestCgroupScope(t *testing.T) {
 	}
 }
 
+// makeTwoCgroups returns a cgroup and one beside it, which go with the test.
+func makeTwoCgroups(t *testing.T) (in, out string) {
+	t.Helper()
+	in = makeCgroup(t, "in")
+	out = filepath.Join(filepath.Dir(in), "out")
+	if err := os.Mkdir(out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeCgroup(t, out) })
+	return in, out
+}
+
 // makeCgroup makes a cgroup with all above it, for as long as the test runs.
 func makeCgroup(t *testing.T, names ...string) string {
 	dir := filepath.Join(cgroupMount(t), "taskwatch-test-"+strconv.Itoa(os.Getpid()))
@@ -137,12 +149,7 @@ func exitCodes(events []*taskwatch.Event) map[int]int {
 // pid is another one.
 func TestCgroupScopeOfTasksThatMove(t *testing.T) {
 	testutil.Root(t)
-	in := makeCgroup(t, "in")
-	out := filepath.Join(filepath.Dir(in), "out")
-	if err := os.Mkdir(out, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	defer removeCgroup(t, out)
+	in, out := makeTwoCgroups(t)
 	program := testutil.BuildC(t, "testdata/scope.c")
 	w := newWatch(t, Config{Cgroup: in}, taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exit, taskwatch.Free), nil)
 	runIn(t, in, program, "move", out)
@@ -166,12 +173,7 @@ func TestCgroupScopeOfTasksThatMove(t *testing.T) {
 // if it be to create another one: it is known then, and followed out again.
 func TestCgroupScopeOfTasksThatMoveIn(t *testing.T) {
 	testutil.Root(t)
-	in := makeCgroup(t, "in")
-	out := filepath.Join(filepath.Dir(in), "out")
-	if err := os.Mkdir(out, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	defer removeCgroup(t, out)
+	in, out := makeTwoCgroups(t)
 	w := newWatch(t, Config{Cgroup: in}, taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.Exit), nil)
 	cmd := exec.Command("/bin/sh", "-c", `echo $$ >"$0"/cgroup.procs; (exit 3); echo $$ >"$1"/cgroup.procs; exec /bin/sh -c 'exit 4'`, in, out)
 	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 4 {
