@@ -31,6 +31,11 @@ type Command struct {
 	// program with a terminal can stop itself in it. Whether the command's
 	// tasks wait meanwhile is the source's own to document.
 	OnStop func(syscall.Signal)
+
+	// OnGone, if set, is called by the goroutine of Run when no task of the command's
+	// tree is left, and Run has still to take down what it has in the kernel: on a slow
+	// machine that takes seconds. Sources that have nothing there just return.
+	OnGone func()
 }
 
 // Filled returns the command with what nil stands for, but for Dir.

@@ -16,7 +16,7 @@ import (
 )
 
 // leftBehind knows what a command that has ended left running: it tells a user
-// who waits what for, or ends it (--kill-on-exit).
+// who waits what for, or ends it (--kill-on-exit). The zero value watches nothing.
 type leftBehind struct {
 	target relayTarget
 	kill   bool
@@ -26,6 +26,7 @@ type leftBehind struct {
 	tree   process.Tree // as far as it is known
 	ended  bool         // the command has
 	timer  *time.Timer
+	none   bool          // nothing is left
 	done   chan struct{} // closed when nobody waits any more
 	killer sync.WaitGroup
 }
@@ -33,11 +34,11 @@ type leftBehind struct {
 // patience is how long descendants may live on without a word.
 const patience = time.Second
 
-// watchLeftBehind attaches a leftBehind. That there is something left is said
-// of what is known anyhow: no event is gathered for it that nobody asked for,
-// but for --kill-on-exit, which needs the command's exit.
-func watchLeftBehind(reg *taskwatch.Registry, target relayTarget, kill bool) (*leftBehind, error) {
-	l := &leftBehind{target: target, kill: kill, done: make(chan struct{})}
+// watch attaches l to what is delivered. That there is something left is said of
+// what is known anyhow: no event is gathered for it that nobody asked for, but for
+// --kill-on-exit, which needs the command's exit.
+func (l *leftBehind) watch(reg *taskwatch.Registry, target relayTarget, kill bool) error {
+	l.target, l.kill, l.done = target, kill, make(chan struct{})
 	kinds := reg.Feed().Kinds()
 	needed := taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)
 	wants := taskwatch.Wants{
@@ -51,9 +52,9 @@ func watchLeftBehind(reg *taskwatch.Registry, target relayTarget, kill bool) (*l
 			wants[k] = process.Fields
 		}
 	case kinds&needed != needed && !kill:
-		return l, nil
+		return nil
 	}
-	return l, reg.Attach(taskwatch.NewSink(wants, l.take))
+	return reg.Attach(taskwatch.NewSink(wants, l.take))
 }
 
 func (l *leftBehind) take(it taskwatch.Item) {
@@ -99,8 +100,19 @@ func (l *leftBehind) killRest() {
 const named = 3
 
 func (l *leftBehind) tell() {
+	if what := l.waitsFor(); what != "" {
+		say("the command has ended; waiting for %s. Ctrl-C or SIGTERM kills these processes; --kill-on-exit would have done so at once", what)
+	}
+}
+
+// waitsFor returns what taskwatch waits for, with the processes whose names are
+// known, or "".
+func (l *leftBehind) waitsFor() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.none {
+		return "" // the timer was faster than settle
+	}
 	what := "the processes that it left running"
 	running := slices.SortedFunc(l.tree.Live(), func(a, b *process.Process) int { return cmp.Compare(a.PID, b.PID) })
 	var list []string
@@ -113,15 +125,23 @@ func (l *leftBehind) tell() {
 	if list != nil {
 		what += ": " + strings.Join(list, ", ")
 	}
-	say("the command has ended; waiting for %s. Ctrl-C or SIGTERM kills these processes; --kill-on-exit would have done so at once", what)
+	return what
 }
 
-func (l *leftBehind) close() {
-	close(l.done)
+// settle says that nothing is left: what a user waits for from here on is
+// taskwatch.
+func (l *leftBehind) settle() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.none = true
 	if l.timer != nil {
 		l.timer.Stop()
 	}
-	l.mu.Unlock()
+}
+
+// close ends what watch began.
+func (l *leftBehind) close() {
+	close(l.done)
+	l.settle()
 	l.killer.Wait()
 }

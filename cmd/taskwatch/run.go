@@ -255,6 +255,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		reg   taskwatch.Registry
 		relay = newRelay()
 		told  notices
+		left  leftBehind
 	)
 	screen, err := f.openScreen(argv, relay)
 	if err != nil {
@@ -267,7 +268,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		}
 	}
 	src, passed, err := openCommand(f.source, &command{
-		argv: argv, pane: screen.pane(), dryRun: f.dryRun, notice: told.tell, stop: relay.stopped,
+		argv: argv, pane: screen.pane(), dryRun: f.dryRun, notice: told.tell, stop: relay.stopped, gone: left.settle,
 		kernel: files.kernel(), optional: f.readsOptional(), veto: files.veto() && !f.modules.observeOnly, socket: f.socket,
 	})
 	if err != nil {
@@ -285,8 +286,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 	if err := screen.attach(&reg, src); err != nil {
 		return runFailed(errors.Join(err, out.close(), src.Close()))
 	}
-	left, err := watchLeftBehind(&reg, src, f.kill)
-	if err != nil {
+	if err := left.watch(&reg, src, f.kill); err != nil {
 		return runFailed(errors.Join(err, src.Close()))
 	}
 	modules, err := files.start(src, &reg, &f.modules)

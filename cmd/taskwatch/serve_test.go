@@ -445,6 +445,7 @@ func TestUnit(t *testing.T) {
 // comments taken away everything that there is.
 func TestInstalledConfiguration(t *testing.T) {
 	const name = "../../daemon/systemd/taskwatch.toml"
+	testutil.Require(t, testutil.NeedsSource(name))
 	f, err := daemon.ReadFile(name)
 	if err != nil || !reflect.DeepEqual(f, &daemon.File{}) {
 		t.Errorf("as installed: %+v, %v", f, err)

@@ -28,6 +28,7 @@ type command struct {
 	dryRun bool
 	notice func(string)
 	stop   func(syscall.Signal)
+	gone   func() // nothing of the command's tree is left
 
 	// kernel is whether modules that run in the kernel are to be registered, and
 	// optional whether optional fields are likely to be read, or may be later.
@@ -42,7 +43,7 @@ type command struct {
 
 // command returns what a source is to run.
 func (c *command) command() *source.Command {
-	cmd := &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop}
+	cmd := &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop, OnGone: c.gone}
 	c.pane.equip(cmd)
 	return cmd
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -244,7 +246,9 @@ func (r *run) killCommand(cmd *Command) {
 }
 
 // done says whether a source that watches more than the command has delivered
-// as many events of every kind as are due.
+// as many events of every kind as are due, and the free of each task that was seen.
+// Failed forks are in no life of the truth: they have frees as well, which may come
+// before those of tasks that ended earlier, on other processors.
 func (r *run) done(pid int, kinds taskwatch.Kinds) bool {
 	if r.truth == nil {
 		return true
@@ -255,8 +259,15 @@ func (r *run) done(pid int, kinds taskwatch.Kinds) bool {
 			due[w.kind]++
 		}
 	}
+	unfreed := map[*taskwatch.Task]bool{}
 	for _, s := range descendants(r.log.snapshot(), pid) {
-		got[s.ev.Kind]++
+		unfreed[s.task] = s.ev.Kind != taskwatch.Free
+		if s.ev.Kind != taskwatch.Free || s.ev.Task.TID != 0 {
+			got[s.ev.Kind]++
+		}
+	}
+	if kinds.Has(taskwatch.Free) && slices.Contains(slices.Collect(maps.Values(unfreed)), true) {
+		return false
 	}
 	for k := range due {
 		if got[k] < due[k] {

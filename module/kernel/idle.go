@@ -13,8 +13,8 @@ import (
 // seconds under load (synchronize_rcu_tasks), and makes whoever attaches
 // meanwhile wait as well. So a module that goes does not wait for it, and one
 // that comes soon after finds its hooks in place. The slots are empty: what
-// happens meanwhile costs some 20 ns an event.
-const idleTime = 10 * time.Second
+// happens meanwhile costs some 20 ns an event. Tests make it long.
+var idleTime = 10 * time.Second
 
 // retire puts attachments with empty slots aside, to be detached later. Callers
 // hold mu and do not wait.

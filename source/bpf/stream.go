@@ -104,6 +104,7 @@ func (st *stream) follow(ctx context.Context) error {
 		}
 		if st.src.cfg.Command != nil {
 			if st.tend(ctx.Err() != nil) {
+				st.aside(st.src.cfg.Command.OnGone)
 				return st.failed
 			}
 		} else if ctx.Err() != nil || st.src.cfg.PID != 0 && st.finished() {

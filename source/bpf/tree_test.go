@@ -214,6 +214,28 @@ func TestStopsOfTheCommandAreTold(t *testing.T) {
 	}
 }
 
+// That nobody of the tree is left is told once, behind its last event and before
+// Run returns.
+func TestEndOfTheTreeIsTold(t *testing.T) {
+	cmd := command(t, "stay")
+	exits, gone := 0, make(chan int, 10)
+	cmd.OnGone = func() { gone <- exits }
+	w := newWatch(t, Config{Command: cmd}, taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit), func(ev *taskwatch.Event) bool {
+		if ev.Kind == taskwatch.Exit {
+			exits++
+		}
+		return true
+	})
+	w.until(t, func() bool { return len(w.events) == 1 }) // the exec
+	w.stop(t)                                             // kills the tree
+	if len(gone) != 1 {
+		t.Fatalf("told %d times, want once", len(gone))
+	}
+	if told := <-gone; told != exits || told == 0 {
+		t.Errorf("told after %d exits of %d", told, exits)
+	}
+}
+
 // supervisorEnv names the program that a copy of this one is to watch.
 const supervisorEnv = "TASKWATCH_TEST_SUPERVISE"
 
