@@ -58,11 +58,10 @@ type Config struct {
 	// BufferSize is the size of the ring buffer in bytes, a power of two of at
 	// least 64 KiB; 0 stands for DefaultBufferSize. When it is full, new events
 	// are lost, and the loss is reported in their place. A task from its birth
-	// to its free takes 400 bytes, or 528 if init has its own hook. An exec
-	// takes about 200 bytes plus its arguments. If somebody reads cwd at init,
-	// clone and exit, each of these takes 150 bytes plus the path more. So 8
-	// MiB have room for 7,000 tasks between two reads, and for 15,000 without
-	// cwd.
+	// to its free takes 416 bytes, or 552 if init has its own hook. An exec
+	// takes about 200 bytes plus its arguments, and a working directory about
+	// 150 when it is told first. So 8 MiB have room for 15,000 tasks between two
+	// reads.
 	BufferSize int
 
 	// DryRun makes the table in the kernel deny nothing: see Source.Table.

@@ -17,7 +17,7 @@ const (
 	recordReport   recordKind = 10 // an error of a watcher in the kernel
 	recordEmit     recordKind = 11 // a module's own record: val is the module's id
 	recordExtra    recordKind = 12 // the optional fields of the record that follows of the same task
-	recordCwd      recordKind = 13 // the working directory of the task of the record that follows
+	recordCwd      recordKind = 13 // a working directory, before the first record that has its number
 	recordProgram  recordKind = 14 // path from the outermost root, and environment, of the exec that follows
 	recordFailed   recordKind = 15 // an exec that failed: val is the error number, exe the path as it was given
 	numRecordKinds recordKind = 16
@@ -95,6 +95,7 @@ const (
 	argvChunk      = 16384 // bytes of argv in one record
 	argvChunks     = 8     // pieces before the last that a long argv is sent in
 	placeHierarchy = 48    // the first bit of the hierarchy in the id of a cgroup
+	dirBits        = 10    // of the number of a working directory say which place it has
 	maxChoices     = 256   // values that tasks can be chosen by
 	syscallWords   = 8     // of 64 bits, in a set of system call numbers
 )

@@ -33,6 +33,7 @@ type record struct {
 	cgroup         uint64 // id
 	uid, gid       taskwatch.IDs
 	comm           []byte
+	dir            uint64 // the number of the working directory, or 0
 
 	// UID and GID only. old is not known if cause is CauseUnknown.
 	old   taskwatch.IDs
@@ -54,8 +55,6 @@ type record struct {
 	exePath, cwdPath string   // of the same as exe and cwd
 	args             []string // exec and task only: the whole argv
 	argsCut          bool
-	place            place            // the working directory at that moment
-	placed           bool             // it was told
 	told             *taskwatch.Extra // what was told besides, or nil; borrowed
 }
 
@@ -63,7 +62,7 @@ type record struct {
 // tw_rec that a free has.
 const (
 	freeSize = 56
-	recSize  = 120
+	recSize  = 128
 	idsSize  = recSize + 24
 	exitSize = recSize + 80
 	dataSize = recSize + 16
@@ -125,6 +124,7 @@ func (r *record) decode(b []byte) error {
 	r.cgroup = le.Uint64(h[64:])
 	r.uid, r.gid = decodeIDs(h[72:]), decodeIDs(h[88:])
 	r.comm = upToNUL(h[104:120])
+	r.dir = le.Uint64(h[120:])
 	r.exe, r.cwd, r.argv = nil, nil, nil
 	switch size {
 	case idsSize:

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -65,10 +66,10 @@ func TestGoldenRecords(t *testing.T) {
 
 // describe returns all of a record in words.
 func describe(r *record) string {
-	return fmt.Sprintf("kind %d, flags %#x, pid %d, tid %d, ppid %d, lost %d, dropped %d, time %d, task %#x, start %d, val %d, creator %#x, cgroup %d\n"+
+	return fmt.Sprintf("kind %d, flags %#x, pid %d, tid %d, ppid %d, lost %d, dropped %d, time %d, task %#x, start %d, val %d, creator %#x, cgroup %d, dir %#x\n"+
 		"\tuid %v, gid %v, old %v, cause %v, comm %q, exe %q, cwd %q, argv %q at %d\n"+
 		"\tutime %d, stime %d, runtime %d, maxrss %d, faults %d %d, switches %d %d, I/O %d %d\n",
-		r.kind, r.flags, r.pid, r.tid, r.ppid, r.lost, r.dropped, r.timeNS, r.task, r.start, r.val, r.creator, r.cgroup,
+		r.kind, r.flags, r.pid, r.tid, r.ppid, r.lost, r.dropped, r.timeNS, r.task, r.start, r.val, r.creator, r.cgroup, r.dir,
 		r.uid, r.gid, r.old, r.cause, r.comm, appendPath(nil, r.exe), appendPath(nil, r.cwd), splitArgs(r.argv), r.argvOff,
 		r.utime, r.stime, r.runtime, r.maxrss, r.minflt, r.majflt, r.nvcsw, r.nivcsw, r.readBytes, r.writeBytes)
 }
@@ -113,8 +114,9 @@ func captureRecords(t *testing.T) {
 	}
 	stays := run("stay")
 	eventually(t, "it runs", func() bool {
-		argv, ok := readArgv(stays.Process.Pid, 0)
-		return ok && argv[0] == program
+		var proc procfs.Reader
+		argv, err := proc.Cmdline(stays.Process.Pid)
+		return err == nil && argv[0] == program
 	})
 	if err := k.loadIter(); err != nil {
 		t.Fatal(err)
@@ -162,7 +164,7 @@ func captureRecords(t *testing.T) {
 // kernel's memory and has nothing behind what it says.
 func withoutAddresses(b []byte, r *record) []byte {
 	b = bytes.Clone(b[:r.kind.minSize(r.flags)+len(r.exe)+len(r.cwd)+len(r.argv)])
-	for n, at := range []int{32, 56} { // task and creator
+	for n, at := range []int{32, 56, 120} { // task, creator, and dir, which is made of some
 		if at+8 <= r.kind.minSize(r.flags) && binary.NativeEndian.Uint64(b[at:]) != 0 {
 			binary.NativeEndian.PutUint64(b[at:], uint64(0x1000*(n+1)))
 		}

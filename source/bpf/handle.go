@@ -82,12 +82,13 @@ func (st *stream) refresh(e *entry, r *record) {
 	}
 }
 
-// cwd takes the working directory that was told before a record. It is not what
+// cwd takes the working directory of a record. It is not what
 // it was at the last event, for nobody tells of chdir.
 func (st *stream) cwd(e *entry, r *record) {
 	if e.kthread {
 		return
 	}
-	e.task.Cwd = r.place.path
-	e.know(taskwatch.FieldCwd, r.placed && !r.place.cut)
+	path, ok := st.parts.cwd(r)
+	e.task.Cwd = path
+	e.know(taskwatch.FieldCwd, ok)
 }

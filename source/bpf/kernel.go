@@ -80,6 +80,9 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	}
 	k.beside.Edit = func(spec *ebpf.CollectionSpec) error {
 		spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
+		if err := setNumberType(spec, k.beside.Types); err != nil {
+			return err
+		}
 		return setVariables(spec, cfg, k.initIsEarly(), k.never)
 	}
 	defer func() {
@@ -93,7 +96,7 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	)
 	err = sideBySide([]func() error{
 		func() (err error) { k.support, err = probe(); return err },
-		func() (err error) { object, err = kernel.ParseBuiltin("stream", _StreamBytes); return err },
+		func() (err error) { object, err = kernel.ParseBuiltin("stream", streamObject()); return err },
 		func() error { ring = makeRing(cfg); return nil },
 	})
 	if ring != nil {

@@ -14,22 +14,25 @@ type parts struct {
 	scratch []byte
 	dropped uint32                     // records that found no room, as of the last one
 	extras  map[uint64]taskwatch.Extra // by task, as the others
-	cwds    map[uint64]place
 	argv    map[uint64][]byte
 	told    taskwatch.Extra // of the record that was taken last
+	dirs    [1 << dirBits]dir
 }
 
-// place is a working directory.
-type place struct {
-	path string
-	cut  bool // it could not be read
+// dir is a working directory, which the upper bits of its number say the place of.
+// The kernel side keeps the same numbers, and tells only of others.
+type dir struct {
+	number uint64
+	path   string
+	cut    bool // it could not be read
 }
+
+func placeOf(number uint64) uint64 { return number >> (64 - dirBits) }
 
 func newParts() parts {
 	return parts{
 		strings: make(interner),
 		extras:  make(map[uint64]taskwatch.Extra),
-		cwds:    make(map[uint64]place),
 		argv:    make(map[uint64][]byte),
 	}
 }
@@ -40,7 +43,6 @@ func (p *parts) take(r *record) (whole bool) {
 	if p.dropped != r.dropped {
 		p.dropped = r.dropped
 		clear(p.extras) // what they were of may be lost
-		clear(p.cwds)
 	}
 	switch r.kind {
 	case recordExtra:
@@ -51,7 +53,7 @@ func (p *parts) take(r *record) (whole bool) {
 		return false
 	case recordCwd:
 		p.resolve(r)
-		p.cwds[r.task] = place{r.cwdPath, r.flags&flagCwdCut != 0}
+		p.dirs[placeOf(r.dir)] = dir{r.dir, r.cwdPath, r.flags&flagCwdCut != 0}
 		return false
 	case recordArgv:
 		p.piece(r)
@@ -75,19 +77,22 @@ func (p *parts) take(r *record) (whole bool) {
 			delete(p.extras, r.task)
 		}
 	}
-	r.place, r.placed = place{}, false
-	if len(p.cwds) > 0 {
-		r.place, r.placed = p.cwds[r.task]
-		delete(p.cwds, r.task)
-	}
 	return true
 }
 
 // forget drops the parts of a record that will not come.
 func (p *parts) forget(task uint64) {
 	delete(p.extras, task)
-	delete(p.cwds, task)
 	delete(p.argv, task)
+}
+
+// cwd returns the working directory of a record, and whether it is known.
+func (p *parts) cwd(r *record) (string, bool) {
+	d := &p.dirs[placeOf(r.dir)]
+	if r.dir == 0 || d.number != r.dir || d.cut {
+		return "", false
+	}
+	return d.path, true
 }
 
 // program keeps what a record before an exec tells of the program.

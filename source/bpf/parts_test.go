@@ -55,29 +55,25 @@ func TestPartsOfARecord(t *testing.T) {
 	told := func(p *parts) {
 		p.take(&record{kind: recordExtra, task: 1, extra: taskwatch.Extra{Nice: 5, Given: taskwatch.FieldNice}})
 		p.take(&record{kind: recordProgram, task: 1, exe: []byte("sh\x00bin\x00"), argv: []byte("A=1\x00"), flags: flagCwdCut})
-		p.take(&record{kind: recordCwd, task: 1, cwd: []byte("tmp\x00"), flags: flagCwdGone})
 	}
 	p := newParts()
 	told(&p)
 	other, exec, again := record{kind: recordExit, task: 2}, record{kind: recordExec, task: 1}, record{kind: recordExit, task: 1}
 	p.take(&other)
-	if other.told != nil || other.placed {
-		t.Errorf("another task was told %+v, and is placed: %v", other.told, other.placed)
+	if other.told != nil {
+		t.Errorf("another task was told %+v", other.told)
 	}
 	p.take(&exec)
 	if x := exec.told; x == nil || x.Nice != 5 || x.ExeHost != "/bin/sh" || !slices.Equal(x.Env, []string{"A=1"}) ||
 		x.Given != taskwatch.FieldNice|taskwatch.FieldExeHost|taskwatch.FieldEnv {
 		t.Errorf("told %+v", exec.told)
 	}
-	if !exec.placed || exec.place != (place{path: "/tmp (deleted)"}) {
-		t.Errorf("placed %v at %+v", exec.placed, exec.place)
-	}
-	if p.take(&again); again.told != nil || again.placed {
-		t.Errorf("told twice: %+v, %v", again.told, again.placed)
+	if p.take(&again); again.told != nil {
+		t.Errorf("told twice: %+v", again.told)
 	}
 	told(&p)
 	lost := record{kind: recordExit, task: 1, dropped: 1}
-	if p.take(&lost); lost.told != nil || lost.placed {
-		t.Errorf("told behind a loss: %+v, %v", lost.told, lost.placed)
+	if p.take(&lost); lost.told != nil {
+		t.Errorf("told behind a loss: %+v", lost.told)
 	}
 }

@@ -19,6 +19,7 @@ const (
 	streamMapBefore                  = "before"
 	streamMapCgroups                 = "cgroups"
 	streamMapChoices                 = "choices"
+	streamMapDirs                    = "dirs"
 	streamMapInsides                 = "insides"
 	streamMapLosses                  = "losses"
 	streamMapMarked                  = "marked"
@@ -52,6 +53,7 @@ const (
 	streamVarGidSyscalls32           = "gid_syscalls32"
 	streamVarInitEarly               = "init_early"
 	streamVarNeverWanted             = "never_wanted"
+	streamVarNumberType              = "number_type"
 	streamVarOwnOnly                 = "own_only"
 	streamVarOwnPid                  = "own_pid"
 	streamVarScope                   = "scope"
@@ -134,6 +136,7 @@ type streamMapSpecs struct {
 	Before  *ebpf.MapSpec `ebpf:"before"`
 	Cgroups *ebpf.MapSpec `ebpf:"cgroups"`
 	Choices *ebpf.MapSpec `ebpf:"choices"`
+	Dirs    *ebpf.MapSpec `ebpf:"dirs"`
 	Insides *ebpf.MapSpec `ebpf:"insides"`
 	Losses  *ebpf.MapSpec `ebpf:"losses"`
 	Marked  *ebpf.MapSpec `ebpf:"marked"`
@@ -156,6 +159,7 @@ type streamVariableSpecs struct {
 	GidSyscalls32       *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
 	InitEarly           *ebpf.VariableSpec `ebpf:"init_early"`
 	NeverWanted         *ebpf.VariableSpec `ebpf:"never_wanted"`
+	NumberType          *ebpf.VariableSpec `ebpf:"number_type"`
 	OwnOnly             *ebpf.VariableSpec `ebpf:"own_only"`
 	OwnPid              *ebpf.VariableSpec `ebpf:"own_pid"`
 	Scope               *ebpf.VariableSpec `ebpf:"scope"`
@@ -193,6 +197,7 @@ type streamMaps struct {
 	Before  *ebpf.Map `ebpf:"before"`
 	Cgroups *ebpf.Map `ebpf:"cgroups"`
 	Choices *ebpf.Map `ebpf:"choices"`
+	Dirs    *ebpf.Map `ebpf:"dirs"`
 	Insides *ebpf.Map `ebpf:"insides"`
 	Losses  *ebpf.Map `ebpf:"losses"`
 	Marked  *ebpf.Map `ebpf:"marked"`
@@ -206,6 +211,7 @@ func (m *streamMaps) Close() error {
 		m.Before,
 		m.Cgroups,
 		m.Choices,
+		m.Dirs,
 		m.Insides,
 		m.Losses,
 		m.Marked,
@@ -229,6 +235,7 @@ type streamVariables struct {
 	GidSyscalls32       *ebpf.Variable `ebpf:"gid_syscalls32"`
 	InitEarly           *ebpf.Variable `ebpf:"init_early"`
 	NeverWanted         *ebpf.Variable `ebpf:"never_wanted"`
+	NumberType          *ebpf.Variable `ebpf:"number_type"`
 	OwnOnly             *ebpf.Variable `ebpf:"own_only"`
 	OwnPid              *ebpf.Variable `ebpf:"own_pid"`
 	Scope               *ebpf.Variable `ebpf:"scope"`

@@ -18,7 +18,7 @@ enum tw_kind {
 	TW_REPORT = 10, /* an error of a watcher in the kernel */
 	TW_EMIT = 11, /* a module's own record: val is the module's id */
 	TW_EXTRA = 12, /* the optional fields of the record that follows of the same task */
-	TW_CWD = 13, /* the working directory of the task of the record that follows */
+	TW_CWD = 13, /* a working directory, before the first record that has its number */
 	TW_PROGRAM = 14, /* path from the outermost root, and environment, of the exec that follows */
 	TW_FAILED = 15, /* an exec that failed: val is the error number, exe the path as it was given */
 	TW_KINDS = 16,
@@ -95,6 +95,7 @@ enum {
 #define ARGV_CHUNK 16384 /* bytes of argv in one record */
 #define ARGV_CHUNKS 8 /* pieces before the last that a long argv is sent in */
 #define PLACE_HIERARCHY 48 /* the first bit of the hierarchy in the id of a cgroup */
+#define DIR_BITS 10 /* of the number of a working directory say which place it has */
 #define CHOICES 256 /* values that tasks can be chosen by */
 #define SYSCALL_WORDS 8 /* of 64 bits, in a set of system call numbers */
 

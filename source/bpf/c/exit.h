@@ -4,6 +4,7 @@
 #define TASKWATCH_STREAM_EXIT_H
 
 #include "cgroup.h"
+#include "dir.h"
 #include "extra.h"
 #include "fill.h"
 #include "ring.h"
@@ -54,7 +55,7 @@ static __noinline void maxrss(struct tw_exit *x, struct task_struct *tsk, int gr
 }
 
 /* An exit of which nobody wants to know what the task used. */
-static __always_inline int stream_short_exit(u64 code, struct task_struct *tsk, int group, u64 cgroup)
+static __always_inline int stream_short_exit(u64 code, struct task_struct *tsk, int group, u64 cgroup, u64 dir)
 {
 	struct tw_rec *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 
@@ -63,6 +64,7 @@ static __always_inline int stream_short_exit(u64 code, struct task_struct *tsk, 
 		return 0;
 	}
 	fill(r, TW_EXIT, code, tsk, cgroup);
+	r->dir = dir;
 	r->flags |= TW_NO_USAGE;
 	if (group)
 		r->flags |= TW_GROUP;
@@ -74,21 +76,22 @@ static __always_inline int stream_exit(u64 code, struct task_struct *tsk)
 {
 	int group = GET(GET(tsk, struct task_struct, signal), struct signal_struct, live.counter) == 0;
 	struct tw_exit *x;
-	u64 cgroup;
+	u64 cgroup, dir;
 
 	if (!in_scope(tsk))
 		return 0;
 	cgroup = name_cgroup(tsk);
 	send_extra(tsk, TW_EXIT, NULL);
-	send_cwd(tsk, tsk, TW_EXIT);
+	dir = name_dir(tsk, TW_EXIT);
 	if (!(control.wanted & WANT_USAGE) || !(control.kinds & 1u << TW_EXIT))
-		return stream_short_exit(code, tsk, group, cgroup);
+		return stream_short_exit(code, tsk, group, cgroup, dir);
 	x = bpf_ringbuf_reserve(&ring, sizeof(*x), 0);
 	if (!x) {
 		lose(TW_EXIT);
 		return 0;
 	}
 	fill(&x->rec, TW_EXIT, code, tsk, cgroup);
+	x->rec.dir = dir;
 	if (group)
 		x->rec.flags |= TW_GROUP;
 	x->utime = tsk->utime;

@@ -15,35 +15,6 @@
 const volatile u32 never_wanted;
 
 /*
- * Sends the working directory of owner for a record of tsk, where somebody reads
- * it there: it takes about as long as the record itself. A loss shows as missing.
- */
-static __noinline void send_cwd(struct task_struct *tsk, struct task_struct *owner, u16 kind)
-{
-	u32 slot = SCRATCH_CWD, cwd, size;
-	struct fs_struct *fs = GET(owner, struct task_struct, fs);
-	struct scratch *s;
-	u16 flags = 0;
-
-	if (!(control.placed & 1u << kind) || !fs || owner->flags & PF_KTHREAD)
-		return;
-	s = bpf_map_lookup_elem(&scratch, &slot);
-	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
-		return;
-	fill_head(&s->d.rec, TW_CWD, 0, 0, tsk);
-	cwd = store_path(slot, 0, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
-	s->d.rec.flags = flags;
-	s->d.exe_len = 0;
-	s->d.cwd_len = cwd;
-	s->d.argv_len = 0;
-	s->d.argv_off = 0;
-	size = clamp(sizeof(s->d) + cwd, sizeof(s->d) + PATH_ROOM);
-	if (bpf_ringbuf_output(&ring, s, size, BPF_RB_NO_WAKEUP))
-		lose(TW_CWD);
-	s->busy = 0;
-}
-
-/*
  * Sends the path of a program from the root of its mount namespace, and of its
  * environment as much as fits into a piece. What cannot be read, or is lost,
  * shows as missing.
@@ -106,7 +77,7 @@ static __always_inline void fill_groups(struct tw_extra *x, void *groups)
 {
 	u32 n;
 
-	if (READ(n, groups, struct group_info, ngroups))
+	if (TRY_READ(n, groups, struct group_info, ngroups))
 		return;
 	x->ngroups = n;
 	if (n > TW_GROUPS)
@@ -134,12 +105,9 @@ static __always_inline u32 terminal(struct task_struct *tsk)
 static __always_inline u32 session(struct task_struct *tsk)
 {
 	void *signal = GET(tsk, struct task_struct, signal);
-	void *sid = NULL;
-	u32 nr = 0;
+	void *sid = AT(void *, signal + field_offset(struct signal_struct, pids) + 3 * sizeof(sid));
 
-	bpf_probe_read_kernel(&sid, sizeof(sid), signal + field_offset(struct signal_struct, pids) + 3 * sizeof(sid));
-	bpf_probe_read_kernel(&nr, sizeof(nr), sid + field_offset(struct pid, numbers));
-	return nr;
+	return AT(u32, sid + field_offset(struct pid, numbers));
 }
 
 /*
@@ -219,7 +187,7 @@ static __noinline void send_extra(struct task_struct *tsk, u16 kind, void *group
 				      (void *)pid + field_offset(struct pid, numbers) + (u64)(level & 63) * sizeof(upid));
 		x->vpid = upid.nr;
 		in = upid.ns;
-		if (in && !READ(x->ns_pid, in, struct pid_namespace, ns.inum))
+		if (in && !TRY_READ(x->ns_pid, in, struct pid_namespace, ns.inum))
 			x->has |= TW_HAS_PID;
 	}
 	x->exe_dev = 0;

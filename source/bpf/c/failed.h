@@ -4,6 +4,7 @@
 #define TASKWATCH_STREAM_FAILED_H
 
 #include "arguments.h"
+#include "dir.h"
 #include "extra.h"
 #include "fill.h"
 #include "ring.h"
@@ -72,7 +73,7 @@ int on_exec_exit(u64 *ctx)
 	struct scratch *s;
 	u32 slot = SCRATCH_REPORT, size;
 	s64 result = ctx[1];
-	u64 nr;
+	u64 nr, dir;
 	int at, narrow;
 
 	if (result >= 0)
@@ -92,13 +93,14 @@ int on_exec_exit(u64 *ctx)
 	}
 	if (!in_scope(tsk))
 		return 0;
-	send_cwd(tsk, tsk, TW_FAILED);
+	dir = name_dir(tsk, TW_FAILED);
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1)) {
 		lose(TW_FAILED);
 		return 0;
 	}
 	fill(&s->d.rec, TW_FAILED, -result, tsk, cgroup_of(tsk));
+	s->d.rec.dir = dir;
 	s->d.argv_off = 0;
 	store_failed(s, tsk, regs, at, !narrow);
 	size = clamp(sizeof(s->d) + s->d.exe_len + s->d.argv_len, sizeof(*s));

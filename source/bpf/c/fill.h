@@ -3,10 +3,10 @@
 #ifndef TASKWATCH_STREAM_FILL_H
 #define TASKWATCH_STREAM_FILL_H
 
-#include "kernel.h"
-#include "place.h"
-#include "record.h"
 #include "control.h"
+#include "place.h"
+#include "read.h"
+#include "record.h"
 
 /* Fills in what is left of a task that is freed. */
 static __always_inline void fill_head(struct tw_rec *r, u16 kind, u64 val, u64 time, struct task_struct *tsk)
@@ -24,12 +24,16 @@ static __always_inline void fill_head(struct tw_rec *r, u16 kind, u64 val, u64 t
 	r->val = val;
 }
 
-static __always_inline void swap_ids(u32 *a, u32 *b)
+static __always_inline void fill_ids(struct tw_rec *r, const struct cred *cred)
 {
-	u32 was = *a;
-
-	*a = *b;
-	*b = was;
+	READ(r->uid[0], cred, struct cred, uid);
+	READ(r->uid[1], cred, struct cred, euid);
+	READ(r->uid[2], cred, struct cred, suid);
+	READ(r->uid[3], cred, struct cred, fsuid);
+	READ(r->gid[0], cred, struct cred, gid);
+	READ(r->gid[1], cred, struct cred, egid);
+	READ(r->gid[2], cred, struct cred, sgid);
+	READ(r->gid[3], cred, struct cred, fsgid);
 }
 
 static __always_inline u64 cgroup_of(struct task_struct *tsk)
@@ -50,12 +54,10 @@ static __always_inline void fill_at(struct tw_rec *r, u16 kind, u64 val, u64 tim
 	r->ppid = GET(GET(tsk, struct task_struct, real_parent), struct task_struct, tgid);
 	r->creator = tsk->self_exec_id;
 	r->cgroup = cgroup;
-	/* In the order of struct cred: uid, gid, suid, sgid, euid, egid, fsuid, fsgid. */
-	bpf_probe_read_kernel(r->uid, sizeof(r->uid) + sizeof(r->gid), (void *)GET(tsk, struct task_struct, cred) + field_offset(struct cred, uid));
-	swap_ids(&r->uid[1], &r->gid[0]);
-	swap_ids(&r->uid[3], &r->gid[2]);
+	fill_ids(r, GET(tsk, struct task_struct, cred));
 	((u64 *)r->comm)[0] = comm[0];
 	((u64 *)r->comm)[1] = comm[1];
+	r->dir = 0;
 }
 
 static __always_inline void fill(struct tw_rec *r, u16 kind, u64 val, struct task_struct *tsk, u64 cgroup)

@@ -4,6 +4,7 @@
 #define TASKWATCH_STREAM_FORK_H
 
 #include "cgroup.h"
+#include "dir.h"
 #include "extra.h"
 #include "fill.h"
 #include "ring.h"
@@ -21,7 +22,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	struct task_struct *creator = bpf_get_current_task_btf();
 	struct task_struct *placed = init_early ? creator : tsk; /* where it has a cgroup */
 	struct tw_rec *r;
-	u64 cgroup;
+	u64 cgroup, dir;
 
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator) && (u32)creator->pid != control.seed_tid)
@@ -34,13 +35,14 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 		return 0;
 	}
 	cgroup = name_cgroup(placed);
-	send_cwd(tsk, creator, TW_INIT);
+	dir = name_dir(creator, TW_INIT);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_INIT);
 		return 0;
 	}
 	fill(r, TW_INIT, flags, tsk, cgroup);
+	r->dir = dir;
 	r->pid = 0;
 	r->tid = 0;
 	r->start = 0;
@@ -55,7 +57,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 {
 	struct task_struct *creator = bpf_get_current_task_btf();
 	struct tw_rec *r;
-	u64 cgroup;
+	u64 cgroup, dir;
 
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator)) {
@@ -74,7 +76,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 	}
 	cgroup = name_cgroup(tsk);
 	send_extra(tsk, TW_CLONE, NULL);
-	send_cwd(tsk, tsk, TW_CLONE);
+	dir = name_dir(tsk, TW_CLONE);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_CLONE);
@@ -82,6 +84,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 	}
 	/* The kernel has just read the clock for the task; to read it again takes 50 ns. */
 	fill_at(r, TW_CLONE, flags, tsk->start_time, tsk, cgroup);
+	r->dir = dir;
 	r->creator = (u64)creator;
 	bpf_ringbuf_submit(r, wake(1));
 	return 0;

@@ -20,10 +20,7 @@ struct {
 
 static __always_inline u64 caps(const struct cred *cred, u32 offset)
 {
-	u64 set = 0;
-
-	bpf_probe_read_kernel(&set, sizeof(set), (void *)cred + offset);
-	return set;
+	return AT(u64, (void *)cred + offset);
 }
 
 static __always_inline u64 permitted(struct task_struct *tsk)

@@ -5,6 +5,7 @@
 
 #include "cgroup.h"
 #include "constants.h"
+#include "dir.h"
 #include "extra.h"
 #include "fill.h"
 #include "ring.h"
@@ -59,19 +60,20 @@ static __always_inline int ids_in_scope(u16 kind, struct task_struct *tsk, struc
 static __always_inline int stream_ids(u16 kind, struct task_struct *tsk, struct task_ids *ids, void *groups)
 {
 	struct tw_ids *r;
-	u64 cgroup;
+	u64 cgroup, dir;
 
 	if (!ids_in_scope(kind, tsk, ids))
 		return 0;
 	cgroup = name_cgroup(tsk);
 	send_extra(tsk, kind, groups);
-	send_cwd(tsk, tsk, kind);
+	dir = name_dir(tsk, kind);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(kind);
 		return 0;
 	}
 	fill(&r->rec, kind, 0, tsk, cgroup);
+	r->rec.dir = dir;
 	store_ids(r, kind, ids);
 	bpf_ringbuf_submit(r, wake(1));
 	return 0;

@@ -35,21 +35,6 @@ typedef long long s64;
 #define field_offset(type, field) __builtin_preserve_field_info(((type *)0)->field, 0)
 #define type_exists(type) __builtin_preserve_type_info(*(type *)0, 0)
 
-#define READ(dst, src, type, field) \
-	bpf_probe_read_kernel(&(dst), sizeof(dst), (void *)(src) + field_offset(type, field))
-
-/*
- * A member, by READ. A plain load of a pointer, of a type that the verifier knows,
- * has it search all type names of the kernel, up to four times for each way to the
- * load, which takes a millisecond.
- */
-#define GET(src, type, field)                                   \
-	({                                                      \
-		typeof(((type *)0)->field) got_ = {};           \
-		READ(got_, src, type, field);                   \
-		got_;                                           \
-	})
-
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
@@ -82,6 +67,9 @@ enum {
 struct bpf_dynptr {
 	u64 reserved[2];
 };
+
+#define kfunc extern __attribute__((section(".ksyms")))
+kfunc void *bpf_rdonly_cast(const void *address, u32 type);
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
@@ -162,7 +150,7 @@ struct cred {
 } __core;
 
 struct qstr {
-	u32 len;
+	u64 hash_len;
 	const unsigned char *name;
 } __core;
 
@@ -170,7 +158,16 @@ struct hlist_bl_node {
 	void **pprev;
 } __core;
 
+typedef struct {
+	unsigned int sequence;
+} __core seqcount_t;
+
+typedef struct {
+	seqcount_t seqcount;
+} __core seqcount_spinlock_t;
+
 struct dentry {
+	seqcount_spinlock_t d_seq; /* of its name and parent */
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct hlist_bl_node d_hash;
@@ -341,7 +338,6 @@ struct bpf_iter_num {
 
 #define BPF_TASK_ITER_ALL_THREADS 1
 
-#define kfunc extern __attribute__((section(".ksyms")))
 kfunc int bpf_iter_task_new(struct bpf_iter_task *it, struct task_struct *task, unsigned int flags);
 kfunc struct task_struct *bpf_iter_task_next(struct bpf_iter_task *it);
 kfunc void bpf_iter_task_destroy(struct bpf_iter_task *it);

@@ -3,7 +3,7 @@
 #ifndef TASKWATCH_STREAM_PATH_H
 #define TASKWATCH_STREAM_PATH_H
 
-#include "kernel.h"
+#include "read.h"
 #include "scratch.h"
 
 /* The path of the program that an address space runs, and those of a fs_struct. */
@@ -17,25 +17,95 @@ static __always_inline struct path *cwd_path(struct fs_struct *fs)
 	return (void *)fs + field_offset(struct fs_struct, pwd);
 }
 
-/* A walk from a dentry up to the root of a task. */
+/* A walk from a dentry up to the root of a task, or without one to that of the mount namespace. */
 struct walk {
 	struct mount *mnt;
 	struct dentry *dentry, *mnt_root;
 	struct mount *root_mnt;
 	struct dentry *root;
+	u32 gone; /* the dentry has no name any more */
+	u32 done;
+};
+
+static __always_inline struct mount *mount_of(void *mnt)
+{
+	return mnt - field_offset(struct mount, mnt);
+}
+
+static __always_inline void begin(struct walk *w, struct path *path, struct fs_struct *fs)
+{
+	void *mnt = GET(path, struct path, mnt);
+
+	w->mnt = mount_of(mnt);
+	READ(w->dentry, path, struct path, dentry);
+	if (fs) {
+		struct path *root = (void *)fs + field_offset(struct fs_struct, root);
+
+		w->root_mnt = mount_of(GET(root, struct path, mnt));
+		READ(w->root, root, struct path, dentry);
+	}
+	READ(w->mnt_root, mnt, struct vfsmount, mnt_root);
+	w->gone = !GET(w->dentry, struct dentry, d_hash.pprev) &&
+		  (GET(w->dentry, struct dentry, d_parent) != w->dentry || w->mnt_root != w->dentry);
+}
+
+/* What is at a step of a walk. */
+enum {
+	STEP_NAME, /* of the dentry */
+	STEP_MOUNT, /* which has been left for where it is mounted */
+	STEP_END,
+};
+
+static __always_inline int look(struct walk *w)
+{
+	struct mount *below;
+
+	if (w->dentry == w->root && w->mnt == w->root_mnt) {
+		w->done = 1;
+		return STEP_END;
+	}
+	if (w->dentry != w->mnt_root)
+		return STEP_NAME;
+	READ(below, w->mnt, struct mount, mnt_parent);
+	if (below == w->mnt) { /* the root of the namespace, or of nothing */
+		w->done = 1;
+		return STEP_END;
+	}
+	READ(w->dentry, w->mnt, struct mount, mnt_mountpoint);
+	READ(w->mnt_root, below, struct mount, mnt.mnt_root);
+	w->mnt = below;
+	return STEP_MOUNT;
+}
+
+/* Goes up from a name. Returns 0 if there is nothing above. */
+static __always_inline int up(struct walk *w)
+{
+	struct dentry *parent = GET(w->dentry, struct dentry, d_parent);
+
+	if (parent == w->dentry) { /* a file without a place: memfd, pipe */
+		w->done = 1;
+		return 0;
+	}
+	w->dentry = parent;
+	return 1;
+}
+
+/* A walk whose names go to a scratch. */
+struct store {
+	struct walk w;
 	struct scratch *s;
 	u32 end; /* where no further name fits */
-	u32 cut, done;
+	u32 cut;
 };
 
 /* Stores one name. Returns 0 if there is no room, or nothing to read. */
-static __always_inline int store_name(struct walk *w, const unsigned char *name)
+static __always_inline int store_name(struct store *to, const unsigned char *name)
 {
-	struct scratch *s = w->s;
+	struct scratch *s = to->s;
 	u32 off = s->off;
 	long n;
 
-	if (off >= w->end || off > sizeof(s->data) - NAME_MAX_NUL)
+	if (off >= to->end || off > sizeof(s->data) - NAME_MAX_NUL)
 		return 0;
 	n = bpf_probe_read_kernel_str(s->data + off, NAME_MAX_NUL, name);
 	if (n <= 0)
@@ -44,58 +114,17 @@ static __always_inline int store_name(struct walk *w, const unsigned char *name)
 	return 1;
 }
 
-/* Of a dentry what a step needs: in the kernel the two are neighbours. */
-struct step {
-	struct dentry *up;
-	u64 hash_len;
-	const unsigned char *name;
-};
-
-static __always_inline struct step step_from(struct dentry *d)
+static long store_step(u64 i, struct store *to)
 {
-	struct step at = {};
+	int at = look(&to->w);
 
-	if (field_offset(struct dentry, d_name.name) == field_offset(struct dentry, d_parent) + offsetof(struct step, name)) {
-		bpf_probe_read_kernel(&at, sizeof(at), (void *)d + field_offset(struct dentry, d_parent));
-	} else { /* its members were put in a random order */
-		READ(at.up, d, struct dentry, d_parent);
-		READ(at.name, d, struct dentry, d_name.name);
-	}
-	return at;
-}
-
-static long walk_up(u64 i, struct walk *w)
-{
-	struct step at;
-
-	if (w->dentry == w->root && w->mnt == w->root_mnt) {
-		w->done = 1;
+	if (at != STEP_NAME)
+		return at == STEP_END;
+	if (!store_name(to, GET(to->w.dentry, struct dentry, d_name.name))) {
+		to->cut = 1;
 		return 1;
 	}
-	at = step_from(w->dentry);
-	if (w->dentry == w->mnt_root) {
-		struct mount *below;
-
-		READ(below, w->mnt, struct mount, mnt_parent);
-		if (below == w->mnt) { /* the root of the namespace, or of nothing */
-			w->done = 1;
-			return 1;
-		}
-		READ(w->dentry, w->mnt, struct mount, mnt_mountpoint);
-		READ(w->mnt_root, below, struct mount, mnt.mnt_root);
-		w->mnt = below;
-		return 0;
-	}
-	if (!store_name(w, at.name)) {
-		w->cut = 1;
-		return 1;
-	}
-	if (at.up == w->dentry) { /* a file without a place: memfd, pipe */
-		w->done = 1;
-		return 1;
-	}
-	w->dentry = at.up;
-	return 0;
+	return !up(&to->w);
 }
 
 /* What walk_path returns beside a number of bytes. */
@@ -103,44 +132,27 @@ static long walk_up(u64 i, struct walk *w)
 #define PATH_CUT (1u << 31)
 
 /*
- * Stores the names of a struct path at data[off] of a scratch. Without a fs_struct
- * the way goes on to the root of the mount namespace.
+ * Stores the names of a struct path at data[off] of a scratch.
  *
  * It is global and takes numbers only, so that the verifier follows it once, and
  * not at each call: it is most of what there is to verify.
  */
 __noinline u32 walk_path(u32 slot, u32 off, u64 of, u64 fs)
 {
-	struct path *path = (void *)of;
-	struct walk w = {.end = off + PATH_ROOM - NAME_MAX_NUL};
-	struct dentry *up;
-	void *mnt, *root_mnt;
-	void **pprev;
+	struct store to = {.end = off + PATH_ROOM - NAME_MAX_NUL};
 	u32 flags = 0;
 
-	w.s = bpf_map_lookup_elem(&scratch, &slot);
-	if (!w.s)
+	to.s = bpf_map_lookup_elem(&scratch, &slot);
+	if (!to.s)
 		return PATH_CUT;
-	w.s->off = off;
-	READ(mnt, path, struct path, mnt);
-	w.mnt = mnt - field_offset(struct mount, mnt);
-	READ(w.dentry, path, struct path, dentry);
-	if (fs) {
-		struct path *root = (void *)fs + field_offset(struct fs_struct, root);
-
-		READ(root_mnt, root, struct path, mnt);
-		w.root_mnt = root_mnt - field_offset(struct mount, mnt);
-		READ(w.root, root, struct path, dentry);
-	}
-	READ(w.mnt_root, mnt, struct vfsmount, mnt_root);
-	READ(pprev, w.dentry, struct dentry, d_hash.pprev);
-	READ(up, w.dentry, struct dentry, d_parent);
-	if (!pprev && (up != w.dentry || w.mnt_root != w.dentry))
+	to.s->off = off;
+	begin(&to.w, (void *)of, (void *)fs);
+	bpf_loop(2 * PATH_ROOM, store_step, &to, 0);
+	if (to.w.gone)
 		flags |= PATH_GONE;
-	bpf_loop(2 * PATH_ROOM, walk_up, &w, 0);
-	if (w.cut || !w.done)
+	if (to.cut || !to.w.done)
 		flags |= PATH_CUT;
-	return flags | clamp(w.s->off - off, PATH_ROOM);
+	return flags | clamp(to.s->off - off, PATH_ROOM);
 }
 
 /*
@@ -157,6 +169,49 @@ static __always_inline u32 store_path(u32 slot, u32 off, struct path *path, stru
 	if (ret & PATH_CUT)
 		*flags |= cut;
 	return clamp(ret & ~(PATH_GONE | PATH_CUT), PATH_ROOM);
+}
+
+/* A walk that makes a number of where a path leads. */
+struct number {
+	struct walk w;
+	u64 n;
+};
+
+static __always_inline void mix(struct number *to, u64 n)
+{
+	u64 mixed = (to->n ^ n) * 0x9e3779b97f4a7c15ull; /* odd, without a pattern */
+
+	to->n = mixed ^ mixed >> 32;
+}
+
+static long number_step(u64 i, struct number *to)
+{
+	int at = look(&to->w);
+
+	if (at == STEP_END)
+		return 1;
+	mix(to, (u64)to->w.dentry);
+	if (at == STEP_MOUNT)
+		return 0;
+	/* The hash has the parent in it; the sequence tells of a name of the same hash. */
+	mix(to, GET(to->w.dentry, struct dentry, d_name.hash_len));
+	mix(to, GET(to->w.dentry, struct dentry, d_seq.seqcount.sequence));
+	return !up(&to->w);
+}
+
+/*
+ * Returns a number that is the same as long as the path of a struct path is, or 0
+ * if it has no end. It takes no name, and so a part of the time of walk_path. It
+ * is global, as that one is.
+ */
+__noinline u64 number_path(u64 of, u64 fs)
+{
+	struct number to = {};
+
+	begin(&to.w, (void *)of, (void *)fs);
+	mix(&to, to.w.gone);
+	bpf_loop(2 * PATH_ROOM, number_step, &to, 0);
+	return to.w.done ? to.n : 0;
 }
 
 #endif

@@ -4,7 +4,7 @@
 #define TASKWATCH_STREAM_PLACE_H
 
 #include "constants.h"
-#include "kernel.h"
+#include "read.h"
 
 /* Set before the load: how many hierarchies of cgroup v1 there are, and the one named systemd, or 0. */
 const volatile u32 v1_hierarchies, v1_systemd;
@@ -31,43 +31,23 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 	return up;
 }
 
-/* Of a link what a step needs: in the kernel it begins with the cgroup and ends with the list. */
-struct v1_link {
-	struct cgroup *cgrp;
-	void *cset, *cset_link[2];
-	struct list_head *next;
-};
-
-static __always_inline struct v1_link link_at(struct list_head *at)
-{
-	struct cgrp_cset_link *link = (void *)at - field_offset(struct cgrp_cset_link, cgrp_link);
-	struct v1_link l = {};
-
-	if (field_offset(struct cgrp_cset_link, cgrp_link) == field_offset(struct cgrp_cset_link, cgrp) + offsetof(struct v1_link, next)) {
-		bpf_probe_read_kernel(&l, sizeof(l), (void *)link + field_offset(struct cgrp_cset_link, cgrp));
-	} else {
-		READ(l.cgrp, link, struct cgrp_cset_link, cgrp);
-		READ(l.next, at, struct list_head, next);
-	}
-	return l;
-}
-
-/* Most hierarchies have a task at their root, so the level is looked at first: a step takes two reads there. */
+/* Most hierarchies have a task at their root, so the level is looked at first. */
 static long v1_step(u64 i, struct v1_walk *w)
 {
-	struct v1_link l = link_at(w->at);
+	void *link = (void *)w->at - field_offset(struct cgrp_cset_link, cgrp_link);
+	struct cgroup *cgrp = GET(link, struct cgrp_cset_link, cgrp);
 	int hierarchy;
 
-	w->at = l.next;
-	if (!l.next || !l.cgrp)
+	READ(w->at, w->at, struct list_head, next);
+	if (!w->at || !cgrp)
 		return 1;
-	if (GET(l.cgrp, struct cgroup, level) < 1)
+	if (GET(cgrp, struct cgroup, level) < 1)
 		return 0;
-	hierarchy = GET(GET(l.cgrp, struct cgroup, root), struct cgroup_root, hierarchy_id);
+	hierarchy = GET(GET(cgrp, struct cgroup, root), struct cgroup_root, hierarchy_id);
 	if (hierarchy < 1)
 		return 0;
 	if ((u32)hierarchy == v1_systemd || !w->hierarchy || (u32)hierarchy < w->hierarchy) {
-		w->cgrp = l.cgrp;
+		w->cgrp = cgrp;
 		w->hierarchy = hierarchy;
 	}
 	return w->hierarchy == v1_systemd;

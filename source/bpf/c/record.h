@@ -22,6 +22,7 @@ struct tw_rec {
 	u64 cgroup;  /* struct place: the id, and above it the hierarchy */
 	u32 uid[4], gid[4]; /* real, effective, saved, fs */
 	char comm[16];
+	u64 dir; /* its working directory, as a TW_CWD before has told, or 0 */
 };
 
 struct tw_exit {
@@ -62,8 +63,8 @@ struct tw_extra {
 
 /*
  * A TW_CWD and a TW_PROGRAM are a struct tw_data, whose rec has no more than a
- * TW_FREE has. The first has cwd; the second the path outside of its own root as
- * exe, and the environment as argv.
+ * TW_FREE has. The first has cwd, and rec.dir; the second the path outside of its
+ * own root as exe, and the environment as argv.
  */
 
 /*

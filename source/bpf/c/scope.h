@@ -3,10 +3,10 @@
 #ifndef TASKWATCH_STREAM_SCOPE_H
 #define TASKWATCH_STREAM_SCOPE_H
 
-#include "kernel.h"
-#include "place.h"
-#include "record.h"
 #include "control.h"
+#include "place.h"
+#include "read.h"
+#include "record.h"
 #include "scratch.h"
 
 /* Set before the load. */
@@ -51,15 +51,9 @@ struct lineage {
 
 static long is_ancestor(u64 i, struct lineage *l)
 {
-	struct cgroup *at;
-	struct kernfs_node *kn;
-	u64 id;
+	struct cgroup *at = AT(struct cgroup *, (void *)l->ancestors + i * sizeof(at));
 
-	if (bpf_probe_read_kernel(&at, sizeof(at), (void *)(l->ancestors + i * sizeof(at))))
-		return 1;
-	READ(kn, at, struct cgroup, kn);
-	READ(id, kn, struct kernfs_node, id);
-	l->in.is = id == l->in.scope;
+	l->in.is = GET(GET(at, struct cgroup, kn), struct kernfs_node, id) == l->in.scope;
 	return l->in.is;
 }
 
@@ -139,10 +133,7 @@ static __always_inline int is_chosen_place(struct task_struct *placed)
 
 static __always_inline u32 real_uid(struct task_struct *tsk)
 {
-	u32 uid = 0;
-
-	bpf_probe_read_kernel(&uid, sizeof(uid), (void *)GET(tsk, struct task_struct, cred) + field_offset(struct cred, uid));
-	return uid;
+	return GET(GET(tsk, struct task_struct, cred), struct cred, uid.val);
 }
 
 /* Whether no task is left out. Then none is marked. */

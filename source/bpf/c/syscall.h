@@ -3,7 +3,7 @@
 #ifndef TASKWATCH_STREAM_SYSCALL_H
 #define TASKWATCH_STREAM_SYSCALL_H
 
-#include "kernel.h"
+#include "read.h"
 
 /* Set before the load: numbers, and those in the 32-bit table. */
 const volatile u64 execve_syscall, execveat_syscall;

@@ -37,7 +37,7 @@ var sets = []set{
 		{"TW_REPORT", "recordReport", "an error of a watcher in the kernel"},
 		{"TW_EMIT", "recordEmit", "a module's own record: val is the module's id"},
 		{"TW_EXTRA", "recordExtra", "the optional fields of the record that follows of the same task"},
-		{"TW_CWD", "recordCwd", "the working directory of the task of the record that follows"},
+		{"TW_CWD", "recordCwd", "a working directory, before the first record that has its number"},
 		{"TW_PROGRAM", "recordProgram", "path from the outermost root, and environment, of the exec that follows"},
 		{"TW_FAILED", "recordFailed", "an exec that failed: val is the error number, exe the path as it was given"},
 		{"TW_KINDS", "numRecordKinds", ""},
@@ -108,6 +108,7 @@ var sizes = []struct {
 	{constant{"ARGV_CHUNK", "argvChunk", "bytes of argv in one record"}, 16384},
 	{constant{"ARGV_CHUNKS", "argvChunks", "pieces before the last that a long argv is sent in"}, 8},
 	{constant{"PLACE_HIERARCHY", "placeHierarchy", "the first bit of the hierarchy in the id of a cgroup"}, 48},
+	{constant{"DIR_BITS", "dirBits", "of the number of a working directory say which place it has"}, 10},
 	{constant{"CHOICES", "maxChoices", "values that tasks can be chosen by"}, 256},
 	{constant{"SYSCALL_WORDS", "syscallWords", "of 64 bits, in a set of system call numbers"}, 8},
 }

@@ -1,0 +1,93 @@
+package bpf
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/source"
+)
+
+// dirsAtExit runs a shell in its own mount namespace, in which $D is dir, and returns
+// the working directory of each exit with a code above 10, in order.
+func dirsAtExit(t *testing.T, dir, script string) (exits []string) {
+	t.Helper()
+	cmd := &source.Command{Path: "unshare", Argv: []string{"unshare", "-m", "--propagation", "private", "sh", "-c", "D=$1\n" + script + "\nexit 0", "sh", dir}}
+	w := newWatch(t, Config{Command: cmd}, taskwatch.AllKinds, func(ev *taskwatch.Event) bool {
+		return ev.Kind == taskwatch.Exit || ev.Kind == taskwatch.Clone || ev.Kind == taskwatch.Init
+	})
+	born := map[taskwatch.TaskID]string{}
+	for _, ev := range w.wait(t) {
+		said := ev.Task.Cwd
+		if ev.Missing.Has(taskwatch.FieldCwd) {
+			said = "missing"
+		}
+		code := ev.Val >> 8 & 0xff
+		switch {
+		case ev.Kind == taskwatch.Clone:
+			born[ev.Task.ID] = said
+		case ev.Kind == taskwatch.Exit && code > 10:
+			exits = append(exits, said)
+			if born[ev.Task.ID] != said {
+				t.Errorf("exit %d: in %s at its clone, and in %s at its exit", code, born[ev.Task.ID], said)
+			}
+		}
+	}
+	return exits
+}
+
+// A directory is told once, and with each event there goes a number: a path that
+// has changed has another one, whatever changed it.
+func TestWorkingDirectoriesThatMove(t *testing.T) {
+	dir := t.TempDir()
+	var script, want strings.Builder
+	for _, step := range []struct{ do, at string }{
+		{"mkdir -p $D/a/b $D/e/b; cd $D/a/b", "/a/b"},
+		{"mv $D/a $D/c", "/c/b"},
+		{"mv $D/c $D/a", "/a/b"},
+		{"mv $D/a/b $D/a/B", "/a/B"},
+		{"mv $D/a/B $D/a/b", "/a/b"},
+		{"cd $D/e/b", "/e/b"},
+		{"cd $D/a/b; rmdir $D/a/b", "/a/b (deleted)"},
+		{"mkdir $D/a/b", "/a/b (deleted)"},
+		{"cd $D/a/b", "/a/b"},
+		{"mount -t tmpfs none $D/e; mkdir $D/e/x; cd $D/e/x", "/e/x"},
+		{"mkdir -p $D/m/n; mount --move $D/e $D/m/n", "/m/n/x"},
+		{"mv $D/m $D/o", "/o/n/x"},
+		{"cd $D", ""},
+	} {
+		fmt.Fprintf(&script, "%s\n(exit 11)\n", step.do)
+		fmt.Fprintf(&want, "%s\n", dir+step.at)
+	}
+	if got := strings.Join(dirsAtExit(t, dir, script.String()), "\n") + "\n"; got != want.String() {
+		t.Errorf("got\n%swant\n%s", got, want.String())
+	}
+}
+
+// More directories than are kept are told again.
+func TestManyWorkingDirectories(t *testing.T) {
+	dir := t.TempDir()
+	n := testutil.Size(300, 2000, 10000)
+	want := make([]string, 0, 2*n)
+	for i := range n {
+		name := filepath.Join(dir, fmt.Sprintf("%05d", i))
+		if err := os.Mkdir(name, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, name)
+	}
+	want = append(want, want...)
+	got := dirsAtExit(t, dir, "for i in $D/* $D/*; do cd $i; (exit 11); done")
+	if len(got) != len(want) {
+		t.Fatalf("%d exits, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("exit %d is in %s, want %s", i, got[i], want[i])
+		}
+	}
+}
