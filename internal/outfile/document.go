@@ -42,9 +42,11 @@ func Create(name string) (*Document, error) {
 	}
 	dir := filepath.Dir(target)
 	d := &Document{target: target}
-	if d.File, err = os.OpenFile(dir, os.O_WRONLY|unix.O_TMPFILE, mode); err != nil {
-		d.temp = d.hidden()
-		d.File, err = os.OpenFile(d.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if d.File, err = nameless(dir, mode); err != nil {
+		err = d.hide(func(name string) (err error) {
+			d.File, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+			return err
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("a file beside %s: %w", name, err)
@@ -57,9 +59,36 @@ func Create(name string) (*Document, error) {
 	return d, nil
 }
 
-func (d *Document) hidden() string {
-	return filepath.Join(filepath.Dir(d.target), fmt.Sprintf(".%s.%d", filepath.Base(d.target), os.Getpid()))
+// nameless opens a file of a directory that has no name yet, and can be given one.
+func nameless(dir string, mode os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(dir, os.O_WRONLY|unix.O_TMPFILE, mode)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(procfs.FDPath(int(f.Fd()))); err != nil { // Commit needs it, and /proc is not mounted
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
+
+// hide makes a file by a name beside the target, which it has until it gets its own. A
+// process that was killed may have left one, and a process in a container has the same
+// pid each time; so another name is tried where there is one.
+func (d *Document) hide(begin func(name string) error) error {
+	for i := 0; ; i++ {
+		name := filepath.Join(filepath.Dir(d.target), fmt.Sprintf(".%s.%d.%d", filepath.Base(d.target), os.Getpid(), i))
+		err := begin(name)
+		if err == nil {
+			d.temp = name
+		}
+		if !errors.Is(err, os.ErrExist) || i == hiddenNames {
+			return err
+		}
+	}
+}
+
+// hiddenNames bounds the search for a name that nothing has.
+const hiddenNames = 1000
 
 // Commit ends the document and gives it its name.
 func (d *Document) Commit() error {
@@ -73,8 +102,9 @@ func (d *Document) Commit() error {
 	err := d.Sync()
 	if err == nil && d.temp == "" {
 		// Only a name can be renamed over another.
-		d.temp = d.hidden()
-		err = unix.Linkat(unix.AT_FDCWD, procfs.FDPath(int(d.Fd())), unix.AT_FDCWD, d.temp, unix.AT_SYMLINK_FOLLOW)
+		err = d.hide(func(name string) error {
+			return unix.Linkat(unix.AT_FDCWD, procfs.FDPath(int(d.Fd())), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
+		})
 	}
 	if e := d.Close(); err == nil {
 		err = e

@@ -3,6 +3,7 @@ package outfile
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -189,5 +190,31 @@ func TestDocument(t *testing.T) {
 	}
 	if _, err := Create(filepath.Join(dir, "none", "doc")); err == nil {
 		t.Error("a directory that does not exist")
+	}
+}
+
+// What a process with the same pid has left when it was killed, as each in a container
+// has, is in nobody's way.
+func TestDocumentBesideLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "doc")
+	for i := range 3 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf(".doc.%d.%d", os.Getpid(), i)), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, d, "whole")
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, name); got != "whole" {
+		t.Errorf("the document is %q", got)
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) != 4 {
+		t.Errorf("the directory holds %v, %v", list, err)
 	}
 }
