@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 	"oras.land/oras-go/v2/registry/remote/retry"
 
 	"github.com/taskwatch/taskwatch/fleet"
@@ -43,8 +45,14 @@ type Registry struct {
 	PlainHTTP bool
 }
 
+// repository is one in a registry.
+type repository struct {
+	*remote.Repository
+	unread error // why the credentials could not be read, or nil
+}
+
 // open returns the repository of a reference.
-func (r Registry) open(ref string) (*remote.Repository, error) {
+func (r Registry) open(ref string) (*repository, error) {
 	repo, err := remote.NewRepository(ref)
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a module in a registry; it looks like REGISTRY/NAME:TAG: %w", ref, err)
@@ -54,11 +62,36 @@ func (r Registry) open(ref string) (*remote.Repository, error) {
 	}
 	repo.PlainHTTP = r.PlainHTTP
 	client := &auth.Client{Client: retry.DefaultClient, Header: http.Header{"User-Agent": {"taskwatch"}}, Cache: auth.NewCache()}
-	if store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{}); err == nil {
+	// Most registries need none to read, so it matters only where they are wanted.
+	store, unread := credentials.NewStoreFromDocker(credentials.StoreOptions{})
+	if unread == nil {
 		client.Credential = credentials.Credential(store)
 	}
 	repo.Client = client
-	return repo, nil
+	return &repository{repo, unread}, nil
+}
+
+// explain returns an error of a request with what may help, where that is known.
+func (r *repository) explain(err error) error {
+	host := r.Reference.Registry
+	var resp *errcode.ErrorResponse
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w; the variable SSL_CERT_FILE names a file with the certificate (PEM) that the one of %s is signed with", err, host)
+	case !r.PlainHTTP && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return fmt.Errorf("%w; --plain-http is for a registry without TLS", err)
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+	case errors.As(err, &resp) && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden):
+	default:
+		return err
+	}
+	if r.unread != nil {
+		return fmt.Errorf("%w; the credentials are not known: %w", err, r.unread)
+	}
+	return fmt.Errorf("%w; 'docker login %s' writes credentials to config.json in the directory that the variable DOCKER_CONFIG names, else in .docker of the user", err, host)
 }
 
 // Push puts a module into a registry, and returns its reference by digest.
@@ -92,11 +125,12 @@ func (r Registry) Push(ctx context.Context, ref string, m *Module) (string, erro
 	if err != nil {
 		return "", err
 	}
-	if err := oras.CopyGraph(ctx, local, repo, manifest, oras.DefaultCopyGraphOptions); err != nil {
-		return "", fmt.Errorf("push %s: %w", ref, err)
+	err = oras.CopyGraph(ctx, local, repo, manifest, oras.DefaultCopyGraphOptions)
+	if err == nil {
+		err = repo.Tag(ctx, manifest, repo.Reference.Reference)
 	}
-	if err := repo.Tag(ctx, manifest, repo.Reference.Reference); err != nil {
-		return "", fmt.Errorf("push %s: %w", ref, err)
+	if err != nil {
+		return "", fmt.Errorf("push %s: %w", ref, repo.explain(err))
 	}
 	return repo.Reference.Registry + "/" + repo.Reference.Repository + "@" + manifest.Digest.String(), nil
 }
@@ -152,7 +186,7 @@ func Fetch(ctx context.Context, place, digest string) ([]byte, error) {
 		file, err = fetch(ctx, repo.Blobs(), d, fleet.MaxModule)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the file %.12s from %s: %w", digest, place, err)
+		return nil, fmt.Errorf("the file %.12s from %s: %w", digest, place, repo.explain(err))
 	}
 	return file, nil
 }
@@ -171,9 +205,9 @@ func (r Registry) Pull(ctx context.Context, ref string) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := pull(ctx, repo)
+	m, err := pull(ctx, repo.Repository)
 	if err != nil {
-		return nil, fmt.Errorf("pull %s: %w", ref, err)
+		return nil, fmt.Errorf("pull %s: %w", ref, repo.explain(err))
 	}
 	return m, nil
 }
