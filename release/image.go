@@ -19,7 +19,7 @@ import (
 
 // image writes an OCI image of a product for all processors as one archive
 // (oci-archive: of skopeo and podman). It has no base: the binary, what belongs to
-// it, and licences.
+// it, licences, and the certificates of authorities where the program needs them.
 func (r *release) image(p *product) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range arches {
@@ -80,6 +80,13 @@ func (r *release) imageFor(p *product, arch string) (v1.Image, error) {
 	}
 	if p.image.volume != "" {
 		files = append(files, file{path: p.image.volume, mode: os.ModeDir | 0o700, owner: p.image.user})
+	}
+	if p.image.roots {
+		text, err := roots()
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{path: rootsFile, mode: 0o644, content: text})
 	}
 	b, err := tarOf(files, r.time)
 	if err != nil {

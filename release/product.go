@@ -21,6 +21,7 @@ type imageConfig struct {
 	user    int      // whose process it is, and whose volume
 	volume  string   // what the program keeps, or ""
 	port    string   // where it listens, or ""
+	roots   bool     // it calls servers whose authorities it has to know
 }
 
 // products are what a release has.
@@ -39,7 +40,7 @@ var products = []*product{
 		config:    []string{"/etc/taskwatch/taskwatch.toml"},
 		documents: []string{"LICENSE", "LICENSES/GPL-2.0-only.txt", "LICENSES/BSD-2-Clause.txt", "README.md", "CHANGELOG.md"},
 		stock:     true,
-		image:     imageConfig{parts: []string{"/usr/bin/", "/usr/lib/taskwatch/", "/etc/taskwatch/"}, command: []string{"serve"}},
+		image:     imageConfig{parts: []string{"/usr/bin/", "/usr/lib/taskwatch/", "/etc/taskwatch/"}, command: []string{"serve"}, roots: true},
 	},
 	{
 		name: "taskwatch-hub", module: "fleet/hub",
