@@ -57,9 +57,12 @@ type clients struct {
 	binding map[string]string // the keys that tokens are being bound to, without the lock: a disk takes its time
 }
 
+// clientsDir is where they are in the directory of a hub.
+const clientsDir = "clients"
+
 // openClients returns those of a directory, and makes the directory.
 func openClients(dir string) (*clients, error) {
-	cs := &clients{dir: filepath.Join(dir, "clients"), byKey: map[string]*Client{}, binding: map[string]string{}}
+	cs := &clients{dir: filepath.Join(dir, clientsDir), byKey: map[string]*Client{}, binding: map[string]string{}}
 	return cs, os.MkdirAll(cs.dir, 0o700)
 }
 

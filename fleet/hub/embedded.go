@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,11 @@ func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 	host, port, err := splitListen(cfg.Listen)
 	if err != nil {
 		return nil, err
+	}
+	for _, h := range cfg.Hosts {
+		if h == "" || net.ParseIP(h) == nil && strings.ContainsAny(h, ":/@ \t\n") {
+			return nil, fmt.Errorf("%q is not what clients may call the hub; give a name or an address, without a port", h)
+		}
 	}
 	name, _ := os.Hostname()
 	hosts := append([]string{name, "localhost", "127.0.0.1", "::1"}, cfg.Hosts...)
@@ -64,7 +70,9 @@ func splitListen(listen string) (host string, port int, err error) {
 	}
 	host, text, err := net.SplitHostPort(listen)
 	if err == nil {
-		port, err = strconv.Atoi(text)
+		var n uint64
+		n, err = strconv.ParseUint(text, 10, 16)
+		port = int(n)
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("%q is not an address to listen at; it looks like :4222 or HOST:4222: %w", listen, err)

@@ -132,7 +132,7 @@ func lock(dir string) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("another hub uses %s", dir)
+		return nil, fmt.Errorf("another hub uses %s; end that one, or give another directory", dir)
 	}
 	return f, nil
 }
@@ -175,7 +175,7 @@ func (h *Hub) watch(ctx context.Context) {
 		}
 		for _, c := range gone {
 			h.log.Info("revoked", "client", c.String(), "role", c.Role, "key", c.Key)
-			h.service.note(nil, "revoked "+string(c.Role)+" "+c.String())
+			h.service.revoked(c)
 		}
 		h.kick(append(before, gone...))
 		before = gone

@@ -12,13 +12,10 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/hub"
-	"github.com/taskwatch/taskwatch/internal/table"
 )
 
 const usage = `Usage:
@@ -26,7 +23,7 @@ const usage = `Usage:
   taskwatch-hub --dir DIR --nats tls://HOST:4222[,...] [--nats-ca FILE] [--replicas N]
   taskwatch-hub nats-config --dir DIR
   taskwatch-hub enroll --dir DIR [--role node|reader|loader] [--name NAME] [--life 24h]
-  taskwatch-hub clients --dir DIR
+  taskwatch-hub clients --dir DIR [-f text|json]
   taskwatch-hub revoke --dir DIR NAME|KEY|TOKEN
   taskwatch-hub version
   taskwatch-hub man DIR
@@ -61,83 +58,49 @@ func main() {
 }
 
 func run(args []string, out, errs io.Writer) error {
-	command := "serve"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		command, args = args[0], args[1:]
-	}
-	flags := flag.NewFlagSet("taskwatch-hub", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	dir := flags.String("dir", "", "")
-	listen := flags.String("listen", hub.DefaultListen, "")
-	role := flags.String("role", string(fleet.Node), "")
-	name := flags.String("name", "", "")
-	life := flags.Duration("life", 24*time.Hour, "")
-	servers := flags.String("nats", "", "")
-	ca := flags.String("nats-ca", "", "")
-	replicas := flags.Int("replicas", 0, "")
-	var hosts []string
-	flags.Func("host", "", func(s string) error { hosts = append(hosts, s); return nil })
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	o, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
 		_, err := io.WriteString(out, usage)
 		return err
-	} else if err != nil {
-		return fmt.Errorf("%w; see 'taskwatch-hub --help'", err)
 	}
-	switch command {
+	if err != nil {
+		return err
+	}
+	switch o.command {
 	case "version":
 		_, err := fmt.Fprintln(out, "taskwatch-hub", version())
 		return err
 	case "man":
-		return writeMan(flags.Args())
+		return writeMan(o.args)
 	}
-	if *dir == "" {
-		return errors.New("no directory given: --dir DIR; see 'taskwatch-hub --help'")
-	}
-	if command != "revoke" && flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q; see 'taskwatch-hub --help'", flags.Arg(0))
-	}
-	if err := becomeOwner(*dir); err != nil {
+	if err := becomeOwner(o.dir); err != nil {
 		return err
 	}
-	switch command {
-	case "serve":
-		cfg := hub.Config{Dir: *dir, Listen: *listen, Hosts: hosts, CA: *ca, Replicas: *replicas, Log: slog.New(slog.NewTextHandler(errs, nil))}
-		if *servers != "" {
-			cfg.Servers = strings.Split(*servers, ",")
-		}
-		return serve(cfg)
+	switch o.command {
 	case "nats-config":
-		text, err := hub.ServerConfig(*dir)
+		text, err := hub.ServerConfig(o.dir)
 		if err != nil {
 			return err
 		}
 		_, err = io.WriteString(out, text)
 		return err
 	case "enroll":
-		r, err := fleet.ParseRole(*role)
-		if err != nil {
-			return err
-		}
-		t, err := hub.Enroll(*dir, r, *name, *life)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(out, t)
-		return err
+		return enroll(out, errs, o)
 	case "clients":
-		return list(out, *dir)
+		return list(out, o)
 	case "revoke":
-		if flags.NArg() != 1 {
-			return errors.New("give one client: taskwatch-hub revoke --dir DIR NAME|KEY|TOKEN")
-		}
-		c, err := hub.Revoke(*dir, flags.Arg(0))
+		c, err := hub.Revoke(o.dir, o.args[0])
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(out, "%s: revoked\n", c)
 		return err
 	}
-	return fmt.Errorf("unknown command %q; see 'taskwatch-hub --help'", command)
+	cfg := hub.Config{Dir: o.dir, Listen: o.listen, Hosts: o.hosts, CA: o.ca, Replicas: o.replicas, Log: slog.New(slog.NewTextHandler(errs, nil))}
+	if o.servers != "" {
+		cfg.Servers = strings.Split(o.servers, ",")
+	}
+	return serve(cfg)
 }
 
 func serve(cfg hub.Config) error {
@@ -159,32 +122,4 @@ func notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Warn("systemd is not notified", "error", err)
 	}
-}
-
-func list(out io.Writer, dir string) error {
-	clients, err := hub.Clients(dir)
-	if err != nil {
-		return err
-	}
-	t := table.NewLeft("TOKEN", "ROLE", "NAME", "STATE", "REJECTED", "KEY")
-	for _, c := range clients {
-		state := "not used"
-		switch {
-		case c.Gone != nil:
-			state = "revoked"
-		case c.Key != "":
-			state = "enrolled"
-		case time.Now().After(c.Expires):
-			state = "expired"
-		}
-		t.Row(c.ID, string(c.Role), dash(c.Name), state, fmt.Sprint(c.Abuse), dash(c.Key))
-	}
-	return t.Write(out)
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
