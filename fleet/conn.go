@@ -18,7 +18,7 @@ import (
 // goroutine.
 type Conn struct {
 	*nats.Conn
-	key string
+	id *Identity
 }
 
 // DialOptions say how a client connects. The zero value connects once.
@@ -44,7 +44,7 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 	pool.AddCert(ca)
 	change := func(err error) {
 		if opts.OnChange != nil {
-			opts.OnChange(err)
+			opts.OnChange(id.explain(err))
 		}
 	}
 	options := []nats.Option{
@@ -70,13 +70,29 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 	for end := time.Now().Add(connectTime); err != nil && isPing(err) && time.Now().Before(end); {
 		nc, err = nats.Connect(id.URL, options...)
 	}
-	if errors.Is(err, nats.ErrAuthorization) {
-		return nil, fmt.Errorf("hub %s: it does not accept the key of %s: its token was used by another client, has expired, or was revoked", id.URL, id.dir)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("hub %s: %w", id.URL, err)
+		return nil, fmt.Errorf("hub %s: %w", id.URL, id.explain(err))
 	}
-	return &Conn{Conn: nc, key: id.pub}, nil
+	return &Conn{Conn: nc, id: id}, nil
+}
+
+// explain returns an error of a connection with what may help, where that is known.
+func (id *Identity) explain(err error) error {
+	var unknown x509.UnknownAuthorityError
+	var other x509.HostnameError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, nats.ErrAuthorization):
+		return fmt.Errorf("it does not accept the key of %s: its token was used by another client, has expired, or was revoked; 'taskwatch-hub clients' shows which, and 'taskwatch-hub enroll' prints a new token: %w", id.dir, err)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w; the hub there has not made the token of %s", err, id.dir)
+	case errors.As(err, &other):
+		return fmt.Errorf("%w; start the hub with --host %s, or use a name that its certificate has", err, other.Host)
+	case errors.Is(err, nats.ErrNoServers):
+		return fmt.Errorf("nothing answers there; is the hub started, and its port open? %w", err)
+	}
+	return err
 }
 
 // isPing reports whether a connection failed because the hub took so long to let the
@@ -106,7 +122,16 @@ func reconnectDelay(attempts int) time.Duration {
 }
 
 // Key returns the public key of the client.
-func (c *Conn) Key() string { return c.key }
+func (c *Conn) Key() string { return c.id.pub }
+
+// Why returns an error of the connection, or, where it is that the connection is closed
+// for good, why it is.
+func (c *Conn) Why(err error) error {
+	if last := c.LastError(); errors.Is(err, nats.ErrConnectionClosed) && last != nil {
+		return fmt.Errorf("hub %s: the connection is closed: %w", c.id.URL, c.id.explain(last))
+	}
+	return err
+}
 
 // requestTime is how long the hub has for an answer.
 const requestTime = 20 * time.Second
@@ -127,7 +152,10 @@ func (c *Conn) Ask(ctx context.Context, r *Request) (*Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	msg, err := c.RequestWithContext(ctx, RequestSubject(c.key), b)
+	msg, err := c.RequestWithContext(ctx, RequestSubject(c.Key()), b)
+	if err != nil && c.IsClosed() {
+		return nil, c.Why(nats.ErrConnectionClosed)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("hub: %s: %w: %w", r.Op, ErrAway, err)
 	}

@@ -104,6 +104,9 @@ func (h *busyHub) letIn(c net.Conn, answer string) error {
 		return err
 	}
 	secure := tls.Server(c, h.config)
+	if err := secure.Handshake(); err != nil {
+		return nil // the client does not trust it, and says so
+	}
 	r := bufio.NewReader(secure)
 	for _, want := range []string{"CONNECT ", "PING"} {
 		line, err := r.ReadString('\n')
@@ -202,5 +205,40 @@ func TestNodeAskedWhileLetIn(t *testing.T) {
 	}
 	if got := h.connections(); got != 2 {
 		t.Errorf("the client has connected %d times, want 2", got)
+	}
+}
+
+// What keeps a client from its hub is said with what to do about it.
+func TestExplained(t *testing.T) {
+	h := newBusyHub(t, "PONG")
+	stranger := newBusyHub(t, "PONG")
+	port := h.listener.Addr().(*net.TCPAddr).Port
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		hub  *busyHub // whose token it is
+		url  string
+		says string
+	}{
+		"another hub":  {stranger, fmt.Sprintf("tls://127.0.0.1:%d", port), "has not made the token of "},
+		"another name": {h, fmt.Sprintf("tls://localhost:%d", port), "start the hub with --host localhost"},
+		"nobody there": {h, "tls://" + gone.Addr().String(), "is the hub started, and its port open?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := c.hub.identity(t)
+			id.URL = c.url
+			conn, err := id.Dial(DialOptions{Name: "test"})
+			if err == nil {
+				conn.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("the error is %v, want %q", err, c.says)
+			}
+		})
 	}
 }

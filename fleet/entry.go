@@ -55,6 +55,18 @@ type Entry struct {
 	Lease time.Duration `json:"lease_ns,omitempty"`
 }
 
+// MaxAhead is how far the clocks of operators and of the hub may differ.
+const MaxAhead = 24 * time.Hour
+
+// CheckGeneration returns an error unless a generation may be that of an entry now: it is
+// a time, and one that is far ahead would leave no higher one for long.
+func CheckGeneration(generation uint64, now time.Time) error {
+	if limit := uint64(now.Add(MaxAhead).UnixMilli()); generation > limit {
+		return fmt.Errorf("generation %d is a time more than %v ahead; one of the clocks is wrong, or it is not from an operator of ours", generation, MaxAhead)
+	}
+	return nil
+}
+
 // Digest returns the digest of a file, in hexadecimal.
 func Digest(file []byte) string {
 	sum := sha256.Sum256(file)

@@ -6,6 +6,9 @@ type Report struct {
 	Modules []ModuleReport `json:"modules,omitempty"` // by name
 }
 
+// MaxReport is how many bytes a report may have, as JSON.
+const MaxReport = 256 << 10
+
 // Facts are what entries select nodes by. A node states them itself.
 type Facts struct {
 	Name          string            `json:"name"` // of the host

@@ -20,6 +20,7 @@ func flagError(err error) error {
 		"int": "a whole number", "int32": "a whole number", "int64": "a whole number",
 		"uint": "a whole number from 0", "uint32": "a whole number from 0", "uint64": "a whole number from 0",
 		"float64": "a number", "duration": "a time with its unit, like 200ms or 1m30s", "bool": "true or false",
+		(*atATime)(nil).Type(): "a number of nodes above 0, or 1% to 100%",
 	}[flag.Value.Type()]
 	if !ok {
 		return err

@@ -34,7 +34,7 @@ type fleetInsmod struct {
 	valid, lease, timeout   time.Duration
 	settle                  time.Duration
 	wait, back              bool
-	step                    int
+	step                    atATime
 	observeOnly, bestEffort bool
 	registry                registry.Registry
 }
@@ -62,20 +62,23 @@ from there as well, and the hub does not.
 
 --wait waits until all nodes that are not silent have loaded the module or have
 failed to. A node that cannot load it keeps the version that it had.
---max-unavailable N goes on with N more nodes when all before have loaded it and
-still report after the time of --settle. It stops when one has failed or has
-become silent; --rollback then wants again what was wanted before.
+--max-unavailable N, or P%, goes on with so many more nodes when all before have
+loaded it and still report after the time of --settle. It stops when one has
+failed or has become silent; --rollback then wants again what was wanted before.
 
 With --lease, insmod continues until Ctrl-C, and renews what it has said three
 times in that time. When it ends, it wants the module unloaded; when it is
 killed, or the hub or the network is lost, each node unloads the module when the
 lease is over, by its own clock.
 
+An expression that chooses none of the nodes that there are is no error, because
+others may come; insmod says so.
+
 The exit status is 0 if the hub has accepted the entry and, with --wait, all
 nodes that are not silent have loaded the module; 1 if not.`,
 		Example: `  taskwatch fleet insmod --key team.key forkguard --select 'role == "ci"'
   taskwatch fleet insmod --key team.key --wait count.o
-  taskwatch fleet insmod --key team.key --max-unavailable 5 --rollback count.o
+  taskwatch fleet insmod --key team.key --max-unavailable 10% --rollback count.o
   taskwatch fleet insmod --key team.key --lease 60s execguard
   taskwatch fleet insmod --key team.key oci://registry.example/team/count:1`,
 		Args:              cobra.MinimumNArgs(1),
@@ -89,7 +92,7 @@ nodes that are not silent have loaded the module; 1 if not.`,
 	flags.StringVar(&f.sel, "select", "", "only on nodes for which this `expression` is true")
 	flags.BoolVar(&f.wait, "wait", false, "wait until the nodes have followed")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "wait at most this `time`, for each step")
-	flags.IntVar(&f.step, "max-unavailable", 0, "load on this `number` of nodes at a time")
+	flags.Var(&f.step, "max-unavailable", "load on this `number` of nodes at a time, as 5 or 10%")
 	flags.DurationVar(&f.settle, "settle", 10*time.Second, "with --max-unavailable, go on when the nodes still report after\nthis `time`")
 	flags.BoolVar(&f.back, "rollback", false, "with --max-unavailable, go back after a failure")
 	flags.DurationVar(&f.lease, "lease", 0, "have the nodes unload it when it is not renewed for this `time`,\nat least 3s")
@@ -105,15 +108,13 @@ nodes that are not silent have loaded the module; 1 if not.`,
 // check returns the error of a command line that makes no sense.
 func (f *fleetInsmod) check() error {
 	switch {
-	case f.back && f.step == 0:
+	case f.back && !f.step.given():
 		return usage(errors.New("--rollback works only with --max-unavailable"))
-	case f.step < 0:
-		return usage(fmt.Errorf("--max-unavailable %d: give a number above 0", f.step))
 	case f.settle < 0:
 		return usage(fmt.Errorf("--settle %v: give a time, or 0", f.settle))
 	case f.lease != 0 && f.lease < 3*time.Second:
 		return usage(fmt.Errorf("--lease %v: give at least 3s", f.lease))
-	case f.lease != 0 && f.step != 0:
+	case f.lease != 0 && f.step.given():
 		return usage(errors.New("--lease and --max-unavailable do not work together"))
 	case f.valid <= 0:
 		return usage(fmt.Errorf("--valid %v: give a time above 0", f.valid))
@@ -198,9 +199,13 @@ func (f *fleetInsmod) run(cmd *cobra.Command, args []string) error {
 			return moduleFailed(err)
 		}
 	}
+	nodes, err := chosenBy(ctx, c, e.Select, "module "+e.Module)
+	if err != nil {
+		return moduleFailed(err)
+	}
 	switch {
-	case f.step > 0:
-		err = f.rollout(ctx, c, key, e)
+	case f.step.given():
+		err = f.rollout(ctx, c, key, e, f.step.of(nodes))
 	case f.lease > 0:
 		err = f.renew(ctx, c, key, e)
 	default:
@@ -214,8 +219,11 @@ func (f *fleetInsmod) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (f *fleetInsmod) rollout(ctx context.Context, c *operator.Conn, key minisign.PrivateKey, e *fleet.Entry) error {
-	r := operator.Rollout{Key: key, Step: f.step, Settle: f.settle, Rollback: f.back, Timeout: f.timeout, OnStep: func(done, all int, o *operator.Outcome) {
+func (f *fleetInsmod) rollout(ctx context.Context, c *operator.Conn, key minisign.PrivateKey, e *fleet.Entry, step int) error {
+	r := operator.Rollout{Key: key, Step: step, Settle: f.settle, Rollback: f.back, Timeout: f.timeout, OnStep: func(done, all int, o *operator.Outcome) {
+		if all == 0 {
+			return // it is said
+		}
 		say("%s: %d of %d nodes", e.Module, done, all)
 		saySilent(o)
 	}}

@@ -86,6 +86,9 @@ The environment of tasks is not told, and --where may not read it.`,
 			if record.name != "" {
 				w.Record = &fleet.Recording{Name: record.name, MaxBytes: record.size, MaxAge: record.age}
 			}
+			if _, err := chosenBy(ctx, c, sel, "fleet watch"); err != nil && ctx.Err() == nil {
+				return moduleFailed(err)
+			}
 			if err := errors.Join(w.Run(ctx, c), out.failed); err != nil {
 				return moduleFailed(err)
 			}

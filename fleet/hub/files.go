@@ -2,10 +2,15 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/taskwatch/taskwatch/fleet"
 )
@@ -84,4 +89,42 @@ func (s *store) piece(ctx context.Context, digest string, offset int) (*fleet.Re
 		return nil, fmt.Errorf("the module has %d bytes, and none at %d", len(data), offset)
 	}
 	return &fleet.Response{Size: len(data), Data: data[offset:min(len(data), offset+fleet.PieceSize)]}, nil
+}
+
+// keepUnused is how long a file stays that no entry names: it is stored before its entry.
+const keepUnused = 24 * time.Hour
+
+// prune removes the files that were stored before a time, and that neither the entry of a
+// module names nor one of those before it that are kept: a rollout may go back to them.
+func (s *store) prune(ctx context.Context, before time.Time) error {
+	needed := map[string]bool{}
+	err := each(ctx, s.entries, func(kv jetstream.KeyValueEntry) error {
+		var signed fleet.Signed
+		if err := json.Unmarshal(kv.Value(), &signed); err != nil {
+			return fmt.Errorf("an earlier entry of %s: %w", kv.Key(), err)
+		}
+		e, err := signed.Unverified()
+		if err == nil {
+			needed[e.Digest] = true
+		}
+		return err
+	}, jetstream.IgnoreDeletes(), jetstream.IncludeHistory())
+	if err != nil {
+		return err
+	}
+	unused := map[string]bool{}
+	err = each(ctx, s.files, func(kv jetstream.KeyValueEntry) error {
+		digest, _, _ := strings.Cut(kv.Key(), ".")
+		if kv.Created().After(before) {
+			needed[digest] = true // a piece of it is young
+		}
+		unused[digest] = true
+		return nil
+	}, jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	for digest := range unused {
+		if err == nil && !needed[digest] {
+			err = s.purge(ctx, modulesBucket, digest+".*")
+		}
+	}
+	return err
 }

@@ -59,3 +59,27 @@ func TestLeaseOfEarlierVersion(t *testing.T) {
 		return strings.Contains(n.log.String(), "msg=unloaded module=count") && len(n.FleetModules()) == 0
 	})
 }
+
+// For a node whose clock is set ahead, each renewal has expired: it says so, and unloads
+// the module when the lease is over, which its clock does not change.
+func TestRenewalsOfClockAhead(t *testing.T) {
+	_, tm, n := oneNode(t)
+	file := counterModule(t)
+	const lease = 3 * time.Second
+	began := time.Now()
+	tm.want(t, &fleet.Entry{Module: "count", Lease: lease}, file)
+	eventually(t, "the lease ends", func() bool {
+		e := &fleet.Entry{Module: "count", Digest: fleet.Digest(file), Lease: lease, Expires: time.Now().Add(-time.Second)}
+		if err := tm.Put(t.Context(), tm.key, e); err != nil {
+			t.Fatal(err)
+		}
+		r := tm.report(t, n, "count")
+		return r.State == fleet.Refused && strings.Contains(r.Reason, "has expired") && r.Running == 0
+	})
+	if took := time.Since(began); took < lease {
+		t.Errorf("it has ended after %v", took)
+	}
+	if o := tm.want(t, &fleet.Entry{Module: "count", Lease: time.Hour}, file); len(o.Failed()) > 0 || len(n.FleetModules()) != 1 {
+		t.Errorf("a renewal that has not expired: %+v", o)
+	}
+}

@@ -225,3 +225,38 @@ func TestQuestionIsLost(t *testing.T) {
 		return w.lost["n"] >= 6
 	})
 }
+
+// The hub is started again in the middle of a question, which goes on: each item comes,
+// or is counted as lost.
+func TestHubRestartsInQuestion(t *testing.T) {
+	h, tm, n := oneNode(t)
+	w := tm.watch(t, `kind == "exec"`, "", fleet.MaxLease)
+	eventually(t, "the node begins", func() bool { return w.got("n") == 1 })
+	runs(t, 0, 100, n)
+	h.kill()
+	runs(t, 100, 200, n)
+	h.start(t)
+	seen := 200
+	next := time.Now()
+	eventually(t, "items come again, and each has come or is counted", func() bool {
+		if time.Now().After(next) { // the next answer shows what is missing
+			runs(t, seen, seen+1, n)
+			seen++
+			next = time.Now().Add(time.Second)
+		}
+		execs, lost := w.told()
+		return execs+lost == seen && w.lastPID("n") >= 1200
+	})
+	w.end(t) // no error
+}
+
+// lastPID returns the process of the last line of a node.
+func (w *watching) lastPID(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var got struct{ Task struct{ PID int } }
+	if lines := w.lines[name]; len(lines) > 0 {
+		_ = json.Unmarshal([]byte(lines[len(lines)-1]), &got) // the start has none
+	}
+	return got.Task.PID
+}

@@ -103,12 +103,8 @@ func (s *store) recorded(ctx context.Context, r *fleet.Recording, behind uint64)
 	}
 	state := stream.CachedInfo().State
 	resp := &fleet.Response{Revision: behind}
-	size := 0
+	var p page
 	for seq := max(behind+1, state.FirstSeq); seq <= state.LastSeq; seq++ {
-		if size > fleet.PieceSize {
-			resp.More = true
-			break
-		}
 		msg, err := stream.GetMsg(ctx, seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) { // it made room
 			continue
@@ -116,9 +112,12 @@ func (s *store) recorded(ctx context.Context, r *fleet.Recording, behind uint64)
 		if err != nil {
 			return nil, fmt.Errorf("answer %s of recording %s: %w", strconv.FormatUint(seq, 10), r.Name, err)
 		}
+		if !p.takes(len(msg.Data)) {
+			resp.More = true
+			break
+		}
 		resp.Recorded = append(resp.Recorded, fleet.RecordedAnswer{Node: msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], Answer: msg.Data})
 		resp.Revision = seq
-		size += len(msg.Data)
 	}
 	return resp, nil
 }

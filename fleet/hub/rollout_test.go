@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/operator"
+	"github.com/taskwatch/taskwatch/fleet/registry"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -55,6 +57,62 @@ func TestRollout(t *testing.T) {
 	for i, n := range nodes {
 		if r := tm.report(t, n, "count"); r.State != fleet.Running || strings.Contains(n.log.String(), "msg=replaced") {
 			t.Errorf("after the rollback, node %d has %+v", i, r)
+		}
+	}
+}
+
+// The second step fails: the nodes of the first one go back to what they ran, and those
+// behind it have never changed.
+func TestRollbackOfSecondStep(t *testing.T) {
+	file := counterModule(t)
+	var fetched atomic.Int32
+	host := serveRegistry(t, func(path string, b []byte) []byte {
+		if strings.Contains(path, "/blobs/") && fetched.Add(1) > 1 { // for the first node alone
+			return make([]byte, len(b))
+		}
+		return b
+	})
+	m := &registry.Module{FileName: "count.wasm", File: append(slices.Clone(file), 0, 2, 1, 'x')} // a section that means nothing
+	if _, err := plain.Push(t.Context(), host+"/count:1", m); err != nil {
+		t.Fatal(err)
+	}
+	place, err := plain.Place(host + "/count:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := startHub(t)
+	tm := newTeam(t, h)
+	var nodes []*testNode
+	for i := range 3 {
+		nodes = append(nodes, newNode(t, h, tm.keys, fmt.Sprintf("n%d", i), nil))
+	}
+	tm.reported(t, 3)
+	slices.SortFunc(nodes, func(a, b *testNode) int { return strings.Compare(fleet.Place(a.id.Key()), fleet.Place(b.id.Key())) })
+	if o := tm.want(t, &fleet.Entry{Module: "count"}, file); len(o.Failed()) > 0 {
+		t.Fatalf("%+v", o)
+	}
+	var steps []int
+	r := operator.Rollout{Key: tm.key, Step: 1, Rollback: true, Timeout: patient, OnStep: func(done, _ int, _ *operator.Outcome) { steps = append(steps, done) }}
+	next := &fleet.Entry{Module: "count", Digest: fleet.Digest(m.File), Registry: place, Expires: time.Now().Add(time.Hour)}
+	err = r.Run(t.Context(), tm.Conn, next)
+	for _, says := range []string{"it failed on 1 of 2 nodes so far, on " + nodes[1].name + " first: ", "; what ran before runs again"} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("the rollout ends with %v, want %q", err, says)
+		}
+	}
+	if !slices.Equal(steps, []int{1, 2}) {
+		t.Errorf("the steps are %v", steps)
+	}
+	all, err := tm.Wanted(t.Context())
+	if err != nil || all["count"] == nil || all["count"].Digest != fleet.Digest(file) || all["count"].Through != "" {
+		t.Fatalf("the hub has %+v, %v", all["count"], err)
+	}
+	for i, replaced := range []int{2, 0, 0} {
+		if got := strings.Count(nodes[i].log.String(), "msg=replaced"); got != replaced {
+			t.Errorf("node %d has replaced the module %d times, want %d", i, got, replaced)
+		}
+		if running := tm.report(t, nodes[i], "count").Running; running != all["count"].Generation {
+			t.Errorf("node %d runs generation %d, want %d", i, running, all["count"].Generation)
 		}
 	}
 }

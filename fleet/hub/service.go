@@ -59,6 +59,7 @@ func (s *service) start(nc *nats.Conn, replicas int, room room) error {
 		return err
 	}
 	s.store.room = room
+	s.tidy()
 	for _, subject := range []string{fleet.RequestSubject("*"), fleet.ReportSubject("*")} {
 		if _, err := s.nc.ChanSubscribe(subject, s.msgs); err != nil {
 			return err
@@ -81,26 +82,38 @@ func (s *service) close() {
 
 // note is a line of the audit trail, and the client that has caused it, or nil.
 type note struct {
-	line   fleet.AuditLine
-	client *Client
+	line    fleet.AuditLine
+	client  *Client
+	revoked bool // somebody is
 }
 
 // note has a line written to the audit trail. It does not wait: the server calls
 // it when a client connects.
 func (s *service) note(c *Client, what string) {
-	n := note{fleet.AuditLine{Time: time.Now().UTC(), Who: "hub", What: what}, c}
+	n := note{line: fleet.AuditLine{Time: time.Now().UTC(), Who: "hub", What: what}, client: c}
 	if c != nil {
 		n.line.Who, n.line.Role = c.String(), c.Role
 	}
+	s.add(n)
+}
+
+// revoked notes that a client is revoked, and removes its report.
+func (s *service) revoked(c *Client) {
+	s.add(note{line: fleet.AuditLine{Time: time.Now().UTC(), Who: "hub", What: "revoked " + string(c.Role) + " " + c.String()}, revoked: true})
+}
+
+func (s *service) add(n note) {
 	select {
 	case s.notes <- n:
 	default:
-		s.log.Warn("a line is not in the audit trail, because too many wait", "who", n.line.Who, "what", what)
+		s.log.Warn("a line is not in the audit trail, because too many wait", "who", n.line.Who, "what", n.line.What)
 	}
 }
 
 // work is the goroutine of the service.
 func (s *service) work() {
+	tidy := time.NewTicker(keepUnused)
+	defer tidy.Stop()
 	for {
 		select {
 		case msg := <-s.msgs:
@@ -109,9 +122,28 @@ func (s *service) work() {
 			if err := s.store.note(&n); err != nil {
 				s.log.Error("a line is not in the audit trail", "who", n.line.Who, "what", n.line.What, "error", err)
 			}
+			if n.revoked {
+				s.tidy()
+			}
+		case <-tidy.C:
+			s.tidy()
 		case <-s.stop:
 			return
 		}
+	}
+}
+
+// tidy removes what is of use to nobody: reports of nodes that are revoked, and files of
+// modules.
+func (s *service) tidy() {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	err := s.store.forgetNodes(ctx, func(key string) bool { return s.clients.byTheKey(key) != nil })
+	if err == nil {
+		err = s.store.prune(ctx, time.Now().Add(-keepUnused))
+	}
+	if err != nil {
+		s.log.Error("what is of no use any more stays", "error", err)
 	}
 }
 
@@ -146,6 +178,9 @@ func (s *service) take(msg *nats.Msg) {
 		resp = &fleet.Response{Error: err.Error()}
 	}
 	b, err := json.Marshal(resp)
+	if err == nil && int64(len(b)) > s.nc.MaxPayload() {
+		b, err = json.Marshal(fleet.Response{Error: fmt.Sprintf("the answer has %d bytes, and a message may have %d", len(b), s.nc.MaxPayload())})
+	}
 	if err == nil {
 		err = s.nc.Publish(msg.Reply, b)
 	}
@@ -245,8 +280,12 @@ func (s *service) report(c *Client, data []byte) {
 		return // its permissions do not let it
 	}
 	var r fleet.Report
-	if err := json.Unmarshal(data, &r); err != nil || len(data) > maxReport {
-		s.log.Warn("a report cannot be read", "client", c.String(), "bytes", len(data), "error", err)
+	err := json.Unmarshal(data, &r)
+	if err == nil {
+		data, err = json.Marshal(r) // as it will be passed on: that may be longer than what came
+	}
+	if err != nil || len(data) > fleet.MaxReport {
+		s.log.Warn("a report cannot be read, or is too long", "client", c.String(), "bytes", len(data), "limit", fleet.MaxReport, "error", err)
 		return
 	}
 	for _, what := range s.store.report(c.Key, r, data) {

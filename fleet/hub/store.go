@@ -30,7 +30,6 @@ const (
 const (
 	storeTime    = 10 * time.Second
 	maxModule    = fleet.MaxModule
-	maxReport    = 64 << 10
 	maxDesired   = 1000 // modules
 	auditBytes   = 64 << 20
 	auditLines   = 10_000 // of a client: none drives out those of others
@@ -66,6 +65,7 @@ type wanted struct {
 
 type nodeEntry struct {
 	report   fleet.Report
+	size     int // of the report, in bytes
 	seen     time.Time
 	revision uint64
 	stored   [sha256.Size]byte // what of it is stored: a sum, and since when
@@ -83,7 +83,7 @@ func openStore(ctx context.Context, js jetstream.JetStream, replicas int) (*stor
 	if s.entries, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: desiredBucket, History: entryHistory, MaxValueSize: 2 * fleet.MaxSigned, Replicas: replicas}); err != nil {
 		return nil, err
 	}
-	if s.reports, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: nodesBucket, MaxValueSize: maxReport, Replicas: replicas}); err != nil {
+	if s.reports, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: nodesBucket, MaxValueSize: fleet.MaxReport, Replicas: replicas}); err != nil {
 		return nil, err
 	}
 	if s.files, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: modulesBucket, Replicas: replicas}); err != nil {
@@ -99,6 +99,29 @@ func openStore(ctx context.Context, js jetstream.JetStream, replicas int) (*stor
 		return nil, err
 	}
 	return s, nil
+}
+
+// forgetNodes removes the reports of nodes that are none any more.
+func (s *store) forgetNodes(ctx context.Context, isNode func(key string) bool) error {
+	for key := range s.byNode {
+		if isNode(key) {
+			continue
+		}
+		if err := s.purge(ctx, nodesBucket, key); err != nil {
+			return err
+		}
+		delete(s.byNode, key)
+	}
+	return nil
+}
+
+// purge removes the keys of a bucket that match a pattern, and leaves no trace of them.
+func (s *store) purge(ctx context.Context, bucket, keys string) error {
+	stream, err := s.js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return err
+	}
+	return stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+keys))
 }
 
 // load reads what was stored.
@@ -119,7 +142,7 @@ func (s *store) load(ctx context.Context) error {
 		return err
 	}
 	return all(ctx, s.reports, func(kv jetstream.KeyValueEntry) error {
-		n := &nodeEntry{seen: kv.Created(), since: kv.Created(), stored: sha256.Sum256(kv.Value()), revision: s.revise()}
+		n := &nodeEntry{seen: kv.Created(), since: kv.Created(), stored: sha256.Sum256(kv.Value()), size: len(kv.Value()), revision: s.revise()}
 		if err := json.Unmarshal(kv.Value(), &n.report); err != nil {
 			return fmt.Errorf("the stored report of %s: %w", kv.Key(), err)
 		}
@@ -137,19 +160,28 @@ func (s *store) revise() uint64 {
 
 // all calls fn with everything in a bucket.
 func all(ctx context.Context, kv jetstream.KeyValue, fn func(jetstream.KeyValueEntry) error) error {
-	w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+	return each(ctx, kv, fn, jetstream.IgnoreDeletes())
+}
+
+// each calls fn with what the options of a watcher say of a bucket.
+func each(ctx context.Context, kv jetstream.KeyValue, fn func(jetstream.KeyValueEntry) error, options ...jetstream.WatchOpt) error {
+	w, err := kv.WatchAll(ctx, options...)
 	if err != nil {
 		return err
 	}
-	for entry := range w.Updates() {
-		if entry == nil { // that was all
-			break
-		}
-		if err := fn(entry); err != nil {
-			return errors.Join(err, w.Stop())
+	for {
+		select {
+		case entry := <-w.Updates():
+			if entry == nil { // that was all
+				return w.Stop()
+			}
+			if err := fn(entry); err != nil {
+				return errors.Join(err, w.Stop())
+			}
+		case <-ctx.Done(): // the rest may never come
+			return errors.Join(ctx.Err(), w.Stop())
 		}
 	}
-	return w.Stop()
 }
 
 func (s *store) find(module string) (int, bool) {
@@ -167,6 +199,9 @@ func (s *store) remember(e *fleet.Entry, signed *fleet.Signed) {
 
 // put stores an entry. Its generation must be higher than that of the one before.
 func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed) error {
+	if err := fleet.CheckGeneration(e.Generation, time.Now()); err != nil {
+		return fmt.Errorf("module %s: %w", e.Module, err)
+	}
 	i, known := s.find(e.Module)
 	switch {
 	case known && e.Generation <= s.wanted[i].generation:
@@ -206,17 +241,16 @@ func (s *store) renews(e *fleet.Entry) bool {
 
 func (s *store) desired(after string) *fleet.Response {
 	r := &fleet.Response{}
-	size := 0
+	var p page
 	for _, w := range s.wanted {
 		if w.stored.Module <= after {
 			continue
 		}
-		if size > fleet.PieceSize {
+		if !p.takes(len(w.stored.Signed.Text) + len(w.stored.Signed.Signature)) {
 			r.More = true
 			break
 		}
 		r.Entries = append(r.Entries, w.stored)
-		size += len(w.stored.Signed.Text) + len(w.stored.Signed.Signature)
 	}
 	return r
 }
@@ -246,7 +280,7 @@ func (s *store) report(key string, r fleet.Report, data []byte) (changes []strin
 			changes = append(changes, text)
 		}
 	}
-	n.report, n.seen, n.revision = r, time.Now(), s.revise()
+	n.report, n.size, n.seen, n.revision = r, len(data), time.Now(), s.revise()
 	sum := sha256.Sum256(data)
 	if sum == n.stored && time.Since(n.since) < storeEvery {
 		return changes
@@ -288,8 +322,9 @@ func (s *store) nodes(behind uint64) *fleet.Response {
 	slices.SortFunc(list, func(a, b one) int { return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.key, b.key)) })
 	r := &fleet.Response{Revision: behind}
 	now := time.Now()
-	for i, n := range list {
-		if i == nodesPage {
+	var p page
+	for _, n := range list {
+		if !p.takes(n.size + nodeStateSize) {
 			r.More = true
 			break
 		}
@@ -299,8 +334,21 @@ func (s *store) nodes(behind uint64) *fleet.Response {
 	return r
 }
 
-// nodesPage is how many nodes fit into an answer with usual reports.
-const nodesPage = 200
+// nodeStateSize is how many bytes a node has in an answer beside its report, about.
+const nodeStateSize = 150
+
+// page is how many bytes of content an answer has so far. As JSON in JSON it becomes at
+// most a few times as large, and a message has room for that: see maxPayload.
+type page struct{ size int }
+
+// takes reports whether something of a size goes into the page. The first thing does.
+func (p *page) takes(size int) bool {
+	if p.size > 0 && p.size+size > fleet.PieceSize {
+		return false
+	}
+	p.size += size
+	return true
+}
 
 // note stores a line of the audit trail.
 func (s *store) note(n *note) error {
@@ -328,6 +376,7 @@ func (s *store) audit(ctx context.Context, behind uint64) (*fleet.Response, erro
 		return nil, err
 	}
 	r := &fleet.Response{Revision: behind}
+	var p page
 	for seq := max(behind+1, info.State.FirstSeq); seq <= info.State.LastSeq; seq++ {
 		if len(r.Audit) == auditPage {
 			r.More = true
@@ -339,6 +388,10 @@ func (s *store) audit(ctx context.Context, behind uint64) (*fleet.Response, erro
 		}
 		if err != nil {
 			return nil, err
+		}
+		if !p.takes(len(msg.Data)) {
+			r.More = true
+			break
 		}
 		var l fleet.AuditLine
 		if err := json.Unmarshal(msg.Data, &l); err != nil {

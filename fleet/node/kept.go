@@ -33,7 +33,7 @@ func (d *disk) load() (map[string]*kept, error) {
 		err = json.Unmarshal(b, &all)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fleet: %s: %w", filepath.Join(d.dir, keptFile), err)
+		return nil, fmt.Errorf("fleet: %s: %w; without this file, the node forgets which entries it has seen, and takes what the hub has: move it away if that may be", filepath.Join(d.dir, keptFile), err)
 	}
 	return all, nil
 }

@@ -32,6 +32,10 @@ type entry struct {
 	seen   *fleet.Entry // of kept.Seen
 	active *fleet.Entry // of kept.Active, or nil
 
+	parsed   *fleet.Entry // of which the next two are
+	selector *selector.Selector
+	mistake  error
+
 	until       time.Time // when the lease of seen ends, by the monotonic clock; zero where it was never given
 	activeUntil time.Time // the same of active
 
@@ -168,11 +172,7 @@ func (ms *modules) wants(e *entry) (run bool, state fleet.State, err error) {
 	if e.seen.Absent {
 		return false, fleet.Unwanted, nil
 	}
-	sel, err := selector.Parse(e.seen.Select)
-	if err != nil {
-		return false, fleet.Failed, err
-	}
-	chosen, err := sel.Chooses(&ms.node.facts)
+	chosen, err := e.chooses(&ms.node.facts)
 	switch {
 	case err != nil:
 		return false, fleet.Failed, err
@@ -184,6 +184,18 @@ func (ms *modules) wants(e *entry) (run bool, state fleet.State, err error) {
 		return false, fleet.Lapsed, nil
 	}
 	return true, "", nil
+}
+
+// chooses reports whether seen is for a node with these facts.
+func (e *entry) chooses(f *fleet.Facts) (bool, error) {
+	if e.parsed != e.seen {
+		e.parsed = e.seen
+		e.selector, e.mistake = selector.Parse(e.seen.Select)
+	}
+	if e.mistake != nil {
+		return false, e.mistake
+	}
+	return e.selector.Chooses(f)
 }
 
 // settle brings the daemon to what the entries want. What cannot be run leaves the
@@ -357,8 +369,8 @@ func (ms *modules) finish() {
 // lapse is ready when a lease has ended, or a file is to be tried again.
 func (ms *modules) lapse() <-chan time.Time { return ms.dead.C }
 
-// reports returns what became of each module.
-func (ms *modules) reports() (list []fleet.ModuleReport) {
+// reports returns what became of each module, with reasons of at most so many bytes.
+func (ms *modules) reports(reason int) (list []fleet.ModuleReport) {
 	for _, name := range slices.Sorted(maps.Keys(ms.list)) {
 		e := ms.list[name]
 		r := fleet.ModuleReport{Module: name, State: e.state, Reason: e.failed, Running: e.running}
@@ -368,19 +380,19 @@ func (ms *modules) reports() (list []fleet.ModuleReport) {
 		if e.refused != "" {
 			r.State, r.Reason, r.Refused = fleet.Refused, e.refused, e.claimed
 		}
-		r.Reason = short(r.Reason)
+		r.Reason = short(r.Reason, reason)
 		list = append(list, r)
 	}
 	return list
 }
 
-// maxReason is how many bytes of a reason a report has. A registry may answer with a
-// page, and the hub takes no report of any size.
+// maxReason is how many bytes of a reason a report has, or fewer where there are many. A
+// registry may answer with a page, and the hub takes no report of any size.
 const maxReason = 2 << 10
 
-func short(text string) string {
-	if len(text) <= maxReason {
+func short(text string, limit int) string {
+	if len(text) <= limit {
 		return text
 	}
-	return strings.ToValidUTF8(text[:maxReason], "") + "..."
+	return strings.ToValidUTF8(text[:limit], "") + "..."
 }

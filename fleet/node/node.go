@@ -60,7 +60,13 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), entries: make(chan *fleet.Stored, 256)}
 	n.facts = factsOf(&cfg)
-	var err error
+	facts, err := json.Marshal(n.facts)
+	if err != nil {
+		return nil, err
+	}
+	if len(facts) > maxFacts {
+		return nil, fmt.Errorf("fleet: the name and the labels of the node have %d bytes, and may have %d", len(facts), maxFacts)
+	}
 	if n.modules, err = newModules(n); err != nil {
 		return nil, err
 	}
@@ -71,6 +77,10 @@ func New(cfg Config) (*Node, error) {
 	n.answers = answers{node: n, asked: map[string]*answer{}}
 	return n, nil
 }
+
+// maxFacts is how many bytes the facts of a node may have: the rest of a report is for
+// its modules.
+const maxFacts = 16 << 10
 
 func factsOf(cfg *Config) fleet.Facts {
 	d := cfg.Daemon.Facts()
@@ -198,7 +208,7 @@ func (n *Node) readAll(ctx context.Context) {
 
 // report says what the node runs. While there is no hub, nobody hears it.
 func (n *Node) report() {
-	b, err := json.Marshal(fleet.Report{Facts: n.facts, Modules: n.modules.reports()})
+	b, err := n.encode()
 	if err != nil {
 		n.log.Warn("what runs is not reported", "error", err)
 		return
@@ -207,6 +217,17 @@ func (n *Node) report() {
 	defer n.telling.Unlock()
 	n.told = b
 	n.send()
+}
+
+// encode returns what the node reports. Where many modules have failed, each reason is
+// shorter.
+func (n *Node) encode() (b []byte, err error) {
+	for reason := maxReason; ; reason /= 2 {
+		b, err = json.Marshal(fleet.Report{Facts: n.facts, Modules: n.modules.reports(reason)})
+		if err != nil || len(b) <= fleet.MaxReport || reason == 0 {
+			return b, err
+		}
+	}
 }
 
 // beat says the same again and again, until ctx ends. It has a goroutine of its

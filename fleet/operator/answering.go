@@ -3,7 +3,6 @@ package operator
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/fleet"
-	"github.com/taskwatch/taskwatch/fleet/selector"
 	"github.com/taskwatch/taskwatch/record"
 )
 
@@ -65,23 +63,6 @@ func (ns *answeringNodes) read(sub *nats.Subscription, but int) {
 	if waiting, _, err := sub.Pending(); err == nil && waiting <= but {
 		ns.all = time.Now()
 	}
-}
-
-// choose returns the nodes that ought to answer, by name.
-func choose(ctx context.Context, c *Conn, sel *selector.Selector) (list []fleet.NodeState, err error) {
-	all, _, err := c.Nodes(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range all {
-		if chosen, err := sel.Chooses(&n.Report.Facts); err == nil && chosen {
-			list = append(list, n)
-		}
-	}
-	slices.SortFunc(list, func(a, b fleet.NodeState) int {
-		return cmp.Or(cmp.Compare(a.Report.Facts.Name, b.Report.Facts.Name), cmp.Compare(a.Key, b.Key))
-	})
-	return list, nil
 }
 
 // look names the nodes that ought to answer and do not.

@@ -38,7 +38,7 @@ func (r *Rollout) Run(ctx context.Context, c *Conn, e *fleet.Entry) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := choose(ctx, c, sel)
+	_, nodes, err := c.Chosen(ctx, sel)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (r *Rollout) await(ctx context.Context, c *Conn, e *fleet.Entry, reached []
 		if gone := became(o.Silent, reached); len(gone) > 0 {
 			return o, silent(gone)
 		}
-		if len(o.Failed()) == 0 && r.Settle > 0 {
+		if len(o.Failed()) == 0 && r.Settle > 0 && len(reached) > 0 {
 			err = r.settle(within, c, o, reached)
 		}
 	}
@@ -202,9 +202,17 @@ func (r *Rollout) stop(ctx context.Context, c *Conn, before *fleet.Entry, cause 
 		return fmt.Errorf("%w; what ran before is wanted again, and not all nodes have followed: %w", cause, err)
 	case len(o.Failed()) > 0:
 		f := o.Failed()[0]
-		return fmt.Errorf("%w; what ran before is wanted again, and fails on %d nodes, on %s first: %s", cause, len(o.Failed()), f.Node.Report.Facts.Name, f.Reason)
+		return fmt.Errorf("%w; what ran before is wanted again, and fails on %s, on %s first: %s", cause, count(len(o.Failed()), "node"), f.Node.Report.Facts.Name, f.Reason)
 	case len(o.Silent) > 0:
-		return fmt.Errorf("%w; what ran before runs again, but for %d silent nodes, %s first", cause, len(o.Silent), o.Silent[0].Report.Facts.Name)
+		return fmt.Errorf("%w; what ran before runs again, but for %s, %s first", cause, count(len(o.Silent), "silent node"), o.Silent[0].Report.Facts.Name)
 	}
 	return fmt.Errorf("%w; what ran before runs again", cause)
+}
+
+// count returns a number of things in words.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -1,9 +1,11 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"aead.dev/minisign"
@@ -39,6 +41,22 @@ func (c *Conn) Wanted(ctx context.Context) (map[string]*Wanted, error) {
 	return all, nil
 }
 
+// Chosen returns all nodes, and those of them that an expression chooses, by name.
+func (c *Conn) Chosen(ctx context.Context, sel *selector.Selector) (all, chosen []fleet.NodeState, err error) {
+	if all, _, err = c.Nodes(ctx, 0); err != nil {
+		return nil, nil, err
+	}
+	slices.SortFunc(all, func(a, b fleet.NodeState) int {
+		return cmp.Or(cmp.Compare(a.Report.Facts.Name, b.Report.Facts.Name), cmp.Compare(a.Key, b.Key))
+	})
+	for _, n := range all {
+		if is, err := sel.Chooses(&n.Report.Facts); err == nil && is {
+			chosen = append(chosen, n)
+		}
+	}
+	return all, chosen, nil
+}
+
 // Put signs an entry and gives it to the hub. Its generation becomes higher than
 // the one that the hub has of its module. It is the time, so that it is also
 // higher than one that the hub does not show.
@@ -49,6 +67,10 @@ func (c *Conn) Put(ctx context.Context, key minisign.PrivateKey, e *fleet.Entry)
 	}
 	e.Generation = uint64(time.Now().UnixMilli())
 	if w := all[e.Module]; w != nil && w.Err == nil {
+		// A hub that lies must not have the last generation that there is be signed.
+		if err := fleet.CheckGeneration(w.Generation, time.Now()); err != nil {
+			return fmt.Errorf("module %s: what the hub has of it: %w", e.Module, err)
+		}
 		e.Generation = max(e.Generation, w.Generation+1)
 	}
 	signed, err := fleet.SignEntry(key, e)

@@ -89,7 +89,7 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 			_ = c.FlushTimeout(time.Second)
 		}
 	}()
-	list, err := choose(ctx, c, sel)
+	_, list, err := c.Chosen(ctx, sel)
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 	defer close(again)
 	looks.Go(func() {
 		for range again {
-			list, err := choose(ctx, c, sel)
+			_, list, err := c.Chosen(ctx, sel)
 			if err != nil {
 				continue // the connection may come back
 			}
@@ -111,13 +111,14 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 	})
 	renew := time.NewTicker(max(w.Lease/3, fleet.MinLease/3))
 	defer renew.Stop()
-	connected := c.StatusChanged(nats.CONNECTED) // anew: answers may be lost, and receipts
-	defer c.RemoveStatusListener(connected)
+	// Connected anew, answers may be lost, and receipts; closed, it cannot ask again.
+	changed := c.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer c.RemoveStatusListener(changed)
 	for {
 		pace(&q, int(nodes.chosen.Load()))
 		nodes.window.Store(int64(q.Window))
 		if err := ask(); err != nil {
-			return fmt.Errorf("fleet: %w", err)
+			return fmt.Errorf("fleet: %w", c.Why(err))
 		}
 		select {
 		case again <- struct{}{}:
@@ -125,7 +126,7 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 		}
 		select {
 		case <-renew.C:
-		case <-connected:
+		case <-changed:
 		case <-ctx.Done():
 			return nil
 		}

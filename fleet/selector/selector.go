@@ -73,6 +73,9 @@ func Parse(expr string) (*Selector, error) {
 	return s, nil
 }
 
+// Labels returns the labels that the expression names.
+func (s *Selector) Labels() []string { return slices.Clone(s.labels) }
+
 // Chooses reports whether a node with these facts is chosen. A label that it does
 // not have is "".
 func (s *Selector) Chooses(f *fleet.Facts) (bool, error) {

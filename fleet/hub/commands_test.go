@@ -1,0 +1,138 @@
+package hub
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// oddName is a name that a node may give itself.
+const oddName = "web\x1b]0;x\a1\n2"
+
+// user is a person with a token, and the program.
+type user struct {
+	t            *testing.T
+	dir, program string
+	hub          []string // the flags that enroll
+}
+
+// newUser enrolls a person.
+func newUser(t *testing.T, h *running, program string, role fleet.Role, name string) *user {
+	t.Helper()
+	return &user{t: t, dir: t.TempDir(), program: program, hub: []string{"--hub", h.URL(), "--hub-token", h.token(t, role, name)}}
+}
+
+// fleet runs a command, and returns what it prints and whether it has failed.
+func (u *user) fleet(args ...string) (text string, failed bool) {
+	u.t.Helper()
+	out, err := operate(u.dir, u.program, append(append([]string{"fleet"}, args...), u.hub...)...).CombinedOutput()
+	return string(out), err != nil
+}
+
+// The commands as people of each role use them: what they may not do they are told, with
+// the reason and what to do; a mistake in an expression is said; what is for programs is
+// JSON; and nothing that a node says reaches the terminal as it is.
+func TestCommandsOfEachRole(t *testing.T) {
+	testutil.RequireTool(t, "minisign")
+	h := startHub(t)
+	program := buildTaskwatch(t, runtime.GOARCH)
+	loader, reader, node := newUser(t, h, program, fleet.Loader, "alice"), newUser(t, h, program, fleet.Reader, "bob"), newUser(t, h, program, fleet.Node, "n")
+	dir := loader.dir
+	command(t, dir, "minisign", "-G", "-W", "-p", "team.pub", "-s", "team.key")
+	file, key := filepath.Join(dir, "count.wasm"), filepath.Join(dir, "team.key")
+	if err := os.WriteFile(file, counterModule(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	insmod := []string{"insmod", "--key", key, file}
+	if out, failed := loader.fleet(append(insmod, "--name", "early")...); failed || !strings.Contains(out, "module early: the fleet has no nodes yet") {
+		t.Errorf("a fleet without nodes: %v\n%s", failed, out)
+	}
+	tm := newTeam(t, h)
+	odd := h.identity(t, h.token(t, fleet.Node, "odd"))
+	newNodeAs(t, odd, tm.keys, oddName, map[string]string{"role": "ci"}) // it does not trust alice's key
+	tm.reported(t, 1)
+
+	for _, c := range []struct {
+		who   *user
+		args  []string
+		fails bool
+		says  string
+	}{
+		{reader, insmod, true, "a reader may not do that; enroll with another role"},
+		{reader, []string{"rmmod", "--key", key, "early"}, true, "a reader may not do that; enroll with another role"},
+		{node, []string{"nodes"}, true, "a node may not do that; enroll with another role"},
+		{node, []string{"watch"}, true, "a node may not do that; enroll with another role"},
+		{node, []string{"audit"}, true, "a node may not do that; enroll with another role"},
+		{loader, append(insmod, "--select", `rol == "ci"`), false, "module count: --select chooses none of 1 node; no node has the label rol"},
+		{loader, append(insmod, "--select", `role == "db"`, "--wait"), false, "module count: --select chooses none of 1 node\n"},
+		{loader, append(insmod, "--select", `role == "db"`, "--max-unavailable", "10%"), false, "module count: --select chooses none of 1 node\n"},
+		{loader, append(insmod, "--select", `role == `), true, "--select: role == : "},
+		{loader, append(insmod, "--select", `name`), true, "it is string, not true or false"},
+		{loader, append(insmod, "--max-unavailable", "200%"), true, `--max-unavailable "200%": give a number of nodes above 0, or 1% to 100%`},
+		{loader, append(insmod, "--wait"), true, "count: refused on 1 node: "},
+		{loader, append(insmod, "--name", "a b"), true, `"a b"`},
+		{loader, []string{"rmmod", "--key", key, "nothing"}, true, "the hub has never heard of it"},
+		{reader, []string{"replay", "nothing"}, true, `there is no recording "nothing"`},
+		{reader, []string{"recordings", "--remove", "no thing"}, true, `there is no recording "no thing"`},
+		{reader, []string{"watch", "--where", "kind =="}, true, "--where: "},
+	} {
+		out, failed := c.who.fleet(c.args...)
+		if failed != c.fails || !strings.Contains(out, c.says) {
+			t.Errorf("%q ends with failure %v, want %v, and should say %q:\n%s", c.args, failed, c.fails, c.says, out)
+		}
+		printable(t, out)
+	}
+	for _, list := range []string{"nodes", "lsmod", "audit", "recordings"} {
+		out, failed := reader.fleet(list)
+		if failed {
+			t.Errorf("%s: %s", list, out)
+		}
+		printable(t, out)
+		if out, failed = reader.fleet(list, "-f", "json"); failed || !json.Valid([]byte(out)) {
+			t.Errorf("%s in JSON: %s", list, out)
+		}
+	}
+}
+
+// printable holds what is printed to what a terminal may be sent.
+func printable(t *testing.T, text string) {
+	t.Helper()
+	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\n' }) || strings.Contains(text, "\n2 ") {
+		t.Errorf("what a node is called reaches the terminal:\n%q", text)
+	}
+}
+
+// A reader whose rights are taken away while it watches is told why it sees nothing more.
+func TestWatcherIsRevoked(t *testing.T) {
+	h := startHub(t)
+	reader := newUser(t, h, buildTaskwatch(t, runtime.GOARCH), fleet.Reader, "bob")
+	watch := operate(reader.dir, reader.program, append([]string{"fleet", "watch"}, reader.hub...)...)
+	var said testutil.Log
+	watch.Stdout, watch.Stderr = &said, &said
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- watch.Wait() }()
+	eventually(t, "it watches", func() bool { return strings.Contains(said.String(), "the fleet has no nodes yet") })
+	if _, err := Revoke(h.dir, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(said.String(), "or was revoked") {
+			t.Errorf("it ends with %v, and says\n%s", err, said.String())
+		}
+	case <-time.After(patient):
+		t.Errorf("it goes on, and says\n%s", said.String())
+		_ = watch.Process.Kill()
+		<-ended
+	}
+}
