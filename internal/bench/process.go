@@ -118,14 +118,16 @@ func ended(pid int) bool {
 }
 
 // settle waits until a process has no more to do, and returns the CPU time it
-// has used by then.
+// has used by then. It does not wait for long: where others cause events all the
+// time, there is always more.
 func settle(pid int) (time.Duration, error) {
 	const (
 		pause = 25 * time.Millisecond // more than the latency of any watcher here
 		still = 300 * time.Microsecond
+		most  = 5 * time.Second
 	)
 	last, err := cpuTime(pid)
-	for end := time.Now().Add(startTimeout); err == nil && time.Now().Before(end); {
+	for end := time.Now().Add(most); err == nil && time.Now().Before(end); {
 		time.Sleep(pause)
 		var now time.Duration
 		if now, err = cpuTime(pid); now-last < still {

@@ -64,6 +64,9 @@ func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []Wher
 }
 
 func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus processors, load Load, n int) (*WhereResult, error) {
+	if w.wraps {
+		n = roundUp(n / wrapsSlow)
+	}
 	before, after, err := w.used(ctx, cfg, p, cpus, load, n)
 	if err != nil {
 		return nil, err
