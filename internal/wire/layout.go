@@ -13,8 +13,8 @@ const Size = 424
 
 var Sizes = []int{424, 416, 400, 392, 384, 272}
 
-// first is the size of the part that every record has.
-const first = 272
+// Base is the size of the part that every record has.
+const Base = 272
 
 // Where the fields of a record are.
 const (
@@ -142,7 +142,7 @@ func put(b *[Size]byte, ev *taskwatch.Event) {
 	le.PutUint64(b[offLifetimeNS:], uint64(ev.LifetimeNS))
 	x := ev.Extra
 	if x == nil {
-		clear(b[first:])
+		clear(b[Base:])
 		return
 	}
 	le.PutUint64(b[offGiven:], uint64(x.Given))

@@ -38,7 +38,10 @@ func Put(b *[Size]byte, ev *taskwatch.Event) {
 }
 
 // Val returns the val of a record.
-func Val(b *[Size]byte) uint64 { return le.Uint64(b[offVal:]) }
+func Val(b *[Base]byte) uint64 { return le.Uint64(b[offVal:]) }
+
+// Kind returns which event a record is of.
+func Kind(b *[Base]byte) taskwatch.Kind { return taskwatch.Kind(le.Uint32(b[offEvent:])) }
 
 func putIDs(b []byte, ids *taskwatch.IDs) {
 	_ = b[15]

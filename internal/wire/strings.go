@@ -27,6 +27,16 @@ func (s *Strings) Set(ev *taskwatch.Event) {
 	s.Comm, s.Exe, s.Argv, s.Cwd, s.Cgroup = task.Comm, task.Exe, task.Argv, task.Cwd, task.Cgroup
 }
 
+// Same reports whether it has the strings of an event already, but for ParentExe. It
+// may say no where they are equal.
+func (s *Strings) Same(ev *taskwatch.Event) bool {
+	task := ev.Task
+	return s.Missing == ev.Missing && s.Extra == nil && ev.Extra == nil &&
+		s.Comm == task.Comm && s.Exe == task.Exe && s.Cwd == task.Cwd && s.Cgroup == task.Cgroup && s.OldExe == ev.OldExe &&
+		len(s.Argv) == len(task.Argv) && (s.Argv == nil) == (task.Argv == nil) &&
+		(len(s.Argv) == 0 || &s.Argv[0] == &task.Argv[0])
+}
+
 // Field returns the string with that number. It is there if the source could
 // give it, and known if the number is that of a string.
 func (s *Strings) Field(number, index uint32) (value string, there, known bool) {

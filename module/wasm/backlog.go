@@ -39,17 +39,7 @@ func (m *Module) enqueue(ev *taskwatch.Event) error {
 		m.drops.Add(1)
 		return nil
 	}
-	if m.idle.Load() {
-		m.kick()
-	}
 	return nil
-}
-
-func (m *Module) kick() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
 }
 
 // work calls the watchers of what is in the queue, until the module is closed.
@@ -66,15 +56,15 @@ func (m *Module) work() {
 		if more {
 			continue
 		}
-		m.idle.Store(true)
+		m.queue.idle.Store(true)
 		if restarting || m.queue.len() == 0 || State(m.state.Load()) != Running {
 			select {
-			case <-m.wake:
+			case <-m.queue.wake:
 			case <-m.done:
 				return
 			}
 		}
-		m.idle.Store(false)
+		m.queue.idle.Store(false)
 	}
 }
 
@@ -93,15 +83,12 @@ func (m *Module) next() bool {
 		m.tellDrops(false)
 		return false
 	}
-	defer e.release()
-	m.sandbox.host.text = &e.text
-	for _, w := range m.watchers[e.kind] {
-		if f := m.invoke(w, &e.record); f != nil && m.opts.Feed != nil {
-			f.Module, f.Kind, f.Event = m.Name(), w.kind, e.text.event(&e.record)
+	for _, w := range m.watchers[e.kind()] {
+		if f := m.invoke(w, e); f != nil && m.opts.Feed != nil {
+			f.Module, f.Kind, f.Event = m.Name(), w.kind, e.event()
 			m.opts.Feed.Deliver(taskwatch.Item{Failure: f})
 		}
 	}
-	m.sandbox.host.text = &noText
 	m.tellDrops(false)
 	return true
 }

@@ -69,19 +69,18 @@ func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
 		m.drops.Add(1)
 		return &taskwatch.Failure{Watcher: w.name, Err: ErrQuarantined, Crash: true}
 	}
-	wire.Put(&m.record, ev)
-	m.text.set(ev)
-	m.text.ParentExe = m.parents.exe(ev)
-	m.sandbox.host.text = &m.text
+	m.entry.set(ev, &m.record)
+	m.text.set(ev, m.parents.exe(ev))
+	m.entry.text = &m.text
 	m.current = ev
-	f := m.invoke(w, &m.record)
+	f := m.invoke(w, &m.entry)
 	m.current = nil
-	m.sandbox.host.text, m.text = &noText, text{}
+	m.text = text{}
 	return f
 }
 
-// invoke calls a watcher with the record. Callers hold mu.
-func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure {
+// invoke calls a watcher with the event. Callers hold mu.
+func (m *Module) invoke(w *watcher, e *entry) *taskwatch.Failure {
 	if m.inst == nil && !m.await(context.Background(), m.opts.Deadline) { // it has crashed a moment ago
 		m.drops.Add(1)
 		err := errRestarting
@@ -91,26 +90,30 @@ func (m *Module) invoke(w *watcher, record *[wire.Size]byte) *taskwatch.Failure 
 		return &taskwatch.Failure{Watcher: w.name, Err: err, Crash: true}
 	}
 	inst, s := m.inst, m.sandbox
-	if !inst.memory.Write(inst.record, record[:inst.size]) || !inst.memory.WriteUint32Le(inst.record, inst.size) {
+	record, ok := inst.memory.Read(inst.record, inst.size)
+	if !ok {
 		return m.crashed(w, fmt.Errorf("%w: its record is no longer there", ErrTrap))
 	}
+	e.copyTo(record)
 	w.calls.Add(1)
 	m.calls++
 	measured := m.calls%sampleEvery == 1
-	var start time.Time
+	var start time.Duration
 	if measured {
-		start = time.Now()
+		start = time.Since(epoch)
 	}
-	w.stack = [2]uint64{wire.Val(record), uint64(inst.record)}
-	m.runs.Store(w)
-	s.host.begin(record)
+	w.stack = [2]uint64{wire.Val(&e.base), uint64(inst.record)}
+	if m.latest != w {
+		m.latest = w
+		m.runs.Store(w)
+	}
+	s.host.begin(e)
 	s.dog.arm(0)
 	err := inst.fns[w.kind][w.index].CallWithStack(background, w.stack[:])
 	late := s.dog.disarm()
-	s.host.record = nil
-	m.runs.Store(nil)
+	s.host.entry = nil
 	if measured {
-		m.times.add(time.Since(start))
+		m.times.add(time.Since(epoch) - start)
 	}
 	if err != nil || late {
 		return m.crashed(w, crash(err, late, m.opts.Deadline))

@@ -25,7 +25,7 @@
 // # Locks
 //
 // Module.mu is held for the length of a call and guards the instance;
-// queue.mu guards the queue and is taken inside of it; latest.mu is taken inside
-// of queue.mu. Callbacks to the host (Log) are made with Module.mu held: they must not call back
-// into the module, but for Stats, which takes no lock.
+// ring.mu guards a ring and the queues in it, and is taken inside of Module.mu and of
+// rings.mu. Callbacks to the host (Log) are made with Module.mu held: they must not call
+// back into the module, but for Stats, which takes no lock that is held for long.
 package wasm

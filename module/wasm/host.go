@@ -10,7 +10,6 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
-	"github.com/taskwatch/taskwatch/internal/wire"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
@@ -30,8 +29,7 @@ var hostFuncs = map[string]rewrite.FuncType{
 type host struct {
 	dog *watchdog
 
-	record *[wire.Size]byte // of the event; nil outside of a watcher
-	text   *text            // the rest of it
+	entry *entry // the event; nil outside of a watcher
 
 	onLog  func(slog.Level, string)
 	onEmit func([]byte) // nil where nobody listens
@@ -44,7 +42,7 @@ type host struct {
 
 // define gives the runtime the host's functions.
 func (h *host) define(rt wazero.Runtime, dog *watchdog) error {
-	h.dog, h.text = dog, &noText
+	h.dog = dog
 	h.emits = allowance{perCall: emitsPerCall, perSecond: emitsPerSecond}
 	h.logs = allowance{perCall: logsPerCall, perSecond: logsPerSecond}
 	h.stdout = lineWriter{line: func(s string) { h.log(slog.LevelInfo, s) }}
@@ -75,10 +73,10 @@ func values(t rewrite.FuncType) (params, results []api.ValueType) {
 	return params, results
 }
 
-// begin says that a watcher is about to be called with that record, or, with
+// begin says that a watcher is about to be called with that event, or, with
 // none, something else.
-func (h *host) begin(record *[wire.Size]byte) {
-	h.record = record
+func (h *host) begin(e *entry) {
+	h.entry = e
 	h.emits.begin()
 	h.logs.begin()
 }
@@ -87,11 +85,11 @@ func errnoResult(stack []uint64, e syscall.Errno) { stack[0] = api.EncodeI32(-in
 
 // taskField is task_field(field, index, buf, cap).
 func (h *host) taskField(mod api.Module, stack []uint64) {
-	if h.record == nil { // then the text is not the module's to read
+	if h.entry == nil {
 		errnoResult(stack, syscall.EINVAL)
 		return
 	}
-	value, there, known := h.text.Field(uint32(stack[0]), uint32(stack[1]))
+	value, there, known := h.entry.text.Field(uint32(stack[0]), uint32(stack[1]))
 	room := value[:min(uint64(len(value)), uint64(uint32(stack[3])))]
 	switch {
 	case !known:
@@ -115,7 +113,7 @@ func (h *host) emit(mod api.Module, stack []uint64) {
 	}
 	data, ok := mod.Memory().Read(uint32(stack[0]), n)
 	switch {
-	case h.record == nil:
+	case h.entry == nil:
 		errnoResult(stack, syscall.EINVAL)
 	case !ok:
 		errnoResult(stack, syscall.EFAULT)

@@ -385,7 +385,7 @@ func TestSlowModule(t *testing.T) {
 func TestOrder(t *testing.T) {
 	var seqs []uint64
 	m := load(t, parse(t, "order.c"), LoadOptions{})
-	hear(m, func([]byte) { seqs = append(seqs, m.sandbox.host.text.event(m.sandbox.host.record).Seq) })
+	hear(m, func([]byte) { seqs = append(seqs, m.sandbox.host.entry.event().Seq) })
 	var r taskwatch.Registry
 	tm := m.Watchers(taskwatch.KindsOf(taskwatch.Exec))
 	register(t, &r, tm)

@@ -26,9 +26,7 @@ type Module struct {
 
 	parents *parents // nil for a module that does not read of them, or cannot
 
-	queue queue
-	wake  chan struct{} // has an element when the queue may be worth a look
-	idle  atomic.Bool   // the goroutine waits for wake
+	queue *queue
 	done  chan struct{}
 	ended chan struct{}
 
@@ -38,16 +36,18 @@ type Module struct {
 	veto  atomic.Uint64
 	times times
 
-	runs atomic.Pointer[watcher] // that is called, for those that wait for it
+	runs atomic.Pointer[watcher] // that is called, or was last, for those that wait for it
 
 	mu      lock // guards the fields below, and is held in every call
 	sandbox *sandbox
 	inst    *instance        // nil after a crash, and once closed
 	restart *restart         // where one is being made
-	record  [wire.Size]byte  // of an event that a watcher is called with in place
-	text    text             // and the rest of it
 	current *taskwatch.Event // that a watcher is called with in place
+	entry   entry            // of it
+	text    text             // of the entry
+	record  [wire.Size]byte  // which it was made from
 	calls   uint64
+	latest  *watcher    // what is in runs
 	crashes []time.Time // the latest
 	told    uint64      // how many drops were logged
 	toldAt  time.Time
@@ -74,12 +74,11 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 	if err := o.use(); err != nil {
 		return nil, err
 	}
-	m := &Module{object: o, opts: opts, params: params,
-		wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
+	m := &Module{object: o, opts: opts, params: params, done: make(chan struct{}), ended: make(chan struct{})}
 	if o.ParentExe && opts.Absent&parentKinds == 0 {
 		m.parents = newParents()
 	}
-	m.queue.most, m.queue.parents = opts.Queue, m.parents
+	m.queue = newQueue(opts.Queue, m.parents, &m.drops)
 	if opts.Memory < o.Memory() {
 		err := hinted{invalid("it begins with %d KiB of memory, but may have only %d KiB", o.Memory()>>10, opts.Memory>>10),
 			fmt.Sprintf("memory=%dK gives it as much", o.Memory()>>10)}
@@ -102,6 +101,7 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 			m.watchers[k] = append(m.watchers[k], &watcher{kind: taskwatch.Kind(k), index: i, name: name})
 		}
 	}
+	joinRing(m.queue)
 	go m.work()
 	return m, nil
 }
@@ -164,7 +164,7 @@ func (m *Module) emit(data []byte) {
 		m.current.Send(m.Name(), data)
 		return
 	}
-	ev := m.sandbox.host.text.event(m.sandbox.host.record)
+	ev := m.sandbox.host.entry.event()
 	m.opts.Feed.Deliver(taskwatch.Item{Record: taskwatch.NewRecord(m.Name(), data, ev)})
 }
 
@@ -263,5 +263,6 @@ func (m *Module) end() error {
 	m.mu.Unlock()
 	close(m.done)
 	<-m.ended
+	leaveRing(m.queue)
 	return errors.Join(m.sandbox.close(), m.object.unuse())
 }

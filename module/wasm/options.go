@@ -17,7 +17,7 @@ import (
 const (
 	DefaultDeadline = 100 * time.Millisecond
 	DefaultMemory   = 16 << 20 // bytes
-	DefaultQueue    = 1 << 16  // events: about as many as the buffer of the source bpf holds
+	DefaultQueue    = 1 << 18  // events: four times what the buffer of the source bpf holds
 
 	// DefaultVetoQueue is the queue of a module that may deny operations, in events. It
 	// is called for what waits before it decides, and both has to be done by the deadline.
@@ -52,7 +52,7 @@ const (
 // use.
 type LoadOptions struct {
 	// Params holds module parameters by name. The names deadline (100ms),
-	// memory (16M), queue (65536, or 4096 if the module may deny operations) and
+	// memory (16M), queue (262144, or 4096 if the module may deny operations) and
 	// onerror (open or deny) belong to the sandbox: they set the fields below and
 	// override them.
 	Params map[string]string

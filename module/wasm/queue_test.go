@@ -9,11 +9,31 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
+// queuesFor returns queues in the ring, each with room for so many events.
+func queuesFor(t testing.TB, r *ring, most ...int) (list []*queue) {
+	t.Helper()
+	for _, n := range most {
+		q := newQueue(n, nil, new(atomic.Uint64))
+		if !r.join(q) {
+			t.Fatal("the ring has no room for a queue")
+		}
+		list = append(list, q)
+	}
+	t.Cleanup(func() {
+		for _, q := range list {
+			if !q.gone && r.leave(q) {
+				r.end()
+			}
+		}
+	})
+	return list
+}
+
 // A queue has room for exactly as many events as it may have, however they are taken
 // out, and hands them out in their order.
 func TestQueue(t *testing.T) {
 	for _, most := range []int{1, 7, 32, 33, 100, 1000} {
-		q := queue{most: most}
+		q := queuesFor(t, newRing(), most)[0]
 		var in, out uint64
 		put := func(n int) (done int) {
 			for ; done < n && q.put(numbered(in+1)); done++ {
@@ -28,10 +48,9 @@ func TestQueue(t *testing.T) {
 				if e == nil {
 					t.Fatalf("room for %d: nothing is there, behind %d of %d", most, out, in)
 				}
-				if out++; e.seq != out {
-					t.Fatalf("room for %d: got event %d, want %d", most, e.seq, out)
+				if out++; e.event().Seq != out {
+					t.Fatalf("room for %d: got event %d, want %d", most, e.event().Seq, out)
 				}
-				e.release()
 			}
 		}
 		for round := range 50 {
@@ -64,7 +83,7 @@ func numbered(seq uint64) *taskwatch.Event {
 // it is empty while there is one more than the event that was taken last.
 func TestQueueMeanwhile(t *testing.T) {
 	const n, most = 50_000, 40
-	q := queue{most: most}
+	q := queuesFor(t, newRing(), most)[0]
 	var in, out atomic.Uint64
 	var both sync.WaitGroup
 	both.Go(func() {
@@ -84,10 +103,9 @@ func TestQueueMeanwhile(t *testing.T) {
 				runtime.Gosched()
 				continue
 			}
-			if e.seq != seq {
-				t.Errorf("got event %d, want %d", e.seq, seq)
+			if got := e.event().Seq; got != seq {
+				t.Errorf("got event %d, want %d", got, seq)
 			}
-			e.release()
 			out.Store(seq)
 			seq++
 		}

@@ -56,7 +56,7 @@ func (m *Module) revive() {
 	go func() {
 		inst, err := m.sandbox.instantiate(m.object, m.params)
 		r.done <- made{inst, err}
-		m.kick() // for somebody to take it
+		m.queue.kick() // for somebody to take it
 	}()
 }
 
@@ -119,11 +119,11 @@ func (m *Module) endRestart(most time.Duration) bool {
 
 // busy says what a module is at.
 func (m *Module) busy(waited time.Duration) error {
-	w := m.runs.Load()
+	w, state := m.runs.Load(), m.sandbox.dog.state.Load()
 	switch {
-	case w == nil:
+	case w == nil || state&(running|starting) != running:
 		return fmt.Errorf("%w: waited %v for it", ErrBusy, waited)
-	case m.sandbox.dog.state.Load()&paused != 0:
+	case state&paused != 0:
 		return fmt.Errorf("%w: waited %v for its watcher %s on %s, whose line or record cannot be written", ErrBusy, waited, w.name, w.kind)
 	}
 	return fmt.Errorf("%w: waited %v for its watcher %s on %s", ErrBusy, waited, w.name, w.kind)

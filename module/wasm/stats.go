@@ -69,6 +69,9 @@ type watcher struct {
 	calls, errors, crashes atomic.Uint64
 }
 
+// epoch is what times are measured from: that reads one clock, and time.Now two.
+var epoch = time.Now()
+
 // sampleEvery is of how many calls one is measured.
 const sampleEvery = 16
 

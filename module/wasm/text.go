@@ -11,21 +11,12 @@ type text struct {
 	source string
 }
 
-// noText is that of no event. It never changes.
-var noText text
-
-func (t *text) set(ev *taskwatch.Event) {
+func (t *text) set(ev *taskwatch.Event, parentExe string) {
 	t.Set(ev)
-	t.source = ev.Source
+	t.ParentExe, t.source = parentExe, ev.Source
 }
 
-// event returns the event that the text and the record are of.
-func (t *text) event(record *[wire.Size]byte) *taskwatch.Event {
-	ev, err := wire.Decode(record[:])
-	if err != nil {
-		panic("wasm: " + err.Error()) // it was made by wire.Put
-	}
-	ev.Source = t.source
-	t.Give(ev)
-	return ev
+// is reports whether it is that of the event.
+func (t *text) is(ev *taskwatch.Event, parentExe string) bool {
+	return t.Same(ev) && t.ParentExe == parentExe && t.source == ev.Source
 }

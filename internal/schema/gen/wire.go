@@ -133,7 +133,7 @@ func wire(pl *plan) []byte {
 		}
 		p.f("%d", n)
 	}
-	p.f("}\n\n// first is the size of the part that every record has.\nconst first = %d\n\n", pl.sizes[len(pl.sizes)-1])
+	p.f("}\n\n// Base is the size of the part that every record has.\nconst Base = %d\n\n", pl.sizes[len(pl.sizes)-1])
 	p.f("// Where the fields of a record are.\nconst (\n")
 	for _, e := range pl.entries {
 		p.f("off%s = %d // %s\n", camel(e.Name), e.off, ctype(e))
@@ -154,7 +154,7 @@ func wire(pl *plan) []byte {
 			p.put(e, e.Go)
 		}
 	}
-	p.f("x := ev.Extra\nif x == nil {\nclear(b[first:])\nreturn\n}\n")
+	p.f("x := ev.Extra\nif x == nil {\nclear(b[Base:])\nreturn\n}\n")
 	for _, e := range pl.entries {
 		switch {
 		case e.off < pl.sizes[len(pl.sizes)-1]:
