@@ -29,7 +29,7 @@ var howtoBlock = regexp.MustCompile("(?ms)^```(?:sh|shell)\n(.*?)^```$")
 
 // The commands of each page work as they stand there, one after the other in
 // one shell, in a directory that has modules/ and nothing else. A watch is
-// ended after a moment; it observes where the kernel lets nobody deny.
+// ended once it has seen something; it observes where the kernel lets nobody deny.
 func TestHowtos(t *testing.T) {
 	testutil.Require(t, testutil.NeedsSource("../../docs"))
 	pages, err := filepath.Glob("../../docs/howto/*.md")

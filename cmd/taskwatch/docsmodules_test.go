@@ -14,8 +14,8 @@ import (
 )
 
 // TestDocumentedModuleCommands runs the commands of the pages about modules,
-// which are for root and a taskwatch in PATH. A watch is ended after a moment;
-// it observes where the kernel lets nobody refuse anything.
+// which are for root and a taskwatch in PATH. A watch is ended once it
+// has seen something; it observes where the kernel lets nobody refuse anything.
 func TestDocumentedModuleCommands(t *testing.T) {
 	testutil.Root(t)
 	needsClang(t)
@@ -35,7 +35,7 @@ func TestDocumentedModuleCommands(t *testing.T) {
 			t.Errorf("%s has no commands", page)
 		}
 		t.Run(filepath.Base(page), func(t *testing.T) {
-			t.Parallel() // the watches mostly wait
+			t.Parallel() // each has a directory of its own
 			for _, block := range blocks {
 				c := exec.Command("/bin/sh", "-eu", "-c", block[1])
 				c.Dir = dir

@@ -12,8 +12,8 @@ import (
 )
 
 // pagePath is the PATH in which the commands of pages for root run, as an
-// entry of an environment: with taskwatch, and a sudo that ends a watch after a
-// moment, which observes where the kernel lets nobody deny.
+// entry of an environment: with taskwatch, and a sudo that ends a watch once it has
+// watched a program, and has it observe where the kernel lets nobody deny.
 func pagePath(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
@@ -21,12 +21,14 @@ func pagePath(t *testing.T) string {
 case "$2" in
 watch)
 	shift 2
-	# What is interrupted before it has begun dies of it, and gets more time.
-	for seconds in 2 4 8 16; do
-		status=0
-		timeout --preserve-status -s INT $seconds taskwatch watch --allow-observe-only "$@" || status=$?
-		[ $status = 130 ] || break
-	done
+	said=$0.$$
+	taskwatch watch --allow-observe-only "$@" 2>"$said" &
+	until grep -q '^taskwatch: watching ' "$said" || ! kill -0 $! 2>/dev/null; do sleep 0.02; done
+	setpriv --reuid 1000 --clear-groups /bin/true
+	kill -TERM $! 2>/dev/null
+	wait $!
+	status=$?
+	cat "$said" >&2
 	exit $status
 	;;
 esac

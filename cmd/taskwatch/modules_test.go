@@ -18,7 +18,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
-	"github.com/taskwatch/taskwatch/module/build"
 	"github.com/taskwatch/taskwatch/module/host"
 )
 
@@ -58,24 +57,6 @@ static int forbid(unsigned long val, struct task_struct *tsk)
 task_watcher_func(exec, forbid);
 MODULE_VETO(exec);
 `
-
-// buildRule builds rule to a file.
-func buildRule(t testing.TB, file string) { buildSandboxed(t, rule, file) }
-
-func buildSandboxed(t testing.TB, text, file string) {
-	t.Helper()
-	testutil.Require(t, testutil.Need{
-		What: "clang and wasm-ld", Remedy: "install the packages clang and lld", Promised: true,
-		Met: func() bool { return build.WasmAvailable() == nil },
-	})
-	src := filepath.Join(t.TempDir(), "source.c")
-	if err := os.WriteFile(src, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if r := tw(t, "module", "build", src, "-o", file); r.status != 0 || r.stdout+r.stderr != "" {
-		t.Fatalf("module build: %+v", r)
-	}
-}
 
 // A module in the sandbox is called by a run of nobody in particular, and by
 // the replay of what was recorded then, which gives the same.

@@ -127,21 +127,6 @@ MODULE_DESCRIPTION("counts execs");
 MODULE_LICENSE("GPL");
 `
 
-// buildBoth builds a module for the kernel and one for the sandbox.
-func buildBoth(t testing.TB, name, text string) (object, wasm string) {
-	t.Helper()
-	object = buildModule(t, name, text)
-	src := filepath.Join(t.TempDir(), name+".c")
-	if err := os.WriteFile(src, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	wasm = filepath.Join(filepath.Dir(src), name+".wasm")
-	if r := tw(t, "module", "build", src, "-o", wasm); r.status != 0 {
-		t.Fatalf("module build: %+v", r)
-	}
-	return object, wasm
-}
-
 // The way of a user: insmod, lsmod, modinfo, rmmod, with modules of both kinds.
 func TestServe(t *testing.T) {
 	testutil.Root(t)

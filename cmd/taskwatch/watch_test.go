@@ -17,7 +17,6 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
-	"github.com/taskwatch/taskwatch/module/build"
 	"github.com/taskwatch/taskwatch/record"
 )
 
@@ -102,38 +101,6 @@ func tallyOf(t testing.TB, recording string, shell int) (n [taskwatch.NumKinds]i
 		}
 	}
 	return n
-}
-
-// buildModule builds a module from source text and returns the object's path.
-func buildModule(t testing.TB, name, text string) string {
-	t.Helper()
-	src := filepath.Join(t.TempDir(), name+".c")
-	if err := os.WriteFile(src, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return buildSource(t, src)
-}
-
-func buildSource(t testing.TB, src string) string {
-	t.Helper()
-	src, err := filepath.Abs(src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	object := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(src), ".c")+".o")
-	if r := tw(t, "module", "build", src, "-o", object); r.status != 0 || r.stdout+r.stderr != "" {
-		t.Fatalf("module build: %+v", r)
-	}
-	return object
-}
-
-// needsClang skips where no module can be built.
-func needsClang(t testing.TB) {
-	t.Helper()
-	testutil.Require(t, testutil.Need{
-		What: "a clang for BPF", Remedy: "install the package clang", Promised: true,
-		Met: func() bool { return build.Available() == nil },
-	})
 }
 
 func TestWatchSeesALoadExactly(t *testing.T) {

@@ -165,6 +165,13 @@ func (s *narrowed) kept() (list []*taskwatch.Event, lost uint64) {
 	return slices.Clone(s.events), s.lost
 }
 
+// forget forgets the first n events.
+func (s *narrowed) forget(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = s.events[n:]
+}
+
 // mixed starts a shell that becomes testdata/mixed.c when it is released.
 func mixed(t *testing.T, seed int, cgroups []string) (pid int, release func()) {
 	t.Helper()
@@ -213,7 +220,7 @@ func copies(t *testing.T, program string) (again, as52417 string) {
 	return again, as52417
 }
 
-// The same load, chosen in the kernel and here, gives the same events. Of a task
+// The same loads, chosen in the kernel and here, give the same events. Of a task
 // that is chosen by its user or its pid, they have the same fields as well.
 func TestNarrow(t *testing.T) {
 	testutil.Root(t)
@@ -227,28 +234,28 @@ func TestNarrow(t *testing.T) {
 		t.Cleanup(func() { removeCgroup(t, dir) })
 		cgroups = append(cgroups, dir)
 	}
-	for name, only := range map[string]func(pid int) taskwatch.Only{
-		"uid":    func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{52417}} },
-		"uids":   func(int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{52417, 52418}} },
-		"pid":    func(pid int) taskwatch.Only { return taskwatch.Only{PIDs: []int{pid}} },
-		"both":   func(pid int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{0, 52417}, PIDs: []int{pid}} },
-		"comm":   func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"alpha", "as52417"}} },
-		"comms":  func(int) taskwatch.Only { return taskwatch.Only{Comms: []string{"again", "", "alphabetical or"}} },
-		"cgroup": func(int) taskwatch.Only { return taskwatch.Only{CgroupIDs: []uint64{inode(t, cgroups[0])}} },
-		"all": func(int) taskwatch.Only {
+	for name, only := range map[string]func(pids []int) taskwatch.Only{
+		"uid":    func([]int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{52417}} },
+		"uids":   func([]int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{52417, 52418}} },
+		"pid":    func(pids []int) taskwatch.Only { return taskwatch.Only{PIDs: pids[:1]} },
+		"pids":   func(pids []int) taskwatch.Only { return taskwatch.Only{PIDs: pids} },
+		"both":   func(pids []int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{0, 52417}, PIDs: pids} },
+		"comm":   func([]int) taskwatch.Only { return taskwatch.Only{Comms: []string{"alpha", "as52417"}} },
+		"comms":  func([]int) taskwatch.Only { return taskwatch.Only{Comms: []string{"again", "", "alphabetical or"}} },
+		"cgroup": func([]int) taskwatch.Only { return taskwatch.Only{CgroupIDs: []uint64{inode(t, cgroups[0])}} },
+		"all": func([]int) taskwatch.Only {
 			return taskwatch.Only{UIDs: []uint32{0, 52417}, Comms: []string{"again", "beta", "mixed"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			seeds, chosen := 8, 0
+			seeds := testutil.Size(2, 8, 16)
 			of := []taskwatch.Kinds{taskwatch.AllKinds, taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)}
 			if testing.Short() {
-				seeds, of = 2, of[:1]
+				of = of[:1]
 			}
-			for seed := range seeds {
-				for _, kinds := range of {
-					chosen += compareNarrow(t, seed, cgroups, kinds, only)
-				}
+			chosen := 0
+			for _, kinds := range of {
+				chosen += compareNarrow(t, seeds, cgroups, kinds, only)
 			}
 			if chosen == 0 {
 				t.Error("no load had an event that was chosen")
@@ -268,51 +275,72 @@ func inode(t *testing.T, dir string) uint64 {
 }
 
 // compareNarrow returns how many events were chosen.
-func compareNarrow(t *testing.T, seed int, cgroups []string, kinds taskwatch.Kinds, only func(pid int) taskwatch.Only) int {
+func compareNarrow(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, only func(pids []int) taskwatch.Only) int {
 	t.Helper()
 	for range 20 {
-		want, got, lacks, lost := bothWays(t, seed, cgroups, kinds, only)
+		chosen, problems, lost := bothWays(t, seeds, cgroups, kinds, only)
 		if lost {
 			continue // the one that takes all is no truth then: others make a storm
 		}
-		for _, d := range differences(want, got, lacks) {
-			t.Errorf("seed %d: %s", seed, d)
+		for _, problem := range problems {
+			t.Error(problem)
 		}
-		return len(want)
+		return chosen
 	}
 	t.Error("events are lost each time")
 	return 0
 }
 
-func bothWays(t *testing.T, seed int, cgroups []string, kinds taskwatch.Kinds, only func(pid int) taskwatch.Only) (want, got []*taskwatch.Event, lacks func(*taskwatch.Event) taskwatch.Fields, lost bool) {
+// bothWays runs a load of each seed, one after the other, under a source that takes
+// all tasks and one that is narrowed. It returns how many events were chosen, and in
+// what the two differ, unless events were lost.
+func bothWays(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, only func(pids []int) taskwatch.Only) (chosen int, problems []string, lost bool) {
 	t.Helper()
-	pid, release := mixed(t, seed, cgroups)
-	defer release()
-	o := only(pid)
-	lacks = func(*taskwatch.Event) taskwatch.Fields { return 0 }
+	var pids []int
+	var loads []func()
+	for seed := range seeds {
+		pid, release := mixed(t, seed, cgroups)
+		defer release()
+		pids, loads = append(pids, pid), append(loads, release)
+	}
+	o := only(pids)
+	lacks := func(*taskwatch.Event) taskwatch.Fields { return 0 }
 	if len(o.Comms)+len(o.CgroupIDs) > 0 {
 		lacks = late
 	}
 	wide, narrow := &narrowed{kinds: kinds, keep: keepOnly(o)}, &narrowed{kinds: kinds, only: o, keep: keepOnly(o)}
 	_, all, stopWide := wide.start(t, Config{BufferSize: 64 << 20})
+	defer stopWide()
 	_, some, stopNarrow := narrow.start(t, Config{Narrow: true})
-	release()
-	for _, src := range []*Source{all, some} { // what happened so far is read then, and frees may follow
-		if err := src.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
+	defer stopNarrow()
+	for seed, release := range loads {
+		release()
+		for _, src := range []*Source{all, some} { // what happened so far is read then, and frees may follow
+			if err := src.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		var lostWide, lostNarrow uint64
-		want, lostWide = wide.kept()
-		got, lostNarrow = narrow.kept()
-		if lost = lostWide+lostNarrow > 0; lost || len(differences(want, got, lacks)) == 0 {
-			break
+		var want, got []*taskwatch.Event
+		var differ []string
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+			var lostWide, lostNarrow uint64
+			want, lostWide = wide.kept()
+			got, lostNarrow = narrow.kept()
+			if lostWide+lostNarrow > 0 {
+				return 0, nil, true
+			}
+			if differ = differences(want, got, lacks); len(differ) == 0 {
+				break
+			}
 		}
+		for _, d := range differ {
+			problems = append(problems, fmt.Sprintf("seed %d: %s", seed, d))
+		}
+		chosen += len(want)
+		wide.forget(len(want)) // and not what has come meanwhile, which is the next one's
+		narrow.forget(len(got))
 	}
-	stopWide()
-	stopNarrow()
-	return want, got, lacks, lost
+	return chosen, problems, false
 }
 
 // keepOnly chooses events as a consumer does. Those of this process are of no
