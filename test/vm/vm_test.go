@@ -137,9 +137,7 @@ func TestCommandFails(t *testing.T) {
 		{"not found", []string{"sh", "-c", "echo out; exec /no/such/program 2>/dev/null"}, 127, "out\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.name != "killed" {
-				testutil.Nightly(t) // each boots a machine
-			}
+			testutil.Nightly(t) // each boots a machine
 			res, err := run(t, vm.Config{Kernel: kernel(t, "6.1"), Cmd: tt.cmd})
 			if err != nil {
 				t.Fatalf("%v\n%s", err, res.Console)
@@ -169,6 +167,7 @@ func TestKernelPanics(t *testing.T) {
 }
 
 func TestGuestEndsWithoutStatus(t *testing.T) {
+	testutil.Nightly(t)
 	res, err := run(t, vm.Config{Kernel: kernel(t, "6.1"), Cmd: []string{"poweroff", "-f"}})
 	if !errors.Is(err, vm.ErrNoStatus) {
 		t.Fatalf("error is %v, want ErrNoStatus\n%s", err, res.Console)
@@ -176,6 +175,7 @@ func TestGuestEndsWithoutStatus(t *testing.T) {
 }
 
 func TestGuestHangs(t *testing.T) {
+	testutil.Nightly(t) // by day vmtest has one that hangs
 	k := kernel(t, "6.12")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
@@ -284,6 +284,7 @@ func TestUnknownSeries(t *testing.T) {
 
 // Machines that run together reach the host, and are there at the same time.
 func TestTogetherWithNetwork(t *testing.T) {
+	testutil.Nightly(t) // as are those who need it, the fleet's
 	t.Parallel()
 	var cfgs []vm.Config
 	for _, s := range series {

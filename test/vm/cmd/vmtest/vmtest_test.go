@@ -74,7 +74,7 @@ func TestMatrix(t *testing.T) {
 			"testdata/good: 4 passed, 0 failed, 1 skipped", "skipped: TestSub/skipped: good_test.go:", ": no reason",
 			"ok   github.com", "testdata/bad: 1 passed, 1 failed, 0 skipped, exit status 1", "failed: TestFails", "on purpose",
 			"exits: 1 passed, 0 failed, 0 skipped, exit status 3", "0 of 1 machines ok"}, false},
-		{"flags reach the tests", []string{"./testdata/bad", "--", "-run", "Passes"}, 0, []string{"bad: 1 passed, 0 failed", "1 of 1 machines ok"}, false},
+		{"flags reach the tests", []string{"./testdata/bad", "--", "-run", "Passes"}, 0, []string{"bad: 1 passed, 0 failed", "1 of 1 machines ok"}, true},
 		{"nothing ran", []string{"./testdata/none"}, 1, []string{"no test ran", "0 of 1 machines ok"}, true},
 		{"bad status without a failed test", []string{"./testdata/exits"}, 1, []string{"FAIL github.com", "0 of 1 machines ok"}, true},
 		{"hangs", []string{"-timeout", "1s", "./testdata/good"}, 1, []string{"no end after 1s", "not reached", "0 of 1 machines ok"}, false},

@@ -11,9 +11,9 @@ import (
 	"github.com/taskwatch/taskwatch/module/build"
 )
 
-// built are the modules that were built so far, by the name of their source, its
+// builtFiles are the modules that were built so far, by the name of their source, its
 // text and the extension of what it was built to. Many tests use the same ones.
-var built struct {
+var builtFiles struct {
 	mu    sync.Mutex // guards files; one compiler at a time
 	files map[string][]byte
 }
@@ -26,9 +26,9 @@ func buildTo(t testing.TB, src, file string) {
 		t.Fatal(err)
 	}
 	key := strings.Join([]string{filepath.Base(src), filepath.Ext(file), string(text)}, "\x00")
-	built.mu.Lock()
-	defer built.mu.Unlock()
-	if b, ok := built.files[key]; ok {
+	builtFiles.mu.Lock()
+	defer builtFiles.mu.Unlock()
+	if b, ok := builtFiles.files[key]; ok {
 		if err := os.WriteFile(file, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -41,10 +41,10 @@ func buildTo(t testing.TB, src, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if built.files == nil {
-		built.files = map[string][]byte{}
+	if builtFiles.files == nil {
+		builtFiles.files = map[string][]byte{}
 	}
-	built.files[key] = b
+	builtFiles.files[key] = b
 }
 
 // writeSource writes the source of a module to a file.
