@@ -82,6 +82,7 @@ func TestServeKilledAtAnyTime(t *testing.T) {
 	object, wasm := buildBoth(t, "count", countModule)
 	socket := filepath.Join(t.TempDir(), "s")
 	seen, served := map[string]bool{}, 0
+	longest := time.Duration(testutil.Size(1, 1, 3)) * time.Second
 	for round := range testutil.Size(2, 4, 200) {
 		s := cmd(t, "serve", "--socket", socket)
 		var log screen
@@ -112,14 +113,14 @@ func TestServeKilledAtAnyTime(t *testing.T) {
 		// Every other one is killed while it serves, however long its start takes.
 		var end time.Time
 		if round%2 == 0 {
-			end = time.Now().Add(rand.N(3 * time.Second))
+			end = time.Now().Add(rand.N(longest))
 		}
 		for ; end.IsZero() || time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			if state(s.Process.Pid) == 'Z' {
 				t.Fatal("serve has ended: ", log.String())
 			}
 			if end.IsZero() && log.Has("serving")() {
-				end = time.Now().Add(rand.N(3 * time.Second))
+				end = time.Now().Add(rand.N(longest))
 			}
 			for kind, ids := range bpfIDs(t, s.Process.Pid) {
 				for _, id := range ids {
