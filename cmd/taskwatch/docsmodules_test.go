@@ -93,6 +93,7 @@ func TestDocumentedKernelFunction(t *testing.T) {
 // comment of package guest, and runs the test that the first shows. Its first
 // block is what 'module new' writes.
 func TestDocumentedGuestCode(t *testing.T) {
+	testutil.Long(t)
 	tool := testutil.RequireTool(t, "go")
 	text, err := os.ReadFile("../../docs/sandbox.md")
 	if err != nil {

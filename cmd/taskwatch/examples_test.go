@@ -41,6 +41,7 @@ func said(t *testing.T, file, module string) (sent []string, failed int) {
 // The module slowexec, built by the Go toolchain, in a run by somebody without
 // privileges and in the replay of what was recorded then.
 func TestSlowexec(t *testing.T) {
+	testutil.Long(t)
 	testutil.RequireTool(t, "go")
 	const script = `/bin/sleep 0.3; /bin/sh -c 'exit 3'; /bin/sh -c 'kill -9 $$'; /bin/true; exit 0`
 	c := cmd(t, "run", "-f", "json", "-o", "events.jsonl", "-m", "slowexec.wasm,slow_ms=300", "--globals", "--", "/bin/sh", "-c", script)

@@ -88,6 +88,7 @@ func buildRule(t testing.TB, file string) { buildSandboxed(t, rule, file) }
 
 func buildSandboxed(t testing.TB, text, file string) {
 	t.Helper()
+	testutil.Long(t)
 	testutil.Require(t, testutil.Need{
 		What: "clang and wasm-ld", Remedy: "install the packages clang and lld", Promised: true,
 		Met: func() bool { return build.WasmAvailable() == nil },
@@ -95,9 +96,10 @@ func buildSandboxed(t testing.TB, text, file string) {
 	buildTo(t, writeSource(t, "source", text), file)
 }
 
-// needsClang skips where no module can be built.
+// needsClang skips where no module can be built, and with -short.
 func needsClang(t testing.TB) {
 	t.Helper()
+	testutil.Long(t)
 	testutil.Require(t, testutil.Need{
 		What: "a clang for BPF", Remedy: "install the package clang", Promised: true,
 		Met: func() bool { return build.Available() == nil },

@@ -49,7 +49,8 @@ var compiled struct {
 
 // Object compiles the C file of a module, which is relative to the test's
 // directory, for the kernel, or takes the module of that name from
-// $TASKWATCH_MODULES. It skips the test where neither can be done.
+// $TASKWATCH_MODULES. It skips the test where neither can be done, and with -short
+// where it would have to compile.
 func Object(t testing.TB, src string) []byte {
 	t.Helper()
 	testutil.Require(t, Needs)
@@ -72,6 +73,7 @@ func compile(t testing.TB, src, ext string) []byte {
 	}
 	out := filepath.Join(os.Getenv("TASKWATCH_MODULES"), strings.TrimSuffix(filepath.Base(src), ".c")+ext)
 	if os.Getenv("TASKWATCH_MODULES") == "" {
+		testutil.Long(t) // the compiler takes most of the time of many a test
 		out = filepath.Join(t.TempDir(), "out"+ext)
 		if _, err := build.Build(context.Background(), src, out); err != nil {
 			t.Fatal(err)
