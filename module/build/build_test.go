@@ -59,7 +59,7 @@ func TestTemplateBuilds(t *testing.T) {
 // The same source gives the same object, wherever it is built: nothing of the
 // machine is in it.
 func TestReproducible(t *testing.T) {
-	testutil.Require(t, needsClang)
+	testutil.Require(t, testutil.NeedsTime, needsClang)
 	// One whose types clang orders by where its memory lies.
 	source, err := os.ReadFile("../../internal/bench/c/count.c")
 	if err != nil {
@@ -96,7 +96,7 @@ func TestReproducible(t *testing.T) {
 
 // The stock modules and the headers compile without a warning.
 func TestStockModules(t *testing.T) {
-	testutil.Require(t, needsClang)
+	testutil.Require(t, testutil.NeedsTime, needsClang)
 	sources, err := filepath.Glob("../../modules/*/*.c")
 	if err != nil || len(sources) < 5 {
 		t.Fatalf("%v, %v", sources, err)
@@ -158,7 +158,7 @@ func TestAfterTheKernelsTypes(t *testing.T) {
 const kernelTypes = "/sys/kernel/btf/vmlinux"
 
 func TestCompilerErrors(t *testing.T) {
-	testutil.Require(t, needsClang)
+	testutil.Require(t, testutil.NeedsTime, needsClang)
 	dir := t.TempDir()
 	src, out := filepath.Join(dir, "bad.c"), filepath.Join(dir, "bad.o")
 	for _, c := range []struct{ source, says string }{
@@ -275,7 +275,7 @@ var needsWasm = testutil.Need{
 // Both templates build for the sandbox, where they stand, and where there is
 // no Go module around them; twice the same.
 func TestTemplatesBuildForTheSandbox(t *testing.T) {
-	testutil.Require(t, needsWasm)
+	testutil.Require(t, testutil.NeedsTime, needsWasm)
 	testutil.Require(t, testutil.NeedsTool("go"))
 	for _, ext := range []string{".c", ".go"} {
 		var files [][]byte
@@ -318,7 +318,7 @@ func TestTemplatesBuildForTheSandbox(t *testing.T) {
 }
 
 func TestWasmErrors(t *testing.T) {
-	testutil.Require(t, needsWasm)
+	testutil.Require(t, testutil.NeedsTime, needsWasm)
 	testutil.Require(t, testutil.NeedsTool("go"))
 	dir := t.TempDir()
 	for _, c := range []struct{ src, text, out, says string }{

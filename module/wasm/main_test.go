@@ -43,7 +43,7 @@ func buildFile(t testing.TB, file string) []byte {
 	if filepath.Ext(file) == ".c" {
 		testutil.Require(t, needsClang)
 	} else {
-		testutil.Require(t, testutil.NeedsTool("go"))
+		testutil.Require(t, testutil.NeedsTime, testutil.NeedsTool("go"))
 	}
 	out := filepath.Join(t.TempDir(), "out.wasm")
 	if warnings, err := build.Build(context.Background(), filepath.Join("testdata", file), out); err != nil || warnings != "" {
