@@ -66,6 +66,7 @@ func TestModuleInfoAsJSON(t *testing.T) {
 // that wants a veto is told so where there is none.
 func TestStockModulesAreTaken(t *testing.T) {
 	testutil.Root(t)
+	testutil.Long(t) // each is loaded by a process of its own
 	support, err := kernel.Probe()
 	if err != nil {
 		t.Fatal(err)

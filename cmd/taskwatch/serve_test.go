@@ -29,9 +29,11 @@ type server struct {
 	log    screen
 }
 
-// startServe starts one and waits until it serves.
+// startServe starts one and waits until it serves; not with -short, for that takes
+// most of the time of many a test.
 func startServe(t testing.TB, socket string, env []string, args ...string) *server {
 	t.Helper()
+	testutil.Long(t)
 	s := &server{cmd: cmd(t, append([]string{"serve", "--socket", socket}, args...)...), socket: socket}
 	s.cmd.Env = append(os.Environ(), env...)
 	s.begin(t)

@@ -38,9 +38,11 @@ func startWatch(t testing.TB, user int, args ...string) *watcher {
 	return startWatchBy(t, c)
 }
 
-// startWatchBy starts one with a command of the caller's.
+// startWatchBy starts one with a command of the caller's; not with -short, as
+// startServe.
 func startWatchBy(t testing.TB, c *exec.Cmd) *watcher {
 	t.Helper()
+	testutil.Long(t)
 	w := &watcher{cmd: c}
 	c.Stdout, c.Stderr = &w.stdout, &w.stderr
 	if err := w.cmd.Start(); err != nil {
