@@ -50,8 +50,11 @@ func Child(args []string, in io.Reader, out io.Writer) (err error) {
 		return fmt.Errorf("bench: %d arguments of a watcher, want how it watches, the tag of the loads and, if there is to be one, the file of a profile", len(args))
 	}
 	mode, arg, _ := strings.Cut(args[0], "=")
-	if mode == supervising {
+	switch mode {
+	case supervising:
 		return supervise(arg, args[2:])
+	case sandboxed:
+		return superviseWith(arg, args[2:])
 	}
 	if len(args) == 3 {
 		stop, err2 := profiled(args[2])

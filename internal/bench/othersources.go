@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/source"
@@ -37,8 +36,8 @@ func supervise(file string, argv []string) error {
 		return err
 	}
 	_, err = recorded(file, func(reg *taskwatch.Registry) error { return src.Run(context.Background(), reg) })
-	if exit := src.Exit(); err == nil && (exit.Code != 0 || exit.Signal != 0) {
-		err = fmt.Errorf("bench: %s ended with %v", argv[0], exit)
+	if err == nil {
+		err = endedWell(src, argv)
 	}
 	return err
 }

@@ -21,13 +21,15 @@ const DefaultLimit = 7 * time.Minute
 
 // Parts of that time. The rest is for the statistics of BPF programs.
 const (
-	loadsPart  = 0.54
-	buildsPart = 0.40
+	loadsPart   = 0.52
+	buildsPart  = 0.34
+	sandboxPart = 0.06
 )
 
 // AloneResult is what the machine does without taskwatch.
 type AloneResult struct {
 	ForkNS   float64 `json:"fork_ns"`
+	ExecNS   float64 `json:"exec_ns"` // of a child that runs a program
 	CloneNS  float64 `json:"clone_ns"`
 	BuildNS  float64 `json:"build_ns,omitempty"`
 	NoBuild  string  `json:"no_build,omitempty"` // why nothing was built
@@ -41,21 +43,37 @@ type StockResult struct {
 	Modules string   `json:"modules"`
 	Missing string   `json:"missing,omitempty"` // why it was not measured
 	Fork    Interval `json:"fork"`
+	Exec    Interval `json:"exec"` // of children that run a program
 	Clone   Interval `json:"clone"`
 	Build   Interval `json:"build"`
 	Pairs   int      `json:"pairs"`  // of runs of the loads
 	Builds  int      `json:"builds"` // pairs of builds
 
 	// In BPF programs, by the kernel's statistics, for one of the four events
-	// of a task.
+	// of a task; and for a child that runs a program, with all that it does.
 	ForkBPFNS  float64 `json:"fork_bpf_ns"`
 	CloneBPFNS float64 `json:"clone_bpf_ns"`
+	ChildBPFNS float64 `json:"child_bpf_ns"`
 
 	Lost uint64 `json:"lost"` // records that found no room, which cost less than the others
 }
 
-// stockLoads are those loads; the second makes threads.
-var stockLoads = []Load{Fork, Thread}
+// ExecBPFNS is the time in BPF programs for the exec of a child alone.
+func (r *StockResult) ExecBPFNS() float64 { return max(0, r.ChildBPFNS-perTask*r.ForkBPFNS) }
+
+// SandboxResult is what a stock module of the sandbox costs that decides about
+// execs, under the source ptrace: the ratio of the speeds with it and with the
+// source alone.
+type SandboxResult struct {
+	Module  string   `json:"module"`
+	Missing string   `json:"missing,omitempty"`
+	AloneNS float64  `json:"alone_ns"` // a child that runs a program, under the source alone
+	Exec    Interval `json:"exec"`
+	Pairs   int      `json:"pairs"`
+}
+
+// stockLoads are those loads; the last makes threads.
+var stockLoads = []Load{Fork, Exec, Thread}
 
 // stockRow is one row being measured.
 type stockRow struct {
@@ -79,7 +97,7 @@ type stock struct {
 // clones and a build, and what all of them cost together. Runs without taskwatch
 // and with one of the rows take turns, so that what else the machine does hits all
 // alike. It takes Limit, or longer if that is too short for a run of each.
-func Stock(ctx context.Context, cfg Config) (alone AloneResult, results []StockResult, endErr error) {
+func Stock(ctx context.Context, cfg Config) (alone AloneResult, results []StockResult, sandbox SandboxResult, endErr error) {
 	if cfg.Limit == 0 {
 		cfg.Limit = DefaultLimit
 	}
@@ -90,20 +108,28 @@ func Stock(ctx context.Context, cfg Config) (alone AloneResult, results []StockR
 	alone.LoadedBy = LoadAverage()
 	p, cpus, n, err := cfg.prepare(ctx)
 	if err != nil {
-		return alone, nil, err
+		return alone, nil, sandbox, err
 	}
 	defer func() { endErr = errors.Join(endErr, p.close()) }()
 	s := &stock{cfg: &cfg, p: p, cpus: cpus, n: n}
 	rows := stockRows()
-	err = errors.Join(s.loads(ctx, rows), s.buildAll(ctx, rows, &alone), s.statistics(ctx, rows))
+	err = errors.Join(s.loads(ctx, rows), s.buildAll(ctx, rows, &alone), s.statistics(ctx, rows), s.sandbox(ctx, &sandbox))
 	for _, r := range rows {
-		r.result.Fork, r.result.Clone, r.result.Build = intervalAt(r.ratios[Fork], 0.95), intervalAt(r.ratios[Thread], 0.95), intervalAt(r.builds, 0.95)
+		r.result.Fork, r.result.Exec, r.result.Clone = intervalAt(r.ratios[Fork], 0.95), intervalAt(r.ratios[Exec], 0.95), intervalAt(r.ratios[Thread], 0.95)
+		r.result.Build = intervalAt(r.builds, 0.95)
 		r.result.Pairs, r.result.Builds = len(r.ratios[Fork]), len(r.builds)
 		results = append(results, r.result)
 	}
-	alone.ForkNS, alone.CloneNS, alone.BuildNS = SpreadOf(s.alone[Fork]).Median, SpreadOf(s.alone[Thread]).Median, SpreadOf(s.built).Median
-	return alone, results, err
+	alone.ForkNS, alone.ExecNS, alone.CloneNS = SpreadOf(s.alone[Fork]).Median, SpreadOf(s.alone[Exec]).Median, SpreadOf(s.alone[Thread]).Median
+	alone.BuildNS = SpreadOf(s.built).Median
+	return alone, results, sandbox, err
 }
+
+// ruled is the module that is measured with a rule that no task of the loads meets, too.
+const (
+	ruled      = "auditrec"
+	nobodysUID = "54321"
+)
 
 // allTogether is the row of all modules.
 const allTogether = "all together"
@@ -116,6 +142,9 @@ func stockRows() (rows []*stockRow) {
 	names := kernelModules()
 	for _, name := range names {
 		add(name, "stock="+name)
+		if name == ruled {
+			add(ruled+", of another user", "stock="+ruled+":uid="+nobodysUID)
+		}
 	}
 	add(allTogether, "stock="+strings.Join(names, ","))
 	return rows
@@ -261,9 +290,12 @@ func (s *stock) statistics(ctx context.Context, rows []*stockRow) error {
 				}
 				spent, _ := after.since(before)
 				per := float64(spent) / float64(sum(l.truth(s.n[l]), taskwatch.AllKinds))
-				if l == Fork {
+				switch l {
+				case Fork:
 					r.result.ForkBPFNS = per
-				} else {
+				case Exec:
+					r.result.ChildBPFNS = float64(spent) / float64(s.n[l])
+				case Thread:
 					r.result.CloneBPFNS = per
 				}
 			}

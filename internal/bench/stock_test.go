@@ -28,14 +28,23 @@ func TestStock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	alone, results, err := Stock(t.Context(), cfg)
+	alone, results, sandbox, err := Stock(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if alone.ForkNS <= 0 || alone.CloneNS <= 0 || (alone.BuildNS > 0) == (alone.NoBuild != "") {
+	if sandbox.Module != execRule || sandbox.Missing != "" || sandbox.Pairs != 1 || sandbox.AloneNS <= 0 || sandbox.Exec.Median <= 0 {
+		t.Errorf("in the sandbox: %+v", sandbox)
+	}
+	if alone.ForkNS <= 0 || alone.ExecNS <= 0 || alone.CloneNS <= 0 || (alone.BuildNS > 0) == (alone.NoBuild != "") {
 		t.Errorf("alone: %+v", alone)
 	}
-	want := append(append([]string{Control}, kernelModules()...), allTogether)
+	want := []string{Control}
+	for _, name := range kernelModules() {
+		if want = append(want, name); name == ruled {
+			want = append(want, ruled+", of another user")
+		}
+	}
+	want = append(want, allTogether)
 	var names []string
 	for _, r := range results {
 		names = append(names, r.Modules)
@@ -44,18 +53,19 @@ func TestStock(t *testing.T) {
 			pairs = 4
 		}
 		switch {
-		case r.Missing != "", r.Pairs != pairs, r.Fork.Median <= 0, r.Clone.Median <= 0:
+		case r.Missing != "", r.Pairs != pairs, r.Fork.Median <= 0, r.Exec.Median <= 0, r.Clone.Median <= 0:
 			t.Errorf("%+v, want %d pairs", r, pairs)
 		case alone.NoBuild == "" && (r.Builds != pairs || r.Build.Median <= 0):
 			t.Errorf("%+v, want %d builds", r, pairs)
-		case r.Modules != Control && (r.ForkBPFNS <= 0 || r.CloneBPFNS <= 0) && r.Modules != "execguard":
+		case r.Modules != Control && (r.ForkBPFNS <= 0 || r.CloneBPFNS <= 0) && r.Modules != "execguard",
+			r.Modules != Control && r.ChildBPFNS <= 0:
 			t.Errorf("%s took no time: %+v", r.Modules, r)
 		}
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("rows %q, want %q", names, want)
 	}
-	text := stockText(&alone, results, time.Unix(0, 0))
+	text := stockText(&alone, results, &sandbox, time.Unix(0, 0))
 	lines := strings.Split(text, "\n")
 	for _, line := range lines[:len(names)+3] {
 		if strings.Count(line, "|") != strings.Count(lines[0], "|") {
@@ -91,8 +101,9 @@ func TestStockNamesWhatFails(t *testing.T) {
 	if err != nil || rows[0].result.Missing != "no such thing" || !slices.Equal(compared, []int{2, 3, 2}) {
 		t.Errorf("missing %q, compared %v, %v", rows[0].result.Missing, compared, err)
 	}
-	text := stockText(&AloneResult{ForkNS: 1e3, CloneNS: 1e3, NoBuild: "cc is not installed"}, []StockResult{rows[0].result}, time.Now())
-	for _, want := range []string{"| fails | not measured: no such thing |", "| not measured: cc is not installed |", "| 1000000 a second |"} {
+	text := stockText(&AloneResult{ForkNS: 1e3, ExecNS: 1e3, CloneNS: 1e3, NoBuild: "cc is not installed"}, []StockResult{rows[0].result},
+		&SandboxResult{Module: execRule, Missing: "no ptrace"}, time.Now())
+	for _, want := range []string{"execrule was not measured: no ptrace.", "| fails | not measured: no such thing |", "| not measured: cc is not installed |", "| 1000000 a second |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table lacks %q:\n%s", want, text)
 		}

@@ -43,8 +43,8 @@ func loadOptions(name string) (opts kernel.LoadOptions, err error) {
 	return opts, err
 }
 
-// withModules has stock modules at work, which are named in arg, and takes their
-// records. Nobody watches events besides.
+// withModules has stock modules at work, which are named in arg, each with a parameter
+// behind a colon or without, and takes their records. Nobody watches events besides.
 func withModules(o order) (_ *childReport, err error) {
 	report := &childReport{}
 	var reg taskwatch.Registry
@@ -78,7 +78,8 @@ func withModules(o order) (_ *childReport, err error) {
 		return nil, err
 	case <-watching:
 	}
-	for name := range strings.SplitSeq(o.arg, ",") {
+	for spec := range strings.SplitSeq(o.arg, ",") {
+		name, param, _ := strings.Cut(spec, ":")
 		stock := modules.Find(name)
 		if stock == nil {
 			return nil, fmt.Errorf("bench: there is no stock module %q", name)
@@ -86,6 +87,9 @@ func withModules(o order) (_ *childReport, err error) {
 		opts, err := loadOptions(name)
 		if err != nil {
 			return nil, err
+		}
+		if key, value, ok := strings.Cut(param, "="); ok {
+			opts.Params = map[string]string{key: value}
 		}
 		object, err := kernel.Parse(name, stock.Object())
 		if err != nil {
