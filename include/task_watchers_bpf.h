@@ -437,6 +437,16 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 	_Static_assert(sizeof(map) > 0, "");                                                 \
 	TW_MODINFO("shared", #map)
 
+/*
+ * MODULE_ATTACH_AT_LEAST_ONCE - each task meets attach or clone, or both
+ *
+ * Without it, each task meets exactly one of attach and init, and taskwatch keeps of
+ * each what it has met, which costs each fork. With it, attach is called at any moment
+ * of a task's life, perhaps twice, and other watchers may be called before: what attach
+ * and clone do must be right then, too. Such a module has no detach.
+ */
+#define MODULE_ATTACH_AT_LEAST_ONCE TW_MODINFO("attach", "at least once")
+
 /* MODULE_READS - for the sandbox; here all fields are there */
 #define MODULE_READS(field) _Static_assert(sizeof(#field) > 1, "")
 

@@ -25,6 +25,9 @@ type Info struct {
 
 	ParentExe bool // it reads the program of the task's parent
 
+	// Attach may come at any time, and again, so that nothing is kept of each task.
+	AttachAtLeastOnce bool
+
 	api string
 }
 
@@ -76,6 +79,11 @@ func ParseInfo(b []byte) (*Info, error) {
 				return nil, fmt.Errorf("MODULE_READS(%s): %w", value, err)
 			}
 			info.Reads |= f
+		case "attach":
+			if value != "at least once" {
+				return nil, fmt.Errorf("attach=%s: this program does not know when attach is to be called; use a newer taskwatch", value)
+			}
+			info.AttachAtLeastOnce = true
 		case "power":
 			if err := checkPower(value); err != nil {
 				return nil, err

@@ -31,7 +31,7 @@ type List struct {
 	Leaving bool                       // listed under free alone, until all tasks have been detached
 	Watched [plan.NumEntries][]Watcher
 	Latch   int      // the byte that says whether it is called; 0 if it has none
-	Marks   *Marks   // of tasks; nil if it has neither attach nor detach
+	Marks   *Marks   // of tasks; nil if nothing is kept of them
 	Timing  asm.FDer // where calls are counted, by the index of the watcher; or nil
 }
 

@@ -34,12 +34,15 @@ func (lk *Linker) Visitor(l *List, e plan.Entry) (asm.Instructions, error) {
 	)
 	g.arg(regTask, 1)
 	g.emit(asm.JEq.Imm(regTask, 0, skip)) // the end
-	g.findMark(l.Marks, failed)
-	if e == plan.Attach {
+	switch {
+	case l.Marks == nil:
+	case e == plan.Attach:
+		g.findMark(l.Marks, failed)
 		g.setMark(markKnown)
 		g.emit(asm.JNE.Imm(asm.R2, 0, skip))
 		g.countMark(l.Marks, CountKnown, 1)
-	} else {
+	default:
+		g.findMark(l.Marks, failed)
 		g.setMark(markGone)
 		g.emit(asm.JNE.Imm(asm.R2, markKnown, skip))
 		g.countMark(l.Marks, CountKnown, -1)
@@ -47,9 +50,11 @@ func (lk *Linker) Visitor(l *List, e plan.Entry) (asm.Instructions, error) {
 	if err := lk.entries(g, l, e, report); err != nil {
 		return nil, err
 	}
-	g.emit(asm.Ja.Label(skip))
-	g.mark(failed)
-	g.countMark(l.Marks, CountUnmarked, 1)
+	if l.Marks != nil {
+		g.emit(asm.Ja.Label(skip))
+		g.mark(failed)
+		g.countMark(l.Marks, CountUnmarked, 1)
+	}
 	g.mark(skip)
 	g.emit(asm.Mov.Imm(asm.R0, 0), asm.Return())
 	return lk.finish(g), nil

@@ -17,8 +17,8 @@ type listing struct {
 	link.List
 	object *Object
 	bases  map[uint32][link.NumStats]uint64 // the counters of its watchers, by id, when it was listed
-	marks  *marks                           // of tasks; nil if it has neither attach nor detach
-	attach *ebpf.Program                    // run for each task; nil without marks
+	marks  *marks                           // of tasks; nil if it has neither attach nor detach, or anyAttach
+	attach *ebpf.Program                    // run for each task; nil if it has neither attach nor detach
 	detach *ebpf.Program                    // run for each task; nil if it has no detach
 	missed map[*plan.Hook]uint64            // what the hooks had missed when it was listed
 	timing *ebpf.Map                        // of the watchers' calls, by their index; nil if they are not counted

@@ -57,6 +57,8 @@ type Object struct {
 	spec  *ebpf.CollectionSpec
 	parms map[string]string // parameter descriptions
 
+	anyAttach bool // MODULE_ATTACH_AT_LEAST_ONCE
+
 	code  link.Code
 	lists [plan.NumEntries][]string // symbols of the watchers
 	emits []btf.Type                // that task_watcher_emit_struct() is called with; their number is the place plus 1
@@ -123,6 +125,7 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 		License:     string(bytes.TrimRight(license, "\x00")),
 		Description: info.Description, Author: info.Author, Version: info.Version,
 		Veto: info.Veto, Powers: info.Powers, Shared: info.Shared, parms: info.Params,
+		anyAttach: info.AttachAtLeastOnce,
 		code: link.Code{Name: name, Builtin: builtin, Veto: info.Veto, Funcs: map[string]asm.Instructions{}},
 	}
 	if err := checkLicense(o.License); err != nil {
@@ -136,6 +139,9 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 		return nil, err
 	}
 	if err := o.checkNames(); err != nil {
+		return nil, err
+	}
+	if err := o.checkAttach(); err != nil {
 		return nil, err
 	}
 	if err := o.checkFunctions(); err != nil {
@@ -359,8 +365,24 @@ func (o *Object) checkMaps() error {
 // Kinds returns the events that the module watches.
 func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(o.Watchers[:]) }
 
+// visits reports whether the module is called for tasks that exist.
+func (o *Object) visits() bool { return len(o.lists[plan.Attach])+len(o.lists[plan.Detach]) > 0 }
+
 // marks reports whether it has to be known what a module was told of each task.
-func (o *Object) marks() bool { return len(o.lists[plan.Attach])+len(o.lists[plan.Detach]) > 0 }
+func (o *Object) marks() bool { return o.visits() && !o.anyAttach }
+
+func (o *Object) checkAttach() error {
+	const macro = "MODULE_ATTACH_AT_LEAST_ONCE"
+	switch {
+	case !o.anyAttach:
+		return nil
+	case len(o.lists[plan.Detach]) > 0:
+		return invalid("it has %s and watchers of detach, for which it has to be known what each task has met: leave one of them out", macro)
+	case len(o.lists[plan.Attach]) == 0:
+		return invalid("it has %s and no watcher of attach: leave it out", macro)
+	}
+	return nil
+}
 
 func (o *Object) numWatchers() (n int) {
 	for _, list := range o.lists {

@@ -64,6 +64,8 @@ func TestHostileSources(t *testing.T) {
 		{"event", taskwatch.ErrInvalid, "reboot"},
 		{"emitint", taskwatch.ErrInvalid, "watcher send on exec: task_watcher_emit_struct() takes a pointer to a struct, not to int"},
 		{"novetowatcher", taskwatch.ErrInvalid, "MODULE_VETO(init)"},
+		{"anyattach", taskwatch.ErrInvalid, "MODULE_ATTACH_AT_LEAST_ONCE and no watcher of attach"},
+		{"anydetach", taskwatch.ErrInvalid, "MODULE_ATTACH_AT_LEAST_ONCE and watchers of detach"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			o, err := Parse("m", testmodule.Object(t, "testdata/hostile/"+c.file+".c"))

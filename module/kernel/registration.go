@@ -59,10 +59,11 @@ func (t *Table) register(m *Module, opts RegisterOptions) error {
 		m.release()
 		return err
 	}
-	if l.marks != nil {
-		err = visit(l.attach, l.marks)
-	} else {
+	if l.marks == nil {
 		err = t.latches.change(true, l)
+	}
+	if err == nil && l.attach != nil {
+		err = visit(l.attach, l.marks)
 	}
 	if err != nil {
 		return errors.Join(err, t.remove(len(modules)-1))
@@ -108,7 +109,7 @@ func (t *Table) admit(m, old *Module, opts RegisterOptions) error {
 	if len(m.object.lists[plan.Step]) > 0 && !t.hasSteps() && !opts.AllowObserveOnly {
 		return fmt.Errorf("its watchers of step are called while the kernel decides about an exec, which cannot be watched here (%s); with --allow-observe-only it is loaded, and these are not called", t.whyNoVeto())
 	}
-	if m.object.marks() {
+	if m.object.visits() {
 		if err := whole(); err != nil {
 			return err
 		}
@@ -161,8 +162,8 @@ func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
 	before := t.modules[i]
 	modules := slices.Clone(t.modules)
 	modules[i] = l
-	takesOver := l.marks != nil && before.marks != nil && m.shares(old)
-	if takesOver {
+	goesOn := m.shares(old) && m.object.anyAttach == old.object.anyAttach
+	if goesOn && l.marks != nil && before.marks != nil {
 		err = l.marks.share(before.marks)
 	}
 	was := t.modules
@@ -172,7 +173,8 @@ func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
 	if err == nil {
 		err = t.begin(l, modules)
 	}
-	if err == nil && l.marks != nil {
+	// Without marks, its maps say which tasks old knows: each is there.
+	if err == nil && l.attach != nil && (l.marks != nil || !goesOn) {
 		if err = visit(l.attach, l.marks); err != nil {
 			if back := t.apply(t.builtins, was); back != nil {
 				return errors.Join(err, back)

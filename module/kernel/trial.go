@@ -197,7 +197,7 @@ func (t *Trial) take(ev *taskwatch.Event) error {
 			delete(t.met, ev.Task.ID)
 		}
 	}()
-	if t.object.marks() && !t.met[ev.Task.ID] {
+	if t.object.visits() && !t.met[ev.Task.ID] {
 		switch ev.Kind {
 		case taskwatch.Free:
 			return nil

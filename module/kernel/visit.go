@@ -25,7 +25,7 @@ import (
 // lists that it is in. One that has only detach has all tasks marked all the
 // same: they are those that it is called for.
 func (t *Table) visitors(l *listing, lists []*listing) error {
-	if l.marks == nil {
+	if !l.object.visits() {
 		return nil
 	}
 	lk := t.linker(link.Iterator, lists)
@@ -55,7 +55,7 @@ func (t *Table) loadVisitor(lk *link.Linker, l *listing, e plan.Entry) (*ebpf.Pr
 // marked.
 const maxVisits = 20
 
-// visit runs the program for each task.
+// visit runs the program for each task; m is nil for a module without marks.
 //
 // Once is not enough. An exec by a thread that is not the leader gives it the
 // leader's number, which an iterator may have passed already; after that its
@@ -66,6 +66,12 @@ func visit(p *ebpf.Program, m *marks) error {
 		return fmt.Errorf("visit all tasks: %w", err)
 	}
 	defer it.Close()
+	if m == nil {
+		if err := errors.Join(visitOnce(it), visitOnce(it)); err != nil {
+			return fmt.Errorf("visit all tasks: %w", err)
+		}
+		return nil
+	}
 	var before int64
 	for n := range maxVisits {
 		if err := visitOnce(it); err != nil {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/internal/watchtest"
 )
@@ -139,6 +140,58 @@ func TestAttachAndDetach(t *testing.T) {
 		if twice, unknown := global(t, m, "twice"), global(t, m, "unknown"); round == 1 && twice+unknown != 0 {
 			t.Errorf("%d tasks met something twice; %d calls were for tasks that had not met attach", twice, unknown)
 		}
+	}
+}
+
+// With MODULE_ATTACH_AT_LEAST_ONCE each task meets attach or clone, in a storm, too: one
+// that exits after Register has returned is known, by its value in task_table().
+func TestAttachAtLeastOnce(t *testing.T) {
+	c := startCrowd(t)
+	table := newTable(t, Config{})
+	m := loadFile(t, "again", "testdata/modules/again.c", param("session", c.session))
+	register(t, table, m)
+	if met, attaches := global(t, m, "met"), global(t, m, "attaches"); met != staying || attaches < met {
+		t.Errorf("%d tasks met attach, %d times; want %d", met, attaches, staying)
+	}
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	for range testutil.Size(3, 10, 100) {
+		c.tell(stormOn)
+		register(t, table, m)
+		registered := uint64(sys.Monotonic())
+		c.tell(stormOff)
+		c.tell(stormOn)
+		c.tell(stormOff)
+		var at, value uint64
+		it := m.coll.Maps["unknown"].Iterate()
+		for it.Next(&at, &value) {
+			if at > registered {
+				t.Errorf("a task exited %d ns later that had met neither attach nor clone", at-registered)
+			}
+		}
+		if err := it.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := table.Unregister(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	register(t, table, m)
+	attaches := global(t, m, "attaches")
+	by, err := m.object.Load(LoadOptions{Params: map[string]string{"session": fmt.Sprint(c.session)}, Replaces: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeModule(t, by) })
+	if err := table.Replace(m, by, RegisterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if now := global(t, by, "attaches"); now != attaches && now != 0 {
+		t.Errorf("%d more tasks were attached to a module that has the values of another", now-attaches)
+	}
+	if exits, full := global(t, m, "exits"), global(t, m, "full"); exits == 0 || full != 0 {
+		t.Errorf("%d tasks exited that were known, and for %d there was no room", exits, full)
 	}
 }
 

@@ -113,7 +113,7 @@ static __noinline int waited(struct task_struct *tsk)
 
 	if (!kernel_has(struct task_struct___acct, delays))
 		return 0;
-	delays = kernel_read(t->delays);
+	delays = t->delays;
 	if (!delays)
 		return 0;
 	w = bpf_map_lookup_elem(&waits, &uid);
@@ -126,9 +126,9 @@ static __noinline int waited(struct task_struct *tsk)
 		return 0;
 	}
 	__sync_fetch_and_add(&w->tasks, 1);
-	__sync_fetch_and_add(&w->blkio_ns, kernel_read(delays->blkio_delay));
-	__sync_fetch_and_add(&w->swapin_ns, kernel_read(delays->swapin_delay));
-	__sync_fetch_and_add(&w->cpu_ns, kernel_read(t->sched_info.run_delay));
+	__sync_fetch_and_add(&w->blkio_ns, delays->blkio_delay);
+	__sync_fetch_and_add(&w->swapin_ns, delays->swapin_delay);
+	__sync_fetch_and_add(&w->cpu_ns, t->sched_info.run_delay);
 	return 0;
 }
 

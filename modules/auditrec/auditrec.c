@@ -4,9 +4,11 @@
  * as records: execs, changes of ids, exits, and ends by a signal that dumps core.
  * taskwatch writes them as ausearch and aureport read them.
  *
- * Whether a task is recorded is decided at init, for one that exists at attach,
- * and again at an exec and at a change of user ids; from then on it is, and so are
- * its descendants.
+ * Whether a task is recorded is decided when it is made, for one that exists at
+ * attach, and again at an exec and at a change of user ids; from then on it is, and so
+ * are its descendants.
+ *
+ * A task that is not recorded costs a lookup at clone, and one at exit.
  */
 #include "task_watchers.h"
 
@@ -25,6 +27,7 @@ MODULE_PARM_DESC(key, "the key of the records, for ausearch -k");
 
 __u64 dropped; /* records that the stream had no room for */
 __u64 busy;    /* records, and decisions by exe, that were not made because all memory was in use */
+__u64 full;    /* tasks that there was no room for, so that neither their exit nor descendants are recorded */
 
 #define KIND_EXEC 1
 #define KIND_IDS 2
@@ -66,14 +69,16 @@ struct entry {
 
 _Static_assert(sizeof(struct entry) == 4096 && __builtin_offsetof(struct entry, exe) == 256, "");
 
-/* exe is the path of the program, which a task that exits has given up before
- * Linux 6.16. Its length is as in struct entry. */
+/* Of a task that is recorded. exe is the path of the program, which is long to find, and
+ * which a task that exits has given up before Linux 6.16. Its length is as in struct
+ * entry. */
 struct choice {
-	__u32 recorded;
 	__s32 exe_len;
 	char exe[KEPT_MAX];
 };
-task_storage(choices, struct choice);
+task_table(choices, struct choice, 131072);
+
+MODULE_ATTACH_AT_LEAST_ONCE;
 
 /* Memory for a record while it is made. A watcher may be preempted then, so there
  * is more than one for each processor. */
@@ -111,12 +116,27 @@ static __always_inline struct entry *take(void)
 	return e;
 }
 
+/* auid_of - task_auid(), of a task that the verifier knows */
+static __always_inline __u32 auid_of(struct task_struct *tsk)
+{
+	struct task_struct___audit *audit = (void *)tsk;
+
+	return kernel_has(struct task_struct___audit, loginuid) ? audit->loginuid.val : ~0u;
+}
+
+static __always_inline __u32 session_of(struct task_struct *tsk)
+{
+	struct task_struct___audit *audit = (void *)tsk;
+
+	return kernel_has(struct task_struct___audit, sessionid) ? audit->sessionid : ~0u;
+}
+
 static __always_inline bool chosen(struct task_struct *tsk, __u32 real)
 {
 	struct entry *e;
 	bool begins;
 
-	if (!listed(auid, auid_count, task_auid(tsk)) || !listed(uid, uid_count, real))
+	if (!listed(auid, auid_count, auid_of(tsk)) || !listed(uid, uid_count, real))
 		return false;
 	if (!exe[0])
 		return true;
@@ -129,57 +149,72 @@ static __always_inline bool chosen(struct task_struct *tsk, __u32 real)
 	return begins;
 }
 
-/* recorded - whether the task is recorded, which is decided if it was not before */
-static __always_inline bool recorded(struct task_struct *tsk, __u32 real)
+/*
+ * recorded - whether the task is recorded, which is decided if it was not before
+ * @c: gets its choice, or NULL: also of a recorded task, where there is no room
+ */
+static __always_inline bool recorded(struct task_struct *tsk, __u32 real, struct choice **c)
 {
-	struct choice *c = choices_get(tsk);
-
-	if (c && c->recorded)
+	*c = choices_get(tsk);
+	if (*c)
 		return true;
 	if (!chosen(tsk, real))
 		return false;
-	c = choices_create(tsk);
-	if (c) {
-		c->recorded = 1;
-		c->exe_len = task_exe(tsk, c->exe, sizeof(c->exe));
-	}
+	*c = choices_create(tsk);
+	if (*c)
+		(*c)->exe_len = task_exe(tsk, (*c)->exe, sizeof((*c)->exe));
+	else
+		__sync_fetch_and_add(&full, 1);
 	return true;
 }
 
+/*
+ * A new task is as its maker, about whom was decided at its exec and when its user ids
+ * changed. Its login user can have changed since.
+ */
 static int born(unsigned long flags, struct task_struct *tsk)
 {
-	if (!choices_inherit(tsk))
-		recorded(tsk, task_uid(tsk));
+	struct choice *c;
+
+	if (!choices_inherit(tsk) && (auid_count || (!uid_count && !exe[0])))
+		recorded(tsk, task_uid(tsk), &c);
 	return 0;
 }
-task_watcher_func(init, born);
+task_watcher_func(clone, born);
 
 static int existed(unsigned long zero, struct task_struct *tsk)
 {
-	recorded(tsk, task_uid(tsk));
+	struct choice *c;
+
+	if (!tsk->exit_state) /* else its exit was before */
+		recorded(tsk, task_uid(tsk), &c);
 	return 0;
 }
 task_watcher_func(attach, existed);
 
-/* find_call - the system call that the task is in */
-static __always_inline void find_call(struct entry *e, struct task_struct *tsk)
+/* call - the system call that a task is in */
+struct call {
+	__u32 arch; /* as in struct entry */
+	__s32 number;
+};
+
+static __always_inline struct call find_call(struct task_struct *tsk)
 {
 	void *from = bpf_task_pt_regs(tsk);
+	struct call c = {.number = -1};
 
 	if (kernel_has(struct pt_regs___x86, orig_ax)) {
-		__u32 status = kernel_read(((struct task_struct___x86 *)tsk)->thread_info.status);
+		__u32 status = ((struct task_struct___x86 *)tsk)->thread_info.status;
 
-		e->arch = status & TW_TS_COMPAT ? 0x40000003 : 0xc000003e;
-		e->call = kernel_read(((struct pt_regs___x86 *)from)->orig_ax);
+		c.arch = status & TW_TS_COMPAT ? 0x40000003 : 0xc000003e;
+		c.number = ((struct pt_regs___x86 *)from)->orig_ax;
 	} else if (kernel_has(struct pt_regs___arm64, syscallno)) {
-		unsigned long flags = kernel_read(((struct task_struct___arm64 *)tsk)->thread_info.flags);
+		unsigned long flags = ((struct task_struct___arm64 *)tsk)->thread_info.flags;
 
-		e->arch = flags & TW_TIF_32BIT ? 0x40000028 : 0xc00000b7;
-		e->call = kernel_read(((struct pt_regs___arm64 *)from)->syscallno);
-	} else {
-		e->arch = 0;
-		e->call = -1;
+		c.arch = flags & TW_TIF_32BIT ? 0x40000028 : 0xc00000b7;
+		c.number = ((struct pt_regs___arm64 *)from)->syscallno;
 	}
+	return c;
 }
 
 /* find_args - the arguments of that call, which it still has where it is no exec */
@@ -191,21 +226,34 @@ static __always_inline void find_args(struct entry *e, struct task_struct *tsk)
 
 	e->has_args = e->arch != 0;
 	if (kernel_has(struct pt_regs___args_x86, di)) {
-		e->arg[0] = native ? kernel_read(x86->di) : kernel_read(x86->bx);
-		e->arg[1] = native ? kernel_read(x86->si) : kernel_read(x86->cx);
-		e->arg[2] = kernel_read(x86->dx);
-		e->arg[3] = native ? kernel_read(x86->r10) : kernel_read(x86->si);
+		e->arg[0] = native ? x86->di : x86->bx;
+		e->arg[1] = native ? x86->si : x86->cx;
+		e->arg[2] = x86->dx;
+		e->arg[3] = native ? x86->r10 : x86->si;
 	} else if (kernel_has(struct pt_regs___args_arm64, orig_x0)) {
-		e->arg[0] = kernel_read(arm64->orig_x0);
-		e->arg[1] = kernel_read(arm64->regs[1]);
-		e->arg[2] = kernel_read(arm64->regs[2]);
-		e->arg[3] = kernel_read(arm64->regs[3]);
+		e->arg[0] = arm64->orig_x0;
+		e->arg[1] = arm64->regs[1];
+		e->arg[2] = arm64->regs[2];
+		e->arg[3] = arm64->regs[3];
 	}
 }
 
-/* begin - a record with what all have, or NULL */
-static __always_inline struct entry *begin(struct task_struct *tsk, __u32 kind)
+/* find_exe - the path of the program: that which was kept, which is quicker, or else as it is now */
+static __always_inline void find_exe(struct entry *e, struct task_struct *tsk, const struct choice *c)
 {
+	if (c && c->exe_len >= 0 && c->exe_len < KEPT_MAX) {
+		__builtin_memcpy(e->exe, c->exe, KEPT_MAX);
+		e->exe_len = c->exe_len;
+	} else {
+		e->exe_len = task_exe(tsk, e->exe, sizeof(e->exe));
+	}
+}
+
+/* begin - a record with what all have but for exe, or NULL */
+static __always_inline struct entry *begin(struct task_struct *tsk, __u32 kind, struct call call)
+{
+	struct signal_struct___tty *signal = (void *)tsk->signal;
+	const __u64 *comm = (const void *)&tsk->comm;
 	struct entry *e = take();
 	const struct cred *cred = tsk->cred;
 
@@ -213,11 +261,12 @@ static __always_inline struct entry *begin(struct task_struct *tsk, __u32 kind)
 		return 0;
 	__builtin_memset(e, 0, 256);
 	e->kind = kind;
-	find_call(e, tsk);
+	e->arch = call.arch;
+	e->call = call.number;
 	e->pid = task_pid(tsk);
 	e->ppid = task_ppid(tsk);
-	e->auid = task_auid(tsk);
-	e->session = task_sessionid(tsk);
+	e->auid = auid_of(tsk);
+	e->session = session_of(tsk);
 	e->uid[TASK_ID_REAL] = cred->uid.val;
 	e->uid[TASK_ID_EFFECTIVE] = cred->euid.val;
 	e->uid[TASK_ID_SAVED] = cred->suid.val;
@@ -226,31 +275,13 @@ static __always_inline struct entry *begin(struct task_struct *tsk, __u32 kind)
 	e->gid[TASK_ID_EFFECTIVE] = cred->egid.val;
 	e->gid[TASK_ID_SAVED] = cred->sgid.val;
 	e->gid[TASK_ID_FS] = cred->fsgid.val;
-	task_comm(tsk, e->comm);
-	e->tty_len = task_tty(tsk, e->tty, sizeof(e->tty));
-	for (__u32 i = 0; i < KEY_MAX; i++)
-		e->key[i] = key[i];
-	e->exe_len = task_exe(tsk, e->exe, sizeof(e->exe));
+	((__u64 *)e->comm)[0] = comm[0];
+	((__u64 *)e->comm)[1] = comm[1];
+	if (kernel_has(struct signal_struct___tty, tty) && signal->tty)
+		e->tty_len = task_tty(tsk, e->tty, sizeof(e->tty));
+	for (__u32 i = 0; i < KEY_MAX / 8; i++)
+		((__u64 *)e->key)[i] = ((const volatile __u64 *)key)[i];
 	return e;
-}
-
-/* keep - keep the path of the program that the task runs now, of which e may be NULL */
-static __always_inline void keep(struct choice *c, const struct entry *e)
-{
-	if (!c)
-		return;
-	c->exe_len = e ? e->exe_len : -TW_ENOENT;
-	if (e)
-		__builtin_memcpy(c->exe, e->exe, KEPT_MAX);
-}
-
-/* add_kept - the path that was kept, where the task has given it up */
-static __always_inline void add_kept(struct entry *e, const struct choice *c)
-{
-	if (e->exe_len >= 0 || c->exe_len < 0 || c->exe_len >= KEPT_MAX)
-		return;
-	__builtin_memcpy(e->exe, c->exe, KEPT_MAX);
-	e->exe_len = c->exe_len;
 }
 
 static __always_inline void end(struct entry *e, long failed)
@@ -269,21 +300,28 @@ static int executed(unsigned long zero, struct task_struct *tsk, struct linux_bi
 {
 	struct mm_struct___auditrec *mm;
 	unsigned long from, n;
+	struct choice *c;
 	struct entry *e;
 
-	if (!recorded(tsk, task_uid(tsk)))
+	if (!recorded(tsk, task_uid(tsk), &c))
 		return 0;
-	e = begin(tsk, KIND_EXEC);
-	keep(choices_get(tsk), e);
+	e = begin(tsk, KIND_EXEC, find_call(tsk));
+	if (c)
+		c->exe_len = -TW_ENOENT; /* that of the program before */
 	if (!e)
 		return 0;
+	e->exe_len = task_exe(tsk, e->exe, sizeof(e->exe));
+	if (c) {
+		c->exe_len = e->exe_len;
+		__builtin_memcpy(c->exe, e->exe, KEPT_MAX);
+	}
 	e->has_result = 1;
 	e->name_len = (int)bpf_probe_read_kernel_str(e->name, sizeof(e->name), kernel_read(bprm->filename)) - 1;
 	e->cwd_len = task_cwd(tsk, e->cwd, sizeof(e->cwd));
 	e->argc = kernel_read(bprm->argc);
-	mm = (void *)kernel_read(tsk->mm);
-	from = kernel_read(mm->arg_start);
-	n = kernel_read(mm->arg_end) - from;
+	mm = (void *)tsk->mm;
+	from = mm->arg_start;
+	n = mm->arg_end - from;
 	e->args_len = n < 1 << 30 ? n : -TW_EFAULT;
 	if (n > sizeof(e->args))
 		n = sizeof(e->args);
@@ -297,7 +335,7 @@ static int executed(unsigned long zero, struct task_struct *tsk, struct linux_bi
 }
 task_exec_watcher_func(executed);
 
-static __always_inline bool is_setfsid(struct entry *e)
+static __always_inline bool is_setfsid(const struct entry *e)
 {
 	return e->arch == 0xc000003e ? e->call == 122 || e->call == 123 :
 	       e->arch == 0xc00000b7 ? e->call == 151 || e->call == 152 :
@@ -306,15 +344,17 @@ static __always_inline bool is_setfsid(struct entry *e)
 
 static __always_inline int changed(struct task_struct *tsk, const struct task_ids *ids, bool user)
 {
+	struct choice *c;
 	struct entry *e;
 
-	if (!recorded(tsk, user ? ids->now[TASK_ID_REAL] : task_uid(tsk)))
+	if (!recorded(tsk, user ? ids->now[TASK_ID_REAL] : task_uid(tsk), &c))
 		return 0;
 	if (ids->cause != TASK_CAUSE_SYSCALL && ids->cause != TASK_CAUSE_SETGROUPS)
 		return 0; /* the record of the exec has the new ids */
-	e = begin(tsk, KIND_IDS);
+	e = begin(tsk, KIND_IDS, find_call(tsk));
 	if (!e)
 		return 0;
+	find_exe(e, tsk, c);
 	for (int i = 0; i < 4; i++) {
 		if (user)
 			e->uid[i] = ids->now[i];
@@ -341,36 +381,41 @@ static int gid_changed(unsigned long zero, struct task_struct *tsk, const struct
 }
 task_ids_watcher_func(gid, gid_changed);
 
-static __always_inline bool calls_exit(struct entry *e)
+static __always_inline bool calls_exit(struct call c)
 {
-	return e->arch == 0xc000003e ? e->call == 60 || e->call == 231 :
-	       e->arch == 0xc00000b7 ? e->call == 93 || e->call == 94 :
-				       e->call == 1 || e->call == 248 || e->call == 252;
+	return c.arch == 0xc000003e ? c.number == 60 || c.number == 231 :
+	       c.arch == 0xc00000b7 ? c.number == 93 || c.number == 94 :
+				      c.number == 1 || c.number == 248 || c.number == 252;
 }
 
 /* Signals that dump core: QUIT, ILL, TRAP, ABRT, BUS, FPE, SEGV, XCPU, XFSZ, SYS. */
 #define CORE_SIGNALS (1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 8 | 1u << 11 | 1u << 24 | 1u << 25 | 1u << 31)
 
-static int exited(unsigned long code, struct task_struct *tsk)
+static __always_inline void record_exit(__u32 code, struct task_struct *tsk, const struct choice *c)
 {
-	struct choice *c = choices_get(tsk);
+	struct call call = find_call(tsk);
 	__u32 signal = code & 0x7f;
 	struct entry *e;
 
-	if (!c || !c->recorded)
-		return 0;
-	if (signal && (!task_is_leader(tsk) || signal > 31 || !(CORE_SIGNALS >> signal & 1)))
-		return 0;
-	e = begin(tsk, signal ? KIND_ABEND : KIND_EXIT);
+	if (signal ? !task_is_leader(tsk) || signal > 31 || !(CORE_SIGNALS >> signal & 1) : !calls_exit(call))
+		return;
+	e = begin(tsk, signal ? KIND_ABEND : KIND_EXIT, call);
 	if (!e)
-		return 0;
+		return;
+	find_exe(e, tsk, c);
 	e->status = code;
-	add_kept(e, c);
 	find_args(e, tsk);
-	if (signal || calls_exit(e))
-		end_short(e);
-	else
-		end(e, 0);
+	end_short(e);
+}
+
+static int exited(unsigned long code, struct task_struct *tsk)
+{
+	struct choice *c = choices_get(tsk);
+
+	if (!c)
+		return 0;
+	record_exit(code, tsk, c);
+	choices_delete(tsk);
 	return 0;
 }
 task_watcher_func(exit, exited);

@@ -59,7 +59,9 @@ struct state {
 	__u32 known;
 	__u64 path[PATH_WORDS]; /* of the program; of a script, the name by which it was called */
 };
-task_storage(states, struct state);
+task_table(states, struct state, 131072);
+
+MODULE_ATTACH_AT_LEAST_ONCE;
 
 /*
  * By process id: when the process started, as in struct decision. With an entry of
@@ -178,13 +180,20 @@ static int born(unsigned long flags, struct task_struct *tsk)
 	states_inherit(tsk);
 	return 0;
 }
-task_watcher_func(init, born);
+task_watcher_func(clone, born);
+
+static int exited(unsigned long code, struct task_struct *tsk)
+{
+	states_delete(tsk);
+	return 0;
+}
+task_watcher_func(exit, exited);
 
 static int existed(unsigned long zero, struct task_struct *tsk)
 {
 	struct state *st;
 
-	if (!kernel_read(tsk->mm))
+	if (!tsk->mm || tsk->exit_state)
 		return 0; /* a thread of the kernel, or one that is gone */
 	st = state_of(tsk);
 	if (st)

@@ -104,38 +104,40 @@ static __noinline int tell(const struct label *l, __u32 pid, __u32 by)
 	return 0;
 }
 
-static __always_inline void set(__u32 pid, const struct label *l, __u32 by)
+/* set - returns whether there was room */
+static __always_inline bool set(__u32 pid, const struct label *l, __u32 by)
 {
 	if (bpf_map_update_elem(&labels, &pid, l, BPF_ANY)) {
 		__sync_fetch_and_add(&full, 1);
-		return;
+		return false;
 	}
 	__sync_fetch_and_add(by == BY_RULE ? &given : &inherited, 1);
 	if (records)
 		tell(l, pid, by);
+	return true;
 }
 
 static int cloned(unsigned long flags, struct task_struct *tsk)
 {
 	__u32 pid = tsk->tgid, maker = bpf_get_current_pid_tgid() >> 32;
 	struct label l, *of_maker;
+	bool has = false;
 
 	if (flags & CLONE_THREAD)
 		return 0;
-	/* What somebody has set for an earlier process of this id is not its own. */
-	bpf_map_delete_elem(&labels, &pid);
 	if (children && maker == children && value[0]) {
 		parse(&l);
-		set(pid, &l, BY_RULE);
-		return 0;
+		has = set(pid, &l, BY_RULE);
+	} else if (inherit) {
+		of_maker = bpf_map_lookup_elem(&labels, &maker);
+		if (of_maker) {
+			l = *of_maker;
+			has = set(pid, &l, BY_CLONE);
+		}
 	}
-	if (!inherit)
-		return 0;
-	of_maker = bpf_map_lookup_elem(&labels, &maker);
-	if (of_maker) {
-		l = *of_maker;
-		set(pid, &l, BY_CLONE);
-	}
+	/* What somebody has set for an earlier process of this id is not its own. */
+	if (!has && bpf_map_lookup_elem(&labels, &pid))
+		bpf_map_delete_elem(&labels, &pid);
 	return 0;
 }
 task_watcher_func(clone, cloned);
@@ -182,7 +184,7 @@ static int exited(unsigned long code, struct task_struct *tsk)
 {
 	__u32 pid = tsk->tgid;
 
-	if (!tsk->signal->live.counter) /* it was the last thread */
+	if (!tsk->signal->live.counter && bpf_map_lookup_elem(&labels, &pid)) /* it was the last thread */
 		bpf_map_delete_elem(&labels, &pid);
 	return 0;
 }

@@ -93,6 +93,7 @@ static __always_inline void begin(struct task_struct *tsk)
 {
 	__u64 key = (__u64)(unsigned long)tsk;
 	struct life *l = bpf_map_lookup_elem(&lives, &key);
+	struct life first = { .history = 1 + WATCH_TASK_INIT, .state = MADE };
 	__u32 hooks = EVENT(WATCH_TASK_INIT) | EVENT(WATCH_TASK_CLONE) | EVENT(WATCH_TASK_EXIT);
 
 	if (frees)
@@ -104,15 +105,9 @@ static __always_inline void begin(struct task_struct *tsk)
 		report(l, l->state == ENDED ? LEAKED : TWICE);
 	}
 	bpf_map_delete_elem(&ended, &key);
-	bpf_map_update_elem(&lives, &key, &unknown, BPF_ANY);
-	l = bpf_map_lookup_elem(&lives, &key);
-	if (!l) {
+	first.flags = (heard & hooks) == hooks ? JUDGED : 0;
+	if (bpf_map_update_elem(&lives, &key, &first, BPF_ANY))
 		__sync_fetch_and_add(&full, 1);
-		return;
-	}
-	l->history = 1 + WATCH_TASK_INIT;
-	l->state = MADE;
-	l->flags = (heard & hooks) == hooks ? JUDGED : 0;
 }
 
 /* creator_is_judged - whether an init must have been heard of a task that is cloned now */
