@@ -392,6 +392,7 @@ func testRunLeavesSignalsAndLimitsAlone(t *testing.T, source string) {
 func TestRunFollowsDaemons(t *testing.T) { eachSource(t, testRunFollowsDaemons) }
 
 func testRunFollowsDaemons(t *testing.T, source string) {
+	testutil.Require(t, needsPrograms("sh", "setsid", "touch"))
 	file := filepath.Join(t.TempDir(), "events.jsonl")
 	c := cmd(t, "run", "--source", source, "-f", "json", "-o", file, "--", "sh", "-c", "setsid sh -c 'sleep 0.2; exec touch done' </dev/null >/dev/null 2>&1 & exit 4")
 	if r := finish(t, c); r.status != 4 {
@@ -495,32 +496,40 @@ func TestRunTellsNoticesOnce(t *testing.T) {
 	}
 }
 
-// needsPrograms is met where the tools of a shell are programs of their own.
-var needsPrograms = testutil.Need{
-	What:   "sh, sleep and env that are programs of their own",
-	Remedy: "install coreutils and dash in place of busybox",
-	Met: func() bool {
-		files := map[string]bool{}
-		for _, name := range []string{"sh", "sleep", "env", "true"} {
-			path, err := exec.LookPath(name)
-			if err == nil {
-				path, err = filepath.EvalSymlinks(path)
-			}
-			if err == nil {
+// needsPrograms is met where the tools of a shell are programs of their own, each
+// with an exec. A busybox among them runs the others in its own process, wherever
+// they are installed.
+func needsPrograms(names ...string) testutil.Need {
+	return testutil.Need{
+		What:   strings.Join(names, ", ") + " that are programs of their own",
+		Remedy: "install coreutils, dash and util-linux in place of busybox",
+		Met: func() bool {
+			files := map[string]bool{}
+			for _, name := range names {
+				path, err := exec.LookPath(name)
+				if err == nil {
+					path, err = filepath.EvalSymlinks(path)
+				}
+				if err != nil || filepath.Base(path) == "busybox" {
+					return false
+				}
 				files[path] = true
 			}
-		}
-		return len(files) == 4
-	},
-	Promised: true,
+			return len(files) == len(names)
+		},
+		Promised: true,
+	}
 }
+
+// wrappers are the programs of "env sh -c 'sleep 1; exec true'".
+var wrappers = needsPrograms("env", "sh", "sleep", "true")
 
 // Each program of a process counts from its exec: what ran before in the same
 // process is not its own.
 func TestSummaryOfWrappers(t *testing.T) { eachSource(t, testSummaryOfWrappers) }
 
 func testSummaryOfWrappers(t *testing.T, source string) {
-	testutil.Require(t, needsPrograms)
+	testutil.Require(t, wrappers)
 	r := tw(t, "run", "--source", source, "--summary", "-f", "json", "-o", "/dev/null", "--", "env", "sh", "-c", "sleep 0.3; exec true")
 	var sum struct {
 		Wall int64 `json:"wall_ns"`
@@ -564,7 +573,7 @@ func testSummaryOfWrappers(t *testing.T, source string) {
 func TestCPUTimeOfWrappers(t *testing.T) { eachSource(t, testCPUTimeOfWrappers) }
 
 func testCPUTimeOfWrappers(t *testing.T, source string) {
-	testutil.Require(t, needsPrograms)
+	testutil.Require(t, wrappers)
 	file := filepath.Join(t.TempDir(), "r.jsonl")
 	// The shell says what the process has used, in ticks of 10 ms, and is true then.
 	const script = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; read -r stat </proc/$$/stat; echo $stat; exec true"

@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # The guest's init. It runs /.vm/run, whose output is the second serial port,
 # and reports its exit status there. The first port is the kernel's.
-PATH=/bin:/sbin:/usr/bin:/usr/sbin
+# Programs of Debian's go before those of busybox, whose links are all in /bin.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
