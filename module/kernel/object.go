@@ -126,7 +126,7 @@ func parse(name string, object []byte, builtin bool) (_ *Object, err error) {
 		Description: info.Description, Author: info.Author, Version: info.Version,
 		Veto: info.Veto, Powers: info.Powers, Shared: info.Shared, parms: info.Params,
 		anyAttach: info.AttachAtLeastOnce,
-		code: link.Code{Name: name, Builtin: builtin, Veto: info.Veto, Funcs: map[string]asm.Instructions{}},
+		code:      link.Code{Name: name, Builtin: builtin, Veto: info.Veto, Funcs: map[string]asm.Instructions{}},
 	}
 	if err := checkLicense(o.License); err != nil {
 		return nil, err
