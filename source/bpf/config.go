@@ -15,8 +15,9 @@ const (
 	DefaultBufferSize = 8 << 20
 )
 
-// EveryEvent is a Latency that wakes the reader at every event. It costs the
-// tasks that cause the events 15 to 25 µs each time.
+// EveryEvent is a Latency that has the reader read each event at once. It costs the
+// task that causes the event 15 to 25 µs to wake the reader. While events come fast, the
+// reader stays awake instead, for up to four fifths of the time of a processor.
 const EveryEvent time.Duration = -1 << 63
 
 // minBufferSize has room for the longest record (struct scratch of

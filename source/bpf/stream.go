@@ -20,6 +20,8 @@ type stream struct {
 	table  *table
 	clocks clocks
 
+	lookout lookout
+
 	kinds      taskwatch.Kinds  // what somebody watches
 	fields     taskwatch.Fields // and reads
 	placed     uint32           // records of which somebody reads cwd
@@ -56,6 +58,7 @@ func newStream(s *Source, k *half, reg *taskwatch.Registry) *stream {
 	return &stream{
 		src: s, kernel: k, feed: reg.Feed(),
 		table:   newTable(newRun()),
+		lookout: newLookout(),
 		scope:   cgroupScope{id: k.cgroup},
 		parts:   newParts(),
 		cgroups: make(map[uint64]string),
@@ -126,6 +129,9 @@ func (st *stream) rest(read, busy, rested bool) error {
 	st.feed.Pause()
 	defer st.feed.Resume()
 	latency := st.src.cfg.Latency
+	if latency == EveryEvent && !busy && st.lookAround() {
+		return nil
+	}
 	armed, d := uint32(armedAny), idleTick
 	if st.unfreed.len > 0 || len(st.siblings) > 0 || st.resyncs.wanted {
 		d = unfreeTick
@@ -142,6 +148,9 @@ func (st *stream) rest(read, busy, rested bool) error {
 	}
 	err := st.alarm.wait(d)
 	st.kernel.control.Store(controlArmed, armedNot)
+	if latency == EveryEvent && st.kernel.ring.Produced() != st.kernel.ring.Position() {
+		st.lookout.came(now())
+	}
 	return err
 }
 
