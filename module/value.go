@@ -51,6 +51,11 @@ func (i Int) Read(b []byte) any {
 // Write puts the value that text stands for into b, which is 1, 2, 4 or 8
 // bytes. Numbers are as in Go and C (0x10), booleans as for the kernel.
 func (i Int) Write(b []byte, text string) error {
+	switch len(b) {
+	case 1, 2, 4, 8:
+	default:
+		return fmt.Errorf("integers of %d bytes cannot be set", len(b))
+	}
 	var v uint64
 	var err error
 	switch {
@@ -70,7 +75,7 @@ func (i Int) Write(b []byte, text string) error {
 		v, err = strconv.ParseUint(text, 0, 8*len(b))
 	}
 	if err != nil {
-		return fmt.Errorf("want a number that fits %d bits", 8*len(b))
+		return fmt.Errorf("want a number from %s", i.span(len(b)))
 	}
 	switch len(b) {
 	case 1:
@@ -81,10 +86,17 @@ func (i Int) Write(b []byte, text string) error {
 		i.Order.PutUint32(b, uint32(v))
 	case 8:
 		i.Order.PutUint64(b, v)
-	default:
-		return fmt.Errorf("integers of %d bytes cannot be set", len(b))
 	}
 	return nil
+}
+
+// span returns the least and the largest number of so many bytes.
+func (i Int) span(size int) string {
+	most := ^uint64(0) >> (64 - 8*size)
+	if i.Signed {
+		return fmt.Sprintf("-%d to %d", most/2+1, most/2)
+	}
+	return fmt.Sprintf("0 to %d", most)
 }
 
 // WriteString puts text and a NUL into b, and zeros behind them.

@@ -11,6 +11,12 @@ import (
 // flagError returns the error of a flag in the words of taskwatch where the
 // flag library passes on those of package strconv or time.
 func flagError(err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		if name := unknown.GetSpecifiedName(); len(name) == 1 && '0' <= name[0] && name[0] <= '9' {
+			return fmt.Errorf("%w; put -- before the arguments if that is a negative number", err)
+		}
+	}
 	var bad *pflag.InvalidValueError
 	if !errors.As(err, &bad) {
 		return err

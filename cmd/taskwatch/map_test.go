@@ -55,6 +55,8 @@ func TestMap(t *testing.T) {
 		{[]string{"map", "acct", "users", "get", "root"}, exitFailed, "root is no value of type __u32"},
 		{[]string{"map", "acct", "users", "set", "1", `{"exec":1}`}, exitFailed, "it has forks, execs"},
 		{[]string{"map", "acct", "users", "get"}, exitUsage, "get takes a key"},
+		{[]string{"map", "acct", "users", "get", "-3"}, exitUsage, "put -- before the arguments"},
+		{[]string{"map", "acct", "users", "get", "--", "-3"}, exitFailed, "-3 is no value of type __u32: want a number from 0 to 4294967295"},
 		{[]string{"map", "acct", "users", "look"}, exitUsage, "give dump, get, set or delete"},
 		{[]string{"map", "acct", "users", "set", "--pid", "x"}, exitUsage, "--pid"},
 		{[]string{"map", "acct", "-f", "xml"}, exitUsage, "xml"},

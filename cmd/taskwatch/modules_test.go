@@ -291,7 +291,7 @@ memory:        128 KiB to begin with
 		t.Errorf("module check: %+v", r)
 	}
 	for param, says := range map[string]string{
-		"level=many": "want a number that fits 32 bits", "other=1": `no parameter "other"; its parameters are level (u32, default 1)`,
+		"level=many": "want a number from 0 to 4294967295", "other=1": `no parameter "other"; its parameters are level (u32, default 1)`,
 		"memory=64K": "memory=128K gives it as much", "onerror=never": "want open or deny",
 	} {
 		if r := tw(t, "module", "check", file+","+param); r.status != exitFailed || !strings.Contains(r.stderr, says) || strings.Count(r.stderr, "\n") != 1 {

@@ -349,7 +349,7 @@ func TestWatchErrors(t *testing.T) {
 		{[]string{"-m", wasm}, 1, `wasm: parse module "m"`, false},
 		{[]string{"-m", object + ",uid"}, 1, `"uid" is not key=value`, false},
 		{[]string{"-m", object + ",user=1"}, 1, `no parameter "user"; its parameters are uid (int, default 0)`, true},
-		{[]string{"-m", object + ",uid=many"}, 1, "want a number that fits 32 bits", true},
+		{[]string{"-m", object + ",uid=many"}, 1, "want a number from -2147483648 to 2147483647", true},
 		{[]string{"-m", object, "-m", object}, 1, "another module of that name", true},
 		{[]string{"-m", object, "--source", "connector"}, 1, "need the source bpf", false},
 		{[]string{"--cgroup", "/sys/fs/cgroup", "--source", "connector"}, 1, "cannot watch one cgroup", false},

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -202,6 +203,9 @@ func mapHint(spec *ebpf.CollectionSpec, err error) string {
 		return ""
 	}
 	m := spec.Maps[name[1]]
+	if m.MaxEntries == 0 && !strings.HasSuffix(m.Type.String(), "Storage") {
+		return fmt.Sprintf("map %s has room for nothing: say for how much with __uint(max_entries, NUMBER)", name[1])
+	}
 	return fmt.Sprintf("map %s is of type %s (%d), with keys of %d bytes, values of %d, %d entries and the flags %#x: "+
 		"this kernel does not have the type, or not with these; BPF_MAP_TYPE_CGRP_STORAGE needs Linux 6.2, the others of the header 5.16",
 		name[1], m.Type, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, uint32(m.Flags))

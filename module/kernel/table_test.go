@@ -244,6 +244,8 @@ func TestRefusedMap(t *testing.T) {
 	support(t)
 	_, err := parseFile(t, "nomap", "testdata/hostile/nomap.c").Load(LoadOptions{})
 	wantError(t, err, nil, `load module "nomap"`, "map odd is of type", "(250), with keys of 4 bytes, values of 8, 1 entries", "this kernel does not have the type")
+	_, err = parseFile(t, "noentries", "testdata/hostile/noentries.c").Load(LoadOptions{})
+	wantError(t, err, nil, `load module "noentries"`, "map odd has room for nothing", "__uint(max_entries, NUMBER)")
 }
 
 func TestCheckAttachesNothing(t *testing.T) {

@@ -187,7 +187,7 @@ func TestParams(t *testing.T) {
 	for _, c := range []struct{ param, says string }{
 		{"nosuch=1", `no parameter "nosuch"; its parameters are p_bool (bool, default true), p_int`},
 		{"order=1", `no parameter "order"`}, // a variable, but none
-		{"p_u8=256", "p_u8=256: it is of type u8: want a number that fits 8 bits; its parameters are"},
+		{"p_u8=256", "p_u8=256: it is of type u8: want a number from 0 to 255; its parameters are"},
 		{"p_int=many", "want a number"},
 		{"p_bool=2", "want yes or no"},
 		{"p_string=eight888", "room for 7"},

@@ -79,6 +79,10 @@ func Read(t btf.Type, b []byte) any {
 			}
 			return intOf(enc).Read(b[:t.Size])
 		}
+	case *btf.Pointer:
+		if len(b) == 8 {
+			return fmt.Sprintf("%#x", binary.NativeEndian.Uint64(b))
+		}
 	case *btf.Array:
 		size, err := btf.Sizeof(t.Type)
 		if err != nil || size == 0 || uint64(size)*uint64(t.Nelems) > uint64(len(b)) {
@@ -122,16 +126,11 @@ func Write(t btf.Type, size int, text string) (b []byte, n int, err error) {
 		if int(u.Size) != size {
 			break
 		}
-		for _, v := range u.Values {
-			if v.Name == text {
-				text = strconv.FormatUint(v.Value, 10)
-			}
-		}
 		enc := btf.Unsigned
 		if u.Signed {
 			enc = btf.Signed
 		}
-		return b, -1, intOf(enc).Write(b, text)
+		return b, -1, intOf(enc).Write(b, numberOf(u, text))
 	case *btf.Array:
 		if IsString(u) && int(u.Nelems) == size {
 			return b, -1, module.WriteString(b, text)
@@ -142,4 +141,18 @@ func Write(t btf.Type, size int, text string) (b []byte, n int, err error) {
 		}
 	}
 	return nil, -1, fmt.Errorf("parameters of type %s cannot be set", TypeName(t))
+}
+
+// numberOf returns the number of a name that an enum has, or else the text.
+func numberOf(e *btf.Enum, text string) string {
+	for _, v := range e.Values {
+		switch {
+		case v.Name != text:
+		case e.Signed:
+			return strconv.FormatInt(int64(v.Value), 10)
+		default:
+			return strconv.FormatUint(v.Value, 10)
+		}
+	}
+	return text
 }

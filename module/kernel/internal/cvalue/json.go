@@ -1,10 +1,12 @@
 package cvalue
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
@@ -30,6 +32,9 @@ func ParseJSON(text string) any {
 func WriteJSON(t btf.Type, b []byte, v any) error {
 	switch u := underlying(t).(type) {
 	case *btf.Int, *btf.Enum:
+		if len(b) > 8 {
+			return writeBytes(t, b, v)
+		}
 		text, ok := scalar(v)
 		if !ok {
 			break
@@ -40,8 +45,18 @@ func WriteJSON(t btf.Type, b []byte, v any) error {
 		}
 		copy(b, value)
 		return nil
+	case *btf.Pointer:
+		if text, ok := scalar(v); ok && len(b) == 8 {
+			n, err := strconv.ParseUint(text, 0, 64)
+			if err != nil {
+				return fmt.Errorf("%s is no address", text)
+			}
+			binary.NativeEndian.PutUint64(b, n)
+			return nil
+		}
 	case *btf.Array:
-		if s, ok := v.(string); ok && IsString(u) {
+		// A program may be called true, or 7.
+		if s, ok := scalar(v); ok && IsString(u) {
 			return module.WriteString(b, s)
 		}
 		if list, ok := v.([]any); ok {
@@ -52,18 +67,28 @@ func WriteJSON(t btf.Type, b []byte, v any) error {
 			return writeStruct(u, b, members)
 		}
 	default:
-		s, ok := v.(string)
-		digits, ok2 := strings.CutPrefix(s, "0x")
-		if !ok || !ok2 {
-			break
-		}
-		if raw, err := hex.DecodeString(digits); err == nil && len(raw) == len(b) {
-			copy(b, raw)
-			return nil
-		}
+		return writeBytes(t, b, v)
+	}
+	return noValue(t, v)
+}
+
+func noValue(t btf.Type, v any) error {
+	return fmt.Errorf("%s is no value of type %s", show(v), nameOf(t))
+}
+
+// writeBytes writes what is shown in hexadecimal, in its order in memory.
+func writeBytes(t btf.Type, b []byte, v any) error {
+	s, ok := v.(string)
+	digits, ok2 := strings.CutPrefix(s, "0x")
+	if !ok || !ok2 {
+		return noValue(t, v)
+	}
+	raw, err := hex.DecodeString(digits)
+	if err != nil || len(raw) != len(b) {
 		return fmt.Errorf("%q is not 0x and the hexadecimal digits of %d bytes", s, len(b))
 	}
-	return fmt.Errorf("%s is no value of type %s", show(v), nameOf(t))
+	copy(b, raw)
+	return nil
 }
 
 // underlying is btf.UnderlyingType, and nil for what has no type.

@@ -59,11 +59,10 @@ func (m *member) read(b []byte) (any, bool) {
 		}
 		return Read(m.typ, part), true
 	}
-	word, shift, ok := m.word(b)
-	if !ok {
+	if int(m.offset+m.bits) > 8*len(b) {
 		return nil, false
 	}
-	v := binary.LittleEndian.Uint64(word) >> shift & (1<<m.bits - 1)
+	v := m.bitsOf(b)
 	t := m.number()
 	if t.Signed {
 		unused := 64 - m.bits
@@ -84,39 +83,43 @@ func (m *member) write(b []byte, v any) error {
 		}
 		return WriteJSON(m.typ, part, v)
 	}
-	word, shift, ok := m.word(b)
 	text, isNumber := scalar(v)
-	if !ok || !isNumber {
+	if int(m.offset+m.bits) > 8*len(b) || !isNumber {
 		return fmt.Errorf("%s is no value of %d bits", show(v), m.bits)
+	}
+	if e, ok := btf.UnderlyingType(m.typ).(*btf.Enum); ok {
+		text = numberOf(e, text)
 	}
 	number := make([]byte, 8)
 	t := m.number()
 	t.Order = binary.LittleEndian
 	if err := t.Write(number, text); err != nil {
-		return fmt.Errorf("%s is no value of %d bits: %w", text, m.bits, err)
+		return fmt.Errorf("%s is no value of %d bits%s", text, m.bits, choices(m.typ))
 	}
 	n, mask := binary.LittleEndian.Uint64(number), uint64(1)<<m.bits-1
 	rest := n &^ mask
 	if negative := t.Signed && n>>(m.bits-1) == ^uint64(0)>>(m.bits-1); rest != 0 && !negative || t.Signed && rest == 0 && n>>(m.bits-1) != 0 {
 		return fmt.Errorf("%s does not fit %d bits", text, m.bits)
 	}
-	old := binary.LittleEndian.Uint64(word)
-	binary.LittleEndian.PutUint64(word, old&^(mask<<shift)|n&mask<<shift)
-	copy(b[m.offset/64*8:], word)
+	m.setBits(b, n)
 	return nil
 }
 
-// word returns a copy of the eight bytes that a bit-field lies in, counted from the
-// start, and where in them. Those that no eight bytes hold cannot be read.
-func (m *member) word(b []byte) (word []byte, shift btf.Bits, ok bool) {
-	at := int(m.offset / 64 * 8)
-	shift = m.offset % 64
-	if shift+m.bits > 64 || at >= len(b) {
-		return nil, 0, false
+// bitsOf returns the bits of a bit-field, which may lie in nine bytes.
+func (m *member) bitsOf(b []byte) (v uint64) {
+	for i := range m.bits {
+		at := m.offset + i
+		v |= uint64(b[at/8]>>(at%8)&1) << i
 	}
-	word = make([]byte, 8)
-	copy(word, b[at:])
-	return word, shift, true
+	return v
+}
+
+// setBits gives a bit-field another value.
+func (m *member) setBits(b []byte, v uint64) {
+	for i := range m.bits {
+		at := m.offset + i
+		b[at/8] = b[at/8]&^(1<<(at%8)) | byte(v>>i&1)<<(at%8)
+	}
 }
 
 // number is how a bit-field is to be taken.
