@@ -3,15 +3,15 @@
  * see docs/modules.md for why it stops no attacker. */
 #include "task_watchers.h"
 
-module_param_string(program, 64, "/usr/bin/git");
-module_param_string(arg, 64, "--force");
+module_param_string(program, 63, "/usr/bin/git");
+module_param_string(arg, 63, "--force");
 
 __u64 matched;
 MODULE_GLOBAL(matched);
 
 static int check(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
 {
-	char text[64];
+	char text[64]; /* more than the parameters have: a longer text differs */
 
 	task_exec_path(tsk, bprm, text, sizeof(text));
 	if (!task_string_is(text, sizeof(text), program))

@@ -2,8 +2,8 @@
 /* lineage: nothing below the program ROOT runs the program DENIED, however deep. */
 #include "task_watchers.h"
 
-module_param_string(root, 64, "/usr/sbin/nginx");
-module_param_string(denied, 64, "/bin/sh");
+module_param_string(root, 63, "/usr/sbin/nginx");
+module_param_string(denied, 63, "/bin/sh");
 
 task_storage(below, bool); /* what descends from the root */
 
@@ -19,7 +19,7 @@ task_watcher_func(init, inherit);
 
 static int check(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
 {
-	char path[64];
+	char path[64]; /* more than the parameters have: a longer path differs */
 
 	task_exec_path(tsk, bprm, path, sizeof(path));
 	if (task_string_is(path, sizeof(path), root))

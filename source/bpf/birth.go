@@ -13,11 +13,8 @@ func (st *stream) fresh(r *record) *entry {
 		st.gone(old, r.timeNS)
 	}
 	e := st.table.add(r.task)
-	from := st.table.at(r.creator)
-	if from == nil && r.ppid == os.Getpid() {
-		from = st.self
-		e.silent = from != nil
-	}
+	from := st.creator(r.creator, r.ppid)
+	e.silent = from != nil && from == st.self
 	e.inherit(from)
 	if r.flags&flagKthread != 0 {
 		e.asKthread()
@@ -26,6 +23,15 @@ func (st *stream) fresh(r *record) *entry {
 	st.cwd(e, r)
 	st.refresh(e, r)
 	return e
+}
+
+// creator returns the task at an address, which has made one in a process of that
+// parent, or nil.
+func (st *stream) creator(addr uint64, ppid int) *entry {
+	if from := st.table.at(addr); from != nil || ppid != os.Getpid() {
+		return from
+	}
+	return st.self // or nil
 }
 
 func (st *stream) init(r *record) {

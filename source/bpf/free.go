@@ -22,6 +22,7 @@ func (st *stream) exited(e *entry, timeNS int64) {
 		}
 		if e.task.TID != e.task.PID || st.table.live[e.task.PID] == 0 {
 			st.table.remove(e)
+			st.departed.add(e)
 		}
 		return
 	}
@@ -44,6 +45,7 @@ func (st *stream) freed(r *record) {
 // free delivers the last event of a task and forgets it.
 func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.Fields, told *taskwatch.Extra) {
 	st.table.remove(e)
+	st.departed.add(e)
 	if inferred {
 		st.owed.inferred(e)
 	}

@@ -17,6 +17,7 @@ type parts struct {
 	argv    map[uint64][]byte
 	told    taskwatch.Extra // of the record that was taken last
 	dirs    [1 << dirBits]dir
+	cwds    map[uint64]dir // by task, of the record that follows
 }
 
 // dir is a working directory, which the upper bits of its number say the place of.
@@ -34,6 +35,7 @@ func newParts() parts {
 		strings: make(interner),
 		extras:  make(map[uint64]taskwatch.Extra),
 		argv:    make(map[uint64][]byte),
+		cwds:    make(map[uint64]dir),
 	}
 }
 
@@ -43,6 +45,7 @@ func (p *parts) take(r *record) (whole bool) {
 	if p.dropped != r.dropped {
 		p.dropped = r.dropped
 		clear(p.extras) // what they were of may be lost
+		clear(p.cwds)
 	}
 	switch r.kind {
 	case recordExtra:
@@ -53,7 +56,11 @@ func (p *parts) take(r *record) (whole bool) {
 		return false
 	case recordCwd:
 		p.resolve(r)
-		p.dirs[placeOf(r.dir)] = dir{r.dir, r.cwdPath, r.flags&flagCwdCut != 0}
+		if d := (dir{r.dir, r.cwdPath, r.flags&flagCwdCut != 0}); r.dir != 0 {
+			p.dirs[placeOf(r.dir)] = d
+		} else {
+			p.cwds[r.task] = d
+		}
 		return false
 	case recordArgv:
 		p.piece(r)
@@ -84,10 +91,15 @@ func (p *parts) take(r *record) (whole bool) {
 func (p *parts) forget(task uint64) {
 	delete(p.extras, task)
 	delete(p.argv, task)
+	delete(p.cwds, task)
 }
 
 // cwd returns the working directory of a record, and whether it is known.
 func (p *parts) cwd(r *record) (string, bool) {
+	if d, ok := p.cwds[r.task]; ok {
+		delete(p.cwds, r.task)
+		return d.path, !d.cut
+	}
 	d := &p.dirs[placeOf(r.dir)]
 	if r.dir == 0 || d.number != r.dir || d.cut {
 		return "", false

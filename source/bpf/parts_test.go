@@ -77,3 +77,26 @@ func TestPartsOfARecord(t *testing.T) {
 		t.Errorf("told behind a loss: %+v", lost.told)
 	}
 }
+
+// A working directory without a number is that of its task's next record, and no other
+// directory is known by it.
+func TestDirectoriesWithoutANumber(t *testing.T) {
+	p := newParts()
+	cwd := record{kind: recordCwd, task: 1, cwd: []byte("tmp\x00"), flags: flagExeCut}
+	emit, other := record{kind: recordEmit, task: 1}, record{kind: recordEmit, task: 2}
+	p.take(&cwd)
+	if path, ok := p.cwd(&other); ok {
+		t.Errorf("another task is in %q", path)
+	}
+	if path, ok := p.cwd(&emit); path != "/tmp" || !ok {
+		t.Errorf("it is in %q, %v", path, ok)
+	}
+	if path, ok := p.cwd(&emit); ok {
+		t.Errorf("then it is in %q", path)
+	}
+	p.take(&cwd)
+	p.take(&record{kind: recordExit, task: 2, dropped: 1})
+	if path, ok := p.cwd(&emit); ok {
+		t.Errorf("behind a loss it is in %q", path)
+	}
+}

@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"encoding/binary"
 	"syscall"
 
 	"github.com/taskwatch/taskwatch"
@@ -28,24 +29,25 @@ func (st *stream) report(r *record) {
 
 // reported returns the event of a report.
 func (st *stream) reported(k taskwatch.Kind, r *record) *taskwatch.Event {
-	task := *st.context(r) // what was not done is not true of the task itself
-	t := &task
+	e := st.subject(r)
+	t := st.context(e, r)
 	ev := &taskwatch.Event{
 		Kind: k, Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Source: Name, Val: r.creator, Task: t,
 		Missing: taskwatch.FieldsOf(k) &^ (taskwatch.FieldsTask | taskwatch.FieldVal),
 	}
 	switch k {
 	case taskwatch.Init:
-		if st.kernel.initIsEarly() && t.ID.IsZero() {
-			t.PPID = t.PID // it is still a copy of its creator
-		}
+		st.unborn(t, e, r)
 		t.PID, t.TID, t.StartNS = 0, 0, 0
 	case taskwatch.Exec:
 		if r.flags&flagWanted != 0 && t.Exe != "" {
 			ev.OldExe = t.Exe
 			ev.Missing &^= taskwatch.FieldOldExe
 		}
-		t.Exe, t.Cwd, t.Argv, t.ArgvCut = r.exePath, r.cwdPath, nil, false
+		t.Exe, t.Argv, t.ArgvCut = r.exePath, nil, false
+		if r.flags&flagCwdCut == 0 {
+			t.Cwd = r.cwdPath
+		}
 		if cut := r.flags&flagArgvCut != 0; !cut || len(r.argv) > 0 {
 			t.Argv, t.ArgvCut = splitArgs(r.argv), cut
 		}
@@ -56,9 +58,6 @@ func (st *stream) reported(k taskwatch.Kind, r *record) *taskwatch.Event {
 	case taskwatch.Exit:
 		ev.Exit = taskwatch.DecodeExit(ev.Val)
 		ev.Missing &^= taskwatch.FieldsExit &^ taskwatch.FieldExitGroup
-	}
-	if k != taskwatch.Exec {
-		ev.Missing |= taskwatch.FieldCwd // that of another moment
 	}
 	ev.Missing |= unknownOf(t) & taskwatch.FieldsOf(k)
 	return ev
@@ -87,23 +86,55 @@ func (st *stream) emitted(r *record) {
 	if !ok {
 		return
 	}
-	t := st.context(r)
+	t := st.context(st.subject(r), r)
 	st.feed.Deliver(taskwatch.Item{Record: &taskwatch.Record{
 		Module: name, Data: data, Time: st.clocks.time(r.timeNS), MonoNS: r.timeNS, Source: Name,
-		Task: t, Missing: unknownOf(t) | taskwatch.FieldCwd, // that of another moment
+		Task: t, Missing: unknownOf(t),
 	}})
 }
 
-// context returns the task of a record that is no event. One that is not in
-// the table, because it is out of scope or nothing is watched, is described by
-// the record alone.
-func (st *stream) context(r *record) *taskwatch.Task {
+// unborn describes a task at its init, when a record may show its creator's facts. One
+// that has no entry yet has what its creator has.
+func (st *stream) unborn(t *taskwatch.Task, e *entry, r *record) {
+	if e != nil {
+		t.PPID, t.Comm, t.UID, t.GID, t.Cgroup = e.task.PPID, e.task.Comm, e.task.UID, e.task.GID, e.task.Cgroup
+		return
+	}
+	if st.kernel.initIsEarly() {
+		t.PPID = t.PID // it is still a copy of its creator
+	}
+	if len(r.argv) < 8 {
+		return
+	}
+	if from := st.creator(binary.NativeEndian.Uint64(r.argv), t.PPID); from != nil {
+		t.ParentID = from.task.ID
+		t.Exe, t.Argv, t.ArgvCut = from.task.Exe, from.task.Argv, from.task.ArgvCut
+	}
+}
+
+// subject returns the entry that a record of a module is about, or nil.
+func (st *stream) subject(r *record) *entry {
 	if e := st.table.at(r.task); e != nil {
-		return &e.task
+		return e
 	}
-	return &taskwatch.Task{
-		PID: r.pid, TID: r.tid, PPID: r.ppid, StartNS: r.start, Comm: string(r.comm), UID: r.uid, GID: r.gid,
+	return st.departed.find(r)
+}
+
+// context returns the task of a record that is no event of the stream, as it is at
+// that moment. One that is not in the table, because it is out of scope or nothing
+// is watched, is described by the record alone.
+func (st *stream) context(e *entry, r *record) *taskwatch.Task {
+	t := &taskwatch.Task{PID: r.pid, TID: r.tid, StartNS: r.start}
+	if e != nil {
+		t = e.task.Clone()
 	}
+	t.PPID, t.Comm = r.ppid, st.parts.strings.get(r.comm)
+	t.UID, t.GID = r.uid, r.gid
+	if r.cgroup != 0 {
+		t.Cgroup = st.cgroups[r.cgroup]
+	}
+	t.Cwd, _ = st.parts.cwd(r) // or ""
+	return t
 }
 
 // unknownOf returns the fields of a task that nobody has filled in. Every

@@ -18,7 +18,9 @@ type stream struct {
 	feed   *taskwatch.Feed
 	alarm  *alarm
 	table  *table
-	clocks clocks
+
+	departed departed // from it
+	clocks   clocks
 
 	lookout lookout
 
@@ -233,7 +235,8 @@ func (st *stream) watch(again bool) error {
 }
 
 // placedRecords returns the kinds of record that need a working directory: of one
-// kind may be the events of another. An exec has it anyhow.
+// kind may be the events of another. An exec has it anyhow. What modules say has it
+// where it is read of any event.
 func (st *stream) placedRecords(failed bool) (records uint32) {
 	for _, c := range [...]struct {
 		record recordKind
@@ -252,6 +255,9 @@ func (st *stream) placedRecords(failed bool) (records uint32) {
 	}
 	if failed {
 		records |= 1 << recordFailed
+	}
+	if st.feed.Fields().Has(taskwatch.FieldCwd) {
+		records |= 1<<recordReport | 1<<recordEmit
 	}
 	return records
 }

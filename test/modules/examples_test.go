@@ -176,6 +176,24 @@ func TestExampleLineage(t *testing.T) {
 		[][]string{{"root", "run", "DIR/denied", "exit"}, {"root", "run", "DIR/work", "run", "DIR/denied", "exit"}})
 }
 
+// A text that is cut has more than a rule can have, and so is not taken for it.
+func TestExamplesTellLongTextsApart(t *testing.T) {
+	for name, params := range map[string][]string{"lineage": {"root", "denied"}, "argrule": {"program", "arg"}} {
+		o, err := kernel.Parse(name, testmodule.Object(t, "../../docs/examples/"+name+".c"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, param := range params {
+			for size, ok := range map[int]bool{62: true, 63: false} { // of 64 bytes, the last is a NUL
+				_, err := o.NewTrial(kernel.TrialOptions{Params: map[string]string{param: strings.Repeat("x", size)}})
+				if (err == nil) != ok {
+					t.Errorf("%s %s with %d bytes: %v", name, param, size, err)
+				}
+			}
+		}
+	}
+}
+
 func TestExampleArgrule(t *testing.T) {
 	rule(t, "argrule", map[string]string{"program": "DIR/denied", "arg": "--force"},
 		[][]string{{"denied", "exit"}, {"denied", "exit", "--forced"}, {"work", "exit", "--force"}},

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,6 +64,24 @@ func TestStorage(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("%s the module saw\n%v, want\n%v", how, got, want)
 		}
+	}
+}
+
+// The value of a process stays when its first task ends before the others. An exec of
+// another one ends it: that is the first one then.
+func TestStorageOfAProcess(t *testing.T) {
+	testutil.Root(t)
+	const group = 23461 // nobody else has it
+	m := register(t, tableOf(t, tiers(t)[0]), "byprocess", testmodule.Object(t, "testdata/modules/byprocess.c"),
+		kernel.LoadOptions{Params: map[string]string{"gid": fmt.Sprint(group)}}, kernel.RegisterOptions{})
+	cmd := exec.Command(testutil.BuildC(t, "-static", "testdata/leaderless.c"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: group}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	g, err := m.Globals()
+	if got, want := seenIn(t, g, err), (seen{"begun": uint64(2), "kept": uint64(1), "lost": uint64(0)}); !maps.Equal(got, want) {
+		t.Errorf("the module saw %v, want %v", got, want)
 	}
 }
 

@@ -17,16 +17,6 @@ static __always_inline struct path *cwd_path(struct fs_struct *fs)
 	return (void *)fs + field_offset(struct fs_struct, pwd);
 }
 
-/* A walk from a dentry up to the root of a task, or without one to that of the mount namespace. */
-struct walk {
-	struct mount *mnt;
-	struct dentry *dentry, *mnt_root;
-	struct mount *root_mnt;
-	struct dentry *root;
-	u32 gone; /* the dentry has no name any more */
-	u32 done;
-};
-
 static __always_inline struct mount *mount_of(void *mnt)
 {
 	return mnt - field_offset(struct mount, mnt);
@@ -90,22 +80,13 @@ static __always_inline int up(struct walk *w)
 	return 1;
 }
 
-/* A walk whose names go to a scratch. */
-struct store {
-	struct walk w;
-	struct scratch *s;
-	u32 end; /* where no further name fits */
-	u32 cut;
-};
-
 /* Stores one name. Returns 0 if there is no room, or nothing to read. */
-static __always_inline int store_name(struct store *to, const unsigned char *name)
+static __always_inline int store_name(struct scratch *s, const unsigned char *name)
 {
-	struct scratch *s = to->s;
 	u32 off = s->off;
 	long n;
 
-	if (off >= to->end || off > sizeof(s->data) - NAME_MAX_NUL)
+	if (off >= s->end || off > sizeof(s->data) - NAME_MAX_NUL)
 		return 0;
 	n = bpf_probe_read_kernel_str(s->data + off, NAME_MAX_NUL, name);
 	if (n <= 0)
@@ -114,17 +95,21 @@ static __always_inline int store_name(struct store *to, const unsigned char *nam
 	return 1;
 }
 
+/* A walk whose names go to a scratch, where its state is. */
+struct store {
+	struct scratch *s;
+};
+
 static long store_step(u64 i, struct store *to)
 {
-	int at = look(&to->w);
+	struct scratch *s = to->s;
+	int at = look(&s->walk);
 
 	if (at != STEP_NAME)
 		return at == STEP_END;
-	if (!store_name(to, GET(to->w.dentry, struct dentry, d_name.name))) {
-		to->cut = 1;
+	if (!store_name(s, GET(s->walk.dentry, struct dentry, d_name.name)))
 		return 1;
-	}
-	return !up(&to->w);
+	return !up(&s->walk);
 }
 
 /* What walk_path returns beside a number of bytes. */
@@ -139,20 +124,22 @@ static long store_step(u64 i, struct store *to)
  */
 __noinline u32 walk_path(u32 slot, u32 off, u64 of, u64 fs)
 {
-	struct store to = {.end = off + PATH_ROOM - NAME_MAX_NUL};
+	struct store to = {.s = bpf_map_lookup_elem(&scratch, &slot)};
 	u32 flags = 0;
 
-	to.s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!to.s)
 		return PATH_CUT;
 	to.s->off = off;
-	begin(&to.w, (void *)of, (void *)fs);
+	to.s->from = off;
+	to.s->end = off + PATH_ROOM - NAME_MAX_NUL;
+	__builtin_memset(&to.s->walk, 0, sizeof(to.s->walk));
+	begin(&to.s->walk, (void *)of, (void *)fs);
 	bpf_loop(2 * PATH_ROOM, store_step, &to, 0);
-	if (to.w.gone)
+	if (to.s->walk.gone)
 		flags |= PATH_GONE;
-	if (to.cut || !to.w.done)
+	if (!to.s->walk.done)
 		flags |= PATH_CUT;
-	return flags | clamp(to.s->off - off, PATH_ROOM);
+	return flags | clamp(to.s->off - to.s->from, PATH_ROOM);
 }
 
 /*

@@ -22,7 +22,7 @@ struct tw_rec {
 	u64 cgroup;  /* struct place: the id, and above it the hierarchy */
 	u32 uid[4], gid[4]; /* real, effective, saved, fs */
 	char comm[16];
-	u64 dir; /* its working directory, as a TW_CWD before has told, or 0 */
+	u64 dir; /* its working directory, as a TW_CWD before has told, or 0; a TW_CWD of 0 is that of the task's next record */
 };
 
 struct tw_exit {
@@ -83,7 +83,8 @@ struct tw_data {
 /*
  * A TW_REPORT is a struct tw_data. rec.val is the watcher's id and flags,
  * rec.creator the event's val, argv_off the error number. An exec has exe, cwd
- * and argv; a change of ids has its struct task_ids as argv.
+ * and argv; a change of ids has its struct task_ids as argv, an init the address of
+ * the task that called fork.
  */
 
 #endif

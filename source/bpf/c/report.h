@@ -4,6 +4,8 @@
 #define TASKWATCH_STREAM_REPORT_H
 
 #include "arguments.h"
+#include "cgroup.h"
+#include "dir.h"
 #include "fill.h"
 #include "path.h"
 #include "ring.h"
@@ -91,7 +93,10 @@ static __noinline int report_exec(u64 who, int err, struct task_struct *tsk, str
 
 struct plain_report {
 	struct tw_data d;
-	struct task_ids ids;
+	union {
+		struct task_ids ids;
+		u64 creator;
+	};
 };
 
 /* Set before the load: what modules say about tasks out of scope is left out. */
@@ -108,17 +113,23 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 {
 	u32 event = who >> 40;
 	struct plain_report *r;
+	u64 cgroup = 0, dir = 0;
 
 	if (left_out(tsk))
 		return 0;
+	if (event != TW_FREE) /* by then it has left it */
+		cgroup = name_cgroup(tsk);
 	if (event == TW_EXEC && report_exec(who, err, tsk, detail))
 		return 0;
+	if (event != TW_FREE)
+		dir = name_dir(tsk, TW_REPORT);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_REPORT);
 		return 0;
 	}
-	fill(&r->d.rec, TW_REPORT, who, tsk, cgroup_of(tsk));
+	fill(&r->d.rec, TW_REPORT, who, tsk, cgroup);
+	r->d.rec.dir = dir;
 	r->d.rec.creator = val;
 	r->d.argv_off = -err;
 	r->d.exe_len = 0;
@@ -128,11 +139,16 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 		r->d.rec.flags |= TW_EXE_CUT | TW_CWD_CUT | TW_ARGV_CUT;
 	if ((event == TW_UID || event == TW_GID) && !bpf_probe_read_kernel(&r->ids, sizeof(r->ids), detail))
 		r->d.argv_len = sizeof(r->ids);
+	if (event == TW_INIT) {
+		r->creator = (u64)bpf_get_current_task_btf();
+		r->d.argv_len = sizeof(r->creator);
+	}
 	bpf_ringbuf_submit(r, wake(1));
 	return 0;
 }
 
 #define EMIT_MAX 4096
+#define EMIT_LOG (1u << 31) /* in a type: kernel.EmitLog */
 
 /* Of the ring, for records of modules: the other half is for events alone. */
 #define EMIT_SHARE (4 << 20)
@@ -152,6 +168,10 @@ long emit(u32 module, void *data, u32 size, u32 type)
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > EMIT_SHARE) {
 		lose(TW_EMIT);
 		return -ENOBUFS;
+	}
+	if (!(type & EMIT_LOG)) {
+		name_cgroup(bpf_get_current_task_btf());
+		send_own_dir(bpf_get_current_task_btf(), TW_EMIT);
 	}
 	if (!bpf_ringbuf_reserve_dynptr(&ring, sizeof(*d) + size, 0, &ptr))
 		d = bpf_dynptr_data(&ptr, 0, sizeof(*d));

@@ -9,6 +9,16 @@
 #define NAME_MAX_NUL 256
 #define PATH_ROOM 4352 /* PATH_MAX and a name */
 
+/* A walk from a dentry up to the root of a task, or without one to that of the mount namespace. */
+struct walk {
+	struct mount *mnt;
+	struct dentry *dentry, *mnt_root;
+	struct mount *root_mnt;
+	struct dentry *root;
+	u32 gone; /* the dentry has no name any more */
+	u32 done;
+};
+
 struct scratch {
 	struct tw_data d;
 	u8 data[2 * PATH_ROOM + ARGV_CHUNK];
@@ -19,7 +29,9 @@ struct scratch {
 	 */
 	u32 off;
 	u32 busy; /* of the reports' own */
-	void *mnt, *root_mnt; /* as off: known to be pointers, they would be followed, too */
+	/* A walk that stores names: what sends records of modules has little stack. */
+	struct walk walk;
+	u32 from, end; /* in data; no name fits behind end */
 };
 
 /* Each has its own, since the one may interrupt the other. */
