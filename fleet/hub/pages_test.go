@@ -87,7 +87,8 @@ func TestLongAnswers(t *testing.T) {
 // A node with so many modules that have failed that their reasons do not fit into a
 // report says less of each, and is not silent; one whose labels leave no room is told.
 func TestManyFailuresOfNode(t *testing.T) {
-	h, tm, n := oneNode(t)
+	h := startHub(t)
+	tm := newTeam(t, h)
 	const modules = 140 // with reasons of 2 KiB
 	var last *fleet.Entry
 	for i := range modules {
@@ -99,6 +100,7 @@ func TestManyFailuresOfNode(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	n := newNode(t, h, tm.keys, "n", nil) // reads all at once
 	eventually(t, "the node says why the last one has failed", func() bool {
 		r := tm.report(t, n, last.Module)
 		return r.State == fleet.Failed && r.Generation == last.Generation && len(r.Reason) > 100

@@ -16,7 +16,7 @@ func TestFilesThatNobodyWantsGo(t *testing.T) { eachHub(t, testFilesThatNobodyWa
 func testFilesThatNobodyWantsGo(t *testing.T, h *running) {
 	tm := newTeam(t, h)
 	file := func(i int) []byte { return append(make([]byte, fleet.PieceSize), fmt.Sprint(i)...) }
-	const versions = 2 * entryHistory
+	const versions = entryHistory + 4
 	for i := range versions {
 		tm.put(t, &fleet.Entry{Module: "m"}, file(i))
 	}
