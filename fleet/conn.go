@@ -71,7 +71,7 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 		nc, err = nats.Connect(id.URL, options...)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("hub %s: %w", id.URL, id.explain(err))
+		return nil, errors.Join(fmt.Errorf("hub %s: %w", id.URL, id.explain(err)), id.undo(errors.Is(err, nats.ErrAuthorization)))
 	}
 	return &Conn{Conn: nc, id: id}, nil
 }

@@ -24,6 +24,9 @@ type Identity struct {
 	dir string
 	key nkeys.KeyPair
 	pub string
+
+	before  []byte // what the file had, where it was changed, or nil
+	renewed bool   // there is another token
 }
 
 const identityFile = "identity.json"
@@ -61,7 +64,7 @@ func OpenIdentity(dir, hub, tokenFile string) (*Identity, error) {
 			if err := id.renew(t); err != nil {
 				return nil, err
 			}
-			changed = true
+			changed, id.renewed = true, true
 		}
 	}
 	if id.Token == nil {
@@ -83,9 +86,20 @@ func OpenIdentity(dir, hub, tokenFile string) (*Identity, error) {
 		return nil, fmt.Errorf("hub: the key in %s: %w", dir, err)
 	}
 	if changed {
+		id.before = b
 		return id, id.save()
 	}
 	return id, nil
+}
+
+// undo restores the identity that was there before, where the new one is of no use: its
+// token was rejected, or its address is wrong. The key of a token that may have been
+// accepted stays.
+func (id *Identity) undo(rejected bool) error {
+	if len(id.before) == 0 || id.renewed && !rejected {
+		return nil
+	}
+	return SaveFile(filepath.Join(id.dir, identityFile), id.before)
 }
 
 // checkURL returns an error unless text is the address of a hub. All others

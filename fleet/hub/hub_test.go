@@ -193,6 +193,47 @@ func testTokenIsUsedOnce(t *testing.T, h *running) {
 	again.Close()
 }
 
+// A mistake in an address, or a token that is of no use, does not cost a client the key
+// and the address that it has.
+func TestMistakeKeepsIdentity(t *testing.T) {
+	h := startHub(t)
+	dir := t.TempDir()
+	old, err := Enroll(h.dir, fleet.Reader, "", -time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(expired, []byte(old.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := ""
+	for _, c := range []struct {
+		hub, token string
+		fails      bool
+	}{
+		{h.URL(), h.token(t, fleet.Reader, ""), false}, {"tls://127.0.0.1:1", "", true}, {"", "", false},
+		{"", expired, true}, {"tls://127.0.0.1:1", "", true}, {"", "", false},
+	} {
+		id, err := fleet.OpenIdentity(dir, c.hub, c.token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := id.Dial(fleet.DialOptions{})
+		if err == nil {
+			conn.Close()
+		}
+		if failed := err != nil; failed != c.fails {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if key == "" {
+			key = id.Key()
+		}
+		if err == nil && id.Key() != key {
+			t.Errorf("%+v: the key is another one", c)
+		}
+	}
+}
+
 // Who has no key, no token, a wrong one or an old one is not let in, and neither
 // is a key without its private part.
 func TestRejectedClients(t *testing.T) { eachHub(t, testRejectedClients) }
