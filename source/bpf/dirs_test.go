@@ -2,8 +2,10 @@ package bpf
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,9 +15,11 @@ import (
 )
 
 // dirsAtExit runs a shell in its own mount namespace, in which $D is dir, and returns
-// the working directory of each exit with a code above 10, in order.
-func dirsAtExit(t *testing.T, dir, script string) (exits []string) {
+// the working directory of each exit with a code above 10, in order, of the children
+// of each shell.
+func dirsAtExit(t *testing.T, dir, script string) (shells [][]string) {
 	t.Helper()
+	exits := map[int][]string{}
 	cmd := &source.Command{Path: "unshare", Argv: []string{"unshare", "-m", "--propagation", "private", "sh", "-c", "D=$1\n" + script + "\nexit 0", "sh", dir}}
 	w := newWatch(t, Config{Command: cmd}, taskwatch.AllKinds, func(ev *taskwatch.Event) bool {
 		return ev.Kind == taskwatch.Exit || ev.Kind == taskwatch.Clone || ev.Kind == taskwatch.Init
@@ -31,13 +35,13 @@ func dirsAtExit(t *testing.T, dir, script string) (exits []string) {
 		case ev.Kind == taskwatch.Clone:
 			born[ev.Task.ID] = said
 		case ev.Kind == taskwatch.Exit && code > 10:
-			exits = append(exits, said)
+			exits[ev.Task.PPID] = append(exits[ev.Task.PPID], said)
 			if born[ev.Task.ID] != said {
 				t.Errorf("exit %d: in %s at its clone, and in %s at its exit", code, born[ev.Task.ID], said)
 			}
 		}
 	}
-	return exits
+	return slices.Collect(maps.Values(exits))
 }
 
 // A directory is told once, and with each event there goes a number: a path that
@@ -63,31 +67,40 @@ func TestWorkingDirectoriesThatMove(t *testing.T) {
 		fmt.Fprintf(&script, "%s\n(exit 11)\n", step.do)
 		fmt.Fprintf(&want, "%s\n", dir+step.at)
 	}
-	if got := strings.Join(dirsAtExit(t, dir, script.String()), "\n") + "\n"; got != want.String() {
+	shells := dirsAtExit(t, dir, script.String())
+	if len(shells) != 1 {
+		t.Fatalf("%d shells", len(shells))
+	}
+	if got := strings.Join(shells[0], "\n") + "\n"; got != want.String() {
 		t.Errorf("got\n%swant\n%s", got, want.String())
 	}
 }
 
-// More directories than are kept are told again.
+// More directories than are kept are told again, also when several processors tell
+// at once.
 func TestManyWorkingDirectories(t *testing.T) {
 	dir := t.TempDir()
-	n := testutil.Size(300, 2000, 10000)
-	want := make([]string, 0, 2*n)
-	for i := range n {
-		name := filepath.Join(dir, fmt.Sprintf("%05d", i))
-		if err := os.Mkdir(name, 0o755); err != nil {
+	const shells = 4
+	n := testutil.Size(300, 1500, 10000)
+	want := make([]string, n)
+	for i := range want {
+		want[i] = filepath.Join(dir, fmt.Sprintf("%05d", i))
+		if err := os.Mkdir(want[i], 0o755); err != nil {
 			t.Fatal(err)
 		}
-		want = append(want, name)
 	}
-	want = append(want, want...)
-	got := dirsAtExit(t, dir, "for i in $D/* $D/*; do cd $i; (exit 11); done")
-	if len(got) != len(want) {
-		t.Fatalf("%d exits, want %d", len(got), len(want))
+	got := dirsAtExit(t, dir, fmt.Sprintf("for s in $(seq %d); do { for i in $D/*; do cd $i; (exit 11); done; exit 0; } & done; wait", shells))
+	if len(got) != shells {
+		t.Fatalf("%d shells, want %d", len(got), shells)
 	}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Fatalf("exit %d is in %s, want %s", i, got[i], want[i])
+	for _, dirs := range got {
+		if len(dirs) != n {
+			t.Fatalf("%d exits, want %d", len(dirs), n)
+		}
+		for i := range want {
+			if dirs[i] != want[i] {
+				t.Fatalf("exit %d is in %s, want %s", i, dirs[i], want[i])
+			}
 		}
 	}
 }

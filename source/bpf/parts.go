@@ -16,12 +16,13 @@ type parts struct {
 	extras  map[uint64]taskwatch.Extra // by task, as the others
 	argv    map[uint64][]byte
 	told    taskwatch.Extra // of the record that was taken last
-	dirs    [1 << dirBits]dir
+	dirs    [1 << dirBits]struct{ now, before dir }
 	cwds    map[uint64]dir // by task, of the record that follows
 }
 
 // dir is a working directory, which the upper bits of its number say the place of.
-// The kernel side keeps the same numbers, and tells only of others.
+// The kernel side keeps the same numbers, and tells only of others. An event may
+// be on its way while another directory takes the place.
 type dir struct {
 	number uint64
 	path   string
@@ -56,11 +57,16 @@ func (p *parts) take(r *record) (whole bool) {
 		return false
 	case recordCwd:
 		p.resolve(r)
-		if d := (dir{r.dir, r.cwdPath, r.flags&flagCwdCut != 0}); r.dir != 0 {
-			p.dirs[placeOf(r.dir)] = d
-		} else {
+		d := dir{r.dir, r.cwdPath, r.flags&flagCwdCut != 0}
+		if r.dir == 0 {
 			p.cwds[r.task] = d
+			return false
 		}
+		at := &p.dirs[placeOf(r.dir)]
+		if at.now.number != r.dir {
+			at.before = at.now
+		}
+		at.now = d
 		return false
 	case recordArgv:
 		p.piece(r)
@@ -96,15 +102,19 @@ func (p *parts) forget(task uint64) {
 
 // cwd returns the working directory of a record, and whether it is known.
 func (p *parts) cwd(r *record) (string, bool) {
-	if d, ok := p.cwds[r.task]; ok {
-		delete(p.cwds, r.task)
-		return d.path, !d.cut
+	if len(p.cwds) > 0 {
+		if d, ok := p.cwds[r.task]; ok {
+			delete(p.cwds, r.task)
+			return d.path, !d.cut
+		}
 	}
-	d := &p.dirs[placeOf(r.dir)]
-	if r.dir == 0 || d.number != r.dir || d.cut {
-		return "", false
+	at := &p.dirs[placeOf(r.dir)]
+	for _, d := range []*dir{&at.now, &at.before} {
+		if r.dir != 0 && d.number == r.dir {
+			return d.path, !d.cut
+		}
 	}
-	return d.path, true
+	return "", false
 }
 
 // program keeps what a record before an exec tells of the program.

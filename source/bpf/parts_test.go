@@ -78,6 +78,38 @@ func TestPartsOfARecord(t *testing.T) {
 	}
 }
 
+// A working directory is known by its number, until two others have come to its
+// place.
+func TestPartsKeepDirectories(t *testing.T) {
+	p := newParts()
+	const a, b, c = 1, 2, 3 // of one place
+	told := func(number uint64, name string, flags recordFlags) {
+		p.take(&record{kind: recordCwd, dir: number, cwd: []byte(name), flags: flags})
+	}
+	is := func(number uint64, path string, known bool) {
+		t.Helper()
+		if got, ok := p.cwd(&record{dir: number}); got != path || ok != known {
+			t.Errorf("%d is at %q, known: %v; want %q, %v", number, got, ok, path, known)
+		}
+	}
+	is(0, "", false)
+	is(a, "", false)
+	told(a, "tmp\x00", 0)
+	is(a, "/tmp", true)
+	is(b, "", false)
+	told(b, "b\x00tmp\x00", flagCwdGone)
+	told(b, "b\x00tmp\x00", flagCwdGone)
+	is(a, "/tmp", true)
+	is(b, "/tmp/b (deleted)", true)
+	told(c, "", flagCwdCut)
+	is(a, "", false)
+	is(b, "/tmp/b (deleted)", true)
+	is(c, "", false)
+	p.take(&record{kind: recordExit, dropped: 1})
+	is(b, "/tmp/b (deleted)", true)
+	is(0, "", false)
+}
+
 // A working directory without a number is that of its task's next record, and no other
 // directory is known by it.
 func TestDirectoriesWithoutANumber(t *testing.T) {

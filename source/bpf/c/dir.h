@@ -33,9 +33,10 @@ static __always_inline int output_dir(struct scratch *s, struct fs_struct *fs)
 
 /*
  * Sends a working directory. The reader knows it from here on, if the names are
- * those of the number: they may have changed in between.
+ * those of the number, for they may have changed in between, and if no other one
+ * was sent for its place meanwhile: which of them came last, nobody knows.
  */
-static __noinline void send_dir(struct fs_struct *fs, u64 dir, u64 *known)
+static __noinline void send_dir(struct fs_struct *fs, u64 dir, u64 *known, u64 before)
 {
 	u32 slot = SCRATCH_CWD;
 	struct scratch *s = bpf_map_lookup_elem(&scratch, &slot);
@@ -47,8 +48,8 @@ static __noinline void send_dir(struct fs_struct *fs, u64 dir, u64 *known)
 	s->d.rec.lost = control.lost;
 	s->d.rec.dropped = control.dropped;
 	s->d.rec.dir = dir;
-	if (output_dir(s, fs) && number_path((u64)cwd_path(fs), (u64)fs) == dir)
-		*known = dir;
+	if (output_dir(s, fs) && (number_path((u64)cwd_path(fs), (u64)fs) != dir || __sync_val_compare_and_swap(known, before, dir) != before))
+		*(volatile u64 *)known = 0;
 	s->busy = 0;
 }
 
@@ -61,7 +62,7 @@ static __noinline void send_dir(struct fs_struct *fs, u64 dir, u64 *known)
 static __noinline u64 name_dir(struct task_struct *tsk, u16 kind)
 {
 	struct fs_struct *fs;
-	u64 dir, *known;
+	u64 dir, before, *known;
 	u32 at;
 
 	if (!(control.placed & 1u << kind) || tsk->flags & PF_KTHREAD)
@@ -72,8 +73,11 @@ static __noinline u64 name_dir(struct task_struct *tsk, u16 kind)
 	dir = number_path((u64)cwd_path(fs), (u64)fs);
 	at = dir >> (64 - DIR_BITS);
 	known = bpf_map_lookup_elem(&dirs, &at);
-	if (dir && known && *(volatile u64 *)known != dir)
-		send_dir(fs, dir, known);
+	if (!dir || !known)
+		return 0;
+	before = *(volatile u64 *)known;
+	if (before != dir)
+		send_dir(fs, dir, known, before);
 	return dir;
 }
 
