@@ -321,7 +321,7 @@ func bothWays(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, 
 			}
 		}
 		var want, got []*taskwatch.Event
-		var differ []string
+		same := false
 		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 			var lostWide, lostNarrow uint64
 			want, lostWide = wide.kept()
@@ -329,12 +329,14 @@ func bothWays(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, 
 			if lostWide+lostNarrow > 0 {
 				return 0, nil, true
 			}
-			if differ = differences(want, got, lacks); len(differ) == 0 {
+			if same = len(want) == len(got) && differences(want, got, lacks) == nil; same {
 				break
 			}
 		}
-		for _, d := range differ {
-			problems = append(problems, fmt.Sprintf("seed %d: %s", seed, d))
+		if !same {
+			for _, d := range differences(want, got, lacks) {
+				problems = append(problems, fmt.Sprintf("seed %d: %s", seed, d))
+			}
 		}
 		chosen += len(want)
 		wide.forget(len(want)) // and not what has come meanwhile, which is the next one's
