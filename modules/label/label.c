@@ -18,7 +18,8 @@ module_param_string(value, 33, "");
 MODULE_PARM_DESC(value, "the label that the rules give: text of at most 16 bytes, or 32 hexadecimal digits");
 module_param(children, int, 0);
 MODULE_PARM_DESC(children, "a rule: give it to the processes that this process makes");
-module_param_string(exe, 128, "");
+/* Shorter than what it is compared with has room for: a path that is cut there differs. */
+module_param_string(exe, 127, "");
 MODULE_PARM_DESC(exe, "a rule: give it to a process that runs this program");
 module_param(uid, int, -1);
 MODULE_PARM_DESC(uid, "a rule: give it to a process of this user that runs a program; with exe, both must be so");
