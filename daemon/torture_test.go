@@ -118,8 +118,15 @@ func TestTorture(t *testing.T) {
 	}
 
 	// Those that were there all the time have it all.
+	insandbox := ""
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the witness in the sandbox has counted %s of %d execs", insandbox, execs)
+		}
+	})
 	eventually(t, "the witness in the sandbox has all", func() bool {
-		return r.global(t, "insandbox", "execs") == strconv.Itoa(execs)
+		insandbox = r.global(t, "insandbox", "execs")
+		return insandbox == strconv.Itoa(execs)
 	})
 	if got := r.global(t, "inkernel", "execs"); got != strconv.Itoa(execs) {
 		t.Errorf("the witness in the kernel counted %s execs, want %d", got, execs)

@@ -14,8 +14,8 @@ func TestBadParams(t *testing.T) {
 		{"nosuch", "1", `no parameter "nosuch"; its parameters are comm (char[16]`},
 		{"asked", "1", `no parameter "asked"`}, // a variable, but none
 		{"errno", "many", "of type int"},
-		{"errno", "4294967296", "32 bits"},
-		{"errno", "", "32 bits"},
+		{"errno", "4294967296", "want a number from -2147483648 to 2147483647"},
+		{"errno", "", "want a number from -2147483648 to 2147483647"},
 		{"on_init", "maybe", "yes or no"},
 		{"comm", "much too long for it", "room for 15"},
 	} {

@@ -63,9 +63,13 @@ func TestWorkingDirectoriesThatMove(t *testing.T) {
 		{"mkdir -p $D/m/n; mount --move $D/e $D/m/n", "/m/n/x"},
 		{"mv $D/m $D/o", "/o/n/x"},
 		{"cd $D", ""},
+		{"cd /", "/"},
 	} {
+		if !strings.HasPrefix(step.at, dir) && step.at != "/" {
+			step.at = dir + step.at
+		}
 		fmt.Fprintf(&script, "%s\n(exit 11)\n", step.do)
-		fmt.Fprintf(&want, "%s\n", dir+step.at)
+		fmt.Fprintf(&want, "%s\n", step.at)
 	}
 	shells := dirsAtExit(t, dir, script.String())
 	if len(shells) != 1 {

@@ -193,7 +193,7 @@ static long number_step(u64 i, struct number *to)
  */
 __noinline u64 number_path(u64 of, u64 fs)
 {
-	struct number to = {};
+	struct number to = {.n = 1}; /* of a root: 0 is none */
 
 	begin(&to.w, (void *)of, (void *)fs);
 	mix(&to, to.w.gone);
