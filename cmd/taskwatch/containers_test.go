@@ -33,7 +33,7 @@ type shipped struct {
 const (
 	captain     = "captain" // the container's root
 	insider     = "insider"
-	insiderUser = 34572
+	insiderUser = 34574
 )
 
 func newShipped(t *testing.T) shipped {
