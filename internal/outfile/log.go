@@ -204,6 +204,9 @@ func (l *Log) put(b []byte) (n int, err error) {
 			continue
 		}
 		k, err := l.append(piece)
+		if err == nil && l.overtaken(k) {
+			continue // behind the head
+		}
 		n, l.lines = n+k, l.lines || k > 0
 		if err != nil {
 			return n, err
@@ -285,6 +288,25 @@ func (l *Log) append(b []byte) (n int, err error) {
 	return n, err
 }
 
+// overtaken reports whether others have cut the file between the look at it and the
+// write of n bytes, with which it begins then. They are taken out, for a head goes
+// first. Callers hold mu.
+func (l *Log) overtaken(n int) bool {
+	if !l.plain || l.opts.Marks.Head == nil || l.end == int64(n) {
+		return false
+	}
+	st, err := l.f.Stat()
+	if err != nil || st.Size() != int64(n) || l.f.Truncate(0) != nil {
+		return false
+	}
+	l.wasCut()
+	l.end = 0
+	return true
+}
+
+// wasCut notes that the file begins anew. Callers hold mu.
+func (l *Log) wasCut() { l.begun, l.cut, l.lines, l.born = true, true, false, time.Now() }
+
 // follow looks where the file ends, and opens the one that has the name now.
 // Callers hold mu.
 func (l *Log) follow() error {
@@ -296,7 +318,7 @@ func (l *Log) follow() error {
 		return err
 	}
 	if st.Size() < l.end { // cut, as by logrotate's copytruncate
-		l.begun, l.cut, l.lines, l.born = true, true, false, time.Now()
+		l.wasCut()
 	}
 	l.end = st.Size()
 	now, err := os.Stat(l.name)

@@ -157,6 +157,36 @@ func TestLogIsCut(t *testing.T) {
 	}
 }
 
+// What is written while others cut the file stands behind the head all the same.
+func TestLogIsCutDuringAWrite(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log")
+	l := openLog(t, name, LogOptions{Marks: Marks{Head: func() []byte { return []byte("head\n") }, Cut: []byte("lost\n")}})
+	if _, err := l.Write([]byte("what is long enough\n")); err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.follow(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(name, 0); err != nil {
+		t.Fatal(err)
+	}
+	b := []byte("late\n")
+	if n, err := l.append(b); err != nil || !l.overtaken(n) {
+		t.Fatalf("after %d bytes and %v it is not noticed", n, err)
+	}
+	if n, err := l.put(b); n != len(b) || err != nil {
+		t.Fatal(n, err)
+	}
+	if text, _ := os.ReadFile(name); string(text) != "head\nlost\nlate\n" {
+		t.Errorf("it is %q", text)
+	}
+	if n, err := l.append(b); err != nil || l.overtaken(n) {
+		t.Errorf("a write of %d bytes that nobody has cut is taken for one (%v)", n, err)
+	}
+}
+
 // Pieces of lines are written as whole lines, whatever happens between.
 func TestLogKeepsLinesWhole(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "log")
