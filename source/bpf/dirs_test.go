@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,13 +15,14 @@ import (
 	"github.com/taskwatch/taskwatch/source"
 )
 
-// dirsAtExit runs a shell in its own mount namespace, in which $D is dir, and returns
-// the working directory of each exit with a code above 10, in order, of the children
-// of each shell.
-func dirsAtExit(t *testing.T, dir, script string) (shells [][]string) {
+// dirsAtExit runs a shell, in which $D is dir, by the program that within names, and
+// returns the working directory of each exit with a code above 10, in order, of the
+// children of each shell.
+func dirsAtExit(t *testing.T, dir, script string, within ...string) (shells [][]string) {
 	t.Helper()
 	exits := map[int][]string{}
-	cmd := &source.Command{Path: "unshare", Argv: []string{"unshare", "-m", "--propagation", "private", "sh", "-c", "D=$1\n" + script + "\nexit 0", "sh", dir}}
+	argv := append(slices.Clone(within), "sh", "-c", "D=$1\n"+script+"\nexit 0", "sh", dir)
+	cmd := &source.Command{Path: argv[0], Argv: argv}
 	w := newWatch(t, Config{Command: cmd}, taskwatch.AllKinds, func(ev *taskwatch.Event) bool {
 		return ev.Kind == taskwatch.Exit || ev.Kind == taskwatch.Clone || ev.Kind == taskwatch.Init
 	})
@@ -44,12 +46,36 @@ func dirsAtExit(t *testing.T, dir, script string) (shells [][]string) {
 	return slices.Collect(maps.Values(exits))
 }
 
+// step is what a shell does, and the working directory that it has then: below the
+// test's own, unless it is /.
+type step struct{ do, at string }
+
+// walk has a shell take steps, each of which a child of it follows.
+func walk(t *testing.T, steps []step, within ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	var script strings.Builder
+	want := make([]string, len(steps))
+	for i, s := range steps {
+		fmt.Fprintf(&script, "%s\n(exit 11)\n", s.do)
+		want[i] = dir + s.at
+		if s.at == "/" {
+			want[i] = s.at
+		}
+	}
+	got := dirsAtExit(t, dir, script.String(), within...)
+	if len(got) != 1 {
+		t.Fatalf("%d shells", len(got))
+	}
+	if !slices.Equal(got[0], want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got[0], "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // A directory is told once, and with each event there goes a number: a path that
 // has changed has another one, whatever changed it.
 func TestWorkingDirectoriesThatMove(t *testing.T) {
-	dir := t.TempDir()
-	var script, want strings.Builder
-	for _, step := range []struct{ do, at string }{
+	walk(t, []step{
 		{"mkdir -p $D/a/b $D/e/b; cd $D/a/b", "/a/b"},
 		{"mv $D/a $D/c", "/c/b"},
 		{"mv $D/c $D/a", "/a/b"},
@@ -59,25 +85,22 @@ func TestWorkingDirectoriesThatMove(t *testing.T) {
 		{"cd $D/a/b; rmdir $D/a/b", "/a/b (deleted)"},
 		{"mkdir $D/a/b", "/a/b (deleted)"},
 		{"cd $D/a/b", "/a/b"},
-		{"mount -t tmpfs none $D/e; mkdir $D/e/x; cd $D/e/x", "/e/x"},
-		{"mkdir -p $D/m/n; mount --move $D/e $D/m/n", "/m/n/x"},
-		{"mv $D/m $D/o", "/o/n/x"},
 		{"cd $D", ""},
 		{"cd /", "/"},
-	} {
-		if !strings.HasPrefix(step.at, dir) && step.at != "/" {
-			step.at = dir + step.at
-		}
-		fmt.Fprintf(&script, "%s\n(exit 11)\n", step.do)
-		fmt.Fprintf(&want, "%s\n", step.at)
-	}
-	shells := dirsAtExit(t, dir, script.String())
-	if len(shells) != 1 {
-		t.Fatalf("%d shells", len(shells))
-	}
-	if got := strings.Join(shells[0], "\n") + "\n"; got != want.String() {
-		t.Errorf("got\n%swant\n%s", got, want.String())
-	}
+	})
+}
+
+func TestWorkingDirectoriesBelowMounts(t *testing.T) {
+	within := []string{"unshare", "-m", "--propagation", "private"}
+	testutil.Require(t, testutil.Need{
+		What: "a mount namespace by unshare", Remedy: "run it outside of a chroot",
+		Met: func() bool { return exec.Command(within[0], append(within[1:], "true")...).Run() == nil },
+	})
+	walk(t, []step{
+		{"mkdir $D/e; mount -t tmpfs none $D/e; mkdir $D/e/x; cd $D/e/x", "/e/x"},
+		{"mkdir -p $D/m/n; mount --move $D/e $D/m/n", "/m/n/x"},
+		{"mv $D/m $D/o", "/o/n/x"},
+	}, within...)
 }
 
 // More directories than are kept are told again, also when several processors tell
