@@ -45,6 +45,8 @@ func TestDiff(t *testing.T) {
 		if strings.HasPrefix(d.Command, "sh -c") {
 			continue // the script is its argument
 		}
+		// How long a program took, and of what, the machine says, and not the script.
+		d.Changes = slices.DeleteFunc(d.Changes, func(c string) bool { return c == "slower" || c == "hungrier" })
 		if changes := strings.Join(d.Changes, ","); want[d.Command] != changes {
 			t.Errorf("%s: %s, want %q", d.Command, changes, want[d.Command])
 		}

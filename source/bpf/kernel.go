@@ -161,7 +161,27 @@ func (k *half) load(names ...string) (*ebpf.Collection, error) {
 	if err := k.beside.Edit(spec); err != nil {
 		return nil, err
 	}
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.beside.Maps, Cache: k.beside.Types})
+	spec.Variables = nil // they are those of the maps that are there
+	// The library has descriptors of its own of all maps that it is given, in each
+	// load: of many at the same time there would be more than some may open.
+	used := mapsOf(spec)
+	maps.DeleteFunc(spec.Maps, func(name string, _ *ebpf.MapSpec) bool { return !used[name] })
+	there := maps.Clone(k.beside.Maps)
+	maps.DeleteFunc(there, func(name string, _ *ebpf.Map) bool { return !used[name] })
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: there, Cache: k.beside.Types})
+}
+
+// mapsOf returns the names of the maps that the programs use.
+func mapsOf(spec *ebpf.CollectionSpec) map[string]bool {
+	used := map[string]bool{}
+	for _, p := range spec.Programs {
+		for i := range p.Instructions {
+			if ins := &p.Instructions[i]; ins.IsLoadFromMap() {
+				used[ins.Reference()] = true
+			}
+		}
+	}
+	return used
 }
 
 // loadIter loads the task iterator, if it is not there. That of a command is only
