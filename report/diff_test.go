@@ -1,0 +1,32 @@
+package report
+
+import (
+	"slices"
+	"testing"
+)
+
+// What is slower and what is hungrier is told by each run of a command, and only
+// where the difference is large in itself and beside what it was.
+func TestChanges(t *testing.T) {
+	const ms = 1_000_000
+	opts := CompareOptions{Ratio: 1.5, MinNS: 100 * ms}
+	for _, c := range []struct {
+		before, after Run
+		want          []Change
+	}{
+		{Run{Runs: 2, WallNS: 400 * ms}, Run{Runs: 2, WallNS: 900 * ms}, []Change{ChangeSlower}},
+		{Run{Runs: 2, WallNS: 400 * ms}, Run{Runs: 2, WallNS: 590 * ms}, nil}, // less than half more
+		{Run{Runs: 2, WallNS: 10 * ms}, Run{Runs: 2, WallNS: 200 * ms}, nil},  // less than 100 ms a run
+		{Run{Runs: 1, WallNS: 400 * ms}, Run{Runs: 3, WallNS: 1200 * ms}, []Change{ChangeMore}},
+		{Run{Runs: 1, CPUNS: 200 * ms}, Run{Runs: 1, CPUNS: 400 * ms}, []Change{ChangeHungrier}},
+		{Run{Runs: 1, MaxRSS: 100 << 20}, Run{Runs: 1, MaxRSS: 200 << 20}, []Change{ChangeHungrier}},
+		{Run{Runs: 1, MaxRSS: 100 << 20}, Run{Runs: 1, MaxRSS: 140 << 20}, nil},
+		{Run{Runs: 1, WallNS: 200 * ms}, Run{Runs: 1, Failed: 1, WallNS: 500 * ms, CPUNS: 300 * ms}, []Change{ChangeFailing, ChangeSlower, ChangeHungrier}},
+		{Run{}, Run{Runs: 1, WallNS: 500 * ms}, []Change{ChangeNew}},
+		{Run{Runs: 1, WallNS: 500 * ms}, Run{}, []Change{ChangeGone}},
+	} {
+		if got := changes(&c.before, &c.after, opts); !slices.Equal(got, c.want) {
+			t.Errorf("from %+v to %+v: %v, want %v", c.before, c.after, got, c.want)
+		}
+	}
+}
