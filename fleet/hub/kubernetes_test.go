@@ -32,18 +32,7 @@ func TestNodeOfKubernetesJoins(t *testing.T) {
 	if err := os.WriteFile(config, []byte(here), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var said testutil.Log
-	serve := operate(dir, program, "serve", "--config", config, "--hub-name", "worker-1", "--hub-dir", filepath.Join(state, "fleet"), "--socket", "s")
-	serve.Stderr = &said
-	if err := serve.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = serve.Process.Signal(os.Interrupt)
-		if err := serve.Wait(); err != nil || t.Failed() {
-			t.Errorf("the daemon: %v\n%s", err, said.String())
-		}
-	}()
+	said := startDaemon(t, dir, program, "--config", config, "--hub-name", "worker-1", "--hub-dir", filepath.Join(state, "fleet"), "--socket", "s")
 	eventually(t, "the daemon says that it has no token", func() bool { return strings.Contains(said.String(), "until it has a token") })
 	command(t, dir, program, "lsmod", "--socket", "s")
 

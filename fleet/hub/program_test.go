@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // program is a hub that is a process of its own.
@@ -89,6 +91,25 @@ func operate(dir, name string, args ...string) *exec.Cmd {
 	c.Dir = dir
 	c.Env = append(os.Environ(), "XDG_CONFIG_HOME="+dir, "XDG_RUNTIME_DIR="+dir)
 	return c
+}
+
+// startDaemon starts taskwatch serve as operate does, which ends with the test, and
+// returns what it says.
+func startDaemon(t testing.TB, dir, program string, args ...string) *testutil.Log {
+	t.Helper()
+	said := new(testutil.Log)
+	serve := operate(dir, program, append([]string{"serve"}, args...)...)
+	serve.Stderr = said
+	if err := serve.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = serve.Process.Signal(os.Interrupt)
+		if err := serve.Wait(); err != nil || t.Failed() {
+			t.Errorf("the daemon: %v\n%s", err, said.String())
+		}
+	})
+	return said
 }
 
 // command runs a program, and returns what it prints.

@@ -217,18 +217,7 @@ func TestRegistryWithTLS(t *testing.T) {
 
 	h := startHub(t)
 	command(t, dir, "minisign", "-G", "-W", "-p", "team.pub", "-s", "team.key")
-	var said testutil.Log
-	serve := operate(dir, program, "serve", "--socket", "s", "--hub", h.URL(), "--hub-token", h.token(t, fleet.Node, "n"), "--hub-key", "team.pub", "--hub-dir", "node")
-	serve.Stderr = &said
-	if err := serve.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = serve.Process.Signal(os.Interrupt)
-		if err := serve.Wait(); err != nil || t.Failed() {
-			t.Errorf("the daemon: %v\n%s", err, said.String())
-		}
-	}()
+	startDaemon(t, dir, program, "--socket", "s", "--hub", h.URL(), "--hub-token", h.token(t, fleet.Node, "n"), "--hub-key", "team.pub", "--hub-dir", "node")
 	loader := h.token(t, fleet.Loader, "team")
 	eventually(t, "the node is there", func() bool {
 		return strings.Contains(command(t, dir, program, "fleet", "nodes", "--hub", h.URL(), "--hub-token", loader), " up ")

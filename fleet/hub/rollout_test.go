@@ -14,18 +14,24 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
+// newNodes starts nodes, which have reported, in the order in which rollouts take them.
+func newNodes(t testing.TB, h *running, tm *team, n int) (nodes []*testNode) {
+	t.Helper()
+	for i := range n {
+		nodes = append(nodes, newNode(t, h, tm.keys, fmt.Sprintf("n%d", i), nil))
+	}
+	tm.reported(t, n)
+	slices.SortFunc(nodes, func(a, b *testNode) int { return strings.Compare(fleet.Place(a.id.Key()), fleet.Place(b.id.Key())) })
+	return nodes
+}
+
 // A rollout goes step by step, stops at a failure, and goes back. Nodes that it has
 // not reached keep what they have.
 func TestRollout(t *testing.T) {
 	file := counterModule(t)
 	h := startHub(t)
 	tm := newTeam(t, h)
-	var nodes []*testNode
-	for i := range 4 {
-		nodes = append(nodes, newNode(t, h, tm.keys, fmt.Sprintf("n%d", i), nil))
-	}
-	tm.reported(t, 4)
-	slices.SortFunc(nodes, func(a, b *testNode) int { return strings.Compare(fleet.Place(a.id.Key()), fleet.Place(b.id.Key())) })
+	nodes := newNodes(t, h, tm, 4)
 	var steps []int
 	r := operator.Rollout{Key: tm.key, Step: 2, Rollback: true, Timeout: patient, OnStep: func(done, all int, o *operator.Outcome) {
 		steps = append(steps, done)
@@ -82,12 +88,7 @@ func TestRollbackOfSecondStep(t *testing.T) {
 	}
 	h := startHub(t)
 	tm := newTeam(t, h)
-	var nodes []*testNode
-	for i := range 3 {
-		nodes = append(nodes, newNode(t, h, tm.keys, fmt.Sprintf("n%d", i), nil))
-	}
-	tm.reported(t, 3)
-	slices.SortFunc(nodes, func(a, b *testNode) int { return strings.Compare(fleet.Place(a.id.Key()), fleet.Place(b.id.Key())) })
+	nodes := newNodes(t, h, tm, 3)
 	if o := tm.want(t, &fleet.Entry{Module: "count"}, file); len(o.Failed()) > 0 {
 		t.Fatalf("%+v", o)
 	}
@@ -131,12 +132,7 @@ func TestRolloutStopsAtSilentNode(t *testing.T) {
 			file := counterModule(t)
 			h := startHub(t)
 			tm := newTeam(t, h)
-			var nodes []*testNode
-			for i := range 4 {
-				nodes = append(nodes, newNode(t, h, tm.keys, fmt.Sprintf("n%d", i), nil))
-			}
-			tm.reported(t, 4)
-			slices.SortFunc(nodes, func(a, b *testNode) int { return strings.Compare(fleet.Place(a.id.Key()), fleet.Place(b.id.Key())) })
+			nodes := newNodes(t, h, tm, 4)
 			old, ill := nodes[0], nodes[1]
 			old.stop()
 			eventually(t, "a node is silent", func() bool {

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -152,36 +150,31 @@ func makeRing(cfg *Config) *ebpf.Map {
 	return ring
 }
 
-// load loads programs that are not the table's.
+// load loads programs that are not the table's. The library has descriptors of its own
+// of all maps that it is given, in each load: these are those that the programs use, for
+// of all, in many loads at the same time, there would be more than some may open.
 func (k *half) load(names ...string) (*ebpf.Collection, error) {
-	some := *k.beside.Spec
-	some.Programs = maps.Clone(some.Programs)
-	maps.DeleteFunc(some.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(names, name) })
-	spec := some.Copy()
-	if err := k.beside.Edit(spec); err != nil {
-		return nil, err
+	all := k.beside.Spec
+	spec := &ebpf.CollectionSpec{
+		Programs: map[string]*ebpf.ProgramSpec{}, Maps: map[string]*ebpf.MapSpec{}, Types: all.Types, ByteOrder: all.ByteOrder,
 	}
-	spec.Variables = nil // they are those of the maps that are there
-	// The library has descriptors of its own of all maps that it is given, in each
-	// load: of many at the same time there would be more than some may open.
-	used := mapsOf(spec)
-	maps.DeleteFunc(spec.Maps, func(name string, _ *ebpf.MapSpec) bool { return !used[name] })
-	there := maps.Clone(k.beside.Maps)
-	maps.DeleteFunc(there, func(name string, _ *ebpf.Map) bool { return !used[name] })
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: there, Cache: k.beside.Types})
-}
-
-// mapsOf returns the names of the maps that the programs use.
-func mapsOf(spec *ebpf.CollectionSpec) map[string]bool {
-	used := map[string]bool{}
-	for _, p := range spec.Programs {
+	there := map[string]*ebpf.Map{}
+	for _, name := range names {
+		p := all.Programs[name].Copy()
+		spec.Programs[name] = p
 		for i := range p.Instructions {
-			if ins := &p.Instructions[i]; ins.IsLoadFromMap() {
-				used[ins.Reference()] = true
+			ins := &p.Instructions[i]
+			used := ins.Reference()
+			if !ins.IsLoadFromMap() || there[used] != nil {
+				continue
 			}
+			m := all.Maps[used].Copy()
+			there[used] = k.beside.Maps[used]
+			m.MaxEntries = there[used].MaxEntries()
+			spec.Maps[used] = m
 		}
 	}
-	return used
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: there, Cache: k.beside.Types})
 }
 
 // loadIter loads the task iterator, if it is not there. That of a command is only

@@ -22,7 +22,7 @@ type stream struct {
 	departed departed // from it
 	clocks   clocks
 
-	lookout lookout
+	lookout lookout // for EveryEvent
 
 	kinds      taskwatch.Kinds  // what somebody watches
 	fields     taskwatch.Fields // and reads
@@ -57,14 +57,17 @@ type stream struct {
 }
 
 func newStream(s *Source, k *half, reg *taskwatch.Registry) *stream {
-	return &stream{
+	st := &stream{
 		src: s, kernel: k, feed: reg.Feed(),
 		table:   newTable(newRun()),
-		lookout: newLookout(),
 		scope:   cgroupScope{id: k.cgroup},
 		parts:   newParts(),
 		cgroups: make(map[uint64]string),
 	}
+	if s.cfg.Latency == EveryEvent {
+		st.lookout = newLookout()
+	}
+	return st
 }
 
 // How often a sleeping reader looks around: for modules that came or went,
