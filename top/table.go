@@ -32,27 +32,50 @@ var tabNames = [NumTabs]string{"Tree", "Programs", "Users", "Containers", "Slow"
 // String returns the name on the screen.
 func (t Tab) String() string { return tabNames[t] }
 
-// column is one of a table. Those with a width of 0 share what is left.
+// column is one of a table. That with a width of 0 has what is left.
 type column struct {
 	name  string
 	width int
 	right bool
+	goes  int // when it makes room on a narrow screen: 1 is first; 0 stays
 }
 
 // Nothing is known of a process's CPU time before its tasks end: so the tree has
 // none.
 var columnsOf = [NumTabs][]column{
-	Tree:       {{"PID", 8, true}, {"USER", 9, false}, {"SEEN", 8, false}, {"STATUS", 9, false}, {"COMMAND", 0, false}},
+	Tree:       {{"PID", 8, true, 0}, {"USER", 9, false, 2}, {"SEEN", 8, false, 1}, {"STATUS", 9, false, 0}, {"COMMAND", 0, false, 0}},
 	Programs:   groupColumns("PROGRAM"),
 	Users:      groupColumns("USER"),
 	Containers: groupColumns("CONTAINER"),
-	Slow:       {{"TIME", 9, true}, {"CPU", 9, true}, {"PID", 8, true}, {"USER", 9, false}, {"ENDED", 9, false}, {"COMMAND", 0, false}},
-	Failures:   {{"WHEN", 8, false}, {"PID", 8, true}, {"USER", 9, false}, {"STATUS", 14, false}, {"COMMAND", 0, false}},
-	Modules:    {{"MODULE", 12, false}, {"WATCHER", 12, false}, {"EVENT", 5, false}, {"WHAT", 11, false}, {"COUNT", 7, true}, {"/s", 6, true}, {"LAST", 0, false}},
+	Slow:       {{"TIME", 9, true, 0}, {"CPU", 9, true, 3}, {"PID", 8, true, 4}, {"USER", 9, false, 1}, {"ENDED", 9, false, 2}, {"COMMAND", 0, false, 0}},
+	Failures:   {{"WHEN", 8, false, 2}, {"PID", 8, true, 3}, {"USER", 9, false, 1}, {"STATUS", 14, false, 0}, {"COMMAND", 0, false, 0}},
+	Modules:    {{"MODULE", 12, false, 0}, {"WATCHER", 12, false, 3}, {"EVENT", 5, false, 2}, {"WHAT", 11, false, 0}, {"COUNT", 7, true, 0}, {"/s", 6, true, 1}, {"LAST", 0, false, 0}},
 }
 
 func groupColumns(name string) []column {
-	return []column{{"/s", 6, true}, {"STARTS", 8, true}, {"LIVE", 6, true}, {"FAILED", 7, true}, {"CPU", 10, true}, {name, 0, false}}
+	return []column{{"/s", 6, true, 0}, {"STARTS", 8, true, 1}, {"LIVE", 6, true, 0}, {"FAILED", 7, true, 3}, {"CPU", 10, true, 2}, {name, 0, false, 0}}
+}
+
+// leastLast is how much the last column needs, which says what a line is about.
+const leastLast = 18
+
+// fit returns which columns a screen has room for.
+func fit(columns []column, width int) []bool {
+	shown := slices.Repeat([]bool{true}, len(columns))
+	for _, c := range columns {
+		if c.width > 0 {
+			width -= c.width + 1
+		}
+	}
+	for n := 1; width < leastLast && n <= len(columns); n++ {
+		for i, c := range columns {
+			if c.goes == n {
+				shown[i] = false
+				width += c.width + 1
+			}
+		}
+	}
+	return shown
 }
 
 // row is a line of a table. Its cells are made when they are shown.

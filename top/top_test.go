@@ -527,3 +527,36 @@ func TestLongInput(t *testing.T) {
 		t.Errorf("the input is shown as %q, the cursor at %d", last, s.CursorX)
 	}
 }
+
+// On the smallest screen each table says which one it is, and each line what it is
+// about; a wider one has more columns.
+func TestNarrow(t *testing.T) {
+	v := NewView(build().Model, "a made build")
+	about := [NumTabs]string{Tree: "/usr/bin/make -j2", Programs: "/usr/bin/cc", Users: "3999999999", Containers: container[:12],
+		Slow: "/usr/bin/cc -c", Failures: "nowhere -x", Modules: "sh is"}
+	for tab := range NumTabs {
+		v.Press(Key('1' + tab))
+		small := v.Draw(40, 8)
+		for _, want := range []string{fmt.Sprintf(" %d %s", tab+1, tab), about[tab]} {
+			if !strings.Contains(small.String(), want) {
+				t.Errorf("40 columns do not have %q:\n%s", want, small)
+			}
+		}
+		columns := 0
+		for _, width := range []int{40, 50, 60, 70, 80} {
+			n := len(strings.Fields(strings.Split(v.Draw(width, 8).String(), "\n")[3]))
+			if n < columns {
+				t.Errorf("%s has %d columns, and %d on a narrower screen than %d", tab, n, columns, width)
+			}
+			columns = n
+		}
+		if columns != len(columnsOf[tab]) {
+			t.Errorf("with 80 columns %s has %d of %d", tab, columns, len(columnsOf[tab]))
+		}
+	}
+	for _, size := range [][2]int{{39, 24}, {80, 7}, {28, 1}} {
+		if s := v.Draw(size[0], size[1]).String(); !strings.HasPrefix(s, "needs 40 columns and 8 lines") {
+			t.Errorf("%v shows %q", size, s)
+		}
+	}
+}

@@ -132,7 +132,7 @@ func (v *View) settle() {
 func (v *View) Draw(width, height int) *Screen {
 	s := newScreen(max(width, 1), max(height, 1))
 	if s.Height < 8 || s.Width < 40 {
-		s.put(0, 0, s.Width, "taskwatch top needs 40 columns and 8 lines", Note)
+		s.put(0, 0, s.Width, "needs 40 columns and 8 lines", Note)
 		return s
 	}
 	v.page = s.Height - 5
@@ -176,13 +176,20 @@ func (v *View) drawHeader(s *Screen) {
 }
 
 func (v *View) drawTabs(s *Screen) {
+	texts, width := [NumTabs]string{}, 0
+	for t := range NumTabs {
+		texts[t] = fmt.Sprintf(" %d %s ", t+1, t)
+		width += len(texts[t])
+	}
 	x := 0
 	for t := range NumTabs {
-		style := Faint
+		style, text := Faint, texts[t]
 		if t == v.tab {
 			style = Active
+		} else if width > s.Width { // their names are in the help
+			text = fmt.Sprintf(" %d ", t+1)
 		}
-		x = s.put(x, 2, s.Width, fmt.Sprintf(" %d %s ", t+1, t), style)
+		x = s.put(x, 2, s.Width, text, style)
 	}
 	if v.follow && v.tab == Tree {
 		s.right(x, 2, s.Width, " follows", Note)
@@ -191,10 +198,14 @@ func (v *View) drawTabs(s *Screen) {
 
 func (v *View) drawTable(s *Screen) {
 	columns, rows, at := columnsOf[v.tab], v.rows[v.tab], v.at[v.tab]
+	shown := fit(columns, s.Width)
 	s.paint(3, Head)
 	write := func(y int, cells []string, style Style, shift int) {
 		x := 0
 		for i, c := range columns {
+			if !shown[i] {
+				continue
+			}
 			end := x + c.width
 			if c.width == 0 {
 				end = s.Width
