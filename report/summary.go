@@ -46,6 +46,7 @@ type Summary struct {
 	opts SummaryOptions
 
 	mu        sync.Mutex // guards what follows
+	axis      process.Axis
 	processes process.Tree
 	paths     process.Critical
 
@@ -152,6 +153,7 @@ func (s *Summary) Wants() taskwatch.Wants {
 func (s *Summary) Take(it taskwatch.Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	it = s.axis.Take(it)
 	switch {
 	case it.Event != nil:
 		s.event(it.Event)

@@ -27,6 +27,7 @@ type Sink struct {
 	line  []byte
 	err   error // the first one
 
+	axis     process.Axis
 	tree     process.Tree // of the critical path
 	critical process.Critical
 
@@ -84,6 +85,7 @@ func (s *Sink) Wants() taskwatch.Wants {
 
 // Take takes an item.
 func (s *Sink) Take(it taskwatch.Item) {
+	it = s.axis.Take(it)
 	task := it.Task()
 	slice, marked := s.sliceOf(task), 0 // an exit ends it
 	if task != nil {

@@ -58,8 +58,8 @@ type Arg struct {
 	Value any
 }
 
-// Writer writes a format. Times are CLOCK_MONOTONIC in nanoseconds, and never go
-// back within a lane. A nil lane means the whole trace. The sink returns the
+// Writer writes a format. Times are in nanoseconds on the axis of all runs
+// ([process.Axis]), and never go back within a lane. A nil lane means the whole trace. The sink returns the
 // first error.
 type Writer interface {
 	Lane(*Lane) error // a new one, before anything on it

@@ -18,6 +18,7 @@ import (
 // processes and the lanes.
 type Sink struct {
 	out    Writer
+	axis   process.Axis
 	tree   process.Tree
 	lanes  uint64
 	flows  uint64
@@ -48,6 +49,7 @@ func (s *Sink) Take(it taskwatch.Item) {
 	if s.err != nil {
 		return
 	}
+	it = s.axis.Take(it)
 	switch {
 	case it.Start != nil: // of another run: its processes are others
 		s.err = s.endAll()
