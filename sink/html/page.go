@@ -14,7 +14,7 @@ import (
 var Page embed.FS
 
 // scripts are the modules of the page, each after those that it imports.
-var scripts = []string{"format.js", "element.js", "model.js", "draw.js", "app.js", "load.js"}
+var scripts = []string{"format.js", "element.js", "model.js", "draw.js", "details.js", "table.js", "input.js", "app.js", "load.js"}
 
 func file(name string) string {
 	b, err := Page.ReadFile("page/" + name)

@@ -1,14 +1,10 @@
 // The page around the timeline.
-import {base, bytes, duration, quoted, visible} from './format.js';
-import {make, refill} from './element.js';
+import {base, duration, visible} from './format.js';
+import {get, make, refill} from './element.js';
 import {View} from './draw.js';
-
-const get = (id) => document.getElementById(id);
-
-// ids shows real, effective, saved and file system id, or the one that all are.
-function ids(v) {
-  return Array.isArray(v) ? v.join(', ') : v;
-}
+import {Details} from './details.js';
+import {Table} from './table.js';
+import {Input} from './input.js';
 
 // unquoted returns a text that may stand as JSON.
 function unquoted(text) {
@@ -19,17 +15,6 @@ function unquoted(text) {
   }
 }
 
-const columns = [
-  {name: 'start', key: (m, i) => m.t0[i], show: (m, i) => duration(m.t0[i]), number: true},
-  {name: 'wall', key: (m, i) => m.wall(i), show: (m, i) => duration(m.wall(i)), number: true, down: true},
-  {name: 'CPU', key: (m, i) => m.cpu(i), show: (m, i) => duration(m.cpu(i)), number: true, down: true},
-  {name: 'max RSS', key: (m, i) => m.rss[i], show: (m, i) => bytes(m.rss[i]), number: true, down: true},
-  {name: 'pid', key: (m, i) => m.pid[i], show: (m, i) => String(m.pid[i]), number: true},
-  {name: 'status', key: (m, i) => m.status(i), show: (m, i) => m.status(i)},
-  {name: 'program', key: (m, i) => base(m.path(i)), show: (m, i) => base(m.path(i))},
-  {name: 'command', key: (m, i) => m.command(i), command: true},
-];
-
 // App is the page. A live one is of what happens on a machine now: it has a
 // title of its own, and shows what comes with update.
 export class App {
@@ -37,18 +22,14 @@ export class App {
     this.model = model;
     this.cut = cut;
     this.live = live;
-    this.sort = {column: columns[1], down: true};
-    this.shown = 100;
     this.theme(matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
     this.view = new View(get('canvas'), model);
-    this.tip = make('div', {id: 'tip', hidden: ''});
-    document.body.append(this.tip);
+    this.details = new Details(this);
+    this.table = new Table(this);
     this.#totals();
     this.#answer();
     this.#tools();
-    this.#pointer();
-    this.#keys();
-    this.#head();
+    new Input(this);
     if (live) this.follow();
     else this.view.fit();
     this.view.paint();
@@ -80,7 +61,7 @@ export class App {
     this.#totals();
     this.#answer();
     this.find();
-    if (view.selected >= 0 && this.model.ended[view.selected] !== this.detailed) this.#details(view.selected);
+    if (view.selected >= 0 && this.model.ended[view.selected] !== this.details.ended) this.details.show(view.selected);
   }
 
   // follow stays with the last minute, or what the view shows, until it is moved.
@@ -96,7 +77,7 @@ export class App {
   #totals() {
     const m = this.model;
     const name = this.live || (m.size ? m.command(0) : 'nothing happened');
-    get('title').textContent = name;
+    get('title').textContent = name.slice(0, 2000); // two lines are shown
     document.title = `taskwatch: ${name.slice(0, 80)}`;
     let cpu = 0;
     for (let i = 0; i < m.size; i++) cpu += Math.max(0, m.cpu(i));
@@ -194,10 +175,6 @@ export class App {
     view.onkeep = () => this.#pressed();
     get('theme').addEventListener('click', () => this.theme(view.dark ? 'light' : 'dark'));
     get('helpbutton').addEventListener('click', () => get('help').showModal());
-    get('more').addEventListener('click', () => {
-      this.shown *= 4;
-      this.#rows();
-    });
     let before = '';
     addEventListener('beforeprint', () => {
       before = document.documentElement.dataset.theme;
@@ -250,7 +227,7 @@ export class App {
     this.view.matches = all ? null : matches;
     get('found').textContent = all ? '' : `${found.length} of ${m.size}`;
     this.view.draw();
-    this.#rows();
+    this.table.show();
   }
 
   // step goes to the next one found, or back.
@@ -261,188 +238,21 @@ export class App {
     this.select(found[at < 0 ? (by > 0 ? 0 : found.length - 1) : (at + by + found.length) % found.length], false);
   }
 
-  #head() {
-    const heads = columns.map((c) => make('th', {scope: 'col', class: c.number ? 'n' : undefined}, make('button', {onclick: () => {
-      this.sort = {column: c, down: this.sort.column === c ? !this.sort.down : !!c.down};
-      order();
-      this.#rows();
-    }})));
-    // The buttons stay, and so does the focus.
-    const order = () => columns.forEach((c, k) => {
-      const {column, down} = this.sort;
-      heads[k].firstChild.textContent = c.name + (column !== c ? '' : down ? ' ▾' : ' ▴');
-      if (column === c) heads[k].setAttribute('aria-sort', down ? 'descending' : 'ascending');
-      else heads[k].removeAttribute('aria-sort');
-    });
-    order();
-    get('table').tHead.rows[0].replaceChildren(...heads);
-  }
-
-  #rows() {
-    const m = this.model;
-    const {column, down} = this.sort;
-    const keys = [];
-    for (const i of this.found) keys[i] = column.key(m, i);
-    const sign = down ? -1 : 1;
-    const sorted = [...this.found].sort((a, b) => (keys[a] < keys[b] ? -sign : keys[a] > keys[b] ? sign : a - b));
-    const rows = sorted.slice(0, this.shown).map((i) =>
-      make('tr', {'data-slice': i, 'data-key': i, class: i === this.view.selected ? 'chosen' : undefined, onclick: () => this.select(i, false)},
-        ...columns.map((c) => c.command
-          ? make('th', {scope: 'row', class: 'cut'}, make('button', {}, m.command(i).slice(0, 400)))
-          : make('td', {class: (c.number ? 'n' : '') + (c.name === 'status' && m.failed(i) ? ' bad' : '')}, c.show(m, i)))));
-    refill(get('table').tBodies[0], rows);
-    get('listnote').textContent = `each program of a process has a line; ${Math.min(this.shown, sorted.length)} of ${sorted.length}`;
-    get('more').hidden = this.shown >= sorted.length;
-  }
-
   select(i, zoom) {
     const {view, model: m} = this;
     view.selected = i;
-    for (const row of get('table').tBodies[0].rows) row.classList.toggle('chosen', Number(row.dataset.slice) === i);
+    this.table.choose(i);
     get('details').hidden = i < 0;
     if (i >= 0 && m.lane[i].row < 0) m.settle(); // its lane has nothing in what is shown
-    if (i >= 0) this.#details(i);
+    if (i >= 0) this.details.show(i);
     requestAnimationFrame(() => {
       if (i >= 0) view.reveal(i, zoom);
       view.draw();
     });
   }
 
-  #details(i) {
-    const m = this.model;
-    this.detailed = m.ended[i];
-    const d = m.details(i);
-    const list = [];
-    const add = (name, value, bad) => value !== undefined && value !== '' && list.push(make('dt', {}, name), make('dd', {class: bad ? 'bad' : undefined}, String(value)));
-    add('pid', m.pid[i]);
-    add('parent', d.ppid);
-    add('program', visible(m.path(i)));
-    add('status', m.status(i) + (d.core ? ', core dumped' : ''), m.failed(i));
-    add('began', duration(m.t0[i]));
-    add('wall', duration(m.wall(i)));
-    if (m.cpu(i) >= 0) add('CPU', `${duration(m.user[i])} user, ${duration(m.sys[i])} system`);
-    if (m.rss[i] >= 0) add('max RSS', bytes(m.rss[i]));
-    if (d.read_bytes || d.write_bytes) add('I/O', `${bytes(d.read_bytes || 0)} read, ${bytes(d.write_bytes || 0)} written`);
-    if (d.minflt || d.majflt) add('page faults', `${d.minflt || 0}, ${d.majflt || 0} with I/O`);
-    if (d.nvcsw || d.nivcsw) add('switches', `${d.nvcsw || 0}, ${d.nivcsw || 0} involuntary`);
-    add('directory', d.cwd && visible(d.cwd));
-    add('uid', ids(d.uid));
-    add('gid', ids(d.gid));
-    add('container', d.container && visible((d.container_name ? d.container_name + ', ' : '') + d.container));
-    add('image', d.container_image && visible(d.container_image));
-    add('labels', d.container_labels && Object.entries(d.container_labels).map(([k, v]) => visible(`${k}=${v}`)).join('\n'));
-    add('cgroup', d.cgroup && visible(d.cgroup));
-    const threads = m.threads.get(i) || [];
-    if (threads.length) add('threads', threads.length);
-    const p = m.root[i];
-    const parent = m.parent[p];
-    const kids = m.children.get(p) || [];
-    const button = (text, go, off) => make('button', off ? {disabled: ''} : {onclick: go}, text);
-    const parts = [
-      make('h2', {}, m.short(i).slice(0, 200)),
-      make('div', {class: 'row'},
-        make('button', {id: 'copy', onclick: () => this.copy(i)}, 'copy command'), button('zoom', () => this.select(i, true)),
-        button('parent', () => this.select(parent, false), parent < 0), button(`children: ${kids.length}`, () => this.select(kids[0], false), !kids.length)),
-      make('pre', {}, m.command(i) + (d.argv_cut ? ' … (cut)' : '')),
-      make('dl', {}, ...list),
-    ];
-    const programs = [];
-    for (let k = p; k >= 0; k = m.next[k]) programs.push(k);
-    if (programs.length > 1) {
-      parts.push(make('h2', {}, 'programs of this process'), make('div', {class: 'row'}, ...programs.map((k) => button(`${m.label(k).slice(0, 60)} ${duration(m.wall(k))}`, () => this.select(k, false), k === i))));
-    }
-    for (const x of m.instantsOf.get(i) || []) {
-      if (x.category === 'exit') continue;
-      parts.push(make('h2', {class: x.category === 'failure' ? 'bad' : undefined}, `${x.category} at ${duration(x.t)}: ${visible(x.name)}`), make('pre', {}, ...Object.entries(x.args).map(([k, v]) => `${k}: ${Array.isArray(v) ? quoted(v) : visible(String(v))}\n`)));
-    }
-    if (threads.length) parts.push(make('h2', {}, 'threads'), make('pre', {}, threads.slice(0, 200).map((t) => `${t.tid} ${visible(JSON.parse(t.json).comm)}: ${duration(t.to - t.from)}, CPU ${duration(t.cpu)}`).join('\n')));
-    get('details').replaceChildren(...parts);
-  }
-
-  async copy(i) {
-    const text = this.model.copied(i);
-    let done = true;
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      const focused = document.activeElement;
-      const area = make('textarea', {}, text);
-      document.body.append(area);
-      area.select();
-      done = document.execCommand('copy');
-      area.remove();
-      focused.focus({preventScroll: true});
-    }
-    if (this.view.selected !== i) return;
-    const cut = this.model.details(i).argv_cut ? ' what is known of it' : '';
-    get('copy').textContent = done ? `copied${cut}` : 'not copied: the browser forbids it';
-  }
-
-  #pointer() {
-    const {view} = this;
-    const canvas = view.canvas;
-    const down = new Map();
-    let moved = 0;
-    canvas.addEventListener('pointerdown', (e) => {
-      canvas.setPointerCapture(e.pointerId);
-      down.set(e.pointerId, {x: e.offsetX, y: e.offsetY});
-      if (down.size === 1) moved = 0;
-    });
-    canvas.addEventListener('pointermove', (e) => {
-      const at = down.get(e.pointerId);
-      if (!at) {
-        this.#hover(e);
-        return;
-      }
-      const dx = e.offsetX - at.x;
-      const dy = e.offsetY - at.y;
-      moved += Math.abs(dx) + Math.abs(dy);
-      if (down.size === 2) {
-        const other = [...down].find(([id]) => id !== e.pointerId)[1];
-        const apart = (x, y) => Math.max(10, Math.hypot(x - other.x, y - other.y));
-        view.zoom(apart(at.x, at.y) / apart(e.offsetX, e.offsetY), other.x);
-      } else if (moved > 3) {
-        view.pan(-dx, -dy);
-      }
-      at.x = e.offsetX;
-      at.y = e.offsetY;
-    });
-    const up = (e) => {
-      const click = down.size === 1 && moved <= 3 && e.type === 'pointerup';
-      down.delete(e.pointerId);
-      if (click) this.select(view.at(e.offsetX, e.offsetY), false);
-    };
-    canvas.addEventListener('pointerup', up);
-    canvas.addEventListener('pointercancel', up);
-    canvas.addEventListener('pointerleave', () => {
-      this.tip.hidden = true;
-      view.hover = -1;
-      view.draw();
-    });
-    canvas.addEventListener('dblclick', (e) => {
-      const i = view.at(e.offsetX, e.offsetY);
-      if (i >= 0) this.select(i, true);
-    });
-    canvas.addEventListener('wheel', (e) => {
-      e.preventDefault();
-      if (e.shiftKey) view.pan(0, e.deltaY || e.deltaX);
-      else if (Math.abs(e.deltaX) > Math.abs(e.deltaY)) view.pan(e.deltaX, 0);
-      else view.zoom(Math.exp(Math.max(-0.5, Math.min(0.5, e.deltaY * 0.002))), e.offsetX);
-    }, {passive: false});
-  }
-
-  #hover(e) {
-    const {view, model: m} = this;
-    const i = view.at(e.offsetX, e.offsetY);
-    if (i !== view.hover) {
-      view.hover = i;
-      view.draw();
-    }
-    this.tip.hidden = i < 0;
-    if (i < 0) return;
-    this.tip.textContent = `${duration(m.wall(i))}  ${m.command(i).slice(0, 200)}`;
-    this.tip.style.left = `${Math.min(e.clientX + 12, innerWidth - 260)}px`;
-    this.tip.style.top = `${e.clientY + 16}px`;
+  copy(i) {
+    return this.details.copy(i);
   }
 
   // relative selects a process near the selected one.
@@ -459,50 +269,5 @@ export class App {
       to = all[all.indexOf(p) + which];
     }
     if (to >= 0) this.select(to, false);
-  }
-
-  #keys() {
-    const {view} = this;
-    const keys = {
-      ArrowLeft: () => view.pan(-view.width / 8, 0),
-      ArrowRight: () => view.pan(view.width / 8, 0),
-      ArrowUp: () => view.pan(0, -54),
-      ArrowDown: () => view.pan(0, 54),
-      '+': () => view.zoom(0.7, view.width / 2),
-      '=': () => view.zoom(0.7, view.width / 2),
-      '-': () => view.zoom(1 / 0.7, view.width / 2),
-      0: () => view.fit(),
-      '/': () => get('search').focus(),
-      n: () => this.step(1),
-      N: () => this.step(-1),
-      p: () => this.relative('parent'),
-      c: () => this.relative('child'),
-      '[': () => this.relative(-1),
-      ']': () => this.relative(1),
-      z: () => view.selected >= 0 && this.select(view.selected, true),
-      y: () => view.selected >= 0 && this.copy(view.selected),
-      t: () => this.threads(),
-      f: () => this.live && this.follow(),
-      '?': () => get('help').showModal(),
-      Escape: () => this.select(-1),
-    };
-    addEventListener('keydown', (e) => {
-      if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]') || !view.canvas.offsetParent) return;
-      const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(e.target.tagName);
-      if (e.target === get('search')) {
-        if (e.key === 'Escape') {
-          get('search').value = '';
-          this.find();
-          view.canvas.focus();
-        } else if (e.key === 'Enter') {
-          this.find(); // what was typed just now counts
-          this.step(e.shiftKey ? -1 : 1);
-        }
-      }
-      if (typing || !keys[e.key]) return;
-      if (e.key.startsWith('Arrow') && e.target !== view.canvas && e.target !== document.body) return;
-      e.preventDefault();
-      keys[e.key]();
-    });
   }
 }

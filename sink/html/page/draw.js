@@ -1,5 +1,5 @@
 // The timeline on a canvas.
-import {bytes, duration, hue} from './format.js';
+import {bytes, hue, moment, roundStep} from './format.js';
 
 const axisHeight = 22;
 const stripHeight = 34;
@@ -206,19 +206,18 @@ export class View {
     this.frames++;
   }
 
+  // #ticks returns the times that the axis shows, and how far apart they are.
   #ticks() {
-    const want = (this.to - this.from) / Math.max(2, this.width / 110);
-    const power = 10 ** Math.floor(Math.log10(want));
-    const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= want);
+    const step = roundStep((this.to - this.from) / Math.max(2, this.width / 110));
     const list = [];
-    for (let t = Math.ceil(this.from / step) * step; t <= this.to; t += step) list.push(Math.abs(t) < step / 2 ? 0 : t);
-    return list;
+    for (let k = Math.max(0, Math.ceil(this.from / step)); k * step <= this.to; k++) list.push(k * step);
+    return {step, list};
   }
 
   #grid(w, h) {
     const {ctx} = this;
     ctx.fillStyle = this.colours.line;
-    for (const t of this.#ticks()) ctx.fillRect(Math.round(this.x(t)), axisHeight, 1, h);
+    for (const t of this.#ticks().list) ctx.fillRect(Math.round(this.x(t)), axisHeight, 1, h);
   }
 
   // #losses marks where items were lost.
@@ -240,13 +239,13 @@ export class View {
     ctx.fillRect(0, 0, w, this.head - 1);
     ctx.font = '11px system-ui, sans-serif';
     ctx.textBaseline = 'middle';
-    const ticks = this.#ticks();
-    for (const t of ticks) {
+    const {step, list} = this.#ticks();
+    for (const t of list) {
       const x = Math.round(this.x(t));
       ctx.fillStyle = this.colours.line;
       ctx.fillRect(x, 4, 1, this.head - 5);
       ctx.fillStyle = this.colours.dim;
-      ctx.fillText(t === 0 ? '0' : duration(t), x + 4, axisHeight / 2);
+      ctx.fillText(moment(t, step), x + 4, axisHeight / 2);
     }
     const kinds = [
       ['CPU', this.colours.cpu, (v) => `${v.toFixed(1)} busy`],
@@ -347,22 +346,53 @@ export class View {
       ctx.strokeRect(x0 + 0.5, y + 1.5, Math.max(1, width - 1), rowHeight - 4);
       ctx.globalAlpha = alpha;
     }
-    if (this.showThreads && m.threads.has(i)) {
-      ctx.fillStyle = this.colours.fg;
-      m.threads.get(i).slice(0, 64).forEach((t, n) => ctx.fillRect(this.x(t.from), y + rowHeight - 4 - (n % 5) * 3, Math.max(1, this.x(t.to) - this.x(t.from)), 1));
+    if (this.showThreads && m.threads.has(i)) this.#threads(m.threads.get(i), y);
+    if (m.instantsOf.has(i)) this.#instants(m.instantsOf.get(i), y);
+    ctx.globalAlpha = 1;
+  }
+
+  // #threads draws a line for each thread, in five rows of pixels: there is no room
+  // for more. What is drawn there already is not drawn again.
+  #threads(threads, y) {
+    const {ctx} = this;
+    ctx.fillStyle = this.colours.fg;
+    const drawn = Array.from({length: 5}, () => [0, 0]); // from and to
+    threads.forEach((t, n) => {
+      const row = drawn[n % 5];
+      const x0 = Math.max(0, this.x(t.from));
+      const x1 = Math.max(x0 + 1, Math.min(this.width, this.x(t.to)));
+      if (x0 > this.width || this.x(t.to) < 0 || (x0 >= row[0] && x1 <= row[1])) return;
+      ctx.fillRect(x0, y + rowHeight - 4 - (n % 5) * 3, x1 - x0, 1);
+      if (x0 > row[1] || x1 < row[0]) [row[0], row[1]] = [x0, x1];
+      else [row[0], row[1]] = [Math.min(x0, row[0]), Math.max(x1, row[1])];
+    });
+  }
+
+  // #instants draws a triangle for each instant, which come in the order of time.
+  // Of those at one pixel the first one is drawn, and the first failure.
+  #instants(instants, y) {
+    const {ctx} = this;
+    let low = 0;
+    let high = instants.length;
+    while (low < high) {
+      const mid = (low + high) >> 1;
+      if (instants[mid].t < this.from) low = mid + 1;
+      else high = mid;
     }
-    const instants = m.instantsOf.size ? m.instantsOf.get(i) || [] : [];
-    for (const instant of instants) {
-      if (instant.category === 'exit') continue;
-      const x = this.x(instant.t);
-      ctx.fillStyle = instant.category === 'failure' ? this.colours.bad : this.colours.fg;
+    const drawn = {failure: -1, other: -1};
+    for (let k = low; k < instants.length && instants[k].t <= this.to; k++) {
+      const {t, category} = instants[k];
+      const kind = category === 'failure' ? 'failure' : 'other';
+      const x = this.x(t);
+      if (category === 'exit' || Math.floor(x) === drawn[kind]) continue;
+      drawn[kind] = Math.floor(x);
+      ctx.fillStyle = kind === 'failure' ? this.colours.bad : this.colours.fg;
       ctx.beginPath();
       ctx.moveTo(x, y + 1);
       ctx.lineTo(x + 4, y + 6);
       ctx.lineTo(x - 4, y + 6);
       ctx.fill();
     }
-    ctx.globalAlpha = 1;
   }
 
   // #fitting returns as much of a text as takes about that room, with a mark where

@@ -1,5 +1,7 @@
 // Elements of a page.
 
+export const get = (id) => document.getElementById(id);
+
 // make returns an element. All text is set as text: nothing is ever parsed.
 export function make(tag, attributes, ...content) {
   const e = document.createElement(tag);

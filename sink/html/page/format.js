@@ -15,6 +15,34 @@ function trim(n, digits) {
   return n.toFixed(digits).replace(/\.0+$/, '');
 }
 
+// roundStep returns a round number of microseconds, and not less than so many: in
+// the decimal system up to ten seconds, and then as clocks and calendars count.
+export function roundStep(least) {
+  const decimal = (n) => {
+    const power = 10 ** Math.floor(Math.log10(n));
+    return power * [1, 2, 5, 10].find((k) => k * power >= n);
+  };
+  if (least <= 1e7) return decimal(least);
+  const clock = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
+  const step = clock.find((s) => s * 1e6 >= least);
+  return step ? step * 1e6 : decimal(least / 864e8) * 864e8;
+}
+
+// moment shows microseconds so that moments which are a step apart differ.
+export function moment(us, step) {
+  const digits = (unit) => Math.max(0, Math.ceil(Math.log10(unit / step) - 1e-9));
+  if (us === 0) return '0';
+  if (us < 1e3) return `${us.toFixed(digits(1))} µs`;
+  if (us < 1e6) return `${(us / 1e3).toFixed(digits(1e3))} ms`;
+  const n = digits(1e6);
+  if (us < 6e7) return `${(us / 1e6).toFixed(n)} s`;
+  const all = Math.round(us / 10 ** (6 - n)); // in the unit of the last digit
+  const minutes = Math.floor(all / (60 * 10 ** n));
+  const s = ((all % (60 * 10 ** n)) / 10 ** n).toFixed(n).padStart(n ? n + 3 : 2, '0');
+  const two = (k) => String(k).padStart(2, '0');
+  return minutes < 60 ? `${minutes}:${s} min` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${s} h`;
+}
+
 // bytes shows an amount of memory or I/O.
 export function bytes(n) {
   if (n < 0 || n === undefined) return '–';

@@ -1,0 +1,140 @@
+package browser
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// ticks are what the axis shows of a part of a run, from left to right.
+const ticks = `(() => {
+	const v = taskwatch.view;
+	const texts = [];
+	const fill = v.ctx.fillText;
+	v.ctx.fillText = (text, x, y) => y === 11 && texts.push(text);
+	v.show(%f, %f);
+	v.paint();
+	v.ctx.fillText = fill;
+	return texts;
+})()`
+
+// The axis has round numbers of seconds, minutes and hours, which differ however
+// small a part of however long a run is shown, and none from before its beginning.
+func TestAxis(t *testing.T) {
+	testutil.Long(t)
+	r, end := begin(t)
+	r.exec(1, 0, "/usr/bin/make")
+	r.now += 5 * 3600e9
+	r.event(taskwatch.Exit, 1, 0, nil)
+	ctx := browse(t, 1200, 900)
+	open(t, ctx, end())
+	const second, hour = 1e6, 3600e6
+	for _, c := range []struct {
+		from, to float64
+		has      string
+	}{
+		{0, 5 * hour, "0 | 30:00 min | 1:00:00 h | 1:30:00 h"},
+		{0, 100 * second, "0 | 10 s | 20 s | 30 s | 40 s | 50 s | 1:00 min | 1:10 min"},
+		{-600 * second, 2 * hour, "0 | 15:00 min | 30:00 min"},
+		{2*hour - 1, 2*hour + 9, "2:00:00.000000 h | 2:00:00.000001 h"},
+		{30 * second, 30*second + 10e3, "30.000 s | 30.001 s"},
+		{59.5 * second, 60.5 * second, "59.9 s | 1:00.0 min | 1:00.1 min"},
+	} {
+		got := eval[[]string](t, ctx, fmt.Sprintf(ticks, c.from, c.to))
+		if text := strings.Join(got, " | "); !strings.Contains(text, c.has) {
+			t.Errorf("%v to %v: the axis has %s, want %s", c.from, c.to, text, c.has)
+		}
+		once := slices.Compact(slices.Sorted(slices.Values(got)))
+		if len(once) != len(got) || len(got) < 3 || slices.Contains(got, "–") {
+			t.Errorf("%v to %v: the axis has %q", c.from, c.to, got)
+		}
+	}
+	shot(t, ctx, "axis")
+}
+
+// One process may have any number of programs, threads and records: the details
+// show some, the timeline draws what can be seen of all, and neither takes long.
+func TestMuchOfOneProcess(t *testing.T) {
+	testutil.Long(t)
+	const many = 20_000
+	r, end := begin(t)
+	r.exec(1, 0, "/bin/sh")
+	for i := range many {
+		r.exec(2, 1, "/bin/sh", fmt.Sprint(i))
+	}
+	r.exec(3, 1, "/bin/server")
+	for i := range many {
+		r.thread(3, 100+i)()
+	}
+	r.exec(4, 1, "/bin/talker")
+	task := &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: 4}, PID: 4, TID: 4}
+	for i := range many {
+		r.now += 50_000
+		r.sink.Take(taskwatch.Item{Record: &taskwatch.Record{Module: "talk", Data: fmt.Append(nil, i), MonoNS: r.now, Task: task}})
+	}
+	for pid := 4; pid > 0; pid-- {
+		r.event(taskwatch.Exit, pid, 1, nil)
+	}
+	ctx := browse(t, 1200, 900)
+	open(t, ctx, end())
+	// How many pixels of a row of the bar of a process have the colour of the text,
+	// in its last tenth.
+	const marks = `(() => {
+		const v = taskwatch.view, m = v.model, i = m.pid.indexOf(%d);
+		v.show(m.t0[i], m.t1[i]);
+		v.paint();
+		const data = v.ctx.getImageData(v.width * 0.9, v.y(i) + %d, v.width * 0.1, 1).data;
+		let n = 0;
+		for (let k = 0; k < data.length; k += 4) if (data[k] < 60 && data[k + 1] < 60 && data[k + 2] < 60) n++;
+		return n;
+	})()`
+	perform(t, ctx, `taskwatch.threads()`)
+	for pid, row := range map[int]int{3: 14, 4: 5} {
+		if n := eval[int](t, ctx, fmt.Sprintf(marks, pid, row)); n < 50 {
+			t.Errorf("the last tenth of process %d has %d dark pixels: not all of its threads or records are drawn", pid, n)
+		}
+	}
+	for pid, want := range map[int]string{2: fmt.Sprintf("200 of %d are shown", many), 3: "200 of 20000 are shown", 4: "200 of 20000 are shown"} {
+		perform(t, ctx, fmt.Sprintf(`taskwatch.select(taskwatch.model.pid.lastIndexOf(%d), false)`, pid))
+		if text := eval[string](t, ctx, `document.querySelector('#details').textContent`); !strings.Contains(text, want) {
+			t.Errorf("the details of process %d have %d characters without %q", pid, len(text), want)
+		}
+		if n := eval[int](t, ctx, `document.querySelectorAll('#details *').length`); n > 1000 {
+			t.Errorf("the details of process %d have %d elements", pid, n)
+		}
+		if pid == 2 && !eval[bool](t, ctx, `document.querySelector('#details .row button:disabled') !== null`) {
+			t.Error("the selected program is not among those that are shown")
+		}
+	}
+	shot(t, ctx, "much")
+}
+
+// What is said of a bar below the mouse is in the window, also at its edges.
+func TestTip(t *testing.T) {
+	testutil.Long(t)
+	r, end := begin(t)
+	r.exec(1, 0, "/usr/bin/cc", strings.Repeat("long ", 100))
+	r.build(100)
+	r.event(taskwatch.Exit, 1, 0, nil)
+	ctx := browse(t, 1000, 700)
+	open(t, ctx, end())
+	left, top := canvas(t, ctx)
+	for _, at := range [][2]float64{{5, 145}, {500, 160}, {990, 145}, {985, 425}, {5, 425}} {
+		perform(t, ctx, `taskwatch.view.fit()`)
+		do(t, ctx, chromedp.MouseEvent("mouseMoved", left+at[0], top+at[1]))
+		perform(t, ctx, `taskwatch.view.paint()`)
+		box := eval[[]float64](t, ctx, `(() => { const b = document.querySelector('#tip').getBoundingClientRect(); return [b.left, b.top, innerWidth - b.right, innerHeight - b.bottom, b.width] })()`)
+		if box[4] == 0 {
+			t.Errorf("at %v there is no tip", at)
+		} else if slices.Min(box) < 0 {
+			t.Errorf("at %v the tip is %v from the edges of the window", at, box[:4])
+		}
+	}
+	shot(t, ctx, "tip")
+}
