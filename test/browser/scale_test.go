@@ -84,20 +84,23 @@ func TestMuchOfOneProcess(t *testing.T) {
 	ctx := browse(t, 1200, 900)
 	open(t, ctx, end())
 	// How many pixels of a row of the bar of a process have the colour of the text,
-	// in its last tenth.
+	// in a tenth of its life.
 	const marks = `(() => {
 		const v = taskwatch.view, m = v.model, i = m.pid.indexOf(%d);
 		v.show(m.t0[i], m.t1[i]);
 		v.paint();
-		const data = v.ctx.getImageData(v.width * 0.9, v.y(i) + %d, v.width * 0.1, 1).data;
+		const data = v.ctx.getImageData(v.width * %f, v.y(i) + %d, v.width * 0.1, 1).data;
 		let n = 0;
 		for (let k = 0; k < data.length; k += 4) if (data[k] < 60 && data[k + 1] < 60 && data[k + 2] < 60) n++;
 		return n;
 	})()`
 	perform(t, ctx, `taskwatch.threads()`)
-	for pid, row := range map[int]int{3: 14, 4: 5} {
-		if n := eval[int](t, ctx, fmt.Sprintf(marks, pid, row)); n < 50 {
-			t.Errorf("the last tenth of process %d has %d dark pixels: not all of its threads or records are drawn", pid, n)
+	for _, c := range []struct {
+		pid, row int
+		from     float64
+	}{{3, 14, 0.01}, {3, 14, 0.55}, {4, 5, 0.01}, {4, 5, 0.89}} { // the threads take two thirds of the life of 3
+		if n := eval[int](t, ctx, fmt.Sprintf(marks, c.pid, c.from, c.row)); n < 50 {
+			t.Errorf("the tenth at %.2f of process %d has %d dark pixels: not all of its threads or records are drawn", c.from, c.pid, n)
 		}
 	}
 	for pid, want := range map[int]string{2: fmt.Sprintf("200 of %d are shown", many), 3: "200 of 20000 are shown", 4: "200 of 20000 are shown"} {
@@ -124,16 +127,23 @@ func TestTip(t *testing.T) {
 	r.event(taskwatch.Exit, 1, 0, nil)
 	ctx := browse(t, 1000, 700)
 	open(t, ctx, end())
-	left, top := canvas(t, ctx)
-	for _, at := range [][2]float64{{5, 145}, {500, 160}, {990, 145}, {985, 425}, {5, 425}} {
-		perform(t, ctx, `taskwatch.view.fit()`)
-		do(t, ctx, chromedp.MouseEvent("mouseMoved", left+at[0], top+at[1]))
-		perform(t, ctx, `taskwatch.view.paint()`)
-		box := eval[[]float64](t, ctx, `(() => { const b = document.querySelector('#tip').getBoundingClientRect(); return [b.left, b.top, innerWidth - b.right, innerHeight - b.bottom, b.width] })()`)
-		if box[4] == 0 {
-			t.Errorf("at %v there is no tip", at)
-		} else if slices.Min(box) < 0 {
-			t.Errorf("at %v the tip is %v from the edges of the window", at, box[:4])
+	// The bar of cc is the first one. It is shown at the top of the window, and at its
+	// bottom.
+	for _, bottom := range []bool{false, true} {
+		for _, x := range []float64{5, 500, 995} {
+			at := eval[[]float64](t, ctx, fmt.Sprintf(`(() => {
+				const v = taskwatch.view, box = v.canvas.getBoundingClientRect();
+				v.fit();
+				scrollBy(0, box.top + v.y(0) + 9 - (%v ? innerHeight - 5 : 60));
+				return [box.left + %v, v.canvas.getBoundingClientRect().top + v.y(0) + 9];
+			})()`, bottom, x))
+			do(t, ctx, chromedp.MouseEvent("mouseMoved", at[0], at[1]))
+			box := eval[[]float64](t, ctx, `(() => { const b = document.querySelector('#tip').getBoundingClientRect(); return [b.left, b.top, innerWidth - b.right, innerHeight - b.bottom, b.width] })()`)
+			if box[4] == 0 {
+				t.Errorf("at %v there is no tip", at)
+			} else if slices.Min(box) < 0 {
+				t.Errorf("at %v the tip is %v from the edges of the window", at, box[:4])
+			}
 		}
 	}
 	shot(t, ctx, "tip")

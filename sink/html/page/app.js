@@ -179,9 +179,12 @@ export class App {
     addEventListener('beforeprint', () => {
       before = document.documentElement.dataset.theme;
       this.theme('light');
-      view.paint();
+      view.print(true);
     });
-    addEventListener('afterprint', () => this.theme(before));
+    addEventListener('afterprint', () => {
+      this.theme(before);
+      view.print(false);
+    });
   }
 
   threads() {

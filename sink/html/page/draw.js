@@ -5,6 +5,7 @@ const axisHeight = 22;
 const stripHeight = 34;
 const rowHeight = 18;
 const minSpan = 1; // microseconds
+const paper = {width: 720, height: 480, ratio: 3}; // what is printed, and then scaled
 
 export class View {
   from = 0;
@@ -15,6 +16,7 @@ export class View {
   marked = -1; // the slowest step
   matches = null; // Uint8Array, or null where all do
   showThreads = false;
+  printing = false;
   keep = ''; // what is shown of what grows: 'all', the 'end', or what was chosen
   onkeep = () => {}; // keep has changed
   frames = 0;
@@ -54,8 +56,13 @@ export class View {
   }
   // measure takes over the size of the canvas: to ask for it is dear.
   measure() {
-    this.width = this.canvas.clientWidth || 1;
-    this.height = this.canvas.clientHeight || 1;
+    this.width = this.printing ? paper.width : this.canvas.clientWidth || 1;
+    this.height = this.printing ? paper.height : this.canvas.clientHeight || 1;
+  }
+  // print paints for paper, or for the screen again.
+  print(on) {
+    this.printing = on;
+    this.paint();
   }
 
   x(t) {
@@ -185,7 +192,7 @@ export class View {
   paint() {
     const {ctx, canvas} = this;
     this.measure();
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = this.printing ? paper.ratio : window.devicePixelRatio || 1;
     const w = this.width;
     const h = this.height;
     if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) {
