@@ -329,6 +329,30 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// A bar has the name of the program and of the files that it is about, in front of
+// what is alike in all command lines of a build.
+func TestShortNames(t *testing.T) {
+	testutil.Long(t)
+	r, end := begin(t)
+	commands := map[string]string{
+		"gcc ash.o ash.c": "/usr/bin/gcc -Wp,-MD,shell/.ash.o.d -Iinclude -include include/autoconf.h -c -o shell/ash.o shell/ash.c",
+		"cc1 ash.c":       "/usr/lib/gcc/cc1 -quiet -imultiarch x86_64-linux-gnu -MD shell/.ash.o.d -include include/autoconf.h shell/ash.c -o /tmp/ccX.s",
+		"make":            "/usr/bin/make -j8",
+	}
+	pid := 0
+	for _, c := range commands {
+		pid++
+		r.exec(pid, 0, strings.Fields(c)...)
+	}
+	ctx := browse(t, 1200, 900)
+	open(t, ctx, end())
+	for want, c := range commands {
+		if got := eval[string](t, ctx, fmt.Sprintf(`taskwatch.model.short(taskwatch.model.first.findIndex((_, i) => taskwatch.model.command(i) === %q))`, c)); got != want {
+			t.Errorf("%s is shown as %q, want %q", c, got, want)
+		}
+	}
+}
+
 // Processes may be nested deeper than a page can call.
 func TestDeep(t *testing.T) {
 	testutil.Long(t)

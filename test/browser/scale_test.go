@@ -12,16 +12,17 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
-// ticks are what the axis shows of a part of a run, from left to right.
-const ticks = `(() => {
+// painted is what the head of the timeline shows of a part of a run, as a list: the
+// axis, from left to right, and the strips.
+const painted = `(() => {
 	const v = taskwatch.view;
-	const texts = [];
+	const axis = [], strips = [];
 	const fill = v.ctx.fillText;
-	v.ctx.fillText = (text, x, y) => y === 11 && texts.push(text);
+	v.ctx.fillText = (text, x, y) => y < v.head && (y === 11 ? axis : strips).push(text);
 	v.show(%f, %f);
 	v.paint();
 	v.ctx.fillText = fill;
-	return texts;
+	return [axis, strips];
 })()`
 
 // The axis has round numbers of seconds, minutes and hours, which differ however
@@ -30,10 +31,21 @@ func TestAxis(t *testing.T) {
 	testutil.Long(t)
 	r, end := begin(t)
 	r.exec(1, 0, "/usr/bin/make")
+	for pid := 2; pid < 5; pid++ {
+		r.exec(pid, 1, "/usr/bin/cc")
+	}
+	for pid := 2; pid < 5; pid++ {
+		r.event(taskwatch.Exit, pid, 1, nil)
+	}
 	r.now += 5 * 3600e9
 	r.event(taskwatch.Exit, 1, 0, nil)
 	ctx := browse(t, 1200, 900)
 	open(t, ctx, end())
+	// What is shorter than a pixel counts as well.
+	strips := []string{"CPU: less than 0.1 busy", "at work: up to 3 processes", "memory: up to 4.0 MiB"}
+	if got := eval[[][]string](t, ctx, fmt.Sprintf(painted, 0.0, 18000e6))[1]; !slices.Equal(got, strips) {
+		t.Errorf("the strips say %q, want %q", got, strips)
+	}
 	const second, hour = 1e6, 3600e6
 	for _, c := range []struct {
 		from, to float64
@@ -46,7 +58,7 @@ func TestAxis(t *testing.T) {
 		{30 * second, 30*second + 10e3, "30.000 s | 30.001 s"},
 		{59.5 * second, 60.5 * second, "59.9 s | 1:00.0 min | 1:00.1 min"},
 	} {
-		got := eval[[]string](t, ctx, fmt.Sprintf(ticks, c.from, c.to))
+		got := eval[[][]string](t, ctx, fmt.Sprintf(painted, c.from, c.to))[0]
 		if text := strings.Join(got, " | "); !strings.Contains(text, c.has) {
 			t.Errorf("%v to %v: the axis has %s, want %s", c.from, c.to, text, c.has)
 		}

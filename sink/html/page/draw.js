@@ -254,10 +254,13 @@ export class View {
       ctx.fillStyle = this.colours.dim;
       ctx.fillText(moment(t, step), x + 4, axisHeight / 2);
     }
+    // What each says of its greatest value: the CPU time of a program is spread, so
+    // what it is at one moment says nothing, and the mean of a pixel is taken.
+    const many = (v) => `${v} process${v === 1 ? '' : 'es'}`;
     const kinds = [
-      ['CPU', this.colours.cpu, (v) => `${v.toFixed(1)} busy`],
-      ['at work', this.colours.work, (v) => `${v.toFixed(0)} process${v.toFixed(0) === '1' ? '' : 'es'}`],
-      ['memory', this.colours.memory, (v) => bytes(v)],
+      ['CPU', this.colours.cpu, (steps, mean) => `${mean < 0.1 ? 'less than 0.1' : `up to ${mean.toFixed(1)}`} busy`],
+      ['at work', this.colours.work, (steps) => `up to ${many(steps.most(this.from, this.to))}`],
+      ['memory', this.colours.memory, (steps) => `up to ${bytes(steps.most(this.from, this.to))}`],
     ];
     kinds.forEach(([name, colour, show], k) => {
       const steps = this.model.strips[k];
@@ -277,7 +280,7 @@ export class View {
       ctx.fill();
       ctx.fillStyle = this.colours.line;
       ctx.fillRect(0, y + stripHeight, w, 1);
-      this.#tag(`${name}: ${most ? 'up to ' + show(most) : 'unknown'}`, 6, y + 9);
+      this.#tag(`${name}: ${most ? show(steps, most) : 'unknown'}`, 6, y + 9);
     });
   }
 

@@ -242,14 +242,17 @@ export class Model {
   }
 
   // short names a program and the files that it is about, those of its
-  // arguments that look like paths and are neither options nor temporary:
-  // many commands begin alike.
+  // arguments that look like paths and are neither options nor temporary, nor what
+  // compilers are to include or where they note dependencies: many commands begin
+  // alike.
   short(i) {
     let text = this.shorts.get(i);
     if (text === undefined) {
       const argv = JSON.parse(this.first[i] || '{}').argv || [];
       const files = [];
-      for (const a of argv.slice(1)) {
+      for (let k = 1; k < argv.length; k++) {
+        const a = argv[k];
+        if (/^-(include|imacros|M[A-Z]+)$/.test(argv[k - 1])) continue;
         if (files.length < 3 && a.length < 200 && !/^([-+]|\/tmp\/)/.test(a) && /^[^\s=]*[\w)]\.[A-Za-z]\w{0,5}$/.test(a) && !files.includes(base(a))) files.push(base(a));
       }
       // gcc is easier to read than x86_64-linux-gnu-gcc-12.
@@ -376,7 +379,8 @@ export class Steps {
       if (v[i] > this.max) this.max = v[i];
     }
   }
-  #until(at) {
+  // #after returns the place of the first change after a time.
+  #after(at) {
     let low = 0;
     let high = this.t.length;
     while (low < high) {
@@ -384,9 +388,18 @@ export class Steps {
       if (this.t[mid] <= at) low = mid + 1;
       else high = mid;
     }
-    return low === 0 ? 0 : this.sum[low - 1] + this.v[low - 1] * (Math.min(at, this.end) - this.t[low - 1]);
+    return low;
+  }
+  #until(at) {
+    const k = this.#after(at);
+    return k === 0 ? 0 : this.sum[k - 1] + this.v[k - 1] * (Math.min(at, this.end) - this.t[k - 1]);
   }
   average(from, to) {
     return to > from ? Math.max(0, (this.#until(to) - this.#until(from)) / (to - from)) : 0;
+  }
+  most(from, to) {
+    let most = 0;
+    for (let k = Math.max(0, this.#after(from) - 1); k < this.t.length && this.t[k] <= to; k++) most = Math.max(most, this.v[k]);
+    return most;
   }
 }
