@@ -258,7 +258,7 @@ export class View {
     // what it is at one moment says nothing, and the mean of a pixel is taken.
     const many = (v) => `${v} process${v === 1 ? '' : 'es'}`;
     const kinds = [
-      ['CPU', this.colours.cpu, (steps, mean) => `${mean < 0.1 ? 'less than 0.1' : `up to ${mean.toFixed(1)}`} busy`],
+      ['CPU', this.colours.cpu, (steps, mean) => `${mean < 0.05 ? 'less than 0.1' : `up to ${mean.toFixed(1)}`} busy`],
       ['at work', this.colours.work, (steps) => `up to ${many(steps.most(this.from, this.to))}`],
       ['memory', this.colours.memory, (steps) => `up to ${bytes(steps.most(this.from, this.to))}`],
     ];
