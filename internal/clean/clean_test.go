@@ -9,6 +9,8 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
+func TestMain(m *testing.M) { testutil.Main(m) }
+
 var quoted = map[string]string{
 	"":                "''",
 	"a-b_c.d/e:f=g,h": "a-b_c.d/e:f=g,h",

@@ -20,6 +20,8 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
+func TestMain(m *testing.M) { testutil.Main(m) }
+
 // numbers returns the numbers of the lines of files, in the order of the files,
 // without what they begin and end with.
 func numbers(t *testing.T, names ...string) (list []int) {

@@ -32,6 +32,7 @@ var settleTime = 3 * time.Second
 
 func run(m interface{ Run() int }) int {
 	flag.Parse()
+	reports = true
 	if flag.Lookup("test.fuzzworker").Value.String() == "true" {
 		return m.Run() // its coordinator checks, and kills it when it likes
 	}
@@ -67,6 +68,9 @@ func run(m interface{ Run() int }) int {
 	}
 	return code
 }
+
+// reports says that Main reports the skips, or the fuzzing whose worker this is.
+var reports bool
 
 // started says that Main runs, so that what this package leaves to it to
 // remove will be removed.

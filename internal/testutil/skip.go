@@ -141,6 +141,9 @@ func (n Need) miss(t testing.TB, found string) {
 	if n.Promised && os.Getenv("TASKWATCH_CI") == "1" {
 		t.Fatalf("needs %s: %s; TASKWATCH_CI=1 forbids this skip: %s", n.What, found, n.Remedy)
 	}
+	if !reports {
+		t.Fatalf("needs %s: %s; a skip needs a TestMain that calls testutil.Main, which reports it", n.What, found)
+	}
 	skips.add(t.Name(), n.What, found)
 	t.Skipf("needs %s: %s (to run it: %s)", n.What, found, n.Remedy)
 }

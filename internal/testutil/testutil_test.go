@@ -226,6 +226,16 @@ func TestSkipping(t *testing.T) {
 	}
 }
 
+// A skip that nobody would report is no skip.
+func TestSkipsNeedMain(t *testing.T) {
+	defer func() { reports = true }()
+	reports = false
+	got, counted := try(func(t testing.TB) { RequireTool(t, "x-no-such-tool") })
+	if got.ended != "failed" || counted != 0 || !strings.Contains(got.text, "testutil.Main") {
+		t.Errorf("the test %s, and %d skips are counted: %s", got.ended, counted, got.text)
+	}
+}
+
 func TestNeedsRootFollowsTheUserID(t *testing.T) {
 	got, _ := try(func(t testing.TB) { Root(t) })
 	if ran := got.ended == "ran"; ran != (os.Geteuid() == 0) {

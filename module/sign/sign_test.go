@@ -15,6 +15,8 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
+func TestMain(m *testing.M) { testutil.Main(m) }
+
 func pair(t *testing.T, dir string) (minisign.PrivateKey, string) {
 	t.Helper()
 	public, private, err := minisign.GenerateKey(nil)

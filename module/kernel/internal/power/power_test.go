@@ -13,6 +13,8 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 )
 
+func TestMain(m *testing.M) { testutil.Main(m) }
+
 // The lists are disjoint, and those of the document.
 func TestListsOfPowers(t *testing.T) {
 	const document = "../../../../docs/security.md"
