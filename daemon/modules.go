@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module/host"
+	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
 // modules is the list of the daemon's modules, in the order in which they were
@@ -288,15 +289,27 @@ func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
 		}
 		return err
 	}
-	if fresh := host.Fresh(m); fresh != nil {
-		d.log.Warn("maps of a module that was replaced have another layout: they began empty", "module", s.name, "maps", fresh)
-	}
+	d.logLeft(s.name, host.Left(m))
 	s.origin = old.spec.origin
 	d.modules.replaced(old, newEntry(s), m)
 	if err := d.free(old.module); err != nil {
 		d.log.Warn("a module that was replaced is not freed yet", "module", s.name, "error", err)
 	}
 	return nil
+}
+
+// logLeft says what a module has not kept of the one that it replaces.
+func (d *Daemon) logLeft(name string, left kernel.Left) {
+	if left.FreshMaps != nil {
+		d.log.Warn("maps of a module that was replaced have another layout: they began empty", "module", name, "maps", left.FreshMaps)
+	}
+	if left.FreshVariables != nil {
+		d.log.Warn("variables of a module that was replaced have another type: they began anew", "module", name, "variables", left.FreshVariables)
+	}
+	if left.Copied != nil {
+		d.log.Warn("maps and variables of a module that was replaced have another layout: they were copied, without what changed meanwhile",
+			"module", name, "copied", fmt.Sprint(left.Copied))
+	}
 }
 
 // unload unregisters a module and frees it.

@@ -36,7 +36,15 @@ func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest])
 		return nil, rpcError(&host.Error{Op: "load", Module: m.Name, Err: err}) // somebody has unloaded it already
 	}
 	p, err := v.proto()
-	return respond(&api.LoadResponse{Module: p, FreshMaps: host.Fresh(v.module)}, err)
+	left := host.Left(v.module)
+	return respond(&api.LoadResponse{Module: p, FreshMaps: left.FreshMaps, FreshVariables: left.FreshVariables, Copied: copiedProto(left.Copied)}, err)
+}
+
+func copiedProto(list []kernel.Copied) (protos []*api.Copied) {
+	for _, c := range list {
+		protos = append(protos, &api.Copied{Name: c.Name, LeftOut: uint64(c.LeftOut)})
+	}
+	return protos
 }
 
 func (s *service) Unload(ctx context.Context, r *connect.Request[api.UnloadRequest]) (*connect.Response[api.UnloadResponse], error) {

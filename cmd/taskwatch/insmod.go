@@ -37,8 +37,9 @@ form {"key":1000,"value":5}. With --replace, such a map is not kept.
 
 With --replace, the module takes the place of the one that has its name, if
 there is one. Each event meets one of the two. A module for the kernel keeps the
-maps and variables that have the same layout in both; insmod names the maps that
-begin empty. A module in the sandbox begins anew. If the new module cannot be
+maps and variables that have the same layout in both. Others are copied, as far as
+they mean the same, without what changes meanwhile: insmod names them, and those
+that begin anew. A module in the sandbox begins anew. If the new module cannot be
 loaded, the old one continues.
 
 The exit status is 0 if the module was loaded, and 1 if it was not.`,
@@ -81,9 +82,7 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 			if err != nil {
 				return errDaemon(c, err)
 			}
-			for _, m := range r.Msg.FreshMaps {
-				say("%s: the map %s has another layout now and begins empty", name, m)
-			}
+			sayLeft(name, r.Msg)
 			return nil
 		},
 	}
@@ -93,6 +92,23 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 	addBestEffort(cmd, &bestEffort)
 	cmd.Flags().BoolVar(&observeOnly, "allow-observe-only", false, "load a module that asks for a veto even if\nnothing can be denied here")
 	return cmd
+}
+
+// sayLeft says what a module has not kept of the one that it has replaced.
+func sayLeft(name string, r *api.LoadResponse) {
+	for _, m := range r.FreshMaps {
+		say("%s: the map %s has another layout now and begins empty", name, m)
+	}
+	for _, v := range r.FreshVariables {
+		say("%s: the variable %s has another type now and begins anew", name, v)
+	}
+	for _, c := range r.Copied {
+		left := ""
+		if c.LeftOut > 0 {
+			left = fmt.Sprintf("; entries that it has no room for: %d", c.LeftOut)
+		}
+		say("%s: %s has another layout now and was copied, without what changed meanwhile%s", name, c.Name, left)
+	}
 }
 
 // completeModuleFile completes a module as the first argument, the name of a

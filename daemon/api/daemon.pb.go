@@ -48,8 +48,8 @@ type LoadRequest struct {
 	Signature []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"`
 	// If a module of that name is loaded, put this one in its place. If they are
 	// of one kind, each event meets one of the two; a module for the kernel keeps
-	// maps and variables of the same layout. If this one cannot be loaded, the
-	// other continues.
+	// maps and variables of the same layout, and has copies of others. If this one
+	// cannot be loaded, the other continues.
 	Replace bool `protobuf:"varint,7,opt,name=replace,proto3" json:"replace,omitempty"`
 	// The first entries of maps of a kernel module, by name: lines
 	// {"key":...,"value":...}. With replace, such a map is not kept.
@@ -148,7 +148,12 @@ type LoadResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Module *Module                `protobuf:"bytes,1,opt,name=module,proto3" json:"module,omitempty"`
 	// Maps that the module before had in another layout, and that begin empty.
-	FreshMaps     []string `protobuf:"bytes,2,rep,name=fresh_maps,json=freshMaps,proto3" json:"fresh_maps,omitempty"`
+	FreshMaps []string `protobuf:"bytes,2,rep,name=fresh_maps,json=freshMaps,proto3" json:"fresh_maps,omitempty"`
+	// Variables that the module before had with another type, and that begin anew.
+	FreshVariables []string `protobuf:"bytes,3,rep,name=fresh_variables,json=freshVariables,proto3" json:"fresh_variables,omitempty"`
+	// Maps and variables that the module before had in another layout, and that are
+	// copies of those: what changed while this module was loaded is not there.
+	Copied        []*Copied `protobuf:"bytes,4,rep,name=copied,proto3" json:"copied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,6 +202,74 @@ func (x *LoadResponse) GetFreshMaps() []string {
 	return nil
 }
 
+func (x *LoadResponse) GetFreshVariables() []string {
+	if x != nil {
+		return x.FreshVariables
+	}
+	return nil
+}
+
+func (x *LoadResponse) GetCopied() []*Copied {
+	if x != nil {
+		return x.Copied
+	}
+	return nil
+}
+
+// A map or a variable of a kernel module.
+type Copied struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Entries that the map has no room for.
+	LeftOut       uint64 `protobuf:"varint,2,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Copied) Reset() {
+	*x = Copied{}
+	mi := &file_daemon_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Copied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Copied) ProtoMessage() {}
+
+func (x *Copied) ProtoReflect() protoreflect.Message {
+	mi := &file_daemon_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Copied.ProtoReflect.Descriptor instead.
+func (*Copied) Descriptor() ([]byte, []int) {
+	return file_daemon_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Copied) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Copied) GetLeftOut() uint64 {
+	if x != nil {
+		return x.LeftOut
+	}
+	return 0
+}
+
 type UnloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -206,7 +279,7 @@ type UnloadRequest struct {
 
 func (x *UnloadRequest) Reset() {
 	*x = UnloadRequest{}
-	mi := &file_daemon_proto_msgTypes[2]
+	mi := &file_daemon_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -218,7 +291,7 @@ func (x *UnloadRequest) String() string {
 func (*UnloadRequest) ProtoMessage() {}
 
 func (x *UnloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[2]
+	mi := &file_daemon_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -231,7 +304,7 @@ func (x *UnloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadRequest.ProtoReflect.Descriptor instead.
 func (*UnloadRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{2}
+	return file_daemon_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *UnloadRequest) GetName() string {
@@ -249,7 +322,7 @@ type UnloadResponse struct {
 
 func (x *UnloadResponse) Reset() {
 	*x = UnloadResponse{}
-	mi := &file_daemon_proto_msgTypes[3]
+	mi := &file_daemon_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -261,7 +334,7 @@ func (x *UnloadResponse) String() string {
 func (*UnloadResponse) ProtoMessage() {}
 
 func (x *UnloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[3]
+	mi := &file_daemon_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -274,7 +347,7 @@ func (x *UnloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadResponse.ProtoReflect.Descriptor instead.
 func (*UnloadResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{3}
+	return file_daemon_proto_rawDescGZIP(), []int{4}
 }
 
 type ListRequest struct {
@@ -285,7 +358,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_daemon_proto_msgTypes[4]
+	mi := &file_daemon_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +370,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[4]
+	mi := &file_daemon_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +383,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{4}
+	return file_daemon_proto_rawDescGZIP(), []int{5}
 }
 
 type ListResponse struct {
@@ -322,7 +395,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_daemon_proto_msgTypes[5]
+	mi := &file_daemon_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +407,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[5]
+	mi := &file_daemon_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +420,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{5}
+	return file_daemon_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListResponse) GetModules() []*Module {
@@ -395,7 +468,7 @@ type Module struct {
 
 func (x *Module) Reset() {
 	*x = Module{}
-	mi := &file_daemon_proto_msgTypes[6]
+	mi := &file_daemon_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +480,7 @@ func (x *Module) String() string {
 func (*Module) ProtoMessage() {}
 
 func (x *Module) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[6]
+	mi := &file_daemon_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +493,7 @@ func (x *Module) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Module.ProtoReflect.Descriptor instead.
 func (*Module) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{6}
+	return file_daemon_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Module) GetName() string {
@@ -542,7 +615,7 @@ type Calls struct {
 
 func (x *Calls) Reset() {
 	*x = Calls{}
-	mi := &file_daemon_proto_msgTypes[7]
+	mi := &file_daemon_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +627,7 @@ func (x *Calls) String() string {
 func (*Calls) ProtoMessage() {}
 
 func (x *Calls) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[7]
+	mi := &file_daemon_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +640,7 @@ func (x *Calls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calls.ProtoReflect.Descriptor instead.
 func (*Calls) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{7}
+	return file_daemon_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Calls) GetTimed() bool {
@@ -621,7 +694,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_daemon_proto_msgTypes[8]
+	mi := &file_daemon_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +706,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[8]
+	mi := &file_daemon_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +719,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{8}
+	return file_daemon_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *InfoRequest) GetName() string {
@@ -678,7 +751,7 @@ type InfoResponse struct {
 
 func (x *InfoResponse) Reset() {
 	*x = InfoResponse{}
-	mi := &file_daemon_proto_msgTypes[9]
+	mi := &file_daemon_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +763,7 @@ func (x *InfoResponse) String() string {
 func (*InfoResponse) ProtoMessage() {}
 
 func (x *InfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[9]
+	mi := &file_daemon_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +776,7 @@ func (x *InfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResponse.ProtoReflect.Descriptor instead.
 func (*InfoResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{9}
+	return file_daemon_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *InfoResponse) GetModule() *Module {
@@ -801,7 +874,7 @@ type MapInfo struct {
 
 func (x *MapInfo) Reset() {
 	*x = MapInfo{}
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +886,7 @@ func (x *MapInfo) String() string {
 func (*MapInfo) ProtoMessage() {}
 
 func (x *MapInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[10]
+	mi := &file_daemon_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +899,7 @@ func (x *MapInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapInfo.ProtoReflect.Descriptor instead.
 func (*MapInfo) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{10}
+	return file_daemon_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MapInfo) GetName() string {
@@ -881,7 +954,7 @@ type Watcher struct {
 
 func (x *Watcher) Reset() {
 	*x = Watcher{}
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +966,7 @@ func (x *Watcher) String() string {
 func (*Watcher) ProtoMessage() {}
 
 func (x *Watcher) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[11]
+	mi := &file_daemon_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +979,7 @@ func (x *Watcher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watcher.ProtoReflect.Descriptor instead.
 func (*Watcher) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{11}
+	return file_daemon_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Watcher) GetEvent() string {
@@ -938,7 +1011,7 @@ type Param struct {
 
 func (x *Param) Reset() {
 	*x = Param{}
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1023,7 @@ func (x *Param) String() string {
 func (*Param) ProtoMessage() {}
 
 func (x *Param) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[12]
+	mi := &file_daemon_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1036,7 @@ func (x *Param) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Param.ProtoReflect.Descriptor instead.
 func (*Param) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{12}
+	return file_daemon_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Param) GetName() string {
@@ -1010,7 +1083,7 @@ type ParamsRequest struct {
 
 func (x *ParamsRequest) Reset() {
 	*x = ParamsRequest{}
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1095,7 @@ func (x *ParamsRequest) String() string {
 func (*ParamsRequest) ProtoMessage() {}
 
 func (x *ParamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[13]
+	mi := &file_daemon_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1108,7 @@ func (x *ParamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParamsRequest.ProtoReflect.Descriptor instead.
 func (*ParamsRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{13}
+	return file_daemon_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ParamsRequest) GetName() string {
@@ -1054,7 +1127,7 @@ type ParamsResponse struct {
 
 func (x *ParamsResponse) Reset() {
 	*x = ParamsResponse{}
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1139,7 @@ func (x *ParamsResponse) String() string {
 func (*ParamsResponse) ProtoMessage() {}
 
 func (x *ParamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[14]
+	mi := &file_daemon_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1152,7 @@ func (x *ParamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParamsResponse.ProtoReflect.Descriptor instead.
 func (*ParamsResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{14}
+	return file_daemon_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ParamsResponse) GetParams() []*Param {
@@ -1098,7 +1171,7 @@ type GlobalsRequest struct {
 
 func (x *GlobalsRequest) Reset() {
 	*x = GlobalsRequest{}
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1183,7 @@ func (x *GlobalsRequest) String() string {
 func (*GlobalsRequest) ProtoMessage() {}
 
 func (x *GlobalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[15]
+	mi := &file_daemon_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1196,7 @@ func (x *GlobalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GlobalsRequest.ProtoReflect.Descriptor instead.
 func (*GlobalsRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{15}
+	return file_daemon_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GlobalsRequest) GetName() string {
@@ -1142,7 +1215,7 @@ type GlobalsResponse struct {
 
 func (x *GlobalsResponse) Reset() {
 	*x = GlobalsResponse{}
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1227,7 @@ func (x *GlobalsResponse) String() string {
 func (*GlobalsResponse) ProtoMessage() {}
 
 func (x *GlobalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[16]
+	mi := &file_daemon_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1240,7 @@ func (x *GlobalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GlobalsResponse.ProtoReflect.Descriptor instead.
 func (*GlobalsResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{16}
+	return file_daemon_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GlobalsResponse) GetGlobals() []*Global {
@@ -1189,7 +1262,7 @@ type Global struct {
 
 func (x *Global) Reset() {
 	*x = Global{}
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1274,7 @@ func (x *Global) String() string {
 func (*Global) ProtoMessage() {}
 
 func (x *Global) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[17]
+	mi := &file_daemon_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1287,7 @@ func (x *Global) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Global.ProtoReflect.Descriptor instead.
 func (*Global) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{17}
+	return file_daemon_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Global) GetName() string {
@@ -1251,7 +1324,7 @@ type MapRequest struct {
 
 func (x *MapRequest) Reset() {
 	*x = MapRequest{}
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1336,7 @@ func (x *MapRequest) String() string {
 func (*MapRequest) ProtoMessage() {}
 
 func (x *MapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[18]
+	mi := &file_daemon_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1349,7 @@ func (x *MapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapRequest.ProtoReflect.Descriptor instead.
 func (*MapRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{18}
+	return file_daemon_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MapRequest) GetName() string {
@@ -1311,7 +1384,7 @@ type MapResponse struct {
 
 func (x *MapResponse) Reset() {
 	*x = MapResponse{}
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1396,7 @@ func (x *MapResponse) String() string {
 func (*MapResponse) ProtoMessage() {}
 
 func (x *MapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[19]
+	mi := &file_daemon_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1409,7 @@ func (x *MapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapResponse.ProtoReflect.Descriptor instead.
 func (*MapResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{19}
+	return file_daemon_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MapResponse) GetEntries() []*MapEntry {
@@ -1364,7 +1437,7 @@ type MapEntry struct {
 
 func (x *MapEntry) Reset() {
 	*x = MapEntry{}
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1449,7 @@ func (x *MapEntry) String() string {
 func (*MapEntry) ProtoMessage() {}
 
 func (x *MapEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[20]
+	mi := &file_daemon_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1462,7 @@ func (x *MapEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapEntry.ProtoReflect.Descriptor instead.
 func (*MapEntry) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{20}
+	return file_daemon_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MapEntry) GetKey() string {
@@ -1419,7 +1492,7 @@ type SetMapEntryRequest struct {
 
 func (x *SetMapEntryRequest) Reset() {
 	*x = SetMapEntryRequest{}
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1504,7 @@ func (x *SetMapEntryRequest) String() string {
 func (*SetMapEntryRequest) ProtoMessage() {}
 
 func (x *SetMapEntryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[21]
+	mi := &file_daemon_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1517,7 @@ func (x *SetMapEntryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMapEntryRequest.ProtoReflect.Descriptor instead.
 func (*SetMapEntryRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{21}
+	return file_daemon_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetMapEntryRequest) GetName() string {
@@ -1483,7 +1556,7 @@ type SetMapEntryResponse struct {
 
 func (x *SetMapEntryResponse) Reset() {
 	*x = SetMapEntryResponse{}
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1568,7 @@ func (x *SetMapEntryResponse) String() string {
 func (*SetMapEntryResponse) ProtoMessage() {}
 
 func (x *SetMapEntryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[22]
+	mi := &file_daemon_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1581,7 @@ func (x *SetMapEntryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMapEntryResponse.ProtoReflect.Descriptor instead.
 func (*SetMapEntryResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{22}
+	return file_daemon_proto_rawDescGZIP(), []int{23}
 }
 
 type DeleteMapEntryRequest struct {
@@ -1522,7 +1595,7 @@ type DeleteMapEntryRequest struct {
 
 func (x *DeleteMapEntryRequest) Reset() {
 	*x = DeleteMapEntryRequest{}
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1607,7 @@ func (x *DeleteMapEntryRequest) String() string {
 func (*DeleteMapEntryRequest) ProtoMessage() {}
 
 func (x *DeleteMapEntryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[23]
+	mi := &file_daemon_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1620,7 @@ func (x *DeleteMapEntryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMapEntryRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMapEntryRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{23}
+	return file_daemon_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteMapEntryRequest) GetName() string {
@@ -1579,7 +1652,7 @@ type DeleteMapEntryResponse struct {
 
 func (x *DeleteMapEntryResponse) Reset() {
 	*x = DeleteMapEntryResponse{}
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1591,7 +1664,7 @@ func (x *DeleteMapEntryResponse) String() string {
 func (*DeleteMapEntryResponse) ProtoMessage() {}
 
 func (x *DeleteMapEntryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[24]
+	mi := &file_daemon_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1604,7 +1677,7 @@ func (x *DeleteMapEntryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMapEntryResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMapEntryResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{24}
+	return file_daemon_proto_rawDescGZIP(), []int{25}
 }
 
 type StatsRequest struct {
@@ -1616,7 +1689,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1701,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[25]
+	mi := &file_daemon_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1714,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{25}
+	return file_daemon_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StatsRequest) GetName() string {
@@ -1661,7 +1734,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_daemon_proto_msgTypes[26]
+	mi := &file_daemon_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1746,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[26]
+	mi := &file_daemon_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1759,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{26}
+	return file_daemon_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StatsResponse) GetModule() *Module {
@@ -1713,7 +1786,7 @@ type WatcherStats struct {
 
 func (x *WatcherStats) Reset() {
 	*x = WatcherStats{}
-	mi := &file_daemon_proto_msgTypes[27]
+	mi := &file_daemon_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1798,7 @@ func (x *WatcherStats) String() string {
 func (*WatcherStats) ProtoMessage() {}
 
 func (x *WatcherStats) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[27]
+	mi := &file_daemon_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1811,7 @@ func (x *WatcherStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatcherStats.ProtoReflect.Descriptor instead.
 func (*WatcherStats) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{27}
+	return file_daemon_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatcherStats) GetWatcher() *Watcher {
@@ -1763,7 +1836,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_daemon_proto_msgTypes[28]
+	mi := &file_daemon_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1848,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[28]
+	mi := &file_daemon_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1861,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{28}
+	return file_daemon_proto_rawDescGZIP(), []int{29}
 }
 
 type StatusResponse struct {
@@ -1815,7 +1888,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_daemon_proto_msgTypes[29]
+	mi := &file_daemon_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +1900,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[29]
+	mi := &file_daemon_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +1913,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{29}
+	return file_daemon_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StatusResponse) GetVersion() string {
@@ -1937,7 +2010,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_daemon_proto_msgTypes[30]
+	mi := &file_daemon_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2022,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[30]
+	mi := &file_daemon_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2035,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{30}
+	return file_daemon_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EventsRequest) GetEvents() []string {
@@ -2023,7 +2096,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_daemon_proto_msgTypes[31]
+	mi := &file_daemon_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2108,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[31]
+	mi := &file_daemon_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2121,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{31}
+	return file_daemon_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Filter) GetPid() int32 {
@@ -2117,7 +2190,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_daemon_proto_msgTypes[32]
+	mi := &file_daemon_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2202,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_daemon_proto_msgTypes[32]
+	mi := &file_daemon_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2215,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_daemon_proto_rawDescGZIP(), []int{32}
+	return file_daemon_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EventsResponse) GetLines() string {
@@ -2185,11 +2258,16 @@ const file_daemon_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +
 	"\rContentsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"[\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xb2\x01\n" +
 	"\fLoadResponse\x12,\n" +
 	"\x06module\x18\x01 \x01(\v2\x14.taskwatch.v1.ModuleR\x06module\x12\x1d\n" +
 	"\n" +
-	"fresh_maps\x18\x02 \x03(\tR\tfreshMaps\"#\n" +
+	"fresh_maps\x18\x02 \x03(\tR\tfreshMaps\x12'\n" +
+	"\x0ffresh_variables\x18\x03 \x03(\tR\x0efreshVariables\x12,\n" +
+	"\x06copied\x18\x04 \x03(\v2\x14.taskwatch.v1.CopiedR\x06copied\"7\n" +
+	"\x06Copied\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\bleft_out\x18\x02 \x01(\x04R\aleftOut\"#\n" +
 	"\rUnloadRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
 	"\x0eUnloadResponse\"\r\n" +
@@ -2356,91 +2434,93 @@ func file_daemon_proto_rawDescGZIP() []byte {
 	return file_daemon_proto_rawDescData
 }
 
-var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_daemon_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_daemon_proto_goTypes = []any{
 	(*LoadRequest)(nil),            // 0: taskwatch.v1.LoadRequest
 	(*LoadResponse)(nil),           // 1: taskwatch.v1.LoadResponse
-	(*UnloadRequest)(nil),          // 2: taskwatch.v1.UnloadRequest
-	(*UnloadResponse)(nil),         // 3: taskwatch.v1.UnloadResponse
-	(*ListRequest)(nil),            // 4: taskwatch.v1.ListRequest
-	(*ListResponse)(nil),           // 5: taskwatch.v1.ListResponse
-	(*Module)(nil),                 // 6: taskwatch.v1.Module
-	(*Calls)(nil),                  // 7: taskwatch.v1.Calls
-	(*InfoRequest)(nil),            // 8: taskwatch.v1.InfoRequest
-	(*InfoResponse)(nil),           // 9: taskwatch.v1.InfoResponse
-	(*MapInfo)(nil),                // 10: taskwatch.v1.MapInfo
-	(*Watcher)(nil),                // 11: taskwatch.v1.Watcher
-	(*Param)(nil),                  // 12: taskwatch.v1.Param
-	(*ParamsRequest)(nil),          // 13: taskwatch.v1.ParamsRequest
-	(*ParamsResponse)(nil),         // 14: taskwatch.v1.ParamsResponse
-	(*GlobalsRequest)(nil),         // 15: taskwatch.v1.GlobalsRequest
-	(*GlobalsResponse)(nil),        // 16: taskwatch.v1.GlobalsResponse
-	(*Global)(nil),                 // 17: taskwatch.v1.Global
-	(*MapRequest)(nil),             // 18: taskwatch.v1.MapRequest
-	(*MapResponse)(nil),            // 19: taskwatch.v1.MapResponse
-	(*MapEntry)(nil),               // 20: taskwatch.v1.MapEntry
-	(*SetMapEntryRequest)(nil),     // 21: taskwatch.v1.SetMapEntryRequest
-	(*SetMapEntryResponse)(nil),    // 22: taskwatch.v1.SetMapEntryResponse
-	(*DeleteMapEntryRequest)(nil),  // 23: taskwatch.v1.DeleteMapEntryRequest
-	(*DeleteMapEntryResponse)(nil), // 24: taskwatch.v1.DeleteMapEntryResponse
-	(*StatsRequest)(nil),           // 25: taskwatch.v1.StatsRequest
-	(*StatsResponse)(nil),          // 26: taskwatch.v1.StatsResponse
-	(*WatcherStats)(nil),           // 27: taskwatch.v1.WatcherStats
-	(*StatusRequest)(nil),          // 28: taskwatch.v1.StatusRequest
-	(*StatusResponse)(nil),         // 29: taskwatch.v1.StatusResponse
-	(*EventsRequest)(nil),          // 30: taskwatch.v1.EventsRequest
-	(*Filter)(nil),                 // 31: taskwatch.v1.Filter
-	(*EventsResponse)(nil),         // 32: taskwatch.v1.EventsResponse
-	nil,                            // 33: taskwatch.v1.LoadRequest.ParamsEntry
-	nil,                            // 34: taskwatch.v1.LoadRequest.ContentsEntry
+	(*Copied)(nil),                 // 2: taskwatch.v1.Copied
+	(*UnloadRequest)(nil),          // 3: taskwatch.v1.UnloadRequest
+	(*UnloadResponse)(nil),         // 4: taskwatch.v1.UnloadResponse
+	(*ListRequest)(nil),            // 5: taskwatch.v1.ListRequest
+	(*ListResponse)(nil),           // 6: taskwatch.v1.ListResponse
+	(*Module)(nil),                 // 7: taskwatch.v1.Module
+	(*Calls)(nil),                  // 8: taskwatch.v1.Calls
+	(*InfoRequest)(nil),            // 9: taskwatch.v1.InfoRequest
+	(*InfoResponse)(nil),           // 10: taskwatch.v1.InfoResponse
+	(*MapInfo)(nil),                // 11: taskwatch.v1.MapInfo
+	(*Watcher)(nil),                // 12: taskwatch.v1.Watcher
+	(*Param)(nil),                  // 13: taskwatch.v1.Param
+	(*ParamsRequest)(nil),          // 14: taskwatch.v1.ParamsRequest
+	(*ParamsResponse)(nil),         // 15: taskwatch.v1.ParamsResponse
+	(*GlobalsRequest)(nil),         // 16: taskwatch.v1.GlobalsRequest
+	(*GlobalsResponse)(nil),        // 17: taskwatch.v1.GlobalsResponse
+	(*Global)(nil),                 // 18: taskwatch.v1.Global
+	(*MapRequest)(nil),             // 19: taskwatch.v1.MapRequest
+	(*MapResponse)(nil),            // 20: taskwatch.v1.MapResponse
+	(*MapEntry)(nil),               // 21: taskwatch.v1.MapEntry
+	(*SetMapEntryRequest)(nil),     // 22: taskwatch.v1.SetMapEntryRequest
+	(*SetMapEntryResponse)(nil),    // 23: taskwatch.v1.SetMapEntryResponse
+	(*DeleteMapEntryRequest)(nil),  // 24: taskwatch.v1.DeleteMapEntryRequest
+	(*DeleteMapEntryResponse)(nil), // 25: taskwatch.v1.DeleteMapEntryResponse
+	(*StatsRequest)(nil),           // 26: taskwatch.v1.StatsRequest
+	(*StatsResponse)(nil),          // 27: taskwatch.v1.StatsResponse
+	(*WatcherStats)(nil),           // 28: taskwatch.v1.WatcherStats
+	(*StatusRequest)(nil),          // 29: taskwatch.v1.StatusRequest
+	(*StatusResponse)(nil),         // 30: taskwatch.v1.StatusResponse
+	(*EventsRequest)(nil),          // 31: taskwatch.v1.EventsRequest
+	(*Filter)(nil),                 // 32: taskwatch.v1.Filter
+	(*EventsResponse)(nil),         // 33: taskwatch.v1.EventsResponse
+	nil,                            // 34: taskwatch.v1.LoadRequest.ParamsEntry
+	nil,                            // 35: taskwatch.v1.LoadRequest.ContentsEntry
 }
 var file_daemon_proto_depIdxs = []int32{
-	33, // 0: taskwatch.v1.LoadRequest.params:type_name -> taskwatch.v1.LoadRequest.ParamsEntry
-	34, // 1: taskwatch.v1.LoadRequest.contents:type_name -> taskwatch.v1.LoadRequest.ContentsEntry
-	6,  // 2: taskwatch.v1.LoadResponse.module:type_name -> taskwatch.v1.Module
-	6,  // 3: taskwatch.v1.ListResponse.modules:type_name -> taskwatch.v1.Module
-	7,  // 4: taskwatch.v1.Module.calls:type_name -> taskwatch.v1.Calls
-	6,  // 5: taskwatch.v1.InfoResponse.module:type_name -> taskwatch.v1.Module
-	11, // 6: taskwatch.v1.InfoResponse.watchers:type_name -> taskwatch.v1.Watcher
-	12, // 7: taskwatch.v1.InfoResponse.params:type_name -> taskwatch.v1.Param
-	10, // 8: taskwatch.v1.InfoResponse.maps:type_name -> taskwatch.v1.MapInfo
-	12, // 9: taskwatch.v1.ParamsResponse.params:type_name -> taskwatch.v1.Param
-	17, // 10: taskwatch.v1.GlobalsResponse.globals:type_name -> taskwatch.v1.Global
-	20, // 11: taskwatch.v1.MapResponse.entries:type_name -> taskwatch.v1.MapEntry
-	6,  // 12: taskwatch.v1.StatsResponse.module:type_name -> taskwatch.v1.Module
-	27, // 13: taskwatch.v1.StatsResponse.watchers:type_name -> taskwatch.v1.WatcherStats
-	11, // 14: taskwatch.v1.WatcherStats.watcher:type_name -> taskwatch.v1.Watcher
-	7,  // 15: taskwatch.v1.WatcherStats.calls:type_name -> taskwatch.v1.Calls
-	31, // 16: taskwatch.v1.EventsRequest.filter:type_name -> taskwatch.v1.Filter
-	0,  // 17: taskwatch.v1.Daemon.Load:input_type -> taskwatch.v1.LoadRequest
-	2,  // 18: taskwatch.v1.Daemon.Unload:input_type -> taskwatch.v1.UnloadRequest
-	4,  // 19: taskwatch.v1.Daemon.List:input_type -> taskwatch.v1.ListRequest
-	8,  // 20: taskwatch.v1.Daemon.Info:input_type -> taskwatch.v1.InfoRequest
-	13, // 21: taskwatch.v1.Daemon.Params:input_type -> taskwatch.v1.ParamsRequest
-	15, // 22: taskwatch.v1.Daemon.Globals:input_type -> taskwatch.v1.GlobalsRequest
-	18, // 23: taskwatch.v1.Daemon.Map:input_type -> taskwatch.v1.MapRequest
-	21, // 24: taskwatch.v1.Daemon.SetMapEntry:input_type -> taskwatch.v1.SetMapEntryRequest
-	23, // 25: taskwatch.v1.Daemon.DeleteMapEntry:input_type -> taskwatch.v1.DeleteMapEntryRequest
-	25, // 26: taskwatch.v1.Daemon.Stats:input_type -> taskwatch.v1.StatsRequest
-	28, // 27: taskwatch.v1.Daemon.Status:input_type -> taskwatch.v1.StatusRequest
-	30, // 28: taskwatch.v1.Daemon.Events:input_type -> taskwatch.v1.EventsRequest
-	1,  // 29: taskwatch.v1.Daemon.Load:output_type -> taskwatch.v1.LoadResponse
-	3,  // 30: taskwatch.v1.Daemon.Unload:output_type -> taskwatch.v1.UnloadResponse
-	5,  // 31: taskwatch.v1.Daemon.List:output_type -> taskwatch.v1.ListResponse
-	9,  // 32: taskwatch.v1.Daemon.Info:output_type -> taskwatch.v1.InfoResponse
-	14, // 33: taskwatch.v1.Daemon.Params:output_type -> taskwatch.v1.ParamsResponse
-	16, // 34: taskwatch.v1.Daemon.Globals:output_type -> taskwatch.v1.GlobalsResponse
-	19, // 35: taskwatch.v1.Daemon.Map:output_type -> taskwatch.v1.MapResponse
-	22, // 36: taskwatch.v1.Daemon.SetMapEntry:output_type -> taskwatch.v1.SetMapEntryResponse
-	24, // 37: taskwatch.v1.Daemon.DeleteMapEntry:output_type -> taskwatch.v1.DeleteMapEntryResponse
-	26, // 38: taskwatch.v1.Daemon.Stats:output_type -> taskwatch.v1.StatsResponse
-	29, // 39: taskwatch.v1.Daemon.Status:output_type -> taskwatch.v1.StatusResponse
-	32, // 40: taskwatch.v1.Daemon.Events:output_type -> taskwatch.v1.EventsResponse
-	29, // [29:41] is the sub-list for method output_type
-	17, // [17:29] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	34, // 0: taskwatch.v1.LoadRequest.params:type_name -> taskwatch.v1.LoadRequest.ParamsEntry
+	35, // 1: taskwatch.v1.LoadRequest.contents:type_name -> taskwatch.v1.LoadRequest.ContentsEntry
+	7,  // 2: taskwatch.v1.LoadResponse.module:type_name -> taskwatch.v1.Module
+	2,  // 3: taskwatch.v1.LoadResponse.copied:type_name -> taskwatch.v1.Copied
+	7,  // 4: taskwatch.v1.ListResponse.modules:type_name -> taskwatch.v1.Module
+	8,  // 5: taskwatch.v1.Module.calls:type_name -> taskwatch.v1.Calls
+	7,  // 6: taskwatch.v1.InfoResponse.module:type_name -> taskwatch.v1.Module
+	12, // 7: taskwatch.v1.InfoResponse.watchers:type_name -> taskwatch.v1.Watcher
+	13, // 8: taskwatch.v1.InfoResponse.params:type_name -> taskwatch.v1.Param
+	11, // 9: taskwatch.v1.InfoResponse.maps:type_name -> taskwatch.v1.MapInfo
+	13, // 10: taskwatch.v1.ParamsResponse.params:type_name -> taskwatch.v1.Param
+	18, // 11: taskwatch.v1.GlobalsResponse.globals:type_name -> taskwatch.v1.Global
+	21, // 12: taskwatch.v1.MapResponse.entries:type_name -> taskwatch.v1.MapEntry
+	7,  // 13: taskwatch.v1.StatsResponse.module:type_name -> taskwatch.v1.Module
+	28, // 14: taskwatch.v1.StatsResponse.watchers:type_name -> taskwatch.v1.WatcherStats
+	12, // 15: taskwatch.v1.WatcherStats.watcher:type_name -> taskwatch.v1.Watcher
+	8,  // 16: taskwatch.v1.WatcherStats.calls:type_name -> taskwatch.v1.Calls
+	32, // 17: taskwatch.v1.EventsRequest.filter:type_name -> taskwatch.v1.Filter
+	0,  // 18: taskwatch.v1.Daemon.Load:input_type -> taskwatch.v1.LoadRequest
+	3,  // 19: taskwatch.v1.Daemon.Unload:input_type -> taskwatch.v1.UnloadRequest
+	5,  // 20: taskwatch.v1.Daemon.List:input_type -> taskwatch.v1.ListRequest
+	9,  // 21: taskwatch.v1.Daemon.Info:input_type -> taskwatch.v1.InfoRequest
+	14, // 22: taskwatch.v1.Daemon.Params:input_type -> taskwatch.v1.ParamsRequest
+	16, // 23: taskwatch.v1.Daemon.Globals:input_type -> taskwatch.v1.GlobalsRequest
+	19, // 24: taskwatch.v1.Daemon.Map:input_type -> taskwatch.v1.MapRequest
+	22, // 25: taskwatch.v1.Daemon.SetMapEntry:input_type -> taskwatch.v1.SetMapEntryRequest
+	24, // 26: taskwatch.v1.Daemon.DeleteMapEntry:input_type -> taskwatch.v1.DeleteMapEntryRequest
+	26, // 27: taskwatch.v1.Daemon.Stats:input_type -> taskwatch.v1.StatsRequest
+	29, // 28: taskwatch.v1.Daemon.Status:input_type -> taskwatch.v1.StatusRequest
+	31, // 29: taskwatch.v1.Daemon.Events:input_type -> taskwatch.v1.EventsRequest
+	1,  // 30: taskwatch.v1.Daemon.Load:output_type -> taskwatch.v1.LoadResponse
+	4,  // 31: taskwatch.v1.Daemon.Unload:output_type -> taskwatch.v1.UnloadResponse
+	6,  // 32: taskwatch.v1.Daemon.List:output_type -> taskwatch.v1.ListResponse
+	10, // 33: taskwatch.v1.Daemon.Info:output_type -> taskwatch.v1.InfoResponse
+	15, // 34: taskwatch.v1.Daemon.Params:output_type -> taskwatch.v1.ParamsResponse
+	17, // 35: taskwatch.v1.Daemon.Globals:output_type -> taskwatch.v1.GlobalsResponse
+	20, // 36: taskwatch.v1.Daemon.Map:output_type -> taskwatch.v1.MapResponse
+	23, // 37: taskwatch.v1.Daemon.SetMapEntry:output_type -> taskwatch.v1.SetMapEntryResponse
+	25, // 38: taskwatch.v1.Daemon.DeleteMapEntry:output_type -> taskwatch.v1.DeleteMapEntryResponse
+	27, // 39: taskwatch.v1.Daemon.Stats:output_type -> taskwatch.v1.StatsResponse
+	30, // 40: taskwatch.v1.Daemon.Status:output_type -> taskwatch.v1.StatusResponse
+	33, // 41: taskwatch.v1.Daemon.Events:output_type -> taskwatch.v1.EventsResponse
+	30, // [30:42] is the sub-list for method output_type
+	18, // [18:30] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_daemon_proto_init() }
@@ -2448,14 +2528,14 @@ func file_daemon_proto_init() {
 	if File_daemon_proto != nil {
 		return
 	}
-	file_daemon_proto_msgTypes[18].OneofWrappers = []any{}
+	file_daemon_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_daemon_proto_rawDesc), len(file_daemon_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -3,6 +3,8 @@ package host
 import (
 	"errors"
 	"fmt"
+
+	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
 // ErrStopped means that the old module was stopped and could not be started
@@ -36,11 +38,11 @@ func (h *Host) Replace(old, by Module) error {
 
 type based interface{ base() *lifecycle }
 
-// Fresh lists the maps that began empty, because the module that was replaced
-// had them in another layout.
-func Fresh(m Module) []string {
+// Left says what a module has not kept of the one that it was loaded to replace. Only
+// modules for the kernel keep anything.
+func Left(m Module) kernel.Left {
 	if k, ok := m.(*kernelModule); ok {
-		return k.module.Fresh()
+		return k.module.Left()
 	}
-	return nil
+	return kernel.Left{}
 }

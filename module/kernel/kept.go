@@ -1,7 +1,7 @@
 package kernel
 
 import (
-	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,8 +13,30 @@ import (
 
 // kept is what a module takes over from the module that it replaces.
 type kept struct {
-	maps  map[string]*ebpf.Map // one for both
-	fresh []string             // names of those that cannot be
+	maps   map[string]*ebpf.Map // one for both
+	copies []mapCopy            // of those that cannot be
+	left   Left
+}
+
+// Left is what a module has not in common with the one that it has replaced, though
+// both have it: maps of another layout, and variables at other places.
+type Left struct {
+	Copied         []Copied // when the module was loaded; what the other one did to them since is not there
+	FreshMaps      []string // empty, since entries would mean something else
+	FreshVariables []string // with their initial value, since they have another type
+}
+
+// Copied is a map or a variable.
+type Copied struct {
+	Name    string
+	LeftOut int // entries of a map that has no room for them
+}
+
+func (c Copied) String() string {
+	if c.LeftOut > 0 {
+		return fmt.Sprintf("%s without %d entries", c.Name, c.LeftOut)
+	}
+	return c.Name
 }
 
 // from finds what a module with this specification, whose parameters are set,
@@ -27,29 +49,33 @@ func (k *kept) from(old *Module, o *Object, spec *ebpf.CollectionSpec, contents 
 		return ErrClosed
 	}
 	k.maps = map[string]*ebpf.Map{}
+	var moved []string // sections whose variables have to be copied
 	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
-		m := old.coll.Maps[name]
+		m, was := old.coll.Maps[name], old.object.spec.Maps[name]
 		switch {
-		case m == nil || contents[name] != nil || strings.HasPrefix(name, ".rodata") || slices.Contains(o.Shared, name):
+		case strings.HasPrefix(name, ".rodata") || contents[name] != nil || slices.Contains(o.Shared, name):
 		case strings.HasPrefix(name, "."):
-			if !samePlaces(old.object, o, name) {
-				if err := old.copyVariables(name, spec); err != nil {
-					return err
-				}
+			if m == nil || !samePlaces(old.object, o, name) {
+				moved = append(moved, name)
 				continue
 			}
 			if err := k.share(name, m); err != nil {
 				return err
 			}
-		case spec.Maps[name].Compatible(m) != nil || !sameTypes(old.object.spec.Maps[name], spec.Maps[name]):
-			k.fresh = append(k.fresh, name)
-		default:
+		case m == nil:
+		case spec.Maps[name].Compatible(m) == nil && sameTypes(was, spec.Maps[name]):
 			if err := k.share(name, m); err != nil {
 				return err
 			}
+		default:
+			if convert := converter(spec.Maps[name], was); convert != nil {
+				k.copies = append(k.copies, mapCopy{name, convert})
+			} else {
+				k.left.FreshMaps = append(k.left.FreshMaps, name)
+			}
 		}
 	}
-	return nil
+	return k.copyVariables(old, o, spec, moved)
 }
 
 func (k *kept) share(name string, m *ebpf.Map) error {
@@ -99,31 +125,52 @@ func placesIn(o *Object, section string) map[string]place {
 	return list
 }
 
-// copyVariables gives the variables of a section the values that m's of the same
-// name and type have. Callers hold m.mu.
-func (m *Module) copyVariables(section string, spec *ebpf.CollectionSpec) error {
-	have := make([]byte, m.coll.Maps[section].ValueSize())
-	if err := m.coll.Maps[section].Lookup(uint32(0), have); err != nil {
-		return err
-	}
-	to := spec.Maps[section]
-	value := make([]byte, to.ValueSize)
-	if len(to.Contents) == 1 {
-		if b, ok := to.Contents[0].Value.([]byte); ok {
-			copy(value, b)
+// copyVariables gives the variables of some sections the values that those of the same
+// name have, where they can have them. Callers hold old.mu.
+func (k *kept) copyVariables(old *Module, o *Object, spec *ebpf.CollectionSpec, sections []string) error {
+	for _, section := range sections {
+		to := spec.Maps[section]
+		value := make([]byte, to.ValueSize)
+		if len(to.Contents) == 1 {
+			if b, ok := to.Contents[0].Value.([]byte); ok {
+				copy(value, b)
+			}
 		}
-	}
-	old := placesIn(m.object, section)
-	for name, v := range spec.Variables {
-		p, ok := old[name]
-		if v.SectionName != section || !ok || v.Type == nil || p.layout != cvalue.Layout(v.Type.Type) || p.size != v.Size() {
-			continue
+		for _, name := range slices.Sorted(maps.Keys(spec.Variables)) {
+			v, was := spec.Variables[name], old.object.spec.Variables[name]
+			if v.SectionName != section || was == nil || strings.HasPrefix(was.SectionName, ".rodata") || int(v.Offset+v.Size()) > len(value) {
+				continue
+			}
+			have, err := old.variable(was)
+			if err != nil {
+				return err
+			}
+			var convert cvalue.Convert
+			if v.Type != nil && was.Type != nil {
+				convert = cvalue.Converter(v.Type.Type, was.Type.Type)
+			}
+			if convert == nil {
+				k.left.FreshVariables = append(k.left.FreshVariables, name)
+				continue
+			}
+			v.Value = value[v.Offset : v.Offset+v.Size()]
+			convert(v.Value, have)
+			k.left.Copied = append(k.left.Copied, Copied{Name: name})
 		}
-		if int(v.Offset+v.Size()) <= len(value) && int(p.offset+p.size) <= len(have) {
-			v.Value = bytes.Clone(have[p.offset : p.offset+p.size])
-			copy(value[v.Offset:], v.Value)
-		}
+		to.Contents = []ebpf.MapKV{{Key: uint32(0), Value: value}}
 	}
-	to.Contents = []ebpf.MapKV{{Key: uint32(0), Value: value}}
 	return nil
+}
+
+// variable reads the bytes of a variable. Callers hold m.mu.
+func (m *Module) variable(v *ebpf.VariableSpec) ([]byte, error) {
+	section := m.coll.Maps[v.SectionName]
+	b := make([]byte, section.ValueSize())
+	if err := section.Lookup(uint32(0), b); err != nil {
+		return nil, fmt.Errorf("read the variable %s of the module before: %w", v.Name, err)
+	}
+	if int(v.Offset+v.Size()) > len(b) {
+		return nil, fmt.Errorf("the variable %s of the module before is not in %s", v.Name, v.SectionName)
+	}
+	return b[v.Offset : v.Offset+v.Size()], nil
 }

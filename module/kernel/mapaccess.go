@@ -43,9 +43,8 @@ func (m *Module) withMap(name string, fn func(*openMap) error) error {
 		if spec == nil || strings.HasPrefix(name, ".") {
 			return fmt.Errorf("%w; %s", module.ErrNoMap, m.object.describeMaps())
 		}
-		switch spec.Type {
-		case ebpf.Hash, ebpf.Array, ebpf.LRUHash, ebpf.LPMTrie, ebpf.PerCPUHash, ebpf.PerCPUArray, ebpf.LRUCPUHash, ebpf.TaskStorage:
-			return fn(&openMap{m.coll.Maps[name], spec})
+		if o := (&openMap{m.coll.Maps[name], spec}); o.hasEntries() {
+			return fn(o)
 		}
 		return fmt.Errorf("a map of type %s %w", spec.Type, module.ErrUnreadable)
 	}()
@@ -87,29 +86,22 @@ func (o *Object) describeMaps() string {
 func (m *Module) ReadMap(name string) (entries module.MapEntries, err error) {
 	err = m.withMap(name, func(o *openMap) error {
 		size := 0
-		add := func(key any, value any, n int) bool {
+		err := o.each(func(e *entry) error {
+			n := len(e.key)
+			for _, v := range e.values {
+				n += len(v)
+			}
 			if entries.More = len(entries.List) == module.MaxMapEntries || size+n > module.MaxMapBytes; entries.More {
-				return false
+				return errEnough
 			}
 			size += n
-			entries.List = append(entries.List, module.MapEntry{Key: key, Value: value})
-			return true
+			entries.List = append(entries.List, o.shown(e))
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			return nil
 		}
-		if o.spec.Type == ebpf.TaskStorage {
-			return o.eachTask(add)
-		}
-		var key blob
-		it := o.Iterate()
-		if o.perCPU() {
-			var values []blob
-			for it.Next(&key, &values) && add(o.key(key), o.values(values), len(key)+len(values)*int(o.spec.ValueSize)) {
-			}
-		} else {
-			var value blob
-			for it.Next(&key, &value) && add(o.key(key), o.value(value), len(key)+len(value)) {
-			}
-		}
-		return it.Err()
+		return err
 	})
 	return entries, err
 }
@@ -164,7 +156,7 @@ func (m *Module) UpdateMap(name, key, value string) error {
 // DeleteMapEntry deletes an entry.
 func (m *Module) DeleteMapEntry(name, key string) error {
 	return m.withMap(name, func(o *openMap) error {
-		if o.spec.Type == ebpf.Array || o.spec.Type == ebpf.PerCPUArray {
+		if o.isArray() {
 			return fmt.Errorf("a map of type %s %w: its entries are always there; set one to 0", o.spec.Type, module.ErrFixed)
 		}
 		k, done, err := o.findKey(key)
@@ -187,6 +179,17 @@ func entryError(key string, err error) error {
 	return err
 }
 
+// hasEntries reports whether the map is of a kind that can be looked into.
+func (o *openMap) hasEntries() bool {
+	switch o.spec.Type {
+	case ebpf.Hash, ebpf.Array, ebpf.LRUHash, ebpf.LPMTrie, ebpf.PerCPUHash, ebpf.PerCPUArray, ebpf.LRUCPUHash, ebpf.TaskStorage:
+		return true
+	}
+	return false
+}
+
+func (o *openMap) isArray() bool { return o.spec.Type == ebpf.Array || o.spec.Type == ebpf.PerCPUArray }
+
 func (o *openMap) perCPU() bool {
 	switch o.spec.Type {
 	case ebpf.PerCPUHash, ebpf.PerCPUArray, ebpf.LRUCPUHash:
@@ -198,6 +201,20 @@ func (o *openMap) perCPU() bool {
 func (o *openMap) key(b blob) any { return cvalue.Read(o.spec.Key, b) }
 
 func (o *openMap) value(b blob) any { return cvalue.Read(o.spec.Value, b) }
+
+// shown returns an entry in its types.
+func (o *openMap) shown(e *entry) module.MapEntry {
+	shown := module.MapEntry{Key: o.key(e.key)}
+	if o.spec.Type == ebpf.TaskStorage {
+		shown.Key = int64(e.tid)
+	}
+	if o.perCPU() {
+		shown.Value = o.values(e.values)
+	} else {
+		shown.Value = o.value(e.values[0])
+	}
+	return shown
+}
 
 func (o *openMap) values(list []blob) []any {
 	values := make([]any, len(list))
@@ -249,31 +266,56 @@ func fdKey(fd int) blob {
 	return key
 }
 
-// eachTask calls add with the entry of each task that has one, until it returns
-// false.
-func (o *openMap) eachTask(add func(key, value any, size int) bool) error {
+// entry is an entry of a map.
+type entry struct {
+	key    blob   // of task storage, a descriptor, for as long as the entry is looked at
+	tid    int    // of task storage
+	values []blob // one, or one for each processor
+}
+
+var errEnough = errors.New("enough")
+
+// each calls fn with each entry, until it returns an error.
+func (o *openMap) each(fn func(*entry) error) error {
+	if o.spec.Type == ebpf.TaskStorage {
+		return o.eachTask(fn)
+	}
+	var e entry
+	it := o.Iterate()
+	if o.perCPU() {
+		for it.Next(&e.key, &e.values) {
+			if err := fn(&e); err != nil {
+				return err
+			}
+		}
+		return it.Err()
+	}
+	e.values = make([]blob, 1)
+	for it.Next(&e.key, &e.values[0]) {
+		if err := fn(&e); err != nil {
+			return err
+		}
+	}
+	return it.Err()
+}
+
+// eachTask is each for task storage.
+func (o *openMap) eachTask(fn func(*entry) error) error {
 	var r procfs.Reader
-	errEnough := errors.New("enough")
-	err := r.Tasks(func(_, tid int) error {
+	return r.Tasks(func(_, tid int) error {
 		fd, err := taskFD(tid)
 		if err != nil {
 			return nil // it is gone, or cannot be asked about
 		}
 		defer unix.Close(fd)
-		var value blob
-		err = o.Lookup(fdKey(fd), &value)
+		e := entry{key: fdKey(fd), tid: tid, values: make([]blob, 1)}
+		err = o.Lookup(e.key, &e.values[0])
 		switch {
 		case errors.Is(err, ebpf.ErrKeyNotExist):
 			return nil
 		case err != nil:
 			return err
-		case !add(int64(tid), o.value(value), len(value)):
-			return errEnough
 		}
-		return nil
+		return fn(&e)
 	})
-	if errors.Is(err, errEnough) {
-		return nil
-	}
-	return err
 }

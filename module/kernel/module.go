@@ -29,10 +29,10 @@ import (
 type Module struct {
 	object *Object
 	coll   *ebpf.Collection // maps only
-	fresh  []string         // maps that have kept nothing
 	shared []*sharedMap
 	id     uint64  // counts modules
-	from   uint64  // id of the module that it has taken its maps from, or 0
+	from   uint64  // id of the module that it has taken all its maps from, or 0
+	left   Left    // of the module that it replaces
 	log    *logger // or nil
 
 	mu     sync.Mutex // guards the fields below
@@ -45,7 +45,7 @@ var loads atomic.Uint64
 
 // shares reports whether the maps of the one are those of the other, all of them.
 func (m *Module) shares(other *Module) bool {
-	return m.from == other.id && len(m.fresh) == 0 || other.from == m.id && len(other.fresh) == 0
+	return m.from == other.id || other.from == m.id
 }
 
 // LoadOptions are the choices of [Object.Load].
@@ -56,8 +56,8 @@ type LoadOptions struct {
 	// Replaces, if set, is the module whose place this one is going to take
 	// ([Table.Replace]). Maps of the same name and layout are one map from then
 	// on, so that they keep what they hold; so are the global variables, if all
-	// have the same places. Other variables get the values that those of the same
-	// name and size have now. Other maps begin empty: see [Module.Fresh].
+	// have the same places. Other variables and maps of the same name get what those
+	// have now, as far as it means the same: see [Module.Left].
 	Replaces *Module
 
 	// Table, if set, is where the module is going to be registered. It has the maps of
@@ -117,9 +117,16 @@ func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	if c := opts.Companion; c != nil {
 		c.Spec, c.Maps = o.spec, coll.Maps
 	}
-	m := &Module{object: o, coll: coll, fresh: kept.fresh, shared: shared, id: loads.Add(1), log: newLogger(opts.Log)}
+	m := &Module{object: o, coll: coll, shared: shared, id: loads.Add(1), log: newLogger(opts.Log)}
 	if opts.Replaces != nil {
-		m.from = opts.Replaces.id
+		if len(kept.copies)+len(kept.left.FreshMaps) == 0 {
+			m.from = opts.Replaces.id
+		}
+		if err := kept.copyMaps(opts.Replaces, o, coll); err != nil {
+			m.Close()
+			return fail(err, "")
+		}
+		m.left = kept.left
 	}
 	for _, name := range slices.Sorted(maps.Keys(opts.Contents)) {
 		if err := m.fill(name, opts.Contents[name]); err != nil {
@@ -222,9 +229,8 @@ func (m *Module) mapNamed(name string) asm.FDer {
 // Name returns the module's name.
 func (m *Module) Name() string { return m.object.Name }
 
-// Fresh lists the maps that the module it replaces has, too, in another layout:
-// they began empty.
-func (m *Module) Fresh() []string { return m.fresh }
+// Left says what the module has not kept of the one that it was loaded to replace.
+func (m *Module) Left() Left { return m.left }
 
 // Globals reads all global variables, sorted by name, while the module runs or
 // not. Each is read as a whole; one that changes meanwhile may be torn. More

@@ -62,16 +62,24 @@ func (m *member) read(b []byte) (any, bool) {
 	if int(m.offset+m.bits) > 8*len(b) {
 		return nil, false
 	}
-	v := m.bitsOf(b)
-	t := m.number()
-	if t.Signed {
-		unused := 64 - m.bits
-		return int64(v<<unused) >> unused, true
-	}
-	if t.Bool {
+	v := m.wide(b)
+	switch t := m.number(); {
+	case t.Signed:
+		return int64(v), true
+	case t.Bool:
 		return v != 0, true
 	}
 	return v, true
+}
+
+// wide returns a bit-field as a number of 64 bits, a negative one with its sign.
+func (m *member) wide(b []byte) uint64 {
+	v := m.bitsOf(b)
+	if m.number().Signed {
+		unused := 64 - m.bits
+		return uint64(int64(v<<unused) >> unused)
+	}
+	return v
 }
 
 // write puts a value into a member.
