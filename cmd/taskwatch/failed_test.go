@@ -92,6 +92,11 @@ func testFailedExecs(t *testing.T, source string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for line := range strings.Lines(string(lines)) {
+			if strings.HasPrefix(line, `{"event":"exec-failed"`) && !strings.Contains(line, `"exe":"/usr/bin/`) {
+				t.Errorf("%q: the program that tried is missing: %s", c.flags, line)
+			}
+		}
 		got := find(`(?m)^\{"event":"exec-failed","optional":true,"errno":\d+,"errno_name":"(E\w+)","path":"([^"]*)"`, lines)
 		for i, s := range got {
 			errno, path, _ := strings.Cut(s, " ")

@@ -156,3 +156,29 @@ func TestRunLabel(t *testing.T) {
 		}
 	}
 }
+
+// Records have the facts of their tasks, also where no events are shown.
+func TestRecordsAloneHaveFacts(t *testing.T) {
+	testutil.Root(t)
+	file := filepath.Join(t.TempDir(), "records.jsonl")
+	r := tw(t, "run", "--label", "job-7", "--where", `kind == "emit"`, "-o", file, "--", "/bin/sh", "-c", "/bin/true & wait")
+	if r.status != 0 {
+		t.Fatalf("%+v", r)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := 0
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, `{"event":"exec"`) || strings.HasPrefix(line, `{"event":"emit"`) && strings.Contains(line, `"missing"`) {
+			t.Error(line)
+		}
+		if strings.HasPrefix(line, `{"event":"emit","module":"label","json":{`) {
+			records++
+		}
+	}
+	if records == 0 {
+		t.Errorf("no record:\n%s", text)
+	}
+}

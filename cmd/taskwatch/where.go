@@ -70,8 +70,8 @@ func (f *whereFlags) kinds(asked, usual taskwatch.Kinds) (taskwatch.Kinds, error
 	}
 	can := f.filter.Kinds()
 	switch {
-	case can == 0:
-		return 0, nil
+	case can == 0: // what it is about has facts of its task, which execs tell
+		return taskwatch.KindsOf(taskwatch.Exec), nil
 	case asked != 0:
 		if asked&can == 0 {
 			return 0, fmt.Errorf("--where %s: only %s can match, but --event asks for %s", f.expr, can, asked)
