@@ -20,7 +20,8 @@ const (
 	recordCwd      recordKind = 13 // a working directory, before the first record that has its number
 	recordProgram  recordKind = 14 // path from the outermost root, and environment, of the exec that follows
 	recordFailed   recordKind = 15 // an exec that failed: val is the error number, exe the path as it was given
-	numRecordKinds recordKind = 16
+	recordAbout    recordKind = 16 // what is not known of the task of the report or the module's record that follows
+	numRecordKinds recordKind = 17
 )
 
 // What else is known of a record.

@@ -1,9 +1,12 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,13 +20,56 @@ import (
 // directories.
 type said map[string]int
 
-func (s said) add(t *testing.T, what string, k taskwatch.Kind, task *taskwatch.Task, missing taskwatch.Fields, dir string) {
+// places are the program and its directory.
+type places struct {
+	program, dir string
+	module       *kernel.Module
+}
+
+func newPlaces(t *testing.T) *places {
+	testutil.Root(t)
+	p := &places{module: loadModule(t, "everywhere", "testdata/modules/everywhere.c", nil)}
+	var err error
+	if p.program, err = filepath.EvalSymlinks(testutil.BuildC(t, "-static", "testdata/places.c")); err != nil {
+		t.Fatal(err)
+	}
+	if p.dir, err = filepath.EvalSymlinks(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		if err := os.Mkdir(filepath.Join(p.dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+// sink adds what the module says, in a sink that reads all of events of one kind.
+func (s said) sink(t *testing.T, k taskwatch.Kind, p *places, strangers bool) taskwatch.Sink {
+	return taskwatch.NewSink(taskwatch.WantAll(taskwatch.KindsOf(k)), func(it taskwatch.Item) {
+		if f := it.Failure; f != nil {
+			s.add(t, "error", f.Kind, f.Event.Task, f.Event.Missing, p.dir, strangers)
+		}
+		if r := it.Record; r != nil {
+			at, err := taskwatch.ParseKinds(string(r.Data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.add(t, "record", at.List()[0], r.Task, r.Missing, p.dir, strangers)
+		}
+	})
+}
+
+func (s said) add(t *testing.T, what string, k taskwatch.Kind, task *taskwatch.Task, missing taskwatch.Fields, dir string, strangers bool) {
 	if k == taskwatch.Free {
 		return // little is left of the task, and a record is about another one
 	}
 	lacks := missing & taskwatch.FieldsTask & taskwatch.FieldsOf(k)
 	place, inside := strings.CutPrefix(task.Cwd, dir+"/")
-	if !inside { // the command, whose maker is not watched
+	if strangers && !inside {
+		return // of another program
+	}
+	if strangers || !inside { // the command, whose maker is not watched
 		lacks &^= taskwatch.FieldParentID
 	}
 	if lacks != 0 {
@@ -39,26 +85,11 @@ func (s said) add(t *testing.T, what string, k taskwatch.Kind, task *taskwatch.T
 	s[fmt.Sprintf("%s at %v in %s, argv %q, gid %s, exe %s", what, k, place, task.Argv[1:], gid, task.Exe)]++
 }
 
-// What a module in the kernel says has the facts of its moment, whatever events are
-// asked for.
-func TestWhatModulesSayIsComplete(t *testing.T) {
-	testutil.Root(t)
-	module := loadModule(t, "everywhere", "testdata/modules/everywhere.c", nil)
-	program, err := filepath.EvalSymlinks(testutil.BuildC(t, "-static", "testdata/places.c"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"a", "b", "c"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+// want compares what was said with what the module says of one run of the program.
+func (s said) want(t *testing.T, p *places) {
+	t.Helper()
 	want := said{}
-	first, second := fmt.Sprintf("argv %q", []string{dir}), fmt.Sprintf("argv %q", []string{dir, "last"})
+	first, second := fmt.Sprintf("argv %q", []string{p.dir}), fmt.Sprintf("argv %q", []string{p.dir, "last"})
 	for _, line := range []string{
 		"error at init in a, " + first + ", gid 0",
 		"error at clone in a, " + first + ", gid 0",
@@ -75,26 +106,29 @@ func TestWhatModulesSayIsComplete(t *testing.T) {
 		"record at exit in c, " + second + ", gid 7",
 		"record at exit in a, " + first + ", gid 0",
 	} {
-		want[line+", exe "+program] = 1
+		want[line+", exe "+p.program] = 1
 	}
+	for what, n := range want {
+		if s[what] != n {
+			t.Errorf("said %d times, and not %d: %s", s[what], n, what)
+		}
+		delete(s, what)
+	}
+	for what := range s {
+		t.Errorf("said: %s", what)
+	}
+}
+
+// What a module in the kernel says has the facts of its moment, whatever events are
+// asked for.
+func TestWhatModulesSayIsComplete(t *testing.T) {
+	p := newPlaces(t)
 	for _, k := range taskwatch.AllKinds.List() {
 		t.Run(k.String(), func(t *testing.T) {
 			got := said{}
-			sink := taskwatch.NewSink(taskwatch.WantAll(taskwatch.KindsOf(k)), func(it taskwatch.Item) {
-				if f := it.Failure; f != nil {
-					got.add(t, "error", f.Kind, f.Event.Task, f.Event.Missing, dir)
-				}
-				if r := it.Record; r != nil {
-					at, err := taskwatch.ParseKinds(string(r.Data))
-					if err != nil {
-						t.Fatal(err)
-					}
-					got.add(t, "record", at.List()[0], r.Task, r.Missing, dir)
-				}
-			})
-			command := &source.Command{Path: program, Argv: []string{"places", dir}}
-			w := newWatchOn(t, Config{Command: command}, 0, 0, sink, nil, func(t testing.TB, table *kernel.Table) {
-				if err := table.Register(module, kernel.RegisterOptions{}); err != nil {
+			command := &source.Command{Path: p.program, Argv: []string{"places", p.dir}}
+			w := newWatchOn(t, Config{Command: command}, 0, 0, got.sink(t, k, p, false), nil, func(t testing.TB, table *kernel.Table) {
+				if err := table.Register(p.module, kernel.RegisterOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			})
@@ -102,15 +136,41 @@ func TestWhatModulesSayIsComplete(t *testing.T) {
 			if w.losses != nil {
 				t.Fatalf("lost %v", w.losses)
 			}
-			for what, n := range want {
-				if got[what] != n {
-					t.Errorf("said %d times, and not %d: %s", got[what], n, what)
-				}
-				delete(got, what)
+			got.want(t, p)
+		})
+	}
+}
+
+// It has them also of tasks outside of the cgroup that is watched, but for who has made
+// them.
+func TestWhatModulesSayOfStrangers(t *testing.T) {
+	p := newPlaces(t)
+	cgroup := filepath.Join(cgroupMount(t), "taskwatch-strangers-"+strconv.Itoa(os.Getpid()))
+	if err := os.Mkdir(cgroup, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := os.Remove(cgroup); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, k := range []taskwatch.Kind{taskwatch.Exec, taskwatch.Free} {
+		t.Run(k.String(), func(t *testing.T) {
+			got := said{}
+			w := newWatchOf(t, Config{Cgroup: cgroup}, 0, 0, got.sink(t, k, p, true), nil)
+			table := w.src.Table()
+			if err := table.Register(p.module, kernel.RegisterOptions{}); err != nil {
+				t.Fatal(err)
 			}
-			for what := range got {
-				t.Errorf("said: %s", what)
+			out, err := (&exec.Cmd{Path: p.program, Args: []string{"places", p.dir}}).CombinedOutput()
+			if err := errors.Join(err, table.Unregister(p.module)); err != nil {
+				t.Fatalf("%v: %s", err, out)
 			}
+			w.stop(t)
+			if w.losses != nil {
+				t.Fatalf("lost %v", w.losses)
+			}
+			got.want(t, p)
 		})
 	}
 }

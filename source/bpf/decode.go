@@ -80,7 +80,7 @@ func (k recordKind) minSize(flags recordFlags) int {
 			return recSize
 		}
 		return exitSize
-	case recordExec, recordArgv, recordCgroup, recordTask, recordCwd, recordProgram, recordFailed, recordReport, recordEmit:
+	case recordExec, recordArgv, recordCgroup, recordTask, recordCwd, recordAbout, recordProgram, recordFailed, recordReport, recordEmit:
 		return dataSize
 	case recordExtra:
 		return extraSize

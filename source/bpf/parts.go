@@ -17,7 +17,14 @@ type parts struct {
 	argv    map[uint64][]byte
 	told    taskwatch.Extra // of the record that was taken last
 	dirs    [1 << dirBits]struct{ now, before dir }
-	cwds    map[uint64]dir // by task, of the record that follows
+	abouts  map[uint64]about // by task, of the record that follows
+}
+
+// about is what the kernel side has told of the task of a module's record.
+type about struct {
+	exe, cwd string // "" if not known
+	args     []string
+	argsCut  bool
 }
 
 // dir is a working directory, which the upper bits of its number say the place of.
@@ -36,7 +43,7 @@ func newParts() parts {
 		strings: make(interner),
 		extras:  make(map[uint64]taskwatch.Extra),
 		argv:    make(map[uint64][]byte),
-		cwds:    make(map[uint64]dir),
+		abouts:  make(map[uint64]about),
 	}
 }
 
@@ -46,7 +53,7 @@ func (p *parts) take(r *record) (whole bool) {
 	if p.dropped != r.dropped {
 		p.dropped = r.dropped
 		clear(p.extras) // what they were of may be lost
-		clear(p.cwds)
+		clear(p.abouts)
 	}
 	switch r.kind {
 	case recordExtra:
@@ -57,16 +64,16 @@ func (p *parts) take(r *record) (whole bool) {
 		return false
 	case recordCwd:
 		p.resolve(r)
-		d := dir{r.dir, r.cwdPath, r.flags&flagCwdCut != 0}
-		if r.dir == 0 {
-			p.cwds[r.task] = d
-			return false
-		}
 		at := &p.dirs[placeOf(r.dir)]
 		if at.now.number != r.dir {
 			at.before = at.now
 		}
-		at.now = d
+		at.now = dir{r.dir, r.cwdPath, r.flags&flagCwdCut != 0}
+		return false
+	case recordAbout:
+		p.resolve(r)
+		p.arguments(r)
+		p.abouts[r.task] = about{r.exePath, r.cwdPath, r.args, r.argsCut}
 		return false
 	case recordArgv:
 		p.piece(r)
@@ -97,17 +104,11 @@ func (p *parts) take(r *record) (whole bool) {
 func (p *parts) forget(task uint64) {
 	delete(p.extras, task)
 	delete(p.argv, task)
-	delete(p.cwds, task)
+	delete(p.abouts, task)
 }
 
 // cwd returns the working directory of a record, and whether it is known.
 func (p *parts) cwd(r *record) (string, bool) {
-	if len(p.cwds) > 0 {
-		if d, ok := p.cwds[r.task]; ok {
-			delete(p.cwds, r.task)
-			return d.path, !d.cut
-		}
-	}
 	at := &p.dirs[placeOf(r.dir)]
 	for _, d := range []*dir{&at.now, &at.before} {
 		if r.dir != 0 && d.number == r.dir {
@@ -115,6 +116,17 @@ func (p *parts) cwd(r *record) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// about returns what was told of the task of a record.
+func (p *parts) about(r *record) about {
+	a, ok := p.abouts[r.task]
+	if ok {
+		delete(p.abouts, r.task)
+		return a
+	}
+	cwd, _ := p.cwd(r)
+	return about{cwd: cwd}
 }
 
 // program keeps what a record before an exec tells of the program.

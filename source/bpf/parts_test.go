@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -110,25 +111,28 @@ func TestPartsKeepDirectories(t *testing.T) {
 	is(0, "", false)
 }
 
-// A working directory without a number is that of its task's next record, and no other
-// directory is known by it.
-func TestDirectoriesWithoutANumber(t *testing.T) {
+// What is told of a task is of its next record, and no directory is known by it.
+func TestToldOfATask(t *testing.T) {
 	p := newParts()
-	cwd := record{kind: recordCwd, task: 1, cwd: []byte("tmp\x00"), flags: flagExeCut}
+	told := record{kind: recordAbout, task: 1, cwd: []byte("tmp\x00"), exe: []byte("true\x00bin\x00"), argv: []byte("a\x00b\x00")}
 	emit, other := record{kind: recordEmit, task: 1}, record{kind: recordEmit, task: 2}
-	p.take(&cwd)
-	if path, ok := p.cwd(&other); ok {
-		t.Errorf("another task is in %q", path)
+	is := func(r *record, want about) {
+		t.Helper()
+		if got := p.about(r); !reflect.DeepEqual(got, want) {
+			t.Errorf("told of task %d: %+v, want %+v", r.task, got, want)
+		}
 	}
-	if path, ok := p.cwd(&emit); path != "/tmp" || !ok {
-		t.Errorf("it is in %q, %v", path, ok)
-	}
-	if path, ok := p.cwd(&emit); ok {
-		t.Errorf("then it is in %q", path)
-	}
-	p.take(&cwd)
-	p.take(&record{kind: recordExit, task: 2, dropped: 1})
-	if path, ok := p.cwd(&emit); ok {
-		t.Errorf("behind a loss it is in %q", path)
-	}
+	p.take(&told)
+	is(&other, about{})
+	is(&emit, about{exe: "/bin/true", cwd: "/tmp", args: []string{"a", "b"}})
+	is(&emit, about{})
+	told.flags = flagExeCut | flagArgvLeft
+	p.take(&told)
+	is(&emit, about{cwd: "/tmp"})
+	told.flags = flagCwdCut | flagArgvCut
+	p.take(&told)
+	is(&emit, about{exe: "/bin/true", args: []string{"a", "b"}, argsCut: true})
+	p.take(&told)
+	p.take(&record{kind: recordExit, task: 2, dropped: 1}) // it may have been of another record
+	is(&emit, about{})
 }

@@ -122,7 +122,7 @@ func (st *stream) subject(r *record) *entry {
 
 // context returns the task of a record that is no event of the stream, as it is at
 // that moment. One that is not in the table, because it is out of scope or nothing
-// is watched, is described by the record alone.
+// is watched, is described by what was sent with the record.
 func (st *stream) context(e *entry, r *record) *taskwatch.Task {
 	t := &taskwatch.Task{PID: r.pid, TID: r.tid, StartNS: r.start}
 	if e != nil {
@@ -133,7 +133,11 @@ func (st *stream) context(e *entry, r *record) *taskwatch.Task {
 	if r.cgroup != 0 {
 		t.Cgroup = st.cgroups[r.cgroup]
 	}
-	t.Cwd, _ = st.parts.cwd(r) // or ""
+	about := st.parts.about(r)
+	t.Cwd = about.cwd
+	if e == nil {
+		t.Exe, t.Argv, t.ArgvCut = about.exe, about.args, about.argsCut
+	}
 	return t
 }
 

@@ -21,7 +21,8 @@ enum tw_kind {
 	TW_CWD = 13, /* a working directory, before the first record that has its number */
 	TW_PROGRAM = 14, /* path from the outermost root, and environment, of the exec that follows */
 	TW_FAILED = 15, /* an exec that failed: val is the error number, exe the path as it was given */
-	TW_KINDS = 16,
+	TW_ABOUT = 16, /* what is not known of the task of the report or the module's record that follows */
+	TW_KINDS = 17,
 };
 
 /* What else is known of a record. */

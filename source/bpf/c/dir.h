@@ -16,21 +16,6 @@ struct {
 	__type(value, u64);
 } dirs SEC(".maps");
 
-/* Sends the names of a working directory in a scratch whose record is begun. Returns whether there was room. */
-static __always_inline int output_dir(struct scratch *s, struct fs_struct *fs)
-{
-	u16 flags = 0;
-	u32 cwd = store_path(SCRATCH_CWD, 0, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags), size;
-
-	s->d.rec.flags = flags;
-	s->d.cwd_len = cwd;
-	size = clamp(sizeof(s->d) + cwd, sizeof(s->d) + PATH_ROOM);
-	if (!bpf_ringbuf_output(&ring, s, size, BPF_RB_NO_WAKEUP))
-		return 1;
-	lose(TW_CWD);
-	return 0;
-}
-
 /*
  * Sends a working directory. The reader knows it from here on, if the names are
  * those of the number, for they may have changed in between, and if no other one
@@ -38,8 +23,9 @@ static __always_inline int output_dir(struct scratch *s, struct fs_struct *fs)
  */
 static __noinline void send_dir(struct fs_struct *fs, u64 dir, u64 *known, u64 before)
 {
-	u32 slot = SCRATCH_CWD;
+	u32 slot = SCRATCH_CWD, cwd, size;
 	struct scratch *s = bpf_map_lookup_elem(&scratch, &slot);
+	u16 flags = 0;
 
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
 		return;
@@ -48,7 +34,13 @@ static __noinline void send_dir(struct fs_struct *fs, u64 dir, u64 *known, u64 b
 	s->d.rec.lost = control.lost;
 	s->d.rec.dropped = control.dropped;
 	s->d.rec.dir = dir;
-	if (output_dir(s, fs) && (number_path((u64)cwd_path(fs), (u64)fs) != dir || __sync_val_compare_and_swap(known, before, dir) != before))
+	cwd = store_path(slot, 0, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
+	s->d.rec.flags = flags;
+	s->d.cwd_len = cwd;
+	size = clamp(sizeof(s->d) + cwd, sizeof(s->d) + PATH_ROOM);
+	if (bpf_ringbuf_output(&ring, s, size, BPF_RB_NO_WAKEUP))
+		lose(TW_CWD);
+	else if (number_path((u64)cwd_path(fs), (u64)fs) != dir || __sync_val_compare_and_swap(known, before, dir) != before)
 		*(volatile u64 *)known = 0;
 	s->busy = 0;
 }
@@ -79,29 +71,6 @@ static __noinline u64 name_dir(struct task_struct *tsk, u16 kind)
 	if (before != dir)
 		send_dir(fs, dir, known, before);
 	return dir;
-}
-
-/*
- * Sends the working directory of a task for its record that follows, without a
- * number: what sends records of modules has no stack to make one.
- */
-static __noinline void send_own_dir(struct task_struct *tsk, u16 kind)
-{
-	struct fs_struct *fs = GET(tsk, struct task_struct, fs);
-	u32 slot = SCRATCH_CWD;
-	struct scratch *s;
-
-	if (!(control.placed & 1u << kind) || !fs || tsk->flags & PF_KTHREAD)
-		return;
-	s = bpf_map_lookup_elem(&scratch, &slot);
-	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
-		return;
-	fill_head(&s->d.rec, TW_CWD, 0, 0, tsk);
-	s->d.rec.dir = 0;
-	s->d.exe_len = 0;
-	s->d.argv_len = 0;
-	output_dir(s, fs);
-	s->busy = 0;
 }
 
 #endif

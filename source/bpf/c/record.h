@@ -22,7 +22,7 @@ struct tw_rec {
 	u64 cgroup;  /* struct place: the id, and above it the hierarchy */
 	u32 uid[4], gid[4]; /* real, effective, saved, fs */
 	char comm[16];
-	u64 dir; /* its working directory, as a TW_CWD before has told, or 0; a TW_CWD of 0 is that of the task's next record */
+	u64 dir; /* its working directory, as a TW_CWD before has told, or 0 */
 };
 
 struct tw_exit {
@@ -62,9 +62,10 @@ struct tw_extra {
 };
 
 /*
- * A TW_CWD and a TW_PROGRAM are a struct tw_data, whose rec has no more than a
- * TW_FREE has. The first has cwd, and rec.dir; the second the path outside of its
- * own root as exe, and the environment as argv.
+ * A TW_CWD, a TW_PROGRAM and a TW_ABOUT are a struct tw_data, whose rec has no more
+ * than a TW_FREE has. The first has cwd, and rec.dir; the second the path outside of
+ * its own root as exe, and the environment as argv; the third exe, cwd and the
+ * beginning of argv, as far as its flags do not say otherwise.
  */
 
 /*

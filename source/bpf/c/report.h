@@ -3,6 +3,7 @@
 #ifndef TASKWATCH_STREAM_REPORT_H
 #define TASKWATCH_STREAM_REPORT_H
 
+#include "about.h"
 #include "arguments.h"
 #include "cgroup.h"
 #include "dir.h"
@@ -107,6 +108,22 @@ static __always_inline int left_out(struct task_struct *tsk)
 	return own_only && !is_marked(tsk) && !is_marked(bpf_get_current_task_btf());
 }
 
+/*
+ * Sends where the task of a report is, and returns the number of that if it has one.
+ * A task that has just been made is where its creator is.
+ */
+static __always_inline u64 name_subject(struct task_struct *tsk, u32 event)
+{
+	struct task_struct *where = tsk;
+
+	if (event == TW_INIT || event == TW_CLONE)
+		where = bpf_get_current_task_btf();
+	if (!is_stranger(tsk) || !is_stranger(where))
+		return name_dir(tsk, TW_REPORT);
+	send_about(tsk, where, about(where, TW_REPORT, 1));
+	return 0;
+}
+
 /* Called by the table behind each watcher that failed. */
 SEC(".task_watchers.report")
 int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *detail)
@@ -122,7 +139,7 @@ int report(unsigned long val, struct task_struct *tsk, u64 who, int err, void *d
 	if (event == TW_EXEC && report_exec(who, err, tsk, detail))
 		return 0;
 	if (event != TW_FREE)
-		dir = name_dir(tsk, TW_REPORT);
+		dir = name_subject(tsk, event);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 	if (!r) {
 		lose(TW_REPORT);
@@ -171,7 +188,8 @@ long emit(u32 module, void *data, u32 size, u32 type)
 	}
 	if (!(type & EMIT_LOG)) {
 		name_cgroup(bpf_get_current_task_btf());
-		send_own_dir(bpf_get_current_task_btf(), TW_EMIT);
+		send_about(bpf_get_current_task_btf(), bpf_get_current_task_btf(),
+			   about(bpf_get_current_task_btf(), TW_EMIT, is_stranger(bpf_get_current_task_btf())));
 	}
 	if (!bpf_ringbuf_reserve_dynptr(&ring, sizeof(*d) + size, 0, &ptr))
 		d = bpf_dynptr_data(&ptr, 0, sizeof(*d));

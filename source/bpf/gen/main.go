@@ -40,6 +40,7 @@ var sets = []set{
 		{"TW_CWD", "recordCwd", "a working directory, before the first record that has its number"},
 		{"TW_PROGRAM", "recordProgram", "path from the outermost root, and environment, of the exec that follows"},
 		{"TW_FAILED", "recordFailed", "an exec that failed: val is the error number, exe the path as it was given"},
+		{"TW_ABOUT", "recordAbout", "what is not known of the task of the report or the module's record that follows"},
 		{"TW_KINDS", "numRecordKinds", ""},
 	}...)},
 	{"What else is known of a record.", "tw_flags", "recordFlags", true, []constant{
