@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -310,14 +311,18 @@ func (d *moduleDescription) write(w io.Writer) error {
 	if d.License != "" {
 		line("license", "%s", d.License)
 	}
-	for _, k := range d.Kinds().List() {
-		var fns []string
-		for _, w := range d.Watchers {
-			if w.Event == k.String() {
-				fns = append(fns, w.Function)
-			}
+	for rest := d.Watchers; len(rest) > 0; { // in the order of the events, and then attach and the like
+		of := rest[0].Event
+		n := slices.IndexFunc(rest, func(w host.Watcher) bool { return w.Event != of })
+		if n < 0 {
+			n = len(rest)
 		}
-		line("watchers", "%s: %s", k, strings.Join(fns, ", "))
+		var fns []string
+		for _, w := range rest[:n] {
+			fns = append(fns, w.Function)
+		}
+		line("watchers", "%s: %s", of, strings.Join(fns, ", "))
+		rest = rest[n:]
 	}
 	if len(d.Veto) > 0 {
 		line("veto", "%s", strings.Join(d.Veto, ", "))

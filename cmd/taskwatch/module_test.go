@@ -164,3 +164,32 @@ func TestModuleBuildWithoutClang(t *testing.T) {
 		t.Errorf("without a clang: %+v", r)
 	}
 }
+
+// info shows the watchers of what is no event, too: attach, detach, execed and step.
+func TestModuleInfoShowsAllWatchers(t *testing.T) {
+	needsClang(t)
+	const watchers = `static int f(unsigned long val, struct task_struct *tsk) { return 0; }
+task_watcher_func(exit, f);
+task_watcher_func(init, f);
+task_watcher_func(attach, f);
+task_watcher_func(detach, f);
+`
+	const inKernel = "task_watcher_func(execed, f);\nstatic int g(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm) { return 0; }\ntask_step_watcher_func(g);\n"
+	both := "watchers:      init: f\nwatchers:      exit: f\nwatchers:      attach: f\nwatchers:      detach: f\n"
+	for _, c := range []struct{ out, source, want string }{
+		{"all.o", watchers + inKernel, both + "watchers:      execed: f\nwatchers:      step: g\n"},
+		{"all.wasm", watchers, both},
+	} {
+		dir := t.TempDir()
+		source, out := filepath.Join(dir, "all.c"), filepath.Join(dir, c.out)
+		if err := os.WriteFile(source, []byte("#include \"task_watchers.h\"\n"+c.source+"MODULE_LICENSE(\"GPL\");\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if r := tw(t, "module", "build", source, "-o", out); r.status != 0 {
+			t.Fatalf("%+v", r)
+		}
+		if r := tw(t, "module", "info", out); !strings.Contains(r.stdout, c.want) {
+			t.Errorf("%s: info says\n%s\nwant\n%s", c.out, r.stdout, c.want)
+		}
+	}
+}
