@@ -72,7 +72,7 @@ var depRules = []depRule{
 	{"source/...", []string{".", "source", "internal/..."}},
 
 	{"module", []string{".", "internal/..."}},
-	{"module/host", []string{".", "module", "module/kernel", "module/wasm", "source"}},
+	{"module/host", []string{".", "internal/label", "module", "module/kernel", "module/wasm", "modules", "source"}},
 	{"module/kernel/...", []string{".", "module", "include", "internal/..."}},
 	{"module/wasm/rewrite", []string{".", "module/wasm/internal/..."}},
 	{"module/wasm/...", []string{".", "module", "internal/..."}},

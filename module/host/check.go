@@ -34,7 +34,7 @@ func Check(f *File, opts Options) (limits Limits, err error) {
 }
 
 func checkKernel(f *File, opts Options) (limits Limits, err error) {
-	m, err := f.kernel.Load(kernel.LoadOptions{Params: opts.Params})
+	m, err := f.loadObject(kernel.LoadOptions{Params: opts.Params})
 	if err != nil {
 		return limits, err
 	}

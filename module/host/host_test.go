@@ -15,6 +15,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/host"
+	stock "github.com/taskwatch/taskwatch/modules"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
@@ -172,5 +173,20 @@ func TestFiles(t *testing.T) {
 	f := parse(t, "count", testmodule.Object(t, "testdata/usercount.c"))
 	if _, err := h.Load(f, host.Options{}); !errors.Is(err, host.ErrNoKernel) || !errors.Is(h.KernelModules(), host.ErrNoKernel) {
 		t.Errorf("with a source that has no table in the kernel: %v", err)
+	}
+}
+
+// The rules of label give no value that is no label.
+func TestLabelOfRules(t *testing.T) {
+	f, err := host.Parse("label", stock.Find("label").Object(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]string{
+		"12345678901234567": "at most 16", "a b": "byte 1 is not allowed", strings.Repeat("0", 32): "an id of zeros",
+	} {
+		if _, err := host.Check(f, host.Options{Params: map[string]string{"value": value}}); err == nil || !strings.Contains(err.Error(), "parameter value: label") || !strings.Contains(err.Error(), want) {
+			t.Errorf("value=%s: %v, want ...%s", value, err, want)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/label"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
@@ -51,7 +52,7 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 	if old, ok := opts.Replaces.(*kernelModule); ok {
 		kopts.Replaces = old.module
 	}
-	m, err := f.kernel.Load(kopts)
+	m, err := f.loadObject(kopts)
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +69,17 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 		},
 		info: f.Info(), module: m, table: table,
 	}, nil
+}
+
+// loadObject loads a module for the kernel. What a parameter of label means, the
+// module can take no other way than it stands there.
+func (f *File) loadObject(opts kernel.LoadOptions) (*kernel.Module, error) {
+	if value := opts.Params["value"]; f.label && value != "" {
+		if _, err := label.Parse(value); err != nil {
+			return nil, &kernel.Error{Op: "load", Module: f.name, Err: fmt.Errorf("parameter value: %w", err)}
+		}
+	}
+	return f.kernel.Load(opts)
 }
 
 func (m *kernelModule) Info() Info { return m.info }
