@@ -22,6 +22,14 @@ type watch struct {
 	reads    Fields
 }
 
+func newWatch(fn Watcher, options []WatchOption) watch {
+	w := watch{fn: fn, reads: DefaultFields}
+	for _, o := range options {
+		o(&w)
+	}
+	return w
+}
+
 // Watch adds a watcher on k, after those that the module already has. Without
 // options the watcher may deny if that is possible, and reads every field
 // except the optional ones. If something is wrong with it, Register returns the
@@ -40,10 +48,7 @@ type watch struct {
 // A module that watches Attach or Detach has the source gather init, clone and
 // free.
 func (m *Module) Watch(k Kind, fn Watcher, options ...WatchOption) {
-	w := watch{fn: fn, reads: DefaultFields}
-	for _, o := range options {
-		o(&w)
-	}
+	w := newWatch(fn, options)
 	if k >= NumLists {
 		k, w.fn = 0, nil // for Register to find
 	}

@@ -1,6 +1,7 @@
 package taskwatch
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -26,18 +27,19 @@ type Watcher func(ev *Event) error
 // stand before the modules of every registry.
 var builtins struct {
 	mu    sync.Mutex // guards table while it can still change
-	table [NumKinds][]Watcher
+	table [NumKinds][]watch
 	fixed atomic.Bool // the first event was delivered: table never changes again
 }
 
 // Builtin adds a watcher that is compiled in: every [Registry] calls it
 // before the watchers of any module, in the order of the Builtin calls, and
-// it needs no registration. Call it from an init function.
+// it needs no registration. Options are those of [Module.Watch]. Call it from an
+// init function, or from main before anything is watched.
 //
 // The table is read-only once a registry has delivered its first event;
 // Builtin panics after that, and on a nil watcher or an unknown kind, because
 // each is a mistake in the program and not a condition of the machine.
-func Builtin(k Kind, fn Watcher) {
+func Builtin(k Kind, fn Watcher, options ...WatchOption) {
 	if k >= NumKinds {
 		panic("taskwatch: Builtin of unknown event " + k.String())
 	}
@@ -49,7 +51,7 @@ func Builtin(k Kind, fn Watcher) {
 	if builtins.fixed.Load() {
 		panic("taskwatch: Builtin on " + k.String() + " after the first event was delivered; call it from an init function")
 	}
-	builtins.table[k] = append(builtins.table[k], fn)
+	builtins.table[k] = append(builtins.table[k], newWatch(fn, options))
 }
 
 // builtin returns the compiled-in watchers as they are so far, as a stay of
@@ -62,9 +64,7 @@ func builtin(fix bool) *registration {
 	}
 	reg := new(registration)
 	for k, list := range builtins.table {
-		for _, fn := range list {
-			reg.watches[k] = append(reg.watches[k], watch{fn: fn, reads: DefaultFields})
-		}
+		reg.watches[k] = slices.Clip(list)
 	}
 	return reg
 }

@@ -254,14 +254,6 @@ func (c *counter) timed(ev *taskwatch.Event) error {
 	return c.watch(ev)
 }
 
-func (c *counter) module(fn taskwatch.Watcher) *taskwatch.Module {
-	m := &taskwatch.Module{Name: "bench"}
-	for _, k := range taskwatch.AllKinds.List() {
-		m.Watch(k, fn, taskwatch.Observe())
-	}
-	return m
-}
-
 func toGo(o order) (*childReport, error) {
 	c := &counter{tag: o.tag}
 	return c.run(c.watch, &o)
@@ -272,14 +264,18 @@ func toGoTimed(o order) (*childReport, error) {
 	return c.run(c.timed, &o)
 }
 
+// run watches with fn, which is all that this process is for and so compiled in.
 func (c *counter) run(fn taskwatch.Watcher, o *order) (*childReport, error) {
+	for _, k := range taskwatch.AllKinds.List() {
+		taskwatch.Builtin(k, fn, taskwatch.Observe())
+	}
 	var reg taskwatch.Registry
 	losses := taskwatch.NewSink(nil, func(it taskwatch.Item) {
 		if it.Loss != nil {
 			c.lost.Add(it.Loss.Count)
 		}
 	})
-	if err := errors.Join(reg.Register(c.module(fn)), reg.Attach(losses)); err != nil {
+	if err := reg.Attach(losses); err != nil {
 		return nil, err
 	}
 	if err := o.source(&reg, o.arg); err != nil {
