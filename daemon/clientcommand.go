@@ -101,6 +101,9 @@ func (s *CommandSource) Exit() taskwatch.ExitStatus { return s.child.Exit() }
 // goroutine, and fails with ESRCH before the command started and after it ended.
 func (s *CommandSource) Signal(sig syscall.Signal) error { return s.child.Signal(sig) }
 
+// Pass is that of [source.Supervisor].
+func (s *CommandSource) Pass(got source.Signal) error { return s.child.Pass(got) }
+
 // Reached knows only of signals that a task of the tree has sent: the daemon does not
 // report signals.
 func (s *CommandSource) Reached(got source.Signal, _ time.Duration) (had, known bool) {

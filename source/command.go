@@ -7,7 +7,10 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
 // Command is a program for a [Supervisor] to run. Only Path is required.
@@ -25,6 +28,9 @@ type Command struct {
 	// Session makes the command the leader of a session of its own, with Stdin,
 	// a terminal, as its controlling terminal.
 	Session bool
+
+	// Inherit, if set, is for the command: see [Inherit].
+	Inherit *Inheritance
 
 	// OnStop, if set, is called by the goroutine of Run when the command
 	// itself, its first process, has been stopped by the given signal. A
@@ -57,6 +63,15 @@ func (c Command) Filled() Command {
 	return c
 }
 
+// Inheritance is what [Inherit] has taken.
+type Inheritance = sys.Inheritance
+
+// Inherit takes from this process what a command would keep that this process
+// executes, and a child does not have: its interval timers, and that orphans become
+// its children (PR_SET_CHILD_SUBREAPER). A command that gets it has the signal for the
+// death of the parent as well, which this process keeps. Meanwhile the timers run on.
+func Inherit() *Inheritance { return sys.Inherit() }
+
 // Supervisor is a source that runs a command.
 type Supervisor interface {
 	Source
@@ -68,6 +83,10 @@ type Supervisor interface {
 	// Signal sends a signal to the command itself. It fails with
 	// [syscall.ESRCH] while there is none.
 	Signal(syscall.Signal) error
+
+	// Pass sends the command itself a signal that this process has caught: with its
+	// value, if it was queued with one. It fails as Signal does.
+	Pass(Signal) error
 
 	// Reached reports whether a signal that this process has caught is not to
 	// be passed on: because the command has had it as well, as one that was
@@ -87,6 +106,20 @@ type Signal struct {
 	Number syscall.Signal
 	Code   int // SI_*
 	Sender int // the pid of the process that has sent it, or 0: with codes of the kernel it may be anything
+	Value  uint64
+}
+
+// Queued reports whether the signal has a value, as sigqueue(3) gives it.
+func (s Signal) Queued() bool { return s.Code == siQueue }
+
+const siQueue = -1 // SI_QUEUE
+
+// SendTo sends the signal on to a process, in the name of this one.
+func (s Signal) SendTo(pid int) error {
+	if s.Queued() {
+		return sys.Queue(pid, s.Number, s.Value)
+	}
+	return unix.Kill(pid, s.Number)
 }
 
 // FromTask reports whether a task has sent the signal, and not the kernel.

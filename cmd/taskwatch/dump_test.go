@@ -30,9 +30,8 @@ func testCommandFindsWhatItWouldFindAlone(t *testing.T, source string) {
 		}
 		return strings.Split(stdout.String(), "\n")
 	}
-	// An alarm is taskwatch's, which passes it on. And alone the command has the
-	// peak memory of this test.
-	differs := []string{"alarm ", "maxrss "}
+	// Alone the command has the peak memory of this test.
+	differs := []string{"maxrss "}
 	if source == ptrace.Name {
 		differs = append(differs, "TracerPid:", "Seccomp:", "NoNewPrivs:")
 	}

@@ -64,7 +64,7 @@ Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch ends after it, and
 stops when it stops. taskwatch passes signals that are sent to it alone on to
 the command: SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM,
 SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGABRT, SIGWINCH and the real-time
-signals from 35 on. A signal that is sent to the process group reaches the
+signals from 35 on, these with their values. A signal that is sent to the process group reaches the
 command anyway, and only once. Under ptrace it arrives twice if the command
 blocks it and fetches it with signalfd or sigwait, and with the daemon unless
 the terminal or the command's own tree sends it. taskwatch does not pass on
@@ -119,8 +119,7 @@ for what Go's run time changes before taskwatch can see it. A standard file that
 was closed is /dev/null. Signals that were ignored are no longer ignored, except
 SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU. Signals that were blocked stay
 blocked, except SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD, SIGURG, SIGPROF and
-those of errors. An alarm that was set still goes off, but the command cannot
-query it. Under ptrace the command can see its tracer (TracerPid) and a filter
+those of errors. Under ptrace the command can see its tracer (TracerPid) and a filter
 of system calls (Seccomp, NoNewPrivs). Under bpf before Linux 6.16 it can see
 that SIGKILL follows the death of its parent (PR_GET_PDEATHSIG).
 
@@ -213,6 +212,10 @@ func runUsage(err error) error {
 func runFailed(err error) error { return &exitError{status: exitRunFailed, err: err} }
 
 func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
+	var inherit *source.Inheritance
+	if !f.attaches() {
+		inherit = source.Inherit() // at once: what goes off now must not be lost
+	}
 	f.screen = f.tui
 	if cmd.Flags().Changed("label") {
 		if err := f.addLabel(); err != nil {
@@ -268,7 +271,7 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		}
 	}
 	src, passed, err := openCommand(f.source, &command{
-		argv: argv, pane: screen.pane(), dryRun: f.dryRun, notice: told.tell, stop: relay.stopped, gone: left.settle,
+		argv: argv, inherit: inherit, pane: screen.pane(), dryRun: f.dryRun, notice: told.tell, stop: relay.stopped, gone: left.settle,
 		kernel: files.kernel(), optional: f.readsOptional(), veto: files.veto() && !f.modules.observeOnly, socket: f.socket,
 	})
 	if err != nil {

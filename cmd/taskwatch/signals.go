@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"runtime"
@@ -54,6 +55,7 @@ const holdBack = 50 * time.Millisecond
 // relayTarget is what a relay needs of a [source.Supervisor].
 type relayTarget interface {
 	Signal(syscall.Signal) error
+	Pass(source.Signal) error
 	Reached(got source.Signal, patience time.Duration) (had, known bool)
 	Kill() int
 }
@@ -99,16 +101,25 @@ func (r *relay) start(target relayTarget, flush func()) error {
 	if r.caught, err = sys.NewCatcher(list); err != nil {
 		return err
 	}
-	r.done.Go(func() {
+	r.done.Add(1)
+	taking := make(chan error)
+	go sys.OnThread(func() { // which ends with it, and with it what is unblocked
+		defer r.done.Done()
 		defer close(r.queue)
+		taking <- r.caught.Take()
 		for {
 			got, err := r.caught.Next()
 			if err != nil {
 				return // closed
 			}
-			r.queue <- caught{source.Signal{Number: syscall.Signal(got.Signal), Code: int(got.Code), Sender: int(got.PID)}, time.Now()}
+			r.queue <- caught{source.Signal{
+				Number: syscall.Signal(got.Signal), Code: int(got.Code), Sender: int(got.PID), Value: got.Value,
+			}, time.Now()}
 		}
 	})
+	if err := <-taking; err != nil {
+		return errors.Join(err, r.caught.Close())
+	}
 	r.done.Go(func() {
 		for got := range r.queue {
 			r.handle(got)
@@ -130,10 +141,10 @@ func (r *relay) handle(got caught) {
 	if r.apart {
 		has, foreground = false, false
 	}
-	sig := got.Number
-	switch sig {
+	pass := got.Signal
+	switch got.Number {
 	case unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM:
-		r.ending.CompareAndSwap(0, int32(sig))
+		r.ending.CompareAndSwap(0, int32(got.Number))
 		if r.asked != nil {
 			r.asked()
 		}
@@ -147,14 +158,14 @@ func (r *relay) handle(got caught) {
 	}
 	had, known := r.target.Reached(got.Signal, holdBack-time.Since(got.at))
 	if !had && foreground && (!known || !got.FromTask()) {
-		switch sig {
+		switch got.Number {
 		case unix.SIGINT, unix.SIGQUIT, unix.SIGWINCH:
-			sig = 0 // the terminal's, and for all; only look whether the command lives
+			pass = source.Signal{} // the terminal's, and for all; only look whether the command lives
 		}
 	}
 	// A command that has ended has no use for it, and who wants taskwatch to
 	// end wants the rest to.
-	if !had && r.target.Signal(sig) == unix.ESRCH {
+	if !had && r.target.Pass(pass) == unix.ESRCH {
 		switch got.Number {
 		case unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM:
 			r.killRest()

@@ -231,12 +231,13 @@ type fakeTarget struct {
 }
 
 func (f *fakeTarget) Signal(syscall.Signal) error { return f.err }
+func (f *fakeTarget) Pass(source.Signal) error    { return f.err }
 func (f *fakeTarget) Reached(source.Signal, time.Duration) (had, known bool) {
 	return false, true
 }
 func (f *fakeTarget) Kill() int { f.kills++; return 0 }
 
-// An alarm that was set before belongs to taskwatch, and rings for the command.
+// An alarm that was set before is the command's.
 func TestAlarmRingsForTheCommand(t *testing.T) { eachSource(t, testAlarmRingsForTheCommand) }
 
 func testAlarmRingsForTheCommand(t *testing.T, source string) {

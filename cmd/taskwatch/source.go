@@ -20,15 +20,16 @@ import (
 // command is what a supervisor is to run, or to attach to, and what is to be done
 // to it.
 type command struct {
-	argv   []string
-	pane   *commandPane // that shows it, or nil
-	pid    int          // of a process to attach to, instead of argv
-	ready  func()       // called when it is watched
-	failed bool         // execs that fail are asked for
-	dryRun bool
-	notice func(string)
-	stop   func(syscall.Signal)
-	gone   func() // nothing of the command's tree is left
+	argv    []string
+	pane    *commandPane // that shows it, or nil
+	pid     int          // of a process to attach to, instead of argv
+	ready   func()       // called when it is watched
+	failed  bool         // execs that fail are asked for
+	dryRun  bool
+	notice  func(string)
+	inherit *source.Inheritance
+	stop    func(syscall.Signal)
+	gone    func() // nothing of the command's tree is left
 
 	// kernel is whether modules that run in the kernel are to be registered, and
 	// optional whether optional fields are likely to be read, or may be later.
@@ -43,7 +44,7 @@ type command struct {
 
 // command returns what a source is to run.
 func (c *command) command() *source.Command {
-	cmd := &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop, OnGone: c.gone}
+	cmd := &source.Command{Path: c.argv[0], Argv: c.argv, OnStop: c.stop, OnGone: c.gone, Inherit: c.inherit}
 	c.pane.equip(cmd)
 	return cmd
 }

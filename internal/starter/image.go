@@ -19,6 +19,7 @@ const (
 	stop
 	die
 	session
+	subreaperFlag
 )
 
 // The sizes of struct orders in c/starter.c.
@@ -30,11 +31,12 @@ const (
 
 // orders are what the first stage does, as they stand in its image.
 type orders struct {
-	Mark                            [16]byte
-	Flags, Parent, Filters, Padding uint32
-	Mask                            uint64
-	Path                            [pathSize]byte
-	Filter                          [maxFilter]unix.SockFilter
+	Mark                          [16]byte
+	Flags, Parent, Filters, Death uint32
+	Mask                          uint64
+	Timers                        [3]unix.Itimerval
+	Path                          [pathSize]byte
+	Filter                        [maxFilter]unix.SockFilter
 }
 
 var mark = [16]byte([]byte("taskwatch orders"))

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
 // Command is what to start, and how. Argv is not empty.
@@ -37,6 +38,8 @@ type Command struct {
 	// Session makes the command the leader of a session of its own, with its
 	// standard input as the terminal.
 	Session bool
+
+	Inherit *sys.Inheritance // or nil
 
 	// Making, if set, is called with the pid of the process that is about to
 	// make the command's and has done nothing so far.
@@ -84,7 +87,9 @@ func (c *Command) Start() (pid int, err error) {
 	if copy(o.Filter[:], c.Filter) < len(c.Filter) {
 		return 0, fmt.Errorf("a seccomp filter of %d instructions is longer than the %d that there is room for", len(c.Filter), maxFilter)
 	}
-	for flag, set := range map[uint32]bool{stopMaker: c.Making != nil, stop: c.Stopped, die: c.Die, session: c.Session} {
+	timers, subreaper, death := c.Inherit.Get()
+	o.Timers, o.Death = timers, uint32(death)
+	for flag, set := range map[uint32]bool{stopMaker: c.Making != nil, stop: c.Stopped, die: c.Die, session: c.Session, subreaperFlag: subreaper} {
 		if set {
 			o.Flags |= flag
 		}

@@ -21,6 +21,7 @@ import (
 type Catcher struct {
 	read *os.File
 	old  map[syscall.Signal]sigaction
+	set  unix.Sigset_t
 }
 
 // The flags are those of include/uapi/asm-generic/signal-defs.h.
@@ -58,15 +59,23 @@ func NewCatcher(signals []syscall.Signal) (*Catcher, error) {
 			return nil, errors.Join(fmt.Errorf("sys: rt_sigaction of signal %d: %w", sig, err), c.Close())
 		}
 		c.old[sig] = old
+		c.set.Val[(sig-1)/64] |= 1 << ((sig - 1) % 64)
 	}
 	return c, nil
+}
+
+// Take has the calling thread, to which the calling goroutine is locked, take the
+// signals even if this process was started with them blocked. Otherwise those would
+// wait for ever. The other threads go on blocking them.
+func (c *Catcher) Take() error {
+	return os.NewSyscallError("rt_sigprocmask", unix.PthreadSigmask(unix.SIG_UNBLOCK, &c.set, nil))
 }
 
 // Next returns the next signal, and an error once Close was called and all are
 // read; that ends it.
 func (c *Catcher) Next() (Caught, error) {
 	var got Caught
-	var b [24]byte
+	var b [32]byte
 	if _, err := io.ReadFull(c.read, b[:]); err != nil {
 		return got, errors.Join(err, c.read.Close())
 	}

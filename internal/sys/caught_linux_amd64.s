@@ -1,12 +1,12 @@
 #include "textflag.h"
 
-// A handler of signals: write(caughtFD, siginfo, 24). What it changes, the
+// A handler of signals: write(caughtFD, siginfo, 32). What it changes, the
 // kernel restores; all signals are blocked meanwhile.
 TEXT ·handler(SB),NOSPLIT|NOFRAME,$0
 	LOCK
 	INCL ·catching(SB)
 	MOVL ·caughtFD(SB), DI
-	MOVL $24, DX
+	MOVL $32, DX
 	MOVL $1, AX // write
 	SYSCALL
 	LOCK

@@ -1,6 +1,6 @@
 #include "textflag.h"
 
-// A handler of signals: write(caughtFD, siginfo, 24). What it changes, the
+// A handler of signals: write(caughtFD, siginfo, 32). What it changes, the
 // kernel restores; all signals are blocked meanwhile. It returns to the vDSO.
 TEXT ·handler(SB),NOSPLIT|NOFRAME,$0
 	MOVD $·catching(SB), R9
@@ -10,7 +10,7 @@ enter:
 	STLXRW R10, (R9), R11
 	CBNZ R11, enter
 	MOVW ·caughtFD(SB), R0
-	MOVD $24, R2
+	MOVD $32, R2
 	MOVD $64, R8 // write
 	SVC
 	MOVD $·catching(SB), R9

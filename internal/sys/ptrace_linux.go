@@ -55,9 +55,11 @@ func PtraceEventMessage(tid, event int) (uint64, error) {
 	return msg, nil
 }
 
-// Caught is the beginning of a siginfo_t, up to the union's first member.
+// Caught is the beginning of a siginfo_t: what a signal has that another process
+// has queued with a value.
 type Caught struct {
 	Signal, Errno, Code, _, PID, UID int32
+	Value                            uint64
 }
 
 // PtraceSignal returns what is known of the signal that a tracee has stopped
@@ -65,7 +67,7 @@ type Caught struct {
 func PtraceSignal(tid int) (Caught, error) {
 	var info struct { // siginfo_t
 		Caught
-		_ [104]byte
+		_ [96]byte
 	}
 	err := ptrace(unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&info)))
 	return info.Caught, err

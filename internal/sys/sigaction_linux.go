@@ -55,3 +55,18 @@ func swapSigaction(sig unix.Signal, next *sigaction) (old sigaction, err error) 
 	}
 	return old, nil
 }
+
+// Queue sends a process a signal with a value (SI_QUEUE), as sigqueue(3) does.
+func Queue(pid int, sig unix.Signal, value uint64) error {
+	var info struct { // siginfo_t
+		Caught
+		_ [96]byte
+	}
+	const siQueue = -1
+	info.Caught = Caught{Signal: int32(sig), Code: siQueue, PID: int32(unix.Getpid()), UID: int32(unix.Getuid()), Value: value}
+	_, _, e := unix.RawSyscall(unix.SYS_RT_SIGQUEUEINFO, uintptr(pid), uintptr(sig), uintptr(unsafe.Pointer(&info)))
+	if e != 0 {
+		return e
+	}
+	return nil
+}

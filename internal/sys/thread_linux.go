@@ -2,6 +2,7 @@ package sys
 
 import (
 	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,4 +26,15 @@ func OnThread(fn func()) {
 	})
 	<-found // on another thread, because this one is taken
 	runtime.UnlockOSThread()
+}
+
+// PrctlGet returns what prctl(2) gets of the calling thread, or of its process, with
+// an option that stores an int.
+func PrctlGet(option int) (int, error) {
+	var value int32
+	_, _, e := unix.RawSyscall(unix.SYS_PRCTL, uintptr(option), uintptr(unsafe.Pointer(&value)), 0)
+	if e != 0 {
+		return 0, e
+	}
+	return int(value), nil
 }

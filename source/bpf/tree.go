@@ -72,6 +72,9 @@ func (s *Source) Exit() taskwatch.ExitStatus { return s.command.Exit() }
 // ended.
 func (s *Source) Signal(sig syscall.Signal) error { return s.command.Signal(sig) }
 
+// Pass is that of [source.Supervisor].
+func (s *Source) Pass(got source.Signal) error { return s.command.Pass(got) }
+
 // Kill kills the command and all its descendants, or keeps the command from
 // starting, and returns how many processes it found. Without a command it does
 // nothing. It may be called from any goroutine but that of Run: not by a watcher.

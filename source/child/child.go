@@ -154,13 +154,17 @@ func (c *Child) Exit() taskwatch.ExitStatus {
 
 // Signal sends a signal to the command's own process. It fails with ESRCH before
 // the command started and after it ended.
-func (c *Child) Signal(sig syscall.Signal) error {
+func (c *Child) Signal(sig syscall.Signal) error { return c.Pass(source.Signal{Number: sig}) }
+
+// Pass sends on to the command's own process what this process has caught. It fails
+// as Signal does.
+func (c *Child) Pass(got source.Signal) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pid == 0 {
 		return unix.ESRCH
 	}
-	return unix.Kill(c.pid, sig)
+	return got.SendTo(c.pid)
 }
 
 // Kill has the source kill the tree, or keeps the command from starting, and returns

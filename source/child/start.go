@@ -32,7 +32,7 @@ func start(name string, c *source.Command, making func(pid int), die bool) (pid 
 	cmd := starter.Command{
 		Path: c.Path, Argv: c.Argv, Env: c.Env, Dir: c.Dir,
 		Files:  []uintptr{c.Stdin.Fd(), c.Stdout.Fd(), c.Stderr.Fd()},
-		Making: making, Die: die, Session: c.Session,
+		Making: making, Die: die, Session: c.Session, Inherit: c.Inherit,
 	}
 	pid, err = cmd.Start()
 	var exec *starter.ExecError
@@ -56,6 +56,7 @@ func start(name string, c *source.Command, making func(pid int), die bool) (pid 
 // kernel may have refused: it is a program that makes a process.
 func startPlainly(name string, c *source.Command, making func(pid int)) (pid int, err error) {
 	making(unix.Gettid())
+	c.Inherit.Return() // for the caller to pass on
 	pid, err = syscall.ForkExec(c.Path, c.Argv, &syscall.ProcAttr{
 		Dir:   c.Dir,
 		Env:   c.Env,

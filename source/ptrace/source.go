@@ -217,13 +217,16 @@ func (s *Source) Exit() taskwatch.ExitStatus { return s.exit }
 // Signal sends sig to the command's own process. It may be called from any
 // goroutine, and fails with ESRCH before the command started and after it
 // ended.
-func (s *Source) Signal(sig syscall.Signal) error {
+func (s *Source) Signal(sig syscall.Signal) error { return s.Pass(source.Signal{Number: sig}) }
+
+// Pass is that of [source.Supervisor].
+func (s *Source) Pass(got source.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.command == 0 {
 		return unix.ESRCH
 	}
-	return unix.Kill(s.command, sig)
+	return got.SendTo(s.command)
 }
 
 // Kill kills every task of the tree. It may be called from any goroutine and

@@ -112,7 +112,7 @@ func (t *tracer) start() error {
 	cmd := starter.Command{
 		Path: path, Argv: c.Argv, Env: c.Env, Dir: c.Dir,
 		Files:   []uintptr{c.Stdin.Fd(), c.Stdout.Fd(), c.Stderr.Fd()},
-		Stopped: true, Session: c.Session,
+		Stopped: true, Session: c.Session, Inherit: c.Inherit,
 	}
 	if t.traps != 0 {
 		if cmd.Filter, err = filter(t.traps, t.mark); err != nil {

@@ -18,12 +18,13 @@ extern char **environ;
 static int set(char **command)
 {
 	struct rlimit core = {4096, 8192}, stack = {1 << 22, RLIM_INFINITY};
-	struct itimerval alarm = {.it_value = {.tv_sec = 1000}};
+	struct itimerval alarm = {.it_value = {.tv_sec = 1000}}, again = {{.tv_sec = 50}, {.tv_sec = 2000}};
 	sigset_t mask;
 
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGUSR1);
 	sigaddset(&mask, SIGWINCH);
+	sigaddset(&mask, SIGCONT);
 	sigaddset(&mask, SIGRTMIN + 5);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	signal(SIGHUP, SIG_IGN);
@@ -33,6 +34,9 @@ static int set(char **command)
 	setrlimit(RLIMIT_CORE, &core);
 	setrlimit(RLIMIT_STACK, &stack);
 	setitimer(ITIMER_REAL, &alarm, NULL);
+	setitimer(ITIMER_VIRTUAL, &again, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGUSR2, 0, 0, 0);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	prctl(PR_SET_TIMERSLACK, 60000, 0, 0, 0);
 	dup2(1, 7); // without close-on-exec
 	setenv("ODD", "a=b\n", 1);
@@ -92,8 +96,10 @@ int main(int argc, char **argv)
 	printf(" %d keepcaps %d slack %d\n", sig, prctl(PR_GET_KEEPCAPS, 0, 0, 0, 0), prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0));
 	printf("ids %d %d %d %d\n", getuid(), geteuid(), getgid(), getegid());
 	printf("scheduler %d priority %d\n", sched_getscheduler(0), getpriority(PRIO_PROCESS, 0));
-	getitimer(ITIMER_REAL, &timer);
-	printf("alarm %s\n", timer.it_value.tv_sec ? "set" : "none");
+	for (int which = ITIMER_REAL; which <= ITIMER_PROF; which++) {
+		getitimer(which, &timer);
+		printf("timer %d %s, then every %d s\n", which, timer.it_value.tv_sec ? "set" : "none", (int)timer.it_interval.tv_sec);
+	}
 	for (int i = 0; i < RLIM_NLIMITS; i++) {
 		getrlimit(i, &limit);
 		printf("limit %d %lld %lld\n", i, (long long)limit.rlim_cur, (long long)limit.rlim_max);

@@ -21,12 +21,12 @@
 
 #if defined(__x86_64__)
 enum {
-	NR_write = 1, NR_rt_sigprocmask = 14, NR_ioctl = 16, NR_getpid = 39, NR_clone = 56, NR_execve = 59, NR_kill = 62, NR_getppid = 110, NR_setsid = 112,
+	NR_write = 1, NR_rt_sigprocmask = 14, NR_ioctl = 16, NR_setitimer = 38, NR_getpid = 39, NR_clone = 56, NR_execve = 59, NR_kill = 62, NR_getppid = 110, NR_setsid = 112, NR_rt_sigtimedwait = 128,
 	NR_prctl = 157, NR_exit_group = 231, NR_seccomp = 317,
 };
 #elif defined(__aarch64__)
 enum {
-	NR_ioctl = 29, NR_write = 64, NR_exit_group = 94, NR_kill = 129, NR_rt_sigprocmask = 135, NR_setsid = 157, NR_prctl = 167, NR_getpid = 172, NR_getppid = 173, NR_clone = 220,
+	NR_ioctl = 29, NR_write = 64, NR_exit_group = 94, NR_setitimer = 103, NR_kill = 129, NR_rt_sigprocmask = 135, NR_rt_sigtimedwait = 137, NR_setsid = 157, NR_prctl = 167, NR_getpid = 172, NR_getppid = 173, NR_clone = 220,
 	NR_execve = 221, NR_seccomp = 277,
 };
 #endif
@@ -37,11 +37,11 @@ enum {
 	FAILED = 255, /* with a message on standard error */
 	MAX_ERRNO = 200,
 
-	SIGKILL = 9, SIGCHLD = 17, SIGSTOP = 19,
+	SIGKILL = 9, SIGCHLD = 17, SIGCONT = 18, SIGSTOP = 19,
 	SIG_SETMASK = 2,
 	EACCES = 13,
 	CLONE_VM = 0x100, CLONE_VFORK = 0x4000, CLONE_PARENT = 0x8000,
-	PR_SET_PDEATHSIG = 1, PR_SET_NAME = 15, PR_SET_NO_NEW_PRIVS = 38,
+	PR_SET_PDEATHSIG = 1, PR_SET_NAME = 15, PR_SET_CHILD_SUBREAPER = 36, PR_SET_NO_NEW_PRIVS = 38,
 	SECCOMP_SET_MODE_FILTER = 1,
 	TIOCSCTTY = 0x540e,
 };
@@ -51,6 +51,7 @@ enum {
 	STOP_MAKER = 1, /* this process stops before it makes the command's */
 	STOP = 2,	/* the command's process stops, for a tracer, and does not make this one wait for the exec */
 	DIE = 4,	/* the command is killed when the thread that has started it ends */
+	SUBREAPER = 16, /* orphans below the command become its children */
 	SESSION = 8,	/* the command leads a session, and its standard input is the terminal of that */
 };
 
@@ -65,8 +66,9 @@ struct orders {
 	u32 flags;
 	u32 parent; /* the pid of the process that starts this one */
 	u32 filters;
-	u32 unused;
+	u32 death; /* the signal that the command gets when its parent dies, or 0 */
 	u64 mask; /* the signals that the command's process blocks */
+	s64 timers[3][4]; /* struct itimerval, by which: those that are to run */
 	char path[PATH_SIZE];
 	struct filter filter[MAX_FILTER];
 };
@@ -88,7 +90,12 @@ static void fail(const char *what, u64 len)
 
 static void stop(void)
 {
+	u64 cont = 1ULL << (SIGCONT - 1);
+	s64 none[2] = {0, 0};
+
 	call(NR_kill, call(NR_getpid, 0, 0, 0, 0, 0), SIGSTOP, 0, 0, 0);
+	/* What has continued it is blocked, and waits: not for the command. */
+	call(NR_rt_sigtimedwait, (s64)&cont, 0, (s64)none, sizeof(cont), 0);
 }
 
 static void install(void)
@@ -123,11 +130,18 @@ static __attribute__((noinline)) void become(char **argv, char **envp)
 		/* From here on PTRACE_O_EXITKILL sees to what the signal was for. */
 		call(NR_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	}
+	if (orders.death && !(orders.flags & DIE))
+		call(NR_prctl, PR_SET_PDEATHSIG, orders.death, 0, 0, 0);
+	if (orders.flags & SUBREAPER)
+		call(NR_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	if (orders.flags & SESSION) {
 		call(NR_setsid, 0, 0, 0, 0, 0);
 		if (call(NR_ioctl, 0, TIOCSCTTY, 0, 0, 0))
 			FAIL("its standard input is no terminal that a session can have");
 	}
+	for (int i = 0; i < 3; i++)
+		if (orders.timers[i][2] | orders.timers[i][3])
+			call(NR_setitimer, i, (s64)orders.timers[i], 0, 0, 0);
 	call(NR_rt_sigprocmask, SIG_SETMASK, (s64)&orders.mask, 0, sizeof(orders.mask), 0);
 	if (orders.filters)
 		install();

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+// Signals that taskwatch was started with blocked are passed on as well: all of a
+// burst, in their order, and with their values.
+func TestBlockedAndQueuedSignals(t *testing.T) { eachSource(t, testBlockedAndQueuedSignals) }
+
+func testBlockedAndQueuedSignals(t *testing.T, source string) {
+	queued := testutil.BuildC(t, "testdata/queued.c")
+	run := splitSource([]string{binary(t), "run", "--source", source, "-o", os.DevNull, "--", queued})
+	c := exec.Command(queued, append([]string{"block"}, run...)...)
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal's
+	stdout, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	next := func(want string) {
+		t.Helper()
+		if !lines.Scan() || lines.Text() != want {
+			_ = c.Process.Kill()
+			t.Fatalf("the command has got %q (%v), want %q", lines.Text(), lines.Err(), want)
+		}
+	}
+	next("ready")
+	for _, sig := range []syscall.Signal{unix.SIGUSR1, unix.SIGHUP, unix.SIGALRM, unix.SIGWINCH, 64} {
+		if err := unix.Kill(c.Process.Pid, sig); err != nil {
+			t.Fatal(err)
+		}
+		next(fmt.Sprintf("%d 0 0", sig))
+	}
+	n := testutil.Size(100, 1000, 1000)
+	for i := range n {
+		if err := sys.Queue(c.Process.Pid, 40, uint64(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		next(fmt.Sprintf("40 -1 %d", i))
+	}
+	if err := c.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if lines.Scan() {
+		t.Errorf("the command has got %s at the end", lines.Text())
+	}
+	_ = c.Wait() // the status is what counts
+	if status := shellStatusOf(c.ProcessState); status != 128+int(unix.SIGTERM) {
+		t.Errorf("it ended with %d", status)
+	}
+}
