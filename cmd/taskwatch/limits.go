@@ -15,6 +15,7 @@ import (
 const (
 	needFiles   = 16
 	needStack   = 256 << 10 // bytes: that of each thread, where Go makes them by a C library
+	needSize    = 16 << 10  // bytes: of a file, for the first stage of the command
 	needThreads = 24        // beside those that the user has
 )
 
@@ -30,6 +31,7 @@ func checkLimits() error {
 	}{
 		{unix.RLIMIT_NOFILE, "n", needFiles, 1, "open files"},
 		{unix.RLIMIT_STACK, "s", needStack, 1 << 10, "KiB of stack"},
+		{unix.RLIMIT_FSIZE, "f", needSize, 1 << 10, "KiB for a file"},
 	} {
 		var limit unix.Rlimit
 		if err := unix.Getrlimit(l.resource, &limit); err == nil && limit.Cur < l.need {

@@ -13,7 +13,7 @@ import (
 // A limit that is too low is named, and nothing of the command has run.
 func TestLimitIsNamed(t *testing.T) {
 	testutil.Require(t, testutil.NeedsTool("bash"))
-	for _, limit := range []string{"-n 10", "-s 100", "-u 10"} {
+	for _, limit := range []string{"-n 10", "-s 100", "-u 10", "-f 1"} {
 		t.Run(limit, func(t *testing.T) {
 			c := exec.Command("bash", "-c", "ulimit "+limit+` && exec "$0" run --source ptrace -- echo ran`, binary(t))
 			if strings.HasPrefix(limit, "-u") && os.Getuid() == 0 {
