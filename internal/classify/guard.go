@@ -24,7 +24,7 @@ const (
 // called from any goroutine. A nil one is that of a module that stops nobody: its
 // methods do nothing.
 type Guard struct {
-	stopped *Stopped
+	stopped *stopped
 	cmd     *exec.Cmd
 	pipe    *os.File // its end has the process continue what is left
 }
@@ -40,7 +40,7 @@ func StartGuard(file *os.File, command ...string) (*Guard, error) {
 		return nil, errors.New("the right to continue processes of other users is missing (CAP_KILL), " +
 			"so none may be stopped; leave out stop, or for systemd give CapabilityBoundingSet=CAP_KILL in a drop-in of the unit")
 	}
-	stopped, err := OpenStopped(file)
+	stopped, err := openStopped(file)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func maySignal() bool {
 // will be.
 func RunGuard() error {
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT) // meant for the one that it guards, which ends then
-	stopped, err := OpenStopped(os.NewFile(guardMap, StoppedMap))
+	stopped, err := openStopped(os.NewFile(guardMap, StoppedMap))
 	if err != nil {
 		return err
 	}

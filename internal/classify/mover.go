@@ -47,8 +47,8 @@ type Outcome struct {
 	Err   error  // why it is not there; nil where it had ended
 }
 
-// ErrRecord is the error of what is no record of the module.
-var ErrRecord = errors.New("classify: the record is none of the module classify that comes with this taskwatch")
+// errRecord is the error of what is no record of the module.
+var errRecord = errors.New("classify: the record is none of the module classify that comes with this taskwatch")
 
 // decisionLen is the size of struct decision of modules/classify/classify.c.
 const decisionLen = 48
@@ -56,13 +56,13 @@ const decisionLen = 48
 // Move does what a record of the module says.
 func (m *Mover) Move(record []byte) (Outcome, error) {
 	if len(record) < decisionLen {
-		return Outcome{}, ErrRecord
+		return Outcome{}, errRecord
 	}
 	word := func(i int) uint32 { return binary.NativeEndian.Uint32(record[4*i:]) }
 	name, _, _ := bytes.Cut(record[32:48], []byte{0})
 	number, start := int(word(4)), int64(binary.NativeEndian.Uint64(record[24:]))
 	if number < 1 || number > len(m.Rules) {
-		return Outcome{}, ErrRecord
+		return Outcome{}, errRecord
 	}
 	o := Outcome{Process: Process{PID: int(word(0)), UID: word(2), GID: word(3), Name: string(name)}, Rule: m.Rules[number-1]}
 	if o.Group, o.Err = o.Rule.expand(o.Process); o.Err != nil {

@@ -73,7 +73,7 @@ func TestParseErrors(t *testing.T) {
 	if _, err := r.expand(Process{Name: ".."}); err == nil {
 		t.Error("the name of a process leads out")
 	}
-	if _, err := (&Mover{}).Move(make([]byte, decisionLen)); err != ErrRecord {
+	if _, err := (&Mover{}).Move(make([]byte, decisionLen)); err != errRecord {
 		t.Errorf("a record without a rule: %v", err)
 	}
 }

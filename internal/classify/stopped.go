@@ -14,14 +14,14 @@ import (
 // StoppedMap is the module's map of processes that it has stopped.
 const StoppedMap = "stopped"
 
-// Stopped are the processes that the module has stopped so that they are moved
+// stopped are the processes that the module has stopped so that they are moved
 // before they go on. Its methods may be called from any goroutine.
-type Stopped struct {
+type stopped struct {
 	m *ebpf.Map
 }
 
-// OpenStopped opens the module's map. The file stays the caller's.
-func OpenStopped(file *os.File) (*Stopped, error) {
+// openStopped opens the module's map. The file stays the caller's.
+func openStopped(file *os.File) (*stopped, error) {
 	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("classify: %w", err)
@@ -30,11 +30,11 @@ func OpenStopped(file *os.File) (*Stopped, error) {
 	if err != nil {
 		return nil, fmt.Errorf("classify: %w", err)
 	}
-	return &Stopped{m}, nil
+	return &stopped{m}, nil
 }
 
 // Continue continues a process that is stopped.
-func (s *Stopped) Continue(pid int) error {
+func (s *stopped) Continue(pid int) error {
 	var start uint64
 	err := s.m.Lookup(uint32(pid), &start)
 	if err == nil {
@@ -48,7 +48,7 @@ func (s *Stopped) Continue(pid int) error {
 
 // ContinueAll continues all that are stopped, and those that the module is about to
 // stop and has put into its map.
-func (s *Stopped) ContinueAll() (err error) {
+func (s *stopped) ContinueAll() (err error) {
 	for range passes {
 		list, whole := s.list()
 		if whole && len(list) == 0 {
@@ -70,7 +70,7 @@ func (s *Stopped) ContinueAll() (err error) {
 const passes = 10
 
 // list returns the entries, all of them if none came or went meanwhile.
-func (s *Stopped) list() (list map[uint32]uint64, whole bool) {
+func (s *stopped) list() (list map[uint32]uint64, whole bool) {
 	var pid uint32
 	var start uint64
 	list = map[uint32]uint64{}
@@ -86,7 +86,7 @@ func (s *Stopped) list() (list map[uint32]uint64, whole bool) {
 const nobody uint32 = 0
 
 // Begin lets the module stop processes, also after End.
-func (s *Stopped) Begin() error {
+func (s *stopped) Begin() error {
 	if err := s.m.Delete(nobody); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("classify: %w", err)
 	}
@@ -96,7 +96,7 @@ func (s *Stopped) Begin() error {
 // End continues all that are stopped, and has the module leave none stopped from then
 // on: it may decide for a moment still, as when the process that has loaded it dies. See
 // tell in modules/classify/classify.c.
-func (s *Stopped) End() error {
+func (s *stopped) End() error {
 	full := s.ContinueAll() // there may be no room for another entry
 	err := s.m.Put(nobody, uint64(0))
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *Stopped) End() error {
 	return errors.Join(full, err, s.ContinueAll())
 }
 
-func (s *Stopped) resume(pid uint32, start uint64) error {
+func (s *stopped) resume(pid uint32, start uint64) error {
 	if err := wake(pid, start); err != nil {
 		return err
 	}
@@ -123,4 +123,4 @@ func wake(pid uint32, start uint64) error {
 }
 
 // Close closes the map.
-func (s *Stopped) Close() error { return s.m.Close() }
+func (s *stopped) Close() error { return s.m.Close() }

@@ -136,7 +136,7 @@ func TestDecodeForeign(t *testing.T) {
 	for name, at := range map[string]int{"type": 4, "idx": headerLen, "val": headerLen + 4} {
 		b := bytes.Clone(good)
 		b[at]++
-		if _, _, err := Decode(b); !errors.Is(err, ErrForeign) {
+		if _, _, err := Decode(b); !errors.Is(err, errForeign) {
 			t.Errorf("another %s: %v", name, err)
 		}
 	}
@@ -263,7 +263,7 @@ const asNobody = "TASKWATCH_TEST_OPEN"
 func openOnce() int {
 	c, err := Open(16 << 20)
 	switch {
-	case errors.Is(err, ErrPermission):
+	case errors.Is(err, errPermission):
 		return 10
 	case err != nil:
 		os.Stderr.WriteString(err.Error() + "\n")

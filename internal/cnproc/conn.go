@@ -24,21 +24,21 @@ const (
 
 // Errors of Open, to be found with errors.Is.
 var (
-	// ErrPermission says that the kernel lets only the privileged subscribe.
-	ErrPermission = errors.New("not permitted: it needs CAP_NET_ADMIN, or Linux 6.6 or newer, where every user may subscribe")
+	// errPermission says that the kernel lets only the privileged subscribe.
+	errPermission = errors.New("not permitted: it needs CAP_NET_ADMIN, or Linux 6.6 or newer, where every user may subscribe")
 
-	// ErrNamespace says that the kernel's connector is in another network.
-	ErrNamespace = errors.New("this process is in its own network namespace, but the kernel's connector is in the first one: run it there (docker, podman: --network=host; otherwise: nsenter -t 1 -n)")
+	// errNamespace says that the kernel's connector is in another network.
+	errNamespace = errors.New("this process is in its own network namespace, but the kernel's connector is in the first one: run it there (docker, podman: --network=host; otherwise: nsenter -t 1 -n)")
 
-	// ErrSilent says that the subscription was not answered, as in namespaces of
+	// errSilent says that the subscription was not answered, as in namespaces of
 	// users or pids.
-	ErrSilent = errors.New("the kernel does not answer: the connector serves only the initial user and pid namespaces, so run it on the host and not in a container (--pid=host --userns=host)")
+	errSilent = errors.New("the kernel does not answer: the connector serves only the initial user and pid namespaces, so run it on the host and not in a container (--pid=host --userns=host)")
 
 	// ErrMissing says that the kernel was built without it.
 	ErrMissing = errors.New("the kernel has no process connector: it needs CONFIG_CONNECTOR=y and CONFIG_PROC_EVENTS=y")
 
-	// ErrDenied says that there is no socket to be had.
-	ErrDenied = errors.New("a netlink socket is denied to this process: a seccomp filter (of a container or a service) may do so; allow it (systemd: RestrictAddressFamilies=AF_NETLINK; docker, podman: --security-opt seccomp=PROFILE or unconfined)")
+	// errDenied says that there is no socket to be had.
+	errDenied = errors.New("a netlink socket is denied to this process: a seccomp filter (of a container or a service) may do so; allow it (systemd: RestrictAddressFamilies=AF_NETLINK; docker, podman: --security-opt seccomp=PROFILE or unconfined)")
 )
 
 // ErrOverrun is what Receive returns where the socket's buffer was full and
@@ -73,9 +73,9 @@ func Open(bufferSize int) (*Conn, error) {
 	case errors.Is(err, unix.EPROTONOSUPPORT):
 		return nil, fmt.Errorf("connector: %w", ErrMissing)
 	case failed != nil && (failed.Syscall == "socket" || errors.Is(err, unix.EPERM) && isAdmin()): // the kernel alone denies neither
-		return nil, fmt.Errorf("connector: %w (%w)", ErrDenied, failed.Err)
+		return nil, fmt.Errorf("connector: %w (%w)", errDenied, failed.Err)
 	case errors.Is(err, unix.EPERM):
-		return nil, fmt.Errorf("connector: %w", ErrPermission)
+		return nil, fmt.Errorf("connector: %w", errPermission)
 	case err != nil:
 		return nil, fmt.Errorf("connector: open a socket: %w", err)
 	}
@@ -95,7 +95,7 @@ func (c *Conn) subscribe(bufferSize int) error {
 	number := rand.Uint32()
 	if err := c.send(number, listen); err != nil {
 		if errors.Is(err, unix.ECONNREFUSED) {
-			return ErrNamespace // a kernel without a connector has no such socket
+			return errNamespace // a kernel without a connector has no such socket
 		}
 		return err
 	}
@@ -138,7 +138,7 @@ func (c *Conn) await(number uint32) error {
 			}
 			answered = true
 			if errno := unix.Errno(r.Code); errno == unix.EPERM {
-				answer = ErrPermission
+				answer = errPermission
 			} else if errno != 0 {
 				answer = errno
 			}
@@ -163,7 +163,7 @@ func (c *Conn) await(number uint32) error {
 	}
 }
 
-func malformed(err error) bool { return errors.Is(err, ErrShort) || errors.Is(err, ErrForeign) }
+func malformed(err error) bool { return errors.Is(err, ErrShort) || errors.Is(err, errForeign) }
 
 // BufferSize returns the size of the socket's buffer in bytes.
 func (c *Conn) BufferSize() int { return c.bytes }
@@ -216,7 +216,7 @@ func (c *Conn) receive(fd int, fn func(*Record)) error {
 			data = rest
 			if decodeErr == nil {
 				fn(&r)
-			} else if decodeErr != ErrForeign {
+			} else if decodeErr != errForeign {
 				err = decodeErr
 			}
 		}
@@ -248,5 +248,5 @@ func silent() error {
 	if errUsers == nil && errPIDs == nil && users && pids {
 		return ErrMissing // it has the connector, and no processes' events
 	}
-	return ErrSilent
+	return errSilent
 }

@@ -51,7 +51,7 @@ type Record struct {
 // Errors of Decode.
 var (
 	ErrShort   = errors.New("cnproc: the message is cut short")
-	ErrForeign = errors.New("cnproc: the message is none of the process connector")
+	errForeign = errors.New("cnproc: the message is none of the process connector")
 )
 
 // Sizes of struct nlmsghdr, struct cn_msg, and struct proc_event up to its
@@ -83,11 +83,11 @@ func Decode(b []byte) (r Record, rest []byte, err error) {
 	}
 	rest = b[min((size+3)&^3, len(b)):]
 	if binary.NativeEndian.Uint16(b[4:]) != unix.NLMSG_DONE {
-		return Record{}, nil, ErrForeign
+		return Record{}, nil, errForeign
 	}
 	cn := b[headerLen:size]
 	if binary.NativeEndian.Uint32(cn) != idxProc || binary.NativeEndian.Uint32(cn[4:]) != valProc {
-		return Record{}, nil, ErrForeign
+		return Record{}, nil, errForeign
 	}
 	r.Seq = binary.NativeEndian.Uint32(cn[8:])
 	r.Ack = binary.NativeEndian.Uint32(cn[12:])

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MessageLen is the length of a struct cn_msg with a struct proc_event: what
+// messageLen is the length of a struct cn_msg with a struct proc_event: what
 // [Server.Send] takes.
-const MessageLen = cnLen + eventLen + 24
+const messageLen = cnLen + eventLen + 24
 
 // maxListeners is how many programs may be connected to a server at once.
 const maxListeners = 64
@@ -148,14 +148,14 @@ func (s *Server) request(l *listener, b []byte) {
 // answer answers a request. It has the number of the message before it: the
 // messages of the module are counted in the kernel, where nothing is known of it.
 func (s *Server) answer(l *listener, ack uint32, errno unix.Errno) {
-	var m [MessageLen]byte
+	var m [messageLen]byte
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // which every kernel has
 	binary.NativeEndian.PutUint32(m[0:], idxProc)
 	binary.NativeEndian.PutUint32(m[4:], valProc)
 	binary.NativeEndian.PutUint32(m[8:], s.last)
 	binary.NativeEndian.PutUint32(m[12:], ack)
-	binary.NativeEndian.PutUint16(m[16:], MessageLen-cnLen)
+	binary.NativeEndian.PutUint16(m[16:], messageLen-cnLen)
 	binary.NativeEndian.PutUint64(m[cnLen+8:], uint64(now.Nano()))
 	binary.NativeEndian.PutUint32(m[cnLen+eventLen:], uint32(errno))
 	s.write(l, packet(m[:]))
@@ -172,9 +172,9 @@ func packet(message []byte) []byte {
 
 // Send hands a message to those that have subscribed to its kind. It never waits:
 // one that reads slowly misses messages, and sees that by their numbers. What has
-// another length than [MessageLen] is no message, and is left out.
+// another length than [messageLen] is no message, and is left out.
 func (s *Server) Send(message []byte) {
-	if len(message) != MessageLen {
+	if len(message) != messageLen {
 		return
 	}
 	event := message[cnLen:]

@@ -93,11 +93,11 @@ func (p *program) listen(number uint32, kinds ...uint32) Record {
 
 // message returns a message of a kind.
 func message(what What, seq, code uint32) []byte {
-	b := make([]byte, MessageLen)
+	b := make([]byte, messageLen)
 	binary.NativeEndian.PutUint32(b, idxProc)
 	binary.NativeEndian.PutUint32(b[4:], valProc)
 	binary.NativeEndian.PutUint32(b[8:], seq)
-	binary.NativeEndian.PutUint16(b[16:], MessageLen-cnLen)
+	binary.NativeEndian.PutUint16(b[16:], messageLen-cnLen)
 	binary.NativeEndian.PutUint32(b[cnLen:], uint32(what))
 	binary.NativeEndian.PutUint32(b[cnLen+eventLen+8:], code)
 	return b
