@@ -65,3 +65,46 @@ func testBlockedAndQueuedSignals(t *testing.T, source string) {
 		t.Errorf("it ended with %d", status)
 	}
 }
+
+// While taskwatch passes on what came to it alone, the same signal may be on its way
+// to the group.
+func TestSignalsToAllAndToOne(t *testing.T) { eachAttaching(t, testSignalsToAllAndToOne) }
+
+func testSignalsToAllAndToOne(t *testing.T, source string) {
+	c := cmd(t, "run", "--source", source, "-o", os.DevNull, "--", testutil.BuildC(t, "testdata/queued.c"))
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // and so leads a group
+	stdout, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	if !lines.Scan() || lines.Text() != "ready" {
+		t.Fatalf("it says %q, %v", lines.Text(), lines.Err())
+	}
+	n := testutil.Size(100, 1000, 3000)
+	for range n {
+		for _, to := range []int{-c.Process.Pid, c.Process.Pid} {
+			if err := unix.Kill(to, 42); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// The last, which comes behind all others, is for taskwatch alone.
+	if err := unix.Kill(c.Process.Pid, 43); err != nil {
+		t.Fatal(err)
+	}
+	got := 0
+	for lines.Scan() && lines.Text() != "43 0 0" {
+		got++
+	}
+	if got != 2*n {
+		t.Errorf("the command has got %d signals, want %d", got, 2*n)
+	}
+	if err := c.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait() // the status is SIGTERM's
+}

@@ -65,6 +65,8 @@ int on_signal(u64 *ctx)
 	if (!s)
 		return 0;
 	if (to->tgid != own_pid) {
+		if ((u32)(by >> 32) == (u32)own_pid)
+			return 0; /* it was passed on, perhaps while another is on its way to both */
 		s->by = by;
 		s->at = bpf_ktime_get_ns();
 		return 0;
