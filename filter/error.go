@@ -87,7 +87,10 @@ func newError(expr string, iss *cel.Issues) *Error {
 		e.Message, e.Hint = overload(found[1], found[2])
 	case noSelect.MatchString(m):
 		of := typeName(noSelect.FindStringSubmatch(m)[1])
-		if e.Message = "what is " + withArticle(of) + " has no fields"; strings.HasPrefix(of, "list(") {
+		switch e.Message = "what is " + withArticle(of) + " has no fields"; {
+		case of == "list(int)":
+			e.Hint = "real, effective and saved id, and that for files, are old[0] to old[3], uids[0] to uids[3]"
+		case strings.HasPrefix(of, "list("):
 			e.Hint = "ask the list: " + forms["exists"] + ", " + forms["size"]
 		}
 	case badLiteral.MatchString(m):
@@ -100,6 +103,8 @@ func newError(expr string, iss *cel.Issues) *Error {
 		e.Message, e.Hint = "has() asks whether an event has a field", "write "+forms["has"]
 	case strings.Contains(m, "recursion depth") || strings.Contains(m, "recursion limit"):
 		e.Message, e.Hint = "it is nested too deeply", "leave out parentheses and ! that are not needed"
+	case strings.HasPrefix(m, "invalid int literal"):
+		e.Message, e.Hint = "this number is too large", "numbers end with 9223372036854775807"
 	case strings.HasPrefix(m, "Syntax error"):
 		e.Message = "it is not an expression: " + unexpected(strings.TrimPrefix(m, "Syntax error: "))
 		e.Hint = syntaxHint(m, expr)
@@ -183,6 +188,9 @@ func (e *Error) undeclared(name string) {
 		known = functions
 	}
 	e.Hint = near(name, known)
+	if e.Hint != "" && comparison.MatchString(e.before()) {
+		e.Hint += " A text stands in quotes"
+	}
 	if meant := elsewhere[strings.ToLower(name)]; meant != "" && len(known) == len(functions) {
 		e.Hint = "write " + forms[meant]
 	}
@@ -239,6 +247,9 @@ func (e *Error) before() string {
 }
 
 var (
+	// comparison is what stands before a value.
+	comparison = regexp.MustCompile(`(?:[=!<>]=|[<>]|\bin|[\[,])\s*$`)
+
 	lastName = regexp.MustCompile(`(\w+)\s*$`)
 	hasName  = regexp.MustCompile(`\bhas\s*\(?\s*$`)
 	ofName   = regexp.MustCompile(`^\(?\s*(\w+)\s*\.`)
@@ -254,7 +265,13 @@ func ownerOf(expr string, e *Error) *class {
 			return eventClass
 		}
 	}
-	if m == nil || eventClass.fields[m[1]] == nil {
+	if m == nil {
+		return nil
+	}
+	if each := regexp.MustCompile(`\bancestors\s*\.\s*\w+\(\s*` + regexp.QuoteMeta(m[1]) + `\s*,`); each.MatchString(expr) {
+		return processClass
+	}
+	if eventClass.fields[m[1]] == nil {
 		return nil
 	}
 	return classes[eventClass.fields[m[1]].typ.TypeName()]
@@ -263,6 +280,9 @@ func ownerOf(expr string, e *Error) *class {
 // overload says what cannot be done with which types.
 func overload(function, types string) (message, hint string) {
 	args := arguments(types)
+	if function == "@count" {
+		function = "size"
+	}
 	if function == "tree" {
 		return "tree() is about the number of one process", "write tree(4711)"
 	}
@@ -283,8 +303,12 @@ func overload(function, types string) (message, hint string) {
 	switch {
 	case slices.ContainsFunc(args, func(t string) bool { return t == "process" || t == "list(process)" }):
 		hint = "compare a field of it: parent.pid, parent.exe, parent.comm, parent.argv"
-	case function == "contains" && len(args) == 2 && args[0] == "list(string)":
+	case len(args) == 2 && slices.Contains(args, "list(string)") && slices.Contains(args, "string"):
 		hint = `write "x" in argv`
+	case function == operators.In && len(args) == 2 && args[0] == "string" && args[1] == "string":
+		hint = `write exe.contains("x"), or user in ["x", "y"]`
+	case function == operators.LogicalNot && len(args) == 1:
+		hint = "compare it with something"
 	case len(args) == 2 && partNamed(args[0]) != nil:
 		hint = "compare a field of it: " + partNamed(args[0]).someFields()
 	case slices.Contains(args, "string") && slices.Contains(args, "int"):

@@ -121,7 +121,12 @@ func init() {
 		field{name: "exe", typ: cel.StringType, bit: taskwatch.FieldExe, doc: "the path of the program",
 			get: text(func(it *item) string { return it.task.Exe })},
 		field{name: "args", typ: cel.StringType, bit: taskwatch.FieldArgv, doc: "the arguments as one string",
-			get: text(func(it *item) string { return strings.Join(it.task.Argv, " ") })},
+			get: func(o *object) ref.Val {
+				if o.item.task.ArgvCut {
+					return unknownArgv
+				}
+				return types.String(strings.Join(o.item.task.Argv, " "))
+			}},
 		field{name: "cwd", typ: cel.StringType, bit: taskwatch.FieldCwd, doc: "the working directory",
 			get: text(func(it *item) string { return it.task.Cwd })},
 		field{name: "cgroup", typ: cel.StringType, bit: taskwatch.FieldCgroup, doc: "the path of the cgroup",
@@ -137,7 +142,7 @@ func init() {
 		field{name: "cause", typ: cel.StringType, bit: taskwatch.FieldCause, doc: "the change is by syscall, exec or setgroups",
 			get: text(func(it *item) string { return it.ev.Cause.String() })},
 		field{name: "argv", typ: cel.ListType(cel.StringType), bit: taskwatch.FieldArgv, doc: "the arguments",
-			get: func(o *object) ref.Val { return types.NewStringList(types.DefaultTypeAdapter, o.item.task.Argv) }},
+			get: func(o *object) ref.Val { return argvOf(o.item.task.Argv, o.item.task.ArgvCut) }},
 		field{name: "argv_cut", typ: cel.BoolType, bit: taskwatch.FieldArgv, doc: "argv is not complete",
 			get: boolean(func(it *item) bool { return it.task.ArgvCut })},
 		field{name: "uid", typ: cel.IntType, bit: taskwatch.FieldUID, doc: "the real user",
@@ -207,8 +212,16 @@ func commandText(name string, get func(*process.Command) string) func(*object) r
 var unknownArgv = types.NewUnknown(1, types.NewAttributeTrail("argv"))
 
 func commandArgv(o *object) ref.Val {
-	if argv := o.proc.Program().Command.Argv; argv != nil {
-		return types.NewStringList(types.DefaultTypeAdapter, argv)
+	if c := &o.proc.Program().Command; c.Argv != nil {
+		return argvOf(c.Argv, c.Cut)
 	}
 	return unknownArgv
+}
+
+// argvOf returns arguments; those that were cut off are unknown.
+func argvOf(argv []string, isCut bool) ref.Val {
+	if isCut {
+		return cut(argv, unknownArgv)
+	}
+	return types.NewStringList(types.DefaultTypeAdapter, argv)
 }

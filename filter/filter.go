@@ -64,13 +64,13 @@ var env = sync.OnceValues(func() (*cel.Env, error) {
 		func(e *cel.Env) (*cel.Env, error) {
 			return cel.CustomTypeProvider(provider{e.CELTypeProvider()})(e)
 		},
-		cel.Macros(slices.Concat(cel.StandardMacros, countAncestors, []cel.Macro{
+		cel.Macros(slices.Concat(cel.StandardMacros, countPartial, []cel.Macro{
 			cel.GlobalMacro("tree", 1, expandTree), cel.GlobalMacro("has", 1, expandHas),
 		})...),
 		cel.Variable(theEvent, eventClass.typ),
 		cel.CrossTypeNumericComparisons(true), // maxrss_bytes > 1e9
 		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(), cel.ValidateHomogeneousAggregateLiterals()),
-		cel.Function("depth", cel.MemberOverload("process_depth", []*cel.Type{selfClass.typ}, cel.IntType, cel.UnaryBinding(depth))),
+		cel.Function("@count", cel.Overload("count_list", []*cel.Type{cel.ListType(cel.TypeParamType("T"))}, cel.IntType), cel.SingletonUnaryBinding(count)),
 		cel.Function("tree", cel.MemberOverload("process_tree_int", []*cel.Type{selfClass.typ, cel.IntType}, cel.BoolType, cel.BinaryBinding(inTree))),
 	}
 	for _, name := range eventClass.names {

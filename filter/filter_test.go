@@ -244,6 +244,66 @@ func TestAncestors(t *testing.T) {
 	}
 }
 
+// What was cut off is unknown, and so is the last piece, which may be cut itself.
+func TestCut(t *testing.T) {
+	task := &taskwatch.Task{PID: 10, TID: 10, PPID: 5, Argv: []string{"ld", "-o", "a.o", "b."}, ArgvCut: true}
+	ev := &taskwatch.Event{Kind: taskwatch.Exec, Task: task, Extra: &taskwatch.Extra{Given: taskwatch.FieldEnv, Env: []string{"HOME=/", "PATH=/us"}, EnvCut: true}}
+	var tree process.Tree
+	p := tree.Adopt(10, 5, process.Command{Exe: "/sh"})
+	tree.Adopt(5, 1, process.Command{Exe: "/make", Argv: []string{"make", "al"}, Cut: true})
+	tree.Adopt(10, 5, process.Command{})
+	for _, c := range []struct {
+		expr string
+		want Answer
+	}{
+		{`argv.exists(a, a == "-o")`, Yes},
+		{`argv.exists(a, a == "--force")`, Unknown},
+		{`argv.exists(a, a == "b.")`, Unknown},
+		{`argv.all(a, a != "-o")`, No},
+		{`argv.all(a, a != "--force")`, Unknown},
+		{`argv.exists_one(a, a == "-o")`, Unknown},
+		{`size(argv.filter(a, a == "-o")) == 1`, Unknown},
+		{`argv.map(a, a + "x").exists(a, a == "-ox")`, Unknown},
+		{`"-o" in argv`, Yes},
+		{`"--force" in argv`, Unknown},
+		{`argv[1] == "-o"`, Yes},
+		{`argv[1] == "-c"`, No},
+		{`argv[3] == "b."`, Unknown},
+		{`argv[9] == "x"`, Unknown},
+		{`argv[-1] == "x"`, No},
+		{`size(argv) == 4`, Unknown},
+		{`argv.size() > 2`, Unknown},
+		{`argv == ["cc", "-o", "a.o"]`, No},
+		{`argv == ["ld"]`, No},
+		{`argv == ["ld", "-o", "a.o", "b.o"]`, Unknown},
+		{`argv + ["x"] == ["x"]`, Unknown},
+		{`args == "ld -o a.o b."`, Unknown},
+		{`args == "x"`, Unknown},
+		{`args.contains("--force")`, Unknown},
+		{`args.contains("--force") && pid == 11`, No},
+		{`argv_cut`, Yes},
+		{`env.exists(v, v.startsWith("HOME="))`, Yes},
+		{`env.exists(v, v.startsWith("SECRET="))`, Unknown},
+		{`env.exists(v, v == "PATH=/us")`, Unknown},
+		{`size(env) == 2`, Unknown},
+		{`parent.argv[0] == "make"`, Yes},
+		{`parent.argv.exists(a, a == "install")`, Unknown},
+		{`size(parent.argv) == 2`, Unknown},
+		{`ancestors.exists(p, "make" in p.argv)`, Yes},
+	} {
+		if got := parse(t, c.expr).Match(taskwatch.Item{Event: ev}, p); got != c.want {
+			t.Errorf("%s: %v, want %v", c.expr, got, c.want)
+		}
+	}
+	whole := *task
+	whole.ArgvCut = false
+	for expr, want := range map[string]Answer{`size(argv) == 4`: Yes, `argv.exists(a, a == "--force")`: No, `args == "ld -o a.o b."`: Yes, `argv.exists(a, size(a) == 2)`: Yes} {
+		if got := parse(t, expr).Match(taskwatch.Item{Event: &taskwatch.Event{Kind: taskwatch.Exec, Task: &whole}}, p); got != want {
+			t.Errorf("%s of all arguments: %v, want %v", expr, got, want)
+		}
+	}
+}
+
 func TestKindsAndReads(t *testing.T) {
 	for _, c := range []struct {
 		expr  string
@@ -359,6 +419,18 @@ func TestErrors(t *testing.T) {
 		{`argv.exists("--force")`, "exists is written differently; write argv.exists(a, a == \"x\")"},
 		{`exists(argv, "--force")`, "exists is written differently"},
 		{strings.Repeat("!(", 400) + "true" + strings.Repeat(")", 400), "it is nested too deeply; leave out parentheses"},
+		{`user == root`, "there is no \"root\"; 'taskwatch help filter' lists the names; a text stands in quotes"},
+		{`user == comn`, "there is no \"comn\"; did you mean comm? A text stands in quotes\n"},
+		{`ancestors.exists(p, p.name == "sh")`, "there is no field \"name\" here; there are pid, exe, comm, argv\n"},
+		{`ancestors.filter(who, who.com == "sh").size() > 0`, "there is no field \"com\" here; did you mean comm?\n"},
+		{`argv == "x"`, "== cannot be between list(string) and string; write \"x\" in argv\n"},
+		{`"x" == argv`, "; write \"x\" in argv\n"},
+		{`"a" in exe`, "in cannot be between string and string; write exe.contains(\"x\"), or user in [\"x\", \"y\"]\n"},
+		{`!exit.code`, "! cannot be applied to int; compare it with something\n"},
+		{`old.uid == 2`, "what is a list(int) has no fields; real, effective and saved id"},
+		{`uid == 99999999999999999999`, "this number is too large; numbers end with 9223372036854775807\n"},
+		{`size(ancestors) == "x"`, "== cannot be between int and string"},
+		{`ancestors.exists(argv, size(argv) > 1)`, "size() cannot be applied to process"},
 		{`ns.bla == 2`, "there is no field \"bla\" here; there are vpid, mnt, pid, net, user"},
 	} {
 		_, err := Parse(c.expr, Options{})

@@ -9,8 +9,8 @@ import (
 // near returns a hint with the most similar names.
 func near(name string, names []string) string {
 	best, found := 3, []string(nil)
-	if n := utf8.RuneCountInString(name); n < 4 {
-		best = 1
+	if n := utf8.RuneCountInString(name); n < 6 { // a word with more letters changed is another one
+		best = max(1, n/2)
 	}
 	for _, have := range names {
 		d := distance(strings.ToLower(name), have)

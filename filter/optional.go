@@ -54,6 +54,8 @@ var optionalTypes = map[taskwatch.ValueType]*cel.Type{
 	taskwatch.TypeStrings: cel.ListType(cel.StringType), taskwatch.TypeUints: cel.ListType(cel.IntType),
 }
 
+var unknownEnv = types.NewUnknown(1, types.NewAttributeTrail("env"))
+
 func optional(bit taskwatch.Fields) func(*object) ref.Val {
 	return func(o *object) ref.Val {
 		v, ok := o.item.ev.Value(bit)
@@ -70,6 +72,9 @@ func optional(bit taskwatch.Fields) func(*object) ref.Val {
 		case taskwatch.TypeBool:
 			return types.Bool(v.Bool())
 		case taskwatch.TypeStrings:
+			if bit == taskwatch.FieldEnv && o.item.ev.Extra.EnvCut {
+				return cut(v.Strings(), unknownEnv)
+			}
 			return types.NewStringList(types.DefaultTypeAdapter, v.Strings())
 		case taskwatch.TypeUints:
 			return list(v.Uints(), func(n uint32) ref.Val { return types.Int(n) })

@@ -6,6 +6,8 @@ import (
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/taskwatch/taskwatch"
 )
 
 // plain is a conjunct that needs no evaluation: a field must have one of some
@@ -22,6 +24,8 @@ func (p *plain) refuses(it *item) bool {
 		return it.all&p.field.bit == 0 // an error, with which no conjunction is true
 	}
 	switch v := p.field.get(&it.root).(type) {
+	case *types.Unknown:
+		return false
 	case types.Int:
 		for _, n := range p.numbers {
 			if int64(v) == n {
@@ -41,7 +45,8 @@ func (p *plain) refuses(it *item) bool {
 // known reports whether all fields of the plain conjuncts are known.
 func (f *Filter) known(it *item) bool {
 	for n := range f.plain {
-		if bit := f.plain[n].field.bit; bit != 0 && it.has&bit == 0 {
+		bit := f.plain[n].field.bit
+		if bit != 0 && it.has&bit == 0 || bit == taskwatch.FieldArgv && it.task.ArgvCut {
 			return false
 		}
 	}
