@@ -57,8 +57,18 @@ func (c EnvCut) event(ev *taskwatch.Event) *taskwatch.Event {
 		return ev
 	}
 	e, x := *ev, *ev.Extra
-	x.Env = make([]string, len(ev.Extra.Env))
-	for i, v := range ev.Extra.Env {
+	x.Env = c.List(x.Env)
+	e.Extra = &x
+	return &e
+}
+
+// List returns an environment without the values.
+func (c EnvCut) List(env []string) []string {
+	if c.Nothing() {
+		return env
+	}
+	list := make([]string, len(env))
+	for i, v := range env {
 		name, _, valued := strings.Cut(v, "=")
 		switch {
 		case !valued, c.Names:
@@ -66,8 +76,7 @@ func (c EnvCut) event(ev *taskwatch.Event) *taskwatch.Event {
 		case c.Secret.MatchString(v):
 			v = name + "=" + Redacted
 		}
-		x.Env[i] = v
+		list[i] = v
 	}
-	e.Extra = &x
-	return &e
+	return list
 }

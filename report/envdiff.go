@@ -19,9 +19,9 @@ type environment struct {
 // environments holds the environments with which each live process and its
 // parent were started.
 type environments struct {
-	// outside returns the environment of a process without any event, or nil if
-	// it is unknown. The function may be nil.
-	outside func(pid int) []string
+	// outside returns the environment of a process without any event: see
+	// [ShellOptions]. The function may be nil.
+	outside func(pid int) (env []string, cut bool)
 
 	of map[*process.Process]*started
 }
@@ -79,19 +79,25 @@ func (e *environments) parent(ev *taskwatch.Event, p *process.Process) environme
 	if e.outside == nil || ev.Missing.Has(taskwatch.FieldPPID) || !taskwatch.FieldsOf(ev.Kind).Has(taskwatch.FieldPPID) {
 		return environment{}
 	}
-	list := e.outside(ev.Task.PPID)
-	return environment{known: list != nil, list: list}
+	list, cut := e.outside(ev.Task.PPID)
+	if list == nil {
+		return environment{}
+	}
+	return newEnvironment(list, cut)
 }
 
 func environmentOf(ev *taskwatch.Event) environment {
 	if ev.Extra == nil || !ev.Extra.Given.Has(taskwatch.FieldEnv) || ev.Missing.Has(taskwatch.FieldEnv) {
 		return environment{}
 	}
-	env := environment{known: true, cut: ev.Extra.EnvCut, list: ev.Extra.Env}
-	if env.cut && len(env.list) > 0 {
-		env.list = env.list[:len(env.list)-1] // it may be a part of a variable
+	return newEnvironment(ev.Extra.Env, ev.Extra.EnvCut)
+}
+
+func newEnvironment(list []string, cut bool) environment {
+	if cut && len(list) > 0 {
+		list = list[:len(list)-1] // it may be a part of a variable
 	}
-	return env
+	return environment{known: true, cut: cut, list: list}
 }
 
 // diff returns how a program's environment differs from its parent's, in order.

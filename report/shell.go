@@ -25,8 +25,10 @@ type ShellOptions struct {
 	EnvDiff bool
 
 	// Environ returns the environment of a process that ran before the first
-	// event, or nil if it is unknown. It is called during Take. It may be nil.
-	Environ func(pid int) []string
+	// event, or nil if it is unknown, and whether it is not complete. It has the
+	// same values left out as those of the events. It is called during Take. It
+	// may be nil.
+	Environ func(pid int) (env []string, cut bool)
 }
 
 // Shell is a sink that writes each exec as a line for a shell: the working
@@ -215,6 +217,9 @@ func (s *Shell) env(ev *taskwatch.Event, started *started, notes []string) ([]st
 	changes, ok := started.diff()
 	switch {
 	case s.opts.EnvDiff && ok:
+		if started.parent.cut {
+			notes = append(notes, "the parent has more variables, which were not recorded")
+		}
 		for _, c := range changes {
 			if c.sign == '-' {
 				words = append(words, "-u", clean.Word(c.variable))

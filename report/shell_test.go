@@ -20,12 +20,13 @@ func shellScene(env []string, cut bool) []taskwatch.Item {
 }
 
 func TestShellEnvironment(t *testing.T) {
-	outside := func(pid int) []string {
+	outside := func(pid int) ([]string, bool) {
 		if pid != 3 {
 			t.Errorf("the environment of %d is asked for", pid)
 		}
-		return []string{"A=1", "B=1"}
+		return []string{"A=1", "B=1"}, false
 	}
+	short := func(int) ([]string, bool) { return []string{"B=1", "A"}, true }
 	for _, c := range []struct {
 		opts ShellOptions
 		env  []string
@@ -39,6 +40,7 @@ func TestShellEnvironment(t *testing.T) {
 		{ShellOptions{EnvDiff: true, Environ: outside}, []string{"A=1", "C=3"}, false, "(cd / && env B=2 /bin/sh)\n(cd / && env -u B C=3 /bin/make -j)\n"},
 		{ShellOptions{EnvDiff: true, Environ: outside}, []string{"A=1", "B=2"}, false, "(cd / && env B=2 /bin/sh)\n(cd / && /bin/make -j)\n"},
 		{ShellOptions{EnvDiff: true, Environ: outside}, []string{"A=3", "B="}, true, "(cd / && env B=2 /bin/sh)\n(cd / && env A=3 /bin/make -j) # more variables, which were not recorded\n"},
+		{ShellOptions{EnvDiff: true, Environ: short}, []string{"A=1", "B=2"}, false, "(cd / && env B=2 /bin/sh) # the parent has more variables, which were not recorded\n(cd / && /bin/make -j)\n"},
 		{ShellOptions{EnvDiff: true}, []string{"A=1", "B=2"}, false, "(cd / && env -i A=1 B=2 /bin/sh) # the parent's environment is not known\n(cd / && /bin/make -j)\n"},
 	} {
 		var b bytes.Buffer

@@ -22,11 +22,11 @@ type TextOptions struct {
 	Threads     bool            // show the birth and end of every task, not of processes only, and a column with its tid
 	Width       int             // columns of the terminal, to which lines are cut with a mark; 0 cuts nothing
 	Colour      bool
-	Location    *time.Location         // of the times; nil stands for the local one
-	Clock       *Clock                 // writes the times; nil stands for local ones, see Location
-	EnvDiff     bool                   // below each exec, show what its environment has other than its parent's
-	Environ     func(pid int) []string // with EnvDiff: see ShellOptions
-	Columns     *Columns               // nil stands for the usual line, which has no columns but the first ones
+	Location    *time.Location                 // of the times; nil stands for the local one
+	Clock       *Clock                         // writes the times; nil stands for local ones, see Location
+	EnvDiff     bool                           // below each exec, show what its environment has other than its parent's
+	Environ     func(pid int) ([]string, bool) // with EnvDiff: see ShellOptions
+	Columns     *Columns                       // nil stands for the usual line, which has no columns but the first ones
 }
 
 // Text is a sink that writes a line for each event: time, event, pid, what

@@ -42,10 +42,15 @@ func (f *envFlags) check(cmd *cobra.Command) (err error) {
 	return nil
 }
 
-// environ returns the environment of a process of this machine, or nil.
-func environ(pid int) []string {
+// environ returns the environment of a process of this machine, or nil, with the
+// same values left out as those of events: otherwise all would differ.
+func (f *envFlags) environ(pid int) (env []string, cut bool) {
 	var r procfs.Reader
-	return r.Extra(pid, 0, taskwatch.FieldEnv).Env
+	x := r.Extra(pid, 0, taskwatch.FieldEnv)
+	if !x.Given.Has(taskwatch.FieldEnv) {
+		return nil, false
+	}
+	return f.cut.List(x.Env), x.EnvCut
 }
 
 // before puts what leaves values out before a sink, where there is anything to

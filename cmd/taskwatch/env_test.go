@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,6 +36,13 @@ func TestEnv(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%v: env is %q, want %q", c.flags, got, c.want)
+		}
+	}
+	for _, flags := range [][]string{{"--env", "names"}, {"--env-redact", "TOKEN|URL"}} { // the parent's values are left out as well
+		c := cmd(t, append(append([]string{"run", "--source", "ptrace", "-e", "exec", "--env-diff"}, flags...), "--", "env", "-u", "A", "/bin/true")...)
+		c.Env = append(os.Environ(), "A=1", "MY_TOKEN=s3cret", "URL=x")
+		if r := finish(t, c); r.status != 0 || !strings.HasSuffix(r.stderr, "- A\n") || strings.Contains(r.stderr, "~ ") || strings.Contains(r.stderr, "+ ") {
+			t.Errorf("--env-diff %v: status %d\n%s", flags, r.status, r.stderr)
 		}
 	}
 	for _, c := range [][]string{{"--env", "some"}, {"--env-redact", "("}, {"--env-redact", ""}} {

@@ -75,10 +75,10 @@ type formatOptions struct {
 	where   *whereFlags
 	table   tableFlags
 	envDiff bool
-	live    bool                   // the events are of this machine, now
-	environ func(pid int) []string // of a process that ran before; or nil
-	file    *os.File               // what is written to, in the end
-	log     *outfile.Log           // the same, where others may rotate it; or nil
+	live    bool                           // the events are of this machine, now
+	environ func(pid int) ([]string, bool) // of a process that ran before; or nil
+	file    *os.File                       // what is written to, in the end
+	log     *outfile.Log                   // the same, where others may rotate it; or nil
 
 	compilers compiledb.Options
 	folded    folded.Weight

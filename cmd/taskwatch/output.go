@@ -105,7 +105,7 @@ func (o *output) attach(reg *taskwatch.Registry, src source.Source, w backlog) e
 	} else {
 		opts.failed = o.flags.failed()
 		opts.start = source.NewStart(src, o.command)
-		opts.environ, opts.live = environ, true
+		opts.environ, opts.live = o.flags.env.environ, true
 	}
 	for _, f := range o.files {
 		f.broken = o.broken
