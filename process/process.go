@@ -100,7 +100,8 @@ type Usage struct {
 
 	// Shared holds the fields whose numbers have in them what earlier programs
 	// of the process used, since nobody told how much that was. What a fork used
-	// until its first exec is left out of account.
+	// until its first exec is left out of account, except for its memory: it has
+	// begun with that of its parent.
 	Shared taskwatch.Fields
 }
 
@@ -127,6 +128,7 @@ func (p *Process) exec(ev *taskwatch.Event) (ended *Program) {
 	ended = p.Program()
 	ended.EndNS = ev.MonoNS
 	next := &Program{StartNS: ev.MonoNS, Started: true}
+	next.Usage.Shared = taskwatch.FieldMaxRSS // the kernel keeps the most of what was before, even of a fork that had its parent's memory
 	if !ended.Command.Forked || ended.Usage.Shared != 0 {
 		next.Usage.Shared = usageFields
 	}

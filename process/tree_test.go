@@ -207,8 +207,8 @@ func TestPrograms(t *testing.T) {
 	if u := list[2].Usage; u.CPUNS() != 9 || u.MaxRSS != 30 || u.ReadBytes != 4 || u.WriteBytes != 5 || u.Shared != usageFields || !u.AtMost() {
 		t.Errorf("usage %+v", u)
 	}
-	if list[1].Usage.Shared|list[0].Usage.Shared != 0 {
-		t.Error("a fork shares its CPU time with nothing")
+	if list[1].Usage.Shared != taskwatch.FieldMaxRSS || list[0].Usage.Shared != 0 {
+		t.Errorf("a fork shares its memory with the program that it runs, and no CPU time: %v and %v", list[0].Usage.Shared, list[1].Usage.Shared)
 	}
 	for range 100 {
 		l.exec(1, "/sh")

@@ -89,6 +89,7 @@ type program struct {
 	cpuNS    int64
 	shared   bool // cpuNS has in it what other programs used
 	maxRSS   uint64
+	atMost   bool // maxRSS may be what another program used
 	io       uint64
 }
 
@@ -102,6 +103,11 @@ type ending struct {
 	exec    bool // it did not end, but ran another one
 	status  string
 	command string
+}
+
+// rssAtMost reports whether the memory may be that of an earlier program.
+func (x *ending) rssAtMost() bool {
+	return x.usage.MaxRSS > 0 && x.usage.Shared.Has(taskwatch.FieldMaxRSS)
 }
 
 func (x *ending) io() uint64 { return x.usage.ReadBytes + x.usage.WriteBytes }
@@ -278,7 +284,9 @@ func (s *Summary) end(ev *taskwatch.Event, p *process.Process, g *process.Progra
 	prog.wallNS += x.wallNS
 	prog.cpuNS += x.usage.CPUNS()
 	prog.shared = prog.shared || x.usage.AtMost()
-	prog.maxRSS = max(prog.maxRSS, x.usage.MaxRSS)
+	if rss := x.usage.MaxRSS; rss > prog.maxRSS {
+		prog.maxRSS, prog.atMost = rss, x.rssAtMost()
+	}
 	prog.io += x.io()
 	if p.Ended {
 		x.code = exitStatus(ev)

@@ -44,27 +44,27 @@ summary
 slowest commands
    WALL      CPU   MAX RSS  PID  STATUS        COMMAND
   1.26s    1.0ms   2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
-  1.24s  420.0ms    50 MiB   11  exit 1        cc 'a file.c'
+  1.24s  420.0ms   <50 MiB   11  exit 1        cc 'a file.c'
   5.0ms        -         -   14  exec          su -
   1.0ms   <3.0ms  <1.0 MiB   14  SIGKILL core  -sh
   1.0ms       0s   1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
 
 commands that used most CPU time
    WALL      CPU   MAX RSS  PID  STATUS        COMMAND
-  1.24s  420.0ms    50 MiB   11  exit 1        cc 'a file.c'
+  1.24s  420.0ms   <50 MiB   11  exit 1        cc 'a file.c'
   1.0ms   <3.0ms  <1.0 MiB   14  SIGKILL core  -sh
   1.26s    1.0ms   2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
 
 commands that used most memory
    WALL      CPU   MAX RSS  PID  STATUS        COMMAND
-  1.24s  420.0ms    50 MiB   11  exit 1        cc 'a file.c'
+  1.24s  420.0ms   <50 MiB   11  exit 1        cc 'a file.c'
   1.26s    1.0ms   2.0 MiB   10  exit 0        sh -c 'cc it'\''s; su'
   1.0ms   <3.0ms  <1.0 MiB   14  SIGKILL core  -sh
   1.0ms       0s   1.0 MiB   15  exit 0        fork of sh -c 'cc it'\''…
 
 failed commands, in the order of their ends
    WALL      CPU   MAX RSS  PID  STATUS        COMMAND
-  1.24s  420.0ms    50 MiB   11  exit 1        cc 'a file.c'
+  1.24s  420.0ms   <50 MiB   11  exit 1        cc 'a file.c'
   1.0ms   <3.0ms  <1.0 MiB   14  SIGKILL core  -sh
 
 critical path
@@ -296,7 +296,7 @@ slowest commands
   30.0ms   0s      0 B    3  exit 0  b
   20.0ms   0s      0 B    2  exit 0  a
   10.0ms    -        -    4  exec    env
-  10.0ms  <0s     <0 B    4  exit 0  c
+  10.0ms  <0s      0 B    4  exit 0  c
 
 critical path
       AT    WALL  PID  COMMAND
@@ -364,6 +364,9 @@ func TestSummaryAsJSON(t *testing.T) {
 	}
 	if len(j.Slowest) != 2 || j.Slowest[1].Command != "cc 'a file.c'" || *j.Slowest[1].CPUNS != 420*ms || *j.Slowest[1].Code != 1 {
 		t.Errorf("slowest %+v", j.Slowest)
+	}
+	if first, cc := j.Slowest[0], j.Slowest[1]; first.RSSAtMost || *first.MaxRSS != 2<<20 || !cc.RSSAtMost || *cc.MaxRSS != 50<<20 || !j.ByProgram[1].RSSAtMost {
+		t.Errorf("memory: %+v, %+v, %+v", first, cc, j.ByProgram)
 	}
 	if x := j.FailedList[1]; *x.Signal != 9 || !x.Core || !x.CPUAtMost || *x.CPUNS != 3*ms {
 		t.Errorf("failed %+v", x)

@@ -46,6 +46,7 @@ type commandJSON struct {
 	CPUNS       *int64  `json:"cpu_ns,omitempty"`
 	CPUAtMost   bool    `json:"cpu_at_most,omitempty"` // it has earlier programs of the process in it
 	MaxRSS      *uint64 `json:"maxrss_bytes,omitempty"`
+	RSSAtMost   bool    `json:"maxrss_at_most,omitempty"` // it may be that of an earlier program, or of the fork
 	IO          *uint64 `json:"io_bytes,omitempty"`
 	Exec        bool    `json:"exec,omitempty"` // it did not end, but ran another program
 	Code        *int    `json:"code,omitempty"`
@@ -69,6 +70,7 @@ type programJSON struct {
 	CPUNS     int64   `json:"cpu_ns"`
 	CPUAtMost bool    `json:"cpu_at_most,omitempty"`
 	MaxRSS    uint64  `json:"maxrss_bytes"`
+	RSSAtMost bool    `json:"maxrss_at_most,omitempty"`
 	IO        *uint64 `json:"io_bytes,omitempty"`
 }
 
@@ -117,7 +119,7 @@ func (s *Summary) json() *summaryJSON {
 	list := s.sortedPrograms()
 	for _, p := range list[:min(len(list), s.opts.Top)] {
 		x := programJSON{Program: clean.Text(p.name), Execs: p.execs, Failed: p.failures, WallNS: p.wallNS,
-			CPUNS: p.cpuNS, CPUAtMost: p.shared, MaxRSS: p.maxRSS}
+			CPUNS: p.cpuNS, CPUAtMost: p.shared, MaxRSS: p.maxRSS, RSSAtMost: p.atMost}
 		if s.opts.Sort == SortIO {
 			x.IO = &p.io
 		}
@@ -135,7 +137,7 @@ func (s *Summary) commandsJSON(list []ending) []commandJSON {
 			c.CPUNS, c.CPUAtMost = &cpu, x.usage.AtMost()
 		}
 		if x.usage.MaxRSS > 0 {
-			c.MaxRSS = &x.usage.MaxRSS
+			c.MaxRSS, c.RSSAtMost = &x.usage.MaxRSS, x.rssAtMost()
 		}
 		if s.opts.Sort == SortIO {
 			c.IO = &io

@@ -114,7 +114,7 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 		}
 		if x.usage.MaxRSS == 0 && (x.exec || s.missing.Has(taskwatch.FieldMaxRSS)) {
 			rss = "-"
-		} else if x.usage.Shared.Has(taskwatch.FieldMaxRSS) {
+		} else if x.rssAtMost() {
 			rss = "<" + rss
 		}
 		cells := []string{wall, cpu, rss}
@@ -162,7 +162,11 @@ func (s *Summary) programTable(b *bytes.Buffer) {
 		cells := []string{fmt.Sprint(p.execs), fmt.Sprint(p.failures), duration(p.wallNS), cpu}
 		switch s.opts.Sort {
 		case SortRSS:
-			cells = append(cells, size(p.maxRSS))
+			rss := size(p.maxRSS)
+			if p.atMost {
+				rss = "<" + rss
+			}
+			cells = append(cells, rss)
 		case SortIO:
 			cells = append(cells, size(p.io))
 		}

@@ -270,7 +270,8 @@ An event that does not have a field, such as exit.code of an exec, does not
 match; has(exit.code) asks whether its kind has it. A fact that the source could
 not obtain is unknown, and so is what was cut off from argv and env. If the
 answer depends on such a fact, the event is shown with a question mark
-("unsure":true in JSON), unless --unknown=hide is given. Losses are always shown.
+("unsure":true in JSON), unless --unknown=hide is given. Losses are always
+shown.
 
 taskwatch asks docker.sock, podman.sock, containerd and CRI-O for
 container.name, .image and .labels in the background; they are unknown until one
