@@ -8,6 +8,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// errTwice is the error of a flag that may be given once.
+var errTwice = errors.New("given twice")
+
 // flagError returns the error of a flag in the words of taskwatch where the
 // flag library passes on those of package strconv or time.
 func flagError(err error) error {
@@ -22,6 +25,9 @@ func flagError(err error) error {
 		return err
 	}
 	flag := bad.GetFlag()
+	if errors.Is(bad.Unwrap(), errTwice) {
+		return fmt.Errorf("--%s is given twice; join the expressions with && or ||", flag.Name)
+	}
 	want, ok := map[string]string{
 		"int": "a whole number", "int32": "a whole number", "int64": "a whole number",
 		"uint": "a whole number from 0", "uint32": "a whole number from 0", "uint64": "a whole number from 0",

@@ -89,7 +89,7 @@ nodes that are not silent have loaded the module; 1 if not.`,
 	flags.SortFlags = false
 	f.hub.add(cmd)
 	f.key.add(cmd)
-	flags.StringVar(&f.sel, "select", "", "only on nodes for which this `expression` is true")
+	addExpression(flags, &f.sel, "select", "only on nodes for which this `expression` is true")
 	flags.BoolVar(&f.wait, "wait", false, "wait until the nodes have followed")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "wait at most this `time`, for each step")
 	flags.Var(&f.step, "max-unavailable", "load on this `number` of nodes at a time, as 5 or 10%")

@@ -96,8 +96,8 @@ The environment of tasks is not told, and --where may not read it.`,
 		},
 	}
 	hub.add(cmd)
-	cmd.Flags().StringVar(&where, "where", "", "send only items for which this `expression` is true")
-	cmd.Flags().StringVar(&sel, "select", "", "ask only nodes for which this `expression` is true")
+	addExpression(cmd.Flags(), &where, "where", "send only items for which this `expression` is true")
+	addExpression(cmd.Flags(), &sel, "select", "ask only nodes for which this `expression` is true")
 	cmd.Flags().DurationVar(&lease, "lease", 30*time.Second, "have the nodes forget the question after this `time` without a renewal")
 	record.add(cmd)
 	otlp.add(cmd)

@@ -99,7 +99,7 @@ The exit status is:
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.where, "where", "", "show and count only processes for which this `expression` is true, as w does")
+	addExpression(flags, &f.where, "where", "show and count only processes for which this `expression` is true, as w does")
 	flags.StringVar(&f.speed, "speed", "1", "play a recording this `number` of times as fast as it was, or max")
 	f.modules.addSpecs(cmd)
 	f.modules.addObserveOnly(cmd)

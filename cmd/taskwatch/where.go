@@ -27,7 +27,7 @@ const (
 
 func (f *whereFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.expr, "where", "", "show only events for which this `expression` is true: see 'taskwatch help filter'")
+	addExpression(flags, &f.expr, "where", "show only events for which this `expression` is true: see 'taskwatch help filter'")
 	flags.StringVar(&f.unknown, "unknown", unknownShow, "with --where, what to do with events that lack a fact it asks for: `show`, with a\nmark, or hide")
 	complete(cmd, "where", cobra.NoFileCompletions)
 	complete(cmd, "unknown", cobra.FixedCompletions([]string{unknownShow, unknownHide}, cobra.ShellCompDirectiveNoFileComp))

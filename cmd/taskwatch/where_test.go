@@ -84,6 +84,7 @@ func TestWhereErrors(t *testing.T) {
 	}{
 		{[]string{"--where", `exee == "/x"`}, "did you mean exe?\n  exee == \"/x\"\n  ^"},
 		{[]string{"--where", ""}, "the expression is empty"},
+		{[]string{"--where", "pid == 1", "--where", "uid == 0"}, "--where is given twice; join the expressions with && or ||"},
 		{[]string{"--unknown", "hide"}, "give that as well"},
 		{[]string{"--where", "true", "--unknown", "x"}, "choose show or hide"},
 		{[]string{"--where", "exit.code == 0", "-e", "exec"}, "only exit can match"},
