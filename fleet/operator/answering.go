@@ -126,6 +126,29 @@ func lastSeq(lines []json.RawMessage) uint64 {
 	return 0
 }
 
+// unreadable is the trouble with a node whose answers are none. The items that they claim
+// to have are lost.
+const unreadable = "its answer cannot be read"
+
+// forged reports whether a value that a node has sent is no line of a recording, or one
+// that could pass for a line of another node: each line gets the name and the key of the
+// node that has sent it.
+func forged(line json.RawMessage) bool {
+	if len(line) < 4 || line[0] != '{' || line[1] != '"' || bytes.ContainsAny(line, "\n\r") {
+		return true
+	}
+	if !bytes.Contains(line, []byte(`"node`)) && !bytes.Contains(line, []byte(`\u`)) {
+		return false
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(line, &fields) != nil {
+		return true
+	}
+	_, name := fields["node"]
+	_, key := fields["node_key"]
+	return name || key
+}
+
 // take takes an answer of the node with a key.
 func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 	nodes.mu.Lock()
@@ -133,15 +156,18 @@ func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 	if nodes.ended {
 		return
 	}
-	var in fleet.Answer
-	if err := json.Unmarshal(data, &in); err != nil || in.Items < in.Count {
-		w.OnTrouble(NodeID{Key: key}, "its answer cannot be read")
-		return
-	}
 	a := nodes.byKey[key]
 	if a == nil {
-		a = &answering{id: NodeID{key, in.Name}}
+		a = &answering{id: NodeID{Key: key}, heard: nodes.began}
 		nodes.byKey[key] = a
+	}
+	var in fleet.Answer
+	if err := json.Unmarshal(data, &in); err != nil || in.Items < in.Count || slices.ContainsFunc(in.Lines, forged) {
+		if a.trouble != unreadable {
+			a.trouble = unreadable
+			w.OnTrouble(a.id, unreadable)
+		}
+		return
 	}
 	a.id.Name = in.Name
 	a.heard, a.trouble = time.Now(), ""
