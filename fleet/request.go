@@ -13,7 +13,7 @@ const (
 	Nodes   Op = "nodes"   // the nodes with what they have reported, behind Revision
 	Audit   Op = "audit"   // who has done what, behind Revision
 	Upload  Op = "upload"  // store a piece of a file
-	Put     Op = "put"     // make an entry the one of its module
+	Put     Op = "put"     // make an entry the one of its module, where the generation of that is Revision, or Revision is 0
 
 	Record     Op = "record"     // keep the answers to a question of the client: see Recording
 	Recordings Op = "recordings" // all of them

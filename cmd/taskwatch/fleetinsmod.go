@@ -233,16 +233,17 @@ func (f *fleetInsmod) rollout(ctx context.Context, c *operator.Conn, key minisig
 // renew says what is to run again and again, until ctx ends.
 func (f *fleetInsmod) renew(ctx context.Context, c *operator.Conn, key minisign.PrivateKey, e *fleet.Entry) error {
 	first := true
+	series := &operator.Series{Conn: c, Key: key}
 	tick := time.NewTicker(f.lease / 3)
 	defer tick.Stop()
 	for {
 		// An old renewal must not be of use to anybody. A minute is for clocks that
 		// differ.
 		e.Expires = time.Now().Add(f.lease + time.Minute).UTC()
-		err := c.Put(ctx, key, e)
+		err := series.Put(ctx, e)
 		switch {
 		case ctx.Err() != nil:
-		case err != nil && first:
+		case err != nil && first, errors.Is(err, operator.ErrChanged):
 			return err
 		case err != nil:
 			say("%s: the lease is not renewed: %v", e.Module, err)
@@ -257,7 +258,7 @@ func (f *fleetInsmod) renew(ctx context.Context, c *operator.Conn, key minisign.
 		case <-ctx.Done():
 			end, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
-			return c.Put(end, key, &fleet.Entry{Module: e.Module, Absent: true, Expires: time.Now().Add(f.valid).UTC()})
+			return series.Put(end, &fleet.Entry{Module: e.Module, Absent: true, Expires: time.Now().Add(f.valid).UTC()})
 		}
 	}
 }

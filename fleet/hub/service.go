@@ -204,7 +204,7 @@ func (s *service) answer(c *Client, r *fleet.Request) (*fleet.Response, error) {
 	case fleet.Upload:
 		return s.upload(ctx, c, r)
 	case fleet.Put:
-		return s.put(ctx, c, r.Entry)
+		return s.put(ctx, c, r)
 	case fleet.Recordings:
 		list, err := s.store.recordings(ctx)
 		return &fleet.Response{Recordings: list}, err
@@ -218,7 +218,8 @@ func (s *service) answer(c *Client, r *fleet.Request) (*fleet.Response, error) {
 
 // put makes an entry the one of its module. The hub has no keys to verify it
 // with, and needs none: the nodes do that.
-func (s *service) put(ctx context.Context, c *Client, signed *fleet.Signed) (*fleet.Response, error) {
+func (s *service) put(ctx context.Context, c *Client, r *fleet.Request) (*fleet.Response, error) {
+	signed := r.Entry
 	if signed == nil {
 		return nil, errors.New("there is no entry")
 	}
@@ -227,7 +228,7 @@ func (s *service) put(ctx context.Context, c *Client, signed *fleet.Signed) (*fl
 		return nil, err
 	}
 	renewed := s.store.renews(e)
-	if err := s.store.put(ctx, e, signed); err != nil {
+	if err := s.store.put(ctx, e, signed, r.Revision); err != nil {
 		return nil, err
 	}
 	if !renewed {

@@ -197,8 +197,9 @@ func (s *store) remember(e *fleet.Entry, signed *fleet.Signed) {
 	}
 }
 
-// put stores an entry. Its generation must be higher than that of the one before.
-func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed) error {
+// put stores an entry. Its generation must be higher than that of the one before, which
+// must be of a generation behind, unless that is 0.
+func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed, behind uint64) error {
 	if err := fleet.CheckGeneration(e.Generation, time.Now()); err != nil {
 		return fmt.Errorf("module %s: %w", e.Module, err)
 	}
@@ -206,6 +207,8 @@ func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed) e
 	switch {
 	case known && e.Generation <= s.wanted[i].generation:
 		return fmt.Errorf("module %s has the generation %d already, and %d is not higher: somebody else has changed it; try again", e.Module, s.wanted[i].generation, e.Generation)
+	case known && behind != 0 && behind != s.wanted[i].generation:
+		return fmt.Errorf("module %s has the generation %d, and not %d any more: somebody else has changed it; try again", e.Module, s.wanted[i].generation, behind)
 	case !known && len(s.wanted) >= maxDesired:
 		return fmt.Errorf("there are %d modules already", maxDesired)
 	case !e.Absent && e.Registry == "" && !s.has(ctx, e.Digest):

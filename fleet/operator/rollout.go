@@ -27,9 +27,11 @@ type Rollout struct {
 
 // Run brings the entry to all nodes that it chooses. It stops after the first step
 // in which a node fails, or becomes silent, with an error that matches ErrFailed: the
-// nodes behind that step have what they had before. If ctx ends, the steps that were
+// nodes behind that step have what they had before. It ends, with an error that matches
+// ErrChanged, where somebody else wants something of the module meanwhile. If ctx ends, the steps that were
 // begun stay.
 func (r *Rollout) Run(ctx context.Context, c *Conn, e *fleet.Entry) error {
+	series := &Series{Conn: c, Key: r.Key}
 	before, err := r.before(ctx, c, e)
 	if err != nil {
 		return err
@@ -49,12 +51,12 @@ func (r *Rollout) Run(ctx context.Context, c *Conn, e *fleet.Entry) error {
 		if done < len(nodes) {
 			step.Through = fleet.Place(nodes[done-1].Key)
 		}
-		if err := c.Put(ctx, r.Key, &step); err != nil {
+		if err := series.Put(ctx, &step); err != nil {
 			return err
 		}
 		o, err := r.await(ctx, c, &step, nodes[:done])
 		if err != nil && ctx.Err() == nil {
-			return r.stop(ctx, c, before, err)
+			return r.stop(ctx, series, before, err)
 		}
 		if err != nil {
 			return err
@@ -63,7 +65,7 @@ func (r *Rollout) Run(ctx context.Context, c *Conn, e *fleet.Entry) error {
 			r.OnStep(done, len(nodes), o)
 		}
 		if failed := o.Failed(); len(failed) > 0 {
-			return r.stop(ctx, c, before, fmt.Errorf("%w: it failed on %d of %d nodes so far, on %s first: %s",
+			return r.stop(ctx, series, before, fmt.Errorf("%w: it failed on %d of %d nodes so far, on %s first: %s",
 				ErrFailed, len(failed), done, failed[0].Node.Report.Facts.Name, failed[0].Reason))
 		}
 		if done == len(nodes) {
@@ -187,16 +189,16 @@ func (r *Rollout) before(ctx context.Context, c *Conn, e *fleet.Entry) (*fleet.E
 const rollbackTime = time.Minute
 
 // stop ends a rollout that has failed.
-func (r *Rollout) stop(ctx context.Context, c *Conn, before *fleet.Entry, cause error) error {
+func (r *Rollout) stop(ctx context.Context, series *Series, before *fleet.Entry, cause error) error {
 	if before == nil {
 		return cause
 	}
-	if err := c.Put(ctx, r.Key, before); err != nil {
+	if err := series.Put(ctx, before); err != nil {
 		return fmt.Errorf("%w; the rollback has failed, too: %w", cause, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, rollbackTime)
 	defer cancel()
-	o, err := c.Await(ctx, before)
+	o, err := series.Conn.Await(ctx, before)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w; what ran before is wanted again, and not all nodes have followed: %w", cause, err)

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"aead.dev/minisign"
-
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/selector"
 )
@@ -56,41 +54,6 @@ func (c *Conn) Chosen(ctx context.Context, sel *selector.Selector) (all, chosen 
 	}
 	return all, chosen, nil
 }
-
-// Put signs an entry and gives it to the hub. Its generation becomes higher than
-// the one that the hub has of its module. It is the time, so that it is also
-// higher than one that the hub does not show.
-func (c *Conn) Put(ctx context.Context, key minisign.PrivateKey, e *fleet.Entry) error {
-	all, err := c.Wanted(ctx)
-	if err != nil {
-		return err
-	}
-	e.Generation = uint64(time.Now().UnixMilli())
-	if w := all[e.Module]; w != nil && w.Err == nil {
-		// A hub that lies must not have the last generation that there is be signed.
-		if err := fleet.CheckGeneration(w.Generation, time.Now()); err != nil {
-			return fmt.Errorf("module %s: what the hub has of it: %w", e.Module, err)
-		}
-		e.Generation = max(e.Generation, w.Generation+1)
-	}
-	signed, err := fleet.SignEntry(key, e)
-	if err != nil {
-		return err
-	}
-	for range putTries {
-		if _, err = c.Ask(ctx, &fleet.Request{Op: fleet.Put, Entry: signed}); err == nil || !c.Away(err) || ctx.Err() != nil {
-			return err
-		}
-		// The hub may have stored it before it was lost.
-		if all, failed := c.Wanted(ctx); failed == nil && all[e.Module] != nil && all[e.Module].Signed == *signed {
-			return nil
-		}
-	}
-	return err
-}
-
-// putTries is how often an entry is given to a hub that does not answer.
-const putTries = 3
 
 // Fate is what became of an entry at a node.
 type Fate struct {
