@@ -99,11 +99,11 @@ func (f *nodeFlags) config(cmd *cobra.Command, file *daemon.File, name string, l
 		return nil, nil
 	}
 	for _, label := range slices.Sorted(maps.Keys(h.Labels)) {
-		if !isLabel(label) {
-			return nil, usage(fmt.Errorf("the label %q of the node: give a name of letters, digits and _", label))
-		}
 		if selector.IsFact(label) {
 			return nil, usage(fmt.Errorf("the label %q of the node: each node has a fact of that name; choose another name", label))
+		}
+		if !selector.IsLabel(label) {
+			return nil, usage(fmt.Errorf("the label %q of the node: give a name of letters, digits and _ that is no word of the language of --select", label))
 		}
 	}
 	if len(h.Keys) == 0 {
@@ -123,16 +123,6 @@ func (f *nodeFlags) config(cmd *cobra.Command, file *daemon.File, name string, l
 		return nil, serveFailed(err)
 	}
 	return j, nil
-}
-
-// isLabel reports whether an expression can name it.
-func isLabel(name string) bool {
-	for i, r := range name {
-		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (i == 0 || r < '0' || r > '9') {
-			return false
-		}
-	}
-	return name != ""
 }
 
 // tokenEvery is how often a daemon without a token looks whether there is one.

@@ -30,6 +30,17 @@ var facts = map[string]*cel.Type{
 // IsFact reports whether a name is that of a fact, so that no label may have it.
 func IsFact(name string) bool { return facts[name] != nil }
 
+// IsLabel reports whether an expression can name a label so.
+func IsLabel(name string) bool {
+	for i, r := range name {
+		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	s, err := Parse(name + ` == ""`) // not a word of the language
+	return err == nil && slices.Equal(s.labels, []string{name})
+}
+
 // Parse reads an expression; "" chooses all nodes.
 func Parse(expr string) (*Selector, error) {
 	if expr == "" {
@@ -49,11 +60,11 @@ func Parse(expr string) (*Selector, error) {
 		return nil, fail(iss.Err())
 	}
 	s := &Selector{}
-	ast.PostOrderVisit(parsed.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() == ast.IdentKind && !IsFact(e.AsIdent()) && !slices.Contains(s.labels, e.AsIdent()) {
-			s.labels = append(s.labels, e.AsIdent())
+	for _, e := range ast.MatchDescendants(ast.NavigateAST(parsed.NativeRep()), ast.KindMatcher(ast.IdentKind)) {
+		if name := e.AsIdent(); !IsFact(name) && !bound(e, name) && !slices.Contains(s.labels, name) {
+			s.labels = append(s.labels, name)
 		}
-	}))
+	}
 	for _, name := range s.labels {
 		options = append(options, cel.Variable(name, cel.StringType))
 	}
@@ -71,6 +82,22 @@ func Parse(expr string) (*Selector, error) {
 		return nil, fail(err)
 	}
 	return s, nil
+}
+
+// bound reports whether a name stands for an element of a list, as in
+// ["a", "b"].exists(s, s == site), and so for no label.
+func bound(e ast.NavigableExpr, name string) bool {
+	for parent, ok := e.Parent(); ok; parent, ok = e.Parent() {
+		if parent.Kind() == ast.ComprehensionKind {
+			c := parent.AsComprehension()
+			outside := e.ID() == c.IterRange().ID() || e.ID() == c.AccuInit().ID()
+			if !outside && (name == c.IterVar() || name == c.IterVar2() || name == c.AccuVar()) {
+				return true
+			}
+		}
+		e = parent
+	}
+	return false
 }
 
 // Labels returns the labels that the expression names.

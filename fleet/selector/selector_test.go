@@ -1,6 +1,7 @@
 package selector
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -36,6 +37,39 @@ func TestSelector(t *testing.T) {
 	} {
 		if _, err := Parse(expr); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), expr) {
 			t.Errorf("%s: the error is %v, want one that says %q", expr, err, says)
+		}
+	}
+}
+
+// The labels of an expression are what it reads of a node, not what it calls the elements
+// of its lists.
+func TestLabels(t *testing.T) {
+	for expr, want := range map[string]string{
+		``: "[]", `role == "ci" && role != zone`: "[role zone]", `["a"].exists(s, s == site)`: "[site]", `[a, b].all(x, x != "")`: "[a b]",
+		`x == "" && ["a"].exists(x, x == y)`: "[x y]", `[x].exists(x, x == y)`: "[x y]", `["a"].exists(x, ["b"].exists(y, x + y == z)) || y == ""`: "[z y]",
+	} {
+		s, err := Parse(expr)
+		if err != nil {
+			t.Fatalf("%s: %v", expr, err)
+		}
+		if got := fmt.Sprint(s.Labels()); got != want {
+			t.Errorf("%s has the labels %s, want %s", expr, got, want)
+		}
+		if _, err := s.Chooses(&fleet.Facts{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A label is what an expression can name.
+func TestIsLabel(t *testing.T) {
+	for name, want := range map[string]bool{
+		"role": true, "_x": true, "R2_d2": true, "int": true, "type": true,
+		"": false, "2a": false, "a-b": false, "a.b": false, "kubernetes.io/os": false, "a b": false, "é": false, "name": false, "arch": false,
+		"in": false, "true": false, "null": false, "if": false, "while": false, "package": false,
+	} {
+		if got := IsLabel(name); got != want {
+			t.Errorf("%q: %v", name, got)
 		}
 	}
 }
