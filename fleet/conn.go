@@ -43,6 +43,7 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca)
 	change := func(err error) {
+		err = errors.Join(err, id.answered(err, opts.Persist))
 		if opts.OnChange != nil {
 			opts.OnChange(id.explain(err))
 		}
@@ -169,7 +170,8 @@ func (c *Conn) Ask(ctx context.Context, r *Request) (*Response, error) {
 	return &resp, nil
 }
 
-// Desired returns all entries that the hub has, unverified.
+// Desired returns all entries that the hub has, unverified. A hub that does not come to
+// an end is an error.
 func (c *Conn) Desired(ctx context.Context) (list []Stored, err error) {
 	after := ""
 	for {
@@ -177,10 +179,15 @@ func (c *Conn) Desired(ctx context.Context) (list []Stored, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if list = append(list, r.Entries...); !r.More || len(r.Entries) == 0 {
+		for _, s := range r.Entries {
+			if s.Module <= after || len(list) >= MaxDesired {
+				return nil, fmt.Errorf("hub: %s: the entries are not in order, or more than %d", Desired, MaxDesired)
+			}
+			list, after = append(list, s), s.Module
+		}
+		if !r.More || len(r.Entries) == 0 {
 			return list, nil
 		}
-		after = list[len(list)-1].Module
 	}
 }
 
@@ -191,6 +198,9 @@ func (c *Conn) Nodes(ctx context.Context, revision uint64) (list []NodeState, ne
 		r, err := c.Ask(ctx, &Request{Op: Nodes, Revision: next})
 		if err != nil {
 			return nil, 0, err
+		}
+		if len(list) > 0 && r.Revision <= next { // the first may be behind: the clock of the hub was set back
+			return nil, 0, fmt.Errorf("hub: %s: the answers are not in order", Nodes)
 		}
 		list, next = append(list, r.Nodes...), r.Revision
 		if !r.More {

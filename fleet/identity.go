@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"github.com/taskwatch/taskwatch/internal/outfile"
@@ -25,8 +27,10 @@ type Identity struct {
 	key nkeys.KeyPair
 	pub string
 
-	before  []byte // what the file had, where it was changed, or nil
-	renewed bool   // there is another token
+	mu      sync.Mutex // guards the fields below
+	before  []byte     // what the file had, where it was changed, or nil
+	renewed bool       // there is another token
+	undone  bool       // the file has what it had before
 }
 
 const identityFile = "identity.json"
@@ -96,10 +100,38 @@ func OpenIdentity(dir, hub, tokenFile string) (*Identity, error) {
 // token was rejected, or its address is wrong. The key of a token that may have been
 // accepted stays.
 func (id *Identity) undo(rejected bool) error {
-	if len(id.before) == 0 || id.renewed && !rejected {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if len(id.before) == 0 || id.undone || id.renewed && !rejected {
 		return nil
 	}
+	id.undone = true
 	return SaveFile(filepath.Join(id.dir, identityFile), id.before)
+}
+
+// answered is called with what becomes of a connection. A client that goes on trying has
+// the identity that was there before on its disk while its new token is rejected: one
+// that is started again without that token is what it was.
+func (id *Identity) answered(err error, goesOn bool) error {
+	switch {
+	case err == nil:
+		return id.accepted()
+	case goesOn && errors.Is(err, nats.ErrAuthorization):
+		return id.undo(true)
+	}
+	return nil
+}
+
+// accepted keeps the identity: the hub has let it in.
+func (id *Identity) accepted() error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	id.before = nil
+	if !id.undone {
+		return nil
+	}
+	id.undone = false
+	return id.save()
 }
 
 // checkURL returns an error unless text is the address of a hub. All others

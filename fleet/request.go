@@ -38,6 +38,9 @@ func (r Role) MayRequest(op Op) bool {
 // host, which hubs do not have, because it calls the kernel when a program starts.
 const MaxModule = 32 << 20
 
+// MaxDesired is how many modules a hub has entries of.
+const MaxDesired = 1000
+
 // PieceSize is how many bytes of a file, or of a list, go in one message, about.
 const PieceSize = 256 << 10
 

@@ -234,6 +234,59 @@ func TestMistakeKeepsIdentity(t *testing.T) {
 	}
 }
 
+// A daemon goes on trying with a token that is rejected. The identity that was there before
+// is on its disk meanwhile: it is that one when it is started again without the token. Once
+// the hub accepts the new one after all, it stays; and so does that of a good token.
+func TestDaemonKeepsIdentity(t *testing.T) {
+	h := startHub(t)
+	dir, used := t.TempDir(), h.token(t, fleet.Node, "used")
+	connected := func(token string) (*fleet.Identity, bool) {
+		t.Helper()
+		id, err := fleet.OpenIdentity(dir, h.URL(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers := make(chan error, 100)
+		c, err := id.Dial(fleet.DialOptions{Persist: true, OnChange: func(err error) { answers <- err }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for err := range answers {
+			if err == nil || strings.Contains(err.Error(), "it does not accept the key") {
+				return id, err == nil
+			}
+		}
+		return id, false
+	}
+	other := h.identity(t, used)
+	if c, err := other.Dial(fleet.DialOptions{}); err != nil {
+		t.Fatal(err)
+	} else {
+		c.Close()
+	}
+	if _, ok := connected(used); ok {
+		t.Fatal("a token is accepted twice")
+	}
+	first, ok := connected(h.token(t, fleet.Node, "first"))
+	if !ok {
+		t.Fatal("a good token behind a rejected one is not accepted")
+	}
+	if _, ok := connected(used); ok {
+		t.Fatal("a token is accepted twice")
+	}
+	if again, ok := connected(""); !ok || again.Key() != first.Key() {
+		t.Errorf("without the token, it is connected: %v, as %s, and was %s", ok, again.Key(), first.Key())
+	}
+	second, ok := connected(h.token(t, fleet.Node, "second"))
+	if !ok || second.Key() == first.Key() {
+		t.Errorf("a new token makes no new client: %v", ok)
+	}
+	if again, ok := connected(""); !ok || again.Key() != second.Key() {
+		t.Errorf("it is connected: %v, as %s, and was %s", ok, again.Key(), second.Key())
+	}
+}
+
 // Who has no key, no token, a wrong one or an old one is not let in, and neither
 // is a key without its private part.
 func TestRejectedClients(t *testing.T) { eachHub(t, testRejectedClients) }
