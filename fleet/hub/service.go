@@ -24,7 +24,8 @@ type service struct {
 
 	nc    *nats.Conn
 	store *store
-	msgs  chan *nats.Msg
+	msgs  chan *nats.Msg // for sort
+	queue *queue
 	notes chan note
 	stop  chan struct{}
 	ended sync.WaitGroup
@@ -34,15 +35,16 @@ type service struct {
 
 func newService(cs *clients, log *slog.Logger) *service {
 	return &service{
-		clients: cs, log: log, msgs: make(chan *nats.Msg, waitingMessages), notes: make(chan note, waitingNotes), stop: make(chan struct{}),
+		clients: cs, log: log, msgs: make(chan *nats.Msg, waitingMessages), queue: newQueue(), notes: make(chan note, waitingNotes), stop: make(chan struct{}),
 		uploads: map[string]*upload{},
 	}
 }
 
-// How many messages and lines of the audit trail wait. After a restart of the hub,
-// every node of a fleet sends some at once; what does not fit is dropped.
+// How many messages that are not sorted yet, and lines of the audit trail, wait. After a
+// restart of the hub, every node of a fleet sends some at once; what does not fit is
+// dropped.
 const (
-	waitingMessages = 64 << 10
+	waitingMessages = 4 << 10
 	waitingNotes    = 16 << 10
 )
 
@@ -68,6 +70,7 @@ func (s *service) start(nc *nats.Conn, replicas int, room room) error {
 	if err := s.nc.Flush(); err != nil {
 		return err
 	}
+	s.ended.Go(s.sort)
 	s.ended.Go(s.work)
 	return nil
 }
@@ -110,14 +113,39 @@ func (s *service) add(n note) {
 	}
 }
 
+// sort puts the messages into the queue.
+func (s *service) sort() {
+	for {
+		select {
+		case msg := <-s.msgs:
+			_, key := split(msg)
+			if c := s.clients.byTheKey(key); c != nil && s.queue.put(key, msg) {
+				s.log.Warn("a client sends more than the hub takes, and some of it is dropped", "client", c.String())
+				s.note(c, "sends more than the hub takes, and some of it is dropped")
+			}
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// split returns what kind of message it is, and the key of the client that has sent it,
+// which the subject says.
+func split(msg *nats.Msg) (kind, key string) {
+	kind, key, _ = strings.Cut(strings.TrimPrefix(msg.Subject, "taskwatch."), ".")
+	return kind, key
+}
+
 // work is the goroutine of the service.
 func (s *service) work() {
 	tidy := time.NewTicker(keepUnused)
 	defer tidy.Stop()
 	for {
 		select {
-		case msg := <-s.msgs:
-			s.take(msg)
+		case <-s.queue.ready:
+			if msg := s.queue.next(); msg != nil {
+				s.take(msg)
+			}
 		case n := <-s.notes:
 			if err := s.store.note(&n); err != nil {
 				s.log.Error("a line is not in the audit trail", "who", n.line.Who, "what", n.line.What, "error", err)
@@ -147,9 +175,9 @@ func (s *service) tidy() {
 	}
 }
 
-// take takes a message. Who has sent it, its subject says.
+// take takes a message.
 func (s *service) take(msg *nats.Msg) {
-	kind, key, _ := strings.Cut(strings.TrimPrefix(msg.Subject, "taskwatch."), ".")
+	kind, key := split(msg)
 	c := s.clients.byTheKey(key)
 	if c == nil {
 		return // it was revoked a moment ago

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,9 +31,11 @@ const (
 const (
 	storeTime    = 10 * time.Second
 	maxModule    = fleet.MaxModule
-	maxDesired   = 1000 // modules
 	auditBytes   = 64 << 20
-	auditLines   = 10_000 // of a client: none drives out those of others
+	auditLines   = 10_000  // of a client: none drives out those of others
+	auditLine    = 4 << 10 // bytes of a line, as JSON
+	nodeLine     = 1 << 10 // of one of a node
+	nodeLines    = 1000    // of a node in a minute
 	auditPage    = 200
 	entryHistory = 16 // earlier entries of each module
 	cachedFiles  = 4
@@ -70,6 +73,23 @@ type nodeEntry struct {
 	revision uint64
 	stored   [sha256.Size]byte // what of it is stored: a sum, and since when
 	since    time.Time
+	noted    int // lines of the audit trail, since counted
+	counted  time.Time
+}
+
+// notes returns what goes into the audit trail of the changes at a node.
+func (n *nodeEntry) notes(changes []string) []string {
+	if time.Since(n.counted) >= time.Minute {
+		n.noted, n.counted = 0, time.Now()
+	}
+	room := max(nodeLines-n.noted, 0)
+	if n.noted += len(changes); len(changes) <= room {
+		return changes
+	}
+	if room == 0 {
+		return nil // it was said
+	}
+	return append(changes[:room-1:room-1], fmt.Sprintf("changes more than %d modules in a minute: the others are not noted", nodeLines))
 }
 
 type file struct {
@@ -209,8 +229,8 @@ func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed, b
 		return fmt.Errorf("module %s has the generation %d already, and %d is not higher: somebody else has changed it; try again", e.Module, s.wanted[i].generation, e.Generation)
 	case known && behind != 0 && behind != s.wanted[i].generation:
 		return fmt.Errorf("module %s has the generation %d, and not %d any more: somebody else has changed it; try again", e.Module, s.wanted[i].generation, behind)
-	case !known && len(s.wanted) >= maxDesired:
-		return fmt.Errorf("there are %d modules already", maxDesired)
+	case !known && len(s.wanted) >= fleet.MaxDesired:
+		return fmt.Errorf("there are %d modules already", fleet.MaxDesired)
 	case !e.Absent && e.Registry == "" && !s.has(ctx, e.Digest):
 		return fmt.Errorf("the file of module %s, with the digest %s, is not at the hub; upload it first", e.Module, e.Digest)
 	}
@@ -283,6 +303,7 @@ func (s *store) report(key string, r fleet.Report, data []byte) (changes []strin
 			changes = append(changes, text)
 		}
 	}
+	changes = n.notes(changes)
 	n.report, n.size, n.seen, n.revision = r, len(data), time.Now(), s.revise()
 	sum := sha256.Sum256(data)
 	if sum == n.stored && time.Since(n.since) < storeEvery {
@@ -355,11 +376,18 @@ func (p *page) takes(size int) bool {
 
 // note stores a line of the audit trail.
 func (s *store) note(n *note) error {
-	who := "hub"
+	who, limit := "hub", auditLine
 	if n.client != nil {
 		who = n.client.ID
+		if n.client.Role == fleet.Node {
+			limit = nodeLine
+		}
 	}
 	b, err := json.Marshal(n.line)
+	for line := n.line; err == nil && len(b) > limit; b, err = json.Marshal(line) {
+		n.line.What = n.line.What[:len(n.line.What)*3/4]
+		line.What = strings.ToValidUTF8(n.line.What, "") + "..."
+	}
 	if err == nil {
 		err = s.room.check()
 	}
