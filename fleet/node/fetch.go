@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,19 +12,22 @@ import (
 	"github.com/taskwatch/taskwatch/fleet/registry"
 )
 
-// fetches get files from registries, apart from all else that the node does: a
-// registry may take its time, and leases must end in theirs. The goroutine of Run
-// alone uses them.
+// fetches get files from registries and the hub, apart from all else that the node does:
+// both may take their time, and leases must end in theirs. The goroutine of Run alone uses
+// them.
 type fetches struct {
-	tries map[string]*try // by digest
-	done  chan fetched    // for Run
-	slots chan struct{}   // has a value for each that is under way
-	ended sync.WaitGroup
+	hub      func(ctx context.Context, digest string) ([]byte, error) // gets a file of the hub
+	tries    map[string]*try                                          // by digest
+	done     chan fetched                                             // for Run
+	slots    chan struct{}                                            // has a value for each that is under way
+	hubSlots chan struct{}                                            // the same, from the hub: no registry holds it up
+	ended    sync.WaitGroup
 }
 
 // try is what became of a file so far.
 type try struct {
 	busy bool
+	hub  bool      // has it
 	err  error     // why the last try has failed
 	at   time.Time // when
 }
@@ -36,7 +40,7 @@ type fetched struct {
 }
 
 const (
-	maxFetches = 4               // at a time
+	maxFetches = 4               // at a time, from registries, and from the hub
 	fetchTime  = 5 * time.Minute // for one: 32 MiB at 1 Mbit/s
 	fetchAgain = time.Minute     // after a failure
 )
@@ -44,8 +48,8 @@ const (
 // errFetching says that a file is on its way.
 var errFetching = errors.New("its file is being fetched")
 
-func newFetches() fetches {
-	return fetches{tries: map[string]*try{}, done: make(chan fetched), slots: make(chan struct{}, maxFetches)}
+func newFetches(hub func(ctx context.Context, digest string) ([]byte, error)) fetches {
+	return fetches{hub: hub, tries: map[string]*try{}, done: make(chan fetched), slots: make(chan struct{}, maxFetches), hubSlots: make(chan struct{}, maxFetches)}
 }
 
 // want returns why the file of an entry is not here, and sees to it that it comes:
@@ -57,39 +61,62 @@ func (f *fetches) want(ctx context.Context, e *fleet.Entry) error {
 		f.tries[e.Digest] = t
 	}
 	if !t.busy && (t.err == nil || time.Since(t.at) >= fetchAgain) {
-		t.busy = true
+		t.busy, t.hub = true, e.Registry == ""
 		f.ended.Go(func() { f.fetch(ctx, e.Registry, e.Digest) })
 	}
 	if t.err != nil {
 		return t.err
 	}
-	return fmt.Errorf("%w from %s", errFetching, e.Registry)
+	return fmt.Errorf("%w from %s", errFetching, cmp.Or(e.Registry, "the hub"))
 }
 
+// fetch gets a file from a place, or, where that is "", from the hub.
 func (f *fetches) fetch(ctx context.Context, place, digest string) {
+	slots := f.slots
+	if place == "" {
+		slots = f.hubSlots
+	}
 	select {
-	case f.slots <- struct{}{}:
-		defer func() { <-f.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return
 	}
 	within, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	got := fetched{digest: digest}
-	got.file, got.err = registry.Fetch(within, place, digest)
+	if place == "" {
+		got.file, got.err = f.hub(within, digest)
+	} else {
+		got.file, got.err = registry.Fetch(within, place, digest)
+	}
 	select {
 	case f.done <- got:
 	case <-ctx.Done():
 	}
 }
 
-// end notes what became of a try.
+// end notes what became of a try. Its file was kept.
 func (f *fetches) end(digest string, err error) {
 	if err == nil {
 		delete(f.tries, digest)
 		return
 	}
-	f.tries[digest] = &try{err: err, at: time.Now()}
+	t := f.tries[digest]
+	if t == nil {
+		t = &try{}
+		f.tries[digest] = t
+	}
+	t.busy, t.err, t.at = false, err, time.Now()
+}
+
+// forgetHub has files of the hub be tried at once: it is there again.
+func (f *fetches) forgetHub() {
+	for _, t := range f.tries {
+		if t.hub {
+			t.err = nil
+		}
+	}
 }
 
 // forget has a file be tried at once: somebody has said again that it is wanted.

@@ -14,7 +14,7 @@ import (
 func TestFetchAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // nothing is fetched
-	f := newFetches()
+	f := newFetches(nil)
 	e := &fleet.Entry{Digest: "d", Registry: "https://registry.example/m"}
 	if err := f.want(ctx, e); !errors.Is(err, errFetching) || !f.tries["d"].busy {
 		t.Fatalf("at first: %v", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/selector"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/host"
 )
 
@@ -23,13 +24,17 @@ type modules struct {
 	list map[string]*entry
 	dead *time.Timer // of the next lease that ends, or the next try to fetch a file
 
-	fetches fetches
+	fetches  fetches
+	now      time.Time // at the beginning of settle: which leases are over
+	patience time.Time // until when it waits for files of the hub
+	again    bool      // a file has come meanwhile: settle once more
 }
 
 // entry is a module.
 type entry struct {
 	kept
-	seen   *fleet.Entry // of kept.Seen
+	seen   *fleet.Entry // of kept.Seen; nil where that is not trusted
+	floor  uint64       // the generation of kept.Seen, then
 	active *fleet.Entry // of kept.Active, or nil
 
 	parsed   *fleet.Entry // of which the next two are
@@ -47,7 +52,10 @@ type entry struct {
 }
 
 func newModules(n *Node) (*modules, error) {
-	ms := &modules{node: n, disk: disk{n.cfg.Identity.Dir()}, list: map[string]*entry{}, dead: time.NewTimer(time.Hour), fetches: newFetches()}
+	ms := &modules{node: n, disk: disk{n.cfg.Identity.Dir()}, list: map[string]*entry{}, dead: time.NewTimer(time.Hour)}
+	ms.fetches = newFetches(func(ctx context.Context, digest string) ([]byte, error) {
+		return n.conn.Module(ctx, digest, host.MaxFileSize)
+	})
 	all, err := ms.disk.load()
 	if err != nil {
 		return nil, err
@@ -56,7 +64,10 @@ func newModules(n *Node) (*modules, error) {
 		// The keys may have changed since.
 		seen, _, err := k.Seen.Open(n.cfg.Keys)
 		if err != nil {
-			n.log.Warn("an entry that was kept is not trusted, and is forgotten", "module", name, "error", err)
+			n.log.Warn("an entry that was kept is not trusted, and does not run", "module", name, "error", err)
+			if e := distrusted(name, &k.Seen, err); e != nil {
+				ms.list[name] = e
+			}
 			continue
 		}
 		e := &entry{kept: *k, seen: seen}
@@ -70,8 +81,20 @@ func newModules(n *Node) (*modules, error) {
 	return ms, nil
 }
 
+// distrusted is an entry that was accepted, and whose key is not trusted any more. Nothing
+// of it counts but its generation, so that the hub cannot go back to an entry before it
+// that a key has signed that is. One that is far ahead does not count either: a stolen key
+// must not shut the module for ever.
+func distrusted(name string, s *fleet.Signed, why error) *entry {
+	e, err := s.Unverified()
+	if err != nil || e.Module != name || fleet.CheckGeneration(e.Generation, time.Now()) != nil {
+		return nil
+	}
+	return &entry{kept: kept{Seen: *s}, floor: e.Generation, refused: why.Error(), claimed: e.Generation}
+}
+
 // maxModules is how many modules a node reports refused entries of.
-const maxModules = 1000
+const maxModules = fleet.MaxDesired
 
 // restore runs what ran before, without the hub.
 func (ms *modules) restore(ctx context.Context) { ms.settle(ctx) }
@@ -81,6 +104,10 @@ func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
 	var before []*was
 	for i := range list {
 		s := &list[i]
+		if err := module.CheckName(s.Module); err != nil { // it is not kept
+			ms.node.log.Error("an entry of the hub is refused", "module", fmt.Sprintf("%.40q", s.Module), "error", "that is no module's name")
+			continue
+		}
 		e := ms.list[s.Module]
 		accepted, err := ms.accept(s, e)
 		switch {
@@ -141,14 +168,20 @@ func (ms *modules) accept(s *fleet.Stored, e *entry) (*fleet.Entry, error) {
 		return nil, nil
 	}
 	got, _, err := s.Signed.Open(ms.node.cfg.Keys)
+	highest := uint64(0)
+	if e != nil && e.seen != nil {
+		highest = e.seen.Generation
+	} else if e != nil {
+		highest = e.floor
+	}
 	switch {
 	case err != nil:
 		return nil, err
 	case got.Module != s.Module:
 		return nil, fmt.Errorf("the entry is of the module %s", got.Module)
-	case e != nil && e.seen != nil && got.Generation < e.seen.Generation:
-		return nil, fmt.Errorf("the entry is an old one: generation %d, and %d was seen", got.Generation, e.seen.Generation)
-	case e != nil && e.seen != nil && got.Generation == e.seen.Generation:
+	case got.Generation < highest:
+		return nil, fmt.Errorf("the entry is an old one: generation %d, and %d was seen", got.Generation, highest)
+	case got.Generation == highest:
 		return nil, fmt.Errorf("the entry is another one with the same generation, %d", got.Generation)
 	case time.Now().After(got.Expires):
 		return nil, fmt.Errorf("the entry has expired, at %s", got.Expires.UTC().Format(time.RFC3339))
@@ -159,7 +192,7 @@ func (ms *modules) accept(s *fleet.Stored, e *entry) (*fleet.Entry, error) {
 func (ms *modules) save() error {
 	all := map[string]*kept{}
 	for name, e := range ms.list {
-		if e.seen != nil {
+		if e.seen != nil || e.floor > 0 {
 			all[name] = &e.kept
 		}
 	}
@@ -180,7 +213,7 @@ func (ms *modules) wants(e *entry) (run bool, state fleet.State, err error) {
 		return false, fleet.Unwanted, nil
 	case e.seen.Through != "" && fleet.Place(ms.node.cfg.Identity.Key()) > e.seen.Through:
 		return false, fleet.Waiting, nil
-	case e.seen.Lease > 0 && !time.Now().Before(e.until):
+	case e.seen.Lease > 0 && !ms.now.Before(e.until):
 		return false, fleet.Lapsed, nil
 	}
 	return true, "", nil
@@ -202,6 +235,8 @@ func (e *entry) chooses(f *fleet.Facts) (bool, error) {
 // earlier version of its module as it is, or loads it where the node has just
 // started.
 func (ms *modules) settle(ctx context.Context) {
+	ms.now, ms.again = time.Now(), false
+	ms.patience = ms.now.Add(hubMoment)
 	var list []daemon.FleetModule
 	var keep, trying []string
 	for _, name := range slices.Sorted(maps.Keys(ms.list)) {
@@ -216,9 +251,9 @@ func (ms *modules) settle(ctx context.Context) {
 		switch {
 		case err != nil:
 			e.failed = err.Error()
-			target = e.earlier()
+			target = e.earlier(ms.now)
 		case state == fleet.Waiting:
-			target = e.earlier()
+			target = e.earlier(ms.now)
 		case !run:
 			target, e.active, e.Active = nil, nil, nil
 		}
@@ -264,7 +299,7 @@ func (ms *modules) fallBack(ctx context.Context) {
 	var list []daemon.FleetModule
 	for name, e := range ms.list {
 		there := slices.Contains(loaded, name)
-		switch earlier := e.earlier(); {
+		switch earlier := e.earlier(ms.now); {
 		case e.state != fleet.Failed && e.state != fleet.Fetching:
 		case earlier == nil && there && e.active != e.seen:
 			keep = slices.DeleteFunc(keep, func(k string) bool { return k == name })
@@ -281,16 +316,16 @@ func (ms *modules) fallBack(ctx context.Context) {
 
 // earlier returns what ran before the last entry, where that may go on; nil where
 // there is nothing such. A lease of its own ends it.
-func (e *entry) earlier() *fleet.Entry {
-	if e.active == nil || e.active == e.seen || e.active.Lease > 0 && !time.Now().Before(e.activeUntil) {
+func (e *entry) earlier(now time.Time) *fleet.Entry {
+	if e.active == nil || e.active == e.seen || e.active.Lease > 0 && !now.Before(e.activeUntil) {
 		return nil
 	}
 	return e.active
 }
 
-// ends returns how long it is until a lease ends that has not ended yet; at most
+// ends returns how long it is until a lease ends that had not ended at a time; at most
 // an hour.
-func (e *entry) ends() time.Duration {
+func (e *entry) ends(at time.Time) time.Duration {
 	next := time.Hour
 	for _, l := range []struct {
 		entry *fleet.Entry
@@ -299,41 +334,57 @@ func (e *entry) ends() time.Duration {
 		if l.entry == nil || l.entry.Lease == 0 {
 			continue
 		}
-		if left := time.Until(l.until); left > 0 {
-			next = min(next, left)
+		if l.until.After(at) {
+			next = min(next, max(time.Until(l.until), 0))
 		}
 	}
 	return next
 }
 
-// fetched takes a file that has come from a registry, or has not.
+// fetched takes a file that has come, or has not.
 func (ms *modules) fetched(ctx context.Context, f fetched) {
+	ms.keep(f)
+	ms.settle(ctx)
+}
+
+// keep keeps a file, and notes what became of the try to get it.
+func (ms *modules) keep(f fetched) {
 	if f.err == nil {
 		if err := ms.disk.saveFile(f.digest, f.file); err != nil {
 			f.err = fmt.Errorf("its file cannot be kept: %w", err)
 		}
 	}
 	ms.fetches.end(f.digest, f.err)
-	ms.settle(ctx)
 }
 
-// module returns a module with its file, from the disk or the hub. One of a registry
-// comes later: see fetched.
+// hubMoment is how long a node waits for the files of the hub, at most, before it says
+// that they are on their way.
+const hubMoment = time.Second
+
+// module returns a module with its file. One that is not on the disk comes later: see
+// fetched. The hub has a moment to give it at once.
 func (ms *modules) module(ctx context.Context, e *fleet.Entry) (*daemon.FleetModule, error) {
+	var moment <-chan time.Time
 	file := ms.disk.file(e.Digest)
-	if file == nil && e.Registry != "" {
-		return nil, ms.fetches.want(ctx, e)
-	}
-	if file == nil {
-		if !ms.node.conn.IsConnected() {
+	for ; file == nil; file = ms.disk.file(e.Digest) {
+		if e.Registry == "" && !ms.node.conn.IsConnected() {
 			return nil, errors.New("its file is not here, and the hub cannot be reached")
 		}
-		var err error
-		if file, err = ms.node.conn.Module(ctx, e.Digest, host.MaxFileSize); err != nil {
+		err := ms.fetches.want(ctx, e)
+		if e.Registry != "" || !errors.Is(err, errFetching) {
 			return nil, err
 		}
-		if err := ms.disk.saveFile(e.Digest, file); err != nil {
-			return nil, fmt.Errorf("its file cannot be kept: %w", err)
+		if moment == nil {
+			moment = time.After(time.Until(ms.patience))
+		}
+		select {
+		case f := <-ms.fetches.done:
+			ms.keep(f)
+			ms.again = ms.again || f.digest != e.Digest // another module waits for it
+		case <-moment:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
 		}
 	}
 	m := &daemon.FleetModule{Name: e.Module, File: file, Params: e.Params, AllowObserveOnly: e.AllowObserveOnly, AllowBestEffort: e.AllowBestEffort}
@@ -358,9 +409,13 @@ func (ms *modules) finish() {
 				needed[used.Digest] = true
 			}
 		}
-		next = min(next, e.ends())
+		next = min(next, e.ends(ms.now))
 	}
-	ms.dead.Reset(min(next, ms.fetches.prune(needed)))
+	next = min(next, ms.fetches.prune(needed))
+	if ms.again {
+		next = 0
+	}
+	ms.dead.Reset(next)
 	if err := errors.Join(ms.save(), ms.disk.prune(needed)); err != nil {
 		ms.node.log.Error("what runs cannot be kept", "error", err)
 	}

@@ -42,6 +42,11 @@ type Node struct {
 	modules *modules
 	answers answers
 
+	read    chan []fleet.Stored // all that the hub has; nil where that could not be read
+	reading bool                // it is under way; the goroutine of Run alone uses these
+	unread  bool                // there was something new meanwhile
+	reads   sync.WaitGroup
+
 	telling sync.Mutex // guards the field below, and the order of what is sent
 	told    []byte     // the last report
 
@@ -58,7 +63,7 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Keys == nil {
 		return nil, errors.New("fleet: no key is trusted to say what runs here; give one with --hub-key FILE")
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), entries: make(chan *fleet.Stored, 256)}
+	n := &Node{cfg: cfg, log: cfg.Log, changed: make(chan struct{}, 1), read: make(chan []fleet.Stored), entries: make(chan *fleet.Stored, 256)}
 	n.facts = factsOf(&cfg)
 	facts, err := json.Marshal(n.facts)
 	if err != nil {
@@ -132,6 +137,7 @@ func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer n.modules.fetches.ended.Wait()
+	defer n.reads.Wait()
 	defer n.conn.Close()
 	defer n.answers.end()
 	if err := n.subscribe(ctx); err != nil {
@@ -146,12 +152,25 @@ func (n *Node) Run(ctx context.Context) error {
 	read := time.NewTicker(readEvery)
 	defer read.Stop()
 	for {
+		entries := n.entries
+		if n.reading {
+			entries = nil // what is read may be older, and so comes first
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case e := <-n.entries:
+		case e := <-entries:
 			n.modules.take(ctx, []fleet.Stored{*e})
+		case list := <-n.read:
+			n.reading = false
+			if list != nil {
+				n.modules.take(ctx, list)
+			}
+			if n.unread {
+				n.readAll(ctx)
+			}
 		case <-n.changed:
+			n.modules.fetches.forgetHub()
 			n.readAll(ctx)
 		case <-read.C:
 			n.readAll(ctx)
@@ -191,19 +210,26 @@ func (n *Node) subscribe(ctx context.Context) error {
 	return nil
 }
 
-// readAll brings the modules up to date with all that the hub has.
+// readAll has all be read that the hub has. A hub that takes its time keeps no lease from
+// ending.
 func (n *Node) readAll(ctx context.Context) {
-	if !n.conn.IsConnected() {
+	if n.unread = n.reading; n.reading || !n.conn.IsConnected() {
 		return
 	}
-	list, err := n.conn.Desired(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
+	n.reading = true
+	n.reads.Go(func() {
+		list, err := n.conn.Desired(ctx)
+		if err != nil && ctx.Err() == nil {
 			n.log.Warn("what is to run cannot be read", "error", err)
 		}
-		return
-	}
-	n.modules.take(ctx, list)
+		if err == nil && list == nil {
+			list = []fleet.Stored{} // there is nothing, and settle takes note
+		}
+		select {
+		case n.read <- list:
+		case <-ctx.Done():
+		}
+	})
 }
 
 // report says what the node runs. While there is no hub, nobody hears it.
