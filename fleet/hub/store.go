@@ -33,8 +33,7 @@ const (
 	maxModule    = fleet.MaxModule
 	auditBytes   = 64 << 20
 	auditLines   = 10_000  // of a client: none drives out those of others
-	auditLine    = 4 << 10 // bytes of a line, as JSON
-	nodeLine     = 1 << 10 // of one of a node
+	nodeLine     = 1 << 10 // bytes of a line of a node, as JSON
 	nodeLines    = 1000    // of a node in a minute
 	auditPage    = 200
 	entryHistory = 16 // earlier entries of each module
@@ -376,15 +375,12 @@ func (p *page) takes(size int) bool {
 
 // note stores a line of the audit trail.
 func (s *store) note(n *note) error {
-	who, limit := "hub", auditLine
+	who := "hub"
 	if n.client != nil {
 		who = n.client.ID
-		if n.client.Role == fleet.Node {
-			limit = nodeLine
-		}
 	}
 	b, err := json.Marshal(n.line)
-	for line := n.line; err == nil && len(b) > limit; b, err = json.Marshal(line) {
+	for line := n.line; err == nil && len(b) > nodeLine && line.Role == fleet.Node; b, err = json.Marshal(line) {
 		n.line.What = n.line.What[:len(n.line.What)*3/4]
 		line.What = strings.ToValidUTF8(n.line.What, "") + "..."
 	}
