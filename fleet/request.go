@@ -1,6 +1,10 @@
 package fleet
 
-import "time"
+import (
+	"time"
+
+	"github.com/taskwatch/taskwatch/module"
+)
 
 // Op is what a request is about.
 type Op string
@@ -78,6 +82,9 @@ type Stored struct {
 	Module string `json:"module"`
 	Signed Signed `json:"signed"`
 }
+
+// Named reports whether a module can be called as the entry says that its own is.
+func (s *Stored) Named() bool { return module.CheckName(s.Module) == nil }
 
 // NodeState is a node as the hub knows it.
 type NodeState struct {

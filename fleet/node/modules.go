@@ -12,7 +12,6 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/selector"
-	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/host"
 )
 
@@ -104,7 +103,7 @@ func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
 	var before []*was
 	for i := range list {
 		s := &list[i]
-		if err := module.CheckName(s.Module); err != nil { // it is not kept
+		if !s.Named() { // it is not kept
 			ms.node.log.Error("an entry of the hub is refused", "module", fmt.Sprintf("%.40q", s.Module), "error", "that is no module's name")
 			continue
 		}
