@@ -64,14 +64,14 @@ Ctrl-C, Ctrl-\ and Ctrl-Z are for the command: taskwatch ends after it, and
 stops when it stops. taskwatch passes signals that are sent to it alone on to
 the command: SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM,
 SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGPWR, SIGABRT, SIGWINCH and the real-time
-signals from 35 on, these with their values. A signal that is sent to the process group reaches the
-command anyway, and only once. Under ptrace it arrives twice if the command
-blocks it and fetches it with signalfd or sigwait, and with the daemon unless
-the terminal or the command's own tree sends it. taskwatch does not pass on
-signals that the command's own tree sends to it. Once the command has ended,
-SIGINT, SIGQUIT, SIGTERM and SIGHUP kill the processes that it left running;
---kill-on-exit kills them at once. Without it, run says after a second what it
-waits for.
+signals from 35 on, these with their values. A signal that is sent to the
+process group reaches the command anyway, and only once. Under ptrace it arrives
+twice if the command blocks it and fetches it with signalfd or sigwait, and with
+the daemon unless the terminal or the command's own tree sends it. taskwatch
+does not pass on signals that the command's own tree sends to it. Once the
+command has ended, SIGINT, SIGQUIT, SIGTERM and SIGHUP kill the processes that
+it left running; --kill-on-exit kills them at once. Without it, run says after a
+second what it waits for.
 
 With --tui the screen is that of 'taskwatch top', with what happens to the
 command and its descendants, and below it a terminal of the command's own, in
@@ -119,9 +119,10 @@ for what Go's run time changes before taskwatch can see it. A standard file that
 was closed is /dev/null. Signals that were ignored are no longer ignored, except
 SIGHUP, SIGINT, SIGTSTP, SIGTTIN and SIGTTOU. Signals that were blocked stay
 blocked, except SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD, SIGURG, SIGPROF and
-those of errors. Under ptrace the command can see its tracer (TracerPid) and a filter
-of system calls (Seccomp, NoNewPrivs). Under bpf before Linux 6.16 it can see
-that SIGKILL follows the death of its parent (PR_GET_PDEATHSIG).
+those of errors. Under ptrace the command can see its tracer (TracerPid) and a
+filter of system calls (Seccomp, NoNewPrivs). Under bpf before Linux 6.16,
+and with the daemon, it can see that SIGKILL follows the death of its parent
+(PR_GET_PDEATHSIG).
 
 A module given with --module is called for all events, shown or not. Its errors
 and its records are shown among the events. A .wasm runs in a sandbox and needs
