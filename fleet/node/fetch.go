@@ -27,6 +27,7 @@ type fetches struct {
 // try is what became of a file so far.
 type try struct {
 	busy bool
+	from time.Time // when it was begun
 	hub  bool      // has it
 	err  error     // why the last try has failed
 	at   time.Time // when
@@ -61,7 +62,7 @@ func (f *fetches) want(ctx context.Context, e *fleet.Entry) error {
 		f.tries[e.Digest] = t
 	}
 	if !t.busy && (t.err == nil || time.Since(t.at) >= fetchAgain) {
-		t.busy, t.hub = true, e.Registry == ""
+		t.busy, t.hub, t.from = true, e.Registry == "", time.Now()
 		f.ended.Go(func() { f.fetch(ctx, e.Registry, e.Digest) })
 	}
 	if t.err != nil {
@@ -87,12 +88,25 @@ func (f *fetches) fetch(ctx context.Context, place, digest string) {
 	got := fetched{digest: digest}
 	if place == "" {
 		got.file, got.err = f.hub(within, digest)
+		for errors.Is(got.err, fleet.ErrAway) && pause(within) { // it is started again, or a request was lost
+			got.file, got.err = f.hub(within, digest)
+		}
 	} else {
 		got.file, got.err = registry.Fetch(within, place, digest)
 	}
 	select {
 	case f.done <- got:
 	case <-ctx.Done():
+	}
+}
+
+// pause waits a moment, and reports whether ctx has not ended.
+func pause(ctx context.Context) bool {
+	select {
+	case <-time.After(hubMoment / 3):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

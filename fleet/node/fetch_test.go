@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -42,4 +43,36 @@ func TestFetchAgain(t *testing.T) {
 		t.Errorf("what is not needed stays: %v", f.tries)
 	}
 	f.ended.Wait()
+}
+
+// A hub that is away while it is asked for a file is asked again; one that answers that it
+// does not have it is not.
+func TestFetchWhileHubIsAway(t *testing.T) {
+	asked, failure := 0, errors.New("no such file")
+	f := newFetches(func(context.Context, string) ([]byte, error) {
+		switch asked++; asked {
+		case 1:
+			return nil, fmt.Errorf("hub: module: %w", fleet.ErrAway)
+		case 2:
+			return []byte("file"), nil
+		}
+		return nil, failure
+	})
+	e := &fleet.Entry{Digest: "d"}
+	for _, want := range []error{nil, failure} {
+		if err := f.want(t.Context(), e); !errors.Is(err, errFetching) {
+			t.Fatal(err)
+		}
+		got := <-f.done
+		if !errors.Is(got.err, want) || want == nil && string(got.file) != "file" {
+			t.Errorf("after %d requests: %q, %v", asked, got.file, got.err)
+		}
+		f.end(got.digest, got.err)
+	}
+	if f.ended.Wait(); asked != 3 || !f.tries["d"].hub {
+		t.Errorf("the hub was asked %d times", asked)
+	}
+	if f.forgetHub(); f.tries["d"].err != nil {
+		t.Error("a hub that is there again is not asked at once")
+	}
 }

@@ -357,8 +357,9 @@ func (ms *modules) keep(f fetched) {
 }
 
 // hubMoment is how long a node waits for the files of the hub, at most, before it says
-// that they are on their way.
-const hubMoment = time.Second
+// that they are on their way. A hub has about as long for a thousand nodes that want the
+// same one.
+const hubMoment = 3 * time.Second
 
 // module returns a module with its file. One that is not on the disk comes later: see
 // fetched. The hub has a moment to give it at once.
@@ -374,7 +375,7 @@ func (ms *modules) module(ctx context.Context, e *fleet.Entry) (*daemon.FleetMod
 			return nil, err
 		}
 		if moment == nil {
-			moment = time.After(time.Until(ms.patience))
+			moment = time.After(min(time.Until(ms.patience), time.Until(ms.fetches.tries[e.Digest].from.Add(hubMoment))))
 		}
 		select {
 		case f := <-ms.fetches.done:
