@@ -61,21 +61,21 @@ static __noinline void send_about(struct task_struct *tsk, struct task_struct *w
 	s = bpf_map_lookup_elem(&scratch, &slot);
 	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
 		return;
-	fill_head(&s->d.rec, TW_ABOUT, 0, 0, tsk);
+	fill_head(&s->d.rec, TW_ABOUT, what, 0, tsk);
 	s->d.rec.flags = TW_EXE_CUT | TW_CWD_CUT | TW_ARGV_LEFT;
 	s->d.exe_len = 0;
 	s->d.cwd_len = 0;
 	s->d.argv_len = 0;
 	s->d.argv_off = 0;
-	if (what & ABOUT_EXE) {
+	if (s->d.rec.val & ABOUT_EXE) {
 		s->d.rec.flags &= ~TW_EXE_CUT;
 		s->d.exe_len = store_path(SCRATCH_CWD, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &s->d.rec.flags);
 	}
-	if (what & ABOUT_CWD) {
+	if (s->d.rec.val & ABOUT_CWD) {
 		s->d.rec.flags &= ~TW_CWD_CUT;
 		s->d.cwd_len = store_path(SCRATCH_CWD, s->d.exe_len, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &s->d.rec.flags);
 	}
-	if (what & ABOUT_ARGV) {
+	if (s->d.rec.val & ABOUT_ARGV) {
 		u64 from = GET(mm, struct mm_struct, arg_start), n = GET(mm, struct mm_struct, arg_end) - from;
 
 		if (n > ARGV_CHUNK) {
