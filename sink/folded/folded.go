@@ -34,6 +34,7 @@ const (
 type Sink struct {
 	w      io.Writer
 	weight Weight
+	axis   process.Axis
 	tree   process.Tree
 	ns     map[string]int64            // by stack
 	since  map[*process.Process]int64  // when it began to be at work; absent while it waits
@@ -64,6 +65,12 @@ func (s *Sink) Wants() taskwatch.Wants {
 
 // Take takes an item.
 func (s *Sink) Take(it taskwatch.Item) {
+	it = s.axis.Take(it)
+	if it.Start != nil { // of another run: its processes are others
+		s.endAll()
+		s.tree.Take(it)
+		return
+	}
 	ev := it.Event
 	if ev == nil || ev.Kind == taskwatch.Init || ev.Kind == taskwatch.Free {
 		return
@@ -184,11 +191,22 @@ func (s *Sink) end(p *process.Process) {
 	delete(s.since, p)
 }
 
-// Close writes the lines.
-func (s *Sink) Close(context.Context) error {
+// endAll ends all processes when the last event happened. Those that wait for a
+// child wait until then.
+func (s *Sink) endAll() {
 	for p := range s.since {
 		s.settle(p)
 	}
+	clear(s.since)
+	clear(s.stacks)
+	clear(s.used)
+	clear(s.live)
+	clear(s.above)
+}
+
+// Close writes the lines.
+func (s *Sink) Close(context.Context) error {
+	s.endAll()
 	w := bufio.NewWriter(s.w)
 	// Rounding must not change the sum: what a line lacks goes to the next.
 	var rest int64

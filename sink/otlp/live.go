@@ -52,10 +52,7 @@ func (l *Live) Take(it taskwatch.Item) { l.spans.Take(it) }
 // Close also sends the spans of the live processes, with the attribute
 // taskwatch.running. It stops when ctx ends.
 func (l *Live) Close(ctx context.Context) error {
-	for p, sp := range l.spans.live {
-		sp.process.Attributes = append(sp.process.Attributes, flag("taskwatch.running", true))
-		l.spans.end(p, l.spans.last)
-	}
+	l.spans.endAll()
 	return l.close(ctx)
 }
 

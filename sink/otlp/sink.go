@@ -24,6 +24,7 @@ type Sender interface {
 type Sink struct {
 	cfg  Config
 	to   Sender
+	axis process.Axis
 	tree process.Tree
 	root *tracepb.Span
 	live map[*process.Process]*spans
@@ -84,7 +85,11 @@ func (s *Sink) wall(mono int64) uint64 { return uint64(mono + s.offset) }
 
 // Take takes an item.
 func (s *Sink) Take(it taskwatch.Item) {
+	it = s.axis.Take(it)
 	switch {
+	case it.Start != nil: // of another run: its processes are others
+		s.endAll()
+		s.tree.Take(it)
 	case it.Event != nil:
 		if k := it.Event.Kind; k != taskwatch.Init && k != taskwatch.Free {
 			s.event(it)
@@ -112,9 +117,7 @@ func (s *Sink) Notes() []string { return s.notes }
 
 // Close sends the spans.
 func (s *Sink) Close(ctx context.Context) error {
-	for p := range s.live {
-		s.end(p, s.last)
-	}
+	s.endAll()
 	n := 0
 	for _, p := range s.all {
 		n += p.count()

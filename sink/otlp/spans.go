@@ -262,6 +262,16 @@ func (s *Sink) end(p *process.Process, mono int64) {
 	}
 }
 
+// endAll ends the spans of all live processes, whose own end was not seen.
+func (s *Sink) endAll() {
+	for p, sp := range s.live {
+		if s.ready != nil {
+			sp.process.Attributes = append(sp.process.Attributes, flag("taskwatch.running", true))
+		}
+		s.end(p, s.last)
+	}
+}
+
 // prune removes the least important spans, but not those of live processes and
 // their ancestors.
 func (s *Sink) prune() {

@@ -154,7 +154,8 @@ export class App {
     button.textContent = m.short(step.slice).slice(0, 200);
     button.dataset.slice = step.slice;
     const took = step.to - step.from;
-    text.textContent = `took ${duration(took)} of ${duration(m.end)} (${Math.round((100 * took) / m.end)} %)`;
+    const share = (100 * took) / m.end;
+    text.textContent = `took ${duration(took)} of ${duration(m.end)} (${share < 1 ? 'below 1' : Math.round(share)} %)`;
   }
 
   #tools() {
