@@ -37,10 +37,10 @@ form {"key":1000,"value":5}. With --replace, such a map is not kept.
 
 With --replace, the module takes the place of the one that has its name, if
 there is one. Each event meets one of the two. A module for the kernel keeps the
-maps and variables that have the same layout in both. Others are copied, as far as
-they mean the same, without what changes meanwhile: insmod names them, and those
-that begin anew. A module in the sandbox begins anew. If the new module cannot be
-loaded, the old one continues.
+maps and variables that have the same layout in both. Others are copied, as far
+as they mean the same, without what changes meanwhile: insmod names them, and
+those that begin anew. A module in the sandbox begins anew. If the new module
+cannot be loaded, the old one continues.
 
 The exit status is 0 if the module was loaded, and 1 if it was not.`,
 		Example: `  sudo taskwatch insmod count.o

@@ -228,6 +228,7 @@ func TestSkipping(t *testing.T) {
 
 // A skip that nobody would report is no skip.
 func TestSkipsNeedMain(t *testing.T) {
+	t.Setenv("TASKWATCH_CI", "") // where it would fail for another reason
 	defer func() { reports = true }()
 	reports = false
 	got, counted := try(func(t testing.TB) { RequireTool(t, "x-no-such-tool") })
