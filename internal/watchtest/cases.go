@@ -15,6 +15,18 @@ import (
 
 var root = []testutil.Need{testutil.NeedsRoot}
 
+// roots is what is needed for mounts of one's own that nobody else sees: where /
+// is no mount point, as after a chroot, no program can make them private.
+var roots = []testutil.Need{testutil.NeedsRoot, {
+	What:   "a root directory that is a mount point",
+	Remedy: "run the tests outside of a chroot",
+	Met: func() bool {
+		var st unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, "/", 0, 0, &st)
+		return err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 || st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0
+	},
+}}
+
 // listener is SECCOMP_USER_NOTIF_FLAG_CONTINUE, and ids to change.
 var listener = []testutil.Need{testutil.NeedsRoot, testutil.NeedsKernel(5, 5)}
 
@@ -117,7 +129,7 @@ var cases = []testCase{
 		why: "Watchers are asked about a process that nobody may look at."},
 	{name: "closed", args: "closed", made: 6, execs: 3,
 		why: "A program that may be executed and not read closes its process."},
-	{name: "roots", args: "roots", made: 2, execs: 3, needs: root,
+	{name: "roots", args: "roots", made: 2, execs: 3, needs: roots,
 		why: "exe and cwd are those of the task's own root, after chroot and after pivot_root."},
 	{name: "own-filter", args: "own-filter", made: 4,
 		why: "A filter that asks for a tracer has none, and what other filters say holds."},
