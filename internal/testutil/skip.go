@@ -33,6 +33,19 @@ var NeedsRoot = Need{
 	Promised: true,
 }
 
+// NeedsMountedRoot is met where / is a mount point, which it need not be after a
+// chroot. There the kernel's paths begin above /, and no program can make its mounts
+// private.
+var NeedsMountedRoot = Need{
+	What:   "a root directory that is a mount point",
+	Remedy: "run the tests outside of a chroot",
+	Met: func() bool {
+		var st unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, "/", 0, 0, &st)
+		return err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 || st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0
+	},
+}
+
 // NeedsNightly is met when TASKWATCH_NIGHTLY is 1, as in .ci/nightly. It is for
 // tests that take long and have rarely found anything that others do not find.
 var NeedsNightly = Need{

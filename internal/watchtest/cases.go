@@ -15,17 +15,8 @@ import (
 
 var root = []testutil.Need{testutil.NeedsRoot}
 
-// roots is what is needed for mounts of one's own that nobody else sees: where /
-// is no mount point, as after a chroot, no program can make them private.
-var roots = []testutil.Need{testutil.NeedsRoot, {
-	What:   "a root directory that is a mount point",
-	Remedy: "run the tests outside of a chroot",
-	Met: func() bool {
-		var st unix.Statx_t
-		err := unix.Statx(unix.AT_FDCWD, "/", 0, 0, &st)
-		return err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 || st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0
-	},
-}}
+// roots is what is needed for mounts of one's own that nobody else sees.
+var roots = []testutil.Need{testutil.NeedsRoot, testutil.NeedsMountedRoot}
 
 // listener is SECCOMP_USER_NOTIF_FLAG_CONTINUE, and ids to change.
 var listener = []testutil.Need{testutil.NeedsRoot, testutil.NeedsKernel(5, 5)}

@@ -32,7 +32,7 @@ func readConnector(fd int, pid <-chan int, got chan<- []byte) error {
 	last := -1
 	b := make([]byte, cnproc.MaxMessage)
 	for {
-		n, err := unix.Read(fd, b)
+		n, err := readAgain(fd, b)
 		if err != nil {
 			return err
 		}
@@ -61,6 +61,16 @@ func readConnector(fd int, pid <-chan int, got chan<- []byte) error {
 	}
 }
 
+// readAgain reads from a socket. With a timeout of its own, the kernel restarts no call
+// that one of Go's signals has interrupted.
+func readAgain(fd int, b []byte) (n int, err error) {
+	for {
+		if n, err = unix.Read(fd, b); err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
 // subscribe asks for messages, and waits for the answer.
 func subscribe(t *testing.T, fd int) {
 	t.Helper()
@@ -77,7 +87,7 @@ func subscribe(t *testing.T, fd int) {
 		t.Fatal(err)
 	}
 	for answer := make([]byte, cnproc.MaxMessage); ; {
-		n, err := unix.Read(fd, answer)
+		n, err := readAgain(fd, answer)
 		if err != nil {
 			t.Fatalf("there is no answer: %v", err)
 		}
