@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"strconv"
@@ -27,14 +28,7 @@ func testSignalsComeOnce(t *testing.T, source string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(stdout)
+	lines := startReady(t, c)
 	last := ""
 	next := func() string {
 		t.Helper()
@@ -42,9 +36,6 @@ func testSignalsComeOnce(t *testing.T, source string) {
 			t.Fatalf("the command has ended, after %s: %v", last, lines.Err())
 		}
 		return lines.Text()
-	}
-	if got := next(); got != "ready" {
-		t.Fatalf("it says %q", got)
 	}
 	pid := c.Process.Pid
 	// Of two that wait at once the kernel makes one: taskwatch takes the one
@@ -106,4 +97,23 @@ func testSignalsComeOnce(t *testing.T, source string) {
 	if err := c.Wait(); err != nil {
 		t.Error(err)
 	}
+}
+
+// startReady starts a program and waits until it says that it is ready. It returns what
+// the program says after that, line by line.
+func startReady(t *testing.T, c *exec.Cmd) *bufio.Scanner {
+	t.Helper()
+	stdout, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	if !lines.Scan() || lines.Text() != "ready" {
+		_ = c.Process.Kill()
+		t.Fatalf("it says %q, %v", lines.Text(), lines.Err())
+	}
+	return lines
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,14 +23,7 @@ func testBlockedAndQueuedSignals(t *testing.T, source string) {
 	run := splitSource([]string{binary(t), "run", "--source", source, "-o", os.DevNull, "--", queued})
 	c := exec.Command(queued, append([]string{"block"}, run...)...)
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal's
-	stdout, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(stdout)
+	lines := startReady(t, c)
 	next := func(want string) {
 		t.Helper()
 		if !lines.Scan() || lines.Text() != want {
@@ -39,7 +31,6 @@ func testBlockedAndQueuedSignals(t *testing.T, source string) {
 			t.Fatalf("the command has got %q (%v), want %q", lines.Text(), lines.Err(), want)
 		}
 	}
-	next("ready")
 	for _, sig := range []syscall.Signal{unix.SIGUSR1, unix.SIGHUP, unix.SIGALRM, unix.SIGWINCH, 64} {
 		if err := unix.Kill(c.Process.Pid, sig); err != nil {
 			t.Fatal(err)
@@ -74,17 +65,7 @@ func TestSignalsToAllAndToOne(t *testing.T) { eachAttaching(t, testSignalsToAllA
 func testSignalsToAllAndToOne(t *testing.T, source string) {
 	c := cmd(t, "run", "--source", source, "-o", os.DevNull, "--", testutil.BuildC(t, "testdata/queued.c"))
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // and so leads a group
-	stdout, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(stdout)
-	if !lines.Scan() || lines.Text() != "ready" {
-		t.Fatalf("it says %q, %v", lines.Text(), lines.Err())
-	}
+	lines := startReady(t, c)
 	n := testutil.Size(100, 1000, 3000)
 	for range n {
 		for _, to := range []int{-c.Process.Pid, c.Process.Pid} {
