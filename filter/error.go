@@ -280,8 +280,15 @@ func ownerOf(expr string, e *Error) *class {
 // overload says what cannot be done with which types.
 func overload(function, types string) (message, hint string) {
 	args := arguments(types)
-	if function == "@count" {
+	switch function {
+	case "@count":
 		function = "size"
+	case sameName:
+		function = operators.Equals
+	case differName:
+		function = operators.NotEquals
+	case joinedName:
+		function = operators.Add
 	}
 	if function == "tree" {
 		return "tree() is about the number of one process", "write tree(4711)"

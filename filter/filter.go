@@ -57,6 +57,9 @@ type Filter struct {
 	item *item
 }
 
+// anyList is the type of a list of anything.
+var anyList = cel.ListType(cel.TypeParamType("T"))
+
 // env returns the environment of the language. It is built once.
 var env = sync.OnceValues(func() (*cel.Env, error) {
 	options := []cel.EnvOption{
@@ -64,13 +67,16 @@ var env = sync.OnceValues(func() (*cel.Env, error) {
 		func(e *cel.Env) (*cel.Env, error) {
 			return cel.CustomTypeProvider(provider{e.CELTypeProvider()})(e)
 		},
-		cel.Macros(slices.Concat(cel.StandardMacros, countPartial, []cel.Macro{
+		cel.Macros(slices.Concat(cel.StandardMacros, countPartial, comparePartial, []cel.Macro{
 			cel.GlobalMacro("tree", 1, expandTree), cel.GlobalMacro("has", 1, expandHas),
 		})...),
 		cel.Variable(theEvent, eventClass.typ),
 		cel.CrossTypeNumericComparisons(true), // maxrss_bytes > 1e9
 		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(), cel.ValidateHomogeneousAggregateLiterals()),
-		cel.Function("@count", cel.Overload("count_list", []*cel.Type{cel.ListType(cel.TypeParamType("T"))}, cel.IntType), cel.SingletonUnaryBinding(count)),
+		cel.Function("@count", cel.Overload("count_list", []*cel.Type{anyList}, cel.IntType), cel.SingletonUnaryBinding(count)),
+		cel.Function(sameName, cel.Overload("same_lists", []*cel.Type{anyList, anyList}, cel.BoolType), cel.SingletonBinaryBinding(same)),
+		cel.Function(differName, cel.Overload("differ_lists", []*cel.Type{anyList, anyList}, cel.BoolType), cel.SingletonBinaryBinding(differ)),
+		cel.Function(joinedName, cel.Overload("joined_lists", []*cel.Type{anyList, anyList}, anyList), cel.SingletonBinaryBinding(joined)),
 		cel.Function("tree", cel.MemberOverload("process_tree_int", []*cel.Type{selfClass.typ, cel.IntType}, cel.BoolType, cel.BinaryBinding(inTree))),
 	}
 	for _, name := range eventClass.names {

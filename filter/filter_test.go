@@ -277,6 +277,15 @@ func TestCut(t *testing.T) {
 		{`argv == ["ld"]`, No},
 		{`argv == ["ld", "-o", "a.o", "b.o"]`, Unknown},
 		{`argv + ["x"] == ["x"]`, Unknown},
+		{`["cc", "-o", "a.o"] == argv`, No},
+		{`["ld", "-o", "a.o", "b.o"] == argv`, Unknown},
+		{`["ld", "-o", "a.o", "b.o"] != argv`, Unknown},
+		{`["ld"] != argv`, Yes},
+		{`argv != ["ld", "-o", "a.o", "b.o"]`, Unknown},
+		{`argv != ["ld"]`, Yes},
+		{`parent.argv == argv`, Unknown},
+		{`["x"] + argv == ["x", "ld"]`, Unknown},
+		{`["x"] + parent.argv == ["x"]`, Unknown},
 		{`args == "ld -o a.o b."`, Unknown},
 		{`args == "x"`, Unknown},
 		{`args.contains("--force")`, Unknown},
@@ -296,7 +305,7 @@ func TestCut(t *testing.T) {
 		}
 	}
 	whole := &taskwatch.Task{PID: 10, TID: 10, PPID: 5, Argv: task.Argv}
-	for expr, want := range map[string]Answer{`size(argv) == 4`: Yes, `argv.exists(a, a == "--force")`: No, `args == "ld -o a.o b."`: Yes, `argv.exists(a, size(a) == 2)`: Yes} {
+	for expr, want := range map[string]Answer{`size(argv) == 4`: Yes, `argv.exists(a, a == "--force")`: No, `args == "ld -o a.o b."`: Yes, `["ld", "-o", "a.o", "b."] == argv`: Yes, `["x"] + argv == ["x", "ld", "-o", "a.o", "b."]`: Yes, `["x"] + ["y"] == ["x", "y"]`: Yes, `argv.exists(a, size(a) == 2)`: Yes} {
 		if got := parse(t, expr).Match(taskwatch.Item{Event: &taskwatch.Event{Kind: taskwatch.Exec, Task: whole}}, p); got != want {
 			t.Errorf("%s of all arguments: %v, want %v", expr, got, want)
 		}

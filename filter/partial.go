@@ -2,9 +2,11 @@ package filter
 
 import (
 	"reflect"
+	"slices"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -97,7 +99,69 @@ var countPartial = []cel.Macro{
 	}),
 }
 
+// comparePartial has lists that may be partial compared by @same() and @differ(), and
+// concatenated by @joined(): CEL's own operators take such a list for no list where
+// the left one is whole, and whatever is not equal for unequal.
+var comparePartial = []cel.Macro{
+	replaceOperator(operators.Equals, sameName),
+	replaceOperator(operators.NotEquals, differName),
+	replaceOperator(operators.Add, joinedName),
+}
+
+const (
+	sameName   = "@same"
+	differName = "@differ"
+	joinedName = "@joined"
+)
+
+// replaceOperator puts a call of a function in place of an operator, one of whose
+// sides may be partial.
+func replaceOperator(operator, function string) cel.Macro {
+	return cel.GlobalMacro(operator, 2, func(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+		if slices.ContainsFunc(args, mayBePartial) {
+			return f.NewCall(function, args...), nil
+		}
+		return nil, nil
+	})
+}
+
+// same compares two lists.
+func same(a, b ref.Val) ref.Val {
+	if p, ok := b.(*partial); ok {
+		return p.Equal(a)
+	}
+	return a.Equal(b)
+}
+
+// differ is the opposite of same.
+func differ(a, b ref.Val) ref.Val {
+	v := same(a, b)
+	if v, ok := v.(types.Bool); ok {
+		return !v
+	}
+	return v
+}
+
+// joined concatenates two lists.
+func joined(a, b ref.Val) ref.Val {
+	if p, ok := b.(*partial); ok {
+		return p.rest
+	}
+	if list, ok := a.(traits.Adder); ok {
+		return list.Add(b)
+	}
+	return types.MaybeNoSuchOverloadErr(a)
+}
+
 func expandSize(f cel.MacroExprFactory, of ast.Expr) (ast.Expr, *cel.Error) {
+	if mayBePartial(of) {
+		return f.NewCall("@count", of), nil
+	}
+	return nil, nil // CEL's own
+}
+
+// mayBePartial reports whether an expression names a list that may be partial.
+func mayBePartial(of ast.Expr) bool {
 	name := ""
 	switch of.Kind() {
 	case ast.IdentKind:
@@ -105,11 +169,7 @@ func expandSize(f cel.MacroExprFactory, of ast.Expr) (ast.Expr, *cel.Error) {
 	case ast.SelectKind:
 		name = of.AsSelect().FieldName()
 	}
-	switch name {
-	case "argv", "env", "ancestors":
-		return f.NewCall("@count", of), nil
-	}
-	return nil, nil // CEL's own
+	return name == "argv" || name == "env" || name == "ancestors"
 }
 
 // count returns the size of a list, if it is known.
