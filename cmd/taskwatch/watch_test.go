@@ -405,8 +405,11 @@ func TestWatchWithFewDescriptors(t *testing.T) {
 	defer func() {
 		_ = c.Process.Signal(unix.SIGINT)
 		_ = c.Wait()
+		if t.Failed() {
+			t.Logf("it said %q and ended with %v", log.String(), c.ProcessState)
+		}
 	}()
-	eventually(t, "it watches: "+log.String(), func() bool { return strings.Contains(log.String(), "watching the machine") })
+	eventually(t, "it watches", func() bool { return strings.Contains(log.String(), "watching the machine") })
 	eventually(t, "a change of ids is seen", func() bool {
 		load(t, 1)
 		b, err := os.ReadFile(out)
