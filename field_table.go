@@ -60,6 +60,7 @@ const (
 	FieldBeforeSTime                        // before.stime_ns: system CPU time before this exec
 	FieldLabel                              // label: label of its process, or empty
 	FieldSID                                // sid: process id of the leader of its session
+	FieldBeforeMaxRSS                       // before.maxrss_bytes: peak memory of the process before this exec
 
 	numFields = iota
 )
@@ -93,7 +94,8 @@ const (
 		FieldBeforeUTime |
 		FieldBeforeSTime |
 		FieldLabel |
-		FieldSID
+		FieldSID |
+		FieldBeforeMaxRSS
 )
 
 // FieldsExit and FieldsRusage are the fields of an exit event's two groups.
@@ -279,7 +281,8 @@ var optionalOf = [NumKinds]Fields{
 		FieldBeforeUTime |
 		FieldBeforeSTime |
 		FieldLabel |
-		FieldSID,
+		FieldSID |
+		FieldBeforeMaxRSS,
 	UID: FieldCgroupID |
 		FieldAUID |
 		FieldSessionID |
@@ -377,6 +380,7 @@ var fieldTable = [numFields]FieldInfo{
 	{Field: FieldBeforeSTime, Name: "before.stime_ns", Type: TypeInt, Unit: "ns", Kinds: 1 << Exec, Optional: true, Doc: "system CPU time before this exec", Cost: "as before.utime_ns"},
 	{Field: FieldLabel, Name: "label", Type: TypeString, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "label of its process, or empty", Cost: "bpf: as auid, and a look into a map; missing unless [the module](modules/label.md) is loaded"},
 	{Field: FieldSID, Name: "sid", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit, Optional: true, Doc: "process id of the leader of its session", Cost: "as tty"},
+	{Field: FieldBeforeMaxRSS, Name: "before.maxrss_bytes", Type: TypeUint, Unit: "bytes", Kinds: 1 << Exec, Optional: true, Doc: "peak memory of the process before this exec", Cost: "nothing under bpf; ptrace and connector do not have it"},
 }
 
 // Extra holds the optional fields of one event. Its slices are never changed in
@@ -411,6 +415,7 @@ type Extra struct {
 	BeforeSTimeNS   int64    // system CPU time before this exec
 	Label           string   // label of its process, or empty
 	SID             int      // process id of the leader of its session
+	BeforeMaxRSS    uint64   // peak memory of the process before this exec
 }
 
 // value returns the value of a field that is there.
@@ -528,6 +533,8 @@ func (ev *Event) value(f Fields) Value {
 		return Value{typ: TypeString, text: ev.Extra.Label}
 	case FieldSID:
 		return Value{typ: TypeInt, num: uint64(ev.Extra.SID)}
+	case FieldBeforeMaxRSS:
+		return Value{typ: TypeUint, num: ev.Extra.BeforeMaxRSS}
 	}
 	return Value{}
 }

@@ -63,7 +63,7 @@ func TestBitsOfFieldsArePinned(t *testing.T) {
 		FieldLifetime, FieldCgroupID, FieldAUID, FieldSessionID, FieldTTY,
 		FieldCapsEffective, FieldCapsPermitted, FieldCapsInheritable, FieldCapsBounding, FieldCapsAmbient, FieldGroups,
 		FieldVPID, FieldNSMnt, FieldNSPID, FieldNSNet, FieldNSUser, FieldExeHost, FieldExeDev, FieldExeIno, FieldEnv, FieldCapsSecure, FieldNice, FieldCapsGained,
-		FieldBeforeUTime, FieldBeforeSTime, FieldLabel, FieldSID,
+		FieldBeforeUTime, FieldBeforeSTime, FieldLabel, FieldSID, FieldBeforeMaxRSS,
 	} {
 		pinned++
 		if f != 1<<i {

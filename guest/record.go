@@ -9,74 +9,75 @@ import (
 )
 
 // recordSize is the size of a record in bytes.
-const recordSize = 424
+const recordSize = 432
 
 // record is the task record as the host writes it.
 type record struct {
 	_ structs.HostLayout
 
-	Size            uint32 // bytes of this record
-	ABI             uint32 // version of this layout
-	Event           uint32 // WATCH_TASK_*
-	Flags           uint32 // TASK_FLAG_*
-	Missing         uint64 // TASK_FIELD_*: what is not there
-	Val             uint64 // in full, where unsigned long has 32 bits
-	Seq             uint64 // number of the event in its run
-	MonoNS          int64  // CLOCK_MONOTONIC
-	TimeNS          int64  // since 1970, or 0
-	Run             uint64 // the task's id: (run, n) is never used again
-	N               uint64
-	ParentRun       uint64 // the id of the task that created it, or 0
-	ParentN         uint64
-	PID             int32 // of the process; 0 at init
-	TID             int32 // of the task; 0 at init
-	PPID            int32
-	Argc            uint32    // number of arguments
-	StartNS         int64     // CLOCK_BOOTTIME; 0 at init
-	UID             [4]uint32 // real, effective, saved, file system
-	GID             [4]uint32
-	Old             [4]uint32 // uid and gid: the ids before
-	Cause           uint32    // uid and gid: TASK_CAUSE_*
-	ExitCode        int32     // exit only, as what follows
-	ExitSignal      int32
-	Reserved        uint32
-	UtimeNS         int64
-	StimeNS         int64
-	Maxrss          uint64 // bytes
-	Minflt          uint64
-	Majflt          uint64
-	Nvcsw           uint64
-	Nivcsw          uint64
-	ReadBytes       uint64
-	WriteBytes      uint64
-	LifetimeNS      int64    // free only
-	Comm            [16]byte // ends with a NUL
-	Given           uint64   // TASK_FIELD_*: the optional fields that are there
-	CgroupID        uint64   // inode of the cgroup's directory
-	AUID            uint32   // user who logged in, or 4294967295
-	Sessionid       uint32   // login session, or 4294967295
-	CapsEffective   uint64   // effective capabilities
-	CapsPermitted   uint64   // permitted capabilities
-	CapsInheritable uint64   // inheritable capabilities
-	CapsBounding    uint64   // bounding set
-	CapsAmbient     uint64   // ambient capabilities
-	GroupsCount     uint32   // elements of groups
-	NSVPID          int32    // tid of the task in its own pid namespace
-	NSMnt           uint32   // id of its mount namespace
-	NSPID           uint32   // id of its pid namespace
-	NSNet           uint32   // id of its network namespace
-	NSUser          uint32   // id of its user namespace
-	ExeDev          uint64   // device of the program's file
-	ExeIno          uint64   // inode of the program's file
-	EnvCount        uint32   // elements of env
-	Reserved380     uint32
-	Nice            int32 // nice value, from -20 to 19
-	Reserved388     uint32
-	CapsGained      uint64 // permitted since this exec, and not before
-	BeforeUtimeNS   int64  // user CPU time before this exec
-	BeforeStimeNS   int64  // system CPU time before this exec
-	Sid             int32  // process id of the leader of its session
-	Reserved420     uint32
+	Size              uint32 // bytes of this record
+	ABI               uint32 // version of this layout
+	Event             uint32 // WATCH_TASK_*
+	Flags             uint32 // TASK_FLAG_*
+	Missing           uint64 // TASK_FIELD_*: what is not there
+	Val               uint64 // in full, where unsigned long has 32 bits
+	Seq               uint64 // number of the event in its run
+	MonoNS            int64  // CLOCK_MONOTONIC
+	TimeNS            int64  // since 1970, or 0
+	Run               uint64 // the task's id: (run, n) is never used again
+	N                 uint64
+	ParentRun         uint64 // the id of the task that created it, or 0
+	ParentN           uint64
+	PID               int32 // of the process; 0 at init
+	TID               int32 // of the task; 0 at init
+	PPID              int32
+	Argc              uint32    // number of arguments
+	StartNS           int64     // CLOCK_BOOTTIME; 0 at init
+	UID               [4]uint32 // real, effective, saved, file system
+	GID               [4]uint32
+	Old               [4]uint32 // uid and gid: the ids before
+	Cause             uint32    // uid and gid: TASK_CAUSE_*
+	ExitCode          int32     // exit only, as what follows
+	ExitSignal        int32
+	Reserved          uint32
+	UtimeNS           int64
+	StimeNS           int64
+	Maxrss            uint64 // bytes
+	Minflt            uint64
+	Majflt            uint64
+	Nvcsw             uint64
+	Nivcsw            uint64
+	ReadBytes         uint64
+	WriteBytes        uint64
+	LifetimeNS        int64    // free only
+	Comm              [16]byte // ends with a NUL
+	Given             uint64   // TASK_FIELD_*: the optional fields that are there
+	CgroupID          uint64   // inode of the cgroup's directory
+	AUID              uint32   // user who logged in, or 4294967295
+	Sessionid         uint32   // login session, or 4294967295
+	CapsEffective     uint64   // effective capabilities
+	CapsPermitted     uint64   // permitted capabilities
+	CapsInheritable   uint64   // inheritable capabilities
+	CapsBounding      uint64   // bounding set
+	CapsAmbient       uint64   // ambient capabilities
+	GroupsCount       uint32   // elements of groups
+	NSVPID            int32    // tid of the task in its own pid namespace
+	NSMnt             uint32   // id of its mount namespace
+	NSPID             uint32   // id of its pid namespace
+	NSNet             uint32   // id of its network namespace
+	NSUser            uint32   // id of its user namespace
+	ExeDev            uint64   // device of the program's file
+	ExeIno            uint64   // inode of the program's file
+	EnvCount          uint32   // elements of env
+	Reserved380       uint32
+	Nice              int32 // nice value, from -20 to 19
+	Reserved388       uint32
+	CapsGained        uint64 // permitted since this exec, and not before
+	BeforeUtimeNS     int64  // user CPU time before this exec
+	BeforeStimeNS     int64  // system CPU time before this exec
+	Sid               int32  // process id of the leader of its session
+	Reserved420       uint32
+	BeforeMaxrssBytes uint64 // peak memory of the process before this exec
 }
 
 var _ [recordSize]byte = [unsafe.Sizeof(record{})]byte{}
@@ -170,12 +171,13 @@ const (
 	FieldBeforeStime       Fields = 1 << 53 // before.stime_ns
 	FieldLabel             Fields = 1 << 54 // label
 	FieldSid               Fields = 1 << 55 // sid
+	FieldBeforeMaxrssBytes Fields = 1 << 56 // before.maxrss_bytes
 )
 
 // fieldNames are the names of the fields, by their bits.
-var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns", "comm", "exe", "argv", "cwd", "uid", "gid", "cgroup", "old_exe", "old", "cause", "exit.code", "exit.signal", "exit.core", "exit.group", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes", "rusage.minflt", "rusage.majflt", "rusage.nvcsw", "rusage.nivcsw", "rusage.read_bytes", "rusage.write_bytes", "lifetime_ns", "cgroup_id", "auid", "sessionid", "tty", "caps.effective", "caps.permitted", "caps.inheritable", "caps.bounding", "caps.ambient", "groups", "ns.vpid", "ns.mnt", "ns.pid", "ns.net", "ns.user", "exe_host", "exe_dev", "exe_ino", "env", "caps.secure", "nice", "caps.gained", "before.utime_ns", "before.stime_ns", "label", "sid"}
+var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns", "comm", "exe", "argv", "cwd", "uid", "gid", "cgroup", "old_exe", "old", "cause", "exit.code", "exit.signal", "exit.core", "exit.group", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes", "rusage.minflt", "rusage.majflt", "rusage.nvcsw", "rusage.nivcsw", "rusage.read_bytes", "rusage.write_bytes", "lifetime_ns", "cgroup_id", "auid", "sessionid", "tty", "caps.effective", "caps.permitted", "caps.inheritable", "caps.bounding", "caps.ambient", "groups", "ns.vpid", "ns.mnt", "ns.pid", "ns.net", "ns.user", "exe_host", "exe_dev", "exe_ino", "env", "caps.secure", "nice", "caps.gained", "before.utime_ns", "before.stime_ns", "label", "sid", "before.maxrss_bytes"}
 
-const optionalFields Fields = 0 | 1<<30 | 1<<31 | 1<<32 | 1<<33 | 1<<34 | 1<<35 | 1<<36 | 1<<37 | 1<<38 | 1<<39 | 1<<40 | 1<<41 | 1<<42 | 1<<43 | 1<<44 | 1<<45 | 1<<46 | 1<<47 | 1<<48 | 1<<49 | 1<<50 | 1<<51 | 1<<52 | 1<<53 | 1<<54 | 1<<55
+const optionalFields Fields = 0 | 1<<30 | 1<<31 | 1<<32 | 1<<33 | 1<<34 | 1<<35 | 1<<36 | 1<<37 | 1<<38 | 1<<39 | 1<<40 | 1<<41 | 1<<42 | 1<<43 | 1<<44 | 1<<45 | 1<<46 | 1<<47 | 1<<48 | 1<<49 | 1<<50 | 1<<51 | 1<<52 | 1<<53 | 1<<54 | 1<<55 | 1<<56
 
 // The optional fields are zero unless somebody asks for them: see [Info.Reads].
 
@@ -238,6 +240,9 @@ func (t *Task) BeforeSTimeNS() int64 { return t.r.BeforeStimeNS }
 
 // SID: process id of the leader of its session.
 func (t *Task) SID() int { return int(t.r.Sid) }
+
+// BeforeMaxRSS: peak memory of the process before this exec.
+func (t *Task) BeforeMaxRSS() uint64 { return t.r.BeforeMaxrssBytes }
 
 // TTY: controlling terminal: pts/0; or empty.
 func (t *Task) TTY() string { return text(stringTTY, 0) }

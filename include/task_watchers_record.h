@@ -69,9 +69,10 @@ struct task_struct {
 	__s64 before_stime_ns; /* system CPU time before this exec */
 	__s32 sid;             /* process id of the leader of its session */
 	__u32 reserved420;
+	__u64 before_maxrss_bytes;/* peak memory of the process before this exec */
 };
 
-_Static_assert(sizeof(struct task_struct) == 424, "the host writes a record of 424 bytes");
+_Static_assert(sizeof(struct task_struct) == 432, "the host writes a record of 432 bytes");
 
 /* The bits of flags. */
 #define TASK_FLAG_FINAL 1u
@@ -140,9 +141,10 @@ _Static_assert(sizeof(struct task_struct) == 424, "the host writes a record of 4
 #define TASK_FIELD_BEFORE_STIME (1ull << 53)
 #define TASK_FIELD_LABEL (1ull << 54)
 #define TASK_FIELD_SID (1ull << 55)
+#define TASK_FIELD_BEFORE_MAXRSS_BYTES (1ull << 56)
 
 /* The optional ones of these. */
-#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50 | 1ull << 51 | 1ull << 52 | 1ull << 53 | 1ull << 54 | 1ull << 55)
+#define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50 | 1ull << 51 | 1ull << 52 | 1ull << 53 | 1ull << 54 | 1ull << 55 | 1ull << 56)
 
 /* Their names for MODULE_READS(). */
 enum {
@@ -172,6 +174,7 @@ enum {
 	tw_field_before_stime_ns = 53,
 	tw_field_label = 54,
 	tw_field_sid = 55,
+	tw_field_before_maxrss_bytes = 56,
 	tw_field_parent_exe = 256,
 };
 

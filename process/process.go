@@ -31,11 +31,14 @@ type Process struct {
 	children          int
 }
 
-// before is the CPU time that the task of the last exec had used until then. All
-// other tasks of the process began after that.
+// before is what was used until the last exec: CPU time by its task, all others of
+// the process began after that, and memory by the process.
 type before struct {
 	task             taskwatch.TaskID
 	userNS, systemNS int64
+
+	maxRSS uint64
+	peak   bool // maxRSS is known
 }
 
 // maxPrograms limits the programs that are kept for one process.
@@ -99,19 +102,21 @@ type Usage struct {
 	Missing taskwatch.Fields
 
 	// Shared holds the fields whose numbers have in them what earlier programs
-	// of the process used, since nobody told how much that was. What a fork used
-	// until its first exec is left out of account, except for its memory: it has
-	// begun with that of its parent.
+	// of the process used, since nobody told how much that was, or since it was
+	// more: the kernel keeps the most memory of all programs of a process. What a
+	// fork used until its first exec is left out of account, except for its
+	// memory: it has begun with that of its parent.
 	Shared taskwatch.Fields
 }
 
 // The fields of Usage, and those of them that are CPU time. UsageBefore are the
-// fields of an exec from which a tree learns how much CPU time was used by the
-// program that it ends.
+// fields of an exec from which a tree learns what was used by the program that it
+// ends.
 const (
 	usageFields = cpuFields | taskwatch.FieldMaxRSS | taskwatch.FieldReadBytes | taskwatch.FieldWriteBytes
 	cpuFields   = taskwatch.FieldUTime | taskwatch.FieldSTime
-	UsageBefore = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
+	cpuBefore   = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
+	UsageBefore = cpuBefore | taskwatch.FieldBeforeMaxRSS
 )
 
 // AtMost reports whether the CPU time has that of earlier programs in it.
@@ -128,23 +133,42 @@ func (p *Process) exec(ev *taskwatch.Event) (ended *Program) {
 	ended = p.Program()
 	ended.EndNS = ev.MonoNS
 	next := &Program{StartNS: ev.MonoNS, Started: true}
-	next.Usage.Shared = taskwatch.FieldMaxRSS // the kernel keeps the most of what was before, even of a fork that had its parent's memory
+	next.Usage.Shared = taskwatch.FieldMaxRSS // until it has used more than was used before
 	if !ended.Command.Forked || ended.Usage.Shared != 0 {
 		next.Usage.Shared = usageFields
 	}
-	if ev.Fields().Has(UsageBefore) {
+	if ev.Fields().Has(cpuBefore) {
 		ended.Usage.addCPU(p, ev.Task.ID, ev.Extra.BeforeUTimeNS, ev.Extra.BeforeSTimeNS)
 		next.Usage.Shared &^= cpuFields
+	}
+	if ev.Fields().Has(taskwatch.FieldBeforeMaxRSS) {
+		ended.Usage.addPeak(p, ev.Extra.BeforeMaxRSS)
 	}
 	p.learnBefore(ev)
 	p.begin(next)
 	return ended
 }
 
-// learnBefore takes the CPU time before an exec, if it is known.
+// learnBefore takes what was used before an exec, if it is known.
 func (p *Process) learnBefore(ev *taskwatch.Event) {
-	if ev.Kind == taskwatch.Exec && ev.Fields().Has(UsageBefore) {
-		p.before = before{ev.Task.ID, ev.Extra.BeforeUTimeNS, ev.Extra.BeforeSTimeNS}
+	if ev.Kind != taskwatch.Exec {
+		return
+	}
+	has := ev.Fields()
+	if has.Has(cpuBefore) {
+		p.before.task, p.before.userNS, p.before.systemNS = ev.Task.ID, ev.Extra.BeforeUTimeNS, ev.Extra.BeforeSTimeNS
+	}
+	if p.before.peak = has.Has(taskwatch.FieldBeforeMaxRSS); p.before.peak {
+		p.before.maxRSS = ev.Extra.BeforeMaxRSS
+	}
+}
+
+// addPeak adds the most memory that a process of p has used so far, in all its
+// programs. If it is more than at the last exec, this program has used it.
+func (u *Usage) addPeak(p *Process, bytes uint64) {
+	u.MaxRSS = max(u.MaxRSS, bytes)
+	if p.before.peak && bytes > p.before.maxRSS {
+		u.Shared &^= taskwatch.FieldMaxRSS
 	}
 }
 
@@ -173,7 +197,7 @@ func (u *Usage) add(p *Process, ev *taskwatch.Event) {
 		u.SystemNS += r.STimeNS
 	}
 	if !missing.Has(taskwatch.FieldMaxRSS) {
-		u.MaxRSS = max(u.MaxRSS, r.MaxRSS)
+		u.addPeak(p, r.MaxRSS)
 	}
 	if !missing.Has(taskwatch.FieldReadBytes) {
 		u.ReadBytes += r.ReadBytes

@@ -181,6 +181,50 @@ func TestCPUTimeOfPrograms(t *testing.T) {
 	}
 }
 
+// The kernel keeps the peak of memory through an exec. A program has its own where it
+// has raised it.
+func TestMemoryOfPrograms(t *testing.T) {
+	exec := func(peak uint64) func(*taskwatch.Event) {
+		return func(ev *taskwatch.Event) {
+			if peak > 0 {
+				ev.Extra = &taskwatch.Extra{BeforeMaxRSS: peak, Given: taskwatch.FieldBeforeMaxRSS}
+			}
+		}
+	}
+	for _, c := range []struct {
+		execs []uint64 // the peak before each, 0 where it is not known
+		end   uint64
+		want  []string
+	}{
+		{[]uint64{30}, 40, []string{"30", "40"}},            // the fork, and what it ran
+		{[]uint64{30}, 30, []string{"30", "<30"}},           // that has used less than its parent
+		{[]uint64{30, 30}, 50, []string{"30", "<30", "50"}}, // the wrapper has, and not what it ran
+		{[]uint64{30, 50}, 50, []string{"30", "50", "<50"}},
+		{[]uint64{0}, 40, []string{"0", "<40"}},
+		{[]uint64{30, 0}, 40, []string{"30", "<0", "<40"}}, // one exec does not tell
+		{[]uint64{0, 30}, 40, []string{"0", "<30", "40"}},
+	} {
+		var l life
+		var got []string
+		l.exec(1, "/sh")
+		l.clone(2, 1)
+		note := func(s Step) {
+			mark := ""
+			if s.Ended.Usage.Shared.Has(taskwatch.FieldMaxRSS) {
+				mark = "<"
+			}
+			got = append(got, fmt.Sprintf("%s%d", mark, s.Ended.Usage.MaxRSS))
+		}
+		for _, peak := range c.execs {
+			note(l.event(taskwatch.Exec, 2, 2, 1, exec(peak)))
+		}
+		note(l.event(taskwatch.Exit, 2, 2, 1, func(ev *taskwatch.Event) { ev.Rusage.MaxRSS = c.end }))
+		if !slices.Equal(got, c.want) {
+			t.Errorf("peaks %v before execs and %d at the end: %q, want %q", c.execs, c.end, got, c.want)
+		}
+	}
+}
+
 func TestPrograms(t *testing.T) {
 	var l life
 	l.exec(1, "/sh")

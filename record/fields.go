@@ -205,7 +205,8 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		b = append(uncomma(b, start), '}')
 	}
 	if has&(taskwatch.FieldBeforeUTime|
-		taskwatch.FieldBeforeSTime) != 0 {
+		taskwatch.FieldBeforeSTime|
+		taskwatch.FieldBeforeMaxRSS) != 0 {
 		b = append(b, `,"before":{`...)
 		start := len(b)
 		if has.Has(taskwatch.FieldBeforeUTime) {
@@ -213,6 +214,9 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		}
 		if has.Has(taskwatch.FieldBeforeSTime) {
 			b = appendInt(b, `,"stime_ns":`, x.BeforeSTimeNS)
+		}
+		if has.Has(taskwatch.FieldBeforeMaxRSS) {
+			b = appendUint(b, `,"maxrss_bytes":`, x.BeforeMaxRSS)
 		}
 		b = append(uncomma(b, start), '}')
 	}
@@ -264,8 +268,9 @@ type rawTask struct {
 		User *uint32 `json:"user"`
 	} `json:"ns"`
 	Before struct {
-		UtimeNS *int64 `json:"utime_ns"`
-		StimeNS *int64 `json:"stime_ns"`
+		UtimeNS     *int64  `json:"utime_ns"`
+		StimeNS     *int64  `json:"stime_ns"`
+		MaxrssBytes *uint64 `json:"maxrss_bytes"`
 	} `json:"before"`
 }
 
@@ -347,6 +352,7 @@ func (raw *rawTask) extra(f *fields, x *taskwatch.Extra) error {
 	take(f, taskwatch.FieldNSUser, &x.NSUser, raw.NS.User)
 	take(f, taskwatch.FieldBeforeUTime, &x.BeforeUTimeNS, raw.Before.UtimeNS)
 	take(f, taskwatch.FieldBeforeSTime, &x.BeforeSTimeNS, raw.Before.StimeNS)
+	take(f, taskwatch.FieldBeforeMaxRSS, &x.BeforeMaxRSS, raw.Before.MaxrssBytes)
 	return nil
 }
 
@@ -536,6 +542,10 @@ func (c *cursor) extra(x *taskwatch.Extra) (got taskwatch.Fields) {
 		if c.key(`"stime_ns":`) {
 			x.BeforeSTimeNS = c.int(64)
 			got |= taskwatch.FieldBeforeSTime
+		}
+		if c.key(`"maxrss_bytes":`) {
+			x.BeforeMaxRSS = c.uint(64)
+			got |= taskwatch.FieldBeforeMaxRSS
 		}
 		c.close()
 	}

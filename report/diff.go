@@ -34,6 +34,19 @@ type Run struct {
 	WallNS int64  `json:"wall_ns"`
 	CPUNS  int64  `json:"cpu_ns"` // with that of earlier programs of the same process, if nobody told how much that was
 	MaxRSS uint64 `json:"maxrss_bytes"`
+
+	// RSSAtMost says that MaxRSS is a bound, as in a summary.
+	RSSAtMost bool `json:"maxrss_at_most,omitempty"`
+}
+
+// memory adds the peak of another run.
+func (r *Run) memory(bytes uint64, atMost bool) {
+	switch {
+	case bytes > r.MaxRSS:
+		r.MaxRSS, r.RSSAtMost = bytes, atMost
+	case bytes == r.MaxRSS:
+		r.RSSAtMost = r.RSSAtMost && atMost
+	}
 }
 
 // maxRuns limits the commands with entries of their own. Further commands are
@@ -62,7 +75,7 @@ func (r *Runs) Take(it taskwatch.Item) {
 		run.WallNS += g.EndNS - g.StartNS
 	}
 	run.CPUNS += g.Usage.CPUNS()
-	run.MaxRSS = max(run.MaxRSS, g.Usage.MaxRSS)
+	run.memory(g.Usage.MaxRSS, g.Usage.Shared.Has(taskwatch.FieldMaxRSS))
 	if step.Process.Ended && failed(exitStatus(it.Event)) {
 		run.Failed++
 	}
@@ -172,12 +185,20 @@ func (d *Difference) size() int64 {
 	return max(d.After.WallNS-d.Before.WallNS, d.Before.WallNS-d.After.WallNS)
 }
 
+// rss returns the peak of memory in words, with a mark where it is a bound.
+func (r *Run) rss() string {
+	if r.RSSAtMost && r.MaxRSS > 0 {
+		return "<" + size(r.MaxRSS)
+	}
+	return size(r.MaxRSS)
+}
+
 func (r *Run) add(o *Run) {
 	r.Runs += o.Runs
 	r.Failed += o.Failed
 	r.WallNS += o.WallNS
 	r.CPUNS += o.CPUNS
-	r.MaxRSS = max(r.MaxRSS, o.MaxRSS)
+	r.memory(o.MaxRSS, o.RSSAtMost)
 }
 
 func changes(b, a *Run, opts CompareOptions) (list []Change) {
@@ -236,7 +257,7 @@ func (c *Comparison) WriteText(w io.Writer, width int) error {
 			}
 			t.Row(strings.Join(names, ","), arrow(number(d.Before.Runs), number(d.After.Runs)),
 				arrow(duration(d.Before.WallNS), duration(d.After.WallNS)), arrow(duration(d.Before.CPUNS), duration(d.After.CPUNS)),
-				arrow(size(d.Before.MaxRSS), size(d.After.MaxRSS)), d.Command)
+				arrow(d.Before.rss(), d.After.rss()), d.Command)
 		}
 		b.WriteByte('\n')
 		_ = t.Write(&b) // into memory

@@ -30,3 +30,30 @@ func TestChanges(t *testing.T) {
 		}
 	}
 }
+
+// The largest of several runs has its own mark, and none where one of the same size
+// is certain.
+func TestLargestRun(t *testing.T) {
+	type run struct {
+		bytes  uint64
+		atMost bool
+	}
+	for _, c := range []struct {
+		runs []run
+		want string
+	}{
+		{[]run{{5 << 20, true}, {3 << 20, false}}, "<5.0 MiB"},
+		{[]run{{3 << 20, true}, {5 << 20, false}}, "5.0 MiB"},
+		{[]run{{5 << 20, true}, {5 << 20, false}}, "5.0 MiB"},
+		{[]run{{5 << 20, false}, {5 << 20, true}}, "5.0 MiB"},
+		{[]run{{0, true}}, "0 B"},
+	} {
+		var r Run
+		for _, x := range c.runs {
+			r.memory(x.bytes, x.atMost)
+		}
+		if got := r.rss(); got != c.want {
+			t.Errorf("%v: %s, want %s", c.runs, got, c.want)
+		}
+	}
+}

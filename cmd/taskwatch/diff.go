@@ -28,7 +28,8 @@ more CPU time or memory.
 Two commands are the same if their arguments are the same, apart from the names
 of temporary files and the pids of the process and its ancestors. WALL and CPU
 are sums over all runs of a command; "slower" and "hungrier" compare single
-runs.
+runs. MAX RSS is that of the largest run; <5 MiB is a bound, as in a summary,
+and is compared like other numbers.
 
 The exit status is:
 

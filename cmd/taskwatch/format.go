@@ -170,8 +170,13 @@ func openRecordingWriter(w io.Writer, o formatOptions) (taskwatch.Sink, error) {
 	}
 	wants := taskwatch.WantAll(o.kinds)
 	for k := range wants {
-		// A summary of the recording is to know what each program has used.
-		wants[k] |= (o.fields | process.UsageBefore) & taskwatch.OptionalOf(k)
+		// A summary of the recording is to know what each program has used. What the
+		// source never has need not be called missing in each line.
+		before := process.UsageBefore
+		if o.start != nil {
+			before &^= o.start.Events[k].Missing
+		}
+		wants[k] |= (o.fields | before) & taskwatch.OptionalOf(k)
 	}
 	var opts []record.Option
 	if o.start != nil {

@@ -7,17 +7,21 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // Optional fields are there, or missing, only where somebody asks for them: by
-// --fields, by a column, or in an expression. A recording asks for the CPU time
+// --fields, by a column, or in an expression. A recording asks for what was used
 // before an exec, so that its summary is that of the run.
 func TestOptionalFieldsOfEachSource(t *testing.T) { eachSource(t, testOptionalFieldsOfEachSource) }
 
 func testOptionalFieldsOfEachSource(t *testing.T, source string) {
 	file := filepath.Join(t.TempDir(), "events.jsonl")
 	const ns = taskwatch.FieldVPID | taskwatch.FieldNSMnt | taskwatch.FieldNSPID | taskwatch.FieldNSNet | taskwatch.FieldNSUser
-	const before = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
+	before := process.UsageBefore
+	if source == "ptrace" { // which never has it, and says so at the start of a recording
+		before &^= taskwatch.FieldBeforeMaxRSS
+	}
 	for _, c := range []struct {
 		flags []string
 		want  taskwatch.Fields // of an exec

@@ -80,10 +80,12 @@ from its birth. WALL is that time. CPU is the user and system time of the tasks
 that ended meanwhile. MAX RSS is the most memory that was resident at once, as
 the kernel reports it at the end. A mark shows that a number is only a bound:
 >1s where the beginning was not seen, <1s where it includes earlier programs of
-the process: always their memory, and that of a fork, which begins with its
-parent's; their CPU time only where the source does not know it. bpf knows it as
-of the last clock tick before the exec, a few milliseconds at most. STATUS exec
-means that another program followed.
+the process. The kernel keeps the most memory of them all, and a fork begins
+with its parent's, so the memory has the mark where an earlier program used as
+much or more, and where the source does not know: ptrace never does. CPU time
+has it only where the source does not know. bpf knows it as of the last clock
+tick before the exec, a few milliseconds at most. STATUS exec means that another
+program followed.
 The line of an exit in text has WALL and CPU of the program that ends.
 
 "parallel" counts the processes that have no live child: those that work rather

@@ -97,5 +97,8 @@ func Extra(r *rand.Rand, given taskwatch.Fields, text func() string) *taskwatch.
 	if given.Has(taskwatch.FieldSID) {
 		x.SID = int(r.Int32())
 	}
+	if given.Has(taskwatch.FieldBeforeMaxRSS) {
+		x.BeforeMaxRSS = r.Uint64()
+	}
 	return x
 }

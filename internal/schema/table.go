@@ -143,6 +143,8 @@ var Table = []Field{
 		Doc: "label of its process, or empty", Cost: "bpf: as auid, and a look into a map; missing unless [the module](modules/label.md) is loaded"},
 	{Name: "sid", Const: "SID", Go: "SID", Type: Int, Kinds: alive, Optional: true, Record: 6, Gather: "extra",
 		Doc: "process id of the leader of its session", Cost: "as tty"},
+	{Name: "before.maxrss_bytes", Const: "BeforeMaxRSS", Go: "BeforeMaxRSS", Type: Uint64, Kinds: "exec", Unit: "bytes", Optional: true, Record: 7,
+		Doc: "peak memory of the process before this exec", Cost: "nothing under bpf; ptrace and connector do not have it"},
 }
 
 // Entry is one entry of the record of the sandbox. Each is aligned to its own

@@ -12,9 +12,14 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// burnCPU uses a processor, tells the next program for how long, and becomes it.
-// All of it happens in the first thread, which no other one takes the place of.
+// burnCPU uses memory and a processor, tells the next program how much and for how
+// long, and becomes it. All of it happens in the first thread, which no other one
+// takes the place of.
 func burnCPU() {
+	memory := make([]byte, 64<<20)
+	for i := range memory {
+		memory[i] = 1
+	}
 	const long = 80 * time.Millisecond
 	var used int64
 	for used < int64(long) {
@@ -24,10 +29,12 @@ func burnCPU() {
 }
 
 // tellCPU writes what this thread used until the program before this one became
-// it, and what it has used by now.
+// it, what it has used by now, and the peak memory in KiB, which is that of before.
 func tellCPU() {
 	now := threadCPU()
-	_, err := os.Stdout.WriteString(os.Args[2] + " " + strconv.FormatInt(now, 10) + "\n")
+	var used unix.Rusage
+	must(unix.Getrusage(unix.RUSAGE_SELF, &used))
+	_, err := fmt.Println(os.Args[2], now, used.Maxrss)
 	must(err)
 }
 
@@ -38,15 +45,16 @@ func threadCPU() int64 {
 	return ts.Nano()
 }
 
-// checkBefore checks that an exec has the CPU time of the programs before it.
-func checkBefore(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance) {
+// checkBefore checks that an exec has the CPU time of the programs before it, and
+// their peak memory unless the source lacks it.
+func checkBefore(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance, lacks taskwatch.Fields) {
 	cmd, got := toldOf(t, newInstance, "burn")
 	out, err := os.ReadFile(cmd.Stdout.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var least, most int64
-	if n, err := fmt.Sscan(string(out), &least, &most); n != 2 {
+	var least, most, peak int64
+	if n, err := fmt.Sscan(string(out), &least, &most, &peak); n != 3 {
 		t.Fatalf("%q: %v", out, err)
 	}
 	execs := 0
@@ -62,6 +70,11 @@ func checkBefore(t *testing.T, newInstance func(t testing.TB, cmd Command) Insta
 		x := ev.Extra
 		if sum := x.BeforeUTimeNS + x.BeforeSTimeNS; sum < least-int64(tick) || sum > most || x.BeforeUTimeNS < 0 || x.BeforeSTimeNS < 0 {
 			t.Errorf("before the exec %d ns of user and %d ns of system time, want between %d and %d in all", x.BeforeUTimeNS, x.BeforeSTimeNS, least, most)
+		}
+		if has := ev.Has(taskwatch.FieldBeforeMaxRSS); has == lacks.Has(taskwatch.FieldBeforeMaxRSS) {
+			t.Errorf("the exec has the peak memory before it: %v", has)
+		} else if has && (int64(x.BeforeMaxRSS) != peak<<10 || peak < 64<<10) {
+			t.Errorf("before the exec %d bytes of memory, want %d", x.BeforeMaxRSS, peak<<10)
 		}
 	}
 	if execs != 1 {

@@ -197,7 +197,7 @@ func Optional(t *testing.T, newInstance func(t testing.TB, cmd Command) Instance
 		t.Errorf("%d execs of the program", execs)
 	}
 	if !lacks.Has(taskwatch.FieldBeforeUTime) {
-		checkBefore(t, newInstance)
+		checkBefore(t, newInstance, lacks)
 	}
 	if os.Geteuid() == 0 {
 		checkSetGroups(t, newInstance)

@@ -9,77 +9,78 @@ import (
 
 // Size is the size of a record in bytes, and Sizes are all that it ever had, the
 // newest first: each is the beginning of the one before.
-const Size = 424
+const Size = 432
 
-var Sizes = []int{424, 416, 400, 392, 384, 272}
+var Sizes = []int{432, 424, 416, 400, 392, 384, 272}
 
 // Base is the size of the part that every record has.
 const Base = 272
 
 // Where the fields of a record are.
 const (
-	offSize            = 0   // u32
-	offABI             = 4   // u32
-	offEvent           = 8   // u32
-	offFlags           = 12  // u32
-	offMissing         = 16  // u64
-	offVal             = 24  // u64
-	offSeq             = 32  // u64
-	offMonoNS          = 40  // s64
-	offTimeNS          = 48  // s64
-	offRun             = 56  // u64
-	offN               = 64  // u64
-	offParentRun       = 72  // u64
-	offParentN         = 80  // u64
-	offPID             = 88  // s32
-	offTID             = 92  // s32
-	offPPID            = 96  // s32
-	offArgc            = 100 // u32
-	offStartNS         = 104 // s64
-	offUID             = 112 // u32[4]
-	offGID             = 128 // u32[4]
-	offOld             = 144 // u32[4]
-	offCause           = 160 // u32
-	offExitCode        = 164 // s32
-	offExitSignal      = 168 // s32
-	offReserved        = 172 // u32
-	offUtimeNS         = 176 // s64
-	offStimeNS         = 184 // s64
-	offMaxrss          = 192 // u64
-	offMinflt          = 200 // u64
-	offMajflt          = 208 // u64
-	offNvcsw           = 216 // u64
-	offNivcsw          = 224 // u64
-	offReadBytes       = 232 // u64
-	offWriteBytes      = 240 // u64
-	offLifetimeNS      = 248 // s64
-	offComm            = 256 // char[16]
-	offGiven           = 272 // u64
-	offCgroupID        = 280 // u64
-	offAUID            = 288 // u32
-	offSessionid       = 292 // u32
-	offCapsEffective   = 296 // u64
-	offCapsPermitted   = 304 // u64
-	offCapsInheritable = 312 // u64
-	offCapsBounding    = 320 // u64
-	offCapsAmbient     = 328 // u64
-	offGroupsCount     = 336 // u32
-	offNSVPID          = 340 // s32
-	offNSMnt           = 344 // u32
-	offNSPID           = 348 // u32
-	offNSNet           = 352 // u32
-	offNSUser          = 356 // u32
-	offExeDev          = 360 // u64
-	offExeIno          = 368 // u64
-	offEnvCount        = 376 // u32
-	offReserved380     = 380 // u32
-	offNice            = 384 // s32
-	offReserved388     = 388 // u32
-	offCapsGained      = 392 // u64
-	offBeforeUtimeNS   = 400 // s64
-	offBeforeStimeNS   = 408 // s64
-	offSid             = 416 // s32
-	offReserved420     = 420 // u32
+	offSize              = 0   // u32
+	offABI               = 4   // u32
+	offEvent             = 8   // u32
+	offFlags             = 12  // u32
+	offMissing           = 16  // u64
+	offVal               = 24  // u64
+	offSeq               = 32  // u64
+	offMonoNS            = 40  // s64
+	offTimeNS            = 48  // s64
+	offRun               = 56  // u64
+	offN                 = 64  // u64
+	offParentRun         = 72  // u64
+	offParentN           = 80  // u64
+	offPID               = 88  // s32
+	offTID               = 92  // s32
+	offPPID              = 96  // s32
+	offArgc              = 100 // u32
+	offStartNS           = 104 // s64
+	offUID               = 112 // u32[4]
+	offGID               = 128 // u32[4]
+	offOld               = 144 // u32[4]
+	offCause             = 160 // u32
+	offExitCode          = 164 // s32
+	offExitSignal        = 168 // s32
+	offReserved          = 172 // u32
+	offUtimeNS           = 176 // s64
+	offStimeNS           = 184 // s64
+	offMaxrss            = 192 // u64
+	offMinflt            = 200 // u64
+	offMajflt            = 208 // u64
+	offNvcsw             = 216 // u64
+	offNivcsw            = 224 // u64
+	offReadBytes         = 232 // u64
+	offWriteBytes        = 240 // u64
+	offLifetimeNS        = 248 // s64
+	offComm              = 256 // char[16]
+	offGiven             = 272 // u64
+	offCgroupID          = 280 // u64
+	offAUID              = 288 // u32
+	offSessionid         = 292 // u32
+	offCapsEffective     = 296 // u64
+	offCapsPermitted     = 304 // u64
+	offCapsInheritable   = 312 // u64
+	offCapsBounding      = 320 // u64
+	offCapsAmbient       = 328 // u64
+	offGroupsCount       = 336 // u32
+	offNSVPID            = 340 // s32
+	offNSMnt             = 344 // u32
+	offNSPID             = 348 // u32
+	offNSNet             = 352 // u32
+	offNSUser            = 356 // u32
+	offExeDev            = 360 // u64
+	offExeIno            = 368 // u64
+	offEnvCount          = 376 // u32
+	offReserved380       = 380 // u32
+	offNice              = 384 // s32
+	offReserved388       = 388 // u32
+	offCapsGained        = 392 // u64
+	offBeforeUtimeNS     = 400 // s64
+	offBeforeStimeNS     = 408 // s64
+	offSid               = 416 // s32
+	offReserved420       = 420 // u32
+	offBeforeMaxrssBytes = 424 // u64
 )
 
 // The bits of a record's flags.
@@ -171,6 +172,7 @@ func put(b *[Size]byte, ev *taskwatch.Event) {
 	le.PutUint64(b[offBeforeStimeNS:], uint64(x.BeforeSTimeNS))
 	le.PutUint32(b[offSid:], uint32(x.SID))
 	le.PutUint32(b[offReserved420:], 0)
+	le.PutUint64(b[offBeforeMaxrssBytes:], uint64(x.BeforeMaxRSS))
 }
 
 // get is the reverse of put.
@@ -227,6 +229,7 @@ func get(b *[Size]byte, ev *taskwatch.Event) {
 	x.BeforeUTimeNS = int64(le.Uint64(b[offBeforeUtimeNS:]))
 	x.BeforeSTimeNS = int64(le.Uint64(b[offBeforeStimeNS:]))
 	x.SID = int(int32(le.Uint32(b[offSid:])))
+	x.BeforeMaxRSS = le.Uint64(b[offBeforeMaxrssBytes:])
 	flags := le.Uint32(b[offFlags:])
 	_ = flags
 	x.EnvCut = flags&flagEnvCut != 0

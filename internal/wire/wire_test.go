@@ -33,7 +33,7 @@ func dropTexts(x *taskwatch.Extra) {
 // The sizes of records are what modules in binary form are built against: they
 // never change, and a new one comes before them.
 func TestSizesArePinned(t *testing.T) {
-	if want := []int{424, 416, 400, 392, 384, 272}; !slices.Equal(Sizes, want) || Size != Sizes[0] {
+	if want := []int{432, 424, 416, 400, 392, 384, 272}; !slices.Equal(Sizes, want) || Size != Sizes[0] {
 		t.Errorf("sizes %v, want %v", Sizes, want)
 	}
 }

@@ -28,6 +28,7 @@ func (st *stream) exec(r *record) {
 	}
 	if asked := st.feed.Optional(taskwatch.Exec) & fieldsBefore; asked != 0 && r.val != 0 {
 		st.extra.BeforeUTimeNS, st.extra.BeforeSTimeNS = timeBefore(r.val)
+		st.extra.BeforeMaxRSS = r.dir * pageSize
 		st.extra.Given |= asked
 		ev.Extra = &st.extra
 		ev.Missing &^= asked
@@ -63,7 +64,7 @@ func (e *entry) takeCwd(r *record) {
 	e.know(taskwatch.FieldCwd, r.flags&flagCwdCut == 0)
 }
 
-const fieldsBefore = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
+const fieldsBefore = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime | taskwatch.FieldBeforeMaxRSS
 
 // timeBefore reads the val of an exec's record: see time_before in c/exec.h.
 func timeBefore(val uint64) (user, system int64) {

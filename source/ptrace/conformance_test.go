@@ -33,7 +33,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestOptionalFieldsAreTrue(t *testing.T) {
-	watchtest.Optional(t, newInstance, taskwatch.FieldLabel)
+	watchtest.Optional(t, newInstance, taskwatch.FieldLabel|taskwatch.FieldBeforeMaxRSS)
 }
 
 // The kernel gives no rights to a program that an ordinary user traces, and none

@@ -112,6 +112,7 @@ func (s *Source) Capabilities() source.Capabilities {
 		}
 	}
 	c.Events[taskwatch.Exec].MayMiss |= taskwatch.FieldOldExe
+	c.Events[taskwatch.Exec].Missing |= taskwatch.FieldBeforeMaxRSS
 	c.Events[taskwatch.Exec].Why += "; the first exec of the command replaces no program of the command"
 	c.Events[taskwatch.Exit].MayMiss |= taskwatch.FieldsRusage
 	c.Events[taskwatch.Exit].Why += "; only CPU time and faults are known for a thread other than the first of its process, nothing for a thread that another thread's exec ended, and peak memory is unknown for a process that was killed while its threads forked"

@@ -76,6 +76,7 @@ static __always_inline int stream_exec(struct task_struct *tsk)
 	if (argv.failed)
 		flags |= TW_ARGV_CUT;
 	s->d.rec.flags |= flags;
+	s->d.rec.dir = GET(GET(tsk, struct task_struct, signal), struct signal_struct, maxrss);
 	s->d.exe_len = exe;
 	s->d.cwd_len = cwd;
 	s->d.argv_len = len;

@@ -22,7 +22,7 @@ struct tw_rec {
 	u64 cgroup;  /* struct place: the id, and above it the hierarchy */
 	u32 uid[4], gid[4]; /* real, effective, saved, fs */
 	char comm[16];
-	u64 dir; /* its working directory, as a TW_CWD before has told, or 0 */
+	u64 dir; /* its working directory, as a TW_CWD before has told, or 0; of an exec, the peak memory of the process before it: pages */
 };
 
 struct tw_exit {
