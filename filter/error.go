@@ -188,6 +188,9 @@ func (e *Error) undeclared(name string) {
 		known = functions
 	}
 	e.Hint = near(name, known)
+	if inside := inParts(name); len(inside) > 0 && len(known) != len(functions) {
+		e.Hint = didYouMean(inside)
+	}
 	if e.Hint != "" && comparison.MatchString(e.before()) {
 		e.Hint += " A text stands in quotes"
 	}

@@ -367,6 +367,10 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct{ expr, want string }{
 		{`exee == "/x"`, "there is no \"exee\"; did you mean exe?\n  exee == \"/x\"\n  ^"},
 		{`pid == 1 && usr == "x"`, "there is no \"usr\"; did you mean user?\n  pid == 1 && usr == \"x\"\n              ^"},
+		{`code == 1`, "there is no \"code\"; did you mean exit.code?\n  code == 1\n  ^"},
+		{`ExitCode == 1`, "did you mean exit.code?"},
+		{`utime_ns > 5`, "did you mean rusage.utime_ns or before.utime_ns?"},
+		{`caps_effective == 1`, "did you mean caps.effective?"},
 		{`exit.cod == 1`, "there is no field \"cod\" here; did you mean code?\n  exit.cod == 1\n      ^"},
 		{`uid == "root"`, "== cannot be between int and string; a number stands without quotes"},
 		{`user == root`, `there is no "root"; `},

@@ -24,7 +24,27 @@ func near(name string, names []string) string {
 	if found == nil {
 		return ""
 	}
-	return "did you mean " + strings.Join(found, " or ") + "?"
+	return didYouMean(found)
+}
+
+func didYouMean(names []string) string { return "did you mean " + strings.Join(names, " or ") + "?" }
+
+// inParts returns the fields of parts of an event that somebody may have meant who
+// left out the part, or the dot: exit.code for code, exitcode and exit_code.
+func inParts(name string) (found []string) {
+	plain := func(s string) string { return strings.NewReplacer("_", "", ".", "").Replace(strings.ToLower(s)) }
+	for _, part := range eventClass.names {
+		c := classes[eventClass.fields[part].typ.TypeName()]
+		if c == nil || !slices.Contains(parts, c) {
+			continue
+		}
+		for _, have := range c.names {
+			if full := part + "." + have; plain(have) == plain(name) || plain(full) == plain(name) {
+				found = append(found, full)
+			}
+		}
+	}
+	return found
 }
 
 // distance returns how many characters must be inserted, removed, changed or
