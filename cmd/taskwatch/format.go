@@ -273,9 +273,16 @@ func formatNamed(name string) (*fileFormat, error) {
 	return nil, fmt.Errorf("--format %q: unknown format; choose %s", name, strings.Join(formatNames(), " or "))
 }
 
+// otherEndings are those of files that nobody expects lines for people in, and the
+// ending that is probably meant.
+var otherEndings = map[string]string{
+	".json": ".jsonl", ".ndjson": ".jsonl", ".parquet": ".jsonl", ".tsv": ".csv", ".htm": ".html",
+	".db": ".sql", ".sqlite": ".sql", ".sqlite3": ".sql",
+}
+
 // formatOfFile returns the format that the name of a file asks for, or nil.
 func formatOfFile(name string) *fileFormat {
-	base := filepath.Base(name)
+	base := strings.ToLower(filepath.Base(name))
 	for _, f := range formats {
 		if slices.ContainsFunc(f.endings, func(ending string) bool {
 			return base == ending || strings.HasPrefix(ending, ".") && strings.HasSuffix(base, ending)

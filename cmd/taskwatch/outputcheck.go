@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -81,6 +82,9 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 		}
 		if slices.Contains(f.files[:i], name) {
 			return fmt.Errorf("--output %q: given twice; each file gets the events once", name)
+		}
+		if meant := otherEndings[strings.ToLower(filepath.Ext(name))]; meant != "" && formatOfFile(name) == nil && !cmd.Flags().Changed("format") && !f.shell {
+			return fmt.Errorf("--output %q: no format has this ending; end the name in %s, or choose one with --format", name, meant)
 		}
 		used = used || f.formatOf(name) == named
 		if f.keep && f.formatOf(name).single {

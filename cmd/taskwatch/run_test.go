@@ -63,6 +63,10 @@ func testRunExitStatus(t *testing.T, source string) {
 		{[]string{"--source", "oracle", "true"}, 125, `--source "oracle": unknown source; choose one of auto, bpf, ptrace`},
 		{[]string{"-o", "/no/such/dir/x", "true"}, 125, `--output "/no/such/dir/x": no such file or directory; give a file that can be written`},
 		{[]string{"-o", "", "true"}, 125, "--output: the name of the file is empty"},
+		{[]string{"-o", dir + "/x.json", "true"}, 125, `x.json": no format has this ending; end the name in .jsonl, or choose one with --format`},
+		{[]string{"-o", dir + "/x.SQLite", "true"}, 125, "no format has this ending; end the name in .sql"},
+		{[]string{"-f", "json", "-o", dir + "/x.json", "true"}, 0, ""},
+		{[]string{"-o", dir + "/x.log", "-o", dir + "/x.JSONL", "-o", dir + "/Compile_Commands.json", "true"}, 0, ""},
 		{[]string{"-o", "-", "true"}, 125, "standard output belongs to the command"},
 	} {
 		r := tw(t, append([]string{"run", "--source", source}, c.args...)...)
