@@ -160,6 +160,10 @@ type Start struct {
 	Scope    string   // what the events cover, in words
 	Command  []string // that is run, or nil
 
+	// AfterEnd says that the run before it is complete: a recording says so
+	// itself, and a recording of its replay says it again.
+	AfterEnd bool
+
 	Events [NumKinds]StartEvent // by kind
 }
 

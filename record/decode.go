@@ -1,19 +1,14 @@
 package record
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/taskwatch/taskwatch"
 )
-
-const remedyForm = "want one JSON object a line, as `taskwatch run -f json` writes it"
 
 // Decode reads one line, with or without its newline. The input need not be
 // trusted: every error is a *[SyntaxError], and nothing panics. What it
@@ -44,10 +39,30 @@ func decode(line []byte) (it taskwatch.Item, end bool, err error) {
 func parse(line []byte) (it taskwatch.Item, end bool, err error) {
 	var raw rawLine
 	if err := json.Unmarshal(line, &raw); err != nil {
-		return taskwatch.Item{}, false, jsonError(line, err)
+		return unlike(line, err)
 	}
 	it, err = raw.item()
 	return it, raw.Event != nil && *raw.Event == endName, err
+}
+
+// unlike is parse for a line that is none of this version: a newer recorder may
+// mean something else by any name but these.
+func unlike(line []byte, cause error) (it taskwatch.Item, end bool, err error) {
+	var head struct {
+		Event    string          `json:"event"`
+		Optional bool            `json:"optional"`
+		Format   json.RawMessage `json:"format"`
+	}
+	if json.Unmarshal(line, &head) == nil {
+		format, _ := strconv.ParseFloat(string(head.Format), 64)
+		switch {
+		case head.Optional && head.Event != "" && !known(head.Event):
+			return taskwatch.Item{}, head.Event == endName, nil
+		case head.Event == startName && format > Format:
+			return taskwatch.Item{}, false, formatError(string(head.Format))
+		}
+	}
+	return taskwatch.Item{}, false, jsonError(line, cause)
 }
 
 // rawLine is a line as it stands there: pointers tell absent from zero.
@@ -94,8 +109,8 @@ type rawLine struct {
 
 	OldExe *string `json:"old_exe"`
 	Old    struct {
-		UID rawIDs `json:"uid"`
-		GID rawIDs `json:"gid"`
+		UID rawUints `json:"uid"`
+		GID rawUints `json:"gid"`
 	} `json:"old"`
 	Cause *string `json:"cause"`
 
@@ -108,9 +123,29 @@ type rawLine struct {
 	Missing []string `json:"missing"`
 }
 
-// rawIDs is a slice because encoding/json takes an array of any length for
-// an array of four.
-type rawIDs []uint32
+// rawUints is a list of numbers. It is a slice for ids, too, because
+// encoding/json takes an array of any length for an array of four.
+type rawUints []uint32
+
+// UnmarshalJSON rejects null in the place of a number, which encoding/json
+// takes for 0, the id of root.
+func (l *rawUints) UnmarshalJSON(text []byte) error {
+	var list []*uint32
+	if err := json.Unmarshal(text, &list); err != nil {
+		return err
+	}
+	*l = nil
+	if list != nil {
+		*l = make(rawUints, 0, len(list))
+	}
+	for _, n := range list {
+		if n == nil {
+			return &SyntaxError{Reason: "null stands in a list of numbers"}
+		}
+		*l = append(*l, *n)
+	}
+	return nil
+}
 
 func (raw *rawLine) item() (taskwatch.Item, error) {
 	switch {
@@ -166,8 +201,12 @@ func (raw *rawLine) item() (taskwatch.Item, error) {
 	return taskwatch.Item{Event: ev}, nil
 }
 
-// known reports whether a name is that of a kind of event.
+// known reports whether a line with such an "event" has to be understood.
 func known(name string) bool {
+	switch name {
+	case lostName, errorName, emitName, startName, failedName:
+		return true
+	}
 	_, err := taskwatch.ParseKind(name)
 	return err == nil
 }
@@ -321,7 +360,7 @@ func (m *rawMask) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func takeIDs(f *fields, field taskwatch.Fields, to *taskwatch.IDs, from rawIDs, name string) error {
+func takeIDs(f *fields, field taskwatch.Fields, to *taskwatch.IDs, from rawUints, name string) error {
 	if from == nil || !f.takes(field) {
 		return nil
 	}
@@ -350,60 +389,4 @@ func decodeCause(s string) (taskwatch.Cause, error) {
 		}
 	}
 	return 0, &SyntaxError{Reason: fmt.Sprintf("cause is %q, neither syscall, exec, setgroups nor unknown", s)}
-}
-
-// unexpectedEnd is what encoding/json says of text that is cut off; it has no
-// type or value for it.
-const unexpectedEnd = "unexpected end of JSON input"
-
-// jsonError says what is wrong with a line that encoding/json refused.
-func jsonError(line []byte, err error) error {
-	var (
-		syntax *json.SyntaxError
-		typ    *json.UnmarshalTypeError
-	)
-	switch {
-	case errors.As(err, &typ):
-		where := "the line"
-		if typ.Field != "" {
-			where = typ.Field
-		}
-		return notJSON(line, fmt.Sprintf("%s is a JSON %s, where %s belongs", where, typ.Value, goodName(typ.Type.String())), err)
-	case errors.As(err, &syntax) && syntax.Error() == unexpectedEnd:
-		return notJSON(line, "the JSON object does not end", io.ErrUnexpectedEOF)
-	case errors.As(err, &syntax):
-		return notJSON(line, fmt.Sprintf("not JSON, at byte %d: %v", syntax.Offset, err), err)
-	}
-	return notJSON(line, err.Error(), err)
-}
-
-// goodName says in JSON's words what a Go type takes.
-func goodName(typ string) string {
-	switch typ {
-	case "string":
-		return "a string"
-	case "bool":
-		return "true or false"
-	case "record.rawIDs", "[]string":
-		return "a list"
-	case "uint16", "uint32", "uint64":
-		return "a whole number from 0 on (" + typ + ")"
-	case "int32", "int64":
-		return "a whole number (" + typ + ")"
-	}
-	return "an object"
-}
-
-// notJSON guesses from the first bytes what was given instead of a recording.
-func notJSON(line []byte, reason string, cause error) error {
-	e := &SyntaxError{Reason: reason, Remedy: remedyForm, Err: cause}
-	switch text := bytes.TrimSpace(line); {
-	case bytes.HasPrefix(line, []byte("\x1f\x8b")), bytes.HasPrefix(line, []byte("\x28\xb5\x2f\xfd")):
-		e.Reason, e.Remedy = "the file is compressed", "decompress it first"
-	case bytes.HasPrefix(text, []byte("[")):
-		e.Remedy = "want one object a line, not a list: jq -c '.[]' makes lines of it"
-	case string(text) == "{":
-		e.Remedy = "put each object on a separate line: jq -c . does that"
-	}
-	return e
 }

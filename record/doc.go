@@ -11,7 +11,7 @@
 //	{"event":"start","format":2,"time":"2026-11-23T16:30:49.1Z","mono_ns":5411600000,"host":"build1",
 //	 "machine_id":"0b2f...","boot_id":"7d0c...","kernel":"Linux 6.12.57 #1 SMP x86_64","timezone":"Europe/Berlin",
 //	 "source":"bpf","scope":"the command and its descendants","command":["make","-j8"],
-//	 "events":{"exec":{"delivered":true,"missing":[],"may_miss":["exe"],"hook":"..."}, ... }}
+//	 "events":{"exec":{"delivered":true,"missing":["cgroup"],"may_miss":["exe"],"hook":"..."}, ... }}
 //	{"event":"exec","val":0,"seq":812,"time":"2026-11-23T16:30:49.123456789Z","mono_ns":5411692016,
 //	 "source":"bpf","task":{"id":"2k7f-a1","parent_id":"2k7f-9a","pid":161,"tid":161,"ppid":154,
 //	 "start_ns":5411600000,"comm":"true",
@@ -76,8 +76,11 @@
 // Fields that a Reader does not know are ignored: they come from a newer
 // recorder, and the known fields stay true without them. An unknown kind of line
 // is an error, because skipping it would lose an event silently; if it has
-// "optional":true, it is skipped.
+// "optional":true, it is skipped, whatever else it holds.
 //
 // Older recordings, which have no start line, are of format 1 and are still
 // read. A start of a format above [Format] is an error.
+//
+// Only a line that was cut off, and that a start follows, is left out, with a
+// loss in its place. Any other line that cannot be used is an error.
 package record

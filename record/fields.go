@@ -235,14 +235,14 @@ type rawTask struct {
 	Argv      *[]string `json:"argv"`
 	ArgvCut   bool      `json:"argv_cut"`
 	Cwd       *string   `json:"cwd"`
-	UID       rawIDs    `json:"uid"`
-	GID       rawIDs    `json:"gid"`
+	UID       rawUints  `json:"uid"`
+	GID       rawUints  `json:"gid"`
 	Cgroup    *string   `json:"cgroup"`
 	CgroupID  *uint64   `json:"cgroup_id"`
 	AUID      *uint32   `json:"auid"`
 	Sessionid *uint32   `json:"sessionid"`
 	TTY       *string   `json:"tty"`
-	Groups    *[]uint32 `json:"groups"`
+	Groups    *rawUints `json:"groups"`
 	ExeHost   *string   `json:"exe_host"`
 	ExeDev    *uint64   `json:"exe_dev"`
 	ExeIno    *uint64   `json:"exe_ino"`
@@ -328,7 +328,7 @@ func (raw *rawTask) extra(f *fields, x *taskwatch.Extra) error {
 	take(f, taskwatch.FieldAUID, &x.AUID, raw.AUID)
 	take(f, taskwatch.FieldSessionID, &x.SessionID, raw.Sessionid)
 	takeString(f, taskwatch.FieldTTY, &x.TTY, raw.TTY)
-	take(f, taskwatch.FieldGroups, &x.Groups, raw.Groups)
+	take(f, taskwatch.FieldGroups, &x.Groups, (*[]uint32)(raw.Groups))
 	takeString(f, taskwatch.FieldExeHost, &x.ExeHost, raw.ExeHost)
 	take(f, taskwatch.FieldExeDev, &x.ExeDev, raw.ExeDev)
 	take(f, taskwatch.FieldExeIno, &x.ExeIno, raw.ExeIno)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"syscall"
 	"time"
 
 	"github.com/taskwatch/taskwatch"
@@ -103,7 +104,7 @@ func (g generator) eventOf(k taskwatch.Kind) *taskwatch.Event {
 	fill(has(taskwatch.FieldCgroup), &t.Cgroup, g.text)
 	fill(has(taskwatch.FieldOldExe), &ev.OldExe, g.text)
 	fill(has(taskwatch.FieldOld), &ev.OldIDs, g.ids)
-	fill(has(taskwatch.FieldCause), &ev.Cause, func() taskwatch.Cause { return taskwatch.Cause(g.IntN(3)) })
+	fill(has(taskwatch.FieldCause), &ev.Cause, func() taskwatch.Cause { return taskwatch.Cause(g.IntN(4)) })
 	yes := func() bool { return g.IntN(2) == 0 }
 	fill(has(taskwatch.FieldExitCode), &ev.Exit.Code, g.i32)
 	fill(has(taskwatch.FieldExitSignal), &ev.Exit.Signal, g.i32)
@@ -139,10 +140,12 @@ func (g generator) line() taskwatch.Item {
 	case 1:
 		yes := func() bool { return g.IntN(2) == 0 }
 		ev := g.eventOf(taskwatch.Kind(g.IntN(taskwatch.NumLists)))
-		return taskwatch.Item{Failure: &taskwatch.Failure{
+		f := &taskwatch.Failure{
 			Module: g.text(), Watcher: g.text(), Kind: ev.Kind, Err: &Error{Errno: g.IntN(134), Name: g.text(), Message: g.text()},
-			Crash: yes(), Verdict: taskwatch.Verdict(g.IntN(3)), Event: ev,
-		}}
+			Crash: yes(), Verdict: taskwatch.Verdict(g.IntN(4)), Event: ev,
+		}
+		ev.Late = f.Verdict == taskwatch.Killed
+		return taskwatch.Item{Failure: f}
 	case 2:
 		l := &taskwatch.Record{Module: g.text(), Seq: g.u64(), Data: []byte(g.text()), MonoNS: g.i64(), Source: g.text(), Missing: taskwatch.FieldsTask}
 		if ev := g.event(); ev.Kind == taskwatch.Exec {
@@ -152,6 +155,42 @@ func (g generator) line() taskwatch.Item {
 			}
 		}
 		return taskwatch.Item{Record: l}
+	case 3:
+		return taskwatch.Item{Failed: g.failedExec()}
+	case 4:
+		return taskwatch.Item{Start: g.start()}
 	}
 	return taskwatch.Item{Event: g.event()}
+}
+
+func (g generator) failedExec() *taskwatch.FailedExec {
+	ev := g.eventOf(taskwatch.Exec)
+	f := &taskwatch.FailedExec{
+		NoPath: g.IntN(4) == 0, NoArgv: g.IntN(4) == 0, Errno: syscall.Errno(g.IntN(134)),
+		Seq: ev.Seq, Time: ev.Time, MonoNS: ev.MonoNS, Source: ev.Source, Missing: taskwatch.FieldsTask,
+	}
+	fill(!f.NoPath, &f.Path, g.text)
+	if !f.NoArgv {
+		f.Argv, f.ArgvCut = append([]string{}, ev.Task.Argv...), g.IntN(2) == 0
+	}
+	if g.IntN(4) > 0 {
+		f.Task, f.Missing = ev.Task, ev.Missing&taskwatch.FieldsTask
+	}
+	return f
+}
+
+func (g generator) start() *taskwatch.Start {
+	s := &taskwatch.Start{
+		Time: g.event().Time, MonoNS: g.i64(), Host: g.text(), Machine: g.text(), Boot: g.text(), Kernel: g.text(), TimeZone: g.text(),
+		Source: g.text(), Scope: g.text(),
+	}
+	for range g.IntN(3) {
+		s.Command = append(s.Command, g.text())
+	}
+	yes := func() bool { return g.IntN(2) == 0 }
+	set := func() taskwatch.Fields { return taskwatch.AllFields & taskwatch.Fields(g.Uint64()) }
+	for k := range s.Events {
+		s.Events[k] = taskwatch.StartEvent{Delivered: yes(), Veto: yes(), Missing: set(), MayMiss: set(), Hook: g.text(), Why: g.text()}
+	}
+	return s
 }

@@ -3,6 +3,7 @@ package record
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,8 @@ type Reader struct {
 	long []byte // a line that does not fit into in's buffer
 	err  error
 
-	begun, ended bool // a start was read, and the end behind it
+	last         uint64 // sequence number of the last item of the run that has one
+	begun, ended bool   // a start was read, and the end behind it
 	early        []EarlyEnd
 }
 
@@ -48,7 +50,8 @@ func NewReader(r io.Reader, name string) *Reader {
 }
 
 // Next returns the next line; it is the caller's to keep. Empty lines are
-// skipped. At the end of the recording the error is io.EOF; for a line that
+// skipped. A loss of which the recording does not say where it was is behind the
+// item before it. At the end of the recording the error is io.EOF; for a line that
 // cannot be used it is a *[SyntaxError], and for a failed read one that wraps
 // the cause. After any error Next returns the same error again.
 func (r *Reader) Next() (taskwatch.Item, error) {
@@ -57,6 +60,14 @@ func (r *Reader) Next() (taskwatch.Item, error) {
 	}
 	l, err := r.next()
 	r.err = err
+	switch {
+	case l.Start != nil:
+		r.last = 0
+	case l.Loss != nil && l.Loss.Seq == 0:
+		l.Loss.Seq = r.last + 1
+	default:
+		r.last = max(r.last, l.Seq())
+	}
 	return l, err
 }
 
@@ -89,13 +100,15 @@ func (r *Reader) next() (taskwatch.Item, error) {
 			continue // optional
 		case err == nil:
 			if l.Start != nil {
+				l.Start.AfterEnd = r.ended
 				r.finish(r.line-1, true)
 				r.begun = true
 			}
 			r.ended = false
 			return l, nil
-		case ended && r.goesOn():
-			// What was cut off is lost, and what follows is another run.
+		case ended && !json.Valid(text) && r.goesOn():
+			// What was cut off is lost, and what follows is another run. A
+			// whole line that cannot be used is an error, as anywhere.
 			r.early, r.begun = append(r.early, EarlyEnd{Line: r.line, Partial: true, More: true}), false
 			return taskwatch.Item{Loss: new(taskwatch.Loss)}, nil
 		}

@@ -3,7 +3,9 @@ package record
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"slices"
@@ -51,6 +53,15 @@ var badLines = []struct{ text, reason, remedy string }{
 	{`{"event":"exec","seq":-1,"task":{"id":"1-1"}}`, "seq is a JSON number -1", ""},
 	{`{"event":"exec","seq":1.5,"task":{"id":"1-1"}}`, "seq is a JSON number 1.5", ""},
 	{`{"event":"exec","task":{"id":"1-1","argv":"x"}}`, "task.argv is a JSON string, where a list belongs", ""},
+	{`{"event":"exec","task":{"id":"1-1","uid":[1,null,1,1]}}`, "null stands in a list of numbers", ""},
+	{`{"event":"exec","task":{"id":"1-1","groups":[null]}}`, "null stands in a list of numbers", ""},
+	{`{"event":"exec","task":{"id":"1-1","caps":{"effective":"0x1f"}}}`, `a mask is "0x1f"`, ""},
+	{`{"event":"start","format":3,"command":"make","events":[]}`, "the recording is of format 3", "version"},
+	{`{"event":"start","format":1e300}`, "the recording is of format 1e300", "version"},
+	{`{"event":"start","format":"3"}`, "format is a JSON string, where a whole number", ""},
+	{"\xfd7zXZ\x00\x00", "compressed", "decompress"},
+	{"BZh91AY&SY\xa0", "compressed", "decompress"},
+	{"\x00\x00\x00", "not JSON", ""},
 	{strings.Repeat(`{"a":`, 20000), "depth", ""},
 }
 
@@ -69,7 +80,7 @@ func TestBadLines(t *testing.T) {
 		if syntax.File != "x.jsonl" || syntax.Line != 3 {
 			t.Errorf("%.80q: file %q line %d", c.text, syntax.File, syntax.Line)
 		}
-		if !strings.Contains(syntax.Reason, c.reason) || !strings.Contains(syntax.Remedy, c.remedy) {
+		if strings.Contains(syntax.Reason, "record:") || !strings.Contains(syntax.Reason, c.reason) || !strings.Contains(syntax.Remedy, c.remedy) {
 			t.Errorf("%.80q: reason %q and remedy %q, want %q and %q", c.text, syntax.Reason, syntax.Remedy, c.reason, c.remedy)
 		}
 		for _, part := range []string{`"x.jsonl"`, "line 3", syntax.Reason, syntax.Remedy} {
@@ -236,12 +247,18 @@ func TestRecordingsSayWhereTheyEnd(t *testing.T) {
 			switch {
 			case err != nil:
 				t.Fatalf("%s: %v", c.name, err)
-			case it.Start != nil && !reflect.DeepEqual(it.Start, start):
-				t.Errorf("%s: start %+v", c.name, it.Start)
+			case it.Start != nil:
+				it.Start.AfterEnd = false // see TestRunsStayWhole
+				if !reflect.DeepEqual(it.Start, start) {
+					t.Errorf("%s: start %+v", c.name, it.Start)
+				}
 			case it.Failed != nil && !reflect.DeepEqual(it.Failed, failed):
 				t.Errorf("%s: failed exec %+v", c.name, it.Failed)
 			case it.Loss != nil:
 				losses++
+				if it.Loss.Seq != 1 { // the first one of its run
+					t.Errorf("%s: a loss at %d", c.name, it.Loss.Seq)
+				}
 			}
 		}
 		if got := r.EarlyEnds(); !slices.Equal(got, c.want) || losses != c.losses {
@@ -259,4 +276,140 @@ func TestRecordingsSayWhereTheyEnd(t *testing.T) {
 			t.Errorf("%s is %+v", bad, it)
 		}
 	}
+}
+
+// A whole line that cannot be used is an error also where a start is next: only
+// what was cut off may be left out, and is said to be lost.
+func TestWholeLinesAreNotLeftOut(t *testing.T) {
+	start := string(Append(nil, taskwatch.Item{Start: &taskwatch.Start{Host: "h"}}))
+	for _, c := range badLines {
+		whole := json.Valid([]byte(c.text))
+		r := NewReader(strings.NewReader(start+c.text+"\n"+start), "x.jsonl")
+		var err error
+		for err == nil {
+			_, err = r.Next()
+		}
+		var syntax *SyntaxError
+		if said := errors.As(err, &syntax) && syntax.Line == 2; said != whole || !whole && err != io.EOF {
+			t.Errorf("%.80q before a start: %v", c.text, err)
+		}
+	}
+}
+
+// Runs that are complete are so in a recording of their replay too, and the
+// others are not.
+func TestRunsStayWhole(t *testing.T) {
+	start := string(Append(nil, taskwatch.Item{Start: &taskwatch.Start{Host: "h"}}))
+	cut, whole := start+execLine+"\n", start+execLine+"\n"+string(AppendEnd(nil))
+	for _, text := range []string{whole, cut, whole + whole, cut + whole, whole + cut, cut + cut, whole + whole + cut + whole} {
+		var b bytes.Buffer
+		w := NewWriter(&b, taskwatch.WantAll(taskwatch.AllKinds))
+		r := NewReader(strings.NewReader(text), "x.jsonl")
+		for {
+			it, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Take(it)
+		}
+		if early := r.EarlyEnds(); len(early) > 0 && !early[len(early)-1].More {
+			w.Incomplete()
+		}
+		if err := w.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if b.String() != text {
+			t.Errorf("read and written again it is\n%s, and was\n%s", b.String(), text)
+		}
+	}
+}
+
+// values are one of each type that JSON has.
+var values = []string{`"x"`, `7`, `-7.5`, `1e400`, `true`, `null`, `[]`, `[null]`, `[{}]`, `{}`, `{"exec":[]}`}
+
+// A newer recorder may use any name for something else: a line that it marks as
+// optional is skipped all the same, and a start of a newer format says just that.
+func TestLinesOfNewerRecorders(t *testing.T) {
+	for _, m := range members(reflect.TypeFor[rawLine](), nil) {
+		name := m.path[0]
+		if name == "event" || name == "optional" {
+			continue
+		}
+		for _, v := range values {
+			for _, event := range []string{"weather", endName} {
+				line := fmt.Sprintf(`{"event":%q,"optional":true,%q:%s}`, event, name, v)
+				it, end, err := decode([]byte(line))
+				if it != (taskwatch.Item{}) || end != (event == endName) || err != nil {
+					t.Errorf("%s: %+v, end %t, %v", line, it, end, err)
+				}
+			}
+			if name == "format" {
+				continue
+			}
+			line := fmt.Sprintf(`{"event":"start","format":3,%q:%s}`, name, v)
+			if _, err := Decode([]byte(line)); err == nil || !strings.Contains(err.Error(), "format 3") {
+				t.Errorf("%s: %v", line, err)
+			}
+		}
+	}
+}
+
+// An error says what belongs in the place of what is there.
+func TestErrorsSayWhatBelongsThere(t *testing.T) {
+	for _, m := range members(reflect.TypeFor[rawLine](), nil) {
+		wrong, want := `"x"`, ""
+		switch m.typ.Kind() {
+		case reflect.String:
+			wrong, want = "7", "a string"
+		case reflect.Bool:
+			want = "true or false"
+		case reflect.Slice:
+			want = "a list"
+		case reflect.Struct, reflect.Map:
+			want = "an object"
+		case reflect.Uint16, reflect.Uint32, reflect.Uint64:
+			want = "a whole number from 0 on"
+		default:
+			want = "a whole number ("
+		}
+		if m.typ == reflect.TypeFor[rawMask]() {
+			wrong, want = "7", "a string"
+		}
+		line := wrong
+		for _, key := range slices.Backward(m.path) {
+			line = fmt.Sprintf("{%q:%s}", key, line)
+		}
+		_, err := Decode([]byte(line))
+		where := strings.Join(m.path, ".") + " is a JSON "
+		if err == nil || !strings.Contains(err.Error(), where) || !strings.Contains(err.Error(), ", where "+want) {
+			t.Errorf("%s: %v, want %q and %q", line, err, where, want)
+		}
+	}
+}
+
+// aMember is something that a line may have.
+type aMember struct {
+	path []string
+	typ  reflect.Type
+}
+
+// members returns what a line may have, and what that may have.
+func members(typ reflect.Type, path []string) (list []aMember) {
+	for f := range typ.Fields() {
+		m := aMember{append(slices.Clone(path), f.Tag.Get("json")), f.Type}
+		if m.typ.Kind() == reflect.Pointer {
+			m.typ = m.typ.Elem()
+		}
+		if m.typ == reflect.TypeFor[json.RawMessage]() {
+			continue // anything
+		}
+		list = append(list, m)
+		if m.typ.Kind() == reflect.Struct {
+			list = append(list, members(m.typ, m.path)...)
+		}
+	}
+	return list
 }

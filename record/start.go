@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -71,8 +72,7 @@ type rawStartEvent struct {
 
 func (raw *rawLine) start() (*taskwatch.Start, error) {
 	if raw.Format < 2 || raw.Format > Format {
-		return nil, &SyntaxError{Reason: fmt.Sprintf("the recording is of format %d, and this version of taskwatch reads up to %d", raw.Format, Format),
-			Remedy: "use the version that recorded it"}
+		return nil, formatError(strconv.Itoa(raw.Format))
 	}
 	s := &taskwatch.Start{
 		MonoNS: raw.MonoNS, Host: decodeString(raw.Host), Machine: decodeString(raw.MachineID), Boot: decodeString(raw.BootID),
@@ -98,6 +98,11 @@ func (raw *rawLine) start() (*taskwatch.Start, error) {
 		}
 	}
 	return s, nil
+}
+
+func formatError(format string) error {
+	return &SyntaxError{Reason: fmt.Sprintf("the recording is of format %s, and this version of taskwatch reads up to %d", format, Format),
+		Remedy: "use the version that recorded it"}
 }
 
 // knownFields returns the fields of a list that this version knows.

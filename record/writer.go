@@ -88,6 +88,9 @@ func (w *Writer) Wants() taskwatch.Wants { return w.wants }
 // Take adds the line of an item.
 func (w *Writer) Take(it taskwatch.Item) {
 	if w.begin() {
+		if it.Start != nil && it.Start.AfterEnd {
+			w.buf = AppendEnd(w.buf)
+		}
 		w.buf = AppendFields(w.buf, it, w.optional)
 		w.started = w.started || it.Start != nil
 		w.added()

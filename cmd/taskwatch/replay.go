@@ -136,13 +136,13 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 		outErr = errors.Join(outErr, modules.show(out.summaryTo))
 	}
 	outErr = errors.Join(outErr, modules.close())
+	sayEarly(in.Name(), early)
 	switch {
 	case err != nil && outErr != nil:
 		return replayFailed(fmt.Errorf("%w; and %w", err, outErr))
 	case err != nil || outErr != nil:
 		return replayFailed(errors.Join(err, outErr))
 	}
-	sayEarly(in.Name(), early)
 	return nil
 }
 

@@ -9,8 +9,8 @@ import (
 // rawTypes are what JSON is read into: pointers tell absent from zero.
 var rawTypes = map[schema.Type]string{
 	schema.Int: "*int32", schema.Int64: "*int64", schema.Uint32: "*uint32", schema.Uint64: "*uint64", schema.Mask: "*rawMask",
-	schema.String: "*string", schema.Bool: "*bool", schema.Strings: "*[]string", schema.Uint32s: "*[]uint32",
-	schema.IDs: "rawIDs", schema.TaskID: "*string", schema.Cause: "*string",
+	schema.String: "*string", schema.Bool: "*bool", schema.Strings: "*[]string", schema.Uint32s: "*rawUints",
+	schema.IDs: "rawUints", schema.TaskID: "*string", schema.Cause: "*string",
 }
 
 // member is a field in an object of a line.
@@ -218,6 +218,8 @@ func (p *printer) take(m member, raw, where string) {
 		p.f("if err := takeIDs(f, %s, &%s, %s, %q); err != nil {\nreturn err\n}\n", field, m.from, raw, where)
 	case schema.Mask:
 		p.f("take(f, %s, &%s, (*uint64)(%s))\n", field, m.from, raw)
+	case schema.Uint32s:
+		p.f("take(f, %s, &%s, (*[]uint32)(%s))\n", field, m.from, raw)
 	case schema.TaskID:
 		p.f("if %s != nil && f.takes(%s) {\nid, err := taskwatch.ParseTaskID(*%[1]s)\nif err != nil {\nreturn badID(%[3]q, *%[1]s, err)\n}\n%[4]s = id\n}\n",
 			raw, field, where, m.from)
