@@ -39,9 +39,10 @@ type Queue struct {
 	room    sync.Cond
 	items   []*chunk
 	free    []*chunk
-	bytes   int  // of items
-	lost    Loss // behind the last of items
-	some    bool // losses of unknown size are among them
+	bytes   int    // of items
+	lost    Loss   // behind the last of items
+	some    bool   // losses of unknown size are among them
+	start   *Start // the last one that found no room: what follows is of other tasks
 	dropped uint64
 	waiting []chan struct{} // of Sync
 	last    uint64          // sequence number of the last item that has one
@@ -176,8 +177,12 @@ func (q *Queue) tail() *chunk {
 	return q.items[last]
 }
 
-// lose counts an item as lost. Callers hold mu.
+// lose counts an item as lost. A start waits instead, alone. Callers hold mu.
 func (q *Queue) lose(it Item) {
+	if it.Start != nil && !q.closed {
+		q.start = it.Clone().Start
+		return
+	}
 	n := uint64(1)
 	if it.Loss != nil {
 		n = it.Loss.Count
@@ -201,7 +206,10 @@ func (q *Queue) tellLoss() {
 	if q.some {
 		q.push(Item{Loss: &Loss{Seq: q.lost.Seq}}, true)
 	}
-	q.lost, q.some = Loss{}, false
+	if q.start != nil {
+		q.push(Item{Start: q.start}, true)
+	}
+	q.lost, q.some, q.start = Loss{}, false, nil
 }
 
 // Dropped returns how many items found no room, and how many a loss among

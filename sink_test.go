@@ -319,6 +319,41 @@ func TestQueueCountsWhatItLoses(t *testing.T) {
 	}
 }
 
+// Where a run begins is never lost, also where all around it finds no room: ids of
+// tasks do not go on behind it.
+func TestQueueKeepsStarts(t *testing.T) {
+	for size := 1; size < 20*itemSize; size += itemSize / 2 {
+		hold := make(chan struct{})
+		var lost, events uint64
+		var host string
+		q := NewQueue(NewSink(nil, func(it Item) {
+			<-hold
+			switch {
+			case it.Start != nil:
+				host = it.Start.Host
+			case it.Loss != nil:
+				lost += it.Loss.Count
+			default:
+				events++
+			}
+		}), QueueOptions{Size: size})
+		const runs, each = 3, 50
+		for range runs {
+			for seq := range uint64(each) {
+				q.Take(Item{Event: &Event{Kind: Exec, Seq: seq + 1, Task: &Task{}}})
+			}
+			start := &Start{Host: "the last one"}
+			q.Take(Item{Start: start})
+			*start = Start{}
+		}
+		q.Take(Item{Event: &Event{Kind: Exec, Seq: 1, Task: &Task{}}})
+		close(hold)
+		if err := q.Close(t.Context()); err != nil || host != "the last one" || lost == 0 || lost+events != runs*each+1 || lost != q.Dropped() {
+			t.Errorf("size %d: %v; the last start is of %q, %d lost and %d events of %d", size, err, host, lost, events, runs*each+1)
+		}
+	}
+}
+
 // A queue that blocks holds up who delivers, and loses nothing.
 func TestQueueBlocks(t *testing.T) {
 	n := &notes{hold: make(chan struct{})}
