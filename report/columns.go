@@ -110,6 +110,7 @@ var allColumns = []*column{
 	}},
 	{name: "kind", doc: "init, clone, exec, uid, gid, exit or free", width: 5, value: func(r *row) any { return r.ev.Kind.String() }},
 	{name: "seq", doc: "the number of the event", width: 8, right: true, value: func(r *row) any { return int64(r.ev.Seq) }},
+	numberColumn("val", "clone flags, or the exit code, raw", 8, taskwatch.FieldVal, func(r *row) int64 { return int64(min(r.ev.Val, 1<<62)) }),
 	numberColumn("pid", "the process", 7, taskwatch.FieldPID, func(r *row) int64 { return int64(r.ev.Task.PID) }),
 	numberColumn("tid", "the task", 7, taskwatch.FieldTID, func(r *row) int64 { return int64(r.ev.Task.TID) }),
 	numberColumn("ppid", "the parent, as the kernel says", 7, taskwatch.FieldPPID, func(r *row) int64 { return int64(r.ev.Task.PPID) }),
@@ -167,21 +168,28 @@ func (c *Columns) has(name string) bool {
 	return slices.ContainsFunc(c.list, func(col *column) bool { return col.name == name })
 }
 
-// The optional fields are columns, too. Naming one makes the source collect it.
+// The other fields are columns, too, under their names in recordings. Naming an
+// optional one makes the source collect it.
 func init() {
-	for _, bit := range taskwatch.OptionalFields.List() {
+	var have taskwatch.Fields
+	for _, c := range allColumns {
+		if c.reads.Info().Name != "" && !c.program { // one field
+			have |= c.reads
+		}
+	}
+	for _, bit := range (taskwatch.AllFields &^ have).List() {
 		info := bit.Info()
 		number := info.Type == taskwatch.TypeInt || info.Type == taskwatch.TypeUint
 		allColumns = append(allColumns, &column{
 			name: info.Name, doc: info.Doc, width: 10, right: number, reads: bit,
-			value: known(bit, func(r *row) any { return optionalValue(r.ev, bit) }),
+			value: known(bit, func(r *row) any { return valueOf(r.ev, bit) }),
 		})
 	}
 }
 
-// optionalValue returns the value of an optional field that is present. Sets of
-// capabilities are hexadecimal, as in recordings and in /proc.
-func optionalValue(ev *taskwatch.Event, bit taskwatch.Fields) any {
+// valueOf returns the value of a field that is present. Sets of capabilities are
+// hexadecimal, as in recordings and in /proc.
+func valueOf(ev *taskwatch.Event, bit taskwatch.Fields) any {
 	v, ok := ev.Value(bit)
 	switch {
 	case !ok:

@@ -88,7 +88,7 @@ func newColumnsHelp() *cobra.Command {
 	var b strings.Builder
 	names, docs := report.ColumnNames()
 	for i := range names {
-		fmt.Fprintf(&b, "  %-15s %s\n", names[i], docs[i])
+		fmt.Fprintf(&b, "  %-18s %s\n", names[i], docs[i])
 	}
 	return &cobra.Command{
 		Use:   "columns",
