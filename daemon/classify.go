@@ -79,7 +79,7 @@ func (c *classifier) read() ([]byte, error) {
 	if c.entries != nil && bytes.Equal(text, c.text) {
 		return c.entries, nil
 	}
-	rules, err := classify.Parse(bytes.NewReader(text), classify.Host{})
+	rules, err := classify.Parse(bytes.NewReader(text))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w %q: %w", errRules, c.file, err)

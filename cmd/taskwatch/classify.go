@@ -87,7 +87,7 @@ func readRules(name string) (classify.Rules, error) {
 		return nil, fmt.Errorf("rules %q: %w; give a file that can be read", name, cause(err))
 	}
 	defer f.Close()
-	rules, err := classify.Parse(f, classify.Host{})
+	rules, err := classify.Parse(f)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("rules %q: %w", name, err)

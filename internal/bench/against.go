@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// EnoughPairs is how many pairs of runs [Compare] needs to call something worse, and
+// enoughPairs is how many pairs of runs [Compare] needs to call something worse, and
 // AgainstPairs is how many it makes if Config.Pairs is 0.
 const (
-	EnoughPairs  = 8
+	enoughPairs  = 8
 	AgainstPairs = 12
 )
 
@@ -27,7 +27,7 @@ type Comparison struct {
 	Loads        []LoadComparison `json:"loads"`
 
 	// Worse says what is worse by more than the noise, a sentence each. With fewer
-	// than EnoughPairs it says nothing.
+	// than enoughPairs it says nothing.
 	Worse []string `json:"worse,omitempty"`
 }
 
@@ -73,7 +73,7 @@ func Compare(ctx context.Context, cfg Config, other []string, watchers []*Watche
 		}
 		list = append(list, c.comparison())
 	}
-	if cfg.Pairs >= EnoughPairs {
+	if cfg.Pairs >= enoughPairs {
 		judge(list)
 	}
 	return list, nil
@@ -82,7 +82,7 @@ func Compare(ctx context.Context, cfg Config, other []string, watchers []*Watche
 // contest is one watcher of two programs being measured.
 type contest struct {
 	this, other *measurement
-	rate, cpu   [NumLoads][]float64
+	rate, cpu   [numLoads][]float64
 }
 
 // chain runs the loads under both in turns.
@@ -122,7 +122,7 @@ func (c *contest) comparison() Comparison {
 	r := Comparison{Watcher: this.Watcher, Does: this.Does, Shared: this.Shared, PeakRSS: this.PeakRSS, PeakRSSOther: other.PeakRSS}
 	for i, l := range c.this.cfg.Loads {
 		r.Loads = append(r.Loads, LoadComparison{
-			Load: l.String(), Rate: IntervalOf(c.rate[l]), CPU: IntervalOf(c.cpu[l]),
+			Load: l.String(), Rate: intervalOf(c.rate[l]), CPU: intervalOf(c.cpu[l]),
 			Lost: this.Loads[i].Lost, LostOther: other.Loads[i].Lost,
 		})
 	}
@@ -194,8 +194,8 @@ func verdict(list []Comparison, pairs int) string {
 		all = append(all, list[i].Worse...)
 	}
 	switch {
-	case pairs < EnoughPairs:
-		return fmt.Sprintf("%d pairs of runs are too few to tell what is worse from the noise: give at least %d.", pairs, EnoughPairs)
+	case pairs < enoughPairs:
+		return fmt.Sprintf("%d pairs of runs are too few to tell what is worse from the noise: give at least %d.", pairs, enoughPairs)
 	case len(all) == 0:
 		return "Nothing is worse by more than the noise."
 	}

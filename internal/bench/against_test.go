@@ -29,7 +29,7 @@ func TestIntervalOf(t *testing.T) {
 		{12, Interval{2, 6.5, 11}}, // 26 of 4,096
 		{24, Interval{6, 12.5, 19}},
 	} {
-		if got := IntervalOf(upTo(c.n)); got != c.want {
+		if got := intervalOf(upTo(c.n)); got != c.want {
 			t.Errorf("%d ratios: %v, want %v", c.n, got, c.want)
 		}
 	}
@@ -113,9 +113,9 @@ func TestVerdict(t *testing.T) {
 		pairs int
 		want  string
 	}{
-		{worse, EnoughPairs, "Worse by more than the noise:\n  a\n  b\n  c"},
-		{[]Comparison{{}}, EnoughPairs, "Nothing is worse by more than the noise."},
-		{worse, EnoughPairs - 1, "too few"},
+		{worse, enoughPairs, "Worse by more than the noise:\n  a\n  b\n  c"},
+		{[]Comparison{{}}, enoughPairs, "Nothing is worse by more than the noise."},
+		{worse, enoughPairs - 1, "too few"},
 	} {
 		if got := verdict(c.list, c.pairs); !strings.Contains(got, c.want) {
 			t.Errorf("%q, want %q", got, c.want)

@@ -28,7 +28,7 @@ func TestNothingIsLost(t *testing.T) {
 	cfg := testConfig()
 	all := slices.Concat(ours, sources)
 	if !testutil.NeedsNightly.Met() { // the Go watcher is one of them already
-		all = slices.DeleteFunc(all, func(w *Watcher) bool { return w.Name == Waking || w.Name == soon })
+		all = slices.DeleteFunc(all, func(w *Watcher) bool { return w.Name == waking || w.Name == soon })
 	}
 	results, err := Measure(t.Context(), cfg, all)
 	if err != nil {
@@ -38,7 +38,7 @@ func TestNothingIsLost(t *testing.T) {
 		t.Fatalf("%d results of %d watchers", len(results), len(all))
 	}
 	for i, r := range results {
-		if r.Watcher != all[i].Name || r.Missing != "" || r.PeakRSS == 0 || len(r.Loads) != int(NumLoads) {
+		if r.Watcher != all[i].Name || r.Missing != "" || r.PeakRSS == 0 || len(r.Loads) != int(numLoads) {
 			t.Errorf("result %+v of %s", r, all[i].Name)
 			continue
 		}
@@ -164,7 +164,7 @@ func TestMeasuringIsEndedByItsContext(t *testing.T) {
 
 func TestMeasuringNeedsRoot(t *testing.T) {
 	if os.Geteuid() == 0 {
-		if err := Check(); err != nil {
+		if err := check(); err != nil {
 			t.Error(err)
 		}
 		return
@@ -233,7 +233,7 @@ func TestLatencyBuckets(t *testing.T) {
 
 func TestForkstatLines(t *testing.T) {
 	count := forkstatLines(&programs{tag: "abcd"})
-	var seen Tally
+	var seen tally
 	for line := range strings.Lines(`Time     Event   PID Info   Duration Process
 15:08:24 exit    77      0  unknown <unknown>
 15:08:24 exec    90                 abcdfork
@@ -253,7 +253,7 @@ func TestForkstatLines(t *testing.T) {
 			seen[l][k]++
 		}
 	}
-	var want Tally
+	var want tally
 	want[Fork] = [taskwatch.NumKinds]uint64{taskwatch.Clone: 2, taskwatch.Exec: 1, taskwatch.Exit: 3}
 	want[Exec] = [taskwatch.NumKinds]uint64{taskwatch.Exec: 1, taskwatch.Exit: 1}
 	if seen != want {

@@ -32,7 +32,7 @@ var (
 
 // childReport is what a child says at its end.
 type childReport struct {
-	Seen Tally
+	Seen tally
 	Lost uint64 // as the source told
 	// Latency is how long events took to the watcher, in nanoseconds: see
 	// latencies.

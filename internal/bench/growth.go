@@ -11,8 +11,8 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// GrowthResult is what watching costs with so many of what may be many.
-type GrowthResult struct {
+// growthResult is what watching costs with so many of what may be many.
+type growthResult struct {
 	What string `json:"what"`
 	Many int    `json:"many"` // 0 is as many as possible
 	Result
@@ -75,14 +75,14 @@ func growings() (rows []growing) {
 	return rows
 }
 
-// Growth measures how cost grows with what may be many, under the load fork.
-func Growth(ctx context.Context, cfg Config) ([]GrowthResult, error) {
+// measureGrowth measures how cost grows with what may be many, under the load fork.
+func measureGrowth(ctx context.Context, cfg Config) ([]growthResult, error) {
 	cfg.setDefaults()
 	cfg.Pairs = min(cfg.Pairs, growthPairs)
 	return grow(ctx, cfg, growings())
 }
 
-func grow(ctx context.Context, cfg Config, rows []growing) (results []GrowthResult, err error) {
+func grow(ctx context.Context, cfg Config, rows []growing) (results []growthResult, err error) {
 	cfg.Loads = []Load{Fork}
 	for _, g := range rows {
 		cfg := cfg
@@ -97,7 +97,7 @@ func grow(ctx context.Context, cfg Config, rows []growing) (results []GrowthResu
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", g.w.Name, err)
 		}
-		results = append(results, GrowthResult{g.what, g.many, list[0]})
+		results = append(results, growthResult{g.what, g.many, list[0]})
 	}
 	return results, nil
 }
@@ -109,7 +109,7 @@ const growthPairs = 4
 // growthTable is measured alone, like that of stock modules.
 func growthTable(ctx context.Context, cfg Config) (*Table, error) {
 	before := LoadAverage()
-	results, err := Growth(ctx, cfg)
+	results, err := measureGrowth(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

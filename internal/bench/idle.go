@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// IdleResult is what a watcher uses while next to nothing happens.
-type IdleResult struct {
+// idleResult is what a watcher uses while next to nothing happens.
+type idleResult struct {
 	Watcher  string  `json:"watcher"`
 	CPUShare float64 `json:"cpu_share"` // of one processor
 	RSS      uint64  `json:"rss_bytes"` // at the end
 	PeakRSS  uint64  `json:"peak_rss_bytes"`
 }
 
-// Idle has the watchers watch for a time, one after the other, and causes
+// measureIdle has the watchers watch for a time, one after the other, and causes
 // nothing. What else happens on the machine is watched, too.
-func Idle(ctx context.Context, cfg Config, watchers []*Watcher, d time.Duration) (results []IdleResult, endErr error) {
-	if err := Check(); err != nil {
+func measureIdle(ctx context.Context, cfg Config, watchers []*Watcher, d time.Duration) (results []idleResult, endErr error) {
+	if err := check(); err != nil {
 		return nil, err
 	}
 	p, err := newPrograms()
@@ -37,8 +37,8 @@ func Idle(ctx context.Context, cfg Config, watchers []*Watcher, d time.Duration)
 	return results, nil
 }
 
-func idle(ctx context.Context, cfg *Config, w *Watcher, p *programs, d time.Duration) (*IdleResult, error) {
-	result := &IdleResult{Watcher: w.Name}
+func idle(ctx context.Context, cfg *Config, w *Watcher, p *programs, d time.Duration) (*idleResult, error) {
+	result := &idleResult{Watcher: w.Name}
 	_, err := w.during(ctx, cfg, p, free.watcher, func(pid int) error {
 		before, err := settle(pid)
 		if err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // Interval is the median of some ratios, and an interval that has the true median
-// in it, with a probability of 99 %, where there are [EnoughPairs] of them. It is
+// in it, with a probability of 99 %, where there are enoughPairs of them. It is
 // from the lowest to the highest ratio where there are fewer.
 type Interval struct {
 	Low    float64 `json:"low"`
@@ -15,11 +15,11 @@ type Interval struct {
 	High   float64 `json:"high"`
 }
 
-// IntervalOf returns the interval of some ratios. It assumes nothing of how they are
+// intervalOf returns the interval of some ratios. It assumes nothing of how they are
 // distributed: the number of those below the true median is that of heads of a coin.
-func IntervalOf(list []float64) Interval { return intervalAt(list, 0.99) }
+func intervalOf(list []float64) Interval { return intervalAt(list, 0.99) }
 
-// intervalAt is IntervalOf for another probability. At 95 % six ratios are enough.
+// intervalAt is intervalOf for another probability. At 95 % six ratios are enough.
 func intervalAt(list []float64, probability float64) Interval {
 	if len(list) == 0 {
 		return Interval{}

@@ -32,10 +32,10 @@ const (
 	Thread             // a thread that exits at once
 	IDs                // a change of the effective user or group id
 	Run                // a child that runs true(1), linked dynamically as most programs are
-	NumLoads
+	numLoads
 )
 
-var loadNames = [NumLoads]string{"fork", "exec", "thread", "ids", "run"}
+var loadNames = [numLoads]string{"fork", "exec", "thread", "ids", "run"}
 
 // String returns "fork", "exec", "thread", "ids" or "run".
 func (l Load) String() string { return loadNames[l] }
@@ -62,7 +62,7 @@ func (t tag) load(comm string) (Load, bool) {
 	if !ok {
 		return 0, false
 	}
-	for l := range NumLoads {
+	for l := range numLoads {
 		if name == loadNames[l] {
 			return l, true
 		}
@@ -70,8 +70,8 @@ func (t tag) load(comm string) (Load, bool) {
 	return 0, false
 }
 
-// Tally counts events, by load and kind.
-type Tally [NumLoads][taskwatch.NumKinds]uint64
+// tally counts events, by load and kind.
+type tally [numLoads][taskwatch.NumKinds]uint64
 
 // truth returns the events of n operations, those of the load's own process
 // from its exec on included.

@@ -12,10 +12,10 @@ import (
 	"github.com/google/pprof/profile"
 )
 
-// ProfileResult is what a watcher of taskwatch spends its CPU time on while it
+// profileResult is what a watcher of taskwatch spends its CPU time on while it
 // watches the loads fork and exec, by a profile with 250 samples a second at
 // most.
-type ProfileResult struct {
+type profileResult struct {
 	Watcher string             `json:"watcher"`
 	Samples int64              `json:"samples"`
 	Share   map[string]float64 `json:"share"` // of them, by what was done
@@ -67,9 +67,9 @@ func activityOf(stack []string) string {
 // profileRuns is how many runs of a load are profiled, for enough samples.
 const profileRuns = 30
 
-// Profiles has the watchers, which are of taskwatch, write profiles while the
+// measureProfiles has the watchers, which are of taskwatch, write profiles while the
 // loads fork and exec run. Their files stay in cfg.Profiles, if that is set.
-func Profiles(ctx context.Context, cfg Config, watchers []*Watcher) (results []ProfileResult, endErr error) {
+func measureProfiles(ctx context.Context, cfg Config, watchers []*Watcher) (results []profileResult, endErr error) {
 	cfg.setDefaults()
 	cfg.Loads = []Load{Fork, Exec}
 	cfg.Run *= profileRuns
@@ -102,7 +102,7 @@ func Profiles(ctx context.Context, cfg Config, watchers []*Watcher) (results []P
 }
 
 // profile runs the loads under the watcher, which writes cfg.profile.
-func (w *Watcher) profile(ctx context.Context, cfg *Config, p *programs, cpus processors, n [NumLoads]int) error {
+func (w *Watcher) profile(ctx context.Context, cfg *Config, p *programs, cpus processors, n [numLoads]int) error {
 	_, err := w.during(ctx, cfg, p, cpus.watcher, func(int) error {
 		for _, load := range cfg.Loads {
 			if _, err := p.run(ctx, load, n[load], cpus.load, 0); err != nil {
@@ -130,7 +130,7 @@ func profiled(file string) (stop func() error, err error) {
 	}, nil
 }
 
-func readProfile(file string) (*ProfileResult, error) {
+func readProfile(file string) (*profileResult, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
@@ -140,7 +140,7 @@ func readProfile(file string) (*ProfileResult, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %s: %w", file, err)
 	}
-	r := &ProfileResult{Share: map[string]float64{}}
+	r := &profileResult{Share: map[string]float64{}}
 	count := map[string]int64{}
 	for _, s := range prof.Sample {
 		var stack []string

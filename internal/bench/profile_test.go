@@ -36,7 +36,7 @@ func TestProfiles(t *testing.T) {
 	testutil.Nightly(t)
 	cfg := testConfig()
 	cfg.Operations, cfg.Run, cfg.Profiles = 40000, time.Millisecond, t.TempDir() // for some 50 samples, of which a fifth is JSON
-	results, err := Profiles(t.Context(), cfg, []*Watcher{ByName(ToJSON)})
+	results, err := measureProfiles(t.Context(), cfg, []*Watcher{ByName(ToJSON)})
 	if err != nil {
 		t.Fatal(err)
 	}

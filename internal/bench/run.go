@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +31,7 @@ type Config struct {
 	// Operations, if not 0, is how many a run has, whatever time it takes.
 	Operations int
 
-	// Limit is how long [Stock] measures; DefaultLimit if 0. Source is a directory
+	// Limit is how long the table stock measures; DefaultLimit if 0. Source is a directory
 	// with the sources of zlib, which it builds; those of Debian without one.
 	Limit  time.Duration
 	Source string
@@ -52,71 +51,9 @@ const (
 	DefaultRun   = 300 * time.Millisecond
 )
 
-// Spread is the median of some measurements, and their quartiles.
-type Spread struct {
-	Low    float64 `json:"low"`
-	Median float64 `json:"median"`
-	High   float64 `json:"high"`
-}
-
-func (s Spread) String() string { return fmt.Sprintf("%.3f (%.3f to %.3f)", s.Median, s.Low, s.High) }
-
-// SpreadOf returns the spread of some measurements.
-func SpreadOf(list []float64) Spread {
-	if len(list) == 0 {
-		return Spread{}
-	}
-	s := slices.Clone(list)
-	slices.Sort(s)
-	at := func(q float64) float64 {
-		x := q * float64(len(s)-1)
-		i := int(x)
-		if i+1 == len(s) {
-			return s[i]
-		}
-		return s[i] + (x-float64(i))*(s[i+1]-s[i])
-	}
-	return Spread{at(0.25), at(0.5), at(0.75)}
-}
-
-// LoadResult is what a watcher costs under one load.
-type LoadResult struct {
-	Load       string  `json:"load"`
-	Operations int     `json:"operations"`       // of one run
-	AloneNS    Spread  `json:"alone_ns"`         // an operation alone
-	WatchedNS  Spread  `json:"watched_ns"`       // an operation watched
-	Ratio      Spread  `json:"ratio"`            // of the rates: watched to alone, pair by pair
-	CPUPerUS   Spread  `json:"cpu_us_per_event"` // CPU time of the watcher per event of the load
-	CPUShare   float64 `json:"cpu_share"`        // of one processor, while the load ran
-	Events     uint64  `json:"events"`           // that the load caused in all runs, of the kinds the watcher tells of
-	Lost       int64   `json:"lost"`             // of them, those that the watcher did not tell of; below 0 if it told of more
-
-	// LostOf is Lost by kind, where it is not 0.
-	LostOf map[string]int64 `json:"lost_of,omitempty"`
-}
-
-// Result is what one watcher costs.
-type Result struct {
-	Watcher string       `json:"watcher"`
-	Does    string       `json:"does"`
-	Missing string       `json:"missing,omitempty"` // why it was not measured
-	Shared  bool         `json:"shared"`
-	PeakRSS uint64       `json:"peak_rss_bytes,omitempty"`
-	Loads   []LoadResult `json:"loads,omitempty"`
-
-	Latency *Latency `json:"latency,omitempty"`
-}
-
-// Latency is how long events took from the kernel to the watcher.
-type Latency struct {
-	Median time.Duration `json:"median_ns"`
-	P99    time.Duration `json:"p99_ns"`
-	Max    time.Duration `json:"max_ns"`
-}
-
-// Check reports whether this process can be measured under: it has to be root,
+// check reports whether this process can be measured under: it has to be root,
 // as the source bpf and the ids load need.
-func Check() error {
+func check() error {
 	if os.Geteuid() != 0 {
 		return errors.New("bench: measuring needs root: the watchers of the machine do, and so does the load that changes ids")
 	}
@@ -129,11 +66,11 @@ type measurement struct {
 	w    *Watcher
 	p    *programs
 	cpus processors
-	n    [NumLoads]int // operations of a run
+	n    [numLoads]int // operations of a run
 
-	alone, watched, ratio, cpu [NumLoads][]float64
-	cpuTotal, timeTotal        [NumLoads]time.Duration
-	events, seen               Tally
+	alone, watched, ratio, cpu [numLoads][]float64
+	cpuTotal, timeTotal        [numLoads]time.Duration
+	events, seen               tally
 	rss                        uint64
 	latency                    latencies
 }
@@ -204,8 +141,8 @@ func (m *measurement) chain(ctx context.Context) error {
 
 // prepare makes the programs, which the caller closes, and finds out where they
 // run and how many operations a run of each has.
-func (cfg *Config) prepare(ctx context.Context) (p *programs, cpus processors, n [NumLoads]int, err error) {
-	if err = Check(); err != nil {
+func (cfg *Config) prepare(ctx context.Context) (p *programs, cpus processors, n [numLoads]int, err error) {
+	if err = check(); err != nil {
 		return nil, cpus, n, err
 	}
 	cfg.setDefaults()
@@ -248,7 +185,7 @@ func (cfg *Config) progress(format string, args ...any) {
 }
 
 // calibrate finds out how many operations a run takes.
-func (cfg *Config) calibrate(ctx context.Context, p *programs, cpus processors) (n [NumLoads]int, err error) {
+func (cfg *Config) calibrate(ctx context.Context, p *programs, cpus processors) (n [numLoads]int, err error) {
 	const few = 400
 	for _, l := range cfg.Loads {
 		switch {
@@ -279,7 +216,7 @@ func roundUp(n int) int {
 }
 
 // runs says how long a run of each load took.
-type runs [NumLoads]time.Duration
+type runs [numLoads]time.Duration
 
 // calm is how long is waited after a watcher has started or ended: the kernel
 // goes on for a while to make or to free what it has.

@@ -151,7 +151,7 @@ func (r *running) kill() {
 	}
 }
 
-func (r *running) countFile(seen *Tally) error {
+func (r *running) countFile(seen *tally) error {
 	f, err := os.Open(r.file)
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)

@@ -24,7 +24,7 @@ const sandboxed = "sandboxed"
 const execRule = "execrule"
 
 // sandbox measures that module: with it and without it, in turns.
-func (s *stock) sandbox(ctx context.Context, result *SandboxResult) error {
+func (s *stock) sandbox(ctx context.Context, result *sandboxResult) error {
 	result.Module = execRule
 	n := roundUp(s.n[Exec] / wrapsSlow)
 	measure := func(module string) (time.Duration, error) {

@@ -16,7 +16,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// DefaultLimit is how long [Stock] measures.
+// DefaultLimit is how long the table stock measures.
 const DefaultLimit = 7 * time.Minute
 
 // Parts of that time. The rest is for the statistics of BPF programs.
@@ -26,8 +26,8 @@ const (
 	sandboxPart = 0.06
 )
 
-// AloneResult is what the machine does without taskwatch.
-type AloneResult struct {
+// aloneResult is what the machine does without taskwatch.
+type aloneResult struct {
 	ForkNS   float64 `json:"fork_ns"`
 	ExecNS   float64 `json:"exec_ns"` // of a child that runs a program
 	CloneNS  float64 `json:"clone_ns"`
@@ -36,10 +36,10 @@ type AloneResult struct {
 	LoadedBy float64 `json:"load_average"`       // before
 }
 
-// StockResult is what one of the stock modules costs, or all of them together.
+// stockResult is what one of the stock modules costs, or all of them together.
 // Ratios are of the speeds with it and without taskwatch, pair by pair; the
 // intervals have a probability of 95 %, if there are six pairs.
-type StockResult struct {
+type stockResult struct {
 	Modules string   `json:"modules"`
 	Missing string   `json:"missing,omitempty"` // why it was not measured
 	Fork    Interval `json:"fork"`
@@ -58,13 +58,13 @@ type StockResult struct {
 	Lost uint64 `json:"lost"` // records that found no room, which cost less than the others
 }
 
-// ExecBPFNS is the time in BPF programs for the exec of a child alone.
-func (r *StockResult) ExecBPFNS() float64 { return max(0, r.ChildBPFNS-perTask*r.ForkBPFNS) }
+// execBPFNS is the time in BPF programs for the exec of a child alone.
+func (r *stockResult) execBPFNS() float64 { return max(0, r.ChildBPFNS-perTask*r.ForkBPFNS) }
 
-// SandboxResult is what a stock module of the sandbox costs that decides about
+// sandboxResult is what a stock module of the sandbox costs that decides about
 // execs, under the source ptrace: the ratio of the speeds with it and with the
 // source alone.
-type SandboxResult struct {
+type sandboxResult struct {
 	Module  string   `json:"module"`
 	Missing string   `json:"missing,omitempty"`
 	AloneNS float64  `json:"alone_ns"` // a child that runs a program, under the source alone
@@ -78,8 +78,8 @@ var stockLoads = []Load{Fork, Exec, Thread}
 // stockRow is one row being measured.
 type stockRow struct {
 	w      *Watcher
-	result StockResult
-	ratios [NumLoads][]float64
+	result stockResult
+	ratios [numLoads][]float64
 	builds []float64
 }
 
@@ -88,16 +88,16 @@ type stock struct {
 	cfg   *Config
 	p     *programs
 	cpus  processors
-	n     [NumLoads]int // operations of a run
-	alone [NumLoads][]float64
+	n     [numLoads]int // operations of a run
+	alone [numLoads][]float64
 	built []float64
 }
 
-// Stock measures what each stock module that runs in the kernel costs forks,
+// measureStock measures what each stock module that runs in the kernel costs forks,
 // clones and a build, and what all of them cost together. Runs without taskwatch
 // and with one of the rows take turns, so that what else the machine does hits all
 // alike. It takes Limit, or longer if that is too short for a run of each.
-func Stock(ctx context.Context, cfg Config) (alone AloneResult, results []StockResult, sandbox SandboxResult, endErr error) {
+func measureStock(ctx context.Context, cfg Config) (alone aloneResult, results []stockResult, sandbox sandboxResult, endErr error) {
 	if cfg.Limit == 0 {
 		cfg.Limit = DefaultLimit
 	}
@@ -136,7 +136,7 @@ const allTogether = "all together"
 
 func stockRows() (rows []*stockRow) {
 	add := func(name string, args string) {
-		rows = append(rows, &stockRow{w: &Watcher{Name: name, args: []string{args}}, result: StockResult{Modules: name}})
+		rows = append(rows, &stockRow{w: &Watcher{Name: name, args: []string{args}}, result: stockResult{Modules: name}})
 	}
 	add(Control, "none=sleep")
 	names := kernelModules()
@@ -242,7 +242,7 @@ func (s *stock) loads(ctx context.Context, rows []*stockRow) error {
 	})
 }
 
-func (s *stock) buildAll(ctx context.Context, rows []*stockRow, result *AloneResult) error {
+func (s *stock) buildAll(ctx context.Context, rows []*stockRow, result *aloneResult) error {
 	project, err := newProject(ctx, filepath.Join(s.p.dir, "project"), s.cfg.Source)
 	if why, missing := cannot(err); missing {
 		result.NoBuild = why

@@ -28,7 +28,7 @@ func TestStock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	alone, results, sandbox, err := Stock(t.Context(), cfg)
+	alone, results, sandbox, err := measureStock(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +82,8 @@ func TestStock(t *testing.T) {
 func TestStockNamesWhatFails(t *testing.T) {
 	cfg := &Config{Limit: 1}
 	rows := []*stockRow{
-		{w: &Watcher{Name: "fails"}, result: StockResult{Modules: "fails"}},
-		{w: &Watcher{Name: "works"}, result: StockResult{Modules: "works"}},
+		{w: &Watcher{Name: "fails"}, result: stockResult{Modules: "fails"}},
+		{w: &Watcher{Name: "works"}, result: stockResult{Modules: "works"}},
 	}
 	var compared []int
 	measure := func(r *stockRow) (int, error) {
@@ -101,8 +101,8 @@ func TestStockNamesWhatFails(t *testing.T) {
 	if err != nil || rows[0].result.Missing != "no such thing" || !slices.Equal(compared, []int{2, 3, 2}) {
 		t.Errorf("missing %q, compared %v, %v", rows[0].result.Missing, compared, err)
 	}
-	text := stockText(&AloneResult{ForkNS: 1e3, ExecNS: 1e3, CloneNS: 1e3, NoBuild: "cc is not installed"}, []StockResult{rows[0].result},
-		&SandboxResult{Module: execRule, Missing: "no ptrace"}, time.Now())
+	text := stockText(&aloneResult{ForkNS: 1e3, ExecNS: 1e3, CloneNS: 1e3, NoBuild: "cc is not installed"}, []stockResult{rows[0].result},
+		&sandboxResult{Module: execRule, Missing: "no ptrace"}, time.Now())
 	for _, want := range []string{"execrule was not measured: no ptrace.", "| fails | not measured: no such thing |", "| not measured: cc is not installed |", "| 1000000 a second |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table lacks %q:\n%s", want, text)

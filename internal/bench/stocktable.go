@@ -13,14 +13,14 @@ const perTask = 4
 // stockTable shows what the stock modules cost forks, clones and a build. It is
 // measured alone and not as often as the other tables, so it says where and when.
 func stockTable(ctx context.Context, cfg Config) (*Table, error) {
-	alone, results, sandbox, err := Stock(ctx, cfg)
+	alone, results, sandbox, err := measureStock(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	return &Table{Text: stockText(&alone, results, &sandbox, time.Now()), Dated: true, Results: map[string]any{"alone": alone, "modules": results, "sandbox": sandbox}}, nil
 }
 
-func stockText(alone *AloneResult, results []StockResult, sandbox *SandboxResult, now time.Time) string {
+func stockText(alone *aloneResult, results []stockResult, sandbox *sandboxResult, now time.Time) string {
 	g := newGrid("modules", "forks", "execs", "clones", "build",
 		"BPF, ns per event of a fork", "of a fork's time", "BPF, ns of an exec", "BPF, ns per event of a clone", "records lost")
 	cells := []string{"without taskwatch"}
@@ -44,7 +44,7 @@ func stockText(alone *AloneResult, results []StockResult, sandbox *SandboxResult
 			build = r.Build.String()
 		}
 		g.add(r.Modules, r.Fork.String(), r.Exec.String(), r.Clone.String(), build, fmt.Sprintf("%.0f", r.ForkBPFNS),
-			fmt.Sprintf("%.1f %%", 100*perTask*r.ForkBPFNS/alone.ForkNS), fmt.Sprintf("%.0f", r.ExecBPFNS()), fmt.Sprintf("%.0f", r.CloneBPFNS), fmt.Sprint(r.Lost))
+			fmt.Sprintf("%.1f %%", 100*perTask*r.ForkBPFNS/alone.ForkNS), fmt.Sprintf("%.0f", r.execBPFNS()), fmt.Sprintf("%.0f", r.CloneBPFNS), fmt.Sprint(r.Lost))
 		if pairs == 0 || r.Pairs < pairs {
 			pairs = r.Pairs
 		}

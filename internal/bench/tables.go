@@ -80,7 +80,7 @@ func sharedTable(ctx context.Context, cfg Config) (*Table, error) {
 	cfg.Shared = true
 	cfg.Loads = []Load{Fork, Exec, Run, Thread}
 	return measured(ctx, cfg, slices.Concat(controls[:1],
-		[]*Watcher{ByName(InKernel), ByName(ToGo), ByName(ToJSON), ByName(ToSandbox), ByName(FromConnector), ByName("forkstat"), ByName("bpftrace"), ByName(Supervised), ByName("strace")}))
+		[]*Watcher{ByName(InKernel), ByName(ToGo), ByName(ToJSON), ByName(ToSandbox), ByName(byConnector), ByName("forkstat"), ByName("bpftrace"), ByName(byPtrace), ByName("strace")}))
 }
 
 func measured(ctx context.Context, cfg Config, watchers []*Watcher) (*Table, error) {
@@ -115,7 +115,7 @@ func (cfg Config) coarser() Config {
 
 // whereTable shows what watchers spend their time on.
 func whereTable(ctx context.Context, cfg Config) (*Table, error) {
-	results, err := Where(ctx, cfg, slices.Concat(ours, sources, others))
+	results, err := measureWhere(ctx, cfg, slices.Concat(ours, sources, others))
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func whereTable(ctx context.Context, cfg Config) (*Table, error) {
 
 // profileTable shows what those of taskwatch spend their CPU time on.
 func profileTable(ctx context.Context, cfg Config) (*Table, error) {
-	results, err := Profiles(ctx, cfg, []*Watcher{ByName(ToGo), ByName(ToJSON), ByName(ToSandbox)})
+	results, err := measureProfiles(ctx, cfg, []*Watcher{ByName(ToGo), ByName(ToJSON), ByName(ToSandbox)})
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +235,7 @@ func liveTable(ctx context.Context, cfg Config) (*Table, error) {
 const idleTime = 10 * time.Second
 
 func idleTable(ctx context.Context, cfg Config) (*Table, error) {
-	results, err := Idle(ctx, cfg, []*Watcher{ByName(InKernel), ByName(ToGo), ByName(ToJSON), ByName(ToSandbox)}, idleTime)
+	results, err := measureIdle(ctx, cfg, []*Watcher{ByName(InKernel), ByName(ToGo), ByName(ToJSON), ByName(ToSandbox)}, idleTime)
 	if err != nil {
 		return nil, err
 	}

@@ -27,11 +27,11 @@ const (
 	ToGo      = "taskwatch, Go watcher"
 	ToJSON    = "taskwatch, JSON to a file"
 	ToSandbox = "taskwatch, WASM module"
-	Waking    = "taskwatch, Go watcher, latency 0"
+	waking    = "taskwatch, Go watcher, latency 0"
 	soon      = "taskwatch, Go watcher, latency 1 ms"
 
-	FromConnector = "taskwatch, connector, JSON to a file"
-	Supervised    = "taskwatch, ptrace, JSON to a file"
+	byConnector = "taskwatch, connector, JSON to a file"
+	byPtrace    = "taskwatch, ptrace, JSON to a file"
 )
 
 // Control watches nothing. Where its ratios are not near 1, other work on the
@@ -51,13 +51,13 @@ var ours = []*Watcher{
 	{Name: ToJSON, Does: "all events with all fields to a file", Kinds: taskwatch.AllKinds, args: []string{"json="}, toFile: true, lines: jsonLines},
 	{Name: ToSandbox, Does: "a WASM module counts all seven events", Kinds: taskwatch.AllKinds, args: []string{"wasm=1"}},
 	{Name: soon, Does: "the same as the Go watcher, which looks every millisecond", Kinds: taskwatch.AllKinds, args: []string{"go=1ms"}},
-	{Name: Waking, Does: "the same, woken at every event", Kinds: taskwatch.AllKinds, args: []string{"go=0s"}},
+	{Name: waking, Does: "the same, woken at every event", Kinds: taskwatch.AllKinds, args: []string{"go=0s"}},
 }
 
 // sources are those of taskwatch that need less than bpf.
 var sources = []*Watcher{
-	{Name: FromConnector, Does: "all events of the source connector to a file", Kinds: connectorKinds, args: []string{"connector="}, toFile: true, lines: connectorLines},
-	{Name: Supervised, Does: "the source ptrace runs the load, all events to a file", Kinds: taskwatch.AllKinds, args: []string{supervising + "="}, toFile: true, wraps: true, lines: jsonLines},
+	{Name: byConnector, Does: "all events of the source connector to a file", Kinds: connectorKinds, args: []string{"connector="}, toFile: true, lines: connectorLines},
+	{Name: byPtrace, Does: "the source ptrace runs the load, all events to a file", Kinds: taskwatch.AllKinds, args: []string{supervising + "="}, toFile: true, wraps: true, lines: jsonLines},
 }
 
 var connectorKinds = taskwatch.KindsOf(taskwatch.Clone, taskwatch.Exec, taskwatch.UID, taskwatch.GID, taskwatch.Exit)

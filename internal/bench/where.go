@@ -15,10 +15,10 @@ import (
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
-// WhereResult is where the time goes while a watcher watches a load: in BPF
+// whereResult is where the time goes while a watcher watches a load: in BPF
 // programs, which the tasks of the load pay, and in the watcher's own process.
 // All figures are for one event of the load.
-type WhereResult struct {
+type whereResult struct {
 	Watcher string  `json:"watcher"`
 	Load    string  `json:"load,omitempty"`
 	Missing string  `json:"missing,omitempty"`
@@ -29,10 +29,10 @@ type WhereResult struct {
 	SysUS   float64 `json:"sys_us"`
 }
 
-// Where profiles watchers, one after the other, under the loads fork and exec. The
+// measureWhere profiles watchers, one after the other, under the loads fork and exec. The
 // kernel's own statistics of BPF programs are on meanwhile, which makes each run
 // of a program some 50 ns longer.
-func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []WhereResult, endErr error) {
+func measureWhere(ctx context.Context, cfg Config, watchers []*Watcher) (results []whereResult, endErr error) {
 	cfg.setDefaults()
 	cfg.Loads = []Load{Fork, Exec}
 	cfg.Run *= 8 // CPU time is told in clock ticks
@@ -51,7 +51,7 @@ func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []Wher
 		for _, load := range cfg.Loads {
 			r, err := w.where(ctx, &cfg, p, cpus, load, n[load])
 			if why, missing := cannot(err); missing {
-				results = append(results, WhereResult{Watcher: w.Name, Missing: why})
+				results = append(results, whereResult{Watcher: w.Name, Missing: why})
 				break
 			}
 			if err != nil {
@@ -63,7 +63,7 @@ func Where(ctx context.Context, cfg Config, watchers []*Watcher) (results []Wher
 	return results, nil
 }
 
-func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus processors, load Load, n int) (*WhereResult, error) {
+func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus processors, load Load, n int) (*whereResult, error) {
 	if w.wraps {
 		n = roundUp(n / wrapsSlow)
 	}
@@ -73,7 +73,7 @@ func (w *Watcher) where(ctx context.Context, cfg *Config, p *programs, cpus proc
 	}
 	per := 1 / float64(sum(load.truth(n), taskwatch.AllKinds))
 	spent, runs := after.bpf.since(before.bpf)
-	return &WhereResult{
+	return &whereResult{
 		Watcher: w.Name, Load: load.String(),
 		BPFNS:   float64(spent) * per,
 		BPFRuns: float64(runs) * per,

@@ -35,7 +35,7 @@ func loadOptions(name string) (opts kernel.LoadOptions, err error) {
 		opts.Params = map[string]string{"prefix": "/nowhere/"}
 	case classify.Module:
 		var rules classify.Rules
-		if rules, err = classify.Parse(strings.NewReader("*  *  bench\n"), classify.Host{}); err == nil {
+		if rules, err = classify.Parse(strings.NewReader("*  *  bench\n")); err == nil {
 			opts.Contents = map[string][]byte{}
 			opts.Contents[classify.Map], err = rules.Entries()
 		}

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// Host looks up the users and groups of this machine.
-type Host struct{}
+// host looks up the users and groups of this machine.
+type host struct{}
 
-// User implements Accounts.
-func (Host) User(name string) (uint32, error) {
+// User implements accounts.
+func (host) User(name string) (uint32, error) {
 	if id, err := strconv.ParseUint(name, 10, 32); err == nil {
 		return uint32(id), nil
 	}
@@ -25,8 +25,8 @@ func (Host) User(name string) (uint32, error) {
 	return uint32(id), err
 }
 
-// Group implements Accounts. Members who are unknown here are left out.
-func (h Host) Group(name string) (gid uint32, members []uint32, err error) {
+// Group implements accounts. Members who are unknown here are left out.
+func (h host) Group(name string) (gid uint32, members []uint32, err error) {
 	if id, err := strconv.ParseUint(name, 10, 32); err == nil {
 		return uint32(id), nil, nil
 	}

@@ -40,8 +40,8 @@ func (m *Mover) Add(rules Rules) ([]byte, error) {
 
 // Outcome is what became of a decision.
 type Outcome struct {
-	Process
-	Rule  *Rule
+	process
+	Rule  *rule
 	Group string // below Root
 	Moved bool   // false also where it was there already, or had ended
 	Err   error  // why it is not there; nil where it had ended
@@ -64,8 +64,8 @@ func (m *Mover) Move(record []byte) (Outcome, error) {
 	if number < 1 || number > len(m.Rules) {
 		return Outcome{}, errRecord
 	}
-	o := Outcome{Process: Process{PID: int(word(0)), UID: word(2), GID: word(3), Name: string(name)}, Rule: m.Rules[number-1]}
-	if o.Group, o.Err = o.Rule.expand(o.Process); o.Err != nil {
+	o := Outcome{process: process{PID: int(word(0)), UID: word(2), GID: word(3), Name: string(name)}, Rule: m.Rules[number-1]}
+	if o.Group, o.Err = o.Rule.expand(o.process); o.Err != nil {
 		return o, nil
 	}
 	o.Moved, o.Err = m.move(o.PID, start, o.Group)

@@ -30,8 +30,8 @@ const (
 	nameLen    = 16
 )
 
-// Rule is a line of a file of rules: the first one that matches a process holds.
-type Rule struct {
+// rule is a line of a file of rules: the first one that matches a process holds.
+type rule struct {
 	Line        int
 	Who         string // a user, @GROUP or *
 	Process     string // a name or an absolute path, which may end with *; "" for all
@@ -41,7 +41,7 @@ type Rule struct {
 }
 
 // Rules are the rules of a file, in their order.
-type Rules []*Rule
+type Rules []*rule
 
 // Who a rule is about: see WHO_* of modules/classify/classify.c.
 const (
@@ -62,8 +62,8 @@ type entry struct {
 	NameMask []uint64 `json:"name_mask"`
 }
 
-// Accounts looks up users and groups.
-type Accounts interface {
+// accounts looks up users and groups.
+type accounts interface {
 	// User returns the id of a user.
 	User(name string) (uint32, error)
 
@@ -74,7 +74,10 @@ type Accounts interface {
 
 // Parse reads rules: lines "USER[:PROCESS] CONTROLLERS DESTINATION". In the
 // unified hierarchy all controllers have one tree, so they are not looked at.
-func Parse(r io.Reader, accounts Accounts) (Rules, error) {
+// Users and groups are those of this machine.
+func Parse(r io.Reader) (Rules, error) { return parse(r, host{}) }
+
+func parse(r io.Reader, known accounts) (Rules, error) {
 	var rules Rules
 	n, entries := 0, 0
 	lines := bufio.NewScanner(r)
@@ -90,15 +93,15 @@ func Parse(r io.Reader, accounts Accounts) (Rules, error) {
 		if len(words) != 3 {
 			return nil, fmt.Errorf("line %d: it has %d words; give USER[:PROCESS], controllers (*) and a destination", n, len(words))
 		}
-		rule := &Rule{Line: n, Destination: words[2]}
-		rule.Who, rule.Process, _ = strings.Cut(words[0], ":")
-		if err := rule.resolve(accounts, uint32(len(rules)+1)); err != nil {
+		next := &rule{Line: n, Destination: words[2]}
+		next.Who, next.Process, _ = strings.Cut(words[0], ":")
+		if err := next.resolve(known, uint32(len(rules)+1)); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		if entries += len(rule.entries); entries > maxEntries {
+		if entries += len(next.entries); entries > maxEntries {
 			return nil, fmt.Errorf("line %d: there are more than %d rules, where each member of a group counts as one; leave some out", n, maxEntries)
 		}
-		rules = append(rules, rule)
+		rules = append(rules, next)
 	}
 	return rules, lines.Err()
 }
@@ -135,12 +138,12 @@ func split(line string) (words []string, err error) {
 }
 
 // resolve makes the entries of a rule.
-func (r *Rule) resolve(accounts Accounts, number uint32) error {
+func (r *rule) resolve(known accounts, number uint32) error {
 	all := entry{Who: whoAll, Number: number}
 	if err := r.match(&all); err != nil {
 		return err
 	}
-	if _, err := r.expand(Process{Name: "p"}); err != nil {
+	if _, err := r.expand(process{Name: "p"}); err != nil {
 		return err
 	}
 	add := func(who, id uint32) {
@@ -154,7 +157,7 @@ func (r *Rule) resolve(accounts Accounts, number uint32) error {
 	case r.Who == "%":
 		return fmt.Errorf("%% (the same as above, for another hierarchy) has no meaning in the unified one; leave the line out")
 	case strings.HasPrefix(r.Who, "@"):
-		gid, members, err := accounts.Group(r.Who[1:])
+		gid, members, err := known.Group(r.Who[1:])
 		if err != nil {
 			return err
 		}
@@ -163,7 +166,7 @@ func (r *Rule) resolve(accounts Accounts, number uint32) error {
 			add(whoUser, uid)
 		}
 	default:
-		uid, err := accounts.User(r.Who)
+		uid, err := known.User(r.Who)
 		if err != nil {
 			return err
 		}
@@ -173,7 +176,7 @@ func (r *Rule) resolve(accounts Accounts, number uint32) error {
 }
 
 // match sets what the entries of a rule compare.
-func (r *Rule) match(e *entry) error {
+func (r *rule) match(e *entry) error {
 	text, begins := strings.CutSuffix(r.Process, "*")
 	e.Path, e.PathMask = make([]uint64, pathLen/8), make([]uint64, pathLen/8)
 	e.Name, e.NameMask = make([]uint64, nameLen/8), make([]uint64, nameLen/8)
@@ -237,15 +240,15 @@ func (rs Rules) entries(behind int) ([]byte, error) {
 	return b, nil
 }
 
-// Process is what a destination's placeholders are about.
-type Process struct {
+// process is what a destination's placeholders are about.
+type process struct {
 	PID      int
 	UID, GID uint32 // effective
 	Name     string
 }
 
 // expand returns the destination for a process, absolute below the root.
-func (r *Rule) expand(p Process) (string, error) {
+func (r *rule) expand(p process) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(r.Destination); i++ {
 		c := r.Destination[i]

@@ -6,16 +6,16 @@ import (
 	"testing"
 )
 
-type accounts struct{}
+type twoAccounts struct{}
 
-func (accounts) User(name string) (uint32, error) {
+func (twoAccounts) User(name string) (uint32, error) {
 	if name != "ann" {
 		return 0, errors.New("nobody")
 	}
 	return 1000, nil
 }
 
-func (accounts) Group(name string) (uint32, []uint32, error) {
+func (twoAccounts) Group(name string) (uint32, []uint32, error) {
 	if name != "staff" {
 		return 0, nil, errors.New("no group")
 	}
@@ -23,18 +23,18 @@ func (accounts) Group(name string) (uint32, []uint32, error) {
 }
 
 func TestParse(t *testing.T) {
-	rules, err := Parse(strings.NewReader(`
+	rules, err := parse(strings.NewReader(`
 # comment
 ann:make	cpu,memory	build/%u/%p\%  # behind
 @staff  *  "a b/"
 *:/usr/bin/*  *  /x
-`), accounts{})
+`), twoAccounts{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, r := range rules {
-		group, err := r.expand(Process{PID: 7, UID: 4294967290, GID: 3, Name: "a/b"})
+		group, err := r.expand(process{PID: 7, UID: 4294967290, GID: 3, Name: "a/b"})
 		if err != nil {
 			t.Error(err)
 		}
@@ -65,12 +65,12 @@ func TestParseErrors(t *testing.T) {
 		"ann:/" + strings.Repeat("x", 64) + " * y": "may have 63 bytes",
 		strings.Repeat("@staff * x\n", 86):         "more than 256",
 	} {
-		if _, err := Parse(strings.NewReader(text), accounts{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := parse(strings.NewReader(text), twoAccounts{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
-	r := &Rule{Destination: "x/%p"}
-	if _, err := r.expand(Process{Name: ".."}); err == nil {
+	r := &rule{Destination: "x/%p"}
+	if _, err := r.expand(process{Name: ".."}); err == nil {
 		t.Error("the name of a process leads out")
 	}
 	if _, err := (&Mover{}).Move(make([]byte, decisionLen)); err != errRecord {

@@ -20,7 +20,7 @@ func (lk *Linker) addEmit(l *List, symbol, name string) error {
 	}
 	body := asm.Instructions{asm.Mov.Imm(asm.R4, 0)}
 	params := []btf.FuncParam{{Name: "data", Type: typePointer}, {Name: "size", Type: typeInt}}
-	if symbol != EmitSymbol {
+	if symbol != emitSymbol {
 		body[0] = asm.Mov.Reg(asm.R4, asm.R3)
 		params = append(params, btf.FuncParam{Name: "type", Type: typeInt})
 	}

@@ -53,7 +53,7 @@ func madeList(name string, veto taskwatch.Kinds, maps []string, watchers map[tas
 	for k, names := range watchers {
 		l.Kinds |= taskwatch.KindsOf(k)
 		for _, fn := range names {
-			symbol := fmt.Sprintf("%s%s_%s", WatcherSymbol, k, fn)
+			symbol := fmt.Sprintf("%s%s_%s", watcherSymbol, k, fn)
 			l.Code.Funcs[symbol] = function(symbol, []string{"helper"}, maps)
 			lastMadeID++
 			l.Watched[k] = append(l.Watched[k], Watcher{Symbol: symbol, ID: lastMadeID, Slot: int(lastMadeID)})
@@ -309,7 +309,7 @@ func TestResultOfDispatcher(t *testing.T) {
 // is an error where there is none.
 func TestLinkEmit(t *testing.T) {
 	module := madeList("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
-	module.Code.Funcs["deeper"] = function("deeper", []string{EmitSymbol}, nil)
+	module.Code.Funcs["deeper"] = function("deeper", []string{emitSymbol}, nil)
 	builtin := madeList("b", 0, nil, nil)
 	builtin.Code.Emit = "helper"
 
@@ -321,7 +321,7 @@ func TestLinkEmit(t *testing.T) {
 		{[]*List{module}, asm.Mov.Imm(asm.R0, -errNoListener)},
 	} {
 		insns := mustLink(t, &Linker{Hook: exitHook(), Lists: c.lists})[0]
-		at := slices.IndexFunc(insns, func(i asm.Instruction) bool { return i.Symbol() == module.symbol(EmitSymbol) })
+		at := slices.IndexFunc(insns, func(i asm.Instruction) bool { return i.Symbol() == module.symbol(emitSymbol) })
 		if at < 0 {
 			t.Fatal("the module has no emit function")
 		}

@@ -9,23 +9,23 @@ import (
 
 // The symbols of functions that the header's macros make.
 const (
-	WatcherSymbol = "__task_watcher_" // ev_fn
-	EmitSymbol    = WatcherSymbol + "emit"
+	watcherSymbol = "__task_watcher_" // ev_fn
+	emitSymbol    = watcherSymbol + "emit"
 
-	EmitStructSymbol = EmitSymbol + "_struct"
-	LogSymbol        = WatcherSymbol + "log"
+	EmitStructSymbol = emitSymbol + "_struct"
+	LogSymbol        = watcherSymbol + "log"
 )
 
 // IsEmit reports whether a function is none of the module's: the linker makes it,
 // for what the module sends.
 func IsEmit(symbol string) bool {
-	return symbol == EmitSymbol || symbol == EmitStructSymbol || symbol == LogSymbol
+	return symbol == emitSymbol || symbol == EmitStructSymbol || symbol == LogSymbol
 }
 
 // SplitSymbol takes apart the name that the header's macro makes of an entry and
 // a function.
 func SplitSymbol(symbol string) (e plan.Entry, function string, ok bool) {
-	rest, ours := strings.CutPrefix(symbol, WatcherSymbol)
+	rest, ours := strings.CutPrefix(symbol, watcherSymbol)
 	name, function, cut := strings.Cut(rest, "_")
 	e, err := plan.ParseEntry(name)
 	return e, function, ours && cut && err == nil

@@ -20,15 +20,15 @@ const maxFile = 4 << 20
 const fresh = 5 * time.Second
 
 // Host holds the names of the machine.
-var Host = &Names{User: &File{Path: "/etc/passwd"}, Group: &File{Path: "/etc/group"}}
+var Host = &machine{User: &file{path: "/etc/passwd"}, Group: &file{path: "/etc/group"}}
 
-// Names has the names of one root directory.
-type Names struct{ User, Group *File }
+// machine has the names of one root directory.
+type machine struct{ User, Group *file }
 
-// File is a file like /etc/passwd, as it was last seen: it is read anew when
+// file is a file like /etc/passwd, as it was last seen: it is read anew when
 // it has changed. All methods may be called from any goroutine.
-type File struct {
-	Path string
+type file struct {
+	path string
 
 	mu      sync.Mutex // guards what follows
 	looked  time.Time
@@ -38,7 +38,7 @@ type File struct {
 }
 
 // Name returns the name of an id, and whether it has one.
-func (f *File) Name(id uint32) (string, bool) {
+func (f *file) Name(id uint32) (string, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if now := time.Now(); now.Sub(f.looked) > fresh || f.looked.IsZero() {
@@ -50,7 +50,7 @@ func (f *File) Name(id uint32) (string, bool) {
 }
 
 // Of returns the name of an id, or else the id.
-func (f *File) Of(id uint32) string {
+func (f *file) Of(id uint32) string {
 	if name, ok := f.Name(id); ok {
 		return name
 	}
@@ -58,14 +58,14 @@ func (f *File) Of(id uint32) string {
 }
 
 // look reads the file if it has changed. Callers hold mu.
-func (f *File) look() {
-	file, err := os.OpenFile(f.Path, os.O_RDONLY|nonblock, 0)
+func (f *file) look() {
+	in, err := os.OpenFile(f.path, os.O_RDONLY|nonblock, 0)
 	if err != nil {
 		f.names = nil
 		return
 	}
-	defer file.Close()
-	st, err := file.Stat()
+	defer in.Close()
+	st, err := in.Stat()
 	if err != nil || !st.Mode().IsRegular() {
 		f.names = nil // a FIFO or a device could have a reader wait
 		return
@@ -73,7 +73,7 @@ func (f *File) look() {
 	if f.names != nil && st.ModTime().Equal(f.changed) && st.Size() == f.size {
 		return
 	}
-	b, err := io.ReadAll(io.LimitReader(file, maxFile))
+	b, err := io.ReadAll(io.LimitReader(in, maxFile))
 	if err != nil {
 		return
 	}

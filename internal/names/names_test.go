@@ -17,7 +17,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	write("# a comment:x:9:\nroot:x:0:0:root:/:/bin/sh\nbad line\nx:y\ntoor:x:0:\nwww-data:x:33:33::/:/x\nlong:x:4294967296:\n:x:7:\n")
-	f := &File{Path: path}
+	f := &file{path: path}
 	for id, want := range map[uint32]string{0: "root", 33: "www-data", 9: "9", 7: "7", 1000: "1000"} {
 		if got := f.Of(id); got != want {
 			t.Errorf("%d is %q, want %q", id, got, want)
@@ -37,7 +37,7 @@ func TestNoFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{fifo, "/dev/zero", t.TempDir(), "/nowhere"} {
-		if got := (&File{Path: path}).Of(5); got != "5" {
+		if got := (&file{path: path}).Of(5); got != "5" {
 			t.Errorf("%s: %q", path, got)
 		}
 	}

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// ParseCmdline splits the content of a cmdline file: strings that each end in
+// parseCmdline splits the content of a cmdline file: strings that each end in
 // a NUL, or, once the program has overwritten them, whatever it left. It
 // returns an empty slice, not nil, for no content.
-func ParseCmdline(b []byte) []string {
+func parseCmdline(b []byte) []string {
 	if len(b) == 0 {
 		return []string{}
 	}
 	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
 }
 
-// ParseChildren returns the pids in a children file.
-func ParseChildren(b []byte) []int {
+// parseChildren returns the pids in a children file.
+func parseChildren(b []byte) []int {
 	var pids []int
 	for _, field := range strings.Fields(string(b)) {
 		if pid, err := strconv.Atoi(field); err == nil {
@@ -27,8 +27,8 @@ func ParseChildren(b []byte) []int {
 	return pids
 }
 
-// ParseIO returns the bytes of storage I/O in an io file.
-func ParseIO(b []byte) (read, write uint64) {
+// parseIO returns the bytes of storage I/O in an io file.
+func parseIO(b []byte) (read, write uint64) {
 	for line := range bytes.Lines(b) {
 		if v, ok := bytes.CutPrefix(line, []byte("read_bytes: ")); ok {
 			read = number(v)

@@ -41,7 +41,7 @@ func TestParseStatus(t *testing.T) {
 	const text = "Name:\ta\\nb\\\\n\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t17\nNgid:\t0\nPid:\t18\nPPid:\t1\n" +
 		"TracerPid:\t5\nUid:\t1\t2\t3\t4294967294\nGid:\t5\t6\t7\t8\nVmHWM:\t     100 kB\n" +
 		"ShdPnd:\t8000000000004000\nSigIgn:\t0000000000001003\nCapEff:\t000001ffffffffff\nvoluntary_ctxt_switches:\t9\nnonvoluntary_ctxt_switches:\t10\n"
-	got, err := ParseStatus([]byte(text))
+	got, err := parseStatus([]byte(text))
 	want := Status{
 		Comm: "a\nb\\n", PID: 17, TID: 18, PPID: 1, TracerPID: 5,
 		UID: taskwatch.IDs{1, 2, 3, 4294967294}, GID: taskwatch.IDs{5, 6, 7, 8},
@@ -50,7 +50,7 @@ func TestParseStatus(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
-	if _, err := ParseStatus([]byte("Name:\tx\nTgid:\t1\n")); !errors.Is(err, ErrSyntax) {
+	if _, err := parseStatus([]byte("Name:\tx\nTgid:\t1\n")); !errors.Is(err, ErrSyntax) {
 		t.Errorf("a cut file: %v", err)
 	}
 }
@@ -59,7 +59,7 @@ func TestParseFiles(t *testing.T) {
 	for text, want := range map[string][]string{
 		"": {}, "a\x00": {"a"}, "a\x00\x00b\x00": {"a", "", "b"}, "a\x00\x00": {"a", ""}, "title without end": {"title without end"},
 	} {
-		if got := ParseCmdline([]byte(text)); got == nil || !slices.Equal(got, want) {
+		if got := parseCmdline([]byte(text)); got == nil || !slices.Equal(got, want) {
 			t.Errorf("cmdline %q gives %q, want %q", text, got, want)
 		}
 	}
@@ -79,10 +79,10 @@ func TestParseFiles(t *testing.T) {
 			t.Errorf("cgroup %q gives %q, want %q", text, got, want)
 		}
 	}
-	if pids := ParseChildren([]byte("12 345 6 ")); !slices.Equal(pids, []int{12, 345, 6}) {
+	if pids := parseChildren([]byte("12 345 6 ")); !slices.Equal(pids, []int{12, 345, 6}) {
 		t.Errorf("children gives %v", pids)
 	}
-	if r, w := ParseIO([]byte("rchar: 1\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 5\n")); r != 4096 || w != 8192 {
+	if r, w := parseIO([]byte("rchar: 1\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 5\n")); r != 4096 || w != 8192 {
 		t.Errorf("io gives %d and %d", r, w)
 	}
 }
@@ -286,7 +286,7 @@ func FuzzParseStatus(f *testing.F) {
 	}
 	f.Add([]byte("Uid:\nGid:\t\t\nPid: \nTgid:1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := ParseStatus(b)
+		s, err := parseStatus(b)
 		if err != nil && s != (Status{}) {
 			t.Errorf("an error with %+v", s)
 		}
@@ -296,7 +296,7 @@ func FuzzParseStatus(f *testing.F) {
 func FuzzParseCmdline(f *testing.F) {
 	f.Add([]byte("a\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got := strings.Join(ParseCmdline(b), "\x00")
+		got := strings.Join(parseCmdline(b), "\x00")
 		if got != strings.TrimSuffix(string(b), "\x00") {
 			t.Errorf("%q became %q", b, got)
 		}

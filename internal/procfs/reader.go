@@ -50,7 +50,7 @@ func (r *Reader) Status(pid, tid int) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return ParseStatus(b)
+	return parseStatus(b)
 }
 
 // Cmdline reads cmdline: the arguments of the process's program, unless it has
@@ -60,7 +60,7 @@ func (r *Reader) Cmdline(pid int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParseCmdline(b), nil
+	return parseCmdline(b), nil
 }
 
 // Title is Cmdline for a process that may have run for long: overwritten says
@@ -71,7 +71,7 @@ func (r *Reader) Title(pid int) (argv []string, overwritten bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	argv = ParseCmdline(bytes.TrimRight(b, "\x00"))
+	argv = parseCmdline(bytes.TrimRight(b, "\x00"))
 	padded, n := bytes.HasSuffix(b, []byte{0, 0}), uint64(len(b))
 	stat, err := r.Stat(pid, 0)
 	if err != nil {
@@ -80,13 +80,13 @@ func (r *Reader) Title(pid int) (argv []string, overwritten bool, err error) {
 	return argv, padded || stat.ArgLen != 0 && stat.ArgLen != n, nil
 }
 
-// IO reads io, see [ParseIO].
+// IO reads io, see parseIO.
 func (r *Reader) IO(pid, tid int) (read, write uint64, err error) {
 	b, err := r.read(pid, tid, "io")
 	if err != nil {
 		return 0, 0, err
 	}
-	read, write = ParseIO(b)
+	read, write = parseIO(b)
 	return read, write, nil
 }
 
@@ -214,7 +214,7 @@ func (r *Reader) Children(pid, tid int) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParseChildren(b), nil
+	return parseChildren(b), nil
 }
 
 // numbers returns the entries of a directory that are numbers.
@@ -290,7 +290,7 @@ func OwnStatus(thread bool) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return ParseStatus(b)
+	return parseStatus(b)
 }
 
 // firstRead is how much a file is taken to have at most, at first.

@@ -22,8 +22,8 @@ type Status struct {
 	NVCSw, NIvCSw  uint64
 }
 
-// ParseStatus reads the content of a status file.
-func ParseStatus(b []byte) (Status, error) {
+// parseStatus reads the content of a status file.
+func parseStatus(b []byte) (Status, error) {
 	var s Status
 	found := 0
 	for line := range bytes.Lines(b) {

@@ -24,7 +24,7 @@ import (
 // mover loads classify with rules, and returns what becomes of its decisions.
 func mover(t *testing.T, root, text string) chan classify.Outcome {
 	t.Helper()
-	rules, err := classify.Parse(strings.NewReader(text), classify.Host{})
+	rules, err := classify.Parse(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
