@@ -6,14 +6,8 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"io"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/process"
@@ -94,31 +88,6 @@ func (s *Sink) WithFailedExecs() { s.failed = true }
 // WantsFailedExecs reports whether they were asked for.
 func (s *Sink) WantsFailedExecs() bool { return s.failed }
 
-// idNames are the columns of a field with four ids.
-var idNames = [...]string{"", "e", "s", "fs"}
-
-func isIDs(f taskwatch.Fields) bool {
-	return f == taskwatch.FieldUID || f == taskwatch.FieldGID || f == taskwatch.FieldOld
-}
-
-// columns returns the names of the columns of a field: the field's name with an
-// underscore for the dot.
-func columns(f taskwatch.Fields) []string {
-	name := strings.ReplaceAll(f.Info().Name, ".", "_")
-	if !isIDs(f) {
-		return []string{name}
-	}
-	var list []string
-	for _, p := range idNames {
-		if name == "old" {
-			list = append(list, "old_"+p+"id")
-		} else {
-			list = append(list, p+name)
-		}
-	}
-	return list
-}
-
 func (s *Sink) head() {
 	if s.begun {
 		return
@@ -164,39 +133,6 @@ func (s *Sink) insert(table string, values ...any) {
 		s.rows = 0
 		s.print("COMMIT;\nBEGIN;\n")
 	}
-}
-
-// appendValue appends a literal. SQL's numbers are signed 64-bit integers. A
-// text that SQL cannot hold becomes a blob.
-func appendValue(b []byte, v any) []byte {
-	switch v := v.(type) {
-	case int64:
-		return strconv.AppendInt(b, v, 10)
-	case string:
-		if !utf8.ValidString(v) || strings.ContainsAny(v, "\x00\r\n") {
-			b = append(b, "CAST(X'"...)
-			b = hex.AppendEncode(b, []byte(v))
-			return append(b, "' AS TEXT)"...)
-		}
-		b = append(b, '\'')
-		b = append(b, strings.ReplaceAll(v, "'", "''")...)
-		return append(b, '\'')
-	case []string:
-		return appendValue(b, list(v))
-	}
-	return append(b, "NULL"...)
-}
-
-// list returns texts as a JSON array, for json_each and json_extract.
-func list(texts []string) string {
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if texts == nil {
-		texts = []string{}
-	}
-	_ = enc.Encode(texts) // texts always can be
-	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // TakeUnsure writes an item of which it is unknown whether the filter matches: its
@@ -282,14 +218,6 @@ func (s *Sink) mark() any {
 	return nil
 }
 
-// timeOf returns a time for a column.
-func timeOf(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000000000Z")
-}
-
 // reference returns the id of the row, or NULL if there is none.
 func (r *row) reference() any {
 	if r == nil {
@@ -326,25 +254,6 @@ func (s *Sink) event(ev *taskwatch.Event, r *row) {
 		}
 	}
 	s.insert("events", append(values, s.mark())...)
-}
-
-// valueOf returns a value for a column.
-func valueOf(v taskwatch.Value) any {
-	switch v.Type() {
-	case taskwatch.TypeInt, taskwatch.TypeUint:
-		return v.Int()
-	case taskwatch.TypeBool:
-		if v.Bool() {
-			return int64(1)
-		}
-		return int64(0)
-	case taskwatch.TypeStrings:
-		return v.Strings()
-	case taskwatch.TypeUints:
-		text, _ := json.Marshal(v.Uints()) // numbers always can be
-		return string(text)
-	}
-	return v.String()
 }
 
 // end writes the row of a process. ev is the event that ended it, or nil if none
