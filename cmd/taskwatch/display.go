@@ -182,40 +182,51 @@ func (s *display) loop(done chan error) (ended bool, err error) {
 				quiet.Reset(tick)
 			}
 		case sig := <-signals:
-			switch sig {
-			case unix.SIGQUIT:
-				s.term.Fini() // the run time writes what each goroutine does
-				signal.Reset(unix.SIGQUIT)
-				_ = unix.Kill(unix.Getpid(), unix.SIGQUIT) // cannot fail
-				select {}
-			case unix.SIGTSTP:
-				s.stop()
-			default:
-				s.again() // a shell may have changed the terminal
-			}
+			s.caught(sig)
 			s.draw()
 		case ev, ok := <-s.term.EventQ():
 			if !ok {
 				return ended, nil
 			}
-			switch ev := ev.(type) {
-			case *tcell.EventResize:
-				s.tellError(s.below.fit(s.term.Size()))
-				s.draw()
-				s.term.Sync()
-			case *tcell.EventError:
-				return ended, fmt.Errorf("the terminal cannot be read any more: %w", ev)
-			case *tcell.EventKey:
-				if s.below.takes(ev) {
-					draw()
-				} else if s.press(ev) && !s.below.stays() {
-					return ended, nil
-				} else {
-					draw()
-				}
+			if leave, err := s.input(ev, draw); leave || err != nil {
+				return ended, err
 			}
 		}
 	}
+}
+
+// caught does what a signal is for.
+func (s *display) caught(sig os.Signal) {
+	switch sig {
+	case unix.SIGQUIT:
+		s.term.Fini() // the run time writes what each goroutine does
+		signal.Reset(unix.SIGQUIT)
+		_ = unix.Kill(unix.Getpid(), unix.SIGQUIT) // cannot fail
+		select {}
+	case unix.SIGTSTP:
+		s.stop()
+	default:
+		s.again() // a shell may have changed the terminal
+	}
+}
+
+// input does what the terminal asks for, and reports whether that ends the loop.
+// soon has it drawn soon.
+func (s *display) input(ev tcell.Event, soon func()) (leave bool, err error) {
+	switch ev := ev.(type) {
+	case *tcell.EventResize:
+		s.tellError(s.below.fit(s.term.Size()))
+		s.draw()
+		s.term.Sync()
+	case *tcell.EventError:
+		return false, fmt.Errorf("the terminal cannot be read any more: %w", ev)
+	case *tcell.EventKey:
+		if !s.below.takes(ev) && s.press(ev) && !s.below.stays() {
+			return true, nil
+		}
+		soon()
+	}
+	return false, nil
 }
 
 // stop stops taskwatch, as Ctrl-Z does with others, and returns when it goes on.
