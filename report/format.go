@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"syscall"
 	"time"
 
@@ -17,7 +18,7 @@ func duration(ns int64) string {
 	case d == 0:
 		return "0s"
 	case d < 0:
-		return "-" + duration(-ns)
+		return "-" + duration(-max(ns, -math.MaxInt64)) // the least number has no opposite
 	case d < time.Millisecond:
 		return fmt.Sprintf("%dµs", d.Microseconds())
 	case d < time.Second:

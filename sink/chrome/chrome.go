@@ -34,7 +34,11 @@ type begun struct {
 type micros int64
 
 func (m micros) MarshalJSON() ([]byte, error) {
-	return fmt.Appendf(nil, "%d.%03d", m/1000, m%1000), nil
+	sign, ns := "", uint64(m)
+	if m < 0 { // recordings say what they like
+		sign, ns = "-", -ns
+	}
+	return fmt.Appendf(nil, "%s%d.%03d", sign, ns/1000, ns%1000), nil
 }
 
 // length is the duration of a slice. Readers subtract the time of the first

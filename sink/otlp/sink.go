@@ -138,7 +138,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	}
 	s.root.EndTimeUnixNano = s.wall(s.last)
 	if len(s.command) > 0 {
-		s.root.Name = "taskwatch " + filepath.Base(s.command[0])
+		s.root.Name = valid("taskwatch " + filepath.Base(s.command[0]))
 		s.root.Attributes = append(s.root.Attributes, list("process.command_args", s.command))
 	}
 	return s.send(ctx)

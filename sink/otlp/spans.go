@@ -48,7 +48,7 @@ func (p *spans) count() int { return 1 + len(p.programs) }
 
 func newSpan(name string, trace, parent []byte) *tracepb.Span {
 	return &tracepb.Span{
-		TraceId: trace, SpanId: random(8), ParentSpanId: parent, Name: name,
+		TraceId: trace, SpanId: random(8), ParentSpanId: parent, Name: valid(name),
 		Kind: tracepb.Span_SPAN_KIND_INTERNAL, Flags: 1,
 	}
 }

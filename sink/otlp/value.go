@@ -6,8 +6,12 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 )
 
+// valid returns a string as messages can have it: one of any other bytes has the
+// whole message fail.
+func valid(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+
 func stringValue(s string) *commonpb.AnyValue {
-	return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: strings.ToValidUTF8(s, "\ufffd")}}
+	return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: valid(s)}}
 }
 
 func str(key, value string) *commonpb.KeyValue {
