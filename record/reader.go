@@ -81,6 +81,9 @@ func (r *Reader) next() (taskwatch.Item, error) {
 		if r.line == 1 {
 			text = bytes.TrimPrefix(text, []byte("\ufeff"))
 		}
+		if !ended { // of a file that was written when the machine went down, the end may be NULs
+			text = bytes.TrimRight(text, "\x00")
+		}
 		if len(bytes.TrimSpace(text)) == 0 {
 			if ended {
 				continue

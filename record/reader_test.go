@@ -97,8 +97,12 @@ func TestBadLines(t *testing.T) {
 func TestCutRecording(t *testing.T) {
 	// Wherever a recorder was stopped, what it had finished is good.
 	last := strings.Replace(execLine, `"argv":["true"]`, `"argv":["é🎉"]`, 1)
-	for cut := range last {
-		in := NewReader(iotest.HalfReader(strings.NewReader(exitLine+"\n"+last[:cut])), "x.jsonl")
+	for i := range 2 * len(last) {
+		cut, behind := i/2, ""
+		if i%2 == 1 {
+			behind = "\x00\x00\x00" // the machine went down
+		}
+		in := NewReader(iotest.HalfReader(strings.NewReader(exitLine+"\n"+last[:cut]+behind)), "x.jsonl")
 		if _, err := in.Next(); err != nil {
 			t.Fatalf("cut at %d: the whole line: %v", cut, err)
 		}
@@ -232,6 +236,8 @@ func TestRecordingsSayWhereTheyEnd(t *testing.T) {
 		{"an empty line behind it", whole + "\n", nil, 0},
 		{"no start, as a filter may leave it", lines[1], nil, 0},
 		{"no end", lines[0] + lines[1], []EarlyEnd{{Line: 2}}, 0},
+		{"no end, for the machine went down", lines[0] + lines[1] + "\x00\x00", []EarlyEnd{{Line: 2}}, 0},
+		{"the machine went down, and another one", lines[0] + lines[1][:20] + "\x00\x00\n" + whole, []EarlyEnd{{Line: 2, Partial: true, More: true}}, 1},
 		{"a start alone", lines[0], []EarlyEnd{{Line: 1}}, 0},
 		{"no end, and another one", lines[0] + lines[1] + whole, []EarlyEnd{{Line: 2, More: true}}, 0},
 		{"cut off, and another one", lines[0] + lines[1][:20] + "\n" + whole, []EarlyEnd{{Line: 2, Partial: true, More: true}}, 1},
