@@ -90,8 +90,8 @@ type Capabilities struct {
 type Capability struct {
 	Delivered bool             // the event is delivered
 	Veto      bool             // the error of a watcher refuses the operation
-	Missing   taskwatch.Fields // fields of that kind that are always missing
-	MayMiss   taskwatch.Fields // fields that single events may miss, and then list in Event.Missing
+	Missing   taskwatch.Fields // fields of that kind that are always missing; of optional ones, where they are asked for
+	MayMiss   taskwatch.Fields // default fields that single events may miss, and then list in Event.Missing, as any optional one
 	Hook      string           // what it is observed by, in the kernel's words
 	Why       string           // why it is not delivered, cannot be vetoed, or lacks fields; "" if it is complete
 }

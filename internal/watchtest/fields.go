@@ -23,6 +23,9 @@ func (c *comparison) missing(ev *taskwatch.Event, free taskwatch.Fields) {
 	if less := declared & all &^ ev.Missing; less != 0 {
 		c.problem("%s event %d of %s: the source declares %s missing, and the event does not say so", ev.Kind, ev.Seq, ev.Task.ID, less)
 	}
+	if ev.Extra != nil && ev.Extra.Given&c.caps.Events[ev.Kind].Missing != 0 {
+		c.problem("%s event %d of %s has %s, which the source declares always missing", ev.Kind, ev.Seq, ev.Task.ID, ev.Extra.Given&c.caps.Events[ev.Kind].Missing)
+	}
 	if alien := ev.Missing &^ all; alien != 0 {
 		c.problem("%s event %d of %s says that %s is missing, which is no field of that kind", ev.Kind, ev.Seq, ev.Task.ID, alien)
 	}

@@ -58,5 +58,11 @@ func capabilities(cfg *Config) source.Capabilities {
 		Why:       "the message has no rusage, and the task is gone when it arrives; cwd and cgroup are read only at an exec",
 	}
 	caps.Events[taskwatch.Free] = source.Capability{Why: "the connector has no message for it"}
+	for k := range caps.Events {
+		if c := &caps.Events[k]; c.Delivered {
+			c.Missing |= taskwatch.OptionalOf(taskwatch.Kind(k))
+		}
+	}
+	caps.Events[taskwatch.Exec].Missing &^= lasting
 	return caps
 }

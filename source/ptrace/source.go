@@ -98,7 +98,7 @@ func (s *Source) Capabilities() source.Capabilities {
 		e := &c.Events[k]
 		e.Delivered = true
 		e.Hook = hooks[k]
-		e.Missing = alwaysMissing
+		e.Missing = alwaysMissing | taskwatch.FieldLabel&taskwatch.OptionalOf(taskwatch.Kind(k))
 		e.MayMiss = mayMiss & taskwatch.FieldsOf(taskwatch.Kind(k))
 		if k := taskwatch.Kind(k); k != taskwatch.Init && k != taskwatch.Clone {
 			e.MayMiss &^= taskwatch.FieldVal
