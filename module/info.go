@@ -32,7 +32,8 @@ type Info struct {
 }
 
 // ParseInfo reads NUL-separated key=value strings, as in the section .modinfo
-// of modules of the kernel itself. Unknown keys are skipped.
+// of modules of the kernel itself. Unknown keys are skipped. What is for people is
+// made UTF-8: the interface of the daemon can have nothing else.
 func ParseInfo(b []byte) (*Info, error) {
 	info := &Info{Params: map[string]string{}}
 	for len(b) > 0 {
@@ -49,16 +50,16 @@ func ParseInfo(b []byte) (*Info, error) {
 		case "task_watchers":
 			info.api = value
 		case "license":
-			info.License = value
+			info.License = valid(value)
 		case "description":
-			info.Description = value
+			info.Description = valid(value)
 		case "author":
-			info.Author = value
+			info.Author = valid(value)
 		case "version":
-			info.Version = value
+			info.Version = valid(value)
 		case "parm":
 			name, text, _ := strings.Cut(value, ":")
-			info.Params[name] = text
+			info.Params[name] = valid(text)
 		case "veto":
 			k, err := taskwatch.ParseKind(value)
 			if err != nil || !k.Vetoable() {
@@ -95,6 +96,8 @@ func ParseInfo(b []byte) (*Info, error) {
 	}
 	return info, nil
 }
+
+func valid(text string) string { return strings.ToValidUTF8(text, "\ufffd") }
 
 // CheckAPI returns an error unless this program knows the version of
 // task_watchers.h that the module was built with.

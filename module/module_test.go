@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestCheckName(t *testing.T) {
@@ -72,6 +73,20 @@ func TestValues(t *testing.T) {
 	for _, text := range []string{"eight888", "a\x00b"} {
 		if err := WriteString(b, text); err == nil {
 			t.Errorf("%q was written", text)
+		}
+	}
+}
+
+// What a module says about itself can be passed on, whatever its author's editor
+// has written.
+func TestInfoIsUTF8(t *testing.T) {
+	info, err := ParseInfo([]byte("license=GPL\x00author=J\xfcrgen\x00description=\xff\x00version=1\xe4\x00parm=a:caf\xe9\x00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{info.License, info.Author, info.Description, info.Version, info.Params["a"]} {
+		if text == "" || !utf8.ValidString(text) {
+			t.Errorf("%q", text)
 		}
 	}
 }
