@@ -31,6 +31,9 @@ const (
 	MinWindow    = 8 << 10
 	MaxWindow    = 4 << 20
 	MaxQuestions = 16 // that a node answers at a time
+
+	MaxQuestionsOfOne = 4        // the same, of one operator
+	MaxQuestion       = 64 << 10 // bytes
 )
 
 // Bound brings the question within its bounds.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -192,6 +193,95 @@ func TestQuestionWithoutAnswer(t *testing.T) {
 		return len(w.lines["a"]) == 2
 	})
 }
+
+// One operator does not take the room of all others at a node. It is told so, once, and
+// gets its answer when one of its questions ends. All together take no more than there is.
+func TestQuestionsOfOneOperator(t *testing.T) {
+	h, tm, n := oneNode(t)
+	ask := func(tm *team) *watching { return tm.watch(t, `kind == "exec"`, "", 3*time.Second) }
+	answered := func(w *watching) {
+		t.Helper()
+		eventually(t, "the node answers", func() bool { return w.got("n") > 0 })
+	}
+	another := func() *team {
+		return &team{tm.key, tm.keys, &operator.Conn{Conn: h.dial(t, fleet.Reader, "another", nil)}}
+	}
+	rejected := func(w *watching, says string) {
+		t.Helper()
+		eventually(t, "the node says why it does not answer", func() bool { return strings.HasPrefix(w.troubles(), says) })
+	}
+	var mine []*watching
+	for range fleet.MaxQuestionsOfOne {
+		w := ask(tm)
+		answered(w)
+		mine = append(mine, w)
+	}
+	over := ask(tm)
+	rejected(over, fmt.Sprintf("n: it answers %d questions of this client already", fleet.MaxQuestionsOfOne))
+	answered(ask(another()))
+	mine[0].end(t)
+	answered(over)
+	runs(t, 0, 10, n)
+	eventually(t, "all items come", func() bool { return over.got("n") == 11 })
+	if _, lost := over.told(); lost > 0 || strings.Contains(over.troubles(), "\n") {
+		t.Errorf("%d items are lost that the node never had to send, and the troubles are %q", lost, over.troubles())
+	}
+	for total := fleet.MaxQuestionsOfOne + 1; total < fleet.MaxQuestions; {
+		more := another()
+		for range min(fleet.MaxQuestionsOfOne, fleet.MaxQuestions-total) {
+			answered(ask(more))
+			total++
+		}
+	}
+	rejected(ask(another()), fmt.Sprintf("n: it answers %d questions already", fleet.MaxQuestions))
+}
+
+// A reader that asks without end, or with long questions, keeps no node from answering
+// others.
+func TestReaderFloods(t *testing.T) {
+	h, tm, n := oneNode(t)
+	bad := h.dial(t, fleet.Reader, "stolen", nil)
+	answers, err := bad.SubscribeSync(fleet.AnswerSubject(bad.Key(), "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answers.SetPendingLimits(-1, -1); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	const questions = 20_000
+	for i := range questions {
+		q := fleet.Question{ID: fmt.Sprint("q", i), Where: `kind == "exec"`, Lease: fleet.MinLease}
+		if i == 0 {
+			q.Where = strings.Repeat(" ", fleet.MaxQuestion)
+		}
+		b, err := json.Marshal(&q)
+		if err == nil {
+			err = bad.Publish(fleet.QuestionSubject(bad.Key()), b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := tm.watch(t, `kind == "exec"`, "", time.Minute)
+	eventually(t, "another operator gets its answer", func() bool { return w.got("n") == 1 })
+	eventually(t, "the node says it", func() bool {
+		text := n.log.String()
+		return strings.Contains(text, "an operator asks too often") && strings.Contains(text, "a question is too long")
+	})
+	most := maxHeardOfTest * (2 + int(time.Since(began)/(10*time.Second)))
+	if got, _, err := answers.Pending(); err != nil || got == 0 || got > most {
+		t.Errorf("of %d questions, the node has looked at %d, %v; want %d at most", questions, got, err, most)
+	}
+	long := operator.Watch{Where: strings.Repeat(" ", fleet.MaxQuestion), Lease: time.Minute}
+	if err := long.Run(t.Context(), tm.Conn); err == nil || !strings.Contains(err.Error(), "shorten its expressions") {
+		t.Errorf("a long question: %v", err)
+	}
+}
+
+// maxHeardOfTest is how many answers a flood gets in ten seconds, at most: one for each
+// question that the node takes, and a few for those that it answers.
+const maxHeardOfTest = 500
 
 // What is lost on the way is counted.
 func TestQuestionIsLost(t *testing.T) {

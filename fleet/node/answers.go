@@ -20,9 +20,40 @@ type answers struct {
 	node *Node
 
 	mu     sync.Mutex // guards the fields below
-	asked  map[string]*answer
+	asked  map[asked]*answer
+	heard  map[string]int // messages of an operator, since a time
+	since  time.Time
 	closed bool
 	ended  sync.WaitGroup
+}
+
+// asked is a question of an operator.
+type asked struct{ asker, id string }
+
+// How many messages about questions a node takes of an operator in a time, and of how many
+// operators: one that asks without end, or a hub that makes them up, costs it neither a
+// processor nor memory. The others are dropped; what is asked again is taken then.
+const (
+	maxHeard   = 400
+	maxAskers  = 1000
+	heardEvery = 10 * time.Second
+)
+
+// hears reports whether a message of an operator is taken.
+func (as *answers) hears(asker string) bool {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if now := time.Now(); now.Sub(as.since) >= heardEvery {
+		as.heard, as.since = map[string]int{}, now
+	}
+	if _, known := as.heard[asker]; !known && len(as.heard) >= maxAskers {
+		return false
+	}
+	as.heard[asker]++
+	if as.heard[asker] == maxHeard+1 {
+		as.node.log.Warn("an operator asks too often, and some of it is dropped", "asker", asker)
+	}
+	return as.heard[asker] <= maxHeard
 }
 
 // take takes a question: a new one, or one that is asked again. The subject says
@@ -30,6 +61,13 @@ type answers struct {
 func (as *answers) take(ctx context.Context, msg *nats.Msg) {
 	var q fleet.Question
 	asker := strings.TrimPrefix(msg.Subject, fleet.QuestionSubject(""))
+	if !as.hears(asker) {
+		return
+	}
+	if len(msg.Data) > fleet.MaxQuestion {
+		as.node.log.Warn("a question is too long", "asker", asker, "bytes", len(msg.Data), "limit", fleet.MaxQuestion)
+		return
+	}
 	if err := json.Unmarshal(msg.Data, &q); err != nil || q.ID == "" || strings.ContainsAny(q.ID, ".*> \t") {
 		as.node.log.Warn("a question cannot be read", "asker", asker, "error", err)
 		return
@@ -37,7 +75,7 @@ func (as *answers) take(ctx context.Context, msg *nats.Msg) {
 	q.Bound()
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	a := as.asked[asker+"."+q.ID]
+	a := as.asked[asked{asker, q.ID}]
 	switch {
 	case as.closed:
 	case q.End:
@@ -57,17 +95,26 @@ func (as *answers) receive(msg *nats.Msg) {
 	var r fleet.Receipt
 	subject := strings.Split(msg.Subject, ".")
 	asker := subject[len(subject)-2] // the node is the last one
+	if len(msg.Data) > maxReceipt {
+		return
+	}
 	if err := json.Unmarshal(msg.Data, &r); err != nil {
 		as.node.log.Warn("a receipt cannot be read", "asker", asker, "error", err)
 		return
 	}
 	as.mu.Lock()
-	a := as.asked[asker+"."+r.ID]
+	a := as.asked[asked{asker, r.ID}]
 	as.mu.Unlock()
 	if a != nil {
 		a.receive(r.Items)
 	}
 }
+
+// maxLogged is how many bytes of an expression the log has.
+const maxLogged = 200
+
+// maxReceipt is how many bytes a receipt has, at most.
+const maxReceipt = 1 << 10
 
 func (as *answers) chosen(q *fleet.Question) bool {
 	s, err := selector.Parse(q.Select)
@@ -78,22 +125,41 @@ func (as *answers) chosen(q *fleet.Question) bool {
 	return err == nil && chosen
 }
 
+// full says why the node answers no further question of an operator, or nothing. No
+// operator takes the room of all others. Callers hold mu.
+func (as *answers) full(asker string) string {
+	own := 0
+	for q := range as.asked {
+		if q.asker == asker {
+			own++
+		}
+	}
+	switch {
+	case own >= fleet.MaxQuestionsOfOne:
+		return fmt.Sprintf("it answers %d questions of this client already, and no more at a time; end one of them", own)
+	case len(as.asked) >= fleet.MaxQuestions:
+		return fmt.Sprintf("it answers %d questions already, and no more at a time; this one waits until another one ends", len(as.asked))
+	}
+	return ""
+}
+
 // begin answers a new question. Callers hold mu.
 func (as *answers) begin(ctx context.Context, asker string, q *fleet.Question) {
 	a := newAnswer(as.node, fleet.AnswerSubject(asker, q.ID, as.node.conn.Key()), q)
-	if len(as.asked) >= fleet.MaxQuestions {
-		a.end(fmt.Sprintf("the node answers %d questions already", fleet.MaxQuestions))
+	if why := as.full(asker); why != "" {
+		a.end(why)
 		return
 	}
+	key := asked{asker, q.ID}
 	ctx, a.cancel = context.WithCancel(ctx)
 	a.lease = time.AfterFunc(q.Lease, a.cancel)
-	as.asked[asker+"."+q.ID] = a
-	as.node.log.Info("answering", "asker", asker, "where", q.Where)
+	as.asked[key] = a
+	as.node.log.Info("answering", "asker", asker, "where", short(q.Where, maxLogged))
 	as.ended.Go(func() {
 		err := as.node.cfg.Daemon.Answer(ctx, q.Where, a.send)
 		a.lease.Stop()
 		as.mu.Lock()
-		delete(as.asked, asker+"."+q.ID)
+		delete(as.asked, key)
 		as.mu.Unlock()
 		failed := ""
 		if err != nil && ctx.Err() == nil {

@@ -79,7 +79,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.answers = answers{node: n, asked: map[string]*answer{}}
+	n.answers = answers{node: n, asked: map[asked]*answer{}}
 	return n, nil
 }
 

@@ -170,9 +170,10 @@ func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 		return
 	}
 	a.id.Name = in.Name
+	said := a.trouble
 	a.heard, a.trouble = time.Now(), ""
 	switch sent := in.Items - in.Count; {
-	case in.Items < a.items, a.began != 0 && in.Began != a.began: // it has begun again
+	case a.items > 0 && (in.Items < a.items || in.Began != a.began): // it has begun again
 		a.receipt, a.unread, a.last = 0, 0, 0
 		w.lose(a, 0, in.Lines)
 	case sent > a.items:
@@ -188,8 +189,7 @@ func (w *Watch) take(nodes *answeringNodes, key string, data []byte) {
 		nodes.receipt(key, a.items)
 		a.receipt, a.unread = a.items, 0
 	}
-	if in.Error != "" {
-		a.trouble = in.Error
+	if a.trouble = in.Error; in.Error != "" && in.Error != said { // it says so whenever it is asked again
 		w.OnTrouble(a.id, in.Error)
 	}
 }

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -61,5 +62,33 @@ func TestNodeSpeaksForItself(t *testing.T) {
 		if !json.Valid([]byte(c.line)) {
 			t.Errorf("%s is no JSON at all", c.line)
 		}
+	}
+}
+
+// A node that does not answer says so whenever it is asked again. That is said once, and
+// nothing is lost with it; what it has sent before that is not complete any more, once.
+func TestNodeRejectsQuestion(t *testing.T) {
+	var said []string
+	w := Watch{
+		OnLine: func(_ NodeID, line []byte) {
+			if bytes.Contains(line, []byte(`"event":"lost"`)) {
+				line = []byte("lost")
+			}
+			said = append(said, string(line))
+		},
+		OnTrouble: func(_ NodeID, why string) { said = append(said, why) },
+	}
+	nodes := newAnswering()
+	for _, answer := range []string{
+		`"began":1,"error":"full"`, `"began":2,"error":"full"`, `"began":3,"error":"other"`, `"began":4,"error":"full"`,
+		`"began":5,"items":1,"count":1,"lines":[{"event":"start"}]`, `"began":5,"items":1`,
+		`"began":6,"error":"full"`, `"began":7,"error":"full"`,
+		`"began":8,"items":1,"count":1,"lines":[{"event":"start"}]`, `"began":9,"items":1,"count":1,"lines":[{"event":"start"}]`,
+	} {
+		w.take(nodes, "UN", []byte(`{"name":"n",`+answer+`}`))
+	}
+	want := []string{"full", "other", "full", `{"event":"start"}`, "lost", "full", `{"event":"start"}`, "lost", `{"event":"start"}`}
+	if fmt.Sprintf("%q", said) != fmt.Sprintf("%q", want) {
+		t.Errorf("it is said %q, want %q", said, want)
 	}
 }

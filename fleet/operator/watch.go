@@ -47,6 +47,9 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 		return err
 	}
 	q := fleet.Question{ID: strings.ToLower(rand.Text()), Where: w.Where, Select: w.Select, Lease: w.Lease}
+	if _, err := encode(&q); err != nil {
+		return err
+	}
 	if w.Record != nil {
 		r := *w.Record
 		r.Question, r.Where, r.Select = q.ID, w.Where, w.Select
@@ -77,7 +80,7 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 		return fmt.Errorf("fleet: %w", err)
 	}
 	ask := func() error {
-		b, err := json.Marshal(&q)
+		b, err := encode(&q)
 		if err == nil {
 			err = c.Publish(fleet.QuestionSubject(c.Key()), b)
 		}
@@ -131,6 +134,15 @@ func (w *Watch) Run(ctx context.Context, c *Conn) error {
 			return nil
 		}
 	}
+}
+
+// encode returns a question as nodes get it.
+func encode(q *fleet.Question) ([]byte, error) {
+	b, err := json.Marshal(q)
+	if err == nil && len(b) > fleet.MaxQuestion {
+		err = fmt.Errorf("the question has %d bytes, and may have %d: shorten its expressions", len(b), fleet.MaxQuestion)
+	}
+	return b, err
 }
 
 // maxWaiting is how many bytes of answers wait for OnLine, at most: more than the
