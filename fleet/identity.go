@@ -168,6 +168,9 @@ func (id *Identity) save() error {
 	return SaveFile(filepath.Join(id.dir, identityFile), append(b, '\n'))
 }
 
+// IsKey reports whether a text can be the public key of a client.
+func IsKey(text string) bool { return nkeys.IsValidPublicUserKey(text) }
+
 // Key returns the public key, which names the client.
 func (id *Identity) Key() string { return id.pub }
 

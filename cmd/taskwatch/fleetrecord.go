@@ -91,8 +91,11 @@ well, as with watch.`,
 			var w operator.Watch
 			out.have(&w)
 			err = w.Replay(ctx, c, args[0])
-			if out.failed != nil {
+			switch {
+			case out.failed != nil:
 				err = out.failed
+			case err == nil && ctx.Err() == nil:
+				err = out.missing()
 			}
 			if err != nil {
 				return moduleFailed(err)

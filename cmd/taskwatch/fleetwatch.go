@@ -111,6 +111,7 @@ type nodeLines struct {
 	out    *bufio.Writer
 	bare   bool      // without the node, for a single one
 	only   string    // the name or the key of that node, or ""
+	key    string    // of that node, once it has said something
 	logs   *nodeLogs // or nil
 	stop   func()    // is called when a line cannot be written
 	failed error     // then
@@ -123,7 +124,7 @@ func (l *nodeLines) have(w *operator.Watch) {
 }
 
 func (l *nodeLines) write(node operator.NodeID, line []byte) {
-	if l.failed != nil || l.only != "" && l.only != node.Name && l.only != node.Key {
+	if l.failed != nil || !l.shows(node) {
 		return
 	}
 	l.logs.take(node, line)
@@ -137,9 +138,42 @@ func (l *nodeLines) write(node operator.NodeID, line []byte) {
 		err = l.out.Flush()
 	}
 	if err != nil {
-		l.failed = err
-		l.stop()
+		l.fail(err)
 	}
+}
+
+// fail ends all with an error.
+func (l *nodeLines) fail(err error) {
+	l.failed = err
+	l.stop()
+}
+
+// shows reports whether what a node says is shown. Nodes choose their names, so two may
+// have the same: their lines together would be nobody's.
+func (l *nodeLines) shows(node operator.NodeID) bool {
+	called := node.Name
+	if fleet.IsKey(l.only) {
+		called = node.Key
+	}
+	switch {
+	case l.only == "":
+		return true
+	case l.only != called:
+		return false
+	case l.key != "" && l.key != node.Key:
+		l.fail(fmt.Errorf("two nodes are called %s: give the key of one, %s or %s", l.only, l.key, node.Key))
+		return false
+	}
+	l.key = node.Key
+	return true
+}
+
+// missing returns an error where the node that is to be shown has said nothing.
+func (l *nodeLines) missing() error {
+	if l.only == "" || l.key != "" || l.failed != nil {
+		return nil
+	}
+	return fmt.Errorf("there is nothing of a node %s; 'taskwatch fleet nodes' lists the names and keys of nodes", l.only)
 }
 
 // withNode puts the node in front of what a line has, and ends the line.
