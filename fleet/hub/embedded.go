@@ -17,6 +17,11 @@ import (
 // does not read: see fleet.Question.
 const maxPending = 128 << 20
 
+// maxStore is what JetStream may promise to its streams: more than any disk has. By itself it
+// takes a share of what is free, and a hub would not start on a disk that is nearly full. The
+// hub looks after the disk itself: see room.
+const maxStore = 1 << 60
+
 // embed starts a server of the hub's own.
 func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 	if err := h.ca.forgetOthers(cfg.Dir); err != nil {
@@ -46,7 +51,7 @@ func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 	}
 	h.server, err = server.NewServer(&server.Options{
 		ServerName: "taskwatch-hub", Host: host, Port: port, NoSigs: true,
-		JetStream: true, StoreDir: filepath.Join(cfg.Dir, "jetstream"), DisableJetStreamBanner: true,
+		JetStream: true, JetStreamMaxStore: maxStore, StoreDir: filepath.Join(cfg.Dir, "jetstream"), DisableJetStreamBanner: true,
 		TLS: true, TLSConfig: tlsConfig, TLSTimeout: 10, AuthTimeout: 15, AlwaysEnableNonce: true,
 		CustomClientAuthentication: &door{clients: h.clients, own: own.pub, log: h.log, audit: h.service.note},
 		MaxPayload:                 maxPayload, MaxPending: maxPending, MaxSubs: 64, MaxControlLine: 4 << 10,

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -13,17 +14,21 @@ import (
 type queue struct {
 	ready chan struct{} // has a value when something may wait
 
-	mu    sync.Mutex // guards the fields below
-	byKey map[string]*waiting
-	turns []*waiting // those that have something, the next one first
+	mu    sync.Mutex           // guards the fields below
+	byKey map[string]*waiting  // of clients that have something
+	turns []*waiting           // the same, the next one first
+	said  map[string]time.Time // when it was last said that something of a client was dropped
 }
 
 // waiting is what waits of a client.
 type waiting struct {
+	key   string
 	msgs  []*nats.Msg
 	bytes int
-	said  time.Time // that something was dropped
 }
+
+// sayEvery is how often it is said that a client does the same again and again.
+const sayEvery = time.Minute
 
 // What may wait of a client. The first message may be larger.
 const (
@@ -32,27 +37,24 @@ const (
 )
 
 func newQueue() *queue {
-	return &queue{ready: make(chan struct{}, 1), byKey: map[string]*waiting{}}
+	return &queue{ready: make(chan struct{}, 1), byKey: map[string]*waiting{}, said: map[string]time.Time{}}
 }
 
 // put adds a message of the client with a key, or drops it, and reports whether that is
-// to be said: once a minute.
+// to be said: see sayEvery.
 func (q *queue) put(key string, msg *nats.Msg) (say bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w := q.byKey[key]
 	if w == nil {
-		w = &waiting{}
-		q.byKey[key] = w
+		w = &waiting{key: key}
+		q.byKey[key], q.turns = w, append(q.turns, w)
 	}
 	if n := len(w.msgs); n >= waitingOfOne || n > 0 && w.bytes+len(msg.Data) > bytesOfOne {
-		if say = time.Since(w.said) >= time.Minute; say {
-			w.said = time.Now()
+		if say = time.Since(q.said[key]) >= sayEvery; say {
+			q.said[key] = time.Now()
 		}
 		return say
-	}
-	if len(w.msgs) == 0 {
-		q.turns = append(q.turns, w)
 	}
 	w.msgs = append(w.msgs, msg)
 	w.bytes += len(msg.Data)
@@ -74,10 +76,12 @@ func (q *queue) next() *nats.Msg {
 	if w.msgs = w.msgs[1:]; len(w.msgs) > 0 {
 		q.turns = append(q.turns, w)
 	} else {
-		w.msgs = nil
+		delete(q.byKey, w.key)
 	}
 	if len(q.turns) > 0 {
 		q.wake()
+	} else {
+		maps.DeleteFunc(q.said, func(_ string, at time.Time) bool { return time.Since(at) >= sayEvery })
 	}
 	return msg
 }

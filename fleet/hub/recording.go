@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,6 +24,7 @@ const (
 	metaSelect = "taskwatch_select"
 	metaAsker  = "taskwatch_asker"
 	metaKey    = "taskwatch_key"
+	metaTakes  = "taskwatch_takes" // the subject of its answers, while it takes none
 )
 
 // record begins a recording of the answers to a question that the client is about
@@ -52,9 +52,17 @@ func (s *store) record(ctx context.Context, c *Client, r *fleet.Recording) error
 	if len(list) >= fleet.MaxRecordings {
 		return fmt.Errorf("there are %d recordings already; remove one", fleet.MaxRecordings)
 	}
+	room := uint64(r.MaxBytes) // and what the others may still need
+	for _, o := range list {
+		room += uint64(max(o.MaxBytes-int64(o.Bytes), 0))
+	}
+	if err := s.room.fits(room); err != nil {
+		return err
+	}
 	_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: recordingStream + r.Name, Subjects: []string{fleet.AnswerSubject(c.Key, r.Question, "*")},
 		MaxBytes: r.MaxBytes, MaxAge: r.MaxAge, Discard: jetstream.DiscardOld, AllowDirect: true, Replicas: s.replicas,
+		NoAck:    true, // a node would have it sent to any subject
 		Metadata: map[string]string{metaWhere: r.Where, metaSelect: r.Select, metaAsker: c.String(), metaKey: c.Key},
 	})
 	if err != nil {
@@ -101,25 +109,53 @@ func (s *store) recorded(ctx context.Context, r *fleet.Recording, behind uint64)
 	if err != nil {
 		return nil, err
 	}
-	state := stream.CachedInfo().State
 	resp := &fleet.Response{Revision: behind}
 	var p page
-	for seq := max(behind+1, state.FirstSeq); seq <= state.LastSeq; seq++ {
-		msg, err := stream.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) { // it made room
-			continue
-		}
+	for {
+		msg, err := next(ctx, stream, resp.Revision)
 		if err != nil {
-			return nil, fmt.Errorf("answer %s of recording %s: %w", strconv.FormatUint(seq, 10), r.Name, err)
+			return nil, fmt.Errorf("recording %s, behind answer %d: %w", r.Name, resp.Revision, err)
+		}
+		if msg == nil {
+			return resp, nil
 		}
 		if !p.takes(len(msg.Data)) {
 			resp.More = true
-			break
+			return resp, nil
 		}
 		resp.Recorded = append(resp.Recorded, fleet.RecordedAnswer{Node: msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], Answer: msg.Data})
-		resp.Revision = seq
+		resp.Revision = msg.Sequence
 	}
-	return resp, nil
+}
+
+// pause has the recordings take no answers any more, or take them again. The server would
+// go on until the disk is full, and store nothing at all then: see room.
+func (s *store) pause(ctx context.Context, pause bool) error {
+	var list []jetstream.StreamConfig
+	streams := s.js.ListStreams(ctx)
+	for info := range streams.Info() {
+		cfg := info.Config
+		if !strings.HasPrefix(cfg.Name, recordingStream) {
+			continue
+		}
+		switch takes := cfg.Metadata[metaTakes]; {
+		case pause && takes == "":
+			cfg.Metadata[metaTakes] = cfg.Subjects[0]
+			cfg.Subjects = []string{"taskwatch.nothing." + cfg.Name} // it has to have one
+		case !pause && takes != "":
+			delete(cfg.Metadata, metaTakes)
+			cfg.Subjects = []string{takes}
+		default:
+			continue
+		}
+		list = append(list, cfg)
+	}
+	err := streams.Err()
+	for _, cfg := range list {
+		_, failed := s.js.UpdateStream(ctx, cfg)
+		err = errors.Join(err, failed)
+	}
+	return err
 }
 
 // forget removes a recording.

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/operator"
@@ -141,5 +146,123 @@ func TestRecordingIsBounded(t *testing.T) {
 	}
 	if err := begin("a.>"); err == nil {
 		t.Error("a name that is none was taken")
+	}
+}
+
+// A node can say where what it publishes is acknowledged, and the server does not check
+// whether it may publish there. No recording acknowledges anything: a node would speak with
+// the rights of the hub.
+func TestRecordingAcknowledgesNothing(t *testing.T) { eachHub(t, testRecordingAcknowledgesNothing) }
+
+func testRecordingAcknowledgesNothing(t *testing.T, h *running) {
+	tm := newTeam(t, h)
+	evil := h.dial(t, fleet.Node, "evil", nil)
+	r := &fleet.Recording{Name: "night", Question: "q", MaxBytes: fleet.MinRecordingBytes}
+	if _, err := tm.Ask(t.Context(), &fleet.Request{Op: fleet.Record, Recording: r}); err != nil {
+		t.Fatal(err)
+	}
+	targets := []string{
+		fleet.DesiredSubject, fleet.QuestionSubject(tm.Key()), fleet.ReportSubject("UOTHER"), fleet.RequestSubject("UOTHER"), fleet.Inbox(tm.Key()) + ".x",
+		"$KV.taskwatch_desired.acct", auditSubject + "hub", "anything",
+	}
+	var subs []*nats.Subscription
+	for _, target := range targets {
+		sub, err := h.service.nc.SubscribeSync(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Unsubscribe()
+		subs = append(subs, sub)
+	}
+	if err := h.service.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	const rounds = 20
+	for range rounds {
+		for _, target := range targets {
+			if err := evil.PublishRequest(fleet.AnswerSubject(tm.Key(), "q", evil.Key()), target, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "all are recorded", func() bool {
+		resp, err := tm.Ask(t.Context(), &fleet.Request{Op: fleet.Recordings})
+		return err == nil && resp.Recordings[0].Answers == uint64(rounds*len(targets))
+	})
+	if err := h.service.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for i, sub := range subs {
+		if n, _, err := sub.Pending(); n > 0 || err != nil {
+			t.Errorf("%d messages at %s, %v", n, targets[i], err)
+		}
+	}
+}
+
+// The disk becomes full while the hub records. The recording takes nothing until there is
+// room again, and says what is missing; the hub goes on storing then.
+func TestDiskIsFullInRecording(t *testing.T) {
+	h := &running{dir: smallDisk(t, "256m"), listen: "127.0.0.1:0"}
+	h.begin(t)
+	h.listen = strings.TrimPrefix(h.URL(), "tls://")
+	tm := newTeam(t, h)
+	n := newNode(t, h, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	for _, large := range []int64{fleet.MaxRecordingBytes, 300 << 20} {
+		r := &fleet.Recording{Name: "large", Question: "q", MaxBytes: large}
+		if _, err := tm.Ask(t.Context(), &fleet.Request{Op: fleet.Record, Recording: r}); err == nil || !strings.Contains(err.Error(), "keep less (--record-size)") {
+			t.Errorf("a recording of %d bytes, for which there is no room: %v", large, err)
+		}
+	}
+	w := tm.record(t, &fleet.Recording{Name: "night", MaxBytes: 32 << 20})
+	eventually(t, "the node begins", func() bool { return w.got("n") == 1 })
+	seen := func(from, to int) {
+		t.Helper()
+		runs(t, from, to, n)
+		eventually(t, "all items come", func() bool { return w.got("n") == to+1 })
+	}
+	seen(0, 100)
+	filler, err := os.Create(filepath.Join(h.dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer filler.Close()
+	var st unix.Statfs_t
+	if err := unix.Statfs(h.dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Fallocate(int(filler.Fd()), 0, 0, int64(st.Bavail)*st.Bsize-reserve/2); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the hub says that it does not record", func() bool { return strings.Contains(h.log.String(), "recordings take nothing") })
+	seen(100, 200)
+	h.kill() // this is no reason to begin again
+	h.start(t)
+	again := &team{tm.key, tm.keys, &operator.Conn{Conn: h.dial(t, fleet.Reader, "again", nil)}}
+	answers := func() uint64 {
+		t.Helper()
+		resp, err := again.Ask(t.Context(), &fleet.Request{Op: fleet.Recordings})
+		if err != nil || len(resp.Recordings) != 1 {
+			t.Fatalf("%+v, %v", resp, err)
+		}
+		return resp.Recordings[0].Answers
+	}
+	before := answers()
+	if err := filler.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	next := 200
+	eventually(t, "it records again", func() bool {
+		runs(t, next, next+1, n)
+		next++
+		return answers() > before
+	})
+	w.end(t)
+	lines, lost := again.replayed(t, "night")
+	if lost["n"] < 100 || len(lines["n"]) < 102 || int(lost["n"])+len(lines["n"]) > next+1 {
+		t.Errorf("of %d items, the recording has %d lines and has lost %d", next, len(lines["n"])-1, lost["n"])
+	}
+	if err := tm.Upload(t.Context(), []byte("what needs room")); err != nil {
+		t.Errorf("with room again: %v", err)
 	}
 }

@@ -24,11 +24,10 @@ func (r *room) check() error {
 	if r.dir == "" {
 		return nil
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(r.dir, &st); err != nil {
+	free, known := r.free()
+	if !known {
 		return nil // the write will say what is wrong
 	}
-	free := st.Bavail * uint64(st.Bsize)
 	if full := free < reserve; full != r.full {
 		r.full = full
 		if full {
@@ -41,4 +40,21 @@ func (r *room) check() error {
 		return fmt.Errorf("the disk of the hub is full: %d MiB are free, and it needs %d; make room there", free>>20, reserve>>20)
 	}
 	return nil
+}
+
+// fits returns an error unless the disk has room for so many bytes.
+func (r *room) fits(bytes uint64) error {
+	if free, known := r.free(); known && free < reserve+bytes {
+		return fmt.Errorf("the disk of the hub has %d MiB free, and it would need %d; make room there, remove recordings, or keep less (--record-size)", free>>20, (reserve+bytes)>>20)
+	}
+	return nil
+}
+
+// free returns how many bytes are free, and whether that is known.
+func (r *room) free() (uint64, bool) {
+	var st unix.Statfs_t
+	if r.dir == "" || unix.Statfs(r.dir, &st) != nil {
+		return 0, false
+	}
+	return st.Bavail * uint64(st.Bsize), true
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type service struct {
 	ended sync.WaitGroup
 
 	uploads map[string]*upload // under way, by the key of the loader
+	paused  *bool              // recordings are; nil where that is not known
 }
 
 func newService(cs *clients, log *slog.Logger) *service {
@@ -100,6 +102,19 @@ func (s *service) note(c *Client, what string) {
 	s.add(n)
 }
 
+// noteNow writes what a client has done to the audit trail before the client gets its
+// answer: whatever becomes of the hub then, it is there. The goroutine of the service alone
+// calls it.
+func (s *service) noteNow(c *Client, what string) {
+	s.write(&note{line: fleet.AuditLine{Time: time.Now().UTC(), Who: c.String(), Role: c.Role, What: what}, client: c})
+}
+
+func (s *service) write(n *note) {
+	if err := s.store.note(n); err != nil {
+		s.log.Error("a line is not in the audit trail", "who", n.line.Who, "what", n.line.What, "error", err)
+	}
+}
+
 // revoked notes that a client is revoked, and removes its report.
 func (s *service) revoked(c *Client) {
 	s.add(note{line: fleet.AuditLine{Time: time.Now().UTC(), Who: "hub", What: "revoked " + string(c.Role) + " " + c.String()}, revoked: true})
@@ -138,8 +153,9 @@ func split(msg *nats.Msg) (kind, key string) {
 
 // work is the goroutine of the service.
 func (s *service) work() {
-	tidy := time.NewTicker(keepUnused)
+	tidy, look := time.NewTicker(keepUnused), time.NewTicker(lookEvery)
 	defer tidy.Stop()
+	defer look.Stop()
 	for {
 		select {
 		case <-s.queue.ready:
@@ -147,18 +163,44 @@ func (s *service) work() {
 				s.take(msg)
 			}
 		case n := <-s.notes:
-			if err := s.store.note(&n); err != nil {
-				s.log.Error("a line is not in the audit trail", "who", n.line.Who, "what", n.line.What, "error", err)
-			}
-			if n.revoked {
+			if s.write(&n); n.revoked {
 				s.tidy()
 			}
 		case <-tidy.C:
 			s.tidy()
+		case now := <-look.C:
+			s.forgetUploads(now)
+			s.pause()
 		case <-s.stop:
 			return
 		}
 	}
+}
+
+// lookEvery is how often the service looks after what clients do without a request, or
+// have left.
+const lookEvery = time.Second
+
+// pause has recordings take nothing while the disk is full.
+func (s *service) pause() {
+	full := s.store.room.check() != nil
+	if s.paused != nil && *s.paused == full {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+	defer cancel()
+	if err := s.store.pause(ctx, full); err != nil {
+		s.log.Error("recordings do not follow what room the disk has", "full", full, "error", err)
+		return // it is tried again
+	}
+	if s.paused = &full; full {
+		s.log.Error("recordings take nothing until the disk has room")
+	}
+}
+
+// forgetUploads forgets files that are not complete, and of which no piece has come for long.
+func (s *service) forgetUploads(now time.Time) {
+	maps.DeleteFunc(s.uploads, func(_ string, u *upload) bool { return now.Sub(u.last) >= uploadTime })
 }
 
 // tidy removes what is of use to nobody: reports of nodes that are revoked, and files of
@@ -260,7 +302,7 @@ func (s *service) put(ctx context.Context, c *Client, r *fleet.Request) (*fleet.
 		return nil, err
 	}
 	if !renewed {
-		s.note(c, describe(e))
+		s.noteNow(c, describe(e))
 	}
 	b, err := json.Marshal(fleet.Stored{Module: e.Module, Signed: *signed})
 	if err != nil {
@@ -274,13 +316,13 @@ func (s *service) keep(ctx context.Context, c *Client, r *fleet.Request) (*fleet
 	if r.Op == fleet.Forget {
 		err := s.store.forget(ctx, c, r.Recording)
 		if err == nil {
-			s.note(c, "removed the recording "+r.Recording.Name)
+			s.noteNow(c, "removed the recording "+r.Recording.Name)
 		}
 		return &fleet.Response{}, err
 	}
 	err := s.store.record(ctx, c, r.Recording)
 	if err == nil {
-		s.note(c, fmt.Sprintf("began the recording %s of %q", r.Recording.Name, r.Recording.Where))
+		s.noteNow(c, fmt.Sprintf("began the recording %s of %q", r.Recording.Name, r.Recording.Where))
 	}
 	return &fleet.Response{}, err
 }
@@ -329,7 +371,11 @@ func (s *service) report(c *Client, data []byte) {
 type upload struct {
 	digest string
 	data   []byte
+	last   time.Time // that a piece has come
 }
+
+// uploadTime is how long the hub waits for the next piece of a file.
+const uploadTime = 10 * time.Minute
 
 func (s *service) upload(ctx context.Context, c *Client, r *fleet.Request) (*fleet.Response, error) {
 	switch {
@@ -342,12 +388,13 @@ func (s *service) upload(ctx context.Context, c *Client, r *fleet.Request) (*fle
 		if s.store.has(ctx, r.Digest) {
 			return &fleet.Response{Size: r.Size}, nil
 		}
-		s.uploads[c.Key] = &upload{digest: r.Digest}
+		s.uploads[c.Key] = &upload{digest: r.Digest, last: time.Now()}
 	}
 	u := s.uploads[c.Key]
 	if u == nil || u.digest != r.Digest || r.Offset != len(u.data) || len(u.data)+len(r.Data) > r.Size {
 		return nil, errors.New("the pieces do not fit together; send the file again")
 	}
+	u.last = time.Now()
 	if u.data = append(u.data, r.Data...); len(u.data) < r.Size {
 		return &fleet.Response{}, nil
 	}

@@ -398,33 +398,32 @@ func (s *store) note(n *note) error {
 
 // audit returns lines behind one, the oldest first.
 func (s *store) audit(ctx context.Context, behind uint64) (*fleet.Response, error) {
-	info, err := s.lines.Info(ctx)
-	if err != nil {
-		return nil, err
-	}
 	r := &fleet.Response{Revision: behind}
 	var p page
-	for seq := max(behind+1, info.State.FirstSeq); seq <= info.State.LastSeq; seq++ {
-		if len(r.Audit) == auditPage {
+	for {
+		msg, err := next(ctx, s.lines, r.Revision)
+		if msg == nil || err != nil {
+			return r, err
+		}
+		if len(r.Audit) == auditPage || !p.takes(len(msg.Data)) {
 			r.More = true
-			break
-		}
-		msg, err := s.lines.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !p.takes(len(msg.Data)) {
-			r.More = true
-			break
+			return r, nil
 		}
 		var l fleet.AuditLine
 		if err := json.Unmarshal(msg.Data, &l); err != nil {
-			return nil, fmt.Errorf("line %d of the audit trail: %w", seq, err)
+			return nil, fmt.Errorf("line %d of the audit trail: %w", msg.Sequence, err)
 		}
-		r.Audit, r.Revision = append(r.Audit, l), seq
+		r.Audit, r.Revision = append(r.Audit, l), msg.Sequence
 	}
-	return r, nil
+}
+
+// next returns the first message of a stream behind one, or nil. How many have made room
+// between the two does not matter: a client may have had so many lines that asking for each
+// number takes longer than an answer may.
+func next(ctx context.Context, stream jetstream.Stream, behind uint64) (*jetstream.RawStreamMsg, error) {
+	msg, err := stream.GetMsg(ctx, behind+1, jetstream.WithGetMsgSubject(">"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return msg, err
 }
