@@ -85,7 +85,7 @@ func (id *Identity) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, nats.ErrAuthorization):
-		return fmt.Errorf("it does not accept the key of %s: its token was used by another client, has expired, or was revoked; 'taskwatch-hub clients' shows which, and 'taskwatch-hub enroll' prints a new token: %w", id.dir, err)
+		return fmt.Errorf("it does not accept the key of %s: its token was used by another client, has expired, or was revoked ('taskwatch-hub clients' shows which, and 'taskwatch-hub enroll' prints a new token), or the client has %d connections already (end some of its programs); the log of the hub says which: %w", id.dir, MaxConnections, err)
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w; the hub there has not made the token of %s", err, id.dir)
 	case errors.As(err, &other):

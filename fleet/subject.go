@@ -12,6 +12,10 @@ const (
 	Loader Role = "loader" // a reader that says what is to run
 )
 
+// MaxConnections is how many connections a client may have at a time. A node has one, and
+// for a while those that it has lost; an operator has one for each command that runs.
+const MaxConnections = 16
+
 // ParseRole returns the role of a name.
 func ParseRole(name string) (Role, error) {
 	switch r := Role(name); r {

@@ -12,6 +12,7 @@ import (
 // door lets clients in. Its methods may be called from any goroutine.
 type door struct {
 	clients *clients
+	seats   *seats
 	own     string // the key of the service, which may do everything
 	log     *slog.Logger
 	audit   func(c *Client, what string)
@@ -55,11 +56,20 @@ func (d *door) admit(a *attempt) *Client {
 		return nil
 	}
 	client, bound, err := d.clients.admit(a.key, a.token, a.addr)
+	if err == nil {
+		if err = d.seats.take(client.Key); err != nil && !errors.Is(err, errCrowded) {
+			d.log.Error("a client is let in all the same", "client", client.String(), "error", err)
+			err = nil
+		}
+	}
 	if err != nil {
 		attrs := []any{"addr", a.addr, "name", a.name, "key", a.key, "error", err}
 		if client != nil {
 			attrs = append(attrs, "client", client.String(), "token", client.ID)
-			d.audit(client, "rejected a connection from "+a.addr+" with the key "+a.key+": "+err.Error())
+			what := "from " + a.addr + " with the key " + a.key + ": " + err.Error()
+			if d.clients.rejected(client, err, what) {
+				d.audit(client, "rejected a connection "+what)
+			}
 		}
 		d.log.Warn("a client is rejected", attrs...)
 		return nil

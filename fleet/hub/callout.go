@@ -179,8 +179,8 @@ func (c *callout) pass(user string, client *Client) (string, error) {
 // kickTime is how long the servers have to say where a client is connected.
 const kickTime = time.Second
 
-// kick closes the connections of a client at all servers.
-func (c *callout) kick(key string) error {
+// connected calls fn with each connection of a client, and the server that has it.
+func (c *callout) connected(key string, fn func(server string, cid uint64) error) error {
 	inbox := c.system.NewInbox()
 	sub, err := c.system.SubscribeSync(inbox)
 	if err != nil {
@@ -210,13 +210,26 @@ func (c *callout) kick(key string) error {
 			return err
 		}
 		for _, conn := range said.Data.Conns {
-			order, err := json.Marshal(&server.KickClientReq{CID: conn.Cid})
-			if err == nil {
-				_, err = c.system.Request(fmt.Sprintf("$SYS.REQ.SERVER.%s.KICK", said.Server.ID), order, kickTime)
-			}
-			if err != nil {
+			if err := fn(said.Server.ID, conn.Cid); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// connections returns how many connections a client has, with those that want in.
+func (c *callout) connections(key string) (n int, err error) {
+	err = c.connected(key, func(string, uint64) error { n++; return nil })
+	return n, err
+}
+
+// kick closes the connections of a client at all servers.
+func (c *callout) kick(key string) error {
+	return c.connected(key, func(id string, cid uint64) error {
+		order, err := json.Marshal(&server.KickClientReq{CID: cid})
+		if err == nil {
+			_, err = c.system.Request(fmt.Sprintf("$SYS.REQ.SERVER.%s.KICK", id), order, kickTime)
+		}
+		return err
+	})
 }

@@ -52,9 +52,19 @@ func (c *Client) String() string {
 type clients struct {
 	dir string
 
-	mu      sync.Mutex // guards the fields below, and the files of clients that are not being bound
-	byKey   map[string]*Client
-	binding map[string]string // the keys that tokens are being bound to, without the lock: a disk takes its time
+	mu         sync.Mutex // guards the fields below, and the files of clients that are not being bound
+	byKey      map[string]*Client
+	binding    map[string]string     // the keys that tokens are being bound to, without the lock: a disk takes its time
+	rejections map[string]*rejection // by token, since that was said last
+}
+
+// rejection is that connections of a client, or with its token, were not let in.
+type rejection struct {
+	client *Client
+	said   time.Time
+	count  int    // since it was said
+	others int    // of other keys, that its file does not count yet
+	last   string // what is to be said of the last one
 }
 
 // clientsDir is where they are in the directory of a hub.
@@ -62,7 +72,7 @@ const clientsDir = "clients"
 
 // openClients returns those of a directory, and makes the directory.
 func openClients(dir string) (*clients, error) {
-	cs := &clients{dir: filepath.Join(dir, clientsDir), byKey: map[string]*Client{}, binding: map[string]string{}}
+	cs := &clients{dir: filepath.Join(dir, clientsDir), byKey: map[string]*Client{}, binding: map[string]string{}, rejections: map[string]*rejection{}}
 	return cs, os.MkdirAll(cs.dir, 0o700)
 }
 
@@ -217,8 +227,7 @@ func (cs *clients) admit(key, credential, addr string) (c *Client, bound bool, e
 	case cs.binding[id] != "":
 		return c, false, errUsed
 	case c.Key != "":
-		c.Abuse++
-		return c, false, errors.Join(errUsed, cs.save(c))
+		return c, false, errUsed
 	case c.Gone != nil:
 		return c, false, errRevoked
 	case time.Now().After(c.Expires):
@@ -236,6 +245,65 @@ func (cs *clients) admit(key, credential, addr string) (c *Client, bound bool, e
 	}
 	cs.byKey[key] = c
 	return c, true, nil
+}
+
+// rejected takes note that a connection was not let in, and of what is to be said of it,
+// and reports whether that is to be said now. It is, of the first; the others are counted:
+// see rejectedSince. Nobody who has a token that was used writes to the disk, or into the
+// audit trail, as often as it connects.
+func (cs *clients) rejected(c *Client, why error, what string) (say bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	r := cs.rejections[c.ID]
+	if r == nil {
+		r, say = &rejection{client: c, said: time.Now()}, true
+		cs.rejections[c.ID] = r
+	} else {
+		r.count++
+	}
+	r.last = what
+	if errors.Is(why, errUsed) {
+		r.others++
+	}
+	if say {
+		cs.countOthers(r)
+	}
+	return say
+}
+
+// countOthers notes in the file of a client how many other keys have shown its token. What
+// cannot be noted is tried again with the next. Callers hold mu.
+func (cs *clients) countOthers(r *rejection) {
+	if r.others == 0 || cs.binding[r.client.ID] != "" {
+		return
+	}
+	c, err := cs.read(r.client.ID)
+	if err != nil || c == nil {
+		return
+	}
+	if c.Abuse += r.others; cs.save(c) == nil {
+		r.others = 0
+	}
+}
+
+// rejectedSince returns what is to be said at a time of connections that were not let in
+// since the first of them was said, and forgets it.
+func (cs *clients) rejectedSince(now time.Time) (list []rejection) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for id, r := range cs.rejections {
+		if now.Sub(r.said) < sayEvery {
+			continue
+		}
+		cs.countOthers(r)
+		if r.count == 0 {
+			delete(cs.rejections, id)
+			continue
+		}
+		list = append(list, *r)
+		r.said, r.count = now, 0
+	}
+	return list
 }
 
 // byTheKey returns the client that has a key and is not revoked, or nil.

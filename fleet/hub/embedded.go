@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -22,8 +23,23 @@ const maxPending = 128 << 20
 // hub looks after the disk itself: see room.
 const maxStore = 1 << 60
 
+// pingEvery is how long a client says nothing before the server asks whether it is there;
+// after two such questions without an answer the connection is closed. Clients say something more often.
+// One that has lost its connections must not have too many of them: see fleet.MaxConnections.
+const pingEvery = 30 * time.Second
+
+// connections returns how many connections a client has, with those that want in.
+func (h *Hub) connections(key string) (int, error) {
+	z, err := h.server.Connz(&server.ConnzOptions{Username: true, User: key})
+	if err != nil {
+		return 0, err
+	}
+	return len(z.Conns), nil
+}
+
 // embed starts a server of the hub's own.
 func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
+	h.seats = newSeats(h.connections)
 	if err := h.ca.forgetOthers(cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -53,7 +69,8 @@ func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 		ServerName: "taskwatch-hub", Host: host, Port: port, NoSigs: true,
 		JetStream: true, JetStreamMaxStore: maxStore, StoreDir: filepath.Join(cfg.Dir, "jetstream"), DisableJetStreamBanner: true,
 		TLS: true, TLSConfig: tlsConfig, TLSTimeout: 10, AuthTimeout: 15, AlwaysEnableNonce: true,
-		CustomClientAuthentication: &door{clients: h.clients, own: own.pub, log: h.log, audit: h.service.note},
+		CustomClientAuthentication: &door{clients: h.clients, seats: h.seats, own: own.pub, log: h.log, audit: h.service.note},
+		PingInterval:               pingEvery,
 		MaxPayload:                 maxPayload, MaxPending: maxPending, MaxSubs: 64, MaxControlLine: 4 << 10,
 		NoFastProducerStall:   true, // no node waits for an operator
 		DisableShortFirstPing: true, // a client that waits to be let in does not expect to be asked

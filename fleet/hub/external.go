@@ -50,7 +50,9 @@ func (h *Hub) connect(cfg *Config) (*nats.Conn, error) {
 		}
 		return nc, nil
 	}
-	h.callout = &callout{issuer: issuer, log: h.log, door: &door{clients: h.clients, log: h.log, audit: h.service.note}}
+	h.callout = &callout{issuer: issuer, log: h.log}
+	h.seats = newSeats(h.callout.connections)
+	h.callout.door = &door{clients: h.clients, seats: h.seats, log: h.log, audit: h.service.note}
 	if h.callout.system, err = dial("system", keys.System); err != nil {
 		return nil, err
 	}

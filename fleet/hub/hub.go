@@ -39,6 +39,7 @@ type Hub struct {
 	lock    *os.File
 	ca      *authority
 	clients *clients
+	seats   *seats
 	server  *server.Server // nil where those of others are used
 	url     string         // of those
 	callout *callout
@@ -156,7 +157,8 @@ func (h *Hub) URL() string {
 // revokeEvery is how often the hub looks for clients that were revoked.
 const revokeEvery = time.Second
 
-// watch closes the connections of clients that were revoked, until ctx ends.
+// watch closes the connections of clients that were revoked, and says how many were
+// rejected, until ctx ends.
 func (h *Hub) watch(ctx context.Context) {
 	defer close(h.ended)
 	tick := time.NewTicker(revokeEvery)
@@ -168,6 +170,9 @@ func (h *Hub) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		for _, r := range h.clients.rejectedSince(time.Now()) {
+			h.service.note(r.client, fmt.Sprintf("rejected %d more connections, the last one %s", r.count, r.last))
+		}
 		gone, err := h.clients.forget()
 		if err != nil {
 			h.log.Error("clients that were revoked cannot be read", "error", err)
@@ -175,6 +180,7 @@ func (h *Hub) watch(ctx context.Context) {
 		}
 		for _, c := range gone {
 			h.log.Info("revoked", "client", c.String(), "role", c.Role, "key", c.Key)
+			h.seats.forget(c.Key)
 			h.service.revoked(c)
 		}
 		h.kick(append(before, gone...))

@@ -361,10 +361,15 @@ func testPermissions(t *testing.T, h *running) {
 			"$JS.API.STREAM.UPDATE.KV_taskwatch_desired", "$JS.API.STREAM.DELETE.KV_taskwatch_desired", "$JS.API.STREAM.PURGE.KV_taskwatch_desired",
 			"$JS.API.STREAM.MSG.GET.KV_taskwatch_desired", "$JS.API.STREAM.MSG.DELETE.taskwatch_audit", "$JS.API.DIRECT.GET.KV_taskwatch_desired",
 			"$JS.API.CONSUMER.CREATE.KV_taskwatch_desired", "$JS.API.CONSUMER.CREATE.KV_taskwatch_desired.c.x", "$JS.API.CONSUMER.MSG.NEXT.KV_taskwatch_desired.c",
-			"$JS.ACK.x", "$JS.FC.x", "$SYS.REQ.SERVER.PING", "$SYS.REQ.USER.AUTH", "$SYS._INBOX.x",
+			"$JS.API.STREAM.SNAPSHOT.KV_taskwatch_desired", "$JS.API.STREAM.RESTORE.x", "$JS.API.STREAM.PEER.REMOVE.KV_taskwatch_desired", "$JS.API.STREAM.LEADER.STEPDOWN.taskwatch_audit",
+			"$JS.API.DIRECT.GET.taskwatch_audit.taskwatch.audit.hub", "$JS.API.CONSUMER.DURABLE.CREATE.taskwatch_audit.c", "$JS.API.CONSUMER.NAMES.taskwatch_audit",
+			"$JS.API.CONSUMER.LIST.taskwatch_audit", "$JS.API.CONSUMER.INFO.taskwatch_audit.c", "$JS.API.CONSUMER.DELETE.taskwatch_audit.c", "$JS.API.CONSUMER.PAUSE.taskwatch_audit.c",
+			"$JS.API.CONSUMER.UNPIN.taskwatch_audit.c", "$JS.API.CONSUMER.LEADER.STEPDOWN.taskwatch_audit.c", "$JS.API.META.LEADER.STEPDOWN", "$JS.API.SERVER.REMOVE",
+			"$JS.API.ACCOUNT.PURGE.$G", "$JS.API.ACCOUNT.STREAM.MOVE.$G.taskwatch_audit", "$JS.hub.API.INFO", "$JS.API.x", "$JS.EVENT.ADVISORY.API", "$JS.SNAPSHOT.ACK.x.y",
+			"$JS.ACK.x", "$JS.FC.x", "$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.x.KICK", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.USER.AUTH", "$SYS._INBOX.x",
 		},
 	}
-	listen := []string{">", "taskwatch.>", fleet.RequestSubject("*"), fleet.ReportSubject("*"), "_INBOX.>", fleet.Inbox(other) + ".>", "$JS.>", "$KV.>", "$SYS.>", fleet.AnswerSubject(other, "*", "*")}
+	listen := []string{">", "taskwatch.>", fleet.RequestSubject("*"), fleet.ReportSubject("*"), "_INBOX.>", fleet.Inbox(other) + ".>", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$KV.>", "$KV.taskwatch_desired.>", "$SYS.>", "taskwatch.audit.*", "taskwatch.nothing.*", fleet.AnswerSubject(other, "*", "*")}
 	for role, own := range map[fleet.Role]struct{ may, mayNot, hears, deaf []string }{
 		fleet.Node: {
 			may:    []string{"taskwatch.report.KEY", "taskwatch.answer.a.q.KEY"},
