@@ -98,7 +98,8 @@ func (s *CommandSource) Close() error { return nil }
 func (s *CommandSource) Exit() taskwatch.ExitStatus { return s.child.Exit() }
 
 // Signal sends a signal to the command's own process. It may be called from any
-// goroutine, and fails with ESRCH before the command started and after it ended.
+// goroutine, and fails with [source.ErrNotStarted] before the command started and
+// with ESRCH after it ended.
 func (s *CommandSource) Signal(sig syscall.Signal) error { return s.child.Signal(sig) }
 
 // Pass is that of [source.Supervisor].

@@ -81,7 +81,8 @@ type Supervisor interface {
 	Exit() taskwatch.ExitStatus
 
 	// Signal sends a signal to the command itself. It fails with
-	// [syscall.ESRCH] while there is none.
+	// [ErrNotStarted] before the command exists, and with [syscall.ESRCH]
+	// after it has ended.
 	Signal(syscall.Signal) error
 
 	// Pass sends the command itself a signal that this process has caught: with its
@@ -100,6 +101,9 @@ type Supervisor interface {
 	// processes got the signal.
 	Kill() int
 }
+
+// ErrNotStarted says that there is no command yet. It matches [syscall.ESRCH], too.
+var ErrNotStarted = fmt.Errorf("the command has not started: %w", syscall.ESRCH)
 
 // Signal is a signal and where it came from, as in siginfo_t.
 type Signal struct {

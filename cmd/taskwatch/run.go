@@ -213,9 +213,16 @@ func runUsage(err error) error {
 func runFailed(err error) error { return &exitError{status: exitRunFailed, err: err} }
 
 func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
-	var inherit *source.Inheritance
-	if !f.attaches() {
-		inherit = source.Inherit() // at once: what goes off now must not be lost
+	var (
+		inherit *source.Inheritance
+		relay   *relay
+		err     error
+	)
+	if !f.attaches() { // at once: what goes off now, or comes, must not be lost
+		if relay, err = newRelay(f.tui); err != nil {
+			return runFailed(err)
+		}
+		inherit = source.Inherit()
 	}
 	f.screen = f.tui
 	if cmd.Flags().Changed("label") {
@@ -256,10 +263,9 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		return f.attach(files)
 	}
 	var (
-		reg   taskwatch.Registry
-		relay = newRelay()
-		told  notices
-		left  leftBehind
+		reg  taskwatch.Registry
+		told notices
+		left leftBehind
 	)
 	screen, err := f.openScreen(argv, relay)
 	if err != nil {

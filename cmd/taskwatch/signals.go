@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
@@ -30,7 +29,8 @@ import (
 // continue always do while it has one.
 //
 // A signal that was ignored when taskwatch started stays ignored, for the
-// command too (nohup).
+// command too (nohup). Until start, the others do to taskwatch what they would
+// have done to the command, which knows nothing of them at its beginning.
 type relay struct {
 	target relayTarget
 	flush  func() // writes what has to be seen while taskwatch is stopped
@@ -80,26 +80,25 @@ const (
 	realtimeLast  = 64
 )
 
-func newRelay() *relay {
-	return &relay{queue: make(chan caught, 1<<12), broken: make(chan os.Signal, 1)}
+// newRelay returns a relay. With apart, the command will have a terminal of its own.
+func newRelay(apart bool) (*relay, error) {
+	list := slices.Clone(relayed)
+	if apart {
+		list = slices.DeleteFunc(list, func(sig syscall.Signal) bool { return slices.Contains(ofTerminal, sig) })
+	}
+	for sig := syscall.Signal(realtimeFirst); sig <= realtimeLast; sig++ {
+		list = append(list, sig)
+	}
+	catcher, err := sys.NewCatcher(list)
+	return &relay{apart: apart, caught: catcher, queue: make(chan caught, 1<<12), broken: make(chan os.Signal, 1)}, err
 }
 
 // start begins to catch signals and to pass them on to target.
 func (r *relay) start(target relayTarget, flush func()) error {
 	r.target, r.flush = target, flush
 	signal.Notify(r.broken, unix.SIGPIPE)
-	ignored := ignoredSignals()
-	list := slices.Clone(relayed)
-	if r.apart {
-		list = slices.DeleteFunc(list, func(sig syscall.Signal) bool { return slices.Contains(ofTerminal, sig) })
-	}
-	for sig := syscall.Signal(realtimeFirst); sig <= realtimeLast; sig++ {
-		list = append(list, sig)
-	}
-	list = slices.DeleteFunc(list, func(sig syscall.Signal) bool { return ignored&(1<<(sig-1)) != 0 })
-	var err error
-	if r.caught, err = sys.NewCatcher(list); err != nil {
-		return err
+	if err := r.caught.Catch(); err != nil {
+		return errors.Join(err, r.caught.Close())
 	}
 	r.done.Add(1)
 	taking := make(chan error)
@@ -163,9 +162,22 @@ func (r *relay) handle(got caught) {
 			pass = source.Signal{} // the terminal's, and for all; only look whether the command lives
 		}
 	}
-	// A command that has ended has no use for it, and who wants taskwatch to
-	// end wants the rest to.
-	if !had && r.target.Pass(pass) == unix.ESRCH {
+	if had {
+		return
+	}
+	switch err := r.target.Pass(pass); {
+	case errors.Is(err, source.ErrNotStarted):
+		// It ends what is about to become the command, as it would end a command
+		// that has just begun. Only these do not.
+		switch got.Number {
+		case unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT:
+			return
+		}
+		r.ending.CompareAndSwap(0, int32(got.Number))
+		r.killRest()
+	case errors.Is(err, unix.ESRCH):
+		// A command that has ended has no use for it, and who wants taskwatch to
+		// end wants the rest to.
 		switch got.Number {
 		case unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM:
 			r.killRest()
@@ -204,14 +216,3 @@ func stopSelf() {
 
 // endedBy returns the first signal that asked for the end, or 0.
 func (r *relay) endedBy() syscall.Signal { return syscall.Signal(r.ending.Load()) }
-
-// ignoredSignals returns the set of signals that are ignored, as a bit mask.
-// Of those that were when taskwatch started, Go's run time has kept SIGHUP and
-// SIGINT and left the stop signals alone; the others it has forgotten.
-func ignoredSignals() uint64 {
-	status, err := procfs.OwnStatus(false)
-	if err != nil {
-		return 0
-	}
-	return status.SigIgn
-}

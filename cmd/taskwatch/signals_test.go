@@ -209,20 +209,69 @@ func testWhatIsLeftBehindIsKilled(t *testing.T, source string) {
 	}
 }
 
-// A signal may come before there is a command.
+// A signal may come before there is a command, or after it. Before, it ends what it
+// would end by default.
 func TestStartIsCancelled(t *testing.T) {
-	target := &fakeTarget{err: unix.ESRCH}
-	r := newRelay()
-	r.target = target
-	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGUSR1} {
-		r.handle(caught{source.Signal{Number: sig}, time.Now()})
+	for _, test := range []struct {
+		err   error
+		kills int
+		ended syscall.Signal
+	}{
+		{source.ErrNotStarted, 4, unix.SIGUSR1},
+		{unix.ESRCH, 2, unix.SIGTERM},
+	} {
+		target := &fakeTarget{err: test.err}
+		r, err := newRelay(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.target = target
+		for _, sig := range []syscall.Signal{unix.SIGWINCH, unix.SIGCONT, unix.SIGUSR1, unix.SIGTERM, unix.SIGINT, 40} {
+			r.handle(caught{source.Signal{Number: sig}, time.Now()})
+		}
+		if err := r.caught.Close(); err != nil {
+			t.Error(err)
+		}
+		if target.kills != test.kills {
+			t.Errorf("%v: killed %d times, want %d", test.err, target.kills, test.kills)
+		}
+		if got := r.endedBy(); got != test.ended {
+			t.Errorf("%v: ended by %v, want %v", test.err, got, test.ended)
+		}
 	}
-	if target.kills != 2 {
-		t.Errorf("killed %d times, want 2: not for SIGUSR1", target.kills)
+}
+
+// While a run is still being prepared, a signal does what it would do to the command.
+func TestSignalsBeforeTheCommand(t *testing.T) {
+	module := filepath.Join(t.TempDir(), "module.wasm") // that nobody writes, so that the run waits for it
+	if err := unix.Mkfifo(module, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if got := r.endedBy(); got != unix.SIGTERM {
-		t.Errorf("ended by %v, want the first, %v", got, unix.SIGTERM)
+	for _, sig := range []syscall.Signal{unix.SIGUSR1, unix.SIGALRM, unix.SIGQUIT, unix.SIGIO, 64} {
+		c := cmd(t, "run", "-m", module, "--", "true")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it waits", func() bool { return waitsIn(c.Process.Pid, unix.SYS_OPENAT) })
+		for _, harmless := range []syscall.Signal{unix.SIGWINCH, unix.SIGCONT, sig} {
+			if err := c.Process.Signal(harmless); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = c.Wait() // the status is what counts
+		if status := c.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != sig {
+			t.Errorf("%v: it ended with status %#x, want to be killed by it", sig, int(status))
+		}
 	}
+}
+
+// waitsIn reports whether a thread of a process waits in a system call.
+func waitsIn(pid, call int) bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+	return slices.ContainsFunc(files, func(file string) bool {
+		b, err := os.ReadFile(file)
+		return err == nil && strings.HasPrefix(string(b), fmt.Sprintf("%d ", call))
+	})
 }
 
 type fakeTarget struct {

@@ -94,3 +94,55 @@ func testSignalsToAllAndToOne(t *testing.T, source string) {
 	}
 	_ = c.Wait() // the status is SIGTERM's
 }
+
+// Several processes may send the same signal to the group at the same time, and one may
+// send it to taskwatch first and to the command behind, as systemd and pkill do. The
+// command gets each once.
+func TestSignalsOfSeveral(t *testing.T) { eachAttaching(t, testSignalsOfSeveral) }
+
+func testSignalsOfSeveral(t *testing.T, source string) {
+	testutil.Require(t, testutil.NeedsTool("perl"))
+	c := cmd(t, "run", "--source", source, "-o", os.DevNull, "--", testutil.BuildC(t, "testdata/queued.c"))
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // and so leads a group
+	lines := startReady(t, c)
+	deadline := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
+	defer deadline.Stop()
+	group, command := fmt.Sprint(-c.Process.Pid), descendants(c.Process.Pid)[0]
+	n := testutil.Size(200, 1000, 3000)
+	for _, way := range []struct {
+		how     string
+		senders [][]string // to whom each sends
+	}{
+		{"to the group by three at once", [][]string{{group}, {group}, {group}}},
+		{"to one after the other", [][]string{{fmt.Sprint(c.Process.Pid), fmt.Sprint(command)}}},
+		{"both", [][]string{{group}, {fmt.Sprint(c.Process.Pid), fmt.Sprint(command)}}},
+	} {
+		for _, to := range way.senders {
+			sender := exec.Command("perl", append([]string{"-e", "$n = shift; kill 42, @ARGV for 1..$n", fmt.Sprint(n)}, to...)...)
+			if err := sender.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer sender.Wait()
+		}
+		for got := range n * len(way.senders) {
+			if !lines.Scan() || lines.Text() != "42 0 0" {
+				t.Fatalf("%s: behind %d signals of %d the command has got %q, %v", way.how, got, n*len(way.senders), lines.Text(), lines.Err())
+			}
+		}
+		// What is still to be passed on is before this.
+		if err := unix.Kill(c.Process.Pid, 43); err != nil {
+			t.Fatal(err)
+		}
+		more := 0
+		for lines.Scan() && lines.Text() == "42 0 0" {
+			more++
+		}
+		if more > 0 || lines.Text() != "43 0 0" {
+			t.Errorf("%s: behind all %d signals the command has got it %d times more, and then %q, %v", way.how, n*len(way.senders), more, lines.Text(), lines.Err())
+		}
+	}
+	if err := c.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait() // the status is SIGTERM's
+}

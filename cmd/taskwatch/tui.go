@@ -49,7 +49,7 @@ func (f *runFlags) openScreen(argv []string, r *relay) (*commandScreen, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.apart, r.asked = true, p.leave
+	r.asked = p.leave
 	return &commandScreen{s, p}, nil
 }
 

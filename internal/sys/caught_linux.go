@@ -17,7 +17,7 @@ import (
 
 // Catcher catches signals with a handler of its own, which Go's run time does
 // not hear of: Go tells neither where a signal came from, nor that the same
-// one came twice, nor of SIGPROF at all. There can be one at a time.
+// one came twice, nor of SIGPROF at all. One can catch at a time.
 type Catcher struct {
 	read *os.File
 	old  map[syscall.Signal]sigaction
@@ -39,29 +39,48 @@ var caughtFD, catching int32 = -1, 0
 func handlerPC() uintptr
 func restorerPC() uintptr
 
-// NewCatcher catches the given signals until Close.
+// NewCatcher takes the given signals away from Go's run time, which ignores most of
+// them and ends for others with a dump of its own: until Catch, the kernel does what it
+// does to a program that knows nothing of them. Signals that are ignored stay ignored.
 func NewCatcher(signals []syscall.Signal) (*Catcher, error) {
+	c := &Catcher{old: make(map[syscall.Signal]sigaction)}
+	for _, sig := range signals {
+		old, err := swapSigaction(sig, nil)
+		if err == nil && old.handler != ignored {
+			if _, err = swapSigaction(sig, &sigaction{}); err == nil {
+				c.old[sig] = old
+				c.set.Val[(sig-1)/64] |= 1 << ((sig - 1) % 64)
+			}
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("sys: rt_sigaction of signal %d: %w", sig, err), c.Close())
+		}
+	}
+	return c, nil
+}
+
+const ignored = 1 // SIG_IGN
+
+// Catch catches the signals from now on.
+func (c *Catcher) Catch() error {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return nil, fmt.Errorf("sys: pipe2: %w", err)
+		return fmt.Errorf("sys: pipe2: %w", err)
 	}
 	// Not to lose signals while nobody reads; what an unprivileged user may
 	// have of it is enough, too.
 	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, 1<<20)
 	if !atomic.CompareAndSwapInt32(&caughtFD, -1, int32(fds[1])) {
-		return nil, errors.Join(errors.New("sys: signals are caught already"), unix.Close(fds[0]), unix.Close(fds[1]))
+		return errors.Join(errors.New("sys: signals are caught already"), unix.Close(fds[0]), unix.Close(fds[1]))
 	}
-	c := &Catcher{read: os.NewFile(uintptr(fds[0]), "signals"), old: make(map[syscall.Signal]sigaction)}
-	for _, sig := range signals {
+	c.read = os.NewFile(uintptr(fds[0]), "signals")
+	for sig := range c.old {
 		action := sigaction{handler: handlerPC(), flags: saSigInfo | saOnStack | saRestart | restorerFlag, restorer: restorerPC(), mask: ^uint64(0)}
-		old, err := swapSigaction(sig, &action)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("sys: rt_sigaction of signal %d: %w", sig, err), c.Close())
+		if _, err := swapSigaction(sig, &action); err != nil {
+			return fmt.Errorf("sys: rt_sigaction of signal %d: %w", sig, err)
 		}
-		c.old[sig] = old
-		c.set.Val[(sig-1)/64] |= 1 << ((sig - 1) % 64)
 	}
-	return c, nil
+	return nil
 }
 
 // Take has the calling thread, to which the calling goroutine is locked, take the
@@ -83,12 +102,15 @@ func (c *Catcher) Next() (Caught, error) {
 	return got, err
 }
 
-// Close has signals mean what they meant before.
+// Close has signals mean what they meant before NewCatcher.
 func (c *Catcher) Close() error {
 	var errs []error
 	for sig, old := range c.old {
 		_, err := swapSigaction(sig, &old)
 		errs = append(errs, err)
+	}
+	if c.read == nil { // nothing is caught
+		return errors.Join(errs...)
 	}
 	fd := atomic.SwapInt32(&caughtFD, -1)
 	for atomic.LoadInt32(&catching) != 0 { // one of them may be about to write

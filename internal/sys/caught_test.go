@@ -3,6 +3,7 @@
 package sys
 
 import (
+	"errors"
 	"syscall"
 	"testing"
 
@@ -10,16 +11,23 @@ import (
 )
 
 // What is caught says who has sent it, as often as it was sent, and nothing is
-// caught any more after Close.
+// caught any more after Close. Before Catch, the kernel's default is in place.
 func TestCatcher(t *testing.T) {
 	const sig = syscall.Signal(40)
+	before := handlerOf(t, sig)
 	for range 3 {
 		c, err := NewCatcher([]syscall.Signal{unix.SIGPROF, sig})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewCatcher(nil); err == nil {
-			t.Error("signals are caught twice")
+		if handler := handlerOf(t, sig); handler != 0 {
+			t.Errorf("before Catch the handler of signal %d is %#x, want the default", sig, handler)
+		}
+		if err := c.Catch(); err != nil {
+			t.Fatal(err)
+		}
+		if other, err := NewCatcher(nil); err != nil || other.Catch() == nil {
+			t.Errorf("signals are caught twice (%v)", err)
 		}
 		want := []syscall.Signal{unix.SIGPROF}
 		for range 100 {
@@ -40,5 +48,47 @@ func TestCatcher(t *testing.T) {
 		if got, err := c.Next(); err == nil {
 			t.Errorf("got %+v after all", got)
 		}
+		if after := handlerOf(t, sig); after != before {
+			t.Errorf("after Close the handler of signal %d is %#x, and it was %#x", sig, after, before)
+		}
+	}
+}
+
+func handlerOf(t *testing.T, sig syscall.Signal) uintptr {
+	t.Helper()
+	action, err := swapSigaction(sig, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return action.handler
+}
+
+// What is ignored stays so, in all of this.
+func TestCatcherIgnores(t *testing.T) {
+	const sig = syscall.Signal(41)
+	before, err := swapSigaction(sig, &sigaction{handler: ignored})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if _, err := swapSigaction(sig, &before); err != nil {
+			t.Error(err)
+		}
+	}()
+	c, err := NewCatcher([]syscall.Signal{sig})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Catch(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(unix.Kill(unix.Getpid(), sig), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Next(); err == nil {
+		t.Errorf("got %+v, which is ignored", got)
+	}
+	if handler := handlerOf(t, sig); handler != ignored {
+		t.Errorf("its handler is %#x", handler)
 	}
 }

@@ -39,14 +39,18 @@ func (s *signals) reached(sig syscall.Signal) (had, known bool) {
 	if s.link == nil || sig <= 0 || int(sig) >= numSignals {
 		return false, false
 	}
-	var of struct {
-		By, At       uint64
+	var of struct { // as in c/signal.h
+		From [32]struct {
+			PID   uint32
+			Ahead int32
+			At    uint64
+		}
 		Had, Counted uint32
 	}
 	if err := s.coll.Maps[streamMapSignals].Lookup(uint32(sig), &of); err != nil {
 		return false, false
 	}
-	if s.taken[sig] == of.Had {
+	if int32(of.Had-s.taken[sig]) <= 0 { // it is counted down, too
 		return false, true
 	}
 	s.taken[sig]++
@@ -62,13 +66,23 @@ func (s *signals) close() error {
 	return err
 }
 
-// Reached is that of [source.Supervisor]. The kernel has counted by now what
-// has come, so that it does not wait.
-func (s *Source) Reached(got source.Signal, _ time.Duration) (had, known bool) {
+// Reached is that of [source.Supervisor]. The kernel has counted by now what came to
+// the command before. For what comes to it behind, as from a process that sends it to
+// one after the other, it waits: not for signals of the kernel, nor for those before
+// the command.
+func (s *Source) Reached(got source.Signal, patience time.Duration) (had, known bool) {
+	if had, known = s.reached(got.Number); had || !known || patience <= 0 || !got.FromTask() || s.command.Started() == 0 {
+		return had, known
+	}
+	time.Sleep(patience)
+	return s.reached(got.Number)
+}
+
+func (s *Source) reached(sig syscall.Signal) (had, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.kernel == nil {
 		return false, false
 	}
-	return s.kernel.signals.reached(got.Number)
+	return s.kernel.signals.reached(sig)
 }

@@ -68,8 +68,8 @@ func (e *entry) killProcess() bool {
 func (s *Source) Exit() taskwatch.ExitStatus { return s.command.Exit() }
 
 // Signal sends a signal to the command's own process. It may be called from
-// any goroutine, and fails with ESRCH before the command started and after it
-// ended.
+// any goroutine, and fails with [source.ErrNotStarted] before the command started
+// and with ESRCH after it ended.
 func (s *Source) Signal(sig syscall.Signal) error { return s.command.Signal(sig) }
 
 // Pass is that of [source.Supervisor].

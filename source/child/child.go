@@ -152,8 +152,8 @@ func (c *Child) Exit() taskwatch.ExitStatus {
 	return exit
 }
 
-// Signal sends a signal to the command's own process. It fails with ESRCH before
-// the command started and after it ended.
+// Signal sends a signal to the command's own process. It fails with
+// [source.ErrNotStarted] before the command started and with ESRCH after it ended.
 func (c *Child) Signal(sig syscall.Signal) error { return c.Pass(source.Signal{Number: sig}) }
 
 // Pass sends on to the command's own process what this process has caught. It fails
@@ -161,7 +161,10 @@ func (c *Child) Signal(sig syscall.Signal) error { return c.Pass(source.Signal{N
 func (c *Child) Pass(got source.Signal) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pid == 0 {
+	switch {
+	case c.first == 0:
+		return source.ErrNotStarted
+	case c.pid == 0:
 		return unix.ESRCH
 	}
 	return got.SendTo(c.pid)

@@ -44,9 +44,7 @@ func (t *tracer) attach() error {
 	}
 	if t.command == nil {
 		t.command = t.tracees[pid]
-		t.src.mu.Lock()
-		t.src.command = pid
-		t.src.mu.Unlock()
+		t.src.setCommand(pid)
 	}
 	t.seizeProcess(proc)
 	t.alarm.set() // OnReady waits no longer

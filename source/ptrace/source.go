@@ -54,6 +54,7 @@ type Source struct {
 
 	mu      sync.Mutex // guards the fields below, and holds off reaping while a pid is signalled
 	command int        // the command's pid while it lives, else 0
+	begun   bool       // it had one
 	pids    map[int]struct{}
 	killed  bool
 	signals signals
@@ -216,15 +217,25 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 func (s *Source) Exit() taskwatch.ExitStatus { return s.exit }
 
 // Signal sends sig to the command's own process. It may be called from any
-// goroutine, and fails with ESRCH before the command started and after it
-// ended.
+// goroutine, and fails with [source.ErrNotStarted] before the command started and
+// with ESRCH after it ended.
 func (s *Source) Signal(sig syscall.Signal) error { return s.Pass(source.Signal{Number: sig}) }
+
+// setCommand says that there is a command, or the process of Config.PID.
+func (s *Source) setCommand(pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.command, s.begun = pid, true
+}
 
 // Pass is that of [source.Supervisor].
 func (s *Source) Pass(got source.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.command == 0 {
+	switch {
+	case !s.begun:
+		return source.ErrNotStarted
+	case s.command == 0:
 		return unix.ESRCH
 	}
 	return got.SendTo(s.command)

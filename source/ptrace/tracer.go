@@ -151,9 +151,7 @@ func (t *tracer) seize(pid int) error {
 	}
 	t.command = &tracee{tid: pid, task: task, proc: &process{pid: pid, live: 1}}
 	t.add(t.command)
-	t.src.mu.Lock()
-	t.src.command = pid
-	t.src.mu.Unlock()
+	t.src.setCommand(pid)
 	return unix.Kill(pid, unix.SIGCONT)
 }
 
