@@ -116,6 +116,7 @@ func testSignalsOfSeveral(t *testing.T, source string) {
 		{"to the group by three at once", [][]string{{group}, {group}, {group}}},
 		{"to one after the other", [][]string{{fmt.Sprint(c.Process.Pid), fmt.Sprint(command)}}},
 		{"both", [][]string{{group}, {fmt.Sprint(c.Process.Pid), fmt.Sprint(command)}}},
+		{"to the group, and to taskwatch alone", [][]string{{group}, {fmt.Sprint(c.Process.Pid)}}},
 	} {
 		for _, to := range way.senders {
 			sender := exec.Command("perl", append([]string{"-e", "$n = shift; kill 42, @ARGV for 1..$n", fmt.Sprint(n)}, to...)...)

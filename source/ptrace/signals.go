@@ -32,9 +32,16 @@ type former struct {
 	at  time.Time
 }
 
-// lately is how long a signal that the command has had, or a process that has
-// ended, may have to do with a signal that this process catches.
+// lately is how long before the time until which this process waits for a signal at the
+// command, the command may have had it, or the process may have ended that has sent it.
 const lately = time.Second
+
+// On a busy machine this process may be asked about a signal long after it came, and
+// about many at once.
+const (
+	kept     = 10 * time.Second
+	keptMost = 1 << 14
+)
 
 // signalled takes note of a signal that a task stops for, if it is one of the
 // command's own process.
@@ -51,14 +58,22 @@ func (t *tracer) signalled(tr *tracee, sig unix.Signal) {
 		return // it was passed on
 	}
 	t.src.mu.Lock()
-	now := time.Now()
-	list := slices.DeleteFunc(t.src.signals.had, func(h had) bool { return now.Sub(h.at) > lately })
-	t.src.signals.had = append(list, had{s, now})
+	t.src.signals.add(s)
 	t.src.mu.Unlock()
 	select {
 	case t.src.signals.came <- struct{}{}:
 	default:
 	}
+}
+
+// add remembers a signal that the command has had. The source's lock is held.
+func (s *signals) add(got source.Signal) {
+	now := time.Now()
+	old := 0
+	for old < len(s.had) && (now.Sub(s.had[old].at) > kept || len(s.had)-old >= keptMost) {
+		old++
+	}
+	s.had = append(slices.Delete(s.had, 0, old), had{got, now})
 }
 
 // left remembers a process that has ended. The source's lock is held.
@@ -67,11 +82,10 @@ func (s *signals) left(pid int) {
 	s.next++
 }
 
-// take reports whether the command has had a signal, and forgets that.
-func (s *signals) take(got source.Signal) bool {
-	now := time.Now()
+// take reports whether the command has had a signal since a time, and forgets that.
+func (s *signals) take(got source.Signal, since time.Time) bool {
 	for i, h := range s.had {
-		if h.Number == got.Number && h.Code == got.Code && (!h.FromTask() || h.Sender == got.Sender) && now.Sub(h.at) <= lately {
+		if h.Number == got.Number && h.Code == got.Code && (!h.FromTask() || h.Sender == got.Sender) && h.at.After(since) {
 			s.had = slices.Delete(s.had, i, i+1)
 			return true
 		}
@@ -89,7 +103,7 @@ func (s *Source) Reached(got source.Signal, patience time.Duration) (had, known 
 		wait := time.Until(patient)
 		late := wait <= 0
 		pending, stopped := s.onItsWay(got.Number, late)
-		if s.has(got) {
+		if s.has(got, patient.Add(-lately)) {
 			return true, true
 		}
 		switch {
@@ -110,10 +124,10 @@ func (s *Source) Reached(got source.Signal, patience time.Duration) (had, known 
 // realtime is the first of the signals of which several can wait.
 const realtime = 32
 
-func (s *Source) has(got source.Signal) bool {
+func (s *Source) has(got source.Signal, since time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return got.FromTask() && s.ofTree(got.Sender) || s.signals.take(got)
+	return got.FromTask() && s.ofTree(got.Sender, since) || s.signals.take(got, since)
 }
 
 // onItsWay reports whether a signal waits for the command, and whether one of
@@ -139,12 +153,11 @@ func (s *Source) onItsWay(sig syscall.Signal, look bool) (pending, stopped bool)
 	return status.ShdPnd>>(sig-1)&1 == 1, stopped
 }
 
-// ofTree reports whether a process is one of the tree, or has been lately. The
+// ofTree reports whether a process is one of the tree, or has been since a time. The
 // lock is held.
-func (s *Source) ofTree(pid int) bool {
+func (s *Source) ofTree(pid int, since time.Time) bool {
 	if _, lives := s.pids[pid]; lives {
 		return true
 	}
-	now := time.Now()
-	return slices.ContainsFunc(s.signals.former[:], func(f former) bool { return f.pid == pid && pid != 0 && now.Sub(f.at) <= lately })
+	return slices.ContainsFunc(s.signals.former[:], func(f former) bool { return f.pid == pid && pid != 0 && f.at.After(since) })
 }
