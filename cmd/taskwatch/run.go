@@ -218,11 +218,13 @@ func (f *runFlags) run(cmd *cobra.Command, argv []string) error {
 		relay   *relay
 		err     error
 	)
-	if !f.attaches() { // at once: what goes off now, or comes, must not be lost
-		if relay, err = newRelay(f.tui); err != nil {
-			return runFailed(err)
-		}
-		inherit = source.Inherit()
+	if relay, err = newRelay(f.tui); err != nil {
+		return runFailed(err)
+	}
+	if !f.attaches() {
+		inherit = source.Inherit() // at once: what goes off now must not be lost
+	} else if err := relay.caught.Close(); err != nil { // signals are for taskwatch
+		return runFailed(err)
 	}
 	f.screen = f.tui
 	if cmd.Flags().Changed("label") {

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/early"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/source"
 )
@@ -60,36 +60,15 @@ type relayTarget interface {
 	Kill() int
 }
 
-var relayed = []syscall.Signal{
-	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGABRT,
-	unix.SIGUSR1, unix.SIGUSR2,
-	unix.SIGALRM, unix.SIGVTALRM, unix.SIGPROF, unix.SIGXCPU, unix.SIGIO, unix.SIGPWR,
-	unix.SIGWINCH,
-	unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT,
-	// Not SIGTTOU: it comes of what we write ourselves, and would come again
-	// for as long as it is caught. Nor SIGPIPE and SIGXFSZ, which our own
-	// writes cause. SIGCHLD and SIGURG are for Go's run time.
-}
-
 // ofTerminal are the signals by which a terminal and a shell control a job.
 var ofTerminal = []syscall.Signal{unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT}
 
-// The real-time signals but 32 to 34, which are for C libraries.
-const (
-	realtimeFirst = 35
-	realtimeLast  = 64
-)
-
 // newRelay returns a relay. With apart, the command will have a terminal of its own.
 func newRelay(apart bool) (*relay, error) {
-	list := slices.Clone(relayed)
-	if apart {
-		list = slices.DeleteFunc(list, func(sig syscall.Signal) bool { return slices.Contains(ofTerminal, sig) })
+	catcher, err := early.Catcher()
+	if err == nil && apart {
+		err = catcher.Leave(ofTerminal)
 	}
-	for sig := syscall.Signal(realtimeFirst); sig <= realtimeLast; sig++ {
-		list = append(list, sig)
-	}
-	catcher, err := sys.NewCatcher(list)
 	return &relay{apart: apart, caught: catcher, queue: make(chan caught, 1<<12), broken: make(chan os.Signal, 1)}, err
 }
 

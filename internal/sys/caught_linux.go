@@ -102,6 +102,20 @@ func (c *Catcher) Next() (Caught, error) {
 	return got, err
 }
 
+// Leave has some of the signals mean what they meant before NewCatcher. It is to be
+// called before Catch.
+func (c *Catcher) Leave(signals []syscall.Signal) (err error) {
+	for _, sig := range signals {
+		if old, ours := c.old[sig]; ours {
+			_, e := swapSigaction(sig, &old)
+			err = errors.Join(err, e)
+			delete(c.old, sig)
+			c.set.Val[(sig-1)/64] &^= 1 << ((sig - 1) % 64)
+		}
+	}
+	return err
+}
+
 // Close has signals mean what they meant before NewCatcher.
 func (c *Catcher) Close() error {
 	var errs []error

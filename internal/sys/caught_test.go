@@ -16,9 +16,14 @@ func TestCatcher(t *testing.T) {
 	const sig = syscall.Signal(40)
 	before := handlerOf(t, sig)
 	for range 3 {
-		c, err := NewCatcher([]syscall.Signal{unix.SIGPROF, sig})
+		const left = syscall.Signal(42)
+		was := handlerOf(t, left)
+		c, err := NewCatcher([]syscall.Signal{unix.SIGPROF, sig, left})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if err := c.Leave([]syscall.Signal{left, 43}); err != nil || handlerOf(t, left) != was {
+			t.Errorf("the handler of a signal that was left is %#x (%v), and it was %#x", handlerOf(t, left), err, was)
 		}
 		if handler := handlerOf(t, sig); handler != 0 {
 			t.Errorf("before Catch the handler of signal %d is %#x, want the default", sig, handler)

@@ -1,0 +1,51 @@
+// Package early is initialised before most of the program: it takes signals away from
+// Go's run time, which ignores most of them, before those packages are initialised
+// that take long. So it imports little.
+package early
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/sys"
+)
+
+// Signals are those that taskwatch passes on to a command.
+var Signals = append([]syscall.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGABRT,
+	unix.SIGUSR1, unix.SIGUSR2,
+	unix.SIGALRM, unix.SIGVTALRM, unix.SIGPROF, unix.SIGXCPU, unix.SIGIO, unix.SIGPWR,
+	unix.SIGWINCH,
+	unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT,
+	// Not SIGTTOU: it comes of what we write ourselves, and would come again
+	// for as long as it is caught. Nor SIGPIPE and SIGXFSZ, which our own
+	// writes cause. SIGCHLD and SIGURG are for Go's run time.
+}, realtime()...)
+
+// realtime returns the real-time signals but 32 to 34, which are for C libraries.
+func realtime() (list []syscall.Signal) {
+	for sig := syscall.Signal(35); sig <= 64; sig++ {
+		list = append(list, sig)
+	}
+	return list
+}
+
+var taken, err = take()
+
+func take() (*sys.Catcher, error) {
+	if len(os.Args) < 2 || os.Args[1] != "run" {
+		return nil, nil
+	}
+	return sys.NewCatcher(Signals)
+}
+
+// Catcher returns a catcher of the signals, which were taken when this process began if
+// its command line says that it runs a command, or else are now. It is to be closed.
+func Catcher() (*sys.Catcher, error) {
+	if taken == nil && err == nil {
+		return sys.NewCatcher(Signals)
+	}
+	return taken, err
+}
