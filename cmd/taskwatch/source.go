@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon"
@@ -64,7 +62,6 @@ var commandSources = []struct {
 // openCommand returns the source of that name, or the best that works; then
 // passed says why not a better one.
 func openCommand(name string, c *command) (src source.Supervisor, passed error, err error) {
-	delayCollections()
 	known, better := false, false
 	var refused auto.Refusals
 	for _, s := range commandSources {
@@ -86,25 +83,6 @@ func openCommand(name string, c *command) (src source.Supervisor, passed error, 
 		return nil, nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(commandSourceNames(), ", "))
 	}
 	return nil, nil, refused.Err()
-}
-
-// What a source reads at its start is a few megabytes, and garbage soon. To collect
-// it at once would take time from the command's own start, and most commands end
-// earlier than is worth it.
-const (
-	undisturbed = time.Second
-	roomMeant   = 256 << 20 // bytes of memory, above which garbage is collected anyway
-)
-
-func delayCollections() {
-	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(-1)
-	if limit > roomMeant {
-		debug.SetMemoryLimit(roomMeant)
-	}
-	time.AfterFunc(undisturbed, func() {
-		debug.SetMemoryLimit(limit)
-		debug.SetGCPercent(percent)
-	})
 }
 
 func commandSourceNames() []string {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/companion"
+	"github.com/taskwatch/taskwatch/internal/kerneltypes"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/probe"
 )
@@ -76,7 +77,7 @@ func (s *Support) Share(p *companion.Programs) { p.Types = s.types }
 // programs that do nothing but note that they ran, calls getpgid, which passes
 // the hooks in question, and looks. It needs the privileges of a table.
 func Probe() (*Support, error) {
-	types := btf.NewCache()
+	types := kerneltypes.Cache()
 	s, err := probe.Table(types)
 	if errors.Is(err, probe.ErrNoTypes) {
 		return nil, &Error{Op: "probe", Err: err, Hint: "taskwatch needs a kernel with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux)"}
