@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/ptrace"
 )
 
 // checkPID reports what is wrong with -p.
@@ -62,6 +66,11 @@ func (f *runFlags) attach(files moduleFiles) error {
 	if err != nil {
 		_ = out.close() // nothing was written
 		return runFailed(err)
+	}
+	if src.Name() == ptrace.Name {
+		// What stops a tracer stops the process at its next event, too. If that is the
+		// shell, it could not continue the tracer.
+		signal.Ignore(unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
 	}
 	if err = src.Run(ctx, &reg); err != nil {
 		out.incomplete()

@@ -68,10 +68,11 @@ signals from 35 on, these with their values. A signal that is sent to the
 process group reaches the command anyway, and only once. Under ptrace it arrives
 twice if the command blocks it and fetches it with signalfd or sigwait, and with
 the daemon unless the terminal or the command's own tree sends it. taskwatch
-does not pass on signals that the command's own tree sends to it. Once the
-command has ended, SIGINT, SIGQUIT, SIGTERM and SIGHUP kill the processes that
-it left running; --kill-on-exit kills them at once. Without it, run says after a
-second what it waits for.
+does not pass on signals that the command's own tree sends to it. A signal that
+comes before the command has started ends taskwatch if it would end the command.
+Once the command has ended, SIGINT, SIGQUIT, SIGTERM and SIGHUP kill the
+processes that it left running; --kill-on-exit kills them at once. Without it,
+run says after a second what it waits for.
 
 With --tui the screen is that of 'taskwatch top', with what happens to the
 command and its descendants, and below it a terminal of the command's own, in
@@ -112,7 +113,8 @@ like 'watch --pid'. ptrace works for your own processes, if Yama allows it. It
 puts nothing into the process, so modules cannot deny anything, and it reports a
 change of ids at the next fork, exec or exit. As with strace -p, a waiting
 system call may be interrupted (EINTR), once at the beginning and once at the
-end.
+end. Under ptrace Ctrl-Z does nothing: the process could not go on while
+taskwatch is stopped.
 
 Otherwise the command finds the same environment as without taskwatch, except
 for what Go's run time changes before taskwatch can see it. A standard file that

@@ -355,12 +355,15 @@ func TestSIGINTEndsWhatAScriptHasStarted(t *testing.T) {
 }
 
 // catches reports whether a process has a handler for a signal.
-func catches(pid int, sig syscall.Signal) bool {
+func catches(pid int, sig syscall.Signal) bool { return in("SigCgt", pid, sig) }
+
+// in reports whether a signal is in a set of /proc/PID/status.
+func in(set string, pid int, sig syscall.Signal) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return false
 	}
-	_, rest, _ := strings.Cut(string(status), "\nSigCgt:\t")
+	_, rest, _ := strings.Cut(string(status), "\n"+set+":\t")
 	mask, err := strconv.ParseUint(strings.SplitN(rest, "\n", 2)[0], 16, 64)
 	return err == nil && mask&(1<<(sig-1)) != 0
 }
@@ -419,6 +422,26 @@ func TestSIGINTEndsWhatHasNoEnd(t *testing.T) {
 	sh, _ := testutil.Hold(t, testutil.Shell())
 	t.Run("attach", func(t *testing.T) {
 		ends(t, "Ctrl-C ends the watching", "run", "--source", "ptrace", "-p", strconv.Itoa(sh.Process.Pid))
+	})
+	t.Run("attach, stopped", func(t *testing.T) {
+		var stderr screen
+		c := cmd(t, "run", "--source", "ptrace", "-p", strconv.Itoa(sh.Process.Pid))
+		c.Stderr = &stderr
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it watches", stderr.Has("Ctrl-C ends the watching"))
+		for _, sig := range []syscall.Signal{unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU} {
+			if !in("SigIgn", c.Process.Pid, sig) {
+				t.Errorf("%v would stop it, and with it what it watches", sig)
+			}
+		}
+		if err := c.Process.Signal(unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Wait(); err != nil {
+			t.Errorf("%v: %s", err, stderr.String())
+		}
 	})
 	sh.Release(t)
 	t.Run("watch", func(t *testing.T) {
