@@ -62,6 +62,7 @@ var depRules = []depRule{
 	{"internal/testmodule/...", []string{"module/build", "internal/..."}},
 	{"internal/watchtest/...", []string{".", "internal/...", "source", "record"}},
 	{"internal/bench/...", []string{".", "daemon", "internal/...", "source/...", "module/...", "modules/...", "record"}},
+	{"internal/early", []string{"internal/sys"}}, // see TestSignalsAreTakenEarly
 	{"internal/...", []string{".", "internal/..."}},
 
 	{"source", []string{".", "internal/..."}},

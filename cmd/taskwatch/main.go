@@ -2,7 +2,11 @@
 // of its commands.
 package main
 
-import "os"
+import (
+	"os"
+
+	_ "github.com/taskwatch/taskwatch/internal/ahead" // begins with what takes long
+)
 
 func main() {
 	compileAsChild()

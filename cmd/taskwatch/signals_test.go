@@ -265,6 +265,27 @@ func TestSignalsBeforeTheCommand(t *testing.T) {
 	}
 }
 
+// An import of package early has it initialised behind much of the program, if the
+// import's own path comes late in the alphabet.
+func TestSignalsAreTakenEarly(t *testing.T) {
+	c := cmd(t, "version")
+	c.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	trace, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(path string) int {
+		i := strings.Index(string(trace), "init "+path+" @")
+		if i < 0 {
+			t.Fatalf("%s is not initialised, or has nothing to initialise", path)
+		}
+		return i
+	}
+	if at("github.com/taskwatch/taskwatch/internal/early") > at("google.golang.org/protobuf/reflect/protoreflect") {
+		t.Error("signals are taken from Go's run time behind packages that take long to initialise")
+	}
+}
+
 // waitsIn reports whether a thread of a process waits in a system call.
 func waitsIn(pid, call int) bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))

@@ -1,18 +1,14 @@
 // Package early is initialised before most of the program: it does what should be done
-// before that, or beside it.
+// before that. So it imports only what package sys imports: whatever is imported comes
+// first, in the order of the names, and runtime/debug is behind a hundred packages.
 package early
 
 import (
 	"os"
-	"runtime/debug"
-	"slices"
-	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskwatch/taskwatch/internal/kerneltypes"
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
@@ -36,53 +32,17 @@ func realtime() (list []syscall.Signal) {
 	return list
 }
 
+// Runs reports whether this process is going to run a command, as its command line says.
+func Runs() bool { return len(os.Args) > 1 && os.Args[1] == "run" }
+
 var taken, err = take()
 
-// take takes signals away from Go's run time, which ignores most of them, if this process
-// is going to run a command.
+// take takes signals away from Go's run time, which ignores most of them.
 func take() (*sys.Catcher, error) {
-	if len(os.Args) < 2 || os.Args[1] != "run" {
+	if !Runs() {
 		return nil, nil
 	}
-	c, err := sys.NewCatcher(Signals)
-	delayCollections()
-	if os.Geteuid() == 0 && !slices.ContainsFunc(flags(os.Args[2:]), namesOther) {
-		kerneltypes.ReadAhead()
-	}
-	return c, err
-}
-
-// flags returns what stands before the command.
-func flags(args []string) []string {
-	if end := slices.Index(args, "--"); end >= 0 {
-		return args[:end]
-	}
-	return args
-}
-
-// namesOther reports whether an argument is likely to choose a source that needs
-// nothing of the kernel's types.
-func namesOther(arg string) bool {
-	return strings.HasSuffix(arg, "ptrace") || strings.HasSuffix(arg, "daemon")
-}
-
-// What a source reads at its start is a few megabytes, and garbage soon. To collect
-// it at once would take time from the command's own start, and most commands end
-// earlier than is worth it.
-const (
-	undisturbed = time.Second
-	roomMeant   = 256 << 20 // bytes of memory, above which garbage is collected anyway
-)
-
-func delayCollections() {
-	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(-1)
-	if limit > roomMeant {
-		debug.SetMemoryLimit(roomMeant)
-	}
-	time.AfterFunc(undisturbed, func() {
-		debug.SetMemoryLimit(limit)
-		debug.SetGCPercent(percent)
-	})
+	return sys.NewCatcher(Signals)
 }
 
 // Catcher returns a catcher of the signals, which were taken when this process began if

@@ -78,6 +78,11 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	}
 	k.beside.Edit = func(spec *ebpf.CollectionSpec) error {
 		spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
+		for _, m := range spec.Maps {
+			if m.Type != ebpf.TaskStorage { // the only ones for which the kernel asks to be told the types
+				m.Key, m.Value = nil, nil
+			}
+		}
 		if err := setNumberType(spec, k.beside.Types); err != nil {
 			return err
 		}
