@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +42,13 @@ type pkgReport struct {
 	skips                   []string // "name: reason"
 
 	tests map[string]string // as in vm.MachineResult, by name
+	times []testTime        // of tests that are no part of another
+}
+
+// testTime is how long a test took.
+type testTime struct {
+	name string
+	took time.Duration
 }
 
 func (p *pkgReport) ok() bool { return p.status == 0 && p.failed == 0 }
@@ -129,14 +138,15 @@ func (r *report) parse(ctx context.Context, output []byte, s *suite) error {
 
 // testEvent is what we need of a line of go tool test2json.
 type testEvent struct {
-	Action string
-	Test   string
-	Output string
+	Action  string
+	Test    string
+	Output  string
+	Elapsed float64 // seconds
 }
 
 // count has Go's own converter read the output.
 func (p *pkgReport) count(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "go", "tool", "test2json")
+	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t") // with times
 	cmd.Stdin = bytes.NewReader(p.output)
 	out, err := cmd.Output()
 	if err != nil {
@@ -163,6 +173,9 @@ func (p *pkgReport) count(ctx context.Context) error {
 		case "pass":
 			p.passed++
 			p.tests[ev.Test] = vm.Pass
+			if !strings.Contains(ev.Test, "/") {
+				p.times = append(p.times, testTime{ev.Test, time.Duration(ev.Elapsed * float64(time.Second))})
+			}
 		case "fail":
 			p.failed++
 			p.failures = append(p.failures, ev.Test)
@@ -176,8 +189,23 @@ func (p *pkgReport) count(ctx context.Context) error {
 	}
 }
 
+// slowest names the tests that took the longest, and more than a second.
+func (r *report) slowest() (list []string) {
+	var times []testTime
+	for _, p := range r.packages {
+		times = append(times, p.times...)
+	}
+	slices.SortFunc(times, func(a, b testTime) int { return cmp.Compare(b.took, a.took) })
+	for _, t := range times[:min(len(times), 20)] {
+		if t.took > time.Second {
+			list = append(list, fmt.Sprintf("%s %.0f s", t.name, t.took.Seconds()))
+		}
+	}
+	return list
+}
+
 // print writes the results of one machine: everything if verbose, else what
-// failed and what was skipped.
+// failed, what was skipped and what was slow.
 func (r *report) print(w io.Writer, verbose bool) {
 	fmt.Fprintf(w, "=== %v, %v\n", r.boot, r.elapsed.Round(100*time.Millisecond))
 	for _, p := range r.packages {
@@ -206,6 +234,9 @@ func (r *report) print(w io.Writer, verbose bool) {
 			w.Write(bytes.ReplaceAll(p.output, []byte{0x16}, nil))
 			fmt.Fprintln(w)
 		}
+	}
+	if slow := r.slowest(); len(slow) > 0 {
+		fmt.Fprintf(w, "slowest: %s\n", strings.Join(slow, ", "))
 	}
 	for _, line := range r.warnings {
 		fmt.Fprintf(w, "the kernel says: %s\n", line)

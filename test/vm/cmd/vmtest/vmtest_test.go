@@ -112,14 +112,14 @@ func TestList(t *testing.T) {
 func TestUnfinishedOutput(t *testing.T) {
 	s := &suite{binaries: []binary{{pkg: "a"}, {pkg: "b"}, {pkg: "c"}}}
 	r := new(report)
-	out := beginMark + "a\n\x16=== RUN   TestA\n\x16--- PASS: TestA (0.00s)\n\x16=== NAME  \n\x16PASS\n\n" + endMark + "0\n" +
+	out := beginMark + "a\n\x16=== RUN   TestQuick\n\x16--- PASS: TestQuick (0.00s)\n\x16=== RUN   TestA\n\x16--- PASS: TestA (61.70s)\n\x16=== NAME  \n\x16PASS\n\n" + endMark + "0\n" +
 		beginMark + "b\n\x16=== RUN   TestB\nhalf a li"
 	if err := r.parse(t.Context(), []byte(out), s); err != nil {
 		t.Fatal(err)
 	}
 	r.err = &vm.CrashError{Message: "Oops: 0000"}
 	a, b, c := r.packages[0], r.packages[1], r.packages[2]
-	if !a.ok() || a.passed != 1 {
+	if !a.ok() || a.passed != 2 {
 		t.Errorf("package a: %+v", a)
 	}
 	if b.ok() || b.status != -1 || !bytes.Contains(b.output, []byte("half")) {
@@ -130,7 +130,7 @@ func TestUnfinishedOutput(t *testing.T) {
 	}
 	var text bytes.Buffer
 	r.print(&text, false)
-	for _, say := range []string{"ok   a", "did not end b", "half a li", "not reached c", "Oops: 0000"} {
+	for _, say := range []string{"ok   a", "did not end b", "half a li", "not reached c", "Oops: 0000", "slowest: TestA 62 s\n"} {
 		if !strings.Contains(text.String(), say) {
 			t.Errorf("the report lacks %q:\n%s", say, &text)
 		}
