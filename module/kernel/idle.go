@@ -1,8 +1,6 @@
 package kernel
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/taskwatch/taskwatch/internal/attach"
@@ -34,25 +32,45 @@ func (t *Table) retire(unused []*attach.Attachment) {
 	if t.detaching != nil {
 		t.detaching.Stop()
 	}
-	t.detaching = time.AfterFunc(idleTime, t.detachIdle)
+	t.retired++
+	turn := t.retired
+	t.detaching = time.AfterFunc(idleTime, func() { t.detachIdle(turn) })
 }
 
-// detachIdle detaches what has not been used again since the last module went.
-func (t *Table) detachIdle() {
-	t.mu.Lock()
-	unused := slices.Collect(maps.Values(t.idle))
-	for _, a := range unused {
-		t.settleMissed(a)
-	}
-	clear(t.idle)
-	if len(unused) == 0 || t.closed {
+// detach is what detaches a hook. Tests make it wait.
+var detach = (*attach.Attachment).Close
+
+// detachIdle detaches what has not been used again since the given turn of retire,
+// one hook after another: the kernel has a lock for that, which whoever attaches
+// needs as well. So a module that comes meanwhile finds all hooks attached that are
+// left, and waits for one at most.
+func (t *Table) detachIdle(turn int) {
+	for {
+		t.mu.Lock()
+		a := t.takeIdle(turn)
+		if a == nil {
+			t.mu.Unlock()
+			return
+		}
+		t.background.Add(1)
 		t.mu.Unlock()
-		return
+		detach(a)
+		t.background.Done()
 	}
-	t.background.Add(1)
-	t.mu.Unlock()
-	defer t.background.Done()
-	attach.CloseAll(unused)
+}
+
+// takeIdle takes one hook out of those that are to be detached; nil if there is none,
+// or retire has begun to wait anew. Callers hold mu.
+func (t *Table) takeIdle(turn int) *attach.Attachment {
+	if t.closed || t.retired != turn {
+		return nil
+	}
+	for h, a := range t.idle {
+		t.settleMissed(a)
+		delete(t.idle, h)
+		return a
+	}
+	return nil
 }
 
 // settleMissed keeps what a hook has missed, before it is detached. Callers hold

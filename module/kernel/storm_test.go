@@ -94,6 +94,58 @@ func TestLoadAndUnloadInStorms(t *testing.T) {
 	}
 }
 
+// A module that comes while the hooks of another one are being detached, which takes
+// seconds for each of them in a storm, waits for one at most.
+func TestLoadWhileDetaching(t *testing.T) {
+	table := newTable(t, Config{})
+	begun, goOn := make(chan *plan.Hook, 100), make(chan struct{}) // there are fewer hooks
+	defer func(was time.Duration, does func(*attach.Attachment) error) { idleTime, detach = was, does }(idleTime, detach)
+	idleTime = 0
+	detach = func(a *attach.Attachment) error {
+		begun <- a.Hook
+		<-goOn
+		return a.Close()
+	}
+	m := loadFile(t, "count", countC)
+	register(t, table, m)
+	first := maps.Clone(table.attached)
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	gone := <-begun
+	register(t, table, m)
+	again := 0
+	for h, a := range table.attached {
+		if len(h.Syscalls) > 0 { // never kept
+			continue
+		}
+		if a == first[h] {
+			again++
+		} else if h != gone {
+			t.Errorf("%s was attached again, and %s was being detached", h.Name, gone.Name)
+		}
+	}
+	if again == 0 {
+		t.Error("no hook was used again")
+	}
+	close(goOn)
+	idleTime = time.Hour
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	if len(table.idle) == 0 {
+		t.Error("no hook stays attached")
+	}
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case h := <-begun:
+		t.Errorf("%s was detached although the time of idle hooks had begun anew", h.Name)
+	default:
+	}
+}
+
 // slabs returns how many objects of each kind the kernel has, of those that a
 // fork, an exec or a change of ids makes.
 func slabs(t *testing.T) map[string]int {

@@ -116,6 +116,7 @@ type Table struct {
 	ready    map[*plan.Hook]*change   // what Check has verified, until the next change
 
 	detaching  *time.Timer    // for idle
+	retired    int            // how often detaching was set
 	background sync.WaitGroup // of what is being detached
 }
 
