@@ -234,7 +234,7 @@ func TestAuditToolsReadRecords(t *testing.T) {
 		query string
 		want  int // records
 	}{
-		{"-sc execve", 2}, {"-sc setuid", 1}, {"-sc exit_group", 1}, {"-sc open", 0},
+		{"-sc execve", 2}, {"-sc setuid", 1}, {"-sc exit_group", 1}, {"-sc openat", 0},
 		{"-p " + pid, 3}, {"-p " + child, 2}, {"-pp " + pid, 2}, {"-p 1", 0},
 		{"-x " + a.program, 4}, {"-x /no/such", 0}, {"-c audited", 4},
 		{"-k tale", 4}, {"-k other", 0}, {"-ui 54341", 4}, {"-ue 54341", 4}, {"-gi 54342", 5}, {"-ui 1", 0}, {"-ua 54341", 5}, {"-ge 54342", 4}, {"-ga 54342", 5}, {"--session " + session, 5},
