@@ -16,11 +16,11 @@ import (
 // by the best hooks and by the exits of system calls.
 func TestIDsOfEitherWordSize(t *testing.T) {
 	testutil.Root(t)
-	found, err := kernel.Probe()
+	found, err := probed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { probe = kernel.Probe }()
+	defer func() { probe = probed }()
 	off := errors.New("turned off for a test")
 	poor := *found
 	poor.LSM, poor.ModifyReturn, poor.FEntry = off, off, off

@@ -14,7 +14,7 @@ import (
 // test ends: the hooks themselves, whatever the source makes of them.
 func watchLives(t testing.TB, table *kernel.Table) {
 	t.Helper()
-	support, err := kernel.Probe()
+	support, err := probed()
 	if err != nil {
 		t.Fatal(err)
 	}

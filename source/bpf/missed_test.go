@@ -22,11 +22,11 @@ import (
 func TestMissedEventsAreLost(t *testing.T) {
 	testutil.Root(t)
 	testutil.PreemptAll(t)
-	found, err := kernel.Probe()
+	found, err := kernel.Probe() // anew: the model of preemption is another one now
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { probe = kernel.Probe }()
+	defer func() { probe = probed }()
 	program := testutil.BuildC(t, "-static", "../../module/kernel/testdata/attack.c")
 	ms := testutil.Size(4000, 20000, 60000)
 	off := errors.New("turned off for a test")
@@ -80,14 +80,14 @@ func TestMissedEventsAreLost(t *testing.T) {
 func TestSkippedVetoesAreAlarms(t *testing.T) {
 	testutil.Require(t, testutil.NeedsRoot, needsVeto)
 	testutil.PreemptAll(t)
-	found, err := kernel.Probe()
+	found, err := kernel.Probe() // anew: the model of preemption is another one now
 	if err != nil {
 		t.Fatal(err)
 	}
 	support := *found
 	support.LSM = errors.New("turned off for a test") // which skips nothing
 	probe = func() (*kernel.Support, error) { return &support, nil }
-	defer func() { probe = kernel.Probe }()
+	defer func() { probe = probed }()
 
 	program := testutil.BuildC(t, "-static", "../../module/kernel/testdata/attack.c")
 	ms := testutil.Size(4000, 10000, 60000)

@@ -233,7 +233,7 @@ var needsVeto = testutil.Need{
 	What:   "a kernel that lets BPF programs refuse operations",
 	Remedy: "run the tests in the virtual machines of test/vm",
 	Met: func() bool {
-		s, err := kernel.Probe()
+		s, err := probed()
 		return err == nil && (s.LSM == nil || s.ModifyReturn == nil)
 	},
 }

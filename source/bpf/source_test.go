@@ -15,7 +15,12 @@ import (
 	"github.com/taskwatch/taskwatch/source"
 )
 
+// probed is what this kernel supports, tried once: to detach what it tries with,
+// the kernel takes longer than many a test.
+var probed = sync.OnceValues(kernel.Probe)
+
 func TestMain(m *testing.M) {
+	probe = probed
 	if os.Getenv(supervisorEnv) != "" {
 		supervise()
 	}

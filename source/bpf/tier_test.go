@@ -16,11 +16,11 @@ import (
 // turned off, one after the other; all must tell the same.
 func TestEveryTier(t *testing.T) {
 	testutil.Root(t)
-	found, err := kernel.Probe()
+	found, err := probed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { probe = kernel.Probe }()
+	defer func() { probe = probed }()
 	off := errors.New("turned off for a test")
 	s := *found
 	for _, tier := range []struct {
