@@ -318,7 +318,7 @@ func TestSameAnswers(t *testing.T) {
 // everyFree reports whether this kernel reports every free.
 func everyFree(t testing.TB) bool {
 	t.Helper()
-	s, err := kernel.Probe()
+	s, err := probed()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package modules
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/taskwatch/taskwatch/module/kernel"
@@ -17,10 +18,13 @@ type tier struct {
 // denies reports whether modules can deny operations there.
 func (s tier) denies() bool { return s.LSM == nil || s.ModifyReturn == nil }
 
+// probed is what this kernel supports, tried once.
+var probed = sync.OnceValues(kernel.Probe)
+
 // tiers returns those of this kernel, the best first.
 func tiers(t testing.TB) (list []tier) {
 	t.Helper()
-	found, err := kernel.Probe()
+	found, err := probed()
 	if err != nil {
 		t.Fatal(err)
 	}

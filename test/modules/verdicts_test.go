@@ -105,7 +105,7 @@ func underKernel(t *testing.T, attempts string, s tier) (string, verdicts) {
 
 // kernelRefuses reports whether modules in this kernel can refuse operations.
 func kernelRefuses() (bool, error) {
-	s, err := kernel.Probe()
+	s, err := probed()
 	return err == nil && (s.LSM == nil || s.ModifyReturn == nil), err
 }
 
