@@ -113,6 +113,7 @@ func TestExecguardVerity(t *testing.T) {
 	}
 	programs["memfd"] = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
 
+	table := newTable(t, Config{})
 	sealed := []string{"sealed", "sealed copy", "hard link", "its script"}
 	for _, c := range []struct {
 		name    string
@@ -128,7 +129,6 @@ func TestExecguardVerity(t *testing.T) {
 		{"without a digest, or with this one", []string{"deny_no_verity=y", param("verity", digests[0])}, slices.Concat(sealed, lacking)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			table := newTable(t, Config{})
 			m := loadFile(t, "execguard", execguardC, c.params...)
 			register(t, table, m)
 			for name, path := range programs {

@@ -41,6 +41,15 @@ func allowed(t testing.TB) {
 func TestVeto(t *testing.T) {
 	support(t)
 	testutil.Require(t, needsVeto)
+	// Another module stands before and one behind: both are called although the
+	// one between refuses.
+	tables := []*Table{newTable(t, Config{}), newTable(t, Config{CallStats: true})} // which changes no result
+	var first []*Module
+	for _, table := range tables {
+		before := loadFile(t, "before", vetoC, "comm=twvetoed")
+		register(t, table, before)
+		first = append(first, before)
+	}
 	for i, c := range []struct{ param, errno, want string }{
 		{"on_init", "11", "fork=11 exec=0 uid=0 gid=0"},
 		{"on_exec", "13", "fork=0 exec=13 uid=0 gid=0"},
@@ -55,17 +64,15 @@ func TestVeto(t *testing.T) {
 		{"on_uid", "-7", "fork=0 exec=0 uid=0 gid=0"}, // a positive result is no error
 	} {
 		t.Run(c.param+"="+c.errno, func(t *testing.T) {
-			table := newTable(t, Config{CallStats: i%2 == 1}) // which changes no result
-			// Another module stands before and one behind: both are called
-			// although the one between refuses.
-			before := loadFile(t, "before", vetoC, "comm=twvetoed")
+			table, before := tables[i%2], first[i%2]
+			earlier := global(t, before, "asked")
 			m := loadFile(t, "veto", vetoC, "comm=twvetoed", c.param+"=y", "errno="+c.errno)
 			after := loadFile(t, "after", vetoC, "comm=twvetoed")
-			register(t, table, before, m, after)
+			register(t, table, m, after)
 			if got := attempt(t); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
-			asked := global(t, before, "asked")
+			asked := global(t, before, "asked") - earlier
 			if asked != 4 { // one for each attempt: fork, exec, gid, uid
 				t.Errorf("asked %d times, want 4", asked)
 			}
@@ -78,6 +85,9 @@ func TestVeto(t *testing.T) {
 				t.Fatal(err)
 			}
 			allowed(t)
+			if err := table.Unregister(after); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }
@@ -410,6 +420,7 @@ func TestExecguardRules(t *testing.T) {
 	must(unix.Statx(unix.AT_FDCWD, bound, 0, unix.STATX_MNT_ID, &mount))
 
 	merged := overlay(t, bad)
+	table := newTable(t, Config{})
 
 	ways := map[string]func() *exec.Cmd{
 		"path":      func() *exec.Cmd { return &exec.Cmd{Path: file} },
@@ -444,9 +455,9 @@ func TestExecguardRules(t *testing.T) {
 			continue
 		}
 		t.Run(c.rule, func(t *testing.T) {
-			table := newTable(t, Config{})
 			m := loadFile(t, "execguard", execguardC, c.params...)
 			register(t, table, m)
+			defer func() { must(table.Unregister(m)) }()
 			if c.rule == "renamed directory" {
 				sub := filepath.Dir(file)
 				must(os.Rename(sub, sub+"2"))
@@ -465,7 +476,6 @@ func TestExecguardRules(t *testing.T) {
 					t.Errorf("%s: %v, want refused=%v", name, err, want)
 				}
 			}
-			must(table.Unregister(m))
 		})
 	}
 }

@@ -37,7 +37,6 @@ func TestMain(m *testing.M) {
 		err = daemon.RunClassifyGuard()
 	case os.Getenv(daemonEnv) != "":
 		err = serveAlone(os.Getenv(daemonEnv))
-	case os.Getenv(execEnv) != "":
 	case os.Getenv(rmmodEnv) != "":
 		err = rmmod(context.Background(), os.Getenv(rmmodEnv))
 	default:

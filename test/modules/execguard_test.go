@@ -53,6 +53,7 @@ func TestExecguardArguments(t *testing.T) {
 		list = append(list, worst)
 	}
 	for _, tier := range list {
+		table := tableOf(t, tier)
 		for _, rule := range []struct {
 			name    string
 			params  map[string]string
@@ -91,7 +92,7 @@ func TestExecguardArguments(t *testing.T) {
 				if rule.params["prefix"] != "" {
 					testutil.Require(t, testutil.NeedsMountedRoot) // the kernel compares with whole paths
 				}
-				m := register(t, tableOf(t, tier), "execguard", stock.Find("execguard").Object(),
+				m := register(t, table, "execguard", stock.Find("execguard").Object(),
 					kernel.LoadOptions{Params: rule.params}, kernel.RegisterOptions{AllowObserveOnly: !tier.denies(), AllowBestEffort: true})
 				refused := 0
 				for _, e := range rule.execs {

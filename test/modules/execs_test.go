@@ -22,9 +22,6 @@ import (
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
-// execEnv makes the test binary a program that does nothing.
-const execEnv = "TASKWATCH_TEST_EXEC"
-
 const execGroup = 23457 // of the programs: nobody else has it
 
 // execCase is a program to run, and what a module learns of it.
@@ -41,7 +38,7 @@ type execCase struct {
 func (c *execCase) run(t *testing.T) {
 	t.Helper()
 	cmd := &exec.Cmd{
-		Path: c.path, Args: append([]string{c.path}, c.args...), Dir: c.dir, Env: []string{execEnv + "=1"},
+		Path: c.path, Args: append([]string{c.path}, c.args...), Dir: c.dir,
 		SysProcAttr: &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: execGroup}},
 	}
 	if c.by != "" {
@@ -95,12 +92,12 @@ func seenIn(t *testing.T, globals []module.Global, err error) seen {
 // execCases returns the programs below a directory.
 func execCases(t *testing.T, dir string) []execCase {
 	t.Helper()
-	self, err := os.Executable()
+	program, err := filepath.EvalSymlinks(testutil.BuildC(t, "-static", "testdata/waits.c")) // its input is empty
 	if err != nil {
 		t.Fatal(err)
 	}
 	wanted, link := filepath.Join(dir, "wanted"), filepath.Join(dir, "link")
-	b, err := os.ReadFile(self)
+	b, err := os.ReadFile(program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +121,7 @@ func execCases(t *testing.T, dir string) []execCase {
 		{name: "a link", path: link, args: []string{"a"}, is: wanted},
 		{name: "a relative path", path: "./wanted", args: []string{"a"}, is: wanted},
 		{name: "a descriptor", path: wanted, args: []string{"a"}, by: testutil.BuildC(t, "-static", "testdata/byfd.c"), is: wanted},
-		{name: "elsewhere", path: self, args: []string{"a", "b"}, is: self},
+		{name: "elsewhere", path: program, args: []string{"a", "b"}, is: program},
 		{name: "a script", path: plain, args: []string{"a", "b"}, is: plain, script: true},
 		{name: "a script by a relative path", path: "./plain", args: []string{"a"}, is: plain, script: true},
 		{name: "a script without arguments", path: plain, is: plain, script: true},

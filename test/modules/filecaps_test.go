@@ -53,6 +53,7 @@ func TestFileCapabilities(t *testing.T) {
 			continue
 		}
 		t.Run(tier.name, func(t *testing.T) {
+			table := tableOf(t, tier)
 			for _, c := range []struct{ name, source, params, want string }{
 				{"exec", vetoC, "comm=twvetoed on_exec=y errno=95", "exec=95 " + denied},
 				{"path", execguardC, "prefix=" + file, "exec=13 " + denied},
@@ -64,7 +65,7 @@ func TestFileCapabilities(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					m := register(t, tableOf(t, tier), "guard", testmodule.Object(t, c.source),
+					m := register(t, table, "guard", testmodule.Object(t, c.source),
 						kernel.LoadOptions{Params: params}, kernel.RegisterOptions{AllowBestEffort: true})
 					try(t, c.want)
 					globals, err := m.Globals()

@@ -76,9 +76,8 @@ func (f *findings) await(t *testing.T, is func(finding) bool) (found finding) {
 	return found
 }
 
-// checkLives loads lifecheck, or a form of it, until the test ends. All hooks have
-// been heard of when it returns.
-func checkLives(t *testing.T, object []byte, params map[string]string) (*findings, *kernel.Module) {
+// watchFindings returns what modules in the table find, until the test ends.
+func watchFindings(t *testing.T) (*findings, *kernel.Table) {
 	t.Helper()
 	testutil.Root(t)
 	found := new(findings)
@@ -86,8 +85,15 @@ func checkLives(t *testing.T, object []byte, params map[string]string) (*finding
 	if err := live.Attach(taskwatch.NewSink(nil, found.take)); err != nil {
 		t.Fatal(err)
 	}
+	return found, watchOurselves(t, &live).Table()
+}
+
+// checkLives loads lifecheck, or a form of it, until the test ends. All hooks have
+// been heard of when it returns.
+func checkLives(t *testing.T, table *kernel.Table, object []byte, params map[string]string) *kernel.Module {
+	t.Helper()
 	params["frees"] = fmt.Sprint(everyFree(t))
-	m := register(t, watchOurselves(t, &live).Table(), "lifecheck", object, kernel.LoadOptions{Params: params}, kernel.RegisterOptions{})
+	m := register(t, table, "lifecheck", object, kernel.LoadOptions{Params: params}, kernel.RegisterOptions{})
 	const hooks = 1<<taskwatch.Init | 1<<taskwatch.Clone | 1<<taskwatch.Exit | 1<<taskwatch.Free
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if err := exec.Command("/bin/true").Run(); err != nil {
@@ -95,7 +101,7 @@ func checkLives(t *testing.T, object []byte, params map[string]string) (*finding
 		}
 		g, err := m.Globals()
 		if heard, ok := seenIn(t, g, err)["heard"].(uint64); ok && heard&hooks == hooks {
-			return found, m
+			return m
 		}
 		if time.Now().After(end) {
 			t.Fatal("not all hooks are heard of")
@@ -105,7 +111,7 @@ func checkLives(t *testing.T, object []byte, params map[string]string) (*finding
 
 // lifecheck finds each fault that a source can have, and says what came before.
 func TestLifecheckFindsFaults(t *testing.T) {
-	testutil.Root(t)
+	found, table := watchFindings(t)
 	for _, c := range []struct {
 		at, again taskwatch.Kind
 		problem   string
@@ -127,7 +133,7 @@ func TestLifecheckFindsFaults(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%v at %v", c.again, c.at), func(t *testing.T) {
-			found, m := checkLives(t, testmodule.Object(t, "testdata/modules/lifefaults.c"), map[string]string{
+			m := checkLives(t, table, testmodule.Object(t, "testdata/modules/lifefaults.c"), map[string]string{
 				"parent": fmt.Sprint(os.Getpid()), "at": fmt.Sprint(int(c.at)), "again": fmt.Sprint(int(c.again)),
 			})
 			if err := exec.Command("/bin/true").Run(); err != nil {
@@ -154,7 +160,8 @@ func TestLifecheckFindsFaults(t *testing.T) {
 // The module as it is finds nothing in what the kernel does, and what does not fit
 // to an entry that the test has changed.
 func TestLifecheckJudgesByItsMap(t *testing.T) {
-	found, m := checkLives(t, stock.Find("lifecheck").Object(), map[string]string{})
+	found, table := watchFindings(t)
+	m := checkLives(t, table, stock.Find("lifecheck").Object(), map[string]string{})
 	cmd := exec.Command("/bin/sh", "-c", "echo; read x")
 	in, err := cmd.StdinPipe()
 	if err != nil {

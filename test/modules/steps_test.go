@@ -34,7 +34,6 @@ func TestSteps(t *testing.T) {
 	object := testmodule.Object(t, "testdata/modules/steps.c")
 	try := func(c execCase) error {
 		cmd := exec.Command(c.path)
-		cmd.Env = []string{execEnv + "=1"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: execGroup}}
 		return cmd.Run()
 	}
@@ -52,6 +51,7 @@ func TestSteps(t *testing.T) {
 				}
 				return p
 			}
+			table := tableOf(t, tier)
 			for _, c := range []struct {
 				execCase
 				files    []string
@@ -61,20 +61,20 @@ func TestSteps(t *testing.T) {
 				{script, []string{script.path, program.path}, 11},
 				{nested, []string{nested.path, between, program.path}, 112},
 			} {
-				table := tableOf(t, tier)
-				m := register(t, table, "steps", object, kernel.LoadOptions{Params: params(c.files...)}, kernel.RegisterOptions{AllowBestEffort: true})
-				const n = 3
-				for range n {
-					c.run(t)
-				}
-				steps := uint64(len(c.files))
-				globals, err := m.Globals()
-				want := seen{"calls": n * steps, "execs": uint64(n), "sequence": c.sequence, "same": uint64(1)<<steps - 1}
-				if got := seenIn(t, globals, err); !maps.Equal(got, want) {
-					t.Errorf("%s: the module saw\n%v, want\n%v", c.name, got, want)
-				}
+				t.Run(c.name, func(t *testing.T) {
+					m := register(t, table, "steps", object, kernel.LoadOptions{Params: params(c.files...)}, kernel.RegisterOptions{AllowBestEffort: true})
+					const n = 3
+					for range n {
+						c.run(t)
+					}
+					steps := uint64(len(c.files))
+					globals, err := m.Globals()
+					want := seen{"calls": n * steps, "execs": uint64(n), "sequence": c.sequence, "same": uint64(1)<<steps - 1}
+					if got := seenIn(t, globals, err); !maps.Equal(got, want) {
+						t.Errorf("the module saw\n%v, want\n%v", got, want)
+					}
+				})
 			}
-			table := tableOf(t, tier)
 			p := params()
 			p["denied"] = between
 			m := register(t, table, "steps", object, kernel.LoadOptions{Params: p}, kernel.RegisterOptions{AllowBestEffort: true})
