@@ -229,6 +229,9 @@ func (t *Tree) enter(ev *taskwatch.Event, has taskwatch.Fields) (p *Process, isN
 	g.Command.Forked = born
 	p.begin(g)
 	p.learnBefore(ev)
+	if p.before.peak { // of programs that were not seen
+		g.Usage.Shared = taskwatch.FieldMaxRSS
+	}
 	if ev.Kind == taskwatch.Exit || ev.Kind == taskwatch.Free {
 		// Little will be heard of it. The exits of a process's threads may
 		// follow the one that ended it.

@@ -182,7 +182,7 @@ func TestCPUTimeOfPrograms(t *testing.T) {
 }
 
 // The kernel keeps the peak of memory through an exec. A program has its own where it
-// has raised it.
+// has raised it, be it the first that is seen.
 func TestMemoryOfPrograms(t *testing.T) {
 	exec := func(peak uint64) func(*taskwatch.Event) {
 		return func(ev *taskwatch.Event) {
@@ -221,6 +221,14 @@ func TestMemoryOfPrograms(t *testing.T) {
 		note(l.event(taskwatch.Exit, 2, 2, 1, func(ev *taskwatch.Event) { ev.Rusage.MaxRSS = c.end }))
 		if !slices.Equal(got, c.want) {
 			t.Errorf("peaks %v before execs and %d at the end: %q, want %q", c.execs, c.end, got, c.want)
+		}
+	}
+	for end, want := range map[uint64]taskwatch.Fields{30: taskwatch.FieldMaxRSS, 40: 0} {
+		var l life
+		l.event(taskwatch.Exec, 3, 3, 1, exec(30))
+		s := l.event(taskwatch.Exit, 3, 3, 1, func(ev *taskwatch.Event) { ev.Rusage.MaxRSS = end })
+		if got := s.Ended.Usage; got.MaxRSS != end || got.Shared != want {
+			t.Errorf("a peak of 30 before the first event, an exec, and of %d at the end: %d with %v shared, want %v", end, got.MaxRSS, got.Shared, want)
 		}
 	}
 }

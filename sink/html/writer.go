@@ -208,6 +208,10 @@ func (w *writer) End(l *lane.Lane, ns int64, args []lane.Arg) error {
 			if a.Name == "maxrss_bytes" {
 				rss = int64(v)
 			}
+		case bool:
+			if a.Name == "maxrss_at_most" {
+				details[a.Name] = v
+			}
 		}
 	}
 	if ev != nil && ev.Kind == taskwatch.Exit {

@@ -351,8 +351,11 @@ func usage(u *process.Usage) []*commonpb.KeyValue {
 	if !u.Missing.Has(taskwatch.FieldUTime) && !u.Missing.Has(taskwatch.FieldSTime) {
 		list = append(list, num("taskwatch.cpu.user_ns", u.UserNS), num("taskwatch.cpu.system_ns", u.SystemNS))
 	}
-	if !u.Missing.Has(taskwatch.FieldMaxRSS) {
+	if !u.Missing.Has(taskwatch.FieldMaxRSS) && u.MaxRSS > 0 {
 		list = append(list, num("taskwatch.maxrss_bytes", int64(u.MaxRSS)))
+		if u.Shared.Has(taskwatch.FieldMaxRSS) {
+			list = append(list, flag("taskwatch.maxrss_at_most", true))
+		}
 	}
 	return list
 }

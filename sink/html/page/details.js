@@ -36,7 +36,7 @@ export class Details {
     add('began', duration(m.t0[i]));
     add('wall', duration(m.wall(i)));
     if (m.cpu(i) >= 0) add('CPU', `${duration(m.user[i])} user, ${duration(m.sys[i])} system`);
-    if (m.rss[i] >= 0) add('max RSS', bytes(m.rss[i]));
+    if (m.rss[i] >= 0) add('max RSS', (d.maxrss_at_most ? 'at most ' : '') + bytes(m.rss[i]));
     if (d.read_bytes || d.write_bytes) add('I/O', `${bytes(d.read_bytes || 0)} read, ${bytes(d.write_bytes || 0)} written`);
     if (d.minflt || d.majflt) add('page faults', `${d.minflt || 0}, ${d.majflt || 0} with I/O`);
     if (d.nvcsw || d.nivcsw) add('switches', `${d.nvcsw || 0}, ${d.nivcsw || 0} involuntary`);

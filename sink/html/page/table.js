@@ -6,7 +6,7 @@ const columns = [
   {name: 'start', key: (m, i) => m.t0[i], show: (m, i) => duration(m.t0[i]), number: true},
   {name: 'wall', key: (m, i) => m.wall(i), show: (m, i) => duration(m.wall(i)), number: true, down: true},
   {name: 'CPU', key: (m, i) => m.cpu(i), show: (m, i) => duration(m.cpu(i)), number: true, down: true},
-  {name: 'max RSS', key: (m, i) => m.rss[i], show: (m, i) => bytes(m.rss[i]), number: true, down: true},
+  {name: 'max RSS', key: (m, i) => m.rss[i], show: (m, i) => (m.details(i).maxrss_at_most ? '< ' : '') + bytes(m.rss[i]), number: true, down: true},
   {name: 'pid', key: (m, i) => m.pid[i], show: (m, i) => String(m.pid[i]), number: true},
   {name: 'status', key: (m, i) => m.status(i), show: (m, i) => m.status(i)},
   {name: 'program', key: (m, i) => base(m.path(i)), show: (m, i) => base(m.path(i))},
