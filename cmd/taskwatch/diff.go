@@ -126,5 +126,8 @@ func readRuns(name string) (*report.Runs, error) {
 	err = src.Run(context.Background(), &reg)
 	progress.end()
 	sayEarly(in.Name(), src.EarlyEnds())
+	if err == nil && src.Empty() {
+		err = fmt.Errorf("recording %q: it is empty; give a file that 'taskwatch run -f json -o FILE' has written", name)
+	}
 	return runs, err
 }

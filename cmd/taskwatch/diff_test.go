@@ -120,10 +120,11 @@ func TestDiffErrors(t *testing.T) {
 		want   string
 	}{
 		{[]string{file}, 2, "1 file given"},
-		{[]string{file, "/nowhere"}, 1, `recording "/nowhere"`},
+		{[]string{"/nowhere", file}, 1, `recording "/nowhere"`},
 		{[]string{"--fail-on", "odd", file, file}, 2, "choose from failing, new"},
 		{[]string{"--ratio", "0.5", file, file}, 2, "below 1"},
 		{[]string{"-f", "xml", file, file}, 2, "xml"},
+		{[]string{file, file}, 1, "it is empty; give a file"},
 	} {
 		if r := tw(t, slices.Concat([]string{"diff"}, c.args)...); r.status != c.status || !strings.Contains(r.stderr, c.want) {
 			t.Errorf("%q: status %d, %q, want %d, %q", c.args, r.status, r.stderr, c.status, c.want)

@@ -137,6 +137,9 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	}
 	outErr = errors.Join(outErr, modules.close())
 	sayEarly(in.Name(), early)
+	if src.Empty() {
+		say("%s: the recording is empty", in.Name())
+	}
 	switch {
 	case err != nil && outErr != nil:
 		return replayFailed(fmt.Errorf("%w; and %w", err, outErr))

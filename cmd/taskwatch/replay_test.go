@@ -80,6 +80,7 @@ func TestReplayErrors(t *testing.T) {
 		{[]string{bad}, 1, `"` + bad + `": line 4: `},
 		{[]string{filepath.Join(dir, "none")}, 1, "none\": no such file or directory; give a file that"},
 		{[]string{dir}, 1, "directory"},
+		{[]string{os.DevNull}, 0, "taskwatch: /dev/null: the recording is empty\n"},
 		{[]string{bad, "-o", bad}, 1, "it is the recording itself; name another file"},
 		{nil, 2, "0 files given"},
 		{[]string{bad, bad}, 2, "2 files given"},

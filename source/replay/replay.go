@@ -48,6 +48,7 @@ type Source struct {
 
 	tasks tasks
 	early []record.EarlyEnd
+	empty bool
 }
 
 var _ source.Source = (*Source)(nil)
@@ -93,6 +94,9 @@ func (s *Source) Capabilities() source.Capabilities { return s.caps }
 // EarlyEnds returns where recordings ended early. Call it after Run.
 func (s *Source) EarlyEnds() []record.EarlyEnd { return s.early }
 
+// Empty reports whether the recording ended without a single item. Call it after Run.
+func (s *Source) Empty() bool { return s.empty }
+
 // Run delivers the recording to reg. It returns nil at the end of the
 // recording, and a *record.SyntaxError, which names file, line and reason, where the
 // recording cannot be read any further; everything before was delivered.
@@ -112,10 +116,11 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	feed.Follow(s.tasks.visit)
 	defer feed.End()
 	s.tasks.forget = feed.Forget
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		feed.Pause()
 		l, err := in.Next()
 		feed.Resume()
+		s.empty = first && errors.Is(err, io.EOF)
 		switch {
 		case errors.Is(err, io.EOF) || err != nil && ctx.Err() != nil:
 			return nil
