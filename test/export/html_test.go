@@ -32,6 +32,20 @@ func between(t *testing.T, text, from, to string) string {
 	return inner
 }
 
+// dataOf returns the data of a page.
+func dataOf(t *testing.T, page string) string {
+	t.Helper()
+	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(between(t, page, `id="data">`, "<"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // micros reads a time in microseconds, to the nanosecond.
 func micros(t *testing.T, s string) int64 {
 	t.Helper()
@@ -89,14 +103,7 @@ func TestHTML(t *testing.T) {
 		}
 	}
 
-	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(between(t, page, `id="data">`, "<"))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := dataOf(t, page)
 	var (
 		names    []string
 		list     []slice
@@ -109,7 +116,7 @@ func TestHTML(t *testing.T) {
 		instants = map[string]int{}
 		last     int64
 	)
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		head, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
 		f := strings.Fields(head)
 		num := func(i int) int {

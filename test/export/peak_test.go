@@ -2,8 +2,6 @@ package export
 
 import (
 	"bytes"
-	"compress/gzip"
-	"encoding/base64"
 	"io"
 	"strings"
 	"testing"
@@ -36,15 +34,7 @@ func TestPeakOfAnEarlierProgram(t *testing.T) {
 			}
 			data := out.String()
 			if name == "html" {
-				z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(between(t, data, `id="data">`, "<"))))
-				if err != nil {
-					t.Fatal(err)
-				}
-				text, err := io.ReadAll(z)
-				if err != nil {
-					t.Fatal(err)
-				}
-				data = string(text)
+				data = dataOf(t, data)
 			}
 			if got := strings.Count(data, "maxrss_at_most"); got != marks {
 				t.Errorf("%s: with %d bytes at the end it has %d marks, want %d", name, end, got, marks)
