@@ -24,7 +24,9 @@ import (
 )
 
 // readConnector reads messages from a socket of the connector, or one that is to be
-// as one, and sends those of kinds on until the exit of pid.
+// as one, and sends those of kinds on until pid and all its descendants have exited.
+// The exit of a task may come behind that of the parent that has reaped it, where the
+// kernel preempts the task before it sends it.
 func readConnector(fd int, pid <-chan int, got chan<- []byte) error {
 	defer close(got)
 	const kinds = cnproc.Fork | cnproc.Exec | cnproc.UID | cnproc.GID | cnproc.Exit
@@ -34,7 +36,7 @@ func readConnector(fd int, pid <-chan int, got chan<- []byte) error {
 	for {
 		n, err := readAgain(fd, b)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w; tasks without an exit: %v", err, living(kept, last))
 		}
 		r, _, err := cnproc.Decode(b[:n])
 		if err != nil {
@@ -48,17 +50,33 @@ func readConnector(fd int, pid <-chan int, got chan<- []byte) error {
 		clear(m[24:28]) // and of the message
 		clear(m[44:52]) // the time
 		kept = append(kept, m)
-		select {
-		case last = <-pid:
-		default:
+		if r.What == cnproc.Exit && last < 0 {
+			last = <-pid // or this may be its exit, and nobody knows
 		}
-		if r.What == cnproc.Exit && r.TID == last {
+		if r.What == cnproc.Exit && len(living(kept, last)) == 0 {
 			for _, m := range kept {
 				got <- m
 			}
 			return nil
 		}
 	}
+}
+
+// living returns those of a process and its descendants that have not exited, by the
+// messages.
+func living(messages [][]byte, pid int) map[int]bool {
+	ours, live := map[int]bool{pid: true}, map[int]bool{pid: true}
+	for _, m := range messages {
+		switch r, _, err := cnproc.Decode(m); {
+		case err != nil:
+			panic(err) // it was decoded before
+		case r.What == cnproc.Fork && ours[r.ParentPID]:
+			ours[r.PID], live[r.TID] = true, true
+		case r.What == cnproc.Exit:
+			delete(live, r.TID)
+		}
+	}
+	return live
 }
 
 // readAgain reads from a socket. With a timeout of its own, the kernel restarts no call
@@ -192,7 +210,13 @@ func TestConnectorsMessages(t *testing.T) {
 	for name, fd := range sockets {
 		subscribe(t, fd)
 		pids[name], got[name] = make(chan int, 1), make(chan []byte, 1<<16)
-		go func() { failed <- readConnector(fd, pids[name], got[name]) }()
+		go func() {
+			err := readConnector(fd, pids[name], got[name])
+			if err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			failed <- err
+		}()
 	}
 
 	// On one processor, whose number the messages have. The thread that forks is
@@ -220,7 +244,7 @@ func TestConnectorsMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, pid := range pids {
-		pid <- cmd.Process.Pid // before its exit: it is a zombie until Wait
+		pid <- cmd.Process.Pid // while it is a zombie at most: until Wait nobody else has it
 	}
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 5 {
 		t.Fatal(err)
