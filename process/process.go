@@ -122,6 +122,9 @@ const (
 // AtMost reports whether the CPU time has that of earlier programs in it.
 func (u *Usage) AtMost() bool { return u.Shared&cpuFields != 0 }
 
+// PeakAtMost reports whether the memory may be that of an earlier program.
+func (u *Usage) PeakAtMost() bool { return u.MaxRSS > 0 && u.Shared.Has(taskwatch.FieldMaxRSS) }
+
 // KnowsCPU reports whether all tasks told their CPU time.
 func (u *Usage) KnowsCPU() bool { return u.Missing&cpuFields == 0 }
 
@@ -137,11 +140,12 @@ func (p *Process) exec(ev *taskwatch.Event) (ended *Program) {
 	if !ended.Command.Forked || ended.Usage.Shared != 0 {
 		next.Usage.Shared = usageFields
 	}
-	if ev.Fields().Has(cpuBefore) {
+	has := ev.Fields()
+	if has.Has(cpuBefore) {
 		ended.Usage.addCPU(p, ev.Task.ID, ev.Extra.BeforeUTimeNS, ev.Extra.BeforeSTimeNS)
 		next.Usage.Shared &^= cpuFields
 	}
-	if ev.Fields().Has(taskwatch.FieldBeforeMaxRSS) {
+	if has.Has(taskwatch.FieldBeforeMaxRSS) {
 		ended.Usage.addPeak(p, ev.Extra.BeforeMaxRSS)
 	}
 	p.learnBefore(ev)

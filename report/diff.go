@@ -75,7 +75,7 @@ func (r *Runs) Take(it taskwatch.Item) {
 		run.WallNS += g.EndNS - g.StartNS
 	}
 	run.CPUNS += g.Usage.CPUNS()
-	run.memory(g.Usage.MaxRSS, g.Usage.Shared.Has(taskwatch.FieldMaxRSS))
+	run.memory(g.Usage.MaxRSS, g.Usage.PeakAtMost())
 	if step.Process.Ended && failed(exitStatus(it.Event)) {
 		run.Failed++
 	}
@@ -185,14 +185,6 @@ func (d *Difference) size() int64 {
 	return max(d.After.WallNS-d.Before.WallNS, d.Before.WallNS-d.After.WallNS)
 }
 
-// rss returns the peak of memory in words, with a mark where it is a bound.
-func (r *Run) rss() string {
-	if r.RSSAtMost && r.MaxRSS > 0 {
-		return "<" + size(r.MaxRSS)
-	}
-	return size(r.MaxRSS)
-}
-
 func (r *Run) add(o *Run) {
 	r.Runs += o.Runs
 	r.Failed += o.Failed
@@ -257,7 +249,7 @@ func (c *Comparison) WriteText(w io.Writer, width int) error {
 			}
 			t.Row(strings.Join(names, ","), arrow(number(d.Before.Runs), number(d.After.Runs)),
 				arrow(duration(d.Before.WallNS), duration(d.After.WallNS)), arrow(duration(d.Before.CPUNS), duration(d.After.CPUNS)),
-				arrow(d.Before.rss(), d.After.rss()), d.Command)
+				arrow(peak(d.Before.MaxRSS, d.Before.RSSAtMost), peak(d.After.MaxRSS, d.After.RSSAtMost)), d.Command)
 		}
 		b.WriteByte('\n')
 		_ = t.Write(&b) // into memory

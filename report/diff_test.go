@@ -3,6 +3,9 @@ package report
 import (
 	"slices"
 	"testing"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/process"
 )
 
 // What is slower and what is hungrier is told by each run of a command, and only
@@ -50,9 +53,13 @@ func TestLargestRun(t *testing.T) {
 	} {
 		var r Run
 		for _, x := range c.runs {
-			r.memory(x.bytes, x.atMost)
+			u := process.Usage{MaxRSS: x.bytes}
+			if x.atMost {
+				u.Shared = taskwatch.FieldMaxRSS
+			}
+			r.memory(u.MaxRSS, u.PeakAtMost())
 		}
-		if got := r.rss(); got != c.want {
+		if got := peak(r.MaxRSS, r.RSSAtMost); got != c.want {
 			t.Errorf("%v: %s, want %s", c.runs, got, c.want)
 		}
 	}

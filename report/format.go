@@ -31,6 +31,14 @@ func duration(ns int64) string {
 	return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
 }
 
+// peak writes the most memory, with a mark where it is only a bound.
+func peak(bytes uint64, atMost bool) string {
+	if atMost {
+		return "<" + size(bytes)
+	}
+	return size(bytes)
+}
+
 // size writes n bytes with about three digits.
 func size(n uint64) string {
 	if n < 1024 {

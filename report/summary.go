@@ -105,11 +105,6 @@ type ending struct {
 	command string
 }
 
-// rssAtMost reports whether the memory may be that of an earlier program.
-func (x *ending) rssAtMost() bool {
-	return x.usage.MaxRSS > 0 && x.usage.Shared.Has(taskwatch.FieldMaxRSS)
-}
-
 func (x *ending) io() uint64 { return x.usage.ReadBytes + x.usage.WriteBytes }
 
 // by returns the number to sort by.
@@ -285,7 +280,7 @@ func (s *Summary) end(ev *taskwatch.Event, p *process.Process, g *process.Progra
 	prog.cpuNS += x.usage.CPUNS()
 	prog.shared = prog.shared || x.usage.AtMost()
 	if rss := x.usage.MaxRSS; rss > prog.maxRSS {
-		prog.maxRSS, prog.atMost = rss, x.rssAtMost()
+		prog.maxRSS, prog.atMost = rss, x.usage.PeakAtMost()
 	}
 	prog.io += x.io()
 	if p.Ended {

@@ -137,7 +137,7 @@ func (s *Summary) commandsJSON(list []ending) []commandJSON {
 			c.CPUNS, c.CPUAtMost = &cpu, x.usage.AtMost()
 		}
 		if x.usage.MaxRSS > 0 {
-			c.MaxRSS, c.RSSAtMost = &x.usage.MaxRSS, x.rssAtMost()
+			c.MaxRSS, c.RSSAtMost = &x.usage.MaxRSS, x.usage.PeakAtMost()
 		}
 		if s.opts.Sort == SortIO {
 			c.IO = &io

@@ -98,7 +98,7 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 	}
 	t := newTable(s.opts.Width, append(head, table.Right("PID"), table.Left("STATUS"), table.Left("COMMAND"))...)
 	for _, x := range list {
-		wall, cpu, rss := duration(x.wallNS), duration(x.usage.CPUNS()), size(x.usage.MaxRSS)
+		wall, cpu, rss := duration(x.wallNS), duration(x.usage.CPUNS()), peak(x.usage.MaxRSS, x.usage.PeakAtMost())
 		switch {
 		case x.atLeast && x.wallNS == 0: // its end is all that was seen
 			wall = "-"
@@ -114,8 +114,6 @@ func (s *Summary) endings(b *bytes.Buffer, title string, list []ending, more uin
 		}
 		if x.usage.MaxRSS == 0 && (x.exec || s.missing.Has(taskwatch.FieldMaxRSS)) {
 			rss = "-"
-		} else if x.rssAtMost() {
-			rss = "<" + rss
 		}
 		cells := []string{wall, cpu, rss}
 		if s.opts.Sort == SortIO {
@@ -162,11 +160,7 @@ func (s *Summary) programTable(b *bytes.Buffer) {
 		cells := []string{fmt.Sprint(p.execs), fmt.Sprint(p.failures), duration(p.wallNS), cpu}
 		switch s.opts.Sort {
 		case SortRSS:
-			rss := size(p.maxRSS)
-			if p.atMost {
-				rss = "<" + rss
-			}
-			cells = append(cells, rss)
+			cells = append(cells, peak(p.maxRSS, p.atMost))
 		case SortIO:
 			cells = append(cells, size(p.io))
 		}

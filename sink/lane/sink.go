@@ -243,7 +243,7 @@ func usage(g *process.Program) []Arg {
 	}
 	if !u.Missing.Has(taskwatch.FieldMaxRSS) && u.MaxRSS > 0 {
 		args = append(args, Arg{"maxrss_bytes", u.MaxRSS})
-		if u.Shared.Has(taskwatch.FieldMaxRSS) {
+		if u.PeakAtMost() {
 			args = append(args, Arg{"maxrss_at_most", true})
 		}
 	}

@@ -353,7 +353,7 @@ func usage(u *process.Usage) []*commonpb.KeyValue {
 	}
 	if !u.Missing.Has(taskwatch.FieldMaxRSS) && u.MaxRSS > 0 {
 		list = append(list, num("taskwatch.maxrss_bytes", int64(u.MaxRSS)))
-		if u.Shared.Has(taskwatch.FieldMaxRSS) {
+		if u.PeakAtMost() {
 			list = append(list, flag("taskwatch.maxrss_at_most", true))
 		}
 	}
