@@ -181,20 +181,20 @@ func (e *Error) badLiteral(function string) {
 // undeclared says that a variable or a function does not exist.
 func (e *Error) undeclared(name string) {
 	e.Message = fmt.Sprintf("there is no %q", name)
-	known := eventClass.names
+	known, inside, isCall := eventClass.names, inParts(name), false
 	if before := []rune(e.before()); strings.HasSuffix(string(before), name) { // the place of a call is its parenthesis
 		e.Column = len(before) - utf8.RuneCountInString(name)
 		e.Message = fmt.Sprintf("there is no function %q", name)
-		known = functions
+		known, inside, isCall = functions, nil, true
 	}
 	e.Hint = near(name, known)
-	if inside := inParts(name); len(inside) > 0 && len(known) != len(functions) {
+	if inside != nil {
 		e.Hint = didYouMean(inside)
 	}
 	if e.Hint != "" && comparison.MatchString(e.before()) {
 		e.Hint += " A text stands in quotes"
 	}
-	if meant := elsewhere[strings.ToLower(name)]; meant != "" && len(known) == len(functions) {
+	if meant := elsewhere[strings.ToLower(name)]; meant != "" && isCall {
 		e.Hint = "write " + forms[meant]
 	}
 	switch form := forms[name]; {

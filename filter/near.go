@@ -32,20 +32,18 @@ func didYouMean(names []string) string { return "did you mean " + strings.Join(n
 // inParts returns the fields of parts of an event that somebody may have meant who
 // left out the part, or the dot: exit.code for code, exitcode and exit_code.
 func inParts(name string) (found []string) {
-	plain := func(s string) string { return strings.NewReplacer("_", "", ".", "").Replace(strings.ToLower(s)) }
-	for _, part := range eventClass.names {
-		c := classes[eventClass.fields[part].typ.TypeName()]
-		if c == nil || !slices.Contains(parts, c) {
-			continue
-		}
+	plain := func(s string) string { return leaveOut.Replace(strings.ToLower(s)) }
+	for _, c := range parts {
 		for _, have := range c.names {
-			if full := part + "." + have; plain(have) == plain(name) || plain(full) == plain(name) {
+			if full := typeName(c.name) + "." + have; plain(have) == plain(name) || plain(full) == plain(name) {
 				found = append(found, full)
 			}
 		}
 	}
 	return found
 }
+
+var leaveOut = strings.NewReplacer("_", "", ".", "")
 
 // distance returns how many characters must be inserted, removed, changed or
 // swapped with the next one.
