@@ -49,7 +49,7 @@ struct task_struct {
 	__u32 sessionid;       /* login session, or 4294967295 */
 	__u64 caps_effective;  /* effective capabilities */
 	__u64 caps_permitted;  /* permitted capabilities */
-	__u64 caps_inheritable;/* inheritable capabilities */
+	__u64 caps_inheritable; /* inheritable capabilities */
 	__u64 caps_bounding;   /* bounding set */
 	__u64 caps_ambient;    /* ambient capabilities */
 	__u32 groups_count;    /* elements of groups */
@@ -69,7 +69,7 @@ struct task_struct {
 	__s64 before_stime_ns; /* system CPU time before this exec */
 	__s32 sid;             /* process id of the leader of its session */
 	__u32 reserved420;
-	__u64 before_maxrss_bytes;/* peak memory of the process before this exec */
+	__u64 before_maxrss_bytes; /* peak memory of the process before this exec */
 };
 
 _Static_assert(sizeof(struct task_struct) == 432, "the host writes a record of 432 bytes");

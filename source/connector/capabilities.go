@@ -36,7 +36,6 @@ func capabilities(cfg *Config) source.Capabilities {
 	caps.Events[taskwatch.Exec] = source.Capability{
 		Delivered: true,
 		Hook:      "PROC_EVENT_EXEC and /proc",
-		Missing:   taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime | taskwatch.FieldBeforeMaxRSS,
 		MayMiss:   mayMiss | execOnly | taskwatch.FieldOldExe,
 		Why:       noVeto + "; a program that ends at once is gone from /proc before it can be read",
 	}

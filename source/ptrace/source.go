@@ -99,7 +99,7 @@ func (s *Source) Capabilities() source.Capabilities {
 		e := &c.Events[k]
 		e.Delivered = true
 		e.Hook = hooks[k]
-		e.Missing = alwaysMissing | taskwatch.FieldLabel&taskwatch.OptionalOf(taskwatch.Kind(k))
+		e.Missing = alwaysMissing | optionalMissing&taskwatch.OptionalOf(taskwatch.Kind(k))
 		e.MayMiss = mayMiss & taskwatch.FieldsOf(taskwatch.Kind(k))
 		if k := taskwatch.Kind(k); k != taskwatch.Init && k != taskwatch.Clone {
 			e.MayMiss &^= taskwatch.FieldVal
@@ -113,7 +113,6 @@ func (s *Source) Capabilities() source.Capabilities {
 		}
 	}
 	c.Events[taskwatch.Exec].MayMiss |= taskwatch.FieldOldExe
-	c.Events[taskwatch.Exec].Missing |= taskwatch.FieldBeforeMaxRSS
 	c.Events[taskwatch.Exec].Why += "; the first exec of the command replaces no program of the command"
 	c.Events[taskwatch.Exit].MayMiss |= taskwatch.FieldsRusage
 	c.Events[taskwatch.Exit].Why += "; only CPU time and faults are known for a thread other than the first of its process, nothing for a thread that another thread's exec ended, and peak memory is unknown for a process that was killed while its threads forked"
@@ -161,6 +160,10 @@ var hooks = [taskwatch.NumKinds]string{
 // alwaysMissing is what no event has. A move to another cgroup is no event
 // that ptrace shows, and the file that tells is too slow to read each time.
 const alwaysMissing = taskwatch.FieldCgroup
+
+// optionalMissing are the optional fields that no event has: labels are in the kernel,
+// and nobody tells the peak of a process before its end.
+const optionalMissing = taskwatch.FieldLabel | taskwatch.FieldBeforeMaxRSS
 
 const noCgroup = "ptrace does not show moves between cgroups"
 

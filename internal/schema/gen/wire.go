@@ -356,7 +356,7 @@ func header(pl *plan) []byte {
 		}
 		line := fmt.Sprintf("\t%s %s;", typ, name)
 		if e.Doc != "" {
-			line = fmt.Sprintf("%-24s/* %s */", line, e.Doc)
+			line = fmt.Sprintf("%-24s/* %s */", line+" ", e.Doc)
 		}
 		b.WriteString(line + "\n")
 	}
