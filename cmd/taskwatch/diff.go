@@ -127,7 +127,7 @@ func readRuns(name string) (*report.Runs, error) {
 	progress.end()
 	sayEarly(in.Name(), src.EarlyEnds())
 	if err == nil && src.Empty() {
-		err = fmt.Errorf("recording %q: it is empty; give a file that 'taskwatch run -f json -o FILE' has written", name)
+		err = fmt.Errorf("recording %q: it is empty; %s", name, giveRecording)
 	}
 	return runs, err
 }

@@ -293,6 +293,15 @@ func formatOfFile(name string) *fileFormat {
 	return nil
 }
 
+// meantEnding returns the ending that is probably meant where a file's is that of no
+// format and says something else than lines for people, or "".
+func meantEnding(name string) string {
+	if formatOfFile(name) != nil {
+		return ""
+	}
+	return otherEndings[strings.ToLower(filepath.Ext(name))]
+}
+
 // endingsHelp says what the endings of files ask for.
 func endingsHelp() string {
 	var list []string

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -83,7 +82,7 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 		if slices.Contains(f.files[:i], name) {
 			return fmt.Errorf("--output %q: given twice; each file gets the events once", name)
 		}
-		if meant := otherEndings[strings.ToLower(filepath.Ext(name))]; meant != "" && formatOfFile(name) == nil && !cmd.Flags().Changed("format") && !f.shell {
+		if meant := meantEnding(name); meant != "" && !cmd.Flags().Changed("format") && !f.shell {
 			return fmt.Errorf("--output %q: no format has this ending; end the name in %s, or choose one with --format", name, meant)
 		}
 		used = used || f.formatOf(name) == named

@@ -164,6 +164,9 @@ func sayEarly(name string, early []record.EarlyEnd) {
 	}
 }
 
+// giveRecording is the remedy for what is no recording.
+const giveRecording = "give a file that 'taskwatch run -f json -o FILE' has written"
+
 // openRecording opens a file, or standard input for "-".
 func openRecording(name string) (*os.File, error) {
 	if name == "-" {
@@ -171,7 +174,7 @@ func openRecording(name string) (*os.File, error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("recording %q: %w; give a file that 'taskwatch run -f json -o FILE' has written", name, cause(err))
+		return nil, fmt.Errorf("recording %q: %w; %s", name, cause(err), giveRecording)
 	}
 	return f, nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -148,8 +149,7 @@ func (r *relay) handle(got caught) {
 	case errors.Is(err, source.ErrNotStarted):
 		// It ends what is about to become the command, as it would end a command
 		// that has just begun. Only these do not.
-		switch got.Number {
-		case unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGCONT:
+		if slices.Contains(ofTerminal, got.Number) {
 			return
 		}
 		r.ending.CompareAndSwap(0, int32(got.Number))

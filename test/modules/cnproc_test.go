@@ -65,18 +65,33 @@ func readConnector(fd int, pid <-chan int, got chan<- []byte) error {
 // living returns those of a process and its descendants that have not exited, by the
 // messages.
 func living(messages [][]byte, pid int) map[int]bool {
-	ours, live := map[int]bool{pid: true}, map[int]bool{pid: true}
-	for _, m := range messages {
-		switch r, _, err := cnproc.Decode(m); {
-		case err != nil:
-			panic(err) // it was decoded before
-		case r.What == cnproc.Fork && ours[r.ParentPID]:
-			ours[r.PID], live[r.TID] = true, true
-		case r.What == cnproc.Exit:
+	live := map[int]bool{pid: true}
+	ofTree(messages, pid, func(r *cnproc.Record, _ []byte) {
+		switch r.What {
+		case cnproc.Fork:
+			live[r.TID] = true
+		case cnproc.Exit:
 			delete(live, r.TID)
 		}
-	}
+	})
 	return live
+}
+
+// ofTree calls fn with each of the messages that is about a process or a descendant.
+func ofTree(messages [][]byte, pid int, fn func(r *cnproc.Record, m []byte)) {
+	ours := map[int]bool{pid: true}
+	for _, m := range messages {
+		r, _, err := cnproc.Decode(m)
+		if err != nil {
+			panic(err) // it was decoded when it was read
+		}
+		if r.What == cnproc.Fork && ours[r.ParentPID] {
+			ours[r.PID] = true
+		}
+		if ours[r.PID] {
+			fn(&r, m)
+		}
+	}
 }
 
 // readAgain reads from a socket. With a timeout of its own, the kernel restarts no call
@@ -131,22 +146,11 @@ func dial(t *testing.T, domain, kind, protocol int, connect func(fd int) error) 
 }
 
 // byTask sorts the messages of a process and its descendants by their task.
-func byTask(t *testing.T, messages [][]byte, pid int) map[int][]string {
-	t.Helper()
-	ours := map[int]bool{pid: true}
+func byTask(messages [][]byte, pid int) map[int][]string {
 	tasks := map[int][]string{}
-	for _, m := range messages {
-		r, _, err := cnproc.Decode(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.What == cnproc.Fork && ours[r.ParentPID] {
-			ours[r.PID] = true
-		}
-		if ours[r.PID] {
-			tasks[r.TID] = append(tasks[r.TID], fmt.Sprintf("%#x: %x", uint32(r.What), m))
-		}
-	}
+	ofTree(messages, pid, func(r *cnproc.Record, m []byte) {
+		tasks[r.TID] = append(tasks[r.TID], fmt.Sprintf("%#x: %x", uint32(r.What), m))
+	})
 	return tasks
 }
 
@@ -259,7 +263,7 @@ func TestConnectorsMessages(t *testing.T) {
 		for m := range got[name] {
 			all = append(all, m)
 		}
-		tasks[name] = byTask(t, all, cmd.Process.Pid)
+		tasks[name] = byTask(all, cmd.Process.Pid)
 	}
 	want := tasks["the connector"]
 	if len(want) < 50 {
