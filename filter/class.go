@@ -41,14 +41,18 @@ type object struct {
 
 func newClass(name string, fields ...field) *class {
 	c := &class{name: name, typ: cel.ObjectType(name), fields: map[string]*field{}}
+	c.add(fields...)
+	return c
+}
+
+func (c *class) add(fields ...field) {
 	for i := range fields {
 		f := &fields[i]
-		f.unknown = types.NewUnknown(int64(i)+1, types.NewAttributeTrail(f.name))
-		f.none = types.NewErr("%s: events of this kind do not have it", f.name).(*types.Err)
 		c.names = append(c.names, f.name)
 		c.fields[f.name] = f
+		f.unknown = types.NewUnknown(int64(len(c.names)), types.NewAttributeTrail(f.name))
+		f.none = types.NewErr("%s: events of this kind do not have it", f.name).(*types.Err)
 	}
-	return c
 }
 
 // value returns the value of a field, or that it is unknown, or an error.

@@ -12,47 +12,11 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// The classes. Names of fields are those of recordings; ids are numbers, with
-// a list of all four beside them; times in nanoseconds are numbers, with CEL's
+// The classes, as far as they are not made of the table of fields. Ids are numbers,
+// with a list of all four beside them; times in nanoseconds are numbers, with CEL's
 // own types beside them.
 var (
 	eventClass *class // set by init, since it has itself as a field
-
-	exitClass = newClass("taskwatch.Exit",
-		field{name: "code", typ: cel.IntType, bit: taskwatch.FieldExitCode, doc: "what was passed to exit",
-			get: number(func(it *item) int64 { return int64(it.ev.Exit.Code) })},
-		field{name: "signal", typ: cel.IntType, bit: taskwatch.FieldExitSignal, doc: "the signal that killed, or 0",
-			get: number(func(it *item) int64 { return int64(it.ev.Exit.Signal) })},
-		field{name: "core", typ: cel.BoolType, bit: taskwatch.FieldExitCore, doc: "a core dump was written",
-			get: boolean(func(it *item) bool { return it.ev.Exit.Core })},
-		field{name: "group", typ: cel.BoolType, bit: taskwatch.FieldExitGroup, doc: "the whole process ends",
-			get: boolean(func(it *item) bool { return it.ev.Exit.Group })},
-	)
-
-	rusageClass = newClass("taskwatch.Rusage",
-		field{name: "utime_ns", typ: cel.IntType, bit: taskwatch.FieldUTime, doc: "CPU time",
-			get: number(func(it *item) int64 { return int64(it.ev.Rusage.UTimeNS) })},
-		field{name: "utime", typ: cel.DurationType, bit: taskwatch.FieldUTime, doc: "the same",
-			get: duration(func(it *item) int64 { return it.ev.Rusage.UTimeNS })},
-		field{name: "stime_ns", typ: cel.IntType, bit: taskwatch.FieldSTime, doc: "CPU time",
-			get: number(func(it *item) int64 { return int64(it.ev.Rusage.STimeNS) })},
-		field{name: "stime", typ: cel.DurationType, bit: taskwatch.FieldSTime, doc: "the same",
-			get: duration(func(it *item) int64 { return it.ev.Rusage.STimeNS })},
-		field{name: "maxrss_bytes", typ: cel.IntType, bit: taskwatch.FieldMaxRSS, doc: "as recordings have it",
-			get: number(func(it *item) int64 { return int64(it.ev.Rusage.MaxRSS) })},
-		field{name: "minflt", typ: cel.IntType, bit: taskwatch.FieldMinFlt, doc: "as recordings have it",
-			get: number(func(it *item) int64 { return int64(it.ev.Rusage.MinFlt) })},
-		field{name: "majflt", typ: cel.IntType, bit: taskwatch.FieldMajFlt, doc: "as recordings have it",
-			get: number(func(it *item) int64 { return int64(it.ev.Rusage.MajFlt) })},
-		field{name: "nvcsw", typ: cel.IntType, bit: taskwatch.FieldNVCSw, doc: "as recordings have it",
-			get: number(func(it *item) int64 { return int64(it.ev.Rusage.NVCSw) })},
-		field{name: "nivcsw", typ: cel.IntType, bit: taskwatch.FieldNIvCSw, doc: "as recordings have it",
-			get: number(func(it *item) int64 { return int64(it.ev.Rusage.NIvCSw) })},
-		field{name: "read_bytes", typ: cel.IntType, bit: taskwatch.FieldReadBytes, doc: "as recordings have it",
-			get: number(func(it *item) int64 { return int64(it.ev.Rusage.ReadBytes) })},
-		field{name: "write_bytes", typ: cel.IntType, bit: taskwatch.FieldWriteBytes, doc: "as recordings have it",
-			get: number(func(it *item) int64 { return int64(it.ev.Rusage.WriteBytes) })},
-	)
 
 	selfClass = newClass("taskwatch.Self")
 
@@ -79,7 +43,7 @@ var (
 		field{name: "argv", typ: cel.ListType(cel.StringType), tree: true, doc: "its arguments", get: commandArgv},
 	)
 
-	parts = []*class{exitClass, rusageClass, selfClass, containerClass}
+	parts = []*class{selfClass, containerClass}
 
 	classes = map[string]*class{}
 )
@@ -100,26 +64,13 @@ func init() {
 			get: boolean(func(it *item) bool { return it.ev.Final })},
 		field{name: "late", typ: cel.BoolType, bit: 0, doc: "the kernel had done it already",
 			get: boolean(func(it *item) bool { return it.ev.Late })},
-		field{name: "val", typ: cel.IntType, bit: taskwatch.FieldVal, doc: "clone flags, or the exit code, raw",
-			get: number(func(it *item) int64 { return int64(it.ev.Val) })},
-		field{name: "pid", typ: cel.IntType, bit: taskwatch.FieldPID, doc: "the process",
-			get: number(func(it *item) int64 { return int64(it.task.PID) })},
-		field{name: "tid", typ: cel.IntType, bit: taskwatch.FieldTID, doc: "the task",
-			get: number(func(it *item) int64 { return int64(it.task.TID) })},
-		field{name: "ppid", typ: cel.IntType, bit: taskwatch.FieldPPID, doc: "the parent, as the kernel says",
-			get: number(func(it *item) int64 { return int64(it.task.PPID) })},
-		field{name: "start_ns", typ: cel.IntType, bit: taskwatch.FieldStart, doc: "when the task started, by CLOCK_BOOTTIME",
-			get: number(func(it *item) int64 { return int64(it.task.StartNS) })},
-		field{name: "start", typ: cel.DurationType, bit: taskwatch.FieldStart, doc: "the same, as the time since boot",
+	)
+	addTable(eventClass, taskwatch.AllFields&^taskwatch.OptionalFields)
+	eventClass.add(
+		field{name: "start", typ: cel.DurationType, bit: taskwatch.FieldStart, doc: "start_ns as a duration: since boot",
 			get: duration(func(it *item) int64 { return it.task.StartNS })},
 		field{name: "id", typ: cel.StringType, bit: 0, doc: "the task, unlike any other",
 			get: text(func(it *item) string { return it.task.ID.String() })},
-		field{name: "parent_id", typ: cel.StringType, bit: taskwatch.FieldParentID, doc: "the task that made it",
-			get: text(func(it *item) string { return it.task.ParentID.String() })},
-		field{name: "comm", typ: cel.StringType, bit: taskwatch.FieldComm, doc: "the name that the kernel has for the task",
-			get: text(func(it *item) string { return it.task.Comm })},
-		field{name: "exe", typ: cel.StringType, bit: taskwatch.FieldExe, doc: "the path of the program",
-			get: text(func(it *item) string { return it.task.Exe })},
 		field{name: "args", typ: cel.StringType, bit: taskwatch.FieldArgv, doc: "the arguments as one string",
 			get: func(o *object) ref.Val {
 				if o.item.task.ArgvCut {
@@ -127,22 +78,12 @@ func init() {
 				}
 				return types.String(strings.Join(o.item.task.Argv, " "))
 			}},
-		field{name: "cwd", typ: cel.StringType, bit: taskwatch.FieldCwd, doc: "the working directory",
-			get: text(func(it *item) string { return it.task.Cwd })},
-		field{name: "cgroup", typ: cel.StringType, bit: taskwatch.FieldCgroup, doc: "the path of the cgroup",
-			get: text(func(it *item) string { return it.task.Cgroup })},
 		field{name: "container", typ: containerClass.typ, bit: 0, doc: "the container that the task is in",
 			get: func(o *object) ref.Val { return &o.item.container }},
 		field{name: "unit", typ: cel.StringType, bit: taskwatch.FieldCgroup, doc: "the systemd unit, outside of containers",
 			get: text(func(it *item) string { return it.place().Unit })},
 		field{name: "slice", typ: cel.StringType, bit: taskwatch.FieldCgroup, doc: "the systemd slice, likewise",
 			get: text(func(it *item) string { return it.place().Slice })},
-		field{name: "old_exe", typ: cel.StringType, bit: taskwatch.FieldOldExe, doc: "the program that an exec replaced",
-			get: text(func(it *item) string { return it.ev.OldExe })},
-		field{name: "cause", typ: cel.StringType, bit: taskwatch.FieldCause, doc: "the change is by syscall, exec or setgroups",
-			get: text(func(it *item) string { return it.ev.Cause.String() })},
-		field{name: "argv", typ: cel.ListType(cel.StringType), bit: taskwatch.FieldArgv, doc: "the arguments",
-			get: func(o *object) ref.Val { return argvOf(o.item.task.Argv, o.item.task.ArgvCut) }},
 		field{name: "argv_cut", typ: cel.BoolType, bit: taskwatch.FieldArgv, doc: "argv is not complete",
 			get: boolean(func(it *item) bool { return it.task.ArgvCut })},
 		field{name: "uid", typ: cel.IntType, bit: taskwatch.FieldUID, doc: "the real user",
@@ -153,8 +94,6 @@ func init() {
 			get: number(func(it *item) int64 { return int64(it.task.UID[taskwatch.SavedID]) })},
 		field{name: "fsuid", typ: cel.IntType, bit: taskwatch.FieldUID, doc: "the user for files",
 			get: number(func(it *item) int64 { return int64(it.task.UID[taskwatch.FSID]) })},
-		field{name: "uids", typ: cel.ListType(cel.IntType), bit: taskwatch.FieldUID, doc: "all four",
-			get: func(o *object) ref.Val { return ids(o.item.task.UID) }},
 		field{name: "user", typ: cel.StringType, bit: taskwatch.FieldUID, doc: "the real user's name, or number",
 			get: user(func(it *item) uint32 { return it.task.UID[taskwatch.RealID] })},
 		field{name: "euser", typ: cel.StringType, bit: taskwatch.FieldUID, doc: "the name of the effective user",
@@ -167,24 +106,14 @@ func init() {
 			get: number(func(it *item) int64 { return int64(it.task.GID[taskwatch.SavedID]) })},
 		field{name: "fsgid", typ: cel.IntType, bit: taskwatch.FieldGID, doc: "the group for files",
 			get: number(func(it *item) int64 { return int64(it.task.GID[taskwatch.FSID]) })},
-		field{name: "gids", typ: cel.ListType(cel.IntType), bit: taskwatch.FieldGID, doc: "all four",
-			get: func(o *object) ref.Val { return ids(o.item.task.GID) }},
 		field{name: "group", typ: cel.StringType, bit: taskwatch.FieldGID, doc: "the real group's name, or number",
 			get: group(func(it *item) uint32 { return it.task.GID[taskwatch.RealID] })},
 		field{name: "egroup", typ: cel.StringType, bit: taskwatch.FieldGID, doc: "the name of the effective group",
 			get: group(func(it *item) uint32 { return it.task.GID[taskwatch.EffectiveID] })},
-		field{name: "old", typ: cel.ListType(cel.IntType), bit: taskwatch.FieldOld, doc: "the ids before a uid or gid event",
-			get: func(o *object) ref.Val { return ids(o.item.ev.OldIDs) }},
-		field{name: "lifetime_ns", typ: cel.IntType, bit: taskwatch.FieldLifetime, doc: "from the start of the task to its free",
-			get: number(func(it *item) int64 { return int64(it.ev.LifetimeNS) })},
-		field{name: "lifetime", typ: cel.DurationType, bit: taskwatch.FieldLifetime, doc: "the same",
+		field{name: "lifetime", typ: cel.DurationType, bit: taskwatch.FieldLifetime, doc: "lifetime_ns as a duration",
 			get: duration(func(it *item) int64 { return it.ev.LifetimeNS })},
 		field{name: "inferred", typ: cel.BoolType, bit: taskwatch.FieldLifetime, doc: "the kernel did not report the free",
 			get: boolean(func(it *item) bool { return it.ev.Inferred })},
-		field{name: "exit", typ: exitClass.typ, bit: 0, doc: "exit.code, exit.signal, exit.core, exit.group",
-			get: func(o *object) ref.Val { return &o.item.exit }},
-		field{name: "rusage", typ: rusageClass.typ, bit: 0, doc: "what the task used",
-			get: func(o *object) ref.Val { return &o.item.rusage }},
 		field{name: "process", typ: selfClass.typ, bit: 0, tree: true, doc: "for tree(PID)",
 			get: func(o *object) ref.Val { return &o.item.self }},
 		field{name: "parent", typ: processClass.typ, bit: 0, tree: true, doc: "the process that made this one",
@@ -192,8 +121,14 @@ func init() {
 		field{name: "ancestors", typ: cel.ListType(processClass.typ), bit: 0, tree: true, doc: "the parent, its parent, and so on",
 			get: ancestorsOf},
 	)
-	addOptional(eventClass)
-	for _, c := range []*class{eventClass, exitClass, rusageClass, selfClass, containerClass, processClass} {
+	addTable(eventClass, taskwatch.OptionalFields)
+	classes["taskwatch.Rusage"].add(
+		field{name: "utime", typ: cel.DurationType, bit: taskwatch.FieldUTime, doc: "utime_ns as a duration",
+			get: duration(func(it *item) int64 { return it.ev.Rusage.UTimeNS })},
+		field{name: "stime", typ: cel.DurationType, bit: taskwatch.FieldSTime, doc: "stime_ns as a duration",
+			get: duration(func(it *item) int64 { return it.ev.Rusage.STimeNS })},
+	)
+	for _, c := range []*class{eventClass, selfClass, containerClass, processClass} {
 		classes[c.name] = c
 	}
 }

@@ -195,11 +195,11 @@ func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 		i.set(ev.Kind.String(), ev, fieldsOf(ev.Kind))
 	case it.Record != nil:
 		r := it.Record
-		i.copy = taskwatch.Event{Seq: r.Seq, Time: r.Time, MonoNS: r.MonoNS, Source: r.Source, Task: r.Task, Missing: r.Missing}
+		i.copy = taskwatch.Event{Kind: taskwatch.Attach, Seq: r.Seq, Time: r.Time, MonoNS: r.MonoNS, Source: r.Source, Task: r.Task, Missing: r.Missing}
 		i.set(EmitKind, &i.copy, taskwatch.FieldsTask)
 	case it.Failed != nil:
 		x := it.Failed
-		i.copy = taskwatch.Event{Seq: x.Seq, Time: x.Time, MonoNS: x.MonoNS, Source: x.Source, Task: x.Task, Missing: x.Missing}
+		i.copy = taskwatch.Event{Kind: taskwatch.Attach, Seq: x.Seq, Time: x.Time, MonoNS: x.MonoNS, Source: x.Source, Task: x.Task, Missing: x.Missing}
 		i.set(taskwatch.FailedExecName, &i.copy, taskwatch.FieldsTask)
 	default:
 		return Yes

@@ -26,16 +26,14 @@ type item struct {
 	places enrich.Places
 	names  *enrich.Names // nil where no runtime is asked
 
-	root, exit, rusage, self, parent, container object
-	groups                                      []object        // of optional fields, as groupClasses
-	copy                                        taskwatch.Event // for what is no event
+	root, self, parent, container object
+	groups                        []object        // as groupClasses
+	copy                          taskwatch.Event // for what is no event
 }
 
 func newItem() *item {
 	it := new(item)
 	it.root = object{class: eventClass, item: it}
-	it.exit = object{class: exitClass, item: it}
-	it.rusage = object{class: rusageClass, item: it}
 	it.self = object{class: selfClass, item: it}
 	it.container = object{class: containerClass, item: it}
 	it.parent = object{class: processClass, item: it}
@@ -133,10 +131,6 @@ func list[T any](values []T, val func(T) ref.Val) ref.Val {
 		out[i] = val(v)
 	}
 	return types.NewRefValList(types.DefaultTypeAdapter, out)
-}
-
-func ids(l taskwatch.IDs) ref.Val {
-	return list(l[:], func(id uint32) ref.Val { return types.Int(id) })
 }
 
 func boolean(get func(*item) bool) func(*object) ref.Val {

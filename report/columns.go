@@ -84,8 +84,13 @@ func textColumn(name, doc string, width int, bit taskwatch.Fields, get func(*row
 	return &column{name: name, doc: doc, width: width, reads: bit, value: known(bit, func(r *row) any { return get(r) })}
 }
 
-func numberColumn(name, doc string, width int, bit taskwatch.Fields, get func(*row) int64) *column {
-	return &column{name: name, doc: doc, width: width, right: true, reads: bit, value: known(bit, func(r *row) any { return get(r) })}
+// fieldColumn is the column of a field of the table of fields.
+func fieldColumn(name string, width int, bit taskwatch.Fields) *column {
+	info := bit.Info()
+	return &column{
+		name: name, doc: info.Doc, width: width, right: info.Type == taskwatch.TypeInt || info.Type == taskwatch.TypeUint, reads: bit,
+		value: known(bit, func(r *row) any { return valueOf(r.ev, bit) }),
+	}
 }
 
 const cpuFields = taskwatch.FieldUTime | taskwatch.FieldSTime
@@ -110,10 +115,10 @@ var allColumns = []*column{
 	}},
 	{name: "kind", doc: "init, clone, exec, uid, gid, exit or free", width: 5, value: func(r *row) any { return r.ev.Kind.String() }},
 	{name: "seq", doc: "the number of the event", width: 8, right: true, value: func(r *row) any { return int64(r.ev.Seq) }},
-	numberColumn("val", "clone flags, or the exit code, raw", 8, taskwatch.FieldVal, func(r *row) int64 { return int64(min(r.ev.Val, 1<<62)) }),
-	numberColumn("pid", "the process", 7, taskwatch.FieldPID, func(r *row) int64 { return int64(r.ev.Task.PID) }),
-	numberColumn("tid", "the task", 7, taskwatch.FieldTID, func(r *row) int64 { return int64(r.ev.Task.TID) }),
-	numberColumn("ppid", "the parent, as the kernel says", 7, taskwatch.FieldPPID, func(r *row) int64 { return int64(r.ev.Task.PPID) }),
+	fieldColumn("val", 8, taskwatch.FieldVal),
+	fieldColumn("pid", 7, taskwatch.FieldPID),
+	fieldColumn("tid", 7, taskwatch.FieldTID),
+	fieldColumn("ppid", 7, taskwatch.FieldPPID),
 	nameColumn("user", "the real user", taskwatch.FieldUID, false, taskwatch.RealID),
 	nameColumn("euser", "the effective user", taskwatch.FieldUID, false, taskwatch.EffectiveID),
 	nameColumn("group", "the real group", taskwatch.FieldGID, true, taskwatch.RealID),
@@ -122,11 +127,11 @@ var allColumns = []*column{
 	idColumn("euid", "the number of the effective user", taskwatch.FieldUID, false, taskwatch.EffectiveID),
 	idColumn("gid", "the number of the real group", taskwatch.FieldGID, true, taskwatch.RealID),
 	idColumn("egid", "the number of the effective group", taskwatch.FieldGID, true, taskwatch.EffectiveID),
-	textColumn("comm", "the name that the kernel has for the task", 15, taskwatch.FieldComm, func(r *row) string { return r.ev.Task.Comm }),
-	textColumn("exe", "the path of the program", 24, taskwatch.FieldExe, func(r *row) string { return r.ev.Task.Exe }),
-	{name: "args", doc: "the arguments", width: 30, reads: taskwatch.FieldArgv, value: known(taskwatch.FieldArgv, func(r *row) any { return r.ev.Task.Argv })},
-	textColumn("cwd", "the working directory", 20, taskwatch.FieldCwd, func(r *row) string { return r.ev.Task.Cwd }),
-	textColumn("cgroup", "the path of the cgroup", 30, taskwatch.FieldCgroup, func(r *row) string { return r.ev.Task.Cgroup }),
+	fieldColumn("comm", 15, taskwatch.FieldComm),
+	fieldColumn("exe", 24, taskwatch.FieldExe),
+	fieldColumn("args", 30, taskwatch.FieldArgv),
+	fieldColumn("cwd", 20, taskwatch.FieldCwd),
+	fieldColumn("cgroup", 30, taskwatch.FieldCgroup),
 	textColumn("container", "the whole id of the container", 12, taskwatch.FieldCgroup, func(r *row) string { return r.place().ID }),
 	{name: "container.name", doc: "its name, once the runtime has answered", width: 16, reads: taskwatch.FieldCgroup, value: named(func(c enrich.Container) string { return c.Name })},
 	{name: "container.image", doc: "its image, likewise", width: 24, reads: taskwatch.FieldCgroup, value: named(func(c enrich.Container) string { return c.Image })},
@@ -135,13 +140,13 @@ var allColumns = []*column{
 	textColumn("pod", "the uid of the Kubernetes pod", 36, taskwatch.FieldCgroup, func(r *row) string { return r.place().PodUID }),
 	textColumn("unit", "the systemd unit", 20, taskwatch.FieldCgroup, func(r *row) string { return r.place().Unit }),
 	textColumn("slice", "the systemd slice", 16, taskwatch.FieldCgroup, func(r *row) string { return r.place().Slice }),
-	textColumn("old_exe", "the program that an exec replaced", 24, taskwatch.FieldOldExe, func(r *row) string { return r.ev.OldExe }),
-	textColumn("cause", "what changed an id", 9, taskwatch.FieldCause, func(r *row) string { return r.ev.Cause.String() }),
-	numberColumn("code", "what was passed to exit", 4, taskwatch.FieldExitCode, func(r *row) int64 { return int64(r.ev.Exit.Code) }),
-	numberColumn("signal", "the signal that killed the task, or 0", 6, taskwatch.FieldExitSignal, func(r *row) int64 { return int64(r.ev.Exit.Signal) }),
-	numberColumn("utime_ns", "user CPU time", 12, taskwatch.FieldUTime, func(r *row) int64 { return r.ev.Rusage.UTimeNS }),
-	numberColumn("stime_ns", "system CPU time", 12, taskwatch.FieldSTime, func(r *row) int64 { return r.ev.Rusage.STimeNS }),
-	numberColumn("maxrss_bytes", "the most memory that was resident", 12, taskwatch.FieldMaxRSS, func(r *row) int64 { return int64(min(r.ev.Rusage.MaxRSS, 1<<62)) }),
+	fieldColumn("old_exe", 24, taskwatch.FieldOldExe),
+	fieldColumn("cause", 9, taskwatch.FieldCause),
+	fieldColumn("code", 4, taskwatch.FieldExitCode),
+	fieldColumn("signal", 6, taskwatch.FieldExitSignal),
+	fieldColumn("utime_ns", 12, taskwatch.FieldUTime),
+	fieldColumn("stime_ns", 12, taskwatch.FieldSTime),
+	fieldColumn("maxrss_bytes", 12, taskwatch.FieldMaxRSS),
 	programColumn("span_ns", "from the exec of the program, at its end", 0, func(r *row, g *process.Program) any {
 		return r.ev.MonoNS - g.StartNS
 	}),
@@ -151,7 +156,7 @@ var allColumns = []*column{
 		}
 		return g.Usage.CPUNS()
 	}),
-	numberColumn("lifetime_ns", "from the start of the task to its free", 12, taskwatch.FieldLifetime, func(r *row) int64 { return r.ev.LifetimeNS }),
+	fieldColumn("lifetime_ns", 12, taskwatch.FieldLifetime),
 	{name: "source", doc: "the name of the source", width: 9, value: func(r *row) any { return r.ev.Source }},
 	{name: unsureColumn, doc: "true if it is not known whether --where matches", width: 6, value: func(r *row) any {
 		if !r.unsure {
@@ -168,22 +173,13 @@ func (c *Columns) has(name string) bool {
 	return slices.ContainsFunc(c.list, func(col *column) bool { return col.name == name })
 }
 
-// The other fields are columns, too, under their names in recordings. Naming an
-// optional one makes the source collect it.
+// Each field is a column under its name in recordings, too: exit.code is code. Naming
+// an optional one makes the source collect it.
 func init() {
-	var have taskwatch.Fields
-	for _, c := range allColumns {
-		if c.reads.Info().Name != "" && !c.program { // one field
-			have |= c.reads
+	for _, bit := range taskwatch.AllFields.List() {
+		if name := bit.Info().Name; !slices.ContainsFunc(allColumns, func(c *column) bool { return c.name == name }) {
+			allColumns = append(allColumns, fieldColumn(name, 10, bit))
 		}
-	}
-	for _, bit := range (taskwatch.AllFields &^ have).List() {
-		info := bit.Info()
-		number := info.Type == taskwatch.TypeInt || info.Type == taskwatch.TypeUint
-		allColumns = append(allColumns, &column{
-			name: info.Name, doc: info.Doc, width: 10, right: number, reads: bit,
-			value: known(bit, func(r *row) any { return valueOf(r.ev, bit) }),
-		})
 	}
 }
 
@@ -194,7 +190,7 @@ func valueOf(ev *taskwatch.Event, bit taskwatch.Fields) any {
 	switch {
 	case !ok:
 		return nil
-	case strings.HasPrefix(bit.Info().Name, "caps."):
+	case v.Type() == taskwatch.TypeUint && strings.HasPrefix(bit.Info().Name, "caps."): // and not whether they are secure
 		return fmt.Sprintf("%016x", v.Uint())
 	}
 	switch v.Type() {

@@ -11,24 +11,26 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// groupClasses are the groups of optional fields: caps, ns.
+// groupClasses are the groups of the table of fields: exit, rusage, caps, ns.
 var groupClasses []*class
 
-// addOptional adds the optional fields of the table of fields to a class. Naming
-// one makes the source collect it.
-func addOptional(c *class) {
-	add := func(c *class, f field) {
-		made := newClass(c.name, f)
-		c.names = append(c.names, f.name)
-		c.fields[f.name] = made.fields[f.name]
-	}
+// listNames are the fields of the table whose names in expressions are of something
+// else: uid is a number, the real one of uids.
+var listNames = map[taskwatch.Fields]string{taskwatch.FieldUID: "uids", taskwatch.FieldGID: "gids"}
+
+// addTable adds fields of the table of fields to a class. No group may be in two calls.
+// Naming an optional field makes the source collect it.
+func addTable(c *class, fields taskwatch.Fields) {
 	groups := map[string]*class{}
-	for _, bit := range taskwatch.OptionalFields.List() {
+	for _, bit := range fields.List() {
 		info := bit.Info()
-		f := field{name: info.Name, typ: optionalTypes[info.Type], bit: bit, doc: info.Doc, get: optional(bit)}
+		f := field{name: info.Name, typ: tableTypes[info.Type], bit: bit, doc: info.Doc, get: tableValue(bit)}
+		if name, ok := listNames[bit]; ok {
+			f.name = name
+		}
 		group, name, grouped := strings.Cut(info.Name, ".")
 		if !grouped {
-			add(c, f)
+			c.add(f)
 			continue
 		}
 		in := groups[group]
@@ -39,24 +41,24 @@ func addOptional(c *class) {
 			groupClasses = append(groupClasses, in)
 			parts = append(parts, in)
 			classes[in.name] = in
-			add(c, field{name: group, typ: in.typ, doc: group, get: func(o *object) ref.Val { return &o.item.groups[n] }})
+			c.add(field{name: group, typ: in.typ, doc: group, get: func(o *object) ref.Val { return &o.item.groups[n] }})
 		}
 		f.name = name
-		add(in, f)
+		in.add(f)
 	}
 }
 
-// optionalTypes are the types of fields in an expression. Unsigned numbers are
+// tableTypes are the types of fields in an expression. Unsigned numbers are
 // plain ints: none exceeds 2^63 except sets of capabilities, which are compared
 // as sets.
-var optionalTypes = map[taskwatch.ValueType]*cel.Type{
+var tableTypes = map[taskwatch.ValueType]*cel.Type{
 	taskwatch.TypeInt: cel.IntType, taskwatch.TypeUint: cel.IntType, taskwatch.TypeString: cel.StringType, taskwatch.TypeBool: cel.BoolType,
 	taskwatch.TypeStrings: cel.ListType(cel.StringType), taskwatch.TypeUints: cel.ListType(cel.IntType),
 }
 
 var unknownEnv = types.NewUnknown(1, types.NewAttributeTrail("env"))
 
-func optional(bit taskwatch.Fields) func(*object) ref.Val {
+func tableValue(bit taskwatch.Fields) func(*object) ref.Val {
 	return func(o *object) ref.Val {
 		v, ok := o.item.ev.Value(bit)
 		if !ok {
@@ -72,7 +74,10 @@ func optional(bit taskwatch.Fields) func(*object) ref.Val {
 		case taskwatch.TypeBool:
 			return types.Bool(v.Bool())
 		case taskwatch.TypeStrings:
-			if bit == taskwatch.FieldEnv && o.item.ev.Extra.EnvCut {
+			switch {
+			case bit == taskwatch.FieldArgv && o.item.task.ArgvCut:
+				return cut(v.Strings(), unknownArgv)
+			case bit == taskwatch.FieldEnv && o.item.ev.Extra.EnvCut:
 				return cut(v.Strings(), unknownEnv)
 			}
 			return types.NewStringList(types.DefaultTypeAdapter, v.Strings())
