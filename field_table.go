@@ -4,7 +4,7 @@ package taskwatch
 
 // The fields of events. Their names are those of the JSON recording.
 const (
-	FieldVal             Fields = 1 << iota // val: the clone flags at init and clone, the wait status at exit and free, else 0
+	FieldVal             Fields = 1 << iota // val: clone flags, or wait status: flags at init and clone, the status at exit and free, else 0
 	FieldParentID                           // parent_id: id of the task that created it
 	FieldPID                                // pid: process id (thread group id)
 	FieldTID                                // tid: the task's own id
@@ -324,23 +324,23 @@ var optionalOf = [NumKinds]Fields{
 }
 
 var fieldTable = [numFields]FieldInfo{
-	{Field: FieldVal, Name: "val", Type: TypeUint, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "the clone flags at init and clone, the wait status at exit and free, else 0", Cost: ""},
+	{Field: FieldVal, Name: "val", Type: TypeUint, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "clone flags, or wait status", Cost: ""},
 	{Field: FieldParentID, Name: "parent_id", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "id of the task that created it", Cost: ""},
 	{Field: FieldPID, Name: "pid", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "process id (thread group id)", Cost: ""},
 	{Field: FieldTID, Name: "tid", Type: TypeInt, Unit: "", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "the task's own id", Cost: ""},
 	{Field: FieldPPID, Name: "ppid", Type: TypeInt, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "process id of the real parent", Cost: ""},
 	{Field: FieldStart, Name: "start_ns", Type: TypeInt, Unit: "ns", Kinds: 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "when the task started, on CLOCK_BOOTTIME", Cost: ""},
-	{Field: FieldComm, Name: "comm", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "the kernel's name for the task, at most 15 bytes", Cost: ""},
+	{Field: FieldComm, Name: "comm", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "the kernel's name for the task", Cost: ""},
 	{Field: FieldExe, Name: "exe", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "path of the program, in the task's own root", Cost: ""},
 	{Field: FieldArgv, Name: "argv", Type: TypeStrings, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "its arguments", Cost: ""},
 	{Field: FieldCwd, Name: "cwd", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "working directory", Cost: ""},
-	{Field: FieldUID, Name: "uid", Type: TypeUints, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "user ids: real, effective, saved, file system", Cost: ""},
+	{Field: FieldUID, Name: "uid", Type: TypeUints, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "user ids: real, effective, saved", Cost: ""},
 	{Field: FieldGID, Name: "gid", Type: TypeUints, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "group ids, as uid", Cost: ""},
-	{Field: FieldCgroup, Name: "cgroup", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "path of the cgroup in the unified hierarchy, or in the one that the manager uses (cgroup v1)", Cost: ""},
+	{Field: FieldCgroup, Name: "cgroup", Type: TypeString, Unit: "", Kinds: 1<<Init | 1<<Clone | 1<<Exec | 1<<UID | 1<<GID | 1<<Exit | 1<<Free, Optional: false, Doc: "path of the cgroup", Cost: ""},
 	{Field: FieldOldExe, Name: "old_exe", Type: TypeString, Unit: "", Kinds: 1 << Exec, Optional: false, Doc: "the program that was replaced", Cost: ""},
 	{Field: FieldOld, Name: "old", Type: TypeUints, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "the ids before", Cost: ""},
-	{Field: FieldCause, Name: "cause", Type: TypeString, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "what changed them: syscall, exec, setgroups (only the supplementary groups), or unknown", Cost: ""},
-	{Field: FieldExitCode, Name: "exit.code", Type: TypeInt, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "what the task passed to exit, 0 when a signal killed it", Cost: ""},
+	{Field: FieldCause, Name: "cause", Type: TypeString, Unit: "", Kinds: 1<<UID | 1<<GID, Optional: false, Doc: "what changed them: syscall, exec, setgroups", Cost: ""},
+	{Field: FieldExitCode, Name: "exit.code", Type: TypeInt, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "what the task passed to exit", Cost: ""},
 	{Field: FieldExitSignal, Name: "exit.signal", Type: TypeInt, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "the signal that killed it, or 0", Cost: ""},
 	{Field: FieldExitCore, Name: "exit.core", Type: TypeBool, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "a core dump was written", Cost: ""},
 	{Field: FieldExitGroup, Name: "exit.group", Type: TypeBool, Unit: "", Kinds: 1 << Exit, Optional: false, Doc: "the whole process ends", Cost: ""},

@@ -46,8 +46,9 @@ type Field struct {
 	// added to.
 	Record int
 
-	Doc  string
-	Cost string // of an optional one
+	Doc    string // fits into a line of the help
+	Detail string // follows Doc where there is room
+	Cost   string // of an optional one
 }
 
 // The kinds that share fields.
@@ -60,23 +61,23 @@ const (
 
 // Table holds all fields. A line's place never changes: new ones come last.
 var Table = []Field{
-	{Name: "val", Const: "Val", Go: "Val", Type: Uint64, Kinds: all, Doc: "the clone flags at init and clone, the wait status at exit and free, else 0"},
+	{Name: "val", Const: "Val", Go: "Val", Type: Uint64, Kinds: all, Doc: "clone flags, or wait status", Detail: ": flags at init and clone, the status at exit and free, else 0"},
 	{Name: "parent_id", Const: "ParentID", Go: "Task.ParentID", Type: TaskID, Kinds: all, Doc: "id of the task that created it"},
 	{Name: "pid", Const: "PID", Go: "Task.PID", Type: Int, Kinds: placed, Doc: "process id (thread group id)"},
 	{Name: "tid", Const: "TID", Go: "Task.TID", Type: Int, Kinds: placed, Doc: "the task's own id"},
 	{Name: "ppid", Const: "PPID", Go: "Task.PPID", Type: Int, Kinds: all, Doc: "process id of the real parent"},
 	{Name: "start_ns", Const: "Start", Go: "Task.StartNS", Type: Int64, Unit: "ns", Kinds: placed, Doc: "when the task started, on CLOCK_BOOTTIME"},
-	{Name: "comm", Const: "Comm", Go: "Task.Comm", Type: String, Kinds: all, Doc: "the kernel's name for the task, at most 15 bytes"},
+	{Name: "comm", Const: "Comm", Go: "Task.Comm", Type: String, Kinds: all, Doc: "the kernel's name for the task", Detail: ", at most 15 bytes"},
 	{Name: "exe", Const: "Exe", Go: "Task.Exe", Type: String, Kinds: all, Gather: "exe", Doc: "path of the program, in the task's own root"},
 	{Name: "argv", Const: "Argv", Go: "Task.Argv", Type: Strings, Kinds: all, Gather: "argv", Doc: "its arguments"},
 	{Name: "cwd", Const: "Cwd", Go: "Task.Cwd", Type: String, Kinds: all, Gather: "cwd", Doc: "working directory"},
-	{Name: "uid", Const: "UID", Go: "Task.UID", Type: IDs, Kinds: all, Doc: "user ids: real, effective, saved, file system"},
+	{Name: "uid", Const: "UID", Go: "Task.UID", Type: IDs, Kinds: all, Doc: "user ids: real, effective, saved", Detail: ", file system"},
 	{Name: "gid", Const: "GID", Go: "Task.GID", Type: IDs, Kinds: all, Doc: "group ids, as uid"},
-	{Name: "cgroup", Const: "Cgroup", Go: "Task.Cgroup", Type: String, Kinds: all, Gather: "cgroup", Doc: "path of the cgroup in the unified hierarchy, or in the one that the manager uses (cgroup v1)"},
+	{Name: "cgroup", Const: "Cgroup", Go: "Task.Cgroup", Type: String, Kinds: all, Gather: "cgroup", Doc: "path of the cgroup", Detail: " in the unified hierarchy, or in the one that the manager uses (cgroup v1)"},
 	{Name: "old_exe", Const: "OldExe", Go: "OldExe", Type: String, Kinds: "exec", Gather: "exe", Doc: "the program that was replaced"},
 	{Name: "old", Const: "Old", Go: "OldIDs", Type: IDs, Kinds: ids, Doc: "the ids before"},
-	{Name: "cause", Const: "Cause", Go: "Cause", Type: Cause, Kinds: ids, Doc: "what changed them: syscall, exec, setgroups (only the supplementary groups), or unknown"},
-	{Name: "exit.code", Const: "ExitCode", Go: "Exit.Code", Type: Int, Kinds: "exit", Doc: "what the task passed to exit, 0 when a signal killed it"},
+	{Name: "cause", Const: "Cause", Go: "Cause", Type: Cause, Kinds: ids, Doc: "what changed them: syscall, exec, setgroups", Detail: " (only the supplementary groups), or unknown"},
+	{Name: "exit.code", Const: "ExitCode", Go: "Exit.Code", Type: Int, Kinds: "exit", Doc: "what the task passed to exit", Detail: ", 0 when a signal killed it"},
 	{Name: "exit.signal", Const: "ExitSignal", Go: "Exit.Signal", Type: Int, Kinds: "exit", Doc: "the signal that killed it, or 0"},
 	{Name: "exit.core", Const: "ExitCore", Go: "Exit.Core", Type: Bool, Kinds: "exit", Doc: "a core dump was written"},
 	{Name: "exit.group", Const: "ExitGroup", Go: "Exit.Group", Type: Bool, Kinds: "exit", Doc: "the whole process ends"},

@@ -309,7 +309,7 @@ func page() []byte {
 			if len(strings.Split(events, ",")) == len(kindNames) {
 				events = "all"
 			}
-			p.f("| `%s` | %s | %s | %s |", f.Name, typ, strings.ReplaceAll(events, ",", ", "), f.Doc)
+			p.f("| `%s` | %s | %s | %s |", f.Name, typ, strings.ReplaceAll(events, ",", ", "), f.Doc+f.Detail)
 			if opt {
 				p.f(" %s |", f.Cost)
 			}

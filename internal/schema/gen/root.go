@@ -33,7 +33,7 @@ func root() []byte {
 		if i == 0 {
 			typ = " Fields = 1 << iota"
 		}
-		p.f("Field%s%s // %s: %s\n", f.Const, typ, f.Name, f.Doc)
+		p.f("Field%s%s // %s: %s\n", f.Const, typ, f.Name, f.Doc+f.Detail)
 	}
 	p.f("\nnumFields = iota\n)\n\n")
 	p.f("// DefaultFields are gathered for everybody who does not say what is read,\n// and OptionalFields only for those who name them: see [Extra].\nconst (\n")
