@@ -186,6 +186,8 @@ type FailedExec struct {
 	ArgvCut bool
 	NoArgv  bool // argv could not be read
 	NoPath  bool // and the path not
+	ByFD    bool // Path is relative to the descriptor FD, or empty: then FD is the file
+	FD      int
 	Errno   syscall.Errno
 
 	Seq    uint64 // of the event before it plus 1

@@ -81,6 +81,7 @@ type rawLine struct {
 	Events    map[string]rawStartEvent `json:"events"`
 
 	Path    *string   `json:"path"`
+	FD      *int32    `json:"fd"`
 	Argv    *[]string `json:"argv"`
 	ArgvCut bool      `json:"argv_cut"`
 

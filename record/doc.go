@@ -29,6 +29,7 @@
 //	{"event":"emit","module":"rule","json":{"path":"/tmp/x"}, ... ,"task":{ ... }}
 //	{"event":"exec-failed","optional":true,"errno":2,"errno_name":"ENOENT","path":"/usr/local/bin/make",
 //	 "argv":["make"], ... ,"task":{ ... }}
+//	{"event":"exec-failed","optional":true,"errno":13,"errno_name":"EACCES","path":"tool","fd":7, ... }
 //	{"event":"end","optional":true}
 //
 // A start line comes first. It says what was recorded, where and by what source.

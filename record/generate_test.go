@@ -170,6 +170,9 @@ func (g generator) failedExec() *taskwatch.FailedExec {
 		Seq: ev.Seq, Time: ev.Time, MonoNS: ev.MonoNS, Source: ev.Source, Missing: taskwatch.FieldsTask,
 	}
 	fill(!f.NoPath, &f.Path, g.text)
+	if g.IntN(4) == 0 {
+		f.ByFD, f.FD = true, g.IntN(100)
+	}
 	if !f.NoArgv {
 		f.Argv, f.ArgvCut = append([]string{}, ev.Task.Argv...), g.IntN(2) == 0
 	}

@@ -124,6 +124,9 @@ func appendFailedExec(b []byte, f *taskwatch.FailedExec) []byte {
 	if !f.NoPath {
 		b = appendString(append(b, `,"path":`...), f.Path)
 	}
+	if f.ByFD {
+		b = appendInt(b, `,"fd":`, int64(f.FD))
+	}
 	if !f.NoArgv {
 		b = appendStrings(b, `,"argv":`, f.Argv)
 		b = appendMark(b, `,"argv_cut":true`, f.ArgvCut)
@@ -146,6 +149,9 @@ func (raw *rawLine) failedExec() (*taskwatch.FailedExec, error) {
 	}
 	if raw.Path != nil {
 		f.Path = decodeString(*raw.Path)
+	}
+	if raw.FD != nil {
+		f.ByFD, f.FD = true, int(*raw.FD)
 	}
 	if raw.Argv != nil {
 		f.Argv = make([]string, 0, len(*raw.Argv))

@@ -278,6 +278,9 @@ func (t *Text) failedExec(f *taskwatch.FailedExec) {
 			t.line.Add(" ...")
 		}
 	}
+	if f.ByFD {
+		t.line.Add(fmt.Sprintf(" (by descriptor %d)", f.FD))
+	}
 	t.write()
 }
 

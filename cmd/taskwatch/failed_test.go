@@ -108,3 +108,37 @@ func testFailedExecs(t *testing.T, source string) {
 		}
 	}
 }
+
+// An exec that failed says which descriptor its path was relative to, in JSON and in
+// text, whatever the size of the program's words.
+func TestFailedExecsByDescriptor(t *testing.T) {
+	eachSource(t, func(t *testing.T, source string) {
+		for _, mode := range []string{"-m64", "-m32"} {
+			t.Run(mode[1:], func(t *testing.T) {
+				prog := testutil.BuildC(t, "../../source/bpf/testdata/execs.c", mode, "-static")
+				if mode == "-m32" {
+					testutil.Require(t, testutil.NeedsToRun(prog, "32-bit programs"))
+				}
+				file := filepath.Join(t.TempDir(), "events.jsonl")
+				if r := tw(t, "run", "--source", source, "-e", "exec-failed", "-o", file, "--", prog); r.status != 0 {
+					t.Fatalf("%+v", r)
+				}
+				var got []string
+				for line := range strings.Lines(string(readFile(t, file))) {
+					if _, tried, ok := strings.Cut(line, `"path":`); ok {
+						tried, _, _ = strings.Cut(tried, `,"argv"`)
+						got = append(got, tried)
+					}
+				}
+				want := []string{`"/no/such/program"`, `"no/such/program","fd":77`, `"/no/such/program"`, `"no/such/program"`, `"","fd":78`}
+				if !slices.Equal(got, want) {
+					t.Errorf("tried are %q, want %q", got, want)
+				}
+				r := tw(t, "replay", "-e", "exec-failed", file)
+				if n := strings.Count(r.stdout, "no/such/program 'an argument' (by descriptor 77)"); n != 1 {
+					t.Errorf("%d lines name the descriptor:\n%s", n, r.stdout)
+				}
+			})
+		}
+	})
+}

@@ -86,6 +86,9 @@ func failedExec(f *taskwatch.FailedExec) Instant {
 	if !f.NoPath {
 		i.Args = append(i.Args, Arg{"path", f.Path})
 	}
+	if f.ByFD {
+		i.Args = append(i.Args, Arg{"fd", f.FD})
+	}
 	if !f.NoArgv {
 		i.Args = append(i.Args, Arg{"argv", f.Argv})
 		if f.ArgvCut {

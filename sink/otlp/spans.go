@@ -65,6 +65,9 @@ func attemptOf(f *taskwatch.FailedExec) []*commonpb.KeyValue {
 	if !f.NoPath {
 		attributes = append(attributes, str("process.executable.path", f.Path))
 	}
+	if f.ByFD {
+		attributes = append(attributes, num("taskwatch.fd", int64(f.FD)))
+	}
 	if !f.NoArgv {
 		attributes = append(attributes, list("process.command_args", f.Argv))
 		if f.ArgvCut {

@@ -110,7 +110,7 @@ func (s *Sink) head() {
 		}
 	}
 	s.print(", unsure INTEGER);\nCREATE TABLE failed_execs (seq INTEGER, time TEXT, mono_ns INTEGER, source TEXT, process INTEGER, " +
-		"errno INTEGER, path TEXT, argv TEXT, unsure INTEGER);\n" +
+		"errno INTEGER, path TEXT, fd INTEGER, argv TEXT, unsure INTEGER);\n" +
 		"CREATE TABLE losses (seq INTEGER, count INTEGER);\n")
 }
 
@@ -199,15 +199,18 @@ func (s *Sink) Take(it taskwatch.Item) {
 }
 
 func (s *Sink) failedExec(f *taskwatch.FailedExec) {
-	var path, argv any
+	var path, fd, argv any
 	if !f.NoPath {
 		path = f.Path
+	}
+	if f.ByFD {
+		fd = int64(f.FD)
 	}
 	if !f.NoArgv {
 		argv = f.Argv
 	}
 	r := s.of[s.tree.Of(f.Task)]
-	s.insert("failed_execs", int64(f.Seq), timeOf(f.Time), f.MonoNS, f.Source, r.reference(), int64(f.Errno), path, argv, s.mark())
+	s.insert("failed_execs", int64(f.Seq), timeOf(f.Time), f.MonoNS, f.Source, r.reference(), int64(f.Errno), path, fd, argv, s.mark())
 }
 
 // mark returns 1 for an unsure item, else NULL.

@@ -63,9 +63,9 @@
 // CPU time at exit is what the scheduler had accounted by then, up to a clock
 // tick less than wait4 reports afterwards. Cwd is read only at kinds for which
 // somebody reads it, and is missing at others. The argv of an exec that a
-// module denies is read from the caller's memory: up to about 20 KB, and
-// nothing for a 32-bit program. On a kernel that rejects fentry programs, an id
-// that a 32-bit program has changed shows up late, at the task's next exec.
+// module denies is read from the caller's memory: up to about 20 KB. On a
+// kernel that rejects fentry programs, an id that a 32-bit program has changed
+// shows up late, at the task's next exec.
 //
 // # Time and wake-ups
 //

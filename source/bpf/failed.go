@@ -2,9 +2,11 @@ package bpf
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 )
@@ -43,6 +45,9 @@ func (st *stream) execFailed(r *record) {
 	}
 	if !f.NoPath {
 		f.Path = string(r.exe)
+	}
+	if fd := int(int32(r.argvOff)); fd != unix.AT_FDCWD && !strings.HasPrefix(f.Path, "/") {
+		f.ByFD, f.FD = true, fd
 	}
 	if !f.NoArgv {
 		f.Argv, f.ArgvCut = splitArgs(r.argv), r.flags&flagArgvCut != 0

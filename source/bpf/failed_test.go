@@ -33,19 +33,21 @@ func failExecs(dir string) {
 // failedSink wants execs that fail, and no event.
 type failedSink struct {
 	taskwatch.Sink
-	mu   sync.Mutex // guards got
-	got  []string
-	argv []string
+	mu   sync.Mutex // held while take is called
+	take func(*taskwatch.FailedExec)
+}
+
+func newFailedSink(take func(*taskwatch.FailedExec)) *failedSink {
+	return &failedSink{Sink: taskwatch.NewSink(nil, func(taskwatch.Item) {}), take: take}
 }
 
 func (s *failedSink) WantsFailedExecs() bool { return true }
 
 func (s *failedSink) Take(it taskwatch.Item) {
-	if f := it.Failed; f != nil {
+	if it.Failed != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.got = append(s.got, fmt.Sprint(f.Path, " ", int(f.Errno)))
-		s.argv = append(s.argv, strings.Join(f.Argv, "|"))
+		s.take(it.Failed)
 	}
 }
 
@@ -76,7 +78,11 @@ func TestExecsThatFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	s := &failedSink{Sink: taskwatch.NewSink(nil, func(taskwatch.Item) {})}
+	var got, args []string
+	s := newFailedSink(func(f *taskwatch.FailedExec) {
+		got = append(got, fmt.Sprint(f.Path, " ", int(f.Errno)))
+		args = append(args, strings.Join(f.Argv, "|"))
+	})
 	w := newWatchOf(t, Config{Command: &source.Command{
 		Path: self, Argv: []string{self}, Env: append(os.Environ(), failingEnv+"="+dir), Stdin: null, Stdout: out, Stderr: null,
 	}}, 0, 0, s, nil)
@@ -91,10 +97,37 @@ func TestExecsThatFail(t *testing.T) {
 			t.Errorf("nothing fails with %v: %q", errno, want)
 		}
 	}
-	if !slices.Equal(s.got, want) {
-		t.Errorf("told are\n%q\nand the caller got\n%q", s.got, want)
+	if !slices.Equal(got, want) {
+		t.Errorf("told are\n%q\nand the caller got\n%q", got, want)
 	}
-	if argv := []string{"nothing|an argument", "noright|an argument", "noformat|an argument", "directory|an argument"}; !slices.Equal(s.argv, argv) {
-		t.Errorf("arguments are %q, want %q", s.argv, argv)
+	if argv := []string{"nothing|an argument", "noright|an argument", "noformat|an argument", "directory|an argument"}; !slices.Equal(args, argv) {
+		t.Errorf("arguments are %q, want %q", args, argv)
+	}
+}
+
+// What a program of either word size has tried is told, also where it is relative to
+// a descriptor.
+func TestExecsThatFailOfEitherWordSize(t *testing.T) {
+	testutil.Root(t)
+	for _, mode := range []string{"-m64", "-m32"} {
+		t.Run(mode[1:], func(t *testing.T) {
+			prog := testutil.BuildC(t, "testdata/execs.c", mode, "-static")
+			if mode == "-m32" {
+				testutil.Require(t, testutil.NeedsToRun(prog, "32-bit programs"))
+			}
+			var got []string
+			s := newFailedSink(func(f *taskwatch.FailedExec) {
+				got = append(got, fmt.Sprintf("%q %t %d %s %q", f.Path, f.ByFD, f.FD, unix.ErrnoName(f.Errno), f.Argv))
+			})
+			newWatchOf(t, Config{Command: &source.Command{Path: prog, Argv: []string{"execs"}}}, 0, 0, s, nil).wait(t)
+			const argv = ` ["execs" "an argument"]`
+			want := []string{
+				`"/no/such/program" false 0 ENOENT` + argv, `"no/such/program" true 77 ENOENT` + argv, `"/no/such/program" false 0 ENOENT` + argv,
+				`"no/such/program" false 0 ENOENT` + argv, `"" true 78 EBADF` + argv,
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("told are\n%q\nwant\n%q", got, want)
+			}
+		})
 	}
 }

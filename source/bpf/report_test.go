@@ -238,14 +238,26 @@ var needsVeto = testutil.Need{
 	},
 }
 
-// A refusal is reported once, and says what was refused.
+// A refusal is reported once, and says what was refused, to a program of either word
+// size.
 func TestRefusalsAreReported(t *testing.T) {
 	testutil.Require(t, testutil.NeedsRoot, needsVeto)
+	for _, mode := range []string{"-m64", "-m32"} {
+		t.Run(mode[1:], func(t *testing.T) {
+			victim := testutil.BuildC(t, mode, "-static", "../../module/kernel/testdata/twvetoed.c")
+			if mode == "-m32" {
+				testutil.Require(t, testutil.NeedsToRun(victim, "32-bit programs"))
+			}
+			testRefusals(t, victim)
+		})
+	}
+}
+
+func testRefusals(t *testing.T, victim string) {
 	for _, dryRun := range []bool{false, true} {
 		module := loadModule(t, "veto", "../../module/kernel/testdata/modules/veto.c", map[string]string{
 			"comm": "twvetoed", "on_init": "y", "on_exec": "y", "on_uid": "y", "on_gid": "y",
 		})
-		victim := testutil.BuildC(t, "-static", "../../module/kernel/testdata/twvetoed.c")
 		var reports [taskwatch.NumKinds][]*taskwatch.Failure
 		sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
 			if f := it.Failure; f != nil && f.Verdict != taskwatch.Counted {

@@ -1,7 +1,10 @@
 package ptrace
 
 import (
+	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/sys"
@@ -9,9 +12,9 @@ import (
 
 // tried returns what an exec that has not begun is going to try.
 func (t *tracer) tried(tr *tracee, info *sys.SyscallInfo, name string) *taskwatch.FailedExec {
-	args := info.Args[:]
+	args, fd := info.Args[:], unix.AT_FDCWD
 	if name == "execveat" {
-		args = args[1:]
+		args, fd = args[1:], int(int32(args[0]))
 	}
 	word := 8
 	if is32bit(info) {
@@ -21,6 +24,9 @@ func (t *tracer) tried(tr *tracee, info *sys.SyscallInfo, name string) *taskwatc
 	var err error
 	f.Path, err = readString(tr.tid, args[0])
 	f.NoPath = err != nil
+	if fd != unix.AT_FDCWD && !strings.HasPrefix(f.Path, "/") {
+		f.ByFD, f.FD = true, fd
+	}
 	f.Argv, f.ArgvCut, err = readArgv(tr.tid, args[1], word)
 	f.NoArgv = err != nil
 	return f

@@ -45,6 +45,7 @@ static long send_argv(u64 i, struct argv_walk *w)
 struct arg_walk {
 	struct scratch *s;
 	u64 argv;
+	u32 word; /* bytes of a pointer */
 	u32 done;
 };
 
@@ -53,10 +54,16 @@ static long next_arg(u64 i, struct arg_walk *w)
 	struct scratch *s = w->s;
 	u32 off = s->off;
 	void *arg = NULL;
+	u32 narrow = 0;
 	long n;
 
-	if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(w->argv + 8 * i)))
+	if (w->word == sizeof(narrow)) {
+		if (bpf_probe_read_user(&narrow, sizeof(narrow), (void *)(w->argv + sizeof(narrow) * i)))
+			return 1;
+		arg = (void *)(u64)narrow;
+	} else if (bpf_probe_read_user(&arg, sizeof(arg), (void *)(w->argv + sizeof(arg) * i))) {
 		return 1;
+	}
 	if (!arg) {
 		w->done = 1;
 		return 1;

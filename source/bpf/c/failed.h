@@ -12,46 +12,24 @@
 #include "scratch.h"
 #include "syscall.h"
 
-/* Where the path is that an execve or execveat was called with, or 0 where it cannot be told. */
-static __always_inline u64 path_wanted(struct pt_regs *regs, int at)
-{
-	u64 path = 0;
-
-	if (field_exists(struct pt_regs, si)) {
-		if (at)
-			READ(path, regs, struct pt_regs, si);
-		else
-			READ(path, regs, struct pt_regs, di);
-	}
-	if (field_exists(struct pt_regs___arm64, regs)) {
-		if (at)
-			READ(path, regs, struct pt_regs___arm64, regs[1]);
-		else
-			READ(path, regs, struct pt_regs___arm64, orig_x0); /* the result is where it was */
-	}
-	return path;
-}
-
 /*
  * What an exec that failed has tried, as its caller has it in memory: the path as
- * exe, and the arguments. Nothing is read of a 32-bit program.
+ * exe, and the arguments.
  */
-static __always_inline void store_failed(struct scratch *s, struct task_struct *tsk, struct pt_regs *regs, int at, int wide)
+static __always_inline void store_failed(struct scratch *s, struct exec_wanted *w)
 {
-	struct arg_walk args = {.s = s};
-	u64 path = wide ? path_wanted(regs, at) : 0;
+	struct arg_walk args = {.s = s, .argv = w->argv, .word = w->word};
 	u16 flags = TW_EXE_CUT | TW_ARGV_CUT | TW_ARGV_LEFT;
 	u32 exe = 0, len = 0;
 	long n = 0;
 
-	if (path)
-		n = bpf_probe_read_user_str(s->data, PATH_ROOM, (void *)path);
+	if (w->path)
+		n = bpf_probe_read_user_str(s->data, PATH_ROOM, (void *)w->path);
 	if (n > 0) {
 		exe = clamp(n - 1, PATH_ROOM);
 		flags &= ~TW_EXE_CUT;
 	}
 	s->off = exe;
-	args.argv = wide ? argv_wanted(tsk) : 0;
 	if (args.argv) {
 		flags &= ~TW_ARGV_LEFT;
 		bpf_loop(ARGV_CHUNK, next_arg, &args, 0);
@@ -63,6 +41,7 @@ static __always_inline void store_failed(struct scratch *s, struct task_struct *
 	s->d.exe_len = exe;
 	s->d.cwd_len = 0;
 	s->d.argv_len = len;
+	s->d.argv_off = w->fd;
 }
 
 SEC("tp_btf/sys_exit")
@@ -72,26 +51,14 @@ int on_exec_exit(u64 *ctx)
 	struct task_struct *tsk;
 	struct scratch *s;
 	u32 slot = SCRATCH_REPORT, size;
+	struct exec_wanted wanted = {};
 	s64 result = ctx[1];
-	u64 nr, dir;
-	int at, narrow;
+	u64 dir;
 
 	if (result >= 0)
 		return 0;
 	tsk = bpf_get_current_task_btf();
-	nr = syscall_number(regs);
-	narrow = compat(tsk);
-	if (narrow) {
-		nr = (u32)nr;
-		at = nr == execveat_syscall32;
-		if (nr != execve_syscall32 && !at)
-			return 0;
-	} else {
-		at = nr == execveat_syscall;
-		if (nr != execve_syscall && !at)
-			return 0;
-	}
-	if (!in_scope(tsk))
+	if (!exec_wanted(&wanted, tsk, regs) || !in_scope(tsk))
 		return 0;
 	dir = name_dir(tsk, TW_FAILED);
 	s = bpf_map_lookup_elem(&scratch, &slot);
@@ -101,8 +68,7 @@ int on_exec_exit(u64 *ctx)
 	}
 	fill(&s->d.rec, TW_FAILED, -result, tsk, cgroup_of(tsk));
 	s->d.rec.dir = dir;
-	s->d.argv_off = 0;
-	store_failed(s, tsk, regs, at, !narrow);
+	store_failed(s, &wanted);
 	size = clamp(sizeof(s->d) + s->d.exe_len + s->d.argv_len, sizeof(*s));
 	if (bpf_ringbuf_output(&ring, s, size, wake(1)))
 		lose(TW_FAILED);

@@ -364,7 +364,7 @@ struct task_ids {
 
 /* A system call's number, and its arguments. */
 struct pt_regs {
-	unsigned long orig_ax, di, si, dx; /* x86 */
+	unsigned long orig_ax, di, si, dx, cx, bx; /* x86 */
 } __core;
 
 struct pt_regs___arm64 {

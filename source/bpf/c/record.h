@@ -78,7 +78,7 @@ struct tw_data {
 	u32 exe_len; /* of a TW_CGROUP: the length of its path */
 	u32 cwd_len;
 	u32 argv_len; /* of a TW_EMIT: the length of the record */
-	u32 argv_off; /* how much of argv was sent before, in TW_ARGV records; of a TW_EMIT: the number of its type, or 0 */
+	u32 argv_off; /* how much of argv was sent before, in TW_ARGV records; of a TW_EMIT: the number of its type, or 0; of a TW_FAILED: the descriptor */
 };
 
 /*

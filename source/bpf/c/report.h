@@ -44,9 +44,13 @@ static __always_inline void store_exec(struct scratch *s, struct task_struct *ts
 	cwd = store_path(SCRATCH_REPORT, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
 	s->off = exe + cwd;
 	if (flags & TW_WANTED) {
-		args.argv = argv_wanted(tsk);
-		if (args.argv)
+		struct exec_wanted wanted = {};
+
+		if (exec_wanted(&wanted, tsk, bpf_task_pt_regs(tsk))) {
+			args.argv = wanted.argv;
+			args.word = wanted.word;
 			bpf_loop(ARGV_CHUNK, next_arg, &args, 0);
+		}
 		len = clamp(s->off - exe - cwd, sizeof(s->data));
 	} else {
 		u64 start = 0, end = 0;

@@ -32,28 +32,63 @@ static __always_inline int compat(struct task_struct *tsk)
 	return field_exists(struct thread_info, status) && tsk->thread_info.status & TS_COMPAT;
 }
 
-/* The argv that an execve or execveat was called with, or 0 where it cannot be told. */
-static __always_inline u64 argv_wanted(struct task_struct *tsk)
-{
-	struct pt_regs *regs = bpf_task_pt_regs(tsk);
-	u64 argv = 0, at, nr = syscall_number(regs);
+#define AT_FDCWD -100
 
-	at = nr == execveat_syscall;
-	if (compat(tsk) || (nr != execve_syscall && !at))
+/* What an execve or execveat was called with: addresses in user memory. */
+struct exec_wanted {
+	u64 path, argv;
+	u32 word; /* bytes of a pointer */
+	s32 fd;   /* that the path is relative to */
+};
+
+/*
+ * Reads what the exec is called with that a task is in, and reports whether it is in
+ * one.
+ */
+static __always_inline int exec_wanted(struct exec_wanted *w, struct task_struct *tsk, struct pt_regs *regs)
+{
+	u64 nr = syscall_number(regs), fd = AT_FDCWD;
+	int narrow = compat(tsk), at;
+
+	if (narrow)
+		nr = (u32)nr;
+	at = nr == (narrow ? execveat_syscall32 : execveat_syscall);
+	if (!at && nr != (narrow ? execve_syscall32 : execve_syscall))
 		return 0;
+	w->word = narrow ? 4 : 8;
 	if (field_exists(struct pt_regs, si)) {
-		if (at)
-			READ(argv, regs, struct pt_regs, dx);
-		else
-			READ(argv, regs, struct pt_regs, si);
+		if (narrow && at) {
+			READ(fd, regs, struct pt_regs, bx);
+			READ(w->path, regs, struct pt_regs, cx);
+			READ(w->argv, regs, struct pt_regs, dx);
+		} else if (narrow) {
+			READ(w->path, regs, struct pt_regs, bx);
+			READ(w->argv, regs, struct pt_regs, cx);
+		} else if (at) {
+			READ(fd, regs, struct pt_regs, di);
+			READ(w->path, regs, struct pt_regs, si);
+			READ(w->argv, regs, struct pt_regs, dx);
+		} else {
+			READ(w->path, regs, struct pt_regs, di);
+			READ(w->argv, regs, struct pt_regs, si);
+		}
 	}
 	if (field_exists(struct pt_regs___arm64, regs)) {
-		if (at)
-			READ(argv, regs, struct pt_regs___arm64, regs[2]);
-		else
-			READ(argv, regs, struct pt_regs___arm64, regs[1]);
+		if (at) {
+			READ(fd, regs, struct pt_regs___arm64, orig_x0); /* a result is where it was */
+			READ(w->path, regs, struct pt_regs___arm64, regs[1]);
+			READ(w->argv, regs, struct pt_regs___arm64, regs[2]);
+		} else {
+			READ(w->path, regs, struct pt_regs___arm64, orig_x0);
+			READ(w->argv, regs, struct pt_regs___arm64, regs[1]);
+		}
 	}
-	return argv;
+	if (narrow) {
+		w->path = (u32)w->path;
+		w->argv = (u32)w->argv;
+	}
+	w->fd = fd;
+	return 1;
 }
 
 #endif
