@@ -48,6 +48,16 @@ func TestAppend(t *testing.T) {
 	if text := string(readFile(t, csv)); strings.Count(text, "time,") != 1 || strings.Count(text, ",exec,") != 4 {
 		t.Errorf("a table that was appended to:\n%s", text)
 	}
+	other := filepath.Join(t.TempDir(), "notes.jsonl")
+	if err := os.WriteFile(other, []byte("notes"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := tw(t, "run", "--append", "-o", other, "--", "true"); r.status != 125 || !strings.Contains(r.stderr, "holds something else than a recording") {
+		t.Errorf("status %d, %s", r.status, r.stderr)
+	}
+	if got := string(readFile(t, other)); got != "notes" {
+		t.Errorf("it holds %q", got)
+	}
 	for _, c := range [][]string{
 		{"--append", "--", "true"},
 		{"--append", "-o", "compile_commands.json", "--", "true"},

@@ -280,6 +280,9 @@ var otherEndings = map[string]string{
 	".db": ".sql", ".sqlite": ".sql", ".sqlite3": ".sql",
 }
 
+// compressed are the endings of compressed files, which no output is.
+var compressed = []string{".gz", ".zst", ".xz", ".bz2", ".lz4"}
+
 // formatOfFile returns the format that the name of a file asks for, or nil.
 func formatOfFile(name string) *fileFormat {
 	base := strings.ToLower(filepath.Base(name))

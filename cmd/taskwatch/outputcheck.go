@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -84,6 +85,9 @@ func (f *outputFlags) check(cmd *cobra.Command) error {
 		}
 		if meant := meantEnding(name); meant != "" && !cmd.Flags().Changed("format") && !f.shell {
 			return fmt.Errorf("--output %q: no format has this ending; end the name in %s, or choose one with --format", name, meant)
+		}
+		if ext := filepath.Ext(name); slices.Contains(compressed, ext) && !cmd.Flags().Changed("format") && !f.shell {
+			return fmt.Errorf("--output %q: outputs are not compressed; leave %s out, and compress the file afterwards", name, ext)
 		}
 		used = used || f.formatOf(name) == named
 		if f.keep && f.formatOf(name).single {

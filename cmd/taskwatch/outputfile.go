@@ -53,6 +53,9 @@ func (f *outputFlags) openFile(name string, home *os.File) (*outputFile, error) 
 		return &outputFile{File: home, name: home.Name(), format: f.formatOf(name)}, nil
 	}
 	out := &outputFile{name: name, owned: true, format: f.formatOf(name)}
+	if f.keep && out.format.name == formatJSON && holdsNoRecording(name) {
+		return nil, fmt.Errorf("--append: %q holds something else than a recording; write elsewhere, or leave --append out to replace it", name)
+	}
 	var err error
 	if out.format.document {
 		if out.whole, err = outfile.Create(name); err == nil {
@@ -75,12 +78,30 @@ func (f *outputFlags) openFile(name string, home *os.File) (*outputFile, error) 
 	}
 	var locked *outfile.LockedError
 	switch {
+	case errors.As(err, &locked) && locked.PID == os.Getpid():
+		return nil, fmt.Errorf("--output %q: it is the same file as that of another --output; name each file once", name)
 	case errors.As(err, &locked):
 		return nil, fmt.Errorf("--output %w; wait until it ends, or write elsewhere", locked)
 	case err != nil:
 		return nil, fmt.Errorf("--output %q: %w; give a file that can be written", name, cause(err))
 	}
 	return out, nil
+}
+
+// holdsNoRecording reports whether a regular file begins with something else than a
+// JSON object.
+func holdsNoRecording(name string) bool {
+	if st, err := os.Stat(name); err != nil || !st.Mode().IsRegular() {
+		return false // opening it says what is wrong
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return false // it may be written, and not read
+	}
+	defer f.Close()
+	head := make([]byte, 1)
+	n, _ := f.Read(head)
+	return n == 1 && head[0] != '{'
 }
 
 func (f *outputFile) attach(reg *taskwatch.Registry, flags *outputFlags, opts formatOptions, w backlog) error {

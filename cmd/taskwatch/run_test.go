@@ -64,6 +64,8 @@ func testRunExitStatus(t *testing.T, source string) {
 		{[]string{"-o", "/no/such/dir/x", "true"}, 125, `--output "/no/such/dir/x": no such file or directory; give a file that can be written`},
 		{[]string{"-o", "", "true"}, 125, "--output: the name of the file is empty"},
 		{[]string{"-o", dir + "/x.json", "true"}, 125, `x.json": no format has this ending; end the name in .jsonl, or choose one with --format`},
+		{[]string{"-o", dir + "/x.jsonl.gz", "true"}, 125, `x.jsonl.gz": outputs are not compressed; leave .gz out, and compress the file afterwards`},
+		{[]string{"-o", dir + "/x.jsonl", "-o", dir + "/./x.jsonl", "true"}, 125, "it is the same file as that of another --output; name each file once"},
 		{[]string{"-o", dir + "/x.SQLite", "true"}, 125, "no format has this ending; end the name in .sql"},
 		{[]string{"-f", "json", "-o", dir + "/x.json", "true"}, 0, ""},
 		{[]string{"-o", dir + "/x.log", "-o", dir + "/x.JSONL", "-o", dir + "/Compile_Commands.json", "true"}, 0, ""},
