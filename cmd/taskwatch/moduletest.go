@@ -16,7 +16,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/host"
-	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/kernel/trial"
 	"github.com/taskwatch/taskwatch/source/replay"
 )
 
@@ -130,13 +130,13 @@ func (f *moduleTestFlags) run(cmd *cobra.Command, spec string) (err error) {
 		return moduleFailed(fmt.Errorf("module test %s: it is for the sandbox; 'taskwatch replay -m %s --globals RECORDING' calls it for a recording", spec, spec))
 	}
 	result := &moduleTested{Name: file.Name(), Failed: []string{}, Globals: []testedVariable{}}
-	trial, err := object.NewTrial(kernel.TrialOptions{Params: file.params, Contents: file.contents,
+	tried, err := trial.New(object, trial.Options{Params: file.params, Contents: file.contents,
 		Log: func(level slog.Level, text string) {
 			if level >= slog.LevelInfo {
 				say("module %s: %s", file.Name(), text)
 			}
 		},
-		Failed: func(failed kernel.TrialFailure) {
+		Failed: func(failed trial.Failure) {
 			if len(result.Failed) < maxShownFailures {
 				result.Failed = append(result.Failed, failureInWords(&failed))
 			}
@@ -145,12 +145,12 @@ func (f *moduleTestFlags) run(cmd *cobra.Command, spec string) (err error) {
 	if err != nil {
 		return moduleFailed(err)
 	}
-	if err := runTrial(cmd.Context(), trial, cmd.InOrStdin()); err != nil {
+	if err := runTrial(cmd.Context(), tried, cmd.InOrStdin()); err != nil {
 		return moduleFailed(err)
 	}
-	counts := trial.Counts()
+	counts := tried.Counts()
 	result.Events, result.Calls, result.Errors, result.Denied, result.Records = counts.Events, counts.Calls, counts.Errors, counts.Denied, counts.Records
-	globals, err := trial.Globals()
+	globals, err := tried.Globals()
 	if err != nil && !errors.Is(err, module.ErrTooLarge) {
 		return moduleFailed(err)
 	}
@@ -165,11 +165,11 @@ func (f *moduleTestFlags) run(cmd *cobra.Command, spec string) (err error) {
 	if counts.Lost > 0 {
 		say("the recording lacks events: %d or more were lost", counts.Lost)
 	}
-	return f.compare(cmd, trial, expected)
+	return f.compare(cmd, tried, expected)
 }
 
 // failureInWords says what an error of a watcher was.
-func failureInWords(f *kernel.TrialFailure) string {
+func failureInWords(f *trial.Failure) string {
 	name := unix.ErrnoName(f.Errno)
 	if name == "" {
 		name = fmt.Sprintf("errno %d", f.Errno)
@@ -188,9 +188,9 @@ func failureInWords(f *kernel.TrialFailure) string {
 }
 
 // compare says which expectations are not met.
-func (f *moduleTestFlags) compare(cmd *cobra.Command, trial *kernel.Trial, expected []module.Expectation) error {
+func (f *moduleTestFlags) compare(cmd *cobra.Command, tried *trial.Trial, expected []module.Expectation) error {
 	var errs []error
-	c := trial.Counts()
+	c := tried.Counts()
 	for _, n := range []struct {
 		flag, what string
 		want, have uint64
@@ -204,7 +204,7 @@ func (f *moduleTestFlags) compare(cmd *cobra.Command, trial *kernel.Trial, expec
 		}
 	}
 	for _, e := range expected {
-		have, err := trialValue(trial, &e)
+		have, err := trialValue(tried, &e)
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("--expect %s: %w", e.Text, err))
@@ -219,8 +219,8 @@ func (f *moduleTestFlags) compare(cmd *cobra.Command, trial *kernel.Trial, expec
 }
 
 // trialValue finds the value that an expectation is about: of a variable, or of a map.
-func trialValue(trial *kernel.Trial, e *module.Expectation) (any, error) {
-	globals, err := trial.Globals()
+func trialValue(tried *trial.Trial, e *module.Expectation) (any, error) {
+	globals, err := tried.Globals()
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +234,7 @@ func trialValue(trial *kernel.Trial, e *module.Expectation) (any, error) {
 		}
 		return nil, fmt.Errorf("the module has no variable %q; it has %s", e.Name, clean.Text(strings.Join(names, ", ")))
 	}
-	entry, err := trial.LookupMap(e.Name, e.Path[0])
+	entry, err := tried.LookupMap(e.Name, e.Path[0])
 	if err != nil {
 		return nil, err
 	}
@@ -242,17 +242,17 @@ func trialValue(trial *kernel.Trial, e *module.Expectation) (any, error) {
 }
 
 // runTrial calls a module for a recording.
-func runTrial(ctx context.Context, trial *kernel.Trial, r io.Reader) error {
+func runTrial(ctx context.Context, tried *trial.Trial, r io.Reader) error {
 	const name = "standard input"
 	src, err := replay.New(replay.Config{Reader: r, Name: name})
 	if err != nil {
 		return err
 	}
 	var reg taskwatch.Registry
-	if err := reg.Attach(trial); err != nil {
+	if err := reg.Attach(tried); err != nil {
 		return err
 	}
-	err = errors.Join(src.Run(ctx, &reg), reg.Detach(context.Background(), trial))
+	err = errors.Join(src.Run(ctx, &reg), reg.Detach(context.Background(), tried))
 	sayEarly(name, src.EarlyEnds())
 	return err
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
-// explain completes an error of apply. If the verifier refused the table with
+// explain completes an error of apply. If the verifier rejected the table with
 // m in it, it tries m's watchers one by one to name the one at fault.
 func (t *Table) explain(op string, m *Module, err error) error {
-	e := refused(err)
+	e := rejected(err)
 	e.Op = op
 	if m == nil {
 		return e
@@ -32,7 +32,7 @@ func (t *Table) explain(op string, m *Module, err error) error {
 func (t *Table) blame(m *Module) *Error {
 	for _, h := range t.plan {
 		for _, c := range h.Calls {
-			for _, symbol := range m.object.lists[c.Entry()] {
+			for _, symbol := range m.object.file.Lists[c.Entry()] {
 				l := m.alone(c.Entry(), symbol)
 				lk := &link.Linker{Hook: h, Off: t.kernel.Off, Stats: t.kernel.Stats, Lists: linked([]*listing{l})}
 				if !lk.Used() {
@@ -56,7 +56,7 @@ func (t *Table) blame(m *Module) *Error {
 
 // alone returns a listing of one watcher.
 func (m *Module) alone(e plan.Entry, symbol string) *listing {
-	l := &listing{object: m.object, List: link.List{Code: &m.object.code, Maps: m.mapNamed}}
+	l := &listing{object: m.object, List: link.List{Code: &m.object.file.Code, Maps: m.mapNamed}}
 	if k, ok := e.Kind(); ok {
 		l.Kinds = taskwatch.KindsOf(k)
 	}
@@ -70,7 +70,7 @@ func blamed(err error, at plan.Entry, symbol string) *Error {
 	if err == nil {
 		return nil
 	}
-	e := refused(err)
+	e := rejected(err)
 	if !ofModule(e) {
 		return nil
 	}
@@ -81,7 +81,7 @@ func blamed(err error, at plan.Entry, symbol string) *Error {
 // blameVisitors is blame for attach and detach.
 func (t *Table) blameVisitors(m *Module) *Error {
 	for _, e := range []plan.Entry{plan.Attach, plan.Detach} {
-		for _, symbol := range m.object.lists[e] {
+		for _, symbol := range m.object.file.Lists[e] {
 			l := m.alone(e, symbol)
 			var err error
 			if l.marks, err = newMarks(); err != nil {

@@ -50,8 +50,23 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		t.ready = nil
 	}()
 
-	// Link and load whatever changes, and attach hooks that are new; their
-	// slots are empty, so nothing happens yet.
+	if changes, err = t.prepare(lists); err != nil || len(changes) == 0 {
+		return err
+	}
+	if err := each(changes, func(c *change) error { return t.load(c, lists) }); err != nil {
+		return err
+	}
+	olds, err := t.swap(changes)
+	if err != nil {
+		return err
+	}
+	t.settle(changes, olds)
+	return nil
+}
+
+// prepare finds the hooks that would call others with these lists. What it has made
+// until an error is returned as well.
+func (t *Table) prepare(lists []*listing) (changes []*change, err error) {
 	for _, h := range t.plan {
 		c := &change{at: t.attached[h]}
 		if c.at == nil && !t.linker(h, lists).Used() || t.same(h, lists) {
@@ -66,60 +81,69 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		}
 		if c.at == nil {
 			if c.at, err = attach.Prepare(&t.kernel, h); err != nil {
-				return err
+				return changes, err
 			}
 			c.created = true
 		}
 		changes = append(changes, c)
 	}
-	if len(changes) == 0 {
+	return changes, nil
+}
+
+// load links and loads the dispatcher, and attaches a hook that is new; its slot is
+// empty, so nothing happens yet.
+func (t *Table) load(c *change, lists []*listing) (err error) {
+	lk := t.linker(c.at.Hook, lists)
+	if !lk.Used() {
 		return nil
 	}
-	err = each(changes, func(c *change) (err error) {
-		lk := t.linker(c.at.Hook, lists)
-		if !lk.Used() {
-			return nil
-		}
-		if c.next == nil {
-			if c.next, err = c.at.Load(lk); err != nil {
-				return err
-			}
-		}
-		if lk.ComparesIDs() {
-			if err := c.at.PutAside(); err != nil {
-				return err
-			}
-		}
-		if !c.created {
-			return nil
-		}
-		if err := c.at.LoadEntry(); err != nil {
+	if c.next == nil {
+		if c.next, err = c.at.Load(lk); err != nil {
 			return err
 		}
-		return c.at.Attach()
-	})
-	if err != nil {
+	}
+	if lk.ComparesIDs() {
+		if err := c.at.PutAside(); err != nil {
+			return err
+		}
+	}
+	if !c.created {
+		return nil
+	}
+	if err := c.at.LoadEntry(); err != nil {
 		return err
 	}
+	return c.at.Attach()
+}
 
-	// Swap. This can fail only for want of memory; then swap back.
-	olds := make([]attach.Chain, len(changes))
-	for i, c := range changes {
-		if olds[i], err = c.at.Swap(c.next); err != nil {
-			for j := range i {
-				changes[j].at.Install(olds[j])
-			}
-			return err
+// swap puts the dispatchers into their slots, and returns those that were there, once
+// they run nowhere. This can fail only for want of memory; then it swaps back.
+func (t *Table) swap(changes []*change) ([]attach.Chain, error) {
+	var olds []attach.Chain
+	back := func() {
+		for i, old := range olds {
+			changes[i].at.Install(old)
 		}
+	}
+	for _, c := range changes {
+		old, err := c.at.Swap(c.next)
+		if err != nil {
+			back()
+			return nil, err
+		}
+		olds = append(olds, old)
 	}
 	if slices.ContainsFunc(olds, func(old attach.Chain) bool { return len(old.Programs) > 0 }) { // else nobody runs what is no longer called
 		if err := t.grace.Wait(); err != nil {
-			for i, c := range changes {
-				c.at.Install(olds[i])
-			}
-			return err
+			back()
+			return nil, err
 		}
 	}
+	return olds, nil
+}
+
+// settle drops what was called before the changes.
+func (t *Table) settle(changes []*change, olds []attach.Chain) {
 	var unused []*attach.Attachment
 	for i, c := range changes {
 		c.at.Drop(olds[i])
@@ -132,7 +156,6 @@ func (t *Table) apply(builtins, modules []*listing) (err error) {
 		}
 	}
 	t.retire(unused)
-	return nil
 }
 
 // linker returns what links the dispatcher of a hook.

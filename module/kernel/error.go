@@ -1,12 +1,16 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
-	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/verifier"
 )
 
 // Errors to be found with errors.Is. [taskwatch.ErrRegistered],
@@ -16,18 +20,18 @@ var (
 	// ErrLicense says that a module's licence is not compatible with the
 	// GPL. All watchers of a hook are linked into one program, which uses
 	// what the kernel gives to GPL programs only.
-	ErrLicense = errors.New("licence is not GPL-compatible")
+	ErrLicense = object.ErrLicense
 
 	// ErrNoVeto and ErrSkippable are those of package module.
 	ErrNoVeto    = module.ErrNoVeto
 	ErrSkippable = module.ErrSkippable
 
-	// ErrVerify says that the kernel's verifier refused the module.
-	ErrVerify = errors.New("rejected by the kernel's verifier")
+	// ErrVerify says that the kernel's verifier rejected the module.
+	ErrVerify = verifier.ErrVerify
 
 	// ErrLacking says that a module needs a function or a field that this kernel does
 	// not have.
-	ErrLacking = errors.New("this kernel does not have what it needs")
+	ErrLacking = verifier.ErrLacking
 
 	// ErrClosed says that the table or the module was closed.
 	ErrClosed = errors.New("already closed")
@@ -67,7 +71,31 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// invalid returns an error of a malformed or unacceptable object.
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", taskwatch.ErrInvalid, fmt.Errorf(format, args...))
+// rejected turns a failed load of a dispatcher into an Error without Op and
+// Module.
+func rejected(err error) *Error {
+	r := verifier.Explain(err)
+	return &Error{Err: r.Err, Log: r.Log, Hint: cmp.Or(r.Hint, hintFor(err))}
+}
+
+// ofModule reports whether a failed load is about what the module is, so that one of
+// its watchers is at fault.
+func ofModule(e *Error) bool { return errors.Is(e, ErrVerify) || errors.Is(e, ErrLacking) }
+
+// hintFor says what to do about an error of the bpf system call.
+func hintFor(err error) string {
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		if why := features.Denied(); why != "" {
+			return why
+		}
+		return "kernel modules need root, or CAP_BPF and CAP_PERFMON"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "this process may have no more files: raise the limit (ulimit -n, or LimitNOFILE= of its unit)"
+	case errors.Is(err, syscall.ENOSYS):
+		return "the system call bpf is not there: the kernel is built without it, or a seccomp profile (of a container) denies it"
+	case errors.Is(err, syscall.E2BIG), errors.Is(err, syscall.ENOMEM):
+		return "a map is too large for this machine: see max_entries and the size of its keys and values"
+	}
+	return ""
 }

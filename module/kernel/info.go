@@ -53,9 +53,9 @@ type ModuleInfo struct {
 	Kinds      taskwatch.Kinds // the events it is listed under
 	References int             // one per such event
 	Errors     uint64          // negative results of its watchers
-	Vetoes     uint64          // of them, those that refused an operation (or would have, in a dry run)
+	Vetoes     uint64          // of them, those that denied an operation (or would have, in a dry run)
 	Missed     uint64          // events that passed uncalled: see [Missed]
-	Skipped    uint64          // of them, those that it could have refused
+	Skipped    uint64          // of them, those that it could have denied
 	Tier       string          // "lsm", "fmod_ret", "best-effort", "observe-only", or "" if it asks for none
 	Watchers   []WatcherStats  // in the order of the events
 }
@@ -125,7 +125,7 @@ func (t *Table) counters() ([]uint64, error) {
 	return all, nil
 }
 
-// vetoKinds returns the events that this kernel can refuse.
+// vetoKinds returns the events that this kernel can deny.
 func (t *Table) vetoKinds() taskwatch.Kinds {
 	var s taskwatch.Kinds
 	for _, h := range t.plan {

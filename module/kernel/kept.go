@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/taskwatch/taskwatch/module/kernel/internal/bpfmap"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 )
 
@@ -16,6 +17,13 @@ type kept struct {
 	maps   map[string]*ebpf.Map // one for both
 	copies []mapCopy            // of those that cannot be
 	left   Left
+}
+
+// mapCopy is a map that takes the entries of the one of the same name, of a module that
+// is replaced.
+type mapCopy struct {
+	name    string
+	convert cvalue.Convert // values
 }
 
 // Left is what a module has not in common with the one that it has replaced, though
@@ -51,7 +59,7 @@ func (k *kept) from(old *Module, o *Object, spec *ebpf.CollectionSpec, contents 
 	k.maps = map[string]*ebpf.Map{}
 	var moved []string // sections whose variables have to be copied
 	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
-		m, was := old.coll.Maps[name], old.object.spec.Maps[name]
+		m, was := old.coll.Maps[name], old.object.file.Spec.Maps[name]
 		switch {
 		case strings.HasPrefix(name, ".rodata") || contents[name] != nil || slices.Contains(o.Shared, name):
 		case strings.HasPrefix(name, "."):
@@ -63,12 +71,12 @@ func (k *kept) from(old *Module, o *Object, spec *ebpf.CollectionSpec, contents 
 				return err
 			}
 		case m == nil:
-		case spec.Maps[name].Compatible(m) == nil && sameTypes(was, spec.Maps[name]):
+		case spec.Maps[name].Compatible(m) == nil && bpfmap.SameTypes(was, spec.Maps[name]):
 			if err := k.share(name, m); err != nil {
 				return err
 			}
 		default:
-			if convert := converter(spec.Maps[name], was); convert != nil {
+			if convert := bpfmap.Converter(spec.Maps[name], was); convert != nil {
 				k.copies = append(k.copies, mapCopy{name, convert})
 			} else {
 				k.left.FreshMaps = append(k.left.FreshMaps, name)
@@ -86,6 +94,24 @@ func (k *kept) share(name string, m *ebpf.Map) error {
 	return err
 }
 
+// copyMaps copies the entries that the module before has now to the maps of a
+// collection that cannot be the same. What that one does to them afterwards is lost.
+func (k *kept) copyMaps(old *Module, o *Object, coll *ebpf.Collection) error {
+	for _, c := range k.copies {
+		to := &bpfmap.Map{Map: coll.Maps[c.name], Spec: o.file.Spec.Maps[c.name]}
+		copied := Copied{Name: c.name}
+		err := old.withMap(c.name, func(from *bpfmap.Map) (err error) {
+			copied.LeftOut, err = to.Copy(from, c.convert)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("copy the map %s: %w", c.name, err)
+		}
+		k.left.Copied = append(k.left.Copied, copied)
+	}
+	return nil
+}
+
 // close closes the maps; the collection has its own references.
 func (k *kept) close() {
 	for _, m := range k.maps {
@@ -96,12 +122,7 @@ func (k *kept) close() {
 // samePlaces reports whether a section has the same variables at the same
 // places in both objects.
 func samePlaces(a, b *Object, section string) bool {
-	return a.spec.Maps[section].ValueSize == b.spec.Maps[section].ValueSize && maps.Equal(placesIn(a, section), placesIn(b, section))
-}
-
-// sameTypes reports whether keys and values of two maps mean the same.
-func sameTypes(a, b *ebpf.MapSpec) bool {
-	return cvalue.Layout(a.Key) == cvalue.Layout(b.Key) && cvalue.Layout(a.Value) == cvalue.Layout(b.Value)
+	return a.file.Spec.Maps[section].ValueSize == b.file.Spec.Maps[section].ValueSize && maps.Equal(placesIn(a, section), placesIn(b, section))
 }
 
 // place is the position and the type of a variable.
@@ -113,7 +134,7 @@ type place struct {
 
 func placesIn(o *Object, section string) map[string]place {
 	list := map[string]place{}
-	for name, v := range o.spec.Variables {
+	for name, v := range o.file.Spec.Variables {
 		if v.SectionName == section {
 			p := place{offset: v.Offset, size: v.Size()}
 			if v.Type != nil {
@@ -137,7 +158,7 @@ func (k *kept) copyVariables(old *Module, o *Object, spec *ebpf.CollectionSpec, 
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(spec.Variables)) {
-			v, was := spec.Variables[name], old.object.spec.Variables[name]
+			v, was := spec.Variables[name], old.object.file.Spec.Variables[name]
 			if v.SectionName != section || was == nil || strings.HasPrefix(was.SectionName, ".rodata") || int(v.Offset+v.Size()) > len(value) {
 				continue
 			}

@@ -17,7 +17,7 @@ type listing struct {
 	link.List
 	object *Object
 	bases  map[uint32][link.NumStats]uint64 // the counters of its watchers, by id, when it was listed
-	marks  *marks                           // of tasks; nil if it has neither attach nor detach, or anyAttach
+	marks  *marks                           // of tasks; nil if it has neither attach nor detach, or MODULE_ATTACH_AT_LEAST_ONCE
 	attach *ebpf.Program                    // run for each task; nil if it has neither attach nor detach
 	detach *ebpf.Program                    // run for each task; nil if it has no detach
 	missed map[*plan.Hook]uint64            // what the hooks had missed when it was listed
@@ -60,16 +60,16 @@ func (t *Table) list(m *Module) (*listing, error) {
 	}
 	t.lastID++
 	l := &listing{
-		List:   link.List{Code: &o.code, ID: t.lastID, Kinds: o.Kinds(), Maps: m.mapNamed},
+		List:   link.List{Code: &o.file.Code, ID: t.lastID, Kinds: o.Kinds(), Maps: m.mapNamed},
 		object: o, bases: map[uint32][link.NumStats]uint64{},
 	}
-	if t.timed && !o.code.Builtin {
-		if l.timing, err = newTiming(o.numWatchers()); err != nil {
+	if t.timed && !o.file.Code.Builtin {
+		if l.timing, err = newTiming(o.file.NumWatchers()); err != nil {
 			return nil, err
 		}
 		l.Timing = l.timing
 	}
-	if o.marks() {
+	if o.file.Marks() {
 		if l.marks, err = newMarks(); err != nil {
 			return nil, errors.Join(err, l.close())
 		}
@@ -78,11 +78,11 @@ func (t *Table) list(m *Module) (*listing, error) {
 	if l.missed, err = t.allMissed(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
-	t.senders[l.ID] = sender{o.Name, o.emits, m.log}
+	t.senders[l.ID] = sender{o.Name, o.file.Emits, m.log}
 	t.owners[l] = m
 	index := 0
-	for e := range o.lists {
-		for _, symbol := range o.lists[e] {
+	for e := range o.file.Lists {
+		for _, symbol := range o.file.Lists[e] {
 			slot := slices.Index(t.slots, false)
 			if slot < 0 {
 				t.unlist(l)
@@ -94,7 +94,7 @@ func (t *Table) list(m *Module) (*listing, error) {
 			l.Watched[e] = append(l.Watched[e], link.Watcher{Symbol: symbol, ID: t.lastID, Slot: slot, Index: index})
 			index++
 			l.bases[t.lastID] = [link.NumStats]uint64(counters[slot*link.NumStats:])
-			if l.Latch == 0 && l.marks == nil && !o.code.Builtin {
+			if l.Latch == 0 && l.marks == nil && !o.file.Code.Builtin {
 				l.Latch = slot
 			}
 		}

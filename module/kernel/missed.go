@@ -101,7 +101,7 @@ func (t *Table) allMissed() (map[*plan.Hook]uint64, error) {
 }
 
 // missedBy returns how often watchers of a module were not called although
-// their hook was passed, and how often one of them could have refused then.
+// their hook was passed, and how often one of them could have denied something then.
 func (t *Table) missedBy(l *listing, now map[*plan.Hook]uint64) (missed, skipped uint64) {
 	for h, n := range now {
 		if slices.ContainsFunc(h.Calls, func(c plan.Call) bool { return c.To != plan.OnceVetoed && l.Concerned(c) }) {

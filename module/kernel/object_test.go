@@ -18,6 +18,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 )
 
 func TestParse(t *testing.T) {
@@ -182,9 +183,9 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	listed := func(o *Object) *link.List {
-		l := &link.List{Code: &o.code, ID: 1, Kinds: o.Kinds(), Maps: func(string) asm.FDer { return fakeMap(77) }}
-		for e := range o.lists {
-			for _, symbol := range o.lists[e] {
+		l := &link.List{Code: &o.file.Code, ID: 1, Kinds: o.Kinds(), Maps: func(string) asm.FDer { return fakeMap(77) }}
+		for e := range o.file.Lists {
+			for _, symbol := range o.file.Lists[e] {
 				l.Watched[e] = append(l.Watched[e], link.Watcher{Symbol: symbol, ID: 2, Slot: 2})
 			}
 		}
@@ -197,7 +198,7 @@ func FuzzParse(f *testing.F) {
 				asError(t, err)
 				continue
 			}
-			if err := checkLicense(o.License); err != nil {
+			if err := object.CheckLicense(o.License); err != nil {
 				t.Error(err)
 			}
 			// What was parsed can be described and linked.

@@ -79,7 +79,7 @@ func TestPowersInDryRun(t *testing.T) {
 }
 
 // What a failed load means is told apart, with the remedy.
-func TestRefused(t *testing.T) {
+func TestRejected(t *testing.T) {
 	log := []string{"0: (85) call bpf_loop#181", "invalid mem access 'scalar'", "processed 3 insns"}
 	for _, c := range []struct {
 		err      error
@@ -96,7 +96,7 @@ func TestRefused(t *testing.T) {
 		{unix.E2BIG, false, "a map is too large"},
 		{unix.ENOMEM, false, "a map is too large"},
 	} {
-		e := refused(fmt.Errorf("load: %w", c.err))
+		e := rejected(fmt.Errorf("load: %w", c.err))
 		if errors.Is(e, ErrVerify) != c.verifier || !strings.Contains(e.Error(), c.says) || e.Hint == "" {
 			t.Errorf("%v: %v; by the verifier: %v, want %v with %q", c.err, e, errors.Is(e, ErrVerify), c.verifier, c.says)
 		}

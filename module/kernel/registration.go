@@ -9,12 +9,13 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 )
 
 // RegisterOptions are the choices of [Table.Register].
 type RegisterOptions struct {
 	// AllowObserveOnly accepts a module that asks for a veto where the
-	// kernel delivers none: its watchers are called and refuse nothing.
+	// kernel delivers none: its watchers are called and deny nothing.
 	AllowObserveOnly bool
 
 	// AllowBestEffort accepts that the module's vetoes are skipped now and
@@ -89,33 +90,33 @@ func (t *Table) admit(m, old *Module, opts RegisterOptions) error {
 	if t.closed {
 		return ErrClosed
 	}
-	if m.object.code.Builtin {
-		return invalid("it is a built-in; list it in the Config of the table")
+	if m.object.file.Code.Builtin {
+		return object.Invalid("it is a built-in; list it in the Config of the table")
 	}
 	for _, l := range t.modules {
 		if owner := t.owners[l]; owner != m && owner != old && l.object.Name == m.Name() {
 			return taskwatch.ErrNameTaken
 		}
 	}
-	if refusals := m.object.Veto &^ t.vetoKinds(); refusals != 0 && !opts.AllowObserveOnly {
-		return module.NoVeto(refusals, fmt.Sprintf("on this kernel (%s)", t.whyNoVeto()))
+	if denied := m.object.Veto &^ t.vetoKinds(); denied != 0 && !opts.AllowObserveOnly {
+		return module.NoVeto(denied, fmt.Sprintf("on this kernel (%s)", t.whyNoVeto()))
 	}
 	if skipped := m.object.Veto & t.skippable(); skipped != 0 && !opts.AllowBestEffort && !opts.AllowObserveOnly && !t.dryRun {
 		return module.BestEffort(skipped, t.whySkippable())
 	}
 	if len(m.object.Powers) > 0 && t.dryRun {
-		return invalid("it has MODULE_POWER(%s), whose effects cannot be left out in a dry run; it is not loaded", strings.Join(m.object.Powers, "), MODULE_POWER("))
+		return object.Invalid("it has MODULE_POWER(%s), whose effects cannot be left out in a dry run; it is not loaded", strings.Join(m.object.Powers, "), MODULE_POWER("))
 	}
-	if len(m.object.lists[plan.Step]) > 0 && !t.hasSteps() && !opts.AllowObserveOnly {
+	if len(m.object.file.Lists[plan.Step]) > 0 && !t.hasSteps() && !opts.AllowObserveOnly {
 		return fmt.Errorf("its watchers of step are called while the kernel decides about an exec, which cannot be watched here (%s); with --allow-observe-only it is loaded, and these are not called", t.whyNoVeto())
 	}
-	if m.object.visits() {
+	if m.object.file.Visits() {
 		if err := whole(); err != nil {
 			return err
 		}
 	}
 	if len(m.object.Shared) > 0 && !t.shared.has(m) {
-		return invalid("it shares maps, and was not loaded for this table: set LoadOptions.Table")
+		return object.Invalid("it shares maps, and was not loaded for this table: set LoadOptions.Table")
 	}
 	return t.observable(m.object.Kinds())
 }
@@ -162,7 +163,7 @@ func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
 	before := t.modules[i]
 	modules := slices.Clone(t.modules)
 	modules[i] = l
-	goesOn := m.shares(old) && m.object.anyAttach == old.object.anyAttach
+	goesOn := m.shares(old) && m.object.file.Info.AttachAtLeastOnce == old.object.file.Info.AttachAtLeastOnce
 	if goesOn && l.marks != nil && before.marks != nil {
 		err = l.marks.share(before.marks)
 	}
@@ -199,7 +200,7 @@ func (t *Table) replace(old, m *Module, opts RegisterOptions) error {
 // for each task that has met attach or init and not free. Unregistering what is
 // not registered is an error. A nil module is no error, as in Register.
 //
-// If the kernel refuses the smaller table, which a lack of memory may cause,
+// If the kernel rejects the smaller table, which a lack of memory may cause,
 // m stays registered and the error says so.
 func (t *Table) Unregister(m *Module) error {
 	if m == nil {

@@ -153,8 +153,8 @@ func TestKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	bss := make([]byte, m.coll.Maps[".bss"].ValueSize())
-	binary.NativeEndian.PutUint64(bss[first.spec.Variables["execs"].Offset:], 42)
-	binary.NativeEndian.PutUint32(bss[first.spec.Variables["narrow"].Offset:], 12)
+	binary.NativeEndian.PutUint64(bss[first.file.Spec.Variables["execs"].Offset:], 42)
+	binary.NativeEndian.PutUint32(bss[first.file.Spec.Variables["narrow"].Offset:], 12)
 	if err := m.coll.Maps[".bss"].Put(uint32(0), bss); err != nil {
 		t.Fatal(err)
 	}

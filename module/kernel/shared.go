@@ -84,7 +84,7 @@ func (s *sharedMaps) join(o *Object, coll *ebpf.Collection) (list []*sharedMap, 
 				}
 				return nil, err
 			}
-			shared = &sharedMap{in: s, name: name, spec: o.spec.Maps[name], m: own}
+			shared = &sharedMap{in: s, name: name, spec: o.file.Spec.Maps[name], m: own}
 			if s.byName == nil {
 				s.byName = map[string]*sharedMap{}
 			}

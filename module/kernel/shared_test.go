@@ -73,7 +73,7 @@ func TestSharedMaps(t *testing.T) {
 		"another type of value":          func(m *ebpf.MapSpec) { m.Value = &btf.Int{Name: "unsigned long", Size: 8} },
 	} {
 		o := sharing(t, "third")
-		change(o.spec.Maps["counts"])
+		change(o.file.Spec.Maps["counts"])
 		m, err := o.Load(LoadOptions{Table: table})
 		if err == nil {
 			m.Close()
@@ -99,7 +99,7 @@ func TestSharedMaps(t *testing.T) {
 	})
 	// The next one begins anew.
 	o := sharing(t, "third")
-	o.spec.Maps["counts"].MaxEntries = 16
+	o.file.Spec.Maps["counts"].MaxEntries = 16
 	third := load(o)
 	if _, err := third.LookupMap("counts", "1"); !errors.Is(err, module.ErrNoEntry) {
 		t.Errorf("the map of the next module has an entry: %v", err)

@@ -18,9 +18,8 @@ import (
 	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/offsets"
 	"github.com/taskwatch/taskwatch/internal/plan"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 )
-
-var errRegistered = taskwatch.ErrRegistered
 
 // Config are the choices of [NewTable]. The zero value is a table without
 // built-ins.
@@ -29,7 +28,7 @@ type Config struct {
 	Support *Support
 
 	// DryRun has the table call its watchers as ever and report what would
-	// have been refused, and refuse nothing.
+	// have been denied, and deny nothing.
 	DryRun bool
 
 	// OwnerAlone has vetoes stop other processes of this program like any: only
@@ -215,7 +214,7 @@ func (t *Table) SetKinds(m *Module, kinds taskwatch.Kinds) error {
 	}
 	i := slices.IndexFunc(t.builtins, func(l *listing) bool { return t.owners[l] == m })
 	if i < 0 {
-		return &Error{Op: "register", Module: m.Name(), Err: invalid("it is not a built-in of this table")}
+		return &Error{Op: "register", Module: m.Name(), Err: object.Invalid("it is not a built-in of this table")}
 	}
 	kinds &= m.object.Kinds()
 	builtins := slices.Clone(t.builtins)

@@ -16,6 +16,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 )
 
 // Attach and detach are called by iterators, programs that the kernel runs for
@@ -25,7 +26,7 @@ import (
 // lists that it is in. One that has only detach has all tasks marked all the
 // same: they are those that it is called for.
 func (t *Table) visitors(l *listing, lists []*listing) error {
-	if !l.object.visits() {
+	if !l.object.file.Visits() {
 		return nil
 	}
 	lk := t.linker(link.Iterator, lists)
@@ -153,7 +154,7 @@ func (t *Table) awaitFrees(m *marks) error {
 // whole returns an error where not all tasks can be visited.
 func whole() error {
 	if initial, err := procfs.InInitialNamespace(procfs.PIDNamespace); err == nil && !initial {
-		return invalid("it has watchers of attach or detach, and this process is in a pid namespace of its own, where it does not see all tasks: run it in the host's pid namespace (--pid=host)")
+		return object.Invalid("it has watchers of attach or detach, and this process is in a pid namespace of its own, where it does not see all tasks: run it in the host's pid namespace (--pid=host)")
 	}
 	return nil
 }

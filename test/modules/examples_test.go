@@ -18,6 +18,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/kernel/trial"
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
@@ -185,7 +186,7 @@ func TestExamplesTellLongTextsApart(t *testing.T) {
 		}
 		for _, param := range params {
 			for size, ok := range map[int]bool{62: true, 63: false} { // of 64 bytes, the last is a NUL
-				_, err := o.NewTrial(kernel.TrialOptions{Params: map[string]string{param: strings.Repeat("x", size)}})
+				_, err := trial.New(o, trial.Options{Params: map[string]string{param: strings.Repeat("x", size)}})
 				if (err == nil) != ok {
 					t.Errorf("%s %s with %d bytes: %v", name, param, size, err)
 				}

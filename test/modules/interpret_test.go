@@ -16,19 +16,20 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/kernel/trial"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source/replay"
 )
 
 // interpret has a module for the kernel interpreted for a recording. each, if it is
 // set, is called after each item.
-func interpret(t testing.TB, src string, params map[string]string, recording []byte, each func(*kernel.Trial, taskwatch.Item)) *kernel.Trial {
+func interpret(t testing.TB, src string, params map[string]string, recording []byte, each func(*trial.Trial, taskwatch.Item)) *trial.Trial {
 	t.Helper()
 	o, err := kernel.Parse("interpreted", testmodule.Object(t, src))
 	if err != nil {
 		t.Fatal(err)
 	}
-	trial, err := o.NewTrial(kernel.TrialOptions{Params: params})
+	tried, err := trial.New(o, trial.Options{Params: params})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,19 +38,19 @@ func interpret(t testing.TB, src string, params map[string]string, recording []b
 		t.Fatal(err)
 	}
 	var reg taskwatch.Registry
-	if err := reg.Attach(trial); err != nil {
+	if err := reg.Attach(tried); err != nil {
 		t.Fatal(err)
 	}
 	if each != nil {
-		after := taskwatch.NewSink(taskwatch.WantAll(taskwatch.AllKinds), func(it taskwatch.Item) { each(trial, it) })
+		after := taskwatch.NewSink(taskwatch.WantAll(taskwatch.AllKinds), func(it taskwatch.Item) { each(tried, it) })
 		if err := reg.Attach(after); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(tape.Run(context.Background(), &reg), reg.Detach(context.Background(), trial)); err != nil {
+	if err := errors.Join(tape.Run(context.Background(), &reg), reg.Detach(context.Background(), tried)); err != nil {
 		t.Fatal(err)
 	}
-	return trial
+	return tried
 }
 
 // recordOurselves records what this process and its descendants do, until enough has
@@ -110,13 +111,13 @@ func TestInterpretedExecs(t *testing.T) {
 	})
 	params := map[string]string{"gid": fmt.Sprint(execGroup), "want": filepath.Join(dir, "wanted"), "below": dir + "/"}
 	n := 0
-	interpret(t, "testdata/modules/execs.c", params, recording, func(trial *kernel.Trial, it taskwatch.Item) {
+	interpret(t, "testdata/modules/execs.c", params, recording, func(tried *trial.Trial, it taskwatch.Item) {
 		if !ours(it) {
 			return
 		}
 		c := cases[n]
 		n++
-		globals, err := trial.Globals()
+		globals, err := tried.Globals()
 		if got, want := seenIn(t, globals, err), c.want(n); !maps.Equal(got, want) {
 			t.Errorf("%s: the module saw\n%v, want\n%v", c.name, got, want)
 		}
@@ -150,8 +151,8 @@ func TestInterpretedStorage(t *testing.T) {
 		"begun": uint64(1), "inherited": made, "exits": made + 1, "generations": made, "execs": uint64(n + 1),
 		"deleted": uint64(2 * n), "freed": uint64(2*n + 2), "full": uint64(0),
 	}
-	trial := interpret(t, "testdata/modules/storage.c", map[string]string{"program": work}, recording, nil)
-	globals, err := trial.Globals()
+	tried := interpret(t, "testdata/modules/storage.c", map[string]string{"program": work}, recording, nil)
+	globals, err := tried.Globals()
 	if got := seenIn(t, globals, err); !maps.Equal(got, want) {
 		t.Errorf("the module saw\n%v, want\n%v", got, want)
 	}

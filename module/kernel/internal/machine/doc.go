@@ -28,7 +28,5 @@ func (e *Refusal) Error() string {
 	return e.What
 }
 
-func refuse(format string, args ...any) error { return &Refusal{What: fmt.Sprintf(format, args...)} }
-
-// Refuse returns a Refusal, for helpers of the caller.
-func Refuse(format string, args ...any) error { return refuse(format, args...) }
+// Refuse returns a Refusal.
+func Refuse(format string, args ...any) error { return &Refusal{What: fmt.Sprintf(format, args...)} }

@@ -172,7 +172,7 @@ func (m *Machine) Call(name, unknown string, args ...uint64) (uint64, error) {
 
 func (m *Machine) run(f *function, fr *frame, unknown string) (_ uint64, err error) {
 	if m.depth == maxDepth {
-		return 0, refuse("calls are nested more than %d deep", maxDepth)
+		return 0, Refuse("calls are nested more than %d deep", maxDepth)
 	}
 	if m.depth == len(m.stacks) {
 		m.stacks = append(m.stacks, m.Memory.Add(&Region{Name: "the stack", Data: make([]byte, stackSize)}))
@@ -184,10 +184,10 @@ func (m *Machine) run(f *function, fr *frame, unknown string) (_ uint64, err err
 	defer func() { m.depth-- }()
 	for pc := 0; ; {
 		if pc < 0 || pc >= len(f.code) {
-			return 0, refuse("function %s runs past its end", f.name)
+			return 0, Refuse("function %s runs past its end", f.name)
 		}
 		if m.steps++; m.steps > maxSteps {
-			return 0, refuse("it runs more than %d instructions, which the kernel's verifier does not accept", maxSteps)
+			return 0, Refuse("it runs more than %d instructions, which the kernel's verifier does not accept", maxSteps)
 		}
 		st := &f.code[pc]
 		pc = st.next
@@ -268,7 +268,7 @@ func (fr *frame) spares(ins *asm.Instruction) bool {
 func (m *Machine) step(st *step, fr *frame) (jump int, done bool, err error) {
 	ins := &st.ins
 	op := ins.OpCode
-	unknown := func() error { return refuse("the instruction %v is not known", *ins) }
+	unknown := func() error { return Refuse("the instruction %v is not known", *ins) }
 	switch class := op.Class(); class {
 	case asm.ALUClass, asm.ALU64Class:
 		return 0, false, m.alu(ins, fr)
@@ -319,7 +319,7 @@ func (m *Machine) alu(ins *asm.Instruction, fr *frame) error {
 	if op == asm.Swap {
 		v, ok := swap(ins, fr.regs[ins.Dst])
 		if !ok {
-			return refuse("the instruction %v is not known", *ins)
+			return Refuse("the instruction %v is not known", *ins)
 		}
 		fr.regs[ins.Dst] = v
 		return nil
@@ -335,7 +335,7 @@ func (m *Machine) alu(ins *asm.Instruction, fr *frame) error {
 		v, ok = compute32(op, uint32(fr.regs[ins.Dst]), uint32(b))
 	}
 	if !ok {
-		return refuse("the instruction %v is not known", *ins)
+		return Refuse("the instruction %v is not known", *ins)
 	}
 	fr.regs[ins.Dst] = v
 	return nil
@@ -355,7 +355,7 @@ func (m *Machine) call(st *step, fr *frame) error {
 	case ins.IsBuiltinCall() && ins.Constant >= 0 && ins.Constant <= math.MaxInt32:
 		r, err = m.helper(asm.BuiltinFunc(ins.Constant), args)
 	default:
-		err = refuse("the call %v is not known", *ins)
+		err = Refuse("the call %v is not known", *ins)
 	}
 	fr.regs[asm.R0] = r
 	return err

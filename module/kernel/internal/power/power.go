@@ -1,7 +1,7 @@
 // Package power has the lists of what a watcher may call in the kernel: functions
 // that only read, or change nothing but what is the module's own, and functions that
 // act on tasks, for which a module has to ask with MODULE_POWER. What is on no list
-// is refused, however harmless: the kernel has new ones with each version.
+// is rejected, however harmless: the kernel has new ones with each version.
 package power
 
 import (

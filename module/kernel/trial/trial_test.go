@@ -1,4 +1,4 @@
-package kernel
+package trial
 
 import (
 	"context"
@@ -15,7 +15,26 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel"
 )
+
+func TestMain(m *testing.M) { testutil.Main(m) }
+
+func parse(t *testing.T, name string) *kernel.Object {
+	t.Helper()
+	o, err := kernel.Parse(name, testmodule.Object(t, "../testdata/modules/"+name+".c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func asError(t *testing.T, err error) {
+	t.Helper()
+	if !errors.As(err, new(*kernel.Error)) {
+		t.Fatalf("error %v (%T) is no *kernel.Error", err, err)
+	}
+}
 
 // made builds the events of a recording by hand.
 type made struct {
@@ -53,9 +72,9 @@ func counted(t *testing.T, trial *Trial) map[string]int64 {
 // A module with attach and detach is called for the tasks that it knows, with their
 // storage, and for no other.
 func TestTrialOfAttachAndDetach(t *testing.T) {
-	o := parseFile(t, "known", "testdata/modules/known.c")
+	o := parse(t, "known")
 	var failed []string
-	trial, err := o.NewTrial(TrialOptions{Failed: func(f TrialFailure) {
+	trial, err := New(o, Options{Failed: func(f Failure) {
 		failed = append(failed, fmt.Sprintf("%s %s %v %v %v", f.Watcher, f.Entry, f.Errno, f.Denies, f.Event.Task.ID))
 	}})
 	if err != nil {
@@ -90,7 +109,7 @@ func TestTrialOfAttachAndDetach(t *testing.T) {
 		t.Errorf("it counts\n%v, want\n%v", got, want)
 	}
 	c := trial.Counts()
-	if want := (TrialCounts{Events: 8, Calls: 11, Errors: 1, Denied: 1}); c != want {
+	if want := (Counts{Events: 8, Calls: 11, Errors: 1, Denied: 1}); c != want {
 		t.Errorf("%+v, want %+v", c, want)
 	}
 	if want := fmt.Sprintf("[init init %v true 7-2]", syscall.EAGAIN); fmt.Sprint(failed) != want {
@@ -100,7 +119,8 @@ func TestTrialOfAttachAndDetach(t *testing.T) {
 
 // The children of a task are those that were cloned in the recording and go on.
 func TestTrialOfChildren(t *testing.T) {
-	trial, err := parseFile(t, "offspring", "testdata/modules/offspring.c").NewTrial(TrialOptions{})
+	o := parse(t, "offspring")
+	trial, err := New(o, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +164,7 @@ func TestTrialOfChildren(t *testing.T) {
 
 	// Of a task that was there before, some may be missing.
 	for _, start := range []*taskwatch.Start{{Events: start.Events}, {Command: start.Command}} {
-		if trial, err = trial.object.NewTrial(TrialOptions{}); err != nil {
+		if trial, err = New(o, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		m := &made{trial: trial}
@@ -159,7 +179,7 @@ func TestTrialOfChildren(t *testing.T) {
 
 // What an event leaves out is an error that ends the trial, if a watcher asks for it.
 func TestTrialOfWhatIsMissing(t *testing.T) {
-	o := parseFile(t, "known", "testdata/modules/known.c")
+	o := parse(t, "known")
 	for _, c := range []struct {
 		missing taskwatch.Fields
 		why     string
@@ -168,7 +188,7 @@ func TestTrialOfWhatIsMissing(t *testing.T) {
 		{0, ""},
 		{taskwatch.FieldExe | taskwatch.FieldUID | taskwatch.FieldVal, ""},
 	} {
-		trial, err := o.NewTrial(TrialOptions{})
+		trial, err := New(o, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,18 +214,18 @@ func TestTrialOfWhatIsMissing(t *testing.T) {
 func TestTrialOfBrokenObjects(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
-	whole := testmodule.Object(t, "testdata/modules/known.c")
+	whole := testmodule.Object(t, "../testdata/modules/known.c")
 	read := 0
 	for i := range testutil.Size(300, 2000, 50000) {
 		b := slices.Clone(whole)
 		for range 1 + r.IntN(4) {
 			b[r.IntN(len(b))] = byte(r.Uint32())
 		}
-		o, err := Parse("broken", b)
+		o, err := kernel.Parse("broken", b)
 		if err != nil {
 			continue
 		}
-		trial, err := o.NewTrial(TrialOptions{})
+		trial, err := New(o, Options{})
 		if err != nil {
 			asError(t, err)
 			continue

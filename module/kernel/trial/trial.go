@@ -1,4 +1,6 @@
-package kernel
+// Package trial interprets a module for the kernel: it calls its watchers for a
+// recording, without the kernel.
+package trial
 
 import (
 	"context"
@@ -7,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/cilium/ebpf"
@@ -17,8 +18,11 @@ import (
 	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/bpfmap"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/recorded"
 )
 
@@ -26,7 +30,7 @@ import (
 // process and without the kernel: it interprets the object. It is a sink, for a
 // registry that a recording is replayed to. The fields of tasks that a watcher reads
 // come from the events. What a recording does not have is an error, which ends the
-// trial. The verifier is not asked: see [Table.Check].
+// trial. The verifier is not asked: see [kernel.Table.Check].
 //
 // Watchers of exec, uid and gid are called when it has happened, as on a kernel that
 // lets nothing be denied. A module with attach has it called right before the first
@@ -35,31 +39,32 @@ import (
 //
 // A Trial is for one goroutine at a time.
 type Trial struct {
-	object  *Object
-	opts    TrialOptions
+	name    string // of the module
+	object  *object.File
+	opts    Options
 	machine *machine.Machine
 	world   *recorded.World
 	maps    map[string]*machine.Map
 	met     map[taskwatch.TaskID]bool // tasks that a module with attach knows
 	event   *taskwatch.Event          // or nil, at detach
-	counts  TrialCounts
+	counts  Counts
 	err     error // that has ended it
 }
 
 var _ taskwatch.Sink = (*Trial)(nil)
 
-// TrialOptions are the choices of [Object.NewTrial]. All may be left out.
-type TrialOptions struct {
-	Params   map[string]string // see [LoadOptions]
+// Options are the choices of [New]. All may be left out.
+type Options struct {
+	Params   map[string]string // see [kernel.LoadOptions]
 	Contents map[string][]byte
 
 	Log    func(slog.Level, string)
 	Record func(data []byte) // what the module sends; JSON if it has a type
-	Failed func(TrialFailure)
+	Failed func(Failure)
 }
 
-// TrialFailure is an error of a watcher.
-type TrialFailure struct {
+// Failure is an error of a watcher.
+type Failure struct {
 	Watcher string // the function
 	Entry   string // its event, or "attach", "detach" or "execed"
 	Errno   syscall.Errno
@@ -67,8 +72,8 @@ type TrialFailure struct {
 	Event   *taskwatch.Event // that it was called at, or nil; only until the call returns
 }
 
-// TrialCounts says what has happened in a trial.
-type TrialCounts struct {
+// Counts says what has happened in a trial.
+type Counts struct {
 	Events  uint64 // of the recording
 	Calls   uint64 // of watchers
 	Errors  uint64 // of watchers
@@ -77,11 +82,11 @@ type TrialCounts struct {
 	Lost    uint64 // events that the recording says it lacks, as far as it knows how many
 }
 
-// NewTrial makes the maps and variables of a trial. It needs no privileges.
-func (o *Object) NewTrial(opts TrialOptions) (*Trial, error) {
-	t := &Trial{object: o, opts: opts, maps: map[string]*machine.Map{}, met: map[taskwatch.TaskID]bool{}}
+// New makes the maps and variables of a trial. It needs no privileges.
+func New(o *kernel.Object, opts Options) (*Trial, error) {
+	t := &Trial{name: o.Name, object: o.File(), opts: opts, maps: map[string]*machine.Map{}, met: map[taskwatch.TaskID]bool{}}
 	if err := t.load(); err != nil {
-		return nil, &Error{Op: "test", Module: o.Name, Err: err}
+		return nil, &kernel.Error{Op: "test", Module: t.name, Err: err}
 	}
 	return t, nil
 }
@@ -93,14 +98,14 @@ func (t *Trial) load() error {
 	if t.world, err = recorded.New(t.machine); err != nil {
 		return err
 	}
-	spec := o.spec.Copy()
-	if len(o.lists[plan.Step]) > 0 {
-		return invalid("its watchers of step are called while an exec is decided, which no recording has; leave them out with #ifdef, and 'module build -D'")
+	spec := o.Spec.Copy()
+	if len(o.Lists[plan.Step]) > 0 {
+		return object.Invalid("its watchers of step are called while an exec is decided, which no recording has; leave them out with #ifdef, and 'module build -D'")
 	}
-	if err := o.setParams(spec, t.opts.Params); err != nil {
-		return invalid("%w", err)
+	if err := o.SetParams(spec, t.opts.Params); err != nil {
+		return object.Invalid("%w", err)
 	}
-	initVariables(spec)
+	object.InitVariables(spec)
 	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
 		if name == ".kconfig" {
 			continue // an error where it is used
@@ -115,7 +120,7 @@ func (t *Trial) load() error {
 		}
 	}
 	funcs, refused := map[string]asm.Instructions{}, map[*asm.Instruction]string{}
-	for name, body := range o.code.Funcs {
+	for name, body := range o.Code.Funcs {
 		body = slices.Clone(body)
 		if err := t.relocate(body, refused); err != nil {
 			return fmt.Errorf("%s: %w", link.InWords(name), err)
@@ -135,19 +140,20 @@ func (t *Trial) fill(name string, lines []byte) error {
 	if spec.Type == ebpf.TaskStorage {
 		return fmt.Errorf("a map of type %s %w: the tasks of a recording come later", spec.Type, module.ErrFixed)
 	}
-	return eachEntry(lines, func(key, value string) error {
-		k, v := make([]byte, spec.KeySize), make([]byte, spec.ValueSize)
-		if err := cvalue.WriteJSON(spec.Key, k, cvalue.ParseJSON(key)); err != nil {
-			return fmt.Errorf("the key %s %w: %w", key, module.ErrBadEntry, err)
+	return bpfmap.EachLine(lines, func(key, value string) error {
+		k, err := bpfmap.ParseKey(spec, key)
+		if err != nil {
+			return err
 		}
-		if err := cvalue.WriteJSON(spec.Value, v, cvalue.ParseJSON(value)); err != nil {
-			return fmt.Errorf("the value %s %w: %w", value, module.ErrBadEntry, err)
+		v, err := bpfmap.ParseValue(spec, value)
+		if err != nil {
+			return err
 		}
 		errno, err := mp.Update(k, v, 0)
 		if errno != 0 {
 			err = errno
 		}
-		return entryError(key, err)
+		return bpfmap.EntryError(key, err)
 	})
 }
 
@@ -197,7 +203,7 @@ func (t *Trial) take(ev *taskwatch.Event) error {
 			delete(t.met, ev.Task.ID)
 		}
 	}()
-	if t.object.visits() && !t.met[ev.Task.ID] {
+	if t.object.Visits() && !t.met[ev.Task.ID] {
 		switch ev.Kind {
 		case taskwatch.Free:
 			return nil
@@ -242,7 +248,7 @@ func (t *Trial) call(e plan.Entry, task, detail uint64, unknown string) (denied 
 	if isEvent {
 		val = t.event.Val
 	}
-	for _, symbol := range t.object.lists[e] {
+	for _, symbol := range t.object.Lists[e] {
 		t.counts.Calls++
 		r, err := t.machine.Call(symbol, unknown, val, task, detail)
 		if err != nil {
@@ -253,10 +259,11 @@ func (t *Trial) call(e plan.Entry, task, detail uint64, unknown string) (denied 
 			continue
 		}
 		t.counts.Errors++
-		denies := isEvent && t.object.Veto.Has(kind)
+		denies := isEvent && t.object.Info.Veto.Has(kind)
 		denied = denied || denies
 		if t.opts.Failed != nil {
-			t.opts.Failed(TrialFailure{functionOf(symbol), e.String(), syscall.Errno(-int64(result)), denies, t.event})
+			_, function, _ := link.SplitSymbol(symbol)
+			t.opts.Failed(Failure{function, e.String(), syscall.Errno(-int64(result)), denies, t.event})
 		}
 	}
 	return denied, nil
@@ -272,13 +279,13 @@ func (t *Trial) explain(symbol string, err error) error {
 	if t.event != nil {
 		err = fmt.Errorf("at event %d (%s): %w", t.event.Seq, t.event.Kind, err)
 	}
-	return &Error{Op: "test", Module: t.object.Name, Watcher: function, Entry: e.String(), Err: err, Hint: hint}
+	return &kernel.Error{Op: "test", Module: t.name, Watcher: function, Entry: e.String(), Err: err, Hint: hint}
 }
 
 // detach calls the watchers of detach for each task that the module knows and that is
 // not freed.
 func (t *Trial) detach() error {
-	if len(t.object.lists[plan.Detach]) == 0 {
+	if len(t.object.Lists[plan.Detach]) == 0 {
 		return nil
 	}
 	return t.world.Tasks(func(id taskwatch.TaskID, task uint64) error {
@@ -291,31 +298,34 @@ func (t *Trial) detach() error {
 }
 
 // Counts returns what has happened up to now.
-func (t *Trial) Counts() TrialCounts { return t.counts }
+func (t *Trial) Counts() Counts { return t.counts }
 
 // Globals returns the variables as they are now, sorted by name.
 func (t *Trial) Globals() ([]module.Global, error) {
-	return t.object.globals(func(section string) ([]byte, error) {
+	list, err := t.object.Globals(func(section string) ([]byte, error) {
 		if mp := t.maps[section]; mp != nil {
 			return mp.Bytes(), nil
 		}
 		return nil, nil
 	})
+	if err != nil {
+		return nil, &kernel.Error{Op: "read", Module: t.name, Err: err}
+	}
+	return list, nil
 }
 
 func (t *Trial) mapNamed(name string) (*machine.Map, error) {
-	mp := t.maps[name]
-	if mp == nil || strings.HasPrefix(name, ".") {
-		return nil, fmt.Errorf("%w; %s", module.ErrNoMap, t.object.describeMaps())
+	if _, err := t.object.Map(name); err != nil {
+		return nil, err
 	}
-	return mp, nil
+	return t.maps[name], nil
 }
 
-// LookupMap reads one entry, as [Module.LookupMap] does. A map with a value for each
+// LookupMap reads one entry, as [kernel.Module.LookupMap] does. A map with a value for each
 // processor has one.
 func (t *Trial) LookupMap(name, key string) (e module.MapEntry, err error) {
 	fail := func(err error) (module.MapEntry, error) {
-		return e, &Error{Op: "use map " + name + " of", Module: t.object.Name, Err: err}
+		return e, &kernel.Error{Op: "use map " + name + " of", Module: t.name, Err: err}
 	}
 	mp, err := t.mapNamed(name)
 	if err != nil {
@@ -332,9 +342,9 @@ func (t *Trial) LookupMap(name, key string) (e module.MapEntry, err error) {
 		value = mp.TaskValue(t.world.Find(int(n)))
 		e.Key = cvalue.ParseJSON(key)
 	} else {
-		k := make([]byte, spec.KeySize)
-		if err := cvalue.WriteJSON(spec.Key, k, cvalue.ParseJSON(key)); err != nil {
-			return fail(fmt.Errorf("the key %s %w: %w", key, module.ErrBadEntry, err))
+		k, err := bpfmap.ParseKey(spec, key)
+		if err != nil {
+			return fail(err)
 		}
 		value = mp.Lookup(k)
 		e.Key = cvalue.Read(spec.Key, k)

@@ -1,4 +1,4 @@
-package kernel
+package object
 
 import (
 	"cmp"
@@ -16,12 +16,12 @@ import (
 
 // Params lists the parameters by name: const volatile global variables, which
 // nobody can change once the module is loaded.
-func (o *Object) Params() []module.Param {
+func (f *File) Params() []module.Param {
 	var list []module.Param
-	for name, v := range o.spec.Variables {
+	for name, v := range f.Spec.Variables {
 		if isParam(v) {
 			list = append(list, module.Param{
-				Name: name, Type: cvalue.TypeName(v.Type.Type), Default: cvalue.Read(v.Type.Type, v.Value), Description: o.parms[name],
+				Name: name, Type: cvalue.TypeName(v.Type.Type), Default: cvalue.Read(v.Type.Type, v.Value), Description: f.Info.Params[name],
 			})
 		}
 	}
@@ -51,8 +51,8 @@ func isParam(v *ebpf.VariableSpec) bool {
 }
 
 // countOf returns the list that name is the count of, or nil.
-func (o *Object) countOf(name string) *ebpf.VariableSpec {
-	list := o.spec.Variables[strings.TrimSuffix(name, module.CountOf(""))]
+func (f *File) countOf(name string) *ebpf.VariableSpec {
+	list := f.Spec.Variables[strings.TrimSuffix(name, module.CountOf(""))]
 	if list == nil || !strings.HasSuffix(name, module.CountOf("")) || !isParam(list) {
 		return nil
 	}
@@ -62,19 +62,19 @@ func (o *Object) countOf(name string) *ebpf.VariableSpec {
 	return list
 }
 
-// setParams writes the values into the variables of spec.
-func (o *Object) setParams(spec *ebpf.CollectionSpec, values map[string]string) error {
+// SetParams writes the values into the variables of a copy of the specification.
+func (f *File) SetParams(spec *ebpf.CollectionSpec, values map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		v := spec.Variables[name]
-		if v == nil || !isParam(v) || o.countOf(name) != nil {
-			return fmt.Errorf("it has no parameter %q; %s", name, module.DescribeParams(o.Params()))
+		if v == nil || !isParam(v) || f.countOf(name) != nil {
+			return fmt.Errorf("it has no parameter %q; %s", name, module.DescribeParams(f.Params()))
 		}
 		b, n, err := cvalue.Write(v.Type.Type, int(v.Size()), values[name])
 		if count := spec.Variables[module.CountOf(name)]; err == nil && n >= 0 && count != nil && isParam(count) {
 			err = count.Set(uint32(n))
 		}
 		if err != nil {
-			return fmt.Errorf("parameter %s=%s: it is of type %s: %w; %s", name, values[name], cvalue.TypeName(v.Type.Type), err, module.DescribeParams(o.Params()))
+			return fmt.Errorf("parameter %s=%s: it is of type %s: %w; %s", name, values[name], cvalue.TypeName(v.Type.Type), err, module.DescribeParams(f.Params()))
 		}
 		if err := v.Set(b); err != nil {
 			return fmt.Errorf("parameter %s=%s: %w", name, values[name], err)

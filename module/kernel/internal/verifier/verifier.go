@@ -1,4 +1,6 @@
-package kernel
+// Package verifier says in a module author's words why the kernel has not loaded a
+// program.
+package verifier
 
 import (
 	"errors"
@@ -11,58 +13,75 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// verifierLines is how many of the verifier's last lines an error shows. The
-// last ones name the instruction and the reason.
-const verifierLines = 8
+// Errors of programs that cannot be loaded because of what they are.
+var (
+	ErrVerify  = errors.New("rejected by the kernel's verifier")
+	ErrLacking = errors.New("this kernel does not have what it needs")
+)
+
+// Rejection says why a program was not loaded.
+type Rejection struct {
+	Err  error
+	Log  []string // the verifier's last lines
+	Hint string   // what to do about it, or ""
+}
+
+// logLines is how many of the verifier's last lines are shown. The last ones name
+// the instruction and the reason.
+const logLines = 8
 
 // functionIn is what the library says of a function that the kernel does not have, or not
 // with those types.
 var functionIn = regexp.MustCompile(`kfunc "(\w+)": (.*)`)
 
-// ofModule reports whether a failed load is about what the module is, so that one of
-// its watchers is at fault.
-func ofModule(e *Error) bool { return errors.Is(e, ErrVerify) || errors.Is(e, ErrLacking) }
-
-// refused turns a failed load of a dispatcher into an Error without Op and
-// Module.
-func refused(err error) *Error {
-	e := &Error{Err: err, Hint: hintFor(err)}
+// Explain says what a failed load means. An error that is not about the program stays
+// as it is.
+func Explain(err error) Rejection {
 	if name := functionIn.FindStringSubmatch(err.Error()); name != nil {
-		e.Err = fmt.Errorf("%w: the function %s", ErrLacking, name[1])
-		e.Hint = "declare it __ksym __weak, and call it only if kernel_has_function(" + name[1] + ")"
-		if !errors.Is(err, ebpf.ErrNotSupported) {
-			e.Err = fmt.Errorf("%w: the function %s as it is declared: %s", ErrLacking, name[1], name[2])
-			e.Hint = "declare it with the kernel's types; a struct that it takes has to be defined, with any of its fields"
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return Rejection{
+				Err:  fmt.Errorf("%w: the function %s", ErrLacking, name[1]),
+				Hint: "declare it __ksym __weak, and call it only if kernel_has_function(" + name[1] + ")",
+			}
 		}
-		return e
+		return Rejection{
+			Err:  fmt.Errorf("%w: the function %s as it is declared: %s", ErrLacking, name[1], name[2]),
+			Hint: "declare it with the kernel's types; a struct that it takes has to be defined, with any of its fields",
+		}
 	}
 	if errors.Is(err, asm.ErrUnsatisfiedProgramReference) {
-		e.Err = fmt.Errorf("%w: the field or type that a function begins with", ErrLacking)
-		e.Hint = noFieldHint
-		return e
+		return Rejection{Err: fmt.Errorf("%w: the field or type that a function begins with", ErrLacking), Hint: noFieldHint}
 	}
 	var ve *ebpf.VerifierError
 	if !errors.As(err, &ve) || outside(err) {
-		return e
+		return Rejection{Err: err}
 	}
-	log := ve.Log
+	return rejected(err, ve.Log)
+}
+
+// rejected says why the verifier has rejected a program.
+func rejected(err error, log []string) Rejection {
 	for len(log) > 0 && isStatistics(log[len(log)-1]) {
 		log = log[:len(log)-1]
 	}
-	e.Log = log[max(0, len(log)-verifierLines):]
-	e.Err = ErrVerify // the errno behind it is mostly EACCES or EINVAL, and misleads
-	e.Hint = verifierHint(log)
+	r := Rejection{
+		Err:  ErrVerify, // the errno behind it is mostly EACCES or EINVAL, and misleads
+		Log:  last(log),
+		Hint: hintOf(log),
+	}
 	switch {
 	case errors.Is(err, unix.E2BIG) && len(log) == 0: // it has more instructions than are looked at
-		e.Err = fmt.Errorf("%w: too long (E2BIG)", ErrVerify)
-		e.Hint = "the watchers of one event and what they call are one program, of 1,000,000 instructions at most: make functions and loops shorter"
+		r.Err = fmt.Errorf("%w: too long (E2BIG)", ErrVerify)
+		r.Hint = "the watchers of one event and what they call are one program, of 1,000,000 instructions at most: make functions and loops shorter"
 	case errors.Is(err, unix.EFAULT):
-		e.Err = fmt.Errorf("%w: the verifier itself failed (EFAULT)", ErrVerify)
-		e.Hint = "this is a bug of the kernel, which found nothing wrong with the module. It is known to happen for a bpf_loop() whose count is 0 because of a parameter: " +
+		r.Err = fmt.Errorf("%w: the verifier itself failed (EFAULT)", ErrVerify)
+		r.Hint = "this is a bug of the kernel, which found nothing wrong with the module. It is known to happen for a bpf_loop() whose count is 0 because of a parameter: " +
 			"build the module again with the header of this version, or set another value. dmesg may say more"
 	}
-	return e
+	return r
 }
+
+func last(log []string) []string { return log[max(0, len(log)-logLines):] }
 
 // outside reports whether a failed load says nothing about the program, although
 // the library shows what the verifier, or the check of types, has logged.
@@ -92,9 +111,9 @@ const noFieldHint = "this kernel has no such field or type (CO-RE): test with ke
 const stackHint = "the functions use more than 512 bytes of stack together: " +
 	"keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); per-CPU memory is not safe, because a watcher may be preempted"
 
-// verifierHint says in a module author's words what the verifier means.
-func verifierHint(log []string) string {
-	tail := strings.Join(log[max(0, len(log)-verifierLines):], "\n")
+// hintOf says what the verifier means.
+func hintOf(log []string) string {
+	tail := strings.Join(last(log), "\n")
 	for _, h := range []struct{ says, hint string }{
 		{"combined stack size", stackHint},
 		{"stack depth", stackHint},

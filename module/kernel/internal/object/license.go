@@ -1,10 +1,14 @@
-package kernel
+package object
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
+
+// ErrLicense is that of package kernel.
+var ErrLicense = errors.New("licence is not GPL-compatible")
 
 // gplCompatible are the licences the kernel takes for GPL-compatible:
 // license_is_gpl_compatible() in include/linux/license.h.
@@ -13,7 +17,8 @@ var gplCompatible = []string{
 	"Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL",
 }
 
-func checkLicense(license string) error {
+// CheckLicense returns an [ErrLicense] if a licence is not compatible.
+func CheckLicense(license string) error {
 	if slices.Contains(gplCompatible, license) {
 		return nil
 	}

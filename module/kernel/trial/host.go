@@ -1,4 +1,4 @@
-package kernel
+package trial
 
 import (
 	"bytes"
@@ -52,8 +52,8 @@ func (t trialHost) Extern(name string, a [5]uint64) (uint64, error) {
 	if t.opts.Record == nil {
 		return 0, nil
 	}
-	if typ := a[2]; name == link.EmitStructSymbol && typ > 0 && typ <= uint64(len(t.object.emits)) {
-		if text, fits := cvalue.AppendJSON(nil, t.object.emits[typ-1], data); fits {
+	if typ := a[2]; name == link.EmitStructSymbol && typ > 0 && typ <= uint64(len(t.object.Emits)) {
+		if text, fits := cvalue.AppendJSON(nil, t.object.Emits[typ-1], data); fits {
 			data = text
 		}
 	}
@@ -78,10 +78,10 @@ func (t *Trial) relocate(body asm.Instructions, refused map[*asm.Instruction]str
 		if relo == nil {
 			continue
 		}
-		fixups, err := btf.CORERelocate([]*btf.CORERelocation{relo}, []*btf.Spec{t.world.Types()}, t.object.spec.ByteOrder,
+		fixups, err := btf.CORERelocate([]*btf.CORERelocation{relo}, []*btf.Spec{t.world.Types()}, t.object.Spec.ByteOrder,
 			func(btf.Type) (btf.TypeID, error) { return 0, unix.ENOTSUP })
 		if err != nil || unsatisfied(fixups[0].String()) {
-			refused[ins] = fmt.Sprintf("it uses %s, which recordings do not have", t.object.relocated(relo))
+			refused[ins] = fmt.Sprintf("it uses %s, which recordings do not have", relocated(t.object.Spec.Types, relo))
 			continue
 		}
 		if err := fixups[0].Apply(ins); err != nil {
@@ -101,17 +101,17 @@ func unsatisfied(fixup string) bool {
 var reloText = regexp.MustCompile(`"([^"]+)".*\[([0-9:]+)\]`)
 
 // relocated names what a relocation is about.
-func (o *Object) relocated(relo *btf.CORERelocation) string {
+func relocated(types *btf.Spec, relo *btf.CORERelocation) string {
 	m := reloText.FindStringSubmatch(relo.String())
 	if m == nil {
 		return "what the kernel has"
 	}
 	name := "struct " + m[1]
-	types, err := o.spec.Types.AnyTypesByName(m[1])
+	found, err := types.AnyTypesByName(m[1])
 	if err != nil {
 		return name
 	}
-	t := types[0]
+	t := found[0]
 	for _, step := range strings.Split(m[2], ":")[1:] {
 		i, err := strconv.Atoi(step)
 		if err != nil {

@@ -1,0 +1,33 @@
+package object
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/taskwatch/taskwatch/module"
+)
+
+// MapNames lists the maps that the module defines; the compiler's own, which hold
+// its global variables, are left out.
+func (f *File) MapNames() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(f.Spec.Maps)), isVariables)
+}
+
+// isVariables reports whether a map is one of the compiler's.
+func isVariables(name string) bool { return strings.HasPrefix(name, ".") }
+
+// Map finds a map that the module defines.
+func (f *File) Map(name string) (*ebpf.MapSpec, error) {
+	if spec := f.Spec.Maps[name]; spec != nil && !isVariables(name) {
+		return spec, nil
+	}
+	has := "none"
+	if names := f.MapNames(); len(names) > 0 {
+		has = strings.Join(names, ", ")
+	}
+	return nil, fmt.Errorf("%w; the module has %s", module.ErrNoMap, has)
+}
