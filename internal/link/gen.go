@@ -47,7 +47,7 @@ type gen struct {
 	steps   asm.FDer // for hooks that count steps
 	first   bool     // no stage comes before
 	last    bool     // no stage follows
-	dryRun  bool     // a veto refuses nothing
+	dryRun  bool     // a veto denies nothing
 	skip    string
 	prefix  string // of labels
 	pending string // label for the next instruction

@@ -9,7 +9,7 @@ import (
 
 // The kernel's limits for one program (MAX_USED_MAPS, BPF_MAX_SUBPROGS), less
 // what the dispatcher itself uses: counters, latches and slots, with carry and
-// exempt processes where it can refuse, or a stash where it cannot; its own main
+// exempt processes where it can deny, or a stash where it cannot; its own main
 // function and that about exempt tasks.
 const (
 	maxMaps  = 64 - 5
