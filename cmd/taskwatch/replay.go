@@ -84,13 +84,26 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 		return replayFailed(err)
 	}
 	defer in.Close()
+	if err := f.checkOutputs(in); err != nil {
+		return replayFailed(err)
+	}
+	return f.show(in, files)
+}
+
+// checkOutputs returns an error if an output is the recording itself.
+func (f *replayFlags) checkOutputs(in *os.File) error {
 	for _, file := range f.files {
 		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() {
 			if own, err := in.Stat(); err == nil && os.SameFile(st, own) {
-				return replayFailed(fmt.Errorf("--output %q: it is the recording itself; name another file", file))
+				return fmt.Errorf("--output %q: it is the recording itself; name another file", file)
 			}
 		}
 	}
+	return nil
+}
+
+// show shows a recording, and calls the modules for it.
+func (f *replayFlags) show(in *os.File, files moduleFiles) error {
 	out, err := f.open(os.Stdout)
 	if err != nil {
 		return replayFailed(err)
@@ -109,17 +122,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return replayFailed(err)
 	}
-	// A read of a terminal or a pipe may wait for ever: what is to end taskwatch
-	// does not wait for it.
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, endings()...)
-	done := make(chan error, 1)
-	go func() { done <- src.Run(context.Background(), &reg) }()
-	var sig os.Signal
-	select {
-	case err = <-done:
-	case sig = <-signals:
-	}
+	sig, err := untilRead(src, &reg)
 	progress.end()
 	if sig != nil {
 		out.incomplete()
@@ -130,8 +133,7 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 	if err != nil || len(early) > 0 && !early[len(early)-1].More {
 		out.incomplete()
 	}
-	outErr := modules.drain()
-	outErr = errors.Join(outErr, out.close())
+	outErr := errors.Join(modules.drain(), out.close())
 	if f.modules.globals && err == nil {
 		outErr = errors.Join(outErr, modules.show(out.summaryTo))
 	}
@@ -147,6 +149,21 @@ func (f *replayFlags) replay(cmd *cobra.Command, name string) error {
 		return replayFailed(errors.Join(err, outErr))
 	}
 	return nil
+}
+
+// untilRead reads a recording to its end, or until a signal comes, which it returns: a
+// read of a terminal or a pipe may wait for ever.
+func untilRead(src *replay.Source, reg *taskwatch.Registry) (os.Signal, error) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, endings()...)
+	done := make(chan error, 1)
+	go func() { done <- src.Run(context.Background(), reg) }()
+	select {
+	case err := <-done:
+		return nil, err
+	case sig := <-signals:
+		return sig, nil
+	}
 }
 
 // sayEarly says where a recording ends early.
