@@ -3,18 +3,13 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"runtime"
 	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/companion"
-	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
@@ -66,38 +61,32 @@ var probe = kernel.Probe
 
 // loadHalf loads everything and attaches nothing.
 func loadHalf(cfg *Config) (_ *half, err error) {
-	var cgroup uint64
+	k := &half{command: cfg.Command != nil, tree: cfg.scope() == scopeTree}
 	if cfg.Cgroup != "" {
-		if cgroup, err = cgroupID(cfg.Cgroup); err != nil {
+		if k.cgroup, err = cgroupID(cfg.Cgroup); err != nil {
 			return nil, err
 		}
 	}
-	k := &half{command: cfg.Command != nil, tree: cfg.scope() == scopeTree}
 	if cfg.FieldsSettled {
 		k.never = optionalGroups
 	}
-	k.beside.Edit = func(spec *ebpf.CollectionSpec) error {
-		spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
-		for _, m := range spec.Maps {
-			if m.Type != ebpf.TaskStorage { // the only ones for which the kernel asks to be told the types
-				m.Key, m.Value = nil, nil
-			}
-		}
-		if err := setNumberType(spec, k.beside.Types); err != nil {
-			return err
-		}
-		return setVariables(spec, cfg, k.initIsEarly(), k.never)
+	if err = k.makeTable(cfg); err == nil {
+		err = k.loadPrograms(cfg)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(explain(err), k.close())
-		}
-	}()
+	if err != nil {
+		return nil, errors.Join(explain(err), k.close())
+	}
+	k.control.Store64(controlCgroup, k.cgroup)
+	return k, nil
+}
+
+// makeTable makes the table, with the stream as its built-in.
+func (k *half) makeTable(cfg *Config) error {
 	var (
 		object *kernel.Object
 		ring   *ebpf.Map
 	)
-	err = sideBySide([]func() error{
+	err := sideBySide([]func() error{
 		func() (err error) { k.support, err = probe(); return err },
 		func() (err error) { object, err = kernel.ParseBuiltin("stream", streamObject()); return err },
 		func() error { ring = makeRing(cfg); return nil },
@@ -107,19 +96,35 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 		k.beside.Made = map[string]*ebpf.Map{streamMapRing: ring}
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	k.support.Share(&k.beside)
+	k.beside.Edit = func(spec *ebpf.CollectionSpec) error { return k.edit(spec, cfg) }
 	if k.module, err = object.Load(kernel.LoadOptions{Companion: &k.beside}); err != nil {
-		return nil, err
+		return err
 	}
 	k.table, err = kernel.NewTable(kernel.Config{
 		Support: k.support, DryRun: cfg.DryRun, CallStats: cfg.CallStats, Builtins: []kernel.Builtin{{Module: k.module}},
 	})
-	if err != nil {
-		return nil, err
+	return err
+}
+
+// edit settles what the programs are for, before they are loaded.
+func (k *half) edit(spec *ebpf.CollectionSpec, cfg *Config) error {
+	spec.Maps[streamMapRing].MaxEntries = uint32(cfg.BufferSize)
+	for _, m := range spec.Maps {
+		if m.Type != ebpf.TaskStorage { // the only ones for which the kernel asks to be told the types
+			m.Key, m.Value = nil, nil
+		}
 	}
-	// The verifier takes its time: all at once.
+	if err := setNumberType(spec, k.beside.Types); err != nil {
+		return err
+	}
+	return setVariables(spec, cfg, k.initIsEarly(), k.never)
+}
+
+// loadPrograms has the verifier look at all programs at once, which takes its time.
+func (k *half) loadPrograms(cfg *Config) error {
 	steps := []func() error{
 		func() error { return k.table.CheckKinds(k.module, k.checked()) },
 		func() error { return k.open(cfg) },
@@ -137,12 +142,7 @@ func loadHalf(cfg *Config) (_ *half, err error) {
 	if cfg.Cgroup != "" {
 		steps = append(steps, k.followCgroup)
 	}
-	if err := sideBySide(steps); err != nil {
-		return nil, err
-	}
-	k.control.Store64(controlCgroup, cgroup)
-	k.cgroup = cgroup
-	return k, nil
+	return sideBySide(steps)
 }
 
 // makeRing makes the ring buffer, which has the kernel clear some megabytes. Where
@@ -153,64 +153,6 @@ func makeRing(cfg *Config) *ebpf.Map {
 		return nil
 	}
 	return ring
-}
-
-// load loads programs that are not the table's. The library has descriptors of its own
-// of all maps that it is given, in each load: these are those that the programs use, for
-// of all, in many loads at the same time, there would be more than some may open.
-func (k *half) load(names ...string) (*ebpf.Collection, error) {
-	all := k.beside.Spec
-	spec := &ebpf.CollectionSpec{
-		Programs: map[string]*ebpf.ProgramSpec{}, Maps: map[string]*ebpf.MapSpec{}, Types: all.Types, ByteOrder: all.ByteOrder,
-	}
-	there := map[string]*ebpf.Map{}
-	for _, name := range names {
-		p := all.Programs[name].Copy()
-		spec.Programs[name] = p
-		for i := range p.Instructions {
-			ins := &p.Instructions[i]
-			used := ins.Reference()
-			if !ins.IsLoadFromMap() || there[used] != nil {
-				continue
-			}
-			m := all.Maps[used].Copy()
-			there[used] = k.beside.Maps[used]
-			m.MaxEntries = there[used].MaxEntries()
-			spec.Maps[used] = m
-		}
-	}
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: there, Cache: k.beside.Types})
-}
-
-// loadIter loads the task iterator, if it is not there. That of a command is only
-// needed after a loss: at the start its tree is empty.
-func (k *half) loadIter() error {
-	if k.iter != nil {
-		return nil
-	}
-	coll, err := k.load(streamProgIterTasks)
-	if err != nil {
-		return err
-	}
-	defer coll.Close() // the link holds the program
-	if k.iter, err = link.AttachIter(link.IterOptions{Program: coll.Programs[streamProgIterTasks]}); err != nil {
-		return fmt.Errorf("attach the task iterator: %w", err)
-	}
-	return nil
-}
-
-// loadSysExit loads on_sys_exit, if it is not there.
-func (k *half) loadSysExit() error {
-	if k.sysExit != nil {
-		return nil
-	}
-	coll, err := k.load(streamProgOnSysExit)
-	if err != nil {
-		return err
-	}
-	k.sysExit = coll.DetachProgram(streamProgOnSysExit)
-	coll.Close()
-	return nil
 }
 
 // sideBySide does all steps at the same time, the first in this goroutine, and
@@ -241,124 +183,12 @@ func (k *half) checked() taskwatch.Kinds {
 	return kinds
 }
 
-// hold has the kernel kill the tree when this process ends, where the kernel
-// can: since Linux 6.16.
-func (k *half) hold() error {
-	coll, err := k.load(streamProgOnOwnExit)
-	if err != nil {
-		return nil // the death of the thread that starts the command has to do
-	}
-	defer coll.Close()
-	k.ownExit, err = link.AttachTracing(link.TracingOptions{Program: coll.Programs[streamProgOnOwnExit]})
-	return err
-}
-
-// followCgroup has the kernel side see it when the cgroup is made again. Where
-// it cannot, the reader does, a little later.
-func (k *half) followCgroup() error {
-	coll, err := k.load(streamProgOnCgroupMkdir)
-	if err != nil {
-		return nil
-	}
-	defer coll.Close()
-	if l, err := link.AttachTracing(link.TracingOptions{Program: coll.Programs[streamProgOnCgroupMkdir]}); err == nil {
-		k.mkdir = l
-	}
-	return nil
-}
-
-func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool, never uint32) error {
-	var initEarly, cloneIsInit, ownOnly uint32 = 0, 1, 0
-	if early {
-		initEarly, cloneIsInit = 1, 0
-	}
-	if cfg.scope() == scopeTree {
-		ownOnly = 1
-	}
-	v1, systemd := procfs.Hierarchies()
-	for name, value := range map[string]any{
-		streamVarScope:               cfg.scope(),
-		streamVarNeverWanted:         never,
-		streamVarScopePid:            int32(cfg.PID),
-		streamVarScopePath:           scopePath(cfg.Cgroup),
-		streamVarOwnPid:              int32(os.Getpid()),
-		streamVarInitEarly:           initEarly,
-		streamVarCloneIsInit:         cloneIsInit,
-		streamVarOwnOnly:             ownOnly,
-		streamVarV1Hierarchies:       uint32(v1),
-		streamVarV1Systemd:           uint32(systemd),
-		streamVarWakeBytes:           uint32(cfg.BufferSize / 4),
-		streamVarExecveSyscall:       uint64(unix.SYS_EXECVE),
-		streamVarExecveatSyscall:     uint64(unix.SYS_EXECVEAT),
-		streamVarExecveSyscall32:     uint64(11),
-		streamVarExecveatSyscall32:   uint64(execveat32[runtime.GOARCH]),
-		streamVarUidSyscalls:         bitSet(unix.SYS_SETUID, unix.SYS_SETREUID, unix.SYS_SETRESUID, unix.SYS_SETFSUID),
-		streamVarGidSyscalls:         bitSet(unix.SYS_SETGID, unix.SYS_SETREGID, unix.SYS_SETRESGID, unix.SYS_SETFSGID),
-		streamVarUidSyscalls32:       bitSet(23, 70, 138, 164, 203, 208, 213, 215), // setuid, setreuid, setfsuid, setresuid, and with suffix 32
-		streamVarGidSyscalls32:       bitSet(46, 71, 139, 170, 204, 210, 214, 216),
-		streamVarSetgroupsSyscalls:   bitSet(unix.SYS_SETGROUPS),
-		streamVarSetgroupsSyscalls32: bitSet(81, 206),
-	} {
-		if err := spec.Variables[name].Set(value); err != nil {
-			return fmt.Errorf("set %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
 func (k *half) open(cfg *Config) (err error) {
 	if k.ring, err = sys.MapRingBuffer(k.beside.Maps[streamMapRing].FD(), cfg.BufferSize); err != nil {
 		return err
 	}
 	k.control, err = sys.MapSharedWords(k.beside.Maps[".bss"].FD())
 	return err
-}
-
-// bitSet returns the set of the given numbers as the programs read it.
-func bitSet(numbers ...int) (set [syscallWords]uint64) {
-	for _, n := range numbers {
-		set[n/64] |= 1 << (n % 64)
-	}
-	return set
-}
-
-// iterate returns the records of all tasks in scope that exist now. Of a
-// process's tree it finds more with each pass, as long as there are more.
-func (k *half) iterate() ([]byte, error) {
-	if err := k.loadIter(); err != nil {
-		return nil, explain(err)
-	}
-	for {
-		entered := k.control.Load(controlEntered)
-		rd, err := k.iter.Open()
-		if err != nil {
-			return nil, explain(fmt.Errorf("read the task iterator: %w", err))
-		}
-		b, err := io.ReadAll(rd)
-		if err = errors.Join(err, rd.Close()); err != nil {
-			return nil, fmt.Errorf("bpf: read the task iterator: %w", err)
-		}
-		if k.control.Load(controlEntered) == entered {
-			return b, nil
-		}
-	}
-}
-
-// tasks calls fn with a record of every task in scope that exists now.
-func (k *half) tasks(fn func(*record)) error {
-	b, err := k.iterate()
-	if err != nil {
-		return err
-	}
-	var r record
-	for len(b) > 0 {
-		if err := r.decode(b); err != nil {
-			return err
-		}
-		fn(&r)
-		b = b[dataSize+len(r.exe)+len(r.cwd)+len(r.argv):]
-	}
-	return nil
 }
 
 // losses returns, by kind and CPU, how many records found no room.
