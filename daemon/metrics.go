@@ -109,92 +109,131 @@ func (c collected) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c collected) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(m *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(m, prometheus.GaugeValue, value, labels...)
+	s := scrape{d: c.d, ch: ch, losses: map[string]uint64{
+		"source": c.d.hub.lost.Load(), "stream": c.d.hub.losses(), "module_queue": 0, "missed_call": 0,
+	}}
+	s.items()
+	s.exports()
+	s.helpers()
+	s.logs()
+	numbers := s.modules()
+	for cause, n := range s.losses {
+		s.counter(metricLosses, n, cause)
 	}
-	counter := func(m *prometheus.Desc, value uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(m, prometheus.CounterValue, float64(value), labels...)
-	}
-	d := c.d
-	gauge(metricInfo, 1, d.cfg.Version, d.source.Name())
-	gauge(metricStarted, float64(d.started.UnixMilli())/1000)
-	counter(metricLost, d.hub.lost.Load())
-	gauge(metricStreams, float64(d.hub.count()))
-	counter(metricUnread, d.hub.losses())
-	gauge(metricWaiting, float64(d.hub.waiting()))
+	s.numbers(numbers)
+}
+
+// scrape is one answer to Prometheus.
+type scrape struct {
+	d      *Daemon
+	ch     chan<- prometheus.Metric
+	losses map[string]uint64 // by cause
+}
+
+func (s *scrape) gauge(m *prometheus.Desc, value float64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(m, prometheus.GaugeValue, value, labels...)
+}
+
+func (s *scrape) counter(m *prometheus.Desc, value uint64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(m, prometheus.CounterValue, float64(value), labels...)
+}
+
+// items is about the source, what it has delivered, and the streams of clients.
+func (s *scrape) items() {
+	d := s.d
+	s.gauge(metricInfo, 1, d.cfg.Version, d.source.Name())
+	s.gauge(metricStarted, float64(d.started.UnixMilli())/1000)
+	s.counter(metricLost, d.hub.lost.Load())
+	s.gauge(metricStreams, float64(d.hub.count()))
+	s.counter(metricUnread, d.hub.losses())
+	s.gauge(metricWaiting, float64(d.hub.waiting()))
 	for k, n := range d.registry.Delivered() {
-		counter(metricEvents, n, taskwatch.Kind(k).String())
+		s.counter(metricEvents, n, taskwatch.Kind(k).String())
 	}
-	losses := map[string]uint64{"source": d.hub.lost.Load(), "stream": d.hub.losses(), "module_queue": 0, "missed_call": 0}
-	for _, e := range d.exports.counts() {
-		counter(metricSent, e.sent, e.signal.String())
-		gauge(metricToSend, float64(e.waiting), e.signal.String())
+	s.gauge(metricRing, float64(d.ring.size()))
+}
+
+func (s *scrape) exports() {
+	for _, e := range s.d.exports.counts() {
+		s.counter(metricSent, e.sent, e.signal.String())
+		s.gauge(metricToSend, float64(e.waiting), e.signal.String())
 		for cause, n := range e.lost {
-			counter(metricUnsent, n, e.signal.String(), cause)
-			losses["export"] += n
+			s.counter(metricUnsent, n, e.signal.String(), cause)
+			s.losses["export"] += n
 		}
 	}
-	if d.relay != nil {
-		counter(metricRelay, d.relay.server.Dropped())
-		losses["connector"] = d.relay.server.Dropped()
+}
+
+// helpers is about the daemon's relay of the connector and its classifier.
+func (s *scrape) helpers() {
+	if r := s.d.relay; r != nil {
+		s.counter(metricRelay, r.server.Dropped())
+		s.losses["connector"] = r.server.Dropped()
 	}
-	if c := d.classifier; c != nil {
-		counter(metricMoved, c.moved.Load(), "moved")
-		counter(metricMoved, c.failed.Load(), "failed")
-		counter(metricMoved, c.lost.Load(), "lost")
+	if c := s.d.classifier; c != nil {
+		s.counter(metricMoved, c.moved.Load(), "moved")
+		s.counter(metricMoved, c.failed.Load(), "failed")
+		s.counter(metricMoved, c.lost.Load(), "lost")
 	}
-	gauge(metricRing, float64(d.ring.size()))
-	for _, slot := range d.logs.all() {
+}
+
+func (s *scrape) logs() {
+	for _, slot := range s.d.logs.all() {
 		lost := slot.losses()
-		counter(metricLogLost, lost.queue, slot.name, "queue")
-		counter(metricLogLost, lost.file, slot.name, "file")
-		gauge(metricToLog, float64(slot.now().queue.Waiting()), slot.name)
-		losses["log"] += lost.queue + lost.file
+		s.counter(metricLogLost, lost.queue, slot.name, "queue")
+		s.counter(metricLogLost, lost.file, slot.name, "file")
+		s.gauge(metricToLog, float64(slot.now().queue.Waiting()), slot.name)
+		s.losses["log"] += lost.queue + lost.file
 	}
-	var numbers []*numbersOf
-	for _, v := range d.modules.views() {
+}
+
+// modules returns the modules whose variables can be read.
+func (s *scrape) modules() (numbers []*numbersOf) {
+	for _, v := range s.d.modules.views() {
 		m, err := v.proto()
 		if errors.Is(err, kernel.ErrClosed) {
 			continue // it is just being unloaded
 		}
 		if err != nil {
-			ch <- prometheus.NewInvalidMetric(metricModule, err)
+			s.ch <- prometheus.NewInvalidMetric(metricModule, err)
 			continue
 		}
-		gauge(metricModule, 1, m.Name, m.Kind, m.Origin, m.State)
-		gauge(metricRefs, float64(m.References), m.Name)
-		counter(metricErrors, m.GetCalls().GetErrors(), m.Name)
-		counter(metricVetoes, m.GetCalls().GetVetoes(), m.Name)
-		counter(metricMissed, m.Missed, m.Name)
-		counter(metricSkipped, m.Skipped, m.Name)
-		counter(metricDrops, m.Drops, m.Name)
-		losses["module_queue"] += m.Drops
-		losses["missed_call"] += m.Missed
+		s.gauge(metricModule, 1, m.Name, m.Kind, m.Origin, m.State)
+		s.gauge(metricRefs, float64(m.References), m.Name)
+		s.counter(metricErrors, m.GetCalls().GetErrors(), m.Name)
+		s.counter(metricVetoes, m.GetCalls().GetVetoes(), m.Name)
+		s.counter(metricMissed, m.Missed, m.Name)
+		s.counter(metricSkipped, m.Skipped, m.Name)
+		s.counter(metricDrops, m.Drops, m.Name)
+		s.losses["module_queue"] += m.Drops
+		s.losses["missed_call"] += m.Missed
 		if v.module == nil {
 			continue
 		}
 		if st, err := v.module.Stats(); err == nil {
-			gauge(metricQueue, float64(st.Queued), m.Name)
+			s.gauge(metricQueue, float64(st.Queued), m.Name)
 			if c := &st.Calls; c.Timed {
-				counter(metricCalls, c.Calls, m.Name)
+				s.counter(metricCalls, c.Calls, m.Name)
 				count, below := cumulate(c.Histogram)
-				ch <- prometheus.MustNewConstHistogram(metricTime, count, c.Time.Seconds(), below, m.Name)
+				s.ch <- prometheus.MustNewConstHistogram(metricTime, count, c.Time.Seconds(), below, m.Name)
 			}
 		}
 		numbers = append(numbers, &numbersOf{name: m.Name, module: v.module})
 	}
-	for cause, n := range losses {
-		counter(metricLosses, n, cause)
-	}
-	readNumbers(numbers)
+	return numbers
+}
+
+// numbers shows the variables of modules, as many as there may be.
+func (s *scrape) numbers(list []*numbersOf) {
+	readNumbers(list)
 	room := maxSeries
-	for _, n := range numbers {
+	for _, n := range list {
 		shown := n.values[:min(len(n.values), maxSeriesOfModule, room)]
 		room -= len(shown)
 		for _, v := range shown {
-			gauge(metricGlobal, v.value, n.name, v.name)
+			s.gauge(metricGlobal, v.value, n.name, v.name)
 		}
-		gauge(metricLeftOut, float64(len(n.values)-len(shown)), n.name)
+		s.gauge(metricLeftOut, float64(len(n.values)-len(shown)), n.name)
 	}
 }
 
