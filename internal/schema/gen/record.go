@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/taskwatch/taskwatch/internal/schema"
@@ -52,15 +53,27 @@ func optionalGroups() (list []string) {
 	return list
 }
 
+// objects are the groups of fields that are not optional, with their types.
+var objects = []struct{ name, typ string }{{"exit", "ExitStatus"}, {"rusage", "Rusage"}}
+
 // recording is how fields become JSON and are read from it.
 func recording() []byte {
 	p := file("record", "fmt", "strconv", module)
 	task := members("", "t.", ofTask)
+	for _, part := range []func([]member){p.appends, p.raws, p.takes, p.reads} {
+		part(task)
+	}
+	p.f("func badID(where, value string, err error) error {\nreturn &SyntaxError{Reason: fmt.Sprintf(\"%%s is %%q, not two base-36 numbers joined by a dash\", where, value), Err: err}\n}\n")
+	return p.Bytes()
+}
+
+// appends prints what makes JSON of fields.
+func (p *printer) appends(task []member) {
 	p.f("func appendTaskFields(b []byte, t *taskwatch.Task, has taskwatch.Fields) []byte {\n")
 	p.appendAll(task)
 	p.f("return b\n}\n\n")
 
-	for _, g := range []struct{ name, typ string }{{"exit", "ExitStatus"}, {"rusage", "Rusage"}} {
+	for _, g := range objects {
 		p.f("func append%s(b []byte, x *taskwatch.%s, has taskwatch.Fields) []byte {\n", camel(g.name), g.typ)
 		p.f("if has&taskwatch.Fields%s == 0 {\nreturn b\n}\n", camel(g.name))
 		p.appendObject(g.name, members(g.name, "x.", group(g.name)))
@@ -76,9 +89,12 @@ func recording() []byte {
 		p.f("}\n")
 	}
 	p.f("return b\n}\n\n")
+}
 
+// raws prints the structs that JSON is read into.
+func (p *printer) raws(task []member) {
 	p.f("type rawTask struct {\nID string `json:\"id\"`\n")
-	for _, m := range append(task, members("", "", optional)...) {
+	for _, m := range slices.Concat(task, members("", "", optional)) {
 		p.rawMember(m)
 	}
 	for _, g := range optionalGroups() {
@@ -89,14 +105,17 @@ func recording() []byte {
 		p.f("} `json:%q`\n", g)
 	}
 	p.f("}\n\n")
-	for _, g := range []string{"exit", "rusage"} {
-		p.f("type raw%s struct {\n", camel(g))
-		for _, m := range members(g, "", group(g)) {
+	for _, g := range objects {
+		p.f("type raw%s struct {\n", camel(g.name))
+		for _, m := range members(g.name, "", group(g.name)) {
 			p.rawMember(m)
 		}
 		p.f("}\n\n")
 	}
+}
 
+// takes prints what takes the fields out of those structs.
+func (p *printer) takes(task []member) {
 	p.f("// take takes the fields of a task, but its id.\nfunc (raw *rawTask) take(f *fields, t *taskwatch.Task) error {\n")
 	for _, m := range task {
 		p.take(m, "raw."+m.raw, "task."+m.key)
@@ -112,13 +131,17 @@ func recording() []byte {
 		}
 	}
 	p.f("return nil\n}\n\n")
-	for _, g := range []struct{ name, typ string }{{"exit", "ExitStatus"}, {"rusage", "Rusage"}} {
+	for _, g := range objects {
 		p.f("func (raw *raw%s) take(f *fields, x *taskwatch.%s) {\n", camel(g.name), g.typ)
 		for _, m := range members(g.name, "x.", group(g.name)) {
 			p.take(m, "raw."+m.raw, m.Name)
 		}
 		p.f("}\n\n")
 	}
+}
+
+// reads prints what reads fields from JSON without them.
+func (p *printer) reads(task []member) {
 	p.f("// task reads the fields of a task, but its id.\nfunc (c *cursor) task(t *taskwatch.Task) (got taskwatch.Fields) {\n")
 	p.readAll(task)
 	p.f("return got\n}\n\n")
@@ -130,13 +153,11 @@ func recording() []byte {
 		p.f("c.close()\n}\n")
 	}
 	p.f("return got\n}\n\n")
-	for _, g := range []struct{ name, typ string }{{"exit", "ExitStatus"}, {"rusage", "Rusage"}} {
+	for _, g := range objects {
 		p.f("func (c *cursor) %s(x *taskwatch.%s) (got taskwatch.Fields) {\n", g.name, g.typ)
 		p.readAll(members(g.name, "x.", group(g.name)))
 		p.f("return got\n}\n\n")
 	}
-	p.f("func badID(where, value string, err error) error {\nreturn &SyntaxError{Reason: fmt.Sprintf(\"%%s is %%q, not two base-36 numbers joined by a dash\", where, value), Err: err}\n}\n")
-	return p.Bytes()
 }
 
 func (p *printer) appendObject(name string, list []member) {
