@@ -48,6 +48,25 @@ func (v *View) Press(k Key) (a Action) {
 	}
 	v.refresh(v.tab)
 	v.settle()
+	switch {
+	case k == '?':
+		v.help, v.helpTop = !v.help, 0
+		return a
+	case k == 'q':
+		a.Quit = !v.help
+	case k == 'c':
+		a.Copy = v.copied()
+	case k >= '1' && k < '1'+Key(NumTabs):
+		v.tab = Tab(k - '1')
+	case !v.move(k):
+		v.turn(k)
+	}
+	v.help = false
+	return a
+}
+
+// move takes the keys that move in a tab, and reports whether this was one.
+func (v *View) move(k Key) bool {
 	rows, at := v.rows[v.tab], &v.at[v.tab]
 	switch k {
 	case Up, 'k':
@@ -70,6 +89,15 @@ func (v *View) Press(k Key) (a Action) {
 		v.moveTo(0)
 	case End, 'G':
 		v.moveTo(len(rows) - 1)
+	default:
+		return false
+	}
+	return true
+}
+
+// turn takes the keys that show something else.
+func (v *View) turn(k Key) {
+	switch k {
 	case TabKey:
 		v.tab = (v.tab + 1) % NumTabs
 	case BackTab:
@@ -91,32 +119,22 @@ func (v *View) Press(k Key) (a Action) {
 		v.parent()
 	case Enter:
 		v.inTree()
-	case 'c':
-		switch {
-		case at.index >= len(rows) || len(rows[at.index].argv) == 0:
-			v.Message = "no command line is known here"
-		case rows[at.index].cut:
-			a.Copy = words(rows[at.index].argv, math.MaxInt)
-			v.Message = "copied the beginning, which is all that is known: " + a.Copy
-		default:
-			a.Copy = words(rows[at.index].argv, math.MaxInt)
-			v.Message = "copied: " + a.Copy
-		}
-	case '?':
-		v.help, v.helpTop = !v.help, 0
-		return a
-	case Escape:
-	case 'q':
-		if !v.help {
-			a.Quit = true
-		}
-	default:
-		if k >= '1' && k < '1'+Key(NumTabs) {
-			v.tab = Tab(k - '1')
-		}
 	}
-	v.help = false
-	return a
+}
+
+// copied returns the command line of the row, and says what it is.
+func (v *View) copied() string {
+	rows, at := v.rows[v.tab], v.at[v.tab].index
+	if at >= len(rows) || len(rows[at].argv) == 0 {
+		v.Message = "no command line is known here"
+		return ""
+	}
+	text := words(rows[at].argv, math.MaxInt)
+	v.Message = "copied: " + text
+	if rows[at].cut {
+		v.Message = "copied the beginning, which is all that is known: " + text
+	}
+	return text
 }
 
 // shiftStep is how far left and right move the last column.

@@ -19,6 +19,27 @@ const maxEnv = 64 << 10
 // tell. They are right as long as the task does not run.
 func (r *Reader) Extra(pid, tid int, want taskwatch.Fields) taskwatch.Extra {
 	var x taskwatch.Extra
+	r.extraOfFiles(&x, pid, tid, want)
+	r.extraOfLinks(&x, pid, tid, want)
+	const before = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
+	if want&before != 0 {
+		if user, system, err := r.CPU(pid, tid); err == nil {
+			x.BeforeUTimeNS, x.BeforeSTimeNS = user, system
+			x.Given |= before
+		}
+	}
+	if want.Has(taskwatch.FieldCgroupID) {
+		if id, ok := r.cgroupID(pid, tid); ok {
+			x.CgroupID = id
+			x.Given |= taskwatch.FieldCgroupID
+		}
+	}
+	x.Given &= want
+	return x
+}
+
+// extraOfFiles reads the files that have a field that is wanted.
+func (r *Reader) extraOfFiles(x *taskwatch.Extra, pid, tid int, want taskwatch.Fields) {
 	number := func(f taskwatch.Fields, to *uint32, file string) {
 		if !want.Has(f) {
 			return
@@ -36,47 +57,12 @@ func (r *Reader) Extra(pid, tid int, want taskwatch.Fields) taskwatch.Extra {
 		taskwatch.FieldCapsBounding | taskwatch.FieldCapsAmbient | taskwatch.FieldGroups | taskwatch.FieldVPID
 	if want&ofStatus != 0 {
 		if b, err := r.read(pid, tid, "status"); err == nil {
-			extraOfStatus(&x, b)
-		}
-	}
-	for _, ns := range []struct {
-		field taskwatch.Fields
-		to    *uint32
-		file  string
-	}{
-		{taskwatch.FieldNSMnt, &x.NSMnt, "ns/mnt"}, {taskwatch.FieldNSPID, &x.NSPID, "ns/pid"},
-		{taskwatch.FieldNSNet, &x.NSNet, "ns/net"}, {taskwatch.FieldNSUser, &x.NSUser, "ns/user"},
-	} {
-		if want.Has(ns.field) {
-			if id, ok := r.namespace(pid, tid, ns.file); ok {
-				*ns.to = id
-				x.Given |= ns.field
-			}
+			extraOfStatus(x, b)
 		}
 	}
 	if want&(taskwatch.FieldSID|taskwatch.FieldTTY|taskwatch.FieldNice) != 0 {
 		if b, err := r.read(pid, tid, "stat"); err == nil {
-			extraOfStat(&x, b)
-		}
-	}
-	const before = taskwatch.FieldBeforeUTime | taskwatch.FieldBeforeSTime
-	if want&before != 0 {
-		if user, system, err := r.CPU(pid, tid); err == nil {
-			x.BeforeUTimeNS, x.BeforeSTimeNS = user, system
-			x.Given |= before
-		}
-	}
-	if want&(taskwatch.FieldExeDev|taskwatch.FieldExeIno) != 0 {
-		var st unix.Stat_t
-		if unix.Stat(r.name(pid, tid, "exe"), &st) == nil {
-			x.ExeDev, x.ExeIno = uint64(st.Dev), st.Ino
-			x.Given |= taskwatch.FieldExeDev | taskwatch.FieldExeIno
-		}
-	}
-	if want.Has(taskwatch.FieldExeHost) {
-		if path, err := r.link(pid, "exe"); err == nil {
-			x.ExeHost = path
-			x.Given |= taskwatch.FieldExeHost
+			extraOfStat(x, b)
 		}
 	}
 	if want.Has(taskwatch.FieldEnv) {
@@ -93,14 +79,38 @@ func (r *Reader) Extra(pid, tid int, want taskwatch.Fields) taskwatch.Extra {
 			}
 		}
 	}
-	if want.Has(taskwatch.FieldCgroupID) {
-		if id, ok := r.cgroupID(pid, tid); ok {
-			x.CgroupID = id
-			x.Given |= taskwatch.FieldCgroupID
+}
+
+// extraOfLinks looks at the links to namespaces and to the program.
+func (r *Reader) extraOfLinks(x *taskwatch.Extra, pid, tid int, want taskwatch.Fields) {
+	for _, ns := range []struct {
+		field taskwatch.Fields
+		to    *uint32
+		file  string
+	}{
+		{taskwatch.FieldNSMnt, &x.NSMnt, "ns/mnt"}, {taskwatch.FieldNSPID, &x.NSPID, "ns/pid"},
+		{taskwatch.FieldNSNet, &x.NSNet, "ns/net"}, {taskwatch.FieldNSUser, &x.NSUser, "ns/user"},
+	} {
+		if want.Has(ns.field) {
+			if id, ok := r.namespace(pid, tid, ns.file); ok {
+				*ns.to = id
+				x.Given |= ns.field
+			}
 		}
 	}
-	x.Given &= want
-	return x
+	if want&(taskwatch.FieldExeDev|taskwatch.FieldExeIno) != 0 {
+		var st unix.Stat_t
+		if unix.Stat(r.name(pid, tid, "exe"), &st) == nil {
+			x.ExeDev, x.ExeIno = uint64(st.Dev), st.Ino
+			x.Given |= taskwatch.FieldExeDev | taskwatch.FieldExeIno
+		}
+	}
+	if want.Has(taskwatch.FieldExeHost) {
+		if path, err := r.link(pid, "exe"); err == nil {
+			x.ExeHost = path
+			x.Given |= taskwatch.FieldExeHost
+		}
+	}
 }
 
 // extraOfStatus takes what a status file has.

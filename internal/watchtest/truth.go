@@ -15,6 +15,8 @@ type truth struct {
 	stdio  []*fact
 
 	execs, uids, gids int
+
+	byTID map[int]*life // the latest of that tid
 }
 
 // life is one lifetime of one task.
@@ -59,96 +61,113 @@ func (l *life) want(k taskwatch.Kind, f *fact) {
 
 // newTruth replays the facts, which stand in causal order.
 func newTruth(facts []*fact) (*truth, error) {
-	tr := &truth{}
-	byTID := map[int]*life{} // the latest of that tid
-	find := func(tid int) (*life, error) {
-		if l := byTID[tid]; l != nil {
-			return l, nil
-		}
-		return nil, fmt.Errorf("the workload's report is broken: nothing made task %d", tid)
-	}
+	tr := &truth{byTID: map[int]*life{}}
 	for _, f := range facts {
-		switch f.Fact {
-		case "clone":
-			maker, err := find(f.By)
-			if err != nil {
-				return nil, err
-			}
-			l := &life{
-				name: fmt.Sprintf("task %d (of process %d, made by task %d)", f.TID, f.PID, f.By),
-				pid:  f.PID, maker: maker, now: maker.now,
-			}
-			l.now.ppid = f.PPID
-			l.now.tid = 0
-			l.want(taskwatch.Init, f)
-			l.now.tid = f.TID
-			l.want(taskwatch.Clone, f)
-			byTID[f.TID] = l
-			tr.lives = append(tr.lives, l)
-		case "failed":
-			tr.failed = append(tr.failed, f)
-		case "exec":
-			if len(tr.lives) == 0 {
-				l := &life{name: fmt.Sprintf("the command itself (task %d)", f.TID), pid: f.PID}
-				byTID[f.TID] = l
-				tr.lives = append(tr.lives, l)
-			}
-			l, err := find(f.FromTID)
-			if err != nil {
-				return nil, err
-			}
-			l.now = state{
-				tid: f.TID, ppid: f.PPID, exe: string(f.Exe), comm: string(f.Comm), cwd: string(f.Cwd),
-				argv: plain(f.Argv), uid: f.UID, gid: f.GID,
-			}
-			l.want(taskwatch.Exec, f)
-			if leader := byTID[f.TID]; leader != l {
-				l.wants[len(l.wants)-1].over = leader
-			}
-			byTID[f.TID] = l
-			tr.execs++
-		case "uid", "gid":
-			l, err := find(f.TID)
-			if err != nil {
-				return nil, err
-			}
-			if f.Fact == "uid" {
-				l.now.uid = f.New
-				l.want(taskwatch.UID, f)
-				tr.uids++
-			} else {
-				l.now.gid = f.New
-				l.want(taskwatch.GID, f)
-				tr.gids++
-			}
-		case "exit":
-			l, err := find(f.TID)
-			if err != nil {
-				return nil, err
-			}
-			if f.PPID != 0 {
-				l.now.ppid = f.PPID
-			}
-			l.want(taskwatch.Exit, f)
-			l.want(taskwatch.Free, f)
-			l.ended = true
-		case "usage":
-			l, err := find(f.TID)
-			if err != nil {
-				return nil, err
-			}
-			l.usage = f
-		case "stdio":
-			tr.stdio = append(tr.stdio, f)
-		case "note":
-			tr.notes = append(tr.notes, fmt.Sprintf("%s=%d", f.Key, f.Value))
-		case "error":
-			return nil, fmt.Errorf("the workload failed at %q with errno %d", f.Key, f.Value)
-		default:
-			return nil, fmt.Errorf("the workload's report is broken: fact %q", f.Fact)
+		if err := tr.replay(f); err != nil {
+			return nil, err
 		}
 	}
 	return tr, nil
+}
+
+func (tr *truth) replay(f *fact) error {
+	switch f.Fact {
+	case "clone":
+		return tr.clone(f)
+	case "exec":
+		return tr.exec(f)
+	case "uid", "gid", "exit", "usage":
+		l, err := tr.find(f.TID)
+		if err != nil {
+			return err
+		}
+		tr.tell(l, f)
+	case "failed":
+		tr.failed = append(tr.failed, f)
+	case "stdio":
+		tr.stdio = append(tr.stdio, f)
+	case "note":
+		tr.notes = append(tr.notes, fmt.Sprintf("%s=%d", f.Key, f.Value))
+	case "error":
+		return fmt.Errorf("the workload failed at %q with errno %d", f.Key, f.Value)
+	default:
+		return fmt.Errorf("the workload's report is broken: fact %q", f.Fact)
+	}
+	return nil
+}
+
+func (tr *truth) find(tid int) (*life, error) {
+	if l := tr.byTID[tid]; l != nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("the workload's report is broken: nothing made task %d", tid)
+}
+
+func (tr *truth) begin(tid int, l *life) {
+	tr.byTID[tid] = l
+	tr.lives = append(tr.lives, l)
+}
+
+func (tr *truth) clone(f *fact) error {
+	maker, err := tr.find(f.By)
+	if err != nil {
+		return err
+	}
+	l := &life{
+		name: fmt.Sprintf("task %d (of process %d, made by task %d)", f.TID, f.PID, f.By),
+		pid:  f.PID, maker: maker, now: maker.now,
+	}
+	l.now.ppid = f.PPID
+	l.now.tid = 0
+	l.want(taskwatch.Init, f)
+	l.now.tid = f.TID
+	l.want(taskwatch.Clone, f)
+	tr.begin(f.TID, l)
+	return nil
+}
+
+func (tr *truth) exec(f *fact) error {
+	if len(tr.lives) == 0 {
+		tr.begin(f.TID, &life{name: fmt.Sprintf("the command itself (task %d)", f.TID), pid: f.PID})
+	}
+	l, err := tr.find(f.FromTID)
+	if err != nil {
+		return err
+	}
+	l.now = state{
+		tid: f.TID, ppid: f.PPID, exe: string(f.Exe), comm: string(f.Comm), cwd: string(f.Cwd),
+		argv: plain(f.Argv), uid: f.UID, gid: f.GID,
+	}
+	l.want(taskwatch.Exec, f)
+	if leader := tr.byTID[f.TID]; leader != l {
+		l.wants[len(l.wants)-1].over = leader
+	}
+	tr.byTID[f.TID] = l
+	tr.execs++
+	return nil
+}
+
+// tell replays what changes only the task itself.
+func (tr *truth) tell(l *life, f *fact) {
+	switch f.Fact {
+	case "uid":
+		l.now.uid = f.New
+		l.want(taskwatch.UID, f)
+		tr.uids++
+	case "gid":
+		l.now.gid = f.New
+		l.want(taskwatch.GID, f)
+		tr.gids++
+	case "exit":
+		if f.PPID != 0 {
+			l.now.ppid = f.PPID
+		}
+		l.want(taskwatch.Exit, f)
+		l.want(taskwatch.Free, f)
+		l.ended = true
+	case "usage":
+		l.usage = f
+	}
 }
 
 // running lists the tasks that have not ended.
