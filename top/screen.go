@@ -115,16 +115,3 @@ func (s *Screen) String() string {
 	}
 	return b.String()
 }
-
-// Styled returns the styles of the screen, a letter for each cell.
-func (s *Screen) Styled() string {
-	const letters = ".THAC-+xBN"
-	var b strings.Builder
-	for _, line := range s.Cells {
-		for _, c := range line {
-			b.WriteByte(letters[c.Style])
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
-}

@@ -134,10 +134,23 @@ func lines(s *Screen) (table [][]string) {
 	return table
 }
 
+// styled returns the styles of the screen, a letter for each cell.
+func (s *Screen) styled() string {
+	const letters = ".THAC-+xBN"
+	var b strings.Builder
+	for _, line := range s.Cells {
+		for _, c := range line {
+			b.WriteByte(letters[c.Style])
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
 // golden compares a screen, text and styles, with a file.
 func golden(t *testing.T, name string, s *Screen) {
 	t.Helper()
-	got := s.String() + s.Styled()
+	got := s.String() + s.styled()
 	file := filepath.Join("testdata", name+".screen")
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {

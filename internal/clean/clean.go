@@ -88,9 +88,9 @@ func escape(s string, quotes bool) string {
 	return b.String()
 }
 
-// Lines is like [Text], but for newlines, which stay, and tabs that indent a
+// lines is like [Text], but for newlines, which stay, and tabs that indent a
 // line, which become spaces.
-func Lines(s string) string {
+func lines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
 		text := strings.TrimLeft(line, "\t")
@@ -114,7 +114,7 @@ func Args(args []any) []any {
 			}
 			arg = list
 		case error:
-			arg = Lines(v.Error())
+			arg = lines(v.Error())
 		}
 		cleaned[i] = arg
 	}

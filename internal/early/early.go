@@ -12,8 +12,8 @@ import (
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
-// Signals are those that taskwatch passes on to a command.
-var Signals = append([]syscall.Signal{
+// signals are those that taskwatch passes on to a command.
+var signals = append([]syscall.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGABRT,
 	unix.SIGUSR1, unix.SIGUSR2,
 	unix.SIGALRM, unix.SIGVTALRM, unix.SIGPROF, unix.SIGXCPU, unix.SIGIO, unix.SIGPWR,
@@ -42,14 +42,14 @@ func take() (*sys.Catcher, error) {
 	if !Runs() {
 		return nil, nil
 	}
-	return sys.NewCatcher(Signals)
+	return sys.NewCatcher(signals)
 }
 
 // Catcher returns a catcher of the signals, which were taken when this process began if
 // its command line says that it runs a command, or else are now. It is to be closed.
 func Catcher() (*sys.Catcher, error) {
 	if taken == nil && err == nil {
-		return sys.NewCatcher(Signals)
+		return sys.NewCatcher(signals)
 	}
 	return taken, err
 }

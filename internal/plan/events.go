@@ -30,7 +30,7 @@ func (s *Support) Events() (list [taskwatch.NumKinds]Event) {
 				continue
 			}
 			e := &list[c.Kind]
-			miss := h.Interruptible() && s.Preemption.Interrupts()
+			miss := h.interruptible() && s.Preemption.Interrupts()
 			if decides := h.Veto && (c.To == Deciders || c.To == Everyone) && c.Kind.Vetoable(); decides {
 				e.Skippable = e.Skippable || miss
 			}

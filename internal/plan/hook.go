@@ -34,8 +34,8 @@ type Hook struct {
 // preempted; what an interrupt causes there is missed as well, and counted.
 func (h *Hook) Guarded() bool { return h.Type != ebpf.LSM }
 
-// Interruptible reports whether what is inside can be preempted.
-func (h *Hook) Interruptible() bool {
+// interruptible reports whether what is inside can be preempted.
+func (h *Hook) interruptible() bool {
 	return h.Attach == ebpf.AttachModifyReturn || h.Attach == ebpf.AttachTraceFEntry
 }
 

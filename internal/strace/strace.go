@@ -54,12 +54,12 @@ func ParseFile(name string) ([]*Task, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return Parse(f, filepath.Base(name))
+	return parse(f, filepath.Base(name))
 }
 
-// Parse reads a report made with the flags of [Command] and returns its tasks
+// parse reads a report made with the flags of [Command] and returns its tasks
 // in the order in which they first appear. The name is for errors.
-func Parse(r io.Reader, name string) ([]*Task, error) {
+func parse(r io.Reader, name string) ([]*Task, error) {
 	p := parser{live: map[int]*Task{}, unfinished: map[int]string{}}
 	in := bufio.NewReader(r)
 	for n := 1; ; n++ {

@@ -68,7 +68,7 @@ func TestParse(t *testing.T) {
 `, []*Task{{TID: 10, Execs: []Exec{{Path: "a\n\t\"\\", Argv: []string{"\x00", "\x0fa", "\xff\x7f0", "", "\xe9"}}}}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := Parse(strings.NewReader(c.text), "report")
+			got, err := parse(strings.NewReader(c.text), "report")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,8 +101,8 @@ func TestParseErrors(t *testing.T) {
 		"10 execve(\"\\x61\", 0x1, 0x1) = 0\n":              "argv is no list",
 		"10 open(\"\\x61\") = 0\n":                          "unexpected system call",
 	} {
-		if _, err := Parse(strings.NewReader(text), "report"); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("Parse(%q) = %v, want an error with %q", text, err, want)
+		if _, err := parse(strings.NewReader(text), "report"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("parse(%q) = %v, want an error with %q", text, err, want)
 		}
 	}
 }

@@ -16,7 +16,7 @@ type Inheritance struct {
 
 // deathSignal is the signal for the death of this process's parent. A program begins
 // on its first thread, which is the one that has it.
-var deathSignal, _ = PrctlGet(unix.PR_GET_PDEATHSIG)
+var deathSignal, _ = prctlGet(unix.PR_GET_PDEATHSIG)
 
 // Inherit takes it from this process, which then has no such timer any more, and none
 // of the orphans. The signal it keeps: it is the one that has the parent. What cannot
@@ -26,7 +26,7 @@ func Inherit() *Inheritance {
 	for which := range i.timers {
 		i.timers[which], _ = unix.Setitimer(unix.ItimerWhich(which), unix.Itimerval{})
 	}
-	subreaper, _ := PrctlGet(unix.PR_GET_CHILD_SUBREAPER)
+	subreaper, _ := prctlGet(unix.PR_GET_CHILD_SUBREAPER)
 	if i.subreaper = subreaper != 0; i.subreaper {
 		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 	}

@@ -28,9 +28,9 @@ func OnThread(fn func()) {
 	runtime.UnlockOSThread()
 }
 
-// PrctlGet returns what prctl(2) gets of the calling thread, or of its process, with
+// prctlGet returns what prctl(2) gets of the calling thread, or of its process, with
 // an option that stores an int.
-func PrctlGet(option int) (int, error) {
+func prctlGet(option int) (int, error) {
 	var value int32
 	_, _, e := unix.RawSyscall(unix.SYS_PRCTL, uintptr(option), uintptr(unsafe.Pointer(&value)), 0)
 	if e != 0 {

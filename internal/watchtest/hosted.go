@@ -40,7 +40,7 @@ func NewHosted(t testing.TB, log *CallLog, mk func(reg *taskwatch.Registry, spec
 	reg := new(taskwatch.Registry)
 	sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
 		if it.Failure != nil {
-			log.ReportFailure(it.Failure)
+			log.reportFailure(it.Failure)
 		}
 	})
 	if err := reg.Attach(sink); err != nil {
@@ -56,8 +56,8 @@ func NewHosted(t testing.TB, log *CallLog, mk func(reg *taskwatch.Registry, spec
 	}
 }
 
-// ReportFailure adds a failure as a registry reports it.
-func (l *CallLog) ReportFailure(f *taskwatch.Failure) {
+// reportFailure adds a failure as a registry reports it.
+func (l *CallLog) reportFailure(f *taskwatch.Failure) {
 	r := WatcherReport{Module: f.Module, Kind: f.Kind, Crash: f.Crash, Veto: f.Verdict == taskwatch.Denied || f.Verdict == taskwatch.Killed}
 	if !r.Crash {
 		errors.As(f.Err, &r.Errno)

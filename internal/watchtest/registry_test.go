@@ -158,7 +158,7 @@ func plainConfig(defect string) RegistryConfig {
 	cfg.Stays = 300
 	cfg.New = func(t testing.TB, log *CallLog) RegistryInstance {
 		p := &plainRegistry{
-			defect: defect, report: log.ReportFailure,
+			defect: defect, report: log.reportFailure,
 			infos: map[*taskwatch.Module]*taskwatch.ModuleInfo{},
 		}
 		return &hosted{t: t, log: log, reg: p, feed: func() notifier { return p }, make: func(spec ModuleSpec) *HostedModule {

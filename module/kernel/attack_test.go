@@ -12,6 +12,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/probe"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // preempt has the kernel preempt everything until the test ends, where it does not
@@ -98,7 +99,7 @@ func TestAttackPreempted(t *testing.T) {
 			m := loadFile(t, "veto", vetoC, "comm=twattack", "on_exec=y", "errno=13")
 			err := table.Register(m, RegisterOptions{})
 			if s.LSM != nil {
-				wantError(t, err, ErrSkippable, "init,exec,uid,gid", "preemption: "+string(s.Preemption))
+				wantError(t, err, module.ErrSkippable, "init,exec,uid,gid", "preemption: "+string(s.Preemption))
 				err = table.Register(m, RegisterOptions{AllowBestEffort: true})
 			}
 			if err != nil {

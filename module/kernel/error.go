@@ -8,23 +8,19 @@ import (
 	"syscall"
 
 	"github.com/taskwatch/taskwatch/internal/features"
-	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/verifier"
 )
 
 // Errors to be found with errors.Is. [taskwatch.ErrRegistered],
 // [taskwatch.ErrNameTaken], [taskwatch.ErrNotRegistered] and
-// [taskwatch.ErrInvalid] are used as in the root package.
+// [taskwatch.ErrInvalid] are used as in the root package, [module.ErrNoVeto] and
+// [module.ErrSkippable] as in package module.
 var (
 	// ErrLicense says that a module's licence is not compatible with the
 	// GPL. All watchers of a hook are linked into one program, which uses
 	// what the kernel gives to GPL programs only.
 	ErrLicense = object.ErrLicense
-
-	// ErrNoVeto and ErrSkippable are those of package module.
-	ErrNoVeto    = module.ErrNoVeto
-	ErrSkippable = module.ErrSkippable
 
 	// ErrVerify says that the kernel's verifier rejected the module.
 	ErrVerify = verifier.ErrVerify

@@ -28,18 +28,10 @@ type Support struct {
 }
 
 // Preemption is the kernel's preemption model: whether a task that runs in the
-// kernel, for instance in a BPF program, can be made to wait for another one.
+// kernel, for instance in a BPF program, can be made to wait for another one. It is
+// "none", "voluntary", "full", "lazy", which is full, less often, "rt", or "" where it
+// is not to be found out and may be any.
 type Preemption string
-
-// The models.
-const (
-	PreemptNone      Preemption = Preemption(plan.PreemptNone)
-	PreemptVoluntary Preemption = Preemption(plan.PreemptVoluntary)
-	PreemptFull      Preemption = Preemption(plan.PreemptFull)
-	PreemptLazy      Preemption = Preemption(plan.PreemptLazy) // as full, less often
-	PreemptRT        Preemption = Preemption(plan.PreemptRT)
-	PreemptUnknown   Preemption = Preemption(plan.PreemptUnknown) // not to be found out; it may be any
-)
 
 // EventSupport says how a table learns of one event on this kernel.
 type EventSupport struct {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 const countC = "testdata/modules/count.c"
@@ -280,7 +281,7 @@ func TestVetoThatCannotBeDelivered(t *testing.T) {
 	}
 	defer table.Close()
 	m := loadFile(t, "veto", "testdata/modules/veto.c", "comm=twvetoed", "on_init=y", "on_exec=y", "on_uid=y", "on_gid=y")
-	wantError(t, table.Register(m, RegisterOptions{}), ErrNoVeto, "init,exec,uid,gid", "fmod_ret")
+	wantError(t, table.Register(m, RegisterOptions{}), module.ErrNoVeto, "init,exec,uid,gid", "fmod_ret")
 	if err := table.Register(m, RegisterOptions{AllowObserveOnly: true}); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // tiers returns what this kernel supports, and what is left of it with one
@@ -62,7 +63,7 @@ func TestEveryTier(t *testing.T) {
 					t.Errorf("got %s, want %s", got, want)
 				}
 			} else {
-				wantError(t, err, ErrNoVeto, "init,exec,uid,gid")
+				wantError(t, err, module.ErrNoVeto, "init,exec,uid,gid")
 				if err := table.Register(m, RegisterOptions{AllowObserveOnly: true}); err != nil {
 					t.Fatal(err)
 				}

@@ -98,27 +98,6 @@ func (s *Source) take() (*half, error) {
 	return s.kernel, nil
 }
 
-// Losses returns how many events, and records of other kinds, found no room in
-// the buffer, by CPU, while the source runs.
-func (s *Source) Losses() ([]uint64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.kernel == nil {
-		return nil, errors.New("bpf: the source is closed")
-	}
-	byKind, err := s.kernel.losses()
-	if err != nil {
-		return nil, err
-	}
-	all := make([]uint64, len(byKind[0]))
-	for _, cpus := range byKind {
-		for cpu, n := range cpus {
-			all[cpu] += n
-		}
-	}
-	return all, nil
-}
-
 // Run delivers events until ctx ends or, with Config.Command or PID, until
 // no task of the tree is left. If ctx ends first, a command's tree is killed, its
 // last events are delivered, and Run returns nil.
