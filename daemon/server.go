@@ -133,7 +133,7 @@ func (d *Daemon) guard(next http.Handler) http.Handler {
 	requests := &budget{user: d.limits.user, readers: d.limits.readers, patience: d.limits.header}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, peer := procedures[r.URL.Path], peerFrom(r.Context())
-		refuse := func(code connect.Code, status int, err error) {
+		reject := func(code connect.Code, status int, err error) {
 			d.log.Warn("request rejected", "path", r.URL.Path, "error", err, "uid", peer.uid, "pid", peer.pid)
 			if r.ProtoMajor == 1 || isKept(r.Context()) {
 				w.Header().Set("Connection", "close") // with a body that nobody will read
@@ -151,11 +151,11 @@ func (d *Daemon) guard(next http.Handler) http.Handler {
 			}
 		}
 		if err := d.access.check(peer, p.change); err != nil {
-			refuse(connect.CodePermissionDenied, http.StatusForbidden, err)
+			reject(connect.CodePermissionDenied, http.StatusForbidden, err)
 			return
 		}
 		if err := checkEncoding(r.Header); err != nil {
-			refuse(connect.CodeUnimplemented, http.StatusUnsupportedMediaType, err)
+			reject(connect.CodeUnimplemented, http.StatusUnsupportedMediaType, err)
 			return
 		}
 		trusted := d.access.mayChange(peer)
@@ -163,12 +163,12 @@ func (d *Daemon) guard(next http.Handler) http.Handler {
 		case trusted && p.kept:
 		case isKept(r.Context()):
 			err := fmt.Errorf("user %d has %d connections, which is all there may be; only Unload, List and Status are answered", peer.uid, d.limits.conns)
-			refuse(connect.CodeResourceExhausted, http.StatusTooManyRequests, err)
+			reject(connect.CodeResourceExhausted, http.StatusTooManyRequests, err)
 			return
 		default:
 			leave, err := requests.enter(r.Context(), peer.uid, !trusted, p.need(r))
 			if err != nil {
-				refuse(connect.CodeResourceExhausted, http.StatusTooManyRequests, err)
+				reject(connect.CodeResourceExhausted, http.StatusTooManyRequests, err)
 				return
 			}
 			defer leave()
@@ -184,7 +184,7 @@ func (d *Daemon) guard(next http.Handler) http.Handler {
 	})
 }
 
-// checkEncoding refuses compressed requests, in the words of each protocol:
+// checkEncoding rejects compressed requests, in the words of each protocol:
 // what they unpack to has no bound that is known before.
 func checkEncoding(h http.Header) error {
 	for _, name := range []string{"Content-Encoding", "Connect-Content-Encoding", "Grpc-Encoding"} {

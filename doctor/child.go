@@ -14,7 +14,7 @@ import (
 )
 
 // The harmless child of doctor does what events tell of, and writes a line for
-// everything that may be refused: the event, and the error number or 0. It
+// everything that may be denied: the event, and the error number or 0. It
 // begins when its standard input has anything, or ends. The stages are those
 // of one process, but for the last.
 const (

@@ -1,5 +1,5 @@
 // Package doctor tries what taskwatch can do on this machine. It watches
-// children of its own, and refuses them things; nothing else on the machine is
+// children of its own, and denies them things; nothing else on the machine is
 // touched, and nothing is left behind. The program that uses it must call
 // [Child] when it is run as [ChildCommand].
 package doctor
@@ -127,10 +127,10 @@ func Examine(ctx context.Context) *Diagnosis {
 	return d
 }
 
-// tier names the best way to refuse something that has had its effect.
+// tier names the best way to deny something that has had its effect.
 func (t *trial) tier() string {
 	switch {
-	case t.refused[taskwatch.Init] != refusal:
+	case t.denied[taskwatch.Init] != denial:
 		return "3: observe only"
 	case t.support.LSM == nil:
 		return "1: veto by BPF LSM"
@@ -168,9 +168,9 @@ func (t *trial) describe(name string) Source {
 		}
 		if veto != "" && k.Vetoable() {
 			switch {
-			case t.refused[k] == refusal:
+			case t.denied[k] == denial:
 				e.Veto, e.VetoHook = Found, veto
-			case t.refused[k] == t.done[k] && t.done[k] != 0: // the child may not do it anyway
+			case t.denied[k] == t.done[k] && t.done[k] != 0: // the child may not do it anyway
 				e.Veto = Untried
 			default:
 				e.Why = strings.TrimPrefix(e.Why+"; a denial at "+veto+" had no effect", "; ")

@@ -94,7 +94,7 @@ func (d *Diagnosis) kernelModules() string {
 	return Found
 }
 
-// deny says what can be refused, by whom, and what would change that.
+// deny says what can be denied, by whom, and what would change that.
 func (d *Diagnosis) deny() string {
 	var can []string
 	s := d.source(bpf.Name)

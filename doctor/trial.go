@@ -32,8 +32,8 @@ import (
 //go:embed doctor.o
 var doctorObject []byte
 
-// refusal is the error that doctor refuses with: one that nothing else gives.
-const refusal = unix.EXFULL
+// denial is the error that doctor denies with: one that nothing else gives.
+const denial = unix.EXFULL
 
 // tryTime bounds one attempt, which takes a second where the machine is not busy.
 // The test sets it: machines that are emulated on a busy one take minutes.
@@ -77,8 +77,8 @@ type trial struct {
 	// inKernel counts what a module in the kernel saw.
 	inKernel [taskwatch.NumKinds]uint64
 
-	// refused is what the child could do while a watcher refused everything.
-	refused deeds
+	// denied is what the child could do while a watcher denied everything.
+	denied deeds
 }
 
 // child is doctor's own child, which waits for the word to begin.
@@ -197,13 +197,13 @@ func counted(m *kernel.Module) (seen [taskwatch.NumKinds]uint64, err error) {
 	return seen, errors.New("doctor's module has no counters: this is a defect of taskwatch")
 }
 
-func loadDoctor(pid int, refuse syscall.Errno) (*kernel.Module, error) {
+func loadDoctor(pid int, errno syscall.Errno) (*kernel.Module, error) {
 	o, err := kernel.Parse("doctor", doctorObject)
 	if err != nil {
 		return nil, err
 	}
 	return o.Load(kernel.LoadOptions{Params: map[string]string{
-		"pid": strconv.Itoa(pid), "refuse": strconv.Itoa(int(refuse)),
+		"pid": strconv.Itoa(pid), "refuse": strconv.Itoa(int(errno)),
 	}})
 }
 
@@ -221,7 +221,7 @@ func tryBPF(ctx context.Context) (*trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t, withChild(ctx, refusal, func(_ context.Context, c *child, m *kernel.Module) (err error) {
+	return t, withChild(ctx, denial, func(_ context.Context, c *child, m *kernel.Module) (err error) {
 		if t.support, err = kernel.Probe(); err != nil {
 			return err
 		}
@@ -233,7 +233,7 @@ func tryBPF(ctx context.Context) (*trial, error) {
 		if err := table.Register(m, kernel.RegisterOptions{AllowObserveOnly: true}); err != nil {
 			return err
 		}
-		t.refused, err = c.run()
+		t.denied, err = c.run()
 		return err
 	})
 }
@@ -245,7 +245,7 @@ func openFor(name string, pid int, ready func()) (source.Source, error) {
 }
 
 // withChild calls fn with a child and a module for it.
-func withChild(ctx context.Context, refuse syscall.Errno, fn func(context.Context, *child, *kernel.Module) error) (err error) {
+func withChild(ctx context.Context, errno syscall.Errno, fn func(context.Context, *child, *kernel.Module) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
 	c, err := startChild(ctx)
@@ -253,7 +253,7 @@ func withChild(ctx context.Context, refuse syscall.Errno, fn func(context.Contex
 		return err
 	}
 	defer c.kill()
-	m, err := loadDoctor(c.cmd.Process.Pid, refuse)
+	m, err := loadDoctor(c.cmd.Process.Pid, errno)
 	if err != nil {
 		return err
 	}
@@ -284,21 +284,21 @@ func tryPtrace(ctx context.Context) (*trial, error) {
 	}
 	guard := &taskwatch.Module{Name: "doctor"}
 	for _, k := range t.caps.VetoKinds().List() {
-		guard.Watch(k, refuseChild)
+		guard.Watch(k, denyChild)
 	}
-	t.refused, err = trace(ctx, t, guard)
+	t.denied, err = trace(ctx, t, guard)
 	return t, err
 }
 
-// refuseChild refuses what the child does itself.
-func refuseChild(ev *taskwatch.Event) error {
+// denyChild denies what the child does itself.
+func denyChild(ev *taskwatch.Event) error {
 	switch {
 	case ev.Kind == taskwatch.Init && ev.Val&unix.CLONE_THREAD != 0:
 		return nil // Go programs die of it
 	case ev.Kind == taskwatch.Exec && (len(ev.Task.Argv) != 3 || ev.Task.Argv[2] != childIDs):
 		return nil
 	}
-	return refusal
+	return denial
 }
 
 // trace runs a child under ptrace, with a module.

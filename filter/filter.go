@@ -31,7 +31,7 @@ func (a Answer) String() string { return [...]string{"no", "yes", "unknown"}[a] 
 // Options say how a [Filter] is made. The zero value is ready for use.
 type Options struct {
 	// CostLimit limits the work for one answer, in CEL's units, for untrusted
-	// expressions; 0 means no limit. Parse refuses an expression that may cost
+	// expressions; 0 means no limit. Parse rejects an expression that may cost
 	// more. If an item turns out to cost more, the answer is Unknown.
 	CostLimit uint64
 
@@ -209,7 +209,7 @@ func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 		return No
 	}
 	for n := range f.plain {
-		if f.plain[n].refuses(i) {
+		if f.plain[n].excludes(i) {
 			return No
 		}
 	}

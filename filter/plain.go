@@ -18,8 +18,8 @@ type plain struct {
 	texts   []string
 }
 
-// refuses reports whether an item is certainly not selected.
-func (p *plain) refuses(it *item) bool {
+// excludes reports whether an item is certainly not selected.
+func (p *plain) excludes(it *item) bool {
 	if p.field.bit != 0 && it.has&p.field.bit == 0 {
 		return it.all&p.field.bit == 0 // an error, with which no conjunction is true
 	}

@@ -113,7 +113,7 @@ func (r *running) startTool(ctx context.Context, p *programs, cpu int) error {
 		}
 		if ended(r.cmd.Process.Pid) {
 			_ = r.wait() // then it has said all
-			return r.w.refuses(r.stderr.String())
+			return r.w.ended(r.stderr.String())
 		}
 	}
 	return nil

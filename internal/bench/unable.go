@@ -29,7 +29,7 @@ func (w *Watcher) path() (string, error) {
 	return path, nil
 }
 
-// refuses is the error of a tool that has ended before it told of anything.
-func (w *Watcher) refuses(said string) error {
+// ended is the error of a tool that has ended before it told of anything.
+func (w *Watcher) ended(said string) error {
 	return &unable{w.tool + " does not run here: " + strings.Join(strings.Fields(said), " ")}
 }

@@ -30,7 +30,7 @@ type WatcherReport struct {
 	Kind   taskwatch.Kind
 	Errno  syscall.Errno // what the watcher returned, not negated
 	Crash  bool          // it crashed, and returned nothing
-	Veto   bool          // the error asks for a refusal
+	Veto   bool          // the error asks for a denial
 }
 
 func (r WatcherReport) String() string {

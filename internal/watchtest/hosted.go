@@ -34,8 +34,8 @@ type HostedModule struct {
 func (m *HostedModule) Counts() (own [taskwatch.NumKinds]uint64, ran uint64) { return m.Count() }
 
 // NewHosted returns an instance over a new taskwatch.Registry, whose modules
-// are made by mk. Its events are made up; they are refused as by a source that
-// can refuse all four kinds.
+// are made by mk. Its events are made up; they are denied as by a source that
+// can deny all four kinds.
 func NewHosted(t testing.TB, log *CallLog, mk func(reg *taskwatch.Registry, spec ModuleSpec) *HostedModule) RegistryInstance {
 	reg := new(taskwatch.Registry)
 	sink := taskwatch.NewSink(nil, func(it taskwatch.Item) {
@@ -140,19 +140,19 @@ func (h *hosted) modules() []*HostedModule {
 	return h.made[:len(h.made):len(h.made)]
 }
 
-// Notify does what a source does that can refuse.
+// Notify does what a source does that can deny.
 func (h *hosted) Notify(k taskwatch.Kind) (uint64, error) {
 	val := 1<<40 + uint64(k)
 	ev := &taskwatch.Event{Kind: k, Val: val, Task: &taskwatch.Task{}}
 	feed := h.feed()
 	err := func() error {
 		if !decided.Has(k) {
-			return refusal(feed.Notify(ev))
+			return denial(feed.Notify(ev))
 		}
-		if err := refusal(feed.NotifyBefore(ev)); err != nil {
+		if err := denial(feed.NotifyBefore(ev)); err != nil {
 			return err
 		}
-		return refusal(feed.NotifyAfter(ev))
+		return denial(feed.NotifyAfter(ev))
 	}()
 	for _, m := range h.modules() {
 		if m.Settle != nil {
@@ -162,8 +162,8 @@ func (h *hosted) Notify(k taskwatch.Kind) (uint64, error) {
 	return val, err
 }
 
-// refusal returns an error if it is one that refuses.
-func refusal(err error) error {
+// denial returns an error if it is one that denies.
+func denial(err error) error {
 	if errno := taskwatch.Denial(err); errno != 0 {
 		return errno
 	}

@@ -21,11 +21,11 @@ type RegistryConfig struct {
 	// and never lost.
 	Kinds taskwatch.Kinds
 
-	// Veto are those of Kinds that a watcher's error refuses.
+	// Veto are those of Kinds that a watcher's error denies.
 	Veto taskwatch.Kinds
 
 	// Queued says that a module has events from a queue of its own, but for
-	// those that it may refuse: nothing is promised of the order between
+	// those that it may deny: nothing is promised of the order between
 	// modules then.
 	Queued bool
 
@@ -68,7 +68,7 @@ type RegistryInstance interface {
 	// Notify causes one event of kind k, and returns once its watchers have
 	// been called and the log has it all. val is what the watchers must have
 	// been given. err is what the operation failed with because it was
-	// refused; the errno in it counts. Events of other kinds may happen too.
+	// denied; the errno in it counts. Events of other kinds may happen too.
 	Notify(k taskwatch.Kind) (val uint64, err error)
 
 	// Storm has events happen at a high rate until end is called, which says
@@ -93,11 +93,11 @@ type ModuleShape string
 // the kernel and for the sandbox, in testdata/modules of this package: each
 // shape's file is called conform_SHAPE.c.
 const (
-	// Observer has two watchers on every kind, and refuses nothing.
+	// Observer has two watchers on every kind, and denies nothing.
 	Observer ModuleShape = "observer"
-	// Guard is the same, and its errors on init, exec, uid and gid refuse.
+	// Guard is the same, and its errors on init, exec, uid and gid deny.
 	Guard ModuleShape = "guard"
-	// Few has one watcher on init and three on exit, and refuses nothing.
+	// Few has one watcher on init and three on exit, and denies nothing.
 	Few ModuleShape = "few"
 	// Broken is Few, with one more watcher on exit that the registry cannot
 	// take, whatever that is with its kind of module.
@@ -241,11 +241,11 @@ func (tr *trial) notify(kinds taskwatch.Kinds) {
 		}
 		switch {
 		case errno == 0 && err != nil:
-			tr.problem("on %s the operation failed with %v; nobody refused it", k, err)
+			tr.problem("on %s the operation failed with %v; nobody denied it", k, err)
 		case errno != 0 && err == nil:
-			tr.problem("on %s the operation succeeded; want errno %d, that of the first refusal", k, errno)
+			tr.problem("on %s the operation succeeded; want errno %d, that of the first denial", k, errno)
 		case errno != 0 && taskwatch.Errno(err) != errno:
-			tr.problem("on %s the operation failed with %v; want errno %d, that of the first refusal", k, err, errno)
+			tr.problem("on %s the operation failed with %v; want errno %d, that of the first denial", k, err, errno)
 		}
 	}
 }

@@ -407,7 +407,7 @@ func TestRegistryCanFail(t *testing.T) {
 		{"stops at an error", "errors", "on exit were called"},
 		{"reports nothing", "errors", "were reported nothing"},
 		{"counts nothing", "errors", "listed are"},
-		{"observers refuse", "errors", "nobody refused it"},
+		{"observers refuse", "errors", "nobody denied it"},
 		{"refuses nothing", "veto", "want errno 11"},
 		{"last error", "veto", "want errno 11"},
 		{"no errno", "veto", "want errno 11"},
@@ -428,7 +428,7 @@ func TestRegistryCanFail(t *testing.T) {
 		{"does not wait", "storm", "came after Unregister had returned"},
 		{"unregistered from inside", "unregister-inside", "the error is <nil>"},
 		{"stops at a crash", "crash", "on exit were called"},
-		{"a crash refuses", "crash", "nobody refused it"},
+		{"a crash refuses", "crash", "nobody denied it"},
 		{"counts nothing", "crash", "listed are"},
 		{"no turns", "turns", "listed are, how often each"},
 	} {

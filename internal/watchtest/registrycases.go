@@ -33,7 +33,7 @@ var registryCases = []registryCase{
 	},
 	{
 		name: "errors",
-		why:  "All watchers are called after one failed. Every error is reported and counted for its module. Observers refuse nothing.",
+		why:  "All watchers are called after one failed. Every error is reported and counted for its module. Observers deny nothing.",
 		check: func(tr *trial) {
 			tr.register(observer("before"), failing("first", Observer, tr.cfg.Kinds, 0, syscall.EIO),
 				failing("second", Observer, tr.cfg.Kinds, 1, syscall.E2BIG), observer("behind"))
@@ -43,17 +43,17 @@ var registryCases = []registryCase{
 	},
 	{
 		name: "no-veto",
-		why:  "Where nothing can be refused, the error of a module that wants to is like any other.",
+		why:  "Where nothing can be denied, the error of a module that wants to is like any other.",
 		check: func(tr *trial) {
 			facts := tr.cfg.Kinds &^ tr.cfg.Veto
-			tr.register(guard("before"), failing("refuses", Guard, facts, 0, syscall.EAGAIN), guard("behind"))
+			tr.register(guard("before"), failing("denies", Guard, facts, 0, syscall.EAGAIN), guard("behind"))
 			tr.notify(facts)
 			tr.list()
 		},
 	},
 	{
 		name: "veto", kernel: true,
-		why:   "The first error of those that may refuse is what the operation fails with. All are called, all are reported, and one report of an event is the veto.",
+		why:   "The first error of those that may deny is what the operation fails with. All are called, all are reported, and one report of an event is the veto.",
 		needs: func(cfg *RegistryConfig) bool { return cfg.Veto != 0 },
 		check: func(tr *trial) {
 			init := tr.cfg.Veto & taskwatch.KindsOf(taskwatch.Init)
@@ -135,7 +135,7 @@ var registryCases = []registryCase{
 	},
 	{
 		name:  "crash",
-		why:   "A watcher that crashes is an error of that watcher, counted and reported for its module, refuses nothing, and keeps no other from being called.",
+		why:   "A watcher that crashes is an error of that watcher, counted and reported for its module, denies nothing, and keeps no other from being called.",
 		needs: func(cfg *RegistryConfig) bool { return cfg.Crash },
 		check: func(tr *trial) {
 			kinds := tr.cfg.Kinds.List()
@@ -193,24 +193,24 @@ func (tr *trial) wantErr(what string, err, want error) {
 
 func checkNotObserved(tr *trial) {
 	kinds := tr.cfg.Veto & decided
-	tr.register(observer("observer"), failing("refuses", Guard, kinds, 0, syscall.EACCES))
+	tr.register(observer("observer"), failing("denies", Guard, kinds, 0, syscall.EACCES))
 	for _, k := range kinds.List() {
 		_, err := tr.reg.Notify(k)
 		if err == nil {
-			tr.problem("%s was not refused", k)
+			tr.problem("%s was not denied", k)
 		}
 		calls, _ := tr.log.take(k)
 		asked := 0
 		for _, c := range calls {
 			switch c.Module {
 			case "observer":
-				tr.problem("%s was refused, and the observer was told of it: %s", k, show(calls))
-			case "refuses":
+				tr.problem("%s was denied, and the observer was told of it: %s", k, show(calls))
+			case "denies":
 				asked++
 			}
 		}
 		if asked != 2 {
-			tr.problem("on %s were called %s; want both watchers of the module that refuses", k, show(calls))
+			tr.problem("on %s were called %s; want both watchers of the module that denies", k, show(calls))
 		}
 	}
 }

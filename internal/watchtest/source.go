@@ -21,7 +21,7 @@ type Command struct {
 	Env                   []string
 	Dir                   string
 	Stdin, Stdout, Stderr *os.File
-	DryRun                bool // ask watchers, refuse nothing
+	DryRun                bool // ask watchers, deny nothing
 }
 
 // Config says how the suite gets at the source under test.
@@ -55,7 +55,7 @@ type Config struct {
 	MaxArgv int
 
 	// Recorded says that New itself has run the command, and that the source
-	// repeats what happened then. Nothing can be stopped or refused any more.
+	// repeats what happened then. Nothing can be stopped or denied any more.
 	Recorded bool
 
 	// Short runs only the cases that depend most on the kernel, with small
@@ -159,7 +159,7 @@ func Source(t *testing.T, cfg Config) {
 		report(t, "A source whose context ends returns nil, and holds nothing any more.", checkContext(t, &cfg, path))
 	})
 	t.Run("no-veto", func(t *testing.T) {
-		report(t, "Errors of observers, errors on facts, and panics refuse nothing and lose nothing.", checkNoVeto(t, &cfg, path))
+		report(t, "Errors of observers, errors on facts, and panics deny nothing and lose nothing.", checkNoVeto(t, &cfg, path))
 	})
 	t.Run("veto", func(t *testing.T) {
 		for _, v := range vetoes {
@@ -206,7 +206,7 @@ type testCase struct {
 	// that knows parents alone takes them for that one's.
 	siblings bool
 
-	asked    bool       // a watcher that may refuse everything, and does not, is there too
+	asked    bool       // a watcher that may deny everything, and does not, is there too
 	followed bool       // a module that follows tasks is there too
 	extra    func(*run) // more checks
 }
@@ -296,7 +296,7 @@ func (r *run) compare() {
 			r.problem("the source declares a veto or missing fields of %s, which it does not declare as delivered", k)
 		}
 		if caps.Events[k].Veto && !k.Vetoable() {
-			r.problem("the source declares a veto of %s, which cannot be refused", k)
+			r.problem("the source declares a veto of %s, which cannot be denied", k)
 		}
 	}
 	for _, s := range all {

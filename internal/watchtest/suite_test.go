@@ -434,7 +434,7 @@ func TestSourceCanFailOnVeto(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			testutil.Require(t, v.needs...)
 			problems := strings.Join(v.check(t, &cfg, path), "\n")
-			for _, want := range []string{"the workload saw", "what was not refused"} {
+			for _, want := range []string{"the workload saw", "what was not denied"} {
 				if !strings.Contains(problems, want) {
 					t.Errorf("a veto without effect gives\n%s\nwant a problem with %q", problems, want)
 				}

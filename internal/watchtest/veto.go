@@ -13,7 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
-// vetoCase is a run in which a watcher's errors ask for refusals.
+// vetoCase is a run in which a watcher's errors ask for denials.
 type vetoCase struct {
 	name  string
 	why   string
@@ -22,17 +22,17 @@ type vetoCase struct {
 	needs []testutil.Need
 
 	err    error
-	errno  syscall.Errno // with which the refused calls have to fail
+	errno  syscall.Errno // with which the denied calls have to fail
 	dryRun bool
 
-	// refuse picks the events; n counts the tasks that the command makes.
-	refuse func(ev *taskwatch.Event, n int) bool
+	// deny picks the events; n counts the tasks that the command makes.
+	deny func(ev *taskwatch.Event, n int) bool
 
 	notes         []string // the outcomes that the workload has to see; %d stands for the errno
-	refused       int      // how many events are picked
+	denied        int      // how many events are picked
 	keepU, keepG  int      // id changes that are left
-	forkFailures  bool     // a refusal is a failed fork
-	execsIfAll    int      // execs where nothing is refused
+	forkFailures  bool     // a denial is a failed fork
+	execsIfAll    int      // execs where nothing is denied
 	execsIfVetoed int
 }
 
@@ -41,32 +41,32 @@ var (
 	errWithoutErrno = errors.New("the suite says no")
 )
 
-// vetoes are the cases of every kind that can be refused, each with an errno,
+// vetoes are the cases of every kind that can be denied, each with an errno,
 // without, and without effect.
 var vetoes = func() []vetoCase {
 	kinds := []vetoCase{
 		{
-			kind: taskwatch.Init, args: "try-init", refused: 5, forkFailures: true, execsIfAll: 3, execsIfVetoed: 2,
-			// Five ways to make a task, twice; every other one is refused.
-			refuse: func(_ *taskwatch.Event, n int) bool { return n%2 == 0 },
+			kind: taskwatch.Init, args: "try-init", denied: 5, forkFailures: true, execsIfAll: 3, execsIfVetoed: 2,
+			// Five ways to make a task, twice; every other one is denied.
+			deny: func(_ *taskwatch.Event, n int) bool { return n%2 == 0 },
 			notes: strings.Fields("try.fork=%d try.vfork=0 try.clone3=%d try.thread=0 try.posix_spawn=%d " +
 				"try.fork=0 try.vfork=%d try.clone3=0 try.thread=%d try.posix_spawn=0"),
 		},
 		{
-			kind: taskwatch.Exec, args: "try-exec", refused: 3, execsIfAll: 7, execsIfVetoed: 4,
-			refuse: func(ev *taskwatch.Event, _ int) bool { return slices.Contains(ev.Task.Argv, "refuse") },
-			notes:  strings.Fields("try.exec=0 try.exec=%d try.exec=0 try.exec=%d try.exec=0 try.exec=%d"),
+			kind: taskwatch.Exec, args: "try-exec", denied: 3, execsIfAll: 7, execsIfVetoed: 4,
+			deny:  func(ev *taskwatch.Event, _ int) bool { return slices.Contains(ev.Task.Argv, "refuse") },
+			notes: strings.Fields("try.exec=0 try.exec=%d try.exec=0 try.exec=%d try.exec=0 try.exec=%d"),
 		},
 		{
-			kind: taskwatch.UID, args: "try-ids", refused: 3, keepU: 1, keepG: 5, execsIfAll: 1, execsIfVetoed: 1, needs: root,
+			kind: taskwatch.UID, args: "try-ids", denied: 3, keepU: 1, keepG: 5, execsIfAll: 1, execsIfVetoed: 1, needs: root,
 			// All but seteuid. setfsuid cannot say that it failed.
-			refuse: func(ev *taskwatch.Event, _ int) bool { return ev.Task.UID != taskwatch.IDs{0, 61001, 0, 61001} },
-			notes:  strings.Fields("ids.3=%d ids.8=0 ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=%d ids.15=0 ids.22=0"),
+			deny:  func(ev *taskwatch.Event, _ int) bool { return ev.Task.UID != taskwatch.IDs{0, 61001, 0, 61001} },
+			notes: strings.Fields("ids.3=%d ids.8=0 ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=%d ids.15=0 ids.22=0"),
 		},
 		{
-			kind: taskwatch.GID, args: "try-ids", refused: 4, keepU: 4, keepG: 1, execsIfAll: 1, execsIfVetoed: 1, needs: root,
-			refuse: func(ev *taskwatch.Event, _ int) bool { return ev.Task.GID != taskwatch.IDs{0, 61001, 0, 61001} },
-			notes:  strings.Fields("ids.3=0 ids.8=%d ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=0 ids.15=%d ids.22=%d"),
+			kind: taskwatch.GID, args: "try-ids", denied: 4, keepU: 4, keepG: 1, execsIfAll: 1, execsIfVetoed: 1, needs: root,
+			deny:  func(ev *taskwatch.Event, _ int) bool { return ev.Task.GID != taskwatch.IDs{0, 61001, 0, 61001} },
+			notes: strings.Fields("ids.3=0 ids.8=%d ids.1=0 ids.6=0 ids.4=0 ids.9=0 ids.14=0 ids.15=%d ids.22=%d"),
 		},
 	}
 	var list []vetoCase
@@ -79,7 +79,7 @@ var vetoes = func() []vetoCase {
 		v.why = "A watcher's error on " + name + " that holds no errno is EPERM."
 		list = append(list, v)
 		v.name, v.dryRun = name+"-dry-run", true
-		v.why = "A dry run asks the watchers of " + name + " and refuses nothing."
+		v.why = "A dry run asks the watchers of " + name + " and denies nothing."
 		list = append(list, v)
 	}
 	return list
@@ -94,14 +94,14 @@ type bench struct {
 	mu        sync.Mutex // guards the fields below: a source may notify from several goroutines
 	command   taskwatch.TaskID
 	made      int
-	picked    map[uint64]bool // numbers of the events that were to be refused
+	picked    map[uint64]bool // numbers of the events that were to be denied
 	witnessed int
 }
 
 func (b *bench) modules() []*taskwatch.Module {
 	first := &taskwatch.Module{Name: "watchtest-refuse"}
 	first.Watch(taskwatch.Exec, b.findCommand)
-	first.Watch(b.v.kind, b.refuse)
+	first.Watch(b.v.kind, b.deny)
 	second := &taskwatch.Module{Name: "watchtest-witness"}
 	second.Watch(b.v.kind, b.witness)
 	return []*taskwatch.Module{first, second}
@@ -117,7 +117,7 @@ func (b *bench) findCommand(ev *taskwatch.Event) error {
 	return nil
 }
 
-func (b *bench) refuse(ev *taskwatch.Event) error {
+func (b *bench) deny(ev *taskwatch.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.command.IsZero() || ev.Task.ParentID != b.command {
@@ -127,7 +127,7 @@ func (b *bench) refuse(ev *taskwatch.Event) error {
 	if ev.Kind == taskwatch.Init {
 		b.made++
 	}
-	if !b.v.refuse(ev, n) {
+	if !b.v.deny(ev, n) {
 		return nil
 	}
 	b.picked[ev.Seq] = true
@@ -156,7 +156,7 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 	caps := capabilities(r.inst).Events[v.kind]
 	vetoed := caps.Veto && !v.dryRun
 
-	errno, refused, u, g, execs := int(v.errno), v.refused, v.keepU, v.keepG, v.execsIfVetoed
+	errno, denied, u, g, execs := int(v.errno), v.denied, v.keepU, v.keepG, v.execsIfVetoed
 	if !vetoed {
 		errno, execs = 0, v.execsIfAll
 		if v.needs != nil {
@@ -164,10 +164,10 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 		}
 	}
 	if r.cfg.NoSetGroups && v.kind == taskwatch.GID {
-		refused-- // that of setgroups
+		denied-- // that of setgroups
 	}
 	if !caps.Delivered {
-		refused = 0
+		denied = 0
 	}
 	notes := slices.Clone(v.notes)
 	for i := range notes {
@@ -178,13 +178,13 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 	}
 	failed := 0
 	if v.forkFailures && vetoed {
-		failed = v.refused
+		failed = v.denied
 	}
 	if got := len(r.truth.failed); got != failed {
 		r.problem("%d forks failed, want %d", got, failed)
 	}
 	if r.truth.uids != u || r.truth.gids != g || r.truth.execs != execs {
-		r.problem("what was not refused: %d uid changes, %d gid changes, %d execs, want %d, %d, %d",
+		r.problem("what was not denied: %d uid changes, %d gid changes, %d execs, want %d, %d, %d",
 			r.truth.uids, r.truth.gids, r.truth.execs, u, g, execs)
 	}
 	if want := (taskwatch.ExitStatus{Group: true}); r.status != want {
@@ -192,11 +192,11 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 	}
 	// The events are picked by these fields.
 	blind := caps.MayMiss&(taskwatch.FieldParentID|taskwatch.FieldArgv|taskwatch.FieldUID|taskwatch.FieldGID) != 0
-	if len(b.picked) != refused && (vetoed || !blind) {
-		r.problem("the watcher was asked about %d operations that it refused, want %d", len(b.picked), refused)
+	if len(b.picked) != denied && (vetoed || !blind) {
+		r.problem("the watcher was asked about %d operations that it denied, want %d", len(b.picked), denied)
 	}
 	if b.witnessed != len(b.picked) {
-		r.problem("the watcher behind the one that refused was called for %d of %d refused operations: all are called", b.witnessed, len(b.picked))
+		r.problem("the watcher behind the one that denied was called for %d of %d denied operations: all are called", b.witnessed, len(b.picked))
 	}
 	verdict := taskwatch.Counted
 	if caps.Veto {
@@ -217,7 +217,7 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 	return r.problems
 }
 
-// consenting returns a module that is asked about everything and refuses
+// consenting returns a module that is asked about everything and denies
 // nothing.
 func consenting() *taskwatch.Module {
 	m := &taskwatch.Module{Name: "watchtest-consent"}
@@ -227,7 +227,7 @@ func consenting() *taskwatch.Module {
 	return m
 }
 
-// checkNoVeto runs the workload while every watcher that must not refuse
+// checkNoVeto runs the workload while every watcher that must not deny
 // anything errs: on kinds that are facts, as an observer, and by a panic.
 func checkNoVeto(t testing.TB, cfg *Config, path string) []string {
 	late := &taskwatch.Module{Name: "watchtest-late"}
