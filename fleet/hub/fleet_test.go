@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -269,87 +268,6 @@ func testModuleReachesNodes(t *testing.T, h *running) {
 			t.Errorf("the audit trail does not say %q:\n%s", says, text)
 		}
 	}
-}
-
-// A hub in the wrong hands: whatever it sends, a node does nothing that its keys
-// have not signed, and nothing that was superseded; and says so.
-func TestStolenHub(t *testing.T) {
-	h, tm, n := oneNode(t)
-	file := counterModule(t)
-	stranger, _ := signer(t)
-	signed := func(key minisign.PrivateKey, e fleet.Entry) fleet.Signed {
-		t.Helper()
-		if e.Expires.IsZero() {
-			e.Expires = time.Now().Add(time.Hour)
-		}
-		s, err := fleet.SignEntry(key, &e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return *s
-	}
-	first := &fleet.Entry{Module: "count", Params: map[string]string{"uid": "1"}}
-	tm.want(t, first, file)
-	old, err := tm.Wanted(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := &fleet.Entry{Module: "count", Params: map[string]string{"uid": "2"}}
-	tm.want(t, now, file)
-	later := now.Generation + 100
-	good := signed(tm.key, fleet.Entry{Module: "count", Generation: later, Digest: fleet.Digest(file)})
-	altered := good
-	altered.Text = strings.Replace(good.Text, `"generation"`, `"params":{"uid":"0"},"generation"`, 1)
-	unknown := good
-	unknown.Text = strings.Replace(good.Text, `{`, `{"only_on":"mars",`, 1)
-	for _, c := range []struct {
-		name, module, says string
-		entry              fleet.Signed
-	}{
-		{"an old one again", "count", "is an old one", old["count"].Signed},
-		{"altered parameters", "count", "not what a trusted key has signed", altered},
-		{"an unknown restriction", "count", "not what a trusted key has signed", unknown},
-		{"a key that is not trusted", "count", "is not trusted", signed(stranger, fleet.Entry{Module: "count", Generation: later, Digest: fleet.Digest(file)})},
-		{"the entry of another module", "other", "is of the module count", good},
-		{"another with the same generation", "count", "with the same generation", signed(tm.key, fleet.Entry{Module: "count", Generation: now.Generation, Absent: true})},
-		{"one that has expired", "count", "has expired", signed(tm.key, fleet.Entry{Module: "count", Generation: later, Absent: true, Expires: time.Now().Add(-time.Second)})},
-		{"the signature of a module", "count", "it was signed as", fleet.Signed{Text: good.Text, Signature: string(sign.Sign(tm.key, []byte(good.Text), "count", "1"))}},
-		{"no signature", "count", "not what a trusted key has signed", fleet.Signed{Text: good.Text}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			b, err := json.Marshal(fleet.Stored{Module: c.module, Signed: c.entry})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := h.service.nc.Publish(fleet.DesiredSubject, b); err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "the node reports that it has refused the entry", func() bool {
-				r := tm.report(t, n, c.module)
-				return r.State == fleet.Refused && strings.Contains(r.Reason, c.says)
-			})
-			if r := tm.report(t, n, "count"); r.Running != now.Generation {
-				t.Errorf("generation %d runs, want %d", r.Running, now.Generation)
-			}
-			if got := n.FleetModules(); !slices.Equal(got, []string{"count"}) {
-				t.Errorf("the modules are %q", got)
-			}
-		})
-	}
-	// What was seen is not forgotten in a restart.
-	n.stop()
-	n.start(t)
-	b, err := json.Marshal(fleet.Stored{Module: "count", Signed: old["count"].Signed})
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the node runs again", func() bool {
-		if err := h.service.nc.Publish(fleet.DesiredSubject, b); err != nil {
-			t.Fatal(err)
-		}
-		r := tm.report(t, n, "count")
-		return r.State == fleet.Refused && strings.Contains(r.Reason, "is an old one") && r.Running == now.Generation
-	})
 }
 
 // What cannot be run leaves the version before it as it is, and says why: a file

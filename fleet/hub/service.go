@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -198,11 +197,6 @@ func (s *service) pause() {
 	}
 }
 
-// forgetUploads forgets files that are not complete, and of which no piece has come for long.
-func (s *service) forgetUploads(now time.Time) {
-	maps.DeleteFunc(s.uploads, func(_ string, u *upload) bool { return now.Sub(u.last) >= uploadTime })
-}
-
 // tidy removes what is of use to nobody: reports of nodes that are revoked, and files of
 // modules.
 func (s *service) tidy() {
@@ -365,42 +359,4 @@ func (s *service) report(c *Client, data []byte) {
 	if err := s.store.reportErr(); err != nil {
 		s.log.Error("the report of a node is not stored", "client", c.String(), "error", err)
 	}
-}
-
-// upload is a file that comes in pieces.
-type upload struct {
-	digest string
-	data   []byte
-	last   time.Time // that a piece has come
-}
-
-// uploadTime is how long the hub waits for the next piece of a file.
-const uploadTime = 10 * time.Minute
-
-func (s *service) upload(ctx context.Context, c *Client, r *fleet.Request) (*fleet.Response, error) {
-	switch {
-	case !fleet.ValidDigest(r.Digest):
-		return nil, fmt.Errorf("%.80q is not a digest", r.Digest)
-	case r.Size <= 0 || r.Size > maxModule:
-		return nil, fmt.Errorf("the module has %d bytes; it may have %d", r.Size, maxModule)
-	}
-	if r.Offset == 0 {
-		if s.store.has(ctx, r.Digest) {
-			return &fleet.Response{Size: r.Size}, nil
-		}
-		s.uploads[c.Key] = &upload{digest: r.Digest, last: time.Now()}
-	}
-	u := s.uploads[c.Key]
-	if u == nil || u.digest != r.Digest || r.Offset != len(u.data) || len(u.data)+len(r.Data) > r.Size {
-		return nil, errors.New("the pieces do not fit together; send the file again")
-	}
-	u.last = time.Now()
-	if u.data = append(u.data, r.Data...); len(u.data) < r.Size {
-		return &fleet.Response{}, nil
-	}
-	delete(s.uploads, c.Key)
-	if fleet.Digest(u.data) != r.Digest {
-		return nil, fleet.ErrDigest
-	}
-	return &fleet.Response{Size: r.Size}, s.store.save(ctx, r.Digest, u.data)
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -31,11 +30,6 @@ const (
 const (
 	storeTime    = 10 * time.Second
 	maxModule    = fleet.MaxModule
-	auditBytes   = 64 << 20
-	auditLines   = 10_000  // of a client: none drives out those of others
-	nodeLine     = 1 << 10 // bytes of a line of a node, as JSON
-	nodeLines    = 1000    // of a node in a minute
-	auditPage    = 200
 	entryHistory = 16 // earlier entries of each module
 	cachedFiles  = 4
 )
@@ -65,32 +59,6 @@ type wanted struct {
 	lease      time.Duration
 }
 
-type nodeEntry struct {
-	report   fleet.Report
-	size     int // of the report, in bytes
-	seen     time.Time
-	revision uint64
-	stored   [sha256.Size]byte // what of it is stored: a sum, and since when
-	since    time.Time
-	noted    int // lines of the audit trail, since counted
-	counted  time.Time
-}
-
-// notes returns what goes into the audit trail of the changes at a node.
-func (n *nodeEntry) notes(changes []string) []string {
-	if time.Since(n.counted) >= time.Minute {
-		n.noted, n.counted = 0, time.Now()
-	}
-	room := max(nodeLines-n.noted, 0)
-	if n.noted += len(changes); len(changes) <= room {
-		return changes
-	}
-	if room == 0 {
-		return nil // it was said
-	}
-	return append(changes[:room-1:room-1], fmt.Sprintf("changes more than %d modules in a minute: the others are not noted", nodeLines))
-}
-
 type file struct {
 	digest string
 	data   []byte
@@ -118,20 +86,6 @@ func openStore(ctx context.Context, js jetstream.JetStream, replicas int) (*stor
 		return nil, err
 	}
 	return s, nil
-}
-
-// forgetNodes removes the reports of nodes that are none any more.
-func (s *store) forgetNodes(ctx context.Context, isNode func(key string) bool) error {
-	for key := range s.byNode {
-		if isNode(key) {
-			continue
-		}
-		if err := s.purge(ctx, nodesBucket, key); err != nil {
-			return err
-		}
-		delete(s.byNode, key)
-	}
-	return nil
 }
 
 // purge removes the keys of a bucket that match a pattern, and leaves no trace of them.
@@ -275,155 +229,4 @@ func (s *store) desired(after string) *fleet.Response {
 		r.Entries = append(r.Entries, w.stored)
 	}
 	return r
-}
-
-// report takes what a node says, stores it if it is new, and returns what has
-// changed, for the audit trail.
-func (s *store) report(key string, r fleet.Report, data []byte) (changes []string) {
-	s.failed = nil
-	n := s.byNode[key]
-	if n == nil {
-		n = &nodeEntry{}
-		s.byNode[key] = n
-	}
-	for _, m := range r.Modules {
-		old := fleet.ModuleReport{}
-		if i := slices.IndexFunc(n.report.Modules, func(o fleet.ModuleReport) bool { return o.Module == m.Module }); i >= 0 {
-			old = n.report.Modules[i]
-		}
-		if i, known := s.find(m.Module); known && s.wanted[i].lease > 0 && old.State == m.State {
-			old.Generation, old.Running = m.Generation, m.Running // a renewal changes nothing
-		}
-		if old != m {
-			text := fmt.Sprintf("module %s, generation %d: %s", m.Module, m.Generation, m.State)
-			if m.Reason != "" {
-				text += ": " + m.Reason
-			}
-			changes = append(changes, text)
-		}
-	}
-	changes = n.notes(changes)
-	n.report, n.size, n.seen, n.revision = r, len(data), time.Now(), s.revise()
-	sum := sha256.Sum256(data)
-	if sum == n.stored && time.Since(n.since) < storeEvery {
-		return changes
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
-	defer cancel()
-	if s.room.check() != nil {
-		return changes // it is in memory, and comes again
-	}
-	if _, s.failed = s.reports.Put(ctx, key, data); s.failed == nil {
-		n.stored, n.since = sum, n.seen
-	}
-	return changes
-}
-
-// storeEvery is how old the stored time of a node may be that says the same again
-// and again: what is there after a restart.
-const storeEvery = 5 * time.Minute
-
-// reportErr returns why the last report was not stored, or nil.
-func (s *store) reportErr() error { return s.failed }
-
-// nodes returns those that have reported behind a revision; all for one that is to
-// come: an earlier hub has given it, whose clock was ahead.
-func (s *store) nodes(behind uint64) *fleet.Response {
-	if behind > s.last {
-		behind = 0
-	}
-	type one struct {
-		key string
-		*nodeEntry
-	}
-	var list []one
-	for key, n := range s.byNode {
-		if n.revision > behind {
-			list = append(list, one{key, n})
-		}
-	}
-	slices.SortFunc(list, func(a, b one) int { return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.key, b.key)) })
-	r := &fleet.Response{Revision: behind}
-	now := time.Now()
-	var p page
-	for _, n := range list {
-		if !p.takes(n.size + nodeStateSize) {
-			r.More = true
-			break
-		}
-		r.Nodes = append(r.Nodes, fleet.NodeState{Key: n.key, Report: n.report, Age: now.Sub(n.seen), Up: now.Sub(s.began)})
-		r.Revision = n.revision
-	}
-	return r
-}
-
-// nodeStateSize is how many bytes a node has in an answer beside its report, about.
-const nodeStateSize = 150
-
-// page is how many bytes of content an answer has so far. As JSON in JSON it becomes at
-// most a few times as large, and a message has room for that: see maxPayload.
-type page struct{ size int }
-
-// takes reports whether something of a size goes into the page. The first thing does.
-func (p *page) takes(size int) bool {
-	if p.size > 0 && p.size+size > fleet.PieceSize {
-		return false
-	}
-	p.size += size
-	return true
-}
-
-// note stores a line of the audit trail.
-func (s *store) note(n *note) error {
-	who := "hub"
-	if n.client != nil {
-		who = n.client.ID
-	}
-	b, err := json.Marshal(n.line)
-	for line := n.line; err == nil && len(b) > nodeLine && line.Role == fleet.Node; b, err = json.Marshal(line) {
-		n.line.What = n.line.What[:len(n.line.What)*3/4]
-		line.What = strings.ToValidUTF8(n.line.What, "") + "..."
-	}
-	if err == nil {
-		err = s.room.check()
-	}
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
-	defer cancel()
-	_, err = s.js.Publish(ctx, auditSubject+who, b)
-	return err
-}
-
-// audit returns lines behind one, the oldest first.
-func (s *store) audit(ctx context.Context, behind uint64) (*fleet.Response, error) {
-	r := &fleet.Response{Revision: behind}
-	var p page
-	for {
-		msg, err := next(ctx, s.lines, r.Revision)
-		if msg == nil || err != nil {
-			return r, err
-		}
-		if len(r.Audit) == auditPage || !p.takes(len(msg.Data)) {
-			r.More = true
-			return r, nil
-		}
-		var l fleet.AuditLine
-		if err := json.Unmarshal(msg.Data, &l); err != nil {
-			return nil, fmt.Errorf("line %d of the audit trail: %w", msg.Sequence, err)
-		}
-		r.Audit, r.Revision = append(r.Audit, l), msg.Sequence
-	}
-}
-
-// next returns the first message of a stream behind one, or nil. How many have made room
-// between the two does not matter: a client may have had so many lines that asking for each
-// number takes longer than an answer may.
-func next(ctx context.Context, stream jetstream.Stream, behind uint64) (*jetstream.RawStreamMsg, error) {
-	msg, err := stream.GetMsg(ctx, behind+1, jetstream.WithGetMsgSubject(">"))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	return msg, err
 }

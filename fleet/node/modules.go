@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/fleet"
-	"github.com/taskwatch/taskwatch/fleet/selector"
 	"github.com/taskwatch/taskwatch/module/host"
 )
 
@@ -27,27 +25,6 @@ type modules struct {
 	now      time.Time // at the beginning of settle: which leases are over
 	patience time.Time // until when it waits for files of the hub
 	again    bool      // a file has come meanwhile: settle once more
-}
-
-// entry is a module.
-type entry struct {
-	kept
-	seen   *fleet.Entry // of kept.Seen; nil where that is not trusted
-	floor  uint64       // the generation of kept.Seen, then
-	active *fleet.Entry // of kept.Active, or nil
-
-	parsed   *fleet.Entry // of which the next two are
-	selector *selector.Selector
-	mistake  error
-
-	until       time.Time // when the lease of seen ends, by the monotonic clock; zero where it was never given
-	activeUntil time.Time // the same of active
-
-	refused string // why the last entry that came was not accepted
-	claimed uint64 // its generation, as it says
-	failed  string // why seen does not run
-	state   fleet.State
-	running uint64
 }
 
 func newModules(n *Node) (*modules, error) {
@@ -78,18 +55,6 @@ func newModules(n *Node) (*modules, error) {
 		ms.list[name] = e
 	}
 	return ms, nil
-}
-
-// distrusted is an entry that was accepted, and whose key is not trusted any more. Nothing
-// of it counts but its generation, so that the hub cannot go back to an entry before it
-// that a key has signed that is. One that is far ahead does not count either: a stolen key
-// must not shut the module for ever.
-func distrusted(name string, s *fleet.Signed, why error) *entry {
-	e, err := s.Unverified()
-	if err != nil || e.Module != name || fleet.CheckGeneration(e.Generation, time.Now()) != nil {
-		return nil
-	}
-	return &entry{kept: kept{Seen: *s}, floor: e.Generation, refused: why.Error(), claimed: e.Generation}
 }
 
 // maxModules is how many modules a node reports refused entries of.
@@ -218,18 +183,6 @@ func (ms *modules) wants(e *entry) (run bool, state fleet.State, err error) {
 	return true, "", nil
 }
 
-// chooses reports whether seen is for a node with these facts.
-func (e *entry) chooses(f *fleet.Facts) (bool, error) {
-	if e.parsed != e.seen {
-		e.parsed = e.seen
-		e.selector, e.mistake = selector.Parse(e.seen.Select)
-	}
-	if e.mistake != nil {
-		return false, e.mistake
-	}
-	return e.selector.Chooses(f)
-}
-
 // settle brings the daemon to what the entries want. What cannot be run leaves the
 // earlier version of its module as it is, or loads it where the node has just
 // started.
@@ -311,33 +264,6 @@ func (ms *modules) fallBack(ctx context.Context) {
 	if len(list) > 0 || len(keep) < len(loaded) {
 		ms.node.cfg.Daemon.Converge(ctx, list, keep)
 	}
-}
-
-// earlier returns what ran before the last entry, where that may go on; nil where
-// there is nothing such. A lease of its own ends it.
-func (e *entry) earlier(now time.Time) *fleet.Entry {
-	if e.active == nil || e.active == e.seen || e.active.Lease > 0 && !now.Before(e.activeUntil) {
-		return nil
-	}
-	return e.active
-}
-
-// ends returns how long it is until a lease ends that had not ended at a time; at most
-// an hour.
-func (e *entry) ends(at time.Time) time.Duration {
-	next := time.Hour
-	for _, l := range []struct {
-		entry *fleet.Entry
-		until time.Time
-	}{{e.seen, e.until}, {e.active, e.activeUntil}} {
-		if l.entry == nil || l.entry.Lease == 0 {
-			continue
-		}
-		if l.until.After(at) {
-			next = min(next, max(time.Until(l.until), 0))
-		}
-	}
-	return next
 }
 
 // fetched takes a file that has come, or has not.
@@ -423,31 +349,3 @@ func (ms *modules) finish() {
 
 // lapse is ready when a lease has ended, or a file is to be tried again.
 func (ms *modules) lapse() <-chan time.Time { return ms.dead.C }
-
-// reports returns what became of each module, with reasons of at most so many bytes.
-func (ms *modules) reports(reason int) (list []fleet.ModuleReport) {
-	for _, name := range slices.Sorted(maps.Keys(ms.list)) {
-		e := ms.list[name]
-		r := fleet.ModuleReport{Module: name, State: e.state, Reason: e.failed, Running: e.running}
-		if e.seen != nil {
-			r.Generation = e.seen.Generation
-		}
-		if e.refused != "" {
-			r.State, r.Reason, r.Refused = fleet.Refused, e.refused, e.claimed
-		}
-		r.Reason = short(r.Reason, reason)
-		list = append(list, r)
-	}
-	return list
-}
-
-// maxReason is how many bytes of a reason a report has, or fewer where there are many. A
-// registry may answer with a page, and the hub takes no report of any size.
-const maxReason = 2 << 10
-
-func short(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "..."
-}
