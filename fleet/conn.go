@@ -85,7 +85,7 @@ func (id *Identity) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, nats.ErrAuthorization):
-		return fmt.Errorf("it does not accept the key of %s: its token was used by another client, has expired, or was revoked ('taskwatch-hub clients' shows which, and 'taskwatch-hub enroll' prints a new token), or the client has %d connections already (end some of its programs); the log of the hub says which: %w", id.dir, MaxConnections, err)
+		return fmt.Errorf("it does not accept the key of %s, and NATS does not pass on why; the log of the hub says it, and so do 'taskwatch fleet audit' (of another client) and 'taskwatch-hub clients'. Either the token was used by another client, has expired, or was revoked: 'taskwatch-hub enroll' prints a new one. Or the client has %d connections already: end some of its programs. Or it was disconnected a moment ago, because it did not read what was sent to it: try again in a minute: %w", id.dir, MaxConnections, err)
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w; the hub there has not made the token of %s", err, id.dir)
 	case errors.As(err, &other):
@@ -151,14 +151,12 @@ func (c *Conn) Ask(ctx context.Context, r *Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
-	msg, err := c.RequestWithContext(ctx, RequestSubject(c.Key()), b)
+	msg, err := c.request(ctx, r.Op, b)
 	if err != nil && c.IsClosed() {
 		return nil, c.Why(nats.ErrConnectionClosed)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("hub: %s: %w: %w", r.Op, ErrAway, err)
+		return nil, fmt.Errorf("hub %s: %s: %w: %w", c.id.URL, r.Op, ErrAway, err)
 	}
 	var resp Response
 	if err := json.Unmarshal(msg.Data, &resp); err != nil {
@@ -168,6 +166,59 @@ func (c *Conn) Ask(ctx context.Context, r *Request) (*Response, error) {
 		return nil, fmt.Errorf("hub: %s: %s", r.Op, resp.Error)
 	}
 	return &resp, nil
+}
+
+// serviceTime is how long a client waits where the server is there, and the hub behind it
+// is not: a hub that starts lets clients in a moment before it answers them.
+const serviceTime = 5 * time.Second
+
+// errLost says that the connection was lost after something was asked.
+var errLost = errors.New("the connection was lost meanwhile")
+
+// request sends a request to the hub, and returns its answer. What changes nothing is asked
+// again where the connection is lost.
+func (c *Conn) request(ctx context.Context, op Op, b []byte) (*nats.Msg, error) {
+	within, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	for end := time.Now().Add(serviceTime); ; {
+		msg, err := c.try(within, b)
+		switch {
+		case err == nil:
+			return msg, nil
+		case errors.Is(err, errLost) && op.reads() && !c.IsClosed(): // it waits for the next connection
+			end = time.Now().Add(serviceTime)
+			continue
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			return nil, fmt.Errorf("nothing has come for %v: the hub has too much to do, or the network to it is cut; its log may say more: %w", requestTime, err)
+		case !errors.Is(err, nats.ErrNoResponders):
+			return nil, err
+		case time.Now().After(end):
+			return nil, fmt.Errorf("its server is there, and has no hub behind it for %v: is taskwatch-hub started, and what does its log say? %w", serviceTime, err)
+		}
+		select {
+		case <-time.After(serviceTime / 50):
+		case <-within.Done():
+			return nil, err
+		}
+	}
+}
+
+// try sends a request once. An answer to it cannot come through another connection.
+func (c *Conn) try(ctx context.Context, b []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	lost := c.StatusChanged(nats.RECONNECTING)
+	defer c.RemoveStatusListener(lost) // and closes it
+	go func() {
+		if _, is := <-lost; is {
+			cancel(errLost)
+		}
+	}()
+	msg, err := c.RequestWithContext(ctx, RequestSubject(c.Key()), b)
+	if err != nil && errors.Is(context.Cause(ctx), errLost) {
+		err = errLost
+	}
+	return msg, err
 }
 
 // Desired returns all entries that the hub has, unverified. A hub that does not come to

@@ -7,12 +7,15 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -30,10 +33,13 @@ type busyHub struct {
 	token    *Token
 	config   *tls.Config
 	answers  []string
+	absent   int // how many requests find the server alone, without a hub behind it
+	dies     int // how many of those behind them it does not answer, and closes the connection
 	ended    sync.WaitGroup
 
 	mu       sync.Mutex // guards the fields below
 	came     int
+	asked    int
 	clients  []net.Conn
 	troubles []error
 }
@@ -120,8 +126,48 @@ func (h *busyHub) letIn(c net.Conn, answer string) error {
 	if _, err := fmt.Fprintf(secure, "%s\r\n", answer); err != nil {
 		return err
 	}
-	_, _ = io.Copy(io.Discard, r) // ends with the connection, in whatever way
-	return nil
+	return h.serve(r, secure)
+}
+
+// serve answers the requests of a client until it has gone.
+func (h *busyHub) serve(r *bufio.Reader, w io.Writer) error {
+	sid := ""
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return nil // ends with the connection, in whatever way
+		}
+		words := strings.Fields(line)
+		if len(words) == 3 && words[0] == "SUB" {
+			sid = words[2]
+		}
+		if len(words) != 4 || words[0] != "PUB" {
+			continue
+		}
+		size, err := strconv.Atoi(words[3])
+		if err != nil {
+			return err
+		}
+		if _, err := r.Discard(size + len("\r\n")); err != nil {
+			return nil
+		}
+		h.mu.Lock()
+		h.asked++
+		there, dies := h.asked > h.absent, h.asked > h.absent && h.asked <= h.absent+h.dies
+		h.mu.Unlock()
+		if dies {
+			return nil
+		}
+		const nobody, answer = "NATS/1.0 503\r\n\r\n", `{"revision":7}`
+		if there {
+			_, err = fmt.Fprintf(w, "MSG %s %s %d\r\n%s\r\n", words[2], sid, len(answer), answer)
+		} else {
+			_, err = fmt.Fprintf(w, "HMSG %s %s %d %d\r\n%s\r\n", words[2], sid, len(nobody), len(nobody), nobody)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func (h *busyHub) connections() int {
@@ -148,6 +194,7 @@ func (h *busyHub) identity(t *testing.T) *Identity {
 // The client tries again until it is let in, and takes a refusal for what it is.
 func TestAskedWhileLetIn(t *testing.T) {
 	const refusal = "-ERR 'Authorization Violation'"
+	reasons := []string{"'taskwatch fleet audit'", "the log of the hub", "'taskwatch-hub enroll'", "end some of its programs", "did not read"}
 	for name, c := range map[string]struct {
 		answers []string
 		fails   string
@@ -171,6 +218,11 @@ func TestAskedWhileLetIn(t *testing.T) {
 				t.Error("the client is not connected")
 			case c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)):
 				t.Errorf("the error is %v, want %q", err, c.fails)
+			}
+			for _, reason := range reasons {
+				if c.fails != "" && err != nil && !strings.Contains(err.Error(), reason) {
+					t.Errorf("the error is %v, and does not say %s", err, reason)
+				}
 			}
 			if got := h.connections(); got != len(c.answers) {
 				t.Errorf("the client has connected %d times, want %d", got, len(c.answers))
@@ -205,6 +257,67 @@ func TestNodeAskedWhileLetIn(t *testing.T) {
 	}
 	if got := h.connections(); got != 2 {
 		t.Errorf("the client has connected %d times, want 2", got)
+	}
+}
+
+// The hub's server lets clients in a moment before the hub answers them. A client waits for
+// that, and says what is the matter where it takes too long.
+func TestServerWithoutHub(t *testing.T) {
+	ask := func(t *testing.T, absent int) (*busyHub, *Response, error) {
+		t.Helper()
+		h := newBusyHub(t, "PONG")
+		h.absent = absent
+		conn, err := h.identity(t).Dial(DialOptions{Name: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Close)
+		r, err := conn.Ask(t.Context(), &Request{Op: Nodes})
+		return h, r, err
+	}
+	t.Run("for a moment", func(t *testing.T) {
+		const absent = 3
+		h, r, err := ask(t, absent)
+		if err != nil || r.Revision != 7 {
+			t.Errorf("the answer is %+v, %v", r, err)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.asked != absent+1 {
+			t.Errorf("the client has asked %d times, want %d", h.asked, absent+1)
+		}
+	})
+	t.Run("for long", func(t *testing.T) {
+		testutil.Long(t)
+		_, _, err := ask(t, math.MaxInt)
+		if !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "is taskwatch-hub started, and what does its log say?") {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}
+
+// The connection is lost before the answer has come: what changes nothing is asked again at
+// once, and of all else it is not known what has become of it.
+func TestLostWhileItAsks(t *testing.T) {
+	for op, again := range map[Op]bool{Desired: true, Module: true, Nodes: true, Audit: true, Recordings: true, Recorded: true, Upload: false, Put: false, Record: false, Forget: false} {
+		t.Run(string(op), func(t *testing.T) {
+			t.Parallel()
+			h := newBusyHub(t, "PONG")
+			h.dies = 2
+			conn, err := h.identity(t).Dial(DialOptions{Name: "test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(conn.Close)
+			began := time.Now()
+			r, err := conn.Ask(t.Context(), &Request{Op: op})
+			switch {
+			case again && (err != nil || r.Revision != 7 || h.connections() != h.dies+1):
+				t.Errorf("after %v and %d connections: %+v, %v", time.Since(began), h.connections(), r, err)
+			case !again && (!errors.Is(err, ErrAway) || !errors.Is(err, errLost) || !conn.Away(err)):
+				t.Errorf("after %v: %v", time.Since(began), err)
+			}
+		})
 	}
 }
 

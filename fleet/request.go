@@ -38,6 +38,15 @@ func (r Role) MayRequest(op Op) bool {
 	return false
 }
 
+// reads reports whether such requests change nothing at the hub.
+func (op Op) reads() bool {
+	switch op {
+	case Desired, Module, Nodes, Audit, Recordings, Recorded:
+		return true
+	}
+	return false
+}
+
 // MaxModule is the size in bytes that the file of a module may have: that of package
 // host, which hubs do not have, because it calls the kernel when a program starts.
 const MaxModule = 32 << 20
