@@ -57,7 +57,7 @@ func (d *door) admit(a *attempt) *Client {
 	}
 	client, bound, err := d.clients.admit(a.key, a.token, a.addr)
 	if err == nil {
-		if err = d.seats.take(client.Key); err != nil && !errors.Is(err, errCrowded) {
+		if err = d.seats.take(client.Key); err != nil && !errors.Is(err, errCrowded) && !errors.Is(err, errUnread) {
 			d.log.Error("a client is let in all the same", "client", client.String(), "error", err)
 			err = nil
 		}

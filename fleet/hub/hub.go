@@ -157,16 +157,21 @@ func (h *Hub) URL() string {
 // revokeEvery is how often the hub looks for clients that were revoked.
 const revokeEvery = time.Second
 
-// watch closes the connections of clients that were revoked, and says how many were
-// rejected, until ctx ends.
+// watch closes the connections of clients that were revoked or do not read, and says how
+// many were rejected, until ctx ends.
 func (h *Hub) watch(ctx context.Context) {
 	defer close(h.ended)
 	tick := time.NewTicker(revokeEvery)
 	defer tick.Stop()
+	unread := time.NewTicker(unreadEvery)
+	defer unread.Stop()
 	var before []*Client // one that was let in a moment ago may connect only now
 	for {
 		select {
 		case <-tick.C:
+		case <-unread.C:
+			h.disconnectUnread()
+			continue
 		case <-ctx.Done():
 			return
 		}

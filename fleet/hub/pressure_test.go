@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,4 +91,66 @@ func TestOperatorIsCutOff(t *testing.T) {
 	if _, lost := other.told(); lost > 0 {
 		t.Errorf("the operator that reads has lost %d", lost)
 	}
+}
+
+// A client that does not read has the hub keep no more for all its connections together
+// than it may: it is disconnected, stays out for a moment, and is named. Others notice nothing.
+func TestClientReadsNothing(t *testing.T) {
+	h := startHub(t)
+	wire := newWire(t, h.listen)
+	watcher := h.dial(t, fleet.Reader, "watcher", nil)
+	sender := h.dial(t, fleet.Node, "sender", nil)
+	id := h.identity(t, h.token(t, fleet.Reader, "hoarder"))
+	id.URL = "tls://" + wire.listener.Addr().String()
+	answers := fleet.AnswerSubject(id.Key(), "*", "*")
+	for range fleet.MaxConnections {
+		c, err := id.Dial(fleet.DialOptions{Persist: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		eventually(t, "it is connected", c.IsConnected)
+		if _, err := c.SubscribeSync(answers); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	connected := func() int {
+		n, err := h.connections(id.Key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := connected(); n != fleet.MaxConnections {
+		t.Fatalf("it has %d connections, want %d", n, fleet.MaxConnections)
+	}
+	wire.set(true)
+	message := make([]byte, maxPayload/2)
+	sent := 0
+	eventually(t, "it is disconnected", func() bool {
+		if err := sender.Publish(fleet.AnswerSubject(id.Key(), "q", sender.Key()), message); err != nil {
+			t.Fatal(err)
+		}
+		if err := sender.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		sent += len(message)
+		return connected() == 0
+	})
+	if sent >= maxPending {
+		t.Errorf("%d MiB were sent to each connection, which has a bound of its own", sent>>20)
+	}
+	eventually(t, "the audit trail says it", func() bool { return strings.Contains(audit(t, watcher), "does not read") })
+	if err := h.seats.take(id.Key()); !errors.Is(err, errUnread) {
+		t.Errorf("it may come in at once: %v", err)
+	}
+	if err := h.seats.take(watcher.Key()); err != nil {
+		t.Errorf("another client may not: %v", err)
+	}
+	h.seats.shut(id.Key(), time.Now())
+	wire.set(false)
+	eventually(t, "it is let in later", func() bool { return connected() > 0 })
 }

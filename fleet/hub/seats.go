@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/taskwatch/taskwatch/fleet"
 )
@@ -19,7 +20,8 @@ type seats struct {
 
 type seat struct {
 	taken  int
-	asking bool // the servers
+	asking bool      // the servers
+	shut   time.Time // until when the client is not let in
 }
 
 func newSeats(connections func(key string) (int, error)) *seats {
@@ -29,16 +31,15 @@ func newSeats(connections func(key string) (int, error)) *seats {
 // errCrowded says why a client gets no further connection.
 var errCrowded = fmt.Errorf("it has %d connections already, and may have no more: end some of its programs; if they are not its own, its key was stolen: revoke it", fleet.MaxConnections)
 
-// take counts a connection of a client that begins, or returns errCrowded. Another error
-// says that the servers do not know how many there are, and the client may come in: they
+// take counts a connection of a client that begins, or returns errCrowded or errUnread.
+// Another error says that the servers do not know how many there are, and the client may come in: they
 // have other worries then.
 func (s *seats) take(key string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.byKey[key]
-	if c == nil {
-		c = &seat{}
-		s.byKey[key] = c
+	c := s.seat(key)
+	if time.Now().Before(c.shut) {
+		return errUnread
 	}
 	if c.taken < fleet.MaxConnections {
 		c.taken++
@@ -60,6 +61,23 @@ func (s *seats) take(key string) error {
 		return errCrowded
 	}
 	return nil
+}
+
+// seat returns the one of a client. Callers hold mu.
+func (s *seats) seat(key string) *seat {
+	c := s.byKey[key]
+	if c == nil {
+		c = &seat{}
+		s.byKey[key] = c
+	}
+	return c
+}
+
+// shut lets a client in no more until a time.
+func (s *seats) shut(key string, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seat(key).shut = until
 }
 
 // forget forgets a client that is let in no more.
