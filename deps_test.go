@@ -82,7 +82,7 @@ var depRules = []depRule{
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/acct", "sink/audit", "sink/otlp", "internal/..."}},
 	{"fleet", []string{"module", "module/sign", "internal/..."}},
-	{"fleet/selector", []string{"fleet"}},
+	{"fleet/selector", []string{"filter", "fleet"}},
 	{"fleet/operator", []string{".", "fleet", "fleet/selector", "module/sign", "record", "internal/..."}},
 	{"fleet/registry", []string{"fleet", "module"}},
 	{"fleet/node", []string{"fleet", "fleet/registry", "fleet/selector", "daemon", "module/host", "module/sign"}},

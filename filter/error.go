@@ -64,8 +64,9 @@ var (
 	ownType    = regexp.MustCompile(`taskwatch\.(\w+)`)
 )
 
-// newError returns an Error for the first of cel's errors.
-func newError(expr string, iss *cel.Issues) *Error {
+// NewError returns an Error for the first of cel's errors. It is for packages that read
+// expressions over something else, too.
+func NewError(expr string, iss *cel.Issues) *Error {
 	first := iss.Errors()[0]
 	e := &Error{Expr: expr, Message: first.Message, Line: first.Location.Line(), Column: first.Location.Column()}
 	switch m := first.Message; {

@@ -115,7 +115,7 @@ func Parse(expr string, opts Options) (*Filter, error) {
 	}
 	checked, iss := e.Compile(expr)
 	if iss.Err() != nil {
-		return nil, newError(expr, iss)
+		return nil, NewError(expr, iss)
 	}
 	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
 		return nil, &Error{Expr: expr, Message: "it is of type " + typeName(t.String()) + ", not true or false", Hint: "compare it with something"}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,13 +35,14 @@ const (
 
 // Check returns an error unless a recording may be begun.
 func (r *Recording) Check() error {
-	err := module.CheckName(r.Name)
+	var err error
 	switch {
-	case err != nil:
+	case module.CheckName(r.Name) != nil:
+		err = errors.New("a name has 1 to 32 letters, digits, '_' and '-'")
 	case r.MaxBytes < MinRecordingBytes || r.MaxBytes > MaxRecordingBytes:
-		err = fmt.Errorf("%d bytes: give %d to %d", r.MaxBytes, MinRecordingBytes, MaxRecordingBytes)
+		err = fmt.Errorf("it is to have at most %d bytes: give %d MiB to %d MiB", r.MaxBytes, MinRecordingBytes>>20, MaxRecordingBytes>>20)
 	case r.MaxAge < 0:
-		err = fmt.Errorf("it is to keep answers for %v", r.MaxAge)
+		err = fmt.Errorf("it is to keep answers for %v: give a time above 0", r.MaxAge)
 	}
 	if err != nil {
 		return fmt.Errorf("recording %.40q: %w", r.Name, err)

@@ -227,7 +227,15 @@ func (f *fleetInsmod) rollout(ctx context.Context, c *operator.Conn, key minisig
 		say("%s: %d of %d nodes", e.Module, done, all)
 		saySilent(o)
 	}}
-	return r.Run(ctx, c, e)
+	err := r.Run(ctx, c, e)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return fmt.Errorf("module %s: the rollout was interrupted: the nodes of the steps that were begun load it, and the others keep what they have; the same command goes on, and 'taskwatch fleet rmmod' unloads it everywhere: %w", e.Module, err)
+	case errors.Is(err, operator.ErrFailed):
+		return fmt.Errorf("module %s: %w", e.Module, err)
+	}
+	return err
 }
 
 // renew says what is to run again and again, until ctx ends.
@@ -277,6 +285,8 @@ func await(ctx context.Context, c *operator.Conn, e *fleet.Entry, limit time.Dur
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("module %s: %w: not all nodes have followed within %v; 'taskwatch fleet lsmod' shows which", e.Module, operator.ErrFailed, limit)
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("module %s: interrupted before all nodes have followed; they do so all the same, and 'taskwatch fleet lsmod' shows which have: %w", e.Module, err)
 	case err != nil:
 		return err
 	case len(o.Failed()) > 0:

@@ -24,7 +24,7 @@ var groups = []struct {
 }
 
 // ungrouped are topics of the help, and commands that taskwatch runs itself.
-var ungrouped = []func() *cobra.Command{newFilterHelp, newColumnsHelp, newDoctorChild, newBenchChild, newClassifyGuard}
+var ungrouped = []func() *cobra.Command{newFilterHelp, newColumnsHelp, newDoctorChild, newBenchChild, newClassifyGuard, newHub}
 
 func newRoot() *cobra.Command {
 	var showVersion bool

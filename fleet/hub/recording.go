@@ -98,7 +98,7 @@ func (s *store) stream(ctx context.Context, r *fleet.Recording) (jetstream.Strea
 	}
 	stream, err := s.js.Stream(ctx, recordingStream+r.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrInvalidStreamName) {
-		return nil, fmt.Errorf("there is no recording %.40q", r.Name)
+		return nil, fmt.Errorf("there is no recording %.40q; 'taskwatch fleet recordings' lists those that there are", r.Name)
 	}
 	return stream, err
 }

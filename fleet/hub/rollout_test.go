@@ -96,7 +96,7 @@ func TestRollbackOfSecondStep(t *testing.T) {
 	r := operator.Rollout{Key: tm.key, Step: 1, Rollback: true, Timeout: patient, OnStep: func(done, _ int, _ *operator.Outcome) { steps = append(steps, done) }}
 	next := &fleet.Entry{Module: "count", Digest: fleet.Digest(m.File), Registry: place, Expires: time.Now().Add(time.Hour)}
 	err = r.Run(t.Context(), tm.Conn, next)
-	for _, says := range []string{"it failed on 1 of 2 nodes so far, on " + nodes[1].name + " first: ", "; what ran before runs again"} {
+	for _, says := range []string{"it failed on 1 of 2 nodes so far, first on node " + nodes[1].name + ": ", "; what ran before runs again"} {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("the rollout ends with %v, want %q", err, says)
 		}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -326,15 +328,28 @@ func describe(e *fleet.Entry) string {
 	if e.Absent {
 		return fmt.Sprintf("wants module %s unloaded, generation %d", e.Module, e.Generation)
 	}
-	text := fmt.Sprintf("wants module %s, generation %d, digest %s, on nodes with %q", e.Module, e.Generation, e.Digest, e.Select)
+	text := fmt.Sprintf("wants module %s, generation %d, digest %s, on ", e.Module, e.Generation, e.Digest)
+	if e.Select == "" {
+		text += "all nodes"
+	} else {
+		text += fmt.Sprintf("nodes for which %#q", e.Select)
+	}
 	if e.Through != "" {
 		text += ", in a rollout through " + e.Through
 	}
 	if e.Registry != "" {
 		text += ", from " + e.Registry
 	}
-	if len(e.Params) > 0 {
-		text += fmt.Sprintf(", with %q", e.Params)
+	for i, name := range slices.Sorted(maps.Keys(e.Params)) {
+		text += [...]string{", with ", " "}[min(i, 1)] + name + "=" + word(e.Params[name])
+	}
+	return text
+}
+
+// word returns a text that cannot pass for more than one word: in quotes, unless it is one.
+func word(text string) string {
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '`' || r == ',' || r == '=' }) {
+		return fmt.Sprintf("%#q", text)
 	}
 	return text
 }

@@ -65,8 +65,8 @@ func (r *Rollout) Run(ctx context.Context, c *Conn, e *fleet.Entry) error {
 			r.OnStep(done, len(nodes), o)
 		}
 		if failed := o.Failed(); len(failed) > 0 {
-			return r.stop(ctx, series, before, fmt.Errorf("%w: it failed on %d of %d nodes so far, on %s first: %s",
-				ErrFailed, len(failed), done, failed[0].Node.Report.Facts.Name, failed[0].Reason))
+			return r.stop(ctx, series, before, fmt.Errorf("%w: it failed on %d of %s so far, first on node %s: %s",
+				ErrFailed, len(failed), count(done, "node"), failed[0].Node.Report.Facts.Name, failed[0].Reason))
 		}
 		if done == len(nodes) {
 			e.Generation = step.Generation
@@ -91,7 +91,7 @@ func (r *Rollout) await(ctx context.Context, c *Conn, e *fleet.Entry, reached []
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: not all nodes have followed within %v", ErrFailed, r.Timeout)
+		err = fmt.Errorf("%w: not all nodes have followed within %v; 'taskwatch fleet lsmod' shows which", ErrFailed, r.Timeout)
 	}
 	return o, err
 }
@@ -179,7 +179,7 @@ func (r *Rollout) before(ctx context.Context, c *Conn, e *fleet.Entry) (*fleet.E
 		return nil, fmt.Errorf("there is no way back for module %s: %w; leave out --rollback", e.Module, err)
 	}
 	if back.Through != "" {
-		return nil, fmt.Errorf("there is no way back for module %s: an earlier rollout is not complete; leave out --rollback, or end it first", e.Module)
+		return nil, fmt.Errorf("there is no way back for module %s: an earlier rollout is not complete, and only some nodes have its version; leave out --rollback, or unload the module first", e.Module)
 	}
 	back.Expires = e.Expires
 	return back, nil
@@ -204,9 +204,9 @@ func (r *Rollout) stop(ctx context.Context, series *Series, before *fleet.Entry,
 		return fmt.Errorf("%w; what ran before is wanted again, and not all nodes have followed: %w", cause, err)
 	case len(o.Failed()) > 0:
 		f := o.Failed()[0]
-		return fmt.Errorf("%w; what ran before is wanted again, and fails on %s, on %s first: %s", cause, count(len(o.Failed()), "node"), f.Node.Report.Facts.Name, f.Reason)
+		return fmt.Errorf("%w; what ran before is wanted again, and fails on %s, first on node %s: %s", cause, count(len(o.Failed()), "node"), f.Node.Report.Facts.Name, f.Reason)
 	case len(o.Silent) > 0:
-		return fmt.Errorf("%w; what ran before runs again, but for %s, %s first", cause, count(len(o.Silent), "silent node"), o.Silent[0].Report.Facts.Name)
+		return fmt.Errorf("%w; what ran before runs again, but for %s, the first is %s", cause, count(len(o.Silent), "silent node"), o.Silent[0].Report.Facts.Name)
 	}
 	return fmt.Errorf("%w; what ran before runs again", cause)
 }

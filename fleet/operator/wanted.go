@@ -168,4 +168,4 @@ func outcomeOf(e *fleet.Entry, sel *selector.Selector, nodes map[string]heardOf)
 }
 
 // ErrFailed says that a module does not run everywhere where it is to.
-var ErrFailed = errors.New("the module does not run everywhere")
+var ErrFailed = errors.New("it does not run everywhere")

@@ -8,6 +8,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 
+	"github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/fleet"
 )
 
@@ -41,12 +42,13 @@ func IsLabel(name string) bool {
 	return err == nil && slices.Equal(s.labels, []string{name})
 }
 
-// Parse reads an expression; "" chooses all nodes.
+// Parse reads an expression; "" chooses all nodes. The error of a mistake in it matches
+// a [filter.Error].
 func Parse(expr string) (*Selector, error) {
 	if expr == "" {
 		return &Selector{}, nil
 	}
-	fail := func(err error) error { return fmt.Errorf("select: %s: %w", expr, err) }
+	fail := func(err error) error { return fmt.Errorf("select: %w", err) }
 	var options []cel.EnvOption
 	for name, t := range facts {
 		options = append(options, cel.Variable(name, t))
@@ -57,7 +59,7 @@ func Parse(expr string) (*Selector, error) {
 	}
 	parsed, iss := env.Parse(expr)
 	if iss.Err() != nil {
-		return nil, fail(iss.Err())
+		return nil, fail(filter.NewError(expr, iss))
 	}
 	s := &Selector{}
 	for _, e := range ast.MatchDescendants(ast.NavigateAST(parsed.NativeRep()), ast.KindMatcher(ast.IdentKind)) {
@@ -73,10 +75,10 @@ func Parse(expr string) (*Selector, error) {
 	}
 	checked, iss := env.Check(parsed)
 	if iss.Err() != nil {
-		return nil, fail(iss.Err())
+		return nil, fail(filter.NewError(expr, iss))
 	}
 	if !checked.OutputType().IsExactType(cel.BoolType) {
-		return nil, fail(fmt.Errorf("it is %s, not true or false; compare it with something", checked.OutputType()))
+		return nil, fail(&filter.Error{Expr: expr, Line: 1, Message: fmt.Sprintf("it is of type %s, not true or false", checked.OutputType()), Hint: "compare it with something"})
 	}
 	if s.prog, err = env.Program(checked, cel.CostLimit(costLimit)); err != nil {
 		return nil, fail(err)

@@ -30,10 +30,13 @@ func TestSelector(t *testing.T) {
 		}
 	}
 	for expr, says := range map[string]string{
-		`role == `:           "Syntax error",
-		`role`:               "not true or false",
-		`kernel_modules + 1`: "no matching overload",
-		`role == 1`:          "no matching overload",
+		`role == `:           "it is not an expression: it ends too early",
+		`role == "ci`:        "a quote is not closed",
+		`role = "ci"`:        "to compare is ==",
+		`role`:               "it is of type string, not true or false; compare it with something",
+		`kernel_modules + 1`: "+ cannot be between bool and int",
+		`role == 1`:          "== cannot be between string and int; a number stands without quotes",
+		`len(role) == 2`:     `there is no function "len"`,
 	} {
 		if _, err := Parse(expr); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), expr) {
 			t.Errorf("%s: the error is %v, want one that says %q", expr, err, says)

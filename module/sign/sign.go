@@ -80,7 +80,7 @@ func KeysOf(keys ...minisign.PublicKey) *Keys { return &Keys{keys: keys} }
 // ReadPrivateKey reads the file of a private key, which others may not read.
 // The password is needed for one that is encrypted.
 func ReadPrivateKey(file, password string) (key minisign.PrivateKey, err error) {
-	b, err := readOwn(file, 0o077, "be reached")
+	b, err := readPrivate(file)
 	switch {
 	case err != nil:
 	case minisign.IsEncrypted(b):
@@ -92,6 +92,17 @@ func ReadPrivateKey(file, password string) (key minisign.PrivateKey, err error) 
 		return key, fmt.Errorf("key %s: %w", file, err)
 	}
 	return key, nil
+}
+
+// readPrivate reads the file of a private key.
+func readPrivate(file string) ([]byte, error) {
+	if b, err := readOwn(file, 0, ""); err == nil {
+		var key minisign.PublicKey
+		if key.UnmarshalText(b) == nil {
+			return nil, errors.New("it is a public key; give the private one, which 'minisign -G' has written as well: minisign.key, or what its -s said")
+		}
+	}
+	return readOwn(file, 0o077, "be reached")
 }
 
 // readOwn reads a file that others may not change, or see.
@@ -187,7 +198,7 @@ func (k *Keys) Has(id string) bool {
 
 // IsEncrypted reports whether the file of a private key needs a password.
 func IsEncrypted(file string) (bool, error) {
-	b, err := readOwn(file, 0o077, "be reached")
+	b, err := readPrivate(file)
 	if err != nil {
 		return false, fmt.Errorf("key %s: %w", file, err)
 	}

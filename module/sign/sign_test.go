@@ -95,6 +95,22 @@ func TestKeysOfOthers(t *testing.T) {
 	}
 }
 
+// Somebody who gives the public key for the private one is told so, and not to hide it.
+func TestPublicKeyForPrivate(t *testing.T) {
+	_, public := pair(t, t.TempDir())
+	for _, mode := range []os.FileMode{0o600, 0o644} {
+		if err := os.Chmod(public, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadPrivateKey(public, ""); err == nil || !strings.Contains(err.Error(), "it is a public key") {
+			t.Errorf("mode %v: %v", mode, err)
+		}
+		if _, err := IsEncrypted(public); err == nil || !strings.Contains(err.Error(), "it is a public key") {
+			t.Errorf("mode %v: whether it is encrypted: %v", mode, err)
+		}
+	}
+}
+
 // Debian's minisign reads what is signed here, and what it signs is read here.
 func TestMinisign(t *testing.T) {
 	testutil.Require(t, testutil.NeedsTool("minisign"))
