@@ -207,7 +207,7 @@ func (c *Conn) request(ctx context.Context, op Op, b []byte) (*nats.Msg, error) 
 func (c *Conn) try(ctx context.Context, b []byte) (*nats.Msg, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	lost := c.StatusChanged(nats.RECONNECTING)
+	lost := c.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	defer c.RemoveStatusListener(lost) // and closes it
 	go func() {
 		if _, is := <-lost; is {

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,16 @@ const (
 	MaxQuestionsOfOne = 4        // the same, of one operator
 	MaxQuestion       = 64 << 10 // bytes
 )
+
+// maxQuestionID is how many characters the id of a question may have.
+const maxQuestionID = 64
+
+// ValidQuestion reports whether a text can be the id of a question: lower case letters and
+// digits. It becomes part of a subject, and a server closes the connection of a client that
+// publishes to a long one.
+func ValidQuestion(id string) bool {
+	return id != "" && len(id) <= maxQuestionID && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
+}
 
 // Bound brings the question within its bounds.
 func (q *Question) Bound() {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,12 @@ type Hub struct {
 	service *service
 	stop    context.CancelFunc
 	ended   chan struct{}
+	lost    chan error
 }
+
+// Lost has a value when the server has closed the connection of the hub for good: it
+// answers nobody any more. Close it then, and start it again.
+func (h *Hub) Lost() <-chan error { return h.lost }
 
 // serve starts a server or connects to those of others, and returns the connection
 // of the service.
@@ -65,7 +71,7 @@ func Start(cfg Config) (_ *Hub, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &Hub{log: cfg.Log, ended: make(chan struct{})}
+	h := &Hub{log: cfg.Log, ended: make(chan struct{}), lost: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("hub: %w", err)
@@ -90,6 +96,9 @@ func Start(cfg Config) (_ *Hub, err error) {
 	if h.server != nil {
 		disk.dir = cfg.Dir
 	}
+	nc.SetClosedHandler(func(nc *nats.Conn) {
+		h.lost <- fmt.Errorf("the server has closed the connection of the hub: %w", cmp.Or(nc.LastError(), nats.ErrConnectionClosed))
+	})
 	if err := h.service.start(nc, cfg.Replicas, disk); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/taskwatch/taskwatch/fleet"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // A recording is a stream, which takes the answers to a question where the server
@@ -31,12 +32,12 @@ const (
 // to ask.
 func (s *store) record(ctx context.Context, c *Client, r *fleet.Recording) error {
 	if r == nil {
-		return errors.New("there is no recording")
+		return errors.New("no recording is named")
 	}
 	if err := r.Check(); err != nil {
 		return err
 	}
-	if r.Question == "" || strings.ContainsAny(r.Question, ".*> \t") {
+	if !fleet.ValidQuestion(r.Question) {
 		return fmt.Errorf("%.40q is not the id of a question", r.Question)
 	}
 	if err := s.room.check(); err != nil {
@@ -94,10 +95,13 @@ func recordingOf(name string, info *jetstream.StreamInfo) fleet.Recording {
 // stream returns that of a recording.
 func (s *store) stream(ctx context.Context, r *fleet.Recording) (jetstream.Stream, error) {
 	if r == nil {
-		return nil, errors.New("there is no recording")
+		return nil, errors.New("no recording is named")
 	}
-	stream, err := s.js.Stream(ctx, recordingStream+r.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrInvalidStreamName) {
+	stream, err := jetstream.Stream(nil), error(jetstream.ErrStreamNotFound)
+	if module.CheckName(r.Name) == nil { // another name may not go into a subject
+		stream, err = s.js.Stream(ctx, recordingStream+r.Name)
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("there is no recording %.40q; 'taskwatch fleet recordings' lists those that there are", r.Name)
 	}
 	return stream, err

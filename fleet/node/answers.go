@@ -68,7 +68,7 @@ func (as *answers) take(ctx context.Context, msg *nats.Msg) {
 		as.node.log.Warn("a question is too long", "asker", asker, "bytes", len(msg.Data), "limit", fleet.MaxQuestion)
 		return
 	}
-	if err := json.Unmarshal(msg.Data, &q); err != nil || q.ID == "" || strings.ContainsAny(q.ID, ".*> \t") {
+	if err := json.Unmarshal(msg.Data, &q); err != nil || !fleet.ValidQuestion(q.ID) {
 		as.node.log.Warn("a question cannot be read", "asker", asker, "error", err)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"sync"
@@ -134,14 +135,43 @@ const readEvery = time.Minute
 
 // Run keeps the daemon as the hub wants it, until ctx ends. The modules stay.
 func (n *Node) Run(ctx context.Context) error {
+	for {
+		err := n.run(ctx)
+		if !errors.Is(err, errClosed) {
+			return err
+		}
+		n.log.Error("the server has closed the connection to the hub for good; another one is made", "error", err)
+		select {
+		case <-time.After(time.Second + rand.N(newConnAfter)): // not all nodes at the same time
+		case <-ctx.Done():
+			return nil
+		}
+		if n, err = New(n.cfg); err != nil {
+			return err
+		}
+	}
+}
+
+// newConnAfter is how long a node waits, and a second more, at most, after the server has
+// closed its connection for good.
+const newConnAfter = 4 * time.Second
+
+// errClosed says that the connection does not come back by itself: the server has said
+// that the node has done something that it may not.
+var errClosed = errors.New("fleet: the connection is closed")
+
+// run does it until the connection is closed.
+func (n *Node) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer n.modules.fetches.ended.Wait()
 	defer n.reads.Wait()
 	defer n.conn.Close()
 	defer n.answers.end()
+	closed := n.conn.StatusChanged(nats.CLOSED)
+	defer n.conn.RemoveStatusListener(closed)
 	if err := n.subscribe(ctx); err != nil {
-		return err
+		return n.orClosed(err)
 	}
 	var beats sync.WaitGroup
 	defer beats.Wait()
@@ -159,6 +189,8 @@ func (n *Node) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-closed:
+			return n.orClosed(nil)
 		case e := <-entries:
 			n.modules.take(ctx, []fleet.Stored{*e})
 		case list := <-n.read:
@@ -181,6 +213,14 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 		n.report()
 	}
+}
+
+// orClosed returns an error, or why the connection is closed if it is.
+func (n *Node) orClosed(err error) error {
+	if n.conn.IsClosed() {
+		return fmt.Errorf("%w: %w", errClosed, n.conn.Why(nats.ErrConnectionClosed))
+	}
+	return err
 }
 
 func (n *Node) subscribe(ctx context.Context) error {

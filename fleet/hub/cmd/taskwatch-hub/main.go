@@ -111,10 +111,13 @@ func serve(cfg hub.Config) error {
 		return err
 	}
 	notify(cfg.Log, daemon.SdNotifyReady)
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case err = <-h.Lost(): // it is of no use any more: whoever has started it does so again
+	}
 	notify(cfg.Log, daemon.SdNotifyStopping)
 	h.Close()
-	return nil
+	return err
 }
 
 // notify tells systemd what the hub does, if systemd has started it.
