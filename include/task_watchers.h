@@ -33,8 +33,7 @@
  *
  *	attach	0	once for each task that exists when the module is loaded
  *	detach	0	once for each task that exists when it is unloaded
- *	execed	0	after an exec that has succeeded, also with MODULE_VETO(exec);
- *			for the kernel only
+ *	execed	0	after an exec that has succeeded, also with MODULE_VETO(exec)
  *	step	number	while an exec is decided: at 0 about the program, at 1 about the
  *			interpreter if it is a script, at 2 about that of the interpreter,
  *			and so on; for the kernel only

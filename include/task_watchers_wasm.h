@@ -67,7 +67,7 @@ TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32
 
 /*
  * task_watcher_func - call fn on every event ev
- * @ev: init, clone, exec, uid, gid, exit or free; attach or detach
+ * @ev: init, clone, exec, uid, gid, exit or free; attach, detach or execed
  * @fn: int fn(unsigned long val, struct task_struct *tsk)
  *
  * Watchers of one event are called in the order in which they stand in the
@@ -77,7 +77,7 @@ TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32
 	TW_EXPORT("__task_watcher_" #ev "_" #fn)                                             \
 	int __task_watcher_##ev##_##fn(__u64 tw_val, struct task_struct *tw_tsk)             \
 	{                                                                                    \
-		_Static_assert(TW_JOIN(tw_event_, ev) <= WATCH_TASK_DETACH, #ev " is for modules in the kernel"); \
+		_Static_assert(TW_JOIN(tw_event_, ev) <= WATCH_TASK_EXECED, #ev " is for modules in the kernel"); \
 		TW_CHECK_WATCHER(fn);                                                        \
 		return fn((unsigned long)tw_val, tw_tsk);                                    \
 	}
@@ -111,9 +111,20 @@ TW_EXPORT("__task_watchers_task") struct task_struct *__task_watchers_task(__u32
  */
 struct linux_binprm;
 
-#define task_exec_watcher_func(fn)                                                           \
-	TW_EXPORT("__task_watcher_exec_" #fn)                                                \
-	int __task_watcher_exec_##fn(__u64 tw_val, struct task_struct *tw_tsk)               \
+#define task_exec_watcher_func(fn) TW_EXEC_WATCHER(exec, fn)
+
+/*
+ * task_execed_watcher_func - like task_exec_watcher_func(fn), after every exec
+ * that has succeeded
+ *
+ * With MODULE_VETO(exec), watchers of exec are called while it is decided, and
+ * the exec can still fail. What depends on its success is done here.
+ */
+#define task_execed_watcher_func(fn) TW_EXEC_WATCHER(execed, fn)
+
+#define TW_EXEC_WATCHER(ev, fn)                                                              \
+	TW_EXPORT("__task_watcher_" #ev "_" #fn)                                             \
+	int __task_watcher_##ev##_##fn(__u64 tw_val, struct task_struct *tw_tsk)             \
 	{                                                                                    \
 		_Static_assert(TW_IS(fn, int (*)(unsigned long, struct task_struct *, struct linux_binprm *), \
 				     int (*)(unsigned long, const struct task_struct *, const struct linux_binprm *)), \

@@ -22,14 +22,23 @@ static int check(unsigned long val, struct task_struct *tsk, struct linux_binprm
 	char path[64]; /* more than the parameters have: a longer path differs */
 
 	task_exec_path(tsk, bprm, path, sizeof(path));
-	if (task_string_is(path, sizeof(path), root))
-		below_create(tsk);
 	if (!below_get(tsk) || !task_string_is(path, sizeof(path), denied))
 		return 0;
 	__sync_fetch_and_add(&matched, 1);
 	return -TW_EPERM;
 }
 task_exec_watcher_func(check);
+
+static int ran(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
+{
+	char path[64];
+
+	task_exec_path(tsk, bprm, path, sizeof(path));
+	if (task_string_is(path, sizeof(path), root))
+		below_create(tsk);
+	return 0;
+}
+task_execed_watcher_func(ran); /* an exec that is decided may still fail */
 
 MODULE_VETO(exec);
 MODULE_DESCRIPTION("denies a program below another one");

@@ -96,6 +96,9 @@ func (f *File) Info() Info {
 		o := f.wasm
 		i := newInfo(f, o.Watchers[:], o.Params())
 		i.Description, i.Author, i.Version, i.License = o.Description, o.Author, o.Version, o.License
+		for _, fn := range o.Execed {
+			i.Watchers = append(i.Watchers, Watcher{execed, fn})
+		}
 		i.Reads, i.Memory = o.ReadNames(), o.Memory()
 		return i
 	}
@@ -168,11 +171,16 @@ func newInfo(f *File, watchers [][]string, params []module.Param) Info {
 	return i
 }
 
+// execed is the entry of watchers that are called after an exec that has succeeded.
+const execed = "execed"
+
 // Kinds returns the events that the module has watchers for.
 func (i *Info) Kinds() (s taskwatch.Kinds) {
 	for _, w := range i.Watchers {
 		if k, err := taskwatch.ParseKind(w.Event); err == nil {
 			s |= taskwatch.KindsOf(k)
+		} else if w.Event == execed {
+			s |= taskwatch.KindsOf(taskwatch.Exec)
 		}
 	}
 	return s

@@ -68,7 +68,7 @@ func (m *sandboxed) Stats() (Stats, error) {
 	s.Kinds = registered(m.registry, m.table.Name) & m.info.Kinds() // it may follow tasks besides
 	for _, w := range st.Watchers {
 		s.Watchers = append(s.Watchers, WatcherStats{
-			Watcher{w.Kind.String(), w.Name}, Calls{Timed: true, Calls: w.Calls, Errors: w.Errors + w.Crashes},
+			Watcher{w.Event, w.Name}, Calls{Timed: true, Calls: w.Calls, Errors: w.Errors + w.Crashes},
 		})
 	}
 	return s, nil

@@ -83,9 +83,9 @@ func (m *Module) next() bool {
 		m.tellDrops(false)
 		return false
 	}
-	for _, w := range m.watchers[e.kind()] {
+	for _, w := range m.queued[e.kind()] {
 		if f := m.invoke(w, e); f != nil && m.opts.Feed != nil {
-			f.Module, f.Kind, f.Event = m.Name(), w.kind, e.event()
+			f.Module, f.Kind, f.Event = m.Name(), w.list.kind(), e.event()
 			m.opts.Feed.Deliver(taskwatch.Item{Failure: f})
 		}
 	}

@@ -109,7 +109,7 @@ func (m *Module) invoke(w *watcher, e *entry) *taskwatch.Failure {
 	}
 	s.host.begin(e)
 	s.dog.arm(0)
-	err := inst.fns[w.kind][w.index].CallWithStack(background, w.stack[:])
+	err := inst.fns[w.list][w.index].CallWithStack(background, w.stack[:])
 	late := s.dog.disarm()
 	s.host.entry = nil
 	if measured {

@@ -22,7 +22,7 @@ type Module struct {
 	object   *Object
 	opts     LoadOptions
 	params   map[uint32][]byte
-	watchers [taskwatch.NumLists][]*watcher
+	watchers [numLists][]*watcher
 
 	parents *parents // nil for a module that does not read of them, or cannot
 
@@ -51,6 +51,7 @@ type Module struct {
 	crashes []time.Time // the latest
 	told    uint64      // how many drops were logged
 	toldAt  time.Time
+	queued  [taskwatch.NumLists][]*watcher // that are called for what is in the queue
 }
 
 // Load makes an instance of the module and sets its parameters. It needs no
@@ -96,9 +97,9 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 	if m.inst, err = m.sandbox.instantiate(o, params); err != nil {
 		return nil, errors.Join(err, m.sandbox.close(), o.unuse())
 	}
-	for k := range o.Watchers {
-		for i, name := range o.Watchers[k] {
-			m.watchers[k] = append(m.watchers[k], &watcher{kind: taskwatch.Kind(k), index: i, name: name})
+	for l := range numLists {
+		for i, name := range *o.list(l) {
+			m.watchers[l] = append(m.watchers[l], &watcher{list: l, index: i, name: name})
 		}
 	}
 	joinRing(m.queue)
@@ -112,9 +113,10 @@ func (m *Module) Name() string { return m.object.Name }
 // Watchers returns the module in the form that a registry takes. veto holds
 // the events that the source can refuse ([source.Capabilities]): on those of
 // them that the module asks for, its watchers are called in place, before the
-// operation, and their errors refuse it. Everything else is put into the
-// module's queue, and its errors go to [LoadOptions.Feed]. To one module,
-// events come in the order in which they were notified, whichever way.
+// operation, and their errors refuse it. Everything else, such as the watchers of
+// execed, is put into the module's queue, and its errors go to [LoadOptions.Feed].
+// To one module, events come in the order in which they were notified, whichever
+// way.
 //
 // The fields that are gathered for it are those of [Object.Reads] besides the default
 // ones. A module that reads of parents follows the tasks as one with [taskwatch.Attach]
@@ -129,24 +131,34 @@ func (m *Module) Watchers(veto taskwatch.Kinds) *taskwatch.Module {
 		m.parents.watch(t)
 	}
 	reads := taskwatch.Reads(taskwatch.DefaultFields | m.object.Reads)
-	for k, list := range m.watchers {
-		k := taskwatch.Kind(k)
-		options := []taskwatch.WatchOption{reads}
-		if !inPlace.Has(k) {
-			options = append(options, taskwatch.Observe())
+	var observe [taskwatch.NumLists][]*watcher
+	for l := range numLists {
+		k := l.kind()
+		if l == execed || !inPlace.Has(k) {
+			observe[k] = append(observe[k], m.watchers[l]...)
+			continue
 		}
-		switch {
-		case len(list) == 0:
-		case inPlace.Has(k), m.opts.Synchronous:
-			for _, w := range list {
-				t.Watch(k, m.callInPlace(w, inPlace.Has(k)), options...)
-			}
-		case k == taskwatch.Attach, k == taskwatch.Detach:
-			t.Watch(k, m.enqueueTask, options...)
-		default:
-			t.Watch(k, m.enqueue, options...)
+		for _, w := range m.watchers[l] {
+			t.Watch(k, m.callInPlace(w, true), reads)
 		}
 	}
+	for k, watchers := range observe {
+		k := taskwatch.Kind(k)
+		switch {
+		case len(watchers) == 0:
+		case m.opts.Synchronous:
+			for _, w := range watchers {
+				t.Watch(k, m.callInPlace(w, false), reads, taskwatch.Observe())
+			}
+		case k == taskwatch.Attach, k == taskwatch.Detach:
+			t.Watch(k, m.enqueueTask, reads, taskwatch.Observe())
+		default:
+			t.Watch(k, m.enqueue, reads, taskwatch.Observe())
+		}
+	}
+	m.mu.Lock()
+	m.queued = observe
+	m.mu.Unlock()
 	return t
 }
 
@@ -214,7 +226,7 @@ func (m *Module) Stats() Stats {
 	}
 	for _, list := range m.watchers {
 		for _, w := range list {
-			ws := WatcherStats{w.kind, w.name, w.calls.Load(), w.errors.Load(), w.crashes.Load()}
+			ws := WatcherStats{w.list.String(), w.name, w.calls.Load(), w.errors.Load(), w.crashes.Load()}
 			s.Watchers = append(s.Watchers, ws)
 			s.Calls += ws.Calls
 			s.Errors += ws.Errors

@@ -35,8 +35,10 @@ type Object struct {
 	ParentExe bool
 
 	// Watchers holds the names of the module's functions, in the order in
-	// which they are called: by kind, and those of attach and detach.
+	// which they are called: by kind, and those of attach and detach. Execed holds
+	// those that are called after an exec that has succeeded.
 	Watchers [taskwatch.NumLists][]string
+	Execed   []string
 
 	binary *rewrite.Module
 	code   []byte // instrumented
@@ -178,9 +180,9 @@ func (o *Object) collect() error {
 			continue
 		}
 		event, fn, _ := strings.Cut(rest, "_")
-		k, err := taskwatch.ParseList(event)
+		l, err := parseList(event)
 		if err != nil {
-			return invalid("its function %s: %s", e.Name, strings.TrimPrefix(err.Error(), "taskwatch: "))
+			return invalid("its function %s: %w", e.Name, err)
 		}
 		if fn == "" || len(fn) > maxWatcherName {
 			return invalid("its function %s: the name of a watcher is %s%s_NAME, with a NAME of 1 to %d bytes", e.Name, watcherPrefix, event, maxWatcherName)
@@ -194,7 +196,8 @@ func (o *Object) collect() error {
 		if n++; n > maxWatchers {
 			return invalid("it has more than %d watchers", maxWatchers)
 		}
-		o.Watchers[k] = append(o.Watchers[k], fn)
+		fns := o.list(l)
+		*fns = append(*fns, fn)
 	}
 	if n == 0 {
 		return invalid("it has no watchers: it exports no function %sEVENT_NAME", watcherPrefix)
@@ -253,7 +256,13 @@ func (o *Object) ask(s *sandbox) error {
 }
 
 // Kinds returns the events that the module watches.
-func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(o.Watchers[:]) }
+func (o *Object) Kinds() taskwatch.Kinds {
+	s := module.KindsOf(o.Watchers[:])
+	if len(o.Execed) > 0 {
+		s |= taskwatch.KindsOf(taskwatch.Exec)
+	}
+	return s
+}
 
 // ReadNames returns the names of what the module has gathered besides the default
 // fields.

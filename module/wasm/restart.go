@@ -124,7 +124,7 @@ func (m *Module) busy(waited time.Duration) error {
 	case w == nil || state&(running|starting) != running:
 		return fmt.Errorf("%w: waited %v for it", ErrBusy, waited)
 	case state&paused != 0:
-		return fmt.Errorf("%w: waited %v for its watcher %s on %s, whose line or record cannot be written", ErrBusy, waited, w.name, w.kind)
+		return fmt.Errorf("%w: waited %v for its watcher %s on %s, whose line or record cannot be written", ErrBusy, waited, w.name, w.list)
 	}
-	return fmt.Errorf("%w: waited %v for its watcher %s on %s", ErrBusy, waited, w.name, w.kind)
+	return fmt.Errorf("%w: waited %v for its watcher %s on %s", ErrBusy, waited, w.name, w.list)
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
-	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/wire"
 	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
@@ -45,7 +44,7 @@ type instance struct {
 	stop   api.MutableGlobal
 	record uint32 // the address of the task record
 	size   uint32 // of it, as the module knows it
-	fns    [taskwatch.NumLists][]api.Function
+	fns    [numLists][]api.Function
 }
 
 // newSandbox compiles the object's code. The cache of the object makes all but
@@ -161,9 +160,9 @@ func (s *sandbox) initialize(o *Object, inst *instance, params map[uint32][]byte
 			return invalid("a parameter is no longer in its memory")
 		}
 	}
-	for k := range o.Watchers {
-		for _, fn := range o.Watchers[k] {
-			inst.fns[k] = append(inst.fns[k], inst.mod.ExportedFunction(watcherPrefix+taskwatch.Kind(k).String()+"_"+fn))
+	for l := range numLists {
+		for _, fn := range *o.list(l) {
+			inst.fns[l] = append(inst.fns[l], inst.mod.ExportedFunction(watcherPrefix+l.String()+"_"+fn))
 		}
 	}
 	return nil

@@ -4,8 +4,6 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
-
-	"github.com/taskwatch/taskwatch"
 )
 
 // State is what becomes of a module's events.
@@ -52,7 +50,7 @@ type Stats struct {
 
 // WatcherStats are those of one watcher.
 type WatcherStats struct {
-	Kind    taskwatch.Kind
+	Event   string // or "attach", "detach" or "execed", which are none
 	Name    string
 	Calls   uint64
 	Errors  uint64
@@ -61,8 +59,8 @@ type WatcherStats struct {
 
 // watcher is one function of a module and what it has done.
 type watcher struct {
-	kind  taskwatch.Kind
-	index int // among those of its kind
+	list  list
+	index int // in the list
 	name  string
 	stack [2]uint64 // arguments and result; guarded by Module.mu
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,7 +32,7 @@ type example struct {
 	sandboxed *wasm.Module // the same source, or nil
 
 	live taskwatch.Registry
-	dir  string // with the program under the names "work", "root" and "denied"
+	dir  string // with the program under the names "work", "root" and "denied", and "broken", which is none
 
 	mu      sync.Mutex // guards records
 	records []*taskwatch.Record
@@ -51,7 +52,7 @@ func runExample(t *testing.T, name string, params map[string]string, sandbox boo
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"work", "root", "denied"} {
+	for name, b := range map[string][]byte{"work": b, "root": b, "denied": b, "broken": {0}} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -137,6 +138,11 @@ func verdict(t *testing.T) int {
 // sandbox: it refuses those of the second list.
 func rule(t *testing.T, name string, params map[string]string, allowed, refused [][]string) {
 	e := runExample(t, name, params, true)
+	for _, c := range slices.Concat(allowed, refused) {
+		for i := range c { // what is behind "run" is below it
+			c[i] = strings.ReplaceAll(c[i], "DIR", e.dir)
+		}
+	}
 	for _, c := range allowed {
 		if code, _ := e.run(t, c...); code != 0 {
 			t.Errorf("%q ends with %d", c, code)
@@ -144,9 +150,6 @@ func rule(t *testing.T, name string, params map[string]string, allowed, refused 
 	}
 	want := verdict(t)
 	for _, c := range refused {
-		for i := range c { // what is behind "run" is below it
-			c[i] = strings.ReplaceAll(c[i], "DIR", e.dir)
-		}
 		if code, _ := e.run(t, c...); code != want {
 			t.Errorf("%q ends with %d, want %d", c, code, want)
 		}
@@ -175,6 +178,12 @@ func TestExampleLineage(t *testing.T) {
 	rule(t, "lineage", map[string]string{"root": "DIR/root", "denied": "DIR/denied"},
 		[][]string{{"denied", "exit"}, {"root", "exit"}, {"work", "exit"}},
 		[][]string{{"root", "run", "DIR/denied", "exit"}, {"root", "run", "DIR/work", "run", "DIR/denied", "exit"}})
+}
+
+// What fails to become the root is not below it.
+func TestExampleLineageOfWhatFails(t *testing.T) {
+	rule(t, "lineage", map[string]string{"root": "DIR/broken", "denied": "DIR/denied"},
+		[][]string{{"work", "after", "DIR/broken", "run", "DIR/denied", "exit"}}, nil)
 }
 
 // A text that is cut has more than a rule can have, and so is not taken for it.

@@ -3,6 +3,7 @@
  * What the modules of docs/examples look at:
  *
  *	run PROGRAM ARG...	runs it and returns its code, 126 if the kernel refuses
+ *	after FILE WHAT...	tries to become FILE, which is no program, and goes on
  *	exit			does nothing
  *	fork N			N children
  *	root			becomes root again after it was not
@@ -66,6 +67,10 @@ int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
 
+	if (!strcmp(what, "after")) {
+		execv(argv[2], argv + 2);
+		return main(argc - 2, argv + 2);
+	}
 	if (!strcmp(what, "run")) {
 		pid_t pid = fork();
 
