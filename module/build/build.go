@@ -208,10 +208,14 @@ func findClang(target string) (string, error) {
 		if err == nil && strings.Contains(string(targets), target) {
 			return path, nil
 		}
-		lacking = append(lacking, path)
+		why := path + " cannot"
+		if err != nil {
+			why = fmt.Sprintf("%s --print-targets: %v", path, err)
+		}
+		lacking = append(lacking, why)
 	}
 	if lacking != nil {
-		return "", fmt.Errorf("%w that can compile for %s (%s cannot): install the package clang, 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang)",
+		return "", fmt.Errorf("%w that can compile for %s (%s): install the package clang, 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang)",
 			ErrNoClang, target, strings.Join(lacking, ", "))
 	}
 	return "", fmt.Errorf("%w in PATH: install clang 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang). You do not need it to load a module that is already built", ErrNoClang)

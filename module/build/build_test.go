@@ -170,7 +170,7 @@ func TestCompilerErrors(t *testing.T) {
 		{watcherOf("int f(int v, void *t)", "exec"), "a watcher is a function"},
 		{watcherOf("long f(unsigned long v, struct task_struct *t)", "exec"), "a watcher is a function"},
 		{watcherOf("int f(unsigned long v)", "exec"), "a watcher is a function"},
-		{watcherOf(goodWatcher, "exce"), "hint: there is no event exce: the events are init, clone, exec, uid, gid, exit, free; functions of attach, detach and execed"},
+		{watcherOf(goodWatcher, "exce"), "hint: there is no event exce: the events are init, clone, exec, uid, gid, exit, free; functions of attach, detach, execed and step"},
 		{watcherOf(goodWatcher, "exec") + "MODULE_POWER(kill);\n", "hint: there is no power kill: the powers are signal, user_memory, result"},
 		{"#include \"task_watchers.h\"\nstatic int f(unsigned long v, struct task_struct *t) { return t->no_such; }\n", "hint: task_watchers.h has the fields of a task"},
 		{"#include \"task_watchers.h\"\n#include <string.h>\n", "hint: a module has no C library"},
@@ -368,6 +368,14 @@ func TestMissingLinkerAndGo(t *testing.T) {
 		t.Errorf("without clang: %v", err)
 	}
 	clang := filepath.Join(dir, "clang-19")
+	for script, says := range map[string]string{"echo mips": " cannot)", "exit 3": " --print-targets: exit status 3)"} {
+		if err := os.WriteFile(clang, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = Build(context.Background(), filepath.Join(dir, "a.c"), filepath.Join(dir, "a.o")); !errors.Is(err, ErrNoClang) || !strings.Contains(err.Error(), clang+says) {
+			t.Errorf("a clang that does not say bpf: %v, want %q", err, says)
+		}
+	}
 	if err := os.WriteFile(clang, []byte("#!/bin/sh\ncase $1 in --print-targets) echo wasm32 ;; *) echo wasm-ld ;; esac\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}

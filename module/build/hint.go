@@ -17,7 +17,7 @@ var hints = []struct {
 }{
 	{regexp.MustCompile(`undeclared identifier 'tw_event_(\w+)'`),
 		"there is no event %s: the events are " + strings.ReplaceAll(taskwatch.AllKinds.String(), ",", ", ") +
-			"; functions of attach, detach and execed are called for what is no event"},
+			"; functions of attach, detach, execed and step are called for what is no event"},
 	{regexp.MustCompile(`undeclared identifier 'tw_power_(\w+)'`),
 		"there is no power %s: the powers are " + strings.Join(module.Powers, ", ")},
 	{regexp.MustCompile(`no member named '(\w+)' in 'struct task_struct'`),
