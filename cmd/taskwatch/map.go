@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -35,7 +36,8 @@ Keys and values are JSON, as the types of the module's source have it: numbers,
 text for arrays of char, lists, objects for structs. Words and numbers like
 0x10 need no quotes. A value of a struct may leave members out: set makes them
 zero. A map with a value for each processor has a list of them, and cannot be
-set. The key of task storage is the tid of a task, or --pid gives it.
+set. The key of task storage is the tid of a task, or --pid gives it; without
+another word, the entry of that task is shown.
 
 At most 10,000 entries and 1 MiB are shown, and a line on standard error says
 if there are more. An entry that is written meanwhile may be torn.
@@ -53,11 +55,16 @@ to load modules. The exit status is 1 if there is no such module, map or entry.`
 			if err := checkFormat(format); err != nil {
 				return &exitError{status: exitUsage, err: err}
 			}
-			if len(args) == 2 {
-				args = append(args, "dump")
-			}
-			if cmd.Flags().Changed("pid") && len(args) > 2 && args[2] != "dump" {
+			one := cmd.Flags().Changed("pid")
+			switch {
+			case one && len(args) == 2:
+				args = append(args, "get", strconv.Itoa(pid))
+			case one && (len(args) == 1 || args[2] == "dump"):
+				return usage(errors.New("--pid is the key of an entry: give a map, and get, set or delete"))
+			case one:
 				args = slices.Insert(args, 3, strconv.Itoa(pid))
+			case len(args) == 2:
+				args = append(args, "dump")
 			}
 			c := daemon.NewClient(socket)
 			defer c.Close()

@@ -59,6 +59,8 @@ func TestMap(t *testing.T) {
 		{[]string{"map", "acct", "users", "get", "--", "-3"}, exitFailed, "-3 is no value of type __u32: want a number from 0 to 4294967295"},
 		{[]string{"map", "acct", "users", "look"}, exitUsage, "give dump, get, set or delete"},
 		{[]string{"map", "acct", "users", "set", "--pid", "x"}, exitUsage, "--pid"},
+		{[]string{"map", "acct", "users", "dump", "--pid", "7"}, exitUsage, "--pid is the key of an entry"},
+		{[]string{"map", "acct", "--pid", "7"}, exitUsage, "--pid is the key of an entry"},
 		{[]string{"map", "acct", "-f", "xml"}, exitUsage, "xml"},
 	} {
 		if r := s.tw(t, c.args...); r.status != c.status || !strings.Contains(r.stderr, c.says) {
@@ -92,7 +94,7 @@ func TestMapContents(t *testing.T) {
 		t.Errorf("the entry: %q", got)
 	}
 	for _, c := range []struct{ value, says string }{
-		{"@" + bad, `content of map users: entry 1: the key "root"`}, {"@" + file + ".none", "no such file"}, {"7", `it has no parameter "users"`},
+		{"@" + bad, `content of map users: entry 1: the key "root"`}, {"@" + file + ".none", "no such file"}, {"7", "users is a map, and users=@FILE gives it its first entries"},
 	} {
 		if r := s.tw(t, "insmod", "--replace", "acct", "users="+c.value); r.status != exitFailed || !strings.Contains(r.stderr, c.says) {
 			t.Errorf("users=%s: %+v, want %q", c.value, r, c.says)

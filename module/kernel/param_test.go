@@ -12,7 +12,8 @@ func TestBadParams(t *testing.T) {
 	o := parseFile(t, "veto", "testdata/modules/veto.c")
 	for _, c := range []struct{ key, value, says string }{
 		{"nosuch", "1", `no parameter "nosuch"; its parameters are comm (char[16]`},
-		{"asked", "1", `no parameter "asked"`}, // a variable, but none
+		{"nosuch", "@/dev/null", "the module has none"}, // no map, either
+		{"asked", "1", `no parameter "asked"`},          // a variable, but none
 		{"errno", "many", "of type int"},
 		{"errno", "4294967296", "want a number from -2147483648 to 2147483647"},
 		{"errno", "", "want a number from -2147483648 to 2147483647"},

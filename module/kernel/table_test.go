@@ -309,7 +309,7 @@ func TestStackHungryModule(t *testing.T) {
 	m := loadFile(t, "stack", "testdata/hostile/stack.c")
 	err := table.Check(m)
 	if err != nil || !testutil.NeedsKernel(6, 13).Met() {
-		wantError(t, err, ErrVerify, "hungry", "512 bytes of stack", "BPF_MAP_TYPE_TASK_STORAGE")
+		wantError(t, err, ErrVerify, "hungry", "512 bytes of stack", "task_scratch")
 		return
 	}
 	w := startLoad(t, 10, 0, 5)

@@ -25,9 +25,12 @@ func (f *File) Map(name string) (*ebpf.MapSpec, error) {
 	if spec := f.Spec.Maps[name]; spec != nil && !isVariables(name) {
 		return spec, nil
 	}
-	has := "none"
+	return nil, fmt.Errorf("%w; the module has %s", module.ErrNoMap, f.describeMaps())
+}
+
+func (f *File) describeMaps() string {
 	if names := f.MapNames(); len(names) > 0 {
-		has = strings.Join(names, ", ")
+		return strings.Join(names, ", ")
 	}
-	return nil, fmt.Errorf("%w; the module has %s", module.ErrNoMap, has)
+	return "none"
 }

@@ -62,12 +62,23 @@ func (f *File) countOf(name string) *ebpf.VariableSpec {
 	return list
 }
 
+// aboutMaps is the rest of an error about a parameter that may be meant for a map.
+func (f *File) aboutMaps(name, value string) string {
+	if _, err := f.Map(name); err == nil {
+		return fmt.Sprintf("; %s is a map, and %s=@FILE gives it its first entries", name, name)
+	}
+	if strings.HasPrefix(value, "@") {
+		return "; the module has " + f.describeMaps()
+	}
+	return ""
+}
+
 // SetParams writes the values into the variables of a copy of the specification.
 func (f *File) SetParams(spec *ebpf.CollectionSpec, values map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		v := spec.Variables[name]
 		if v == nil || !isParam(v) || f.countOf(name) != nil {
-			return fmt.Errorf("it has no parameter %q; %s", name, module.DescribeParams(f.Params()))
+			return fmt.Errorf("it has no parameter %q; %s%s", name, module.DescribeParams(f.Params()), f.aboutMaps(name, values[name]))
 		}
 		b, n, err := cvalue.Write(v.Type.Type, int(v.Size()), values[name])
 		if count := spec.Variables[module.CountOf(name)]; err == nil && n >= 0 && count != nil && isParam(count) {

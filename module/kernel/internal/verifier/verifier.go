@@ -109,7 +109,7 @@ func isStatistics(line string) bool {
 const noFieldHint = "this kernel has no such field or type (CO-RE): test with kernel_has() or leave it out"
 
 const stackHint = "the functions use more than 512 bytes of stack together: " +
-	"keep buffers in the task's own storage (BPF_MAP_TYPE_TASK_STORAGE); per-CPU memory is not safe, because a watcher may be preempted"
+	"keep buffers in a task_scratch(), or in the task's own storage; per-CPU memory is not safe, because a watcher may be preempted"
 
 // hintOf says what the verifier means.
 func hintOf(log []string) string {
