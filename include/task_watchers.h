@@ -157,6 +157,14 @@ enum {
 			     int (*)(unsigned long, const struct task_struct *, const struct task_ids *)), \
 		       "a watcher with ids is a function int " #fn "(unsigned long val, struct task_struct *tsk, const struct task_ids *ids)")
 
+/* What a parameter, or a value of a list, may be. */
+#define TW_CHECK_NUMBER(type)                                                                \
+	_Static_assert(_Generic((type)0, bool: 1, char: 1, signed char: 1, unsigned char: 1, short: 1, unsigned short: 1, \
+				int: 1, unsigned int: 1, long: 1, unsigned long: 1, long long: 1, unsigned long long: 1, default: 0), \
+		       "a parameter is an integer or a bool; for text there is module_param_string")
+#define TW_CHECK_TEXT(size, value)                                                           \
+	_Static_assert(sizeof(value) <= (size), "the text has more bytes than the parameter, with one for its end")
+
 #if defined(__bpf__)
 #include "task_watchers_bpf.h"
 #elif defined(__wasm__)

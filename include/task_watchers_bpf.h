@@ -404,8 +404,12 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  * It cannot change afterwards. Types are the integers, bool, and strings of a
  * fixed size: module_param_string(prefix, 128, "/opt/").
  */
-#define module_param(name, type, value) const volatile type name = value
-#define module_param_string(name, size, value) const volatile char name[size] = value
+#define module_param(name, type, value)                                                      \
+	TW_CHECK_NUMBER(type);                                                               \
+	const volatile type name = value
+#define module_param_string(name, size, value)                                               \
+	TW_CHECK_TEXT(size, value);                                                          \
+	const volatile char name[size] = value
 
 /*
  * module_param_array - a list that the user may set, as name=1:2:3
@@ -416,6 +420,7 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  */
 #define module_param_array(name, type, room)                                                 \
 	_Static_assert((room) > 1, "a list has room for two at least");                      \
+	TW_CHECK_NUMBER(type);                                                               \
 	const volatile type name[room] = {};                                                 \
 	const volatile __u32 name##_count = 0
 
@@ -463,7 +468,15 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  * record arrives tagged with the module's name, in order with the events.
  */
 long __task_watcher_emit(const void *data, __u32 size);
-#define task_watcher_emit(data, size) __task_watcher_emit(data, size)
+#define TW_EMIT_MAX 4096
+#define TW_EMIT_CHECK(size)                                                                  \
+	_Static_assert(__builtin_choose_expr(__builtin_constant_p(size), size, 0) <= TW_EMIT_MAX, \
+		       "a record has at most 4096 bytes")
+#define task_watcher_emit(data, size)                                                        \
+	({                                                                                   \
+		TW_EMIT_CHECK(size);                                                         \
+		__task_watcher_emit(data, size);                                             \
+	})
 
 /*
  * task_watcher_emit_struct - the same with a struct, which arrives as JSON
@@ -477,7 +490,10 @@ long __task_watcher_emit(const void *data, __u32 size);
  */
 long __task_watcher_emit_struct(const void *data, __u32 size, __u32 type);
 #define task_watcher_emit_struct(v)                                                          \
-	__task_watcher_emit_struct(v, sizeof(*(v)), __builtin_btf_type_id(*(v), 0))
+	({                                                                                   \
+		TW_EMIT_CHECK(sizeof(*(v)));                                                 \
+		__task_watcher_emit_struct(v, sizeof(*(v)), __builtin_btf_type_id(*(v), 0)); \
+	})
 
 /*
  * task_watcher_log - say something to who runs the module

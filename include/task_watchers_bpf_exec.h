@@ -203,7 +203,8 @@ static inline __attribute__((noinline)) int tw_find_argv(struct task_struct *tsk
 /*
  * task_exec_argc - how many arguments the exec was given, or a negative errno
  *
- * Those that the interpreter of a script gets in addition do not count.
+ * Those that the interpreter of a script gets in addition do not count. To the
+ * verifier it is no end of a loop, which needs a constant one as well.
  */
 static __always_inline int task_exec_argc(struct task_struct *tsk, struct linux_binprm *bprm)
 {

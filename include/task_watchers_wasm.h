@@ -186,9 +186,11 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  * As in the kernel. It does not change afterwards.
  */
 #define module_param(name, type, value)                                                      \
+	TW_CHECK_NUMBER(type);                                                               \
 	const volatile type name = value;                                                    \
 	TW_VAR(name, 1)
 #define module_param_string(name, size, value)                                               \
+	TW_CHECK_TEXT(size, value);                                                          \
 	const volatile char name[size] = value;                                              \
 	TW_VAR(name, 1)
 
@@ -199,6 +201,7 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  * name##_count says how many it has; the rest is 0.
  */
 #define module_param_array(name, type, room)                                                 \
+	TW_CHECK_NUMBER(type);                                                               \
 	const volatile type name[room];                                                      \
 	const volatile __u32 name##_count;                                                   \
 	_Static_assert((room) > 1, "a list has room for two at least");                      \

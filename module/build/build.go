@@ -133,7 +133,7 @@ func bpf(ctx context.Context, src, out string, flags ...string) (string, error) 
 	machine := []string{"-g", "--target=" + target(), "-mcpu=v3"}
 	warnings, err := compile(ctx, clang, src, out, append(append(flags, machine...), "-emit-llvm")...)
 	if err != nil {
-		return "", err
+		return "", alsoWith(kernelHints, err)
 	}
 	code, err := os.ReadFile(out)
 	if err != nil {
@@ -149,7 +149,7 @@ func bpf(ctx context.Context, src, out string, flags ...string) (string, error) 
 	cmd.Dir, cmd.Stdin, cmd.Stdout = filepath.Dir(src), bytes.NewReader(code), object
 	more, err := command(ctx, cmd, src)
 	if err != nil {
-		return "", err
+		return "", alsoWith(kernelHints, err)
 	}
 	return warnings + more, object.Close()
 }
@@ -184,7 +184,7 @@ func command(ctx context.Context, cmd *exec.Cmd, src string) (string, error) {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", &Error{Source: src, Err: fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err), Output: strings.TrimRight(withHints(messages.String()), "\n")}
+		return "", &Error{Source: src, Err: fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err), Output: strings.TrimRight(withHints(messages.String(), hints), "\n")}
 	}
 	return messages.String(), nil
 }

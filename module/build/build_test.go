@@ -175,6 +175,14 @@ func TestCompilerErrors(t *testing.T) {
 		{"#include \"task_watchers.h\"\nstatic int f(unsigned long v, struct task_struct *t) { return t->no_such; }\n", "hint: task_watchers.h has the fields of a task"},
 		{"#include \"task_watchers.h\"\n#include <string.h>\n", "hint: a module has no C library"},
 		{"#include \"vmlinux.h\"\n", "hint: task_watchers.h stands alone"},
+		{withWatcher("", "char b[600]; task_exe(tsk, b, sizeof(b)); return b[3];"), "hint: a watcher and what it calls have 512 bytes of stack: keep what is larger in a task_scratch()"},
+		{withWatcher("", "return bpf_get_attach_cookie(tsk);"), "and bpf_get_attach_cookie is not among them. A module may declare others"},
+		{withWatcher("", "char b[5000]; return task_watcher_emit(b, sizeof(b));"), "a record has at most 4096 bytes"},
+		{withWatcher("struct big { char b[5000]; } big;", "return task_watcher_emit_struct(&big);"), "a record has at most 4096 bytes"},
+		{withWatcher("module_param(d, double, 1.0);", "return 0;"), "a parameter is an integer or a bool"},
+		{withWatcher("module_param(p, char *, 0);", "return 0;"), "a parameter is an integer or a bool"},
+		{withWatcher("module_param_array(p, float, 3);", "return 0;"), "a parameter is an integer or a bool"},
+		{withWatcher("module_param_string(s, 4, \"four\");", "return 0;"), "the text has more bytes than the parameter"},
 	} {
 		if err := os.WriteFile(src, []byte(c.source), 0o644); err != nil {
 			t.Fatal(err)
@@ -206,6 +214,11 @@ const goodWatcher = "int f(unsigned long v, struct task_struct *t)"
 // watcherOf returns the source of a module with a function of that type.
 func watcherOf(function, event string) string {
 	return "#include \"task_watchers.h\"\nstatic " + function + " { return 0; }\ntask_watcher_func(" + event + ", f);\n"
+}
+
+// withWatcher returns the source of a module with a watcher that does something.
+func withWatcher(before, does string) string {
+	return "#include \"task_watchers.h\"\n" + before + "\nstatic int f(unsigned long v, struct task_struct *tsk) { " + does + " }\ntask_watcher_func(exec, f);\n"
 }
 
 // What only reads its arguments may say so.
@@ -325,9 +338,19 @@ func TestWasmErrors(t *testing.T) {
 		{"a.c", "#include \"task_watchers.h\"\nint x = nothing;\n", "a.wasm", "a.c:2"},
 		{"a.c", "#include \"task_watchers.h\"\nint f(void);\nstatic int g(unsigned long v, struct task_struct *t) { return f(); }\ntask_watcher_func(exec, g);\n",
 			"a.wasm", "undefined symbol: f"},
-		{"a.c", "#include \"task_watchers.h\"\nfloat x;\nMODULE_GLOBAL(x);\n", "a.wasm", "controlling expression type 'float' not compatible"},
+		{"a.c", "#include \"task_watchers.h\"\nfloat x;\nMODULE_GLOBAL(x);\n", "a.wasm", "hint: float cannot be set or read from outside"},
 		{"a.c", watcherOf("int f(int v, void *t)", "exec"), "a.wasm", "a watcher is a function int f("},
 		{"a.c", watcherOf(goodWatcher, "exce"), "a.wasm", "hint: there is no event exce"},
+		{"a.c", watcherOf(goodWatcher, "step"), "a.wasm", "step is for modules in the kernel"},
+		{"a.c", withWatcher("task_step_watcher_func(g);", "return 0;"), "a.wasm", "hint: task_step_watcher_func is for modules in the kernel"},
+		{"a.c", withWatcher("struct { __uint(type, 1); } m SEC(\".maps\");", "return 0;"), "a.wasm", "hint: SEC is for modules in the kernel: the sandbox has no maps"},
+		{"a.c", withWatcher("MODULE_SHARED(m);", "return 0;"), "a.wasm", "hint: MODULE_SHARED is for modules in the kernel"},
+		{"a.c", withWatcher("task_table(t, __u64, 10);", "return 0;"), "a.wasm", "hint: task_table is for modules in the kernel"},
+		{"a.c", withWatcher("", "return task_exec_script(0);"), "a.wasm", "hint: task_exec_script() is for modules in the kernel"},
+		{"a.c", withWatcher("", "return bpf_ktime_get_ns();"), "a.wasm", "hint: bpf_ktime_get_ns() is for modules in the kernel"},
+		{"a.c", withWatcher("", "return ((struct linux_binprm *)tsk)->argc;"), "a.wasm", "hint: the sandbox has no linux_binprm: bprm is there only for"},
+		{"a.c", withWatcher("module_param(d, double, 1.0);", "return 0;"), "a.wasm", "a parameter is an integer or a bool"},
+		{"a.c", withWatcher("module_param_string(s, 4, \"four\");", "return 0;"), "a.wasm", "the text has more bytes than the parameter"},
 		{"a.c", "#include \"task_watchers.h\"\n#include <string.h>\n", "a.wasm", "hint: a module has no C library"},
 		{"a.c", "int x;", "a.exe", `is a file NAME.o, for the kernel, or NAME.wasm, for the sandbox`},
 		{"a.go", "package main\nfunc main() { x }\n", "a.wasm", "undefined: x"},

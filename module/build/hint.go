@@ -1,6 +1,7 @@
 package build
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -9,12 +10,14 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 )
 
-// hints are what to say about errors of clang, in a module author's words. The
+// A hint is what to say about an error of clang, in a module author's words. The
 // text may quote what the expression has found.
-var hints = []struct {
+type hint struct {
 	says *regexp.Regexp
 	hint string
-}{
+}
+
+var hints = []hint{
 	{regexp.MustCompile(`undeclared identifier 'tw_event_(\w+)'`),
 		"there is no event %s: the events are " + strings.ReplaceAll(taskwatch.AllKinds.String(), ",", ", ") +
 			"; functions of attach, detach, execed and step are called for what is no event"},
@@ -39,9 +42,39 @@ var hints = []struct {
 		"a module has no C library: there is no %s. The compiler has __builtin_memcpy, __builtin_memset and __builtin_memcmp, for sizes that are constants"},
 }
 
+// kernelHints are for modules in the kernel.
+var kernelHints = []hint{
+	{regexp.MustCompile(`BPF stack limit is exceeded`),
+		"a watcher and what it calls have 512 bytes of stack: keep what is larger in a task_scratch(). Per-CPU memory is not safe, because a watcher may be preempted"},
+	{regexp.MustCompile(`undeclared function '(bpf_\w+)'`),
+		"task_watchers.h has the helpers that watchers need most, and %s is not among them. A module may declare others, as that header does, by the kernel's number; " +
+			"functions that have none are declared __ksym: see docs/modules.md"},
+}
+
+// sandboxHints are for modules in the sandbox.
+var sandboxHints = []hint{
+	{regexp.MustCompile(`undeclared function '(task_exec_script|task_exec_decided|task_exec_interpreter|task_syscall|file_path|kernel_\w+|bpf_\w+)'`),
+		"%s() is for modules in the kernel: docs/sandbox.md has what there is in the sandbox"},
+	{regexp.MustCompile(`^ *\d+ \|.*\b(task_step_watcher_func|MODULE_ATTACH_AT_LEAST_ONCE)\b`), "%s is for modules in the kernel"},
+	{regexp.MustCompile(`^ *\d+ \|.*\b(MODULE_SHARED|task_table|__uint|SEC)\(`), "%s is for modules in the kernel: the sandbox has no maps. task_storage works in both"},
+	{regexp.MustCompile(`incomplete definition of type 'struct (linux_binprm)'`),
+		"the sandbox has no %s: bprm is there only for task_exec_path(), task_exec_argc() and task_exec_arg()"},
+	{regexp.MustCompile(`type '(.*)' not compatible with any generic association`),
+		"%s cannot be set or read from outside: integers, bool, arrays of char (text), and lists of integers can"},
+}
+
+// alsoWith completes the error of a compiler with more hints.
+func alsoWith(hints []hint, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Output = withHints(e.Output, hints)
+	}
+	return err
+}
+
 // withHints returns the compiler's messages with what to do about them, each
 // hint once.
-func withHints(messages string) string {
+func withHints(messages string, hints []hint) string {
 	given := map[string]bool{}
 	for line := range strings.Lines(messages) {
 		for _, h := range hints {

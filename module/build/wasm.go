@@ -35,7 +35,7 @@ func wasmFromC(ctx context.Context, src, out string, flags ...string) (string, e
 	warnings, err := compile(ctx, clang, src, object, append(flags, "--target=wasm32", "-ffreestanding", "-fno-builtin",
 		"-mcpu=mvp", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint", "-mmutable-globals")...)
 	if err != nil {
-		return "", err
+		return "", alsoWith(sandboxHints, err)
 	}
 	said, err := command(ctx, exec.CommandContext(ctx, linker, "--no-entry", "--gc-sections", "--stack-first", "--strip-debug",
 		"-o", linked, object), src)
