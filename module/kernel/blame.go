@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"slices"
+
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/attach"
 	"github.com/taskwatch/taskwatch/internal/link"
@@ -27,7 +29,7 @@ func (t *Table) explain(op string, m *Module, err error) error {
 	return e
 }
 
-// blame loads every watcher of m alone and returns the error of the first
+// blame loads every watcher of m alone, behind the built-ins, and returns the error of the first
 // that fails, or nil.
 func (t *Table) blame(m *Module) *Error {
 	for _, h := range t.plan {
@@ -38,6 +40,7 @@ func (t *Table) blame(m *Module) *Error {
 				if !lk.Used() {
 					continue
 				}
+				lk.Lists = linked(append(slices.Clip(t.builtins), l)) // which have what it sends records with
 				a, err := attach.Prepare(&t.kernel, h)
 				if err != nil {
 					return nil
@@ -88,7 +91,7 @@ func (t *Table) blameVisitors(m *Module) *Error {
 				return nil
 			}
 			l.Marks = &l.marks.Marks
-			p, err := t.loadVisitor(&link.Linker{Hook: link.Iterator, Off: t.kernel.Off, Stats: t.kernel.Stats, Lists: linked([]*listing{l})}, l, e)
+			p, err := t.loadVisitor(&link.Linker{Hook: link.Iterator, Off: t.kernel.Off, Stats: t.kernel.Stats, Lists: linked(append(slices.Clip(t.builtins), l))}, l, e)
 			p.Close() // may be nil
 			l.marks.close()
 			if e := blamed(err, e, symbol); e != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/taskwatch/taskwatch/internal/companion"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/bpfmap"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 )
 
@@ -149,6 +150,12 @@ func mapHint(spec *ebpf.CollectionSpec, err error) string {
 	m := spec.Maps[name[1]]
 	if m.MaxEntries == 0 && !strings.HasSuffix(m.Type.String(), "Storage") {
 		return fmt.Sprintf("map %s has room for nothing: say for how much with __uint(max_entries, NUMBER)", name[1])
+	}
+	switch of := (&bpfmap.Map{Spec: m}); {
+	case of.IsArray() && m.KeySize > 0 && m.KeySize != 4:
+		return fmt.Sprintf("map %s is an array with keys of %d bytes, and an index has 4: __type(key, __u32)", name[1], m.KeySize)
+	case of.HasEntries() && (m.KeySize == 0 || m.ValueSize == 0):
+		return fmt.Sprintf("map %s has keys of %d bytes and values of %d: say what they are with __type(key, TYPE) and __type(value, TYPE)", name[1], m.KeySize, m.ValueSize)
 	}
 	return fmt.Sprintf("map %s is of type %s (%d), with keys of %d bytes, values of %d, %d entries and the flags %#x: "+
 		"this kernel does not have the type, or not with these; BPF_MAP_TYPE_CGRP_STORAGE needs Linux 6.2, the others of the header 5.16",

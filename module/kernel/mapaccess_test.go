@@ -26,6 +26,7 @@ func TestMapValues(t *testing.T) {
 		{"colors", `{"a":16}`, "0", `{"a":16,"b":0}`, "0"},
 		{"colors", `{"c":1}`, "RED", "", `no member "c"; it has a, b`},
 		{"colors", "7", "RED", "", "7 is no value of type struct place"},
+		{"colors", `{"a":1`, "RED", "", "is no valid JSON, and no value of type struct place"},
 		{"colors", `{"a":1}`, "PINK", "", "it has RED, GREEN"},
 		{"colors", `{"a":-1}`, "RED", "", "member a: -1 is no value of type __u32"},
 		{"untyped", "0x01020304", "0xff000000", `"0x01020304"`, `"0xff000000"`},

@@ -247,6 +247,33 @@ func TestRefusedMap(t *testing.T) {
 	wantError(t, err, nil, `load module "nomap"`, "map odd is of type", "(250), with keys of 4 bytes, values of 8, 1 entries", "this kernel does not have the type")
 	_, err = parseFile(t, "noentries", "testdata/hostile/noentries.c").Load(LoadOptions{})
 	wantError(t, err, nil, `load module "noentries"`, "map odd has room for nothing", "__uint(max_entries, NUMBER)")
+	_, err = parseFile(t, "nokey", "testdata/hostile/nokey.c").Load(LoadOptions{})
+	wantError(t, err, nil, `load module "nokey"`, "map odd has keys of 0 bytes and values of 0: say what they are with __type(key, TYPE) and __type(value, TYPE)")
+	_, err = parseFile(t, "longindex", "testdata/hostile/longindex.c").Load(LoadOptions{})
+	wantError(t, err, nil, `load module "longindex"`, "map odd is an array with keys of 8 bytes, and an index has 4")
+}
+
+// A loop over all arguments has no end that the verifier sees: whatever a kernel says
+// of that, the error names the watcher and what to do.
+func TestLoopWithoutBound(t *testing.T) {
+	table := newTable(t, Config{})
+	m := loadFile(t, "allargs", "testdata/hostile/allargs.c")
+	for _, err := range []error{table.Check(m), table.Register(m, RegisterOptions{})} {
+		wantError(t, err, ErrVerify, `"allargs"`, "watcher look on exec", "loop")
+		t.Log(err)
+	}
+}
+
+// A watcher that sends what it does not have is named, though it passes where nobody
+// takes what it sends.
+func TestRefusedRecord(t *testing.T) {
+	builtin := loadBuiltin(t, "testdata/modules/report.c")
+	table := newTable(t, Config{Builtins: []Builtin{{Module: builtin, Kinds: taskwatch.AllKinds}}})
+	m := loadFile(t, "sendmore", "testdata/hostile/sendmore.c")
+	for _, err := range []error{table.Check(m), table.Register(m, RegisterOptions{})} {
+		wantError(t, err, ErrVerify, `"sendmore"`, "watcher send on exit")
+		t.Log(err)
+	}
 }
 
 func TestCheckAttachesNothing(t *testing.T) {

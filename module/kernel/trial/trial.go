@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/cilium/ebpf"
@@ -269,12 +270,28 @@ func (t *Trial) call(e plan.Entry, task, detail uint64, unknown string) (denied 
 	return denied, nil
 }
 
+// optionalIn has the optional fields of events that members of the kernel's structures
+// are made of.
+var optionalIn = map[string]taskwatch.Fields{
+	"struct task_struct.loginuid":  taskwatch.FieldAUID,
+	"struct task_struct.sessionid": taskwatch.FieldSessionID,
+	"struct signal_struct.pids":    taskwatch.FieldSID,
+	"struct signal_struct.tty":     taskwatch.FieldTTY,
+	"struct kernfs_node.id":        taskwatch.FieldCgroupID,
+	"asks for cgroup_id":           taskwatch.FieldCgroupID,
+}
+
 // explain says where a trial has ended.
 func (t *Trial) explain(symbol string, err error) error {
 	e, function, _ := link.SplitSymbol(symbol)
 	hint := ""
 	if errors.As(err, new(*machine.Refusal)) {
 		hint = "see docs/modules.md for what a recording has; run the module with 'taskwatch watch -m'"
+		for member, field := range optionalIn {
+			if strings.Contains(err.Error(), member) {
+				hint = "record with '--fields " + field.String() + "'"
+			}
+		}
 	}
 	if t.event != nil {
 		err = fmt.Errorf("at event %d (%s): %w", t.event.Seq, t.event.Kind, err)

@@ -65,7 +65,7 @@ func (m *Map) put(e *entry, convert cvalue.Convert) error {
 	switch {
 	case m.ofTasks() && errors.Is(err, ebpf.ErrKeyNotExist):
 		return nil // the task is gone
-	case m.isArray() && errors.Is(err, unix.E2BIG) && isZero(e.values):
+	case m.IsArray() && errors.Is(err, unix.E2BIG) && isZero(e.values):
 		return nil
 	}
 	return err

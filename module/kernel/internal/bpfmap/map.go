@@ -36,7 +36,8 @@ func (m *Map) HasEntries() bool {
 	return false
 }
 
-func (m *Map) isArray() bool { return m.Spec.Type == ebpf.Array || m.Spec.Type == ebpf.PerCPUArray }
+// IsArray reports whether its keys are indexes.
+func (m *Map) IsArray() bool { return m.Spec.Type == ebpf.Array || m.Spec.Type == ebpf.PerCPUArray }
 
 func (m *Map) ofTasks() bool { return m.Spec.Type == ebpf.TaskStorage }
 
@@ -114,7 +115,7 @@ func (m *Map) Set(key, value string) error {
 
 // Remove deletes an entry.
 func (m *Map) Remove(key string) error {
-	if m.isArray() {
+	if m.IsArray() {
 		return fmt.Errorf("a map of type %s %w: its entries are always there; set one to 0", m.Spec.Type, module.ErrFixed)
 	}
 	k, done, err := m.findKey(key)

@@ -73,6 +73,9 @@ func WriteJSON(t btf.Type, b []byte, v any) error {
 }
 
 func noValue(t btf.Type, v any) error {
+	if s, ok := v.(string); ok && (strings.HasPrefix(s, "{") || strings.HasPrefix(s, "[")) {
+		return fmt.Errorf("%s is no valid JSON, and no value of type %s", s, nameOf(t))
+	}
 	return fmt.Errorf("%s is no value of type %s", show(v), nameOf(t))
 }
 

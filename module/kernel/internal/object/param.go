@@ -68,7 +68,7 @@ func (f *File) aboutMaps(name, value string) string {
 		return fmt.Sprintf("; %s is a map, and %s=@FILE gives it its first entries", name, name)
 	}
 	if strings.HasPrefix(value, "@") {
-		return "; the module has " + f.describeMaps()
+		return "; for NAME=@FILE, the module has " + f.describeMaps()
 	}
 	return ""
 }

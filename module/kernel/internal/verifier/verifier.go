@@ -52,6 +52,13 @@ func Explain(err error) Rejection {
 	if errors.Is(err, asm.ErrUnsatisfiedProgramReference) {
 		return Rejection{Err: fmt.Errorf("%w: the field or type that a function begins with", ErrLacking), Hint: noFieldHint}
 	}
+	if errors.Is(err, unix.EFAULT) { // the library then shows no log
+		return Rejection{
+			Err: fmt.Errorf("%w: the verifier itself failed (EFAULT)", ErrVerify),
+			Hint: "this is a bug of the kernel, which found nothing wrong with the module. It is known to happen for a loop whose end the verifier does not see: give each a constant bound; " +
+				"and for a bpf_loop() whose count is 0 because of a parameter: build the module again with the header of this version, or set another value. dmesg may say more",
+		}
+	}
 	var ve *ebpf.VerifierError
 	if !errors.As(err, &ve) || outside(err) {
 		return Rejection{Err: err}
@@ -69,14 +76,9 @@ func rejected(err error, log []string) Rejection {
 		Log:  last(log),
 		Hint: hintOf(log),
 	}
-	switch {
-	case errors.Is(err, unix.E2BIG) && len(log) == 0: // it has more instructions than are looked at
+	if errors.Is(err, unix.E2BIG) && len(log) == 0 { // it has more instructions than are looked at
 		r.Err = fmt.Errorf("%w: too long (E2BIG)", ErrVerify)
 		r.Hint = "the watchers of one event and what they call are one program, of 1,000,000 instructions at most: make functions and loops shorter"
-	case errors.Is(err, unix.EFAULT):
-		r.Err = fmt.Errorf("%w: the verifier itself failed (EFAULT)", ErrVerify)
-		r.Hint = "this is a bug of the kernel, which found nothing wrong with the module. It is known to happen for a bpf_loop() whose count is 0 because of a parameter: " +
-			"build the module again with the header of this version, or set another value. dmesg may say more"
 	}
 	return r
 }
@@ -124,7 +126,7 @@ func hintOf(log []string) string {
 		{"infinite loop detected", "a loop has no bound that the verifier can see: give it a constant one, or use bpf_loop()"},
 		{"BPF program is too large", "the watcher is too long to verify: shorten loops, or use bpf_loop()"},
 		{"The sequence of", "there are too many branches at once: shorten loops, or use bpf_loop()"},
-		{"map_value_or_null", "bpf_map_lookup_elem() may return NULL: test its result before using it"},
+		{"map_value_or_null", "what looks up a value (bpf_map_lookup_elem(), NAME_get(), NAME_create(), NAME_claim()) may return NULL: test its result before using it"},
 		{"or_null", "a pointer may be NULL here: test it before using it"},
 		{"invalid func unknown#195896080", noFieldHint},
 		{"unknown func", "this kernel has no such helper, or not for this kind of program"},
