@@ -55,7 +55,7 @@ func (ms *modules) begin(e *entry) error {
 		if other.state == stateUnloading {
 			return ErrBusy
 		}
-		return fmt.Errorf("%w; unload it first", taskwatch.ErrNameTaken)
+		return fmt.Errorf("%w; unload it first, or replace it (insmod --replace)", taskwatch.ErrNameTaken)
 	}
 	ms.list = append(ms.list, e)
 	return nil

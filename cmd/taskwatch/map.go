@@ -92,8 +92,7 @@ type mapTable []host.Map
 
 func (list mapTable) write(w io.Writer) error {
 	for _, m := range list {
-		if _, err := fmt.Fprintf(w, "%s (%s, %s; a key has %d bytes, a value %d)\n", m.Name, m.Type,
-			plural(int(m.MaxEntries), "entry", "entries"), m.KeySize, m.ValueSize); err != nil {
+		if _, err := fmt.Fprintf(w, "%s (%s, %s; a key has %d bytes, a value %d)\n", m.Name, m.Type, entriesOf(&m), m.KeySize, m.ValueSize); err != nil {
 			return err
 		}
 	}
@@ -107,8 +106,16 @@ func mapLines(line func(name, format string, args ...any), maps []host.Map) {
 		if m.Shared {
 			shared = ", shared"
 		}
-		line("map", "%s (%s, %s%s)", m.Name, m.Type, plural(int(m.MaxEntries), "entry", "entries"), shared)
+		line("map", "%s (%s, %s%s)", m.Name, m.Type, entriesOf(&m), shared)
 	}
+}
+
+// entriesOf says how many entries a map has room for.
+func entriesOf(m *host.Map) string {
+	if m.MaxEntries == 0 { // task storage, and the like
+		return "entries without a limit"
+	}
+	return plural(int(m.MaxEntries), "entry", "entries")
 }
 
 // listedMaps are the maps in an answer.

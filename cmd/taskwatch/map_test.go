@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -71,8 +73,29 @@ func TestMap(t *testing.T) {
 		t.Errorf("modinfo: %s", got)
 	}
 	needsClang(t)
+	s.must(t, "insmod", buildSource(t, "../../docs/examples/joblabel.c"))
+	if got := s.must(t, "map", "joblabel"); !strings.Contains(got, "labels (TaskStorage, entries without a limit; a key has 4 bytes, a value 4)\n") {
+		t.Errorf("the maps: %q", got)
+	}
+	self := strconv.Itoa(os.Getpid())
+	s.must(t, "map", "joblabel", "labels", "set", "--pid", self, "7")
+	for _, args := range [][]string{{"get", self}, {"get", "--pid", self}, {"--pid", self}} {
+		if got, want := s.must(t, append([]string{"map", "joblabel", "labels"}, args...)...), self+" = 7\n"; got != want {
+			t.Errorf("%q: %q, want %q", args, got, want)
+		}
+	}
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.tw(t, "map", "joblabel", "labels", "--pid", strconv.Itoa(gone.Process.Pid)); r.status != exitFailed || !strings.Contains(r.stderr, "there is no such task") {
+		t.Errorf("a task that is gone: %+v", r)
+	}
 	_, wasm := buildBoth(t, "count", countModule)
 	s.must(t, "insmod", "--name", "sandboxed", wasm)
+	if got := s.must(t, "modinfo", "sandboxed"); strings.Contains(got, "on average") {
+		t.Errorf("a time that is not measured: %s", got)
+	}
 	if r := s.tw(t, "map", "sandboxed", "rules"); r.status != exitFailed || !strings.Contains(r.stderr, "only modules of the kernel have maps") {
 		t.Errorf("a map in the sandbox: %+v", r)
 	}

@@ -131,7 +131,10 @@ func askModule(ctx context.Context, c *daemon.Client, name string) (*loadedDescr
 	for _, w := range stats.Msg.Watchers {
 		l := loadedWatcher{Event: w.Watcher.Event, Function: w.Watcher.Function, Errors: w.Calls.Errors, Vetoes: w.Calls.Vetoes}
 		if w.Calls.Timed {
-			l.Calls, l.MeanNS, l.P99NS = &w.Calls.Calls, &w.Calls.MeanNs, &w.Calls.P99Ns
+			l.Calls = &w.Calls.Calls
+			if w.Calls.MeanNs > 0 { // in the sandbox, only that of the module is measured
+				l.MeanNS, l.P99NS = &w.Calls.MeanNs, &w.Calls.P99Ns
+			}
 		}
 		d.Watchers = append(d.Watchers, l)
 	}
@@ -164,7 +167,11 @@ func (d *loadedDescription) write(w io.Writer) error {
 	for _, l := range d.Watchers {
 		calls := ""
 		if l.Calls != nil {
-			calls = fmt.Sprintf("%s of %v on average, ", plural(int(*l.Calls), "call", "calls"), time.Duration(*l.MeanNS))
+			calls = plural(int(*l.Calls), "call", "calls")
+			if l.MeanNS != nil {
+				calls += fmt.Sprintf(" of %v on average", time.Duration(*l.MeanNS))
+			}
+			calls += ", "
 		}
 		line("watcher", "%s: %s (%s%s)", l.Event, l.Function, calls, plural(int(l.Errors), "error", "errors"))
 	}

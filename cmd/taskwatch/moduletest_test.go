@@ -242,6 +242,8 @@ static int look(unsigned long val, struct task_struct *tsk) { session = task_sid
 task_watcher_func(exec, look);
 MODULE_LICENSE("GPL");`), "it reads struct signal_struct.pids, which the recording does not have here"},
 		{buildSource(t, "../../docs/examples/sessions.c"), "it reads struct task_struct.sessionid, which the recording does not have here"},
+		{buildSource(t, "../../docs/examples/sessions.c"), "hint: record with '--fields sessionid'"},
+		{buildSource(t, "../../docs/examples/forkrate.c"), "hint: record with '--fields cgroup_id'"},
 		{"forkguard", "struct cred___nproc.ucounts, which recordings do not have"},
 		{buildModule(t, "power", `#include "task_watchers.h"
 static int kill(unsigned long val, struct task_struct *tsk) { return bpf_send_signal(9); }
