@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -82,8 +84,35 @@ func (m *Module) DeleteMapEntry(name, key string) error {
 	return m.withMap(name, func(mp *bpfmap.Map) error { return mp.Remove(key) })
 }
 
-// fill gives a map its first entries.
+// fill gives a map its first entries. Where it fails, a map that other modules have,
+// too, is as it was.
 func (m *Module) fill(name string, lines []byte) error {
-	err := m.withMap(name, func(mp *bpfmap.Map) error { return bpfmap.EachLine(lines, mp.Set) })
+	shared := slices.Contains(m.object.Shared, name)
+	err := m.withMap(name, func(mp *bpfmap.Map) error {
+		var undo []func()
+		err := bpfmap.EachLine(lines, func(key, value string) error {
+			if shared {
+				undo = append(undo, undoing(mp, key))
+			}
+			return mp.Set(key, value)
+		})
+		if err != nil {
+			for _, one := range slices.Backward(undo) {
+				one()
+			}
+		}
+		return err
+	})
 	return errors.Unwrap(err) // the module and the map are said by the caller
+}
+
+// undoing returns what gives an entry the value again that it has, or deletes it if
+// there is none. What fails then can only be left.
+func undoing(mp *bpfmap.Map, key string) func() {
+	old, err := mp.Get(key)
+	value, err2 := json.Marshal(old.Value)
+	if err != nil || err2 != nil {
+		return func() { _ = mp.Remove(key) }
+	}
+	return func() { _ = mp.Set(key, string(value)) }
 }

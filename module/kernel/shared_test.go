@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,6 +133,55 @@ func TestSharedMapIsKeptWhenReplaced(t *testing.T) {
 	}
 	if e, err := m.LookupMap("counts", "7"); err != nil || e.Value.(map[string]any)["execs"] != uint64(5) {
 		t.Errorf("the entry is %v, %v", e, err)
+	}
+}
+
+// First entries come beside what a shared map has, or, if one of them does not fit, not
+// at all: another module reads it.
+func TestFirstEntriesOfASharedMap(t *testing.T) {
+	table := newTable(t, Config{})
+	load := func(name, lines string) (*Module, error) {
+		m, err := sharing(t, name).Load(LoadOptions{Table: table, Contents: map[string][]byte{"counts": []byte(lines)}})
+		if err == nil {
+			t.Cleanup(func() { m.Close() })
+		}
+		return m, err
+	}
+	first, err := load("first", `{"key":1,"value":{"execs":1}} {"key":2,"value":{"execs":2}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := func() string {
+		t.Helper()
+		dump, err := first.ReadMap("counts")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []string
+		for _, e := range dump.List {
+			list = append(list, fmt.Sprint(e.Key, "=", e.Value))
+		}
+		slices.Sort(list)
+		return strings.Join(list, " ")
+	}
+	const before = "1=map[execs:1] 2=map[execs:2]"
+	full := `{"key":2,"value":{"execs":9}} {"key":2,"value":{"execs":10}}`
+	for key := range 9 { // there is room for 8
+		full += fmt.Sprintf(` {"key":%d,"value":{"execs":7}}`, 10+key)
+	}
+	for _, lines := range []string{`{"key":1,"value":{"execs":9}} {"key":3,"value":{}} {"key":4,"value":5}`, full, `{"key":3,"value":{}} x`} {
+		if _, err := load("second", lines); err == nil {
+			t.Errorf("%s were taken", lines)
+		}
+		if got := entries(); got != before {
+			t.Errorf("after entries that do not fit, the map has %s, want %s", got, before)
+		}
+	}
+	if _, err := load("second", `{"key":2,"value":{"execs":5}} {"key":3,"value":{"execs":6}}`); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := entries(), "1=map[execs:1] 2=map[execs:5] 3=map[execs:6]"; got != want {
+		t.Errorf("the map has %s, want %s", got, want)
 	}
 }
 
