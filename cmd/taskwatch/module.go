@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/build"
 	"github.com/taskwatch/taskwatch/module/host"
 )
@@ -72,6 +73,11 @@ name. It overwrites nothing.`,
 			return oneFile("NAME.c|NAME.go|DIR")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				if err := module.CheckName(module.NameOf(args[0])); err != nil {
+					return moduleFailed(fmt.Errorf("module new %q: %w", args[0], err))
+				}
+			}
 			if from != "" {
 				return copyStock(cmd.OutOrStdout(), from, args)
 			}

@@ -254,5 +254,8 @@ func runTrial(ctx context.Context, tried *trial.Trial, r io.Reader) error {
 	}
 	err = errors.Join(src.Run(ctx, &reg), reg.Detach(context.Background(), tried))
 	sayEarly(name, src.EarlyEnds())
+	if err == nil && src.Empty() { // it would meet nearly every expectation
+		err = errors.New("the recording in standard input is empty; " + giveRecording)
+	}
 	return err
 }

@@ -260,6 +260,9 @@ MODULE_LICENSE("GPL");`), "map ring is of type RingBuf, which a simulation does 
 			t.Errorf("%s: %+v, want %q", c.module, r, c.why)
 		}
 	}
+	if r := testModule(t, os.DevNull, "acct", "--expect-denied", "0"); r.status != 1 || !strings.Contains(r.stderr, "is empty") || r.stdout != "" {
+		t.Errorf("an empty recording: %+v", r)
+	}
 	if r := testModule(t, file, "count.wasm"); r.status != 1 {
 		t.Errorf("a file that is not there: %+v", r)
 	}
