@@ -47,6 +47,7 @@ func TestConformanceOfTheTreeScope(t *testing.T) {
 // Programs that others wrote, under a source that starts them itself.
 func TestLoads(t *testing.T) {
 	testutil.Root(t)
+	t.Parallel()
 	watchtest.Loads(t, watchtest.Config{New: func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 		src := newSource(t, bpf.Config{Command: config(cmd), Latency: bpf.DefaultLatency})
 		bpf.WatchLives(t, src.Table())
@@ -69,6 +70,7 @@ func TestConformanceOfTheMachineScope(t *testing.T) {
 
 func TestOptionalFieldsAreTrue(t *testing.T) {
 	testutil.Root(t)
+	t.Parallel()
 	watchtest.Optional(t, func(t testing.TB, cmd watchtest.Command) watchtest.Instance {
 		src := newSource(t, bpf.Config{Command: config(cmd), Latency: bpf.DefaultLatency})
 		return watchtest.Instance{Source: src, Exit: src.Exit}

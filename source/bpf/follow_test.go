@@ -40,6 +40,7 @@ func tasksOf(t testing.TB) map[int]int64 {
 // and each task meets a beginning and an end.
 func TestModulesFollowTheMachine(t *testing.T) {
 	testutil.Root(t)
+	t.Parallel()
 	program := testutil.BuildC(t, "testdata/load.c")
 	w := newWatchOf(t, Config{}, 0, 0, taskwatch.NewSink(nil, func(taskwatch.Item) {}), nil)
 	zombie := exec.Command("true")

@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -274,19 +275,27 @@ func TestTasksWhoseExitWasLostAreFreed(t *testing.T) {
 // is told and what was lost are together what happened.
 func TestLostFreesAreCountedOnce(t *testing.T) {
 	testutil.Root(t)
+	t.Parallel()
 	n := testutil.Size(1000, 1000, 3000)
-	testutil.BuildC(t, "testdata/load.c") // the compiler's processes are none of those that are counted
+	program := testutil.BuildC(t, "testdata/load.c")
+	shell, _ := testutil.Hold(t, testutil.Shell()) // what it starts is counted, and nothing else
 	started := make(chan struct{})
 	var once bool
-	w := newWatch(t, Config{BufferSize: minBufferSize, PID: os.Getpid()}, taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free), func(ev *taskwatch.Event) bool {
+	w := newWatch(t, Config{BufferSize: minBufferSize, PID: shell.Process.Pid}, taskwatch.KindsOf(taskwatch.Exit, taskwatch.Free), func(ev *taskwatch.Event) bool {
 		if !once {
 			once = true
 			<-started // the buffer fills up meanwhile
 		}
 		return true
 	})
-	load(t, "fork", "1") // for the reader to wait at
-	load(t, "fork", strconv.Itoa(n))
+	defer shell.Release(t)
+	// The first load is for the reader to wait at.
+	if _, err := fmt.Fprintf(shell.In, "%[1]s fork 1 && %[1]s fork %[2]d && echo done\n", program, n); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := shell.Out.ReadString('\n'); said != "done\n" {
+		t.Fatalf("the shell says %q, %v", said, err)
+	}
 	close(started)
 	w.until(t, func() bool { return len(w.losses) > 0 })
 	time.Sleep(2 * time.Duration(owedTime))

@@ -28,7 +28,7 @@ func TestMissedEventsAreLost(t *testing.T) {
 	}
 	defer func() { probe = probed }()
 	program := testutil.BuildC(t, "-static", "../../module/kernel/testdata/attack.c")
-	ms := testutil.Size(4000, 20000, 60000)
+	ms := testutil.Size(2000, 20000, 60000)
 	off := errors.New("turned off for a test")
 	s := *found
 	for _, tier := range []struct {
@@ -90,7 +90,7 @@ func TestSkippedVetoesAreAlarms(t *testing.T) {
 	defer func() { probe = probed }()
 
 	program := testutil.BuildC(t, "-static", "../../module/kernel/testdata/attack.c")
-	ms := testutil.Size(4000, 10000, 60000)
+	ms := testutil.Size(2000, 10000, 60000)
 	for _, behind := range []bool{false, true} {
 		t.Run(fmt.Sprintf("behind=%v", behind), func(t *testing.T) {
 			alarms := map[string]uint64{} // written by the source's goroutine, read after its end

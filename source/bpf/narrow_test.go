@@ -224,6 +224,7 @@ func copies(t *testing.T, program string) (again, as52417 string) {
 // that is chosen by its user or its pid, they have the same fields as well.
 func TestNarrow(t *testing.T) {
 	testutil.Root(t)
+	t.Parallel()
 	root := makeCgroup(t)
 	var cgroups []string
 	for _, name := range []string{"a", "b"} {
@@ -234,34 +235,70 @@ func TestNarrow(t *testing.T) {
 		t.Cleanup(func() { removeCgroup(t, dir) })
 		cgroups = append(cgroups, dir)
 	}
-	for name, only := range map[string]func(pids []int) taskwatch.Only{
-		"uid":    func([]int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{52417}} },
-		"uids":   func([]int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{52417, 52418}} },
-		"pid":    func(pids []int) taskwatch.Only { return taskwatch.Only{PIDs: pids[:1]} },
-		"pids":   func(pids []int) taskwatch.Only { return taskwatch.Only{PIDs: pids} },
-		"both":   func(pids []int) taskwatch.Only { return taskwatch.Only{UIDs: []uint32{0, 52417}, PIDs: pids} },
-		"comm":   func([]int) taskwatch.Only { return taskwatch.Only{Comms: []string{"alpha", "as52417"}} },
-		"comms":  func([]int) taskwatch.Only { return taskwatch.Only{Comms: []string{"again", "", "alphabetical or"}} },
-		"cgroup": func([]int) taskwatch.Only { return taskwatch.Only{CgroupIDs: []uint64{inode(t, cgroups[0])}} },
-		"all": func([]int) taskwatch.Only {
-			return taskwatch.Only{UIDs: []uint32{0, 52417}, Comms: []string{"again", "beta", "mixed"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])}}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			seeds := testutil.Size(2, 8, 16)
-			of := []taskwatch.Kinds{taskwatch.AllKinds, taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)}
-			if testing.Short() {
-				of = of[:1]
-			}
-			chosen := 0
-			for _, kinds := range of {
-				chosen += compareNarrow(t, seeds, cgroups, kinds, only)
-			}
-			if chosen == 0 {
-				t.Error("no load had an event that was chosen")
-			}
-		})
+	choose := func(pids []int) []*selection {
+		return []*selection{
+			{name: "uid", only: taskwatch.Only{UIDs: []uint32{52417}}},
+			{name: "uids", only: taskwatch.Only{UIDs: []uint32{52417, 52418}}},
+			{name: "pid", only: taskwatch.Only{PIDs: pids[:1]}},
+			{name: "pids", only: taskwatch.Only{PIDs: pids}},
+			{name: "both", only: taskwatch.Only{UIDs: []uint32{0, 52417}, PIDs: pids}},
+			{name: "comm", only: taskwatch.Only{Comms: []string{"alpha", "as52417"}}},
+			{name: "comms", only: taskwatch.Only{Comms: []string{"again", "", "alphabetical or"}}},
+			{name: "cgroup", only: taskwatch.Only{CgroupIDs: []uint64{inode(t, cgroups[0])}}},
+			{name: "all", only: taskwatch.Only{
+				UIDs: []uint32{0, 52417}, Comms: []string{"again", "beta", "mixed"}, CgroupIDs: []uint64{inode(t, cgroups[0]), inode(t, cgroups[1])},
+			}},
+		}
 	}
+	of := []taskwatch.Kinds{taskwatch.AllKinds, taskwatch.KindsOf(taskwatch.Exec, taskwatch.Exit)}
+	if testing.Short() {
+		of = of[:1]
+	}
+	chosen := map[string]int{}
+	for _, kinds := range of {
+		for _, s := range compareNarrow(t, testutil.Size(2, 8, 16), cgroups, kinds, choose) {
+			for _, problem := range s.problems {
+				t.Errorf("%s of %v: %s", s.name, kinds, problem)
+			}
+			chosen[s.name] += s.chosen
+		}
+	}
+	for name, n := range chosen {
+		if n == 0 {
+			t.Errorf("%s: no load had an event that was chosen", name)
+		}
+	}
+}
+
+// selection is a way to choose tasks, and what came of it.
+type selection struct {
+	name     string
+	only     taskwatch.Only
+	keep     func(*taskwatch.Event) bool // the same choice, made here
+	sink     *narrowed
+	chosen   int // events
+	problems []string
+}
+
+// lacks returns the fields that an event may lack where the choice is made in the
+// kernel.
+func (s *selection) lacks(ev *taskwatch.Event) taskwatch.Fields {
+	if len(s.only.Comms)+len(s.only.CgroupIDs) > 0 {
+		return late(ev)
+	}
+	return 0
+}
+
+// compare returns what was chosen here of all events, what the kernel has chosen, and
+// in what they differ.
+func (s *selection) compare(all []*taskwatch.Event) (want, got []*taskwatch.Event, differ []string, lost bool) {
+	got, n := s.sink.kept()
+	for _, ev := range all {
+		if s.keep(ev) {
+			want = append(want, ev)
+		}
+	}
+	return want, got, differences(want, got, s.lacks), n > 0
 }
 
 // inode returns what is the id of a cgroup.
@@ -274,27 +311,21 @@ func inode(t *testing.T, dir string) uint64 {
 	return st.Sys().(*syscall.Stat_t).Ino
 }
 
-// compareNarrow returns how many events were chosen.
-func compareNarrow(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, only func(pids []int) taskwatch.Only) int {
+// compareNarrow returns the selections with what came of them.
+func compareNarrow(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, choose func(pids []int) []*selection) []*selection {
 	t.Helper()
 	for range 20 {
-		chosen, problems, lost := bothWays(t, seeds, cgroups, kinds, only)
-		if lost {
-			continue // the one that takes all is no truth then: others make a storm
-		}
-		for _, problem := range problems {
-			t.Error(problem)
-		}
-		return chosen
+		if selections, lost := allWays(t, seeds, cgroups, kinds, choose); !lost {
+			return selections
+		} // the one that takes all is no truth then: others make a storm
 	}
-	t.Error("events are lost each time")
-	return 0
+	t.Fatal("events are lost each time")
+	return nil
 }
 
-// bothWays runs a load of each seed, one after the other, under a source that takes
-// all tasks and one that is narrowed. It returns how many events were chosen, and in
-// what the two differ, unless events were lost.
-func bothWays(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, only func(pids []int) taskwatch.Only) (chosen int, problems []string, lost bool) {
+// allWays runs a load of each seed, one after the other, under a source that takes
+// all tasks and one that is narrowed for each selection, unless events are lost.
+func allWays(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, choose func(pids []int) []*selection) (selections []*selection, lost bool) {
 	t.Helper()
 	var pids []int
 	var loads []func()
@@ -303,46 +334,66 @@ func bothWays(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, 
 		defer release()
 		pids, loads = append(pids, pid), append(loads, release)
 	}
-	o := only(pids)
-	lacks := func(*taskwatch.Event) taskwatch.Fields { return 0 }
-	if len(o.Comms)+len(o.CgroupIDs) > 0 {
-		lacks = late
+	selections = choose(pids)
+	wide := &narrowed{kinds: kinds, keep: func(ev *taskwatch.Event) bool {
+		return slices.ContainsFunc(selections, func(s *selection) bool { return s.keep(ev) })
+	}}
+	for _, s := range selections {
+		s.keep = keepOnly(s.only)
+		s.sink = &narrowed{kinds: kinds, only: s.only, keep: s.keep}
 	}
-	wide, narrow := &narrowed{kinds: kinds, keep: keepOnly(o)}, &narrowed{kinds: kinds, only: o, keep: keepOnly(o)}
-	_, all, stopWide := wide.start(t, Config{BufferSize: 64 << 20})
-	defer stopWide()
-	_, some, stopNarrow := narrow.start(t, Config{Narrow: true})
-	defer stopNarrow()
+	_, src, stop := wide.start(t, Config{BufferSize: 64 << 20})
+	sources, stops := []*Source{src}, []func(){stop}
+	for _, s := range selections {
+		_, src, stop := s.sink.start(t, Config{Narrow: true})
+		sources, stops = append(sources, src), append(stops, stop)
+	}
+	defer func() { // at the same time: each waits for the kernel
+		var wg sync.WaitGroup
+		for _, stop := range stops {
+			wg.Go(stop)
+		}
+		wg.Wait()
+	}()
 	for seed, release := range loads {
 		release()
-		for _, src := range []*Source{all, some} { // what happened so far is read then, and frees may follow
+		for _, src := range sources { // what happened so far is read then, and frees may follow
 			if err := src.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		var want, got []*taskwatch.Event
-		same := false
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-			var lostWide, lostNarrow uint64
-			want, lostWide = wide.kept()
-			got, lostNarrow = narrow.kept()
-			if lostWide+lostNarrow > 0 {
-				return 0, nil, true
+		end := time.Now().Add(10 * time.Second)
+		for settled := false; !settled; time.Sleep(2 * time.Millisecond) {
+			all, n := wide.kept()
+			if n > 0 {
+				return nil, true
 			}
-			if same = len(want) == len(got) && differences(want, got, lacks) == nil; same {
-				break
+			problems := map[*selection][]string{}
+			counts := map[*selection][2]int{}
+			for _, s := range selections {
+				want, got, differ, lost := s.compare(all)
+				if lost {
+					return nil, true
+				}
+				if differ != nil {
+					problems[s] = differ
+				}
+				counts[s] = [2]int{len(want), len(got)}
 			}
+			if settled = len(problems) == 0 || time.Now().After(end); !settled {
+				continue
+			}
+			for _, s := range selections {
+				for _, problem := range problems[s] {
+					s.problems = append(s.problems, fmt.Sprintf("seed %d: %s", seed, problem))
+				}
+				s.chosen += counts[s][0]
+				s.sink.forget(counts[s][1]) // and not what has come meanwhile, which is the next one's
+			}
+			wide.forget(len(all))
 		}
-		if !same {
-			for _, d := range differences(want, got, lacks) {
-				problems = append(problems, fmt.Sprintf("seed %d: %s", seed, d))
-			}
-		}
-		chosen += len(want)
-		wide.forget(len(want)) // and not what has come meanwhile, which is the next one's
-		narrow.forget(len(got))
 	}
-	return chosen, problems, false
+	return selections, false
 }
 
 // keepOnly chooses events as a consumer does. Those of this process are of no

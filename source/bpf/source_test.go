@@ -169,6 +169,7 @@ func count(events []*taskwatch.Event) (n [taskwatch.NumKinds]int) {
 }
 
 func TestCommandEventsAreComplete(t *testing.T) {
+	t.Parallel()
 	n := testutil.Size(100, 250, 500)
 	for _, c := range []struct {
 		load string

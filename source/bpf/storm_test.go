@@ -74,6 +74,7 @@ func lost(w *watch) (n int) {
 }
 
 func TestStormsLoseNothing(t *testing.T) {
+	t.Parallel()
 	cmd, _, truth := storms(t, testutil.Size(200, 400, 4000))
 	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, atOnce)
 	w.wait(t)
@@ -85,6 +86,7 @@ func TestStormsLoseNothing(t *testing.T) {
 // The default buffer has room for what the documentation says, however long the
 // watcher takes.
 func TestStormsFitIntoTheBuffer(t *testing.T) {
+	t.Parallel()
 	cmd, done, truth := storms(t, testutil.Size(300, 600, 1500)) // each is four tasks, with all fields
 	w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, until(done))
 	w.wait(t)
@@ -96,7 +98,8 @@ func TestStormsFitIntoTheBuffer(t *testing.T) {
 // Neither does a watcher that is slow lose anything, as long as what it is
 // behind fits into the buffer.
 func TestStormsWaitForASlowWatcher(t *testing.T) {
-	cmd, done, truth := storms(t, testutil.Size(150, 150, 400))
+	t.Parallel()
+	cmd, done, truth := storms(t, testutil.Size(60, 150, 400))
 	all := 0
 	for _, n := range truth {
 		all += n
@@ -111,9 +114,11 @@ func TestStormsWaitForASlowWatcher(t *testing.T) {
 // What does not fit is counted to the last event, and once: a free whose record
 // was lost and that is inferred later is not a loss.
 func TestStormsAreLostExactly(t *testing.T) {
+	t.Parallel()
 	for _, watcher := range []string{"held", "slow", "frees"} {
 		t.Run(watcher, func(t *testing.T) {
-			cmd, done, truth := storms(t, testutil.Size(500, 500, 2000))
+			t.Parallel()
+			cmd, done, truth := storms(t, testutil.Size(150, 500, 2000)) // a third of that fits
 			delay := until(done)
 			if watcher == "slow" {
 				delay = slowly(done, 100)
@@ -139,6 +144,7 @@ func TestStormsAreLostExactly(t *testing.T) {
 // A task whose exit was lost, and which nobody has reaped when its tasks are
 // looked for, is no task that lives on.
 func TestZombieWhoseExitWasLost(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"storm", "end"} {
 		if err := unix.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
@@ -157,7 +163,7 @@ func TestZombieWhoseExitWasLost(t *testing.T) {
 		: >done
 		sleep 1
 		: >end
-		wait`, dir, testutil.BuildC(t, "testdata/load.c"), testutil.Size(1500, 1500, 3000))
+		wait`, dir, testutil.BuildC(t, "testdata/load.c"), testutil.Size(500, 1500, 3000))
 	cmd := &source.Command{Path: "/bin/sh", Argv: []string{"sh", "-c", script}}
 	kinds := taskwatch.KindsOf(taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit)
 	w, _ := counted(t, Config{Command: cmd, Latency: DefaultLatency, BufferSize: minBufferSize}, kinds, until(done))
@@ -215,14 +221,16 @@ func TestLatency(t *testing.T) {
 		w := newWatch(t, cfg, taskwatch.KindsOf(taskwatch.Exec), func(ev *taskwatch.Event) bool { return ev.Task.Comm == "load" })
 		var took []time.Duration
 		seen := 0
-		for range 3 {
+		for i := range 3 {
+			if i > 0 && cfg.Latency == latency {
+				time.Sleep(2 * latency) // the reader comes to rest
+			}
 			load(t, "exit")
 			seen = w.some(t, seen+1)
 			start := time.Now()
 			load(t, "exit")
 			seen = w.some(t, seen+1)
 			took = append(took, time.Since(start))
-			time.Sleep(2 * latency) // the reader comes to rest
 		}
 		w.stop(t)
 		return slices.Min(took)

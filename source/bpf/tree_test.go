@@ -292,7 +292,8 @@ func TestDeathTakesTheTreeAlong(t *testing.T) {
 
 // A command that says that it runs can be sent a signal.
 func TestSignalOfACommandThatJustRuns(t *testing.T) {
-	for range 500 {
+	t.Parallel()
+	for range testutil.Size(100, 500, 500) {
 		in, release, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
