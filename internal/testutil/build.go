@@ -2,6 +2,7 @@ package testutil
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,13 +17,14 @@ import (
 var builds struct {
 	mu   sync.Mutex // one build at a time
 	dir  string
-	done map[string]string // by command line
+	done map[string]string // by what determines them
 }
 
 // BuildC builds a program with gcc from C files and returns its path. An
 // argument that begins with a dash is a flag for gcc and stands where it was
 // given ("-static", "-m32"); the rest are files relative to the test's
-// directory. A program is built once per test binary and removed by [Main].
+// directory. A program is built once per test binary and removed by [Main]; what
+// is built of files without headers of their own stays in the user's cache, too.
 // A failed build fails the test, with what gcc said; but where gcc can build
 // nothing at all with those flags, as without the headers of libc, it skips.
 func BuildC(t testing.TB, args ...string) string {
@@ -45,7 +47,7 @@ func BuildC(t testing.TB, args ...string) string {
 
 	builds.mu.Lock()
 	defer builds.mu.Unlock()
-	key := strings.Join(argv, "\x00")
+	key, lasting := buildKey(t, gcc, argv)
 	if path := builds.done[key]; path != "" {
 		return path
 	}
@@ -77,6 +79,14 @@ func BuildC(t testing.TB, args ...string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, name)
+	kept := ""
+	if cache, err := os.UserCacheDir(); err == nil && lasting && os.Getenv("TASKWATCH_VM") == "" { // whose disk is its memory
+		kept = filepath.Join(cache, "taskwatch", "programs", key)
+		if copyProgram(kept, path) == nil {
+			builds.done[key] = path
+			return path
+		}
+	}
 	cmd := exec.Command(gcc, append(argv, "-o", path)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if compiler := NeedsCompiler("gcc", flags...); !compiler.Met() {
@@ -85,7 +95,55 @@ func BuildC(t testing.TB, args ...string) string {
 		t.Fatalf("%s: %v\n%s", cmd, err, out)
 	}
 	builds.done[key] = path
+	if kept != "" && os.MkdirAll(filepath.Dir(kept), 0o755) == nil {
+		_ = copyProgram(path, kept) // else it is built again the next time
+	}
 	return path
+}
+
+// buildKey returns what stands for a program: the compiler, and the text and the name
+// of each file. One that includes files of its own directory also has its path, and is
+// not the same for longer than this process.
+func buildKey(t testing.TB, gcc string, argv []string) (key string, lasting bool) {
+	t.Helper()
+	st, err := os.Stat(gcc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := sha256.New()
+	fmt.Fprintln(h, gcc, st.Size(), st.ModTime().UnixNano())
+	lasting = true
+	for _, arg := range argv {
+		if strings.HasPrefix(arg, "-") {
+			fmt.Fprintf(h, "%q\n", arg)
+			continue
+		}
+		text, err := os.ReadFile(arg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(text, []byte("#include \"")) {
+			lasting = false
+			fmt.Fprintf(h, "%q\n", arg)
+		}
+		fmt.Fprintf(h, "%q %q\n", filepath.Base(arg), text)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)), lasting
+}
+
+// copyProgram makes a copy, all at once: others may be looking for it. Another process
+// writes it: a program that this one writes, while it starts others, may be busy.
+func copyProgram(from, to string) error {
+	dir, err := os.MkdirTemp(filepath.Dir(to), "new")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "program")
+	if err := exec.Command("cp", from, program).Run(); err != nil {
+		return err
+	}
+	return os.Rename(program, to)
 }
 
 // NeedsCompiler is met when the compiler builds a C program with those flags

@@ -280,6 +280,36 @@ func TestBuildC(t *testing.T) {
 	}
 }
 
+// The same text is the same program, wherever it is; with another text, or another file
+// that it includes, it is another one.
+func TestBuildCKnowsTheText(t *testing.T) {
+	program := func(text, header string) (path string, status int) {
+		t.Helper()
+		dir := t.TempDir()
+		file := filepath.Join(dir, "known.c")
+		if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.WriteFile(filepath.Join(dir, "known.h"), []byte(header), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		path = BuildC(t, file)
+		cmd := exec.Command(path)
+		_ = cmd.Run() // the status tells
+		return path, cmd.ProcessState.ExitCode()
+	}
+	const plain, includes = "int main(void) { return %d; }\n", "#include \"known.h\"\nint main(void) { return STATUS; }\n"
+	one, status := program(fmt.Sprintf(plain, 1), "")
+	if again, _ := program(fmt.Sprintf(plain, 1), "// not included"); again != one || status != 1 {
+		t.Errorf("%s ends with %d, and again it is %s", one, status, again)
+	}
+	if two, status := program(fmt.Sprintf(plain, 2), ""); two == one || status != 2 {
+		t.Errorf("another text: %s ends with %d, want 2", two, status)
+	}
+	for want := range 3 {
+		if path, status := program(includes, fmt.Sprintf("#define STATUS %d\n", want)); status != want {
+			t.Errorf("%s ends with %d, and its header says %d", path, status, want)
+		}
+	}
+}
+
 // A compiler that can build nothing is none, and no fault of the program.
 func TestBuildCWithoutHeaders(t *testing.T) {
 	Require(t, NeedsCompiler("gcc"))
