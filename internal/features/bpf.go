@@ -15,13 +15,14 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch/internal/kerneltypes"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/probe"
 )
 
 func probeBTF() Result {
 	const file = "/sys/kernel/btf/vmlinux"
-	spec, err := btf.LoadKernelSpec()
+	spec, err := kerneltypes.Cache().Kernel()
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, ebpf.ErrNotSupported) {
 		return no("there is no %s: the kernel was built without CONFIG_DEBUG_INFO_BTF", file)
 	}
@@ -159,7 +160,7 @@ func probeCount(t ebpf.ProgramType, at ebpf.AttachType, to string) Result {
 		return r
 	}
 	return judge(withLocked(func() error {
-		return probe.Try(btf.NewCache(), &plan.Hook{Type: t, Attach: at, Target: to}, func() error {
+		return probe.Try(kerneltypes.Cache(), &plan.Hook{Type: t, Attach: at, Target: to}, func() error {
 			_ = traceChild() // it forks also where tracing is refused
 			return nil
 		})

@@ -3,24 +3,37 @@
 package kerneltypes
 
 import (
-	"sync/atomic"
+	"sync"
+	"weak"
 
 	"github.com/cilium/ebpf/btf"
 )
 
-var ahead atomic.Pointer[btf.Cache]
+var (
+	mu    sync.Mutex              // guards the others
+	used  weak.Pointer[btf.Cache] // it takes megabytes, and goes with the last user
+	ahead *btf.Cache              // what ReadAhead holds until somebody uses it
+)
 
 // ReadAhead begins to read it for the next call of Cache, beside what else is done.
 func ReadAhead() {
-	types := btf.NewCache()
-	ahead.Store(types)
+	types := Cache()
+	mu.Lock()
+	defer mu.Unlock()
+	ahead = types
 	go types.Kernel() // its error is that of the next call
 }
 
-// Cache returns a cache of it, which may have been read already.
+// Cache returns a cache of it, which may have been read already: all that are in use
+// at the same time are one.
 func Cache() *btf.Cache {
-	if types := ahead.Swap(nil); types != nil {
-		return types
+	mu.Lock()
+	defer mu.Unlock()
+	ahead = nil
+	types := used.Value()
+	if types == nil {
+		types = btf.NewCache()
+		used = weak.Make(types)
 	}
-	return btf.NewCache()
+	return types
 }

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/attach"
+	"github.com/taskwatch/taskwatch/internal/kerneltypes"
 	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/offsets"
 	"github.com/taskwatch/taskwatch/internal/plan"
@@ -147,7 +147,7 @@ func NewTable(cfg Config) (_ *Table, err error) {
 		}
 	}
 	if t.kernel.Types = t.support.types; t.kernel.Types == nil { // made by the caller
-		t.kernel.Types = btf.NewCache()
+		t.kernel.Types = kerneltypes.Cache()
 	}
 	kernel, err := t.kernel.Types.Kernel()
 	if err != nil {
