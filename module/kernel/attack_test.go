@@ -86,7 +86,7 @@ func TestAttackPreempted(t *testing.T) {
 	preempt(t)
 	ms := 20000
 	if testing.Short() {
-		ms = 4000
+		ms = 2000
 	}
 	names, supports := tiers(t)
 	for i, s := range supports {
