@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/taskwatch/taskwatch/include"
 )
@@ -204,8 +205,8 @@ func target() string {
 func findClang(target string) (string, error) {
 	var lacking []string
 	for _, path := range installed("clang") {
-		targets, err := exec.Command(path, "--print-targets").Output()
-		if err == nil && strings.Contains(string(targets), target) {
+		targets, err := ask(path, "--print-targets")
+		if err == nil && strings.Contains(targets, target) {
 			return path, nil
 		}
 		why := path + " cannot"
@@ -219,6 +220,27 @@ func findClang(target string) (string, error) {
 			ErrNoClang, target, strings.Join(lacking, ", "))
 	}
 	return "", fmt.Errorf("%w in PATH: install clang 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang). You do not need it to load a module that is already built", ErrNoClang)
+}
+
+// answers are what compilers have said of themselves, by question. One takes as long to
+// say it as to compile a small module.
+var answers sync.Map
+
+// ask returns what a compiler says of itself.
+func ask(clang, question string) (string, error) {
+	st, err := os.Stat(clang)
+	if err != nil {
+		return "", err
+	}
+	key := fmt.Sprint(clang, " ", st.Size(), " ", st.ModTime().UnixNano(), " ", question)
+	if said, known := answers.Load(key); known {
+		return said.(string), nil
+	}
+	said, err := exec.Command(clang, question).Output()
+	if err == nil {
+		answers.Store(key, string(said))
+	}
+	return string(said), err
 }
 
 // installed returns the paths of the program of that name, and of those with

@@ -52,8 +52,9 @@ func wasmFromC(ctx context.Context, src, out string, flags ...string) (string, e
 // findLinker returns clang's linker for WebAssembly, which is a package of its
 // own.
 func findLinker(clang string) (string, error) {
-	if said, err := exec.Command(clang, "--print-prog-name=wasm-ld").Output(); err == nil {
-		if path := strings.TrimSpace(string(said)); filepath.IsAbs(path) {
+	if said, err := ask(clang, "--print-prog-name=wasm-ld"); err == nil {
+		path := strings.TrimSpace(said)
+		if _, err := os.Stat(path); err == nil && filepath.IsAbs(path) { // still
 			return path, nil
 		}
 	}
