@@ -289,16 +289,15 @@ func (s *selection) lacks(ev *taskwatch.Event) taskwatch.Fields {
 	return 0
 }
 
-// compare returns what was chosen here of all events, what the kernel has chosen, and
-// in what they differ.
-func (s *selection) compare(all []*taskwatch.Event) (want, got []*taskwatch.Event, differ []string, lost bool) {
-	got, n := s.sink.kept()
+// both returns what was chosen here of all events, and what the kernel has chosen.
+func (s *selection) both(all []*taskwatch.Event) (want, got []*taskwatch.Event, lost bool) {
 	for _, ev := range all {
 		if s.keep(ev) {
 			want = append(want, ev)
 		}
 	}
-	return want, got, differences(want, got, s.lacks), n > 0
+	got, n := s.sink.kept()
+	return want, got, n > 0
 }
 
 // inode returns what is the id of a cgroup.
@@ -368,27 +367,34 @@ func allWays(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, c
 			if n > 0 {
 				return nil, true
 			}
-			problems := map[*selection][]string{}
-			counts := map[*selection][2]int{}
-			for _, s := range selections {
-				want, got, differ, lost := s.compare(all)
-				if lost {
+			over := time.Now().After(end)
+			wants, gots := make([][]*taskwatch.Event, len(selections)), make([][]*taskwatch.Event, len(selections))
+			whole := true
+			for i, s := range selections {
+				var lost bool
+				if wants[i], gots[i], lost = s.both(all); lost {
 					return nil, true
 				}
-				if differ != nil {
-					problems[s] = differ
-				}
-				counts[s] = [2]int{len(want), len(got)}
+				whole = whole && len(wants[i]) == len(gots[i])
 			}
-			if settled = len(problems) == 0 || time.Now().After(end); !settled {
+			if !whole && !over { // more is to come: only what is complete is worth comparing
 				continue
 			}
-			for _, s := range selections {
-				for _, problem := range problems[s] {
+			problems := make([][]string, len(selections))
+			settled = true
+			for i, s := range selections {
+				problems[i] = differences(wants[i], gots[i], s.lacks)
+				settled = settled && problems[i] == nil
+			}
+			if settled = settled || over; !settled {
+				continue
+			}
+			for i, s := range selections {
+				for _, problem := range problems[i] {
 					s.problems = append(s.problems, fmt.Sprintf("seed %d: %s", seed, problem))
 				}
-				s.chosen += counts[s][0]
-				s.sink.forget(counts[s][1]) // and not what has come meanwhile, which is the next one's
+				s.chosen += len(wants[i])
+				s.sink.forget(len(gots[i])) // and not what has come meanwhile, which is the next one's
 			}
 			wide.forget(len(all))
 		}
