@@ -46,6 +46,7 @@ func cutOff(t testing.TB, what string, c net.Conn) string {
 func TestHalfOpenClients(t *testing.T) {
 	testutil.Root(t)
 	testutil.Require(t, needsConnector)
+	t.Parallel()
 	few := defaultLimits
 	few.header, few.body, few.idle, few.conns, few.kept = time.Second, time.Second, time.Second, 8, 0
 	r := startLimited(t, Config{Source: "connector", Group: strconv.Itoa(nobody)}, few)

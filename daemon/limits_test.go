@@ -347,6 +347,7 @@ func (m *slow) Globals(context.Context) ([]module.Global, error) {
 // A call that takes longer than a client may take for its request is answered.
 func TestSlowCallIsAnswered(t *testing.T) {
 	testutil.Require(t, needsConnector)
+	t.Parallel()
 	short := defaultLimits
 	short.body = time.Second
 	r := startLimited(t, Config{Source: "connector"}, short)

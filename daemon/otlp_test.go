@@ -292,6 +292,7 @@ func gather(t testing.TB, r *running) map[string]*dto.MetricFamily {
 // A collector that does not answer holds nothing up: what finds no room is
 // lost, and counted, and with what was sent that is all.
 func TestStuckCollector(t *testing.T) {
+	t.Parallel()
 	c, a := newReceiver(t), perform()
 	limits := defaultLimits
 	limits.export = 64 << 10

@@ -251,6 +251,7 @@ func TestStreamOfATree(t *testing.T) {
 // gets it all, and the first one is told what it has missed.
 func TestSlowClients(t *testing.T) {
 	testutil.Root(t)
+	t.Parallel()
 	small := defaultLimits
 	small.buffer = 256 << 10
 	r := startLimited(t, Config{}, small)

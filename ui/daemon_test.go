@@ -168,6 +168,7 @@ func TestDaemon(t *testing.T) {
 // A page goes on when the connection to the daemon was cut: nothing is missing,
 // or what is lost is shown, as is that nothing comes meanwhile.
 func TestCutConnection(t *testing.T) {
+	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "s")
 	events, _ := startDaemon(t, socket)
 	line := testutil.NewLine(t, socket)

@@ -367,6 +367,7 @@ func TestFilesThatAreNone(t *testing.T) {
 // A browser that does not read holds up nobody, and is given up; the memory that
 // it takes is that of one batch, whatever there is to send.
 func TestSlowBrowser(t *testing.T) {
+	t.Parallel()
 	l := defaultLimits
 	l.patience = 2 * time.Second
 	l.streams = 1

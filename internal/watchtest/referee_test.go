@@ -17,6 +17,7 @@ import (
 // TestWorkloadIsTruthful has strace watch the workload: what the workload
 // says it did is what an independent observer saw.
 func TestWorkloadIsTruthful(t *testing.T) {
+	t.Parallel()
 	path := buildWorkload(t)
 	for _, c := range cases {
 		if c.asked {

@@ -23,12 +23,14 @@ func oracleConfig(caps source.Capabilities, spoil func([]delivery) []delivery) C
 
 // TestSource holds the suite against a source that is right by construction.
 func TestSource(t *testing.T) {
+	t.Parallel()
 	Source(t, oracleConfig(allCapabilities(), nil))
 }
 
 // TestSourceDeclaresLess has a source that declares less, and delivers just
 // that: what the suite checks is what is declared.
 func TestSourceDeclaresLess(t *testing.T) {
+	t.Parallel()
 	caps := allCapabilities()
 	caps.Events[taskwatch.Init] = source.Capability{Why: "hindsight has limits"}
 	caps.Events[taskwatch.Free] = source.Capability{Why: "hindsight has limits"}
@@ -56,6 +58,7 @@ func TestSourceDeclaresLess(t *testing.T) {
 // TestSourceOutside has a source that watches what others start, and strangers
 // too.
 func TestSourceOutside(t *testing.T) {
+	t.Parallel()
 	cfg := outsideConfig(nil)
 	cfg.Short = byDay()
 	Source(t, cfg)
@@ -110,6 +113,7 @@ func exchanged(list []delivery, i int) []delivery {
 // TestLeaderExecs has a source that takes execs by threads for those of their
 // leaders: as many as the suite forgives, and more.
 func TestLeaderExecs(t *testing.T) {
+	t.Parallel()
 	hurry(t)
 	path := buildWorkload(t)
 	once := func(list []delivery) []delivery { return leaderExec(list, 1) }
@@ -134,6 +138,7 @@ func outsideConfig(spoil func([]delivery) []delivery) Config {
 
 // TestSourceOutsideCanFail is TestSourceCanFail for such a source.
 func TestSourceOutsideCanFail(t *testing.T) {
+	t.Parallel()
 	hurry(t)
 	path := buildWorkload(t)
 	mustFail(t, "fork", outsideConfig(func(list []delivery) []delivery {
@@ -185,6 +190,7 @@ func renumber(list []delivery) []delivery {
 // TestSourceCanFail spoils right events in one way each: the suite has to
 // notice every one.
 func TestSourceCanFail(t *testing.T) {
+	t.Parallel()
 	path := buildWorkload(t)
 	one := func(k taskwatch.Kind, n int, change func(*taskwatch.Event)) func([]delivery) []delivery {
 		return func(list []delivery) []delivery {
@@ -487,6 +493,7 @@ func TestSourceCanFailOnCommand(t *testing.T) {
 
 // TestSourceCanFailOnIDs is the part that needs ids to change.
 func TestSourceCanFailOnIDs(t *testing.T) {
+	t.Parallel()
 	path := buildWorkload(t)
 	for _, b := range []struct {
 		name, in string
