@@ -65,6 +65,9 @@ func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := listens(host, port); err != nil {
+		return nil, err
+	}
 	h.server, err = server.NewServer(&server.Options{
 		ServerName: "taskwatch-hub", Host: host, Port: port, NoSigs: true,
 		JetStream: true, JetStreamMaxStore: maxStore, StoreDir: filepath.Join(cfg.Dir, "jetstream"), DisableJetStreamBanner: true,
@@ -84,6 +87,16 @@ func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 		return nil, fmt.Errorf("the server does not listen at %s within %v; its log says why", net.JoinHostPort(host, strconv.Itoa(port)), startTime)
 	}
 	return nats.Connect("", nats.InProcessServer(h.server), nats.Nkey(own.pub, own.key.Sign), nats.Name("service"))
+}
+
+// listens returns an error where nobody can listen at an address. The server would try for
+// startTime, and say why in its log alone.
+func listens(host string, port int) error {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(max(port, 0)))) // without one, any
+	if err != nil {
+		return fmt.Errorf("%w; end what listens there, or give another address with --listen", err)
+	}
+	return l.Close()
 }
 
 func splitListen(listen string) (host string, port int, err error) {

@@ -350,6 +350,19 @@ func testStored(t *testing.T, h *running) {
 	})
 }
 
+// A hub whose address is taken says so at once.
+func TestAddressIsTaken(t *testing.T) {
+	h := startHub(t)
+	began := time.Now()
+	other, err := Start(Config{Dir: t.TempDir(), Listen: h.listen})
+	if err == nil {
+		other.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "address already in use; end what listens there, or give another address with --listen") {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+}
+
 // Two hubs do not share a directory.
 func TestOneHubForADirectory(t *testing.T) {
 	h := startHub(t)

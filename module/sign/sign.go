@@ -67,11 +67,20 @@ func ReadKeys(files ...string) (*Keys, error) {
 		}
 		var key minisign.PublicKey
 		if err := key.UnmarshalText(b); err != nil {
+			if isPrivate(b) {
+				return nil, fmt.Errorf("key %s: it is a private key, which stays where modules are signed; give the public one, which 'minisign -G' has written as well: minisign.pub, or what its -p said", file)
+			}
 			return nil, fmt.Errorf("key %s: it is not a public key of minisign: %w", file, err)
 		}
 		k.keys = append(k.keys, key)
 	}
 	return k, nil
+}
+
+// isPrivate reports whether the text of a file is that of a private key.
+func isPrivate(b []byte) bool {
+	var key minisign.PrivateKey
+	return minisign.IsEncrypted(b) || key.UnmarshalText(b) == nil
 }
 
 // KeysOf returns the keys that are given.

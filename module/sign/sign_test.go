@@ -111,6 +111,28 @@ func TestPublicKeyForPrivate(t *testing.T) {
 	}
 }
 
+// A private key has no place among those that are trusted.
+func TestPrivateKeyForPublic(t *testing.T) {
+	private, _ := pair(t, t.TempDir())
+	plain, err := private.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypted, err := minisign.EncryptKey("secret", private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"plain": plain, "encrypted": encrypted} {
+		file := filepath.Join(t.TempDir(), "team.key")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadKeys(file); err == nil || !strings.Contains(err.Error(), "it is a private key") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Debian's minisign reads what is signed here, and what it signs is read here.
 func TestMinisign(t *testing.T) {
 	testutil.Require(t, testutil.NeedsTool("minisign"))
