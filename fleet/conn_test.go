@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -33,8 +34,9 @@ type busyHub struct {
 	token    *Token
 	config   *tls.Config
 	answers  []string
-	absent   int // how many requests find the server alone, without a hub behind it
-	dies     int // how many of those behind them it does not answer, and closes the connection
+	says     string // its answer to requests, or "" for one with a revision
+	absent   int    // how many requests find the server alone, without a hub behind it
+	dies     int    // how many of those behind them it does not answer, and closes the connection
 	ended    sync.WaitGroup
 
 	mu       sync.Mutex // guards the fields below
@@ -158,7 +160,8 @@ func (h *busyHub) serve(r *bufio.Reader, w io.Writer) error {
 		if dies {
 			return nil
 		}
-		const nobody, answer = "NATS/1.0 503\r\n\r\n", `{"revision":7}`
+		const nobody = "NATS/1.0 503\r\n\r\n"
+		answer := cmp.Or(h.says, `{"revision":7}`)
 		if there {
 			_, err = fmt.Fprintf(w, "MSG %s %s %d\r\n%s\r\n", words[2], sid, len(answer), answer)
 		} else {
@@ -318,6 +321,27 @@ func TestLostWhileItAsks(t *testing.T) {
 				t.Errorf("after %v: %v", time.Since(began), err)
 			}
 		})
+	}
+}
+
+// A hub that says again and again that there is more does not hold a client up for ever.
+func TestHubWithoutEnd(t *testing.T) {
+	h := newBusyHub(t, "PONG")
+	h.says = `{"revision":7,"more":true,"audit":[{}],"recorded":[{}],"nodes":[{}],"entries":[{"module":"m"}]}`
+	conn, err := h.identity(t).Dial(DialOptions{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for name, ask := range map[string]func() error{
+		"audit":    func() error { _, err := conn.Audit(t.Context()); return err },
+		"recorded": func() error { return conn.Recorded(t.Context(), "r", func(*RecordedAnswer) {}) },
+		"nodes":    func() error { _, _, err := conn.Nodes(t.Context(), 0); return err },
+		"desired":  func() error { _, err := conn.Desired(t.Context()); return err },
+	} {
+		if err := ask(); err == nil || !strings.Contains(err.Error(), "are not in order") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -106,18 +106,8 @@ what became of them at each node. The hub notes who it was by the key of the
 connection. Renewals of a lease are left out.`,
 		Example: "  taskwatch fleet audit",
 	}, func(ctx context.Context, c *operator.Conn) (auditTable, error) {
-		table := auditTable{}
-		var revision uint64
-		for {
-			r, err := c.Ask(ctx, &fleet.Request{Op: fleet.Audit, Revision: revision})
-			if err != nil {
-				return nil, err
-			}
-			if table = append(table, r.Audit...); !r.More {
-				return table, nil
-			}
-			revision = r.Revision
-		}
+		list, err := c.Audit(ctx)
+		return append(auditTable{}, list...), err // in JSON, none is []
 	})
 }
 

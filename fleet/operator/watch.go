@@ -167,16 +167,5 @@ func pace(q *fleet.Question, nodes int) {
 // it was made. What has made room for later answers is lost.
 func (w *Watch) Replay(ctx context.Context, c *Conn, name string) error {
 	nodes := newAnswering()
-	for revision := uint64(0); ; {
-		r, err := c.Ask(ctx, &fleet.Request{Op: fleet.Recorded, Recording: &fleet.Recording{Name: name}, Revision: revision})
-		if err != nil {
-			return err
-		}
-		for _, a := range r.Recorded {
-			w.take(nodes, a.Node, a.Answer)
-		}
-		if revision = r.Revision; !r.More {
-			return nil
-		}
-	}
+	return c.Recorded(ctx, name, func(a *fleet.RecordedAnswer) { w.take(nodes, a.Node, a.Answer) })
 }
