@@ -3,7 +3,7 @@ package hub
 import "github.com/taskwatch/taskwatch/fleet"
 
 // page is how many bytes of content an answer has so far. As JSON in JSON it becomes at
-// most a few times as large, and a message has room for that: see maxPayload.
+// most about twice as large, and a message has room for that: see maxPayload.
 type page struct{ size int }
 
 // takes reports whether something of a size goes into the page. The first thing does.

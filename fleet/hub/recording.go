@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -107,6 +108,13 @@ func (s *store) stream(ctx context.Context, r *fleet.Recording) (jetstream.Strea
 	return stream, err
 }
 
+// A node can send anything as an answer. What is none, or does not fit into an answer of
+// the hub, is passed on as something else that is none.
+const (
+	unreadable  = `"unreadable"`
+	maxRecorded = maxPayload - 1<<10
+)
+
 // recorded returns answers of a recording behind one, the oldest first.
 func (s *store) recorded(ctx context.Context, r *fleet.Recording, behind uint64) (*fleet.Response, error) {
 	stream, err := s.stream(ctx, r)
@@ -123,11 +131,15 @@ func (s *store) recorded(ctx context.Context, r *fleet.Recording, behind uint64)
 		if msg == nil {
 			return resp, nil
 		}
-		if !p.takes(len(msg.Data)) {
+		answer := msg.Data
+		if len(answer) > maxRecorded || !json.Valid(answer) {
+			answer = []byte(unreadable)
+		}
+		if !p.takes(len(answer)) {
 			resp.More = true
 			return resp, nil
 		}
-		resp.Recorded = append(resp.Recorded, fleet.RecordedAnswer{Node: msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], Answer: msg.Data})
+		resp.Recorded = append(resp.Recorded, fleet.RecordedAnswer{Node: msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], Answer: answer})
 		resp.Revision = msg.Sequence
 	}
 }

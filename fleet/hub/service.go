@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -243,9 +244,13 @@ func (s *service) take(msg *nats.Msg) {
 	if err != nil {
 		resp = &fleet.Response{Error: err.Error()}
 	}
-	b, err := json.Marshal(resp)
-	if err == nil && int64(len(b)) > s.nc.MaxPayload() {
-		b, err = json.Marshal(fleet.Response{Error: fmt.Sprintf("the answer has %d bytes, and a message may have %d", len(b), s.nc.MaxPayload())})
+	b, err := encode(resp)
+	switch {
+	case err != nil: // whoever has asked must not wait for nothing
+		s.log.Error("an answer cannot be written", "client", c.String(), "op", r.Op, "error", err)
+		b, err = encode(&fleet.Response{Error: "the answer cannot be written; the log of the hub says why"})
+	case int64(len(b)) > s.nc.MaxPayload():
+		b, err = encode(&fleet.Response{Error: fmt.Sprintf("the answer has %d bytes, and a message may have %d", len(b), s.nc.MaxPayload())})
 	}
 	if err == nil {
 		err = s.nc.Publish(msg.Reply, b)
@@ -253,6 +258,16 @@ func (s *service) take(msg *nats.Msg) {
 	if err != nil {
 		s.log.Error("an answer is not sent", "client", c.String(), "error", err)
 	}
+}
+
+// encode returns an answer as JSON. Nothing in it is for a page of HTML, for which <, > and &
+// would be six times as long.
+func encode(r *fleet.Response) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(r)
+	return b.Bytes(), err
 }
 
 func (s *service) answer(c *Client, r *fleet.Request) (*fleet.Response, error) {
