@@ -279,6 +279,31 @@ func TestReaderFloods(t *testing.T) {
 	}
 }
 
+// A reader whose questions take long to read keeps no node from answering others, whether
+// they choose the node or not.
+func TestReaderAsksMuch(t *testing.T) {
+	h, tm, n := oneNode(t)
+	bad := h.dial(t, fleet.Reader, "stolen", nil)
+	long := func(term string) string {
+		return term + strings.Repeat(" || "+term, (fleet.MaxQuestion-1<<10)/(len(term)+4))
+	}
+	began := time.Now()
+	for i := range 100 {
+		ask(t, bad, &fleet.Question{ID: fmt.Sprint("chosen", i), Where: long("uid == 1"), Lease: fleet.MinLease})
+		ask(t, bad, &fleet.Question{ID: fmt.Sprint("other", i), Select: long(`name == ""`), Lease: fleet.MinLease})
+	}
+	w := tm.watch(t, `kind == "exec"`, "", time.Minute)
+	eventually(t, "another operator gets its answer", func() bool { return w.got("n") == 1 })
+	text := n.log.String()
+	if !strings.Contains(text, "an operator asks too much") {
+		t.Error("the node does not say it")
+	}
+	most := 2 + int(time.Since(began)/(10*time.Second)) // one in ten seconds
+	if got := strings.Count(text, "msg=answering asker="+bad.Key()); got == 0 || got > most {
+		t.Errorf("the node has read %d questions, want 1 to %d", got, most)
+	}
+}
+
 // maxHeardOfTest is how many answers a flood gets in ten seconds, at most: one for each
 // question that the node takes, and a few for those that it answers.
 const maxHeardOfTest = 500

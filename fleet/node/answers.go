@@ -21,7 +21,7 @@ type answers struct {
 
 	mu     sync.Mutex // guards the fields below
 	asked  map[asked]*answer
-	heard  map[string]int // messages of an operator, since a time
+	heard  map[string]*heard // of an operator, since a time
 	since  time.Time
 	closed bool
 	ended  sync.WaitGroup
@@ -30,11 +30,19 @@ type answers struct {
 // asked is a question of an operator.
 type asked struct{ asker, id string }
 
-// How many messages about questions a node takes of an operator in a time, and of how many
-// operators: one that asks without end, or a hub that makes them up, costs it neither a
-// processor nor memory. The others are dropped; what is asked again is taken then.
+// heard is what came of an operator in a time.
+type heard struct {
+	messages int
+	bytes    int // of the expressions of new questions
+}
+
+// How many messages about questions a node takes of an operator in a time, how many bytes of
+// expressions it reads, and of how many operators: one that asks without end, or a hub that
+// makes them up, costs it neither a processor nor memory. The longest expression takes about a second to
+// read. The others are dropped; what is asked again is taken then.
 const (
 	maxHeard   = 400
+	maxRead    = fleet.MaxQuestion
 	maxAskers  = 1000
 	heardEvery = 10 * time.Second
 )
@@ -44,16 +52,32 @@ func (as *answers) hears(asker string) bool {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	if now := time.Now(); now.Sub(as.since) >= heardEvery {
-		as.heard, as.since = map[string]int{}, now
+		as.heard, as.since = map[string]*heard{}, now
 	}
-	if _, known := as.heard[asker]; !known && len(as.heard) >= maxAskers {
-		return false
+	h := as.heard[asker]
+	if h == nil {
+		if len(as.heard) >= maxAskers {
+			return false
+		}
+		h = &heard{}
+		as.heard[asker] = h
 	}
-	as.heard[asker]++
-	if as.heard[asker] == maxHeard+1 {
+	if h.messages++; h.messages == maxHeard+1 {
 		as.node.log.Warn("an operator asks too often, and some of it is dropped", "asker", asker)
 	}
-	return as.heard[asker] <= maxHeard
+	return h.messages <= maxHeard
+}
+
+// reads reports whether the expressions of a new question are read. Callers hold mu, and
+// hears has taken the message.
+func (as *answers) reads(asker string, q *fleet.Question) bool {
+	h := as.heard[asker]
+	before := h.bytes
+	h.bytes += len(q.Where) + len(q.Select)
+	if before <= maxRead && h.bytes > maxRead {
+		as.node.log.Warn("an operator asks too much, and some of it is dropped", "asker", asker)
+	}
+	return h.bytes <= maxRead
 }
 
 // take takes a question: a new one, or one that is asked again. The subject says
@@ -85,7 +109,7 @@ func (as *answers) take(ctx context.Context, msg *nats.Msg) {
 	case a != nil:
 		a.lease.Reset(q.Lease)
 		a.renew(&q)
-	case as.chosen(&q):
+	case as.reads(asker, &q) && as.chosen(&q):
 		as.begin(ctx, asker, &q)
 	}
 }
