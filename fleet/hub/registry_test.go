@@ -73,7 +73,7 @@ func TestPushAndPull(t *testing.T) {
 		t.Errorf("without a signature: %+v, %v", got, err)
 	}
 	for ref, says := range map[string]string{
-		host + "/team/count:9": "not found",
+		host + "/team/count:9": "which 'taskwatch module push' would put there",
 		host + "/team/count":   "has no tag",
 		"count":                "it looks like REGISTRY/NAME:TAG",
 	} {

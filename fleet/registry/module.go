@@ -15,6 +15,7 @@ import (
 	"oras.land/oras-go/v2"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/memory"
+	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
@@ -83,6 +84,8 @@ func (r *repository) explain(err error) error {
 		return fmt.Errorf("%w; the variable SSL_CERT_FILE names a file with the certificate (PEM) that the one of %s is signed with", err, host)
 	case !r.PlainHTTP && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return fmt.Errorf("%w; --plain-http is for a registry without TLS", err)
+	case errors.Is(err, errdef.ErrNotFound):
+		return fmt.Errorf("%w; %s has no such module, which 'taskwatch module push' would put there", err, host)
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
 	case errors.As(err, &resp) && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden):
 	default:
