@@ -85,7 +85,7 @@ func (id *Identity) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, nats.ErrAuthorization):
-		return fmt.Errorf("it does not accept the key of %s, and NATS does not pass on why; the log of the hub says it, and so do 'taskwatch fleet audit' (of another client) and 'taskwatch-hub clients'. Either the token was used by another client, has expired, or was revoked: 'taskwatch-hub enroll' prints a new one. Or the client has %d connections already: end some of its programs. Or it was disconnected a moment ago, because it did not read what was sent to it: try again in a minute: %w", id.dir, MaxConnections, err)
+		return fmt.Errorf("it does not accept the key of %s, and NATS does not pass on why; the log of the hub says it, and 'taskwatch fleet audit' of another client and 'taskwatch-hub clients' say most of it. Either the token was used by another client, has expired, or was revoked: 'taskwatch-hub enroll' prints a new one. Or the client has %d connections already: end some of its programs. Or it was disconnected a moment ago, because it did not read what was sent to it: try again in a minute: %w", id.dir, MaxConnections, err)
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w; the hub there has not made the token of %s", err, id.dir)
 	case errors.As(err, &other):
