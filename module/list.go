@@ -25,7 +25,7 @@ func (i Int) WriteList(b []byte, size int, text string) (n int, err error) {
 	}
 	for n, value := range values {
 		if err := i.Write(b[n*size:(n+1)*size], value); err != nil {
-			return 0, fmt.Errorf("value %d of the list, %q: %w", n+1, value, err)
+			return 0, fmt.Errorf("value %d of the list, %q: %w; a list is written 1:2:3", n+1, value, err)
 		}
 	}
 	return len(values), nil

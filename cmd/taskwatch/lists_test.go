@@ -108,7 +108,7 @@ func TestListParameters(t *testing.T) {
 		}
 		for params, says := range map[string]string{
 			",ids=1:2:3:4:5": "there are 5 values, and there is room for 4",
-			",ids=1:two":     "value 2 of the list, \"two\"",
+			",ids=1:two":     "; a list is written 1:2:3",
 			",ids=1::2":      "value 2 of the list, \"\"",
 			",ids_count=3":   "no parameter \"ids_count\"; its parameters are ids (",
 		} {
