@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lineage: nothing below the program ROOT runs the program DENIED, however deep. */
+/* lineage: nothing below the program ROOT runs the program DENIED, however deep. In the
+ * sandbox, ROOT is no script: one that runs is known there by its interpreter. */
 #include "task_watchers.h"
 
 module_param_string(root, 63, "/usr/sbin/nginx");
