@@ -71,6 +71,7 @@ func TestAppend(t *testing.T) {
 
 // A file that is being written is refused, with its writer, and is not touched.
 func TestLockedOutput(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "events.jsonl")
 	f, err := outfile.Open(file, false)
 	if err != nil {
@@ -127,6 +128,7 @@ func TestEarlyEndIsSaid(t *testing.T) {
 // A recording that somebody cuts while it is written, as logrotate's
 // copytruncate does, begins anew, and says that something may be lost.
 func TestCutRecordingBeginsAnew(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file, fifo := filepath.Join(dir, "events.jsonl"), filepath.Join(dir, "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {

@@ -13,6 +13,7 @@ import (
 // A file that others cut while it is written says that items may be missing; where
 // its format has no line for that, a message does.
 func TestFilesThatOthersCut(t *testing.T) {
+	t.Parallel()
 	for name, inFile := range map[string]bool{"events.jsonl": true, "events.txt": true, "events.sh": true, "events.csv": false} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -13,6 +13,7 @@ import (
 // Two builds of one project that differ in known ways, each with temporary
 // names and pids of its own.
 func TestDiff(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	build := func(name, script string) string {
 		t.Helper()

@@ -78,7 +78,7 @@ func binary(t testing.TB) string {
 		if program.err = os.Chmod(program.dir, 0o755); program.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-o", program.dir+"/", ".").CombinedOutput()
+		out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", program.dir+"/", ".").CombinedOutput() // without what debuggers read: linked sooner
 		if err != nil {
 			program.err = fmt.Errorf("go build: %w\n%s", err, out)
 		}

@@ -36,6 +36,7 @@ func needsNamespace(flags []string) testutil.Need {
 // What a namespace takes away is told by its name, and not as the kernel's.
 func TestWordsInNamespaces(t *testing.T) {
 	testutil.Root(t)
+	t.Parallel()
 	testutil.Require(t, needsUnshare)
 	network, ptrace := "in its own network namespace", []string{"run", "--source", "ptrace", "--", "true"}
 	noProc := []string{"sh", "-c", `umount -l /proc; exec "$@"`, "sh"}

@@ -9,6 +9,7 @@ import (
 
 // Each file gets all events, in the format that its ending chooses.
 func TestSeveralOutputs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	if err := os.WriteFile(file("r.jsonl"), []byte(recording()), 0o644); err != nil {

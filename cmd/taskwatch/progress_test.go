@@ -11,6 +11,7 @@ import (
 // What takes long says how far it is, and takes that away; what does not says
 // nothing.
 func TestProgress(t *testing.T) {
+	t.Parallel()
 	p := &progress{text: func(taken time.Duration) string {
 		if taken < progressAfter {
 			t.Errorf("it is shown after %v", taken)

@@ -17,6 +17,7 @@ import (
 // recording of its own, and the numbers of all lines in all files have no hole.
 // Somebody is said nothing, and sends no signal.
 func TestRotatedByOthers(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		rotate func(t *testing.T, file string, n int)
@@ -99,6 +100,7 @@ func TestRotatedByOthers(t *testing.T) {
 // A file of lines is left when others rename it, whatever its format is, and no
 // line is missing or there twice.
 func TestEveryFormatIsRotated(t *testing.T) {
+	t.Parallel()
 	const commands = 200
 	for _, name := range []string{"events.jsonl", "events.txt", "events.csv", "events.sh"} {
 		t.Run(name, func(t *testing.T) {

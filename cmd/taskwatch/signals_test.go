@@ -308,7 +308,10 @@ func (f *fakeTarget) Reached(source.Signal, time.Duration) (had, known bool) {
 func (f *fakeTarget) Kill() int { f.kills++; return 0 }
 
 // An alarm that was set before is the command's.
-func TestAlarmRingsForTheCommand(t *testing.T) { eachSource(t, testAlarmRingsForTheCommand) }
+func TestAlarmRingsForTheCommand(t *testing.T) {
+	t.Parallel()
+	eachSource(t, testAlarmRingsForTheCommand)
+}
 
 func testAlarmRingsForTheCommand(t *testing.T, source string) {
 	testutil.Require(t, testutil.NeedsTool("perl"))

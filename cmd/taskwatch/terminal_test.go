@@ -234,7 +234,10 @@ func testBackgroundRead(t *testing.T, source string) {
 }
 
 // At a terminal, taskwatch says what it waits for, and Ctrl-C ends that.
-func TestLeftBehindAtATerminal(t *testing.T) { eachSource(t, testLeftBehindAtATerminal) }
+func TestLeftBehindAtATerminal(t *testing.T) {
+	t.Parallel()
+	eachSource(t, testLeftBehindAtATerminal)
+}
 
 func testLeftBehindAtATerminal(t *testing.T, source string) {
 	p := openShell(t)
@@ -251,6 +254,7 @@ func testLeftBehindAtATerminal(t *testing.T, source string) {
 }
 
 func TestColourAndWidthOfATerminal(t *testing.T) {
+	t.Parallel()
 	script := "echo " + strings.Repeat("x", 100)
 	for _, c := range []struct {
 		env    []string

@@ -32,6 +32,7 @@ func taken(t *testing.T, file string) {
 
 // What cannot be is said in one line, with what to do.
 func TestTopErrors(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "e.jsonl")
 	taken(t, file)
 	for _, c := range []struct {

@@ -124,6 +124,7 @@ func (m *tmux) restored(status int) {
 // A recording is played on a terminal, at its speed or at once; keys work, and
 // the terminal is restored.
 func TestTopPlaysARecording(t *testing.T) {
+	t.Parallel()
 	m := openTmux(t)
 	file := filepath.Join(t.TempDir(), "e.jsonl")
 	taken(t, file)
@@ -158,6 +159,7 @@ func TestTopPlaysARecording(t *testing.T) {
 // Ctrl-Z gives the terminal to the shell, as it was, each time; fg draws the screen
 // again. A pause keeps what is shown.
 func TestTopStops(t *testing.T) {
+	t.Parallel()
 	m := openTmux(t)
 	file := filepath.Join(t.TempDir(), "e.jsonl")
 	taken(t, file)
@@ -200,6 +202,7 @@ func TestTopOfTheDaemon(t *testing.T) {
 // A screen that a signal ends, or that a fault of the program ends, leaves the
 // terminal as it was; what Go says of the fault can be read.
 func TestTopRestoresTheTerminal(t *testing.T) {
+	t.Parallel()
 	m := openTmux(t)
 	dir := t.TempDir()
 	file, pid := filepath.Join(dir, "e.jsonl"), filepath.Join(dir, "pid")

@@ -23,6 +23,7 @@ func ownSources() []string {
 // A build runs in a pane below the tree. Keys reach it while it has the focus, its
 // exit status is that of run, and the terminal is as it was.
 func TestRunTUI(t *testing.T) {
+	t.Parallel()
 	testutil.RequireTool(t, "make")
 	for _, source := range ownSources() {
 		t.Run(source, func(t *testing.T) {
@@ -101,6 +102,7 @@ func TestRunTUIInteractive(t *testing.T) {
 // A command that is left while it runs is killed with all its processes, and a
 // signal that asks for the end reaches it, with which the screen ends.
 func TestRunTUIEnds(t *testing.T) {
+	t.Parallel()
 	for _, source := range ownSources() {
 		t.Run(source, func(t *testing.T) {
 			m := openTmux(t)
