@@ -29,8 +29,11 @@ func ReadAhead() {
 func Cache() *btf.Cache {
 	mu.Lock()
 	defer mu.Unlock()
+	types := ahead
 	ahead = nil
-	types := used.Value()
+	if types == nil {
+		types = used.Value()
+	}
 	if types == nil {
 		types = btf.NewCache()
 		used = weak.Make(types)

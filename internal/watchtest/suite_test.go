@@ -113,7 +113,6 @@ func exchanged(list []delivery, i int) []delivery {
 // TestLeaderExecs has a source that takes execs by threads for those of their
 // leaders: as many as the suite forgives, and more.
 func TestLeaderExecs(t *testing.T) {
-	t.Parallel()
 	hurry(t)
 	path := buildWorkload(t)
 	once := func(list []delivery) []delivery { return leaderExec(list, 1) }
@@ -138,7 +137,6 @@ func outsideConfig(spoil func([]delivery) []delivery) Config {
 
 // TestSourceOutsideCanFail is TestSourceCanFail for such a source.
 func TestSourceOutsideCanFail(t *testing.T) {
-	t.Parallel()
 	hurry(t)
 	path := buildWorkload(t)
 	mustFail(t, "fork", outsideConfig(func(list []delivery) []delivery {
