@@ -124,12 +124,9 @@ func (st *stream) thread(e *entry, r *cnproc.Record) {
 // what it was read with. The time of the record will not do: it is taken later,
 // after whatever may interrupt a fork.
 func (st *stream) begin(e *entry, r *cnproc.Record) (s procfs.Stat) {
-	s, err := st.proc.Stat(r.PID, r.TID)
-	if err != nil || s.StartNS > r.NS+st.clock.boot {
+	s, ok := st.stat(e, r.NS)
+	if !ok {
 		return procfs.Stat{}
-	}
-	if r.TID != r.PID && s.Exited() {
-		return procfs.Stat{} // a thread leaves nothing; this is the leader, whose tid the thread took in an exec
 	}
 	e.began(s.StartNS)
 	return s

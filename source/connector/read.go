@@ -6,12 +6,29 @@ import (
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
+// stat reads what /proc says of a task, for a record of the time ns, and reports
+// whether it is about this task, as it began.
+func (st *stream) stat(e *entry, ns int64) (procfs.Stat, bool) {
+	s, err := st.proc.Stat(e.task.PID, e.task.TID)
+	switch {
+	case err != nil || s.StartNS > ns+st.clock.boot:
+		return s, false
+	case e.task.TID == e.task.PID:
+		return s, true
+	case s.Exited(): // a thread leaves nothing; this is the leader, whose tid the thread took in an exec
+		return s, false
+	}
+	// An exec gives a thread the leader's start before it gives it the leader's tid. If it
+	// is not from the tick in which the leader began, it may be in the middle of one.
+	return s, s.StartNS != e.proc.start || ns+st.clock.boot-s.StartNS < procfs.TickNS
+}
+
 // read fills in what is not known of a task from /proc, for a record of the
 // time ns. What may have changed since then stays unknown.
 func (st *stream) read(e *entry, ns int64) {
-	pid, tid := e.task.PID, e.task.TID
-	s, err := st.proc.Stat(pid, tid)
-	if err != nil || s.Exited() || !e.is(&s) || s.StartNS > ns+st.clock.boot {
+	tid := e.task.TID
+	s, ok := st.stat(e, ns)
+	if !ok || s.Exited() || !e.is(&s) {
 		return
 	}
 	if e.unknown.Has(taskwatch.FieldStart) {
