@@ -80,6 +80,10 @@ func TestRunTUIInteractive(t *testing.T) {
 			m.keys("C-c")
 			m.shows("^C", "SIGINT") // until it ends, cat may read what is typed next
 			m.do("resize-window", "-x", "100", "-y", "31")
+			eventually(t, "the screen fills the window", func() bool { // and the pane has its size
+				head, _, _ := strings.Cut(m.screen(), "\n")
+				return len(head) == 100
+			})
 			m.run("stty size")
 			m.shows("15 100")
 			text := filepath.Join(t.TempDir(), "text")
