@@ -67,6 +67,12 @@
 // kernel that rejects fentry programs, an id that a 32-bit program has changed
 // shows up late, at the task's next exec.
 //
+// Before Linux 6.2, a kernel with full preemption does not find the storage of a
+// task while another one is preempted in the middle of looking up its own on the
+// same processor. A task of a tree, a cgroup or a choice then counts as one that
+// is not watched: some events in a thousand are missing in a storm, and are not
+// counted as lost. Where the whole machine is watched, nobody is looked up.
+//
 // # Time and wake-ups
 //
 // Waking a reader costs the task that causes an event many times what the
