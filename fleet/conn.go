@@ -262,45 +262,38 @@ func (c *Conn) Nodes(ctx context.Context, revision uint64) (list []NodeState, ne
 
 // Audit returns the audit trail, the oldest line first.
 func (c *Conn) Audit(ctx context.Context) (list []AuditLine, err error) {
-	for revision := uint64(0); ; {
-		r, err := c.Ask(ctx, &Request{Op: Audit, Revision: revision})
-		if err != nil {
-			return nil, err
-		}
-		if list = append(list, r.Audit...); !r.More {
-			return list, nil
-		}
-		if revision, err = r.behind(Audit, revision); err != nil {
-			return nil, err
-		}
+	err = c.pages(ctx, Request{Op: Audit}, func(r *Response) { list = append(list, r.Audit...) })
+	if err != nil {
+		return nil, err
 	}
-}
-
-// behind returns the revision behind which to ask for more than an answer has. A hub that
-// does not come forward is an error.
-func (r *Response) behind(op Op, revision uint64) (uint64, error) {
-	if r.Revision <= revision {
-		return 0, fmt.Errorf("hub: %s: the answers are not in order", op)
-	}
-	return r.Revision, nil
+	return list, nil
 }
 
 // Recorded calls fn with the answers that a recording has.
 func (c *Conn) Recorded(ctx context.Context, name string, fn func(*RecordedAnswer)) error {
-	for revision := uint64(0); ; {
-		r, err := c.Ask(ctx, &Request{Op: Recorded, Recording: &Recording{Name: name}, Revision: revision})
-		if err != nil {
-			return err
-		}
+	return c.pages(ctx, Request{Op: Recorded, Recording: &Recording{Name: name}}, func(r *Response) {
 		for i := range r.Recorded {
 			fn(&r.Recorded[i])
 		}
+	})
+}
+
+// pages asks until the hub has no more, and calls fn with each answer. A hub that does
+// not come forward is an error.
+func (c *Conn) pages(ctx context.Context, ask Request, fn func(*Response)) error {
+	for {
+		r, err := c.Ask(ctx, &ask)
+		if err != nil {
+			return err
+		}
+		fn(r)
 		if !r.More {
 			return nil
 		}
-		if revision, err = r.behind(Recorded, revision); err != nil {
-			return err
+		if r.Revision <= ask.Revision {
+			return fmt.Errorf("hub: %s: the answers are not in order", ask.Op)
 		}
+		ask.Revision = r.Revision
 	}
 }
 
