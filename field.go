@@ -110,6 +110,7 @@ type FieldInfo struct {
 	Name     string // in recordings, filters and columns: "exe", "exit.code"
 	Type     ValueType
 	Unit     string // "", "ns" or "bytes"
+	Mask     bool   // a set of bits: in recordings 16 hexadecimal digits
 	Kinds    Kinds  // of event that have it
 	Optional bool   // gathered only for those who name it
 	Doc      string // what it is, in half a sentence

@@ -183,14 +183,14 @@ func init() {
 	}
 }
 
-// valueOf returns the value of a field that is present. Sets of capabilities are
+// valueOf returns the value of a field that is present. Sets of bits are
 // hexadecimal, as in recordings and in /proc.
 func valueOf(ev *taskwatch.Event, bit taskwatch.Fields) any {
 	v, ok := ev.Value(bit)
 	switch {
 	case !ok:
 		return nil
-	case v.Type() == taskwatch.TypeUint && strings.HasPrefix(bit.Info().Name, "caps."): // and not whether they are secure
+	case bit.Info().Mask:
 		return fmt.Sprintf("%016x", v.Uint())
 	}
 	switch v.Type() {

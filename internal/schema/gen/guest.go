@@ -26,11 +26,8 @@ func guest(pl *plan) []byte {
 		p.f("\n")
 	}
 	p.f("}\n\nvar _ [recordSize]byte = [unsafe.Sizeof(record{})]byte{}\n\n")
-	p.f("// The bits of a record's flags.\nconst (\n")
-	for i, f := range pl.flags {
-		p.f("flag%s = 1 << %d\n", camel(f.Name), i)
-	}
-	p.f(")\n\n// The strings of an event, as the host numbers them.\nconst (\n")
+	p.flagBits(pl)
+	p.f("// The strings of an event, as the host numbers them.\nconst (\n")
 	for i, t := range pl.texts {
 		p.f("string%s = %d\n", camel(t.name), i)
 	}

@@ -66,6 +66,9 @@ func root() []byte {
 				sep = "|"
 			}
 		}
+		if f.Type == schema.Mask {
+			p.f(", Mask: true")
+		}
 		p.f(", Optional: %t, Doc: %q, Cost: %q},\n", f.Optional, f.Doc, f.Cost)
 	}
 	p.f("}\n\n")

@@ -25,15 +25,22 @@ func (p *printer) wireLayout(pl *plan) {
 	for _, e := range pl.entries {
 		p.f("off%s = %d // %s\n", camel(e.Name), e.off, ctype(e))
 	}
-	p.f(")\n\n// The bits of a record's flags.\nconst (\n")
-	for i, f := range pl.flags {
-		p.f("flag%s = 1 << %d\n", camel(f.Name), i)
-	}
-	p.f(")\n\n// The strings of an event that a module may ask for.\nconst (\n")
+	p.f(")\n\n")
+	p.flagBits(pl)
+	p.f("// The strings of an event that a module may ask for.\nconst (\n")
 	for i, t := range pl.texts {
 		p.f("String%s = %d\n", camel(t.name), i)
 	}
 	p.f("String%s = %d // of no event: see Strings\n)\n\n", camel(schema.ParentExe), schema.ParentExeText)
+}
+
+// flagBits prints the bits of a record's flags, as the host and the guest have them.
+func (p *printer) flagBits(pl *plan) {
+	p.f("// The bits of a record's flags.\nconst (\n")
+	for i, f := range pl.flags {
+		p.f("flag%s = 1 << %d\n", camel(f.Name), i)
+	}
+	p.f(")\n\n")
 }
 
 // wirePut prints what writes a record.
