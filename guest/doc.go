@@ -31,11 +31,11 @@
 // The events are init, clone, exec, uid, gid, exit and free. Under attach and
 // detach, which are no events, a function is called once for each task that exists
 // when the module is loaded and unloaded; under execed, after each exec that has
-// succeeded, also if the module decides execs. A watcher returns 0, or one of the error numbers of this package, which are negative. An error
-// is reported. If the module asks for a veto ([Info]) and the source can deny,
-// it also denies the operation. A watcher that panics is reported too, and
-// denies nothing; the module then restarts, with the initial values of its
-// variables.
+// succeeded, also if the module decides execs. A watcher returns 0, or one of the
+// error numbers of this package, which are negative. An error is reported. If the
+// module asks for a veto ([Info]) and the source can deny, it also denies the
+// operation. A watcher that panics is reported too, and denies nothing; the module
+// then restarts, with the initial values of its variables.
 //
 // The host calls one watcher at a time, so nothing needs a lock. Goroutines run
 // only while a watcher runs. A call has a deadline (100 ms) and the module a
