@@ -41,7 +41,7 @@ var depRules = []depRule{
 	{"record", []string{".", "internal/jsonstring"}},
 	{"report", []string{".", "enrich", "process", "internal/clean", "internal/jsonstring", "internal/names", "internal/table"}},
 	{"process", []string{".", "internal/procfs"}},
-	{"enrich", nil},
+	{"enrich", []string{"internal/procfs"}},
 	{"enrich/cri", []string{"enrich"}},
 	{"filter", []string{".", "enrich", "process", "internal/names", "internal/table"}},
 	{"sink/lane", []string{".", "process"}},
@@ -57,7 +57,8 @@ var depRules = []depRule{
 
 	{"internal/clean", nil},
 	{"internal/jsonstring", nil},
-	{"internal/sys/...", []string{"internal/sys/..."}},
+	{"internal/sys/...", []string{"internal/sys/...", "internal/procfs/timens"}},
+	{"internal/procfs/timens", nil},
 	{"internal/testutil/...", nil}, // the root's tests use it
 	{"internal/testmodule/...", []string{"module/build", "internal/..."}},
 	{"internal/watchtest/...", []string{".", "internal/...", "source", "record"}},

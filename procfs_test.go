@@ -15,11 +15,10 @@ import (
 // readProc are the packages, beside internal/procfs, whose code names a file of
 // /proc, with the reason.
 var readProc = map[string]string{
-	"enrich":             "imports nothing of this module",
-	"internal/sys":       "internal/procfs imports it",
-	"internal/testutil":  "the tests of the root package import nothing else, and no test trusts what it tests",
-	"internal/watchtest": "is the truth that what internal/procfs has read is compared with",
-	"internal/procfs":    "that is what it is for",
+	"internal/testutil":      "the tests of the root package import nothing else, and no test trusts what it tests",
+	"internal/watchtest":     "is the truth that what internal/procfs has read is compared with",
+	"internal/procfs":        "that is what it is for",
+	"internal/procfs/timens": "that too; it is apart because internal/sys imports it",
 }
 
 // What /proc says is read in one place: what its files look like, that a task may be

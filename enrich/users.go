@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
 const (
@@ -87,20 +90,20 @@ var errNotInside = errors.New("enrich: not in the container")
 
 // usersOf reads the users of the container id through its process pid.
 func usersOf(id string, pid int) (map[uint32]string, error) {
-	proc, err := openDir(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid))
+	p, err := procfs.OpenProcess(pid)
 	if err != nil {
 		return nil, errors.Join(errNotInside, err)
 	}
-	defer proc.Close()
-	cgroups, err := readAt(proc, "cgroup", 0)
+	defer p.Close()
+	cgroups, err := p.Cgroups()
 	if err != nil {
 		return nil, errors.Join(errNotInside, err)
 	}
 	// The pid may be that of another process by now, or a recording's.
-	if !inContainer(string(cgroups), id) {
+	if !inContainer(cgroups, id) {
 		return nil, errNotInside
 	}
-	root, err := openDir(int(proc.Fd()), "root")
+	root, err := p.Root()
 	if err != nil {
 		return nil, errors.Join(errNotInside, err)
 	}
@@ -113,7 +116,7 @@ func usersOf(id string, pid int) (map[uint32]string, error) {
 	} else if os.SameFile(own, st) {
 		return nil, errNotInside
 	}
-	ids, err := readAt(proc, "uid_map", 0)
+	ids, err := p.UIDs()
 	if err != nil {
 		return nil, errors.Join(errNotInside, err)
 	}
@@ -121,38 +124,16 @@ func usersOf(id string, pid int) (map[uint32]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseUsers(string(passwd), string(ids)), nil
+	return parseUsers(string(passwd), ids), nil
 }
 
+// readPasswd reads a regular file of limited size. It does not leave the root, follows
+// no link at the end of the path, and never waits for another process.
 func readPasswd(root *os.File) ([]byte, error) {
-	return readAt(root, "etc/passwd", unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
-}
-
-// inContainer reports whether the text of a cgroup file names a container in
-// one of its hierarchies.
-func inContainer(cgroups, id string) bool {
-	for line := range strings.Lines(cgroups) {
-		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(f) == 3 && locate(f[2]).ID == id {
-			return true
-		}
-	}
-	return false
-}
-
-func openDir(at int, path string) (*os.File, error) {
-	fd, err := unix.Openat(at, path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	return os.NewFile(uintptr(fd), path), nil
-}
-
-// readAt reads a regular file of limited size below a directory. It follows no
-// link at the end of the path, and never waits for another process.
-func readAt(dir *os.File, path string, resolve uint64) ([]byte, error) {
-	fd, err := unix.Openat2(int(dir.Fd()), path, &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC, Resolve: resolve,
+	const path = "etc/passwd"
+	fd, err := unix.Openat2(int(root.Fd()), path, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
@@ -173,9 +154,13 @@ func readAt(dir *os.File, path string, resolve uint64) ([]byte, error) {
 	return text, err
 }
 
-// parseUsers reads /etc/passwd and /proc/PID/uid_map. The keys are the ids of
-// this machine. The first name of an id counts, as for getpwuid.
-func parseUsers(passwd, idMap string) map[uint32]string {
+// inContainer reports whether one of the paths of a process is that of a container.
+func inContainer(cgroups []string, id string) bool {
+	return slices.ContainsFunc(cgroups, func(path string) bool { return locate(path).ID == id })
+}
+
+// parseUsers reads /etc/passwd. The keys are the ids of this machine. The first name of an id counts, as for getpwuid.
+func parseUsers(passwd string, ids procfs.IDMap) map[uint32]string {
 	names := map[uint32]string{}
 	lines := bufio.NewScanner(strings.NewReader(passwd))
 	for lines.Scan() {
@@ -187,22 +172,11 @@ func parseUsers(passwd, idMap string) map[uint32]string {
 		if err != nil {
 			continue
 		}
-		if outside, ok := outside(idMap, inside); ok {
+		if outside, ok := ids.Outside(inside); ok {
 			if _, known := names[outside]; !known {
 				names[outside] = f[0]
 			}
 		}
 	}
 	return names
-}
-
-// outside returns this machine's number for a user id of a container.
-func outside(idMap string, inside uint64) (uint32, bool) {
-	for line := range strings.Lines(idMap) {
-		var first, here, count uint64
-		if n, _ := fmt.Sscan(line, &first, &here, &count); n == 3 && inside >= first && inside-first < count && here+inside-first < 1<<32-1 {
-			return uint32(here + inside - first), true
-		}
-	}
-	return 0, false
 }

@@ -37,6 +37,14 @@ func hierarchies(b []byte) (list []hierarchy) {
 	return list
 }
 
+// paths returns those of all hierarchies.
+func paths(b []byte) (list []string) {
+	for _, h := range hierarchies(b) {
+		list = append(list, h.path)
+	}
+	return list
+}
+
 // manager returns the hierarchy that tells where a task belongs: the unified one,
 // unless the task is at its root and has a place in another one. Of these it is
 // the one named systemd, or else the one with the lowest number. source/bpf does

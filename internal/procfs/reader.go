@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/internal/procfs/timens"
 )
 
 // Reader reads the files of tasks. The zero value reads /proc. It reuses its
@@ -40,7 +40,7 @@ func (r *Reader) Stat(pid, tid int) (Stat, error) {
 		return Stat{}, err
 	}
 	s, err := ParseStat(b)
-	s.StartNS -= sys.BootOffset()
+	s.StartNS -= timens.Own().Boot // /proc shows it by the clock of this process
 	return s, err
 }
 
@@ -263,14 +263,14 @@ func (r *Reader) read(pid, tid int, file string) ([]byte, error) {
 	if r.buf == nil {
 		r.buf = make([]byte, firstRead)
 	}
-	return readWhole(r.name(pid, tid, file), &r.buf)
+	return readWhole(unix.AT_FDCWD, r.name(pid, tid, file), &r.buf)
 }
 
 // ReadFile returns the content of a file of some mount of /proc, read as
 // [Reader] does.
 func ReadFile(name string) ([]byte, error) {
 	buf := make([]byte, firstRead)
-	return readWhole(name, &buf)
+	return readWhole(unix.AT_FDCWD, name, &buf)
 }
 
 // Comm reads comm: the name of the process's leader, which may be dead.
@@ -296,9 +296,10 @@ func OwnStatus(thread bool) (Status, error) {
 // firstRead is how much a file is taken to have at most, at first.
 const firstRead = 16 << 10
 
-// readWhole returns the content of a file in buf, for which it makes room.
-func readWhole(name string, buf *[]byte) ([]byte, error) {
-	fd, err := open(name)
+// readWhole returns the content of a file, below the directory at, in buf, for which
+// it makes room.
+func readWhole(at int, name string, buf *[]byte) ([]byte, error) {
+	fd, err := openAt(at, name, unix.O_RDONLY)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
@@ -320,9 +321,9 @@ func readWhole(name string, buf *[]byte) ([]byte, error) {
 	}
 }
 
-func open(name string) (int, error) {
+func openAt(at int, name string, flags int) (int, error) {
 	for {
-		fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Openat(at, name, flags|unix.O_CLOEXEC, 0)
 		if err != unix.EINTR {
 			return fd, err
 		}
