@@ -24,6 +24,30 @@ type SinkConfig struct {
 	// Quiet is set for a sink whose Close does not return the errors of w:
 	// somebody else asks it for what it has gathered.
 	Quiet bool
+
+	// Record is one that a sink writes which writes those of one module only;
+	// else nil.
+	Record *taskwatch.Record
+
+	// Plain, if set, takes out of what was written what is another each time.
+	Plain func(written []byte) []byte
+}
+
+// plain returns what was written, without what is another each time.
+func (cfg *SinkConfig) plain(b *bytes.Buffer) []byte {
+	if cfg.Plain == nil {
+		return b.Bytes()
+	}
+	return cfg.Plain(b.Bytes())
+}
+
+// items returns those that the sink is given.
+func (cfg *SinkConfig) items() []taskwatch.Item {
+	items := sinkItems()
+	if cfg.Record != nil {
+		items = append(items, taskwatch.Item{Record: cfg.Record}.Clone())
+	}
+	return items
 }
 
 // Sink holds a kind of sink to the rules of [taskwatch.Sink].
@@ -55,7 +79,7 @@ func Sink(t *testing.T, cfg SinkConfig) {
 		stays, goes, comes := cfg.New(&first), cfg.New(&second), cfg.New(&third)
 		attach(t, &reg, stays)
 		attach(t, &reg, goes)
-		feed, items := reg.Feed(), sinkItems()
+		feed, items := reg.Feed(), cfg.items()
 		for i, it := range items {
 			if i == len(items)/2 {
 				detach(t, &reg, goes)
@@ -66,8 +90,8 @@ func Sink(t *testing.T, cfg SinkConfig) {
 		gone := second.Len()
 		detach(t, &reg, stays)
 		detach(t, &reg, comes)
-		if !bytes.Equal(first.Bytes(), alone) {
-			t.Errorf("beside others it writes something else, from byte %d on", firstDifference(first.Bytes(), alone))
+		if got := cfg.plain(&first); !bytes.Equal(got, alone) {
+			t.Errorf("beside others it writes something else, from byte %d on", firstDifference(got, alone))
 		}
 		if second.Len() != gone {
 			t.Error("after its Detach has returned, it writes")
@@ -98,7 +122,7 @@ func Sink(t *testing.T, cfg SinkConfig) {
 		s := cfg.New(fullDisk{})
 		attach(t, &reg, s)
 		feed := reg.Feed()
-		for _, it := range sinkItems() {
+		for _, it := range cfg.items() {
 			deliver(feed, it)
 		}
 		if err := reg.Detach(context.Background(), s); !errors.Is(err, syscall.ENOSPC) {
@@ -142,26 +166,40 @@ func sinkOutput(t *testing.T, cfg SinkConfig, give func(it taskwatch.Item, take 
 	var out bytes.Buffer
 	s := cfg.New(&out)
 	wants := s.Wants()
-	for _, it := range sinkItems() {
+	for _, it := range cfg.items() {
 		if it.Event != nil {
 			if _, wanted := wants[it.Event.Kind]; !wanted {
 				continue
 			}
+		}
+		if it.Failed != nil && !taskwatch.WantsFailedExecs(s) {
+			continue
 		}
 		give(it, s.Take)
 	}
 	if err := s.Close(t.Context()); err != nil {
 		t.Errorf("close: %v", err)
 	}
-	return out.Bytes()
+	return cfg.plain(&out)
 }
 
-// sinkItems returns items of every kind, the same each time: events of all
-// kinds with everything or nothing known of them, losses of known and unknown
-// size, failures with every verdict and crashes, and records of any bytes with
-// and without a task.
+// sinkItems returns items of every kind, the same each time: two starts, events
+// of all kinds with everything or nothing known of them, losses of known and
+// unknown size, failures with every verdict and crashes, records of any bytes
+// with and without a task, and execs that failed.
 func sinkItems() (items []taskwatch.Item) {
 	r := rand.New(rand.NewPCG(10, 7))
+	start := func(seq int64) {
+		s := &taskwatch.Start{
+			Time: time.Unix(1700000000, seq).UTC(), MonoNS: seq, Host: "host", Machine: "machine", Boot: "boot", Kernel: "Linux 6.12",
+			TimeZone: "UTC", Source: "suite", Scope: "the suite", Command: []string{"make", "-j8"}, AfterEnd: seq > 0,
+		}
+		for k := range s.Events {
+			s.Events[k] = taskwatch.StartEvent{Delivered: true, Hook: "hook", Why: "why"}
+		}
+		items = append(items, taskwatch.Item{Start: s})
+	}
+	start(0)
 	for seq := uint64(1); seq <= 140; seq++ {
 		k := taskwatch.Kind(seq % taskwatch.NumKinds)
 		ev := randevent.New(r, k)
@@ -175,6 +213,9 @@ func sinkItems() (items []taskwatch.Item) {
 			ev.Task.Exe, ev.Task.Comm = "\xff\x00\n\x1b[2J", "\u202e\t"
 		}
 		items = append(items, taskwatch.Item{Event: ev})
+		if seq == 70 {
+			start(70)
+		}
 		switch seq % 5 {
 		case 0:
 			items = append(items, taskwatch.Item{Loss: &taskwatch.Loss{Count: seq % 2 * seq, Seq: seq + 1}})
@@ -193,6 +234,11 @@ func sinkItems() (items []taskwatch.Item) {
 				rec = &taskwatch.Record{Module: "talker", Data: []byte("\x00\xffno JSON"), Time: ev.Time, Source: "suite"}
 			}
 			items = append(items, taskwatch.Item{Record: rec})
+		case 4:
+			items = append(items, taskwatch.Item{Failed: &taskwatch.FailedExec{
+				Path: "/nowhere", Argv: []string{"nowhere", "-x"}, Errno: syscall.ENOENT, Seq: seq + 1,
+				Time: ev.Time, MonoNS: ev.MonoNS, Source: "suite", Task: ev.Task.Clone(), Missing: ev.Missing & taskwatch.FieldsTask,
+			}})
 		}
 	}
 	return items
@@ -225,6 +271,11 @@ func spoil(it taskwatch.Item) {
 			*it.Record.Task = taskwatch.Task{Exe: junk}
 		}
 		*it.Record = taskwatch.Record{Module: junk}
+	case it.Start != nil:
+		*it.Start = taskwatch.Start{Host: junk, Boot: junk, Source: junk}
+	case it.Failed != nil:
+		*it.Failed.Task = taskwatch.Task{Exe: junk, Comm: junk}
+		*it.Failed = taskwatch.FailedExec{Path: junk, Task: it.Failed.Task}
 	}
 }
 
