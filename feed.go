@@ -41,7 +41,7 @@ func (r *Registry) Feed() *Feed { return &Feed{reg: r, stripe: r.grace.stripe()}
 func (f *Feed) Notify(ev *Event) error { return f.deliver(ev, always) }
 
 // NotifyBefore calls only the watchers that may deny, for a source that can
-// refuse what has not happened yet. If it happens, NotifyAfter must follow
+// deny what has not happened yet. If it happens, NotifyAfter must follow
 // with the same facts; if it does not, nothing follows. Sinks get the failures
 // now if they deny, else behind the event.
 func (f *Feed) NotifyBefore(ev *Event) error { return f.deliver(ev, before) }
@@ -165,7 +165,7 @@ type delivery struct {
 	ev       *Event
 	reading  *atomic.Int64 // ends the read side
 	snap     *snapshot
-	list     []entry
+	list     []listed
 	skip     []*registration // whose watchers are not called
 	next     int             // the first one not called yet
 	first    *Failure        // what the caller gets
@@ -221,7 +221,7 @@ func (d *delivery) fail(f *Failure) {
 	}
 	asks := false
 	if f.Crash {
-		e.reg.panics.Add(1)
+		e.reg.crashes.Add(1)
 	} else {
 		e.reg.errors.Add(1)
 		asks = !d.asked && !e.observes && !d.ev.Final && f.Kind.Vetoable()

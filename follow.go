@@ -133,7 +133,7 @@ func (r *Registry) handOut(items []Item) {
 // meet calls a module's watchers of attach or detach for the task of an event, and
 // returns what they have given cause for. Its name is known to insideWatcher.
 func (f *Feed) meet(reg *registration, k Kind, at *Event) []Item {
-	list := reg.entries[k-NumKinds]
+	list := reg.lists[k-NumKinds]
 	if len(list) == 0 {
 		return nil
 	}

@@ -1,6 +1,6 @@
 package taskwatch
 
-// Module is a named table of watchers that can be registered and unregistered
+// Module is a named set of watchers that can be registered and unregistered
 // at run time. Fill it with Watch, then hand its address to
 // [Registry.Register]; the address is its identity.
 type Module struct {

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// Registry holds the tables of modules, which a [Feed] notifies, and the sinks
+// Registry holds the modules, whose watchers a [Feed] notifies, and the sinks
 // to which it passes all items. The zero value is ready and holds nothing but
 // the built-ins. It must not be copied.
 //
@@ -39,11 +39,11 @@ type Registry struct {
 type registration struct {
 	module  *Module           // nil stands for the built-ins
 	watches [NumLists][]watch // a copy: the caller's may change after unregister, while a snapshot still lives
-	entries [NumLists - NumKinds][]entry
+	lists   [NumLists - NumKinds][]listed
 	follows bool        // it has marks on tasks: see follow.go
 	left    atomic.Bool // it was unregistered
 	errors  atomic.Uint64
-	panics  atomic.Uint64
+	crashes atomic.Uint64
 }
 
 func (reg *registration) name() string {
@@ -55,7 +55,7 @@ func (reg *registration) name() string {
 
 // snapshot is what notifiers see: immutable once published.
 type snapshot struct {
-	lists    [numMoments][NumKinds][]entry
+	lists    [numMoments][NumKinds][]listed
 	kinds    [numMoments]Kinds // that a watcher is called for, or a sink gets
 	fields   Fields
 	reads    [NumKinds]Fields // what of each kind
@@ -66,7 +66,8 @@ type snapshot struct {
 	follow   []*registration  // of modules that follow tasks
 }
 
-type entry struct {
+// listed is a watcher in a list of the registry.
+type listed struct {
 	fn       Watcher
 	reg      *registration
 	observes bool
@@ -159,7 +160,7 @@ func (s *snapshot) add(reg *registration) {
 			if w.observes {
 				half = after
 			}
-			e := entry{w.fn, reg, w.observes}
+			e := listed{w.fn, reg, w.observes}
 			for _, m := range []moment{always, half} {
 				s.lists[m][k] = append(s.lists[m][k], e)
 				s.kinds[m] |= 1 << k
@@ -169,7 +170,7 @@ func (s *snapshot) add(reg *registration) {
 	}
 }
 
-// Register adds m behind the modules already registered: all of its table or,
+// Register adds m behind the modules already registered: all of its watchers or,
 // with a *[ModuleError], nothing. Registering a module twice, or a second one
 // of the same name, is an error. A nil module stands for the built-ins, which
 // need no registration: nothing is done and no error returned.
@@ -231,9 +232,9 @@ func (reg *registration) fill() error {
 		}
 		reg.watches[k] = slices.Clone(list)
 	}
-	for i := range reg.entries {
+	for i := range reg.lists {
 		for _, w := range reg.watches[NumKinds+i] {
-			reg.entries[i] = append(reg.entries[i], entry{w.fn, reg, true})
+			reg.lists[i] = append(reg.lists[i], listed{w.fn, reg, true})
 		}
 	}
 	return nil
@@ -356,7 +357,7 @@ func (r *Registry) Modules() []ModuleInfo {
 		kinds := reg.module.Kinds()
 		list = append(list, ModuleInfo{
 			Name: reg.module.Name, Kinds: kinds, References: len(kinds.List()),
-			Errors: reg.errors.Load(), Panics: reg.panics.Load(),
+			Errors: reg.errors.Load(), Panics: reg.crashes.Load(),
 		})
 	}
 	return list

@@ -26,9 +26,9 @@ type Watcher func(ev *Event) error
 // builtins are the watchers compiled into the program, in link order. They
 // stand before the modules of every registry.
 var builtins struct {
-	mu    sync.Mutex // guards table while it can still change
-	table [NumKinds][]watch
-	fixed atomic.Bool // the first event was delivered: table never changes again
+	mu    sync.Mutex // guards lists while they can still change
+	lists [NumKinds][]watch
+	fixed atomic.Bool // the first event was delivered: lists never change again
 }
 
 // Builtin adds a watcher that is compiled in: every [Registry] calls it
@@ -36,7 +36,7 @@ var builtins struct {
 // it needs no registration. Options are those of [Module.Watch]. Call it from an
 // init function, or from main before anything is watched.
 //
-// The table is read-only once a registry has delivered its first event;
+// The built-ins are fixed once a registry has delivered its first event;
 // Builtin panics after that, and on a nil watcher or an unknown kind, because
 // each is a mistake in the program and not a condition of the machine.
 func Builtin(k Kind, fn Watcher, options ...WatchOption) {
@@ -51,7 +51,7 @@ func Builtin(k Kind, fn Watcher, options ...WatchOption) {
 	if builtins.fixed.Load() {
 		panic("taskwatch: Builtin on " + k.String() + " after the first event was delivered; call it from an init function")
 	}
-	builtins.table[k] = append(builtins.table[k], newWatch(fn, options))
+	builtins.lists[k] = append(builtins.lists[k], newWatch(fn, options))
 }
 
 // builtin returns the compiled-in watchers as they are so far, as a stay of
@@ -63,7 +63,7 @@ func builtin(fix bool) *registration {
 		builtins.fixed.Store(true)
 	}
 	reg := new(registration)
-	for k, list := range builtins.table {
+	for k, list := range builtins.lists {
 		reg.watches[k] = slices.Clip(list)
 	}
 	return reg
