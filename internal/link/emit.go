@@ -13,7 +13,7 @@ const errNoListener = 107 // ENOTCONN
 // addEmit adds the module's own task_watcher_emit, task_watcher_emit_struct or
 // task_watcher_log: it puts the module's id before the arguments, and a type behind
 // them, and calls the built-in that takes records.
-func (lk *Linker) addEmit(l *List, symbol, name string) error {
+func (lk *Linker) addEmit(l *Module, symbol, name string) error {
 	provider, err := lk.provider(func(o *Code) string { return o.Emit })
 	if err != nil {
 		return err

@@ -12,25 +12,25 @@ import (
 const labelStub = "task_label"
 
 // labeller returns the module that has labels, or nil.
-func labeller(lists []*List) *List {
-	i := slices.IndexFunc(lists, func(l *List) bool { return l.Code.Label != "" && !l.Leaving })
+func labeller(modules []*Module) *Module {
+	i := slices.IndexFunc(modules, func(l *Module) bool { return l.Code.Label != "" && !l.Leaving })
 	if i < 0 {
 		return nil
 	}
-	return lists[i]
+	return modules[i]
 }
 
-// inOrder returns in which order the lists are called. The module that has labels
+// inOrder returns in which order the modules are called. The module that has labels
 // comes before the built-ins, which are to find what it has decided about the
 // same event; but at the end of a task it comes in its place, and drops the label
 // that the built-ins have read.
-func inOrder(lists []*List, c plan.Call) []*List {
-	first := labeller(lists)
+func inOrder(modules []*Module, c plan.Call) []*Module {
+	first := labeller(modules)
 	if first == nil || c.Kind == taskwatch.Exit || c.Kind == taskwatch.Free {
-		return lists
+		return modules
 	}
-	order := []*List{first}
-	for _, l := range lists {
+	order := []*Module{first}
+	for _, l := range modules {
 		if l != first {
 			order = append(order, l)
 		}
@@ -39,9 +39,9 @@ func inOrder(lists []*List, c plan.Call) []*List {
 }
 
 // resolve returns which function a call of symbol in l means.
-func resolve(lists []*List, l *List, symbol string) (*List, string) {
+func resolve(modules []*Module, l *Module, symbol string) (*Module, string) {
 	if l.Code.Builtin && symbol == labelStub {
-		if by := labeller(lists); by != nil {
+		if by := labeller(modules); by != nil {
 			return by, by.Code.Label
 		}
 	}

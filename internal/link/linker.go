@@ -33,7 +33,7 @@ type Linker struct {
 	Slot    asm.FDer   // where the stages are
 	Second  int        // the slot of the second stage; the others follow
 	DryRun  bool       // a veto denies nothing
-	Lists   []*List    // built-ins first
+	Modules []*Module  // built-ins first
 
 	// Of the stage that is being built:
 	bodies asm.Instructions
@@ -42,14 +42,14 @@ type Linker struct {
 
 // item is one event for one module: what a stage is made of.
 type item struct {
-	call int // of the hook
-	list *List
+	call   int // of the hook
+	module *Module
 }
 
 // Used reports whether the hook has any watcher to call.
 func (lk *Linker) Used() bool {
 	for _, c := range lk.Hook.Calls {
-		for _, l := range lk.Lists {
+		for _, l := range lk.Modules {
 			if c.To != plan.OnceVetoed && l.Concerned(c) {
 				return true
 			}
@@ -65,7 +65,7 @@ func (lk *Linker) ComparesIDs() bool {
 	}
 	for _, c := range lk.Hook.Calls {
 		if c.Kind == taskwatch.UID || c.Kind == taskwatch.GID {
-			for _, l := range lk.Lists {
+			for _, l := range lk.Modules {
 				if l.Concerned(c) {
 					return true
 				}
@@ -104,7 +104,7 @@ func (lk *Linker) divide() ([][]item, error) {
 		if c.To == plan.OnceVetoed && lk.DryRun {
 			continue
 		}
-		for _, l := range inOrder(lk.Lists, c) {
+		for _, l := range inOrder(lk.Modules, c) {
 			if !l.Concerned(c) {
 				continue
 			}
@@ -114,7 +114,7 @@ func (lk *Linker) divide() ([][]item, error) {
 				used.add(l, c)
 			}
 			if len(stage) == 0 {
-				if err := used.fits(lk, l, c.Entry()); err != nil {
+				if err := used.fits(lk, l, c.List()); err != nil {
 					return nil, err
 				}
 			}
@@ -156,7 +156,7 @@ func (lk *Linker) stage(items []item, n, of int) (asm.Instructions, error) {
 		}
 		g.load(c)
 		for len(items) > 0 && items[0].call == call {
-			if err := lk.watchers(g, c, items[0].list, report); err != nil {
+			if err := lk.watchers(g, c, items[0].module, report); err != nil {
 				return nil, err
 			}
 			items = items[1:]
@@ -190,8 +190,8 @@ func (lk *Linker) finish(g *gen) asm.Instructions {
 }
 
 // watchers generates the calls of one module's watchers.
-func (lk *Linker) watchers(g *gen, c plan.Call, l *List, report string) error {
-	decider, e := l.Decides(c.Kind), c.Entry()
+func (lk *Linker) watchers(g *gen, c plan.Call, l *Module, report string) error {
+	decider, e := l.Decides(c.Kind), c.List()
 	skip := g.label(fmt.Sprintf("gated%d", l.ID))
 	switch {
 	case l.Marks != nil:
@@ -223,7 +223,7 @@ func (lk *Linker) watchers(g *gen, c plan.Call, l *List, report string) error {
 // provider returns the linked symbol of the first built-in that provides a
 // function, or "".
 func (lk *Linker) provider(of func(*Code) string) (string, error) {
-	for _, l := range lk.Lists {
+	for _, l := range lk.Modules {
 		if symbol := of(l.Code); symbol != "" {
 			return lk.need(l, symbol)
 		}
@@ -234,7 +234,7 @@ func (lk *Linker) provider(of func(*Code) string) (string, error) {
 // need adds a function of a module, and what it calls, to the program unless
 // they are there, and returns its name in the program. Each body is there
 // once per module.
-func (lk *Linker) need(l *List, symbol string) (string, error) {
+func (lk *Linker) need(l *Module, symbol string) (string, error) {
 	name := l.symbol(symbol)
 	if lk.linked[name] {
 		return name, nil
@@ -261,7 +261,7 @@ func (lk *Linker) need(l *List, symbol string) (string, error) {
 		switch {
 		case ref == "":
 		case ins.IsFunctionReference():
-			callee, err := lk.need(resolve(lk.Lists, l, ref)) // grows lk.bodies
+			callee, err := lk.need(resolve(lk.Modules, l, ref)) // grows lk.bodies
 			if err != nil {
 				return "", err
 			}

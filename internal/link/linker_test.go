@@ -42,9 +42,9 @@ func function(name string, calls, maps []string) asm.Instructions {
 }
 
 // madeList has the given watchers; each calls helper and loads the maps.
-func madeList(name string, veto taskwatch.Kinds, maps []string, watchers map[taskwatch.Kind][]string) *List {
+func madeList(name string, veto taskwatch.Kinds, maps []string, watchers map[taskwatch.Kind][]string) *Module {
 	lastMadeID++
-	l := &List{
+	l := &Module{
 		Code: &Code{Name: name, Veto: veto, Funcs: map[string]asm.Instructions{}},
 		ID:   lastMadeID, Maps: func(string) asm.FDer { return fakeMap(77) },
 	}
@@ -134,12 +134,12 @@ func TestLinkCallsInOrderAndSharesBodies(t *testing.T) {
 	watchers := map[taskwatch.Kind][]string{taskwatch.Exit: {"b", "a"}, taskwatch.Clone: {"c"}}
 	first := madeList("first", 0, []string{"m"}, watchers)
 	second := madeList("second", 0, []string{"m"}, watchers)
-	stages := mustLink(t, &Linker{Hook: exitHook(), Lists: []*List{first, second}})
+	stages := mustLink(t, &Linker{Hook: exitHook(), Modules: []*Module{first, second}})
 	if len(stages) != 1 {
 		t.Fatalf("%d stages", len(stages))
 	}
 	var want []string
-	for _, l := range []*List{first, second} {
+	for _, l := range []*Module{first, second} {
 		want = append(want, l.symbol("__task_watcher_exit_b"), l.symbol("__task_watcher_exit_a"))
 	}
 	if got := mainCalls(stages[0]); !slices.Equal(got, want) {
@@ -147,7 +147,7 @@ func TestLinkCallsInOrderAndSharesBodies(t *testing.T) {
 	}
 	// Each module has its own helper, and has it once.
 	got := functions(stages[0])
-	for _, l := range []*List{first, second} {
+	for _, l := range []*Module{first, second} {
 		for _, fn := range []string{"helper", "deeper"} {
 			if !slices.Contains(got, l.symbol(fn)) {
 				t.Errorf("%s is missing in %v", l.symbol(fn), got)
@@ -163,7 +163,7 @@ func TestLinkLeavesObjectsAlone(t *testing.T) {
 	l := madeList("m", 0, []string{"m"}, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
 	before := fmt.Sprint(l.Code.Funcs)
 	for range 2 {
-		mustLink(t, &Linker{Hook: exitHook(), Lists: []*List{l}})
+		mustLink(t, &Linker{Hook: exitHook(), Modules: []*Module{l}})
 	}
 	if after := fmt.Sprint(l.Code.Funcs); after != before {
 		t.Errorf("linking changed the object:\n%s\n%s", before, after)
@@ -172,15 +172,15 @@ func TestLinkLeavesObjectsAlone(t *testing.T) {
 
 func TestHookWithoutWatchersIsUnused(t *testing.T) {
 	l := madeList("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Clone: {"a"}})
-	if (&Linker{Hook: exitHook(), Lists: []*List{l}}).Used() {
+	if (&Linker{Hook: exitHook(), Modules: []*Module{l}}).Used() {
 		t.Error("the exit hook is used for a module that watches clone")
 	}
 	l = madeList("m", 0, nil, map[taskwatch.Kind][]string{taskwatch.Exit: {"a"}})
-	if !(&Linker{Hook: exitHook(), Lists: []*List{l}}).Used() {
+	if !(&Linker{Hook: exitHook(), Modules: []*Module{l}}).Used() {
 		t.Error("the exit hook is unused for a module that watches exit")
 	}
 	l.Kinds = 0
-	if (&Linker{Hook: exitHook(), Lists: []*List{l}}).Used() {
+	if (&Linker{Hook: exitHook(), Modules: []*Module{l}}).Used() {
 		t.Error("the exit hook is used for a module that is listed under nothing")
 	}
 }
@@ -202,16 +202,16 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 		veto := taskwatch.KindsOf(taskwatch.Init, taskwatch.Exec, taskwatch.UID, taskwatch.GID)
 		observer := madeList("observer", 0, nil, watchers)
 		decider := madeList("decider", veto, nil, watchers)
-		for _, l := range []*List{observer, decider} {
+		for _, l := range []*Module{observer, decider} {
 			for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
 				calls, again, execed, steps := 0, 0, 0, 0
 				for _, h := range plan.Hooks(s) {
 					for _, c := range h.Calls {
 						switch {
 						case c.Kind != k || !c.To.Reaches(l.Decides(k)):
-						case c.Entry() == plan.Execed:
+						case c.List() == plan.Execed:
 							execed++
-						case c.Entry() == plan.Step:
+						case c.List() == plan.Step:
 							steps++
 						case k == taskwatch.Exec && strings.HasSuffix(h.Name, "bprm_creds_from_file"):
 							again++
@@ -235,7 +235,7 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 			}
 		}
 		for _, h := range plan.Hooks(s) {
-			lk := &Linker{Hook: h, Lists: []*List{observer, decider}}
+			lk := &Linker{Hook: h, Modules: []*Module{observer, decider}}
 			if lk.Used() == h.Steps { // nobody has asked for them
 				t.Errorf("%s is used: %v", h.Name, lk.Used())
 			}
@@ -246,15 +246,15 @@ func TestEveryWatcherIsCalledOncePerEvent(t *testing.T) {
 
 // More watchers than one program may have are linked into a chain, in order.
 func TestLinkDividesIntoStages(t *testing.T) {
-	var lists []*List
+	var modules []*Module
 	var want []string
 	for i := range 100 {
 		maps := []string{fmt.Sprintf("one%d", i), fmt.Sprintf("two%d", i)}
 		l := madeList("m", taskwatch.KindsOf(taskwatch.Init), maps, map[taskwatch.Kind][]string{taskwatch.Init: {"x", "y"}})
-		lists = append(lists, l)
+		modules = append(modules, l)
 		want = append(want, l.symbol("__task_watcher_init_x"), l.symbol("__task_watcher_init_y"))
 	}
-	stages := mustLink(t, &Linker{Hook: initHook(), Lists: lists})
+	stages := mustLink(t, &Linker{Hook: initHook(), Modules: modules})
 	if len(stages) < 4 {
 		t.Errorf("%d stages for 200 maps and 400 functions", len(stages))
 	}
@@ -272,18 +272,18 @@ func TestLinkDividesIntoStages(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("calls %v, want %v", got, want)
 	}
-	lists = slices.Concat(lists, lists, lists, lists, lists, lists)
-	lk := &Linker{Hook: initHook(), Lists: lists, Off: &offsets.Offsets{}, Stats: fakeMap(1), Slot: fakeMap(2), Carry: fakeMap(3)}
+	modules = slices.Concat(modules, modules, modules, modules, modules, modules)
+	lk := &Linker{Hook: initHook(), Modules: modules, Off: &offsets.Offsets{}, Stats: fakeMap(1), Slot: fakeMap(2), Carry: fakeMap(3)}
 	if _, err := lk.Link(); err == nil || !strings.Contains(err.Error(), "programs would be needed") {
 		t.Errorf("too many stages: %v", err)
 	}
 }
 
-// Only a hook that can refuse returns what the watchers said, and not in a
+// Only a hook that can deny returns what the watchers said, and not in a
 // dry run.
 func TestResultOfDispatcher(t *testing.T) {
-	l := func() []*List {
-		return []*List{madeList("m", taskwatch.KindsOf(taskwatch.Init), nil,
+	l := func() []*Module {
+		return []*Module{madeList("m", taskwatch.KindsOf(taskwatch.Init), nil,
 			map[taskwatch.Kind][]string{taskwatch.Init: {"a"}, taskwatch.Exit: {"a"}})}
 	}
 	for _, c := range []struct {
@@ -296,7 +296,7 @@ func TestResultOfDispatcher(t *testing.T) {
 		{"dry run", initHook(), true, asm.Mov.Imm(asm.R0, 0)},
 		{"no veto", exitHook(), false, asm.Mov.Imm(asm.R0, 0)},
 	} {
-		insns := mustLink(t, &Linker{Hook: c.hook, DryRun: c.dryRun, Lists: l()})[0]
+		insns := mustLink(t, &Linker{Hook: c.hook, DryRun: c.dryRun, Modules: l()})[0]
 		end := slices.IndexFunc(insns, func(i asm.Instruction) bool { return i.OpCode == asm.Return().OpCode })
 		got := insns[end-1]
 		if got.OpCode != c.returns.OpCode || got.Dst != c.returns.Dst || got.Src != c.returns.Src || got.Constant != c.returns.Constant {
@@ -314,13 +314,13 @@ func TestLinkEmit(t *testing.T) {
 	builtin.Code.Emit = "helper"
 
 	for _, c := range []struct {
-		lists []*List
-		want  asm.Instruction
+		modules []*Module
+		want    asm.Instruction
 	}{
-		{[]*List{builtin, module}, asm.Call.Label(builtin.symbol("helper"))},
-		{[]*List{module}, asm.Mov.Imm(asm.R0, -errNoListener)},
+		{[]*Module{builtin, module}, asm.Call.Label(builtin.symbol("helper"))},
+		{[]*Module{module}, asm.Mov.Imm(asm.R0, -errNoListener)},
 	} {
-		insns := mustLink(t, &Linker{Hook: exitHook(), Lists: c.lists})[0]
+		insns := mustLink(t, &Linker{Hook: exitHook(), Modules: c.modules})[0]
 		at := slices.IndexFunc(insns, func(i asm.Instruction) bool { return i.Symbol() == module.symbol(emitSymbol) })
 		if at < 0 {
 			t.Fatal("the module has no emit function")

@@ -79,7 +79,7 @@ const fetchOr = 0x41
 // gate generates what comes before the module's watchers of an event: it skips
 // them unless the task is one that the module knows, and has not been told the
 // end of. A task that the module has to know and does not yet is attached.
-func (lk *Linker) gate(g *gen, c plan.Call, l *List, skip, report string) error {
+func (lk *Linker) gate(g *gen, c plan.Call, l *Module, skip, report string) error {
 	known := g.label(fmt.Sprintf("known%d", l.ID))
 	switch c.Kind {
 	case taskwatch.Init:
@@ -128,7 +128,7 @@ func (lk *Linker) gate(g *gen, c plan.Call, l *List, skip, report string) error 
 			asm.StoreMem(asm.RFP, stackVal, regVal, asm.DWord),
 			asm.Mov.Imm(regVal, 0),
 		)
-		if err := lk.entries(g, l, plan.Attach, report); err != nil {
+		if err := lk.callList(g, l, plan.Attach, report); err != nil {
 			return err
 		}
 		g.emit(asm.LoadMem(regVal, asm.RFP, stackVal, asm.DWord))
@@ -137,9 +137,9 @@ func (lk *Linker) gate(g *gen, c plan.Call, l *List, skip, report string) error 
 	return nil
 }
 
-// entries generates the calls of a module's functions of attach or detach. Their
+// callList generates the calls of a module's functions of attach or detach. Their
 // errors are counted and reported.
-func (lk *Linker) entries(g *gen, l *List, e plan.Entry, report string) error {
+func (lk *Linker) callList(g *gen, l *Module, e plan.List, report string) error {
 	for i := range l.Watched[e] {
 		w := &l.Watched[e][i]
 		symbol, err := lk.need(l, w.Symbol)

@@ -22,12 +22,12 @@ func IsEmit(symbol string) bool {
 	return symbol == emitSymbol || symbol == EmitStructSymbol || symbol == LogSymbol
 }
 
-// SplitSymbol takes apart the name that the header's macro makes of an entry and
+// SplitSymbol takes apart the name that the header's macro makes of a list and
 // a function.
-func SplitSymbol(symbol string) (e plan.Entry, function string, ok bool) {
+func SplitSymbol(symbol string) (e plan.List, function string, ok bool) {
 	rest, ours := strings.CutPrefix(symbol, watcherSymbol)
 	name, function, cut := strings.Cut(rest, "_")
-	e, err := plan.ParseEntry(name)
+	e, err := plan.ParseList(name)
 	return e, function, ours && cut && err == nil
 }
 

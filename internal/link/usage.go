@@ -29,7 +29,7 @@ func newUsage(lk *Linker) *usage {
 	if lk.Hook.Steps {
 		u.maps[" steps"] = true
 	}
-	for _, l := range lk.Lists {
+	for _, l := range lk.Modules {
 		if l.Code.Report != "" {
 			u.reach(l, l.Code.Report)
 			break
@@ -40,16 +40,16 @@ func newUsage(lk *Linker) *usage {
 
 // add counts a module's watchers of one event in, and reports whether the
 // stage still has room with them.
-func (u *usage) add(l *List, c plan.Call) bool {
-	room := u.addEntry(l, c.Entry())
+func (u *usage) add(l *Module, c plan.Call) bool {
+	room := u.addList(l, c.List())
 	if l.Marks != nil && c.Attaches() {
-		room = u.addEntry(l, plan.Attach)
+		room = u.addList(l, plan.Attach)
 	}
 	return room
 }
 
-// addEntry is add for what is called at one entry.
-func (u *usage) addEntry(l *List, e plan.Entry) bool {
+// addList is add for what one list calls.
+func (u *usage) addList(l *Module, e plan.List) bool {
 	if l.Timing != nil {
 		u.maps[l.symbol(" calls")] = true
 	}
@@ -62,9 +62,9 @@ func (u *usage) addEntry(l *List, e plan.Entry) bool {
 	return len(u.maps) <= maxMaps && len(u.funcs) <= maxFuncs
 }
 
-// fits returns an error if the module's watchers of one entry alone, which have
+// fits returns an error if the module's watchers of one list alone, which have
 // just been counted in, are too much for one program.
-func (u *usage) fits(lk *Linker, l *List, e plan.Entry) error {
+func (u *usage) fits(lk *Linker, l *Module, e plan.List) error {
 	free := newUsage(lk)
 	maps, funcs := maxMaps-len(free.maps), maxFuncs-len(free.funcs)
 	if n := len(u.maps) - len(free.maps); n > maps {
@@ -77,14 +77,14 @@ func (u *usage) fits(lk *Linker, l *List, e plan.Entry) error {
 }
 
 // reach counts a function and everything behind it.
-func (u *usage) reach(l *List, symbol string) {
+func (u *usage) reach(l *Module, symbol string) {
 	name := l.symbol(symbol)
 	if u.funcs[name] {
 		return
 	}
 	u.funcs[name] = true
 	if IsEmit(symbol) {
-		for _, b := range u.lk.Lists {
+		for _, b := range u.lk.Modules {
 			if b.Code.Emit != "" {
 				u.reach(b, b.Code.Emit)
 				break
@@ -97,7 +97,7 @@ func (u *usage) reach(l *List, symbol string) {
 		switch {
 		case ref == "":
 		case body[i].IsFunctionReference():
-			u.reach(resolve(u.lk.Lists, l, ref))
+			u.reach(resolve(u.lk.Modules, l, ref))
 		case body[i].IsLoadFromMap():
 			u.maps[l.symbol(ref)] = true
 		}

@@ -11,11 +11,11 @@ import (
 // each task when a file is read. Its context is that of struct bpf_iter__task.
 var Iterator = &plan.Hook{Name: "iter/task", Type: ebpf.Tracing, Attach: ebpf.AttachTraceIter, Target: "task"}
 
-// Visitor links the program that calls a module's functions of one entry for the
+// Visitor links the program that calls a module's functions of one list for the
 // task that it is run for.
-func (lk *Linker) Visitor(l *List, e plan.Entry) (asm.Instructions, error) {
+func (lk *Linker) Visitor(l *Module, e plan.List) (asm.Instructions, error) {
 	used := newUsage(lk)
-	if !used.addEntry(l, e) {
+	if !used.addList(l, e) {
 		return nil, used.fits(lk, l, e)
 	}
 	lk.bodies, lk.linked = nil, map[string]bool{}
@@ -47,7 +47,7 @@ func (lk *Linker) Visitor(l *List, e plan.Entry) (asm.Instructions, error) {
 		g.emit(asm.JNE.Imm(asm.R2, markKnown, skip))
 		g.countMark(l.Marks, CountKnown, -1)
 	}
-	if err := lk.entries(g, l, e, report); err != nil {
+	if err := lk.callList(g, l, e, report); err != nil {
 		return nil, err
 	}
 	if l.Marks != nil {

@@ -46,15 +46,15 @@ type Call struct {
 	Load Load
 }
 
-// Entry is the list whose watchers it calls.
-func (c Call) Entry() Entry {
+// List is the list whose watchers it calls.
+func (c Call) List() List {
 	switch c.To {
 	case Afterwards:
 		return Execed
 	case Stepwise:
 		return Step
 	}
-	return Entry(c.Kind)
+	return List(c.Kind)
 }
 
 // Attaches reports whether a task that a module does not know yet is attached

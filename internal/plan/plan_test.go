@@ -67,17 +67,17 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-func TestEntries(t *testing.T) {
-	for e := range NumEntries {
-		got, err := ParseEntry(e.String())
+func TestLists(t *testing.T) {
+	for e := range NumLists {
+		got, err := ParseList(e.String())
 		if err != nil || got != e {
-			t.Errorf("entry %d has the name %s, which is that of %d, %v", e, e, got, err)
+			t.Errorf("list %d has the name %s, which is that of %d, %v", e, e, got, err)
 		}
 		if _, event := e.Kind(); event != (e < taskwatch.NumKinds) {
-			t.Errorf("entry %s is an event: %v", e, event)
+			t.Errorf("list %s is of an event: %v", e, event)
 		}
 	}
-	if e, err := ParseEntry("nothing"); err == nil {
-		t.Errorf("there is an entry %s", e)
+	if e, err := ParseList("nothing"); err == nil {
+		t.Errorf("there is a list %s", e)
 	}
 }

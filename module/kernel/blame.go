@@ -34,13 +34,13 @@ func (t *Table) explain(op string, m *Module, err error) error {
 func (t *Table) blame(m *Module) *Error {
 	for _, h := range t.plan {
 		for _, c := range h.Calls {
-			for _, symbol := range m.object.file.Lists[c.Entry()] {
-				l := m.alone(c.Entry(), symbol)
-				lk := &link.Linker{Hook: h, Off: t.kernel.Off, Stats: t.kernel.Stats, Lists: linked([]*listing{l})}
+			for _, symbol := range m.object.file.Lists[c.List()] {
+				l := m.alone(c.List(), symbol)
+				lk := &link.Linker{Hook: h, Off: t.kernel.Off, Stats: t.kernel.Stats, Modules: linked([]*listing{l})}
 				if !lk.Used() {
 					continue
 				}
-				lk.Lists = linked(append(slices.Clip(t.builtins), l)) // which have what it sends records with
+				lk.Modules = linked(append(slices.Clip(t.builtins), l)) // which have what it sends records with
 				a, err := attach.Prepare(&t.kernel, h)
 				if err != nil {
 					return nil
@@ -48,7 +48,7 @@ func (t *Table) blame(m *Module) *Error {
 				p, err := a.Load(lk)
 				attach.CloseAll(p)
 				a.Close()
-				if e := blamed(err, c.Entry(), symbol); e != nil {
+				if e := blamed(err, c.List(), symbol); e != nil {
 					return e
 				}
 			}
@@ -58,8 +58,8 @@ func (t *Table) blame(m *Module) *Error {
 }
 
 // alone returns a listing of one watcher.
-func (m *Module) alone(e plan.Entry, symbol string) *listing {
-	l := &listing{object: m.object, List: link.List{Code: &m.object.file.Code, Maps: m.mapNamed}}
+func (m *Module) alone(e plan.List, symbol string) *listing {
+	l := &listing{object: m.object, Module: link.Module{Code: &m.object.file.Code, Maps: m.mapNamed}}
 	if k, ok := e.Kind(); ok {
 		l.Kinds = taskwatch.KindsOf(k)
 	}
@@ -69,7 +69,7 @@ func (m *Module) alone(e plan.Entry, symbol string) *listing {
 
 // blamed returns the error of the verifier about one watcher, or nil if err is
 // none.
-func blamed(err error, at plan.Entry, symbol string) *Error {
+func blamed(err error, at plan.List, symbol string) *Error {
 	if err == nil {
 		return nil
 	}
@@ -83,7 +83,7 @@ func blamed(err error, at plan.Entry, symbol string) *Error {
 
 // blameVisitors is blame for attach and detach.
 func (t *Table) blameVisitors(m *Module) *Error {
-	for _, e := range []plan.Entry{plan.Attach, plan.Detach} {
+	for _, e := range []plan.List{plan.Attach, plan.Detach} {
 		for _, symbol := range m.object.file.Lists[e] {
 			l := m.alone(e, symbol)
 			var err error
@@ -91,7 +91,7 @@ func (t *Table) blameVisitors(m *Module) *Error {
 				return nil
 			}
 			l.Marks = &l.marks.Marks
-			p, err := t.loadVisitor(&link.Linker{Hook: link.Iterator, Off: t.kernel.Off, Stats: t.kernel.Stats, Lists: linked(append(slices.Clip(t.builtins), l))}, l, e)
+			p, err := t.loadVisitor(&link.Linker{Hook: link.Iterator, Off: t.kernel.Off, Stats: t.kernel.Stats, Modules: linked(append(slices.Clip(t.builtins), l))}, l, e)
 			p.Close() // may be nil
 			l.marks.close()
 			if e := blamed(err, e, symbol); e != nil {

@@ -160,7 +160,7 @@ func (t *Table) settle(changes []*change, olds []attach.Chain) {
 
 // linker returns what links the dispatcher of a hook.
 func (t *Table) linker(h *plan.Hook, lists []*listing) *link.Linker {
-	lk := &link.Linker{Hook: h, Off: t.kernel.Off, Stats: t.kernel.Stats, Latches: t.latches.bytes, DryRun: t.dryRun, Lists: linked(lists)}
+	lk := &link.Linker{Hook: h, Off: t.kernel.Off, Stats: t.kernel.Stats, Latches: t.latches.bytes, DryRun: t.dryRun, Modules: linked(lists)}
 	if t.exempt != nil {
 		lk.Exempt = &t.exempt.Exemption
 	}

@@ -85,5 +85,5 @@ func (t *Table) verify(l *listing, lists []*listing, keep bool) error {
 
 // calls reports whether the hook calls any watcher of the listing.
 func calls(h *plan.Hook, l *listing) bool {
-	return (&link.Linker{Hook: h, Lists: linked([]*listing{l})}).Used()
+	return (&link.Linker{Hook: h, Modules: linked([]*listing{l})}).Used()
 }

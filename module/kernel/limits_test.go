@@ -32,7 +32,7 @@ func TestLoopsOfAnyCount(t *testing.T) {
 	}
 }
 
-// A module with more maps on an event than a program may have is refused before
+// A module with more maps on an event than a program may have is rejected before
 // the kernel sees it, with the number that fits; and that many do fit.
 func TestMapsOfOneEvent(t *testing.T) {
 	table := newTable(t, Config{})

@@ -14,7 +14,7 @@ import (
 
 // listing is a module in the lists of a table.
 type listing struct {
-	link.List
+	link.Module
 	object *Object
 	bases  map[uint32][link.NumStats]uint64 // the counters of its watchers, by id, when it was listed
 	marks  *marks                           // of tasks; nil if it has neither attach nor detach, or MODULE_ATTACH_AT_LEAST_ONCE
@@ -25,10 +25,10 @@ type listing struct {
 }
 
 // linked returns the lists as hooks call them.
-func linked(lists []*listing) []*link.List {
-	ls := make([]*link.List, len(lists))
+func linked(lists []*listing) []*link.Module {
+	ls := make([]*link.Module, len(lists))
 	for i, l := range lists {
-		ls[i] = &l.List
+		ls[i] = &l.Module
 	}
 	return ls
 }
@@ -60,7 +60,7 @@ func (t *Table) list(m *Module) (*listing, error) {
 	}
 	t.lastID++
 	l := &listing{
-		List:   link.List{Code: &o.file.Code, ID: t.lastID, Kinds: o.Kinds(), Maps: m.mapNamed},
+		Module: link.Module{Code: &o.file.Code, ID: t.lastID, Kinds: o.Kinds(), Maps: m.mapNamed},
 		object: o, bases: map[uint32][link.NumStats]uint64{},
 	}
 	if t.timed && !o.file.Code.Builtin {

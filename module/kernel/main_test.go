@@ -80,9 +80,9 @@ func support(t testing.TB) *Support {
 	return s
 }
 
-// needsVeto is met where the kernel lets BPF refuse operations.
+// needsVeto is met where the kernel lets BPF deny operations.
 var needsVeto = testutil.Need{
-	What:   "a kernel that lets BPF programs refuse operations",
+	What:   "a kernel that lets BPF programs deny operations",
 	Remedy: "run the tests in the virtual machines of test/vm",
 	Met: func() bool {
 		s, err := probed()

@@ -120,7 +120,7 @@ func (t *Table) skippedAt(l *listing, h *plan.Hook, n uint64) Skipped {
 		return s
 	}
 	for _, c := range h.Calls {
-		if c.To != plan.OnceVetoed && c.To.Reaches(true) && l.Decides(c.Kind) && len(l.Watchers(c.Entry())) > 0 {
+		if c.To != plan.OnceVetoed && c.To.Reaches(true) && l.Decides(c.Kind) && len(l.Watchers(c.List())) > 0 {
 			s.Kinds |= taskwatch.KindsOf(c.Kind)
 		}
 	}

@@ -17,7 +17,7 @@ func TestSkippedIsOfTheModulesOfThatTime(t *testing.T) {
 	table := &Table{plan: []*plan.Hook{h}, missed: map[*plan.Hook]uint64{h: 2}, skipped: map[*plan.Hook][]Skipped{}}
 	list := func(name string, veto taskwatch.Kinds) *listing {
 		t.Helper()
-		l := &listing{List: link.List{Code: &link.Code{Veto: veto}, Kinds: exec}, object: &Object{Name: name, Veto: veto}}
+		l := &listing{Module: link.Module{Code: &link.Code{Veto: veto}, Kinds: exec}, object: &Object{Name: name, Veto: veto}}
 		l.Watched[taskwatch.Exec] = []link.Watcher{{}}
 		var err error
 		if l.missed, err = table.allMissed(); err != nil {

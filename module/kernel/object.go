@@ -95,7 +95,7 @@ type EntryWatcher struct {
 
 // Entries lists the module's functions for what is no event.
 func (o *Object) Entries() (list []EntryWatcher) {
-	for e := plan.Entry(taskwatch.NumKinds); e < plan.NumEntries; e++ {
+	for e := plan.List(taskwatch.NumKinds); e < plan.NumLists; e++ {
 		for _, symbol := range o.file.Lists[e] {
 			list = append(list, EntryWatcher{e.String(), functionOf(symbol)})
 		}

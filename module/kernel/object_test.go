@@ -144,7 +144,7 @@ func bigEndianHeader(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-// Cut anywhere, a module is refused or, where only debugging information is
+// Cut anywhere, a module is rejected or, where only debugging information is
 // gone, read; it never panics.
 func TestTruncatedAnywhere(t *testing.T) {
 	good := testmodule.Object(t, countC)
@@ -182,8 +182,8 @@ func FuzzParse(f *testing.F) {
 			f.Add(testmodule.Object(f, src))
 		}
 	}
-	listed := func(o *Object) *link.List {
-		l := &link.List{Code: &o.file.Code, ID: 1, Kinds: o.Kinds(), Maps: func(string) asm.FDer { return fakeMap(77) }}
+	listed := func(o *Object) *link.Module {
+		l := &link.Module{Code: &o.file.Code, ID: 1, Kinds: o.Kinds(), Maps: func(string) asm.FDer { return fakeMap(77) }}
 		for e := range o.file.Lists {
 			for _, symbol := range o.file.Lists[e] {
 				l.Watched[e] = append(l.Watched[e], link.Watcher{Symbol: symbol, ID: 2, Slot: 2})
@@ -205,7 +205,7 @@ func FuzzParse(f *testing.F) {
 			o.Params()
 			o.Maps()
 			for _, h := range plan.Hooks(&plan.Support{}) {
-				lk := &link.Linker{Hook: h, Lists: []*link.List{listed(o)}}
+				lk := &link.Linker{Hook: h, Modules: []*link.Module{listed(o)}}
 				if lk.Used() {
 					lk.Off, lk.Stats, lk.Slot, lk.Carry, lk.Stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
 					_, _ = lk.Link() // may be an error, never a panic

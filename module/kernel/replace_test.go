@@ -59,7 +59,7 @@ func TestReplace(t *testing.T) {
 }
 
 // Where nothing can be replaced, all stays as it was.
-func TestReplaceRefused(t *testing.T) {
+func TestReplaceRejected(t *testing.T) {
 	table := newTable(t, Config{})
 	o := parseFile(t, "count", "testdata/modules/count.c")
 	m, by, other := loadObject(t, o), loadObject(t, o), loadFile(t, "other", "testdata/modules/count.c")

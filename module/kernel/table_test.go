@@ -202,9 +202,9 @@ func TestAttachedOnlyWhereWatched(t *testing.T) {
 	}
 }
 
-// A module that the verifier refuses on one event is registered on none, and
+// A module that the verifier rejects on one event is registered on none, and
 // what runs keeps running.
-func TestRefusedModuleChangesNothing(t *testing.T) {
+func TestRejectedModuleChangesNothing(t *testing.T) {
 	table := newTable(t, Config{})
 	w := startLoad(t, 30, 10, 5)
 	m := loadFile(t, "count", countC, param("pid", w.pid()))
@@ -241,7 +241,7 @@ func TestRefusedModuleChangesNothing(t *testing.T) {
 }
 
 // A map that the kernel does not take for one is told with what it is.
-func TestRefusedMap(t *testing.T) {
+func TestRejectedMap(t *testing.T) {
 	support(t)
 	_, err := parseFile(t, "nomap", "testdata/hostile/nomap.c").Load(LoadOptions{})
 	wantError(t, err, nil, `load module "nomap"`, "map odd is of type", "(250), with keys of 4 bytes, values of 8, 1 entries", "this kernel does not have the type")
@@ -266,7 +266,7 @@ func TestLoopWithoutBound(t *testing.T) {
 
 // A watcher that sends what it does not have is named, though it passes where nobody
 // takes what it sends.
-func TestRefusedRecord(t *testing.T) {
+func TestRejectedRecord(t *testing.T) {
 	builtin := loadBuiltin(t, "testdata/modules/report.c")
 	table := newTable(t, Config{Builtins: []Builtin{{Module: builtin, Kinds: taskwatch.AllKinds}}})
 	m := loadFile(t, "sendmore", "testdata/hostile/sendmore.c")
@@ -294,8 +294,8 @@ func TestCheckAttachesNothing(t *testing.T) {
 	}
 }
 
-// Where no veto can be delivered, a module that wants one is refused, unless
-// the user agrees; then its errors are counted and refuse nothing.
+// Where no veto can be delivered, a module that wants one is rejected, unless
+// the user agrees; then its errors are counted and deny nothing.
 func TestVetoThatCannotBeDelivered(t *testing.T) {
 	s := support(t)
 	if s.LSM == nil || s.ModifyReturn == nil {
@@ -328,7 +328,7 @@ func TestVetoThatCannotBeDelivered(t *testing.T) {
 	}
 }
 
-// Functions that need too much stack together are refused, with a hint, where
+// Functions that need too much stack together are rejected, with a hint, where
 // the kernel has one stack for all of them. Since 6.13 it may give each its own
 // (x86); then the module runs.
 func TestStackHungryModule(t *testing.T) {

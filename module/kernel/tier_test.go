@@ -39,8 +39,8 @@ func tiers(t testing.TB) (names []string, list []*Support) {
 	return names, list
 }
 
-// Every tier tells every event once, and a refusal has its effect, or is
-// refused itself.
+// Every tier tells every event once, and a denial has its effect, or is
+// rejected itself.
 func TestEveryTier(t *testing.T) {
 	names, supports := tiers(t)
 	t.Logf("tiers: %s", strings.Join(names, ", "))

@@ -116,9 +116,9 @@ func TestExecguardVerity(t *testing.T) {
 	table := newTable(t, Config{})
 	sealed := []string{"sealed", "sealed copy", "hard link", "its script"}
 	for _, c := range []struct {
-		name    string
-		params  []string
-		refuses []string
+		name   string
+		params []string
+		denies []string
 	}{
 		{"digest", []string{param("verity", digests[0])}, sealed},
 		{"digest in capitals", []string{param("verity", strings.ToUpper(digests[0]))}, sealed},
@@ -135,8 +135,8 @@ func TestExecguardVerity(t *testing.T) {
 				err := (&exec.Cmd{Path: path, Args: []string{"load", "exit"}}).Run()
 				var status *exec.ExitError // of the script, whose arguments load does not know
 				ran := err == nil || errors.As(err, &status)
-				if want := slices.Contains(c.refuses, name); os.IsPermission(err) != want || ran == want {
-					t.Errorf("%s: %v, want refused=%v", name, err, want)
+				if want := slices.Contains(c.denies, name); os.IsPermission(err) != want || ran == want {
+					t.Errorf("%s: %v, want denied=%v", name, err, want)
 				}
 			}
 			if err := table.Unregister(m); err != nil {

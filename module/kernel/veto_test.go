@@ -42,7 +42,7 @@ func TestVeto(t *testing.T) {
 	support(t)
 	testutil.Require(t, needsVeto)
 	// Another module stands before and one behind: both are called although the
-	// one between refuses.
+	// one between denies.
 	tables := []*Table{newTable(t, Config{}), newTable(t, Config{CallStats: true})} // which changes no result
 	var first []*Module
 	for _, table := range tables {
@@ -93,7 +93,7 @@ func TestVeto(t *testing.T) {
 }
 
 // Exactly one report of an event names the veto: the first error of a module
-// that may refuse. The caller gets that one.
+// that may deny. The caller gets that one.
 func TestFirstVetoWinsAndIsReportedOnce(t *testing.T) {
 	support(t)
 	testutil.Require(t, needsVeto)
@@ -153,7 +153,7 @@ func TestFirstVetoWinsAndIsReportedOnce(t *testing.T) {
 }
 
 // A veto reaches the caller also when the watchers are so many that the
-// dispatcher is a chain of programs: wherever the one that refuses stands.
+// dispatcher is a chain of programs: wherever the one that denies stands.
 func TestVetoAcrossStages(t *testing.T) {
 	support(t)
 	testutil.Require(t, needsVeto)
@@ -207,8 +207,8 @@ func TestVetoAcrossStages(t *testing.T) {
 	}
 }
 
-// A fork that is refused has had its init, and gets its free, with val 0.
-func TestRefusedForkIsFreed(t *testing.T) {
+// A fork that is denied has had its init, and gets its free, with val 0.
+func TestDeniedForkIsFreed(t *testing.T) {
 	support(t)
 	testutil.Require(t, needsVeto)
 	table := newTable(t, Config{})
@@ -220,9 +220,9 @@ func TestRefusedForkIsFreed(t *testing.T) {
 			t.Fatalf("got %s, want %s", got, want)
 		}
 	}
-	// Freed under that name are the refused forks and the processes
+	// Freed under that name are the denied forks and the processes
 	// themselves; the children that ran the exec are called exe.
-	eventually(t, "frees of refused forks", n, func() uint64 { return global(t, m, "free_zero") })
+	eventually(t, "frees of denied forks", n, func() uint64 { return global(t, m, "free_zero") })
 	eventually(t, "frees", 2*n, func() uint64 { return global(t, m, "frees") })
 	if got := global(t, m, "inits"); got != n {
 		t.Errorf("%d inits, want %d", got, n)
@@ -254,7 +254,7 @@ func TestForkguard(t *testing.T) {
 	table := newTable(t, Config{})
 	m := loadFile(t, "forkguard", "../../modules/forkguard/forkguard.c", "limit=40", "uid=12345")
 	register(t, table, m)
-	// The bomb itself is one of the 40; each of the others was refused.
+	// The bomb itself is one of the 40; each of the others was denied.
 	want := fmt.Sprintf("39 forks, 61 refused with errno %d", syscall.EAGAIN)
 	for i, args := range [][]string{{"100"}, {"100", "0"}, {"100", "30"}, {"100", "39"}} {
 		if got := run(args...); got != want {
@@ -274,7 +274,7 @@ func TestForkguard(t *testing.T) {
 
 const execguardC = "../../modules/execguard/execguard.c"
 
-// execguard refuses what lies below its prefix, by whatever name, and nothing
+// execguard denies what lies below its prefix, by whatever name, and nothing
 // else.
 func TestExecguard(t *testing.T) {
 	support(t)
@@ -324,7 +324,7 @@ func TestExecguard(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, path, cwd string
-		refused         bool
+		denied          bool
 	}{
 		{"absolute", bad, "", true},
 		{"relative", "./prog", filepath.Dir(bad), true},
@@ -334,8 +334,8 @@ func TestExecguard(t *testing.T) {
 		{"like named", good, "", false},
 	} {
 		err := run(c.path, c.cwd)
-		if refused := os.IsPermission(err); refused != c.refused || (err != nil) != c.refused {
-			t.Errorf("%s: %v, want refused=%v", c.name, err, c.refused)
+		if denied := os.IsPermission(err); denied != c.denied || (err != nil) != c.denied {
+			t.Errorf("%s: %v, want denied=%v", c.name, err, c.denied)
 		}
 	}
 	if got := global(t, m, "refused"); got != 5 {
@@ -437,9 +437,9 @@ func TestExecguardRules(t *testing.T) {
 		ways["overlay"] = func() *exec.Cmd { return &exec.Cmd{Path: filepath.Join(merged, "sub", "prog")} }
 	}
 	for _, c := range []struct {
-		rule    string
-		params  []string
-		refuses string
+		rule   string
+		params []string
+		denies string
 	}{
 		{"prefix", []string{param("prefix", bad+"/")}, "path"},
 		{"directory", ids(bad), "path,bind,detached"},
@@ -451,7 +451,7 @@ func TestExecguardRules(t *testing.T) {
 		{"nothing", nil, ""},
 		{"file of an overlay", ids(filepath.Join(cmp.Or(merged, bad), "sub", "prog")), "overlay"},
 	} {
-		if merged == "" && c.refuses == "overlay" {
+		if merged == "" && c.denies == "overlay" {
 			continue
 		}
 		t.Run(c.rule, func(t *testing.T) {
@@ -467,13 +467,13 @@ func TestExecguardRules(t *testing.T) {
 				}
 				return
 			}
-			refuses := strings.Split(c.refuses, ",")
+			denies := strings.Split(c.denies, ",")
 			for name, way := range ways {
 				cmd := way()
 				cmd.Args = []string{"load", "exit"}
 				err := cmd.Run()
-				if want := slices.Contains(refuses, name); os.IsPermission(err) != want || (err != nil) != want {
-					t.Errorf("%s: %v, want refused=%v", name, err, want)
+				if want := slices.Contains(denies, name); os.IsPermission(err) != want || (err != nil) != want {
+					t.Errorf("%s: %v, want denied=%v", name, err, want)
 				}
 			}
 		})

@@ -40,8 +40,8 @@ func (t *Table) visitors(l *listing, lists []*listing) error {
 	return err
 }
 
-func (t *Table) loadVisitor(lk *link.Linker, l *listing, e plan.Entry) (*ebpf.Program, error) {
-	insns, err := lk.Visitor(&l.List, e)
+func (t *Table) loadVisitor(lk *link.Linker, l *listing, e plan.List) (*ebpf.Program, error) {
+	insns, err := lk.Visitor(&l.Module, e)
 	if err != nil {
 		return nil, fmt.Errorf("hook %s: %w", lk.Hook.Name, err)
 	}
@@ -124,7 +124,7 @@ func (t *Table) leave(i int) error {
 	if err := visit(l.detach, l.marks); err != nil {
 		return err
 	}
-	if len(l.Watchers(plan.Entry(taskwatch.Free))) == 0 {
+	if len(l.Watchers(plan.List(taskwatch.Free))) == 0 {
 		return nil
 	}
 	return t.awaitFrees(l.marks)

@@ -25,7 +25,7 @@ type trialHost struct{ *Trial }
 func (t trialHost) Helper(fn asm.BuiltinFunc, args [5]uint64) (uint64, error) {
 	r, ok, err := t.world.Helper(fn, args)
 	if !ok {
-		err = machine.Refuse("it calls %s(), which a simulation does not have", power.HelperName(fn))
+		err = machine.Unsupported("it calls %s(), which a simulation does not have", power.HelperName(fn))
 	}
 	return r, err
 }
@@ -38,7 +38,7 @@ func (t trialHost) Extern(name string, a [5]uint64) (uint64, error) {
 	const maxRecord = 4096
 	size := int(uint32(a[1]))
 	if size == 0 || size > maxRecord {
-		return 0, machine.Refuse("it sends %d bytes, and may send 1 to %d", size, maxRecord)
+		return 0, machine.Unsupported("it sends %d bytes, and may send 1 to %d", size, maxRecord)
 	}
 	data, err := t.machine.Text(a[0], size)
 	if err != nil {
@@ -71,7 +71,7 @@ func (t *Trial) logLine(text []byte, level uint64) {
 
 // relocate finds the fields that a function uses in what recordings have. An
 // instruction that uses another one gets a reason why it cannot run.
-func (t *Trial) relocate(body asm.Instructions, refused map[*asm.Instruction]string) error {
+func (t *Trial) relocate(body asm.Instructions, unsupported map[*asm.Instruction]string) error {
 	for i := range body {
 		ins := &body[i]
 		relo := btf.CORERelocationMetadata(ins)
@@ -81,7 +81,7 @@ func (t *Trial) relocate(body asm.Instructions, refused map[*asm.Instruction]str
 		fixups, err := btf.CORERelocate([]*btf.CORERelocation{relo}, []*btf.Spec{t.world.Types()}, t.object.Spec.ByteOrder,
 			func(btf.Type) (btf.TypeID, error) { return 0, unix.ENOTSUP })
 		if err != nil || unsatisfied(fixups[0].String()) {
-			refused[ins] = fmt.Sprintf("it uses %s, which recordings do not have", relocated(t.object.Spec.Types, relo))
+			unsupported[ins] = fmt.Sprintf("it uses %s, which recordings do not have", relocated(t.object.Spec.Types, relo))
 			continue
 		}
 		if err := fixups[0].Apply(ins); err != nil {

@@ -120,15 +120,15 @@ func (t *Trial) load() error {
 			return fmt.Errorf("content of map %s: %w", name, err)
 		}
 	}
-	funcs, refused := map[string]asm.Instructions{}, map[*asm.Instruction]string{}
+	funcs, unsupported := map[string]asm.Instructions{}, map[*asm.Instruction]string{}
 	for name, body := range o.Code.Funcs {
 		body = slices.Clone(body)
-		if err := t.relocate(body, refused); err != nil {
+		if err := t.relocate(body, unsupported); err != nil {
 			return fmt.Errorf("%s: %w", link.InWords(name), err)
 		}
 		funcs[name] = body
 	}
-	return t.machine.AddFunctions(funcs, refused)
+	return t.machine.AddFunctions(funcs, unsupported)
 }
 
 // fill gives a map its first entries.
@@ -229,7 +229,7 @@ func (t *Trial) take(ev *taskwatch.Event) error {
 	if ev.Missing&taskwatch.FieldVal != 0 {
 		unknown = "val"
 	}
-	denied, err := t.call(plan.Entry(ev.Kind), task, detail, unknown)
+	denied, err := t.call(plan.List(ev.Kind), task, detail, unknown)
 	if err != nil {
 		return err
 	}
@@ -242,8 +242,8 @@ func (t *Trial) take(ev *taskwatch.Event) error {
 	return err
 }
 
-// call calls the watchers of an entry. It reports whether one would have denied.
-func (t *Trial) call(e plan.Entry, task, detail uint64, unknown string) (denied bool, err error) {
+// call calls the watchers of a list. It reports whether one would have denied.
+func (t *Trial) call(e plan.List, task, detail uint64, unknown string) (denied bool, err error) {
 	kind, isEvent := e.Kind()
 	var val uint64
 	if isEvent {
@@ -285,7 +285,7 @@ var optionalIn = map[string]taskwatch.Fields{
 func (t *Trial) explain(symbol string, err error) error {
 	e, function, _ := link.SplitSymbol(symbol)
 	hint := ""
-	if errors.As(err, new(*machine.Refusal)) {
+	if errors.As(err, new(*machine.UnsupportedError)) {
 		hint = "see docs/modules.md for what a recording has; run the module with 'taskwatch watch -m'"
 		for member, field := range optionalIn {
 			if strings.Contains(err.Error(), member) {

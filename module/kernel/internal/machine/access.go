@@ -97,7 +97,7 @@ func (m *Machine) atomic(ins *asm.Instruction, fr *frame, to uint64, size int) e
 		}
 		return m.Memory.Write(to, bytesOf(with, size))
 	default:
-		return Refuse("the instruction %v is not known", *ins)
+		return Unsupported("the instruction %v is not known", *ins)
 	}
 	if fetch {
 		fr.regs[ins.Src] = old

@@ -1,7 +1,7 @@
 // Package machine runs the instructions of a BPF object in this process, with
 // memory that the caller makes up. It does not verify: it runs what the kernel's
 // verifier has accepted, or would reject. What it cannot do as the kernel would is
-// a [Refusal], never a guess.
+// an [UnsupportedError], never a guess.
 //
 // Programs run one after the other, as on a machine with one processor. A Machine
 // may be used by one goroutine at a time.
@@ -9,14 +9,14 @@ package machine
 
 import "fmt"
 
-// Refusal says what cannot be simulated.
-type Refusal struct {
+// UnsupportedError says what cannot be simulated.
+type UnsupportedError struct {
 	What   string
 	Source string // the line that wanted it, or ""
 	Step   int    // the instruction that did, counted from 1 over the whole call; 0 before one
 }
 
-func (e *Refusal) Error() string {
+func (e *UnsupportedError) Error() string {
 	switch {
 	case e.Source != "" && e.Step > 0:
 		return fmt.Sprintf("%s (%s, at step %d)", e.What, e.Source, e.Step)
@@ -28,5 +28,7 @@ func (e *Refusal) Error() string {
 	return e.What
 }
 
-// Refuse returns a Refusal.
-func Refuse(format string, args ...any) error { return &Refusal{What: fmt.Sprintf(format, args...)} }
+// Unsupported returns an UnsupportedError.
+func Unsupported(format string, args ...any) error {
+	return &UnsupportedError{What: fmt.Sprintf(format, args...)}
+}

@@ -42,7 +42,7 @@ const maxRead = 1 << 24
 
 func (m *Machine) probeRead(to uint64, size int, from uint64) (uint64, error) {
 	if size > maxRead {
-		return 0, Refuse("it reads %d bytes at once", size)
+		return 0, Unsupported("it reads %d bytes at once", size)
 	}
 	b, err := m.Memory.Read(from, size)
 	if err == errFault {
@@ -59,7 +59,7 @@ func (m *Machine) probeReadString(to uint64, size int, from uint64) (uint64, err
 	case size == 0:
 		return 0, nil
 	case size > maxRead:
-		return 0, Refuse("it reads %d bytes at once", size)
+		return 0, Unsupported("it reads %d bytes at once", size)
 	}
 	text, ended, err := m.Memory.ReadString(from, size)
 	if err == errFault {
@@ -101,7 +101,7 @@ func (m *Machine) loop(a [5]uint64) (uint64, error) {
 	n, f := uint32(a[0]), m.byAddr[a[1]]
 	switch {
 	case f == nil:
-		return 0, Refuse("it passes no function of its own to bpf_loop()")
+		return 0, Unsupported("it passes no function of its own to bpf_loop()")
 	case n > maxLoops:
 		return failure(unix.E2BIG), nil
 	}
@@ -121,7 +121,7 @@ func (m *Machine) loop(a [5]uint64) (uint64, error) {
 func (m *Machine) Text(addr uint64, size int) ([]byte, error) {
 	b, err := m.Memory.Read(addr, size)
 	if errors.Is(err, errFault) {
-		return nil, Refuse("it passes NULL where memory is wanted")
+		return nil, Unsupported("it passes NULL where memory is wanted")
 	}
 	return bytes.Clone(b), err
 }

@@ -16,7 +16,7 @@ const (
 
 // Host is what programs can call and that has to do with tasks.
 type Host interface {
-	// Helper calls a helper of the kernel. It returns a Refusal for one that it does
+	// Helper calls a helper of the kernel. It returns an UnsupportedError for one that it does
 	// not have.
 	Helper(fn asm.BuiltinFunc, args [5]uint64) (uint64, error)
 
@@ -52,13 +52,13 @@ type function struct {
 
 // step is one instruction.
 type step struct {
-	ins    asm.Instruction
-	next   int
-	refuse string    // why it cannot run, or ""
-	callee *function // or nil
-	extern string    // function outside, or ""
-	value  uint64    // that a load of 64 bits gets
-	source string    // line
+	ins         asm.Instruction
+	next        int
+	unsupported string    // why it cannot run, or ""
+	callee      *function // or nil
+	extern      string    // function outside, or ""
+	value       uint64    // that a load of 64 bits gets
+	source      string    // line
 }
 
 // New returns a machine without functions.
@@ -68,35 +68,35 @@ func New(host Host) *Machine {
 }
 
 // AddFunctions adds functions that call each other. All maps that they use have been
-// added. Instructions in refused cannot run, for the reason there.
-func (m *Machine) AddFunctions(funcs map[string]asm.Instructions, refused map[*asm.Instruction]string) error {
+// added. Instructions in unsupported cannot run, for the reason there.
+func (m *Machine) AddFunctions(funcs map[string]asm.Instructions, unsupported map[*asm.Instruction]string) error {
 	for name := range funcs {
 		f := &function{name: name}
 		f.addr = m.Memory.Add(&Region{Name: "a function", ReadOnly: true}).Addr()
 		m.funcs[name], m.byAddr[f.addr] = f, f
 	}
 	for name, body := range funcs {
-		if err := m.decode(m.funcs[name], body, refused); err != nil {
+		if err := m.decode(m.funcs[name], body, unsupported); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *Machine) decode(f *function, body asm.Instructions, refused map[*asm.Instruction]string) error {
+func (m *Machine) decode(f *function, body asm.Instructions, unsupported map[*asm.Instruction]string) error {
 	source := ""
 	for i := range body {
 		ins := &body[i]
 		if s := ins.Source(); s != nil {
 			source = strings.TrimSpace(s.String())
 		}
-		st := step{ins: *ins, refuse: refused[ins], source: source, next: len(f.code) + int(ins.Width())}
+		st := step{ins: *ins, unsupported: unsupported[ins], source: source, next: len(f.code) + int(ins.Width())}
 		if err := m.resolve(&st); err != nil {
 			return fmt.Errorf("function %s: %w", f.name, err)
 		}
 		f.code = append(f.code, st)
 		if ins.Width() == 2 {
-			f.code = append(f.code, step{refuse: "it jumps into an instruction"})
+			f.code = append(f.code, step{unsupported: "it jumps into an instruction"})
 		}
 	}
 	return nil
@@ -107,7 +107,7 @@ func (m *Machine) resolve(st *step) error {
 	ins := &st.ins
 	ref := ins.Reference()
 	switch {
-	case st.refuse != "":
+	case st.unsupported != "":
 	case ins.IsFunctionCall():
 		if st.callee = m.funcs[ref]; st.callee == nil {
 			st.extern = ref
@@ -122,7 +122,7 @@ func (m *Machine) resolve(st *step) error {
 		mp := m.maps[ref]
 		switch {
 		case mp == nil:
-			st.refuse = fmt.Sprintf("it uses %s, which a simulation does not have", ref)
+			st.unsupported = fmt.Sprintf("it uses %s, which a simulation does not have", ref)
 		case ins.Src == asm.PseudoMapFD:
 			st.value = mp.handle.Addr()
 		case mp.array == nil:
@@ -131,11 +131,11 @@ func (m *Machine) resolve(st *step) error {
 			st.value = mp.array.Addr() + uint64(ins.Constant)>>32
 		}
 	case ins.OpCode.IsDWordLoad() && ref != "":
-		st.refuse = fmt.Sprintf("it uses %s of the kernel, which a simulation does not have", ref)
+		st.unsupported = fmt.Sprintf("it uses %s of the kernel, which a simulation does not have", ref)
 	case ins.OpCode.IsDWordLoad():
 		st.value = uint64(ins.Constant)
 	case ins.IsKfuncCall():
-		st.refuse = fmt.Sprintf("it calls %s() of the kernel, which a simulation does not have", ref)
+		st.unsupported = fmt.Sprintf("it calls %s() of the kernel, which a simulation does not have", ref)
 	}
 	return nil
 }
@@ -160,8 +160,8 @@ func (m *Machine) Call(name, unknown string, args ...uint64) (uint64, error) {
 	}
 	m.steps = 0
 	r, err := m.run(f, &fr, unknown)
-	if refusal, ok := err.(*Refusal); ok {
-		refusal.Step = m.steps
+	if u, ok := err.(*UnsupportedError); ok {
+		u.Step = m.steps
 	}
 	for _, region := range m.gone {
 		m.Memory.Remove(region)
@@ -172,7 +172,7 @@ func (m *Machine) Call(name, unknown string, args ...uint64) (uint64, error) {
 
 func (m *Machine) run(f *function, fr *frame, unknown string) (_ uint64, err error) {
 	if m.depth == maxDepth {
-		return 0, Refuse("calls are nested more than %d deep", maxDepth)
+		return 0, Unsupported("calls are nested more than %d deep", maxDepth)
 	}
 	if m.depth == len(m.stacks) {
 		m.stacks = append(m.stacks, m.Memory.Add(&Region{Name: "the stack", Data: make([]byte, stackSize)}))
@@ -184,22 +184,22 @@ func (m *Machine) run(f *function, fr *frame, unknown string) (_ uint64, err err
 	defer func() { m.depth-- }()
 	for pc := 0; ; {
 		if pc < 0 || pc >= len(f.code) {
-			return 0, Refuse("function %s runs past its end", f.name)
+			return 0, Unsupported("function %s runs past its end", f.name)
 		}
 		if m.steps++; m.steps > maxSteps {
-			return 0, Refuse("it runs more than %d instructions, which the kernel's verifier does not accept", maxSteps)
+			return 0, Unsupported("it runs more than %d instructions, which the kernel's verifier does not accept", maxSteps)
 		}
 		st := &f.code[pc]
 		pc = st.next
-		if st.refuse != "" {
-			return 0, &Refusal{What: st.refuse, Source: st.source}
+		if st.unsupported != "" {
+			return 0, &UnsupportedError{What: st.unsupported, Source: st.source}
 		}
 		if fr.unknown != 0 && !fr.spares(&st.ins) {
-			return 0, &Refusal{What: "it uses " + unknown + ", which the recording does not have here", Source: st.source}
+			return 0, &UnsupportedError{What: "it uses " + unknown + ", which the recording does not have here", Source: st.source}
 		}
 		jump, done, err := m.step(st, fr)
 		if err != nil {
-			if r, ok := err.(*Refusal); ok && r.Source == "" {
+			if r, ok := err.(*UnsupportedError); ok && r.Source == "" {
 				r.Source = st.source
 			}
 			return 0, err
@@ -268,7 +268,7 @@ func (fr *frame) spares(ins *asm.Instruction) bool {
 func (m *Machine) step(st *step, fr *frame) (jump int, done bool, err error) {
 	ins := &st.ins
 	op := ins.OpCode
-	unknown := func() error { return Refuse("the instruction %v is not known", *ins) }
+	unknown := func() error { return Unsupported("the instruction %v is not known", *ins) }
 	switch class := op.Class(); class {
 	case asm.ALUClass, asm.ALU64Class:
 		return 0, false, m.alu(ins, fr)
@@ -319,7 +319,7 @@ func (m *Machine) alu(ins *asm.Instruction, fr *frame) error {
 	if op == asm.Swap {
 		v, ok := swap(ins, fr.regs[ins.Dst])
 		if !ok {
-			return Refuse("the instruction %v is not known", *ins)
+			return Unsupported("the instruction %v is not known", *ins)
 		}
 		fr.regs[ins.Dst] = v
 		return nil
@@ -335,7 +335,7 @@ func (m *Machine) alu(ins *asm.Instruction, fr *frame) error {
 		v, ok = compute32(op, uint32(fr.regs[ins.Dst]), uint32(b))
 	}
 	if !ok {
-		return Refuse("the instruction %v is not known", *ins)
+		return Unsupported("the instruction %v is not known", *ins)
 	}
 	fr.regs[ins.Dst] = v
 	return nil
@@ -355,7 +355,7 @@ func (m *Machine) call(st *step, fr *frame) error {
 	case ins.IsBuiltinCall() && ins.Constant >= 0 && ins.Constant <= math.MaxInt32:
 		r, err = m.helper(asm.BuiltinFunc(ins.Constant), args)
 	default:
-		err = Refuse("the call %v is not known", *ins)
+		err = Unsupported("the call %v is not known", *ins)
 	}
 	fr.regs[asm.R0] = r
 	return err

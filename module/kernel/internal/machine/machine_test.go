@@ -18,9 +18,11 @@ func TestMain(m *testing.M) { testutil.Main(m) }
 // nothing is a host without tasks.
 type nothing struct{}
 
-func (nothing) Helper(fn asm.BuiltinFunc, _ [5]uint64) (uint64, error) { return 0, Refuse("%v", fn) }
+func (nothing) Helper(fn asm.BuiltinFunc, _ [5]uint64) (uint64, error) {
+	return 0, Unsupported("%v", fn)
+}
 
-func (nothing) Extern(name string, _ [5]uint64) (uint64, error) { return 0, Refuse("%s", name) }
+func (nothing) Extern(name string, _ [5]uint64) (uint64, error) { return 0, Unsupported("%s", name) }
 
 func (nothing) Task(uint64) (there, lasting bool) { return false, false }
 
@@ -183,7 +185,7 @@ func TestSignedOperations(t *testing.T) {
 }
 
 // What cannot be run ends with a reason, and not with a guess or a crash.
-func TestRefusals(t *testing.T) {
+func TestUnsupported(t *testing.T) {
 	for _, c := range []struct {
 		why  string
 		body asm.Instructions
@@ -204,7 +206,7 @@ func TestRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := m.Call("f", "val")
-		if !errors.As(err, new(*Refusal)) || !strings.Contains(err.Error(), c.why) {
+		if !errors.As(err, new(*UnsupportedError)) || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%v: %v, want %q", c.body, err, c.why)
 		}
 	}

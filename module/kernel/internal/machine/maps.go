@@ -25,23 +25,23 @@ type Map struct {
 }
 
 // AddMap makes a map, with the content that its specification has. Kinds that cannot
-// be simulated are a Refusal.
+// be simulated are an UnsupportedError.
 func (m *Machine) AddMap(name string, spec *ebpf.MapSpec) (*Map, error) {
 	mp := &Map{name: name, spec: spec, memory: &m.Memory, values: map[string]*Region{}}
 	switch {
 	case (spec.Type == ebpf.Array || spec.Type == ebpf.PerCPUArray) && spec.KeySize != 4, spec.Type == ebpf.LPMTrie && spec.KeySize < 5:
-		return nil, Refuse("map %s: the kernel has no keys of %d bytes in a map of type %s", name, spec.KeySize, spec.Type)
+		return nil, Unsupported("map %s: the kernel has no keys of %d bytes in a map of type %s", name, spec.KeySize, spec.Type)
 	}
 	switch spec.Type {
 	case ebpf.Array, ebpf.PerCPUArray:
 		size := uint64(spec.ValueSize) * uint64(spec.MaxEntries)
 		if size > maxMap {
-			return nil, Refuse("map %s has %d bytes, and a simulation at most %d", name, size, maxMap)
+			return nil, Unsupported("map %s has %d bytes, and a simulation at most %d", name, size, maxMap)
 		}
 		mp.array = m.Memory.Add(&Region{Name: "map " + name, Data: make([]byte, size)})
 	case ebpf.Hash, ebpf.LRUHash, ebpf.PerCPUHash, ebpf.LRUCPUHash, ebpf.LPMTrie, ebpf.TaskStorage:
 	default:
-		return nil, Refuse("map %s is of type %s, which a simulation does not have", name, spec.Type)
+		return nil, Unsupported("map %s is of type %s, which a simulation does not have", name, spec.Type)
 	}
 	for _, kv := range spec.Contents {
 		value, ok := kv.Value.([]byte)
@@ -130,7 +130,7 @@ func (mp *Map) Update(key, value []byte, flags uint64) (unix.Errno, error) {
 		return unix.ENOENT, nil
 	case uint64(len(mp.values)) >= uint64(mp.spec.MaxEntries):
 		if mp.spec.Type == ebpf.LRUHash || mp.spec.Type == ebpf.LRUCPUHash {
-			return 0, Refuse("map %s is full, and which entry the kernel would drop is not known", mp.name)
+			return 0, Unsupported("map %s is full, and which entry the kernel would drop is not known", mp.name)
 		}
 		return unix.E2BIG, nil
 	}
@@ -179,7 +179,7 @@ func (m *Machine) remove(mp *Map, key string) bool {
 func (m *Machine) mapHelper(fn asm.BuiltinFunc, a [5]uint64) (uint64, error) {
 	mp := m.ofMap[a[0]]
 	if mp == nil {
-		return 0, Refuse("it passes what is no map of its own")
+		return 0, Unsupported("it passes what is no map of its own")
 	}
 	switch fn {
 	case asm.FnForEachMapElem:
@@ -227,7 +227,7 @@ func (m *Machine) taskStorage(mp *Map, fn asm.BuiltinFunc, a [5]uint64) (uint64,
 	case task == 0:
 		return failure(unix.EINVAL), nil
 	case !there:
-		return 0, Refuse("it wants the storage of what is no task")
+		return 0, Unsupported("it wants the storage of what is no task")
 	}
 	if fn == asm.FnTaskStorageDelete {
 		if !m.remove(mp, taskKey(task)) {
@@ -243,7 +243,7 @@ func (m *Machine) taskStorage(mp *Map, fn asm.BuiltinFunc, a [5]uint64) (uint64,
 		return r.Addr(), nil
 	}
 	if !lasting {
-		return 0, Refuse("it gives a value in map %s to a task that no event was about", mp.name)
+		return 0, Unsupported("it gives a value in map %s to a task that no event was about", mp.name)
 	}
 	value := make([]byte, mp.spec.ValueSize)
 	if a[2] != 0 {
@@ -261,7 +261,7 @@ func (m *Machine) forEach(mp *Map, a [5]uint64) (uint64, error) {
 	f := m.byAddr[a[1]]
 	switch {
 	case f == nil:
-		return 0, Refuse("it passes no function of its own to bpf_for_each_map_elem()")
+		return 0, Unsupported("it passes no function of its own to bpf_for_each_map_elem()")
 	case a[3] != 0:
 		return failure(unix.EINVAL), nil
 	case mp.spec.Type == ebpf.TaskStorage || mp.spec.Type == ebpf.LPMTrie:

@@ -70,7 +70,7 @@ func (m *Memory) find(addr uint64, size int) (r *Region, offset, n int, err erro
 	}
 	r, offset = m.At(addr)
 	if r == nil || offset < 0 || offset >= len(r.Data) {
-		return nil, 0, 0, Refuse("it uses memory of the kernel that a recording does not have")
+		return nil, 0, 0, Unsupported("it uses memory of the kernel that a recording does not have")
 	}
 	return r, offset, min(size, len(r.Data)-offset), nil
 }
@@ -85,7 +85,7 @@ func (m *Memory) Read(addr uint64, size int) ([]byte, error) {
 		return nil, err
 	}
 	if n < size {
-		return nil, Refuse("it reads %d bytes behind the end of %s", size-n, r.Name)
+		return nil, Unsupported("it reads %d bytes behind the end of %s", size-n, r.Name)
 	}
 	if err := r.know(offset, size); err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (r *Region) know(offset, size int) error {
 	}
 	for i := offset; i < offset+size; i++ {
 		if !r.Known[i] {
-			return Refuse("it reads %s, which the recording does not have here", r.name(i))
+			return Unsupported("it reads %s, which the recording does not have here", r.name(i))
 		}
 	}
 	return nil
@@ -144,11 +144,11 @@ func (m *Memory) Write(addr uint64, b []byte) error {
 	r, offset, n, err := m.find(addr, len(b))
 	switch {
 	case err != nil:
-		return Refuse("it writes to an address that is not its own")
+		return Unsupported("it writes to an address that is not its own")
 	case r.ReadOnly:
-		return Refuse("it writes to %s", r.Name)
+		return Unsupported("it writes to %s", r.Name)
 	case n < len(b):
-		return Refuse("it writes %d bytes behind the end of %s", len(b)-n, r.Name)
+		return Unsupported("it writes %d bytes behind the end of %s", len(b)-n, r.Name)
 	}
 	copy(r.Data[offset:], b)
 	return nil
@@ -169,7 +169,7 @@ func (m *Memory) ReadString(addr uint64, max int) (text []byte, ended bool, err 
 		}
 	}
 	if n < max {
-		return nil, false, Refuse("it reads a string behind the end of %s", r.Name)
+		return nil, false, Unsupported("it reads a string behind the end of %s", r.Name)
 	}
 	return r.Data[offset : offset+n], false, nil
 }

@@ -28,8 +28,8 @@ type File struct {
 	Spec    *ebpf.CollectionSpec
 
 	Code  link.Code
-	Lists [plan.NumEntries][]string // symbols of the watchers, in the order of the source
-	Emits []btf.Type                // that task_watcher_emit_struct() is called with; their number is the place plus 1
+	Lists [plan.NumLists][]string // symbols of the watchers, in the order of the source
+	Emits []btf.Type              // that task_watcher_emit_struct() is called with; their number is the place plus 1
 }
 
 // The sections of functions that the linker knows.
@@ -147,7 +147,7 @@ func (f *File) list(p *ebpf.ProgramSpec) error {
 	case !f.Code.Builtin && p.SectionName == labelSection:
 		return only(&f.Code.Label, p.Name, "label")
 	}
-	e, err := plan.ParseEntry(event)
+	e, err := plan.ParseList(event)
 	if err != nil {
 		return Invalid("section %s: %w", p.SectionName, err)
 	}
@@ -192,7 +192,7 @@ func (f *File) Visits() bool { return len(f.Lists[plan.Attach])+len(f.Lists[plan
 // Marks reports whether it has to be known what a module was told of each task.
 func (f *File) Marks() bool { return f.Visits() && !f.Info.AttachAtLeastOnce }
 
-// NumWatchers is how many functions are called at all entries together.
+// NumWatchers is how many functions all lists have together.
 func (f *File) NumWatchers() (n int) {
 	for _, list := range f.Lists {
 		n += len(list)

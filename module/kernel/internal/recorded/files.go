@@ -43,7 +43,7 @@ func (w *World) inode(ino uint64, known bool) uint64 {
 // dentry makes the last name of a path, and the ones before it when they are read.
 func (w *World) dentry(path string, ino uint64, hasIno bool) (uint64, error) {
 	if !strings.HasPrefix(path, "/") {
-		return 0, machine.Refuse("it reads the path %q, which the recording does not have in full", path)
+		return 0, machine.Unsupported("it reads the path %q, which the recording does not have in full", path)
 	}
 	path, gone := strings.CutSuffix(path, deleted)
 	path = strings.TrimRight(path, "/")

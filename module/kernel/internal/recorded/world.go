@@ -202,7 +202,7 @@ func (w *World) Helper(fn asm.BuiltinFunc, a [5]uint64) (result uint64, ok bool,
 	switch fn {
 	case asm.FnKtimeGetNs, asm.FnKtimeGetBootNs, asm.FnKtimeGetCoarseNs:
 		if w.event == nil || w.event.MonoNS == 0 {
-			return 0, true, machine.Refuse("it asks for the time, which the recording does not have here")
+			return 0, true, machine.Unsupported("it asks for the time, which the recording does not have here")
 		}
 		return uint64(w.event.MonoNS), true, nil
 	case asm.FnGetCurrentTask, asm.FnGetCurrentTaskBtf, asm.FnGetCurrentPidTgid, asm.FnGetCurrentUidGid, asm.FnGetCurrentComm, asm.FnGetCurrentCgroupId:
@@ -210,7 +210,7 @@ func (w *World) Helper(fn asm.BuiltinFunc, a [5]uint64) (result uint64, ok bool,
 		return 0, false, nil
 	}
 	if w.current == nil {
-		return 0, true, machine.Refuse("it asks about the running task, which is not known here")
+		return 0, true, machine.Unsupported("it asks about the running task, which is not known here")
 	}
 	r, err := w.ofCurrent(fn, a)
 	return r, true, err
@@ -223,7 +223,7 @@ func (w *World) ofCurrent(fn asm.BuiltinFunc, a [5]uint64) (uint64, error) {
 		if t.knows(f) {
 			return nil
 		}
-		return machine.Refuse("it asks for %s of the running task, which the recording does not have here", f)
+		return machine.Unsupported("it asks for %s of the running task, which the recording does not have here", f)
 	}
 	switch fn {
 	case asm.FnGetCurrentPidTgid:
@@ -242,7 +242,7 @@ func (w *World) ofCurrent(fn asm.BuiltinFunc, a [5]uint64) (uint64, error) {
 		return 0, w.machine.Memory.Write(a[0], b)
 	case asm.FnGetCurrentCgroupId:
 		if !t.given(taskwatch.FieldCgroupID) {
-			return 0, machine.Refuse("it asks for cgroup_id of the running task, which the recording does not have here")
+			return 0, machine.Unsupported("it asks for cgroup_id of the running task, which the recording does not have here")
 		}
 		return t.extra.CgroupID, nil
 	}

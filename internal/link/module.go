@@ -22,20 +22,20 @@ type Code struct {
 	Label  string
 }
 
-// List is a module as hooks call it.
-type List struct {
+// Module is a module as hooks call it.
+type Module struct {
 	Code    *Code
 	Maps    func(name string) asm.FDer // nil for an unknown name
 	ID      uint32                     // tags records
 	Kinds   taskwatch.Kinds            // listed under these
 	Leaving bool                       // listed under free alone, until all tasks have been detached
-	Watched [plan.NumEntries][]Watcher
+	Watched [plan.NumLists][]Watcher
 	Latch   int      // the byte that says whether it is called; 0 if it has none
 	Marks   *Marks   // of tasks; nil if nothing is kept of them
 	Timing  asm.FDer // where calls are counted, by the index of the watcher; or nil
 }
 
-// Watcher is one function in a list.
+// Watcher is one function of a module.
 type Watcher struct {
 	Symbol string
 	ID     uint32
@@ -43,8 +43,8 @@ type Watcher struct {
 	Index  int // among the watchers of the module
 }
 
-// Watchers returns what is called at an entry.
-func (l *List) Watchers(e plan.Entry) []Watcher {
+// Watchers returns what a list calls.
+func (l *Module) Watchers(e plan.List) []Watcher {
 	if k, ok := e.Kind(); ok && !l.Kinds.Has(k) || l.Leaving && (e == plan.Execed || e == plan.Step) {
 		return nil
 	}
@@ -53,13 +53,13 @@ func (l *List) Watchers(e plan.Entry) []Watcher {
 
 // Concerned reports whether the module has anything to do with a call: watchers,
 // or marks to set.
-func (l *List) Concerned(c plan.Call) bool {
+func (l *Module) Concerned(c plan.Call) bool {
 	marks := l.Marks != nil && !l.Leaving && (c.Kind == taskwatch.Init || c.Kind == taskwatch.Clone)
-	return c.To.Reaches(l.Decides(c.Kind)) && (marks || len(l.Watchers(c.Entry())) > 0)
+	return c.To.Reaches(l.Decides(c.Kind)) && (marks || len(l.Watchers(c.List())) > 0)
 }
 
 // Decides reports whether the module may deny an event.
-func (l *List) Decides(k taskwatch.Kind) bool { return l.Code.Veto.Has(k) }
+func (l *Module) Decides(k taskwatch.Kind) bool { return l.Code.Veto.Has(k) }
 
 // symbol is the name in a program of what an object calls name.
-func (l *List) symbol(name string) string { return fmt.Sprintf("m%d_%s", l.ID, name) }
+func (l *Module) symbol(name string) string { return fmt.Sprintf("m%d_%s", l.ID, name) }
