@@ -174,7 +174,7 @@ func failureInWords(f *trial.Failure) string {
 	if name == "" {
 		name = fmt.Sprintf("errno %d", f.Errno)
 	}
-	text := fmt.Sprintf("%s on %s: %s", f.Watcher, f.Entry, name)
+	text := fmt.Sprintf("%s on %s: %s", f.Watcher, f.List, name)
 	if f.Event != nil {
 		text += fmt.Sprintf(" at event %d", f.Event.Seq)
 		if task := f.Event.Task; task.Exe != "" && f.Event.Missing&taskwatch.FieldExe == 0 {

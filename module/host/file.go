@@ -84,8 +84,8 @@ func (f *File) Info() Info {
 		o := f.kernel
 		i := newInfo(f, o.Watchers[:], o.Params())
 		i.Description, i.Author, i.Version, i.License = o.Description, o.Author, o.Version, o.License
-		for _, e := range o.Entries() {
-			i.Watchers = append(i.Watchers, Watcher{e.Entry, e.Function})
+		for _, e := range o.Lists() {
+			i.Watchers = append(i.Watchers, Watcher{e.List, e.Function})
 		}
 		i.Powers = append(i.Powers, o.Powers...)
 		for _, m := range o.Maps() {

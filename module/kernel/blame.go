@@ -77,7 +77,7 @@ func blamed(err error, at plan.List, symbol string) *Error {
 	if !ofModule(e) {
 		return nil
 	}
-	e.Watcher, e.Entry = functionOf(symbol), at.String()
+	e.Watcher, e.List = functionOf(symbol), at.String()
 	return e
 }
 

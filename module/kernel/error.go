@@ -38,7 +38,7 @@ type Error struct {
 	Op      string // "parse", "load", "check", "register", "unregister", "open table"
 	Module  string // "" when it concerns none
 	Watcher string // the function, "" when it concerns none
-	Entry   string // the watcher's event, or "attach", "detach", "execed" or "step"; "" without one
+	List    string // the watcher's event, or "attach", "detach", "execed" or "step"; "" without one
 	Err     error
 
 	Log  []string // the verifier's last lines
@@ -52,7 +52,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " module %q", e.Module)
 	}
 	if e.Watcher != "" {
-		fmt.Fprintf(&b, ": watcher %s on %s", e.Watcher, e.Entry)
+		fmt.Fprintf(&b, ": watcher %s on %s", e.Watcher, e.List)
 	}
 	fmt.Fprintf(&b, ": %v", e.Err)
 	for _, line := range e.Log {

@@ -15,11 +15,11 @@ type WatcherInfo struct {
 	Module  string
 	Watcher string         // the function
 	Kind    taskwatch.Kind // of execed and step, exec
-	Entry   string         // "attach", "detach", "execed" or "step", which are no events; else ""
+	List    string         // "attach", "detach", "execed" or "step", which are no events; else ""
 }
 
 // Event returns the name of the event, or of the entry that is none.
-func (w *WatcherInfo) Event() string { return cmp.Or(w.Entry, w.Kind.String()) }
+func (w *WatcherInfo) Event() string { return cmp.Or(w.List, w.Kind.String()) }
 
 func newWatcherInfo(o *Object, symbol string) WatcherInfo {
 	e, function, _ := link.SplitSymbol(symbol)
@@ -28,7 +28,7 @@ func newWatcherInfo(o *Object, symbol string) WatcherInfo {
 		w.Kind = k
 		return w
 	}
-	w.Entry, w.Kind = e.String(), taskwatch.Kind(e)
+	w.List, w.Kind = e.String(), taskwatch.Kind(e)
 	if e == plan.Execed || e == plan.Step {
 		w.Kind = taskwatch.Exec
 	}

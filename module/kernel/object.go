@@ -35,7 +35,7 @@ type Object struct {
 	Shared []string
 
 	// Watchers holds the names of the module's functions, in the order in
-	// which they are called. [Object.Entries] has those that are called at no
+	// which they are called. [Object.Lists] has those that are called at no
 	// event.
 	Watchers [taskwatch.NumKinds][]string
 
@@ -86,18 +86,18 @@ func (o *Object) File() *object.File { return o.file }
 // Kinds returns the events that the module watches.
 func (o *Object) Kinds() taskwatch.Kinds { return module.KindsOf(o.Watchers[:]) }
 
-// EntryWatcher is a function of a module that is called at an entry of the table
+// ListWatcher is a function of a module in a list
 // that is no event: "attach", "detach", "execed" or "step".
-type EntryWatcher struct {
-	Entry    string
+type ListWatcher struct {
+	List     string
 	Function string
 }
 
-// Entries lists the module's functions for what is no event.
-func (o *Object) Entries() (list []EntryWatcher) {
+// Lists returns the module's functions for what is no event.
+func (o *Object) Lists() (list []ListWatcher) {
 	for e := plan.List(taskwatch.NumKinds); e < plan.NumLists; e++ {
 		for _, symbol := range o.file.Lists[e] {
-			list = append(list, EntryWatcher{e.String(), functionOf(symbol)})
+			list = append(list, ListWatcher{e.String(), functionOf(symbol)})
 		}
 	}
 	return list

@@ -226,8 +226,8 @@ func TestRejectedModuleChangesNothing(t *testing.T) {
 				wantError(t, err, c.want, `"`+c.name+`"`, c.watcher)
 				e := asError(t, err)
 				t.Log(e)
-				if e.Watcher != c.watcher || e.Entry != "exit" || (c.want == ErrVerify) != (len(e.Log) > 0) || e.Hint == "" {
-					t.Errorf("the error blames %q on %q, with %d lines and the hint %q", e.Watcher, e.Entry, len(e.Log), e.Hint)
+				if e.Watcher != c.watcher || e.List != "exit" || (c.want == ErrVerify) != (len(e.Log) > 0) || e.Hint == "" {
+					t.Errorf("the error blames %q on %q, with %d lines and the hint %q", e.Watcher, e.List, len(e.Log), e.Hint)
 				}
 				wantError(t, err, nil, c.hint)
 			}

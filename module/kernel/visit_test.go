@@ -127,7 +127,7 @@ func TestAttachAndDetach(t *testing.T) {
 		if n := global(t, m, "all"); round == 1 && (n < there || info.Errors != n) {
 			t.Errorf("%d tasks were attached, with %d errors; %d were there all the time", n, info.Errors, there)
 		}
-		if w := info.Watchers[len(info.Watchers)-2]; w.Entry != "attach" || w.Watcher != "attach" || w.Event() != "attach" {
+		if w := info.Watchers[len(info.Watchers)-2]; w.List != "attach" || w.Watcher != "attach" || w.Event() != "attach" {
 			t.Errorf("the one before the last watcher is %+v", w)
 		}
 		if err := table.Unregister(m); err != nil {

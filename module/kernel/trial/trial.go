@@ -67,7 +67,7 @@ type Options struct {
 // Failure is an error of a watcher.
 type Failure struct {
 	Watcher string // the function
-	Entry   string // its event, or "attach", "detach" or "execed"
+	List    string // its event, or "attach", "detach" or "execed"
 	Errno   syscall.Errno
 	Denies  bool             // it would deny the operation
 	Event   *taskwatch.Event // that it was called at, or nil; only until the call returns
@@ -296,7 +296,7 @@ func (t *Trial) explain(symbol string, err error) error {
 	if t.event != nil {
 		err = fmt.Errorf("at event %d (%s): %w", t.event.Seq, t.event.Kind, err)
 	}
-	return &kernel.Error{Op: "test", Module: t.name, Watcher: function, Entry: e.String(), Err: err, Hint: hint}
+	return &kernel.Error{Op: "test", Module: t.name, Watcher: function, List: e.String(), Err: err, Hint: hint}
 }
 
 // detach calls the watchers of detach for each task that the module knows and that is

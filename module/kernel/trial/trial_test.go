@@ -75,7 +75,7 @@ func TestTrialOfAttachAndDetach(t *testing.T) {
 	o := parse(t, "known")
 	var failed []string
 	trial, err := New(o, Options{Failed: func(f Failure) {
-		failed = append(failed, fmt.Sprintf("%s %s %v %v %v", f.Watcher, f.Entry, f.Errno, f.Denies, f.Event.Task.ID))
+		failed = append(failed, fmt.Sprintf("%s %s %v %v %v", f.Watcher, f.List, f.Errno, f.Denies, f.Event.Task.ID))
 	}})
 	if err != nil {
 		t.Fatal(err)
