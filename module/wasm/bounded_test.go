@@ -100,7 +100,7 @@ func TestWorkIsBounded(t *testing.T) {
 	}
 }
 
-// One function that would take the compiler minutes is refused, with what is
+// One function that would take the compiler minutes is rejected, with what is
 // too much.
 func TestLimitsOfAFunction(t *testing.T) {
 	for what, c := range map[string]struct{ code, says string }{

@@ -76,7 +76,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// A cache that others might have written to is refused, before anything of it
+// A cache that others might have written to is rejected, before anything of it
 // is run.
 func TestCacheOfOthers(t *testing.T) {
 	link, file, open := filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "file"), filepath.Join(t.TempDir(), "open")

@@ -25,19 +25,19 @@ func (m *Module) callInPlace(w *watcher, veto bool) taskwatch.Watcher {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		f := m.callNow(w, ev)
-		refuses := veto && !ev.Final
+		denies := veto && !ev.Final
 		switch {
 		case f != nil:
-		case refuses && unknown(ev) && m.opts.OnError == Deny:
+		case denies && unknown(ev) && m.opts.OnError == Deny:
 			m.veto.Add(1)
 			return &taskwatch.Failure{Watcher: w.name, Err: fmt.Errorf("%w: the program is not known, and onerror is deny", syscall.EACCES)}
 		default:
 			return nil // not a nil *Failure in an error
 		}
 		switch {
-		case refuses && !f.Crash:
+		case denies && !f.Crash:
 			m.veto.Add(1)
-		case refuses && m.opts.OnError == Deny:
+		case denies && m.opts.OnError == Deny:
 			m.veto.Add(1)
 			return &taskwatch.Failure{Watcher: w.name, Err: fmt.Errorf("%w, because of %w", syscall.EACCES, f.Err)}
 		case errors.Is(f.Err, ErrQuarantined):
@@ -69,18 +69,18 @@ func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
 		m.drops.Add(1)
 		return &taskwatch.Failure{Watcher: w.name, Err: ErrQuarantined, Crash: true}
 	}
-	m.entry.set(ev, &m.record)
+	m.packed.set(ev, &m.record)
 	m.text.set(ev, m.parents.exe(ev))
-	m.entry.text = &m.text
+	m.packed.text = &m.text
 	m.current = ev
-	f := m.invoke(w, &m.entry)
+	f := m.invoke(w, &m.packed)
 	m.current = nil
 	m.text = text{}
 	return f
 }
 
 // invoke calls a watcher with the event. Callers hold mu.
-func (m *Module) invoke(w *watcher, e *entry) *taskwatch.Failure {
+func (m *Module) invoke(w *watcher, e *packedEvent) *taskwatch.Failure {
 	if m.inst == nil && !m.await(context.Background(), m.opts.Deadline) { // it has crashed a moment ago
 		m.drops.Add(1)
 		err := errRestarting
@@ -111,7 +111,7 @@ func (m *Module) invoke(w *watcher, e *entry) *taskwatch.Failure {
 	s.dog.arm(0)
 	err := inst.fns[w.list][w.index].CallWithStack(background, w.stack[:])
 	late := s.dog.disarm()
-	s.host.entry = nil
+	s.host.event = nil
 	if measured {
 		m.times.add(time.Since(epoch) - start)
 	}

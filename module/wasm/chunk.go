@@ -6,22 +6,22 @@ import (
 )
 
 const (
-	perChunk = 64 // entries
+	perChunk = 64 // events
 	perSlab  = 16
 )
 
-// chunk is a piece of a ring. The lock of the ring guards it, but for entries that are
+// chunk is a piece of a ring. The lock of the ring guards it, but for events that are
 // taken out.
 type chunk struct {
 	next  *chunk
 	holds int // queues of which this is the hold
 
-	n       int              // entries
-	waits   [perChunk]uint64 // the bits of the queues that an entry waits for, or has waited for
-	all     uint64           // all bits of waits
-	entries [perChunk]entry
+	n      int              // events
+	waits  [perChunk]uint64 // the bits of the queues that an event waits for, or has waited for
+	all    uint64           // all bits of waits
+	events [perChunk]packedEvent
 
-	// What not every entry needs one of its own of, as much as was ever needed.
+	// What not every event needs one of its own of, as much as was ever needed.
 	texts slabs[text]
 	rests slabs[rest]
 }
@@ -52,7 +52,7 @@ func (s *slabs[T]) reset() {
 }
 
 // clone returns a copy that does not need the chunk.
-func (e *entry) clone() *entry {
+func (e *packedEvent) clone() *packedEvent {
 	c := *e
 	t := *e.text
 	if c.text = &t; e.rest != nil {
@@ -62,9 +62,9 @@ func (e *entry) clone() *entry {
 	return &c
 }
 
-// add adds the entry of an event.
+// add packs an event and adds it.
 func (c *chunk) add(ev *taskwatch.Event, parentExe string, whole *[wire.Size]byte) {
-	e := &c.entries[c.n]
+	e := &c.events[c.n]
 	e.set(ev, whole)
 	e.text = c.textOf(ev, parentExe)
 	if e.rest != nil {

@@ -29,7 +29,7 @@ var hostFuncs = map[string]rewrite.FuncType{
 type host struct {
 	dog *watchdog
 
-	entry *entry // the event; nil outside of a watcher
+	event *packedEvent // the event; nil outside of a watcher
 
 	onLog  func(slog.Level, string)
 	onEmit func([]byte) // nil where nobody listens
@@ -75,8 +75,8 @@ func values(t rewrite.FuncType) (params, results []api.ValueType) {
 
 // begin says that a watcher is about to be called with that event, or, with
 // none, something else.
-func (h *host) begin(e *entry) {
-	h.entry = e
+func (h *host) begin(e *packedEvent) {
+	h.event = e
 	h.emits.begin()
 	h.logs.begin()
 }
@@ -85,11 +85,11 @@ func errnoResult(stack []uint64, e syscall.Errno) { stack[0] = api.EncodeI32(-in
 
 // taskField is task_field(field, index, buf, cap).
 func (h *host) taskField(mod api.Module, stack []uint64) {
-	if h.entry == nil {
+	if h.event == nil {
 		errnoResult(stack, syscall.EINVAL)
 		return
 	}
-	value, there, known := h.entry.text.Field(uint32(stack[0]), uint32(stack[1]))
+	value, there, known := h.event.text.Field(uint32(stack[0]), uint32(stack[1]))
 	room := value[:min(uint64(len(value)), uint64(uint32(stack[3])))]
 	switch {
 	case !known:
@@ -113,7 +113,7 @@ func (h *host) emit(mod api.Module, stack []uint64) {
 	}
 	data, ok := mod.Memory().Read(uint32(stack[0]), n)
 	switch {
-	case h.entry == nil:
+	case h.event == nil:
 		errnoResult(stack, syscall.EINVAL)
 	case !ok:
 		errnoResult(stack, syscall.EFAULT)

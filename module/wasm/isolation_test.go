@@ -182,7 +182,7 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
-// Whether a crash refuses the operation is the user's to choose.
+// Whether a crash denies the operation is the user's to choose.
 func TestOnError(t *testing.T) {
 	o := parse(t, "hostile.c")
 	for _, c := range []struct {
@@ -385,7 +385,7 @@ func TestSlowModule(t *testing.T) {
 func TestOrder(t *testing.T) {
 	var seqs []uint64
 	m := load(t, parse(t, "order.c"), LoadOptions{})
-	hear(m, func([]byte) { seqs = append(seqs, m.sandbox.host.entry.event().Seq) })
+	hear(m, func([]byte) { seqs = append(seqs, m.sandbox.host.event.event().Seq) })
 	var r taskwatch.Registry
 	tm := m.Watchers(taskwatch.KindsOf(taskwatch.Exec))
 	register(t, &r, tm)

@@ -122,7 +122,7 @@ func failures(t testing.TB, r *taskwatch.Registry, fn func(*taskwatch.Failure)) 
 	return r.Feed()
 }
 
-// denying returns a feed of a source that can refuse everything.
+// denying returns a feed of a source that can deny everything.
 func denying(r *taskwatch.Registry) *taskwatch.Feed {
 	f := r.Feed()
 	f.Deny = taskwatch.AllKinds

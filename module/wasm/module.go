@@ -43,8 +43,8 @@ type Module struct {
 	inst    *instance        // nil after a crash, and once closed
 	restart *restart         // where one is being made
 	current *taskwatch.Event // that a watcher is called with in place
-	entry   entry            // of it
-	text    text             // of the entry
+	packed  packedEvent      // of it
+	text    text             // of it
 	record  [wire.Size]byte  // which it was made from
 	calls   uint64
 	latest  *watcher    // what is in runs
@@ -111,9 +111,9 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 func (m *Module) Name() string { return m.object.Name }
 
 // Watchers returns the module in the form that a registry takes. veto holds
-// the events that the source can refuse ([source.Capabilities]): on those of
+// the events that the source can deny ([source.Capabilities]): on those of
 // them that the module asks for, its watchers are called in place, before the
-// operation, and their errors refuse it. Everything else, such as the watchers of
+// operation, and their errors deny it. Everything else, such as the watchers of
 // execed, is put into the module's queue, and its errors go to [LoadOptions.Feed].
 // To one module, events come in the order in which they were notified, whichever
 // way.
@@ -176,7 +176,7 @@ func (m *Module) emit(data []byte) {
 		m.current.Send(m.Name(), data)
 		return
 	}
-	ev := m.sandbox.host.entry.event()
+	ev := m.sandbox.host.event.event()
 	m.opts.Feed.Deliver(taskwatch.Item{Record: taskwatch.NewRecord(m.Name(), data, ev)})
 }
 

@@ -25,7 +25,7 @@ type Object struct {
 	Author      string
 	Version     string
 
-	// Veto holds the events that the module wants to be able to refuse.
+	// Veto holds the events that the module wants to be able to deny.
 	Veto taskwatch.Kinds
 
 	// Reads holds the optional fields of events that the module reads, and ParentExe

@@ -36,8 +36,8 @@ func TestGoodModule(t *testing.T) {
 	}
 }
 
-// What cannot be a module is refused, each with one error that says why.
-func TestRefused(t *testing.T) {
+// What cannot be a module is rejected, each with one error that says why.
+func TestRejected(t *testing.T) {
 	defer func(d time.Duration) { startDeadline = d }(startDeadline)
 	startDeadline = 50 * time.Millisecond // for those that never initialise
 	const (
@@ -205,7 +205,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A module that ends early is refused wherever it ends.
+// A module that ends early is rejected wherever it ends.
 func TestTruncated(t *testing.T) {
 	whole := buildFile(t, "facts.c")
 	for _, b := range [][]byte{whole, wasmfile.Good().Bytes()} {

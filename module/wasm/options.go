@@ -45,7 +45,7 @@ type OnError uint8
 
 const (
 	FailOpen OnError = iota // the operation goes on
-	Deny                    // it is refused, with EACCES
+	Deny                    // it is denied, with EACCES
 )
 
 // LoadOptions are the choices of [Object.Load]. The zero value is ready for

@@ -10,7 +10,7 @@ import (
 // queue waits for the module. Events are taken out some at a time, so that those that
 // put and take seldom meet.
 type queue struct {
-	most    int      // entries
+	most    int      // events
 	parents *parents // of the module: see there
 	ring    *ring
 	bit     uint64         // of the queue
@@ -19,17 +19,17 @@ type queue struct {
 	wake chan struct{} // has an element when the queue may be worth a look
 	idle atomic.Bool   // the module waits for wake
 
-	held [32]*entry   // taken out of the ring; guarded by the lock of the module, as is
-	next int          // index of the oldest one
-	left atomic.Int32 // how many there are
+	held [32]*packedEvent // taken out of the ring; guarded by the lock of the module, as is
+	next int              // index of the oldest one
+	left atomic.Int32     // how many there are
 
 	// The lock of the ring guards the fields below.
-	waiting int    // entries in the ring and apart
-	chunk   *chunk // the place: all entries of the queue before it are taken out
+	waiting int    // events in the ring and apart
+	chunk   *chunk // the place: all events of the queue before it are taken out
 	index   int
-	hold    *chunk   // where the oldest entry lies that is held, or the place at that time
-	busy    bool     // entries are held
-	apart   []*entry // that were for it in chunks that the ring has let go of
+	hold    *chunk         // where the oldest event lies that is held, or the place at that time
+	busy    bool           // events are held
+	apart   []*packedEvent // that were for it in chunks that the ring has let go of
 	gone    bool
 }
 
@@ -71,7 +71,7 @@ func (q *queue) kick() {
 
 // take returns the oldest event, or nil where there is none. It stays as it is until
 // the next one is taken. Callers hold the module's lock.
-func (q *queue) take() *entry {
+func (q *queue) take() *packedEvent {
 	left := q.left.Load()
 	if left == 0 {
 		if left = q.fetch(); left == 0 {
@@ -108,9 +108,9 @@ func (q *queue) fetch() int32 {
 	return int32(n)
 }
 
-// find moves the place behind as many of the queue's entries as there is room for in
+// find moves the place behind as many of the queue's events as there is room for in
 // list, which are there.
-func (q *queue) find(list []*entry) {
+func (q *queue) find(list []*packedEvent) {
 	for i := 0; i < len(list); {
 		c := q.chunk
 		if c.all&q.bit == 0 || q.index == c.n {
@@ -118,7 +118,7 @@ func (q *queue) find(list []*entry) {
 			continue
 		}
 		if c.waits[q.index]&q.bit != 0 {
-			list[i] = &c.entries[q.index]
+			list[i] = &c.events[q.index]
 			i++
 		}
 		q.index++
@@ -126,7 +126,7 @@ func (q *queue) find(list []*entry) {
 }
 
 // goTo moves the place of a queue that holds nothing, and for which nothing waits. An
-// entry before it is not for the queue any more.
+// event before it is not for the queue any more.
 func (q *queue) goTo(c *chunk, index int) {
 	q.chunk, q.index = c, index
 	q.holdAt(c)
@@ -147,7 +147,7 @@ func (q *queue) letGo(c *chunk) {
 			switch {
 			case c.waits[i]&q.bit == 0:
 			case len(q.apart) < maxApart:
-				q.apart = append(q.apart, c.entries[i].clone())
+				q.apart = append(q.apart, c.events[i].clone())
 			default:
 				q.waiting--
 				q.drops.Add(1)

@@ -26,7 +26,7 @@ type ring struct {
 	chunks      int                   // in the ring
 	most        int                   // of them
 	spare       []*chunk
-	open        identity // of the latest entry: the module that comes next may be notified of it, too
+	open        identity // of the latest event: the module that comes next may be notified of it, too
 	whole       [wire.Size]byte
 
 	// roused says that the goroutine that wakes modules up is about to look.

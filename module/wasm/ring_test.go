@@ -65,7 +65,7 @@ func TestRingIsBounded(t *testing.T) {
 	q := queuesFor(t, r, DefaultQueue, DefaultQueue, DefaultQueue)
 	slow, quick, seldom := q[0], q[1], q[2]
 	r.most = 4
-	var current *entry
+	var current *packedEvent
 	var quickly []uint64
 	ev := event(taskwatch.Exec)
 	for ev.Seq = 1; ev.Seq <= n; ev.Seq++ {

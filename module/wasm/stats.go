@@ -24,7 +24,7 @@ func (s State) String() string {
 type Stats struct {
 	Calls   uint64 // of its watchers
 	Errors  uint64 // negative results
-	Vetoes  uint64 // of them, and of crashes with OnError Deny, those that a source was told to refuse
+	Vetoes  uint64 // of them, and of crashes with OnError Deny, those that a source was told to deny
 	Crashes uint64 // traps and deadlines
 	Drops   uint64 // events that it was not called for: its queue was full, or it was quarantined
 

@@ -32,7 +32,7 @@ const (
 )
 
 // What one call of WASI does at most. What is asked for beyond that is left
-// to the next call, or refused.
+// to the next call, or fails.
 const (
 	maxVectors       = 64
 	maxWrite         = 64 << 10

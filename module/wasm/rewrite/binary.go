@@ -95,7 +95,7 @@ var magic = []byte("\x00asm\x01\x00\x00\x00")
 // version.
 func IsModule(b []byte) bool { return bytes.HasPrefix(b, magic[:4]) }
 
-// Parse takes a module apart and refuses what the sandbox has not.
+// Parse takes a module apart and rejects what the sandbox has not.
 // What it does not look at, the compiler validates.
 func Parse(b []byte) (*Module, error) {
 	const fix = "build it with 'taskwatch module build'"

@@ -109,7 +109,7 @@ func (f *function) read(helpers *helpers, entry uint32) {
 	}
 }
 
-// limit refuses a function that is more than may be compiled.
+// limit rejects a function that is more than may be compiled.
 func (f *function) limit() {
 	for _, l := range []struct {
 		n, most int

@@ -73,7 +73,7 @@ type instruction struct {
 	length int    // bytes
 }
 
-// instruction reads one instruction. It refuses what it does not know: what
+// instruction reads one instruction. It rejects what it does not know: what
 // follows could not be read right, and then a loop could hide.
 func (m *Module) instruction(r *reader) (in instruction) {
 	start := r.off

@@ -13,7 +13,7 @@ func withSection(id byte, body string) []byte {
 	return []byte(wasmfile.Magic + string(rune(id)) + wasmfile.Str(body))
 }
 
-// A module that says it has more than it has is refused, before anybody makes
+// A module that says it has more than it has is rejected, before anybody makes
 // room for it.
 func TestClaimsAreChecked(t *testing.T) {
 	many := wasmfile.U32(100_000_000)

@@ -6,11 +6,11 @@ import (
 	"github.com/taskwatch/taskwatch"
 )
 
-// Modules that are notified of one event share its entry; each further event has an entry
+// Modules that are notified of one event share its packed form; each further event has one
 // of its own, also where the source uses the same memory again.
-func TestEntriesAreShared(t *testing.T) {
+func TestPackedEventsAreShared(t *testing.T) {
 	q := queuesFor(t, newRing(), 1000, 1000)
-	put := func(q *queue, ev *taskwatch.Event) *entry {
+	put := func(q *queue, ev *taskwatch.Event) *packedEvent {
 		t.Helper()
 		if !q.put(ev) {
 			t.Fatal("there is no room")
@@ -25,10 +25,10 @@ func TestEntriesAreShared(t *testing.T) {
 	ev.Seq, ev.MonoNS = 7, 1
 	first := put(q[0], ev)
 	if put(q[1], ev) != first {
-		t.Error("one event has two entries")
+		t.Error("one event is packed twice")
 	}
 	if put(q[1], ev) == first {
-		t.Error("a module that is notified twice has one entry")
+		t.Error("a module that is notified twice has one event")
 	}
 	differ := []func(){
 		func() { ev.Seq++ },
@@ -44,11 +44,11 @@ func TestEntriesAreShared(t *testing.T) {
 		ev.Task.Comm = string(rune('a' + i))
 		e := put(q[1], ev)
 		if got := e.event(); e == first || e.text.Comm != ev.Task.Comm || e.kind() != ev.Kind || got.Task.Comm != ev.Task.Comm || got.Seq != ev.Seq {
-			t.Errorf("change %d: the entry is that of another event", i)
+			t.Errorf("change %d: the packed event is another one", i)
 		}
 	}
 	if first.text.Comm != "cc" || first.event().Seq != 7 {
-		t.Errorf("an entry that is held is now of event %d with the comm %q", first.event().Seq, first.text.Comm)
+		t.Errorf("a packed event that is held is now event %d with the comm %q", first.event().Seq, first.text.Comm)
 	}
 }
 

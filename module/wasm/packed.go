@@ -7,9 +7,9 @@ import (
 	"github.com/taskwatch/taskwatch/internal/wire"
 )
 
-// entry is an event that a watcher is called for: its record, and its strings by
-// reference. It does not change while it is held.
-type entry struct {
+// packedEvent is an event that a watcher is called for, as the sandbox gets it: its
+// record, and its strings by reference. It does not change while it is held.
+type packedEvent struct {
 	text *text
 	rest *rest // of the record; nil where all of it is zero
 	base [wire.Base]byte
@@ -18,8 +18,8 @@ type entry struct {
 // rest is what a record has of optional fields.
 type rest [wire.Size - wire.Base]byte
 
-// set makes it the entry of an event. Its rest is part of whole.
-func (e *entry) set(ev *taskwatch.Event, whole *[wire.Size]byte) {
+// set packs an event. Its rest is part of whole.
+func (e *packedEvent) set(ev *taskwatch.Event, whole *[wire.Size]byte) {
 	wire.Put(whole, ev)
 	copy(e.base[:], whole[:])
 	if e.rest = nil; ev.Extra != nil {
@@ -27,10 +27,10 @@ func (e *entry) set(ev *taskwatch.Event, whole *[wire.Size]byte) {
 	}
 }
 
-func (e *entry) kind() taskwatch.Kind { return wire.Kind(&e.base) }
+func (e *packedEvent) kind() taskwatch.Kind { return wire.Kind(&e.base) }
 
 // copyTo writes the record into the memory of a module, which knows len(b) bytes of it.
-func (e *entry) copyTo(b []byte) {
+func (e *packedEvent) copyTo(b []byte) {
 	n := copy(b, e.base[:])
 	if e.rest != nil {
 		copy(b[n:], e.rest[:])
@@ -41,7 +41,7 @@ func (e *entry) copyTo(b []byte) {
 }
 
 // event returns the event.
-func (e *entry) event() *taskwatch.Event {
+func (e *packedEvent) event() *taskwatch.Event {
 	var record [wire.Size]byte
 	e.copyTo(record[:])
 	ev, err := wire.Decode(record[:])
