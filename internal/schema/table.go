@@ -148,9 +148,9 @@ var Table = []Field{
 		Doc: "peak memory of the process before this exec", Cost: "nothing under bpf; ptrace and connector do not have it"},
 }
 
-// Entry is one entry of the record of the sandbox. Each is aligned to its own
+// Member is one member of the record of the sandbox. Each is aligned to its own
 // size, so that C, Go and the byte-wise encoder agree without padding.
-type Entry struct {
+type Member struct {
 	Name  string // in C; the names in Go are made of it
 	Type  string // of C, without underscores
 	Count int    // elements, 0 if it is no array
@@ -160,7 +160,7 @@ type Entry struct {
 
 // First is the record's first generation. What came later is made of the
 // optional fields.
-var First = []Entry{
+var First = []Member{
 	{"size", "u32", 0, "", "bytes of this record"},
 	{"abi", "u32", 0, "", "version of this layout"},
 	{"event", "u32", 0, "", "WATCH_TASK_*"},

@@ -14,7 +14,7 @@ func guest(pl *plan) []byte {
 	p := file("guest", "strconv", "structs", "unsafe")
 	p.f("// recordSize is the size of a record in bytes.\nconst recordSize = %d\n\n", pl.sizes[0])
 	p.f("// record is the task record as the host writes it.\ntype record struct {\n_ structs.HostLayout\n\n")
-	for _, e := range pl.entries {
+	for _, e := range pl.members {
 		typ := guestTypes[e.Type]
 		if e.Count > 0 {
 			typ = fmt.Sprintf("[%d]%s", e.Count, typ)
@@ -49,7 +49,7 @@ func guest(pl *plan) []byte {
 		}
 	}
 	p.f("\n\n// The optional fields are zero unless somebody asks for them: see [Info.Reads].\n\n")
-	for _, e := range pl.entries {
+	for _, e := range pl.members {
 		if e.field == nil || e.field.Type == schema.Strings || e.field.Type == schema.Uint32s {
 			continue
 		}
@@ -92,7 +92,7 @@ func header(pl *plan) []byte {
 	fmt.Fprintf(&b, "/* %s */\n", generated)
 	b.WriteString("#ifndef TASK_WATCHERS_RECORD_H\n#define TASK_WATCHERS_RECORD_H\n\n")
 	b.WriteString("/* The task record: what a module in the sandbox sees of an event and its task.\n * It grows at its end only. What it has behind comm is optional: 0, and missing,\n * unless somebody asks for it: see MODULE_READS(). */\nstruct task_struct {\n")
-	for _, e := range pl.entries {
+	for _, e := range pl.members {
 		typ := "__" + e.Type
 		if e.Type == "char" {
 			typ = "char"

@@ -9,16 +9,16 @@ import (
 	"github.com/taskwatch/taskwatch/internal/schema"
 )
 
-// entry is an entry of the record with its place.
-type entry struct {
-	schema.Entry
+// placed is a member of the record with its place.
+type placed struct {
+	schema.Member
 	off   int
 	field *schema.Field // of an optional field, else nil
 }
 
-// plan is the record: its entries, and its sizes, the newest first.
+// plan is the record: its members, and its sizes, the newest first.
 type plan struct {
-	entries []entry
+	members []placed
 	sizes   []int
 	flags   []struct{ Name, Go string }
 	texts   []text
@@ -32,7 +32,7 @@ type text struct {
 
 var sizes = map[string]int{"u32": 4, "s32": 4, "u64": 8, "s64": 8, "char": 1}
 
-func (e entry) size() int { return sizes[e.Type] * max(e.Count, 1) }
+func (e placed) size() int { return sizes[e.Type] * max(e.Count, 1) }
 
 // recordTypes are the types of optional fields in the record. Of a list it has
 // the number of elements.
@@ -46,22 +46,22 @@ var recordTypes = map[schema.Type]string{
 func layout() *plan {
 	pl := &plan{flags: slices.Clone(schema.Flags)}
 	off := 0
-	add := func(e entry) {
+	add := func(e placed) {
 		if off%sizes[e.Type] != 0 {
 			pad := sizes[e.Type] - off%sizes[e.Type]
 			if pad != 4 {
 				log.Fatalf("%s at %d is not aligned", e.Name, off)
 			}
-			pl.entries = append(pl.entries, entry{Entry: schema.Entry{Name: fmt.Sprintf("reserved%d", off), Type: "u32"}, off: off})
+			pl.members = append(pl.members, placed{Member: schema.Member{Name: fmt.Sprintf("reserved%d", off), Type: "u32"}, off: off})
 			off += pad
 		}
 		e.off = off
-		pl.entries = append(pl.entries, e)
+		pl.members = append(pl.members, e)
 		off += e.size()
 	}
 	end := func() {
 		if off%8 == 4 {
-			add(entry{Entry: schema.Entry{Name: fmt.Sprintf("reserved%d", off), Type: "u32"}})
+			add(placed{Member: schema.Member{Name: fmt.Sprintf("reserved%d", off), Type: "u32"}})
 		}
 		if off%8 != 0 {
 			log.Fatalf("%d bytes need padding", off)
@@ -69,13 +69,13 @@ func layout() *plan {
 		pl.sizes = append([]int{off}, pl.sizes...)
 	}
 	for _, e := range schema.First {
-		add(entry{Entry: e})
+		add(placed{Member: e})
 	}
 	for _, name := range schema.Texts {
 		pl.texts = append(pl.texts, text{name: name})
 	}
 	end()
-	add(entry{Entry: schema.Entry{Name: "given", Type: "u64", Go: "", Doc: "TASK_FIELD_*: the optional fields that are there"}})
+	add(placed{Member: schema.Member{Name: "given", Type: "u64", Go: "", Doc: "TASK_FIELD_*: the optional fields that are there"}})
 	last := 1
 	for i := range schema.Table {
 		f := &schema.Table[i]
@@ -92,7 +92,7 @@ func layout() *plan {
 			last = f.Record
 		}
 		name := strings.ReplaceAll(f.Name, ".", "_")
-		e := entry{Entry: schema.Entry{Name: name, Type: recordTypes[f.Type], Doc: f.Doc}, field: f}
+		e := placed{Member: schema.Member{Name: name, Type: recordTypes[f.Type], Doc: f.Doc}, field: f}
 		switch f.Type {
 		case schema.Strings, schema.Uint32s:
 			e.Name, e.Doc = name+"_count", "elements of "+name
@@ -115,7 +115,7 @@ func layout() *plan {
 	return pl
 }
 
-func ctype(e entry) string {
+func ctype(e placed) string {
 	if e.Count > 0 {
 		return fmt.Sprintf("%s[%d]", e.Type, e.Count)
 	}

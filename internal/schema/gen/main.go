@@ -20,19 +20,19 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("schema/gen: ")
 	check()
-	entries := layout()
+	pl := layout()
 	write("../../field_table.go", gofmt(root()))
 	write("../../record/fields.go", gofmt(recording()))
 	write("../../source/replay/fields.go", gofmt(replay()))
 	write("../../source/bpf/fields.go", gofmt(groups()))
-	write("../wire/layout.go", gofmt(wire(entries)))
-	write("../../guest/record.go", gofmt(guest(entries)))
-	write("../../include/task_watchers_record.h", header(entries))
+	write("../wire/layout.go", gofmt(wire(pl)))
+	write("../../guest/record.go", gofmt(guest(pl)))
+	write("../../include/task_watchers_record.h", header(pl))
 	write("../randevent/extra.go", gofmt(random()))
 	write("../../docs/fields.md", page())
 }
 
-// check refuses a table that cannot be meant.
+// check rejects a table that cannot be meant.
 func check() {
 	seen := map[string]bool{}
 	for i, f := range schema.Table {

@@ -22,7 +22,7 @@ func (p *printer) wireLayout(pl *plan) {
 	}
 	p.f("}\n\n// Base is the size of the part that every record has.\nconst Base = %d\n\n", pl.sizes[len(pl.sizes)-1])
 	p.f("// Where the fields of a record are.\nconst (\n")
-	for _, e := range pl.entries {
+	for _, e := range pl.members {
 		p.f("off%s = %d // %s\n", camel(e.Name), e.off, ctype(e))
 	}
 	p.f(")\n\n")
@@ -46,13 +46,13 @@ func (p *printer) flagBits(pl *plan) {
 // wirePut prints what writes a record.
 func (p *printer) wirePut(pl *plan) {
 	p.f("// put writes the facts of an event that need no thought.\nfunc put(b *[Size]byte, ev *taskwatch.Event) {\nt := ev.Task\n")
-	for _, e := range pl.entries {
+	for _, e := range pl.members {
 		if e.Go != "" {
 			p.put(e, e.Go)
 		}
 	}
 	p.f("x := ev.Extra\nif x == nil {\nclear(b[Base:])\nreturn\n}\n")
-	for _, e := range pl.entries {
+	for _, e := range pl.members {
 		switch {
 		case e.off < pl.sizes[len(pl.sizes)-1]:
 		case e.Name == "given":
@@ -71,13 +71,13 @@ func (p *printer) wirePut(pl *plan) {
 // wireGet prints what reads one.
 func (p *printer) wireGet(pl *plan) {
 	p.f("// get is the reverse of put.\nfunc get(b *[Size]byte, ev *taskwatch.Event) {\nt := ev.Task\n")
-	for _, e := range pl.entries {
+	for _, e := range pl.members {
 		if e.Go != "" {
 			p.get(e, e.Go)
 		}
 	}
 	p.f("if ev.Extra == nil {\nreturn\n}\nx := ev.Extra\n")
-	for _, e := range pl.entries {
+	for _, e := range pl.members {
 		if e.field != nil && e.field.Type != schema.Strings && e.field.Type != schema.Uint32s {
 			p.get(e, "x."+e.field.Go)
 		}
@@ -133,7 +133,7 @@ func (p *printer) wireTexts(pl *plan) {
 	p.f("}\n")
 }
 
-func (p *printer) put(e entry, expr string) {
+func (p *printer) put(e placed, expr string) {
 	off := "off" + camel(e.Name)
 	switch {
 	case e.Count == 4:
@@ -145,7 +145,7 @@ func (p *printer) put(e entry, expr string) {
 	}
 }
 
-func (p *printer) get(e entry, expr string) {
+func (p *printer) get(e placed, expr string) {
 	off := "off" + camel(e.Name)
 	switch {
 	case e.Count == 4:
