@@ -175,7 +175,7 @@ func TestLossIsTold(t *testing.T) {
 	}
 	first := child(n)
 	close(slow)
-	// Once it has caught up, nothing is lost any more and the table is right.
+	// Once it has caught up, nothing is lost any more and what is known of tasks is right.
 	deadline := time.Now().Add(20 * time.Second)
 	for s.Stats().Lost == 0 || s.Stats().Scans < 2 {
 		if time.Now().After(deadline) {

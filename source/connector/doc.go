@@ -9,7 +9,7 @@
 // # Where the facts come from
 //
 // The kernel's messages hold ids, the exit code and the time. The source keeps
-// everything else in a table of tasks. It fills the table from /proc at the
+// everything else of each task. It reads the tasks that exist from /proc at the
 // start, and reads /proc again when an exec or a change of ids is reported:
 //
 //   - clone: a new task has the program, name and ids of its creator.
@@ -54,10 +54,10 @@
 // shows in the next message of that CPU. The source then delivers a loss with
 // the number of missing messages of all kinds. If the socket buffer was full
 // (ENOBUFS) and no gap shows, it delivers a loss with the count 0. Then it
-// updates the table from /proc: it adds tasks that are new there and forgets
+// updates the known tasks from /proc: it adds those that are new there and forgets
 // those that are gone. It makes up no events for either.
 //
 // The kernel (since 6.6) could leave out kinds that nobody watches. The source
 // does not use that: the kernel still counts what it leaves out, so gaps would
-// mean nothing, and the table needs all kinds anyway.
+// mean nothing, and to know the tasks takes all kinds anyway.
 package connector

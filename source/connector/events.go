@@ -15,14 +15,14 @@ const (
 	fieldsProgram = taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldArgv
 )
 
-func (st *stream) clone(r *cnproc.Record) {
-	e := st.table.tasks[r.TID]
+func (st *runner) clone(r *cnproc.Record) {
+	e := st.tasks.byTID[r.TID]
 	if e != nil && !(e.proc.pid == r.PID && e.asOf > r.NS && e.start() <= r.NS+st.clock.boot) {
-		st.table.leave(e)
+		st.tasks.leave(e)
 		e = nil
 	}
 	if e == nil {
-		e = st.table.add(r.PID, r.TID)
+		e = st.tasks.add(r.PID, r.TID)
 		s := st.begin(e, r)
 		if r.TID == r.PID {
 			st.fork(e, r)
@@ -42,23 +42,23 @@ func (st *stream) clone(r *cnproc.Record) {
 	} else if r.TID == r.PID { // found in /proc before its clone was handled
 		st.created(e, st.creator(r))
 	}
-	st.table.reparent(e, r.ParentPID)
-	if p := st.table.procs[r.ParentPID]; p != nil && p.inTree && r.TID == r.PID {
-		st.table.enter(e.proc)
+	st.tasks.reparent(e, r.ParentPID)
+	if p := st.tasks.procs[r.ParentPID]; p != nil && p.inTree && r.TID == r.PID {
+		st.tasks.enter(e.proc)
 	}
 	st.deliver(taskwatch.Clone, e, r, taskwatch.FieldVal)
 }
 
 // creator returns the task that called fork, or nil.
-func (st *stream) creator(r *cnproc.Record) *entry {
-	from := st.table.tasks[r.ParentTID]
+func (st *runner) creator(r *cnproc.Record) *taskState {
+	from := st.tasks.byTID[r.ParentTID]
 	if from == nil || from.proc.pid != r.ParentPID {
 		return nil
 	}
 	return from
 }
 
-func (st *stream) created(e, by *entry) {
+func (st *runner) created(e, by *taskState) {
 	if by != nil {
 		e.task.ParentID = by.task.ID
 	}
@@ -66,7 +66,7 @@ func (st *stream) created(e, by *entry) {
 }
 
 // fork fills in a new process.
-func (st *stream) fork(e *entry, r *cnproc.Record) {
+func (st *runner) fork(e *taskState, r *cnproc.Record) {
 	from := st.creator(r)
 	st.created(e, from)
 	if from != nil {
@@ -78,7 +78,7 @@ func (st *stream) fork(e *entry, r *cnproc.Record) {
 
 // inherit gives a new task what its creator has, and reports whether that is
 // what it had then: if it was read after the fork, the new task is read, too.
-func (st *stream) inherit(e, from *entry, r *cnproc.Record) bool {
+func (st *runner) inherit(e, from *taskState, r *cnproc.Record) bool {
 	e.inherit(from)
 	if from.asOf <= r.NS {
 		return true
@@ -91,10 +91,10 @@ func (st *stream) inherit(e, from *entry, r *cnproc.Record) bool {
 
 // thread fills in a new thread. Which task of the process has made it is not
 // told.
-func (st *stream) thread(e *entry, r *cnproc.Record) {
+func (st *runner) thread(e *taskState, r *cnproc.Record) {
 	p := e.proc
-	var from *entry
-	if from = st.table.tasks[p.pid]; from == nil || from.proc != p {
+	var from *taskState
+	if from = st.tasks.byTID[p.pid]; from == nil || from.proc != p {
 		from = nil
 		for _, o := range p.others {
 			if o != e && !o.dying {
@@ -123,7 +123,7 @@ func (st *stream) thread(e *entry, r *cnproc.Record) {
 // begin sets the start time, unless the task has ended and is gone, and returns
 // what it was read with. The time of the record will not do: it is taken later,
 // after whatever may interrupt a fork.
-func (st *stream) begin(e *entry, r *cnproc.Record) (s procfs.Stat) {
+func (st *runner) begin(e *taskState, r *cnproc.Record) (s procfs.Stat) {
 	s, ok := st.stat(e, r.NS)
 	if !ok {
 		return procfs.Stat{}
@@ -132,26 +132,26 @@ func (st *stream) begin(e *entry, r *cnproc.Record) (s procfs.Stat) {
 	return s
 }
 
-// find returns the entry of the task that a record is about. A task that is
-// not in the table is added with what /proc says of it.
-func (st *stream) find(r *cnproc.Record) *entry {
-	e := st.table.tasks[r.TID]
+// find returns the state of the task that a record is about. A task that is
+// not known is added with what /proc says of it.
+func (st *runner) find(r *cnproc.Record) *taskState {
+	e := st.tasks.byTID[r.TID]
 	if e != nil && e.proc.pid == r.PID {
 		if e.start() <= r.NS+st.clock.boot && e.lastNS <= r.NS {
 			return e
 		}
 		// The record is about a former owner of the tid.
-		e := &entry{
+		e := &taskState{
 			unknown: mayMiss, proc: &process{pid: r.PID, unsure: true},
-			task: &taskwatch.Task{ID: st.table.newID(), PID: r.PID, TID: r.TID},
+			task: &taskwatch.Task{ID: st.tasks.newID(), PID: r.PID, TID: r.TID},
 		}
-		st.table.gone = append(st.table.gone, e)
+		st.tasks.gone = append(st.tasks.gone, e)
 		return e
 	}
 	if e != nil {
-		st.table.remove(e)
+		st.tasks.remove(e)
 	}
-	e = st.table.add(r.PID, r.TID)
+	e = st.tasks.add(r.PID, r.TID)
 	e.proc.unsure = true
 	if r.What != cnproc.Exit {
 		st.read(e, r.NS)
@@ -159,11 +159,11 @@ func (st *stream) find(r *cnproc.Record) *entry {
 	return e
 }
 
-func (st *stream) exec(r *cnproc.Record) {
-	var e *entry
-	if p := st.table.procs[r.PID]; p != nil && len(p.others) > 0 {
+func (st *runner) exec(r *cnproc.Record) {
+	var e *taskState
+	if p := st.tasks.procs[r.PID]; p != nil && len(p.others) > 0 {
 		e = st.execer(p)
-		st.table.overtake(p, e)
+		st.tasks.overtake(p, e)
 	}
 	if e == nil {
 		e = st.find(r)
@@ -190,14 +190,14 @@ const patience = 2 * time.Second
 // message of an exit after that of the exec that waited for it. So it is the
 // one whose exit does not come, which is told by the tids: but see the package
 // comment on the leader's.
-func (st *stream) execer(p *process) *entry {
-	leader := st.table.tasks[p.pid]
+func (st *runner) execer(p *process) *taskState {
+	leader := st.tasks.byTID[p.pid]
 	if leader != nil && leader.proc != p {
 		leader = nil
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Microsecond) {
 		exits := st.exits()
-		var left []*entry
+		var left []*taskState
 		for tid, e := range p.others {
 			if !e.dying && exits[tid] == 0 {
 				left = append(left, e)
@@ -221,18 +221,18 @@ func (st *stream) execer(p *process) *entry {
 	}
 }
 
-// losing reports whether messages were lost that the table may lack.
-func (st *stream) losing() bool { return st.dirty || st.queue.torn() }
+// losing reports whether messages were lost whose tasks may not be known.
+func (st *runner) losing() bool { return st.dirty || st.queue.torn() }
 
 // exits counts, by tid, the exits that are not yet handled.
-func (st *stream) exits() map[int]int {
+func (st *runner) exits() map[int]int {
 	exits := map[int]int{}
 	st.queue.exits(exits)
 	addExits(exits, st.records[st.next:])
 	return exits
 }
 
-func (st *stream) ids(r *cnproc.Record, k taskwatch.Kind) {
+func (st *runner) ids(r *cnproc.Record, k taskwatch.Kind) {
 	e := st.find(r)
 	ids, field, told := &e.task.UID, taskwatch.FieldUID, &e.told.uid
 	if k == taskwatch.GID {
@@ -255,7 +255,7 @@ func (st *stream) ids(r *cnproc.Record, k taskwatch.Kind) {
 			_ = st.queue.pump() // what fails here fails in fill too, and ends the run
 			known = now[taskwatch.RealID] == r.Real && now[taskwatch.EffectiveID] == r.Effective && !st.idsChanged(r, k)
 			if s.PPID != 0 { // else the task has ended in between
-				st.table.reparent(e, s.PPID)
+				st.tasks.reparent(e, s.PPID)
 			}
 		}
 	}
@@ -271,7 +271,7 @@ func (st *stream) ids(r *cnproc.Record, k taskwatch.Kind) {
 }
 
 // idsChanged reports whether the task is known to have changed its ids again.
-func (st *stream) idsChanged(r *cnproc.Record, k taskwatch.Kind) bool {
+func (st *runner) idsChanged(r *cnproc.Record, k taskwatch.Kind) bool {
 	c := st.queue.changed(r.TID, r.NS)
 	if k == taskwatch.GID {
 		return c.gid != 0
@@ -279,8 +279,8 @@ func (st *stream) idsChanged(r *cnproc.Record, k taskwatch.Kind) bool {
 	return c.uid != 0
 }
 
-func (st *stream) comm(r *cnproc.Record) {
-	e := st.table.tasks[r.TID]
+func (st *runner) comm(r *cnproc.Record) {
+	e := st.tasks.byTID[r.TID]
 	if e == nil || e.proc.pid != r.PID || e.asOf > r.NS {
 		return
 	}
@@ -291,9 +291,9 @@ func (st *stream) comm(r *cnproc.Record) {
 	}
 }
 
-func (st *stream) exit(r *cnproc.Record) {
+func (st *runner) exit(r *cnproc.Record) {
 	e := st.leaver(r)
-	if now := st.table.tasks[r.TID]; e == nil && now != nil && now.proc.late != nil && r.TID == r.PID && r.PID == now.proc.pid {
+	if now := st.tasks.byTID[r.TID]; e == nil && now != nil && now.proc.late != nil && r.TID == r.PID && r.PID == now.proc.pid {
 		e = now.proc.late
 		now.proc.late = nil
 	}
@@ -301,13 +301,13 @@ func (st *stream) exit(r *cnproc.Record) {
 		e = st.find(r)
 	}
 	if r.ParentPID != 0 {
-		st.table.reparent(e, r.ParentPID)
+		st.tasks.reparent(e, r.ParentPID)
 	}
 	missing := taskwatch.FieldsRusage
 	unsure := e.proc.unsure || st.dirty || e.proc.multi && !e.dying
-	last := st.table.remove(e) || e.last
-	st.table.gone = append(st.table.gone, e) // one that had been taken out before, too
-	if o := st.table.other(e.proc); o != nil && st.alive(o) {
+	last := st.tasks.remove(e) || e.last
+	st.tasks.gone = append(st.tasks.gone, e) // one that had been taken out before, too
+	if o := st.tasks.other(e.proc); o != nil && st.alive(o) {
 		// Another goes on, so this was not the last. If it is the only one,
 		// it will be.
 		unsure = false
@@ -322,11 +322,11 @@ func (st *stream) exit(r *cnproc.Record) {
 	st.deliver(taskwatch.Exit, e, r, missing)
 }
 
-// leaver takes the task out of table.leaving whose exit r is, or returns nil. An
+// leaver takes the task out of tasks.leaving whose exit r is, or returns nil. An
 // owner of the tid may be faster with the message of its exit than a former
 // one, which may be held up for any time between its exit and the message.
-func (st *stream) leaver(r *cnproc.Record) *entry {
-	list, now := st.table.leaving[r.TID], st.table.tasks[r.TID]
+func (st *runner) leaver(r *cnproc.Record) *taskState {
+	list, now := st.tasks.leaving[r.TID], st.tasks.byTID[r.TID]
 	if len(list) == 0 {
 		return nil
 	}
@@ -339,18 +339,18 @@ func (st *stream) leaver(r *cnproc.Record) *entry {
 			return nil
 		}
 	}
-	return st.table.left(r.TID)
+	return st.tasks.left(r.TID)
 }
 
 // exitBefore reports whether an exit of the same tid that is earlier than r is
 // among what has come and is not handled.
-func (st *stream) exitBefore(r *cnproc.Record) bool {
+func (st *runner) exitBefore(r *cnproc.Record) bool {
 	earlier := func(o cnproc.Record) bool { return o.What == cnproc.Exit && o.TID == r.TID && o.NS < r.NS }
 	return slices.ContainsFunc(st.records[st.next:], earlier) || st.queue.contains(earlier)
 }
 
 // alive reports whether a task is seen not to have begun to exit.
-func (st *stream) alive(e *entry) bool {
+func (st *runner) alive(e *taskState) bool {
 	s, err := st.proc.Stat(e.task.PID, e.task.TID)
 	return err == nil && e.is(&s) && !s.Exiting()
 }

@@ -107,7 +107,7 @@ func TestNamesOfTheKernelsTasks(t *testing.T) {
 // Names of the kernel's threads that were there before are those of their tasks.
 func TestNamesOfOlderKernelThreads(t *testing.T) {
 	testutil.Root(t)
-	st := &stream{src: &Source{}, table: newTable(1), queue: &queue{}}
+	st := &runner{src: &Source{}, tasks: newTasks(1), queue: &queue{}}
 	var r procfs.Reader
 	threads := 0
 	err := r.Tasks(func(pid, tid int) error {

@@ -8,7 +8,7 @@ import (
 
 // stat reads what /proc says of a task, for a record of the time ns, and reports
 // whether it is about this task, as it began.
-func (st *stream) stat(e *entry, ns int64) (procfs.Stat, bool) {
+func (st *runner) stat(e *taskState, ns int64) (procfs.Stat, bool) {
 	s, err := st.proc.Stat(e.task.PID, e.task.TID)
 	switch {
 	case err != nil || s.StartNS > ns+st.clock.boot:
@@ -25,7 +25,7 @@ func (st *stream) stat(e *entry, ns int64) (procfs.Stat, bool) {
 
 // read fills in what is not known of a task from /proc, for a record of the
 // time ns. What may have changed since then stays unknown.
-func (st *stream) read(e *entry, ns int64) {
+func (st *runner) read(e *taskState, ns int64) {
 	tid := e.task.TID
 	s, ok := st.stat(e, ns)
 	if !ok || s.Exited() || !e.is(&s) {
@@ -37,9 +37,9 @@ func (st *stream) read(e *entry, ns int64) {
 	if s.MadeByKernel() {
 		e.name(&s)
 	}
-	st.table.reparent(e, s.PPID)
+	st.tasks.reparent(e, s.PPID)
 	if p := e.parent; p != nil && p.inTree {
-		st.table.enter(e.proc)
+		st.tasks.enter(e.proc)
 	}
 	if e.unknown.Has(taskwatch.FieldExe) && st.queue.changed(tid, ns).exec == 0 {
 		if s.Kthread() {
@@ -56,14 +56,14 @@ func (st *stream) read(e *entry, ns int64) {
 }
 
 // readExe reads exe and argv.
-func (st *stream) readExe(e *entry) {
+func (st *runner) readExe(e *taskState) {
 	if st.readLink(e) {
 		st.readArgv(e, false)
 	}
 }
 
 // readLink reads exe and reports whether the task has not exited.
-func (st *stream) readLink(e *entry) bool {
+func (st *runner) readLink(e *taskState) bool {
 	exe, err := st.proc.Exe(e.task.TID)
 	e.task.Exe, e.task.Argv = exe, nil
 	e.know(taskwatch.FieldExe, err == nil)
@@ -73,7 +73,7 @@ func (st *stream) readLink(e *entry) bool {
 
 // readArgv reads argv: as it was given, or as what may be left of it, of a process
 // that has run for some time.
-func (st *stream) readArgv(e *entry, given bool) {
+func (st *runner) readArgv(e *taskState, given bool) {
 	var argv []string
 	var overwritten bool
 	var err error
@@ -96,14 +96,14 @@ func (st *stream) readArgv(e *entry, given bool) {
 }
 
 // kernel fills in that a task of the kernel has no program.
-func (e *entry) kernel() {
+func (e *taskState) kernel() {
 	e.task.Exe, e.task.Argv = "", []string{}
 	e.know(taskwatch.FieldExe|taskwatch.FieldArgv, true)
 }
 
 // readName reads the name of a task that the kernel has made for itself, of whose
 // changes no message tells. Before it has a name of its own, it has its creator's.
-func (st *stream) readName(e *entry) {
+func (st *runner) readName(e *taskState) {
 	if s, err := st.proc.Stat(e.task.PID, e.task.TID); err == nil && e.is(&s) && s.MadeByKernel() {
 		e.name(&s)
 	} else if !e.named {
@@ -112,7 +112,7 @@ func (st *stream) readName(e *entry) {
 }
 
 // readStatus reads name and ids, as far as they are unknown.
-func (st *stream) readStatus(e *entry, ns int64) {
+func (st *runner) readStatus(e *taskState, ns int64) {
 	const fields = taskwatch.FieldComm | fieldsIDs
 	if e.unknown&fields == 0 {
 		return
@@ -139,7 +139,7 @@ func (st *stream) readStatus(e *entry, ns int64) {
 
 // readProgram reads what an exec has changed, and what is told only then. It
 // returns what of the latter is missing.
-func (st *stream) readProgram(e *entry, r *cnproc.Record) (missing taskwatch.Fields) {
+func (st *runner) readProgram(e *taskState, r *cnproc.Record) (missing taskwatch.Fields) {
 	t := e.task
 	st.extra = taskwatch.Extra{}
 	e.worker = false
@@ -177,7 +177,7 @@ func (st *stream) readProgram(e *entry, r *cnproc.Record) (missing taskwatch.Fie
 	t.Comm = s.Comm
 	e.know(taskwatch.FieldComm, c.comm == 0)
 	if !s.Exiting() { // else it may be an orphan by now
-		st.table.reparent(e, s.PPID)
+		st.tasks.reparent(e, s.PPID)
 	}
 	return missing
 }

@@ -56,7 +56,7 @@ func TestExitsOfATidWithTwoOwners(t *testing.T) {
 			if err := reg.Register(m); err != nil {
 				t.Fatal(err)
 			}
-			st := &stream{src: &Source{}, feed: reg.Feed(), table: newTable(1), queue: newQueue(nil), records: c.records}
+			st := &runner{src: &Source{}, feed: reg.Feed(), tasks: newTasks(1), queue: newQueue(nil), records: c.records}
 			for st.next < len(c.records) {
 				r := &c.records[st.next]
 				st.next++
@@ -72,8 +72,8 @@ func TestExitsOfATidWithTwoOwners(t *testing.T) {
 					t.Errorf("exit %d: %+v, want %+v", i, got[i], c.want[i])
 				}
 			}
-			if n := len(st.table.tasks) + len(st.table.leaving); n != 0 {
-				t.Errorf("%d tasks are left in the table", n)
+			if n := len(st.tasks.byTID) + len(st.tasks.leaving); n != 0 {
+				t.Errorf("%d tasks are still known", n)
 			}
 		})
 	}

@@ -8,14 +8,14 @@ import (
 	"github.com/taskwatch/taskwatch/internal/sys"
 )
 
-// resync brings the table in line with /proc: tasks found there are known from
+// resync brings the known tasks in line with /proc: tasks found there are known from
 // then on, with what it says of them, and tasks that are gone are forgotten.
 // No event is delivered for either; those that wait in the queue are, when
 // their turn comes.
-func (st *stream) resync() error {
+func (st *runner) resync() error {
 	begin := time.Now()
 	st.scans++
-	parents := map[*entry]int{} // of the tasks found, the ppid
+	parents := map[*taskState]int{} // of the tasks found, the ppid
 	err := st.proc.Tasks(func(pid, tid int) error {
 		now := sys.Monotonic()
 		s, err := st.proc.Stat(pid, tid)
@@ -35,20 +35,20 @@ func (st *stream) resync() error {
 		return err
 	}
 	exits := st.exits()
-	for tid, e := range st.table.tasks {
+	for tid, e := range st.tasks.byTID {
 		if e.scan != st.scans && exits[tid] == 0 {
-			st.table.remove(e)
+			st.tasks.remove(e)
 		}
 	}
-	for tid := range st.table.leaving {
-		for exits[tid] == 0 && st.table.left(tid) != nil { // their exits were lost
+	for tid := range st.tasks.leaving {
+		for exits[tid] == 0 && st.tasks.left(tid) != nil { // their exits were lost
 		}
 	}
-	for _, p := range st.table.procs {
+	for _, p := range st.tasks.procs {
 		p.unsure = false
 	}
 	for e, ppid := range parents {
-		st.table.reparent(e, ppid)
+		st.tasks.reparent(e, ppid)
 	}
 	st.findTree()
 	st.feed.Found()
@@ -59,20 +59,20 @@ func (st *stream) resync() error {
 	return nil
 }
 
-// look enters a task that was found in /proc into the table, or refreshes its
-// entry. It returns nil if the task has ended meanwhile.
-func (st *stream) look(pid, tid int, s *procfs.Stat) *entry {
+// look enters a task that was found in /proc, or refreshes its
+// state. It returns nil if the task has ended meanwhile.
+func (st *runner) look(pid, tid int, s *procfs.Stat) *taskState {
 	status, err := st.proc.Status(pid, tid)
 	if err != nil {
 		return nil
 	}
-	e := st.table.tasks[tid]
+	e := st.tasks.byTID[tid]
 	if e != nil && (e.proc.pid != pid || e.dying || !e.is(s)) {
-		st.table.remove(e) // its exit was lost
+		st.tasks.remove(e) // its exit was lost
 		e = nil
 	}
 	if e == nil {
-		e = st.table.add(pid, tid)
+		e = st.tasks.add(pid, tid)
 	}
 	if e.unknown.Has(taskwatch.FieldStart) {
 		e.began(s.StartNS)
@@ -83,7 +83,7 @@ func (st *stream) look(pid, tid int, s *procfs.Stat) *entry {
 		e.name(s)
 		e.named = true
 	}
-	leader := st.table.tasks[pid]
+	leader := st.tasks.byTID[pid]
 	switch {
 	case s.Kthread():
 		e.kernel()
@@ -101,19 +101,19 @@ func (st *stream) look(pid, tid int, s *procfs.Stat) *entry {
 }
 
 // findTree takes into the scope of Config.PID what descends from it.
-func (st *stream) findTree() {
+func (st *runner) findTree() {
 	pid := st.src.cfg.PID
 	if pid == 0 {
 		return
 	}
-	if p := st.table.procs[pid]; p != nil && st.scans == 1 {
-		st.table.enter(p)
+	if p := st.tasks.procs[pid]; p != nil && st.scans == 1 {
+		st.tasks.enter(p)
 	}
 	for found := true; found; {
 		found = false
-		for _, e := range st.table.tasks {
+		for _, e := range st.tasks.byTID {
 			if !e.proc.inTree && e.parent != nil && e.parent.inTree {
-				st.table.enter(e.proc)
+				st.tasks.enter(e.proc)
 				found = true
 			}
 		}

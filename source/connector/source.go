@@ -36,7 +36,7 @@ type Stats struct {
 	Lost       uint64 // messages that are missing in the kernel's count
 	Overruns   uint64 // times the socket's buffer was found to have been full
 	Scans      uint64 // readings of all of /proc, the one at the start included
-	Tasks      int    // tasks in the table
+	Tasks      int    // that are known
 }
 
 // New returns a source. It tries a subscription and lets go of it again, so
@@ -97,9 +97,9 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	if err != nil {
 		return err
 	}
-	st := &stream{
+	st := &runner{
 		src: s, feed: reg.Feed(), conn: conn,
-		queue: newQueue(conn), table: newTable(rand.Uint64()),
+		queue: newQueue(conn), tasks: newTasks(rand.Uint64()),
 	}
 	var filling sync.WaitGroup
 	filling.Go(st.queue.fill)
@@ -113,7 +113,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 }
 
 // stop ends the queue with what has happened until now.
-func (st *stream) stop() {
+func (st *runner) stop() {
 	if st.stopped.Swap(true) {
 		return
 	}

@@ -64,8 +64,8 @@ func TestStartOfAThreadInAnExec(t *testing.T) {
 				at = sys.Monotonic()
 			}
 			r := cnproc.Record{What: cnproc.Fork, NS: at, PID: pid, TID: tid, ParentPID: pid, ParentTID: pid}
-			st := &stream{src: &Source{}, feed: reg.Feed(), table: newTable(1), queue: newQueue(nil), clock: clock, records: []cnproc.Record{r}}
-			st.table.add(pid, pid).began(c.leader)
+			st := &runner{src: &Source{}, feed: reg.Feed(), tasks: newTasks(1), queue: newQueue(nil), clock: clock, records: []cnproc.Record{r}}
+			st.tasks.add(pid, pid).began(c.leader)
 			st.next = 1
 			if err := st.handle(&r); err != nil {
 				t.Fatal(err)

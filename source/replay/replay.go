@@ -142,7 +142,7 @@ func (s *Source) Run(ctx context.Context, reg *taskwatch.Registry) error {
 func (s *Source) event(feed *taskwatch.Feed, ev *taskwatch.Event) {
 	ev.Task = s.tasks.update(ev)
 	ev.Final = true
-	_ = feed.Notify(ev) // the sinks get it, and there is nothing to refuse
+	_ = feed.Notify(ev) // the sinks get it, and there is nothing to deny
 	if ev.Kind == taskwatch.Free {
 		s.tasks.remove(ev.Task.ID)
 	}

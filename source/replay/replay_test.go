@@ -18,7 +18,7 @@ import (
 )
 
 // live plays the part of a live source: a shell (task 1) forks task 2, which
-// changes its user, is refused one program, runs another and ends, while
+// changes its user, is denied one program, runs another and ends, while
 // events are lost and a fork fails.
 func live(reg *taskwatch.Registry) {
 	const run = 0xabc
@@ -45,9 +45,9 @@ func live(reg *taskwatch.Registry) {
 	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.Clone, Val: 17, Task: child})
 	child.UID = taskwatch.IDs{7, 7, 7, 7}
 	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.UID, Cause: taskwatch.CauseSyscall, Task: child})
-	refused := child.Clone()
-	refused.Exe, refused.Argv = "/bin/rm", []string{"rm", "-rf", "/"}
-	notify(feed.NotifyBefore, taskwatch.Event{Kind: taskwatch.Exec, Task: refused, OldExe: "/bin/sh"})
+	denied := child.Clone()
+	denied.Exe, denied.Argv = "/bin/rm", []string{"rm", "-rf", "/"}
+	notify(feed.NotifyBefore, taskwatch.Event{Kind: taskwatch.Exec, Task: denied, OldExe: "/bin/sh"})
 	feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Count: 3, Seq: seq + 1}})
 	seq += 3
 	notify(feed.Notify, taskwatch.Event{Kind: taskwatch.Init, Val: 17, Task: failed})

@@ -11,7 +11,7 @@ const maxTasks = 1 << 18
 // tasks holds the one *Task of every id that is neither freed nor forgotten.
 // The zero value is ready.
 type tasks struct {
-	byID      map[taskwatch.TaskID]*entry
+	byID      map[taskwatch.TaskID]*taskState
 	live      queue
 	exited    queue
 	max       int // 0 stands for maxTasks
@@ -20,18 +20,19 @@ type tasks struct {
 	at        taskwatch.Event        // the last event, for its times
 }
 
-type entry struct {
+// taskState is what is known of one task.
+type taskState struct {
 	task       *taskwatch.Task
 	known      taskwatch.Fields // of the task
 	in         *queue
-	prev, next *entry
+	prev, next *taskState
 }
 
-// queue is a ring of entries around a sentinel, the most recently seen
+// queue is a ring of tasks around a sentinel, the most recently seen
 // first. Its zero value is empty.
-type queue struct{ root entry }
+type queue struct{ root taskState }
 
-func (q *queue) push(e *entry) {
+func (q *queue) push(e *taskState) {
 	if q.root.next == nil {
 		q.root.next, q.root.prev = &q.root, &q.root
 	}
@@ -39,14 +40,14 @@ func (q *queue) push(e *entry) {
 	e.prev.next, e.next.prev = e, e
 }
 
-func (q *queue) oldest() *entry {
+func (q *queue) oldest() *taskState {
 	if q.root.prev == nil || q.root.prev == &q.root {
 		return nil
 	}
 	return q.root.prev
 }
 
-func (e *entry) unlink() { e.prev.next, e.next.prev = e.next, e.prev }
+func (e *taskState) unlink() { e.prev.next, e.next.prev = e.next, e.prev }
 
 // update returns the task that ev is about, with the fields that ev has set
 // to what it says.
@@ -55,10 +56,10 @@ func (t *tasks) update(ev *taskwatch.Event) *taskwatch.Task {
 	e := t.byID[said.ID]
 	if e == nil {
 		if t.byID == nil {
-			t.byID = make(map[taskwatch.TaskID]*entry)
+			t.byID = make(map[taskwatch.TaskID]*taskState)
 		}
 		t.makeRoom()
-		e = &entry{task: &taskwatch.Task{ID: said.ID}}
+		e = &taskState{task: &taskwatch.Task{ID: said.ID}}
 		t.byID[said.ID] = e
 		t.live.push(e)
 	}
@@ -83,7 +84,7 @@ func (t *tasks) visit(fn func(*taskwatch.Event)) {
 }
 
 // event describes a task that is at no event. Where it is now is not known.
-func (t *tasks) event(e *entry) *taskwatch.Event {
+func (t *tasks) event(e *taskState) *taskwatch.Event {
 	ev := t.at
 	ev.Task, ev.Missing = e.task, taskwatch.FieldsTask&^e.known|taskwatch.FieldCwd
 	return &ev
@@ -111,7 +112,7 @@ func (t *tasks) forgetAll() {
 	}
 }
 
-func (t *tasks) drop(e *entry) {
+func (t *tasks) drop(e *taskState) {
 	t.remove(e.task.ID)
 	if t.forget != nil {
 		t.forget(t.event(e))

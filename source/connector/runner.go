@@ -11,13 +11,13 @@ import (
 	"github.com/taskwatch/taskwatch/source"
 )
 
-// stream is one run of a source.
-type stream struct {
+// runner is one run of a source.
+type runner struct {
 	src     *Source
 	feed    *taskwatch.Feed
 	conn    *cnproc.Conn
 	queue   *queue
-	table   *table
+	tasks   *tasks
 	stopped atomic.Bool
 
 	proc  procfs.Reader
@@ -30,7 +30,7 @@ type stream struct {
 	next    int             // the first of them that is not handled
 
 	overrun bool // the socket was full, and no gap has shown since
-	dirty   bool // messages were lost, and the table not scanned since
+	dirty   bool // messages were lost, and the tasks not scanned since
 	scans   uint64
 	scanned time.Time     // when the last scan ended
 	scan    time.Duration // what it took
@@ -38,14 +38,14 @@ type stream struct {
 	received, lost, overruns uint64
 }
 
-func (st *stream) run() error {
+func (st *runner) run() error {
 	st.clock = readClock()
 	st.feed.Follow(st.visit)
 	defer st.feed.End()
 	if err := st.resync(); err != nil {
 		return err
 	}
-	if pid := st.src.cfg.PID; pid != 0 && st.table.tree == 0 {
+	if pid := st.src.cfg.PID; pid != 0 && st.tasks.tree == 0 {
 		return &source.NoProcessError{Source: Name, PID: pid}
 	}
 	st.publish()
@@ -72,7 +72,7 @@ func (st *stream) run() error {
 				return err
 			}
 			st.forget()
-			if st.src.cfg.PID != 0 && st.table.tree == 0 {
+			if st.src.cfg.PID != 0 && st.tasks.tree == 0 {
 				return nil
 			}
 		}
@@ -86,16 +86,16 @@ func (st *stream) run() error {
 }
 
 // visit calls fn for each task: see [taskwatch.Feed.Follow].
-func (st *stream) visit(fn func(*taskwatch.Event)) {
-	see := func(e *entry) {
+func (st *runner) visit(fn func(*taskwatch.Event)) {
+	see := func(e *taskState) {
 		if st.src.cfg.PID == 0 || e.proc.inTree {
 			fn(st.known(e))
 		}
 	}
-	for _, e := range st.table.tasks {
+	for _, e := range st.tasks.byTID {
 		see(e)
 	}
-	for _, list := range st.table.leaving {
+	for _, list := range st.tasks.leaving {
 		for _, e := range list {
 			see(e)
 		}
@@ -103,7 +103,7 @@ func (st *stream) visit(fn func(*taskwatch.Event)) {
 }
 
 // known describes a task that is at no event.
-func (st *stream) known(e *entry) *taskwatch.Event {
+func (st *runner) known(e *taskState) *taskwatch.Event {
 	ev := &taskwatch.Event{Task: e.task, Source: Name, Missing: e.unknown | execOnly}
 	if !e.ppidKnown() {
 		ev.Missing |= taskwatch.FieldPPID
@@ -114,27 +114,27 @@ func (st *stream) known(e *entry) *taskwatch.Event {
 }
 
 // forget says which tasks have gone: no event does.
-func (st *stream) forget() {
+func (st *runner) forget() {
 	if st.feed.Following() {
-		for _, e := range st.table.gone {
+		for _, e := range st.tasks.gone {
 			st.feed.Forget(st.known(e))
 		}
 	}
-	clear(st.table.gone)
-	st.table.gone = st.table.gone[:0]
+	clear(st.tasks.gone)
+	st.tasks.gone = st.tasks.gone[:0]
 }
 
 // publish makes the counters visible.
-func (st *stream) publish() {
+func (st *runner) publish() {
 	st.src.mu.Lock()
 	defer st.src.mu.Unlock()
 	st.src.stats = Stats{
 		BufferSize: st.conn.BufferSize(), Received: st.received, Lost: st.lost,
-		Overruns: st.overruns, Scans: st.scans, Tasks: len(st.table.tasks),
+		Overruns: st.overruns, Scans: st.scans, Tasks: len(st.tasks.byTID),
 	}
 }
 
-func (st *stream) handle(r *cnproc.Record) error {
+func (st *runner) handle(r *cnproc.Record) error {
 	st.queue.handled(r)
 	switch r.What {
 	case overrun:
@@ -163,7 +163,7 @@ func (st *stream) handle(r *cnproc.Record) error {
 }
 
 // lose tells that n messages were lost, 0 if it is not known how many.
-func (st *stream) lose(n uint64) error {
+func (st *runner) lose(n uint64) error {
 	st.feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Count: n, Seq: st.seq + 1}})
 	st.seq += n
 	st.lost += n
@@ -177,7 +177,7 @@ func (st *stream) lose(n uint64) error {
 }
 
 // settle is called when everything received was handled.
-func (st *stream) settle() error {
+func (st *runner) settle() error {
 	if st.overrun {
 		if err := st.lose(0); err != nil {
 			return err
@@ -191,7 +191,7 @@ func (st *stream) settle() error {
 
 // deliver notifies the watchers of an event of e's task. missing is what this
 // event cannot tell, besides what is not known of the task.
-func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing taskwatch.Fields) {
+func (st *runner) deliver(k taskwatch.Kind, e *taskState, r *cnproc.Record, missing taskwatch.Fields) {
 	defer func() { st.ev = taskwatch.Event{} }()
 	e.lastNS = r.NS
 	if st.src.cfg.PID != 0 && !e.proc.inTree || !st.feed.Enabled(k) {
@@ -218,5 +218,5 @@ func (st *stream) deliver(k taskwatch.Kind, e *entry, r *cnproc.Record, missing 
 		}
 		ev.Give(asked, &st.extra)
 	}
-	_ = st.feed.Notify(ev) // nothing can be refused any more
+	_ = st.feed.Notify(ev) // nothing can be denied any more
 }

@@ -10,10 +10,10 @@ import (
 // process is a thread group with a task that has not exited.
 type process struct {
 	pid    int
-	start  int64          // of its first leader, as /proc has it; 0 if unknown
-	live   int            // tasks that have not exited
-	others map[int]*entry // live tasks but for the leader, by tid
-	inTree bool           // in the scope of Config.PID
+	start  int64              // of its first leader, as /proc has it; 0 if unknown
+	live   int                // tasks that have not exited
+	others map[int]*taskState // live tasks but for the leader, by tid
+	inTree bool               // in the scope of Config.PID
 
 	// mixed says that the tasks may differ in name or ids, so that those of
 	// a new one, whose creator is not known, are not known either.
@@ -27,11 +27,11 @@ type process struct {
 	// and sends the message at the end.
 	multi bool
 
-	late *entry // a leader that another's exec has overtaken before its exit was told, or nil
+	late *taskState // a leader that another's exec has overtaken before its exit was told, or nil
 }
 
-// entry is one task that has not exited.
-type entry struct {
+// taskState is what is known of one task that has not exited.
+type taskState struct {
 	task    *taskwatch.Task
 	proc    *process
 	parent  *process         // the real parent as last told, or nil
@@ -54,7 +54,7 @@ type toldIDs struct{ real, effective uint32 }
 
 // settleIDs is called at an exec, which makes the saved and the file system id
 // the effective one (cap_bprm_creds_from_file in security/commoncap.c).
-func (e *entry) settleIDs() {
+func (e *taskState) settleIDs() {
 	for _, k := range []struct {
 		field taskwatch.Fields
 		ids   *taskwatch.IDs
@@ -68,53 +68,53 @@ func (e *entry) settleIDs() {
 }
 
 // forgetIDs says that nothing is known of the task's ids.
-func (e *entry) forgetIDs() {
+func (e *taskState) forgetIDs() {
 	e.unknown |= fieldsIDs
 	e.told.uid, e.told.gid = nil, nil
 }
 
-// table holds the tasks that have not exited.
-type table struct {
+// tasks holds the tasks that have not exited.
+type tasks struct {
 	run  uint64
 	next uint64 // TaskID.N of the next task
 
-	tasks map[int]*entry   // by tid
-	procs map[int]*process // by pid
-	tree  int              // tasks in the scope of Config.PID
+	byTID map[int]*taskState // by tid
+	procs map[int]*process   // by pid
+	tree  int                // tasks in the scope of Config.PID
 
 	// leaving holds, by tid, tasks that have been reaped, because their tid
 	// has another owner now, and whose exits are still to be told: the kernel
 	// sends the message of an exit after it has told the parent.
-	leaving map[int][]*entry
+	leaving map[int][]*taskState
 
-	gone []*entry // taken out, and modules not told yet
+	gone []*taskState // taken out, and modules not told yet
 }
 
-func newTable(run uint64) *table {
-	return &table{run: run, tasks: make(map[int]*entry), procs: make(map[int]*process), leaving: make(map[int][]*entry)}
+func newTasks(run uint64) *tasks {
+	return &tasks{run: run, byTID: make(map[int]*taskState), procs: make(map[int]*process), leaving: make(map[int][]*taskState)}
 }
 
-func (t *table) newID() taskwatch.TaskID {
+func (t *tasks) newID() taskwatch.TaskID {
 	t.next++
 	return taskwatch.TaskID{Run: t.run, N: t.next}
 }
 
-// add makes the entry of a new task, about which nothing but its ids is known.
-func (t *table) add(pid, tid int) *entry {
+// add makes the state of a new task, about which nothing but its ids is known.
+func (t *tasks) add(pid, tid int) *taskState {
 	p := t.procs[pid]
 	if p == nil {
 		p = &process{pid: pid}
 		t.procs[pid] = p
 	}
-	e := &entry{proc: p, unknown: mayMiss, task: &taskwatch.Task{ID: t.newID(), PID: pid, TID: tid}}
-	t.tasks[tid] = e
+	e := &taskState{proc: p, unknown: mayMiss, task: &taskwatch.Task{ID: t.newID(), PID: pid, TID: tid}}
+	t.byTID[tid] = e
 	p.live++
 	if p.inTree {
 		t.tree++
 	}
 	if tid != pid {
 		if p.others == nil {
-			p.others = make(map[int]*entry)
+			p.others = make(map[int]*taskState)
 		}
 		p.others[tid] = e
 	}
@@ -123,24 +123,24 @@ func (t *table) add(pid, tid int) *entry {
 }
 
 // enter takes a process into the scope of Config.PID.
-func (t *table) enter(p *process) {
+func (t *tasks) enter(p *process) {
 	if p.inTree {
 		return
 	}
 	p.inTree = true
 	t.tree += len(p.others)
-	if e := t.tasks[p.pid]; e != nil && e.proc == p {
+	if e := t.byTID[p.pid]; e != nil && e.proc == p {
 		t.tree++
 	}
 }
 
 // remove forgets a task and reports whether it was the last of its process.
-func (t *table) remove(e *entry) (last bool) {
+func (t *tasks) remove(e *taskState) (last bool) {
 	p, tid := e.proc, e.task.TID
-	if t.tasks[tid] != e {
-		return false // it never was in the table
+	if t.byTID[tid] != e {
+		return false // it never was there
 	}
-	delete(t.tasks, tid)
+	delete(t.byTID, tid)
 	t.gone = append(t.gone, e)
 	if p.others[tid] == e {
 		delete(p.others, tid)
@@ -160,10 +160,10 @@ func (t *table) remove(e *entry) (last bool) {
 	return true
 }
 
-// leave takes a task out of the table whose tid has another owner.
-func (t *table) leave(e *entry) {
+// leave takes a task out whose tid has another owner.
+func (t *tasks) leave(e *taskState) {
 	e.last = t.remove(e)
-	t.gone = slices.DeleteFunc(t.gone, func(o *entry) bool { return o == e })
+	t.gone = slices.DeleteFunc(t.gone, func(o *taskState) bool { return o == e })
 	t.leaving[e.task.TID] = append(t.leaving[e.task.TID], e)
 	if e.proc.inTree {
 		t.tree++ // its exit is due
@@ -172,7 +172,7 @@ func (t *table) leave(e *entry) {
 
 // left returns the first task whose exit is due that had the tid before its
 // present owner, or nil.
-func (t *table) left(tid int) *entry {
+func (t *tasks) left(tid int) *taskState {
 	list := t.leaving[tid]
 	if len(list) == 0 {
 		return nil
@@ -192,17 +192,17 @@ func (t *table) left(tid int) *entry {
 // overtake makes e, which has called exec, the only task of its process, with
 // the leader's tid. The others were killed; their exits are still to come. A
 // nil e says that it is not known which task that was: all are forgotten.
-func (t *table) overtake(p *process, e *entry) {
+func (t *tasks) overtake(p *process, e *taskState) {
 	if e != nil && e.task.TID != p.pid {
 		if p.late != nil {
 			t.remove(p.late)
 			t.gone = append(t.gone, p.late)
 			p.late.dying = true
 		}
-		delete(t.tasks, e.task.TID)
+		delete(t.byTID, e.task.TID)
 		delete(p.others, e.task.TID)
 		e.task.TID = p.pid
-		t.tasks[p.pid] = e
+		t.byTID[p.pid] = e
 	}
 	for _, o := range p.others {
 		switch {
@@ -219,8 +219,8 @@ func (t *table) overtake(p *process, e *entry) {
 
 // other returns a task of the process that has not exited, the leader if it
 // can, or nil.
-func (t *table) other(p *process) *entry {
-	if e := t.tasks[p.pid]; e != nil && e.proc == p {
+func (t *tasks) other(p *process) *taskState {
+	if e := t.byTID[p.pid]; e != nil && e.proc == p {
 		return e
 	}
 	for _, e := range p.others {
@@ -232,7 +232,7 @@ func (t *table) other(p *process) *entry {
 }
 
 // inherit gives a new task what it has from its creator.
-func (e *entry) inherit(from *entry) {
+func (e *taskState) inherit(from *taskState) {
 	const inherited = taskwatch.FieldComm | taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldUID | taskwatch.FieldGID
 	t, f := e.task, from.task
 	t.Comm, t.Exe, t.Argv, t.UID, t.GID = f.Comm, f.Exe, f.Argv, f.UID, f.GID
@@ -242,7 +242,7 @@ func (e *entry) inherit(from *entry) {
 }
 
 // know sets or clears what is known of the task.
-func (e *entry) know(f taskwatch.Fields, known bool) {
+func (e *taskState) know(f taskwatch.Fields, known bool) {
 	if known {
 		e.unknown &^= f
 	} else {
@@ -251,7 +251,7 @@ func (e *entry) know(f taskwatch.Fields, known bool) {
 }
 
 // began notes the start time, as /proc has it.
-func (e *entry) began(start int64) {
+func (e *taskState) began(start int64) {
 	e.task.StartNS = start
 	e.know(taskwatch.FieldStart, true)
 	if e.task.TID == e.task.PID {
@@ -261,7 +261,7 @@ func (e *entry) began(start int64) {
 
 // start returns what /proc gives as the start time, or 0 if it is unknown. A
 // task that has overtaken the leader in an exec has the leader's there.
-func (e *entry) start() int64 {
+func (e *taskState) start() int64 {
 	switch {
 	case e.task.TID == e.task.PID:
 		return e.proc.start
@@ -272,17 +272,17 @@ func (e *entry) start() int64 {
 }
 
 // is reports whether a stat of /proc may be the task's own.
-func (e *entry) is(st *procfs.Stat) bool { return e.start() == 0 || e.start() == st.StartNS }
+func (e *taskState) is(st *procfs.Stat) bool { return e.start() == 0 || e.start() == st.StartNS }
 
 // reparent notes the real parent.
-func (t *table) reparent(e *entry, ppid int) {
+func (t *tasks) reparent(e *taskState, ppid int) {
 	e.task.PPID = ppid
 	e.parent = t.procs[ppid]
 	e.know(taskwatch.FieldPPID, true)
 }
 
 // name takes from a stat the name of a task that the kernel has made for itself.
-func (e *entry) name(s *procfs.Stat) {
+func (e *taskState) name(s *procfs.Stat) {
 	e.worker = true
 	e.named = e.named || s.TaskComm() != e.task.Comm
 	e.task.Comm = s.TaskComm()
@@ -292,6 +292,6 @@ func (e *entry) name(s *procfs.Stat) {
 // ppidKnown reports whether the parent that was told last is still the real
 // one: an orphan gets another without a word. The init process and the
 // kernel's own parent stay.
-func (e *entry) ppidKnown() bool {
+func (e *taskState) ppidKnown() bool {
 	return e.unknown&taskwatch.FieldPPID == 0 && (e.task.PPID <= 1 || e.parent != nil && e.parent.live > 0)
 }
