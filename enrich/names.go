@@ -35,10 +35,11 @@ type Names struct {
 	users    users
 
 	mu    sync.Mutex // guards known
-	known map[string]*entry
+	known map[string]*lookup
 }
 
-type entry struct {
+// lookup is what the runtimes say of a container, as far as they were asked.
+type lookup struct {
 	container Container
 	found     bool
 	asking    bool
@@ -47,7 +48,7 @@ type entry struct {
 
 // NewNames returns a Names that queries these runtimes.
 func NewNames(runtimes ...Runtime) *Names {
-	n := &Names{runtimes: runtimes, ask: make(chan string, maxWaiting), known: map[string]*entry{}}
+	n := &Names{runtimes: runtimes, ask: make(chan string, maxWaiting), known: map[string]*lookup{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.done.Go(n.work)
 	return n
@@ -63,9 +64,9 @@ func (n *Names) Of(id string) (Container, bool) {
 	e := n.known[id]
 	if e == nil {
 		if len(n.known) >= maxContainers {
-			n.known = map[string]*entry{}
+			n.known = map[string]*lookup{}
 		}
-		e = new(entry)
+		e = new(lookup)
 		n.known[id] = e
 	}
 	if !e.found && !e.asking && time.Now().After(e.again) {

@@ -37,7 +37,7 @@ type rule struct {
 	Process     string // a name or an absolute path, which may end with *; "" for all
 	Destination string // with the placeholders as they stand in the file
 
-	entries []entry
+	entries []mapEntry
 }
 
 // Rules are the rules of a file, in their order.
@@ -50,8 +50,8 @@ const (
 	whoGroup = 3
 )
 
-// entry is an entry of the module's map.
-type entry struct {
+// mapEntry is an entry of the module's map.
+type mapEntry struct {
 	Who      uint32   `json:"who"`
 	ID       uint32   `json:"id"`
 	Number   uint32   `json:"number"`
@@ -139,7 +139,7 @@ func split(line string) (words []string, err error) {
 
 // resolve makes the entries of a rule.
 func (r *rule) resolve(known accounts, number uint32) error {
-	all := entry{Who: whoAll, Number: number}
+	all := mapEntry{Who: whoAll, Number: number}
 	if err := r.match(&all); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (r *rule) resolve(known accounts, number uint32) error {
 	}
 	switch {
 	case r.Who == "*":
-		r.entries = []entry{all}
+		r.entries = []mapEntry{all}
 	case r.Who == "%":
 		return fmt.Errorf("%% (the same as above, for another hierarchy) has no meaning in the unified one; leave the line out")
 	case strings.HasPrefix(r.Who, "@"):
@@ -176,7 +176,7 @@ func (r *rule) resolve(known accounts, number uint32) error {
 }
 
 // match sets what the entries of a rule compare.
-func (r *rule) match(e *entry) error {
+func (r *rule) match(e *mapEntry) error {
 	text, begins := strings.CutSuffix(r.Process, "*")
 	e.Path, e.PathMask = make([]uint64, pathLen/8), make([]uint64, pathLen/8)
 	e.Name, e.NameMask = make([]uint64, nameLen/8), make([]uint64, nameLen/8)
@@ -227,8 +227,8 @@ func (rs Rules) entries(behind int) ([]byte, error) {
 		for _, e := range r.entries {
 			e.Number += uint32(behind)
 			line, err := json.Marshal(struct {
-				Key   int   `json:"key"`
-				Value entry `json:"value"`
+				Key   int      `json:"key"`
+				Value mapEntry `json:"value"`
 			}{i, e})
 			if err != nil {
 				return nil, err

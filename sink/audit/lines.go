@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// append appends the lines of an entry with a stamp.
-func (e *entry) append(b []byte, stamp string) []byte {
+// append appends the lines of a record with a stamp.
+func (e *moduleRecord) append(b []byte, stamp string) []byte {
 	if e.Kind == kindAbend {
 		return e.appendAbend(b, stamp)
 	}
@@ -69,7 +69,7 @@ func (e *entry) append(b []byte, stamp string) []byte {
 }
 
 // appendAbend appends the line of an end by a signal that dumps core.
-func (e *entry) appendAbend(b []byte, stamp string) []byte {
+func (e *moduleRecord) appendAbend(b []byte, stamp string) []byte {
 	b = fmt.Appendf(b, "type=ANOM_ABEND msg=%sauid=%d uid=%d gid=%d ses=%d pid=%d", stamp, e.AUID, e.UID[0], e.GID[0], e.Session, e.PID)
 	b = appendText(b, " comm=", e.comm)
 	b = appendText(b, " exe=", e.exe)
@@ -78,7 +78,7 @@ func (e *entry) appendAbend(b []byte, stamp string) []byte {
 
 // title returns the first 128 bytes of the arguments, as PROCTITLE has them: an
 // empty one as the kernel writes it.
-func (e *entry) title() []byte {
+func (e *moduleRecord) title() []byte {
 	const size = 128
 	title := bytes.Join(e.args, []byte{0})
 	if len(title) == 0 {
@@ -88,7 +88,7 @@ func (e *entry) title() []byte {
 }
 
 // terminal returns the name as the kernel has it: pts0 and not pts/0.
-func (e *entry) terminal() string {
+func (e *moduleRecord) terminal() string {
 	if len(e.tty) == 0 {
 		return "(none)"
 	}

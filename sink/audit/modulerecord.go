@@ -6,7 +6,7 @@ import (
 	"errors"
 )
 
-// Kinds of entries.
+// Kinds of records.
 const (
 	kindExec  = 1
 	kindIDs   = 2
@@ -14,7 +14,7 @@ const (
 	kindAbend = 4
 )
 
-// Places of an entry: see struct entry of modules/auditrec/auditrec.c.
+// Places in a record: see struct entry of modules/auditrec/auditrec.c.
 const (
 	headLen = 256
 	textLen = 768
@@ -26,7 +26,7 @@ const (
 	argsAt = cwdAt + textLen
 )
 
-// head is what every entry begins with.
+// head is what every record begins with.
 type head struct {
 	Kind, Arch    uint32
 	Call, Result  int32
@@ -43,9 +43,9 @@ type head struct {
 	TTYLen        int32
 }
 
-// entry is a record of the module. Of texts, nil is one that is unknown or was
+// moduleRecord is a record of the module. Of texts, nil is one that is unknown or was
 // cut.
-type entry struct {
+type moduleRecord struct {
 	head
 	comm, tty, key []byte
 	exe, name, cwd []byte
@@ -56,12 +56,12 @@ type entry struct {
 var errForeign = errors.New("audit: the record is none of auditrec")
 
 // decode decodes a record. It keeps parts of b.
-func decode(b []byte) (*entry, error) {
+func decode(b []byte) (*moduleRecord, error) {
 	const commLen, ttyLen, keyLen = 16, 32, 32
 	if len(b) < exeAt+textLen {
 		return nil, errForeign
 	}
-	e := new(entry)
+	e := new(moduleRecord)
 	r := reader{b: b}
 	for _, v := range []*uint32{&e.Kind, &e.Arch} {
 		*v = r.next()
