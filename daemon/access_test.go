@@ -106,7 +106,7 @@ func TestAccess(t *testing.T) {
 		t.Errorf("HTTP/2, nobody listed: %q", out)
 	}
 	if !strings.Contains(r.log.String(), "request rejected") {
-		t.Error("the refusals are not in the log")
+		t.Error("the rejections are not in the log")
 	}
 }
 

@@ -266,7 +266,7 @@ func collectFromCurl(t testing.TB, out io.Reader, execs int, begun chan struct{}
 }
 
 // What a stream asks for must exist.
-func TestStreamRefusals(t *testing.T) {
+func TestStreamRejects(t *testing.T) {
 	testutil.Require(t, needsConnector)
 	r := start(t, Config{Source: "connector"})
 	for query, says := range map[string]string{

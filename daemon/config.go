@@ -101,11 +101,11 @@ type ModuleConfig struct {
 	File   string            // absolute, or relative to the working directory; or the name of a stock module
 	Params map[string]string // by name
 
-	// AllowObserveOnly loads a module that wants to refuse something even if
-	// nothing can be refused.
+	// AllowObserveOnly loads a module that wants to deny something even if
+	// nothing can be denied.
 	AllowObserveOnly bool
 
-	// AllowBestEffort loads it even if the kernel may skip its refusals.
+	// AllowBestEffort loads it even if the kernel may skip its denials.
 	AllowBestEffort bool
 }
 
@@ -173,7 +173,7 @@ func checkModules(list []ModuleConfig) ([]ModuleConfig, error) {
 	return list, nil
 }
 
-// checkLoopback refuses addresses that others can reach: what is running on a
+// checkLoopback rejects addresses that others can reach: what is running on a
 // machine is nobody else's business.
 func checkLoopback(address string) error {
 	host, _, err := net.SplitHostPort(address)

@@ -41,7 +41,7 @@ var errAhead = errors.New("there are fewer items yet; give the pos of a stream o
 type cursor struct {
 	ring  *ring
 	set   categories
-	next  uint64 // index of the next entry
+	next  uint64 // index of the next item
 	place uint64 // among the items of the categories, of what was read
 	skip  uint64 // what the client has: items up to that place are read and not sent
 	head  after  // where it began: what the start line says
@@ -64,22 +64,22 @@ func (r *ring) open(set categories, only taskwatch.Only, a after) (*cursor, erro
 		c.next, c.place, c.skip, c.head = r.first, min(r.gone.in(set), a.pos), a.pos, a
 		return c, nil
 	}
-	c.next, c.place = r.first+uint64(len(r.entries)), r.seen.in(set)
+	c.next, c.place = r.first+uint64(len(r.items)), r.seen.in(set)
 	c.head = after{r.instance, c.place}
 	c.last = r.lastSeq
 	c.lost = a.instance != ""
 	return c, nil
 }
 
-// passage is the result of a read: a loss, and the entries after it.
+// passage is the result of a read: a loss, and the items after it.
 type passage struct {
-	lost    bool
-	count   uint64 // of items that are lost, all categories of the stream; 0 where that is unknown
-	seq     uint64 // behind which they are lost, plus 1
-	entries []ringEntry
+	lost  bool
+	count uint64 // of items that are lost, all categories of the stream; 0 where that is unknown
+	seq   uint64 // behind which they are lost, plus 1
+	items []ringItem
 }
 
-const maxPassage = 256 // entries
+const maxPassage = 256 // items
 
 // fallBehind returns what a stream at this position has lost, and whether it has
 // lost anything. Callers hold the ring's mu.
@@ -115,20 +115,20 @@ func (c *cursor) read() (p passage) {
 		c.next, c.place = r.first, gone
 	}
 	from := int(c.next - r.first)
-	p.entries = append(p.entries, r.entries[from:min(from+maxPassage, len(r.entries))]...)
-	c.next += uint64(len(p.entries))
-	for i := range p.entries {
-		c.last = max(c.last, p.entries[i].seq())
+	p.items = append(p.items, r.items[from:min(from+maxPassage, len(r.items))]...)
+	c.next += uint64(len(p.items))
+	for i := range p.items {
+		c.last = max(c.last, p.items[i].seq())
 	}
-	if len(p.entries) == 0 && !p.lost {
+	if len(p.items) == 0 && !p.lost {
 		r.waiting[c.wake] = struct{}{}
 	}
 	return p
 }
 
-// advance moves the position past an entry, and reports whether the client has it
+// advance moves the position past an item, and reports whether the client has it
 // already.
-func (c *cursor) advance(e *ringEntry) (has bool) {
+func (c *cursor) advance(e *ringItem) (has bool) {
 	if c.set[e.of] {
 		c.place += e.n
 	}

@@ -131,7 +131,7 @@ func (r *running) stats(t testing.TB, least uint64) {
 
 // What cannot be loaded or is not there is an error that says why, and leaves
 // the daemon as it was.
-func TestRefusals(t *testing.T) {
+func TestRejected(t *testing.T) {
 	file := kernelFile(t, execCounter)
 	r := start(t, Config{})
 	r.load(t, "count", file)
@@ -163,7 +163,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Without bpf, kernel modules are refused with the reason.
+// Without bpf, kernel modules are rejected with the reason.
 func TestKernelModuleWithoutBPF(t *testing.T) {
 	file := kernelFile(t, execCounter)
 	testutil.Require(t, needsConnector)
@@ -178,7 +178,7 @@ func TestKernelModuleWithoutBPF(t *testing.T) {
 	}
 }
 
-// A second daemon on a live socket is refused; one that was left behind is
+// A second daemon on a live socket is rejected; one that was left behind is
 // taken over; what is no socket is left alone.
 func TestSocketPlace(t *testing.T) {
 	testutil.Require(t, needsConnector)
@@ -233,13 +233,13 @@ func TestSocketPlace(t *testing.T) {
 	}
 }
 
-// A module that wants to refuse is not taken where it cannot, but on request.
+// A module that wants to deny is not taken where it cannot, but on request.
 func TestModuleWithoutItsVeto(t *testing.T) {
 	testutil.Require(t, needsConnector)
-	file := wasmFile(t, "testdata/refuse.c")
+	file := wasmFile(t, "testdata/deny.c")
 	r := start(t, Config{Source: "connector"})
-	wantCode(t, r.tryLoad(t.Context(), "refuse", file), connect.CodeFailedPrecondition, `"refuse"`, "veto on exec", "the source connector denies nothing")
-	_, err := r.Client.Load(t.Context(), connect.NewRequest(&api.LoadRequest{Name: "refuse", File: file, AllowObserveOnly: true}))
+	wantCode(t, r.tryLoad(t.Context(), "deny", file), connect.CodeFailedPrecondition, `"deny"`, "veto on exec", "the source connector denies nothing")
+	_, err := r.Client.Load(t.Context(), connect.NewRequest(&api.LoadRequest{Name: "deny", File: file, AllowObserveOnly: true}))
 	if err != nil || len(r.modules(t)) != 1 {
 		t.Errorf("on request: %v", err)
 	}

@@ -80,11 +80,11 @@ func TestHalfOpenClients(t *testing.T) {
 	}
 	eventually(t, "root can connect again", func() bool { return r.modules(t) == nil })
 	if !strings.Contains(r.log.String(), "there are too many") {
-		t.Error("the refusals are not in the log")
+		t.Error("the rejections are not in the log")
 	}
 }
 
-// What is too large, or no request at all, is refused and not kept.
+// What is too large, or no request at all, is rejected and not kept.
 func TestOversizedClients(t *testing.T) {
 	testutil.Require(t, needsConnector)
 	r := start(t, Config{Source: "connector"})

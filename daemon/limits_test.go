@@ -39,7 +39,7 @@ func (r *running) http2(t testing.TB) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// Small requests that unpack to much are refused before they are unpacked, in
+// Small requests that unpack to much are rejected before they are unpacked, in
 // the words of each protocol, and many of them take no memory.
 func TestCompressedRequests(t *testing.T) {
 	testutil.Require(t, needsConnector)
@@ -63,7 +63,7 @@ func TestCompressedRequests(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		var all sync.WaitGroup
-		var refused atomic.Int32
+		var rejected atomic.Int32
 		n := testutil.Size(25, 25, 250)
 		for range n {
 			all.Go(func() {
@@ -87,7 +87,7 @@ func TestCompressedRequests(t *testing.T) {
 				b, err := io.ReadAll(res.Body)
 				text := string(b) + res.Header.Get("Grpc-Message") + res.Trailer.Get("Grpc-Message")
 				if err == nil && strings.Contains(text, "compressed requests") {
-					refused.Add(1)
+					rejected.Add(1)
 				} else {
 					t.Errorf("%s: %v, %v, %.200q", c.contentType, err, res.Status, text)
 				}
@@ -98,8 +98,8 @@ func TestCompressedRequests(t *testing.T) {
 		if got := after.TotalAlloc - before.TotalAlloc; got > uint64(n)*4<<20 {
 			t.Errorf("%s: %d requests took %d MiB in all", c.contentType, n, got>>20)
 		}
-		if int(refused.Load()) != n {
-			t.Errorf("%s: %d of %d requests were refused", c.contentType, refused.Load(), n)
+		if int(rejected.Load()) != n {
+			t.Errorf("%s: %d of %d requests were rejected", c.contentType, rejected.Load(), n)
 		}
 	}
 	// By a GET, the parameter of the query says it.
@@ -353,7 +353,7 @@ func TestSlowCallIsAnswered(t *testing.T) {
 	r := startLimited(t, Config{Source: "connector"}, short)
 	m := &slow{time: 2 * short.body}
 	m.registered.Store(true)
-	e := newEntry(&spec{name: "slow"})
+	e := newListing(&spec{name: "slow"})
 	if err := r.Daemon.modules.begin(e); err != nil {
 		t.Fatal(err)
 	}
@@ -373,9 +373,9 @@ func TestReloadMeetsBusyModule(t *testing.T) {
 	}
 	list := []ModuleConfig{{File: file, Params: map[string]string{"uid": "1"}}}
 	r := start(t, Config{Source: "connector"})
-	put := func(m *stubborn) *entry {
+	put := func(m *stubborn) *listing {
 		m.registered.Store(true)
-		e := newEntry(&spec{name: "count", origin: fromConfig})
+		e := newListing(&spec{name: "count", origin: fromConfig})
 		if err := r.Daemon.modules.begin(e); err != nil {
 			t.Fatal(err)
 		}

@@ -131,8 +131,8 @@ func (d *Daemon) parser() *wasm.Parser {
 	return &p
 }
 
-// entry is the place of a module in the list.
-type entry struct {
+// listing is the place of a module in the list.
+type listing struct {
 	spec   spec // without the file
 	sum    [sha256.Size]byte
 	digest [sha256.Size]byte
@@ -143,16 +143,16 @@ type entry struct {
 	since  time.Time
 }
 
-func newEntry(s *spec) *entry {
-	e := &entry{spec: *s, sum: sha256.Sum256(s.file), digest: s.digest(), state: stateLoading}
+func newListing(s *spec) *listing {
+	e := &listing{spec: *s, sum: sha256.Sum256(s.file), digest: s.digest(), state: stateLoading}
 	e.spec.stock = stock.IsStock(s.file)
 	e.spec.file, e.spec.signature, e.spec.contents = nil, nil, nil
 	return e
 }
 
-// view is an entry as it was at a moment.
+// view is a listing as it was at a moment.
 type view struct {
-	entry
+	listing
 }
 
 // proto returns the module for the interface.

@@ -359,7 +359,7 @@ func TestLogOnAFullDisk(t *testing.T) {
 }
 
 // What is wrong with a log is said with its file and line, before anything runs.
-func TestLogRefusals(t *testing.T) {
+func TestLogRejects(t *testing.T) {
 	dir := openDir(t)
 	name := filepath.Join(dir, "c.toml")
 	for text, says := range map[string][]string{

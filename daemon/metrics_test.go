@@ -149,7 +149,7 @@ func TestMetricsAreBounded(t *testing.T) {
 		for i := range 100 {
 			many.variables = append(many.variables, module.Global{Name: fmt.Sprintf("v%02d", i), Value: uint64(i)})
 		}
-		e := newEntry(&spec{name: fmt.Sprintf("m%d", m)})
+		e := newListing(&spec{name: fmt.Sprintf("m%d", m)})
 		if err := r.Daemon.modules.begin(e); err != nil {
 			t.Fatal(err)
 		}

@@ -16,19 +16,19 @@ import (
 // modules is the list of the daemon's modules, in the order in which they were
 // loaded.
 type modules struct {
-	mu      sync.Mutex // guards the fields below, and those of entries that say so
-	list    []*entry
+	mu      sync.Mutex // guards the fields below, and those of listings that say so
+	list    []*listing
 	closing bool
 
-	// changed is signalled when an entry leaves the states loading and
+	// changed is signalled when a listing leaves the states loading and
 	// unloading.
 	changed sync.Cond
 }
 
 func (ms *modules) init() { ms.changed.L = &ms.mu }
 
-func (ms *modules) find(name string) *entry {
-	i := slices.IndexFunc(ms.list, func(e *entry) bool { return e.spec.name == name })
+func (ms *modules) find(name string) *listing {
+	i := slices.IndexFunc(ms.list, func(e *listing) bool { return e.spec.name == name })
 	if i < 0 {
 		return nil
 	}
@@ -37,7 +37,7 @@ func (ms *modules) find(name string) *entry {
 
 // named returns the module of a name, or says that there is none. Callers hold
 // mu.
-func (ms *modules) named(name string) (*entry, error) {
+func (ms *modules) named(name string) (*listing, error) {
 	if e := ms.find(name); e != nil {
 		return e, nil
 	}
@@ -45,7 +45,7 @@ func (ms *modules) named(name string) (*entry, error) {
 }
 
 // begin reserves the name of a module that is to be loaded.
-func (ms *modules) begin(e *entry) error {
+func (ms *modules) begin(e *listing) error {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	if ms.closing {
@@ -62,7 +62,7 @@ func (ms *modules) begin(e *entry) error {
 }
 
 // loaded ends what begin began. A module that is nil was not loaded.
-func (ms *modules) loaded(e *entry, m host.Module, signer string) {
+func (ms *modules) loaded(e *listing, m host.Module, signer string) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	if m == nil {
@@ -74,7 +74,7 @@ func (ms *modules) loaded(e *entry, m host.Module, signer string) {
 }
 
 // take marks a module as being unloaded.
-func (ms *modules) take(name string) (*entry, error) {
+func (ms *modules) take(name string) (*listing, error) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	e, err := ms.named(name)
@@ -90,7 +90,7 @@ func (ms *modules) take(name string) (*entry, error) {
 
 // unloaded ends what take began. If there was an error, the module is still
 // there.
-func (ms *modules) unloaded(e *entry, err error) {
+func (ms *modules) unloaded(e *listing, err error) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	if err == nil {
@@ -102,7 +102,7 @@ func (ms *modules) unloaded(e *entry, err error) {
 }
 
 // replaced ends what take began: another module has the place.
-func (ms *modules) replaced(e, by *entry, m host.Module) {
+func (ms *modules) replaced(e, by *listing, m host.Module) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	by.module, by.state, by.since = m, stateLive, time.Now()
@@ -142,17 +142,17 @@ func (ms *modules) settled(ctx context.Context, name string) (*view, error) {
 	}
 }
 
-func (ms *modules) remove(e *entry) {
-	ms.list = slices.DeleteFunc(ms.list, func(other *entry) bool { return other == e })
+func (ms *modules) remove(e *listing) {
+	ms.list = slices.DeleteFunc(ms.list, func(other *listing) bool { return other == e })
 }
 
-// close refuses what comes from now on, waits for what is under way, and
+// close rejects what comes from now on, waits for what is under way, and
 // returns the names of what is there.
 func (ms *modules) close() (names []string) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	ms.closing = true
-	busy := func(e *entry) bool { return e.state != stateLive }
+	busy := func(e *listing) bool { return e.state != stateLive }
 	for slices.ContainsFunc(ms.list, busy) {
 		ms.changed.Wait()
 	}
@@ -209,7 +209,7 @@ func (d *Daemon) load(ctx context.Context, s *spec) error {
 }
 
 func (d *Daemon) loadRuled(ctx context.Context, s *spec) error {
-	e := newEntry(s)
+	e := newListing(s)
 	err := d.modules.begin(e)
 	if err == nil {
 		var m host.Module
@@ -291,7 +291,7 @@ func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
 	}
 	d.logLeft(s.name, host.Left(m))
 	s.origin = old.spec.origin
-	d.modules.replaced(old, newEntry(s), m)
+	d.modules.replaced(old, newListing(s), m)
 	if err := d.free(old.module); err != nil {
 		d.log.Warn("a module that was replaced is not freed yet", "module", s.name, "error", err)
 	}

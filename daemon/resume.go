@@ -47,7 +47,7 @@ func (d *Daemon) resumable(ctx context.Context, s *stream, send sender) error {
 		if cap(lines) > 2*maxBatch { // one long line must not be kept for ever
 			lines = nil
 		}
-		if len(p.entries) > 0 || p.lost {
+		if len(p.items) > 0 || p.lost {
 			select {
 			case <-d.ending:
 				return ErrClosing
@@ -81,8 +81,8 @@ func (s *stream) lines(b []byte, c *cursor, p *passage, send func([]byte) error)
 			return b, err
 		}
 	}
-	for i := range p.entries {
-		e := &p.entries[i]
+	for i := range p.items {
+		e := &p.items[i]
 		if c.advance(e) || !c.set[e.of] {
 			s.pass(e.it)
 			continue

@@ -388,10 +388,10 @@ func TestRingIsBounded(t *testing.T) {
 	for i := range 10_000 {
 		ev.Seq = uint64(i)
 		r.Take(taskwatch.Item{Event: ev})
-		most = max(most, cap(r.entries))
+		most = max(most, cap(r.items))
 	}
-	if r.bytes > r.limit || len(r.entries) != 100_000/5800 || most > 256 {
-		t.Errorf("%d bytes, %d entries, room for %d", r.bytes, len(r.entries), most)
+	if r.bytes > r.limit || len(r.items) != 100_000/5800 || most > 256 {
+		t.Errorf("%d bytes, %d items, room for %d", r.bytes, len(r.items), most)
 	}
 	if r.seen.in(categories{ofEvent + category(taskwatch.Exec): true}) != 10_000 {
 		t.Errorf("counted are %v", r.seen)

@@ -32,10 +32,10 @@ type ring struct {
 	instance string     // its name; "" while it is not attached
 	wants    taskwatch.Wants
 	failed   bool    // execs that failed are wanted
-	epochs   []epoch // since the first entry, at least
-	entries  []ringEntry
-	first    uint64 // index of the first entry
-	bytes    int    // of all entries
+	epochs   []epoch // since the first item, at least
+	items    []ringItem
+	first    uint64 // index of the first item
+	bytes    int    // of all items
 	seen     places // of the last item
 	gone     places // of the last one that is no longer kept
 	lastSeq  uint64 // of what was kept last, or before
@@ -58,26 +58,26 @@ type member struct {
 	until  time.Time // when it is forgotten; zero while it is open
 }
 
-// ringEntry is a copy of an item. It never changes.
-type ringEntry struct {
+// ringItem is a copy of an item. It never changes.
+type ringItem struct {
 	it   taskwatch.Item
 	of   category
 	n    uint64 // items that it stands for; 1 where that is unknown
 	size int    // bytes, about
 }
 
-// newRingEntry returns the entry of a copy.
-func newRingEntry(it taskwatch.Item) ringEntry {
-	e := ringEntry{it: it, of: categoryOf(it), n: 1, size: it.Size()}
+// newRingItem returns the ring's item of a copy.
+func newRingItem(it taskwatch.Item) ringItem {
+	e := ringItem{it: it, of: categoryOf(it), n: 1, size: it.Size()}
 	if it.Loss != nil {
 		e.n = cmp.Or(it.Loss.Count, 1)
 	}
 	return e
 }
 
-// seq returns the number of the event that an entry is, or is about; a loss is
+// seq returns the number of the event that an item is, or is about; a loss is
 // behind one.
-func (e *ringEntry) seq() uint64 {
+func (e *ringItem) seq() uint64 {
 	if e.it.Loss != nil {
 		return max(e.it.Loss.Seq, 1) - 1
 	}
@@ -143,7 +143,7 @@ func (r *ring) whole(set categories, place uint64, only taskwatch.Only) bool {
 
 // Take keeps a copy.
 func (r *ring) Take(it taskwatch.Item) {
-	e := newRingEntry(r.copies.take(it))
+	e := newRingItem(r.copies.take(it))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.keep(e)
@@ -152,14 +152,14 @@ func (r *ring) Take(it taskwatch.Item) {
 // Close implements taskwatch.Sink.
 func (*ring) Close(context.Context) error { return nil }
 
-// keep adds an entry and drops the oldest ones. Callers hold mu.
-func (r *ring) keep(e ringEntry) {
-	r.entries, r.bytes = append(r.entries, e), r.bytes+e.size
+// keep adds an item and drops the oldest ones. Callers hold mu.
+func (r *ring) keep(e ringItem) {
+	r.items, r.bytes = append(r.items, e), r.bytes+e.size
 	r.seen[e.of] += e.n
 	r.lastSeq = max(r.lastSeq, e.seq())
 	drop := 0
-	for ; r.bytes > r.limit && drop < len(r.entries); drop++ {
-		old := &r.entries[drop]
+	for ; r.bytes > r.limit && drop < len(r.items); drop++ {
+		old := &r.items[drop]
 		r.bytes -= old.size
 		r.gone[old.of] += old.n
 		r.goneSeq = max(r.goneSeq, old.seq())
@@ -167,10 +167,10 @@ func (r *ring) keep(e ringEntry) {
 			gone := r.gone
 			r.unknown[old.of] = &gone
 		}
-		*old = ringEntry{}
+		*old = ringItem{}
 	}
 	r.first += uint64(drop)
-	r.entries = r.entries[drop:] // append moves what is left when there is no room behind
+	r.items = r.items[drop:] // append moves what is left when there is no room behind
 	for wake := range r.waiting {
 		wake <- struct{}{} // it has room for one
 	}
@@ -309,7 +309,7 @@ func (r *ring) begin() {
 
 // forget drops the history. Callers hold mu.
 func (r *ring) forget() {
-	r.instance, r.epochs, r.entries, r.first, r.bytes = "", nil, nil, 0, 0
+	r.instance, r.epochs, r.items, r.first, r.bytes = "", nil, nil, 0, 0
 	r.seen, r.gone, r.unknown, r.waiting = places{}, places{}, [numCategories]*places{}, nil
 }
 
@@ -317,7 +317,7 @@ func (r *ring) forget() {
 // comes back for them has lost some. Callers hold mu.
 func (r *ring) interrupt(of category) {
 	it := taskwatch.Item{Loss: &taskwatch.Loss{Seq: r.lastSeq + 1}}
-	r.keep(ringEntry{it: it, of: of, n: 1, size: it.Size()})
+	r.keep(ringItem{it: it, of: of, n: 1, size: it.Size()})
 }
 
 // size returns about how many bytes of items are kept.

@@ -463,7 +463,7 @@ func TestStreamFailedExecs(t *testing.T) {
 }
 
 // An expression chooses as --where does; what nobody can tell has a mark, also
-// behind a queue; what would hold up the source is refused.
+// behind a queue; what would hold up the source is rejected.
 func TestStreamWhere(t *testing.T) {
 	known := task(10, 5, 1000, "make", "/usr/bin/make")
 	known.Argv = []string{"make", "-j8"}

@@ -39,7 +39,7 @@ func (s *script) Run(ctx context.Context, reg *taskwatch.Registry) error {
 	for {
 		select {
 		case ev := <-s.events:
-			_ = reg.Feed().Notify(ev) // nothing is refused
+			_ = reg.Feed().Notify(ev) // nothing is denied
 		case <-ctx.Done():
 			return nil
 		}

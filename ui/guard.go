@@ -25,13 +25,13 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		switch link := r.URL.Path == "/" && r.Method == http.MethodGet; {
 		case !isLoopback(hostName(r.Host)):
 			// A foreign name may lead to this machine (DNS rebinding).
-			refuse(w, "host "+r.Host+": this page is served for 127.0.0.1 and localhost only")
+			reject(w, "host "+r.Host+": this page is served for 127.0.0.1 and localhost only")
 		case !sameOrigin(r, link):
-			refuse(w, "this request comes from another page")
+			reject(w, "this request comes from another page")
 		case link && token != "":
 			s.enter(w, r, token)
 		case !s.admitted(r):
-			refuse(w, "this browser has not been let in; open the link that 'taskwatch ui' has printed. If you have just done so, reload this page")
+			reject(w, "this browser has not been let in; open the link that 'taskwatch ui' has printed. If you have just done so, reload this page")
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -69,6 +69,6 @@ func (s *Server) admitted(r *http.Request) bool {
 	return err == nil && s.keys.admits(c.Value)
 }
 
-func refuse(w http.ResponseWriter, text string) {
+func reject(w http.ResponseWriter, text string) {
 	http.Error(w, "taskwatch ui: "+text, http.StatusForbidden)
 }

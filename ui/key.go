@@ -81,7 +81,7 @@ func cookieName(host string) string {
 func (s *Server) enter(w http.ResponseWriter, r *http.Request, token string) {
 	cookie, ok := s.keys.redeem(token)
 	if !ok {
-		refuse(w, "this link has been used, or is of another 'taskwatch ui'; open the last one that 'taskwatch ui' has printed")
+		reject(w, "this link has been used, or is of another 'taskwatch ui'; open the last one that 'taskwatch ui' has printed")
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r.Host), Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})

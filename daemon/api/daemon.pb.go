@@ -37,11 +37,11 @@ type LoadRequest struct {
 	File []byte `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
 	// Values of parameters, as on the command line.
 	Params map[string]string `protobuf:"bytes,3,rep,name=params,proto3" json:"params,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Take a module that wants to refuse something also where nobody can refuse
+	// Take a module that wants to deny something also where nobody can deny
 	// it.
 	AllowObserveOnly bool `protobuf:"varint,4,opt,name=allow_observe_only,json=allowObserveOnly,proto3" json:"allow_observe_only,omitempty"`
-	// Take a module that wants to refuse something also where the kernel may skip
-	// a refusal now and then.
+	// Take a module that wants to deny something also where the kernel may skip
+	// a denial now and then.
 	AllowBestEffort bool `protobuf:"varint,5,opt,name=allow_best_effort,json=allowBestEffort,proto3" json:"allow_best_effort,omitempty"`
 	// The signature of the file, in the format of minisign, for a daemon that
 	// trusts certain keys only.
@@ -449,18 +449,18 @@ type Module struct {
 	Calls *Calls `protobuf:"bytes,8,opt,name=calls,proto3" json:"calls,omitempty"`
 	// Events that found no room in the module's queue.
 	Drops uint64 `protobuf:"varint,9,opt,name=drops,proto3" json:"drops,omitempty"`
-	// How its refusals are made to have an effect: "lsm", "fmod_ret",
-	// "best-effort" (they can be skipped), "observe-only"; "" if it refuses nothing or
+	// How its denials are made to have an effect: "lsm", "fmod_ret",
+	// "best-effort" (they can be skipped), "observe-only"; "" if it denies nothing or
 	// is no kernel module.
 	Tier string `protobuf:"bytes,10,opt,name=tier,proto3" json:"tier,omitempty"`
 	// Calls of its watchers that the kernel has passed by, and of them those at
-	// which it could have refused something.
+	// which it could have denied something.
 	Missed  uint64 `protobuf:"varint,11,opt,name=missed,proto3" json:"missed,omitempty"`
 	Skipped uint64 `protobuf:"varint,12,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	// The id of the key that has signed it; "" where the daemon does not ask for
 	// a signature.
 	Signer string `protobuf:"bytes,13,opt,name=signer,proto3" json:"signer,omitempty"`
-	// What it may do beyond watching and refusing: MODULE_POWER.
+	// What it may do beyond watching and denying: MODULE_POWER.
 	Powers        []string `protobuf:"bytes,14,rep,name=powers,proto3" json:"powers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -601,7 +601,7 @@ type Calls struct {
 	Timed  bool   `protobuf:"varint,1,opt,name=timed,proto3" json:"timed,omitempty"`
 	Calls  uint64 `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
 	Errors uint64 `protobuf:"varint,3,opt,name=errors,proto3" json:"errors,omitempty"`
-	// Of the errors, those that refused the operation.
+	// Of the errors, those that denied the operation.
 	Vetoes uint64 `protobuf:"varint,4,opt,name=vetoes,proto3" json:"vetoes,omitempty"`
 	// Nanoseconds per call. 0 for the single watchers of a wasm module, which are
 	// counted and not timed.
@@ -737,7 +737,7 @@ type InfoResponse struct {
 	Version     string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	License     string                 `protobuf:"bytes,5,opt,name=license,proto3" json:"license,omitempty"`
 	Watchers    []*Watcher             `protobuf:"bytes,6,rep,name=watchers,proto3" json:"watchers,omitempty"`
-	// The events it wants to be able to refuse.
+	// The events it wants to be able to deny.
 	Veto   []string `protobuf:"bytes,7,rep,name=veto,proto3" json:"veto,omitempty"`
 	Params []*Param `protobuf:"bytes,8,rep,name=params,proto3" json:"params,omitempty"`
 	// SHA-256 of the file, in hexadecimal.
