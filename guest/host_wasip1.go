@@ -31,19 +31,19 @@ func exportABI() uint32 { return 1 }
 //go:wasmexport __task_watchers_info
 func exportInfo() uint64 { return span(unsafe.Pointer(unsafe.SliceData(about)), len(about)) }
 
-// entry is how the host reads a variable.
-type entry struct {
+// hostVariable is how the host reads a variable.
+type hostVariable struct {
 	name, nameLen, help, helpLen, typ, param, address, count uint32
 }
 
-// table stays reachable: the host reads it after the call.
-var table []entry
+// hostVariables stays reachable: the host reads it after the call.
+var hostVariables []hostVariable
 
 //go:wasmexport __task_watchers_vars
 func exportVars() uint64 {
-	table = nil
+	hostVariables = nil
 	for _, v := range variables {
-		e := entry{
+		e := hostVariable{
 			name: at(unsafe.Pointer(unsafe.StringData(v.name))), nameLen: uint32(len(v.name)),
 			help: at(unsafe.Pointer(unsafe.StringData(v.help))), helpLen: uint32(len(v.help)),
 			typ: v.typ, address: at(v.address), count: uint32(v.count),
@@ -51,9 +51,9 @@ func exportVars() uint64 {
 		if v.param {
 			e.param = 1
 		}
-		table = append(table, e)
+		hostVariables = append(hostVariables, e)
 	}
-	return span(unsafe.Pointer(unsafe.SliceData(table)), len(table))
+	return span(unsafe.Pointer(unsafe.SliceData(hostVariables)), len(hostVariables))
 }
 
 // exportTask returns where the host is to write its records, of so many bytes.

@@ -25,7 +25,7 @@ var variables []variable
 // Uint64 makes a parameter, which the user may set when the module is loaded
 // (-m rule.wasm,name=value) and which keeps its value from then on. Call it, as
 // all functions that make parameters and variables, where package variables are
-// declared; the host refuses a module with two of one name.
+// declared; the host rejects a module with two of one name.
 func Uint64(name string, value uint64, help string) *uint64 {
 	return add(name, help, typeU64, true, value)
 }
