@@ -34,7 +34,7 @@ func TestFailuresAreThoseOfTheForeignWatcher(t *testing.T) {
 			t.Errorf("%+v gave %+v", c.failure, we)
 		}
 		if c.veto && Errno(we) != c.errno {
-			t.Errorf("%+v refuses with %v", c.failure, Errno(we))
+			t.Errorf("%+v denies with %v", c.failure, Errno(we))
 		}
 		info := r.Modules()[0]
 		if crashes := map[bool]uint64{true: 1}[c.failure.Crash]; info.Panics != crashes || info.Errors != 1-crashes {
@@ -47,11 +47,11 @@ func TestFailuresAreThoseOfTheForeignWatcher(t *testing.T) {
 func TestModuleObservesSomeKinds(t *testing.T) {
 	var c calls
 	var r Registry
-	refused := errors.New("refused")
+	denied := errors.New("denied")
 	m := &Module{Name: "m"}
-	m.Watch(Exec, c.watcher("exec", refused))
-	m.Watch(UID, c.watcher("uid", refused), Observe())
-	m.Watch(Exit, c.watcher("exit", refused), Observe())
+	m.Watch(Exec, c.watcher("exec", denied))
+	m.Watch(UID, c.watcher("uid", denied), Observe())
+	m.Watch(Exit, c.watcher("exit", denied), Observe())
 	mustRegister(t, &r, m)
 	feed := denying(&r)
 	if got := r.Feed().DenyKinds(); got != KindsOf(Exec) {

@@ -65,7 +65,7 @@ func observing(name string, k Kind, fns ...Watcher) *Module {
 	return m
 }
 
-// denying returns a feed of a source that can refuse everything.
+// denying returns a feed of a source that can deny everything.
 func denying(r *Registry) *Feed {
 	f := r.Feed()
 	f.Deny = AllKinds

@@ -47,21 +47,21 @@ func TestRule1NotifyCallsAllAndReturnsFirstError(t *testing.T) {
 // Among the errors of one event the first veto stands before what is none:
 // the source must see it.
 func TestRule1FirstVetoStandsBeforeErrorsThatAreNone(t *testing.T) {
-	seen, refused, late := errors.New("seen"), errors.New("refused"), errors.New("late")
+	seen, denied, late := errors.New("seen"), errors.New("denied"), errors.New("late")
 	var c calls
 	var r Registry
 	mustRegister(t, &r,
 		module("crash", Exec, func(*Event) error { panic("crash") }),
 		observing("observer", Exec, c.watcher("observer", seen)),
-		module("guard", Exec, c.watcher("guard", refused)),
+		module("guard", Exec, c.watcher("guard", denied)),
 		module("guard2", Exec, c.watcher("guard2", late)),
 	)
 	var we *Failure
 	feed := denying(&r)
-	if err := feed.Notify(event(Exec)); !errors.As(err, &we) || we.Verdict != Denied || we.Err != refused || we.Module != "guard" {
+	if err := feed.Notify(event(Exec)); !errors.As(err, &we) || we.Verdict != Denied || we.Err != denied || we.Module != "guard" {
 		t.Errorf("Notify returned %+v", err)
 	}
-	if err := feed.NotifyBefore(event(Exec)); !errors.As(err, &we) || we.Verdict != Denied || we.Err != refused {
+	if err := feed.NotifyBefore(event(Exec)); !errors.As(err, &we) || we.Verdict != Denied || we.Err != denied {
 		t.Errorf("NotifyBefore returned %+v", err)
 	}
 	if err := feed.NotifyAfter(event(Exec)); !errors.As(err, &we) || we.Verdict != Counted || we.Err != seen {
@@ -70,10 +70,10 @@ func TestRule1FirstVetoStandsBeforeErrorsThatAreNone(t *testing.T) {
 	if got, want := c.take(), "observer guard guard2 guard guard2 observer"; got != want {
 		t.Errorf("called %s, want %s", got, want)
 	}
-	// Only these kinds can be refused at all.
+	// Only these kinds can be denied at all.
 	for k := range Kind(NumKinds) {
 		var r Registry
-		mustRegister(t, &r, module("guard", k, c.watcher("", refused)))
+		mustRegister(t, &r, module("guard", k, c.watcher("", denied)))
 		if err := denying(&r).Notify(event(k)); !errors.As(err, &we) || (we.Verdict == Denied) != slices.Contains([]Kind{Init, Exec, UID, GID}, k) {
 			t.Errorf("%s: %+v", k, err)
 		}
@@ -527,7 +527,7 @@ func TestRule7BuiltInsAreReadOnlyOnceAnEventWasDelivered(t *testing.T) {
 	if !ownProcess(t) {
 		return
 	}
-	refused := func(k Kind, fn Watcher) (text string) {
+	rejected := func(k Kind, fn Watcher) (text string) {
 		defer func() {
 			if p := recover(); p != nil {
 				text = p.(string)
@@ -537,13 +537,13 @@ func TestRule7BuiltInsAreReadOnlyOnceAnEventWasDelivered(t *testing.T) {
 		return ""
 	}
 	var c calls
-	if got := refused(NumLists, c.watcher("", nil)); !strings.Contains(got, "unknown event kind(9)") {
+	if got := rejected(NumLists, c.watcher("", nil)); !strings.Contains(got, "unknown event kind(9)") {
 		t.Errorf("an unknown kind: %q", got)
 	}
-	if got := refused(Attach, c.watcher("", nil)); !strings.Contains(got, "unknown event attach") {
+	if got := rejected(Attach, c.watcher("", nil)); !strings.Contains(got, "unknown event attach") {
 		t.Errorf("what is no kind: %q", got)
 	}
-	if got := refused(Exec, nil); !strings.Contains(got, "nil watcher on exec") {
+	if got := rejected(Exec, nil); !strings.Contains(got, "nil watcher on exec") {
 		t.Errorf("a nil watcher: %q", got)
 	}
 	Builtin(Exec, c.watcher("one", nil))
@@ -553,7 +553,7 @@ func TestRule7BuiltInsAreReadOnlyOnceAnEventWasDelivered(t *testing.T) {
 	}
 	Builtin(Exec, c.watcher("two", nil)) // looking at a registry delivers nothing
 	r.Feed().Notify(event(Exit))         // and this does, though nobody watches
-	if got := refused(Exec, c.watcher("three", nil)); !strings.Contains(got, "exec after the first event") {
+	if got := rejected(Exec, c.watcher("three", nil)); !strings.Contains(got, "exec after the first event") {
 		t.Errorf("late: %q", got)
 	}
 	for _, r := range []*Registry{&r, &other} {

@@ -36,7 +36,7 @@ func TestValues(t *testing.T) {
 		i    Int
 		size int
 		text string
-		want any // nil where the text is refused
+		want any // nil where the text is rejected
 	}{
 		{Int{Signed: true}, 1, "-128", int64(-128)},
 		{Int{Signed: true}, 1, "128", nil},

@@ -45,7 +45,7 @@ func (e *SyntaxError) Unwrap() error { return e.Err }
 // type or value for it.
 const unexpectedEnd = "unexpected end of JSON input"
 
-// jsonError says what is wrong with a line that encoding/json refused.
+// jsonError says what is wrong with a line that encoding/json rejected.
 func jsonError(line []byte, err error) error {
 	var (
 		own    *SyntaxError

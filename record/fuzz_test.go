@@ -11,7 +11,7 @@ import (
 )
 
 // FuzzDecode gives the decoder anything at all: it must not panic, must name
-// what it refuses, and what it takes must be stable.
+// what it rejects, and what it takes must be stable.
 func FuzzDecode(f *testing.F) {
 	for text := range goldens(f) {
 		f.Add([]byte(text))

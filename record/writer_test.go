@@ -134,7 +134,7 @@ func TestSinkRecordsEverything(t *testing.T) {
 	feed.Deny = taskwatch.KindsOf(taskwatch.Exec)
 	ev := sample(t)
 	if err := feed.NotifyBefore(ev); taskwatch.Denial(err) == 0 {
-		t.Error("the guard did not refuse")
+		t.Error("the guard did not deny")
 	}
 	feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Count: 17, Seq: 900}})
 	ev.Kind = taskwatch.UID // not asked for
@@ -148,8 +148,8 @@ func TestSinkRecordsEverything(t *testing.T) {
 	if err := reg.Detach(context.Background(), w); err != nil {
 		t.Error(err)
 	}
-	refused := strings.Replace(errorLine, "main.deny", "record.deny", 1)
-	if got, want := out.String(), refused+"\n"+lostLine+"\n"+execLine+"\n"; got != want {
+	denied := strings.Replace(errorLine, "main.deny", "record.deny", 1)
+	if got, want := out.String(), denied+"\n"+lostLine+"\n"+execLine+"\n"; got != want {
 		t.Errorf("recorded\n%swant\n%s", got, want)
 	}
 }

@@ -14,7 +14,7 @@ import (
 //
 //	10  sh -c ..., seen from its exec on
 //	    11  cc, 2 more threads (12, 13), ends with 1
-//	    14  su, changes its user, is refused one program, runs another, killed
+//	    14  su, changes its user, is denied one program, runs another, killed
 //	    15  a fork of sh that runs nothing
 //
 // One event is 1 ms after the other but for the last of process 11.

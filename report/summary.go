@@ -62,7 +62,7 @@ type Summary struct {
 	lostSome         bool // and nobody knows how many
 	errors           uint64
 
-	refused, wouldHave uint64
+	denied, wouldDeny uint64
 
 	working      int     // live processes without live children
 	mostWorking  int     // at once
@@ -175,9 +175,9 @@ func (s *Summary) Close(context.Context) error { return nil }
 func (s *Summary) failure(f *taskwatch.Failure) {
 	switch f.Verdict {
 	case taskwatch.Denied, taskwatch.Killed:
-		s.refused++
+		s.denied++
 	case taskwatch.WouldDeny:
-		s.wouldHave++
+		s.wouldDeny++
 	default:
 		s.errors++
 	}

@@ -90,7 +90,7 @@ func (s *Summary) json() *summaryJSON {
 		WallNS: s.lastNS - s.firstNS, UserNS: s.userNS, SystemNS: s.systemNS, CPUAtLeast: s.noCPU(),
 		Tasks: s.processes.Tasks(), Processes: s.births, Ended: s.ended, Failed: s.failures,
 		Programs: s.programCount(), Execs: s.execs, Lost: s.lost, LostAtLeast: s.lostSome,
-		Denied: s.refused, WouldDeny: s.wouldHave, Errors: s.errors,
+		Denied: s.denied, WouldDeny: s.wouldDeny, Errors: s.errors,
 		FailedList: s.commandsJSON(s.failed),
 	}
 	if average, most := s.parallelism(); most > 0 {

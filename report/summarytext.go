@@ -67,11 +67,11 @@ func (s *Summary) totals(b *bytes.Buffer) {
 	case s.lost > 0:
 		line("lost", "%s: the numbers here are too low", count(s.lost, "event"))
 	}
-	if s.refused > 0 {
-		line("denied", "%s", count(s.refused, "operation"))
+	if s.denied > 0 {
+		line("denied", "%s", count(s.denied, "operation"))
 	}
-	if s.wouldHave > 0 {
-		line("dry run", "%s would have been denied", count(s.wouldHave, "operation"))
+	if s.wouldDeny > 0 {
+		line("dry run", "%s would have been denied", count(s.wouldDeny, "operation"))
 	}
 	if s.errors > 0 {
 		line("watchers", "%s that denied nothing", count(s.errors, "error"))

@@ -89,7 +89,7 @@ type Capabilities struct {
 // Capability is what a source can do for one kind of event.
 type Capability struct {
 	Delivered bool             // the event is delivered
-	Veto      bool             // the error of a watcher refuses the operation
+	Veto      bool             // the error of a watcher denies the operation
 	Missing   taskwatch.Fields // fields of that kind that are always missing; of optional ones, where they are asked for
 	MayMiss   taskwatch.Fields // default fields that single events may miss, and then list in Event.Missing, as any optional one
 	Hook      string           // what it is observed by, in the kernel's words

@@ -69,7 +69,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// A file that is being written is refused, with its writer, and is not touched.
+// A file that is being written is rejected, with its writer, and is not touched.
 func TestLockedOutput(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "events.jsonl")

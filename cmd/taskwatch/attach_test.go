@@ -163,8 +163,8 @@ func TestAttachErrors(t *testing.T) {
 	sh.Release(t)
 }
 
-// A module that refuses something cannot where a process was running.
-func TestAttachRefusesNothing(t *testing.T) {
+// A module that denies something cannot where a process was running.
+func TestAttachDeniesNothing(t *testing.T) {
 	rule := filepath.Join(t.TempDir(), "forbid.wasm")
 	buildSandboxed(t, forbid, rule)
 	sh, _ := testutil.Hold(t, testutil.Shell())

@@ -37,7 +37,7 @@ func TestBench(t *testing.T) {
 	}
 }
 
-func TestBenchRefuses(t *testing.T) {
+func TestBenchRejects(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		want string

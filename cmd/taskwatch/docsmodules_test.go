@@ -15,7 +15,7 @@ import (
 
 // TestDocumentedModuleCommands runs the commands of the pages about modules,
 // which are for root and a taskwatch in PATH. A watch is ended once it
-// has seen something; it observes where the kernel lets nobody refuse anything.
+// has seen something; it observes where the kernel lets nobody deny anything.
 func TestDocumentedModuleCommands(t *testing.T) {
 	testutil.Root(t)
 	needsClang(t)

@@ -67,7 +67,7 @@ func TestDoctor(t *testing.T) {
 		if can := k.Vetoable() && s.Veto != ""; (e.Veto == doctor.Found) != can || can != (e.VetoHook == s.Veto) && can {
 			t.Errorf("bpf: the veto of %s is %q at %q, want it at %q", k, e.Veto, e.VetoHook, s.Veto)
 		} else if !can && k.Vetoable() && e.Why == "" {
-			t.Errorf("bpf: nothing says why %s cannot be refused", k)
+			t.Errorf("bpf: nothing says why %s cannot be denied", k)
 		}
 		e = events["ptrace"][k.String()]
 		if e.Seen != doctor.Found || (e.Veto == doctor.Found) != k.Vetoable() {

@@ -94,8 +94,8 @@ func TestSlowexec(t *testing.T) {
 	}
 }
 
-// The module execrule refuses what fits and nothing else, in a run by somebody
-// without privileges; in a replay it says what it would have refused.
+// The module execrule denies what fits and nothing else, in a run by somebody
+// without privileges; in a replay it says what it would have denied.
 func TestExecrule(t *testing.T) {
 	testutil.Require(t, testutil.NeedsSource("../../modules/execrule/execrule.c"))
 	source, err := os.ReadFile("../../modules/execrule/execrule.c")

@@ -45,7 +45,7 @@ func (f *moduleFlags) addSpecs(cmd *cobra.Command) {
 }
 
 // addObserveOnly adds the flag of the commands whose sources may let modules
-// refuse something.
+// deny something.
 func (f *moduleFlags) addObserveOnly(cmd *cobra.Command) {
 	f.trust.add(cmd)
 	addBestEffort(cmd, &f.bestEffort)

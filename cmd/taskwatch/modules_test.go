@@ -46,7 +46,7 @@ static int fail(unsigned long val, struct task_struct *tsk)
 task_watcher_func(exit, fail);
 `
 
-// forbid is a module that refuses to have true run.
+// forbid is a module that denies true.
 const forbid = `#include "task_watchers.h"
 static int forbid(unsigned long val, struct task_struct *tsk)
 {
@@ -135,18 +135,18 @@ func linesOf(t *testing.T, file string) (told, failed []string) {
 	return told, failed
 }
 
-// What a module in the sandbox refuses is refused where the source can, and
+// What a module in the sandbox denies is denied where the source can, and
 // said where it cannot.
-func TestSandboxedModuleRefuses(t *testing.T) {
+func TestSandboxedModuleDenies(t *testing.T) {
 	module := filepath.Join(t.TempDir(), "forbid.wasm")
 	buildSandboxed(t, forbid, module)
-	const refused = "exec denied by forbid (forbid): permission denied: /bin/true"
+	const denied = "exec denied by forbid (forbid): permission denied: /bin/true"
 	r := tw(t, "run", "-m", module, "--", "sh", "-c", "/bin/true; exit $?")
-	if r.status != 126 || strings.Count(r.stderr, refused) != 1 {
+	if r.status != 126 || strings.Count(r.stderr, denied) != 1 {
 		t.Errorf("run: %+v", r)
 	}
 	r = tw(t, "run", "-m", module, "--dry-run", "--", "sh", "-c", "/bin/true; exit $?")
-	if r.status != 0 || !strings.Contains(r.stderr, "forbid (forbid): permission denied: /bin/true") || strings.Contains(r.stderr, refused) {
+	if r.status != 0 || !strings.Contains(r.stderr, "forbid (forbid): permission denied: /bin/true") || strings.Contains(r.stderr, denied) {
 		t.Errorf("run --dry-run: %+v", r)
 	}
 	if r := tw(t, "watch", "--source", "connector", "-m", module); r.status != exitFailed || !strings.Contains(r.stderr, "--allow-observe-only") {

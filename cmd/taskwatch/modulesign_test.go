@@ -41,7 +41,7 @@ func keyPair(t testing.TB, dir, name string) (public, private, id string) {
 }
 
 // A module that was signed is taken where its key is trusted; one that was not,
-// that was altered, renamed or signed by somebody else is refused in one line,
+// that was altered, renamed or signed by somebody else is rejected in one line,
 // before anything of it is run.
 func TestSignedModules(t *testing.T) {
 	needsClang(t)
@@ -145,7 +145,7 @@ func TestServeTrusts(t *testing.T) {
 	}
 	write("team.pub", object) // relative to the file; and not signed
 	s := startServe(t, filepath.Join(dir, "s"), nil, "--config", config)
-	eventually(t, "the unsigned module is refused", func() bool {
+	eventually(t, "the unsigned module is rejected", func() bool {
 		return strings.Contains(s.log.String(), "it is not signed, and this daemon wants it to be")
 	})
 	if r := s.tw(t, "insmod", object); r.status != 1 || !strings.Contains(r.stderr, "it is not signed") {

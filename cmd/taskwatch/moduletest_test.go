@@ -227,7 +227,7 @@ MODULE_LICENSE("GPL");`)
 }
 
 // What a recording does not have is said, with the watcher and the line.
-func TestModuleTestRefuses(t *testing.T) {
+func TestModuleTestRejects(t *testing.T) {
 	needsClang(t)
 	file := makeRecording(t, testedScript)
 	for _, c := range []struct{ module, why string }{

@@ -460,7 +460,7 @@ func TestInstalledConfiguration(t *testing.T) {
 
 // What is wrong with the flags or the configuration is said before anything is
 // done.
-func TestServeRefusals(t *testing.T) {
+func TestServeRejects(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := func(text string) string {

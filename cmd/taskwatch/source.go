@@ -63,7 +63,7 @@ var commandSources = []struct {
 // passed says why not a better one.
 func openCommand(name string, c *command) (src source.Supervisor, passed error, err error) {
 	known, better := false, false
-	var refused auto.Refusals
+	var unusable auto.Unusable
 	for _, s := range commandSources {
 		if name != s.name && (name != auto.Name || s.name == daemon.SourceName) {
 			continue
@@ -72,17 +72,17 @@ func openCommand(name string, c *command) (src source.Supervisor, passed error, 
 		src, err := s.open(c)
 		if err == nil || errors.As(err, new(*source.StartError)) { // no other would find it
 			if better {
-				passed = refused.Err()
+				passed = unusable.Err()
 			}
 			return src, passed, err
 		}
-		refused = append(refused, err)
+		unusable = append(unusable, err)
 		better = better || !errors.Is(err, errAfterwards)
 	}
 	if !known {
 		return nil, nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(commandSourceNames(), ", "))
 	}
-	return nil, nil, refused.Err()
+	return nil, nil, unusable.Err()
 }
 
 func commandSourceNames() []string {

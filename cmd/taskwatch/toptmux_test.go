@@ -254,7 +254,7 @@ func panics(where string) error {
 	}, func() error { return nil })
 }
 
-// A terminal that cannot move its cursor is refused.
+// A terminal that cannot move its cursor is rejected.
 func TestTopOnADumbTerminal(t *testing.T) {
 	m := openTmux(t)
 	m.run("TERM=dumb taskwatch top")

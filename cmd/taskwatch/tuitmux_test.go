@@ -132,7 +132,7 @@ func TestRunTUIEnds(t *testing.T) {
 	}
 }
 
-// Where there is no terminal, or no command, it is refused at once.
+// Where there is no terminal, or no command, it is rejected at once.
 func TestRunTUIErrors(t *testing.T) {
 	for _, c := range []struct {
 		args []string

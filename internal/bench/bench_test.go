@@ -132,7 +132,7 @@ func TestMissingToolIsNamed(t *testing.T) {
 	cfg.Operations = 16
 	results, err := Measure(t.Context(), cfg, []*Watcher{
 		{Name: "missing", tool: "taskwatch-no-such-tool", toFile: true},
-		{Name: "refusing", tool: "sh", args: []string{"-c", "echo no >&2"}, toFile: true},
+		{Name: "rejecting", tool: "sh", args: []string{"-c", "echo no >&2"}, toFile: true},
 		ByName(InKernel),
 	})
 	if err != nil || len(results) != 3 || results[2].Missing != "" {
@@ -143,7 +143,7 @@ func TestMissingToolIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| missing | not measured: taskwatch-no-such-tool is not installed |", "| refusing | not measured: sh does not run here: no |",
+		"| missing | not measured: taskwatch-no-such-tool is not installed |", "| rejecting | not measured: sh does not run here: no |",
 	} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, &table)
@@ -174,7 +174,7 @@ func TestMeasuringNeedsRoot(t *testing.T) {
 	}
 }
 
-func TestChildRefusesWhatItDoesNotKnow(t *testing.T) {
+func TestChildRejectsWhatItDoesNotKnow(t *testing.T) {
 	for _, args := range [][]string{nil, {"go=10ms"}, {"nonsense", "abcd"}, {"go=often", "abcd"}, {"kernel=many", "abcd"}, {"wasm=0", "abcd"}} {
 		if err := Child(args, strings.NewReader(""), &bytes.Buffer{}); err == nil {
 			t.Errorf("%q is no error", args)
@@ -183,7 +183,7 @@ func TestChildRefusesWhatItDoesNotKnow(t *testing.T) {
 }
 
 // A load that is called wrongly does nothing and says so.
-func TestLoadsRefuseWrongArguments(t *testing.T) {
+func TestLoadsRejectWrongArguments(t *testing.T) {
 	p, err := newPrograms()
 	if err != nil {
 		t.Fatal(err)

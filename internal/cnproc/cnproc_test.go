@@ -279,7 +279,7 @@ func openOnce() int {
 // Linux 6.6, and before that the error says so.
 func TestUnprivileged(t *testing.T) {
 	testutil.Root(t)
-	open(t, 1<<20) // else there is nothing to refuse
+	open(t, 1<<20) // else there is nothing to deny
 	new := testutil.NeedsKernel(6, 6).Met()
 	cmd := exec.Command("/proc/self/exe") // the path of the test binary leads through root's directories
 	cmd.Env = append(os.Environ(), asNobody+"=1")
@@ -289,7 +289,7 @@ func TestUnprivileged(t *testing.T) {
 	var exit *exec.ExitError
 	switch {
 	case new && err != nil:
-		t.Errorf("a new kernel refuses: %v", err)
+		t.Errorf("a new kernel denies it: %v", err)
 	case !new && (!errors.As(err, &exit) || exit.ExitCode() != 10):
 		t.Errorf("an old kernel says %v, want exit status 10", err)
 	}

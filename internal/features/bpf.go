@@ -110,8 +110,8 @@ func probeReadKernel() Result {
 			asm.Return(),
 		},
 	}, func(*ebpf.Program) error { return nil })
-	var refused *ebpf.VerifierError
-	if errors.As(err, &refused) || errors.Is(err, unix.EINVAL) { // the helper is not there
+	var rejected *ebpf.VerifierError
+	if errors.As(err, &rejected) || errors.Is(err, unix.EINVAL) { // the helper is not there
 		mode := "the kernel lets no BPF program read its memory, as lockdown=confidentiality has it"
 		if text, err := os.ReadFile("/sys/kernel/security/lockdown"); err == nil {
 			mode = "the kernel is locked down (" + strings.TrimSpace(string(text)) + "): no BPF program may read its memory"
@@ -161,7 +161,7 @@ func probeCount(t ebpf.ProgramType, at ebpf.AttachType, to string) Result {
 	}
 	return judge(withLocked(func() error {
 		return probe.Try(kerneltypes.Cache(), &plan.Hook{Type: t, Attach: at, Target: to}, func() error {
-			_ = traceChild() // it forks also where tracing is refused
+			_ = traceChild() // it forks also where tracing is denied
 			return nil
 		})
 	}))

@@ -12,7 +12,7 @@ import (
 
 // traceChild forks a child that asks to be traced, lets it get as far as the
 // end of an exec of this very program, of which it runs nothing, and kills it.
-// The fork happens even if the tracing is refused.
+// The fork happens even if the tracing is denied.
 func traceChild() error {
 	runtime.LockOSThread() // the tracer is a thread
 	defer runtime.UnlockOSThread()

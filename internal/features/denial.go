@@ -8,7 +8,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
-// denial says what may have refused something to a process that has the
+// denial says what may have denied something to a process that has the
 // capabilities for it, and what helps; "" where nothing is known.
 func denial(status, uidMap, lockdown string) string {
 	if m := strings.Fields(uidMap); len(m) != 0 && (len(m) != 3 || m[0] != "0" || m[1] != "0" || m[2] != "4294967295") {
@@ -47,7 +47,7 @@ func denied() string {
 	return denial(text(procfs.ReadOwn("status")), text(procfs.ReadOwn("uid_map")), text(os.ReadFile("/sys/kernel/security/lockdown")))
 }
 
-// Denied returns what may have refused something to this process although it
+// Denied returns what may have denied something to this process although it
 // has the capabilities, with what helps, or "".
 func Denied() string {
 	if !privileged() {

@@ -5,7 +5,7 @@
 // gone when it returns.
 //
 // The answers hold for this process: with other privileges they may differ.
-// Probes that refuse something, to see a veto work, are not here but with the
+// Probes that deny something, to see a veto work, are not here but with the
 // code that delivers vetoes.
 //
 // All functions and methods may be called from any goroutine.

@@ -134,7 +134,7 @@ func TestStartWithFilter(t *testing.T) {
 	}
 	c.Filter = []unix.SockFilter{{Code: 0xffff}}
 	if status, err := start(t, c); err != nil || status.ExitStatus() != Failed {
-		t.Errorf("with a filter that the kernel refuses: status %#x, %v; want %d", int(status), err, Failed)
+		t.Errorf("with a filter that the kernel rejects: status %#x, %v; want %d", int(status), err, Failed)
 	}
 }
 

@@ -86,7 +86,7 @@ type comparison struct {
 	// realParent is Config.RealParent.
 	realParent bool
 
-	// asksInit says that a watcher could have refused every init.
+	// asksInit says that a watcher could have denied every init.
 	asksInit bool
 
 	name     string // of the source, as its events say it

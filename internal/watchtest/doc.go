@@ -17,7 +17,7 @@
 // [Registry] registers modules of a few shapes, whose watchers say that they
 // were called, and holds the registry to the rules of notify, register and
 // unregister: the order of calls, which errors are reported, counted and
-// refuse, what is listed, and that nothing of a module is called once its
+// deny, what is listed, and that nothing of a module is called once its
 // Unregister has returned, in a storm of events too. Each implementation makes
 // the modules in its own way: of Go functions, or of the C files in
 // testdata/modules.

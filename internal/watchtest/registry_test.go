@@ -365,9 +365,9 @@ func (p *plainRegistry) call(m *taskwatch.Module, fn taskwatch.Watcher, ev *task
 			return
 		}
 		we.Module, we.Kind = m.Name, ev.Kind
-		refuses := ev.Kind.Vetoable() && (!vetoed || p.defect == "two vetoes") && (!we.Crash || p.defect == "a crash refuses") &&
-			(!p.table(m).observes || p.defect == "observers refuse") && p.defect != "refuses nothing"
-		if refuses {
+		denies := ev.Kind.Vetoable() && (!vetoed || p.defect == "two vetoes") && (!we.Crash || p.defect == "a crash denies") &&
+			(!p.table(m).observes || p.defect == "observers deny") && p.defect != "denies nothing"
+		if denies {
 			we.Verdict = taskwatch.Denied
 		}
 		p.count(m, we)
@@ -407,12 +407,12 @@ func TestRegistryCanFail(t *testing.T) {
 		{"stops at an error", "errors", "on exit were called"},
 		{"reports nothing", "errors", "were reported nothing"},
 		{"counts nothing", "errors", "listed are"},
-		{"observers refuse", "errors", "nobody denied it"},
-		{"refuses nothing", "veto", "want errno 11"},
+		{"observers deny", "errors", "nobody denied it"},
+		{"denies nothing", "veto", "want errno 11"},
 		{"last error", "veto", "want errno 11"},
 		{"no errno", "veto", "want errno 11"},
 		{"two vetoes", "veto", "{second on init: errno 12, a veto}"},
-		{"observed early", "refused-is-not-observed", "the observer was told of it"},
+		{"observed early", "denied-is-not-observed", "the observer was told of it"},
 		{"listed everywhere", "listed", "listed are"},
 		{"a reference for each watcher", "listed", "listed are"},
 		{"called for another", "listed", "on init were called"},
@@ -428,7 +428,7 @@ func TestRegistryCanFail(t *testing.T) {
 		{"does not wait", "storm", "came after Unregister had returned"},
 		{"unregistered from inside", "unregister-inside", "the error is <nil>"},
 		{"stops at a crash", "crash", "on exit were called"},
-		{"a crash refuses", "crash", "nobody denied it"},
+		{"a crash denies", "crash", "nobody denied it"},
 		{"counts nothing", "crash", "listed are"},
 		{"no turns", "turns", "listed are, how often each"},
 	} {

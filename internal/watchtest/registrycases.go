@@ -74,7 +74,7 @@ var registryCases = []registryCase{
 		},
 	},
 	{
-		name: "refused-is-not-observed", kernel: true,
+		name: "denied-is-not-observed", kernel: true,
 		why:   "Where decision and fact have two moments, observers are told of an operation only if it happened.",
 		needs: func(cfg *RegistryConfig) bool { return cfg.Veto&decided != 0 },
 		check: checkNotObserved,

@@ -54,7 +54,7 @@ var vetoes = func() []vetoCase {
 		},
 		{
 			kind: taskwatch.Exec, args: "try-exec", denied: 3, execsIfAll: 7, execsIfVetoed: 4,
-			deny:  func(ev *taskwatch.Event, _ int) bool { return slices.Contains(ev.Task.Argv, "refuse") },
+			deny:  func(ev *taskwatch.Event, _ int) bool { return slices.Contains(ev.Task.Argv, "deny") },
 			notes: strings.Fields("try.exec=0 try.exec=%d try.exec=0 try.exec=%d try.exec=0 try.exec=%d"),
 		},
 		{
@@ -99,7 +99,7 @@ type bench struct {
 }
 
 func (b *bench) modules() []*taskwatch.Module {
-	first := &taskwatch.Module{Name: "watchtest-refuse"}
+	first := &taskwatch.Module{Name: "watchtest-deny"}
 	first.Watch(taskwatch.Exec, b.findCommand)
 	first.Watch(b.v.kind, b.deny)
 	second := &taskwatch.Module{Name: "watchtest-witness"}
@@ -206,7 +206,7 @@ func (v *vetoCase) check(t testing.TB, cfg *Config, path string) []string {
 		}
 	}
 	for _, e := range r.log.errors {
-		if e.Verdict != verdict || e.Module != "watchtest-refuse" || e.Kind != v.kind {
+		if e.Verdict != verdict || e.Module != "watchtest-deny" || e.Kind != v.kind {
 			r.problem("an unexpected error was reported: %v (%v)", &e, e.Verdict)
 		}
 	}

@@ -76,7 +76,7 @@ func TestPut(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecodeRejects(t *testing.T) {
 	var good [Size]byte
 	Put(&good, event(rand.New(rand.NewPCG(5, 6))))
 	for what, change := range map[string]func(b []byte) []byte{

@@ -81,7 +81,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// Keys that others could have changed are refused.
+// Keys that others could have changed are rejected.
 func TestKeysOfOthers(t *testing.T) {
 	_, public := pair(t, t.TempDir())
 	if err := os.Chmod(public, 0o666); err != nil {

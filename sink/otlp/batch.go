@@ -47,15 +47,15 @@ func (b *batch[T]) flush(ctx context.Context) error {
 	if n == 0 {
 		return nil
 	}
-	rejected, err := b.to.Send(ctx, b.data(b.parts))
+	told, err := b.to.Send(ctx, b.data(b.parts))
 	clear(b.parts)
 	b.parts, b.bytes = b.parts[:0], 0
 	if err != nil {
 		b.failed += n
 		return err
 	}
-	refused := min(uint64(max(rejected, 0)), n)
-	b.rejected += refused
-	b.sent += n - refused
+	rejected := min(uint64(max(told, 0)), n)
+	b.rejected += rejected
+	b.sent += n - rejected
 	return nil
 }

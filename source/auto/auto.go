@@ -47,7 +47,7 @@ func Names() []string {
 // then passed says why not a better one. The caller must call Run or Close.
 func Open(name string, cfg Config) (src source.Source, passed error, err error) {
 	known := false
-	var refused Refusals
+	var unusable Unusable
 	for _, s := range sources {
 		if name != s.name && name != Name {
 			continue
@@ -55,21 +55,21 @@ func Open(name string, cfg Config) (src source.Source, passed error, err error) 
 		known = true
 		src, err := s.open(&cfg)
 		if err == nil {
-			return src, refused.Err(), nil
+			return src, unusable.Err(), nil
 		}
-		refused = append(refused, err)
+		unusable = append(unusable, err)
 	}
 	if !known {
 		return nil, nil, fmt.Errorf("unknown source %q; choose one of %s", name, strings.Join(Names(), ", "))
 	}
-	return nil, nil, refused.Err()
+	return nil, nil, unusable.Err()
 }
 
-// Refusals are the reasons why several sources cannot be used.
-type Refusals []error
+// Unusable are the reasons why several sources cannot be used.
+type Unusable []error
 
 // Err returns them as one error: nil for none, and one line for several.
-func (r Refusals) Err() error {
+func (r Unusable) Err() error {
 	switch len(r) {
 	case 0:
 		return nil
@@ -79,10 +79,10 @@ func (r Refusals) Err() error {
 	return r
 }
 
-func (r Refusals) Error() string { return OneLine(errors.Join(r...)) }
+func (r Unusable) Error() string { return OneLine(errors.Join(r...)) }
 
 // Unwrap returns all of them.
-func (r Refusals) Unwrap() []error { return r }
+func (r Unusable) Unwrap() []error { return r }
 
 // OneLine returns the text of an error without its line breaks.
 func OneLine(err error) string {

@@ -32,5 +32,5 @@ func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64, to
 func (st *stream) deliver(ev *taskwatch.Event) {
 	st.seq++
 	ev.Seq = st.seq
-	_ = st.feed.Notify(ev) // the sinks get it; it is too late to refuse anything
+	_ = st.feed.Notify(ev) // the sinks get it; it is too late to deny anything
 }

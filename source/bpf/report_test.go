@@ -90,7 +90,7 @@ func TestModulesInTheKernelAreHeard(t *testing.T) {
 	}
 	cmd := exec.Command(program, "exit", "now")
 	if err := cmd.Run(); err != nil {
-		t.Fatal(err) // the error of a module that claims no veto refuses nothing
+		t.Fatal(err) // the error of a module that claims no veto denies nothing
 	}
 	if err := table.Unregister(module); err != nil {
 		t.Fatal(err)
@@ -228,9 +228,9 @@ func TestModulesInTheKernelLog(t *testing.T) {
 	}
 }
 
-// needsVeto is met where the kernel lets BPF refuse operations.
+// needsVeto is met where the kernel lets BPF deny operations.
 var needsVeto = testutil.Need{
-	What:   "a kernel that lets BPF programs refuse operations",
+	What:   "a kernel that lets BPF programs deny operations",
 	Remedy: "run the tests in the virtual machines of test/vm",
 	Met: func() bool {
 		s, err := probed()
@@ -238,9 +238,9 @@ var needsVeto = testutil.Need{
 	},
 }
 
-// A refusal is reported once, and says what was refused, to a program of either word
+// A denial is reported once, and says what was denied, to a program of either word
 // size.
-func TestRefusalsAreReported(t *testing.T) {
+func TestDenialsAreReported(t *testing.T) {
 	testutil.Require(t, testutil.NeedsRoot, needsVeto)
 	for _, mode := range []string{"-m64", "-m32"} {
 		t.Run(mode[1:], func(t *testing.T) {
@@ -248,12 +248,12 @@ func TestRefusalsAreReported(t *testing.T) {
 			if mode == "-m32" {
 				testutil.Require(t, testutil.NeedsToRun(victim, "32-bit programs"))
 			}
-			testRefusals(t, victim)
+			testDenials(t, victim)
 		})
 	}
 }
 
-func testRefusals(t *testing.T, victim string) {
+func testDenials(t *testing.T, victim string) {
 	for _, dryRun := range []bool{false, true} {
 		module := loadModule(t, "veto", "../../module/kernel/testdata/modules/veto.c", map[string]string{
 			"comm": "twvetoed", "on_init": "y", "on_exec": "y", "on_uid": "y", "on_gid": "y",

@@ -261,7 +261,7 @@ func TestCgroupScopeFarDown(t *testing.T) {
 	}
 }
 
-// What is no cgroup is refused, with a word of what to do.
+// What is no cgroup is rejected, with a word of what to do.
 func TestNoCgroup(t *testing.T) {
 	testutil.Root(t)
 	mount := cgroupMount(t)

@@ -53,7 +53,7 @@ func start(name string, c *source.Command, making func(pid int), die bool) (pid 
 }
 
 // startPlainly starts the command without a first stage, which a module in the
-// kernel may have refused: it is a program that makes a process.
+// kernel may have denied: it is a program that makes a process.
 func startPlainly(name string, c *source.Command, making func(pid int)) (pid int, err error) {
 	making(unix.Gettid())
 	c.Inherit.Return() // for the caller to pass on

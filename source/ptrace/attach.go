@@ -236,20 +236,20 @@ func (t *tracer) whyNot(pid int, err error) error {
 	own, _ := procfs.OwnStatus(false)
 	privileged := own.CapEff>>capSysPtrace&1 == 1
 	scope, _ := procfs.PtraceScope()
-	why := refusal{scope: scope, privileged: privileged, otherUser: serr == nil && own.UID[taskwatch.EffectiveID] != status.UID[taskwatch.RealID]}
+	why := notPermitted{scope: scope, privileged: privileged, otherUser: serr == nil && own.UID[taskwatch.EffectiveID] != status.UID[taskwatch.RealID]}
 	return fmt.Errorf("ptrace: process %d cannot be traced: %s", pid, why)
 }
 
 const capSysPtrace = 19 // include/uapi/linux/capability.h
 
-// refusal is what there is to know where the kernel says EPERM.
-type refusal struct {
+// notPermitted is what there is to know where the kernel says EPERM.
+type notPermitted struct {
 	scope      int // of Yama: what /proc/sys/kernel/yama/ptrace_scope says, 0 without it
 	privileged bool
 	otherUser  bool
 }
 
-func (r refusal) String() string {
+func (r notPermitted) String() string {
 	switch {
 	case r.scope >= 3:
 		return "Yama forbids it for everybody until the next boot (/proc/sys/kernel/yama/ptrace_scope is 3); watch as root with the source bpf"

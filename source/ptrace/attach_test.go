@@ -365,21 +365,21 @@ func tracerIn(text string) string {
 }
 
 // What the kernel's EPERM may mean, with the remedy.
-func TestRefusalsNameTheRemedy(t *testing.T) {
+func TestNotPermittedNamesTheRemedy(t *testing.T) {
 	for _, c := range []struct {
-		refusal
+		notPermitted
 		says, remedy string
 	}{
-		{refusal{scope: 1}, "ptrace_scope is 1", "kernel.yama.ptrace_scope=0"},
-		{refusal{scope: 2}, "CAP_SYS_PTRACE", "run taskwatch as root"},
-		{refusal{scope: 3}, "until the next boot", "source bpf"},
-		{refusal{scope: 3, privileged: true}, "until the next boot", "source bpf"},
-		{refusal{scope: 1, otherUser: true}, "another user", "as root or as that user"},
-		{refusal{privileged: true}, "seccomp profile", "--source bpf"},
-		{refusal{}, "may not be read", "run taskwatch as root"},
+		{notPermitted{scope: 1}, "ptrace_scope is 1", "kernel.yama.ptrace_scope=0"},
+		{notPermitted{scope: 2}, "CAP_SYS_PTRACE", "run taskwatch as root"},
+		{notPermitted{scope: 3}, "until the next boot", "source bpf"},
+		{notPermitted{scope: 3, privileged: true}, "until the next boot", "source bpf"},
+		{notPermitted{scope: 1, otherUser: true}, "another user", "as root or as that user"},
+		{notPermitted{privileged: true}, "seccomp profile", "--source bpf"},
+		{notPermitted{}, "may not be read", "run taskwatch as root"},
 	} {
-		if got := c.refusal.String(); !strings.Contains(got, c.says) || !strings.Contains(got, c.remedy) {
-			t.Errorf("%+v: %q, want %q and %q", c.refusal, got, c.says, c.remedy)
+		if got := c.notPermitted.String(); !strings.Contains(got, c.says) || !strings.Contains(got, c.remedy) {
+			t.Errorf("%+v: %q, want %q and %q", c.notPermitted, got, c.says, c.remedy)
 		}
 	}
 }

@@ -83,7 +83,7 @@ func (t *tracer) child(tr *tracee, b birth) *subject {
 func (t *tracer) forking(tr *tracee, info *sys.SyscallInfo) {
 	call := syscallRegs{arch: info.Arch, nr: info.Nr, args: [2]uint64{info.Args[0], info.Args[1]}}
 	flags, err := cloneFlags(tr.tid, call)
-	if refusedByKernel(err) { // bad memory: the kernel will say so too
+	if rejectedByKernel(err) { // bad memory: the kernel will say so too
 		t.resume(tr, unix.PTRACE_CONT, 0)
 		return
 	}
@@ -99,7 +99,7 @@ func (t *tracer) forking(tr *tracee, info *sys.SyscallInfo) {
 		ev := t.event(taskwatch.Init, task, flags)
 		ev.Missing |= b.missing()
 		if errno := taskwatch.Denial(t.notify(ev)); errno != 0 {
-			t.refuse(tr, errno)
+			t.deny(tr, errno)
 			t.freed(task, 0, false)
 			return
 		}
@@ -190,7 +190,7 @@ func (t *tracer) created(tr *tracee, tid int, b birth, task *subject, asked bool
 	ev := t.event(taskwatch.Clone, task, b.flags)
 	ev.Missing |= b.missing()
 	t.addExtra(ev, task.PID, task.TID)
-	_ = t.notify(ev) // an error on clone refuses nothing
+	_ = t.notify(ev) // an error on clone denies nothing
 	t.follow(child)
 }
 

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FuzzRegs: any register set is decoded or refused, and what is decoded lies
+// FuzzRegs: any register set is decoded or rejected, and what is decoded lies
 // within it; after setResult the call is no call any more.
 func FuzzRegs(f *testing.F) {
 	f.Add(make([]byte, sizeRegs64))
@@ -20,7 +20,7 @@ func FuzzRegs(f *testing.F) {
 		}
 		if err != nil {
 			if setResult(b, unix.EPERM) == nil {
-				t.Fatal("setResult took what decodeRegs refused")
+				t.Fatal("setResult took what decodeRegs rejected")
 			}
 			return
 		}

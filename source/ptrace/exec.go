@@ -62,7 +62,7 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 	for _, p := range append([]program{q.program}, q.expect.interpreters...) {
 		if errno := t.askExec(tr.task, p, first, false); errno != 0 {
 			t.execFailed(tr, errno)
-			t.refuse(tr, errno)
+			t.deny(tr, errno)
 			return
 		}
 	}
@@ -72,7 +72,7 @@ func (t *tracer) executing(tr *tracee, info *sys.SyscallInfo, name string) {
 
 // askExec asks the watchers about a program that a task is going to run, or runs
 // and has not run an instruction of (late). It returns the error number to
-// refuse it with, or 0.
+// deny it with, or 0.
 func (t *tracer) askExec(task *subject, next program, first, late bool) unix.Errno {
 	old := programOf(task)
 	next.set(task)
@@ -145,7 +145,7 @@ func (t *tracer) execed(tr *tracee) {
 	t.addExecExtra(ev, task, before)
 	t.count(ev)
 	if asked {
-		_ = t.feed.NotifyAfter(ev) // observers only: reported, refuses nothing
+		_ = t.feed.NotifyAfter(ev) // observers only: reported, denies nothing
 	} else {
 		ev.Final = true
 		_ = t.feed.Notify(ev)

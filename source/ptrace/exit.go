@@ -70,7 +70,7 @@ func (t *tracer) exit(tr *tracee, code uint64, used *usage) {
 		ev.Rusage = used.Rusage
 		ev.Missing |= used.missing
 	}
-	_ = t.notify(ev) // an error on exit refuses nothing
+	_ = t.notify(ev) // an error on exit denies nothing
 }
 
 // ends reports whether a process with other threads ends with the exit of its

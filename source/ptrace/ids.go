@@ -23,7 +23,7 @@ func (t *tracer) settingID(tr *tracee, info *sys.SyscallInfo, name string) {
 				errno = t.ask(tr, kind, &st, next)
 			}
 			if errno != 0 {
-				t.refuse(tr, errno)
+				t.deny(tr, errno)
 				return
 			}
 		}
@@ -142,7 +142,7 @@ const capSetGID, capSetUID = 6, 7
 const unchanged = ^uint32(0)
 
 // predictIDs returns the kind of ids that a call is about to change and what
-// they are going to be: the ids of now if the kernel is going to refuse the
+// they are going to be: the ids of now if the kernel is going to reject the
 // call or if it changes nothing. The rules are those of kernel/sys.c.
 func predictIDs(st *procfs.Status, name string, args [6]uint64) (taskwatch.Kind, taskwatch.IDs) {
 	base := name

@@ -35,9 +35,9 @@ const scriptHead = 256
 
 // behind goes from the open file that was named, through the interpreters of
 // scripts and of binfmt_misc, to the file that the kernel is going to map.
-// Name is what the kernel passes to the first interpreter. Refused says that
+// Name is what the kernel passes to the first interpreter. Rejected says that
 // the kernel finds no program there that the task may run.
-func (t *tracer) behind(w *walker, tr *tracee, fd int, name string, p program) (ex expected, refused bool) {
+func (t *tracer) behind(w *walker, tr *tracee, fd int, name string, p program) (ex expected, rejected bool) {
 	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return expected{}, false
@@ -73,7 +73,7 @@ func (t *tracer) behind(w *walker, tr *tracee, fd int, name string, p program) (
 		}
 		if err != nil {
 			ex.known = false
-			return ex, t.refusesFile(tr, err)
+			return ex, t.rejectsFile(tr, err)
 		}
 		_ = unix.Close(fd)
 		fd = from
@@ -114,7 +114,7 @@ func parseScript(head []byte) (interpreter, arg string, ok bool) {
 	line = bytes.TrimLeft(line, blanks)
 	end := bytes.IndexAny(line, blanks)
 	if end < 0 {
-		return string(line), "", whole && len(line) > 0 // a name that is cut is refused
+		return string(line), "", whole && len(line) > 0 // a name that is cut is rejected
 	}
 	if !whole {
 		line = line[:min(len(line), scriptHead-1)]

@@ -21,7 +21,7 @@ type question struct {
 }
 
 // lookup finds out what an exec that has not begun is going to run. It
-// reports false where the kernel is going to refuse the call because the file
+// reports false where the kernel is going to reject the call because the file
 // does not exist or may not be executed, or because the arguments cannot be
 // read. What the tracer alone cannot find out is missing.
 func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (question, bool) {
@@ -38,7 +38,7 @@ func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (questio
 	q := question{program: program{cwd: tr.task.Cwd}}
 	var err error
 	if q.argv, q.argvCut, err = readArgv(tr.tid, args[1], word); err != nil {
-		if refusedByKernel(err) {
+		if rejectedByKernel(err) {
 			return question{}, false
 		}
 		q.unknown |= taskwatch.FieldArgv
@@ -49,7 +49,7 @@ func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (questio
 	file, err := readString(tr.tid, args[0])
 	if err != nil {
 		q.unknown |= taskwatch.FieldExe | taskwatch.FieldComm
-		return q, !refusedByKernel(err)
+		return q, !rejectedByKernel(err)
 	}
 	err = t.executable(tr, &q, dirfd, file, flags)
 	switch {
@@ -62,9 +62,9 @@ func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (questio
 	return question{}, false
 }
 
-// refusedByKernel reports whether a failure to read the memory of a task is
+// rejectedByKernel reports whether a failure to read the memory of a task is
 // that of the memory, and not of the tracer's rights.
-func refusedByKernel(err error) bool {
+func rejectedByKernel(err error) bool {
 	return errors.Is(err, unix.EFAULT) || errors.Is(err, unix.E2BIG)
 }
 
@@ -79,7 +79,7 @@ func (t *tracer) executable(tr *tracee, q *question, dirfd int, file string, fla
 	defer w.close()
 	fd, err := w.open(dirfd, file, flags)
 	if err != nil {
-		if !t.refusesFile(tr, err) {
+		if !t.rejectsFile(tr, err) {
 			return errUnknown
 		}
 		return err
@@ -101,8 +101,8 @@ func (t *tracer) executable(tr *tracee, q *question, dirfd int, file string, fla
 	}
 	q.comm = path.Base(file)
 	q.comm = q.comm[:min(len(q.comm), maxComm)]
-	var refused bool
-	if q.expect, refused = t.behind(w, tr, fd, passed, q.program); refused {
+	var rejected bool
+	if q.expect, rejected = t.behind(w, tr, fd, passed, q.program); rejected {
 		// The file that was named may be executed, and the kernel finds out
 		// later; an LSM is asked before.
 		q.expect.interpreters = nil
@@ -113,9 +113,9 @@ func (t *tracer) executable(tr *tracee, q *question, dirfd int, file string, fla
 	return nil
 }
 
-// refusesFile reports whether an error of the walk to a file is the kernel's
+// rejectsFile reports whether an error of the walk to a file is the kernel's
 // answer to the tracee as well, whose rights may be others than the tracer's.
-func (t *tracer) refusesFile(tr *tracee, err error) bool {
+func (t *tracer) rejectsFile(tr *tracee, err error) bool {
 	return !errors.Is(err, errUnknown) && !(errors.Is(err, unix.EACCES) && (t.root || tr.proc.userNS))
 }
 

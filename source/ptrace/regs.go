@@ -54,9 +54,9 @@ func changeRegs(tid int, change func(b []byte) error) error {
 	return sys.PtraceSetRegs(tid, buf[:n])
 }
 
-// refuse makes a tracee at a seccomp stop skip its system call and return
+// deny makes a tracee at a seccomp stop skip its system call and return
 // -errno from it.
-func refuse(tid int, errno unix.Errno) error {
+func deny(tid int, errno unix.Errno) error {
 	if err := changeRegs(tid, func(b []byte) error { return setResult(b, errno) }); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (t *tracer) trapped(tr *tracee) {
 	if !t.trapsCall(&info, name) {
 		// A filter of the program's own has trapped it, for a tracer that
 		// there is not.
-		t.refuse(tr, unix.ENOSYS)
+		t.deny(tr, unix.ENOSYS)
 		return
 	}
 	if tr.task == nil {
@@ -104,9 +104,9 @@ func (t *tracer) returned(tr *tracee) {
 	t.resume(tr, unix.PTRACE_CONT, 0)
 }
 
-// refuse makes the trapped system call fail with errno.
-func (t *tracer) refuse(tr *tracee, errno unix.Errno) {
-	if err := refuse(tr.tid, errno); err != nil {
+// deny makes the trapped system call fail with errno.
+func (t *tracer) deny(tr *tracee, errno unix.Errno) {
+	if err := deny(tr.tid, errno); err != nil {
 		// Dead, or the veto cannot be delivered: then nothing must go on.
 		_ = unix.Kill(tr.proc.pid, unix.SIGKILL)
 	}
@@ -114,7 +114,7 @@ func (t *tracer) refuse(tr *tracee, errno unix.Errno) {
 }
 
 // tracing says what no error of the command's own would: why it cannot trace. A
-// task of this process is refused here: the two would wait for each other.
+// task of this process is denied it here: the two would wait for each other.
 func (t *tracer) tracing(tr *tracee, info *sys.SyscallInfo) {
 	what := map[uint64]string{unix.PTRACE_TRACEME: "PTRACE_TRACEME", unix.PTRACE_ATTACH: "PTRACE_ATTACH", unix.PTRACE_SEIZE: "PTRACE_SEIZE"}[info.Args[0]]
 	target := int(int32(info.Args[1]))
@@ -132,7 +132,7 @@ func (t *tracer) tracing(tr *tracee, info *sys.SyscallInfo) {
 			tr.proc.pid, tr.task.Comm, what)
 	}
 	if own {
-		t.refuse(tr, unix.EPERM)
+		t.deny(tr, unix.EPERM)
 		return
 	}
 	t.resume(tr, unix.PTRACE_CONT, 0)

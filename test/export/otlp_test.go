@@ -358,7 +358,7 @@ func TestOTLPVariables(t *testing.T) {
 }
 
 // Long command lines are sent in requests that a collector takes: servers of
-// gRPC refuse more than 4 MiB.
+// gRPC reject more than 4 MiB.
 func TestOTLPLongCommands(t *testing.T) {
 	c := &collector{requests: 1}
 	cfg := config(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": serve(t, c, "grpc"), "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TIMEOUT": "60000"})

@@ -108,7 +108,7 @@ func TestOTLPTLS(t *testing.T) {
 				got := &collector{requests: 1}
 				timeout := "10000"
 				if !c.ok {
-					timeout = "300" // what is refused is tried again for so long
+					timeout = "300" // what is rejected is tried again for so long
 				}
 				env := map[string]string{
 					"OTEL_EXPORTER_OTLP_ENDPOINT": serveTLS(t, got, protocol, want), "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,

@@ -76,7 +76,7 @@ func TestCpio(t *testing.T) {
 	}
 }
 
-func TestCpioRefusesBadPaths(t *testing.T) {
+func TestCpioRejectsBadPaths(t *testing.T) {
 	for _, bad := range []string{"", "relative", "/a/../b", "/a/", "//a"} {
 		c := newCpioWriter(new(bytes.Buffer))
 		if err := c.add(File{Guest: bad}); err == nil {

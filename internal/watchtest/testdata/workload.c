@@ -1107,7 +1107,7 @@ static int do_ids_exec(void)
 	return 0;
 }
 
-// do_fork_fail has the kernel refuse to make tasks: before there is one (bad
+// do_fork_fail has the kernel fail to make tasks: before there is one (bad
 // flags), and late, when the new task exists but not its pid.
 static int do_fork_fail(void)
 {
@@ -1341,7 +1341,7 @@ static int do_stdio(void)
 	return 0;
 }
 
-// Operations that a watcher may refuse: each outcome is a note.
+// Operations that a watcher may deny: each outcome is a note.
 
 static void *tried_main(void *arg)
 {
@@ -1404,18 +1404,18 @@ static int do_try_init(void)
 	return 0;
 }
 
-// do_try_exec executes programs of which a watcher may refuse those with
-// "refuse" as an argument; who is refused goes on in the old program.
+// do_try_exec executes programs of which a watcher may deny those with
+// "deny" as an argument; a task that is denied it goes on in the old program.
 static int do_try_exec(void)
 {
-	static char *refuse[] = { "true", "refuse", NULL };
+	static char *deny[] = { "true", "deny", NULL };
 	for (int i = 0; i < 6; i++) {
 		pid_t by = gettid();
 		char **env = environment("true", by, CLONE_VM | CLONE_VFORK, ALL);
 		pid_t ppid = getpid(), pid = i % 3 == 2 ? vfork() : forked();
 		if (pid == 0) {
 			int vforked = i % 3 == 2;
-			execve(self, i % 2 ? refuse : true_argv, vforked ? env : environment("true", 0, 0, 0));
+			execve(self, i % 2 ? deny : true_argv, vforked ? env : environment("true", 0, 0, 0));
 			int e = errno;
 			if (vforked)
 				fact_clone(by, ppid, CLONE_VM | CLONE_VFORK, ALL);
@@ -1427,7 +1427,7 @@ static int do_try_exec(void)
 	return 0;
 }
 
-// do_try_ids makes changes of which a watcher may refuse some.
+// do_try_ids makes changes of which a watcher may deny some.
 static int do_try_ids(void)
 {
 	static const int runs[] = { 3, 8, 1, 6, 4, 9, 14, 15, 22 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Two watchers on every event, which refuse where they can. */
+/* Two watchers on every event, which deny where they can. */
 #include "conform_observer.c"
 
 MODULE_VETO(init);
