@@ -171,7 +171,7 @@ func newInfo(f *File, watchers [][]string, params []module.Param) Info {
 	return i
 }
 
-// execed is the entry of watchers that are called after an exec that has succeeded.
+// execed is the list of watchers that are called after an exec that has succeeded.
 const execed = "execed"
 
 // Kinds returns the events that the module has watchers for.
