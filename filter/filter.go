@@ -196,7 +196,7 @@ func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 	case it.Record != nil:
 		r := it.Record
 		i.copy = taskwatch.Event{Kind: taskwatch.Attach, Seq: r.Seq, Time: r.Time, MonoNS: r.MonoNS, Source: r.Source, Task: r.Task, Missing: r.Missing}
-		i.set(EmitKind, &i.copy, taskwatch.FieldsTask)
+		i.set(emitKind, &i.copy, taskwatch.FieldsTask)
 	case it.Failed != nil:
 		x := it.Failed
 		i.copy = taskwatch.Event{Kind: taskwatch.Attach, Seq: x.Seq, Time: x.Time, MonoNS: x.MonoNS, Source: x.Source, Task: x.Task, Missing: x.Missing}
@@ -219,8 +219,8 @@ func (f *Filter) Match(it taskwatch.Item, p *process.Process) Answer {
 	return f.eval()
 }
 
-// EmitKind is the kind of a module's record.
-const EmitKind = "emit"
+// emitKind is the kind of a module's record.
+const emitKind = "emit"
 
 func (f *Filter) eval() Answer {
 	val, _, err := f.prog.Eval(f.item)
@@ -252,7 +252,7 @@ func (f *Filter) probe() {
 			f.kinds |= taskwatch.KindsOf(k)
 		}
 	}
-	f.emits = can(EmitKind, 0, taskwatch.FieldsTask)
+	f.emits = can(emitKind, 0, taskwatch.FieldsTask)
 	f.fails = can(taskwatch.FailedExecName, 0, taskwatch.FieldsTask)
 	f.item.probing = false
 	f.item.ev, f.item.task = nil, nil

@@ -18,7 +18,7 @@ func kindNames() (names []string) {
 	for _, k := range taskwatch.AllKinds.List() {
 		names = append(names, k.String())
 	}
-	return append(names, EmitKind, taskwatch.FailedExecName)
+	return append(names, emitKind, taskwatch.FailedExecName)
 }
 
 // checkKinds reports a comparison of kind with a text that is not a kind.

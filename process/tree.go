@@ -10,7 +10,7 @@ import (
 const (
 	CloneThread = 0x00010000
 	CloneVfork  = 0x00004000
-	CloneParent = 0x00008000
+	cloneParent = 0x00008000
 )
 
 // Kinds are the events that a tree needs; it also uses others if they come.
@@ -244,7 +244,7 @@ func (t *Tree) enter(ev *taskwatch.Event, has taskwatch.Fields) (p *Process, isN
 // maker returns the creator of ev's process, or the nearest known ancestor;
 // knows says that it is the creator.
 func (t *Tree) maker(ev *taskwatch.Event, has taskwatch.Fields) (p *Process, knows bool) {
-	if ev.Kind == taskwatch.Clone && has.Has(taskwatch.FieldVal|taskwatch.FieldParentID) && ev.Val&CloneParent != 0 {
+	if ev.Kind == taskwatch.Clone && has.Has(taskwatch.FieldVal|taskwatch.FieldParentID) && ev.Val&cloneParent != 0 {
 		if p := t.byTask[ev.Task.ParentID]; p != nil {
 			return p, true
 		}

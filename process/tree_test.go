@@ -103,7 +103,7 @@ func TestCloneParent(t *testing.T) {
 	l.event(taskwatch.Clone, 2, 12, 1, func(ev *taskwatch.Event) { ev.Val = CloneThread })
 	for pid, by := range map[int]int{3: 2, 4: 12} { // by a process, and by a thread of its
 		p := l.event(taskwatch.Clone, pid, pid, 1, func(ev *taskwatch.Event) {
-			ev.Val, ev.Task.ParentID = CloneParent, id(by)
+			ev.Val, ev.Task.ParentID = cloneParent, id(by)
 		}).Process
 		if got := pids(p); !slices.Equal(got, []int{2, 1}) || p.Program().Command.Exe != "/two" {
 			t.Errorf("%d: descends from %v, runs %+v", pid, got, p.Program().Command)
@@ -112,7 +112,7 @@ func TestCloneParent(t *testing.T) {
 	// Of a maker that nothing is known of, its parent is an ancestor, and what
 	// it ran is not known.
 	p := l.event(taskwatch.Clone, 5, 5, 1, func(ev *taskwatch.Event) {
-		ev.Val, ev.Task.ParentID = CloneParent, id(99)
+		ev.Val, ev.Task.ParentID = cloneParent, id(99)
 	}).Process
 	if got := pids(p); !slices.Equal(got, []int{1}) || p.Program().Command.Exe != "" {
 		t.Errorf("5: descends from %v, runs %+v", got, p.Program().Command)

@@ -81,8 +81,8 @@ const (
 	Deciders                   // the decision
 	Observers                  // the fact; where it can be denied, unless it was
 	OnceVetoed                 // everyone, after the dispatcher has denied
-	Afterwards                 // everyone, at the entry that follows an exec
-	Stepwise                   // everyone, at the entry of each step of an exec
+	Afterwards                 // everyone, in the list of an exec that has succeeded
+	Stepwise                   // everyone, in the list of each step of an exec
 )
 
 // Reaches reports whether the audience can include a watcher.

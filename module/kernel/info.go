@@ -18,7 +18,7 @@ type WatcherInfo struct {
 	List    string         // "attach", "detach", "execed" or "step", which are no events; else ""
 }
 
-// Event returns the name of the event, or of the entry that is none.
+// Event returns the name of the event, or of the list that is of none.
 func (w *WatcherInfo) Event() string { return cmp.Or(w.List, w.Kind.String()) }
 
 func newWatcherInfo(o *Object, symbol string) WatcherInfo {
