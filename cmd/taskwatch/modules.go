@@ -145,10 +145,17 @@ func (files moduleFiles) kernel() bool {
 	return slices.ContainsFunc(files, func(m *moduleFile) bool { return m.Kind() == host.Kernel })
 }
 
-// veto reports whether there is a module outside of the kernel that wants to
-// deny something.
-func (files moduleFiles) veto() bool {
-	return slices.ContainsFunc(files, func(m *moduleFile) bool { return m.Kind() != host.Kernel && m.Veto() != 0 })
+// noVeto returns a function that says why a source that only observes is none for
+// them, or nil if it is.
+func (files moduleFiles) noVeto() func(source string) error {
+	i := slices.IndexFunc(files, func(m *moduleFile) bool { return m.Kind() != host.Kernel && m.Veto() != 0 })
+	if i < 0 {
+		return nil
+	}
+	m := files[i]
+	return func(source string) error {
+		return fmt.Errorf("%s: %w; the source ptrace can deny it", source, host.NoVeto(m.File, m.Veto(), source))
+	}
 }
 
 // close frees what was read. What was loaded from it stays.

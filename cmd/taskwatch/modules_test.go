@@ -149,8 +149,17 @@ func TestSandboxedModuleDenies(t *testing.T) {
 	if r.status != 0 || !strings.Contains(r.stderr, "forbid (forbid): permission denied: /bin/true") || strings.Contains(r.stderr, denied) {
 		t.Errorf("run --dry-run: %+v", r)
 	}
-	if r := tw(t, "watch", "--source", "connector", "-m", module); r.status != exitFailed || !strings.Contains(r.stderr, "--allow-observe-only") {
-		t.Errorf("watch: %+v", r)
+	// Whatever only observes says so in the same words, with the remedy.
+	for source, args := range map[string][]string{
+		"connector": {"watch", "--source", "connector", "-m", module},
+		"bpf":       {"run", "--source", "bpf", "-m", module, "--", "true"},
+		"daemon":    {"run", "--source", "daemon", "-m", module, "--", "true"},
+	} {
+		want := `module "forbid": it wants to deny exec, which is impossible here: no veto on exec: the source ` + source +
+			" denies nothing outside of the kernel; with --allow-observe-only (allow_observe_only) it runs anyway, and denies nothing"
+		if r := tw(t, args...); r.status == 0 || !strings.Contains(r.stderr, want) {
+			t.Errorf("%s: %+v\nwant %q", source, r, want)
+		}
 	}
 }
 

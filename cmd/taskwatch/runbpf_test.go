@@ -9,7 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
 	"github.com/taskwatch/taskwatch/source/ptrace"
@@ -19,16 +22,18 @@ import (
 // kernel are to be asked first.
 func TestRunChoosesTheSource(t *testing.T) {
 	testutil.Root(t)
+	veto := func(source string) error { return module.NoVeto(taskwatch.KindsOf(taskwatch.Exec), "from "+source) }
 	for _, c := range []struct {
 		name string
 		c    command
 		want string // or the error
 	}{
 		{auto.Name, command{}, bpf.Name},
-		{auto.Name, command{veto: true}, ptrace.Name},
+		{auto.Name, command{noVeto: veto}, ptrace.Name},
 		{auto.Name, command{kernel: true}, bpf.Name},
-		{auto.Name, command{kernel: true, veto: true}, "bpf: its events arrive after the fact"},
-		{bpf.Name, command{veto: true}, "needs the source ptrace"},
+		{auto.Name, command{kernel: true, noVeto: veto}, "it wants to deny exec, which is impossible here: no veto from bpf"},
+		{bpf.Name, command{noVeto: veto}, "no veto from bpf"},
+		{daemon.SourceName, command{noVeto: veto}, "no veto from daemon"},
 		{ptrace.Name, command{kernel: true}, "need the source bpf"},
 	} {
 		c.c.argv = []string{"true"}

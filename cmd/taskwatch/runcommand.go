@@ -60,9 +60,13 @@ func (c *commandRun) open(files moduleFiles) (passed, err error) {
 			return nil, err
 		}
 	}
+	var noVeto func(source string) error
+	if !f.modules.observeOnly {
+		noVeto = files.noVeto()
+	}
 	c.src, passed, err = openCommand(f.source, &command{
 		argv: c.argv, inherit: c.inherit, pane: c.screen.pane(), dryRun: f.dryRun, notice: c.told.tell, stop: c.relay.stopped, gone: c.left.settle,
-		kernel: files.kernel(), optional: f.readsOptional(), veto: files.veto() && !f.modules.observeOnly, socket: f.socket,
+		kernel: files.kernel(), optional: f.readsOptional(), noVeto: noVeto, socket: f.socket,
 	})
 	return passed, err
 }

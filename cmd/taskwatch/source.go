@@ -9,6 +9,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
@@ -35,9 +36,9 @@ type command struct {
 
 	socket string // of the daemon
 
-	// veto is whether watchers here, outside of the kernel, are to be asked
-	// before something is done.
-	veto bool
+	// noVeto is set if watchers here, outside of the kernel, are to be asked before
+	// something is done: it says why a source cannot have it denied.
+	noVeto func(source string) error
 }
 
 // command returns what a source is to run.
@@ -77,7 +78,7 @@ func openCommand(name string, c *command) (src source.Supervisor, passed error, 
 			return src, passed, err
 		}
 		unusable = append(unusable, err)
-		better = better || !errors.Is(err, errAfterwards)
+		better = better || !errors.Is(err, module.ErrNoVeto) // one that cannot deny is no better source for modules that want to
 	}
 	if !known {
 		return nil, nil, fmt.Errorf("--source %q: unknown source; choose one of %s", name, strings.Join(commandSourceNames(), ", "))
@@ -93,13 +94,9 @@ func commandSourceNames() []string {
 	return names
 }
 
-// errAfterwards is no reason to call bpf the better source: it is none for such
-// modules.
-var errAfterwards = errors.New("bpf: its events arrive after the fact; a module (-m) that denies operations outside of the kernel needs the source ptrace")
-
 func openBPFCommand(c *command) (source.Supervisor, error) {
-	if c.veto {
-		return nil, errAfterwards
+	if c.noVeto != nil {
+		return nil, c.noVeto(bpf.Name)
 	}
 	if err := auto.NeedBPF(); err != nil {
 		return nil, err
@@ -139,8 +136,8 @@ func openDaemonCommand(c *command) (source.Supervisor, error) {
 		return nil, fmt.Errorf("daemon: it is for a command; for a process that runs use 'taskwatch watch --source daemon --pid %d'", c.pid)
 	case c.kernel:
 		return nil, errors.New("daemon: modules for the kernel (-m FILE.o, --label) run in the daemon: load them with 'taskwatch insmod', which is for root, or choose the source bpf")
-	case c.veto:
-		return nil, errors.New("daemon: its events arrive after the fact; a module (-m) that denies operations needs the source ptrace")
+	case c.noVeto != nil:
+		return nil, c.noVeto(daemon.SourceName)
 	}
 	client := daemon.NewClient(c.socket)
 	src, err := client.Command(context.Background(), daemon.CommandSourceConfig{Command: *c.command(), OnNotice: c.notice})

@@ -20,11 +20,17 @@ type sandboxed struct {
 	absent   string            // which of its events the source does not deliver
 }
 
+// NoVeto returns the error of a module outside of the kernel that wants to deny what a
+// source cannot: kinds, of those in [File.Veto].
+func NoVeto(f *File, kinds taskwatch.Kinds, source string) error {
+	return failure("load", f.name, module.NoVeto(kinds, fmt.Sprintf("on %s: the source %s denies nothing outside of the kernel", kinds, source)))
+}
+
 func (h *Host) loadSandboxed(f *File, opts Options) (Module, error) {
 	o := f.wasm
 	caps := h.Source.Capabilities()
 	if lacks := o.Veto &^ caps.VetoKinds(); lacks != 0 && !opts.AllowObserveOnly && !h.Recorded {
-		return nil, module.NoVeto(lacks, fmt.Sprintf("on %s: the source %s denies nothing outside of the kernel", lacks, h.Source.Name()))
+		return nil, NoVeto(f, lacks, h.Source.Name())
 	}
 	wopts := wasm.LoadOptions{Params: opts.Params, Synchronous: h.Recorded, Feed: h.Registry.Feed(), Absent: taskwatch.AllKinds &^ caps.Kinds()}
 	if h.Log != nil {
