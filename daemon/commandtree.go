@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/source/child"
@@ -38,7 +37,7 @@ func newCommandTree(pid int, frees bool) *commandTree {
 
 // begin forgets the tasks, but for the command.
 func (t *commandTree) begin() {
-	t.filter, _ = newFilter(&api.Filter{Pid: int32(t.pid), Tree: true}) // the pid is one
+	t.filter, _ = newFilter(&choice{pid: t.pid, tree: true}) // the pid is one
 	t.unfreed = map[taskwatch.TaskID]struct{}{}
 }
 

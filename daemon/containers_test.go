@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/enrich"
 )
 
@@ -34,7 +33,7 @@ func TestStreamsByContainer(t *testing.T) {
 		{`container.name == "web"`, false, false},
 		{`pid == 1`, true, true},
 	} {
-		s, err := newStream(&api.EventsRequest{Filter: &api.Filter{Where: c.where, HideUnknown: true}})
+		s, err := newStream(&choice{where: c.where, hide: true})
 		if err != nil {
 			t.Fatal(err)
 		}

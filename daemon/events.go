@@ -16,7 +16,7 @@ import (
 
 // Events is the stream of the interface.
 func (s *service) Events(ctx context.Context, r *connect.Request[api.EventsRequest], out *connect.ServerStream[api.EventsResponse]) error {
-	st, err := newStream(r.Msg)
+	st, err := newStream(choiceOf(r.Msg))
 	if err != nil {
 		return connect.NewError(connect.CodeInvalidArgument, err)
 	}
@@ -32,10 +32,10 @@ func (s *service) Events(ctx context.Context, r *connect.Request[api.EventsReque
 // serveEvents is the same for plain HTTP: GET /events, with the fields of the
 // request as the query, answers with a recording that does not end.
 func (d *Daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
-	req, err := eventsRequest(r.URL.Query())
+	c, err := parseChoice(r.URL.Query())
 	var st *stream
 	if err == nil {
-		st, err = newStream(req)
+		st, err = newStream(c)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -67,9 +67,18 @@ func (d *Daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
 	// Otherwise the client is gone, or the daemon will be.
 }
 
-// eventsRequest reads a query: events=exec,exit&fields=caps&pid=1&tree=true&uid=0,1000.
-func eventsRequest(q url.Values) (*api.EventsRequest, error) {
-	r := &api.EventsRequest{Filter: &api.Filter{}}
+// choiceOf returns what a request chooses.
+func choiceOf(r *api.EventsRequest) *choice {
+	f := r.Filter
+	return &choice{
+		events: r.Events, fields: r.Fields, eventsOnly: r.EventsOnly, after: r.After,
+		pid: int(f.GetPid()), tree: f.GetTree(), uids: f.GetUid(), comm: f.GetComm(), exe: f.GetExe(), where: f.GetWhere(), hide: f.GetHideUnknown(),
+	}
+}
+
+// parseChoice reads a query: events=exec,exit&fields=caps&pid=1&tree=true&uid=0,1000.
+func parseChoice(q url.Values) (*choice, error) {
+	c := new(choice)
 	for key, values := range q {
 		value := strings.Join(values, ",")
 		var err error
@@ -78,40 +87,40 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 			if value == "" {
 				return nil, errors.New("events= names no events")
 			}
-			r.Events = strings.Split(value, ",")
+			c.events = strings.Split(value, ",")
 		case "fields":
 			if value == "" {
 				return nil, errors.New("fields= names no field")
 			}
-			r.Fields = strings.Split(value, ",")
+			c.fields = strings.Split(value, ",")
 		case "after":
-			if r.After = value; value == "" {
+			if c.after = value; value == "" {
 				return nil, errors.New("after= names no place; give INSTANCE:SEQ, or now")
 			}
 		case "events_only":
-			r.EventsOnly, err = strconv.ParseBool(value)
+			c.eventsOnly, err = strconv.ParseBool(value)
 		case "pid":
 			var n int64
 			n, err = strconv.ParseInt(value, 10, 32)
-			r.Filter.Pid = int32(n)
+			c.pid = int(n)
 		case "tree":
-			r.Filter.Tree, err = strconv.ParseBool(value)
+			c.tree, err = strconv.ParseBool(value)
 		case "uid":
 			for text := range strings.SplitSeq(value, ",") {
 				n, e := strconv.ParseUint(text, 10, 32)
 				err = errors.Join(err, e)
-				r.Filter.Uid = append(r.Filter.Uid, uint32(n))
+				c.uids = append(c.uids, uint32(n))
 			}
 		case "comm":
-			r.Filter.Comm = value
+			c.comm = value
 		case "exe":
-			r.Filter.Exe = value
+			c.exe = value
 		case "where":
-			r.Filter.Where = value
+			c.where = value
 		case "unknown":
 			switch value {
 			case "hide":
-				r.Filter.HideUnknown = true
+				c.hide = true
 			case "show":
 			default:
 				return nil, fmt.Errorf("unknown=%s: it is neither show nor hide", value)
@@ -127,5 +136,5 @@ func eventsRequest(q url.Values) (*api.EventsRequest, error) {
 			return nil, fmt.Errorf("%s=%s: give %s", key, value, want)
 		}
 	}
-	return r, nil
+	return c, nil
 }

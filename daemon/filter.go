@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/process"
 )
 
@@ -27,12 +26,12 @@ type filter struct {
 // module's records and failures may come after the end.
 const remembered = 1024
 
-func newFilter(f *api.Filter) (*filter, error) {
-	if f.GetPid() < 0 || f.GetTree() && f.GetPid() == 0 {
-		return nil, fmt.Errorf("filter: %d is not a pid", f.GetPid())
+func newFilter(c *choice) (*filter, error) {
+	if c.pid < 0 || c.tree && c.pid == 0 {
+		return nil, fmt.Errorf("filter: %d is not a pid", c.pid)
 	}
-	out := &filter{pid: int(f.GetPid()), uids: f.GetUid(), comm: f.GetComm(), exe: f.GetExe()}
-	if f.GetTree() {
+	out := &filter{pid: c.pid, uids: c.uids, comm: c.comm, exe: c.exe}
+	if c.tree {
 		out.tree = &process.Tree{Remember: remembered}
 		out.root = out.tree.Adopt(out.pid, 0, process.Command{})
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 )
 
 // FleetModule is a module that the hub of a fleet wants loaded.
@@ -67,7 +66,7 @@ func (d *Daemon) Facts() Facts {
 //
 // The environment of tasks is not told, not even by an expression that reads it.
 func (d *Daemon) Answer(ctx context.Context, where string, send func(ctx context.Context, lines []byte, dropped uint64) error) error {
-	st, err := newStream(&api.EventsRequest{Filter: &api.Filter{Where: where}, EventsOnly: true})
+	st, err := newStream(&choice{where: where, eventsOnly: true})
 	if err != nil {
 		return err
 	}

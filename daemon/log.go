@@ -13,7 +13,6 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/outfile"
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/sink/acct"
@@ -149,7 +148,7 @@ func (c *LogConfig) chosen() (*stream, error) {
 	default:
 		events = usualEvents()
 	}
-	s, err := newStream(&api.EventsRequest{Events: events, Fields: c.Fields, Filter: &api.Filter{Where: c.Where}})
+	s, err := newStream(&choice{events: events, fields: c.Fields, where: c.Where})
 	if err == nil && c.Format == LogAudit {
 		s.kinds = 0 // records of modules come without being asked for
 	}

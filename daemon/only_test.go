@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 )
 
 // A stream that comes back for tasks of which the ring held no events for a while
@@ -17,7 +16,7 @@ func TestRingOfSomeTasks(t *testing.T) {
 	r := &ring{reg: &reg, copies: new(copies), limit: 1 << 20}
 	defer r.end()
 	ask := func(where string) *stream {
-		s, err := newStream(&api.EventsRequest{After: afterNow, Events: []string{"exec"}, Filter: &api.Filter{Where: where}})
+		s, err := newStream(&choice{after: afterNow, events: []string{"exec"}, where: where})
 		if err != nil {
 			t.Fatal(err)
 		}

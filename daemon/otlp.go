@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/report"
 	"github.com/taskwatch/taskwatch/sink/otlp"
 )
@@ -148,7 +147,7 @@ func (d *Daemon) chosen(c *OTLP) (*stream, error) {
 	if len(events) == 0 {
 		events = usualEvents()
 	}
-	return newStream(&api.EventsRequest{Events: events, Filter: &api.Filter{Where: c.Where}})
+	return newStream(&choice{events: events, where: c.Where})
 }
 
 func (d *Daemon) newLogs(c *OTLP, report func(error)) (*exporter, error) {

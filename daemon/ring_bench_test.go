@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 )
 
 // newTestRing returns a ring without a registry.
@@ -49,7 +48,7 @@ func BenchmarkRingStreams(b *testing.B) {
 			}
 			var readers []reader
 			for range n {
-				s, err := newStream(&api.EventsRequest{After: afterNow})
+				s, err := newStream(&choice{after: afterNow})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/process"
 	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source"
@@ -35,11 +34,26 @@ type stream struct {
 	where  *question // or nil
 }
 
-func newStream(r *api.EventsRequest) (*stream, error) {
-	s := &stream{kinds: taskwatch.AllKinds, eventsOnly: r.EventsOnly}
-	if len(r.Events) > 0 {
+// choice says which items a stream is sent. The zero value means all.
+type choice struct {
+	events     []string // names of kinds, and that of execs that failed; none stands for all kinds
+	fields     []string // optional ones and groups of them
+	eventsOnly bool
+	after      string // where to go on: see parseAfter
+
+	pid       int // 0 stands for all processes
+	tree      bool
+	uids      []uint32
+	comm, exe string // how they begin
+	where     string // an expression
+	hide      bool   // what nobody can tell
+}
+
+func newStream(c *choice) (*stream, error) {
+	s := &stream{kinds: taskwatch.AllKinds, eventsOnly: c.eventsOnly}
+	if len(c.events) > 0 {
 		s.kinds = 0
-		for _, name := range r.Events {
+		for _, name := range c.events {
 			if name == taskwatch.FailedExecName {
 				s.failed = true
 				continue
@@ -55,21 +69,21 @@ func newStream(r *api.EventsRequest) (*stream, error) {
 		}
 	}
 	var err error
-	if len(r.Fields) > 0 {
-		fields, err := taskwatch.ParseFields(strings.Join(r.Fields, ","))
+	if len(c.fields) > 0 {
+		fields, err := taskwatch.ParseFields(strings.Join(c.fields, ","))
 		if err != nil {
 			return nil, fmt.Errorf("fields: %s", strings.TrimPrefix(err.Error(), "taskwatch: "))
 		}
 		s.optional = fields & taskwatch.OptionalFields
 	}
-	if s.filter, err = newFilter(r.Filter); err != nil {
+	if s.filter, err = newFilter(c); err != nil {
 		return nil, err
 	}
-	if s.where, err = newQuestion(r.Filter); err != nil {
+	if s.where, err = newQuestion(c); err != nil {
 		return nil, err
 	}
-	if r.After != "" {
-		a, err := parseAfter(r.After)
+	if c.after != "" {
+		a, err := parseAfter(c.after)
 		if err != nil {
 			return nil, err
 		}

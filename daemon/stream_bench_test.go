@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 )
 
 // BenchmarkStreams is what streams that may not be resumed cost for an event, all of
@@ -21,7 +20,7 @@ func BenchmarkStreams(b *testing.B) {
 			}
 			var streams []*stream
 			for range n {
-				s, err := newStream(&api.EventsRequest{})
+				s, err := newStream(new(choice))
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -34,7 +34,7 @@ type testStream struct {
 // newTestStream returns a stream with so many bytes of buffer.
 func newTestStream(t testing.TB, buffer int, r *api.EventsRequest) *testStream {
 	t.Helper()
-	s, err := newStream(r)
+	s, err := newStream(choiceOf(r))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -494,11 +494,11 @@ func TestStreamWhere(t *testing.T) {
 		{`kind == "exec" && kind == "exit"`, "no event can match"},
 		{`argv.exists(a, argv.exists(b, a == b))`, "cost too much"},
 	} {
-		if _, err := newQuestion(&api.Filter{Where: c.where}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := newQuestion(&choice{where: c.where}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.where, err, c.want)
 		}
 	}
-	if _, err := newQuestion(&api.Filter{HideUnknown: true}); err == nil {
+	if _, err := newQuestion(&choice{hide: true}); err == nil {
 		t.Error("hide_unknown is taken without where")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/daemon/api"
 	cel "github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/process"
 )
@@ -25,21 +24,21 @@ type question struct {
 }
 
 // newQuestion returns nil where all items are meant.
-func newQuestion(f *api.Filter) (*question, error) {
-	if f.GetWhere() == "" {
-		if f.GetHideUnknown() {
+func newQuestion(c *choice) (*question, error) {
+	if c.where == "" {
+		if c.hide {
 			return nil, errors.New("filter: hide_unknown works only with where, which is empty")
 		}
 		return nil, nil
 	}
-	parsed, err := cel.Parse(f.GetWhere(), cel.Options{CostLimit: whereCost})
+	parsed, err := cel.Parse(c.where, cel.Options{CostLimit: whereCost})
 	if err != nil {
 		return nil, fmt.Errorf("filter: where: %w", err)
 	}
 	if parsed.Never() {
-		return nil, fmt.Errorf("filter: where: %s: no event can match", f.GetWhere())
+		return nil, fmt.Errorf("filter: where: %s: no event can match", c.where)
 	}
-	q := &question{Filter: parsed, hide: f.GetHideUnknown()}
+	q := &question{Filter: parsed, hide: c.hide}
 	if parsed.Tree() {
 		q.tree = &process.Tree{Remember: remembered}
 	}
