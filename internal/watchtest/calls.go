@@ -24,8 +24,8 @@ func (c WatcherCall) String() string {
 
 func (c WatcherCall) module() string { return c.Module }
 
-// WatcherReport says that the registry reported the error of a watcher.
-type WatcherReport struct {
+// Failure is the error or the crash of a watcher that the registry reported.
+type Failure struct {
 	Module string // "" for the built-in
 	Kind   taskwatch.Kind
 	Errno  syscall.Errno // what the watcher returned, not negated
@@ -33,7 +33,7 @@ type WatcherReport struct {
 	Veto   bool          // the error asks for a denial
 }
 
-func (r WatcherReport) String() string {
+func (r Failure) String() string {
 	what := fmt.Sprintf("errno %d", r.Errno)
 	if r.Crash {
 		what = "a crash"
@@ -44,7 +44,7 @@ func (r WatcherReport) String() string {
 	return fmt.Sprintf("{%s on %s: %s}", orBuiltin(r.Module), r.Kind, what)
 }
 
-func (r WatcherReport) module() string { return r.Module }
+func (r Failure) module() string { return r.Module }
 
 func orBuiltin(module string) string {
 	if module == "" {
@@ -63,7 +63,7 @@ type failures struct{ errors, crashes uint64 }
 type CallLog struct {
 	mu      sync.Mutex // guards the fields below
 	calls   []WatcherCall
-	reports []WatcherReport
+	reports []Failure
 	failed  map[string]failures // all that were ever reported, by module
 	hold    func(WatcherCall)   // called with every call, without mu, if set
 }
@@ -80,7 +80,7 @@ func (l *CallLog) Call(c WatcherCall) {
 }
 
 // Report adds a reported error.
-func (l *CallLog) Report(r WatcherReport) {
+func (l *CallLog) Report(r Failure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reports = append(l.reports, r)
@@ -118,11 +118,11 @@ func (l *CallLog) setHold(fn func(WatcherCall)) {
 }
 
 // take empties the log and returns what it has of kind k.
-func (l *CallLog) take(k taskwatch.Kind) (calls []WatcherCall, reports []WatcherReport) {
+func (l *CallLog) take(k taskwatch.Kind) (calls []WatcherCall, reports []Failure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	calls = slices.DeleteFunc(l.calls, func(c WatcherCall) bool { return c.Kind != k })
-	reports = slices.DeleteFunc(l.reports, func(r WatcherReport) bool { return r.Kind != k })
+	reports = slices.DeleteFunc(l.reports, func(r Failure) bool { return r.Kind != k })
 	l.calls, l.reports = nil, nil
 	return calls, reports
 }

@@ -58,7 +58,7 @@ func NewHosted(t testing.TB, log *CallLog, mk func(reg *taskwatch.Registry, spec
 
 // reportFailure adds a failure as a registry reports it.
 func (l *CallLog) reportFailure(f *taskwatch.Failure) {
-	r := WatcherReport{Module: f.Module, Kind: f.Kind, Crash: f.Crash, Veto: f.Verdict == taskwatch.Denied || f.Verdict == taskwatch.Killed}
+	r := Failure{Module: f.Module, Kind: f.Kind, Crash: f.Crash, Veto: f.Verdict == taskwatch.Denied || f.Verdict == taskwatch.Killed}
 	if !r.Crash {
 		errors.As(f.Err, &r.Errno)
 	}

@@ -122,12 +122,12 @@ type ModuleSpec struct {
 	Name  string
 	Shape ModuleShape
 	Quiet bool // it counts its calls, and leaves the log alone
-	Fail  WatcherFailure
+	Fail  Failing
 }
 
-// WatcherFailure has one watcher of each of the kinds fail. The zero value is
+// Failing has one watcher of each of the kinds fail. The zero value is
 // a module that does not fail.
-type WatcherFailure struct {
+type Failing struct {
 	Kinds   taskwatch.Kinds
 	Watcher int           // its place, as in [WatcherCall]
 	Errno   syscall.Errno // what it returns, negated where that is usual
@@ -257,7 +257,7 @@ func (tr *trial) queued(k taskwatch.Kind) bool {
 }
 
 // expect says what an event of kind k is to lead to.
-func (tr *trial) expect(k taskwatch.Kind, val uint64) (calls []WatcherCall, reports []WatcherReport, errno syscall.Errno) {
+func (tr *trial) expect(k taskwatch.Kind, val uint64) (calls []WatcherCall, reports []Failure, errno syscall.Errno) {
 	if tr.cfg.Builtin {
 		calls = append(calls, WatcherCall{"", 0, k, val})
 	}
@@ -268,13 +268,13 @@ func (tr *trial) expect(k taskwatch.Kind, val uint64) (calls []WatcherCall, repo
 			switch {
 			case !fail.Kinds.Has(k) || fail.Watcher != i:
 			case fail.Crash:
-				reports = append(reports, WatcherReport{Module: s.spec.Name, Kind: k, Crash: true})
+				reports = append(reports, Failure{Module: s.spec.Name, Kind: k, Crash: true})
 			default:
 				veto := s.spec.Shape == Guard && tr.cfg.Veto.Has(k) && errno == 0
 				if veto {
 					errno = fail.Errno
 				}
-				reports = append(reports, WatcherReport{Module: s.spec.Name, Kind: k, Errno: fail.Errno, Veto: veto})
+				reports = append(reports, Failure{Module: s.spec.Name, Kind: k, Errno: fail.Errno, Veto: veto})
 			}
 		}
 	}

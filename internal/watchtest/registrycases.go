@@ -143,7 +143,7 @@ var registryCases = []registryCase{
 				kinds = kinds[:n]
 			}
 			for _, shape := range []ModuleShape{Observer, Guard} {
-				crash := WatcherFailure{Kinds: taskwatch.KindsOf(kinds...), Crash: true}
+				crash := Failing{Kinds: taskwatch.KindsOf(kinds...), Crash: true}
 				m := tr.register(ModuleSpec{Name: "before", Shape: shape}, ModuleSpec{Name: "crash", Shape: shape, Fail: crash},
 					failing("fails", shape, tr.cfg.Kinds&^tr.cfg.Veto, 1, syscall.EIO), ModuleSpec{Name: "behind", Shape: shape})
 				tr.notify(taskwatch.AllKinds)
@@ -182,7 +182,7 @@ func guard(name string) ModuleSpec { return ModuleSpec{Name: name, Shape: Guard}
 func few(name string) ModuleSpec { return ModuleSpec{Name: name, Shape: Few} }
 
 func failing(name string, shape ModuleShape, kinds taskwatch.Kinds, watcher int, errno syscall.Errno) ModuleSpec {
-	return ModuleSpec{Name: name, Shape: shape, Fail: WatcherFailure{Kinds: kinds, Watcher: watcher, Errno: errno}}
+	return ModuleSpec{Name: name, Shape: shape, Fail: Failing{Kinds: kinds, Watcher: watcher, Errno: errno}}
 }
 
 func (tr *trial) wantErr(what string, err, want error) {

@@ -218,7 +218,7 @@ func (d *driven) collect() {
 			if !ok {
 				d.t.Fatalf("an error of the unknown watcher %d", e.ID)
 			}
-			d.log.Report(watchtest.WatcherReport{
+			d.log.Report(watchtest.Failure{
 				Module: who.Module, Kind: who.Kind, Errno: syscall.Errno(-e.Err), Veto: e.Flags&ReportVeto != 0,
 			})
 		}
