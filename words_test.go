@@ -2,6 +2,7 @@ package taskwatch
 
 import (
 	"go/ast"
+	"go/parser"
 	"go/token"
 	"slices"
 	"strings"
@@ -50,6 +51,58 @@ func TestWords(t *testing.T) {
 	bad := parsed(t, "package p\n\ntype Entry struct{ x int }\n\nfunc (e *Entry) refuse() { stream := 1; _ = stream }\n\nvar refusal = unix.ECONNREFUSED\n")
 	if names, types := namesWith(bad, "refus"), typesOf(bad); len(names) != 2 || len(types) != 1 {
 		t.Errorf("of two names and a type, %q and %q were found", names, types)
+	}
+}
+
+// A stranger writes a watcher in ten lines and a sink in thirty: those of the examples.
+func TestExamplesAreShort(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("go.mod"))
+	const file = "example_test.go"
+	set := token.NewFileSet()
+	f, err := parser.ParseFile(set, file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := func(n ast.Node) int { return set.Position(n.End()).Line - set.Position(n.Pos()).Line + 1 }
+	watcher, sink := 0, 0
+	for _, decl := range f.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			switch {
+			case d.Recv != nil: // the sink has the only methods
+				sink += lines(d)
+			case d.Name.Name == "Example":
+				watcher = lines(d.Body.List[0]) + lines(d.Body.List[1]) // the module, and its Watch
+			}
+		case *ast.GenDecl:
+			if d.Tok == token.TYPE {
+				sink += lines(d)
+			}
+		}
+	}
+	if watcher < 2 || watcher > 10 || sink < 2 || sink > 30 {
+		t.Errorf("the watcher has %d lines and the sink %d, want at most 10 and 30", watcher, sink)
+	}
+}
+
+// Everything that is reported goes one way, as an item: there is no callback beside it.
+func TestNoSideChannels(t *testing.T) {
+	testutil.Require(t, testutil.NeedsSource("go.mod"))
+	side := func(pkg string, f *ast.File) (names []string) {
+		for _, name := range []string{"OnLost", "OnReport", "OnEmit", "OnError"} {
+			if name != "OnError" || pkg != "module/wasm" { // there it is what is decided for a module that crashes
+				names = append(names, namesWith(f, strings.ToLower(name))...)
+			}
+		}
+		return slices.DeleteFunc(names, func(name string) bool { return !ast.IsExported(name) })
+	}
+	eachSource(t, func(pkg, file string, f *ast.File) {
+		for _, name := range side(pkg, f) {
+			t.Errorf("%s has %s: what is to be told is an item", file, name)
+		}
+	})
+	if found := side("p", parsed(t, "package p\n\ntype Config struct{ OnLost, OnError func() }\n\nvar x = flag.ContinueOnError\n")); len(found) != 2 {
+		t.Errorf("of two callbacks, %q were found", found)
 	}
 }
 
