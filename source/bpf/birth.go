@@ -35,6 +35,7 @@ func (st *stream) creator(addr uint64, ppid int) *entry {
 }
 
 func (st *stream) init(r *record) {
+	st.owed.bear(recordInit)
 	if e := st.table.at(r.task); e != nil && e.start >= r.timeNS+st.clocks.boot { // found by the iterator, which was faster
 		st.created(e, r)
 		st.begin(e, r)
@@ -63,7 +64,7 @@ func (st *stream) begin(e *entry, r *record) {
 }
 
 func (st *stream) clone(r *record) {
-	st.owed.born++
+	st.owed.bear(recordClone)
 	e := st.table.at(r.task)
 	early := st.kernel.initIsEarly()
 	switch {

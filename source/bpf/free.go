@@ -49,9 +49,7 @@ func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.
 	if inferred {
 		st.owed.inferred(e)
 	}
-	if e.task.TID != 0 {
-		st.owed.freed++
-	}
+	st.owed.free(e)
 	if !st.wants(taskwatch.Free, e) {
 		return
 	}
@@ -109,7 +107,7 @@ func (st *stream) tellUnfreed() {
 		return
 	}
 	if byKind, err := st.kernel.losses(); err == nil && st.owed.whole {
-		st.owed.frees = st.owed.rest(sum(byKind[recordClone]))
+		st.owed.frees = st.owed.rest(sum(byKind[st.owed.births]))
 		return
 	}
 	n := uint64(0)

@@ -40,9 +40,34 @@ type owed struct {
 	guesses map[uint64]guess // inferred frees, the last one by address of the task
 
 	// Of a command's tree: each task that was born is freed once. whole is
-	// whether frees were watched from its first task on.
+	// whether frees and births were watched from its first task on.
 	whole             bool
+	births            recordKind // which records are counted as births
 	born, freed, told uint64
+}
+
+// birth returns the kind of record of which there is one for each free. A fork
+// may fail after its init, and is freed all the same: where the init has a record
+// of its own, that is it.
+func (st *stream) birth() recordKind {
+	if st.kernel.gathered.Has(taskwatch.Init) {
+		return recordInit
+	}
+	return recordClone
+}
+
+// bear counts a birth, if records of that kind are.
+func (o *owed) bear(kind recordKind) {
+	if o.births == kind {
+		o.born++
+	}
+}
+
+// free counts the free of a task that is delivered, or that nobody wants.
+func (o *owed) free(e *entry) {
+	if o.births == recordInit || e.task.TID != 0 {
+		o.freed++
+	}
 }
 
 // rest returns how many frees of a command's tree were neither delivered nor
@@ -126,9 +151,32 @@ func sum(cpus []uint64) (n uint64) {
 // tellOwed tells the frees that were not inferred, when none will be, or at
 // the end.
 func (st *stream) tellOwed(at int64, end bool) {
-	if end || at-st.owed.sinceNS > owedTime && !st.resyncs.wanted && !st.resyncs.running {
+	if end {
 		st.tellLostFrees(st.owed.frees)
 		st.owed.frees = 0
+		return
+	}
+	if st.owed.frees == 0 || at-st.owed.sinceNS <= owedTime || st.resyncs.wanted || st.resyncs.running || st.unfreed.infers(st.owed.sinceNS) {
+		return
+	}
+	st.forgetUnborn(st.owed.frees)
+	st.tellLostFrees(st.owed.frees)
+	st.owed.frees = 0
+}
+
+// forgetUnborn forgets up to n tasks whose fork had begun before the last loss and
+// of which nothing came since: their clone was lost, with all that followed, and
+// their free is told as lost.
+func (st *stream) forgetUnborn(n uint64) {
+	if st.table.unborn == 0 {
+		return
+	}
+	for _, e := range st.table.byAddr {
+		if n > 0 && e.unborn && e.lastNS < st.owed.sinceNS {
+			st.parts.forget(e.addr)
+			st.table.remove(e)
+			n--
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
 // The iterator does not run before the table has every task that was born in
@@ -88,5 +89,61 @@ func TestFreesOwedAtTheEnd(t *testing.T) {
 		if got := c.owed.rest(c.lostBirths); got != c.want {
 			t.Errorf("%+v and %d births lost: %d, want %d", c.owed, c.lostBirths, got, c.want)
 		}
+	}
+}
+
+// A task of which only the init was read is freed once, however that is found out.
+func TestFreeOfATaskWhoseCloneWasLost(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		then        record
+		freed, left int
+	}{
+		{"its free is read", record{kind: recordFree, task: 2, start: 5}, 1, 0},
+		{"its address is another's", record{kind: recordInit, task: 2, timeNS: 30, cgroup: 1}, 1, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			st, _ := forkCycle(t, taskwatch.AllKinds)
+			st.kernel.support = &kernel.Support{} // init is early
+			st.kernel.gathered = taskwatch.AllKinds
+			st.owed = owed{births: st.birth()}
+			st.handle(&record{kind: recordInit, task: 2, timeNS: 3, cgroup: 1})
+			seq := st.seq
+			st.handle(&c.then)
+			if st.owed.freed != uint64(c.freed) || st.seq == seq {
+				t.Errorf("%d frees are counted, %d items came; want %d and its free", st.owed.freed, st.seq-seq, c.freed)
+			}
+			if got := st.owed.rest(0); got != uint64(c.left) {
+				t.Errorf("%d frees are left to tell, want %d", got, c.left)
+			}
+		})
+	}
+}
+
+// A free that is told as lost is not delivered later.
+func TestFreesAreToldWhenNoneIsInferred(t *testing.T) {
+	st, cycle := forkCycle(t, taskwatch.AllKinds)
+	st.handle(&cycle[0])
+	st.handle(&cycle[2]) // its exit
+	lost := st.table.at(2)
+	lost.seenGone = true
+	st.handle(&record{kind: recordInit, task: 3, timeNS: 3, cgroup: 1}) // its clone, and all that follows, is lost
+	st.owed.frees, st.owed.sinceNS = 2, 10
+	late := 10 + owedTime + 1
+	st.tellOwed(late, false)
+	if st.owed.told != 0 {
+		t.Fatalf("%d frees are told as lost, of which one will be inferred", st.owed.told)
+	}
+	st.gone(lost, late)
+	if st.tellOwed(late, false); st.owed.told != 0 {
+		t.Fatalf("%d frees are told as lost right after one was inferred", st.owed.told)
+	}
+	if st.tellOwed(st.owed.sinceNS+owedTime+1, false); st.owed.told != 1 {
+		t.Fatalf("%d frees are told as lost, want 1", st.owed.told)
+	}
+	seq := st.seq
+	st.handle(&record{kind: recordInit, task: 3, timeNS: 30, cgroup: 1})
+	if st.seq != seq+1 { // the init
+		t.Errorf("%d items came of the next task at its address, want its init alone", st.seq-seq)
 	}
 }

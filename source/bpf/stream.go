@@ -224,7 +224,9 @@ func (st *stream) watch(again bool) error {
 	if kinds.Has(taskwatch.Free) && !st.kinds.Has(taskwatch.Free) {
 		st.owed.fromNS = sys.BootTime()
 	}
-	st.owed.whole = kinds.Has(taskwatch.Free) && (st.owed.whole || !st.watching)
+	births := st.birth()
+	st.owed.whole = kinds.Has(taskwatch.Free) && (!st.watching || st.owed.whole && births == st.owed.births)
+	st.owed.births = births
 	first := !st.watching
 	st.kinds, st.fields, st.watching = kinds, fields, true
 	st.tellShort(short)

@@ -246,6 +246,17 @@ func (l *exits) push(e *entry) {
 	l.len++
 }
 
+// infers reports whether a task that had exited before a time was found gone, and
+// its free is inferred if the next look finds the same.
+func (l *exits) infers(beforeNS int64) bool {
+	for e := l.head; e != nil; e = e.waiting.next {
+		if e.waiting.seenGone && e.lastNS < beforeNS {
+			return true
+		}
+	}
+	return false
+}
+
 func (e *entry) leave() {
 	l := e.waiting.list
 	if l == nil {
