@@ -29,7 +29,8 @@ type display struct {
 
 	wake    chan struct{} // something has changed
 	notes   chan string
-	leaving chan struct{} // closed when the screen is to end with the source
+	leaving chan struct{}  // closed when the screen is to end with the source
+	resumed chan os.Signal // SIGCONT
 	term    tcell.Screen
 }
 
@@ -119,11 +120,14 @@ func (s *display) run(source func(context.Context) error, close func() error) (e
 // loop returns when a key or a signal ends it, or the source fails.
 func (s *display) loop(done chan error) (ended bool, err error) {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, unix.SIGTSTP, unix.SIGCONT)
+	signal.Notify(signals, unix.SIGTSTP)
 	if s.below == nil { // with a command, it is for the command
 		signal.Notify(signals, unix.SIGQUIT)
 	}
 	defer signal.Stop(signals)
+	s.resumed = make(chan os.Signal, 1)
+	signal.Notify(s.resumed, unix.SIGCONT)
+	defer signal.Stop(s.resumed)
 	next, quiet := time.NewTimer(0), time.NewTimer(time.Hour)
 	quiet.Stop() // until something has happened
 	defer next.Stop()
@@ -184,6 +188,9 @@ func (s *display) loop(done chan error) (ended bool, err error) {
 		case sig := <-signals:
 			s.caught(sig)
 			s.draw()
+		case <-s.resumed:
+			s.again() // a shell may have changed the terminal
+			s.draw()
 		case ev, ok := <-s.term.EventQ():
 			if !ok {
 				return ended, nil
@@ -205,8 +212,6 @@ func (s *display) caught(sig os.Signal) {
 		select {}
 	case unix.SIGTSTP:
 		s.stop()
-	default:
-		s.again() // a shell may have changed the terminal
 	}
 }
 
@@ -233,6 +238,10 @@ func (s *display) input(ev tcell.Event, soon func()) (leave bool, err error) {
 func (s *display) stop() {
 	_ = s.term.Suspend()
 	stopSelf()
+	select { // in its turn it would suspend the screen once more, and what is typed then would be lost
+	case <-s.resumed:
+	case <-time.After(time.Second): // a tracer has it
+	}
 	s.again()
 }
 
