@@ -103,16 +103,17 @@ const (
 
 // The words of struct control, by their place in its page.
 const (
-	controlKinds   = 0 // the kinds somebody watches
-	controlArmed   = 1 // what wakes the reader up
-	controlLost    = 2
-	controlDropped = 3
-	controlSeed    = 4  // children of this task are roots of SCOPE_TREE
-	controlKilling = 5  // SCOPE_TREE is to die
-	controlNamed   = 6  // the cgroup that was looked up last and is among cgroups
-	controlCgroup  = 8  // the id of the cgroup of SCOPE_CGROUP
-	controlWanted  = 10 // the groups of fields that somebody reads
-	controlPlaced  = 11 // the kinds of record of which somebody reads cwd
-	controlEntered = 13 // tasks that the iterator has found to be of SCOPE_TREE
-	controlChoice  = 14 // by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0
+	controlKinds    = 0 // the kinds somebody watches
+	controlArmed    = 1 // what wakes the reader up
+	controlLost     = 2
+	controlDropped  = 3
+	controlSeed     = 4  // children of this task are roots of SCOPE_TREE
+	controlKilling  = 5  // SCOPE_TREE is to die
+	controlNamed    = 6  // the cgroup that was looked up last and is among cgroups
+	controlCgroup   = 8  // the id of the cgroup of SCOPE_CGROUP
+	controlWanted   = 10 // the groups of fields that somebody reads
+	controlPlaced   = 11 // the kinds of record of which somebody reads cwd
+	controlEntered  = 13 // tasks that the iterator has found to be of SCOPE_TREE
+	controlChoice   = 14 // by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0
+	controlUnmarked = 16 // how often a mark could not be kept, or not be looked for to the end
 )

@@ -58,6 +58,11 @@
 // the next event, and brings the table of tasks up to date with the kernel's
 // task iterator; a task whose exit was lost gets an inferred free.
 //
+// A task of a tree, a cgroup or a choice has a mark in its storage, or, where the
+// kernel can make none at that moment, in a table with room for 1,024 tasks. If that
+// is full, the source reports a loss of unknown size: the task's later events may be
+// missing.
+//
 // # Known limits
 //
 // CPU time at exit is what the scheduler had accounted by then, up to a clock
@@ -69,9 +74,9 @@
 //
 // Before Linux 6.2, a kernel with full preemption does not find the storage of a
 // task while another one is preempted in the middle of looking up its own on the
-// same processor. A task of a tree, a cgroup or a choice then counts as one that
-// is not watched: some events in a thousand are missing in a storm, and are not
-// counted as lost. Where the whole machine is watched, nobody is looked up.
+// same processor. The marks of a tree's tasks are then read from the kernel's list;
+// what a task was permitted before an exec is not, so that caps.gained may be
+// missing.
 //
 // # Time and wake-ups
 //

@@ -180,6 +180,17 @@ func (st *stream) forgetUnborn(n uint64) {
 	}
 }
 
+// lookUnmarked delivers a loss of unknown size where the kernel side could not mark
+// a task, or not tell whether it is marked: what such tasks do is left out.
+func (st *stream) lookUnmarked() {
+	n := st.kernel.control.Load(controlUnmarked)
+	if n == st.unmarked {
+		return
+	}
+	st.unmarked = n
+	st.feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Seq: st.seq + 1}})
+}
+
 func (st *stream) tellLost(n uint64) {
 	if n == 0 {
 		return

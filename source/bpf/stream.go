@@ -37,6 +37,7 @@ type stream struct {
 	uidsUnseen bool           // changes of user ids cannot be gathered
 	lost       uint32         // running counts of the kernel side that were told
 	dropped    uint32
+	unmarked   uint32
 	owed       owed
 	misses     misses
 	resyncs    resync
@@ -95,6 +96,7 @@ func (st *stream) run(ctx context.Context) error {
 	err := st.follow(ctx)
 	st.tellUnfreed()
 	st.tellOwed(0, true)
+	st.lookUnmarked()
 	err = errors.Join(err, st.lookMissed(true))
 	if err != nil && st.src.cfg.Command != nil {
 		st.kill() // what can no longer be followed is not left to run on
@@ -301,6 +303,7 @@ func (st *stream) maintain() error {
 	st.tellOwed(at, false)
 	if at-st.misses.lastNS > missedPause {
 		st.misses.lastNS = at
+		st.lookUnmarked()
 		if err := st.lookMissed(false); err != nil {
 			return err
 		}

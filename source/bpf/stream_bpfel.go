@@ -26,6 +26,7 @@ const (
 	streamMapRing                    = "ring"
 	streamMapScratch                 = "scratch"
 	streamMapSignals                 = "signals"
+	streamMapSpare                   = "spare"
 	streamProgTaskWatcherCloneStream = "__task_watcher_clone_stream"
 	streamProgTaskWatcherExecStream  = "__task_watcher_exec_stream"
 	streamProgTaskWatcherExitStream  = "__task_watcher_exit_stream"
@@ -143,6 +144,7 @@ type streamMapSpecs struct {
 	Ring    *ebpf.MapSpec `ebpf:"ring"`
 	Scratch *ebpf.MapSpec `ebpf:"scratch"`
 	Signals *ebpf.MapSpec `ebpf:"signals"`
+	Spare   *ebpf.MapSpec `ebpf:"spare"`
 }
 
 // streamVariableSpecs contains global variables before they are loaded into the kernel.
@@ -204,6 +206,7 @@ type streamMaps struct {
 	Ring    *ebpf.Map `ebpf:"ring"`
 	Scratch *ebpf.Map `ebpf:"scratch"`
 	Signals *ebpf.Map `ebpf:"signals"`
+	Spare   *ebpf.Map `ebpf:"spare"`
 }
 
 func (m *streamMaps) Close() error {
@@ -218,6 +221,7 @@ func (m *streamMaps) Close() error {
 		m.Ring,
 		m.Scratch,
 		m.Signals,
+		m.Spare,
 	)
 }
 

@@ -115,6 +115,8 @@ struct control {
 	u32 command; /* the process that the seed has made: the root of SCOPE_TREE */
 	u32 entered; /* tasks that the iterator has found to be of SCOPE_TREE */
 	u32 choice; /* by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0 */
+	u32 spare; /* whether a mark may be among spare */
+	u32 unmarked; /* how often a mark could not be kept, or not be looked for to the end */
 };
 
 #endif

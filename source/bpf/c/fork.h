@@ -24,13 +24,11 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	struct tw_rec *r;
 	u64 cgroup, dir;
 
+	is_new(tsk);
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator) && (u32)creator->pid != control.seed_tid)
 			return 0;
-		if (!mark(tsk)) {
-			lose(TW_INIT);
-			return 0;
-		}
+		mark(tsk);
 	} else if (!born_in_scope(creator, tsk, placed)) {
 		return 0;
 	}
@@ -59,6 +57,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 	struct tw_rec *r;
 	u64 cgroup, dir;
 
+	is_new(tsk);
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator)) {
 			if ((u32)creator->pid != control.seed_tid)
@@ -67,10 +66,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 		} else if (control.killing) {
 			bpf_send_signal(SIGKILL); /* or it would outrun the reader */
 		}
-		if (!mark(tsk)) {
-			lose(TW_CLONE);
-			return 0;
-		}
+		mark(tsk);
 	} else if (!born_in_scope(creator, tsk, tsk)) {
 		return 0;
 	}

@@ -22,8 +22,9 @@ static __always_inline int of_tree(struct task_struct *tsk)
 		return 1;
 	if (!scope_pid || (tsk->tgid != scope_pid && !is_marked(tsk->group_leader) && !is_marked(tsk->real_parent)))
 		return 0;
-	control.entered++;
-	return mark(tsk);
+	if (mark(tsk))
+		control.entered++;
+	return 1;
 }
 
 SEC("iter/task")

@@ -73,6 +73,7 @@ kfunc void *bpf_rdonly_cast(const void *address, u32 type);
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
 static u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
@@ -292,6 +293,28 @@ struct cgrp_cset_link {
 	struct list_head cgrp_link;
 } __core;
 
+struct hlist_node {
+	struct hlist_node *next;
+} __core;
+
+struct hlist_head {
+	struct hlist_node *first;
+} __core;
+
+/* The values that a task has in maps for its kind. */
+struct bpf_local_storage {
+	struct hlist_head list;
+} __core;
+
+struct bpf_local_storage_data {
+	void *smap; /* the map */
+} __core;
+
+struct bpf_local_storage_elem {
+	struct hlist_node snode;
+	struct bpf_local_storage_data sdata;
+} __core;
+
 struct thread_info {
 	unsigned long flags;
 	u32 status; /* x86 */
@@ -321,6 +344,7 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct css_set *cgroups;
 	struct task_io_accounting ioac;
+	struct bpf_local_storage *bpf_storage;
 } __core;
 
 enum pid_type {

@@ -21,14 +21,113 @@ struct {
 	__type(value, u32);
 } marked SEC(".maps");
 
-static __always_inline int is_marked(struct task_struct *tsk)
+/*
+ * The same, by address, of tasks whose storage took no mark: for lack of memory, or
+ * because another task was preempted in the middle of looking up its own on the same
+ * processor.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u64);
+	__type(value, u32);
+} spare SEC(".maps");
+
+#ifdef PROBE_READ
+
+#define STORED 1024 /* more maps than are likely to have values of one task */
+
+/* A search for the mark among the values of a task. */
+struct search {
+	u64 node; /* of the next value, or 0 */
+	u32 found, reserved;
+};
+
+static long is_mark(u64 i, struct search *s)
+{
+	u64 map;
+
+	if (!s->node)
+		return 1;
+	READ(map, s->node - field_offset(struct bpf_local_storage_elem, snode), struct bpf_local_storage_elem, sdata.smap);
+	s->found = map == (u64)&marked;
+	READ(s->node, s->node, struct hlist_node, next);
+	return s->found;
+}
+
+/*
+ * Whether the storage at an address has a mark. Before Linux 6.2, the helper finds
+ * nothing while another task is in the middle of looking up its own on the same
+ * processor: it was preempted there, or interrupted. What it would have found is in a
+ * list that can be read without a lock. It is global, as walk_path is.
+ */
+__noinline int has_mark(u64 storage)
+{
+	struct search s = {};
+
+	READ(s.node, storage, struct bpf_local_storage, list.first);
+	bpf_loop(STORED, is_mark, &s, 0);
+	if (!s.found && s.node)
+		__sync_fetch_and_add(&control.unmarked, 1);
+	return s.found;
+}
+
+static __always_inline int is_stored(struct task_struct *tsk)
+{
+	u64 storage;
+
+	if (bpf_task_storage_get(&marked, tsk, NULL, 0))
+		return 1;
+	READ(storage, tsk, struct task_struct, bpf_storage);
+	return storage && has_mark(storage);
+}
+
+#else
+
+static __always_inline int is_stored(struct task_struct *tsk)
 {
 	return bpf_task_storage_get(&marked, tsk, NULL, 0) != NULL;
 }
 
+#endif
+
+static __noinline int is_spare(struct task_struct *tsk)
+{
+	u64 address = (u64)tsk;
+
+	return bpf_map_lookup_elem(&spare, &address) != NULL;
+}
+
+static __always_inline int is_marked(struct task_struct *tsk)
+{
+	return is_stored(tsk) || (control.spare && is_spare(tsk));
+}
+
+static __noinline int mark_spare(struct task_struct *tsk)
+{
+	u64 address = (u64)tsk;
+	u32 yes = 1;
+
+	control.spare = 1;
+	if (!bpf_map_update_elem(&spare, &address, &yes, 0))
+		return 1;
+	__sync_fetch_and_add(&control.unmarked, 1);
+	return 0;
+}
+
+/* Marks a task and returns whether that has succeeded. Its event is in scope anyway. */
 static __always_inline int mark(struct task_struct *tsk)
 {
-	return bpf_task_storage_get(&marked, tsk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE) != NULL;
+	return bpf_task_storage_get(&marked, tsk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE) || mark_spare(tsk);
+}
+
+/* A new task is not the one that was at its address before. */
+static __always_inline void is_new(struct task_struct *tsk)
+{
+	u64 address = (u64)tsk;
+
+	if (control.spare)
+		bpf_map_delete_elem(&spare, &address);
 }
 
 /* Whether a cgroup is within another one: that does not change while both last. */
@@ -164,7 +263,8 @@ static __always_inline int of_cgroup(struct task_struct *tsk)
 	if (!in_cgroup(tsk))
 		return 0;
 	describe(tsk);
-	return mark(tsk);
+	mark(tsk);
+	return 1;
 }
 
 /*
@@ -176,7 +276,10 @@ static __always_inline int born_in_cgroup(struct task_struct *creator, struct ta
 	if (is_marked(tsk))
 		return 1;
 	of_cgroup(creator);
-	return in_cgroup(placed) && mark(tsk);
+	if (!in_cgroup(placed))
+		return 0;
+	mark(tsk);
+	return 1;
 }
 
 /*
@@ -190,7 +293,8 @@ static __always_inline int enters(struct task_struct *tsk, u32 uid)
 	if (!is_chosen(tsk, uid, tsk))
 		return 0;
 	describe(tsk);
-	return mark(tsk);
+	mark(tsk);
+	return 1;
 }
 
 /*
@@ -207,19 +311,21 @@ static __always_inline int born_chosen(struct task_struct *creator, struct task_
 		describe(creator);
 		mark(creator);
 	}
-	return mark(tsk);
+	mark(tsk);
+	return 1;
 }
 
 /* For what describes the task by itself. */
 static __always_inline int in_scope_undescribed(struct task_struct *tsk)
 {
-	if (takes_all())
+	if (takes_all() || is_marked(tsk))
 		return 1;
-	if (scope == SCOPE_CHOSEN)
-		return is_marked(tsk) || (is_chosen(tsk, real_uid(tsk), tsk) && mark(tsk));
-	if (scope == SCOPE_CGROUP)
-		return is_marked(tsk) || (in_cgroup(tsk) && mark(tsk));
-	return is_marked(tsk);
+	if (scope == SCOPE_TREE)
+		return 0;
+	if (scope == SCOPE_CHOSEN ? !is_chosen(tsk, real_uid(tsk), tsk) : !in_cgroup(tsk))
+		return 0;
+	mark(tsk);
+	return 1;
 }
 
 static __always_inline int in_scope(struct task_struct *tsk)

@@ -134,6 +134,8 @@ var control = []struct {
 	{"command", "", false, "the process that the seed has made: the root of SCOPE_TREE"},
 	{"entered", "controlEntered", false, "tasks that the iterator has found to be of SCOPE_TREE"},
 	{"choice", "controlChoice", false, "by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0"},
+	{"spare", "", false, "whether a mark may be among spare"},
+	{"unmarked", "controlUnmarked", false, "how often a mark could not be kept, or not be looked for to the end"},
 }
 
 // kinds are those of the library, in its order.
