@@ -51,15 +51,16 @@ static __noinline void send_about(struct task_struct *tsk, struct task_struct *w
 {
 	struct fs_struct *fs = GET(where, struct task_struct, fs);
 	struct mm_struct *mm = GET(where, struct task_struct, mm);
-	u32 slot = SCRATCH_CWD, len;
+	u32 slot, len;
 	struct scratch *s;
 
 	if (!mm)
 		what &= ABOUT_CWD;
 	if (!what || !fs || where->flags & PF_KTHREAD)
 		return;
+	slot = claim();
 	s = bpf_map_lookup_elem(&scratch, &slot);
-	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
+	if (!slot || !s)
 		return;
 	fill_head(&s->d.rec, TW_ABOUT, what, 0, tsk);
 	s->d.rec.flags = TW_EXE_CUT | TW_CWD_CUT | TW_ARGV_LEFT;
@@ -69,11 +70,11 @@ static __noinline void send_about(struct task_struct *tsk, struct task_struct *w
 	s->d.argv_off = 0;
 	if (s->d.rec.val & ABOUT_EXE) {
 		s->d.rec.flags &= ~TW_EXE_CUT;
-		s->d.exe_len = store_path(SCRATCH_CWD, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &s->d.rec.flags);
+		s->d.exe_len = store_path(slot, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &s->d.rec.flags);
 	}
 	if (s->d.rec.val & ABOUT_CWD) {
 		s->d.rec.flags &= ~TW_CWD_CUT;
-		s->d.cwd_len = store_path(SCRATCH_CWD, s->d.exe_len, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &s->d.rec.flags);
+		s->d.cwd_len = store_path(slot, s->d.exe_len, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &s->d.rec.flags);
 	}
 	if (s->d.rec.val & ABOUT_ARGV) {
 		u64 from = GET(mm, struct mm_struct, arg_start), n = GET(mm, struct mm_struct, arg_end) - from;

@@ -23,11 +23,11 @@ struct {
  */
 static __noinline void send_dir(struct fs_struct *fs, u64 dir, u64 *known, u64 before)
 {
-	u32 slot = SCRATCH_CWD, cwd, size;
+	u32 slot = claim(), cwd, size;
 	struct scratch *s = bpf_map_lookup_elem(&scratch, &slot);
 	u16 flags = 0;
 
-	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
+	if (!slot || !s)
 		return;
 	__builtin_memset(&s->d, 0, sizeof(s->d));
 	s->d.rec.kind = TW_CWD;

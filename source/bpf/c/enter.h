@@ -11,22 +11,23 @@
 
 /*
  * Sends what the iterator would say of the current task, and the beginning of
- * its argv. Of one that has let go of its memory, and where another task has the
- * scratch, the program shows as missing.
+ * its argv. Of one that has let go of its memory, and where there is no scratch to
+ * claim, the program shows as missing.
  */
 static __noinline int describe(struct task_struct *tsk)
 {
 	struct mm_struct *mm = GET(tsk, struct task_struct, mm);
 	struct fs_struct *fs = GET(tsk, struct task_struct, fs);
-	u32 slot = SCRATCH_ENTER, exe, cwd, len, size;
+	u32 slot, exe, cwd, len, size;
 	struct scratch *s;
 	u16 flags = 0;
 	u64 from, n;
 
 	if (!mm || !fs)
 		return 0;
+	slot = claim();
 	s = bpf_map_lookup_elem(&scratch, &slot);
-	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
+	if (!slot || !s)
 		return 0;
 	fill(&s->d.rec, TW_TASK, 0, tsk, cgroup_of(tsk));
 	exe = store_path(slot, 0, program_path(mm), fs, TW_EXE_GONE, TW_EXE_CUT, &flags);

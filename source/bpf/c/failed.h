@@ -50,7 +50,7 @@ int on_exec_exit(u64 *ctx)
 	struct pt_regs *regs = (struct pt_regs *)ctx[0];
 	struct task_struct *tsk;
 	struct scratch *s;
-	u32 slot = SCRATCH_REPORT, size;
+	u32 slot, size;
 	struct exec_wanted wanted = {};
 	s64 result = ctx[1];
 	u64 dir;
@@ -61,8 +61,9 @@ int on_exec_exit(u64 *ctx)
 	if (!exec_wanted(&wanted, tsk, regs) || !in_scope(tsk))
 		return 0;
 	dir = name_dir(tsk, TW_FAILED);
+	slot = claim();
 	s = bpf_map_lookup_elem(&scratch, &slot);
-	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1)) {
+	if (!slot || !s) {
 		lose(TW_FAILED);
 		return 0;
 	}

@@ -19,7 +19,7 @@
  * the caller has them; afterwards, and in a refusal that comes too late, the
  * task has them.
  */
-static __always_inline void store_exec(struct scratch *s, struct task_struct *tsk, struct linux_binprm *bprm)
+static __always_inline void store_exec(struct scratch *s, u32 slot, struct task_struct *tsk, struct linux_binprm *bprm)
 {
 	struct arg_walk args = {.s = s};
 	struct mm_struct *mm = NULL;
@@ -40,8 +40,8 @@ static __always_inline void store_exec(struct scratch *s, struct task_struct *ts
 		}
 		READ(file, mm, struct mm_struct, exe_file);
 	}
-	exe = store_path(SCRATCH_REPORT, 0, (void *)file + field_offset(struct file, f_path), fs, TW_EXE_GONE, TW_EXE_CUT, &flags);
-	cwd = store_path(SCRATCH_REPORT, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
+	exe = store_path(slot, 0, (void *)file + field_offset(struct file, f_path), fs, TW_EXE_GONE, TW_EXE_CUT, &flags);
+	cwd = store_path(slot, exe, cwd_path(fs), fs, TW_CWD_GONE, TW_CWD_CUT, &flags);
 	s->off = exe + cwd;
 	if (flags & TW_WANTED) {
 		struct exec_wanted wanted = {};
@@ -73,22 +73,22 @@ static __always_inline void store_exec(struct scratch *s, struct task_struct *ts
 }
 
 /*
- * The scratch of reports is in use if the task that uses it was preempted,
- * which can happen in a hook of an LSM: then the program is told as unknown.
+ * No scratch can be claimed if tasks that use them were preempted, which can
+ * happen in a hook of an LSM: then the program is told as unknown.
  */
 static __noinline int report_exec(u64 who, int err, struct task_struct *tsk, struct linux_binprm *bprm)
 {
-	u32 slot = SCRATCH_REPORT, size;
+	u32 slot = claim(), size;
 	struct scratch *s = bpf_map_lookup_elem(&scratch, &slot);
 
-	if (!s || __sync_val_compare_and_swap(&s->busy, 0, 1))
+	if (!slot || !s)
 		return 0;
 	fill(&s->d.rec, TW_REPORT, who, tsk, cgroup_of(tsk));
 	s->d.argv_off = -err;
 	s->d.exe_len = 0;
 	s->d.cwd_len = 0;
 	s->d.argv_len = 0;
-	store_exec(s, tsk, bprm);
+	store_exec(s, slot, tsk, bprm);
 	size = clamp(sizeof(s->d) + s->d.exe_len + s->d.cwd_len + s->d.argv_len, sizeof(*s));
 	if (bpf_ringbuf_output(&ring, s, size, wake(1)))
 		lose(TW_REPORT);

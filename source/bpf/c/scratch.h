@@ -28,7 +28,7 @@ struct scratch {
 	 * be followed through every sum of lengths.
 	 */
 	u32 off;
-	u32 busy; /* of the reports' own */
+	u32 busy; /* a task has claimed it, and may have been preempted since */
 	/* A walk that stores names: what sends records of modules has little stack. */
 	struct walk walk;
 	u32 from, end; /* in data; no name fits behind end */
@@ -38,11 +38,9 @@ struct scratch {
 enum {
 	SCRATCH_EXEC,
 	SCRATCH_ITER, /* it can be preempted */
-	SCRATCH_REPORT,
-	SCRATCH_CWD, /* of whoever has it busy */
 	SCRATCH_CGROUP,
-	SCRATCH_ENTER, /* of whoever has it busy */
-	SCRATCHES,
+	SCRATCH_CLAIMED, /* and the next ones: see claim */
+	SCRATCHES = SCRATCH_CLAIMED + 3,
 };
 
 struct {
@@ -51,6 +49,23 @@ struct {
 	__type(key, u32);
 	__type(value, struct scratch);
 } scratch SEC(".maps");
+
+/*
+ * Claims a scratch of the processor's until busy is 0, and returns its slot: 0 where
+ * other tasks have them all, which were preempted. It is global, as walk_path is.
+ */
+__noinline u32 claim(void)
+{
+#pragma unroll
+	for (u32 i = SCRATCH_CLAIMED; i < SCRATCHES; i++) {
+		u32 slot = i;
+		struct scratch *s = bpf_map_lookup_elem(&scratch, &slot);
+
+		if (s && !__sync_val_compare_and_swap(&s->busy, 0, 1))
+			return i;
+	}
+	return 0;
+}
 
 static __always_inline u32 clamp(u32 n, u32 max)
 {
