@@ -16,6 +16,9 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/build"
 	"github.com/taskwatch/taskwatch/module/host"
+	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/source/auto"
+	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
 func newModule() *cobra.Command {
@@ -181,10 +184,12 @@ func newModuleCheck() *cobra.Command {
 		Short:             "Check that a module would be accepted, without calling its watchers",
 		ValidArgsFunction: completeModuleFile,
 		Long: `For a module for the kernel, check links the module as if it were being
-registered, and has the kernel's verifier check it, but attaches nothing. This
-needs the same privileges as 'watch -m'. A module for the sandbox is compiled
-and initialised with the parameters. The exit status is 0 if the module would be
-accepted.`,
+registered, beside the programs of taskwatch that gather the events, and has the
+kernel's verifier check that, but attaches nothing. This needs the same
+privileges as 'watch -m'. A module for the sandbox is compiled and initialised
+with the parameters. The exit status is 0 if the module would be accepted.
+
+Modules that are loaded already may leave it less room: insmod says so.`,
 		Example: "  sudo taskwatch module check count.o\n  taskwatch module check rule.wasm,level=2",
 		Args:    oneFile("FILE[,key=value...]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -207,7 +212,15 @@ func checkModule(w io.Writer, spec string, observeOnly, bestEffort bool) (err er
 	}
 	file := files[0]
 	defer func() { err = errors.Join(err, file.Close()) }()
-	limits, err := host.Check(file.File, host.Options{Params: file.params, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort})
+	var table *kernel.Table
+	if file.Kind() == host.Kernel {
+		var free func() error
+		if table, free, err = openTable(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, free()) }()
+	}
+	limits, err := host.Check(file.File, table, host.Options{Params: file.params, Contents: file.contents, AllowObserveOnly: observeOnly, AllowBestEffort: bestEffort})
 	switch {
 	case err != nil:
 		return err
@@ -221,6 +234,14 @@ func checkModule(w io.Writer, spec string, observeOnly, bestEffort bool) (err er
 		_, err = fmt.Fprintf(w, "%s: this kernel accepts it\n", file.Name())
 	}
 	return err
+}
+
+// openTable opens the table that watch -m would register modules with.
+func openTable() (*kernel.Table, func() error, error) {
+	if err := auto.NeedBPF(); err != nil {
+		return nil, nil, err
+	}
+	return bpf.NewTable()
 }
 
 // newModuleInfo returns the command that has two names: see newModinfo.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
 )
@@ -16,14 +14,15 @@ type Limits struct {
 	Skippable []string // events of which some pass that it denies
 }
 
-// Check checks a module without a source. The verifier checks a module for the
-// kernel as it would be linked, and nothing is attached. A module for the
-// sandbox is loaded with its parameters. If a module wants to deny what it
-// cannot, that is an error, unless the options accept it.
-func Check(f *File, opts Options) (limits Limits, err error) {
+// Check checks a module without loading it into a host. A module for the sandbox is
+// loaded with its parameters. The verifier checks a module for the kernel as it would
+// be linked into the table, with the built-ins of that, and nothing is attached. If a
+// module wants to deny what it cannot, that is an error, unless the options accept it.
+// The table is for modules of the kernel; others take nil.
+func Check(f *File, table *kernel.Table, opts Options) (limits Limits, err error) {
 	switch f.kind {
 	case Kernel:
-		limits, err = checkKernel(f, opts)
+		limits, err = checkKernel(f, table, opts)
 	case Sandbox:
 		var m *wasm.Module
 		if m, err = f.wasm.Load(wasm.LoadOptions{Params: opts.Params}); err == nil {
@@ -33,43 +32,23 @@ func Check(f *File, opts Options) (limits Limits, err error) {
 	return limits, failure("check", f.name, err)
 }
 
-func checkKernel(f *File, opts Options) (limits Limits, err error) {
-	m, err := f.loadObject(kernel.LoadOptions{Params: opts.Params})
+func checkKernel(f *File, table *kernel.Table, opts Options) (limits Limits, err error) {
+	m, err := f.loadObject(kernel.LoadOptions{Params: opts.Params, Contents: opts.Contents, Table: table})
 	if err != nil {
 		return limits, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	support, err := kernel.Probe()
-	if err != nil {
+	if err := table.Check(m, registration(&opts)); err != nil {
 		return limits, err
 	}
-	table, err := kernel.NewTable(kernel.Config{Support: support})
-	if err != nil {
-		return limits, err
-	}
-	defer func() { err = errors.Join(err, table.Close()) }()
-	if err := table.Check(m); err != nil {
-		return limits, err
-	}
-	var lacks, skipped taskwatch.Kinds
-	why := ""
+	events := table.Support().Events()
 	for _, k := range f.Veto().List() {
-		switch e := support.Events()[k]; {
+		switch e := events[k]; {
 		case e.Veto == "":
 			limits.Powerless = append(limits.Powerless, fmt.Sprintf("%s (%s)", k, e.Why))
-			lacks |= taskwatch.KindsOf(k)
-			why = e.Why
 		case e.Skippable:
 			limits.Skippable = append(limits.Skippable, k.String())
-			skipped |= taskwatch.KindsOf(k)
 		}
-	}
-	switch {
-	case opts.AllowObserveOnly:
-	case lacks != 0:
-		return limits, module.NoVeto(lacks, fmt.Sprintf("on this kernel (%s)", why))
-	case skipped != 0 && !opts.AllowBestEffort:
-		return limits, module.BestEffort(skipped, fmt.Sprintf("preemption: %s; LSM programs: %v", support.Preemption, support.LSM))
 	}
 	return limits, nil
 }

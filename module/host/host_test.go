@@ -185,7 +185,7 @@ func TestLabelOfRules(t *testing.T) {
 	for value, want := range map[string]string{
 		"12345678901234567": "at most 16", "a b": "byte 1 is not allowed", strings.Repeat("0", 32): "an id of zeros",
 	} {
-		if _, err := host.Check(f, host.Options{Params: map[string]string{"value": value}}); err == nil || !strings.Contains(err.Error(), "parameter value: label") || !strings.Contains(err.Error(), want) {
+		if _, err := host.Check(f, nil, host.Options{Params: map[string]string{"value": value}}); err == nil || !strings.Contains(err.Error(), "parameter value: label") || !strings.Contains(err.Error(), want) {
 			t.Errorf("value=%s: %v, want ...%s", value, err, want)
 		}
 	}

@@ -15,9 +15,10 @@ import (
 // kernelModule runs in the kernel.
 type kernelModule struct {
 	lifecycle
-	info   Info
-	module *kernel.Module
-	table  *kernel.Table
+	info    Info
+	module  *kernel.Module
+	table   *kernel.Table
+	options kernel.RegisterOptions
 }
 
 // KernelModule returns the module in the kernel behind m, or nil if it runs
@@ -57,7 +58,7 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 		return nil, err
 	}
 	table := h.Table()
-	ropts := kernel.RegisterOptions{AllowObserveOnly: opts.AllowObserveOnly, AllowBestEffort: opts.AllowBestEffort}
+	ropts := registration(&opts)
 	return &kernelModule{
 		lifecycle: lifecycle{
 			name:       f.name,
@@ -67,8 +68,13 @@ func (h *Host) loadKernel(f *File, opts Options) (Module, error) {
 			listed:     m,
 			takeOver:   func(old *lifecycle) error { return table.Replace(old.listed.(*kernel.Module), m, ropts) },
 		},
-		info: f.Info(), module: m, table: table,
+		info: f.Info(), module: m, table: table, options: ropts,
 	}, nil
+}
+
+// registration returns what the options say to a table in the kernel.
+func registration(o *Options) kernel.RegisterOptions {
+	return kernel.RegisterOptions{AllowObserveOnly: o.AllowObserveOnly, AllowBestEffort: o.AllowBestEffort}
 }
 
 // loadObject loads a module for the kernel. What a parameter of label means, the
@@ -84,7 +90,7 @@ func (f *File) loadObject(opts kernel.LoadOptions) (*kernel.Module, error) {
 
 func (m *kernelModule) Info() Info { return m.info }
 
-func (m *kernelModule) Check() error { return m.failure("check", m.table.Check(m.module)) }
+func (m *kernelModule) Check() error { return m.failure("check", m.table.Check(m.module, m.options)) }
 
 func (m *kernelModule) failure(op string, err error) error { return failure(op, m.info.Name, err) }
 

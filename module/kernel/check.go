@@ -10,45 +10,66 @@ import (
 	"github.com/taskwatch/taskwatch/internal/plan"
 )
 
-// Check has the kernel verify m together with all that is registered, and
-// attaches nothing. m may be unregistered or not. What it has verified of a
-// built-in is kept for the next SetKinds.
-func (t *Table) Check(m *Module) error { return t.CheckKinds(m, m.object.Kinds()) }
-
-// CheckKinds is Check for a part of the kinds that m watches.
-func (t *Table) CheckKinds(m *Module, kinds taskwatch.Kinds) error {
+// Check returns the error that Register would return, as far as it can be found
+// without attaching anything: it has the kernel verify m together with all that is
+// registered, the built-ins under all their events, since SetKinds may list them there
+// later. m may be registered or not.
+func (t *Table) Check(m *Module, opts RegisterOptions) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.check(m, kinds&m.object.Kinds()); err != nil {
+	if err := t.check(m, opts); err != nil {
 		return t.explain("check", m, err)
 	}
 	return nil
 }
 
-func (t *Table) check(m *Module, kinds taskwatch.Kinds) error {
-	if t.closed {
-		return ErrClosed
-	}
-	if err := t.observable(kinds); err != nil {
+func (t *Table) check(m *Module, opts RegisterOptions) error {
+	if err := t.admit(m, nil, opts); err != nil {
 		return err
-	}
-	if i := slices.IndexFunc(t.builtins, func(l *listing) bool { return t.owners[l] == m }); i >= 0 {
-		builtins := slices.Clone(t.builtins)
-		builtins[i] = builtins[i].under(kinds)
-		return t.verify(builtins[i], slices.Concat(builtins, t.modules), true)
 	}
 	l, err := t.list(m)
 	if err != nil {
 		return err
 	}
 	defer t.unlist(l)
-	l.Kinds = kinds
-	lists := slices.DeleteFunc(slices.Concat(t.builtins, t.modules), func(l *listing) bool { return t.owners[l] == m })
+	var lists []*listing
+	for _, b := range t.builtins {
+		lists = append(lists, b.under(b.object.Kinds()))
+	}
+	lists = append(lists, slices.DeleteFunc(slices.Clone(t.modules), func(l *listing) bool { return t.owners[l] == m })...)
 	lists = append(lists, l)
 	if err := t.visitors(l, lists); err != nil {
 		return err
 	}
 	return t.verify(l, lists, false)
+}
+
+// CheckKinds has the kernel verify a built-in under these events, together with all
+// that is registered, and attaches nothing. What it has verified is kept for the next
+// SetKinds.
+func (t *Table) CheckKinds(m *Module, kinds taskwatch.Kinds) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.checkBuiltin(m, kinds&m.object.Kinds()); err != nil {
+		return t.explain("check", m, err)
+	}
+	return nil
+}
+
+func (t *Table) checkBuiltin(m *Module, kinds taskwatch.Kinds) error {
+	if t.closed {
+		return ErrClosed
+	}
+	if err := t.observable(kinds); err != nil {
+		return err
+	}
+	i, err := t.builtin(m)
+	if err != nil {
+		return err
+	}
+	builtins := slices.Clone(t.builtins)
+	builtins[i] = builtins[i].under(kinds)
+	return t.verify(builtins[i], slices.Concat(builtins, t.modules), true)
 }
 
 // verify loads the dispatchers that would call l if these were the lists, and

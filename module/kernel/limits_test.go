@@ -37,7 +37,7 @@ func TestLoopsOfAnyCount(t *testing.T) {
 func TestMapsOfOneEvent(t *testing.T) {
 	table := newTable(t, Config{})
 	bad := loadFile(t, "maps", "testdata/hostile/maps.c")
-	for _, err := range []error{table.Check(bad), table.Register(bad, RegisterOptions{})} {
+	for _, err := range []error{table.Check(bad, RegisterOptions{}), table.Register(bad, RegisterOptions{})} {
 		wantError(t, err, taskwatch.ErrInvalid, `"maps"`, "exit use 60 maps", "can have 59 here")
 		if e := asError(t, err); len(e.Log) != 0 {
 			t.Errorf("the verifier was asked: %v", e.Log)

@@ -199,6 +199,9 @@ func (t *Table) addBuiltin(b Builtin) error {
 	return t.SetKinds(b.Module, b.Kinds)
 }
 
+// Support returns what the running kernel lets the table do. It is not to be changed.
+func (t *Table) Support() *Support { return t.support }
+
 // Called returns how many modules may be called, the built-ins left out. It does
 // not wait for changes of the table.
 func (t *Table) Called() int { return int(t.called.Load()) }
@@ -212,9 +215,9 @@ func (t *Table) SetKinds(m *Module, kinds taskwatch.Kinds) error {
 	if t.closed {
 		return &Error{Op: "register", Module: m.Name(), Err: ErrClosed}
 	}
-	i := slices.IndexFunc(t.builtins, func(l *listing) bool { return t.owners[l] == m })
-	if i < 0 {
-		return &Error{Op: "register", Module: m.Name(), Err: object.Invalid("it is not a built-in of this table")}
+	i, err := t.builtin(m)
+	if err != nil {
+		return &Error{Op: "register", Module: m.Name(), Err: err}
 	}
 	kinds &= m.object.Kinds()
 	builtins := slices.Clone(t.builtins)
@@ -224,6 +227,15 @@ func (t *Table) SetKinds(m *Module, kinds taskwatch.Kinds) error {
 	}
 	t.builtins[i].Kinds = kinds
 	return nil
+}
+
+// builtin returns which of the built-ins m is.
+func (t *Table) builtin(m *Module) (int, error) {
+	i := slices.IndexFunc(t.builtins, func(l *listing) bool { return t.owners[l] == m })
+	if i < 0 {
+		return 0, object.Invalid("it is not a built-in of this table")
+	}
+	return i, nil
 }
 
 // Close unregisters everything and detaches every hook. Watchers of detach are

@@ -222,7 +222,7 @@ func TestRejectedModuleChangesNothing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bad := loadFile(t, c.name, "testdata/hostile/"+c.name+".c")
-			for _, err := range []error{table.Check(bad), table.Register(bad, RegisterOptions{})} {
+			for _, err := range []error{table.Check(bad, RegisterOptions{}), table.Register(bad, RegisterOptions{})} {
 				wantError(t, err, c.want, `"`+c.name+`"`, c.watcher)
 				e := asError(t, err)
 				t.Log(e)
@@ -258,7 +258,7 @@ func TestRejectedMap(t *testing.T) {
 func TestLoopWithoutBound(t *testing.T) {
 	table := newTable(t, Config{})
 	m := loadFile(t, "allargs", "testdata/hostile/allargs.c")
-	for _, err := range []error{table.Check(m), table.Register(m, RegisterOptions{})} {
+	for _, err := range []error{table.Check(m, RegisterOptions{}), table.Register(m, RegisterOptions{})} {
 		wantError(t, err, ErrVerify, `"allargs"`, "watcher look on exec", "loop")
 		t.Log(err)
 	}
@@ -270,7 +270,7 @@ func TestRejectedRecord(t *testing.T) {
 	builtin := loadBuiltin(t, "testdata/modules/report.c")
 	table := newTable(t, Config{Builtins: []Builtin{{Module: builtin, Kinds: taskwatch.AllKinds}}})
 	m := loadFile(t, "sendmore", "testdata/hostile/sendmore.c")
-	for _, err := range []error{table.Check(m), table.Register(m, RegisterOptions{})} {
+	for _, err := range []error{table.Check(m, RegisterOptions{}), table.Register(m, RegisterOptions{})} {
 		wantError(t, err, ErrVerify, `"sendmore"`, "watcher send on exit")
 		t.Log(err)
 	}
@@ -279,7 +279,7 @@ func TestRejectedRecord(t *testing.T) {
 func TestCheckAttachesNothing(t *testing.T) {
 	table := newTable(t, Config{})
 	m := loadFile(t, "count", countC)
-	if err := table.Check(m); err != nil {
+	if err := table.Check(m, RegisterOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if len(table.attached) != 0 {
@@ -289,7 +289,7 @@ func TestCheckAttachesNothing(t *testing.T) {
 		t.Errorf("modules: %v, %v", list, err)
 	}
 	register(t, table, m)
-	if err := table.Check(m); err != nil {
+	if err := table.Check(m, RegisterOptions{}); err != nil {
 		t.Errorf("of a registered module: %v", err)
 	}
 }
@@ -334,7 +334,7 @@ func TestVetoThatCannotBeDelivered(t *testing.T) {
 func TestStackHungryModule(t *testing.T) {
 	table := newTable(t, Config{})
 	m := loadFile(t, "stack", "testdata/hostile/stack.c")
-	err := table.Check(m)
+	err := table.Check(m, RegisterOptions{})
 	if err != nil || !testutil.NeedsKernel(6, 13).Met() {
 		wantError(t, err, ErrVerify, "hungry", "512 bytes of stack", "task_scratch")
 		return
