@@ -216,6 +216,7 @@ func TestRejectedModuleChangesNothing(t *testing.T) {
 		{"recursive", "deep", "recursion", ErrVerify},
 		{"loop", "forever", "loop", ErrVerify},
 		{"null", "careless", "may return NULL", ErrVerify},
+		{"nokeys", "look", "BPF_MAP_TYPE_BLOOM_FILTER has no keys", ErrVerify},
 		{"nofield", "first", "test with kernel_has()", ErrLacking},
 		{"nofunction", "call", "the function bpf_strange\n\thint: declare it __ksym __weak", ErrLacking},
 		{"othertypes", "call", "a struct that it takes has to be defined", ErrLacking},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -110,12 +111,22 @@ func isStatistics(line string) bool {
 // it is not found.
 const noFieldHint = "this kernel has no such field or type (CO-RE): test with kernel_has() or leave it out"
 
+// otherKindHint is about what is done with a map that it is not for. Since Linux 6.7
+// a map without keys is told by the size that a key has.
+const otherKindHint = "the function is not for this kind of map: BPF_MAP_TYPE_BLOOM_FILTER has no keys, and is used with bpf_map_push_elem() and bpf_map_peek_elem(); " +
+	"of a buffer, its size may be 0 here"
+
 const stackHint = "the functions use more than 512 bytes of stack together: " +
 	"keep buffers in a task_scratch(), or in the task's own storage; per-CPU memory is not safe, because a watcher may be preempted"
 
+// stateIn matches a line that says what the verifier knows, of the source, or of an
+// instruction, and not what is wrong.
+var stateIn = regexp.MustCompile(`^(;|\s*\d+: |\s*from \d+ to \d+|\s*(frame\d+: )?R\d+(_\w+)?=)`)
+
 // hintOf says what the verifier means.
 func hintOf(log []string) string {
-	tail := strings.Join(last(log), "\n")
+	reasons := slices.DeleteFunc(slices.Clone(last(log)), stateIn.MatchString)
+	tail := strings.Join(reasons, "\n")
 	for _, h := range []struct{ says, hint string }{
 		{"combined stack size", stackHint},
 		{"stack depth", stackHint},
@@ -130,6 +141,8 @@ func hintOf(log []string) string {
 		{"or_null", "a pointer may be NULL here: test it before using it"},
 		{"invalid func unknown#195896080", noFieldHint},
 		{"unknown func", "this kernel has no such helper, or not for this kind of program"},
+		{"invalid zero-sized read", otherKindHint},
+		{"cannot pass map_type", otherKindHint},
 		{"program of this type cannot use helper", "this kernel does not allow the helper on this event"},
 		{"invalid mem access 'scalar'", "a plain number was used as a pointer: read kernel memory behind casts with bpf_probe_read_kernel()"},
 		{"!read_ok", "a value is used before it was set"},
