@@ -133,6 +133,8 @@ func EntryError(key string, err error) error {
 		return fmt.Errorf("%w: %s", module.ErrNoEntry, key)
 	case errors.Is(err, unix.E2BIG):
 		return fmt.Errorf("%w: the map is full, or the key %s lies beyond its end", unix.E2BIG, key)
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%w: the kernel does not take the key %s; one of an LPM trie begins with a number of bits, and has as many behind it at least", unix.EINVAL, key)
 	}
 	return err
 }

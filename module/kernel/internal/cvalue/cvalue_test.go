@@ -62,6 +62,7 @@ func TestValuesGoThereAndBack(t *testing.T) {
 		{nested, 32, `{"points":[[{"x":1}],[{"y":2}]],"whole":-2,"next":"0x1234"}`,
 			`{"points":[[{"x":1,"y":0}],[{"x":0,"y":2}]],"whole":-2,"bytes":[254,255,255,255,255,255,255,255],"next":"0x1234"}`},
 		{&btf.Pointer{Target: &btf.Void{}}, 8, "4660", `"0x1234"`},
+		{name, 8, "its full", `"its full"`}, // without a NUL
 		{&btf.Int{Name: "__int128", Size: 16}, 16, `"0x0102030405060708090a0b0c0d0e0f10"`, `"0x0102030405060708090a0b0c0d0e0f10"`},
 		{&btf.Float{Name: "float", Size: 4}, 4, `"0x0000803f"`, `"0x0000803f"`},
 		{nil, 2, `"0x0aff"`, `"0x0aff"`},
@@ -95,7 +96,8 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		{u32, 4, "[1]", "no value of type unsigned int"},
 		{u32, 4, "null", "no value of type unsigned int"},
 		{colour, 4, "BLUE", "it has RED, GREEN"},
-		{name, 8, "too long", "room for 7"},
+		{name, 8, "far too long", "room for 7"},
+		{name, 8, `"a\u0000bcdefg"`, "room for 7"},
 		{name, 8, "null", "no value of type char[8]"},
 		{name, 8, `{"a":1}`, "no value of type char[8]"},
 		{&btf.Array{Type: u32, Nelems: 1}, 4, "[1,2]", "2 values for unsigned int[1]"},

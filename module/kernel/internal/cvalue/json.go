@@ -57,7 +57,7 @@ func WriteJSON(t btf.Type, b []byte, v any) error {
 	case *btf.Array:
 		// A program may be called true, or 7.
 		if s, ok := scalar(v); ok && IsString(u) {
-			return module.WriteString(b, s)
+			return writeText(b, s)
 		}
 		if list, ok := v.([]any); ok {
 			return writeList(u, b, list)
@@ -70,6 +70,15 @@ func WriteJSON(t btf.Type, b []byte, v any) error {
 		return writeBytes(t, b, v)
 	}
 	return noValue(t, v)
+}
+
+// writeText writes what is read as text: of what fills the array, no NUL is the end.
+func writeText(b []byte, text string) error {
+	if len(text) == len(b) && strings.IndexByte(text, 0) < 0 {
+		copy(b, text)
+		return nil
+	}
+	return module.WriteString(b, text)
 }
 
 func noValue(t btf.Type, v any) error {

@@ -67,6 +67,19 @@ struct {
 	__uint(max_entries, 4096);
 } ring SEC(".maps");
 
+struct prefix {
+	__u32 bits;
+	__u8 of[4];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 4);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix);
+	__type(value, __u32);
+} prefixes SEC(".maps");
+
 static int executed(unsigned long val, struct task_struct *tsk)
 {
 	__u32 one = 1, zero = 0;
