@@ -115,7 +115,7 @@ func TestStockModules(t *testing.T) {
 
 // The kernel's types, all of them, may stand before the header.
 func TestAfterTheKernelsTypes(t *testing.T) {
-	testutil.Require(t, needsClang, testutil.Need{
+	testutil.Require(t, testutil.NeedsTime, needsClang, testutil.Need{
 		What:   "bpftool, and the kernel's type information",
 		Remedy: "install bpftool, on a kernel with CONFIG_DEBUG_INFO_BTF",
 		Met: func() bool {
@@ -123,6 +123,7 @@ func TestAfterTheKernelsTypes(t *testing.T) {
 			_, missing := os.Stat(kernelTypes)
 			return err == nil && missing == nil
 		},
+		Promised: true,
 	})
 	dir := t.TempDir()
 	types, err := exec.Command("bpftool", "btf", "dump", "file", kernelTypes, "format", "c").Output()
@@ -133,7 +134,7 @@ func TestAfterTheKernelsTypes(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "vmlinux.h"), types, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, source := range []string{"../../modules/acct/acct.c", "../../test/modules/testdata/modules/execs.c", "../kernel/testdata/modules/facts.c"} {
+	for _, source := range []string{"../../modules/acct/acct.c", "../../modules/execguard/execguard.c", "../../modules/forkguard/forkguard.c", "../../test/modules/testdata/modules/execs.c", "../kernel/testdata/modules/facts.c"} {
 		b, err := os.ReadFile(source)
 		if err != nil {
 			t.Fatal(err)

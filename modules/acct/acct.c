@@ -40,14 +40,14 @@ struct {
 } waits SEC(".maps");
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct task_delay_info {
+struct task_delay_info___acct {
 	__u64 blkio_delay, swapin_delay;
 };
 struct sched_info___acct {
 	unsigned long long run_delay;
 };
 struct task_struct___acct {
-	struct task_delay_info *delays; /* NULL where it counts none of this task */
+	struct task_delay_info___acct *delays; /* NULL where it counts none of this task */
 	struct sched_info___acct sched_info;
 };
 #pragma clang attribute pop
@@ -107,7 +107,7 @@ static __noinline int waited(struct task_struct *tsk)
 {
 	static const struct wait none;
 	struct task_struct___acct *t = (void *)tsk;
-	struct task_delay_info *delays;
+	struct task_delay_info___acct *delays;
 	__u32 uid = task_uid(tsk);
 	struct wait *w;
 

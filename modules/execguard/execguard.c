@@ -56,27 +56,27 @@ MODULE_PARM_DESC(deny_unknown_args, "take arguments that cannot be read for thos
 __u64 asked, refused, incomplete, unknown_args;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct nsproxy {
+struct nsproxy___ns {
 	struct mnt_namespace *mnt_ns;
 };
 struct task_struct___ns {
-	struct nsproxy *nsproxy;
+	struct nsproxy___ns *nsproxy;
 };
-struct merkle_tree_params {
+struct merkle_tree_params___verity {
 	unsigned int digest_size;
 };
-struct fsverity_info {
-	struct merkle_tree_params tree_params;
+struct fsverity_info___verity {
+	struct merkle_tree_params___verity tree_params;
 	__u8 file_digest[DIGEST_MAX];
 };
 struct inode___verity {
-	struct fsverity_info *i_verity_info;
+	struct fsverity_info___verity *i_verity_info;
 };
-struct fsverity_operations {
+struct fsverity_operations___verity {
 	long inode_info_offs;
 };
 struct super_block___verity {
-	struct fsverity_operations *s_vop;
+	struct fsverity_operations___verity *s_vop;
 };
 #pragma clang attribute pop
 
@@ -259,15 +259,15 @@ static __noinline int matches(struct file *file)
  * digest. Returns false where the kernel has another place for it. (The function
  * bpf_get_fsverity_digest() is for LSM programs alone, and newer than Linux 6.7.)
  */
-static __always_inline bool sealed(struct inode *inode, struct fsverity_info **known)
+static __always_inline bool sealed(struct inode *inode, struct fsverity_info___verity **known)
 {
-	struct fsverity_operations *ops;
+	struct fsverity_operations___verity *ops;
 
 	if (kernel_has(struct inode___verity, i_verity_info)) {
 		*known = kernel_read(((struct inode___verity *)inode)->i_verity_info);
 		return true;
 	}
-	if (!kernel_has(struct fsverity_operations, inode_info_offs)) /* Linux 6.18 */
+	if (!kernel_has(struct fsverity_operations___verity, inode_info_offs)) /* Linux 6.18 */
 		return false;
 	ops = kernel_read(((struct super_block___verity *)kernel_read(inode->i_sb))->s_vop);
 	*known = 0;
@@ -290,7 +290,7 @@ static __always_inline __u32 digit(char c)
 /* matches_digest - whether the file has the digest of the rule, or lacks one */
 static __noinline int matches_digest(struct file *file)
 {
-	struct fsverity_info *known;
+	struct fsverity_info___verity *known;
 	__u8 digest[DIGEST_MAX];
 	__u32 size;
 

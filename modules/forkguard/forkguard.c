@@ -18,15 +18,15 @@ struct counter___nproc {
 	long counter;
 };
 struct user_namespace___nproc {
-	struct ucounts *ucounts; /* of the user who has made it; NULL for the first */
+	struct ucounts___nproc *ucounts; /* of the user who has made it; NULL for the first */
 };
-struct ucounts {
+struct ucounts___nproc {
 	struct user_namespace___nproc *ns;
 	kuid_t uid;
 	struct counter___nproc rlimit[4]; /* UCOUNT_RLIMIT_NPROC is the first */
 };
 struct cred___nproc {
-	struct ucounts *ucounts;
+	struct ucounts___nproc *ucounts;
 };
 #pragma clang attribute pop
 
@@ -41,7 +41,7 @@ __u32 last_refused_uid;
 static int guard(unsigned long val, struct task_struct *tsk)
 {
 	struct cred___nproc *cred = (void *)tsk->real_cred;
-	struct ucounts *level = kernel_read(cred->ucounts);
+	struct ucounts___nproc *level = kernel_read(cred->ucounts);
 
 	for (int i = 0; i < LEVELS_MAX && level; i++) {
 		__u32 user = kernel_read(level->uid.val);
