@@ -73,7 +73,7 @@ func TestDocumentedModuleIsTheTemplate(t *testing.T) {
 }
 
 // TestDocumentedKernelFunction has the kernel check the module of docs/modules.md that
-// calls one of its functions.
+// calls one of its functions, and tests it where there are none.
 func TestDocumentedKernelFunction(t *testing.T) {
 	testutil.Root(t)
 	needsClang(t)
@@ -81,7 +81,11 @@ func TestDocumentedKernelFunction(t *testing.T) {
 		if !strings.Contains(string(code[1]), "__ksym") {
 			continue
 		}
-		if r := tw(t, "module", "check", buildModule(t, "functions", string(code[1]))); r.status != 0 {
+		module := buildModule(t, "functions", string(code[1]))
+		if r := tw(t, "module", "check", module); r.status != 0 {
+			t.Errorf("%+v", r)
+		}
+		if r := testModule(t, makeRecording(t, testedScript), module, "--expect", "users=-1", "--expect-errors", "0"); r.status != 0 || !strings.Contains(r.stdout, "calls:") {
 			t.Errorf("%+v", r)
 		}
 		return

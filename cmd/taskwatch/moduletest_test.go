@@ -250,6 +250,11 @@ static int kill(unsigned long val, struct task_struct *tsk) { return bpf_send_si
 task_watcher_func(exec, kill);
 MODULE_POWER(signal);
 MODULE_LICENSE("GPL");`), "it calls bpf_send_signal(), which a simulation does not have"},
+		{buildModule(t, "strong", `#include "task_watchers.h"
+void bpf_rcu_read_lock(void) __ksym;
+static int lock(unsigned long val, struct task_struct *tsk) { bpf_rcu_read_lock(); return 0; }
+task_watcher_func(exec, lock);
+MODULE_LICENSE("GPL");`), "it calls bpf_rcu_read_lock() of the kernel, which a simulation does not have"},
 		{buildModule(t, "ring", `#include "task_watchers.h"
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } ring SEC(".maps");
 static int send(unsigned long val, struct task_struct *tsk) { void *r = bpf_ringbuf_reserve(&ring, 8, 0); if (r) bpf_ringbuf_discard(r, 0); return 0; }

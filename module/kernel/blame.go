@@ -2,11 +2,13 @@ package kernel
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/attach"
 	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/internal/plan"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/verifier"
 )
 
 // explain completes an error of apply. If the verifier rejected the table with
@@ -48,7 +50,7 @@ func (t *Table) blame(m *Module) *Error {
 				p, err := a.Load(lk)
 				attach.CloseAll(p)
 				a.Close()
-				if e := blamed(err, c.List(), symbol); e != nil {
+				if e := t.blamed(m, err, c.List(), symbol); e != nil {
 					return e
 				}
 			}
@@ -67,9 +69,9 @@ func (m *Module) alone(e plan.List, symbol string) *listing {
 	return l
 }
 
-// blamed returns the error of the verifier about one watcher, or nil if err is
-// none.
-func blamed(err error, at plan.List, symbol string) *Error {
+// blamed returns the error of the verifier about one watcher of m, or nil if err is
+// none. It names the fields that the kernel does not have.
+func (t *Table) blamed(m *Module, err error, at plan.List, symbol string) *Error {
 	if err == nil {
 		return nil
 	}
@@ -78,6 +80,11 @@ func blamed(err error, at plan.List, symbol string) *Error {
 		return nil
 	}
 	e.Watcher, e.List = functionOf(symbol), at.String()
+	if kernel, err := t.kernel.Types.Kernel(); err == nil && e.Hint == verifier.NoField {
+		if fields := m.object.file.Lacking(symbol, kernel); len(fields) > 0 {
+			e.Hint = "this kernel does not have " + strings.Join(fields, ", ") + ": test with kernel_has(), or leave it out"
+		}
+	}
 	return e
 }
 
@@ -94,7 +101,7 @@ func (t *Table) blameVisitors(m *Module) *Error {
 			p, err := t.loadVisitor(&link.Linker{Hook: link.Iterator, Off: t.kernel.Off, Stats: t.kernel.Stats, Modules: linked(append(slices.Clip(t.builtins), l))}, l, e)
 			p.Close() // may be nil
 			l.marks.close()
-			if e := blamed(err, e, symbol); e != nil {
+			if e := t.blamed(m, err, e, symbol); e != nil {
 				return e
 			}
 		}

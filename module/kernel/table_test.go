@@ -217,7 +217,8 @@ func TestRejectedModuleChangesNothing(t *testing.T) {
 		{"loop", "forever", "loop", ErrVerify},
 		{"null", "careless", "may return NULL", ErrVerify},
 		{"nokeys", "look", "BPF_MAP_TYPE_BLOOM_FILTER has no keys", ErrVerify},
-		{"nofield", "first", "test with kernel_has()", ErrLacking},
+		{"nofield", "first", "this kernel does not have struct task_struct___nofield.never_there: test with kernel_has()", ErrLacking},
+		{"nofields", "second", "this kernel does not have struct signal_struct___nofields.never_there: test with kernel_has()", ErrVerify},
 		{"nofunction", "call", "the function bpf_strange\n\thint: declare it __ksym __weak", ErrLacking},
 		{"othertypes", "call", "a struct that it takes has to be defined", ErrLacking},
 	} {

@@ -3,8 +3,6 @@ package trial
 import (
 	"bytes"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf/asm"
@@ -15,6 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
+	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/power"
 )
 
@@ -74,6 +73,10 @@ func (t *Trial) logLine(text []byte, level uint64) {
 func (t *Trial) relocate(body asm.Instructions, unsupported map[*asm.Instruction]string) error {
 	for i := range body {
 		ins := &body[i]
+		if t.asksForFunction(ins) {
+			*ins = ins.WithReference("") // 0: it is not there
+			continue
+		}
 		relo := btf.CORERelocationMetadata(ins)
 		if relo == nil {
 			continue
@@ -81,7 +84,7 @@ func (t *Trial) relocate(body asm.Instructions, unsupported map[*asm.Instruction
 		fixups, err := btf.CORERelocate([]*btf.CORERelocation{relo}, []*btf.Spec{t.world.Types()}, t.object.Spec.ByteOrder,
 			func(btf.Type) (btf.TypeID, error) { return 0, unix.ENOTSUP })
 		if err != nil || unsatisfied(fixups[0].String()) {
-			unsupported[ins] = fmt.Sprintf("it uses %s, which recordings do not have", relocated(t.object.Spec.Types, relo))
+			unsupported[ins] = fmt.Sprintf("it uses %s, which recordings do not have", object.FieldOf(t.object.Spec.Types, relo))
 			continue
 		}
 		if err := fixups[0].Apply(ins); err != nil {
@@ -91,49 +94,16 @@ func (t *Trial) relocate(body asm.Instructions, unsupported map[*asm.Instruction
 	return nil
 }
 
+// asksForFunction reports whether an instruction loads the address of a function of the
+// kernel, as kernel_has_function() does.
+func (t *Trial) asksForFunction(ins *asm.Instruction) bool {
+	var f *btf.Func
+	return ins.OpCode.IsDWordLoad() && !ins.IsLoadFromMap() && !ins.IsLoadOfFunctionPointer() &&
+		ins.Reference() != "" && t.object.Spec.Types.TypeByName(ins.Reference(), &f) == nil
+}
+
 // unsatisfied reports whether a relocation found nothing: a question for a field,
 // too, since the kernel may have what a recording does not.
 func unsatisfied(fixup string) bool {
-	return strings.HasSuffix(fixup, "=poison") || strings.HasPrefix(fixup, "field_exists=") && strings.HasSuffix(fixup, "->0")
-}
-
-// reloText is the text of a relocation: the type and the way to a field of it.
-var reloText = regexp.MustCompile(`"([^"]+)".*\[([0-9:]+)\]`)
-
-// relocated names what a relocation is about.
-func relocated(types *btf.Spec, relo *btf.CORERelocation) string {
-	m := reloText.FindStringSubmatch(relo.String())
-	if m == nil {
-		return "what the kernel has"
-	}
-	name := "struct " + m[1]
-	found, err := types.AnyTypesByName(m[1])
-	if err != nil {
-		return name
-	}
-	t := found[0]
-	for _, step := range strings.Split(m[2], ":")[1:] {
-		i, err := strconv.Atoi(step)
-		if err != nil {
-			return name
-		}
-		var members []btf.Member
-		switch u := btf.UnderlyingType(t).(type) {
-		case *btf.Struct:
-			members = u.Members
-		case *btf.Union:
-			members = u.Members
-		case *btf.Array:
-			t = u.Type
-			continue
-		}
-		if i >= len(members) {
-			return name
-		}
-		if members[i].Name != "" {
-			name += "." + members[i].Name
-		}
-		t = members[i].Type
-	}
-	return name
+	return object.Poisoned(fixup) || strings.HasPrefix(fixup, "field_exists=") && strings.HasSuffix(fixup, "->0")
 }

@@ -51,7 +51,7 @@ func Explain(err error) Rejection {
 		}
 	}
 	if errors.Is(err, asm.ErrUnsatisfiedProgramReference) {
-		return Rejection{Err: fmt.Errorf("%w: the field or type that a function begins with", ErrLacking), Hint: noFieldHint}
+		return Rejection{Err: fmt.Errorf("%w: the field or type that a function begins with", ErrLacking), Hint: NoField}
 	}
 	if errors.Is(err, unix.EFAULT) { // the library then shows no log
 		return Rejection{
@@ -106,10 +106,10 @@ func isStatistics(line string) bool {
 	return strings.TrimSpace(line) == ""
 }
 
-// noFieldHint is about what the library puts in the place of an instruction that uses a
+// NoField is the hint about what the library puts in the place of an instruction that uses a
 // field which the kernel does not have. That has no name: a function that began with
 // it is not found.
-const noFieldHint = "this kernel has no such field or type (CO-RE): test with kernel_has() or leave it out"
+const NoField = "this kernel has no such field or type (CO-RE): test with kernel_has() or leave it out"
 
 // otherKindHint is about what is done with a map that it is not for. Since Linux 6.7
 // a map without keys is told by the size that a key has.
@@ -139,7 +139,7 @@ func hintOf(log []string) string {
 		{"The sequence of", "there are too many branches at once: shorten loops, or use bpf_loop()"},
 		{"map_value_or_null", "what looks up a value (bpf_map_lookup_elem(), NAME_get(), NAME_create(), NAME_claim()) may return NULL: test its result before using it"},
 		{"or_null", "a pointer may be NULL here: test it before using it"},
-		{"invalid func unknown#195896080", noFieldHint},
+		{"invalid func unknown#195896080", NoField},
 		{"unknown func", "this kernel has no such helper, or not for this kind of program"},
 		{"invalid zero-sized read", otherKindHint},
 		{"cannot pass map_type", otherKindHint},
