@@ -26,7 +26,8 @@ func newLsmod() *cobra.Command {
 are called. The columns are:
 
         KIND       where it runs: in the kernel or in the sandbox (wasm)
-    EVENTS     the events that it is registered for
+    EVENTS     the events that it is registered for; execed, attach and the
+               like are none
     REFS       the number of those events: the registry holds a reference to the
                module for each, and drops them when the module is unloaded
     CALLS, ERRORS, VETOES
@@ -102,7 +103,7 @@ func (list moduleTable) write(w io.Writer) error {
 		if m.Reason != "" {
 			state += ": " + m.Reason
 		}
-		row := []any{m.Name, m.Kind, strings.Join(m.Events, ","), m.References, calls, m.Errors, m.Vetoes, tier, m.Missed, m.Drops, mean, p99}
+		row := []any{m.Name, m.Kind, cmp.Or(strings.Join(m.Events, ","), "-"), m.References, calls, m.Errors, m.Vetoes, tier, m.Missed, m.Drops, mean, p99}
 		if powers {
 			row = append(row, cmp.Or(strings.Join(m.Powers, ","), "-"))
 		}

@@ -135,6 +135,7 @@ func TestModuleErrors(t *testing.T) {
 		{[]string{"module", "new", "--from", "forkguard", filepath.Join(dir, ".c")}, 1, []string{"a module's name is 1 to 32 letters"}},
 		{[]string{"module", "new", filepath.Join(dir, "none", "m.c")}, 1, []string{"no such file or directory"}},
 		{[]string{"module", "build", filepath.Join(dir, "none.c")}, 1, []string{"none.c", "no such file or directory"}},
+		{[]string{"module", "build", source, "-o", filepath.Join(dir, "none", "m.o")}, 1, []string{"write " + filepath.Join(dir, "none", "m.o") + ": its directory: no such file or directory; name another with -o"}},
 		{[]string{"module", "build", garbage}, 2, []string{"the source of a module is a file NAME.c"}},
 		{[]string{"module", "build", broken}, 1, []string{"broken.c:2:", "undeclared identifier 'nothing'"}},
 		{[]string{"module", "build", unlicensed}, 1, []string{"licence is not GPL-compatible", "Proprietary"}},

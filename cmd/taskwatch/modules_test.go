@@ -308,3 +308,21 @@ memory:        128 KiB to begin with
 		}
 	}
 }
+
+// A module that watches no event, but attach or execed, leaves no column empty.
+func TestListedWithoutEvents(t *testing.T) {
+	var b bytes.Buffer
+	list := moduleTable{listedModule{Name: "count", Kind: "kernel", Events: []string{"exec"}, State: "live"}, listedModule{Name: "tasks", Kind: "kernel", State: "live"}}
+	if err := list.write(&b); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("%q", lines)
+	}
+	for _, line := range lines[1:] {
+		if head := strings.Fields(lines[0]); len(strings.Fields(line)) != len(head) {
+			t.Errorf("%q has no value for each of %q", line, head)
+		}
+	}
+}

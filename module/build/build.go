@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,7 +91,10 @@ func build(ctx context.Context, src, out string, defines []string) (string, erro
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(out), ".taskwatch-build-*")
 	if err != nil {
-		return "", err
+		if path := new(fs.PathError); errors.As(err, &path) { // whose file is not the user's
+			err = path.Err
+		}
+		return "", fmt.Errorf("write %s: its directory: %w; name another with -o, or make it", out, err)
 	}
 	tmp.Close()
 	defer os.Remove(tmp.Name())
