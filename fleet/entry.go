@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -91,8 +92,22 @@ type Signed struct {
 	Signature string `json:"signature"`
 }
 
-// MaxSigned is how many bytes a signed entry may have.
-const MaxSigned = 64 << 10
+// Bounds of an entry, in bytes.
+const (
+	MaxSigned = 64 << 10 // with its signature
+	MaxSelect = 4 << 10  // of its selection: nodes and operators read those of all modules
+)
+
+// Size returns how many bytes a signed entry has.
+func (s *Signed) Size() int { return len(s.Text) + len(s.Signature) }
+
+// CheckSelect returns an error where a selection is too long.
+func CheckSelect(text string) error {
+	if len(text) > MaxSelect {
+		return fmt.Errorf("the selection has %d bytes and may have %d: give the nodes a label, and select by that", len(text), MaxSelect)
+	}
+	return nil
+}
 
 // entryComment is what an entry is signed as, so that no other signature of the
 // same key passes for one.
@@ -110,7 +125,7 @@ func SignEntry(key minisign.PrivateKey, e *Entry) (*Signed, error) {
 		return nil, err
 	}
 	s := &Signed{Text: string(b), Signature: string(sign.SignAs(key, b, entryComment(e), "a taskwatch fleet entry"))}
-	if n := len(s.Text) + len(s.Signature); n > MaxSigned {
+	if n := s.Size(); n > MaxSigned {
 		return nil, fmt.Errorf("the entry of module %s has %d bytes and may have %d: shorten its parameters", e.Module, n, MaxSigned)
 	}
 	return s, nil
@@ -122,7 +137,7 @@ var ErrForged = errors.New("the entry is not what a trusted key has signed")
 // Open returns the entry and the id of the key that has signed it. Its errors
 // match ErrForged, or those of package sign.
 func (s *Signed) Open(keys *sign.Keys) (*Entry, string, error) {
-	if len(s.Text)+len(s.Signature) > MaxSigned {
+	if s.Size() > MaxSigned {
 		return nil, "", fmt.Errorf("%w: it has more than %d bytes", ErrForged, MaxSigned)
 	}
 	id, comment, err := keys.VerifyAs([]byte(s.Text), []byte(s.Signature))
@@ -162,7 +177,7 @@ func isPlace(text string) bool {
 }
 
 func (e *Entry) check() error {
-	err := module.CheckName(e.Module)
+	err := cmp.Or(module.CheckName(e.Module), CheckSelect(e.Select))
 	switch {
 	case err != nil:
 	case e.Generation == 0:

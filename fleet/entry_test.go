@@ -1,6 +1,26 @@
 package fleet
 
-import "testing"
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"aead.dev/minisign"
+)
+
+// Nobody signs or accepts a long selection: every node would read it.
+func TestLongSelect(t *testing.T) {
+	_, key, err := minisign.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for length, good := range map[int]bool{MaxSelect: true, MaxSelect + 1: false} {
+		e := &Entry{Module: "m", Generation: 1, Digest: Digest(nil), Expires: time.Now(), Select: strings.Repeat(" ", length)}
+		if _, err := SignEntry(key, e); (err == nil) != good || !good && !strings.Contains(err.Error(), "give the nodes a label") {
+			t.Errorf("one of %d bytes: %v", length, err)
+		}
+	}
+}
 
 // Where a node is to get a file from is a repository, and nothing that could mean
 // something else.

@@ -54,6 +54,13 @@ const MaxModule = 32 << 20
 // MaxDesired is how many modules a hub has entries of.
 const MaxDesired = 1000
 
+// Bounds of what one loader may have of that: others need places, and every node reads all
+// entries once a minute.
+const (
+	MaxDesiredOfOne      = 500
+	MaxDesiredBytesOfOne = 2 << 20
+)
+
 // PieceSize is how many bytes of a file, or of a list, go in one message, about.
 const PieceSize = 256 << 10
 

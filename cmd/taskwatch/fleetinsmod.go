@@ -39,8 +39,18 @@ type fleetInsmod struct {
 	registry                registry.Registry
 }
 
-// validFor is how long an entry is accepted.
-const validFor = 90 * 24 * time.Hour
+// addValid adds the flag for how long an entry is accepted.
+func addValid(cmd *cobra.Command, valid *time.Duration) {
+	cmd.Flags().DurationVar(valid, "valid", 90*24*time.Hour, "have the nodes accept the entry for this `time`")
+	cmd.Flags().Lookup("valid").DefValue = "2160h, which is 90 days"
+}
+
+func checkValid(valid time.Duration) error {
+	if valid <= 0 {
+		return usage(fmt.Errorf("--valid %v: give a time above 0", valid))
+	}
+	return nil
+}
 
 func newFleetInsmod() *cobra.Command {
 	var f fleetInsmod
@@ -96,7 +106,7 @@ nodes that are not silent have loaded the module; 1 if not.`,
 	flags.DurationVar(&f.settle, "settle", 10*time.Second, "with --max-unavailable, go on when the nodes still report after\nthis `time`")
 	flags.BoolVar(&f.back, "rollback", false, "with --max-unavailable, go back after a failure")
 	flags.DurationVar(&f.lease, "lease", 0, "have the nodes unload it when it is not renewed for this `time`,\nat least 3s")
-	flags.DurationVar(&f.valid, "valid", validFor, "have the nodes accept the entry for this `time`")
+	addValid(cmd, &f.valid)
 	flags.StringVar(&f.name, "name", "", "load it under this `name` (default the name of the file, up to the dot)")
 	addPlainHTTP(cmd, &f.registry)
 	addBestEffort(cmd, &f.bestEffort)
@@ -116,8 +126,12 @@ func (f *fleetInsmod) check() error {
 		return usage(fmt.Errorf("--lease %v: give at least 3s", f.lease))
 	case f.lease != 0 && f.step.given():
 		return usage(errors.New("--lease and --max-unavailable do not work together"))
-	case f.valid <= 0:
-		return usage(fmt.Errorf("--valid %v: give a time above 0", f.valid))
+	}
+	if err := checkValid(f.valid); err != nil {
+		return err
+	}
+	if err := fleet.CheckSelect(f.sel); err != nil {
+		return usage(fmt.Errorf("--select: %w", err))
 	}
 	if _, err := selector.Parse(f.sel); err != nil {
 		return usage(fmt.Errorf("--%w", err))
@@ -313,18 +327,23 @@ func newFleetRmmod() *cobra.Command {
 	var hub hubFlags
 	var key keyFlags
 	var wait bool
-	var timeout time.Duration
+	var timeout, valid time.Duration
 	cmd := &cobra.Command{
 		Use:   "rmmod NAME...",
 		Short: "Unload modules on all nodes of a fleet",
 		Long: `rmmod signs that modules are to be unloaded, wherever they run, with --key, and
-gives that to the hub. Nodes that are away do it when they come back.
+gives that to the hub. Nodes that are away do it when they come back, in the
+time of --valid. The hub forgets the module within two days of that time, unless
+it still runs somewhere.
 
 The exit status is 0 if the hub has accepted it and, with --wait, all nodes have
 followed that are not silent; 1 if not.`,
 		Example: "  taskwatch fleet rmmod --key team.key --wait forkguard",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkValid(valid); err != nil {
+				return err
+			}
 			private, err := key.read()
 			if err != nil {
 				return err
@@ -341,11 +360,11 @@ followed that are not silent; 1 if not.`,
 			failed := false
 			for _, name := range args {
 				if all[name] == nil {
-					say("module %s: the hub has never heard of it; 'taskwatch fleet lsmod' lists what it has", name)
+					say("module %s: the hub has no entry of it; 'taskwatch fleet lsmod' lists what it has", name)
 					failed = true
 					continue
 				}
-				e := &fleet.Entry{Module: name, Absent: true, Expires: time.Now().Add(validFor).UTC()}
+				e := &fleet.Entry{Module: name, Absent: true, Expires: time.Now().Add(valid).UTC()}
 				err := c.Put(cmd.Context(), private, e)
 				if err == nil && wait {
 					err = await(cmd.Context(), c, e, timeout)
@@ -365,5 +384,6 @@ followed that are not silent; 1 if not.`,
 	key.add(cmd)
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the nodes have followed")
 	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "wait at most this `time`")
+	addValid(cmd, &valid)
 	return cmd
 }

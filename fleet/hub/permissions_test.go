@@ -21,7 +21,7 @@ func testPermissions(t *testing.T, h *running) {
 	forbidden := map[string][]string{ // to publish to
 		"the hub":   {fleet.DesiredSubject, "taskwatch.audit.hub", "taskwatch.anything", "anything"},
 		"others":    {fleet.RequestSubject(other), fleet.ReportSubject(other), fleet.QuestionSubject(other), fleet.ReceiptSubject(other, "n"), fleet.AnswerSubject("a", "q", other), fleet.Inbox(other) + ".x"},
-		"the store": {"$KV.taskwatch_desired.acct", "$KV.taskwatch_nodes.x", "$O.taskwatch_modules.C.x", "$O.taskwatch_modules.M.x"},
+		"the store": {"$KV.taskwatch_desired.acct", "$KV.taskwatch_nodes.x", "$KV.taskwatch_forgotten.floor", "$O.taskwatch_modules.C.x", "$O.taskwatch_modules.M.x"},
 		"JetStream": {
 			"$JS.API.INFO", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.KV_taskwatch_desired", "$JS.API.STREAM.CREATE.x",
 			"$JS.API.STREAM.UPDATE.KV_taskwatch_desired", "$JS.API.STREAM.DELETE.KV_taskwatch_desired", "$JS.API.STREAM.PURGE.KV_taskwatch_desired",

@@ -200,12 +200,15 @@ func (s *service) pause() {
 	}
 }
 
-// tidy removes what is of use to nobody: reports of nodes that are revoked, and files of
-// modules.
+// tidy removes what is of use to nobody: reports of nodes that are revoked, modules that
+// are unloaded, and files of modules.
 func (s *service) tidy() {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
 	err := s.store.forgetNodes(ctx, func(key string) bool { return s.clients.byTheKey(key) != nil })
+	if err == nil {
+		err = s.store.forgetModules(ctx, time.Now())
+	}
 	if err == nil {
 		err = s.store.prune(ctx, time.Now().Add(-keepUnused))
 	}
@@ -309,7 +312,7 @@ func (s *service) put(ctx context.Context, c *Client, r *fleet.Request) (*fleet.
 		return nil, err
 	}
 	renewed := s.store.renews(e)
-	if err := s.store.put(ctx, e, signed, r.Revision); err != nil {
+	if err := s.store.put(ctx, c, e, signed, r.Revision); err != nil {
 		return nil, err
 	}
 	if !renewed {

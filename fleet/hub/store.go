@@ -19,9 +19,10 @@ import (
 // What JetStream has: buckets of entries and of reports, files, and a stream of
 // lines.
 const (
-	desiredBucket = "taskwatch_desired" // by module
-	nodesBucket   = "taskwatch_nodes"   // by key
-	modulesBucket = "taskwatch_modules" // pieces and sizes of files, by digest
+	desiredBucket = "taskwatch_desired"   // by module
+	nodesBucket   = "taskwatch_nodes"     // by key
+	modulesBucket = "taskwatch_modules"   // pieces and sizes of files, by digest
+	floorBucket   = "taskwatch_forgotten" // a generation: see store.floor
 	auditStream   = "taskwatch_audit"
 	auditSubject  = "taskwatch.audit." // and a client
 )
@@ -43,9 +44,11 @@ type store struct {
 	entries  jetstream.KeyValue
 	reports  jetstream.KeyValue
 	files    jetstream.KeyValue
+	floors   jetstream.KeyValue
 	lines    jetstream.Stream
 
 	wanted  []wanted // by module
+	floor   uint64   // the highest generation of modules that were forgotten
 	byNode  map[string]*nodeEntry
 	began   time.Time
 	last    uint64 // revision: the time at which the hub got the report
@@ -57,6 +60,15 @@ type wanted struct {
 	stored     fleet.Stored
 	generation uint64
 	lease      time.Duration
+	absent     bool
+	expires    time.Time
+	by         string // the id of the loader to which it counts; "" where that is not known
+}
+
+// entryValue is an entry as it is stored.
+type entryValue struct {
+	fleet.Signed
+	By string `json:"by,omitempty"`
 }
 
 type file struct {
@@ -74,6 +86,9 @@ func openStore(ctx context.Context, js jetstream.JetStream, replicas int) (*stor
 		return nil, err
 	}
 	if s.files, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: modulesBucket, Replicas: replicas}); err != nil {
+		return nil, err
+	}
+	if s.floors, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: floorBucket, Replicas: replicas}); err != nil {
 		return nil, err
 	}
 	s.lines, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
@@ -100,17 +115,20 @@ func (s *store) purge(ctx context.Context, bucket, keys string) error {
 // load reads what was stored.
 func (s *store) load(ctx context.Context) error {
 	err := all(ctx, s.entries, func(kv jetstream.KeyValueEntry) error {
-		var signed fleet.Signed
-		if err := json.Unmarshal(kv.Value(), &signed); err != nil {
+		var v entryValue
+		if err := json.Unmarshal(kv.Value(), &v); err != nil {
 			return fmt.Errorf("the stored entry of %s: %w", kv.Key(), err)
 		}
-		e, err := signed.Unverified()
+		e, err := v.Signed.Unverified()
 		if err != nil {
 			return err
 		}
-		s.remember(e, &signed)
+		s.remember(e, &v.Signed, v.By)
 		return nil
 	})
+	if err == nil {
+		err = s.loadFloor(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -161,8 +179,8 @@ func (s *store) find(module string) (int, bool) {
 	return slices.BinarySearchFunc(s.wanted, module, func(w wanted, name string) int { return cmp.Compare(w.stored.Module, name) })
 }
 
-func (s *store) remember(e *fleet.Entry, signed *fleet.Signed) {
-	w := wanted{fleet.Stored{Module: e.Module, Signed: *signed}, e.Generation, e.Lease}
+func (s *store) remember(e *fleet.Entry, signed *fleet.Signed, by string) {
+	w := wanted{fleet.Stored{Module: e.Module, Signed: *signed}, e.Generation, e.Lease, e.Absent, e.Expires, by}
 	if i, ok := s.find(e.Module); ok {
 		s.wanted[i] = w
 	} else {
@@ -170,9 +188,9 @@ func (s *store) remember(e *fleet.Entry, signed *fleet.Signed) {
 	}
 }
 
-// put stores an entry. Its generation must be higher than that of the one before, which
-// must be of a generation behind, unless that is 0.
-func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed, behind uint64) error {
+// put stores an entry of a loader. Its generation must be higher than that of the one
+// before, which must be of a generation behind, unless that is 0.
+func (s *store) put(ctx context.Context, c *Client, e *fleet.Entry, signed *fleet.Signed, behind uint64) error {
 	if err := fleet.CheckGeneration(e.Generation, time.Now()); err != nil {
 		return fmt.Errorf("module %s: %w", e.Module, err)
 	}
@@ -182,12 +200,16 @@ func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed, b
 		return fmt.Errorf("module %s has the generation %d already, and %d is not higher: somebody else has changed it; try again", e.Module, s.wanted[i].generation, e.Generation)
 	case known && behind != 0 && behind != s.wanted[i].generation:
 		return fmt.Errorf("module %s has the generation %d, and not %d any more: somebody else has changed it; try again", e.Module, s.wanted[i].generation, behind)
-	case !known && len(s.wanted) >= fleet.MaxDesired:
-		return fmt.Errorf("there are %d modules already", fleet.MaxDesired)
+	case !known && e.Generation <= s.floor:
+		return fmt.Errorf("module %s: generation %d is not higher than that of a module that was unloaded long ago: sign it anew; is the clock right?", e.Module, e.Generation)
 	case !e.Absent && e.Registry == "" && !s.has(ctx, e.Digest):
 		return fmt.Errorf("the file of module %s, with the digest %s, is not at the hub; upload it first", e.Module, e.Digest)
 	}
-	b, err := json.Marshal(signed)
+	by, err := s.place(c, e, signed)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(entryValue{*signed, by})
 	if err == nil {
 		err = s.room.check()
 	}
@@ -197,7 +219,7 @@ func (s *store) put(ctx context.Context, e *fleet.Entry, signed *fleet.Signed, b
 	if _, err := s.entries.Put(ctx, e.Module, b); err != nil {
 		return fmt.Errorf("the entry is not stored: %w", err)
 	}
-	s.remember(e, signed)
+	s.remember(e, signed, by)
 	return nil
 }
 
@@ -222,7 +244,7 @@ func (s *store) desired(after string) *fleet.Response {
 		if w.stored.Module <= after {
 			continue
 		}
-		if !p.takes(len(w.stored.Signed.Text) + len(w.stored.Signed.Signature)) {
+		if !p.takes(w.stored.Signed.Size()) {
 			r.More = true
 			break
 		}

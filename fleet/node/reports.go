@@ -4,14 +4,19 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/taskwatch/taskwatch/fleet"
 )
 
 // reports returns what became of each module, with reasons of at most so many bytes.
 func (ms *modules) reports(reason int) (list []fleet.ModuleReport) {
+	forgotten := time.Now().Add(-2 * fleet.MaxAhead)
 	for _, name := range slices.Sorted(maps.Keys(ms.list)) {
 		e := ms.list[name]
+		if e.seen != nil && e.seen.Absent && e.seen.Expires.Before(forgotten) && e.running == 0 && e.refused == "" {
+			continue // the hub forgets it, too, and a report is bounded
+		}
 		r := fleet.ModuleReport{Module: name, State: e.state, Reason: e.failed, Running: e.running}
 		if e.seen != nil {
 			r.Generation = e.seen.Generation
