@@ -269,9 +269,10 @@ func (f *fleetInsmod) renew(ctx context.Context, c *operator.Conn, key minisign.
 			return err
 		case err != nil:
 			say("%s: the lease is not renewed: %v", e.Module, err)
-		case first && f.wait:
-			if err := await(ctx, c, e, f.lease/3); err != nil {
-				say("%v", err)
+		case first:
+			say("%s: the lease of %v is renewed until Ctrl-C, which unloads the module", e.Module, f.lease)
+			if f.wait {
+				sayError(await(ctx, c, e, f.lease/3))
 			}
 		}
 		first = false

@@ -141,3 +141,35 @@ func TestWatcherIsRevoked(t *testing.T) {
 		<-ended
 	}
 }
+
+// insmod with a lease says that it continues, and what ends it; then it wants the module
+// unloaded.
+func TestLeaseInForeground(t *testing.T) {
+	testutil.RequireTool(t, "minisign")
+	h := startHub(t)
+	tm := newTeam(t, h)
+	loader := newUser(t, h, buildTaskwatch(t, runtime.GOARCH), fleet.Loader, "alice")
+	command(t, loader.dir, "minisign", "-G", "-W", "-p", "team.pub", "-s", "team.key")
+	insmod := operate(loader.dir, loader.program, append([]string{"fleet", "insmod", "--key", "team.key", "--lease", "3s", "acct"}, loader.hub...)...)
+	var said testutil.Log
+	insmod.Stdout, insmod.Stderr = &said, &said
+	if err := insmod.Start(); err != nil {
+		t.Fatal(err)
+	}
+	wanted := func() bool {
+		all, err := tm.Wanted(t.Context())
+		return err == nil && all["acct"] != nil && !all["acct"].Absent
+	}
+	eventually(t, "it says what it does", func() bool {
+		return strings.Contains(said.String(), "acct: the lease of 3s is renewed until Ctrl-C, which unloads the module\n")
+	})
+	if !wanted() {
+		t.Error("the module is not wanted")
+	}
+	if err := insmod.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := insmod.Wait(); err != nil || wanted() {
+		t.Errorf("it ends with %v, and the module is wanted: %v\n%s", err, wanted(), said.String())
+	}
+}
