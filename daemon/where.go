@@ -9,10 +9,10 @@ import (
 	"github.com/taskwatch/taskwatch/process"
 )
 
-// whereCost bounds the work of one answer, in CEL's units: the source waits for
+// WhereCost bounds the work of one answer, in CEL's units: the source waits for
 // it, and so do all other clients. A test of all arguments stays below, two
 // tests of each argument for each other one do not.
-const whereCost = 50_000
+const WhereCost = 50_000
 
 // question is the expression of a stream. The goroutine of the source alone
 // asks it.
@@ -31,7 +31,7 @@ func newQuestion(c *choice) (*question, error) {
 		}
 		return nil, nil
 	}
-	parsed, err := cel.Parse(c.where, cel.Options{CostLimit: whereCost})
+	parsed, err := cel.Parse(c.where, cel.Options{CostLimit: WhereCost})
 	if err != nil {
 		return nil, fmt.Errorf("filter: where: %w", err)
 	}

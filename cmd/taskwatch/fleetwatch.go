@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/filter"
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/operator"
@@ -52,10 +54,8 @@ The environment of tasks is not told, and --where may not read it.`,
   taskwatch fleet watch --where 'kind == "exec"' --otlp`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if where != "" {
-				if _, err := filter.Parse(where, filter.Options{}); err != nil {
-					return usage(fmt.Errorf("--where: %w", err))
-				}
+			if err := checkQuestion(cmd, where); err != nil {
+				return usage(err)
 			}
 			if _, err := selector.Parse(sel); err != nil {
 				return usage(fmt.Errorf("--%w", err))
@@ -104,6 +104,26 @@ The environment of tasks is not told, and --where may not read it.`,
 	complete(cmd, "where", cobra.NoFileCompletions)
 	complete(cmd, "select", cobra.NoFileCompletions)
 	return cmd
+}
+
+// checkQuestion returns the error of an expression that every node would reject.
+func checkQuestion(cmd *cobra.Command, where string) error {
+	switch {
+	case where == "" && cmd.Flags().Changed("where"):
+		return errors.New("--where: the expression is empty; see 'taskwatch help filter'")
+	case where == "":
+		return nil
+	}
+	f, err := filter.Parse(where, filter.Options{CostLimit: daemon.WhereCost})
+	switch {
+	case err != nil:
+		return fmt.Errorf("--where: %w", err)
+	case f.Never():
+		return fmt.Errorf("--where %s: no event can match; see 'taskwatch help filter'", where)
+	case f.Reads().Has(taskwatch.FieldEnv):
+		return fmt.Errorf("--where %s: a question to a fleet may not read env, which only root may see", where)
+	}
+	return nil
 }
 
 // nodeLines writes what nodes say, as JSON lines.

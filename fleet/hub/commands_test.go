@@ -87,6 +87,10 @@ func TestCommandsOfEachRole(t *testing.T) {
 		{reader, []string{"watch", "--record", "large", "--record-size", "5GiB"}, true, "give 1 MiB to 1024 MiB"},
 		{reader, []string{"recordings", "--remove", "no thing"}, true, `there is no recording "no thing"`},
 		{reader, []string{"watch", "--where", "kind =="}, true, "--where: "},
+		{reader, []string{"watch", "--where", ""}, true, "--where: the expression is empty"},
+		{reader, []string{"watch", "--where", `kind == "exec" && kind == "exit"`}, true, "no event can match"},
+		{reader, []string{"watch", "--where", `env.exists(e, e == "KEY=1")`}, true, "a question to a fleet may not read env, which only root may see"},
+		{reader, []string{"watch", "--where", "argv.exists(a, argv.exists(b, argv.exists(c, a + b == c)))"}, true, "--where: it may cost too much; leave out what is nested"},
 	} {
 		out, failed := c.who.fleet(c.args...)
 		if failed != c.fails || !strings.Contains(out, c.says) {

@@ -249,6 +249,10 @@ func testRejectedClients(t *testing.T, h *running) {
 	if _, err := id.Dial(fleet.DialOptions{}); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a client of another hub ends with %v, want an error about the certificate", err)
 	}
+	// Each rejection is one line of the log, with the reason.
+	if text := h.log.String(); strings.Count(text, "a client is rejected") != 5 || strings.Contains(text, "authentication error") {
+		t.Errorf("the log is\n%s", text)
+	}
 }
 
 // A client that is revoked is disconnected, and does not come back.
