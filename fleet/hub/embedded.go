@@ -68,9 +68,10 @@ func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 	if err := listens(host, port); err != nil {
 		return nil, err
 	}
+	h.storeDir = filepath.Join(cfg.Dir, "jetstream")
 	h.server, err = server.NewServer(&server.Options{
 		ServerName: "taskwatch-hub", Host: host, Port: port, NoSigs: true,
-		JetStream: true, JetStreamMaxStore: maxStore, StoreDir: filepath.Join(cfg.Dir, "jetstream"), DisableJetStreamBanner: true,
+		JetStream: true, JetStreamMaxStore: maxStore, StoreDir: h.storeDir, DisableJetStreamBanner: true,
 		TLS: true, TLSConfig: tlsConfig, TLSTimeout: 10, AuthTimeout: 15, AlwaysEnableNonce: true,
 		CustomClientAuthentication: &door{clients: h.clients, seats: h.seats, own: own.pub, log: h.log, audit: h.service.note},
 		PingInterval:               pingEvery,
@@ -81,12 +82,28 @@ func (h *Hub) embed(cfg *Config) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.server.SetLoggerV2(serverLog{h.log}, false, false, false)
+	h.server.SetLoggerV2(serverLog{h.log, &h.failed}, false, false, false)
 	h.server.Start()
 	if !h.server.ReadyForConnections(startTime) {
 		return nil, fmt.Errorf("the server does not listen at %s within %v; its log says why", net.JoinHostPort(host, strconv.Itoa(port)), startTime)
 	}
 	return nats.Connect("", nats.InProcessServer(h.server), nats.Nkey(own.pub, own.key.Sign), nats.Name("service"))
+}
+
+// reopen has JetStream open what is stored again where a write has failed. Until then, it
+// does not write to that stream any more.
+func (h *Hub) reopen() {
+	if !h.failed.Swap(false) {
+		return
+	}
+	h.log.Warn("a write has failed, and the disk has room again: what is stored is opened again")
+	err := h.server.ShutdownJetStream()
+	if err == nil {
+		err = h.server.EnableJetStream(&server.JetStreamConfig{StoreDir: h.storeDir, MaxStore: maxStore})
+	}
+	if err != nil {
+		h.end(fmt.Errorf("what is stored cannot be opened again: %w", err))
+	}
 }
 
 // listens returns an error where nobody can listen at an address. The server would try for

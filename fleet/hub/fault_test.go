@@ -154,6 +154,10 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("the log of the hub does not say %q", says)
 		}
 	}
+	h.kill()
+	h.start(t) // on the full disk
+	eventually(t, "the node connects again", func() bool { return strings.Count(n.log.String(), "connected to the hub") == 2 })
+	eventually(t, "the operator does so, too", func() bool { _, _, err := tm.Nodes(t.Context(), 0); return err == nil })
 	w := tm.watch(t, `kind == "exec"`, "", time.Minute)
 	eventually(t, "a question is answered all the same", func() bool { return w.got("n") == 1 })
 	w.end(t)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -36,23 +37,34 @@ const DefaultListen = ":4222"
 
 // Hub is a hub that runs. It is made by [Start].
 type Hub struct {
-	log     *slog.Logger
-	lock    *os.File
-	ca      *authority
-	clients *clients
-	seats   *seats
-	server  *server.Server // nil where those of others are used
-	url     string         // of those
-	callout *callout
-	service *service
-	stop    context.CancelFunc
-	ended   chan struct{}
-	lost    chan error
+	log      *slog.Logger
+	lock     *os.File
+	ca       *authority
+	clients  *clients
+	seats    *seats
+	server   *server.Server // nil where those of others are used
+	storeDir string         // of that
+	url      string         // of those
+	callout  *callout
+	service  *service
+	stop     context.CancelFunc
+	ended    chan struct{}
+	lost     chan error
+	failed   atomic.Bool // see serverLog
 }
 
-// Lost has a value when the server has closed the connection of the hub for good: it
-// answers nobody any more. Close it then, and start it again.
+// Lost has a value when the server has closed the connection of the hub for good, or what
+// is stored cannot be opened again: it answers nobody any more. Close it then, and start
+// it again.
 func (h *Hub) Lost() <-chan error { return h.lost }
+
+// end says that the hub is lost.
+func (h *Hub) end(why error) {
+	select {
+	case h.lost <- why:
+	default: // it was said
+	}
+}
 
 // serve starts a server or connects to those of others, and returns the connection
 // of the service.
@@ -95,9 +107,10 @@ func Start(cfg Config) (_ *Hub, err error) {
 	disk := room{log: h.log}
 	if h.server != nil {
 		disk.dir = cfg.Dir
+		h.service.reopen = h.reopen
 	}
 	nc.SetClosedHandler(func(nc *nats.Conn) {
-		h.lost <- fmt.Errorf("the server has closed the connection of the hub: %w", cmp.Or(nc.LastError(), nats.ErrConnectionClosed))
+		h.end(fmt.Errorf("the server has closed the connection of the hub: %w", cmp.Or(nc.LastError(), nats.ErrConnectionClosed)))
 	})
 	if err := h.service.start(nc, cfg.Replicas, disk); err != nil {
 		return nil, err

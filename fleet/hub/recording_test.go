@@ -266,3 +266,53 @@ func TestDiskIsFullInRecording(t *testing.T) {
 		t.Errorf("with room again: %v", err)
 	}
 }
+
+// The disk becomes full so fast that a write of the recording fails before the hub sees it.
+// It records again all the same when there is room.
+func TestWriteFailsInRecording(t *testing.T) {
+	h := &running{dir: smallDisk(t, "128m"), listen: "127.0.0.1:0"}
+	h.begin(t)
+	tm := newTeam(t, h)
+	n := newNode(t, h, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	w := tm.record(t, &fleet.Recording{Name: "night", MaxBytes: 8 << 20})
+	eventually(t, "the node begins", func() bool { return w.got("n") == 1 })
+	next := 0
+	run := func() {
+		runs(t, next, next+1, n)
+		next++
+	}
+	answers := func() uint64 {
+		t.Helper()
+		resp, err := tm.Ask(t.Context(), &fleet.Request{Op: fleet.Recordings})
+		if err != nil || len(resp.Recordings) != 1 {
+			t.Fatalf("%+v, %v", resp, err)
+		}
+		return resp.Recordings[0].Answers
+	}
+	failed := func() bool { return strings.Contains(h.log.String(), "ritical write error") }
+	eventually(t, "a write fails", func() bool {
+		filler := fill(t, h.dir)
+		for end := time.Now().Add(lookEvery); !failed() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			run()
+		}
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		return failed()
+	})
+	before := answers()
+	eventually(t, "it records again", func() bool { run(); return answers() > before })
+	eventually(t, "all items come", func() bool { return w.got("n") == next+1 })
+	w.end(t)
+	if lines, lost := tm.replayed(t, "night"); len(lines["n"]) < 2 || int(lost["n"])+len(lines["n"]) > next+1 {
+		t.Errorf("of %d items, the recording has %d lines and has lost %d", next, len(lines["n"])-1, lost["n"])
+	}
+	file := counterModule(t)
+	if o := tm.want(t, &fleet.Entry{Module: "count"}, file); len(o.Failed()) > 0 {
+		t.Errorf("afterwards: %+v", o)
+	}
+	if text := trail(t, tm.Conn.Conn); !strings.Contains(text, "wants module count") || !strings.Contains(text, "began the recording night") {
+		t.Errorf("the audit trail is\n%s", text)
+	}
+}

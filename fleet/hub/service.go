@@ -35,6 +35,7 @@ type service struct {
 
 	uploads map[string]*upload // under way, by the key of the loader
 	paused  *bool              // recordings are; nil where that is not known
+	reopen  func()             // opens again what is stored where a write has failed, or nil
 }
 
 func newService(cs *clients, log *slog.Logger) *service {
@@ -61,10 +62,9 @@ func (s *service) start(nc *nats.Conn, replicas int, room room) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
-	if s.store, err = openStore(ctx, js, replicas); err != nil {
+	if s.store, err = openStore(ctx, js, replicas, room); err != nil {
 		return err
 	}
-	s.store.room = room
 	s.tidy()
 	for _, subject := range []string{fleet.RequestSubject("*"), fleet.ReportSubject("*")} {
 		if _, err := s.nc.ChanSubscribe(subject, s.msgs); err != nil {
@@ -183,9 +183,13 @@ func (s *service) work() {
 // have left.
 const lookEvery = time.Second
 
-// pause has recordings take nothing while the disk is full.
+// pause has recordings take nothing while the disk is full. JetStream does not write again to
+// a stream where a write has failed, which may be before the hub looks.
 func (s *service) pause() {
 	full := s.store.room.check() != nil
+	if !full && s.reopen != nil {
+		s.reopen()
+	}
 	if s.paused != nil && *s.paused == full {
 		return
 	}

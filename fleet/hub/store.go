@@ -76,24 +76,28 @@ type file struct {
 	data   []byte
 }
 
-func openStore(ctx context.Context, js jetstream.JetStream, replicas int) (*store, error) {
-	s := &store{js: js, replicas: replicas, byNode: map[string]*nodeEntry{}, began: time.Now()}
+func openStore(ctx context.Context, js jetstream.JetStream, replicas int, room room) (*store, error) {
+	s := &store{js: js, replicas: replicas, room: room, byNode: map[string]*nodeEntry{}, began: time.Now()}
+	for _, b := range []struct {
+		to  *jetstream.KeyValue
+		cfg jetstream.KeyValueConfig
+	}{
+		{&s.entries, jetstream.KeyValueConfig{Bucket: desiredBucket, History: entryHistory, MaxValueSize: 2 * fleet.MaxSigned}},
+		{&s.reports, jetstream.KeyValueConfig{Bucket: nodesBucket, MaxValueSize: fleet.MaxReport}},
+		{&s.files, jetstream.KeyValueConfig{Bucket: modulesBucket}},
+		{&s.floors, jetstream.KeyValueConfig{Bucket: floorBucket}},
+	} {
+		b.cfg.Replicas = replicas
+		kv, err := opened(ctx, s, b.cfg.Bucket, b.cfg, js.KeyValue, js.CreateOrUpdateKeyValue)
+		if err != nil {
+			return nil, err
+		}
+		*b.to = kv
+	}
 	var err error
-	if s.entries, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: desiredBucket, History: entryHistory, MaxValueSize: 2 * fleet.MaxSigned, Replicas: replicas}); err != nil {
-		return nil, err
-	}
-	if s.reports, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: nodesBucket, MaxValueSize: fleet.MaxReport, Replicas: replicas}); err != nil {
-		return nil, err
-	}
-	if s.files, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: modulesBucket, Replicas: replicas}); err != nil {
-		return nil, err
-	}
-	if s.floors, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: floorBucket, Replicas: replicas}); err != nil {
-		return nil, err
-	}
-	s.lines, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	s.lines, err = opened(ctx, s, auditStream, jetstream.StreamConfig{
 		Name: auditStream, Subjects: []string{auditSubject + "*"}, MaxBytes: auditBytes, MaxMsgsPerSubject: auditLines, Discard: jetstream.DiscardOld, AllowDirect: true, Replicas: replicas,
-	})
+	}, js.Stream, js.CreateOrUpdateStream)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +105,22 @@ func openStore(ctx context.Context, js jetstream.JetStream, replicas int) (*stor
 		return nil, err
 	}
 	return s, nil
+}
+
+// opened returns what JetStream has of a name, with a configuration. On a full disk, it is
+// what is there, which can be read all the same.
+func opened[T, C any](ctx context.Context, s *store, name string, cfg C, open func(context.Context, string) (T, error), create func(context.Context, C) (T, error)) (T, error) {
+	full := s.room.check()
+	if full != nil {
+		if there, err := open(ctx, name); err == nil {
+			return there, nil
+		}
+	}
+	made, err := create(ctx, cfg)
+	if err != nil {
+		err = errors.Join(full, err)
+	}
+	return made, err
 }
 
 // purge removes the keys of a bucket that match a pattern, and leaves no trace of them.
