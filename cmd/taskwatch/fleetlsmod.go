@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,8 +40,9 @@ func newFleetLsmod() *cobra.Command {
     UNTIL       when nodes cease to accept the entry
 
 Below follows each reason for which nodes have failed, with how many did and the
-first of them, the most frequent reason first; and then the nodes that are
-silent. All nodes are in the JSON.`,
+first of them, the most frequent reason first; then the nodes that are silent;
+and modules that nodes run or have refused although the hub has no entry of
+them. All nodes are in the JSON.`,
 		Example: "  taskwatch fleet lsmod\n  taskwatch fleet lsmod -f json",
 	}, func(ctx context.Context, c *operator.Conn) (*fleetModules, error) {
 		wanted, err := c.Wanted(ctx)
@@ -58,8 +60,9 @@ silent. All nodes are in the JSON.`,
 // fleetModules is what fleet lsmod shows.
 type fleetModules struct {
 	Modules []fleetModule `json:"modules"`
-	Failed  []fleetFailed `json:"failed"` // by module, and then by node
-	Silent  []fleetSilent `json:"silent"` // by node
+	Failed  []fleetFailed `json:"failed"`   // by module, and then by node
+	Silent  []fleetSilent `json:"silent"`   // by node
+	NoEntry []fleetFailed `json:"no_entry"` // by module, and then by node: a hub may hide an entry, or make one up
 }
 
 type fleetModule struct {
@@ -74,7 +77,7 @@ type fleetModule struct {
 	Waiting    int       `json:"waiting"`
 	Lapsed     int       `json:"lapsed"`
 	Silent     int       `json:"silent"`
-	Until      time.Time `json:"until"`
+	Until      time.Time `json:"until,omitzero"`
 }
 
 type fleetSilent struct {
@@ -88,7 +91,7 @@ type fleetSilent struct {
 const unreadable = "unreadable"
 
 func fleetModulesOf(wanted map[string]*operator.Wanted, nodes []fleet.NodeState) *fleetModules {
-	out := &fleetModules{Modules: []fleetModule{}, Failed: []fleetFailed{}, Silent: []fleetSilent{}}
+	out := &fleetModules{Modules: []fleetModule{}, Failed: []fleetFailed{}, Silent: []fleetSilent{}, NoEntry: []fleetFailed{}}
 	nodes = slices.Clone(nodes)
 	slices.SortFunc(nodes, func(a, b fleet.NodeState) int {
 		return cmp.Or(cmp.Compare(a.Report.Facts.Name, b.Report.Facts.Name), cmp.Compare(a.Key, b.Key))
@@ -97,7 +100,13 @@ func fleetModulesOf(wanted map[string]*operator.Wanted, nodes []fleet.NodeState)
 		if n.Silent() {
 			out.Silent = append(out.Silent, fleetSilent{n.Report.Facts.Name, n.Key, n.Age.Seconds()})
 		}
+		for _, r := range n.Report.Modules {
+			if wanted[r.Module] == nil && (r.Running != 0 || r.State == fleet.Failed || r.State == fleet.Refused) {
+				out.NoEntry = append(out.NoEntry, fleetFailed{r.Module, n.Report.Facts.Name, n.Key, r.State, r.Reason})
+			}
+		}
 	}
+	slices.SortStableFunc(out.NoEntry, func(a, b fleetFailed) int { return cmp.Compare(a.Module, b.Module) })
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		w := wanted[name]
 		m := fleetModule{Module: name, Wanted: unreadable}
@@ -178,7 +187,11 @@ func (m *fleetModule) count(n *fleet.NodeState, r fleet.ModuleReport, chosen boo
 func (f *fleetModules) write(w io.Writer) error {
 	t := table.NewLeft("MODULE", "WANTED", "NODES", "RUNNING", "EARLIER", "FAILED", "WAITING", "LAPSED", "SILENT", "GENERATION", "UNTIL", "SELECT")
 	for _, m := range f.Modules {
-		addRow(t, m.Module, m.Wanted, m.Nodes, m.Running, m.Earlier, m.Failed, m.Waiting, m.Lapsed, m.Silent, m.Generation, m.Until.UTC().Format(time.RFC3339), cmp.Or(m.Select, "-"))
+		generation, until := "-", "-"
+		if !m.Until.IsZero() {
+			generation, until = strconv.FormatUint(m.Generation, 10), m.Until.UTC().Format(time.RFC3339)
+		}
+		addRow(t, m.Module, m.Wanted, m.Nodes, m.Running, m.Earlier, m.Failed, m.Waiting, m.Lapsed, m.Silent, generation, until, cmp.Or(m.Select, "-"))
 	}
 	if err := t.Write(w); err != nil {
 		return err
@@ -188,13 +201,25 @@ func (f *fleetModules) write(w io.Writer) error {
 			return err
 		}
 	}
-	if len(f.Silent) == 0 {
-		return nil
-	}
-	var names []string
+	var silent, noEntry []string
 	for _, n := range f.Silent {
-		names = append(names, nodeName(n.Node, n.Key))
+		silent = append(silent, nodeName(n.Node, n.Key))
 	}
-	_, err := fmt.Fprintf(w, "%s\n    %s\n", clean.Args([]any{areSilent(len(names)), firstOf(names)})...)
-	return err
+	for i, m := range f.NoEntry {
+		if i == 0 || m.Module != f.NoEntry[i-1].Module {
+			noEntry = append(noEntry, m.Module+" on "+nodeName(m.Node, m.Key))
+		}
+	}
+	for _, l := range []struct {
+		names []string
+		what  string
+	}{{silent, areSilent(len(silent))}, {noEntry, plural(len(noEntry), "module runs or was refused", "modules run or were refused") + ", of which the hub has no entry:"}} {
+		if len(l.names) == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "%s\n    %s\n", clean.Args([]any{l.what, firstOf(l.names)})...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

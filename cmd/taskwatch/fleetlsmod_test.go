@@ -95,3 +95,24 @@ func TestFleetLsmodShowsWhatItIsGiven(t *testing.T) {
 		t.Errorf("the numbers are %+v", v.Modules)
 	}
 }
+
+// What nodes run, or were told to run, is seen also where the hub does not show it: it may
+// hide an entry, or have made one up.
+func TestFleetLsmodWithoutEntry(t *testing.T) {
+	node := func(key string, modules ...fleet.ModuleReport) fleet.NodeState {
+		return fleet.NodeState{Key: key, Report: fleet.Report{Facts: fleet.Facts{Name: "n"}, Modules: modules}}
+	}
+	hidden := fleet.ModuleReport{Module: "hidden", State: fleet.Running, Generation: 7, Running: 7}
+	v := fleetModulesOf(map[string]*operator.Wanted{}, []fleet.NodeState{
+		node("UB", hidden, fleet.ModuleReport{Module: "gone", State: fleet.Unwanted, Generation: 5}),
+		node("UA", hidden, fleet.ModuleReport{Module: "forged", State: fleet.Refused, Reason: "why"}),
+	})
+	var b strings.Builder
+	if err := v.write(&b); err != nil {
+		t.Fatal(err)
+	}
+	const want = "2 modules run or were refused, of which the hub has no entry:\n    forged on n (UA), hidden on n (UA)\n"
+	if _, got, _ := strings.Cut(b.String(), "\n"); got != want || len(v.NoEntry) != 3 || len(v.Modules) != 0 {
+		t.Errorf("it shows\n%s\nof %+v", b.String(), v.NoEntry)
+	}
+}

@@ -50,7 +50,7 @@ func (a *authority) root() *x509.Certificate {
 func (a *authority) useOthers(file string) error {
 	if file == "" {
 		if a.others == nil {
-			return errors.New("the certificate of the NATS servers is not known; give the file of the one that theirs are signed with, once")
+			return errors.New("the certificate of the NATS servers is not known; give the file of the one that theirs are signed with, once (--nats-ca FILE)")
 		}
 		return nil
 	}
