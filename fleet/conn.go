@@ -90,6 +90,8 @@ func (id *Identity) explain(err error) error {
 		return fmt.Errorf("%w; the hub there has not made the token of %s", err, id.dir)
 	case errors.As(err, &other):
 		return fmt.Errorf("%w; start the hub with --host %s, or use a name that its certificate has", err, other.Host)
+	case isPing(err):
+		return fmt.Errorf("a server is there, and the hub behind it, which lets clients in, does not answer: is taskwatch-hub started, and what does its log say? %w", err)
 	case errors.Is(err, nats.ErrNoServers):
 		return fmt.Errorf("nothing answers there; is the hub started, and its port open? %w", err)
 	}

@@ -378,4 +378,8 @@ func TestExplained(t *testing.T) {
 			}
 		})
 	}
+	// A server that asks the hub about clients asks them meanwhile whether they are there.
+	if err := h.identity(t).explain(errors.New("nats: expected 'PONG', got 'PING'")); !strings.Contains(err.Error(), "is taskwatch-hub started") || !isPing(err) {
+		t.Errorf("where the hub does not let clients in: %v", err)
+	}
 }
