@@ -32,6 +32,10 @@ type DialOptions struct {
 	// OnChange, if set, is called when the connection was made (nil), was lost, or
 	// cannot be made. It may be called from any goroutine.
 	OnChange func(err error)
+
+	// OnLost, if set, is called with true when a connection is lost, and with false when
+	// there is another one. It may be called from any goroutine.
+	OnLost func(lost bool)
 }
 
 // Dial connects to the hub. Close the connection.
@@ -48,13 +52,18 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 			opts.OnChange(id.explain(err))
 		}
 	}
+	lost := opts.OnLost
+	if lost == nil {
+		lost = func(bool) {}
+	}
 	options := []nats.Option{
 		nats.Name(opts.Name), nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}),
 		nats.Nkey(id.pub, id.key.Sign), nats.Token(id.Token.Credential()),
 		nats.CustomInboxPrefix(Inbox(id.pub)),
-		nats.ConnectHandler(func(*nats.Conn) { change(nil) }), nats.ReconnectHandler(func(*nats.Conn) { change(nil) }),
+		nats.ConnectHandler(func(*nats.Conn) { change(nil) }), nats.ReconnectHandler(func(*nats.Conn) { lost(false); change(nil) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
+				lost(true)
 				change(err)
 			}
 		}),

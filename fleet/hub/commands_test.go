@@ -177,3 +177,30 @@ func TestLeaseInForeground(t *testing.T) {
 		t.Errorf("it ends with %v, and the module is wanted: %v\n%s", err, wanted(), said.String())
 	}
 }
+
+// A command that waits says that the hub is away, and when it is there again.
+func TestWatchWhileHubIsAway(t *testing.T) {
+	h := startHub(t)
+	reader := newUser(t, h, buildTaskwatch(t, runtime.GOARCH), fleet.Reader, "bob")
+	watch := operate(reader.dir, reader.program, append([]string{"fleet", "watch"}, reader.hub...)...)
+	var said testutil.Log
+	watch.Stdout, watch.Stderr = &said, &said
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	says := func(what string) {
+		t.Helper()
+		eventually(t, "it says "+what, func() bool { return strings.Contains(said.String(), what) })
+	}
+	says("the fleet has no nodes yet")
+	h.kill()
+	says("the connection to the hub " + reader.hub[1] + " is lost, and is tried again\n")
+	h.start(t)
+	says("the hub is there again\n")
+	if err := watch.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := watch.Wait(); err != nil || strings.Count(said.String(), "\n") != 3 {
+		t.Errorf("it ends with %v, and says\n%s", err, said.String())
+	}
+}
