@@ -33,9 +33,9 @@ type DialOptions struct {
 	// cannot be made. It may be called from any goroutine.
 	OnChange func(err error)
 
-	// OnLost, if set, is called with true when a connection is lost, and with false when
+	// OnOutage, if set, is called with true when a connection is lost, and with false when
 	// there is another one. It may be called from any goroutine.
-	OnLost func(lost bool)
+	OnOutage func(lost bool)
 }
 
 // Dial connects to the hub. Close the connection.
@@ -52,7 +52,7 @@ func (id *Identity) Dial(opts DialOptions) (*Conn, error) {
 			opts.OnChange(id.explain(err))
 		}
 	}
-	lost := opts.OnLost
+	lost := opts.OnOutage
 	if lost == nil {
 		lost = func(bool) {}
 	}

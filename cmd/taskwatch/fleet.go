@@ -59,7 +59,7 @@ func (f *hubFlags) dial() (*operator.Conn, error) {
 		return nil, serveFailed(err)
 	}
 	name, _ := os.Hostname()
-	c, err := id.Dial(fleet.DialOptions{Name: "taskwatch fleet on " + name, OnLost: func(lost bool) {
+	c, err := id.Dial(fleet.DialOptions{Name: "taskwatch fleet on " + name, OnOutage: func(lost bool) {
 		if lost {
 			say("the connection to the hub %s is lost, and is tried again", id.URL)
 		} else {
