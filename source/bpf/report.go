@@ -40,6 +40,7 @@ func (st *stream) reported(k taskwatch.Kind, r *record) *taskwatch.Event {
 		st.unborn(t, e, r)
 		t.PID, t.TID, t.StartNS = 0, 0, 0
 	case taskwatch.Exec:
+		ev.Val = 0 // the record has there how many execs led to the program
 		if r.flags&flagWanted != 0 && t.Exe != "" {
 			ev.OldExe = t.Exe
 			ev.Missing &^= taskwatch.FieldOldExe

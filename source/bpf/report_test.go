@@ -299,9 +299,9 @@ func testDenials(t *testing.T, victim string) {
 		}
 		ev := reports[taskwatch.Exec][0].Event
 		argv := []string{"twvetoed", "again"}
-		if ev.Task.Exe != victim || !slices.Equal(ev.Task.Argv, argv) || ev.Task.ArgvCut || ev.OldExe != victim || ev.Task.Cwd == "" ||
+		if ev.Val != 0 || ev.Task.Exe != victim || !slices.Equal(ev.Task.Argv, argv) || ev.Task.ArgvCut || ev.OldExe != victim || ev.Task.Cwd == "" ||
 			ev.Missing&(taskwatch.FieldExe|taskwatch.FieldArgv|taskwatch.FieldCwd|taskwatch.FieldOldExe) != 0 {
-			t.Errorf("dry run %v: the exec of %q, argv %q (cut: %v), old exe %q, missing %v", dryRun, ev.Task.Exe, ev.Task.Argv, ev.Task.ArgvCut, ev.OldExe, ev.Missing)
+			t.Errorf("dry run %v: the exec of %q, val %d, argv %q (cut: %v), old exe %q, missing %v", dryRun, ev.Task.Exe, ev.Val, ev.Task.Argv, ev.Task.ArgvCut, ev.OldExe, ev.Missing)
 		}
 		execs := 0
 		for _, seen := range events {
