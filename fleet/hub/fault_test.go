@@ -69,6 +69,39 @@ func TestHubIsKilledInRollout(t *testing.T) {
 	}
 }
 
+// The hub is away for longer than a request waits for its answer: who waits for the nodes
+// goes on waiting.
+func TestHubIsAwayForLong(t *testing.T) {
+	testutil.Nightly(t) // half a minute
+	file := counterModule(t)
+	h := startProgram(t)
+	tm := newTeam(t, h.running)
+	n := newNode(t, h.running, tm.keys, "n", nil)
+	tm.reported(t, 1)
+	n.stop()
+	e := &fleet.Entry{Module: "count"}
+	tm.put(t, e, file)
+	done := make(chan struct{})
+	var o *operator.Outcome
+	var err error
+	go func() {
+		defer close(done)
+		o, err = tm.Await(t.Context(), e)
+	}()
+	h.crash(t)
+	select {
+	case <-done:
+		t.Fatalf("without a hub, the outcome is %+v, %v", o, err)
+	case <-time.After(25 * time.Second):
+	}
+	h.start(t)
+	n.start(t)
+	<-done
+	if err != nil || len(o.Done) != 1 || o.Done[0].State != fleet.Running {
+		t.Errorf("the outcome is %+v, %v", o, err)
+	}
+}
+
 // The clock of an operator is wrong. Ahead, it does not keep others from saying
 // what is to run; behind, what it says may have expired, which is reported.
 func TestClockSkew(t *testing.T) {
