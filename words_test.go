@@ -14,9 +14,9 @@ import (
 // oneMeaning are words of docs/glossary.md that stood for several things, as names of
 // types, with the packages whose types may have them.
 var oneMeaning = map[string][]string{
-	"entry":  {"fleet", "fleet/node", "module/kernel/internal/bpfmap", "sink/compiledb", "source/bpf"}, // of a fleet, of a map, and as the format calls it
-	"table":  {"internal/bench", "internal/table", "module/kernel", "source/bpf"},                      // rows and columns, and what the kernel calls
-	"stream": {"daemon", "source/bpf"},                                                                 // what a client gets
+	"entry":  {"fleet", "fleet/node", "module/kernel/internal/bpfmap", "sink/compiledb"}, // of a fleet, of a map, and as the format calls it
+	"table":  {"internal/bench", "internal/table", "module/kernel"},                      // rows and columns, and what the kernel calls
+	"stream": {"daemon"},                                                                 // what a client gets
 }
 
 // Names keep to the glossary. In fleets, Refused is a state of the interface.

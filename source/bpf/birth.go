@@ -8,11 +8,11 @@ import (
 
 // fresh makes room for a task that the kernel says is new: whoever had its
 // address before is gone for good.
-func (st *stream) fresh(r *record) *entry {
-	if old := st.table.at(r.task); old != nil {
+func (st *runner) fresh(r *record) *taskState {
+	if old := st.tasks.at(r.task); old != nil {
 		st.gone(old, r.timeNS)
 	}
-	e := st.table.add(r.task)
+	e := st.tasks.add(r.task)
 	from := st.creator(r.creator, r.ppid)
 	e.silent = from != nil && from == st.self
 	e.inherit(from)
@@ -27,45 +27,45 @@ func (st *stream) fresh(r *record) *entry {
 
 // creator returns the task at an address, which has made one in a process of that
 // parent, or nil.
-func (st *stream) creator(addr uint64, ppid int) *entry {
-	if from := st.table.at(addr); from != nil || ppid != os.Getpid() {
+func (st *runner) creator(addr uint64, ppid int) *taskState {
+	if from := st.tasks.at(addr); from != nil || ppid != os.Getpid() {
 		return from
 	}
 	return st.self // or nil
 }
 
-func (st *stream) init(r *record) {
+func (st *runner) init(r *record) {
 	st.owed.bear(recordInit)
-	if e := st.table.at(r.task); e != nil && e.start >= r.timeNS+st.clocks.boot { // found by the iterator, which was faster
+	if e := st.tasks.at(r.task); e != nil && e.start >= r.timeNS+st.clocks.boot { // found by the iterator, which was faster
 		st.created(e, r)
 		st.begin(e, r)
 		return
 	}
 	e := st.fresh(r)
-	st.table.expect(e)
+	st.tasks.expect(e)
 	st.begin(e, r)
 }
 
 // created says which task has created one that the iterator has found.
-func (st *stream) created(e *entry, r *record) {
+func (st *runner) created(e *taskState, r *record) {
 	if !e.task.ParentID.IsZero() {
 		return
 	}
-	if e.task.ParentID = st.table.id(r.creator); !e.task.ParentID.IsZero() {
+	if e.task.ParentID = st.tasks.id(r.creator); !e.task.ParentID.IsZero() {
 		e.missing &^= taskwatch.FieldParentID
 	}
 }
 
 // begin delivers the init of a task.
-func (st *stream) begin(e *entry, r *record) {
+func (st *runner) begin(e *taskState, r *record) {
 	if st.wants(taskwatch.Init, e) {
 		st.deliver(st.event(taskwatch.Init, e, r.timeNS, r.val, r.told))
 	}
 }
 
-func (st *stream) clone(r *record) {
+func (st *runner) clone(r *record) {
 	st.owed.bear(recordClone)
-	e := st.table.at(r.task)
+	e := st.tasks.at(r.task)
 	early := st.kernel.initIsEarly()
 	switch {
 	case e == nil || e.start != 0 && e.start != r.start:
@@ -73,9 +73,9 @@ func (st *stream) clone(r *record) {
 		if !early {
 			st.begin(e, r)
 		}
-		st.table.place(e, r.pid, r.tid, r.start)
+		st.tasks.place(e, r.pid, r.tid, r.start)
 	case e.start == 0: // after its init
-		st.table.place(e, r.pid, r.tid, r.start)
+		st.tasks.place(e, r.pid, r.tid, r.start)
 	default: // found by the iterator, which was faster
 		st.created(e, r)
 		if !early {
@@ -88,8 +88,8 @@ func (st *stream) clone(r *record) {
 	if st.killing {
 		e.killProcess()
 	}
-	if st.self != nil && r.ppid == os.Getpid() && r.pid == r.tid && st.table.at(r.creator) != nil {
-		st.siblings = append(st.siblings, r.pid) // the command's own creator is not in the table
+	if st.self != nil && r.ppid == os.Getpid() && r.pid == r.tid && st.tasks.at(r.creator) != nil {
+		st.siblings = append(st.siblings, r.pid) // the command's own creator is not known
 	}
 	if st.wants(taskwatch.Clone, e) {
 		st.deliver(st.event(taskwatch.Clone, e, r.timeNS, r.val, r.told))

@@ -4,7 +4,7 @@ package bpf
 const maxCgroups = 8192
 
 // cgroup keeps the path of a cgroup for the records that follow.
-func (st *stream) cgroup(r *record) {
+func (st *runner) cgroup(r *record) {
 	if len(st.cgroups) >= maxCgroups {
 		st.forgetCgroups()
 	}
@@ -15,9 +15,9 @@ func (st *stream) cgroup(r *record) {
 
 // forgetCgroups drops the paths of cgroups without tasks, here and in the
 // kernel, which will send them again.
-func (st *stream) forgetCgroups() {
+func (st *runner) forgetCgroups() {
 	used := make(map[uint64]bool)
-	for _, e := range st.table.byAddr {
+	for _, e := range st.tasks.byAddr {
 		used[e.cgroup] = true
 	}
 	for id := range st.cgroups {

@@ -80,7 +80,7 @@ type cgroupScope struct {
 // followCgroup looks whether the cgroup of Config.Cgroup is still the one that
 // is watched. The kernel side is faster, where it knows the path: it has the new
 // one before anything can be in it.
-func (st *stream) followCgroup(at int64) {
+func (st *runner) followCgroup(at int64) {
 	dir := st.src.cfg.Cgroup
 	if dir == "" || at-st.scope.lookNS < int64(idleTick) {
 		return
@@ -100,7 +100,7 @@ func (st *stream) followCgroup(at int64) {
 	}
 }
 
-func (st *stream) notice(text string) {
+func (st *runner) notice(text string) {
 	if f := st.src.cfg.OnNotice; f != nil {
 		st.aside(func() { f(text) })
 	}

@@ -3,11 +3,11 @@ package bpf
 import "github.com/taskwatch/taskwatch"
 
 // wants reports whether an event of e is to be delivered.
-func (st *stream) wants(k taskwatch.Kind, e *entry) bool { return st.feed.Enabled(k) && !e.silent }
+func (st *runner) wants(k taskwatch.Kind, e *taskState) bool { return st.feed.Enabled(k) && !e.silent }
 
 // event starts an event, of which its record told more, or nil. The caller fills in
 // the rest and delivers it.
-func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64, told *taskwatch.Extra) *taskwatch.Event {
+func (st *runner) event(k taskwatch.Kind, e *taskState, timeNS int64, val uint64, told *taskwatch.Extra) *taskwatch.Event {
 	ev := &st.ev
 	*ev = taskwatch.Event{}
 	ev.Kind, ev.Val, ev.Task, ev.Source = k, val, &e.task, Name
@@ -29,7 +29,7 @@ func (st *stream) event(k taskwatch.Kind, e *entry, timeNS int64, val uint64, to
 	return ev
 }
 
-func (st *stream) deliver(ev *taskwatch.Event) {
+func (st *runner) deliver(ev *taskwatch.Event) {
 	st.seq++
 	ev.Seq = st.seq
 	_ = st.feed.Notify(ev) // the sinks get it; it is too late to deny anything

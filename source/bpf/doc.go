@@ -8,7 +8,7 @@
 //
 // The stream puts one record per event into one ring buffer. This keeps the
 // causal order, because the record of a clone is reserved before the child can
-// run. The source decodes the records in place and joins them with a table of
+// run. The source decodes the records in place and joins them with what it knows of
 // all tasks, which adds facts that the kernel does not have at hand, such as
 // the argv of a task that exits.
 //
@@ -18,7 +18,7 @@
 // # What is attached
 //
 // While any event is watched, the hooks of clone, exec and exit are attached:
-// the table of tasks needs them. The hooks of init, uid, gid and free are
+// they show which tasks there are. The hooks of init, uid, gid and free are
 // attached only while these kinds are watched. (Where init comes so early that
 // the fork may still fail, free is attached with it.) The source notices within
 // half a second that a module has come or gone.
@@ -55,7 +55,7 @@
 // # Losses
 //
 // When the buffer is full, events are lost. The source reports the loss before
-// the next event, and brings the table of tasks up to date with the kernel's
+// the next event, and brings the tasks up to date with the kernel's
 // task iterator; a task whose exit was lost gets an inferred free.
 //
 // A task of a tree, a cgroup or a choice has a mark in its storage, or, where the

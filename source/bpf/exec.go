@@ -2,15 +2,15 @@ package bpf
 
 import "github.com/taskwatch/taskwatch"
 
-func (st *stream) exec(r *record) {
-	e := st.entry(r)
+func (st *runner) exec(r *record) {
+	e := st.stateOf(r)
 	if r.tid != e.task.TID || r.start != e.start {
-		if leader := st.table.byTID[r.tid]; leader != nil && leader != e {
+		if leader := st.tasks.byTID[r.tid]; leader != nil && leader != e {
 			st.exitLost(leader, r.timeNS)
 			leader.gone = true
 			e.replaced = leader
 		}
-		st.table.move(e, r.tid, r.start)
+		st.tasks.move(e, r.tid, r.start)
 	}
 	e.takeCwd(r)
 	st.ids(e, r, taskwatch.CauseExec)
@@ -37,7 +37,7 @@ func (st *stream) exec(r *record) {
 }
 
 // takeProgram takes exe, argv and cwd from a record that has them.
-func (e *entry) takeProgram(r *record) {
+func (e *taskState) takeProgram(r *record) {
 	e.kthread = false
 	e.takePaths(r)
 	e.task.Argv, e.task.ArgvCut = r.args, r.argsCut
@@ -51,7 +51,7 @@ func (e *entry) takeProgram(r *record) {
 }
 
 // takePaths takes exe and cwd from a record that has them.
-func (e *entry) takePaths(r *record) {
+func (e *taskState) takePaths(r *record) {
 	e.execs = r.creator
 	e.task.Exe = r.exePath
 	e.know(taskwatch.FieldExe, r.flags&flagExeCut == 0)
@@ -59,7 +59,7 @@ func (e *entry) takePaths(r *record) {
 }
 
 // takeCwd takes cwd from a record that has it.
-func (e *entry) takeCwd(r *record) {
+func (e *taskState) takeCwd(r *record) {
 	e.task.Cwd = r.cwdPath
 	e.know(taskwatch.FieldCwd, r.flags&flagCwdCut == 0)
 }

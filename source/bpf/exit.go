@@ -8,8 +8,8 @@ import (
 
 var pageSize = uint64(os.Getpagesize())
 
-func (st *stream) exit(r *record) {
-	e := st.entry(r)
+func (st *runner) exit(r *record) {
+	e := st.stateOf(r)
 	if e.reported {
 		return
 	}
@@ -21,7 +21,7 @@ func (st *stream) exit(r *record) {
 		e.replaced = nil
 	}
 	st.cwd(e, r)
-	last := st.table.exit(e)
+	last := st.tasks.exit(e)
 	if !st.only.All() { // other threads may have been left out
 		last = last && r.flags&flagGroup != 0
 	}
@@ -46,7 +46,7 @@ func (st *stream) exit(r *record) {
 	st.exited(e, r.timeNS)
 }
 
-func (st *stream) rusage(ev *taskwatch.Event, r *record) {
+func (st *runner) rusage(ev *taskwatch.Event, r *record) {
 	if r.flags&flagNoUsage != 0 {
 		ev.Missing |= taskwatch.FieldsRusage
 		return

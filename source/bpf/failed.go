@@ -31,8 +31,8 @@ func (k *half) watchFailed(on bool) error {
 }
 
 // execFailed tells of an exec that failed.
-func (st *stream) execFailed(r *record) {
-	e := st.entry(r)
+func (st *runner) execFailed(r *record) {
+	e := st.stateOf(r)
 	st.cwd(e, r)
 	st.refresh(e, r)
 	if e.silent {

@@ -3,8 +3,8 @@ package bpf
 import "github.com/taskwatch/taskwatch"
 
 // visit calls fn for each task that is not freed: see [taskwatch.Feed.Follow].
-func (st *stream) visit(fn func(*taskwatch.Event)) {
-	for _, e := range st.table.byAddr {
+func (st *runner) visit(fn func(*taskwatch.Event)) {
+	for _, e := range st.tasks.byAddr {
 		unheard := e.exited && e.waiting.list == nil // its end will not be told
 		if !e.silent && !unheard {
 			fn(st.known(e))
@@ -13,7 +13,7 @@ func (st *stream) visit(fn func(*taskwatch.Event)) {
 }
 
 // known describes a task that is at no event.
-func (st *stream) known(e *entry) *taskwatch.Event {
+func (st *runner) known(e *taskState) *taskwatch.Event {
 	ev := &taskwatch.Event{Task: &e.task, Source: Name, Missing: e.missing, MonoNS: now()}
 	ev.Time = st.clocks.time(ev.MonoNS)
 	if e.task.TID == 0 { // between its init and its clone
@@ -26,7 +26,7 @@ func (st *stream) known(e *entry) *taskwatch.Event {
 }
 
 // aside calls a function of the user's, which may register modules.
-func (st *stream) aside(f func()) {
+func (st *runner) aside(f func()) {
 	if f == nil {
 		return
 	}

@@ -15,13 +15,13 @@ import (
 const freeGrace = int64(250 * time.Millisecond)
 
 // exited is called after the exit event of e.
-func (st *stream) exited(e *entry, timeNS int64) {
+func (st *runner) exited(e *taskState, timeNS int64) {
 	if !st.kinds.Has(taskwatch.Free) {
 		if st.feed.Following() { // since a moment ago
 			st.feed.Forget(st.known(e))
 		}
-		if e.task.TID != e.task.PID || st.table.live[e.task.PID] == 0 {
-			st.table.remove(e)
+		if e.task.TID != e.task.PID || st.tasks.live[e.task.PID] == 0 {
+			st.tasks.remove(e)
 			st.departed.add(e)
 		}
 		return
@@ -30,8 +30,8 @@ func (st *stream) exited(e *entry, timeNS int64) {
 	st.unfreed.push(e)
 }
 
-func (st *stream) freed(r *record) {
-	e := st.table.find(r)
+func (st *runner) freed(r *record) {
+	e := st.tasks.find(r)
 	if e == nil {
 		st.strayFree(r)
 		return
@@ -43,8 +43,8 @@ func (st *stream) freed(r *record) {
 }
 
 // free delivers the last event of a task and forgets it.
-func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.Fields, told *taskwatch.Extra) {
-	st.table.remove(e)
+func (st *runner) free(e *taskState, timeNS int64, inferred bool, missing taskwatch.Fields, told *taskwatch.Extra) {
+	st.tasks.remove(e)
 	st.departed.add(e)
 	if inferred {
 		st.owed.inferred(e)
@@ -66,16 +66,16 @@ func (st *stream) free(e *entry, timeNS int64, inferred bool, missing taskwatch.
 
 // exitLost delivers nothing for an exit that was lost, but lets the task wait
 // for its free.
-func (st *stream) exitLost(e *entry, timeNS int64) {
+func (st *runner) exitLost(e *taskState, timeNS int64) {
 	if e.exited {
 		return
 	}
-	st.table.exit(e)
+	st.tasks.exit(e)
 	st.exited(e, timeNS)
 }
 
 // gone frees a task of which it is certain that the kernel has freed it.
-func (st *stream) gone(e *entry, timeNS int64) {
+func (st *runner) gone(e *taskState, timeNS int64) {
 	var missing taskwatch.Fields
 	if !e.reported {
 		missing = taskwatch.FieldVal
@@ -84,7 +84,7 @@ func (st *stream) gone(e *entry, timeNS int64) {
 }
 
 // overdue looks for tasks that are gone without a free.
-func (st *stream) overdue(at int64) {
+func (st *runner) overdue(at int64) {
 	for e := st.unfreed.head; e != nil && e.waiting.checkNS <= at; e = st.unfreed.head {
 		switch {
 		case !st.isGone(e):
@@ -102,7 +102,7 @@ func (st *stream) overdue(at int64) {
 // tellUnfreed tells the frees that were waited for in vain at the end of a
 // command's tree: of tasks that nobody has reaped, or of which neither birth
 // nor exit was told and which the kernel frees later.
-func (st *stream) tellUnfreed() {
+func (st *runner) tellUnfreed() {
 	if !st.kernel.tree {
 		return
 	}
@@ -120,8 +120,8 @@ func (st *stream) tellUnfreed() {
 }
 
 // isGone reports whether a task that has exited was reaped as well.
-func (st *stream) isGone(e *entry) bool {
-	if e.gone || st.table.byTID[e.task.TID] != e {
+func (st *runner) isGone(e *taskState) bool {
+	if e.gone || st.tasks.byTID[e.task.TID] != e {
 		return true // another task has its tid
 	}
 	return errors.Is(unix.Tgkill(e.task.PID, e.task.TID, 0), unix.ESRCH)

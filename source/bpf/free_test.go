@@ -75,7 +75,7 @@ func TestTheFreeOfAFailedForkComesBeforeTheEnd(t *testing.T) {
 	if !st.finished() {
 		t.Error("not finished after the last free")
 	}
-	if len(st.table.byAddr) != 0 || st.table.unborn != 0 {
-		t.Errorf("%d tasks are left, %d of them unborn", len(st.table.byAddr), st.table.unborn)
+	if len(st.tasks.byAddr) != 0 || st.tasks.unborn != 0 {
+		t.Errorf("%d tasks are left, %d of them unborn", len(st.tasks.byAddr), st.tasks.unborn)
 	}
 }

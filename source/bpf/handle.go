@@ -2,9 +2,9 @@ package bpf
 
 import "github.com/taskwatch/taskwatch"
 
-// handle takes what one record tells into the table, and delivers the events of
+// handle takes what one record tells to the tasks, and delivers the events of
 // that.
-func (st *stream) handle(r *record) {
+func (st *runner) handle(r *record) {
 	st.losses(r)
 	if !st.parts.take(r) {
 		return
@@ -35,35 +35,35 @@ func (st *stream) handle(r *record) {
 	}
 }
 
-// entry returns the entry that a record is about. A task that nobody knew is
+// stateOf returns the state of the task that a record is about. A task that nobody knew is
 // added with what the record tells.
-func (st *stream) entry(r *record) *entry {
-	e := st.table.find(r)
+func (st *runner) stateOf(r *record) *taskState {
+	e := st.tasks.find(r)
 	if e != nil {
 		if e.start == 0 { // its clone was lost
-			st.table.place(e, r.pid, r.tid, r.start)
+			st.tasks.place(e, r.pid, r.tid, r.start)
 		}
 		return e
 	}
-	if old := st.table.at(r.task); old != nil {
+	if old := st.tasks.at(r.task); old != nil {
 		st.gone(old, r.timeNS)
 	}
-	e = st.table.add(r.task)
+	e = st.tasks.add(r.task)
 	e.inherit(nil)
-	if leader := st.table.byTID[r.pid]; leader != nil && r.pid != r.tid {
+	if leader := st.tasks.byTID[r.pid]; leader != nil && r.pid != r.tid {
 		e.share(leader)
 	}
 	if r.flags&flagKthread != 0 {
 		e.asKthread()
 	}
 	e.task.UID, e.task.GID = r.uid, r.gid
-	st.table.place(e, r.pid, r.tid, r.start)
+	st.tasks.place(e, r.pid, r.tid, r.start)
 	return e
 }
 
 // refresh takes from a record what it tells about its task, but for what has
 // events of its own.
-func (st *stream) refresh(e *entry, r *record) {
+func (st *runner) refresh(e *taskState, r *record) {
 	e.lastNS = r.timeNS
 	e.task.PPID = r.ppid
 	if e.task.Comm != string(r.comm) {
@@ -84,7 +84,7 @@ func (st *stream) refresh(e *entry, r *record) {
 
 // cwd takes the working directory of a record. It is not what
 // it was at the last event, for nobody tells of chdir.
-func (st *stream) cwd(e *entry, r *record) {
+func (st *runner) cwd(e *taskState, r *record) {
 	if e.kthread {
 		return
 	}

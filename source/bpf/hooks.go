@@ -46,7 +46,7 @@ func (k *half) bySyscall() bool {
 
 // watch attaches what the given kinds need and detaches the rest, and has the
 // given fields gathered. fresh says that something is gathered from now on that
-// the task table does not know. What cannot be attached is left out: short is
+// the known tasks lack. What cannot be attached is left out: short is
 // nil, or says what is.
 func (k *half) watch(kinds taskwatch.Kinds, fields taskwatch.Fields) (fresh bool, short *source.Shortage) {
 	wanted := wantedOf(fields)

@@ -3,8 +3,8 @@ package bpf
 import "github.com/taskwatch/taskwatch"
 
 // changed handles a change of ids, or a system call that may have made one.
-func (st *stream) changed(r *record) {
-	e := st.entry(r)
+func (st *runner) changed(r *record) {
+	e := st.stateOf(r)
 	st.cwd(e, r)
 	st.refresh(e, r)
 	if r.cause == taskwatch.CauseUnknown {
@@ -26,12 +26,12 @@ func (st *stream) changed(r *record) {
 }
 
 // ids delivers uid and gid for what a record shows to have changed.
-func (st *stream) ids(e *entry, r *record, cause taskwatch.Cause) {
+func (st *runner) ids(e *taskState, r *record, cause taskwatch.Cause) {
 	st.idsOf(taskwatch.UID, &e.task.UID, r.uid, e, r, cause)
 	st.idsOf(taskwatch.GID, &e.task.GID, r.gid, e, r, cause)
 }
 
-func (st *stream) idsOf(k taskwatch.Kind, ids *taskwatch.IDs, now taskwatch.IDs, e *entry, r *record, cause taskwatch.Cause) {
+func (st *runner) idsOf(k taskwatch.Kind, ids *taskwatch.IDs, now taskwatch.IDs, e *taskState, r *record, cause taskwatch.Cause) {
 	old := *ids
 	if old == now {
 		return
@@ -41,7 +41,7 @@ func (st *stream) idsOf(k taskwatch.Kind, ids *taskwatch.IDs, now taskwatch.IDs,
 }
 
 // idsChanged delivers uid or gid, of a task that has its new ids.
-func (st *stream) idsChanged(k taskwatch.Kind, old taskwatch.IDs, e *entry, r *record, cause taskwatch.Cause) {
+func (st *runner) idsChanged(k taskwatch.Kind, old taskwatch.IDs, e *taskState, r *record, cause taskwatch.Cause) {
 	if !st.wants(k, e) {
 		return
 	}

@@ -62,7 +62,7 @@ func (l *lookout) came(at int64) {
 
 // lookAround looks at the buffer until there is something to read, and reports whether
 // there is. Other goroutines run meanwhile.
-func (st *stream) lookAround() bool {
+func (st *runner) lookAround() bool {
 	ring, l := st.kernel.ring, &st.lookout
 	at := now()
 	for until := l.begin(at); at < until; {

@@ -7,16 +7,16 @@ import (
 )
 
 // losses tells a loss at the first record behind it.
-func (st *stream) losses(r *record) { st.loss(r.lost, r.dropped) }
+func (st *runner) losses(r *record) { st.loss(r.lost, r.dropped) }
 
 // lossesWithoutRecord does so when the buffer is empty, since nothing may
 // follow for long.
-func (st *stream) lossesWithoutRecord() {
+func (st *runner) lossesWithoutRecord() {
 	c := st.kernel.control
 	st.loss(c.Load(controlLost), c.Load(controlDropped))
 }
 
-func (st *stream) loss(lost, dropped uint32) {
+func (st *runner) loss(lost, dropped uint32) {
 	if n := int32(dropped - st.dropped); n > 0 {
 		st.dropped = dropped
 		st.resyncs.want(st.kernel.ring.Produced())
@@ -49,7 +49,7 @@ type owed struct {
 // birth returns the kind of record of which there is one for each free. A fork
 // may fail after its init, and is freed all the same: where the init has a record
 // of its own, that is it.
-func (st *stream) birth() recordKind {
+func (st *runner) birth() recordKind {
 	if st.kernel.gathered.Has(taskwatch.Init) {
 		return recordInit
 	}
@@ -64,7 +64,7 @@ func (o *owed) bear(kind recordKind) {
 }
 
 // free counts the free of a task that is delivered, or that nobody wants.
-func (o *owed) free(e *entry) {
+func (o *owed) free(e *taskState) {
 	if o.births == recordInit || e.task.TID != 0 {
 		o.freed++
 	}
@@ -86,7 +86,7 @@ type guess struct {
 }
 
 // inferred takes note of an inferred free.
-func (o *owed) inferred(e *entry) {
+func (o *owed) inferred(e *taskState) {
 	if o.guesses == nil {
 		o.guesses = map[uint64]guess{}
 	}
@@ -98,10 +98,10 @@ func (o *owed) inferred(e *entry) {
 	o.guesses[e.addr] = g
 }
 
-// strayFree handles the free of a task that is not in the table: it was
+// strayFree handles the free of a task that is not known: it was
 // inferred before the kernel told it, so its record is not among the lost
 // ones; or all other records of the task were lost, and it is lost with them.
-func (st *stream) strayFree(r *record) {
+func (st *runner) strayFree(r *record) {
 	g, ok := st.owed.guesses[r.task]
 	switch {
 	case ok && g.start == r.start:
@@ -115,7 +115,7 @@ func (st *stream) strayFree(r *record) {
 	}
 }
 
-func (st *stream) tellLostFrees(n uint64) {
+func (st *runner) tellLostFrees(n uint64) {
 	st.owed.told += n
 	st.tellLost(n)
 }
@@ -126,7 +126,7 @@ const owedTime = int64(2 * time.Second)
 
 // lostFrees returns how many of n lost records were frees that will be
 // inferred if their tasks are known.
-func (st *stream) lostFrees(n uint64) uint64 {
+func (st *runner) lostFrees(n uint64) uint64 {
 	if !st.kinds.Has(taskwatch.Free) {
 		return 0
 	}
@@ -150,7 +150,7 @@ func sum(cpus []uint64) (n uint64) {
 
 // tellOwed tells the frees that were not inferred, when none will be, or at
 // the end.
-func (st *stream) tellOwed(at int64, end bool) {
+func (st *runner) tellOwed(at int64, end bool) {
 	if end {
 		st.tellLostFrees(st.owed.frees)
 		st.owed.frees = 0
@@ -167,14 +167,14 @@ func (st *stream) tellOwed(at int64, end bool) {
 // forgetUnborn forgets up to n tasks whose fork had begun before the last loss and
 // of which nothing came since: their clone was lost, with all that followed, and
 // their free is told as lost.
-func (st *stream) forgetUnborn(n uint64) {
-	if st.table.unborn == 0 {
+func (st *runner) forgetUnborn(n uint64) {
+	if st.tasks.unborn == 0 {
 		return
 	}
-	for _, e := range st.table.byAddr {
+	for _, e := range st.tasks.byAddr {
 		if n > 0 && e.unborn && e.lastNS < st.owed.sinceNS {
 			st.parts.forget(e.addr)
-			st.table.remove(e)
+			st.tasks.remove(e)
 			n--
 		}
 	}
@@ -182,7 +182,7 @@ func (st *stream) forgetUnborn(n uint64) {
 
 // lookUnmarked delivers a loss of unknown size where the kernel side could not mark
 // a task, or not tell whether it is marked: what such tasks do is left out.
-func (st *stream) lookUnmarked() {
+func (st *runner) lookUnmarked() {
 	n := st.kernel.control.Load(controlUnmarked)
 	if n == st.unmarked {
 		return
@@ -191,7 +191,7 @@ func (st *stream) lookUnmarked() {
 	st.feed.Deliver(taskwatch.Item{Loss: &taskwatch.Loss{Seq: st.seq + 1}})
 }
 
-func (st *stream) tellLost(n uint64) {
+func (st *runner) tellLost(n uint64) {
 	if n == 0 {
 		return
 	}

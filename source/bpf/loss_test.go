@@ -7,7 +7,7 @@ import (
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
-// The iterator does not run before the table has every task that was born in
+// The iterator does not run before every task is known that was born in
 // front of a loss, and runs again for what was lost meanwhile; losses that do
 // not end do not keep it from running.
 func TestResyncWaitsForTheBuffer(t *testing.T) {
@@ -42,7 +42,7 @@ func TestFreesAreCountedOnce(t *testing.T) {
 	}
 	st.owed.frees = 2 // of two the record was lost
 	for n := range uint64(3) {
-		st.gone(st.table.at(10+n), 20)
+		st.gone(st.tasks.at(10+n), 20)
 	}
 	if st.owed.frees != 0 {
 		t.Fatalf("%d are owed once all are inferred, want none", st.owed.frees)
@@ -68,8 +68,8 @@ func TestFreesAreCountedOnce(t *testing.T) {
 	for i := range cycle {
 		st.handle(&cycle[i])
 	}
-	if st.owed.frees != 1 || len(st.table.byAddr) != 1 {
-		t.Errorf("%d are owed, %d tasks are left; want 1 and 1", st.owed.frees, len(st.table.byAddr))
+	if st.owed.frees != 1 || len(st.tasks.byAddr) != 1 {
+		t.Errorf("%d are owed, %d tasks are left; want 1 and 1", st.owed.frees, len(st.tasks.byAddr))
 	}
 }
 
@@ -125,7 +125,7 @@ func TestFreesAreToldWhenNoneIsInferred(t *testing.T) {
 	st, cycle := forkCycle(t, taskwatch.AllKinds)
 	st.handle(&cycle[0])
 	st.handle(&cycle[2]) // its exit
-	lost := st.table.at(2)
+	lost := st.tasks.at(2)
 	lost.seenGone = true
 	st.handle(&record{kind: recordInit, task: 3, timeNS: 3, cgroup: 1}) // its clone, and all that follows, is lost
 	st.owed.frees, st.owed.sinceNS = 2, 10

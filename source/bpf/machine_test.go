@@ -194,7 +194,7 @@ func TestLossIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Duration(resyncPause)) // the table is brought up to date
+	time.Sleep(2 * time.Duration(resyncPause)) // the tasks are brought up to date
 	w.mu.Lock()
 	before := len(w.events)
 	w.mu.Unlock()
@@ -247,7 +247,7 @@ func TestLossIsTold(t *testing.T) {
 	t.Logf("%d losses with %d events, by CPU %v", len(w.losses), lost, perCPU)
 }
 
-// A full loss of exits leaves no task behind in the table.
+// A full loss of exits leaves no task behind.
 func TestTasksWhoseExitWasLostAreFreed(t *testing.T) {
 	testutil.Root(t)
 	cmd, _ := testutil.Hold(t, exec.Command(testutil.BuildC(t, "testdata/load.c"), "read"))

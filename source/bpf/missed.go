@@ -28,7 +28,7 @@ const missedPause = int64(100 * time.Millisecond)
 // of the tasks were in it.
 //
 // final waits for a change of the table to end.
-func (st *stream) lookMissed(final bool) error {
+func (st *runner) lookMissed(final bool) error {
 	table := st.kernel.table
 	list, ok, err := table.TryMissed()
 	if !ok && final {
@@ -54,7 +54,7 @@ func (st *stream) lookMissed(final bool) error {
 			}
 		}
 		if m.Seen&idKinds != 0 {
-			st.resyncs.want(st.kernel.ring.Produced()) // the ids of tasks are not what the table says
+			st.resyncs.want(st.kernel.ring.Produced()) // the ids of tasks are not what is known
 		}
 		for _, skipped := range m.Skipped {
 			if err := st.tellSkipped(m.Hook, skipped); err != nil {
@@ -67,7 +67,7 @@ func (st *stream) lookMissed(final bool) error {
 
 // tellSkipped delivers, as a record of the module, how often it was not asked
 // since the last look.
-func (st *stream) tellSkipped(hook string, s kernel.Skipped) error {
+func (st *runner) tellSkipped(hook string, s kernel.Skipped) error {
 	key := skip{hook, s.Module}
 	n := s.Count - st.misses.alarmed[key]
 	if n == 0 {

@@ -41,7 +41,7 @@ func choicesOf(only taskwatch.Only) map[choice]bool {
 
 // narrow has the kernel side leave out tasks that nobody wants. It reports
 // whether that is other tasks than before.
-func (st *stream) narrow(kinds taskwatch.Kinds) (changed bool, err error) {
+func (st *runner) narrow(kinds taskwatch.Kinds) (changed bool, err error) {
 	if !st.src.cfg.Narrow {
 		return false, nil
 	}
@@ -53,7 +53,7 @@ func (st *stream) narrow(kinds taskwatch.Kinds) (changed bool, err error) {
 	if st.chosen && only.Equal(st.only) {
 		return false, nil
 	}
-	// What was not left out before is in the table, but the kernel side does
+	// What was not left out before is known, but the kernel side does
 	// not know it.
 	unmarked := st.chosen && st.only.All()
 	if changed, err = st.chosen, st.kernel.choose(only); err != nil {
@@ -71,7 +71,7 @@ func (st *stream) narrow(kinds taskwatch.Kinds) (changed bool, err error) {
 
 // wanted returns which tasks somebody may want, as far as the kernel side can
 // tell them. What modules in the kernel say may be about any task.
-func (st *stream) wanted() taskwatch.Only {
+func (st *runner) wanted() taskwatch.Only {
 	only := st.feed.Only()
 	if st.kernel.table.Called() > 0 {
 		return taskwatch.Only{}
@@ -123,15 +123,15 @@ func (k *half) choose(only taskwatch.Only) error {
 
 // entered adds a task that is chosen in the middle of its life, with what it is
 // so far.
-func (st *stream) entered(r *record) {
-	e := st.table.find(r)
+func (st *runner) entered(r *record) {
+	e := st.tasks.find(r)
 	switch {
 	case e == nil:
-		e = st.entry(r)
-	case e.generation == st.table.generation:
+		e = st.stateOf(r)
+	case e.generation == st.tasks.generation:
 		return // the iterator was faster
 	default: // it was known before it was left out, if only for a moment
-		e.generation = st.table.generation
+		e.generation = st.tasks.generation
 		e.task.UID, e.task.GID = r.uid, r.gid
 	}
 	if !e.kthread {

@@ -7,8 +7,8 @@ import "github.com/taskwatch/taskwatch"
 // event.
 //
 // It ends the first of the three stages that a record goes through: bytes become
-// facts (record), the facts change the table (stream.handle), and the events of
-// that are delivered (stream.deliver).
+// facts (record), the facts change the tasks (runner.handle), and the events of
+// that are delivered (runner.deliver).
 type parts struct {
 	strings interner
 	scratch []byte

@@ -44,7 +44,7 @@ var errNotRunning = errors.New("bpf: the source has ended")
 
 // look follows what is watched, and ends the calls of Refresh that were there
 // before.
-func (st *stream) look() error {
+func (st *runner) look() error {
 	s := st.src
 	s.mu.Lock()
 	waiting := s.refreshes

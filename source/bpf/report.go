@@ -9,7 +9,7 @@ import (
 )
 
 // report delivers the error of a watcher that runs in the kernel.
-func (st *stream) report(r *record) {
+func (st *runner) report(r *record) {
 	w, ok := st.src.table.Watcher(uint32(r.val))
 	if !ok {
 		return
@@ -28,7 +28,7 @@ func (st *stream) report(r *record) {
 }
 
 // reported returns the event of a report.
-func (st *stream) reported(k taskwatch.Kind, r *record) *taskwatch.Event {
+func (st *runner) reported(k taskwatch.Kind, r *record) *taskwatch.Event {
 	e := st.subject(r)
 	t := st.context(e, r)
 	ev := &taskwatch.Event{
@@ -78,7 +78,7 @@ func changedIDs(ev *taskwatch.Event, field taskwatch.Fields, r *record) taskwatc
 
 // emitted delivers a record that a module in the kernel has sent, or a line of
 // its log.
-func (st *stream) emitted(r *record) {
+func (st *runner) emitted(r *record) {
 	if typ := uint32(r.argvOff); typ&kernel.EmitLog != 0 {
 		st.src.table.Log(uint32(r.val), typ, r.argv)
 		return
@@ -95,8 +95,8 @@ func (st *stream) emitted(r *record) {
 }
 
 // unborn describes a task at its init, when a record may show its creator's facts. One
-// that has no entry yet has what its creator has.
-func (st *stream) unborn(t *taskwatch.Task, e *entry, r *record) {
+// that is not known yet has what its creator has.
+func (st *runner) unborn(t *taskwatch.Task, e *taskState, r *record) {
 	if e != nil {
 		t.PPID, t.Comm, t.UID, t.GID, t.Cgroup = e.task.PPID, e.task.Comm, e.task.UID, e.task.GID, e.task.Cgroup
 		return
@@ -113,18 +113,18 @@ func (st *stream) unborn(t *taskwatch.Task, e *entry, r *record) {
 	}
 }
 
-// subject returns the entry that a record of a module is about, or nil.
-func (st *stream) subject(r *record) *entry {
-	if e := st.table.at(r.task); e != nil {
+// subject returns the state of the task that a record of a module is about, or nil.
+func (st *runner) subject(r *record) *taskState {
+	if e := st.tasks.at(r.task); e != nil {
 		return e
 	}
 	return st.departed.find(r)
 }
 
 // context returns the task of a record that is no event of the stream, as it is at
-// that moment. One that is not in the table, because it is out of scope or nothing
+// that moment. One that is not known, because it is out of scope or nothing
 // is watched, is described by what was sent with the record.
-func (st *stream) context(e *entry, r *record) *taskwatch.Task {
+func (st *runner) context(e *taskState, r *record) *taskwatch.Task {
 	t := &taskwatch.Task{PID: r.pid, TID: r.tid, StartNS: r.start}
 	if e != nil {
 		t = e.task.Clone()

@@ -8,7 +8,7 @@ import (
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
-// resync brings the table up to date with the task iterator, at the start and
+// resync brings the tasks up to date with the task iterator, at the start and
 // after a loss.
 //
 // The iterator runs ahead of the buffer. Tasks that nobody knew are added at
@@ -16,7 +16,7 @@ import (
 // is taken when the buffer has been read up to where the iterator ended, and
 // only of those about which no record came since. Tasks that the iterator has
 // not seen, and of which no record has told since it began, are gone then. So
-// it must not begin before the table has the tasks whose exits were lost: they
+// it must not begin before the tasks are known whose exits were lost: they
 // were born in front of the loss, in a part of the buffer that may not have
 // been read when the loss was noticed. And it runs again where it has found a
 // task on its way out, whose exit may have been read just before.
@@ -33,7 +33,7 @@ type resync struct {
 	forgetNS int64 // since when
 }
 
-// want has the table brought up to date for what was lost before a position.
+// want has the tasks brought up to date for what was lost before a position.
 func (rs *resync) want(position uint64) {
 	if rs.wanted {
 		rs.again = true // and from stays, which losses without an end would keep out of reach
@@ -50,14 +50,14 @@ func (rs *resync) due(at int64, position uint64) bool {
 	return rs.wanted && !rs.running && position >= rs.from && at-rs.lastNS > resyncPause
 }
 
-func (rs *resync) start(st *stream) error {
-	st.table.generation++
+func (rs *resync) start(st *runner) error {
+	st.tasks.generation++
 	rs.found = rs.found[:0]
-	var added []*entry
+	var added []*taskState
 	exiting := false
 	err := st.kernel.tasks(func(r *record) {
 		st.parts.resolve(r)
-		e := st.table.find(r)
+		e := st.tasks.find(r)
 		if e == nil {
 			if e = st.found(r); e != nil {
 				added = append(added, e)
@@ -65,7 +65,7 @@ func (rs *resync) start(st *stream) error {
 			}
 			return
 		}
-		e.generation = st.table.generation
+		e.generation = st.tasks.generation
 		kept := *r
 		kept.comm, kept.exe, kept.cwd = bytes.Clone(r.comm), nil, nil
 		rs.found = append(rs.found, kept)
@@ -90,7 +90,7 @@ func (rs *resync) start(st *stream) error {
 }
 
 // reached is called when the buffer was read up to a position.
-func (rs *resync) reached(st *stream, position uint64) {
+func (rs *resync) reached(st *runner, position uint64) {
 	if !rs.running || position < rs.until {
 		return
 	}
@@ -98,12 +98,12 @@ func (rs *resync) reached(st *stream, position uint64) {
 	st.owed.sinceNS = now()
 	for i := range rs.found {
 		r := &rs.found[i]
-		e := st.table.find(r)
+		e := st.tasks.find(r)
 		if e == nil || e.exited {
 			continue
 		}
 		if e.start == 0 { // its clone was lost
-			st.table.place(e, r.pid, r.tid, r.start)
+			st.tasks.place(e, r.pid, r.tid, r.start)
 		}
 		if r.flags&flagExited != 0 { // its exit was lost; what reaps it may come late, or never
 			e.val = r.val
@@ -125,8 +125,8 @@ func (rs *resync) reached(st *stream, position uint64) {
 		st.forget(rs.forgetNS)
 		return
 	}
-	for _, e := range st.table.byAddr {
-		if e.generation != st.table.generation && !e.exited && e.start != 0 {
+	for _, e := range st.tasks.byAddr {
+		if e.generation != st.tasks.generation && !e.exited && e.start != 0 {
 			e.gone = true
 			st.exitLost(e, rs.lastNS)
 		}
@@ -135,24 +135,24 @@ func (rs *resync) reached(st *stream, position uint64) {
 
 // forget removes the tasks that were neither found nor have had a record since a
 // time: the kernel side leaves them out.
-func (st *stream) forget(sinceNS int64) {
-	for _, e := range st.table.byAddr {
-		if e.generation != st.table.generation && !e.exited && e.lastNS < sinceNS {
+func (st *runner) forget(sinceNS int64) {
+	for _, e := range st.tasks.byAddr {
+		if e.generation != st.tasks.generation && !e.exited && e.lastNS < sinceNS {
 			st.parts.forget(e.addr)
-			st.table.remove(e)
+			st.tasks.remove(e)
 		}
 	}
 }
 
 // found adds a task that the iterator has found.
-func (st *stream) found(r *record) *entry {
-	if old := st.table.at(r.task); old != nil {
+func (st *runner) found(r *record) *taskState {
+	if old := st.tasks.at(r.task); old != nil {
 		st.gone(old, r.timeNS)
 	}
-	e := st.table.add(r.task)
+	e := st.tasks.add(r.task)
 	e.missing = taskwatch.FieldParentID | taskwatch.FieldArgv
 	e.exited = r.flags&flagExited != 0
-	st.table.place(e, r.pid, r.tid, r.start)
+	st.tasks.place(e, r.pid, r.tid, r.start)
 	if r.flags&flagKthread != 0 {
 		e.asKthread()
 	} else {
@@ -169,11 +169,11 @@ func (st *stream) found(r *record) *entry {
 }
 
 // describe reads the argv of a task that was found: the iterator cannot.
-func (st *stream) describe(e *entry) {
+func (st *runner) describe(e *taskState) {
 	if e.kthread {
 		return
 	}
-	if leader := st.table.byTID[e.task.PID]; leader != nil && leader != e && leader.missing&taskwatch.FieldArgv == 0 {
+	if leader := st.tasks.byTID[e.task.PID]; leader != nil && leader != e && leader.missing&taskwatch.FieldArgv == 0 {
 		e.share(leader)
 		return
 	}

@@ -252,9 +252,9 @@ func (w *watch) some(t testing.TB, n int) (all int) {
 	return all
 }
 
-// forkCycle returns the records of the life of a task, and a stream to handle
+// forkCycle returns the records of the life of a task, and a runner to handle
 // them.
-func forkCycle(t testing.TB, kinds taskwatch.Kinds) (*stream, []record) {
+func forkCycle(t testing.TB, kinds taskwatch.Kinds) (*runner, []record) {
 	t.Helper()
 	src := &Source{}
 	k := &half{support: &kernel.Support{LSM: os.ErrInvalid, ModifyReturn: os.ErrInvalid}}
@@ -280,7 +280,7 @@ func forkCycle(t testing.TB, kinds taskwatch.Kinds) (*stream, []record) {
 	}
 }
 
-// All that a task costs in allocations is its entry in the table.
+// All that a task costs in allocations is its state.
 func TestHandlingAllocatesATaskAndNothingElse(t *testing.T) {
 	st, cycle := forkCycle(t, taskwatch.AllKinds)
 	if n := testing.AllocsPerRun(1000, func() {
@@ -290,8 +290,8 @@ func TestHandlingAllocatesATaskAndNothingElse(t *testing.T) {
 	}); n != 1 {
 		t.Errorf("a task that is cloned, changes an id, exits and is freed costs %v allocations, want 1", n)
 	}
-	if st.failed != nil || len(st.table.byAddr) != 1 {
-		t.Errorf("%v; %d tasks are left, want 1", st.failed, len(st.table.byAddr))
+	if st.failed != nil || len(st.tasks.byAddr) != 1 {
+		t.Errorf("%v; %d tasks are left, want 1", st.failed, len(st.tasks.byAddr))
 	}
 }
 

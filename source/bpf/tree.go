@@ -11,7 +11,7 @@ import (
 )
 
 // startCommand starts the command, if there is one.
-func (st *stream) startCommand() error {
+func (st *runner) startCommand() error {
 	cmd := st.src.cfg.Command
 	if cmd == nil {
 		return nil
@@ -19,13 +19,13 @@ func (st *stream) startCommand() error {
 	if st.src.command.Killed() {
 		return &source.StartError{Source: Name, Path: cmd.Path, Err: child.ErrKilled}
 	}
-	st.self = st.table.add(0)
+	st.self = st.tasks.add(0)
 	st.self.describeSelf()
 	return st.src.command.Start(Name, cmd, st.kernel.ownExit == nil, func(pid int) { st.kernel.control.Store(controlSeed, uint32(pid)) })
 }
 
 // describeSelf fills in what a child of this process has until its exec.
-func (e *entry) describeSelf() {
+func (e *taskState) describeSelf() {
 	var err error
 	if e.task.Exe, err = os.Readlink(procfs.Self); err != nil {
 		e.missing |= taskwatch.FieldExe
@@ -39,12 +39,12 @@ func (e *entry) describeSelf() {
 // kill kills all processes of the tree and returns how many it found. Those
 // that are forked meanwhile follow: the kernel side kills who forks, and the
 // stream whoever it hears was born.
-func (st *stream) kill() (n int) {
+func (st *runner) kill() (n int) {
 	st.killing = true
 	st.kernel.control.Store(controlKilling, 1)
 	st.drain()
-	tasks := make(map[int]*entry) // one that lives, by process
-	for _, e := range st.table.byAddr {
+	tasks := make(map[int]*taskState) // one that lives, by process
+	for _, e := range st.tasks.byAddr {
 		if e.start != 0 && !e.exited {
 			tasks[e.task.PID] = e
 		}
@@ -59,7 +59,7 @@ func (st *stream) kill() (n int) {
 
 // killProcess kills the process of a task, if it is still the one that the
 // task belongs to, and reports whether it was.
-func (e *entry) killProcess() bool {
+func (e *taskState) killProcess() bool {
 	return child.KillProcess(e.task.PID, e.task.TID, e.start)
 }
 

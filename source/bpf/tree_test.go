@@ -159,7 +159,7 @@ func TestKillSparesStrangers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &entry{start: stat.StartNS + procfs.TickNS}
+	e := &taskState{start: stat.StartNS + procfs.TickNS}
 	e.task.PID, e.task.TID = pid, pid
 	if e.killProcess() {
 		t.Error("killed a process that started later than the task")

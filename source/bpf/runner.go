@@ -11,13 +11,13 @@ import (
 	"github.com/taskwatch/taskwatch/source/child"
 )
 
-// stream is one run of a source. Its goroutine alone touches it.
-type stream struct {
+// runner is one run of a source. Its goroutine alone touches it.
+type runner struct {
 	src    *Source
 	kernel *half
 	feed   *taskwatch.Feed
 	alarm  *alarm
-	table  *table
+	tasks  *tasks
 
 	departed departed // from it
 	clocks   clocks
@@ -43,11 +43,11 @@ type stream struct {
 	resyncs    resync
 	scope      cgroupScope
 	unfreed    exits
-	overNS     int64  // when the tree was seen to be over but for frees, or the last of those came; 0 while it is not
-	overDue    int    // how many were waited for then
-	killing    bool   // the tree is to die
-	siblings   []int  // pids of the children that the command has made for this process, and that it has not reaped
-	self       *entry // this process, which creates the command and is out of its scope; else nil
+	overNS     int64      // when the tree was seen to be over but for frees, or the last of those came; 0 while it is not
+	overDue    int        // how many were waited for then
+	killing    bool       // the tree is to die
+	siblings   []int      // pids of the children that the command has made for this process, and that it has not reaped
+	self       *taskState // this process, which creates the command and is out of its scope; else nil
 
 	ev      taskwatch.Event
 	extra   taskwatch.Extra // of ev
@@ -57,10 +57,10 @@ type stream struct {
 	failed  error
 }
 
-func newStream(s *Source, k *half, reg *taskwatch.Registry) *stream {
-	st := &stream{
+func newStream(s *Source, k *half, reg *taskwatch.Registry) *runner {
+	st := &runner{
 		src: s, kernel: k, feed: reg.Feed(),
-		table:   newTable(newRun()),
+		tasks:   newTasks(newRun()),
 		scope:   cgroupScope{id: k.cgroup},
 		parts:   newParts(),
 		cgroups: make(map[uint64]string),
@@ -80,7 +80,7 @@ const (
 	batch      = 64                     // records between the returns of their room
 )
 
-func (st *stream) run(ctx context.Context) error {
+func (st *runner) run(ctx context.Context) error {
 	st.src.command.Attend(st.alarm.wake)
 	defer st.src.command.Attend(nil)
 	st.clocks.set()
@@ -105,7 +105,7 @@ func (st *stream) run(ctx context.Context) error {
 }
 
 // follow delivers events until there will be no more of them, or ctx ends.
-func (st *stream) follow(ctx context.Context) error {
+func (st *runner) follow(ctx context.Context) error {
 	rested := false // the last wait brought nothing
 	for st.failed == nil {
 		n, busy := st.drain()
@@ -132,7 +132,7 @@ func (st *stream) follow(ctx context.Context) error {
 
 // rest waits for more. The kernel side is told what to wake for first, and
 // the buffer looked at once more, so that nothing falls in between.
-func (st *stream) rest(read, busy, rested bool) error {
+func (st *runner) rest(read, busy, rested bool) error {
 	st.feed.Pause()
 	defer st.feed.Resume()
 	latency := st.src.cfg.Latency
@@ -164,7 +164,7 @@ func (st *stream) rest(read, busy, rested bool) error {
 // drain handles the records that are there, and reports how many there were
 // and whether one is still being written. It returns now and then even if
 // there is no end of them.
-func (st *stream) drain() (n int, busy bool) {
+func (st *runner) drain() (n int, busy bool) {
 	ring := st.kernel.ring
 	st.clocks.follow(now()) // before what has woken the reader
 	for n < 1<<16 && st.failed == nil {
@@ -192,7 +192,7 @@ func (st *stream) drain() (n int, busy bool) {
 
 // watch makes the kernel side gather what the registry's modules watch now.
 // again has it try once more what it could not attach.
-func (st *stream) watch(again bool) error {
+func (st *runner) watch(again bool) error {
 	kinds, fields, failed := st.feed.Kinds(), st.feed.Fields(), st.feed.FailedExecs()
 	placed := st.placedRecords(failed)
 	changed, err := st.narrow(kinds)
@@ -202,10 +202,10 @@ func (st *stream) watch(again bool) error {
 	if !changed && kinds == st.kinds && fields == st.fields && placed == st.placed && failed == st.failing && st.watching && (st.short == nil || !again) {
 		return nil
 	}
-	if kinds == 0 && !st.kernel.tree { // from here on the table would rot
-		run, next := st.table.run, st.table.next
-		st.table, st.unfreed, st.resyncs = newTable(run), exits{}, resync{}
-		st.table.next = next
+	if kinds == 0 && !st.kernel.tree { // from here on the tasks would rot
+		run, next := st.tasks.run, st.tasks.next
+		st.tasks, st.unfreed, st.resyncs = newTasks(run), exits{}, resync{}
+		st.tasks.next = next
 	}
 	st.placed = placed
 	st.kernel.control.Store(controlPlaced, placed)
@@ -244,7 +244,7 @@ func (st *stream) watch(again bool) error {
 // placedRecords returns the kinds of record that need a working directory: of one
 // kind may be the events of another. An exec has it anyhow. What modules say has it
 // where it is read of any event.
-func (st *stream) placedRecords(failed bool) (records uint32) {
+func (st *runner) placedRecords(failed bool) (records uint32) {
 	for _, c := range [...]struct {
 		record recordKind
 		events taskwatch.Kinds
@@ -271,7 +271,7 @@ func (st *stream) placedRecords(failed bool) (records uint32) {
 
 // tellShort takes note of what cannot be attached, and tells it when it
 // changes.
-func (st *stream) tellShort(short *source.Shortage) {
+func (st *runner) tellShort(short *source.Shortage) {
 	was := st.short
 	st.short = short
 	if short == nil || was != nil && was.Kinds == short.Kinds && was.FailedExecs == short.FailedExecs {
@@ -284,7 +284,7 @@ func (st *stream) tellShort(short *source.Shortage) {
 
 // resync looks at all tasks. If that fails, which a lack of descriptors may
 // cause, it is tried again.
-func (st *stream) resync() {
+func (st *runner) resync() {
 	if err := st.resyncs.start(st); err != nil {
 		st.resyncs.want(st.kernel.ring.Position())
 		st.resyncs.lastNS = now()
@@ -292,7 +292,7 @@ func (st *stream) resync() {
 }
 
 // maintain does what does not come from a record.
-func (st *stream) maintain() error {
+func (st *runner) maintain() error {
 	at := now()
 	if err := st.look(); err != nil {
 		return err
@@ -316,7 +316,7 @@ func (st *stream) maintain() error {
 
 // tend does what the command has given cause for, and reports whether all is
 // over.
-func (st *stream) tend(cancelled bool) (finished bool) {
+func (st *runner) tend(cancelled bool) (finished bool) {
 	stop, kills := st.src.command.Take()
 	if stop != 0 && st.src.cfg.Command.OnStop != nil {
 		st.drain() // what it did before
@@ -333,8 +333,8 @@ func (st *stream) tend(cancelled bool) (finished bool) {
 
 // finished reports whether the tree of a command, or of a process, is gone and
 // every event of it delivered.
-func (st *stream) finished() bool {
-	if !st.isKnown() || len(st.table.live) > 0 || st.resyncs.wanted || st.resyncs.running {
+func (st *runner) finished() bool {
+	if !st.isKnown() || len(st.tasks.live) > 0 || st.resyncs.wanted || st.resyncs.running {
 		st.overNS = 0
 		return false
 	}
@@ -342,7 +342,7 @@ func (st *stream) finished() bool {
 	if st.kinds.Has(taskwatch.Free) {
 		// With nobody alive to go on with a fork, these have failed. On another
 		// processor the kernel may free them after all the others.
-		due += st.table.unborn
+		due += st.tasks.unborn
 	}
 	if due == 0 {
 		return true
@@ -354,12 +354,12 @@ func (st *stream) finished() bool {
 	return now()-st.overNS > freeWait
 }
 
-// isKnown reports whether no task can be in the tree that the table lacks.
-func (st *stream) isKnown() bool {
+// isKnown reports whether no task can be in the tree that is not known.
+func (st *runner) isKnown() bool {
 	if st.src.cfg.Command != nil {
 		return st.src.command.Ended()
 	}
-	return st.table.generation > 0 // it was looked for
+	return st.tasks.generation > 0 // it was looked for
 }
 
 // freeWait is how long the end of a command's tree, once all exits are told,

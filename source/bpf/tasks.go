@@ -5,8 +5,8 @@ import (
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
-// entry is one task from the first record of it to its free.
-type entry struct {
+// taskState is what is known of one task from the first record of it to its free.
+type taskState struct {
 	task taskwatch.Task
 
 	addr    uint64           // of its task_struct; 0 if it was found in /proc
@@ -18,40 +18,40 @@ type entry struct {
 	cgroup  uint64 // id
 	lastNS  int64  // time of the last record about it
 
-	exited   bool   // past its exit: not counted in its process
-	reported bool   // its exit event was delivered
-	gone     bool   // it is certain that it was reaped
-	unborn   bool   // from init to clone, or to its free if its fork fails
-	replaced *entry // the first task of its process, whose place it took in an exec
+	exited   bool       // past its exit: not counted in its process
+	reported bool       // its exit event was delivered
+	gone     bool       // it is certain that it was reaped
+	unborn   bool       // from init to clone, or to its free if its fork fails
+	replaced *taskState // the first task of its process, whose place it took in an exec
 	val      uint64
 
 	generation uint32 // of the last resync that saw it, or in which it came
 	waiting           // for the free
 }
 
-// table holds the tasks that are not freed.
-type table struct {
+// tasks holds those that are not freed.
+type tasks struct {
 	run  uint64
 	next uint64 // TaskID.N of the next task
 
-	byAddr map[uint64]*entry
-	byTID  map[int]*entry // the last task to have a tid, until it is freed
-	live   map[int]int    // tasks of a process that have not exited
-	unborn int            // entries that are unborn
+	byAddr map[uint64]*taskState
+	byTID  map[int]*taskState // the last task to have a tid, until it is freed
+	live   map[int]int        // tasks of a process that have not exited
+	unborn int                // of them, unborn
 
 	generation uint32
 
-	// recent are entries that were looked up: records about one task mostly
+	// recent are tasks that were looked up: records about one task mostly
 	// follow each other, and some are about its creator.
-	recent [64]*entry
+	recent [64]*taskState
 }
 
-// slotOf returns the place of an address in table.recent. A task_struct takes
+// slotOf returns the place of an address in tasks.recent. A task_struct takes
 // two pages, about, and starts at a multiple of 64.
 func slotOf(addr uint64) uint64 { return (addr>>6 ^ addr>>13) % 64 }
 
-// at returns the entry of the task at an address, or nil.
-func (t *table) at(addr uint64) *entry {
+// at returns the state of the task at an address, or nil.
+func (t *tasks) at(addr uint64) *taskState {
 	slot := &t.recent[slotOf(addr)]
 	if e := *slot; e != nil && e.addr == addr {
 		return e
@@ -63,28 +63,28 @@ func (t *table) at(addr uint64) *entry {
 	return e
 }
 
-func newTable(run uint64) *table {
-	return &table{
+func newTasks(run uint64) *tasks {
+	return &tasks{
 		run:    run,
-		byAddr: make(map[uint64]*entry),
-		byTID:  make(map[int]*entry),
+		byAddr: make(map[uint64]*taskState),
+		byTID:  make(map[int]*taskState),
 		live:   make(map[int]int),
 	}
 }
 
 // id returns the id of the task at an address, or zero.
-func (t *table) id(addr uint64) taskwatch.TaskID {
+func (t *tasks) id(addr uint64) taskwatch.TaskID {
 	if e := t.at(addr); e != nil {
 		return e.task.ID
 	}
 	return taskwatch.TaskID{}
 }
 
-// find returns the entry that a record is about, or nil. An address names one
+// find returns the state of the task that a record is about, or nil. An address names one
 // task until it is freed, a pair of tid and start time does for all times;
 // but an exec gives the tid and the start time of a process's first task to
 // the one that called it.
-func (t *table) find(r *record) *entry {
+func (t *tasks) find(r *record) *taskState {
 	e := t.at(r.task)
 	if e == nil {
 		e = t.byTID[r.tid]
@@ -101,10 +101,10 @@ func (t *table) find(r *record) *entry {
 	return nil
 }
 
-// add makes the entry of a new task without a pid.
-func (t *table) add(addr uint64) *entry {
+// add makes the state of a new task without a pid.
+func (t *tasks) add(addr uint64) *taskState {
 	t.next++
-	e := &entry{addr: addr, generation: t.generation}
+	e := &taskState{addr: addr, generation: t.generation}
 	e.task.ID = taskwatch.TaskID{Run: t.run, N: t.next}
 	if addr != 0 {
 		t.byAddr[addr] = e
@@ -113,22 +113,22 @@ func (t *table) add(addr uint64) *entry {
 	return e
 }
 
-// expect counts an entry as unborn, whose fork has only begun.
-func (t *table) expect(e *entry) {
+// expect counts a task as unborn, whose fork has only begun.
+func (t *tasks) expect(e *taskState) {
 	e.unborn = true
 	t.unborn++
 }
 
-// settle takes an entry out of the unborn.
-func (t *table) settle(e *entry) {
+// settle takes a task out of the unborn.
+func (t *tasks) settle(e *taskState) {
 	if e.unborn {
 		e.unborn = false
 		t.unborn--
 	}
 }
 
-// place gives an entry its pid and its start time.
-func (t *table) place(e *entry, pid, tid int, start int64) {
+// place gives a task its pid and its start time.
+func (t *tasks) place(e *taskState, pid, tid int, start int64) {
 	e.task.PID, e.task.TID = pid, tid
 	e.start, e.task.StartNS = start, start
 	t.byTID[tid] = e
@@ -139,7 +139,7 @@ func (t *table) place(e *entry, pid, tid int, start int64) {
 }
 
 // move follows an exec by a task that was not the first of its process.
-func (t *table) move(e *entry, tid int, start int64) {
+func (t *tasks) move(e *taskState, tid int, start int64) {
 	if t.byTID[e.task.TID] == e {
 		delete(t.byTID, e.task.TID)
 	}
@@ -148,9 +148,9 @@ func (t *table) move(e *entry, tid int, start int64) {
 	t.byTID[tid] = e
 }
 
-// exit takes an entry out of the living and reports whether it was the last
+// exit takes a task out of the living and reports whether it was the last
 // of its process.
-func (t *table) exit(e *entry) (last bool) {
+func (t *tasks) exit(e *taskState) (last bool) {
 	if e.exited {
 		return false
 	}
@@ -164,8 +164,8 @@ func (t *table) exit(e *entry) (last bool) {
 	return true
 }
 
-// remove forgets an entry.
-func (t *table) remove(e *entry) {
+// remove forgets a task.
+func (t *tasks) remove(e *taskState) {
 	t.settle(e)
 	if e.task.TID != 0 {
 		t.exit(e)
@@ -181,7 +181,7 @@ func (t *table) remove(e *entry) {
 }
 
 // know takes note of whether a field of the task is known.
-func (e *entry) know(field taskwatch.Fields, known bool) {
+func (e *taskState) know(field taskwatch.Fields, known bool) {
 	if known {
 		e.missing &^= field
 	} else {
@@ -190,7 +190,7 @@ func (e *entry) know(field taskwatch.Fields, known bool) {
 }
 
 // inherit gives a new task what it has from the one that created it.
-func (e *entry) inherit(from *entry) {
+func (e *taskState) inherit(from *taskState) {
 	if from == nil {
 		e.missing = taskwatch.FieldParentID | unknown
 		return
@@ -206,35 +206,35 @@ func (e *entry) inherit(from *entry) {
 const unknown = taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCwd
 
 // asKthread marks a thread of the kernel, which runs no program.
-func (e *entry) asKthread() {
+func (e *taskState) asKthread() {
 	e.kthread = true
 	e.task.Exe, e.task.Cwd, e.task.Argv, e.task.ArgvCut = "", "", nil, false
 	e.missing |= unknown
 }
 
 // share gives a task the program of the first task of its process.
-func (e *entry) share(leader *entry) {
+func (e *taskState) share(leader *taskState) {
 	e.execs = leader.execs
 	e.task.Exe, e.task.Cwd = leader.task.Exe, leader.task.Cwd
 	e.task.Argv, e.task.ArgvCut = leader.task.Argv, leader.task.ArgvCut
 	e.missing = e.missing&^unknown | leader.missing&unknown
 }
 
-// waiting is an element of a list of entries that have exited and are not
+// waiting is an element of a list of tasks that have exited and are not
 // freed, in the order in which they are to be looked at.
 type waiting struct {
-	prev, next *entry
+	prev, next *taskState
 	list       *exits
 	seenGone   bool
 	checkNS    int64 // when to look next, on CLOCK_MONOTONIC; lists are sorted by it
 }
 
 type exits struct {
-	head, tail *entry
+	head, tail *taskState
 	len        int
 }
 
-func (l *exits) push(e *entry) {
+func (l *exits) push(e *taskState) {
 	e.leave()
 	e.waiting.list, e.waiting.prev, e.waiting.next = l, l.tail, nil
 	if l.tail != nil {
@@ -257,7 +257,7 @@ func (l *exits) infers(beforeNS int64) bool {
 	return false
 }
 
-func (e *entry) leave() {
+func (e *taskState) leave() {
 	l := e.waiting.list
 	if l == nil {
 		return
