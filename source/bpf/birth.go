@@ -35,7 +35,7 @@ func (st *runner) creator(addr uint64, ppid int) *taskState {
 }
 
 func (st *runner) init(r *record) {
-	st.owed.bear(recordInit)
+	st.owed.inits++
 	if e := st.tasks.at(r.task); e != nil && e.start >= r.timeNS+st.clocks.boot { // found by the iterator, which was faster
 		st.created(e, r)
 		st.begin(e, r)
@@ -64,7 +64,7 @@ func (st *runner) begin(e *taskState, r *record) {
 }
 
 func (st *runner) clone(r *record) {
-	st.owed.bear(recordClone)
+	st.owed.clones++
 	e := st.tasks.at(r.task)
 	early := st.kernel.initIsEarly()
 	switch {

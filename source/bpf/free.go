@@ -49,7 +49,7 @@ func (st *runner) free(e *taskState, timeNS int64, inferred bool, missing taskwa
 	if inferred {
 		st.owed.inferred(e)
 	}
-	st.owed.free(e)
+	st.owed.freed++
 	if !st.wants(taskwatch.Free, e) {
 		return
 	}
@@ -107,7 +107,7 @@ func (st *runner) tellUnfreed() {
 		return
 	}
 	if byKind, err := st.kernel.losses(); err == nil && st.owed.whole {
-		st.owed.frees = st.owed.rest(sum(byKind[st.owed.births]))
+		st.owed.frees = st.owed.rest(sum(byKind[recordInit]), sum(byKind[recordClone]))
 		return
 	}
 	n := uint64(0)

@@ -40,40 +40,18 @@ type owed struct {
 	guesses map[uint64]guess // inferred frees, the last one by address of the task
 
 	// Of a command's tree: each task that was born is freed once. whole is
-	// whether frees and births were watched from its first task on.
-	whole             bool
-	births            recordKind // which records are counted as births
-	born, freed, told uint64
-}
-
-// birth returns the kind of record of which there is one for each free. A fork
-// may fail after its init, and is freed all the same: where the init has a record
-// of its own, that is it.
-func (st *runner) birth() recordKind {
-	if st.kernel.gathered.Has(taskwatch.Init) {
-		return recordInit
-	}
-	return recordClone
-}
-
-// bear counts a birth, if records of that kind are.
-func (o *owed) bear(kind recordKind) {
-	if o.births == kind {
-		o.born++
-	}
-}
-
-// free counts the free of a task that is delivered, or that nobody wants.
-func (o *owed) free(e *taskState) {
-	if o.births == recordInit || e.task.TID != 0 {
-		o.freed++
-	}
+	// whether frees were watched from its first task on.
+	whole         bool
+	inits, clones uint64 // that were read
+	freed, told   uint64
 }
 
 // rest returns how many frees of a command's tree were neither delivered nor
-// told as lost, of tasks whose births were read or lost.
-func (o *owed) rest(lostBirths uint64) uint64 {
-	if all, seen := o.born+lostBirths, o.freed+o.told; all > seen {
+// told as lost, of tasks whose inits or clones were read or lost. A fork that
+// fails after its init is freed, too; but inits may not be gathered, or the kernel
+// may pass by some: then there are more clones.
+func (o *owed) rest(lostInits, lostClones uint64) uint64 {
+	if all, seen := max(o.inits+lostInits, o.clones+lostClones), o.freed+o.told; all > seen {
 		return all - seen
 	}
 	return 0

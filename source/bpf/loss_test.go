@@ -77,17 +77,20 @@ func TestFreesAreCountedOnce(t *testing.T) {
 // neither freed nor told as lost.
 func TestFreesOwedAtTheEnd(t *testing.T) {
 	for _, c := range []struct {
-		owed       owed
-		lostBirths uint64
-		want       uint64
+		owed                  owed
+		lostInits, lostClones uint64
+		want                  uint64
 	}{
-		{owed{born: 5, freed: 5}, 0, 0},
-		{owed{born: 5, freed: 3}, 0, 2},
-		{owed{born: 5, freed: 3, told: 1}, 4, 5},
-		{owed{born: 5, freed: 5, told: 1}, 0, 0},
+		{owed{clones: 5, freed: 5}, 0, 0, 0},
+		{owed{clones: 5, freed: 3}, 0, 0, 2},
+		{owed{clones: 5, freed: 3, told: 1}, 0, 4, 5},
+		{owed{clones: 5, freed: 5, told: 1}, 0, 0, 0},
+		{owed{inits: 5, clones: 4, freed: 5}, 0, 1, 0},          // a clone was lost
+		{owed{inits: 5, clones: 3, freed: 3}, 0, 1, 2},          // and a fork failed
+		{owed{inits: 2, clones: 3, freed: 3, told: 1}, 1, 2, 1}, // inits that the kernel passed by
 	} {
-		if got := c.owed.rest(c.lostBirths); got != c.want {
-			t.Errorf("%+v and %d births lost: %d, want %d", c.owed, c.lostBirths, got, c.want)
+		if got := c.owed.rest(c.lostInits, c.lostClones); got != c.want {
+			t.Errorf("%+v, %d inits and %d clones lost: %d, want %d", c.owed, c.lostInits, c.lostClones, got, c.want)
 		}
 	}
 }
@@ -105,15 +108,14 @@ func TestFreeOfATaskWhoseCloneWasLost(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			st, _ := forkCycle(t, taskwatch.AllKinds)
 			st.kernel.support = &kernel.Support{} // init is early
-			st.kernel.gathered = taskwatch.AllKinds
-			st.owed = owed{births: st.birth()}
+			st.owed = owed{}
 			st.handle(&record{kind: recordInit, task: 2, timeNS: 3, cgroup: 1})
 			seq := st.seq
 			st.handle(&c.then)
 			if st.owed.freed != uint64(c.freed) || st.seq == seq {
 				t.Errorf("%d frees are counted, %d items came; want %d and its free", st.owed.freed, st.seq-seq, c.freed)
 			}
-			if got := st.owed.rest(0); got != uint64(c.left) {
+			if got := st.owed.rest(0, 1); got != uint64(c.left) {
 				t.Errorf("%d frees are left to tell, want %d", got, c.left)
 			}
 		})

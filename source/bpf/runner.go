@@ -226,9 +226,7 @@ func (st *runner) watch(again bool) error {
 	if kinds.Has(taskwatch.Free) && !st.kinds.Has(taskwatch.Free) {
 		st.owed.fromNS = sys.BootTime()
 	}
-	births := st.birth()
-	st.owed.whole = kinds.Has(taskwatch.Free) && (!st.watching || st.owed.whole && births == st.owed.births)
-	st.owed.births = births
+	st.owed.whole = kinds.Has(taskwatch.Free) && (st.owed.whole || !st.watching)
 	first := !st.watching
 	st.kinds, st.fields, st.watching = kinds, fields, true
 	st.tellShort(short)
