@@ -23,11 +23,16 @@ const (
 // told.
 func explain(err error) error {
 	var ve *ebpf.VerifierError
+	missing := missingCapabilities()
+	if missing != "" && !errors.Is(err, unix.EPERM) {
+		// The library tries without types what the kernel denies with them, and
+		// returns what is wrong with that.
+		err = fmt.Errorf("%w (%v)", unix.EPERM, err)
+	}
 	switch {
+	case missing != "":
+		return fmt.Errorf("bpf: %w: this process lacks %s; run it as root or give it these capabilities", err, missing)
 	case errors.Is(err, unix.EPERM):
-		if missing := missingCapabilities(); missing != "" {
-			return fmt.Errorf("bpf: %w: this process lacks %s; run it as root or give it these capabilities", err, missing)
-		}
 		return fmt.Errorf("bpf: %w: this process has the capabilities, so a seccomp profile, an LSM or kernel lockdown forbids it; see the journal", err)
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE): // the verifier has no part in it
 		return fmt.Errorf("bpf: %w: this process may have no more files: raise the limit (ulimit -n, or LimitNOFILE= of its unit)", unix.EMFILE)
