@@ -101,6 +101,11 @@ func (p *pty) close(t *testing.T) {
 // is comm, and returns its process and that of taskwatch.
 func waitForExec(t *testing.T, p *pty, file, comm string) (command, watcher int) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("the screen is\n%s", p.screen.String())
+		}
+	}()
 	eventually(t, comm+" runs", func() bool {
 		f, err := os.Open(file)
 		if err != nil {

@@ -314,6 +314,9 @@ func TestConnectorLines(t *testing.T) {
 		{fmt.Sprintf(`{"event":"exec","task":{"pid":77,"tid":77,"ppid":%d}}`, os.Getpid()), taskwatch.Exec, true},
 		{`{"event":"clone","task":{"pid":78,"tid":78,"ppid":77}}`, taskwatch.Clone, true},
 		{`{"event":"exit","task":{"pid":80,"tid":80,"ppid":79}}`, taskwatch.Exit, false},
+		{`{"event":"exit","task":{"pid":77,"tid":81,"ppid":5}}`, taskwatch.Exit, true}, // a thread
+		{`{"event":"exit","task":{"pid":77,"tid":77,"ppid":5}}`, taskwatch.Exit, true},
+		{`{"event":"clone","task":{"pid":77,"tid":77,"ppid":5}}`, taskwatch.Clone, false}, // of somebody else
 	} {
 		if load, kind, ok := count(c.line); ok != c.ok || ok && (load != Exec || kind != c.kind) {
 			t.Errorf("%s: %v, %v, %t", c.line, load, kind, ok)

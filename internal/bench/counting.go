@@ -111,7 +111,11 @@ func connectorLines(p *programs) counting {
 		if ok && k == taskwatch.Exec && l.Task.PPID != 0 && l.Task.PPID != pid {
 			load, pid = own, l.Task.PID
 		}
-		return load, k, err == nil && pid != 0 && (l.Task.PID == pid || l.Task.PPID == pid)
+		ours := err == nil && pid != 0 && (l.Task.PID == pid || l.Task.PPID == pid)
+		if k == taskwatch.Exit && l.Task.PID == pid && l.Task.TID == pid {
+			pid = 0 // it has waited for its children, and somebody else may get its pid
+		}
+		return load, k, ours
 	}
 }
 
