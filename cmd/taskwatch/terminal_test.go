@@ -124,12 +124,18 @@ func waitForExec(t *testing.T, p *pty, file, comm string) (command, watcher int)
 			}
 		}
 	})
+	return command, p.watcherOf(t, command)
+}
+
+// watcherOf returns the child of the shell that a process descends from.
+func (p *pty) watcherOf(t *testing.T, command int) int {
+	t.Helper()
 	children := descendants(p.shell.Process.Pid)
 	i := slices.IndexFunc(children, func(pid int) bool { return slices.Contains(descendants(pid), command) })
 	if i < 0 {
 		t.Fatalf("%d is not below taskwatch: %v", command, children)
 	}
-	return command, children[i]
+	return children[i]
 }
 
 // stopped reports whether a process, and a traced one, is stopped.
@@ -220,9 +226,17 @@ func TestBackgroundRead(t *testing.T) { eachSource(t, testBackgroundRead) }
 
 func testBackgroundRead(t *testing.T, source string) {
 	p := openShell(t)
-	file := filepath.Join(t.TempDir(), "events.jsonl")
-	p.press(t, binary(t)+" run --source "+source+" -f json -o "+file+" -- head -n 1 &\n")
-	command, watcher := waitForExec(t, p, file, "head")
+	p.press(t, binary(t)+" run --source "+source+" -f json -o "+filepath.Join(t.TempDir(), "events.jsonl")+" -- head -n 1 &\n")
+	command := 0 // not from the recording: taskwatch may be stopped with it before it has written of the exec
+	eventually(t, "head runs", func() bool {
+		for _, pid := range descendants(p.shell.Process.Pid) {
+			if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) == "head\n" {
+				command = pid
+			}
+		}
+		return command != 0
+	})
+	watcher := p.watcherOf(t, command)
 	eventually(t, "the command is stopped", isStopped(command))
 	eventually(t, "taskwatch is stopped", isStopped(watcher))
 	p.press(t, "fg\n")
