@@ -129,15 +129,12 @@ func sum(cpus []uint64) (n uint64) {
 // tellOwed tells the frees that were not inferred, when none will be, or at
 // the end.
 func (st *runner) tellOwed(at int64, end bool) {
-	if end {
-		st.tellLostFrees(st.owed.frees)
-		st.owed.frees = 0
-		return
+	if !end {
+		if st.owed.frees == 0 || at-st.owed.sinceNS <= owedTime || st.resyncs.wanted || st.resyncs.running || st.unfreed.infers(st.owed.sinceNS) {
+			return
+		}
+		st.forgetUnborn(st.owed.frees)
 	}
-	if st.owed.frees == 0 || at-st.owed.sinceNS <= owedTime || st.resyncs.wanted || st.resyncs.running || st.unfreed.infers(st.owed.sinceNS) {
-		return
-	}
-	st.forgetUnborn(st.owed.frees)
 	st.tellLostFrees(st.owed.frees)
 	st.owed.frees = 0
 }
@@ -151,8 +148,7 @@ func (st *runner) forgetUnborn(n uint64) {
 	}
 	for _, e := range st.tasks.byAddr {
 		if n > 0 && e.unborn && e.lastNS < st.owed.sinceNS {
-			st.parts.forget(e.addr)
-			st.tasks.remove(e)
+			st.drop(e)
 			n--
 		}
 	}

@@ -138,10 +138,15 @@ func (rs *resync) reached(st *runner, position uint64) {
 func (st *runner) forget(sinceNS int64) {
 	for _, e := range st.tasks.byAddr {
 		if e.generation != st.tasks.generation && !e.exited && e.lastNS < sinceNS {
-			st.parts.forget(e.addr)
-			st.tasks.remove(e)
+			st.drop(e)
 		}
 	}
+}
+
+// drop forgets a task of which nothing is told any more.
+func (st *runner) drop(e *taskState) {
+	st.parts.forget(e.addr)
+	st.tasks.remove(e)
 }
 
 // found adds a task that the iterator has found.
