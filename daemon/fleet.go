@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/taskwatch/taskwatch"
@@ -58,6 +59,9 @@ func (d *Daemon) Facts() Facts {
 	return Facts{Version: d.cfg.Version, Source: d.source.Name(), KernelModules: d.host.KernelModules() == nil}
 }
 
+// ErrReadsEnv is returned by [Daemon.Answer] for an expression that reads env.
+var ErrReadsEnv = errors.New("a question to a fleet may not read env, which only root may see")
+
 // Answer sends the items that match an expression until ctx or the daemon ends,
 // or send fails: lines of a recording, and how many items were dropped so far
 // because send was slow. The first call has the start alone, and what happens
@@ -71,7 +75,7 @@ func (d *Daemon) Answer(ctx context.Context, where string, send func(ctx context
 		return err
 	}
 	if st.reads().Has(taskwatch.FieldEnv) {
-		return fmt.Errorf("filter: where: a question to a fleet may not read env, which only root may see")
+		return fmt.Errorf("filter: where: %w", ErrReadsEnv)
 	}
 	sending, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -108,22 +108,11 @@ The environment of tasks is not told, and --where may not read it.`,
 
 // checkQuestion returns the error of an expression that every node would reject.
 func checkQuestion(cmd *cobra.Command, where string) error {
-	switch {
-	case where == "" && cmd.Flags().Changed("where"):
-		return errors.New("--where: the expression is empty; see 'taskwatch help filter'")
-	case where == "":
-		return nil
+	f, err := parseWhere(cmd, where, filter.Options{CostLimit: daemon.WhereCost})
+	if err == nil && f != nil && f.Reads().Has(taskwatch.FieldEnv) {
+		err = fmt.Errorf("--where %s: %w", where, daemon.ErrReadsEnv)
 	}
-	f, err := filter.Parse(where, filter.Options{CostLimit: daemon.WhereCost})
-	switch {
-	case err != nil:
-		return fmt.Errorf("--where: %w", err)
-	case f.Never():
-		return fmt.Errorf("--where %s: no event can match; see 'taskwatch help filter'", where)
-	case f.Reads().Has(taskwatch.FieldEnv):
-		return fmt.Errorf("--where %s: a question to a fleet may not read env, which only root may see", where)
-	}
-	return nil
+	return err
 }
 
 // nodeLines writes what nodes say, as JSON lines.

@@ -37,21 +37,30 @@ func (f *whereFlags) check(cmd *cobra.Command) error {
 	switch {
 	case f.unknown != unknownShow && f.unknown != unknownHide:
 		return fmt.Errorf("--unknown %q: unknown; choose show or hide", f.unknown)
-	case f.expr == "" && cmd.Flags().Changed("where"):
-		return errors.New("--where: the expression is empty; see 'taskwatch help filter'")
-	case f.expr == "" && cmd.Flags().Changed("unknown"):
+	case f.expr == "" && !cmd.Flags().Changed("where") && cmd.Flags().Changed("unknown"):
 		return errors.New("--unknown works only with --where; give that as well")
-	case f.expr == "":
-		return nil
 	}
 	var err error
-	if f.filter, err = filter.Parse(f.expr, filter.Options{}); err != nil {
-		return fmt.Errorf("--where: %w", err)
+	f.filter, err = parseWhere(cmd, f.expr, filter.Options{})
+	return err
+}
+
+// parseWhere parses the expression of --where, and returns nil where there is none.
+func parseWhere(cmd *cobra.Command, expr string, opts filter.Options) (*filter.Filter, error) {
+	switch {
+	case expr == "" && cmd.Flags().Changed("where"):
+		return nil, errors.New("--where: the expression is empty; see 'taskwatch help filter'")
+	case expr == "":
+		return nil, nil
 	}
-	if f.filter.Never() {
-		return fmt.Errorf("--where %s: no event can match; see 'taskwatch help filter'", f.expr)
+	parsed, err := filter.Parse(expr, opts)
+	if err != nil {
+		return nil, fmt.Errorf("--where: %w", err)
 	}
-	return nil
+	if parsed.Never() {
+		return nil, fmt.Errorf("--where %s: no event can match; see 'taskwatch help filter'", expr)
+	}
+	return parsed, nil
 }
 
 // failed reports whether the expression is about execs that failed and no event.
