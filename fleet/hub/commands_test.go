@@ -3,8 +3,10 @@ package hub
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,11 +31,28 @@ func newUser(t *testing.T, h *running, program string, role fleet.Role, name str
 	return &user{t: t, dir: t.TempDir(), program: program, hub: []string{"--hub", h.URL(), "--hub-token", h.token(t, role, name)}}
 }
 
+// command returns a command of 'taskwatch fleet'.
+func (u *user) command(args []string) *exec.Cmd {
+	return operate(u.dir, u.program, slices.Concat([]string{"fleet"}, args, u.hub)...)
+}
+
 // fleet runs a command, and returns what it prints and whether it has failed.
 func (u *user) fleet(args ...string) (text string, failed bool) {
 	u.t.Helper()
-	out, err := operate(u.dir, u.program, append(append([]string{"fleet"}, args...), u.hub...)...).CombinedOutput()
+	out, err := u.command(args).CombinedOutput()
 	return string(out), err != nil
+}
+
+// start starts a command, and returns it with what it says so far.
+func (u *user) start(args ...string) (*exec.Cmd, *testutil.Log) {
+	u.t.Helper()
+	c := u.command(args)
+	said := new(testutil.Log)
+	c.Stdout, c.Stderr = said, said
+	if err := c.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	return c, said
 }
 
 // The commands as people of each role use them: what they may not do they are told, with
@@ -122,12 +141,7 @@ func printable(t *testing.T, text string) {
 func TestWatcherIsRevoked(t *testing.T) {
 	h := startHub(t)
 	reader := newUser(t, h, buildTaskwatch(t, runtime.GOARCH), fleet.Reader, "bob")
-	watch := operate(reader.dir, reader.program, append([]string{"fleet", "watch"}, reader.hub...)...)
-	var said testutil.Log
-	watch.Stdout, watch.Stderr = &said, &said
-	if err := watch.Start(); err != nil {
-		t.Fatal(err)
-	}
+	watch, said := reader.start("watch")
 	ended := make(chan error, 1)
 	go func() { ended <- watch.Wait() }()
 	eventually(t, "it watches", func() bool { return strings.Contains(said.String(), "the fleet has no nodes yet") })
@@ -154,12 +168,7 @@ func TestLeaseInForeground(t *testing.T) {
 	tm := newTeam(t, h)
 	loader := newUser(t, h, buildTaskwatch(t, runtime.GOARCH), fleet.Loader, "alice")
 	command(t, loader.dir, "minisign", "-G", "-W", "-p", "team.pub", "-s", "team.key")
-	insmod := operate(loader.dir, loader.program, append([]string{"fleet", "insmod", "--key", "team.key", "--lease", "3s", "acct"}, loader.hub...)...)
-	var said testutil.Log
-	insmod.Stdout, insmod.Stderr = &said, &said
-	if err := insmod.Start(); err != nil {
-		t.Fatal(err)
-	}
+	insmod, said := loader.start("insmod", "--key", "team.key", "--lease", "3s", "acct")
 	wanted := func() bool {
 		all, err := tm.Wanted(t.Context())
 		return err == nil && all["acct"] != nil && !all["acct"].Absent
@@ -182,12 +191,7 @@ func TestLeaseInForeground(t *testing.T) {
 func TestWatchWhileHubIsAway(t *testing.T) {
 	h := startHub(t)
 	reader := newUser(t, h, buildTaskwatch(t, runtime.GOARCH), fleet.Reader, "bob")
-	watch := operate(reader.dir, reader.program, append([]string{"fleet", "watch"}, reader.hub...)...)
-	var said testutil.Log
-	watch.Stdout, watch.Stderr = &said, &said
-	if err := watch.Start(); err != nil {
-		t.Fatal(err)
-	}
+	watch, said := reader.start("watch")
 	says := func(what string) {
 		t.Helper()
 		eventually(t, "it says "+what, func() bool { return strings.Contains(said.String(), what) })

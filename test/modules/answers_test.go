@@ -148,11 +148,7 @@ func sandboxed(t testing.TB, reg *taskwatch.Registry) (ended func() answers) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	closeAtEnd(t, m)
 	watchers := m.Watchers(0)
 	if err := reg.Register(watchers); err != nil {
 		t.Fatal(err)

@@ -50,11 +50,7 @@ func TestCheckSaysWhatLoadingSays(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() {
-					if err := m.Close(); err != nil {
-						t.Error(err)
-					}
-				})
+				closeAtEnd(t, m)
 				return m
 			}
 			if err := alone.Check(load(alone), kernel.RegisterOptions{}); err != nil {

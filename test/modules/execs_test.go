@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -169,11 +170,7 @@ func loadSandboxed(t *testing.T, live *taskwatch.Registry, src string, params ma
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	closeAtEnd(t, m)
 	if err := live.Register(m.Watchers(0)); err != nil {
 		t.Fatal(err)
 	}
@@ -208,11 +205,7 @@ func TestSameExec(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
-			if err := m.Close(); err != nil {
-				t.Error(err)
-			}
-		})
+		closeAtEnd(t, m)
 		return m
 	}
 	type asked struct {
@@ -279,4 +272,14 @@ func TestSameExec(t *testing.T) {
 			t.Errorf("%s, in the sandbox: the module saw\n%v, want\n%v", c.name, got, want)
 		}
 	}
+}
+
+// closeAtEnd closes a module at the end of the test.
+func closeAtEnd(t testing.TB, m io.Closer) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
