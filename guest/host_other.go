@@ -23,6 +23,7 @@ func hostEmit(record []byte) int32 { return bridge.Current.Emit(record) }
 
 func init() {
 	bridge.Record = unsafe.Slice((*byte)(unsafe.Pointer(&current)), recordSize)
+	bridge.Unread = func() uint64 { return uint64(unread) }
 	bridge.Vars = func() (list []bridge.Var) {
 		for _, v := range variables {
 			list = append(list, bridge.Var{Name: v.name, Type: v.typ, Param: v.param, Address: v.address, Count: v.count})

@@ -13,8 +13,13 @@ type Info struct {
 	Veto []Kind
 
 	// Reads holds the optional fields that the module reads. Without it they are there
-	// only where somebody else asks for them.
+	// only where somebody else asks for them. With Only it also holds default ones.
 	Reads Fields
+
+	// Only says that of the default fields which cost something, the module reads those
+	// in Reads and no others: FieldExe, FieldArgv, FieldCwd, FieldCgroup, FieldOldExe,
+	// and those of FieldsRusage. The others are then not gathered for it, and missing.
+	Only bool
 
 	// ParentExe says that it reads [Task.ParentExe], for which the host follows the
 	// tasks.
@@ -24,9 +29,12 @@ type Info struct {
 // about is what the host reads: NUL-separated key=value.
 var about []byte
 
+// unread are the default fields that the module does without.
+var unread Fields
+
 // Describe says what the module is. Call it from an init function, once.
 func Describe(info Info) {
-	about = nil
+	about, unread = nil, 0
 	for _, f := range [...][2]string{
 		{"license", info.License}, {"description", info.Description}, {"author", info.Author}, {"version", info.Version},
 	} {
@@ -38,9 +46,16 @@ func Describe(info Info) {
 		describe("veto", k.String())
 	}
 	for i, name := range fieldNames {
-		if info.Reads&optionalFields&(1<<i) != 0 {
+		switch f := info.Reads & (1 << i); {
+		case f&optionalFields != 0:
 			describe("reads", name)
+		case f&sparedFields != 0:
+			describe("default", name)
 		}
+	}
+	if info.Only {
+		describe("default", "only")
+		unread = sparedFields &^ info.Reads
 	}
 	if info.ParentExe {
 		describe("reads", "parent_exe")

@@ -174,6 +174,13 @@ const (
 	FieldBeforeMaxrssBytes Fields = 1 << 56 // before.maxrss_bytes
 )
 
+// FieldsRusage are those of [Task.Rusage].
+const FieldsRusage = FieldRusageUtime | FieldRusageStime | FieldRusageMaxrssBytes | FieldRusageMinflt | FieldRusageMajflt | FieldRusageNvcsw | FieldRusageNivcsw | FieldRusageReadBytes | FieldRusageWriteBytes
+
+// sparedFields are default ones that are not gathered for a module that says that it
+// does not read them: see [Info.Only].
+const sparedFields = FieldExe | FieldArgv | FieldCwd | FieldCgroup | FieldOldExe | FieldRusageUtime | FieldRusageStime | FieldRusageMaxrssBytes | FieldRusageMinflt | FieldRusageMajflt | FieldRusageNvcsw | FieldRusageNivcsw | FieldRusageReadBytes | FieldRusageWriteBytes
+
 // fieldNames are the names of the fields, by their bits.
 var fieldNames = [...]string{"val", "parent_id", "pid", "tid", "ppid", "start_ns", "comm", "exe", "argv", "cwd", "uid", "gid", "cgroup", "old_exe", "old", "cause", "exit.code", "exit.signal", "exit.core", "exit.group", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes", "rusage.minflt", "rusage.majflt", "rusage.nvcsw", "rusage.nivcsw", "rusage.read_bytes", "rusage.write_bytes", "lifetime_ns", "cgroup_id", "auid", "sessionid", "tty", "caps.effective", "caps.permitted", "caps.inheritable", "caps.bounding", "caps.ambient", "groups", "ns.vpid", "ns.mnt", "ns.pid", "ns.net", "ns.user", "exe_host", "exe_dev", "exe_ino", "env", "caps.secure", "nice", "caps.gained", "before.utime_ns", "before.stime_ns", "label", "sid", "before.maxrss_bytes"}
 

@@ -456,6 +456,7 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 
 /* MODULE_READS - for the sandbox; here all fields are there */
 #define MODULE_READS(field) _Static_assert(sizeof(#field) > 1, "")
+#define MODULE_READS_ONLY() _Static_assert(1, "")
 
 /* MODULE_GLOBAL - for the sandbox; here all variables can be read from outside */
 #define MODULE_GLOBAL(name) _Static_assert(sizeof(name) > 0, "")

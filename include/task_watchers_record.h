@@ -146,8 +146,23 @@ _Static_assert(sizeof(struct task_struct) == 432, "the host writes a record of 4
 /* The optional ones of these. */
 #define TASK_FIELDS_OPTIONAL (0ull | 1ull << 30 | 1ull << 31 | 1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 35 | 1ull << 36 | 1ull << 37 | 1ull << 38 | 1ull << 39 | 1ull << 40 | 1ull << 41 | 1ull << 42 | 1ull << 43 | 1ull << 44 | 1ull << 45 | 1ull << 46 | 1ull << 47 | 1ull << 48 | 1ull << 49 | 1ull << 50 | 1ull << 51 | 1ull << 52 | 1ull << 53 | 1ull << 54 | 1ull << 55 | 1ull << 56)
 
-/* Their names for MODULE_READS(). */
+/* What MODULE_READS() takes: the optional fields, and default ones that cost
+ * something. */
 enum {
+	tw_field_exe = 7,
+	tw_field_argv = 8,
+	tw_field_cwd = 9,
+	tw_field_cgroup = 12,
+	tw_field_old_exe = 13,
+	tw_field_rusage_utime_ns = 20,
+	tw_field_rusage_stime_ns = 21,
+	tw_field_rusage_maxrss_bytes = 22,
+	tw_field_rusage_minflt = 23,
+	tw_field_rusage_majflt = 24,
+	tw_field_rusage_nvcsw = 25,
+	tw_field_rusage_nivcsw = 26,
+	tw_field_rusage_read_bytes = 27,
+	tw_field_rusage_write_bytes = 28,
 	tw_field_cgroup_id = 30,
 	tw_field_auid = 31,
 	tw_field_sessionid = 32,
@@ -175,8 +190,53 @@ enum {
 	tw_field_label = 54,
 	tw_field_sid = 55,
 	tw_field_before_maxrss_bytes = 56,
+	tw_field_rusage = 20,
 	tw_field_parent_exe = 256,
 };
+
+#define TW_READS_exe "default"
+#define TW_READS_argv "default"
+#define TW_READS_cwd "default"
+#define TW_READS_cgroup "default"
+#define TW_READS_old_exe "default"
+#define TW_READS_rusage_utime_ns "default"
+#define TW_READS_rusage_stime_ns "default"
+#define TW_READS_rusage_maxrss_bytes "default"
+#define TW_READS_rusage_minflt "default"
+#define TW_READS_rusage_majflt "default"
+#define TW_READS_rusage_nvcsw "default"
+#define TW_READS_rusage_nivcsw "default"
+#define TW_READS_rusage_read_bytes "default"
+#define TW_READS_rusage_write_bytes "default"
+#define TW_READS_cgroup_id "reads"
+#define TW_READS_auid "reads"
+#define TW_READS_sessionid "reads"
+#define TW_READS_tty "reads"
+#define TW_READS_caps_effective "reads"
+#define TW_READS_caps_permitted "reads"
+#define TW_READS_caps_inheritable "reads"
+#define TW_READS_caps_bounding "reads"
+#define TW_READS_caps_ambient "reads"
+#define TW_READS_groups "reads"
+#define TW_READS_ns_vpid "reads"
+#define TW_READS_ns_mnt "reads"
+#define TW_READS_ns_pid "reads"
+#define TW_READS_ns_net "reads"
+#define TW_READS_ns_user "reads"
+#define TW_READS_exe_host "reads"
+#define TW_READS_exe_dev "reads"
+#define TW_READS_exe_ino "reads"
+#define TW_READS_env "reads"
+#define TW_READS_caps_secure "reads"
+#define TW_READS_nice "reads"
+#define TW_READS_caps_gained "reads"
+#define TW_READS_before_utime_ns "reads"
+#define TW_READS_before_stime_ns "reads"
+#define TW_READS_label "reads"
+#define TW_READS_sid "reads"
+#define TW_READS_before_maxrss_bytes "reads"
+#define TW_READS_rusage "default"
+#define TW_READS_parent_exe "reads"
 
 /* The strings that the host gives. The numbers of a list are text, too. */
 #define TASK_STRING_COMM 0

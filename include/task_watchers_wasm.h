@@ -138,15 +138,26 @@ struct linux_binprm;
 TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 
 /*
- * MODULE_READS - have an optional field gathered for this module
- * @field: its name, with "_" in place of a dot: caps_effective
+ * MODULE_READS - have a field gathered for this module
+ * @field: its name, with "_" in place of a dot: caps_effective. Of the default
+ *	fields: exe, argv, cwd, cgroup, old_exe, rusage_utime_ns and so on, and
+ *	rusage for all of these
  *
  * The functions below that read one say so themselves; what is read in another
  * way, such as tsk->nice, or by its number, is not there unless it is named so.
  */
 #define MODULE_READS(field)                                                                  \
 	_Static_assert(TW_JOIN(tw_field_, field) > 0, "");                                   \
-	TW_MODINFO("reads", #field)
+	TW_MODINFO(TW_JOIN(TW_READS_, field), #field)
+
+/*
+ * MODULE_READS_ONLY - have no other default field gathered for this module
+ *
+ * Without it, all default fields are. With it, those that MODULE_READS() can name
+ * are gathered, and not missing, only if it, or a function below, names them. Other
+ * default fields cost nothing: they are always there.
+ */
+#define MODULE_READS_ONLY() TW_MODINFO("default", "only")
 
 /* MODULE_LICENSE - as in the kernel, where it must be one of a few; the
  * sandbox links nothing, and takes any or none. */
@@ -268,7 +279,12 @@ static __always_inline void task_comm(struct task_struct *tsk, char *buf)
 }
 
 /* task_cpu_ns - the CPU time it used: on exit only, else 0 */
-static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->utime_ns + tsk->stime_ns; }
+static __always_inline __u64 task_cpu_ns(struct task_struct *tsk)
+{
+	MODULE_READS(rusage_utime_ns);
+	MODULE_READS(rusage_stime_ns);
+	return tsk->utime_ns + tsk->stime_ns;
+}
 
 /* task_val - val in full: clone flags may have more than 32 bits */
 #define task_val(val, tsk) ((tsk)->val)
@@ -307,8 +323,9 @@ static __always_inline int task_sid(struct task_struct *tsk)
 /* Facts that only the sandbox has. */
 
 /* task_missing - whether any of the TASK_FIELD_* is not there: the source could
- * not give it, or nobody asked for it, if it is optional */
-static __always_inline bool task_missing(struct task_struct *tsk, __u64 fields) 
+ * not give it; nobody asked for it, if it is optional; or this module did not, with
+ * MODULE_READS_ONLY() */
+static __always_inline bool task_missing(struct task_struct *tsk, __u64 fields)
 {
 	return tsk->missing & fields || fields & TASK_FIELDS_OPTIONAL & ~tsk->given;
 }
@@ -332,11 +349,22 @@ static inline int tw_string(__u32 field, __u32 index, char *buf, __u32 size)
 	return n;
 }
 
-#define task_exe(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_EXE, 0, buf, size))
-#define task_cwd(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_CWD, 0, buf, size))
-#define task_cgroup(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_CGROUP, 0, buf, size))
-#define task_old_exe(tsk, buf, size) ((void)(tsk), tw_string(TASK_STRING_OLD_EXE, 0, buf, size))
-#define task_argv(tsk, index, buf, size) ((void)(tsk), tw_string(TASK_STRING_ARGV, index, buf, size))
+#define TW_STRING_READER(name, number)                                                       \
+	static inline int task_##name(const struct task_struct *tsk, char *buf, __u32 size)  \
+	{                                                                                    \
+		MODULE_READS(name);                                                          \
+		return tw_string(number, 0, buf, size);                                      \
+	}
+TW_STRING_READER(exe, TASK_STRING_EXE)
+TW_STRING_READER(cwd, TASK_STRING_CWD)
+TW_STRING_READER(cgroup, TASK_STRING_CGROUP)
+TW_STRING_READER(old_exe, TASK_STRING_OLD_EXE)
+
+static inline int task_argv(const struct task_struct *tsk, __u32 index, char *buf, __u32 size)
+{
+	MODULE_READS(argv);
+	return tw_string(TASK_STRING_ARGV, index, buf, size);
+}
 
 /* task_tty - the same of its controlling terminal, such as pts/0; 0 without one */
 static inline int task_tty(struct task_struct *tsk, char *buf, __u32 size)
@@ -362,7 +390,11 @@ static inline int task_parent_exe(struct task_struct *tsk, char *buf, __u32 size
  * script; once it runs, the source has the interpreter with its arguments.
  */
 #define task_exec_path(tsk, bprm, buf, size) ((void)(bprm), task_exe(tsk, buf, size))
-#define task_exec_argc(tsk, bprm) ((void)(bprm), (int)(tsk)->argc)
+static inline int task_exec_argc(const struct task_struct *tsk, const struct linux_binprm *bprm)
+{
+	MODULE_READS(argv);
+	return tsk->argc;
+}
 #define task_exec_arg(tsk, bprm, i, buf, size) ((void)(bprm), task_argv(tsk, i, buf, size))
 
 /*

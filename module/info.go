@@ -2,12 +2,14 @@ package module
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/wire"
 )
 
 // apiVersion is TASK_WATCHERS_API of the header.
@@ -21,8 +23,9 @@ type Info struct {
 	Veto   taskwatch.Kinds   // where a negative result is a veto
 	Powers []string          // that it asks for
 	Shared []string          // maps that it has together with other modules
-	Reads  taskwatch.Fields  // optional fields that it reads
+	Reads  taskwatch.Fields  // optional fields that it reads, and, with Only, default ones
 
+	Only      bool // of the default fields that it could do without, it reads only those in Reads
 	ParentExe bool // it reads the program of the task's parent
 
 	// Attach may come at any time, and again, so that nothing is kept of each task.
@@ -36,6 +39,7 @@ type Info struct {
 // made UTF-8: the interface of the daemon can have nothing else.
 func ParseInfo(b []byte) (*Info, error) {
 	info := &Info{Params: map[string]string{}}
+	var defaults taskwatch.Fields
 	for len(b) > 0 {
 		var field []byte
 		field, b, _ = bytes.Cut(b, []byte{0})
@@ -80,6 +84,16 @@ func ParseInfo(b []byte) (*Info, error) {
 				return nil, fmt.Errorf("MODULE_READS(%s): %w", value, err)
 			}
 			info.Reads |= f
+		case "default":
+			if value == readsOnly {
+				info.Only = true
+				continue
+			}
+			f := sparedFields(value)
+			if f == 0 {
+				return nil, fmt.Errorf("MODULE_READS(%s): %w", value, errUnknownField)
+			}
+			defaults |= f
 		case "attach":
 			if value != "at least once" {
 				return nil, fmt.Errorf("attach=%s: this program does not know when attach is to be called; use a newer taskwatch", value)
@@ -93,6 +107,9 @@ func ParseInfo(b []byte) (*Info, error) {
 				info.Powers = append(info.Powers, value)
 			}
 		}
+	}
+	if info.Only { // else it reads them all
+		info.Reads |= defaults
 	}
 	return info, nil
 }
@@ -113,22 +130,52 @@ func (i *Info) CheckAPI() error {
 	return nil
 }
 
-// readsParentExe is what a module reads that is no field of events.
-const readsParentExe = "parent_exe"
+// What a module says of what it reads that is no field of events.
+const (
+	readsParentExe = "parent_exe"
+	readsOnly      = "only"
+)
 
-// optionalField returns the field with a name as C has it, where a dot is "_".
+var errUnknownField = errors.New("this program does not know the field; use a newer taskwatch")
+
+// inC returns the name of a field as C has it.
+func inC(name string) string { return strings.ReplaceAll(name, ".", "_") }
+
+// optionalField returns the field with a name, which may be that of C.
 func optionalField(name string) (taskwatch.Fields, error) {
-	inC := func(s string) string { return strings.ReplaceAll(s, ".", "_") }
 	for _, f := range taskwatch.AllFields.List() {
 		if inC(f.Info().Name) != inC(name) {
 			continue
 		}
 		if !f.Info().Optional {
-			return 0, fmt.Errorf("it is no optional field, and always there; leave it out")
+			if sparedFields(name) != 0 {
+				return 0, fmt.Errorf("it is no optional field; name it with default=%s", name)
+			}
+			return 0, errors.New("it is no optional field, and always there; leave it out")
 		}
 		return f, nil
 	}
-	return 0, fmt.Errorf("this program does not know the field; use a newer taskwatch")
+	return 0, errUnknownField
+}
+
+// sparedFields returns the default fields that a module can do without, of that name
+// or of the group of that name.
+func sparedFields(name string) (fields taskwatch.Fields) {
+	for _, f := range wire.Spared.List() {
+		full := f.Info().Name
+		if group, _, grouped := strings.Cut(full, "."); inC(full) == inC(name) || grouped && group == name {
+			fields |= f
+		}
+	}
+	return fields
+}
+
+// Unread returns the default fields that the module does without.
+func (i *Info) Unread() taskwatch.Fields {
+	if !i.Only {
+		return 0
+	}
+	return wire.Spared &^ i.Reads
 }
 
 // ReadNames returns the names of what the module reads.

@@ -104,8 +104,8 @@ func TestDocumentedGuestCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	code := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllSubmatch(text, -1)
-	if len(code) != 5 {
-		t.Fatalf("docs/sandbox.md has %d blocks of Go, want a module, a watcher, those of tasks, what a module reads, and a test", len(code))
+	if len(code) != 6 {
+		t.Fatalf("docs/sandbox.md has %d blocks of Go, want a module, a watcher, those of tasks, two of what a module reads, and a test", len(code))
 	}
 	dir := t.TempDir()
 	template := filepath.Join(dir, "template.go")
@@ -129,7 +129,8 @@ func TestDocumentedGuestCode(t *testing.T) {
 		"decide.go":     "package main\n\nimport (\n\"strings\"\n\n\"github.com/taskwatch/taskwatch/guest\"\n)\n\n" + string(code[1][1]),
 		"tasks.go":      "package main\n\nimport \"github.com/taskwatch/taskwatch/guest\"\n\n" + string(code[2][1]),
 		"reads.go":      "package main\n\nimport \"github.com/taskwatch/taskwatch/guest\"\n\n" + string(code[3][1]),
-		"count_test.go": "package main\n\nimport (\n\"testing\"\n\n\"github.com/taskwatch/taskwatch\"\n\"github.com/taskwatch/taskwatch/guest/guesttest\"\n)\n\n" + string(code[4][1]),
+		"only.go":       "package main\n\nimport \"github.com/taskwatch/taskwatch/guest\"\n\n" + string(code[4][1]),
+		"count_test.go": "package main\n\nimport (\n\"testing\"\n\n\"github.com/taskwatch/taskwatch\"\n\"github.com/taskwatch/taskwatch/guest/guesttest\"\n)\n\n" + string(code[5][1]),
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {

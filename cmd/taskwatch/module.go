@@ -357,6 +357,9 @@ func (d *moduleDescription) write(w io.Writer) error {
 	if len(d.Reads) > 0 {
 		line("reads", "%s", strings.Join(d.Reads, ", "))
 	}
+	if len(d.Unread) > 0 {
+		line("unread", "%s", strings.Join(d.Unread, ", "))
+	}
 	if len(d.Powers) > 0 {
 		line("powers", "%s", strings.Join(d.Powers, ", "))
 	}

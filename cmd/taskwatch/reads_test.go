@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +37,7 @@ static int look(unsigned long val, struct task_struct *tsk, struct linux_binprm 
 	return 0;
 }
 task_exec_watcher_func(look);
+MODULE_READS_ONLY();
 MODULE_LICENSE("GPL");
 `
 
@@ -44,8 +47,17 @@ MODULE_LICENSE("GPL");
 func TestModuleReads(t *testing.T) {
 	needsClang(t)
 	object, sandboxed := buildBoth(t, "look", lookText)
-	if r := tw(t, "module", "info", sandboxed); !strings.Contains(r.stdout, "reads:         auid, sid, parent_exe\n") {
+	const reads = "reads:         argv, auid, sid, parent_exe\nunread:        exe, cwd, cgroup, old_exe, rusage\n"
+	if r := tw(t, "module", "info", sandboxed); !strings.Contains(r.stdout, reads) {
 		t.Errorf("info: %+v", r)
+	}
+	var info moduleDescription
+	r := tw(t, "modinfo", "-f", "json", sandboxed)
+	if err := json.Unmarshal([]byte(r.stdout), &info); err != nil || !slices.Equal(info.Unread, []string{"exe", "cwd", "cgroup", "old_exe", "rusage"}) {
+		t.Errorf("info as JSON: %v, %q: %+v", err, info.Unread, r)
+	}
+	if r := tw(t, "module", "info", object); r.status != 0 || strings.Contains(r.stdout, "read") {
+		t.Errorf("in the kernel: %+v", r)
 	}
 	const script = `cut -d' ' -f6 /proc/$$/stat; echo "$(cat /proc/self/loginuid 2>/dev/null || echo 4294967295)"; readlink /proc/$$/exe; /bin/true --look; :`
 	check := func(what string, r result, said string) {

@@ -28,6 +28,7 @@ static int check(unsigned long val, struct task_struct *tsk, struct linux_binprm
 }
 task_exec_watcher_func(check);
 
+MODULE_READS_ONLY();
 MODULE_VETO(exec);
 MODULE_DESCRIPTION("denies a program with an argument");
 MODULE_LICENSE("GPL");

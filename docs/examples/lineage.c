@@ -41,6 +41,7 @@ static int ran(unsigned long val, struct task_struct *tsk, struct linux_binprm *
 }
 task_execed_watcher_func(ran); /* an exec that is decided may still fail */
 
+MODULE_READS_ONLY();
 MODULE_VETO(exec);
 MODULE_DESCRIPTION("denies a program below another one");
 MODULE_LICENSE("GPL");

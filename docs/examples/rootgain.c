@@ -24,4 +24,5 @@ static int watch(unsigned long val, struct task_struct *tsk, const struct task_i
 task_ids_watcher_func(uid, watch);
 
 MODULE_DESCRIPTION("tasks that become root");
+MODULE_READS_ONLY();
 MODULE_LICENSE("GPL");

@@ -69,10 +69,12 @@ func New(t testing.TB) *Host {
 }
 
 // Event makes ev the current event and returns what a watcher gets of it,
-// until the next one. The event's Task must not be nil.
+// until the next one. The event's Task must not be nil. What the module does not
+// read, by its [guest.Info], is missing, as in the sandbox.
 func (h *Host) Event(ev *taskwatch.Event) *guest.Task {
 	h.ev = ev
 	wire.Put((*[wire.Size]byte)(bridge.Record), ev)
+	wire.Hide(bridge.Record, taskwatch.Fields(bridge.Unread()))
 	return (*guest.Task)(unsafe.Pointer(unsafe.SliceData(bridge.Record)))
 }
 
@@ -188,7 +190,7 @@ func (h *Host) field(number, index uint32) (string, int32) {
 	var strings wire.Strings
 	strings.Set(h.ev)
 	strings.ParentExe = h.ParentExe
-	value, there, known := strings.Field(number, index)
+	value, there, known := strings.Field(number, index, taskwatch.Fields(bridge.Unread()))
 	switch {
 	case !known:
 		return "", einval

@@ -68,6 +68,22 @@ func back(t *guest.Task) *taskwatch.Event {
 	}
 }
 
+// What the module does not read is missing, as in the sandbox.
+func TestUnread(t *testing.T) {
+	h := New(t)
+	guest.Describe(guest.Info{Only: true, Reads: guest.FieldCwd | guest.FieldsRusage})
+	defer guest.Describe(guest.Info{})
+	want := randevent.New(rand.New(rand.NewPCG(3, 4)), taskwatch.Exit)
+	want.Missing, want.OldExe = 0, "" // which no exit has
+	got := back(h.Event(want))
+	want = want.Clone()
+	want.Missing = taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCgroup
+	want.Task.Exe, want.Task.Argv, want.Task.ArgvCut, want.Task.Cgroup = "", []string{}, false, ""
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", line(got), line(want))
+	}
+}
+
 // The program of the parent is what the test says.
 func TestParentExe(t *testing.T) {
 	h := New(t)

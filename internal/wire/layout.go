@@ -236,6 +236,54 @@ func get(b *[Size]byte, ev *taskwatch.Event) {
 	x.CapsSecure = flags&flagCapsSecure != 0
 }
 
+// Spared are the default fields that are not gathered for a module that says that it
+// does not read them.
+const Spared = taskwatch.FieldExe |
+	taskwatch.FieldArgv |
+	taskwatch.FieldCwd |
+	taskwatch.FieldCgroup |
+	taskwatch.FieldOldExe |
+	taskwatch.FieldUTime |
+	taskwatch.FieldSTime |
+	taskwatch.FieldMaxRSS |
+	taskwatch.FieldMinFlt |
+	taskwatch.FieldMajFlt |
+	taskwatch.FieldNVCSw |
+	taskwatch.FieldNIvCSw |
+	taskwatch.FieldReadBytes |
+	taskwatch.FieldWriteBytes
+
+// hide clears the numbers that a record has of these fields.
+func hide(b []byte, fields taskwatch.Fields) {
+	if fields.Has(taskwatch.FieldUTime) {
+		le.PutUint64(b[offUtimeNS:], 0)
+	}
+	if fields.Has(taskwatch.FieldSTime) {
+		le.PutUint64(b[offStimeNS:], 0)
+	}
+	if fields.Has(taskwatch.FieldMaxRSS) {
+		le.PutUint64(b[offMaxrss:], 0)
+	}
+	if fields.Has(taskwatch.FieldMinFlt) {
+		le.PutUint64(b[offMinflt:], 0)
+	}
+	if fields.Has(taskwatch.FieldMajFlt) {
+		le.PutUint64(b[offMajflt:], 0)
+	}
+	if fields.Has(taskwatch.FieldNVCSw) {
+		le.PutUint64(b[offNvcsw:], 0)
+	}
+	if fields.Has(taskwatch.FieldNIvCSw) {
+		le.PutUint64(b[offNivcsw:], 0)
+	}
+	if fields.Has(taskwatch.FieldReadBytes) {
+		le.PutUint64(b[offReadBytes:], 0)
+	}
+	if fields.Has(taskwatch.FieldWriteBytes) {
+		le.PutUint64(b[offWriteBytes:], 0)
+	}
+}
+
 // flagsOf returns the flags of an event.
 func flagsOf(ev *taskwatch.Event) (flags uint32) {
 	t := ev.Task

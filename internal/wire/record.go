@@ -43,6 +43,21 @@ func Val(b *[Base]byte) uint64 { return le.Uint64(b[offVal:]) }
 // Kind returns which event a record is of.
 func Kind(b *[Base]byte) taskwatch.Kind { return taskwatch.Kind(le.Uint32(b[offEvent:])) }
 
+// Hide makes fields of Spared missing in the record b, of which it may be the
+// beginning.
+func Hide(b []byte, fields taskwatch.Fields) {
+	fields &= Spared & taskwatch.FieldsOf(taskwatch.Kind(le.Uint32(b[offEvent:])))
+	if fields == 0 {
+		return
+	}
+	le.PutUint64(b[offMissing:], le.Uint64(b[offMissing:])|uint64(fields))
+	if fields.Has(taskwatch.FieldArgv) {
+		le.PutUint32(b[offArgc:], 0)
+		le.PutUint32(b[offFlags:], le.Uint32(b[offFlags:])&^flagArgvCut)
+	}
+	hide(b, fields)
+}
+
 func putIDs(b []byte, ids *taskwatch.IDs) {
 	_ = b[15]
 	le.PutUint32(b, ids[0])

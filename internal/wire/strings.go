@@ -38,9 +38,9 @@ func (s *Strings) Same(ev *taskwatch.Event) bool {
 }
 
 // Field returns the string with that number. It is there if the source could
-// give it, and known if the number is that of a string.
-func (s *Strings) Field(number, index uint32) (value string, there, known bool) {
-	has := func(f taskwatch.Fields) bool { return s.Missing&f == 0 }
+// give it and it is not hidden, and known if the number is that of a string.
+func (s *Strings) Field(number, index uint32, hidden taskwatch.Fields) (value string, there, known bool) {
+	has := func(f taskwatch.Fields) bool { return (s.Missing|hidden)&f == 0 }
 	switch number {
 	case StringComm:
 		return s.Comm, has(taskwatch.FieldComm), true

@@ -58,6 +58,39 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// What is hidden is missing and zero, in a record of every size, and the rest is what
+// it was.
+func TestHide(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 1000 {
+		want := event(r)
+		want.Task.Argv = make([]string, 1+r.IntN(3))
+		hidden := taskwatch.Fields(r.Uint64())
+		var b [Size]byte
+		Put(&b, want)
+		Hide(b[:Sizes[r.IntN(len(Sizes))]], hidden)
+		got, err := Decode(b[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		hidden &= Spared & taskwatch.FieldsOf(want.Kind)
+		want.Missing |= hidden
+		argc := len(want.Task.Argv)
+		if hidden.Has(taskwatch.FieldArgv) {
+			argc, want.Task.ArgvCut = 0, false
+		}
+		want.Task.Argv = nil
+		for i, f := range taskwatch.FieldsRusage.List() {
+			if hidden.Has(f) {
+				reflect.ValueOf(&want.Rusage).Elem().Field(i).SetZero()
+			}
+		}
+		if !reflect.DeepEqual(got, want) || le.Uint32(b[offArgc:]) != uint32(argc) {
+			t.Fatalf("without %v\ngot  %+v %+v\nwant %+v %+v, with %d arguments", hidden, got, got.Task, want, want.Task, argc)
+		}
+	}
+}
+
 func TestPut(t *testing.T) {
 	var b [Size]byte
 	Put(&b, &taskwatch.Event{Task: &taskwatch.Task{Comm: "a name of more than 15 bytes", Argv: []string{"a", "b", "c"}}})

@@ -99,7 +99,7 @@ func (f *File) Info() Info {
 		for _, fn := range o.Execed {
 			i.Watchers = append(i.Watchers, Watcher{execed, fn})
 		}
-		i.Reads, i.Memory = o.ReadNames(), o.Memory()
+		i.Reads, i.Unread, i.Memory = o.ReadNames(), o.Unread.Groups(), o.Memory()
 		return i
 	}
 	return goInfo(f)
@@ -124,7 +124,8 @@ type Info struct {
 	License     string    `json:"license"`
 	Watchers    []Watcher `json:"watchers"`
 	Veto        []string  `json:"veto"`
-	Reads       []string  `json:"reads,omitempty"` // optional fields that it has gathered, in the sandbox
+	Reads       []string  `json:"reads,omitempty"`  // fields that it asks for by name, in the sandbox
+	Unread      []string  `json:"unread,omitempty"` // default fields that it does without
 	Powers      []string  `json:"powers"`
 	Params      []Param   `json:"params"`
 	Maps        []Map     `json:"maps"`

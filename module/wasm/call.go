@@ -95,6 +95,7 @@ func (m *Module) invoke(w *watcher, e *packedEvent) *taskwatch.Failure {
 		return m.crashed(w, fmt.Errorf("%w: its record is no longer there", ErrTrap))
 	}
 	e.copyTo(record)
+	wire.Hide(record, m.object.Unread)
 	w.calls.Add(1)
 	m.calls++
 	measured := m.calls%sampleEvery == 1

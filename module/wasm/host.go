@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
@@ -29,7 +30,8 @@ var hostFuncs = map[string]rewrite.FuncType{
 type host struct {
 	dog *watchdog
 
-	event *packedEvent // the event; nil outside of a watcher
+	event  *packedEvent     // the event; nil outside of a watcher
+	unread taskwatch.Fields // of it, which the module does not get
 
 	onLog  func(slog.Level, string)
 	onEmit func([]byte) // nil where nobody listens
@@ -89,7 +91,7 @@ func (h *host) taskField(mod api.Module, stack []uint64) {
 		errnoResult(stack, syscall.EINVAL)
 		return
 	}
-	value, there, known := h.event.text.Field(uint32(stack[0]), uint32(stack[1]))
+	value, there, known := h.event.text.Field(uint32(stack[0]), uint32(stack[1]), h.unread)
 	room := value[:min(uint64(len(value)), uint64(uint32(stack[3])))]
 	switch {
 	case !known:

@@ -90,6 +90,7 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 	}
 	h := &m.sandbox.host
 	h.onLog = opts.Log
+	h.unread = o.Unread
 	h.emits.unlimited, h.logs.unlimited = opts.Synchronous, opts.Synchronous
 	if opts.Feed != nil {
 		h.onEmit = m.emit
@@ -118,9 +119,9 @@ func (m *Module) Name() string { return m.object.Name }
 // To one module, events come in the order in which they were notified, whichever
 // way.
 //
-// The fields that are gathered for it are those of [Object.Reads] besides the default
-// ones. A module that reads of parents follows the tasks as one with [taskwatch.Attach]
-// does.
+// The fields that are gathered for it are those of [Object.Reads], and the default ones
+// but for those of [Object.Unread]. A module that reads of parents follows the tasks as
+// one with [taskwatch.Attach] does.
 //
 // When it is unregistered, what waits is worked off for two seconds at most,
 // and then dropped; no watcher runs after that.
@@ -130,7 +131,11 @@ func (m *Module) Watchers(veto taskwatch.Kinds) *taskwatch.Module {
 	if m.parents != nil {
 		m.parents.watch(t)
 	}
-	reads := taskwatch.Reads(taskwatch.DefaultFields | m.object.Reads)
+	fields := taskwatch.DefaultFields&^m.object.Unread | m.object.Reads
+	if m.opts.OnError == Deny && inPlace.Has(taskwatch.Exec) {
+		fields |= taskwatch.FieldExe // whether the program is known decides, whatever the module reads
+	}
+	reads := taskwatch.Reads(fields)
 	var observe [taskwatch.NumLists][]*watcher
 	for l := range numLists {
 		k := l.kind()

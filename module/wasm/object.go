@@ -28,10 +28,11 @@ type Object struct {
 	// Veto holds the events that the module wants to be able to deny.
 	Veto taskwatch.Kinds
 
-	// Reads holds the optional fields of events that the module reads, and ParentExe
-	// says that it reads the program of the task's parent. For others they are not
-	// gathered.
+	// Reads holds the optional fields of events that the module reads, Unread the default
+	// ones that it does without, and ParentExe says that it reads the program of the
+	// task's parent. What it does not read is not gathered for it.
 	Reads     taskwatch.Fields
+	Unread    taskwatch.Fields
 	ParentExe bool
 
 	// Watchers holds the names of the module's functions, in the order in
@@ -39,6 +40,8 @@ type Object struct {
 	// those that are called after an exec that has succeeded.
 	Watchers [taskwatch.NumLists][]string
 	Execed   []string
+
+	readNames []string
 
 	binary *rewrite.Module
 	code   []byte // instrumented
@@ -229,7 +232,8 @@ func (o *Object) ask(s *sandbox) error {
 		return invalid("%s: %w", exportInfo, err)
 	}
 	o.License, o.Description, o.Author, o.Version, o.Veto = info.License, info.Description, info.Author, info.Version, info.Veto
-	o.Reads, o.ParentExe = info.Reads, info.ParentExe
+	o.Reads, o.Unread, o.ParentExe = info.Reads&taskwatch.OptionalFields, info.Unread(), info.ParentExe
+	o.readNames = info.ReadNames()
 	for _, k := range o.Veto.List() {
 		if len(o.Watchers[k]) == 0 {
 			return invalid("MODULE_VETO(%s): it has no watcher on %s", k, k)
@@ -264,11 +268,8 @@ func (o *Object) Kinds() taskwatch.Kinds {
 	return s
 }
 
-// ReadNames returns the names of what the module has gathered besides the default
-// fields.
-func (o *Object) ReadNames() []string {
-	return (&module.Info{Reads: o.Reads, ParentExe: o.ParentExe}).ReadNames()
-}
+// ReadNames returns the names of what the module says that it reads.
+func (o *Object) ReadNames() []string { return slices.Clone(o.readNames) }
 
 // Params lists the parameters by name.
 func (o *Object) Params() []module.Param { return slices.Clone(o.params) }

@@ -140,6 +140,8 @@ func TestRejected(t *testing.T) {
 		"a veto of exit":         {info("veto=exit"), "MODULE_VETO(exit): only init, exec, uid and gid can be denied"},
 		"a field of no name":     {info("reads=nothing"), "MODULE_READS(nothing): this program does not know the field; use a newer taskwatch"},
 		"a field that is there":  {info("reads=pid"), "MODULE_READS(pid): it is no optional field, and always there; leave it out"},
+		"a default field":        {info("reads=exe"), "MODULE_READS(exe): it is no optional field; name it with default=exe"},
+		"a default field, free":  {info("default=pid"), "MODULE_READS(pid): this program does not know the field; use a newer taskwatch"},
 		"a group of fields":      {info("reads=caps"), "MODULE_READS(caps): this program does not know the field"},
 		"a veto without watcher": {info("veto=uid"), "MODULE_VETO(uid): it has no watcher on uid"},
 		"variables outside":      {func(f *wasmfile.File) { f.Funcs[2].Code = "\x42" + wasmfile.LEB(-16<<32|1) }, "not in its memory"},

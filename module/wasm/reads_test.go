@@ -1,12 +1,14 @@
 package wasm
 
 import (
+	"fmt"
 	"os"
 	"reflect"
 	"testing"
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/wire"
 )
 
 // A module asks for the optional fields that it reads, and for no others; in C the
@@ -59,6 +61,108 @@ func TestReads(t *testing.T) {
 			if got := feed.Fields(); got != 0 {
 				t.Errorf("for %s, which has gone, %v are gathered", o.Name, got)
 			}
+		}
+	}
+}
+
+// A module that says that it reads only what it names has no other default fields
+// gathered, if they cost something; in C the functions of the header name what they
+// read.
+func TestReadsOnly(t *testing.T) {
+	const free = taskwatch.DefaultFields &^ wire.Spared
+	const some = taskwatch.FieldExe | taskwatch.FieldUTime | taskwatch.FieldSTime | taskwatch.FieldMaxRSS
+	for _, c := range []struct {
+		file  string
+		reads taskwatch.Fields
+		names []string
+	}{
+		{"exitcode.c", free, nil},
+		{"only.c", free | some, []string{"exe", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes"}},
+		{"guest/only.go", free | some, []string{"exe", "rusage.utime_ns", "rusage.stime_ns", "rusage.maxrss_bytes"}},
+		{"facts.c", taskwatch.DefaultFields | taskwatch.FieldSID, []string{"sid"}},
+	} {
+		o := parse(t, c.file)
+		if want := taskwatch.DefaultFields &^ c.reads; o.Unread != want || !reflect.DeepEqual(o.ReadNames(), c.names) {
+			t.Errorf("%s does without %v, want %v; it names %q, want %q", c.file, o.Unread, want, o.ReadNames(), c.names)
+		}
+		for _, synchronous := range []bool{true, false} {
+			var r taskwatch.Registry
+			m := load(t, o, LoadOptions{Synchronous: synchronous})
+			tm := m.Watchers(0)
+			register(t, &r, tm)
+			for _, k := range o.Kinds().List() {
+				has := taskwatch.FieldsOf(k) | taskwatch.OptionalOf(k)
+				if got := r.Feed().Reads(k) & has; got != c.reads&has {
+					t.Errorf("for %s, %v of %v are gathered, want %v", c.file, got, k, c.reads&has)
+				}
+			}
+		}
+	}
+}
+
+// What a module does not name is missing for it, whoever else has it gathered, and what
+// it sends is about the event as it is.
+func TestUnreadIsMissing(t *testing.T) {
+	task := &taskwatch.Task{
+		ID: taskwatch.TaskID{Run: 1, N: 1}, PID: 10, TID: 10, Exe: "/bin/sh", Argv: []string{"sh", "-c"}, Cwd: "/tmp", Cgroup: "/a", UID: taskwatch.IDs{7},
+	}
+	ev := &taskwatch.Event{
+		Kind: taskwatch.Exit, Seq: 1, Task: task, Exit: taskwatch.ExitStatus{Code: 3, Group: true}, Missing: taskwatch.FieldSTime,
+		Rusage: taskwatch.Rusage{UTimeNS: 40, MaxRSS: 50, MinFlt: 60},
+	}
+	const missing = wire.Spared &^ (taskwatch.FieldExe | taskwatch.FieldUTime | taskwatch.FieldMaxRSS) &^ taskwatch.FieldOldExe
+	for _, synchronous := range []bool{true, false} {
+		var r taskwatch.Registry
+		m := load(t, parse(t, "only.c"), LoadOptions{Synchronous: synchronous, Deadline: time.Minute}) // the machine may be busy
+		register(t, &r, m.Watchers(0))
+		if err := r.Feed().Notify(ev); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is called", func() bool { return global(t, m, "code") == int64(3) })
+		for name, value := range map[string]any{
+			"uid": uint64(7), "exe": int64(len("/bin/sh")), "cpu": uint64(40), "maxrss": uint64(50), "missing": uint64(missing),
+			"cwd": int64(-2), "cgroup": int64(-2), "argc": uint64(0), "minflt": uint64(0),
+		} {
+			if got := global(t, m, name); got != value {
+				t.Errorf("in place: %v: %s is %v (%[3]T), want %v (%[4]T)", synchronous, name, got, value)
+			}
+		}
+
+		sent := make(chan *taskwatch.Record, 1)
+		var guests taskwatch.Registry
+		if err := guests.Attach(taskwatch.NewSink(nil, func(it taskwatch.Item) {
+			if it.Record != nil {
+				sent <- it.Clone().Record
+			}
+		})); err != nil {
+			t.Fatal(err)
+		}
+		g := load(t, parse(t, "guest/only.go"), LoadOptions{Synchronous: synchronous, Deadline: time.Minute, Feed: guests.Feed()})
+		register(t, &guests, g.Watchers(0))
+		if err := guests.Feed().Notify(ev); err != nil {
+			t.Fatal(err)
+		}
+		record := <-sent
+		const want = `{"argv":[],"cgroup":"","code":3,"cpu":40,"cwd":"","exe":"/bin/sh","maxrss":50,"minflt":0,"missing":%d,"uid":7}`
+		if got := string(record.Data); got != fmt.Sprintf(want, uint64(missing)) {
+			t.Errorf("in place: %v: it has seen %s", synchronous, got)
+		}
+		if record.Missing != ev.Missing&taskwatch.FieldsTask || record.Task.Cwd != "/tmp" || len(record.Task.Argv) != 2 {
+			t.Errorf("in place: %v: it is sent by %+v", synchronous, record.Task)
+		}
+	}
+}
+
+// With onerror=deny, a module that decides execs has the program gathered in any case:
+// one that is not known is denied.
+func TestUnknownProgramIsAskedFor(t *testing.T) {
+	o := parse(t, "decide.c")
+	for onError, want := range map[OnError]bool{FailOpen: false, Deny: true} {
+		var r taskwatch.Registry
+		m := load(t, o, LoadOptions{OnError: onError})
+		register(t, &r, m.Watchers(taskwatch.KindsOf(taskwatch.Exec)))
+		if got := r.Feed().Reads(taskwatch.Exec).Has(taskwatch.FieldExe); got != want {
+			t.Errorf("onerror=%v: the program is gathered: %v, want %v", onError, got, want)
 		}
 	}
 }

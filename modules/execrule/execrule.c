@@ -76,6 +76,7 @@ static int decide(unsigned long val, struct task_struct *tsk)
 }
 task_watcher_func(exec, decide);
 
+MODULE_READS_ONLY();
 MODULE_VETO(exec);
 MODULE_LICENSE("Dual BSD/GPL");
 MODULE_DESCRIPTION("denies execs by program and argument");

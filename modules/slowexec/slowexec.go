@@ -26,6 +26,8 @@ func init() {
 	guest.Describe(guest.Info{
 		License:     "Apache-2.0",
 		Description: "reports commands that fail or take long",
+		Only:        true,
+		Reads:       guest.FieldExe | guest.FieldOldExe | guest.FieldArgv,
 	})
 }
 

@@ -1,12 +1,15 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module/wasm"
 	"github.com/taskwatch/taskwatch/report"
 )
 
@@ -22,21 +25,28 @@ func (m *meter) Take(it taskwatch.Item) {
 	m.Sink.Take(it)
 }
 
-// nothing wants all fields of the same events as 'watch -e exit' on a terminal,
+// nothing wants these fields of the same events as 'watch -e exit' on a terminal,
 // and shows none.
-type nothing struct{ taskwatch.Sink }
-
-func (n nothing) Wants() taskwatch.Wants {
-	kinds := taskwatch.Kinds(0)
-	for k := range n.Sink.Wants() {
-		kinds |= taskwatch.KindsOf(k)
-	}
-	return taskwatch.WantAll(kinds)
+type nothing struct {
+	taskwatch.Sink
+	fields taskwatch.Fields
 }
 
-// sent returns the bytes that a load of n programs makes the kernel side send
-// for 'watch -e exit' on a terminal, or for a sink that wants all fields.
-func sent(t testing.TB, n int, all bool) uint64 {
+func (n nothing) Wants() taskwatch.Wants {
+	w := taskwatch.Wants{}
+	for k := range n.Sink.Wants() {
+		w[k] = n.fields
+	}
+	return w
+}
+
+// readers are for what 'watch -e exit' is: a terminal, all fields, and a module of the
+// sandbox that reads the exit code alone.
+var readers = []string{"terminal", "all", "module"}
+
+// sent returns the bytes that a load of n programs makes the kernel side send for one of
+// the readers.
+func sent(t testing.TB, n int, reader string) uint64 {
 	t.Helper()
 	src, err := New(Config{Command: command(t, "exec", fmt.Sprint(n))})
 	if err != nil {
@@ -44,8 +54,12 @@ func sent(t testing.TB, n int, all bool) uint64 {
 	}
 	var reg taskwatch.Registry
 	m := &meter{src: src, Sink: report.NewText(io.Discard, report.TextOptions{Kinds: taskwatch.KindsOf(taskwatch.Exit)})}
-	if all {
-		m.Sink = nothing{m.Sink}
+	switch reader {
+	case "all":
+		m.Sink = nothing{m.Sink, taskwatch.DefaultFields}
+	case "module":
+		m.Sink = nothing{m.Sink, 0}
+		readExitCodes(t, &reg)
 	}
 	if err := reg.Attach(m); err != nil {
 		t.Fatal(err)
@@ -56,14 +70,45 @@ func sent(t testing.TB, n int, all bool) uint64 {
 	return m.sent
 }
 
-// What a terminal does not show is not gathered for it.
-func TestTerminalGathersLess(t *testing.T) {
+// readExitCodes registers a module of the sandbox that reads the exit code alone.
+func readExitCodes(t testing.TB, reg *taskwatch.Registry) {
+	t.Helper()
+	o, err := wasm.Parse("exitcode", testmodule.Wasm(t, "../../module/wasm/testdata/exitcode.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := o.Load(wasm.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tm := loaded.Watchers(0)
+	if err := reg.Register(tm); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(reg.Unregister(tm), loaded.Close(), o.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What a terminal does not show, and a module of the sandbox does not read, is not
+// gathered for it.
+func TestReadersGatherLess(t *testing.T) {
 	testutil.Root(t)
 	const n = 20
-	shown, all := sent(t, n, false), sent(t, n, true)
-	t.Logf("%d programs: %d bytes for the terminal, %d with all fields", n, shown, all)
-	if shown >= all || shown == 0 {
-		t.Errorf("the kernel side sends %d bytes for a terminal, and %d for all fields", shown, all)
+	all := sent(t, n, "all")
+	for _, reader := range readers {
+		if reader == "all" {
+			continue
+		}
+		t.Run(reader, func(t *testing.T) {
+			got := sent(t, n, reader)
+			t.Logf("%d programs: %d bytes for it, %d with all fields", n, got, all)
+			if got >= all || got == 0 {
+				t.Errorf("the kernel side sends %d bytes for it, and %d for all fields", got, all)
+			}
+		})
 	}
 }
 
@@ -123,11 +168,12 @@ func TestCwdIsGatheredWhereItIsRead(t *testing.T) {
 }
 
 // BenchmarkGathered measures what the kernel side sends for 'watch -e exit' on
-// a terminal, and for a sink that wants all fields of the same events.
+// a terminal, for a sink that wants all fields of the same events, and for a module
+// of the sandbox that reads the exit code alone.
 func BenchmarkGathered(b *testing.B) {
-	for _, all := range []bool{false, true} {
-		b.Run(map[bool]string{false: "terminal", true: "all"}[all], func(b *testing.B) {
-			bytes := sent(b, b.N, all)
+	for _, reader := range readers {
+		b.Run(reader, func(b *testing.B) {
+			bytes := sent(b, b.N, reader)
 			b.ReportMetric(float64(bytes)/float64(b.N), "B/program")
 		})
 	}

@@ -23,8 +23,9 @@ const (
 
 // Of the module.
 var (
-	Vars   func() []Var // in the order of their declaration
-	Record []byte       // where the current event is written to
+	Vars   func() []Var  // in the order of their declaration
+	Unread func() uint64 // the default fields that it does without
+	Record []byte        // where the current event is written to
 )
 
 // Host is what the host does for a module. Its functions are never nil.

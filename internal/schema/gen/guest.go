@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/taskwatch/taskwatch/internal/schema"
@@ -37,7 +38,9 @@ func guest(pl *plan) []byte {
 	for i, f := range schema.Table {
 		p.f("Field%s Fields = 1 << %d // %s\n", fieldConst(f.Name), i, f.Name)
 	}
-	p.f(")\n\n// fieldNames are the names of the fields, by their bits.\nvar fieldNames = [...]string{")
+	p.f(")\n\n// FieldsRusage are those of [Task.Rusage].\nconst FieldsRusage = %s\n\n", guestConsts(group("rusage")))
+	p.f("// sparedFields are default ones that are not gathered for a module that says that it\n// does not read them: see [Info.Only].\nconst sparedFields = %s\n\n", guestConsts(spared))
+	p.f("// fieldNames are the names of the fields, by their bits.\nvar fieldNames = [...]string{")
 	for _, f := range schema.Table {
 		p.f("%q, ", f.Name)
 	}
@@ -83,6 +86,17 @@ func guest(pl *plan) []byte {
 	return p.Bytes()
 }
 
+// guestConsts joins the constants of the fields that are meant.
+func guestConsts(meant func(schema.Field) bool) string {
+	var list []string
+	for _, f := range schema.Table {
+		if meant(f) {
+			list = append(list, "Field"+fieldConst(f.Name))
+		}
+	}
+	return strings.Join(list, " | ")
+}
+
 // fieldConst turns rusage.utime_ns into RusageUtime.
 func fieldConst(name string) string { return camel(strings.TrimSuffix(name, "_ns")) }
 
@@ -124,13 +138,22 @@ func header(pl *plan) []byte {
 		}
 	}
 	b.WriteString(")\n")
-	b.WriteString("\n/* Their names for MODULE_READS(). */\nenum {\n")
-	for i, f := range schema.Table {
-		if f.Optional {
-			fmt.Fprintf(&b, "\ttw_field_%s = %d,\n", strings.ReplaceAll(f.Name, ".", "_"), i)
+	b.WriteString("\n/* What MODULE_READS() takes: the optional fields, and default ones that cost\n * something. */\nenum {\n")
+	named := func(do func(name, key string, n int)) {
+		for i, f := range schema.Table {
+			switch name := strings.ReplaceAll(f.Name, ".", "_"); {
+			case f.Optional:
+				do(name, "reads", i)
+			case spared(f):
+				do(name, "default", i)
+			}
 		}
+		do("rusage", "default", slices.IndexFunc(schema.Table, group("rusage")))
+		do(schema.ParentExe, "reads", schema.ParentExeText)
 	}
-	fmt.Fprintf(&b, "\ttw_field_%s = %d,\n};\n", schema.ParentExe, schema.ParentExeText)
+	named(func(name, _ string, n int) { fmt.Fprintf(&b, "\ttw_field_%s = %d,\n", name, n) })
+	b.WriteString("};\n\n")
+	named(func(name, key string, _ int) { fmt.Fprintf(&b, "#define TW_READS_%s %q\n", name, key) })
 	b.WriteString("\n/* The strings that the host gives. The numbers of a list are text, too. */\n")
 	for i, t := range pl.texts {
 		fmt.Fprintf(&b, "#define TASK_STRING_%s %d\n", strings.ToUpper(t.name), i)

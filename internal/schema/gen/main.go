@@ -107,6 +107,10 @@ func consts(prefix string, meant func(schema.Field) bool) string {
 
 func optional(f schema.Field) bool { return f.Optional }
 
+// spared reports whether a default field is not gathered for a module that says that
+// it does not read it. All others are in every record of bpf, and cost nothing.
+func spared(f schema.Field) bool { return !f.Optional && f.Gather != "" }
+
 func group(name string) func(schema.Field) bool {
 	return func(f schema.Field) bool { return !f.Optional && strings.HasPrefix(f.Name, name+".") }
 }

@@ -1,10 +1,14 @@
 package main
 
-import "github.com/taskwatch/taskwatch/internal/schema"
+import (
+	"slices"
+
+	"github.com/taskwatch/taskwatch/internal/schema"
+)
 
 func wire(pl *plan) []byte {
 	p := file("wire", "strconv", module)
-	for _, part := range []func(*plan){p.wireLayout, p.wirePut, p.wireGet, p.wireFlags, p.wireTexts} {
+	for _, part := range []func(*plan){p.wireLayout, p.wirePut, p.wireGet, p.wireHide, p.wireFlags, p.wireTexts} {
 		part(pl)
 	}
 	return p.Bytes()
@@ -85,6 +89,19 @@ func (p *printer) wireGet(pl *plan) {
 	p.f("flags := le.Uint32(b[offFlags:])\n_ = flags\n")
 	for _, f := range pl.flags[len(schema.Flags):] {
 		p.f("%s = flags&flag%s != 0\n", f.Go, camel(f.Name))
+	}
+	p.f("}\n\n")
+}
+
+// wireHide prints what a module may do without.
+func (p *printer) wireHide(pl *plan) {
+	p.f("// Spared are the default fields that are not gathered for a module that says that it\n// does not read them.\nconst Spared = %s\n\n", consts("taskwatch.", spared))
+	p.f("// hide clears the numbers that a record has of these fields.\nfunc hide(b []byte, fields taskwatch.Fields) {\n")
+	for i := range schema.Table {
+		f := &schema.Table[i]
+		if m := slices.IndexFunc(pl.members, func(e placed) bool { return e.Go == "ev."+f.Go }); spared(*f) && m >= 0 {
+			p.f("if fields.Has(taskwatch.Field%s) {\nle.PutUint64(b[off%s:], 0)\n}\n", f.Const, camel(pl.members[m].Name))
+		}
 	}
 	p.f("}\n\n")
 }
