@@ -53,7 +53,7 @@ func orBuiltin(module string) string {
 	return module
 }
 
-// failures count the reports of a module.
+// failures counts those of a module.
 type failures struct{ errors, crashes uint64 }
 
 // CallLog collects what the watchers of a registry and the registry itself
@@ -61,11 +61,11 @@ type failures struct{ errors, crashes uint64 }
 // where a registry is said to report from inside its watchers, that keeps the
 // watcher running.
 type CallLog struct {
-	mu      sync.Mutex // guards the fields below
-	calls   []WatcherCall
-	reports []Failure
-	failed  map[string]failures // all that were ever reported, by module
-	hold    func(WatcherCall)   // called with every call, without mu, if set
+	mu       sync.Mutex // guards the fields below
+	calls    []WatcherCall
+	reported []Failure
+	failed   map[string]failures // all that were ever reported, by module
+	hold     func(WatcherCall)   // called with every call, without mu, if set
 }
 
 // Call adds a call.
@@ -79,21 +79,21 @@ func (l *CallLog) Call(c WatcherCall) {
 	}
 }
 
-// Report adds a reported error.
-func (l *CallLog) Report(r Failure) {
+// Report adds a failure that was reported.
+func (l *CallLog) Report(f Failure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.reports = append(l.reports, r)
+	l.reported = append(l.reported, f)
 	if l.failed == nil {
 		l.failed = map[string]failures{}
 	}
-	f := l.failed[r.Module]
-	if r.Crash {
-		f.crashes++
+	n := l.failed[f.Module]
+	if f.Crash {
+		n.crashes++
 	} else {
-		f.errors++
+		n.errors++
 	}
-	l.failed[r.Module] = f
+	l.failed[f.Module] = n
 }
 
 // failures returns how many failures of the module were reported.
@@ -118,13 +118,13 @@ func (l *CallLog) setHold(fn func(WatcherCall)) {
 }
 
 // take empties the log and returns what it has of kind k.
-func (l *CallLog) take(k taskwatch.Kind) (calls []WatcherCall, reports []Failure) {
+func (l *CallLog) take(k taskwatch.Kind) (calls []WatcherCall, failures []Failure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	calls = slices.DeleteFunc(l.calls, func(c WatcherCall) bool { return c.Kind != k })
-	reports = slices.DeleteFunc(l.reports, func(r Failure) bool { return r.Kind != k })
-	l.calls, l.reports = nil, nil
-	return calls, reports
+	failures = slices.DeleteFunc(l.reported, func(f Failure) bool { return f.Kind != k })
+	l.calls, l.reported = nil, nil
+	return calls, failures
 }
 
 // show writes a list in one line.

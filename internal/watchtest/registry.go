@@ -221,8 +221,8 @@ func (tr *trial) unregister(m RegistryModule) {
 func (tr *trial) notify(kinds taskwatch.Kinds) {
 	for _, k := range (kinds & tr.cfg.Kinds).List() {
 		val, err := tr.reg.Notify(k)
-		calls, reports := tr.log.take(k)
-		wantCalls, wantReports, errno := tr.expect(k, val)
+		calls, failures := tr.log.take(k)
+		wantCalls, wantFailures, errno := tr.expect(k, val)
 		// Who decides and who observes may have two moments, so that nothing
 		// is said of where a built-in stands among guards.
 		if len(tr.listed) > 0 && tr.listed[0].spec.Shape == Guard {
@@ -231,13 +231,13 @@ func (tr *trial) notify(kinds taskwatch.Kinds) {
 		}
 		if tr.queued(k) {
 			byModule(calls, wantCalls)
-			byModule(reports, wantReports)
+			byModule(failures, wantFailures)
 		}
 		if !slices.Equal(calls, wantCalls) {
 			tr.problem("on %s were called %s; want %s", k, show(calls), show(wantCalls))
 		}
-		if !slices.Equal(reports, wantReports) {
-			tr.problem("on %s were reported %s; want %s", k, show(reports), show(wantReports))
+		if !slices.Equal(failures, wantFailures) {
+			tr.problem("on %s were reported %s; want %s", k, show(failures), show(wantFailures))
 		}
 		switch {
 		case errno == 0 && err != nil:
@@ -257,7 +257,7 @@ func (tr *trial) queued(k taskwatch.Kind) bool {
 }
 
 // expect says what an event of kind k is to lead to.
-func (tr *trial) expect(k taskwatch.Kind, val uint64) (calls []WatcherCall, reports []Failure, errno syscall.Errno) {
+func (tr *trial) expect(k taskwatch.Kind, val uint64) (calls []WatcherCall, failures []Failure, errno syscall.Errno) {
 	if tr.cfg.Builtin {
 		calls = append(calls, WatcherCall{"", 0, k, val})
 	}
@@ -268,17 +268,17 @@ func (tr *trial) expect(k taskwatch.Kind, val uint64) (calls []WatcherCall, repo
 			switch {
 			case !fail.Kinds.Has(k) || fail.Watcher != i:
 			case fail.Crash:
-				reports = append(reports, Failure{Module: s.spec.Name, Kind: k, Crash: true})
+				failures = append(failures, Failure{Module: s.spec.Name, Kind: k, Crash: true})
 			default:
 				veto := s.spec.Shape == Guard && tr.cfg.Veto.Has(k) && errno == 0
 				if veto {
 					errno = fail.Errno
 				}
-				reports = append(reports, Failure{Module: s.spec.Name, Kind: k, Errno: fail.Errno, Veto: veto})
+				failures = append(failures, Failure{Module: s.spec.Name, Kind: k, Errno: fail.Errno, Veto: veto})
 			}
 		}
 	}
-	return calls, reports, errno
+	return calls, failures, errno
 }
 
 // byModule sorts lists by module and keeps the order of each module's own.
