@@ -203,7 +203,7 @@ func loadDoctor(pid int, errno syscall.Errno) (*kernel.Module, error) {
 		return nil, err
 	}
 	return o.Load(kernel.LoadOptions{Params: map[string]string{
-		"pid": strconv.Itoa(pid), "refuse": strconv.Itoa(int(errno)),
+		"pid": strconv.Itoa(pid), "deny": strconv.Itoa(int(errno)),
 	}})
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What 'taskwatch doctor' tries the table in the kernel with. It counts the
- * events of one process, and refuses what that process does if told to. All
+ * events of one process, and denies what that process does if told to. All
  * others pass.
  */
 #include "task_watchers.h"
@@ -10,8 +10,8 @@
 
 module_param(pid, int, 0);
 MODULE_PARM_DESC(pid, "the process");
-module_param(refuse, int, 0);
-MODULE_PARM_DESC(refuse, "the error to refuse it with; 0 refuses nothing");
+module_param(deny, int, 0);
+MODULE_PARM_DESC(deny, "the error to deny it with; 0 denies nothing");
 
 __u64 seen[NUM_WATCH_TASK_EVENTS];
 
@@ -23,11 +23,11 @@ static __always_inline void count(int event, struct task_struct *tsk)
 		__sync_fetch_and_add(&seen[event], 1);
 }
 
-#define watch(ev, num, refusable)                                      \
+#define watch(ev, num, deniable)                                       \
 	static int on_##ev(unsigned long val, struct task_struct *tsk) \
 	{                                                              \
 		count(num, tsk);                                       \
-		return (refusable) && acts() ? -refuse : 0;            \
+		return (deniable) && acts() ? -deny : 0;               \
 	}                                                              \
 	task_watcher_func(ev, on_##ev)
 
