@@ -19,7 +19,7 @@ var oneMeaning = map[string][]string{
 	"stream": {"daemon"},                                                                 // what a client gets
 }
 
-// Names keep to the glossary. In fleets, Refused is a state of the interface.
+// Names keep to the glossary.
 func TestWords(t *testing.T) {
 	testutil.Require(t, testutil.NeedsSource("go.mod"))
 	has := map[string]bool{}
@@ -36,9 +36,7 @@ func TestWords(t *testing.T) {
 			}
 		}
 		for _, name := range namesWith(f, "refus") {
-			if pkg != "fleet" && !strings.HasPrefix(pkg, "fleet/") {
-				t.Errorf("%s has the name %s: an operation is denied, and what is not accepted is rejected", file, name)
-			}
+			t.Errorf("%s has the name %s: an operation is denied, and what is not accepted is rejected", file, name)
 		}
 	})
 	for word, packages := range oneMeaning {

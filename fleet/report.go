@@ -27,7 +27,7 @@ type State string
 const (
 	Running  State = "running"
 	Failed   State = "failed"   // the reason says why; an earlier version may run
-	Refused  State = "refused"  // the entry was not accepted, and nothing changed
+	Rejected State = "refused"  // the entry was not accepted, and nothing changed
 	Fetching State = "fetching" // the file is on its way from a registry; an earlier version may run
 	Waiting  State = "waiting"  // the rollout has not reached the node
 	Lapsed   State = "lapsed"   // nobody has renewed the lease
@@ -41,5 +41,5 @@ type ModuleReport struct {
 	State      State  `json:"state"`
 	Reason     string `json:"reason,omitempty"`
 	Running    uint64 `json:"running,omitempty"` // the generation that runs; 0 if none does
-	Refused    uint64 `json:"refused,omitempty"` // the generation that the refused entry says it has
+	Rejected   uint64 `json:"refused,omitempty"` // the generation that the rejected entry says it has
 }

@@ -101,7 +101,7 @@ func fleetModulesOf(wanted map[string]*operator.Wanted, nodes []fleet.NodeState)
 			out.Silent = append(out.Silent, fleetSilent{n.Report.Facts.Name, n.Key, n.Age.Seconds()})
 		}
 		for _, r := range n.Report.Modules {
-			if wanted[r.Module] == nil && (r.Running != 0 || r.State == fleet.Failed || r.State == fleet.Refused) {
+			if wanted[r.Module] == nil && (r.Running != 0 || r.State == fleet.Failed || r.State == fleet.Rejected) {
 				out.NoEntry = append(out.NoEntry, fleetFailed{r.Module, n.Report.Facts.Name, n.Key, r.State, r.Reason})
 			}
 		}
@@ -124,7 +124,7 @@ func fleetModulesOf(wanted map[string]*operator.Wanted, nodes []fleet.NodeState)
 			n := &nodes[i]
 			r := reportOf(n, name)
 			m.count(n, r, chosen(n))
-			if r.State == fleet.Failed || r.State == fleet.Refused {
+			if r.State == fleet.Failed || r.State == fleet.Rejected {
 				out.Failed = append(out.Failed, fleetFailed{name, n.Report.Facts.Name, n.Key, r.State, r.Reason})
 			}
 		}
@@ -174,7 +174,7 @@ func (m *fleetModule) count(n *fleet.NodeState, r fleet.ModuleReport, chosen boo
 		m.Earlier++
 	}
 	switch {
-	case r.State == fleet.Failed || r.State == fleet.Refused:
+	case r.State == fleet.Failed || r.State == fleet.Rejected:
 		m.Failed++
 	case r.State == fleet.Lapsed:
 		m.Lapsed++

@@ -27,7 +27,7 @@ func largeFleet() (map[string]*operator.Wanted, []fleet.NodeState) {
 		case i < 20: // each with a number of its own
 			m = fleet.ModuleReport{Module: "guard", Generation: 8, State: fleet.Failed, Running: 7, Reason: fmt.Sprintf("no room: %d bytes are missing", 4096*(i+1))}
 		case i < 23:
-			m = fleet.ModuleReport{Module: "guard", Generation: 7, State: fleet.Refused, Refused: 8, Running: 7, Reason: "the entry has expired"}
+			m = fleet.ModuleReport{Module: "guard", Generation: 7, State: fleet.Rejected, Rejected: 8, Running: 7, Reason: "the entry has expired"}
 		case i < 33:
 			m = fleet.ModuleReport{Module: "guard", Generation: 8, State: fleet.Waiting, Running: 7}
 		case i < 40:
@@ -105,7 +105,7 @@ func TestFleetLsmodWithoutEntry(t *testing.T) {
 	hidden := fleet.ModuleReport{Module: "hidden", State: fleet.Running, Generation: 7, Running: 7}
 	v := fleetModulesOf(map[string]*operator.Wanted{}, []fleet.NodeState{
 		node("UB", hidden, fleet.ModuleReport{Module: "gone", State: fleet.Unwanted, Generation: 5}),
-		node("UA", hidden, fleet.ModuleReport{Module: "forged", State: fleet.Refused, Reason: "why"}),
+		node("UA", hidden, fleet.ModuleReport{Module: "forged", State: fleet.Rejected, Reason: "why"}),
 	})
 	var b strings.Builder
 	if err := v.write(&b); err != nil {

@@ -133,7 +133,7 @@ func TestClockSkew(t *testing.T) {
 	behind := say(-time.Hour, 10*time.Minute, right.Generation+1, "3")
 	eventually(t, "the entry of the one behind is refused", func() bool {
 		r := tm.report(t, n, "count")
-		return r.State == fleet.Refused && r.Refused == behind.Generation && r.Running == right.Generation && strings.Contains(r.Reason, "has expired, at ")
+		return r.State == fleet.Rejected && r.Rejected == behind.Generation && r.Running == right.Generation && strings.Contains(r.Reason, "has expired, at ")
 	})
 	if o := tm.want(t, &fleet.Entry{Module: "count", Params: map[string]string{"uid": "4"}}, file); len(o.Failed()) > 0 {
 		t.Errorf("afterwards: %+v", o.Failed())
@@ -234,7 +234,7 @@ func TestFullDiskOfNode(t *testing.T) {
 	filler := fill(t, dir)
 	next := &fleet.Entry{Module: "count", Params: map[string]string{"uid": "1"}}
 	o := tm.want(t, next, file)
-	if f := o.Failed(); len(f) != 1 || f[0].State != fleet.Refused || f[0].Generation != good.Generation || f[0].Running != good.Generation ||
+	if f := o.Failed(); len(f) != 1 || f[0].State != fleet.Rejected || f[0].Generation != good.Generation || f[0].Running != good.Generation ||
 		!strings.Contains(f[0].Reason, "cannot be kept here") || !strings.Contains(f[0].Reason, "no space left") {
 		t.Errorf("on a full disk, the outcome is %+v", o)
 	}

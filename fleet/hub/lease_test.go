@@ -74,7 +74,7 @@ func TestRenewalsOfClockAhead(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := tm.report(t, n, "count")
-		return r.State == fleet.Refused && strings.Contains(r.Reason, "has expired") && r.Running == 0
+		return r.State == fleet.Rejected && strings.Contains(r.Reason, "has expired") && r.Running == 0
 	})
 	if took := time.Since(began); took < lease {
 		t.Errorf("it has ended after %v", took)

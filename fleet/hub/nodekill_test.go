@@ -140,7 +140,7 @@ func TestNodeIsKilledWhileItLoads(t *testing.T) {
 		eventually(t, "the moment comes", func() bool { return time.Now().After(moment) })
 		killNode(cmd, events)
 		m := state()
-		if m.Generation < seen || m.State == fleet.Refused || m.State == fleet.Failed {
+		if m.Generation < seen || m.State == fleet.Rejected || m.State == fleet.Failed {
 			t.Errorf("round %d: it has seen generation %d before, and says %+v", i, seen, m)
 		}
 		seen = m.Generation

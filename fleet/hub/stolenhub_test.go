@@ -143,7 +143,7 @@ func TestKeyIsTakenAway(t *testing.T) {
 		eventually(t, "the node refuses the old entry", func() bool {
 			h.sayStored(t, &old)
 			r := tm.report(t, n, "count")
-			return r.State == fleet.Refused && strings.Contains(r.Reason, "is an old one") && r.Running == 0
+			return r.State == fleet.Rejected && strings.Contains(r.Reason, "is an old one") && r.Running == 0
 		})
 		if got := n.FleetModules(); len(got) > 0 {
 			t.Errorf("%q run", got)
@@ -226,7 +226,7 @@ func TestStolenHub(t *testing.T) {
 			}
 			eventually(t, "the node reports that it has refused the entry", func() bool {
 				r := tm.report(t, n, c.module)
-				return r.State == fleet.Refused && strings.Contains(r.Reason, c.says)
+				return r.State == fleet.Rejected && strings.Contains(r.Reason, c.says)
 			})
 			if r := tm.report(t, n, "count"); r.Running != now.Generation {
 				t.Errorf("generation %d runs, want %d", r.Running, now.Generation)
@@ -248,6 +248,6 @@ func TestStolenHub(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := tm.report(t, n, "count")
-		return r.State == fleet.Refused && strings.Contains(r.Reason, "is an old one") && r.Running == now.Generation
+		return r.State == fleet.Rejected && strings.Contains(r.Reason, "is an old one") && r.Running == now.Generation
 	})
 }

@@ -21,11 +21,11 @@ type entry struct {
 	until       time.Time // when the lease of seen ends, by the monotonic clock; zero where it was never given
 	activeUntil time.Time // the same of active
 
-	refused string // why the last entry that came was not accepted
-	claimed uint64 // its generation, as it says
-	failed  string // why seen does not run
-	state   fleet.State
-	running uint64
+	rejected string // why the last entry that came was not accepted
+	claimed  uint64 // its generation, as it says
+	failed   string // why seen does not run
+	state    fleet.State
+	running  uint64
 }
 
 // distrusted is an entry that was accepted, and whose key is not trusted any more. Nothing
@@ -37,7 +37,7 @@ func distrusted(name string, s *fleet.Signed, why error) *entry {
 	if err != nil || e.Module != name || fleet.CheckGeneration(e.Generation, time.Now()) != nil {
 		return nil
 	}
-	return &entry{kept: kept{Seen: *s}, floor: e.Generation, refused: why.Error(), claimed: e.Generation}
+	return &entry{kept: kept{Seen: *s}, floor: e.Generation, rejected: why.Error(), claimed: e.Generation}
 }
 
 // chooses reports whether seen is for a node with these facts.

@@ -57,7 +57,7 @@ func newModules(n *Node) (*modules, error) {
 	return ms, nil
 }
 
-// maxModules is how many modules a node reports refused entries of.
+// maxModules is how many modules a node reports rejected entries of.
 const maxModules = fleet.MaxDesired
 
 // restore runs what ran before, without the hub.
@@ -69,7 +69,7 @@ func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
 	for i := range list {
 		s := &list[i]
 		if !s.Named() { // it is not kept
-			ms.node.log.Error("an entry of the hub is refused", "module", fmt.Sprintf("%.40q", s.Module), "error", "that is no module's name")
+			ms.node.log.Error("an entry of the hub is rejected", "module", fmt.Sprintf("%.40q", s.Module), "error", "that is no module's name")
 			continue
 		}
 		e := ms.list[s.Module]
@@ -77,17 +77,17 @@ func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
 		switch {
 		case err != nil:
 			if e == nil && len(ms.list) >= maxModules {
-				ms.node.log.Error("an entry of the hub is refused", "module", s.Module, "error", err)
+				ms.node.log.Error("an entry of the hub is rejected", "module", s.Module, "error", err)
 				continue
 			}
 			if e == nil {
 				e = &entry{}
 				ms.list[s.Module] = e
 			}
-			if e.refused != err.Error() {
-				ms.node.log.Error("an entry of the hub is refused", "module", s.Module, "error", err)
+			if e.rejected != err.Error() {
+				ms.node.log.Error("an entry of the hub is rejected", "module", s.Module, "error", err)
 			}
-			e.refused, e.claimed = err.Error(), 0
+			e.rejected, e.claimed = err.Error(), 0
 			if u, err := s.Signed.Unverified(); err == nil {
 				e.claimed = u.Generation
 			}
@@ -97,11 +97,11 @@ func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
 				ms.list[s.Module] = e
 			}
 			before = append(before, &was{e, *e})
-			e.Seen, e.seen, e.refused = s.Signed, accepted, ""
+			e.Seen, e.seen, e.rejected = s.Signed, accepted, ""
 			e.until = time.Now().Add(accepted.Lease)
 			ms.fetches.forget(accepted.Digest)
 		default:
-			e.refused = ""
+			e.rejected = ""
 		}
 	}
 	if len(before) > 0 {
@@ -112,7 +112,7 @@ func (ms *modules) take(ctx context.Context, list []fleet.Stored) {
 			for _, w := range slices.Backward(before) {
 				generation := w.entry.seen.Generation
 				*w.entry = w.value
-				w.entry.refused, w.entry.claimed = fmt.Sprintf("the entry cannot be kept here: %v", err), generation
+				w.entry.rejected, w.entry.claimed = fmt.Sprintf("the entry cannot be kept here: %v", err), generation
 			}
 		}
 	}

@@ -14,15 +14,15 @@ func (ms *modules) reports(reason int) (list []fleet.ModuleReport) {
 	forgotten := time.Now().Add(-2 * fleet.MaxAhead)
 	for _, name := range slices.Sorted(maps.Keys(ms.list)) {
 		e := ms.list[name]
-		if e.seen != nil && e.seen.Absent && e.seen.Expires.Before(forgotten) && e.running == 0 && e.refused == "" {
+		if e.seen != nil && e.seen.Absent && e.seen.Expires.Before(forgotten) && e.running == 0 && e.rejected == "" {
 			continue // the hub forgets it, too, and a report is bounded
 		}
 		r := fleet.ModuleReport{Module: name, State: e.state, Reason: e.failed, Running: e.running}
 		if e.seen != nil {
 			r.Generation = e.seen.Generation
 		}
-		if e.refused != "" {
-			r.State, r.Reason, r.Refused = fleet.Refused, e.refused, e.claimed
+		if e.rejected != "" {
+			r.State, r.Reason, r.Rejected = fleet.Rejected, e.rejected, e.claimed
 		}
 		r.Reason = short(r.Reason, reason)
 		list = append(list, r)

@@ -17,10 +17,10 @@ func TestReportsOfUnloaded(t *testing.T) {
 	ms := &modules{list: map[string]*entry{
 		"long-ago": {seen: absent(now.Add(-72 * time.Hour))},
 		"runs":     {seen: absent(now.Add(-72 * time.Hour)), running: 6},
-		"refused":  {seen: absent(now.Add(-72 * time.Hour)), refused: "why"},
+		"refused":  {seen: absent(now.Add(-72 * time.Hour)), rejected: "why"},
 		"young":    {seen: absent(now.Add(-24 * time.Hour))},
 		"wanted":   {seen: &fleet.Entry{Generation: 7, Expires: now.Add(-72 * time.Hour)}},
-		"never":    {refused: "why"},
+		"never":    {rejected: "why"},
 	}}
 	got := ""
 	for _, r := range ms.reports(100) {

@@ -70,7 +70,7 @@ func fateOf(e *fleet.Entry, n fleet.NodeState) (Fate, bool) {
 		}
 		switch {
 		case m.State == fleet.Fetching:
-		case m.Generation >= e.Generation, m.State == fleet.Refused && m.Refused == e.Generation:
+		case m.Generation >= e.Generation, m.State == fleet.Rejected && m.Rejected == e.Generation:
 			return Fate{n, m}, true
 		}
 		return Fate{n, m}, false
@@ -79,7 +79,7 @@ func fateOf(e *fleet.Entry, n fleet.NodeState) (Fate, bool) {
 }
 
 // failed reports whether an entry is not what runs.
-func (f *Fate) failed() bool { return f.State == fleet.Failed || f.State == fleet.Refused }
+func (f *Fate) failed() bool { return f.State == fleet.Failed || f.State == fleet.Rejected }
 
 // Outcome is what became of an entry in the fleet.
 type Outcome struct {
