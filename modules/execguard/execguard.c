@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * execguard: refuses with EACCES to run programs, by path, by file, by the
+ * execguard: denies programs with EACCES, by path, by file, by the
  * directory above it, by mount, by fs-verity digest, because its path is
  * incomplete, or by an argument. Needs Linux 5.17.
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * execrule: refuses commands by their program and their arguments, in the
+ * execrule: denies execs by their program and their arguments, in the
  * sandbox, where the arguments can be read:
  *
  *	taskwatch module build modules/execrule/execrule.c -o execrule.wasm

@@ -1,4 +1,4 @@
-/* order: tells of every event, and could refuse execs. */
+/* order: tells of every event, and could deny execs. */
 #include "task_watchers.h"
 
 static int tell(unsigned long val, struct task_struct *tsk)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * attempts: tries operations of which the module verdicts refuses some, each
+ * attempts: tries operations of which the module verdicts denies some, each
  * in a child, and prints their errnos. Its group, which is its argument, is
  * what the module knows it by.
  */

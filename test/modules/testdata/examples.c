@@ -2,7 +2,7 @@
 /*
  * What the modules of docs/examples look at:
  *
- *	run PROGRAM ARG...	runs it and returns its code, 126 if the kernel refuses
+ *	run PROGRAM ARG...	runs it and returns its code, 126 if the exec is denied
  *	after FILE WHAT...	tries to become FILE, which is no program, and goes on
  *	exit			does nothing
  *	fork N			N children

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Refuses what processes named as `comm` do, and counts what it was asked. */
+/* Denies what processes named as `comm` do, and counts what it was asked. */
 #include "task_watchers.h"
 
 module_param_string(comm, 16, "");

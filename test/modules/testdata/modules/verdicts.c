@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Refuses some of what the tasks of one group do, by their user ids and by
- * those they want. Built for the kernel and for the sandbox, it has to refuse
+ * Denies some of what the tasks of one group do, by their user ids and by
+ * those they want. Built for the kernel and for the sandbox, it has to deny
  * the same.
  */
 #include "task_watchers.h"
@@ -14,12 +14,12 @@ MODULE_GLOBAL(asked);
 __u64 refused;
 MODULE_GLOBAL(refused);
 
-static int decide(__u32 group, bool refuse, int err)
+static int decide(__u32 group, bool deny, int err)
 {
 	if (group != gid)
 		return 0;
 	__sync_fetch_and_add(&asked, 1);
-	if (!refuse)
+	if (!deny)
 		return 0;
 	__sync_fetch_and_add(&refused, 1);
 	return -err;
