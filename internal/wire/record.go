@@ -46,10 +46,10 @@ func Kind(b *[Base]byte) taskwatch.Kind { return taskwatch.Kind(le.Uint32(b[offE
 // Hide makes fields of Spared missing in the record b, of which it may be the
 // beginning.
 func Hide(b []byte, fields taskwatch.Fields) {
-	fields &= Spared & taskwatch.FieldsOf(taskwatch.Kind(le.Uint32(b[offEvent:])))
-	if fields == 0 {
+	if fields == 0 { // of most modules
 		return
 	}
+	fields &= Spared & taskwatch.FieldsOf(taskwatch.Kind(le.Uint32(b[offEvent:])))
 	le.PutUint64(b[offMissing:], le.Uint64(b[offMissing:])|uint64(fields))
 	if fields.Has(taskwatch.FieldArgv) {
 		le.PutUint32(b[offArgc:], 0)
