@@ -6,12 +6,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/operator"
@@ -58,22 +60,27 @@ func (f *recordFlags) check(cmd *cobra.Command) error {
 func newFleetReplay() *cobra.Command {
 	var hub hubFlags
 	var node string
+	var format fleetFormat
 	var otlp fleetOTLP
 	cmd := &cobra.Command{
 		Use:   "replay NAME",
 		Short: "Show a recording of a fleet",
 		Long: `replay shows what 'taskwatch fleet watch --record' has had the hub keep, as
-watch did: JSON lines with the name of the node. A line lost stands for what has
-made room for later items.
+watch does: text on a terminal, JSON lines elsewhere, with the name of the node. A
+line lost stands for what has made room for later items.
 
-With --node, it shows the items of one node as they are in a recording, for
-'taskwatch replay'. With --otlp, the items go to a collector of OpenTelemetry as
+With --node, it shows the items of one node without its name, in JSON as they are
+in a recording, for 'taskwatch replay'. With --otlp, the items go to a collector of OpenTelemetry as
 well, as with watch.`,
 		Example: `  taskwatch fleet replay night
   taskwatch fleet replay night --node web1
   taskwatch fleet replay night --otlp`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := format.open(os.Stdout, node != "", taskwatch.AllKinds)
+			if err != nil {
+				return err
+			}
 			logs, err := otlp.open()
 			if err != nil {
 				return err
@@ -87,7 +94,7 @@ well, as with watch.`,
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
 			logs.hurry(ctx)
-			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), bare: node != "", only: node, stop: stop, logs: logs}
+			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), text: text, bare: node != "", only: node, stop: stop, logs: logs}
 			var w operator.Watch
 			out.have(&w)
 			err = w.Replay(ctx, c, args[0])
@@ -105,6 +112,7 @@ well, as with watch.`,
 	}
 	hub.add(cmd)
 	cmd.Flags().StringVar(&node, "node", "", "show the items of this `node` alone: its name or its key")
+	format.add(cmd)
 	otlp.add(cmd)
 	complete(cmd, "node", cobra.NoFileCompletions)
 	return cmd

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/taskwatch/taskwatch/fleet"
 	"github.com/taskwatch/taskwatch/fleet/operator"
 	"github.com/taskwatch/taskwatch/fleet/selector"
+	"github.com/taskwatch/taskwatch/report"
 )
 
 func newFleetWatch() *cobra.Command {
@@ -26,16 +28,19 @@ func newFleetWatch() *cobra.Command {
 	var where, sel string
 	var lease time.Duration
 	var record recordFlags
+	var format fleetFormat
 	var otlp fleetOTLP
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Watch what happens on all nodes of a fleet",
 		Long: `watch asks all nodes for the items for which the expression of --where is true
 ('taskwatch help filter'), until Ctrl-C. The nodes evaluate it, and send only
-what matches. The output is JSON lines: the items of a recording, with the name
-of the node as "node" and its key as "node_key". The line start of a node says
-that what follows from it is complete. A line lost stands where items of that
-node are missing; without a count, their number is not known.
+what matches. On a terminal, the output is lines of text that begin with the name
+of the node, of the events that 'taskwatch watch' shows. Elsewhere, or with -f
+json, it is JSON lines: the items of a recording, with the name of the node as
+"node" and its key as "node_key". There, the line start of a node says that what
+follows from it is complete. A line lost stands where items of that node are
+missing; without a count, their number is not known.
 
 Nodes that do not answer are named on standard error. The question ends at a
 node when it is not renewed for the time of --lease, which watch does by itself.
@@ -54,7 +59,8 @@ The environment of tasks is not told, and --where may not read it.`,
   taskwatch fleet watch --where 'kind == "exec"' --otlp`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkQuestion(cmd, where); err != nil {
+			asked, err := parseQuestion(cmd, where)
+			if err != nil {
 				return usage(err)
 			}
 			if _, err := selector.Parse(sel); err != nil {
@@ -64,6 +70,14 @@ The environment of tasks is not told, and --where may not read it.`,
 				return usage(fmt.Errorf("--lease %v: give %v to %v", lease, fleet.MinLease, fleet.MaxLease))
 			}
 			if err := record.check(cmd); err != nil {
+				return err
+			}
+			shown, err := (&whereFlags{filter: asked}).kinds(0, report.DefaultKinds)
+			if err != nil {
+				return usage(err)
+			}
+			text, err := format.open(os.Stdout, false, shown)
+			if err != nil {
 				return err
 			}
 			logs, err := otlp.open()
@@ -80,7 +94,7 @@ The environment of tasks is not told, and --where may not read it.`,
 			defer stop()
 			logs.hurry(ctx)
 			context.AfterFunc(ctx, stop) // the next one ends a watch whose output is not read
-			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), stop: stop, logs: logs}
+			out := nodeLines{out: bufio.NewWriter(cmd.OutOrStdout()), text: text, stop: stop, logs: logs}
 			w := operator.Watch{Where: where, Select: sel, Lease: lease}
 			out.have(&w)
 			if record.name != "" {
@@ -99,6 +113,7 @@ The environment of tasks is not told, and --where may not read it.`,
 	addExpression(cmd.Flags(), &where, "where", "send only items for which this `expression` is true")
 	addExpression(cmd.Flags(), &sel, "select", "ask only nodes for which this `expression` is true")
 	cmd.Flags().DurationVar(&lease, "lease", 30*time.Second, "have the nodes forget the question after this `time` without a renewal")
+	format.add(cmd)
 	record.add(cmd)
 	otlp.add(cmd)
 	complete(cmd, "where", cobra.NoFileCompletions)
@@ -106,18 +121,20 @@ The environment of tasks is not told, and --where may not read it.`,
 	return cmd
 }
 
-// checkQuestion returns the error of an expression that every node would reject.
-func checkQuestion(cmd *cobra.Command, where string) error {
+// parseQuestion parses the expression of --where, and returns nil where there is none.
+// One that every node would reject is an error.
+func parseQuestion(cmd *cobra.Command, where string) (*filter.Filter, error) {
 	f, err := parseWhere(cmd, where, filter.Options{CostLimit: daemon.WhereCost})
 	if err == nil && f != nil && f.Reads().Has(taskwatch.FieldEnv) {
 		err = fmt.Errorf("--where %s: %w", where, daemon.ErrReadsEnv)
 	}
-	return err
+	return f, err
 }
 
-// nodeLines writes what nodes say, as JSON lines.
+// nodeLines writes what nodes say, as JSON lines or as text.
 type nodeLines struct {
 	out    *bufio.Writer
+	text   *nodeText // or nil, for JSON lines
 	bare   bool      // without the node, for a single one
 	only   string    // the name or the key of that node, or ""
 	key    string    // of that node, once it has said something
@@ -137,9 +154,16 @@ func (l *nodeLines) write(node operator.NodeID, line []byte) {
 		return
 	}
 	l.logs.take(node, line)
-	if l.bare {
+	switch {
+	case l.text != nil:
+		var err error
+		if line, err = l.text.lines(node, line); err != nil {
+			say("a line of node %s is not shown: %v", nodeName(node.Name, node.Key), err)
+			return
+		}
+	case l.bare:
 		line = append(bytes.TrimRight(line, "\n"), '\n')
-	} else {
+	default:
 		line = withNode(node, line)
 	}
 	_, err := l.out.Write(line)
