@@ -66,12 +66,12 @@ func newFleetReplay() *cobra.Command {
 		Use:   "replay NAME",
 		Short: "Show a recording of a fleet",
 		Long: `replay shows what 'taskwatch fleet watch --record' has had the hub keep, as
-watch does: text on a terminal, JSON lines elsewhere, with the name of the node. A
-line lost stands for what has made room for later items.
+watch did: text on a terminal, JSON lines elsewhere, with the name of the node.
+A line lost stands for what has made room for later items.
 
-With --node, it shows the items of one node without its name, in JSON as they are
-in a recording, for 'taskwatch replay'. With --otlp, the items go to a collector of OpenTelemetry as
-well, as with watch.`,
+With --node, it shows the items of one node without its name, in JSON as they
+are in a recording, for 'taskwatch replay'. With --otlp, the items go to a
+collector of OpenTelemetry as well, as with watch.`,
 		Example: `  taskwatch fleet replay night
   taskwatch fleet replay night --node web1
   taskwatch fleet replay night --otlp`,

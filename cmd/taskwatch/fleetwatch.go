@@ -35,12 +35,12 @@ func newFleetWatch() *cobra.Command {
 		Short: "Watch what happens on all nodes of a fleet",
 		Long: `watch asks all nodes for the items for which the expression of --where is true
 ('taskwatch help filter'), until Ctrl-C. The nodes evaluate it, and send only
-what matches. On a terminal, the output is lines of text that begin with the name
-of the node, of the events that 'taskwatch watch' shows. Elsewhere, or with -f
-json, it is JSON lines: the items of a recording, with the name of the node as
-"node" and its key as "node_key". There, the line start of a node says that what
-follows from it is complete. A line lost stands where items of that node are
-missing; without a count, their number is not known.
+what matches. On a terminal, the output is text: a line for each of the events
+that 'taskwatch watch' shows, with the name of the node in front. Elsewhere, or
+with -f json, it is JSON lines: the items of a recording, with the name of the
+node as "node" and its key as "node_key". There, the line start of a node says
+that what follows from it is complete. A line lost stands where items of that
+node are missing; without a count, their number is not known.
 
 Nodes that do not answer are named on standard error. The question ends at a
 node when it is not renewed for the time of --lease, which watch does by itself.
