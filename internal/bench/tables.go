@@ -133,7 +133,7 @@ func whereTable(ctx context.Context, cfg Config) (*Table, error) {
 
 // profileTable shows what those of taskwatch spend their CPU time on.
 func profileTable(ctx context.Context, cfg Config) (*Table, error) {
-	results, err := measureProfiles(ctx, cfg, []*Watcher{ByName(ToGo), ByName(ToJSON), ByName(ToSandbox)})
+	results, err := measureProfiles(ctx, cfg, []*Watcher{ByName(ToGo), ByName(ToJSON), ByName(ToSandbox), ByName(byConnector)})
 	if err != nil {
 		return nil, err
 	}
