@@ -20,6 +20,7 @@ import (
 	"github.com/taskwatch/taskwatch/fleet/registry"
 	"github.com/taskwatch/taskwatch/fleet/selector"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/module/sign"
 	stock "github.com/taskwatch/taskwatch/modules"
 )
@@ -163,8 +164,12 @@ func (f *fleetInsmod) entry(args []string) (*fleet.Entry, []byte, error) {
 	if err != nil {
 		return nil, nil, moduleFailed(err)
 	}
+	name := cmp.Or(f.name, module.NameOf(m.FileName))
+	if err := checkForNodes(name, m.File, params); err != nil {
+		return nil, nil, moduleFailed(err)
+	}
 	e := &fleet.Entry{
-		Module: cmp.Or(f.name, module.NameOf(m.FileName)), Digest: fleet.Digest(m.File), Registry: place, Signature: string(m.Signature),
+		Module: name, Digest: fleet.Digest(m.File), Registry: place, Signature: string(m.Signature),
 		Params: params, Select: f.sel, Lease: f.lease, Expires: time.Now().Add(f.valid).UTC(),
 		AllowObserveOnly: f.observeOnly, AllowBestEffort: f.bestEffort,
 	}
@@ -172,6 +177,22 @@ func (f *fleetInsmod) entry(args []string) (*fleet.Entry, []byte, error) {
 		return e, nil, nil
 	}
 	return e, m.File, nil
+}
+
+// checkForNodes returns the error that every node would have with a file and its
+// parameters, whatever its kernel.
+func checkForNodes(name string, b []byte, params map[string]string) error {
+	file, err := host.Parse(name, b, nil)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for _, m := range file.Info().Maps {
+		if strings.HasPrefix(params[m.Name], "@") {
+			return fmt.Errorf("module %q: %s=%s: nodes cannot be given the first entries of a map; use a parameter, or load it at each node with 'taskwatch insmod'", name, m.Name, params[m.Name])
+		}
+	}
+	return file.CheckParams(params)
 }
 
 // signedModule reads a module, with its signature unless it is a stock one.

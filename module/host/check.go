@@ -14,6 +14,18 @@ type Limits struct {
 	Skippable []string // events of which some pass that it denies
 }
 
+// CheckParams returns the error that a Host's Load returns for parameters that the module
+// does not have, or cannot have. It needs no privileges.
+func (f *File) CheckParams(params map[string]string) (err error) {
+	switch f.kind {
+	case Kernel:
+		err = f.kernel.CheckParams(params)
+	case Sandbox:
+		err = f.wasm.CheckParams(params)
+	}
+	return failure("check", f.name, err)
+}
+
 // Check checks a module without loading it into a host. A module for the sandbox is
 // loaded with its parameters. The verifier checks a module for the kernel as it would
 // be linked into the table, with the built-ins of that, and nothing is attached. If a

@@ -52,17 +52,35 @@ type LoadOptions struct {
 	Companion *companion.Programs
 }
 
+// CheckParams returns the error that Load returns for parameters that the module does
+// not have, or cannot have. It needs no privileges.
+func (o *Object) CheckParams(values map[string]string) error {
+	if _, err := o.withParams(values); err != nil {
+		return &Error{Op: "load", Module: o.Name, Err: err}
+	}
+	return nil
+}
+
+// withParams returns what is to be loaded, but for the programs, with the parameters set.
+func (o *Object) withParams(values map[string]string) (*ebpf.CollectionSpec, error) {
+	without := *o.file.Spec
+	without.Programs = map[string]*ebpf.ProgramSpec{} // which would take most of the time
+	spec := without.Copy()
+	if err := o.file.SetParams(spec, values); err != nil {
+		return nil, object.Invalid("%w", err)
+	}
+	return spec, nil
+}
+
 // Load creates the module's maps and sets its parameters. It needs CAP_BPF,
 // or root.
 func (o *Object) Load(opts LoadOptions) (*Module, error) {
 	fail := func(err error, hint string) (*Module, error) {
 		return nil, &Error{Op: "load", Module: o.Name, Err: err, Hint: hint}
 	}
-	without := *o.file.Spec
-	without.Programs = map[string]*ebpf.ProgramSpec{} // which would take most of the time
-	spec := without.Copy()
-	if err := o.file.SetParams(spec, opts.Params); err != nil {
-		return fail(object.Invalid("%w", err), "")
+	spec, err := o.withParams(opts.Params)
+	if err != nil {
+		return fail(err, "")
 	}
 	if c := opts.Companion; c != nil && c.Edit != nil {
 		if err := c.Edit(spec); err != nil {

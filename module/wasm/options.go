@@ -170,6 +170,13 @@ func (opts LoadOptions) resolve(veto bool) (LoadOptions, error) {
 	return opts, nil
 }
 
+// CheckParams returns the error that Load returns for parameters that the module does
+// not have, or cannot have.
+func (o *Object) CheckParams(values map[string]string) error {
+	_, err := o.encodeParams(values)
+	return err
+}
+
 // encodeParams checks the values of parameters, and returns their bytes by
 // the address of the parameter.
 func (o *Object) encodeParams(values map[string]string) (map[uint32][]byte, error) {
