@@ -63,11 +63,16 @@ func (f *nodeFlags) over(cmd *cobra.Command, file daemon.FileHub) (daemon.FileHu
 	if file.Labels = maps.Clone(file.Labels); file.Labels == nil {
 		file.Labels = map[string]string{}
 	}
+	given := map[string]bool{} // a label of the configuration may be given another value
 	for _, l := range f.labels {
 		name, value, ok := strings.Cut(l, "=")
 		if !ok {
 			return file, usage(fmt.Errorf("--hub-label %q: give NAME=VALUE, with a name of letters, digits and _", l))
 		}
+		if given[name] {
+			return file, usage(fmt.Errorf("--hub-label %q: %s is given twice; a label has one value", l, name))
+		}
+		given[name] = true
 		file.Labels[name] = value
 	}
 	return file, nil
