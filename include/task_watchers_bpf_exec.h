@@ -76,7 +76,10 @@ static __always_inline long task_syscall(struct task_struct *tsk)
 	return -1;
 }
 
-/* tw_argv_asked - the argv that the running system call was given, or 0 */
+#define TW_ARGV_UNKNOWN (~0ull)
+
+/* tw_argv_asked - the argv that the running system call was given, which may be
+ * 0, or TW_ARGV_UNKNOWN */
 static __always_inline __u64 tw_argv_asked(struct task_struct *tsk)
 {
 	void *from = bpf_task_pt_regs(tsk);
@@ -85,14 +88,14 @@ static __always_inline __u64 tw_argv_asked(struct task_struct *tsk)
 	if (kernel_has(struct pt_regs___x86, orig_ax)) {
 		struct pt_regs___x86 *regs = from;
 
-		return nr == 59 ? kernel_read(regs->si) : nr == 322 ? kernel_read(regs->dx) : 0;
+		return nr == 59 ? kernel_read(regs->si) : nr == 322 ? kernel_read(regs->dx) : TW_ARGV_UNKNOWN;
 	}
 	if (kernel_has(struct pt_regs___arm64, syscallno)) {
 		struct pt_regs___arm64 *regs = from;
 
-		return nr == 221 ? kernel_read(regs->regs[1]) : nr == 281 ? kernel_read(regs->regs[2]) : 0;
+		return nr == 221 ? kernel_read(regs->regs[1]) : nr == 281 ? kernel_read(regs->regs[2]) : TW_ARGV_UNKNOWN;
 	}
-	return 0;
+	return TW_ARGV_UNKNOWN;
 }
 
 /* tw_user - a word of the running task's memory, or 0 */
@@ -178,13 +181,13 @@ static inline __attribute__((noinline)) int tw_find_argv(struct task_struct *tsk
 	argv->added = 0;
 	if (!task_exec_decided(bprm)) {
 		argv->at = tw_argv_asked(tsk);
-		if (!argv->at)
+		if (argv->at == TW_ARGV_UNKNOWN)
 			return 0;
 		if (script) { /* bprm has those of the interpreter */
 			c.argv = argv->at;
 			bpf_loop(count, tw_count_one, &c, 0);
 			tw_forget(&c);
-			argv->count = c.n;
+			argv->count = c.n ?: 1;
 		}
 		return 1;
 	}
@@ -231,13 +234,16 @@ static inline __attribute__((noinline)) int tw_exec_arg(struct task_struct *tsk,
 {
 	struct tw_argv argv = {};
 	char last = 1;
-	__u64 at;
+	__u64 at = 0;
 	int n;
 
 	buf[0] = 0;
 	if (!tw_find_argv(tsk, bprm, &argv) || i >= argv.count)
 		return -TW_ENOENT;
-	at = tw_user(argv.at + 8 * ((__u64)i + argv.added));
+	if (argv.at && bpf_probe_read_user(&at, sizeof(at), (void *)(argv.at + 8 * ((__u64)i + argv.added))))
+		return -TW_EFAULT;
+	if (!at && !i)
+		return 0; /* to an exec without arguments, the kernel gives an empty one */
 	n = bpf_probe_read_user_str(buf, size, (void *)at);
 	if (n <= 0)
 		return -TW_EFAULT;

@@ -12,8 +12,9 @@ module_param(again, bool, false);
 module_param_string(want, 64, "");
 module_param_string(below, 64, "");
 
-char path[512], first[512], second[512], cwd[512], begin[8];
+char path[512], zero[512], first[512], second[512], cwd[512], begin[8];
 MODULE_GLOBAL(path);
+MODULE_GLOBAL(zero);
 MODULE_GLOBAL(first);
 MODULE_GLOBAL(second);
 MODULE_GLOBAL(cwd);
@@ -44,6 +45,7 @@ static int arguments(unsigned long val, struct task_struct *tsk, struct linux_bi
 	if (task_gid(tsk) != gid || LEFT_OUT(bprm))
 		return 0;
 	argc = task_exec_argc(tsk, bprm);
+	task_exec_arg(tsk, bprm, 0, zero, sizeof(zero));
 	task_exec_arg(tsk, bprm, 1, first, sizeof(first));
 	task_exec_arg(tsk, bprm, 2, second, sizeof(second));
 	missing = task_exec_arg(tsk, bprm, 3, few, sizeof(few)) == -TW_ENOENT;
