@@ -63,6 +63,8 @@ func TestHostileSources(t *testing.T) {
 		{"undefined", taskwatch.ErrInvalid, "elsewhere"},
 		{"xdp", taskwatch.ErrInvalid, "section xdp"},
 		{"event", taskwatch.ErrInvalid, "reboot"},
+		{"addresses", taskwatch.ErrInvalid, "variable names begins with an address"},
+		{"bypointer", taskwatch.ErrInvalid, "watcher look on exit calls a function by a pointer"},
 		{"emitint", taskwatch.ErrInvalid, "watcher send on exec: task_watcher_emit_struct() takes a pointer to a struct, not to int"},
 		{"novetowatcher", taskwatch.ErrInvalid, "MODULE_VETO(init)"},
 		{"anyattach", taskwatch.ErrInvalid, "MODULE_ATTACH_AT_LEAST_ONCE and no watcher of attach"},

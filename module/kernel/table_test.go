@@ -242,6 +242,26 @@ func TestRejectedModuleChangesNothing(t *testing.T) {
 	checkCounts(t, m, 30, 10, 5)
 }
 
+// What the verifier says of common mistakes comes with what to do, on every kernel.
+func TestRemedies(t *testing.T) {
+	table := newTable(t, Config{})
+	for _, c := range []struct{ name, hint string }{
+		{"locked", "between bpf_spin_lock() and bpf_spin_unlock() no function is called"},
+		{"lockcopied", "must have no lock in it"},
+		{"computed", "read what it points to as tsk->real_parent"},
+		{"noindex", "an index "},
+		{"constant", "a parameter, or another constant, is written to"},
+		{"changed", "a watcher cannot change a task"},
+		{"wanted", "has to be a parameter (module_param_string) or a literal"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bad := loadFile(t, c.name, "testdata/hostile/"+c.name+".c")
+			err := table.Check(bad, RegisterOptions{})
+			wantError(t, err, ErrVerify, `"`+c.name+`"`, "watcher look on exit", c.hint)
+		})
+	}
+}
+
 // A map that the kernel does not take for one is told with what it is.
 func TestRejectedMap(t *testing.T) {
 	support(t)

@@ -96,7 +96,7 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		{u32, 4, "[1]", "no value of type unsigned int"},
 		{u32, 4, "null", "no value of type unsigned int"},
 		{colour, 4, "BLUE", "it has RED, GREEN"},
-		{name, 8, "far too long", "room for 7"},
+		{name, 8, "far too long", "room for 8"},
 		{name, 8, `"a\u0000bcdefg"`, "room for 7"},
 		{name, 8, "null", "no value of type char[8]"},
 		{name, 8, `{"a":1}`, "no value of type char[8]"},

@@ -74,7 +74,10 @@ func WriteJSON(t btf.Type, b []byte, v any) error {
 
 // writeText writes what is read as text: of what fills the array, no NUL is the end.
 func writeText(b []byte, text string) error {
-	if len(text) == len(b) && strings.IndexByte(text, 0) < 0 {
+	if strings.IndexByte(text, 0) < 0 && len(text) >= len(b) {
+		if len(text) > len(b) {
+			return fmt.Errorf("it has %d bytes, but there is room for %d", len(text), len(b))
+		}
 		copy(b, text)
 		return nil
 	}

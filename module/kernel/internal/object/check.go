@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 
 	"github.com/taskwatch/taskwatch/internal/clean"
 	"github.com/taskwatch/taskwatch/internal/link"
@@ -54,6 +55,8 @@ func (f *File) checkFunctions() error {
 			ins := &f.Code.Funcs[name][i]
 			ref := ins.Reference()
 			switch {
+			case ins.OpCode.JumpOp() == asm.Call && ins.OpCode.Source() == asm.RegSource:
+				return Invalid("%s calls a function by a pointer: call it by its name, after a switch if there are several", link.InWords(name))
 			case ins.IsFunctionReference() && !link.IsEmit(ref) && f.Code.Funcs[ref] == nil:
 				return Invalid("%s calls %s, which is not defined", link.InWords(name), ref)
 			case ins.IsLoadFromMap() && ref != "" && f.Spec.Maps[ref] == nil:

@@ -80,3 +80,31 @@ func sectionData(file *elf.File, name string) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// checkAddresses rejects variables that begin with the address of a text, a variable
+// or a function. The library puts none there: it would be the place in the object, or 0.
+func checkAddresses(file *elf.File, symbols []elf.Symbol) error {
+	for _, s := range file.Sections {
+		if s.Type != elf.SHT_REL || int(s.Info) >= len(file.Sections) || s.Size < 8 {
+			continue
+		}
+		if of := file.Sections[s.Info].Name; !strings.HasPrefix(of, ".data") && !strings.HasPrefix(of, ".rodata") {
+			continue
+		}
+		first, err := sectionData(file, s.Name)
+		if err != nil {
+			return err
+		}
+		if len(first) < 8 {
+			continue
+		}
+		at, name := file.ByteOrder.Uint64(first), file.Sections[s.Info].Name
+		for _, v := range symbols {
+			if elf.ST_TYPE(v.Info) == elf.STT_OBJECT && uint32(v.Section) == s.Info && v.Value <= at && at-v.Value < v.Size {
+				name = v.Name
+			}
+		}
+		return Invalid("variable %s begins with an address, which the kernel does not fill in: keep texts in arrays, such as char names[3][8], and call functions by their names", name)
+	}
+	return nil
+}

@@ -104,6 +104,9 @@ func (f *File) collect(file *elf.File) error {
 	if err != nil {
 		return Invalid("symbols: %w", err)
 	}
+	if err := checkAddresses(file, symbols); err != nil {
+		return err
+	}
 	place := map[string]uint64{}
 	for _, s := range symbols {
 		place[s.Name] = s.Value

@@ -116,6 +116,15 @@ const NoField = "this kernel has no such field or type (CO-RE): test with kernel
 const otherKindHint = "the function is not for this kind of map: BPF_MAP_TYPE_BLOOM_FILTER has no keys, and is used with bpf_map_push_elem() and bpf_map_peek_elem(); " +
 	"of a buffer, its size may be 0 here"
 
+const lockHint = "between bpf_spin_lock() and bpf_spin_unlock() no function is called and none returns; " +
+	"what is copied whole, as by NAME_inherit(), must have no lock in it"
+
+// notKnownHint is about a pointer that the verifier does not know the type of, where
+// that counts.
+const notKnownHint = "the function takes no pointer that was computed, or read with kernel_read(): use the watcher's tsk, and read what it points to as tsk->real_parent"
+
+const indexHint = "an index has no bounds that the verifier can see: make it unsigned, and test it against the size right before"
+
 const stackHint = "the functions use more than 512 bytes of stack together: " +
 	"keep buffers in a task_scratch(), or in the task's own storage; per-CPU memory is not safe, because a watcher may be preempted"
 
@@ -139,16 +148,32 @@ func hintOf(log []string) string {
 		{"The sequence of", "there are too many branches at once: shorten loops, or use bpf_loop()"},
 		{"map_value_or_null", "what looks up a value (bpf_map_lookup_elem(), NAME_get(), NAME_create(), NAME_claim()) may return NULL: test its result before using it"},
 		{"or_null", "a pointer may be NULL here: test it before using it"},
+		{"Possibly NULL pointer", "a pointer may be NULL here: test it before using it"},
 		{"invalid func unknown#195896080", NoField},
 		{"unknown func", "this kernel has no such helper, or not for this kind of program"},
 		{"invalid zero-sized read", otherKindHint},
 		{"cannot pass map_type", otherKindHint},
 		{"program of this type cannot use helper", "this kernel does not allow the helper on this event"},
+		{"calling kernel function", "this kernel has the function for other kinds of programs only: leave it out; __weak does not help"},
+		{"only read is supported", "a watcher cannot change a task or what belongs to it: keep what you know of it in a task_storage()"},
+		{"write into map forbidden", "a parameter, or another constant, is written to: copy it to a variable"},
+		{"does not point to a readonly map", "the text to compare with has to be a parameter (module_param_string) or a literal"},
+		{"while holding a lock", lockHint},
+		{"spin_lock-ed region", lockHint},
+		{"bpf_spin_unlock is missing", lockHint},
+		{"cannot be accessed directly by load/store", lockHint},
+		{"type=scalar expected=", notKnownHint},
+		{"must point to scalar", notKnownHint},
+		{"must be referenced or trusted", notKnownHint},
+		{"must be a rcu pointer", notKnownHint},
 		{"invalid mem access 'scalar'", "a plain number was used as a pointer: read kernel memory behind casts with bpf_probe_read_kernel()"},
 		{"!read_ok", "a value is used before it was set"},
 		{"invalid indirect read from stack", "bytes of a structure on the stack were never set: initialise it whole, padding included"},
 		{"Unreleased reference", "something that was acquired or reserved is not released on every path"},
 		{"min value is negative", "an index may be negative: make it unsigned and test its upper bound"},
+		{"pointer be out of bounds", indexHint},
+		{"with unbounded min value", indexHint},
+		{"variable-offset", indexHint},
 		{"unbounded memory access", "a length has no upper bound that the verifier can see: test it against a constant"},
 		{"invalid access to map value", "an access lies outside the map's value: test the index against the size"},
 	} {
