@@ -60,9 +60,9 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
  * task_storage - have a value for each task
  *
  * As in the kernel, with room for TASK_STORAGE_ROOM tasks: NAME_create returns
- * NULL where it is used up. The value is dropped after the watchers of free. If
- * the module misses a free, because events come faster than it works, the value
- * stays.
+ * NULL where it is used up. The value is dropped after the watchers of free, or
+ * of detach where the source has no free. If the module misses both, because
+ * events come faster than it works, the value stays.
  */
 #define task_storage(name, valuetype)                                                        \
 	static struct {                                                                      \
@@ -76,10 +76,6 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
                                                                                              \
 		return name.ids[i].run || name.ids[i].n ? &name.values[i] : 0;               \
 	}                                                                                    \
-	static inline __attribute__((unused)) valuetype *name##_get(struct task_struct *tsk) \
-	{                                                                                    \
-		return name##_of(tw_id(tsk));                                                \
-	}                                                                                    \
 	static void name##_drop(struct tw_task_id id)                                        \
 	{                                                                                    \
 		__u32 i = tw_find(name.ids, id), next;                                       \
@@ -92,12 +88,27 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
 			i = next;                                                            \
 		}                                                                            \
 	}                                                                                    \
+	/* Watchers that come later read the value of what has gone: it is dropped at the next event. */ \
+	static void name##_settle(struct task_struct *tsk)                                   \
+	{                                                                                    \
+		if (!(name.freed.run || name.freed.n) || tsk->event == WATCH_TASK_FREE || tsk->event == WATCH_TASK_DETACH) \
+			return;                                                              \
+		name##_drop(name.freed);                                                     \
+		name.freed = (struct tw_task_id){0, 0};                                      \
+	}                                                                                    \
+	static inline __attribute__((unused)) valuetype *name##_get(struct task_struct *tsk) \
+	{                                                                                    \
+		name##_settle(tsk);                                                          \
+		return name##_of(tw_id(tsk));                                                \
+	}                                                                                    \
 	static inline __attribute__((unused)) valuetype *name##_create(struct task_struct *tsk) \
 	{                                                                                    \
 		static const valuetype tw_none;                                              \
 		struct tw_task_id id = tw_id(tsk);                                           \
-		__u32 i = tw_find(name.ids, id);                                             \
+		__u32 i;                                                                     \
                                                                                              \
+		name##_settle(tsk);                                                          \
+		i = tw_find(name.ids, id);                                                   \
 		if (name.ids[i].run || name.ids[i].n)                                        \
 			return &name.values[i];                                              \
 		if (name.used >= TASK_STORAGE_ROOM - TASK_STORAGE_ROOM / 8)                  \
@@ -109,8 +120,10 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
 	}                                                                                    \
 	static inline __attribute__((unused)) valuetype *name##_inherit(struct task_struct *tsk) \
 	{                                                                                    \
-		valuetype *tw_to, tw_copy, *tw_from = name##_of(tw_creator(tsk));            \
+		valuetype *tw_to, tw_copy, *tw_from;                                         \
                                                                                              \
+		name##_settle(tsk);                                                          \
+		tw_from = name##_of(tw_creator(tsk));                                        \
 		if (!tw_from)                                                                \
 			return 0;                                                            \
 		tw_copy = *tw_from;                                                          \
@@ -123,7 +136,6 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
 	{                                                                                    \
 		name##_drop(tw_id(tsk));                                                     \
 	}                                                                                    \
-	/* Watchers of free that come later read the value: the one before is dropped. */    \
 	static int name##_freed(unsigned long tw_val, struct task_struct *tsk)               \
 	{                                                                                    \
 		name##_drop(name.freed);                                                     \
@@ -131,6 +143,7 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
 		return 0;                                                                    \
 	}                                                                                    \
 	task_watcher_func(free, name##_freed)                                                \
+	task_watcher_func(detach, name##_freed)                                              \
 	_Static_assert(sizeof(valuetype) > 0, "")
 
 #endif

@@ -11,8 +11,8 @@
 //		return 0
 //	}
 //
-// Importing it adds a watcher of free to the module, which drops the values. Like
-// everything in a module, it needs no lock. It works in the sandbox and under
+// Importing it adds watchers of free and detach to the module, which drop the values.
+// Like everything in a module, it needs no lock. It works in the sandbox and under
 // guesttest.
 package storage
 
@@ -20,8 +20,8 @@ import "github.com/taskwatch/taskwatch/guest"
 
 // Storage holds a value for each task that was given one. Make it with [New] in
 // the declaration of a package variable. Threads have separate values. If the
-// module misses the free of a task, because it is too slow for the events, the
-// value stays.
+// module misses the free and the detach of a task, because it is too slow for the
+// events, the value stays.
 type Storage[T any] struct{ values map[guest.TaskID]*T }
 
 // New makes a storage without values.
@@ -32,12 +32,16 @@ func New[T any]() *Storage[T] {
 }
 
 // Get returns the value of the event's task, or nil if it has none. The value
-// exists until the last watcher of the task's free has returned.
-func (s *Storage[T]) Get(t *guest.Task) *T { return s.values[t.ID()] }
+// exists until the last watcher of the task's free, or detach, has returned.
+func (s *Storage[T]) Get(t *guest.Task) *T {
+	settle(t)
+	return s.values[t.ID()]
+}
 
 // Create returns the value of the event's task. If there was none, it creates a
 // zero value.
 func (s *Storage[T]) Create(t *guest.Task) *T {
+	settle(t)
 	v := s.values[t.ID()]
 	if v == nil {
 		v = new(T)
@@ -49,6 +53,7 @@ func (s *Storage[T]) Create(t *guest.Task) *T {
 // Inherit gives the new task of an init a copy of its creator's value and
 // returns it, or nil if that has none.
 func (s *Storage[T]) Inherit(t *guest.Task) *T {
+	settle(t)
 	from := s.values[t.ParentID()]
 	if from == nil {
 		return nil
@@ -72,14 +77,31 @@ var (
 	freed guest.TaskID         // the last task
 )
 
-// drop drops the values of the task that was freed before this one: those of
-// this one are for the watchers of free that come later.
+// drop drops the values of the task that was freed or detached before this one:
+// those of this one are for watchers that come later.
 //
 //go:wasmexport __task_watcher_free_storage
 func drop(_ uint64, t *guest.Task) int32 {
+	gone(t.ID())
+	return 0
+}
+
+// detach is drop for sources that have no free.
+//
+//go:wasmexport __task_watcher_detach_storage
+func detach(val uint64, t *guest.Task) int32 { return drop(val, t) }
+
+// settle drops the values of what has gone at the next event: it may be attached again.
+func settle(t *guest.Task) {
+	if k := t.Kind(); freed != (guest.TaskID{}) && k != guest.Free && k != guest.Detach {
+		gone(guest.TaskID{})
+	}
+}
+
+// gone notes the last task.
+func gone(id guest.TaskID) {
 	for _, f := range drops {
 		f(freed)
 	}
-	freed = t.ID()
-	return 0
+	freed = id
 }

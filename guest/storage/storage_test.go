@@ -31,7 +31,11 @@ func TestStorage(t *testing.T) {
 			t.Fatalf("the parent of generation %d has %d: they share a value", l.generation, first.generation)
 		}
 		gone := host.Event(event(taskwatch.Free, n-1, 0))
-		drop(0, gone)
+		if n%2 == 0 {
+			drop(0, gone)
+		} else {
+			detach(0, gone)
+		}
 		if lines.Get(gone) == nil {
 			t.Fatal("the value was dropped before the last watcher")
 		}

@@ -199,8 +199,12 @@ func TestGuestStorage(t *testing.T) {
 	m := load(t, parse(t, "guest/storage.go"), LoadOptions{Synchronous: true, Deadline: time.Minute})
 	var r taskwatch.Registry
 	register(t, &r, m.Watchers(0))
+	tasks := map[uint64]*taskwatch.Task{}
 	tell := func(k taskwatch.Kind, n uint64) {
-		ev := &taskwatch.Event{Kind: k, Task: &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: n}, ParentID: taskwatch.TaskID{Run: 1, N: n - 1}}}
+		if tasks[n] == nil {
+			tasks[n] = &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: n}, ParentID: taskwatch.TaskID{Run: 1, N: n - 1}}
+		}
+		ev := &taskwatch.Event{Kind: k, Task: tasks[n]}
 		if err := r.Feed().Notify(ev); err != nil {
 			t.Fatal(err)
 		}

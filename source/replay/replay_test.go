@@ -311,6 +311,23 @@ func TestBadRecordings(t *testing.T) {
 	}
 }
 
+// Of a recording without frees, few of the tasks that have exited are kept.
+func TestExitedTasksAreForgotten(t *testing.T) {
+	forgotten := 0
+	tasks := tasks{forget: func(*taskwatch.Event) { forgotten++ }}
+	for n := range uint64(3 * maxExited) {
+		for _, k := range []taskwatch.Kind{taskwatch.Exec, taskwatch.Exit} {
+			tasks.update(&taskwatch.Event{Kind: k, Task: &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: n + 1}}})
+		}
+		if len(tasks.byID) > maxExited {
+			t.Fatalf("%d tasks are kept", len(tasks.byID))
+		}
+	}
+	if forgotten != 2*maxExited {
+		t.Errorf("%d were forgotten, want %d", forgotten, 2*maxExited)
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	task := func(n int) *taskwatch.Task { return &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: uint64(n)}} }
 	tasks := tasks{max: 10}

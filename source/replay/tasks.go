@@ -8,6 +8,10 @@ import "github.com/taskwatch/taskwatch"
 // first, exited tasks before others.
 const maxTasks = 1 << 18
 
+// maxExited bounds those of them that have exited. A recording of exec and exit
+// alone frees none, and modules keep what they know of a task until it is gone.
+const maxExited = 1 << 12
+
 // tasks holds the one *Task of every id that is neither freed nor forgotten.
 // The zero value is ready.
 type tasks struct {
@@ -30,7 +34,10 @@ type taskState struct {
 
 // queue is a ring of tasks around a sentinel, the most recently seen
 // first. Its zero value is empty.
-type queue struct{ root taskState }
+type queue struct {
+	root taskState
+	n    int
+}
 
 func (q *queue) push(e *taskState) {
 	if q.root.next == nil {
@@ -38,6 +45,7 @@ func (q *queue) push(e *taskState) {
 	}
 	e.in, e.prev, e.next = q, &q.root, q.root.next
 	e.prev.next, e.next.prev = e, e
+	q.n++
 }
 
 func (q *queue) oldest() *taskState {
@@ -47,7 +55,10 @@ func (q *queue) oldest() *taskState {
 	return q.root.prev
 }
 
-func (e *taskState) unlink() { e.prev.next, e.next.prev = e.next, e.prev }
+func (e *taskState) unlink() {
+	e.prev.next, e.next.prev = e.next, e.prev
+	e.in.n--
+}
 
 // update returns the task that ev is about, with the fields that ev has set
 // to what it says.
@@ -69,6 +80,9 @@ func (t *tasks) update(ev *taskwatch.Event) *taskwatch.Task {
 	}
 	e.unlink()
 	to.push(e)
+	if t.exited.n > maxExited {
+		t.forgetOne(t.exited.oldest())
+	}
 	has := taskwatch.FieldsOf(ev.Kind) &^ ev.Missing
 	set(e.task, said, has)
 	e.known |= has
@@ -100,9 +114,13 @@ func (t *tasks) makeRoom() {
 		if e == nil {
 			e = t.live.oldest()
 		}
-		t.drop(e)
-		t.forgotten++
+		t.forgetOne(e)
 	}
+}
+
+func (t *tasks) forgetOne(e *taskState) {
+	t.drop(e)
+	t.forgotten++
 }
 
 // forgetAll forgets all tasks.

@@ -1,6 +1,8 @@
 package modules
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -14,6 +16,8 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
+	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/source/replay"
 )
 
 // A value for each task is inherited, read to the last watcher, and dropped, in
@@ -111,15 +115,62 @@ func TestStorageStaysSmall(t *testing.T) {
 	id := func(n uint64) taskwatch.TaskID { return taskwatch.TaskID{Run: 7, N: n} }
 	first := &taskwatch.Task{ID: id(1), Exe: "/p"}
 	tell(taskwatch.Exec, first)
+	var there [crowd]*taskwatch.Task
 	for n := range tasks {
-		tell(taskwatch.Init, &taskwatch.Task{ID: id(n + 2), ParentID: id(n + 1)})
-		if n >= crowd {
-			tell(taskwatch.Free, &taskwatch.Task{ID: id(n + 2 - crowd)})
+		task := &taskwatch.Task{ID: id(n + 2), ParentID: id(n + 1)}
+		tell(taskwatch.Init, task)
+		if oldest := there[n%crowd]; oldest != nil {
+			tell(taskwatch.Free, oldest)
 		}
+		there[n%crowd] = task
 	}
 	g, err := m.Globals(t.Context())
 	got := seenIn(t, g, err)
 	if got["full"] != uint64(0) || got["inherited"] != tasks || got["freed"] != tasks-crowd {
+		t.Errorf("of %d tasks the module saw %v", tasks, got)
+	}
+}
+
+// Where tasks end without a free, as in a recording of exec and exit alone, their values
+// are dropped all the same.
+func TestStorageWithoutFrees(t *testing.T) {
+	o, err := wasm.Parse("sandboxed", testmodule.Wasm(t, "testdata/modules/storage.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	m, err := o.Load(wasm.LoadOptions{Params: map[string]string{"program": "/p"}, Synchronous: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	const tasks = 20_000 // there is room for 14336
+	var recording bytes.Buffer
+	var first, second taskwatch.Registry
+	writer := record.NewWriter(&recording, taskwatch.WantAll(taskwatch.AllKinds))
+	if err := first.Attach(writer); err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint64(tasks) {
+		for _, k := range []taskwatch.Kind{taskwatch.Exec, taskwatch.Exit} {
+			task := &taskwatch.Task{ID: taskwatch.TaskID{Run: 7, N: n + 1}, Exe: "/p"}
+			if err := first.Feed().Notify(&taskwatch.Event{Kind: k, Task: task}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := first.Detach(t.Context(), writer); err != nil {
+		t.Fatal(err)
+	}
+	tape, err := replay.New(replay.Config{Reader: &recording, Name: "recording"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(second.Register(m.Watchers(0)), tape.Run(t.Context(), &second)); err != nil {
+		t.Fatal(err)
+	}
+	g, err := m.Globals(t.Context())
+	if got := seenIn(t, g, err); got["full"] != uint64(0) || got["begun"] != uint64(tasks) || got["exits"] != uint64(tasks) {
 		t.Errorf("of %d tasks the module saw %v", tasks, got)
 	}
 }
