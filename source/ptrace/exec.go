@@ -165,8 +165,8 @@ func (t *tracer) fits(tr *tracee, expect expected, next program) bool {
 	if idOf(&st) != expect.file || next.unknown.Has(taskwatch.FieldArgv) {
 		return false
 	}
-	if len(expect.argv) == 0 { // newer kernels add an empty one
-		return len(next.argv) == 0 || len(next.argv) == 1 && next.argv[0] == ""
+	if len(next.argv) == 0 { // kernels before 5.18 add no empty one
+		return len(expect.argv) == 1 && expect.argv[0] == ""
 	}
 	return slices.Equal(next.argv, expect.argv)
 }

@@ -42,6 +42,8 @@ func (t *tracer) lookup(tr *tracee, info *sys.SyscallInfo, name string) (questio
 			return question{}, false
 		}
 		q.unknown |= taskwatch.FieldArgv
+	} else if len(q.argv) == 0 {
+		q.argv = []string{""} // the kernel adds it
 	}
 	if q.cwd, err = t.proc.Cwd(tr.tid); err != nil {
 		q.unknown |= taskwatch.FieldCwd

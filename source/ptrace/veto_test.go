@@ -102,6 +102,38 @@ func TestVetoBinfmtMisc(t *testing.T) {
 	}
 }
 
+// An exec without arguments has one, which is empty, where it is decided as where it
+// has happened.
+func TestVetoWithoutArguments(t *testing.T) {
+	noargs := testutil.BuildC(t, "../../test/modules/testdata/noargs.c", "-static")
+	waits := testutil.BuildC(t, "../../test/modules/testdata/waits.c", "-static")
+	for _, list := range []string{"", "empty"} {
+		argv := []string{noargs, strconv.Itoa(os.Getgid()), waits}
+		if list != "" {
+			argv = append(argv, list)
+		}
+		var asked, told [][]string
+		note := func(list *[][]string) taskwatch.Watcher {
+			return func(ev *taskwatch.Event) error {
+				if !ev.Late {
+					*list = append(*list, slices.Clone(ev.Task.Argv))
+				}
+				return nil
+			}
+		}
+		tr := watch(t, Config{Command: &source.Command{Argv: argv}},
+			watching("asked", note(&asked), nil, taskwatch.Exec),
+			watching("told", note(&told), []taskwatch.WatchOption{taskwatch.Observe()}, taskwatch.Exec))
+		if tr.err != nil || tr.source.Exit().Code != 0 {
+			t.Fatal(tr.err, tr.source.Exit())
+		}
+		want := [][]string{argv, {""}}
+		if !slices.EqualFunc(asked, want, slices.Equal) || !slices.EqualFunc(told, want, slices.Equal) {
+			t.Errorf("%q: asked about %q, and %q happened; want %q", list, asked, told, want)
+		}
+	}
+}
+
 // A format of binfmt_misc is found as the kernel finds it.
 func TestFormats(t *testing.T) {
 	dir := t.TempDir()
