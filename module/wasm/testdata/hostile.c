@@ -13,6 +13,7 @@ MODULE_GLOBAL(counted);
 __u64 taken;
 MODULE_GLOBAL(taken);
 
+char flood[8] = "flood"; /* of a length that the compiler does not know */
 static volatile int zero;
 static volatile __u32 sink;
 
@@ -73,7 +74,7 @@ static int misbehave(unsigned long val, struct task_struct *tsk)
 		return 0;
 	case 12: /* a flood of lines */
 		for (int i = 0; i < 1000; i++)
-			task_watcher_log(TW_LOG_INFO, "flood");
+			task_watcher_log(TW_LOG_INFO, flood);
 		return 0;
 	case 13: /* an odd result */
 		return -100000;
