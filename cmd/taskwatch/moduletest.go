@@ -228,9 +228,12 @@ func trialValue(tried *trial.Trial, e *module.Expectation) (any, error) {
 		return module.Find(globals[i].Value, e.Path)
 	}
 	if len(e.Path) == 0 {
-		var names []string
-		for _, g := range globals {
-			names = append(names, g.Name)
+		if _, err := tried.LookupMap(e.Name, ""); !errors.Is(err, module.ErrNoMap) {
+			return nil, fmt.Errorf("that is a map: expect something of an entry, as in %s[KEY]=VALUE", e.Name)
+		}
+		names := []string{"none"}
+		for i, g := range globals {
+			names = append(names[:i], g.Name)
 		}
 		return nil, fmt.Errorf("the module has no variable %q; it has %s", e.Name, clean.Text(strings.Join(names, ", ")))
 	}

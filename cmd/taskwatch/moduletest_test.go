@@ -271,6 +271,9 @@ MODULE_LICENSE("GPL");`), "map ring is of type RingBuf, which a simulation does 
 	if r := testModule(t, file, "count.wasm"); r.status != 1 {
 		t.Errorf("a file that is not there: %+v", r)
 	}
+	if r := testModule(t, file, "acct", "--expect", "users=1"); r.status != 1 || !strings.Contains(r.stderr, "that is a map: expect something of an entry, as in users[KEY]=VALUE") {
+		t.Errorf("an expectation of a map as a whole: %d %s", r.status, r.stderr)
+	}
 	if r := testModule(t, file, "acct", "--expect", "users"); r.status != 2 || !strings.Contains(r.stderr, "want NAME=VALUE") {
 		t.Errorf("an expectation without a value: %+v", r)
 	}
