@@ -162,6 +162,10 @@ enum {
 	_Static_assert(_Generic((type)0, bool: 1, char: 1, signed char: 1, unsigned char: 1, short: 1, unsigned short: 1, \
 				int: 1, unsigned int: 1, long: 1, unsigned long: 1, long long: 1, unsigned long long: 1, default: 0), \
 		       "a parameter is an integer or a bool; for text there is module_param_string")
+#define TW_CHECK_LIST(type)                                                                  \
+	TW_CHECK_NUMBER(type);                                                               \
+	_Static_assert(!__builtin_types_compatible_p(type, char),                            \
+		       "a list of char is a text, for which there is module_param_string; numbers of one byte are __s8 or __u8")
 #define TW_CHECK_TEXT(size, value)                                                           \
 	_Static_assert(sizeof(value) <= (size), "the text has more bytes than the parameter, with one for its end")
 

@@ -422,7 +422,7 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  */
 #define module_param_array(name, type, room)                                                 \
 	_Static_assert((room) > 1, "a list has room for two at least");                      \
-	TW_CHECK_NUMBER(type);                                                               \
+	TW_CHECK_LIST(type);                                                                 \
 	const volatile type name[room] = {};                                                 \
 	const volatile __u32 name##_count = 0
 

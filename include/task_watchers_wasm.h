@@ -163,12 +163,13 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  * sandbox links nothing, and takes any or none. */
 #define MODULE_LICENSE(license) TW_MODINFO("license", license)
 
-/* The type of a variable, as the host numbers them. For an array, the
- * type of its elements follows from the pointer that its name turns into. */
+/* The type of a variable, as the host numbers them: 10 is text, and one char a
+ * number. For an array, the type of its elements follows from the pointer that its
+ * name turns into. */
 #define TW_TYPE(x)                                                                           \
 	_Generic((x),                                                                        \
 		 unsigned char: 1, unsigned short: 2, unsigned int: 3, unsigned long: 3, unsigned long long: 4, \
-		 signed char: 5, short: 6, int: 7, long: 7, long long: 8, bool: 9, char: 10, \
+		 signed char: 5, short: 6, int: 7, long: 7, long long: 8, bool: 9, char: 5, \
 		 volatile unsigned char *: 1, volatile unsigned short *: 2, volatile unsigned int *: 3, \
 		 volatile unsigned long *: 3, volatile unsigned long long *: 4, volatile signed char *: 5, \
 		 volatile short *: 6, volatile int *: 7, volatile long *: 7, volatile long long *: 8, \
@@ -212,7 +213,7 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  * name##_count says how many it has; the rest is 0.
  */
 #define module_param_array(name, type, room)                                                 \
-	TW_CHECK_NUMBER(type);                                                               \
+	TW_CHECK_LIST(type);                                                                 \
 	const volatile type name[room];                                                      \
 	const volatile __u32 name##_count;                                                   \
 	_Static_assert((room) > 1, "a list has room for two at least");                      \

@@ -183,6 +183,7 @@ func TestCompilerErrors(t *testing.T) {
 		{withWatcher("module_param(d, double, 1.0);", "return 0;"), "a parameter is an integer or a bool"},
 		{withWatcher("module_param(p, char *, 0);", "return 0;"), "a parameter is an integer or a bool"},
 		{withWatcher("module_param_array(p, float, 3);", "return 0;"), "a parameter is an integer or a bool"},
+		{withWatcher("module_param_array(p, char, 3);", "return 0;"), "a list of char is a text, for which there is module_param_string"},
 		{withWatcher("module_param_string(s, 4, \"four\");", "return 0;"), "the text has more bytes than the parameter"},
 	} {
 		if err := os.WriteFile(src, []byte(c.source), 0o644); err != nil {
@@ -351,6 +352,7 @@ func TestWasmErrors(t *testing.T) {
 		{"a.c", withWatcher("", "return bpf_ktime_get_ns();"), "a.wasm", "hint: bpf_ktime_get_ns() is for modules in the kernel"},
 		{"a.c", withWatcher("", "return ((struct linux_binprm *)tsk)->argc;"), "a.wasm", "hint: the sandbox has no linux_binprm: bprm is there only for"},
 		{"a.c", withWatcher("module_param(d, double, 1.0);", "return 0;"), "a.wasm", "a parameter is an integer or a bool"},
+		{"a.c", withWatcher("module_param_array(p, char, 3);", "return 0;"), "a.wasm", "a list of char is a text, for which there is module_param_string"},
 		{"a.c", withWatcher("module_param_string(s, 4, \"four\");", "return 0;"), "a.wasm", "the text has more bytes than the parameter"},
 		{"a.c", "#include \"task_watchers.h\"\n#include <string.h>\n", "a.wasm", "hint: a module has no C library"},
 		{"a.c", "int x;", "a.exe", `is a file NAME.o, for the kernel, or NAME.wasm, for the sandbox`},

@@ -171,10 +171,10 @@ func TestParams(t *testing.T) {
 	set := map[string]any{
 		"p_u8": uint64(255), "p_s8": int64(-128), "p_u16": uint64(0xffff), "p_s16": int64(32767), "p_u32": uint64(1), "p_int": int64(-1),
 		"p_long": int64(-2147483648), "p_ulong": uint64(4294967295), "p_u64": uint64(1<<64 - 1), "p_s64": int64(-1 << 63),
-		"p_bool": false, "p_string": "seven77",
+		"p_bool": false, "p_char": int64(98), "p_string": "seven77",
 	}
 	m := load(t, o, LoadOptions{Params: params("p_u8=255", "p_s8=-128", "p_u16=0xffff", "p_s16=32767", "p_u32=1", "p_int=-1",
-		"p_long=-2147483648", "p_ulong=4294967295", "p_u64=18446744073709551615", "p_s64=-9223372036854775808", "p_bool=no", "p_string=seven77")})
+		"p_long=-2147483648", "p_ulong=4294967295", "p_u64=18446744073709551615", "p_s64=-9223372036854775808", "p_bool=no", "p_char=98", "p_string=seven77")})
 	for name, want := range set {
 		if got := global(t, m, name); got != want {
 			t.Errorf("%s is %v (%[2]T), want %v (%[3]T)", name, got, want)
@@ -185,11 +185,12 @@ func TestParams(t *testing.T) {
 		t.Errorf("p_string is %v after another loading", got)
 	}
 	for _, c := range []struct{ param, says string }{
-		{"nosuch=1", `no parameter "nosuch"; its parameters are p_bool (bool, default true), p_int`},
+		{"nosuch=1", `no parameter "nosuch"; its parameters are p_bool (bool, default true), p_char (s8, default 97), p_int`},
 		{"order=1", `no parameter "order"`}, // a variable, but none
 		{"p_u8=256", "p_u8=256: it is of type u8: want a number from 0 to 255; its parameters are"},
 		{"p_int=many", "want a number"},
 		{"p_bool=2", "want yes or no"},
+		{"p_char=b", "want a number from -128 to 127"},
 		{"p_string=eight888", "room for 7"},
 		{"deadline=0", "deadline=0: want a time"},
 		{"deadline=100", "want a time like 100ms"},

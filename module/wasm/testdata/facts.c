@@ -115,6 +115,7 @@ module_param(p_ulong, unsigned long, 5);
 module_param(p_u64, __u64, 18000000000000000000ull);
 module_param(p_s64, __s64, -9000000000000000000ll);
 module_param(p_bool, bool, true);
+module_param(p_char, char, 'a');
 module_param_string(p_string, 8, "abc");
 MODULE_PARM_DESC(p_u8, "eight bits");
 
