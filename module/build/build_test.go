@@ -332,6 +332,38 @@ func TestTemplatesBuildForTheSandbox(t *testing.T) {
 	}
 }
 
+// A module in Go has all packages that are for modules, also where no Go module provides
+// them.
+func TestGoPackagesWithoutAModule(t *testing.T) {
+	testutil.Require(t, testutil.NeedsTime)
+	testutil.Require(t, testutil.NeedsTool("go"))
+	dir := t.TempDir()
+	src := filepath.Join(dir, "counts.go")
+	err := os.WriteFile(src, []byte(`package main
+
+import (
+	"github.com/taskwatch/taskwatch/guest"
+	"github.com/taskwatch/taskwatch/guest/storage"
+)
+
+var runs = storage.New[int]()
+
+//go:wasmexport __task_watcher_exec_count
+func count(_ uint64, t *guest.Task) int32 {
+	*runs.Create(t)++
+	return 0
+}
+
+func main() {}
+`), 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if warnings, err := Build(t.Context(), src, filepath.Join(dir, "counts.wasm")); err != nil || warnings != "" {
+		t.Fatalf("%v\n%s", err, warnings)
+	}
+}
+
 func TestWasmErrors(t *testing.T) {
 	testutil.Require(t, testutil.NeedsTime, needsWasm)
 	testutil.Require(t, testutil.NeedsTool("go"))
