@@ -21,6 +21,7 @@ import (
 	"connectrpc.com/connect"
 	"golang.org/x/sys/unix"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module"
@@ -423,6 +424,10 @@ func TestReloadMeetsBusyModule(t *testing.T) {
 	if err := <-done; err != nil || !isNew() {
 		t.Errorf("one that was just being unloaded: %v, new %v", err, isNew())
 	}
+	r.unload(t, "count")
+
+	// What does not run any more, and could not be started again, can be unloaded.
+	put(&stubborn{unregisters: taskwatch.ErrNotRegistered})
 	r.unload(t, "count")
 	if list := r.registry.Modules(); len(list) != 0 {
 		t.Errorf("the registry has %+v", list)

@@ -316,8 +316,9 @@ func (d *Daemon) logLeft(name string, left kernel.Left) {
 func (d *Daemon) unload(name string) error {
 	e, err := d.modules.take(name)
 	if err == nil {
-		// What was unregistered is gone from the list, whatever its end.
-		if err = e.module.Stop(); err == nil {
+		// What was unregistered is gone from the list, whatever its end, and so is what was
+		// to be replaced and could not be started again.
+		if err = e.module.Stop(); err == nil || errors.Is(err, taskwatch.ErrNotRegistered) {
 			err = d.free(e.module) // which may still be at it, and says so
 			d.modules.unloaded(e, nil)
 		} else {

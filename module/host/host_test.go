@@ -135,6 +135,50 @@ func TestKernelModules(t *testing.T) {
 	l.suite(t, host.Kernel)
 }
 
+// broken is a module of another kind than the one that it is to replace, which cannot run.
+type broken struct {
+	host.Module
+	check, start error
+}
+
+func (b broken) Check() error { return b.check }
+func (b broken) Start() error { return b.start }
+
+// What was to be replaced goes on where the other one cannot be started, also if that is
+// found out before anything is done.
+func TestReplaceByWhatCannotRun(t *testing.T) {
+	h, exec := newMade()
+	var counted atomic.Uint64
+	counts := &taskwatch.Module{Name: "counts"}
+	counts.Watch(taskwatch.Exec, func(*taskwatch.Event) error {
+		counted.Add(1)
+		return nil
+	})
+	load := func(m *taskwatch.Module) host.Module {
+		l, err := h.Load(host.GoModule(m), host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	old := load(counts)
+	start(t, old)
+	cannot := errors.New("it cannot run")
+	for i, by := range []broken{{check: cannot}, {start: cannot}} {
+		by.Module = load(&taskwatch.Module{Name: "by"})
+		if err := h.Replace(old, by); !errors.Is(err, cannot) || errors.Is(err, host.ErrStopped) {
+			t.Errorf("%+v: %v", by, err)
+		}
+		exec(t)
+		if n := counted.Load(); n != uint64(i+1) {
+			t.Errorf("%+v: %d of %d execs were counted", by, n, i+1)
+		}
+	}
+	if err := old.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A module that wants to deny what nobody can deny here is told the remedy, and
 // with that it is loaded.
 func TestModuleWithoutItsVeto(t *testing.T) {

@@ -23,7 +23,10 @@ func (h *Host) Replace(old, by Module) error {
 	if to, both := by.(based); ok && both && from.base().place == to.base().place {
 		return to.base().replace(from.base())
 	}
-	if err := errors.Join(by.Check(), old.Stop()); err != nil {
+	if err := by.Check(); err != nil {
+		return err
+	}
+	if err := old.Stop(); err != nil {
 		return err
 	}
 	err := by.Start()
