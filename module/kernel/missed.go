@@ -27,8 +27,8 @@ type Skipped struct {
 	Count  uint64          // since the table was made, by all modules of that name, those that have gone included
 }
 
-// Missed lists the hooks at which something was missed. There are none where
-// all hooks are of a kind that misses nothing.
+// Missed lists the hooks at which something was missed, also when the table is
+// closed. There are none where all hooks are of a kind that misses nothing.
 func (t *Table) Missed() ([]Missed, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

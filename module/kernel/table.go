@@ -260,7 +260,11 @@ func (t *Table) Close() error {
 	if t.detaching != nil {
 		t.detaching.Stop()
 	}
-	errs = append(errs, attach.CloseAll(slices.Concat(slices.Collect(maps.Values(t.attached)), slices.Collect(maps.Values(t.idle))))...)
+	attached := slices.Concat(slices.Collect(maps.Values(t.attached)), slices.Collect(maps.Values(t.idle)))
+	for _, a := range attached {
+		t.settleMissed(a)
+	}
+	errs = append(errs, attach.CloseAll(attached)...)
 	clear(t.attached)
 	clear(t.idle)
 	t.background.Wait() // it takes no lock

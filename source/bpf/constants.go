@@ -116,4 +116,5 @@ const (
 	controlEntered  = 13 // tasks that the iterator has found to be of SCOPE_TREE
 	controlChoice   = 14 // by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0
 	controlUnmarked = 16 // how often a mark could not be kept, or not be looked for to the end
+	controlUntold   = 17 // new tasks that the program of init was not called for: see count_init
 )

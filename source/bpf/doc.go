@@ -63,6 +63,13 @@
 // is full, the source reports a loss of unknown size: the task's later events may be
 // missing.
 //
+// Without LSM programs, a kernel with full preemption passes by the hooks of init, uid,
+// gid and free while another task is preempted inside ([kernel.Missed]). A free is
+// inferred. The rest is reported as lost. In a tree and in a cgroup, an init that was
+// missed is known by its clone, or by its free if the fork has failed; if the kernel has
+// passed by both, nothing tells of it. Whether a change of ids that was missed was in the
+// scope is not known: that is a loss of unknown size.
+//
 // # Known limits
 //
 // CPU time at exit is what the scheduler had accounted by then, up to a clock

@@ -107,7 +107,7 @@ func (st *runner) tellUnfreed() {
 		return
 	}
 	if byKind, err := st.kernel.losses(); err == nil && st.owed.whole {
-		st.owed.frees = st.owed.rest(sum(byKind[recordInit]), sum(byKind[recordClone]))
+		st.owed.frees = st.owed.rest(sum(byKind[recordInit])+st.misses.inits, sum(byKind[recordClone]))
 		return
 	}
 	n := uint64(0)

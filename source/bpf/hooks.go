@@ -35,6 +35,10 @@ func (k *half) needed(kinds taskwatch.Kinds) taskwatch.Kinds {
 // initIsEarly reports whether a fork may still fail after its init event.
 func (k *half) initIsEarly() bool { return k.support.LSM == nil || k.support.ModifyReturn == nil }
 
+// initIsSkippable reports whether the kernel passes by the program of init while a
+// task is preempted inside. (It may be told to preempt everything at any time.)
+func (k *half) initIsSkippable() bool { return k.support.LSM != nil && k.support.ModifyReturn == nil }
+
 // bySyscall reports whether on_sys_exit has to tell the changes of ids. Every
 // system call of the machine pays for it, about twice what the table's
 // tracepoints of single system calls cost; so those come first, although they

@@ -120,7 +120,7 @@ func (k *half) edit(spec *ebpf.CollectionSpec, cfg *Config) error {
 	if err := setNumberType(spec, k.beside.Types); err != nil {
 		return err
 	}
-	return setVariables(spec, cfg, k.initIsEarly(), k.never)
+	return setVariables(spec, cfg, k)
 }
 
 // loadPrograms has the verifier look at all programs at once, which takes its time.

@@ -83,9 +83,7 @@ func TestMarksWithoutStorage(t *testing.T) {
 			cmd, _, truth := storms(t, testutil.Size(50, 200, 1000))
 			w, seen := counted(t, Config{Command: cmd, Latency: DefaultLatency}, taskwatch.AllKinds, atOnce)
 			w.wait(t)
-			if *seen != truth || len(w.losses) != 0 {
-				t.Errorf("got %v events, want %v; lost %v", *seen, truth, w.losses)
-			}
+			w.lostNothing(t, *seen, truth)
 		})
 	}
 }

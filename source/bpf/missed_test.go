@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -72,6 +73,82 @@ func TestMissedEventsAreLost(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The same in a tree and in a cgroup, beside the forks of others, and to the last init
+// that the kernel has passed by: also of forks that fail after it.
+func TestMissedInitsOfAScopeAreLost(t *testing.T) {
+	testutil.Root(t)
+	testutil.PreemptAll(t)
+	found, err := kernel.Probe() // anew: the model of preemption is another one now
+	if err != nil {
+		t.Fatal(err)
+	}
+	support := *found
+	support.LSM = errors.New("turned off for a test") // which misses nothing
+	probe = func() (*kernel.Support, error) { return &support, nil }
+	defer func() { probe = probed }()
+	program := testutil.BuildC(t, "-static", "../../module/kernel/testdata/attack.c")
+	args := []string{"fork", "6", strconv.Itoa(testutil.Size(2000, 10000, 60000))}
+	kinds := taskwatch.KindsOf(taskwatch.Init, taskwatch.Clone, taskwatch.Exit)
+	for _, c := range []struct {
+		name           string
+		cgroup, limits bool
+	}{{"tree", false, false}, {"cgroup", true, false}, {"tree with failing forks", false, true}, {"cgroup with failing forks", true, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := makeCgroup(t, "in")
+			if c.limits {
+				limitTasks(t, dir, 7) // which are those that fork
+			}
+			others := exec.Command(program, args...)
+			if err := others.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer others.Wait()
+			shell, _ := testutil.Hold(t, testutil.Shell())
+			cfg := Config{PID: shell.Process.Pid}
+			if c.cgroup {
+				cfg = Config{Cgroup: dir}
+			}
+			var seen [taskwatch.NumKinds]int // read after the end
+			w := newWatch(t, cfg, kinds, func(ev *taskwatch.Event) bool { seen[ev.Kind]++; return false })
+			if _, err := fmt.Fprintf(shell.In, "sh -c 'echo $$ >%s/cgroup.procs && exec %s %s'; echo gone\n", dir, program, strings.Join(args, " ")); err != nil {
+				t.Fatal(err)
+			}
+			said, err := shell.Out.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if gone, err := shell.Out.ReadString('\n'); gone != "gone\n" {
+				t.Fatalf("the shell says %q, %v", gone, err)
+			}
+			w.stop(t)
+			shell.Release(t)
+			var tries, done int
+			if _, err := fmt.Sscan(said, &tries, &done); err != nil || tries == 0 || (tries > done) != c.limits {
+				t.Fatalf("the attack says %q, %v", said, err)
+			}
+			tries += 6 // by its first process
+			failed := 0
+			if c.limits {
+				failed = failedForks(t, dir)
+			}
+			truth := [taskwatch.NumKinds]int{taskwatch.Init: tries, taskwatch.Clone: tries - failed, taskwatch.Exit: tries - failed + 1}
+			if !c.cgroup { // else the first process was made elsewhere
+				truth[taskwatch.Init]++
+				truth[taskwatch.Clone]++
+			}
+			// Where the kernel passes by the free of a task whose fork has failed as well,
+			// nothing says that there was one.
+			silent := truth[taskwatch.Init] - seen[taskwatch.Init] - lost(w)
+			t.Logf("%d of %d inits were delivered, %d were lost in %d places; %d of %d forks failed; the kernel has passed by %d inits and %d frees",
+				seen[taskwatch.Init], truth[taskwatch.Init], lost(w), len(w.losses), failed, tries, missed(t, w.table, onlyInit), missed(t, w.table, 1<<taskwatch.Free))
+			if failed > 0 && silent > 0 && silent <= missed(t, w.table, 1<<taskwatch.Free) {
+				truth[taskwatch.Init] -= silent
+			}
+			w.lostNothing(t, seen, truth)
+		})
 	}
 }
 
@@ -145,6 +222,33 @@ func TestSkippedVetoesAreAlarms(t *testing.T) {
 			}
 		})
 	}
+}
+
+// limitTasks has forks in a cgroup of makeCgroup fail where there are so many tasks in it.
+func limitTasks(t *testing.T, dir string, n int) {
+	t.Helper()
+	above := filepath.Dir(dir)
+	for _, up := range []string{filepath.Dir(above), above} {
+		if err := os.WriteFile(filepath.Join(up, "cgroup.subtree_control"), []byte("+pids"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(strconv.Itoa(n)), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// failedForks returns how many forks have failed for the limit of a cgroup.
+func failedForks(t *testing.T, dir string) (n int) {
+	t.Helper()
+	events, err := os.ReadFile(filepath.Join(dir, "pids.events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(string(events), "max %d", &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // forks returns how many tasks the machine has made since it has started.

@@ -94,10 +94,10 @@ func (st *runner) run(ctx context.Context) error {
 	}
 	st.aside(st.src.cfg.OnReady)
 	err := st.follow(ctx)
+	err = errors.Join(err, st.lookMissed(true))
 	st.tellUnfreed()
 	st.tellOwed(0, true)
 	st.lookUnmarked()
-	err = errors.Join(err, st.lookMissed(true))
 	if err != nil && st.src.cfg.Command != nil {
 		st.kill() // what can no longer be followed is not left to run on
 	}

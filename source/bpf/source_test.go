@@ -33,8 +33,9 @@ func TestMain(m *testing.M) {
 
 // watch is a source under test and what it has delivered.
 type watch struct {
-	src *Source
-	reg taskwatch.Registry
+	src   *Source
+	table *kernel.Table // of it
+	reg   taskwatch.Registry
 
 	mu     sync.Mutex
 	events []*taskwatch.Event
@@ -101,6 +102,7 @@ func newWatchOn(t testing.TB, cfg Config, kinds taskwatch.Kinds, reads taskwatch
 		t.Fatal(err)
 	}
 	w.src = src
+	w.table = src.Table()
 	if prepare != nil {
 		prepare(t, src.Table())
 	}
@@ -125,6 +127,21 @@ func newWatchOn(t testing.TB, cfg Config, kinds taskwatch.Kinds, reads taskwatch
 		t.Fatal(err)
 	}
 	return w
+}
+
+// missed returns how often the kernel has passed by the hooks of some kinds of events.
+func missed(t testing.TB, table *kernel.Table, kinds taskwatch.Kinds) (n int) {
+	t.Helper()
+	list, err := table.Missed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range list {
+		if m.Seen&kinds != 0 {
+			n += int(m.Count)
+		}
+	}
+	return n
 }
 
 // stop ends the source and returns what it has delivered.

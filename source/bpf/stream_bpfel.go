@@ -53,6 +53,7 @@ const (
 	streamVarGidSyscalls             = "gid_syscalls"
 	streamVarGidSyscalls32           = "gid_syscalls32"
 	streamVarInitEarly               = "init_early"
+	streamVarInitSkippable           = "init_skippable"
 	streamVarNeverWanted             = "never_wanted"
 	streamVarNumberType              = "number_type"
 	streamVarOwnOnly                 = "own_only"
@@ -160,6 +161,7 @@ type streamVariableSpecs struct {
 	GidSyscalls         *ebpf.VariableSpec `ebpf:"gid_syscalls"`
 	GidSyscalls32       *ebpf.VariableSpec `ebpf:"gid_syscalls32"`
 	InitEarly           *ebpf.VariableSpec `ebpf:"init_early"`
+	InitSkippable       *ebpf.VariableSpec `ebpf:"init_skippable"`
 	NeverWanted         *ebpf.VariableSpec `ebpf:"never_wanted"`
 	NumberType          *ebpf.VariableSpec `ebpf:"number_type"`
 	OwnOnly             *ebpf.VariableSpec `ebpf:"own_only"`
@@ -238,6 +240,7 @@ type streamVariables struct {
 	GidSyscalls         *ebpf.Variable `ebpf:"gid_syscalls"`
 	GidSyscalls32       *ebpf.Variable `ebpf:"gid_syscalls32"`
 	InitEarly           *ebpf.Variable `ebpf:"init_early"`
+	InitSkippable       *ebpf.Variable `ebpf:"init_skippable"`
 	NeverWanted         *ebpf.Variable `ebpf:"never_wanted"`
 	NumberType          *ebpf.Variable `ebpf:"number_type"`
 	OwnOnly             *ebpf.Variable `ebpf:"own_only"`

@@ -12,10 +12,13 @@ import (
 )
 
 // setVariables tells the programs what they are to watch, and what this machine is like.
-func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool, never uint32) error {
-	var initEarly, cloneIsInit, ownOnly uint32 = 0, 1, 0
-	if early {
+func setVariables(spec *ebpf.CollectionSpec, cfg *Config, k *half) error {
+	var initEarly, initSkippable, cloneIsInit, ownOnly uint32 = 0, 0, 1, 0
+	if k.initIsEarly() {
 		initEarly, cloneIsInit = 1, 0
+	}
+	if k.initIsSkippable() {
+		initSkippable = 1
 	}
 	if cfg.scope() == scopeTree {
 		ownOnly = 1
@@ -23,11 +26,12 @@ func setVariables(spec *ebpf.CollectionSpec, cfg *Config, early bool, never uint
 	v1, systemd := procfs.Hierarchies()
 	for name, value := range map[string]any{
 		streamVarScope:               cfg.scope(),
-		streamVarNeverWanted:         never,
+		streamVarNeverWanted:         k.never,
 		streamVarScopePid:            int32(cfg.PID),
 		streamVarScopePath:           scopePath(cfg.Cgroup),
 		streamVarOwnPid:              int32(os.Getpid()),
 		streamVarInitEarly:           initEarly,
+		streamVarInitSkippable:       initSkippable,
 		streamVarCloneIsInit:         cloneIsInit,
 		streamVarOwnOnly:             ownOnly,
 		streamVarV1Hierarchies:       uint32(v1),

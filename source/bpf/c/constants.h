@@ -117,6 +117,7 @@ struct control {
 	u32 choice; /* by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0 */
 	u32 spare; /* whether a mark may be among spare */
 	u32 unmarked; /* how often a mark could not be kept, or not be looked for to the end */
+	u32 untold; /* new tasks that the program of init was not called for: see count_init */
 };
 
 #endif

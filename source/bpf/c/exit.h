@@ -124,8 +124,11 @@ watcher(free)(unsigned long code, struct task_struct *tsk)
 {
 	struct tw_rec *r;
 
-	if (!takes_all() && !is_marked(tsk))
+	if (!takes_all() && !is_marked(tsk)) {
+		if (!tsk->exit_state) /* its fork has failed, and what has called fork is running */
+			count_init(bpf_get_current_task_btf(), tsk);
 		return 0;
+	}
 	r = bpf_ringbuf_reserve(&ring, offsetof(struct tw_rec, creator), 0);
 	if (!r) {
 		lose(TW_FREE);

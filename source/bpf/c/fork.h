@@ -28,8 +28,8 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator) && (u32)creator->pid != control.seed_tid)
 			return 0;
-		mark(tsk);
-	} else if (!born_in_scope(creator, tsk, placed)) {
+		mark(tsk, MARK_AT_INIT);
+	} else if (!born_in_scope(creator, tsk, placed, MARK_AT_INIT)) {
 		return 0;
 	}
 	cgroup = name_cgroup(placed);
@@ -57,6 +57,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 	struct tw_rec *r;
 	u64 cgroup, dir;
 
+	count_init(creator, tsk);
 	is_new(tsk);
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator)) {
@@ -66,8 +67,8 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 		} else if (control.killing) {
 			bpf_send_signal(SIGKILL); /* or it would outrun the reader */
 		}
-		mark(tsk);
-	} else if (!born_in_scope(creator, tsk, tsk)) {
+		mark(tsk, MARK_LATER);
+	} else if (!born_in_scope(creator, tsk, tsk, MARK_LATER)) {
 		return 0;
 	}
 	cgroup = name_cgroup(tsk);

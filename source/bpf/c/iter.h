@@ -22,7 +22,7 @@ static __always_inline int of_tree(struct task_struct *tsk)
 		return 1;
 	if (!scope_pid || (tsk->tgid != scope_pid && !is_marked(tsk->group_leader) && !is_marked(tsk->real_parent)))
 		return 0;
-	if (mark(tsk))
+	if (mark(tsk, MARK_LATER))
 		control.entered++;
 	return 1;
 }

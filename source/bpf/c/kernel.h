@@ -308,6 +308,7 @@ struct bpf_local_storage {
 
 struct bpf_local_storage_data {
 	void *smap; /* the map */
+	u8 data[1];
 } __core;
 
 struct bpf_local_storage_elem {

@@ -11,7 +11,14 @@
 
 /* Set before the load. */
 const volatile u32 scope = SCOPE_MACHINE;
+const volatile u32 init_skippable; /* a task that is preempted in the program of init has others pass by it */
 const volatile char scope_path[4096]; /* of the cgroup of SCOPE_CGROUP, from the root of the hierarchy, or "" */
+
+/* When a task was marked: what its mark is. */
+enum {
+	MARK_LATER = 0,
+	MARK_AT_INIT = 1,
+};
 
 /* Marks the tasks in SCOPE_TREE, and those that were seen in SCOPE_CGROUP or SCOPE_CHOSEN. */
 struct {
@@ -40,7 +47,7 @@ struct {
 /* A search for the mark among the values of a task. */
 struct search {
 	u64 node; /* of the next value, or 0 */
-	u32 found, reserved;
+	u32 found, mark;
 };
 
 static long is_mark(u64 i, struct search *s)
@@ -50,18 +57,22 @@ static long is_mark(u64 i, struct search *s)
 	if (!s->node)
 		return 1;
 	READ(map, s->node - field_offset(struct bpf_local_storage_elem, snode), struct bpf_local_storage_elem, sdata.smap);
-	s->found = map == (u64)&marked;
+	if (map == (u64)&marked) {
+		READ(s->mark, s->node - field_offset(struct bpf_local_storage_elem, snode), struct bpf_local_storage_elem, sdata.data);
+		s->found = 1;
+		return 1;
+	}
 	READ(s->node, s->node, struct hlist_node, next);
-	return s->found;
+	return 0;
 }
 
 /*
- * Whether the storage at an address has a mark. Before Linux 6.2, the helper finds
- * nothing while another task is in the middle of looking up its own on the same
- * processor: it was preempted there, or interrupted. What it would have found is in a
- * list that can be read without a lock. It is global, as walk_path is.
+ * The mark in the storage at an address, and 1 added to it, or 0. Before Linux 6.2, the
+ * helper finds nothing while another task is in the middle of looking up its own on the
+ * same processor: it was preempted there, or interrupted. What it would have found is in
+ * a list that can be read without a lock. It is global, as walk_path is.
  */
-__noinline int has_mark(u64 storage)
+__noinline int find_mark(u64 storage)
 {
 	struct search s = {};
 
@@ -69,56 +80,72 @@ __noinline int has_mark(u64 storage)
 	bpf_loop(STORED, is_mark, &s, 0);
 	if (!s.found && s.node)
 		__sync_fetch_and_add(&control.unmarked, 1);
-	return s.found;
+	return s.found ? 1 + (s.mark & MARK_AT_INIT) : 0;
 }
 
-static __always_inline int is_stored(struct task_struct *tsk)
+/* The mark in a task's storage, and 1 added to it, or 0. */
+static __always_inline int stored(struct task_struct *tsk)
 {
+	u32 *value = bpf_task_storage_get(&marked, tsk, NULL, 0);
 	u64 storage;
 
-	if (bpf_task_storage_get(&marked, tsk, NULL, 0))
-		return 1;
+	if (value)
+		return 1 + (*value & MARK_AT_INIT);
 	READ(storage, tsk, struct task_struct, bpf_storage);
-	return storage && has_mark(storage);
+	return storage ? find_mark(storage) : 0;
 }
 
 #else
 
-static __always_inline int is_stored(struct task_struct *tsk)
+static __always_inline int stored(struct task_struct *tsk)
 {
-	return bpf_task_storage_get(&marked, tsk, NULL, 0) != NULL;
+	u32 *value = bpf_task_storage_get(&marked, tsk, NULL, 0);
+
+	return value ? 1 + (*value & MARK_AT_INIT) : 0;
 }
 
 #endif
 
-static __noinline int is_spare(struct task_struct *tsk)
+static __noinline int spared(struct task_struct *tsk)
 {
 	u64 address = (u64)tsk;
+	u32 *value = bpf_map_lookup_elem(&spare, &address);
 
-	return bpf_map_lookup_elem(&spare, &address) != NULL;
+	return value ? 1 + (*value & MARK_AT_INIT) : 0;
 }
 
 static __always_inline int is_marked(struct task_struct *tsk)
 {
-	return is_stored(tsk) || (control.spare && is_spare(tsk));
+	return stored(tsk) || (control.spare && spared(tsk));
 }
 
-static __noinline int mark_spare(struct task_struct *tsk)
+/* Whether a new task was marked at its init. */
+static __always_inline int marked_at_init(struct task_struct *tsk)
+{
+	return stored(tsk) == 1 + MARK_AT_INIT || (control.spare && spared(tsk) == 1 + MARK_AT_INIT);
+}
+
+static __noinline int mark_spare(struct task_struct *tsk, u32 when)
 {
 	u64 address = (u64)tsk;
-	u32 yes = 1;
 
 	control.spare = 1;
-	if (!bpf_map_update_elem(&spare, &address, &yes, 0))
+	if (!bpf_map_update_elem(&spare, &address, &when, 0))
 		return 1;
 	__sync_fetch_and_add(&control.unmarked, 1);
 	return 0;
 }
 
 /* Marks a task and returns whether that has succeeded. Its event is in scope anyway. */
-static __always_inline int mark(struct task_struct *tsk)
+static __always_inline int mark(struct task_struct *tsk, u32 when)
 {
-	return bpf_task_storage_get(&marked, tsk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE) || mark_spare(tsk);
+	u32 *value = bpf_task_storage_get(&marked, tsk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!value)
+		return mark_spare(tsk, when);
+	if (when == MARK_AT_INIT)
+		*value = when;
+	return 1;
 }
 
 /* A new task is not the one that was at its address before. */
@@ -263,7 +290,7 @@ static __always_inline int of_cgroup(struct task_struct *tsk)
 	if (!in_cgroup(tsk))
 		return 0;
 	describe(tsk);
-	mark(tsk);
+	mark(tsk, MARK_LATER);
 	return 1;
 }
 
@@ -271,14 +298,14 @@ static __always_inline int of_cgroup(struct task_struct *tsk)
  * The same of a new task, at its init or clone, which is where another one is at
  * least. Its creator is seen there, too.
  */
-static __always_inline int born_in_cgroup(struct task_struct *creator, struct task_struct *tsk, struct task_struct *placed)
+static __always_inline int born_in_cgroup(struct task_struct *creator, struct task_struct *tsk, struct task_struct *placed, u32 when)
 {
 	if (is_marked(tsk))
 		return 1;
 	of_cgroup(creator);
 	if (!in_cgroup(placed))
 		return 0;
-	mark(tsk);
+	mark(tsk, when);
 	return 1;
 }
 
@@ -293,7 +320,7 @@ static __always_inline int enters(struct task_struct *tsk, u32 uid)
 	if (!is_chosen(tsk, uid, tsk))
 		return 0;
 	describe(tsk);
-	mark(tsk);
+	mark(tsk, MARK_LATER);
 	return 1;
 }
 
@@ -301,7 +328,7 @@ static __always_inline int enters(struct task_struct *tsk, u32 uid)
  * Whether a new task is chosen, at its init or clone. The child has what its
  * creator has, which the reader has to know for this.
  */
-static __always_inline int born_chosen(struct task_struct *creator, struct task_struct *tsk, struct task_struct *placed)
+static __always_inline int born_chosen(struct task_struct *creator, struct task_struct *tsk, struct task_struct *placed, u32 when)
 {
 	if (takes_all() || is_marked(tsk))
 		return 1;
@@ -309,9 +336,9 @@ static __always_inline int born_chosen(struct task_struct *creator, struct task_
 		return 0;
 	if (!is_marked(creator)) {
 		describe(creator);
-		mark(creator);
+		mark(creator, MARK_LATER);
 	}
-	mark(tsk);
+	mark(tsk, when);
 	return 1;
 }
 
@@ -324,7 +351,7 @@ static __always_inline int in_scope_undescribed(struct task_struct *tsk)
 		return 0;
 	if (scope == SCOPE_CHOSEN ? !is_chosen(tsk, real_uid(tsk), tsk) : !in_cgroup(tsk))
 		return 0;
-	mark(tsk);
+	mark(tsk, MARK_LATER);
 	return 1;
 }
 
@@ -340,11 +367,27 @@ static __always_inline int in_scope(struct task_struct *tsk)
 }
 
 /* Whether a new task is watched, at its init or clone, in a scope that its place or its facts decide. */
-static __always_inline int born_in_scope(struct task_struct *creator, struct task_struct *tsk, struct task_struct *placed)
+static __always_inline int born_in_scope(struct task_struct *creator, struct task_struct *tsk, struct task_struct *placed, u32 when)
 {
 	if (scope == SCOPE_CGROUP)
-		return born_in_cgroup(creator, tsk, placed);
-	return scope != SCOPE_CHOSEN || born_chosen(creator, tsk, placed);
+		return born_in_cgroup(creator, tsk, placed, when);
+	return scope != SCOPE_CHOSEN || born_chosen(creator, tsk, placed, when);
+}
+
+/*
+ * Counts a new task of SCOPE_TREE or SCOPE_CGROUP, at its clone or where its fork has
+ * failed, if it was not marked at its init: the kernel has passed by the program of init.
+ * Or the task was made before that was attached; the reader knows how often the kernel
+ * has passed by.
+ */
+static __always_inline void count_init(struct task_struct *creator, struct task_struct *tsk)
+{
+	if (!init_skippable || !(control.kinds & 1u << TW_INIT))
+		return;
+	if (scope == SCOPE_TREE ? !is_marked(creator) : scope != SCOPE_CGROUP || !in_cgroup(creator))
+		return;
+	if (!marked_at_init(tsk))
+		__sync_fetch_and_add(&control.untold, 1);
 }
 
 #endif

@@ -136,6 +136,7 @@ var control = []struct {
 	{"choice", "controlChoice", false, "by what the tasks of SCOPE_CHOSEN are chosen; all are, where it is 0"},
 	{"spare", "", false, "whether a mark may be among spare"},
 	{"unmarked", "controlUnmarked", false, "how often a mark could not be kept, or not be looked for to the end"},
+	{"untold", "controlUntold", false, "new tasks that the program of init was not called for: see count_init"},
 }
 
 // kinds are those of the library, in its order.
