@@ -74,7 +74,7 @@ const exemptSymbol = "tw_exempt"
 // function returns a function that dispatchers call as tw_exempt(fork): it
 // returns 1 if no veto stops the running task, and else 0.
 func (x *Exemption) function(off *offsets.Offsets) asm.Instructions {
-	const exempt, last, no = "exempt_yes", "exempt_last", "exempt_no"
+	const exempt, last, no, search = "exempt_yes", "exempt_last", "exempt_no", "exempt_search"
 	body := asm.Instructions{
 		asm.Mov.Reg(asm.R7, asm.R1),
 		asm.FnGetCurrentTaskBtf.Call(),
@@ -97,15 +97,71 @@ func (x *Exemption) function(off *offsets.Offsets) asm.Instructions {
 		asm.Mov.Imm(asm.R3, 0),
 		asm.Mov.Imm(asm.R4, 0),
 		asm.FnTaskStorageGet.Call(),
-		asm.JEq.Imm(asm.R0, 0, no),
+		asm.JEq.Imm(asm.R0, 0, search),
 		asm.Mov.Imm(asm.R0, 1).WithSymbol(exempt),
 		asm.Return(),
 		asm.Mov.Imm(asm.R0, 0).WithSymbol(no),
 		asm.Return(),
 	)
+	body = append(body, x.search(off, search, exempt, no)...)
 	body[0] = startFunction(body[0], &btf.Func{
 		Name: exemptSymbol,
 		Type: &btf.FuncProto{Return: typeInt, Params: []btf.FuncParam{{Name: "fork", Type: typeInt}}},
 	})
+	return body
+}
+
+// maxStored is more maps than are likely to keep something of one task.
+const maxStored = 64
+
+// search generates what looks for the process of R6 among what maps keep of it,
+// without a lock. Before Linux 6.2 the helper finds nothing while another task is in
+// the middle of the same on the processor: it is preempted there, or interrupted.
+// An element is freed only when no program can be running.
+func (x *Exemption) search(off *offsets.Offsets, begin, found, none string) asm.Instructions {
+	if off.TaskStorage == 0 {
+		return asm.Instructions{asm.Ja.Label(none).WithSymbol(begin)}
+	}
+	const next, node, owner = "exempt_next", -8, -16 // on the stack
+	// read reads eight bytes at R3 + at.
+	read := func(to, at int32) asm.Instructions {
+		return asm.Instructions{
+			asm.Add.Imm(asm.R3, at),
+			asm.Mov.Reg(asm.R1, asm.RFP),
+			asm.Add.Imm(asm.R1, to),
+			asm.Mov.Imm(asm.R2, 8),
+			asm.FnProbeReadKernel.Call(),
+		}
+	}
+	var body asm.Instructions
+	emit := func(insns ...asm.Instruction) { body = append(body, insns...) }
+	emit(
+		asm.LoadMem(asm.R3, asm.R6, off.TaskLeader, asm.DWord).WithSymbol(begin),
+		asm.Mov.Imm(asm.R8, maxStored),
+	)
+	emit(read(node, int32(off.TaskStorage))...)
+	emit(
+		asm.LoadMem(asm.R3, asm.RFP, node, asm.DWord),
+		asm.JEq.Imm(asm.R3, 0, none),
+	)
+	emit(read(node, int32(off.StorageList))...)
+	emit(
+		asm.LoadMem(asm.R7, asm.RFP, node, asm.DWord).WithSymbol(next),
+		asm.JEq.Imm(asm.R7, 0, none),
+		asm.Mov.Reg(asm.R3, asm.R7),
+	)
+	emit(read(owner, int32(off.StorageMap))...)
+	emit(
+		asm.LoadMem(asm.R1, asm.RFP, owner, asm.DWord),
+		asm.LoadMapPtr(asm.R2, x.Processes.FD()),
+		asm.JEq.Reg(asm.R1, asm.R2, found),
+		asm.Mov.Reg(asm.R3, asm.R7),
+	)
+	emit(read(node, 0)...)
+	emit(
+		asm.Sub.Imm(asm.R8, 1),
+		asm.JNE.Imm(asm.R8, 0, next),
+		asm.Ja.Label(none),
+	)
 	return body
 }

@@ -22,6 +22,11 @@ type Offsets struct {
 	// says that this kernel has none.
 	InExecve    int16
 	InExecveBit int32
+
+	// The list of what maps keep of a task: where it begins, in task_struct and then in
+	// bpf_local_storage, and from the link of an element to its map, which may be
+	// negative. Where TaskStorage is 0 there is no such list.
+	TaskStorage, StorageList, StorageMap int16
 }
 
 // Find reads them from the kernel's type information.
@@ -62,7 +67,24 @@ func Find(kernel *btf.Spec) (*Offsets, error) {
 	if bits, size, err := findMember(kernel, "task_struct", "in_execve"); err == nil && size == 1 {
 		o.InExecve, o.InExecveBit = int16(bits/8), 1<<(bits%8)
 	}
+	o.findStorage(kernel)
 	return &o, nil
+}
+
+// findStorage finds the list of what maps keep of a task, if all of it has its names.
+func (o *Offsets) findStorage(kernel *btf.Spec) {
+	var at [5]int16
+	for i, f := range [...][2]string{
+		{"task_struct", "bpf_storage"}, {"bpf_local_storage", "list"},
+		{"bpf_local_storage_elem", "snode"}, {"bpf_local_storage_elem", "sdata"}, {"bpf_local_storage_data", "smap"},
+	} {
+		bits, _, err := findMember(kernel, f[0], f[1])
+		if err != nil {
+			return
+		}
+		at[i] = int16(bits / 8)
+	}
+	o.TaskStorage, o.StorageList, o.StorageMap = at[0], at[1], at[3]+at[4]-at[2]
 }
 
 // findMember returns the offset in bits of a member, also inside anonymous
