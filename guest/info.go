@@ -1,5 +1,7 @@
 package guest
 
+import "math/bits"
+
 // Info is what a module says about itself. All of it is optional.
 type Info struct {
 	License     string
@@ -18,7 +20,8 @@ type Info struct {
 
 	// Only says that of the default fields which cost something, the module reads those
 	// in Reads and no others: FieldExe, FieldArgv, FieldCwd, FieldCgroup, FieldOldExe,
-	// and those of FieldsRusage. The others are then not gathered for it, and missing.
+	// and those of FieldsRusage. The others are then not gathered for it, and missing;
+	// the log says so if it reads one.
 	Only bool
 
 	// ParentExe says that it reads [Task.ParentExe], for which the host follows the
@@ -29,12 +32,13 @@ type Info struct {
 // about is what the host reads: NUL-separated key=value.
 var about []byte
 
-// unread are the default fields that the module does without.
-var unread Fields
+// unread are the default fields that the module does without, and warned those that
+// it has read all the same.
+var unread, warned Fields
 
 // Describe says what the module is. Call it from an init function, once.
 func Describe(info Info) {
-	about, unread = nil, 0
+	about, unread, warned = nil, 0, 0
 	for _, f := range [...][2]string{
 		{"license", info.License}, {"description", info.Description}, {"author", info.Author}, {"version", info.Version},
 	} {
@@ -60,6 +64,19 @@ func Describe(info Info) {
 	if info.ParentExe {
 		describe("reads", "parent_exe")
 	}
+}
+
+// reads says once in the log if the module reads f, and has said that it does not.
+func reads(f Fields) {
+	if unread&f != f || warned&f != 0 {
+		return
+	}
+	warned |= f
+	name := "rusage"
+	if f != FieldsRusage {
+		name = fieldNames[bits.TrailingZeros64(uint64(f))]
+	}
+	Log(LevelWarn, "the module reads "+name+", which is missing because Info.Reads does not have it")
 }
 
 func describe(key, value string) {

@@ -97,6 +97,7 @@ func (t *Task) Exit() ExitStatus {
 
 // Rusage is what the task used, at exit.
 func (t *Task) Rusage() Rusage {
+	reads(FieldsRusage)
 	return Rusage{
 		UTimeNS: t.r.UtimeNS, STimeNS: t.r.StimeNS, MaxRSS: t.r.Maxrss, MinFlt: t.r.Minflt, MajFlt: t.r.Majflt,
 		NVCSw: t.r.Nvcsw, NIvCSw: t.r.Nivcsw, ReadBytes: t.r.ReadBytes, WriteBytes: t.r.WriteBytes,
@@ -120,10 +121,16 @@ func (t *Task) Comm() string {
 }
 
 // Exe is the absolute path of the program.
-func (t *Task) Exe() string { return text(stringExe, 0) }
+func (t *Task) Exe() string {
+	reads(FieldExe)
+	return text(stringExe, 0)
+}
 
 // OldExe is the path of the program that was replaced, at exec.
-func (t *Task) OldExe() string { return text(stringOldExe, 0) }
+func (t *Task) OldExe() string {
+	reads(FieldOldExe)
+	return text(stringOldExe, 0)
+}
 
 // ParentExe is the absolute path of the program of the task's parent, or "" if it
 // is not known. It is known of parents that the source follows, for a module that
@@ -131,13 +138,22 @@ func (t *Task) OldExe() string { return text(stringOldExe, 0) }
 func (t *Task) ParentExe() string { return text(stringParentExe, 0) }
 
 // Cwd is the working directory.
-func (t *Task) Cwd() string { return text(stringCwd, 0) }
+func (t *Task) Cwd() string {
+	reads(FieldCwd)
+	return text(stringCwd, 0)
+}
 
 // Cgroup is the path of the task's cgroup.
-func (t *Task) Cgroup() string { return text(stringCgroup, 0) }
+func (t *Task) Cgroup() string {
+	reads(FieldCgroup)
+	return text(stringCgroup, 0)
+}
 
 // Argc is the number of arguments.
-func (t *Task) Argc() int { return int(t.r.Argc) }
+func (t *Task) Argc() int {
+	reads(FieldArgv)
+	return int(t.r.Argc)
+}
 
 // Arg is argument i, or "" where there is none.
 func (t *Task) Arg(i int) string {

@@ -151,11 +151,11 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 	TW_MODINFO(TW_JOIN(TW_READS_, field), #field)
 
 /*
- * MODULE_READS_ONLY - have no other default field gathered for this module
+ * MODULE_READS_ONLY - have only those default fields gathered that this module names
  *
- * Without it, all default fields are. With it, those that MODULE_READS() can name
- * are gathered, and not missing, only if it, or a function below, names them. Other
- * default fields cost nothing: they are always there.
+ * Without it, all of them are gathered. With it, those that MODULE_READS() takes are
+ * missing unless it, or a function below, names them. Other default fields cost
+ * nothing, and are always there.
  */
 #define MODULE_READS_ONLY() TW_MODINFO("default", "only")
 

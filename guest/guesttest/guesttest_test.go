@@ -76,11 +76,21 @@ func TestUnread(t *testing.T) {
 	want := randevent.New(rand.New(rand.NewPCG(3, 4)), taskwatch.Exit)
 	want.Missing, want.OldExe = 0, "" // which no exit has
 	got := back(h.Event(want))
+	back(h.Event(want))
 	want = want.Clone()
 	want.Missing = taskwatch.FieldExe | taskwatch.FieldArgv | taskwatch.FieldCgroup
 	want.Task.Exe, want.Task.Argv, want.Task.ArgvCut, want.Task.Cgroup = "", []string{}, false, ""
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", line(got), line(want))
+	}
+	told := fmt.Sprintf("%q", h.Logged)
+	for _, name := range []string{"exe", "old_exe", "argv", "cgroup"} { // each once
+		if strings.Count(told, "reads "+name+",") != 1 {
+			t.Errorf("it does not say once that %s is read: %s", name, told)
+		}
+	}
+	if len(h.Logged) != 4 {
+		t.Errorf("it says %s", told)
 	}
 }
 
