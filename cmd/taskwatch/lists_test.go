@@ -121,3 +121,18 @@ func TestListParameters(t *testing.T) {
 		t.Errorf("negative numbers: %+v", got)
 	}
 }
+
+// Values of variables are shown as they are written.
+func TestValuesInWords(t *testing.T) {
+	for _, c := range []struct {
+		value any
+		want  string
+	}{
+		{uint64(1<<64 - 1), "18446744073709551615"}, {int64(-5), "-5"}, {true, "true"}, {"a<b\x01", `"a<b\x01"`},
+		{[]any{uint64(1), "x"}, `[1,"x"]`}, {map[string]any{"at": int64(7), "names": []any{"a", ""}}, `{"at":7,"names":["a",""]}`},
+	} {
+		if got := value(c.value); got != c.want {
+			t.Errorf("%v is shown as %s, want %s", c.value, got, c.want)
+		}
+	}
+}

@@ -239,12 +239,12 @@ func (mods *modules) show(w io.Writer) error {
 	return nil
 }
 
-// value returns a global's value in words.
+// value returns a global's value in words: a struct as JSON, as elsewhere.
 func value(v any) string {
 	if s, ok := v.(string); ok {
 		return fmt.Sprintf("%q", s)
 	}
-	return fmt.Sprint(v)
+	return module.Compact(v)
 }
 
 // close ends the modules.
