@@ -69,6 +69,9 @@ typedef unsigned long long __u64;
 typedef _Bool bool;
 enum { false = 0, true = 1 };
 #endif
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
 
 #define WATCH_TASK_INIT 0
 #define WATCH_TASK_CLONE 1

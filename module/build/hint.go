@@ -38,8 +38,20 @@ var hints = []hint{
 	{regexp.MustCompile(`'([\w/.-]+\.h)' file not found`),
 		"a module has no C library, in the kernel or in the sandbox: leave #include <%s> out. task_watchers.h has the types; " +
 			"the compiler has __builtin_memcpy, __builtin_memset and __builtin_memcmp, for sizes that are constants"},
-	{regexp.MustCompile(`(?:undeclared (?:library )?function|implicit declaration of function|declaring library function) '(mem\w+|str\w+|\w*printf|malloc|free)'`),
+	{regexp.MustCompile(`undeclared (?:library )?function '(str\w+)'`),
+		"a module has no C library: there is no %s. task_string_is() compares a text in a buffer with a parameter or a literal, task_string_begins() its beginning"},
+	{regexp.MustCompile(`undeclared (?:library )?function '(\w*print[fk]|pr_\w+)'`),
+		"there is no %s: task_watcher_log(TW_LOG_INFO, \"text\") writes to the log, and task_watcher_emit() sends a record"},
+	{regexp.MustCompile(`(?:undeclared (?:library )?function|declaring library function) '(mem\w+|malloc|free)'`),
 		"a module has no C library: there is no %s. The compiler has __builtin_memcpy, __builtin_memset and __builtin_memcmp, for sizes that are constants"},
+	{regexp.MustCompile(`undeclared identifier '(current)'`), "there is no %s: the task is what the watcher gets, tsk"},
+	{regexp.MustCompile(`undeclared identifier 'E[A-Z]+'`), "task_watchers.h has TW_EPERM, TW_ENOENT, TW_EAGAIN, TW_ENOMEM, TW_EACCES and TW_EFAULT; of other errors, give the number"},
+	{regexp.MustCompile(`unknown type name '(u?int\d+_t|[us]\d+|size_t|[pug]id_t)'`),
+		"there is no %s: task_watchers.h has __u8, __u16, __u32, __u64, __s8, __s16, __s32, __s64 and bool"},
+	{regexp.MustCompile(`struct task_struct \*, (?:const )?struct linux_binprm \*\), int \(\*\)\(unsigned long, struct task_struct \*\)\)`),
+		"a watcher that gets the program is registered with task_exec_watcher_func(function), or task_execed_watcher_func"},
+	{regexp.MustCompile(`struct task_struct \*, (?:const )?struct task_ids \*\), int \(\*\)\(unsigned long, struct task_struct \*\)\)`),
+		"a watcher that gets the ids is registered with task_ids_watcher_func(uid, function), or with gid"},
 }
 
 // kernelHints are for modules in the kernel.

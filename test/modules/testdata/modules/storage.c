@@ -48,7 +48,7 @@ static int inherit(unsigned long flags, struct task_struct *tsk)
 {
 	struct line *l = lines_inherit(tsk);
 
-	if (!l)
+	if (l == NULL)
 		return 0;
 	__sync_fetch_and_add(&inherited, 1);
 	l->generation++;
