@@ -70,6 +70,36 @@ func TestExempt(t *testing.T) {
 	}
 }
 
+// A process that was exempted stays so while others are preempted in the middle of being
+// looked for among those that are exempt.
+func TestExemptAmongPreempted(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	testutil.PreemptAll(t)
+	client, _ := testutil.Hold(t, exec.Command(testutil.BuildC(t, "-static", "testdata/tryfork.c")))
+	attack := exec.Command(testutil.BuildC(t, "-static", "testdata/attack.c"), "fork", "6", "600000")
+	attack.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := attack.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		syscall.Kill(-attack.Process.Pid, syscall.SIGKILL)
+		attack.Wait()
+	}()
+	owner := startHolder(t, "testdata/modules/denyall.c", param("spare", os.Getpid()))
+	if got := ask(t, owner, "exempt "+fmt.Sprint(client.Process.Pid)); got != "ok" {
+		t.Fatalf("the owner, asked for exempt: %q", got)
+	}
+	for n := range testutil.Size(300, 2000, 20000) {
+		if got := ask(t, client, "try"); got != "0" {
+			t.Fatalf("fork %d of an exempt process: errno %s", n, got)
+		}
+	}
+	if got := ask(t, owner, "unload"); got != "ok" {
+		t.Errorf("the owner, asked to unload: %q", got)
+	}
+}
+
 // ask writes a line to a process and reads its answer.
 func ask(t testing.TB, h *testutil.Held, what string) string {
 	t.Helper()
