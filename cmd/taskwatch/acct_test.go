@@ -62,7 +62,7 @@ sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done'
 `
 
 // The records are those that the kernel's own accounting has of the same run.
-func TestAccountingIsTheKernels(t *testing.T) { eachSource(t, testAccountingIsTheKernels) }
+func TestAccountingIsTheKernels(t *testing.T) { eachSourceAlone(t, testAccountingIsTheKernels) }
 
 func testAccountingIsTheKernels(t *testing.T, source string) {
 	testutil.Root(t)

@@ -56,6 +56,7 @@ func (a *attachment) status() int {
 func TestAttachStatusIsThatOfTheProcess(t *testing.T) { eachAttaching(t, testAttachStatus) }
 
 func testAttachStatus(t *testing.T, source string) {
+	t.Parallel()
 	for script, want := range map[string]int{"exit 3": 3, "kill -TERM $$": 128 + 15} {
 		sh, _ := testutil.Hold(t, testutil.Shell())
 		a := attach(t, sh.Process.Pid, "--source", source, "-f", "json")
@@ -83,6 +84,7 @@ func testAttachStatus(t *testing.T, source string) {
 func TestAttachLeavesTheProcess(t *testing.T) { eachAttaching(t, testAttachLeaves) }
 
 func testAttachLeaves(t *testing.T, source string) {
+	t.Parallel()
 	sh, _ := testutil.Hold(t, testutil.Shell())
 	pid := sh.Process.Pid
 	for sig, want := range map[syscall.Signal]int{unix.SIGINT: 0, unix.SIGTERM: 0, unix.SIGHUP: 0, unix.SIGKILL: 128 + 9} {

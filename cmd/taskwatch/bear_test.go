@@ -19,6 +19,7 @@ import (
 // sink/compiledb's TestCalls or a test beside it.
 func TestCompileCommandsLikeBear(t *testing.T) {
 	testutil.Long(t)
+	t.Parallel()
 	bear := testutil.RequireTool(t, "bear")
 	testutil.RequireTool(t, "make")
 	for _, c := range []struct {

@@ -17,6 +17,7 @@ func TestDocumentedDaemonCommands(t *testing.T) {
 	testutil.Root(t)
 	needsClang(t)
 	testutil.RequireTool(t, "curl")
+	t.Parallel()
 	text, err := os.ReadFile("../../docs/daemon.md")
 	if err != nil {
 		t.Fatal(err)

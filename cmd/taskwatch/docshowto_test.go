@@ -74,6 +74,7 @@ func TestHowtos(t *testing.T) {
 				testutil.RequireTool(t, "go")
 				testutil.Long(t)
 			}
+			t.Parallel() // each has a directory of its own
 			dir := pageDir(t)
 			c := pageShell(t, script.String(), dir)
 			c.Env = append(os.Environ(), path)

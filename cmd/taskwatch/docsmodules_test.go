@@ -98,6 +98,7 @@ func TestDocumentedKernelFunction(t *testing.T) {
 // block is what 'module new' writes.
 func TestDocumentedGuestCode(t *testing.T) {
 	testutil.Long(t)
+	t.Parallel()
 	tool := testutil.RequireTool(t, "go")
 	text, err := os.ReadFile("../../docs/sandbox.md")
 	if err != nil {

@@ -43,6 +43,7 @@ func said(t *testing.T, file, module string) (sent []string, failed int) {
 func TestSlowexec(t *testing.T) {
 	testutil.Long(t)
 	testutil.RequireTool(t, "go")
+	t.Parallel()
 	const script = `/bin/sleep 0.3; /bin/sh -c 'exit 3'; /bin/sh -c 'kill -9 $$'; /bin/true; exit 0`
 	c := cmd(t, "run", "-f", "json", "-o", "events.jsonl", "-m", "slowexec.wasm,slow_ms=300", "--globals", "--", "/bin/sh", "-c", script)
 	asNobody(t, c)

@@ -66,6 +66,7 @@ MODULE_LICENSE("Dual BSD/GPL");
 
 func TestModuleBuildDefines(t *testing.T) {
 	needsClang(t)
+	t.Parallel()
 	dir := t.TempDir()
 	source := filepath.Join(dir, "last.c")
 	if err := os.WriteFile(source, []byte(lastDraft), 0o644); err != nil {

@@ -37,6 +37,7 @@ var harmless = []string{"taskwatch run", "taskwatch replay", "taskwatch man"}
 func TestExamples(t *testing.T) {
 	testutil.RequireTool(t, "make")
 	testutil.Require(t, testutil.NeedsCompiler("cc"))
+	t.Parallel()
 	dir := t.TempDir()
 	makeProject(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "events.jsonl"), []byte(recording()), 0o644); err != nil {

@@ -64,6 +64,7 @@ func main() {}
 // A parameter may be a list, in the kernel, in the sandbox from C, and in Go.
 func TestListParameters(t *testing.T) {
 	needsClang(t)
+	t.Parallel()
 	object, wasm := buildBoth(t, "lister", lister)
 	source := filepath.Join(t.TempDir(), "lister.go")
 	if err := os.WriteFile(source, []byte(listerGo), 0o644); err != nil {

@@ -47,6 +47,10 @@ func (m tests) Run() int {
 		return 0
 	}
 	code := m.M.Run()
+	if err := sharedDaemon.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
 	if program.dir != "" {
 		os.RemoveAll(program.dir)
 	}
@@ -89,23 +93,22 @@ func binary(t testing.TB) string {
 	return filepath.Join(program.dir, "taskwatch")
 }
 
-// eachSource runs a test with every source that can run a command.
+// eachSource runs a test with every source that can run a command. The sources
+// mostly wait, and do so side by side.
 func eachSource(t *testing.T, test func(t *testing.T, source string)) {
+	eachSourceAlone(t, func(t *testing.T, source string) {
+		t.Parallel()
+		test(t, source)
+	})
+}
+
+// eachSourceAlone is [eachSource] for tests that ask how much time something takes.
+func eachSourceAlone(t *testing.T, test func(t *testing.T, source string)) {
 	eachAttaching(t, test)
 	t.Run(daemon.SourceName, func(t *testing.T) {
 		testutil.Root(t)
 		testutil.Long(t)
-		dir, err := os.MkdirTemp("", "taskwatch-each-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		server := startServe(t, filepath.Join(dir, "s"), nil)
-		defer server.stop(t)
-		test(t, daemonSource+server.socket)
+		test(t, daemonSource+sharedDaemon.serving(t))
 	})
 }
 

@@ -75,37 +75,44 @@ func TestStockModulesAreTaken(t *testing.T) {
 		if s.Sandboxed() {
 			continue
 		}
-		file := s.Name
-		m, err := parseModule(file)
-		if err != nil {
-			t.Fatal(err)
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			testStockModuleIsTaken(t, s.Name, support)
+		})
+	}
+}
+
+func testStockModuleIsTaken(t *testing.T, file string, support *kernel.Support) {
+	m, err := parseModule(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	powerless := false
+	for _, k := range m.Veto().List() {
+		powerless = powerless || support.Events()[k].Veto == ""
+	}
+	r := tw(t, "module", "check", file)
+	switch {
+	case powerless && (r.status != 1 || !strings.Contains(r.stderr, "no veto on this kernel") || !strings.Contains(r.stderr, "--allow-observe-only")):
+		t.Errorf("%s wants a veto that this kernel has not, and check says %+v", file, r)
+	case !powerless && (r.status != 0 || r.stdout != m.Name()+": this kernel accepts it\n"):
+		t.Errorf("check of %s: %+v", file, r)
+	}
+	if r := tw(t, "module", "check", "--allow-observe-only", file); r.status != 0 || !strings.HasPrefix(r.stdout, m.Name()+": this kernel accepts it") {
+		t.Errorf("check of %s as an observer: %+v", file, r)
+	}
+	if powerless {
+		if r := tw(t, "watch", "-m", file); r.status != 1 || !strings.Contains(r.stderr, "--allow-observe-only") {
+			t.Errorf("watch -m %s on a kernel without its veto: %+v", file, r)
 		}
-		powerless := false
-		for _, k := range m.Veto().List() {
-			powerless = powerless || support.Events()[k].Veto == ""
-		}
-		r := tw(t, "module", "check", file)
-		switch {
-		case powerless && (r.status != 1 || !strings.Contains(r.stderr, "no veto on this kernel") || !strings.Contains(r.stderr, "--allow-observe-only")):
-			t.Errorf("%s wants a veto that this kernel has not, and check says %+v", file, r)
-		case !powerless && (r.status != 0 || r.stdout != m.Name()+": this kernel accepts it\n"):
-			t.Errorf("check of %s: %+v", file, r)
-		}
-		if r := tw(t, "module", "check", "--allow-observe-only", file); r.status != 0 || !strings.HasPrefix(r.stdout, m.Name()+": this kernel accepts it") {
-			t.Errorf("check of %s as an observer: %+v", file, r)
-		}
-		if powerless {
-			if r := tw(t, "watch", "-m", file); r.status != 1 || !strings.Contains(r.stderr, "--allow-observe-only") {
-				t.Errorf("watch -m %s on a kernel without its veto: %+v", file, r)
-			}
-			w := startWatch(t, 0, "--allow-observe-only", "-e", "exit", "-m", file)
-			w.stop(t, unix.SIGINT)
-		}
+		w := startWatch(t, 0, "--allow-observe-only", "-e", "exit", "-m", file)
+		w.stop(t, unix.SIGINT)
 	}
 }
 
 func TestModuleErrors(t *testing.T) {
 	needsClang(t)
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		t.Helper()

@@ -45,6 +45,7 @@ func keyPair(t testing.TB, dir, name string) (public, private, id string) {
 // before anything of it is run.
 func TestSignedModules(t *testing.T) {
 	needsClang(t)
+	t.Parallel()
 	_, good := buildBoth(t, "count", countModule)
 	dir := filepath.Dir(good)
 	public, private, id := keyPair(t, dir, "team")

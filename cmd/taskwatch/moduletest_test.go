@@ -68,6 +68,7 @@ const testedScript = `/bin/true; for i in 1 2 3; do /bin/sh -c 'exit 3' --force;
 // Modules that know no recordings count in one what is in it.
 func TestModuleTestCounts(t *testing.T) {
 	needsClang(t)
+	t.Parallel()
 	file := makeRecording(t, testedScript, "--fields", "auid,sessionid,cgroup_id")
 	events := readRecording(t, file)
 	n := map[taskwatch.Kind]int{}
@@ -229,6 +230,7 @@ MODULE_LICENSE("GPL");`)
 // What a recording does not have is said, with the watcher and the line.
 func TestModuleTestRejects(t *testing.T) {
 	needsClang(t)
+	t.Parallel()
 	file := makeRecording(t, testedScript)
 	for _, c := range []struct{ module, why string }{
 		{buildModule(t, "number", `#include "task_watchers.h"

@@ -576,7 +576,7 @@ func testSummaryOfWrappers(t *testing.T, source string) {
 }
 
 // Each program of a process has its own CPU time, also when a recording is asked.
-func TestCPUTimeOfWrappers(t *testing.T) { eachSource(t, testCPUTimeOfWrappers) }
+func TestCPUTimeOfWrappers(t *testing.T) { eachSourceAlone(t, testCPUTimeOfWrappers) }
 
 func testCPUTimeOfWrappers(t *testing.T, source string) {
 	testutil.Require(t, wrappers)

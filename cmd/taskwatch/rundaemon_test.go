@@ -66,6 +66,7 @@ func TestRunWithTheDaemon(t *testing.T) {
 func TestRunWithADaemonThatEnds(t *testing.T) {
 	testutil.Root(t)
 	testutil.Long(t) // it waits for the daemon for a moment
+	t.Parallel()
 	for _, c := range []struct {
 		exit   string
 		status int
@@ -100,6 +101,7 @@ func TestRunWithADaemonThatEnds(t *testing.T) {
 // With the daemon's source, the command dies with taskwatch.
 func TestDaemonsCommandDiesWithTaskwatch(t *testing.T) {
 	testutil.Root(t)
+	t.Parallel()
 	dir := t.TempDir()
 	s := startServe(t, filepath.Join(dir, "s"), nil)
 	defer s.stop(t)

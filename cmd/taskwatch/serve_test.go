@@ -56,9 +56,14 @@ func (s *server) begin(t testing.TB) {
 			t.Logf("the daemon's log:\n%s", s.log.String())
 		}
 	})
+	s.serves(t)
+}
+
+// serves waits until it serves.
+func (s *server) serves(t testing.TB) {
+	t.Helper()
 	eventually(t, "taskwatch serves", func() bool {
 		if state(s.cmd.Process.Pid) == 'Z' {
-			_ = s.cmd.Wait()
 			t.Fatalf("%q ended: %s", s.cmd.Args, s.log.String())
 		}
 		// Not by connecting: the connections would wait for the daemon to begin,
@@ -70,15 +75,23 @@ func (s *server) begin(t testing.TB) {
 // stop ends it as a service manager does.
 func (s *server) stop(t testing.TB) {
 	t.Helper()
-	if err := s.cmd.Process.Signal(unix.SIGTERM); err != nil {
+	if err := s.end(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// end is stop outside of a test.
+func (s *server) end() error {
+	if err := s.cmd.Process.Signal(unix.SIGTERM); err != nil {
+		return err
+	}
 	if err := s.cmd.Wait(); err != nil {
-		t.Fatalf("serve: %v: %s", err, s.log.String())
+		return fmt.Errorf("serve: %w: %s", err, s.log.String())
 	}
 	if _, err := os.Lstat(s.socket); !os.IsNotExist(err) {
-		t.Errorf("the socket is still there: %v", err)
+		return fmt.Errorf("serve: the socket is still there: %v", err)
 	}
+	return nil
 }
 
 // tw runs a command that talks to the daemon.

@@ -35,7 +35,7 @@ func TestVersion(t *testing.T) {
 	testutil.Long(t)
 	tool := testutil.RequireTool(t, "go")
 	program := filepath.Join(t.TempDir(), "taskwatch")
-	build := exec.Command(tool, "build", "-buildvcs=false", "-ldflags=-X main.releaseVersion=v9.8.7 -X main.releaseCommit=abc -X main.releaseTime=2026-01-02T03:04:05Z", "-o", program, ".")
+	build := exec.Command(tool, "build", "-buildvcs=false", "-ldflags=-s -w -X main.releaseVersion=v9.8.7 -X main.releaseCommit=abc -X main.releaseTime=2026-01-02T03:04:05Z", "-o", program, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
