@@ -73,6 +73,7 @@ func TestWorseIsWhatIsBeyondTheNoise(t *testing.T) {
 func TestCompare(t *testing.T) {
 	testutil.Root(t)
 	testutil.Long(t)
+	t.Parallel()
 	cfg := testConfig()
 	cfg.Loads = []Load{Fork, Exec}
 	list, err := Compare(t.Context(), cfg, cfg.Self, []*Watcher{ByName(Control), ByName(ToGo)})

@@ -25,6 +25,7 @@ func testConfig() Config {
 func TestNothingIsLost(t *testing.T) {
 	testutil.Root(t)
 	testutil.Long(t)
+	t.Parallel()
 	cfg := testConfig()
 	all := slices.Concat(ours, sources)
 	if !testutil.NeedsNightly.Met() { // the Go watcher is one of them already
@@ -128,6 +129,7 @@ func tracingMounts(t testing.TB) int {
 func TestMissingToolIsNamed(t *testing.T) {
 	testutil.Root(t)
 	testutil.Long(t)
+	t.Parallel()
 	cfg := testConfig()
 	cfg.Operations = 16
 	results, err := Measure(t.Context(), cfg, []*Watcher{

@@ -12,6 +12,7 @@ import (
 func TestGrowthWithStreams(t *testing.T) {
 	testutil.Root(t)
 	testutil.Long(t)
+	t.Parallel()
 	var rows []growing
 	for _, g := range growings() {
 		if strings.HasPrefix(g.w.args[0], "streams=") && (g.many == 8 || g.many == 10) {
