@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 // The registry against a model that is so plain that it can be read at a
@@ -457,7 +459,7 @@ func playSeed(t *testing.T, seed uint64, builtin *spec) {
 }
 
 func TestModel(t *testing.T) {
-	for range 300 {
+	for range testutil.Size(100, 300, 300) {
 		playSeed(t, rand.Uint64(), noBuiltins)
 	}
 }

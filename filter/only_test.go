@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
 func TestOnly(t *testing.T) {
@@ -49,7 +50,8 @@ func TestOnlyReference(t *testing.T) {
 	r := exprMaker{rand.New(rand.NewPCG(17, 1))}
 	const fields = taskwatch.FieldUID | taskwatch.FieldPID | taskwatch.FieldComm
 	narrow, chosen := 0, 0
-	for range 2000 {
+	expressions := testutil.Size(600, 2000, 2000)
+	for range expressions {
 		expr := r.expr(2)
 		if r.IntN(2) == 0 {
 			expr = r.of(r.of("uid", "pid", "cgroup_id")+" in ["+r.number()+", "+r.number()+"]", "comm in ["+r.word()+", "+r.word()+"]") + " && " + expr
@@ -79,7 +81,7 @@ func TestOnlyReference(t *testing.T) {
 			t.Fatalf("%s chooses %+v, %+v, which %+v leaves out", expr, ev, ev.Task, only)
 		}
 	}
-	if narrow < 1000 || chosen < 100 {
+	if narrow < expressions/2 || chosen < expressions/20 {
 		t.Errorf("%d events were asked about, %d were chosen: too few", narrow, chosen)
 	}
 }

@@ -199,15 +199,16 @@ func TestNothingUnescapedReachesTheTerminal(t *testing.T) {
 	if _, err := summary.WriteTo(&b); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(b.String(), "exec: error of "); n != 12*4 {
+	shown := b.String()
+	if n := strings.Count(shown, "exec: error of "); n != 12*4 {
 		t.Errorf("%d errors on exec are shown, want %d", n, 12*4)
 	}
-	for i, r := range b.String() {
-		if r != '\n' && !printsRune(b.String()[i:], r) {
-			t.Fatalf("%q reaches the terminal in %q", r, b.String()[max(0, i-80):i+1])
+	for i, r := range shown {
+		if r != '\n' && !printsRune(shown[i:], r) {
+			t.Fatalf("%q reaches the terminal in %q", r, shown[max(0, i-80):i+1])
 		}
 	}
-	for line := range strings.Lines(b.String()) {
+	for line := range strings.Lines(shown) {
 		if strings.HasPrefix(line, "b") {
 			t.Errorf("a program has made a line of its own: %q", line)
 		}
