@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/sink/acct"
 )
@@ -70,12 +71,12 @@ func testAccountingIsTheKernels(t *testing.T, source string) {
 	bash := testutil.RequireTool(t, "bash")
 	threads := testutil.BuildC(t, "-static", "-pthread", "testdata/acctthreads.c")
 	dir := t.TempDir()
-	kernel, ours := filepath.Join(dir, "kernel"), filepath.Join(dir, "ours.acct")
+	kernel, ours, events := filepath.Join(dir, "kernel"), filepath.Join(dir, "ours.acct"), filepath.Join(dir, "events.jsonl")
 	if err := os.WriteFile(kernel, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// Accounting is of a pid namespace: that of the machine stays as it is.
-	r := tw(t, "run", "--source", source, "-o", ours, "--", unshare, "--pid", "--fork",
+	r := tw(t, "run", "--source", source, "-o", ours, "-o", events, "--", unshare, "--pid", "--fork",
 		bash, "-c", accton+" "+kernel+" >/dev/null || exit 99"+accounted+accton+" off >/dev/null", threads)
 	if r.status == 99 {
 		testutil.Skip(t, "the kernel does no accounting: "+r.stderr, func() bool { return true })
@@ -88,6 +89,18 @@ func testAccountingIsTheKernels(t *testing.T, source string) {
 	// exit; behind that are bash and unshare.
 	if want = want[:max(len(want)-1, 0)]; len(want) != 8 || len(got) != len(want)+3 {
 		t.Fatalf("%d records, the kernel has %d", len(got), len(want))
+	}
+	// Somewhere between the exit that we see and the end of the process, the kernel
+	// looks at the clock: ptrace stops the task there, for as long as others run.
+	exit, end := map[uint32]int64{}, map[uint32]int64{}
+	for _, ev := range eventsOf(t, events) {
+		switch pid := uint32(ev.Task.PID); {
+		case ev.Task.PID != ev.Task.TID:
+		case ev.Kind == taskwatch.Exit:
+			exit[pid] = ev.MonoNS
+		case ev.Kind == taskwatch.Free:
+			end[pid] = ev.MonoNS
+		}
 	}
 	pid := map[uint32]uint32{} // in the namespace, of those outside
 	for i, w := range want {
@@ -105,7 +118,10 @@ func testAccountingIsTheKernels(t *testing.T, source string) {
 		// The kernel has the ticks that met the task, and we what it ran.
 		cpu := expand(w.User) + expand(w.System)
 		near("CPU time", expand(g.User)+expand(g.System), cpu, 10+cpu/2)
-		near("elapsed time", float64(g.Elapsed), float64(w.Elapsed), 10)
+		if exit[g.PID] == 0 || end[g.PID] < exit[g.PID] {
+			t.Fatalf("%s: process %d exits at %d and ends at %d", w.comm(), g.PID, exit[g.PID], end[g.PID])
+		}
+		near("elapsed time", float64(g.Elapsed), float64(w.Elapsed), 10+float64(end[g.PID]-exit[g.PID])/10e6)
 		near("begin", float64(g.Begin), float64(w.Begin), 1)
 		near("minor faults", expand(g.Minor), expand(w.Minor), 8)
 		near("major faults", expand(g.Major), expand(w.Major), 8)
