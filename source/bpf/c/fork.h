@@ -14,7 +14,7 @@
 const volatile u32 init_early;
 
 /*
- * init comes so early, where it can be refused, that the new task is not told
+ * init comes so early, where it can be denied, that the new task is not told
  * from its creator by more than its address and its credentials.
  */
 watcher(init)(unsigned long flags, struct task_struct *tsk)

@@ -16,7 +16,7 @@
 
 /*
  * The program of an exec. While it is only asked for, its arguments are where
- * the caller has them; afterwards, and in a refusal that comes too late, the
+ * the caller has them; afterwards, and in a denial that comes too late, the
  * task has them.
  */
 static __always_inline void store_exec(struct scratch *s, u32 slot, struct task_struct *tsk, struct linux_binprm *bprm)
