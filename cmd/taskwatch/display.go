@@ -85,7 +85,7 @@ func (s *display) scan() (err error) {
 // run has a source run, and shows it until a key or a signal ends it. It returns
 // the source's error. close gives back what a source has that is not run.
 func (s *display) run(source func(context.Context) error, close func() error) (err error) {
-	if s.term, err = tcell.NewScreen(); err == nil {
+	if s.term, err = newScreen(); err == nil {
 		err = s.term.Init()
 	}
 	if err != nil {
