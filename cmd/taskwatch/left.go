@@ -24,6 +24,7 @@ type leftBehind struct {
 	mu     sync.Mutex   // guards what follows
 	pid    int          // the command's, once it is known
 	tree   process.Tree // as far as it is known
+	whole  bool         // the tree has what is needed to know what is left
 	ended  bool         // the command has
 	timer  *time.Timer
 	none   bool          // nothing is left
@@ -31,8 +32,10 @@ type leftBehind struct {
 	killer sync.WaitGroup
 }
 
-// patience is how long descendants may live on without a word.
-const patience = time.Second
+// patience is how long descendants may live on without a word. Where none is known,
+// it is most likely the command that needs a while to end, on a busy machine; but the
+// event of one may be lost.
+const patience, patienceForNone = time.Second, 10 * time.Second
 
 // watch attaches l to what is delivered. That there is something left is said of
 // what is known anyhow: no event is gathered for it that nobody asked for, but for
@@ -47,6 +50,7 @@ func (l *leftBehind) watch(reg *taskwatch.Registry, target relayTarget, kill boo
 	}
 	switch {
 	case kinds&process.Kinds == process.Kinds && !kill:
+		l.whole = true
 		wants = taskwatch.Wants{}
 		for _, k := range process.Kinds.List() {
 			wants[k] = process.Fields
@@ -77,8 +81,19 @@ func (l *leftBehind) take(it taskwatch.Item) {
 	if l.kill {
 		l.killer.Go(l.killRest)
 	} else {
-		l.timer = time.AfterFunc(patience, l.tell)
+		l.timer = time.AfterFunc(l.patience(), l.tell)
 	}
+}
+
+// patience returns how long to wait before a user is told what is waited for.
+func (l *leftBehind) patience() time.Duration {
+	for range l.tree.Live() {
+		return patience
+	}
+	if !l.whole {
+		return patience
+	}
+	return patienceForNone
 }
 
 // killRest ends what is left once the command is reaped: before, a kill could
