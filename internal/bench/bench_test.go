@@ -318,7 +318,9 @@ func TestConnectorLines(t *testing.T) {
 		{`{"event":"exit","task":{"pid":80,"tid":80,"ppid":79}}`, taskwatch.Exit, false},
 		{`{"event":"exit","task":{"pid":77,"tid":81,"ppid":5}}`, taskwatch.Exit, true}, // a thread
 		{`{"event":"exit","task":{"pid":77,"tid":77,"ppid":5}}`, taskwatch.Exit, true},
+		{`{"event":"exit","task":{"pid":77,"tid":82}}`, taskwatch.Exit, true},             // a thread that ended a little later
 		{`{"event":"clone","task":{"pid":77,"tid":77,"ppid":5}}`, taskwatch.Clone, false}, // of somebody else
+		{`{"event":"exit","task":{"pid":77,"tid":83,"ppid":5}}`, taskwatch.Exit, false},
 	} {
 		if load, kind, ok := count(c.line); ok != c.ok || ok && (load != Exec || kind != c.kind) {
 			t.Errorf("%s: %v, %v, %t", c.line, load, kind, ok)

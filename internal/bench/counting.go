@@ -91,7 +91,8 @@ func jsonLines(p *programs) counting {
 // known to have been run, and to its children is the load's.
 func connectorLines(p *programs) counting {
 	var load Load
-	pid := 0 // of the load's own process
+	pid := 0   // of the load's own process
+	ended := 0 // its pid, once its first thread has ended: others may end a little later
 	return func(line string) (Load, taskwatch.Kind, bool) {
 		var l struct {
 			Event string `json:"event"`
@@ -112,8 +113,15 @@ func connectorLines(p *programs) counting {
 			load, pid = own, l.Task.PID
 		}
 		ours := err == nil && pid != 0 && (l.Task.PID == pid || l.Task.PPID == pid)
-		if k == taskwatch.Exit && l.Task.PID == pid && l.Task.TID == pid {
-			pid = 0 // it has waited for its children, and somebody else may get its pid
+		if ended != 0 && l.Task.PID == ended {
+			if l.Task.TID == ended {
+				ended = 0 // somebody else has its pid
+			} else if k == taskwatch.Exit && err == nil {
+				ours = true
+			}
+		}
+		if k == taskwatch.Exit && pid != 0 && l.Task.PID == pid && l.Task.TID == pid {
+			pid, ended = 0, pid // it has waited for its children, and somebody else may get its pid
 		}
 		return load, k, ours
 	}
