@@ -4,8 +4,8 @@ package guest
 
 import "embed"
 
-// Files holds the source of this package and of storage, with which taskwatch builds modules
+// Files holds the source of this package and of those below storage, with which taskwatch builds modules
 // where no Go module provides it.
 //
-//go:embed *.go internal/bridge/*.go storage/storage.go
+//go:embed *.go internal/bridge/*.go storage/storage.go storage/byprocess/byprocess.go
 var Files embed.FS

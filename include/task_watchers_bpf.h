@@ -599,6 +599,7 @@ static __always_inline __u64 task_cpu_ns(struct task_struct *tsk) { return tsk->
 #include "task_watchers_bpf_path.h"
 #include "task_watchers_bpf_exec.h"
 #include "task_watchers_bpf_storage.h"
+#include "task_watchers_bpf_process.h"
 #include "task_watchers_bpf_scratch.h"
 
 #endif

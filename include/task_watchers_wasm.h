@@ -438,6 +438,7 @@ static inline bool task_string_begins(const char *buf, __u32 size, const volatil
 }
 
 #include "task_watchers_wasm_storage.h"
+#include "task_watchers_wasm_process.h"
 #include "task_watchers_wasm_scratch.h"
 
 #endif

@@ -353,13 +353,18 @@ func TestGoPackagesWithoutAModule(t *testing.T) {
 import (
 	"github.com/taskwatch/taskwatch/guest"
 	"github.com/taskwatch/taskwatch/guest/storage"
+	"github.com/taskwatch/taskwatch/guest/storage/byprocess"
 )
 
-var runs = storage.New[int]()
+var (
+	runs      = storage.New[int]()
+	processes = byprocess.New[int]()
+)
 
 //go:wasmexport __task_watcher_exec_count
 func count(_ uint64, t *guest.Task) int32 {
 	*runs.Create(t)++
+	*processes.Create(t)++
 	return 0
 }
 

@@ -68,7 +68,7 @@ var sandboxHints = []hint{
 	{regexp.MustCompile(`undeclared function '(task_exec_script|task_exec_decided|task_exec_interpreter|task_syscall|file_path|kernel_\w+|bpf_\w+)'`),
 		"%s() is for modules in the kernel: docs/sandbox.md has what there is in the sandbox"},
 	{regexp.MustCompile(`^ *\d+ \|.*\b(task_step_watcher_func|MODULE_ATTACH_AT_LEAST_ONCE)\b`), "%s is for modules in the kernel"},
-	{regexp.MustCompile(`^ *\d+ \|.*\b(MODULE_SHARED|task_table|__uint|SEC)\(`), "%s is for modules in the kernel: the sandbox has no maps. task_storage works in both"},
+	{regexp.MustCompile(`^ *\d+ \|.*\b(MODULE_SHARED|task_table|__uint|SEC)\(`), "%s is for modules in the kernel: the sandbox has no maps. task_storage and process_storage work in both"},
 	{regexp.MustCompile(`incomplete definition of type 'struct (linux_binprm)'`),
 		"the sandbox has no %s: bprm is there only for task_exec_path(), task_exec_argc() and task_exec_arg()"},
 	{regexp.MustCompile(`type '(.*)' not compatible with any generic association`),

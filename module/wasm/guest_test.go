@@ -226,3 +226,32 @@ func TestGuestStorage(t *testing.T) {
 		}
 	}
 }
+
+// It has values for processes, which their threads share.
+func TestGuestStorageByProcess(t *testing.T) {
+	m := load(t, parse(t, "guest/byprocess.go"), LoadOptions{Synchronous: true, Deadline: time.Minute})
+	var r taskwatch.Registry
+	register(t, &r, m.Watchers(0))
+	tell := func(k taskwatch.Kind, n, parent uint64, pid, tid int) {
+		id := func(n uint64) taskwatch.TaskID { return taskwatch.TaskID{Run: 1, N: n} }
+		ev := &taskwatch.Event{Kind: k, Task: &taskwatch.Task{ID: id(n), ParentID: id(parent), PID: pid, TID: tid}}
+		if err := r.Feed().Notify(ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell(taskwatch.Exec, 1, 0, 10, 10)
+	var want uint64
+	for n := uint64(1); n <= 100; n++ { // each process makes a thread, and that one the next process
+		pid := 10 * int(n)
+		tell(taskwatch.Clone, 2*n, 2*n-1, pid, pid+1)
+		tell(taskwatch.Exit, 2*n-1, 0, pid, pid)
+		tell(taskwatch.Free, 2*n-1, 0, pid, pid)
+		tell(taskwatch.Clone, 2*n+1, 2*n, pid+10, pid+10)
+		tell(taskwatch.Exit, 2*n, 0, pid, pid)
+		tell(taskwatch.Free, 2*n, 0, pid, pid)
+		want += 2 * ((n-1)*1000 + 1)
+	}
+	if got := global(t, m, "sum"); got != want {
+		t.Errorf("the sum is %v, want %d", got, want)
+	}
+}
