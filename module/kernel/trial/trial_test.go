@@ -177,6 +177,50 @@ func TestTrialOfChildren(t *testing.T) {
 	}
 }
 
+// The threads of a process have one signal_struct for as long as there are any, and a
+// process that comes with the same id has another.
+func TestTrialOfProcesses(t *testing.T) {
+	const group = 7
+	o, err := kernel.Parse("byprocess", testmodule.Object(t, "../../../test/modules/testdata/modules/byprocess.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	trial, err := New(o, Options{Params: map[string]string{"gid": "7"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &made{trial: trial}
+	task := func(n uint64, pid, tid int, parent uint64) *taskwatch.Task {
+		return &taskwatch.Task{ID: id(n), ParentID: id(parent), PID: pid, TID: tid, GID: taskwatch.IDs{group, group, group, group}}
+	}
+	const thread = 0x10000
+	m.tell(taskwatch.Exec, 0, task(1, 10, 10, 0), 0)
+	m.tell(taskwatch.Clone, thread, task(2, 10, 11, 1), 0)
+	m.tell(taskwatch.Clone, thread, task(3, 10, 12, 1), 0)
+	m.tell(taskwatch.Exit, 0, task(1, 10, 10, 0), 0)
+	m.tell(taskwatch.Free, 0, task(1, 10, 10, 0), 0)
+	m.tell(taskwatch.UID, 0, task(2, 10, 11, 1), 0)
+	m.tell(taskwatch.Exit, 0, task(2, 10, 11, 1), 0)
+	m.tell(taskwatch.Exit, 0, task(3, 10, 12, 1), 0)
+	m.tell(taskwatch.Free, 0, task(2, 10, 11, 1), 0) // all have ended
+	if got := counted(t, trial); got["freed"] != 1 {
+		t.Errorf("%d frees without a value, want 1", got["freed"])
+	}
+	m.tell(taskwatch.Clone, 0, task(4, 10, 10, 9), 0) // the next process of that id
+	m.tell(taskwatch.Exec, 0, task(4, 10, 10, 9), 0)
+	m.tell(taskwatch.Free, 0, task(3, 10, 12, 1), 0) // of the one before
+	m.tell(taskwatch.UID, 0, task(4, 10, 10, 9), 0)
+	m.tell(taskwatch.Exit, 0, task(4, 10, 10, 9), 0)
+	m.tell(taskwatch.Free, 0, task(4, 10, 10, 9), 0)
+	if err := trial.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int64{"begun": 2, "kept": 2, "lost": 0, "inherited": 2, "execs": 4, "threads": 6, "shared": 4, "freed": 3, "gid": group}
+	if got := counted(t, trial); !maps.Equal(got, want) {
+		t.Errorf("the module saw %v, want %v", got, want)
+	}
+}
+
 // What an event leaves out is an error that ends the trial, if a watcher asks for it.
 func TestTrialOfWhatIsMissing(t *testing.T) {
 	o := parse(t, "known")

@@ -59,7 +59,10 @@ var structs = []struct {
 	{"dentry", [][2]string{{"d_hash", "hlist_bl_node"}, {"d_parent", "*dentry"}, {"d_name", "qstr"}, {"d_inode", "*inode"}}},
 	{"hlist_bl_node", [][2]string{{"pprev", "*char"}}}, // not NULL in what has a name
 	{"qstr", [][2]string{{"len", "u32"}, {"name", "*char"}}},
-	{"signal_struct", [][2]string{{"tty", "*tty_struct"}, {"pids", "*pid[4]"}}}, // of the four, that of the session: sid
+	{"signal_struct", [][2]string{
+		{"nr_threads", "int"},                       // of those that the recording has
+		{"tty", "*tty_struct"}, {"pids", "*pid[4]"}, // of the four, that of the session: sid
+	}},
 	{"pid", [][2]string{{"numbers", "upid[1]"}}},
 	{"upid", [][2]string{{"nr", "int"}}},
 	{"tty_struct", [][2]string{{"driver", "*tty_driver"}, {"name", "char[64]"}}},

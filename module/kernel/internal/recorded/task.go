@@ -20,6 +20,7 @@ type task struct {
 	usage  taskwatch.Rusage // of exit
 	used   taskwatch.Fields // that are known of it
 	family
+	process *process // nil until its clone
 }
 
 const (
@@ -315,7 +316,18 @@ const (
 )
 
 func (w *World) signal(t *task) uint64 {
-	s := w.passing("signal_struct")
+	p := t.process
+	if p == nil && t.seen == 0 && t.knows(taskwatch.FieldPID) {
+		p = w.processes[t.state.PID]
+	}
+	var s *object
+	if p != nil {
+		s = p.signal
+		s.forget()
+		w.fillThreads(p)
+	} else {
+		s = w.passing("signal_struct")
+	}
 	if t.given(taskwatch.FieldSID) {
 		pid := w.passing("pid")
 		pid.set(uint64(t.extra.SID), "numbers", "nr")

@@ -21,7 +21,9 @@ type World struct {
 	tasks   map[taskwatch.TaskID]*task
 	strays  map[*task]bool // that no event was about
 	leaders map[int]*task  // by process id
-	byAddr  map[uint64]*task
+
+	processes map[int]*process // by id
+	byAddr    map[uint64]*task
 
 	mount, root *object
 
@@ -43,7 +45,7 @@ func New(m *machine.Machine) (*World, error) {
 		return nil, err
 	}
 	w := &World{layout: l, machine: m, tasks: map[taskwatch.TaskID]*task{}, strays: map[*task]bool{},
-		leaders: map[int]*task{}, byAddr: map[uint64]*task{}, read: map[*task]bool{}, whole: true}
+		leaders: map[int]*task{}, processes: map[int]*process{}, byAddr: map[uint64]*task{}, read: map[*task]bool{}, whole: true}
 	w.makeMount()
 	return w, nil
 }
@@ -62,6 +64,7 @@ func (w *World) Begin(ev *taskwatch.Event) uint64 {
 	w.event, w.subject = ev, t
 	t.update(ev)
 	w.index(t)
+	w.join(t, ev)
 	if ev.Kind == taskwatch.Init || ev.Kind == taskwatch.Clone {
 		w.enter(t, ev)
 	}
@@ -121,6 +124,7 @@ func (w *World) End() {
 
 // remove forgets a task.
 func (w *World) remove(t *task) {
+	w.part(t)
 	w.machine.DropTask(t.addr())
 	w.machine.Memory.Remove(t.region)
 	delete(w.byAddr, t.addr())
