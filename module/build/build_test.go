@@ -397,6 +397,7 @@ func TestWasmErrors(t *testing.T) {
 		{"a.c", withWatcher("", "return task_exec_script(0);"), "a.wasm", "hint: task_exec_script() is for modules in the kernel"},
 		{"a.c", withWatcher("", "return bpf_ktime_get_ns();"), "a.wasm", "hint: bpf_ktime_get_ns() is for modules in the kernel"},
 		{"a.c", withWatcher("", "return ((struct linux_binprm *)tsk)->argc;"), "a.wasm", "hint: the sandbox has no linux_binprm: bprm is there only for"},
+		{"a.c", withWatcher("task_storage(s, int);", "return !s_get(tsk->group_leader);"), "a.wasm", "hint: the sandbox has no group_leader: process_storage"},
 		{"a.c", withWatcher("module_param(d, double, 1.0);", "return 0;"), "a.wasm", "a parameter is an integer or a bool"},
 		{"a.c", withWatcher("module_param_array(p, char, 3);", "return 0;"), "a.wasm", "a list of char is a text, for which there is module_param_string"},
 		{"a.c", withWatcher("module_param_string(s, 4, \"four\");", "return 0;"), "a.wasm", "the text has more bytes than the parameter"},

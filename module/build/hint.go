@@ -69,6 +69,8 @@ var sandboxHints = []hint{
 		"%s() is for modules in the kernel: docs/sandbox.md has what there is in the sandbox"},
 	{regexp.MustCompile(`^ *\d+ \|.*\b(task_step_watcher_func|MODULE_ATTACH_AT_LEAST_ONCE)\b`), "%s is for modules in the kernel"},
 	{regexp.MustCompile(`^ *\d+ \|.*\b(MODULE_SHARED|task_table|__uint|SEC)\(`), "%s is for modules in the kernel: the sandbox has no maps. task_storage and process_storage work in both"},
+	{regexp.MustCompile(`no member named '(group_leader)' in 'struct task_struct'`),
+		"the sandbox has no %s: process_storage has a value for each process, in the kernel, too"},
 	{regexp.MustCompile(`incomplete definition of type 'struct (linux_binprm)'`),
 		"the sandbox has no %s: bprm is there only for task_exec_path(), task_exec_argc() and task_exec_arg()"},
 	{regexp.MustCompile(`type '(.*)' not compatible with any generic association`),

@@ -14,6 +14,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
 	"github.com/taskwatch/taskwatch/record"
@@ -119,6 +120,68 @@ func TestStorageOfAProcess(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("%s the module saw\n%v, want\n%v", how, got, want)
 		}
+	}
+}
+
+// The value of a process can be read, set and deleted from outside by its id, also of one
+// that had none.
+func TestStorageOfAProcessFromOutside(t *testing.T) {
+	testutil.Root(t)
+	const group = 23462 // nobody else has it
+	start := func() (pid string, goOn func()) {
+		cmd := exec.Command("sh", "-c", "read line; exec true")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: group}}
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(cmd.Process.Pid), func() {
+			if _, err := in.Write([]byte("\n")); err != nil {
+				t.Error(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	before, endBefore := start()
+	m := register(t, tableOf(t, tiers(t)[0]), "byprocess", testmodule.Object(t, "testdata/modules/byprocess.c"),
+		kernel.LoadOptions{Params: map[string]string{"gid": fmt.Sprint(group)}}, kernel.RegisterOptions{})
+	set, endSet := start()
+	deleted, endDeleted := start()
+	execs := func(pid string) any {
+		e, err := m.LookupMap("processes", pid)
+		if errors.Is(err, module.ErrNoEntry) {
+			return nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Value.(map[string]any)["execs"]
+	}
+	for pid, want := range map[string]any{before: nil, set: uint64(1), deleted: uint64(1)} {
+		got := execs(pid)
+		for end := time.Now().Add(time.Minute); got != want && time.Now().Before(end); { // its exec goes on behind Start
+			time.Sleep(time.Millisecond)
+			got = execs(pid)
+		}
+		if got != want {
+			t.Errorf("process %s has %v execs, want %v", pid, got, want)
+		}
+	}
+	err := errors.Join(m.UpdateMap("processes", before, `{"execs":10}`), m.UpdateMap("processes", set, `{"execs":100}`), m.DeleteMapEntry("processes", deleted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	endBefore()
+	endSet()
+	endDeleted()
+	g, err := m.Globals()
+	if got := seenIn(t, g, err)["execs"]; got != uint64(11+101+1) {
+		t.Errorf("at the exits there were %v execs, want 11 and 101 and 1", got)
 	}
 }
 
