@@ -31,6 +31,7 @@ type display struct {
 	notes   chan string
 	leaving chan struct{}  // closed when the screen is to end with the source
 	resumed chan os.Signal // SIGCONT
+	open    func() (tcell.Screen, error)
 	term    tcell.Screen
 }
 
@@ -44,7 +45,7 @@ const (
 )
 
 func newDisplay(ctx context.Context, fields taskwatch.Fields, recorded bool) *display {
-	s := &display{ctx: ctx, wake: make(chan struct{}, 1), notes: make(chan string, 16), leaving: make(chan struct{})}
+	s := &display{ctx: ctx, wake: make(chan struct{}, 1), notes: make(chan string, 16), leaving: make(chan struct{}), open: newScreen}
 	model := top.NewModel()
 	s.view = top.NewView(model, "")
 	s.sink = top.NewSink(model, s.changed, recorded, fields)
@@ -85,7 +86,7 @@ func (s *display) scan() (err error) {
 // run has a source run, and shows it until a key or a signal ends it. It returns
 // the source's error. close gives back what a source has that is not run.
 func (s *display) run(source func(context.Context) error, close func() error) (err error) {
-	if s.term, err = newScreen(); err == nil {
+	if s.term, err = s.open(); err == nil {
 		err = s.term.Init()
 	}
 	if err != nil {

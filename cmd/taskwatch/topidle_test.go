@@ -36,10 +36,10 @@ func TestIdleTopDrawsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		screen := &countedScreen{Screen: mock}
-		tcell.ShimScreen(screen)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		s := newDisplay(ctx, 0, false)
+		s.open = func() (tcell.Screen, error) { return screen, nil }
 		begun := time.Now()
 		var looks atomic.Int64
 		s.clock = func() int64 {

@@ -51,7 +51,7 @@ func (s *Storage[T]) Create(t *guest.Task) *T {
 	return v
 }
 
-// Inherit, at clone, gives a new process a copy of the value of its creator's process
+// Inherit gives a new process, at clone, a copy of the value of its creator's process
 // and returns it, or nil if that has none. For a new thread it returns the value of
 // its process.
 func (s *Storage[T]) Inherit(t *guest.Task) *T {
