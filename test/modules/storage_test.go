@@ -129,7 +129,7 @@ func TestStorageOfAProcessFromOutside(t *testing.T) {
 	testutil.Root(t)
 	const group = 23462 // nobody else has it
 	start := func() (pid string, goOn func()) {
-		cmd := exec.Command("sh", "-c", "read line; exec true")
+		cmd := exec.Command("sh", "-c", "read line")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: group}}
 		in, err := cmd.StdinPipe()
 		if err != nil {
@@ -180,8 +180,8 @@ func TestStorageOfAProcessFromOutside(t *testing.T) {
 	endSet()
 	endDeleted()
 	g, err := m.Globals()
-	if got := seenIn(t, g, err)["execs"]; got != uint64(11+101+1) {
-		t.Errorf("at the exits there were %v execs, want 11 and 101 and 1", got)
+	if got := seenIn(t, g, err)["execs"]; got != uint64(10+100) {
+		t.Errorf("at the exits there were %v execs, want 10 and 100", got)
 	}
 }
 
