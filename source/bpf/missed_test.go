@@ -99,7 +99,7 @@ func TestMissedInitsOfAScopeAreLost(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := makeCgroup(t, "in")
 			if c.limits {
-				limitTasks(t, dir, 7) // which are those that fork
+				limitTasks(t, dir, 7) // which are those that fork, so that each fork fails
 			}
 			others := exec.Command(program, args...)
 			if err := others.Start(); err != nil {

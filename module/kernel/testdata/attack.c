@@ -67,7 +67,8 @@ static void try_uid(int n)
 int main(int argc, char **argv)
 {
 	long end;
-	int n;
+	int n, go[2];
+	char none;
 
 	if (argc == 1)
 		return 0; /* what is run */
@@ -76,8 +77,18 @@ int main(int argc, char **argv)
 	n = atoi(argv[2]);
 	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	end = now_ms() + atol(argv[3]);
-	while (n--)
-		if (!fork()) {
+	if (pipe(go))
+		return 3;
+	while (n--) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			return 4;
+		if (!pid) {
+			/* They begin when all are there: where tasks are limited, one could find no room. */
+			close(go[1]);
+			if (read(go[0], &none, 1))
+				return 5;
 			prctl(PR_SET_NAME, "twattack");
 			for (int i = 1; now_ms() < end; i++)
 				if (!strcmp(argv[1], "exec"))
@@ -88,6 +99,8 @@ int main(int argc, char **argv)
 					try_uid(i);
 			return 0;
 		}
+	}
+	close(go[1]);
 	while (wait(NULL) > 0)
 		;
 	printf("%ld %ld\n", counts->tries, counts->done);
