@@ -61,14 +61,20 @@ func TestStorage(t *testing.T) {
 			return seenIn(t, g, err)
 		},
 	} {
-		got := globals()
-		for end := time.Now().Add(time.Minute); (got["freed"] != want["freed"] || got["exits"] != want["exits"]) && time.Now().Before(end); { // frees come later
-			time.Sleep(time.Millisecond)
-			got = globals()
-		}
-		if !maps.Equal(got, want) {
-			t.Errorf("%s the module saw\n%v, want\n%v", how, got, want)
-		}
+		hasSeen(t, how, want, globals)
+	}
+}
+
+// hasSeen waits until a module has seen what it is to see: frees come later.
+func hasSeen(t *testing.T, how string, want seen, globals func() seen) {
+	t.Helper()
+	got := globals()
+	for end := time.Now().Add(time.Minute); !maps.Equal(got, want) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+		got = globals()
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%s the module saw\n%v, want\n%v", how, got, want)
 	}
 }
 
@@ -112,14 +118,7 @@ func TestStorageOfAProcess(t *testing.T) {
 			return seenIn(t, g, err)
 		},
 	} {
-		got := globals()
-		for end := time.Now().Add(time.Minute); (got["freed"] != want["freed"] || got["shared"] != want["shared"]) && time.Now().Before(end); { // frees come later
-			time.Sleep(time.Millisecond)
-			got = globals()
-		}
-		if !maps.Equal(got, want) {
-			t.Errorf("%s the module saw\n%v, want\n%v", how, got, want)
-		}
+		hasSeen(t, how, want, globals)
 	}
 }
 
