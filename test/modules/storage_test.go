@@ -137,6 +137,12 @@ func TestStorageOfAProcessFromOutside(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			if cmd.ProcessState == nil { // the test ended early
+				_ = in.Close()
+				_ = cmd.Wait()
+			}
+		})
 		return fmt.Sprint(cmd.Process.Pid), func() {
 			if _, err := in.Write([]byte("\n")); err != nil {
 				t.Error(err)
@@ -146,8 +152,9 @@ func TestStorageOfAProcessFromOutside(t *testing.T) {
 			}
 		}
 	}
+	object := testmodule.Object(t, "testdata/modules/byprocess.c")
 	before, endBefore := start()
-	m := register(t, tableOf(t, tiers(t)[0]), "byprocess", testmodule.Object(t, "testdata/modules/byprocess.c"),
+	m := register(t, tableOf(t, tiers(t)[0]), "byprocess", object,
 		kernel.LoadOptions{Params: map[string]string{"gid": fmt.Sprint(group)}}, kernel.RegisterOptions{})
 	set, endSet := start()
 	deleted, endDeleted := start()
