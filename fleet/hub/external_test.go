@@ -70,6 +70,7 @@ func startCluster(t testing.TB, dir string, n int) *cluster {
 			t.Fatal(err)
 		}
 		opts.NoSigs, opts.NoLog, opts.TLS = true, true, true
+		opts.TLSTimeout = patient.Seconds() // a busy machine needs more than the usual 2 s
 		if opts.TLSConfig, err = a.server([]string{"127.0.0.1"}); err != nil {
 			t.Fatal(err)
 		}
