@@ -179,6 +179,8 @@ func (f *fleetInsmod) entry(args []string) (*fleet.Entry, []byte, error) {
 	return e, m.File, nil
 }
 
+var errContents = errors.New("nodes cannot be given the first entries of a map; use a parameter, or load it at each node with 'taskwatch insmod'")
+
 // checkForNodes returns the error that every node would have with a file and its
 // parameters, whatever its kernel.
 func checkForNodes(name string, b []byte, params map[string]string) error {
@@ -187,10 +189,8 @@ func checkForNodes(name string, b []byte, params map[string]string) error {
 		return err
 	}
 	defer file.Close()
-	for _, m := range file.Info().Maps {
-		if strings.HasPrefix(params[m.Name], "@") {
-			return fmt.Errorf("module %q: %s=%s: nodes cannot be given the first entries of a map; use a parameter, or load it at each node with 'taskwatch insmod'", name, m.Name, params[m.Name])
-		}
+	if _, _, err := host.SplitContents(b, params, func(string) ([]byte, error) { return nil, errContents }); err != nil {
+		return fmt.Errorf("module %q: %w", name, err)
 	}
 	return file.CheckParams(params)
 }

@@ -77,7 +77,7 @@ collector of OpenTelemetry as well, as with watch.`,
   taskwatch fleet replay night --otlp`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := format.open(os.Stdout, node != "", taskwatch.AllKinds)
+			text, err := format.open(os.Stdout, taskwatch.AllKinds)
 			if err != nil {
 				return err
 			}

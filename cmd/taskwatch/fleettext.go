@@ -31,7 +31,7 @@ func (f *fleetFormat) add(cmd *cobra.Command) {
 }
 
 // open returns what makes text of events of some kinds for a file, or nil for JSON lines.
-func (f *fleetFormat) open(out *os.File, bare bool, kinds taskwatch.Kinds) (*nodeText, error) {
+func (f *fleetFormat) open(out *os.File, kinds taskwatch.Kinds) (*nodeText, error) {
 	if f.format == "" {
 		if !isTerminal(out) {
 			return nil, nil
@@ -45,27 +45,27 @@ func (f *fleetFormat) open(out *os.File, bare bool, kinds taskwatch.Kinds) (*nod
 		return nil, nil
 	}
 	term := terminalOf(out)
-	return &nodeText{bare: bare, width: term.width, opts: report.TextOptions{Kinds: kinds, FailedExecs: true, Threads: f.threads, Colour: term.colour}}, nil
+	return &nodeText{width: term.width, opts: report.TextOptions{Kinds: kinds, FailedExecs: true, Threads: f.threads, Colour: term.colour}}, nil
 }
 
 // nodeText makes lines for people of what nodes say.
 type nodeText struct {
-	bare  bool // without the node, for a single one
-	width int  // of the terminal, or 0
+	width int // of the terminal, or 0
 	opts  report.TextOptions
 
 	names  map[string]string // by name, the key of the first node that is called so
 	column int               // the width of the longest name so far
 }
 
-// lines returns the lines of what a node says, which may be none.
-func (t *nodeText) lines(node operator.NodeID, line []byte) ([]byte, error) {
+// lines returns the lines of what a node says, which may be none; bare ones are without
+// the node.
+func (t *nodeText) lines(node operator.NodeID, line []byte, bare bool) ([]byte, error) {
 	it, err := record.Decode(line)
 	if err != nil {
 		return nil, err
 	}
 	name := ""
-	if !t.bare {
+	if !bare {
 		name = t.name(node)
 	}
 	opts := t.opts

@@ -26,7 +26,7 @@ func TestTextOfNodes(t *testing.T) {
 		node operator.NodeID
 		line []byte
 	}{{web, exec(1)}, {db, exec(2)}, {web, exec(3)}, {web, free}, {other, lost}, {evil, exec(5)}, {web, exec(6)}} {
-		b, err := text.lines(l.node, l.line)
+		b, err := text.lines(l.node, l.line, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,11 +53,10 @@ func TestTextOfNodes(t *testing.T) {
 	if !strings.Contains(lines[3], "7") {
 		t.Errorf("the loss does not say how many: %q", lines[3])
 	}
-	text.bare = true
-	if b, err := text.lines(web, exec(1)); err != nil || !strings.HasPrefix(string(b), time) {
+	if b, err := text.lines(web, exec(1), true); err != nil || !strings.HasPrefix(string(b), time) {
 		t.Errorf("a line of a single node is %q, %v", b, err)
 	}
-	if b, err := text.lines(web, []byte("{")); err == nil {
+	if b, err := text.lines(web, []byte("{"), true); err == nil {
 		t.Errorf("what is no item is shown as %q", b)
 	}
 }
@@ -75,7 +74,7 @@ func TestFormatOfNodes(t *testing.T) {
 		text   bool
 		says   string
 	}{{"", false, ""}, {formatJSON, false, ""}, {formatText, true, ""}, {"xml", false, `--format "xml": unknown format; choose text or json`}} {
-		text, err := (&fleetFormat{format: c.format}).open(null, false, taskwatch.AllKinds)
+		text, err := (&fleetFormat{format: c.format}).open(null, taskwatch.AllKinds)
 		if (text != nil) != c.text || (err == nil) != (c.says == "") || err != nil && err.Error() != c.says {
 			t.Errorf("%q: text %v, %v; want %v, %q", c.format, text != nil, err, c.text, c.says)
 		}
@@ -85,7 +84,7 @@ func TestFormatOfNodes(t *testing.T) {
 		Kind: taskwatch.Exec, Seq: 1, Time: time.Unix(1, 0),
 		Task: &taskwatch.Task{ID: taskwatch.TaskID{Run: 1, N: 1}, TID: 1, PID: 1, Exe: "/bin/job", Argv: []string{"job", strings.Repeat("x", 200)}},
 	}})
-	b, err := cut.lines(operator.NodeID{Name: "web", Key: "UA"}, long)
+	b, err := cut.lines(operator.NodeID{Name: "web", Key: "UA"}, long, false)
 	if line := strings.TrimSuffix(string(b), "\n"); err != nil || len([]rune(line)) != 40 {
 		t.Errorf("a line for 40 columns is %q, %v", line, err)
 	}

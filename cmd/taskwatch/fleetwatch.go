@@ -76,7 +76,7 @@ The environment of tasks is not told, and --where may not read it.`,
 			if err != nil {
 				return usage(err)
 			}
-			text, err := format.open(os.Stdout, false, shown)
+			text, err := format.open(os.Stdout, shown)
 			if err != nil {
 				return err
 			}
@@ -157,7 +157,7 @@ func (l *nodeLines) write(node operator.NodeID, line []byte) {
 	switch {
 	case l.text != nil:
 		var err error
-		if line, err = l.text.lines(node, line); err != nil {
+		if line, err = l.text.lines(node, line, l.bare); err != nil {
 			say("a line of node %s is not shown: %v", nodeName(node.Name, node.Key), err)
 			return
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -231,11 +232,11 @@ func trialValue(tried *trial.Trial, e *module.Expectation) (any, error) {
 		if _, err := tried.LookupMap(e.Name, ""); !errors.Is(err, module.ErrNoMap) {
 			return nil, fmt.Errorf("that is a map: expect something of an entry, as in %s[KEY]=VALUE", e.Name)
 		}
-		names := []string{"none"}
-		for i, g := range globals {
-			names = append(names[:i], g.Name)
+		var names []string
+		for _, g := range globals {
+			names = append(names, g.Name)
 		}
-		return nil, fmt.Errorf("the module has no variable %q; it has %s", e.Name, clean.Text(strings.Join(names, ", ")))
+		return nil, fmt.Errorf("the module has no variable %q; it has %s", e.Name, clean.Text(cmp.Or(strings.Join(names, ", "), "none")))
 	}
 	entry, err := tried.LookupMap(e.Name, e.Path[0])
 	if err != nil {

@@ -24,6 +24,9 @@ var askSize = []byte("\x1b[18t")
 type sizedTty struct{ tcell.Tty }
 
 func (t sizedTty) Write(b []byte) (int, error) {
+	if !bytes.Contains(b, askSize) { // as nearly always
+		return t.Tty.Write(b)
+	}
 	if size, err := t.WindowSize(); err != nil || size.Width == 0 || size.Height == 0 {
 		return t.Tty.Write(b)
 	}

@@ -91,8 +91,8 @@ func jsonLines(p *programs) counting {
 // known to have been run, and to its children is the load's.
 func connectorLines(p *programs) counting {
 	var load Load
-	pid := 0   // of the load's own process
-	ended := 0 // its pid, once its first thread has ended: others may end a little later
+	pid := 0       // of the load's own process
+	ended := false // its first thread has: others may end a little later
 	return func(line string) (Load, taskwatch.Kind, bool) {
 		var l struct {
 			Event string `json:"event"`
@@ -110,20 +110,19 @@ func connectorLines(p *programs) counting {
 			own, ok = p.loadOf(l.Task.PID)
 		}
 		if ok && k == taskwatch.Exec && l.Task.PPID != 0 && l.Task.PPID != pid {
-			load, pid = own, l.Task.PID
+			load, pid, ended = own, l.Task.PID, false
 		}
-		ours := err == nil && pid != 0 && (l.Task.PID == pid || l.Task.PPID == pid)
-		if ended != 0 && l.Task.PID == ended {
-			if l.Task.TID == ended {
-				ended = 0 // somebody else has its pid
-			} else if k == taskwatch.Exit && err == nil {
-				ours = true
-			}
+		first := l.Task.PID == pid && l.Task.TID == pid
+		switch {
+		case err != nil || pid == 0:
+			return load, k, false
+		case !ended:
+			ended = first && k == taskwatch.Exit // it has waited for its children
+			return load, k, l.Task.PID == pid || l.Task.PPID == pid
+		case first:
+			pid = 0 // somebody else has its pid
 		}
-		if k == taskwatch.Exit && pid != 0 && l.Task.PID == pid && l.Task.TID == pid {
-			pid, ended = 0, pid // it has waited for its children, and somebody else may get its pid
-		}
-		return load, k, ours
+		return load, k, pid != 0 && l.Task.PID == pid && k == taskwatch.Exit
 	}
 }
 

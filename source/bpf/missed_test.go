@@ -76,19 +76,26 @@ func TestMissedEventsAreLost(t *testing.T) {
 	}
 }
 
+// withoutLSM has sources find no LSM programs, which miss and skip nothing. The kernel is
+// asked anew, because its model of preemption is another one now.
+func withoutLSM(t *testing.T) {
+	t.Helper()
+	found, err := kernel.Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	support := *found
+	support.LSM = errors.New("turned off for a test")
+	probe = func() (*kernel.Support, error) { return &support, nil }
+	t.Cleanup(func() { probe = probed })
+}
+
 // The same in a tree and in a cgroup, beside the forks of others, and to the last init
 // that the kernel has passed by: also of forks that fail after it.
 func TestMissedInitsOfAScopeAreLost(t *testing.T) {
 	testutil.Root(t)
 	testutil.PreemptAll(t)
-	found, err := kernel.Probe() // anew: the model of preemption is another one now
-	if err != nil {
-		t.Fatal(err)
-	}
-	support := *found
-	support.LSM = errors.New("turned off for a test") // which misses nothing
-	probe = func() (*kernel.Support, error) { return &support, nil }
-	defer func() { probe = probed }()
+	withoutLSM(t)
 	program := testutil.BuildC(t, "-static", "../../module/kernel/testdata/attack.c")
 	args := []string{"fork", "6", strconv.Itoa(testutil.Size(2000, 10000, 60000))}
 	kinds := taskwatch.KindsOf(taskwatch.Init, taskwatch.Clone, taskwatch.Exit)
@@ -157,15 +164,7 @@ func TestMissedInitsOfAScopeAreLost(t *testing.T) {
 func TestSkippedVetoesAreAlarms(t *testing.T) {
 	testutil.Require(t, testutil.NeedsRoot, needsVeto)
 	testutil.PreemptAll(t)
-	found, err := kernel.Probe() // anew: the model of preemption is another one now
-	if err != nil {
-		t.Fatal(err)
-	}
-	support := *found
-	support.LSM = errors.New("turned off for a test") // which skips nothing
-	probe = func() (*kernel.Support, error) { return &support, nil }
-	defer func() { probe = probed }()
-
+	withoutLSM(t)
 	program := testutil.BuildC(t, "-static", "../../module/kernel/testdata/attack.c")
 	ms := testutil.Size(2000, 10000, 60000)
 	for _, behind := range []bool{false, true} {

@@ -128,28 +128,14 @@ func TestStorageOfAProcessFromOutside(t *testing.T) {
 	testutil.Root(t)
 	const group = 23462 // nobody else has it
 	start := func() (pid string, goOn func()) {
-		cmd := exec.Command("sh", "-c", "read line")
+		cmd := exec.Command("sh", "-c", "echo up; read line")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: group}}
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if cmd.ProcessState == nil { // the test ended early
-				_ = in.Close()
-				_ = cmd.Wait()
-			}
-		})
-		return fmt.Sprint(cmd.Process.Pid), func() {
-			if _, err := in.Write([]byte("\n")); err != nil {
+		held, _ := testutil.Hold(t, cmd)
+		return fmt.Sprint(held.Process.Pid), func() {
+			if _, err := held.In.Write([]byte("\n")); err != nil {
 				t.Error(err)
 			}
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
-			}
+			held.Release(t)
 		}
 	}
 	object := testmodule.Object(t, "testdata/modules/byprocess.c")
@@ -191,18 +177,26 @@ func TestStorageOfAProcessFromOutside(t *testing.T) {
 	}
 }
 
+// loadAlone loads a module into the sandbox that is called in its turn, for events that a
+// test makes. It is gone at the end of the test.
+func loadAlone(t *testing.T, file string, params map[string]string) *wasm.Module {
+	t.Helper()
+	o, err := wasm.Parse("sandboxed", testmodule.Wasm(t, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { o.Close() })
+	m, err := o.Load(wasm.LoadOptions{Params: params, Synchronous: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
 // What belongs to tasks that are gone takes no room in the sandbox.
 func TestStorageStaysSmall(t *testing.T) {
-	o, err := wasm.Parse("sandboxed", testmodule.Wasm(t, "testdata/modules/storage.c"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	m, err := o.Load(wasm.LoadOptions{Params: map[string]string{"program": "/p"}, Synchronous: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := loadAlone(t, "testdata/modules/storage.c", map[string]string{"program": "/p"})
 	var r taskwatch.Registry
 	if err := r.Register(m.Watchers(0)); err != nil {
 		t.Fatal(err)
@@ -237,16 +231,7 @@ func TestStorageStaysSmall(t *testing.T) {
 // of the one before is freed, or without that.
 func TestStorageOfProcessesStaysSmall(t *testing.T) {
 	const group = 7
-	o, err := wasm.Parse("sandboxed", testmodule.Wasm(t, "testdata/modules/byprocess.c"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	m, err := o.Load(wasm.LoadOptions{Params: map[string]string{"gid": fmt.Sprint(group)}, Synchronous: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := loadAlone(t, "testdata/modules/byprocess.c", map[string]string{"gid": fmt.Sprint(group)})
 	var r taskwatch.Registry
 	if err := r.Register(m.Watchers(0)); err != nil {
 		t.Fatal(err)
@@ -312,16 +297,7 @@ func TestStorageOfProcessesStaysSmall(t *testing.T) {
 // Where tasks end without a free, as in a recording of exec and exit alone, their values
 // are dropped all the same.
 func TestStorageWithoutFrees(t *testing.T) {
-	o, err := wasm.Parse("sandboxed", testmodule.Wasm(t, "testdata/modules/storage.c"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	m, err := o.Load(wasm.LoadOptions{Params: map[string]string{"program": "/p"}, Synchronous: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	m := loadAlone(t, "testdata/modules/storage.c", map[string]string{"program": "/p"})
 	const tasks = 20_000 // there is room for 14336
 	var recording bytes.Buffer
 	var first, second taskwatch.Registry
