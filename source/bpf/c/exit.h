@@ -124,10 +124,15 @@ watcher(free)(unsigned long code, struct task_struct *tsk)
 {
 	struct tw_rec *r;
 
-	if (!takes_all() && !is_marked(tsk)) {
-		if (!tsk->exit_state) /* its fork has failed, and what has called fork is running */
-			count_init(bpf_get_current_task_btf(), tsk);
-		return 0;
+	if (!takes_all()) {
+		int in_scope = is_marked(tsk);
+
+		leaves_address(tsk);
+		if (!in_scope) {
+			if (!tsk->exit_state) /* its fork has failed, and what has called fork is running */
+				count_init(bpf_get_current_task_btf(), tsk);
+			return 0;
+		}
 	}
 	r = bpf_ringbuf_reserve(&ring, offsetof(struct tw_rec, creator), 0);
 	if (!r) {

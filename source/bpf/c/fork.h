@@ -24,7 +24,7 @@ watcher(init)(unsigned long flags, struct task_struct *tsk)
 	struct tw_rec *r;
 	u64 cgroup, dir;
 
-	is_new(tsk);
+	leaves_address(tsk);
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator) && (u32)creator->pid != control.seed_tid)
 			return 0;
@@ -58,7 +58,7 @@ watcher(clone)(unsigned long flags, struct task_struct *tsk)
 	u64 cgroup, dir;
 
 	count_init(creator, tsk);
-	is_new(tsk);
+	leaves_address(tsk);
 	if (scope == SCOPE_TREE) {
 		if (!is_marked(creator)) {
 			if ((u32)creator->pid != control.seed_tid)

@@ -148,8 +148,11 @@ static __always_inline int mark(struct task_struct *tsk, u32 when)
 	return 1;
 }
 
-/* A new task is not the one that was at its address before. */
-static __always_inline void is_new(struct task_struct *tsk)
+/*
+ * A new task is not the one that was at its address before. The kernel may pass by the
+ * program of free, or that of init, so both say so.
+ */
+static __always_inline void leaves_address(struct task_struct *tsk)
 {
 	u64 address = (u64)tsk;
 
