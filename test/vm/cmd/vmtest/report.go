@@ -41,8 +41,9 @@ type pkgReport struct {
 	failures                []string // names of the failed tests
 	skips                   []string // "name: reason"
 
-	tests map[string]string // as in vm.MachineResult, by name
-	times []testTime        // of tests that are no part of another
+	running []string          // names of the tests that had begun and had not ended
+	tests   map[string]string // as in vm.MachineResult, by name
+	times   []testTime        // of tests that are no part of another
 }
 
 // testTime is how long a test took.
@@ -52,6 +53,33 @@ type testTime struct {
 }
 
 func (p *pkgReport) ok() bool { return p.status == 0 && p.failed == 0 }
+
+func (p *pkgReport) reached() bool { return p.status >= 0 || p.output != nil }
+
+// problem says in a few words what is wrong, or "" if nothing is. A binary that was
+// ended by something else than a test has no failed test, but one that had begun.
+func (p *pkgReport) problem() string {
+	var words string
+	switch {
+	case p.ok():
+		return ""
+	case !p.reached():
+		return p.pkg + " not reached"
+	case p.status < 0:
+		words = p.pkg + " did not end"
+	default:
+		words = "FAIL " + p.pkg
+	}
+	if len(p.failures) > 0 {
+		words += ": " + strings.Join(p.failures, ", ")
+	} else if p.status > 0 {
+		words += fmt.Sprintf(", exit status %d", p.status)
+	}
+	if len(p.running) > 0 {
+		words += " (in " + strings.Join(p.running, ", ") + ")"
+	}
+	return words
+}
 
 func (r *report) ran() (n int) {
 	for _, p := range r.packages {
@@ -67,12 +95,12 @@ func (r *report) problem() string {
 	}
 	var bad []string
 	for _, p := range r.packages {
-		if !p.ok() {
-			bad = append(bad, p.pkg)
+		if problem := p.problem(); problem != "" {
+			bad = append(bad, problem)
 		}
 	}
 	if len(bad) > 0 {
-		return "FAIL " + strings.Join(bad, " ")
+		return strings.Join(bad, "; ")
 	}
 	if r.ran() == 0 {
 		return "no test ran"
@@ -166,10 +194,16 @@ func (p *pkgReport) count(ctx context.Context) error {
 			continue
 		}
 		switch ev.Action {
+		case "pass", "fail", "skip":
+			p.running = slices.DeleteFunc(p.running, func(name string) bool { return name == ev.Test })
+		}
+		switch ev.Action {
 		case "output":
 			if !strings.HasPrefix(ev.Output, "=== ") && !strings.Contains(ev.Output, "--- SKIP") {
 				said[ev.Test] += ev.Output
 			}
+		case "run":
+			p.running = append(p.running, ev.Test)
 		case "pass":
 			p.passed++
 			p.tests[ev.Test] = vm.Pass
@@ -211,7 +245,7 @@ func (r *report) print(w io.Writer, verbose bool) {
 	for _, p := range r.packages {
 		word := "ok  "
 		switch {
-		case p.status < 0 && p.output == nil:
+		case !p.reached():
 			word = "not reached"
 		case p.status < 0:
 			word = "did not end"
@@ -242,7 +276,11 @@ func (r *report) print(w io.Writer, verbose bool) {
 		fmt.Fprintf(w, "the kernel says: %s\n", line)
 	}
 	if r.err != nil {
-		fmt.Fprintf(w, "%v\nend of the console:\n%s\n", r.err, tail(r.console, 60))
+		fmt.Fprintln(w, r.err)
+	}
+	// Where something else than a test ended the binaries, the kernel may have said what.
+	if r.err != nil || slices.ContainsFunc(r.packages, func(p *pkgReport) bool { return len(p.running) > 0 || !p.reached() }) {
+		fmt.Fprintf(w, "end of the console:\n%s\n", tail(r.console, 60))
 	}
 }
 

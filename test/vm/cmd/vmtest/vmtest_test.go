@@ -138,4 +138,33 @@ func TestUnfinishedOutput(t *testing.T) {
 	if summarize(&text, []*report{r}) {
 		t.Error("a crash was summarized as success")
 	}
+	// A binary that is killed fails in no test, and takes the guest's shell with it.
+	r.err, r.console = nil, []byte("Out of memory: Killed process 7\n")
+	text.Reset()
+	r.print(&text, false)
+	if !strings.Contains(text.String(), "end of the console:\nOut of memory") {
+		t.Errorf("the report lacks the console:\n%s", &text)
+	}
+	text.Reset()
+	if want := "2 passed, 0 failed, 0 skipped: b did not end (in TestB); c not reached\n"; summarize(&text, []*report{r}) || !strings.Contains(text.String(), want) {
+		t.Errorf("the summary lacks %q:\n%s", want, &text)
+	}
+}
+
+// TestProblem has the words for what may be wrong with a package.
+func TestProblem(t *testing.T) {
+	for _, c := range []struct {
+		p    pkgReport
+		want string
+	}{
+		{pkgReport{pkg: "a"}, ""},
+		{pkgReport{pkg: "a", status: -1}, "a not reached"},
+		{pkgReport{pkg: "a", status: 1, failed: 2, failures: []string{"TestA", "TestB"}}, "FAIL a: TestA, TestB"},
+		{pkgReport{pkg: "a", status: 137, running: []string{"TestC", "TestC/x"}}, "FAIL a, exit status 137 (in TestC, TestC/x)"},
+		{pkgReport{pkg: "a", status: 3}, "FAIL a, exit status 3"},
+	} {
+		if got := c.p.problem(); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.p, got, c.want)
+		}
+	}
 }
