@@ -77,8 +77,28 @@ func (p *pkgReport) problem() string {
 	}
 	if len(p.running) > 0 {
 		words += " (in " + strings.Join(p.running, ", ") + ")"
+		if last := p.lastWords(); last != "" {
+			words += ": " + last
+		}
 	}
 	return words
+}
+
+// lastWords returns the line in which Go's runtime says why it gave up, or else the
+// last line of the output.
+func (p *pkgReport) lastWords() (last string) {
+	for line := range bytes.Lines(p.output) {
+		line = bytes.TrimSpace(bytes.Trim(line, "\x16"))
+		for _, begin := range []string{"panic: ", "fatal error: ", "runtime: ", "SIG"} {
+			if bytes.HasPrefix(line, []byte(begin)) {
+				return string(line)
+			}
+		}
+		if len(line) > 0 {
+			last = string(line)
+		}
+	}
+	return last
 }
 
 func (r *report) ran() (n int) {

@@ -146,7 +146,7 @@ func TestUnfinishedOutput(t *testing.T) {
 		t.Errorf("the report lacks the console:\n%s", &text)
 	}
 	text.Reset()
-	if want := "2 passed, 0 failed, 0 skipped: b did not end (in TestB); c not reached\n"; summarize(&text, []*report{r}) || !strings.Contains(text.String(), want) {
+	if want := "2 passed, 0 failed, 0 skipped: b did not end (in TestB): half a li; c not reached\n"; summarize(&text, []*report{r}) || !strings.Contains(text.String(), want) {
 		t.Errorf("the summary lacks %q:\n%s", want, &text)
 	}
 }
@@ -162,6 +162,10 @@ func TestProblem(t *testing.T) {
 		{pkgReport{pkg: "a", status: 1, failed: 2, failures: []string{"TestA", "TestB"}}, "FAIL a: TestA, TestB"},
 		{pkgReport{pkg: "a", status: 137, running: []string{"TestC", "TestC/x"}}, "FAIL a, exit status 137 (in TestC, TestC/x)"},
 		{pkgReport{pkg: "a", status: 3}, "FAIL a, exit status 3"},
+		{
+			pkgReport{pkg: "a", status: 2, running: []string{"TestD"}, output: []byte("\x16=== RUN   TestD\nruntime: failed to create new OS thread\nfatal error: newosproc\n\ngoroutine 1\n")},
+			"FAIL a, exit status 2 (in TestD): runtime: failed to create new OS thread",
+		},
 	} {
 		if got := c.p.problem(); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.p, got, c.want)
