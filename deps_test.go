@@ -39,14 +39,15 @@ type importerRule struct {
 var depRules = []depRule{
 	{".", nil},
 	{"record", []string{".", "internal/jsonstring"}},
-	{"report", []string{".", "enrich", "process", "internal/clean", "internal/jsonstring", "internal/names", "internal/table"}},
+	{"report", []string{".", "enrich", "process", "internal/clean", "internal/jsonstring", "internal/lazyregexp", "internal/names", "internal/table"}},
 	{"process", []string{".", "internal/procfs"}},
 	{"enrich", []string{"internal/procfs"}},
 	{"enrich/cri", []string{"enrich"}},
-	{"filter", []string{".", "enrich", "process", "internal/names", "internal/table"}},
+	{"filter", []string{".", "enrich", "process", "internal/lazyregexp", "internal/names", "internal/table"}},
 	{"sink/lane", []string{".", "process"}},
 	{"sink/folded", []string{".", "process"}},
 	{"sink/html", []string{".", "enrich", "process", "sink/lane", "internal/jsonstring"}},
+	{"sink/compiledb", []string{".", "process", "internal/lazyregexp"}},
 	{"sink/...", []string{".", "process", "sink/lane"}},
 	{"top", []string{".", "enrich", "filter", "process", "internal/clean", "internal/names", "internal/table"}},
 	{"ui", []string{".", "daemon", "enrich", "filter", "internal/procfs", "internal/sys", "modules", "process", "record", "sink/html", "source/replay"}},
@@ -57,6 +58,7 @@ var depRules = []depRule{
 
 	{"internal/clean", nil},
 	{"internal/jsonstring", nil},
+	{"internal/lazyregexp", nil},
 	{"internal/sys/...", []string{"internal/sys/...", "internal/procfs/timens"}},
 	{"internal/procfs/timens", nil},
 	{"internal/testutil/...", nil}, // the root's tests use it

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/taskwatch/taskwatch/internal/lazyregexp"
 	stock "github.com/taskwatch/taskwatch/modules"
 )
 
@@ -216,7 +216,7 @@ func ReadFile(name string) (*File, error) {
 }
 
 // logTable matches the line that begins a log.
-var logTable = regexp.MustCompile(`^\s*\[\[\s*log\s*\]\]`)
+var logTable = lazyregexp.New(`^\s*\[\[\s*log\s*\]\]`)
 
 // decodeFile decodes a file. Its log is a list of tables, or the format of the
 // messages.

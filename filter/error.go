@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/operators"
 
+	"github.com/taskwatch/taskwatch/internal/lazyregexp"
 	"github.com/taskwatch/taskwatch/internal/table"
 )
 
@@ -55,13 +56,13 @@ func (e *Error) Error() string {
 const around = 60
 
 var (
-	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
-	noField    = regexp.MustCompile(`^undefined field '([^']*)'`)
-	noOverload = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'`)
-	noSelect   = regexp.MustCompile(`^type '([^']*)' does not support field selection`)
-	badLiteral = regexp.MustCompile(`^invalid (duration|timestamp|matches) argument`)
-	mixed      = regexp.MustCompile(`^expected type '([^']*)' but found '([^']*)'`)
-	ownType    = regexp.MustCompile(`taskwatch\.(\w+)`)
+	undeclared = lazyregexp.New(`^undeclared reference to '([^']*)'`)
+	noField    = lazyregexp.New(`^undefined field '([^']*)'`)
+	noOverload = lazyregexp.New(`^found no matching overload for '([^']*)' applied to '(.*)'`)
+	noSelect   = lazyregexp.New(`^type '([^']*)' does not support field selection`)
+	badLiteral = lazyregexp.New(`^invalid (duration|timestamp|matches) argument`)
+	mixed      = lazyregexp.New(`^expected type '([^']*)' but found '([^']*)'`)
+	ownType    = lazyregexp.New(`taskwatch\.(\w+)`)
 )
 
 // NewError returns an Error for the first of cel's errors. It is for packages that read
@@ -117,9 +118,9 @@ func NewError(expr string, iss *cel.Issues) *Error {
 }
 
 var (
-	tooLong = regexp.MustCompile(`^expression code point size exceeds limit: size: (\d+), limit (\d+)`)
-	parser  = regexp.MustCompile(`^(?:mismatched input|extraneous input|no viable alternative at input|token recognition error at:) '(.*?)'(?: expecting .*)?$`)
-	lacking = regexp.MustCompile(`^missing '(.*)' at '(.*)'$`)
+	tooLong = lazyregexp.New(`^expression code point size exceeds limit: size: (\d+), limit (\d+)`)
+	parser  = lazyregexp.New(`^(?:mismatched input|extraneous input|no viable alternative at input|token recognition error at:) '(.*?)'(?: expecting .*)?$`)
+	lacking = lazyregexp.New(`^missing '(.*)' at '(.*)'$`)
 )
 
 // unexpected says in plain words what the parser says.
@@ -252,11 +253,11 @@ func (e *Error) before() string {
 
 var (
 	// comparison is what stands before a value.
-	comparison = regexp.MustCompile(`(?:[=!<>]=|[<>]|\bin|[\[,])\s*$`)
+	comparison = lazyregexp.New(`(?:[=!<>]=|[<>]|\bin|[\[,])\s*$`)
 
-	lastName = regexp.MustCompile(`(\w+)\s*$`)
-	hasName  = regexp.MustCompile(`\bhas\s*\(?\s*$`)
-	ofName   = regexp.MustCompile(`^\(?\s*(\w+)\s*\.`)
+	lastName = lazyregexp.New(`(\w+)\s*$`)
+	hasName  = lazyregexp.New(`\bhas\s*\(?\s*$`)
+	ofName   = lazyregexp.New(`^\(?\s*(\w+)\s*\.`)
 )
 
 // ownerOf returns the class of what stands before the place of an error, or

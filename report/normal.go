@@ -2,27 +2,27 @@ package report
 
 import (
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/taskwatch/taskwatch/internal/lazyregexp"
 	"github.com/taskwatch/taskwatch/internal/table"
 	"github.com/taskwatch/taskwatch/process"
 )
 
 var (
-	temporary = regexp.MustCompile(`((?:/tmp|/var/tmp|/dev/shm)/)(?:user/[0-9]+/)?[^/\s:,;'"]+`)
-	extension = regexp.MustCompile(`^\.(?:[a-z][a-z0-9]{0,4}|[A-Z])$`) // not what mktemp puts behind a dot
-	mktemp    = regexp.MustCompile(`\btmp[._-][A-Za-z0-9_]{6,}`)
-	digits    = regexp.MustCompile(`[0-9]+`)
+	temporary = lazyregexp.New(`((?:/tmp|/var/tmp|/dev/shm)/)(?:user/[0-9]+/)?[^/\s:,;'"]+`)
+	extension = lazyregexp.New(`^\.(?:[a-z][a-z0-9]{0,4}|[A-Z])$`) // not what mktemp puts behind a dot
+	mktemp    = lazyregexp.New(`\btmp[._-][A-Za-z0-9_]{6,}`)
+	digits    = lazyregexp.New(`[0-9]+`)
 
 	// generated are the names that tools make for files of their own, wherever
 	// TMPDIR leads, and in the directory of a build: gcc, go, rustc, Python, CMake.
 	// What stands before and behind the random part stays.
-	generated = regexp.MustCompile(`\b(cc)([A-Za-z0-9]{6})(\.(?:s|o|c|i|ii|ld|le|res|cdtor\.[co]|ltrans[0-9]*\.[os])\b)|\b(go-build)([0-9]{5,})()|` +
+	generated = lazyregexp.New(`\b(cc)([A-Za-z0-9]{6})(\.(?:s|o|c|i|ii|ld|le|res|cdtor\.[co]|ltrans[0-9]*\.[os])\b)|\b(go-build)([0-9]{5,})()|` +
 		`\b(rustc)([A-Za-z0-9]{6})(\b)|\b(tmp)([a-z0-9_]{8})(\b)|(TryCompile-)([A-Za-z0-9]{6})(\b)|\b(cmTC_)([0-9a-f]{5})(\b)`)
-	random = regexp.MustCompile(`[A-Z0-9_]`) // what a word does not have
+	random = lazyregexp.New(`[A-Z0-9_]`) // what a word does not have
 )
 
 // normal returns a command line without the parts that change from run to run:

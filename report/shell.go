@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/clean"
+	"github.com/taskwatch/taskwatch/internal/lazyregexp"
 	"github.com/taskwatch/taskwatch/process"
 )
 
@@ -142,13 +142,13 @@ const shellLoss = "# events lost here, nobody knows how many"
 func ShellLossLine() []byte { return []byte(shellLoss + "\n") }
 
 // identifier matches names of shell variables.
-var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var identifier = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // pathName matches a path, and not a title that contains a slash.
-var pathName = regexp.MustCompile(`^(?:\.{0,2}/[^=]+|[^= /]+/[^= ]+)$`)
+var pathName = lazyregexp.New(`^(?:\.{0,2}/[^=]+|[^= /]+/[^= ]+)$`)
 
 // commandName matches a name that a shell or env looks up in PATH.
-var commandName = regexp.MustCompile(`^[A-Za-z0-9_.+][A-Za-z0-9_.+-]*$`)
+var commandName = lazyregexp.New(`^[A-Za-z0-9_.+][A-Za-z0-9_.+-]*$`)
 
 // line returns the line of an exec.
 func (s *Shell) line(ev *taskwatch.Event, started *started, note string) string {

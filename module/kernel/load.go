@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/taskwatch/taskwatch/internal/companion"
+	"github.com/taskwatch/taskwatch/internal/lazyregexp"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/bpfmap"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 )
@@ -157,7 +157,7 @@ func (o *Object) createMaps(spec *ebpf.CollectionSpec, kept *kept, t *Table) (*e
 }
 
 // rejectedMap is the name in what the library says of a map that could not be created.
-var rejectedMap = regexp.MustCompile(`\bmap ([^ :]+): map create: `)
+var rejectedMap = lazyregexp.New(`\bmap ([^ :]+): map create: `)
 
 // mapHint says what to do about a map that the kernel takes for invalid.
 func mapHint(spec *ebpf.CollectionSpec, err error) string {

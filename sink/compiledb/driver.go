@@ -2,9 +2,10 @@ package compiledb
 
 import (
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/taskwatch/taskwatch/internal/lazyregexp"
 )
 
 // dialect is how a compiler reads its arguments.
@@ -19,7 +20,7 @@ const (
 // compilers matches the names of compilers: an optional prefix, that of a cross
 // compiler, the name, an optional version. A version without a dash is for few
 // of them: cc1 and f951 are no compilers of that kind.
-var compilers = regexp.MustCompile(`^(?:[A-Za-z0-9_.+-]+-)?(?:` +
+var compilers = lazyregexp.New(`^(?:[A-Za-z0-9_.+-]+-)?(?:` +
 	`(?:gcc|g\+\+|clang|clang\+\+|gfortran)(?:-?` + version + `)?|` +
 	`(?:cc|c\+\+|cxx|CC|c89|c99|mcc|m\+\+|gnatgcc|icc|icpc|icx|icpx|nvc|nvc\+\+|armclang|armclang\+\+|tcc|` +
 	`fortran|f77|g77|f95|flang|flang-new|ifort|ifx|nvfortran)(?:-` + version + `)?` +
@@ -70,7 +71,7 @@ func (o *Options) nested(argv []string) (inner []string, ok bool) {
 	return nil, false
 }
 
-var assignment = regexp.MustCompile(`^[a-z_]+=`)
+var assignment = lazyregexp.New(`^[a-z_]+=`)
 
 // distccOnly are the options with which distcc runs no compiler.
 var distccOnly = []string{"--help", "--version", "--show-hosts", "--scan-includes", "-j", "--show-principal"}

@@ -1,13 +1,14 @@
 package object
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/lazyregexp"
 )
 
 // Lacking names what a function, and what it calls, uses of a kernel's types that those
@@ -47,7 +48,7 @@ func (f *File) Lacking(symbol string, kernel *btf.Spec) (fields []string) {
 func Poisoned(fixup string) bool { return strings.HasSuffix(fixup, "=poison") }
 
 // reloText is the text of a relocation: the type and the way to a field of it.
-var reloText = regexp.MustCompile(`"([^"]+)".*\[([0-9:]+)\]`)
+var reloText = lazyregexp.New(`"([^"]+)".*\[([0-9:]+)\]`)
 
 // FieldOf names what a relocation is about.
 func FieldOf(types *btf.Spec, relo *btf.CORERelocation) string {

@@ -5,13 +5,14 @@ package verifier
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/lazyregexp"
 )
 
 // Errors of programs that cannot be loaded because of what they are.
@@ -33,7 +34,7 @@ const logLines = 8
 
 // functionIn is what the library says of a function that the kernel does not have, or not
 // with those types.
-var functionIn = regexp.MustCompile(`kfunc "(\w+)": (.*)`)
+var functionIn = lazyregexp.New(`kfunc "(\w+)": (.*)`)
 
 // Explain says what a failed load means. An error that is not about the program stays
 // as it is.
@@ -130,7 +131,7 @@ const stackHint = "the functions use more than 512 bytes of stack together: " +
 
 // stateIn matches a line that says what the verifier knows, of the source, or of an
 // instruction, and not what is wrong.
-var stateIn = regexp.MustCompile(`^(;|\s*\d+: |\s*from \d+ to \d+|\s*(frame\d+: )?R\d+(_\w+)?=)`)
+var stateIn = lazyregexp.New(`^(;|\s*\d+: |\s*from \d+ to \d+|\s*(frame\d+: )?R\d+(_\w+)?=)`)
 
 // hintOf says what the verifier means.
 func hintOf(log []string) string {
