@@ -165,7 +165,7 @@ func TestManPages(t *testing.T) {
 			continue
 		}
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			if name := `\fB--` + f.Name + `\fP`; !bytes.Contains(page, []byte(name)) {
+			if name := `\fB\-\-` + roff(f.Name) + `\fP`; !bytes.Contains(page, []byte(name)) {
 				t.Errorf("the page of %s lacks --%s", c.CommandPath(), f.Name)
 			}
 		})

@@ -2,9 +2,10 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 )
 
 func newMan() *cobra.Command {
@@ -17,16 +18,32 @@ to a directory man1 below one in MANPATH.`,
 		Example: "  taskwatch man .",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := doc.GenManTree(cmd.Root(), &doc.GenManHeader{
-				Section: "1",
-				Source:  "taskwatch",
-				Manual:  "taskwatch",
-				Date:    built(),
-			}, args[0])
-			if err != nil {
+			if err := writeManPages(cmd.Root(), args[0]); err != nil {
 				return &exitError{status: exitFailed, err: fmt.Errorf("man pages: %w: give a directory that exists and can be written", err)}
 			}
 			return nil
 		},
 	}
+}
+
+// writeManPages writes the page of a command, and those of the commands below it.
+func writeManPages(c *cobra.Command, dir string) error {
+	c.InitDefaultHelpCmd()
+	c.InitDefaultHelpFlag()
+	for _, sub := range documented(c) {
+		if err := writeManPages(sub, dir); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, pageName(c)+".1"), manPage(c), 0o666)
+}
+
+// documented returns the commands below c that have a page.
+func documented(c *cobra.Command) (list []*cobra.Command) {
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() && !sub.IsAdditionalHelpTopicCommand() {
+			list = append(list, sub)
+		}
+	}
+	return list
 }
