@@ -26,7 +26,25 @@ var groups = []struct {
 // ungrouped are topics of the help, and commands that taskwatch runs itself.
 var ungrouped = []func() *cobra.Command{newFilterHelp, newColumnsHelp, newDoctorChild, newBenchChild, newClassifyGuard, newHub}
 
+// newRoot returns the command with all commands below it.
 func newRoot() *cobra.Command {
+	root := rootAlone()
+	for _, g := range groups {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, command := range g.commands {
+			c := command()
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
+	}
+	for _, command := range ungrouped {
+		root.AddCommand(command())
+	}
+	return root
+}
+
+// rootAlone returns the command without those below it.
+func rootAlone() *cobra.Command {
 	var showVersion bool
 	root := &cobra.Command{
 		Use:   "taskwatch",
@@ -55,23 +73,23 @@ code on it: a task was initialised (init) or cloned (clone), ran a program
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(flagError(err)) })
 	root.SetHelpCommand(newHelp())
 	cobra.EnableCommandSorting = false
-	for _, g := range groups {
-		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
-		for _, command := range g.commands {
-			c := command()
-			c.GroupID = g.title
-			root.AddCommand(c)
-		}
+	return root
+}
+
+// rootOf returns the command with those below it that a command line needs. What is run
+// does not wait until all others have their flags.
+func rootOf(args []string) *cobra.Command {
+	if len(args) == 0 || args[0] != "run" {
+		return newRoot()
 	}
-	for _, command := range ungrouped {
-		root.AddCommand(command())
-	}
+	root := rootAlone()
+	root.AddCommand(newRun())
 	return root
 }
 
 // execute runs the command line and returns the exit status.
 func execute(args []string) int {
-	root := newRoot()
+	root := rootOf(args)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
 	if err == nil {
