@@ -11,10 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2"
 	"oras.land/oras-go/v2/content"
-	"oras.land/oras-go/v2/content/memory"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -106,36 +105,55 @@ func (r Registry) Push(ctx context.Context, ref string, m *Module) (string, erro
 	if err := m.check(); err != nil {
 		return "", fmt.Errorf("module %s: %w", m.FileName, err)
 	}
-	local := memory.New()
-	var layers []v1.Descriptor
-	add := func(mediaType, name string, b []byte) error {
-		d := content.NewDescriptorFromBytes(mediaType, b)
-		d.Annotations = map[string]string{v1.AnnotationTitle: name}
-		layers = append(layers, d)
-		return local.Push(ctx, d, bytes.NewReader(b))
+	layers := []part{newPart(FileType, m.FileName, m.File)}
+	if m.Signature != nil {
+		layers = append(layers, newPart(SignatureType, m.FileName+".minisig", m.Signature))
 	}
-	err = add(FileType, m.FileName, m.File)
-	if err == nil && m.Signature != nil {
-		err = add(SignatureType, m.FileName+".minisig", m.Signature)
-	}
-	if err != nil {
-		return "", err
-	}
-	// The time is left out: the same module has the same digest.
-	manifest, err := oras.PackManifest(ctx, local, oras.PackManifestVersion1_1, ArtifactType, oras.PackManifestOptions{
-		Layers: layers, ManifestAnnotations: map[string]string{v1.AnnotationCreated: "1970-01-01T00:00:00Z"},
-	})
-	if err != nil {
-		return "", err
-	}
-	err = oras.CopyGraph(ctx, local, repo, manifest, oras.DefaultCopyGraphOptions)
-	if err == nil {
-		err = repo.Tag(ctx, manifest, repo.Reference.Reference)
-	}
+	manifest, err := push(ctx, repo.Repository, layers)
 	if err != nil {
 		return "", fmt.Errorf("push %s: %w", ref, repo.explain(err))
 	}
 	return repo.Reference.Registry + "/" + repo.Reference.Repository + "@" + manifest.Digest.String(), nil
+}
+
+// part is a part of a module with its description.
+type part struct {
+	v1.Descriptor
+	bytes []byte
+}
+
+func newPart(mediaType, name string, b []byte) part {
+	d := content.NewDescriptorFromBytes(mediaType, b)
+	d.Annotations = map[string]string{v1.AnnotationTitle: name}
+	return part{d, b}
+}
+
+// push puts the parts of a module into a registry, and then what names them all.
+func push(ctx context.Context, repo *remote.Repository, layers []part) (v1.Descriptor, error) {
+	manifest := v1.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest, ArtifactType: ArtifactType,
+		Config: v1.DescriptorEmptyJSON,
+		// The time is left out: the same module has the same digest.
+		Annotations: map[string]string{v1.AnnotationCreated: "1970-01-01T00:00:00Z"},
+	}
+	for _, p := range append(layers, part{v1.DescriptorEmptyJSON, v1.DescriptorEmptyJSON.Data}) {
+		there, err := repo.Blobs().Exists(ctx, p.Descriptor)
+		if err == nil && !there {
+			err = repo.Blobs().Push(ctx, p.Descriptor, bytes.NewReader(p.bytes))
+		}
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+	}
+	for _, p := range layers {
+		manifest.Layers = append(manifest.Layers, p.Descriptor)
+	}
+	text, err := json.Marshal(manifest)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	d := content.NewDescriptorFromBytes(manifest.MediaType, text)
+	return d, repo.PushReference(ctx, d, bytes.NewReader(text), repo.Reference.Reference)
 }
 
 // check returns an error unless the module may be in a registry.
