@@ -64,6 +64,7 @@ var depRules = []depRule{
 	{"internal/testutil/...", nil}, // the root's tests use it
 	{"internal/testmodule/...", []string{"module/build", "internal/..."}},
 	{"internal/watchtest/...", []string{".", "internal/...", "source", "record"}},
+	{"internal/bench/profile", nil},
 	{"internal/bench/...", []string{".", "daemon", "internal/...", "source/...", "module/...", "modules/...", "record"}},
 	{"internal/early", []string{"internal/sys"}}, // see TestSignalsAreTakenEarly
 	{"internal/...", []string{".", "internal/..."}},
@@ -128,7 +129,7 @@ var importerRules = []importerRule{
 	{"github.com/prometheus/client_golang/...", []string{"daemon/..."}},
 	{"google.golang.org/protobuf/...", []string{"daemon/...", "enrich/cri", "sink/perfetto", "sink/otlp", "cmd/..."}},
 	{"golang.org/x/net/bpf", []string{"source/ptrace/..."}}, // what go-seccomp-bpf assembles to
-	{"github.com/google/pprof/...", []string{"internal/bench"}},
+	{"github.com/google/pprof/...", []string{"internal/bench/profile"}},
 	{"golang.org/x/sys/...", []string{"enrich", "fleet/node", "top", "sink/...", "doctor", "record", "report", "internal/...", "source/...", "module/...", "daemon/...", "cmd/...", "test/..."}},
 }
 

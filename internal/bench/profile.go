@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"runtime/pprof"
 	"strings"
-
-	"github.com/google/pprof/profile"
 )
 
 // profileResult is what a watcher of taskwatch spends its CPU time on while it
@@ -91,7 +89,7 @@ func measureProfiles(ctx context.Context, cfg Config, watchers []*Watcher) (resu
 		if err := w.profile(ctx, &cfg, p, cpus, n); err != nil {
 			return results, err
 		}
-		result, err := readProfile(cfg.profile)
+		result, err := cfg.readProfile(cfg.profile)
 		if err != nil {
 			return results, err
 		}
@@ -130,27 +128,16 @@ func profiled(file string) (stop func() error, err error) {
 	}, nil
 }
 
-func readProfile(file string) (*profileResult, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
-	}
-	defer f.Close()
-	prof, err := profile.Parse(f)
-	if err != nil {
-		return nil, fmt.Errorf("bench: %s: %w", file, err)
-	}
+// readProfile needs cfg.ReadProfile.
+func (cfg *Config) readProfile(file string) (*profileResult, error) {
 	r := &profileResult{Share: map[string]float64{}}
 	count := map[string]int64{}
-	for _, s := range prof.Sample {
-		var stack []string
-		for _, l := range s.Location {
-			for _, line := range l.Line {
-				stack = append(stack, line.Function.Name)
-			}
-		}
-		count[activityOf(stack)] += s.Value[0]
-		r.Samples += s.Value[0]
+	err := cfg.ReadProfile(file, func(stack []string, samples int64) {
+		count[activityOf(stack)] += samples
+		r.Samples += samples
+	})
+	if err != nil {
+		return nil, fmt.Errorf("bench: %s: %w", file, err)
 	}
 	for what, n := range count {
 		r.Share[what] = float64(n) / float64(r.Samples)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskwatch/taskwatch/internal/bench/profile"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -35,6 +36,7 @@ func TestProfiles(t *testing.T) {
 	testutil.Root(t)
 	testutil.Nightly(t)
 	cfg := testConfig()
+	cfg.ReadProfile = profile.Read
 	cfg.Operations, cfg.Run, cfg.Profiles = 40000, time.Millisecond, t.TempDir() // for some 50 samples, of which a fifth is JSON
 	results, err := measureProfiles(t.Context(), cfg, []*Watcher{ByName(ToJSON)})
 	if err != nil {

@@ -39,6 +39,9 @@ type Config struct {
 	// Profiles, if set, is a directory where the table of profiles leaves them.
 	Profiles string
 
+	// ReadProfile reads the CPU profiles for that table (see package profile).
+	ReadProfile func(file string, each func(stack []string, samples int64)) error
+
 	// Progress, if set, is told what is being done.
 	Progress func(string)
 

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/bench"
+	"github.com/taskwatch/taskwatch/internal/bench/profile"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 )
 
@@ -40,7 +41,7 @@ func main() {
 }
 
 func run() error {
-	cfg := bench.Config{Self: []string{procfs.Self, childArg}}
+	cfg := bench.Config{Self: []string{procfs.Self, childArg}, ReadProfile: profile.Read}
 	flag.IntVar(&cfg.Pairs, "pairs", bench.DefaultPairs, "how many `times` each watcher is measured")
 	flag.DurationVar(&cfg.Run, "run", bench.DefaultRun, "how `long` one run of a load takes, about")
 	names := flag.String("tables", strings.Join(bench.TableNames(), ","), "the `tables` to make, comma-separated")
