@@ -26,7 +26,7 @@ func TestFilesThatOthersCut(t *testing.T) {
 			}
 			grown := func() bool {
 				st, err := os.Stat(file)
-				return err == nil && st.Size() > 20_000
+				return err == nil && st.Size() > 5_000
 			}
 			eventually(t, "something is in the file", grown)
 			if err := os.Truncate(file, 0); err != nil {

@@ -18,6 +18,7 @@ import (
 type load struct {
 	name    string
 	argv    []string
+	long    bool // with -short, two that differ most have to do
 	nightly bool
 	needs   []testutil.Need
 }
@@ -39,6 +40,7 @@ func loads(t testing.TB, dir string) []load {
 			name:  "stress-ng-" + s,
 			argv:  []string{"stress-ng", "--temp-path", dir, "--timeout", limit, "--" + s, "1", "--" + s + "-ops", ops},
 			needs: []testutil.Need{testutil.NeedsTool("stress-ng")},
+			long:  s != "clone",
 			// Each of its namespaces takes its time.
 			nightly: s == "unshare",
 		}
@@ -106,6 +108,9 @@ func Loads(t *testing.T, cfg Config) {
 		t.Run(l.name, func(t *testing.T) {
 			if l.nightly {
 				testutil.Nightly(t)
+			}
+			if l.long {
+				testutil.Long(t)
 			}
 			testutil.Require(t, l.needs...)
 			path, err := exec.LookPath(l.argv[0])

@@ -137,6 +137,7 @@ func outsideConfig(spoil func([]delivery) []delivery) Config {
 
 // TestSourceOutsideCanFail is TestSourceCanFail for such a source.
 func TestSourceOutsideCanFail(t *testing.T) {
+	testutil.Long(t) // it tells something only when the suite has changed
 	hurry(t)
 	path := buildWorkload(t)
 	mustFail(t, "fork", outsideConfig(func(list []delivery) []delivery {
@@ -188,6 +189,7 @@ func renumber(list []delivery) []delivery {
 // TestSourceCanFail spoils right events in one way each: the suite has to
 // notice every one.
 func TestSourceCanFail(t *testing.T) {
+	testutil.Long(t) // it tells something only when the suite has changed
 	t.Parallel()
 	path := buildWorkload(t)
 	one := func(k taskwatch.Kind, n int, change func(*taskwatch.Event)) func([]delivery) []delivery {
@@ -456,6 +458,7 @@ func hurry(t *testing.T) {
 
 // TestSourceCanFailOnCommand has sources that change what the command sees.
 func TestSourceCanFailOnCommand(t *testing.T) {
+	testutil.Long(t) // it tells something only when the suite has changed
 	path := buildWorkload(t)
 	for _, b := range []struct {
 		name, in string

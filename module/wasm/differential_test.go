@@ -8,6 +8,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 
+	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/wasm/internal/wasmfile"
 	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
@@ -94,7 +95,7 @@ func randomChoices(rng *rand.Rand) []byte {
 func TestRewrittenModulesDoTheSame(t *testing.T) {
 	rng := rand.New(rand.NewPCG(15, 1))
 	ends := map[string]int{}
-	for range 150 {
+	for range testutil.Size(60, 150, 600) {
 		o := compare(t, randomChoices(rng))
 		for _, line := range bytes.Split([]byte(o.result), []byte("\n")) {
 			if _, trap, _ := bytes.Cut(line, []byte("] ")); len(trap) > 0 {
@@ -128,6 +129,8 @@ func FuzzRewrite(f *testing.F) {
 // instruction would, in both directions.
 func TestOverlappingCopies(t *testing.T) {
 	const size = 16 * mebi
+	random, want := make([]byte, size), make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{15}).Read(random)
 	for _, c := range []struct{ to, from, n int }{
 		{0, 1, 300_000}, {1, 0, 300_000}, {70_000, 0, 300_000}, {0, 70_000, 300_000}, {65_536, 0, 200_000}, {0, 65_536, 200_000},
 		{5, 5, 300_000}, {65_535, 0, 65_537}, {size - 200_000, size - 200_001, 200_000}, {0, size - 200_000, 200_000},
@@ -145,9 +148,7 @@ func TestOverlappingCopies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := make([]byte, size)
-		rng := rand.NewChaCha8([32]byte{15})
-		_, _ = rng.Read(want)
+		copy(want, random)
 		mod.Memory().Write(0, want)
 		copy(want[c.to:c.to+c.n], want[c.from:c.from+c.n])
 		if _, err := mod.ExportedFunction("run").Call(background); err != nil {
