@@ -76,69 +76,84 @@ var ErrNoStatus = errors.New("vm: the guest ended without an exit status")
 // (context.DeadlineExceeded), the end of ctx, a *[CrashError], or
 // [ErrNoStatus]; the result then holds what came until that point.
 func Run(ctx context.Context, cfg Config) (Result, error) {
+	m, err := newMachine(cfg)
+	if err != nil {
+		return Result{}, err
+	}
 	slot, err := takeSlot(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	defer slot.Close()
-	return boot(ctx, cfg)
+	return m.boot(ctx)
 }
 
 // RunTogether runs machines at the same time, as Run does each, and returns when
 // all have ended. They count as one for [MaxBoots].
 func RunTogether(ctx context.Context, cfgs []Config) ([]Result, error) {
+	machines := make([]*machine, len(cfgs))
+	for i, cfg := range cfgs {
+		var err error
+		if machines[i], err = newMachine(cfg); err != nil {
+			return nil, err
+		}
+	}
 	slot, err := takeSlot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer slot.Close()
 	results, errs := make([]Result, len(cfgs)), make([]error, len(cfgs))
-	var machines sync.WaitGroup
-	for i := range cfgs {
-		machines.Go(func() { results[i], errs[i] = boot(ctx, cfgs[i]) })
+	var running sync.WaitGroup
+	for i, m := range machines {
+		running.Go(func() { results[i], errs[i] = m.boot(ctx) })
 	}
-	machines.Wait()
+	running.Wait()
 	return results, errors.Join(errs...)
 }
 
-func boot(ctx context.Context, cfg Config) (Result, error) {
+// newMachine returns a machine that is not running. What is wrong with it is known
+// before it waits for others.
+func newMachine(cfg Config) (*machine, error) {
 	if len(cfg.Cmd) == 0 {
-		return Result{}, errors.New("vm: no command to run")
+		return nil, errors.New("vm: no command to run")
 	}
 	if cfg.Kernel.Arch == "" {
 		cfg.Kernel.Arch = HostArch
 	}
 	hw, err := cfg.Kernel.Arch.lookup()
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	qemu, err := exec.LookPath(hw.qemu)
 	if err != nil {
-		return Result{}, missing(err)
+		return nil, missing(err)
 	}
 	if cfg.Network && len(cfg.Kernel.Network) == 0 {
-		return Result{}, fmt.Errorf("vm: the cache has no driver of a network for %s; remove the kernel from %s", cfg.Kernel, filepath.Dir(cfg.Kernel.Image))
+		return nil, fmt.Errorf("vm: the cache has no driver of a network for %s; remove the kernel from %s", cfg.Kernel, filepath.Dir(cfg.Kernel.Image))
 	}
+	return &machine{cfg: &cfg, hw: hw, qemu: qemu, token: newToken()}, nil
+}
+
+func (m *machine) boot(ctx context.Context) (Result, error) {
 	dir, err := os.MkdirTemp("", "taskwatch-vm-")
 	if err != nil {
 		return Result{}, fmt.Errorf("vm: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	token := newToken()
 	initrd := filepath.Join(dir, "initramfs")
-	if err := writeInitramfs(ctx, initrd, &cfg, hw, token); err != nil {
+	if err := writeInitramfs(ctx, initrd, m.cfg, m.hw, m.token); err != nil {
 		return Result{}, err
 	}
-	timeout := cfg.Timeout
+	timeout := m.cfg.Timeout
 	if timeout == 0 {
 		timeout = 5 * time.Minute
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
 		fmt.Errorf("vm: no end after %v: %w", timeout, context.DeadlineExceeded))
 	defer cancel()
-	m := &machine{cfg: &cfg, hw: hw, token: token}
 	start := time.Now()
-	err = m.run(ctx, qemu, initrd)
+	err = m.run(ctx, initrd)
 	return m.result(time.Since(start)), err
 }
 
@@ -148,10 +163,11 @@ func newToken() string {
 	return "vm-exit-status-" + hex.EncodeToString(b[:])
 }
 
-// machine is one running QEMU.
+// machine is one QEMU.
 type machine struct {
 	cfg   *Config
 	hw    *hardware
+	qemu  string // its path
 	token string
 
 	console []byte
@@ -160,8 +176,8 @@ type machine struct {
 	ended   bool // status is valid
 }
 
-func (m *machine) run(ctx context.Context, qemu, initrd string) error {
-	cmd := exec.CommandContext(ctx, qemu, m.args(initrd)...)
+func (m *machine) run(ctx context.Context, initrd string) error {
+	cmd := exec.CommandContext(ctx, m.qemu, m.args(initrd)...)
 	cmd.WaitDelay = 5 * time.Second
 	// QEMU must not outlive a killed test. The kernel sends the signal when
 	// the thread that forked ends, so this goroutine keeps its thread.
@@ -200,7 +216,7 @@ func (m *machine) run(ctx context.Context, qemu, initrd string) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("vm: %s: %w: %s", qemu, err, strings.TrimSpace(stderr.String()))
+		return fmt.Errorf("vm: %s: %w: %s", m.qemu, err, strings.TrimSpace(stderr.String()))
 	}
 	return ErrNoStatus
 }
