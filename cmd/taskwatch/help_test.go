@@ -164,6 +164,11 @@ func TestManPages(t *testing.T) {
 			t.Error(err)
 			continue
 		}
+		for line := range strings.Lines(c.Long) { // none of it is markup
+			if line = roff(strings.TrimSuffix(line, "\n")); line != "" && !bytes.Contains(page, []byte("\n"+line+"\n")) {
+				t.Errorf("the page of %s lacks %q", c.CommandPath(), line)
+			}
+		}
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if name := `\fB\-\-` + roff(f.Name) + `\fP`; !bytes.Contains(page, []byte(name)) {
 				t.Errorf("the page of %s lacks --%s", c.CommandPath(), f.Name)

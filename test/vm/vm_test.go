@@ -241,7 +241,7 @@ func TestBadConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := vm.Run(ctx, vm.Config{Cmd: []string{"true"}}); err == nil || !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "Debian package qemu") {
 		t.Fatalf("no other machine is waited for: %v", err)
