@@ -78,9 +78,9 @@ var depRules = []depRule{
 
 	{"module", []string{".", "internal/..."}},
 	{"module/host", []string{".", "internal/label", "module", "module/kernel", "module/wasm", "modules", "source"}},
-	{"module/kernel/...", []string{".", "module", "include", "internal/..."}},
+	{"module/kernel/...", []string{".", "module", "module/internal/...", "include", "internal/..."}},
 	{"module/wasm/rewrite", []string{".", "module/wasm/internal/..."}},
-	{"module/wasm/...", []string{".", "module", "internal/..."}},
+	{"module/wasm/...", []string{".", "module", "module/internal/...", "internal/..."}},
 	{"module/...", []string{".", "module", "include", "guest", "internal/..."}},
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
@@ -109,7 +109,7 @@ var importerRules = []importerRule{
 	{"github.com/tetratelabs/wazero/...", []string{"module/wasm"}},
 	{"github.com/elastic/go-seccomp-bpf/...", []string{"source/ptrace/..."}},
 	{"github.com/mdlayher/netlink/...", []string{"source/connector/...", "internal/cnproc/..."}},
-	{"github.com/cilium/ebpf/...", []string{"source/bpf/...", "module/kernel/...", "internal/..."}},
+	{"github.com/cilium/ebpf/...", []string{"source/bpf/...", "module/kernel/...", "module/internal/...", "internal/..."}},
 	{"aead.dev/minisign", []string{"module/sign", "fleet/...", "cmd/..."}},
 	{"github.com/nats-io/...", []string{"fleet/..."}}, // the client; the server is in a module of its own
 	{"oras.land/oras-go/v2/...", []string{"fleet/registry"}},

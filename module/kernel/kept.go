@@ -8,8 +8,8 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/bpfmap"
-	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
 )
 
 // kept is what a module takes over from the module that it replaces.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // sender is a module whose records may come.

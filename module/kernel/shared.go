@@ -8,7 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // sharedMaps are the maps of MODULE_SHARED that modules of a table have together.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/taskwatch/taskwatch/internal/link"
 	"github.com/taskwatch/taskwatch/module"
-	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/machine"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/object"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/power"

@@ -7,7 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // SameTypes reports whether keys and values of two maps mean the same.

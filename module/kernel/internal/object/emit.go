@@ -8,7 +8,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/taskwatch/taskwatch/internal/link"
-	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // localTypeID is how a relocation begins that asks for the number of a type of the

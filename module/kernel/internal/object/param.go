@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/taskwatch/taskwatch/module"
-	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // Params lists the parameters by name: const volatile global variables, which

@@ -8,7 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/taskwatch/taskwatch/module"
-	"github.com/taskwatch/taskwatch/module/kernel/internal/cvalue"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // Globals reads all global variables, sorted by name. read returns the bytes of a

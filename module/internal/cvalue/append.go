@@ -62,7 +62,7 @@ func (m *member) appendJSON(dst, b []byte) ([]byte, bool) {
 		}
 		return AppendJSON(dst, m.typ, part)
 	}
-	v, _ := m.read(b)
+	v, _ := m.read(Kernel, b)
 	return appendScalar(dst, v), true
 }
 

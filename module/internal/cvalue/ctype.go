@@ -2,7 +2,6 @@ package cvalue
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"strconv"
 
@@ -62,14 +61,17 @@ func IsString(t *btf.Array) bool {
 	return ok && i.Size == 1 && i.Name == "char"
 }
 
+// Read is [Memory.Read] of the kernel's.
+func Read(t btf.Type, b []byte) any { return Kernel.Read(t, b) }
+
 // Read turns the bytes of a variable into a value: int64, uint64, bool,
 // string, []any, or map[string]any for a struct or a union. Pointers and floats, and what
 // else watchers have no use for, come as a hexadecimal string.
-func Read(t btf.Type, b []byte) any {
+func (in *Memory) Read(t btf.Type, b []byte) any {
 	switch t := btf.UnderlyingType(t).(type) {
 	case *btf.Int:
 		if int(t.Size) <= len(b) {
-			return intOf(t.Encoding).Read(b[:t.Size])
+			return in.intOf(t.Encoding).Read(b[:t.Size])
 		}
 	case *btf.Enum:
 		if int(t.Size) <= len(b) {
@@ -77,11 +79,11 @@ func Read(t btf.Type, b []byte) any {
 			if t.Signed {
 				enc = btf.Signed
 			}
-			return intOf(enc).Read(b[:t.Size])
+			return in.intOf(enc).Read(b[:t.Size])
 		}
 	case *btf.Pointer:
 		if len(b) == 8 {
-			return fmt.Sprintf("%#x", binary.NativeEndian.Uint64(b))
+			return fmt.Sprintf("%#x", in.order.Uint64(b))
 		}
 	case *btf.Array:
 		size, err := btf.Sizeof(t.Type)
@@ -94,33 +96,41 @@ func Read(t btf.Type, b []byte) any {
 		}
 		list := make([]any, t.Nelems)
 		for i := range list {
-			list[i] = Read(t.Type, b[i*size:(i+1)*size])
+			list[i] = in.Read(t.Type, b[i*size:(i+1)*size])
 		}
 		return list
 	case *btf.Struct, *btf.Union:
 		fields := map[string]any{}
 		for _, m := range membersOf(t) {
-			if part, ok := m.read(b); ok {
+			if part, ok := m.read(in, b); ok {
 				fields[m.name] = part
 			}
 		}
 		return fields
+	case *btf.Float:
+		if text, ok := in.text(t, b); ok {
+			return text
+		}
 	}
 	return fmt.Sprintf("0x%x", b)
 }
 
-func intOf(enc btf.IntEncoding) module.Int {
-	return module.Int{Order: binary.NativeEndian, Signed: enc == btf.Signed, Bool: enc == btf.Bool}
+func (in *Memory) intOf(enc btf.IntEncoding) module.Int {
+	return module.Int{Order: in.order, Signed: enc == btf.Signed, Bool: enc == btf.Bool}
 }
 
-// Write turns text into the bytes of a variable of type t, of the given
-// size. n is how many elements of a list the text has, else -1.
+// Write turns text into the bytes of a variable of the kernel's, of type t and of the
+// given size. n is how many elements of a list the text has, else -1.
 func Write(t btf.Type, size int, text string) (b []byte, n int, err error) {
+	return Kernel.write(t, size, text)
+}
+
+func (in *Memory) write(t btf.Type, size int, text string) (b []byte, n int, err error) {
 	b = make([]byte, size)
 	switch u := btf.UnderlyingType(t).(type) {
 	case *btf.Int:
 		if int(u.Size) == size {
-			return b, -1, intOf(u.Encoding).Write(b, text)
+			return b, -1, in.intOf(u.Encoding).Write(b, text)
 		}
 	case *btf.Enum:
 		if int(u.Size) != size {
@@ -130,13 +140,13 @@ func Write(t btf.Type, size int, text string) (b []byte, n int, err error) {
 		if u.Signed {
 			enc = btf.Signed
 		}
-		return b, -1, intOf(enc).Write(b, numberOf(u, text))
+		return b, -1, in.intOf(enc).Write(b, numberOf(u, text))
 	case *btf.Array:
 		if IsString(u) && int(u.Nelems) == size {
 			return b, -1, module.WriteString(b, text)
 		}
 		if e, ok := btf.UnderlyingType(u.Type).(*btf.Int); ok && int(e.Size)*int(u.Nelems) == size {
-			n, err = intOf(e.Encoding).WriteList(b, int(e.Size), text)
+			n, err = in.intOf(e.Encoding).WriteList(b, int(e.Size), text)
 			return b, n, err
 		}
 	}

@@ -51,13 +51,13 @@ func (m *member) part(b []byte) ([]byte, bool) {
 }
 
 // read returns the value of a member, where there is one.
-func (m *member) read(b []byte) (any, bool) {
+func (m *member) read(in *Memory, b []byte) (any, bool) {
 	if m.bits == 0 {
 		part, ok := m.part(b)
 		if !ok {
 			return nil, false
 		}
-		return Read(m.typ, part), true
+		return in.Read(m.typ, part), true
 	}
 	if int(m.offset+m.bits) > 8*len(b) {
 		return nil, false
@@ -83,13 +83,13 @@ func (m *member) wide(b []byte) uint64 {
 }
 
 // write puts a value into a member.
-func (m *member) write(b []byte, v any) error {
+func (m *member) write(in *Memory, b []byte, v any) error {
 	if m.bits == 0 {
 		part, ok := m.part(b)
 		if !ok {
 			return fmt.Errorf("it cannot be written")
 		}
-		return WriteJSON(m.typ, part, v)
+		return in.WriteJSON(m.typ, part, v)
 	}
 	text, isNumber := scalar(v)
 	if int(m.offset+m.bits) > 8*len(b) || !isNumber {

@@ -1,7 +1,6 @@
 package cvalue
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -26,10 +25,13 @@ func ParseJSON(text string) any {
 	return v
 }
 
+// WriteJSON is [Memory.WriteJSON] of the kernel's.
+func WriteJSON(t btf.Type, b []byte, v any) error { return Kernel.WriteJSON(t, b, v) }
+
 // WriteJSON puts a value as Read returns it, but with text for numbers, into
 // the bytes of a variable of type t, which are zero. t is nil for bytes without a
 // type. Members of a struct that are left out stay zero.
-func WriteJSON(t btf.Type, b []byte, v any) error {
+func (in *Memory) WriteJSON(t btf.Type, b []byte, v any) error {
 	switch u := underlying(t).(type) {
 	case *btf.Int, *btf.Enum:
 		if len(b) > 8 {
@@ -39,7 +41,7 @@ func WriteJSON(t btf.Type, b []byte, v any) error {
 		if !ok {
 			break
 		}
-		value, _, err := Write(t, len(b), text)
+		value, _, err := in.write(t, len(b), text)
 		if err != nil {
 			return fmt.Errorf("%s is no value of type %s: %w%s", text, nameOf(t), err, choices(t))
 		}
@@ -51,7 +53,7 @@ func WriteJSON(t btf.Type, b []byte, v any) error {
 			if err != nil {
 				return fmt.Errorf("%s is no address", text)
 			}
-			binary.NativeEndian.PutUint64(b, n)
+			in.order.PutUint64(b, n)
 			return nil
 		}
 	case *btf.Array:
@@ -60,12 +62,17 @@ func WriteJSON(t btf.Type, b []byte, v any) error {
 			return writeText(b, s)
 		}
 		if list, ok := v.([]any); ok {
-			return writeList(u, b, list)
+			return in.writeList(u, b, list)
 		}
 	case *btf.Struct, *btf.Union:
 		if members, ok := v.(map[string]any); ok {
-			return writeStruct(u, b, members)
+			return in.writeStruct(u, b, members)
 		}
+	case *btf.Float:
+		if in.readText != nil {
+			return fmt.Errorf("what is of type %s cannot be set from outside", nameOf(t))
+		}
+		return writeBytes(t, b, v)
 	default:
 		return writeBytes(t, b, v)
 	}
@@ -154,7 +161,7 @@ func show(v any) string {
 	return string(b)
 }
 
-func writeList(t *btf.Array, b []byte, list []any) error {
+func (in *Memory) writeList(t *btf.Array, b []byte, list []any) error {
 	size, err := btf.Sizeof(t.Type)
 	if err != nil || size == 0 {
 		return fmt.Errorf("%s cannot be written", TypeName(t))
@@ -163,14 +170,14 @@ func writeList(t *btf.Array, b []byte, list []any) error {
 		return fmt.Errorf("%d values for %s", len(list), TypeName(t))
 	}
 	for i, v := range list {
-		if err := WriteJSON(t.Type, b[i*size:(i+1)*size], v); err != nil {
+		if err := in.WriteJSON(t.Type, b[i*size:(i+1)*size], v); err != nil {
 			return fmt.Errorf("value %d: %w", i, err)
 		}
 	}
 	return nil
 }
 
-func writeStruct(t btf.Type, b []byte, values map[string]any) error {
+func (in *Memory) writeStruct(t btf.Type, b []byte, values map[string]any) error {
 	var known []string
 	for _, m := range membersOf(underlying(t)) {
 		known = append(known, m.name)
@@ -178,7 +185,7 @@ func writeStruct(t btf.Type, b []byte, values map[string]any) error {
 		if !there {
 			continue
 		}
-		if err := m.write(b, v); err != nil {
+		if err := m.write(in, b, v); err != nil {
 			return fmt.Errorf("member %s: %w", m.name, err)
 		}
 	}
