@@ -103,6 +103,20 @@ func (f *Feed) visit(fn func(*Event)) {
 	}
 }
 
+// Tasks calls fn with each task that the sources of the registry's feeds know to exist.
+// One between its init and its clone has no ids yet. No source goes on meanwhile, so fn
+// is short, and keeps nothing of the task. It must not be called by a watcher.
+func (r *Registry) Tasks(fn func(*Task)) {
+	r.mu.Lock()
+	feeds := slices.Clone(r.feeds)
+	r.mu.Unlock()
+	for _, f := range feeds {
+		f.turn.Lock()
+		f.visit(func(ev *Event) { fn(ev.Task) })
+		f.turn.Unlock()
+	}
+}
+
 // attach calls a module's watchers of attach unless it knows the task, or has
 // gone. A task between init and clone is attached at its clone. Callers hold the
 // turn.

@@ -73,6 +73,31 @@ func (f *follower) idle(fn func()) {
 	fn()
 }
 
+// Tasks goes through the tasks of all sources, whether a module follows them or not, and
+// those of a source that has ended are nobody's.
+func TestTasks(t *testing.T) {
+	f := newFollower(t, 1, 2)
+	other := f.reg.Feed()
+	other.Follow(func(visit func(*Event)) { visit(&Event{Task: &Task{PID: 7}}) })
+	other.Pause()
+	seen := func() (pids []int) {
+		f.idle(func() { f.reg.Tasks(func(task *Task) { pids = append(pids, task.PID) }) })
+		slices.Sort(pids)
+		return pids
+	}
+	if got := seen(); !slices.Equal(got, []int{1, 2, 7}) {
+		t.Errorf("the tasks are %v", got)
+	}
+	f.notify(Free, 1)
+	other.Resume()
+	other.End()
+	if got := seen(); !slices.Equal(got, []int{2}) {
+		t.Errorf("the tasks are %v", got)
+	}
+	f.feed.End()
+	f.reg.Tasks(func(task *Task) { t.Errorf("task %d of no source", task.PID) })
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
