@@ -2,18 +2,16 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 
 	"connectrpc.com/connect"
 
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/host"
-	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
 func (s *service) Map(_ context.Context, r *connect.Request[api.MapRequest]) (*connect.Response[api.MapResponse], error) {
-	return withMaps(s, r.Msg.Name, func(m *kernel.Module) (*api.MapResponse, error) {
+	return withMaps(s, r.Msg.Name, func(m host.MapAccess) (*api.MapResponse, error) {
 		if r.Msg.Key != nil {
 			e, err := m.LookupMap(r.Msg.Map, *r.Msg.Key)
 			return &api.MapResponse{Entries: []*api.MapEntry{protoEntry(e)}}, err
@@ -32,7 +30,7 @@ func protoEntry(e module.MapEntry) *api.MapEntry {
 }
 
 func (s *service) SetMapEntry(ctx context.Context, r *connect.Request[api.SetMapEntryRequest]) (*connect.Response[api.SetMapEntryResponse], error) {
-	a, err := withMaps(s, r.Msg.Name, func(m *kernel.Module) (*api.SetMapEntryResponse, error) {
+	a, err := withMaps(s, r.Msg.Name, func(m host.MapAccess) (*api.SetMapEntryResponse, error) {
 		return &api.SetMapEntryResponse{}, m.UpdateMap(r.Msg.Map, r.Msg.Key, r.Msg.Value)
 	})
 	s.d.logChange(ctx, "edit", r.Msg.Name, err, "map", r.Msg.Map)
@@ -40,19 +38,19 @@ func (s *service) SetMapEntry(ctx context.Context, r *connect.Request[api.SetMap
 }
 
 func (s *service) DeleteMapEntry(ctx context.Context, r *connect.Request[api.DeleteMapEntryRequest]) (*connect.Response[api.DeleteMapEntryResponse], error) {
-	a, err := withMaps(s, r.Msg.Name, func(m *kernel.Module) (*api.DeleteMapEntryResponse, error) {
+	a, err := withMaps(s, r.Msg.Name, func(m host.MapAccess) (*api.DeleteMapEntryResponse, error) {
 		return &api.DeleteMapEntryResponse{}, m.DeleteMapEntry(r.Msg.Map, r.Msg.Key)
 	})
 	s.d.logChange(ctx, "edit", r.Msg.Name, err, "map", r.Msg.Map)
 	return a, err
 }
 
-// withMaps calls fn with a module that can have maps.
-func withMaps[T any](s *service, name string, fn func(*kernel.Module) (*T, error)) (*connect.Response[T], error) {
+// withMaps calls fn with the maps of a module.
+func withMaps[T any](s *service, name string, fn func(host.MapAccess) (*T, error)) (*connect.Response[T], error) {
 	return read(s, name, func(v *view) (*T, error) {
-		m := host.KernelModule(v.module)
-		if m == nil {
-			return nil, fmt.Errorf("%w: only modules of the kernel have maps", module.ErrNoMap)
+		m, err := host.Maps(v.module)
+		if err != nil {
+			return nil, err
 		}
 		return fn(m)
 	})

@@ -103,7 +103,8 @@ static inline __u32 tw_thread_gone(struct tw_processes *p, struct tw_task_id thr
  * As in the kernel, with room for the processes of TASK_STORAGE_ROOM tasks, whether
  * they have a value or not. NAME_create returns NULL where it is used up. The value is
  * dropped at the last thread's free, or detach where the source has no free. The module
- * follows all tasks for it: it watches attach, clone, free and detach.
+ * follows all tasks for it: it watches attach, clone, free and detach. 'taskwatch map'
+ * reads and sets values by the id of the process.
  */
 #define process_storage(name, valuetype)                                                     \
 	static struct {                                                                      \
@@ -166,6 +167,21 @@ static inline __u32 tw_thread_gone(struct tw_processes *p, struct tw_task_id thr
 		}                                                                            \
 		return 0;                                                                    \
 	}                                                                                    \
+	static int name##_use(__u32 op, struct tw_task_id id)                                \
+	{                                                                                    \
+		static const valuetype tw_none;                                              \
+		__u32 at = tw_find(name.of.pids, id);                                        \
+                                                                                             \
+		if (!name.of.pids[at].n || (op != TW_MAP_RENEW && !name.of.now[at].has))     \
+			return TW_MAP_ENOENT;                                                \
+		name.of.now[at].has = op != TW_MAP_DELETE;                                   \
+		if (op == TW_MAP_DELETE)                                                     \
+			return 0;                                                            \
+		if (op == TW_MAP_RENEW)                                                      \
+			name.values[at] = tw_none;                                           \
+		return (int)(unsigned long)&name.values[at];                                 \
+	}                                                                                    \
+	TW_MAP(name, TW_OF_PROCESSES, name##_use);                                           \
 	task_watcher_func(attach, name##_seen)                                               \
 	task_watcher_func(clone, name##_seen)                                                \
 	task_watcher_func(free, name##_freed)                                                \

@@ -56,13 +56,55 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
 	return hole;
 }
 
+/* What the host is told of values that it may read and set: see 'taskwatch map'. */
+struct tw_map {
+	const char *name;
+	__u32 name_len;
+	__u32 kind; /* TW_OF_* */
+	__u32 value_size;
+	__u32 room;
+	const char *type; /* taskwatch module build says it elsewhere */
+	__u32 type_len;
+	int (*use)(__u32 op, struct tw_task_id id);
+};
+
+#define TW_OF_TASKS 1
+#define TW_OF_PROCESSES 2 /* id.n is that of the process */
+
+#define TW_MAP_FIND 0 /* returns the address of the value */
+#define TW_MAP_RENEW 1 /* makes one of zeros, and returns its address */
+#define TW_MAP_DELETE 2 /* returns 0 */
+
+#define TW_MAP_ENOENT (-2) /* there is no such value, or process */
+#define TW_MAP_E2BIG (-7) /* there is no room */
+
+extern const struct tw_map __start_tw_maps[] __attribute__((weak)), __stop_tw_maps[] __attribute__((weak));
+
+TW_EXPORT("__task_watchers_maps") __u64 __task_watchers_maps(void)
+{
+	return tw_place(__start_tw_maps, __stop_tw_maps - __start_tw_maps);
+}
+
+TW_EXPORT("__task_watchers_map") int __task_watchers_map(__u32 map, __u32 op, __u64 run, __u64 n)
+{
+	return __start_tw_maps[map].use(op, (struct tw_task_id){run, n});
+}
+
+#define TW_MAP(map, its_kind, fn)                                                            \
+	static const struct tw_map __tw_map_##map TW_TABLE("tw_maps") = {                    \
+		.name = #map, .name_len = sizeof(#map) - 1, .kind = its_kind,                \
+		.value_size = sizeof(map.values[0]),                                         \
+		.room = TASK_STORAGE_ROOM - TASK_STORAGE_ROOM / 8, .use = fn,                \
+	}
+
 /*
  * task_storage - have a value for each task
  *
  * As in the kernel, with room for TASK_STORAGE_ROOM tasks: NAME_create returns
  * NULL where it is used up. The value is dropped after the watchers of free, or
  * of detach where the source has no free. If the module misses both, because
- * events come faster than it works, the value stays.
+ * events come faster than it works, the value stays. 'taskwatch map' reads and sets
+ * values by tid.
  */
 #define task_storage(name, valuetype)                                                        \
 	static struct {                                                                      \
@@ -101,14 +143,11 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
 		name##_settle(tsk);                                                          \
 		return name##_of(tw_id(tsk));                                                \
 	}                                                                                    \
-	static inline __attribute__((unused)) valuetype *name##_create(struct task_struct *tsk) \
+	static valuetype *name##_make(struct tw_task_id id)                                  \
 	{                                                                                    \
 		static const valuetype tw_none;                                              \
-		struct tw_task_id id = tw_id(tsk);                                           \
-		__u32 i;                                                                     \
+		__u32 i = tw_find(name.ids, id);                                             \
                                                                                              \
-		name##_settle(tsk);                                                          \
-		i = tw_find(name.ids, id);                                                   \
 		if (name.ids[i].run || name.ids[i].n)                                        \
 			return &name.values[i];                                              \
 		if (name.used >= TASK_STORAGE_ROOM - TASK_STORAGE_ROOM / 8)                  \
@@ -117,6 +156,11 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
 		name.ids[i] = id;                                                            \
 		name.values[i] = tw_none;                                                    \
 		return &name.values[i];                                                      \
+	}                                                                                    \
+	static inline __attribute__((unused)) valuetype *name##_create(struct task_struct *tsk) \
+	{                                                                                    \
+		name##_settle(tsk);                                                          \
+		return name##_make(tw_id(tsk));                                              \
 	}                                                                                    \
 	static inline __attribute__((unused)) valuetype *name##_inherit(struct task_struct *tsk) \
 	{                                                                                    \
@@ -144,6 +188,25 @@ static inline __u32 tw_remove(struct tw_task_id *ids, __u32 hole)
 	}                                                                                    \
 	task_watcher_func(free, name##_freed)                                                \
 	task_watcher_func(detach, name##_freed)                                              \
+	static int name##_use(__u32 op, struct tw_task_id id)                                \
+	{                                                                                    \
+		static const valuetype tw_none;                                              \
+		valuetype *tw_value = name##_of(id);                                         \
+                                                                                             \
+		if (op == TW_MAP_RENEW) {                                                    \
+			tw_value = name##_make(id);                                          \
+			if (!tw_value)                                                       \
+				return TW_MAP_E2BIG;                                         \
+			*tw_value = tw_none;                                                 \
+		}                                                                            \
+		if (!tw_value)                                                               \
+			return TW_MAP_ENOENT;                                                \
+		if (op != TW_MAP_DELETE)                                                     \
+			return (int)(unsigned long)tw_value;                                 \
+		name##_drop(id);                                                             \
+		return 0;                                                                    \
+	}                                                                                    \
+	TW_MAP(name, TW_OF_TASKS, name##_use);                                               \
 	_Static_assert(sizeof(valuetype) > 0, "")
 
 #endif

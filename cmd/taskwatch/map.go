@@ -27,17 +27,20 @@ func newMap() *cobra.Command {
 	var pid int
 	cmd := &cobra.Command{
 		Use:   "map NAME [MAP [dump | get KEY | set KEY VALUE | delete KEY]]",
-		Short: "Read and change the maps of a module in the kernel",
-		Long: `map reads and changes the BPF maps of a module that the daemon has loaded into
-the kernel. Without a MAP it lists the maps; dump, which shows all entries, is
-what it does without another word.
+		Short: "Read and change the maps of a module",
+		Long: `map reads and changes the maps of a module that the daemon has loaded: in the
+kernel its BPF maps, in the sandbox what it keeps of each task (task_storage) or
+process (process_storage); in Go, where such a storage has a name. Without a MAP
+it lists the maps; dump, which shows all entries, is what it does without
+another word.
 
 Keys and values are JSON, as the types of the module's source have it: numbers,
 text for arrays of char, lists, objects for structs. Words and numbers like
 0x10 need no quotes. A value of a struct may leave members out: set makes them
 zero. A map with a value for each processor has a list of them, and cannot be
-set. The key of task storage is the tid of a task, or --pid gives it; without
-another word, the entry of that task is shown.
+set. The key of task storage is the tid of a task, that of process storage the
+id of a process, or --pid gives it; without another word, the entry of that task
+is shown.
 
 At most 10,000 entries and 1 MiB are shown, and a line on standard error says
 if there are more. An entry that is written meanwhile may be torn.
@@ -83,7 +86,7 @@ to load modules. The exit status is 1 if there is no such module, map or entry.`
 	}
 	addSocket(cmd, &socket)
 	addFormat(cmd, &format)
-	cmd.Flags().IntVar(&pid, "pid", 0, "the `tid` that is the key, in task storage")
+	cmd.Flags().IntVar(&pid, "pid", 0, "the `tid` that is the key, in storage of tasks and processes")
 	return cmd
 }
 

@@ -96,8 +96,54 @@ func TestMap(t *testing.T) {
 	if got := s.must(t, "modinfo", "sandboxed"); strings.Contains(got, "on average") {
 		t.Errorf("a time that is not measured: %s", got)
 	}
-	if r := s.tw(t, "map", "sandboxed", "rules"); r.status != exitFailed || !strings.Contains(r.stderr, "only modules of the kernel have maps") {
-		t.Errorf("a map in the sandbox: %+v", r)
+	if r := s.tw(t, "map", "sandboxed", "rules"); r.status != exitFailed || !strings.Contains(r.stderr, "the module has none") {
+		t.Errorf("a map that is not there in the sandbox: %+v", r)
+	}
+
+	// A module keeps the same in both, and the same commands read and set it.
+	object, wasm := buildBoth(t, "kept", `
+#include "task_watchers.h"
+struct job { __u32 label; char name[8]; };
+task_storage(jobs, struct job);
+static int keep(unsigned long val, struct task_struct *tsk)
+{
+	jobs_inherit(tsk);
+	return 0;
+}
+task_watcher_func(init, keep);
+MODULE_LICENSE("GPL");
+`)
+	for _, c := range []struct{ name, file, has string }{
+		{"inkernel", object, "jobs (TaskStorage, entries without a limit"}, {"insandbox", wasm, "jobs (TaskStorage, 14336 entries"},
+	} {
+		s.must(t, "insmod", "--name", c.name, c.file)
+		if r := tw(t, "module", "info", c.file); !strings.Contains(r.stdout, c.has) {
+			t.Errorf("%s: %+v, want %q", c.file, r, c.has)
+		}
+		for _, args := range [][]string{{"map", c.name}, {"modinfo", c.name}} {
+			if got := s.must(t, args...); !strings.Contains(got, c.has) {
+				t.Errorf("%q: %q, want %q", args, got, c.has)
+			}
+		}
+		s.must(t, "map", c.name, "jobs", "set", "--pid", self, `{"label":8,"name":"a"}`)
+		want := "\n" + self + ` = {"label":8,"name":"a"}` + "\n"
+		for _, args := range [][]string{{"get", self}, {"get", "--pid", self}, {"--pid", self}, {"dump"}, {}} {
+			if got := "\n" + s.must(t, append([]string{"map", c.name, "jobs"}, args...)...); !strings.Contains(got, want) {
+				t.Errorf("%s, %q: %q, want %q", c.name, args, got, want)
+			}
+		}
+		s.must(t, "map", c.name, "jobs", "delete", self)
+		for _, f := range []struct {
+			args []string
+			says string
+		}{
+			{[]string{"get", self}, "no such entry: " + self}, {[]string{"get", "x"}, "that of task storage is a tid"},
+			{[]string{"get", strconv.Itoa(gone.Process.Pid)}, "there is no such task"}, {[]string{"set", self, `{"labels":1}`}, "it has label, name"},
+		} {
+			if r := s.tw(t, append([]string{"map", c.name, "jobs"}, f.args...)...); r.status != exitFailed || !strings.Contains(r.stderr, f.says) {
+				t.Errorf("%s, %q: %+v, want %q", c.name, f.args, r, f.says)
+			}
+		}
 	}
 }
 

@@ -85,7 +85,8 @@ type DaemonClient interface {
 	// Globals reads the global variables of a module that are no parameters, as
 	// they are at this moment.
 	Globals(context.Context, *connect.Request[GlobalsRequest]) (*connect.Response[GlobalsResponse], error)
-	// Map reads a map of a module of the kernel, or one of its entries.
+	// Map reads a map of a module, or one of its entries: in the kernel a BPF map, in
+	// the sandbox what the module keeps of each task or process.
 	// not_found: there is no such module, map or entry. invalid_argument: the key
 	// does not fit. failed_precondition: maps of its kind cannot be read.
 	Map(context.Context, *connect.Request[MapRequest]) (*connect.Response[MapResponse], error)
@@ -295,7 +296,8 @@ type DaemonHandler interface {
 	// Globals reads the global variables of a module that are no parameters, as
 	// they are at this moment.
 	Globals(context.Context, *connect.Request[GlobalsRequest]) (*connect.Response[GlobalsResponse], error)
-	// Map reads a map of a module of the kernel, or one of its entries.
+	// Map reads a map of a module, or one of its entries: in the kernel a BPF map, in
+	// the sandbox what the module keeps of each task or process.
 	// not_found: there is no such module, map or entry. invalid_argument: the key
 	// does not fit. failed_precondition: maps of its kind cannot be read.
 	Map(context.Context, *connect.Request[MapRequest]) (*connect.Response[MapResponse], error)

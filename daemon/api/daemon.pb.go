@@ -856,11 +856,12 @@ func (x *InfoResponse) GetMaps() []*MapInfo {
 	return nil
 }
 
-// MapInfo is a BPF map of a module in the kernel.
+// MapInfo is a BPF map of a module in the kernel, or what a module in the sandbox keeps
+// of each task or process.
 type MapInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The kernel's type, as in "Hash".
+	// The kernel's type, as in "Hash"; in the sandbox "TaskStorage" or "ProcessStorage".
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// Bytes.
 	KeySize    uint32 `protobuf:"varint,3,opt,name=key_size,proto3" json:"key_size,omitempty"`
@@ -1316,7 +1317,7 @@ type MapRequest struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of the module
 	Map   string                 `protobuf:"bytes,2,opt,name=map,proto3" json:"map,omitempty"`
 	// The key of the one entry to read, if any: JSON, or a word. That of task
-	// storage is a tid.
+	// storage is a tid, that of process storage the id of a process.
 	Key           *string `protobuf:"bytes,3,opt,name=key,proto3,oneof" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

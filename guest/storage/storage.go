@@ -1,7 +1,7 @@
 // Package storage keeps a value for each task, until the task is freed, like
 // task_storage in C.
 //
-//	var lines = storage.New[line]()
+//	var lines = storage.New[line]("lines")
 //
 //	//go:wasmexport __task_watcher_init_inherit
 //	func inherit(flags uint64, t *guest.Task) int32 {
@@ -16,7 +16,10 @@
 // guesttest.
 package storage
 
-import "github.com/taskwatch/taskwatch/guest"
+import (
+	"github.com/taskwatch/taskwatch/guest"
+	"github.com/taskwatch/taskwatch/guest/internal/outside"
+)
 
 // Storage holds a value for each task that was given one. Make it with [New] in
 // the declaration of a package variable. Threads have separate values. If the
@@ -24,10 +27,19 @@ import "github.com/taskwatch/taskwatch/guest"
 // events, the value stays.
 type Storage[T any] struct{ values map[guest.TaskID]*T }
 
-// New makes a storage without values.
-func New[T any]() *Storage[T] {
+// New makes a storage without values. If it has a name, letters, digits and '_',
+// 'taskwatch map' reads and sets values by tid, while no watcher runs: numbers, truth
+// values, and arrays and structs of them. Strings can be read. What is set has zero
+// for all else. Two storages cannot have the same name.
+func New[T any](name ...string) *Storage[T] {
 	s := &Storage[T]{map[guest.TaskID]*T{}}
 	drops = append(drops, s.drop)
+	for _, n := range name {
+		outside.Add(n, outside.Tasks,
+			func(id outside.ID) *T { return s.values[guest.TaskID(id)] },
+			func(id outside.ID) *T { return s.create(guest.TaskID(id)) },
+			func(id outside.ID) { s.drop(guest.TaskID(id)) })
+	}
 	return s
 }
 
@@ -42,10 +54,14 @@ func (s *Storage[T]) Get(t *guest.Task) *T {
 // zero value.
 func (s *Storage[T]) Create(t *guest.Task) *T {
 	settle(t)
-	v := s.values[t.ID()]
+	return s.create(t.ID())
+}
+
+func (s *Storage[T]) create(id guest.TaskID) *T {
+	v := s.values[id]
 	if v == nil {
 		v = new(T)
-		s.values[t.ID()] = v
+		s.values[id] = v
 	}
 	return v
 }

@@ -31,22 +31,33 @@ func wasmFromC(ctx context.Context, src, out string, flags ...string) (string, e
 	}
 	defer os.RemoveAll(dir)
 	// The linker writes the name of its output into it.
-	object, linked := filepath.Join(dir, "module.o"), filepath.Join(dir, "module.wasm")
-	warnings, err := compile(ctx, clang, src, object, append(flags, "--target=wasm32", "-ffreestanding", "-fno-builtin",
+	object := filepath.Join(dir, "module.o")
+	warnings, err := compile(ctx, clang, src, object, append(flags, "-gdwarf-4", "--target=wasm32", "-ffreestanding", "-fno-builtin",
 		"-mcpu=mvp", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint", "-mmutable-globals")...)
 	if err != nil {
 		return "", alsoWith(sandboxHints, err)
 	}
-	said, err := command(ctx, exec.CommandContext(ctx, linker, "--no-entry", "--gc-sections", "--stack-first", "--strip-debug",
-		"-o", linked, object), src)
+	link := func(flags ...string) (file []byte, said string, err error) {
+		linked := filepath.Join(dir, "module.wasm")
+		cmd := exec.CommandContext(ctx, linker, append(flags, "--no-entry", "--gc-sections", "--stack-first", "-o", linked, object)...)
+		if said, err = command(ctx, cmd, src); err != nil {
+			return nil, "", err
+		}
+		file, err = os.ReadFile(linked)
+		return file, said, err
+	}
+	whole, said, err := link()
 	if err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile(linked)
+	file, _, err := link("--strip-debug")
 	if err != nil {
 		return "", err
 	}
-	return warnings + said, os.WriteFile(out, b, 0o644)
+	if file, err = withTypes(file, whole); err != nil {
+		return "", err
+	}
+	return warnings + said, os.WriteFile(out, file, 0o644)
 }
 
 // findLinker returns clang's linker for WebAssembly, which is a package of its

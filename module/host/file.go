@@ -100,6 +100,9 @@ func (f *File) Info() Info {
 			i.Watchers = append(i.Watchers, Watcher{execed, fn})
 		}
 		i.Reads, i.Unread, i.Memory = o.ReadNames(), o.Unread.Groups(), o.Memory()
+		for _, m := range o.Maps() {
+			i.Maps = append(i.Maps, Map(m))
+		}
 		return i
 	}
 	return goInfo(f)
@@ -146,7 +149,8 @@ type Param struct {
 	Description string `json:"description,omitempty"`
 }
 
-// Map is a BPF map of a module for the kernel.
+// Map is a BPF map of a module for the kernel, or what a module in the sandbox keeps of
+// each task or process.
 type Map struct {
 	Name       string `json:"name"`
 	Type       string `json:"type"`

@@ -105,7 +105,7 @@ func (h *Host) Load(f *File, opts Options) (m Module, err error) {
 	case f.kind == Kernel:
 		m, err = h.loadKernel(f, opts)
 	case len(opts.Contents) > 0:
-		err = fmt.Errorf("%w: only modules of the kernel have maps", module.ErrNoMap)
+		err = fmt.Errorf("%w that takes first entries: only maps of modules for the kernel do", module.ErrNoMap)
 	case f.kind == Sandbox:
 		m, err = h.loadSandboxed(f, opts)
 	default:

@@ -22,7 +22,7 @@ type kernelModule struct {
 }
 
 // KernelModule returns the module in the kernel behind m, or nil if it runs
-// elsewhere. It stays m's: its maps may be used, and no more.
+// elsewhere. It stays m's: its maps may be used, and no more. See [Maps].
 func KernelModule(m Module) *kernel.Module {
 	if k, ok := m.(*kernelModule); ok {
 		return k.module

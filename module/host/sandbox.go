@@ -32,7 +32,7 @@ func (h *Host) loadSandboxed(f *File, opts Options) (Module, error) {
 	if lacks := o.Veto &^ caps.VetoKinds(); lacks != 0 && !opts.AllowObserveOnly && !h.Recorded {
 		return nil, NoVeto(f, lacks, h.Source.Name())
 	}
-	wopts := wasm.LoadOptions{Params: opts.Params, Synchronous: h.Recorded, Feed: h.Registry.Feed(), Absent: taskwatch.AllKinds &^ caps.Kinds()}
+	wopts := wasm.LoadOptions{Params: opts.Params, Synchronous: h.Recorded, Feed: h.Registry.Feed(), Tasks: h.Registry.Tasks, Absent: taskwatch.AllKinds &^ caps.Kinds()}
 	if h.Log != nil {
 		wopts.Log = func(level slog.Level, text string) { h.Log(o.Name, level, text) }
 	}

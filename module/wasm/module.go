@@ -189,20 +189,11 @@ func (m *Module) emit(data []byte) {
 // waits for a call that runs, or for the module to start anew, until ctx ends,
 // for a second at most, and then fails with [ErrBusy].
 func (m *Module) Globals(ctx context.Context) ([]module.Global, error) {
-	if !m.mu.within(ctx, readTime) {
-		return nil, failure("read", m.Name(), m.busy(readTime))
-	}
-	defer m.mu.Unlock()
-	if !m.await(ctx, readTime) {
-		err := fmt.Errorf("%w: it crashed, and is restarting", ErrBusy)
-		switch State(m.state.Load()) {
-		case Quarantined:
-			err = ErrQuarantined
-		case Closed:
-			err = ErrClosed
-		}
+	unlock, err := m.wait(ctx)
+	if err != nil {
 		return nil, failure("read", m.Name(), err)
 	}
+	defer unlock()
 	var list []module.Global
 	for i := range m.object.vars {
 		v := &m.object.vars[i]
@@ -214,6 +205,24 @@ func (m *Module) Globals(ctx context.Context) ([]module.Global, error) {
 	}
 	slices.SortFunc(list, func(a, b module.Global) int { return cmp.Compare(a.Name, b.Name) })
 	return module.FoldGlobals(list), nil
+}
+
+// wait takes mu, and has an instance: for a second at most.
+func (m *Module) wait(ctx context.Context) (unlock func(), err error) {
+	if !m.mu.within(ctx, readTime) {
+		return nil, m.busy(readTime)
+	}
+	if m.await(ctx, readTime) {
+		return m.mu.Unlock, nil
+	}
+	defer m.mu.Unlock()
+	switch State(m.state.Load()) {
+	case Quarantined:
+		return nil, ErrQuarantined
+	case Closed:
+		return nil, ErrClosed
+	}
+	return nil, fmt.Errorf("%w: it crashed, and is restarting", ErrBusy)
 }
 
 // Stats returns what the module has done so far. It waits for nothing.

@@ -47,7 +47,10 @@ type Object struct {
 	code   []byte // instrumented
 	vars   []variable
 	params []module.Param
-	cache  wazero.CompilationCache
+
+	storages []storage
+
+	cache wazero.CompilationCache
 
 	mu   sync.Mutex // guards uses
 	uses int        // itself, and each module loaded from it; then the cache is closed
@@ -61,6 +64,8 @@ const (
 	exportInfo    = "__task_watchers_info"
 	exportVars    = "__task_watchers_vars"
 	exportTask    = "__task_watchers_task"
+	exportMaps    = "__task_watchers_maps"
+	exportMap     = "__task_watchers_map"
 	watcherPrefix = "__task_watcher_" // ev_fn
 )
 
@@ -147,6 +152,8 @@ func (o *Object) checkExports() error {
 		{exportInfo, ">I", false},
 		{exportVars, ">I", true},
 		{exportTask, "i>i", false},
+		{exportMaps, ">I", true},
+		{exportMap, "i,i,I,I>i", true},
 		{"_initialize", ">", true},
 	} {
 		e, ok := m.Export(f.name)
@@ -256,6 +263,15 @@ func (o *Object) ask(s *sandbox) error {
 	}
 	slices.SortFunc(o.params, func(a, b module.Param) int { return cmp.Compare(a.Name, b.Name) })
 	o.params = module.FoldParams(o.params)
+	if at, err = s.call(inst, exportMaps); err != nil {
+		return err
+	}
+	if o.storages, err = decodeStorages(inst.memory.Read, uint32(at>>32), uint32(at), o.binary.Custom(typesSection)); err != nil {
+		return err
+	}
+	if len(o.storages) > 0 && inst.storages == nil {
+		return invalid("it exports %s, but not %s", exportMaps, exportMap)
+	}
 	return nil
 }
 

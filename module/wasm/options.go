@@ -71,6 +71,10 @@ type LoadOptions struct {
 	// the programs of parents are not known.
 	Absent taskwatch.Kinds
 
+	// Tasks, if set, calls fn with each task that the source knows: see
+	// [taskwatch.Registry.Tasks]. Without it, no task has entries in the module's maps.
+	Tasks func(fn func(*taskwatch.Task))
+
 	// Log, if set, gets what the module logs and prints, and messages about it.
 	Log func(level slog.Level, text string)
 

@@ -45,6 +45,8 @@ type instance struct {
 	record uint32 // the address of the task record
 	size   uint32 // of it, as the module knows it
 	fns    [numLists][]api.Function
+
+	storages api.Function // exportMap, or nil
 }
 
 // newSandbox compiles the object's code. The cache of the object makes all but
@@ -160,6 +162,7 @@ func (s *sandbox) initialize(o *Object, inst *instance, params map[uint32][]byte
 			return invalid("a parameter is no longer in its memory")
 		}
 	}
+	inst.storages = inst.mod.ExportedFunction(exportMap)
 	for l := range numLists {
 		for _, fn := range *o.list(l) {
 			inst.fns[l] = append(inst.fns[l], inst.mod.ExportedFunction(watcherPrefix+l.String()+"_"+fn))

@@ -173,12 +173,17 @@ func watchOurselves(t *testing.T, live *taskwatch.Registry) *bpf.Source {
 // loadSandboxed registers a module in the sandbox until the test ends.
 func loadSandboxed(t *testing.T, live *taskwatch.Registry, src string, params map[string]string) *wasm.Module {
 	t.Helper()
-	o, err := wasm.Parse("sandboxed", testmodule.Wasm(t, src))
+	return loadSandboxedCode(t, live, testmodule.Wasm(t, src), params)
+}
+
+func loadSandboxedCode(t *testing.T, live *taskwatch.Registry, code []byte, params map[string]string) *wasm.Module {
+	t.Helper()
+	o, err := wasm.Parse("sandboxed", code)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { o.Close() })
-	m, err := o.Load(wasm.LoadOptions{Params: params, Deadline: time.Minute, Queue: 1 << 16})
+	m, err := o.Load(wasm.LoadOptions{Params: params, Deadline: time.Minute, Queue: 1 << 16, Tasks: live.Tasks})
 	if err != nil {
 		t.Fatal(err)
 	}

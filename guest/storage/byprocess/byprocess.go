@@ -1,7 +1,7 @@
 // Package byprocess keeps a value for each process, which all its threads share, like
 // process_storage in C.
 //
-//	var accounts = byprocess.New[account]()
+//	var accounts = byprocess.New[account]("accounts")
 //
 //	//go:wasmexport __task_watcher_exec_count
 //	func count(_ uint64, t *guest.Task) int32 {
@@ -16,7 +16,10 @@
 // sandbox and under guesttest.
 package byprocess
 
-import "github.com/taskwatch/taskwatch/guest"
+import (
+	"github.com/taskwatch/taskwatch/guest"
+	"github.com/taskwatch/taskwatch/guest/internal/outside"
+)
 
 // Storage holds a value for each process that was given one. Make it with [New] in the
 // declaration of a package variable. The value stays when the first thread of the
@@ -27,10 +30,18 @@ import "github.com/taskwatch/taskwatch/guest"
 // stays until the id of the process is another's.
 type Storage[T any] struct{ values map[*process]*T }
 
-// New makes a storage without values.
-func New[T any]() *Storage[T] {
+// New makes a storage without values. If it has a name, 'taskwatch map' reads and sets
+// values by the id of the process: see [storage.New].
+func New[T any](name ...string) *Storage[T] {
 	s := &Storage[T]{map[*process]*T{}}
 	drops = append(drops, func(p *process) { delete(s.values, p) })
+	for _, n := range name {
+		of := func(id outside.ID) *process { return byPID[int(id.N)] }
+		outside.Add(n, outside.Processes,
+			func(id outside.ID) *T { return s.values[of(id)] },
+			func(id outside.ID) *T { return s.create(of(id)) },
+			func(id outside.ID) { delete(s.values, of(id)) })
+	}
 	return s
 }
 
@@ -42,7 +53,10 @@ func (s *Storage[T]) Get(t *guest.Task) *T { return s.values[of(t)] }
 // creates a zero value. It returns nil if the process is not known, as at the last
 // thread's free.
 func (s *Storage[T]) Create(t *guest.Task) *T {
-	p := of(t)
+	return s.create(of(t))
+}
+
+func (s *Storage[T]) create(p *process) *T {
 	v := s.values[p]
 	if v == nil && p != nil {
 		v = new(T)

@@ -9,7 +9,7 @@ import (
 type line struct{ generation, threads uint64 }
 
 var (
-	lines = byprocess.New[line]()
+	lines = byprocess.New[line]("lines")
 	sum   = guest.Counter("sum", "generations and threads of the tasks that exited")
 )
 

@@ -9,7 +9,7 @@ import (
 type line struct{ generation uint64 }
 
 var (
-	lines = storage.New[line]()
+	lines = storage.New[line]("lines")
 	sum   = guest.Counter("sum", "generations of the tasks that were freed")
 )
 

@@ -1,0 +1,171 @@
+package build
+
+import (
+	"debug/dwarf"
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+// typesSection is the name of the custom section of a module that says of what types the
+// values are that 'taskwatch map' reads: "NAME TYPE" by line. Nothing else of what the
+// compiler knows of types is part of a module.
+const typesSection = "taskwatch.types"
+
+// withTypes appends the types of a module's values to its file. linked is the same
+// module with all that the compiler knows of it.
+func withTypes(file, linked []byte) ([]byte, error) {
+	sections := customSections(linked)
+	data, err := dwarf.New(sections[".debug_abbrev"], nil, nil, sections[".debug_info"], sections[".debug_line"], nil, sections[".debug_ranges"], sections[".debug_str"])
+	if err != nil {
+		return nil, fmt.Errorf("what the compiler says of types: %w", err)
+	}
+	var lines strings.Builder
+	for r := data.Reader(); ; {
+		e, err := r.Next()
+		if err != nil {
+			return nil, fmt.Errorf("what the compiler says of types: %w", err)
+		}
+		if e == nil {
+			break
+		}
+		if e.Tag == dwarf.TagCompileUnit {
+			continue // to its children
+		}
+		r.SkipChildren()
+		name, _ := e.Val(dwarf.AttrName).(string)
+		typ, hasType := e.Val(dwarf.AttrType).(dwarf.Offset)
+		if e.Tag != dwarf.TagVariable || name == "" || !hasType {
+			continue
+		}
+		of, err := data.Type(typ)
+		if err != nil {
+			return nil, fmt.Errorf("the type of %s: %w", name, err)
+		}
+		if text, ok := describeStorage(of); ok {
+			fmt.Fprintf(&lines, "%s %s\n", name, text)
+		}
+	}
+	if lines.Len() == 0 {
+		return file, nil
+	}
+	return appendSection(file, typesSection, lines.String()), nil
+}
+
+// describeStorage describes what task_storage() or process_storage() keeps, if a variable
+// of that type is one: see the headers.
+func describeStorage(t dwarf.Type) (string, bool) {
+	s, ok := t.(*dwarf.StructType)
+	if !ok || s.StructName != "" || len(s.Field) == 0 {
+		return "", false
+	}
+	values := s.Field[len(s.Field)-1]
+	list, ok := values.Type.(*dwarf.ArrayType)
+	if !ok || values.Name != "values" {
+		return "", false
+	}
+	return describe(list.Type, 0), true
+}
+
+// describe writes a type as a module describes it to its host: see
+// module/internal/cvalue.
+func describe(t dwarf.Type, depth int) string {
+	switch t := t.(type) {
+	case *dwarf.TypedefType:
+		return describe(t.Type, depth)
+	case *dwarf.QualType:
+		return describe(t.Type, depth)
+	case *dwarf.BoolType:
+		return "bool"
+	case *dwarf.CharType:
+		if t.Name == "char" {
+			return "char"
+		}
+		return "s8"
+	case *dwarf.IntType:
+		return fmt.Sprintf("s%d", 8*t.ByteSize)
+	case *dwarf.UcharType:
+		return "u8"
+	case *dwarf.UintType:
+		return fmt.Sprintf("u%d", 8*t.ByteSize)
+	case *dwarf.EnumType:
+		return describeEnum(t)
+	case *dwarf.ArrayType:
+		if t.Count > 0 {
+			return fmt.Sprintf("[%d]%s", t.Count, describe(t.Type, depth+1))
+		}
+	case *dwarf.StructType:
+		if depth < 16 && !t.Incomplete {
+			return describeStruct(t, depth)
+		}
+	}
+	name := "pointer"
+	if _, ok := t.(*dwarf.PtrType); !ok {
+		name = strings.ReplaceAll(t.Common().Name, " ", "_")
+	}
+	return fmt.Sprintf("?%s %d;", name, max(t.Size(), 0))
+}
+
+func describeEnum(t *dwarf.EnumType) string {
+	negative := false
+	for _, v := range t.Val {
+		negative = negative || v.Val < 0
+	}
+	sign := "u"
+	if negative {
+		sign = "s"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "(%s%d", sign, 8*t.ByteSize)
+	for _, v := range t.Val {
+		fmt.Fprintf(&b, " %s=%d", v.Name, v.Val)
+	}
+	return b.String() + ")"
+}
+
+func describeStruct(t *dwarf.StructType, depth int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "{%s %d;", t.StructName, t.ByteSize)
+	for _, f := range t.Field {
+		if f.BitSize == 0 {
+			fmt.Fprintf(&b, "%s@%d %s;", f.Name, 8*f.ByteOffset, describe(f.Type, depth+1))
+			continue
+		}
+		// A bit-field may be counted from the highest bit of what it lies in.
+		at := 8*f.ByteOffset + f.DataBitOffset
+		if f.ByteSize > 0 {
+			at = 8*(f.ByteOffset+f.ByteSize) - f.BitOffset - f.BitSize
+		}
+		fmt.Fprintf(&b, "%s@%d:%d %s;", f.Name, at, f.BitSize, describe(f.Type, depth+1))
+	}
+	return b.String() + "}"
+}
+
+// customSections returns the custom sections of a WebAssembly file by name.
+func customSections(file []byte) map[string][]byte {
+	found := map[string][]byte{}
+	take := func(b []byte) (part, rest []byte) {
+		n, size := binary.Uvarint(b)
+		if size <= 0 || n > uint64(len(b)-size) {
+			return nil, nil
+		}
+		return b[size : size+int(n)], b[size+int(n):]
+	}
+	for rest := file[min(len(file), 8):]; len(rest) > 1; {
+		id := rest[0]
+		var body []byte
+		if body, rest = take(rest[1:]); id == 0 {
+			name, content := take(body)
+			found[string(name)] = content
+		}
+	}
+	return found
+}
+
+// appendSection appends a custom section to a WebAssembly file.
+func appendSection(file []byte, name, content string) []byte {
+	body := binary.AppendUvarint(nil, uint64(len(name)))
+	body = append(append(body, name...), content...)
+	file = binary.AppendUvarint(append(file, 0), uint64(len(body)))
+	return append(file, body...)
+}

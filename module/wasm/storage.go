@@ -1,0 +1,396 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
+)
+
+// Map is what a module keeps of each task or process, and lets others read and change.
+type Map struct {
+	Name, Type         string
+	KeySize, ValueSize uint32
+	MaxEntries         uint32 // 0 stands for no limit
+	Shared             bool   // never
+}
+
+// storage is a Map as the module has it.
+type storage struct {
+	Map
+	kind  storageKind
+	typ   cvalue.Type
+	index uint32 // in the module's table
+}
+
+type storageKind uint32
+
+// Whose values they are, as modules number it.
+const (
+	ofTasks storageKind = 1 + iota
+	ofProcesses
+)
+
+var storageTypes = map[storageKind]string{ofTasks: "TaskStorage", ofProcesses: "ProcessStorage"}
+
+// What a module is asked to do with a value.
+const (
+	opFind   = iota // returns its address
+	opRenew         // makes one of zeros, or makes it zeros, and returns its address
+	opDelete        // returns 0
+)
+
+// The limits of the table.
+const (
+	maxStorages    = 256
+	maxStorageType = 64 << 10
+	maxStorageSize = 64 << 10 // of a value
+	storageEntry   = 8 * 4
+)
+
+// typesSection is the custom section with the types of values in C, "NAME TYPE" by line:
+// the compiler knows them, and the module does not.
+const typesSection = "taskwatch.types"
+
+// decodeStorages reads the table of count entries at an address.
+func decodeStorages(read readMemory, address, count uint32, types []byte) ([]storage, error) {
+	if count > maxStorages {
+		return nil, invalid("its table of values has %d entries, but may have only %d", count, maxStorages)
+	}
+	table, ok := read(address, count*storageEntry)
+	if !ok {
+		return nil, invalid("its table of values is not in its memory")
+	}
+	described := map[string]string{}
+	for line := range bytes.Lines(types) {
+		name, text, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+		described[name] = text
+	}
+	var list []storage
+	for i := range count {
+		s, err := decodeStorage(read, table[i*storageEntry:], described)
+		if err != nil {
+			return nil, invalid("entry %d of its table of values: %w", i, err)
+		}
+		if slices.ContainsFunc(list, func(o storage) bool { return o.Name == s.Name }) {
+			return nil, invalid("its table of values has %s twice", s.Name)
+		}
+		s.index = i
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func decodeStorage(read readMemory, entry []byte, described map[string]string) (s storage, err error) {
+	word := func(i int) uint32 { return binary.LittleEndian.Uint32(entry[4*i:]) }
+	name, ok := read(word(0), min(word(1), maxVarName))
+	if !ok || !isIdentifier(string(name)) {
+		return s, fmt.Errorf("%q is not a valid name", name)
+	}
+	s.Name, s.kind = string(name), storageKind(word(2))
+	s.Map = Map{Name: s.Name, Type: storageTypes[s.kind], KeySize: 4, ValueSize: word(3), MaxEntries: word(4)}
+	switch {
+	case s.Type == "":
+		return s, fmt.Errorf("%s: unknown kind %d", s.Name, s.kind)
+	case s.ValueSize > maxStorageSize:
+		return s, fmt.Errorf("%s: a value of %d bytes; it may have %d", s.Name, s.ValueSize, maxStorageSize)
+	case word(6) > maxStorageType:
+		return s, fmt.Errorf("%s: a type that takes %d bytes to describe; it may take %d", s.Name, word(6), maxStorageType)
+	}
+	text, ok := read(word(5), word(6))
+	if !ok {
+		return s, fmt.Errorf("%s: a type that is not in the module's memory", s.Name)
+	}
+	if len(text) == 0 {
+		text = []byte(described[s.Name])
+	}
+	if len(text) > 0 {
+		if s.typ, err = cvalue.ParseType(string(text), int(s.ValueSize)); err != nil {
+			return s, fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
+	return s, nil
+}
+
+// Maps lists the values by name that can be read from outside.
+func (o *Object) Maps() (list []Map) {
+	for _, s := range o.storages {
+		list = append(list, s.Map)
+	}
+	slices.SortFunc(list, func(a, b Map) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// storage finds the values of a name.
+func (o *Object) storage(name string) (*storage, error) {
+	i := slices.IndexFunc(o.storages, func(s storage) bool { return s.Name == name })
+	if i >= 0 {
+		return &o.storages[i], nil
+	}
+	if _, ok := o.binary.Export(exportMaps); !ok {
+		return nil, fmt.Errorf("%w: it was built before values in the sandbox could be read from outside; build it again", module.ErrNoMap)
+	}
+	var names []string
+	for _, m := range o.Maps() {
+		names = append(names, m.Name)
+	}
+	if names == nil {
+		return nil, fmt.Errorf("%w; the module has none: in the sandbox, task_storage and process_storage are maps, in Go those of guest/storage that have a name", module.ErrNoMap)
+	}
+	return nil, fmt.Errorf("%w; the module has %s", module.ErrNoMap, strings.Join(names, ", "))
+}
+
+// withStorage calls fn with values of the module, and says in the error which they are.
+func (m *Module) withStorage(name string, fn func(*storage) error) error {
+	s, err := m.object.storage(name)
+	if err == nil {
+		err = fn(s)
+	}
+	if err != nil {
+		return failure("use map "+name+" of", m.Name(), err)
+	}
+	return nil
+}
+
+// ReadMap reads what the module keeps of tasks or processes, by id, of those that the
+// source knows: at most [module.MaxMapEntries] entries and [module.MaxMapBytes] bytes. It
+// waits for a call that runs as Globals does.
+func (m *Module) ReadMap(name string) (entries module.MapEntries, err error) {
+	err = m.withStorage(name, func(s *storage) error {
+		known := map[int]taskwatch.TaskID{}
+		m.eachKnown(s.kind, func(id int, task taskwatch.TaskID) { known[id] = latest(known[id], task) })
+		ids := slices.Sorted(maps.Keys(known))
+		size := 0
+		for part := range slices.Chunk(ids, 1024) { // watchers are called in between
+			err := m.exclusive(func() error {
+				for _, id := range part {
+					address, err := m.ask(s, opFind, known[id])
+					if errors.Is(err, syscall.ENOENT) {
+						continue
+					}
+					if err != nil {
+						return err
+					}
+					n := int(s.KeySize + s.ValueSize)
+					if entries.More = len(entries.List) == module.MaxMapEntries || size+n > module.MaxMapBytes; entries.More {
+						return nil
+					}
+					size += n
+					v, err := m.valueAt(s, address)
+					if err != nil {
+						return err
+					}
+					entries.List = append(entries.List, module.MapEntry{Key: int64(id), Value: v})
+				}
+				return nil
+			})
+			if err != nil || entries.More {
+				return err
+			}
+		}
+		return nil
+	})
+	return entries, err
+}
+
+// LookupMap reads one entry. The key is the tid of a task, or the id of a process.
+func (m *Module) LookupMap(name, key string) (e module.MapEntry, err error) {
+	err = m.withStorage(name, func(s *storage) error {
+		id, task, err := m.find(s, key)
+		if err != nil {
+			return err
+		}
+		return m.exclusive(func() error {
+			address, err := m.ask(s, opFind, task)
+			if err != nil {
+				return entryError(s, key, err)
+			}
+			e.Key = int64(id)
+			e.Value, err = m.valueAt(s, address)
+			return err
+		})
+	})
+	return e, err
+}
+
+// UpdateMap makes an entry or gives it another value, which is JSON, or a word. Members
+// of a struct that the value leaves out become zero.
+func (m *Module) UpdateMap(name, key, value string) error {
+	return m.withStorage(name, func(s *storage) error {
+		id, task, err := m.find(s, key)
+		if err != nil {
+			return err
+		}
+		b := make([]byte, s.ValueSize)
+		if err := m.memory().WriteJSON(s.typ, b, cvalue.ParseJSON(value)); err != nil {
+			return fmt.Errorf("the value %s %w: %w", value, module.ErrBadEntry, err)
+		}
+		err = m.exclusive(func() error {
+			address, err := m.ask(s, opRenew, task)
+			if s.kind == ofProcesses && errors.Is(err, syscall.ENOENT) {
+				return fmt.Errorf("%w: the module does not know process %d yet, or has no room for it", module.ErrNoEntry, id)
+			}
+			if err != nil {
+				return entryError(s, key, err)
+			}
+			if !m.inst.memory.Write(address, b) {
+				return errNotThere
+			}
+			return nil
+		})
+		if err != nil || s.kind != ofTasks || m.knownAs(s.kind, id) == task {
+			return err
+		}
+		// The task has ended since, and nothing would drop its value.
+		err = m.exclusive(func() error {
+			_, err := m.ask(s, opDelete, task)
+			return err
+		})
+		if err != nil && !errors.Is(err, syscall.ENOENT) {
+			return err
+		}
+		return noTask(s, id)
+	})
+}
+
+// DeleteMapEntry deletes an entry.
+func (m *Module) DeleteMapEntry(name, key string) error {
+	return m.withStorage(name, func(s *storage) error {
+		_, task, err := m.find(s, key)
+		if err != nil {
+			return err
+		}
+		return m.exclusive(func() error {
+			_, err := m.ask(s, opDelete, task)
+			return entryError(s, key, err)
+		})
+	})
+}
+
+// eachKnown calls fn with the tasks or processes that the source knows, by id, as the
+// module knows them: a process by its id.
+func (m *Module) eachKnown(kind storageKind, fn func(id int, task taskwatch.TaskID)) {
+	if m.opts.Tasks == nil {
+		return
+	}
+	m.opts.Tasks(func(t *taskwatch.Task) {
+		switch {
+		case t.TID == 0 || t.PID == 0: // between its init and its clone
+		case kind == ofProcesses:
+			fn(t.PID, taskwatch.TaskID{N: uint64(t.PID)})
+		default:
+			fn(t.TID, t.ID)
+		}
+	})
+}
+
+// latest returns which of two tasks has an id now: the other one is not freed yet.
+func latest(a, b taskwatch.TaskID) taskwatch.TaskID {
+	if a.N < b.N {
+		return b
+	}
+	return a
+}
+
+// knownAs returns who has an id, or nobody.
+func (m *Module) knownAs(kind storageKind, id int) (task taskwatch.TaskID) {
+	m.eachKnown(kind, func(other int, t taskwatch.TaskID) {
+		if other == id {
+			task = latest(task, t)
+		}
+	})
+	return task
+}
+
+// find returns the task or the process of a key.
+func (m *Module) find(s *storage, key string) (id int, task taskwatch.TaskID, err error) {
+	what := "task storage is a tid"
+	if s.kind == ofProcesses {
+		what = "process storage is the id of a process"
+	}
+	if id, err = strconv.Atoi(key); err != nil || id <= 0 {
+		return 0, task, fmt.Errorf("the key %q %w: that of %s", key, module.ErrBadEntry, what)
+	}
+	if task = m.knownAs(s.kind, id); task == (taskwatch.TaskID{}) {
+		return 0, task, noTask(s, id)
+	}
+	return id, task, nil
+}
+
+func noTask(s *storage, id int) error {
+	if s.kind == ofProcesses {
+		return fmt.Errorf("process %d: %w: there is no such process", id, module.ErrNoEntry)
+	}
+	return fmt.Errorf("task %d: %w: there is no such task", id, module.ErrNoEntry)
+}
+
+// entryError says in words what a module has answered.
+func entryError(s *storage, key string, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOENT):
+		return fmt.Errorf("%w: %s", module.ErrNoEntry, key)
+	case errors.Is(err, syscall.E2BIG):
+		return fmt.Errorf("%w: the map is full: the module has room for %d; build it with a larger TASK_STORAGE_ROOM", syscall.E2BIG, s.MaxEntries)
+	}
+	return err
+}
+
+var errNotThere = errors.New("the module has answered with an address outside of its memory")
+
+// memory is what values lie in. Callers that read hold mu.
+func (m *Module) memory() *cvalue.Memory {
+	return cvalue.Sandbox(func(address, size uint32) ([]byte, bool) { return m.inst.memory.Read(address, size) })
+}
+
+// valueAt reads a value. Callers hold mu.
+func (m *Module) valueAt(s *storage, address uint32) (any, error) {
+	b, ok := m.inst.memory.Read(address, s.ValueSize)
+	if !ok {
+		return nil, errNotThere
+	}
+	return m.memory().Read(s.typ, b), nil
+}
+
+// exclusive calls fn with mu and an instance. It waits as Globals does.
+func (m *Module) exclusive(fn func() error) error {
+	unlock, err := m.wait(context.Background())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return fn()
+}
+
+// ask has the module do something with the value of a task, and returns what it answers.
+// A crash counts as that of a watcher. Callers hold mu, and there is an instance.
+func (m *Module) ask(s *storage, op uint64, task taskwatch.TaskID) (uint32, error) {
+	m.latest = nil // no watcher runs
+	m.runs.Store(nil)
+	stack := [4]uint64{uint64(s.index), op, task.Run, task.N}
+	m.sandbox.host.begin(nil)
+	m.sandbox.dog.arm(0)
+	err := m.inst.storages.CallWithStack(background, stack[:])
+	if late := m.sandbox.dog.disarm(); err != nil || late {
+		err = fmt.Errorf("%s: %w", exportMap, crash(err, late, m.opts.Deadline))
+		m.log(slog.LevelError, err.Error())
+		m.abandon()
+		m.note(err)
+		m.revive()
+		return 0, fmt.Errorf("%w; the module starts anew", err)
+	}
+	if result := int32(stack[0]); result < 0 {
+		return 0, errnoOf(result)
+	}
+	return uint32(stack[0]), nil
+}
