@@ -30,7 +30,7 @@ type Storage[T any] struct{ values map[guest.TaskID]*T }
 // New makes a storage without values. If it has a name, letters, digits and '_',
 // 'taskwatch map' reads and sets values by tid, while no watcher runs: numbers, truth
 // values, and arrays and structs of them. Strings can be read. What is set has zero
-// for all else. Two storages cannot have the same name.
+// for all else. The host rejects a module with two storages of one name.
 func New[T any](name ...string) *Storage[T] {
 	s := &Storage[T]{map[guest.TaskID]*T{}}
 	drops = append(drops, s.drop)

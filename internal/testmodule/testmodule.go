@@ -57,10 +57,15 @@ func Object(t testing.TB, src string) []byte {
 	return compile(t, src, ".o")
 }
 
-// Wasm is [Object] for the sandbox.
+// Wasm is [Object] for the sandbox, where a module may be in Go as well.
 func Wasm(t testing.TB, src string) []byte {
 	t.Helper()
-	testutil.Require(t, needsWasm)
+	switch {
+	case filepath.Ext(src) != ".go":
+		testutil.Require(t, needsWasm)
+	case os.Getenv("TASKWATCH_MODULES") == "":
+		testutil.Require(t, testutil.NeedsTool("go"))
+	}
 	return compile(t, src, ".wasm")
 }
 

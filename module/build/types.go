@@ -88,6 +88,10 @@ func describe(t dwarf.Type, depth int) string {
 		return "u8"
 	case *dwarf.UintType:
 		return fmt.Sprintf("u%d", 8*t.ByteSize)
+	case *dwarf.FloatType:
+		if t.ByteSize <= 8 {
+			return fmt.Sprintf("f%d", 8*t.ByteSize)
+		}
 	case *dwarf.EnumType:
 		return describeEnum(t)
 	case *dwarf.ArrayType:

@@ -50,6 +50,7 @@ func TestMapValues(t *testing.T) {
 		{".bss", "0", "5", "", "no such map"},
 		{"accounts", "x", "{}", "", "that of task storage is a tid"},
 		{"accounts", "999999999", "{}", "", "no such"},
+		{"accounts", "999999999999", "{}", "", "that of task storage is a tid"},
 	} {
 		err := m.UpdateMap(c.name, c.key, c.value)
 		if c.wantKey == "" {

@@ -319,7 +319,8 @@ func (m *Module) find(s *storage, key string) (id int, task taskwatch.TaskID, er
 	if s.kind == ofProcesses {
 		what = "process storage is the id of a process"
 	}
-	if id, err = strconv.Atoi(key); err != nil || id <= 0 {
+	n, err := strconv.ParseInt(key, 10, 32)
+	if id = int(n); err != nil || id <= 0 {
 		return 0, task, fmt.Errorf("the key %q %w: that of %s", key, module.ErrBadEntry, what)
 	}
 	if task = m.knownAs(s.kind, id); task == (taskwatch.TaskID{}) {

@@ -70,8 +70,9 @@ func TestMapsInTheSandbox(t *testing.T) {
 		{`{"below":8}`, "member below: 8 does not fit 4 bits"},
 		{`{"in":[{"name":"abcde"}]}`, "member name: it has 5 bytes, but there is room for 4"},
 		{`{"last":2147483648}`, "member last: 2147483648 is no value of type s32: want a number from -2147483648 to 2147483647"},
-		{`{"address":"0x00000001"}`, "member address: what is of type pointer cannot be set from outside"},
-		{`{"address":1}`, "cannot be set from outside"},
+		{`{"address":"0x00000001"}`, "member address: what is of type pointer cannot be set from outside, but for \"0x00000000\""},
+		{`{"address":1}`, `cannot be set from outside, but for "0x00000000"`},
+		{`{"n":1,"address":"0x00000000"}`, counted},
 		{"7", "the value 7 does not fit the map: 7 is no value of type struct mixed"},
 	} {
 		err := m.UpdateMap("mixtures", "1", c.value)
@@ -92,6 +93,7 @@ func TestMapsInTheSandbox(t *testing.T) {
 		{"mixtures", "3", module.ErrNoEntry, "task 3: no such entry: there is no such task"},
 		{"mixtures", "0", module.ErrBadEntry, `the key "0" does not fit the map: that of task storage is a tid`},
 		{"mixtures", "1x", module.ErrBadEntry, "is a tid"},
+		{"mixtures", "99999999999", module.ErrBadEntry, "is a tid"},
 		{"colours", "3", module.ErrNoEntry, "process 3: no such entry: there is no such process"},
 		{"colours", "root", module.ErrBadEntry, "is the id of a process"},
 		{"colors", "1", module.ErrNoMap, "no such map; the module has colours, mixtures"},

@@ -63,6 +63,8 @@ func describe(b []byte, t reflect.Type, depth int) []byte {
 		return append(b, "bool"...)
 	case k >= reflect.Int && k <= reflect.Int64:
 		return append(append(b, 's'), bits...)
+	case k == reflect.Float32, k == reflect.Float64:
+		return append(append(b, 'f'), bits...)
 	case k >= reflect.Uint && k <= reflect.Uint64:
 		return append(append(b, 'u'), bits...)
 	case k == reflect.Array && t.Size() > 0 && depth < maxNesting:

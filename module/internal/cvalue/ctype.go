@@ -108,8 +108,8 @@ func (in *Memory) Read(t btf.Type, b []byte) any {
 		}
 		return fields
 	case *btf.Float:
-		if text, ok := in.text(t, b); ok {
-			return text
+		if v, ok := in.described(t, b); ok {
+			return v
 		}
 	}
 	return fmt.Sprintf("0x%x", b)

@@ -13,6 +13,7 @@ import (
 // A module in the sandbox describes a type by a text:
 //
 //	u8 u16 u32 u64 s8 s16 s32 s64	numbers
+//	f32 f64				numbers with a fraction
 //	bool, char
 //	[3]TYPE				an array; one of char is a string
 //	(s32 RED=0 GREEN=7)		an enum
@@ -88,17 +89,22 @@ var scalars = map[string]*btf.Int{
 	"bool": {Name: "bool", Size: 1, Encoding: btf.Bool}, "char": {Name: "char", Size: 1, Encoding: btf.Signed},
 }
 
-func (p *describedType) scalar() *btf.Int {
+func (p *describedType) word() string {
 	end := strings.IndexFunc(p.rest, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	if end < 0 {
 		end = len(p.rest)
 	}
-	t := scalars[p.rest[:end]]
+	word := p.rest[:end]
+	p.rest = p.rest[end:]
+	return word
+}
+
+func (p *describedType) scalar(word string) *btf.Int {
+	t := scalars[word]
 	if t == nil {
-		p.fail("%q is no type", p.rest[:end])
+		p.fail("%q is no type", word)
 		return scalars["u8"]
 	}
-	p.rest = p.rest[end:]
 	return t
 }
 
@@ -128,13 +134,23 @@ func (p *describedType) read(depth int) btf.Type {
 	case '?':
 		p.rest = p.rest[1:]
 		name := p.until(" ")
-		return Opaque(name, p.number(p.until(";"), maxValue))
+		if name == float32Name || name == float64Name {
+			p.fail("%q is no name of a type", name)
+		}
+		return opaque(name, p.number(p.until(";"), maxValue))
 	}
-	return p.scalar()
+	switch word := p.word(); word {
+	case float32Name:
+		return opaque(word, 4)
+	case float64Name:
+		return opaque(word, 8)
+	default:
+		return p.scalar(word)
+	}
 }
 
 func (p *describedType) readEnum() btf.Type {
-	of := p.scalar()
+	of := p.scalar(p.word())
 	e := &btf.Enum{Size: of.Size, Signed: of.Encoding == btf.Signed}
 	for p.err == nil && strings.HasPrefix(p.rest, " ") {
 		p.rest = p.rest[1:]
@@ -198,5 +214,4 @@ func fits(m *btf.Member, s *btf.Struct) error {
 	return nil
 }
 
-// Opaque returns a type of that size in bytes that has no meaning outside.
-func Opaque(name string, size int) Type { return &btf.Float{Name: name, Size: uint32(size)} }
+func opaque(name string, size int) Type { return &btf.Float{Name: name, Size: uint32(size)} }

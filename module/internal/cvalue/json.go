@@ -70,7 +70,7 @@ func (in *Memory) WriteJSON(t btf.Type, b []byte, v any) error {
 		}
 	case *btf.Float:
 		if in.readText != nil {
-			return fmt.Errorf("what is of type %s cannot be set from outside", nameOf(t))
+			return in.writeDescribed(u, b, v)
 		}
 		return writeBytes(t, b, v)
 	default:

@@ -18,7 +18,8 @@ import (
 // done closes.
 func (m *Map) findKey(text string) (key blob, done func(), err error) {
 	if m.ofTasks() {
-		tid, err := strconv.Atoi(text)
+		n, err := strconv.ParseInt(text, 10, 32)
+		tid := int(n)
 		if err != nil || tid <= 0 {
 			return nil, nil, fmt.Errorf("the key %q %w: that of task storage is a tid", text, module.ErrBadEntry)
 		}
