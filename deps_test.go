@@ -81,7 +81,7 @@ var depRules = []depRule{
 	{"module/kernel/...", []string{".", "module", "module/internal/...", "include", "internal/..."}},
 	{"module/wasm/rewrite", []string{".", "module/wasm/internal/..."}},
 	{"module/wasm/...", []string{".", "module", "module/internal/...", "internal/..."}},
-	{"module/...", []string{".", "module", "include", "guest", "internal/..."}},
+	{"module/...", []string{".", "module", "module/internal/...", "include", "guest", "internal/..."}},
 
 	{"doctor", []string{".", "source/...", "module/...", "internal/..."}},
 	{"daemon/...", []string{".", "daemon/...", "source/...", "module/...", "modules/...", "include", "enrich", "filter", "process", "record", "report", "sink/acct", "sink/audit", "sink/otlp", "internal/..."}},

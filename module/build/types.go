@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // typesSection is the name of the custom section of a module that says of what types the
@@ -40,7 +42,7 @@ func withTypes(file, linked []byte) ([]byte, error) {
 		}
 		of, err := data.Type(typ)
 		if err != nil {
-			return nil, fmt.Errorf("the type of %s: %w", name, err)
+			continue // nobody knows all of what a type may be
 		}
 		if text, ok := describeStorage(of); ok {
 			fmt.Fprintf(&lines, "%s %s\n", name, text)
@@ -64,11 +66,12 @@ func describeStorage(t dwarf.Type) (string, bool) {
 	if !ok || values.Name != "values" {
 		return "", false
 	}
-	return describe(list.Type, 0), true
+	text := describe(list.Type, 0)
+	_, err := cvalue.ParseType(text, int(list.Type.Size()))
+	return text, err == nil // else it is too large to be described
 }
 
-// describe writes a type as a module describes it to its host: see
-// module/internal/cvalue.
+// describe writes a type as a module describes it to its host: see [cvalue.ParseType].
 func describe(t dwarf.Type, depth int) string {
 	switch t := t.(type) {
 	case *dwarf.TypedefType:
@@ -83,11 +86,15 @@ func describe(t dwarf.Type, depth int) string {
 		}
 		return "s8"
 	case *dwarf.IntType:
-		return fmt.Sprintf("s%d", 8*t.ByteSize)
+		if t.ByteSize <= 8 {
+			return fmt.Sprintf("s%d", 8*t.ByteSize)
+		}
 	case *dwarf.UcharType:
 		return "u8"
 	case *dwarf.UintType:
-		return fmt.Sprintf("u%d", 8*t.ByteSize)
+		if t.ByteSize <= 8 {
+			return fmt.Sprintf("u%d", 8*t.ByteSize)
+		}
 	case *dwarf.FloatType:
 		if t.ByteSize <= 8 {
 			return fmt.Sprintf("f%d", 8*t.ByteSize)

@@ -94,7 +94,10 @@ func decodeStorages(read readMemory, address, count uint32, types []byte) ([]sto
 
 func decodeStorage(read readMemory, entry []byte, described map[string]string) (s storage, err error) {
 	word := func(i int) uint32 { return binary.LittleEndian.Uint32(entry[4*i:]) }
-	name, ok := read(word(0), min(word(1), maxVarName))
+	if n := word(1); n > maxVarName {
+		return s, fmt.Errorf("a name of %d bytes, but it may have only %d", n, maxVarName)
+	}
+	name, ok := read(word(0), word(1))
 	if !ok || !isIdentifier(string(name)) {
 		return s, fmt.Errorf("%q is not a valid name", name)
 	}

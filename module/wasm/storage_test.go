@@ -47,6 +47,7 @@ func TestMapsInTheSandbox(t *testing.T) {
 	want := []Map{
 		{Name: "colours", Type: "ProcessStorage", KeySize: 4, ValueSize: 4, MaxEntries: 7},
 		{Name: "mixtures", Type: "TaskStorage", KeySize: 4, ValueSize: 40, MaxEntries: 7},
+		{Name: "oddities", Type: "TaskStorage", KeySize: 4, ValueSize: 80, MaxEntries: 7},
 	}
 	if got := o.Maps(); !slices.Equal(got, want) {
 		t.Errorf("the maps are %+v, want %+v", got, want)
@@ -84,6 +85,13 @@ func TestMapsInTheSandbox(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.value, got, c.want)
 		}
 	}
+	const odd = `{"aligned":0,"big":"0x00000000000000000000000000000000","call":"0x00000000","flag":true,"large":1099511627776,"longer":"0x00000000000000000000000000000000","none":"0x","packed":{"a":1,"b":-2},"ratio":0.5,"wide":[0,7]}`
+	if err := m.UpdateMap("oddities", "1", odd); err != nil {
+		t.Error(err)
+	}
+	if got := lookup(m, "oddities", "1"); got != "1 = "+odd {
+		t.Errorf("odd types: %s, want %s", got, odd)
+	}
 	for _, c := range []struct {
 		name, key string
 		is        error
@@ -96,7 +104,7 @@ func TestMapsInTheSandbox(t *testing.T) {
 		{"mixtures", "99999999999", module.ErrBadEntry, "is a tid"},
 		{"colours", "3", module.ErrNoEntry, "process 3: no such entry: there is no such process"},
 		{"colours", "root", module.ErrBadEntry, "is the id of a process"},
-		{"colors", "1", module.ErrNoMap, "no such map; the module has colours, mixtures"},
+		{"colors", "1", module.ErrNoMap, "no such map; the module has colours, mixtures, oddities"},
 	} {
 		_, err := m.LookupMap(c.name, c.key)
 		for _, err := range []error{err, m.UpdateMap(c.name, c.key, "{}"), m.DeleteMapEntry(c.name, c.key)} {
@@ -323,6 +331,7 @@ func TestTablesOfValues(t *testing.T) {
 		{[]uint32{8, 4, 1, 8, 0, 16, 1 << 20, 0}, 1, "", "a type that takes 1048576 bytes"},
 		{[]uint32{8, 4, 1, 1 << 30, 0, 0, 0, 0}, 1, "", "a value of 1073741824 bytes"},
 		{[]uint32{8, 5, 1, 8, 0, 16, typeSize, 0}, 1, "", "is not a valid name"},
+		{[]uint32{8, 65, 1, 8, 0, 16, typeSize, 0}, 1, "", "a name of 65 bytes"},
 		{[]uint32{8, 0, 1, 8, 0, 16, typeSize, 0}, 1, "", "is not a valid name"},
 		{[]uint32{1000, 4, 1, 8, 0, 16, typeSize, 0}, 1, "", "is not a valid name"},
 		{[]uint32{8, 4, 1, 8, 0, 16, typeSize, 0, 8, 4, 1, 8, 0, 16, typeSize, 0}, 2, "", "has name twice"},

@@ -23,6 +23,23 @@ struct mixed {
 task_storage(mixtures, struct mixed);
 process_storage(colours, enum colour);
 
+typedef struct {
+	__int128 big;
+	long double longer;
+	double ratio;
+	_Bool flag : 1;
+	void (*call)(void);
+	unsigned short wide[2];
+	enum { LARGEST = 1ull << 40 } large;
+	int none[0];
+	struct __attribute__((packed)) {
+		__u8 a;
+		__s32 b;
+	} packed;
+	_Alignas(8) signed char aligned;
+} oddity;
+task_storage(oddities, oddity);
+
 static int seen(unsigned long val, struct task_struct *tsk)
 {
 	struct mixed *m = mixtures_create(tsk);
