@@ -28,6 +28,7 @@
 TW_IMPORT("task_field") int __tw_task_field(__u32 field, __u32 index, char *buf, __u32 size);
 TW_IMPORT("log") void __tw_log(__u32 level, const char *text, __u32 size);
 TW_IMPORT("emit") int __tw_emit(const void *data, __u32 size);
+TW_IMPORT("emit_struct") int __tw_emit_struct(const void *data, __u32 size, __u32 type);
 
 /* What the module says of itself: see MODULE_LICENSE() and module_param(). */
 struct tw_var {
@@ -241,9 +242,14 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
  */
 #define task_watcher_emit(data, size) ((long)__tw_emit(data, size))
 
-/* task_watcher_emit_struct - the same with a struct; only the kernel's arrives as
- * JSON */
-#define task_watcher_emit_struct(v) task_watcher_emit(v, sizeof(*(v)))
+/* task_watcher_emit_struct - the same with a struct, which arrives as JSON: its type is
+ * what 'taskwatch module build' finds by the number; without it the bytes arrive */
+#define task_watcher_emit_struct(v) TW_EMIT_STRUCT(v, __COUNTER__)
+#define TW_EMIT_STRUCT(v, number)                                                            \
+	({                                                                                   \
+		static __attribute__((used)) __typeof__(*(v)) *TW_JOIN(__tw_emitted_, number); \
+		(long)__tw_emit_struct(v, sizeof(*(v)), number);                             \
+	})
 
 /* tw_length - where a text ends. There is no strlen(), which clang would make of a
  * loop that it sees through. */

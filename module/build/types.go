@@ -10,8 +10,8 @@ import (
 )
 
 // typesSection is the name of the custom section of a module that says of what types the
-// values are that 'taskwatch map' reads: "NAME TYPE" by line. Nothing else of what the
-// compiler knows of types is part of a module.
+// values are that 'taskwatch map' reads, and the structs that it sends: "NAME TYPE" by
+// line. Nothing else of what the compiler knows of types is part of a module.
 const typesSection = "taskwatch.types"
 
 // withTypes appends the types of a module's values to its file. linked is the same
@@ -31,10 +31,6 @@ func withTypes(file, linked []byte) ([]byte, error) {
 		if e == nil {
 			break
 		}
-		if e.Tag == dwarf.TagCompileUnit {
-			continue // to its children
-		}
-		r.SkipChildren()
 		name, _ := e.Val(dwarf.AttrName).(string)
 		typ, hasType := e.Val(dwarf.AttrType).(dwarf.Offset)
 		if e.Tag != dwarf.TagVariable || name == "" || !hasType {
@@ -44,8 +40,17 @@ func withTypes(file, linked []byte) ([]byte, error) {
 		if err != nil {
 			continue // nobody knows all of what a type may be
 		}
-		if text, ok := describeStorage(of); ok {
-			fmt.Fprintf(&lines, "%s %s\n", name, text)
+		if p, ok := of.(*dwarf.PtrType); ok && strings.HasPrefix(name, emitted) {
+			of = p.Type
+		} else if of = storedIn(of); of == nil {
+			continue
+		}
+		text := describe(of, 0)
+		if _, err := cvalue.ParseType(text, int(of.Size())); err != nil {
+			continue // it is too large to be described
+		}
+		if line := name + " " + text + "\n"; !strings.Contains("\n"+lines.String(), "\n"+line) { // functions may be there twice
+			lines.WriteString(line)
 		}
 	}
 	if lines.Len() == 0 {
@@ -54,21 +59,23 @@ func withTypes(file, linked []byte) ([]byte, error) {
 	return appendSection(file, typesSection, lines.String()), nil
 }
 
-// describeStorage describes what task_storage() or process_storage() keeps, if a variable
-// of that type is one: see the headers.
-func describeStorage(t dwarf.Type) (string, bool) {
+// emitted is how the names of variables begin that point to nothing: what they would point
+// to is what task_watcher_emit_struct() sends.
+const emitted = "__tw_emitted_"
+
+// storedIn returns the type of what task_storage() or process_storage() keeps, if a
+// variable of type t is one, or nil: see the headers.
+func storedIn(t dwarf.Type) dwarf.Type {
 	s, ok := t.(*dwarf.StructType)
 	if !ok || s.StructName != "" || len(s.Field) == 0 {
-		return "", false
+		return nil
 	}
 	values := s.Field[len(s.Field)-1]
 	list, ok := values.Type.(*dwarf.ArrayType)
 	if !ok || values.Name != "values" {
-		return "", false
+		return nil
 	}
-	text := describe(list.Type, 0)
-	_, err := cvalue.ParseType(text, int(list.Type.Size()))
-	return text, err == nil // else it is too large to be described
+	return list.Type
 }
 
 // describe writes a type as a module describes it to its host: see [cvalue.ParseType].

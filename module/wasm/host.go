@@ -12,6 +12,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
 
@@ -23,6 +24,8 @@ var hostFuncs = map[string]rewrite.FuncType{
 	"task_field": "i,i,i,i>i",
 	"log":        "i,i,i>",
 	"emit":       "i,i>i",
+
+	"emit_struct": "i,i,i>i",
 }
 
 // host is what a module can ask for while it is called. Its fields are those
@@ -35,6 +38,8 @@ type host struct {
 
 	onLog  func(slog.Level, string)
 	onEmit func([]byte) // nil where nobody listens
+
+	types emitTypes
 
 	emits, logs    allowance
 	stdout, stderr lineWriter
@@ -51,7 +56,7 @@ func (h *host) define(rt wazero.Runtime, dog *watchdog) error {
 	h.stderr = lineWriter{line: func(s string) { h.log(slog.LevelWarn, s) }}
 	b := rt.NewHostModuleBuilder(hostModule)
 	for name, fn := range map[string]func(api.Module, []uint64){
-		"task_field": h.taskField, "log": h.logText, "emit": h.emit,
+		"task_field": h.taskField, "log": h.logText, "emit": h.emit, "emit_struct": h.emitStruct,
 	} {
 		params, results := values(hostFuncs[name])
 		b.NewFunctionBuilder().WithGoModuleFunction(
@@ -105,8 +110,28 @@ func (h *host) taskField(mod api.Module, stack []uint64) {
 	}
 }
 
+// emitStruct is emit_struct(ptr, len, type).
+func (h *host) emitStruct(mod api.Module, stack []uint64) {
+	typ := h.types.of(uint32(stack[2]), uint32(stack[1]))
+	h.send(mod, stack, func(data []byte) []byte {
+		if typ == nil {
+			return data
+		}
+		text, fits := cvalue.Sandbox(mod.Memory().Read).AppendJSON(nil, typ, data)
+		if !fits {
+			return data
+		}
+		return text
+	})
+}
+
 // emit is emit(ptr, len).
 func (h *host) emit(mod api.Module, stack []uint64) {
+	h.send(mod, stack, func(data []byte) []byte { return data })
+}
+
+// send sends what a function makes of the bytes at ptr.
+func (h *host) send(mod api.Module, stack []uint64, as func([]byte) []byte) {
 	n := uint32(stack[1])
 	if n > maxEmit {
 		h.emitsDropped.Add(1)
@@ -114,6 +139,9 @@ func (h *host) emit(mod api.Module, stack []uint64) {
 		return
 	}
 	data, ok := mod.Memory().Read(uint32(stack[0]), n)
+	if ok && h.event != nil && h.onEmit != nil {
+		data = as(data)
+	}
 	switch {
 	case h.event == nil:
 		errnoResult(stack, syscall.EINVAL)
@@ -121,7 +149,7 @@ func (h *host) emit(mod api.Module, stack []uint64) {
 		errnoResult(stack, syscall.EFAULT)
 	case h.onEmit == nil:
 		errnoResult(stack, syscall.ENOENT)
-	case !h.emits.take(int(n)) || !h.dog.outside(func() { h.onEmit(data) }):
+	case !h.emits.take(len(data)) || !h.dog.outside(func() { h.onEmit(data) }):
 		h.emitsDropped.Add(1)
 		errnoResult(stack, syscall.EAGAIN)
 	default:

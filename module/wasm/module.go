@@ -13,6 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/wire"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // Module is a loaded module: an instance in a sandbox, with a goroutine that
@@ -91,6 +92,7 @@ func (o *Object) load(opts LoadOptions) (_ *Module, err error) {
 	h := &m.sandbox.host
 	h.onLog = opts.Log
 	h.unread = o.Unread
+	h.types = emitTypes{described: o.types, known: map[uint32]cvalue.Type{}}
 	h.emits.unlimited, h.logs.unlimited = opts.Synchronous, opts.Synchronous
 	if opts.Feed != nil {
 		h.onEmit = m.emit

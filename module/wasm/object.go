@@ -49,6 +49,7 @@ type Object struct {
 	params []module.Param
 
 	storages []storage
+	types    described // of what is in C
 
 	cache wazero.CompilationCache
 
@@ -241,6 +242,7 @@ func (o *Object) ask(s *sandbox) error {
 	o.License, o.Description, o.Author, o.Version, o.Veto = info.License, info.Description, info.Author, info.Version, info.Veto
 	o.Reads, o.Unread, o.ParentExe = info.Reads&taskwatch.OptionalFields, info.Unread(), info.ParentExe
 	o.readNames = info.ReadNames()
+	o.types = readTypes(o.binary.Custom(typesSection))
 	for _, k := range o.Veto.List() {
 		if len(o.Watchers[k]) == 0 {
 			return invalid("MODULE_VETO(%s): it has no watcher on %s", k, k)
@@ -266,7 +268,7 @@ func (o *Object) ask(s *sandbox) error {
 	if at, err = s.call(inst, exportMaps); err != nil {
 		return err
 	}
-	if o.storages, err = decodeStorages(inst.memory.Read, uint32(at>>32), uint32(at), o.binary.Custom(typesSection)); err != nil {
+	if o.storages, err = decodeStorages(inst.memory.Read, uint32(at>>32), uint32(at), o.types); err != nil {
 		return err
 	}
 	if len(o.storages) > 0 && inst.storages == nil {

@@ -1,7 +1,6 @@
 package wasm
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -59,12 +58,8 @@ const (
 	storageEntry   = 8 * 4
 )
 
-// typesSection is the custom section with the types of values in C, "NAME TYPE" by line:
-// the compiler knows them, and the module does not.
-const typesSection = "taskwatch.types"
-
 // decodeStorages reads the table of count entries at an address.
-func decodeStorages(read readMemory, address, count uint32, types []byte) ([]storage, error) {
+func decodeStorages(read readMemory, address, count uint32, types described) ([]storage, error) {
 	if count > maxStorages {
 		return nil, invalid("its table of values has %d entries, but may have only %d", count, maxStorages)
 	}
@@ -72,14 +67,9 @@ func decodeStorages(read readMemory, address, count uint32, types []byte) ([]sto
 	if !ok {
 		return nil, invalid("its table of values is not in its memory")
 	}
-	described := map[string]string{}
-	for line := range bytes.Lines(types) {
-		name, text, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
-		described[name] = text
-	}
 	var list []storage
 	for i := range count {
-		s, err := decodeStorage(read, table[i*storageEntry:], described)
+		s, err := decodeStorage(read, table[i*storageEntry:], types)
 		if err != nil {
 			return nil, invalid("entry %d of its table of values: %w", i, err)
 		}
@@ -92,7 +82,7 @@ func decodeStorages(read readMemory, address, count uint32, types []byte) ([]sto
 	return list, nil
 }
 
-func decodeStorage(read readMemory, entry []byte, described map[string]string) (s storage, err error) {
+func decodeStorage(read readMemory, entry []byte, types described) (s storage, err error) {
 	word := func(i int) uint32 { return binary.LittleEndian.Uint32(entry[4*i:]) }
 	if n := word(1); n > maxVarName {
 		return s, fmt.Errorf("a name of %d bytes, but it may have only %d", n, maxVarName)
@@ -116,12 +106,12 @@ func decodeStorage(read readMemory, entry []byte, described map[string]string) (
 		return s, fmt.Errorf("%s: a type that is not in the module's memory", s.Name)
 	}
 	if len(text) == 0 {
-		text = []byte(described[s.Name])
+		s.typ, err = types.of(s.Name, s.ValueSize)
+	} else {
+		s.typ, err = cvalue.ParseType(string(text), int(s.ValueSize))
 	}
-	if len(text) > 0 {
-		if s.typ, err = cvalue.ParseType(string(text), int(s.ValueSize)); err != nil {
-			return s, fmt.Errorf("%s: %w", s.Name, err)
-		}
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", s.Name, err)
 	}
 	return s, nil
 }

@@ -341,7 +341,7 @@ func TestTablesOfValues(t *testing.T) {
 	} {
 		copy(memory[64:], make([]byte, 192))
 		copy(memory[64:], wasmfile.Words(c.entries...))
-		list, err := decodeStorages(read, 64, c.count, []byte(c.types))
+		list, err := decodeStorages(read, 64, c.count, readTypes([]byte(c.types)))
 		if c.want == "" {
 			if err != nil || len(list) != int(c.count) {
 				t.Errorf("%v: %+v, %v", c.entries, list, err)

@@ -13,9 +13,12 @@ import (
 // can make much of few bytes.
 const maxJSON = 256 << 10
 
+// AppendJSON is [Memory.AppendJSON] of the kernel's.
+func AppendJSON(dst []byte, t btf.Type, b []byte) ([]byte, bool) { return Kernel.AppendJSON(dst, t, b) }
+
 // AppendJSON appends a value as Read returns it, with the members of structs
 // in their order. It reports whether that is no more than a record may have.
-func AppendJSON(dst []byte, t btf.Type, b []byte) ([]byte, bool) {
+func (in *Memory) AppendJSON(dst []byte, t btf.Type, b []byte) ([]byte, bool) {
 	if len(dst) > maxJSON {
 		return dst, false
 	}
@@ -31,7 +34,7 @@ func AppendJSON(dst []byte, t btf.Type, b []byte) ([]byte, bool) {
 				dst = append(dst, ',')
 			}
 			var ok bool
-			if dst, ok = AppendJSON(dst, t.Type, b[i*size:(i+1)*size]); !ok {
+			if dst, ok = in.AppendJSON(dst, t.Type, b[i*size:(i+1)*size]); !ok {
 				return dst, false
 			}
 		}
@@ -42,7 +45,7 @@ func AppendJSON(dst []byte, t btf.Type, b []byte) ([]byte, bool) {
 			dst = append(jsonstring.Append(append(dst, separator), m.name), ':')
 			separator = ','
 			var ok bool
-			if dst, ok = m.appendJSON(dst, b); !ok {
+			if dst, ok = m.appendJSON(in, dst, b); !ok {
 				return dst, false
 			}
 		}
@@ -51,18 +54,18 @@ func AppendJSON(dst []byte, t btf.Type, b []byte) ([]byte, bool) {
 		}
 		return append(dst, '}'), true
 	}
-	return appendScalar(dst, Read(t, b)), true
+	return appendScalar(dst, in.Read(t, b)), true
 }
 
-func (m *member) appendJSON(dst, b []byte) ([]byte, bool) {
+func (m *member) appendJSON(in *Memory, dst, b []byte) ([]byte, bool) {
 	if m.bits == 0 {
 		part, ok := m.part(b)
 		if !ok {
 			return append(dst, "null"...), true
 		}
-		return AppendJSON(dst, m.typ, part)
+		return in.AppendJSON(dst, m.typ, part)
 	}
-	v, _ := m.read(Kernel, b)
+	v, _ := m.read(in, b)
 	return appendScalar(dst, v), true
 }
 
@@ -73,6 +76,8 @@ func appendScalar(dst []byte, v any) []byte {
 		return strconv.AppendInt(dst, v, 10)
 	case uint64:
 		return strconv.AppendUint(dst, v, 10)
+	case float64:
+		return strconv.AppendFloat(dst, v, 'g', -1, 64)
 	case bool:
 		return strconv.AppendBool(dst, v)
 	case nil:

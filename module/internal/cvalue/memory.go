@@ -13,6 +13,15 @@ import (
 // Type is the type of a variable.
 type Type = btf.Type
 
+// Size returns the bytes of a type that [ParseType] has returned.
+func Size(t Type) int {
+	n, err := btf.Sizeof(t)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
 // Memory is where variables lie.
 type Memory struct {
 	order binary.ByteOrder
