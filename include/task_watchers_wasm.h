@@ -247,6 +247,8 @@ TW_MODINFO("task_watchers", TW_STRING(TASK_WATCHERS_API));
 #define task_watcher_emit_struct(v) TW_EMIT_STRUCT(v, __COUNTER__)
 #define TW_EMIT_STRUCT(v, number)                                                            \
 	({                                                                                   \
+		_Static_assert(__builtin_classify_type(*(v)) >= 12, /* a struct or a union */ \
+			       "task_watcher_emit_struct() takes a pointer to a struct; use task_watcher_emit()"); \
 		static __attribute__((used)) __typeof__(*(v)) *TW_JOIN(__tw_emitted_, number); \
 		(long)__tw_emit_struct(v, sizeof(*(v)), number);                             \
 	})

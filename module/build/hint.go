@@ -68,7 +68,7 @@ var sandboxHints = []hint{
 	{lazyregexp.New(`undeclared function '(task_exec_script|task_exec_decided|task_exec_interpreter|task_syscall|file_path|kernel_\w+|bpf_\w+)'`),
 		"%s() is for modules in the kernel: docs/sandbox.md has what there is in the sandbox"},
 	{lazyregexp.New(`^ *\d+ \|.*\b(task_step_watcher_func|MODULE_ATTACH_AT_LEAST_ONCE)\b`), "%s is for modules in the kernel"},
-	{lazyregexp.New(`^ *\d+ \|.*\b(MODULE_SHARED|task_table|__uint|SEC)\(`), "%s is for modules in the kernel: the sandbox has no maps. task_storage and process_storage work in both"},
+	{lazyregexp.New(`^ *\d+ \|.*\b(MODULE_SHARED|task_table|__uint|SEC)\(`), "%s is for modules in the kernel: the sandbox has no BPF maps. task_storage and process_storage work in both"},
 	{lazyregexp.New(`no member named '(group_leader)' in 'struct task_struct'`),
 		"the sandbox has no %s: process_storage has a value for each process, in the kernel, too"},
 	{lazyregexp.New(`incomplete definition of type 'struct (linux_binprm)'`),

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
@@ -164,37 +165,49 @@ func (m *Module) ReadMap(name string) (entries module.MapEntries, err error) {
 		known := map[int]taskwatch.TaskID{}
 		m.eachKnown(s.kind, func(id int, task taskwatch.TaskID) { known[id] = latest(known[id], task) })
 		ids := slices.Sorted(maps.Keys(known))
-		size := 0
-		for part := range slices.Chunk(ids, 1024) { // watchers are called in between
-			err := m.exclusive(func() error {
-				for _, id := range part {
-					address, err := m.ask(s, opFind, known[id])
-					if errors.Is(err, syscall.ENOENT) {
-						continue
-					}
-					if err != nil {
-						return err
-					}
-					n := int(s.KeySize + s.ValueSize)
-					if entries.More = len(entries.List) == module.MaxMapEntries || size+n > module.MaxMapBytes; entries.More {
-						return nil
-					}
-					size += n
-					v, err := m.valueAt(s, address)
-					if err != nil {
-						return err
-					}
-					entries.List = append(entries.List, module.MapEntry{Key: int64(id), Value: v})
-				}
-				return nil
+		for began := time.Now(); len(ids) > 0 && !entries.More; {
+			if time.Since(began) > readMost {
+				return fmt.Errorf("%w: to find all its values takes more than %v; read them one by one", ErrDeadline, readMost)
+			}
+			err := m.exclusive(func() (err error) {
+				ids, err = m.readSome(s, ids, known, &entries)
+				return err
 			})
-			if err != nil || entries.More {
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return entries, err
+}
+
+// readMost is how long reading a map may take: the module may be slow to answer.
+var readMost = 10 * time.Second
+
+// readSome reads entries for as long as a call may take, and returns the ids that are
+// left: others wait for the module, and tasks perhaps for its decision. Callers hold mu.
+func (m *Module) readSome(s *storage, ids []int, known map[int]taskwatch.TaskID, entries *module.MapEntries) (rest []int, err error) {
+	size := int(s.KeySize + s.ValueSize)
+	for began := time.Now(); len(ids) > 0 && time.Since(began) < m.opts.Deadline; ids = ids[1:] {
+		address, err := m.ask(s, opFind, known[ids[0]])
+		if errors.Is(err, syscall.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n := len(entries.List); n == module.MaxMapEntries || (n+1)*size > module.MaxMapBytes {
+			entries.More = true
+			return nil, nil
+		}
+		v, err := m.valueAt(s, address)
+		if err != nil {
+			return nil, err
+		}
+		entries.List = append(entries.List, module.MapEntry{Key: int64(ids[0]), Value: v})
+	}
+	return ids, nil
 }
 
 // LookupMap reads one entry. The key is the tid of a task, or the id of a process.

@@ -185,6 +185,11 @@ func TestMapsInTheSandboxAreBounded(t *testing.T) {
 			t.Errorf("of %d entries %d were read, more: %v; %v", n+1, len(all.List), all.More, err)
 		}
 	}
+	defer func(d time.Duration) { readMost = d }(readMost)
+	readMost = 0
+	if _, err := m.ReadMap("lines"); !errors.Is(err, ErrDeadline) || !strings.Contains(err.Error(), "read them one by one") {
+		t.Errorf("a map that takes too long: %v", err)
+	}
 }
 
 // A value that is set while its task ends does not stay.
