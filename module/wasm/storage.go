@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
@@ -242,19 +244,20 @@ func (m *Module) UpdateMap(name, key, value string) error {
 		if err := m.memory().WriteJSON(s.typ, b, cvalue.ParseJSON(value)); err != nil {
 			return fmt.Errorf("the value %s %w: %w", value, module.ErrBadEntry, err)
 		}
-		err = m.exclusive(func() error {
-			address, err := m.ask(s, opRenew, task)
-			if s.kind == ofProcesses && errors.Is(err, syscall.ENOENT) {
-				return fmt.Errorf("%w: the module does not know process %d yet, or has no room for it", module.ErrNoEntry, id)
-			}
-			if err != nil {
-				return entryError(s, key, err)
-			}
-			if !m.inst.memory.Write(address, b) {
-				return errNotThere
-			}
-			return nil
+		soon(func() bool { // events may wait for the module
+			err = m.exclusive(func() error {
+				address, err := m.ask(s, opRenew, task)
+				if err == nil && !m.inst.memory.Write(address, b) {
+					err = errNotThere
+				}
+				return err
+			})
+			return !errors.Is(err, syscall.ENOENT)
 		})
+		if errors.Is(err, syscall.ENOENT) {
+			return fmt.Errorf("%w: the module does not know process %d, or has no room for it", module.ErrNoEntry, id)
+		}
+		err = entryError(s, key, err)
 		if err != nil || s.kind != ofTasks || m.knownAs(s.kind, id) == task {
 			return err
 		}
@@ -329,10 +332,24 @@ func (m *Module) find(s *storage, key string) (id int, task taskwatch.TaskID, er
 	if id = int(n); err != nil || id <= 0 {
 		return 0, task, fmt.Errorf("the key %q %w: that of %s", key, module.ErrBadEntry, what)
 	}
-	if task = m.knownAs(s.kind, id); task == (taskwatch.TaskID{}) {
+	soon(func() bool {
+		if task = m.knownAs(s.kind, id); task != (taskwatch.TaskID{}) {
+			return true
+		}
+		_, err := os.Lstat(procfs.Path(id, "stat"))
+		return err != nil // else the source has not heard of it yet
+	})
+	if task == (taskwatch.TaskID{}) {
 		return 0, task, noTask(s, id)
 	}
 	return id, task, nil
+}
+
+// soon calls fn until it returns true, for a second at most.
+func soon(fn func() bool) {
+	for end := time.Now().Add(readTime); !fn() && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 func noTask(s *storage, id int) error {

@@ -43,6 +43,8 @@ func lookup(m *Module, name, key string) string {
 
 // What is set is read as it was, whatever its types, and counted on by the module.
 func TestMapsInTheSandbox(t *testing.T) {
+	defer func(d time.Duration) { readTime = d }(readTime)
+	readTime = 100 * time.Millisecond // nobody comes who is waited for
 	o := parse(t, "kept.c")
 	want := []Map{
 		{Name: "colours", Type: "ProcessStorage", KeySize: 4, ValueSize: 4, MaxEntries: 7},
@@ -189,6 +191,24 @@ func TestMapsInTheSandboxAreBounded(t *testing.T) {
 	readMost = 0
 	if _, err := m.ReadMap("lines"); !errors.Is(err, ErrDeadline) || !strings.Contains(err.Error(), "read them one by one") {
 		t.Errorf("a map that takes too long: %v", err)
+	}
+}
+
+// Who has just been started is waited for: the source may not have heard of it yet.
+func TestMapsWaitForTasks(t *testing.T) {
+	self := somebody(os.Getpid())
+	asked := 0
+	m := load(t, parse(t, "kept.c"), LoadOptions{Tasks: func(fn func(*taskwatch.Task)) {
+		if asked++; asked > 3 {
+			fn(self)
+		}
+	}})
+	key := fmt.Sprint(self.TID)
+	if err := m.UpdateMap("mixtures", key, `{"n":1}`); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.LookupMap("mixtures", "4194305"); !errors.Is(err, module.ErrNoEntry) { // more than any
+		t.Errorf("a task that is not there: %v", err)
 	}
 }
 
