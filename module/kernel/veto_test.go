@@ -235,43 +235,6 @@ func TestDeniedForkIsFreed(t *testing.T) {
 	}
 }
 
-// forkguard keeps a fork bomb of one user within its limit, also if it makes
-// itself a user namespace, where the kernel counts anew.
-func TestForkguard(t *testing.T) {
-	support(t)
-	testutil.Require(t, needsVeto)
-	bomb := testutil.BuildC(t, "-static", "testdata/bomb.c")
-	run := func(args ...string) string {
-		t.Helper()
-		cmd := exec.Command(bomb, args...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s, %v", out, err)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	table := newTable(t, Config{})
-	m := loadFile(t, "forkguard", "../../modules/forkguard/forkguard.c", "limit=40", "uid=12345")
-	register(t, table, m)
-	// The bomb itself is one of the 40; each of the others was denied.
-	want := fmt.Sprintf("39 forks, 61 refused with errno %d", syscall.EAGAIN)
-	for i, args := range [][]string{{"100"}, {"100", "0"}, {"100", "30"}, {"100", "39"}} {
-		if got := run(args...); got != want {
-			t.Errorf("bomb %s: got %s, want %s", args, got, want)
-		}
-		if got, want := global(t, m, "refused"), uint64(61*(i+1)); got != want {
-			t.Errorf("refused: got %d, want %d", got, want)
-		}
-	}
-	if err := table.Unregister(m); err != nil {
-		t.Fatal(err)
-	}
-	if out := run("100"); !strings.HasPrefix(out, "100 forks, 0 refused") {
-		t.Errorf("without the guard: %s", out)
-	}
-}
-
 const execguardC = "../../modules/execguard/execguard.c"
 
 // execguard denies what lies below its prefix, by whatever name, and nothing

@@ -1,0 +1,170 @@
+package kernel
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/taskwatch/taskwatch/internal/testutil"
+)
+
+const forkguardC = "../../modules/forkguard/forkguard.c"
+
+// bomb is testdata/bomb.c, run by a user.
+func bomb(t *testing.T, user uint32, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(testutil.BuildC(t, "-static", "testdata/bomb.c"), args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	return cmd
+}
+
+func explode(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %s, %v", cmd, out, err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// What a bomb says when a user may have 40 tasks: it is one of the 40 itself, and each
+// of the others was denied.
+var contained = fmt.Sprintf("39 forks, 61 refused with errno %d", syscall.EAGAIN)
+
+// forkguard keeps a fork bomb of one user within its limit, whatever way it makes its
+// tasks, also in namespaces, where the kernel counts anew.
+func TestForkguard(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	quietKernel(t)
+	const user = 12345
+	table := newTable(t, Config{})
+	m := loadFile(t, "forkguard", forkguardC, "limit=40", param("uid", user))
+	register(t, table, m)
+	bombs := map[string]func() string{"ids": func() string { return bombOfIDs(t, user) }}
+	for _, args := range []string{"100", "100 0", "100 30", "100 39", "100 -1 thread", "100 -1 deeper"} {
+		bombs[args] = func() string { return explode(t, bomb(t, user, strings.Fields(args)...)) }
+	}
+	if os.Getenv("TASKWATCH_VM") != "" {
+		bombs["cgroup"] = func() string { return bombInCgroup(t, user) }
+	}
+	refused := uint64(0)
+	for name, run := range bombs {
+		if got := run(); got != contained {
+			t.Errorf("bomb %s: got %s, want %s", name, got, contained)
+		}
+		if refused += 61; global(t, m, "refused") != refused {
+			t.Errorf("bomb %s: got %d denials, want %d", name, global(t, m, "refused"), refused)
+		}
+	}
+	storm := explode(t, bomb(t, user, "800", "-1", "storm"))
+	var forks, denied, errno, most int
+	if _, err := fmt.Sscanf(storm, "%d forks, %d refused with errno %d, %d at once", &forks, &denied, &errno, &most); err != nil {
+		t.Fatalf("%q: %v", storm, err)
+	}
+	t.Log(storm)
+	// The storm itself has nine of the 40.
+	if forks+denied != 800 || denied == 0 || errno != int(syscall.EAGAIN) || most > 40-9 {
+		t.Errorf("storm: %s; want 800 in all, and at most %d at once", storm, 40-9)
+	}
+	if err := table.Unregister(m); err != nil {
+		t.Fatal(err)
+	}
+	if out := explode(t, bomb(t, user, "100")); !strings.HasPrefix(out, "100 forks, 0 refused") {
+		t.Errorf("without the guard: %s", out)
+	}
+}
+
+// Each user has a limit of their own, also when many are at it at once.
+func TestForkguardUsers(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	table := newTable(t, Config{})
+	m := loadFile(t, "forkguard", forkguardC, "limit=40")
+	register(t, table, m)
+	var all sync.WaitGroup
+	for i, args := range []string{"100", "100 20", "100 -1 thread", "100 -1 deeper"} {
+		cmd := bomb(t, uint32(12345+i), strings.Fields(args)...)
+		all.Go(func() {
+			if got := explode(t, cmd); got != contained {
+				t.Errorf("bomb %s: got %s, want %s", args, got, contained)
+			}
+		})
+	}
+	all.Wait()
+	if got, want := global(t, m, "refused"), uint64(4*61); got != want {
+		t.Errorf("%d denials, want %d", got, want)
+	}
+}
+
+// bombOfIDs runs the bomb in a namespace with many users, each of whom forks once.
+func bombOfIDs(t *testing.T, user int) string {
+	t.Helper()
+	cmd := bomb(t, uint32(user), "100", "-1", "ids")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(out)
+	if _, err := said.ReadString('\n'); err != nil {
+		t.Error(err)
+	}
+	users := fmt.Sprintf("0 %d 1\n1 300000 100\n", user)
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/uid_map", cmd.Process.Pid), []byte(users), 0); err != nil {
+		t.Error(err)
+	}
+	if _, err := in.Write([]byte{0}); err != nil {
+		t.Error(err)
+	}
+	line, _ := said.ReadString('\n')
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// bombInCgroup has the bomb fork into another cgroup than its own.
+func bombInCgroup(t *testing.T, user int) string {
+	t.Helper()
+	own := "/sys/fs/cgroup/twbomb"
+	other := filepath.Join(own, "other")
+	var fds [2]*os.File
+	for i, dir := range []string{own, other} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := unix.Rmdir(dir); err != nil {
+				t.Error(err)
+			}
+		}()
+		if err := os.Chown(filepath.Join(dir, "cgroup.procs"), user, user); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		fds[i] = f
+	}
+	cmd := bomb(t, uint32(user), "100", "-1", "cgroup")
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(fds[0].Fd())
+	cmd.ExtraFiles = fds[1:]
+	return explode(t, cmd)
+}
