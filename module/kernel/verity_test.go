@@ -29,8 +29,8 @@ var needsVerity = testutil.Need{
 
 const mke2fs = "/sbin/mke2fs" // busybox's own, in /bin, does not know ext4
 
-// sealable returns the directory of a file system whose files can have a digest.
-func sealable(t *testing.T) string {
+// ext4 returns the directory of a new file system with that feature.
+func ext4(t *testing.T, feature string) string {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
@@ -39,12 +39,12 @@ func sealable(t *testing.T) string {
 	if err := os.Truncate(image, 32<<20); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "sealable")
+	dir := filepath.Join(t.TempDir(), "mounted")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, argv := range [][]string{
-		{mke2fs, "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "verity", image},
+		{mke2fs, "-q", "-F", "-t", "ext4", "-b", "4096", "-O", feature, image},
 		{"mount", "-t", "ext4", "-o", "loop", image, dir},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
@@ -69,7 +69,7 @@ func TestExecguardVerity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := sealable(t)
+	dir := ext4(t, "verity")
 	write := func(name string, content []byte) string {
 		t.Helper()
 		path := filepath.Join(dir, name)

@@ -373,16 +373,21 @@ func TestExecguardRules(t *testing.T) {
 	must(err)
 	defer unix.Close(tree)
 
-	ids := func(path string) []string {
-		t.Helper()
-		var st unix.Stat_t
-		must(unix.Stat(path, &st))
-		return []string{param("major", unix.Major(st.Dev)), param("minor", unix.Minor(st.Dev)), param("ino", st.Ino)}
-	}
 	var mount unix.Statx_t
 	must(unix.Statx(unix.AT_FDCWD, bound, 0, unix.STATX_MNT_ID, &mount))
 
+	// A file system that is mounted below the directory, and once more elsewhere.
+	below, elsewhere := filepath.Join(bad, "below"), filepath.Join(dir, "elsewhere")
+	must(os.Mkdir(below, 0o755))
+	must(os.Mkdir(elsewhere, 0o755))
+	must(syscall.Mount("tw", below, "tmpfs", 0, ""))
+	defer syscall.Unmount(below, syscall.MNT_DETACH)
+	must(os.WriteFile(filepath.Join(below, "prog"), prog, 0o755))
+	must(syscall.Mount(below, elsewhere, "", syscall.MS_BIND, ""))
+	defer syscall.Unmount(elsewhere, syscall.MNT_DETACH)
+
 	merged := overlay(t, bad)
+	outside := testutil.BuildC(t, "-static", "testdata/outside.c")
 	table := newTable(t, Config{})
 
 	ways := map[string]func() *exec.Cmd{
@@ -395,8 +400,17 @@ func TestExecguardRules(t *testing.T) {
 		"user namespace": func() *exec.Cmd {
 			return &exec.Cmd{Path: filepath.Join(dir, "copy"), SysProcAttr: &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}}
 		},
+		"mounted below": func() *exec.Cmd { return &exec.Cmd{Path: filepath.Join(below, "prog")} },
+		"the same":      func() *exec.Cmd { return &exec.Cmd{Path: filepath.Join(elsewhere, "prog")} },
+		// By a mount that was made in a user namespace, from without, when it is gone.
+		"given up": func() *exec.Cmd {
+			return &exec.Cmd{Path: outside, Args: []string{"outside", "tree", filepath.Dir(file), "prog"}}
+		},
 	}
 	if merged != "" {
+		ways["overlay given up"] = func() *exec.Cmd {
+			return &exec.Cmd{Path: outside, Args: []string{"outside", "overlay", filepath.Dir(file), "prog"}}
+		}
 		ways["overlay"] = func() *exec.Cmd { return &exec.Cmd{Path: filepath.Join(merged, "sub", "prog")} }
 	}
 	for _, c := range []struct {
@@ -404,15 +418,15 @@ func TestExecguardRules(t *testing.T) {
 		params []string
 		denies string
 	}{
-		{"prefix", []string{param("prefix", bad+"/")}, "path"},
-		{"directory", ids(bad), "path,bind,detached"},
-		{"renamed directory", ids(filepath.Dir(file)), "path,bind,detached"},
-		{"file", ids(file), "path,bind,detached,hard link"},
+		{"prefix", []string{param("prefix", bad+"/")}, "path,mounted below"},
+		{"directory", idsOf(t, bad), "path,bind,detached,given up,mounted below"},
+		{"renamed directory", idsOf(t, filepath.Dir(file)), "path,bind,detached"},
+		{"file", idsOf(t, file), "path,bind,detached,given up,hard link"},
 		{"mount", []string{param("mount", mount.Mnt_id)}, "bind"},
-		{"incomplete", []string{"deny_incomplete=y"}, "memfd,detached"},
-		{"namespaces", []string{"deny_userns=y"}, "user namespace"},
+		{"incomplete", []string{"deny_incomplete=y"}, "memfd,detached,given up,overlay given up"},
+		{"namespaces", []string{"deny_userns=y"}, "user namespace,given up,overlay given up"},
 		{"nothing", nil, ""},
-		{"file of an overlay", ids(filepath.Join(cmp.Or(merged, bad), "sub", "prog")), "overlay"},
+		{"file of an overlay", idsOf(t, filepath.Join(cmp.Or(merged, bad), "sub", "prog")), "overlay"},
 	} {
 		if merged == "" && c.denies == "overlay" {
 			continue
@@ -433,9 +447,14 @@ func TestExecguardRules(t *testing.T) {
 			denies := strings.Split(c.denies, ",")
 			for name, way := range ways {
 				cmd := way()
-				cmd.Args = []string{"load", "exit"}
+				if cmd.Args == nil {
+					cmd.Args = []string{"load", "exit"}
+				}
 				err := cmd.Run()
-				if want := slices.Contains(denies, name); os.IsPermission(err) != want || (err != nil) != want {
+				if cmd.Path == outside && cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == int(syscall.EACCES) {
+					err = os.ErrPermission
+				}
+				if want := slices.Contains(denies, name); errors.Is(err, os.ErrPermission) != want || (err != nil) != want {
 					t.Errorf("%s: %v, want denied=%v", name, err, want)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -132,20 +133,29 @@ func forEachPreemption(t *testing.T, run func(t *testing.T)) {
 // test ends, on a machine that is the test's own.
 func binfmt(t *testing.T) {
 	t.Helper()
-	const dir = "/proc/sys/fs/binfmt_misc"
 	if os.Getenv("TASKWATCH_VM") == "" {
 		return
 	}
-	if err := unix.Mount("binfmt_misc", dir, "binfmt_misc", 0, ""); err != nil {
-		t.Fatal(err)
+	runBy(t, "twways", testutil.BuildC(t, "-static", "-m64", "testdata/ways.c"), "")
+}
+
+// runBy has the kernel run files that begin with the name, in capitals, by that
+// interpreter, until the test ends. The flags are those of binfmt_misc.
+func runBy(t *testing.T, name, interpreter, flags string) {
+	t.Helper()
+	const dir = "/proc/sys/fs/binfmt_misc"
+	if _, err := os.Stat(dir + "/register"); err != nil {
+		if err := unix.Mount("binfmt_misc", dir, "binfmt_misc", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Unmount(dir, 0) })
 	}
-	t.Cleanup(func() { unix.Unmount(dir, 0) })
-	true64 := testutil.BuildC(t, "-static", "-m64", "testdata/ways.c")
-	if err := os.WriteFile(dir+"/register", []byte(":twways:M::TWWAYS::"+true64+":"), 0o200); err != nil {
+	rule := fmt.Sprintf(":%s:M::%s::%s:%s", name, strings.ToUpper(name), interpreter, flags)
+	if err := os.WriteFile(dir+"/register", []byte(rule), 0o200); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.WriteFile(dir+"/twways", []byte("-1"), 0o200); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("-1"), 0o200); err != nil {
 			t.Error(err)
 		}
 	})

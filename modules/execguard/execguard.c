@@ -8,11 +8,13 @@
  * symbolic link led to it, as seen from the root of its mount namespace. It
  * changes with mounts; the other rules do not.
  *
- * A path of more than 64 components and mounts, or one that was renamed
- * meanwhile, is taken for a match of the rules that would have needed it.
+ * A path of more than 64 components and mounts, one that was renamed meanwhile,
+ * and one that the kernel does not know, is taken for a match of the rules that
+ * would have needed it.
  *
- * It asks about the file that execve is called with and, where the kernel
- * calls watchers for it, about the interpreter of a script; not about libraries.
+ * It asks about the file that execve is called with and, where the kernel can
+ * deny, about each interpreter that a script or binfmt_misc names; not about
+ * libraries, nor about the interpreter that the file of a program names.
  *
  * By argument: of the program that execve is called with, not those that an
  * interpreter gets in addition. Another thread of the caller can change it before
@@ -41,9 +43,9 @@ MODULE_PARM_DESC(ino, "deny the file with this inode number, or all files below 
 module_param(mount, __u32, 0);
 MODULE_PARM_DESC(mount, "deny programs on the mount with this number in /proc/PID/mountinfo");
 module_param(deny_incomplete, bool, false);
-MODULE_PARM_DESC(deny_incomplete, "deny programs that are on no mount of their process's namespace: memfds, detached mounts");
+MODULE_PARM_DESC(deny_incomplete, "deny programs that are on no mount of their process's namespace, such as memfds, or have no known path");
 module_param(deny_userns, bool, false);
-MODULE_PARM_DESC(deny_userns, "deny programs in mount namespaces that belong to a user namespace, because its owner chooses the mounts");
+MODULE_PARM_DESC(deny_userns, "deny programs on mounts of a user namespace, whose owner chooses them, and on mounts that were unmounted");
 module_param_string(verity, 129, ""); /* 2 * DIGEST_MAX, and its end */
 MODULE_PARM_DESC(verity, "deny programs with this fs-verity digest, in hexadecimal");
 module_param(deny_no_verity, bool, false);
@@ -61,6 +63,9 @@ struct nsproxy___ns {
 };
 struct task_struct___ns {
 	struct nsproxy___ns *nsproxy;
+};
+struct dentry___flags {
+	unsigned int d_flags;
 };
 struct merkle_tree_params___verity {
 	unsigned int digest_size;
@@ -104,6 +109,19 @@ static __always_inline void start(struct walk *w, struct file *file)
 	w->mnt = kernel_read(file->f_path.mnt);
 	w->dentry = kernel_read(file->f_path.dentry);
 	w->done = 0;
+}
+
+#define DISCONNECTED (1u << 5) /* DCACHE_DISCONNECTED */
+
+/*
+ * pathless - whether the kernel has found the file by its inode, and not by a
+ * path: it was opened by a handle
+ */
+static __always_inline bool pathless(struct file *file)
+{
+	struct dentry *dentry = kernel_read(file->f_path.dentry);
+
+	return kernel_read(dentry->d_parent) == dentry && kernel_read(((struct dentry___flags *)dentry)->d_flags) & DISCONNECTED;
 }
 
 static __always_inline bool is_rule(struct dentry *dentry)
@@ -237,7 +255,7 @@ static __noinline int matches(struct file *file)
 	start(&w, file);
 	bpf_loop(DEPTH_MAX, measure, &w, 0);
 	forget(&w);
-	if (!w.done || w.found)
+	if (!w.done || w.found || pathless(file))
 		return 1;
 	if (w.want && w.want <= w.length) {
 		start(&w, file);
@@ -356,7 +374,11 @@ static __noinline int has_arg(struct task_struct *tsk, struct linux_binprm *bprm
 	return deny_unknown_args;
 }
 
-static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
+/* level - how deep the user namespace is that a mount namespace belongs to */
+static __always_inline int level(struct mnt_namespace *ns) { return kernel_read(kernel_read(ns->user_ns)->level); }
+
+/* judge - the rules about one file of an exec */
+static __always_inline int judge(struct task_struct *tsk, struct linux_binprm *bprm)
 {
 	struct vfsmount *mnt;
 	struct mount *m;
@@ -371,14 +393,14 @@ static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm
 	m = (void *)mnt - kernel_offset(struct mount, mnt);
 	ns = kernel_read(m->mnt_ns);
 	own = kernel_read(kernel_read(((struct task_struct___ns *)tsk)->nsproxy)->mnt_ns);
-	partly = ns != own;
+	partly = ns != own || pathless(bprm->file);
 	if (partly)
 		__sync_fetch_and_add(&incomplete, 1);
 	if (files &&
 	    !(partly && deny_incomplete) &&
 	    !(mount && kernel_read(m->mnt_id) == (int)mount) &&
-	    !(deny_userns && (kernel_read(kernel_read(own->user_ns)->level) > 0 ||
-			      kernel_read(kernel_read(ns->user_ns)->level) > 0)) &&
+	    /* What was unmounted has no namespace, and may have been anybody's. */
+	    !(deny_userns && (!ns || level(own) > 0 || level(ns) > 0)) &&
 	    !((prefix[0] || ino) && matches(bprm->file)) &&
 	    !((verity[0] || deny_no_verity) && matches_digest(bprm->file)))
 		return 0;
@@ -387,7 +409,22 @@ static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm
 	__sync_fetch_and_add(&refused, 1);
 	return -TW_EACCES;
 }
+
+/* Interpreters have steps of their own while the kernel decides. */
+static int guard(unsigned long val, struct task_struct *tsk, struct linux_binprm *bprm)
+{
+	if (!task_exec_decided(bprm) && task_exec_script(bprm))
+		return 0;
+	return judge(tsk, bprm);
+}
 task_exec_watcher_func(guard);
+
+/* An interpreter may be a script: the last one alone would show a rule too little. */
+static int guard_interpreter(unsigned long step, struct task_struct *tsk, struct linux_binprm *bprm)
+{
+	return step ? judge(tsk, bprm) : 0;
+}
+task_step_watcher_func(guard_interpreter);
 
 MODULE_VETO(exec);
 MODULE_LICENSE("GPL");
