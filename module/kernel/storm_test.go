@@ -17,10 +17,12 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/attach"
 	"github.com/taskwatch/taskwatch/internal/plan"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // storm runs testdata/attack.c until the test ends.
@@ -91,6 +93,109 @@ func TestLoadAndUnloadInStorms(t *testing.T) {
 	t.Logf("%d loads: %v; unloads: %v", n, loads, unloads)
 	if len(table.attached) != 0 {
 		t.Errorf("%d hooks are attached without a module", len(table.attached))
+	}
+}
+
+// A veto holds while it is replaced, while other modules come and go, and while these
+// are so many that a chain of programs calls them, and so few again.
+func TestVetoWhileModulesChange(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	quietKernel(t)
+	ms := testutil.Size(4000, 10000, 60000)
+	o := parseFile(t, "veto", vetoC)
+	for _, c := range []struct {
+		what, param string
+		kind        taskwatch.Kind
+	}{{"exec", "on_exec=y", taskwatch.Exec}, {"fork", "on_init=y", taskwatch.Init}} {
+		t.Run(c.what, func(t *testing.T) {
+			table := newTable(t, Config{})
+			load := func(name string, opts LoadOptions) *Module {
+				t.Helper()
+				copied := *o
+				copied.Name = name
+				m, err := copied.Load(opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { closeModule(t, m) })
+				return m
+			}
+			params, err := module.ParseParams([]string{"comm=twattack", c.param})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := load("veto", LoadOptions{Params: params})
+			register(t, table, m)
+			other := load("other", LoadOptions{})
+			var more []*listing // each has two maps: more than one program may use
+			for i := range 40 {
+				l, err := table.list(load(fmt.Sprintf("more%d", i), LoadOptions{}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.Kinds = taskwatch.KindsOf(c.kind)
+				more = append(more, l)
+			}
+			call := func(lists []*listing) {
+				t.Helper()
+				if err := table.apply(nil, lists); err != nil {
+					t.Fatal(err)
+				}
+				table.modules = lists
+			}
+			var tries, done uint64
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				tries, done = attack(t, c.what, ms)
+			}()
+			replaced, chains := 0, 0
+			for running := true; running || replaced == 0; {
+				by := load("veto", LoadOptions{Params: params, Replaces: m})
+				if err := table.Replace(m, by, RegisterOptions{AllowBestEffort: true}); err != nil {
+					t.Fatal(err)
+				}
+				m, replaced = by, replaced+1
+				register(t, table, other)
+				if err := table.Unregister(other); err != nil {
+					t.Fatal(err)
+				}
+				if replaced%4 == 1 {
+					one := table.modules
+					call(slices.Concat(more, one))
+					longest := 0
+					for _, a := range table.attached {
+						longest = max(longest, len(a.Current().Programs))
+					}
+					if longest < 2 {
+						t.Error("no hook has a chain of programs; the test needs one")
+					}
+					call(one)
+					chains++
+				}
+				select {
+				case <-over:
+					running = false
+				default:
+				}
+			}
+			<-over
+			skipped := uint64(0)
+			missed, err := table.Missed()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, hook := range missed {
+				for _, s := range hook.Skipped {
+					skipped += s.Count
+				}
+			}
+			t.Logf("%d of %d passed, %d known to have been skipped; replaced %d times, %d chains", done, tries, skipped, replaced, chains)
+			if tries == 0 || done > skipped {
+				t.Errorf("%d of %d passed, and %d are known to have been skipped", done, tries, skipped)
+			}
+		})
 	}
 }
 
