@@ -112,8 +112,13 @@ static volatile struct {
 	int now, most, over, forks, refused, errno_;
 } *seen;
 
-static void one_of_storm(int n)
+static void one_of_storm(int n, int begin)
 {
+	char c;
+
+	/* When all are there: the others could leave no room for the last. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || read(begin, &c, 1))
+		_exit(2);
 	while (n--) {
 		pid_t pid = fork();
 
@@ -147,15 +152,22 @@ static void one_of_storm(int n)
 
 static int storm(int n)
 {
+	int begin[2];
+
 	seen = mmap(NULL, sizeof(*seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (seen == MAP_FAILED || pipe(begin))
+		fail("storm");
 	for (int i = 0; i < STORM; i++) {
 		pid_t pid = fork();
 
 		if (pid < 0)
 			fail("fork");
-		if (!pid)
-			one_of_storm(n / STORM);
+		if (!pid) {
+			close(begin[1]);
+			one_of_storm(n / STORM, begin[0]);
+		}
 	}
+	close(begin[1]);
 	while (wait(NULL) > 0)
 		;
 	printf("%d forks, %d refused with errno %d, %d at once\n", seen->forks, seen->refused, seen->errno_, seen->most);
