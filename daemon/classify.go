@@ -12,8 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/classify"
 	"github.com/taskwatch/taskwatch/internal/procfs"
@@ -51,15 +49,10 @@ type classifier struct {
 
 // openClassifier reads the rules, so that errors show before anything runs.
 func (d *Daemon) openClassifier(file string) error {
-	root := procfs.UnifiedMount()
-	if root == "" {
-		return errors.New("daemon: classify: no unified hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")
+	c := &classifier{file: file, d: d, mover: classify.Mover{Root: procfs.UnifiedMount()}, guards: map[host.Module]*classify.Guard{}}
+	if err := c.mover.Check(); err != nil {
+		return fmt.Errorf("daemon: classify: %w", err)
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(root, &st); err == nil && st.Flags&unix.ST_RDONLY != 0 {
-		return fmt.Errorf("daemon: classify: %s is read-only here, and nobody could be moved; for systemd give ProtectControlGroups=no in a drop-in of the unit", root)
-	}
-	c := &classifier{file: file, d: d, mover: classify.Mover{Root: root}, guards: map[host.Module]*classify.Guard{}}
 	if _, err := c.read(); err != nil {
 		return err
 	}

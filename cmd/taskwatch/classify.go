@@ -57,12 +57,12 @@ if the command line or a rule is wrong.`,
 				return &exitError{status: exitUsage, err: err}
 			}
 			if check {
-				fmt.Printf("%d rules\n", len(rules))
+				fmt.Println(countRules(rules))
 				return nil
 			}
 			mover := &classify.Mover{Rules: rules, Root: cmp.Or(root, procfs.UnifiedMount())}
-			if mover.Root == "" {
-				return &exitError{status: exitFailed, err: errors.New("no unified hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")}
+			if err := mover.Check(); err != nil {
+				return &exitError{status: exitFailed, err: err}
 			}
 			c := &classification{mover: mover, stop: stop, out: os.Stdout}
 			if err := c.run(); err != nil {
@@ -95,6 +95,13 @@ func readRules(name string) (classify.Rules, error) {
 		return nil, fmt.Errorf("rules %q: there are none; give lines USER CONTROLLERS DESTINATION", name)
 	}
 	return rules, nil
+}
+
+func countRules(rules classify.Rules) string {
+	if len(rules) == 1 {
+		return "1 rule"
+	}
+	return fmt.Sprintf("%d rules", len(rules))
 }
 
 // classification moves processes until a signal ends it.
@@ -198,6 +205,6 @@ func (c *classification) decide(ctx context.Context, cancel func(), reg *taskwat
 		cancel()
 		return errors.Join(err, <-ended)
 	}
-	say("classifying by %d rules; Ctrl-C ends it", len(c.mover.Rules))
+	say("classifying by %s; Ctrl-C ends it", countRules(c.mover.Rules))
 	return <-ended
 }

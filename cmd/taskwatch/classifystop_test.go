@@ -54,6 +54,23 @@ func classifyingStopped(t *testing.T) (c *exec.Cmd, group string) {
 	return c, group
 }
 
+// What nobody can be moved to is an error at once, and not one of each process.
+func TestClassifyElsewhere(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(rules, []byte("* * all\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{t.TempDir(), "/nonexistent", "relative"} {
+		if r := tw(t, "classify", "--cgroup", dir, rules); r.status != exitFailed || r.stdout != "" || strings.Count(r.stderr, "\n") != 1 ||
+			!strings.Contains(r.stderr, "unified hierarchy") {
+			t.Errorf("--cgroup %s: %+v", dir, r)
+		}
+	}
+	if r := tw(t, "classify", "--check", rules); r.status != 0 || r.stdout != "1 rule\n" {
+		t.Errorf("--check: %+v", r)
+	}
+}
+
 // With --stop nothing of a program runs before it is moved.
 func TestClassifyStop(t *testing.T) {
 	c, program, group := classifying(t)

@@ -8,8 +8,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// errTwice is the error of a flag that may be given once.
-var errTwice = errors.New("given twice")
+// The errors of flags that may be given once.
+var (
+	errTwice          = errors.New("is given twice; give one")
+	errTwoExpressions = errors.New("is given twice; join the expressions with && or ||")
+)
 
 // flagError returns the error of a flag in the words of taskwatch where the
 // flag library passes on those of package strconv or time.
@@ -25,8 +28,10 @@ func flagError(err error) error {
 		return err
 	}
 	flag := bad.GetFlag()
-	if errors.Is(bad.Unwrap(), errTwice) {
-		return fmt.Errorf("--%s is given twice; join the expressions with && or ||", flag.Name)
+	for _, twice := range []error{errTwice, errTwoExpressions} {
+		if errors.Is(bad.Unwrap(), twice) {
+			return fmt.Errorf("--%s %w", flag.Name, twice)
+		}
 	}
 	want, ok := map[string]string{
 		"int": "a whole number", "int32": "a whole number", "int64": "a whole number",

@@ -148,6 +148,7 @@ func TestRunLabel(t *testing.T) {
 	}{
 		{[]string{"--label", "a b", "--", "/bin/true"}, "--label: label"},
 		{[]string{"--label", "", "--", "/bin/true"}, "the label is empty"},
+		{[]string{"--label", "a", "--label", "b", "--", "/bin/true"}, "--label is given twice; give one"},
 		{[]string{"--label", "a", "-p", "1"}, "taskwatch label PID VALUE"},
 		{[]string{"--label", "a", "--source", "ptrace", "--", "/bin/true"}, "bpf"},
 	} {

@@ -74,7 +74,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what modules would deny, and deny nothing")
 	cmd.Flags().BoolVar(&f.drop, "drop", false, "drop events that cannot be written fast enough, and write how many,\ninstead of making the command wait")
 	cmd.Flags().BoolVar(&f.kill, "kill-on-exit", false, "when the command ends, kill the processes that it left running,\ninstead of waiting for them")
-	cmd.Flags().StringVar(&f.label, "label", "", "label the command and its descendants with this `value`; needs bpf")
+	addOnce(cmd.Flags(), &f.label, "label", "label the command and its descendants with this `value`; needs bpf")
 	cmd.Flags().BoolVar(&f.tui, "tui", false, "show the tree on a screen, as top does, and the command in a terminal below it")
 	complete(cmd, "source", cobra.FixedCompletions(commandSourceNames(), cobra.ShellCompDirectiveNoFileComp))
 }

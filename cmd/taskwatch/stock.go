@@ -97,6 +97,9 @@ func copyStock(w io.Writer, name string, args []string) error {
 	}
 	file, source := m.Source()
 	if len(args) > 0 {
+		if st, err := os.Stat(args[0]); err == nil && st.IsDir() {
+			return moduleFailed(fmt.Errorf("module new %q: it is a directory; name a file in it: %s", args[0], filepath.Join(args[0], file)))
+		}
 		if filepath.Ext(args[0]) != filepath.Ext(file) {
 			return moduleFailed(fmt.Errorf("module new %q: %s is written in another language; name a file NAME%s", args[0], name, filepath.Ext(file)))
 		}

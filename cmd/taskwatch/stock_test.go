@@ -75,9 +75,17 @@ func TestModuleNewFromStock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, args := range [][]string{{"--from", "nosuch"}, {"--from", "acct", "acct.go"}, {"--from", "acct", "a/b.c"}} {
-		if r := tw(append([]string{"module", "new"}, args...)...); r.status != 1 || r.stderr == "" {
-			t.Errorf("%v: %+v", args, r)
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--from", "nosuch"}, "no such stock module"},
+		{[]string{"--from", "acct", "acct.go"}, "another language"},
+		{[]string{"--from", "acct", "a/b.c"}, "no such file or directory"},
+		{[]string{"--from", "acct", dir}, "it is a directory; name a file in it: " + filepath.Join(dir, "acct.c")},
+	} {
+		if r := tw(append([]string{"module", "new"}, c.args...)...); r.status != 1 || !strings.Contains(r.stderr, c.says) {
+			t.Errorf("%v: %+v, want %q", c.args, r, c.says)
 		}
 	}
 }

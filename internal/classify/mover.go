@@ -38,6 +38,22 @@ func (m *Mover) Add(rules Rules) ([]byte, error) {
 	return entries, err
 }
 
+// Check returns why nobody can be moved to a group below Root, which is made where it
+// does not exist, or nil.
+func (m *Mover) Check() error {
+	if m.Root == "" {
+		return errors.New("no unified hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")
+	}
+	if _, err := m.place(""); err != nil {
+		return err
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(procfs.UnifiedMount(), &st); err == nil && st.Flags&unix.ST_RDONLY != 0 {
+		return fmt.Errorf("%s is read-only here, and nobody could be moved; a unit of systemd needs ProtectControlGroups=no in a drop-in", procfs.UnifiedMount())
+	}
+	return nil
+}
+
 // Outcome is what became of a decision.
 type Outcome struct {
 	process

@@ -23,6 +23,9 @@ func (f *File) CheckParams(params map[string]string) (err error) {
 	case Sandbox:
 		err = f.wasm.CheckParams(params)
 	}
+	if err == nil {
+		err = f.checkMeaning(params)
+	}
 	return failure("check", f.name, err)
 }
 
@@ -37,6 +40,9 @@ func Check(f *File, table *kernel.Table, opts Options) (limits Limits, err error
 		limits, err = checkKernel(f, table, opts)
 	case Sandbox:
 		var m *wasm.Module
+		if err = f.checkMeaning(opts.Params); err != nil {
+			break
+		}
 		if m, err = f.wasm.Load(wasm.LoadOptions{Params: opts.Params}); err == nil {
 			err = m.Close()
 		}

@@ -1,13 +1,10 @@
 package host
 
 import (
-	"bytes"
-
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
-	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // File is a module that was read, but not loaded.
@@ -17,7 +14,7 @@ type File struct {
 	kernel *kernel.Object
 	wasm   *wasm.Object
 	golang *taskwatch.Module
-	label  bool // it is the stock module label
+	stock  string // the name of the stock module that it is; "" for others
 }
 
 // Parse takes the content of a file apart. Its bytes say the kind. A module
@@ -28,10 +25,10 @@ func Parse(name string, b []byte, sandbox *wasm.Parser) (*File, error) {
 	f := &File{name: name}
 	var err error
 	if f.kind, err = kindOf(b); err == nil {
+		f.stock = stockName(b)
 		switch f.kind {
 		case Kernel:
 			f.kernel, err = kernel.Parse(name, b)
-			f.label = bytes.Equal(b, stock.Find("label").Object())
 		case Sandbox:
 			if sandbox == nil {
 				sandbox = &wasm.Parser{}

@@ -220,17 +220,51 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// The rules of label give no value that is no label.
-func TestLabelOfRules(t *testing.T) {
-	f, err := host.Parse("label", stock.Find("label").Object(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for value, want := range map[string]string{
-		"12345678901234567": "at most 16", "a b": "byte 1 is not allowed", strings.Repeat("0", 32): "an id of zeros",
+// A stock module is not loaded with parameters with which it would do nothing: the rules
+// of label give no value that is no label, and no path is relative.
+func TestParametersOfStockModules(t *testing.T) {
+	for _, c := range []struct {
+		module, params string // under another name, too
+		want           string // "" is no error
+	}{
+		{"label", "value=12345678901234567 uid=1", "parameter value: label \"12345678901234567\" has 17 bytes"},
+		{"label", "value=a+b:c/d# uid=1", "byte 7 is not allowed"},
+		{"label", "value=" + strings.Repeat("0", 32) + " uid=1", "an id of zeros"},
+		{"label", "exe=/bin/sh", "parameter exe: it says which process gets a label, and not which"},
+		{"label", "value= children=7", "parameter children: it says"},
+		{"label", "value=a", "no rule says which process gets it"},
+		{"label", "value=a inherit=n", "no rule says which process gets it"},
+		{"label", "value=a exe=sh", "parameter exe=sh: give an absolute path"},
+		{"label", "value=a exe=/bin/sh", ""},
+		{"label", "inherit=n", ""},
+		{"auditrec", "exe=sh key=k", "parameter exe=sh: give an absolute path"},
+		{"auditrec", "exe= key=k", ""},
+		{"execguard", "prefix=tmp/", "parameter prefix=tmp/: give an absolute path"},
+		{"execguard", "arg=tmp/", ""},
+		{"execrule", "program=./a", "parameter program=./a: give an absolute path"},
+		{"execrule", "program=/bin/", ""},
 	} {
-		if _, err := host.Check(f, nil, host.Options{Params: map[string]string{"value": value}}); err == nil || !strings.Contains(err.Error(), "parameter value: label") || !strings.Contains(err.Error(), want) {
-			t.Errorf("value=%s: %v, want ...%s", value, err, want)
+		f, err := host.Parse("mine", stock.Find(c.module).Object(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		params := map[string]string{}
+		for param := range strings.FieldsSeq(c.params) {
+			name, value, _ := strings.Cut(param, "=")
+			params[name] = value
+		}
+		checked := f.CheckParams(params)
+		if c.want == "" && checked != nil || c.want != "" && (checked == nil || !strings.Contains(checked.Error(), c.want)) {
+			t.Errorf("%s %s: %v, want %q", c.module, c.params, checked, c.want)
+		}
+		if c.want != "" {
+			// Nothing is asked of the table before.
+			if _, err := host.Check(f, nil, host.Options{Params: params}); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("to load %s %s: %v, want %q", c.module, c.params, err, c.want)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
-	"github.com/taskwatch/taskwatch/internal/label"
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
@@ -77,13 +76,10 @@ func registration(o *Options) kernel.RegisterOptions {
 	return kernel.RegisterOptions{AllowObserveOnly: o.AllowObserveOnly, AllowBestEffort: o.AllowBestEffort}
 }
 
-// loadObject loads a module for the kernel. What a parameter of label means, the
-// module can take no other way than it stands there.
+// loadObject loads a module for the kernel.
 func (f *File) loadObject(opts kernel.LoadOptions) (*kernel.Module, error) {
-	if value := opts.Params["value"]; f.label && value != "" {
-		if _, err := label.Parse(value); err != nil {
-			return nil, &kernel.Error{Op: "load", Module: f.name, Err: fmt.Errorf("parameter value: %w", err)}
-		}
+	if err := f.checkMeaning(opts.Params); err != nil {
+		return nil, &kernel.Error{Op: "load", Module: f.name, Err: err}
 	}
 	return f.kernel.Load(opts)
 }

@@ -28,6 +28,9 @@ func NoVeto(f *File, kinds taskwatch.Kinds, source string) error {
 
 func (h *Host) loadSandboxed(f *File, opts Options) (Module, error) {
 	o := f.wasm
+	if err := f.checkMeaning(opts.Params); err != nil {
+		return nil, failure("load", f.name, err)
+	}
 	caps := h.Source.Capabilities()
 	if lacks := o.Veto &^ caps.VetoKinds(); lacks != 0 && !opts.AllowObserveOnly && !h.Recorded {
 		return nil, NoVeto(f, lacks, h.Source.Name())
