@@ -27,7 +27,11 @@ struct life {
 	__u32 flags;
 };
 
-/* By the address of the task. */
+/*
+ * By the address of the task. The kernel gives the memory of a task that it has freed to
+ * the next one, so an entry stays when its task is freed, and the next one takes it over:
+ * that is quicker than to delete it and to make another.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -36,7 +40,10 @@ struct {
 	__type(value, struct life);
 } lives SEC(".maps");
 
-/* Those of tasks freed not long ago, so that an event that follows is seen. */
+/* How many of freed tasks may stay. Their memory may have become that of something else. */
+#define KEPT_MAX 32768
+
+/* Those of tasks freed not long ago that could not stay, so that an event that follows is seen. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -52,6 +59,9 @@ __u64 leaked;     /* tasks that had ended and were never freed */
 __u64 full;       /* tasks that a map had no room for */
 __u64 dropped;    /* reports that the stream had no room for */
 __u32 heard;      /* bits of the events that have come */
+
+static int kept;     /* entries of freed tasks; where this module has taken over those of another, fewer */
+static bool spilled; /* ended has been written to */
 
 #define EVENT(ev) (1u << (ev))
 
@@ -98,16 +108,24 @@ static __always_inline void begin(struct task_struct *tsk)
 
 	if (frees)
 		hooks |= EVENT(WATCH_TASK_FREE);
+	first.flags = (heard & hooks) == hooks ? JUDGED : 0;
+	if (!l) {
+		if (spilled)
+			bpf_map_delete_elem(&ended, &key);
+		if (bpf_map_update_elem(&lives, &key, &first, BPF_ANY))
+			__sync_fetch_and_add(&full, 1);
+		return;
+	}
 	/* A task that has failed to fork, or has ended, may still be there if its free was not told. */
-	if (l && l->flags & JUDGED && (frees || l->state == RUNNING)) {
+	if (l->state == FREED) {
+		if (kept > 0)
+			__sync_fetch_and_add(&kept, -1);
+	} else if (l->flags & JUDGED && (frees || l->state == RUNNING)) {
 		l->history = l->history << 4 | 1 + WATCH_TASK_INIT;
 		__sync_fetch_and_add(l->state == ENDED ? &leaked : &twice, 1);
 		report(l, l->state == ENDED ? LEAKED : TWICE);
 	}
-	bpf_map_delete_elem(&ended, &key);
-	first.flags = (heard & hooks) == hooks ? JUDGED : 0;
-	if (bpf_map_update_elem(&lives, &key, &first, BPF_ANY))
-		__sync_fetch_and_add(&full, 1);
+	*l = first;
 }
 
 /* creator_is_judged - whether an init must have been heard of a task that is cloned now */
@@ -128,7 +146,7 @@ static __always_inline int advance(struct task_struct *tsk, __u32 event)
 
 	if (!(heard & EVENT(event)))
 		__sync_fetch_and_or(&heard, EVENT(event));
-	if (!l) { /* freed before, or from before the module */
+	if (!l) { /* freed before and did not stay, or from before the module */
 		l = bpf_map_lookup_elem(&ended, &key);
 		if (!l) {
 			if (event == WATCH_TASK_FREE)
@@ -164,13 +182,20 @@ static __always_inline int advance(struct task_struct *tsk, __u32 event)
 		__sync_fetch_and_add(&impossible, 1);
 		report(l, IMPOSSIBLE);
 	}
-	if (event == WATCH_TASK_FREE) {
-		l->state = FREED;
-		bpf_map_update_elem(&ended, &key, l, BPF_ANY);
-		bpf_map_delete_elem(&lives, &key);
-	} else {
+	if (l->state == FREED) /* and stays so */
+		return 0;
+	if (event != WATCH_TASK_FREE) {
 		l->state = event == WATCH_TASK_EXIT ? ENDED : RUNNING;
+		return 0;
 	}
+	l->state = FREED;
+	if (kept < KEPT_MAX) {
+		__sync_fetch_and_add(&kept, 1);
+		return 0;
+	}
+	spilled = true;
+	bpf_map_update_elem(&ended, &key, l, BPF_ANY);
+	bpf_map_delete_elem(&lives, &key);
 	return 0;
 }
 
