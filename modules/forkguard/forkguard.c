@@ -41,18 +41,18 @@ __u32 last_refused_uid;
 static int guard(unsigned long val, struct task_struct *tsk)
 {
 	struct cred___nproc *cred = (void *)tsk->real_cred;
-	struct ucounts___nproc *level = kernel_read(cred->ucounts);
+	struct ucounts___nproc *level = cred->ucounts;
 
 	for (int i = 0; i < LEVELS_MAX && level; i++) {
-		__u32 user = kernel_read(level->uid.val);
+		__u32 user = level->uid.val;
 
-		/* The new task is counted already. */
+		/* The new task is counted already. Linux 6.1 knows the counter's type by a name alone. */
 		if (user != 0 && (!uid || user == uid) && kernel_read(level->rlimit[0].counter) > limit) {
 			__sync_fetch_and_add(&refused, 1);
 			last_refused_uid = user;
 			return -TW_EAGAIN;
 		}
-		level = kernel_read(kernel_read(level->ns)->ucounts);
+		level = level->ns->ucounts;
 	}
 	return 0;
 }
