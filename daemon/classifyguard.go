@@ -60,6 +60,7 @@ func stopsProcesses(m *kernel.Module) (bool, error) {
 
 // free frees a module that is started no more.
 func (d *Daemon) free(m host.Module) error {
+	d.relay.drop(m)
 	return errors.Join(d.classifier.unguard(m), m.Close())
 }
 

@@ -72,6 +72,9 @@ func (d *Daemon) open(s *spec, replaces host.Module) (host.Module, error) {
 	if err := d.guardStops(s, m); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	if err := d.relay.adopt(s, m); err != nil {
+		return nil, errors.Join(err, d.free(m))
+	}
 	if signer != nil {
 		s.signer = signer.ID
 	}

@@ -34,6 +34,11 @@ const nonzeroExit = 0x20000000
 type Server struct {
 	listener net.Listener
 	dropped  atomic.Uint64
+	wanted   func(bool) // or nil
+
+	// turn is held while it changes whether anybody listens, which wanted is told. It
+	// comes before mu.
+	turn sync.Mutex
 
 	mu        sync.Mutex // guards what follows, and keeps the order of packets
 	listeners map[*listener]bool
@@ -52,9 +57,10 @@ type listener struct {
 }
 
 // NewServer returns a server of a socket, which it then owns. Its network must
-// be unixpacket.
-func NewServer(l net.Listener) *Server {
-	return &Server{listener: l, listeners: map[*listener]bool{}, last: ^uint32(0)}
+// be unixpacket. wanted, if it is not nil, is told when the first program subscribes,
+// before that gets its answer, and when none is left that has; it has begun with none.
+func NewServer(l net.Listener, wanted func(bool)) *Server {
+	return &Server{listener: l, wanted: wanted, listeners: map[*listener]bool{}, last: ^uint32(0)}
 }
 
 // Serve lets programs connect until Close is called. It returns nil then.
@@ -107,10 +113,33 @@ func (s *Server) serve(l *listener) {
 		}
 		s.request(l, b[:n])
 	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.listeners, l)
 	l.Close()
+	s.mu.Unlock()
+	if l.listening && !s.heard() {
+		s.want(false)
+	}
+}
+
+// heard reports whether any program has subscribed. Callers hold turn.
+func (s *Server) heard() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.listeners {
+		if l.listening {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) want(yes bool) {
+	if s.wanted != nil {
+		s.wanted(yes)
+	}
 }
 
 // request does what cn_proc_mcast_ctl() does. The kernel answers no request that
@@ -131,10 +160,25 @@ func (s *Server) request(l *listener, b []byte) {
 			kinds = k
 		}
 	}
+	op, number := binary.NativeEndian.Uint32(data), binary.NativeEndian.Uint32(cn[12:])
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	before := s.heard()
+	if op == listen && !before {
+		s.want(true)
+	}
+	s.set(l, op, kinds, number+1)
+	if before && !s.heard() {
+		s.want(false)
+	}
+}
+
+// set carries a request out, and answers it: no message comes before the answer.
+func (s *Server) set(l *listener, op, kinds, ack uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errno unix.Errno
-	switch binary.NativeEndian.Uint32(data) {
+	switch op {
 	case listen:
 		l.listening, l.kinds = true, kinds
 	case ignore:
@@ -142,7 +186,7 @@ func (s *Server) request(l *listener, b []byte) {
 	default:
 		errno = unix.EINVAL
 	}
-	s.answer(l, binary.NativeEndian.Uint32(cn[12:])+1, errno)
+	s.answer(l, ack, errno)
 }
 
 // answer answers a request. It has the number of the message before it: the

@@ -2,6 +2,7 @@ package cnproc
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,14 +13,16 @@ import (
 )
 
 // startServer serves until the test ends, and returns the socket's path.
-func startServer(t *testing.T) (*Server, string) {
+func startServer(t *testing.T) (*Server, string) { return startWanted(t, nil) }
+
+func startWanted(t *testing.T, wanted func(bool)) (*Server, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unixpacket", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(l)
+	s := NewServer(l, wanted)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve() }()
 	t.Cleanup(func() {
@@ -223,7 +226,7 @@ func TestServerEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(l)
+	s := NewServer(l, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve() }()
 	p := connect(t, l.Addr().String())
@@ -240,4 +243,58 @@ func TestServerEnds(t *testing.T) {
 	if _, err := os.Stat(l.Addr().String()); !os.IsNotExist(err) {
 		t.Errorf("the socket is left: %v", err)
 	}
+}
+
+// The server says when the first program subscribes, before that knows, and when the last
+// one has left, in whatever way.
+func TestServerSaysWhetherAnybodyListens(t *testing.T) {
+	told := make(chan bool, 8)
+	_, path := startWanted(t, func(yes bool) { told <- yes })
+	await := func(want bool) {
+		t.Helper()
+		select {
+		case yes := <-told:
+			if yes != want {
+				t.Errorf("it says %v, want %v", yes, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it says nothing")
+		}
+	}
+	quiet := func(when string) {
+		t.Helper()
+		if len(told) > 0 {
+			t.Errorf("%s, it says %v", when, <-told)
+		}
+	}
+	ask := func(p *program, op uint32) {
+		t.Helper()
+		p.ask(1, op)
+		if r, ok := p.next(); !ok || r.What != Answer {
+			t.Fatalf("no answer, but %+v", r)
+		}
+	}
+	first, second, idle := connect(t, path), connect(t, path), connect(t, path)
+	ask(first, listen)
+	if len(told) != 1 {
+		t.Error("the first program has its answer before anything is said")
+	}
+	await(true)
+	ask(first, listen)
+	ask(second, listen)
+	if err := errors.Join(first.Close(), idle.Close()); err != nil {
+		t.Fatal(err)
+	}
+	ask(second, 77)
+	quiet("with a program that listens")
+	ask(second, ignore)
+	await(false)
+	ask(second, ignore)
+	ask(second, listen)
+	await(true)
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	await(false)
+	quiet("at the end")
 }

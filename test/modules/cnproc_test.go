@@ -2,6 +2,7 @@ package modules
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -14,13 +15,16 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon"
+	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/cnproc"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/module/kernel"
+	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // readConnector reads messages from a socket of the connector, or one that is to be
@@ -107,9 +111,21 @@ func readAgain(fd int, b []byte) (n int, err error) {
 // subscribe asks for messages, and waits for the answer.
 func subscribe(t *testing.T, fd int) {
 	t.Helper()
-	// A nlmsghdr, a cn_msg and PROC_CN_MCAST_LISTEN.
+	request(t, fd, 1)
+}
+
+// ignore asks for no more messages, and waits for the answer.
+func ignore(t *testing.T, fd int) {
+	t.Helper()
+	request(t, fd, 2)
+}
+
+// request sends PROC_CN_MCAST_LISTEN or PROC_CN_MCAST_IGNORE, and waits for the answer.
+func request(t *testing.T, fd int, op uint32) {
+	t.Helper()
+	// A nlmsghdr, a cn_msg and the operation.
 	var b []byte
-	for _, word := range []uint32{40, unix.NLMSG_DONE, 0, 0, 1, 1, 0, 77, 4, 1} {
+	for _, word := range []uint32{40, unix.NLMSG_DONE, 0, 0, 1, 1, 0, 77, 4, op} {
 		b = binary.NativeEndian.AppendUint32(b, word)
 	}
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
@@ -183,7 +199,7 @@ func TestConnectorsMessages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := cnproc.NewServer(l)
+	server := cnproc.NewServer(l, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve() }()
 	defer func() {
@@ -285,6 +301,95 @@ func TestConnectorsMessages(t *testing.T) {
 	if server.Dropped() > 0 {
 		t.Errorf("%d packets had no room", server.Dropped())
 	}
+}
+
+// The daemon has cnproc make messages while some program listens, and none else.
+func TestCnprocIsSilentUnheard(t *testing.T) {
+	testutil.Root(t)
+	socket := filepath.Join(t.TempDir(), "connector")
+	client := serve(t, func(c *daemon.Config) {
+		c.Connector = socket
+		c.Modules = []daemon.ModuleConfig{{File: daemon.ConnectorModule}}
+	})
+	// values returns the only entry of a map, by processor or not.
+	values := func(name string) (list []uint64) {
+		answer, err := client.Map(t.Context(), connect.NewRequest(&api.MapRequest{Name: daemon.ConnectorModule, Map: name}))
+		if err != nil || len(answer.Msg.Entries) != 1 {
+			t.Fatal(answer, err)
+		}
+		text := answer.Msg.Entries[0].Value
+		if !strings.HasPrefix(text, "[") {
+			text = "[" + text + "]"
+		}
+		if err := json.Unmarshal([]byte(text), &list); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	// made returns how many messages are made while a program runs.
+	made := func() (n uint64) {
+		before := values("sent")
+		if err := exec.Command("/bin/true").Run(); err != nil {
+			t.Fatal(err)
+		}
+		for cpu, after := range values("sent") {
+			n += after - before[cpu]
+		}
+		return n
+	}
+	join := func() int {
+		fd := dial(t, unix.AF_UNIX, unix.SOCK_SEQPACKET, 0, func(fd int) error {
+			return unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
+		})
+		subscribe(t, fd)
+		return fd
+	}
+	check := func(when string, heard bool) {
+		t.Helper()
+		if n := made(); heard && n < 3 || !heard && n > 0 { // a fork, an exec and an exit
+			t.Errorf("%s, %d messages are made of a process", when, n)
+		}
+	}
+	// hush is check for none, which the answer to the last program does not wait for.
+	hush := func(when string) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); values("silent")[0] == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s, messages are made for nobody", when)
+			}
+		}
+		check(when, false)
+	}
+	load := func(how *api.LoadRequest) {
+		t.Helper()
+		how.Name, how.File = daemon.ConnectorModule, stock.Find(daemon.ConnectorModule).Object()
+		if _, err := client.Load(t.Context(), connect.NewRequest(how)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("before anybody listens", false)
+	first := join()
+	check("with the first listener", true)
+	second := join()
+	if err := unix.Shutdown(first, unix.SHUT_RDWR); err != nil {
+		t.Fatal(err)
+	}
+	check("with the second one", true)
+	load(&api.LoadRequest{Replace: true})
+	check("after it was replaced", true)
+	ignore(t, second)
+	hush("when the last one has heard enough")
+	subscribe(t, second)
+	check("when it listens again", true)
+	if _, err := client.Unload(t.Context(), connect.NewRequest(&api.UnloadRequest{Name: daemon.ConnectorModule})); err != nil {
+		t.Fatal(err)
+	}
+	load(&api.LoadRequest{})
+	check("loaded while somebody listens", true)
+	if err := unix.Shutdown(second, unix.SHUT_RDWR); err != nil {
+		t.Fatal(err)
+	}
+	hush("when the last one has gone")
 }
 
 // forkstat reads the daemon's socket as it reads the connector.
