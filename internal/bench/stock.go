@@ -131,8 +131,13 @@ const (
 	nobodysUID = "54321"
 )
 
-// allTogether is the row of all modules.
-const allTogether = "all together"
+// allTogether is the row of all modules, and allQuiet that of all where none has
+// anything to record: audit rules about others, and no listener.
+const (
+	allTogether = "all together"
+	allQuiet    = "all together, with nothing to record"
+	unheard     = "cnproc"
+)
 
 func stockRows() (rows []*stockRow) {
 	add := func(name string, args string) {
@@ -142,12 +147,31 @@ func stockRows() (rows []*stockRow) {
 	names := kernelModules()
 	for _, name := range names {
 		add(name, "stock="+name)
-		if name == ruled {
-			add(ruled+", of another user", "stock="+ruled+":uid="+nobodysUID)
+		switch name {
+		case ruled:
+			add(ruled+", of another user", "stock="+quietly(name))
+		case unheard:
+			add(unheard+", while nobody listens", "stock="+quietly(name))
 		}
 	}
+	quiet := make([]string, len(names))
+	for i, name := range names {
+		quiet[i] = quietly(name)
+	}
+	add(allQuiet, "stock="+strings.Join(quiet, ","))
 	add(allTogether, "stock="+strings.Join(names, ","))
 	return rows
+}
+
+// quietly returns a module as it is loaded to record nothing.
+func quietly(name string) string {
+	switch name {
+	case ruled:
+		return ruled + ":uid=" + nobodysUID
+	case unheard:
+		return unheard + ":" + silent
+	}
+	return name
 }
 
 // turnsOf returns in which order the rows are measured in a round: that of all

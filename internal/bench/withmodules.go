@@ -43,6 +43,10 @@ func loadOptions(name string) (opts kernel.LoadOptions, err error) {
 	return opts, err
 }
 
+// silent, in the place of a parameter, has cnproc make no messages, as a daemon does
+// while no program listens.
+const silent = "silent"
+
 // withModules has stock modules at work, which are named in arg, each with a parameter
 // behind a colon or without, and takes their records. Nobody watches events besides.
 func withModules(o order) (_ *childReport, err error) {
@@ -100,6 +104,11 @@ func withModules(o order) (_ *childReport, err error) {
 			return nil, err
 		}
 		loaded = append(loaded, m)
+		if param == silent {
+			if err := m.UpdateMap("silent", "0", "1"); err != nil {
+				return nil, err
+			}
+		}
 		// Where nothing can be denied, the watchers cost the same.
 		if err := src.Table().Register(m, kernel.RegisterOptions{AllowObserveOnly: true, AllowBestEffort: true}); err != nil {
 			return nil, err
