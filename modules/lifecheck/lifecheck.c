@@ -41,7 +41,9 @@ struct {
 } lives SEC(".maps");
 
 /* How many of freed tasks may stay. Their memory may have become that of something else. */
+#ifndef KEPT_MAX
 #define KEPT_MAX 32768
+#endif
 
 /* Those of tasks freed not long ago that could not stay, so that an event that follows is seen. */
 struct {

@@ -132,14 +132,22 @@ func TestLifecheckFindsFaults(t *testing.T) {
 		if c.frees && !everyFree(t) {
 			continue
 		}
-		t.Run(fmt.Sprintf("%v at %v", c.again, c.at), func(t *testing.T) {
-			m := checkLives(t, table, testmodule.Object(t, "testdata/modules/lifefaults.c"), map[string]string{
-				"parent": fmt.Sprint(os.Getpid()), "at": fmt.Sprint(int(c.at)), "again": fmt.Sprint(int(c.again)),
-			})
-			if err := exec.Command("/bin/true").Run(); err != nil {
-				t.Fatal(err)
-			}
-			if c.at == taskwatch.Free {
+		objects := []string{"lifefaults"}
+		if c.at == taskwatch.Free { // what is kept of a task then depends on whether there is room
+			objects = append(objects, "lifespill")
+		}
+		for _, object := range objects {
+			t.Run(fmt.Sprintf("%s, %v at %v", object, c.again, c.at), func(t *testing.T) {
+				m := checkLives(t, table, testmodule.Object(t, "testdata/modules/"+object+".c"), map[string]string{
+					"parent": fmt.Sprint(os.Getpid()), "at": fmt.Sprint(int(c.at)), "again": fmt.Sprint(int(c.again)),
+				})
+				if err := exec.Command("/bin/true").Run(); err != nil {
+					t.Fatal(err)
+				}
+				if c.at != taskwatch.Free {
+					found.await(t, func(f finding) bool { return f.Problem == c.problem && f.history() == c.history })
+					return
+				}
 				// It comes wherever the last reference is dropped, so the record may be
 				// of a task that the source does not watch.
 				for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
@@ -151,8 +159,29 @@ func TestLifecheckFindsFaults(t *testing.T) {
 						t.Fatal("lifecheck does not count the fault")
 					}
 				}
+			})
+		}
+	}
+}
+
+// Tasks that come and go at addresses of others are no fault, whether there is room to keep
+// what is known of them or not.
+func TestLifecheckFindsNoFault(t *testing.T) {
+	found, table := watchFindings(t)
+	for _, object := range []string{"lifefaults", "lifespill"} {
+		t.Run(object, func(t *testing.T) {
+			m := checkLives(t, table, testmodule.Object(t, "testdata/modules/"+object+".c"), map[string]string{})
+			for range testutil.Size(50, 200, 2000) {
+				if err := exec.Command("/bin/sh", "-c", "(/bin/true & /bin/true & wait)").Run(); err != nil {
+					t.Fatal(err)
+				}
 			}
-			found.await(t, func(f finding) bool { return f.Problem == c.problem && f.history() == c.history })
+			g, err := m.Globals()
+			for _, name := range []string{"impossible", "twice", "leaked", "full"} {
+				if n := seenIn(t, g, err)[name]; n != uint64(0) {
+					t.Errorf("%s is %v: %+v", name, n, found.list)
+				}
+			}
 		})
 	}
 }
