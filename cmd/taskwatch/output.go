@@ -134,6 +134,14 @@ func (o *output) incomplete() {
 	}
 }
 
+// unbegun says that the source does not run: what the files lack is no news then. It
+// comes before close.
+func (o *output) unbegun() {
+	for _, f := range o.files {
+		f.notes = nil
+	}
+}
+
 // close writes what is left, and the summary, and closes the files. It returns
 // the first error of each file that was written.
 func (o *output) close() error {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,5 +105,21 @@ func TestServeStockModule(t *testing.T) {
 	s.must(t, "insmod", "twbench")
 	if out := s.must(t, "modinfo", "users"); !strings.Contains(out, "counts and CPU time per user") {
 		t.Errorf("modinfo: %s", out)
+	}
+}
+
+// Where a module cannot be loaded, that alone is said, and not what its file lacks.
+func TestAuditFileOfAModuleThatFails(t *testing.T) {
+	testutil.Root(t)
+	file := filepath.Join(t.TempDir(), "x.audit")
+	for _, args := range [][]string{
+		{"watch"},
+		{"run", "--source", "bpf", "--", "true"},
+		{"run", "--source", "bpf", "-p", fmt.Sprint(os.Getpid())},
+	} {
+		args = slices.Insert(args, 1, "-m", "auditrec,auid=nobody", "-o", file)
+		if r := tw(t, args...); r.status == 0 || !strings.Contains(r.stderr, "auid=nobody") || strings.Contains(r.stderr, "no audit records") {
+			t.Errorf("%q: %+v", args, r)
+		}
 	}
 }

@@ -253,6 +253,7 @@ func (f *watchFlags) follow(ctx context.Context, src source.Source, reg *taskwat
 	}
 	modules, err := files.start(src, reg, &f.modules)
 	if err != nil {
+		out.unbegun()
 		return err
 	}
 	stop := func() {}
