@@ -75,7 +75,7 @@ func TestStock(t *testing.T) {
 			t.Errorf("a row with other columns than the head: %s", line)
 		}
 	}
-	if !strings.Contains(text, "1970-01-01") || !strings.Contains(text, "1 to 4 pairs") {
+	if !strings.Contains(text, "1970-01-01") || !strings.Contains(text, "1 to 5 pairs") {
 		t.Errorf("the table does not say when and how often:\n%s", text)
 	}
 }
