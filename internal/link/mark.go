@@ -43,8 +43,8 @@ func TaskStorage(name string) *ebpf.MapSpec {
 }
 
 // findMark loads the address of the task's mark into R0, or jumps where there can
-// be none for lack of memory, or because the kernel was interrupted in the middle
-// of the same.
+// be none for lack of memory, or because another task was interrupted in the middle
+// of the same; before Linux 6.2 also where there is one, in the latter case.
 func (g *gen) findMark(m *Marks, none string) {
 	g.emit(
 		asm.LoadMapPtr(asm.R1, m.Tasks.FD()),
@@ -115,7 +115,11 @@ func (lk *Linker) gate(g *gen, c plan.Call, l *Module, skip, report string) erro
 		g.countMark(l.Marks, CountKnown, -1)
 	default:
 		attach := g.label(fmt.Sprintf("attach%d", l.ID))
-		g.findMark(l.Marks, known)
+		none := known
+		if g.off.StorageFound && !l.Decides(c.Kind) {
+			none = skip // it is not known, and a later event or the iterator attaches it
+		}
+		g.findMark(l.Marks, none)
 		g.setMark(markKnown)
 		g.emit(
 			asm.JEq.Imm(asm.R2, 0, attach),

@@ -27,6 +27,10 @@ type Offsets struct {
 	// bpf_local_storage, and from the link of an element to its map, which may be
 	// negative. Where TaskStorage is 0 there is no such list.
 	TaskStorage, StorageList, StorageMap int16
+
+	// StorageFound says that the helper of tracing programs finds what a map keeps of
+	// a task also while another task is in the middle of the same: Linux 6.2.
+	StorageFound bool
 }
 
 // Find reads them from the kernel's type information.
@@ -68,6 +72,8 @@ func Find(kernel *btf.Spec) (*Offsets, error) {
 		o.InExecve, o.InExecveBit = int16(bits/8), 1<<(bits%8)
 	}
 	o.findStorage(kernel)
+	var finds *btf.Func
+	o.StorageFound = kernel.TypeByName("bpf_task_storage_get_recur", &finds) == nil
 	return &o, nil
 }
 
