@@ -167,30 +167,15 @@ func TestExecguardByHandle(t *testing.T) {
 	if name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil || strings.Contains(name, "bad") {
 		t.Fatalf("the file has the name %s, %v; the test needs one without", name, err)
 	}
-	table := newTable(t, Config{})
-	for _, c := range []struct {
-		name   string
-		params []string
-		denied bool
-	}{
+	tryRules(t, []ruleCase{
 		{"nothing", nil, false},
 		{"prefix", []string{"prefix=" + dir + "/"}, true},
 		{"directory", ids, true},
 		{"incomplete", []string{"deny_incomplete=y"}, true},
 		{"namespaces", []string{"deny_userns=y"}, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			m := loadFile(t, "execguard", execguardC, c.params...)
-			register(t, table, m)
-			err := (&exec.Cmd{Path: "/proc/self/fd/3", Args: []string{"load", "exit"}, ExtraFiles: []*os.File{opened}}).Run()
-			if errors.Is(err, os.ErrPermission) != c.denied || (err != nil) != c.denied {
-				t.Errorf("%v, want denied=%v", err, c.denied)
-			}
-			if err := table.Unregister(m); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
+	}, func() *exec.Cmd {
+		return &exec.Cmd{Path: "/proc/self/fd/3", Args: []string{"load", "exit"}, ExtraFiles: []*os.File{opened}}
+	})
 }
 
 // On a file system that ignores case a rule by path holds for the letters that were
@@ -223,30 +208,15 @@ func TestExecguardLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := filepath.Join(folds, "BAD", "Prog")
-	table := newTable(t, Config{})
-	for _, c := range []struct {
-		name   string
-		params []string
-		denied bool
-	}{
+	tryRules(t, []ruleCase{
 		{"nothing", nil, false},
 		{"prefix", []string{"prefix=" + dir + "/"}, false},
 		{"directory", idsOf(t, dir), true},
 		{"file", idsOf(t, file), true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			forgetNames(t)
-			m := loadFile(t, "execguard", execguardC, c.params...)
-			register(t, table, m)
-			err := (&exec.Cmd{Path: other, Args: []string{"load", "exit"}}).Run()
-			if errors.Is(err, os.ErrPermission) != c.denied || (err != nil) != c.denied {
-				t.Errorf("%v, want denied=%v", err, c.denied)
-			}
-			if err := table.Unregister(m); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
+	}, func() *exec.Cmd {
+		forgetNames(t)
+		return &exec.Cmd{Path: other, Args: []string{"load", "exit"}}
+	})
 }
 
 // On an overlay mount over several file systems a file has another device for stat than
@@ -279,21 +249,33 @@ func TestExecguardOverlay(t *testing.T) {
 	if slices.Equal(byStat, byMount) {
 		t.Fatalf("%v is what stat shows, and mountinfo; the test needs two", byStat)
 	}
+	tryRules(t, []ruleCase{{"stat", byStat, false}, {"mountinfo", byMount, true}}, func() *exec.Cmd {
+		return &exec.Cmd{Path: file, Args: []string{"load", "exit"}}
+	})
+}
+
+// ruleCase is a rule of execguard, and whether it denies what is tried.
+type ruleCase struct {
+	name   string
+	params []string
+	denied bool
+}
+
+// tryRules tries a command under each rule alone.
+func tryRules(t *testing.T, cases []ruleCase, command func() *exec.Cmd) {
+	t.Helper()
 	table := newTable(t, Config{})
-	for _, c := range []struct {
-		name   string
-		params []string
-		denied bool
-	}{{"stat", byStat, false}, {"mountinfo", byMount, true}} {
-		m := loadFile(t, "execguard", execguardC, c.params...)
-		register(t, table, m)
-		err := (&exec.Cmd{Path: file, Args: []string{"load", "exit"}}).Run()
-		if errors.Is(err, os.ErrPermission) != c.denied || (err != nil) != c.denied {
-			t.Errorf("%s: %v, want denied=%v", c.name, err, c.denied)
-		}
-		if err := table.Unregister(m); err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			m := loadFile(t, "execguard", execguardC, c.params...)
+			register(t, table, m)
+			if err := command().Run(); errors.Is(err, os.ErrPermission) != c.denied || (err != nil) != c.denied {
+				t.Errorf("%v, want denied=%v", err, c.denied)
+			}
+			if err := table.Unregister(m); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 
