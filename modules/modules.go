@@ -69,8 +69,15 @@ func (m *Module) Object() []byte {
 func (m *Module) Sandboxed() bool { return !strings.HasSuffix(m.built, ".o") }
 
 // IsStock reports whether b is the object of a stock module.
-func IsStock(b []byte) bool {
-	return slices.ContainsFunc(all, func(m *Module) bool { return m.built != "" && bytes.Equal(m.Object(), b) })
+func IsStock(b []byte) bool { return NameOf(b) != "" }
+
+// NameOf returns the name of the stock module that b is the object of, or "".
+func NameOf(b []byte) string {
+	i := slices.IndexFunc(all, func(m *Module) bool { return m.built != "" && bytes.Equal(m.Object(), b) })
+	if i < 0 {
+		return ""
+	}
+	return all[i].Name
 }
 
 func read(name string) []byte {

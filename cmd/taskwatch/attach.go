@@ -64,8 +64,7 @@ func (f *runFlags) attach(files moduleFiles) error {
 	}
 	modules, err := files.start(src, &reg, &f.modules)
 	if err != nil {
-		out.unbegun()
-		_ = out.close() // nothing was written
+		out.abandon()
 		return runFailed(err)
 	}
 	if src.Name() == ptrace.Name {

@@ -57,7 +57,7 @@ if the command line or a rule is wrong.`,
 				return &exitError{status: exitUsage, err: err}
 			}
 			if check {
-				fmt.Println(countRules(rules))
+				fmt.Println(plural(len(rules), "rule", "rules"))
 				return nil
 			}
 			mover := &classify.Mover{Rules: rules, Root: cmp.Or(root, procfs.UnifiedMount())}
@@ -95,13 +95,6 @@ func readRules(name string) (classify.Rules, error) {
 		return nil, fmt.Errorf("rules %q: there are none; give lines USER CONTROLLERS DESTINATION", name)
 	}
 	return rules, nil
-}
-
-func countRules(rules classify.Rules) string {
-	if len(rules) == 1 {
-		return "1 rule"
-	}
-	return fmt.Sprintf("%d rules", len(rules))
 }
 
 // classification moves processes until a signal ends it.
@@ -205,6 +198,6 @@ func (c *classification) decide(ctx context.Context, cancel func(), reg *taskwat
 		cancel()
 		return errors.Join(err, <-ended)
 	}
-	say("classifying by %s; Ctrl-C ends it", countRules(c.mover.Rules))
+	say("classifying by %s; Ctrl-C ends it", plural(len(c.mover.Rules), "rule", "rules"))
 	return <-ended
 }

@@ -67,28 +67,22 @@ func (p *page) line(format string, args ...any) {
 func (p *page) text(text string) {
 	for paragraph := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
 		p.line(".PP")
-		lines := strings.Split(strings.Trim(paragraph, "\n"), "\n")
-		for len(lines) > 0 {
-			n := slices.IndexFunc(lines, indented)
-			if n != 0 {
-				if n < 0 {
-					n = len(lines)
-				}
-				for _, line := range lines[:n] {
-					p.line("%s", roff(line))
-				}
-			} else {
-				if n = slices.IndexFunc(lines, func(line string) bool { return !indented(line) }); n < 0 {
-					n = len(lines)
-				}
-				p.verbatim(lines[:n])
+		verbatim := false
+		for line := range strings.SplitSeq(strings.Trim(paragraph, "\n"), "\n") {
+			indented := strings.HasPrefix(line, " ")
+			if indented && !verbatim {
+				p.line(".EX")
+			} else if verbatim && !indented {
+				p.line(".EE")
 			}
-			lines = lines[n:]
+			verbatim = indented
+			p.line("%s", roff(line))
+		}
+		if verbatim {
+			p.line(".EE")
 		}
 	}
 }
-
-func indented(line string) bool { return strings.HasPrefix(line, " ") }
 
 // verbatim writes lines that are not filled.
 func (p *page) verbatim(lines []string) {

@@ -142,6 +142,12 @@ func (o *output) unbegun() {
 	}
 }
 
+// abandon closes the files of a source that does not run, of which nothing was written.
+func (o *output) abandon() {
+	o.unbegun()
+	_ = o.close()
+}
+
 // close writes what is left, and the summary, and closes the files. It returns
 // the first error of each file that was written.
 func (o *output) close() error {

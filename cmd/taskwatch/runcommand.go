@@ -46,8 +46,7 @@ func (c *commandRun) run(files moduleFiles) (err error) {
 		say("watching with the source %s, not with a better one: %s", c.src.Name(), auto.OneLine(passed))
 	}
 	if err := c.relay.start(c.src, c.out.flush); err != nil {
-		c.out.unbegun()
-		_ = c.out.close() // nothing was written
+		c.out.abandon()
 		return runFailed(errors.Join(err, c.modules.close(), c.src.Close()))
 	}
 	return c.end(c.watch())
@@ -93,8 +92,7 @@ func (c *commandRun) attach(files moduleFiles) (err error) {
 		c.modules, err = files.start(c.src, &c.reg, &f.modules)
 	}
 	if err != nil {
-		c.out.unbegun()
-		_ = c.out.close() // nothing was written
+		c.out.abandon()
 	}
 	return err
 }

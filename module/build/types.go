@@ -9,13 +9,9 @@ import (
 	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
-// typesSection is the name of the custom section of a module that says of what types the
-// values are that 'taskwatch map' reads, and the structs that it sends: "NAME TYPE" by
-// line. Nothing else of what the compiler knows of types is part of a module.
-const typesSection = "taskwatch.types"
-
-// withTypes appends the types of a module's values to its file. linked is the same
-// module with all that the compiler knows of it.
+// withTypes appends the types of the values that 'taskwatch map' reads, and of the structs
+// that a module sends, to its file: nothing else of what the compiler knows of types is
+// part of a module. linked is the same module with all of it.
 func withTypes(file, linked []byte) ([]byte, error) {
 	sections := customSections(linked)
 	data, err := dwarf.New(sections[".debug_abbrev"], nil, nil, sections[".debug_info"], sections[".debug_line"], nil, sections[".debug_ranges"], sections[".debug_str"])
@@ -40,8 +36,8 @@ func withTypes(file, linked []byte) ([]byte, error) {
 		if err != nil {
 			continue // nobody knows all of what a type may be
 		}
-		if p, ok := of.(*dwarf.PtrType); ok && strings.HasPrefix(name, emitted) {
-			of = p.Type
+		if p, ok := of.(*dwarf.PtrType); ok && strings.HasPrefix(name, cvalue.EmittedPrefix) {
+			of = p.Type // it points to nothing, and is there for its type
 		} else if of = storedIn(of); of == nil {
 			continue
 		}
@@ -56,12 +52,8 @@ func withTypes(file, linked []byte) ([]byte, error) {
 	if lines.Len() == 0 {
 		return file, nil
 	}
-	return appendSection(file, typesSection, lines.String()), nil
+	return appendSection(file, cvalue.TypesSection, lines.String()), nil
 }
-
-// emitted is how the names of variables begin that point to nothing: what they would point
-// to is what task_watcher_emit_struct() sends.
-const emitted = "__tw_emitted_"
 
 // storedIn returns the type of what task_storage() or process_storage() keeps, if a
 // variable of type t is one, or nil: see the headers.

@@ -5,6 +5,7 @@ import (
 	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/kernel"
 	"github.com/taskwatch/taskwatch/module/wasm"
+	stock "github.com/taskwatch/taskwatch/modules"
 )
 
 // File is a module that was read, but not loaded.
@@ -25,7 +26,7 @@ func Parse(name string, b []byte, sandbox *wasm.Parser) (*File, error) {
 	f := &File{name: name}
 	var err error
 	if f.kind, err = kindOf(b); err == nil {
-		f.stock = stockName(b)
+		f.stock = stock.NameOf(b)
 		switch f.kind {
 		case Kernel:
 			f.kernel, err = kernel.Parse(name, b)

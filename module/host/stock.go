@@ -1,25 +1,13 @@
 package host
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/taskwatch/taskwatch/internal/label"
-	stock "github.com/taskwatch/taskwatch/modules"
 )
-
-// stockName returns the name of the stock module that a file is, or "".
-func stockName(b []byte) string {
-	for _, m := range stock.All() {
-		if m.Object() != nil && bytes.Equal(b, m.Object()) {
-			return m.Name
-		}
-	}
-	return ""
-}
 
 // pathParams are the parameters of stock modules that are compared with absolute paths.
 var pathParams = map[string]string{"auditrec": "exe", "execguard": "prefix", "execrule": "program", label.Module: "exe"}

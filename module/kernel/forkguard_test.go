@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -132,29 +131,15 @@ func TestForkguardUsers(t *testing.T) {
 func bombOfIDs(t *testing.T, user int) string {
 	t.Helper()
 	cmd := bomb(t, uint32(user), "100", "-1", "ids")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	said := bufio.NewReader(out)
-	if _, err := said.ReadString('\n'); err != nil {
-		t.Error(err)
-	}
+	held, _ := testutil.Hold(t, cmd)
 	users := fmt.Sprintf("0 %d 1\n1 300000 100\n", user)
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/uid_map", cmd.Process.Pid), []byte(users), 0); err != nil {
 		t.Error(err)
 	}
-	if _, err := in.Write([]byte{0}); err != nil {
+	if _, err := held.In.Write([]byte{0}); err != nil {
 		t.Error(err)
 	}
-	line, _ := said.ReadString('\n')
+	line, _ := held.Out.ReadString('\n')
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}

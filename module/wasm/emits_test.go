@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // A struct arrives as JSON, with its members in their order, and as its bytes where nobody
@@ -36,7 +37,7 @@ func TestStructsAreSentAsJSON(t *testing.T) {
 	if got := sent(code); !slices.Equal(got, want) {
 		t.Errorf("the records are %q, want %q", got, want)
 	}
-	untyped := bytes.Replace(code, []byte(typesSection), []byte("taskwatch.other"), 1)
+	untyped := bytes.Replace(code, []byte(cvalue.TypesSection), []byte("taskwatch.other"), 1)
 	got := sent(untyped)
 	if len(got) != len(want) || len(got[0]) != 32 || got[1] != "\x01" || got[4] != "bytes" {
 		t.Errorf("without types the records are %q", got)

@@ -139,9 +139,6 @@ func (h *host) send(mod api.Module, stack []uint64, as func([]byte) []byte) {
 		return
 	}
 	data, ok := mod.Memory().Read(uint32(stack[0]), n)
-	if ok && h.event != nil && h.onEmit != nil {
-		data = as(data)
-	}
 	switch {
 	case h.event == nil:
 		errnoResult(stack, syscall.EINVAL)
@@ -149,10 +146,13 @@ func (h *host) send(mod api.Module, stack []uint64, as func([]byte) []byte) {
 		errnoResult(stack, syscall.EFAULT)
 	case h.onEmit == nil:
 		errnoResult(stack, syscall.ENOENT)
-	case !h.emits.take(len(data)) || !h.dog.outside(func() { h.onEmit(data) }):
-		h.emitsDropped.Add(1)
-		errnoResult(stack, syscall.EAGAIN)
 	default:
+		data = as(data)
+		if !h.emits.take(len(data)) || !h.dog.outside(func() { h.onEmit(data) }) {
+			h.emitsDropped.Add(1)
+			errnoResult(stack, syscall.EAGAIN)
+			return
+		}
 		h.emitted.Add(1)
 		stack[0] = 0
 	}

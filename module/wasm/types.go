@@ -2,17 +2,13 @@ package wasm
 
 import (
 	"bytes"
-	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
-// typesSection is the custom section with the types of what a module in C keeps and
-// sends, "NAME TYPE" by line: the compiler knows them, and the module does not.
-const typesSection = "taskwatch.types"
-
-// described are descriptions of types by name.
+// described are the descriptions in [cvalue.TypesSection] by name.
 type described map[string]string
 
 func readTypes(section []byte) described {
@@ -45,7 +41,7 @@ func (e *emitTypes) of(number, size uint32) cvalue.Type {
 	if t := e.known[number]; t != nil && cvalue.Size(t) == int(size) {
 		return t
 	}
-	t, err := e.described.of(fmt.Sprintf("__tw_emitted_%d", number), size)
+	t, err := e.described.of(cvalue.EmittedPrefix+strconv.FormatUint(uint64(number), 10), size)
 	if err != nil || t == nil {
 		return nil
 	}

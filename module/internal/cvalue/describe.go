@@ -22,6 +22,15 @@ import (
 //
 // Names may be left out. An anonymous member is one without a name.
 
+// TypesSection is the name of the custom section of a module in C that has the
+// descriptions of what it keeps and sends, "NAME TYPE" by line: the compiler knows them,
+// and the module does not.
+const TypesSection = "taskwatch.types"
+
+// EmittedPrefix is how the names begin of what task_watcher_emit_struct() sends; a number
+// follows.
+const EmittedPrefix = "__tw_emitted_"
+
 // The limits of a description: a module can say anything.
 const (
 	maxDescribed = 64 << 10 // bytes
