@@ -7,8 +7,9 @@ import (
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
-// The rows of the table that have a daemon lose nothing, with many streams, with
-// filters, and below other processes.
+// The rows of the table that have a daemon lose nothing that it does not tell of, with
+// many streams, with filters, and below other processes. What else runs on the machine
+// is in these streams, too, and may be more than their readers can take.
 func TestGrowthWithStreams(t *testing.T) {
 	testutil.Root(t)
 	testutil.Long(t)
@@ -28,8 +29,8 @@ func TestGrowthWithStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range results {
-		if len(r.Loads) != 1 || r.Loads[0].Events == 0 || r.Loads[0].Lost != 0 {
-			t.Errorf("%s: %d: %+v", r.What, r.Many, r.Loads)
+		if len(r.Loads) != 1 || r.Loads[0].Events == 0 || r.Loads[0].Lost < 0 || uint64(r.Loads[0].Lost) > r.Told {
+			t.Errorf("%s: %d: %d told of as lost: %+v", r.What, r.Many, r.Told, r.Loads)
 		}
 	}
 }

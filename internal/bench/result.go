@@ -56,6 +56,7 @@ type Result struct {
 	Missing string       `json:"missing,omitempty"` // why it was not measured
 	Shared  bool         `json:"shared"`
 	PeakRSS uint64       `json:"peak_rss_bytes,omitempty"`
+	Told    uint64       `json:"told_lost,omitempty"` // events, of whatever task, that it said were lost
 	Loads   []LoadResult `json:"loads,omitempty"`
 
 	Latency *Latency `json:"latency,omitempty"`

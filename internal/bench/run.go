@@ -74,7 +74,7 @@ type measurement struct {
 	alone, watched, ratio, cpu [numLoads][]float64
 	cpuTotal, timeTotal        [numLoads]time.Duration
 	events, seen               tally
-	rss                        uint64
+	rss, told                  uint64
 	latency                    latencies
 }
 
@@ -283,6 +283,7 @@ func (m *measurement) run(ctx context.Context, took *runs) error {
 	for _, l := range m.cfg.Loads {
 		m.saw(l, report.Seen[l])
 	}
+	m.told += report.Lost
 	if report.Latency != nil {
 		m.latency.merge(report.Latency)
 	}
@@ -322,7 +323,7 @@ func (m *measurement) saw(l Load, seen [taskwatch.NumKinds]uint64) {
 }
 
 func (m *measurement) result() Result {
-	r := Result{Watcher: m.w.Name, Does: m.w.Does, Shared: m.cfg.Shared, PeakRSS: m.rss}
+	r := Result{Watcher: m.w.Name, Does: m.w.Does, Shared: m.cfg.Shared, PeakRSS: m.rss, Told: m.told}
 	for _, l := range m.cfg.Loads {
 		lr := LoadResult{
 			Load: l.String(), Operations: m.n[l],

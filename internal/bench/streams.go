@@ -15,9 +15,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/internal/procfs"
+	"github.com/taskwatch/taskwatch/internal/sys"
+	"github.com/taskwatch/taskwatch/record"
 )
 
 // streamsWanted is what a daemon's clients want: streams by their queries. Events are
@@ -111,7 +115,6 @@ func readStreams(o order) (*childReport, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	report := &childReport{}
-	count := jsonLines(&programs{tag: o.tag})
 	var all sync.WaitGroup
 	for i, text := range wanted.Queries {
 		query, err := url.ParseQuery(text)
@@ -134,20 +137,73 @@ func readStreams(o order) (*childReport, error) {
 				_, _ = io.Copy(io.Discard, lines) // until the end
 				return
 			}
-			for {
-				line, err := lines.ReadString('\n')
-				if err != nil {
-					return
-				}
-				if load, k, ok := count(strings.TrimSpace(line)); ok {
-					report.Seen[load][k]++
-				}
-			}
+			report.read(lines, o.tag)
+			cancel()
 		})
 	}
 	o.ready()
 	<-o.stop
-	cancel()
+	defer time.AfterFunc(startTimeout, cancel).Stop()
+	o.tag.markUntil(ctx.Done())
 	all.Wait()
 	return report, nil
+}
+
+// marking is the name of tasks that only show how far a stream has come, and markEvery is
+// how far apart they are made.
+const (
+	marking   = "mark"
+	markEvery = 100 * time.Millisecond
+)
+
+// markUntil makes such tasks until done: what happened before is told before them.
+func (t tag) markUntil(done <-chan struct{}) {
+	name := string(t) + marking
+	for {
+		go sys.OnThread(func() { _ = sys.SetName(name) }) // and ends
+		select {
+		case <-done:
+			return
+		case <-time.After(markEvery):
+		}
+	}
+}
+
+// mostMarks is how many marks are waited for frees that may be among what is lost.
+const mostMarks = 50
+
+// read counts the events and the losses of a stream until its end, or until it has come
+// to a mark, and to the free of each task that is counted. Frees take their time where
+// the machine is busy.
+func (r *childReport) read(lines *bufio.Reader, t tag) {
+	count := jsonLines(&programs{tag: t})
+	mark := fmt.Sprintf(`"comm":"%s%s"`, t, marking)
+	for marks := 0; marks == 0 || !r.freed() && (r.Lost == 0 || marks < mostMarks); {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return
+		}
+		load, k, ok := count(strings.TrimSpace(line))
+		switch {
+		case ok:
+			r.Seen[load][k]++
+			marks = min(marks, 1)
+		case strings.HasPrefix(line, `{"event":"lost"`):
+			if it, err := record.Decode([]byte(line)); err == nil {
+				r.Lost += it.Loss.Count
+			}
+		case strings.HasPrefix(line, `{"event":"exit"`) && strings.Contains(line, mark):
+			marks++
+		}
+	}
+}
+
+// freed reports whether as many tasks of the loads were freed as have ended.
+func (r *childReport) freed() bool {
+	for _, n := range r.Seen {
+		if n[taskwatch.Free] < n[taskwatch.Exit] {
+			return false
+		}
+	}
+	return true
 }

@@ -38,3 +38,12 @@ func prctlGet(option int) (int, error) {
 	}
 	return int(value), nil
 }
+
+// SetName gives the calling thread a name, of which 15 bytes are kept.
+func SetName(name string) error {
+	b, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return err
+	}
+	return unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(b)), 0, 0, 0)
+}
