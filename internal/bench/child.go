@@ -73,7 +73,7 @@ func Child(args []string, in io.Reader, out io.Writer) (err error) {
 		close(stop)
 	}()
 	ready := func() { _, _ = io.WriteString(out, readyLine) } // who does not hear it kills
-	report, err := watch(order{arg: arg, tag: tag(args[1]), self: os.Args[1 : len(os.Args)-len(args)], ready: ready, stop: stop})
+	report, err := watch(order{arg: arg, tag: tag(args[1]), self: os.Args[1:max(1, len(os.Args)-len(args))], ready: ready, stop: stop})
 	if err != nil {
 		return err
 	}
