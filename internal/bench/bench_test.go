@@ -21,7 +21,8 @@ func testConfig() Config {
 	return Config{Self: []string{"/proc/self/exe", childArg}, Pairs: 1, Operations: testutil.Size(48, 48, 160), Shared: true}
 }
 
-// Every watcher of taskwatch tells of exactly what the loads did.
+// Every watcher of taskwatch tells of exactly what the loads did, but for what it says is
+// lost: what else runs on the machine may fill its buffers.
 func TestNothingIsLost(t *testing.T) {
 	testutil.Root(t)
 	testutil.Long(t)
@@ -49,8 +50,8 @@ func TestNothingIsLost(t *testing.T) {
 				lr.Lost -= lr.LostOf[taskwatch.Free.String()]
 			}
 			load, _ := tag("").load(lr.Load)
-			if want := sum(load.truth(cfg.Operations), all[i].Kinds); lr.Events != want || lr.Lost != 0 || lr.Operations != cfg.Operations {
-				t.Errorf("%s, load %s: %d events in %d operations, %v lost; want %d events", r.Watcher, lr.Load, lr.Events, lr.Operations, lr.LostOf, want)
+			if want := sum(load.truth(cfg.Operations), all[i].Kinds); lr.Events != want || !isTold(&r, &lr) || lr.Operations != cfg.Operations {
+				t.Errorf("%s, load %s: %d events in %d operations, %v lost, %d told of; want %d events", r.Watcher, lr.Load, lr.Events, lr.Operations, lr.LostOf, r.Told, want)
 			}
 			if lr.Ratio.Median <= 0 || lr.AloneNS.Median <= 0 || lr.WatchedNS.Median <= 0 || lr.CPUPerUS.Median < 0 {
 				t.Errorf("%s, load %s: %+v", r.Watcher, lr.Load, lr)
@@ -77,6 +78,12 @@ func TestNothingIsLost(t *testing.T) {
 	if err := json.Unmarshal(text.Bytes(), &back); err != nil || len(back) != len(results) {
 		t.Errorf("JSON does not come back: %v", err)
 	}
+}
+
+// isTold reports whether a watcher has told of no more events of a load than there were,
+// and of those that are missing that they are lost.
+func isTold(r *Result, l *LoadResult) bool {
+	return l.Lost >= 0 && uint64(l.Lost) <= r.Told
 }
 
 // Of a tool that is there, the output is understood; one that is not is named.

@@ -6,11 +6,25 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/record"
 )
 
 // counting tells which event of which load a line of output tells of, if any.
 // It sees the lines in their order.
 type counting func(line string) (Load, taskwatch.Kind, bool)
+
+// line counts a line of output, and reports whether it is an event of a load.
+func (r *childReport) line(line string, count counting) bool {
+	load, k, ok := count(line)
+	if ok {
+		r.Seen[load][k]++
+	} else if strings.HasPrefix(line, `{"event":"lost"`) {
+		if it, err := record.Decode([]byte(line)); err == nil {
+			r.Lost += it.Loss.Count
+		}
+	}
+	return ok
+}
 
 func bpftraceLines(p *programs) counting {
 	return func(line string) (Load, taskwatch.Kind, bool) {

@@ -125,7 +125,7 @@ func (r *running) stop() (report *childReport, err error) {
 	if r.w.tool != "" {
 		_ = r.cmd.Process.Signal(unix.SIGINT)
 		_ = r.wait() // its exit status means nothing: it was interrupted
-		return report, r.countFile(&report.Seen)
+		return report, r.countFile(report)
 	}
 	_ = r.stdin.Close()
 	err = json.NewDecoder(r.out).Decode(report)
@@ -133,7 +133,7 @@ func (r *running) stop() (report *childReport, err error) {
 		return nil, fmt.Errorf("bench: %s: %w %s", r.w.Name, errors.Join(err, e), r.stderr)
 	}
 	if r.w.toFile {
-		err = r.countFile(&report.Seen)
+		err = r.countFile(report)
 	}
 	return report, err
 }
@@ -151,7 +151,7 @@ func (r *running) kill() {
 	}
 }
 
-func (r *running) countFile(seen *tally) error {
+func (r *running) countFile(report *childReport) error {
 	f, err := os.Open(r.file)
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
@@ -161,9 +161,7 @@ func (r *running) countFile(seen *tally) error {
 	lines.Buffer(nil, 1<<20)
 	count := r.w.lines(r.p)
 	for lines.Scan() {
-		if load, k, ok := count(lines.Text()); ok {
-			seen[load][k]++
-		}
+		report.line(lines.Text(), count)
 	}
 	return lines.Err()
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/internal/sys"
-	"github.com/taskwatch/taskwatch/record"
 )
 
 // streamsWanted is what a daemon's clients want: streams by their queries. Events are
@@ -183,15 +182,9 @@ func (r *childReport) read(lines *bufio.Reader, t tag) {
 		if err != nil {
 			return
 		}
-		load, k, ok := count(strings.TrimSpace(line))
 		switch {
-		case ok:
-			r.Seen[load][k]++
+		case r.line(strings.TrimSpace(line), count):
 			marks = min(marks, 1)
-		case strings.HasPrefix(line, `{"event":"lost"`):
-			if it, err := record.Decode([]byte(line)); err == nil {
-				r.Lost += it.Loss.Count
-			}
 		case strings.HasPrefix(line, `{"event":"exit"`) && strings.Contains(line, mark):
 			marks++
 		}
