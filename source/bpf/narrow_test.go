@@ -79,12 +79,7 @@ func (s *narrowed) start(t testing.TB, cfg Config) (reg *taskwatch.Registry, src
 		}
 	})
 	t.Cleanup(stop)
-	select {
-	case <-ready:
-	case err := <-done:
-		done <- err
-		t.Fatal(err)
-	}
+	waitReady(t, ready, done)
 	return reg, src, stop
 }
 

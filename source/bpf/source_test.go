@@ -121,12 +121,24 @@ func newWatchOn(t testing.TB, cfg Config, kinds taskwatch.Kinds, reads taskwatch
 			t.Error("the source does not end")
 		}
 	})
+	waitReady(t, ready, w.done)
+	return w
+}
+
+// waitReady waits for a source that runs to be ready. Its error stays in done: a
+// command may have ended before this is noticed.
+func waitReady(t testing.TB, ready <-chan struct{}, done chan error) {
+	t.Helper()
 	select {
 	case <-ready:
-	case err := <-w.done:
-		t.Fatal(err)
+	case err := <-done:
+		done <- err
+		select {
+		case <-ready:
+		default:
+			t.Fatal(err)
+		}
 	}
-	return w
 }
 
 // missed returns how often the kernel has passed by the hooks of some kinds of events.
