@@ -38,6 +38,7 @@ func newCommandTree(pid int, frees bool) *commandTree {
 // begin forgets the tasks, but for the command.
 func (t *commandTree) begin() {
 	t.filter, _ = newFilter(&choice{pid: t.pid, tree: true}) // the pid is one
+	t.filter.tree.UntilFree = t.frees
 	t.unfreed = map[taskwatch.TaskID]struct{}{}
 }
 

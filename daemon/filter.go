@@ -22,8 +22,8 @@ type filter struct {
 	root *process.Process
 }
 
-// remembered is how many processes that have ended are known by their pid: a
-// module's records and failures may come after the end.
+// remembered is how many processes that have ended, and that were freed where frees
+// come, are known by their pid: a module's records and failures may come after that.
 const remembered = 1024
 
 func newFilter(c *choice) (*filter, error) {

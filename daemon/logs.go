@@ -217,6 +217,7 @@ func (d *Daemon) newLog(c LogConfig) (*logFile, error) {
 		return nil, err
 	}
 	d.useNames(s, true)
+	s.awaitFrees(d.delivered())
 	l := &logFile{stream: s, cfg: c}
 	if c.Format == LogJournald {
 		l.sink = newJournalSink(&c, s, d.log, d.fail)

@@ -291,6 +291,7 @@ func (s *stream) waiting() int {
 // call of send has the start alone: from then on the events are complete.
 func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 	d.useNames(s, d.access.mayChange(peerFrom(ctx)))
+	s.awaitFrees(d.delivered())
 	if s.after != nil {
 		return d.resumable(ctx, s, send)
 	}
@@ -320,6 +321,24 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 		return ctx.Err()
 	case <-d.ending:
 		return ErrClosing
+	}
+}
+
+// delivered returns the kinds of events that the source delivers.
+func (d *Daemon) delivered() taskwatch.Kinds {
+	caps := d.source.Capabilities()
+	return caps.Kinds()
+}
+
+// awaitFrees has a stream know processes until they are freed, where frees come:
+// any number of other processes may end before that. Call it before the first item.
+func (s *stream) awaitFrees(delivered taskwatch.Kinds) {
+	frees := (s.kinds & delivered).Has(taskwatch.Free)
+	if s.filter.tree != nil {
+		s.filter.tree.UntilFree = frees
+	}
+	if s.where != nil && s.where.tree != nil {
+		s.where.tree.UntilFree = frees
 	}
 }
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -18,6 +19,7 @@ import (
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/process"
+	"github.com/taskwatch/taskwatch/record"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
@@ -200,6 +202,50 @@ func TestStreamTree(t *testing.T) {
 	pids(10, 11, 13)
 	if lines, _ := s.take(); len(lines) > 0 {
 		t.Errorf("clones were sent: %s", lines)
+	}
+}
+
+// A process is known until it is freed, however many others end before that, where
+// frees come.
+func TestStreamOfATreeAwaitsFrees(t *testing.T) {
+	for _, r := range []*api.EventsRequest{
+		{Events: []string{"free"}, Filter: &api.Filter{Pid: 10, Tree: true}},
+		{Events: []string{"free"}, Filter: &api.Filter{Where: "ancestors.exists(a, a.pid == 10)", HideUnknown: true}},
+	} {
+		for delivered, want := range map[taskwatch.Kinds]string{taskwatch.AllKinds: "[13 14]", taskwatch.KindsOf(taskwatch.Exit): "[14]"} {
+			s := newTestStream(t, 1<<20, r)
+			s.awaitFrees(delivered)
+			event := func(k taskwatch.Kind, pid, ppid int) {
+				tk := task(pid, ppid, 0, "", "")
+				tk.ID.N = uint64(pid)
+				s.event(&taskwatch.Event{Kind: k, Exit: taskwatch.ExitStatus{Group: k == taskwatch.Exit}, Task: tk})
+			}
+			event(taskwatch.Exec, 10, 1)
+			event(taskwatch.Clone, 12, 10)
+			event(taskwatch.Clone, 13, 12)
+			event(taskwatch.Clone, 14, 10)
+			event(taskwatch.Exit, 12, 10)
+			event(taskwatch.Exit, 13, 1)
+			for pid := 100; pid < 100+2*remembered; pid++ {
+				event(taskwatch.Clone, pid, 1)
+				event(taskwatch.Exit, pid, 1)
+			}
+			event(taskwatch.Exit, 14, 10)
+			event(taskwatch.Free, 13, 1)
+			event(taskwatch.Free, 14, 10)
+			lines, _ := s.take()
+			var got []int
+			for in := record.NewReader(bytes.NewReader(lines), "stream"); ; {
+				it, err := in.Next()
+				if err != nil {
+					break
+				}
+				got = append(got, it.Event.Task.PID)
+			}
+			if fmt.Sprint(got) != want {
+				t.Errorf("%v, of a source of %v: the frees of %v, want %v", r, delivered, got, want)
+			}
+		}
 	}
 }
 

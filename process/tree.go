@@ -37,7 +37,8 @@ const maxDead = 64
 // process is a new one. The zero value is ready for use.
 type Tree struct {
 	// UntilFree keeps a process until its leader's free event. Set it before
-	// the first item, and only if free events come.
+	// the first item, and only if free events come. Where many are lost, the
+	// processes that wait for them are forgotten at some time.
 	UntilFree bool
 
 	// Remember is how many ended processes can still be found by pid, for later
@@ -181,6 +182,19 @@ func (t *Tree) forget() {
 	t.ended, t.oldest = nil, 0
 }
 
+// makeRoom forgets the processes whose frees do not come, for they were lost; and
+// everything where that gives little room.
+func (t *Tree) makeRoom() {
+	for _, p := range t.byPID {
+		if p.Ended {
+			t.remove(p)
+		}
+	}
+	if len(t.byPID) > maxTasks/4*3 {
+		t.forget()
+	}
+}
+
 // find returns the process of an event's task, unless its pid was reused.
 func (t *Tree) find(ev *taskwatch.Event, step *Step) *Process {
 	p := t.byPID[ev.Task.PID]
@@ -260,7 +274,7 @@ func (t *Tree) maker(ev *taskwatch.Event, has taskwatch.Fields) (p *Process, kno
 
 func (t *Tree) keep(p *Process) {
 	if len(t.byPID) >= maxTasks {
-		t.forget()
+		t.makeRoom()
 	}
 	if t.byPID == nil {
 		t.byPID = map[int]*Process{}

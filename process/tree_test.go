@@ -296,6 +296,19 @@ func TestLostExitsAreBounded(t *testing.T) {
 	}
 }
 
+// Processes that wait for frees which do not come cost nobody else the tree.
+func TestLostFreesAreBounded(t *testing.T) {
+	l := life{tree: Tree{UntilFree: true}}
+	l.clone(1, 0)
+	for pid := 2; pid <= maxTasks+10; pid++ {
+		l.clone(pid, 1)
+		l.exit(pid)
+	}
+	if p, _ := l.tree.Len(); p != 11 || l.tree.At(1) == nil || l.tree.At(1).NumChildren() != 10 {
+		t.Errorf("%d processes are kept, want the one that lives and the last 10", p)
+	}
+}
+
 func TestPIDIsUsedAgain(t *testing.T) {
 	var l life
 	l.clone(1, 0)
