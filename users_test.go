@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,8 +17,8 @@ import (
 )
 
 // Tests of two packages run at the same time. What a test counts as the doings of a
-// user whom it has made up is nobody else's only if no other package's tests have
-// the same one: those from 34500 to 34599 are each of one package.
+// user or a group that it has made up, or denies them, is nobody else's only if no other
+// package's tests have the same one: those from 34500 to 34599 are each of one package.
 func TestUsersOfTests(t *testing.T) {
 	testutil.Require(t, testutil.NeedsSource("go.mod"))
 	users := map[int]string{} // where they are
@@ -43,16 +45,26 @@ func TestUsersOfTests(t *testing.T) {
 	if len(users) < 2 {
 		t.Errorf("there are %d users", len(users))
 	}
-	if found := usersIn(parsed(t, "package p\n\nconst a, b, c = 34_501, 34600, 0x1\n")); len(found) != 1 || found[0] != 34501 {
+	found := usersIn(parsed(t, "package p\n\nconst a, b, c, d, e = 34_501, 34600, 0x1, \"uid=34502,\", `12345012`\n"))
+	if !slices.Equal(found, []int{34501, 34502}) {
 		t.Errorf("found %v", found)
 	}
 }
 
+var userInText = regexp.MustCompile(`\b345[0-9]{2}\b`)
+
 func usersIn(f *ast.File) (users []int) {
 	ast.Inspect(f, func(n ast.Node) bool {
-		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.INT {
+		switch lit, _ := n.(*ast.BasicLit); {
+		case lit == nil:
+		case lit.Kind == token.INT:
 			if user, err := strconv.ParseInt(lit.Value, 0, 64); err == nil && user/100 == 345 {
 				users = append(users, int(user))
+			}
+		case lit.Kind == token.STRING: // a command's, or what is expected
+			for _, text := range userInText.FindAllString(lit.Value, -1) {
+				user, _ := strconv.Atoi(text)
+				users = append(users, user)
 			}
 		}
 		return true

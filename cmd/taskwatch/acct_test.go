@@ -55,7 +55,7 @@ func accounts(t *testing.T, file string) (list []*accountOf) {
 const accounted = `
 (:; exit 3)
 /bin/true
-setpriv --reuid 12345 --regid 23456 --clear-groups /bin/sh -c 'exit 7'
+setpriv --reuid 34581 --regid 34582 --clear-groups /bin/sh -c 'exit 7'
 sh -c 'kill -9 $$'
 sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done'
 (exec -a other /bin/sleep 0.3)

@@ -125,7 +125,7 @@ func TestAcctWaits(t *testing.T) {
 		}
 		return w, false
 	}
-	const uncounted, counted = 23457, 23458 // nobody else runs as these
+	const uncounted, counted = 34588, 34589 // nobody else runs as these
 	set("0")
 	contenders(t, uncounted)
 	set("1")

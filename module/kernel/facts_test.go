@@ -19,7 +19,7 @@ import (
 // function of the kernel that is not there is left out.
 func TestFacts(t *testing.T) {
 	testutil.Root(t)
-	const group = 23458
+	const group = 34595
 	m := loadFile(t, "facts", "testdata/modules/facts.c", param("gid", group))
 	register(t, newTable(t, Config{}), m)
 

@@ -63,7 +63,7 @@ func TestForkguard(t *testing.T) {
 	support(t)
 	testutil.Require(t, needsVeto)
 	quietKernel(t)
-	const user = 12345
+	const user = 34590
 	table := newTable(t, Config{})
 	m := loadFile(t, "forkguard", forkguardC, "limit=40", param("uid", user))
 	register(t, table, m)
@@ -112,7 +112,7 @@ func TestForkguardUsers(t *testing.T) {
 	bombs := []string{"100", "100 20", "100 -1 thread", "100 -1 deeper"}
 	said := make([]string, len(bombs))
 	for i, args := range bombs {
-		cmd := bomb(t, uint32(12345+i), strings.Fields(args)...)
+		cmd := bomb(t, uint32(34591+i), strings.Fields(args)...)
 		all.Go(func() { said[i] = explode(t, cmd) })
 	}
 	all.Wait()

@@ -20,7 +20,7 @@ func TestChangeOfIDs(t *testing.T) {
 	if s.FEntry != nil && s.PrepareExec != nil {
 		testutil.NeedsKernel(6, 10).Skip(t, s.PrepareExec.Error())
 	}
-	const user = 23459
+	const user = 34587
 	dir := t.TempDir()
 	path := testutil.BuildC(t, "-static", "testdata/driver.c")
 	driver, err := os.ReadFile(path)

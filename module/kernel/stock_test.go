@@ -32,7 +32,7 @@ func TestAcct(t *testing.T) {
 	table := newTable(t, Config{})
 	m := loadFile(t, "acct", "../../modules/acct/acct.c")
 	register(t, table, m)
-	const user = 23456 // nobody else runs as it
+	const user = 34585 // nobody else runs as it
 	cmd := exec.Command(testutil.BuildC(t, "-static", "testdata/burn.c"), "20", "10")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -70,7 +70,7 @@ func TestAcct(t *testing.T) {
 // A record for which no memory is free is counted, and others are made when some is.
 func TestAuditrecIsBusy(t *testing.T) {
 	table := newTable(t, Config{})
-	const user = 23460 // nobody else runs as it
+	const user = 34586 // nobody else runs as it
 	m := loadFile(t, "auditrec", "../../modules/auditrec/auditrec.c", fmt.Sprintf("uid=%d", user))
 	register(t, table, m)
 	slots := m.coll.Maps["entries"]

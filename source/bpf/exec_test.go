@@ -246,7 +246,7 @@ func TestSetuidExec(t *testing.T) {
 	if err := os.WriteFile(program, image, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chown(program, 12345, 23456); err != nil {
+	if err := os.Chown(program, 34583, 34584); err != nil {
 		testutil.Root(t)
 		t.Fatal(err)
 	}
@@ -261,8 +261,8 @@ func TestSetuidExec(t *testing.T) {
 	if len(events) != 3 || events[0].Kind != taskwatch.UID || events[1].Kind != taskwatch.GID || events[2].Kind != taskwatch.Exec {
 		t.Fatalf("got %d events, want uid, gid and exec", len(events))
 	}
-	uid := taskwatch.IDs{0, 12345, 12345, 12345}
-	gid := taskwatch.IDs{0, 23456, 23456, 23456}
+	uid := taskwatch.IDs{0, 34583, 34583, 34583}
+	gid := taskwatch.IDs{0, 34584, 34584, 34584}
 	var root taskwatch.IDs
 	if ev := events[0]; ev.Cause != taskwatch.CauseExec || ev.OldIDs != root || ev.Task.UID != uid {
 		t.Errorf("uid: %v from %v to %v, want exec from %v to %v", ev.Cause, ev.OldIDs, ev.Task.UID, root, uid)

@@ -47,7 +47,7 @@ func answersOf(t testing.TB, globals []module.Global, err error, failed uint64) 
 }
 
 const (
-	group = 23456 // of the workload: nobody else has it
+	group = 34560 // of the workload: nobody else has it
 	user  = 4242  // complained of
 )
 

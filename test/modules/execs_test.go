@@ -23,7 +23,7 @@ import (
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
-const execGroup = 23457 // of the programs: nobody else has it
+const execGroup = 34561 // of the programs: nobody else has it
 
 // execCase is a program to run, and what a module learns of it.
 type execCase struct {

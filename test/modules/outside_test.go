@@ -54,7 +54,7 @@ func TestStorageFromOutside(t *testing.T) {
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			group := 23463 + i // nobody else has it
+			group := 34564 + i // nobody else has it
 			m, globals := way.load(t, map[string]string{"gid": fmt.Sprint(group)})
 			keptFromOutside(t, m, globals, group)
 		})

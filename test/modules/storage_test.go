@@ -82,7 +82,7 @@ func hasSeen(t *testing.T, how string, want seen, globals func() seen) {
 // the others, and when another one runs a program, in the kernel as in the sandbox.
 func TestStorageOfAProcess(t *testing.T) {
 	testutil.Root(t)
-	const group = 23461 // nobody else has it
+	const group = 34562 // nobody else has it
 	params := map[string]string{"gid": fmt.Sprint(group)}
 	var live taskwatch.Registry
 	inSandbox := loadSandboxed(t, &live, "testdata/modules/byprocess.c", params)
@@ -126,7 +126,7 @@ func TestStorageOfAProcess(t *testing.T) {
 // that had none.
 func TestStorageOfAProcessFromOutside(t *testing.T) {
 	testutil.Root(t)
-	const group = 23462 // nobody else has it
+	const group = 34563 // nobody else has it
 	start := func() (pid string, goOn func()) {
 		cmd := exec.Command("sh", "-c", "echo up; read line")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Gid: group}}
