@@ -91,18 +91,31 @@ func load(t testing.TB, n int) int {
 	return c.Process.Pid
 }
 
-// tallyOf counts the events of the load and of its shell's children.
-func tallyOf(t testing.TB, recording string, shell int) (n [taskwatch.NumKinds]int) {
+// tallyOf counts the events of a load's n children, and those that a recording of the
+// machine says are lost: storms of other packages' tests may fill the buffers. No more
+// may be missing of what is wanted of each child.
+func tallyOf(t testing.TB, recording string, shell, n int, want taskwatch.Kinds) {
 	t.Helper()
+	var got [taskwatch.NumKinds]int
+	missing, lost := 0, 0
 	for _, l := range lines(t, strings.NewReader(recording)) {
 		if l.Loss != nil {
-			t.Errorf("%d events were lost", l.Loss.Count)
+			if lost += int(l.Loss.Count); l.Loss.Count == 0 {
+				t.Error("a loss of unknown size")
+			}
 		}
 		if ev := l.Event; ev != nil && (ev.Task.PPID == shell || ev.Kind == taskwatch.Free && ev.Task.UID[0] == stranger && ev.Task.PID != shell) {
-			n[ev.Kind]++
+			got[ev.Kind]++
 		}
 	}
-	return n
+	for _, k := range want.List() {
+		if missing += n - got[k]; got[k] > n {
+			t.Errorf("%d %s events, want %d", got[k], k, n)
+		}
+	}
+	if missing > lost {
+		t.Errorf("%d events %v of %d children are missing, and %d are said to be lost", missing, got, n, lost)
+	}
 }
 
 func TestWatchSeesALoadExactly(t *testing.T) {
@@ -114,12 +127,7 @@ func TestWatchSeesALoadExactly(t *testing.T) {
 	if want := "taskwatch: watching the machine with the source bpf; Ctrl-C ends it\n"; w.stderr.String() != want {
 		t.Errorf("standard error is %q, want %q", w.stderr.String(), want)
 	}
-	got := tallyOf(t, w.stdout.String(), shell)
-	for _, k := range []taskwatch.Kind{taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit} {
-		if got[k] != n {
-			t.Errorf("%d %s events, want %d", got[k], k, n)
-		}
-	}
+	tallyOf(t, w.stdout.String(), shell, n, taskwatch.KindsOf(taskwatch.Init, taskwatch.Clone, taskwatch.Exec, taskwatch.Exit))
 }
 
 func TestWatchWithAModuleCountsTheSame(t *testing.T) {
@@ -149,9 +157,9 @@ func TestWatchWithAModuleCountsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := tallyOf(t, string(b), shell)
-	if want := [taskwatch.NumKinds]int{taskwatch.Exec: n}; got != want {
-		t.Errorf("events %v, want %v", got, want)
+	tallyOf(t, string(b), shell, n, taskwatch.KindsOf(taskwatch.Exec))
+	if strings.Contains(string(b), `"event":"exit"`) {
+		t.Error("there are other events than execs")
 	}
 }
 
@@ -175,7 +183,7 @@ func TestWatchShowsWhatModulesReportAndSend(t *testing.T) {
 	needsClang(t)
 	object := buildModule(t, "talker", talker)
 	for _, format := range []string{"json", "text"} {
-		w := startWatch(t, 0, "-f", format, "-e", "exec", "-m", object+",uid="+strconv.Itoa(stranger))
+		w := startWatch(t, 0, "-f", format, "-e", "exec", "-m", object+",uid="+strconv.Itoa(stranger), "--pid", strconv.Itoa(os.Getpid()))
 		shell := load(t, 3)
 		w.stop(t, unix.SIGINT)
 		if format == "text" {
@@ -240,9 +248,13 @@ func TestWatchOfAProcessTree(t *testing.T) {
 			}
 			load(t, 2) // outside
 			w.stop(t, unix.SIGINT)
-			n := 0
+			n, lost := 0, 0
 			for _, l := range lines(t, strings.NewReader(w.stdout.String())) {
-				if l.Start != nil {
+				switch {
+				case l.Start != nil:
+					continue
+				case l.Loss != nil && source == "connector": // it has the messages of all tasks
+					lost += max(int(l.Loss.Count), 1)
 					continue
 				}
 				n++
@@ -253,8 +265,8 @@ func TestWatchOfAProcessTree(t *testing.T) {
 					t.Errorf("a line is %s", record.Append(nil, l))
 				}
 			}
-			if n != 2 {
-				t.Errorf("%d execs, want 2", n)
+			if n > 2 || n+lost < 2 {
+				t.Errorf("%d execs, and %d lost, want 2", n, lost)
 			}
 		})
 	}
