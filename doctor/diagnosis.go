@@ -153,6 +153,9 @@ func (t *trial) describe(name string) Source {
 			Missing: c.Missing.Names(), MayMiss: c.MayMiss.Names(),
 			Seen: t.sight(k, t.seen[k].Load()), Veto: NotFound, KernelModules: NotFound,
 		}
+		if e.Declared && e.Seen == NotFound && t.lost.Load() {
+			e.Seen, e.Why = Untried, lostWhy
+		}
 		var veto string
 		switch {
 		case t.support != nil:
@@ -180,6 +183,9 @@ func (t *trial) describe(name string) Source {
 	}
 	return s
 }
+
+// lostWhy says why it is not known whether an event is delivered.
+const lostWhy = "the machine is too busy: events were lost, and this may be one of them"
 
 // sight says whether events were seen. Where the child may not do what they
 // tell of, and none came, nothing is known.

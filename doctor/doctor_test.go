@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/internal/features"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
@@ -86,6 +87,22 @@ func knownTier(arch, series, lsm string) string {
 		return "2: veto by fmod_ret"
 	}
 	return "1: veto by BPF LSM"
+}
+
+// What may have been lost is neither there nor missing, and says so. What a module
+// has counted is not lost.
+func TestLost(t *testing.T) {
+	for lost, want := range map[bool]string{false: NotFound, true: Untried} {
+		var tried trial
+		tried.caps.Events[taskwatch.UID].Delivered = true
+		tried.lost.Store(lost)
+		s := tried.describe("connector")
+		d := Diagnosis{Sources: []Source{s}}
+		e := s.Events[taskwatch.UID]
+		if e.Seen != want || strings.Contains(e.Why, "too busy") != lost || (d.Err() == nil) != lost {
+			t.Errorf("lost: %v: %+v, %v", lost, e, d.Err())
+		}
+	}
 }
 
 // What takes too long is neither yes nor no, and says so.

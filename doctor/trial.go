@@ -71,7 +71,8 @@ func (t *tally) module() *taskwatch.Module {
 type trial struct {
 	caps    source.Capabilities
 	seen    tally
-	done    deeds // what the child did while it was watched
+	lost    atomic.Bool // the source has told of lost events, which may be the child's
+	done    deeds       // what the child did while it was watched
 	support *kernel.Support
 
 	// inKernel counts what a module in the kernel saw.
@@ -131,6 +132,14 @@ func tryOutside(ctx context.Context, t *trial, open func(pid int, ready func()) 
 	t.caps = src.Capabilities()
 	var reg taskwatch.Registry
 	if err := reg.Register(t.seen.module()); err != nil {
+		return errors.Join(err, src.Close())
+	}
+	losses := taskwatch.NewSink(nil, func(it taskwatch.Item) {
+		if it.Loss != nil {
+			t.lost.Store(true)
+		}
+	})
+	if err := reg.Attach(losses); err != nil {
 		return errors.Join(err, src.Close())
 	}
 	if module != nil {
