@@ -22,7 +22,7 @@ func TestVetoesWhenTheClockIsSet(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // bounds a failure, by the clock that nobody sets
 	defer cancel()
 	attempts := testutil.BuildC(t, "-static", "testdata/attempts.c")
-	client := serve(t)
+	client := serve(t, ours)
 	if _, err := client.Load(ctx, connect.NewRequest(&api.LoadRequest{
 		Name: "verdicts", File: testmodule.Object(t, "testdata/modules/verdicts.c"), AllowBestEffort: true, Params: map[string]string{"gid": fmt.Sprint(group)},
 	})); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -17,12 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch"
-
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/daemon/api"
 	"github.com/taskwatch/taskwatch/internal/testmodule"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/record"
+	"github.com/taskwatch/taskwatch/source"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
@@ -59,6 +60,15 @@ func serve(t *testing.T, edits ...func(*daemon.Config)) *daemon.Client {
 		t.Fatal("the daemon is not ready")
 	}
 	return client
+}
+
+// ours has a daemon watch this process and what it starts: a stream loses items while
+// others' storms overrun it, which it tells.
+func ours(c *daemon.Config) {
+	c.Open = func(ready func(), short func(*source.Shortage)) (source.Source, error, error) {
+		src, err := bpf.New(bpf.Config{PID: os.Getpid(), CallStats: true, OnReady: ready, OnShortage: short})
+		return src, nil, err
+	}
 }
 
 // failures reads a stream of events up to the exec of argv, and returns the
@@ -118,7 +128,7 @@ func TestVerdictsThroughTheDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := serve(t)
+	client := serve(t, ours)
 
 	load := &api.LoadRequest{Name: "verdicts", File: object, AllowBestEffort: true, Params: map[string]string{"gid": fmt.Sprint(group)}}
 	_, err = client.Load(ctx, connect.NewRequest(load))
