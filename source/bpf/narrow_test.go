@@ -356,7 +356,7 @@ func allWays(t *testing.T, seeds int, cgroups []string, kinds taskwatch.Kinds, c
 				t.Fatal(err)
 			}
 		}
-		end := time.Now().Add(10 * time.Second)
+		end := time.Now().Add(time.Minute)
 		for settled := false; !settled; time.Sleep(2 * time.Millisecond) {
 			all, n := wide.kept()
 			if n > 0 {

@@ -96,7 +96,7 @@ func runAudited(t *testing.T, uid int, params func(a *audited) map[string]string
 		t.Fatal(err)
 	}
 	end := regexp.MustCompile(fmt.Sprintf(` pid=%d comm="audited".* sig=11 `, a.pid))
-	for until := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		mu.Lock()
 		err := lines.Close(context.Background())
 		a.text = buf.String()

@@ -77,7 +77,7 @@ func waiting(t *testing.T, program string, uid, gid int) *exec.Cmd {
 // outcomeOf waits for the last outcome of a process that a rule of that line has.
 func outcomeOf(t *testing.T, outcomes <-chan classify.Outcome, pid, line int) classify.Outcome {
 	t.Helper()
-	for late := time.After(30 * time.Second); ; {
+	for late := time.After(2 * time.Minute); ; {
 		select {
 		case o := <-outcomes:
 			if o.PID == pid && o.Rule != nil && o.Rule.Line == line {

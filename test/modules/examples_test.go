@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long a record may take that comes.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // example is one of docs/examples, which runs.
 type example struct {
