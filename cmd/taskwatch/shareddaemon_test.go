@@ -13,6 +13,7 @@ import (
 	"github.com/taskwatch/taskwatch/daemon"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 	"github.com/taskwatch/taskwatch/source"
+	"github.com/taskwatch/taskwatch/source/auto"
 	"github.com/taskwatch/taskwatch/source/bpf"
 )
 
@@ -66,8 +67,7 @@ func (s *shared) start(t *testing.T) {
 	d, err := daemon.New(daemon.Config{
 		Socket: s.socket, Log: slog.New(slog.NewTextHandler(&s.log, nil)), ContainerNames: containerNames, OnReady: func() { close(ready) },
 		Open: func(watches func(), short func(*source.Shortage)) (source.Source, error, error) {
-			src, err := bpf.New(bpf.Config{PID: os.Getpid(), OnReady: watches, OnShortage: short})
-			return src, nil, err
+			return auto.Open(auto.Name, auto.Config{Config: bpf.Config{PID: os.Getpid(), OnReady: watches, OnShortage: short}})
 		},
 	})
 	if err != nil {
