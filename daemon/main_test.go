@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 // patient is how long a test waits for what must happen. It only bounds a
 // failure.
-const patient = time.Minute
+const patient = 3 * time.Minute
 
 // running is a daemon that runs.
 type running struct {
