@@ -54,7 +54,7 @@ func appendExit(b []byte, x *taskwatch.ExitStatus, has taskwatch.Fields) []byte 
 	if has&taskwatch.FieldsExit == 0 {
 		return b
 	}
-	b = append(b, `,"exit":{`...)
+	b = append(b, `,"exit":`...)
 	start := len(b)
 	if has.Has(taskwatch.FieldExitCode) {
 		b = appendInt(b, `,"code":`, int64(x.Code))
@@ -68,7 +68,7 @@ func appendExit(b []byte, x *taskwatch.ExitStatus, has taskwatch.Fields) []byte 
 	if has.Has(taskwatch.FieldExitGroup) {
 		b = strconv.AppendBool(append(b, `,"group":`...), x.Group)
 	}
-	b = append(uncomma(b, start), '}')
+	b = enclose(b, start, "{}")
 	return b
 }
 
@@ -76,7 +76,7 @@ func appendRusage(b []byte, x *taskwatch.Rusage, has taskwatch.Fields) []byte {
 	if has&taskwatch.FieldsRusage == 0 {
 		return b
 	}
-	b = append(b, `,"rusage":{`...)
+	b = append(b, `,"rusage":`...)
 	start := len(b)
 	if has.Has(taskwatch.FieldUTime) {
 		b = appendInt(b, `,"utime_ns":`, x.UTimeNS)
@@ -105,7 +105,7 @@ func appendRusage(b []byte, x *taskwatch.Rusage, has taskwatch.Fields) []byte {
 	if has.Has(taskwatch.FieldWriteBytes) {
 		b = appendUint(b, `,"write_bytes":`, x.WriteBytes)
 	}
-	b = append(uncomma(b, start), '}')
+	b = enclose(b, start, "{}")
 	return b
 }
 
@@ -155,7 +155,7 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		taskwatch.FieldCapsAmbient|
 		taskwatch.FieldCapsSecure|
 		taskwatch.FieldCapsGained) != 0 {
-		b = append(b, `,"caps":{`...)
+		b = append(b, `,"caps":`...)
 		start := len(b)
 		if has.Has(taskwatch.FieldCapsEffective) {
 			b = appendMask(b, `,"effective":`, x.CapsEffective)
@@ -178,14 +178,14 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		if has.Has(taskwatch.FieldCapsGained) {
 			b = appendMask(b, `,"gained":`, x.CapsGained)
 		}
-		b = append(uncomma(b, start), '}')
+		b = enclose(b, start, "{}")
 	}
 	if has&(taskwatch.FieldVPID|
 		taskwatch.FieldNSMnt|
 		taskwatch.FieldNSPID|
 		taskwatch.FieldNSNet|
 		taskwatch.FieldNSUser) != 0 {
-		b = append(b, `,"ns":{`...)
+		b = append(b, `,"ns":`...)
 		start := len(b)
 		if has.Has(taskwatch.FieldVPID) {
 			b = appendInt(b, `,"vpid":`, int64(x.VPID))
@@ -202,12 +202,12 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		if has.Has(taskwatch.FieldNSUser) {
 			b = appendUint(b, `,"user":`, uint64(x.NSUser))
 		}
-		b = append(uncomma(b, start), '}')
+		b = enclose(b, start, "{}")
 	}
 	if has&(taskwatch.FieldBeforeUTime|
 		taskwatch.FieldBeforeSTime|
 		taskwatch.FieldBeforeMaxRSS) != 0 {
-		b = append(b, `,"before":{`...)
+		b = append(b, `,"before":`...)
 		start := len(b)
 		if has.Has(taskwatch.FieldBeforeUTime) {
 			b = appendInt(b, `,"utime_ns":`, x.BeforeUTimeNS)
@@ -218,7 +218,7 @@ func appendExtra(b []byte, x *taskwatch.Extra, has taskwatch.Fields) []byte {
 		if has.Has(taskwatch.FieldBeforeMaxRSS) {
 			b = appendUint(b, `,"maxrss_bytes":`, x.BeforeMaxRSS)
 		}
-		b = append(uncomma(b, start), '}')
+		b = enclose(b, start, "{}")
 	}
 	return b
 }

@@ -38,7 +38,7 @@ func appendStart(b []byte, s *taskwatch.Start) []byte {
 		}
 		b = append(b, '"')
 		b = append(b, taskwatch.Kind(k).String()...)
-		b = append(b, `":{`...)
+		b = append(b, `":`...)
 		start := len(b)
 		b = appendMark(b, `,"delivered":true`, e.Delivered)
 		b = appendMark(b, `,"veto":true`, e.Veto)
@@ -52,7 +52,7 @@ func appendStart(b []byte, s *taskwatch.Start) []byte {
 		if e.Why != "" {
 			b = appendString(append(b, `,"why":`...), e.Why)
 		}
-		b = append(uncomma(b, start), '}')
+		b = enclose(b, start, "{}")
 	}
 	return append(b, "}}\n"...)
 }

@@ -161,9 +161,9 @@ func (p *printer) reads(task []member) {
 }
 
 func (p *printer) appendObject(name string, list []member) {
-	p.f("b = append(b, `,%q:{`...)\nstart := len(b)\n", name)
+	p.f("b = append(b, `,%q:`...)\nstart := len(b)\n", name)
 	p.appendAll(list)
-	p.f("b = append(uncomma(b, start), '}')\n")
+	p.f("b = enclose(b, start, \"{}\")\n")
 }
 
 func (p *printer) appendAll(list []member) {
