@@ -48,6 +48,7 @@ type cursor struct {
 	lost  bool   // the next read is behind a loss of unknown size
 	last  uint64 // sequence number of the last item that was read; 0 while that is unknown
 	wake  chan struct{}
+	items []ringItem // of the last read
 }
 
 // open returns a cursor after the items that the client has.
@@ -71,7 +72,8 @@ func (r *ring) open(set categories, only taskwatch.Only, a after) (*cursor, erro
 	return c, nil
 }
 
-// passage is the result of a read: a loss, and the items after it.
+// passage is the result of a read: a loss, and the items after it. The items are
+// valid until the next read.
 type passage struct {
 	lost  bool
 	count uint64 // of items that are lost, all categories of the stream; 0 where that is unknown
@@ -115,7 +117,9 @@ func (c *cursor) read() (p passage) {
 		c.next, c.place = r.first, gone
 	}
 	from := int(c.next - r.first)
-	p.items = append(p.items, r.items[from:min(from+maxPassage, len(r.items))]...)
+	clear(c.items) // whoever waits keeps none of them alive
+	c.items = append(c.items[:0], r.items[from:min(from+maxPassage, len(r.items))]...)
+	p.items = c.items
 	c.next += uint64(len(p.items))
 	for i := range p.items {
 		c.last = max(c.last, p.items[i].seq())
