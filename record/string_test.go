@@ -32,6 +32,26 @@ func TestStringForms(t *testing.T) {
 	}
 }
 
+// What does not stand for itself is found wherever it is, and nothing else is.
+func TestStringPlaces(t *testing.T) {
+	for c := range 0x100 {
+		char := string([]byte{byte(c)})
+		quoted := string(appendString(nil, char))
+		if plain := ' ' <= c && c <= '~' && c != '"' && c != '\\'; plain != (quoted == `"`+char+`"`) {
+			t.Errorf("%q becomes %s", char, quoted)
+		}
+		for n := range 20 {
+			for i := range n {
+				before, behind := "0123456789012345678"[:i], "0123456789012345678"[i+1:n]
+				want := `"` + before + quoted[1:len(quoted)-1] + behind + `"`
+				if got := string(appendString(nil, before+char+behind)); got != want {
+					t.Errorf("%q becomes %s, want %s", before+char+behind, got, want)
+				}
+			}
+		}
+	}
+}
+
 func FuzzString(f *testing.F) {
 	for _, s := range pieces {
 		f.Add(s)
