@@ -114,17 +114,17 @@ func word(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// arePlain reports whether plain holds each of eight bytes.
+// arePlain reports whether plain holds each of eight bytes. Each sum has the top bit of a
+// byte that is right. Only a byte with that bit carries into the next one, and the
+// first two sums do not agree on such a byte.
 func arePlain(w uint64) bool {
 	const (
 		each = 0x0101010101010101
-		top  = 0x80 * each // the bit that the sums below set in the bytes that are right
+		top  = 0x80 * each
 	)
-	return w&top == 0 && // so that no sum carries into the next byte
-		(w+(0x80-' ')*each) & // from the blank on
-			^(w+(0x80-0x7f)*each) & // before DEL
-			(w^'"'*each+0x7f*each) &
-			(w^'\\'*each+0x7f*each) & top == top
+	blankOn, delOn := w+(0x80-' ')*each, w+(0x80-0x7f)*each
+	notQuote, notBackslash := (w^'"'*each)+0x7f*each, (w^'\\'*each)+0x7f*each
+	return blankOn&^delOn&notQuote&notBackslash&top == top
 }
 
 func appendEscape(b []byte, c byte) []byte {
