@@ -2,10 +2,10 @@ package build
 
 import (
 	"debug/dwarf"
-	"encoding/binary"
 	"fmt"
 	"strings"
 
+	"github.com/taskwatch/taskwatch/module/internal/custom"
 	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
@@ -13,7 +13,7 @@ import (
 // that a module sends, to its file: nothing else of what the compiler knows of types is
 // part of a module. linked is the same module with all of it.
 func withTypes(file, linked []byte) ([]byte, error) {
-	sections := customSections(linked)
+	sections := custom.Sections(linked)
 	data, err := dwarf.New(sections[".debug_abbrev"], nil, nil, sections[".debug_info"], sections[".debug_line"], nil, sections[".debug_ranges"], sections[".debug_str"])
 	if err != nil {
 		return nil, fmt.Errorf("what the compiler says of types: %w", err)
@@ -52,7 +52,7 @@ func withTypes(file, linked []byte) ([]byte, error) {
 	if lines.Len() == 0 {
 		return file, nil
 	}
-	return appendSection(file, cvalue.TypesSection, lines.String()), nil
+	return custom.Append(file, cvalue.TypesSection, lines.String()), nil
 }
 
 // storedIn returns the type of what task_storage() or process_storage() keeps, if a
@@ -149,33 +149,4 @@ func describeStruct(t *dwarf.StructType, depth int) string {
 		fmt.Fprintf(&b, "%s@%d:%d %s;", f.Name, at, f.BitSize, describe(f.Type, depth+1))
 	}
 	return b.String() + "}"
-}
-
-// customSections returns the custom sections of a WebAssembly file by name.
-func customSections(file []byte) map[string][]byte {
-	found := map[string][]byte{}
-	take := func(b []byte) (part, rest []byte) {
-		n, size := binary.Uvarint(b)
-		if size <= 0 || n > uint64(len(b)-size) {
-			return nil, nil
-		}
-		return b[size : size+int(n)], b[size+int(n):]
-	}
-	for rest := file[min(len(file), 8):]; len(rest) > 1; {
-		id := rest[0]
-		var body []byte
-		if body, rest = take(rest[1:]); id == 0 {
-			name, content := take(body)
-			found[string(name)] = content
-		}
-	}
-	return found
-}
-
-// appendSection appends a custom section to a WebAssembly file.
-func appendSection(file []byte, name, content string) []byte {
-	body := binary.AppendUvarint(nil, uint64(len(name)))
-	body = append(append(body, name...), content...)
-	file = binary.AppendUvarint(append(file, 0), uint64(len(body)))
-	return append(file, body...)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/taskwatch/taskwatch"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/internal/custom"
 	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/wasm/rewrite"
 )
@@ -103,6 +104,7 @@ func (o *Object) parse(p *Parser, code []byte) (err error) {
 	if o.code, err = o.binary.Instrument(); err != nil {
 		return err
 	}
+	o.types = readTypes(custom.Sections(code)[cvalue.TypesSection])
 	if o.cache, err = p.open(o.code); err != nil {
 		return err
 	}
@@ -243,7 +245,6 @@ func (o *Object) ask(s *sandbox) error {
 	o.License, o.Description, o.Author, o.Version, o.Veto = info.License, info.Description, info.Author, info.Version, info.Veto
 	o.Reads, o.Unread, o.ParentExe = info.Reads&taskwatch.OptionalFields, info.Unread(), info.ParentExe
 	o.readNames = info.ReadNames()
-	o.types = readTypes(o.binary.Custom(cvalue.TypesSection))
 	for _, k := range o.Veto.List() {
 		if len(o.Watchers[k]) == 0 {
 			return invalid("MODULE_VETO(%s): it has no watcher on %s", k, k)

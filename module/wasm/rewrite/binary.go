@@ -146,20 +146,6 @@ func Parse(b []byte) (*Module, error) {
 	return m, nil
 }
 
-// Custom returns what the first custom section of that name has in it.
-func (m *Module) Custom(name string) []byte {
-	for _, s := range m.sections {
-		if s.id != sectionCustom {
-			continue
-		}
-		r := &reader{b: s.body}
-		if got := r.bytes(r.u32()); r.err == nil && string(got) == name {
-			return r.b[r.off:]
-		}
-	}
-	return nil
-}
-
 func (m *Module) section(id byte, r *reader) {
 	switch id {
 	case sectionType:
