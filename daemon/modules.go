@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/taskwatch/taskwatch"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/host"
-	"github.com/taskwatch/taskwatch/module/kernel"
 )
 
 // modules is the list of the daemon's modules, in the order in which they were
@@ -289,7 +289,7 @@ func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
 		}
 		return err
 	}
-	d.logLeft(s.name, host.Left(m))
+	d.logLeft(s.name, m.Info().Kind, host.Left(m))
 	s.origin = old.spec.origin
 	d.modules.replaced(old, newListing(s), m)
 	if err := d.free(old.module); err != nil {
@@ -299,7 +299,11 @@ func (d *Daemon) exchange(ctx context.Context, s *spec) (err error) {
 }
 
 // logLeft says what a module has not kept of the one that it replaces.
-func (d *Daemon) logLeft(name string, left kernel.Left) {
+func (d *Daemon) logLeft(name, kind string, left module.Left) {
+	lacks := "without what changed meanwhile"
+	if kind == host.Sandbox {
+		lacks = "as far as their types let values mean the same"
+	}
 	if left.FreshMaps != nil {
 		d.log.Warn("maps of a module that was replaced have another layout: they began empty", "module", name, "maps", left.FreshMaps)
 	}
@@ -307,7 +311,7 @@ func (d *Daemon) logLeft(name string, left kernel.Left) {
 		d.log.Warn("variables of a module that was replaced have another type: they began anew", "module", name, "variables", left.FreshVariables)
 	}
 	if left.Copied != nil {
-		d.log.Warn("maps and variables of a module that was replaced have another layout: they were copied, without what changed meanwhile",
+		d.log.Warn("maps and variables of a module that was replaced have another layout: they were copied, "+lacks,
 			"module", name, "copied", fmt.Sprint(left.Copied))
 	}
 }

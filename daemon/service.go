@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/taskwatch/taskwatch/daemon/api"
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/host"
 	"github.com/taskwatch/taskwatch/module/kernel"
 )
@@ -40,7 +41,7 @@ func (s *service) Load(ctx context.Context, r *connect.Request[api.LoadRequest])
 	return respond(&api.LoadResponse{Module: p, FreshMaps: left.FreshMaps, FreshVariables: left.FreshVariables, Copied: copiedProto(left.Copied)}, err)
 }
 
-func copiedProto(list []kernel.Copied) (protos []*api.Copied) {
+func copiedProto(list []module.Copied) (protos []*api.Copied) {
 	for _, c := range list {
 		protos = append(protos, &api.Copied{Name: c.Name, LeftOut: uint64(c.LeftOut)})
 	}

@@ -37,6 +37,30 @@ static inline __u32 tw_process_of(const struct tw_processes *p, struct tw_task_i
 	return p->threads[i].run || p->threads[i].n ? tw_process_at(p, p->of[i]) : TW_NO_PROCESS;
 }
 
+/* tw_begin - have a process at a place, without threads and without a value */
+static inline void tw_begin(struct tw_processes *p, __u32 at)
+{
+	p->now[at].first = (struct tw_task_id){0, 0};
+	p->now[at].generation = ++p->generation;
+	p->now[at].threads = 0;
+	p->now[at].has = false;
+}
+
+/* tw_expect - the place of a process whose threads are to come */
+static inline __u32 tw_expect(struct tw_processes *p, struct tw_task_id pid)
+{
+	__u32 at = tw_find(p->pids, pid);
+
+	if (p->pids[at].n)
+		return at;
+	if (p->pids_used >= TASK_STORAGE_ROOM - TASK_STORAGE_ROOM / 8)
+		return TW_NO_PROCESS;
+	p->pids_used++;
+	p->pids[at] = pid;
+	tw_begin(p, at);
+	return at;
+}
+
 /* tw_process - the place of the process of the event's task, which is counted as its
  * thread if it was not yet */
 static inline __u32 tw_process(struct tw_processes *p, struct task_struct *tsk)
@@ -58,17 +82,11 @@ static inline __u32 tw_process(struct tw_processes *p, struct task_struct *tsk)
 		return tw_same_id(p->freed, id) ? tw_process_at(p, p->freed_of) : TW_NO_PROCESS;
 	if (!pid.n || (!known && p->threads_used >= TASK_STORAGE_ROOM - TASK_STORAGE_ROOM / 8))
 		return TW_NO_PROCESS;
-	at = tw_find(p->pids, pid);
-	if (!p->pids[at].n && p->pids_used >= TASK_STORAGE_ROOM - TASK_STORAGE_ROOM / 8)
+	at = tw_expect(p, pid);
+	if (at == TW_NO_PROCESS)
 		return TW_NO_PROCESS;
-	if (!p->pids[at].n || (tsk->event == WATCH_TASK_CLONE && first)) {
-		p->pids_used += !p->pids[at].n;
-		p->pids[at] = pid;
-		p->now[at].first = (struct tw_task_id){0, 0};
-		p->now[at].generation = ++p->generation;
-		p->now[at].threads = 0;
-		p->now[at].has = false;
-	}
+	if (tsk->event == WATCH_TASK_CLONE && first)
+		tw_begin(p, at);
 	if (first && tw_same_id(p->now[at].first, (struct tw_task_id){0, 0}))
 		p->now[at].first = id;
 	p->threads_used += !known;
@@ -107,19 +125,20 @@ static inline __u32 tw_thread_gone(struct tw_processes *p, struct tw_task_id thr
  * reads and sets values by the id of the process.
  */
 #define process_storage(name, valuetype)                                                     \
+	typedef valuetype tw_##name##_value;                                                 \
 	static struct {                                                                      \
 		struct tw_processes of;                                                      \
-		valuetype values[TASK_STORAGE_ROOM];                                         \
+		tw_##name##_value values[TASK_STORAGE_ROOM];                                 \
 	} name;                                                                              \
-	static inline __attribute__((unused)) valuetype *name##_get(struct task_struct *tsk) \
+	static inline __attribute__((unused)) tw_##name##_value *name##_get(struct task_struct *tsk) \
 	{                                                                                    \
 		__u32 at = tw_process(&name.of, tsk);                                        \
                                                                                              \
 		return at != TW_NO_PROCESS && name.of.now[at].has ? &name.values[at] : 0;    \
 	}                                                                                    \
-	static inline __attribute__((unused)) valuetype *name##_create(struct task_struct *tsk) \
+	static inline __attribute__((unused)) tw_##name##_value *name##_create(struct task_struct *tsk) \
 	{                                                                                    \
-		static const valuetype tw_none;                                              \
+		static const tw_##name##_value tw_none;                                      \
 		__u32 at = tw_process(&name.of, tsk);                                        \
                                                                                              \
 		if (at == TW_NO_PROCESS)                                                     \
@@ -129,10 +148,10 @@ static inline __u32 tw_thread_gone(struct tw_processes *p, struct tw_task_id thr
 		name.of.now[at].has = true;                                                  \
 		return &name.values[at];                                                     \
 	}                                                                                    \
-	static inline __attribute__((unused)) valuetype *name##_inherit(struct task_struct *tsk) \
+	static inline __attribute__((unused)) tw_##name##_value *name##_inherit(struct task_struct *tsk) \
 	{                                                                                    \
 		__u32 at = tw_process(&name.of, tsk), from = tw_process_of(&name.of, tw_creator(tsk)); \
-		valuetype *tw_to;                                                            \
+		tw_##name##_value *tw_to;                                                    \
                                                                                              \
 		if (from == TW_NO_PROCESS || !name.of.now[from].has)                         \
 			return 0;                                                            \
@@ -169,15 +188,18 @@ static inline __u32 tw_thread_gone(struct tw_processes *p, struct tw_task_id thr
 	}                                                                                    \
 	static int name##_use(__u32 op, struct tw_task_id id)                                \
 	{                                                                                    \
-		static const valuetype tw_none;                                              \
-		__u32 at = tw_find(name.of.pids, id);                                        \
+		static const tw_##name##_value tw_none;                                      \
+		bool renew = op == TW_MAP_RENEW || op == TW_MAP_EXPECT;                      \
+		__u32 at = op == TW_MAP_EXPECT ? tw_expect(&name.of, id) : tw_find(name.of.pids, id); \
                                                                                              \
-		if (!name.of.pids[at].n || (op != TW_MAP_RENEW && !name.of.now[at].has))     \
+		if (at == TW_NO_PROCESS)                                                     \
+			return TW_MAP_E2BIG;                                                 \
+		if (!name.of.pids[at].n || (!renew && !name.of.now[at].has))                 \
 			return TW_MAP_ENOENT;                                                \
 		name.of.now[at].has = op != TW_MAP_DELETE;                                   \
 		if (op == TW_MAP_DELETE)                                                     \
 			return 0;                                                            \
-		if (op == TW_MAP_RENEW)                                                      \
+		if (renew)                                                                   \
 			name.values[at] = tw_none;                                           \
 		return (int)(unsigned long)&name.values[at];                                 \
 	}                                                                                    \
@@ -186,6 +208,6 @@ static inline __u32 tw_thread_gone(struct tw_processes *p, struct tw_task_id thr
 	task_watcher_func(clone, name##_seen)                                                \
 	task_watcher_func(free, name##_freed)                                                \
 	task_watcher_func(detach, name##_freed)                                              \
-	_Static_assert(sizeof(valuetype) > 0, "")
+	_Static_assert(sizeof(tw_##name##_value) > 0, "")
 
 #endif

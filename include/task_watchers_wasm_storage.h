@@ -74,6 +74,7 @@ struct tw_map {
 #define TW_MAP_FIND 0 /* returns the address of the value */
 #define TW_MAP_RENEW 1 /* makes one of zeros, and returns its address */
 #define TW_MAP_DELETE 2 /* returns 0 */
+#define TW_MAP_EXPECT 3 /* TW_MAP_RENEW, also for a process of which no thread is known yet */
 
 #define TW_MAP_ENOENT (-2) /* there is no such value, or process */
 #define TW_MAP_E2BIG (-7) /* there is no room */
@@ -107,12 +108,13 @@ TW_EXPORT("__task_watchers_map") int __task_watchers_map(__u32 map, __u32 op, __
  * values by tid.
  */
 #define task_storage(name, valuetype)                                                        \
+	typedef valuetype tw_##name##_value;                                                 \
 	static struct {                                                                      \
 		struct tw_task_id ids[TASK_STORAGE_ROOM], freed;                             \
 		__u32 used;                                                                  \
-		valuetype values[TASK_STORAGE_ROOM];                                         \
+		tw_##name##_value values[TASK_STORAGE_ROOM];                                 \
 	} name;                                                                              \
-	static valuetype *name##_of(struct tw_task_id id)                                    \
+	static tw_##name##_value *name##_of(struct tw_task_id id)                            \
 	{                                                                                    \
 		__u32 i = tw_find(name.ids, id);                                             \
                                                                                              \
@@ -138,14 +140,14 @@ TW_EXPORT("__task_watchers_map") int __task_watchers_map(__u32 map, __u32 op, __
 		name##_drop(name.freed);                                                     \
 		name.freed = (struct tw_task_id){0, 0};                                      \
 	}                                                                                    \
-	static inline __attribute__((unused)) valuetype *name##_get(struct task_struct *tsk) \
+	static inline __attribute__((unused)) tw_##name##_value *name##_get(struct task_struct *tsk) \
 	{                                                                                    \
 		name##_settle(tsk);                                                          \
 		return name##_of(tw_id(tsk));                                                \
 	}                                                                                    \
-	static valuetype *name##_make(struct tw_task_id id)                                  \
+	static tw_##name##_value *name##_make(struct tw_task_id id)                          \
 	{                                                                                    \
-		static const valuetype tw_none;                                              \
+		static const tw_##name##_value tw_none;                                      \
 		__u32 i = tw_find(name.ids, id);                                             \
                                                                                              \
 		if (name.ids[i].run || name.ids[i].n)                                        \
@@ -157,14 +159,14 @@ TW_EXPORT("__task_watchers_map") int __task_watchers_map(__u32 map, __u32 op, __
 		name.values[i] = tw_none;                                                    \
 		return &name.values[i];                                                      \
 	}                                                                                    \
-	static inline __attribute__((unused)) valuetype *name##_create(struct task_struct *tsk) \
+	static inline __attribute__((unused)) tw_##name##_value *name##_create(struct task_struct *tsk) \
 	{                                                                                    \
 		name##_settle(tsk);                                                          \
 		return name##_make(tw_id(tsk));                                              \
 	}                                                                                    \
-	static inline __attribute__((unused)) valuetype *name##_inherit(struct task_struct *tsk) \
+	static inline __attribute__((unused)) tw_##name##_value *name##_inherit(struct task_struct *tsk) \
 	{                                                                                    \
-		valuetype *tw_to, tw_copy, *tw_from;                                         \
+		tw_##name##_value *tw_to, tw_copy, *tw_from;                                 \
                                                                                              \
 		name##_settle(tsk);                                                          \
 		tw_from = name##_of(tw_creator(tsk));                                        \
@@ -190,10 +192,10 @@ TW_EXPORT("__task_watchers_map") int __task_watchers_map(__u32 map, __u32 op, __
 	task_watcher_func(detach, name##_freed)                                              \
 	static int name##_use(__u32 op, struct tw_task_id id)                                \
 	{                                                                                    \
-		static const valuetype tw_none;                                              \
-		valuetype *tw_value = name##_of(id);                                         \
+		static const tw_##name##_value tw_none;                                      \
+		tw_##name##_value *tw_value = name##_of(id);                                 \
                                                                                              \
-		if (op == TW_MAP_RENEW) {                                                    \
+		if (op == TW_MAP_RENEW || op == TW_MAP_EXPECT) {                             \
 			tw_value = name##_make(id);                                          \
 			if (!tw_value)                                                       \
 				return TW_MAP_E2BIG;                                         \
@@ -207,6 +209,6 @@ TW_EXPORT("__task_watchers_map") int __task_watchers_map(__u32 map, __u32 op, __
 		return 0;                                                                    \
 	}                                                                                    \
 	TW_MAP(name, TW_OF_TASKS, name##_use);                                               \
-	_Static_assert(sizeof(valuetype) > 0, "")
+	_Static_assert(sizeof(tw_##name##_value) > 0, "")
 
 #endif

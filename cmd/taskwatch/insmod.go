@@ -96,18 +96,22 @@ The exit status is 0 if the module was loaded, and 1 if it was not.`,
 
 // sayLeft says what a module has not kept of the one that it has replaced.
 func sayLeft(name string, r *api.LoadResponse) {
+	lacks, lost := "without what changed meanwhile", ""
+	if r.Module.Kind == host.Sandbox {
+		lacks, lost = "as far as its type lets values mean the same", ", or was lost with a crash,"
+	}
 	for _, m := range r.FreshMaps {
-		say("%s: the map %s has another layout now and begins empty", name, m)
+		say("%s: the map %s has another layout now%s and begins empty", name, m, lost)
 	}
 	for _, v := range r.FreshVariables {
-		say("%s: the variable %s has another type now and begins anew", name, v)
+		say("%s: the variable %s has another type now%s and begins anew", name, v, lost)
 	}
 	for _, c := range r.Copied {
 		left := ""
 		if c.LeftOut > 0 {
 			left = fmt.Sprintf("; entries that it has no room for: %d", c.LeftOut)
 		}
-		say("%s: %s has another layout now and was copied, without what changed meanwhile%s", name, c.Name, left)
+		say("%s: %s has another layout now and was copied, %s%s", name, c.Name, lacks, left)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -72,10 +73,60 @@ func TestInsmodReplace(t *testing.T) {
 	counted(3)
 	s.must(t, "insmod", "--replace", "--name", "count", wasm, mine)
 	load(t, 1)
-	counted(2)
+	counted(5)
 	rows := s.table(t)
 	if len(rows) != 2 || !strings.HasPrefix(rows["count"], "wasm exec 1 ") || !strings.HasSuffix(rows["count"], " live") {
 		t.Errorf("lsmod: %q", rows)
 	}
 	s.must(t, "rmmod", "count", "behind")
+}
+
+// In the sandbox it keeps the values of tasks and processes as well, and says what it
+// does not keep.
+func TestInsmodReplaceInTheSandbox(t *testing.T) {
+	testutil.Root(t)
+	needsClang(t)
+	const more = `
+struct line { MEMBERS };
+task_storage(lines, struct line);
+process_storage(accounts, __u32);
+static int seen(unsigned long val, struct task_struct *tsk)
+{
+	accounts_create(tsk);
+	return 0;
+}
+task_watcher_func(attach, seen);
+`
+	var files []string
+	for _, members := range []string{"__u32 n; __u8 on;", "__u8 on; __u64 n, more;"} {
+		_, file := buildBoth(t, "count", countModule+strings.ReplaceAll(more, "MEMBERS", members))
+		files = append(files, file)
+	}
+	s := startServe(t, filepath.Join(t.TempDir(), "s"), nil)
+	own := fmt.Sprint(os.Getpid())
+	is := func(name, want string) {
+		t.Helper()
+		if got := s.must(t, "map", "count", name, "get", own); strings.TrimSpace(got) != own+" = "+want {
+			t.Errorf("%s: %q, want %s", name, got, want)
+		}
+	}
+	s.must(t, "insmod", files[0])
+	s.must(t, "map", "count", "lines", "set", own, `{"n":7,"on":1}`)
+	s.must(t, "map", "count", "accounts", "set", own, "9")
+	if r := s.tw(t, "insmod", "--replace", files[0]); r.status != 0 || r.stderr != "" {
+		t.Errorf("the same again: %+v", r)
+	}
+	is("lines", `{"n":7,"on":1}`)
+	is("accounts", "9")
+	const copied = "taskwatch: count: lines has another layout now and was copied, as far as its type lets values mean the same"
+	if r := s.tw(t, "insmod", "--replace", files[1]); r.status != 0 || strings.TrimSpace(r.stderr) != copied {
+		t.Errorf("another layout: %+v", r)
+	}
+	is("lines", `{"more":0,"n":7,"on":1}`)
+	is("accounts", "9")
+	if r := s.tw(t, "insmod", "--replace", files[1], "lines=@"+files[1]); r.status == 0 || !strings.Contains(r.stderr, "it is a map, which begins empty") ||
+		!strings.Contains(r.stderr, "'taskwatch map count lines set'") {
+		t.Errorf("first entries: %+v", r)
+	}
+	s.must(t, "rmmod", "count")
 }

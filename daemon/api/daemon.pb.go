@@ -47,9 +47,9 @@ type LoadRequest struct {
 	// trusts certain keys only.
 	Signature []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"`
 	// If a module of that name is loaded, put this one in its place. If they are
-	// of one kind, each event meets one of the two; a module for the kernel keeps
-	// maps and variables of the same layout, and has copies of others. If this one
-	// cannot be loaded, the other continues.
+	// of one kind, each event meets one of the two; this one keeps maps and
+	// variables of the same layout, and has copies of others. If it cannot be
+	// loaded, the other continues.
 	Replace bool `protobuf:"varint,7,opt,name=replace,proto3" json:"replace,omitempty"`
 	// The first entries of maps of a kernel module, by name: lines
 	// {"key":...,"value":...}. With replace, such a map is not kept.
@@ -152,7 +152,8 @@ type LoadResponse struct {
 	// Variables that the module before had with another type, and that begin anew.
 	FreshVariables []string `protobuf:"bytes,3,rep,name=fresh_variables,json=freshVariables,proto3" json:"fresh_variables,omitempty"`
 	// Maps and variables that the module before had in another layout, and that are
-	// copies of those: what changed while this module was loaded is not there.
+	// copies of those, as far as their types let values mean the same. In the kernel,
+	// what changed while this module was loaded is not there.
 	Copied        []*Copied `protobuf:"bytes,4,rep,name=copied,proto3" json:"copied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -216,7 +217,7 @@ func (x *LoadResponse) GetCopied() []*Copied {
 	return nil
 }
 
-// A map or a variable of a kernel module.
+// A map or a variable.
 type Copied struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`

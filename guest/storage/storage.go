@@ -34,10 +34,9 @@ type Storage[T any] struct{ values map[guest.TaskID]*T }
 func New[T any](name ...string) *Storage[T] {
 	s := &Storage[T]{map[guest.TaskID]*T{}}
 	drops = append(drops, s.drop)
+	create := func(id outside.ID) *T { return s.create(guest.TaskID(id)) }
 	for _, n := range name {
-		outside.Add(n, outside.Tasks,
-			func(id outside.ID) *T { return s.values[guest.TaskID(id)] },
-			func(id outside.ID) *T { return s.create(guest.TaskID(id)) },
+		outside.Add(n, outside.Tasks, func(id outside.ID) *T { return s.values[guest.TaskID(id)] }, create, create,
 			func(id outside.ID) { s.drop(guest.TaskID(id)) })
 	}
 	return s

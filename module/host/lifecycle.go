@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"github.com/taskwatch/taskwatch/module/wasm"
 )
 
 // lifecycle starts and stops a module of any kind, one call at a time, and
@@ -16,7 +18,8 @@ type lifecycle struct {
 	// which takeOver does.
 	place    any
 	takeOver func(old *lifecycle) error
-	listed   any // what is registered there
+	listed   any          // what is registered there
+	sandbox  *wasm.Module // that has state to hand over; nil for modules of other kinds
 
 	mu      sync.Mutex
 	started bool

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/taskwatch/taskwatch/module/kernel"
+	"github.com/taskwatch/taskwatch/module"
 )
 
 // ErrStopped means that the old module was stopped and could not be started
@@ -17,7 +17,7 @@ var ErrStopped = errors.New("the one before it cannot go on")
 // error old continues, unless the error matches [ErrStopped].
 //
 // A module for the kernel keeps old's maps and variables if it was loaded with
-// Options.Replaces.
+// Options.Replaces; one in the sandbox keeps those of one in the sandbox.
 func (h *Host) Replace(old, by Module) error {
 	from, ok := old.(based)
 	if to, both := by.(based); ok && both && from.base().place == to.base().place {
@@ -41,11 +41,14 @@ func (h *Host) Replace(old, by Module) error {
 
 type based interface{ base() *lifecycle }
 
-// Left says what a module has not kept of the one that it was loaded to replace. Only
-// modules for the kernel keep anything.
-func Left(m Module) kernel.Left {
-	if k, ok := m.(*kernelModule); ok {
-		return k.module.Left()
+// Left says what a module has not kept of the one that it has replaced. Modules of this
+// program have kept nothing.
+func Left(m Module) module.Left {
+	switch m := m.(type) {
+	case *kernelModule:
+		return m.module.Left()
+	case *sandboxed:
+		return m.module.Left()
 	}
-	return kernel.Left{}
+	return module.Left{}
 }

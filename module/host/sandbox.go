@@ -45,6 +45,14 @@ func (h *Host) loadSandboxed(f *File, opts Options) (Module, error) {
 	}
 	table := m.Watchers(caps.VetoKinds())
 	s := &sandboxed{lifecycle: h.inRegistry(table), info: f.Info(), module: m, registry: h.Registry, table: table}
+	s.sandbox = m
+	replace := s.takeOver
+	s.takeOver = func(old *lifecycle) error {
+		if old.sandbox == nil {
+			return replace(old)
+		}
+		return m.TakeOver(old.sandbox, func() error { return replace(old) })
+	}
 	if absent := o.Kinds() &^ caps.Kinds(); absent != 0 {
 		s.absent = fmt.Sprintf("the source %s does not deliver %s", h.Source.Name(), absent)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/taskwatch/taskwatch/module"
 	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 	"github.com/taskwatch/taskwatch/module/kernel/internal/bpfmap"
 )
@@ -16,7 +17,7 @@ import (
 type kept struct {
 	maps   map[string]*ebpf.Map // one for both
 	copies []mapCopy            // of those that cannot be
-	left   Left
+	left   module.Left
 }
 
 // mapCopy is a map that takes the entries of the one of the same name, of a module that
@@ -24,27 +25,6 @@ type kept struct {
 type mapCopy struct {
 	name    string
 	convert cvalue.Convert // values
-}
-
-// Left is what a module has not in common with the one that it has replaced, though
-// both have it: maps of another layout, and variables at other places.
-type Left struct {
-	Copied         []Copied // when the module was loaded; what the other one did to them since is not there
-	FreshMaps      []string // empty, since entries would mean something else
-	FreshVariables []string // with their initial value, since they have another type
-}
-
-// Copied is a map or a variable.
-type Copied struct {
-	Name    string
-	LeftOut int // entries of a map that has no room for them
-}
-
-func (c Copied) String() string {
-	if c.LeftOut > 0 {
-		return fmt.Sprintf("%s without %d entries", c.Name, c.LeftOut)
-	}
-	return c.Name
 }
 
 // from finds what a module with this specification, whose parameters are set,
@@ -99,7 +79,7 @@ func (k *kept) share(name string, m *ebpf.Map) error {
 func (k *kept) copyMaps(old *Module, o *Object, coll *ebpf.Collection) error {
 	for _, c := range k.copies {
 		to := &bpfmap.Map{Map: coll.Maps[c.name], Spec: o.file.Spec.Maps[c.name]}
-		copied := Copied{Name: c.name}
+		copied := module.Copied{Name: c.name}
 		err := old.withMap(c.name, func(from *bpfmap.Map) (err error) {
 			copied.LeftOut, err = to.Copy(from, c.convert)
 			return err
@@ -168,7 +148,7 @@ func (k *kept) copyVariables(old *Module, o *Object, spec *ebpf.CollectionSpec, 
 			}
 			var convert cvalue.Convert
 			if v.Type != nil && was.Type != nil {
-				convert = cvalue.Converter(v.Type.Type, was.Type.Type)
+				convert = cvalue.Kernel.Converter(v.Type.Type, was.Type.Type)
 			}
 			if convert == nil {
 				k.left.FreshVariables = append(k.left.FreshVariables, name)
@@ -176,7 +156,7 @@ func (k *kept) copyVariables(old *Module, o *Object, spec *ebpf.CollectionSpec, 
 			}
 			v.Value = value[v.Offset : v.Offset+v.Size()]
 			convert(v.Value, have)
-			k.left.Copied = append(k.left.Copied, Copied{Name: name})
+			k.left.Copied = append(k.left.Copied, module.Copied{Name: name})
 		}
 		to.Contents = []ebpf.MapKV{{Key: uint32(0), Value: value}}
 	}

@@ -19,10 +19,10 @@ type Module struct {
 	object *Object
 	coll   *ebpf.Collection // maps only
 	shared []*sharedMap
-	id     uint64  // counts modules
-	from   uint64  // id of the module that it has taken all its maps from, or 0
-	left   Left    // of the module that it replaces
-	log    *logger // or nil
+	id     uint64      // counts modules
+	from   uint64      // id of the module that it has taken all its maps from, or 0
+	left   module.Left // of the module that it replaces
+	log    *logger     // or nil
 
 	mu     sync.Mutex // guards the fields below
 	table  *Table     // that has it registered, or nil
@@ -46,7 +46,7 @@ func (m *Module) mapNamed(name string) asm.FDer {
 func (m *Module) Name() string { return m.object.Name }
 
 // Left says what the module has not kept of the one that it was loaded to replace.
-func (m *Module) Left() Left { return m.left }
+func (m *Module) Left() module.Left { return m.left }
 
 // Globals reads all global variables, sorted by name, while the module runs or
 // not. Each is read as a whole; one that changes meanwhile may be torn. More

@@ -189,7 +189,7 @@ func TestKept(t *testing.T) {
 			}
 			defer by.Close()
 			l := by.Left()
-			slices.SortFunc(l.Copied, func(a, b Copied) int { return strings.Compare(a.Name, b.Name) })
+			slices.SortFunc(l.Copied, func(a, b module.Copied) int { return strings.Compare(a.Name, b.Name) })
 			if got := fmt.Sprint(l.Copied, l.FreshMaps, l.FreshVariables); got != c.left {
 				t.Errorf("it has left %s, want %s", got, c.left)
 			}

@@ -16,6 +16,9 @@ var drainTime = 2 * time.Second
 // enqueueTask is enqueue for attach and detach. When the module comes or goes,
 // there is one for each task: more than the queue may have room for.
 func (m *Module) enqueueTask(ev *taskwatch.Event) error {
+	if h := m.leaving.Load(); h != nil && ev.Kind == taskwatch.Detach && h.detach(ev, m.parents.exe(ev)) {
+		return nil
+	}
 	if ev.Seq == 0 && m.queue.full() {
 		m.makeRoom()
 	}
@@ -51,13 +54,13 @@ func (m *Module) work() {
 		for more && !m.mu.wanted() {
 			more = m.next()
 		}
-		restarting := m.restart != nil
+		blocked := m.restart != nil || m.coming.Load() != nil
 		m.mu.Unlock()
 		if more {
 			continue
 		}
 		m.queue.idle.Store(true)
-		if restarting || m.queue.len() == 0 || State(m.state.Load()) != Running {
+		if blocked || m.queue.len() == 0 || State(m.state.Load()) != Running {
 			select {
 			case <-m.queue.wake:
 			case <-m.done:
@@ -69,13 +72,13 @@ func (m *Module) work() {
 }
 
 // next calls the watchers of the oldest event in the queue, and reports false
-// where there is none, or no instance yet. Callers hold mu.
+// where there is none, or no instance yet, or no state. Callers hold mu.
 func (m *Module) next() bool {
 	if State(m.state.Load()) != Running {
 		m.drop()
 		return false
 	}
-	if m.revive(); m.inst == nil {
+	if m.revive(); m.inst == nil || m.coming.Load() != nil {
 		return false
 	}
 	e := m.queue.take()
@@ -83,14 +86,19 @@ func (m *Module) next() bool {
 		m.tellDrops(false)
 		return false
 	}
+	m.callQueued(e)
+	m.tellDrops(false)
+	return true
+}
+
+// callQueued calls the watchers of an event that nobody waits for. Callers hold mu.
+func (m *Module) callQueued(e *packedEvent) {
 	for _, w := range m.queued[e.kind()] {
 		if f := m.invoke(w, e); f != nil && m.opts.Feed != nil {
 			f.Module, f.Kind, f.Event = m.Name(), w.list.kind(), e.event()
 			m.opts.Feed.Deliver(taskwatch.Item{Failure: f})
 		}
 	}
-	m.tellDrops(false)
-	return true
 }
 
 // catchUp calls the watchers of everything in the queue, and reports false

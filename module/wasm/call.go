@@ -22,6 +22,7 @@ const (
 // everything that is in the queue.
 func (m *Module) callInPlace(w *watcher, veto bool) taskwatch.Watcher {
 	return func(ev *taskwatch.Event) error {
+		m.awaitState()
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		f := m.callNow(w, ev)
@@ -61,7 +62,7 @@ func (m *Module) callNow(w *watcher, ev *taskwatch.Event) *taskwatch.Failure {
 		m.drops.Add(1)
 		return &taskwatch.Failure{Watcher: w.name, Err: errRestarting, Crash: true}
 	}
-	if !m.catchUp() {
+	if m.coming.Load() != nil || !m.catchUp() {
 		m.drops.Add(1)
 		return &taskwatch.Failure{Watcher: w.name, Err: errBusy, Crash: true}
 	}

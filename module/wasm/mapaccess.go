@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -23,6 +22,7 @@ const (
 	opFind   = iota // returns its address
 	opRenew         // makes one of zeros, or makes it zeros, and returns its address
 	opDelete        // returns 0
+	opExpect        // opRenew, also for a process of which no thread is known yet
 )
 
 // withStorage calls fn with values of the module, and says in the error which they are.
@@ -207,9 +207,8 @@ func (m *Module) find(s *storage, key string) (id int, task taskwatch.TaskID, er
 	if s.kind == ofProcesses {
 		what = "process storage is the id of a process"
 	}
-	n, err := strconv.ParseInt(key, 10, 32)
-	if id = int(n); err != nil || id <= 0 {
-		return 0, task, fmt.Errorf("the key %q %w: that of %s", key, module.ErrBadEntry, what)
+	if id, err = cvalue.ParseID(key, what); err != nil {
+		return 0, task, err
 	}
 	soon(func() bool {
 		if task = m.knownAs(s.kind, id); task != (taskwatch.TaskID{}) {

@@ -39,6 +39,9 @@ type Module struct {
 
 	runs atomic.Pointer[watcher] // that is called, or was last, for those that wait for it
 
+	coming, leaving atomic.Pointer[handover]    // while it takes the place of another one, or gives up its own
+	left            atomic.Pointer[module.Left] // of the module before; nil stands for nothing
+
 	mu      lock // guards the fields below, and is held in every call
 	sandbox *sandbox
 	inst    *instance        // nil after a crash, and once closed
@@ -162,6 +165,9 @@ func (m *Module) Watchers(veto taskwatch.Kinds) *taskwatch.Module {
 		default:
 			t.Watch(k, m.enqueue, reads, taskwatch.Observe())
 		}
+	}
+	if len(m.object.storages) > 0 && !m.opts.Synchronous {
+		t.Watch(taskwatch.Attach, m.meet, taskwatch.Reads(0), taskwatch.Observe())
 	}
 	m.mu.Lock()
 	m.queued = observe

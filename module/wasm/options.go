@@ -187,6 +187,10 @@ func (o *Object) encodeParams(values map[string]string) (map[uint32][]byte, erro
 	encoded := map[uint32][]byte{}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		v := o.param(name)
+		if slices.ContainsFunc(o.storages, func(s storage) bool { return v == nil && s.Name == name }) {
+			return nil, invalid("%s=%s: it is a map, which begins empty: first entries are for modules in the kernel. Set values of tasks that exist with 'taskwatch map %s %s set'",
+				name, values[name], o.Name, name)
+		}
 		if v == nil || o.param(strings.TrimSuffix(name, module.CountOf(""))).counts(name) {
 			return nil, invalid("it has no parameter %q; %s", name, module.DescribeParams(o.Params()))
 		}

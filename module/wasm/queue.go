@@ -10,7 +10,7 @@ import (
 // queue waits for the module. Events are taken out some at a time, so that those that
 // put and take seldom meet.
 type queue struct {
-	most    int      // events
+	most    int      // events; guarded by the lock of the ring
 	parents *parents // of the module: see there
 	ring    *ring
 	bit     uint64         // of the queue
@@ -176,7 +176,19 @@ func (q *queue) clear() int {
 }
 
 // full reports whether nothing can be put.
-func (q *queue) full() bool { return q.len() >= q.most }
+func (q *queue) full() bool {
+	q.ring.mu.Lock()
+	defer q.ring.mu.Unlock()
+	return q.all() >= q.most
+}
+
+// hasRoomFor changes how many events may wait. The ring has room for the default at
+// least.
+func (q *queue) hasRoomFor(most int) {
+	q.ring.mu.Lock()
+	defer q.ring.mu.Unlock()
+	q.most = most
+}
 
 func (q *queue) len() int {
 	q.ring.mu.Lock()

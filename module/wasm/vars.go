@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // variable is one entry of the module's table of variables and parameters.
@@ -143,6 +144,19 @@ func (v *variable) typeName() string {
 		return fmt.Sprintf("%s[%d]", name, v.count)
 	}
 	return name
+}
+
+// cType returns the type as that of a variable in C.
+func (v *variable) cType() cvalue.Type {
+	text := varTypes[v.typ].name
+	if v.count > 1 || v.typ == typeChar {
+		text = fmt.Sprintf("[%d]%s", v.count, text)
+	}
+	t, err := cvalue.ParseType(text, int(v.size()))
+	if err != nil {
+		return nil // it is too large, and begins anew
+	}
+	return t
 }
 
 // value returns what the bytes of the variable mean.

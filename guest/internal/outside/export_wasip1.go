@@ -27,6 +27,7 @@ const (
 	opFind   = 0 // the address of the value
 	opRenew  = 1
 	opDelete = 2
+	opExpect = 3
 
 	enoent = -2
 )
@@ -35,8 +36,11 @@ const (
 func exportMap(index, op uint32, run, n uint64) int32 {
 	m, id := &Maps[index], ID{run, n}
 	p := m.Find(id)
-	if op == opRenew {
+	switch op {
+	case opRenew:
 		p = m.Renew(id)
+	case opExpect:
+		p = m.Expect(id)
 	}
 	switch {
 	case p == nil:

@@ -29,26 +29,29 @@ type Map struct {
 
 	Find   func(ID) unsafe.Pointer // nil if there is none
 	Renew  func(ID) unsafe.Pointer // makes it zero; nil if there can be none
+	Expect func(ID) unsafe.Pointer // Renew, also for a process of which no thread is known yet
 	Delete func(ID)
 }
 
 // Maps are all of them, in the order of their declaration.
 var Maps []Map
 
-// Add adds values of type T. find and create return nil where there is none.
-func Add[T any](name string, kind Kind, find, create func(ID) *T, drop func(ID)) {
+// Add adds values of type T. find, create and expect return nil where there is none.
+func Add[T any](name string, kind Kind, find, create, expect func(ID) *T, drop func(ID)) {
 	t := reflect.TypeFor[T]()
-	Maps = append(Maps, Map{
-		Name: name, Kind: kind, Size: t.Size(), Type: string(describe(nil, t, 0)),
-		Find: func(id ID) unsafe.Pointer { return unsafe.Pointer(find(id)) },
-		Renew: func(id ID) unsafe.Pointer {
+	zero := func(create func(ID) *T) func(ID) unsafe.Pointer {
+		return func(id ID) unsafe.Pointer {
 			v := create(id)
 			if v != nil {
 				*v = *new(T)
 			}
 			return unsafe.Pointer(v)
-		},
-		Delete: drop,
+		}
+	}
+	Maps = append(Maps, Map{
+		Name: name, Kind: kind, Size: t.Size(), Type: string(describe(nil, t, 0)),
+		Find:  func(id ID) unsafe.Pointer { return unsafe.Pointer(find(id)) },
+		Renew: zero(create), Expect: zero(expect), Delete: drop,
 	})
 }
 

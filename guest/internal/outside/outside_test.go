@@ -28,8 +28,8 @@ type everything struct {
 
 // A type is described in the words that the host knows.
 func TestDescribe(t *testing.T) {
-	Add[everything]("everything", Tasks, nil, nil, nil)
-	Add[uint32]("number", Processes, nil, nil, nil)
+	Add[everything]("everything", Tasks, nil, nil, nil, nil)
+	Add[uint32]("number", Processes, nil, nil, nil, nil)
 	defer func() { Maps = nil }()
 	const want = "{everything 104;Yes@0 bool;Small@8 s8;Large@64 u64;Since@128 s64;Ratio@192 f32;List@224 [2]{pair 4;A@0 u16;B@16 u16;};" +
 		"Name@320 ?string 16;;Others@448 ?slice 24;;Next@640 ?ptr 8;;None@736 { 0;};Empty@768 ?array 0;;}"
@@ -44,7 +44,7 @@ func TestDescribe(t *testing.T) {
 // A value is made zero in its place, where there can be one.
 func TestRenew(t *testing.T) {
 	values := map[ID]*everything{{1, 1}: {Large: 7, Name: "x"}}
-	Add("values", Tasks, func(id ID) *everything { return values[id] }, func(id ID) *everything {
+	create := func(id ID) *everything {
 		if id.N == 9 {
 			return nil
 		}
@@ -52,7 +52,8 @@ func TestRenew(t *testing.T) {
 			values[id] = &everything{}
 		}
 		return values[id]
-	}, func(id ID) { delete(values, id) })
+	}
+	Add("values", Tasks, func(id ID) *everything { return values[id] }, create, create, func(id ID) { delete(values, id) })
 	defer func() { Maps = nil }()
 	m := Maps[0]
 	kept := values[ID{1, 1}]

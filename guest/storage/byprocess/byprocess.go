@@ -40,6 +40,7 @@ func New[T any](name ...string) *Storage[T] {
 		outside.Add(n, outside.Processes,
 			func(id outside.ID) *T { return s.values[of(id)] },
 			func(id outside.ID) *T { return s.create(of(id)) },
+			func(id outside.ID) *T { return s.create(latest(int(id.N))) },
 			func(id outside.ID) { delete(s.values, of(id)) })
 	}
 	return s
@@ -130,21 +131,26 @@ func of(t *guest.Task) (p *process) {
 	return p
 }
 
+// latest returns the process that has an id, which may have no threads yet.
+func latest(pid int) *process {
+	p := byPID[pid]
+	if p == nil {
+		p = &process{pid: pid}
+		byPID[pid] = p
+	}
+	return p
+}
+
 // join counts a thread.
 func join(t *guest.Task) *process {
 	if t.PID() == 0 {
 		return nil
 	}
 	first := t.TID() == t.PID()
-	p := byPID[t.PID()]
-	if p != nil && t.Kind() == guest.Clone && first { // its last free was missed, or comes late
+	if p := byPID[t.PID()]; p != nil && t.Kind() == guest.Clone && first { // its last free was missed, or comes late
 		end(p)
-		p = nil
 	}
-	if p == nil {
-		p = &process{pid: t.PID()}
-		byPID[p.pid] = p
-	}
+	p := latest(t.PID())
 	if first && p.first == (guest.TaskID{}) {
 		p.first = t.ID()
 	}

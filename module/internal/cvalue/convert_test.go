@@ -1,6 +1,7 @@
 package cvalue
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -61,7 +62,7 @@ func TestConvert(t *testing.T) {
 		if err := WriteJSON(c.to, b, ParseJSON(c.before)); err != nil {
 			t.Fatal(err)
 		}
-		convert := Converter(c.to, c.from)
+		convert := Kernel.Converter(c.to, c.from)
 		if convert == nil || c.want == "" {
 			if convert != nil || c.want != "" {
 				t.Errorf("of %s %s for %s: taken: %v, want %q", nameOf(c.from), c.have, nameOf(c.to), convert != nil, c.want)
@@ -71,6 +72,52 @@ func TestConvert(t *testing.T) {
 		convert(b, have)
 		if got, ok := AppendJSON(nil, c.to, b); !ok || string(got) != c.want {
 			t.Errorf("of %s %s for %s: %s, want %s", nameOf(c.from), c.have, nameOf(c.to), got, c.want)
+		}
+	}
+}
+
+// Of a module in the sandbox nothing is taken that is an address, also where both have
+// the same layout.
+func TestConvertInTheSandbox(t *testing.T) {
+	in := Sandbox(func(uint32, uint32) ([]byte, bool) { return nil, false })
+	type value struct {
+		text string
+		have []byte
+	}
+	for _, c := range []struct {
+		from value
+		to   string
+		size int
+		want []byte // nil if nothing can be taken
+		same bool
+	}{
+		{value{"u16", []byte{1, 2}}, "u16", 2, []byte{1, 2}, true},
+		{value{"u16", []byte{1, 2}}, "u32", 4, []byte{1, 2, 0, 0}, false},
+		{value{"s16", []byte{0xfe, 0xff}}, "s32", 4, []byte{0xfe, 0xff, 0xff, 0xff}, false},
+		{value{"f32", []byte{1, 2, 3, 4}}, "f32", 4, []byte{1, 2, 3, 4}, true},
+		{value{"?ptr 4;", []byte{1, 2, 3, 4}}, "?ptr 4;", 4, nil, false},
+		{value{"[2]?ptr 2;", []byte{1, 2, 3, 4}}, "[2]?ptr 2;", 4, nil, false},
+		{value{"?array 0;", nil}, "?array 0;", 0, []byte{}, true},
+		{value{"{s 4;p@0 ?ptr 2;;n@16 u16;}", []byte{1, 2, 3, 4}}, "{s 4;p@0 ?ptr 2;;n@16 u16;}", 4, []byte{0, 0, 3, 4}, false},
+		{value{"{s 4;@0 { 2;p@0 ?ptr 2;;};n@16 u16;}", []byte{1, 2, 3, 4}}, "{s 4;@0 { 2;p@0 ?ptr 2;;};n@16 u16;}", 4, []byte{0, 0, 3, 4}, false},
+		{value{"{s 4;p@0 ?ptr 2;;n@0 u16;m@16 u16;}", []byte{1, 2, 3, 4}}, "{s 2;m@0 u16;}", 2, []byte{3, 4}, false},
+	} {
+		from, err := ParseType(c.from.text, len(c.from.have))
+		to, toErr := ParseType(c.to, c.size)
+		if err != nil || toErr != nil {
+			t.Fatal(c.from.text, err, toErr)
+		}
+		convert := in.Converter(to, from)
+		if (convert != nil) != (c.want != nil) || in.Same(to, from) != c.same {
+			t.Errorf("%s for %s: taken: %v, the same: %v", c.from.text, c.to, convert != nil, in.Same(to, from))
+			continue
+		}
+		if convert == nil {
+			continue
+		}
+		b := make([]byte, c.size)
+		if convert(b, c.from.have); !bytes.Equal(b, c.want) {
+			t.Errorf("%s for %s: %x, want %x", c.from.text, c.to, b, c.want)
 		}
 	}
 }

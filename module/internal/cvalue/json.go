@@ -196,3 +196,12 @@ func (in *Memory) writeStruct(t btf.Type, b []byte, values map[string]any) error
 	}
 	return nil
 }
+
+// ParseID reads a key that is the id of a task or a process. The error says of which map.
+func ParseID(key, of string) (int, error) {
+	n, err := strconv.ParseInt(key, 10, 32)
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf("the key %q %w: that of %s", key, module.ErrBadEntry, of)
+	}
+	return int(n), nil
+}

@@ -29,7 +29,7 @@ func Converter(to, from *ebpf.MapSpec) cvalue.Convert {
 	case to.Value == nil && from.Value == nil && to.ValueSize == from.ValueSize:
 		return func(b, have []byte) { copy(b, have) }
 	}
-	return cvalue.Converter(to.Value, from.Value)
+	return cvalue.Kernel.Converter(to.Value, from.Value)
 }
 
 // Copy makes the entries of another map, and returns how many have no room. It ends

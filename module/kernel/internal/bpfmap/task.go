@@ -5,23 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/taskwatch/taskwatch/internal/procfs"
 	"github.com/taskwatch/taskwatch/module"
+	"github.com/taskwatch/taskwatch/module/internal/cvalue"
 )
 
 // findKey returns the bytes of a key. Those of task storage are a descriptor, which
 // done closes.
 func (m *Map) findKey(text string) (key blob, done func(), err error) {
 	if m.ofTasks() {
-		n, err := strconv.ParseInt(text, 10, 32)
-		tid := int(n)
-		if err != nil || tid <= 0 {
-			return nil, nil, fmt.Errorf("the key %q %w: that of task storage is a tid", text, module.ErrBadEntry)
+		tid, err := cvalue.ParseID(text, "task storage is a tid")
+		if err != nil {
+			return nil, nil, err
 		}
 		fd, err := taskFD(tid)
 		if err != nil {
