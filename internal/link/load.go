@@ -98,7 +98,8 @@ func (g *gen) loadInterpreter() {
 // security_bprm_check(bprm): once for the program and for each interpreter. Of the
 // program, interp is the same name. The number of a step that follows is one more than
 // that of the step before, which the task's storage has; without memory for that it is
-// not known.
+// not known. Where the first program of a chain did not get at the storage, a later one
+// may find the number of the step before; it is never that of the program.
 func (g *gen) loadStep() {
 	const unknown = -1
 	program, counted := g.label("program"), g.label("counted")
@@ -125,6 +126,11 @@ func (g *gen) loadStep() {
 		g.emit(
 			asm.Add.Imm(regVal, 1),
 			asm.StoreMem(asm.R0, 0, regVal, asm.Word),
+		)
+	} else {
+		g.emit(
+			asm.JNE.Imm(regVal, 0, counted),
+			asm.Mov.Imm(regVal, unknown),
 		)
 	}
 	g.emit(asm.Ja.Label(counted))

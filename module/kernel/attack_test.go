@@ -66,9 +66,10 @@ func writePreemption(p plan.Preemption) error {
 
 // attack runs the program of that name and returns how often it tried, and how
 // often it was done.
-func attack(t *testing.T, what string, ms int) (tries, done uint64) {
+func attack(t *testing.T, what string, ms int, file ...string) (tries, done uint64) {
 	t.Helper()
-	out, err := exec.Command(testutil.BuildC(t, "-static", "testdata/attack.c"), what, "6", fmt.Sprint(ms)).Output()
+	args := append([]string{what, "6", fmt.Sprint(ms)}, file...)
+	out, err := exec.Command(testutil.BuildC(t, "-static", "testdata/attack.c"), args...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -209,7 +209,7 @@ func FuzzParse(f *testing.F) {
 			for _, h := range plan.Hooks(&plan.Support{}) {
 				lk := &link.Linker{Hook: h, Modules: []*link.Module{listed(o)}}
 				if lk.Used() {
-					lk.Off, lk.Stats, lk.Slot, lk.Carry, lk.Stash = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8)
+					lk.Off, lk.Stats, lk.Slot, lk.Carry, lk.Stash, lk.Steps = &offsets.Offsets{}, fakeMap(5), fakeMap(6), fakeMap(7), fakeMap(8), fakeMap(9)
 					_, _ = lk.Link() // may be an error, never a panic
 				}
 			}

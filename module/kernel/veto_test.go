@@ -152,6 +152,38 @@ func TestFirstVetoWinsAndIsReportedOnce(t *testing.T) {
 	}
 }
 
+// chain registers modules that are too many for one program, each changed by narrow,
+// and returns what takes them out again. All at once: one by one would take as many
+// times as long.
+func chain(t *testing.T, table *Table, modules []*Module, narrow func(*listing)) (end func()) {
+	t.Helper()
+	var listed []*listing
+	for _, m := range modules {
+		l, err := table.list(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		narrow(l)
+		listed = append(listed, l)
+	}
+	if err := errors.Join(table.apply(nil, listed), table.latches.change(true, listed...)); err != nil {
+		t.Fatal(err)
+	}
+	table.modules = listed
+	for h, a := range table.attached {
+		if n := len(a.Current().Programs); n < 2 {
+			t.Errorf("%s has %d programs: the test needs a chain", h.Name, n)
+		}
+	}
+	return func() {
+		t.Helper()
+		if err := table.apply(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		table.modules = nil
+	}
+}
+
 // A veto reaches the caller also when the watchers are so many that the
 // dispatcher is a chain of programs: wherever the one that denies stands.
 func TestVetoAcrossStages(t *testing.T) {
@@ -162,7 +194,6 @@ func TestVetoAcrossStages(t *testing.T) {
 	for _, at := range []int{0, n / 2, n - 1} {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			table := newTable(t, Config{})
-			var listed []*listing
 			var modules []*Module
 			for i := range n {
 				copied := *o
@@ -171,25 +202,9 @@ func TestVetoAcrossStages(t *testing.T) {
 				if i == at {
 					params = append(params, "on_exec=y", "errno=42")
 				}
-				m := loadObject(t, &copied, params...)
-				modules = append(modules, m)
-				l, err := table.list(m)
-				if err != nil {
-					t.Fatal(err)
-				}
-				l.Kinds = taskwatch.KindsOf(taskwatch.Exec)
-				listed = append(listed, l)
+				modules = append(modules, loadObject(t, &copied, params...))
 			}
-			// All at once: one by one would take forty times as long.
-			if err := errors.Join(table.apply(nil, listed), table.latches.change(true, listed...)); err != nil {
-				t.Fatal(err)
-			}
-			table.modules = listed
-			for h, a := range table.attached {
-				if n := len(a.Current().Programs); n < 2 {
-					t.Errorf("%s has %d programs: the test needs a chain", h.Name, n)
-				}
-			}
+			end := chain(t, table, modules, func(l *listing) { l.Kinds = taskwatch.KindsOf(taskwatch.Exec) })
 			if got, want := attempt(t), "fork=0 exec=42 uid=0 gid=0"; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
@@ -198,10 +213,7 @@ func TestVetoAcrossStages(t *testing.T) {
 					t.Errorf("%s was asked %d times, want 1", m.Name(), got)
 				}
 			}
-			if err := table.apply(nil, nil); err != nil {
-				t.Fatal(err)
-			}
-			table.modules = nil
+			end()
 			allowed(t)
 		})
 	}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * attack exec|fork|uid N MS: N processes try the same thing again and again for
- * MS milliseconds, as fast as they can: to run this program, by vfork and execve,
- * to fork, or to change an id. They are called twattack. It prints how often they
- * tried and how often it was done.
+ * attack exec|fork|uid N MS [FILE]: N processes try the same thing again and again
+ * for MS milliseconds, as fast as they can: to run FILE, else this program, by vfork
+ * and execve, to fork, or to change an id. They are called twattack. It prints how
+ * often they tried and how often it was done.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,13 +29,13 @@ static long now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void try_exec(void)
+static void try_exec(const char *file)
 {
 	int status;
 	pid_t pid = vfork();
 
 	if (!pid) {
-		execl("/proc/self/exe", "attack", NULL);
+		execl(file, "attack", NULL);
 		_exit(1);
 	}
 	if (pid > 0 && waitpid(pid, &status, 0) == pid) {
@@ -87,9 +87,9 @@ int main(int argc, char **argv)
 	int n, go[2];
 	char none;
 
-	if (argc == 1)
-		return 0; /* what is run */
-	if (argc != 4)
+	if (argc < 3)
+		return 0; /* what is run, perhaps as the interpreter of FILE */
+	if (argc < 4)
 		return 2;
 	n = atoi(argv[2]);
 	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -109,7 +109,7 @@ int main(int argc, char **argv)
 			prctl(PR_SET_NAME, "twattack");
 			for (int i = 1; now_ms() < end; i++)
 				if (!strcmp(argv[1], "exec"))
-					try_exec();
+					try_exec(argc > 4 ? argv[4] : "/proc/self/exe");
 				else if (!strcmp(argv[1], "fork"))
 					try_fork(i);
 				else
