@@ -68,7 +68,7 @@ func TestForkguard(t *testing.T) {
 	m := loadFile(t, "forkguard", forkguardC, "limit=40", param("uid", user))
 	register(t, table, m)
 	bombs := map[string]func() string{"ids": func() string { return bombOfIDs(t, user) }}
-	for _, args := range []string{"100", "100 0", "100 30", "100 39", "100 -1 thread", "100 -1 deeper"} {
+	for _, args := range []string{"100", "100 0", "100 30", "100 39", "100 -1 thread", "100 -1 deeper", "100 -1 apart", "100 -1 pids"} {
 		bombs[args] = func() string { return explode(t, bomb(t, user, strings.Fields(args)...)) }
 	}
 	if os.Getenv("TASKWATCH_VM") != "" {
@@ -123,6 +123,38 @@ func TestForkguardUsers(t *testing.T) {
 	}
 	if got := global(t, m, "refused"); got != denied {
 		t.Errorf("%d denials are counted, and there were %d", got, denied)
+	}
+	skippedAtMost(t, table, m, more)
+}
+
+// A namespace that root has made for a user is root's, whose tasks nobody counts: there, the
+// user has the limit once more.
+func TestForkguardNamespaceOfRoot(t *testing.T) {
+	support(t)
+	testutil.Require(t, needsVeto)
+	const user = 12345
+	table := newTable(t, Config{})
+	m := loadFile(t, "forkguard", forkguardC, "limit=40", param("uid", user))
+	register(t, table, m)
+	var all sync.WaitGroup
+	said := make([]string, 3)
+	more := 0
+	for i := range said {
+		cmd := bomb(t, user, "100")
+		if i > 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{
+				Cloneflags:  unix.CLONE_NEWUSER,
+				UidMappings: []syscall.SysProcIDMap{{HostID: user, Size: 1}},
+				GidMappings: []syscall.SysProcIDMap{{HostID: user, Size: 1}},
+				Credential:  &syscall.Credential{},
+			}
+		}
+		all.Go(func() { said[i] = explode(t, cmd) })
+	}
+	all.Wait()
+	for i, s := range said {
+		_, skipped := contained(t, fmt.Sprint("of namespace ", i), s)
+		more += skipped
 	}
 	skippedAtMost(t, table, m, more)
 }

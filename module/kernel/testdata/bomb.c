@@ -6,6 +6,8 @@
  *	thread  threads in place of processes
  *	cgroup  by clone3, into the cgroup that the descriptor 3 is open for
  *	deeper  the first 20 each from a new namespace inside of the one before
+ *	apart   each into a namespace of its own, by clone
+ *	pids    each with the number that it asks for, in a namespace of process ids
  *	ids     each by another user of the namespace; it writes a line when it waits for
  *	        a byte, before which it gets the users 1 to N
  *	storm   by eight processes at once, and each child ends soon; it says how many
@@ -49,8 +51,8 @@ static void *live_as_thread(void *arg)
 	return arg;
 }
 
-/* made - whether there is one task more; else errno says why not */
-static int made(const char *way)
+/* made - whether there is one task more, after so many; else errno says why not */
+static int made(const char *way, int before)
 {
 	pid_t pid;
 
@@ -64,6 +66,13 @@ static int made(const char *way)
 		unsigned long long a[11] = { [0] = 0x200000000ull /* CLONE_INTO_CGROUP */, [4] = SIGCHLD, [10] = 3 };
 
 		pid = syscall(435 /* clone3 */, a, sizeof(a));
+	} else if (!strcmp(way, "pids")) {
+		int want = before + 1; /* the first one is their init */
+		unsigned long long a[10] = { [4] = SIGCHLD, [8] = (unsigned long)&want, [9] = 1 };
+
+		pid = syscall(435 /* clone3 */, a, sizeof(a));
+	} else if (!strcmp(way, "apart")) {
+		pid = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
 	} else {
 		pid = fork();
 	}
@@ -183,6 +192,8 @@ int main(int argc, char **argv)
 		return storm(n);
 	if (!strcmp(way, "ids"))
 		get_users();
+	if (!strcmp(way, "pids") && unshare(CLONE_NEWUSER | CLONE_NEWPID))
+		fail("unshare");
 	if (pipe(wait_here))
 		return 2;
 	while (forks + refused < n) {
@@ -194,7 +205,7 @@ int main(int argc, char **argv)
 			deeper();
 		if (!strcmp(way, "ids") && setresuid(tried + 1, tried + 1, tried + 1))
 			fail("setresuid");
-		if (made(way)) {
+		if (made(way, forks)) {
 			forks++;
 		} else {
 			err = errno;
