@@ -91,7 +91,7 @@ func everyWay(t *testing.T, s *Support, program string) {
 			switch {
 			case strings.HasPrefix(name, "set_fs"):
 				denied = fmt.Sprint(int(unix.EPERM)) // these calls tell no error
-			case name == "cap_set", name == "set_groups" && s.SetGroups != nil:
+			case name == "cap_set", name == "key_session", name == "set_groups" && s.SetGroups != nil:
 				denied = "done"
 			}
 			if got[name] == denied {
@@ -129,14 +129,16 @@ func forEachPreemption(t *testing.T, run func(t *testing.T)) {
 	}
 }
 
-// binfmt has the kernel run files that begin with TWWAYS by a program, until the
-// test ends, on a machine that is the test's own.
+// binfmt has the kernel run files that begin with TWWAYS or TWCREDENTIALS by a program,
+// until the test ends, on a machine that is the test's own.
 func binfmt(t *testing.T) {
 	t.Helper()
 	if os.Getenv("TASKWATCH_VM") == "" {
 		return
 	}
-	runBy(t, "twways", testutil.BuildC(t, "-static", "-m64", "testdata/ways.c"), "")
+	program := testutil.BuildC(t, "-static", "-m64", "testdata/ways.c")
+	runBy(t, "twways", program, "")
+	runBy(t, "twcredentials", program, "OC")
 }
 
 // runBy has the kernel run files that begin with the name, in capitals, by that

@@ -329,6 +329,35 @@ static int clone3_cgroup(void)
 	return fd;
 }
 
+/* A process id that the caller chooses. */
+static int clone3_tid(void)
+{
+	pid_t want = 30000;
+	unsigned long long a[10] = { [4] = SIGCHLD, [8] = (uintptr_t)&want, [9] = 1 };
+
+	attempt();
+	return made(syscall(__NR_clone3, a, sizeof(a)));
+}
+
+/* The child of a namespace that the caller has joined. */
+static int clone_joined(void)
+{
+	char file[64];
+	int fd, hold[2];
+	pid_t init;
+
+	need(!pipe(hold) && !unshare(CLONE_NEWPID));
+	init = fork();
+	if (!init) {
+		close(hold[1]);
+		_exit(read(hold[0], file, 1) != 0);
+	}
+	snprintf(file, sizeof(file), "/proc/%d/ns/pid", init);
+	need(init > 0 && (fd = open(file, O_RDONLY)) >= 0);
+	need(!setns(fd, CLONE_NEWPID));
+	return cloned(SIGCHLD);
+}
+
 static void *nothing(void *p) { return p; }
 
 static int thread(void)
@@ -452,6 +481,26 @@ static int cap_set(void)
 	return syscall(SYS_capset, &header, caps) ? errno : DONE;
 }
 
+/* The credentials of a process are made anew by its child; the ids stay. */
+static int key_session(void)
+{
+	int err, status;
+	pid_t pid;
+
+	attempt();
+	pid = vfork(); /* the memory is shared, the credentials are not */
+	if (!pid) {
+		if (syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0)
+			_exit(errno);
+		_exit(syscall(SYS_keyctl, 18 /* KEYCTL_SESSION_TO_PARENT */) ? errno : DONE);
+	}
+	err = errno;
+	if (pid < 0)
+		return err;
+	need(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
 static int set_id_exec(const char *name, int mode, int uid, int gid, const char *script)
 {
 	int fd;
@@ -478,6 +527,19 @@ static int exec_setuid_script(void)
 	need(!fchown(fd, 1000, 0) && !fchmod(fd, 04755) && !close(fd) && getcwd(dir, sizeof(dir) - 20));
 	snprintf(text, sizeof(text), "#!%s/interpreter\n", dir);
 	return set_id_exec("idscript", 0755, 0, 0, text);
+}
+
+/* The ids are those of the file, which binfmt_misc gives its interpreter with the flag C. */
+static int exec_setuid_binfmt(void)
+{
+	int fd;
+
+	need(!access("/proc/sys/fs/binfmt_misc/twcredentials", F_OK));
+	written("idbinfmt", "TWCREDENTIALS\n", 0755);
+	fd = open("idbinfmt", O_RDONLY);
+	need(fd >= 0 && !fchown(fd, 1000, 0) && !fchmod(fd, 04755) && !close(fd));
+	args[1] = "as";
+	return run("idbinfmt");
 }
 
 /* As su and sudo are run. */
@@ -516,14 +578,14 @@ static const struct way ways[] = {
 
 	W(fork, fork_libc), W(fork, fork_vfork), W(fork, clone_plain), W(fork, clone_silent), W(fork, clone_user),
 	W(fork, clone_namespaces), W(fork, clone_shared), W(fork, clone_pid_namespace), W(fork, clone3_plain),
-	W(fork, clone3_cgroup), W(fork, thread), W(fork, spawned), W(fork, io_uring_poller),
+	W(fork, clone3_cgroup), W(fork, clone3_tid), W(fork, clone_joined), W(fork, thread), W(fork, spawned), W(fork, io_uring_poller),
 #ifdef SYS_fork
 	W(fork, fork_raw),
 #endif
 
 	W(ids, set_uid), W(ids, set_reuid), W(ids, set_resuid), W(ids, set_fsuid), W(ids, set_gid), W(ids, set_regid),
-	W(ids, set_resgid), W(ids, set_fsgid), W(ids, set_groups), W(ids, cap_set),
-	W(ids, exec_setuid), W(ids, exec_setgid), W(ids, exec_setuid_script), W(ids, exec_setuid_fd), W(ids, exec_setuid_root),
+	W(ids, set_resgid), W(ids, set_fsgid), W(ids, set_groups), W(ids, cap_set), W(ids, key_session),
+	W(ids, exec_setuid), W(ids, exec_setgid), W(ids, exec_setuid_script), W(ids, exec_setuid_fd), W(ids, exec_setuid_root), W(ids, exec_setuid_binfmt),
 #if defined(__i386__) || defined(__arm__)
 	W(ids, set_uid16), W(ids, set_reuid16), W(ids, set_resuid16), W(ids, set_fsuid16), W(ids, set_gid16),
 	W(ids, set_regid16), W(ids, set_resgid16), W(ids, set_fsgid16),
