@@ -148,8 +148,22 @@ static __always_inline int advance(struct task_struct *tsk, __u32 event)
 
 	if (!(heard & EVENT(event)))
 		__sync_fetch_and_or(&heard, EVENT(event));
+	if (l && event == WATCH_TASK_CLONE && l->state == FREED) {
+		/* Another task is at the address, whose init the kernel has skipped: one event too
+		 * few, and not all that follow too many. */
+		__sync_fetch_and_add(&adopted, 1);
+		if (kept > 0)
+			__sync_fetch_and_add(&kept, -1);
+		*l = unknown;
+		if (creator_is_judged())
+			l->flags = JUDGED;
+	}
 	if (!l) { /* freed before and did not stay, or from before the module */
 		l = bpf_map_lookup_elem(&ended, &key);
+		if (l && event == WATCH_TASK_CLONE) {
+			bpf_map_delete_elem(&ended, &key);
+			l = 0;
+		}
 		if (!l) {
 			if (event == WATCH_TASK_FREE)
 				return 0;

@@ -89,8 +89,13 @@ func (s *narrowed) start(t testing.TB, cfg Config) (reg *taskwatch.Registry, src
 func line(ev *taskwatch.Event) string {
 	k, exit := ev.Task, ev.Exit
 	exit.Group = false // see Config.Narrow
-	return fmt.Sprint(ev.Kind, " ", k.PID, k.TID, k.PPID, " ", k.Comm, " ", k.Cgroup, k.UID, k.GID, ev.OldIDs, ev.Cause, ev.Val, exit,
-		ev.Missing&^(taskwatch.FieldParentID|programFields))
+	// Where two threads exit at once, on two processors, the one source may find another
+	// left and the other not. The peak of its memory is that of the last one's process.
+	unsure := taskwatch.FieldParentID | programFields
+	if ev.Kind == taskwatch.Exit {
+		unsure |= taskwatch.FieldMaxRSS
+	}
+	return fmt.Sprint(ev.Kind, " ", k.PID, k.TID, k.PPID, " ", k.Comm, " ", k.Cgroup, k.UID, k.GID, ev.OldIDs, ev.Cause, ev.Val, exit, ev.Missing&^unsure)
 }
 
 // programFields are what is known of the task from before its event.
