@@ -30,8 +30,9 @@ type Attachment struct {
 	slot   *ebpf.Map // program array; the entry program calls the first
 	stash  *ebpf.Map // old ids by task, for hooks on system calls and after an exec
 	entry  *ebpf.Program
-	carry  *ebpf.Map // vetoes by task, between the programs of a chain
-	steps  *ebpf.Map // the number of the step that a task's exec is at, for hooks that number them
+	enter  *ebpf.Program // puts ids aside; nil where nothing is
+	carry  *ebpf.Map     // vetoes by task, between the programs of a chain
+	steps  *ebpf.Map     // the number of the step that a task's exec is at, for hooks that number them
 	links  []io.Closer
 	aside  bool // Hook.Before is attached to
 
@@ -75,12 +76,10 @@ func (a *Attachment) PutAside() error {
 		return nil
 	}
 	before := &plan.Hook{Type: ebpf.Tracing, Attach: ebpf.AttachTraceRawTp, Target: a.Hook.Before}
-	enter, err := a.loadEnter(before, plan.UserIDs, plan.GroupIDs)
-	if err != nil {
+	if err := a.loadEnter(before, plan.UserIDs, plan.GroupIDs); err != nil {
 		return fmt.Errorf("attach to %s: %w", before.Target, err)
 	}
-	defer enter.Close() // the link holds it
-	if err := a.link(before, enter); err != nil {
+	if err := a.link(before, a.enter); err != nil {
 		return fmt.Errorf("attach to %s: %w", before.Target, err)
 	}
 	a.aside = true
@@ -154,9 +153,12 @@ func (a *Attachment) link(h *plan.Hook, p *ebpf.Program) error {
 	return err
 }
 
-// loadEnter loads the program that puts ids aside.
-func (a *Attachment) loadEnter(h *plan.Hook, kinds ...plan.IDs) (*ebpf.Program, error) {
-	return Program("tw_enter", h, link.PutAside(a.kernel.Off, a.stash, kinds...), a.kernel.Types)
+// loadEnter loads the program that puts ids aside, if it is not there.
+func (a *Attachment) loadEnter(h *plan.Hook, kinds ...plan.IDs) (err error) {
+	if a.enter == nil {
+		a.enter, err = Program("tw_enter", h, link.PutAside(a.kernel.Off, a.stash, kinds...), a.kernel.Types)
+	}
+	return err
 }
 
 // attachSyscalls attaches to the exit of each system call, and to its entry where
@@ -168,12 +170,10 @@ func (a *Attachment) attachSyscalls() error {
 	}
 	places := []place{{"sys_exit_", a.entry}}
 	if a.stash != nil {
-		enter, err := a.loadEnter(a.Hook, a.Hook.IDs)
-		if err != nil {
+		if err := a.loadEnter(a.Hook, a.Hook.IDs); err != nil {
 			return err
 		}
-		defer enter.Close() // the tracepoints hold it
-		places = append(places, place{"sys_enter_", enter})
+		places = append(places, place{"sys_enter_", a.enter})
 	}
 	fs, err := tracefs.Open()
 	if err != nil {
@@ -192,23 +192,30 @@ func (a *Attachment) attachSyscalls() error {
 	return nil
 }
 
-// Missed returns how often the kernel has passed by the entry program. The
-// programs behind it have no guard of their own.
-func (a *Attachment) Missed() (uint64, error) {
-	if a.entry == nil || !a.Hook.Guarded() {
+// Missed returns how often the kernel has passed by the entry program, or by the one
+// that puts aside what that needs: an event that missed both counts twice. The
+// programs behind the entry have no guard of their own.
+func (a *Attachment) Missed() (n uint64, err error) {
+	if !a.Hook.Guarded() {
 		return 0, nil
 	}
-	s, err := a.entry.Stats()
-	if err != nil {
-		return 0, fmt.Errorf("read what hook %s has missed: %w", a.Hook.Name, err)
+	for _, p := range []*ebpf.Program{a.entry, a.enter} {
+		if p == nil {
+			continue
+		}
+		s, err := p.Stats()
+		if err != nil {
+			return 0, fmt.Errorf("read what hook %s has missed: %w", a.Hook.Name, err)
+		}
+		n += s.RecursionMisses
 	}
-	return s.RecursionMisses, nil
+	return n, nil
 }
 
 // Close detaches the hook and frees everything.
 func (a *Attachment) Close() error {
 	errs := CloseAll(a.links)
-	for _, c := range []io.Closer{a.entry, a.slot, a.stash, a.carry, a.steps} {
+	for _, c := range []io.Closer{a.entry, a.enter, a.slot, a.stash, a.carry, a.steps} {
 		errs = append(errs, c.Close()) // all may be nil inside
 	}
 	errs = append(errs, CloseAll(a.current.Programs)...)

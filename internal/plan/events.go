@@ -23,7 +23,7 @@ type Event struct {
 
 // Events says for every event what a table makes of the support.
 func (s *Support) Events() (list [taskwatch.NumKinds]Event) {
-	var misses [taskwatch.NumKinds][]string
+	var misses, besideMaps [taskwatch.NumKinds][]string
 	for _, h := range Hooks(s) {
 		for _, c := range h.Calls {
 			if c.To == OnceVetoed || c.To == Afterwards || c.To == Stepwise {
@@ -36,6 +36,9 @@ func (s *Support) Events() (list [taskwatch.NumKinds]Event) {
 			}
 			if miss && !slices.Contains(misses[c.Kind], h.Name) {
 				misses[c.Kind] = append(misses[c.Kind], h.Name)
+			}
+			if h.besideMaps() && s.Preemption.Interrupts() && !slices.Contains(besideMaps[c.Kind], h.Name) {
+				besideMaps[c.Kind] = append(besideMaps[c.Kind], h.Name)
 			}
 			switch {
 			case h.Veto && c.To == Deciders:
@@ -65,6 +68,10 @@ func (s *Support) Events() (list [taskwatch.NumKinds]Event) {
 		if len(misses[k]) > 0 {
 			why = append(why, fmt.Sprintf("the kernel skips %s while another task is preempted inside (preemption: %s); missed events are counted",
 				strings.Join(misses[k], " and "), cmp.Or(s.Preemption, "unknown")))
+		}
+		if len(besideMaps[k]) > 0 {
+			why = append(why, fmt.Sprintf("the kernel skips %s while a task that reads or changes a BPF map is preempted (preemption: %s); missed events are counted since Linux 6.7",
+				strings.Join(besideMaps[k], " and "), cmp.Or(s.Preemption, "unknown")))
 		}
 		if e.Skippable {
 			why = append(why, "a denial can be skipped in the same way; --allow-best-effort accepts that")

@@ -39,6 +39,10 @@ func (h *Hook) interruptible() bool {
 	return h.Attach == ebpf.AttachModifyReturn || h.Attach == ebpf.AttachTraceFEntry
 }
 
+// besideMaps reports whether the kernel passes by the hook's programs while a task on
+// the processor is in a bpf() call that reads or changes a map, where it can be preempted.
+func (h *Hook) besideMaps() bool { return h.Type == ebpf.TracePoint }
+
 // Call is one event in a dispatcher.
 type Call struct {
 	Kind taskwatch.Kind
