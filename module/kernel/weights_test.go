@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskwatch/taskwatch/internal/plan"
+	"github.com/taskwatch/taskwatch/internal/probe"
 	"github.com/taskwatch/taskwatch/internal/testutil"
 )
 
@@ -37,7 +39,9 @@ func TestStorageOfManyTasks(t *testing.T) {
 	register(t, table, m)
 	before := slab(t)
 	w.run()
-	if made, full := global(t, m, "made"), global(t, m, "full"); made != uint64(n) || full != 0 {
+	made, full := global(t, m, "made"), global(t, m, "full")
+	// A real-time kernel has a few values of that size ready, and makes others a moment later.
+	if short := probe.Preemption() == plan.PreemptRT && full < made/100; made+full != uint64(n) || full != 0 && !short {
 		t.Errorf("%d values were made, and %d not for want of memory; there were %d tasks", made, full, n)
 	}
 	const size = 8 << 10 // of a value
