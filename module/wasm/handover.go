@@ -83,7 +83,7 @@ func (m *Module) TakeOver(old *Module, replace func() error) error {
 	}
 	h := &handover{done: make(chan struct{}), known: map[taskwatch.TaskID]bool{}}
 	m.queue.hasRoomFor(max(m.opts.Queue, DefaultQueue)) // the attach of all tasks waits, too
-	m.mu.Lock() // else the module may be about to take the first event that comes
+	m.mu.Lock()                                         // else the module may be about to take the first event that comes
 	m.coming.Store(h)
 	m.mu.Unlock()
 	old.leaving.Store(h)
