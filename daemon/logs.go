@@ -216,8 +216,7 @@ func (d *Daemon) newLog(c LogConfig) (*logFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.useNames(s, true)
-	s.awaitFrees(d.delivered())
+	d.adopt(s, true)
 	l := &logFile{stream: s, cfg: c}
 	if c.Format == LogJournald {
 		l.sink = newJournalSink(&c, s, d.log, d.fail)

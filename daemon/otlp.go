@@ -159,8 +159,7 @@ func (d *Daemon) newLogs(c *OTLP, report func(error)) (*exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.useNames(s, true)
-	s.awaitFrees(d.delivered())
+	d.adopt(s, true)
 	logs := otlp.NewLogs(cfg, s.kinds, otlp.NewSender(cfg), report)
 	s.queue = taskwatch.NewQueue(&markedLogs{logs, s.where}, taskwatch.QueueOptions{Size: d.limits.export})
 	return &exporter{s, otlp.Logs, s.queue, logs.Counts}, nil

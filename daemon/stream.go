@@ -290,8 +290,7 @@ func (s *stream) waiting() int {
 // stream sends items until ctx or the daemon ends, or send fails. The first
 // call of send has the start alone: from then on the events are complete.
 func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
-	d.useNames(s, d.access.mayChange(peerFrom(ctx)))
-	s.awaitFrees(d.delivered())
+	d.adopt(s, d.access.mayChange(peerFrom(ctx)))
 	if s.after != nil {
 		return d.resumable(ctx, s, send)
 	}
@@ -324,14 +323,16 @@ func (d *Daemon) stream(ctx context.Context, s *stream, send sender) error {
 	}
 }
 
-// delivered returns the kinds of events that the source delivers.
-func (d *Daemon) delivered() taskwatch.Kinds {
+// adopt gives a stream what it needs of the daemon, before its first item. may says
+// whether the client may be told the names of containers.
+func (d *Daemon) adopt(s *stream, may bool) {
+	d.useNames(s, may)
 	caps := d.source.Capabilities()
-	return caps.Kinds()
+	s.awaitFrees(caps.Kinds())
 }
 
 // awaitFrees has a stream know processes until they are freed, where frees come:
-// any number of other processes may end before that. Call it before the first item.
+// any number of other processes may end before that.
 func (s *stream) awaitFrees(delivered taskwatch.Kinds) {
 	frees := (s.kinds & delivered).Has(taskwatch.Free)
 	if s.filter.tree != nil {
